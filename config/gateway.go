@@ -1,0 +1,39 @@
+// Package config names every setting of both halves: the environment variable, its
+// default, its meaning and its validation.
+package config
+
+import (
+	"time"
+
+	"slipway/config/secret"
+)
+
+// Gateway is the gateway's configuration. Every field is one environment variable; the
+// help tag is what `slipway gateway --help` prints.
+type Gateway struct {
+	Listen string `env:"SLIPWAY_LISTEN" envDefault:":8080" help:"address to serve on"`
+	URL    string `env:"SLIPWAY_URL" help:"public base URL, as https://slipway.example.com: of the pages, the webhooks and the links in statuses"`
+	Data   string `env:"SLIPWAY_DATA" envDefault:"data" help:"directory of the database, keys, logs and the builder's state"`
+	Key    string `env:"SLIPWAY_KEY_FILE" help:"key that encrypts stored secrets; default <data>/secret.key, made at the first start"`
+
+	LogLevel       string   `env:"SLIPWAY_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
+	TrustedProxies []string `env:"SLIPWAY_TRUSTED_PROXIES" help:"addresses (CIDR) of reverse proxies whose X-Forwarded-* headers are believed"`
+
+	ProviderName string        `env:"SLIPWAY_BITBUCKET_NAME" envDefault:"bitbucket-cloud" help:"name of the first source provider"`
+	WebURL       string        `env:"SLIPWAY_BITBUCKET_URL" envDefault:"https://bitbucket.org" help:"its origin of pages, OAuth and git"`
+	APIURL       string        `env:"SLIPWAY_BITBUCKET_API_URL" envDefault:"https://api.bitbucket.org" help:"its origin of the REST API"`
+	ClientID     string        `env:"SLIPWAY_BITBUCKET_CLIENT_ID" help:"key of its OAuth consumer; may also be given on the setup page"`
+	ClientSecret secret.Secret `env:"SLIPWAY_BITBUCKET_CLIENT_SECRET,unset" help:"secret of its OAuth consumer"`
+
+	Engine       string        `env:"SLIPWAY_ENGINE" envDefault:"embedded" help:"engine of automated builds that name none"`
+	Concurrency  int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"builds at once on the embedded engine"`
+	BuildTimeout time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"longest time of one attempt of a build"`
+	PollInterval time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
+
+	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///…); default: one is started when needed"`
+	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni where present, else none), cni, host, none"`
+	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
+	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the builder's cache is kept below"`
+	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use, as image names"`
+	RunnerUser     string        `env:"SLIPWAY_RUNNER_USER" help:"uid:gid that embedded runners run as; default 64000:64000 when the gateway runs as root"`
+}

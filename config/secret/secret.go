@@ -1,0 +1,57 @@
+// Package secret holds values that must never be printed.
+//
+// A Secret shows itself as *** wherever formatting, JSON, YAML, text or structured
+// logging reaches it; only Reveal gives the value. It imports the standard library
+// alone, so every room of the program may use it.
+package secret
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Mask is what a Secret prints in place of its value.
+const Mask = "***"
+
+// A Secret is a value that does not print. The zero Secret is empty. It is immutable
+// and safe for concurrent use.
+type Secret struct{ value string }
+
+// New wraps a value.
+func New(value string) Secret { return Secret{value: value} }
+
+// Reveal returns the value. Calls of it are the places to look at in a review.
+func (s Secret) Reveal() string { return s.value }
+
+// IsZero reports whether the secret is empty.
+func (s Secret) IsZero() bool { return s.value == "" }
+
+// Equal compares in constant time for values of equal length.
+func (s Secret) Equal(other Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.value), []byte(other.value)) == 1
+}
+
+// String returns Mask, or nothing for an empty secret.
+func (s Secret) String() string {
+	if s.value == "" {
+		return ""
+	}
+	return Mask
+}
+
+// Format prints Mask for every verb, %#v and %x included.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalText prints Mask, so encoders of JSON and YAML cannot leak the value.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes the value as it is.
+func (s *Secret) UnmarshalText(text []byte) error {
+	s.value = string(text)
+	return nil
+}
+
+// LogValue prints Mask in log/slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -1,0 +1,29 @@
+package autobuild
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What ports and the store answer; match with errors.Is.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrConflict     = errors.New("changed meanwhile")
+	ErrForbidden    = errors.New("not allowed")
+	ErrUnauthorized = errors.New("the credential is not accepted")
+	ErrUnavailable  = errors.New("not available at the moment") // worth a retry
+	ErrRemoved      = errors.New("the provider removed this API")
+	ErrFenced       = errors.New("a newer attempt or a final state stands") // the caller must stop
+	ErrHookRefused  = errors.New("the provider refused the webhook")
+)
+
+// A RateLimitError says when to come back. It is ErrUnavailable too.
+type RateLimitError struct{ RetryAfter time.Duration }
+
+func (e *RateLimitError) Error() string {
+	return fmt.Sprintf("rate limited, again in %s", e.RetryAfter.Round(time.Second))
+}
+
+// Is makes a rate limit a case of ErrUnavailable.
+func (e *RateLimitError) Is(target error) bool { return target == ErrUnavailable }

@@ -1,0 +1,130 @@
+package spec
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"slipway/config/secret"
+)
+
+// The runner protocol, under <gateway>/runner/v1/builds/{id}, every request with
+// "Authorization: Bearer <token>", the token bound to one build and attempt:
+//
+//	POST claim    ClaimRequest → the Spec (EncodeSpec). 409 when another runner has it.
+//	POST events   EventsRequest → EventsReply. An empty list is the heartbeat, at least
+//	              once a second; the reply says go on or cancel.
+//	POST log?offset=N   raw bytes → LogReply. Bytes before Size are skipped; an offset
+//	              beyond it is 409 with the LogReply that says where to go on.
+//	POST permit   PermitRequest → PermitReply. Asked before the first tag moves.
+//	POST finish   Result → 204. Repeating it is harmless.
+//
+// 401: no such token. 410: the attempt is over (cancelled, timed out, followed by
+// another): the runner stops at once and reports nothing more. 5xx and connection
+// errors: try again.
+
+// MaxBody bounds every request and reply but the log's chunks, in bytes.
+const MaxBody = 4 << 20
+
+// MaxLogChunk bounds the bytes of one log request.
+const MaxLogChunk = 256 << 10
+
+// A ClaimRequest names the runner, so that a repeated claim is known from a second runner.
+type ClaimRequest struct {
+	RunnerID string `json:"runner_id"` // random, one per process
+	Version  string `json:"version"`
+}
+
+// EventsRequest carries the events since the last reply.
+type EventsRequest struct {
+	Events []Event `json:"events"`
+}
+
+// EventsReply acknowledges events up to Seq.
+type EventsReply struct {
+	Seq    int64  `json:"seq"`
+	Cancel bool   `json:"cancel,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// LogReply says how many bytes of the log the gateway has.
+type LogReply struct {
+	Size int64 `json:"size"`
+}
+
+// A PermitRequest asks to move tags to a digest.
+type PermitRequest struct {
+	Digest string   `json:"digest"`
+	Tags   []string `json:"tags"`
+}
+
+// PermitReply grants or refuses; a refused build ends cancelled: superseded.
+type PermitReply struct {
+	Granted bool   `json:"granted"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// ErrorReply is the body of every 4xx and 5xx reply.
+type ErrorReply struct {
+	Error string `json:"error"`
+}
+
+type wireSpec struct {
+	Spec
+	Git         wireCredential    `json:"git"`
+	Registries  []wireRegistry    `json:"registries,omitempty"`
+	Environment map[string]string `json:"environment,omitempty"`
+}
+
+type wireCredential struct {
+	Username string `json:"username,omitempty"`
+	Password string `json:"password,omitempty"`
+}
+
+type wireRegistry struct {
+	Host     string `json:"host"`
+	Insecure bool   `json:"insecure,omitempty"`
+	wireCredential
+}
+
+// EncodeSpec writes a spec with its secrets in clear: the one place where they leave
+// the gateway, for the runner that holds the attempt's token.
+func EncodeSpec(w io.Writer, s Spec) error {
+	ws := wireSpec{Spec: s, Git: reveal(s.Git), Environment: map[string]string{}}
+	for _, r := range s.Registries {
+		ws.Registries = append(ws.Registries, wireRegistry{Host: r.Host, Insecure: r.Insecure, wireCredential: reveal(r.Credential)})
+	}
+	for name, value := range s.Environment {
+		ws.Environment[name] = value.Reveal()
+	}
+	if err := json.NewEncoder(w).Encode(ws); err != nil {
+		return fmt.Errorf("encode spec of build %s: %w", s.BuildID, err)
+	}
+	return nil
+}
+
+// DecodeSpec reads what EncodeSpec wrote, at most MaxBody bytes.
+func DecodeSpec(r io.Reader) (Spec, error) {
+	var ws wireSpec
+	if err := json.NewDecoder(io.LimitReader(r, MaxBody)).Decode(&ws); err != nil {
+		return Spec{}, fmt.Errorf("decode spec: %w", err)
+	}
+	s := ws.Spec
+	s.Git = conceal(ws.Git)
+	for _, wr := range ws.Registries {
+		s.Registries = append(s.Registries, RegistryCredential{Host: wr.Host, Insecure: wr.Insecure, Credential: conceal(wr.wireCredential)})
+	}
+	s.Environment = map[string]secret.Secret{}
+	for name, value := range ws.Environment {
+		s.Environment[name] = secret.New(value)
+	}
+	return s, nil
+}
+
+func reveal(c Credential) wireCredential {
+	return wireCredential{Username: c.Username, Password: c.Password.Reveal()}
+}
+
+func conceal(c wireCredential) Credential {
+	return Credential{Username: c.Username, Password: secret.New(c.Password)}
+}

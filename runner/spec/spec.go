@@ -1,0 +1,116 @@
+// Package spec holds the nouns of the runner: what to build (Spec), what comes of it
+// (Result), and the wire form in which a gateway and a runner exchange them. It imports
+// the standard library and config/secret only.
+package spec
+
+import (
+	"time"
+
+	"slipway/config/secret"
+)
+
+// A Spec is everything a runner needs to know of one attempt of a build, and no more.
+type Spec struct {
+	BuildID    string `json:"build_id"`
+	Number     int64  `json:"number"`
+	Attempt    int    `json:"attempt"`
+	Repository string `json:"repository"` // full name, for people
+
+	Source Source `json:"source"`
+
+	Image      string            `json:"image"` // registry/name, no tag: DOCKER_REPO
+	Tags       []string          `json:"tags"`
+	Dockerfile string            `json:"dockerfile"` // from the repository's root, clean and relative
+	Context    string            `json:"context"`    // from the repository's root; "." is the root
+	BuildArgs  map[string]string `json:"build_args,omitempty"`
+	Platforms  []string          `json:"platforms,omitempty"`
+	Caching    bool              `json:"caching"`
+	Publish    bool              `json:"publish"` // false: build and test only
+
+	// BuiltDigest is what an earlier attempt reported as built. Tags that the registry
+	// already has at this digest count as pushed.
+	BuiltDigest string `json:"built_digest,omitempty"`
+
+	Timeout time.Duration `json:"timeout"` // of the whole attempt, nanoseconds
+
+	Git         Credential               `json:"-"` // for Source.URL
+	Registries  []RegistryCredential     `json:"-"`
+	Environment map[string]secret.Secret `json:"-"` // for build hooks and tests, never build args
+}
+
+// A Source is the commit to fetch. URL comes from configuration, never from a payload.
+type Source struct {
+	URL     string `json:"url"`
+	Ref     string `json:"ref"`      // full name; the hash decides, the ref is a hint where to look
+	RefName string `json:"ref_name"` // SOURCE_BRANCH: the branch or tag
+	Commit  string `json:"commit"`   // 40 hex
+	Message string `json:"message"`  // COMMIT_MSG
+}
+
+// A Credential is a user name and password.
+type Credential struct {
+	Username string
+	Password secret.Secret
+}
+
+// A RegistryCredential is a Credential for image names that begin with Host.
+type RegistryCredential struct {
+	Host     string
+	Insecure bool // plain HTTP
+	Credential
+}
+
+// State is how an attempt ended.
+type State string
+
+// Failed is the repository's doing; Error is the surroundings', and worth another attempt.
+const (
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Cancelled State = "cancelled"
+	Error     State = "error"
+)
+
+// A Result is what an attempt came to.
+type Result struct {
+	State  State       `json:"state"`
+	Reason string      `json:"reason,omitempty"` // the words of autobuild.Reason
+	Detail string      `json:"detail,omitempty"` // a sentence for people
+	Digest string      `json:"digest,omitempty"` // of the image: sha256:…
+	Size   int64       `json:"size,omitempty"`   // bytes, compressed, of all layers and the config
+	Tags   []TagResult `json:"tags,omitempty"`
+}
+
+// A TagResult says whether one tag was pushed.
+type TagResult struct {
+	Tag   string `json:"tag"`
+	Error string `json:"error,omitempty"`
+}
+
+// EventKind says what an event reports.
+type EventKind string
+
+// The kinds of events.
+const (
+	StageStarted  EventKind = "stage_started"
+	StageFinished EventKind = "stage_finished"
+	Built         EventKind = "built" // Digest is set; reported before any tag is pushed
+)
+
+// The stages of a runner, in order; a stage that has nothing to do is not reported.
+const (
+	StageFetch = "fetch"
+	StageBuild = "build"
+	StageTest  = "test"
+	StagePush  = "push"
+)
+
+// An Event is one numbered step of an attempt. Sending it twice is harmless.
+type Event struct {
+	Seq    int64     `json:"seq"` // from 1, without gaps
+	Kind   EventKind `json:"kind"`
+	Stage  string    `json:"stage,omitempty"`
+	At     time.Time `json:"at"`
+	Digest string    `json:"digest,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+}
