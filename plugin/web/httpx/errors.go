@@ -1,0 +1,62 @@
+package httpx
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// An Error is an error with its status and a sentence for the caller. Where a handler
+// knows better than the table, it returns one.
+type Error struct {
+	Status  int
+	Message string
+	Err     error // what is logged; may be nil
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.Message
+	}
+	return e.Message + ": " + e.Err.Error()
+}
+
+// Unwrap returns what lies under it.
+func (e *Error) Unwrap() error { return e.Err }
+
+// StatusClientClosed says that the caller left before the reply (nginx's 499); nobody reads it.
+const StatusClientClosed = 499
+
+// answers is the one table from error to status. The first that matches counts.
+var answers = []struct {
+	err     error
+	status  int
+	message string
+}{
+	{ab.ErrNotFound, http.StatusNotFound, "not found"},
+	{ab.ErrUnauthorized, http.StatusUnauthorized, "the credential is not accepted"},
+	{ab.ErrForbidden, http.StatusForbidden, "not allowed"},
+	{ab.ErrFenced, http.StatusGone, "this attempt is over"},
+	{ab.ErrConflict, http.StatusConflict, "it changed meanwhile; look again"},
+	{ab.ErrHookRefused, http.StatusUnprocessableEntity, "Bitbucket refused the webhook"},
+	{ab.ErrRemoved, http.StatusBadGateway, "Bitbucket removed the API that this needs"},
+	{ab.ErrUnavailable, http.StatusServiceUnavailable, "not available at the moment; try again"},
+	{context.DeadlineExceeded, http.StatusGatewayTimeout, "it took too long; try again"},
+	{context.Canceled, StatusClientClosed, "the request was cancelled"},
+}
+
+// Answer returns the status of an error and what its caller may read of it.
+func Answer(err error) (status int, message string) {
+	var known *Error
+	if errors.As(err, &known) {
+		return known.Status, known.Message
+	}
+	for _, a := range answers {
+		if errors.Is(err, a.err) {
+			return a.status, a.message
+		}
+	}
+	return http.StatusInternalServerError, "something went wrong here; the log of the gateway says what"
+}

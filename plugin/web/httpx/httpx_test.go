@@ -1,0 +1,128 @@
+package httpx_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/httpx"
+)
+
+func serve(t *testing.T, body string, h httpx.HandlerFunc) (*httptest.ResponseRecorder, *logtest.Hook) {
+	t.Helper()
+	gin.SetMode(gin.TestMode)
+	log, hook := logtest.NewNullLogger()
+	log.SetLevel(logrus.DebugLevel)
+	engine := gin.New()
+	engine.POST("/x", httpx.Errors(log, httpx.JSON), httpx.Handle(h))
+	w := httptest.NewRecorder()
+	engine.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/x", strings.NewReader(body)))
+	return w, hook
+}
+
+func TestErrorsBecomeStatuses(t *testing.T) {
+	tests := map[string]struct {
+		err    error
+		status int
+		text   string
+	}{
+		"not found":    {fmt.Errorf("build 7: %w", ab.ErrNotFound), 404, "not found"},
+		"unauthorized": {ab.ErrUnauthorized, 401, "credential"},
+		"forbidden":    {ab.ErrForbidden, 403, "not allowed"},
+		"fenced":       {ab.ErrFenced, 410, "over"},
+		"conflict":     {ab.ErrConflict, 409, "changed"},
+		"hook refused": {ab.ErrHookRefused, 422, "webhook"},
+		"removed":      {ab.ErrRemoved, 502, "removed"},
+		"rate limited": {&ab.RateLimitError{RetryAfter: 2 * time.Second}, 503, "try again"},
+		"deadline":     {context.DeadlineExceeded, 504, "too long"},
+		"left":         {context.Canceled, httpx.StatusClientClosed, "cancelled"},
+		"own":          {&httpx.Error{Status: 424, Message: "re-link the account", Err: ab.ErrUnauthorized}, 424, "re-link"},
+		"unknown":      {errors.New("dial 10.0.0.7: secret detail"), 500, "went wrong"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w, hook := serve(t, "", func(*gin.Context) error { return tt.err })
+			if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.text) {
+				t.Errorf("got %d %s, want %d and %q", w.Code, w.Body, tt.status, tt.text)
+			}
+			if strings.Contains(w.Body.String(), "secret detail") {
+				t.Error("the reply shows the inside of a 500")
+			}
+			if len(hook.Entries) != 1 || !errors.Is(hook.LastEntry().Data["error"].(error), tt.err) {
+				t.Errorf("the log does not tell of the error: %v", hook.Entries)
+			}
+		})
+	}
+}
+
+func TestRateLimitSaysWhenToComeBack(t *testing.T) {
+	w, _ := serve(t, "", func(*gin.Context) error { return &ab.RateLimitError{RetryAfter: 1500 * time.Millisecond} })
+	if got := w.Header().Get("Retry-After"); got != "2" {
+		t.Errorf("Retry-After = %q, want 2", got)
+	}
+}
+
+func TestBodiesAreBounded(t *testing.T) {
+	w, _ := serve(t, strings.Repeat("x", 11), func(c *gin.Context) error {
+		_, err := httpx.ReadBody(c, 10)
+		return err
+	})
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d, want 413", w.Code)
+	}
+	w, _ = serve(t, `{"a":`, func(c *gin.Context) error {
+		var v struct{ A int }
+		return httpx.ReadJSON(c, 10, &v)
+	})
+	if w.Code != http.StatusBadRequest {
+		t.Errorf("status %d, want 400", w.Code)
+	}
+	w, _ = serve(t, `{"a":3}`, func(c *gin.Context) error {
+		var v struct{ A int }
+		if err := httpx.ReadJSON(c, 10, &v); err != nil {
+			return err
+		}
+		c.String(http.StatusOK, "%d", v.A)
+		return nil
+	})
+	if w.Code != http.StatusOK || w.Body.String() != "3" {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	w, _ = serve(t, "abc", func(c *gin.Context) error {
+		body, err := httpx.ReadBody(c, 10)
+		c.String(http.StatusOK, "%s", body)
+		return err
+	})
+	if w.Body.String() != "abc" {
+		t.Errorf("read %q", w.Body)
+	}
+}
+
+func TestErrorAfterTheReplyIsOnlyLogged(t *testing.T) {
+	w, hook := serve(t, "", func(c *gin.Context) error {
+		c.String(http.StatusOK, "done")
+		return errors.New("too late")
+	})
+	if w.Code != http.StatusOK || w.Body.String() != "done" || len(hook.Entries) != 1 {
+		t.Errorf("got %d %q and %d log entries", w.Code, w.Body, len(hook.Entries))
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	if got := (&httpx.Error{Status: 400, Message: "no"}).Error(); got != "no" {
+		t.Errorf("%q", got)
+	}
+	if got := (&httpx.Error{Status: 400, Message: "no", Err: errors.New("why")}).Error(); got != "no: why" {
+		t.Errorf("%q", got)
+	}
+}
