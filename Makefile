@@ -1,0 +1,54 @@
+# make demo    the whole loop on this machine, real git, BuildKit and registry: a push becomes
+#              an image and a green status (ARGS=--once exits after checking it all)
+# make test    every test, with the race detector
+# make lint    gofmt, go vet, golangci-lint, go.mod
+# make build   bin/slipway
+# make fmt     formats the code
+# Each target installs what it needs from Debian's packages (through sudo when not root) and says so.
+
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
+RUNTIME       := ca-certificates git runc busybox-static iptables containernetworking-plugins
+
+# Packages whose tests mount and start builders: they run as root.
+PRIVILEGED    := ./runner/builder/... ./plugin/engine/... ./plugin/demo/...
+
+ifneq ($(shell id -u),0)
+AS_ROOT       := -exec "sudo -E env PATH=$$PATH"
+endif
+
+.PHONY: demo test lint build fmt cover
+
+demo: build
+	./bin/slipway demo $(ARGS)
+
+build:
+	@./.ci/install $(RUNTIME)
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway .
+
+test:
+	@./.ci/install $(RUNTIME) gcc libc6-dev
+	go test -race -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner/builder|plugin/engine|plugin/demo)')
+	go test -race -timeout 15m $(AS_ROOT) $(PRIVILEGED)
+
+cover:
+	@./.ci/install $(RUNTIME)
+	go test -timeout 15m -coverprofile coverage.out $(AS_ROOT) ./...
+	go tool cover -func coverage.out | tail -1
+
+lint: bin/golangci-lint
+	@test -z "$$(gofmt -l $(GO_FILES))" || { gofmt -l $(GO_FILES); echo "run: make fmt"; exit 1; }
+	go mod tidy -diff
+	go mod verify
+	go vet ./...
+	./bin/golangci-lint run
+
+bin/golangci-lint: Makefile
+	@./.ci/install ca-certificates git
+	@echo "building golangci-lint (about a minute)"
+	GOBIN=$(CURDIR)/bin go install $(GOLANGCI_LINT)
+	@touch $@
+
+fmt: bin/golangci-lint
+	./bin/golangci-lint fmt

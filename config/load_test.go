@@ -1,0 +1,63 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config"
+)
+
+func TestLoadGatewayDefaults(t *testing.T) {
+	g, err := config.LoadGateway([]string{"SLIPWAY_URL=https://ci.example.com/", "SLIPWAY_BITBUCKET_CLIENT_SECRET=hush", "SLIPWAY_DATA=/var/lib/slipway"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.URL != "https://ci.example.com" || g.Listen != ":8080" || g.BuildTimeout != 4*time.Hour || g.Concurrency != 2 {
+		t.Errorf("unexpected settings: %+v", g)
+	}
+	if g.Key != "/var/lib/slipway/secret.key" {
+		t.Errorf("key file = %q", g.Key)
+	}
+	if g.ClientSecret.Reveal() != "hush" || strings.Contains(g.ClientSecret.String(), "hush") {
+		t.Error("the client secret must be read and not printed")
+	}
+}
+
+func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		environ []string
+		want    []string
+	}{
+		{"no url", nil, []string{"SLIPWAY_URL is not set"}},
+		{"bad url", []string{"SLIPWAY_URL=ci.example.com"}, []string{"SLIPWAY_URL", "no http or https address"}},
+		{"password in url", []string{"SLIPWAY_URL=https://u:hush@ci.example.com"}, []string{"SLIPWAY_URL", "must have no user"}},
+		{"several", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=0", "SLIPWAY_BUILDER_NETWORK=vpn"}, []string{"SLIPWAY_CONCURRENCY is 0", `SLIPWAY_BUILDER_NETWORK is "vpn"`}},
+		{"not a number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=two"}, []string{"Concurrency", "two"}},
+		{"no time", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_TIMEOUT=0s", "SLIPWAY_POLL_INTERVAL=-1s"}, []string{"SLIPWAY_BUILD_TIMEOUT", "SLIPWAY_POLL_INTERVAL"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := config.LoadGateway(tc.environ)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not say %q", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), "hush") {
+				t.Errorf("error %q shows a password", err)
+			}
+		})
+	}
+}
+
+func TestGatewaySettingsAreDescribed(t *testing.T) {
+	for _, s := range config.GatewaySettings() {
+		if !strings.HasPrefix(s.Name, "SLIPWAY_") || s.Help == "" {
+			t.Errorf("setting %+v lacks a name or help", s)
+		}
+	}
+}
