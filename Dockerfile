@@ -1,0 +1,37 @@
+# syntax=docker/dockerfile:1
+# Targets:
+#   gateway     for use with Drone, Woodpecker or a remote builder: the binary alone
+#   runner      the build step of a CI: with git and runc
+#   all-in-one  the gateway with its embedded engine: with git and runc
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+ARG VERSION=unknown
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /slipway .
+
+FROM debian:bookworm-slim AS base
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
+COPY --link --from=build /slipway /usr/local/bin/slipway
+ENTRYPOINT ["slipway"]
+
+FROM base AS gateway
+ENV SLIPWAY_DATA=/var/lib/slipway
+VOLUME /var/lib/slipway
+EXPOSE 8080
+USER 65532:65532
+CMD ["gateway"]
+
+FROM base AS tools
+RUN apt-get update && apt-get install -y --no-install-recommends git runc iptables containernetworking-plugins && rm -rf /var/lib/apt/lists/*
+
+FROM tools AS runner
+CMD ["runner"]
+
+FROM tools AS all-in-one
+ENV SLIPWAY_DATA=/var/lib/slipway
+VOLUME /var/lib/slipway
+EXPOSE 8080
+CMD ["gateway"]

@@ -1,0 +1,93 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v3"
+
+	"slipway/config"
+	"slipway/plugin/explain"
+)
+
+// Commands are the gateway's half of the program.
+func Commands() []*cli.Command {
+	return []*cli.Command{gatewayCommand(), explain.Command(), doctorCommand(), versionCommand()}
+}
+
+func gatewayCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "gateway",
+		Usage:       "serve: webhooks in, builds, pages, statuses out",
+		Description: "Settings are environment variables:\n" + settingsHelp(config.GatewaySettings()),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			c, err := config.LoadGateway(os.Environ())
+			if err != nil {
+				return err
+			}
+			log, err := newLogger(cmd.Root().ErrWriter, c.LogLevel)
+			if err != nil {
+				return err
+			}
+			g, err := New(ctx, Options{Config: c, Log: log})
+			if err != nil {
+				return err
+			}
+			return g.Run(ctx)
+		},
+	}
+}
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print the version",
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			_, err := fmt.Fprintf(cmd.Root().Writer, "slipway %s (%s)\n", config.Version, runtime.Version())
+			return err
+		},
+	}
+}
+
+func settingsHelp(settings []config.Setting) string {
+	var help string
+	for _, s := range settings {
+		help += fmt.Sprintf("  %-34s %s", s.Name, s.Help)
+		if s.Default != "" {
+			help += " [" + s.Default + "]"
+		}
+		help += "\n"
+	}
+	return help
+}
+
+// newLogger writes JSON lines to w.
+func newLogger(w io.Writer, level string) (*logrus.Logger, error) {
+	parsed, err := logrus.ParseLevel(level)
+	if err != nil {
+		return nil, fmt.Errorf("SLIPWAY_LOG_LEVEL is %q: use debug, info, warn or error", level)
+	}
+	log := logrus.New()
+	log.SetOutput(w)
+	log.SetLevel(parsed)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	return log, nil
+}
+
+// ExitCode prints an error to w, once, and returns the exit code that it asks for: what
+// the error says by an ExitCode method, else 1.
+func ExitCode(w io.Writer, err error) int {
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(w, "slipway:", text)
+	}
+	var coder cli.ExitCoder
+	if errors.As(err, &coder) {
+		return coder.ExitCode()
+	}
+	return 1
+}

@@ -1,0 +1,198 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/html"
+)
+
+// maxPage bounds what is read of a page.
+const maxPage = 4 << 20
+
+// A browser visits pages and submits their forms as a person does, without JavaScript.
+type browser struct {
+	client *http.Client
+	at     *url.URL   // the page's address after redirects
+	page   *html.Node // nil before the first visit
+}
+
+func newBrowser() (*browser, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, fmt.Errorf("make a cookie jar: %w", err)
+	}
+	return &browser{client: &http.Client{Jar: jar}}, nil
+}
+
+// visit opens an address; a path is taken from the present page's site.
+func (b *browser) visit(ctx context.Context, address string) error {
+	target, err := b.resolve(address)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return fmt.Errorf("visit %s: %w", target, err)
+	}
+	return b.do(req)
+}
+
+// submit fills the page's form whose action ends in action with values, keeps what else it
+// holds, and sends it.
+func (b *browser) submit(ctx context.Context, action string, values url.Values) error {
+	form := find(b.page, func(n *html.Node) bool {
+		return n.Data == "form" && strings.HasSuffix(path(attr(n, "action"), b.at), action)
+	})
+	if form == nil {
+		return fmt.Errorf("page %s has no form for %s: %s", b.at.Path, action, b.text())
+	}
+	data := fields(form)
+	for name, v := range values {
+		data[name] = v
+	}
+	target, err := b.resolve(attr(form, "action"))
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(data.Encode()))
+	if err != nil {
+		return fmt.Errorf("submit %s: %w", target, err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	return b.do(req)
+}
+
+func (b *browser) do(req *http.Request) error {
+	resp, err := b.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	page, err := html.Parse(io.LimitReader(resp.Body, maxPage))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", req.URL.Path, err)
+	}
+	b.at, b.page = resp.Request.URL, page
+	if resp.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("%s %s answers %s: %s", req.Method, req.URL.Path, resp.Status, b.text())
+	}
+	return nil
+}
+
+func (b *browser) resolve(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", fmt.Errorf("address %q: %w", address, err)
+	}
+	if b.at != nil {
+		return b.at.ResolveReference(u).String(), nil
+	}
+	if !u.IsAbs() {
+		return "", errors.New("the first visit needs a whole address")
+	}
+	return u.String(), nil
+}
+
+// text is the main part of the page as text, cut to what fits an error.
+func (b *browser) text() string {
+	root := find(b.page, func(n *html.Node) bool { return n.Data == "main" })
+	if root == nil {
+		root = b.page
+	}
+	var words []string
+	for n := range root.Descendants() {
+		if n.Type == html.TextNode && n.Parent.Data != "script" && n.Parent.Data != "style" {
+			words = append(words, strings.Fields(n.Data)...)
+		}
+	}
+	text := strings.Join(words, " ")
+	return text[:min(len(text), 400)]
+}
+
+// fields returns what a form sends as it stands.
+func fields(form *html.Node) url.Values {
+	data := url.Values{}
+	for n := range form.Descendants() {
+		if n.Type != html.ElementNode || attr(n, "name") == "" {
+			continue
+		}
+		switch n.Data {
+		case "input":
+			kind := attr(n, "type")
+			if kind == "submit" || kind == "button" || ((kind == "checkbox" || kind == "radio") && !has(n, "checked")) {
+				continue
+			}
+			value := attr(n, "value")
+			if kind == "checkbox" && value == "" {
+				value = "on"
+			}
+			data.Add(attr(n, "name"), value)
+		case "textarea":
+			if n.FirstChild != nil {
+				data.Add(attr(n, "name"), n.FirstChild.Data)
+			}
+		case "select":
+			data.Add(attr(n, "name"), selected(n))
+		}
+	}
+	return data
+}
+
+func selected(n *html.Node) string {
+	first := ""
+	for option := range n.Descendants() {
+		if option.Data != "option" {
+			continue
+		}
+		if has(option, "selected") {
+			return attr(option, "value")
+		}
+		if first == "" {
+			first = attr(option, "value")
+		}
+	}
+	return first
+}
+
+func path(address string, base *url.URL) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return base.ResolveReference(u).Path
+}
+
+func find(root *html.Node, match func(*html.Node) bool) *html.Node {
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode && match(n) {
+			return n
+		}
+	}
+	return nil
+}
+
+func attr(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func has(n *html.Node, name string) bool {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return true
+		}
+	}
+	return false
+}

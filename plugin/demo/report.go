@@ -1,0 +1,65 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// A Report is what `demo --json` prints: one object.
+type Report struct {
+	OK         bool          `json:"ok"`
+	Station    string        `json:"station,omitempty"` // where it failed
+	Error      string        `json:"error,omitempty"`
+	Gateway    string        `json:"gateway,omitempty"`
+	Repository string        `json:"repository,omitempty"`
+	Image      string        `json:"image,omitempty"`
+	Builds     []BuildReport `json:"builds"`
+}
+
+// A BuildReport is one build that the demo caused, with its times in milliseconds.
+type BuildReport struct {
+	Ref       string   `json:"ref"`
+	Commit    string   `json:"commit"`
+	Tags      []string `json:"tags"`
+	Digest    string   `json:"digest"`
+	State     string   `json:"state"`
+	Status    string   `json:"status"`
+	WebhookMS int64    `json:"webhook_ms"` // push sent → the gateway's 2xx
+	QueuedMS  int64    `json:"queued_ms"`  // 2xx → runner start
+	BuildMS   int64    `json:"build_ms"`   // runner start → end
+	TotalMS   int64    `json:"total_ms"`   // push sent → final status read
+}
+
+// A stationError says at which station the demo failed.
+type stationError struct {
+	station string
+	err     error
+}
+
+func (e *stationError) Error() string { return e.station + ": " + e.err.Error() }
+func (e *stationError) Unwrap() error { return e.err }
+
+func at(station string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stationError{station: station, err: err}
+}
+
+// A teller tells people, line by line, what happens and how long it took.
+type teller struct {
+	w     io.Writer
+	start time.Time
+}
+
+func newTeller(w io.Writer) *teller { return &teller{w: w, start: time.Now()} }
+
+func (t *teller) say(format string, args ...any) {
+	fmt.Fprintf(t.w, "%7.2fs  %s\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (t *teller) build(b BuildReport) {
+	t.say("  ✓ %s → %v %.19s… %s   webhook %d ms · queued %d ms · build %d ms · total %d ms",
+		b.Ref, b.Tags, b.Digest, b.Status, b.WebhookMS, b.QueuedMS, b.BuildMS, b.TotalMS)
+}

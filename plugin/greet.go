@@ -1,0 +1,45 @@
+package plugin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
+)
+
+// firstTokenLife is how long the first administrator's token may be used; a restart makes
+// a new one.
+const firstTokenLife = 24 * time.Hour
+
+// greetFirstAdministrator logs a one-time token while there is no administrator. It is the
+// only secret that is ever logged: whoever reads this log may as well read the data.
+func (g *Gateway) greetFirstAdministrator(ctx context.Context) error {
+	token, err := g.FirstToken(ctx)
+	if errors.Is(err, autobuild.ErrConflict) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	g.log.WithFields(logrus.Fields{"open": g.config.URL + "/signin", "one_time_token": token, "valid": firstTokenLife.String()}).
+		Warn("no administrator yet: sign in with this one-time token")
+	return nil
+}
+
+// FirstToken makes the one-time token of the first administrator, replacing an earlier one.
+// autobuild.ErrConflict = there is an administrator already.
+func (g *Gateway) FirstToken(ctx context.Context) (string, error) {
+	token := rand.Text()
+	sum := sha256.Sum256([]byte(token))
+	if err := g.store.CreateFirstToken(ctx, hex.EncodeToString(sum[:]), time.Now().Add(firstTokenLife)); err != nil {
+		return "", fmt.Errorf("make the first administrator's token: %w", err)
+	}
+	return token, nil
+}

@@ -1,0 +1,228 @@
+// Package plugin is the gateway: it turns pushes to Bitbucket into builds and tells
+// Bitbucket how they went. New wires the rooms from top to bottom; read it as the table
+// of contents. docs/architecture.md follows one push through them.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"slipway/config"
+	"slipway/plugin/accounts"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/dispatcher"
+	"slipway/plugin/engine/embedded"
+	"slipway/plugin/intake"
+	"slipway/plugin/logs"
+	"slipway/plugin/planner"
+	"slipway/plugin/reporter"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+	"slipway/plugin/watcher"
+	"slipway/plugin/web"
+)
+
+// Options make a Gateway.
+type Options struct {
+	Config   config.Gateway
+	Listener net.Listener // nil = listen on Config.Listen
+	Log      logrus.FieldLogger
+}
+
+// A Gateway is one gateway, wired and not yet running.
+type Gateway struct {
+	config   config.Gateway
+	log      logrus.FieldLogger
+	listener net.Listener
+	store    *store.Store
+	close    []func()
+
+	accounts   *accounts.Accounts
+	catalog    *catalog.Catalog
+	logs       *logs.Logs
+	engine     *embedded.Engine
+	intake     *intake.Intake
+	planner    *planner.Planner
+	dispatcher *dispatcher.Dispatcher
+	watcher    *watcher.Watcher
+	reporter   *reporter.Reporter
+	server     *http.Server
+}
+
+// New opens the data directory and wires the rooms. A Gateway that is not run must be closed.
+func New(ctx context.Context, o Options) (*Gateway, error) {
+	g := &Gateway{config: o.Config, log: o.Log, listener: o.Listener}
+	for _, step := range []func(context.Context) error{
+		g.listen, g.openStore, g.seedProvider, g.wireFoundation, g.wireEngine, g.wireStations, g.wireWeb,
+	} {
+		if err := step(ctx); err != nil {
+			g.Close()
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// Run serves and works until ctx ends, then stops what it started and closes the data
+// directory.
+func (g *Gateway) Run(ctx context.Context) error {
+	defer g.Close()
+	if err := g.greetFirstAdministrator(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(g.serve)
+	group.Go(func() error { return g.store.Tasks().Run(ctx) })
+	group.Go(func() error { return g.watcher.Run(ctx) })
+	group.Go(func() error { return g.planner.RunPolls(ctx, g.config.PollInterval) })
+	group.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return g.server.Shutdown(stop)
+	})
+	g.log.WithFields(logrus.Fields{"url": g.config.URL, "address": g.listener.Addr().String(), "version": config.Version}).Info("gateway is up")
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	return nil
+}
+
+// Close releases everything that New opened, newest first. Calling it again changes nothing.
+func (g *Gateway) Close() {
+	for i := len(g.close) - 1; i >= 0; i-- {
+		g.close[i]()
+	}
+	g.close = nil
+}
+
+func (g *Gateway) serve() error {
+	if err := g.server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", g.listener.Addr(), err)
+	}
+	return nil
+}
+
+func (g *Gateway) listen(ctx context.Context) error {
+	if g.listener == nil {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.config.Listen)
+		if err != nil {
+			return fmt.Errorf("listen on SLIPWAY_LISTEN=%s: %w", g.config.Listen, err)
+		}
+		g.listener = l
+	}
+	g.close = append(g.close, func() { g.listener.Close() })
+	return nil
+}
+
+func (g *Gateway) openStore(ctx context.Context) error {
+	// Runners pass through the data directory to their own part of it and can list nothing.
+	if err := os.MkdirAll(g.config.Data, 0o711); err != nil {
+		return fmt.Errorf("make SLIPWAY_DATA: %w", err)
+	}
+	data, err := filepath.Abs(g.config.Data)
+	if err != nil {
+		return fmt.Errorf("find SLIPWAY_DATA=%s: %w", g.config.Data, err)
+	}
+	g.config.Data = data
+	sealer, err := seal.LoadOrCreate(g.config.Key, true)
+	if err != nil {
+		return err
+	}
+	g.store, err = store.Open(ctx, store.Options{Path: filepath.Join(data, "slipway.db"), Sealer: sealer})
+	if err != nil {
+		return err
+	}
+	g.close = append(g.close, func() {
+		if err := g.store.Close(); err != nil {
+			g.log.WithError(err).Error("close the database")
+		}
+	})
+	return nil
+}
+
+// seedProvider makes the first source provider of the environment's settings; what the
+// environment sets again later wins over the setup page.
+func (g *Gateway) seedProvider(ctx context.Context) error {
+	all, err := g.store.Providers(ctx)
+	if err != nil {
+		return fmt.Errorf("list source providers: %w", err)
+	}
+	p := autobuild.Provider{Kind: autobuild.Cloud}
+	for _, known := range all {
+		if known.Name == g.config.ProviderName {
+			p = known
+		}
+	}
+	p.Name, p.WebURL, p.APIURL = g.config.ProviderName, g.config.WebURL, g.config.APIURL
+	if g.config.ClientID != "" {
+		p.ClientID, p.ClientSecret = g.config.ClientID, g.config.ClientSecret
+	}
+	if _, err := g.store.SaveProvider(ctx, p); err != nil {
+		return fmt.Errorf("save source provider %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+func (g *Gateway) wireFoundation(context.Context) error {
+	g.logs = logs.New(logs.Options{Dir: filepath.Join(g.config.Data, "logs")})
+	g.accounts = accounts.New(accounts.Options{Store: g.store, URL: g.config.URL, Log: g.log})
+	g.catalog = catalog.New(catalog.Options{
+		Store: g.store, Connector: g.accounts, URL: g.config.URL, DefaultEngine: g.config.Engine, Log: g.log,
+	})
+	return nil
+}
+
+func (g *Gateway) wireStations(context.Context) error {
+	g.intake = intake.New(intake.Options{Store: g.store, Log: g.log})
+	g.planner = planner.New(planner.Options{Store: g.store, Connector: g.accounts, Log: g.log})
+	g.dispatcher = dispatcher.New(dispatcher.Options{
+		Store: g.store, Connector: g.accounts, URL: g.runnerURL(), Timeout: g.config.BuildTimeout, Log: g.log,
+		Engines: map[string]dispatcher.Engine{embedded.Name: {Engine: g.engine, Limit: g.config.Concurrency}},
+	})
+	g.watcher = watcher.New(watcher.Options{
+		Store: g.store, Engines: map[string]autobuild.Engine{embedded.Name: g.engine}, Append: g.logs.Line, Log: g.log,
+	})
+	g.reporter = reporter.New(reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Log: g.log})
+
+	tasks := g.store.Tasks()
+	g.planner.Register(tasks)
+	g.dispatcher.Register(tasks)
+	g.reporter.Register(tasks)
+	return nil
+}
+
+func (g *Gateway) wireWeb(context.Context) error {
+	handler, err := web.New(web.Options{
+		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
+		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher, Log: g.log,
+	})
+	if err != nil {
+		return fmt.Errorf("prepare the pages: %w", err)
+	}
+	g.server = web.Server(handler)
+	return nil
+}
+
+// runnerURL is how runners on this machine reach the gateway, whatever its public URL.
+func (g *Gateway) runnerURL() string {
+	addr, ok := g.listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return g.config.URL
+	}
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
+}

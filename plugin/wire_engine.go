@@ -1,0 +1,64 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"slipway/plugin/engine/embedded"
+)
+
+// self is this program's own file, by a path that works for any user and after an upgrade
+// replaced the file.
+const self = "/proc/self/exe"
+
+// defaultRunnerUser is whom embedded runners run as when the gateway is root: numbers that
+// no Debian account has.
+const defaultRunnerUser = "64000:64000"
+
+// wireEngine makes the embedded engine and, unless an address is set, its builder.
+func (g *Gateway) wireEngine(context.Context) error {
+	uid, gid, err := runnerUser(g.config.RunnerUser, os.Geteuid())
+	if err != nil {
+		return err
+	}
+	address := func(context.Context) (string, error) { return g.config.Builder, nil }
+	if g.config.Builder == "" {
+		builder := embedded.NewBuilder(embedded.BuilderOptions{
+			Executable: self, Dir: filepath.Join(g.config.Data, "builder"), Network: g.config.BuilderNetwork,
+			CacheSize: g.config.BuilderCache, Frontends: g.config.Frontends, Idle: g.config.BuilderIdle, Gid: gid, Log: g.log,
+		})
+		g.close = append(g.close, builder.Close)
+		address = builder.Address
+	}
+	g.engine = embedded.New(embedded.Options{
+		Executable: self, WorkDir: filepath.Join(g.config.Data, "work"), Address: address,
+		FirstUID: uid, FirstGID: gid, Log: g.log,
+	})
+	g.close = append(g.close, g.engine.Close)
+	return nil
+}
+
+// runnerUser reads uid:gid. Without a setting, runners of root get users of their own and
+// runners of anybody else stay who they are (0, 0).
+func runnerUser(setting string, euid int) (uid, gid int, err error) {
+	if euid != 0 {
+		if setting != "" {
+			return 0, 0, fmt.Errorf("SLIPWAY_RUNNER_USER=%s: only a gateway that runs as root can change users; unset it", setting)
+		}
+		return 0, 0, nil
+	}
+	if setting == "" {
+		setting = defaultRunnerUser
+	}
+	u, g, found := strings.Cut(setting, ":")
+	uid, errU := strconv.Atoi(u)
+	gid, errG := strconv.Atoi(g)
+	if !found || errU != nil || errG != nil || uid <= 0 || gid <= 0 {
+		return 0, 0, fmt.Errorf("SLIPWAY_RUNNER_USER=%s: give uid:gid in numbers above 0, as %s", setting, defaultRunnerUser)
+	}
+	return uid, gid, nil
+}
