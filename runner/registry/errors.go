@@ -1,0 +1,60 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// ErrNotFound says that the registry has no such tag or digest.
+var ErrNotFound = errors.New("not in the registry")
+
+// An UnauthorizedError says that a registry did not accept a credential, or not for this
+// image.
+type UnauthorizedError struct {
+	Host  string
+	Image string
+	Err   error
+}
+
+func (e *UnauthorizedError) Error() string {
+	return fmt.Sprintf("registry %s does not let this credential push or read %s; check the registry's user name and password: %v", e.Host, e.Image, e.Err)
+}
+
+// Unwrap returns the registry's answer.
+func (e *UnauthorizedError) Unwrap() error { return e.Err }
+
+// explain says what was done where, and tells the kinds of failure apart.
+func explain(operation string, repo name.Repository, err error) error {
+	var answer *transport.Error
+	if errors.As(err, &answer) {
+		switch answer.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			return &UnauthorizedError{Host: repo.RegistryStr(), Image: repo.Name(), Err: err}
+		case http.StatusNotFound:
+			return fmt.Errorf("%s %s: %w", operation, repo.Name(), ErrNotFound)
+		}
+	}
+	return fmt.Errorf("%s %s: %w", operation, repo.Name(), err)
+}
+
+// temporary reports whether the same request may succeed later: the network's failures,
+// 408, 429 and 5xx.
+func temporary(err error) bool {
+	var answer *transport.Error
+	if errors.As(err, &answer) {
+		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusRequestTimeout
+	}
+	var dial *net.OpError
+	var lookup *net.DNSError
+	return errors.As(err, &dial) || errors.As(err, &lookup) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) ||
+		errors.Is(err, context.DeadlineExceeded)
+}

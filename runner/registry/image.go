@@ -1,0 +1,88 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"slipway/runner/spec"
+)
+
+// dockerHub is how image names spell the registry whose host is index.docker.io.
+const dockerHub = "docker.io"
+
+// ParseImage checks the name of an image without tag or digest and returns its full form:
+// acme/app and index.docker.io/acme/app are docker.io/acme/app.
+func ParseImage(image string) (string, error) {
+	if strings.Contains(image, "@") {
+		return "", fmt.Errorf("image %q holds a digest; give the name alone", image)
+	}
+	if strings.Contains(image[strings.LastIndex(image, "/")+1:], ":") {
+		return "", fmt.Errorf("image %q holds a tag; the rules make the tags, give the name alone", image)
+	}
+	repo, err := name.NewRepository(image)
+	if err != nil {
+		return "", fmt.Errorf("image %q is not a legal name: %w", image, err)
+	}
+	full := displayHost(repo.RegistryStr()) + "/" + repo.RepositoryStr()
+	if !spec.LegalImage(full) {
+		return "", fmt.Errorf("image %q is not a legal name: use lower-case letters, digits and single . _ - between them", image)
+	}
+	return full, nil
+}
+
+// LoginFor returns the login of the longest host or path prefix, in whole segments, that an
+// image's name begins with, and an anonymous one when there is none.
+func LoginFor(image string, credentials []spec.RegistryCredential) Login {
+	var login Login
+	best := -1
+	full, err := ParseImage(image)
+	if err != nil {
+		return login
+	}
+	for _, c := range credentials {
+		prefix := normalHost(c.Host)
+		if (full == prefix || strings.HasPrefix(full, prefix+"/")) && len(prefix) > best {
+			best = len(prefix)
+			login = Login{Username: c.Username, Password: c.Password, Insecure: c.Insecure}
+		}
+	}
+	return login
+}
+
+// normalHost spells a credential's host, with or without a path, as ParseImage does.
+func normalHost(host string) string {
+	host = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://"), "/")
+	first, rest, found := strings.Cut(host, "/")
+	if first = displayHost(first); first == dockerHub && (rest == "v1" || rest == "v2") {
+		return first // Docker's own spelling, https://index.docker.io/v1/
+	}
+	if found {
+		return first + "/" + rest
+	}
+	return first
+}
+
+func displayHost(host string) string {
+	switch host {
+	case name.DefaultRegistry, "registry-1.docker.io", "registry.hub.docker.com":
+		return dockerHub
+	}
+	return host
+}
+
+func nameOptions(l Login) []name.Option {
+	if l.Insecure {
+		return []name.Option{name.Insecure}
+	}
+	return nil
+}
+
+func repository(image string, l Login) (name.Repository, error) {
+	repo, err := name.NewRepository(image, nameOptions(l)...)
+	if err != nil {
+		return repo, fmt.Errorf("image %q: %w", image, err)
+	}
+	return repo, nil
+}

@@ -1,0 +1,67 @@
+package registry_test
+
+import (
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/runner/registry"
+	"slipway/runner/spec"
+)
+
+func TestParseImage(t *testing.T) {
+	tests := []struct{ in, want, fault string }{
+		{in: "registry.example.com/acme/app", want: "registry.example.com/acme/app"},
+		{in: "registry.example.com:5000/app", want: "registry.example.com:5000/app"},
+		{in: "localhost:5000/acme/app", want: "localhost:5000/acme/app"},
+		{in: "acme/app", want: "docker.io/acme/app"},
+		{in: "docker.io/acme/app", want: "docker.io/acme/app"},
+		{in: "index.docker.io/acme/app", want: "docker.io/acme/app"},
+		{in: "registry-1.docker.io/acme/app", want: "docker.io/acme/app"},
+		{in: "busybox", want: "docker.io/library/busybox"},
+		{in: "registry.example.com/acme/app:1.2", fault: "tag"},
+		{in: "acme/app@sha256:" + strings.Repeat("0", 64), fault: "digest"},
+		{in: "acme/App", fault: "legal"},
+		{in: "acme/a..b", fault: "legal"},
+		{in: "https://registry.example.com/app", fault: "legal"},
+		{in: "", fault: "legal"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.in, func(t *testing.T) {
+			got, err := registry.ParseImage(tt.in)
+			if tt.fault == "" && (err != nil || got != tt.want) {
+				t.Errorf("got %q, %v; want %q", got, err, tt.want)
+			}
+			if tt.fault != "" && (err == nil || !strings.Contains(err.Error(), tt.fault)) {
+				t.Errorf("got %q, %v; want an error that says %q", got, err, tt.fault)
+			}
+		})
+	}
+}
+
+func TestLoginFor(t *testing.T) {
+	credential := func(host, user string) spec.RegistryCredential {
+		return spec.RegistryCredential{Host: host, Insecure: user == "plain", Credential: spec.Credential{Username: user, Password: secret.New("p")}}
+	}
+	all := []spec.RegistryCredential{
+		credential("registry.example.com", "host"),
+		credential("registry.example.com/acme", "path"),
+		credential("https://index.docker.io/v1/", "hub"),
+		credential("localhost:5000", "plain"),
+	}
+	for image, want := range map[string]string{
+		"registry.example.com/other/app":    "host",
+		"registry.example.com/acme/app":     "path",
+		"registry.example.com/acmes/app":    "host",
+		"registry.example.com.evil.org/app": "",
+		"acme/app":                          "hub",
+		"docker.io/acme/app":                "hub",
+		"localhost:5000/app":                "plain",
+		"NOT/legal":                         "",
+	} {
+		got := registry.LoginFor(image, all)
+		if got.Username != want || got.Insecure != (want == "plain") {
+			t.Errorf("%s: got %+v, want user %q", image, got, want)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+// Package registry reads and moves the tags of images in a registry, and checks that a
+// credential may push. It uploads nothing: an image gets there by its digest first, and
+// a tag is then the same manifest put under another name.
+// It follows https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
+// by way of go-containerregistry.
+package registry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"slipway/config/secret"
+)
+
+// A Login is how to speak to one registry.
+type Login struct {
+	Username string // empty = anonymous
+	Password secret.Secret
+	Insecure bool // plain HTTP
+}
+
+// Options make a Client; the zero value is good.
+type Options struct {
+	Transport http.RoundTripper // nil = go-containerregistry's, with proxies from the environment
+	UserAgent string            // default "slipway"
+	Attempts  uint              // of each operation; default 5
+	Timeout   time.Duration     // of each attempt; default one minute
+	Backoff   backoff.BackOff   // nil = exponential from 1 s to 30 s, jittered
+	// Retrying is told before each wait; nil = nobody is.
+	Retrying func(err error, attempt uint, wait time.Duration)
+}
+
+// A Client speaks to registries. It keeps nothing between calls and is safe for concurrent
+// use unless Options.Backoff is set.
+type Client struct{ o Options }
+
+// New makes a Client.
+func New(o Options) *Client {
+	if o.Transport == nil {
+		o.Transport = remote.DefaultTransport
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "slipway"
+	}
+	if o.Attempts == 0 {
+		o.Attempts = 5
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute
+	}
+	return &Client{o: o}
+}
+
+// Digest returns the digest that a tag points at: ErrNotFound when there is none.
+func (c *Client) Digest(ctx context.Context, image, tag string, l Login) (string, error) {
+	repo, err := repository(image, l)
+	if err != nil {
+		return "", err
+	}
+	return retry(ctx, c, func(ctx context.Context) (string, error) {
+		desc, err := c.describe(ctx, repo.Tag(tag), l)
+		if err != nil {
+			return "", explain("read tag "+tag+" of", repo, err)
+		}
+		return desc.Digest.String(), nil
+	})
+}
+
+// describe asks by HEAD, and by GET where a registry answers HEAD with an error of its own.
+func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1.Descriptor, error) {
+	desc, err := remote.Head(ref, c.options(ctx, l)...)
+	if err == nil {
+		return desc, nil
+	}
+	full, getErr := remote.Get(ref, c.options(ctx, l)...)
+	if getErr != nil {
+		return nil, getErr // GET has a body, and so the better words
+	}
+	return &full.Descriptor, nil
+}
+
+// Tag points a tag at the manifest of a digest that the registry has. Repeating it is
+// harmless; no blob is sent.
+func (c *Client) Tag(ctx context.Context, image, digest, tag string, l Login) error {
+	repo, err := repository(image, l)
+	if err != nil {
+		return err
+	}
+	target, err := name.NewTag(repo.Name()+":"+tag, nameOptions(l)...)
+	if err != nil {
+		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
+	}
+	_, err = retry(ctx, c, func(ctx context.Context) (struct{}, error) {
+		manifest, err := remote.Get(repo.Digest(digest), c.options(ctx, l)...)
+		if err != nil {
+			return struct{}{}, explain("read "+digest+" of", repo, err)
+		}
+		if err := remote.Tag(target, manifest, c.options(ctx, l)...); err != nil {
+			return struct{}{}, explain("put tag "+tag+" of", repo, err)
+		}
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Check finds out whether the login may push the image: it begins an upload and gives it
+// up. *UnauthorizedError when it may not. It is tried once, for somebody waits for it.
+func (c *Client) Check(ctx context.Context, image string, l Login) error {
+	repo, err := repository(image, l)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	err = remote.CheckPushPermission(repo.Tag("latest"), keychain{l.authenticator()}, c.guarded(ctx, l))
+	if err != nil {
+		return explain("begin a push of", repo, err)
+	}
+	return nil
+}
+
+func (c *Client) options(ctx context.Context, l Login) []remote.Option {
+	return []remote.Option{
+		remote.WithContext(ctx),
+		remote.WithAuth(l.authenticator()),
+		remote.WithTransport(c.guarded(ctx, l)),
+		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // retry, below, does it and tells of it
+	}
+}
+
+func (l Login) authenticator() authn.Authenticator {
+	if l.Username == "" && l.Password.IsZero() {
+		return authn.Anonymous
+	}
+	return &authn.Basic{Username: l.Username, Password: l.Password.Reveal()}
+}
+
+type keychain struct{ auth authn.Authenticator }
+
+func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) { return k.auth, nil }
+
+func retry[T any](ctx context.Context, c *Client, do func(context.Context) (T, error)) (T, error) {
+	attempt := uint(0)
+	operation := func() (T, error) {
+		attempt++
+		ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+		defer cancel()
+		result, err := do(ctx)
+		if err != nil && !temporary(err) {
+			return result, backoff.Permanent(err)
+		}
+		return result, err
+	}
+	return backoff.Retry(ctx, operation,
+		backoff.WithBackOff(c.backoff()),
+		backoff.WithMaxTries(c.o.Attempts),
+		backoff.WithMaxElapsedTime(0),
+		backoff.WithNotify(func(err error, wait time.Duration) {
+			if c.o.Retrying != nil {
+				c.o.Retrying(err, attempt, wait)
+			}
+		}),
+	)
+}
+
+func (c *Client) backoff() backoff.BackOff {
+	if c.o.Backoff != nil {
+		return c.o.Backoff
+	}
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.Multiplier, b.MaxInterval = time.Second, 2, 30*time.Second
+	return b
+}

@@ -1,0 +1,291 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"slipway/config/secret"
+	"slipway/runner/registry"
+)
+
+// A fixture is a registry in memory behind middleware that a test may set.
+type fixture struct {
+	*httptest.Server
+	mu       sync.Mutex
+	around   func(http.ResponseWriter, *http.Request, http.Handler)
+	requests []string
+	agents   map[string]bool
+}
+
+func serve(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{agents: map[string]bool{}}
+	inner := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		f.requests = append(f.requests, r.Method+" "+r.URL.Path)
+		f.agents[r.UserAgent()] = true
+		around := f.around
+		f.mu.Unlock()
+		if around != nil {
+			around(w, r, inner)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(f.Close)
+	return f
+}
+
+func (f *fixture) set(around func(http.ResponseWriter, *http.Request, http.Handler)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.around, f.requests = around, nil
+}
+
+func (f *fixture) seen() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.requests...)
+}
+
+func (f *fixture) image() string { return strings.TrimPrefix(f.URL, "http://") + "/acme/app" }
+
+// put uploads an image without a tag and returns its digest.
+func (f *fixture) put(t *testing.T) string {
+	t.Helper()
+	img, err := random.Image(64, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.NewDigest(f.image() + "@" + digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, img); err != nil {
+		t.Fatal(err)
+	}
+	return digest.String()
+}
+
+func client(o registry.Options) *registry.Client {
+	o.Backoff = &backoff.ZeroBackOff{}
+	return registry.New(o)
+}
+
+func TestTagMovesWithoutUploading(t *testing.T) {
+	f := serve(t)
+	digest := f.put(t)
+	f.set(nil)
+	c := client(registry.Options{UserAgent: "slipway/test"})
+	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("before: %v, want ErrNotFound", err)
+	}
+	for range 2 {
+		if err := c.Tag(t.Context(), f.image(), digest, "1.2", registry.Login{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{})
+	if err != nil || got != digest {
+		t.Errorf("tag is at %s, %v; want %s", got, err, digest)
+	}
+	for _, request := range f.seen() {
+		if strings.Contains(request, "/blobs/") {
+			t.Errorf("a blob was touched: %s", request)
+		}
+	}
+	if !f.agents["slipway/test"] {
+		t.Errorf("user agents %v", f.agents)
+	}
+}
+
+func TestTagOfAnAbsentDigest(t *testing.T) {
+	f := serve(t)
+	err := client(registry.Options{}).Tag(t.Context(), f.image(), "sha256:"+strings.Repeat("0", 64), "1.2", registry.Login{})
+	if !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
+
+// B14: the push of a tag fails twice, then works.
+func TestB14TagIsRetried(t *testing.T) {
+	f := serve(t)
+	digest := f.put(t)
+	puts := 0
+	f.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut {
+			if puts++; puts <= 2 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+	var told []uint
+	c := client(registry.Options{Retrying: func(_ error, attempt uint, _ time.Duration) { told = append(told, attempt) }})
+	if err := c.Tag(t.Context(), f.image(), digest, "1.2", registry.Login{}); err != nil {
+		t.Fatal(err)
+	}
+	if puts != 3 || len(told) != 2 || told[1] != 2 {
+		t.Errorf("%d puts, told of attempts %v", puts, told)
+	}
+}
+
+func TestRetriesEnd(t *testing.T) {
+	f := serve(t)
+	f.set(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusBadGateway) })
+	_, err := client(registry.Options{Attempts: 3}).Digest(t.Context(), f.image(), "1.2", registry.Login{})
+	if err == nil || !strings.Contains(err.Error(), "502") {
+		t.Errorf("got %v, want the registry's 502", err)
+	}
+}
+
+func TestConnectionRefusedIsRetried(t *testing.T) {
+	f := serve(t)
+	f.Close()
+	tries := 0
+	c := client(registry.Options{Attempts: 3, Retrying: func(error, uint, time.Duration) { tries++ }})
+	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); err == nil || tries != 2 {
+		t.Errorf("%d retries, %v", tries, err)
+	}
+}
+
+func basic(user, password string) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if u, p, _ := r.BasicAuth(); u != user || p != password {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+func TestUnauthorizedNamesTheRegistryAndIsNotRetried(t *testing.T) {
+	f := serve(t)
+	f.set(basic("pusher", "canary"))
+	retries := 0
+	c := client(registry.Options{Retrying: func(error, uint, time.Duration) { retries++ }})
+	wrong := registry.Login{Username: "pusher", Password: secret.New("wrong-canary")}
+	for name, call := range map[string]func() error{
+		"digest": func() error { _, err := c.Digest(t.Context(), f.image(), "1.2", wrong); return err },
+		"tag": func() error {
+			return c.Tag(t.Context(), f.image(), "sha256:"+strings.Repeat("0", 64), "1.2", wrong)
+		},
+		"check": func() error { return c.Check(t.Context(), f.image(), wrong) },
+	} {
+		err := call()
+		var denied *registry.UnauthorizedError
+		if !errors.As(err, &denied) || !strings.Contains(err.Error(), denied.Host) || denied.Host != strings.TrimPrefix(f.URL, "http://") {
+			t.Errorf("%s: got %v, want an error that names the registry", name, err)
+		}
+		if strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: the error shows the password: %v", name, err)
+		}
+	}
+	if retries != 0 {
+		t.Errorf("a refused credential was tried %d times again", retries)
+	}
+	right := registry.Login{Username: "pusher", Password: secret.New("canary"), Insecure: true}
+	if err := c.Check(t.Context(), f.image(), right); err != nil {
+		t.Errorf("the right credential: %v", err)
+	}
+}
+
+// A credential that may read but not push fails the check.
+func TestCheckAsksForPush(t *testing.T) {
+	f := serve(t)
+	f.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	var denied *registry.UnauthorizedError
+	if err := client(registry.Options{}).Check(t.Context(), f.image(), registry.Login{}); !errors.As(err, &denied) {
+		t.Errorf("got %v, want UnauthorizedError", err)
+	}
+}
+
+func TestCheckEndsWithItsContext(t *testing.T) {
+	f := serve(t)
+	release := make(chan struct{})
+	f.set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	t.Cleanup(func() { close(release) })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := client(registry.Options{}).Check(ctx, f.image(), registry.Login{}); err == nil {
+		t.Error("a silent registry passed the check")
+	}
+}
+
+func TestNothingGoesOutInClearUnlessAllowed(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		r := &recorder{schemes: map[string]bool{}}
+		c := client(registry.Options{Attempts: 1, Transport: r})
+		_, err := c.Digest(t.Context(), "10.1.2.3:5000/acme/app", "1", registry.Login{Insecure: allowed})
+		if err == nil || r.spoke("http") != allowed {
+			t.Errorf("insecure=%v: plain HTTP spoken: %v, error %v", allowed, r.spoke("http"), err)
+		}
+	}
+}
+
+// A recorder is a transport without a network that notes the schemes asked for.
+type recorder struct {
+	mu      sync.Mutex
+	schemes map[string]bool
+}
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.schemes[req.URL.Scheme] = true
+	return nil, errors.New("no route")
+}
+
+func (r *recorder) spoke(scheme string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.schemes[scheme]
+}
+
+func TestIllegalNames(t *testing.T) {
+	c := client(registry.Options{})
+	if _, err := c.Digest(t.Context(), "UPPER/app", "1", registry.Login{}); err == nil {
+		t.Error("Digest took an illegal name")
+	}
+	if err := c.Tag(t.Context(), "UPPER/app", "sha256:0", "1", registry.Login{}); err == nil {
+		t.Error("Tag took an illegal name")
+	}
+	if err := c.Tag(t.Context(), "acme/app", "sha256:0", "a b", registry.Login{}); err == nil {
+		t.Error("Tag took an illegal tag")
+	}
+	if err := c.Check(t.Context(), "UPPER/app", registry.Login{}); err == nil {
+		t.Error("Check took an illegal name")
+	}
+}

@@ -1,0 +1,61 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// guarded wraps the transport: every request carries ctx's end and our user agent, and
+// none goes out in clear to a registry that is not marked insecure. go-containerregistry
+// by itself would speak plain HTTP to private addresses.
+func (c *Client) guarded(ctx context.Context, l Login) http.RoundTripper {
+	return &guard{ctx: ctx, base: c.o.Transport, agent: c.o.UserAgent, insecure: l.Insecure}
+}
+
+type guard struct {
+	ctx      context.Context
+	base     http.RoundTripper
+	agent    string
+	insecure bool
+}
+
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" && !g.insecure && !loopback(r.URL.Hostname()) {
+		return nil, fmt.Errorf("%s speaks plain HTTP; mark the registry insecure to allow that", r.URL.Host)
+	}
+	if err := g.ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	stop := context.AfterFunc(g.ctx, func() { cancel(context.Cause(g.ctx)) })
+	r = r.Clone(ctx)
+	r.Header.Set("User-Agent", g.agent)
+	resp, err := g.base.RoundTrip(r)
+	if err != nil {
+		stop()
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &endingBody{ReadCloser: resp.Body, end: func() { stop(); cancel(nil) }}
+	return resp, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || (ip != nil && ip.IsLoopback())
+}
+
+// endingBody releases its request's context when it is closed.
+type endingBody struct {
+	io.ReadCloser
+	end func()
+}
+
+func (b *endingBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}

@@ -1,0 +1,63 @@
+package spec_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	"slipway/runner/spec"
+)
+
+func TestSpecRoundTrip(t *testing.T) {
+	want := valid()
+	var wire bytes.Buffer
+	if err := spec.EncodeSpec(&wire, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := spec.DecodeSpec(&wire)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
+		t.Errorf("the spec changed on the wire (-want +got):\n%s", diff)
+	}
+}
+
+func TestPlainJSONHoldsNoSecret(t *testing.T) {
+	plain, err := json.Marshal(valid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := string(plain) + fmt.Sprintf("%v %+v %#v", valid(), valid(), valid())
+	for _, canary := range []string{"git-canary", "registry-canary", "environment-canary"} {
+		if strings.Contains(shown, canary) {
+			t.Errorf("%s is in clear in %s", canary, shown)
+		}
+	}
+}
+
+func TestDecodeSpecBounds(t *testing.T) {
+	endless := strings.NewReader(`{"build_id":"` + strings.Repeat("x", spec.MaxBody) + `"}`)
+	if _, err := spec.DecodeSpec(endless); err == nil {
+		t.Error("a spec larger than MaxBody was read")
+	}
+	if _, err := spec.DecodeSpec(strings.NewReader("<html>")); err == nil {
+		t.Error("HTML was read as a spec")
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("pipe closed") }
+
+func TestEncodeSpecTellsOfABrokenWriter(t *testing.T) {
+	if err := spec.EncodeSpec(brokenWriter{}, valid()); err == nil || !strings.Contains(err.Error(), "b1") {
+		t.Errorf("got %v, want an error that names the build", err)
+	}
+}

@@ -1,0 +1,120 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// A FieldError is a fault of a spec: the field, named as in its JSON form, and what is
+// wrong with it.
+type FieldError struct {
+	Field   string
+	Message string
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
+
+// The grammar of image names and tags follows
+// https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
+// and, for the host, https://github.com/distribution/reference.
+var (
+	hashShape     = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
+	digestShape   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	tagShape      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	platformShape = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?$`)
+	argShape      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	imageShape    = regexp.MustCompile(`^(?:` + hostPattern + `/)?` + componentPattern + `(?:/` + componentPattern + `)*$`)
+)
+
+const (
+	labelPattern     = `[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?`
+	hostPattern      = `(?:` + labelPattern + `(?:\.` + labelPattern + `)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?`
+	componentPattern = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
+	maxImage         = 255
+)
+
+// Validate checks everything in a spec that becomes an argument, a path or a name. The
+// error joins one *FieldError for each fault.
+func (s Spec) Validate() error {
+	var faults []error
+	check := func(ok bool, field, format string, args ...any) {
+		if !ok {
+			faults = append(faults, &FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+		}
+	}
+	check(s.BuildID != "", "build_id", "is missing")
+	check(s.Attempt > 0, "attempt", "is %d; attempts count from 1", s.Attempt)
+	check(s.Timeout > 0, "timeout", "is %s; it must be positive", s.Timeout)
+	s.Source.check(check)
+	s.checkImage(check)
+	check(cleanPath(s.Dockerfile) && s.Dockerfile != ".", "dockerfile", "%q is not a clean path below the repository's root", s.Dockerfile)
+	check(cleanPath(s.Context), "context", "%q is not a clean path below the repository's root; the root is %q", s.Context, ".")
+	for name := range s.BuildArgs {
+		check(argShape.MatchString(name), "build_args", "%q is no name of a build argument", name)
+	}
+	for _, p := range s.Platforms {
+		check(platformShape.MatchString(p), "platforms", "%q is not like linux/amd64", p)
+	}
+	return errors.Join(faults...)
+}
+
+type checker func(ok bool, field, format string, args ...any)
+
+func (s Source) check(check checker) {
+	check(fetchable(s.URL), "source.url", "is not an http or https address without a user")
+	check(hashShape.MatchString(s.Commit), "source.commit", "%q is not a full hash of 40 or 64 lower-case hex digits", s.Commit)
+	check(legalRef(s.Ref), "source.ref", "%q is not a full ref name like refs/heads/main", s.Ref)
+	check(printable(s.RefName), "source.ref_name", "%q holds control characters", s.RefName)
+}
+
+func (s Spec) checkImage(check checker) {
+	check(LegalImage(s.Image), "image", "%q is not an image name without a tag, like registry.example.com/acme/app", s.Image)
+	check(!s.Publish || len(s.Tags) > 0, "tags", "are missing: there is nothing to publish")
+	for _, tag := range s.Tags {
+		check(LegalTag(tag), "tags", "%q is not a tag: up to 128 letters, digits, _, . and -, not beginning with . or -", tag)
+	}
+	check(s.BuiltDigest == "" || digestShape.MatchString(s.BuiltDigest), "built_digest", "%q is not like sha256:…", s.BuiltDigest)
+}
+
+func fetchable(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+// legalRef is git-check-ref-format(1) for full names. Names like refs/heads/--upload-pack=x
+// and refs/heads/a;id are legal: whoever passes a ref to a program guards against them.
+func legalRef(ref string) bool {
+	if !strings.HasPrefix(ref, "refs/") || strings.Contains(ref, "..") || strings.Contains(ref, "@{") || strings.HasSuffix(ref, ".") {
+		return false
+	}
+	if strings.ContainsAny(ref, " ~^:?*[\\") || !printable(ref) {
+		return false
+	}
+	parts := strings.Split(ref, "/")
+	for _, part := range parts {
+		if part == "" || strings.HasPrefix(part, ".") || strings.HasSuffix(part, ".lock") {
+			return false
+		}
+	}
+	return len(parts) > 2
+}
+
+// cleanPath reports whether p names something below the root it is relative to.
+func cleanPath(p string) bool {
+	return p != "" && p == path.Clean(p) && !path.IsAbs(p) && p != ".." && !strings.HasPrefix(p, "../") &&
+		!strings.Contains(p, `\`) && printable(p)
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// LegalImage reports whether image is a name without a tag, with or without a host.
+func LegalImage(image string) bool { return len(image) <= maxImage && imageShape.MatchString(image) }
+
+// LegalTag reports whether tag may name an image.
+func LegalTag(tag string) bool { return tagShape.MatchString(tag) }
