@@ -48,10 +48,14 @@ type Engine struct {
 
 var _ autobuild.Engine = (*Engine)(nil)
 
-// New returns an engine with no pipelines.
+// New returns an engine with no pipelines, and clears away what those of an earlier process
+// left in WorkDir.
 func New(o Options) *Engine {
 	if o.Grace == 0 {
 		o.Grace = 5 * time.Second
+	}
+	if err := os.RemoveAll(o.WorkDir); err != nil {
+		o.Log.WithError(err).Warn("work directories of ended runners stay")
 	}
 	return &Engine{o: o, procs: map[string]*process{}, uids: map[int]bool{}}
 }

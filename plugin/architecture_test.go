@@ -1,0 +1,119 @@
+package plugin_test
+
+import (
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+)
+
+// layers lists the rooms from the bottom up. A room imports only rooms of lower layers;
+// rooms of one layer never import each other, but for a room's own sub-rooms.
+var layers = [][]string{
+	{"config/secret"},
+	{"config"},
+	{"runner/spec"},
+	{"plugin/autobuild"},
+	{"plugin/store/seal", "plugin/store/queue"},
+	{"plugin/store"},
+	{"plugin/rules"},
+	{"plugin/bitbucket"},
+	{"plugin/provider"},
+	{"plugin/engine"},
+	{"plugin/logs"},
+	{"plugin/accounts"},
+	{"plugin/catalog"},
+	{"plugin/explain"},
+	{"plugin/intake", "plugin/planner", "plugin/dispatcher", "plugin/watcher", "plugin/reporter"},
+	{"plugin/web"},
+	{"plugin"},
+	{"plugin/demo"},
+}
+
+// across lists the imports that may cross the wall between gateway and runner.
+var across = map[string][]string{
+	"plugin/engine":     {"runner/spec"},
+	"plugin/dispatcher": {"runner/spec"},
+	"plugin/web":        {"runner/spec"},
+	"plugin/catalog":    {"runner/registry"},
+	"runner/source":     {"plugin/bitbucket"},
+	"runner/report":     {"plugin/bitbucket"},
+}
+
+func TestRoomsImportOnlyRoomsBelow(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "slipway/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	checked := 0
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		from := strings.TrimPrefix(words[0], "slipway/")
+		if isTestRoom(from) || from == "slipway" {
+			continue
+		}
+		for _, imported := range words[1:] {
+			to, ours := strings.CutPrefix(imported, "slipway/")
+			if !ours {
+				continue
+			}
+			checked++
+			if why := forbidden(from, to); why != "" {
+				t.Errorf("%s imports %s: %s", from, to, why)
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("no import was checked")
+	}
+}
+
+// forbidden says why one room may not import another; empty = it may.
+func forbidden(from, to string) string {
+	fromRoom, fromLayer := room(from)
+	toRoom, toLayer := room(to)
+	if fromRoom == toRoom || to == "config/secret" || to == "config" {
+		return ""
+	}
+	if strings.HasPrefix(from, "runner") && strings.HasPrefix(to, "runner") {
+		return ""
+	}
+	if strings.HasPrefix(from, "runner") != strings.HasPrefix(to, "runner") {
+		for _, allowed := range across[fromRoom] {
+			if to == allowed || strings.HasPrefix(to, allowed+"/") {
+				return ""
+			}
+		}
+		return "it crosses the wall between gateway and runner"
+	}
+	if from == "plugin/demo" && isTestRoom(to) {
+		return ""
+	}
+	if isTestRoom(to) {
+		return "test rooms stay out of the program"
+	}
+	if toLayer >= fromLayer {
+		return "it is not below"
+	}
+	return ""
+}
+
+// room finds the longest room that a package lies in, and its layer.
+func room(pkg string) (name string, layer int) {
+	for i, names := range layers {
+		for _, candidate := range names {
+			if (pkg == candidate || strings.HasPrefix(pkg, candidate+"/")) && len(candidate) > len(name) {
+				name, layer = candidate, i
+			}
+		}
+	}
+	if name == "" {
+		parts := strings.SplitN(pkg, "/", 3)
+		name = strings.Join(parts[:min(2, len(parts))], "/")
+	}
+	return name, layer
+}
+
+func isTestRoom(pkg string) bool {
+	return strings.HasSuffix(path.Base(pkg), "test") || strings.Contains(pkg, "bitbuckettest")
+}

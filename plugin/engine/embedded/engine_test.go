@@ -1,0 +1,213 @@
+package embedded_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/engine/embedded"
+)
+
+// script writes a program that stands for the slipway binary.
+func script(t *testing.T, body string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "slipway")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func newEngine(t *testing.T, o embedded.Options) *embedded.Engine {
+	t.Helper()
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	o.Log = log
+	if o.Address == nil {
+		o.Address = func(context.Context) (string, error) { return "unix:///builder.sock", nil }
+	}
+	if o.WorkDir == "" {
+		o.WorkDir = filepath.Join(t.TempDir(), "work")
+	}
+	e := embedded.New(o)
+	t.Cleanup(e.Close)
+	return e
+}
+
+func state(t *testing.T, e *embedded.Engine, build string) autobuild.PipelineState {
+	t.Helper()
+	s, err := e.State(t.Context(), autobuild.Attempt{BuildID: build, Number: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// until waits for a condition, a few milliseconds between looks.
+func until(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !met() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("%s did not come", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func TestStartIsIdempotent(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "starts")
+	e := newEngine(t, embedded.Options{Executable: script(t, `echo "$SLIPWAY_RUNNER_URL $SLIPWAY_RUNNER_HOOKS" >> `+out+`; exec sleep 60`), Grace: 50 * time.Millisecond})
+	p := autobuild.Pipeline{BuildID: "b1", Number: 1, Attempt: 1, URL: "http://gateway/runner/v1/builds/b1", Token: secret.New("hush"), Hooks: true}
+	first, err := e.Start(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := e.Start(t.Context(), p)
+	if err != nil || second != first {
+		t.Fatalf("second start: %q, %v; the first was %q", second, err, first)
+	}
+	until(t, "the child's start", func() bool { data, _ := os.ReadFile(out); return len(data) > 0 })
+	if data, _ := os.ReadFile(out); strings.Count(string(data), "\n") != 1 || !strings.Contains(string(data), "builds/b1 off") {
+		t.Errorf("starts: %q, want one, with hooks off since the child is not confined", data)
+	}
+	if s := state(t, e, "b1"); s != autobuild.PipelineRunning {
+		t.Errorf("state = %s", s)
+	}
+}
+
+func TestCancelKillsWhatDoesNotStop(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	e := newEngine(t, embedded.Options{Executable: script(t, `trap '' TERM; echo $$ > `+pid+`; sleep 60; sleep 60`), Grace: 50 * time.Millisecond})
+	if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the child's start", func() bool { data, _ := os.ReadFile(pid); return len(data) > 0 })
+	for range 2 { // again is harmless
+		if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+}
+
+func TestCancelOfTheUnknownIsNoError(t *testing.T) {
+	e := newEngine(t, embedded.Options{Executable: "/bin/true"})
+	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "never", Number: 1}); err != nil {
+		t.Error(err)
+	}
+	if s := state(t, e, "never"); s != autobuild.PipelineGone {
+		t.Errorf("state = %s", s)
+	}
+}
+
+func TestStartSaysUnavailable(t *testing.T) {
+	boom := errors.New("no runc")
+	for name, o := range map[string]embedded.Options{
+		"no builder": {Executable: "/bin/true", Address: func(context.Context) (string, error) { return "", boom }},
+		"no program": {Executable: "/no/such/program"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEngine(t, o)
+			if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); !errors.Is(err, autobuild.ErrUnavailable) {
+				t.Errorf("err = %v, want unavailable", err)
+			}
+			if s := state(t, e, "b1"); s != autobuild.PipelineGone {
+				t.Errorf("state = %s", s)
+			}
+		})
+	}
+}
+
+func TestCloseRefusesFurtherStarts(t *testing.T) {
+	e := newEngine(t, embedded.Options{Executable: "/bin/true"})
+	e.Close()
+	if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); !errors.Is(err, autobuild.ErrUnavailable) {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestWorkDirectoryIsClearedAway(t *testing.T) {
+	work := filepath.Join(t.TempDir(), "work")
+	e := newEngine(t, embedded.Options{Executable: script(t, `touch left-behind`), WorkDir: work})
+	if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+	left, err := os.ReadDir(work)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Runners of a gateway that is root have a uid each, a clean environment and their own
+// processes, and take what they started with them when they end.
+func TestConfinedChildren(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: children get users of their own")
+	}
+	shared := t.TempDir()
+	for d := shared; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("SLIPWAY_CANARY", "must not be inherited")
+	work, err := os.MkdirTemp("/tmp", "slipway-work-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(work) })
+	if err := os.Chmod(work, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(t, embedded.Options{
+		Executable: script(t, `{ id -u; id -g; env; echo "pid $$"; } > `+shared+`/$SLIPWAY_RUNNER_TOKEN; sleep 300 & exec sleep 300`),
+		WorkDir:    work, FirstUID: 64000, FirstGID: 64000, Grace: 50 * time.Millisecond,
+	})
+	for _, build := range []string{"b1", "b2"} {
+		if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: build, Attempt: 1, Token: secret.New(build), Hooks: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(build string) string { data, _ := os.ReadFile(filepath.Join(shared, build)); return string(data) }
+	until(t, "both children", func() bool { return strings.Contains(read("b1"), "pid") && strings.Contains(read("b2"), "pid") })
+	for build, uid := range map[string]string{"b1": "64000\n64000\n", "b2": "64001\n64000\n"} {
+		got := read(build)
+		if !strings.HasPrefix(got, uid) {
+			t.Errorf("%s runs as %.12q, want %q", build, got, uid)
+		}
+		if strings.Contains(got, "CANARY") {
+			t.Errorf("%s inherited the gateway's environment:\n%s", build, got)
+		}
+		if !strings.Contains(got, "pid 1\n") || !strings.Contains(got, "SLIPWAY_RUNNER_HOOKS=on") {
+			t.Errorf("%s is not alone in its process namespace, or its hooks are off:\n%s", build, got)
+		}
+	}
+	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the end of b1", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+	if s := state(t, e, "b2"); s != autobuild.PipelineRunning {
+		t.Errorf("b2 is %s after b1 was cancelled", s)
+	}
+}
