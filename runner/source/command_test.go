@@ -1,0 +1,93 @@
+package source
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	"slipway/runner/spec"
+)
+
+func TestCommandsAreValues(t *testing.T) {
+	hash := strings.Repeat("a", 40)
+	tests := map[string]struct {
+		got  []string
+		want string
+	}{
+		"init":     {initArgs(hash), "init --quiet --template= --initial-branch=slipway --object-format=sha1"},
+		"init 256": {initArgs(strings.Repeat("a", 64)), "init --quiet --template= --initial-branch=slipway --object-format=sha256"},
+		"remote":   {remoteArgs("https://h/r"), "config --local remote.origin.url https://h/r"},
+		"hash":     {fetchHashArgs(hash), "fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --depth=1 --end-of-options origin " + hash},
+		"ref":      {fetchRefArgs("refs/heads/--upload-pack=x", shallow), "fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --depth=1 --end-of-options origin +refs/heads/--upload-pack=x:refs/slipway/source"},
+		"whole":    {fetchRefArgs("refs/tags/v1", whole), "fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --unshallow --end-of-options origin +refs/tags/v1:refs/slipway/source"},
+		"contains": {containsArgs(hash), "merge-base --is-ancestor --end-of-options " + hash + " refs/slipway/source"},
+		"checkout": {checkoutArgs(hash), "checkout --quiet --force --no-recurse-submodules --detach " + hash + " --"},
+	}
+	for name, tt := range tests {
+		if diff := cmp.Diff(strings.Split(tt.want, " "), tt.got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestEnvironmentIsClosed(t *testing.T) {
+	c := spec.Credential{Username: "x-token-auth", Password: secret.New("canary")}
+	env := environment("https://bitbucket.org/acme/app.git", c, "/home/empty", []string{
+		"PATH=/usr/bin", "GIT_SSH_COMMAND=evil", "LD_PRELOAD=evil.so", "HOME=/root", "https_proxy=http://proxy:3128",
+		"SLIPWAY_RUNNER_TOKEN=canary", "SSL_CERT_FILE=/etc/ca.pem", "GIT_CONFIG_COUNT=0",
+	})
+	for _, want := range []string{
+		"HOME=/home/empty", "PATH=/usr/bin", "https_proxy=http://proxy:3128", "GIT_SSL_CAINFO=/etc/ca.pem", "GIT_ALLOW_PROTOCOL=https:http",
+		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_COUNT=11",
+		"GIT_CONFIG_KEY_0=core.hooksPath", "GIT_CONFIG_VALUE_0=/dev/null", "GIT_CONFIG_KEY_2=protocol.ext.allow", "GIT_CONFIG_VALUE_2=never",
+		"GIT_CONFIG_KEY_10=http.https://bitbucket.org/.extraHeader",
+		"GIT_CONFIG_VALUE_10=Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-token-auth:canary")),
+	} {
+		if !slices.Contains(env, want) {
+			t.Errorf("%s is missing in %q", want, env)
+		}
+	}
+	for _, line := range env {
+		if strings.Contains(line, "canary") || strings.Contains(line, "evil") || line == "HOME=/root" || line == "GIT_CONFIG_COUNT=0" {
+			t.Errorf("%s was handed on", line)
+		}
+	}
+}
+
+func TestClassify(t *testing.T) {
+	for output, want := range map[string]error{
+		"fatal: remote error: upload-pack: not our ref 11":                          errNotServed,
+		"fatal: couldn't find remote ref refs/heads/x":                              errNotServed,
+		"fatal: could not read Username for 'https://h': terminal prompts disabled": ErrUnauthorized,
+		"fatal: Authentication failed for 'https://h/r/'":                           ErrUnauthorized,
+		"fatal: repository 'https://h/r/' not found":                                ErrNotFound,
+		"fatal: unable to access 'h': The requested URL returned error: 302":        errRedirected,
+		"fatal: unable to access 'h': The requested URL returned error: 503":        errTemporary,
+		"fatal: unable to access 'h': Could not resolve host: h":                    errTemporary,
+		"fatal: write error: No space left on device":                               errLocal,
+		"error: RPC failed; curl 56 GnuTLS recv error\nfatal: early EOF":            errTemporary,
+	} {
+		if got := classify("fetch", output); got != want {
+			t.Errorf("%q: %v, want %v", output, got, want)
+		}
+	}
+	if got := classify("checkout", "early EOF"); got != nil {
+		t.Errorf("only fetches are classified, got %v", got)
+	}
+}
+
+func TestOutputIsBounded(t *testing.T) {
+	h := &head{}
+	for range 3 {
+		if n, err := h.Write(make([]byte, maxOutput-1)); n != maxOutput-1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if h.Len() != maxOutput {
+		t.Errorf("%d bytes kept, want %d", h.Len(), maxOutput)
+	}
+}

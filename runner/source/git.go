@@ -1,0 +1,92 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// What Fetch answers; match with errors.Is.
+var (
+	ErrCommitGone   = errors.New("the repository has it no longer (a forced push or a deleted branch)")
+	ErrUnauthorized = errors.New("the repository does not accept the credential")
+	ErrNotFound     = errors.New("there is no such repository, or the credential does not show it")
+
+	errNotServed = errors.New("the server does not hand it out")
+	errTemporary = errors.New("it may work later")
+)
+
+// maxOutput bounds what is kept of a command's output, in bytes.
+const maxOutput = 8 << 10
+
+// A git runs commands in one directory with one environment.
+type git struct {
+	program string
+	dir     string
+	environ []string
+}
+
+// run runs one command in a process group of its own, so that git's helpers end with it.
+func (g git) run(ctx context.Context, args []string) error {
+	cmd := exec.CommandContext(ctx, g.program, args...)
+	cmd.Dir, cmd.Env = g.dir, g.environ
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	output := &head{}
+	cmd.Stdout, cmd.Stderr = output, output
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("git %s: %w", args[0], context.Cause(ctx))
+	}
+	text := strings.TrimSpace(output.String())
+	if kind := classify(args[0], text); kind != nil {
+		return fmt.Errorf("git %s: %w: %s: %w", args[0], kind, text, err)
+	}
+	return fmt.Errorf("git %s: %s: %w", args[0], text, err)
+}
+
+// classify tells from git's words what a failed command means; nil = nothing special.
+// With LC_ALL=C the words are git's own English ones.
+func classify(command, output string) error {
+	if command != "fetch" {
+		return nil
+	}
+	for _, known := range []struct {
+		kind  error
+		words []string
+	}{
+		{errNotServed, []string{"not our ref", "unadvertised object", "couldn't find remote ref", "no such remote ref", "--unshallow on a complete repository"}},
+		{ErrUnauthorized, []string{"Authentication failed", "could not read Username", "could not read Password", "error: 401", "error: 403"}},
+		{ErrNotFound, []string{"' not found", "error: 404"}},
+		{errRedirected, []string{"error: 301", "error: 302", "error: 303", "error: 307", "error: 308"}},
+		{errLocal, []string{"No space left on device", "Permission denied", "unable to create"}},
+	} {
+		for _, w := range known.words {
+			if strings.Contains(output, w) {
+				return known.kind
+			}
+		}
+	}
+	return errTemporary
+}
+
+var (
+	errRedirected = errors.New("the address redirects, and credentials do not follow redirects; correct the repository's address")
+	errLocal      = errors.New("the runner's own disk refused")
+)
+
+// A head keeps the first maxOutput bytes written to it.
+type head struct{ strings.Builder }
+
+func (h *head) Write(b []byte) (int, error) {
+	h.Builder.Write(b[:min(len(b), maxOutput-h.Len())])
+	return len(b), nil
+}

@@ -1,0 +1,263 @@
+package source_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/runner/source"
+	"slipway/runner/spec"
+)
+
+func TestFetchTakesExactlyTheCommit(t *testing.T) {
+	r := newRemote(t)
+	first := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n", "greeting": "one"})
+	r.commit(t, map[string]string{"greeting": "two"})
+	o := options(t)
+	tree, err := source.Fetch(t.Context(), r.source("refs/heads/main", first), credential(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// B11: the branch has moved on; the queued commit is what is built.
+	if got := read(t, filepath.Join(tree.Dir, "greeting")); got != "one" || tree.Commit != first {
+		t.Errorf("greeting %q at %s", got, tree.Commit)
+	}
+	if head := strings.TrimSpace(read(t, filepath.Join(tree.Dir, ".git/HEAD"))); head != first {
+		t.Errorf("HEAD is %s, want %s", head, first)
+	}
+	if config := read(t, filepath.Join(tree.Dir, ".git/config")); !strings.Contains(config, r.URL) || strings.Contains(config, password) {
+		t.Errorf("the repository's configuration:\n%s", config)
+	}
+}
+
+func TestS5NoCredentialStays(t *testing.T) {
+	r := newRemote(t)
+	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	o := options(t)
+	if _, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), o); err != nil {
+		t.Fatal(err)
+	}
+	encoded := base64.StdEncoding.EncodeToString([]byte("x-token-auth:" + password))
+	err := filepath.WalkDir(filepath.Dir(o.Dir), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(password)) || bytes.Contains(b, []byte(encoded)) {
+			t.Errorf("%s holds the credential", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// O3: every name that git takes is only a name, even where git is asked for it.
+func TestO3HostileRefNames(t *testing.T) {
+	t.Chdir(t.TempDir()) // where a program of a name would leave what it makes
+	for _, name := range []string{
+		"--upload-pack=touch${IFS}canary", "-u", "a;touch${IFS}canary", "a$(touch${IFS}canary)", "a`touch${IFS}canary`",
+		"a|touch${IFS}canary", "{{.Secret}}", "${{x}}", "<script>", "é",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRemote(t)
+			commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+			r.git(t, "-C", r.work(), "update-ref", "refs/heads/"+name, r.commit(t, nil))
+			r.set(refuseHashes) // so that the name is used
+			o := options(t)
+			tree, err := source.Fetch(t.Context(), r.source("refs/heads/"+name, commit), credential(), o)
+			if err != nil || tree.Commit != commit {
+				t.Errorf("got %+v, %v", tree, err)
+			}
+			for _, dir := range []string{".", o.Dir, r.work(), filepath.Join(r.work(), ".git")} {
+				if _, err := os.Stat(filepath.Join(dir, "canary")); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("the name ran in %s", dir)
+				}
+			}
+		})
+	}
+}
+
+// refuseHashes serves git's first protocol, which hands out only what refs point at.
+func refuseHashes(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	r.Header.Del("Git-Protocol")
+	next.ServeHTTP(w, r)
+}
+
+func TestCommitGone(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, r *remote){
+		"the branch was deleted": func(t *testing.T, r *remote) {
+			r.git(t, "-C", r.work(), "update-ref", "-d", "refs/heads/topic")
+		},
+		"the branch was forced elsewhere": func(t *testing.T, r *remote) {
+			r.git(t, "-C", r.work(), "update-ref", "refs/heads/topic", "refs/heads/main")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRemote(t)
+			r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+			r.commit(t, map[string]string{"x": "y"})
+			r.git(t, "-C", r.work(), "branch", "topic")
+			prepare(t, r)
+			_, err := source.Fetch(t.Context(), r.source("refs/heads/topic", strings.Repeat("1", 40)), credential(), options(t))
+			if !errors.Is(err, source.ErrCommitGone) {
+				t.Errorf("got %v, want ErrCommitGone", err)
+			}
+		})
+	}
+}
+
+// A server that refuses unadvertised hashes still yields a commit that the ref contains.
+func TestFetchFallsBackToTheRef(t *testing.T) {
+	r := newRemote(t)
+	first := r.commit(t, map[string]string{"greeting": "one"})
+	second := r.commit(t, map[string]string{"greeting": "two"})
+	r.set(refuseHashes)
+	for commit, want := range map[string]string{first: "one", second: "two"} {
+		tree, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), options(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, filepath.Join(tree.Dir, "greeting")); got != want {
+			t.Errorf("greeting %q, want %q", got, want)
+		}
+	}
+	_, err := source.Fetch(t.Context(), r.source("refs/heads/main", strings.Repeat("1", 40)), credential(), options(t))
+	if !errors.Is(err, source.ErrCommitGone) {
+		t.Errorf("got %v, want ErrCommitGone", err)
+	}
+}
+
+func TestRefusedCredential(t *testing.T) {
+	r := newRemote(t)
+	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	for name, c := range map[string]spec.Credential{"none": {}, "wrong": {Username: "x", Password: secret.New("wrong-canary")}} {
+		_, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), c, options(t))
+		if !errors.Is(err, source.ErrUnauthorized) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: got %v, want ErrUnauthorized without the password", name, err)
+		}
+	}
+}
+
+func TestUnknownRepository(t *testing.T) {
+	r := newRemote(t)
+	s := r.source("refs/heads/main", strings.Repeat("1", 40))
+	s.URL = r.URL + "/nothing.git"
+	if _, err := source.Fetch(t.Context(), s, credential(), options(t)); !errors.Is(err, source.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
+
+func TestNetworkFailuresAreTriedAgain(t *testing.T) {
+	r := newRemote(t)
+	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	var requests atomic.Int32
+	r.set(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if requests.Add(1) <= 2 {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+	o := options(t)
+	var log bytes.Buffer
+	o.Log = &log
+	if _, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), o); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "attempt 3") {
+		t.Errorf("the log does not tell of the attempts: %q", &log)
+	}
+}
+
+func TestNetworkFailuresEnd(t *testing.T) {
+	r := newRemote(t)
+	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	r.Close()
+	_, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), options(t))
+	if err == nil || errors.Is(err, source.ErrCommitGone) {
+		t.Errorf("got %v, want the network's error", err)
+	}
+}
+
+// O1: the credential does not follow a redirect.
+func TestO1CredentialStaysWithItsHost(t *testing.T) {
+	var leaked atomic.Bool
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		leaked.Store(r.Header.Get("Authorization") != "")
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer other.Close()
+	r := newRemote(t)
+	r.set(func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
+		http.Redirect(w, req, other.URL+req.URL.String(), http.StatusFound)
+	})
+	_, err := source.Fetch(t.Context(), r.source("refs/heads/main", strings.Repeat("1", 40)), credential(), options(t))
+	if err == nil || !strings.Contains(err.Error(), "redirect") || leaked.Load() {
+		t.Errorf("leaked: %v, error %v", leaked.Load(), err)
+	}
+}
+
+func TestFetchEndsWithItsContext(t *testing.T) {
+	r := newRemote(t)
+	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stop")
+	release := make(chan struct{})
+	r.set(func(_ http.ResponseWriter, req *http.Request, _ http.Handler) {
+		cancel(stop)
+		select {
+		case <-release:
+		case <-req.Context().Done():
+		}
+	})
+	defer close(release)
+	if _, err := source.Fetch(ctx, r.source("refs/heads/main", commit), credential(), options(t)); !errors.Is(err, stop) {
+		t.Errorf("got %v, want the cause of the end", err)
+	}
+}
+
+// O4: hooks of a repository never run, and submodules are not fetched.
+func TestO4NoHooksNoSubmodules(t *testing.T) {
+	r := newRemote(t)
+	canary := filepath.Join(t.TempDir(), "canary")
+	commit := r.commit(t, map[string]string{
+		"Dockerfile":          "FROM scratch\n",
+		".gitmodules":         "[submodule \"x\"]\n\tpath = x\n\turl = ext::sh -c touch% " + canary + "\n",
+		".gitattributes":      "* filter=run\n",
+		"hooks/post-checkout": "#!/bin/sh\ntouch " + canary + "\n",
+	})
+	o := options(t)
+	write(t, filepath.Join(o.Home, ".gitconfig"), "[filter \"run\"]\n\tsmudge = touch "+canary+"\n[core]\n\thooksPath = hooks\n")
+	tree, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(canary); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the repository ran a program")
+	}
+	if !tree.HasSubmodules() {
+		t.Error("the submodules are not told of")
+	}
+}
+
+func TestGitMissing(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if _, err := source.Fetch(t.Context(), spec.Source{}, spec.Credential{}, source.Options{}); err == nil || !strings.Contains(err.Error(), "install git") {
+		t.Errorf("got %v, want how to mend it", err)
+	}
+	if err := source.ProbeSubmodules(t.Context()); err == nil {
+		t.Error("the probe passed without git")
+	}
+}

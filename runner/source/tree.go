@@ -1,0 +1,96 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A Tree is a checked-out commit. Its content is not trusted: every path is asked of
+// Resolve, File or Directory.
+type Tree struct {
+	Dir    string
+	Commit string
+}
+
+// A PathError says why a path of the tree cannot be used.
+type PathError struct {
+	Path    string
+	Problem string
+	Err     error
+}
+
+func (e *PathError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Problem) }
+
+// Unwrap returns the operating system's error.
+func (e *PathError) Unwrap() error { return e.Err }
+
+// Resolve returns the real path of p, which is relative to the tree's root: symbolic links
+// are followed within the tree and refused where they leave it. fs.ErrNotExist shows
+// through the *PathError.
+func (t Tree) Resolve(p string) (string, error) {
+	root, err := os.OpenRoot(t.Dir)
+	if err != nil {
+		return "", fmt.Errorf("open the source tree: %w", err)
+	}
+	defer root.Close()
+	if strings.Contains(p, `\`) || !filepath.IsLocal(p) {
+		return "", &PathError{Path: p, Problem: "is not a path within the repository", Err: fs.ErrInvalid}
+	}
+	if _, err := root.Stat(p); err != nil {
+		return "", explain(p, err)
+	}
+	top, err := filepath.EvalSymlinks(t.Dir)
+	if err != nil {
+		return "", fmt.Errorf("resolve the source tree: %w", err)
+	}
+	real, err := filepath.EvalSymlinks(filepath.Join(top, p))
+	if err != nil {
+		return "", explain(p, err)
+	}
+	if real != top && !strings.HasPrefix(real, top+string(filepath.Separator)) {
+		return "", explain(p, fs.ErrInvalid)
+	}
+	return real, nil
+}
+
+// File is Resolve for a regular file.
+func (t Tree) File(p string) (string, error) {
+	return t.resolveKind(p, fs.FileMode.IsRegular, "is not a file")
+}
+
+// Directory is Resolve for a directory.
+func (t Tree) Directory(p string) (string, error) {
+	return t.resolveKind(p, fs.FileMode.IsDir, "is not a directory")
+}
+
+// HasSubmodules reports whether the commit declares submodules, which are not fetched.
+func (t Tree) HasSubmodules() bool {
+	info, err := os.Lstat(filepath.Join(t.Dir, ".gitmodules"))
+	return err == nil && info.Mode().IsRegular()
+}
+
+func (t Tree) resolveKind(p string, is func(fs.FileMode) bool, otherwise string) (string, error) {
+	real, err := t.Resolve(p)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Lstat(real)
+	if err != nil {
+		return "", explain(p, err)
+	}
+	if !is(info.Mode()) {
+		return "", &PathError{Path: p, Problem: otherwise, Err: fs.ErrInvalid}
+	}
+	return real, nil
+}
+
+func explain(p string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &PathError{Path: p, Problem: "does not exist in the repository at this commit", Err: err}
+	}
+	return &PathError{Path: p, Problem: "leads out of the repository or cannot be read", Err: err}
+}

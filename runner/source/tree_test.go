@@ -1,0 +1,89 @@
+package source_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"slipway/runner/source"
+)
+
+func tree(t *testing.T) source.Tree {
+	t.Helper()
+	outer := t.TempDir()
+	write(t, filepath.Join(outer, "secret", "Dockerfile"), "FROM outside\n")
+	dir := filepath.Join(outer, "src")
+	write(t, filepath.Join(dir, "Dockerfile"), "FROM scratch\n")
+	write(t, filepath.Join(dir, "svc", "a", "Dockerfile"), "FROM scratch\n")
+	for link, target := range map[string]string{
+		"inside":       "svc/a/Dockerfile",
+		"insidedir":    "svc/a",
+		"outside":      "../secret/Dockerfile",
+		"outsidedir":   "../secret",
+		"absolute":     filepath.Join(outer, "secret", "Dockerfile"),
+		"absoluteself": filepath.Join(dir, "Dockerfile"),
+		"chain":        "svc/up",
+		"svc/up":       "../outsidedir",
+		"loop":         "loop",
+		"dangling":     "nowhere",
+	} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return source.Tree{Dir: dir}
+}
+
+// O5: what leads out of the tree is refused, however it is spelt.
+func TestO5PathsStayInTheTree(t *testing.T) {
+	tr := tree(t)
+	for _, p := range []string{
+		"", "..", "../secret/Dockerfile", "svc/../../secret/Dockerfile", "/etc/passwd", `svc\a`, "a\x00b",
+		"outside", "outsidedir/Dockerfile", "absolute", "absoluteself", "chain/Dockerfile", "loop", "dangling", "nowhere",
+	} {
+		for kind, resolve := range map[string]func(string) (string, error){"path": tr.Resolve, "file": tr.File, "directory": tr.Directory} {
+			real, err := resolve(p)
+			var fault *source.PathError
+			if !errors.As(err, &fault) || fault.Path != p {
+				t.Errorf("%s %q: got %q, %v; want a *PathError", kind, p, real, err)
+			}
+		}
+	}
+	if _, err := tr.File("nowhere"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestPathsWithinTheTree(t *testing.T) {
+	tr := tree(t)
+	top, err := filepath.EvalSymlinks(tr.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range map[string]string{"Dockerfile": "Dockerfile", "svc/a/Dockerfile": "svc/a/Dockerfile", "inside": "svc/a/Dockerfile", "insidedir/Dockerfile": "svc/a/Dockerfile"} {
+		if got, err := tr.File(p); err != nil || got != filepath.Join(top, want) {
+			t.Errorf("%s: got %q, %v", p, got, err)
+		}
+		if _, err := tr.Directory(p); err == nil {
+			t.Errorf("%s passed as a directory", p)
+		}
+	}
+	for p, want := range map[string]string{".": "", "svc": "svc", "insidedir": "svc/a"} {
+		if got, err := tr.Directory(p); err != nil || got != filepath.Join(top, want) {
+			t.Errorf("%s: got %q, %v", p, got, err)
+		}
+		if _, err := tr.File(p); err == nil {
+			t.Errorf("%s passed as a file", p)
+		}
+	}
+}
+
+func TestTreeGone(t *testing.T) {
+	tr := source.Tree{Dir: filepath.Join(t.TempDir(), "none")}
+	if _, err := tr.Resolve("Dockerfile"); err == nil || tr.HasSubmodules() {
+		t.Errorf("a tree that is not there: %v", err)
+	}
+}
