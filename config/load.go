@@ -76,9 +76,12 @@ type Setting struct {
 }
 
 // GatewaySettings lists the gateway's settings in the order of the struct.
-func GatewaySettings() []Setting {
+func GatewaySettings() []Setting { return describe[Gateway]() }
+
+// describe reads the settings out of a struct's tags.
+func describe[T any]() []Setting {
 	var all []Setting
-	t := reflect.TypeFor[Gateway]()
+	t := reflect.TypeFor[T]()
 	for i := range t.NumField() {
 		tag := t.Field(i).Tag
 		name, _, _ := strings.Cut(tag.Get("env"), ",")

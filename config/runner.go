@@ -1,0 +1,16 @@
+package config
+
+import "slipway/config/secret"
+
+// Runner is the configuration of the build step that gets its work from a gateway. Engines
+// set it; nobody needs to by hand. Package runner/settings reads and checks it.
+type Runner struct {
+	URL     string        `env:"SLIPWAY_RUNNER_URL" help:"where the gateway answers for this build: https://slipway.example.com/runner/v1/builds/{id}"`
+	Token   secret.Secret `env:"SLIPWAY_RUNNER_TOKEN" help:"the attempt's token; taken out of the environment when it was read"`
+	Builder string        `env:"SLIPWAY_BUILDER" help:"address of the builder, as unix:///run/slipway/builder.sock"`
+	Hooks   string        `env:"SLIPWAY_RUNNER_HOOKS" envDefault:"on" help:"on or off: whether build hooks (hooks/ beside the Dockerfile) may run here"`
+	Workdir string        `env:"SLIPWAY_WORKDIR" help:"directory for the source tree and the log; default: one is made below TMPDIR and removed at the end"`
+}
+
+// RunnerSettings lists the runner's settings in the order of the struct.
+func RunnerSettings() []Setting { return describe[Runner]() }

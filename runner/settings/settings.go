@@ -1,0 +1,148 @@
+// Package settings reads what a runner is told by its environment, and remembers of each
+// value where it came from, so that a log can say it. A gateway's engine sets
+// SLIPWAY_RUNNER_URL and SLIPWAY_RUNNER_TOKEN, and the rest of the work is claimed there.
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+
+	"slipway/config"
+	"slipway/config/secret"
+)
+
+// Default is the origin of a value that nobody set.
+const Default = "default"
+
+// tokenName is the variable that holds a secret.
+const tokenName = "SLIPWAY_RUNNER_TOKEN"
+
+// Settings are a runner's. Origins has, for each variable, the variable's own name when it
+// was set, and Default when it was not.
+type Settings struct {
+	URL     string // of the runner protocol for this build, without a trailing slash
+	Token   secret.Secret
+	Builder string
+	Hooks   bool
+	Workdir string // absolute; empty = make one
+	Origins map[string]string
+}
+
+// An Environment is where settings are read from and secrets are removed from. OS is the
+// process's own.
+type Environment interface {
+	Environ() []string
+	Unsetenv(name string) error
+}
+
+// Read reads and checks the settings and then takes the token out of the environment, so
+// that no child inherits it. Its error names every setting that is wrong and how to mend it.
+func Read(e Environment) (Settings, error) {
+	origins := map[string]string{}
+	raw, err := env.ParseAsWithOptions[config.Runner](env.Options{
+		Environment: toMap(e.Environ()),
+		OnSet: func(name string, _ any, isDefault bool) {
+			if origins[name] = name; isDefault {
+				origins[name] = Default
+			}
+		},
+	})
+	if err != nil {
+		return Settings{}, fmt.Errorf("settings: %w", err)
+	}
+	if err := e.Unsetenv(tokenName); err != nil {
+		return Settings{}, fmt.Errorf("take %s out of the environment: %w", tokenName, err)
+	}
+	return check(raw, origins)
+}
+
+func check(raw config.Runner, origins map[string]string) (Settings, error) {
+	hooks, hooksErr := onOff(raw.Hooks)
+	err := errors.Join(checkURL(raw.URL), checkToken(raw.Token), checkBuilder(raw.Builder), hooksErr, checkWorkdir(raw.Workdir))
+	if err != nil {
+		return Settings{}, err
+	}
+	return Settings{
+		URL: strings.TrimRight(raw.URL, "/"), Token: raw.Token, Builder: raw.Builder,
+		Hooks: hooks, Workdir: raw.Workdir, Origins: origins,
+	}, nil
+}
+
+func checkURL(value string) error {
+	if value == "" {
+		return errors.New("SLIPWAY_RUNNER_URL is not set: the runner gets its work from a gateway, whose engine sets it")
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return errors.New("SLIPWAY_RUNNER_URL is no http or https address")
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("SLIPWAY_RUNNER_URL must have no user, query or fragment")
+	}
+	return nil
+}
+
+func checkToken(token secret.Secret) error {
+	if token.IsZero() {
+		return errors.New(tokenName + " is not set: the gateway's engine sets it for each attempt")
+	}
+	if strings.ContainsAny(token.Reveal(), " \t\r\n\x00") {
+		return errors.New(tokenName + " holds white space: it was not handed over whole")
+	}
+	return nil
+}
+
+func checkBuilder(value string) error {
+	u, err := url.Parse(value)
+	if value == "" || err != nil || !slices.Contains([]string{"unix", "tcp"}, u.Scheme) || u.Host+u.Path == "" {
+		return fmt.Errorf("SLIPWAY_BUILDER is %q: give the builder's address, as unix:///run/slipway/builder.sock or tcp://host:port", value)
+	}
+	return nil
+}
+
+func onOff(value string) (bool, error) {
+	switch value {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("SLIPWAY_RUNNER_HOOKS is %q: use on or off", value)
+}
+
+func checkWorkdir(value string) error {
+	if value != "" && !filepath.IsAbs(value) {
+		return fmt.Errorf("SLIPWAY_WORKDIR is %q: give an absolute path", value)
+	}
+	return nil
+}
+
+// Describe lists each variable with its origin, sorted, for a log.
+func (s Settings) Describe() []string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(s.Origins)) {
+		origin := "set"
+		if s.Origins[name] == Default {
+			origin = Default
+		}
+		lines = append(lines, name+": "+origin)
+	}
+	return lines
+}
+
+func toMap(environ []string) map[string]string {
+	m := make(map[string]string, len(environ))
+	for _, line := range environ {
+		if name, value, ok := strings.Cut(line, "="); ok {
+			m[name] = value
+		}
+	}
+	return m
+}

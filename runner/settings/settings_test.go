@@ -1,0 +1,132 @@
+package settings_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config"
+	"slipway/config/secret"
+	"slipway/runner/settings"
+)
+
+type environment struct {
+	lines   []string
+	removed []string
+	err     error
+}
+
+func (e *environment) Environ() []string { return e.lines }
+func (e *environment) Unsetenv(name string) error {
+	e.removed = append(e.removed, name)
+	return e.err
+}
+
+func good(more ...string) *environment {
+	return &environment{lines: append([]string{
+		"PATH=/usr/bin", "SLIPWAY_RUNNER_URL=https://ci.example.com/runner/v1/builds/b1/",
+		"SLIPWAY_RUNNER_TOKEN=canary", "SLIPWAY_BUILDER=unix:///run/slipway/builder.sock",
+	}, more...)}
+}
+
+func TestReadWithOrigins(t *testing.T) {
+	e := good("SLIPWAY_WORKDIR=/work")
+	got, err := settings.Read(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Settings{
+		URL: "https://ci.example.com/runner/v1/builds/b1", Token: secret.New("canary"),
+		Builder: "unix:///run/slipway/builder.sock", Hooks: true, Workdir: "/work",
+		Origins: map[string]string{
+			"SLIPWAY_RUNNER_URL": "SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN": "SLIPWAY_RUNNER_TOKEN",
+			"SLIPWAY_BUILDER": "SLIPWAY_BUILDER", "SLIPWAY_RUNNER_HOOKS": settings.Default, "SLIPWAY_WORKDIR": "SLIPWAY_WORKDIR",
+		},
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !slices.Equal(e.removed, []string{"SLIPWAY_RUNNER_TOKEN"}) {
+		t.Errorf("removed %v, want the token alone", e.removed)
+	}
+	shown := fmt.Sprintf("%+v %v", got, got.Describe())
+	if strings.Contains(shown, "canary") || !strings.Contains(shown, "SLIPWAY_RUNNER_HOOKS: default") || !strings.Contains(shown, "SLIPWAY_BUILDER: set") {
+		t.Errorf("shown as %s", shown)
+	}
+}
+
+func TestHooksOff(t *testing.T) {
+	if got, err := settings.Read(good("SLIPWAY_RUNNER_HOOKS=off")); err != nil || got.Hooks {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestFaultsNameTheSetting(t *testing.T) {
+	for line, want := range map[string]string{
+		"SLIPWAY_RUNNER_URL=":                     "SLIPWAY_RUNNER_URL is not set",
+		"SLIPWAY_RUNNER_URL=ftp://host/x":         "SLIPWAY_RUNNER_URL is no http",
+		"SLIPWAY_RUNNER_URL=https://a:canary@b/x": "SLIPWAY_RUNNER_URL must have no user",
+		"SLIPWAY_RUNNER_URL=%":                    "SLIPWAY_RUNNER_URL is no http",
+		"SLIPWAY_RUNNER_TOKEN=":                   "SLIPWAY_RUNNER_TOKEN is not set",
+		"SLIPWAY_RUNNER_TOKEN=can ary":            "SLIPWAY_RUNNER_TOKEN holds white space",
+		"SLIPWAY_BUILDER=":                        "SLIPWAY_BUILDER is",
+		"SLIPWAY_BUILDER=/run/builder.sock":       "SLIPWAY_BUILDER is",
+		"SLIPWAY_RUNNER_HOOKS=yes":                "use on or off",
+		"SLIPWAY_WORKDIR=work":                    "give an absolute path",
+	} {
+		_, err := settings.Read(good(line))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", line, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: the error shows a secret: %v", line, err)
+		}
+	}
+}
+
+func TestAllFaultsAreTold(t *testing.T) {
+	_, err := settings.Read(&environment{})
+	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not named in: %v", name, err)
+		}
+	}
+}
+
+func TestATokenThatStaysIsAFault(t *testing.T) {
+	e := good()
+	e.err = errors.New("read-only")
+	if _, err := settings.Read(e); err == nil || !strings.Contains(err.Error(), "SLIPWAY_RUNNER_TOKEN") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOSEnvironmentLosesTheToken(t *testing.T) {
+	for _, line := range good().lines[1:] {
+		name, value, _ := strings.Cut(line, "=")
+		t.Setenv(name, value)
+	}
+	if _, err := settings.Read(settings.OS{}); err != nil {
+		t.Fatal(err)
+	}
+	if value, set := os.LookupEnv("SLIPWAY_RUNNER_TOKEN"); set {
+		t.Errorf("the token is still there: %q", value)
+	}
+}
+
+func TestEverySettingIsDescribed(t *testing.T) {
+	all := config.RunnerSettings()
+	if len(all) != 5 || all[0].Name != "SLIPWAY_RUNNER_URL" || all[3].Default != "on" {
+		t.Errorf("got %+v", all)
+	}
+	for _, s := range all {
+		if s.Help == "" {
+			t.Errorf("%s has no help", s.Name)
+		}
+	}
+}
