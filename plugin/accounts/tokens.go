@@ -1,0 +1,156 @@
+package accounts
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket"
+	"slipway/plugin/provider"
+)
+
+// A Token is an access token of a workspace, a project or a repository as somebody typed it.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/access-tokens/.
+type Token struct {
+	ProviderID string
+	Kind       autobuild.AccountKind
+	Name       string // for people; empty = what it is for
+	Workspace  string // slug; of workspace and project tokens
+	Repository string // full name; of repository tokens
+	Token      secret.Secret
+	Expires    time.Time // zero = it does not
+}
+
+// slug is what workspaces and repositories are called in URLs.
+var slug = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+
+// AddToken checks an access token live and stores it as an account of the installation. A
+// token for the same place with the same name replaces the earlier one and keeps its account.
+// What was typed wrongly is an autobuild.FieldError.
+func (a *Accounts) AddToken(ctx context.Context, t Token) (autobuild.Account, error) {
+	account, err := t.account()
+	if err != nil {
+		return autobuild.Account{}, err
+	}
+	if !account.ExpiresAt.IsZero() && !a.now().Before(account.ExpiresAt) {
+		return autobuild.Account{}, autobuild.FieldError{Field: "expires", Message: "is in the past"}
+	}
+	p, err := a.provider(ctx, t.ProviderID)
+	if err != nil {
+		return autobuild.Account{}, err
+	}
+	if err := a.check(ctx, p, &account); err != nil {
+		return autobuild.Account{}, fmt.Errorf("access token for %s: %w", place(account), err)
+	}
+	if account, err = a.sameToken(ctx, account); err != nil {
+		return autobuild.Account{}, err
+	}
+	return a.save(ctx, account)
+}
+
+// account checks what was typed, without asking anybody.
+func (t Token) account() (autobuild.Account, error) {
+	account := autobuild.Account{
+		ProviderID: t.ProviderID, Kind: t.Kind, AccessToken: secret.New(strings.TrimSpace(t.Token.Reveal())), ExpiresAt: t.Expires,
+	}
+	fault := func(field, message string) (autobuild.Account, error) {
+		return autobuild.Account{}, autobuild.FieldError{Field: field, Message: message}
+	}
+	switch t.Kind {
+	case autobuild.AccountRepositoryToken:
+		workspace, name, _ := strings.Cut(t.Repository, "/")
+		if !slug.MatchString(workspace) || !slug.MatchString(name) {
+			return fault("repository", "is not of the form workspace/repository")
+		}
+		account.Repository = t.Repository
+	case autobuild.AccountWorkspaceToken, autobuild.AccountProjectToken:
+		if !slug.MatchString(t.Workspace) {
+			return fault("workspace", "is not a workspace's short name, as in its URL")
+		}
+		account.Workspace = t.Workspace
+	default:
+		return fault("kind", "is none of workspace, project or repository access token")
+	}
+	if account.AccessToken.IsZero() {
+		return fault("token", "is empty")
+	}
+	account.Name = cmp.Or(strings.TrimSpace(t.Name), place(account))
+	return account, nil
+}
+
+func place(account autobuild.Account) string { return cmp.Or(account.Repository, account.Workspace) }
+
+// workspaceOf is the workspace that an access token is confined to; zero for links.
+func workspaceOf(account autobuild.Account) autobuild.Workspace {
+	switch account.Kind {
+	case autobuild.AccountRepositoryToken:
+		workspace, _, _ := strings.Cut(account.Repository, "/")
+		return autobuild.Workspace{Slug: workspace}
+	case autobuild.AccountWorkspaceToken, autobuild.AccountProjectToken:
+		return autobuild.Workspace{ID: account.RemoteID, Slug: account.Workspace}
+	default:
+		return autobuild.Workspace{}
+	}
+}
+
+// check makes a call that the token's kind permits, and notes what came with the answer.
+func (a *Accounts) check(ctx context.Context, p autobuild.Provider, account *autobuild.Account) error {
+	client, err := a.bare(p, account.AccessToken)
+	if err != nil {
+		return err
+	}
+	_, name, _ := strings.Cut(account.Repository, "/")
+	access, err := client.Access(ctx, workspaceOf(*account).Slug, name)
+	if errors.Is(err, bitbucket.ErrNotFound) {
+		return fmt.Errorf("%w: the token does not see it, or it does not exist", autobuild.ErrNotFound)
+	}
+	if err != nil {
+		return provider.Translate(err)
+	}
+	account.Scopes = access.Scopes
+	account.RemoteID = cmp.Or(access.RepositoryUUID, access.WorkspaceUUID)
+	return nil
+}
+
+// sameToken gives a token the account of the one that it replaces.
+func (a *Accounts) sameToken(ctx context.Context, account autobuild.Account) (autobuild.Account, error) {
+	all, err := a.store.Accounts(ctx)
+	if err != nil {
+		return account, fmt.Errorf("linked accounts: %w", err)
+	}
+	for _, known := range all {
+		if known.ProviderID == account.ProviderID && known.Kind == account.Kind && place(known) == place(account) && known.Name == account.Name {
+			account.ID, account.Version = known.ID, known.Version
+		}
+	}
+	return account, nil
+}
+
+// accessToken returns an access token unless its day has passed.
+func (a *Accounts) accessToken(ctx context.Context, account autobuild.Account) (secret.Secret, error) {
+	if account.ExpiresAt.IsZero() || a.now().Before(account.ExpiresAt) {
+		return account.AccessToken, nil
+	}
+	return secret.Secret{}, a.broken(ctx, account, fmt.Sprintf(
+		"The access token %s expired on %s. Enter a new one under Settings → Source providers.", account.Name, account.ExpiresAt.Format(time.DateOnly)))
+}
+
+// recheck asks once more before an access token that was refused is given up: one call may
+// be refused by mistake.
+func (a *Accounts) recheck(ctx context.Context, account autobuild.Account) (secret.Secret, error) {
+	p, err := a.provider(ctx, account.ProviderID)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	if err := a.check(ctx, p, &account); !errors.Is(err, autobuild.ErrUnauthorized) {
+		return account.AccessToken, err
+	}
+	return secret.Secret{}, a.broken(ctx, account, fmt.Sprintf(
+		"Bitbucket no longer accepts the access token %s. Enter a new one under Settings → Source providers.", account.Name))
+}

@@ -1,0 +1,127 @@
+package bitbucket
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"slipway/config/secret"
+)
+
+// A call is a request made ready: it can be sent any number of times.
+type call struct {
+	method     string
+	url        *url.URL
+	body       []byte
+	repeatable bool
+}
+
+// String names the call as errors do: without its query.
+func (c *call) String() string { return c.method + " " + c.url.EscapedPath() }
+
+func (c *Client) prepare(r Request) (*call, error) {
+	u, err := c.resolve(r.Path, r.Query)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Method, err)
+	}
+	call := &call{method: r.Method, url: u, repeatable: r.repeatable()}
+	if r.Body != nil {
+		if call.body, err = json.Marshal(r.Body); err != nil {
+			return nil, fmt.Errorf("%s: encode the body: %w", call, err)
+		}
+	}
+	return call, nil
+}
+
+// attempt sends the call once, and once more with a renewed credential after a 401.
+func (c *Client) attempt(ctx context.Context, call *call, out any) (Answer, error) {
+	if err := c.o.Limiter.Wait(ctx); err != nil {
+		return Answer{}, fmt.Errorf("%s: wait for the rate limit: %w", call, err)
+	}
+	token, err := c.o.Token(ctx)
+	if err != nil {
+		return Answer{}, fmt.Errorf("%s: %w", call, err)
+	}
+	answer, err := c.send(ctx, call, token, out)
+	if c.o.Renew == nil || !errors.Is(err, ErrUnauthorized) {
+		return answer, err
+	}
+	c.o.Log.WithError(err).Debug("bitbucket: the credential is renewed")
+	if token, err = c.o.Renew(ctx, token); err != nil {
+		return Answer{}, fmt.Errorf("%s: %w", call, err)
+	}
+	return c.send(ctx, call, token, out)
+}
+
+func (c *Client) send(ctx context.Context, call *call, token secret.Secret, out any) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, call.method, call.url.String(), bytes.NewReader(call.body))
+	if err != nil {
+		return Answer{}, fmt.Errorf("%s: make the request: %w", call, withoutURL(err))
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", "slipway")
+	if call.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if !token.IsZero() && c.owns(request.URL) {
+		request.Header.Set("Authorization", "Bearer "+token.Reveal())
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return Answer{}, call.broken(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	return call.read(response, token, out)
+}
+
+// read takes the answer apart. A page of HTML is never the API's word, whatever its status:
+// proxies, log-in pages and maintenance pages send it.
+func (c *call) read(response *http.Response, token secret.Secret, out any) (Answer, error) {
+	answer := Answer{Status: response.StatusCode, Header: response.Header}
+	ok := response.StatusCode >= 200 && response.StatusCode < 300
+	if !ok || isHTML(response.Header) {
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody)) // what was read in time is enough for a message
+		return answer, newError(c, response, body, token)
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return answer, c.broken(fmt.Errorf("read the answer: %w", err))
+	case len(body) > maxBody:
+		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status, Message: fmt.Sprintf("the answer is larger than %d MiB", maxBody>>20)}
+	case out == nil:
+		return answer, nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status, Message: "the answer is not understood", cause: err}
+	}
+	return answer, nil
+}
+
+// broken is the error of a call that got no whole answer.
+func (c *call) broken(err error) error {
+	return &Error{Method: c.method, Path: c.url.EscapedPath(), Message: "no answer", cause: withoutURL(err)}
+}
+
+// withoutURL drops the URL that net/http writes into its errors: it has the query.
+func withoutURL(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+func isHTML(h http.Header) bool {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && (kind == "text/html" || strings.HasPrefix(kind, "application/xhtml"))
+}

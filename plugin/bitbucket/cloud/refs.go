@@ -1,0 +1,162 @@
+package cloud
+
+import (
+	"context"
+	"fmt"
+	"net/mail"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"slipway/plugin/bitbucket"
+)
+
+// A Ref is a branch or a tag with the commit it points at. Cloud peels annotated tags.
+type Ref struct {
+	Name   string
+	Commit Commit
+}
+
+// A Commit is one commit.
+type Commit struct {
+	Hash    string // 40 hex
+	Message string
+	Author  string // display name
+	Date    time.Time
+}
+
+type wireRef struct {
+	Name   string     `json:"name"`
+	Target wireCommit `json:"target"`
+}
+
+type wireCommit struct {
+	Hash    string `json:"hash"`
+	Message string `json:"message"`
+	Date    string `json:"date"`
+	Author  struct {
+		Raw  string `json:"raw"`
+		User struct {
+			DisplayName string `json:"display_name"`
+		} `json:"user"` // absent when the e-mail is nobody's
+	} `json:"author"`
+}
+
+var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+func (w wireCommit) commit() (Commit, error) {
+	if !fullHash.MatchString(w.Hash) {
+		return Commit{}, fmt.Errorf("the answer's commit hash %.60q is not 40 hex digits", w.Hash)
+	}
+	date, _ := time.Parse(time.RFC3339, w.Date) // for display only; zero when absent
+	return Commit{Hash: w.Hash, Message: w.Message, Author: w.author(), Date: date}, nil
+}
+
+// author prefers the account's name to what git says, without the e-mail address.
+func (w wireCommit) author() string {
+	if name := w.Author.User.DisplayName; name != "" {
+		return name
+	}
+	if a, err := mail.ParseAddress(w.Author.Raw); err == nil && a.Name != "" {
+		return a.Name
+	}
+	name, _, _ := strings.Cut(w.Author.Raw, "<")
+	return strings.TrimSpace(name)
+}
+
+// Branch returns one branch.
+func (c *Client) Branch(ctx context.Context, id RepositoryID, name string) (Ref, error) {
+	return c.ref(ctx, id.path("refs", "branches", name))
+}
+
+// Tag returns one tag.
+func (c *Client) Tag(ctx context.Context, id RepositoryID, name string) (Ref, error) {
+	return c.ref(ctx, id.path("refs", "tags", name))
+}
+
+func (c *Client) ref(ctx context.Context, path string) (Ref, error) {
+	var w wireRef
+	if _, err := c.get(ctx, path, nil, &w); err != nil {
+		return Ref{}, err
+	}
+	return w.ref(path)
+}
+
+func (w wireRef) ref(path string) (Ref, error) {
+	commit, err := w.Target.commit()
+	if err != nil {
+		return Ref{}, fmt.Errorf("GET %s: %w", path, err)
+	}
+	return Ref{Name: w.Name, Commit: commit}, nil
+}
+
+// Branches lists all branches. A list that is longer than the cap is an error, never a part.
+func (c *Client) Branches(ctx context.Context, id RepositoryID) ([]Ref, error) {
+	return c.refs(ctx, id.path("refs", "branches"))
+}
+
+// Tags lists all tags, as Branches does.
+func (c *Client) Tags(ctx context.Context, id RepositoryID) ([]Ref, error) {
+	return c.refs(ctx, id.path("refs", "tags"))
+}
+
+func (c *Client) refs(ctx context.Context, path string) ([]Ref, error) {
+	found, err := bitbucket.All[wireRef](ctx, c.api, bitbucket.Request{Path: path, Query: page(url.Values{})}, maxRefPages)
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]Ref, 0, len(found))
+	for _, w := range found {
+		ref, err := w.ref(path)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
+}
+
+// Commit returns a commit by its hash, full or short.
+func (c *Client) Commit(ctx context.Context, id RepositoryID, hash string) (Commit, error) {
+	path := id.path("commit", hash)
+	var w wireCommit
+	if _, err := c.get(ctx, path, nil, &w); err != nil {
+		return Commit{}, err
+	}
+	commit, err := w.commit()
+	if err != nil {
+		return Commit{}, fmt.Errorf("GET %s: %w", path, err)
+	}
+	return commit, nil
+}
+
+// ChangedPaths lists the paths, old and new, that differ between two commits, sorted. It is a
+// plain comparison of the two (topic=false), not one with their merge base. ErrTooMuch and
+// bitbucket.ErrTooMany mean that the list cannot be had.
+func (c *Client) ChangedPaths(ctx context.Context, id RepositoryID, from, to string) ([]string, error) {
+	type file struct {
+		Path string `json:"path"`
+	}
+	type change struct {
+		Old *file `json:"old"`
+		New *file `json:"new"`
+	}
+	query := page(url.Values{"topic": {"false"}, "renames": {"false"}})
+	path := id.path("diffstat", to+".."+from) // the source comes first, other than in git
+	changes, err := bitbucket.All[change](ctx, c.api, bitbucket.Request{Path: path, Query: query}, maxPages)
+	if err != nil {
+		return nil, err
+	}
+	paths := []string{}
+	for _, ch := range changes {
+		for _, f := range []*file{ch.Old, ch.New} {
+			if f != nil && f.Path != "" {
+				paths = append(paths, f.Path)
+			}
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
+}

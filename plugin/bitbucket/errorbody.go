@@ -1,0 +1,138 @@
+package bitbucket
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"slipway/config/secret"
+)
+
+const maxSentence = 500 // runes of one text of the provider that errors repeat
+
+// newError reads an answer other than success. Bitbucket has several shapes of them, and
+// what stands before it (proxies, rate limiter) has others.
+func newError(c *call, response *http.Response, body []byte, token secret.Secret) *Error {
+	e := &Error{Method: c.method, Path: c.url.EscapedPath(), Status: response.StatusCode, HTML: isHTML(response.Header)}
+	e.RetryAfter = retryAfter(response.Header, time.Now())
+	if e.HTML {
+		e.Message = "a web page answered in the API's place"
+		return e
+	}
+	text := string(body)
+	if !token.IsZero() {
+		text = strings.ReplaceAll(text, token.Reveal(), secret.Mask)
+	}
+	if !e.parse([]byte(text)) {
+		e.Message = clean(text)
+	}
+	if e.Message == "" {
+		e.Message = "no explanation"
+	}
+	return e
+}
+
+// retryAfter reads seconds or a date: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// wireError unites the documented shape {"type":"error","error":{…}}, OAuth's
+// {"error":"…","error_description":"…"}, the bulk endpoints' {"code":…,"message":"…"} and
+// Data Center's {"errors":[{"message":"…"}]}.
+type wireError struct {
+	Error       json.RawMessage `json:"error"`
+	Description string          `json:"error_description"`
+	Message     string          `json:"message"`
+	Errors      []struct {
+		Message string `json:"message"`
+	} `json:"errors"`
+}
+
+type wireErrorBody struct {
+	Message string                     `json:"message"`
+	Detail  json.RawMessage            `json:"detail"`
+	Fields  map[string]json.RawMessage `json:"fields"`
+	Data    struct {
+		Announcement string `json:"announcement_url"`
+	} `json:"data"`
+}
+
+// parse fills e from a JSON body and reports whether it said anything.
+func (e *Error) parse(body []byte) bool {
+	var w wireError
+	if json.Unmarshal(body, &w) != nil {
+		return false
+	}
+	var inner wireErrorBody
+	var code string
+	switch {
+	case json.Unmarshal(w.Error, &inner) == nil && inner.Message != "":
+		e.fill(inner)
+	case json.Unmarshal(w.Error, &code) == nil:
+		e.Message, e.Detail = clean(code), clean(w.Description)
+	case w.Message != "":
+		e.Message = clean(w.Message)
+	case len(w.Errors) > 0:
+		e.Message = clean(w.Errors[0].Message)
+	}
+	return e.Message != ""
+}
+
+func (e *Error) fill(w wireErrorBody) {
+	e.Message = clean(w.Message)
+	e.Announcement = clean(w.Data.Announcement)
+	var scopes struct{ Required, Granted []string }
+	if json.Unmarshal(w.Detail, &e.Detail) == nil {
+		e.Detail = clean(e.Detail)
+	} else if json.Unmarshal(w.Detail, &scopes) == nil {
+		e.Required, e.Granted = cleanAll(scopes.Required), cleanAll(scopes.Granted)
+	}
+	for name, raw := range w.Fields {
+		if e.Fields == nil {
+			e.Fields = map[string][]string{}
+		}
+		e.Fields[clean(name)] = texts(raw)
+	}
+}
+
+// texts reads what is a list of strings by the documentation, and one string in the wild.
+func texts(raw json.RawMessage) []string {
+	var many []string
+	if json.Unmarshal(raw, &many) == nil {
+		return cleanAll(many)
+	}
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return []string{clean(one)}
+	}
+	return []string{clean(string(raw))}
+}
+
+func cleanAll(in []string) []string {
+	out := make([]string, 0, len(in))
+	for _, s := range in {
+		out = append(out, clean(s))
+	}
+	return slices.Clip(out)
+}
+
+// clean makes one short line of what the provider wrote.
+func clean(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	if runes := []rune(s); len(runes) > maxSentence {
+		return string(runes[:maxSentence]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,102 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket"
+	"slipway/plugin/bitbucket/cloud"
+)
+
+type commits struct{ *connection }
+
+var _ autobuild.Commits = commits{}
+
+// Resolve returns the commit that a ref points at now. Cloud answers 404 for a ref that is
+// gone and for a repository that the account no longer sees alike; the second must not pass
+// for a deletion, so after a 404 the repository is asked for too.
+func (p commits) Resolve(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.Commit, error) {
+	id, err := address(r)
+	if err != nil {
+		return autobuild.Commit{}, err
+	}
+	found, err := p.ref(ctx, id, ref)
+	if errors.Is(err, bitbucket.ErrNotFound) {
+		if _, gone := p.Client.Repository(ctx, id); gone != nil {
+			return autobuild.Commit{}, invisible(r, gone)
+		}
+	}
+	if err != nil {
+		return autobuild.Commit{}, Translate(err)
+	}
+	return autobuild.Commit(found.Commit), nil
+}
+
+func (p commits) ref(ctx context.Context, id cloud.RepositoryID, ref autobuild.Ref) (cloud.Ref, error) {
+	switch ref.Kind {
+	case autobuild.Branch:
+		return p.Client.Branch(ctx, id, ref.Name)
+	case autobuild.Tag:
+		return p.Client.Tag(ctx, id, ref.Name)
+	default:
+		return cloud.Ref{}, fmt.Errorf("resolve %q: a %s is not a ref", ref.Name, ref.Kind)
+	}
+}
+
+func invisible(r autobuild.Repository, err error) error {
+	if errors.Is(err, bitbucket.ErrNotFound) {
+		return fmt.Errorf("repository %s: %w: the linked account does not see it; it was deleted or access was taken away", r.FullName, autobuild.ErrForbidden)
+	}
+	return Translate(err)
+}
+
+// Commit returns a commit by hash.
+func (p commits) Commit(ctx context.Context, r autobuild.Repository, hash string) (autobuild.Commit, error) {
+	id, err := address(r)
+	if err != nil {
+		return autobuild.Commit{}, err
+	}
+	commit, err := p.Client.Commit(ctx, id, hash)
+	return autobuild.Commit(commit), Translate(err)
+}
+
+// Heads returns all branches and tags, or an error: never a part of them.
+func (p commits) Heads(ctx context.Context, r autobuild.Repository) ([]autobuild.Head, error) {
+	id, err := address(r)
+	if err != nil {
+		return nil, err
+	}
+	branches, err := p.Client.Branches(ctx, id)
+	if err != nil {
+		return nil, Translate(err)
+	}
+	tags, err := p.Client.Tags(ctx, id)
+	if err != nil {
+		return nil, Translate(err)
+	}
+	return append(heads(autobuild.Branch, branches), heads(autobuild.Tag, tags)...), nil
+}
+
+func heads(kind autobuild.RefKind, refs []cloud.Ref) []autobuild.Head {
+	out := make([]autobuild.Head, 0, len(refs))
+	for _, r := range refs {
+		out = append(out, autobuild.Head{Ref: autobuild.Ref{Kind: kind, Name: r.Name}, Commit: autobuild.Commit(r.Commit)})
+	}
+	return out
+}
+
+// ChangedPaths returns the paths that differ; nil without an error when the difference is
+// too large for Cloud to tell, and then everything may have changed.
+func (p commits) ChangedPaths(ctx context.Context, r autobuild.Repository, from, to string) ([]string, error) {
+	id, err := address(r)
+	if err != nil {
+		return nil, err
+	}
+	paths, err := p.Client.ChangedPaths(ctx, id, from, to)
+	if errors.Is(err, bitbucket.ErrTooMuch) || errors.Is(err, bitbucket.ErrTooMany) {
+		return nil, nil
+	}
+	return paths, Translate(err)
+}

@@ -1,0 +1,127 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket"
+	"slipway/plugin/bitbucket/cloud"
+)
+
+// hookDescription is what the repository's settings page shows beside our URL.
+const hookDescription = "Slipway automated builds"
+
+// hookEvents is what a webhook must tell us of.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/.
+var hookEvents = []string{"repo:push"}
+
+type hooks struct{ *connection }
+
+var _ autobuild.Hooks = hooks{}
+
+// Ensure makes exactly one webhook with w.URL stand. The secret cannot be read back, so it is
+// written again unless the webhook is the one that w.RemoteID remembers.
+func (p hooks) Ensure(ctx context.Context, r autobuild.Repository, w autobuild.Webhook) (string, error) {
+	id, err := address(r)
+	if err != nil {
+		return "", err
+	}
+	if w.Secret.IsZero() {
+		return "", fmt.Errorf("webhook %s: a webhook without a secret is not made", w.URL)
+	}
+	all, err := p.Client.Hooks(ctx, id)
+	if err != nil {
+		return "", fmt.Errorf("webhooks of %s: %w", r.FullName, Translate(err))
+	}
+	keep, doubles := choose(all, w)
+	remoteID, err := p.keep(ctx, id, keep, w)
+	if err != nil {
+		return "", fmt.Errorf("webhook of %s: %w", r.FullName, refused(err))
+	}
+	for _, double := range doubles {
+		if err := p.delete(ctx, id, double.UUID); err != nil {
+			return "", fmt.Errorf("second webhook of %s: %w", r.FullName, err)
+		}
+	}
+	return remoteID, nil
+}
+
+// choose finds the webhook to keep among those with our full URL (the one remembered if it is
+// there) and the doubles to delete. Others on the same host are somebody else's.
+func choose(all []cloud.Hook, w autobuild.Webhook) (keep *cloud.Hook, doubles []cloud.Hook) {
+	var ours []cloud.Hook
+	for _, h := range all {
+		if h.URL == w.URL {
+			ours = append(ours, h)
+		}
+	}
+	if len(ours) == 0 {
+		return nil, nil
+	}
+	i := max(0, slices.IndexFunc(ours, func(h cloud.Hook) bool { return h.UUID == w.RemoteID }))
+	return &ours[i], slices.Delete(slices.Clone(ours), i, i+1)
+}
+
+// complete reports whether a webhook needs no repair.
+func complete(h cloud.Hook, w autobuild.Webhook) bool {
+	missing := slices.ContainsFunc(hookEvents, func(e string) bool { return !slices.Contains(h.Events, e) })
+	return h.Active && h.SecretSet && !missing && h.UUID == w.RemoteID
+}
+
+func (p hooks) keep(ctx context.Context, id cloud.RepositoryID, keep *cloud.Hook, w autobuild.Webhook) (string, error) {
+	settings := cloud.HookSettings{Description: hookDescription, URL: w.URL, Events: hookEvents, Secret: w.Secret}
+	switch {
+	case keep == nil:
+		made, err := p.Client.CreateHook(ctx, id, settings)
+		return made.UUID, err
+	case complete(*keep, w):
+		return keep.UUID, nil
+	default:
+		_, err := p.Client.UpdateHook(ctx, id, keep.UUID, settings)
+		return keep.UUID, err
+	}
+}
+
+// refused tells a URL that Cloud does not take (400) from other failures, in Cloud's words.
+func refused(err error) error {
+	var e *bitbucket.Error
+	if errors.As(err, &e) && errors.Is(e, bitbucket.ErrInvalid) {
+		return fmt.Errorf("%w: %s", autobuild.ErrHookRefused, e.Sentence())
+	}
+	return Translate(err)
+}
+
+// Remove deletes the webhook that w.RemoteID remembers and every other one with our URL.
+func (p hooks) Remove(ctx context.Context, r autobuild.Repository, w autobuild.Webhook) error {
+	id, err := address(r)
+	if err != nil {
+		return err
+	}
+	all, err := p.Client.Hooks(ctx, id)
+	if errors.Is(err, bitbucket.ErrNotFound) {
+		return nil // the repository is gone, and its webhooks with it
+	}
+	if err != nil {
+		return fmt.Errorf("webhooks of %s: %w", r.FullName, Translate(err))
+	}
+	for _, h := range all {
+		if h.URL != w.URL && h.UUID != w.RemoteID {
+			continue
+		}
+		if err := p.delete(ctx, id, h.UUID); err != nil {
+			return fmt.Errorf("webhook of %s: %w", r.FullName, err)
+		}
+	}
+	return nil
+}
+
+func (p hooks) delete(ctx context.Context, id cloud.RepositoryID, uuid string) error {
+	err := p.Client.DeleteHook(ctx, id, uuid)
+	if errors.Is(err, bitbucket.ErrNotFound) {
+		return nil
+	}
+	return Translate(err)
+}

@@ -1,0 +1,67 @@
+package provider
+
+import (
+	"fmt"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/webhook"
+)
+
+// MaxPayload is the largest delivery of a kind of provider that ParsePush reads, in bytes.
+func MaxPayload(kind autobuild.ProviderKind) (int, error) {
+	f, err := flavourOf(kind)
+	if err != nil {
+		return 0, err
+	}
+	return f.MaxBody(), nil
+}
+
+// ParsePush reads the body of a delivery whose signature was verified. Errors name the place
+// in the payload; an event that is none of ours is no error but Push.Ignored. Pure.
+func ParsePush(kind autobuild.ProviderKind, event string, body []byte) (autobuild.Push, error) {
+	flavour, err := flavourOf(kind)
+	if err != nil {
+		return autobuild.Push{}, err
+	}
+	e, err := webhook.Parse(flavour, event, body)
+	if err != nil {
+		return autobuild.Push{}, err
+	}
+	push := autobuild.Push{
+		Event:      e.Event,
+		Repository: autobuild.Repository{ID: e.Repository.UUID, FullName: e.Repository.FullName},
+		Skipped:    e.Skipped,
+		Ignored:    e.Ignored,
+	}
+	if flavour == webhook.DataCenter {
+		push.Repository.ID = e.Repository.ID
+	}
+	for _, c := range e.Changes {
+		push.Changes = append(push.Changes, changeOf(c))
+	}
+	return push, nil
+}
+
+func changeOf(c webhook.Change) autobuild.Change {
+	return autobuild.Change{
+		Kind:    autobuild.RefKind(c.Kind),
+		Name:    c.Name,
+		Action:  autobuild.Action(c.Action),
+		Old:     c.Old,
+		Commit:  c.Commit,
+		Message: c.Message,
+		Source:  c.Source,
+		Target:  c.Target,
+		Fork:    c.Fork,
+	}
+}
+
+func flavourOf(kind autobuild.ProviderKind) (webhook.Flavour, error) {
+	switch kind {
+	case autobuild.Cloud:
+		return webhook.Cloud, nil
+	case autobuild.DataCenter:
+		return webhook.DataCenter, nil
+	}
+	return "", fmt.Errorf("no provider kind %q: it is %s or %s", kind, autobuild.Cloud, autobuild.DataCenter)
+}
