@@ -1,0 +1,100 @@
+package bitbuckettest
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+)
+
+// An object is a JSON object on the wire. Bitbucket tells absent keys from nulls, so maps
+// say it more plainly than structs would.
+type object map[string]any
+
+// An apiError is an error in Bitbucket's documented shape:
+// https://developer.atlassian.com/cloud/bitbucket/rest/intro/#standardized-error-responses
+type apiError struct {
+	status  int
+	message string
+	detail  any
+	fields  map[string][]string
+	data    any
+}
+
+func (e *apiError) Error() string { return e.message }
+
+func (e *apiError) body() object {
+	inner := object{"message": e.message}
+	if e.detail != nil {
+		inner["detail"] = e.detail
+	}
+	if e.fields != nil {
+		inner["fields"] = e.fields
+	}
+	if e.data != nil {
+		inner["data"] = e.data
+	}
+	return object{"type": "error", "error": inner}
+}
+
+func notFound(message string) error {
+	return &apiError{status: http.StatusNotFound, message: message}
+}
+
+func forbidden(message string) error {
+	return &apiError{status: http.StatusForbidden, message: message}
+}
+
+func unauthorized(message string) error {
+	return &apiError{status: http.StatusUnauthorized, message: message}
+}
+
+func badRequest(message string) error {
+	return &apiError{status: http.StatusBadRequest, message: message}
+}
+
+// invalid is a 400 about one field.
+func invalid(field, problem string) error {
+	return &apiError{
+		status: http.StatusBadRequest, message: field + ": " + problem,
+		fields: map[string][]string{field: {problem}},
+	}
+}
+
+// statusTooDeep is what Bitbucket answers when a listing or a diff takes it too long.
+const statusTooDeep = 555
+
+// gone is the answer of the calls that were removed in April 2026:
+// https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770
+func (s *Server) gone(*call) error {
+	return &apiError{
+		status: http.StatusGone, message: "CHANGE-2770 - Functionality has been deprecated",
+		detail: "Please read the changelog entry for more details.",
+		data:   object{"announcement_url": "https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"},
+	}
+}
+
+// noSuchAPI is the answer to every other path below /2.0/.
+func (s *Server) noSuchAPI(*call) error {
+	return &apiError{
+		status: http.StatusNotFound, message: "Resource not found",
+		detail: "There is no API hosted at this URL.\n\nFor information about our API's, please refer to the documentation at: https://developer.atlassian.com/bitbucket/api/2/reference/",
+	}
+}
+
+// writeError is the one place where the API answers with an error.
+func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	var known *apiError
+	if !errors.As(err, &known) {
+		s.options.Log.WithError(err).WithField("path", r.URL.Path).Error("bitbuckettest: a call failed")
+		known = &apiError{status: http.StatusInternalServerError, message: "Something went wrong"}
+	}
+	writeJSON(w, known.status, known.body())
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(v) // the client is gone, if anything
+}

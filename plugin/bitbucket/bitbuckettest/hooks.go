@@ -1,0 +1,197 @@
+package bitbuckettest
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"slipway/config/secret"
+)
+
+// maxHooks is how many webhooks a repository takes.
+const maxHooks = 50
+
+// maxHookSecret is the length of a webhook's secret, in characters.
+const maxHookSecret = 128
+
+// A hook is a webhook of a repository. Its fields are guarded by Server.mu.
+type hook struct {
+	uuid        string
+	url         string
+	description string
+	events      []string
+	active      bool
+	skipVerify  bool
+	secret      secret.Secret
+	createdAt   time.Time
+}
+
+// A Hook is a webhook as a test sees it.
+type Hook struct {
+	UUID, URL, Description string
+	Events                 []string
+	Active, SecretSet      bool
+}
+
+// Hooks returns the webhooks of the repository, oldest first.
+func (r *Repository) Hooks() []Hook {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	hooks := make([]Hook, len(r.hooks))
+	for i, h := range r.hooks {
+		hooks[i] = Hook{
+			UUID: h.uuid, URL: h.url, Description: h.description, Events: slices.Clone(h.events),
+			Active: h.active, SecretSet: !h.secret.IsZero(),
+		}
+	}
+	return hooks
+}
+
+// hookRequest is the body of POST and PUT:
+// https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/#api-repositories-workspace-repo-slug-hooks-post
+type hookRequest struct {
+	URL         string          `json:"url"`
+	Description string          `json:"description"`
+	Events      []string        `json:"events"`
+	Active      *bool           `json:"active"`
+	SkipVerify  bool            `json:"skip_cert_verification"`
+	Secret      json.RawMessage `json:"secret"` // absent keeps it, null or "" takes it away
+}
+
+// events are the known events of a repository, each with the scope that reads it.
+var events = map[string]string{
+	"repo:push": "repository", "repo:fork": "repository", "repo:updated": "repository", "repo:transfer": "repository",
+	"repo:created": "repository", "repo:deleted": "repository", "repo:imported": "repository",
+	"repo:commit_comment_created": "repository", "repo:commit_status_created": "repository", "repo:commit_status_updated": "repository",
+	"pullrequest:created": "pullrequest", "pullrequest:updated": "pullrequest", "pullrequest:push": "pullrequest",
+	"pullrequest:approved": "pullrequest", "pullrequest:unapproved": "pullrequest",
+	"pullrequest:changes_request_created": "pullrequest", "pullrequest:changes_request_removed": "pullrequest",
+	"pullrequest:fulfilled": "pullrequest", "pullrequest:rejected": "pullrequest",
+	"pullrequest:comment_created": "pullrequest", "pullrequest:comment_updated": "pullrequest", "pullrequest:comment_deleted": "pullrequest",
+	"pullrequest:comment_resolved": "pullrequest", "pullrequest:comment_reopened": "pullrequest",
+	"issue:created": "issue", "issue:updated": "issue", "issue:comment_created": "issue", "pipeline:span_created": "pipeline",
+}
+
+// apply checks a request and writes it into h. The secret stays when the request is silent.
+func (s *Server) apply(who principal, h *hook, q hookRequest) error {
+	if err := checkHookURL(q.URL, s.options.AllowPrivateHooks); err != nil {
+		return err
+	}
+	if len(q.Events) == 0 {
+		return invalid("events", "At least one event is required.")
+	}
+	for _, event := range q.Events {
+		scope, known := events[event]
+		if !known {
+			return invalid("events", "Unknown event: "+event)
+		}
+		if err := who.require(scope); err != nil {
+			return err
+		}
+	}
+	if len(q.Secret) > 0 {
+		var value *string
+		if err := json.Unmarshal(q.Secret, &value); err != nil {
+			return invalid("secret", "Not a valid string.")
+		}
+		if value != nil && utf8.RuneCountInString(*value) > maxHookSecret {
+			return invalid("secret", "Ensure this value has at most 128 characters.")
+		}
+		h.secret = secret.Secret{}
+		if value != nil {
+			h.secret = secret.New(*value)
+		}
+	}
+	h.url, h.description, h.events, h.skipVerify = q.URL, q.Description, slices.Clone(q.Events), q.SkipVerify
+	h.active = q.Active == nil || *q.Active
+	return nil
+}
+
+func (s *Server) listHooks(c *call) error {
+	s.mu.Lock()
+	items := make([]object, len(c.repo.hooks))
+	for i, h := range c.repo.hooks {
+		items[i] = s.showHook(c.repo, h)
+	}
+	s.mu.Unlock()
+	return s.answerPage(c, items)
+}
+
+func (s *Server) createHook(c *call) error {
+	var q hookRequest
+	if err := c.decode(&q); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(c.repo.hooks) >= maxHooks {
+		return badRequest("The maximum number of webhooks has been reached for this repository.")
+	}
+	h := &hook{uuid: newUUID(), createdAt: s.now()}
+	if err := s.apply(c.who, h, q); err != nil {
+		return err
+	}
+	c.repo.hooks = append(c.repo.hooks, h)
+	c.w.Header().Set("Location", s.hookURL(c.repo, h))
+	return c.reply(http.StatusCreated, s.showHook(c.repo, h))
+}
+
+func (s *Server) getHook(c *call) error {
+	return s.withHook(c, func(i int) error {
+		return c.answer(s.showHook(c.repo, c.repo.hooks[i]))
+	})
+}
+
+// updateHook replaces a webhook, all but a secret that the request does not speak of.
+func (s *Server) updateHook(c *call) error {
+	var q hookRequest
+	if err := c.decode(&q); err != nil {
+		return err
+	}
+	return s.withHook(c, func(i int) error {
+		changed := *c.repo.hooks[i]
+		if err := s.apply(c.who, &changed, q); err != nil {
+			return err
+		}
+		*c.repo.hooks[i] = changed
+		return c.answer(s.showHook(c.repo, &changed))
+	})
+}
+
+func (s *Server) deleteHook(c *call) error {
+	return s.withHook(c, func(i int) error {
+		c.repo.hooks = slices.Delete(c.repo.hooks, i, i+1)
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	})
+}
+
+// withHook calls f with the index of the path's webhook. The UUID needs its braces.
+func (s *Server) withHook(c *call, f func(i int) error) error {
+	uid := c.r.PathValue("uid")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(c.repo.hooks, func(h *hook) bool { return h.uuid == uid })
+	if i < 0 {
+		return notFound(strings.TrimSpace("Webhook " + uid + " not found"))
+	}
+	return f(i)
+}
+
+func (s *Server) hookURL(r *Repository, h *hook) string {
+	return s.repositoryAPI(r) + "/hooks/" + escape(h.uuid)
+}
+
+func (s *Server) showHook(r *Repository, h *hook) object {
+	return object{
+		"type": "webhook_subscription", "uuid": h.uuid, "url": h.url, "description": h.description,
+		"events": h.events, "active": h.active, "secret_set": !h.secret.IsZero(),
+		"skip_cert_verification": h.skipVerify, "subject_type": "repository", "source": nil, "read_only": nil,
+		"created_at": h.createdAt.UTC().Format("2006-01-02T15:04:05.000000Z"),
+		"subject":    object{"type": "repository", "uuid": r.UUID, "full_name": r.fullName()},
+		"links":      object{"self": link(s.hookURL(r, h))},
+	}
+}

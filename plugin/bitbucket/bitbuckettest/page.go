@@ -1,0 +1,109 @@
+package bitbuckettest
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxPage is the greatest pagelen that Bitbucket takes, and defaultPage the one it assumes.
+const (
+	maxPage     = 100
+	defaultPage = 10
+)
+
+// answerPage filters items by q, sorts them by sort, cuts out the page asked for, and trims
+// it to fields: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination.
+func (s *Server) answerPage(c *call, items []object) error {
+	query := c.r.URL.Query()
+	items, err := filter(items, query.Get("q"))
+	if err != nil {
+		return err
+	}
+	sortBy(items, query.Get("sort"))
+	page, length, err := pageOf(query)
+	if err != nil {
+		return err
+	}
+	first := min((page-1)*length, len(items))
+	last := min(first+length, len(items))
+	answer := object{"values": append([]object{}, items[first:last]...), "pagelen": length, "page": page, "size": len(items)}
+	if last < len(items) {
+		answer["next"] = s.pageURL(c.r, page+1)
+	}
+	if page > 1 {
+		answer["previous"] = s.pageURL(c.r, page-1)
+	}
+	return c.answer(answer)
+}
+
+func pageOf(query url.Values) (page, length int, err error) {
+	number := func(name string, otherwise int) int {
+		text := query.Get(name)
+		if text == "" {
+			return otherwise
+		}
+		n, parseErr := strconv.Atoi(text)
+		if parseErr != nil || n < 1 || n > 1_000_000 {
+			err = &apiError{status: http.StatusBadRequest, message: "Invalid " + name}
+		}
+		return n
+	}
+	page, length = number("page", 1), number("pagelen", defaultPage)
+	if err == nil && length > maxPage {
+		err = &apiError{status: http.StatusBadRequest, message: "Invalid pagelen"}
+	}
+	return page, length, err
+}
+
+func (s *Server) pageURL(r *http.Request, page int) string {
+	query := r.URL.Query()
+	query.Set("page", strconv.Itoa(page))
+	return s.URL() + r.URL.EscapedPath() + "?" + query.Encode()
+}
+
+// sortBy orders items by the dotted path of a field, descending after a minus.
+func sortBy(items []object, by string) {
+	if by == "" {
+		return
+	}
+	path, descending := strings.CutPrefix(by, "-")
+	slices.SortStableFunc(items, func(a, b object) int {
+		order := cmp.Compare(textAt(a, path), textAt(b, path))
+		if descending {
+			return -order
+		}
+		return order
+	})
+}
+
+// valueAt finds the value at a dotted path; nil when there is none.
+func valueAt(o object, path string) any {
+	head, rest, deeper := strings.Cut(path, ".")
+	value := o[head]
+	if !deeper {
+		return value
+	}
+	inner, ok := value.(object)
+	if !ok {
+		return nil
+	}
+	return valueAt(inner, rest)
+}
+
+// textAt is valueAt as a text that orders and compares as the value does.
+func textAt(o object, path string) string {
+	switch value := valueAt(o, path).(type) {
+	case string:
+		return value
+	case bool:
+		return strconv.FormatBool(value)
+	case int64:
+		return strconv.FormatInt(value, 10)
+	default:
+		return ""
+	}
+}

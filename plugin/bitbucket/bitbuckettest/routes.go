@@ -1,0 +1,141 @@
+package bitbuckettest
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// maxJSON bounds the bodies of API requests.
+const maxJSON = 1 << 20
+
+// A call is one request to the API by a known caller.
+type call struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	who  principal
+	repo *Repository // set on the routes below /2.0/repositories/{workspace}/{slug}
+}
+
+// A handler answers a call, or returns the error to answer with.
+type handler func(c *call) error
+
+func (s *Server) apiRoutes() http.Handler {
+	mux := http.NewServeMux()
+	route := func(pattern string, h handler, scopes ...string) {
+		mux.Handle(pattern, s.handle(h, scopes))
+	}
+	route("/2.0/", s.noSuchAPI)
+
+	// Removed in 2026; only their answer is left.
+	for _, path := range []string{"workspaces", "repositories", "user/permissions/workspaces", "user/permissions/repositories"} {
+		route("/2.0/"+path, s.gone)
+	}
+
+	route("GET /2.0/user", s.getUser, "account")
+	route("GET /2.0/user/emails", s.listEmails, "email")
+	route("GET /2.0/user/workspaces", s.listWorkspaces, "account")
+	route("GET /2.0/user/workspaces/{workspace}/permission", s.getWorkspacePermission, "account")
+	route("GET /2.0/user/workspaces/{workspace}/permissions/repositories", s.listRepositoryPermissions, "account", "repository")
+	route("GET /2.0/workspaces/{workspace}", s.getWorkspace, "account")
+	route("GET /2.0/repositories/{workspace}", s.listRepositories, "repository")
+
+	s.repositoryRoutes(mux)
+	return mux
+}
+
+func (s *Server) repositoryRoutes(mux *http.ServeMux) {
+	route := func(method, path string, needs Permission, h handler, scope string) {
+		pattern := method + " /2.0/repositories/{workspace}/{slug}" + path
+		mux.Handle(pattern, s.handle(s.onRepository(needs, h), []string{scope}))
+	}
+	read := func(path string, h handler) { route("GET", path, Read, h, "repository") }
+
+	read("", s.getRepository)
+	read("/refs", s.listRefs)
+	read("/refs/branches", s.listBranches)
+	read("/refs/branches/{name...}", s.getBranch)
+	read("/refs/tags", s.listTags)
+	read("/refs/tags/{name...}", s.getTag)
+	read("/commit/{revision}", s.getCommit)
+	read("/commits", s.listCommits)
+	read("/commits/{revision...}", s.listCommits)
+	read("/diffstat/{spec}", s.getDiffstat)
+	read("/src", s.getSourceRoot)
+	read("/src/{commit}/{path...}", s.getSource)
+
+	route("GET", "/hooks", Admin, s.listHooks, "webhook")
+	route("POST", "/hooks", Admin, s.createHook, "webhook")
+	route("GET", "/hooks/{uid}", Admin, s.getHook, "webhook")
+	route("PUT", "/hooks/{uid}", Admin, s.updateHook, "webhook")
+	route("DELETE", "/hooks/{uid}", Admin, s.deleteHook, "webhook")
+
+	read("/commit/{revision}/statuses", s.listStatuses)
+	read("/commit/{revision}/statuses/build/{key}", s.getStatus)
+	route("POST", "/commit/{revision}/statuses/build", Read, signedIn(s.postStatus), "repository")
+	route("PUT", "/commit/{revision}/statuses/build/{key}", Read, signedIn(s.putStatus), "repository")
+}
+
+// handle finds out who calls, holds them to the scopes, and writes the error that h returns.
+func (s *Server) handle(h handler, required []string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxJSON)
+		who, err := s.authenticate(r)
+		if err == nil {
+			describeCredential(w.Header(), who, required)
+			err = who.require(required...)
+		}
+		if err == nil {
+			err = h(&call{w: w, r: r, who: who})
+		}
+		if err != nil {
+			s.writeError(w, r, err)
+		}
+	})
+}
+
+// onRepository resolves the repository of the path and holds the caller to a permission. A
+// repository that the caller may not read does not exist for them.
+func (s *Server) onRepository(needs Permission, h handler) handler {
+	return func(c *call) error {
+		repo := s.findRepository(c.r.PathValue("workspace"), c.r.PathValue("slug"))
+		has := s.permission(c.who, repo)
+		if has < Read {
+			return notFound("You may not have access to this repository or it no longer exists in this workspace. If you think this repository exists and you have access, make sure you are authenticated.")
+		}
+		if has < needs {
+			if c.who.account == nil {
+				return errAnonymous
+			}
+			return forbidden("Your credentials do not have " + needs.String() + " access to this repository.")
+		}
+		c.repo = repo
+		return h(c)
+	}
+}
+
+func signedIn(h handler) handler {
+	return func(c *call) error {
+		if c.who.account == nil {
+			return errAnonymous
+		}
+		return h(c)
+	}
+}
+
+// decode reads the JSON body of a call.
+func (c *call) decode(v any) error {
+	if err := json.NewDecoder(c.r.Body).Decode(v); err != nil {
+		return badRequest("Bad request")
+	}
+	return nil
+}
+
+func (c *call) reply(status int, v any) error {
+	writeJSON(c.w, status, v)
+	return nil
+}
+
+// answer replies with one object, trimmed to the "fields" asked for.
+func (c *call) answer(v object) error {
+	return c.reply(http.StatusOK, trimFields(v, c.r.URL.Query().Get("fields")))
+}

@@ -1,0 +1,223 @@
+package bitbuckettest
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The limits of a build status, in characters.
+const (
+	maxStatusKey  = 40
+	maxStatusText = 255
+)
+
+// A Status is a build status of a commit.
+type Status struct {
+	Key, State, Name, Description, URL, Refname string
+	CreatedOn, UpdatedOn                        time.Time
+
+	uuid string
+}
+
+// Statuses returns the build statuses of a commit, in the order in which their keys came.
+func (r *Repository) Statuses(commit string) []Status {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	statuses := make([]Status, len(r.statuses[commit]))
+	for i, s := range r.statuses[commit] {
+		statuses[i] = *s
+	}
+	return statuses
+}
+
+// StatusHistory returns every build status that a commit was ever given, in order.
+func (r *Repository) StatusHistory(commit string) []Status {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	return slices.Clone(r.history[commit])
+}
+
+// statusRequest is the body of POST and PUT; what PUT leaves out stays:
+// https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/
+type statusRequest struct {
+	Key         *string `json:"key"`
+	State       *string `json:"state"`
+	Name        *string `json:"name"`
+	Description *string `json:"description"`
+	URL         *string `json:"url"`
+	Refname     *string `json:"refname"`
+}
+
+var states = []string{"INPROGRESS", "SUCCESSFUL", "FAILED", "STOPPED"}
+
+// check holds a status to Bitbucket's rules.
+func (s *Status) check() error {
+	switch {
+	case s.Key == "":
+		return invalid("key", "required key not provided")
+	case utf8.RuneCountInString(s.Key) > maxStatusKey:
+		return tooLong("key", maxStatusKey, s.Key)
+	case s.State == "":
+		return invalid("state", "required key not provided")
+	case !slices.Contains(states, s.State):
+		return invalid("state", fmt.Sprintf("'%s' is not a valid choice.", s.State))
+	case utf8.RuneCountInString(s.Name) > maxStatusText:
+		return tooLong("name", maxStatusText, s.Name)
+	case utf8.RuneCountInString(s.Description) > maxStatusText:
+		return tooLong("description", maxStatusText, s.Description)
+	case s.URL == "":
+		return invalid("url", "required key not provided")
+	}
+	return checkStatusURL(s.URL)
+}
+
+func tooLong(field string, limit int, value string) error {
+	return invalid(field, fmt.Sprintf("Ensure this value has at most %d characters (it has %d).", limit, utf8.RuneCountInString(value)))
+}
+
+// postStatus creates a build status, or overwrites the one with its key.
+func (s *Server) postStatus(c *call) error {
+	var q statusRequest
+	hash, err := s.statusTarget(c, &q)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	posted := &Status{uuid: newUUID(), CreatedOn: s.now()}
+	q.write(posted)
+	code, before := http.StatusCreated, c.repo.status(hash, posted.Key)
+	if before != nil {
+		code, posted.uuid, posted.CreatedOn = http.StatusOK, before.uuid, before.CreatedOn
+	}
+	return s.storeStatus(c, hash, before, posted, code)
+}
+
+// putStatus changes a build status; its key stays.
+func (s *Server) putStatus(c *call) error {
+	var q statusRequest
+	hash, err := s.statusTarget(c, &q)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := c.repo.status(hash, c.r.PathValue("key"))
+	if before == nil {
+		return errNoStatus
+	}
+	if q.Key != nil && *q.Key != before.Key {
+		return invalid("key", "The key cannot be changed.")
+	}
+	changed := *before
+	q.write(&changed)
+	return s.storeStatus(c, hash, before, &changed, http.StatusOK)
+}
+
+var errNoStatus = notFound("Build status not found")
+
+func (s *Server) statusTarget(c *call, q *statusRequest) (hash string, err error) {
+	if err := c.decode(q); err != nil {
+		return "", err
+	}
+	return s.resolve(c.r.Context(), c.repo, c.r.PathValue("revision"))
+}
+
+// write puts the fields that the request has into s.
+func (q statusRequest) write(s *Status) {
+	for _, field := range []struct {
+		from *string
+		to   *string
+	}{
+		{q.Key, &s.Key}, {q.State, &s.State}, {q.Name, &s.Name},
+		{q.Description, &s.Description}, {q.URL, &s.URL}, {q.Refname, &s.Refname},
+	} {
+		if field.from != nil {
+			*field.to = *field.from
+		}
+	}
+}
+
+// storeStatus checks a status, keeps it in the place of the one before, and answers with it.
+func (s *Server) storeStatus(c *call, hash string, before, after *Status, code int) error {
+	// Bitbucket expands these; every other brace is taken as it is.
+	after.URL = strings.NewReplacer(
+		"{repository.full_name}", c.repo.fullName(), "{repository.uuid}", c.repo.UUID, "{commit.hash}", hash,
+	).Replace(after.URL)
+	if err := after.check(); err != nil {
+		return err
+	}
+	if after.Name == "" {
+		after.Name = after.Key
+	}
+	after.UpdatedOn = s.now()
+	if before != nil {
+		*before = *after
+	} else {
+		c.repo.statuses[hash] = append(c.repo.statuses[hash], after)
+	}
+	c.repo.history[hash] = append(c.repo.history[hash], *after)
+	return c.reply(code, s.showStatus(c.repo, hash, after))
+}
+
+func (r *Repository) status(hash, key string) *Status {
+	for _, s := range r.statuses[hash] {
+		if s.Key == key {
+			return s
+		}
+	}
+	return nil
+}
+
+func (s *Server) getStatus(c *call) error {
+	hash, err := s.resolve(c.r.Context(), c.repo, c.r.PathValue("revision"))
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := c.repo.status(hash, c.r.PathValue("key"))
+	if found == nil {
+		return errNoStatus
+	}
+	return c.answer(s.showStatus(c.repo, hash, found))
+}
+
+// listStatuses lists the statuses of a commit, or with refname those of one branch.
+func (s *Server) listStatuses(c *call) error {
+	hash, err := s.resolve(c.r.Context(), c.repo, c.r.PathValue("revision"))
+	if err != nil {
+		return err
+	}
+	refname := c.r.URL.Query().Get("refname")
+	items := []object{}
+	s.mu.Lock()
+	for _, one := range c.repo.statuses[hash] {
+		if refname == "" || one.Refname == refname {
+			items = append(items, s.showStatus(c.repo, hash, one))
+		}
+	}
+	s.mu.Unlock()
+	return s.answerPage(c, items)
+}
+
+func (s *Server) showStatus(r *Repository, hash string, one *Status) object {
+	shown := object{
+		"type": "build", "uuid": one.uuid, "key": one.Key, "state": one.State, "name": one.Name, "description": one.Description,
+		"url": one.URL, "refname": nil, "created_on": timestamp(one.CreatedOn), "updated_on": timestamp(one.UpdatedOn),
+		"repository": object{"type": "repository", "uuid": r.UUID, "full_name": r.fullName()},
+		"commit":     object{"type": "commit", "hash": hash, "links": s.commitLinks(r, hash)},
+		"links": object{
+			"self":   link(s.repositoryAPI(r) + "/commit/" + hash + "/statuses/build/" + escape(one.Key)),
+			"commit": link(s.repositoryAPI(r) + "/commit/" + hash),
+		},
+	}
+	if one.Refname != "" {
+		shown["refname"] = one.Refname
+	}
+	return shown
+}
