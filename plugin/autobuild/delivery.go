@@ -64,7 +64,8 @@ type RefState struct {
 
 // A Plan is what the planner decided about one delivery or poll, stored in one transaction.
 type Plan struct {
-	DeliveryID string // empty for a poll
+	DeliveryID string     // empty for a poll
+	Repository Repository // whose refs it is about; empty when no change was looked at
 	State      DeliveryState
 	Reason     string
 	Moves      []Move

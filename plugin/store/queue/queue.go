@@ -6,7 +6,13 @@ package queue
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 // A Task is one row of the table.
@@ -33,33 +39,121 @@ type Options struct {
 	Workers     int                                            // at once; default 1
 	MaxAttempts int                                            // then dead; default 20
 	Lease       time.Duration                                  // renewed by heartbeat while the handler runs; default 30 s
-	Dead        func(ctx context.Context, t Task, cause error) // told when a task is given up; may be nil
+	Dead        func(ctx context.Context, t Task, cause error) // told when a task is given up, before it is marked so; again after a crash between; may be nil
 }
 
 // A Handler does a task. An error is retried with backoff; Snooze postpones without
-// counting an attempt; Permanent gives up at once.
+// counting an attempt; Permanent gives up at once. Its context ends with Run's, and when
+// the lease was lost; then it returns soon, and its task is at once another's.
 type Handler func(ctx context.Context, t Task) error
 
-// Queue works the tasks of one database.
-type Queue struct{}
+// Config is what a Queue stands on.
+type Config struct {
+	DB  *sql.DB            // its pool writes; the schema has tables tasks and counters
+	Now func() time.Time   // nil = time.Now; leases and due times run on it
+	Log logrus.FieldLogger // of faults that a later look mends; nil = silent
+}
 
-// Enqueue writes a task within the caller's transaction.
-func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error { panic("stub") }
+// Queue works the tasks of one database. It is safe for concurrent use.
+type Queue struct {
+	db  *sql.DB
+	now func() time.Time
+	log logrus.FieldLogger
+
+	mu    sync.Mutex
+	kinds map[string]*worker
+}
+
+// New makes a Queue; nothing runs before Run.
+func New(c Config) *Queue {
+	q := &Queue{db: c.DB, now: c.Now, log: c.Log, kinds: map[string]*worker{}}
+	if q.now == nil {
+		q.now = time.Now
+	}
+	if q.log == nil {
+		silent := logrus.New()
+		silent.SetOutput(io.Discard)
+		q.log = silent
+	}
+	return q
+}
 
 // Handle registers the handler of a kind; call it before Run.
-func (q *Queue) Handle(kind string, h Handler, o Options) { panic("stub") }
+func (q *Queue) Handle(kind string, h Handler, o Options) {
+	if o.Workers <= 0 {
+		o.Workers = 1
+	}
+	if o.MaxAttempts <= 0 {
+		o.MaxAttempts = 20
+	}
+	if o.Lease <= 0 {
+		o.Lease = 30 * time.Second
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.kinds[kind] = &worker{queue: q, kind: kind, handle: h, options: o, wake: make(chan struct{}, 1), slots: make(chan struct{}, o.Workers)}
+}
 
-// Run works until ctx ends, then waits for handlers under way.
-func (q *Queue) Run(ctx context.Context) error { panic("stub") }
+// Run works until ctx ends, then waits for handlers under way. Faults of the database are
+// logged and tried again; it returns nil.
+func (q *Queue) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	for _, w := range q.workers() {
+		running.Go(func() { w.run(ctx) })
+	}
+	running.Wait()
+	return nil
+}
 
 // Wake makes workers look at once; the store calls it after each commit that made tasks.
-func (q *Queue) Wake() { panic("stub") }
+func (q *Queue) Wake() {
+	for _, w := range q.workers() {
+		w.look()
+	}
+}
 
-// Depth returns how many tasks of a kind wait or run, and how many are dead.
-func (q *Queue) Depth(ctx context.Context, kind string) (waiting, dead int, err error) { panic("stub") }
+func (q *Queue) workers() []*worker {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := make([]*worker, 0, len(q.kinds))
+	for _, w := range q.kinds {
+		all = append(all, w)
+	}
+	return all
+}
+
+// errSnooze and errPermanent are what Snooze and Permanent make.
+type errSnooze struct{ delay time.Duration }
+
+func (e errSnooze) Error() string { return fmt.Sprintf("again in %s", e.delay) }
+
+type errPermanent struct{ cause error }
+
+func (e errPermanent) Error() string { return e.cause.Error() }
+func (e errPermanent) Unwrap() error { return e.cause }
 
 // Snooze postpones a task by d without counting an attempt.
-func Snooze(d time.Duration) error { panic("stub") }
+func Snooze(d time.Duration) error { return errSnooze{d} }
 
-// Permanent wraps an error that no retry can mend.
-func Permanent(err error) error { panic("stub") }
+// Permanent wraps an error that no retry can mend; nil stays nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errPermanent{err}
+}
+
+// IsPermanent reports whether err was wrapped by Permanent.
+func IsPermanent(err error) bool {
+	var p errPermanent
+	return errors.As(err, &p)
+}
+
+// SnoozedFor returns the delay of an error made by Snooze.
+func SnoozedFor(err error) (d time.Duration, ok bool) {
+	var s errSnooze
+	if !errors.As(err, &s) {
+		return 0, false
+	}
+	return s.delay, true
+}

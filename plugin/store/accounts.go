@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+)
+
+const selectAccount = `SELECT id, provider_id, kind, user_id, name, remote_id, scopes, repository, workspace,
+	access_token, refresh_token, expires_at, state, problem, version, linked_at FROM accounts`
+
+func (s *Store) scanAccount(r scanner) (a ab.Account, err error) {
+	var access, refresh []byte
+	err = r.Scan(&a.ID, &a.ProviderID, &a.Kind, &a.UserID, &a.Name, &a.RemoteID, fromJSON(&a.Scopes), &a.Repository, &a.Workspace,
+		&access, &refresh, at(&a.ExpiresAt), &a.State, &a.Problem, &a.Version, at(&a.LinkedAt))
+	if err != nil {
+		return ab.Account{}, err
+	}
+	if a.AccessToken, err = s.unsealed("accounts", "access_token", a.ID, access); err != nil {
+		return ab.Account{}, err
+	}
+	a.RefreshToken, err = s.unsealed("accounts", "refresh_token", a.ID, refresh)
+	return a, err
+}
+
+func (s *Store) sealTokens(id string, access, refresh secret.Secret) (sealedAccess, sealedRefresh []byte, err error) {
+	if sealedAccess, err = s.sealed("accounts", "access_token", id, access); err != nil {
+		return nil, nil, err
+	}
+	sealedRefresh, err = s.sealed("accounts", "refresh_token", id, refresh)
+	return sealedAccess, sealedRefresh, err
+}
+
+// SaveAccount creates (empty ID) or replaces a linked account. Its version rises; a zero
+// LinkedAt becomes now, an empty State linked.
+func (s *Store) SaveAccount(ctx context.Context, a ab.Account) (saved ab.Account, err error) {
+	if a.ID == "" {
+		a.ID = newID()
+	}
+	if a.LinkedAt.IsZero() {
+		a.LinkedAt = s.now()
+	}
+	if a.State == "" {
+		a.State = ab.AccountLinked
+	}
+	access, refresh, err := s.sealTokens(a.ID, a.AccessToken, a.RefreshToken)
+	if err != nil {
+		return ab.Account{}, err
+	}
+	err = s.tx(ctx, "save account "+a.Name, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO accounts (id, provider_id, kind, user_id, name, remote_id, scopes, repository, workspace,
+			access_token, refresh_token, expires_at, state, problem, linked_at, version)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1)
+			ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, kind = excluded.kind, user_id = excluded.user_id, name = excluded.name,
+			remote_id = excluded.remote_id, scopes = excluded.scopes, repository = excluded.repository, workspace = excluded.workspace,
+			access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at,
+			state = excluded.state, problem = excluded.problem, linked_at = excluded.linked_at, version = accounts.version + 1`,
+			a.ID, a.ProviderID, a.Kind, a.UserID, a.Name, a.RemoteID, asJSON(a.Scopes), a.Repository, a.Workspace,
+			access, refresh, ms(a.ExpiresAt), a.State, a.Problem, ms(a.LinkedAt))
+		if err != nil {
+			return err
+		}
+		saved, err = s.account(ctx, tx, a.ID)
+		return err
+	})
+	return saved, err
+}
+
+func (s *Store) account(ctx context.Context, q querier, id string) (ab.Account, error) {
+	return s.scanAccount(q.QueryRowContext(ctx, selectAccount+` WHERE id = $1`, id))
+}
+
+// Account returns one by id.
+func (s *Store) Account(ctx context.Context, id string) (ab.Account, error) {
+	a, err := s.account(ctx, s.read, id)
+	if err != nil {
+		return ab.Account{}, fmt.Errorf("account %s: %w", id, known(err))
+	}
+	return a, nil
+}
+
+// Accounts lists all, oldest first.
+func (s *Store) Accounts(ctx context.Context) ([]ab.Account, error) {
+	all, err := rows(ctx, s.read, s.scanAccount, selectAccount+` ORDER BY linked_at, id`)
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	return all, nil
+}
+
+// UpdateTokens stores refreshed tokens before anybody uses them. ErrConflict when the account
+// is no longer at version: somebody else refreshed it.
+func (s *Store) UpdateTokens(ctx context.Context, id string, version int64, access, refresh secret.Secret, expires time.Time) (a ab.Account, err error) {
+	sealedAccess, sealedRefresh, err := s.sealTokens(id, access, refresh)
+	if err != nil {
+		return ab.Account{}, err
+	}
+	err = s.tx(ctx, "update tokens of account "+id, func(tx *sql.Tx) error {
+		err := execOne(ctx, tx, `UPDATE accounts SET access_token = $3, refresh_token = $4, expires_at = $5, version = version + 1 WHERE id = $1 AND version = $2`,
+			id, version, sealedAccess, sealedRefresh, ms(expires))
+		moved := errors.Is(err, ab.ErrNotFound)
+		if err != nil && !moved {
+			return err
+		}
+		if a, err = s.account(ctx, tx, id); err != nil {
+			return err
+		}
+		if moved {
+			return fmt.Errorf("it is at version %d, not %d: %w", a.Version, version, ab.ErrConflict)
+		}
+		return nil
+	})
+	if err != nil {
+		return ab.Account{}, err
+	}
+	return a, nil
+}
+
+// SetAccountState marks an account linked or broken, with the problem for people.
+func (s *Store) SetAccountState(ctx context.Context, id string, state ab.AccountState, problem string) error {
+	return s.tx(ctx, "set state of account "+id, func(tx *sql.Tx) error {
+		return execOne(ctx, tx, `UPDATE accounts SET state = $2, problem = $3 WHERE id = $1`, id, state, problem)
+	})
+}
+
+// DeleteAccount forgets an account and its tokens. ErrConflict while automated builds use it.
+func (s *Store) DeleteAccount(ctx context.Context, id string) error {
+	return s.tx(ctx, "delete account "+id, func(tx *sql.Tx) error {
+		var used int
+		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM automated_builds WHERE account_id = $1`, id).Scan(&used); err != nil {
+			return err
+		}
+		if used > 0 {
+			return fmt.Errorf("%d automated builds use it: %w", used, ab.ErrConflict)
+		}
+		return execOne(ctx, tx, `DELETE FROM accounts WHERE id = $1`, id)
+	})
+}

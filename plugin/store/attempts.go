@@ -1,0 +1,260 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const selectAttempt = `SELECT build_id, number, engine, engine_ref, state, reason, detail, runner_id, digest, event_seq,
+	created_at, claimed_at, heartbeat_at, deadline, finished_at FROM attempts`
+
+func scanAttempt(r scanner) (a ab.Attempt, err error) {
+	err = r.Scan(&a.BuildID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason, &a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq,
+		at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt), at(&a.Deadline), at(&a.FinishedAt))
+	return a, err
+}
+
+// StartAttempt makes the next attempt of a queued build: the build becomes starting.
+// limit bounds how many builds may be active on the engine, 0 = any number; ErrUnavailable
+// when they are. ErrConflict when the build is not queued.
+func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int) (a ab.Attempt, err error) {
+	err = s.tx(ctx, "start attempt of build "+buildID, func(tx *sql.Tx) error {
+		b, err := buildByID(ctx, tx, buildID)
+		if err != nil {
+			return err
+		}
+		if b.State != ab.Queued {
+			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+		}
+		if err := haveRoom(ctx, tx, engine, limit); err != nil {
+			return err
+		}
+		number := attemptOf(b)
+		_, err = tx.ExecContext(ctx, `INSERT INTO attempts (build_id, number, engine, token_hash, created_at, deadline,
+			state, engine_ref, reason, detail, runner_id, digest, event_seq, claimed_at, heartbeat_at, finished_at)
+			VALUES ($1, $2, $3, $4, $5, $6, 'starting', '', '', '', '', '', 0, 0, 0, 0)`,
+			buildID, number, engine, tokenHash, ms(s.now()), ms(deadline))
+		if err != nil {
+			return err
+		}
+		if err := execOne(ctx, tx, `UPDATE builds SET tries = tries + 1 WHERE id = $1`, buildID); err != nil {
+			return err
+		}
+		if err := s.advance(ctx, tx, &b, step{attempt: number, state: ab.Starting}); err != nil {
+			return err
+		}
+		a, err = attempt(ctx, tx, buildID, number)
+		return err
+	})
+	return a, err
+}
+
+func haveRoom(ctx context.Context, tx *sql.Tx, engine string, limit int) error {
+	if limit <= 0 {
+		return nil
+	}
+	active, err := countActive(ctx, tx, engine)
+	if err == nil && active >= limit {
+		err = fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine, ab.ErrUnavailable)
+	}
+	return err
+}
+
+// SetEngineRef records the engine's name of an attempt's pipeline.
+func (s *Store) SetEngineRef(ctx context.Context, buildID string, attempt int, ref string) error {
+	return s.tx(ctx, fmt.Sprintf("set engine's name of build %s attempt %d", buildID, attempt), func(tx *sql.Tx) error {
+		return execOne(ctx, tx, `UPDATE attempts SET engine_ref = $3 WHERE build_id = $1 AND number = $2`, buildID, attempt, ref)
+	})
+}
+
+func attempt(ctx context.Context, q querier, buildID string, number int) (ab.Attempt, error) {
+	return scanAttempt(q.QueryRowContext(ctx, selectAttempt+` WHERE build_id = $1 AND number = $2`, buildID, number))
+}
+
+// Attempt returns one.
+func (s *Store) Attempt(ctx context.Context, buildID string, number int) (ab.Attempt, error) {
+	a, err := attempt(ctx, s.read, buildID, number)
+	if err != nil {
+		return ab.Attempt{}, fmt.Errorf("attempt %d of build %s: %w", number, buildID, known(err))
+	}
+	return a, nil
+}
+
+// Attempts returns all attempts of a build, oldest first.
+func (s *Store) Attempts(ctx context.Context, buildID string) ([]ab.Attempt, error) {
+	all, err := rows(ctx, s.read, scanAttempt, selectAttempt+` WHERE build_id = $1 ORDER BY number`, buildID)
+	if err != nil {
+		return nil, fmt.Errorf("attempts of build %s: %w", buildID, err)
+	}
+	return all, nil
+}
+
+// ActiveAttempts returns all attempts that are not final, for the watcher.
+func (s *Store) ActiveAttempts(ctx context.Context) ([]ab.Attempt, error) {
+	all, err := rows(ctx, s.read, scanAttempt, selectAttempt+` WHERE finished_at = 0 ORDER BY created_at, build_id`)
+	if err != nil {
+		return nil, fmt.Errorf("active attempts: %w", err)
+	}
+	return all, nil
+}
+
+// AttemptByToken returns the attempt that a runner's token is bound to. ErrUnauthorized when
+// there is none; ErrFenced, with the attempt, when it is over.
+func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (ab.Attempt, error) {
+	op := fmt.Sprintf("attempt of build %s by its token", buildID)
+	a, err := scanAttempt(s.read.QueryRowContext(ctx, selectAttempt+` WHERE build_id = $1 AND token_hash = $2 AND token_hash <> ''`, buildID, tokenHash))
+	if errors.Is(err, sql.ErrNoRows) {
+		return ab.Attempt{}, fmt.Errorf("%s: %w", op, ab.ErrUnauthorized)
+	}
+	if err != nil {
+		return ab.Attempt{}, fmt.Errorf("%s: %w", op, err)
+	}
+	b, err := buildByID(ctx, s.read, buildID)
+	if err != nil {
+		return ab.Attempt{}, fmt.Errorf("%s: %w", op, known(err))
+	}
+	if err := underWay(a, b); err != nil {
+		return a, fmt.Errorf("%s: %w", op, err)
+	}
+	return a, nil
+}
+
+// underWay is the fence: ErrFenced unless the attempt is its build's newest and not final.
+func underWay(a ab.Attempt, b ab.Build) error {
+	if a.State.Final() || b.State.Final() || b.State == ab.Queued || a.Number != b.Attempt {
+		return fmt.Errorf("attempt %d is %s, build %d is %s in attempt %d: %w", a.Number, a.State, b.Number, b.State, b.Attempt, ab.ErrFenced)
+	}
+	return nil
+}
+
+// fenced reads an attempt that must be under way, and its build.
+func (s *Store) fenced(ctx context.Context, tx *sql.Tx, buildID string, number int) (ab.Attempt, ab.Build, error) {
+	a, err := attempt(ctx, tx, buildID, number)
+	if err != nil {
+		return ab.Attempt{}, ab.Build{}, err
+	}
+	b, err := buildByID(ctx, tx, buildID)
+	if err != nil {
+		return ab.Attempt{}, ab.Build{}, err
+	}
+	return a, b, underWay(a, b)
+}
+
+// ClaimAttempt marks the attempt and its build running, for one runner; a repeated claim by
+// the same runner is no error. ErrConflict when another runner has it, ErrFenced when it is over.
+func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, runnerID string) error {
+	return s.tx(ctx, fmt.Sprintf("claim attempt %d of build %s", attempt, buildID), func(tx *sql.Tx) error {
+		a, b, err := s.fenced(ctx, tx, buildID, attempt)
+		if err != nil {
+			return err
+		}
+		if a.State == ab.Running && a.RunnerID == runnerID {
+			return nil
+		}
+		if a.State == ab.Running {
+			return fmt.Errorf("runner %s has it: %w", a.RunnerID, ab.ErrConflict)
+		}
+		err = execOne(ctx, tx, `UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4 WHERE build_id = $1 AND number = $2`,
+			buildID, attempt, runnerID, ms(s.now()))
+		if err != nil {
+			return err
+		}
+		return s.advance(ctx, tx, &b, step{attempt: attempt, state: ab.Running})
+	})
+}
+
+// An EventRecord is a runner's report as the store keeps it.
+type EventRecord struct {
+	Seq    int64
+	Stages []ab.Stage // all stages known so far; nil = unchanged
+	Digest string     // built; empty = unchanged
+}
+
+// RecordEvents renews the heartbeat and stores what is newer than the attempt's EventSeq.
+// ErrFenced when the attempt is over.
+func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e EventRecord) error {
+	return s.tx(ctx, fmt.Sprintf("record events of build %s attempt %d", buildID, attempt), func(tx *sql.Tx) error {
+		a, _, err := s.fenced(ctx, tx, buildID, attempt)
+		if err != nil {
+			return err
+		}
+		if e.Seq > a.EventSeq {
+			a.EventSeq = e.Seq
+			if e.Digest != "" {
+				a.Digest = e.Digest
+			}
+			if err := setStages(ctx, tx, buildID, e.Stages); err != nil {
+				return err
+			}
+		}
+		return execOne(ctx, tx, `UPDATE attempts SET heartbeat_at = $3, event_seq = $4, digest = $5 WHERE build_id = $1 AND number = $2`,
+			buildID, attempt, ms(s.now()), a.EventSeq, a.Digest)
+	})
+}
+
+func setStages(ctx context.Context, tx *sql.Tx, buildID string, stages []ab.Stage) error {
+	if stages == nil {
+		return nil
+	}
+	return execOne(ctx, tx, `UPDATE builds SET stages = $2 WHERE id = $1`, buildID, asJSON(stages))
+}
+
+// A Finish ends an attempt.
+type Finish struct {
+	BuildID string
+	Attempt int
+	State   ab.State // final
+	Reason  ab.Reason
+	Detail  string
+	Digest  string
+	Size    int64
+	Retry   bool // queue the build for a further attempt, if MaxAttempts allows, in place of ending it
+}
+
+// FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
+// same transaction. ErrFenced when the attempt is over or not the newest.
+func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err error) {
+	err = s.tx(ctx, fmt.Sprintf("finish attempt %d of build %s", f.Attempt, f.BuildID), func(tx *sql.Tx) error {
+		if !f.State.Final() {
+			return fmt.Errorf("state %q is not final", f.State)
+		}
+		var a ab.Attempt
+		if a, b, err = s.fenced(ctx, tx, f.BuildID, f.Attempt); err != nil {
+			return err
+		}
+		if f.Digest == "" && f.State == ab.Succeeded {
+			f.Digest = a.Digest
+		}
+		end := step{attempt: f.Attempt, state: f.State, reason: f.Reason, detail: f.Detail, digest: f.Digest, size: f.Size}
+		again, err := mayRetry(ctx, tx, f)
+		if err != nil {
+			return err
+		}
+		if !again {
+			return s.advance(ctx, tx, &b, end)
+		}
+		if err := s.advanceAttempt(ctx, tx, f.BuildID, end); err != nil {
+			return err
+		}
+		return s.queueAgain(ctx, tx, &b, f.Detail)
+	})
+	if err != nil {
+		return ab.Build{}, err
+	}
+	return b, nil
+}
+
+// mayRetry counts the attempts since somebody last asked for a retry.
+func mayRetry(ctx context.Context, tx *sql.Tx, f Finish) (bool, error) {
+	if !f.Retry {
+		return false, nil
+	}
+	var tries int
+	err := tx.QueryRowContext(ctx, `SELECT tries FROM builds WHERE id = $1`, f.BuildID).Scan(&tries)
+	return tries < ab.MaxAttempts, err
+}

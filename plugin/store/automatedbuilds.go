@@ -1,0 +1,180 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+)
+
+const selectAutomatedBuild = `SELECT a.id, a.account_id, ` + repositoryColumns + `, a.image, a.engine, a.autotest, a.created_by, a.created_at, a.updated_at
+	FROM automated_builds a JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id`
+
+func scanAutomatedBuild(r scanner) (a ab.AutomatedBuild, err error) {
+	fields := append([]any{&a.ID, &a.AccountID}, repositoryFields(&a.Repository)...)
+	err = r.Scan(append(fields, &a.Image, &a.Engine, &a.Autotest, &a.CreatedBy, at(&a.CreatedAt), at(&a.UpdatedAt))...)
+	return a, err
+}
+
+// SaveAutomatedBuild creates (empty ID) or replaces one with its rules; rules without an id
+// get one. The stored form is returned. ErrConflict when two rules have one id.
+func (s *Store) SaveAutomatedBuild(ctx context.Context, a ab.AutomatedBuild) (saved ab.AutomatedBuild, err error) {
+	if a.ID == "" {
+		a.ID = newID()
+	}
+	err = s.tx(ctx, "save automated build of "+a.Repository.FullName, func(tx *sql.Tx) error {
+		if err := saveRepository(ctx, tx, a.Repository); err != nil {
+			return err
+		}
+		now := ms(s.now())
+		_, err := tx.ExecContext(ctx, `INSERT INTO automated_builds (id, account_id, provider_id, repository_id, image, engine, autotest, created_by, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id, provider_id = excluded.provider_id, repository_id = excluded.repository_id,
+			image = excluded.image, engine = excluded.engine, autotest = excluded.autotest, updated_at = excluded.updated_at`,
+			a.ID, a.AccountID, a.Repository.ProviderID, a.Repository.ID, a.Image, a.Engine, a.Autotest, a.CreatedBy, now)
+		if err != nil {
+			return err
+		}
+		if err := replaceRules(ctx, tx, a.ID, a.Rules); err != nil {
+			return err
+		}
+		if err := s.replaceEnvironment(ctx, tx, a.ID, a.Environment); err != nil {
+			return err
+		}
+		saved, err = s.automatedBuild(ctx, tx, a.ID)
+		return err
+	})
+	return saved, err
+}
+
+func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []ab.Rule) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE automated_build_id = $1`, id); err != nil {
+		return err
+	}
+	for i, r := range rules {
+		if r.ID == "" {
+			r.ID = newID()
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO rules (automated_build_id, id, position, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			id, r.ID, i, r.SourceType, r.Source, r.Tags, r.Context, r.Dockerfile, r.Autobuild, r.Caching, asJSON(r.BuildArgs), asJSON(r.Platforms), asJSON(r.Paths))
+		if err != nil {
+			return fmt.Errorf("rule %s: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+func scanRule(r scanner) (rule ab.Rule, err error) {
+	err = r.Scan(&rule.ID, &rule.SourceType, &rule.Source, &rule.Tags, &rule.Context, &rule.Dockerfile, &rule.Autobuild, &rule.Caching,
+		fromJSON(&rule.BuildArgs), fromJSON(&rule.Platforms), fromJSON(&rule.Paths))
+	return rule, err
+}
+
+func (s *Store) replaceEnvironment(ctx context.Context, tx *sql.Tx, id string, environment map[string]secret.Secret) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM environment WHERE automated_build_id = $1`, id); err != nil {
+		return err
+	}
+	for name, value := range environment {
+		sealed, err := s.sealed("environment", "value", id+"/"+name, value)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO environment (automated_build_id, name, value) VALUES ($1, $2, $3)`, id, name, sealed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) environment(ctx context.Context, q querier, id string) (map[string]secret.Secret, error) {
+	type variable struct {
+		name  string
+		value []byte
+	}
+	scan := func(r scanner) (v variable, err error) { err = r.Scan(&v.name, &v.value); return v, err }
+	all, err := rows(ctx, q, scan, `SELECT name, value FROM environment WHERE automated_build_id = $1`, id)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	environment := make(map[string]secret.Secret, len(all))
+	for _, v := range all {
+		if environment[v.name], err = s.unsealed("environment", "value", id+"/"+v.name, v.value); err != nil {
+			return nil, err
+		}
+	}
+	return environment, nil
+}
+
+// AutomatedBuild returns one with its rules.
+func (s *Store) AutomatedBuild(ctx context.Context, id string) (ab.AutomatedBuild, error) {
+	a, err := s.automatedBuild(ctx, s.read, id)
+	if err != nil {
+		return ab.AutomatedBuild{}, fmt.Errorf("automated build %s: %w", id, known(err))
+	}
+	return a, nil
+}
+
+func (s *Store) automatedBuild(ctx context.Context, q querier, id string) (ab.AutomatedBuild, error) {
+	a, err := scanAutomatedBuild(q.QueryRowContext(ctx, selectAutomatedBuild+` WHERE a.id = $1`, id))
+	if err != nil {
+		return ab.AutomatedBuild{}, err
+	}
+	return a, s.complete(ctx, q, &a)
+}
+
+// complete adds the rules and the environment.
+func (s *Store) complete(ctx context.Context, q querier, a *ab.AutomatedBuild) (err error) {
+	a.Rules, err = rows(ctx, q, scanRule, `SELECT id, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths
+		FROM rules WHERE automated_build_id = $1 ORDER BY position`, a.ID)
+	if err != nil {
+		return err
+	}
+	a.Environment, err = s.environment(ctx, q, a.ID)
+	return err
+}
+
+// AutomatedBuilds lists all, by repository and image.
+func (s *Store) AutomatedBuilds(ctx context.Context) ([]ab.AutomatedBuild, error) {
+	return s.listAutomatedBuilds(ctx, "")
+}
+
+// AutomatedBuildsOf lists those of one repository.
+func (s *Store) AutomatedBuildsOf(ctx context.Context, r ab.Repository) ([]ab.AutomatedBuild, error) {
+	return s.listAutomatedBuilds(ctx, ` WHERE a.provider_id = $1 AND a.repository_id = $2`, r.ProviderID, r.ID)
+}
+
+func (s *Store) listAutomatedBuilds(ctx context.Context, where string, args ...any) ([]ab.AutomatedBuild, error) {
+	all, err := rows(ctx, s.read, scanAutomatedBuild, selectAutomatedBuild+where+` ORDER BY r.full_name, a.image, a.id`, args...)
+	for i := range all {
+		err = errors.Join(err, s.complete(ctx, s.read, &all[i]))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list automated builds: %w", err)
+	}
+	return all, nil
+}
+
+// DeleteAutomatedBuild deletes one and ends its builds as cancelled: removed. Its builds stay
+// listed.
+func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
+	return s.tx(ctx, "delete automated build "+id, func(tx *sql.Tx) error {
+		// The rules and the environment go with it, by their foreign keys.
+		if err := execOne(ctx, tx, `DELETE FROM automated_builds WHERE id = $1`, id); err != nil {
+			return err
+		}
+		active, err := rows(ctx, tx, scanBuild, selectBuild+` WHERE b.automated_build_id = $1 AND b.state IN ('queued', 'starting', 'running') ORDER BY b.number`, id)
+		if err != nil {
+			return err
+		}
+		for i := range active {
+			if err := s.cancel(ctx, tx, &active[i], ab.ReasonRemoved, "its automated build was deleted"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const selectBuild = `SELECT b.id, b.number, b.automated_build_id, b.rule_id, ` + repositoryColumns + `,
+	b.ref_kind, b.ref_name, b.seq, b.commit_hash, b.commit_message, b.commit_author, b.commit_date,
+	b.image, b.tags, b.dockerfile, b.context, b.build_args, b.platforms, b.caching, b.publish,
+	b.cause, b.cause_key, b.caused_by, b.delivery_id,
+	b.state, b.reason, b.detail, b.attempt, b.digest, b.size,
+	b.received_at, b.created_at, b.started_at, b.finished_at, b.stages
+	FROM builds b JOIN repositories r ON r.provider_id = b.provider_id AND r.id = b.repository_id`
+
+func scanBuild(r scanner) (b ab.Build, err error) {
+	fields := append([]any{&b.ID, &b.Number, &b.AutomatedBuildID, &b.RuleID}, repositoryFields(&b.Repository)...)
+	err = r.Scan(append(fields,
+		&b.Ref.Kind, &b.Ref.Name, &b.Seq, &b.Commit.Hash, &b.Commit.Message, &b.Commit.Author, at(&b.Commit.Date),
+		&b.Image, fromJSON(&b.Tags), &b.Dockerfile, &b.Context, fromJSON(&b.BuildArgs), fromJSON(&b.Platforms), &b.Caching, &b.Publish,
+		&b.Cause, &b.CauseKey, &b.CausedBy, &b.DeliveryID,
+		&b.State, &b.Reason, &b.Detail, &b.Attempt, &b.Digest, &b.Size,
+		at(&b.ReceivedAt), at(&b.CreatedAt), at(&b.StartedAt), at(&b.FinishedAt), fromJSON(&b.Stages))...)
+	return b, err
+}
+
+func insertBuildRow(ctx context.Context, tx *sql.Tx, b ab.Build) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO builds (
+		id, number, automated_build_id, rule_id, provider_id, repository_id, ref_kind, ref_name, seq,
+		commit_hash, commit_message, commit_author, commit_date,
+		image, tags, dockerfile, context, build_args, platforms, caching, publish,
+		cause, cause_key, caused_by, delivery_id, received_at, created_at,
+		state, reason, detail, attempt, tries, digest, size, started_at, finished_at, stages, account_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27,
+		'queued', '', '', 0, 0, '', 0, 0, 0, 'null', COALESCE((SELECT account_id FROM automated_builds WHERE id = $3), ''))`,
+		b.ID, b.Number, b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq,
+		b.Commit.Hash, b.Commit.Message, b.Commit.Author, ms(b.Commit.Date),
+		b.Image, asJSON(b.Tags), b.Dockerfile, b.Context, asJSON(b.BuildArgs), asJSON(b.Platforms), b.Caching, b.Publish,
+		b.Cause, b.CauseKey, b.CausedBy, b.DeliveryID, ms(b.ReceivedAt), ms(b.CreatedAt))
+	return err
+}
+
+// buildByID reads with a pool or within a transaction.
+func buildByID(ctx context.Context, q querier, id string) (ab.Build, error) {
+	return scanBuild(q.QueryRowContext(ctx, selectBuild+` WHERE b.id = $1`, id))
+}
+
+// Build returns one by id.
+func (s *Store) Build(ctx context.Context, id string) (ab.Build, error) {
+	b, err := buildByID(ctx, s.read, id)
+	if err != nil {
+		return ab.Build{}, fmt.Errorf("build %s: %w", id, known(err))
+	}
+	return b, nil
+}
+
+// BuildByNumber returns one by its number.
+func (s *Store) BuildByNumber(ctx context.Context, number int64) (ab.Build, error) {
+	b, err := scanBuild(s.read.QueryRowContext(ctx, selectBuild+` WHERE b.number = $1`, number))
+	if err != nil {
+		return ab.Build{}, fmt.Errorf("build %d: %w", number, known(err))
+	}
+	return b, nil
+}
+
+// A BuildFilter selects builds, newest first; zero fields select all.
+type BuildFilter struct {
+	AutomatedBuildID string
+	DeliveryID       string
+	States           []ab.State
+	Limit            int   // default 50
+	Before           int64 // number to page on from
+}
+
+// Builds lists builds without stages.
+func (s *Store) Builds(ctx context.Context, f BuildFilter) ([]ab.Build, error) {
+	var c conditions
+	if f.AutomatedBuildID != "" {
+		c.terms = append(c.terms, "b.automated_build_id = "+c.arg(f.AutomatedBuildID))
+	}
+	if f.DeliveryID != "" {
+		c.terms = append(c.terms, "b.delivery_id = "+c.arg(f.DeliveryID))
+	}
+	if len(f.States) > 0 {
+		c.terms = append(c.terms, "b.state IN ("+strings.Join(stateArgs(&c, f.States), ", ")+")")
+	}
+	if f.Before > 0 {
+		c.terms = append(c.terms, "b.number < "+c.arg(f.Before))
+	}
+	if f.Limit <= 0 {
+		f.Limit = 50
+	}
+	all, err := rows(ctx, s.read, scanBuild, selectBuild+c.where()+` ORDER BY b.number DESC LIMIT `+c.arg(f.Limit), c.args...)
+	if err != nil {
+		return nil, fmt.Errorf("list builds: %w", err)
+	}
+	for i := range all {
+		all[i].Stages = nil
+	}
+	return all, nil
+}
+
+func stateArgs(c *conditions, states []ab.State) []string {
+	placeholders := make([]string, 0, len(states))
+	for _, state := range states {
+		placeholders = append(placeholders, c.arg(state))
+	}
+	return placeholders
+}
+
+// LatestBuild returns the newest build that reports under the same status identity: same
+// automated build, rule, ref and commit.
+func (s *Store) LatestBuild(ctx context.Context, b ab.Build) (ab.Build, error) {
+	latest, err := scanBuild(s.read.QueryRowContext(ctx, selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2
+		AND b.ref_kind = $3 AND b.ref_name = $4 AND b.commit_hash = $5 ORDER BY b.number DESC LIMIT 1`,
+		b.AutomatedBuildID, b.RuleID, b.Ref.Kind, b.Ref.Name, b.Commit.Hash))
+	if err != nil {
+		return ab.Build{}, fmt.Errorf("latest build of rule %s at %s: %w", b.RuleID, b.Ref.Full(), known(err))
+	}
+	return latest, nil
+}
+
+// AccountOf returns the account that speaks for a build: its automated build's, or, after
+// that was deleted, the one it had when the build was made. ErrNotFound when there is none.
+func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT COALESCE(a.account_id, b.account_id) FROM builds b
+		LEFT JOIN automated_builds a ON a.id = b.automated_build_id WHERE b.id = $1`, buildID).Scan(&accountID)
+	if err == nil && accountID == "" {
+		err = ab.ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("account of build %s: %w", buildID, known(err))
+	}
+	return accountID, nil
+}
+
+// CountActive returns how many builds are starting or running on an engine.
+func (s *Store) CountActive(ctx context.Context, engine string) (int, error) {
+	n, err := countActive(ctx, s.read, engine)
+	if err != nil {
+		return 0, fmt.Errorf("count builds on engine %s: %w", engine, err)
+	}
+	return n, nil
+}
+
+func countActive(ctx context.Context, q querier, engine string) (n int, err error) {
+	err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM attempts WHERE engine = $1 AND finished_at = 0`, engine).Scan(&n)
+	return n, err
+}

@@ -1,0 +1,109 @@
+package store
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// newID returns 128 random bits as 26 lower-case letters and digits.
+func newID() string {
+	raw := make([]byte, 16)
+	_, _ = rand.Read(raw) // never fails
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw))
+}
+
+// ms is a time as a column: Unix milliseconds, 0 = none.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+type timeColumn struct{ t *time.Time }
+
+// at scans what ms wrote.
+func at(t *time.Time) sql.Scanner { return timeColumn{t} }
+
+func (c timeColumn) Scan(src any) error {
+	var n sql.NullInt64
+	if err := n.Scan(src); err != nil {
+		return err
+	}
+	*c.t = time.Time{}
+	if n.Int64 != 0 {
+		*c.t = time.UnixMilli(n.Int64).UTC()
+	}
+	return nil
+}
+
+type jsonColumn struct{ v any }
+
+// asJSON is a value as a TEXT column; fromJSON scans it into a pointer.
+func asJSON(v any) driver.Valuer { return jsonColumn{v} }
+
+func fromJSON(v any) sql.Scanner { return jsonColumn{v} }
+
+func (c jsonColumn) Value() (driver.Value, error) {
+	text, err := json.Marshal(c.v)
+	return string(text), err
+}
+
+func (c jsonColumn) Scan(src any) error {
+	var text sql.NullString
+	if err := text.Scan(src); err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(text.String), c.v)
+}
+
+// scanner is a *sql.Row or *sql.Rows.
+type scanner interface{ Scan(dest ...any) error }
+
+// SQLite's extended result codes, see https://www.sqlite.org/rescode.html.
+const (
+	sqliteUnique     = 2067
+	sqlitePrimaryKey = 1555
+)
+
+// known turns the database's errors into those of autobuild, where there is one.
+func known(err error) error {
+	var sqliteError *sqlite.Error
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ab.ErrNotFound
+	case errors.As(err, &sqliteError) && (sqliteError.Code() == sqliteUnique || sqliteError.Code() == sqlitePrimaryKey):
+		return fmt.Errorf("%w: %w", ab.ErrConflict, err)
+	}
+	return err
+}
+
+// conditions gathers the terms of a WHERE clause.
+type conditions struct {
+	terms []string
+	args  []any
+}
+
+// arg adds an argument and returns its placeholder.
+func (c *conditions) arg(v any) string {
+	c.args = append(c.args, v)
+	return fmt.Sprintf("$%d", len(c.args))
+}
+
+func (c *conditions) where() string {
+	if len(c.terms) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(c.terms, " AND ")
+}

@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store/queue"
+)
+
+// maxBody bounds what a stored body may unpack to.
+const maxBody = 16 << 20
+
+// receiveTimeout bounds one transaction of deliveries, so that the sender hears a 503
+// before it gives up at 10 s.
+const receiveTimeout = 8 * time.Second
+
+// A deliveryRow is a delivery ready to be written, its body packed.
+type deliveryRow struct {
+	ab.Delivery
+	packed []byte
+}
+
+func (s *Store) openCompression() (err error) {
+	if s.zip, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true)); err != nil {
+		return err
+	}
+	s.unzip, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody))
+	return err
+}
+
+// ReceiveDelivery stores a delivery and its plan task; when it returns nil both are
+// durable. Concurrent calls share commits (up to 256 a transaction). The id is given here;
+// a zero ReceivedAt becomes now.
+func (s *Store) ReceiveDelivery(ctx context.Context, d ab.Delivery) (id string, err error) {
+	d.ID, d.State = newID(), ab.DeliveryReceived
+	if d.ReceivedAt.IsZero() {
+		d.ReceivedAt = s.now()
+	}
+	row := deliveryRow{Delivery: d, packed: s.zip.EncodeAll(d.Body, []byte{})}
+	if err := s.inbox.put(ctx, row); err != nil {
+		return "", fmt.Errorf("receive delivery for hook %s: %w", d.HookID, err)
+	}
+	return d.ID, nil
+}
+
+// storeDeliveries writes a batch in one transaction. When that fails each is tried alone,
+// so that one bad row does not refuse the others.
+func (s *Store) storeDeliveries(batch []*incoming) {
+	err := s.storeTogether(batch)
+	for _, one := range batch {
+		if err != nil && len(batch) > 1 {
+			one.stored <- s.storeTogether([]*incoming{one})
+			continue
+		}
+		one.stored <- err
+	}
+}
+
+func (s *Store) storeTogether(batch []*incoming) error {
+	ctx, cancel := context.WithTimeout(context.Background(), receiveTimeout)
+	defer cancel()
+	return s.tx(ctx, "store deliveries", func(tx *sql.Tx) error {
+		for _, one := range batch {
+			if one.ctx.Err() != nil {
+				continue // nobody waits for it any more, and nobody was told that it is stored
+			}
+			if err := s.storeDelivery(ctx, tx, one.row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO deliveries (id, hook_id, event, request_id, header, body, received_at, state, reason, outcomes, planned_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 'null', 0)`,
+		d.ID, d.HookID, d.Event, d.RequestID, asJSON(d.Header), d.packed, ms(d.ReceivedAt), d.State)
+	if err != nil {
+		return err
+	}
+	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskPlan, Arg: d.ID, Lane: d.HookID})
+}
+
+const deliveryColumns = `id, hook_id, event, request_id, header, received_at, state, reason, outcomes, planned_at`
+
+func scanDelivery(r scanner) (d ab.Delivery, err error) {
+	err = r.Scan(&d.ID, &d.HookID, &d.Event, &d.RequestID, fromJSON(&d.Header), at(&d.ReceivedAt), &d.State, &d.Reason, fromJSON(&d.Outcomes), at(&d.PlannedAt))
+	return d, err
+}
+
+// Delivery returns one, body and headers included.
+func (s *Store) Delivery(ctx context.Context, id string) (ab.Delivery, error) {
+	d, err := scanDelivery(s.read.QueryRowContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id = $1`, id))
+	if err != nil {
+		return ab.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
+	}
+	var packed []byte
+	if err := s.read.QueryRowContext(ctx, `SELECT body FROM deliveries WHERE id = $1`, id).Scan(&packed); err != nil {
+		return ab.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
+	}
+	if d.Body, err = s.unzip.DecodeAll(packed, nil); err != nil {
+		return ab.Delivery{}, fmt.Errorf("delivery %s: unpack: %w", id, err)
+	}
+	return d, nil
+}
+
+// A DeliveryFilter selects deliveries, newest first; zero fields select all.
+type DeliveryFilter struct {
+	HookID string
+	Limit  int    // default 50
+	Before string // id to page on from
+}
+
+// Deliveries lists without bodies.
+func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]ab.Delivery, error) {
+	var c conditions
+	if f.HookID != "" {
+		c.terms = append(c.terms, "hook_id = "+c.arg(f.HookID))
+	}
+	if f.Before != "" {
+		c.terms = append(c.terms, "(received_at, id) < (SELECT received_at, id FROM deliveries WHERE id = "+c.arg(f.Before)+")")
+	}
+	if f.Limit <= 0 {
+		f.Limit = 50
+	}
+	all, err := rows(ctx, s.read, scanDelivery,
+		`SELECT `+deliveryColumns+` FROM deliveries`+c.where()+` ORDER BY received_at DESC, id DESC LIMIT `+c.arg(f.Limit), c.args...)
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries: %w", err)
+	}
+	return all, nil
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const selectHook = `SELECT h.id, h.account_id, ` + repositoryColumns + `, h.remote_id, h.secret, h.previous_secret, h.previous_until,
+	h.state, h.problem, h.polled_at, h.delivered_at
+	FROM hooks h JOIN repositories r ON r.provider_id = h.provider_id AND r.id = h.repository_id`
+
+func (s *Store) scanHook(r scanner) (h ab.Hook, err error) {
+	var current, previous []byte
+	fields := append([]any{&h.ID, &h.AccountID}, repositoryFields(&h.Repository)...)
+	if err := r.Scan(append(fields, &h.RemoteID, &current, &previous, at(&h.PreviousUntil), &h.State, &h.Problem, at(&h.PolledAt), at(&h.DeliveredAt))...); err != nil {
+		return ab.Hook{}, err
+	}
+	if h.Secret, err = s.unsealed("hooks", "secret", h.ID, current); err != nil {
+		return ab.Hook{}, err
+	}
+	h.PreviousSecret, err = s.unsealed("hooks", "previous_secret", h.ID, previous)
+	return h, err
+}
+
+// SaveHook creates (empty ID) or replaces a hook. ErrConflict when its repository has
+// another one.
+func (s *Store) SaveHook(ctx context.Context, h ab.Hook) (saved ab.Hook, err error) {
+	if h.ID == "" {
+		h.ID = newID()
+	}
+	current, err := s.sealed("hooks", "secret", h.ID, h.Secret)
+	if err != nil {
+		return ab.Hook{}, err
+	}
+	previous, err := s.sealed("hooks", "previous_secret", h.ID, h.PreviousSecret)
+	if err != nil {
+		return ab.Hook{}, err
+	}
+	err = s.tx(ctx, "save hook of "+h.Repository.FullName, func(tx *sql.Tx) error {
+		if err := ensureRepository(ctx, tx, h.Repository); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO hooks (id, account_id, provider_id, repository_id, remote_id, secret, previous_secret, previous_until, state, problem, polled_at, delivered_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id, provider_id = excluded.provider_id, repository_id = excluded.repository_id,
+			remote_id = excluded.remote_id, secret = excluded.secret, previous_secret = excluded.previous_secret, previous_until = excluded.previous_until,
+			state = excluded.state, problem = excluded.problem, polled_at = excluded.polled_at, delivered_at = excluded.delivered_at`,
+			h.ID, h.AccountID, h.Repository.ProviderID, h.Repository.ID, h.RemoteID, current, previous, ms(h.PreviousUntil),
+			h.State, h.Problem, ms(h.PolledAt), ms(h.DeliveredAt))
+		if err != nil {
+			return err
+		}
+		saved, err = s.scanHook(tx.QueryRowContext(ctx, selectHook+` WHERE h.id = $1`, h.ID))
+		return err
+	})
+	return saved, err
+}
+
+// Hook returns one by the id in our URL.
+func (s *Store) Hook(ctx context.Context, id string) (ab.Hook, error) {
+	h, err := s.scanHook(s.read.QueryRowContext(ctx, selectHook+` WHERE h.id = $1`, id))
+	if err != nil {
+		return ab.Hook{}, fmt.Errorf("hook %s: %w", id, known(err))
+	}
+	return h, nil
+}
+
+// HookOf returns the hook of a repository.
+func (s *Store) HookOf(ctx context.Context, r ab.Repository) (ab.Hook, error) {
+	h, err := s.scanHook(s.read.QueryRowContext(ctx, selectHook+` WHERE h.provider_id = $1 AND h.repository_id = $2`, r.ProviderID, r.ID))
+	if err != nil {
+		return ab.Hook{}, fmt.Errorf("hook of repository %s: %w", r.ID, known(err))
+	}
+	return h, nil
+}
+
+// Hooks lists all.
+func (s *Store) Hooks(ctx context.Context) ([]ab.Hook, error) {
+	all, err := rows(ctx, s.read, s.scanHook, selectHook+` ORDER BY r.full_name, h.id`)
+	if err != nil {
+		return nil, fmt.Errorf("list hooks: %w", err)
+	}
+	return all, nil
+}
+
+// DeleteHook forgets one; one that is gone is no error.
+func (s *Store) DeleteHook(ctx context.Context, id string) error {
+	return s.tx(ctx, "delete hook "+id, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM hooks WHERE id = $1`, id)
+		return err
+	})
+}
+
+// TouchHook records a valid delivery (delivered) or a poll at the time given; a zero time
+// changes nothing.
+func (s *Store) TouchHook(ctx context.Context, id string, delivered, polled time.Time) error {
+	return s.tx(ctx, "touch hook "+id, func(tx *sql.Tx) error {
+		return execOne(ctx, tx, `UPDATE hooks SET
+			delivered_at = CASE WHEN $2 > delivered_at THEN $2 ELSE delivered_at END,
+			polled_at = CASE WHEN $3 > polled_at THEN $3 ELSE polled_at END
+			WHERE id = $1`, id, ms(delivered), ms(polled))
+	})
+}

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const selectProvider = `SELECT id, kind, name, web_url, api_url, client_id, client_secret FROM providers`
+
+func (s *Store) scanProvider(r scanner) (p ab.Provider, err error) {
+	var sealed []byte
+	if err := r.Scan(&p.ID, &p.Kind, &p.Name, &p.WebURL, &p.APIURL, &p.ClientID, &sealed); err != nil {
+		return ab.Provider{}, err
+	}
+	p.ClientSecret, err = s.unsealed("providers", "client_secret", p.ID, sealed)
+	return p, err
+}
+
+// SaveProvider creates (empty ID) or replaces a source provider; names are unique.
+func (s *Store) SaveProvider(ctx context.Context, p ab.Provider) (saved ab.Provider, err error) {
+	if p.ID == "" {
+		p.ID = newID()
+	}
+	sealed, err := s.sealed("providers", "client_secret", p.ID, p.ClientSecret)
+	if err != nil {
+		return ab.Provider{}, err
+	}
+	err = s.tx(ctx, "save provider "+p.Name, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO providers (id, kind, name, web_url, api_url, client_id, client_secret, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, web_url = excluded.web_url, api_url = excluded.api_url,
+			client_id = excluded.client_id, client_secret = excluded.client_secret`,
+			p.ID, p.Kind, p.Name, p.WebURL, p.APIURL, p.ClientID, sealed, ms(s.now()))
+		if err != nil {
+			return err
+		}
+		saved, err = s.scanProvider(tx.QueryRowContext(ctx, selectProvider+` WHERE id = $1`, p.ID))
+		return err
+	})
+	return saved, err
+}
+
+// Provider returns one by id.
+func (s *Store) Provider(ctx context.Context, id string) (ab.Provider, error) {
+	p, err := s.scanProvider(s.read.QueryRowContext(ctx, selectProvider+` WHERE id = $1`, id))
+	if err != nil {
+		return ab.Provider{}, fmt.Errorf("provider %s: %w", id, known(err))
+	}
+	return p, nil
+}
+
+// Providers lists all, oldest first.
+func (s *Store) Providers(ctx context.Context) ([]ab.Provider, error) {
+	all, err := rows(ctx, s.read, s.scanProvider, selectProvider+` ORDER BY created_at, name`)
+	if err != nil {
+		return nil, fmt.Errorf("list providers: %w", err)
+	}
+	return all, nil
+}

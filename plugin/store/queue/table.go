@@ -1,0 +1,121 @@
+package queue
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// errLost: the task is no longer ours; somebody else has claimed it since.
+var errLost = errors.New("the lease was lost")
+
+// maxErrorText bounds what is kept of a handler's error, in bytes.
+const maxErrorText = 4 << 10
+
+// Enqueue writes a task within the caller's transaction. Tasks get their ids in the order
+// of commits, which is the order of a lane.
+func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error {
+	now := q.now()
+	if t.RunAt.IsZero() {
+		t.RunAt = now
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, run_at, lease_until, error, created_at)
+		SELECT value + 1, $1, $2, $3, $4, 'waiting', 0, $5, 0, '', $6 FROM counters WHERE name = 'tasks'
+		ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`,
+		t.Kind, t.Arg, t.Key, t.Lane, t.RunAt.UnixMilli(), now.UnixMilli())
+	if err != nil {
+		return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'tasks'`); err != nil {
+		return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
+	}
+	return nil
+}
+
+// Depth returns how many tasks of a kind wait or run, and how many are dead.
+func (q *Queue) Depth(ctx context.Context, kind string) (waiting, dead int, err error) {
+	err = q.db.QueryRowContext(ctx, `SELECT
+		COUNT(CASE WHEN state <> 'dead' THEN 1 END), COUNT(CASE WHEN state = 'dead' THEN 1 END)
+		FROM tasks WHERE kind = $1`, kind).Scan(&waiting, &dead)
+	if err != nil {
+		return 0, 0, fmt.Errorf("count %s tasks: %w", kind, err)
+	}
+	return waiting, dead, nil
+}
+
+// claim leases up to n due tasks of a kind. A task that runs beyond its lease is due
+// again; one with an unfinished task before it in its lane is not.
+func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Duration) ([]Task, error) {
+	now := q.now()
+	rows, err := q.db.QueryContext(ctx, `UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', lease_until = $1
+		WHERE id IN (
+			SELECT t.id FROM tasks t
+			WHERE t.kind = $2 AND ((t.state = 'waiting' AND t.run_at <= $3) OR (t.state = 'running' AND t.lease_until <= $3))
+			AND (t.lane = '' OR NOT EXISTS (SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.id < t.id AND e.state <> 'dead'))
+			ORDER BY t.run_at, t.id LIMIT $4)
+		RETURNING id, kind, arg, attempt`,
+		now.Add(lease).UnixMilli(), kind, now.UnixMilli(), n)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var claimed []Task
+	for rows.Next() {
+		var t Task
+		if err := rows.Scan(&t.ID, &t.Kind, &t.Arg, &t.Attempt); err != nil {
+			return nil, err
+		}
+		claimed = append(claimed, t)
+	}
+	slices.SortFunc(claimed, func(a, b Task) int { return int(a.ID - b.ID) }) // RETURNING keeps no order
+	return claimed, rows.Err()
+}
+
+// fence is the claim that each change of a running task is bound to.
+const fence = ` WHERE id = $1 AND attempt = $2 AND state = 'running'`
+
+func (q *Queue) complete(ctx context.Context, t Task) error {
+	return q.change(ctx, `DELETE FROM tasks`+fence, t.ID, t.Attempt)
+}
+
+func (q *Queue) extend(ctx context.Context, t Task, lease time.Duration) error {
+	return q.change(ctx, `UPDATE tasks SET lease_until = $3`+fence, t.ID, t.Attempt, q.now().Add(lease).UnixMilli())
+}
+
+// postpone makes the task due again in delay; counted says whether this attempt counts.
+func (q *Queue) postpone(ctx context.Context, t Task, delay time.Duration, cause error, counted bool) error {
+	uncounted := 1
+	if counted {
+		uncounted = 0
+	}
+	return q.change(ctx, `UPDATE tasks SET state = 'waiting', lease_until = 0, run_at = $3, error = $4, attempt = attempt - $5`+fence,
+		t.ID, t.Attempt, q.now().Add(delay).UnixMilli(), text(cause), uncounted)
+}
+
+func (q *Queue) bury(ctx context.Context, t Task, cause error) error {
+	return q.change(ctx, `UPDATE tasks SET state = 'dead', lease_until = 0, error = $3`+fence, t.ID, t.Attempt, text(cause))
+}
+
+func (q *Queue) change(ctx context.Context, query string, args ...any) error {
+	result, err := q.db.ExecContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	n, err := result.RowsAffected()
+	if err == nil && n == 0 {
+		err = errLost
+	}
+	return err
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	s := err.Error()
+	return strings.ToValidUTF8(s[:min(len(s), maxErrorText)], "")
+}

@@ -1,0 +1,39 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// A Report is what was last told of a build.
+type Report struct {
+	Attempt int
+	State   ab.State
+	Problem string // why the provider did not take it; empty = it did
+	At      time.Time
+}
+
+// MarkReported records that a build's (attempt, state) was told to the provider.
+func (s *Store) MarkReported(ctx context.Context, buildID string, attempt int, state ab.State, problem string) error {
+	return s.tx(ctx, "mark report of build "+buildID, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO reports (build_id, attempt, state, problem, reported_at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (build_id) DO UPDATE SET attempt = excluded.attempt, state = excluded.state, problem = excluded.problem, reported_at = excluded.reported_at`,
+			buildID, attempt, state, problem, ms(s.now()))
+		return err
+	})
+}
+
+// Reported returns what was last told, for the build's page; ErrNotFound when nothing was.
+func (s *Store) Reported(ctx context.Context, buildID string) (Report, error) {
+	var r Report
+	err := s.read.QueryRowContext(ctx, `SELECT attempt, state, problem, reported_at FROM reports WHERE build_id = $1`, buildID).
+		Scan(&r.Attempt, &r.State, &r.Problem, at(&r.At))
+	if err != nil {
+		return Report{}, fmt.Errorf("report of build %s: %w", buildID, known(err))
+	}
+	return r, nil
+}

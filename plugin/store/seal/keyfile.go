@@ -1,0 +1,132 @@
+package seal
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// maxKeyFile bounds a key file; 255 keys need a quarter of it.
+const maxKeyFile = 64 << 10
+
+// LoadOrCreate reads the key file at path, making it with mode 0600 when there is none and
+// create is set. A file that others may read is refused.
+//
+// The file holds one key a line, as "id base64", id from 1 to 255; the last line is the
+// key that seals, the others only open. Empty lines and lines that begin with # are skipped.
+func LoadOrCreate(path string, create bool) (*Sealer, error) {
+	s, err := load(path)
+	if !create || !errors.Is(err, fs.ErrNotExist) {
+		return s, err
+	}
+	if err := createFile(path); err != nil {
+		return nil, fmt.Errorf("make key file %s: %w", path, err)
+	}
+	return load(path)
+}
+
+func load(path string) (*Sealer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("key file: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("key file: %w", err)
+	}
+	// Reading by the group is let through: that is how orchestrators mount secrets.
+	if mode := info.Mode().Perm(); mode&0o037 != 0 {
+		return nil, fmt.Errorf("key file %s has mode %04o: others may read or change it; chmod 600 it", path, mode)
+	}
+	s, err := parse(io.LimitReader(f, maxKeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("key file %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func parse(r io.Reader) (*Sealer, error) {
+	keys := map[byte][]byte{}
+	current := byte(0)
+	lines := bufio.NewScanner(r)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		id, key, err := parseLine(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		if keys[id] != nil {
+			return nil, fmt.Errorf("line %d: key %d stands twice", n, id)
+		}
+		keys[id], current = key, id
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("it holds no key")
+	}
+	return New(current, keys)
+}
+
+// parseLine never repeats the line in an error: it is a key.
+func parseLine(line string) (byte, []byte, error) {
+	name, text, _ := strings.Cut(line, " ")
+	id, err := strconv.ParseUint(name, 10, 8)
+	if err != nil || id == 0 {
+		return 0, nil, errors.New("must begin with a key id from 1 to 255")
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil || len(key) != KeySize {
+		return 0, nil, fmt.Errorf("must hold %d bytes in base64 after the key id", KeySize)
+	}
+	return byte(id), key, nil
+}
+
+// createFile makes the file whole or not at all, and never over another one: what is
+// sealed with a key that is lost can never be opened.
+func createFile(path string) error {
+	key := make([]byte, KeySize)
+	_, _ = rand.Read(key) // never fails
+	var content bytes.Buffer
+	fmt.Fprintf(&content, "# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n")
+	fmt.Fprintf(&content, "1 %s\n", base64.StdEncoding.EncodeToString(key))
+
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".key-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	if _, err := f.Write(content.Bytes()); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

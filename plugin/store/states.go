@@ -1,0 +1,136 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store/queue"
+)
+
+// A step is one move of a build: to a state within an attempt.
+type step struct {
+	attempt int
+	state   ab.State
+	reason  ab.Reason
+	detail  string
+	digest  string
+	size    int64
+}
+
+// attemptOf returns the attempt that a build's state belongs to. A queued build waits for its next
+// attempt; Build.Attempt is the newest one that was made.
+func attemptOf(b ab.Build) int {
+	if b.State == ab.Queued {
+		return b.Attempt + 1
+	}
+	return b.Attempt
+}
+
+// advance is the one place where a build changes its state: it checks the order, writes the
+// build and its newest attempt, and makes the report task, in the caller's transaction.
+// ErrFenced when the build is further already.
+func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *ab.Build, to step) error {
+	if !ab.Advances(attemptOf(*b), b.State, to.attempt, to.state) {
+		return fmt.Errorf("build %d is %s in attempt %d, not to become %s in attempt %d: %w",
+			b.Number, b.State, attemptOf(*b), to.state, to.attempt, ab.ErrFenced)
+	}
+	b.State, b.Reason, b.Detail, b.Digest, b.Size = to.state, to.reason, to.detail, to.digest, to.size
+	now := s.now()
+	switch {
+	case to.state == ab.Starting:
+		b.Attempt = to.attempt
+	case to.state == ab.Running:
+		b.StartedAt = now
+	case to.state.Final():
+		b.FinishedAt = now
+	}
+	if to.state == ab.Queued || to.state == ab.Starting { // a new attempt begins with nothing
+		b.StartedAt, b.FinishedAt, b.Stages = time.Time{}, time.Time{}, nil
+	}
+	err := execOne(ctx, tx, `UPDATE builds SET state = $2, reason = $3, detail = $4, attempt = $5, digest = $6, size = $7,
+		started_at = $8, finished_at = $9, stages = $10 WHERE id = $1`,
+		b.ID, b.State, b.Reason, b.Detail, b.Attempt, b.Digest, b.Size, ms(b.StartedAt), ms(b.FinishedAt), asJSON(b.Stages))
+	if err != nil {
+		return err
+	}
+	if to.state == ab.Running || to.state.Final() {
+		if err := s.advanceAttempt(ctx, tx, b.ID, to); err != nil {
+			return err
+		}
+	}
+	return s.enqueueReport(ctx, tx, b.ID)
+}
+
+// advanceAttempt writes a state to the attempt, where it has begun: a build may be cancelled before.
+func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, to step) error {
+	finishedAt := int64(0)
+	if to.state.Final() {
+		finishedAt = ms(s.now())
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE attempts SET state = $3, reason = $4, detail = $5, finished_at = $6
+		WHERE build_id = $1 AND number = $2 AND finished_at = 0`,
+		buildID, to.attempt, to.state, to.reason, to.detail, finishedAt)
+	return err
+}
+
+// queueAgain puts a build back for a further attempt.
+func (s *Store) queueAgain(ctx context.Context, tx *sql.Tx, b *ab.Build, detail string) error {
+	if err := s.advance(ctx, tx, b, step{attempt: b.Attempt + 1, state: ab.Queued, detail: detail}); err != nil {
+		return err
+	}
+	return s.enqueueDispatch(ctx, tx, b.ID)
+}
+
+func (s *Store) enqueueDispatch(ctx context.Context, tx *sql.Tx, buildID string) error {
+	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskDispatch, Arg: buildID, Key: buildID})
+}
+
+func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, buildID string) error {
+	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskReport, Arg: buildID, Key: buildID, Lane: buildID})
+}
+
+// CancelBuild ends a build that is not final as cancelled, with reason and detail, its
+// attempt too, and makes the report task. ErrConflict when it is final already.
+func (s *Store) CancelBuild(ctx context.Context, id string, reason ab.Reason, detail string) (b ab.Build, err error) {
+	err = s.tx(ctx, "cancel build "+id, func(tx *sql.Tx) error {
+		if b, err = buildByID(ctx, tx, id); err != nil {
+			return err
+		}
+		return s.cancel(ctx, tx, &b, reason, detail)
+	})
+	if err != nil {
+		return ab.Build{}, err
+	}
+	return b, nil
+}
+
+func (s *Store) cancel(ctx context.Context, tx *sql.Tx, b *ab.Build, reason ab.Reason, detail string) error {
+	if b.State.Final() {
+		return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+	}
+	return s.advance(ctx, tx, b, step{attempt: attemptOf(*b), state: ab.Cancelled, reason: reason, detail: detail})
+}
+
+// RetryBuild queues a final build again: its next attempt will follow. ErrConflict when it
+// is not final.
+func (s *Store) RetryBuild(ctx context.Context, id, by string) (b ab.Build, err error) {
+	err = s.tx(ctx, "retry build "+id, func(tx *sql.Tx) error {
+		if b, err = buildByID(ctx, tx, id); err != nil {
+			return err
+		}
+		if !b.State.Final() {
+			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+		}
+		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0 WHERE id = $1`, id); err != nil {
+			return err
+		}
+		return s.queueAgain(ctx, tx, &b, "retried by "+by)
+	})
+	if err != nil {
+		return ab.Build{}, err
+	}
+	return b, nil
+}

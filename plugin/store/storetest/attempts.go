@@ -1,0 +1,236 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+func buildSucceeds(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, attempt := Started(t, s, a, "", Commit(1))
+	if attempt.Number != 1 || attempt.State != ab.Starting || attempt.Engine != "embedded" || attempt.Deadline.IsZero() {
+		t.Errorf("attempt %+v", attempt)
+	}
+	must(t, s.SetEngineRef(t.Context(), b.ID, 1, "engine-1"))
+	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
+	if n, err := s.CountActive(t.Context(), "embedded"); n != 1 || err != nil {
+		t.Errorf("%d active, error %v", n, err)
+	}
+	stages := []ab.Stage{{Name: "fetch", StartedAt: time.UnixMilli(1000).UTC()}}
+	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 2, Stages: stages, Digest: "sha256:abc"}))
+	finished, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded, Size: 42})
+	must(t, err)
+	stored, err := s.Build(t.Context(), b.ID)
+	must(t, err)
+	if diff := cmp.Diff(finished, stored); diff != "" {
+		t.Errorf("returned and stored build differ (-returned +stored):\n%s", diff)
+	}
+	if stored.State != ab.Succeeded || stored.Digest != "sha256:abc" || stored.Size != 42 || stored.StartedAt.IsZero() || stored.FinishedAt.IsZero() || stored.Attempt != 1 {
+		t.Errorf("build %+v", stored)
+	}
+	if diff := cmp.Diff(stages, stored.Stages); diff != "" {
+		t.Errorf("stages (-want +got):\n%s", diff)
+	}
+	all, err := s.Attempts(t.Context(), b.ID)
+	if err != nil || len(all) != 1 || all[0].EngineRef != "engine-1" || all[0].State != ab.Succeeded || all[0].FinishedAt.IsZero() || all[0].HeartbeatAt.IsZero() {
+		t.Errorf("error %v, attempts %+v", err, all)
+	}
+	if active, err := s.ActiveAttempts(t.Context()); len(active) != 0 || err != nil {
+		t.Errorf("active %+v, error %v", active, err)
+	}
+}
+
+func buildRetries(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	lost := store.Finish{BuildID: b.ID, State: ab.Errored, Reason: ab.ReasonLost, Detail: "the runner went silent", Retry: true}
+	for number := 1; number < ab.MaxAttempts; number++ {
+		lost.Attempt = number
+		again, err := s.FinishAttempt(t.Context(), lost)
+		must(t, err)
+		if again.State != ab.Queued || again.Attempt != number || again.Reason != "" {
+			t.Fatalf("after attempt %d: %+v", number, again)
+		}
+		if ended, err := s.Attempt(t.Context(), b.ID, number); err != nil || ended.State != ab.Errored || ended.Reason != ab.ReasonLost {
+			t.Errorf("attempt %+v, error %v", ended, err)
+		}
+		if next := Start(t.Context(), t, s, b.ID); next.Number != number+1 {
+			t.Errorf("next attempt is %d", next.Number)
+		}
+	}
+	lost.Attempt = ab.MaxAttempts
+	last, err := s.FinishAttempt(t.Context(), lost)
+	must(t, err)
+	if last.State != ab.Errored || last.Reason != ab.ReasonLost {
+		t.Errorf("after the last attempt: %+v", last)
+	}
+	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, ab.ErrFenced) {
+		t.Errorf("finished twice: %v", err)
+	}
+	lost.Attempt = 1
+	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, ab.ErrFenced) {
+		t.Errorf("an old attempt finished: %v", err)
+	}
+}
+
+func buildRetriedByPerson(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	if _, err := s.RetryBuild(t.Context(), b.ID, "jo"); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("retry of a build under way: %v", err)
+	}
+	_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Failed, Reason: ab.ReasonBuild})
+	must(t, err)
+	again, err := s.RetryBuild(t.Context(), b.ID, "jo")
+	if err != nil || again.State != ab.Queued || !again.FinishedAt.IsZero() || again.Reason != "" {
+		t.Fatalf("error %v, build %+v", err, again)
+	}
+	for number := 2; number <= 1+ab.MaxAttempts; number++ { // it has all its attempts again
+		if attempt := Start(t.Context(), t, s, b.ID); attempt.Number != number {
+			t.Errorf("attempt %d, want %d", attempt.Number, number)
+		}
+		again, err = s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: number, State: ab.Errored, Retry: true})
+		must(t, err)
+	}
+	if again.State != ab.Errored {
+		t.Errorf("build %+v", again)
+	}
+}
+
+func cancelQueued(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), ab.CauseManual))
+	must(t, err)
+	cancelled, err := s.CancelBuild(t.Context(), b.ID, ab.ReasonUser, "by jo")
+	if err != nil || cancelled.State != ab.Cancelled || cancelled.Reason != ab.ReasonUser || cancelled.Detail != "by jo" || cancelled.FinishedAt.IsZero() {
+		t.Errorf("error %v, build %+v", err, cancelled)
+	}
+	if _, err := s.CancelBuild(t.Context(), b.ID, ab.ReasonUser, ""); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("cancelled twice: %v", err)
+	}
+	if _, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h", time.Now(), 0); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("started after cancel: %v", err)
+	}
+}
+
+func cancelRunning(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
+	_, err := s.CancelBuild(t.Context(), b.ID, ab.ReasonTimeout, "too long")
+	must(t, err)
+	attempt, err := s.Attempt(t.Context(), b.ID, 1)
+	if err != nil || attempt.State != ab.Cancelled || attempt.Reason != ab.ReasonTimeout || attempt.FinishedAt.IsZero() {
+		t.Errorf("error %v, attempt %+v", err, attempt)
+	}
+	_, finishErr := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded})
+	_, _, permitErr := s.Permit(t.Context(), b.ID, 1, []string{"latest"})
+	_, tokenErr := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
+	for what, err := range map[string]error{
+		"finish": finishErr, "permit": permitErr, "token": tokenErr,
+		"claim":  s.ClaimAttempt(t.Context(), b.ID, 1, "runner"),
+		"events": s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{}),
+	} {
+		if !errors.Is(err, ab.ErrFenced) {
+			t.Errorf("%s after cancel: %v", what, err)
+		}
+	}
+}
+
+func engineLimit(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	var builds []ab.Build
+	for i := range 3 {
+		b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), ab.CauseManual))
+		must(t, err)
+		builds = append(builds, b)
+	}
+	start := func(i int, engine string) error {
+		_, err := s.StartAttempt(t.Context(), builds[i].ID, engine, "h", time.Now().Add(time.Hour), 1)
+		return err
+	}
+	must(t, start(0, "embedded"))
+	if err := start(1, "embedded"); !errors.Is(err, ab.ErrUnavailable) {
+		t.Errorf("a second build on a full engine: %v", err)
+	}
+	must(t, start(2, "drone"))
+	_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: builds[0].ID, Attempt: 1, State: ab.Succeeded})
+	must(t, err)
+	must(t, start(1, "embedded"))
+	if err := start(1, "embedded"); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("started twice: %v", err)
+	}
+	if active, err := s.ActiveAttempts(t.Context()); len(active) != 2 || err != nil {
+		t.Errorf("active %+v, error %v", active, err)
+	}
+}
+
+func claimOnce(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
+	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
+	if err := s.ClaimAttempt(t.Context(), b.ID, 1, "two"); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("a second runner: %v", err)
+	}
+	if err := s.ClaimAttempt(t.Context(), b.ID, 7, "two"); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("an attempt that is not: %v", err)
+	}
+	running, err := s.Build(t.Context(), b.ID)
+	if err != nil || running.State != ab.Running || running.StartedAt.IsZero() {
+		t.Errorf("error %v, build %+v", err, running)
+	}
+}
+
+func eventsOnce(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
+	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 3, Digest: "sha256:new", Stages: []ab.Stage{{Name: "fetch"}, {Name: "build"}}}))
+	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []ab.Stage{{Name: "fetch"}}}))
+	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{})) // a heartbeat
+	attempt, err := s.Attempt(t.Context(), b.ID, 1)
+	if err != nil || attempt.EventSeq != 3 || attempt.Digest != "sha256:new" {
+		t.Errorf("error %v, attempt %+v", err, attempt)
+	}
+	stored, err := s.Build(t.Context(), b.ID)
+	if err != nil || len(stored.Stages) != 2 {
+		t.Errorf("error %v, stages %+v", err, stored.Stages)
+	}
+	if err := s.RecordEvents(t.Context(), b.ID, 2, store.EventRecord{}); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("an attempt that is not: %v", err)
+	}
+}
+
+func tokens(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	other, _ := Started(t, s, a, Commit(1), Commit(2))
+	got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
+	if err != nil || got.Number != 1 || got.BuildID != b.ID {
+		t.Errorf("error %v, attempt %+v", err, got)
+	}
+	for _, wrong := range []string{"", "hash-" + other.ID} {
+		if _, err := s.AttemptByToken(t.Context(), b.ID, wrong); !errors.Is(err, ab.ErrUnauthorized) {
+			t.Errorf("token %q: %v", wrong, err)
+		}
+	}
+	_, err = s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Errored, Retry: true})
+	must(t, err)
+	if got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID); !errors.Is(err, ab.ErrFenced) || got.State != ab.Errored {
+		t.Errorf("an attempt that is over: %+v, error %v", got, err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

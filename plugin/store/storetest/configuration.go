@@ -1,0 +1,225 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// secrets lets go-cmp compare secrets without printing them.
+func secrets() cmp.Option {
+	return cmp.Comparer(func(a, b secret.Secret) bool { return a.Equal(b) })
+}
+
+func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
+	want := ab.AutomatedBuild{
+		AccountID: "a1", Repository: Repository("app"), Image: "registry.example.com/acme/app", Engine: "drone", Autotest: ab.AutotestAll, CreatedBy: "jo",
+		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("t0ps3cret"), "EMPTY": {}},
+		Rules: []ab.Rule{
+			{ID: "releases", SourceType: ab.Tag, Source: `/^v(.*)$/`, Tags: `{\1}`, Context: "/svc", Dockerfile: "Dockerfile.prod", Autobuild: true,
+				BuildArgs: map[string]string{"V": "{sourceref}"}, Platforms: []string{"linux/arm64"}, Paths: []string{"svc/**"}},
+			ab.DefaultRule("main"),
+		},
+	}
+	saved, err := s.SaveAutomatedBuild(t.Context(), want)
+	must(t, err)
+	if saved.ID == "" || saved.Rules[1].ID == "" || saved.CreatedAt.IsZero() {
+		t.Errorf("ids and times are missing: %+v", saved)
+	}
+	want.ID, want.Rules[1].ID, want.CreatedAt, want.UpdatedAt = saved.ID, saved.Rules[1].ID, saved.CreatedAt, saved.UpdatedAt
+	read, err := s.AutomatedBuild(t.Context(), saved.ID)
+	must(t, err)
+	for what, got := range map[string]ab.AutomatedBuild{"saved": saved, "read": read} {
+		if diff := cmp.Diff(want, got, secrets(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	read.Rules, read.Environment = read.Rules[1:], nil
+	changed, err := s.SaveAutomatedBuild(t.Context(), read)
+	if err != nil || len(changed.Rules) != 1 || len(changed.Environment) != 0 || !changed.CreatedAt.Equal(saved.CreatedAt) {
+		t.Errorf("error %v, changed %+v", err, changed)
+	}
+	read.Rules = []ab.Rule{{ID: "twice"}, {ID: "twice"}}
+	if _, err := s.SaveAutomatedBuild(t.Context(), read); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("two rules with one id: %v", err)
+	}
+	of, err := s.AutomatedBuildsOf(t.Context(), want.Repository)
+	if err != nil || len(of) != 1 || len(of[0].Rules) != 1 {
+		t.Errorf("error %v, of the repository: %+v", err, of)
+	}
+	if none, err := s.AutomatedBuildsOf(t.Context(), Repository("other")); err != nil || len(none) != 0 {
+		t.Errorf("error %v, of another repository: %+v", err, none)
+	}
+}
+
+func automatedBuildDeleted(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	must(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
+	if _, err := s.AutomatedBuild(t.Context(), a.ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("it is still there: %v", err)
+	}
+	ended, err := s.Build(t.Context(), b.ID)
+	if err != nil || ended.State != ab.Cancelled || ended.Reason != ab.ReasonRemoved {
+		t.Errorf("error %v, build %+v", err, ended)
+	}
+	if account, err := s.AccountOf(t.Context(), b.ID); account != a.AccountID || err != nil {
+		t.Errorf("account %q, error %v: nobody could tell the provider", account, err)
+	}
+	if err := s.DeleteAutomatedBuild(t.Context(), a.ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("deleted twice: %v", err)
+	}
+}
+
+func rename(t *testing.T, s *store.Store) {
+	r := Repository("app")
+	a := AutomatedBuild(t, s, r)
+	b, _ := Started(t, s, a, "", Commit(1))
+	h, err := s.SaveHook(t.Context(), ab.Hook{Repository: r, State: ab.HookActive})
+	must(t, err)
+	r.FullName, r.DefaultBranch = "acme/new-name", "trunk"
+	must(t, s.RenameRepository(t.Context(), r))
+	hook, hookErr := s.Hook(t.Context(), h.ID)
+	automated, automatedErr := s.AutomatedBuild(t.Context(), a.ID)
+	build, buildErr := s.Build(t.Context(), b.ID)
+	must(t, errors.Join(hookErr, automatedErr, buildErr))
+	for what, got := range map[string]ab.Repository{"hook": hook.Repository, "automated build": automated.Repository, "build": build.Repository} {
+		if diff := cmp.Diff(r, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+}
+
+func hookRoundTrip(t *testing.T, s *store.Store) {
+	want := ab.Hook{
+		AccountID: "a1", Repository: Repository("app"), RemoteID: "{hook}", Secret: secret.New("current"), PreviousSecret: secret.New("before"),
+		PreviousUntil: time.UnixMilli(5000).UTC(), State: ab.HookPolled, Problem: "not an administrator",
+	}
+	saved, err := s.SaveHook(t.Context(), want)
+	must(t, err)
+	want.ID = saved.ID
+	polled := time.UnixMilli(7000).UTC()
+	must(t, s.TouchHook(t.Context(), saved.ID, time.Time{}, polled))
+	must(t, s.TouchHook(t.Context(), saved.ID, polled, time.Time{}))
+	want.PolledAt, want.DeliveredAt = polled, polled
+	got, err := s.HookOf(t.Context(), want.Repository)
+	must(t, err)
+	if diff := cmp.Diff(want, got, secrets()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := s.SaveHook(t.Context(), ab.Hook{Repository: want.Repository}); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("a second hook of the repository: %v", err)
+	}
+	if all, err := s.Hooks(t.Context()); len(all) != 1 || err != nil {
+		t.Errorf("error %v, hooks %+v", err, all)
+	}
+	must(t, s.DeleteHook(t.Context(), saved.ID))
+	if _, err := s.Hook(t.Context(), saved.ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if err := s.TouchHook(t.Context(), saved.ID, polled, polled); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("touched a hook that is not: %v", err)
+	}
+}
+
+func providerNames(t *testing.T, s *store.Store) {
+	want := ab.Provider{Kind: ab.Cloud, Name: "cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org", ClientID: "key", ClientSecret: secret.New("s3cret")}
+	saved, err := s.SaveProvider(t.Context(), want)
+	must(t, err)
+	want.ID = saved.ID
+	got, err := s.Provider(t.Context(), saved.ID)
+	if diff := cmp.Diff(want, got, secrets()); diff != "" || err != nil {
+		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+	}
+	if _, err := s.SaveProvider(t.Context(), ab.Provider{Name: "cloud"}); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("a second one of that name: %v", err)
+	}
+	if all, err := s.Providers(t.Context()); len(all) != 1 || err != nil {
+		t.Errorf("error %v, providers %+v", err, all)
+	}
+}
+
+func tokenRefresh(t *testing.T, s *store.Store) {
+	saved, err := s.SaveAccount(t.Context(), ab.Account{
+		ProviderID: "cloud", Kind: ab.AccountOAuth, UserID: "u", Name: "jo", Scopes: []string{"account", "webhook"},
+		AccessToken: secret.New("access1"), RefreshToken: secret.New("refresh1"),
+	})
+	must(t, err)
+	expires := time.UnixMilli(9000).UTC()
+	got, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("access2"), secret.New("refresh2"), expires)
+	must(t, err)
+	want := saved
+	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New("access2"), secret.New("refresh2"), expires, saved.Version+1
+	read, err := s.Account(t.Context(), saved.ID)
+	must(t, err)
+	for what, got := range map[string]ab.Account{"returned": got, "read": read} {
+		if diff := cmp.Diff(want, got, secrets()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	if _, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("x"), secret.New("y"), expires); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("refreshed from an old version: %v", err)
+	}
+	if _, err := s.UpdateTokens(t.Context(), "none", 1, secret.New("x"), secret.New("y"), expires); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("an account that is not: %v", err)
+	}
+	must(t, s.SetAccountState(t.Context(), saved.ID, ab.AccountBroken, "revoked"))
+	if all, err := s.Accounts(t.Context()); err != nil || len(all) != 1 || all[0].State != ab.AccountBroken || all[0].Problem != "revoked" {
+		t.Errorf("error %v, accounts %+v", err, all)
+	}
+}
+
+func accountInUse(t *testing.T, s *store.Store) {
+	account, err := s.SaveAccount(t.Context(), ab.Account{Name: "jo"})
+	must(t, err)
+	a, err := s.SaveAutomatedBuild(t.Context(), ab.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")})
+	must(t, err)
+	if err := s.DeleteAccount(t.Context(), account.ID); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("deleted while in use: %v", err)
+	}
+	must(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
+	must(t, s.DeleteAccount(t.Context(), account.ID))
+	if _, err := s.Account(t.Context(), account.ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+func registryFor(t *testing.T, s *store.Store) {
+	for _, host := range []string{"registry.example.com", "registry.example.com/acme", "registry.example.com:5000"} {
+		_, err := s.SaveRegistry(t.Context(), ab.Registry{Host: host, Username: host, Password: secret.New("p-" + host), Insecure: true})
+		must(t, err)
+	}
+	for image, want := range map[string]string{
+		"registry.example.com/other/app": "registry.example.com",
+		"registry.example.com/acme/app":  "registry.example.com/acme",
+		"registry.example.com/acmeapp":   "registry.example.com",
+		"registry.example.com:5000/x":    "registry.example.com:5000",
+		"registry.example.community/x":   "",
+	} {
+		got, err := s.RegistryFor(t.Context(), image)
+		if want == "" && errors.Is(err, ab.ErrNotFound) {
+			continue
+		}
+		if err != nil || got.Host != want || got.Password.Reveal() != "p-"+want || !got.Insecure {
+			t.Errorf("%s: got %q, error %v; want %q", image, got.Host, err, want)
+		}
+	}
+	if _, err := s.SaveRegistry(t.Context(), ab.Registry{Host: "registry.example.com"}); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("a second one of that host: %v", err)
+	}
+	all, err := s.Registries(t.Context())
+	if err != nil || len(all) != 3 {
+		t.Fatalf("error %v, registries %+v", err, all)
+	}
+	must(t, s.DeleteRegistry(t.Context(), all[0].ID))
+	if _, err := s.Registry(t.Context(), all[0].ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("it is still there: %v", err)
+	}
+}

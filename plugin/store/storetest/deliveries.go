@@ -1,0 +1,107 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+func deliveryRoundTrip(t *testing.T, s *store.Store) {
+	want := ab.Delivery{
+		HookID: "h1", Event: "repo:push", RequestID: "r1", Header: http.Header{"X-Event-Key": {"repo:push"}},
+		Body: []byte("{\"push\": \"\xff\x00 any bytes\"}"), ReceivedAt: time.UnixMilli(1_764_000_000_123).UTC(),
+	}
+	id, err := s.ReceiveDelivery(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Delivery(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.ID, want.State = id, ab.DeliveryReceived
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("stored delivery (-want +got):\n%s", diff)
+	}
+	if waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskPlan); err != nil || waiting != 1 {
+		t.Errorf("%d plan tasks, error %v; want 1", waiting, err)
+	}
+	if _, err := s.Delivery(t.Context(), "none"); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("unknown delivery: %v", err)
+	}
+}
+
+func deliveriesList(t *testing.T, s *store.Store) {
+	var ids []string
+	for i := range 5 {
+		id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: fmt.Sprintf("h%d", i%2), ReceivedAt: time.UnixMilli(int64(1000 + i))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append([]string{id}, ids...)
+	}
+	list := func(f store.DeliveryFilter) (got []string) {
+		all, err := s.Deliveries(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range all {
+			got = append(got, d.ID)
+		}
+		return got
+	}
+	for _, c := range []struct {
+		filter store.DeliveryFilter
+		want   []string
+	}{
+		{store.DeliveryFilter{}, ids},
+		{store.DeliveryFilter{Limit: 2}, ids[:2]},
+		{store.DeliveryFilter{Limit: 2, Before: ids[1]}, ids[2:4]},
+		{store.DeliveryFilter{HookID: "h1"}, []string{ids[1], ids[3]}},
+	} {
+		if got := list(c.filter); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: got %v, want %v", c.filter, got, c.want)
+		}
+	}
+}
+
+func deliveriesConcurrent(t *testing.T, s *store.Store) {
+	const n = 300
+	var all sync.WaitGroup
+	failed := make(chan error, n)
+	for i := range n {
+		all.Go(func() {
+			if _, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", RequestID: fmt.Sprint(i)}); err != nil {
+				failed <- err
+			}
+		})
+	}
+	all.Wait()
+	close(failed)
+	for err := range failed {
+		t.Error(err)
+	}
+	stored, err := s.Deliveries(t.Context(), store.DeliveryFilter{Limit: 2 * n})
+	if err != nil || len(stored) != n {
+		t.Errorf("%d stored, error %v; want %d", len(stored), err, n)
+	}
+}
+
+func deliveryCancelled(t *testing.T, s *store.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: "h"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want cancelled", err)
+	}
+}

@@ -1,0 +1,92 @@
+package storetest
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+func sessions(t *testing.T, s *store.Store) {
+	u, err := s.SaveUser(t.Context(), ab.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: ab.RoleNone})
+	must(t, err)
+	u.Role = ab.RoleMember
+	changed, err := s.SaveUser(t.Context(), u)
+	if diff := cmp.Diff(u, changed); diff != "" || err != nil {
+		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+	}
+	if byRemote, err := s.UserByRemote(t.Context(), "cloud", "{jo}"); err != nil || byRemote.ID != u.ID {
+		t.Errorf("error %v, user %+v", err, byRemote)
+	}
+	if _, err := s.SaveUser(t.Context(), ab.User{ProviderID: "cloud", RemoteID: "{jo}"}); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("a second user with that identity: %v", err)
+	}
+	for range 2 { // identities not taken yet do not collide
+		_, err := s.SaveUser(t.Context(), ab.User{Name: "nobody"})
+		must(t, err)
+	}
+	if all, err := s.Users(t.Context()); len(all) != 3 || err != nil {
+		t.Errorf("error %v, users %+v", err, all)
+	}
+	must(t, s.CreateSession(t.Context(), ab.Session{ID: "old", UserID: u.ID, ExpiresAt: time.Now().Add(-time.Second)}))
+	must(t, s.CreateSession(t.Context(), ab.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	if got, err := s.SessionUser(t.Context(), "new"); err != nil || got.ID != u.ID {
+		t.Errorf("error %v, user %+v", err, got)
+	}
+	must(t, s.DeleteSession(t.Context(), "new"))
+	for _, id := range []string{"old", "new", "none"} {
+		if _, err := s.SessionUser(t.Context(), id); !errors.Is(err, ab.ErrNotFound) {
+			t.Errorf("session %s: %v", id, err)
+		}
+	}
+}
+
+func oauthFlow(t *testing.T, s *store.Store) {
+	want := ab.OAuthFlow{State: "state", BrowserID: "browser", ProviderID: "cloud", UserID: "u", CodeVerifier: secret.New("verifier"), ReturnTo: "/x",
+		ExpiresAt: time.Now().Add(time.Minute).UTC().Truncate(time.Millisecond)}
+	must(t, s.SaveOAuthFlow(t.Context(), want))
+	must(t, s.SaveOAuthFlow(t.Context(), ab.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}))
+	got, err := s.TakeOAuthFlow(t.Context(), "state")
+	if diff := cmp.Diff(want, got, secrets()); diff != "" || err != nil {
+		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+	}
+	for _, state := range []string{"state", "expired", "unknown"} {
+		if _, err := s.TakeOAuthFlow(t.Context(), state); !errors.Is(err, ab.ErrNotFound) {
+			t.Errorf("flow %s: %v", state, err)
+		}
+	}
+}
+
+func firstToken(t *testing.T, s *store.Store) {
+	must(t, s.CreateFirstToken(t.Context(), "replaced", time.Now().Add(time.Hour)))
+	must(t, s.CreateFirstToken(t.Context(), "expired", time.Now().Add(-time.Hour)))
+	for _, wrong := range []string{"wrong", "replaced", "expired"} {
+		if _, err := s.TakeFirstToken(t.Context(), wrong); !errors.Is(err, ab.ErrNotFound) {
+			t.Errorf("token %s: %v", wrong, err)
+		}
+	}
+	must(t, s.CreateFirstToken(t.Context(), "right", time.Now().Add(time.Hour)))
+	var taken atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if u, err := s.TakeFirstToken(t.Context(), "right"); err == nil && u.Role == ab.RoleAdmin {
+				taken.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if taken.Load() != 1 {
+		t.Errorf("taken %d times", taken.Load())
+	}
+	if err := s.CreateFirstToken(t.Context(), "second", time.Now().Add(time.Hour)); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("a token while there is an administrator: %v", err)
+	}
+}

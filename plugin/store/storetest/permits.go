@@ -1,0 +1,89 @@
+package storetest
+
+import (
+	"testing"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// permit asks for latest, for the first attempt of a build.
+func permit(t *testing.T, s *store.Store, b ab.Build) (granted bool, holder ab.Build) {
+	t.Helper()
+	granted, holder, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"})
+	must(t, err)
+	return granted, holder
+}
+
+func permitOrder(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	older, _ := Started(t, s, a, "", Commit(1))
+	newer, _ := Started(t, s, a, Commit(1), Commit(2))
+	for range 2 { // asking again is harmless
+		if granted, _ := permit(t, s, newer); !granted {
+			t.Error("the newer build was refused")
+		}
+	}
+	granted, holder := permit(t, s, older)
+	if granted || holder.ID != newer.ID {
+		t.Errorf("the older build: granted %v, holder %d", granted, holder.Number)
+	}
+	granted, _, err := s.Permit(t.Context(), older.ID, 1, []string{"other", "latest"})
+	if granted || err != nil {
+		t.Errorf("one of two tags is held: granted %v, error %v", granted, err)
+	}
+}
+
+// Another branch that takes the tag in between must not make the guard forget.
+func permitShared(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	older, _ := Started(t, s, a, "", Commit(1))
+	newer, _ := Started(t, s, a, Commit(1), Commit(2))
+	builds, err := s.Plan(t.Context(), Push(a, ab.Ref{Kind: ab.Branch, Name: "dev"}, "", Commit(3)))
+	must(t, err)
+	Start(t.Context(), t, s, builds[0].ID)
+	for _, b := range []ab.Build{newer, builds[0]} {
+		if granted, holder := permit(t, s, b); !granted {
+			t.Errorf("build %d was refused for build %d", b.Number, holder.Number)
+		}
+	}
+	if granted, holder := permit(t, s, older); granted || holder.ID != newer.ID {
+		t.Errorf("the older build: granted %v, holder %d", granted, holder.Number)
+	}
+}
+
+func permitManual(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	Started(t, s, a, "", Commit(1))
+	second, _ := Started(t, s, a, Commit(1), Commit(2))
+	if granted, _ := permit(t, s, second); !granted {
+		t.Fatal("the second push was refused")
+	}
+	manual, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), ab.CauseManual))
+	must(t, err)
+	Start(t.Context(), t, s, manual.ID)
+	if granted, _ := permit(t, s, manual); !granted {
+		t.Error("a rebuild of the older commit was refused")
+	}
+	third, _ := Started(t, s, a, Commit(2), Commit(3))
+	if granted, _ := permit(t, s, third); !granted {
+		t.Error("a newer push was refused")
+	}
+	if granted, holder := permit(t, s, manual); granted || holder.ID != third.ID {
+		t.Errorf("the rebuild after a newer push: granted %v, holder %d", granted, holder.Number)
+	}
+}
+
+func reports(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	if _, err := s.Reported(t.Context(), b.ID); err == nil {
+		t.Error("nothing was reported yet")
+	}
+	must(t, s.MarkReported(t.Context(), b.ID, 0, ab.Queued, ""))
+	must(t, s.MarkReported(t.Context(), b.ID, 1, ab.Starting, "rate limited"))
+	r, err := s.Reported(t.Context(), b.ID)
+	if err != nil || r.Attempt != 1 || r.State != ab.Starting || r.Problem != "rate limited" || r.At.IsZero() {
+		t.Errorf("error %v, report %+v", err, r)
+	}
+}

@@ -1,0 +1,236 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+func refBaseline(t *testing.T, s *store.Store) {
+	r := Repository("app")
+	if _, err := s.RefState(t.Context(), r, Main()); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("a ref never seen: %v", err)
+	}
+	for _, commit := range []string{Commit(1), Commit(2)} { // the second one must change nothing
+		if err := s.BaselineRefs(t.Context(), r, []ab.Head{{Ref: Main(), Commit: ab.Commit{Hash: commit}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	states, err := s.RefStates(t.Context(), r)
+	if diff := cmp.Diff(map[ab.Ref]ab.RefState{Main(): {Head: Commit(1)}}, states); diff != "" || err != nil {
+		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+	}
+	seen, err := s.TransitionSeen(t.Context(), ab.Transition{Repository: r, Ref: Main(), New: Commit(1)})
+	if seen || err != nil {
+		t.Errorf("seen %v, error %v", seen, err)
+	}
+}
+
+func refsBackAndForth(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	A, B := Commit(1), Commit(2)
+	numbers := map[int64]bool{}
+	for i, move := range [][2]string{{"", A}, {A, B}, {B, A}} {
+		builds, err := s.Plan(t.Context(), Push(a, Main(), move[0], move[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(builds) != 1 || builds[0].Seq != int64(i+1) || builds[0].State != ab.Queued {
+			t.Errorf("push %d made %+v", i, builds)
+		}
+		numbers[builds[0].Number] = true
+	}
+	if len(numbers) != 3 {
+		t.Errorf("numbers %v, want three", numbers)
+	}
+	state, err := s.RefState(t.Context(), a.Repository, Main())
+	if diff := cmp.Diff(ab.RefState{Head: A, Seq: 3}, state); diff != "" || err != nil {
+		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+	}
+	for old, want := range map[string]bool{A: true, Commit(9): false} {
+		seen, err := s.TransitionSeen(t.Context(), ab.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B})
+		if seen != want || err != nil {
+			t.Errorf("%s→B seen: %v, error %v", old, seen, err)
+		}
+	}
+	waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskDispatch)
+	if waiting != 3 || err != nil {
+		t.Errorf("%d dispatch tasks, error %v", waiting, err)
+	}
+}
+
+func planConflict(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	if _, err := s.Plan(t.Context(), Push(a, Main(), "", Commit(1))); err != nil {
+		t.Fatal(err)
+	}
+	other := ab.Ref{Kind: ab.Tag, Name: "v1"}
+	plan := Push(a, other, "", Commit(3))
+	plan.Moves = append(plan.Moves, Push(a, Main(), Commit(7), Commit(8)).Moves...)
+	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("error %v, want a conflict", err)
+	}
+	if _, err := s.RefState(t.Context(), a.Repository, other); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("the plan's other move stands: %v", err)
+	}
+	if builds, err := s.Builds(t.Context(), store.BuildFilter{}); len(builds) != 1 || err != nil {
+		t.Errorf("%d builds, error %v; want the first only", len(builds), err)
+	}
+	unseen := ab.Ref{Kind: ab.Branch, Name: "unseen"}
+	if _, err := s.Plan(t.Context(), Push(a, unseen, Commit(4), Commit(5))); err != nil {
+		t.Errorf("a ref not seen before takes any old head: %v", err)
+	}
+}
+
+func planOnce(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := Push(a, Main(), "", Commit(1))
+	plan.DeliveryID = id
+	first, err := s.Plan(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.Moves[0].Transition.Old, plan.Moves[0].Transition.New = Commit(1), Commit(2)
+	second, err := s.Plan(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, second); diff != "" {
+		t.Errorf("the same delivery again (-first +second):\n%s", diff)
+	}
+	if state, _ := s.RefState(t.Context(), a.Repository, Main()); state.Seq != 1 {
+		t.Errorf("the ref moved: %+v", state)
+	}
+	plan.DeliveryID = "none"
+	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("an unknown delivery: %v", err)
+	}
+}
+
+func planOutcome(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := Push(a, Main(), "", Commit(1))
+	plan.DeliveryID, plan.Reason = id, "planned it"
+	no := ab.RuleAnswer{AutomatedBuildID: a.ID, Decision: ab.Decision{Rule: "no", Tags: []string{}, Reason: "another branch"}}
+	plan.Moves[0].Outcome.Rules = append([]ab.RuleAnswer{no}, plan.Moves[0].Outcome.Rules...)
+	refused := ab.Outcome{Change: ab.Change{Kind: ab.Branch, Name: "gone"}, Refused: "gone"}
+	plan.Refused = []ab.Outcome{refused}
+	builds, err := s.Plan(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := plan.Moves[0].Outcome
+	want.Rules = []ab.RuleAnswer{no, want.Rules[1]}
+	want.Rules[1].BuildNumber = builds[0].Number
+	d, err := s.Delivery(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]ab.Outcome{want, refused}, d.Outcomes); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	if d.State != ab.DeliveryPlanned || d.Reason != "planned it" || d.PlannedAt.IsZero() {
+		t.Errorf("delivery %+v", d)
+	}
+	if plan.Moves[0].Outcome.Rules[1].BuildNumber != 0 {
+		t.Error("the caller's plan was changed")
+	}
+	if builds[0].DeliveryID != id || !builds[0].ReceivedAt.Equal(d.ReceivedAt) {
+		t.Errorf("build %+v does not name its delivery", builds[0])
+	}
+}
+
+func planTwoTags(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	plan := Push(a, ab.Ref{Kind: ab.Tag, Name: "v1"}, "", Commit(1))
+	plan.Moves = append(plan.Moves, Push(a, ab.Ref{Kind: ab.Tag, Name: "v2"}, "", Commit(1)).Moves...)
+	builds, err := s.Plan(t.Context(), plan)
+	if err != nil || len(builds) != 2 || builds[0].ID == builds[1].ID || builds[0].Number == builds[1].Number {
+		t.Errorf("error %v, builds %+v", err, builds)
+	}
+	waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskReport)
+	if waiting != 2 || err != nil {
+		t.Errorf("%d report tasks, error %v", waiting, err)
+	}
+}
+
+func createOnce(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	if _, err := s.Plan(t.Context(), Push(a, Main(), "", Commit(1))); err != nil {
+		t.Fatal(err)
+	}
+	draft := Draft(a, Main(), Commit(1), ab.CauseManual)
+	draft.CauseKey = "key"
+	first, created, err := s.CreateBuild(t.Context(), draft)
+	if err != nil || !created || first.Seq != 1 || first.State != ab.Queued {
+		t.Fatalf("created %v, error %v, build %+v", created, err, first)
+	}
+	again, created, err := s.CreateBuild(t.Context(), draft)
+	if diff := cmp.Diff(first, again); diff != "" || created || err != nil {
+		t.Errorf("created %v, error %v, (-first +again):\n%s", created, err, diff)
+	}
+	draft.CauseKey = ""
+	for range 2 {
+		if _, created, err := s.CreateBuild(t.Context(), draft); !created || err != nil {
+			t.Errorf("without a key: created %v, error %v", created, err)
+		}
+	}
+	latest, err := s.LatestBuild(t.Context(), first)
+	if err != nil || latest.Number != first.Number+2 {
+		t.Errorf("latest %+v, error %v", latest, err)
+	}
+	if account, err := s.AccountOf(t.Context(), first.ID); account != a.AccountID || err != nil {
+		t.Errorf("account %q, error %v", account, err)
+	}
+}
+
+func buildsList(t *testing.T, s *store.Store) {
+	a, b := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("other"))
+	for i := range 4 {
+		draft := Draft([]ab.AutomatedBuild{a, b}[i%2], Main(), Commit(i), ab.CauseManual)
+		if _, _, err := s.CreateBuild(t.Context(), draft); err != nil {
+			t.Fatal(err)
+		}
+	}
+	third, err := s.BuildByNumber(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CancelBuild(t.Context(), third.ID, ab.ReasonUser, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		filter store.BuildFilter
+		want   []int64
+	}{
+		{store.BuildFilter{}, []int64{4, 3, 2, 1}},
+		{store.BuildFilter{Limit: 2, Before: 4}, []int64{3, 2}},
+		{store.BuildFilter{AutomatedBuildID: a.ID}, []int64{3, 1}},
+		{store.BuildFilter{States: []ab.State{ab.Queued, ab.Running}}, []int64{4, 2, 1}},
+		{store.BuildFilter{DeliveryID: "none"}, nil},
+	} {
+		builds, err := s.Builds(t.Context(), c.filter)
+		var got []int64
+		for _, b := range builds {
+			got = append(got, b.Number)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
+			t.Errorf("%+v: error %v, (-want +got):\n%s", c.filter, err, diff)
+		}
+	}
+	if _, err := s.Build(t.Context(), "none"); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("unknown build: %v", err)
+	}
+}

@@ -1,0 +1,92 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// position is where a build stands, in an order that may only rise: a queued build waits
+// for the attempt after its newest one.
+func position(b ab.Build) int {
+	switch {
+	case b.State == ab.Queued:
+		return (b.Attempt + 1) * 10
+	case b.State == ab.Starting:
+		return b.Attempt*10 + 1
+	case b.State == ab.Running:
+		return b.Attempt*10 + 2
+	case b.Attempt == 0:
+		return 13 // ended before its first attempt
+	}
+	return b.Attempt*10 + 3
+}
+
+// statesAdvance throws any calls in any order at one build: it never goes back, a final
+// state never changes without a retry, and at most one attempt is under way.
+func statesAdvance(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	rapid.Check(t, func(r *rapid.T) {
+		b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), ab.CauseManual))
+		must(t, err)
+		calls := rapid.SliceOfN(rapid.IntRange(0, 6), 1, 25).Draw(r, "calls")
+		for _, call := range calls {
+			attempt := rapid.IntRange(0, b.Attempt+1).Draw(r, "attempt")
+			_ = change(t, s, b.ID, call, attempt) // refusals are part of the game
+			after, err := s.Build(t.Context(), b.ID)
+			must(t, err)
+			retried := b.State.Final() && after.State == ab.Queued && call == retry
+			// A cancelled build that waited for its next attempt stands a little lower than it waited.
+			cancelledWaiting := b.State == ab.Queued && after.State == ab.Cancelled
+			if position(after) < position(b) && !retried && !cancelledWaiting {
+				r.Fatalf("call %d: from %s %d to %s %d", call, b.State, b.Attempt, after.State, after.Attempt)
+			}
+			if b.State.Final() && after.State != b.State && !retried {
+				r.Fatalf("call %d: final %s became %s", call, b.State, after.State)
+			}
+			checkAttempts(t, r, s, after)
+			b = after
+		}
+	})
+}
+
+const retry = 6
+
+func change(t *testing.T, s *store.Store, id string, call, attempt int) error {
+	ctx := t.Context()
+	var err error
+	switch call {
+	case 0, 1:
+		_, err = s.StartAttempt(ctx, id, "embedded", fmt.Sprint("hash", attempt), time.Now().Add(time.Hour), 0)
+	case 2:
+		err = s.ClaimAttempt(ctx, id, attempt, "runner")
+	case 3:
+		_, err = s.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: attempt, State: ab.Succeeded})
+	case 4:
+		_, err = s.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: attempt, State: ab.Errored, Retry: true})
+	case 5:
+		_, err = s.CancelBuild(ctx, id, ab.ReasonUser, "")
+	case retry:
+		_, err = s.RetryBuild(ctx, id, "jo")
+	}
+	return err
+}
+
+func checkAttempts(t *testing.T, r *rapid.T, s *store.Store, b ab.Build) {
+	attempts, err := s.Attempts(t.Context(), b.ID)
+	must(t, err)
+	if len(attempts) != b.Attempt {
+		r.Fatalf("build is in attempt %d of %d", b.Attempt, len(attempts))
+	}
+	for _, a := range attempts {
+		underWay := a.Number == b.Attempt && (b.State == ab.Starting || b.State == ab.Running)
+		if a.State.Final() == underWay || a.FinishedAt.IsZero() != underWay {
+			r.Fatalf("build is %s in attempt %d, attempt %d is %s", b.State, b.Attempt, a.Number, a.State)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package storetest
+
+import (
+	"testing"
+
+	"slipway/plugin/store"
+)
+
+// Run holds a database to everything the stations rely on. open gives a new, empty store.
+func Run(t *testing.T, open func(t *testing.T) *store.Store) {
+	for name, test := range map[string]func(*testing.T, *store.Store){
+		"a delivery is stored whole":                        deliveryRoundTrip,
+		"deliveries are listed newest first":                deliveriesList,
+		"concurrent deliveries are all stored":              deliveriesConcurrent,
+		"a delivery whose sender gave up is not promised":   deliveryCancelled,
+		"a baseline is not a transition":                    refBaseline,
+		"A→B→A is three transitions":                        refsBackAndForth,
+		"a plan from an old head is refused whole":          planConflict,
+		"a delivery is planned once":                        planOnce,
+		"a plan numbers the builds in its outcome":          planOutcome,
+		"two tags on one commit are two builds (H5)":        planTwoTags,
+		"a manual build is made once for its key":           createOnce,
+		"builds are listed and paged":                       buildsList,
+		"a build goes its way":                              buildSucceeds,
+		"an error is tried three times":                     buildRetries,
+		"a person's retry begins anew":                      buildRetriedByPerson,
+		"cancel ends a queued build":                        cancelQueued,
+		"cancel fences a running attempt":                   cancelRunning,
+		"an engine takes so many builds":                    engineLimit,
+		"one runner claims":                                 claimOnce,
+		"events count once":                                 eventsOnce,
+		"a token opens its attempt only while it runs":      tokens,
+		"an older transition never moves a tag back":        permitOrder,
+		"a tag once moved by a newer transition is guarded": permitShared,
+		"a manual rebuild may move a tag back":              permitManual,
+		"what was reported is kept":                         reports,
+		"an automated build is stored whole":                automatedBuildRoundTrip,
+		"deleting an automated build ends its builds":       automatedBuildDeleted,
+		"a rename is seen everywhere":                       rename,
+		"a hook is stored whole":                            hookRoundTrip,
+		"a provider's name is unique":                       providerNames,
+		"tokens are refreshed once":                         tokenRefresh,
+		"an account in use is kept":                         accountInUse,
+		"the longest registry host wins":                    registryFor,
+		"users and sessions":                                sessions,
+		"an OAuth flow is taken once (S2)":                  oauthFlow,
+		"the first token makes one administrator (I11)":     firstToken,
+		"states never go back":                              statesAdvance,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const selectUser = `SELECT u.id, u.provider_id, u.remote_id, u.name, u.role, u.created_at FROM users u`
+
+func scanUser(r scanner) (u ab.User, err error) {
+	err = r.Scan(&u.ID, &u.ProviderID, &u.RemoteID, &u.Name, &u.Role, at(&u.CreatedAt))
+	return u, err
+}
+
+// SaveUser creates (empty ID) or replaces a user; (provider, remote id) is unique.
+func (s *Store) SaveUser(ctx context.Context, u ab.User) (saved ab.User, err error) {
+	err = s.tx(ctx, "save user "+u.Name, func(tx *sql.Tx) error {
+		saved, err = s.saveUser(ctx, tx, u)
+		return err
+	})
+	return saved, err
+}
+
+func (s *Store) saveUser(ctx context.Context, tx *sql.Tx, u ab.User) (ab.User, error) {
+	if u.ID == "" {
+		u.ID = newID()
+	}
+	return scanUser(tx.QueryRowContext(ctx, `INSERT INTO users (id, provider_id, remote_id, name, role, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, remote_id = excluded.remote_id, name = excluded.name, role = excluded.role
+		RETURNING id, provider_id, remote_id, name, role, created_at`,
+		u.ID, u.ProviderID, u.RemoteID, u.Name, u.Role, ms(s.now())))
+}
+
+// User returns one by id.
+func (s *Store) User(ctx context.Context, id string) (ab.User, error) {
+	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` WHERE u.id = $1`, id))
+	if err != nil {
+		return ab.User{}, fmt.Errorf("user %s: %w", id, known(err))
+	}
+	return u, nil
+}
+
+// UserByRemote returns the user with a provider's identity.
+func (s *Store) UserByRemote(ctx context.Context, providerID, remoteID string) (ab.User, error) {
+	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` WHERE u.provider_id = $1 AND u.remote_id = $2 AND u.remote_id <> ''`, providerID, remoteID))
+	if err != nil {
+		return ab.User{}, fmt.Errorf("user with identity %s: %w", remoteID, known(err))
+	}
+	return u, nil
+}
+
+// Users lists all, oldest first.
+func (s *Store) Users(ctx context.Context) ([]ab.User, error) {
+	all, err := rows(ctx, s.read, scanUser, selectUser+` ORDER BY u.created_at, u.id`)
+	if err != nil {
+		return nil, fmt.Errorf("list users: %w", err)
+	}
+	return all, nil
+}
+
+// CreateFirstToken stores the hash of the one-time token for the first administrator,
+// replacing an earlier one. ErrConflict when an administrator exists.
+func (s *Store) CreateFirstToken(ctx context.Context, hash string, expires time.Time) error {
+	return s.tx(ctx, "create the first administrator's token", func(tx *sql.Tx) error {
+		if err := noAdministrator(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM first_tokens`); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO first_tokens (hash, expires_at) VALUES ($1, $2)`, hash, ms(expires))
+		return err
+	})
+}
+
+// TakeFirstToken uses the token once and creates the first administrator. ErrNotFound when
+// it is wrong, used or expired.
+func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u ab.User, err error) {
+	err = s.tx(ctx, "take the first administrator's token", func(tx *sql.Tx) error {
+		err := execOne(ctx, tx, `DELETE FROM first_tokens WHERE hash = $1 AND expires_at > $2`, hash, ms(s.now()))
+		if err != nil {
+			return err
+		}
+		if err := noAdministrator(ctx, tx); err != nil {
+			return err
+		}
+		u, err = s.saveUser(ctx, tx, ab.User{Name: "administrator", Role: ab.RoleAdmin})
+		return err
+	})
+	return u, err
+}
+
+func noAdministrator(ctx context.Context, tx *sql.Tx) error {
+	var one int
+	err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE role = $1 LIMIT 1`, ab.RoleAdmin).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("there is an administrator already: %w", ab.ErrConflict)
+}
