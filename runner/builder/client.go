@@ -1,0 +1,231 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	controlapi "github.com/moby/buildkit/api/services/control"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/session"
+	"github.com/tonistiigi/fsutil"
+
+	"slipway/runner/spec"
+)
+
+// abandonAfter is how long a cancelled call waits for the server to take note.
+const abandonAfter = 500 * time.Millisecond
+
+// A Client builds and pushes on one builder, which stays up as long as the client is
+// open. It is safe for concurrent use.
+type Client struct {
+	bk   *client.Client
+	hold context.CancelFunc
+}
+
+// A Request says what to build. Context and Dockerfile are paths on disk; what lies
+// behind a symbolic link out of their directories is not sent.
+type Request struct {
+	Context    string            // directory
+	Dockerfile string            // file, inside or outside of Context
+	BuildArgs  map[string]string // of ARG instructions
+	Platforms  []string          // linux/amd64, …; empty = the builder's own
+	NoCache    bool              // run every step again
+	Image      string            // registry/name without a tag; Push needs it
+
+	Registries []spec.RegistryCredential // each is used for its own host only
+	Progress   io.Writer                 // plain lines; nil = none
+	SharedKey  string                    // the same for builds of one repository: only changed files are sent
+}
+
+// An Image is what a build came to.
+type Image struct {
+	Digest string // of the manifest: sha256:…
+	Size   int64  // bytes, compressed, of all layers and the config
+	Steps  int    // of the Dockerfile
+	Cached int    // of those, taken from the cache
+}
+
+// Dial connects to a builder and makes sure that it answers before ctx ends.
+func Dial(ctx context.Context, address string) (*Client, error) {
+	bk, err := client.New(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
+	}
+	if _, err := bk.Info(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("builder at %s does not answer: %w", address, err), bk.Close())
+	}
+	// A call that stays open tells the server that it is needed between Build and Push.
+	life, hold := context.WithCancel(context.Background())
+	events, err := bk.ControlClient().ListenBuildHistory(life, &controlapi.BuildHistoryRequest{ActiveOnly: true})
+	if err != nil {
+		hold()
+		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())
+	}
+	go func() {
+		for err := error(nil); err == nil; {
+			_, err = events.Recv()
+		}
+	}()
+	return &Client{bk: bk, hold: hold}, nil
+}
+
+// Close ends the connection; builds under way on it fail.
+func (c *Client) Close() error {
+	c.hold()
+	return c.bk.Close()
+}
+
+// Build builds the image into the builder's store and pushes nothing. Errors: *BuildError
+// when the Dockerfile is to blame, ctx's cause within a second of its end, any other when
+// the surroundings are.
+func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
+	if err := r.check(); err != nil {
+		return Image{}, err
+	}
+	options, err := r.solveOptions()
+	if err != nil {
+		return Image{}, fmt.Errorf("build: %w", err)
+	}
+	out := newProgress(r.Progress)
+	response, err := c.solve(ctx, options, out)
+	if err != nil {
+		return Image{}, classify(ctx, err, out.failedStep())
+	}
+	image := Image{Digest: response.ExporterResponse[exptypes.ExporterImageDigestKey]}
+	image.Steps, image.Cached = out.steps()
+	image.Size, err = c.size(ctx, image.Digest)
+	if err != nil {
+		return Image{}, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
+	}
+	return image, nil
+}
+
+// solve runs a build and gives up waiting soon after ctx ends: BuildKit's client waits for
+// the server's last words for seconds.
+func (c *Client) solve(ctx context.Context, options client.SolveOpt, out *progress) (*client.SolveResponse, error) {
+	defer out.close()
+	type result struct {
+		response *client.SolveResponse
+		err      error
+	}
+	done := make(chan result, 1)
+	displayed := make(chan struct{})
+	go func() {
+		defer close(displayed)
+		out.display()
+	}()
+	go func() {
+		response, err := c.bk.Build(ctx, options, "", materialize, out.status)
+		done <- result{response, err}
+	}()
+	select {
+	case r := <-done:
+		<-displayed
+		return r.response, r.err
+	case <-ctx.Done():
+	}
+	select {
+	case r := <-done:
+		return r.response, r.err
+	case <-time.After(abandonAfter):
+		return nil, context.Cause(ctx)
+	}
+}
+
+// materialize runs the Dockerfile frontend and then looks into each result, so that the
+// layers of a base image that no step needed are fetched too: BuildKit leaves them at
+// their registry otherwise, and Push could not read them.
+func materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+	result, err := c.Solve(ctx, gateway.SolveRequest{
+		Frontend:    frontendDockerfile,
+		FrontendOpt: c.BuildOpts().Opts,
+		Evaluate:    true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	refs := maps.Clone(result.Refs)
+	if result.Ref != nil {
+		refs = map[string]gateway.Reference{"": result.Ref}
+	}
+	for _, ref := range refs {
+		if ref == nil {
+			continue
+		}
+		if _, err := ref.StatFile(ctx, gateway.StatRequest{Path: "."}); err != nil {
+			return nil, fmt.Errorf("fetch layers of the base image: %w", err)
+		}
+	}
+	return result, nil
+}
+
+// check finds what BuildKit would only report as a broken transfer.
+func (r Request) check() error {
+	if info, err := os.Stat(r.Context); err != nil || !info.IsDir() {
+		return &BuildError{Err: fmt.Errorf("there is no build context directory %s in the repository", filepath.Base(r.Context))}
+	}
+	info, err := os.Lstat(r.Dockerfile)
+	if errors.Is(err, os.ErrNotExist) {
+		return &BuildError{Err: fmt.Errorf("there is no Dockerfile %s in the repository", r.shownDockerfile())}
+	}
+	if err == nil && info.IsDir() {
+		return &BuildError{Err: fmt.Errorf("the Dockerfile %s is a directory", r.shownDockerfile())}
+	}
+	return nil
+}
+
+// shownDockerfile is the path that people know: from the context where it lies inside.
+func (r Request) shownDockerfile() string {
+	inside, err := filepath.Rel(r.Context, r.Dockerfile)
+	if err != nil || strings.HasPrefix(inside, "..") {
+		return filepath.Base(r.Dockerfile)
+	}
+	return inside
+}
+
+// solveOptions are a build's attributes for BuildKit.
+// https://docs.docker.com/build/exporters/image-registry/
+func (r Request) solveOptions() (client.SolveOpt, error) {
+	context, err := fsutil.NewFS(r.Context)
+	if err != nil {
+		return client.SolveOpt{}, fmt.Errorf("open context: %w", err)
+	}
+	dockerfile, err := fsutil.NewFS(filepath.Dir(r.Dockerfile))
+	if err != nil {
+		return client.SolveOpt{}, fmt.Errorf("open directory of the Dockerfile: %w", err)
+	}
+	return client.SolveOpt{
+		FrontendAttrs: r.frontendAttrs(),
+		LocalMounts:   map[string]fsutil.FS{"context": context, "dockerfile": dockerfile},
+		SharedKey:     r.SharedKey,
+		Session:       []session.Attachable{newCredentials(r.Image, r.Registries)},
+		Exports: []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{
+			"compression":       "gzip",
+			"compression-level": "1", // half the time of the default for a sixth more bytes
+			"oci-mediatypes":    "false",
+		}}},
+	}, nil
+}
+
+func (r Request) frontendAttrs() map[string]string {
+	attrs := map[string]string{"filename": filepath.Base(r.Dockerfile)}
+	for name, value := range r.BuildArgs {
+		attrs["build-arg:"+name] = value
+	}
+	if len(r.Platforms) > 0 {
+		attrs["platform"] = strings.Join(r.Platforms, ",")
+	}
+	if r.NoCache {
+		attrs["no-cache"] = ""
+	}
+	return attrs
+}

@@ -1,0 +1,83 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/docker/go-units"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v3"
+)
+
+// Command is `slipway builder`.
+func Command() *cli.Command {
+	env := func(name string) cli.ValueSourceChain { return cli.EnvVars(name) }
+	return &cli.Command{
+		Name:  "builder",
+		Usage: "BuildKit on a socket: builds Dockerfiles for the runners of this machine",
+		Description: "Serves BuildKit's control API until it is stopped, or until nobody has asked for\n" +
+			"anything for the idle time. As root it runs in namespaces of its own, so that even a\n" +
+			"killed builder leaves no process and no mount behind; as an ordinary user with\n" +
+			"subordinate ids it runs rootless.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "address", Usage: "socket to serve on, unix:///path", Value: "unix:///run/slipway/builder.sock", Sources: env("SLIPWAY_BUILDER_ADDRESS")},
+			&cli.StringFlag{Name: "state", Usage: "directory of the cache, for one builder at a time", Value: "/var/lib/slipway/builder", Sources: env("SLIPWAY_BUILDER_STATE")},
+			&cli.StringFlag{Name: "network", Usage: "network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, none, host", Value: NetworkAuto, Sources: env("SLIPWAY_BUILDER_NETWORK")},
+			&cli.StringFlag{Name: "cache-size", Usage: "the cache is kept below this", Value: "20GB", Sources: env("SLIPWAY_BUILDER_CACHE")},
+			&cli.StringSliceFlag{Name: "frontend", Usage: "Dockerfile frontend image (# syntax=) allowed besides docker/dockerfile:1, which is built in", Sources: env("SLIPWAY_BUILDER_FRONTENDS")},
+			&cli.StringSliceFlag{Name: "insecure-registry", Usage: "registry host that is read over plain HTTP", Sources: env("SLIPWAY_BUILDER_INSECURE_REGISTRIES")},
+			&cli.DurationFlag{Name: "idle", Usage: "stop after this time without a call; 0 = never", Sources: env("SLIPWAY_BUILDER_IDLE")},
+			&cli.StringFlag{Name: "runtime", Usage: "OCI runtime: runc (crun 1.8.1 does not work)", Value: "runc", Sources: env("SLIPWAY_BUILDER_RUNTIME")},
+			&cli.IntFlag{Name: "parallel", Usage: "build steps at once; 0 = twice the processors", Sources: env("SLIPWAY_BUILDER_PARALLEL")},
+			&cli.IntFlag{Name: "socket-group", Usage: "gid that may use the socket besides the owner", Value: os.Getegid(), Sources: env("SLIPWAY_BUILDER_SOCKET_GROUP")},
+		},
+		Action: action,
+	}
+}
+
+func action(ctx context.Context, cmd *cli.Command) error {
+	config, err := configOf(cmd)
+	if err != nil {
+		return cli.Exit(err, 2)
+	}
+	switch stage() {
+	case stageMap:
+		return awaitMap()
+	case stageInit:
+		return initProcess(ctx, config)
+	case stageRun:
+		return serveStage(ctx, config)
+	default:
+		return launch(ctx, planIsolation(readMachine()))
+	}
+}
+
+func configOf(cmd *cli.Command) (Config, error) {
+	size, err := units.FromHumanSize(cmd.String("cache-size"))
+	if err != nil {
+		return Config{}, fmt.Errorf("--cache-size: %w", err)
+	}
+	log := logrus.New()
+	log.SetOutput(cmd.Root().ErrWriter)
+	return Config{
+		Address:            cmd.String("address"),
+		State:              cmd.String("state"),
+		Network:            cmd.String("network"),
+		OCIRuntime:         cmd.String("runtime"),
+		CacheBytes:         size,
+		Frontends:          cmd.StringSlice("frontend"),
+		Idle:               cmd.Duration("idle"),
+		InsecureRegistries: cmd.StringSlice("insecure-registry"),
+		MaxParallelism:     cmd.Int("parallel"),
+		SocketGroup:        cmd.Int("socket-group"),
+		Log:                log,
+	}.complete()
+}
+
+// serveStage is the server inside the namespaces.
+func serveStage(ctx context.Context, c Config) error {
+	// BuildKit logs through logrus's own logger; what users need is in the build's progress.
+	logrus.SetLevel(logrus.ErrorLevel)
+	return Serve(ctx, c)
+}

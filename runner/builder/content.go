@@ -1,0 +1,176 @@
+package builder
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/content/proxy"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxManifest bounds manifests and configs, in bytes, as registries do.
+const maxManifest = 4 << 20
+
+// store reads the builder's content: the manifests, configs and layers of recent builds,
+// which BuildKit's history keeps.
+type store struct {
+	ctx     context.Context // of the push: go-containerregistry's interfaces carry none
+	content content.Provider
+}
+
+func (c *Client) store(ctx context.Context) store {
+	return store{ctx: ctx, content: proxy.NewContentStore(c.bk.ContentClient())}
+}
+
+func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
+	parsed, err := digest.Parse(dgst)
+	if err != nil {
+		return nil, fmt.Errorf("digest %q: %w", dgst, err)
+	}
+	reader, err := s.content.ReaderAt(s.ctx, ocispecs.Descriptor{Digest: parsed, Size: size})
+	if err != nil {
+		return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(reader, 0, reader.Size()), reader}, nil
+}
+
+// small reads a manifest or config and checks it against its digest.
+func (s store) small(dgst string) ([]byte, error) {
+	blob, err := s.blob(dgst, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = blob.Close() }()
+	data, err := io.ReadAll(io.LimitReader(blob, maxManifest+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
+	}
+	if len(data) > maxManifest {
+		return nil, fmt.Errorf("manifest %s is larger than %d bytes", dgst, maxManifest)
+	}
+	if got := digest.FromBytes(data).String(); got != dgst {
+		return nil, fmt.Errorf("the builder gave %s for %s", got, dgst)
+	}
+	return data, nil
+}
+
+// size is the sum of the config and the compressed layers of an image or, for several
+// platforms, of all images.
+func (c *Client) size(ctx context.Context, dgst string) (int64, error) {
+	return c.store(ctx).size(dgst)
+}
+
+func (s store) size(dgst string) (int64, error) {
+	raw, err := s.small(dgst)
+	if err != nil {
+		return 0, err
+	}
+	var m struct {
+		Config    ocispecs.Descriptor   `json:"config"`
+		Layers    []ocispecs.Descriptor `json:"layers"`
+		Manifests []ocispecs.Descriptor `json:"manifests"`
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return 0, fmt.Errorf("manifest %s: %w", dgst, err)
+	}
+	total := m.Config.Size
+	for _, layer := range m.Layers {
+		total += layer.Size
+	}
+	for _, child := range m.Manifests {
+		size, err := s.size(child.Digest.String())
+		if err != nil {
+			return 0, err
+		}
+		total += size
+	}
+	return total, nil
+}
+
+// image is one platform's image in the store.
+type image struct {
+	store    store
+	raw      []byte
+	manifest *v1.Manifest
+}
+
+var _ partial.CompressedImageCore = (*image)(nil)
+
+func (s store) image(dgst string) (v1.Image, error) {
+	raw, err := s.small(dgst)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", dgst, err)
+	}
+	return partial.CompressedToImage(&image{store: s, raw: raw, manifest: manifest})
+}
+
+func (i *image) RawManifest() ([]byte, error)        { return i.raw, nil }
+func (i *image) MediaType() (types.MediaType, error) { return i.manifest.MediaType, nil }
+func (i *image) RawConfigFile() ([]byte, error) {
+	return i.store.small(i.manifest.Config.Digest.String())
+}
+func (i *image) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
+	for _, desc := range i.manifest.Layers {
+		if desc.Digest == h {
+			return &layer{store: i.store, desc: desc}, nil
+		}
+	}
+	return nil, fmt.Errorf("image has no layer %s", h)
+}
+
+type layer struct {
+	store store
+	desc  v1.Descriptor
+}
+
+var _ partial.CompressedLayer = (*layer)(nil)
+
+func (l *layer) Digest() (v1.Hash, error)            { return l.desc.Digest, nil }
+func (l *layer) Size() (int64, error)                { return l.desc.Size, nil }
+func (l *layer) MediaType() (types.MediaType, error) { return l.desc.MediaType, nil }
+func (l *layer) Compressed() (io.ReadCloser, error) {
+	return l.store.blob(l.desc.Digest.String(), l.desc.Size)
+}
+
+// index is the list of the images of several platforms.
+type index struct {
+	store    store
+	raw      []byte
+	manifest *v1.IndexManifest
+}
+
+var _ v1.ImageIndex = (*index)(nil)
+
+func (s store) index(raw []byte) (v1.ImageIndex, error) {
+	manifest, err := v1.ParseIndexManifest(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("image index: %w", err)
+	}
+	return &index{store: s, raw: raw, manifest: manifest}, nil
+}
+
+func (i *index) MediaType() (types.MediaType, error)       { return i.manifest.MediaType, nil }
+func (i *index) Digest() (v1.Hash, error)                  { return partial.Digest(i) }
+func (i *index) Size() (int64, error)                      { return int64(len(i.raw)), nil }
+func (i *index) IndexManifest() (*v1.IndexManifest, error) { return i.manifest, nil }
+func (i *index) RawManifest() ([]byte, error)              { return i.raw, nil }
+func (i *index) Image(h v1.Hash) (v1.Image, error)         { return i.store.image(h.String()) }
+func (i *index) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {
+	return nil, errors.New("an index within an index is not built here: " + h.String())
+}

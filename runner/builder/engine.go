@@ -1,0 +1,104 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/moby/buildkit/cache/remotecache"
+	"github.com/moby/buildkit/cache/remotecache/inline"
+	"github.com/moby/buildkit/cache/remotecache/registry"
+	"github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/solver/bboltcachestorage"
+	"github.com/moby/buildkit/util/db/boltutil"
+	"github.com/moby/buildkit/util/resolver"
+	resolverconfig "github.com/moby/buildkit/util/resolver/config"
+	"github.com/moby/buildkit/worker"
+	bolt "go.etcd.io/bbolt"
+)
+
+// newEngine puts together what buildkitd's main does for a Dockerfile build: one worker,
+// the frontends, the cache and the history. The history keeps the content of recent
+// results, which is what Push reads.
+func newEngine(ctx context.Context, c Config) (_ *control.Controller, err error) {
+	var undo closers
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, undo.close())
+		}
+	}()
+	sessions, err := session.NewManager()
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	hosts := resolver.NewRegistryConfig(registries(c.InsecureRegistries))
+	w, err := newWorker(ctx, c, hosts)
+	if err != nil {
+		return nil, err
+	}
+	undo.add(w.Close)
+	workers := &worker.Controller{}
+	if err := workers.Add(w); err != nil {
+		return nil, fmt.Errorf("add worker: %w", err)
+	}
+	fronts, err := frontends(workers.Infos(), c.Frontends)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := bboltcachestorage.NewStore(filepath.Join(c.State, "cache.db"))
+	if err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	undo.add(cache.Close)
+	history, err := boltutil.SafeOpen(filepath.Join(c.State, "history.db"), 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return nil, fmt.Errorf("open history: %w", err)
+	}
+	undo.add(history.Close)
+	return control.NewController(control.Opt{
+		SessionManager:   sessions,
+		WorkerController: workers,
+		Frontends:        fronts,
+		CacheManager:     solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
+		CacheStore:       cache,
+		HistoryDB:        history,
+		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
+			"registry": registry.ResolveCacheExporterFunc(sessions, hosts),
+			"inline":   inline.ResolveCacheExporterFunc(),
+		},
+		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
+			"registry": registry.ResolveCacheImporterFunc(sessions, w.ContentStore(), hosts),
+		},
+		LeaseManager:   w.LeaseManager(),
+		ContentStore:   w.ContentStore(),
+		GarbageCollect: w.GarbageCollect,
+		GracefulStop:   ctx.Done(),
+		Entitlements:   nil, // neither network.host nor security.insecure nor devices
+	})
+}
+
+// registries marks hosts as plain HTTP. Loopback hosts are, without being named.
+func registries(insecure []string) map[string]resolverconfig.RegistryConfig {
+	plain := true
+	all := make(map[string]resolverconfig.RegistryConfig, len(insecure))
+	for _, host := range insecure {
+		all[host] = resolverconfig.RegistryConfig{PlainHTTP: &plain}
+	}
+	return all
+}
+
+// closers undoes the steps of a start that failed half-way, last step first.
+type closers []func() error
+
+func (c *closers) add(f func() error) { *c = append(*c, f) }
+
+func (c *closers) close() error {
+	var all []error
+	for i := len(*c) - 1; i >= 0; i-- {
+		all = append(all, (*c)[i]())
+	}
+	return errors.Join(all...)
+}

@@ -1,0 +1,115 @@
+package builder
+
+import (
+	"context"
+	"io"
+	"regexp"
+	"sync"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/util/progress/progressui"
+	digest "github.com/opencontainers/go-digest"
+)
+
+// stepName is how BuildKit names the steps of a Dockerfile, as in "[build 2/5] RUN make".
+var stepName = regexp.MustCompile(`^\[.*\b\d+/\d+\] `)
+
+// progress shows a solve as plain lines and counts its steps.
+type progress struct {
+	status chan *client.SolveStatus // written and closed by BuildKit's client
+	out    *closableWriter
+
+	mu     sync.Mutex
+	vertex map[digest.Digest]client.Vertex
+	failed string
+}
+
+func newProgress(w io.Writer) *progress {
+	if w == nil {
+		w = io.Discard
+	}
+	return &progress{
+		status: make(chan *client.SolveStatus, 64),
+		out:    &closableWriter{w: w},
+		vertex: map[digest.Digest]client.Vertex{},
+	}
+}
+
+// display shows what comes on status until that is closed.
+func (p *progress) display() {
+	shown := make(chan *client.SolveStatus, cap(p.status))
+	go func() {
+		defer close(shown)
+		for s := range p.status {
+			p.note(s)
+			shown <- s
+		}
+	}()
+	screen, err := progressui.NewDisplay(p.out, progressui.PlainMode)
+	if err == nil {
+		_, err = screen.UpdateFrom(context.Background(), shown)
+	}
+	if err != nil { // a display that fails must not hold up the build
+		for range shown { //nolint:revive // drained
+		}
+	}
+}
+
+func (p *progress) note(s *client.SolveStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range s.Vertexes {
+		p.vertex[v.Digest] = *v
+		if v.Error != "" && p.failed == "" {
+			p.failed = v.Name
+		}
+	}
+}
+
+// steps counts the Dockerfile's steps that were done, and those of them from the cache.
+func (p *progress) steps() (done, cached int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.vertex {
+		if v.Completed == nil || v.Error != "" || !stepName.MatchString(v.Name) {
+			continue
+		}
+		done++
+		if v.Cached {
+			cached++
+		}
+	}
+	return done, cached
+}
+
+func (p *progress) failedStep() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+// close makes sure that the caller's writer is not used any more.
+func (p *progress) close() { p.out.close() }
+
+// closableWriter swallows what comes after close, and the errors of the writer below: who
+// reads the log may be gone, which is no reason to fail a build.
+type closableWriter struct {
+	mu     sync.Mutex
+	w      io.Writer
+	closed bool
+}
+
+func (c *closableWriter) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		_, _ = c.w.Write(b)
+	}
+	return len(b), nil
+}
+
+func (c *closableWriter) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+}

@@ -1,0 +1,201 @@
+// Package builder is BuildKit as a library: a server (`slipway builder`) that needs no
+// buildkitd and no Docker daemon, and a client that builds a Dockerfile and pushes the
+// image without moving a tag.
+//
+// The server speaks BuildKit's own control API, so any BuildKit client may use it and
+// our client may use any BuildKit (0.12 or newer). What it adds is on its own side of
+// the wire, where a client cannot leave it out: which Dockerfile frontends may run
+// (frontend.go), which network RUN steps see (network.go), what ADD may fetch (fetch.go),
+// and no entitlements at all.
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/defaults"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// stopGrace is how long running solves may go on after a stop was asked for.
+const stopGrace = 3 * time.Second
+
+// Config is what a builder server is told. State and Address are required.
+type Config struct {
+	Address    string        // unix:///path
+	State      string        // directory of the cache; one server at a time
+	Network    string        // of RUN steps: auto (or empty), cni, slirp4netns, none, host
+	OCIRuntime string        // path or name; empty = runc
+	CacheBytes int64         // the cache is kept below this; 0 = DefaultCacheBytes
+	Frontends  []string      // frontend images allowed besides the built-in one
+	Idle       time.Duration // stop after this time without a call; 0 = never
+
+	InsecureRegistries []string // hosts that are read over plain HTTP; loopback always is
+	MaxParallelism     int      // steps at once; 0 = twice the processors
+
+	SocketGroup int    // gid that may use the socket besides the owner
+	Ready       func() // called once when the socket answers; may be nil
+
+	Log logrus.FieldLogger // nil = silent
+}
+
+// DefaultCacheBytes is the cache size of a Config that names none.
+const DefaultCacheBytes = 20e9
+
+// ErrIdle is the cause with which Serve's own context ends after Idle without work.
+var ErrIdle = errors.New("idle")
+
+// Serve serves until ctx ends or nothing was asked of it for c.Idle, and returns nil
+// then. Solves that run when ctx ends have three seconds to finish before they are
+// cancelled. A second server on the same State fails at once with *LockedError.
+func Serve(ctx context.Context, c Config) error {
+	c, err := c.complete()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.State, 0o700); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	unlock, err := lockState(c.State)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	listener, err := listen(ctx, c.Address, c.SocketGroup)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	engine, err := newEngine(ctx, c)
+	if err != nil {
+		return fmt.Errorf("start builder in %s: %w", c.State, err)
+	}
+	defer func() {
+		if err := engine.Close(); err != nil {
+			c.Log.WithError(err).Warn("close builder")
+		}
+	}()
+
+	calls := newCalls(c.Idle, func() { cancel(ErrIdle) })
+	server := newGRPCServer(calls)
+	engine.Register(server)
+	return run(ctx, server, listener, calls, c)
+}
+
+func newGRPCServer(calls *calls) *grpc.Server {
+	server := grpc.NewServer(
+		grpc.ChainUnaryInterceptor(calls.unary, guardSolve, grpcerrors.UnaryServerInterceptor),
+		grpc.ChainStreamInterceptor(calls.stream, grpcerrors.StreamServerInterceptor),
+		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
+		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
+		grpc.WaitForHandlers(true),
+	)
+	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	return server
+}
+
+// run serves until ctx ends, then lets solves finish for stopGrace and cancels the rest.
+func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls *calls, c Config) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	calls.arm()
+	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info("builder is ready")
+	if c.Ready != nil {
+		c.Ready()
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", c.Address, err)
+	case <-ctx.Done():
+	}
+	c.Log.WithField("why", context.Cause(ctx).Error()).Info("builder stops")
+	_ = listener.Close()
+	calls.waitSolves(stopGrace)
+	server.Stop()
+	return nil
+}
+
+// complete checks c and fills in its defaults.
+func (c Config) complete() (Config, error) {
+	if c.State == "" {
+		return c, errors.New("builder: no state directory")
+	}
+	state, err := filepath.Abs(c.State)
+	if err != nil {
+		return c, fmt.Errorf("builder: state directory %s: %w", c.State, err)
+	}
+	c.State = state
+	if c.CacheBytes == 0 {
+		c.CacheBytes = DefaultCacheBytes
+	}
+	if c.CacheBytes < 0 {
+		return c, fmt.Errorf("builder: cache size %d is negative", c.CacheBytes)
+	}
+	if c.Network == "" {
+		c.Network = NetworkAuto
+	}
+	if c.Log == nil {
+		silent := logrus.New()
+		silent.SetLevel(logrus.PanicLevel)
+		c.Log = silent
+	}
+	return c, nil
+}
+
+// listen opens the unix socket for its owner and group. A socket that nobody answers on
+// is left over from a killed server and replaced.
+func listen(ctx context.Context, address string, group int) (net.Listener, error) {
+	path, ok := strings.CutPrefix(address, "unix://")
+	if !ok || !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("builder: address %q is not unix:///absolute/path", address)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make directory of socket: %w", err)
+	}
+	var dialer net.Dialer
+	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("builder: another server answers on %s", address)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove stale socket: %w", err)
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	if err := shareSocket(path, group); err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+// shareSocket opens the socket to a group. Until then its mode lets only the owner write,
+// which is what connecting needs.
+func shareSocket(path string, group int) error {
+	if group != os.Getegid() {
+		if err := os.Chown(path, -1, group); err != nil {
+			return fmt.Errorf("give socket to group %d: %w", group, err)
+		}
+	}
+	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group is meant to have it
+		return fmt.Errorf("open socket to group %d: %w", group, err)
+	}
+	return nil
+}
