@@ -54,13 +54,15 @@ type Repositories interface {
 
 // Commits confirms what deliveries claim.
 type Commits interface {
-	// Resolve returns the commit that a ref points at now, peeled; ErrNotFound when the ref is gone.
+	// Resolve returns the commit that a ref points at now, peeled; ErrNotFound when the ref is
+	// gone, and ErrForbidden, never ErrNotFound, when the repository is out of sight.
 	Resolve(ctx context.Context, r Repository, ref Ref) (Commit, error)
 	// Commit returns a commit by hash; ErrNotFound when the repository has none.
 	Commit(ctx context.Context, r Repository, hash string) (Commit, error)
 	// Heads returns all branches and tags.
 	Heads(ctx context.Context, r Repository) ([]Head, error)
-	// ChangedPaths returns the paths that differ between two commits.
+	// ChangedPaths returns the paths that differ between two commits; nil without an error when
+	// they are too many to tell.
 	ChangedPaths(ctx context.Context, r Repository, from, to string) ([]string, error)
 }
 
