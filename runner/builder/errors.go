@@ -88,7 +88,7 @@ var surroundings = regexp.MustCompile(`(?i)dial (tcp|udp)|i/o timeout|tls handsh
 
 // repositoryWords are of errors that BuildKit gives no place in the Dockerfile.
 var repositoryWords = regexp.MustCompile(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
-	`granting entitlement|entitlement .* is not allowed|build arg|target stage .* could not be found|failed to parse platform|not allowed by`)
+	`(security\.insecure|network\.host|device) is not allowed|build arg|target stage .* could not be found|failed to parse platform|not allowed by`)
 
 // plainMessage drops the words of the layers that an error came through.
 func plainMessage(err error) string {
