@@ -12,7 +12,10 @@ import (
 	"slipway/config/secret"
 )
 
-const maxSentence = 500 // runes of one text of the provider that errors repeat
+const (
+	maxSentence = 500 // runes of one text of the provider that errors repeat
+	minSecret   = 8   // shorter credentials are no secrets, and would mask parts of words
+)
 
 // newError reads an answer other than success. Bitbucket has several shapes of them, and
 // what stands before it (proxies, rate limiter) has others.
@@ -24,7 +27,7 @@ func newError(c *call, response *http.Response, body []byte, token secret.Secret
 		return e
 	}
 	text := string(body)
-	if !token.IsZero() {
+	if len(token.Reveal()) >= minSecret {
 		text = strings.ReplaceAll(text, token.Reveal(), secret.Mask)
 	}
 	if !e.parse([]byte(text)) {

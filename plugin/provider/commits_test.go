@@ -1,0 +1,161 @@
+package provider_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest"
+)
+
+func TestResolve(t *testing.T) {
+	w := newWorld(t)
+	first := w.commit(t, "main", map[string]string{"a": "1"})
+	second := w.commit(t, "feature/x+#é", map[string]string{"a": "2"})
+	tag, err := w.repo.Annotate(t.Context(), "v1.0", first, "Release")
+	if err == nil {
+		err = w.repo.Push(t.Context(), map[string]string{"refs/tags/v1.0": tag})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.repo.Tag(t.Context(), "rel/2", second, ""); err != nil {
+		t.Fatal(err)
+	}
+	c := w.as(t, w.bob)
+	for ref, want := range map[autobuild.Ref]string{
+		{Kind: autobuild.Branch, Name: "main"}:         first,
+		{Kind: autobuild.Branch, Name: "feature/x+#é"}: second,
+		{Kind: autobuild.Tag, Name: "v1.0"}:            first, // peeled
+		{Kind: autobuild.Tag, Name: "rel/2"}:           second,
+	} {
+		got, err := c.Commits.Resolve(t.Context(), w.app(), ref)
+		if err != nil || got.Hash != want || got.Date.IsZero() {
+			t.Errorf("%s: %+v, %v", ref.Full(), got, err)
+		}
+	}
+	gone := autobuild.Ref{Kind: autobuild.Branch, Name: "gone"}
+	if _, err := c.Commits.Resolve(t.Context(), w.app(), gone); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.Commits.Resolve(t.Context(), w.app(), autobuild.Ref{Kind: autobuild.PullRequest, Name: "1"}); err == nil {
+		t.Error("a pull request is resolved")
+	}
+}
+
+// A repository that cannot be seen any more is no heap of deleted branches.
+func TestResolveTellsLostAccessFromADeletedRef(t *testing.T) {
+	w := newWorld(t)
+	w.commit(t, "main", map[string]string{"a": "1"})
+	c, main := w.as(t, w.bob), autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
+	w.repo.Grant(w.bob, bitbuckettest.None)
+	_, err := c.Commits.Resolve(t.Context(), w.app(), main)
+	if !errors.Is(err, autobuild.ErrForbidden) || errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	c = handled(t, func(rw http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/refs/") {
+			rw.WriteHeader(404)
+			return
+		}
+		rw.WriteHeader(503)
+	})
+	if _, err := c.Commits.Resolve(t.Context(), w.app(), main); !errors.Is(err, autobuild.ErrUnavailable) || errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCommit(t *testing.T) {
+	w := newWorld(t)
+	hash := w.commit(t, "main", map[string]string{"a": "1"})
+	c := w.as(t, w.alice)
+	got, err := c.Commits.Commit(t.Context(), w.app(), hash[:12])
+	if err != nil || got.Hash != hash || got.Message != "Change main\n" && got.Message != "Change main" || got.Author == "" || strings.Contains(got.Author, "@") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := c.Commits.Commit(t.Context(), w.app(), strings.Repeat("0", 40)); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Heads of more than one page, both kinds.
+func TestHeads(t *testing.T) {
+	w := newWorld(t)
+	hash := w.commit(t, "main", map[string]string{"a": "1"})
+	refs := map[string]string{}
+	for _, name := range names("b", 110) {
+		refs["refs/heads/"+name] = hash
+	}
+	for _, name := range names("v", 105) {
+		refs["refs/tags/"+name] = hash
+	}
+	if err := w.repo.Push(t.Context(), refs); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.as(t, w.alice).Commits.Heads(t.Context(), w.app())
+	if err != nil || len(got) != 216 {
+		t.Fatalf("%d heads, %v", len(got), err)
+	}
+	var full []string
+	for _, h := range got {
+		full = append(full, h.Ref.Full())
+		if h.Commit.Hash != hash {
+			t.Errorf("%s at %s", h.Ref.Full(), h.Commit.Hash)
+		}
+	}
+	for _, name := range []string{"refs/heads/main", "refs/heads/b109", "refs/tags/v104"} {
+		if !slices.Contains(full, name) {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	empty, err := w.server.AddRepository(w.workspace, "empty", bitbuckettest.Private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.app()
+	r.ID = empty.UUID
+	none, err := w.as(t, w.alice).Commits.Heads(t.Context(), r)
+	same(t, err, []autobuild.Head{}, none)
+}
+
+func TestHeadsFailWhole(t *testing.T) {
+	for _, failing := range []string{"branches", "tags"} {
+		c := handled(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, failing) {
+				w.WriteHeader(500)
+				return
+			}
+			_, _ = w.Write([]byte(`{"values":[]}`))
+		})
+		heads, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"})
+		if !errors.Is(err, autobuild.ErrUnavailable) || heads != nil {
+			t.Errorf("%s: %v, %v", failing, heads, err)
+		}
+	}
+}
+
+func TestChangedPaths(t *testing.T) {
+	w := newWorld(t)
+	from := w.commit(t, "main", map[string]string{"keep": "1", "svc/a": "1", "old": "1"})
+	to, err := w.repo.Write(t.Context(), bitbuckettest.NewCommit{Parent: from, Files: map[string]string{"svc/a": "2", "new file": "1"}, Remove: []string{"old"}, Message: "m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.repo.Push(t.Context(), map[string]string{"refs/heads/main": to}); err != nil {
+		t.Fatal(err)
+	}
+	c := w.as(t, w.alice)
+	got, err := c.Commits.ChangedPaths(t.Context(), w.app(), from, to)
+	same(t, err, []string{"new file", "old", "svc/a"}, got)
+	got, err = c.Commits.ChangedPaths(t.Context(), w.app(), to, to)
+	same(t, err, []string{}, got)
+
+	got, err = answering(t, 555, "", `{}`).Commits.ChangedPaths(t.Context(), w.app(), from, to)
+	same(t, err, []string(nil), got)
+	if _, err := answering(t, 503, "", ``).Commits.ChangedPaths(t.Context(), w.app(), from, to); !errors.Is(err, autobuild.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,140 @@
+package provider_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/provider"
+)
+
+// H6: workspaces, then their repositories, over more than one page.
+func TestH6RepositoriesOfMoreThanOnePage(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range names("lib", 100) {
+		if _, err := w.server.AddRepository(w.workspace, name, bitbuckettest.Public); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, ctx := w.as(t, w.alice), t.Context()
+	workspaces, err := c.Repositories.Workspaces(ctx)
+	same(t, err, []autobuild.Workspace{{ID: w.workspace.UUID, Slug: "acme"}}, workspaces)
+
+	var found []string
+	pages := 0
+	for next := ""; pages == 0 || next != ""; pages++ {
+		var repos []autobuild.Repository
+		if repos, next, err = c.Repositories.List(ctx, "acme", "", next); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range repos {
+			found = append(found, r.FullName)
+		}
+	}
+	slices.Sort(found)
+	if pages != 2 || len(slices.Compact(found)) != 101 {
+		t.Errorf("%d repositories on %d pages", len(found), pages)
+	}
+	some, next, err := c.Repositories.List(ctx, "acme", "LIB00", "")
+	if err != nil || len(some) != 10 || next != "" {
+		t.Errorf("%d found, next %q, %v", len(some), next, err)
+	}
+}
+
+func TestRepository(t *testing.T) {
+	w := newWorld(t)
+	w.commit(t, "main", map[string]string{"a": "b"})
+	c := w.as(t, w.alice)
+	got, err := c.Repositories.Repository(t.Context(), "acme/app")
+	same(t, err, w.app(), got)
+	for _, name := range []string{"acme/none", "none", "", "a/b/c", "/x", "x/"} {
+		if _, err := c.Repositories.Repository(t.Context(), name); !errors.Is(err, autobuild.ErrNotFound) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if _, err := c.Repositories.Repository(t.Context(), "../user"); err == nil {
+		t.Error("a name that walks up is taken")
+	}
+}
+
+// The names of a Dockerfile, nearest to the root first.
+func TestDockerfiles(t *testing.T) {
+	for _, depth := range []int{0, 3} { // 0: Cloud lists any depth at once; 3: it gives up on more
+		t.Run(fmt.Sprint(depth), func(t *testing.T) {
+			w := newWorld(t, func(o *bitbuckettest.Options) { o.MaxSourceDepth = depth })
+			hash := w.commit(t, "main", map[string]string{
+				"z/Dockerfile": "x", "Dockerfile": "x", "build/api.Dockerfile": "x", "a/b/c/d/e/DOCKERFILE": "x", "dev.dockerfile": "x",
+				"a b/ü/Dockerfile.prod": "x", "Dockerfile.dockerignore": "x", "Dockerfiles": "x", "myDockerfile": "x", "dockerfile/readme.md": "x", "main.go": "x",
+			})
+			got, err := w.as(t, w.alice).Repositories.Dockerfiles(t.Context(), w.app(), hash)
+			same(t, err, []string{"Dockerfile", "dev.dockerfile", "build/api.Dockerfile", "z/Dockerfile", "a b/ü/Dockerfile.prod", "a/b/c/d/e/DOCKERFILE"}, got)
+		})
+	}
+}
+
+func TestDockerfilesAreCapped(t *testing.T) {
+	w := newWorld(t)
+	files := map[string]string{}
+	for _, dir := range names("d", 250) {
+		files[dir+"/Dockerfile"] = "x"
+	}
+	hash := w.commit(t, "main", files)
+	got, err := w.as(t, w.alice).Repositories.Dockerfiles(t.Context(), w.app(), hash)
+	if err != nil || len(got) != 200 || got[0] != "d000/Dockerfile" {
+		t.Errorf("%d, %v", len(got), err)
+	}
+}
+
+// Access tokens list what they are confined to.
+func TestAccessTokensSeeTheirPlace(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.server.AddRepository(w.workspace, "other", bitbuckettest.Private); err != nil {
+		t.Fatal(err)
+	}
+	token, err := w.server.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.RepositoryToken, Name: "t", Repository: w.repo, Scopes: []string{"repository"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	acme := autobuild.Workspace{Slug: "acme"}
+	c := connect(t, w.url, token, func(o *provider.CloudOptions) { o.Workspace, o.RepositoryName = acme, "acme/app" })
+	workspaces, err := c.Repositories.Workspaces(t.Context())
+	same(t, err, []autobuild.Workspace{acme}, workspaces)
+	want := w.app()
+	want.DefaultBranch = "" // nothing was pushed
+	repos, next, err := c.Repositories.List(t.Context(), "acme", "APP", "")
+	same(t, err, []autobuild.Repository{want}, repos)
+	if next != "" {
+		t.Errorf("next %q", next)
+	}
+	repos, _, err = c.Repositories.List(t.Context(), "acme", "nothing", "")
+	same(t, err, []autobuild.Repository(nil), repos)
+
+	gone := connect(t, w.url, token, func(o *provider.CloudOptions) { o.RepositoryName = "acme/gone" })
+	if _, _, err := gone.Repositories.List(t.Context(), "acme", "", ""); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// O1, S5: the clone address is the configured origin's; the token is beside it, not in it.
+func TestO1GitCredential(t *testing.T) {
+	c := connect(t, "https://bitbucket.example", secret.New("canary"), func(o *provider.CloudOptions) { o.WebURL = "https://bitbucket.example/" })
+	got, err := c.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"})
+	want := autobuild.GitCredential{CloneURL: "https://bitbucket.example/acme/app.git", Username: "x-token-auth", Password: secret.New("canary")}
+	if err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := c.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "https://evil.example"}); err == nil {
+		t.Error("a name that is none is taken")
+	}
+	failing := connect(t, "https://bitbucket.example", secret.New(""), func(o *provider.CloudOptions) {
+		o.Token = func(context.Context) (secret.Secret, error) { return secret.Secret{}, autobuild.ErrUnauthorized }
+	})
+	if _, err := failing.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err, autobuild.ErrUnauthorized) {
+		t.Errorf("got %v", err)
+	}
+}
