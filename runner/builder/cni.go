@@ -1,47 +1,63 @@
 package builder
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/util/network/cniprovider"
 )
 
-// The bridge is shared by all builders of a machine; the addresses are handed out by
-// host-local under its own lock.
+// The bridge and its addresses are shared by all builders of a machine; host-local hands
+// the addresses out under a lock of its own, and forgets them with the next boot.
 const (
 	cniNetwork = "slipway"
 	cniBridge  = "slipway0"
 	cniSubnet  = "10.209.0.0/16"
+	cniLeases  = "/run/slipway-cni"
 	cniPool    = 2 // network namespaces kept ready: making one takes longer than a small step
 )
 
-// cniConfig is the network of RUN steps: a bridge behind NAT. https://www.cni.dev/docs/spec/
-func cniConfig(firewall bool) ([]byte, error) {
-	type plugin map[string]any
-	plugins := []plugin{{
+// cniConfig is the network of RUN steps: a bridge. https://www.cni.dev/docs/spec/
+// Masquerading and forwarding are two rules for the whole bridge (bridgeRules) and not the
+// plugins' several for each step: those would stay behind when the builder is killed.
+func cniConfig() ([]byte, error) {
+	type object map[string]any
+	return json.MarshalIndent(object{"cniVersion": "0.4.0", "name": cniNetwork, "plugins": []object{{
 		"type":             "bridge",
 		"bridge":           cniBridge,
 		"isDefaultGateway": true,
-		"ipMasq":           true,
-		"ipam": plugin{
-			"type":   "host-local",
-			"ranges": [][]plugin{{{"subnet": cniSubnet}}},
+		"ipam": object{
+			"type":    "host-local",
+			"dataDir": cniLeases,
+			"ranges":  [][]object{{{"subnet": cniSubnet}}},
 		},
-	}}
-	if firewall { // lets the bridge through where FORWARD drops, as Docker makes it
-		plugins = append(plugins, plugin{"type": "firewall", "backend": "iptables"})
+	}}}, "", "  ")
+}
+
+// bridgeRules are the iptables rules that the bridge needs: out by NAT, through FORWARD
+// where Docker or a firewall made that drop, and never to the cloud's metadata service,
+// which would give a Dockerfile this machine's identity. Each begins with its table and
+// chain; the last one ends up first.
+func bridgeRules() [][]string {
+	return [][]string{
+		{"nat", "POSTROUTING", "-s", cniSubnet, "!", "-d", cniSubnet, "-j", "MASQUERADE"},
+		{"filter", "FORWARD", "-o", cniBridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"},
+		{"filter", "FORWARD", "-i", cniBridge, "-j", "ACCEPT"},
+		{"filter", "FORWARD", "-i", cniBridge, "-d", "169.254.0.0/16", "-j", "REJECT"},
 	}
-	return json.MarshalIndent(map[string]any{"cniVersion": "0.4.0", "name": cniNetwork, "plugins": plugins}, "", "  ")
 }
 
 // openCNI writes the configuration below state and opens the bridge. It fails when a
 // first namespace cannot be set up.
 func openCNI(state string, f networkFacts) (network.Provider, error) {
-	config, err := cniConfig(f.firewall)
+	config, err := cniConfig()
 	if err != nil {
 		return nil, fmt.Errorf("CNI configuration: %w", err)
 	}
@@ -49,5 +65,80 @@ func openCNI(state string, f networkFacts) (network.Provider, error) {
 	if err := os.WriteFile(path, config, 0o600); err != nil {
 		return nil, fmt.Errorf("write CNI configuration: %w", err)
 	}
+	if err := dropNamespaces(filepath.Join(state, "net", "cni"), cniLeases); err != nil {
+		return nil, err
+	}
+	for _, rule := range bridgeRules() {
+		if err := ensureRule(rule); err != nil {
+			return nil, err
+		}
+	}
 	return cniprovider.New(cniprovider.Opt{Root: state, ConfigPath: path, BinaryDir: f.pluginDir, PoolSize: cniPool})
+}
+
+// ensureRule inserts an iptables rule unless it is there.
+func ensureRule(rule []string) error {
+	if exec.Command("iptables", ruleArgs("-C", rule)...).Run() == nil { //nolint:gosec // constants
+		return nil
+	}
+	out, err := exec.Command("iptables", ruleArgs("-I", rule)...).CombinedOutput() //nolint:gosec // constants
+	if err != nil {
+		return fmt.Errorf("iptables: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func ruleArgs(verb string, rule []string) []string {
+	return append([]string{"-w", "5", "-t", rule[0], verb, rule[1]}, rule[2:]...)
+}
+
+// dropNamespaces gives back the addresses of namespaces that a killed server left. The
+// namespaces themselves went with its mounts, so the plugins could not be asked to.
+func dropNamespaces(dir, leases string) error {
+	left, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list left network namespaces: %w", err)
+	}
+	held, err := leasesByID(filepath.Join(leases, cniNetwork))
+	if err != nil {
+		return fmt.Errorf("list addresses of network namespaces: %w", err)
+	}
+	for _, namespace := range left {
+		paths := []string{filepath.Join(dir, namespace.Name())}
+		if lease, ok := held[namespace.Name()]; ok {
+			paths = append(paths, lease)
+		}
+		for _, path := range paths {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("drop left network namespace: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// leasesByID reads host-local's directory: a file for each address, named after it, that
+// begins with the container's id.
+func leasesByID(dir string) (map[string]string, error) {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	held := map[string]string{}
+	for _, file := range files {
+		path := filepath.Join(dir, file.Name())
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // given back meanwhile
+		}
+		id, _, _ := bytes.Cut(text, []byte("\n"))
+		held[strings.TrimSpace(string(id))] = path
+	}
+	return held, nil
 }

@@ -31,7 +31,6 @@ type NetworkPlan struct {
 // networkFacts is what planNetwork knows of the machine.
 type networkFacts struct {
 	pluginDir string // has bridge, host-local and loopback; empty = none found
-	firewall  bool   // the firewall plugin is there too
 	iptables  bool
 	slirp     string // path of slirp4netns; empty = not usable
 	privilege bool   // root of the machine, not of a user namespace
@@ -41,7 +40,7 @@ func readNetworkFacts(privileged bool) networkFacts {
 	f := networkFacts{privilege: privileged}
 	for _, dir := range []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"} {
 		if f.pluginDir == "" && hasPlugins(dir, "bridge", "host-local", "loopback") {
-			f.pluginDir, f.firewall = dir, hasPlugins(dir, "firewall")
+			f.pluginDir = dir
 		}
 	}
 	_, err := exec.LookPath("iptables")
