@@ -1,0 +1,175 @@
+package webhook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+const maxCounted = 100_000
+
+// A node is one place of a payload; the zero raw means that it is absent. A fault met on
+// the way to it is kept and reported by whoever needs the value.
+type node struct {
+	path string // as push.changes[3].new; empty at the root
+	raw  json.RawMessage
+	err  error
+}
+
+// An object is a node whose fields were read once.
+type object struct {
+	path   string
+	fields map[string]json.RawMessage
+	err    error
+}
+
+func (n node) null() bool {
+	return n.err == nil && (len(n.raw) == 0 || string(n.raw) == "null")
+}
+
+// object reads the fields; those of an absent object are all absent.
+func (n node) object() object {
+	o := object{path: n.path, err: n.err}
+	if n.err != nil || (n.null() && n.path != "") {
+		return o
+	}
+	if err := json.Unmarshal(n.raw, &o.fields); err != nil {
+		o.err = n.wrong("an object", err)
+	} else if o.fields == nil {
+		o.err = n.wrong("an object", nil)
+	}
+	return o
+}
+
+func (o object) get(name string) node {
+	path := name
+	if o.path != "" {
+		path = o.path + "." + name
+	}
+	return node{path: path, raw: o.fields[name], err: o.err}
+}
+
+// text returns a string that is there and not empty.
+func (n node) text() (string, error) {
+	if n.err != nil {
+		return "", n.err
+	}
+	if n.null() {
+		return "", n.fault("missing")
+	}
+	var s string
+	if err := json.Unmarshal(n.raw, &s); err != nil {
+		return "", n.wrong("a string", nil)
+	}
+	if s == "" {
+		return "", n.fault("empty")
+	}
+	return s, nil
+}
+
+// textOr returns the string, or other where there is none.
+func (n node) textOr(other string) string {
+	s, err := n.text()
+	if err != nil {
+		return other
+	}
+	return s
+}
+
+// digits returns a number that counts something, as an id; quoted ones are taken too.
+func (n node) digits() (string, error) {
+	if n.err != nil {
+		return "", n.err
+	}
+	if n.null() {
+		return "", n.fault("missing")
+	}
+	s := string(bytes.Trim(n.raw, `"`))
+	id, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return "", n.wrong("a whole number", nil)
+	}
+	return strconv.FormatUint(id, 10), nil
+}
+
+func (n node) digitsOr(other string) string {
+	s, err := n.digits()
+	if err != nil {
+		return other
+	}
+	return s
+}
+
+func (n node) isTrue() bool { return string(n.raw) == "true" }
+
+// list returns the first limit elements and how many more there are, counted up to maxCounted.
+// It is read as a stream, so that millions of empty elements cost neither memory nor time.
+func (n node) list(limit int) (items []node, more int, err error) {
+	if n.err != nil {
+		return nil, 0, n.err
+	}
+	if n.null() {
+		return nil, 0, n.fault("missing")
+	}
+	d := json.NewDecoder(bytes.NewReader(n.raw))
+	if open, err := d.Token(); err != nil || open != json.Delim('[') {
+		return nil, 0, n.wrong("a list", nil)
+	}
+	var rest json.RawMessage
+	for i := 0; d.More() && more < maxCounted; i++ {
+		if i >= limit {
+			if err := d.Decode(&rest); err != nil {
+				return nil, 0, n.wrong("a list", err)
+			}
+			more++
+			continue
+		}
+		item := node{path: fmt.Sprintf("%s[%d]", n.path, i)}
+		if err := d.Decode(&item.raw); err != nil {
+			return nil, 0, n.wrong("a list", err)
+		}
+		items = append(items, item)
+	}
+	return items, more, nil
+}
+
+func (n node) fault(what string) error {
+	return fmt.Errorf("%s: %s", n.place(), what)
+}
+
+// wrong says what was found in place of what was wanted.
+func (n node) wrong(want string, err error) error {
+	var syntax *json.SyntaxError
+	switch {
+	case len(bytes.TrimSpace(n.raw)) == 0:
+		return n.fault("empty, " + want + " is expected")
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%s: not valid JSON at byte %d: %w", n.place(), syntax.Offset, err)
+	}
+	return n.fault(typeOf(n.raw) + " in place of " + want)
+}
+
+func (n node) place() string {
+	if n.path == "" {
+		return "payload"
+	}
+	return n.path
+}
+
+func typeOf(raw json.RawMessage) string {
+	switch bytes.TrimSpace(raw)[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}

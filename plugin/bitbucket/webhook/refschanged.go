@@ -1,0 +1,119 @@
+package webhook
+
+import "fmt"
+
+// readRefsChanged reads Data Center's repo:refs_changed. Its date is not read: version 10
+// writes it otherwise than those before.
+// Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html#Eventpayload-Push
+func readRefsChanged(root object, e *Event) error {
+	e.Repository = repositoryOf(root.get("repository"))
+	changes, more, err := root.get("changes").list(MaxChanges)
+	if err != nil {
+		return err
+	}
+	heads := headsOf(root, len(changes)+more == 1)
+	for _, n := range changes {
+		c, skipped, err := refChange(n.object(), heads)
+		if err != nil {
+			return err
+		}
+		e.add(n.path, c, skipped)
+	}
+	e.leaveOff(more)
+	return nil
+}
+
+// readMirrorSync reads the event of a mirror that fetched refs; one that fetched too many
+// tells none of them.
+func readMirrorSync(root object, e *Event) error {
+	if root.get("refLimitExceeded").isTrue() {
+		e.Skipped = append(e.Skipped, "refLimitExceeded: more refs moved than the event tells")
+	}
+	return readRefsChanged(root, e)
+}
+
+// heads is what a delivery tells of commits besides their hashes.
+type heads struct {
+	messages map[string]string
+	peeled   string // of a delivery with one change: the commit behind it; empty when not told
+}
+
+// headsOf reads toCommit, which versions since 2024 send, and commits. toCommit belongs to
+// one change and does not say to which, so it peels a tag only where there is no other.
+func headsOf(root object, single bool) heads {
+	h := heads{messages: map[string]string{}}
+	commits, _, err := root.get("commits").list(MaxChanges)
+	if err != nil {
+		commits = nil
+	}
+	for _, n := range append(commits, root.get("toCommit")) {
+		o := n.object()
+		if id := o.get("id").hashOr(""); id != "" {
+			h.messages[id] = o.get("message").textOr("")
+		}
+	}
+	if single {
+		h.peeled = root.get("toCommit").object().get("id").hashOr("")
+	}
+	return h
+}
+
+// refChange reads one entry of changes. The toHash of an annotated tag is the tag object's.
+func refChange(o object, h heads) (c Change, skipped string, err error) {
+	if o.err != nil {
+		return Change{}, "", o.err
+	}
+	if c.Kind, c.Name, skipped, err = refOf(o); err != nil || skipped != "" {
+		return Change{}, skipped, err
+	}
+	if c.Action, err = refAction(o.get("type")); err != nil {
+		return Change{}, "", err
+	}
+	c.Old = o.get("fromHash").hashOr("")
+	if c.Action == Deleted {
+		return c, "", nil
+	}
+	if c.Commit, err = o.get("toHash").hash(); err != nil {
+		return Change{}, "", err
+	}
+	if c.Kind == Tag && h.peeled != "" {
+		c.Commit = h.peeled
+	}
+	c.Message = h.messages[c.Commit]
+	return c, "", nil
+}
+
+func refOf(o object) (kind Kind, name, skipped string, err error) {
+	id := o.get("ref").object().get("id")
+	if id.null() && !o.get("refId").null() {
+		id = o.get("refId")
+	}
+	full, err := id.text()
+	if err != nil {
+		return "", "", "", err
+	}
+	kind, name = splitRef(full)
+	switch {
+	case kind == "":
+		return "", "", fmt.Sprintf("%.100q is no branch and no tag", full), nil
+	case !validRefName(name):
+		return "", "", fmt.Sprintf("%.100q is no name that git allows", full), nil
+	}
+	return kind, name, "", nil
+}
+
+func refAction(n node) (Action, error) {
+	s, err := n.text()
+	if err != nil {
+		return "", err
+	}
+	switch s {
+	case "ADD":
+		return Created, nil
+	case "UPDATE":
+		return Updated, nil
+	case "DELETE":
+		return Deleted, nil
+	}
+	return "", n.fault("none of ADD, UPDATE and DELETE")
+}

@@ -1,0 +1,121 @@
+package webhook_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/plugin/bitbucket/webhook"
+)
+
+type vector struct{ name, secret, body, signature string }
+
+// vectors are Atlassian's own, and those recorded beside SLIPWAY_FIXTURES where it is set.
+func vectors(t *testing.T) []vector {
+	t.Helper()
+	all := []vector{{
+		"W1", "It's a Secret to Everybody", "Hello World!",
+		"sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9",
+	}}
+	dir := os.Getenv("SLIPWAY_FIXTURES")
+	if dir == "" {
+		return all
+	}
+	if _, err := os.Stat(filepath.Join(dir, "SIGNATURES.tsv")); err != nil {
+		dir = filepath.Join(dir, "webhooks")
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "SIGNATURES.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.TrimSpace(line), "\t")
+		if len(cells) < 3 {
+			continue
+		}
+		if body, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(cells[0]))); err == nil {
+			all = append(all, vector{cells[0], cells[1], string(body), cells[2]})
+		}
+	}
+	return all
+}
+
+func signed(values ...string) http.Header {
+	return http.Header{webhook.SignatureHeader: values}
+}
+
+func TestVerifyAcceptsWhatBitbucketSigns(t *testing.T) {
+	for _, v := range vectors(t) {
+		t.Run(v.name, func(t *testing.T) {
+			s := secret.New(v.secret)
+			if err := webhook.Verify([]byte(v.body), signed(v.signature), s); err != nil {
+				t.Error(err)
+			}
+			if got := webhook.Sign([]byte(v.body), s); got != v.signature {
+				t.Errorf("Sign = %s", got)
+			}
+			if err := webhook.Verify([]byte(v.body), signed(v.signature), secret.New("new"), s); err != nil {
+				t.Errorf("as the previous secret (W5): %v", err)
+			}
+		})
+	}
+}
+
+func TestVerifyRefuses(t *testing.T) {
+	const body = "Hello World!"
+	s := secret.New("It's a Secret to Everybody")
+	good := webhook.Sign([]byte(body), s)
+	for name, row := range map[string]struct {
+		body    string
+		header  http.Header
+		secrets []secret.Secret
+	}{
+		"W2 missing":               {body, http.Header{}, []secret.Secret{s}},
+		"W2 wrong":                 {body, signed("sha256=" + strings.Repeat("0", 64)), []secret.Secret{s}},
+		"W2 sha1":                  {body, signed("sha1=" + good[7:]), []secret.Secret{s}},
+		"W2 no digits":             {body, signed("sha256="), []secret.Secret{s}},
+		"W2 not hex":               {body, signed("sha256=" + strings.Repeat("x", 64)), []secret.Secret{s}},
+		"W2 no prefix":             {body, signed(good[7:]), []secret.Secret{s}},
+		"W2 cut":                   {body, signed(good[:len(good)-2]), []secret.Secret{s}},
+		"W2 longer":                {body, signed(good + "00"), []secret.Secret{s}},
+		"W2 two, one of them good": {body, signed(good, "sha256="+strings.Repeat("0", 64)), []secret.Secret{s}},
+		"W2 twice the same":        {body, signed(good, good), []secret.Secret{s}},
+		"another header":           {body, http.Header{"X-Hub-Signature-256": {good}}, []secret.Secret{s}},
+		"W3 a newline more":        {body + "\n", signed(good), []secret.Secret{s}},
+		"W3 another case":          {strings.ToLower(body), signed(good), []secret.Secret{s}},
+		"another secret":           {body, signed(good), []secret.Secret{secret.New("guess")}},
+		"no secret":                {body, signed(good), nil},
+		"an empty secret":          {body, signed(webhook.Sign([]byte(body), secret.Secret{})), []secret.Secret{{}}},
+	} {
+		if err := webhook.Verify([]byte(row.body), row.header, row.secrets...); !errors.Is(err, webhook.ErrSignature) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// FuzzVerify compares with an oracle that computes the only header that may pass.
+func FuzzVerify(f *testing.F) {
+	f.Add([]byte("Hello World!"), "It's a Secret to Everybody", "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9")
+	f.Add([]byte(""), "", "sha256=")
+	f.Add([]byte("{}"), "s", "sha1=0")
+	f.Fuzz(func(t *testing.T, body []byte, key, header string) {
+		mac := hmac.New(sha256.New, []byte(key))
+		mac.Write(body)
+		only := "sha256=" + hex.EncodeToString(mac.Sum(nil))
+		digits, _ := strings.CutPrefix(header, "sha256=")
+		want := key != "" && strings.HasPrefix(header, "sha256=") && strings.EqualFold("sha256="+digits, only)
+		if got := webhook.Verify(body, signed(header), secret.New(key)) == nil; got != want {
+			t.Errorf("Verify = %t, want %t", got, want)
+		}
+		if err := webhook.Verify(body, signed(only), secret.New(key)); (err == nil) != (key != "") {
+			t.Errorf("its own signature: %v", err)
+		}
+	})
+}

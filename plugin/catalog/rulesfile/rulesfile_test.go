@@ -1,0 +1,205 @@
+package rulesfile_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog/rulesfile"
+)
+
+var compareSecrets = cmp.Comparer(func(a, b secret.Secret) bool { return a.Equal(b) })
+
+func decode(t *testing.T, text string) []rulesfile.Document {
+	t.Helper()
+	documents, err := rulesfile.Decode(strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("%v in:\n%s", err, text)
+	}
+	return documents
+}
+
+func TestDecodeReadsEveryKey(t *testing.T) {
+	text, err := os.ReadFile("../../../testdata/rules/full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []rulesfile.Document{{
+		Provider: "bitbucket-cloud",
+		Line:     1,
+		Build: ab.AutomatedBuild{
+			Repository:  ab.Repository{FullName: "acme/app"},
+			Image:       "registry.example.com/acme/app",
+			Engine:      "embedded",
+			Autotest:    ab.AutotestAll,
+			Environment: map[string]secret.Secret{"NPM_MODE": {}, "NPM_TOKEN": {}},
+			Rules: []ab.Rule{
+				{
+					ID: "releases", SourceType: ab.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`,
+					Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true,
+					BuildArgs: map[string]string{"VERSION": "{sourceref}"}, Platforms: []string{"linux/amd64"}, Paths: []string{"svc/**"},
+				},
+				{ID: "main", SourceType: ab.Branch, Source: "main", Tags: "edge", Context: "", Dockerfile: "docker/Dockerfile"},
+			},
+		},
+	}}
+	if diff := cmp.Diff(want, decode(t, string(text)), compareSecrets); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
+	r := decode(t, "version: 1\nrules:\n- source_type: branch\n  source: main\n  tags: latest\n- {source_type: branch, source: main, tags: latest, context: '', dockerfile: '', autobuild: false, caching: false}\n")[0].Build
+	if r.Autotest != ab.AutotestOff || r.Rules[0].Context != "/" || r.Rules[0].Dockerfile != "Dockerfile" || !r.Rules[0].Autobuild || !r.Rules[0].Caching {
+		t.Errorf("defaults: %+v", r)
+	}
+	if r := r.Rules[1]; r.Context+r.Dockerfile != "" || r.Autobuild || r.Caching {
+		t.Errorf("given: %+v", r)
+	}
+}
+
+func TestAFileHoldsManyDocuments(t *testing.T) {
+	documents := decode(t, "---\n# nothing here\n---\nversion: 1\nrepository: a/a\n---\n---\nversion: 1\nrepository: b/b\n...\n--- {version: 1, repository: c/c}\n---\n")
+	if len(documents) != 3 || documents[2].Build.Repository.FullName != "c/c" || documents[0].Build.Repository.FullName != "a/a" || documents[1].Build.Repository.FullName != "b/b" || documents[1].Line != 8 {
+		t.Errorf("%+v", documents)
+	}
+}
+
+func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
+	for _, row := range []struct{ name, text, want string }{
+		{"an unknown key", "version: 1\nimages: x\n", `line 2: unknown field "images"`},
+		{"an unknown key of a rule", "version: 1\nrules:\n  - source_type: branch\n    autobiuld: false\n", `line 4: unknown field "autobiuld"`},
+		{"an unknown key in a second document", "version: 1\n---\nversion: 1\nimages: x\n", `line 4: unknown field "images"`},
+		{"a key twice", "version: 1\nimage: a\nimage: b\n", `line 3: mapping key "image" already defined`},
+		{"another type", "version: 1\nrules: yes\n", "line 2: "},
+		{"a list for a text", "version: 1\nrules:\n  - source: [a]\n", "line 3: "},
+		{"not a truth", "version: 1\nrules:\n  - autobuild: perhaps\n", "line 3: "},
+		{"a text at the top", "just text\n", "line 1: "},
+		{"broken YAML", "version: 1\nrules: [\n", "line "},
+		{"an alias", "version: 1\nimage: &a x\nengine: *a\n", "line 2: anchors and aliases are not read"},
+		{"a merge", "version: 1\n<<: {image: x}\n", "line 2: anchors and aliases are not read"},
+		{"no version", "image: x\n", "document at line 1: version: 0 is not known"},
+		{"a later version", "version: 1\n---\nversion: 2\n", "document at line 3: version: 2 is not known"},
+		{"an autotest", "version: 1\nautotest: sometimes\n", `document at line 1: autotest: "sometimes" is none of`},
+		{"nothing", "# only a comment\n", "the rules file is empty"},
+		{"too large", strings.Repeat("#", rulesfile.MaxSize+1), "larger than"},
+		{"too many", strings.Repeat("---\nversion: 1\n", rulesfile.MaxDocuments+1), "more than 1000 documents"},
+	} {
+		_, err := rulesfile.Decode(strings.NewReader(row.text))
+		if err == nil || !strings.HasPrefix(err.Error(), row.want) && !strings.Contains(err.Error(), "larger") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want %s", row.name, err, row.want)
+		}
+	}
+}
+
+func TestEncodeNeverWritesAValueOfTheEnvironment(t *testing.T) {
+	var out bytes.Buffer
+	build := ab.AutomatedBuild{Environment: map[string]secret.Secret{"TOKEN": secret.New("hunter2"), "A": {}}}
+	if err := rulesfile.Encode(&out, []rulesfile.Document{{Build: build}}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "hunter2") || !strings.Contains(out.String(), "environment: [A, TOKEN]") {
+		t.Error(out.String())
+	}
+}
+
+func TestOurRulesFilesComeBackAsTheyWere(t *testing.T) {
+	files, err := filepath.Glob("../../../testdata/rules/*.yaml")
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRoundTrip(t, decode(t, string(text)))
+	}
+}
+
+type failer interface {
+	Helper()
+	Fatalf(string, ...any)
+}
+
+func checkRoundTrip(t failer, documents []rulesfile.Document) {
+	t.Helper()
+	var out bytes.Buffer
+	if err := rulesfile.Encode(&out, documents); err != nil {
+		t.Fatalf("encode: %v", err)
+	}
+	text := out.String()
+	again, err := rulesfile.Decode(&out)
+	if err != nil {
+		t.Fatalf("%v in:\n%s", err, text)
+	}
+	for i := range again {
+		again[i].Line = documents[i].Line
+	}
+	if diff := cmp.Diff(documents, again, compareSecrets); diff != "" {
+		t.Fatalf("%s\n%s", diff, text)
+	}
+}
+
+func TestAnyRuleComesBackAsItWas(t *testing.T) {
+	text := rapid.OneOf(
+		rapid.StringMatching(`[ -~]{0,40}`),
+		rapid.StringMatching(`[a-zé本{}\\:#'"&*!|>%@,\[\]~ \t\n-]{0,20}`),
+		rapid.SampledFrom([]string{"", "null", "true", "1", "1.0", "0x1", "---", "- a", "a: b", "~", "*a", "&a", "<<", "yes", " a ", "\n", "'", `"`, `\`, "1e3", "2026-11-22"}),
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		r := ab.Rule{
+			ID: text.Draw(t, "id"), SourceType: ab.Tag, Source: text.Draw(t, "source"), Tags: text.Draw(t, "tags"),
+			Context: text.Draw(t, "context"), Dockerfile: text.Draw(t, "dockerfile"), Autobuild: rapid.Bool().Draw(t, "autobuild"), Caching: rapid.Bool().Draw(t, "caching"),
+			BuildArgs: map[string]string{"A": text.Draw(t, "argument")},
+			Paths:     []string{text.Draw(t, "path"), text.Draw(t, "path")},
+		}
+		build := ab.AutomatedBuild{Image: text.Draw(t, "image"), Autotest: ab.AutotestOff, Rules: []ab.Rule{r}}
+		checkRoundTrip(t, []rulesfile.Document{{Build: build}, {Build: build}})
+	})
+}
+
+func TestAFailureToReadOrWriteIsReported(t *testing.T) {
+	if _, err := rulesfile.Decode(broken{}); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("read: %v", err)
+	}
+	if err := rulesfile.Encode(broken{}, nil); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("write: %v", err)
+	}
+}
+
+// Broken is a closed file.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error)  { return 0, os.ErrClosed }
+func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func FuzzDecode(f *testing.F) {
+	f.Add("version: 1\nrules:\n  - {source_type: tag, source: '/v/', tags: latest}\n")
+	f.Add("a: [")
+	f.Fuzz(func(t *testing.T, text string) {
+		documents, err := rulesfile.Decode(strings.NewReader(text))
+		if err == nil && len(documents) == 0 || err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%d documents, error %v", len(documents), err)
+		}
+	})
+}
+
+func TestNumbersAndTruthsAreTheTextThatStandsThere(t *testing.T) {
+	r := decode(t, "version: 1\nrules:\n- {source_type: branch, source: 1.10, tags: 2.0, build_args: {A: 0x10, B: true, C: 1e3, D: 2026-11-22}}\n")[0].Build.Rules[0]
+	if r.Source != "1.10" || r.Tags != "2.0" {
+		t.Errorf("source %q, tags %q", r.Source, r.Tags)
+	}
+	want := map[string]string{"A": "0x10", "B": "true", "C": "1e3", "D": "2026-11-22"}
+	if diff := cmp.Diff(want, r.BuildArgs); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,129 @@
+package explain_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/explain"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const (
+	webhooks = "../../testdata/webhooks"
+	ruleDir  = "../../testdata/rules"
+)
+
+// An explanation is what explain prints, as a stranger would read it.
+type explanation struct {
+	Event      string
+	Repository struct {
+		UUID     string `json:"uuid"`
+		ID       int64  `json:"id"`
+		FullName string `json:"full_name"`
+	}
+	Changes []change
+	Skipped []string
+	Ignored string
+}
+
+type change struct {
+	Kind, Name, Action, Commit, Source, Target string
+	Fork                                       bool
+	Decisions                                  []decision
+}
+
+type decision struct {
+	Rule                string
+	Build, Publish      bool
+	Tags                []string
+	Dockerfile, Context string
+	Reason              string
+}
+
+// run explains a payload and checks what holds of every explanation.
+func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string) ([]byte, explanation) {
+	t.Helper()
+	var out bytes.Buffer
+	err := explain.Run(t.Context(), explain.Options{
+		Provider: string(kind), Event: event, RulesFile: rules, Payload: "-",
+		Stdin: strings.NewReader(payload), Stdout: &out,
+	})
+	if err != nil {
+		t.Fatalf("explain: %v", err)
+	}
+	if strings.Contains(out.String(), "null") {
+		t.Errorf("the explanation holds a null:\n%s", out.String())
+	}
+	var e explanation
+	if err := json.Unmarshal(out.Bytes(), &e); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range e.Changes {
+		for _, d := range c.Decisions {
+			if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != (d.Dockerfile != "") || d.Publish && !d.Build {
+				t.Errorf("%s %s: decision does not hold together: %+v", c.Kind, c.Name, d)
+			}
+		}
+	}
+	return out.Bytes(), e
+}
+
+// payloads are all files of a flavour, with the event key that their names begin with.
+func payloads(t *testing.T, flavour string) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(webhooks, flavour, "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no payloads of %s: %v", flavour, err)
+	}
+	events := map[string]string{}
+	for _, f := range files {
+		event, _, ok := strings.Cut(filepath.Base(f), "--")
+		if !ok {
+			t.Fatalf("%s: a payload's name is its event, --, and what it shows", f)
+		}
+		events[f] = strings.ReplaceAll(event, ".", ":")
+	}
+	return events
+}
+
+// TestPayloads holds every payload of ours to its golden decisions, and recorded ones of other
+// projects, where SLIPWAY_FIXTURES names a folder of them, to their manifest.
+func TestPayloads(t *testing.T) {
+	for flavour, kind := range map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud, "datacenter": autobuild.DataCenter} {
+		for file, event := range payloads(t, flavour) {
+			t.Run(flavour+"/"+filepath.Base(file), func(t *testing.T) {
+				got, _ := run(t, kind, event, filepath.Join(ruleDir, "app.yaml"), read(t, file))
+				golden := strings.TrimSuffix(file, ".json") + ".golden"
+				if *update {
+					if err := os.WriteFile(golden, got, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if diff := cmp.Diff(read(t, golden), string(got)); diff != "" {
+					t.Errorf("%s (run with -update when it is meant to change):\n%s", golden, diff)
+				}
+			})
+		}
+	}
+	for _, f := range fixtures(t) {
+		t.Run("fixtures/"+f.name, func(t *testing.T) { checkFixture(t, f) })
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -1,0 +1,111 @@
+package explain_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/plugin/autobuild"
+)
+
+// everything builds each branch and each tag under its own name.
+func everything(t *testing.T) string {
+	t.Helper()
+	return rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}"), rule(autobuild.Tag, "/.*/", "{sourceref}"))
+}
+
+// summary says of each change what it is and which tags are built, in one line.
+func summary(e explanation) (lines []string) {
+	for _, c := range e.Changes {
+		var tags []string
+		for _, d := range c.Decisions {
+			tags = append(tags, d.Tags...)
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s %.7s: %s", c.Kind, c.Name, c.Action, c.Commit, strings.Join(tags, ",")))
+	}
+	return lines
+}
+
+func TestPayloadsByRow(t *testing.T) {
+	const a, b = "86f7e43", "e9d71f5"
+	for _, row := range []struct {
+		name, file string
+		want       []string
+	}{
+		{"W6", "cloud/repo.push--branch-and-two-tags", []string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "tag v2.0 created " + b + ": v2.0"}},
+		{"W8", "cloud/repo.push--deleted-and-updated", []string{"branch old deleted : ", "branch main updated " + b + ": main"}},
+		{"W9 only deletions", "cloud/repo.push--only-deletions", []string{"branch old deleted : ", "tag v0.1 deleted : "}},
+		{"W9 no changes", "cloud/repo.push--no-changes", nil},
+		{"W10", "cloud/repo.push--branch-created-without-commits", []string{"branch develop created " + a + ": develop"}},
+		{"W11", "cloud/repo.push--forced", []string{"branch main updated 67ec0b5: main"}},
+		{"W12", "cloud/repo.push--truncated", []string{"branch main updated 395df8f: main"}},
+		{"W13 annotated", "cloud/repo.push--tag-annotated", []string{"tag v1.2 created " + b + ": v1.2"}},
+		{"W13 lightweight", "cloud/repo.push--tag-lightweight", []string{"tag v1.2 created " + b + ": v1.2"}},
+		{"W13 Data Center annotated", "datacenter/repo.refs_changed--tag-annotated", []string{"tag v1.2 created " + b + ": v1.2"}},
+		{"W14", "cloud/repo.push--no-author", []string{"branch main updated " + b + ": main"}},
+		{"W21", "cloud/repo.push--skip-ci", []string{"branch main updated " + b + ": ", "tag v1.2 created " + b + ": ", "branch dash created " + b + ": dash"}},
+		{"W21 build", "cloud/repo.push--skip-build", []string{"branch main updated " + b + ": ", "branch develop updated " + b + ": "}},
+		{"Data Center, several", "datacenter/repo.refs_changed--branch-and-two-tags", []string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "tag v2.0 created " + b + ": v2.0"}},
+		{"Data Center, plugin", "datacenter/repo.push--plugin", []string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "branch old deleted : "}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			e := explainFile(t, row.file)
+			if diff := cmp.Diff(row.want, summary(e)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func explainFile(t *testing.T, file string) explanation {
+	t.Helper()
+	kind := autobuild.Cloud
+	if strings.HasPrefix(file, "datacenter/") {
+		kind = autobuild.DataCenter
+	}
+	event, _, _ := strings.Cut(filepath.Base(file), "--")
+	_, e := run(t, kind, strings.ReplaceAll(event, ".", ":"), everything(t), read(t, filepath.Join(webhooks, file+".json")))
+	return e
+}
+
+func TestW7EightTagsAreEightChanges(t *testing.T) {
+	e := explainFile(t, "cloud/repo.push--eight-tags")
+	if len(e.Changes) != 8 {
+		t.Fatalf("%d changes", len(e.Changes))
+	}
+	for _, c := range e.Changes {
+		if !c.Decisions[1].Build || c.Decisions[1].Tags[0] != c.Name {
+			t.Errorf("%s: %+v", c.Name, c.Decisions[1])
+		}
+	}
+}
+
+func TestW19EventsThatAreNotOursAreIgnored(t *testing.T) {
+	for _, row := range []struct {
+		kind           autobuild.ProviderKind
+		event, payload string
+	}{
+		{autobuild.Cloud, "repo:fork", `{"repository":{"uuid":"{r}"}}`},
+		{autobuild.Cloud, "repo:refs_changed", `{}`},
+		{autobuild.Cloud, "made:up", `this is no JSON`},
+		{autobuild.Cloud, "", `{}`},
+		{autobuild.DataCenter, "diagnostics:ping", `{"test":true}`},
+		{autobuild.DataCenter, "repo:forked", ``},
+	} {
+		_, e := run(t, row.kind, row.event, everything(t), row.payload)
+		if e.Ignored == "" || len(e.Changes) > 0 {
+			t.Errorf("%s: ignored %q, %d changes", row.event, e.Ignored, len(e.Changes))
+		}
+	}
+}
+
+func TestEntriesThatAreNoChangesAreSaid(t *testing.T) {
+	for _, file := range []string{"cloud/repo.push--bookmark", "cloud/repo.push--both-null", "datacenter/repo.refs_changed--other-refs"} {
+		if e := explainFile(t, file); len(e.Skipped) != 1 || len(e.Changes) != 1 {
+			t.Errorf("%s: %d skipped, %d changes", file, len(e.Skipped), len(e.Changes))
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package explain_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/catalog/rulesfile"
+)
+
+const head = "0123456789abcdef0123456789abcdef01234567"
+
+// rulesOf writes a rules file and returns its path.
+func rulesOf(t *testing.T, autotest autobuild.Autotest, rs ...autobuild.Rule) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rules.yaml")
+	f, err := os.Create(file) //nolint:gosec // a file of the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := autobuild.AutomatedBuild{Repository: autobuild.Repository{FullName: "acme/app"}, Image: "reg/acme/app", Autotest: autotest, Rules: rs}
+	if err := rulesfile.Encode(f, []rulesfile.Document{{Build: build}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func rule(kind autobuild.RefKind, source, tags string) autobuild.Rule {
+	r := autobuild.DefaultRule(source)
+	r.SourceType, r.Tags = kind, tags
+	return r
+}
+
+// created is the payload of a push that creates refs, as kind:name.
+func created(t *testing.T, refs ...string) string {
+	t.Helper()
+	var changes []any
+	for _, ref := range refs {
+		kind, name, _ := strings.Cut(ref, ":")
+		changes = append(changes, map[string]any{
+			"old": nil, "created": true,
+			"new": map[string]any{"type": kind, "name": name, "target": map[string]any{"hash": head, "message": "Change\n"}},
+		})
+	}
+	text, err := json.Marshal(map[string]any{
+		"repository": map[string]any{"uuid": "{r}", "full_name": "acme/app"},
+		"push":       map[string]any{"changes": changes},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// built are the tags of every build of the first change, a list per building rule.
+func built(e explanation) [][]string {
+	var all [][]string
+	for _, d := range e.Changes[0].Decisions {
+		if d.Build {
+			all = append(all, d.Tags)
+		}
+	}
+	return all
+}
+
+func TestRulesByRow(t *testing.T) {
+	v := rule(autobuild.Tag, `/^v([0-9]+)\.([0-9]+)$/`, `{\1}.{\2},{\1},latest`)
+	versions := rule(autobuild.Tag, `/^v(((([0-9]+)\.[0-9]+)\.[0-9]+)(-.+)?)$/`, `{\1},{\2},{\3},{\4}`)
+	every := rule(autobuild.Branch, "/.*/", "{sourceref}")
+	master := rule(autobuild.Branch, "master", "latest")
+	for _, row := range []struct {
+		name string
+		rule autobuild.Rule
+		ref  string
+		tags []string
+	}{
+		{"R1", v, "tag:v1.2", []string{"1.2", "1", "latest"}},
+		{"R2", v, "tag:v1.2.3", nil},
+		{"R3", v, "branch:v1.2", nil},
+		{"R4", rule(autobuild.Branch, "/[0-9.]+$/", "version-{sourceref}"), "branch:release-1.4", []string{"version-release-1.4"}},
+		{"R5", rule(autobuild.Tag, "/^[0-9.]+/", "release-{sourceref}"), "tag:1.2.0-rc", []string{"release-1.2.0-rc"}},
+		{"R6", rule(autobuild.Tag, "/^v([0-9.]+)$/", `version-{\1}`), "tag:v1.0.0", []string{"version-1.0.0"}},
+		{"R7", rule(autobuild.Tag, `/^v([0-9]+)\.([0-9]+)\.([0-9]+)$/`, `{\1}.{\2}.{\3},{\1}.{\2},{\1}`), "tag:v3.14.0", []string{"3.14.0", "3.14", "3"}},
+		{"R8 with a suffix", versions, "tag:v0.5.3-rc1", []string{"0.5.3-rc1", "0.5.3", "0.5", "0"}},
+		{"R8 without doubles", versions, "tag:v0.5.3", []string{"0.5.3", "0.5", "0"}},
+		{"R9", rule(autobuild.Branch, "/(alice|bob)-v([0-9.]+)/", `{\1}-{\2}`), "branch:bob-v1.4", []string{"bob-1.4"}},
+		{"R10 whole name", master, "branch:master2", nil},
+		{"R10 case", master, "branch:Master", nil},
+		{"R10", master, "branch:master", []string{"latest"}},
+		{"R11", rule(autobuild.Tag, `/^v(\d+)(-rc)?$/`, `{\1}{\2}`), "tag:v3", []string{"3"}},
+		{"R12", rule(autobuild.Tag, "/v[0-9]/", "{sourceref}"), "tag:xv1b", []string{"xv1b"}},
+		{"R13 slash", every, "branch:feature/x", []string{"feature_x"}},
+		{"R13 dash first", every, "branch:-rc", []string{"_rc"}},
+		{"R13 beyond ASCII", every, "branch:é", []string{"_"}},
+		{"R14", rule(autobuild.Tag, `/^v(\d+)$/`, `latest, v{\1} ,latest`), "tag:v2", []string{"latest", "v2"}},
+		{"R17", rule(autobuild.Tag, `/^v(-rc)?/`, `{\1}`), "tag:v2", nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, autobuild.AutotestOff, row.rule), created(t, row.ref))
+			var want [][]string
+			if row.tags != nil {
+				want = [][]string{row.tags}
+			}
+			if diff := cmp.Diff(want, built(e)); diff != "" {
+				t.Errorf("%s\n%s", diff, e.Changes[0].Decisions[0].Reason)
+			}
+		})
+	}
+}
+
+func TestR13TheRewriteIsTold(t *testing.T) {
+	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}")), created(t, "branch:feature/x"))
+	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, `"feature/x" is written feature_x`) {
+		t.Error(reason)
+	}
+}
+
+func TestR15EveryRuleThatMatchesBuilds(t *testing.T) {
+	rules := rulesOf(t, "", rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "/^m/", "edge"), rule(autobuild.Tag, "/x/", "x"))
+	_, e := run(t, autobuild.Cloud, "repo:push", rules, created(t, "branch:main"))
+	if diff := cmp.Diff([][]string{{"latest"}, {"edge"}}, built(e)); diff != "" {
+		t.Error(diff)
+	}
+	if len(e.Changes[0].Decisions) != 3 {
+		t.Errorf("%d decisions for 3 rules", len(e.Changes[0].Decisions))
+	}
+}
+
+func TestR17NoTagIsSaid(t *testing.T) {
+	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", rule(autobuild.Tag, "/^v(-rc)?/", `{\1}`)), created(t, "tag:v2"))
+	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, "no valid tag") {
+		t.Error(reason)
+	}
+}
+
+func TestR18AutobuildOffIsTestedWhereAutotestIsOn(t *testing.T) {
+	r := rule(autobuild.Branch, "main", "latest")
+	r.Autobuild = false
+	for autotest, builds := range map[autobuild.Autotest]bool{autobuild.AutotestOff: false, autobuild.AutotestInternal: true, autobuild.AutotestAll: true} {
+		_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, autotest, r), created(t, "branch:main"))
+		if d := e.Changes[0].Decisions[0]; d.Build != builds || d.Publish {
+			t.Errorf("autotest %s: %+v", autotest, d)
+		}
+	}
+}
+
+func TestR19ToR21ContextAndDockerfile(t *testing.T) {
+	for _, row := range []struct{ name, context, dockerfile, wantContext, wantDockerfile string }{
+		{"R19", "/", "/docker/Dockerfile.prod", ".", "docker/Dockerfile.prod"},
+		{"R20", "", "/svc/a/Dockerfile", "svc/a", "svc/a/Dockerfile"},
+		{"R21", "/svc/a", "/", "svc/a", "svc/a/Dockerfile"},
+		{"the default", "/", "Dockerfile", ".", "Dockerfile"},
+		{"nothing at all", "", "", ".", "Dockerfile"},
+		{"unclean", "//svc/./a/", "./build//Dockerfile", "svc/a", "svc/a/build/Dockerfile"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := rule(autobuild.Branch, "main", "latest")
+			r.Context, r.Dockerfile = row.context, row.dockerfile
+			_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", r), created(t, "branch:main"))
+			if d := e.Changes[0].Decisions[0]; d.Context != row.wantContext || d.Dockerfile != row.wantDockerfile {
+				t.Errorf("context %q, dockerfile %q", d.Context, d.Dockerfile)
+			}
+		})
+	}
+}
+
+func TestP1AutotestDecidesWhichPullRequestsAreTested(t *testing.T) {
+	for _, row := range []struct {
+		autotest autobuild.Autotest
+		file     string
+		builds   bool
+	}{
+		{autobuild.AutotestOff, "internal", false},
+		{autobuild.AutotestOff, "fork", false},
+		{autobuild.AutotestInternal, "internal", true},
+		{autobuild.AutotestInternal, "fork", false},
+		{autobuild.AutotestAll, "internal", true},
+		{autobuild.AutotestAll, "fork", true},
+		{autobuild.AutotestAll, "to-unbuilt-branch", false}, // P2
+	} {
+		rules := rulesOf(t, row.autotest, rule(autobuild.Branch, "main", "latest"), rule(autobuild.Tag, "/.*/", "x"))
+		_, e := run(t, autobuild.Cloud, "pullrequest:created", rules, read(t, filepath.Join(webhooks, "cloud", "pullrequest.created--"+row.file+".json")))
+		d := e.Changes[0].Decisions
+		if d[0].Build != row.builds || d[0].Publish || d[1].Build {
+			t.Errorf("autotest %s, %s: %+v", row.autotest, row.file, d)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package rules
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const (
+	maxRules     = 100
+	maxPerRule   = 100 // build arguments, platforms or paths
+	maxBuildArgs = 16 << 10
+)
+
+var (
+	ruleID       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	argumentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	platformName = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
+)
+
+// Check finds what is wrong with rules that somebody wants to save, each fault with its field
+// as rules[0].source, and what may surprise: two rules that push the same tag.
+func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
+	if len(rs) > maxRules {
+		return []ab.FieldError{{Field: "rules", Message: fmt.Sprintf("%d rules, at most %d are allowed", len(rs), maxRules)}}, nil
+	}
+	compiled := make([]compiledRule, len(rs))
+	ids := map[string]int{}
+	for i, r := range rs {
+		c, found := compile(r)
+		compiled[i] = c
+		found = append(found, checkLists(r)...)
+		if first, double := ids[r.ID]; r.ID != "" && double {
+			found = append(found, ab.FieldError{Field: "id", Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first)})
+		} else {
+			ids[r.ID] = i
+		}
+		for _, f := range found {
+			faults = append(faults, ab.FieldError{Field: fmt.Sprintf("rules[%d].%s", i, f.Field), Message: f.Message})
+		}
+	}
+	if len(faults) > 0 {
+		return faults, nil
+	}
+	return nil, warn(compiled)
+}
+
+// checkLists checks what Decide does not depend on.
+func checkLists(r ab.Rule) (faults []ab.FieldError) {
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, ab.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+	if r.ID != "" && !ruleID.MatchString(r.ID) {
+		fault("id", "%q: an id has up to 64 letters, digits, . _ and -", r.ID)
+	}
+	if n := max(len(r.BuildArgs), len(r.Platforms), len(r.Paths)); n > maxPerRule {
+		fault("build_args", "of build_args, platforms and paths, one has %d entries, at most %d are allowed", n, maxPerRule)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.BuildArgs)) {
+		if !argumentName.MatchString(name) {
+			fault("build_args", "%q is no name of a build argument: letters, digits and _, no digit first", name)
+		}
+		if len(r.BuildArgs[name]) > maxBuildArgs || strings.ContainsRune(r.BuildArgs[name], 0) {
+			fault("build_args", "the value of %s is longer than %d bytes or holds a zero byte", name, maxBuildArgs)
+		}
+	}
+	for i, p := range r.Platforms {
+		if !platformName.MatchString(p) {
+			fault(fmt.Sprintf("platforms[%d]", i), "%q is no platform, as linux/amd64 or linux/arm/v7", p)
+		}
+	}
+	return faults
+}
+
+// warn tells of pairs of rules that push the same tag, and of sources that look mistaken.
+func warn(rs []compiledRule) (warnings []string) {
+	for i, a := range rs {
+		if strings.HasPrefix(a.source.literal, "refs/") {
+			warnings = append(warnings, fmt.Sprintf("rules[%d].source: %s is compared with the short name, as main or v1.0", i, a.source.literal))
+		}
+		for j, b := range rs[:i] {
+			if tag := sharedTag(b, a); tag != "" {
+				warnings = append(warnings, fmt.Sprintf("rules[%d] and rules[%d] both push %s: the later build wins", j, i, tag))
+			}
+		}
+	}
+	return warnings
+}
+
+// sharedTag returns a tag, or a template of one, that both rules push; empty if none is known.
+func sharedTag(a, b compiledRule) string {
+	if !a.rule.Autobuild || !b.rule.Autobuild {
+		return ""
+	}
+	for _, tag := range a.knownTags(b) {
+		if slices.Contains(b.knownTags(a), tag) {
+			return tag
+		}
+	}
+	return ""
+}
+
+// knownTags are the tags that the rule can be said to push without seeing a ref: its fixed
+// ones, those of its literal source and of the other's where it matches, and the templates
+// themselves where both rules have the same source.
+func (c compiledRule) knownTags(other compiledRule) []string {
+	var known []string
+	same := c.rule.SourceType == other.rule.SourceType
+	for _, t := range c.templates {
+		if t.fixed() || same && c.rule.Source == other.rule.Source {
+			known = append(known, t.text)
+		}
+	}
+	refs := []string{c.source.literal}
+	if same {
+		refs = append(refs, other.source.literal)
+	}
+	for _, ref := range refs {
+		if groups, ok := c.source.match(ref); ok && ref != "" {
+			tags, _ := c.tags(ref, groups)
+			known = append(known, tags...)
+		}
+	}
+	return known
+}

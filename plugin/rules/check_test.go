@@ -1,0 +1,175 @@
+package rules_test
+
+import (
+	"strings"
+	"testing"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/rules"
+)
+
+func TestR16FaultsAreFoundAtSave(t *testing.T) {
+	version := `/^v([0-9]+)\.([0-9]+)$/`
+	edit := func(f func(*ab.Rule)) ab.Rule {
+		r := rule(ab.Branch, "main", "latest")
+		f(&r)
+		return r
+	}
+	for _, row := range []struct {
+		name          string
+		rule          ab.Rule
+		field, reason string
+	}{
+		{"a group too many", rule(ab.Tag, version, `{\3}`), "tags", `{\3}: the source has 2 groups`},
+		{"a group of a literal", rule(ab.Branch, "main", `{\1}`), "tags", "needs a regular expression"},
+		{"a tenth group", rule(ab.Tag, version, `{\10}`), "tags", `{\10} is no placeholder`},
+		{"group zero", rule(ab.Tag, version, `{\0}`), "tags", `{\0} is no placeholder`},
+		{"an unknown placeholder", rule(ab.Tag, version, `{branch}`), "tags", "{branch} is no placeholder"},
+		{"half a placeholder", rule(ab.Tag, version, `{sourceref`), "tags", "cannot stand in a tag"},
+		{"a bad expression", rule(ab.Tag, "/(/", "latest"), "source", "not a regular expression"},
+		{"look-ahead", rule(ab.Tag, "/v(?=1)/", "latest"), "source", "look-ahead and look-behind, here (?=, are not supported"},
+		{"look-behind", rule(ab.Tag, "/(?<!a)v/", "latest"), "source", "here (?<!"},
+		{"a back-reference", rule(ab.Tag, `/(a)\1/`, "latest"), "source", `back-references, here \1, are not supported`},
+		{"half an expression", rule(ab.Tag, "/v1", "latest"), "source", "between two slashes"},
+		{"an empty expression", rule(ab.Tag, "//", "latest"), "source", "between two slashes"},
+		{"no source", rule(ab.Tag, " ", "latest"), "source", "empty"},
+		{"a long source", rule(ab.Tag, strings.Repeat("x", 1001), "latest"), "source", "at most 1000"},
+		{"no source type", edit(func(r *ab.Rule) { r.SourceType = "pull_request" }), "source_type", "neither branch nor tag"},
+		{"no tags", rule(ab.Branch, "main", " , "), "tags", "empty"},
+		{"a slash in a tag", rule(ab.Branch, "main", "a/b"), "tags", `"a/b" cannot stand in a tag`},
+		{"a tag with a dash first", rule(ab.Branch, "main", "-a"), "tags", "begins with"},
+		{"a tag with a dot first", rule(ab.Branch, "main", ".a"), "tags", "begins with"},
+		{"a long tag", rule(ab.Branch, "main", strings.Repeat("a", 129)), "tags", "at most 128"},
+		{"many tags", rule(ab.Branch, "main", strings.Repeat("a,", 51)), "tags", "51 tags"},
+		{"R22 context", edit(func(r *ab.Rule) { r.Context = "../.." }), "context", ".. is not allowed"},
+		{"R22 dockerfile", edit(func(r *ab.Rule) { r.Dockerfile = "a/../../b" }), "dockerfile", ".. is not allowed"},
+		{"a zero byte", edit(func(r *ab.Rule) { r.Dockerfile = "a\x00" }), "dockerfile", "control character"},
+		{"a long path", edit(func(r *ab.Rule) { r.Context = strings.Repeat("a", 1001) }), "context", "at most 1000"},
+		{"an id", edit(func(r *ab.Rule) { r.ID = "a b" }), "id", "up to 64 letters"},
+		{"a platform", edit(func(r *ab.Rule) { r.Platforms = []string{"linux/amd64", "arm"} }), "platforms[1]", "no platform"},
+		{"a build argument", edit(func(r *ab.Rule) { r.BuildArgs = map[string]string{"A B": ""} }), "build_args", `"A B" is no name`},
+		{"a large build argument", edit(func(r *ab.Rule) { r.BuildArgs = map[string]string{"A": strings.Repeat("x", 17<<10)} }), "build_args", "the value of A"},
+		{"many paths", edit(func(r *ab.Rule) { r.Paths = make([]string, 101) }), "build_args", "101 entries"},
+		{"an empty path", edit(func(r *ab.Rule) { r.Paths = []string{"a", "/"} }), "paths[1]", "empty"},
+		{"a negated path", edit(func(r *ab.Rule) { r.Paths = []string{"!a"} }), "paths[0]", "negated"},
+		{"a bad class", edit(func(r *ab.Rule) { r.Paths = []string{"a/[b"} }), "paths[0]", "no pattern"},
+		{"a long pattern", edit(func(r *ab.Rule) { r.Paths = []string{strings.Repeat("a", 1001)} }), "paths[0]", "at most 1000"},
+	} {
+		faults, warnings := rules.Check([]ab.Rule{rule(ab.Branch, "x", "x"), row.rule})
+		found := false
+		for _, f := range faults {
+			found = found || f.Field == "rules[1]."+row.field && strings.Contains(f.Message, row.reason)
+		}
+		if !found || len(warnings) > 0 {
+			t.Errorf("%s: faults %v, warnings %v", row.name, faults, warnings)
+		}
+	}
+}
+
+func TestEveryFaultOfARuleIsFoundAtOnce(t *testing.T) {
+	faults, _ := rules.Check([]ab.Rule{{SourceType: "x", Source: "/(/", Context: "..", Dockerfile: ".."}})
+	var fields []string
+	for _, f := range faults {
+		fields = append(fields, f.Field)
+	}
+	if got, want := strings.Join(fields, " "), "rules[0].source_type rules[0].source rules[0].context rules[0].dockerfile"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestRulesAreCountedAndIDsUnique(t *testing.T) {
+	if faults, _ := rules.Check(make([]ab.Rule, 101)); len(faults) != 1 || faults[0].Field != "rules" {
+		t.Errorf("%v", faults)
+	}
+	a := rule(ab.Branch, "main", "latest")
+	a.ID = "a"
+	if faults, _ := rules.Check([]ab.Rule{a, rule(ab.Tag, "x", "x"), a}); len(faults) != 1 || faults[0].Error() != `rules[2].id: "a" is the id of rules[0] already` {
+		t.Errorf("%v", faults)
+	}
+}
+
+func TestR15RulesThatPushTheSameTagAreWarnedOf(t *testing.T) {
+	off := rule(ab.Branch, "main", "latest")
+	off.Autobuild = false
+	for _, row := range []struct {
+		name string
+		a, b ab.Rule
+		tag  string
+	}{
+		{"the same literal", rule(ab.Branch, "main", "edge,latest"), rule(ab.Tag, "/^v/", "{sourceref},latest"), "latest"},
+		{"a literal source's tag", rule(ab.Branch, "main", "{sourceref}"), rule(ab.Branch, "dev", "main"), "main"},
+		{"an expression that finds the literal", rule(ab.Branch, "main", "main"), rule(ab.Branch, "/^m/", "{sourceref}"), "main"},
+		{"the same expression", rule(ab.Tag, `/^v(\d+)/`, `{\1}`), rule(ab.Tag, `/^v(\d+)/`, `x,{\1}`), `{\1}`},
+		{"different tags", rule(ab.Branch, "main", "latest"), rule(ab.Branch, "main", "edge"), ""},
+		{"different kinds", rule(ab.Branch, "/v/", "{sourceref}"), rule(ab.Tag, "/v/", "{sourceref}"), ""},
+		{"one is off", rule(ab.Branch, "main", "latest"), off, ""},
+	} {
+		faults, warnings := rules.Check([]ab.Rule{row.a, row.b})
+		want := "rules[0] and rules[1] both push " + row.tag + ": the later build wins"
+		if row.tag == "" && len(warnings) == 0 && len(faults) == 0 {
+			continue
+		}
+		if len(faults) > 0 || len(warnings) != 1 || warnings[0] != want {
+			t.Errorf("%s: faults %v, warnings %q", row.name, faults, warnings)
+		}
+	}
+}
+
+func TestAFullRefNameAsSourceIsWarnedOf(t *testing.T) {
+	if _, warnings := rules.Check([]ab.Rule{rule(ab.Branch, "refs/heads/main", "latest")}); len(warnings) != 1 {
+		t.Errorf("%q", warnings)
+	}
+}
+
+func TestR23TheDefaultRuleHasNoFault(t *testing.T) {
+	if faults, warnings := rules.Check([]ab.Rule{ab.DefaultRule("main")}); len(faults)+len(warnings) > 0 {
+		t.Errorf("%v %q", faults, warnings)
+	}
+}
+
+func TestPathPatterns(t *testing.T) {
+	for _, row := range []struct {
+		pattern, path string
+		match         bool
+	}{
+		{"svc/**", "svc/a", true},
+		{"svc/**", "svc/a/b/c.go", true},
+		{"svc/**", "svc", false},
+		{"svc/**", "svcs/a", false},
+		{"svc/", "svc/a/b", true},
+		{"/svc/*", "svc/a", true},
+		{"svc/*", "svc/a/b", false},
+		{"*.go", "main.go", true},
+		{"*.go", "a/main.go", false},
+		{"**/*.go", "main.go", true},
+		{"**/*.go", "a/b/main.go", true},
+		{"**", "a/b", true},
+		{"a/**/b", "a/b", true},
+		{"a/**/b", "a/x/y/b", true},
+		{"a/**/b", "a/x/y/c", false},
+		{"a/**/b/**/c", "a/b/b/x/c", true},
+		{"go.???", "go.mod", true},
+		{"[a-c]/x", "b/x", true},
+		{"[a-c]/x", "d/x", false},
+		{"Dockerfile", "Dockerfile", true},
+		{"Dockerfile", "svc/Dockerfile", false},
+	} {
+		r := rule(ab.Branch, "main", "latest")
+		r.Paths = []string{row.pattern}
+		c := mainUpdated()
+		c.Paths = []string{row.path}
+		if d := decide(t, c, r, ""); d.Build != row.match {
+			t.Errorf("%s and %s: %+v", row.pattern, row.path, d)
+		}
+	}
+}
+
+func TestAPatternOfManyStarsIsQuick(t *testing.T) {
+	r := rule(ab.Branch, "main", "latest")
+	r.Paths = []string{strings.Repeat("**/a/", 190) + "b"}
+	c := mainUpdated()
+	c.Paths = []string{strings.Repeat("a/", 5000) + "c"}
+	if d := decide(t, c, r, ""); d.Build {
+		t.Errorf("%+v", d)
+	}
+}

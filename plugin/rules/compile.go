@@ -1,0 +1,80 @@
+package rules
+
+import (
+	"fmt"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// A compiledRule is a rule whose every field was understood.
+type compiledRule struct {
+	rule       ab.Rule
+	source     source
+	templates  []template
+	context    string // from the repository's root, clean; "." is the root
+	dockerfile string
+	globs      []glob
+}
+
+// compile reads a rule; the faults' fields are relative to it, as "source".
+func compile(r ab.Rule) (compiledRule, []ab.FieldError) {
+	c := compiledRule{rule: r}
+	var faults []ab.FieldError
+	fault := func(field string, err error) {
+		if err != nil {
+			faults = append(faults, ab.FieldError{Field: field, Message: err.Error()})
+		}
+	}
+	if r.SourceType != ab.Branch && r.SourceType != ab.Tag {
+		fault("source_type", fmt.Errorf("%q is neither branch nor tag", r.SourceType))
+	}
+	var err error
+	c.source, err = parseSource(r.Source)
+	fault("source", err)
+	if err == nil {
+		c.templates, err = parseTags(r.Tags, c.source)
+		fault("tags", err)
+	}
+	c.context, c.dockerfile, err = resolvePaths(r.Context, r.Dockerfile)
+	faults = append(faults, asFaults(err)...)
+	for i, p := range r.Paths {
+		g, err := parseGlob(p)
+		fault(fmt.Sprintf("paths[%d]", i), err)
+		c.globs = append(c.globs, g)
+	}
+	return c, faults
+}
+
+// pathsMatch reports whether one of the changed paths is asked for. What changed may not be
+// known, and then the rule builds: a build too many is better than one that is missing.
+func (c compiledRule) pathsMatch(changed []string) (bool, string) {
+	if changed == nil {
+		return true, "which paths changed is not known, so it builds"
+	}
+	for _, p := range changed {
+		for _, g := range c.globs {
+			if g.match(p) {
+				return true, fmt.Sprintf("%s changed, as %s asks", p, g)
+			}
+		}
+	}
+	return false, fmt.Sprintf("none of the %d changed paths matches %v", len(changed), c.rule.Paths)
+}
+
+// tags expands all templates for a ref: in order, without doubles and empty ones.
+func (c compiledRule) tags(ref string, groups []string) (tags, rewrites []string) {
+	seen := map[string]bool{}
+	for _, t := range c.templates {
+		wanted := t.expand(ref, groups)
+		tag := escapeTag(wanted)
+		if tag == "" || seen[tag] {
+			continue
+		}
+		seen[tag] = true
+		tags = append(tags, tag)
+		if tag != wanted {
+			rewrites = append(rewrites, fmt.Sprintf("tag %.150q is written %s, which images allow", wanted, tag))
+		}
+	}
+	return tags, rewrites
+}

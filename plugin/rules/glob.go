@@ -1,0 +1,70 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// A glob selects paths from the repository's root: * and ? stay within a folder, ** spans
+// folders, […] is a class of characters; a trailing / means everything below.
+type glob struct {
+	text  string
+	parts []string
+}
+
+func parseGlob(text string) (glob, error) {
+	clean := strings.TrimPrefix(strings.TrimSpace(text), "/")
+	switch {
+	case clean == "":
+		return glob{}, errors.New("empty: give a pattern, as svc/**")
+	case len(clean) > maxPath:
+		return glob{}, fmt.Errorf("%d bytes, at most %d are allowed", len(clean), maxPath)
+	case strings.HasPrefix(clean, "!"):
+		return glob{}, fmt.Errorf("%s: patterns cannot be negated", text)
+	}
+	if strings.HasSuffix(clean, "/") {
+		clean += "**"
+	}
+	if clean == "**" || strings.HasSuffix(clean, "/**") {
+		clean += "/*" // what is below a folder, not the folder itself
+	}
+	g := glob{text: text, parts: strings.Split(clean, "/")}
+	for _, p := range g.parts {
+		if _, err := path.Match(p, ""); err != nil || p == "" || p == ".." {
+			return glob{}, fmt.Errorf("%s: %q is no pattern for a name", text, p)
+		}
+	}
+	return g, nil
+}
+
+func (g glob) String() string { return g.text }
+
+// match goes along the path once and, where it fails, lets the last ** take one folder more,
+// so that its time is bounded by the product of the two lengths.
+func (g glob) match(file string) bool {
+	names := strings.Split(file, "/")
+	part, name, star, retry := 0, 0, -1, 0
+	for name < len(names) {
+		switch {
+		case part < len(g.parts) && g.parts[part] == "**":
+			star, retry = part, name
+			part++
+		case part < len(g.parts) && matchName(g.parts[part], names[name]):
+			part++
+			name++
+		case star >= 0:
+			retry++
+			part, name = star+1, retry
+		default:
+			return false
+		}
+	}
+	return part == len(g.parts)
+}
+
+func matchName(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return err == nil && ok
+}

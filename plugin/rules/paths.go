@@ -1,0 +1,69 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"unicode"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const maxPath = 1000
+
+// resolvePaths gives context and Dockerfile from the repository's root, clean; the root is ".".
+// The Dockerfile is relative to the context. A blank context is the Dockerfile's folder, and
+// the Dockerfile then stands from the root. A path cannot leave the repository; symbolic links
+// that do are the runner's to refuse.
+func resolvePaths(context, dockerfile string) (dir, file string, err error) {
+	if err := errors.Join(checkPath("context", context), checkPath("dockerfile", dockerfile)); err != nil {
+		return "", "", err
+	}
+	if dockerfile = strings.TrimSpace(dockerfile); dockerfile == "" || strings.HasSuffix(dockerfile, "/") {
+		dockerfile += "Dockerfile"
+	}
+	if context = strings.TrimSpace(context); context == "" {
+		file = fromRoot(dockerfile)
+		return path.Dir(file), file, nil
+	}
+	dir = fromRoot(context)
+	return dir, fromRoot(path.Join(dir, dockerfile)), nil
+}
+
+func fromRoot(p string) string {
+	return path.Clean(strings.TrimLeft(p, "/"))
+}
+
+func checkPath(field, p string) error {
+	fault := func(message string) error { return ab.FieldError{Field: field, Message: message} }
+	if len(p) > maxPath {
+		return fault(fmt.Sprintf("%d bytes, at most %d are allowed", len(p), maxPath))
+	}
+	if strings.ContainsFunc(p, unicode.IsControl) {
+		return fault("it holds a control character")
+	}
+	for part := range strings.SplitSeq(p, "/") {
+		if part == ".." {
+			return fault(fmt.Sprintf("%s: .. is not allowed, paths begin at the repository's root", p))
+		}
+	}
+	return nil
+}
+
+// asFaults takes joined field errors apart.
+func asFaults(err error) []ab.FieldError {
+	var fault ab.FieldError
+	if errors.As(err, &fault) {
+		joined, ok := err.(interface{ Unwrap() []error })
+		if !ok {
+			return []ab.FieldError{fault}
+		}
+		var faults []ab.FieldError
+		for _, e := range joined.Unwrap() {
+			faults = append(faults, asFaults(e)...)
+		}
+		return faults
+	}
+	return nil
+}

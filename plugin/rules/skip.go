@@ -1,0 +1,14 @@
+package rules
+
+import "strings"
+
+// skipPhrase returns the first phrase in a head commit's message that asks for no build. They
+// are literal, as Bitbucket Pipelines has them, and count for branches and tags alike.
+func skipPhrase(message string) string {
+	for _, phrase := range []string{"[skip ci]", "[ci skip]", "[skip build]", "[build skip]"} {
+		if strings.Contains(message, phrase) {
+			return phrase
+		}
+	}
+	return ""
+}

@@ -1,0 +1,161 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+const (
+	maxTags      = 50
+	maxTagLength = 128 // of the OCI distribution specification
+	sourceRef    = "{sourceref}"
+)
+
+var (
+	placeholder = regexp.MustCompile(`\{[^{}]*\}`)
+	tagText     = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
+)
+
+// A template is one tag with its placeholders: a list of literals, {sourceref} and {\1}…{\9}.
+type template struct {
+	text  string
+	parts []part
+}
+
+type part struct {
+	literal string
+	ref     bool // {sourceref}: the whole name, not only what matched
+	group   int  // 1 to 9; 0 = none
+}
+
+// parseTags reads the comma list; blanks around its items and empty items do not count.
+func parseTags(text string, s source) ([]template, error) {
+	var templates []template
+	for item := range strings.SplitSeq(text, ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			continue
+		}
+		t, err := parseTemplate(item, s)
+		if err != nil {
+			return nil, err
+		}
+		templates = append(templates, t)
+	}
+	switch {
+	case len(templates) == 0:
+		return nil, errors.New("empty: give at least one tag, as latest")
+	case len(templates) > maxTags:
+		return nil, fmt.Errorf("%d tags, at most %d are allowed", len(templates), maxTags)
+	}
+	return templates, nil
+}
+
+func parseTemplate(text string, s source) (template, error) {
+	t := template{text: text}
+	rest := text
+	for rest != "" {
+		at := placeholder.FindStringIndex(rest)
+		if at == nil {
+			at = []int{len(rest), len(rest)}
+		}
+		if at[0] > 0 {
+			t.parts = append(t.parts, part{literal: rest[:at[0]]})
+		}
+		if at[1] > at[0] {
+			p, err := parsePlaceholder(rest[at[0]:at[1]], s)
+			if err != nil {
+				return template{}, err
+			}
+			t.parts = append(t.parts, p)
+		}
+		rest = rest[at[1]:]
+	}
+	return t, t.checkLiterals()
+}
+
+func parsePlaceholder(text string, s source) (part, error) {
+	if text == sourceRef {
+		return part{ref: true}, nil
+	}
+	if len(text) != 4 || text[1] != '\\' || text[2] < '1' || text[2] > '9' {
+		return part{}, fmt.Errorf(`%s is no placeholder: there are {sourceref} and {\1} to {\9}`, text)
+	}
+	group := int(text[2] - '0')
+	if s.pattern == nil {
+		return part{}, fmt.Errorf("%s needs a regular expression as source, %s is a literal name", text, s.literal)
+	}
+	if group > s.groups() {
+		return part{}, fmt.Errorf("%s: the source has %d groups", text, s.groups())
+	}
+	return part{group: group}, nil
+}
+
+// checkLiterals refuses at save what every expansion would have to be rewritten for.
+func (t template) checkLiterals() error {
+	total := 0
+	for i, p := range t.parts {
+		if !tagText.MatchString(p.literal) {
+			return fmt.Errorf("%q cannot stand in a tag: letters, digits, _ . and - can", p.literal)
+		}
+		if i == 0 && strings.HasPrefix(p.literal, ".") || i == 0 && strings.HasPrefix(p.literal, "-") {
+			return fmt.Errorf("%q: a tag begins with a letter, a digit or _", t.text)
+		}
+		total += len(p.literal)
+	}
+	if total > maxTagLength {
+		return fmt.Errorf("%.20q… has %d characters, a tag has at most %d", t.text, total, maxTagLength)
+	}
+	return nil
+}
+
+// fixed reports whether the template is the same for every ref.
+func (t template) fixed() bool {
+	return len(t.parts) == 1 && t.parts[0].literal != ""
+}
+
+func (t template) expand(ref string, groups []string) string {
+	var b strings.Builder
+	for _, p := range t.parts {
+		switch {
+		case p.ref:
+			b.WriteString(ref)
+		case p.group > 0 && p.group < len(groups):
+			b.WriteString(groups[p.group])
+		default:
+			b.WriteString(p.literal)
+		}
+	}
+	return b.String()
+}
+
+// escapeTag writes s as an image's tag: every other character than ASCII letters, digits,
+// _ . and - becomes _, as does a leading . or -; what is too long is cut.
+// Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+func escapeTag(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if b.Len() == maxTagLength {
+			break
+		}
+		if r > 127 || !tagText.MatchString(string(r)) || b.Len() == 0 && (r == '.' || r == '-') {
+			r = '_'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// buildArgs expands {sourceref} in the values: the ref's name as it is.
+func buildArgs(args map[string]string, ref string) map[string]string {
+	if len(args) == 0 {
+		return nil
+	}
+	expanded := make(map[string]string, len(args))
+	for name, value := range args {
+		expanded[name] = strings.ReplaceAll(value, sourceRef, ref)
+	}
+	return expanded
+}
