@@ -1,0 +1,239 @@
+package embedded_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	logrustest "github.com/sirupsen/logrus/hooks/test"
+	"github.com/urfave/cli/v3"
+
+	"slipway/plugin/engine/embedded"
+	"slipway/runner/builder"
+)
+
+// TestMain makes the test binary behave as the slipway binary when it is started as
+// `slipway builder`.
+func TestMain(m *testing.M) {
+	if len(os.Args) < 2 || os.Args[1] != "builder" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{builder.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	err := app.Run(ctx, os.Args)
+	stop()
+	if err == nil {
+		os.Exit(0)
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(os.Stderr, "slipway:", text)
+	}
+	os.Exit(1)
+}
+
+func needBuilder(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: starting a real builder in this test needs root, which is absent")
+	}
+	if _, err := exec.LookPath("runc"); err != nil {
+		t.Skip("SKIPPED: a builder needs runc, which is absent (Debian: apt-get install runc)")
+	}
+}
+
+func newBuilder(t *testing.T, change func(*embedded.BuilderOptions)) (*embedded.Builder, *logrustest.Hook) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, hook := logrustest.NewNullLogger()
+	o := embedded.BuilderOptions{Executable: self, Dir: t.TempDir(), Network: "none", CacheSize: "1GB", Frontends: []string{"example.com/frontend"}, Idle: time.Minute, Log: log}
+	if change != nil {
+		change(&o)
+	}
+	b := embedded.NewBuilder(o)
+	t.Cleanup(b.Close)
+	return b, hook
+}
+
+func address(t *testing.T, b *embedded.Builder) string {
+	t.Helper()
+	a, err := b.Address(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func ping(t *testing.T, address string) {
+	t.Helper()
+	c, err := builder.Dial(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+// pidOf reads who holds the state.
+func pidOf(t *testing.T, dir string) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "state", "builder.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func TestBuilderIsStartedOnceForAll(t *testing.T) {
+	needBuilder(t)
+	var dir string
+	b, _ := newBuilder(t, func(o *embedded.BuilderOptions) { dir, o.Gid = o.Dir, 64001 })
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if _, err := b.Address(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	a := address(t, b)
+	ping(t, a)
+	first := pidOf(t, dir)
+	if again := address(t, b); again != a || pidOf(t, dir) != first {
+		t.Error("a second builder was started")
+	}
+	info, err := os.Stat(strings.TrimPrefix(a, "unix://"))
+	if err != nil || info.Sys().(*syscall.Stat_t).Gid != 64001 || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket is not the group's: %v %v", info, err)
+	}
+}
+
+func TestBuilderComesBackAfterACrash(t *testing.T) {
+	needBuilder(t)
+	var dir string
+	b, hook := newBuilder(t, func(o *embedded.BuilderOptions) { dir = o.Dir })
+	ping(t, address(t, b))
+	first := pidOf(t, dir)
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitForLog(t, hook, "the builder ended")
+	ping(t, address(t, b))
+	if pidOf(t, dir) == first {
+		t.Error("it is still the one that was killed")
+	}
+}
+
+func TestBuilderComesBackAfterIdleStop(t *testing.T) {
+	needBuilder(t)
+	b, hook := newBuilder(t, func(o *embedded.BuilderOptions) { o.Idle = 300 * time.Millisecond })
+	ping(t, address(t, b))
+	waitForLog(t, hook, "builder stops")
+	ping(t, address(t, b))
+}
+
+func TestBuilderClose(t *testing.T) {
+	needBuilder(t)
+	b, _ := newBuilder(t, nil)
+	path := strings.TrimPrefix(address(t, b), "unix://")
+	b.Close()
+	if conn, err := net.Dial("unix", path); err == nil {
+		_ = conn.Close()
+		t.Error("a builder answers after Close")
+	}
+	if _, err := b.Address(t.Context()); err == nil {
+		t.Error("Address works after Close")
+	}
+	b.Close() // harmless
+}
+
+// A gateway that was killed leaves a builder that is just ending; the next one waits.
+func TestBuilderWaitsForItsPredecessor(t *testing.T) {
+	needBuilder(t)
+	var dir string
+	first, _ := newBuilder(t, func(o *embedded.BuilderOptions) { dir = o.Dir })
+	address(t, first)
+	second, _ := newBuilder(t, func(o *embedded.BuilderOptions) { o.Dir, o.Socket = dir, filepath.Join(t.TempDir(), "b.sock") })
+	closed := make(chan struct{})
+	time.AfterFunc(500*time.Millisecond, func() { first.Close(); close(closed) })
+	ping(t, address(t, second))
+	<-closed
+}
+
+func TestBuilderThatCannotStartSaysWhy(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*embedded.BuilderOptions)
+		want   string
+	}{
+		"no such program": {change: func(o *embedded.BuilderOptions) { o.Executable = "/no/such/program" }, want: "no such file"},
+		"wrong setting":   {change: func(o *embedded.BuilderOptions) { o.CacheSize = "many" }, want: "--cache-size"},
+		"ends well":       {change: func(o *embedded.BuilderOptions) { o.Executable = "/bin/true" }, want: "stopped at once"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := newBuilder(t, c.change)
+			_, err := b.Address(t.Context())
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestBuilderAddressEndsWithItsContext(t *testing.T) {
+	b, _ := newBuilder(t, func(o *embedded.BuilderOptions) { o.Executable = script(t, "exec sleep 60") })
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := b.Address(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBuilderSeesNothingOfTheGatewaysEnvironment(t *testing.T) {
+	t.Setenv("SLIPWAY_BITBUCKET_CLIENT_SECRET", "canary")
+	t.Setenv("https_proxy", "http://proxy.example:3128")
+	dump := filepath.Join(t.TempDir(), "env")
+	b, _ := newBuilder(t, func(o *embedded.BuilderOptions) { o.Executable = script(t, "env > "+dump) })
+	if _, err := b.Address(t.Context()); err == nil {
+		t.Fatal("the script is no builder")
+	}
+	env, err := os.ReadFile(dump)
+	if err != nil || strings.Contains(string(env), "canary") || !strings.Contains(string(env), "https_proxy=") {
+		t.Errorf("got %s, %v", env, err)
+	}
+}
+
+func waitForLog(t *testing.T, hook *logrustest.Hook, text string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for {
+		for _, e := range hook.AllEntries() {
+			if strings.Contains(e.Message, text) {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%q is not in the log", text)
+		}
+	}
+}
