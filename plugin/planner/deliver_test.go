@@ -1,0 +1,577 @@
+package planner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+func TestAPushBecomesABuildWithEverythingTheRuleSays(t *testing.T) {
+	w := newTown(t)
+	rule := branchRule("main", "latest,{sourceref}")
+	rule.Context, rule.Dockerfile, rule.Caching = "/svc", "docker/Dockerfile", false
+	rule.BuildArgs, rule.Platforms = map[string]string{"REF": "{sourceref}"}, []string{"linux/amd64"}
+	a := w.automate("registry.example.com/acme/app", rule)
+	head := w.commit("main", "First commit")
+	d := w.planAll()[0]
+
+	if d.State != autobuild.DeliveryPlanned || d.Reason != "1 build" {
+		t.Errorf("delivery %s: %s", d.State, d.Reason)
+	}
+	got := w.builds()[0]
+	want := autobuild.Build{
+		ID: got.ID, Number: 1, AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Repository: w.repo, Ref: branch("main"), Seq: 1,
+		Commit: autobuild.Commit{Hash: head, Message: "First commit\n", Author: "alice", Date: got.Commit.Date},
+		Image:  "registry.example.com/acme/app", Tags: []string{"latest", "main"},
+		Dockerfile: "svc/docker/Dockerfile", Context: "svc", BuildArgs: map[string]string{"REF": "main"},
+		Platforms: []string{"linux/amd64"}, Caching: false, Publish: true,
+		Cause: autobuild.CausePush, DeliveryID: d.ID, State: autobuild.Queued, ReceivedAt: w.now, CreatedAt: w.now,
+	}
+	if diff := cmp.Diff(want, got, cmp.Transformer("ms", time.Time.UnixMilli)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if n := d.Outcomes[0].Rules[0].BuildNumber; n != 1 {
+		t.Errorf("the delivery's page says build %d", n)
+	}
+}
+
+func TestABAGivesThreeBuilds(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a := w.commit("main", "A")
+	b := w.commit("main", "B")
+	w.push(map[string]string{"refs/heads/main": a}) // all three are there before the first is planned
+	w.planAll()
+	w.wantCommits(a, b, a)
+	if got := w.state(branch("main")); got != (autobuild.RefState{Head: a, Seq: 3}) {
+		t.Errorf("state %+v", got)
+	}
+}
+
+func TestABAPlannedOneByOneGivesThreeBuilds(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a := w.commit("main", "A")
+	w.planAll()
+	b := w.commit("main", "B")
+	w.planAll()
+	w.push(map[string]string{"refs/heads/main": a})
+	w.planAll()
+	w.wantCommits(a, b, a)
+}
+
+func TestTenDeliveriesOneBuild(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	head := w.commit("main", "A")
+	body := w.bodies()[0]
+	for i := range 10 {
+		d := w.plan(body)
+		if i > 0 && (d.State != autobuild.DeliveryIgnored || !strings.HasPrefix(d.Reason, "already seen: branch main is at ")) {
+			t.Errorf("delivery %d is %s: %s", i, d.State, d.Reason)
+		}
+	}
+	w.wantCommits(head)
+}
+
+func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", tagRule("/^v(.*)$/", `{\1}`))
+	head := w.commit("main", "A")
+	object, err := w.app.Annotate(t.Context(), "v2", head, "annotated")
+	must(t, err)
+	w.push(map[string]string{"refs/tags/v1": head, "refs/tags/v2": object}) // W13: lightweight and annotated
+	w.planAll()
+	w.wantCommits(head, head)
+	builds := w.builds()
+	if builds[0].Ref != tag("v1") || builds[1].Ref != tag("v2") || builds[0].Tags[0] != "1" || builds[1].Tags[0] != "2" {
+		t.Errorf("builds of %v %v and %v %v", builds[0].Ref, builds[0].Tags, builds[1].Ref, builds[1].Tags)
+	}
+}
+
+func TestEveryRuleOfEveryAutomatedBuildAnswers(t *testing.T) {
+	w := newTown(t)
+	off := branchRule("main", "off")
+	off.Autobuild = false
+	w.automate("r/one", branchRule("main", "latest"), tagRule("main", "no"), branchRule("/^m/", "second"))
+	w.automate("r/two", off)
+	head := w.commit("main", "A")
+	d := w.planAll()[0]
+	w.wantCommits(head, head)
+	var got []string
+	for _, r := range d.Outcomes[0].Rules {
+		got = append(got, fmt.Sprintf("%t %d", r.Decision.Build, r.BuildNumber))
+	}
+	if want := []string{"true 1", "false 0", "true 2", "false 0"}; !slices.Equal(got, want) {
+		t.Errorf("answers %v, want %v", got, want)
+	}
+}
+
+func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	w.commit("main", "A")
+	body := w.bodies()[0]
+	for name, uuid := range map[string]string{"another": "{00000000-0000-4000-a000-000000000000}", "none": ""} {
+		forged := []byte(strings.ReplaceAll(string(body), w.repo.ID, uuid))
+		d := w.plan(forged)
+		if d.State != autobuild.DeliveryRefused || d.Reason == "" {
+			t.Errorf("%s: %s: %s", name, d.State, d.Reason)
+		}
+	}
+	hook, err := w.store.Hook(t.Context(), w.hook.ID)
+	must(t, err)
+	if hook.Repository != w.repo {
+		t.Errorf("the hook's repository became %+v", hook.Repository)
+	}
+	w.wantCommits()
+}
+
+func TestW9DeletionsBuildNothing(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("/.*/", "latest"))
+	w.commit("main", "A")
+	w.planAll()
+	w.push(map[string]string{"refs/heads/main": ""})
+	d := w.planAll()[0]
+	if d.State != autobuild.DeliveryPlanned || d.Reason != "no rule builds this" || d.Outcomes[0].Refused != "deleted: nothing to build" {
+		t.Errorf("%s: %s: %+v", d.State, d.Reason, d.Outcomes)
+	}
+	if got := w.state(branch("main")); got != (autobuild.RefState{Seq: 2}) {
+		t.Errorf("state %+v", got)
+	}
+	empty := w.plan([]byte(`{"repository":{"uuid":"` + w.repo.ID + `"},"push":{"changes":[]}}`))
+	if empty.State != autobuild.DeliveryIgnored {
+		t.Errorf("empty push is %s: %s", empty.State, empty.Reason)
+	}
+}
+
+func TestARefReCreatedAtTheSameCommitBuildsAgain(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", tagRule("v1", "1"))
+	head := w.commit("main", "A")
+	for _, object := range []string{head, "", head} {
+		w.push(map[string]string{"refs/tags/v1": object})
+	}
+	w.planAll()
+	w.wantCommits(head, head)
+}
+
+func TestW11AForcePushBuildsTheNewHead(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a := w.commit("main", "A")
+	other, err := w.app.Write(t.Context(), bitbuckettestCommit("forced"))
+	must(t, err)
+	w.push(map[string]string{"refs/heads/main": other})
+	w.planAll()
+	w.wantCommits(a, other)
+}
+
+func TestW15ARedeliveryAfterTheBranchMovedBuildsNothing(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a, b := w.commit("main", "A"), w.commit("main", "B")
+	bodies := w.bodies()
+	w.planAll()
+	for _, body := range bodies {
+		if d := w.plan(body); d.State != autobuild.DeliveryIgnored {
+			t.Errorf("%s: %s", d.State, d.Reason)
+		}
+	}
+	w.wantCommits(a, b)
+}
+
+func TestW16TwoHooksOnePush(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	head := w.commit("main", "A")
+	w.plan(w.bodies()[0])
+	d := w.plan(w.bodies()[0])
+	if d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Outcomes[0].Refused, "already seen") {
+		t.Errorf("%s: %+v", d.State, d.Outcomes)
+	}
+	w.wantCommits(head)
+}
+
+// I3: a replay at any later time, when the branch is back where the replayed push began too.
+func TestI3AReplayedDeliveryBuildsNothing(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a := w.commit("main", "A")
+	b := w.commit("main", "B")
+	bodies := w.bodies()
+	w.planAll()
+	w.push(map[string]string{"refs/heads/main": a})
+	w.planAll()
+	for range 3 {
+		for _, body := range bodies {
+			w.now = w.now.Add(30 * 24 * time.Hour)
+			w.plan(body)
+		}
+	}
+	w.wantCommits(a, b, a)
+}
+
+// I3: a delivery that was refused because it came too late is not believed later either.
+func TestI3ARefusedDeliveryIsRememberedToo(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a, b, c := w.commit("main", "A"), w.commit("main", "B"), w.commit("main", "C")
+	bodies := w.bodies()
+	w.plan(bodies[2])                               // B→C first: at C
+	w.plan(bodies[1])                               // A→B is out of date
+	w.push(map[string]string{"refs/heads/main": a}) // back to A
+	w.plan(w.bodies()[3])
+	w.plan(bodies[1]) // replayed where it would fit
+	w.wantCommits(c, a)
+	_ = b
+}
+
+func TestW17OutagesNeverCostADelivery(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		status int
+		pause  time.Duration
+		reason string
+	}{
+		{"unavailable", 503, time.Second, "waits: Bitbucket is not available"},
+		{"rate limited", 429, 2 * time.Minute, "waits: Bitbucket limits the rate of requests"},
+		{"token refused", 401, time.Minute, "waits: the linked account's access ended; link it again in the settings, under Source providers"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newTown(t)
+			w.automate("r/app", branchRule("main", "latest"))
+			head := w.commit("main", "A")
+			id := w.receive(w.hook, "repo:push", w.bodies()[0])
+			w.faults.set("/refs/", tt.status)
+			for range 3 {
+				wantSnooze(t, w.Deliver(t.Context(), id), tt.pause)
+				if d := w.delivery(id); d.State != autobuild.DeliveryReceived || d.Reason != tt.reason {
+					t.Errorf("%s: %s", d.State, d.Reason)
+				}
+			}
+			w.faults.set("/refs/", 0)
+			must(t, w.Deliver(t.Context(), id))
+			w.wantCommits(head)
+			if d := w.delivery(id); d.State != autobuild.DeliveryPlanned {
+				t.Errorf("%s: %s", d.State, d.Reason)
+			}
+		})
+	}
+}
+
+func TestW17ALongOutageIsLookedAtOnceAMinute(t *testing.T) {
+	w := newTown(t)
+	w.commit("main", "A")
+	id := w.receive(w.hook, "repo:push", w.bodies()[0])
+	w.faults.set("/refs/", 502)
+	w.now = w.now.Add(24 * time.Hour)
+	wantSnooze(t, w.Deliver(t.Context(), id), time.Minute)
+}
+
+func TestABrokenLinkKeepsItsDeliveries(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	head := w.commit("main", "A")
+	id := w.receive(w.hook, "repo:push", w.bodies()[0])
+	w.account.err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
+	wantSnooze(t, w.Deliver(t.Context(), id), time.Minute)
+	w.account.err = nil
+	must(t, w.Deliver(t.Context(), id))
+	w.wantCommits(head)
+}
+
+func TestWhatNobodyMendsFailsTheDelivery(t *testing.T) {
+	tests := map[string]func(w *town){
+		"forbidden":           func(w *town) { w.faults.set("/refs/", 403) },
+		"repository is gone":  func(w *town) { w.faults.set("/repositories/", 404) },
+		"account was removed": func(w *town) { w.account.err = autobuild.ErrNotFound },
+		"API was removed":     func(w *town) { w.faults.set("/refs/", 410) },
+	}
+	for name, damage := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t)
+			w.automate("r/app", branchRule("main", "latest"))
+			w.commit("main", "A")
+			body := w.bodies()[0]
+			damage(w)
+			if d := w.plan(body); d.State != autobuild.DeliveryFailed || d.Reason == "" {
+				t.Errorf("%s: %s", d.State, d.Reason)
+			}
+			if got := w.state(branch("main")); got != (autobuild.RefState{}) {
+				t.Errorf("the ref moved to %+v", got)
+			}
+		})
+	}
+}
+
+func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
+	w := newTown(t)
+	for _, tt := range []struct {
+		event, body string
+		want        autobuild.DeliveryState
+	}{
+		{"issue:created", `{}`, autobuild.DeliveryIgnored},
+		{"repo:push", `{"push":`, autobuild.DeliveryFailed},
+		{"repo:push", `{"repository":{"uuid":"` + w.repo.ID + `"},"push":{"changes":"none"}}`, autobuild.DeliveryFailed},
+	} {
+		id := w.receive(w.hook, tt.event, []byte(tt.body))
+		must(t, w.Deliver(t.Context(), id))
+		if d := w.delivery(id); d.State != tt.want || d.Reason == "" {
+			t.Errorf("%s %s: %s: %s", tt.event, tt.body, d.State, d.Reason)
+		}
+	}
+}
+
+func TestPullRequestsAreIgnoredWithAReason(t *testing.T) {
+	w := newTown(t)
+	body := `{"repository":{"uuid":"` + w.repo.ID + `","full_name":"acme/app"},"pullrequest":{"id":7,
+		"source":{"branch":{"name":"fix"},"commit":{"hash":"0123456789ab"},"repository":{"uuid":"` + w.repo.ID + `"}},
+		"destination":{"branch":{"name":"main"},"repository":{"uuid":"` + w.repo.ID + `"}}}}`
+	id := w.receive(w.hook, "pullrequest:created", []byte(body))
+	must(t, w.Deliver(t.Context(), id))
+	if d := w.delivery(id); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "pull requests") {
+		t.Errorf("%s: %s", d.State, d.Reason)
+	}
+}
+
+func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	w.app.Rename("renamed")
+	head := w.commit("main", "A")
+	w.planAll()
+	w.wantCommits(head)
+	for _, b := range w.builds() {
+		if b.Repository.FullName != "acme/renamed" {
+			t.Errorf("build of %s", b.Repository.FullName)
+		}
+	}
+	hook, err := w.store.Hook(t.Context(), w.hook.ID)
+	must(t, err)
+	if hook.Repository.FullName != "acme/renamed" || hook.Repository.ID != w.repo.ID {
+		t.Errorf("hook of %+v", hook.Repository)
+	}
+}
+
+// O1, I7: a name that only the payload has changes nothing.
+func TestI7ANameThatOnlyThePayloadHasIsNotTaken(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	w.commit("main", "A")
+	body := strings.ReplaceAll(string(w.bodies()[0]), "acme/app", "evil/../app")
+	w.plan([]byte(body))
+	if b := w.builds()[0]; b.Repository.FullName != "acme/app" {
+		t.Errorf("build of %s", b.Repository.FullName)
+	}
+	if n := w.faults.count("evil"); n != 0 {
+		t.Errorf("%d calls with the payload's name", n)
+	}
+}
+
+func TestW21TheProvidersCommitMessageDecidesAboutSkipping(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	w.commit("main", "Docs only [skip ci]")
+	body := strings.ReplaceAll(string(w.bodies()[0]), "[skip ci]", "")
+	w.plan([]byte(body))
+	w.wantCommits()
+}
+
+func TestW12PathsComeFromTheDiffstat(t *testing.T) {
+	w := newTown(t)
+	rule := branchRule("main", "latest")
+	rule.Paths = []string{"svc/**"}
+	w.automate("r/app", rule)
+	change := func(file string) string {
+		hash, err := w.app.Commit(t.Context(), "main", map[string]string{file: fmt.Sprint(len(w.builds()), file)}, file)
+		must(t, err)
+		w.planAll()
+		return hash
+	}
+	first := change("README.md") // no commit before it: unknown, so it builds
+	change("docs/a.md")
+	hit := change("svc/main.go")
+	w.wantCommits(first, hit)
+	w.faults.set("/diffstat/", 404)
+	w.wantCommits(first, hit, change("docs/b.md"))
+}
+
+func TestPathsAreNotAskedForInVain(t *testing.T) {
+	w := newTown(t)
+	rule := branchRule("other", "latest")
+	rule.Paths = []string{"svc/**"}
+	w.automate("r/app", rule, branchRule("main", "main"))
+	w.commit("main", "A")
+	w.commit("main", "B")
+	w.planAll()
+	if n := w.faults.count("/diffstat/"); n != 0 {
+		t.Errorf("%d diffstats", n)
+	}
+}
+
+func TestManyChangesAreResolvedByOneList(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", tagRule("/.*/", "{sourceref}"))
+	head := w.commit("main", "A")
+	refs := map[string]string{}
+	for i := range 40 {
+		refs[fmt.Sprintf("refs/tags/v%02d", i)] = head
+	}
+	w.push(refs)
+	w.planAll()
+	if n := len(w.builds()); n != 40 {
+		t.Errorf("%d builds, want 40", n)
+	}
+	if n := w.faults.count("/refs/tags/"); n != 0 {
+		t.Errorf("%d tags asked for one by one", n)
+	}
+	gone := map[string]string{}
+	for ref := range refs {
+		gone[ref] = ""
+	}
+	w.push(gone)
+	w.planAll()
+	if got := w.state(tag("v07")); got != (autobuild.RefState{Seq: 2}) {
+		t.Errorf("state %+v", got)
+	}
+}
+
+func TestAListThatIsNotFoundIsNoDeletion(t *testing.T) {
+	w := newTown(t)
+	head := w.commit("main", "A")
+	refs := map[string]string{}
+	for i := range 40 {
+		refs[fmt.Sprintf("refs/tags/v%02d", i)] = head
+	}
+	w.push(refs)
+	body := w.bodies()[1]
+	w.faults.set("/refs/tags", 404)
+	if d := w.plan(body); d.State != autobuild.DeliveryFailed {
+		t.Errorf("%s: %s", d.State, d.Reason)
+	}
+	w.faults.set("/refs/tags", 503)
+	id := w.receive(w.hook, "repo:push", body)
+	wantSnooze(t, w.Deliver(t.Context(), id), time.Second)
+}
+
+func TestADeliveryIsAnsweredOnce(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	head := w.commit("main", "A")
+	id := w.receive(w.hook, "repo:push", w.bodies()[0])
+	for range 3 {
+		must(t, w.Deliver(t.Context(), id))
+	}
+	must(t, w.Deliver(t.Context(), "no such delivery"))
+	w.wantCommits(head)
+}
+
+func TestADeliveryOfARemovedHookIsIgnored(t *testing.T) {
+	w := newTown(t)
+	w.commit("main", "A")
+	id := w.receive(w.hook, "repo:push", w.bodies()[0])
+	must(t, w.store.DeleteHook(t.Context(), w.hook.ID))
+	must(t, w.Deliver(t.Context(), id))
+	if d := w.delivery(id); d.State != autobuild.DeliveryIgnored {
+		t.Errorf("%s: %s", d.State, d.Reason)
+	}
+}
+
+// A ref that moves between the decision and its storing is decided about anew.
+func TestAConflictIsDecidedAnew(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a, b := w.commit("main", "A"), w.commit("main", "B")
+	bodies := w.bodies()
+	w.plan(bodies[0])
+	inner := w.account.connection.Commits
+	w.account.connection.Commits = &racing{Commits: inner, once: func() {
+		_, err := w.store.Plan(t.Context(), autobuild.Plan{Repository: w.repo, Moves: []autobuild.Move{{
+			Transition: autobuild.Transition{Repository: w.repo, Ref: branch("main"), Old: a, New: b},
+		}}})
+		must(t, err)
+	}}
+	if d := w.plan(bodies[1]); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "already seen") {
+		t.Errorf("%s: %s", d.State, d.Reason)
+	}
+}
+
+func TestARefThatNeverRestsIsTriedAgainLater(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	w.commit("main", "A")
+	id := w.receive(w.hook, "repo:push", w.bodies()[0])
+	n := 0
+	w.account.connection.Commits = &racing{Commits: w.account.connection.Commits, always: func() {
+		n++
+		old := w.state(branch("main")).Head
+		_, err := w.store.Plan(t.Context(), autobuild.Plan{Repository: w.repo, Moves: []autobuild.Move{{
+			Transition: autobuild.Transition{Repository: w.repo, Ref: branch("main"), Old: old, New: fmt.Sprint(n)},
+		}}})
+		must(t, err)
+	}}
+	if err := w.Deliver(t.Context(), id); !errors.Is(err, autobuild.ErrConflict) {
+		t.Errorf("Deliver = %v", err)
+	}
+	if n != 5 {
+		t.Errorf("decided %d times, want 5", n)
+	}
+}
+
+// racing does something just after a ref was resolved.
+type racing struct {
+	autobuild.Commits
+	once, always func()
+}
+
+func (r *racing) Resolve(ctx context.Context, repo autobuild.Repository, ref autobuild.Ref) (autobuild.Commit, error) {
+	c, err := r.Commits.Resolve(ctx, repo, ref)
+	if r.once != nil {
+		r.once()
+		r.once = nil
+	}
+	if r.always != nil {
+		r.always()
+	}
+	return c, err
+}
+
+func TestTasksOfTheQueueArePlanned(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	w.Register(w.store.Tasks())
+	head := w.commit("main", "A")
+	w.receive(w.hook, "repo:push", w.bodies()[0])
+	broken := w.receive(w.hook, "repo:push", w.bodies()[0])
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.store.Tasks().Run(ctx) }()
+	for {
+		if waiting, _, err := w.store.Tasks().Depth(t.Context(), store.TaskPlan); err != nil || waiting == 0 {
+			must(t, err)
+			break
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal("tasks are not done")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	stop()
+	must(t, <-done)
+	w.wantCommits(head)
+	if d := w.delivery(broken); d.State != autobuild.DeliveryIgnored {
+		t.Errorf("%s: %s", d.State, d.Reason)
+	}
+}

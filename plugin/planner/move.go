@@ -1,0 +1,95 @@
+package planner
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/rules"
+)
+
+// move puts an accepted change to the rules of every automated build of the repository and
+// composes the builds. What the rules read is the provider's commit, not the delivery's.
+func (r *round) move(ctx context.Context, v verdict, c autobuild.Change, commit autobuild.Commit) (autobuild.Move, error) {
+	t := autobuild.Transition{Repository: r.repository, Ref: c.Ref(), Old: v.Old, New: v.New}
+	c.Action, c.Message = actionOf(t, c.Action), commit.Message
+	m := autobuild.Move{Transition: t, Outcome: autobuild.Outcome{Change: c}}
+	if t.New == "" {
+		m.Outcome.Refused = "deleted: nothing to build"
+		return m, nil
+	}
+	c = r.withPaths(ctx, t, c)
+	for _, a := range r.builds {
+		for i, d := range rules.Decide(c, a.Rules, rules.Options{Autotest: a.Autotest}) {
+			m.Outcome.Rules = append(m.Outcome.Rules, autobuild.RuleAnswer{AutomatedBuildID: a.ID, Decision: d})
+			if !d.Build {
+				continue
+			}
+			b := compose(a, a.Rules[i], d, c.Ref(), commit)
+			b.Cause, b.DeliveryID, b.ReceivedAt = r.cause, r.delivery.ID, r.received
+			m.Builds = append(m.Builds, b)
+		}
+	}
+	return m, nil
+}
+
+// actionOf says what a transition did to its ref; where the reported action can be right,
+// it stands.
+func actionOf(t autobuild.Transition, told autobuild.Action) autobuild.Action {
+	switch {
+	case t.New == "":
+		return autobuild.Deleted
+	case told == autobuild.Created || told == autobuild.Updated:
+		return told
+	case t.Old == "":
+		return autobuild.Created
+	}
+	return autobuild.Updated
+}
+
+// withPaths adds the changed paths where a rule that would build asks for them. That they
+// cannot be had leaves them unknown, and unknown builds.
+func (r *round) withPaths(ctx context.Context, t autobuild.Transition, c autobuild.Change) autobuild.Change {
+	wanted := slices.ContainsFunc(r.builds, func(a autobuild.AutomatedBuild) bool { return wantsPaths(c, a) })
+	if t.Old == "" || !wanted {
+		return c
+	}
+	paths, err := r.connection.Commits.ChangedPaths(ctx, r.repository, t.Old, t.New)
+	if err != nil {
+		r.o.Log.WithError(err).Warnf("changed paths of %s %s not known, its rules build", r.repository.FullName, t.Ref.Full())
+		return c
+	}
+	c.Paths = paths
+	return c
+}
+
+// wantsPaths reports whether a rule's answer depends on the changed paths.
+func wantsPaths(c autobuild.Change, a autobuild.AutomatedBuild) bool {
+	for i, d := range rules.Decide(c, a.Rules, rules.Options{Autotest: a.Autotest}) {
+		if d.Build && len(a.Rules[i].Paths) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// compose makes the build of one decision. Cause, delivery and times are the caller's.
+func compose(a autobuild.AutomatedBuild, rule autobuild.Rule, d autobuild.Decision, ref autobuild.Ref, c autobuild.Commit) autobuild.Build {
+	return autobuild.Build{
+		AutomatedBuildID: a.ID,
+		RuleID:           rule.ID,
+		Repository:       a.Repository,
+		Ref:              ref,
+		Commit:           c,
+		Image:            a.Image,
+		Tags:             slices.Clone(d.Tags),
+		Dockerfile:       d.Dockerfile,
+		Context:          d.Context,
+		BuildArgs:        maps.Clone(d.BuildArgs),
+		Platforms:        slices.Clone(rule.Platforms),
+		Caching:          rule.Caching,
+		Publish:          d.Publish,
+		State:            autobuild.Queued,
+	}
+}

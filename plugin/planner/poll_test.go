@@ -1,0 +1,191 @@
+package planner_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"slipway/plugin/autobuild"
+)
+
+func (w *town) poll() {
+	w.t.Helper()
+	hook, err := w.store.Hook(w.t.Context(), w.hook.ID)
+	must(w.t, err)
+	must(w.t, w.Poll(w.t.Context(), hook))
+}
+
+// neverPolled makes the hook a new one.
+func (w *town) neverPolled() {
+	w.t.Helper()
+	must(w.t, w.store.DeleteHook(w.t.Context(), w.hook.ID))
+	w.hook.PolledAt = time.Time{}
+	saved, err := w.store.SaveHook(w.t.Context(), w.hook)
+	must(w.t, err)
+	w.hook = saved
+}
+
+func TestW22APollFindsWhatWasMissed(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"), tagRule("/.*/", "{sourceref}"))
+	a := w.commit("main", "A")
+	w.planAll()
+	w.now = w.now.Add(time.Minute)
+	b := w.commit("main", "B")
+	w.push(map[string]string{"refs/tags/v1": a})
+	w.poll()
+	w.poll()
+	builds := w.builds()
+	if len(builds) != 3 {
+		t.Fatalf("%d builds, want 3", len(builds))
+	}
+	got := w.commits()[1:]
+	slices.Sort(got)
+	want := []string{a, b}
+	slices.Sort(want)
+	if !slices.Equal(got, want) || builds[1].Cause != autobuild.CauseReconcile || builds[2].Cause != autobuild.CauseReconcile {
+		t.Errorf("builds of %v, causes %s and %s", got, builds[1].Cause, builds[2].Cause)
+	}
+	for _, d := range w.planAll() { // the deliveries come late
+		if d.State != autobuild.DeliveryIgnored {
+			t.Errorf("%s: %s", d.State, d.Reason)
+		}
+	}
+	if n := len(w.builds()); n != 3 {
+		t.Errorf("%d builds, want 3", n)
+	}
+	hook, err := w.store.Hook(t.Context(), w.hook.ID)
+	must(t, err)
+	if !hook.PolledAt.Equal(w.now) {
+		t.Errorf("polled at %s, want %s", hook.PolledAt, w.now)
+	}
+}
+
+func TestAPollFindsDeletions(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("/.*/", "latest"))
+	w.commit("main", "A")
+	w.planAll()
+	w.push(map[string]string{"refs/heads/main": ""})
+	w.poll()
+	if got := w.state(branch("main")); got != (autobuild.RefState{Seq: 2}) {
+		t.Errorf("state %+v", got)
+	}
+	if n := len(w.builds()); n != 1 {
+		t.Errorf("%d builds, want 1", n)
+	}
+}
+
+func TestTheFirstPollIsABaseline(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("/.*/", "{sourceref}"))
+	old := w.commit("main", "A")
+	w.neverPolled()
+	w.poll()
+	w.wantCommits()
+	if got := w.state(branch("main")); got != (autobuild.RefState{Head: old}) {
+		t.Errorf("state %+v", got)
+	}
+	b := w.commit("main", "B")
+	w.poll()
+	w.push(map[string]string{"refs/heads/next": b})
+	w.poll()
+	w.wantCommits(b, b)
+}
+
+func TestTheFirstPollStillFindsWhatRefsSeenMissed(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("/.*/", "{sourceref}"))
+	a := w.commit("main", "A")
+	w.planAll()
+	w.neverPolled()
+	b := w.commit("main", "B")
+	w.push(map[string]string{"refs/heads/old": a})
+	w.poll()
+	w.wantCommits(a, b)
+}
+
+// Pushes between the making of a webhook and its baseline are not lost: the baseline has
+// their heads already when their deliveries come.
+func TestDeliveriesAfterTheBaselineStillBuild(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	w.neverPolled()
+	a, b := w.commit("main", "A"), w.commit("main", "B")
+	w.poll()
+	w.planAll()
+	w.wantCommits(a, b)
+	w.poll()
+	w.wantCommits(a, b)
+}
+
+// What an answered delivery leaves behind the provider's head is polled for soon after.
+func TestRunPollsSettlesWhatDeliveriesLeaveBehind(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a, b := w.commit("main", "A"), w.commit("main", "B")
+	w.push(map[string]string{"refs/heads/main": a})
+	bodies := w.bodies()
+	w.plan(bodies[2]) // B→A first
+	w.plan(bodies[1]) // then A→B, which fits what is known now
+	w.wantCommits(a, b)
+	w.now = w.now.Add(time.Minute)
+	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 3 })
+	w.wantCommits(a, b, a)
+}
+
+func TestRunPollsLooksAtEveryHookAtItsStart(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	head := w.commit("main", "A") // while nobody listened
+	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 1 })
+	w.wantCommits(head)
+}
+
+// runPolls runs the polls until the condition holds.
+func (w *town) runPolls(interval time.Duration, until func() bool) {
+	w.t.Helper()
+	ctx, stop := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.RunPolls(ctx, interval) }()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	deadline := time.After(20 * time.Second)
+	for !until() {
+		select {
+		case <-look.C:
+		case <-deadline:
+			w.t.Error("the condition did not come true")
+			stop()
+			must(w.t, <-done)
+			return
+		}
+	}
+	stop()
+	must(w.t, <-done)
+}
+
+func TestAPollThatFailsChangesNothing(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("/.*/", "latest"))
+	w.commit("main", "A")
+	w.planAll()
+	before := w.state(branch("main"))
+	for path, status := range map[string]int{"/refs/branches": 404, "/refs/tags": 503} {
+		w.faults.set(path, status)
+		if err := w.Poll(t.Context(), w.hook); err == nil {
+			t.Errorf("%s answers %d: no error", path, status)
+		}
+		w.faults.set(path, 0)
+	}
+	w.account.err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
+	if err := w.Poll(t.Context(), w.hook); !errors.Is(err, autobuild.ErrUnauthorized) {
+		t.Errorf("broken link: %v", err)
+	}
+	if got := w.state(branch("main")); got != before {
+		t.Errorf("state %+v, was %+v", got, before)
+	}
+}

@@ -1,0 +1,135 @@
+package planner
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"slipway/plugin/autobuild"
+)
+
+const (
+	pollsAtOnce = 4
+	pollTime    = 2 * time.Minute // bounds one poll
+	retryPolls  = time.Minute     // after a failed one
+)
+
+// never is when a hook whose pushes are delivered is polled next.
+var never = time.Time{}
+
+// RunPolls polls until ctx ends: every hook once at the start, for what was pushed while
+// nobody listened; new hooks soon after they were made; refs that a delivery left behind
+// the provider's head; and hooks in state polled every interval, give or take a tenth.
+func (p *Planner) RunPolls(ctx context.Context, interval time.Duration) error {
+	s := schedule{planner: p, interval: interval, next: map[string]time.Time{}}
+	tick := time.NewTicker(min(max(interval/10, 50*time.Millisecond), 5*time.Second))
+	defer tick.Stop()
+	for {
+		if err := s.round(ctx); err != nil && ctx.Err() == nil {
+			p.o.Log.WithError(err).Warn("polls postponed")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// A schedule says when each hook is polled next.
+type schedule struct {
+	planner  *Planner
+	interval time.Duration
+	next     map[string]time.Time // by hook id
+	started  bool
+}
+
+// round polls what is due.
+func (s *schedule) round(ctx context.Context) error {
+	hooks, err := s.planner.o.Store.Hooks(ctx)
+	if err != nil {
+		return err
+	}
+	now := s.planner.o.Now()
+	due := s.due(hooks, s.planner.unsettled(now), now)
+	next := make([]time.Time, len(due))
+	var polls errgroup.Group
+	polls.SetLimit(pollsAtOnce)
+	for i, h := range due {
+		polls.Go(func() error {
+			next[i] = s.poll(ctx, h)
+			return nil
+		})
+	}
+	_ = polls.Wait() // no poll returns an error
+	for i, h := range due {
+		s.next[h.ID] = next[i]
+	}
+	return nil
+}
+
+// due chooses the hooks to poll now, and forgets those that are gone.
+func (s *schedule) due(hooks []autobuild.Hook, unsettled map[string]bool, now time.Time) []autobuild.Hook {
+	var due []autobuild.Hook
+	planned := make(map[string]time.Time, len(hooks))
+	for _, h := range hooks {
+		at, ok := s.next[h.ID]
+		if !ok && s.started {
+			at = now.Add(min(s.planner.o.SettleAfter, s.interval))
+		} else if !ok {
+			at = now
+		}
+		if h.State == autobuild.HookPolled && at == never {
+			at = now // its webhook was lost since the last round
+		}
+		planned[h.ID] = at
+		if unsettled[h.ID] || (at != never && !at.After(now)) {
+			due = append(due, h)
+		}
+	}
+	s.next, s.started = planned, true
+	return due
+}
+
+// poll polls one hook and returns when to do it again.
+func (s *schedule) poll(ctx context.Context, h autobuild.Hook) time.Time {
+	p := s.planner
+	bounded, cancel := context.WithTimeout(ctx, pollTime)
+	defer cancel()
+	err := p.Poll(bounded, h)
+	if err != nil && ctx.Err() == nil {
+		p.o.Log.WithError(err).WithField("hook", h.ID).Warn("poll failed")
+	}
+	var limited *autobuild.RateLimitError
+	switch {
+	case errors.As(err, &limited):
+		return p.o.Now().Add(max(limited.RetryAfter, retryPolls))
+	case err != nil:
+		return p.o.Now().Add(jitter(retryPolls))
+	case h.State == autobuild.HookPolled:
+		return p.o.Now().Add(jitter(s.interval))
+	}
+	return never
+}
+
+// jitter spreads d by a tenth either way.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}
+
+// unsettled takes the hooks whose settling poll is due.
+func (p *Planner) unsettled(now time.Time) map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	due := map[string]bool{}
+	for id, at := range p.unsettle {
+		if !at.After(now) {
+			due[id] = true
+			delete(p.unsettle, id)
+		}
+	}
+	return due
+}

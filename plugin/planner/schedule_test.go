@@ -1,0 +1,138 @@
+package planner
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/queue"
+	"slipway/plugin/store/storetest"
+)
+
+func TestScheduleChoosesWhatIsDue(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	active := autobuild.Hook{ID: "active", State: autobuild.HookActive}
+	polled := autobuild.Hook{ID: "polled", State: autobuild.HookPolled}
+	tests := []struct {
+		name      string
+		started   bool
+		next      map[string]time.Time
+		unsettled map[string]bool
+		want      []string
+	}{
+		{"every hook at the start", false, nil, nil, []string{"active", "polled"}},
+		{"new hooks a little later", true, nil, nil, nil},
+		{"new hooks when that has passed", true, map[string]time.Time{"active": now, "polled": now.Add(-1)}, nil, []string{"active", "polled"}},
+		{"delivering hooks never again", true, map[string]time.Time{"active": never, "polled": now.Add(time.Second)}, nil, nil},
+		{"hooks that lost their webhook", true, map[string]time.Time{"active": never, "polled": never}, nil, []string{"polled"}},
+		{"what a delivery left behind", true, map[string]time.Time{"active": never, "polled": now.Add(1)}, map[string]bool{"active": true}, []string{"active"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := schedule{planner: New(Options{}), interval: time.Minute, next: tt.next, started: tt.started}
+			var got []string
+			for _, h := range s.due([]autobuild.Hook{active, polled}, tt.unsettled, now) {
+				got = append(got, h.ID)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("due %v, want %v", got, tt.want)
+			}
+			if len(s.next) != 2 || !s.started {
+				t.Errorf("next %v, started %v", s.next, s.started)
+			}
+		})
+	}
+}
+
+func TestScheduleForgetsHooksThatAreGone(t *testing.T) {
+	s := schedule{planner: New(Options{}), next: map[string]time.Time{"gone": never}, started: true}
+	if due := s.due(nil, map[string]bool{"gone": true}, time.Now()); len(due) != 0 || len(s.next) != 0 {
+		t.Errorf("due %v, next %v", due, s.next)
+	}
+}
+
+// unlinked is a connector whose accounts cannot be used.
+type unlinked struct{ err error }
+
+func (u unlinked) Connect(context.Context, string) (autobuild.Connection, error) {
+	return autobuild.Connection{}, u.err
+}
+
+func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	for _, tt := range []struct {
+		err      error
+		from, to time.Duration
+	}{
+		{errors.New("down"), 54 * time.Second, 66 * time.Second},
+		{&autobuild.RateLimitError{RetryAfter: 5 * time.Minute}, 5 * time.Minute, 5 * time.Minute},
+		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
+	} {
+		p := New(Options{Connector: unlinked{tt.err}, Now: func() time.Time { return now }, Log: log})
+		s := schedule{planner: p, interval: time.Hour}
+		if got := s.poll(t.Context(), autobuild.Hook{ID: "h"}).Sub(now); got < tt.from || got > tt.to {
+			t.Errorf("%v: again in %s, want %s to %s", tt.err, got, tt.from, tt.to)
+		}
+	}
+}
+
+func TestJitterStaysWithinATenth(t *testing.T) {
+	for range 1000 {
+		if got := jitter(time.Minute); got < 54*time.Second || got > 66*time.Second {
+			t.Fatalf("jitter %s", got)
+		}
+	}
+}
+
+func TestADeliveryThatIsGivenUpSaysSo(t *testing.T) {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	s := storetest.Open(t)
+	p := New(Options{Store: s, Log: log})
+	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.giveUp(t.Context(), queue.Task{Kind: store.TaskPlan, Arg: id}, errors.New("panic: index out of range"))
+	p.giveUp(t.Context(), queue.Task{Kind: store.TaskPlan, Arg: "nobody"}, errors.New("x")) // is logged, not fatal
+	d, err := s.Delivery(t.Context(), id)
+	if err != nil || d.State != autobuild.DeliveryFailed || d.Reason != "given up: panic: index out of range" {
+		t.Errorf("%v %s: %s", err, d.State, d.Reason)
+	}
+}
+
+func TestFaultsOfOursAreTheTasksToRetry(t *testing.T) {
+	if f := faultOf(errors.New("disk full"), 0); f != (fault{}) {
+		t.Errorf("fault %+v", f)
+	}
+	if f := faultOf(nil, 0); f != (fault{}) {
+		t.Errorf("fault %+v", f)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	outcome := autobuild.Outcome{Refused: "already seen"}
+	for _, tt := range []struct {
+		plan  autobuild.Plan
+		state autobuild.DeliveryState
+		want  string
+	}{
+		{autobuild.Plan{Moves: []autobuild.Move{{Builds: make([]autobuild.Build, 2)}}}, autobuild.DeliveryPlanned, "2 builds"},
+		{autobuild.Plan{Moves: []autobuild.Move{{}}}, autobuild.DeliveryPlanned, "no rule builds this"},
+		{autobuild.Plan{Refused: []autobuild.Outcome{outcome}}, autobuild.DeliveryIgnored, "already seen"},
+		{autobuild.Plan{Refused: []autobuild.Outcome{outcome, outcome}}, autobuild.DeliveryIgnored, "none of its 2 changes is news"},
+	} {
+		if state, got := summary(tt.plan); state != tt.state || got != tt.want {
+			t.Errorf("summary = %s %q, want %s %q", state, got, tt.state, tt.want)
+		}
+	}
+}
