@@ -1,0 +1,259 @@
+package logs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/logs"
+)
+
+func newLogs(t *testing.T, maxSize int64) (*logs.Logs, string) {
+	dir := filepath.Join(t.TempDir(), "logs")
+	return logs.New(logs.Options{Dir: dir, MaxSize: maxSize}), dir
+}
+
+func content(t testing.TB, l *logs.Logs, build string) string {
+	t.Helper()
+	data, err := l.Read(t.Context(), build, 1, 0, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func appendAt(t testing.TB, l *logs.Logs, build string, offset int64, data string) int64 {
+	t.Helper()
+	size, err := l.Append(t.Context(), build, 1, offset, []byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return size
+}
+
+func TestAppendSkipsWhatIsThere(t *testing.T) {
+	l, dir := newLogs(t, 0)
+	for _, c := range []struct {
+		offset int64
+		data   string
+		size   int64
+	}{{0, "hello ", 6}, {6, "world", 11}, {6, "world", 11}, {0, "hello world!", 12}, {3, "lo", 12}, {12, "", 12}} {
+		if size := appendAt(t, l, "b", c.offset, c.data); size != c.size {
+			t.Errorf("after %q at %d: size %d, want %d", c.data, c.offset, size, c.size)
+		}
+	}
+	if got := content(t, l, "b"); got != "hello world!" {
+		t.Errorf("log %q", got)
+	}
+	size, err := l.Append(t.Context(), "b", 1, 13, []byte("x"))
+	if size != 12 || !errors.Is(err, logs.ErrGap) {
+		t.Errorf("beyond the end: size %d, error %v", size, err)
+	}
+	if _, err := l.Append(t.Context(), "b", 1, -1, []byte("x")); !errors.Is(err, logs.ErrGap) {
+		t.Errorf("before the start: %v", err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "b", "1.log"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("error %v, file %v", err, info)
+	}
+}
+
+func TestReadFromAnOffset(t *testing.T) {
+	l, _ := newLogs(t, 0)
+	if data, err := l.Read(t.Context(), "b", 1, 0, 10); len(data) != 0 || err != nil {
+		t.Errorf("before the first line: %q, %v", data, err)
+	}
+	appendAt(t, l, "b", 0, "hello world")
+	for _, c := range []struct {
+		offset int64
+		max    int
+		want   string
+	}{{0, 5, "hello"}, {6, 100, "world"}, {11, 5, ""}, {99, 5, ""}} {
+		if data, err := l.Read(t.Context(), "b", 1, c.offset, c.max); string(data) != c.want || err != nil {
+			t.Errorf("at %d: %q, error %v; want %q", c.offset, data, err, c.want)
+		}
+	}
+}
+
+func TestNamesCannotLeaveTheDirectory(t *testing.T) {
+	l, dir := newLogs(t, 0)
+	for _, build := range []string{"", "..", "../x", "a/b", "a\x00b", ".", strings.Repeat("a", 65)} {
+		if _, err := l.Append(t.Context(), build, 1, 0, []byte("x")); !errors.Is(err, ab.ErrNotFound) {
+			t.Errorf("append to %q: %v", build, err)
+		}
+		if _, err := l.Read(t.Context(), build, 1, 0, 10); !errors.Is(err, ab.ErrNotFound) {
+			t.Errorf("read %q: %v", build, err)
+		}
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("something was written: %v", err)
+	}
+}
+
+func TestSecretsNeverReachTheDisk(t *testing.T) {
+	l, _ := newLogs(t, 0)
+	l.Conceal("b", 1, []secret.Secret{secret.New("hunter22")})
+	appendAt(t, l, "b", 0, "the password is hunter22, in base64 aHVudGVyMjI=\n")
+	if err := l.Line(t.Context(), "b", 1, "it was hunter22"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := content(t, l, "b"), "the password is ********, in base64 ************\nit was ********\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	l.Close("b", 1)
+	appendAt(t, l, "other", 0, "hunter22 is nobody's secret here")
+	if got := content(t, l, "other"); !strings.Contains(got, "hunter22") {
+		t.Errorf("another build's log was masked: %q", got)
+	}
+}
+
+func TestLinesOfTheGatewayDoNotShiftTheRunner(t *testing.T) {
+	l, dir := newLogs(t, 0)
+	line := func(l *logs.Logs, text string) {
+		t.Helper()
+		if err := l.Line(t.Context(), "b", 1, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line(l, "waiting for\nthe engine")
+	if size := appendAt(t, l, "b", 0, "step 1"); size != 6 {
+		t.Errorf("size %d, want 6", size)
+	}
+	line(l, "still there?")
+	again := logs.New(logs.Options{Dir: dir}) // as after a restart
+	if size := appendAt(t, again, "b", 0, "step 1\nstep 2\n"); size != 14 {
+		t.Errorf("size %d, want 14", size)
+	}
+	line(again, "bye")
+	if got, want := content(t, l, "b"), "waiting for the engine\nstep 1\nstill there?\n\nstep 2\nbye\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestALogHasAGreatestSize(t *testing.T) {
+	l, _ := newLogs(t, 10)
+	for range 2 { // sending it again changes nothing
+		if size := appendAt(t, l, "b", 0, "abcdefghijklmnopqrstuvwxyz"); size != 26 {
+			t.Errorf("size %d, want 26", size)
+		}
+	}
+	if size := appendAt(t, l, "b", 26, "more"); size != 30 {
+		t.Errorf("what is dropped is not counted: size %d", size)
+	}
+	got := content(t, l, "b")
+	if !strings.HasPrefix(got, "abcdefghij\nThis log has reached its greatest size, 10 bytes") || strings.Count(got, "\n") != 2 {
+		t.Errorf("log %q", got)
+	}
+}
+
+func TestFollowersAreWoken(t *testing.T) {
+	l, _ := newLogs(t, 0)
+	first := l.Follow(t.Context(), "b", 1, 0)
+	if woken(first) {
+		t.Error("woken before anything happened")
+	}
+	appendAt(t, l, "b", 0, "x")
+	if !woken(first) || !woken(l.Follow(t.Context(), "b", 1, 0)) {
+		t.Error("not woken though there is more")
+	}
+	second := l.Follow(t.Context(), "b", 1, 1)
+	if woken(second) {
+		t.Error("woken at the end of the log")
+	}
+	l.Close("b", 1)
+	if !woken(second) {
+		t.Error("not woken by Close")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if !woken(l.Follow(ctx, "b", 1, 1)) {
+		t.Error("not woken though ctx has ended")
+	}
+}
+
+func woken(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestAFollowerSeesEverything(t *testing.T) {
+	l, _ := newLogs(t, 0)
+	const lines = 200
+	var want strings.Builder
+	var writers sync.WaitGroup
+	writers.Go(func() {
+		for i := range lines {
+			text := fmt.Sprintf("line %d\n", i)
+			if _, err := l.Append(t.Context(), "b", 1, int64(want.Len()), []byte(text)); err != nil {
+				t.Error(err)
+			}
+			want.WriteString(text)
+		}
+	})
+	var got strings.Builder
+	for strings.Count(got.String(), "\n") < lines {
+		more := l.Follow(t.Context(), "b", 1, int64(got.Len()))
+		data, err := l.Read(t.Context(), "b", 1, int64(got.Len()), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Write(data)
+		if len(data) == 0 {
+			<-more
+		}
+	}
+	writers.Wait()
+	if got.String() != want.String() {
+		t.Errorf("got %d bytes, want %d", got.Len(), want.Len())
+	}
+}
+
+func TestPrune(t *testing.T) {
+	l, dir := newLogs(t, 0)
+	if err := l.Prune(t.Context(), func(string) bool { return false }); err != nil {
+		t.Errorf("nothing to prune: %v", err)
+	}
+	for _, build := range []string{"old", "new"} {
+		appendAt(t, l, build, 0, "x")
+	}
+	if err := l.Prune(t.Context(), func(build string) bool { return build == "new" }); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "new" {
+		t.Errorf("error %v, left %v", err, entries)
+	}
+}
+
+// However a runner repeats and overlaps its requests, the log is what it wrote.
+func TestAppendIsTheRunnersText(t *testing.T) {
+	l, _ := newLogs(t, 0)
+	build := 0
+	rapid.Check(t, func(r *rapid.T) {
+		build++
+		id := fmt.Sprint("b", build)
+		text := rapid.StringN(1, 200, -1).Draw(r, "text")
+		size := int64(0)
+		for size < int64(len(text)) {
+			from := rapid.Int64Range(0, size).Draw(r, "from")
+			to := rapid.Int64Range(from, int64(len(text))).Draw(r, "to")
+			size = appendAt(t, l, id, from, text[from:to])
+		}
+		if got := content(t, l, id); got != text {
+			r.Fatalf("got %q, want %q", got, text)
+		}
+	})
+}
