@@ -22,11 +22,9 @@ type commit struct {
 
 var errNoCommit = notFound("Commit not found")
 
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-
 // resolve finds the commit of a full or short hash, a branch or a tag.
 func (s *Server) resolve(ctx context.Context, r *Repository, revision string) (string, error) {
-	if revision == "" || strings.ContainsAny(revision, "^~:@{ ") && !fullHash.MatchString(revision) {
+	if revision == "" || strings.ContainsAny(revision, "^~: ") || strings.Contains(revision, "@{") {
 		return "", errNoCommit // git would read an expression
 	}
 	candidates := []string{"refs/heads/" + revision, "refs/tags/" + revision}

@@ -65,26 +65,35 @@ func refused(err error) bool {
 	return errors.As(err, &exit) && exit.Exited()
 }
 
+// settings are those of every repository.
+var settings = `[http]
+	receivepack = true
+[uploadpack]
+	allowAnySHA1InWant = true ; a commit can be fetched by its hash
+	allowFilter = true
+[receive]
+	fsckObjects = true
+	autogc = false ; deleted refs stay readable: their webhook is still to be written
+[gc]
+	auto = 0
+[core]
+	hooksPath = ` + os.DevNull + `
+`
+
 // initRepository makes the bare repository of r.
 func (s *Server) initRepository(r *Repository) error {
 	r.dir = filepath.Join(s.options.Root, strings.Trim(r.UUID, "{}")+".git")
-	ctx := context.Background()
-	if _, err := s.git.run(ctx, s.options.Root, "init", "--quiet", "--bare", "--initial-branch=main", r.dir); err != nil {
+	_, err := s.git.run(context.Background(), s.options.Root, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", r.dir)
+	if err != nil {
 		return err
 	}
-	for _, setting := range [][2]string{
-		{"http.receivepack", "true"},
-		{"uploadpack.allowAnySHA1InWant", "true"}, // a commit can be fetched by its hash
-		{"uploadpack.allowFilter", "true"},
-		{"receive.fsckObjects", "true"},
-		{"receive.autogc", "false"}, // deleted refs stay readable: their webhook is still to be written
-		{"gc.auto", "0"},
-		{"core.hooksPath", os.DevNull},
-		{"core.logAllRefUpdates", "false"},
-	} {
-		if _, err := s.git.run(ctx, r.dir, "config", setting[0], setting[1]); err != nil {
-			return err
-		}
+	config, err := os.OpenFile(filepath.Join(r.dir, "config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("open the configuration of a repository: %w", err)
+	}
+	_, err = config.WriteString(settings)
+	if err := errors.Join(err, config.Close()); err != nil {
+		return fmt.Errorf("write the configuration of a repository: %w", err)
 	}
 	return nil
 }

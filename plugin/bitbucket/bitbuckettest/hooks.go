@@ -2,6 +2,7 @@ package bitbuckettest
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -48,6 +49,21 @@ func (r *Repository) Hooks() []Hook {
 		}
 	}
 	return hooks
+}
+
+// AddHook adds an active webhook as a person does in the repository's settings; without a key
+// its deliveries are not signed. It returns the UUID.
+func (r *Repository) AddHook(url, key string, events ...string) (string, error) {
+	s := r.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := &hook{uuid: newUUID(), createdAt: s.now(), secret: secret.New(key)}
+	everything := principal{account: r.Workspace.Owner, scopes: []string{"pullrequest", "issue", "pipeline"}}
+	if err := s.apply(everything, h, hookRequest{URL: url, Events: events}); err != nil {
+		return "", fmt.Errorf("add a webhook to %s: %w", r.fullName(), err)
+	}
+	r.hooks = append(r.hooks, h)
+	return h.uuid, nil
 }
 
 // hookRequest is the body of POST and PUT:

@@ -2,187 +2,18 @@ package bitbuckettest_test
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
-	"slipway/config/secret"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
-
-// place is a Bitbucket with one private repository, acme/app, that alice owns.
-type place struct {
-	*bitbuckettest.Server
-	alice, bob *bitbuckettest.User
-	acme       *bitbuckettest.Workspace
-	app        *bitbuckettest.Repository
-	consumer   *bitbuckettest.Consumer
-	token      string // alice's
-}
-
-func newPlace(t *testing.T, change ...func(*bitbuckettest.Options)) *place {
-	t.Helper()
-	options := bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true}
-	for _, f := range change {
-		f(&options)
-	}
-	server, err := bitbuckettest.New(options)
-	must(t, err)
-	t.Cleanup(server.Close)
-	listener := httptest.NewServer(server)
-	t.Cleanup(listener.Close)
-	server.SetURL(listener.URL)
-
-	p := &place{Server: server, alice: server.AddUser("alice"), bob: server.AddUser("bob")}
-	p.alice.SetPassword(secret.New("alice's password"))
-	p.alice.SetGitPassword(secret.New("alice's git password"))
-	p.bob.SetGitPassword(secret.New("bob's git password"))
-	p.acme = server.AddWorkspace("acme", p.alice)
-	p.app, err = server.AddRepository(p.acme, "app", bitbuckettest.Private)
-	must(t, err)
-	p.consumer, err = server.AddConsumer(p.acme, "https://ci.example.com/oauth", "account", "repository", "webhook")
-	must(t, err)
-	access, _ := server.Link(p.alice, p.consumer)
-	p.token = access.Reveal()
-	return p
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// call makes an API request with alice's token and returns the status and the JSON answer.
-func (p *place) call(t *testing.T, method, path string, body any) (int, map[string]any) {
-	t.Helper()
-	return p.callAs(t, p.token, method, path, body)
-}
-
-func (p *place) callAs(t *testing.T, token, method, path string, body any) (int, map[string]any) {
-	t.Helper()
-	if !strings.HasPrefix(path, "http") {
-		path = p.URL() + path
-	}
-	var reader io.Reader
-	if body != nil {
-		encoded, err := json.Marshal(body)
-		must(t, err)
-		reader = strings.NewReader(string(encoded))
-	}
-	request, err := http.NewRequestWithContext(t.Context(), method, path, reader)
-	must(t, err)
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	response, err := http.DefaultClient.Do(request)
-	must(t, err)
-	defer response.Body.Close()
-	answer := map[string]any{}
-	text, err := io.ReadAll(io.LimitReader(response.Body, 8<<20))
-	must(t, err)
-	if len(text) > 0 {
-		if err := json.Unmarshal(text, &answer); err != nil {
-			t.Fatalf("%s %s: %v in %q", method, path, err, text)
-		}
-	}
-	return response.StatusCode, answer
-}
-
-// dig finds a value below maps and lists: dig(v, "values", 0, "name").
-func dig(v any, path ...any) any {
-	for _, step := range path {
-		switch step := step.(type) {
-		case string:
-			m, _ := v.(map[string]any)
-			v = m[step]
-		case int:
-			l, _ := v.([]any)
-			if step >= len(l) {
-				return nil
-			}
-			v = l[step]
-		}
-	}
-	return v
-}
-
-// receiver is what a webhook's URL leads to.
-type receiver struct {
-	*httptest.Server
-	mu       sync.Mutex
-	requests []*http.Request
-	bodies   []string
-	answer   func(n int) int // status of the nth request, from 1
-}
-
-func newReceiver(t *testing.T, answer func(n int) int) *receiver {
-	t.Helper()
-	r := &receiver{answer: answer}
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		body, _ := io.ReadAll(io.LimitReader(request.Body, 1<<20))
-		r.mu.Lock()
-		r.requests = append(r.requests, request)
-		r.bodies = append(r.bodies, string(body))
-		n := len(r.requests)
-		r.mu.Unlock()
-		w.WriteHeader(r.answer(n))
-	}))
-	t.Cleanup(r.Close)
-	return r
-}
-
-func ok(int) int { return http.StatusAccepted }
-
-func (p *place) addHook(t *testing.T, url, key string) string {
-	t.Helper()
-	status, answer := p.call(t, "POST", "/2.0/repositories/acme/app/hooks", map[string]any{
-		"description": "ci", "url": url, "active": true, "secret": key, "events": []string{"repo:push"},
-	})
-	if status != http.StatusCreated {
-		t.Fatalf("create hook: %d %v", status, answer)
-	}
-	return answer["uuid"].(string)
-}
-
-// git runs git as a stranger would, without the machine's configuration.
-func git(t *testing.T, dir string, args ...string) (string, error) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", append([]string{
-		"-c", "user.name=Carol", "-c", "user.email=carol@elsewhere.example", "-c", "http.postBuffer=65536",
-	}, args...)...)
-	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "HOME=" + dir}
-	out, err := cmd.CombinedOutput()
-	return strings.TrimSpace(string(out)), err
-}
-
-func mustGit(t *testing.T, dir string, args ...string) string {
-	t.Helper()
-	out, err := git(t, dir, args...)
-	if err != nil {
-		t.Fatalf("git %v: %v\n%s", args, err, out)
-	}
-	return out
-}
-
-// cloneURL has a credential in it, as people type it.
-func (p *place) cloneURL(user, password string) string {
-	rest, _ := strings.CutPrefix(p.app.CloneURL(), "http://")
-	return fmt.Sprintf("http://%s:%s@%s", user, strings.ReplaceAll(strings.ReplaceAll(password, " ", "%20"), "'", "%27"), rest)
-}
 
 func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 	p := newPlace(t)
@@ -227,6 +58,12 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 	if len(changes) != 4 {
 		t.Fatalf("%d changes, want 4: %s", len(changes), body)
 	}
+	for _, change := range changes {
+		_, commits := change.(map[string]any)["commits"]
+		if tag := dig(change, "new", "type") == "tag"; tag && commits {
+			t.Errorf("a tag has commits: %v", change)
+		}
+	}
 	for i, want := range []struct{ side, kind, name, hash string }{
 		{"new", "branch", "main", head}, {"old", "branch", "old", first}, {"new", "tag", "feature/v2", head}, {"new", "tag", "v1", head},
 	} {
@@ -235,11 +72,108 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 			t.Errorf("change %d: %v, want %+v", i, got, want)
 		}
 	}
+	if dig(changes[2], "new", "message") != "The second\n" || dig(changes[2], "new", "tagger", "raw") != "Carol <carol@elsewhere.example>" || dig(changes[3], "new", "message") != nil {
+		t.Errorf("annotated: %v, lightweight: %v", dig(changes[2], "new"), dig(changes[3], "new"))
+	}
+	if dig(payload, "actor", "nickname") != "alice" || dig(changes[0], "new", "target", "author", "user") != nil || dig(changes[0], "old", "target", "author", "user", "nickname") != "alice" {
+		t.Errorf("actor and authors: %v", dig(payload, "actor"))
+	}
 }
 
-// incompressible makes a push too great for one buffer, so that git sends it in chunks.
-func incompressible(n int) []byte {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return b
+// payloads are the changes of every webhook so far, push by push.
+func (r *receiver) changes(t *testing.T) [][]any {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var pushes [][]any
+	for _, body := range r.bodies {
+		var payload any
+		must(t, json.Unmarshal([]byte(body), &payload))
+		changes, _ := dig(payload, "push", "changes").([]any)
+		pushes = append(pushes, changes)
+	}
+	return pushes
+}
+
+func TestChangesOfBranches(t *testing.T) {
+	p := newPlace(t)
+	hooked := newReceiver(t, ok)
+	p.addHook(t, hooked.URL, "")
+	ctx := t.Context()
+	var hashes []string
+	parent := ""
+	for i := range 7 {
+		hash, err := p.app.Write(ctx, bitbuckettest.NewCommit{Parent: parent, Message: fmt.Sprint("Commit ", i), Files: map[string]string{"n": fmt.Sprint(i)}})
+		must(t, err)
+		hashes, parent = append(hashes, hash), hash
+	}
+	main := func(hash string) map[string]string { return map[string]string{"refs/heads/main": hash} }
+	must(t, p.app.Push(ctx, main(hashes[2])))                                      // three commits, created
+	must(t, p.app.Push(ctx, main(hashes[4])))                                      // two commits
+	must(t, p.app.Push(ctx, main(hashes[4])))                                      // nothing moves: no webhook
+	must(t, p.app.Push(ctx, main(hashes[3])))                                      // backwards: forced, no commits
+	must(t, p.app.Push(ctx, map[string]string{"refs/heads/topic/ü": hashes[6]}))   // more than five
+	must(t, p.app.PushAs(ctx, p.bob, map[string]string{"refs/heads/topic/ü": ""})) // deleted
+	must(t, p.WaitIdle(ctx))
+
+	type row struct {
+		created, closed, forced, truncated bool
+		commits                            []string
+	}
+	want := []row{
+		{created: true, commits: []string{hashes[2], hashes[1], hashes[0]}},
+		{commits: []string{hashes[4], hashes[3]}},
+		{forced: true},
+		{created: true, truncated: true, commits: []string{hashes[6], hashes[5], hashes[4], hashes[3], hashes[2]}},
+		{closed: true},
+	}
+	pushes := hooked.changes(t)
+	if len(pushes) != len(want) {
+		t.Fatalf("%d webhooks, want %d", len(pushes), len(want))
+	}
+	for i, changes := range pushes {
+		var got row
+		for name, field := range map[string]*bool{"created": &got.created, "closed": &got.closed, "forced": &got.forced, "truncated": &got.truncated} {
+			*field, _ = dig(changes, 0, name).(bool)
+		}
+		commits, _ := dig(changes, 0, "commits").([]any)
+		for _, c := range commits {
+			got.commits = append(got.commits, dig(c, "hash").(string))
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want[i]) {
+			t.Errorf("push %d:\n got %v\nwant %v", i+1, got, want[i])
+		}
+	}
+	if name := dig(pushes[4], 0, "old", "name"); name != "topic/ü" {
+		t.Errorf("deleted branch: %v", name)
+	}
+}
+
+func TestMainBranchFollowsTheFirstPush(t *testing.T) {
+	p := newPlace(t)
+	if _, repo := p.call(t, "GET", "/2.0/repositories/acme/app", nil); repo["mainbranch"] != nil {
+		t.Errorf("of an empty repository: %v", repo["mainbranch"])
+	}
+	first, err := p.app.Commit(t.Context(), "develop", map[string]string{"f": "1"}, "First")
+	must(t, err)
+	must(t, p.app.Push(t.Context(), map[string]string{"refs/heads/main": first}))
+	if _, repo := p.call(t, "GET", "/2.0/repositories/acme/app", nil); dig(repo, "mainbranch", "name") != "develop" {
+		t.Errorf("after the first push: %v", repo["mainbranch"])
+	}
+}
+
+func TestPushesAreAllOrNothing(t *testing.T) {
+	p := newPlace(t)
+	first, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	must(t, err)
+	err = p.app.Push(t.Context(), map[string]string{"refs/heads/a": first, "refs/heads/b": strings.Repeat("1", 40)})
+	if err == nil {
+		t.Error("a push of an unknown object went through")
+	}
+	if status, _ := p.call(t, "GET", "/2.0/repositories/acme/app/refs/branches/a", nil); status != http.StatusNotFound {
+		t.Errorf("half of the push is there: %d", status)
+	}
+	if _, err := p.app.Write(t.Context(), bitbuckettest.NewCommit{Parent: "nowhere"}); err == nil {
+		t.Error("a commit on an unknown parent was written")
+	}
 }

@@ -1,0 +1,200 @@
+package bitbuckettest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"slipway/plugin/bitbucket/bitbuckettest"
+)
+
+// commit pushes one commit with a message and waits for what follows.
+func (p *place) commit(t *testing.T, message string) {
+	t.Helper()
+	_, err := p.app.Commit(t.Context(), "main", map[string]string{"message": message}, message)
+	must(t, err)
+	must(t, p.WaitIdle(t.Context()))
+}
+
+func TestOnlyServerErrorsAreRetried(t *testing.T) {
+	for name, row := range map[string]struct {
+		answers []int
+		want    string
+	}{
+		"accepted":                       {[]int{202}, "[1:202]"},
+		"not found":                      {[]int{404}, "[1:404]"},
+		"unauthorized":                   {[]int{401}, "[1:401]"},
+		"redirect":                       {[]int{302}, "[1:302]"},
+		"unavailable once":               {[]int{503, 202}, "[1:503 2:202]"},
+		"an error of the last attempt":   {[]int{500, 599, 502}, "[1:500 2:599 3:502]"},
+		"a refusal after a server error": {[]int{500, 400}, "[1:500 2:400]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			hooked := newReceiver(t, func(n int) int { return row.answers[min(n, len(row.answers))-1] })
+			uuid := p.addHook(t, hooked.URL, "k")
+			p.commit(t, "First")
+			deliveries := p.Deliveries(uuid)
+			if len(deliveries) != 1 {
+				t.Fatalf("%d deliveries", len(deliveries))
+			}
+			var got []string
+			for i, attempt := range deliveries[0].Attempts {
+				got = append(got, fmt.Sprintf("%d:%d", attempt.Number, attempt.Status))
+				request := hooked.requests[i]
+				if request.Header.Get("X-Attempt-Number") != fmt.Sprint(attempt.Number) || request.Header.Get("X-Request-UUID") != deliveries[0].RequestUUID {
+					t.Errorf("headers of attempt %d: %v", attempt.Number, request.Header)
+				}
+			}
+			if fmt.Sprint(got) != row.want || len(hooked.requests) != len(got) {
+				t.Errorf("attempts %v, want %s", got, row.want)
+			}
+		})
+	}
+}
+
+func TestDeliveriesOfAHookKeepTheirOrder(t *testing.T) {
+	p := newPlace(t)
+	hooked := newReceiver(t, ok)
+	p.addHook(t, hooked.URL, "")
+	for i := range 5 {
+		_, err := p.app.Commit(t.Context(), "main", map[string]string{"n": fmt.Sprint(i)}, fmt.Sprint("Commit ", i))
+		must(t, err)
+	}
+	must(t, p.WaitIdle(t.Context()))
+	for i, changes := range hooked.changes(t) {
+		if got := dig(changes, 0, "new", "target", "message"); got != fmt.Sprintf("Commit %d\n", i) {
+			t.Errorf("delivery %d: %v", i, got)
+		}
+	}
+	if n := len(p.Deliveries("")); n != 5 {
+		t.Errorf("%d deliveries, want 5", n)
+	}
+}
+
+func TestWhoIsNotTold(t *testing.T) {
+	p := newPlace(t)
+	hooked := newReceiver(t, ok)
+	for name, change := range map[string]map[string]any{
+		"inactive": {"active": false}, "other event": {"events": []string{"repo:fork"}},
+	} {
+		change["url"] = hooked.URL + "/" + strings.ReplaceAll(name, " ", "-")
+		if status, answer := p.call(t, "POST", hooksPath, hookBody(change)); status != 201 {
+			t.Fatalf("POST: %d %v", status, answer)
+		}
+	}
+	p.commit(t, "First")
+	large := p.addHook(t, hooked.URL+"/large", "")
+	p.commit(t, strings.Repeat("a long message ", 20<<10))
+	if len(hooked.requests) != 0 {
+		t.Errorf("%d requests, first of %s", len(hooked.requests), hooked.requests[0].URL)
+	}
+	if deliveries := p.Deliveries(large); len(deliveries) != 1 || !deliveries[0].Oversized || len(deliveries[0].Attempts) != 0 {
+		t.Errorf("more than 256 KB: %d deliveries, %+v", len(deliveries), deliveries)
+	}
+}
+
+func TestUnsignedWithoutASecretAndResent(t *testing.T) {
+	p := newPlace(t)
+	hooked := newReceiver(t, ok)
+	uuid := p.addHook(t, hooked.URL, "")
+	p.commit(t, "First")
+	request := p.Deliveries(uuid)[0].RequestUUID
+	must(t, p.Redeliver(request))
+	must(t, p.WaitIdle(t.Context()))
+	if len(hooked.bodies) != 2 || hooked.bodies[0] != hooked.bodies[1] || hooked.requests[1].Header.Get("X-Request-UUID") != request {
+		t.Errorf("resent: %d requests", len(hooked.bodies))
+	}
+	if signature := hooked.requests[0].Header.Values("X-Hub-Signature"); len(signature) != 0 {
+		t.Errorf("a signature without a secret: %v", signature)
+	}
+	if err := p.Redeliver("x"); err == nil {
+		t.Error("an unknown delivery was sent again")
+	}
+	p.call(t, "DELETE", hooksPath+"/"+strings.NewReplacer("{", "%7B", "}", "%7D").Replace(uuid), nil)
+	if err := p.Redeliver(request); err == nil {
+		t.Error("a delivery of a deleted webhook was sent again")
+	}
+}
+
+// transport answers in place of the network.
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
+func TestFailuresWithoutAnAnswerAreNotRetried(t *testing.T) {
+	for want, way := range map[string]transport{
+		"NETWORK ERROR": func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
+		"TIMEOUT": func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		},
+	} {
+		t.Run(want, func(t *testing.T) {
+			p := newPlace(t, func(o *bitbuckettest.Options) { o.Transport, o.HookTimeout = way, 20*time.Millisecond })
+			uuid := p.addHook(t, "http://127.0.0.1:9/", "")
+			p.commit(t, "First")
+			attempts := p.Deliveries(uuid)[0].Attempts
+			if len(attempts) != 1 || attempts[0].Error != want || attempts[0].Status != 0 {
+				t.Errorf("attempts: %+v", attempts)
+			}
+		})
+	}
+}
+
+func TestAnUnreachableHookWaitsTenSecondsAndClosingEndsIt(t *testing.T) {
+	p := newPlace(t, func(o *bitbuckettest.Options) {
+		o.Transport = transport(func(r *http.Request) (*http.Response, error) {
+			deadline, _ := r.Context().Deadline()
+			if left := time.Until(deadline); left < 9*time.Second || left > 10*time.Second {
+				t.Errorf("an attempt has %v, want ten seconds", left)
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+	})
+	uuid := p.addHook(t, "http://127.0.0.1:9/", "")
+	for i := range 2 {
+		_, err := p.app.Commit(t.Context(), "main", map[string]string{"n": fmt.Sprint(i)}, "More")
+		must(t, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := p.WaitIdle(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("idle although a delivery is under way: %v", err)
+	}
+	p.Close()
+	if deliveries := p.Deliveries(uuid); len(deliveries) != 2 || len(deliveries[1].Attempts) != 0 {
+		t.Errorf("after Close: %+v", deliveries)
+	}
+}
+
+func TestRetriesAreSpaced(t *testing.T) {
+	var at []time.Time
+	synctest.Test(t, func(t *testing.T) {
+		server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true, RetryDelay: time.Minute,
+			Transport: transport(func(*http.Request) (*http.Response, error) {
+				at = append(at, time.Now())
+				return &http.Response{StatusCode: 503, Body: http.NoBody}, nil
+			})})
+		must(t, err)
+		defer server.Close()
+		alice := server.AddUser("alice")
+		app, err := server.AddRepository(server.AddWorkspace("acme", alice), "app", bitbuckettest.Private)
+		must(t, err)
+		_, err = app.AddHook("http://127.0.0.1:9/", "", "repo:push")
+		must(t, err)
+		_, err = app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+		must(t, err)
+		must(t, server.WaitIdle(t.Context()))
+	})
+	if len(at) != 3 || at[1].Sub(at[0]) != time.Minute || at[2].Sub(at[1]) != time.Minute {
+		t.Errorf("attempts at %v", at)
+	}
+}

@@ -1,0 +1,200 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"slipway/plugin/bitbucket/bitbuckettest/faults"
+)
+
+const answer = "0123456789"
+
+// working answers well, and counts how often it did.
+type working struct{ done atomic.Int32 }
+
+func (h *working) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	h.done.Add(1)
+	w.Header().Set("X-Works", "yes")
+	w.WriteHeader(http.StatusCreated)
+	_, _ = io.WriteString(w, answer)
+}
+
+func start(t *testing.T) (*working, *faults.Faults, string) {
+	t.Helper()
+	h := &working{}
+	f := faults.New(h)
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	return h, f, server.URL
+}
+
+// request returns the status, or the error of making it or of reading its body.
+func request(t *testing.T, method, url string) (*http.Response, string, error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // else a reset GET is tried again
+	response, err := client.Do(r)
+	if err != nil {
+		return nil, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return response, string(body), err
+}
+
+func TestRules(t *testing.T) {
+	const hooks = "/2.0/repositories/acme/app/hooks"
+	for name, row := range map[string]struct {
+		rule   faults.Rule
+		method string
+		path   string
+		want   []int
+	}{
+		"everything":              {faults.Rule{}, "GET", hooks, []int{503, 503, 503}},
+		"other method":            {faults.Rule{Method: "POST"}, "GET", hooks, []int{201}},
+		"pattern":                 {faults.Rule{Method: "POST", Path: "/2.0/repositories/*/*/hooks"}, "POST", hooks, []int{503}},
+		"pattern of another path": {faults.Rule{Path: "/2.0/repositories/*/hooks"}, "GET", hooks, []int{201}},
+		"any rest":                {faults.Rule{Path: "/2.0/repositories/*/**"}, "GET", hooks, []int{503}},
+		"any rest needs one":      {faults.Rule{Path: "/2.0/repositories/acme/app/hooks/**"}, "GET", hooks, []int{201}},
+		"twice, then pass":        {faults.Rule{Times: 2}, "GET", hooks, []int{503, 503, 201, 201}},
+		"second and third":        {faults.Rule{Skip: 1, Times: 2}, "GET", hooks, []int{201, 503, 503, 201}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, f, url := start(t)
+			row.rule.Fault = faults.Status(503, "")
+			script := f.Add(row.rule)
+			hits := 0
+			for i, want := range row.want {
+				response, _, err := request(t, row.method, url+row.path)
+				if err != nil || response.StatusCode != want {
+					t.Fatalf("request %d: %v %v, want %d", i+1, response, err, want)
+				}
+				if want == 503 {
+					hits++
+				}
+			}
+			if script.Hits() != hits {
+				t.Errorf("%d hits, want %d", script.Hits(), hits)
+			}
+		})
+	}
+}
+
+func TestRulesFollowEachOtherUntilStopped(t *testing.T) {
+	_, f, url := start(t)
+	f.Add(faults.Rule{Times: 1, Fault: faults.HTML(502)})
+	last := f.Add(faults.Rule{Fault: faults.RateLimited("7")})
+	if response, body, err := request(t, "GET", url); err != nil || response.StatusCode != 502 || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") || !strings.Contains(body, "502 Bad Gateway") {
+		t.Errorf("first: %v %q %v", response, body, err)
+	}
+	if response, body, err := request(t, "GET", url); err != nil || response.StatusCode != 429 || response.Header.Get("Retry-After") != "7" || body != "Rate limit for this resource has been exceeded" {
+		t.Errorf("second: %v %q %v", response, body, err)
+	}
+	last.Stop()
+	f.Add(faults.Rule{Times: 1, Fault: faults.RateLimited("")})
+	if response, _, err := request(t, "GET", url); err != nil || len(response.Header.Values("Retry-After")) != 0 {
+		t.Errorf("third: %v %v, want no Retry-After", response, err)
+	}
+	f.Add(faults.Rule{Times: 1, Fault: faults.Status(500, `{"type":"error"}`)})
+	if response, _, err := request(t, "GET", url); err != nil || response.Header.Get("Content-Type") != "application/json; charset=utf-8" {
+		t.Errorf("fourth: %v %v", response, err)
+	}
+}
+
+func TestBrokenConnections(t *testing.T) {
+	for name, row := range map[string]struct {
+		fault faults.Fault
+		done  int32
+		want  error
+	}{
+		"reset before": {faults.ResetBefore(), 0, syscall.ECONNRESET},
+		"reset after":  {faults.ResetAfter(), 1, syscall.ECONNRESET},
+		"truncated":    {faults.Truncate(4), 1, io.ErrUnexpectedEOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, f, url := start(t)
+			f.Add(faults.Rule{Times: 1, Fault: row.fault})
+			response, body, err := request(t, "GET", url)
+			if !errors.Is(err, row.want) {
+				t.Errorf("error %v, want %v", err, row.want)
+			}
+			if response != nil && (body != answer[:4] || response.StatusCode != 201 || response.ContentLength != 10) {
+				t.Errorf("truncated to %q of %d bytes, status %d", body, response.ContentLength, response.StatusCode)
+			}
+			if h.done.Load() != row.done {
+				t.Errorf("the handler ran %d times, want %d", h.done.Load(), row.done)
+			}
+		})
+	}
+}
+
+func TestHoldWaitsForTheTest(t *testing.T) {
+	h, f, url := start(t)
+	until, answered := make(chan struct{}), make(chan error)
+	f.Add(faults.Rule{Fault: faults.Hold(until)})
+	go func() {
+		_, _, err := request(t, "GET", url)
+		answered <- err
+	}()
+	select {
+	case <-answered:
+		t.Fatal("answered while held")
+	default:
+	}
+	close(until)
+	if err := <-answered; err != nil || h.done.Load() != 1 {
+		t.Errorf("after the release: %v, %d runs", err, h.done.Load())
+	}
+}
+
+func TestDelaysTakeTheirTime(t *testing.T) {
+	for name, row := range map[string]struct {
+		fault faults.Fault
+		want  time.Duration
+	}{
+		"delay": {faults.Delay(30 * time.Second), 30 * time.Second},
+		"slow":  {faults.Slow(4, time.Second), 3 * time.Second}, // 4 + 4 + 2 bytes
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := faults.New(&working{})
+			f.Add(faults.Rule{Fault: row.fault})
+			recorder, began := httptest.NewRecorder(), time.Now()
+			f.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+			if took := time.Since(began); took != row.want || recorder.Body.String() != answer || recorder.Code != 201 {
+				t.Errorf("%s: %d %q after %v, want all of it after %v", name, recorder.Code, recorder.Body, took, row.want)
+			}
+		})
+	}
+}
+
+func TestAClientThatLeavesIsNotWaitedFor(t *testing.T) {
+	for name, fault := range map[string]faults.Fault{
+		"delay": faults.Delay(time.Hour), "hold": faults.Hold(nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &working{}
+			f := faults.New(h)
+			f.Add(faults.Rule{Fault: fault})
+			ctx, leave := context.WithCancel(t.Context())
+			leave()
+			defer func() {
+				if recover() != http.ErrAbortHandler || h.done.Load() != 0 {
+					t.Errorf("the request was not aborted, or %d times carried out", h.done.Load())
+				}
+			}()
+			f.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/", nil))
+		})
+	}
+}

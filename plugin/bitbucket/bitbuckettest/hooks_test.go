@@ -1,0 +1,128 @@
+package bitbuckettest_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/plugin/bitbucket/bitbuckettest"
+)
+
+const hooksPath = "/2.0/repositories/acme/app/hooks"
+
+func hookBody(change map[string]any) map[string]any {
+	body := map[string]any{"description": "ci", "url": "https://ci.example.com/hooks/1", "active": true, "events": []string{"repo:push"}}
+	for name, value := range change {
+		body[name] = value
+	}
+	return body
+}
+
+func TestAHookIsMadeReadReplacedAndDeleted(t *testing.T) {
+	p := newPlace(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
+	status, made := p.call(t, "POST", hooksPath, hookBody(map[string]any{"secret": "s3cret"}))
+	if status != 201 || made["secret_set"] != true || made["secret"] != nil || made["subject_type"] != "repository" || made["active"] != true {
+		t.Fatalf("POST: %d %v", status, made)
+	}
+	self := hooksPath + "/" + url.PathEscape(made["uuid"].(string))
+	for _, step := range []struct {
+		change map[string]any
+		want   bitbuckettest.Hook
+	}{
+		{map[string]any{"description": "silent of the secret"}, bitbuckettest.Hook{Active: true, SecretSet: true}},
+		{map[string]any{"description": "inactive", "active": false}, bitbuckettest.Hook{SecretSet: true}},
+		{map[string]any{"description": "null", "secret": nil}, bitbuckettest.Hook{Active: true}},
+		{map[string]any{"description": "set again", "secret": "x"}, bitbuckettest.Hook{Active: true, SecretSet: true}},
+		{map[string]any{"description": "emptied", "secret": ""}, bitbuckettest.Hook{Active: true}},
+	} {
+		step.want.UUID, step.want.URL = made["uuid"].(string), "https://ci.example.com/hooks/1"
+		step.want.Description, step.want.Events = step.change["description"].(string), []string{"repo:push"}
+		if status, answer := p.call(t, "PUT", self, hookBody(step.change)); status != 200 || answer["uuid"] != made["uuid"] {
+			t.Errorf("PUT %v: %d %v", step.change, status, answer)
+		}
+		if diff := cmp.Diff([]bitbuckettest.Hook{step.want}, p.app.Hooks()); diff != "" {
+			t.Errorf("PUT %v (-want +got):\n%s", step.change, diff)
+		}
+	}
+	if status, answer := p.call(t, "GET", self, nil); status != 200 || answer["description"] != "emptied" {
+		t.Errorf("GET: %d %v", status, answer)
+	}
+	if status, _ := p.call(t, "GET", strings.NewReplacer("%7B", "", "%7D", "").Replace(self), nil); status != 404 {
+		t.Errorf("GET without braces: %d", status)
+	}
+	if status, _ := p.call(t, "DELETE", self, nil); status != 204 {
+		t.Errorf("DELETE: %d", status)
+	}
+	if status, _ := p.call(t, "DELETE", self, nil); status != 404 {
+		t.Errorf("second DELETE: %d", status)
+	}
+}
+
+func TestHooksArePagedAndLimited(t *testing.T) {
+	p := newPlace(t)
+	var want []string
+	for i := range 50 {
+		address := fmt.Sprintf("http://127.0.0.1:9/hooks/%d", i)
+		p.addHook(t, address, "")
+		want = append(want, address)
+	}
+	if diff := cmp.Diff(want, p.names(t, hooksPath+"?pagelen=20", "url")); diff != "" {
+		t.Errorf("hooks (-want +got):\n%s", diff)
+	}
+	if status, answer := p.call(t, "POST", hooksPath, hookBody(nil)); status != 400 {
+		t.Errorf("the 51st: %d %v", status, answer)
+	}
+}
+
+func TestHooksAreChecked(t *testing.T) {
+	p := newPlace(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
+	const internal = "url: The URL cannot be an internal, non-routed address."
+	for name, row := range map[string]struct {
+		change map[string]any
+		want   string
+	}{
+		"loopback":      {map[string]any{"url": "http://127.0.0.1:8080/x"}, internal},
+		"loopback v6":   {map[string]any{"url": "http://[::1]/x"}, internal},
+		"private":       {map[string]any{"url": "http://192.168.1.7/x"}, internal},
+		"localhost":     {map[string]any{"url": "http://localhost/x"}, internal},
+		"inner name":    {map[string]any{"url": "http://ci/x"}, internal},
+		"mdns name":     {map[string]any{"url": "http://ci.local/x"}, internal},
+		"no URL":        {map[string]any{"url": "ci.example.com"}, "url: Enter a valid URL."},
+		"other scheme":  {map[string]any{"url": "ftp://ci.example.com"}, "url: Enter a valid URL."},
+		"empty label":   {map[string]any{"url": "http://ci..example/x"}, internal},
+		"no events":     {map[string]any{"events": []string{}}, "events: At least one event is required."},
+		"unknown event": {map[string]any{"events": []string{"repo:explode"}}, "events: Unknown event: repo:explode"},
+		"long secret":   {map[string]any{"secret": strings.Repeat("x", 129)}, "secret: Ensure this value has at most 128 characters."},
+		"odd secret":    {map[string]any{"secret": 7}, "secret: Not a valid string."},
+		"odd body":      {map[string]any{"events": 7}, "Bad request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, answer := p.call(t, "POST", hooksPath, hookBody(row.change))
+			if status != 400 || dig(answer, "error", "message") != row.want {
+				t.Errorf("%d %v, want %q", status, answer, row.want)
+			}
+		})
+	}
+	if status, answer := p.call(t, "POST", hooksPath, hookBody(map[string]any{"events": []string{"pullrequest:created"}})); status != 403 || fmt.Sprint(dig(answer, "error", "detail", "required")) != "[pullrequest]" {
+		t.Errorf("an event that the scopes do not read: %d %v", status, answer)
+	}
+	if status, answer := p.call(t, "POST", hooksPath, hookBody(map[string]any{"url": "https://203.0.113.9/x"})); status != 201 {
+		t.Errorf("a public address: %d %v", status, answer)
+	}
+	bob, _ := p.Link(p.bob, p.consumer)
+	for permission, want := range map[bitbuckettest.Permission]int{bitbuckettest.None: 404, bitbuckettest.Write: 403, bitbuckettest.Admin: 201} {
+		p.app.Grant(p.bob, permission)
+		if status, answer := p.callAs(t, bob.Reveal(), "POST", hooksPath, hookBody(nil)); status != want {
+			t.Errorf("bob with %s: %d %v, want %d", permission, status, answer, want)
+		}
+	}
+	open, err := p.AddRepository(p.acme, "open", bitbuckettest.Public)
+	must(t, err)
+	if status, _ := p.callAs(t, "", "GET", "/2.0/repositories/"+open.FullName()+"/hooks", nil); status != http.StatusUnauthorized {
+		t.Errorf("anyone on a public repository: %d", status)
+	}
+}

@@ -1,0 +1,125 @@
+package bitbuckettest_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"slipway/plugin/bitbucket/bitbuckettest"
+)
+
+func TestStatusesAreUpserted(t *testing.T) {
+	p := newPlace(t)
+	commit, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	must(t, err)
+	path := "/2.0/repositories/acme/app/commit/" + commit + "/statuses"
+	status, first := p.call(t, "POST", path+"/build", map[string]any{
+		"key": "slipway/a b", "state": "INPROGRESS", "url": "http://127.0.0.1:8080/{repository.full_name}/{commit.hash}", "refname": "main",
+	})
+	if status != 201 || first["type"] != "build" || first["name"] != "slipway/a b" || first["url"] != "http://127.0.0.1:8080/acme/app/"+commit {
+		t.Errorf("POST: %d %v", status, first)
+	}
+	status, second := p.call(t, "POST", path+"/build", map[string]any{"key": "slipway/a b", "state": "SUCCESSFUL", "url": "https://ci.example.com/2", "refname": "main"})
+	if status != 200 || second["uuid"] != first["uuid"] {
+		t.Errorf("POST of the same key: %d %v", status, second)
+	}
+	self := path + "/build/" + url.PathEscape("slipway/a b")
+	if status, answer := p.call(t, "PUT", self, map[string]any{"state": "FAILED", "description": "it broke"}); status != 200 || answer["url"] != "https://ci.example.com/2" {
+		t.Errorf("PUT: %d %v", status, answer)
+	}
+	if status, _ := p.call(t, "PUT", self, map[string]any{"key": "other", "state": "FAILED"}); status != 400 {
+		t.Errorf("PUT of another key: %d", status)
+	}
+	if status, _ := p.call(t, "PUT", path+"/build/none", map[string]any{"state": "FAILED"}); status != 404 {
+		t.Errorf("PUT of an unknown key: %d", status)
+	}
+	if status, answer := p.call(t, "GET", self, nil); status != 200 || answer["state"] != "FAILED" || answer["description"] != "it broke" {
+		t.Errorf("GET: %d %v", status, answer)
+	}
+	if status, _ := p.call(t, "GET", path+"/build/none", nil); status != 404 {
+		t.Errorf("GET of an unknown key: %d", status)
+	}
+	p.call(t, "POST", path+"/build", map[string]any{"key": "other", "state": "STOPPED", "url": "https://ci.example.com/3"})
+	if diff := cmp.Diff([]string{"slipway/a b", "other"}, p.names(t, path+"?pagelen=1", "key")); diff != "" {
+		t.Errorf("list (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"slipway/a b"}, p.names(t, path+"?refname=main", "key")); diff != "" {
+		t.Errorf("list of a branch (-want +got):\n%s", diff)
+	}
+	want := []bitbuckettest.Status{
+		{Key: "slipway/a b", State: "FAILED", Name: "slipway/a b", Description: "it broke", URL: "https://ci.example.com/2", Refname: "main"},
+		{Key: "other", State: "STOPPED", Name: "other", URL: "https://ci.example.com/3"},
+	}
+	ignore := cmpopts.IgnoreFields(bitbuckettest.Status{}, "CreatedOn", "UpdatedOn", "uuid")
+	if diff := cmp.Diff(want, p.app.Statuses(commit), ignore); diff != "" {
+		t.Errorf("Statuses (-want +got):\n%s", diff)
+	}
+	var states []string
+	for _, s := range p.app.StatusHistory(commit) {
+		states = append(states, s.State)
+	}
+	if got := strings.Join(states, " "); got != "INPROGRESS SUCCESSFUL FAILED STOPPED" {
+		t.Errorf("history: %s", got)
+	}
+}
+
+func TestStatusesAreChecked(t *testing.T) {
+	p := newPlace(t)
+	commit, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	must(t, err)
+	path := "/2.0/repositories/acme/app/commit/" + commit + "/statuses/build"
+	for name, row := range map[string]struct {
+		change map[string]any
+		field  string
+		want   string
+	}{
+		"key of 48":           {map[string]any{"key": strings.Repeat("k", 48)}, "key", "Ensure this value has at most 40 characters (it has 48)."},
+		"no key":              {map[string]any{"key": ""}, "key", "required key not provided"},
+		"no state":            {map[string]any{"state": nil}, "state", "required key not provided"},
+		"unknown state":       {map[string]any{"state": "QUEUED"}, "state", "'QUEUED' is not a valid choice."},
+		"name of 256":         {map[string]any{"name": strings.Repeat("é", 256)}, "name", "Ensure this value has at most 255 characters (it has 256)."},
+		"description of 256":  {map[string]any{"description": strings.Repeat("d", 256)}, "description", "Ensure this value has at most 255 characters (it has 256)."},
+		"url of 451":          {map[string]any{"url": "https://ci.example.com/" + strings.Repeat("u", 428)}, "url", "Ensure this value has at most 450 characters (it has 451)."},
+		"no url":              {map[string]any{"url": nil}, "url", "required key not provided"},
+		"localhost":           {map[string]any{"url": "http://localhost:8080/builds/1"}, "url", "Enter a valid URL."},
+		"unqualified name":    {map[string]any{"url": "http://jenkins1:8080/builds/1"}, "url", "Enter a valid URL."},
+		"relative url":        {map[string]any{"url": "/builds/1"}, "url", "Enter a valid URL."},
+		"everything in place": {},
+		"key of 40":           {change: map[string]any{"key": strings.Repeat("k", 40)}},
+		"texts of 255":        {change: map[string]any{"name": strings.Repeat("é", 255), "description": strings.Repeat("d", 255)}},
+		"address":             {change: map[string]any{"url": "http://[::1]:8080/builds/1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := map[string]any{"key": "k", "state": "INPROGRESS", "url": "https://ci.example.com/1"}
+			for field, value := range row.change {
+				body[field] = value
+			}
+			status, answer := p.call(t, "POST", path, body)
+			if row.want == "" {
+				if status >= 300 {
+					t.Errorf("%d %v", status, answer)
+				}
+				return
+			}
+			want := map[string]any{"type": "error", "error": map[string]any{
+				"message": row.field + ": " + row.want, "fields": map[string]any{row.field: []any{row.want}},
+			}}
+			if diff := cmp.Diff(want, answer); status != 400 || diff != "" {
+				t.Errorf("%d (-want +got):\n%s", status, diff)
+			}
+		})
+	}
+	if status, _ := p.call(t, "POST", strings.Replace(path, commit, strings.Repeat("1", 40), 1), map[string]any{"key": "k", "state": "FAILED", "url": "https://ci.example.com/1"}); status != 404 {
+		t.Errorf("unknown commit: %d", status)
+	}
+	open, err := p.AddRepository(p.acme, "open", bitbuckettest.Public)
+	must(t, err)
+	hash, err := open.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	must(t, err)
+	if status, _ := p.callAs(t, "", "POST", "/2.0/repositories/acme/open/commit/"+hash+"/statuses/build", map[string]any{}); status != 401 {
+		t.Errorf("anyone on a public repository: %d", status)
+	}
+}
