@@ -1,0 +1,424 @@
+package reporter_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/bitbucket/cloud"
+	"slipway/plugin/provider"
+	"slipway/plugin/reporter"
+	"slipway/plugin/store"
+	"slipway/plugin/store/queue"
+	"slipway/plugin/store/storetest"
+)
+
+// office is a Bitbucket with one commit of acme/app, and a reporter over a real store.
+type office struct {
+	*reporter.Reporter
+	t       *testing.T
+	app     *bitbuckettest.Repository
+	repo    autobuild.Repository
+	commit  autobuild.Commit
+	store   *store.Store
+	owner   autobuild.AutomatedBuild
+	account *linked
+	faults  *faults
+	now     time.Time
+}
+
+func newOffice(t *testing.T) *office {
+	t.Helper()
+	o := &office{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), faults: &faults{}}
+	server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
+	must(t, err)
+	t.Cleanup(server.Close)
+	listener := httptest.NewServer(server)
+	t.Cleanup(listener.Close)
+	server.SetURL(listener.URL)
+	alice := server.AddUser("alice")
+	o.app, err = server.AddRepository(server.AddWorkspace("acme", alice), "app", bitbuckettest.Private)
+	must(t, err)
+	consumer, err := server.AddConsumer(o.app.Workspace, "https://ci.example.com/oauth", "account", "repository")
+	must(t, err)
+	token, _ := server.Link(alice, consumer)
+	source := func(context.Context) (secret.Secret, error) { return token, nil }
+	api, err := bitbucket.New(bitbucket.Options{
+		BaseURL: listener.URL, Token: source, Transport: o.faults, Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} },
+	})
+	must(t, err)
+	o.store = storetest.OpenAt(t, t.TempDir(), o.clock)
+	cloudProvider, err := o.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
+	must(t, err)
+	o.account = &linked{connection: provider.Cloud(provider.CloudOptions{
+		Client: cloud.New(api), ProviderID: cloudProvider.ID, WebURL: listener.URL, Token: source,
+	})}
+	o.repo, err = o.account.connection.Repositories.Repository(t.Context(), "acme/app")
+	must(t, err)
+	o.commit.Hash, err = o.app.Commit(t.Context(), "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "A")
+	must(t, err)
+	o.owner, err = o.store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{AccountID: "account", Repository: o.repo, Image: "r/app"})
+	must(t, err)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	o.Reporter = reporter.New(reporter.Options{Store: o.store, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock, Log: log})
+	return o
+}
+
+func (o *office) clock() time.Time { return o.now }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+type linked struct {
+	connection autobuild.Connection
+	err        error
+}
+
+func (l *linked) Connect(context.Context, string) (autobuild.Connection, error) {
+	return l.connection, l.err
+}
+
+// faults is a transport that answers statuses with a code, when one is set.
+type faults struct {
+	mu     sync.Mutex
+	status int
+	calls  int
+}
+
+func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if strings.Contains(r.URL.Path, "/statuses/") {
+		f.calls++
+		if f.status != 0 {
+			answer := httptest.NewRecorder()
+			answer.Header().Set("Retry-After", "120")
+			answer.WriteHeader(f.status)
+			return answer.Result(), nil
+		}
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func (o *office) build(rule string, ref autobuild.Ref) autobuild.Build {
+	o.t.Helper()
+	b, _, err := o.store.CreateBuild(o.t.Context(), autobuild.Build{
+		AutomatedBuildID: o.owner.ID, RuleID: rule, Repository: o.repo, Ref: ref, Commit: o.commit,
+		Image: "r/app", Tags: []string{"1.2", "latest"}, Publish: true, Cause: autobuild.CauseManual,
+	})
+	must(o.t, err)
+	return b
+}
+
+// run starts an attempt of a build, claims it, and returns it.
+func (o *office) run(b autobuild.Build) autobuild.Attempt {
+	o.t.Helper()
+	a, err := o.store.StartAttempt(o.t.Context(), b.ID, "embedded", "hash"+b.ID, o.now.Add(time.Hour), 0)
+	must(o.t, err)
+	must(o.t, o.store.ClaimAttempt(o.t.Context(), b.ID, a.Number, "runner"))
+	return a
+}
+
+func (o *office) finish(a autobuild.Attempt, state autobuild.State, reason autobuild.Reason, detail string) {
+	o.t.Helper()
+	_, err := o.store.FinishAttempt(o.t.Context(), store.Finish{
+		BuildID: a.BuildID, Attempt: a.Number, State: state, Reason: reason, Detail: detail, Digest: "sha256:1",
+	})
+	must(o.t, err)
+}
+
+func (o *office) report(b autobuild.Build) {
+	o.t.Helper()
+	must(o.t, o.Report(o.t.Context(), b.ID))
+}
+
+func (o *office) history() []string {
+	o.t.Helper()
+	lines := []string{}
+	for _, s := range o.app.StatusHistory(o.commit.Hash) {
+		lines = append(lines, s.State+" "+s.Description)
+	}
+	return lines
+}
+
+func (o *office) wantHistory(want ...string) {
+	o.t.Helper()
+	if diff := cmp.Diff(want, o.history()); diff != "" {
+		o.t.Errorf("statuses (-want +got)\n%s", diff)
+	}
+}
+
+var (
+	main1 = autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
+	v1    = autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}
+	v2    = autobuild.Ref{Kind: autobuild.Tag, Name: "v2"}
+)
+
+func TestS1EveryStateIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		state  autobuild.State
+		reason autobuild.Reason
+		detail string
+		want   string
+	}{
+		{autobuild.Succeeded, "", "", "SUCCESSFUL built in 42s, pushed 1.2, latest"},
+		{autobuild.Failed, autobuild.ReasonBuild, "RUN make: exit\ncode 2", "FAILED failed: RUN make: exit code 2"},
+		{autobuild.Failed, autobuild.ReasonCommitGone, "", "FAILED failed: commit gone"},
+		{autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice", "STOPPED cancelled: cancelled by alice"},
+		{autobuild.Errored, autobuild.ReasonLost, "the runner is gone", "FAILED not built, which is not the repository's doing: the runner is gone"},
+	} {
+		t.Run(string(tt.state)+string(tt.reason), func(t *testing.T) {
+			o := newOffice(t)
+			b := o.build("releases", main1)
+			o.report(b)
+			a := o.run(b)
+			o.report(b)
+			o.now = o.now.Add(42 * time.Second)
+			o.finish(a, tt.state, tt.reason, tt.detail)
+			o.report(b)
+			o.wantHistory("INPROGRESS waiting to be built", "INPROGRESS building", tt.want)
+		})
+	}
+}
+
+func TestTheStatusLeadsToTheBuild(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("releases", main1)
+	o.report(b)
+	instance, err := o.store.InstanceID(t.Context())
+	must(t, err)
+	got := o.app.Statuses(o.commit.Hash)[0]
+	if want := autobuild.StatusKey(instance, o.owner.ID, "releases", "build", "refs/heads/main"); got.Key != want || len(got.Key) != 40 {
+		t.Errorf("key %q, want %q", got.Key, want)
+	}
+	if want := fmt.Sprintf("https://slipway.example.com/builds/%d", b.Number); got.URL != want {
+		t.Errorf("link %q, want %q", got.URL, want)
+	}
+	if got.Name != "r/app:1.2 (rule releases)" {
+		t.Errorf("name %q", got.Name)
+	}
+}
+
+func TestS3TwoRulesOnOneCommitAreTwoStatuses(t *testing.T) {
+	o := newOffice(t)
+	o.report(o.build("one", main1))
+	o.report(o.build("two", main1))
+	if n := len(o.app.Statuses(o.commit.Hash)); n != 2 {
+		t.Errorf("%d statuses, want 2", n)
+	}
+}
+
+func TestTwoTagsOnOneCommitAreTwoStatuses(t *testing.T) {
+	o := newOffice(t)
+	o.report(o.build("one", v1))
+	o.report(o.build("one", v2))
+	if n := len(o.app.Statuses(o.commit.Hash)); n != 2 {
+		t.Errorf("%d statuses, want 2", n)
+	}
+}
+
+func TestS4ARetryKeepsItsKey(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("one", main1)
+	o.finish(o.run(b), autobuild.Failed, autobuild.ReasonBuild, "no")
+	o.report(b)
+	_, err := o.store.RetryBuild(t.Context(), b.ID, "alice")
+	must(t, err)
+	o.report(b)
+	o.finish(o.run(b), autobuild.Succeeded, "", "")
+	o.report(b)
+	o.wantHistory("FAILED failed: no", "INPROGRESS waiting: retried by alice", "SUCCESSFUL built in 0s, pushed 1.2, latest")
+	if n := len(o.app.Statuses(o.commit.Hash)); n != 1 {
+		t.Errorf("%d statuses, want 1", n)
+	}
+}
+
+func TestTheAttemptIsTold(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("one", main1)
+	a := o.run(b)
+	_, err := o.store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
+	must(t, err)
+	_, err = o.store.StartAttempt(t.Context(), b.ID, "embedded", "hash2", o.now.Add(time.Hour), 0)
+	must(t, err)
+	o.report(b)
+	o.wantHistory("INPROGRESS starting, attempt 2")
+}
+
+func TestS5FailuresAreRetriedAndTheFinalStateWins(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("one", main1)
+	a := o.run(b)
+	o.faults.status = 503
+	o.wantSnooze(b, 2*time.Second)
+	o.now = o.now.Add(time.Minute)
+	o.wantSnooze(b, 15*time.Second)
+	o.faults.status = 429
+	o.wantSnooze(b, 2*time.Minute)
+	o.finish(a, autobuild.Succeeded, "", "")
+	o.now = o.now.Add(40 * time.Hour)
+	o.faults.status = 502
+	o.wantSnooze(b, time.Minute)
+	o.faults.status = 0
+	o.report(b)
+	o.report(b) // the task of an earlier state, late
+	o.wantHistory("SUCCESSFUL built in 1m0s, pushed 1.2, latest")
+}
+
+func (o *office) wantSnooze(b autobuild.Build, want time.Duration) {
+	o.t.Helper()
+	err := o.Report(o.t.Context(), b.ID)
+	if got, ok := queue.SnoozedFor(err); !ok || got != want {
+		o.t.Errorf("Report = %v, want a snooze of %s", err, want)
+	}
+}
+
+func TestS5TwoDaysAreEnough(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("one", main1)
+	o.faults.status = 503
+	o.now = o.now.Add(49 * time.Hour)
+	o.report(b)
+	o.wantProblem(b, "did not take the status for two days")
+}
+
+func TestS6WhatTheProviderRefusesIsAProblemOfTheReportOnly(t *testing.T) {
+	for status, want := range map[int]string{
+		403: "does not allow the linked account to set statuses", 404: "no longer has the commit", 400: "400",
+	} {
+		o := newOffice(t)
+		b := o.build("one", main1)
+		o.faults.status = status
+		o.report(b)
+		o.wantProblem(b, want)
+		now, err := o.store.Build(t.Context(), b.ID)
+		must(t, err)
+		if now.State != autobuild.Queued {
+			t.Errorf("%d: the build is %s", status, now.State)
+		}
+	}
+}
+
+func (o *office) wantProblem(b autobuild.Build, want string) {
+	o.t.Helper()
+	told, err := o.store.Reported(o.t.Context(), b.ID)
+	must(o.t, err)
+	if !strings.Contains(told.Problem, want) {
+		o.t.Errorf("problem %q, want %q in it", told.Problem, want)
+	}
+}
+
+func TestABrokenLinkWaits(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("one", main1)
+	o.account.err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
+	o.now = o.now.Add(10 * 24 * time.Hour)
+	o.wantSnooze(b, time.Minute)
+	o.account.err = nil
+	o.report(b)
+	o.wantHistory("INPROGRESS waiting to be built")
+
+	other := o.build("two", main1)
+	o.account.err = autobuild.ErrUnauthorized
+	o.now = o.now.Add(31 * 24 * time.Hour)
+	o.report(other)
+	o.wantProblem(other, "not linked again")
+}
+
+func TestS7OnlyBranchesAreNamed(t *testing.T) {
+	o := newOffice(t)
+	o.report(o.build("one", main1))
+	o.report(o.build("one", v1))
+	if got := o.app.Statuses(o.commit.Hash)[1].Refname; got != "" {
+		t.Errorf("a tag's status names the ref %q", got)
+	}
+	if got := o.app.Statuses(o.commit.Hash)[0].Refname; got != "main" {
+		t.Errorf("a branch's status names the ref %q", got)
+	}
+}
+
+func TestOnlyTheNewestBuildOfACommitSpeaks(t *testing.T) {
+	o := newOffice(t)
+	older, newer := o.build("one", main1), o.build("one", main1)
+	o.finish(o.run(older), autobuild.Failed, autobuild.ReasonBuild, "old")
+	o.report(newer)
+	o.report(older)
+	o.wantHistory("INPROGRESS waiting to be built")
+}
+
+func TestWhatWasToldIsNotToldAgain(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("one", main1)
+	for range 3 {
+		o.report(b)
+	}
+	if o.faults.calls != 1 {
+		t.Errorf("%d calls, want 1", o.faults.calls)
+	}
+	o.report(autobuild.Build{ID: "no such build"})
+}
+
+func TestAWaitingBuildSaysWhatFor(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("one", main1)
+	must(t, o.store.ExplainBuild(t.Context(), b.ID, "engine drone is not available"))
+	o.report(b)
+	o.wantHistory("INPROGRESS waiting: engine drone is not available")
+}
+
+func TestABuildThatPushesNothingSaysSo(t *testing.T) {
+	o := newOffice(t)
+	b, _, err := o.store.CreateBuild(t.Context(), autobuild.Build{
+		AutomatedBuildID: o.owner.ID, RuleID: "one", Repository: o.repo, Ref: main1, Commit: o.commit, Image: "r/app",
+	})
+	must(t, err)
+	o.finish(o.run(b), autobuild.Succeeded, "", "")
+	o.report(b)
+	o.wantHistory("SUCCESSFUL built in 0s, not pushed")
+}
+
+func TestReportsOfTheQueueAreTold(t *testing.T) {
+	o := newOffice(t)
+	o.Register(o.store.Tasks())
+	o.build("one", main1)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- o.store.Tasks().Run(ctx) }()
+	for {
+		waiting, _, err := o.store.Tasks().Depth(t.Context(), store.TaskReport)
+		must(t, err)
+		if waiting == 0 {
+			break
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the report is not done")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	stop()
+	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	o.wantHistory("INPROGRESS waiting to be built")
+}
