@@ -1,0 +1,124 @@
+// Package buildhooks runs Docker Hub's build hooks: scripts in the folder hooks/ beside
+// the Dockerfile that run between the phases of a build, or in place of one.
+// Source: https://docs.docker.com/docker-hub/repos/manage/builds/advanced/#override-build-test-or-push-commands
+package buildhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"time"
+)
+
+// A Name is the file name of a hook.
+type Name string
+
+// The ten hooks. Build, Test and Push replace what would be done in their place.
+const (
+	PostCheckout Name = "post_checkout"
+	PreBuild     Name = "pre_build"
+	Build        Name = "build"
+	PostBuild    Name = "post_build"
+	PreTest      Name = "pre_test"
+	Test         Name = "test"
+	PostTest     Name = "post_test"
+	PrePush      Name = "pre_push"
+	Push         Name = "push"
+	PostPush     Name = "post_push"
+)
+
+// Order returns the hooks in the order in which they run.
+func Order() []Name {
+	return []Name{PostCheckout, PreBuild, Build, PostBuild, PreTest, Test, PostTest, PrePush, Push, PostPush}
+}
+
+// Pushes reports whether a hook runs only when the build publishes.
+func (n Name) Pushes() bool { return n == PrePush || n == Push || n == PostPush }
+
+// A Tree finds what paths of the source tree really are; source.Tree is one.
+type Tree interface {
+	File(p string) (string, error)
+	Directory(p string) (string, error)
+}
+
+// Hooks are the hooks that one Dockerfile has.
+type Hooks struct {
+	dir   string // of the Dockerfile
+	files map[Name]string
+}
+
+// Find looks for hooks beside the Dockerfile, a path of the tree. A hook that leads out of
+// the tree or is no file is an error.
+func Find(t Tree, dockerfile string) (Hooks, error) {
+	folder := path.Dir(dockerfile)
+	dir, err := t.Directory(folder)
+	if err != nil {
+		return Hooks{}, fmt.Errorf("find the Dockerfile's folder: %w", err)
+	}
+	h := Hooks{dir: dir, files: map[Name]string{}}
+	for _, name := range Order() {
+		file, err := t.File(path.Join(folder, "hooks", string(name)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return Hooks{}, fmt.Errorf("find build hook %s: %w", name, err)
+		}
+		h.files[name] = file
+	}
+	return h, nil
+}
+
+// Has reports whether the hook is there.
+func (h Hooks) Has(name Name) bool { return h.files[name] != "" }
+
+// Present lists the hooks that are there, in order.
+func (h Hooks) Present() []Name {
+	var present []Name
+	for _, name := range Order() {
+		if h.Has(name) {
+			present = append(present, name)
+		}
+	}
+	return present
+}
+
+// A Failure says how a hook ended that did not end well.
+type Failure struct {
+	Hook Name
+	Code int    // its exit code; -1 = it was killed or could not be started
+	Why  string // where Code says nothing
+}
+
+func (f *Failure) Error() string {
+	if f.Code >= 0 {
+		return fmt.Sprintf("build hook hooks/%s ended with exit code %d", f.Hook, f.Code)
+	}
+	return fmt.Sprintf("build hook hooks/%s %s", f.Hook, f.Why)
+}
+
+// An Execution is how to run one hook.
+type Execution struct {
+	Environ []string      // all that the hook sees; see Environment
+	Output  io.Writer     // its standard output and error
+	Grace   time.Duration // between asking it to stop and killing it, when ctx ends; default 10 s
+}
+
+// Run runs the hook in the Dockerfile's folder if it is there. Whatever processes it leaves
+// behind are killed when it ends. *Failure when it does not end with 0, and ctx's cause
+// when that ended it.
+func (h Hooks) Run(ctx context.Context, name Name, e Execution) error {
+	file := h.files[name]
+	if file == "" {
+		return nil
+	}
+	// Hooks committed without their x bit work at Docker Hub, so they must here.
+	if err := os.Chmod(file, 0o755); err != nil { //nolint:gosec // G302: a script must be executable
+		return fmt.Errorf("make build hook %s executable: %w", name, err)
+	}
+	return h.execute(ctx, name, file, e)
+}

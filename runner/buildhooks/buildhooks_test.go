@@ -1,0 +1,219 @@
+package buildhooks_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/runner/buildhooks"
+	"slipway/runner/source"
+)
+
+// tree makes a source tree with these hooks beside svc/Dockerfile.
+func tree(t *testing.T, hooks map[buildhooks.Name]string) source.Tree {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "svc", "hooks"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, script := range hooks {
+		// Without the x bit, as a commit from Windows has it.
+		if err := os.WriteFile(filepath.Join(dir, "svc", "hooks", string(name)), []byte(script), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return source.Tree{Dir: dir}
+}
+
+func find(t *testing.T, hooks map[buildhooks.Name]string) buildhooks.Hooks {
+	t.Helper()
+	h, err := buildhooks.Find(tree(t, hooks), "svc/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func run(t *testing.T, h buildhooks.Hooks, name buildhooks.Name, env ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	err := h.Run(t.Context(), name, buildhooks.Execution{Environ: append(env, "PATH="+os.Getenv("PATH")), Output: &out})
+	return out.String(), err
+}
+
+func TestB1AllHooksInDockerHubsOrder(t *testing.T) {
+	all := map[buildhooks.Name]string{}
+	for _, name := range buildhooks.Order() {
+		all[name] = "#!/bin/sh\necho " + string(name) + "\n"
+	}
+	h := find(t, all)
+	var said strings.Builder
+	for _, name := range h.Present() {
+		out, err := run(t, h, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said.WriteString(out)
+	}
+	want := "post_checkout\npre_build\nbuild\npost_build\npre_test\ntest\npost_test\npre_push\npush\npost_push\n"
+	if diff := cmp.Diff(want, said.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	pushing := slices.DeleteFunc(buildhooks.Order(), func(n buildhooks.Name) bool { return !n.Pushes() })
+	if diff := cmp.Diff([]buildhooks.Name{"pre_push", "push", "post_push"}, pushing); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestB3ExitCodeAndNameAreTold(t *testing.T) {
+	h := find(t, map[buildhooks.Name]string{buildhooks.PreBuild: "#!/bin/sh\nexit 3\n"})
+	_, err := run(t, h, buildhooks.PreBuild)
+	var failure *buildhooks.Failure
+	if !errors.As(err, &failure) || failure.Hook != buildhooks.PreBuild || failure.Code != 3 {
+		t.Fatalf("got %v", err)
+	}
+	if !strings.Contains(err.Error(), "hooks/pre_build") || !strings.Contains(err.Error(), "exit code 3") {
+		t.Errorf("the message: %v", err)
+	}
+}
+
+func TestB4RunsInTheDockerfilesFolder(t *testing.T) {
+	h := find(t, map[buildhooks.Name]string{buildhooks.PostCheckout: "#!/bin/sh\npwd -P\n"})
+	out, err := run(t, h, buildhooks.PostCheckout)
+	if err != nil || filepath.Base(strings.TrimSpace(out)) != "svc" {
+		t.Errorf("ran in %q, %v", out, err)
+	}
+}
+
+func TestAHookThatIsNotThere(t *testing.T) {
+	h := find(t, nil)
+	if out, err := run(t, h, buildhooks.Build); out != "" || err != nil || h.Has(buildhooks.Build) || h.Present() != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// O5: a hook is a file of the repository, and nothing outside it.
+func TestO5HooksStayInTheTree(t *testing.T) {
+	tr := tree(t, nil)
+	if err := os.Symlink("/bin/true", filepath.Join(tr.Dir, "svc/hooks/build")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := buildhooks.Find(tr, "svc/Dockerfile"); err == nil || !strings.Contains(err.Error(), "build") {
+		t.Errorf("a link out of the tree: %v", err)
+	}
+	if _, err := buildhooks.Find(tr, "none/Dockerfile"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+}
+
+func TestHookThatCannotStart(t *testing.T) {
+	for name, script := range map[string]string{"no such program": "#!/nonexistent/sh\n", "no first line": "echo\n"} {
+		h := find(t, map[buildhooks.Name]string{buildhooks.Test: script})
+		_, err := run(t, h, buildhooks.Test)
+		if err == nil || !strings.Contains(err.Error(), "first line") || !strings.Contains(err.Error(), "hooks/test") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestKilledHook(t *testing.T) {
+	h := find(t, map[buildhooks.Name]string{buildhooks.Test: "#!/bin/sh\nkill -9 $$\n"})
+	if _, err := run(t, h, buildhooks.Test); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What a hook leaves behind ends with it: a group of its own, and no open output.
+func TestNothingIsLeftBehind(t *testing.T) {
+	h := find(t, map[buildhooks.Name]string{buildhooks.PreBuild: "#!/bin/sh\nsleep 1000 &\necho $!\n"})
+	out, err := run(t, h, buildhooks.PreBuild)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitGone(t, out)
+}
+
+func TestCancelEndsTheWholeGroup(t *testing.T) {
+	for name, script := range map[string]string{
+		"at the asking": "#!/bin/sh\necho $$\nsleep 1000\n",
+		"by force":      "#!/bin/sh\ntrap '' TERM\necho $$\nwhile :; do sleep 1000; done\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := find(t, map[buildhooks.Name]string{buildhooks.Build: script})
+			ctx, cancel := context.WithCancelCause(t.Context())
+			stop := errors.New("stop")
+			out := &onWrite{do: func() { cancel(stop) }}
+			err := h.Run(ctx, buildhooks.Build, buildhooks.Execution{
+				Environ: []string{"PATH=" + os.Getenv("PATH")}, Output: out, Grace: 100 * time.Millisecond,
+			})
+			if !errors.Is(err, stop) {
+				t.Errorf("got %v, want the cause", err)
+			}
+			waitGone(t, string(out.got))
+		})
+	}
+}
+
+// The rest of a group may use the grace time, though its leader died at once.
+func TestGraceIsForTheWholeGroup(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "cleaned")
+	h := find(t, map[buildhooks.Name]string{buildhooks.Build: fmt.Sprintf(
+		"#!/bin/sh\nsh -c 'trap \": > %s; exit\" TERM; echo ready; while :; do sleep 0.01; done'\n:\n", mark)})
+	ctx, cancel := context.WithCancel(t.Context())
+	err := h.Run(ctx, buildhooks.Build, buildhooks.Execution{
+		Environ: []string{"PATH=" + os.Getenv("PATH")}, Output: &onWrite{do: cancel}, Grace: 10 * time.Second,
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(mark); err != nil {
+		t.Errorf("the group could not clean up: %v", err)
+	}
+}
+
+// onWrite calls do at each write.
+type onWrite struct {
+	got []byte
+	do  func()
+}
+
+func (w *onWrite) Write(b []byte) (int, error) {
+	defer w.do()
+	w.got = append(w.got, b...)
+	return len(b), nil
+}
+
+// waitGone waits until the process whose number out begins with is gone or a zombie.
+func waitGone(t *testing.T, out string) {
+	t.Helper()
+	var pid int
+	if _, err := fmt.Sscan(out, &pid); err != nil {
+		t.Fatalf("no process number in %q: %v", out, err)
+	}
+	deadline := time.NewTimer(5 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || bytes.Contains(stat, []byte(") Z ")) || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			return
+		}
+		select {
+		case <-deadline.C:
+			t.Fatalf("process %d is still there", pid)
+		case <-look.C:
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package buildhooks
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"slipway/runner/spec"
+)
+
+// A Base is what hooks get of the machine they run on.
+type Base struct {
+	Path         string // PATH
+	Home         string // HOME: a directory that is thrown away
+	DockerConfig string // DOCKER_CONFIG, for the hooks that push; empty = none
+}
+
+// Environment is all that a hook sees: Docker Hub's eight variables, the automated build's
+// own environment, and PATH, HOME and LANG. Nothing of the runner's environment is among it.
+func Environment(s spec.Spec, b Base) ([]string, error) {
+	env := []string{"PATH=" + b.Path, "HOME=" + b.Home, "LANG=C.UTF-8"}
+	if b.DockerConfig != "" {
+		env = append(env, "DOCKER_CONFIG="+b.DockerConfig)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
+		value := s.Environment[name].Reveal()
+		if err := CheckVariable(name, value); err != nil {
+			return nil, err
+		}
+		env = append(env, name+"="+value)
+	}
+	return append(env, variables(s)...), nil
+}
+
+// variables are Docker Hub's eight.
+// Source: https://docs.docker.com/docker-hub/repos/manage/builds/advanced/#environment-variables-for-building-and-testing
+func variables(s spec.Spec) []string {
+	cacheTag := ""
+	if s.Caching && len(s.Tags) > 0 {
+		cacheTag = s.Tags[0]
+	}
+	return []string{
+		"SOURCE_BRANCH=" + s.Source.RefName,
+		"SOURCE_COMMIT=" + s.Source.Commit,
+		"COMMIT_MSG=" + strings.ReplaceAll(s.Source.Message, "\x00", ""),
+		"DOCKER_REPO=" + s.Image,
+		"DOCKERFILE_PATH=" + filepath.Base(s.Dockerfile), // as a hook finds it, which runs in its folder
+		"DOCKER_TAG=" + strings.Join(s.Tags, ","),
+		"CACHE_TAG=" + cacheTag,
+		"IMAGE_NAME=" + ImageName(s),
+	}
+}
+
+// ImageName is IMAGE_NAME: the image with its first tag. A build that publishes nothing has
+// no tag, and takes the commit's first twelve digits.
+func ImageName(s spec.Spec) string { return s.Image + ":" + FirstTag(s) }
+
+// FirstTag is the tag of ImageName.
+func FirstTag(s spec.Spec) string {
+	if len(s.Tags) > 0 {
+		return s.Tags[0]
+	}
+	return s.Source.Commit[:min(12, len(s.Source.Commit))]
+}
+
+var variableShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// CheckVariable says whether an automated build's environment may set a variable: not what
+// decides which programs run and how (GO-2024-2998's kind), and not what a build sets itself.
+func CheckVariable(name, value string) error {
+	if !variableShape.MatchString(name) {
+		return fmt.Errorf("environment: %q is no name of a variable", name)
+	}
+	if strings.ContainsRune(value, 0) {
+		return fmt.Errorf("environment: the value of %s holds a NUL byte", name)
+	}
+	if reserved(strings.ToUpper(name)) {
+		return fmt.Errorf("environment: %s is reserved; give the variable another name", name)
+	}
+	return nil
+}
+
+func reserved(name string) bool {
+	for _, prefix := range []string{"LD_", "DYLD_", "GIT_", "PLUGIN_", "SLIPWAY_"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return slices.Contains([]string{
+		"PATH", "HOME", "LANG", "DOCKER_CONFIG", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "BASHOPTS", "PS4", "GLIBC_TUNABLES",
+		"SOURCE_BRANCH", "SOURCE_COMMIT", "COMMIT_MSG", "DOCKER_REPO", "DOCKERFILE_PATH", "DOCKER_TAG", "CACHE_TAG", "IMAGE_NAME",
+	}, name)
+}
+
+// WriteDockerConfig writes the registries' credentials into dir as Docker's config.json,
+// which only this user may read.
+// Source: https://docs.docker.com/reference/cli/docker/login/#credential-stores
+func WriteDockerConfig(dir string, credentials []spec.RegistryCredential) error {
+	type auth struct {
+		Auth string `json:"auth"`
+	}
+	auths := map[string]auth{}
+	for _, c := range credentials {
+		pair := c.Username + ":" + c.Password.Reveal()
+		auths[dockerHost(c.Host)] = auth{Auth: base64.StdEncoding.EncodeToString([]byte(pair))}
+	}
+	content, err := json.Marshal(map[string]any{"auths": auths})
+	if err != nil {
+		return fmt.Errorf("write registry credentials for build hooks: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), content, 0o600); err != nil {
+		return fmt.Errorf("write registry credentials for build hooks: %w", err)
+	}
+	return nil
+}
+
+// dockerHost is the key under which Docker looks for a credential: the host alone, and an
+// address for Docker Hub.
+func dockerHost(host string) string {
+	host, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://"), "/")
+	switch host {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
+		return "https://index.docker.io/v1/"
+	}
+	return host
+}

@@ -1,0 +1,144 @@
+package buildhooks_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"slipway/config/secret"
+	"slipway/runner/buildhooks"
+	"slipway/runner/spec"
+)
+
+func example() spec.Spec {
+	return spec.Spec{
+		Image: "registry.example.com/acme/app", Tags: []string{"1.2", "1", "latest"}, Dockerfile: "svc/Dockerfile.prod", Caching: true,
+		Source: spec.Source{RefName: "v1.2", Commit: strings.Repeat("a", 40), Message: "Say \"1.2\"\n\nit's $(id) `id`\n"},
+		Environment: map[string]secret.Secret{
+			"NPM_MODE": secret.New("ci"),
+		},
+	}
+}
+
+// B6 and R1: exactly these variables, with a commit message of several lines as it is.
+func TestB6Environment(t *testing.T) {
+	env, err := buildhooks.Environment(example(), buildhooks.Base{Path: "/usr/bin:/bin", Home: "/home/empty"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := find(t, map[buildhooks.Name]string{buildhooks.Build: "#!/bin/sh\nexec env -0\n"})
+	out, err := run(t, h, buildhooks.Build, env...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")
+	got = slices.DeleteFunc(got, func(line string) bool { return strings.HasPrefix(line, "PATH=") || strings.HasPrefix(line, "PWD=") })
+	slices.Sort(got)
+	want := []string{
+		"CACHE_TAG=1.2",
+		"COMMIT_MSG=Say \"1.2\"\n\nit's $(id) `id`\n",
+		"DOCKERFILE_PATH=Dockerfile.prod",
+		"DOCKER_REPO=registry.example.com/acme/app",
+		"DOCKER_TAG=1.2,1,latest",
+		"HOME=/home/empty",
+		"IMAGE_NAME=registry.example.com/acme/app:1.2",
+		"LANG=C.UTF-8",
+		"NPM_MODE=ci",
+		"SOURCE_BRANCH=v1.2",
+		"SOURCE_COMMIT=" + strings.Repeat("a", 40),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEnvironmentWithoutCacheAndTags(t *testing.T) {
+	s := example()
+	s.Caching = false
+	env, err := buildhooks.Environment(s, buildhooks.Base{})
+	if err != nil || !slices.Contains(env, "CACHE_TAG=") {
+		t.Errorf("CACHE_TAG without caching: %q, %v", env, err)
+	}
+	s.Tags = nil
+	env, err = buildhooks.Environment(s, buildhooks.Base{DockerConfig: "/tmp/x"})
+	if err != nil || !slices.Contains(env, "IMAGE_NAME=registry.example.com/acme/app:aaaaaaaaaaaa") || !slices.Contains(env, "DOCKER_CONFIG=/tmp/x") {
+		t.Errorf("without tags: %q, %v", env, err)
+	}
+}
+
+// O7: whatever a commit says, a hook has exactly as many variables as it should.
+func TestO7NothingAddsAVariable(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := example()
+		s.Source.Message = rapid.String().Draw(t, "message")
+		s.Source.RefName = rapid.String().Draw(t, "ref")
+		env, err := buildhooks.Environment(s, buildhooks.Base{Path: "/bin", Home: "/"})
+		if err != nil || len(env) != 12 {
+			t.Fatalf("%d variables, %v", len(env), err)
+		}
+		for _, line := range env {
+			if strings.HasPrefix(line, "COMMIT_MSG=") && strings.Contains(line, "\x00") {
+				t.Fatalf("%q would end the variable", line)
+			}
+		}
+	})
+}
+
+func TestO7ReservedNames(t *testing.T) {
+	for _, name := range []string{
+		"LD_PRELOAD", "ld_library_path", "PATH", "BASH_ENV", "ENV", "GIT_SSH_COMMAND", "PLUGIN_TAGS", "SLIPWAY_RUNNER_TOKEN",
+		"IMAGE_NAME", "DOCKER_CONFIG", "IFS", "A=B", "A B", "1A", "", "BASH_FUNC_ls%%",
+	} {
+		s := example()
+		s.Environment = map[string]secret.Secret{name: secret.New("canary")}
+		_, err := buildhooks.Environment(s, buildhooks.Base{})
+		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if err := buildhooks.CheckVariable("A", "b\x00c"); err == nil {
+		t.Error("a NUL byte passed")
+	}
+	for _, name := range []string{"NPM_TOKEN", "SSH_PRIVATE", "DOCKER_BUILDKIT", "_x"} {
+		if err := buildhooks.CheckVariable(name, "multi\nline"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestDockerConfigIsForThisUserOnly(t *testing.T) {
+	dir := t.TempDir()
+	credential := spec.Credential{Username: "u", Password: secret.New("p")}
+	err := buildhooks.WriteDockerConfig(dir, []spec.RegistryCredential{
+		{Host: "registry.example.com:5000/acme", Credential: credential}, {Host: "docker.io", Credential: credential},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "config.json")
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want any
+	if err := json.Unmarshal(content, &got); err != nil {
+		t.Fatal(err)
+	}
+	_ = json.Unmarshal([]byte(`{"auths":{"registry.example.com:5000":{"auth":"dTpw"},"https://index.docker.io/v1/":{"auth":"dTpw"}}}`), &want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if err := buildhooks.WriteDockerConfig(filepath.Join(dir, "none"), nil); err == nil {
+		t.Error("a folder that is not there was written to")
+	}
+}

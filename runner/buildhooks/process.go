@@ -1,0 +1,100 @@
+package buildhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+const (
+	defaultGrace = 10 * time.Second
+	// drain is how long output is read on when a process that left the group holds it open.
+	drain = time.Second
+)
+
+// execute runs the file in a process group of its own: on ctx's end the whole group is
+// asked to stop, and after the grace time killed.
+func (h Hooks) execute(ctx context.Context, name Name, file string, e Execution) error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("build hook %s: %w", name, err)
+	}
+	defer read.Close()
+	cmd := exec.CommandContext(ctx, file) //nolint:gosec // G204: running the repository's hooks is what this package is for
+	cmd.Dir, cmd.Env = h.dir, e.Environ
+	cmd.Stdout, cmd.Stderr = write, write
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = e.grace()
+	err = cmd.Start()
+	write.Close()
+	if err != nil {
+		return &Failure{Hook: name, Code: -1, Why: startProblem(err)}
+	}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(e.Output, read)
+	}()
+	err = cmd.Wait()
+	e.endGroup(ctx, cmd.Process.Pid)
+	_ = read.SetReadDeadline(time.Now().Add(drain))
+	<-copied
+	return outcome(ctx, name, err)
+}
+
+func outcome(ctx context.Context, name Name, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("build hook %s: %w", name, context.Cause(ctx))
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return &Failure{Hook: name, Code: exit.ExitCode(), Why: "was killed (" + exit.String() + ")"}
+	}
+	if err != nil {
+		return fmt.Errorf("build hook %s: %w", name, err)
+	}
+	return nil
+}
+
+// endGroup kills what the hook left behind, which could change the tree while it is being
+// built. After ctx ended, what is left may first use the grace time to clean up.
+func (e Execution) endGroup(ctx context.Context, group int) {
+	if ctx.Err() != nil {
+		e.awaitGroup(group)
+	}
+	_ = syscall.Kill(-group, syscall.SIGKILL) // no such group is what we want
+}
+
+func (e Execution) awaitGroup(group int) {
+	over := time.NewTimer(e.grace())
+	defer over.Stop()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for syscall.Kill(-group, 0) == nil {
+		select {
+		case <-over.C:
+			return
+		case <-look.C:
+		}
+	}
+}
+
+func (e Execution) grace() time.Duration {
+	if e.Grace == 0 {
+		return defaultGrace
+	}
+	return e.Grace
+}
+
+func startProblem(err error) string {
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOEXEC) {
+		return fmt.Sprintf("could not be started; does its first line name a program that is here, as #!/bin/sh? (%v)", err)
+	}
+	return fmt.Sprintf("could not be started: %v", err)
+}
