@@ -1,0 +1,211 @@
+// Package dispatcher starts builds: it takes a free place on the build's engine, makes the
+// next attempt, and hands the engine an id and a token with which the runner claims its work
+// (Spec). A build that cannot start yet waits, and says on its page what for.
+package dispatcher
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/queue"
+)
+
+const (
+	workers = 4
+	// startTime bounds the start of one pipeline, also while the gateway is stopping: an
+	// attempt that was made gets its pipeline or its end.
+	startTime = time.Minute
+	// waitForPeople is how often a build looks whether somebody mended what it waits for.
+	waitForPeople = 30 * time.Second
+)
+
+// An Engine is a configured engine with the number of builds that may be active on it.
+type Engine struct {
+	Engine autobuild.Engine
+	Limit  int // 0 = no limit
+}
+
+// Options make a Dispatcher.
+type Options struct {
+	Store     *store.Store
+	Connector autobuild.Connector
+	Engines   map[string]Engine // by the name that automated builds use
+	URL       string            // base URL that runners reach the gateway by
+	Timeout   time.Duration     // longest time of one attempt; default 4 h
+	Now       func() time.Time  // nil = time.Now
+	Log       logrus.FieldLogger
+}
+
+// A Dispatcher does the dispatch tasks. It is safe for concurrent use.
+type Dispatcher struct {
+	o       Options
+	circuit *circuit
+}
+
+// New returns a Dispatcher.
+func New(o Options) *Dispatcher {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 4 * time.Hour
+	}
+	return &Dispatcher{o: o, circuit: newCircuit(o.Now)}
+}
+
+// Register takes the dispatch tasks of a queue.
+func (d *Dispatcher) Register(q *queue.Queue) {
+	q.Handle(store.TaskDispatch, func(ctx context.Context, t queue.Task) error { return d.Dispatch(ctx, t.Arg) },
+		queue.Options{Workers: workers, MaxAttempts: 1000}) // what fails here is ours, and no reason to lose a build
+}
+
+// Dispatch starts a queued build's next attempt, or postpones it by one of package queue's
+// errors. A build that is not queued is left alone.
+func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
+	b, err := d.o.Store.Build(ctx, buildID)
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("load build: %w", err)
+	}
+	if b.State != autobuild.Queued {
+		return nil
+	}
+	name, err := d.engineOf(ctx, b)
+	if err != nil {
+		return d.postpone(ctx, b, err)
+	}
+	engine := d.o.Engines[name]
+	if err := d.circuit.check(ctx, name, engine.Engine, b); err != nil {
+		return d.postpone(ctx, b, err)
+	}
+	return d.start(context.WithoutCancel(ctx), b, name, engine)
+}
+
+// A hindrance is why a build cannot start yet, in words for its page, and when to look again.
+type hindrance struct {
+	detail string
+	again  time.Duration
+}
+
+func (h hindrance) Error() string { return h.detail }
+
+// engineOf finds the engine of a build, and that its account can give the runner what it
+// needs, without a call to anybody.
+func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, error) {
+	a, err := d.o.Store.AutomatedBuild(ctx, b.AutomatedBuildID)
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return "", hindrance{"its automated build was deleted", waitForPeople}
+	}
+	if err != nil {
+		return "", fmt.Errorf("load automated build of %d: %w", b.Number, err)
+	}
+	if _, ok := d.o.Engines[a.Engine]; !ok {
+		return "", hindrance{fmt.Sprintf("this gateway has no engine %q: configure it, or choose another one", a.Engine), waitForPeople}
+	}
+	_, err = d.o.Connector.Connect(ctx, a.AccountID)
+	switch {
+	case errors.Is(err, autobuild.ErrUnauthorized):
+		return "", hindrance{"the linked account's access ended: link it again in the settings, under Source providers", waitForPeople}
+	case errors.Is(err, autobuild.ErrNotFound):
+		return "", hindrance{"the linked account was removed: choose another one for the automated build", waitForPeople}
+	case err != nil:
+		return "", fmt.Errorf("use the account of build %d: %w", b.Number, err)
+	}
+	return a.Engine, nil
+}
+
+// postpone makes a hindrance the task's snooze; other errors stay as they are.
+func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error) error {
+	var h hindrance
+	if !errors.As(err, &h) {
+		return err
+	}
+	if b.Detail != h.detail {
+		d.log(b).Info("build waits: " + h.detail)
+		if err := d.o.Store.ExplainBuild(ctx, b.ID, h.detail); err != nil {
+			return fmt.Errorf("note what build %d waits for: %w", b.Number, err)
+		}
+	}
+	return queue.Snooze(h.again)
+}
+
+// start makes the attempt and its pipeline. The context does not end with the gateway's.
+func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, engine Engine) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	token := newToken()
+	a, err := d.o.Store.StartAttempt(ctx, b.ID, name, autobuild.TokenHash(token), d.o.Now().Add(d.o.Timeout), engine.Limit)
+	switch {
+	case errors.Is(err, autobuild.ErrUnavailable):
+		return queue.Snooze(d.untilRoom(ctx, b))
+	case errors.Is(err, autobuild.ErrConflict):
+		return nil // cancelled or started meanwhile
+	case err != nil:
+		return fmt.Errorf("start attempt of build %d: %w", b.Number, err)
+	}
+	ref, err := engine.Engine.Start(ctx, autobuild.Pipeline{
+		BuildID: b.ID, Number: b.Number, Attempt: a.Number, URL: d.o.URL + "/runner/v1/builds/" + b.ID, Token: token, Hooks: true,
+	})
+	if err != nil {
+		return d.failed(ctx, b, a, err)
+	}
+	d.circuit.close(name)
+	d.log(b).WithFields(logrus.Fields{"attempt": a.Number, "engine": name, "pipeline": ref}).Info("pipeline started")
+	return d.started(ctx, a, engine.Engine, ref)
+}
+
+// started notes the pipeline's name. A build that was cancelled before its pipeline was known
+// is cancelled on the engine now.
+func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine autobuild.Engine, ref string) error {
+	a.EngineRef = ref
+	if err := d.o.Store.SetEngineRef(ctx, a.BuildID, a.Number, ref); err != nil {
+		return fmt.Errorf("note pipeline %s: %w", ref, err)
+	}
+	now, err := d.o.Store.Attempt(ctx, a.BuildID, a.Number)
+	if err != nil {
+		return fmt.Errorf("load attempt of pipeline %s: %w", ref, err)
+	}
+	if now.State != autobuild.Cancelled {
+		return nil
+	}
+	if err := engine.Cancel(ctx, a); err != nil {
+		d.o.Log.WithError(err).WithField("pipeline", ref).Warn("cancelled pipeline not stopped, its runner will stop itself")
+	}
+	return nil
+}
+
+// failed ends an attempt that got no pipeline; the build is queued again while attempts are left.
+func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.Attempt, cause error) error {
+	d.log(b).WithError(cause).WithField("engine", a.Engine).Error("pipeline not started")
+	d.circuit.trip(a.Engine)
+	_, err := d.o.Store.FinishAttempt(ctx, store.Finish{
+		BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Reason: autobuild.ReasonInfrastructure,
+		Detail: fmt.Sprintf("engine %s did not start it: %s", a.Engine, cause), Retry: true,
+	})
+	if err != nil && !errors.Is(err, autobuild.ErrFenced) {
+		return fmt.Errorf("end attempt %d of build %d: %w", a.Number, b.Number, err)
+	}
+	return nil
+}
+
+func (d *Dispatcher) log(b autobuild.Build) logrus.FieldLogger {
+	return d.o.Log.WithField("build", b.Number)
+}
+
+// newToken returns 256 random bits for one runner.
+func newToken() secret.Secret {
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw) // never fails
+	return secret.New(base64.RawURLEncoding.EncodeToString(raw))
+}
