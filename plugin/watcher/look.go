@@ -1,0 +1,103 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// Look looks at every active attempt once: those beyond their deadline end as timed out,
+// those whose runner is silent end as lost when their engine has no pipeline of them.
+func (w *Watcher) Look(ctx context.Context) error {
+	active, err := w.o.Store.ActiveAttempts(ctx)
+	if err != nil {
+		return fmt.Errorf("list active attempts: %w", err)
+	}
+	w.forget(active)
+	down := map[string]bool{} // engines that did not answer in this round are not asked again
+	var faults []error
+	for _, a := range active {
+		faults = append(faults, w.lookAt(ctx, a, down))
+	}
+	return errors.Join(faults...)
+}
+
+func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, down map[string]bool) error {
+	now := w.o.Now()
+	if !now.Before(a.Deadline) {
+		return w.timeOut(ctx, a)
+	}
+	if !w.toAsk(a, now) || down[a.Engine] {
+		return nil
+	}
+	state, err := w.ask(ctx, a)
+	if err != nil {
+		down[a.Engine] = true
+		w.log(a).WithError(err).Warn("engine does not say how a silent pipeline is")
+		return nil
+	}
+	w.asked[asking{a.BuildID, a.Number}] = now
+	if state != autobuild.PipelineGone {
+		return nil
+	}
+	return w.end(ctx, a, store.Finish{
+		State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: "the runner is gone without a word", Retry: true,
+	})
+}
+
+// toAsk decides whether an attempt's engine is to be asked now: when its runner has been
+// silent too long, and once for attempts that an earlier process made; then again each time
+// as much silence has passed.
+func (w *Watcher) toAsk(a autobuild.Attempt, now time.Time) bool {
+	last, asked := w.asked[asking{a.BuildID, a.Number}]
+	if !asked && a.CreatedAt.Before(w.o.StartedAt) {
+		return true
+	}
+	heard := a.CreatedAt
+	for _, t := range []time.Time{a.HeartbeatAt, last} {
+		if t.After(heard) {
+			heard = t
+		}
+	}
+	return now.Sub(heard) > w.o.Silence
+}
+
+// ask asks the engine. One that is no longer configured has no pipelines.
+func (w *Watcher) ask(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+	engine, ok := w.o.Engines[a.Engine]
+	if !ok {
+		return autobuild.PipelineGone, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, engineTime)
+	defer cancel()
+	return engine.State(ctx, a)
+}
+
+func (w *Watcher) timeOut(ctx context.Context, a autobuild.Attempt) error {
+	limit := a.Deadline.Sub(a.CreatedAt).Round(time.Second)
+	err := w.end(ctx, a, store.Finish{
+		State: autobuild.Failed, Reason: autobuild.ReasonTimeout, Detail: fmt.Sprintf("longer than %s", limit),
+	})
+	if err != nil {
+		return err
+	}
+	w.stop(ctx, a)
+	return nil
+}
+
+// forget drops what was noted of attempts that are over.
+func (w *Watcher) forget(active []autobuild.Attempt) {
+	still := make(map[asking]bool, len(active))
+	for _, a := range active {
+		still[asking{a.BuildID, a.Number}] = true
+	}
+	for k := range w.asked {
+		if !still[k] {
+			delete(w.asked, k)
+		}
+	}
+}
