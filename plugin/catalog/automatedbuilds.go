@@ -1,0 +1,117 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// checkPatience bounds the live check of a credential while somebody waits for a page.
+const checkPatience = 10 * time.Second
+
+// Create makes an automated build, with its webhook and the baseline of its refs. Faults in
+// the draft are *Invalid; nothing is kept then.
+func (c *Catalog) Create(ctx context.Context, d Draft) (Saved, error) {
+	connection, err := c.connect(ctx, d.AccountID)
+	if errors.Is(err, ab.ErrNotFound) {
+		return Saved{}, invalid("account", "there is no such linked account")
+	}
+	if err != nil {
+		return Saved{}, err
+	}
+	r, err := connection.Repositories.Repository(ctx, d.Repository)
+	if errors.Is(err, ab.ErrNotFound) {
+		return Saved{}, invalid("repository", "the linked account sees no repository %q", d.Repository)
+	}
+	if err != nil {
+		return Saved{}, fmt.Errorf("find repository %s: %w", d.Repository, err)
+	}
+	return c.save(ctx, d, r, ab.AutomatedBuild{CreatedBy: d.UserID})
+}
+
+// Update changes an automated build; its repository stays. The account need not be usable.
+func (c *Catalog) Update(ctx context.Context, id string, d Draft) (Saved, error) {
+	before, err := c.o.Store.AutomatedBuild(ctx, id)
+	if err != nil {
+		return Saved{}, err
+	}
+	if d.Repository != "" && d.Repository != before.Repository.FullName {
+		return Saved{}, invalid("repository", "it stays %s: make another automated build for %s", before.Repository.FullName, d.Repository)
+	}
+	if _, err := c.o.Store.Account(ctx, d.AccountID); errors.Is(err, ab.ErrNotFound) {
+		return Saved{}, invalid("account", "there is no such linked account")
+	} else if err != nil {
+		return Saved{}, err
+	}
+	return c.save(ctx, d, before.Repository, before)
+}
+
+func (c *Catalog) save(ctx context.Context, d Draft, r ab.Repository, before ab.AutomatedBuild) (Saved, error) {
+	a, warnings, err := c.check(d, r, before)
+	if err != nil {
+		return Saved{}, err
+	}
+	defer c.lock(r)() // so that a deletion meanwhile does not take its webhook away
+	more, err := c.warnOfImage(ctx, a)
+	if err != nil {
+		return Saved{}, err
+	}
+	stored, err := c.o.Store.SaveAutomatedBuild(ctx, a)
+	if err != nil {
+		return Saved{}, err
+	}
+	hook, err := c.ensureHook(ctx, stored.Repository, stored.AccountID)
+	if err != nil {
+		return Saved{}, err
+	}
+	return Saved{AutomatedBuild: stored, Hook: hook, Warnings: append(warnings, more...)}, nil
+}
+
+// warnOfImage says what will hinder pushes of the image, as far as it can be known now.
+func (c *Catalog) warnOfImage(ctx context.Context, a ab.AutomatedBuild) (warnings []string, err error) {
+	all, err := c.o.Store.AutomatedBuilds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range all {
+		if other.ID != a.ID && other.Image == a.Image {
+			warnings = append(warnings, fmt.Sprintf("The automated build of %s pushes %s too: where they make the same tag, the later build wins.", other.Repository.FullName, a.Image))
+		}
+	}
+	credential, err := c.o.Store.RegistryFor(ctx, a.Image)
+	anonymous := errors.Is(err, ab.ErrNotFound)
+	if err != nil && !anonymous {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	if err := c.o.Registry.Check(ctx, a.Image, credential); err != nil {
+		advice := "Check the credential of " + credential.Host + "."
+		if anonymous {
+			advice = "There is no registry credential for it: add one."
+		}
+		warnings = append(warnings, fmt.Sprintf("%s cannot be pushed as it stands: %s. %s", a.Image, err, advice))
+	}
+	return warnings, nil
+}
+
+// Delete deletes an automated build, and with the last one of a repository its webhook.
+// *LeftBehind: it is deleted, but the webhook has to be removed by hand.
+func (c *Catalog) Delete(ctx context.Context, id string) error {
+	a, err := c.o.Store.AutomatedBuild(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer c.lock(a.Repository)()
+	if err := c.o.Store.DeleteAutomatedBuild(ctx, id); err != nil {
+		return err
+	}
+	rest, err := c.o.Store.AutomatedBuildsOf(ctx, a.Repository)
+	if err != nil || len(rest) > 0 {
+		return err
+	}
+	return c.removeHook(ctx, a.Repository)
+}

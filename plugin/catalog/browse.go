@@ -1,0 +1,68 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// Workspaces lists those that a linked account sees.
+func (c *Catalog) Workspaces(ctx context.Context, accountID string) ([]ab.Workspace, error) {
+	connection, err := c.connect(ctx, accountID)
+	if err != nil {
+		return nil, err
+	}
+	workspaces, err := connection.Repositories.Workspaces(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list workspaces: %w", err)
+	}
+	return workspaces, nil
+}
+
+// Repositories returns one page of a workspace, most recently updated first, and the next
+// page's name; empty on the last one.
+func (c *Catalog) Repositories(ctx context.Context, accountID, workspace, search, page string) ([]ab.Repository, string, error) {
+	connection, err := c.connect(ctx, accountID)
+	if err != nil {
+		return nil, "", err
+	}
+	repositories, next, err := connection.Repositories.List(ctx, workspace, search, page)
+	if err != nil {
+		return nil, "", fmt.Errorf("list repositories of %s: %w", workspace, err)
+	}
+	return repositories, next, nil
+}
+
+// Dockerfiles finds a repository and the Dockerfiles at the head of its default branch; an
+// empty repository has none.
+func (c *Catalog) Dockerfiles(ctx context.Context, accountID, fullName string) (ab.Repository, []string, error) {
+	connection, err := c.connect(ctx, accountID)
+	if err != nil {
+		return ab.Repository{}, nil, err
+	}
+	r, err := connection.Repositories.Repository(ctx, fullName)
+	if err != nil {
+		return ab.Repository{}, nil, fmt.Errorf("find repository %s: %w", fullName, err)
+	}
+	if r.DefaultBranch == "" {
+		return r, nil, nil
+	}
+	head, err := connection.Commits.Resolve(ctx, r, ab.Ref{Kind: ab.Branch, Name: r.DefaultBranch})
+	if err != nil {
+		return ab.Repository{}, nil, fmt.Errorf("find branch %s of %s: %w", r.DefaultBranch, fullName, err)
+	}
+	files, err := connection.Repositories.Dockerfiles(ctx, r, head.Hash)
+	if err != nil {
+		return ab.Repository{}, nil, fmt.Errorf("find Dockerfiles of %s: %w", fullName, err)
+	}
+	return r, files, nil
+}
+
+func (c *Catalog) connect(ctx context.Context, accountID string) (ab.Connection, error) {
+	connection, err := c.o.Connector.Connect(ctx, accountID)
+	if err != nil {
+		return ab.Connection{}, fmt.Errorf("connect: %w", err)
+	}
+	return connection, nil
+}

@@ -1,0 +1,210 @@
+package catalog_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest/faults"
+	"slipway/plugin/catalog"
+)
+
+func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
+	w := newWorld(t)
+	commit(t, w.app, "main", map[string]string{"Dockerfile": "FROM scratch\n", "svc/a/Dockerfile": "FROM scratch\n", "README.md": "hi"})
+	workspaces, err := w.Workspaces(t.Context(), w.alice.ID)
+	must(t, err)
+	if len(workspaces) != 1 || workspaces[0].Slug != "acme" {
+		t.Errorf("workspaces %+v", workspaces)
+	}
+	repositories, next, err := w.Repositories(t.Context(), w.alice.ID, "acme", "app", "")
+	must(t, err)
+	if len(repositories) != 1 || repositories[0].FullName != "acme/app" || next != "" {
+		t.Errorf("repositories %+v, next %q", repositories, next)
+	}
+	r, files, err := w.Dockerfiles(t.Context(), w.alice.ID, "acme/app")
+	must(t, err)
+	if diff := cmp.Diff([]string{"Dockerfile", "svc/a/Dockerfile"}, files); diff != "" || r.DefaultBranch != "main" {
+		t.Errorf("default branch %q, files %s", r.DefaultBranch, diff)
+	}
+	if _, files, err := w.Dockerfiles(t.Context(), w.alice.ID, "acme/lib"); err != nil || files != nil {
+		t.Errorf("of an empty repository: %v, %v", files, err)
+	}
+}
+
+func TestBrowsingTellsWhatIsNotThere(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.Workspaces(t.Context(), "nobody"); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("workspaces: %v", err)
+	}
+	if _, _, err := w.Repositories(t.Context(), "nobody", "acme", "", ""); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("repositories: %v", err)
+	}
+	if _, _, err := w.Dockerfiles(t.Context(), "nobody", "acme/app"); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("dockerfiles: %v", err)
+	}
+	if _, _, err := w.Dockerfiles(t.Context(), w.alice.ID, "acme/none"); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("dockerfiles of no repository: %v", err)
+	}
+}
+
+func TestCreateKeepsWhatWasTypedAndFillsInDefaults(t *testing.T) {
+	w := newWorld(t)
+	commit(t, w.app, "main", nil)
+	d := w.draft()
+	d.Rules, d.Environment = nil, map[string]secret.Secret{"NPM_MODE": password("ci")}
+	saved := w.create(t, d)
+	stored, err := w.store.AutomatedBuild(t.Context(), saved.ID)
+	must(t, err)
+	if stored.Image != w.registry+"/acme/app" || stored.Engine != "embedded" || stored.Autotest != ab.AutotestOff || stored.CreatedBy != "u1" {
+		t.Errorf("%+v", stored)
+	}
+	if len(stored.Rules) != 1 || stored.Rules[0].Source != "main" || stored.Rules[0].Tags != "latest" || stored.Rules[0].ID == "" {
+		t.Errorf("R23: rules %+v", stored.Rules)
+	}
+	if stored.Repository.ID != w.app.UUID || stored.Environment["NPM_MODE"].Reveal() != "ci" || len(saved.Warnings) > 0 {
+		t.Errorf("%+v, warnings %q", stored, saved.Warnings)
+	}
+}
+
+func TestCreateFindsAllFaultsAtOnceAndKeepsNothing(t *testing.T) {
+	w := newWorld(t)
+	d := w.draft()
+	d.Image, d.Engine, d.Autotest = "Registry/App:latest", "jenkins", "sometimes"
+	d.Rules = []ab.Rule{{SourceType: ab.Tag, Source: "/(/", Tags: "latest"}}
+	d.Environment = map[string]secret.Secret{"A B": {}, "SLIPWAY_X": {}, "BIG": password(strings.Repeat("x", 33<<10))}
+	_, err := w.Create(t.Context(), d)
+	want := []string{"image", "engine", "autotest", "rules[0].source", "environment", "environment", "environment"}
+	if diff := cmp.Diff(want, fieldsOf(t, err)); diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if all, err := w.store.AutomatedBuilds(t.Context()); err != nil || len(all) > 0 || len(w.app.Hooks()) > 0 {
+		t.Errorf("kept: %v, %v, %d webhooks", all, err, len(w.app.Hooks()))
+	}
+}
+
+func fieldsOf(t *testing.T, err error) (fields []string) {
+	t.Helper()
+	var wrong *catalog.Invalid
+	if !errors.As(err, &wrong) {
+		t.Fatalf("no faults but %v", err)
+	}
+	for _, f := range wrong.Fields {
+		fields = append(fields, f.Field)
+	}
+	if len(wrong.Error()) == 0 {
+		t.Error("the faults say nothing")
+	}
+	return fields
+}
+
+func TestCreateNamesWhatIsNotThere(t *testing.T) {
+	w := newWorld(t)
+	for field, change := range map[string]func(*catalog.Draft){
+		"account":     func(d *catalog.Draft) { d.AccountID = "nobody" },
+		"repository":  func(d *catalog.Draft) { d.Repository = "acme/none" },
+		"rules":       func(d *catalog.Draft) { d.Rules = nil }, // of an empty repository
+		"environment": func(d *catalog.Draft) { d.Environment = many(101) },
+	} {
+		d := w.draft()
+		change(&d)
+		_, err := w.Create(t.Context(), d)
+		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
+			t.Errorf("%s: faults in %v", field, got)
+		}
+	}
+}
+
+func many(n int) map[string]secret.Secret {
+	all := map[string]secret.Secret{}
+	for i := range n {
+		all["V"+strings.Repeat("X", i)] = secret.Secret{}
+	}
+	return all
+}
+
+func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
+	w := newWorld(t)
+	w.create(t, w.draft())
+	d := w.draft()
+	d.Repository = "acme/lib"
+	saved := w.create(t, d)
+	if len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "acme/app pushes") {
+		t.Errorf("the same image twice: %q", saved.Warnings)
+	}
+	d.Image = "127.0.0.1:1/acme/lib"
+	if saved := w.create(t, d); len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "There is no registry credential for it") {
+		t.Errorf("no registry: %q", saved.Warnings)
+	}
+	refusing := w.with(func(o *catalog.Options) {
+		o.Registry = checker(func(string, ab.Registry) error { return errors.New("it is wrong") })
+	})
+	_, err := refusing.SaveRegistry(t.Context(), ab.Registry{Host: "registry.example.com", Username: "ada", Password: password("x")})
+	must(t, err)
+	d.Image = "registry.example.com/acme/lib"
+	if saved, err := refusing.Create(t.Context(), d); err != nil || len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
+		t.Errorf("a wrong credential: %q, %v", saved.Warnings, err)
+	}
+}
+
+func TestUpdateKeepsValuesThatWereNotTypedAgain(t *testing.T) {
+	w := newWorld(t)
+	d := w.draft()
+	d.Environment = map[string]secret.Secret{"KEPT": password("a"), "CHANGED": password("b"), "GONE": password("c")}
+	saved := w.create(t, d)
+	d.Environment = map[string]secret.Secret{"KEPT": {}, "CHANGED": password("new"), "ADDED": password("d")}
+	d.Rules = append(saved.Rules, ab.DefaultRule("develop"))
+	d.Rules[1].Tags, d.UserID = "edge", "u2"
+	updated, err := w.Update(t.Context(), saved.ID, d)
+	must(t, err)
+	var got []string
+	for name, value := range updated.Environment {
+		got = append(got, name+"="+value.Reveal())
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"ADDED=d", "CHANGED=new", "KEPT=a"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if updated.ID != saved.ID || updated.CreatedBy != "u1" || len(updated.Rules) != 2 || updated.Rules[0].ID != saved.Rules[0].ID || updated.Hook.ID != saved.Hook.ID {
+		t.Errorf("%+v", updated)
+	}
+}
+
+func TestUpdateRefuses(t *testing.T) {
+	w := newWorld(t)
+	saved := w.create(t, w.draft())
+	for field, change := range map[string]func(*catalog.Draft){
+		"repository": func(d *catalog.Draft) { d.Repository = "acme/lib" },
+		"account":    func(d *catalog.Draft) { d.AccountID = "nobody" },
+		"image":      func(d *catalog.Draft) { d.Image = "" },
+	} {
+		d := w.draft()
+		change(&d)
+		_, err := w.Update(t.Context(), saved.ID, d)
+		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
+			t.Errorf("%s: faults in %v", field, got)
+		}
+	}
+	if _, err := w.Update(t.Context(), "none", w.draft()); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("none: %v", err)
+	}
+}
+
+func TestRulesCanBeEditedWhileBitbucketIsDown(t *testing.T) {
+	w := newWorld(t)
+	saved := w.create(t, w.draft())
+	w.faults.Add(faults.Rule{Fault: faults.Status(400, "")})
+	d := w.draft()
+	d.Rules[0].Tags = "edge"
+	must(t, w.store.SetAccountState(t.Context(), w.alice.ID, ab.AccountBroken, "revoked"))
+	updated, err := w.Update(t.Context(), saved.ID, d)
+	must(t, err)
+	if updated.Rules[0].Tags != "edge" || updated.Hook.State != ab.HookActive {
+		t.Errorf("tags %q, webhook %s: %s", updated.Rules[0].Tags, updated.Hook.State, updated.Hook.Problem)
+	}
+}

@@ -1,0 +1,107 @@
+package catalog
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/rules"
+	"slipway/runner/registry"
+)
+
+const (
+	maxVariables = 100
+	maxValue     = 32 << 10 // bytes of one variable's value
+)
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+
+// A Draft is an automated build as somebody wants it.
+type Draft struct {
+	AccountID   string
+	Repository  string // full name
+	Image       string // registry/name without a tag; without a registry it is Docker Hub's
+	Engine      string // empty = the default
+	Autotest    ab.Autotest
+	Environment map[string]secret.Secret // a zero value keeps what is stored
+	Rules       []ab.Rule                // none = the default rule
+	UserID      string                   // who types
+}
+
+// A Saved is what became of a draft.
+type Saved struct {
+	ab.AutomatedBuild
+	Hook     ab.Hook
+	Warnings []string // what may surprise, a sentence each
+}
+
+// check fills defaults in and finds all faults at once. before is what is stored already.
+func (c *Catalog) check(d Draft, r ab.Repository, before ab.AutomatedBuild) (ab.AutomatedBuild, []string, error) {
+	var faults []ab.FieldError
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, ab.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+	a := before
+	a.AccountID, a.Repository, a.Engine, a.Autotest, a.Rules = d.AccountID, r, d.Engine, d.Autotest, d.Rules
+	var err error
+	if a.Image, err = registry.ParseImage(strings.TrimSpace(d.Image)); err != nil {
+		fault("image", "%s", err)
+	}
+	if a.Engine == "" {
+		a.Engine = c.o.DefaultEngine
+	}
+	if a.Engine != c.o.DefaultEngine && !slices.Contains(c.o.Engines, a.Engine) {
+		fault("engine", "%q is not configured here", a.Engine)
+	}
+	switch a.Autotest {
+	case "":
+		a.Autotest = ab.AutotestOff
+	case ab.AutotestOff, ab.AutotestInternal, ab.AutotestAll:
+	default:
+		fault("autotest", "%q is none of off, internal and all", a.Autotest)
+	}
+	if len(a.Rules) == 0 {
+		if r.DefaultBranch == "" {
+			fault("rules", "%s has no branch yet to make the default rule from: give a rule", r.FullName)
+		} else {
+			a.Rules = []ab.Rule{ab.DefaultRule(r.DefaultBranch)}
+		}
+	}
+	found, warnings := rules.Check(a.Rules)
+	faults = append(faults, found...)
+	a.Environment, found = environment(d.Environment, before.Environment)
+	faults = append(faults, found...)
+	if len(faults) > 0 {
+		return ab.AutomatedBuild{}, nil, &Invalid{Fields: faults}
+	}
+	return a, warnings, nil
+}
+
+// environment checks variables and keeps the stored value of those that were given none.
+func environment(given, stored map[string]secret.Secret) (map[string]secret.Secret, []ab.FieldError) {
+	if len(given) > maxVariables {
+		return nil, []ab.FieldError{{Field: "environment", Message: fmt.Sprintf("%d variables, at most %d are allowed", len(given), maxVariables)}}
+	}
+	var faults []ab.FieldError
+	merged := make(map[string]secret.Secret, len(given))
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		value := given[name]
+		switch {
+		case !variableName.MatchString(name):
+			faults = append(faults, ab.FieldError{Field: "environment", Message: fmt.Sprintf("%.130q is no name of a variable: letters, digits and _, no digit first", name)})
+		case strings.HasPrefix(name, "SLIPWAY_"):
+			faults = append(faults, ab.FieldError{Field: "environment", Message: name + ": names with SLIPWAY_ are the runner's own"})
+		case len(value.Reveal()) > maxValue || strings.ContainsRune(value.Reveal(), 0):
+			faults = append(faults, ab.FieldError{Field: "environment", Message: fmt.Sprintf("the value of %s is longer than %d bytes or holds a zero byte", name, maxValue)})
+		}
+		if value.IsZero() {
+			value = stored[name]
+		}
+		merged[name] = value
+	}
+	return merged, faults
+}

@@ -1,0 +1,146 @@
+package catalog
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+)
+
+// secretBytes is how much randomness a webhook's secret holds; as hex it is half of what
+// Cloud takes.
+const secretBytes = 32
+
+// HookURL is where a hook's deliveries come in.
+func (c *Catalog) HookURL(h ab.Hook) string { return c.o.URL + "/hooks/bitbucket/" + h.ID }
+
+// EnsureHook makes the one webhook of a repository stand and returns it. It is idempotent,
+// and repairs. Where none can be had the hook is HookPolled, with Problem; an error is ours.
+func (c *Catalog) EnsureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error) {
+	defer c.lock(r)()
+	return c.ensureHook(ctx, r, accountID)
+}
+
+func (c *Catalog) ensureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error) {
+	h, err := c.o.Store.HookOf(ctx, r)
+	if errors.Is(err, ab.ErrNotFound) {
+		h, err = c.newHook(ctx, r, accountID)
+	}
+	if err != nil {
+		return ab.Hook{}, err
+	}
+	before := h
+	h.Repository = r
+	var problem error
+	for _, id := range candidates(h, accountID) {
+		h.AccountID = id
+		if h.RemoteID, problem = c.register(ctx, h); problem == nil {
+			h.State, h.Problem = ab.HookActive, ""
+			return c.o.Store.SaveHook(ctx, h)
+		}
+	}
+	if before.State == ab.HookActive && !lasting(problem) {
+		c.o.Log.WithError(problem).WithField("repository", r.FullName).Warn("the webhook could not be looked at; it is left as it was")
+		return before, nil
+	}
+	h.State, h.RemoteID, h.Problem = ab.HookPolled, "", c.explain(ctx, h, problem)
+	c.o.Log.WithError(problem).WithField("repository", r.FullName).Info("no webhook; the repository is polled")
+	return c.o.Store.SaveHook(ctx, h)
+}
+
+// candidates are the accounts to manage a hook with: an active hook's own first.
+func candidates(h ab.Hook, accountID string) []string {
+	if h.State == ab.HookActive && h.AccountID != accountID {
+		return []string{h.AccountID, accountID}
+	}
+	return []string{accountID}
+}
+
+// newHook stores the hook of a repository that had none. The refs it has now are the baseline:
+// rules are not retroactive. They are read before the webhook stands, so that a push in
+// between is found by the next poll rather than taken for old.
+func (c *Catalog) newHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error) {
+	at, err := c.baseline(ctx, r, accountID)
+	if err != nil {
+		return ab.Hook{}, err
+	}
+	random := make([]byte, secretBytes)
+	_, _ = rand.Read(random) // never fails: it ends the program where the system has no randomness
+	return c.o.Store.SaveHook(ctx, ab.Hook{
+		AccountID: accountID, Repository: r, Secret: secret.New(hex.EncodeToString(random)),
+		State: ab.HookPolled, Problem: "The webhook is being added.", PolledAt: at,
+	})
+}
+
+// baseline records the heads of all refs and when they were read. Where the provider does not
+// answer, the time is zero, and the first poll makes the baseline.
+func (c *Catalog) baseline(ctx context.Context, r ab.Repository, accountID string) (time.Time, error) {
+	at := c.o.Now()
+	connection, err := c.connect(ctx, accountID)
+	if err != nil {
+		return time.Time{}, ctx.Err()
+	}
+	heads, err := connection.Commits.Heads(ctx, r)
+	if err != nil {
+		c.o.Log.WithError(err).WithField("repository", r.FullName).Warn("refs could not be listed; the first poll does it")
+		return time.Time{}, ctx.Err()
+	}
+	return at, c.o.Store.BaselineRefs(ctx, r, heads)
+}
+
+var errNoURL = errors.New("the gateway has no public URL")
+
+// register asks the provider for the webhook.
+func (c *Catalog) register(ctx context.Context, h ab.Hook) (remoteID string, err error) {
+	if c.o.URL == "" {
+		return h.RemoteID, errNoURL
+	}
+	connection, err := c.connect(ctx, h.AccountID)
+	if err != nil {
+		return h.RemoteID, err
+	}
+	remoteID, err = connection.Hooks.Ensure(ctx, h.Repository, c.webhook(h))
+	if err != nil {
+		return h.RemoteID, fmt.Errorf("ensure webhook of %s: %w", h.Repository.FullName, err)
+	}
+	return remoteID, nil
+}
+
+func (c *Catalog) webhook(h ab.Hook) ab.Webhook {
+	return ab.Webhook{RemoteID: h.RemoteID, URL: c.HookURL(h), Secret: h.Secret}
+}
+
+// lasting tells a refusal that stands from a failure that passes: a webhook that stood is not
+// given up for the second.
+func lasting(err error) bool {
+	for _, refusal := range []error{ab.ErrForbidden, ab.ErrHookRefused, ab.ErrNotFound, ab.ErrRemoved, errNoURL} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// explain says for people why there is no webhook, and what they can do.
+func (c *Catalog) explain(ctx context.Context, h ab.Hook, err error) string {
+	name := h.AccountID
+	if a, found := c.o.Store.Account(ctx, h.AccountID); found == nil {
+		name = a.Name
+	}
+	switch {
+	case errors.Is(err, errNoURL):
+		return "The gateway has no public URL, so Bitbucket cannot reach it. Set SLIPWAY_URL."
+	case errors.Is(err, ab.ErrForbidden):
+		return fmt.Sprintf("The linked account %s may not add webhooks to %s: it has to be an administrator of the repository. Somebody who is can add the webhook by hand.", name, h.Repository.FullName)
+	case errors.Is(err, ab.ErrHookRefused):
+		return fmt.Sprintf("Bitbucket does not take the address %s for a webhook (%s): it has to be reachable from the internet.", c.HookURL(h), err)
+	case errors.Is(err, ab.ErrUnauthorized):
+		return fmt.Sprintf("Bitbucket does not accept the linked account %s. Link it again.", name)
+	}
+	return fmt.Sprintf("The webhook could not be added: %s.", err)
+}

@@ -1,0 +1,113 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// LeftBehind: our webhook still stands at the provider, and we no longer know it. Deliveries
+// to it are refused.
+type LeftBehind struct {
+	Repository string // full name
+	URL        string // of the webhook
+	Err        error  // why it could not be removed
+}
+
+func (e *LeftBehind) Error() string {
+	return fmt.Sprintf("the webhook of %s could not be removed (%s): remove the one with the URL %s by hand, in the repository's settings under Webhooks", e.Repository, e.Err, e.URL)
+}
+
+// Unwrap gives the cause.
+func (e *LeftBehind) Unwrap() error { return e.Err }
+
+// removeHook removes a repository's webhook at the provider and forgets it, in any case: a
+// repository without automated builds is neither listened to nor polled.
+func (c *Catalog) removeHook(ctx context.Context, r ab.Repository) error {
+	h, err := c.o.Store.HookOf(ctx, r)
+	if errors.Is(err, ab.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	left := c.unregister(ctx, h)
+	if err := c.o.Store.DeleteHook(ctx, h.ID); err != nil {
+		return err
+	}
+	return left
+}
+
+// unregister removes a webhook at the provider. A polled one may have been added by hand, with
+// our URL; it is removed where that is allowed.
+func (c *Catalog) unregister(ctx context.Context, h ab.Hook) error {
+	connection, err := c.connect(ctx, h.AccountID)
+	if err == nil {
+		err = connection.Hooks.Remove(ctx, h.Repository, c.webhook(h))
+	}
+	if err == nil || h.RemoteID == "" && h.DeliveredAt.IsZero() {
+		return nil
+	}
+	return &LeftBehind{Repository: h.Repository.FullName, URL: c.HookURL(h), Err: err}
+}
+
+// Dropped says what became of the webhooks that an account managed.
+type Dropped struct {
+	Removed []string         // full names of repositories
+	Failed  map[string]error // by full name; *LeftBehind
+}
+
+// DropAccount removes the webhooks that an account manages, before it is unlinked. Where an
+// automated build of another account stands on the repository, that account takes over.
+func (c *Catalog) DropAccount(ctx context.Context, accountID string) (Dropped, error) {
+	hooks, err := c.o.Store.Hooks(ctx)
+	if err != nil {
+		return Dropped{}, err
+	}
+	dropped := Dropped{Failed: map[string]error{}}
+	for _, h := range hooks {
+		if h.AccountID != accountID {
+			continue
+		}
+		err := c.dropHook(ctx, h)
+		var left *LeftBehind
+		switch {
+		case err == nil:
+			dropped.Removed = append(dropped.Removed, h.Repository.FullName)
+		case errors.As(err, &left):
+			dropped.Failed[h.Repository.FullName] = err
+		default:
+			return dropped, err
+		}
+	}
+	return dropped, nil
+}
+
+// dropHook removes one webhook and leaves the repository to whoever may still use it.
+func (c *Catalog) dropHook(ctx context.Context, h ab.Hook) error {
+	defer c.lock(h.Repository)()
+	builds, err := c.o.Store.AutomatedBuildsOf(ctx, h.Repository)
+	if err != nil {
+		return err
+	}
+	if len(builds) == 0 {
+		return c.removeHook(ctx, h.Repository)
+	}
+	left := c.unregister(ctx, h)
+	h.State, h.RemoteID = ab.HookPolled, ""
+	h.Problem = "The linked account that managed the webhook was unlinked. Link one and save the automated build again."
+	if h, err = c.o.Store.SaveHook(ctx, h); err != nil {
+		return err
+	}
+	for _, a := range builds {
+		if a.AccountID != h.AccountID {
+			if _, err := c.ensureHook(ctx, h.Repository, a.AccountID); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return left
+}

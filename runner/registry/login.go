@@ -1,0 +1,71 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"slipway/runner/spec"
+)
+
+// maxIgnored bounds how much of an answer is read that says nothing but its status.
+const maxIgnored = 64 << 10
+
+// ParseHost checks what a credential is for, a registry's host with or without the beginning
+// of an image's path, and returns it spelled as ParseImage spells images.
+func ParseHost(host string) (string, error) {
+	normal := normalHost(strings.TrimSpace(host))
+	first, _, _ := strings.Cut(normal, "/")
+	if _, err := name.NewRegistry(first, name.StrictValidation); err != nil || !spec.LegalImage(normal+"/x") {
+		return "", fmt.Errorf("%q is no registry: give a host, as registry.example.com:5000, or with a path, as ghcr.io/acme", host)
+	}
+	return normal, nil
+}
+
+// CheckLogin finds out whether a registry knows the login, whatever it may push there.
+// *UnauthorizedError when it does not. It is tried once, for somebody waits for it.
+// Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#determining-support
+func (c *Client) CheckLogin(ctx context.Context, host string, l Login) error {
+	first, _, _ := strings.Cut(normalHost(host), "/")
+	if first == dockerHub {
+		first = name.DefaultRegistry
+	}
+	reg, err := name.NewRegistry(first, nameOptions(l)...)
+	if err != nil {
+		return fmt.Errorf("registry %q: %w", host, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	rt, err := transport.NewWithContext(ctx, reg, l.authenticator(), c.guarded(ctx, l), nil)
+	if err == nil {
+		err = greet(ctx, rt, reg)
+	}
+	if err != nil {
+		return explain("log in to", reg.Repo("v2"), err)
+	}
+	return nil
+}
+
+// greet asks for nothing but to be let in.
+func greet(ctx context.Context, rt http.RoundTripper, reg name.Registry) error {
+	u := url.URL{Scheme: reg.Scheme(), Host: reg.RegistryStr(), Path: "/v2/"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxIgnored))
+		_ = resp.Body.Close()
+	}()
+	return transport.CheckError(resp, http.StatusOK)
+}

@@ -1,0 +1,64 @@
+package registry_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/runner/registry"
+)
+
+// lettingAdaIn is a registry that lets ada in with her password, and nobody else.
+func lettingAdaIn(t *testing.T) (host string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		if r.URL.Path != "/v2/" || user != "ada" || password != "right" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED"}]}`, http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+func TestCheckLogin(t *testing.T) {
+	host := lettingAdaIn(t)
+	c := registry.New(registry.Options{})
+	if err := c.CheckLogin(t.Context(), host+"/acme", registry.Login{Username: "ada", Password: secret.New("right")}); err != nil {
+		t.Errorf("the right password: %v", err)
+	}
+	var refused *registry.UnauthorizedError
+	if err := c.CheckLogin(t.Context(), host, registry.Login{Username: "ada", Password: secret.New("wrong")}); !errors.As(err, &refused) || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("a wrong password: %v", err)
+	}
+	if err := c.CheckLogin(t.Context(), "a b", registry.Login{}); err == nil {
+		t.Error("an illegal host passed")
+	}
+	if err := c.CheckLogin(t.Context(), "127.0.0.1:1", registry.Login{}); err == nil {
+		t.Error("a registry that is not there passed")
+	}
+}
+
+func TestParseHost(t *testing.T) {
+	for given, want := range map[string]string{
+		"registry.example.com":           "registry.example.com",
+		" https://ghcr.io/acme/ ":        "ghcr.io/acme",
+		"https://index.docker.io/v1/":    "docker.io",
+		"127.0.0.1:5000":                 "127.0.0.1:5000",
+		"localhost:5000/team":            "localhost:5000/team",
+		"":                               "",
+		"a b":                            "",
+		"registry.example.com/UPPER":     "",
+		"registry.example.com/app:tag":   "",
+		"registry.example.com:port/acme": "",
+	} {
+		got, err := registry.ParseHost(given)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("ParseHost(%q) = %q, %v", given, got, err)
+		}
+	}
+}
