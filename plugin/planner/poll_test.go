@@ -145,6 +145,35 @@ func TestRunPollsLooksAtEveryHookAtItsStart(t *testing.T) {
 	w.wantCommits(head)
 }
 
+// After a restart the deliveries that were received before are planned first: a poll would
+// know of their last push only.
+func TestPollsGiveWayToDeliveries(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	a, b := w.commit("main", "A"), w.commit("main", "B")
+	var waiting []string
+	for _, body := range w.bodies() {
+		waiting = append(waiting, w.receive(w.hook, "repo:push", body))
+	}
+	rounds := 0
+	w.runPolls(time.Nanosecond, func() bool { rounds++; return rounds > 20 })
+	w.wantCommits()
+	for _, id := range waiting {
+		must(t, w.Deliver(t.Context(), id))
+	}
+	w.wantCommits(a, b)
+}
+
+func TestPollsDoNotWaitForEver(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	head := w.commit("main", "A")
+	w.receive(w.hook, "repo:push", w.bodies()[0]) // nobody plans it
+	w.now = w.now.Add(time.Hour)
+	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 1 })
+	w.wantCommits(head)
+}
+
 // runPolls runs the polls until the condition holds.
 func (w *town) runPolls(interval time.Duration, until func() bool) {
 	w.t.Helper()

@@ -4,17 +4,24 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
 )
 
 const (
 	pollsAtOnce = 4
 	pollTime    = 2 * time.Minute // bounds one poll
 	retryPolls  = time.Minute     // after a failed one
+	giveWay     = time.Second     // to deliveries that wait to be planned
+	// giveWayTo is how old a delivery may be that polls wait for, and waitingFor how many of
+	// a hook's newest are looked at.
+	giveWayTo  = time.Hour
+	waitingFor = 100
 )
 
 // never is when a hook whose pushes are delivered is polled next.
@@ -94,9 +101,13 @@ func (s *schedule) due(hooks []autobuild.Hook, unsettled map[string]bool, now ti
 	return due
 }
 
-// poll polls one hook and returns when to do it again.
+// poll polls one hook and returns when to do it again. Deliveries go first: they tell of each
+// push, a poll only of where the pushes led.
 func (s *schedule) poll(ctx context.Context, h autobuild.Hook) time.Time {
 	p := s.planner
+	if p.awaits(ctx, h.ID) {
+		return p.o.Now().Add(giveWay)
+	}
 	bounded, cancel := context.WithTimeout(ctx, pollTime)
 	defer cancel()
 	err := p.Poll(bounded, h)
@@ -113,6 +124,17 @@ func (s *schedule) poll(ctx context.Context, h autobuild.Hook) time.Time {
 		return p.o.Now().Add(jitter(s.interval))
 	}
 	return never
+}
+
+// awaits reports whether deliveries of a hook wait to be planned.
+func (p *Planner) awaits(ctx context.Context, hookID string) bool {
+	newest, err := p.o.Store.Deliveries(ctx, store.DeliveryFilter{HookID: hookID, Limit: waitingFor})
+	if err != nil {
+		return false // then the poll fails, too, and says why
+	}
+	return slices.ContainsFunc(newest, func(d autobuild.Delivery) bool {
+		return d.State == autobuild.DeliveryReceived && p.o.Now().Sub(d.ReceivedAt) < giveWayTo
+	})
 }
 
 // jitter spreads d by a tenth either way.

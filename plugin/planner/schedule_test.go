@@ -77,7 +77,7 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 		{&autobuild.RateLimitError{RetryAfter: 5 * time.Minute}, 5 * time.Minute, 5 * time.Minute},
 		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
 	} {
-		p := New(Options{Connector: unlinked{tt.err}, Now: func() time.Time { return now }, Log: log})
+		p := New(Options{Store: storetest.Open(t), Connector: unlinked{tt.err}, Now: func() time.Time { return now }, Log: log})
 		s := schedule{planner: p, interval: time.Hour}
 		if got := s.poll(t.Context(), autobuild.Hook{ID: "h"}).Sub(now); got < tt.from || got > tt.to {
 			t.Errorf("%v: again in %s, want %s to %s", tt.err, got, tt.from, tt.to)
