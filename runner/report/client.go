@@ -1,0 +1,201 @@
+// Package report is the runner's side of the runner protocol (package spec): it claims an
+// attempt, reports its events with a heartbeat, streams its masked log, asks for the permit
+// and tells the result. It lives through restarts of the gateway, and stops at once when
+// the gateway says that the attempt is over.
+package report
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"slipway/config/secret"
+	"slipway/runner/spec"
+)
+
+// What the gateway answers for good; match with errors.Is.
+var (
+	ErrOver         = errors.New("the gateway says that this attempt is over")
+	ErrUnauthorized = errors.New("the gateway does not know this runner's token")
+	ErrTaken        = errors.New("another runner has claimed this attempt")
+)
+
+// A StatusError is any other refusal.
+type StatusError struct {
+	Status  int
+	Message string // the gateway's words
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("the gateway answered %d: %s", e.Status, e.Message)
+}
+
+// Cancelled is the cause with which the context of a Session ends when somebody cancelled
+// the build.
+type Cancelled struct{ Reason string }
+
+func (e *Cancelled) Error() string { return "cancelled: " + e.Reason }
+
+// Options make a Client. URL and Token are required.
+type Options struct {
+	URL       string // …/runner/v1/builds/{id}
+	Token     secret.Secret
+	Version   string                 // of this program
+	HTTP      *http.Client           // nil = one with a time-out of 30 s; redirects are never followed
+	Heartbeat time.Duration          // default 1 s
+	Patience  time.Duration          // how long claim and finish try to reach the gateway; default 2 min
+	Backoff   func() backoff.BackOff // nil = exponential from 200 ms to 5 s, jittered
+	Now       func() time.Time       // nil = time.Now
+}
+
+// A Client speaks for one attempt. It is safe for concurrent use.
+type Client struct {
+	o        Options
+	http     *http.Client
+	runnerID string
+}
+
+// New makes a Client with a runner id of its own.
+func New(o Options) *Client {
+	client := &http.Client{Timeout: 30 * time.Second}
+	if o.HTTP != nil {
+		*client = *o.HTTP
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if o.Heartbeat == 0 {
+		o.Heartbeat = time.Second
+	}
+	if o.Patience == 0 {
+		o.Patience = 2 * time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Backoff == nil {
+		o.Backoff = func() backoff.BackOff {
+			b := backoff.NewExponentialBackOff()
+			b.InitialInterval, b.Multiplier, b.MaxInterval = 200*time.Millisecond, 2, 5*time.Second
+			return b
+		}
+	}
+	return &Client{o: o, http: client, runnerID: rand.Text()}
+}
+
+// Claim takes the attempt and returns what to build.
+func (c *Client) Claim(ctx context.Context) (s spec.Spec, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Patience)
+	defer cancel()
+	body := spec.ClaimRequest{RunnerID: c.runnerID, Version: c.o.Version}
+	err = c.call(ctx, "claim", body, func(r io.Reader) (err error) {
+		s, err = spec.DecodeSpec(r)
+		return err
+	})
+	var refused *StatusError
+	if errors.As(err, &refused) && refused.Status == http.StatusConflict {
+		err = ErrTaken
+	}
+	return s, wrap("claim", err)
+}
+
+// Permit asks whether the tags may move to digest; it tries until ctx ends.
+func (c *Client) Permit(ctx context.Context, digest string, tags []string) (reply spec.PermitReply, err error) {
+	err = c.call(ctx, "permit", spec.PermitRequest{Digest: digest, Tags: tags}, decode(&reply))
+	return reply, wrap("ask for the permit", err)
+}
+
+// Finish tells the result, for which it has a time of its own: ctx may have ended.
+func (c *Client) Finish(ctx context.Context, r spec.Result) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.o.Patience)
+	defer cancel()
+	return wrap("finish", c.call(ctx, "finish", r, func(io.Reader) error { return nil }))
+}
+
+// call posts a JSON body until the gateway gives an answer.
+func (c *Client) call(ctx context.Context, path string, body any, read func(io.Reader) error) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	_, err = backoff.Retry(ctx, func() (struct{}, error) {
+		err := c.post(ctx, path, encoded, read)
+		if err != nil && final(err) {
+			return struct{}{}, backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(c.o.Backoff()), backoff.WithMaxElapsedTime(0))
+	return err
+}
+
+// post makes one request.
+func (c *Client) post(ctx context.Context, path string, body []byte, read func(io.Reader) error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.o.URL+"/"+path, bytes.NewReader(body))
+	if err != nil {
+		return backoff.Permanent(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.o.Token.Reveal())
+	req.Header.Set("User-Agent", "slipway-runner/"+c.o.Version)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	bounded := io.LimitReader(resp.Body, spec.MaxBody)
+	switch {
+	case resp.StatusCode == http.StatusGone:
+		return ErrOver
+	case resp.StatusCode == http.StatusUnauthorized:
+		return ErrUnauthorized
+	case resp.StatusCode == http.StatusConflict && strings.HasPrefix(path, "log?"):
+		return errors.Join(errGap, read(bounded))
+	case resp.StatusCode >= 300:
+		return refusal(resp.StatusCode, bounded)
+	}
+	return read(bounded)
+}
+
+// errGap is the 409 of a log request: the reply says where to go on.
+var errGap = errors.New("the gateway is at another place of the log")
+
+func refusal(status int, body io.Reader) error {
+	var reply spec.ErrorReply
+	if err := json.NewDecoder(body).Decode(&reply); err != nil || reply.Error == "" {
+		reply.Error = http.StatusText(status)
+	}
+	return &StatusError{Status: status, Message: reply.Error}
+}
+
+// final reports whether asking again is useless: every 3xx and 4xx but those that tell of load.
+func final(err error) bool {
+	if errors.Is(err, ErrOver) || errors.Is(err, ErrUnauthorized) {
+		return true
+	}
+	var refused *StatusError
+	if !errors.As(err, &refused) {
+		return false
+	}
+	busy := refused.Status == http.StatusTooManyRequests || refused.Status == http.StatusRequestTimeout
+	return refused.Status < 500 && !busy
+}
+
+func decode(v any) func(io.Reader) error {
+	return func(r io.Reader) error { return json.NewDecoder(r).Decode(v) }
+}
+
+func wrap(operation string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", operation, err)
+}
+
+func logPath(offset int64) string { return "log?offset=" + strconv.FormatInt(offset, 10) }

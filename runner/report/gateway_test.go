@@ -1,0 +1,152 @@
+package report_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"slipway/config/secret"
+	"slipway/runner/report"
+	"slipway/runner/spec"
+)
+
+const token = "token-canary"
+
+// A gateway answers the runner protocol as package spec says, and fails where it is told to.
+type gateway struct {
+	*httptest.Server
+	mu      sync.Mutex
+	fail    func(path string) int // a status in place of an answer; 0 = answer
+	claims  []spec.ClaimRequest
+	events  []spec.Event
+	beats   int
+	cancel  string
+	log     []byte
+	forget  int // bytes of the log that it loses at the next request
+	permits []spec.PermitRequest
+	results []spec.Result
+	changed chan struct{}
+}
+
+func newGateway(t *testing.T) *gateway {
+	t.Helper()
+	g := &gateway{changed: make(chan struct{}, 1)}
+	g.Server = httptest.NewServer(http.HandlerFunc(g.serve))
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	defer g.signal()
+	path := strings.TrimPrefix(r.URL.Path, "/runner/v1/builds/b1/")
+	if r.Header.Get("Authorization") != "Bearer "+token {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	if g.fail != nil {
+		if status := g.fail(path); status != 0 {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `{"error":"because"}`)
+			return
+		}
+	}
+	body, _ := io.ReadAll(io.LimitReader(r.Body, spec.MaxBody))
+	g.answer(w, r, path, body)
+}
+
+func (g *gateway) answer(w http.ResponseWriter, r *http.Request, path string, body []byte) {
+	switch path {
+	case "claim":
+		g.claims = append(g.claims, read[spec.ClaimRequest](body))
+		_ = spec.EncodeSpec(w, spec.Spec{BuildID: "b1", Git: spec.Credential{Username: "u", Password: secret.New("p")}})
+	case "events":
+		g.beats++
+		for _, e := range read[spec.EventsRequest](body).Events {
+			if e.Seq == int64(len(g.events))+1 {
+				g.events = append(g.events, e)
+			}
+		}
+		reply(w, spec.EventsReply{Seq: int64(len(g.events)), Cancel: g.cancel != "", Reason: g.cancel})
+	case "log":
+		g.appendLog(w, r, body)
+	case "permit":
+		g.permits = append(g.permits, read[spec.PermitRequest](body))
+		reply(w, spec.PermitReply{Granted: true})
+	case "finish":
+		g.results = append(g.results, read[spec.Result](body))
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func (g *gateway) appendLog(w http.ResponseWriter, r *http.Request, body []byte) {
+	g.log = g.log[:len(g.log)-g.forget]
+	g.forget = 0
+	offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+	if offset > len(g.log) {
+		w.WriteHeader(http.StatusConflict)
+	} else if skip := len(g.log) - offset; skip < len(body) {
+		g.log = append(g.log, body[skip:]...)
+	}
+	reply(w, spec.LogReply{Size: int64(len(g.log))})
+}
+
+func (g *gateway) signal() {
+	select {
+	case g.changed <- struct{}{}:
+	default:
+	}
+}
+
+// with runs f while the gateway stands still.
+func (g *gateway) with(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
+}
+
+// until waits until ok says so, looking after each request.
+func (g *gateway) until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	over := time.NewTimer(10 * time.Second)
+	defer over.Stop()
+	for {
+		g.mu.Lock()
+		done := ok()
+		g.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-g.changed:
+		case <-over.C:
+			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+func (g *gateway) client() *report.Client {
+	return report.New(report.Options{
+		URL: g.URL + "/runner/v1/builds/b1", Token: secret.New(token), Version: "test", Heartbeat: 5 * time.Millisecond,
+		Patience: 5 * time.Second, Backoff: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
+	})
+}
+
+func read[T any](body []byte) (v T) {
+	if err := json.Unmarshal(body, &v); err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func reply(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }

@@ -1,0 +1,230 @@
+package report
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"slipway/config/secret"
+	"slipway/runner/spec"
+)
+
+// flushEvery is the longest time that a line of the log waits for company.
+const flushEvery = 250 * time.Millisecond
+
+// A Session reports one claimed attempt: a heartbeat, the events and the log, in the
+// background, until Close. It is safe for concurrent use.
+type Session struct {
+	client *Client
+	end    context.CancelCauseFunc // of the context that Begin returned
+	spool  *spool
+	log    *secret.Writer
+	stop   chan struct{}
+	wake   chan struct{} // has room for one: there is an event to send
+	loops  sync.WaitGroup
+
+	mu      sync.Mutex
+	seq     int64
+	pending []spec.Event
+	acked   chan struct{} // closed and replaced at each acknowledgement
+	sent    int64         // bytes of the log that the gateway has
+}
+
+// Begin starts reporting. The context it returns ends when ctx does, when the gateway says
+// that the attempt is over (cause ErrOver) or that somebody cancelled it (*Cancelled). The
+// log is masked by redactor and goes to echo as well, if that is not nil; it is spooled
+// below dir.
+func (c *Client) Begin(ctx context.Context, dir string, redactor *secret.Redactor, echo io.Writer) (context.Context, *Session, error) {
+	spool, err := newSpool(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	var to io.Writer = spool
+	if echo != nil {
+		to = io.MultiWriter(spool, echo)
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	s := &Session{
+		client: c, end: end, spool: spool, log: redactor.NewWriter(to),
+		stop: make(chan struct{}), wake: make(chan struct{}, 1), acked: make(chan struct{}),
+	}
+	background := context.WithoutCancel(ctx)
+	s.loop(background, c.o.Heartbeat, s.wake, s.sendEvents)
+	s.loop(background, flushEvery, s.spool.wake, s.sendLog)
+	return ctx, s, nil
+}
+
+// Write appends to the build's log.
+func (s *Session) Write(p []byte) (int, error) { return s.log.Write(p) }
+
+// StageStarted reports that a stage began now.
+func (s *Session) StageStarted(stage string) {
+	s.add(spec.Event{Kind: spec.StageStarted, Stage: stage})
+}
+
+// StageFinished reports that it ended, with a few words on how.
+func (s *Session) StageFinished(stage, detail string) {
+	s.add(spec.Event{Kind: spec.StageFinished, Stage: stage, Detail: detail})
+}
+
+// Built reports the digest, and returns when the gateway has it in writing: tags move only
+// after that.
+func (s *Session) Built(ctx context.Context, digest string) error {
+	seq := s.add(spec.Event{Kind: spec.Built, Digest: digest})
+	for {
+		s.mu.Lock()
+		done := len(s.pending) == 0 || s.pending[0].Seq > seq
+		acked := s.acked
+		s.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-acked:
+		case <-ctx.Done():
+			return fmt.Errorf("report the built digest: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// Close stops the background work, sends what is left for as long as ctx lets it, and ends
+// the context of Begin.
+func (s *Session) Close(ctx context.Context) error {
+	close(s.stop)
+	s.loops.Wait()
+	defer s.end(nil)
+	defer s.spool.Close()
+	if err := s.log.Close(); err != nil {
+		return err
+	}
+	return s.drain(ctx)
+}
+
+func (s *Session) add(e spec.Event) int64 {
+	s.mu.Lock()
+	s.seq++
+	e.Seq, e.At = s.seq, s.client.o.Now()
+	s.pending = append(s.pending, e)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return e.Seq
+}
+
+// loop calls send at every tick and wake until Close; its errors are met by the next call.
+func (s *Session) loop(ctx context.Context, every time.Duration, wake <-chan struct{}, send func(context.Context) (bool, error)) {
+	s.loops.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				s.end(fmt.Errorf("panic while reporting: %v\n%s", p, debug.Stack()))
+			}
+		}()
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			more, err := send(ctx)
+			if errors.Is(err, ErrOver) || errors.Is(err, ErrUnauthorized) {
+				s.end(err)
+				return
+			}
+			if more && err == nil && !s.stopped() {
+				continue
+			}
+			woken := wake
+			if err != nil {
+				woken = nil // the gateway is away: the tick alone says when to try again
+			}
+			select {
+			case <-s.stop:
+				return
+			case <-tick.C:
+			case <-woken:
+			}
+		}
+	})
+}
+
+func (s *Session) stopped() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// sendEvents sends what was not acknowledged yet; none is the heartbeat.
+func (s *Session) sendEvents(ctx context.Context) (more bool, err error) {
+	s.mu.Lock()
+	body, err := json.Marshal(spec.EventsRequest{Events: s.pending[:len(s.pending):len(s.pending)]})
+	s.mu.Unlock()
+	if err != nil {
+		return false, err
+	}
+	var reply spec.EventsReply
+	if err := s.client.post(ctx, "events", body, decode(&reply)); err != nil {
+		return false, err
+	}
+	s.acknowledge(reply.Seq)
+	if reply.Cancel {
+		s.end(&Cancelled{Reason: reply.Reason})
+	}
+	return false, nil
+}
+
+func (s *Session) acknowledge(seq int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.pending) > 0 && s.pending[0].Seq <= seq {
+		s.pending = s.pending[1:]
+	}
+	close(s.acked)
+	s.acked = make(chan struct{})
+}
+
+// sendLog sends one chunk of the log; more says that there is another. Only one call runs
+// at a time.
+func (s *Session) sendLog(ctx context.Context) (more bool, err error) {
+	b, err := s.spool.chunk(s.sent, spec.MaxLogChunk)
+	if err != nil || len(b) == 0 {
+		return false, err
+	}
+	var reply spec.LogReply
+	err = s.client.post(ctx, logPath(s.sent), b, decode(&reply))
+	elsewhere := errors.Is(err, errGap)
+	if err != nil && !elsewhere {
+		return false, err
+	}
+	moved := reply.Size > s.sent || (elsewhere && reply.Size != s.sent)
+	if reply.Size < 0 || reply.Size > s.spool.length() || !moved {
+		return false, fmt.Errorf("the gateway says it has %d bytes of the log after %d were sent", reply.Size, s.sent+int64(len(b)))
+	}
+	s.sent = reply.Size
+	return true, nil
+}
+
+// drain sends the rest, trying again until ctx ends.
+func (s *Session) drain(ctx context.Context) error {
+	pause := s.client.o.Backoff()
+	for {
+		_, err := s.sendEvents(ctx)
+		for more := err == nil; more; {
+			more, err = s.sendLog(ctx)
+		}
+		if err == nil || final(err) {
+			return wrap("report the rest", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("report the rest: %w (%w)", err, context.Cause(ctx))
+		case <-time.After(pause.NextBackOff()):
+		}
+	}
+}
