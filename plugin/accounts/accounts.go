@@ -10,6 +10,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -159,12 +160,27 @@ func (a *Accounts) limiter(account autobuild.Account) *rate.Limiter {
 	return a.limiters[key]
 }
 
-// Forget drops an account and its tokens. Bitbucket documents no way to revoke the grant; its
-// owner does that under Personal settings → App authorizations. ErrConflict while automated
-// builds use the account.
+// Forget drops an account and its tokens. One that automated builds stand on stays, without
+// tokens and broken, so that linking it again resumes them. Bitbucket documents no way to
+// revoke the grant; its owner does that under Personal settings → App authorizations.
 func (a *Accounts) Forget(ctx context.Context, accountID string) error {
-	if err := a.store.DeleteAccount(ctx, accountID); err != nil {
+	err := a.store.DeleteAccount(ctx, accountID)
+	if errors.Is(err, autobuild.ErrConflict) {
+		err = a.blank(ctx, accountID)
+	}
+	if err != nil {
 		return fmt.Errorf("linked account %s: %w", accountID, err)
 	}
 	return nil
+}
+
+func (a *Accounts) blank(ctx context.Context, accountID string) error {
+	account, err := a.store.Account(ctx, accountID)
+	if err != nil {
+		return err
+	}
+	account.AccessToken, account.RefreshToken, account.ExpiresAt = secret.Secret{}, secret.Secret{}, time.Time{}
+	account.State, account.Problem = autobuild.AccountBroken, "it was unlinked; link it again and its automated builds go on"
+	_, err = a.store.SaveAccount(ctx, account)
+	return err
 }

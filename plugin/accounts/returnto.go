@@ -12,7 +12,8 @@ const maxReturnTo = 2048
 // that a browser or a proxy might take for another place.
 func localPath(target string) string {
 	const home = "/"
-	if len(target) > maxReturnTo || !strings.HasPrefix(target, "/") || strings.ContainsFunc(target, unicode.IsControl) {
+	if len(target) > maxReturnTo || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") ||
+		strings.Contains(target, `\`) || strings.ContainsFunc(target, unicode.IsControl) {
 		return home
 	}
 	u, err := url.Parse(target)
@@ -25,5 +26,8 @@ func localPath(target string) string {
 		}
 	}
 	u.Fragment, u.RawFragment = "", ""
-	return u.String()
+	if kept := u.String(); strings.HasPrefix(kept, "/") {
+		return kept
+	}
+	return home
 }

@@ -124,10 +124,7 @@ func TestAccessTokensSeeTheirPlace(t *testing.T) {
 func TestO1GitCredential(t *testing.T) {
 	c := connect(t, "https://bitbucket.example", secret.New("canary"), func(o *provider.CloudOptions) { o.WebURL = "https://bitbucket.example/" })
 	got, err := c.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"})
-	want := autobuild.GitCredential{CloneURL: "https://bitbucket.example/acme/app.git", Username: "x-token-auth", Password: secret.New("canary")}
-	if err != nil || got != want {
-		t.Errorf("%+v, %v", got, err)
-	}
+	same(t, err, autobuild.GitCredential{CloneURL: "https://bitbucket.example/acme/app.git", Username: "x-token-auth", Password: secret.New("canary")}, got)
 	if _, err := c.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "https://evil.example"}); err == nil {
 		t.Error("a name that is none is taken")
 	}

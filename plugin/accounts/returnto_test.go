@@ -1,0 +1,43 @@
+package accounts
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// S2: what is not plainly a path of ours becomes the home page.
+func TestS2ReturnTo(t *testing.T) {
+	for target, want := range map[string]string{
+		"/settings/providers?tab=a&x=%2F": "/settings/providers?tab=a&x=%2F",
+		"/builds/7#L12":                   "/builds/7",
+		"/r/acme%20x":                     "/r/acme%20x",
+		"/":                               "/",
+		"":                                "/", "settings": "/", "//evil.example": "/", `/\evil.example`: "/", `\\evil.example`: "/", `\/evil.example`: "/",
+		"https:evil.example": "/", "https://evil.example/": "/", "javascript:alert(1)": "/", "%2f%2fevil.example": "/", "/%2fevil.example": "/",
+		"/%2Fevil.example": "/", "/%5cevil.example": "/", "/x/..//evil.example": "/", "/../x": "/", "/%2e%2e/x": "/", "///evil.example": "/", "//": "/", "/?//evil.example": "/?//evil.example",
+		"/\tevil": "/", "/\n/evil": "/", "/%09/evil": "/", "/%0d%0aSet-Cookie:x": "/", "/x\x00": "/", "/%zz": "/", " //evil.example": "/", "/x//y": "/",
+		"http:/evil": "/", "/@evil.example": "/@evil.example", "/" + strings.Repeat("a", 3000): "/",
+	} {
+		if got := localPath(target); got != want {
+			t.Errorf("%q → %q, want %q", target, got, want)
+		}
+	}
+}
+
+func FuzzS2ReturnTo(f *testing.F) {
+	for _, seed := range []string{"/a?b=c", "//evil", `/\evil`, "https:evil", "%2f%2f", "/%2f", "/a/../..//b"} {
+		f.Add(seed)
+	}
+	base, err := url.Parse("https://ci.example.com/oauth/bitbucket/callback")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, target string) {
+		got := localPath(target)
+		u, err := base.Parse(got)
+		if err != nil || u.Host != base.Host || u.Scheme != base.Scheme || u.User != nil || !strings.HasPrefix(got, "/") || strings.HasPrefix(got, "//") || strings.ContainsAny(got, "\\\r\n") {
+			t.Errorf("%q → %q → %v (%v)", target, got, u, err)
+		}
+	})
+}
