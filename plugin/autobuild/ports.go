@@ -70,7 +70,8 @@ type Commits interface {
 type Hooks interface {
 	// Ensure makes exactly one enabled, complete webhook with w.URL stand, and returns its
 	// id: found by full URL, repaired when incomplete, doubles deleted. ErrForbidden = not an
-	// administrator; ErrHookRefused = the provider does not take the URL.
+	// administrator; ErrHookRefused = the provider does not take the URL. The secret is
+	// written anew unless w.RemoteID is the id of the webhook that already has it.
 	Ensure(ctx context.Context, r Repository, w Webhook) (remoteID string, err error)
 	// Remove deletes it; one that is gone is no error.
 	Remove(ctx context.Context, r Repository, w Webhook) error
