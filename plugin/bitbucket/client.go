@@ -141,7 +141,7 @@ func (c *Client) do(ctx context.Context, call *call, out any) (Answer, error) {
 		return answer, verdict(call, last)
 	},
 		backoff.WithBackOff(c.o.Backoff()), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(maxElapsed),
-		backoff.WithNotify(func(err error, pause time.Duration) {
+		backoff.WithNotify(func(_ error, pause time.Duration) {
 			c.o.Log.WithError(last).WithField("pause", pause.String()).Debug("bitbucket: a call is repeated")
 		}))
 	switch {

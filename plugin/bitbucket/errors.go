@@ -10,13 +10,13 @@ import (
 
 // What an *Error can be; match with errors.Is.
 var (
-	ErrInvalid      = errors.New("the request is not accepted")         // 400
-	ErrUnauthorized = errors.New("the credential is not accepted")      // 401
-	ErrForbidden    = errors.New("the credential does not allow this")  // 403
-	ErrNotFound     = errors.New("not found")                           // 404
-	ErrRemoved      = errors.New("Bitbucket removed this API")          // 410, as CHANGE-2770
-	ErrRateLimited  = errors.New("rate limited")                        // 429
-	ErrTooMuch      = errors.New("Bitbucket gave up: too much to list") // 555
+	ErrInvalid      = errors.New("the request is not accepted")            // 400
+	ErrUnauthorized = errors.New("the credential is not accepted")         // 401
+	ErrForbidden    = errors.New("the credential does not allow this")     // 403
+	ErrNotFound     = errors.New("not found")                              // 404
+	ErrRemoved      = errors.New("the provider removed this API")          // 410, as CHANGE-2770
+	ErrRateLimited  = errors.New("rate limited")                           // 429
+	ErrTooMuch      = errors.New("the provider gave up: too much to list") // 555
 	ErrHTML         = errors.New("a web page answered in the API's place")
 	ErrUnavailable  = errors.New("not available at the moment") // worth a retry later
 )
