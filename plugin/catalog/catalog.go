@@ -63,7 +63,7 @@ func New(o Options) *Catalog {
 // lock keeps others from a repository's webhook until the returned function is called.
 func (c *Catalog) lock(r ab.Repository) (unlock func()) {
 	lock, _ := c.locks.LoadOrStore(r.ProviderID+"/"+r.ID, &sync.Mutex{})
-	mu := lock.(*sync.Mutex) //nolint:forcetypeassert // only this line stores
+	mu := lock.(*sync.Mutex)
 	mu.Lock()
 	return mu.Unlock
 }

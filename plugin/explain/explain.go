@@ -87,7 +87,7 @@ func Run(ctx context.Context, o Options) error {
 
 // readRules reads and checks all documents.
 func readRules(file string) ([]rulesfile.Document, error) {
-	f, err := os.Open(file) //nolint:gosec // the file that the user names
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, withoutPath(err)
 	}

@@ -19,7 +19,7 @@ const head = "0123456789abcdef0123456789abcdef01234567"
 func rulesOf(t *testing.T, autotest autobuild.Autotest, rs ...autobuild.Rule) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "rules.yaml")
-	f, err := os.Create(file) //nolint:gosec // a file of the test
+	f, err := os.Create(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -218,15 +220,16 @@ func TestErrorsNameThePlace(t *testing.T) {
 	}
 }
 
-// Each place of each of our payloads is deleted, made null and given every other type.
+// Each place of our payloads is deleted, made null and given every other type; a place that
+// many payloads of an event share, in three of them.
 func TestNoMutationOfAPayloadPanics(t *testing.T) {
-	count := 0
+	count, tried := 0, map[string]int{}
 	for _, p := range payloads(t) {
 		var whole any
 		if err := json.Unmarshal(p.body, &whole); err != nil {
 			t.Fatal(err)
 		}
-		mutate(whole, func() {
+		mutate(whole, p.event, tried, func() {
 			count++
 			body, err := json.Marshal(whole)
 			if err != nil {
@@ -236,17 +239,22 @@ func TestNoMutationOfAPayloadPanics(t *testing.T) {
 			checkEvent(t, e, err)
 		})
 	}
-	if count < 10_000 {
+	if count < 5000 {
 		t.Errorf("only %d mutations", count)
 	}
 }
 
 // mutate calls try with every single place below v changed, one at a time.
-func mutate(v any, try func()) {
+func mutate(v any, path string, tried map[string]int, try func()) {
+	tried[path]++
+	if tried[path] > 3 {
+		return
+	}
 	wrong := []any{nil, true, "", -1.5, []any{nil}, map[string]any{}}
 	switch v := v.(type) {
 	case map[string]any:
-		for key, kept := range v {
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			kept := v[key]
 			delete(v, key)
 			try()
 			for _, w := range wrong {
@@ -254,16 +262,16 @@ func mutate(v any, try func()) {
 				try()
 			}
 			v[key] = kept
-			mutate(kept, try)
+			mutate(kept, path+"."+key, tried, try)
 		}
 	case []any:
-		for i, kept := range v[:min(len(v), 2)] { // the others have the same shape
+		for i, kept := range v {
 			for _, w := range wrong {
 				v[i] = w
 				try()
 			}
 			v[i] = kept
-			mutate(kept, try)
+			mutate(kept, path+"[]", tried, try)
 		}
 	}
 }
