@@ -1,0 +1,67 @@
+// Package api serves what programs call: Bitbucket's webhooks and the runner protocol. Its
+// handlers turn requests into calls of the stations and answers into JSON, and decide nothing.
+package api
+
+import (
+	"context"
+
+	"github.com/gin-gonic/gin"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/web/httpx"
+	"slipway/runner/spec"
+)
+
+// Store finds whom a runner's token belongs to, and what is known of its build.
+type Store interface {
+	AttemptByToken(ctx context.Context, buildID, tokenHash string) (ab.Attempt, error)
+	Build(ctx context.Context, id string) (ab.Build, error)
+}
+
+// Watcher takes a runner's reports; *watcher.Watcher.
+type Watcher interface {
+	Claim(ctx context.Context, a ab.Attempt, runnerID string) error
+	Events(ctx context.Context, a ab.Attempt, e store.EventRecord) error
+	Permit(ctx context.Context, a ab.Attempt, tags []string) (granted bool, reason string, err error)
+	Finish(ctx context.Context, a ab.Attempt, f store.Finish) error
+}
+
+// Specs says what an attempt is to build; *dispatcher.Dispatcher.
+type Specs interface {
+	Spec(ctx context.Context, a ab.Attempt) (spec.Spec, error)
+}
+
+// Logs keeps builds' logs; *logs.Logs.
+type Logs interface {
+	Conceal(buildID string, attempt int, secrets []secret.Secret)
+	Append(ctx context.Context, buildID string, attempt int, offset int64, data []byte) (size int64, err error)
+}
+
+// Options make an API; all fields are required.
+type Options struct {
+	Store   Store
+	Watcher Watcher
+	Specs   Specs
+	Logs    Logs
+	Intake  Intake
+}
+
+// An API is the handlers. It is safe for concurrent use.
+type API struct{ o Options }
+
+// New makes an API.
+func New(o Options) *API { return &API{o: o} }
+
+// Mount adds the routes; httpx.Errors must stand before them.
+func (a *API) Mount(r gin.IRouter) {
+	r.POST("/hooks/bitbucket/:id", httpx.Handle(a.receive))
+	builds := r.Group("/runner/v1/builds/:id")
+	for path, handler := range map[string]func(*gin.Context, ab.Attempt) error{
+		"/claim": a.claim, "/events": a.events, "/log": a.appendLog, "/permit": a.permit,
+	} {
+		builds.POST(path, httpx.Handle(a.authenticated(handler)))
+	}
+	builds.POST("/finish", httpx.Handle(a.finish))
+}

@@ -1,0 +1,98 @@
+package api
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/runner/spec"
+)
+
+// newsOf returns the events after seq, in order and without a gap: what follows a gap comes
+// again, because it is not acknowledged.
+func newsOf(seq int64, events []spec.Event) []spec.Event {
+	events = slices.SortedFunc(slices.Values(events), func(a, b spec.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	var news []spec.Event
+	for _, e := range events {
+		if e.Seq == seq+1 {
+			seq = e.Seq
+			news = append(news, e)
+		}
+	}
+	return news
+}
+
+// recordOf adds events to the stages known so far.
+func recordOf(known []ab.Stage, news []spec.Event) store.EventRecord {
+	record := store.EventRecord{Stages: slices.Clone(known)}
+	for _, e := range news {
+		record.Seq = e.Seq
+		switch e.Kind {
+		case spec.StageStarted:
+			record.Stages = append(record.Stages, ab.Stage{Name: clip(e.Stage, 40), StartedAt: e.At})
+		case spec.StageFinished:
+			finishStage(record.Stages, e)
+		case spec.Built:
+			record.Digest = e.Digest
+		}
+	}
+	return record
+}
+
+// finishStage ends the newest stage of the event's name.
+func finishStage(stages []ab.Stage, e spec.Event) {
+	for i := len(stages) - 1; i >= 0; i-- {
+		if stages[i].Name == e.Stage {
+			stages[i].FinishedAt, stages[i].Detail = e.At, clip(e.Detail, 200)
+			return
+		}
+	}
+}
+
+// finishOf turns a runner's result into the store's words.
+func finishOf(a ab.Attempt, r spec.Result) store.Finish {
+	return store.Finish{
+		BuildID: a.BuildID, Attempt: a.Number, State: stateOf(r.State), Reason: reasonOf(r),
+		Detail: clip(r.Detail, 1000), Digest: r.Digest, Size: r.Size,
+	}
+}
+
+// stateOf passes words it does not know on: the watcher says so in the build's detail.
+func stateOf(s spec.State) ab.State {
+	switch s {
+	case spec.Succeeded:
+		return ab.Succeeded
+	case spec.Failed:
+		return ab.Failed
+	case spec.Cancelled:
+		return ab.Cancelled
+	case spec.Error:
+		return ab.Errored
+	}
+	return ab.State(clip(string(s), 40))
+}
+
+func reasonOf(r spec.Result) ab.Reason {
+	known := []ab.Reason{
+		ab.ReasonUser, ab.ReasonSuperseded, ab.ReasonTimeout, ab.ReasonOOM, ab.ReasonLost, ab.ReasonCommitGone,
+		ab.ReasonInfrastructure, ab.ReasonBuild, ab.ReasonHook, ab.ReasonTest, ab.ReasonConfig, ab.ReasonRemoved,
+	}
+	switch reason := ab.Reason(r.Reason); {
+	case r.State == spec.Succeeded:
+		return ""
+	case slices.Contains(known, reason):
+		return reason
+	case r.State == spec.Failed:
+		return ab.ReasonBuild
+	}
+	return ab.ReasonInfrastructure
+}
+
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "")
+}

@@ -1,0 +1,37 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"slipway/plugin/intake"
+	"slipway/plugin/web/httpx"
+)
+
+// Intake makes deliveries durable; *intake.Intake.
+type Intake interface {
+	Receive(ctx context.Context, hookID string, header http.Header, body []byte) error
+}
+
+// receive answers 202 when the delivery is safe here. An unknown hook and a wrong signature
+// get the same 401; what may work later gets a 503, upon which Bitbucket sends it again.
+func (a *API) receive(c *gin.Context) error {
+	body, err := httpx.ReadBody(c, intake.MaxBody)
+	if err != nil {
+		return err
+	}
+	err = a.o.Intake.Receive(c.Request.Context(), c.Param("id"), c.Request.Header, body)
+	switch {
+	case errors.Is(err, intake.ErrUnauthorized):
+		return &httpx.Error{Status: http.StatusUnauthorized, Message: "the webhook or its signature is not known", Err: err}
+	case errors.Is(err, intake.ErrTooLarge):
+		return &httpx.Error{Status: http.StatusRequestEntityTooLarge, Message: "the delivery is too large", Err: err}
+	case err != nil:
+		return &httpx.Error{Status: http.StatusServiceUnavailable, Message: "not stored; send it again", Err: err}
+	}
+	c.Status(http.StatusAccepted)
+	return nil
+}

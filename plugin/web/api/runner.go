@@ -1,0 +1,171 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/logs"
+	"slipway/plugin/store"
+	"slipway/plugin/web/httpx"
+	"slipway/runner/spec"
+)
+
+// attempt returns the attempt that the request's token is bound to. When it is over, the
+// attempt comes with ErrFenced.
+func (a *API) attempt(c *gin.Context) (ab.Attempt, error) {
+	token, found := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
+	if !found || token == "" {
+		return ab.Attempt{}, ab.ErrUnauthorized
+	}
+	return a.o.Store.AttemptByToken(c.Request.Context(), c.Param("id"), ab.TokenHash(secret.New(token)))
+}
+
+// authenticated gives a handler the attempt that the token is bound to.
+func (a *API) authenticated(h func(*gin.Context, ab.Attempt) error) httpx.HandlerFunc {
+	return func(c *gin.Context) error {
+		attempt, err := a.attempt(c)
+		if err != nil {
+			return err
+		}
+		return h(c, attempt)
+	}
+}
+
+// claim gives the attempt to the runner that asks, with the spec and fresh credentials.
+func (a *API) claim(c *gin.Context, attempt ab.Attempt) error {
+	var request spec.ClaimRequest
+	if err := httpx.ReadJSON(c, spec.MaxBody, &request); err != nil {
+		return err
+	}
+	if request.RunnerID == "" {
+		return &httpx.Error{Status: http.StatusBadRequest, Message: "runner_id is missing"}
+	}
+	ctx := c.Request.Context()
+	if err := a.o.Watcher.Claim(ctx, attempt, request.RunnerID); err != nil {
+		return err
+	}
+	s, err := a.o.Specs.Spec(ctx, attempt)
+	if err != nil {
+		return specProblem(err)
+	}
+	a.o.Logs.Conceal(attempt.BuildID, attempt.Number, secretsOf(s))
+	var body bytes.Buffer
+	if err := spec.EncodeSpec(&body, s); err != nil {
+		return err
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(http.StatusOK, "application/json", body.Bytes())
+	return nil
+}
+
+// specProblem tells a runner why it gets no spec. A credential that is refused is not the
+// runner's own: a 401 would say that its token is unknown.
+func specProblem(err error) error {
+	switch {
+	case errors.Is(err, ab.ErrUnauthorized):
+		return &httpx.Error{Status: http.StatusFailedDependency, Err: err,
+			Message: "Bitbucket does not accept the linked account's credential; link the account again"}
+	case errors.Is(err, ab.ErrNotFound), errors.Is(err, ab.ErrForbidden), errors.Is(err, ab.ErrConflict):
+		return &httpx.Error{Status: http.StatusFailedDependency, Err: err,
+			Message: "the automated build, its repository or its linked account is not there any more"}
+	}
+	return err
+}
+
+func secretsOf(s spec.Spec) []secret.Secret {
+	all := []secret.Secret{s.Git.Password}
+	for _, r := range s.Registries {
+		all = append(all, r.Password)
+	}
+	for _, value := range s.Environment {
+		all = append(all, value)
+	}
+	return all
+}
+
+// events records what is new and renews the heartbeat.
+func (a *API) events(c *gin.Context, attempt ab.Attempt) error {
+	var request spec.EventsRequest
+	if err := httpx.ReadJSON(c, spec.MaxBody, &request); err != nil {
+		return err
+	}
+	ctx := c.Request.Context()
+	news := newsOf(attempt.EventSeq, request.Events)
+	record := store.EventRecord{Seq: attempt.EventSeq}
+	if len(news) > 0 {
+		b, err := a.o.Store.Build(ctx, attempt.BuildID)
+		if err != nil {
+			return err
+		}
+		record = recordOf(b.Stages, news)
+	}
+	if err := a.o.Watcher.Events(ctx, attempt, record); err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, spec.EventsReply{Seq: record.Seq})
+	return nil
+}
+
+// appendLog takes raw bytes of the log that stand at an offset.
+func (a *API) appendLog(c *gin.Context, attempt ab.Attempt) error {
+	offset, err := strconv.ParseInt(c.Query("offset"), 10, 64)
+	if err != nil || offset < 0 {
+		return &httpx.Error{Status: http.StatusBadRequest, Message: "offset is not a number of bytes"}
+	}
+	data, err := httpx.ReadBody(c, spec.MaxLogChunk)
+	if err != nil {
+		return err
+	}
+	size, err := a.o.Logs.Append(c.Request.Context(), attempt.BuildID, attempt.Number, offset, data)
+	if errors.Is(err, logs.ErrGap) {
+		c.JSON(http.StatusConflict, spec.LogReply{Size: size})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, spec.LogReply{Size: size})
+	return nil
+}
+
+// permit answers whether the attempt may move its tags.
+func (a *API) permit(c *gin.Context, attempt ab.Attempt) error {
+	var request spec.PermitRequest
+	if err := httpx.ReadJSON(c, spec.MaxBody, &request); err != nil {
+		return err
+	}
+	if len(request.Tags) == 0 {
+		return &httpx.Error{Status: http.StatusBadRequest, Message: "tags are missing"}
+	}
+	granted, reason, err := a.o.Watcher.Permit(c.Request.Context(), attempt, request.Tags)
+	if err != nil {
+		return err
+	}
+	c.JSON(http.StatusOK, spec.PermitReply{Granted: granted, Reason: reason})
+	return nil
+}
+
+// finish takes the result. One that comes again, because its reply was lost, is taken to be
+// what it is: the watcher knows whether it is the same.
+func (a *API) finish(c *gin.Context) error {
+	attempt, err := a.attempt(c)
+	if err != nil && !(errors.Is(err, ab.ErrFenced) && attempt.BuildID != "") {
+		return err
+	}
+	var result spec.Result
+	if err := httpx.ReadJSON(c, spec.MaxBody, &result); err != nil {
+		return err
+	}
+	if err := a.o.Watcher.Finish(c.Request.Context(), attempt, finishOf(attempt, result)); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	return nil
+}

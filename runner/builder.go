@@ -1,0 +1,84 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"slipway/runner/builder"
+	"slipway/runner/spec"
+)
+
+// An ImageRequest says what to build; paths are real and lie in the source tree.
+type ImageRequest struct {
+	Context    string
+	Dockerfile string
+	BuildArgs  map[string]string
+	Platforms  []string
+	NoCache    bool
+	Image      string
+	Registries []spec.RegistryCredential
+	Progress   io.Writer
+	SharedKey  string // the same for builds of one repository
+}
+
+// An Image is what a build came to.
+type Image struct {
+	Digest        string
+	Size          int64 // bytes, compressed
+	Steps, Cached int
+}
+
+// A DockerfileError is a failure that the Dockerfile is to blame for.
+type DockerfileError struct {
+	Excerpt string // the place in the Dockerfile; may be empty
+	OOM     bool   // a command was killed, as the kernel does when memory is short
+	Err     error
+}
+
+func (e *DockerfileError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the builder's error.
+func (e *DockerfileError) Unwrap() error { return e.Err }
+
+// A Builder builds and pushes images. Errors are *DockerfileError where the Dockerfile is to
+// blame, ctx's cause where that ended it, and the surroundings' otherwise.
+type Builder interface {
+	Build(ctx context.Context, r ImageRequest) (Image, error)
+	// Push sends the blobs and the manifest of a digest that Build returned; no tag moves.
+	// Repeating it is cheap.
+	Push(ctx context.Context, r ImageRequest, digest string) error
+	Close() error
+}
+
+// killed is the exit code of a command that was killed by SIGKILL.
+const killed = 128 + 9
+
+// DialBuilder connects to the builder at an address.
+func DialBuilder(ctx context.Context, address string) (Builder, error) {
+	client, err := builder.Dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return buildkit{client}, nil
+}
+
+// buildkit is package builder's client as a Builder.
+type buildkit struct{ client *builder.Client }
+
+var _ Builder = buildkit{}
+
+func (b buildkit) Build(ctx context.Context, r ImageRequest) (Image, error) {
+	image, err := b.client.Build(ctx, builder.Request(r))
+	var blame *builder.BuildError
+	if errors.As(err, &blame) {
+		err = &DockerfileError{Excerpt: blame.Excerpt, OOM: blame.ExitCode == killed, Err: blame}
+	}
+	return Image(image), err
+}
+
+func (b buildkit) Push(ctx context.Context, r ImageRequest, digest string) error {
+	return b.client.Push(ctx, builder.Request(r), digest)
+}
+
+func (b buildkit) Close() error { return b.client.Close() }

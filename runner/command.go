@@ -1,0 +1,51 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"slipway/config"
+	"slipway/runner/builder"
+	"slipway/runner/settings"
+)
+
+// Commands are the runner's commands.
+func Commands() []*cli.Command { return []*cli.Command{Command(), builder.Command()} }
+
+// Command is `slipway runner`.
+func Command() *cli.Command {
+	return &cli.Command{
+		Name:        "runner",
+		Usage:       "the build step: builds what a gateway's engine started it for",
+		Description: describe(config.RunnerSettings()),
+		Action:      action,
+	}
+}
+
+func action(ctx context.Context, cmd *cli.Command) error {
+	s, err := settings.Read(settings.OS{})
+	if err != nil {
+		return cli.Exit(err, 2)
+	}
+	if err := hideProcess(); err != nil {
+		return err
+	}
+	return Run(ctx, Options{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer})
+}
+
+func describe(all []config.Setting) string {
+	var text strings.Builder
+	text.WriteString("Settings, from the environment:\n")
+	for _, s := range all {
+		fmt.Fprintf(&text, "  %-22s %s", s.Name, s.Help)
+		if s.Default != "" {
+			fmt.Fprintf(&text, " [%s]", s.Default)
+		}
+		text.WriteString("\n")
+	}
+	return text.String()
+}

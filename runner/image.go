@@ -1,0 +1,110 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"slipway/runner/buildhooks"
+	"slipway/runner/spec"
+)
+
+// dialTime bounds how long a builder may take to answer.
+const dialTime = time.Minute
+
+// build makes the image, by the Dockerfile or by the repository's hooks/build, and has its
+// digest written down at the gateway before anything is pushed.
+func (j *job) build(ctx context.Context) error {
+	return j.during(spec.StageBuild, func() (string, error) {
+		if err := j.hook(ctx, buildhooks.PreBuild); err != nil {
+			return "", err
+		}
+		way := j.buildDockerfile
+		if j.hooks.Has(buildhooks.Build) {
+			way = j.buildByHook
+		}
+		detail, err := way(ctx)
+		if err != nil {
+			return "", err
+		}
+		if err := j.hook(ctx, buildhooks.PostBuild); err != nil {
+			return "", err
+		}
+		if j.image.Digest == "" {
+			return detail, nil
+		}
+		j.log.line("built %s", j.image.Digest)
+		return detail, j.session.Built(ctx, j.image.Digest)
+	})
+}
+
+func (j *job) buildDockerfile(ctx context.Context) (detail string, err error) {
+	if j.request, err = j.imageRequest(); err != nil {
+		return "", err
+	}
+	if err := j.dial(ctx); err != nil {
+		return "", err
+	}
+	j.image, err = j.builder.Build(ctx, j.request)
+	var blame *DockerfileError
+	if errors.As(err, &blame) && blame.Excerpt != "" {
+		j.log.line("%s", blame.Excerpt)
+	}
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d of %d steps cached", j.image.Cached, j.image.Steps), nil
+}
+
+// imageRequest finds where the Dockerfile and the context really are: hooks before the
+// build may have made them.
+func (j *job) imageRequest() (ImageRequest, error) {
+	dockerfile, err := j.tree.File(j.spec.Dockerfile)
+	if err != nil {
+		return ImageRequest{}, fmt.Errorf("the Dockerfile %w; correct the rule's Dockerfile or context", err)
+	}
+	folder, err := j.tree.Directory(j.spec.Context)
+	if err != nil {
+		return ImageRequest{}, fmt.Errorf("the build context %w; correct the rule's context", err)
+	}
+	return ImageRequest{
+		Context: folder, Dockerfile: dockerfile, BuildArgs: j.spec.BuildArgs, Platforms: j.spec.Platforms, NoCache: !j.spec.Caching,
+		Image: j.spec.Image, Registries: j.spec.Registries, Progress: j.log, SharedKey: j.spec.Source.URL,
+	}, nil
+}
+
+func (j *job) dial(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	j.builder, err = j.o.Dial(ctx, j.o.Settings.Builder)
+	return err
+}
+
+// buildByHook runs the repository's hooks/build. It may push, so the permit is asked first.
+// What it made must be found: in the registry, or by the repository's own hooks/push.
+func (j *job) buildByHook(ctx context.Context) (detail string, err error) {
+	if !j.spec.Publish || j.hooks.Has(buildhooks.Push) {
+		return "by hooks/build", j.hook(ctx, buildhooks.Build)
+	}
+	if err := j.askPermit(ctx); err != nil {
+		return "", err
+	}
+	before, err := j.digestOf(ctx, j.spec.Tags[0])
+	if err != nil {
+		return "", err
+	}
+	if err := j.hook(ctx, buildhooks.Build); err != nil {
+		return "", err
+	}
+	after, err := j.digestOf(ctx, j.spec.Tags[0])
+	if err != nil {
+		return "", err
+	}
+	if after == "" || (after == before && after != j.spec.BuiltDigest) {
+		return "", failed(reasonHook, fmt.Errorf("hooks/build ended well but did not push %s (IMAGE_NAME): let it push the image, or add hooks/push",
+			buildhooks.ImageName(j.spec)))
+	}
+	j.image = Image{Digest: after}
+	return "by hooks/build", nil
+}

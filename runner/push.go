@@ -1,0 +1,155 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"slipway/runner/buildhooks"
+	"slipway/runner/spec"
+)
+
+// push publishes: the image by its digest first, then each tag, so that no tag ever points
+// at what is not there.
+func (j *job) push(ctx context.Context) error {
+	return j.during(spec.StagePush, func() (string, error) {
+		if err := j.giveCredentials(); err != nil {
+			return "", err
+		}
+		if err := j.hook(ctx, buildhooks.PrePush); err != nil {
+			return "", err
+		}
+		if err := j.upload(ctx); err != nil {
+			return "", err
+		}
+		move := j.moveTags
+		if j.hooks.Has(buildhooks.Push) {
+			move = j.pushByHook
+		}
+		if err := move(ctx); err != nil {
+			return "", err
+		}
+		return tagsDetail(j.tags), j.hook(ctx, buildhooks.PostPush)
+	})
+}
+
+// upload sends what the builder made. What hooks/build made is where that put it.
+func (j *job) upload(ctx context.Context) error {
+	if j.builder == nil {
+		return nil
+	}
+	return j.builder.Push(ctx, j.request, j.image.Digest)
+}
+
+// moveTags points every tag at the image. One that fails does not keep the others back.
+func (j *job) moveTags(ctx context.Context) error {
+	registry := j.registry()
+	var problems []error
+	for _, tag := range j.spec.Tags {
+		err := registry.Tag(ctx, j.spec.Image, j.image.Digest, tag, j.login())
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		result := spec.TagResult{Tag: tag}
+		if err != nil {
+			result.Error = oneLine(err)
+			problems = append(problems, err)
+			j.log.line("tag %s was not pushed: %v", tag, err)
+		} else {
+			j.log.line("pushed %s:%s", j.spec.Image, tag)
+		}
+		j.tags = append(j.tags, result)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%d of %d tags were not pushed: %w", len(problems), len(j.spec.Tags), errors.Join(problems...))
+	}
+	return nil
+}
+
+// pushByHook runs the repository's hooks/push and then looks which tags are there: what it
+// pushes is its own affair, as at Docker Hub.
+func (j *job) pushByHook(ctx context.Context) error {
+	if err := j.hook(ctx, buildhooks.Push); err != nil {
+		return err
+	}
+	for _, tag := range j.spec.Tags {
+		digest, err := j.digestOf(ctx, tag)
+		if err != nil {
+			return err
+		}
+		if digest == "" {
+			j.log.line("hooks/push left no tag %s", tag)
+			continue
+		}
+		j.tags = append(j.tags, spec.TagResult{Tag: tag})
+		if j.image.Digest == "" {
+			j.image.Digest = digest
+		}
+	}
+	return nil
+}
+
+// giveCredentials writes the registry's credentials for hooks that push, if there are any.
+func (j *job) giveCredentials() (err error) {
+	for _, name := range j.hooks.Present() {
+		if name.Pushes() {
+			if j.dockerConfig, err = j.emptyDir("docker"); err != nil {
+				return err
+			}
+			return buildhooks.WriteDockerConfig(j.dockerConfig, j.spec.Registries)
+		}
+	}
+	return nil
+}
+
+// hook runs the hooks of these names that are there.
+func (j *job) hook(ctx context.Context, names ...buildhooks.Name) error {
+	for _, name := range names {
+		if !j.hooks.Has(name) {
+			continue
+		}
+		base := buildhooks.Base{Path: variable(j.o.Environ, "PATH"), Home: j.home}
+		if name.Pushes() {
+			base.DockerConfig = j.dockerConfig
+		}
+		environ, err := buildhooks.Environment(j.spec, base)
+		if err != nil {
+			return failed(reasonConfig, err)
+		}
+		j.log.line("hooks/%s", name)
+		err = j.hooks.Run(ctx, name, buildhooks.Execution{Environ: environ, Output: j.log, Grace: j.o.Grace})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hooksMayRun fails a build whose hooks may not run here: without them it would be another
+// image than the repository means.
+func (j *job) hooksMayRun() error {
+	present := j.hooks.Present()
+	if j.o.Settings.Hooks || len(present) == 0 {
+		return nil
+	}
+	return failed(reasonHook, fmt.Errorf("the repository has the build hook hooks/%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
+		"the embedded engine can confine them only where the gateway runs as root", present[0]))
+}
+
+func tagsDetail(tags []spec.TagResult) string {
+	names := make([]string, len(tags))
+	for i, t := range tags {
+		names[i] = t.Tag
+	}
+	return strings.Join(names, ", ")
+}
+
+func variable(environ []string, name string) string {
+	for _, line := range environ {
+		if value, found := strings.CutPrefix(line, name+"="); found {
+			return value
+		}
+	}
+	return ""
+}

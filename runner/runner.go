@@ -1,0 +1,170 @@
+// Package runner is the build step: it claims one attempt of a build, fetches the commit,
+// builds its Dockerfile with Docker Hub's build hooks around it, tests, asks for the
+// permit, pushes every tag and tells how it went. Run is the frame; job.do is the order.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"slipway/config/secret"
+	"slipway/runner/report"
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+// Options make a run. Settings is required.
+type Options struct {
+	Settings settings.Settings
+	Version  string
+	Environ  []string  // the runner's environment; children get only what they need of it
+	Output   io.Writer // the build's log is shown here too; nil = nowhere
+	Dial     func(ctx context.Context, address string) (Builder, error)
+	Now      func() time.Time
+	Grace    time.Duration // for build hooks to end in; default 3 s
+	Backoff  func() backoff.BackOff
+}
+
+// tellTime bounds how long the end of the log is sent after the work is over.
+const tellTime = time.Minute
+
+// Run runs one attempt and reports it. It returns *ResultError when the attempt did not
+// succeed, and report.ErrOver when the gateway no longer wants it. When ctx ends, as by
+// SIGTERM, the attempt ends as cancelled.
+func Run(ctx context.Context, o Options) error {
+	o = o.complete()
+	client := report.New(report.Options{
+		URL: o.Settings.URL, Token: o.Settings.Token, Version: o.Version, Now: o.Now, Backoff: o.Backoff,
+	})
+	s, err := client.Claim(ctx)
+	if err != nil {
+		return refused(ctx, client, err)
+	}
+	result, err := o.attempt(ctx, client, s)
+	if err != nil {
+		return err
+	}
+	if err := client.Finish(ctx, result); err != nil {
+		return err
+	}
+	if result.State != spec.Succeeded {
+		return &ResultError{Result: result}
+	}
+	return nil
+}
+
+// refused ends an attempt whose spec could not be had: the gateway said why.
+func refused(ctx context.Context, client *report.Client, err error) error {
+	var answer *report.StatusError
+	if !errors.As(err, &answer) {
+		return err
+	}
+	result := spec.Result{State: spec.Error, Reason: reasonConfig, Detail: answer.Message}
+	if err := client.Finish(ctx, result); err != nil {
+		return err
+	}
+	return &ResultError{Result: result}
+}
+
+// attempt works with the session open: while it is, the gateway sees the log and may cancel.
+func (o Options) attempt(ctx context.Context, client *report.Client, s spec.Spec) (spec.Result, error) {
+	dir, remove, err := o.workdir()
+	if err != nil {
+		return judge(ctx, err), nil
+	}
+	defer remove()
+	work, session, err := client.Begin(ctx, dir, secret.NewRedactor(secrets(s, o.Settings.Token)...), o.Output)
+	if err != nil {
+		return judge(ctx, err), nil
+	}
+	work, stop := context.WithTimeoutCause(work, s.Timeout, errTimeout)
+	defer stop()
+	j := &job{o: o, spec: s, client: client, session: session, dir: dir, log: logger{session, o.Now}}
+	result := j.run(work)
+	if errors.Is(context.Cause(work), report.ErrOver) {
+		return result, errors.Join(report.ErrOver, closeSoon(ctx, session))
+	}
+	j.log.end(result)
+	if err := closeSoon(ctx, session); errors.Is(err, report.ErrOver) {
+		return result, err
+	}
+	return result, nil
+}
+
+// closeSoon sends the rest of the log, in a time of its own: ctx may have ended.
+func closeSoon(ctx context.Context, s *report.Session) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+	defer cancel()
+	return s.Close(ctx)
+}
+
+// run makes a result of whatever happens, a panic included.
+func (j *job) run(ctx context.Context) (result spec.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			j.log.line("the runner broke: %v\n%s", p, debug.Stack())
+			result = judge(ctx, fmt.Errorf("the runner broke: %v; this is a fault of Slipway", p))
+		}
+	}()
+	err := j.spec.Validate()
+	if err != nil {
+		err = failed(reasonConfig, fmt.Errorf("what the gateway asks for cannot be built: %w", err))
+	} else {
+		err = j.do(ctx)
+	}
+	result = judge(ctx, err)
+	result.Digest, result.Size, result.Tags = j.image.Digest, j.image.Size, j.tags
+	return result
+}
+
+// workdir returns the directory to work in and how to leave it.
+func (o Options) workdir() (dir string, remove func(), err error) {
+	dir, err = os.MkdirTemp(o.Settings.Workdir, "slipway-")
+	if err != nil {
+		return "", nil, fmt.Errorf("make a directory to work in: %w", err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
+}
+
+func (o Options) complete() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Dial == nil {
+		o.Dial = DialBuilder
+	}
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	if o.Grace == 0 {
+		o.Grace = 3 * time.Second // less than what CIs grant before they kill the step
+	}
+	return o
+}
+
+// newBackoff is the Backoff given, or nil for each package's own.
+func (o Options) newBackoff() backoff.BackOff {
+	if o.Backoff == nil {
+		return nil
+	}
+	return o.Backoff()
+}
+
+// secrets are what the log must not show.
+func secrets(s spec.Spec, token secret.Secret) []secret.Secret {
+	all := []secret.Secret{token, s.Git.Password}
+	for _, r := range s.Registries {
+		all = append(all, r.Password)
+	}
+	for _, value := range s.Environment {
+		all = append(all, value)
+	}
+	return all
+}
