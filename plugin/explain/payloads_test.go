@@ -46,7 +46,7 @@ func TestPayloadsByRow(t *testing.T) {
 		{"W13 lightweight", "cloud/repo.push--tag-lightweight", []string{"tag v1.2 created " + b + ": v1.2"}},
 		{"W13 Data Center annotated", "datacenter/repo.refs_changed--tag-annotated", []string{"tag v1.2 created " + b + ": v1.2"}},
 		{"W14", "cloud/repo.push--no-author", []string{"branch main updated " + b + ": main"}},
-		{"W21", "cloud/repo.push--skip-ci", []string{"branch main updated " + b + ": ", "tag v1.2 created " + b + ": ", "branch dash created " + b + ": dash"}},
+		{"W21", "cloud/repo.push--skip-ci", []string{"branch main updated " + b + ": ", "tag v1.2 created " + b + ": v1.2", "branch dash created " + b + ": dash"}},
 		{"W21 build", "cloud/repo.push--skip-build", []string{"branch main updated " + b + ": ", "branch develop updated " + b + ": "}},
 		{"Data Center, several", "datacenter/repo.refs_changed--branch-and-two-tags", []string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "tag v2.0 created " + b + ": v2.0"}},
 		{"Data Center, plugin", "datacenter/repo.push--plugin", []string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "branch old deleted : "}},

@@ -64,7 +64,7 @@ func decide(c ab.Change, r ab.Rule, o Options) ab.Decision {
 	if !r.Autobuild && !testOnly {
 		return no("%s %s matches %s, but autobuild is off", c.Kind, c.Name, r.Source)
 	}
-	if phrase := skipPhrase(c.Message); phrase != "" {
+	if phrase := skipPhrase(c.Message); phrase != "" && c.Kind == ab.Branch {
 		return no("%s %s matches %s, but its commit says %s", c.Kind, c.Name, r.Source, phrase)
 	}
 	d := build(c, compiled, c.Name, groups)
