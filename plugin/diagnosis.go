@@ -67,7 +67,7 @@ func (d *diagnosis) database(ctx context.Context) []finding {
 		f.err = err
 		return []finding{f}
 	}
-	d.store, f.err = store.Open(ctx, store.Options{Path: filepath.Join(d.config.Data, "slipway.db"), Sealer: sealer, ReadOnly: true})
+	d.store, f.err = store.OpenReadOnly(ctx, store.Options{Path: filepath.Join(d.config.Data, "slipway.db"), Sealer: sealer})
 	return []finding{f}
 }
 

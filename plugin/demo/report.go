@@ -31,23 +31,7 @@ type BuildReport struct {
 	TotalMS   int64    `json:"total_ms"`   // push sent → final status read
 }
 
-// A stationError says at which station the demo failed.
-type stationError struct {
-	station string
-	err     error
-}
-
-func (e *stationError) Error() string { return e.station + ": " + e.err.Error() }
-func (e *stationError) Unwrap() error { return e.err }
-
-func at(station string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &stationError{station: station, err: err}
-}
-
-// A teller tells people, line by line, what happens and how long it took.
+// A teller tells people, line by line, what happens and when.
 type teller struct {
 	w     io.Writer
 	start time.Time
@@ -60,6 +44,6 @@ func (t *teller) say(format string, args ...any) {
 }
 
 func (t *teller) build(b BuildReport) {
-	t.say("  ✓ %s → %v %.19s… %s   webhook %d ms · queued %d ms · build %d ms · total %d ms",
-		b.Ref, b.Tags, b.Digest, b.Status, b.WebhookMS, b.QueuedMS, b.BuildMS, b.TotalMS)
+	t.say("  %-20s %-10s webhook %4d ms · queued %4d ms · build %5d ms · total %5d ms · tags %v · %.19s…",
+		b.Ref, b.Status, b.WebhookMS, b.QueuedMS, b.BuildMS, b.TotalMS, b.Tags, b.Digest)
 }

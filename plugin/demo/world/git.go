@@ -1,4 +1,4 @@
-package demo
+package world
 
 import (
 	"context"
@@ -13,31 +13,31 @@ import (
 	"slipway/config/secret"
 )
 
-// A checkout is a person's clone of the sample repository, driven by the real git.
-type checkout struct {
+// A Checkout is a person's clone of the sample repository, driven by the real git.
+type Checkout struct {
 	dir  string
 	home string
 	auth secret.Secret // the value of git's http.extraHeader
 }
 
-// newCheckout makes an empty repository whose origin is url.
-func newCheckout(ctx context.Context, dir, url, user string, password secret.Secret) (*checkout, error) {
+// NewCheckout makes an empty repository whose origin is url.
+func NewCheckout(ctx context.Context, dir, url, user string, password secret.Secret) (*Checkout, error) {
 	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password.Reveal()))
-	c := &checkout{dir: filepath.Join(dir, "app"), home: filepath.Join(dir, "home"), auth: secret.New("Authorization: Basic " + basic)}
+	c := &Checkout{dir: filepath.Join(dir, "app"), home: filepath.Join(dir, "home"), auth: secret.New("Authorization: Basic " + basic)}
 	for _, d := range []string{c.dir, c.home} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := c.git(ctx, "init", "--quiet", "--initial-branch=main"); err != nil {
+	if _, err := c.Git(ctx, "init", "--quiet", "--initial-branch=main"); err != nil {
 		return nil, err
 	}
-	_, err := c.git(ctx, "remote", "add", "origin", url)
+	_, err := c.Git(ctx, "remote", "add", "origin", url)
 	return c, err
 }
 
-// commit writes files and commits them; it returns the commit's hash.
-func (c *checkout) commit(ctx context.Context, message string, files map[string]string) (string, error) {
+// Commit writes files and commits them; it returns the commit's hash.
+func (c *Checkout) Commit(ctx context.Context, message string, files map[string]string) (string, error) {
 	for path, content := range files {
 		full := filepath.Join(c.dir, path)
 		if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
@@ -47,23 +47,24 @@ func (c *checkout) commit(ctx context.Context, message string, files map[string]
 			return "", err
 		}
 	}
-	if _, err := c.git(ctx, "add", "--all"); err != nil {
+	if _, err := c.Git(ctx, "add", "--all"); err != nil {
 		return "", err
 	}
-	if _, err := c.git(ctx, "commit", "--quiet", "-m", message); err != nil {
+	if _, err := c.Git(ctx, "commit", "--quiet", "-m", message); err != nil {
 		return "", err
 	}
-	return c.git(ctx, "rev-parse", "HEAD")
+	return c.Git(ctx, "rev-parse", "HEAD")
 }
 
-// push pushes refs and returns when it was sent.
-func (c *checkout) push(ctx context.Context, refs ...string) (time.Time, error) {
+// Push pushes refs and returns when it was sent.
+func (c *Checkout) Push(ctx context.Context, refs ...string) (time.Time, error) {
 	sent := time.Now()
-	_, err := c.git(ctx, append([]string{"push", "--quiet", "origin"}, refs...)...)
+	_, err := c.Git(ctx, append([]string{"push", "--quiet", "origin"}, refs...)...)
 	return sent, err
 }
 
-func (c *checkout) git(ctx context.Context, args ...string) (string, error) {
+// Git runs git in the checkout and returns what it printed.
+func (c *Checkout) Git(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the demo's own words
 	cmd.Dir = c.dir
 	cmd.Env = []string{

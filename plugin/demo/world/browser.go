@@ -1,4 +1,4 @@
-package demo
+package world
 
 import (
 	"context"
@@ -16,23 +16,24 @@ import (
 // maxPage bounds what is read of a page.
 const maxPage = 4 << 20
 
-// A browser visits pages and submits their forms as a person does, without JavaScript.
-type browser struct {
+// A Browser visits pages and submits their forms as a person does, without JavaScript.
+type Browser struct {
 	client *http.Client
 	at     *url.URL   // the page's address after redirects
 	page   *html.Node // nil before the first visit
 }
 
-func newBrowser() (*browser, error) {
+// NewBrowser returns a browser without cookies.
+func NewBrowser() (*Browser, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, fmt.Errorf("make a cookie jar: %w", err)
 	}
-	return &browser{client: &http.Client{Jar: jar}}, nil
+	return &Browser{client: &http.Client{Jar: jar}}, nil
 }
 
-// visit opens an address; a path is taken from the present page's site.
-func (b *browser) visit(ctx context.Context, address string) error {
+// Visit opens an address; a path is taken from the present page's site.
+func (b *Browser) Visit(ctx context.Context, address string) error {
 	target, err := b.resolve(address)
 	if err != nil {
 		return err
@@ -44,14 +45,14 @@ func (b *browser) visit(ctx context.Context, address string) error {
 	return b.do(req)
 }
 
-// submit fills the page's form whose action ends in action with values, keeps what else it
+// Submit fills the page's form whose action ends in action with values, keeps what else it
 // holds, and sends it.
-func (b *browser) submit(ctx context.Context, action string, values url.Values) error {
+func (b *Browser) Submit(ctx context.Context, action string, values url.Values) error {
 	form := find(b.page, func(n *html.Node) bool {
 		return n.Data == "form" && strings.HasSuffix(path(attr(n, "action"), b.at), action)
 	})
 	if form == nil {
-		return fmt.Errorf("page %s has no form for %s: %s", b.at.Path, action, b.text())
+		return fmt.Errorf("page %s has no form for %s: %s", b.at.Path, action, b.Text())
 	}
 	data := fields(form)
 	for name, v := range values {
@@ -70,7 +71,7 @@ func (b *browser) submit(ctx context.Context, action string, values url.Values) 
 	return b.do(req)
 }
 
-func (b *browser) do(req *http.Request) error {
+func (b *Browser) do(req *http.Request) error {
 	resp, err := b.client.Do(req)
 	if err != nil {
 		return err
@@ -82,12 +83,12 @@ func (b *browser) do(req *http.Request) error {
 	}
 	b.at, b.page = resp.Request.URL, page
 	if resp.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("%s %s answers %s: %s", req.Method, req.URL.Path, resp.Status, b.text())
+		return fmt.Errorf("%s %s answers %s: %s", req.Method, req.URL.Path, resp.Status, b.Text())
 	}
 	return nil
 }
 
-func (b *browser) resolve(address string) (string, error) {
+func (b *Browser) resolve(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return "", fmt.Errorf("address %q: %w", address, err)
@@ -101,8 +102,8 @@ func (b *browser) resolve(address string) (string, error) {
 	return u.String(), nil
 }
 
-// text is the main part of the page as text, cut to what fits an error.
-func (b *browser) text() string {
+// Text is the main part of the page as text, cut to what fits an error.
+func (b *Browser) Text() string {
 	root := find(b.page, func(n *html.Node) bool { return n.Data == "main" })
 	if root == nil {
 		root = b.page

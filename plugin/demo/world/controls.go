@@ -1,0 +1,71 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"slipway/plugin/autobuild"
+)
+
+// Tab returns a browser with the same cookies and a page of its own, so that several
+// tests may use one sign-in at once.
+func (b *Browser) Tab() *Browser { return &Browser{client: b.client, at: b.at} }
+
+// Fetch reads an address as text and leaves the page as it is.
+func (b *Browser) Fetch(ctx context.Context, address string) (string, error) {
+	target, err := b.resolve(address)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return "", fmt.Errorf("fetch %s: %w", target, err)
+	}
+	resp, err := b.client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("fetch %s: %s", target, resp.Status)
+	}
+	return string(text), err
+}
+
+// The buttons of a build's page.
+const (
+	Cancel  = "cancel"
+	Retry   = "retry"
+	Rebuild = "rebuild"
+)
+
+// Press presses a button of a build's page.
+func (b *Browser) Press(ctx context.Context, build autobuild.Build, button string) error {
+	page := fmt.Sprintf("/builds/%d", build.Number)
+	if err := b.Visit(ctx, page); err != nil {
+		return err
+	}
+	return b.Submit(ctx, page+"/"+button, nil)
+}
+
+// Log reads an attempt's raw log from an offset to its present end.
+func (b *Browser) Log(ctx context.Context, build autobuild.Build, attempt, offset int) (string, error) {
+	return b.Fetch(ctx, fmt.Sprintf("/builds/%d/log?attempt=%d&offset=%d", build.Number, attempt, offset))
+}
+
+// WaitLog returns an attempt's log once met is true of it, or ctx ends.
+func (b *Browser) WaitLog(ctx context.Context, build autobuild.Build, attempt int, met func(log string) bool) (string, error) {
+	var log string
+	err := wait(ctx, func() (bool, error) {
+		var err error
+		log, err = b.Log(ctx, build, attempt, 0)
+		return err == nil && met(log), err
+	})
+	if err != nil {
+		return log, fmt.Errorf("wait for the log of build %d, it is %.2000q: %w", build.Number, log, err)
+	}
+	return log, nil
+}

@@ -1,0 +1,193 @@
+package world
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config"
+	"slipway/plugin"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+)
+
+// startTime bounds how long a gateway may take to answer.
+const startTime = 30 * time.Second
+
+// A Gateway is the world's gateway: in this process, or a child that may be killed. What
+// it did is read from its database, beside it.
+type Gateway struct {
+	URL  string
+	Data string
+
+	executable  string
+	child       bool
+	environment []string
+	logFile     string
+
+	cmd  *exec.Cmd     // of a child
+	stop func()        // ends it; nil = not running
+	done chan struct{} // closed when it ended
+}
+
+// Start starts the gateway, and returns when it answers.
+func (g *Gateway) Start(ctx context.Context) error {
+	log, err := os.OpenFile(g.logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	start := g.startHere
+	if g.child {
+		start = g.startChild
+	}
+	if err := start(ctx, log); err != nil {
+		return errors.Join(err, log.Close())
+	}
+	return g.waitReady(ctx)
+}
+
+func (g *Gateway) startHere(ctx context.Context, logTo *os.File) error {
+	c, err := config.LoadGateway(g.environment)
+	if err != nil {
+		return err
+	}
+	log := logrus.New()
+	log.SetOutput(logTo)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	gateway, err := plugin.New(ctx, plugin.Options{Config: c, Log: log})
+	if err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer logTo.Close()
+		if err := gateway.Run(run); err != nil {
+			log.WithError(err).Error("gateway ended")
+		}
+	}()
+	g.stop, g.done = stop, done
+	return nil
+}
+
+func (g *Gateway) startChild(_ context.Context, logTo *os.File) error {
+	cmd := exec.Command(g.executable, "gateway") //nolint:gosec // our own binary
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, g.environment...)
+	cmd.Stdout, cmd.Stderr = logTo, logTo
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the gateway: %w", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer logTo.Close()
+		_ = cmd.Wait() // how it ended is in its log
+	}()
+	g.cmd, g.done = cmd, done
+	g.stop = func() { _ = cmd.Process.Signal(syscall.SIGTERM) } // one that ended is stopped
+	return nil
+}
+
+// Stop ends the gateway as a person would, and waits for it.
+func (g *Gateway) Stop() {
+	if g.stop == nil {
+		return
+	}
+	g.stop()
+	<-g.done
+	g.stop = nil
+}
+
+// Kill kills a child at once, as a crash would.
+func (g *Gateway) Kill() error {
+	if g.cmd == nil {
+		return errors.New("the gateway runs in this process")
+	}
+	err := g.cmd.Process.Kill()
+	<-g.done
+	g.stop = nil
+	return err
+}
+
+func (g *Gateway) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-g.done:
+			return fmt.Errorf("the gateway ended: %s", g.lastLog())
+		case <-ctx.Done():
+			return fmt.Errorf("the gateway does not answer at %s: %s", g.URL, g.lastLog())
+		}
+	}
+}
+
+// FirstToken reads the one-time token of the first administrator from the gateway's log.
+func (g *Gateway) FirstToken() (string, error) {
+	f, err := os.Open(g.logFile)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	token := ""
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var line struct {
+			Token string `json:"one_time_token"`
+		}
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Token != "" {
+			token = line.Token
+		}
+	}
+	if token == "" {
+		return "", errors.Join(errors.New("the gateway's log has no one-time token"), lines.Err())
+	}
+	return token, nil
+}
+
+// Store opens the gateway's database for reading, beside the gateway. The caller closes it.
+func (g *Gateway) Store(ctx context.Context) (*store.Store, error) {
+	sealer, err := seal.LoadOrCreate(filepath.Join(g.Data, "secret.key"), false)
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenReadOnly(ctx, store.Options{Path: filepath.Join(g.Data, "slipway.db"), Sealer: sealer})
+}
+
+// LogFile is where the gateway's log is.
+func (g *Gateway) LogFile() string { return g.logFile }
+
+func (g *Gateway) lastLog() string {
+	data, err := os.ReadFile(g.logFile)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return lines[len(lines)-1]
+}

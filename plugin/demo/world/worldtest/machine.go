@@ -1,0 +1,30 @@
+package worldtest
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"slipway/plugin/demo/sample"
+)
+
+// NeedMachine skips a test, and says for want of what, where builds cannot run for real.
+func NeedMachine(t testing.TB) {
+	t.Helper()
+	var absent []string
+	if os.Geteuid() != 0 {
+		absent = append(absent, "root")
+	}
+	for _, program := range []string{"runc", "git"} {
+		if _, err := exec.LookPath(program); err != nil {
+			absent = append(absent, program)
+		}
+	}
+	if _, err := sample.Busybox(); err != nil {
+		absent = append(absent, "busybox-static")
+	}
+	if len(absent) > 0 {
+		t.Skipf("SKIPPED: the whole loop on this machine needs what is absent: %s", strings.Join(absent, ", "))
+	}
+}

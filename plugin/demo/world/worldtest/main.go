@@ -1,0 +1,35 @@
+// Package worldtest tells tests of the whole run about worlds in their own words: what
+// goes wrong ends the test, and says where to look.
+package worldtest
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/urfave/cli/v3"
+
+	"slipway/plugin"
+	"slipway/runner"
+)
+
+// Main runs a package's tests, unless the test binary was started with the name of a
+// command: then it is slipway itself, for the gateway starts its builder and its runners
+// from its own file. Use it as TestMain. further adds commands.
+func Main(m *testing.M, further ...*cli.Command) {
+	commands := slices.Concat(plugin.Commands(), runner.Commands(), further)
+	if len(os.Args) < 2 || !slices.ContainsFunc(commands, func(c *cli.Command) bool { return c.Name == os.Args[1] }) {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	app := &cli.Command{Name: "slipway", Commands: commands, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	err := app.Run(ctx, os.Args)
+	stop()
+	if err != nil {
+		os.Exit(plugin.ExitCode(os.Stderr, err))
+	}
+	os.Exit(0)
+}
