@@ -1,0 +1,46 @@
+package store_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store/storetest"
+)
+
+// A push of 5 KB, durable (synchronous=FULL), by so many senders at once: they share commits.
+func BenchmarkReceiveDelivery(b *testing.B) {
+	body := make([]byte, 0, 5<<10)
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's text
+	for len(body) < 5<<10 {
+		body = fmt.Appendf(body, `{"name":"branch-%d","hash":"%x"},`, random.Int(), random.Uint64())
+	}
+	for _, senders := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) {
+			s := storetest.Open(b)
+			work := make(chan struct{})
+			done := make(chan error)
+			for range senders {
+				go func() {
+					for range work {
+						_, err := s.ReceiveDelivery(b.Context(), ab.Delivery{HookID: "h", Event: "repo:push", Body: body})
+						if err != nil {
+							b.Error(err)
+						}
+					}
+					done <- nil
+				}()
+			}
+			b.ResetTimer()
+			for range b.N {
+				work <- struct{}{}
+			}
+			close(work)
+			for range senders {
+				<-done
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
+		})
+	}
+}

@@ -1,0 +1,109 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+)
+
+// receiveIn makes this test binary a gateway that does nothing but receive.
+const receiveIn = "SLIPWAY_TEST_RECEIVE_IN"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(receiveIn); dir != "" {
+		if err := receive(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// receive prints the id of each delivery once the store has promised to keep it, for ever.
+func receive(dir string) error {
+	sealer, err := seal.LoadOrCreate(filepath.Join(dir, "secret.key"), true)
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(context.Background(), store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer})
+	if err != nil {
+		return err
+	}
+	var printing sync.Mutex
+	for range 7 {
+		go func() {
+			for {
+				id, err := s.ReceiveDelivery(context.Background(), ab.Delivery{HookID: "h", Body: []byte("{}")})
+				printing.Lock()
+				if err == nil {
+					fmt.Println(id)
+				}
+				printing.Unlock()
+			}
+		}()
+	}
+	select {}
+}
+
+// F1: what was promised is there after SIGKILL.
+func TestAckedDeliveriesSurviveAKill(t *testing.T) {
+	dir := t.TempDir()
+	var acked []string
+	for round := range 3 {
+		acked = append(acked, killAfter(t, dir, 100+round*57)...)
+	}
+	s := mustOpen(t, dir)
+	defer func() { _ = s.Close() }()
+	for _, id := range acked {
+		if _, err := s.Delivery(t.Context(), id); err != nil {
+			t.Errorf("lost: %v", err)
+		}
+	}
+	waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskPlan)
+	if err != nil || waiting < len(acked) {
+		t.Errorf("%d plan tasks for %d deliveries, error %v", waiting, len(acked), err)
+	}
+}
+
+// killAfter runs the receiver until it has promised n deliveries and kills it; it returns
+// all that it promised.
+func killAfter(t *testing.T, dir string, n int) (acked []string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), os.Args[0])
+	c.Env = append(os.Environ(), receiveIn+"="+dir)
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	const idLength = 26
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if len(lines.Text()) == idLength { // the last line may be cut
+			acked = append(acked, lines.Text())
+		}
+		if len(acked) == n {
+			if err := c.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = c.Wait() // it was killed
+	if len(acked) < n {
+		t.Fatalf("the receiver ended after %d deliveries", len(acked))
+	}
+	return acked
+}

@@ -1,0 +1,212 @@
+package store_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+	"slipway/plugin/store/storetest"
+)
+
+func open(t *testing.T, dir string) (*store.Store, error) {
+	t.Helper()
+	sealer, err := seal.LoadOrCreate(filepath.Join(dir, "secret.key"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer})
+}
+
+func mustOpen(t *testing.T, dir string) *store.Store {
+	t.Helper()
+	s, err := open(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestASecondGatewayIsRefusedAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	first := mustOpen(t, dir)
+	began := time.Now()
+	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("error %v", err)
+	}
+	if waited := time.Since(began); waited > 2*time.Second {
+		t.Errorf("it took %s", waited)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := mustOpen(t, dir).Close(); err != nil {
+		t.Errorf("after the first was closed: %v", err)
+	}
+}
+
+func TestTheInstanceKeepsItsName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a dir?with #odd%20name")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for range 2 {
+		s := mustOpen(t, dir)
+		if err := s.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+		name, err := s.InstanceID(t.Context())
+		if err != nil || len(name) != 26 {
+			t.Errorf("name %q, error %v", name, err)
+		}
+		names[name] = true
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(names) != 1 {
+		t.Errorf("names %v", names)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "slipway.db")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnotherKeyIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := mustOpen(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "secret.key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "does not belong to this database") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := mustOpen(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "slipway.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)`)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAFileThatIsNoDatabaseIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "slipway.db"), bytes.Repeat([]byte("not a database. "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, dir); err == nil {
+		t.Error("it was opened")
+	}
+	if _, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "no", "slipway.db")}); err == nil {
+		t.Error("a directory that is not there was opened")
+	}
+}
+
+// S1: whatever is stored, the files hold no secret in clear, and only we may read them.
+func TestSecretsNeverReachTheFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := storetest.OpenAt(t, dir, time.Now)
+	canary := func(name string) secret.Secret { return secret.New("c4nary-" + name) }
+	r := storetest.Repository("app")
+	account, err := s.SaveAccount(t.Context(), ab.Account{AccessToken: canary("access"), RefreshToken: canary("refresh")})
+	_, tokensErr := s.UpdateTokens(t.Context(), account.ID, account.Version, canary("access2"), canary("refresh2"), time.Now())
+	_, providerErr := s.SaveProvider(t.Context(), ab.Provider{Name: "p", ClientSecret: canary("client")})
+	_, registryErr := s.SaveRegistry(t.Context(), ab.Registry{Host: "h", Password: canary("registry")})
+	_, hookErr := s.SaveHook(t.Context(), ab.Hook{Repository: r, Secret: canary("hook"), PreviousSecret: canary("before")})
+	_, buildErr := s.SaveAutomatedBuild(t.Context(), ab.AutomatedBuild{Repository: r, Environment: map[string]secret.Secret{"NAME": canary("env")}})
+	flowErr := s.SaveOAuthFlow(t.Context(), ab.OAuthFlow{State: "s", CodeVerifier: canary("verifier"), ExpiresAt: time.Now().Add(time.Hour)})
+	if err := errors.Join(err, tokensErr, providerErr, registryErr, hookErr, buildErr, flowErr); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "slipway.db*"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("files %v, error %v; want the database, its log, its index and the lock", files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.Index(data, []byte("c4nary")); i >= 0 {
+			t.Errorf("%s holds %q", filepath.Base(file), data[i:i+20])
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("error %v, file %v", err, info)
+		}
+	}
+}
+
+// A value copied to another row must not open there.
+func TestASealedColumnIsBoundToItsRow(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	ours, err := s.SaveRegistry(t.Context(), ab.Registry{Host: "ours", Password: secret.New("ours")})
+	theirs, err2 := s.SaveRegistry(t.Context(), ab.Registry{Host: "theirs", Password: secret.New("theirs")})
+	if err := errors.Join(err, err2, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "slipway.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`UPDATE registries SET password = (SELECT password FROM registries WHERE id = $1) WHERE id = $2`, theirs.ID, ours.ID)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, dir)
+	defer func() { _ = s.Close() }()
+	if got, err := s.Registry(t.Context(), ours.ID); err == nil {
+		t.Errorf("it opened: %q", got.Password.Reveal())
+	}
+	if _, err := s.Registry(t.Context(), theirs.ID); err != nil {
+		t.Errorf("the other row: %v", err)
+	}
+}
+
+func TestAClosedStoreTakesNothing(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ReceiveDelivery(t.Context(), ab.Delivery{}); err == nil {
+		t.Error("a delivery was taken")
+	}
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("it answers")
+	}
+}
+
+func TestWhatWasNotSetIsReadAsNotSet(t *testing.T) {
+	s := storetest.Open(t)
+	_, created, err := s.CreateBuild(t.Context(), ab.Build{Repository: storetest.Repository("app"), Ref: storetest.Main(), Cause: ab.CauseManual})
+	if err != nil || !created {
+		t.Fatalf("created %v, error %v", created, err)
+	}
+	b, err := s.BuildByNumber(t.Context(), 1)
+	if err != nil || b.Tags != nil || b.BuildArgs != nil || b.Stages != nil || !b.Commit.Date.IsZero() || !b.StartedAt.IsZero() {
+		t.Errorf("an almost empty build: %+v, error %v", b, err)
+	}
+}

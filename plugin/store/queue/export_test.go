@@ -1,0 +1,4 @@
+package queue
+
+// Backoff is the delay after a failed attempt, for tests.
+var Backoff = backoff

@@ -1,0 +1,525 @@
+package queue_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+	"pgregory.net/rapid"
+
+	"slipway/plugin/store/queue"
+)
+
+// open makes a database with the two tables that a queue needs, from the migrations.
+func open(t testing.TB) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "q.db")+"?_txlock=immediate&_pragma=busy_timeout(8000)&_pragma=journal_mode(WAL)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { _ = db.Close() })
+	schema, err := os.ReadFile("../migrations/00001_start.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(string(schema)); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func enqueue(t testing.TB, db *sql.DB, q *queue.Queue, tasks ...queue.NewTask) {
+	t.Helper()
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, task := range tasks {
+		if err := q.Enqueue(t.Context(), tx, task); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	q.Wake()
+}
+
+// start runs a queue; the function returned stops it and waits.
+func start(t testing.TB, q *queue.Queue) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- q.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}
+}
+
+func depth(t testing.TB, q *queue.Queue, kind string) (waiting, dead int) {
+	t.Helper()
+	waiting, dead, err := q.Depth(t.Context(), kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return waiting, dead
+}
+
+// A clock that tests move, safe for the workers' goroutines. With a step it moves by itself
+// whenever it is read, so that whatever was postponed is soon due.
+type clock struct {
+	ms   atomic.Int64
+	step time.Duration
+}
+
+// forever is a lease that the stepping clock does not reach.
+const forever = 100 * 365 * 24 * time.Hour
+
+func newClock() *clock {
+	c := &clock{}
+	c.ms.Store(1_764_000_000_000)
+	return c
+}
+func (c *clock) now() time.Time      { return time.UnixMilli(c.ms.Add(c.step.Milliseconds())) }
+func (c *clock) add(d time.Duration) { c.ms.Add(d.Milliseconds()) }
+
+func TestATaskIsDoneOnceAndDeleted(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	seen := make(chan queue.Task, 10)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error { seen <- task; return nil }, queue.Options{})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "d1"}, queue.NewTask{Kind: "other", Arg: "x"})
+	task := <-seen
+	stop()
+	if task.Kind != "plan" || task.Arg != "d1" || task.Attempt != 1 {
+		t.Errorf("task %+v", task)
+	}
+	if waiting, dead := depth(t, q, "plan"); waiting != 0 || dead != 0 {
+		t.Errorf("%d waiting, %d dead", waiting, dead)
+	}
+	if waiting, _ := depth(t, q, "other"); waiting != 1 {
+		t.Error("a kind without a handler was touched")
+	}
+}
+
+func TestAKeyIsUniqueUntilItsTaskStarts(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	report := queue.NewTask{Kind: "report", Arg: "b1", Key: "b1"}
+	enqueue(t, db, q, report, report, queue.NewTask{Kind: "dispatch", Arg: "b1", Key: "b1"})
+	if waiting, _ := depth(t, q, "report"); waiting != 1 {
+		t.Fatalf("%d waiting, want 1", waiting)
+	}
+	started, release := make(chan struct{}), make(chan struct{})
+	q.Handle("report", func(context.Context, queue.Task) error { started <- struct{}{}; <-release; return nil }, queue.Options{})
+	stop := start(t, q)
+	<-started
+	enqueue(t, db, q, report, report) // what runs may have read the old state: one more is needed
+	if waiting, _ := depth(t, q, "report"); waiting != 2 {
+		t.Errorf("%d wait or run, want 2", waiting)
+	}
+	close(release)
+	<-started
+	stop()
+}
+
+func TestFailuresAreRetriedThenDead(t *testing.T) {
+	db, c := open(t), newClock()
+	c.step = time.Minute
+	q := queue.New(queue.Config{DB: db, Now: c.now})
+	var attempts []int
+	told := make(chan error, 1)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error {
+		attempts = append(attempts, task.Attempt)
+		if task.Attempt == 2 {
+			panic("a bug")
+		}
+		return errors.New("not today")
+	}, queue.Options{MaxAttempts: 3, Lease: forever, Dead: func(_ context.Context, task queue.Task, cause error) { told <- cause }})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "d1"})
+	cause := <-told
+	stop()
+	if !slices.Equal(attempts, []int{1, 2, 3}) || cause.Error() != "not today" {
+		t.Errorf("attempts %v, cause %v", attempts, cause)
+	}
+	if waiting, dead := depth(t, q, "plan"); waiting != 0 || dead != 1 {
+		t.Errorf("%d waiting, %d dead", waiting, dead)
+	}
+	if got := column(t, db, "error"); got != "not today" {
+		t.Errorf("the dead letter says %q", got)
+	}
+}
+
+func column(t testing.TB, db *sql.DB, name string) (value string) {
+	t.Helper()
+	if err := db.QueryRow(`SELECT ` + name + ` FROM tasks`).Scan(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestAPanicIsAFailureWithItsText(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	done := make(chan struct{})
+	q.Handle("plan", func(context.Context, queue.Task) error { defer close(done); panic("out of range") }, queue.Options{})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
+	<-done
+	stop()
+	if got := column(t, db, "error"); !strings.HasPrefix(got, "panic: out of range") {
+		t.Errorf("error %q", got)
+	}
+}
+
+func TestPermanentGivesUpAtOnce(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	told := make(chan error, 1)
+	fault := errors.New("not JSON")
+	q.Handle("plan", func(context.Context, queue.Task) error { return fmt.Errorf("plan: %w", queue.Permanent(fault)) },
+		queue.Options{Dead: func(_ context.Context, _ queue.Task, cause error) { told <- cause; panic("in the callback") }})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
+	if cause := <-told; !errors.Is(cause, fault) {
+		t.Errorf("cause %v", cause)
+	}
+	stop()
+	if _, dead := depth(t, q, "plan"); dead != 1 {
+		t.Errorf("%d dead", dead)
+	}
+	if queue.Permanent(nil) != nil || queue.IsPermanent(fault) {
+		t.Error("Permanent and IsPermanent disagree")
+	}
+}
+
+func TestSnoozeCountsNoAttempt(t *testing.T) {
+	db, c := open(t), newClock()
+	c.step = time.Minute
+	q := queue.New(queue.Config{DB: db, Now: c.now})
+	attempts := make(chan int)
+	q.Handle("dispatch", func(ctx context.Context, task queue.Task) error {
+		select {
+		case attempts <- task.Attempt:
+		case <-ctx.Done():
+		}
+		return queue.Snooze(time.Minute)
+	}, queue.Options{MaxAttempts: 2, Lease: forever})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "dispatch"})
+	for range 5 {
+		if attempt := <-attempts; attempt != 1 {
+			t.Errorf("attempt %d", attempt)
+		}
+	}
+	stop()
+	if waiting, dead := depth(t, q, "dispatch"); waiting != 1 || dead != 0 {
+		t.Errorf("%d waiting, %d dead", waiting, dead)
+	}
+}
+
+func TestALaneKeepsItsOrder(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	var mu sync.Mutex
+	order, running := map[string][]string{}, map[string]int{}
+	done := make(chan struct{}, 100)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error {
+		lane := task.Arg[:1]
+		mu.Lock()
+		running[lane]++
+		if running[lane] > 1 {
+			t.Errorf("lane %s runs twice at once", lane)
+		}
+		order[lane] = append(order[lane], task.Arg)
+		mu.Unlock()
+		defer func() { mu.Lock(); running[lane]--; mu.Unlock(); done <- struct{}{} }()
+		return nil
+	}, queue.Options{Workers: 8})
+	var tasks []queue.NewTask
+	for i := range 20 {
+		for _, lane := range []string{"a", "b"} {
+			tasks = append(tasks, queue.NewTask{Kind: "plan", Arg: fmt.Sprintf("%s%02d", lane, i), Lane: lane})
+		}
+	}
+	enqueue(t, db, q, tasks...)
+	stop := start(t, q)
+	for range tasks {
+		<-done
+	}
+	stop()
+	for lane, args := range order {
+		if len(args) != 20 || !slices.IsSorted(args) {
+			t.Errorf("lane %s: %v", lane, args)
+		}
+	}
+}
+
+func TestADeadTaskDoesNotBlockItsLane(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	seen := make(chan string, 2)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error {
+		seen <- task.Arg
+		return queue.Permanent(errors.New("no"))
+	}, queue.Options{Workers: 2})
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"}, queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"})
+	stop := start(t, q)
+	if first, second := <-seen, <-seen; first != "1" || second != "2" {
+		t.Errorf("order %s, %s", first, second)
+	}
+	stop()
+}
+
+func TestAStoppedWorkerReleasesItsTask(t *testing.T) {
+	db, c := open(t), newClock()
+	q := queue.New(queue.Config{DB: db, Now: c.now})
+	started := make(chan struct{})
+	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
+		close(started)
+		<-ctx.Done()
+		return ctx.Err()
+	}, queue.Options{MaxAttempts: 1})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
+	<-started
+	stop()
+
+	again := queue.New(queue.Config{DB: db, Now: c.now}) // the clock stands still: no lease has run out
+	attempt := make(chan int)
+	again.Handle("plan", func(_ context.Context, task queue.Task) error { attempt <- task.Attempt; return nil }, queue.Options{})
+	stop = start(t, again)
+	if got := <-attempt; got != 1 {
+		t.Errorf("attempt %d, want 1: being stopped is no fault of the task", got)
+	}
+	stop()
+}
+
+func TestATaskIsClaimableWhenItsWorkerDied(t *testing.T) {
+	db, c := open(t), newClock()
+	dead := queue.New(queue.Config{DB: db, Now: c.now})
+	claimed := make(chan struct{}, 1)
+	stuck := make(chan struct{})
+	dead.Handle("plan", func(context.Context, queue.Task) error { claimed <- struct{}{}; <-stuck; return nil }, queue.Options{Lease: time.Hour})
+	enqueue(t, db, dead, queue.NewTask{Kind: "plan", Arg: "d"})
+	stopDead := start(t, dead)
+	<-claimed
+
+	next := queue.New(queue.Config{DB: db, Now: c.now})
+	attempts := make(chan int)
+	next.Handle("plan", func(_ context.Context, task queue.Task) error { attempts <- task.Attempt; return nil }, queue.Options{})
+	stop := start(t, next)
+	if waiting, _ := depth(t, next, "plan"); waiting != 1 {
+		t.Errorf("%d waiting", waiting)
+	}
+	c.add(2 * time.Hour) // its heartbeat, every 20 real minutes, does not come in between
+	if attempt := <-attempts; attempt != 2 {
+		t.Errorf("attempt %d, want 2", attempt)
+	}
+	stop()
+	close(stuck) // the dead one wakes up and is refused
+	stopDead()
+	if waiting, deadLetters := depth(t, next, "plan"); waiting != 0 || deadLetters != 0 {
+		t.Errorf("%d waiting, %d dead", waiting, deadLetters)
+	}
+}
+
+func TestATaskThatKillsTheProcessIsGivenUp(t *testing.T) {
+	db, c := open(t), newClock()
+	q := queue.New(queue.Config{DB: db, Now: c.now})
+	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
+	if _, err := db.Exec(`UPDATE tasks SET state = 'running', attempt = 2, lease_until = 1`); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error)
+	q.Handle("plan", func(context.Context, queue.Task) error { t.Error("it ran again"); return nil },
+		queue.Options{MaxAttempts: 2, Dead: func(_ context.Context, _ queue.Task, cause error) { told <- cause }})
+	stop := start(t, q)
+	if cause := <-told; !strings.Contains(cause.Error(), "died") {
+		t.Errorf("cause %v", cause)
+	}
+	stop()
+}
+
+func TestALostLeaseEndsTheHandler(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	ended := make(chan error)
+	started := make(chan struct{})
+	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
+		close(started)
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+		return nil
+	}, queue.Options{Lease: 30 * time.Millisecond})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
+	<-started
+	if _, err := db.Exec(`UPDATE tasks SET attempt = 7, lease_until = 9999999999999`); err != nil { // somebody else claims it
+		t.Fatal(err)
+	}
+	if cause := <-ended; cause == nil || errors.Is(cause, context.Canceled) {
+		t.Errorf("cause %v", cause)
+	}
+	stop()
+	if got := column(t, db, "attempt"); got != "7" {
+		t.Errorf("the other claim was changed: attempt %s", got)
+	}
+}
+
+func TestALongTaskKeepsItsLease(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	var runs atomic.Int32
+	done := make(chan struct{})
+	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
+		runs.Add(1)
+		timer := time.NewTimer(400 * time.Millisecond) // several leases
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			t.Error("the lease was lost")
+		}
+		close(done)
+		return nil
+	}, queue.Options{Workers: 3, Lease: 150 * time.Millisecond})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
+	<-done
+	stop()
+	if runs.Load() != 1 {
+		t.Errorf("it ran %d times", runs.Load())
+	}
+}
+
+func TestBackoffGrowsAndIsJittered(t *testing.T) {
+	previous := time.Duration(0)
+	for attempt := 1; attempt < 40; attempt++ {
+		low, high := time.Hour, time.Duration(0)
+		for range 200 {
+			d := queue.Backoff(attempt)
+			low, high = min(low, d), max(high, d)
+		}
+		if high > 5*time.Minute || low < 500*time.Millisecond || high < previous || (attempt > 1 && low == high) {
+			t.Errorf("attempt %d: from %s to %s", attempt, low, high)
+		}
+		previous = high / 2
+	}
+}
+
+// Any mix of tasks, failures, snoozes and workers: every task ends exactly once, lanes keep
+// their order, and no two tasks of a lane overlap.
+func TestQueueModel(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		db, c := open(t), newClock()
+		c.step = time.Minute
+		lanes := rapid.SliceOfN(rapid.SampledFrom([]string{"", "a", "b", "c"}), 1, 15).Draw(r, "lanes")
+		trouble := rapid.SliceOfN(rapid.SampledFrom([]string{"", "", "fail", "snooze", "panic"}), len(lanes), len(lanes)).Draw(r, "trouble")
+		workers := rapid.IntRange(1, 4).Draw(r, "workers")
+		m := &model{lanes: lanes, trouble: trouble, tries: make([]int, len(lanes)), done: make(chan struct{}, len(lanes))}
+		var stops []func()
+		for range 2 { // two processes on one table
+			q := queue.New(queue.Config{DB: db, Now: c.now})
+			q.Handle("k", m.handle, queue.Options{Workers: workers, Lease: forever})
+			if len(stops) == 0 {
+				var tasks []queue.NewTask
+				for i, lane := range lanes {
+					tasks = append(tasks, queue.NewTask{Kind: "k", Arg: fmt.Sprint(i), Lane: lane})
+				}
+				enqueue(t, db, q, tasks...)
+			}
+			stops = append(stops, start(t, q))
+		}
+		for range lanes {
+			<-m.done
+		}
+		for _, stop := range stops {
+			stop()
+		}
+		m.check(r)
+	})
+}
+
+type model struct {
+	lanes, trouble []string
+	done           chan struct{}
+
+	mu       sync.Mutex
+	tries    []int
+	running  map[string]bool
+	finished []int
+	faults   []string
+}
+
+func (m *model) handle(_ context.Context, task queue.Task) error {
+	var i int
+	_, _ = fmt.Sscan(task.Arg, &i)
+	lane := m.lanes[i]
+	m.mu.Lock()
+	if m.running == nil {
+		m.running = map[string]bool{}
+	}
+	if lane != "" && m.running[lane] {
+		m.faults = append(m.faults, "lane "+lane+" overlaps")
+	}
+	m.running[lane] = true
+	m.tries[i]++
+	again := m.tries[i] == 1 && m.trouble[i] != ""
+	if !again {
+		m.finished = append(m.finished, i)
+	}
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.running[lane] = false
+		m.mu.Unlock()
+		if !again {
+			m.done <- struct{}{}
+		}
+	}()
+	switch {
+	case again && m.trouble[i] == "fail":
+		return errors.New("once")
+	case again && m.trouble[i] == "snooze":
+		return queue.Snooze(time.Minute)
+	case again:
+		panic("once")
+	}
+	return nil
+}
+
+func (m *model) check(r *rapid.T) {
+	if len(m.faults) > 0 {
+		r.Fatal(m.faults)
+	}
+	last := map[string]int{}
+	seen := map[int]bool{}
+	for _, i := range m.finished {
+		if seen[i] {
+			r.Fatalf("task %d was done twice", i)
+		}
+		seen[i] = true
+		if before, ok := last[m.lanes[i]]; ok && m.lanes[i] != "" && before > i {
+			r.Fatalf("lane %s: %d after %d", m.lanes[i], i, before)
+		}
+		last[m.lanes[i]] = i
+	}
+}

@@ -1,0 +1,174 @@
+package seal_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/plugin/store/seal"
+)
+
+func key(n byte) []byte { return bytes.Repeat([]byte{n}, seal.KeySize) }
+
+func sealer(t *testing.T, current byte, keys map[byte][]byte) *seal.Sealer {
+	t.Helper()
+	s, err := seal.New(current, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestASealedValueOpensInItsPlaceOnly(t *testing.T) {
+	s := sealer(t, 1, map[byte][]byte{1: key(1)})
+	sealed, err := s.Seal("accounts/access_token/a", secret.New("t0ken"))
+	if err != nil || bytes.Contains(sealed, []byte("t0ken")) || sealed[0] != 1 {
+		t.Fatalf("sealed %x, error %v", sealed, err)
+	}
+	if again, _ := s.Seal("accounts/access_token/a", secret.New("t0ken")); bytes.Equal(sealed, again) {
+		t.Error("two seals of one value are equal")
+	}
+	if got, err := s.Open("accounts/access_token/a", sealed); err != nil || got.Reveal() != "t0ken" {
+		t.Errorf("opened %q, error %v", got.Reveal(), err)
+	}
+	for _, place := range []string{"accounts/access_token/b", "accounts/refresh_token/a", ""} {
+		if got, err := s.Open(place, sealed); err == nil || !got.IsZero() {
+			t.Errorf("it opened at %q", place)
+		}
+	}
+	for i := range sealed { // altered, the key id included
+		altered := bytes.Clone(sealed)
+		altered[i] ^= 1
+		if _, err := s.Open("accounts/access_token/a", altered); err == nil {
+			t.Errorf("it opened with byte %d altered", i)
+		}
+		if _, err := s.Open("accounts/access_token/a", sealed[:i]); err == nil && i > 0 {
+			t.Errorf("it opened cut to %d bytes", i)
+		}
+	}
+}
+
+func TestNothingIsSealedAsNothing(t *testing.T) {
+	s := sealer(t, 1, map[byte][]byte{1: key(1)})
+	sealed, err := s.Seal("t/c/r", secret.Secret{})
+	if len(sealed) != 0 || err != nil {
+		t.Errorf("sealed %x, error %v", sealed, err)
+	}
+	if got, err := s.Open("t/c/r", nil); !got.IsZero() || err != nil {
+		t.Errorf("opened %q, error %v", got.Reveal(), err)
+	}
+	if _, err := s.Seal("", secret.New("x")); err == nil {
+		t.Error("sealed without a place")
+	}
+}
+
+func TestOldKeysStillOpen(t *testing.T) {
+	old := sealer(t, 1, map[byte][]byte{1: key(1)})
+	both := sealer(t, 2, map[byte][]byte{1: key(1), 2: key(2)})
+	before, _ := old.Seal("t/c/r", secret.New("value"))
+	after, _ := both.Seal("t/c/r", secret.New("value"))
+	for _, sealed := range [][]byte{before, after} {
+		if got, err := both.Open("t/c/r", sealed); err != nil || got.Reveal() != "value" {
+			t.Errorf("opened %q, error %v", got.Reveal(), err)
+		}
+	}
+	if after[0] != 2 {
+		t.Errorf("sealed with key %d", after[0])
+	}
+	if _, err := old.Open("t/c/r", after); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestBadKeys(t *testing.T) {
+	for name, keys := range map[string]map[byte][]byte{"none": {}, "short": {1: key(1)[:16]}, "not current": {2: key(2)}} {
+		if _, err := seal.New(1, keys); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestTheKeyFileIsMadeOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret.key")
+	if _, err := seal.LoadOrCreate(path, false); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without create: %v", err)
+	}
+	first, err := seal.LoadOrCreate(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("error %v, file %v", err, info)
+	}
+	second, err := seal.LoadOrCreate(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, _ := first.Seal("t/c/r", secret.New("value"))
+	if got, err := second.Open("t/c/r", sealed); err != nil || got.Reveal() != "value" {
+		t.Errorf("the second start made another key: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "no", "dir"), true); err == nil {
+		t.Error("no error for a directory that is not there")
+	}
+}
+
+func TestKeyFilesThatAreRefused(t *testing.T) {
+	good := base64.StdEncoding.EncodeToString(key(7))
+	for _, c := range []struct {
+		name, content string
+		mode          os.FileMode
+		want          string
+	}{
+		{"readable by others", "1 " + good, 0o604, "others may read"},
+		{"writable by the group", "1 " + good, 0o620, "others may read"},
+		{"empty", "# nothing\n\n", 0o600, "no key"},
+		{"no id", good, 0o600, "line 1"},
+		{"id 0", "0 " + good, 0o600, "line 1"},
+		{"id 256", "256 " + good, 0o600, "line 1"},
+		{"not base64", "1 " + good + "\n2 ???", 0o600, "line 2"},
+		{"short", "1 " + good[:20], 0o600, "line 1"},
+		{"twice", "1 " + good + "\n1 " + good, 0o600, "twice"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "k")
+			if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, c.mode); err != nil {
+				t.Fatal(err)
+			}
+			_, err := seal.LoadOrCreate(path, true)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("error %v, want %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), good[:20]) {
+				t.Errorf("the error shows the key: %v", err)
+			}
+		})
+	}
+}
+
+func TestTheLastKeyOfTheFileSeals(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "k")
+	lines := "# old\n1 " + base64.StdEncoding.EncodeToString(key(1)) + "\n\n9 " + base64.StdEncoding.EncodeToString(key(9)) + "\n"
+	if err := os.WriteFile(path, []byte(lines), 0o440); err != nil {
+		t.Fatal(err)
+	}
+	s, err := seal.LoadOrCreate(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sealed, _ := s.Seal("t/c/r", secret.New("value")); sealed[0] != 9 {
+		t.Errorf("sealed with key %d", sealed[0])
+	}
+}
