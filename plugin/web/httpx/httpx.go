@@ -65,7 +65,7 @@ func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 }
 
 func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
-	entry := log.WithFields(logrus.Fields{"method": c.Request.Method, "route": c.FullPath(), "status": status}).WithError(err)
+	entry := log.WithFields(logrus.Fields{"method": c.Request.Method, "route": c.FullPath(), "status": status, "request": RequestID(c)}).WithError(err)
 	if status >= http.StatusInternalServerError {
 		entry.Error("request failed")
 		return

@@ -1,0 +1,114 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/web/httpx"
+	"slipway/plugin/web/pages"
+	"slipway/plugin/web/session"
+)
+
+// maxForm bounds the bodies that pages take, in bytes.
+const maxForm = 256 << 10
+
+// A site is what an engine is made of.
+type site struct {
+	URL            string   // public base URL
+	TrustedProxies []string // CIDRs whose X-Forwarded-For is believed; none by default
+	Pages          *pages.Pages
+	Sessions       *session.Manager
+	Machines       func(gin.IRouter)               // mounts what programs call: webhooks and the runner protocol
+	Ready          func(ctx context.Context) error // nil error = the gateway can work
+	Log            logrus.FieldLogger
+	Now            func() time.Time
+}
+
+// engine wires middleware and routes, outermost first.
+func (s site) engine() (*gin.Engine, error) {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.HandleMethodNotAllowed = true
+	if err := e.SetTrustedProxies(s.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("trusted proxies: %w", err)
+	}
+	origins, err := sameOrigin(s.URL)
+	if err != nil {
+		return nil, err
+	}
+	e.Use(httpx.RequestIDs(), securityHeaders(s.URL), httpx.Errors(s.Log, s.writeError), recovery())
+	e.GET("/healthz", httpx.Handle(func(c *gin.Context) error {
+		c.String(http.StatusOK, "ok\n")
+		return nil
+	}))
+	e.GET("/readyz", httpx.Handle(s.ready))
+	if s.Machines != nil {
+		s.Machines(e)
+	}
+	people := e.Group("", httpx.Handle(origins), limitBody(maxForm), s.Sessions.Load())
+	limit := limitPerAddress(newLimiter(s.Now))
+	for _, r := range s.Pages.Routes() {
+		var chain []gin.HandlerFunc
+		if r.Limited {
+			chain = append(chain, limit)
+		}
+		if r.Role != "" {
+			chain = append(chain, session.Require(r.Role))
+		}
+		people.Handle(r.Method, r.Path, append(chain, httpx.Handle(r.Handler))...)
+	}
+	e.NoRoute(s.Sessions.Load(), httpx.Handle(func(*gin.Context) error {
+		return &httpx.Error{Status: http.StatusNotFound, Message: "There is nothing at this address."}
+	}))
+	e.NoMethod(httpx.Handle(func(*gin.Context) error {
+		return &httpx.Error{Status: http.StatusMethodNotAllowed, Message: "This address does not take that kind of request."}
+	}))
+	return e, nil
+}
+
+func (s site) ready(c *gin.Context) error {
+	if err := s.Ready(c.Request.Context()); err != nil {
+		return &httpx.Error{Status: http.StatusServiceUnavailable, Message: "not ready", Err: err}
+	}
+	c.String(http.StatusOK, "ready\n")
+	return nil
+}
+
+// writeError answers programs with JSON and people with a page.
+func (s site) writeError(c *gin.Context, status int, message string) {
+	if machine(c.Request.URL.Path) {
+		httpx.JSON(c, status, message)
+		return
+	}
+	s.Pages.WriteError(c, status, message)
+}
+
+// machine reports paths that programs call. They carry credentials of their own and no cookie.
+func machine(path string) bool {
+	for _, prefix := range []string{"/hooks/", "/runner/", "/healthz", "/readyz"} {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// recovery makes an error of a panic, so that it is logged and answered like any other.
+func recovery() gin.HandlerFunc {
+	return gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, cause any) {
+		if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(cause)
+		}
+		_ = c.Error(fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+		c.Abort()
+	})
+}

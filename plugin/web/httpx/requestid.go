@@ -1,0 +1,26 @@
+package httpx
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+
+	"github.com/gin-gonic/gin"
+)
+
+// requestIDHeader names the header of replies that carries the request's id.
+const requestIDHeader = "X-Request-Id"
+
+// RequestIDs is the middleware that gives each request an id of our own: on every reply,
+// in the log, and on the page of an error for people to quote. An id that the caller sent
+// is not taken over.
+func RequestIDs() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		var id [8]byte
+		_, _ = rand.Read(id[:]) // never fails, says its documentation
+		c.Header(requestIDHeader, hex.EncodeToString(id[:]))
+		c.Next()
+	}
+}
+
+// RequestID returns the id of a request; empty where RequestIDs does not stand.
+func RequestID(c *gin.Context) string { return c.Writer.Header().Get(requestIDHeader) }

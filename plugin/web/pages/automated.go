@@ -1,0 +1,133 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// sparkBuilds is how many builds a sparkline shows.
+const sparkBuilds = 12
+
+type automatedPage struct {
+	Rows           []automatedRow
+	Search, State  string
+	States         []option
+	Active, Linked bool
+	Total          int
+}
+
+type automatedRow struct {
+	ab.AutomatedBuild
+	Last    ab.Build // zero when there was none
+	Took    string
+	Bars    bars
+	Trouble string // why pushes do not arrive as they should
+}
+
+// An option is one choice of a select.
+type option struct{ Value, Label string }
+
+// automatedBuilds lists the automated builds: is it green, what is it doing.
+func (p *Pages) automatedBuilds(c *gin.Context) error {
+	ctx := c.Request.Context()
+	all, err := p.Store.AutomatedBuilds(ctx)
+	if err != nil {
+		return fmt.Errorf("list automated builds: %w", err)
+	}
+	hooks, err := p.hooksByRepository(ctx)
+	if err != nil {
+		return err
+	}
+	content := automatedPage{Search: c.Query("search"), State: c.Query("state"), Total: len(all), States: []option{{"", "All states"}}}
+	for _, f := range stateFilters[1:] {
+		content.States = append(content.States, option{f.Name, f.Name})
+	}
+	for _, a := range all {
+		row, err := p.automatedRow(ctx, a, hooks[repositoryKey(a.Repository)])
+		if err != nil {
+			return err
+		}
+		if !row.matches(content.Search, content.State) {
+			continue
+		}
+		content.Rows = append(content.Rows, row)
+		content.Active = content.Active || (row.Last.ID != "" && !row.Last.State.Final())
+	}
+	accounts, err := p.Store.Accounts(ctx)
+	if err != nil {
+		return fmt.Errorf("list accounts: %w", err)
+	}
+	content.Linked = len(accounts) > 0
+	return p.show(c, http.StatusOK, "automated", frame{Title: "Automated builds", Nav: "automated", Content: content})
+}
+
+func (p *Pages) automatedRow(ctx context.Context, a ab.AutomatedBuild, h ab.Hook) (automatedRow, error) {
+	row := automatedRow{AutomatedBuild: a}
+	builds, err := p.Store.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: sparkBuilds})
+	if err != nil {
+		return row, fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
+	}
+	if len(builds) > 0 {
+		row.Last, row.Took = builds[0], took(builds[0])
+	}
+	row.Bars = barsOf(builds)
+	switch {
+	case h.ID == "":
+		row.Trouble = "no webhook: pushes are not heard"
+	case h.State == ab.HookPolled:
+		row.Trouble = "polled, no webhook"
+	}
+	return row, nil
+}
+
+func (r automatedRow) matches(search, state string) bool {
+	text := strings.ToLower(r.Repository.FullName + " " + r.Image)
+	if !strings.Contains(text, strings.ToLower(strings.TrimSpace(search))) {
+		return false
+	}
+	for _, f := range stateFilters {
+		if f.Name != state || f.States == nil {
+			continue
+		}
+		for _, s := range f.States {
+			if r.Last.State == s {
+				return true
+			}
+		}
+		return false
+	}
+	return true
+}
+
+type repositoryID struct{ provider, id string }
+
+func repositoryKey(r ab.Repository) repositoryID { return repositoryID{r.ProviderID, r.ID} }
+
+func (p *Pages) hooksByRepository(ctx context.Context) (map[repositoryID]ab.Hook, error) {
+	hooks, err := p.Store.Hooks(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list webhooks: %w", err)
+	}
+	all := map[repositoryID]ab.Hook{}
+	for _, h := range hooks {
+		all[repositoryKey(h.Repository)] = h
+	}
+	return all, nil
+}
+
+// optional makes the zero value of what is not there.
+func optional[T any](v T, err error) (T, error) {
+	if errors.Is(err, ab.ErrNotFound) {
+		var none T
+		return none, nil
+	}
+	return v, err
+}

@@ -1,0 +1,253 @@
+package pages
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/planner"
+	"slipway/plugin/store"
+	"slipway/plugin/web/session"
+)
+
+type automatedBuildPage struct {
+	ab.AutomatedBuild
+	Account       ab.Account
+	RepositoryURL string
+	Registry      ab.Registry // whose credential pushes; zero when there is none
+	Hook          hookView
+	Builds        []buildRow
+	Active        bool
+	Start         startForm
+}
+
+type hookView struct {
+	ab.Hook
+	URL        string
+	ByHand     string // where a person adds it
+	Interval   string // of polls
+	Revealed   bool   // the secret is shown this once
+	SecretText string // only when Revealed
+}
+
+// A startForm is what a person typed to start builds by hand.
+type startForm struct {
+	Rule, Ref, Key string
+	Rules          []option
+}
+
+// automatedBuild shows one automated build.
+func (p *Pages) automatedBuild(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, false)
+}
+
+func (p *Pages) findAutomated(c *gin.Context) (ab.AutomatedBuild, error) {
+	a, err := p.Store.AutomatedBuild(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		return a, fmt.Errorf("automated build %q: %w", c.Param("id"), err)
+	}
+	return a, nil
+}
+
+func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, start startForm, wrong faults, reveal bool) error {
+	ctx := c.Request.Context()
+	content := automatedBuildPage{AutomatedBuild: a, Start: start}
+	builds, err := p.Store.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
+	if err != nil {
+		return fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
+	}
+	content.Builds, content.Active = p.rows(builds), anyActive(builds)
+	if content.Account, err = optional(p.Store.Account(ctx, a.AccountID)); err != nil {
+		return fmt.Errorf("account of %s: %w", a.Repository.FullName, err)
+	}
+	if content.Registry, err = optional(p.Store.RegistryFor(ctx, a.Image)); err != nil {
+		return fmt.Errorf("registry of %s: %w", a.Image, err)
+	}
+	if content.Hook, err = p.hookView(ctx, a); err != nil {
+		return err
+	}
+	if reveal {
+		content.Hook.Revealed, content.Hook.SecretText = true, content.Hook.Secret.Reveal()
+	}
+	provider, err := optional(p.Store.Provider(ctx, a.Repository.ProviderID))
+	if err != nil {
+		return fmt.Errorf("provider of %s: %w", a.Repository.FullName, err)
+	}
+	content.RepositoryURL = repositoryURL(provider, a.Repository)
+	content.Hook.ByHand = webhooksURL(provider, a.Repository)
+	content.Start.Key = rand.Text()
+	content.Start.Rules = startRules(a.Rules)
+	return p.show(c, status, "automatedbuild", frame{
+		Title: a.Repository.FullName, Nav: "automated", Crumbs: []crumb{{"Automated builds", "/automated-builds"}}, Faults: wrong, Content: content,
+	})
+}
+
+func (p *Pages) hookView(ctx context.Context, a ab.AutomatedBuild) (hookView, error) {
+	h, err := optional(p.Store.HookOf(ctx, a.Repository))
+	if err != nil {
+		return hookView{}, fmt.Errorf("webhook of %s: %w", a.Repository.FullName, err)
+	}
+	view := hookView{Hook: h, Interval: rough(p.PollInterval)}
+	if h.ID != "" {
+		view.URL = p.Catalog.HookURL(h)
+	}
+	return view, nil
+}
+
+// startRules are the choices for a manual start: all rules that name one ref, or one rule.
+func startRules(rules []ab.Rule) []option {
+	all := []option{{"", "Every rule that names one ref"}}
+	for _, r := range rules {
+		all = append(all, option{r.ID, fmt.Sprintf("%s: %s %s → %s", r.ID, r.SourceType, r.Source, r.Tags)})
+	}
+	return all
+}
+
+// pattern reports whether a rule's source matches many refs.
+func pattern(r ab.Rule) bool {
+	return len(r.Source) > 1 && strings.HasPrefix(r.Source, "/") && strings.HasSuffix(r.Source, "/")
+}
+
+// startBuilds starts builds by hand. The form's key makes a second click harmless.
+func (p *Pages) startBuilds(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	form := startForm{Rule: c.PostForm("rule"), Ref: strings.TrimSpace(c.PostForm("ref")), Key: c.PostForm("key")}
+	rule := ruleOf(a, form.Rule)
+	var wrong faults
+	switch {
+	case form.Rule == "" && form.Ref != "":
+		wrong.add("rule", "choose the rule that the ref is built by")
+	case form.Rule != "" && rule.ID == "":
+		wrong.add("rule", "this rule is gone; choose another")
+	case pattern(rule) && form.Ref == "":
+		wrong.add("ref", "the rule's source is a pattern: name the "+string(rule.SourceType)+" to build")
+	}
+	if wrong != nil {
+		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, wrong, false)
+	}
+	builds, err := p.start(c, a, form, rule)
+	if wrong := faultsOf(err, "ref"); wrong != nil {
+		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, wrong, false)
+	}
+	if err != nil {
+		return err
+	}
+	if len(builds) == 1 {
+		return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "started")
+	}
+	return done(c, "/automated-builds/"+a.ID, "started")
+}
+
+func (p *Pages) start(c *gin.Context, a ab.AutomatedBuild, form startForm, rule ab.Rule) ([]ab.Build, error) {
+	user, _ := session.User(c)
+	r := planner.Request{AutomatedBuildID: a.ID, RuleID: form.Rule, Cause: ab.CauseManual, Key: form.Key, By: user.Name}
+	if form.Ref != "" {
+		r.Ref = ab.Ref{Kind: rule.SourceType, Name: form.Ref}
+	}
+	return p.Starter.Start(c.Request.Context(), r)
+}
+
+// rebuild makes a new build of the same commit, by the rule as it is now.
+func (p *Pages) rebuild(c *gin.Context) error {
+	b, err := p.findBuild(c.Request.Context(), c.Param("number"))
+	if err != nil {
+		return err
+	}
+	user, _ := session.User(c)
+	builds, err := p.Starter.Start(c.Request.Context(), planner.Request{
+		AutomatedBuildID: b.AutomatedBuildID, RuleID: b.RuleID, Ref: b.Ref, Commit: b.Commit.Hash, Cause: ab.CauseManual, Key: rand.Text(), By: user.Name,
+	})
+	if err != nil {
+		return fmt.Errorf("rebuild %d: %w", b.Number, err)
+	}
+	if len(builds) == 0 {
+		return done(c, "/automated-builds/"+b.AutomatedBuildID, "started")
+	}
+	return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "started")
+}
+
+// revealSecret shows the webhook's secret this once, for adding the webhook by hand.
+func (p *Pages) revealSecret(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, true)
+}
+
+// ensureHook looks for the webhook again, and adds or mends it.
+func (p *Pages) ensureHook(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Catalog.EnsureHook(c.Request.Context(), a.Repository, a.AccountID); err != nil {
+		return fmt.Errorf("webhook of %s: %w", a.Repository.FullName, err)
+	}
+	return done(c, "/automated-builds/"+a.ID, "hook")
+}
+
+// confirmPage asks for a name before something is destroyed.
+type confirmPage struct {
+	Question, Consequence string
+	Name, Button          string
+	Action, Back          string
+}
+
+func (p *Pages) confirm(c *gin.Context, status int, nav string, content confirmPage, wrong faults) error {
+	return p.show(c, status, "confirm", frame{Title: content.Question, Nav: nav, Faults: wrong, Content: content})
+}
+
+// confirmed reports whether the name was typed, and shows the question again if it was not.
+func (p *Pages) confirmed(c *gin.Context, nav string, content confirmPage) (bool, error) {
+	if c.Request.Method == http.MethodPost && strings.TrimSpace(c.PostForm("name")) == content.Name {
+		return true, nil
+	}
+	var wrong faults
+	status := http.StatusOK
+	if c.Request.Method == http.MethodPost {
+		status = http.StatusUnprocessableEntity
+		wrong.add("name", "type "+content.Name+" as it stands here")
+	}
+	return false, p.confirm(c, status, nav, content, wrong)
+}
+
+// deleteAutomated asks, and deletes when the name was typed.
+func (p *Pages) deleteAutomated(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	ok, err := p.confirmed(c, "automated", confirmPage{
+		Question:    "Delete the automated build of " + a.Repository.FullName + "?",
+		Consequence: "Pushes no longer build " + a.Image + ", and builds under way are cancelled. Its webhook is removed when no other automated build uses it. Past builds stay listed, and pushed images stay where they are.",
+		Name:        a.Repository.FullName, Button: "Delete automated build",
+		Action: "/automated-builds/" + a.ID + "/delete", Back: "/automated-builds/" + a.ID,
+	})
+	if !ok {
+		return err
+	}
+	err = p.Catalog.Delete(c.Request.Context(), a.ID)
+	var left *catalog.LeftBehind
+	if errors.As(err, &left) {
+		return p.showAdvice(c, a.Repository.FullName+" is deleted", []string{left.Error()}, "/automated-builds")
+	}
+	if err != nil {
+		return fmt.Errorf("delete automated build of %s: %w", a.Repository.FullName, err)
+	}
+	return done(c, "/automated-builds", "deleted")
+}

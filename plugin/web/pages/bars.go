@@ -1,0 +1,57 @@
+package pages
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const (
+	barWidth  = 6
+	barGap    = 2
+	barHeight = 22
+)
+
+// bars are the times of the last builds, drawn as columns: oldest on the left.
+type bars struct {
+	Width, Height int
+	Columns       []column
+	Label         string // the same in words
+}
+
+type column struct {
+	X, Y, Width, Height int
+	Class, Title        string
+}
+
+// barsOf draws builds, given newest first, that have ended.
+func barsOf(builds []ab.Build) bars {
+	var longest time.Duration
+	var ended []ab.Build
+	for i := len(builds) - 1; i >= 0; i-- {
+		if b := builds[i]; !b.StartedAt.IsZero() && !b.FinishedAt.IsZero() {
+			ended = append(ended, b)
+			longest = max(longest, b.FinishedAt.Sub(b.StartedAt))
+		}
+	}
+	out := bars{Width: sparkBuilds * (barWidth + barGap), Height: barHeight}
+	shift := out.Width - len(ended)*(barWidth+barGap)
+	var words []string
+	for i, b := range ended {
+		d := b.FinishedAt.Sub(b.StartedAt)
+		height := 2
+		if longest > 0 {
+			height += int(int64(barHeight-2) * int64(d) / int64(longest))
+		}
+		title := fmt.Sprintf("build %d: %s, %s", b.Number, b.State, duration(d))
+		words = append(words, title)
+		out.Columns = append(out.Columns, column{
+			X: shift + i*(barWidth+barGap), Y: barHeight - height, Width: barWidth, Height: height,
+			Class: stateOf(b.State).Class, Title: title,
+		})
+	}
+	out.Label = strings.Join(words, "; ")
+	return out
+}

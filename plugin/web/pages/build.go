@@ -1,0 +1,212 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/web/pages/loghtml"
+	"slipway/plugin/web/session"
+)
+
+type buildPage struct {
+	ab.Build
+	Automated  ab.AutomatedBuild // zero when it was deleted
+	Rule       ab.Rule
+	CommitURL  string
+	Stations   []station
+	Pull       string // the command that fetches the image; empty when none was pushed
+	Attempts   []attemptRow
+	Shown      ab.Attempt // whose log is shown; zero when there is none
+	Report     store.Report
+	Log        logView
+	Took       string
+	Cancelable bool
+}
+
+type attemptRow struct {
+	ab.Attempt
+	Took  string
+	Shown bool
+}
+
+// build shows one build: what it is doing or why it ended, and its log.
+func (p *Pages) build(c *gin.Context) error {
+	ctx := c.Request.Context()
+	b, err := p.findBuild(ctx, c.Param("number"))
+	if err != nil {
+		return err
+	}
+	content := buildPage{Build: b, Took: took(b), Cancelable: !b.State.Final(), Pull: pullCommand(b)}
+	if content.Automated, err = p.Store.AutomatedBuild(ctx, b.AutomatedBuildID); err != nil && !errors.Is(err, ab.ErrNotFound) {
+		return fmt.Errorf("automated build of build %d: %w", b.Number, err)
+	}
+	content.Rule = ruleOf(content.Automated, b.RuleID)
+	if content.Report, err = p.Store.Reported(ctx, b.ID); err != nil && !errors.Is(err, ab.ErrNotFound) {
+		return fmt.Errorf("report of build %d: %w", b.Number, err)
+	}
+	provider, err := p.Store.Provider(ctx, b.Repository.ProviderID)
+	if err != nil && !errors.Is(err, ab.ErrNotFound) {
+		return fmt.Errorf("provider of build %d: %w", b.Number, err)
+	}
+	content.CommitURL = commitURL(provider, b.Repository, b.Commit.Hash)
+	content.Stations = stations(p.Now(), b, content.Report)
+	if err := p.attempts(c, &content); err != nil {
+		return err
+	}
+	return p.show(c, http.StatusOK, "build", frame{
+		Title: fmt.Sprintf("Build %d", b.Number), Nav: "builds", Crumbs: buildCrumbs(b, content.Automated), Content: content,
+	})
+}
+
+func buildCrumbs(b ab.Build, a ab.AutomatedBuild) []crumb {
+	if a.ID == "" {
+		return []crumb{{"Builds", "/builds"}, {b.Repository.FullName, ""}}
+	}
+	return []crumb{{"Automated builds", "/automated-builds"}, {b.Repository.FullName, "/automated-builds/" + a.ID}}
+}
+
+// attempts fills in the attempts and the log of the one asked for, else the newest.
+func (p *Pages) attempts(c *gin.Context, content *buildPage) error {
+	all, err := p.Store.Attempts(c.Request.Context(), content.ID)
+	if err != nil {
+		return fmt.Errorf("attempts of build %d: %w", content.Number, err)
+	}
+	asked, err := strconv.Atoi(c.Query("attempt"))
+	if err != nil && len(all) > 0 {
+		asked = all[len(all)-1].Number
+	}
+	for _, a := range all {
+		row := attemptRow{Attempt: a, Shown: a.Number == asked}
+		if !a.ClaimedAt.IsZero() && !a.FinishedAt.IsZero() {
+			row.Took = duration(a.FinishedAt.Sub(a.ClaimedAt))
+		}
+		content.Attempts = append(content.Attempts, row)
+		if row.Shown {
+			content.Shown = a
+		}
+	}
+	if content.Shown.Number == 0 {
+		return nil
+	}
+	content.Log, err = p.renderLog(c.Request.Context(), content.Shown)
+	return err
+}
+
+// A logView is a log on a page.
+type logView struct {
+	Groups  []loghtml.Group
+	Skipped int   // lines at its beginning that are not shown
+	Offset  int64 // bytes that were read; the stream goes on from here
+	Live    bool
+}
+
+// A station is one part of a build's way with its time.
+type station struct {
+	Name, Detail, Took string
+	Status             string // done, active, failed, skipped or waiting
+}
+
+// stations puts what is known of a build into the order of its way.
+func stations(now time.Time, b ab.Build, r store.Report) []station {
+	all := []station{{Name: "received", Took: duration(b.CreatedAt.Sub(b.ReceivedAt)), Status: "done"}, queued(now, b)}
+	known := map[string]bool{}
+	for i, s := range b.Stages {
+		known[s.Name] = true
+		all = append(all, stageStation(now, b, s, i == len(b.Stages)-1))
+	}
+	if !b.State.Final() {
+		for _, name := range []string{"fetch", "build", "push"} {
+			if !known[name] {
+				all = append(all, station{Name: name, Status: "waiting"})
+			}
+		}
+	}
+	return append(all, reported(b, r))
+}
+
+func queued(now time.Time, b ab.Build) station {
+	s := station{Name: "queued", Status: "done"}
+	switch {
+	case !b.StartedAt.IsZero():
+		s.Took = duration(b.StartedAt.Sub(b.CreatedAt))
+	case b.State.Final():
+		s.Took, s.Status = duration(b.FinishedAt.Sub(b.CreatedAt)), "skipped"
+	default:
+		s.Took, s.Status = duration(now.Sub(b.CreatedAt)), "active"
+	}
+	return s
+}
+
+func stageStation(now time.Time, b ab.Build, s ab.Stage, last bool) station {
+	out := station{Name: s.Name, Detail: s.Detail, Status: "done"}
+	end := s.FinishedAt
+	if end.IsZero() {
+		end, out.Status = now, "active"
+		if b.State.Final() {
+			end = b.FinishedAt
+		}
+	}
+	if last && b.State.Final() && b.State != ab.Succeeded {
+		out.Status = "failed"
+	}
+	out.Took = duration(end.Sub(s.StartedAt))
+	return out
+}
+
+func reported(b ab.Build, r store.Report) station {
+	s := station{Name: "reported", Status: "waiting"}
+	told := b.State.Final() && r.State == b.State && r.Attempt == b.Attempt
+	switch {
+	case told && r.Problem != "":
+		s.Status, s.Detail = "failed", "Bitbucket did not take it"
+	case told:
+		s.Status, s.Detail, s.Took = "done", string(ab.StatusOf(b.State)), duration(r.At.Sub(b.FinishedAt))
+	}
+	return s
+}
+
+// pullCommand names the image by its first tag, once it was pushed.
+func pullCommand(b ab.Build) string {
+	if b.State != ab.Succeeded || !b.Publish || len(b.Tags) == 0 {
+		return ""
+	}
+	return "docker pull " + b.Image + ":" + b.Tags[0]
+}
+
+func ruleOf(a ab.AutomatedBuild, id string) ab.Rule {
+	for _, r := range a.Rules {
+		if r.ID == id {
+			return r
+		}
+	}
+	return ab.Rule{}
+}
+
+func (p *Pages) cancelBuild(c *gin.Context) error {
+	return p.act(c, p.Control.Cancel, "cancelled")
+}
+
+func (p *Pages) retryBuild(c *gin.Context) error {
+	return p.act(c, p.Control.Retry, "retried")
+}
+
+// act does one thing to the build in the path on behalf of who is signed in.
+func (p *Pages) act(c *gin.Context, do func(ctx context.Context, buildID, by string) (ab.Build, error), what string) error {
+	b, err := p.findBuild(c.Request.Context(), c.Param("number"))
+	if err != nil {
+		return err
+	}
+	user, _ := session.User(c)
+	if _, err := do(c.Request.Context(), b.ID, user.Name); err != nil {
+		return fmt.Errorf("build %d: %w", b.Number, err)
+	}
+	return done(c, fmt.Sprintf("/builds/%d", b.Number), what)
+}

@@ -1,0 +1,111 @@
+package pages
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// pageSize is how many rows a list shows.
+const pageSize = 50
+
+// stateFilters are the choices over the list of builds, in order.
+var stateFilters = []struct {
+	Name   string
+	States []ab.State
+}{
+	{"all", nil},
+	{"active", []ab.State{ab.Queued, ab.Starting, ab.Running}},
+	{"succeeded", []ab.State{ab.Succeeded}},
+	{"failed", []ab.State{ab.Failed}},
+	{"error", []ab.State{ab.Errored}},
+	{"cancelled", []ab.State{ab.Cancelled}},
+}
+
+type buildsPage struct {
+	Rows    []buildRow
+	Filters []filterLink
+	Older   string // link to the next page; empty on the last one
+	Active  bool   // something may change by itself
+	Shown   string // the filter's name
+}
+
+type filterLink struct {
+	Name, Link string
+	Current    bool
+}
+
+// builds lists all builds, newest first.
+func (p *Pages) builds(c *gin.Context) error {
+	shown := c.DefaultQuery("state", "all")
+	filter := store.BuildFilter{Limit: pageSize + 1}
+	content := buildsPage{Shown: shown}
+	for _, f := range stateFilters {
+		content.Filters = append(content.Filters, filterLink{f.Name, "/builds?state=" + f.Name, f.Name == shown})
+		if f.Name == shown {
+			filter.States = f.States
+		}
+	}
+	filter.Before, _ = strconv.ParseInt(c.Query("before"), 10, 64) // what is no number begins at the newest
+	builds, err := p.Store.Builds(c.Request.Context(), filter)
+	if err != nil {
+		return fmt.Errorf("list builds: %w", err)
+	}
+	if len(builds) > pageSize {
+		builds = builds[:pageSize]
+		content.Older = fmt.Sprintf("/builds?state=%s&before=%d", shown, builds[pageSize-1].Number)
+	}
+	content.Rows = p.rows(builds)
+	content.Active = anyActive(builds)
+	return p.show(c, http.StatusOK, "builds", frame{Title: "Builds", Nav: "builds", Content: content})
+}
+
+// A buildRow is a build in a list.
+type buildRow struct {
+	ab.Build
+	Took string // empty until it ended
+}
+
+func (p *Pages) rows(builds []ab.Build) []buildRow {
+	var rows []buildRow
+	for _, b := range builds {
+		rows = append(rows, buildRow{b, took(b)})
+	}
+	return rows
+}
+
+// took is the time from the runner's claim to the end.
+func took(b ab.Build) string {
+	if b.StartedAt.IsZero() || b.FinishedAt.IsZero() {
+		return ""
+	}
+	return duration(b.FinishedAt.Sub(b.StartedAt))
+}
+
+func anyActive(builds []ab.Build) bool {
+	for _, b := range builds {
+		if !b.State.Final() {
+			return true
+		}
+	}
+	return false
+}
+
+// findBuild reads the build that the path names by number.
+func (p *Pages) findBuild(ctx context.Context, number string) (ab.Build, error) {
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return ab.Build{}, fmt.Errorf("build %q: %w", number, ab.ErrNotFound)
+	}
+	b, err := p.Store.BuildByNumber(ctx, n)
+	if err != nil {
+		return ab.Build{}, fmt.Errorf("build %d: %w", n, err)
+	}
+	return b, nil
+}

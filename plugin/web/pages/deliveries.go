@@ -1,0 +1,162 @@
+package pages
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sort"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// maxBodyShown bounds the part of a delivery's body that its page shows, in bytes.
+const maxBodyShown = 256 << 10
+
+type deliveriesPage struct {
+	Rows  []deliveryRow
+	Older string
+	Any   bool // some repository has a webhook
+}
+
+type deliveryRow struct {
+	ab.Delivery
+	Repository string
+}
+
+// deliveries lists what Bitbucket told, newest first.
+func (p *Pages) deliveries(c *gin.Context) error {
+	ctx := c.Request.Context()
+	list, err := p.Store.Deliveries(ctx, store.DeliveryFilter{Limit: pageSize + 1, Before: c.Query("before")})
+	if err != nil {
+		return fmt.Errorf("list deliveries: %w", err)
+	}
+	hooks, err := p.Store.Hooks(ctx)
+	if err != nil {
+		return fmt.Errorf("list webhooks: %w", err)
+	}
+	names := map[string]string{}
+	for _, h := range hooks {
+		names[h.ID] = h.Repository.FullName
+	}
+	content := deliveriesPage{Any: len(hooks) > 0}
+	if len(list) > pageSize {
+		list = list[:pageSize]
+		content.Older = "/deliveries?before=" + list[pageSize-1].ID
+	}
+	for _, d := range list {
+		content.Rows = append(content.Rows, deliveryRow{d, names[d.HookID]})
+	}
+	return p.show(c, http.StatusOK, "deliveries", frame{Title: "Deliveries", Nav: "deliveries", Content: content})
+}
+
+type deliveryPage struct {
+	ab.Delivery
+	Repository string
+	Outcomes   []outcomeView
+	Headers    []headerLine
+	Text       string // of the body
+	Cut        bool   // the body is longer than shown
+}
+
+type outcomeView struct {
+	ab.Outcome
+	Answers []answerView
+}
+
+type answerView struct {
+	ab.RuleAnswer
+	Image string
+}
+
+type headerLine struct{ Name, Value string }
+
+// delivery shows one webhook request: what it said, and what each rule answered.
+func (p *Pages) delivery(c *gin.Context) error {
+	ctx := c.Request.Context()
+	d, err := p.Store.Delivery(ctx, c.Param("id"))
+	if err != nil {
+		return fmt.Errorf("delivery %q: %w", c.Param("id"), err)
+	}
+	hook, err := optional(p.Store.Hook(ctx, d.HookID))
+	if err != nil {
+		return fmt.Errorf("webhook of delivery %s: %w", d.ID, err)
+	}
+	automated, err := p.Store.AutomatedBuilds(ctx)
+	if err != nil {
+		return fmt.Errorf("list automated builds: %w", err)
+	}
+	content := deliveryPage{Delivery: d, Repository: hook.Repository.FullName, Headers: headerLines(d.Header)}
+	content.Text, content.Cut = bodyText(d.Body)
+	for _, o := range d.Outcomes {
+		content.Outcomes = append(content.Outcomes, outcomeOf(o, automated))
+	}
+	return p.show(c, http.StatusOK, "delivery", frame{
+		Title: "Delivery " + d.Event, Nav: "deliveries", Crumbs: []crumb{{"Deliveries", "/deliveries"}}, Content: content,
+	})
+}
+
+func outcomeOf(o ab.Outcome, automated []ab.AutomatedBuild) outcomeView {
+	view := outcomeView{Outcome: o}
+	for _, r := range o.Rules {
+		answer := answerView{RuleAnswer: r}
+		for _, a := range automated {
+			if a.ID == r.AutomatedBuildID {
+				answer.Image = a.Image
+			}
+		}
+		view.Answers = append(view.Answers, answer)
+	}
+	return view
+}
+
+// headerLines sorts headers by name. A signature is a proof that may be replayed: of it
+// only the kind is shown.
+func headerLines(h http.Header) []headerLine {
+	var lines []headerLine
+	for name, values := range h {
+		for _, v := range values {
+			if strings.Contains(name, "Signature") || name == "Authorization" || name == "Cookie" {
+				kind, _, _ := strings.Cut(v, "=")
+				v = kind + "=… (valid)"
+			}
+			lines = append(lines, headerLine{name, v})
+		}
+	}
+	sort.Slice(lines, func(i, j int) bool { return lines[i].Name < lines[j].Name })
+	return lines
+}
+
+// maxDepth bounds the nesting of JSON that is laid out: deeper, each line's indent would
+// make much of little.
+const maxDepth = 24
+
+func bodyText(body []byte) (text string, cut bool) {
+	var pretty bytes.Buffer
+	if len(body) <= maxBodyShown && depth(body) <= maxDepth && json.Indent(&pretty, body, "", "  ") == nil {
+		body = pretty.Bytes()
+	}
+	if len(body) > maxBodyShown {
+		body, cut = body[:maxBodyShown], true
+	}
+	return strings.ToValidUTF8(string(body), "\uFFFD"), cut
+}
+
+// depth counts brackets, those within strings too: it may say too much and never too little.
+func depth(body []byte) int {
+	now, deepest := 0, 0
+	for _, c := range body {
+		switch c {
+		case '{', '[':
+			now++
+			deepest = max(deepest, now)
+		case '}', ']':
+			now--
+		}
+	}
+	return deepest
+}

@@ -1,0 +1,66 @@
+package pages
+
+import (
+	"errors"
+	"strings"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/web/httpx"
+)
+
+// faults are what is wrong with a form: at its fields, and all together in a summary.
+type faults []ab.FieldError
+
+func (f *faults) add(field, message string) {
+	*f = append(*f, ab.FieldError{Field: field, Message: message})
+}
+
+// At returns the message for a field, or nothing.
+func (f faults) At(field string) string {
+	for _, e := range f {
+		if e.Field == field {
+			return sentence(e.Message)
+		}
+	}
+	return ""
+}
+
+// fieldID makes the id of a field's control: rules[0].source becomes rules-0-source.
+func fieldID(field string) string {
+	return strings.NewReplacer("[", "-", "].", "-", "]", "", ".", "-").Replace(field)
+}
+
+// faultsOf returns what an error says is wrong with what was typed: the fields of an
+// Invalid, or an answer of the provider or registry, put at the field given. Faults of our
+// own are none.
+func faultsOf(err error, field string) faults {
+	var invalid *catalog.Invalid
+	var one ab.FieldError
+	var known *httpx.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &invalid):
+		return invalid.Fields
+	case errors.As(err, &one):
+		return faults{one}
+	case errors.As(err, &known) && known.Status < 500:
+		return faults{{Field: field, Message: known.Message}}
+	}
+	for _, answer := range []struct {
+		err     error
+		message string
+	}{
+		{ab.ErrNotFound, "this was not found at the provider"},
+		{ab.ErrUnauthorized, "the account's credential is no longer accepted; link it again under Settings → Source providers"},
+		{ab.ErrForbidden, "the account is not allowed to do this at the provider"},
+		{ab.ErrUnavailable, "the provider does not answer at the moment; try again"},
+		{ab.ErrRemoved, "the provider removed the API that this needs"},
+	} {
+		if errors.Is(err, answer.err) {
+			return faults{{Field: field, Message: answer.message}}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package pages
+
+import (
+	"fmt"
+	"html/template"
+	"strings"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// functions are what templates may call. None of them makes markup.
+func functions(now func() time.Time, assets map[string]string) template.FuncMap {
+	return template.FuncMap{
+		"asset":     func(name string) string { return "/static/" + name + "?v=" + assets[name] },
+		"ago":       func(t time.Time) string { return ago(now(), t) },
+		"exact":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"iso":       func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"duration":  duration,
+		"size":      size,
+		"short":     short,
+		"firstLine": firstLine,
+		"state":     stateOf,
+		"sentence":  sentence,
+		"id":        fieldID,
+		"join":      strings.Join,
+		"add":       func(a, b int) int { return a + b },
+		"dict":      dict,
+	}
+}
+
+// ago says how long before now t was.
+func ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	switch d := now.Sub(t); {
+	case d < -time.Minute:
+		return "in " + rough(-d)
+	case d < 5*time.Second:
+		return "just now"
+	default:
+		return rough(d) + " ago"
+	}
+}
+
+func rough(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// duration as 0.2s, 48s, 1m 24s, 2h 05m.
+func duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "–"
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%.2fs", d.Seconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm %02ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%dh %02dm", int(d.Hours()), int(d.Minutes())%60)
+}
+
+// size in kB, MB or GB, of a thousand each, as registries count.
+func size(bytes int64) string {
+	n := float64(bytes)
+	switch {
+	case bytes < 1000:
+		return fmt.Sprintf("%d B", bytes)
+	case bytes < 1e6:
+		return fmt.Sprintf("%.0f kB", n/1e3)
+	case bytes < 1e7:
+		return fmt.Sprintf("%.1f MB", n/1e6)
+	case bytes < 1e9:
+		return fmt.Sprintf("%.0f MB", n/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", n/1e9)
+}
+
+// short cuts a commit's hash to seven digits and a digest's to twelve.
+func short(hash string) string {
+	if rest, ok := strings.CutPrefix(hash, "sha256:"); ok && len(rest) > 12 {
+		return "sha256:" + rest[:12]
+	}
+	if len(hash) > 7 && !strings.HasPrefix(hash, "sha256:") {
+		return hash[:7]
+	}
+	return hash
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if runes := []rune(line); len(runes) > 100 {
+		return string(runes[:99]) + "…"
+	}
+	return line
+}
+
+// dict makes the argument of a part from pairs.
+func dict(pairs ...any) (map[string]any, error) {
+	if len(pairs)%2 != 0 {
+		return nil, fmt.Errorf("dict: %d arguments are no pairs", len(pairs))
+	}
+	m := map[string]any{}
+	for i := 0; i < len(pairs); i += 2 {
+		name, ok := pairs[i].(string)
+		if !ok {
+			return nil, fmt.Errorf("dict: argument %d is no name", i)
+		}
+		m[name] = pairs[i+1]
+	}
+	return m, nil
+}
+
+// A stateLook is how a state appears: a word, and the class that gives colour and shape.
+type stateLook struct{ Word, Class string }
+
+func stateOf(s any) stateLook {
+	switch s := s.(type) {
+	case ab.State:
+		if s == ab.Errored {
+			return stateLook{"error", "error"}
+		}
+		if s == ab.Starting {
+			return stateLook{"starting", "running"}
+		}
+		return stateLook{string(s), string(s)}
+	case ab.DeliveryState:
+		class := map[ab.DeliveryState]string{
+			ab.DeliveryReceived: "queued", ab.DeliveryPlanned: "succeeded", ab.DeliveryIgnored: "cancelled",
+			ab.DeliveryRefused: "error", ab.DeliveryFailed: "failed",
+		}
+		return stateLook{string(s), class[s]}
+	}
+	return stateLook{fmt.Sprint(s), "queued"}
+}

@@ -1,0 +1,183 @@
+// Package loghtml makes HTML of a build's log. A log is text of strangers: of its control
+// sequences only colours and weights (SGR, ECMA-48 §8.3.117) are kept, as classes; links,
+// titles, clipboard writes, cursor moves, C1 controls and characters that reorder text are
+// dropped, and everything else is escaped. It reads no clock, file or network.
+package loghtml
+
+import (
+	"fmt"
+	"html"
+	"html/template"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxLine bounds the characters shown of one line; the raw log has them all.
+const MaxLine = 4000
+
+// headLength bounds the characters of Line.Head.
+const headLength = 160
+
+// A Line is one line of a log, ready for a page.
+type Line struct {
+	Number int           // from 1
+	HTML   template.HTML // escaped text and spans with classes, no line break
+	Step   string        // BuildKit's number of the step that wrote it, as "7" of "#7 …"; may be empty
+	Head   string        // the first characters without colours
+}
+
+// A Renderer turns the bytes of one log into lines. Feed it from the log's start, in pieces
+// of any size: what it answers does not depend on where they are cut. It keeps one line at
+// most. It is not safe for concurrent use.
+type Renderer struct {
+	number  int
+	partial []byte // the beginning of a character that the next piece completes
+	state   parserState
+	params  []byte
+
+	style   style // as set by the last SGR
+	written style // as of the span that is open
+	out     strings.Builder
+	head    strings.Builder
+	width   int // characters of the line, shown or not
+	heads   int // characters in head
+	began   bool
+	carried bool // a carriage return stands at the end of what was read
+}
+
+// Write takes the next bytes and returns the lines that they complete.
+func (r *Renderer) Write(p []byte) []Line {
+	var lines []Line
+	if len(r.partial) > 0 {
+		p = append(r.partial, p...)
+		r.partial = nil
+	}
+	for len(p) > 0 {
+		if !utf8.FullRune(p) {
+			r.partial = append([]byte(nil), p...)
+			break
+		}
+		c, size := utf8.DecodeRune(p)
+		p = p[size:]
+		if c == '\n' {
+			lines = append(lines, r.end())
+			continue
+		}
+		r.began = true
+		r.rune(c)
+	}
+	return lines
+}
+
+// Flush returns the last line when no line break ended it.
+func (r *Renderer) Flush() []Line {
+	if !r.began {
+		return nil
+	}
+	return []Line{r.end()}
+}
+
+func (r *Renderer) rune(c rune) {
+	if r.state != ground {
+		r.control(c)
+		return
+	}
+	switch {
+	case c == '\r':
+		r.carried = true
+	case c == 0x1b:
+		r.state = escape
+	case c == 0x9b:
+		r.state, r.params = sequence, r.params[:0]
+	case c == 0x90, c == 0x98, c == 0x9d, c == 0x9e, c == 0x9f:
+		r.state = text
+	case hidden(c):
+	default:
+		r.print(c)
+	}
+}
+
+// print writes one visible character. After a carriage return a terminal overwrites the
+// line; here the new text replaces it, so that of a progress bar its last state stays.
+func (r *Renderer) print(c rune) {
+	if r.carried {
+		r.restart()
+	}
+	r.width++
+	if r.width > MaxLine {
+		return
+	}
+	if r.style != r.written {
+		r.closeSpan()
+		if r.style != (style{}) {
+			fmt.Fprintf(&r.out, `<span class="%s">`, r.style.classes())
+		}
+		r.written = r.style
+	}
+	switch {
+	case c == '<', c == '>', c == '&', c == '"', c == '\'':
+		r.out.WriteString(html.EscapeString(string(c)))
+	default:
+		r.out.WriteRune(c)
+	}
+	if r.heads < headLength {
+		r.heads++
+		r.head.WriteRune(c)
+	}
+}
+
+func (r *Renderer) restart() {
+	r.out.Reset()
+	r.head.Reset()
+	r.width, r.heads, r.carried, r.written = 0, 0, false, style{}
+}
+
+func (r *Renderer) closeSpan() {
+	if r.written != (style{}) {
+		r.out.WriteString("</span>")
+	}
+}
+
+// end closes the line. A control string ends with it, so that an unfinished one cannot
+// swallow the rest of the log.
+func (r *Renderer) end() Line {
+	r.number++
+	r.closeSpan()
+	if r.width > MaxLine {
+		fmt.Fprintf(&r.out, `<span class="more"> … %d more characters, in the raw log</span>`, r.width-MaxLine)
+	}
+	head := r.head.String()
+	l := Line{Number: r.number, HTML: template.HTML(r.out.String()), Step: step(head), Head: head} // #nosec G203 -- print escapes every character
+	r.restart()
+	r.state, r.began = ground, false
+	return l
+}
+
+// step reads the number of "#7 …", the form of BuildKit's plain progress.
+func step(head string) string {
+	rest, found := strings.CutPrefix(head, "#")
+	if !found {
+		return ""
+	}
+	digits, _, found := strings.Cut(rest, " ")
+	if !found || digits == "" || len(digits) > 6 || strings.Trim(digits, "0123456789") != "" {
+		return ""
+	}
+	return digits
+}
+
+// hidden reports characters that have no look of their own but change that of others:
+// controls (a tab apart), those that reorder text, invisible ones and tags.
+func hidden(c rune) bool {
+	switch {
+	case c == '\t':
+		return false
+	case c < 0x20, c >= 0x7f && c <= 0x9f:
+		return true
+	case c == 0x061c, c == 0x200b, c == 0x200e, c == 0x200f, c == 0xfeff:
+		return true
+	case c >= 0x2028 && c <= 0x202e, c >= 0x2060 && c <= 0x206f:
+		return true
+	}
+	return c >= 0xe0000 && c <= 0xe0fff
+}

@@ -1,0 +1,47 @@
+// Package pages is what people see of the gateway: HTML made on the server, correct
+// without JavaScript but for the live log. Handlers are thin: they read what a person
+// asked for, call one method of the room that does it, and show what came of it.
+package pages
+
+import (
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/store"
+	"slipway/plugin/web/session"
+)
+
+// Options hold what the pages stand on.
+type Options struct {
+	Store    *store.Store
+	Sessions *session.Manager
+	Accounts Accounts
+	Catalog  Catalog
+	Starter  Starter
+	Control  Control
+	Logs     Logs
+
+	URL          string        // public base URL, without a slash at its end
+	Engines      []string      // names that an automated build may choose; the first is the default
+	PollInterval time.Duration // of repositories without a webhook, told to people
+	Now          func() time.Time
+	Log          logrus.FieldLogger
+}
+
+// Pages serves the pages. It is safe for concurrent use.
+type Pages struct {
+	Options
+	views views
+}
+
+// New parses the templates.
+func New(o Options) (*Pages, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	p := &Pages{Options: o}
+	var err error
+	p.views, err = parse(o.Now)
+	return p, err
+}

@@ -1,0 +1,242 @@
+package pagestest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"slipway/plugin/accounts"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/planner"
+	"slipway/plugin/store"
+)
+
+// Rooms stand in for the rooms that would ask Bitbucket or a registry. They keep what they
+// are told in the store, and answer with Err when it is set.
+type Rooms struct {
+	Store *store.Store
+
+	mu    sync.Mutex
+	err   error
+	flows map[string]string // state → browser
+	who   ab.User           // who comes back from Bitbucket
+}
+
+// Fail makes every further call answer err; nil makes them work again.
+func (r *Rooms) Fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
+}
+
+func (r *Rooms) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// CallbackURL is the one of the sample's public URL.
+func (r *Rooms) CallbackURL() string { return URL + "/oauth/bitbucket/callback" }
+
+// BeginLink remembers the browser; the state is its place in the count of flows.
+func (r *Rooms) BeginLink(_ context.Context, providerID, userID, browserID, returnTo string) (string, error) {
+	if err := r.failure(); err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state := fmt.Sprintf("state-%d", len(r.flows)+1)
+	r.flows[state] = browserID
+	return "https://bitbucket.example.org/site/oauth2/authorize?state=" + state, nil
+}
+
+// Finish signs in as the sample's alice, once per state, in the browser that began.
+func (r *Rooms) Finish(_ context.Context, state, _, browserID string) (accounts.Linked, error) {
+	if err := r.failure(); err != nil {
+		return accounts.Linked{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known, ok := r.flows[state]; !ok || known != browserID {
+		return accounts.Linked{}, accounts.ErrFlow
+	}
+	r.flows[state] = ""
+	return accounts.Linked{User: r.who, ReturnTo: "/settings/providers", SignedIn: true}, nil
+}
+
+// AddToken stores an account.
+func (r *Rooms) AddToken(ctx context.Context, t accounts.Token) (ab.Account, error) {
+	if err := r.failure(); err != nil {
+		return ab.Account{}, err
+	}
+	return r.Store.SaveAccount(ctx, ab.Account{ProviderID: t.ProviderID, Kind: t.Kind, Name: t.Name, Workspace: t.Workspace, Repository: t.Repository, AccessToken: t.Token, ExpiresAt: t.Expires})
+}
+
+// Forget deletes an account, or marks it broken where automated builds stand on it.
+func (r *Rooms) Forget(ctx context.Context, accountID string) error {
+	if err := r.failure(); err != nil {
+		return err
+	}
+	if err := r.Store.DeleteAccount(ctx, accountID); err != nil {
+		return r.Store.SetAccountState(ctx, accountID, ab.AccountBroken, "it was unlinked")
+	}
+	return nil
+}
+
+// MissingScopes compares with the three that are needed.
+func (r *Rooms) MissingScopes(a ab.Account) []string {
+	var missing []string
+	for _, needed := range []string{"account", "repository", "webhook"} {
+		if !strings.Contains(strings.Join(a.Scopes, " "), needed) {
+			missing = append(missing, needed)
+		}
+	}
+	return missing
+}
+
+// Workspaces are two.
+func (r *Rooms) Workspaces(context.Context, string) ([]ab.Workspace, error) {
+	return []ab.Workspace{{ID: "{w1}", Slug: "acme"}, {ID: "{w2}", Slug: "acme-labs"}}, r.failure()
+}
+
+// Repositories fill a page of two, with another after it, unless something is searched.
+func (r *Rooms) Repositories(_ context.Context, _, workspace, search, page string) ([]ab.Repository, string, error) {
+	var found []ab.Repository
+	for _, slug := range []string{"app", "worker", "docs", "tools"} {
+		if strings.Contains(slug, search) {
+			found = append(found, ab.Repository{ProviderID: ProviderID, ID: "{" + slug + "}", FullName: workspace + "/" + slug, DefaultBranch: "main", Private: slug == "worker"})
+		}
+	}
+	switch {
+	case page == "2":
+		return found[2:], "", r.failure()
+	case search == "":
+		return found[:2], "2", r.failure()
+	}
+	return found, "", r.failure()
+}
+
+// Dockerfiles are none in tools, two in docs and one elsewhere.
+func (r *Rooms) Dockerfiles(_ context.Context, _, fullName string) (ab.Repository, []string, error) {
+	repository := Repository(fullName)
+	switch {
+	case strings.HasSuffix(fullName, "/docs"):
+		return repository, []string{"Dockerfile", "site/Dockerfile"}, r.failure()
+	case strings.HasSuffix(fullName, "/tools"):
+		return repository, nil, r.failure()
+	}
+	return repository, []string{"Dockerfile"}, r.failure()
+}
+
+// Create stores a draft; an image without a registry is a fault at its field.
+func (r *Rooms) Create(ctx context.Context, d catalog.Draft) (catalog.Saved, error) {
+	return r.save(ctx, "", d)
+}
+
+// Update stores a draft over another.
+func (r *Rooms) Update(ctx context.Context, id string, d catalog.Draft) (catalog.Saved, error) {
+	return r.save(ctx, id, d)
+}
+
+func (r *Rooms) save(ctx context.Context, id string, d catalog.Draft) (catalog.Saved, error) {
+	if err := r.failure(); err != nil {
+		return catalog.Saved{}, err
+	}
+	if !strings.Contains(d.Image, "/") {
+		return catalog.Saved{}, &catalog.Invalid{Fields: []ab.FieldError{{Field: "image", Message: "name the registry too, as registry.example.com/app"}}}
+	}
+	a, err := r.Store.SaveAutomatedBuild(ctx, ab.AutomatedBuild{
+		ID: id, AccountID: d.AccountID, Repository: Repository(d.Repository), Image: d.Image, Engine: "embedded", Autotest: d.Autotest, Environment: d.Environment, Rules: d.Rules, CreatedBy: d.UserID,
+	})
+	saved := catalog.Saved{AutomatedBuild: a}
+	if strings.HasPrefix(d.Image, "nobody.example.com/") {
+		saved.Warnings = []string{"no credential is stored for nobody.example.com"}
+	}
+	return saved, err
+}
+
+// Delete deletes from the store.
+func (r *Rooms) Delete(ctx context.Context, id string) error {
+	return r.Store.DeleteAutomatedBuild(ctx, id)
+}
+
+// EnsureHook makes the hook active.
+func (r *Rooms) EnsureHook(ctx context.Context, repository ab.Repository, _ string) (ab.Hook, error) {
+	if err := r.failure(); err != nil {
+		return ab.Hook{}, err
+	}
+	h, err := r.Store.HookOf(ctx, repository)
+	if err != nil {
+		return h, err
+	}
+	h.State, h.Problem = ab.HookActive, ""
+	return r.Store.SaveHook(ctx, h)
+}
+
+// HookURL is the contract's.
+func (r *Rooms) HookURL(h ab.Hook) string { return URL + "/hooks/bitbucket/" + h.ID }
+
+// DropAccount removes one hook and fails at another.
+func (r *Rooms) DropAccount(context.Context, string) (catalog.Dropped, error) {
+	return catalog.Dropped{Removed: []string{"acme/app"}, Failed: map[string]error{"acme/worker": ab.ErrForbidden}}, r.failure()
+}
+
+// SaveRegistry stores a registry as checked; the user name "nobody" is refused.
+func (r *Rooms) SaveRegistry(ctx context.Context, reg ab.Registry) (ab.Registry, error) {
+	if err := r.failure(); err != nil {
+		return ab.Registry{}, err
+	}
+	reg.CheckedAt = Start
+	reg.Problem = ""
+	if reg.Username == "nobody" {
+		reg.Problem = "the registry does not accept the user name and password"
+	}
+	return r.Store.SaveRegistry(ctx, reg)
+}
+
+// CheckRegistry checks a stored one.
+func (r *Rooms) CheckRegistry(ctx context.Context, id string) (ab.Registry, error) {
+	reg, err := r.Store.Registry(ctx, id)
+	if err != nil {
+		return reg, err
+	}
+	return r.SaveRegistry(ctx, reg)
+}
+
+// Start makes one build of the rule asked for, else of the first.
+func (r *Rooms) Start(ctx context.Context, q planner.Request) ([]ab.Build, error) {
+	if err := r.failure(); err != nil {
+		return nil, err
+	}
+	a, err := r.Store.AutomatedBuild(ctx, q.AutomatedBuildID)
+	if err != nil {
+		return nil, err
+	}
+	rule := a.Rules[0]
+	for _, candidate := range a.Rules {
+		if candidate.ID == q.RuleID {
+			rule = candidate
+		}
+	}
+	ref := q.Ref
+	if ref.Name == "" {
+		ref = ab.Ref{Kind: rule.SourceType, Name: rule.Source}
+	}
+	b, _, err := r.Store.CreateBuild(ctx, newBuild(a, rule, ref, q.Commit, "", q.Cause, q.By, q.Key))
+	return []ab.Build{b}, err
+}
+
+// Cancel cancels in the store.
+func (r *Rooms) Cancel(ctx context.Context, buildID, by string) (ab.Build, error) {
+	if err := r.failure(); err != nil {
+		return ab.Build{}, err
+	}
+	return r.Store.CancelBuild(ctx, buildID, ab.ReasonUser, "cancelled by "+by)
+}
+
+// Retry queues again.
+func (r *Rooms) Retry(ctx context.Context, buildID, by string) (ab.Build, error) {
+	return r.Store.RetryBuild(ctx, buildID, by)
+}

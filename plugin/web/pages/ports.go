@@ -1,0 +1,83 @@
+package pages
+
+import (
+	"context"
+
+	"slipway/plugin/accounts"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/planner"
+)
+
+// What the pages ask of the rooms below, each interface as small as its use. Errors are
+// those of package autobuild; faults in a form are *catalog.Invalid.
+
+// Accounts links accounts through OAuth, and signs in.
+type Accounts interface {
+	CallbackURL() string
+	BeginLink(ctx context.Context, providerID, userID, browserID, returnTo string) (authorizeURL string, err error)
+	Finish(ctx context.Context, state, code, browserID string) (accounts.Linked, error)
+	Credentials
+}
+
+// Credentials keeps what linked accounts hold.
+type Credentials interface {
+	AddToken(ctx context.Context, t accounts.Token) (ab.Account, error)
+	Forget(ctx context.Context, accountID string) error
+	MissingScopes(a ab.Account) []string
+}
+
+// Browser shows what a linked account sees.
+type Browser interface {
+	Workspaces(ctx context.Context, accountID string) ([]ab.Workspace, error)
+	Repositories(ctx context.Context, accountID, workspace, search, page string) ([]ab.Repository, string, error)
+	Dockerfiles(ctx context.Context, accountID, fullName string) (ab.Repository, []string, error)
+}
+
+// Editor keeps automated builds.
+type Editor interface {
+	Create(ctx context.Context, d catalog.Draft) (catalog.Saved, error)
+	Update(ctx context.Context, id string, d catalog.Draft) (catalog.Saved, error)
+	Delete(ctx context.Context, id string) error
+}
+
+// Webhooks keeps ours.
+type Webhooks interface {
+	EnsureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error)
+	HookURL(h ab.Hook) string
+	DropAccount(ctx context.Context, accountID string) (catalog.Dropped, error)
+}
+
+// Registries keeps credentials, checked live.
+type Registries interface {
+	SaveRegistry(ctx context.Context, r ab.Registry) (ab.Registry, error)
+	CheckRegistry(ctx context.Context, id string) (ab.Registry, error)
+}
+
+// Catalog is the room of automated builds with what belongs to them.
+type Catalog interface {
+	Browser
+	Editor
+	Webhooks
+	Registries
+}
+
+// Starter starts builds by hand.
+type Starter interface {
+	Start(ctx context.Context, r planner.Request) ([]ab.Build, error)
+}
+
+// Control stops and repeats builds.
+type Control interface {
+	Cancel(ctx context.Context, buildID, by string) (ab.Build, error)
+	Retry(ctx context.Context, buildID, by string) (ab.Build, error)
+}
+
+// Logs reads the logs of attempts.
+type Logs interface {
+	// Read returns up to max bytes from an offset on; none at the end of what there is.
+	Read(ctx context.Context, buildID string, attempt int, offset int64, max int) ([]byte, error)
+	// Follow returns a channel that receives or closes when there is more after an offset, when the log
+	// is complete, or when ctx ends. Being woken for nothing is harmless.
+	Follow(ctx context.Context, buildID string, attempt int, offset int64) <-chan struct{}
+}

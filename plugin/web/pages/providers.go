@@ -1,0 +1,238 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"slipway/config/secret"
+	"slipway/plugin/accounts"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+)
+
+type providersPage struct{ Providers []providerView }
+
+type providerView struct {
+	ab.Provider
+	Link     string // begins a link; empty when no OAuth consumer is configured
+	Accounts []accountView
+	Plugged  bool // one of them can be used
+}
+
+type accountView struct {
+	ab.Account
+	Kind    string
+	Owner   string // who linked it
+	Missing []string
+	Used    int // automated builds that stand on it
+}
+
+func linkURL(providerID, back string) string {
+	return "/oauth/bitbucket/link?" + url.Values{"provider": {providerID}, "return_to": {back}}.Encode()
+}
+
+// providers shows each source provider with its linked accounts.
+func (p *Pages) providers(c *gin.Context) error {
+	views, err := p.providerViews(c.Request.Context())
+	if err != nil {
+		return err
+	}
+	return p.show(c, http.StatusOK, "providers", frame{Title: "Source providers", Nav: "settings", Content: providersPage{views}})
+}
+
+func (p *Pages) providerViews(ctx context.Context) ([]providerView, error) {
+	providers, err := p.Store.Providers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list source providers: %w", err)
+	}
+	linked, err := p.accountViews(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var views []providerView
+	for _, provider := range providers {
+		view := providerView{Provider: provider}
+		if provider.Configured() {
+			view.Link = linkURL(provider.ID, "/settings/providers")
+		}
+		for _, a := range linked {
+			if a.ProviderID == provider.ID {
+				view.Accounts = append(view.Accounts, a)
+				view.Plugged = view.Plugged || a.State == ab.AccountLinked
+			}
+		}
+		views = append(views, view)
+	}
+	return views, nil
+}
+
+func (p *Pages) accountViews(ctx context.Context) ([]accountView, error) {
+	stored, err := p.Store.Accounts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	users, err := p.Store.Users(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list users: %w", err)
+	}
+	automated, err := p.Store.AutomatedBuilds(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list automated builds: %w", err)
+	}
+	names, used := map[string]string{}, map[string]int{}
+	for _, u := range users {
+		names[u.ID] = u.Name
+	}
+	for _, a := range automated {
+		used[a.AccountID]++
+	}
+	var views []accountView
+	for _, a := range stored {
+		view := accountView{Account: a, Kind: accountKind(a.Kind), Owner: names[a.UserID], Used: used[a.ID]}
+		if a.Kind == ab.AccountOAuth {
+			view.Missing = p.Accounts.MissingScopes(a)
+		}
+		views = append(views, view)
+	}
+	return views, nil
+}
+
+// unlink asks by name, removes our webhooks, forgets the tokens, and says what is left to
+// do at Bitbucket.
+func (p *Pages) unlink(c *gin.Context) error {
+	ctx := c.Request.Context()
+	a, err := p.Store.Account(ctx, c.Param("id"))
+	if err != nil {
+		return fmt.Errorf("account %q: %w", c.Param("id"), err)
+	}
+	ok, err := p.confirmed(c, "settings", confirmPage{
+		Question:    "Unlink " + a.Name + "?",
+		Consequence: "The webhooks that were added with this account are removed from Bitbucket and its tokens are forgotten here. Automated builds that stand on it stop until another account is linked.",
+		Name:        a.Name, Button: "Unlink account", Action: "/settings/accounts/" + a.ID + "/unlink", Back: "/settings/providers",
+	})
+	if !ok {
+		return err
+	}
+	dropped, err := p.Catalog.DropAccount(ctx, a.ID)
+	if err != nil {
+		return fmt.Errorf("remove the webhooks of account %s: %w", a.Name, err)
+	}
+	if err := p.Accounts.Forget(ctx, a.ID); err != nil {
+		return fmt.Errorf("forget account %s: %w", a.Name, err)
+	}
+	provider, err := optional(p.Store.Provider(ctx, a.ProviderID))
+	if err != nil {
+		return fmt.Errorf("provider of account %s: %w", a.Name, err)
+	}
+	return p.show(c, http.StatusOK, "unlinked", frame{
+		Title: a.Name + " is unlinked", Nav: "settings", Crumbs: []crumb{{"Source providers", "/settings/providers"}}, Content: unlinkedOf(a, provider, dropped),
+	})
+}
+
+type unlinkedPage struct {
+	Account  ab.Account
+	Provider ab.Provider
+	OAuth    bool
+	Removed  []string
+	Failed   []failedHook
+}
+
+type failedHook struct{ Repository, Problem, URL string }
+
+func failedOf(repository string, err error) failedHook {
+	failed := failedHook{Repository: repository, Problem: "Bitbucket did not answer as expected"}
+	if wrong := faultsOf(err, ""); wrong != nil {
+		failed.Problem = wrong[0].Message
+	}
+	var left *catalog.LeftBehind
+	if errors.As(err, &left) {
+		failed.URL = left.URL
+	}
+	return failed
+}
+
+func unlinkedOf(a ab.Account, provider ab.Provider, d catalog.Dropped) unlinkedPage {
+	content := unlinkedPage{Account: a, Provider: provider, OAuth: a.Kind == ab.AccountOAuth, Removed: d.Removed}
+	for repository, err := range d.Failed {
+		content.Failed = append(content.Failed, failedOf(repository, err))
+	}
+	sort.Slice(content.Failed, func(i, j int) bool { return content.Failed[i].Repository < content.Failed[j].Repository })
+	return content
+}
+
+// tokenPage is the form for an access token of a workspace, project or repository.
+type tokenPage struct {
+	Provider                                   ab.Provider
+	Kinds                                      []option
+	Kind, Name, Workspace, Repository, Expires string
+}
+
+// newToken shows the form, and adds the token that was typed once it was checked live.
+func (p *Pages) newToken(c *gin.Context) error {
+	provider, err := p.Store.Provider(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		return fmt.Errorf("provider %q: %w", c.Param("id"), err)
+	}
+	content := tokenPage{Provider: provider, Kind: string(ab.AccountRepositoryToken)}
+	if c.Request.Method == http.MethodGet {
+		return p.showToken(c, http.StatusOK, content, nil)
+	}
+	get := func(name string) string { return strings.TrimSpace(c.PostForm(name)) }
+	content.Kind, content.Name, content.Workspace, content.Repository, content.Expires = get("kind"), get("name"), get("workspace"), get("repository"), get("expires")
+	t, wrong := content.token(get("token"))
+	if wrong == nil {
+		_, err = p.Accounts.AddToken(c.Request.Context(), t)
+		wrong = faultsOf(err, "token")
+	}
+	if wrong != nil {
+		return p.showToken(c, http.StatusUnprocessableEntity, content, wrong)
+	}
+	if err != nil {
+		return fmt.Errorf("add access token %s: %w", content.Name, err)
+	}
+	return done(c, "/settings/providers", "linked")
+}
+
+func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, wrong faults) error {
+	for _, k := range []ab.AccountKind{ab.AccountRepositoryToken, ab.AccountProjectToken, ab.AccountWorkspaceToken} {
+		content.Kinds = append(content.Kinds, option{string(k), sentenceCase(accountKind(k))})
+	}
+	return p.show(c, status, "token", frame{
+		Title: "Add an access token", Nav: "settings", Crumbs: []crumb{{"Source providers", "/settings/providers"}}, Faults: wrong, Content: content,
+	})
+}
+
+func (t tokenPage) token(value string) (accounts.Token, faults) {
+	var wrong faults
+	if t.Name == "" {
+		wrong.add("name", "give the token a name to know it by")
+	}
+	if value == "" {
+		wrong.add("token", "paste the token that Bitbucket showed")
+	}
+	if t.Kind == string(ab.AccountRepositoryToken) && !strings.Contains(t.Repository, "/") {
+		wrong.add("repository", "name the repository as workspace/repository")
+	}
+	if t.Kind != string(ab.AccountRepositoryToken) && t.Workspace == "" {
+		wrong.add("workspace", "name the workspace that the token belongs to")
+	}
+	out := accounts.Token{ProviderID: t.Provider.ID, Kind: ab.AccountKind(t.Kind), Name: t.Name, Workspace: t.Workspace, Repository: t.Repository, Token: secret.New(value)}
+	if t.Expires != "" {
+		day, err := time.Parse(time.DateOnly, t.Expires)
+		if err != nil {
+			wrong.add("expires", "write the day as 2027-01-31, or leave it empty")
+		}
+		out.Expires = day
+	}
+	return out, wrong
+}
+
+func sentenceCase(text string) string { return strings.TrimSuffix(sentence(text), ".") }

@@ -1,0 +1,173 @@
+package pages
+
+import (
+	"fmt"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+)
+
+// maxRows bounds the rules and the environment of one form.
+const maxRows = 50
+
+// A draftForm is an automated build as it is typed; what was typed is kept as it was.
+type draftForm struct {
+	Image, Engine, Autotest string
+	Rules                   []ruleRow
+	Environment             []envRow
+}
+
+// A ruleRow is one rule of the form. Lists are lines of text.
+type ruleRow struct {
+	ID, SourceType, Source, Tags, Context, Dockerfile string
+	Autobuild, Caching                                bool
+	BuildArgs, Platforms, Paths                       string
+}
+
+// An envRow is one environment variable. Values are never shown again: an empty one keeps
+// what is stored.
+type envRow struct {
+	Name   string
+	Stored bool
+	value  secret.Secret
+}
+
+func ruleRowOf(r ab.Rule) ruleRow {
+	return ruleRow{
+		ID: r.ID, SourceType: string(r.SourceType), Source: r.Source, Tags: r.Tags, Context: r.Context, Dockerfile: r.Dockerfile,
+		Autobuild: r.Autobuild, Caching: r.Caching,
+		BuildArgs: pairLines(r.BuildArgs), Platforms: strings.Join(r.Platforms, ", "), Paths: strings.Join(r.Paths, "\n"),
+	}
+}
+
+func pairLines(m map[string]string) string {
+	var lines []string
+	for name, value := range m {
+		lines = append(lines, name+"="+value)
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "\n")
+}
+
+// draftFormOf fills the form with what is stored.
+func draftFormOf(a ab.AutomatedBuild) draftForm {
+	f := draftForm{Image: a.Image, Engine: a.Engine, Autotest: string(a.Autotest)}
+	for _, r := range a.Rules {
+		f.Rules = append(f.Rules, ruleRowOf(r))
+	}
+	for name := range a.Environment {
+		f.Environment = append(f.Environment, envRow{Name: name, Stored: true})
+	}
+	sort.Slice(f.Environment, func(i, j int) bool { return f.Environment[i].Name < f.Environment[j].Name })
+	return f
+}
+
+// readDraftForm reads what was typed. Rows are numbered without gaps.
+func readDraftForm(form url.Values) draftForm {
+	f := draftForm{Image: strings.TrimSpace(form.Get("image")), Engine: form.Get("engine"), Autotest: form.Get("autotest")}
+	for i := range maxRows {
+		at := fmt.Sprintf("rules[%d].", i)
+		if !form.Has(at + "source") {
+			break
+		}
+		get := func(name string) string { return strings.TrimSpace(form.Get(at + name)) }
+		f.Rules = append(f.Rules, ruleRow{
+			ID: get("id"), SourceType: get("source_type"), Source: get("source"), Tags: get("tags"), Context: get("context"), Dockerfile: get("dockerfile"),
+			Autobuild: form.Has(at + "autobuild"), Caching: form.Has(at + "caching"),
+			BuildArgs: get("build_args"), Platforms: get("platforms"), Paths: get("paths"),
+		})
+	}
+	for i := range maxRows {
+		at := fmt.Sprintf("environment[%d].", i)
+		if !form.Has(at + "name") {
+			break
+		}
+		f.Environment = append(f.Environment, envRow{
+			Name: strings.TrimSpace(form.Get(at + "name")), Stored: form.Has(at + "stored"), value: secret.New(form.Get(at + "value")),
+		})
+	}
+	return f
+}
+
+// change does what a button inside the form asks for: another row, or one less. It reports
+// whether there was such a button; then nothing is saved.
+func (f *draftForm) change(form url.Values) bool {
+	switch {
+	case form.Has("add-rule"):
+		f.Rules = append(f.Rules, ruleRow{SourceType: string(ab.Branch), Tags: "{sourceref}", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true})
+		return true
+	case form.Has("add-variable"):
+		f.Environment = append(f.Environment, envRow{})
+		return true
+	case form.Has("remove-rule"):
+		if i, err := strconv.Atoi(form.Get("remove-rule")); err == nil && i >= 0 && i < len(f.Rules) {
+			f.Rules = append(f.Rules[:i], f.Rules[i+1:]...)
+		}
+		return true
+	}
+	return false
+}
+
+// rules makes the rules that were typed; a line that cannot be read is a fault at its field.
+func (f draftForm) rules(wrong *faults) []ab.Rule {
+	var all []ab.Rule
+	for i, row := range f.Rules {
+		args, err := parsePairs(row.BuildArgs)
+		if err != nil {
+			wrong.add(fmt.Sprintf("rules[%d].build_args", i), err.Error())
+		}
+		all = append(all, ab.Rule{
+			ID: row.ID, SourceType: ab.RefKind(row.SourceType), Source: row.Source, Tags: row.Tags, Context: row.Context, Dockerfile: row.Dockerfile,
+			Autobuild: row.Autobuild, Caching: row.Caching, BuildArgs: args, Platforms: words(row.Platforms), Paths: lines(row.Paths),
+		})
+	}
+	return all
+}
+
+// environment makes the variables that were typed; an empty name drops its row.
+func (f draftForm) environment(wrong *faults) map[string]secret.Secret {
+	all := map[string]secret.Secret{}
+	for i, row := range f.Environment {
+		if row.Name == "" {
+			continue
+		}
+		if row.value.IsZero() && !row.Stored {
+			wrong.add(fmt.Sprintf("environment[%d].value", i), "type the value of "+row.Name)
+		}
+		all[row.Name] = row.value
+	}
+	return all
+}
+
+func parsePairs(text string) (map[string]string, error) {
+	var all map[string]string
+	for _, line := range lines(text) {
+		name, value, ok := strings.Cut(line, "=")
+		if !ok || strings.TrimSpace(name) == "" {
+			return nil, fmt.Errorf("%q is no NAME=value", line)
+		}
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[strings.TrimSpace(name)] = value
+	}
+	return all, nil
+}
+
+func lines(text string) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+func words(text string) []string {
+	return strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t' })
+}

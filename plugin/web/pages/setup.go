@@ -1,0 +1,86 @@
+package pages
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+)
+
+// A setupPage leads from an empty installation to the first automated build.
+type setupPage struct {
+	Provider  ab.Provider
+	Providers []ab.Provider
+	Callback  string
+	ClientID  string
+	Link      string
+	Accounts  []accountView
+	Any       bool // an account is linked
+	Built     bool // there is an automated build
+}
+
+// setup shows what to do at Bitbucket, and takes the consumer's key and secret.
+func (p *Pages) setup(c *gin.Context) error {
+	return p.showSetup(c, http.StatusOK, c.Query("provider"), "", nil)
+}
+
+func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID string, wrong faults) error {
+	views, err := p.providerViews(c.Request.Context())
+	if err != nil {
+		return err
+	}
+	content := setupPage{Callback: p.Accounts.CallbackURL()}
+	for i, v := range views {
+		content.Providers = append(content.Providers, v.Provider)
+		if v.ID == providerID || (providerID == "" && i == 0) {
+			content.Provider, content.Accounts, content.ClientID = v.Provider, v.Accounts, v.ClientID
+		}
+	}
+	if content.Provider.ID == "" {
+		return fmt.Errorf("source provider %q: %w", providerID, ab.ErrNotFound)
+	}
+	if wrong != nil {
+		content.ClientID = clientID
+	}
+	if content.Provider.Configured() {
+		content.Link = linkURL(content.Provider.ID, "/setup")
+	}
+	content.Any = len(content.Accounts) > 0
+	automated, err := p.Store.AutomatedBuilds(c.Request.Context())
+	if err != nil {
+		return fmt.Errorf("list automated builds: %w", err)
+	}
+	content.Built = len(automated) > 0
+	return p.show(c, status, "setup", frame{Title: "Setup", Nav: "settings", Faults: wrong, Content: content})
+}
+
+// saveSetup stores the OAuth consumer's key and secret. An empty secret keeps the stored one.
+func (p *Pages) saveSetup(c *gin.Context) error {
+	provider, err := p.Store.Provider(c.Request.Context(), c.Param("id"))
+	if err != nil {
+		return fmt.Errorf("provider %q: %w", c.Param("id"), err)
+	}
+	key, typed := strings.TrimSpace(c.PostForm("client_id")), strings.TrimSpace(c.PostForm("client_secret"))
+	var wrong faults
+	if key == "" {
+		wrong.add("client_id", "paste the consumer's key")
+	}
+	if typed == "" && (provider.ClientSecret.IsZero() || key != provider.ClientID) {
+		wrong.add("client_secret", "paste the consumer's secret")
+	}
+	if wrong != nil {
+		return p.showSetup(c, http.StatusUnprocessableEntity, provider.ID, key, wrong)
+	}
+	provider.ClientID = key
+	if typed != "" {
+		provider.ClientSecret = secret.New(typed)
+	}
+	if _, err := p.Store.SaveProvider(c.Request.Context(), provider); err != nil {
+		return fmt.Errorf("save source provider %s: %w", provider.Name, err)
+	}
+	return done(c, "/setup", "saved")
+}

@@ -1,0 +1,165 @@
+package pages
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"slipway/plugin/accounts"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/httpx"
+	"slipway/plugin/web/session"
+)
+
+type signInPage struct {
+	Providers []providerLink
+	First     bool // there is no administrator yet
+	ReturnTo  string
+}
+
+type providerLink struct {
+	ab.Provider
+	Link string
+}
+
+// home leads to the page that most people come for.
+func (p *Pages) home(c *gin.Context) error {
+	c.Redirect(http.StatusSeeOther, "/automated-builds")
+	return nil
+}
+
+// signIn offers the ways in.
+func (p *Pages) signIn(c *gin.Context) error {
+	return p.showSignIn(c, http.StatusOK, nil)
+}
+
+func (p *Pages) showSignIn(c *gin.Context, status int, wrong faults) error {
+	providers, err := p.Store.Providers(c.Request.Context())
+	if err != nil {
+		return fmt.Errorf("list source providers: %w", err)
+	}
+	users, err := p.Store.Users(c.Request.Context())
+	if err != nil {
+		return fmt.Errorf("list users: %w", err)
+	}
+	content := signInPage{First: true, ReturnTo: returnTo(c)}
+	for _, u := range users {
+		content.First = content.First && u.Role != ab.RoleAdmin
+	}
+	for _, provider := range providers {
+		if provider.Configured() {
+			content.Providers = append(content.Providers, providerLink{provider, linkURL(provider.ID, content.ReturnTo)})
+		}
+	}
+	return p.show(c, status, "signin", frame{Title: "Sign in", Faults: wrong, Content: content})
+}
+
+// returnTo is where to go after the sign-in: a page of ours, whatever was asked for.
+func returnTo(c *gin.Context) string {
+	asked := c.Query("return_to")
+	if asked == "" {
+		asked = c.PostForm("return_to")
+	}
+	return session.LocalPath(asked)
+}
+
+// signInByToken uses the one-time token and makes the first administrator. A token that is
+// wrong, used or expired gets the same answer.
+func (p *Pages) signInByToken(c *gin.Context) error {
+	sum := sha256.Sum256([]byte(strings.TrimSpace(c.PostForm("token"))))
+	user, err := p.Store.TakeFirstToken(c.Request.Context(), hex.EncodeToString(sum[:]))
+	if errors.Is(err, ab.ErrNotFound) {
+		return p.showSignIn(c, http.StatusGone, faults{{Field: "token", Message: "this token was mistyped, used already or is older than a day; a restart of the gateway prints a new one while there is no administrator"}})
+	}
+	if err != nil {
+		return fmt.Errorf("take the first administrator's token: %w", err)
+	}
+	if err := p.Sessions.Start(c, user.ID); err != nil {
+		return err
+	}
+	where := returnTo(c)
+	if where == "/" {
+		where = "/setup"
+	}
+	c.Redirect(http.StatusSeeOther, where)
+	return nil
+}
+
+// signOut ends the session.
+func (p *Pages) signOut(c *gin.Context) error {
+	if err := p.Sessions.End(c); err != nil {
+		return err
+	}
+	return done(c, "/signin", "signed-out")
+}
+
+// beginLink sends the browser to the provider: to link an account for whom is signed in,
+// else to sign in.
+func (p *Pages) beginLink(c *gin.Context) error {
+	user, signed := session.User(c)
+	if signed && user.Role != ab.RoleAdmin {
+		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("You are signed in as %s already, and linking accounts needs the role admin.", user.Name)}
+	}
+	target, err := p.Accounts.BeginLink(c.Request.Context(), c.Query("provider"), user.ID, p.Sessions.Browser(c), returnTo(c))
+	if err != nil {
+		return linkError(err)
+	}
+	c.Redirect(http.StatusSeeOther, target)
+	return nil
+}
+
+// finishLink is where the provider sends the browser back to.
+// Source: https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2
+func (p *Pages) finishLink(c *gin.Context) error {
+	browser := p.Sessions.TakeBrowser(c)
+	if c.Query("error") != "" {
+		return &httpx.Error{Status: http.StatusBadRequest, Message: "Bitbucket did not grant access, so nothing was linked. Begin again, and choose Grant access on Bitbucket's page."}
+	}
+	state, code := c.Query("state"), c.Query("code")
+	if state == "" || code == "" || browser == "" {
+		return errStaleLink(nil)
+	}
+	linked, err := p.Accounts.Finish(c.Request.Context(), state, code, browser)
+	if err != nil {
+		return linkError(err)
+	}
+	// A new session id in any case: linking may have changed who this is.
+	if err := p.Sessions.Start(c, linked.User.ID); err != nil {
+		return err
+	}
+	where := session.LocalPath(linked.ReturnTo)
+	if linked.SignedIn {
+		c.Redirect(http.StatusSeeOther, where)
+		return nil
+	}
+	return done(c, withoutQuery(where), "linked")
+}
+
+// linkError says what a person can do about a link that did not come about.
+func linkError(err error) error {
+	switch {
+	case errors.Is(err, accounts.ErrFlow):
+		return errStaleLink(err)
+	case errors.Is(err, accounts.ErrDenied):
+		return &httpx.Error{Status: http.StatusBadRequest, Message: "Bitbucket did not grant access, so nothing was linked. Begin again, and choose Grant access on Bitbucket's page.", Err: err}
+	case errors.Is(err, accounts.ErrIdentityTaken):
+		return &httpx.Error{Status: http.StatusConflict, Message: "This Bitbucket account belongs to another person here. Sign in with it, or link another one.", Err: err}
+	case errors.Is(err, accounts.ErrNotConfigured):
+		return &httpx.Error{Status: http.StatusConflict, Message: "Bitbucket does not accept the OAuth consumer's key and secret. An administrator can paste them again under Settings → OAuth consumer.", Err: err}
+	}
+	return fmt.Errorf("link an account: %w", err)
+}
+
+func errStaleLink(err error) error {
+	return &httpx.Error{Status: http.StatusBadRequest, Err: err, Message: "This link was not begun in this browser, is older than ten minutes or was used already. Nothing was linked; begin again."}
+}
+
+func withoutQuery(where string) string {
+	route, _, _ := strings.Cut(where, "?")
+	return route
+}

@@ -1,0 +1,140 @@
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/httpx"
+	"slipway/plugin/web/session"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+// views are the parsed pages by name: "build" is templates/build.html within the frame.
+type views map[string]*template.Template
+
+func parse(now func() time.Time) (views, error) {
+	assets, err := assetVersions()
+	if err != nil {
+		return nil, err
+	}
+	frame, err := template.New("frame.html").Funcs(functions(now, assets)).ParseFS(templateFiles, "templates/frame.html", "templates/parts/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("parse the frame: %w", err)
+	}
+	files, err := templateFiles.ReadDir("templates")
+	if err != nil {
+		return nil, fmt.Errorf("list templates: %w", err)
+	}
+	all := views{}
+	for _, f := range files {
+		if f.IsDir() || f.Name() == "frame.html" {
+			continue
+		}
+		page, err := template.Must(frame.Clone()).ParseFS(templateFiles, path.Join("templates", f.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("parse %s: %w", f.Name(), err)
+		}
+		all[strings.TrimSuffix(f.Name(), ".html")] = page
+	}
+	return all, nil
+}
+
+// A frame is what stands around every page.
+type frame struct {
+	Title   string
+	Nav     string // the entry of the menu that the page belongs to
+	Crumbs  []crumb
+	User    ab.User // zero when nobody is signed in
+	Signed  bool
+	Notice  string // what was just done
+	Faults  faults
+	Here    string // path and query, to come back to
+	Content any
+}
+
+type crumb struct{ Name, Link string }
+
+// Can reports whether the user has a role, for buttons that would be refused.
+func (f frame) Can(role string) bool { return f.Signed && f.User.Role.Includes(ab.Role(role)) }
+
+// show writes a page. It is rendered whole before the first byte leaves, so that a fault
+// in a template is an error and not half a page.
+func (p *Pages) show(c *gin.Context, status int, name string, f frame) error {
+	f.User, f.Signed = session.User(c)
+	f.Here = c.Request.URL.RequestURI()
+	if f.Notice == "" {
+		f.Notice = notices[c.Query("done")]
+	}
+	view, ok := p.views[name]
+	if !ok {
+		return fmt.Errorf("no page %q", name)
+	}
+	var page bytes.Buffer
+	if err := view.Execute(&page, f); err != nil {
+		return fmt.Errorf("render page %s: %w", name, err)
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(status, "text/html; charset=utf-8", page.Bytes())
+	return nil
+}
+
+// WriteError is the httpx.Writer for people: a page that says what happened, what to do,
+// and the request's id to quote.
+func (p *Pages) WriteError(c *gin.Context, status int, message string) {
+	content := struct {
+		Status           int
+		Message, Request string
+	}{status, sentence(message), httpx.RequestID(c)}
+	title := http.StatusText(status)
+	if title == "" {
+		title = "Error"
+	}
+	if err := p.show(c, status, "error", frame{Title: title, Content: content}); err != nil {
+		p.Log.WithError(err).Error("cannot show an error's page")
+		c.String(status, "%s", message)
+	}
+}
+
+// sentence makes a sentence of an error's text.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	text = strings.ToUpper(text[:1]) + text[1:]
+	if strings.ContainsAny(text[len(text)-1:], ".!?:") {
+		return text
+	}
+	return text + "."
+}
+
+// notices are what ?done= may say: a fixed choice, so that a link puts no words in our mouth.
+var notices = map[string]string{
+	"cancelled":  "The build is cancelled.",
+	"retried":    "The build is queued again.",
+	"started":    "The build is queued.",
+	"created":    "The automated build is saved.",
+	"saved":      "Saved.",
+	"deleted":    "Deleted.",
+	"linked":     "The account is linked.",
+	"unlinked":   "The account is unlinked.",
+	"checked":    "Checked: the registry accepts the credential.",
+	"signed-out": "You are signed out.",
+	"hook":       "Looked for the webhook again; its state is below.",
+}
+
+// done sends the browser to a page that says what was done.
+func done(c *gin.Context, where, what string) error {
+	c.Redirect(http.StatusSeeOther, where+"?done="+what)
+	return nil
+}

@@ -1,0 +1,189 @@
+// Package session knows who sits at the browser: sessions are rows of the store, found by
+// the hash of 32 random bytes in a cookie, so that a stolen database opens no door and an
+// administrator can end them. Roles are checked here and nowhere else.
+package session
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/web/httpx"
+)
+
+// Lifetime is how long a session lasts; it is not prolonged by use.
+const Lifetime = 7 * 24 * time.Hour
+
+// flowLifetime is how long the cookie that binds an OAuth flow to its browser lasts.
+const flowLifetime = 10 * time.Minute
+
+const userKey = "slipway.user"
+
+// Options make a Manager.
+type Options struct {
+	Store *store.Store
+	URL   string           // public base URL; https makes the cookies Secure
+	Now   func() time.Time // nil = time.Now
+}
+
+// A Manager starts, finds and ends sessions. It is safe for concurrent use.
+type Manager struct {
+	store  *store.Store
+	secure bool
+	now    func() time.Time
+}
+
+// New returns a Manager.
+func New(o Options) *Manager {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Manager{store: o.Store, secure: strings.HasPrefix(o.URL, "https://"), now: o.Now}
+}
+
+// Start signs a user in under a new session id. The session that the browser came with
+// ends: an id planted before the sign-in is worth nothing after it.
+func (m *Manager) Start(c *gin.Context, userID string) error {
+	if err := m.forget(c); err != nil {
+		return err
+	}
+	value, now := token(), m.now()
+	s := ab.Session{ID: hash(value), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(Lifetime)}
+	if err := m.store.CreateSession(c.Request.Context(), s); err != nil {
+		return fmt.Errorf("sign in user %s: %w", userID, err)
+	}
+	m.setCookie(c, m.name("slipway"), value, Lifetime)
+	return nil
+}
+
+// End signs out.
+func (m *Manager) End(c *gin.Context) error {
+	if err := m.forget(c); err != nil {
+		return err
+	}
+	m.setCookie(c, m.name("slipway"), "", -1)
+	return nil
+}
+
+func (m *Manager) forget(c *gin.Context) error {
+	value := m.cookie(c, "slipway")
+	if value == "" {
+		return nil
+	}
+	err := m.store.DeleteSession(c.Request.Context(), hash(value))
+	if err != nil && !errors.Is(err, ab.ErrNotFound) {
+		return fmt.Errorf("end session: %w", err)
+	}
+	return nil
+}
+
+// Load is the middleware that finds the user of a request, if there is one.
+func (m *Manager) Load() gin.HandlerFunc {
+	return httpx.Handle(func(c *gin.Context) error {
+		value := m.cookie(c, "slipway")
+		if value == "" {
+			return nil
+		}
+		user, err := m.store.SessionUser(c.Request.Context(), hash(value))
+		if errors.Is(err, ab.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("find the session: %w", err)
+		}
+		c.Set(userKey, user)
+		return nil
+	})
+}
+
+// User returns who is signed in.
+func User(c *gin.Context) (user ab.User, ok bool) {
+	value, _ := c.Get(userKey)
+	user, ok = value.(ab.User)
+	return user, ok
+}
+
+// Require is the middleware that lets only users of a role pass. Who is not signed in is
+// sent to the sign-in page, and back afterwards.
+func Require(role ab.Role) gin.HandlerFunc {
+	return httpx.Handle(func(c *gin.Context) error {
+		user, ok := User(c)
+		switch {
+		case !ok && c.Request.Method == http.MethodGet:
+			c.Redirect(http.StatusSeeOther, "/signin?return_to="+url.QueryEscape(c.Request.URL.RequestURI()))
+			c.Abort()
+			return nil
+		case !ok:
+			return &httpx.Error{Status: http.StatusUnauthorized, Message: "Sign in first: nobody is signed in here, or the session is over."}
+		case user.Role.Includes(role):
+			return nil
+		case user.Role == ab.RoleNone:
+			return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("You are signed in as %s and have no role yet. Ask an administrator to give you one under Settings → People.", user.Name)}
+		}
+		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("This needs the role %s; yours is %s. An administrator can change it under Settings → People.", role, user.Role)}
+	})
+}
+
+// Browser returns the id that binds an OAuth flow to this browser, giving it one when it
+// has none.
+func (m *Manager) Browser(c *gin.Context) string {
+	if value := m.cookie(c, "slipway-flow"); value != "" {
+		return value
+	}
+	value := token()
+	m.setCookie(c, m.name("slipway-flow"), value, flowLifetime)
+	return value
+}
+
+// TakeBrowser returns the id that Browser gave, once; empty when there is none.
+func (m *Manager) TakeBrowser(c *gin.Context) string {
+	value := m.cookie(c, "slipway-flow")
+	m.setCookie(c, m.name("slipway-flow"), "", -1)
+	return value
+}
+
+// name adds the prefix that makes browsers hold a cookie to this very host over TLS.
+// Source: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Set-Cookie#cookie_prefixes
+func (m *Manager) name(base string) string {
+	if m.secure {
+		return "__Host-" + base
+	}
+	return base
+}
+
+func (m *Manager) cookie(c *gin.Context, base string) string {
+	cookie, err := c.Request.Cookie(m.name(base))
+	if err != nil || len(cookie.Value) > 64 {
+		return ""
+	}
+	return cookie.Value
+}
+
+func (m *Manager) setCookie(c *gin.Context, name, value string, life time.Duration) {
+	cookie := &http.Cookie{Name: name, Value: value, Path: "/", Secure: m.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(life.Seconds())}
+	if life < 0 {
+		cookie.MaxAge = -1
+	}
+	http.SetCookie(c.Writer, cookie)
+}
+
+func token() string {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // never fails, says its documentation
+	return hex.EncodeToString(random[:])
+}
+
+func hash(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(sum[:])
+}
