@@ -16,22 +16,22 @@ CREATE TABLE counters (
 INSERT INTO counters (name, value) VALUES ('tasks', 0), ('builds', 0);
 
 -- Done tasks are deleted. key dedupes tasks that have not started: claiming one clears it.
+-- due_at is when the task may be claimed: of a running one, when its lease ends.
 CREATE TABLE tasks (
-    id          BIGINT PRIMARY KEY,
-    kind        TEXT NOT NULL,
-    arg         TEXT NOT NULL,
-    key         TEXT NOT NULL,
-    lane        TEXT NOT NULL,
-    state       TEXT NOT NULL, -- waiting, running, dead
-    attempt     BIGINT NOT NULL,
-    run_at      BIGINT NOT NULL,
-    lease_until BIGINT NOT NULL,
-    error       TEXT NOT NULL,
-    created_at  BIGINT NOT NULL
+    id         BIGINT PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    arg        TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    lane       TEXT NOT NULL,
+    state      TEXT NOT NULL, -- waiting, running, dead
+    attempt    BIGINT NOT NULL,
+    due_at     BIGINT NOT NULL,
+    error      TEXT NOT NULL,
+    created_at BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX tasks_key ON tasks (kind, key) WHERE key <> '';
-CREATE INDEX tasks_due ON tasks (kind, state, run_at, id);
-CREATE INDEX tasks_lane ON tasks (lane, id) WHERE lane <> '';
+CREATE INDEX tasks_due ON tasks (kind, due_at, id) WHERE state <> 'dead';
+CREATE INDEX tasks_lane ON tasks (lane, id) WHERE lane <> '' AND state <> 'dead';
 
 CREATE TABLE providers (
     id            TEXT PRIMARY KEY,

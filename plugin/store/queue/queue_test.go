@@ -345,7 +345,7 @@ func TestATaskThatKillsTheProcessIsGivenUp(t *testing.T) {
 	db, c := open(t), newClock()
 	q := queue.New(queue.Config{DB: db, Now: c.now})
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
-	if _, err := db.Exec(`UPDATE tasks SET state = 'running', attempt = 2, lease_until = 1`); err != nil {
+	if _, err := db.Exec(`UPDATE tasks SET state = 'running', attempt = 2, due_at = 1`); err != nil {
 		t.Fatal(err)
 	}
 	told := make(chan error)
@@ -372,7 +372,7 @@ func TestALostLeaseEndsTheHandler(t *testing.T) {
 	stop := start(t, q)
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
 	<-started
-	if _, err := db.Exec(`UPDATE tasks SET attempt = 7, lease_until = 9999999999999`); err != nil { // somebody else claims it
+	if _, err := db.Exec(`UPDATE tasks SET attempt = 7, due_at = 9999999999999`); err != nil { // somebody else claims it
 		t.Fatal(err)
 	}
 	if cause := <-ended; cause == nil || errors.Is(cause, context.Canceled) {

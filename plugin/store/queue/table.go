@@ -23,8 +23,8 @@ func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error {
 	if t.RunAt.IsZero() {
 		t.RunAt = now
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, run_at, lease_until, error, created_at)
-		SELECT value + 1, $1, $2, $3, $4, 'waiting', 0, $5, 0, '', $6 FROM counters WHERE name = 'tasks'
+	_, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
+		SELECT value + 1, $1, $2, $3, $4, 'waiting', 0, $5, '', $6 FROM counters WHERE name = 'tasks'
 		ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`,
 		t.Kind, t.Arg, t.Key, t.Lane, t.RunAt.UnixMilli(), now.UnixMilli())
 	if err != nil {
@@ -48,15 +48,15 @@ func (q *Queue) Depth(ctx context.Context, kind string) (waiting, dead int, err 
 }
 
 // claim leases up to n due tasks of a kind. A task that runs beyond its lease is due
-// again; one with an unfinished task before it in its lane is not.
+// again; one with an unfinished task before it in its lane has to wait for that.
 func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Duration) ([]Task, error) {
 	now := q.now()
-	rows, err := q.db.QueryContext(ctx, `UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', lease_until = $1
+	rows, err := q.db.QueryContext(ctx, `UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', due_at = $1
 		WHERE id IN (
 			SELECT t.id FROM tasks t
-			WHERE t.kind = $2 AND ((t.state = 'waiting' AND t.run_at <= $3) OR (t.state = 'running' AND t.lease_until <= $3))
-			AND (t.lane = '' OR NOT EXISTS (SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.id < t.id AND e.state <> 'dead'))
-			ORDER BY t.run_at, t.id LIMIT $4)
+			WHERE t.kind = $2 AND t.state <> 'dead' AND t.due_at <= $3
+			AND (t.lane = '' OR NOT EXISTS (SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < t.id))
+			ORDER BY t.due_at, t.id LIMIT $4)
 		RETURNING id, kind, arg, attempt`,
 		now.Add(lease).UnixMilli(), kind, now.UnixMilli(), n)
 	if err != nil {
@@ -83,7 +83,7 @@ func (q *Queue) complete(ctx context.Context, t Task) error {
 }
 
 func (q *Queue) extend(ctx context.Context, t Task, lease time.Duration) error {
-	return q.change(ctx, `UPDATE tasks SET lease_until = $3`+fence, t.ID, t.Attempt, q.now().Add(lease).UnixMilli())
+	return q.change(ctx, `UPDATE tasks SET due_at = $3`+fence, t.ID, t.Attempt, q.now().Add(lease).UnixMilli())
 }
 
 // postpone makes the task due again in delay; counted says whether this attempt counts.
@@ -92,12 +92,12 @@ func (q *Queue) postpone(ctx context.Context, t Task, delay time.Duration, cause
 	if counted {
 		uncounted = 0
 	}
-	return q.change(ctx, `UPDATE tasks SET state = 'waiting', lease_until = 0, run_at = $3, error = $4, attempt = attempt - $5`+fence,
+	return q.change(ctx, `UPDATE tasks SET state = 'waiting', due_at = $3, error = $4, attempt = attempt - $5`+fence,
 		t.ID, t.Attempt, q.now().Add(delay).UnixMilli(), text(cause), uncounted)
 }
 
 func (q *Queue) bury(ctx context.Context, t Task, cause error) error {
-	return q.change(ctx, `UPDATE tasks SET state = 'dead', lease_until = 0, error = $3`+fence, t.ID, t.Attempt, text(cause))
+	return q.change(ctx, `UPDATE tasks SET state = 'dead', error = $3`+fence, t.ID, t.Attempt, text(cause))
 }
 
 func (q *Queue) change(ctx context.Context, query string, args ...any) error {
