@@ -210,21 +210,26 @@ func (s *Session) sendLog(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// drain sends the rest, trying again until ctx ends.
+// drain sends the rest, events first, trying again until ctx ends.
 func (s *Session) drain(ctx context.Context) error {
 	pause := s.client.o.Backoff()
-	for {
-		_, err := s.sendEvents(ctx)
-		for more := err == nil; more; {
-			more, err = s.sendLog(ctx)
-		}
-		if err == nil || final(err) {
-			return wrap("report the rest", err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("report the rest: %w (%w)", err, context.Cause(ctx))
-		case <-time.After(pause.NextBackOff()):
+	for _, send := range []func(context.Context) (bool, error){s.sendEvents, s.sendLog} {
+		for more := true; more; {
+			var err error
+			if more, err = send(ctx); err == nil {
+				pause.Reset()
+				continue
+			}
+			if final(err) {
+				return wrap("report the rest", err)
+			}
+			more = true
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("report the rest: %w (%w)", err, context.Cause(ctx))
+			case <-time.After(pause.NextBackOff()):
+			}
 		}
 	}
+	return nil
 }

@@ -16,15 +16,16 @@ import (
 
 	"slipway/config/secret"
 	"slipway/runner/source"
+	"slipway/runner/source/sourcetest"
 	"slipway/runner/spec"
 )
 
 func TestFetchTakesExactlyTheCommit(t *testing.T) {
-	r := newRemote(t)
-	first := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n", "greeting": "one"})
-	r.commit(t, map[string]string{"greeting": "two"})
+	r := sourcetest.New(t)
+	first := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n", "greeting": "one"})
+	r.Commit(t, map[string]string{"greeting": "two"})
 	o := options(t)
-	tree, err := source.Fetch(t.Context(), r.source("refs/heads/main", first), credential(), o)
+	tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", first), sourcetest.Credential(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,25 +36,25 @@ func TestFetchTakesExactlyTheCommit(t *testing.T) {
 	if head := strings.TrimSpace(read(t, filepath.Join(tree.Dir, ".git/HEAD"))); head != first {
 		t.Errorf("HEAD is %s, want %s", head, first)
 	}
-	if config := read(t, filepath.Join(tree.Dir, ".git/config")); !strings.Contains(config, r.URL) || strings.Contains(config, password) {
+	if config := read(t, filepath.Join(tree.Dir, ".git/config")); !strings.Contains(config, r.URL) || strings.Contains(config, sourcetest.Password) {
 		t.Errorf("the repository's configuration:\n%s", config)
 	}
 }
 
 func TestS5NoCredentialStays(t *testing.T) {
-	r := newRemote(t)
-	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	r := sourcetest.New(t)
+	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	o := options(t)
-	if _, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), o); err != nil {
+	if _, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), o); err != nil {
 		t.Fatal(err)
 	}
-	encoded := base64.StdEncoding.EncodeToString([]byte("x-token-auth:" + password))
+	encoded := base64.StdEncoding.EncodeToString([]byte("x-token-auth:" + sourcetest.Password))
 	err := filepath.WalkDir(filepath.Dir(o.Dir), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		if bytes.Contains(b, []byte(password)) || bytes.Contains(b, []byte(encoded)) {
+		if bytes.Contains(b, []byte(sourcetest.Password)) || bytes.Contains(b, []byte(encoded)) {
 			t.Errorf("%s holds the credential", path)
 		}
 		return err
@@ -71,16 +72,16 @@ func TestO3HostileRefNames(t *testing.T) {
 		"a|touch${IFS}canary", "{{.Secret}}", "${{x}}", "<script>", "é",
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRemote(t)
-			commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
-			r.git(t, "-C", r.work(), "update-ref", "refs/heads/"+name, r.commit(t, nil))
-			r.set(refuseHashes) // so that the name is used
+			r := sourcetest.New(t)
+			commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+			r.Git(t, "-C", r.Work(), "update-ref", "refs/heads/"+name, r.Commit(t, nil))
+			r.Set(refuseHashes) // so that the name is used
 			o := options(t)
-			tree, err := source.Fetch(t.Context(), r.source("refs/heads/"+name, commit), credential(), o)
+			tree, err := source.Fetch(t.Context(), r.Source("refs/heads/"+name, commit), sourcetest.Credential(), o)
 			if err != nil || tree.Commit != commit {
 				t.Errorf("got %+v, %v", tree, err)
 			}
-			for _, dir := range []string{".", o.Dir, r.work(), filepath.Join(r.work(), ".git")} {
+			for _, dir := range []string{".", o.Dir, r.Work(), filepath.Join(r.Work(), ".git")} {
 				if _, err := os.Stat(filepath.Join(dir, "canary")); !errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("the name ran in %s", dir)
 				}
@@ -96,21 +97,21 @@ func refuseHashes(w http.ResponseWriter, r *http.Request, next http.Handler) {
 }
 
 func TestCommitGone(t *testing.T) {
-	for name, prepare := range map[string]func(t *testing.T, r *remote){
-		"the branch was deleted": func(t *testing.T, r *remote) {
-			r.git(t, "-C", r.work(), "update-ref", "-d", "refs/heads/topic")
+	for name, prepare := range map[string]func(t *testing.T, r *sourcetest.Remote){
+		"the branch was deleted": func(t *testing.T, r *sourcetest.Remote) {
+			r.Git(t, "-C", r.Work(), "update-ref", "-d", "refs/heads/topic")
 		},
-		"the branch was forced elsewhere": func(t *testing.T, r *remote) {
-			r.git(t, "-C", r.work(), "update-ref", "refs/heads/topic", "refs/heads/main")
+		"the branch was forced elsewhere": func(t *testing.T, r *sourcetest.Remote) {
+			r.Git(t, "-C", r.Work(), "update-ref", "refs/heads/topic", "refs/heads/main")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRemote(t)
-			r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
-			r.commit(t, map[string]string{"x": "y"})
-			r.git(t, "-C", r.work(), "branch", "topic")
+			r := sourcetest.New(t)
+			r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+			r.Commit(t, map[string]string{"x": "y"})
+			r.Git(t, "-C", r.Work(), "branch", "topic")
 			prepare(t, r)
-			_, err := source.Fetch(t.Context(), r.source("refs/heads/topic", strings.Repeat("1", 40)), credential(), options(t))
+			_, err := source.Fetch(t.Context(), r.Source("refs/heads/topic", strings.Repeat("1", 40)), sourcetest.Credential(), options(t))
 			if !errors.Is(err, source.ErrCommitGone) {
 				t.Errorf("got %v, want ErrCommitGone", err)
 			}
@@ -120,12 +121,12 @@ func TestCommitGone(t *testing.T) {
 
 // A server that refuses unadvertised hashes still yields a commit that the ref contains.
 func TestFetchFallsBackToTheRef(t *testing.T) {
-	r := newRemote(t)
-	first := r.commit(t, map[string]string{"greeting": "one"})
-	second := r.commit(t, map[string]string{"greeting": "two"})
-	r.set(refuseHashes)
+	r := sourcetest.New(t)
+	first := r.Commit(t, map[string]string{"greeting": "one"})
+	second := r.Commit(t, map[string]string{"greeting": "two"})
+	r.Set(refuseHashes)
 	for commit, want := range map[string]string{first: "one", second: "two"} {
-		tree, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), options(t))
+		tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), options(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,17 +134,17 @@ func TestFetchFallsBackToTheRef(t *testing.T) {
 			t.Errorf("greeting %q, want %q", got, want)
 		}
 	}
-	_, err := source.Fetch(t.Context(), r.source("refs/heads/main", strings.Repeat("1", 40)), credential(), options(t))
+	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), sourcetest.Credential(), options(t))
 	if !errors.Is(err, source.ErrCommitGone) {
 		t.Errorf("got %v, want ErrCommitGone", err)
 	}
 }
 
 func TestRefusedCredential(t *testing.T) {
-	r := newRemote(t)
-	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	r := sourcetest.New(t)
+	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	for name, c := range map[string]spec.Credential{"none": {}, "wrong": {Username: "x", Password: secret.New("wrong-canary")}} {
-		_, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), c, options(t))
+		_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), c, options(t))
 		if !errors.Is(err, source.ErrUnauthorized) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got %v, want ErrUnauthorized without the password", name, err)
 		}
@@ -151,19 +152,19 @@ func TestRefusedCredential(t *testing.T) {
 }
 
 func TestUnknownRepository(t *testing.T) {
-	r := newRemote(t)
-	s := r.source("refs/heads/main", strings.Repeat("1", 40))
+	r := sourcetest.New(t)
+	s := r.Source("refs/heads/main", strings.Repeat("1", 40))
 	s.URL = r.URL + "/nothing.git"
-	if _, err := source.Fetch(t.Context(), s, credential(), options(t)); !errors.Is(err, source.ErrNotFound) {
+	if _, err := source.Fetch(t.Context(), s, sourcetest.Credential(), options(t)); !errors.Is(err, source.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
 }
 
 func TestNetworkFailuresAreTriedAgain(t *testing.T) {
-	r := newRemote(t)
-	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	r := sourcetest.New(t)
+	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	var requests atomic.Int32
-	r.set(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+	r.Set(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		if requests.Add(1) <= 2 {
 			w.WriteHeader(http.StatusBadGateway)
 			return
@@ -173,7 +174,7 @@ func TestNetworkFailuresAreTriedAgain(t *testing.T) {
 	o := options(t)
 	var log bytes.Buffer
 	o.Log = &log
-	if _, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), o); err != nil {
+	if _, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), o); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(log.String(), "attempt 3") {
@@ -182,10 +183,10 @@ func TestNetworkFailuresAreTriedAgain(t *testing.T) {
 }
 
 func TestNetworkFailuresEnd(t *testing.T) {
-	r := newRemote(t)
-	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	r := sourcetest.New(t)
+	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	r.Close()
-	_, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), options(t))
+	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), options(t))
 	if err == nil || errors.Is(err, source.ErrCommitGone) {
 		t.Errorf("got %v, want the network's error", err)
 	}
@@ -199,23 +200,23 @@ func TestO1CredentialStaysWithItsHost(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 	}))
 	defer other.Close()
-	r := newRemote(t)
-	r.set(func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
+	r := sourcetest.New(t)
+	r.Set(func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
 		http.Redirect(w, req, other.URL+req.URL.String(), http.StatusFound)
 	})
-	_, err := source.Fetch(t.Context(), r.source("refs/heads/main", strings.Repeat("1", 40)), credential(), options(t))
+	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), sourcetest.Credential(), options(t))
 	if err == nil || !strings.Contains(err.Error(), "redirect") || leaked.Load() {
 		t.Errorf("leaked: %v, error %v", leaked.Load(), err)
 	}
 }
 
 func TestFetchEndsWithItsContext(t *testing.T) {
-	r := newRemote(t)
-	commit := r.commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	r := sourcetest.New(t)
+	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop")
 	release := make(chan struct{})
-	r.set(func(_ http.ResponseWriter, req *http.Request, _ http.Handler) {
+	r.Set(func(_ http.ResponseWriter, req *http.Request, _ http.Handler) {
 		cancel(stop)
 		select {
 		case <-release:
@@ -223,16 +224,16 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 		}
 	})
 	defer close(release)
-	if _, err := source.Fetch(ctx, r.source("refs/heads/main", commit), credential(), options(t)); !errors.Is(err, stop) {
+	if _, err := source.Fetch(ctx, r.Source("refs/heads/main", commit), sourcetest.Credential(), options(t)); !errors.Is(err, stop) {
 		t.Errorf("got %v, want the cause of the end", err)
 	}
 }
 
 // O4: hooks of a repository never run, and submodules are not fetched.
 func TestO4NoHooksNoSubmodules(t *testing.T) {
-	r := newRemote(t)
+	r := sourcetest.New(t)
 	canary := filepath.Join(t.TempDir(), "canary")
-	commit := r.commit(t, map[string]string{
+	commit := r.Commit(t, map[string]string{
 		"Dockerfile":          "FROM scratch\n",
 		".gitmodules":         "[submodule \"x\"]\n\tpath = x\n\turl = ext::sh -c touch% " + canary + "\n",
 		".gitattributes":      "* filter=run\n",
@@ -240,7 +241,7 @@ func TestO4NoHooksNoSubmodules(t *testing.T) {
 	})
 	o := options(t)
 	write(t, filepath.Join(o.Home, ".gitconfig"), "[filter \"run\"]\n\tsmudge = touch "+canary+"\n[core]\n\thooksPath = hooks\n")
-	tree, err := source.Fetch(t.Context(), r.source("refs/heads/main", commit), credential(), o)
+	tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,357 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/runner"
+	"slipway/runner/report"
+	"slipway/runner/spec"
+)
+
+func dockerfile(text string) map[string]string {
+	return map[string]string{"svc/Dockerfile": text, "greeting": "hello"}
+}
+
+func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
+	w := newWorld(t)
+	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	for _, tag := range []string{"1.2", "1", "latest"} {
+		if got := w.tag(tag); got == "" || got != b.Digest {
+			t.Errorf("tag %s is at %q, the build's digest is %q", tag, got, b.Digest)
+		}
+	}
+	if b.Size != 42 || len(b.Stages) != 3 {
+		t.Fatalf("build %+v", b)
+	}
+	for i, want := range []ab.Stage{{Name: "fetch"}, {Name: "build", Detail: "2 of 3 steps cached"}, {Name: "push", Detail: "1.2, 1, latest"}} {
+		got := b.Stages[i]
+		if got.Name != want.Name || got.Detail != want.Detail || got.StartedAt.IsZero() || got.FinishedAt.IsZero() {
+			t.Errorf("stage %+v, want %+v", got, want)
+		}
+	}
+	r := w.builder.requests[0]
+	if filepath.Base(r.Context) != "src" || !strings.HasSuffix(r.Dockerfile, "/src/svc/Dockerfile") || r.NoCache || r.Image != w.image() || !w.builder.closed {
+		t.Errorf("asked the builder for %+v", r)
+	}
+	log := w.log(b)
+	for _, want := range []string{"Slipway build 1, attempt 1", "acme/app", b.Commit.Hash[:12] + " of refs/heads/main", "#1 building", "=== push", "succeeded: " + b.Digest} {
+		if !strings.Contains(log, want) {
+			t.Errorf("%q is missing in the log:\n%s", want, log)
+		}
+	}
+}
+
+func TestTestOnlyBuildsPublishNothing(t *testing.T) {
+	w := newWorld(t)
+	w.edit = func(s *spec.Spec) { s.Publish, s.Tags = false, nil }
+	files := dockerfile("FROM scratch\n")
+	files[hook("pre_push")] = "#!/bin/sh\nexit 1\n"
+	files[hook("test")] = "#!/bin/sh\necho tested $IMAGE_NAME\n"
+	b := w.must(w.push(files), ab.Succeeded, "")
+	if got := w.tag("latest"); got != "" {
+		t.Errorf("latest was pushed: %s", got)
+	}
+	if log := w.log(b); !strings.Contains(log, "not published") || !strings.Contains(log, "tested "+w.image()+":"+b.Commit.Hash[:12]) {
+		t.Errorf("the log:\n%s", log)
+	}
+}
+
+// F1: attempt 2 finds that attempt 1 had pushed everything before it died.
+func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
+	w := newWorld(t)
+	digest := w.put("1.2", "built before")
+	for _, tag := range []string{"1", "latest"} {
+		w.put(tag, "built before")
+	}
+	w.edit = func(s *spec.Spec) { s.BuiltDigest = digest }
+	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	if b.Digest != digest || len(w.builder.requests) != 0 {
+		t.Errorf("digest %s, want %s; built %d times", b.Digest, digest, len(w.builder.requests))
+	}
+	w.put("1", "something else")
+	b = w.must(w.push(dockerfile("FROM other\n")), ab.Succeeded, "")
+	if len(w.builder.requests) != 1 || w.tag("1") != b.Digest || b.Digest == digest {
+		t.Errorf("one tag elsewhere: digest %s, built %d times", b.Digest, len(w.builder.requests))
+	}
+}
+
+func TestWhoIsToBlame(t *testing.T) {
+	tests := map[string]struct {
+		files   map[string]string
+		prepare func(w *world)
+		state   ab.State
+		reason  ab.Reason
+		detail  string
+	}{
+		"the Dockerfile": {
+			prepare: func(w *world) {
+				w.builder.buildError = &runner.DockerfileError{Excerpt: ">>> RUN false", Err: errors.New("line 2: exit code 1")}
+			},
+			state: ab.Failed, reason: ab.ReasonBuild, detail: "line 2",
+		},
+		"memory": {
+			prepare: func(w *world) {
+				w.builder.buildError = &runner.DockerfileError{OOM: true, Err: errors.New("exit code 137")}
+			},
+			state: ab.Failed, reason: ab.ReasonOOM, detail: "137",
+		},
+		"the builder": {
+			prepare: func(w *world) { w.builder.buildError = errors.New("no space left on device") },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "no space",
+		},
+		"no builder": {
+			prepare: func(w *world) { w.builder.dialError = errors.New("builder at unix:///x does not answer") },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "does not answer",
+		},
+		"no Dockerfile": {
+			files: map[string]string{"svc/README": ""}, state: ab.Failed, reason: ab.ReasonConfig, detail: "svc/Dockerfile",
+		},
+		"no folder": {
+			files: map[string]string{"README": ""}, state: ab.Failed, reason: ab.ReasonConfig, detail: `"svc" does not exist`,
+		},
+		"no context": {
+			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Context = "nowhere" } },
+			state:   ab.Failed, reason: ab.ReasonConfig, detail: "nowhere",
+		},
+		"an illegal spec": {
+			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Dockerfile = "../x" } },
+			state:   ab.Failed, reason: ab.ReasonConfig, detail: "dockerfile",
+		},
+		"the environment": {
+			files:   map[string]string{"svc/Dockerfile": "", hook("pre_build"): "#!/bin/sh\n"},
+			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Environment["LD_PRELOAD"] = s.Git.Password } },
+			state:   ab.Failed, reason: ab.ReasonConfig, detail: "LD_PRELOAD",
+		},
+		"the git credential": {
+			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Git = spec.Credential{} } },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "credential",
+		},
+		"a forced push": {
+			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Source.Commit = strings.Repeat("1", 40) } },
+			state:   ab.Failed, reason: ab.ReasonCommitGone, detail: "forced push",
+		},
+		"the upload": {
+			prepare: func(w *world) { w.builder.pushError = errors.New("connection reset") },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "connection reset",
+		},
+		"the registry credential": {
+			prepare: func(w *world) {
+				w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+					if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/latest") {
+						rw.WriteHeader(http.StatusForbidden)
+						return
+					}
+					next.ServeHTTP(rw, r)
+				})
+			},
+			state: ab.Errored, reason: ab.ReasonConfig, detail: "1 of 3 tags were not pushed",
+		},
+		"Slipway": {
+			prepare: func(w *world) { w.builder.inside = func(context.Context) error { panic("boom") } },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "fault of Slipway",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if tt.files == nil {
+				tt.files = dockerfile("FROM scratch\n")
+			}
+			if tt.prepare != nil {
+				tt.prepare(w)
+			}
+			b := w.push(tt.files)
+			w.must(b, tt.state, tt.reason)
+			a, err := w.store.Attempt(t.Context(), b.ID, 1)
+			if err != nil || !strings.Contains(a.Detail, tt.detail) || !strings.Contains(w.log(b), tt.detail) {
+				t.Errorf("detail %q does not say %q, error %v; log:\n%s", a.Detail, tt.detail, err, w.log(b))
+			}
+		})
+	}
+}
+
+// S5: no secret of the spec shows in the log, whoever prints it.
+func TestS5SecretsAreMaskedInTheLog(t *testing.T) {
+	w := newWorld(t)
+	files := dockerfile("FROM scratch\n")
+	files[hook("pre_build")] = "#!/bin/sh\necho token $NPM_TOKEN; printf %s \"$NPM_TOKEN\" | base64\n"
+	b := w.must(w.push(files), ab.Succeeded, "")
+	if log := w.log(b); strings.Contains(log, "npm-canary") || strings.Contains(log, "bnBtLWNhbmFyeQ") || !strings.Contains(log, "token **********") {
+		t.Errorf("the log:\n%s", log)
+	}
+}
+
+// An older build does not move a tag after a newer one.
+func TestSupersededBuildsPushNothing(t *testing.T) {
+	w := newWorld(t)
+	older := w.push(dockerfile("FROM older\n"))
+	newer := w.must(w.push(dockerfile("FROM newer\n")), ab.Succeeded, "")
+	got := w.must(older, ab.Cancelled, ab.ReasonSuperseded)
+	if !strings.Contains(got.Detail, "build 2 is newer") || w.tag("latest") != newer.Digest {
+		t.Errorf("detail %q, latest is at %s, want %s", got.Detail, w.tag("latest"), newer.Digest)
+	}
+}
+
+// waitInside lets a test act while the builder works.
+func waitInside(w *world) (inside chan struct{}) {
+	inside = make(chan struct{})
+	w.builder.inside = func(ctx context.Context) error {
+		close(inside)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	return inside
+}
+
+func TestTimeout(t *testing.T) {
+	w := newWorld(t)
+	waitInside(w)
+	w.edit = func(s *spec.Spec) { s.Timeout = 500 * time.Millisecond }
+	w.must(w.push(dockerfile("FROM scratch\n")), ab.Failed, ab.ReasonTimeout)
+}
+
+// B13: SIGTERM, which ends Run's context, is a cancellation; no tag is pushed.
+func TestB13Terminated(t *testing.T) {
+	w := newWorld(t)
+	inside := waitInside(w)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-inside
+		cancel()
+	}()
+	b := w.push(dockerfile("FROM scratch\n"))
+	w.check(b, w.run(ctx, b), ab.Cancelled, ab.ReasonUser)
+	if got := w.tag("latest"); got != "" {
+		t.Errorf("latest was pushed: %s", got)
+	}
+}
+
+// A build cancelled at the gateway ends its runner within a heartbeat, which reports no more.
+func TestCancelledAtTheGateway(t *testing.T) {
+	w := newWorld(t)
+	inside := waitInside(w)
+	b := w.push(dockerfile("FROM scratch\n"))
+	cancelled := make(chan time.Time, 1)
+	go func() {
+		<-inside
+		if _, err := w.watcher.Cancel(t.Context(), b.ID, "jo"); err != nil {
+			t.Error(err)
+		}
+		cancelled <- time.Now()
+	}()
+	err := w.run(t.Context(), b)
+	if !errors.Is(err, report.ErrOver) {
+		t.Errorf("Run returned %v, want ErrOver", err)
+	}
+	if took := time.Since(<-cancelled); took > 2*time.Second {
+		t.Errorf("stopped after %s, want at most 2 s", took)
+	}
+	if got, err := w.store.Build(t.Context(), b.ID); err != nil || got.State != ab.Cancelled {
+		t.Errorf("build %+v, %v", got, err)
+	}
+}
+
+// A gateway that is away for a while costs nothing but time.
+func TestGatewayRestarts(t *testing.T) {
+	w := newWorld(t)
+	var requests atomic.Int32
+	w.gateway.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if requests.Add(1)%2 == 1 {
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	if w.tag("latest") != b.Digest || !strings.Contains(w.log(b), "succeeded") {
+		t.Errorf("latest at %s, want %s; log:\n%s", w.tag("latest"), b.Digest, w.log(b))
+	}
+}
+
+func TestSecondRunnerIsSentAway(t *testing.T) {
+	w := newWorld(t)
+	inside := waitInside(w)
+	b := w.push(dockerfile("FROM scratch\n"))
+	o := w.options(b, w.start(b))
+	first := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { first <- runner.Run(ctx, o) }()
+	<-inside
+	if err := runner.Run(t.Context(), o); !errors.Is(err, report.ErrTaken) {
+		t.Errorf("the second runner: %v, want ErrTaken", err)
+	}
+	cancel()
+	var ended *runner.ResultError
+	if err := <-first; !errors.As(err, &ended) || ended.Result.State != spec.Cancelled {
+		t.Errorf("the first runner: %v", err)
+	}
+}
+
+func TestSpecThatCannotBeHad(t *testing.T) {
+	w := newWorld(t)
+	b := w.push(dockerfile("FROM scratch\n"))
+	o := w.options(b, w.start(b))
+	w.gateway.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.HasSuffix(r.URL.Path, "/claim") {
+			rw.WriteHeader(http.StatusFailedDependency)
+			_, _ = rw.Write([]byte(`{"error":"link the account again"}`))
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	got := w.check(b, runner.Run(t.Context(), o), ab.Errored, ab.ReasonConfig)
+	if got.State != ab.Queued {
+		t.Errorf("the build is %s, want another attempt", got.State)
+	}
+}
+
+func TestNothingStaysBehind(t *testing.T) {
+	w := newWorld(t)
+	b := w.push(dockerfile("FROM scratch\n"))
+	o := w.options(b, w.start(b))
+	if err := runner.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(o.Settings.Workdir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the work directory: %v, %v", left, err)
+	}
+	o = w.options(w.push(dockerfile("FROM other\n")), "wrong")
+	if err := runner.Run(t.Context(), o); !errors.Is(err, report.ErrUnauthorized) {
+		t.Errorf("a wrong token: %v", err)
+	}
+}
+
+func TestNoPlaceToWork(t *testing.T) {
+	w := newWorld(t)
+	b := w.push(dockerfile("FROM scratch\n"))
+	o := w.options(b, w.start(b))
+	o.Settings.Workdir += "/none"
+	w.check(b, runner.Run(t.Context(), o), ab.Errored, ab.ReasonInfrastructure)
+}
+
+// B14: a tag's push fails twice, then works.
+func TestB14TagsAreRetried(t *testing.T) {
+	w := newWorld(t)
+	var puts atomic.Int32
+	w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/1.2") && puts.Add(1) <= 2 {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	if w.tag("1.2") != b.Digest || !strings.Contains(w.log(b), "attempt 3") {
+		t.Errorf("1.2 at %s; log:\n%s", w.tag("1.2"), w.log(b))
+	}
+}

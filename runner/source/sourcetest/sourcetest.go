@@ -1,0 +1,129 @@
+// Package sourcetest serves real repositories over HTTP with git's own server, behind
+// a password, for tests.
+package sourcetest
+
+import (
+	"crypto/subtle"
+	"io"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/runner/spec"
+)
+
+// A Remote is one repository, called app, with a work tree to commit in.
+type Remote struct {
+	*httptest.Server
+	dir string
+
+	mu     sync.Mutex
+	around func(w http.ResponseWriter, r *http.Request, next http.Handler)
+}
+
+// Password is what the server asks for, with any user name.
+const Password = "git-canary"
+
+// New makes an empty repository with the branch main.
+func New(t testing.TB) *Remote {
+	t.Helper()
+	r := &Remote{dir: t.TempDir()}
+	execPath, err := exec.CommandContext(t.Context(), "git", "--exec-path").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := &cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend"), Root: "/",
+		Stderr: io.Discard, Env: []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1"}, InheritEnv: []string{"PATH"},
+	}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if _, p, _ := req.BasicAuth(); subtle.ConstantTimeCompare([]byte(p), []byte(Password)) == 0 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		r.serve(w, req, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			h := *backend
+			h.Env = append([]string{"GIT_PROTOCOL=" + req.Header.Get("Git-Protocol")}, h.Env...)
+			h.ServeHTTP(w, req)
+		}))
+	}))
+	t.Cleanup(r.Close)
+	r.Git(t, "init", "--quiet", "--initial-branch=main", r.Work())
+	r.Git(t, "-C", r.Work(), "config", "receive.denyCurrentBranch", "ignore")
+	return r
+}
+
+func (r *Remote) serve(w http.ResponseWriter, req *http.Request, next http.Handler) {
+	r.mu.Lock()
+	around := r.around
+	r.mu.Unlock()
+	if around != nil {
+		around(w, req, next)
+		return
+	}
+	next.ServeHTTP(w, req)
+}
+
+// Set puts a function around every authenticated request.
+func (r *Remote) Set(around func(w http.ResponseWriter, r *http.Request, next http.Handler)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.around = around
+}
+
+// Work is the work tree.
+func (r *Remote) Work() string { return filepath.Join(r.dir, "app") }
+
+// Git runs git with a fixed identity and returns what it says.
+func (r *Remote) Git(t testing.TB, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", args...)
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b",
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Commit writes files, commits them on the current branch and returns the hash.
+func (r *Remote) Commit(t testing.TB, files map[string]string) string {
+	t.Helper()
+	for name, content := range files {
+		write(t, filepath.Join(r.Work(), name), content)
+	}
+	r.Git(t, "-C", r.Work(), "add", "--all")
+	r.Git(t, "-C", r.Work(), "commit", "--quiet", "--allow-empty", "--message=a change")
+	return r.Git(t, "-C", r.Work(), "rev-parse", "HEAD")
+}
+
+// Source says where a commit is.
+func (r *Remote) Source(ref, commit string) spec.Source {
+	return spec.Source{URL: r.URL + "/app/.git", Ref: ref, Commit: commit}
+}
+
+// Credential is one that the server takes.
+func Credential() spec.Credential {
+	return spec.Credential{Username: "x-token-auth", Password: secret.New(Password)}
+}
+
+func write(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,291 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/gin-gonic/gin"
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/logs"
+	"slipway/plugin/store"
+	"slipway/plugin/store/storetest"
+	"slipway/plugin/watcher"
+	"slipway/plugin/web/api"
+	"slipway/plugin/web/httpx"
+	"slipway/runner"
+	"slipway/runner/settings"
+	"slipway/runner/source/sourcetest"
+	"slipway/runner/spec"
+)
+
+// A world is a gateway's part that runners see, a repository and a registry, all real, and a
+// builder that makes an image of the context's files without running anything.
+type world struct {
+	t        *testing.T
+	git      *sourcetest.Remote
+	registry *gate
+	gateway  *gate
+	store    *store.Store
+	watcher  *watcher.Watcher
+	logs     *logs.Logs
+	builder  *builder
+	hooks    bool
+	edit     func(*spec.Spec) // of what the gateway hands out
+	owner    ab.AutomatedBuild
+	head     string // what the ref was at before the next push
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	quiet := logrus.New()
+	quiet.SetOutput(io.Discard)
+	w := &world{t: t, git: sourcetest.New(t), store: storetest.Open(t), hooks: true, edit: func(*spec.Spec) {}}
+	w.registry = newGate(t, ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	w.watcher = watcher.New(watcher.Options{Store: w.store, Log: quiet})
+	w.logs = logs.New(logs.Options{Dir: t.TempDir()})
+	gin.SetMode(gin.TestMode)
+	engine := gin.New()
+	engine.Use(httpx.Errors(quiet, httpx.JSON))
+	api.New(api.Options{Store: w.store, Watcher: w.watcher, Specs: w, Logs: w.logs}).Mount(engine)
+	w.gateway = newGate(t, engine)
+	w.builder = &builder{}
+	w.owner = storetest.AutomatedBuild(t, w.store, storetest.Repository("app"))
+	return w
+}
+
+func (w *world) image() string { return strings.TrimPrefix(w.registry.URL, "http://") + "/acme/app" }
+
+// Spec makes the world the gateway's api.Specs.
+func (w *world) Spec(ctx context.Context, a ab.Attempt) (spec.Spec, error) {
+	b, err := w.store.Build(ctx, a.BuildID)
+	if err != nil {
+		return spec.Spec{}, err
+	}
+	s := spec.Spec{
+		BuildID: b.ID, Number: b.Number, Attempt: a.Number, Repository: b.Repository.FullName,
+		Source: spec.Source{URL: w.git.URL + "/app/.git", Ref: b.Ref.Full(), RefName: b.Ref.Name, Commit: b.Commit.Hash, Message: b.Commit.Message},
+		Image:  w.image(), Tags: []string{"1.2", "1", "latest"}, Dockerfile: "svc/Dockerfile", Context: ".",
+		Caching: true, Publish: true, Timeout: time.Minute, Git: sourcetest.Credential(),
+		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("npm-canary")},
+	}
+	w.edit(&s)
+	return s, nil
+}
+
+// push commits files and returns the build of that push, queued.
+func (w *world) push(files map[string]string) ab.Build {
+	w.t.Helper()
+	commit := w.git.Commit(w.t, files)
+	builds, err := w.store.Plan(w.t.Context(), storetest.Push(w.owner, storetest.Main(), w.head, commit))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.head = commit
+	return builds[0]
+}
+
+// start starts the build's next attempt and returns its token.
+func (w *world) start(b ab.Build) string {
+	w.t.Helper()
+	token := "runner-token-" + b.ID
+	_, err := w.store.StartAttempt(w.t.Context(), b.ID, "embedded", ab.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return token
+}
+
+// run runs the build's next attempt to its end.
+func (w *world) run(ctx context.Context, b ab.Build) error {
+	w.t.Helper()
+	return runner.Run(ctx, w.options(b, w.start(b)))
+}
+
+func (w *world) options(b ab.Build, token string) runner.Options {
+	return runner.Options{
+		Settings: settings.Settings{
+			URL: w.gateway.URL + "/runner/v1/builds/" + b.ID, Token: secret.New(token), Hooks: w.hooks, Workdir: w.t.TempDir(),
+		},
+		Version: "test", Environ: os.Environ(), Grace: 100 * time.Millisecond,
+		Dial:    func(context.Context, string) (runner.Builder, error) { return w.builder, w.builder.dialError },
+		Backoff: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
+	}
+}
+
+// must runs the build and returns it as the gateway has it at the end.
+func (w *world) must(b ab.Build, state ab.State, reason ab.Reason) ab.Build {
+	w.t.Helper()
+	err := w.run(w.t.Context(), b)
+	return w.check(b, err, state, reason)
+}
+
+func (w *world) check(b ab.Build, err error, state ab.State, reason ab.Reason) ab.Build {
+	w.t.Helper()
+	var ended *runner.ResultError
+	if (state == ab.Succeeded) != (err == nil) || (err != nil && !errors.As(err, &ended)) {
+		w.t.Errorf("Run returned %v", err)
+	}
+	attempts, storeErr := w.store.Attempts(w.t.Context(), b.ID)
+	if storeErr != nil {
+		w.t.Fatal(storeErr)
+	}
+	if a := attempts[len(attempts)-1]; a.State != state || a.Reason != reason {
+		w.t.Errorf("attempt ended %s (%s): %s; want %s (%s)\n%s", a.State, a.Reason, a.Detail, state, reason, w.log(b))
+	}
+	got, storeErr := w.store.Build(w.t.Context(), b.ID)
+	if storeErr != nil {
+		w.t.Fatal(storeErr)
+	}
+	return got
+}
+
+// log is the log of the build's newest attempt.
+func (w *world) log(b ab.Build) string {
+	w.t.Helper()
+	attempts, err := w.store.Attempts(w.t.Context(), b.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text, err := w.logs.Read(w.t.Context(), b.ID, len(attempts), 0, 1<<20)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// tag is where a tag points in the registry; empty = there is none.
+func (w *world) tag(tag string) string {
+	w.t.Helper()
+	ref, err := name.NewTag(w.image() + ":" + tag)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	desc, err := remote.Head(ref)
+	if err != nil {
+		return ""
+	}
+	return desc.Digest.String()
+}
+
+// put puts an image made of text under a tag, behind the runner's back.
+func (w *world) put(tag, text string) string {
+	w.t.Helper()
+	ref, err := name.NewTag(w.image() + ":" + tag)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	img := imageOf(text)
+	if err := remote.Write(ref, img); err != nil {
+		w.t.Fatal(err)
+	}
+	digest, _ := img.Digest()
+	return digest.String()
+}
+
+// A builder is a runner.Builder without BuildKit.
+type builder struct {
+	buildError, pushError, dialError error
+	inside                           func(ctx context.Context) error // called while building
+	requests                         []runner.ImageRequest
+	images                           map[string]v1.Image
+	closed                           bool
+}
+
+func (b *builder) Build(ctx context.Context, r runner.ImageRequest) (runner.Image, error) {
+	b.requests = append(b.requests, r)
+	if _, err := io.WriteString(r.Progress, "#1 building\n"); err != nil {
+		return runner.Image{}, err
+	}
+	if b.inside != nil {
+		if err := b.inside(ctx); err != nil {
+			return runner.Image{}, err
+		}
+	}
+	if b.buildError != nil {
+		return runner.Image{}, b.buildError
+	}
+	content, err := os.ReadFile(r.Dockerfile)
+	if err != nil {
+		return runner.Image{}, err
+	}
+	img := imageOf(string(content))
+	digest, err := img.Digest()
+	b.images = map[string]v1.Image{digest.String(): img}
+	return runner.Image{Digest: digest.String(), Size: 42, Steps: 3, Cached: 2}, err
+}
+
+func (b *builder) Push(ctx context.Context, r runner.ImageRequest, digest string) error {
+	if b.pushError != nil {
+		return b.pushError
+	}
+	ref, err := name.NewDigest(r.Image + "@" + digest)
+	if err != nil {
+		return err
+	}
+	return remote.Write(ref, b.images[digest], remote.WithContext(ctx))
+}
+
+func (b *builder) Close() error {
+	b.closed = true
+	return nil
+}
+
+func imageOf(text string) v1.Image {
+	img, err := mutate.Config(empty.Image, v1.Config{Labels: map[string]string{"text": text}})
+	if err != nil {
+		panic(err)
+	}
+	return img
+}
+
+// A gate is a server that a test may put something in front of.
+type gate struct {
+	*httptest.Server
+	mu     sync.Mutex
+	around func(w http.ResponseWriter, r *http.Request, next http.Handler)
+}
+
+func newGate(t *testing.T, next http.Handler) *gate {
+	g := &gate{}
+	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		around := g.around
+		g.mu.Unlock()
+		if around == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		around(w, r, next)
+	}))
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *gate) set(around func(w http.ResponseWriter, r *http.Request, next http.Handler)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.around = around
+}
+
+// hook is where a hook of svc/Dockerfile lies.
+func hook(name string) string { return filepath.Join("svc/hooks", name) }
