@@ -49,11 +49,19 @@ func (s *Store) ReceiveDelivery(ctx context.Context, d ab.Delivery) (id string, 
 }
 
 // storeDeliveries writes a batch in one transaction. When that fails each is tried alone,
-// so that one bad row does not refuse the others.
+// so that one bad row does not refuse the others. Whoever gave up meanwhile is left out.
 func (s *Store) storeDeliveries(batch []*incoming) {
-	err := s.storeTogether(batch)
+	var wanted []*incoming
 	for _, one := range batch {
-		if err != nil && len(batch) > 1 {
+		if err := one.ctx.Err(); err != nil {
+			one.stored <- err
+			continue
+		}
+		wanted = append(wanted, one)
+	}
+	err := s.storeTogether(wanted)
+	for _, one := range wanted {
+		if err != nil && len(wanted) > 1 {
 			one.stored <- s.storeTogether([]*incoming{one})
 			continue
 		}
@@ -62,13 +70,13 @@ func (s *Store) storeDeliveries(batch []*incoming) {
 }
 
 func (s *Store) storeTogether(batch []*incoming) error {
+	if len(batch) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), receiveTimeout)
 	defer cancel()
 	return s.tx(ctx, "store deliveries", func(tx *sql.Tx) error {
 		for _, one := range batch {
-			if one.ctx.Err() != nil {
-				continue // nobody waits for it any more, and nobody was told that it is stored
-			}
 			if err := s.storeDelivery(ctx, tx, one.row); err != nil {
 				return err
 			}

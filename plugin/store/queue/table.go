@@ -23,14 +23,14 @@ func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error {
 	if t.RunAt.IsZero() {
 		t.RunAt = now
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
-		SELECT value + 1, $1, $2, $3, $4, 'waiting', 0, $5, '', $6 FROM counters WHERE name = 'tasks'
-		ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`,
-		t.Kind, t.Arg, t.Key, t.Lane, t.RunAt.UnixMilli(), now.UnixMilli())
-	if err != nil {
-		return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
+	var id int64
+	err := tx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'tasks' RETURNING value`).Scan(&id)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
+			VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, '', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`,
+			id, t.Kind, t.Arg, t.Key, t.Lane, t.RunAt.UnixMilli(), now.UnixMilli())
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'tasks'`); err != nil {
+	if err != nil {
 		return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
 	}
 	return nil

@@ -119,6 +119,21 @@ func cancelQueued(t *testing.T, s *store.Store) {
 	}
 }
 
+func buildExplained(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), ab.CauseManual))
+	must(t, err)
+	must(t, s.ExplainBuild(t.Context(), b.ID, "waits for the engine"))
+	if waiting, err := s.Build(t.Context(), b.ID); err != nil || waiting.Detail != "waits for the engine" {
+		t.Errorf("error %v, detail %q", err, waiting.Detail)
+	}
+	Start(t.Context(), t, s, b.ID)
+	must(t, s.ExplainBuild(t.Context(), b.ID, "too late"))
+	if started, err := s.Build(t.Context(), b.ID); err != nil || started.Detail != "" {
+		t.Errorf("error %v, detail %q of a started build", err, started.Detail)
+	}
+}
+
 func cancelRunning(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))

@@ -54,6 +54,24 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	}
 }
 
+func automatedBuildsList(t *testing.T, s *store.Store) {
+	for _, name := range []string{"b", "a", "c"} {
+		AutomatedBuild(t, s, Repository(name))
+	}
+	all, err := s.AutomatedBuilds(t.Context())
+	must(t, err)
+	var names []string
+	for _, a := range all {
+		names = append(names, a.Repository.FullName)
+		if len(a.Rules) != 1 {
+			t.Errorf("%s has rules %+v", a.Repository.FullName, a.Rules)
+		}
+	}
+	if diff := cmp.Diff([]string{"acme/a", "acme/b", "acme/c"}, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func automatedBuildDeleted(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))

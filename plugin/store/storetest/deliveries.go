@@ -101,7 +101,57 @@ func deliveriesConcurrent(t *testing.T, s *store.Store) {
 func deliveryCancelled(t *testing.T, s *store.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: "h"}); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want cancelled", err)
+	for range 50 {
+		if _, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: "h"}); !errors.Is(err, context.Canceled) {
+			t.Fatalf("error %v, want cancelled", err)
+		}
+	}
+	all, err := s.Deliveries(t.Context(), store.DeliveryFilter{})
+	if len(all) != 0 || err != nil {
+		t.Errorf("%d stored, error %v", len(all), err)
+	}
+}
+
+// Whatever moment the senders give up at, what was promised is stored.
+func deliveriesGivenUp(t *testing.T, s *store.Store) {
+	var all sync.WaitGroup
+	promised := make(chan string, 400)
+	for range 20 {
+		all.Go(func() {
+			for i := range 20 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*50)*time.Microsecond)
+				if id, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: "h"}); err == nil {
+					promised <- id
+				}
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	close(promised)
+	for id := range promised {
+		if _, err := s.Delivery(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func deliveryExplained(t *testing.T, s *store.Store) {
+	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h"})
+	must(t, err)
+	reason := func() string {
+		d, err := s.Delivery(t.Context(), id)
+		must(t, err)
+		return d.Reason
+	}
+	must(t, s.ExplainDelivery(t.Context(), id, "the account's link is broken"))
+	if got := reason(); got != "the account's link is broken" {
+		t.Errorf("reason %q", got)
+	}
+	_, err = s.Plan(t.Context(), ab.Plan{DeliveryID: id, State: ab.DeliveryIgnored, Reason: "nothing to do"})
+	must(t, err)
+	must(t, s.ExplainDelivery(t.Context(), id, "too late"))
+	if got := reason(); got != "nothing to do" {
+		t.Errorf("reason %q of a planned delivery", got)
 	}
 }
