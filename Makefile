@@ -9,7 +9,7 @@
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
-RUNTIME       := ca-certificates git runc busybox-static iptables containernetworking-plugins
+RUNTIME       := ca-certificates git runc busybox-static iptables containernetworking-plugins slirp4netns uidmap
 
 # Packages whose tests mount and start builders: they run as root.
 PRIVILEGED    := ./runner/builder/... ./plugin/engine/... ./plugin/demo/...

@@ -36,6 +36,7 @@ var across = map[string][]string{
 	"plugin/dispatcher": {"runner/spec"},
 	"plugin/web":        {"runner/spec"},
 	"plugin/catalog":    {"runner/registry"},
+	"plugin/demo":       {"runner/builder"},
 	"runner/source":     {"plugin/bitbucket"},
 	"runner/report":     {"plugin/bitbucket"},
 }

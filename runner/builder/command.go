@@ -31,6 +31,7 @@ func Command() *cli.Command {
 			&cli.StringFlag{Name: "runtime", Usage: "OCI runtime: runc (crun 1.8.1 does not work)", Value: "runc", Sources: env("SLIPWAY_BUILDER_RUNTIME")},
 			&cli.IntFlag{Name: "parallel", Usage: "build steps at once; 0 = twice the processors", Sources: env("SLIPWAY_BUILDER_PARALLEL")},
 			&cli.IntFlag{Name: "socket-group", Usage: "gid that may use the socket besides the owner", Value: os.Getegid(), Sources: env("SLIPWAY_BUILDER_SOCKET_GROUP")},
+			&cli.BoolFlag{Name: "probe", Usage: "say how a builder would run here, and what to mend, and end"},
 		},
 		Action: action,
 	}
@@ -40,6 +41,9 @@ func action(ctx context.Context, cmd *cli.Command) error {
 	config, err := configOf(cmd)
 	if err != nil {
 		return cli.Exit(err, 2)
+	}
+	if cmd.Bool("probe") {
+		return printProbe(cmd.Root().Writer, Probe(ctx, config))
 	}
 	switch stage() {
 	case stageMap:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"slipway/plugin/autobuild"
 )
@@ -33,6 +35,31 @@ func (b *Browser) Fetch(ctx context.Context, address string) (string, error) {
 		err = fmt.Errorf("fetch %s: %s", target, resp.Status)
 	}
 	return string(text), err
+}
+
+// Says reports whether the page says a text, line breaks and spaces apart.
+func (b *Browser) Says(text string) bool {
+	return strings.Contains(strings.Join(strings.Fields(textOf(b.page)), " "), text)
+}
+
+// AddRegistry stores the credential of the world's registry through the pages.
+func (w *World) AddRegistry(ctx context.Context, b *Browser) error {
+	const page = "/settings/registries"
+	if err := b.Visit(ctx, page); err != nil {
+		return err
+	}
+	return b.Submit(ctx, page, url.Values{
+		"host": {w.Registry}, "username": {RegistryUser}, "password": {w.options.RegistryPassword.Reveal()}, "insecure": {"on"},
+	})
+}
+
+// Unlink unlinks Alice's account through the pages, with the name typed as asked.
+func (w *World) Unlink(ctx context.Context, b *Browser, accountID string) error {
+	page := "/settings/accounts/" + accountID + "/unlink"
+	if err := b.Visit(ctx, page); err != nil {
+		return err
+	}
+	return b.Submit(ctx, page, url.Values{"name": {w.Alice.Name}})
 }
 
 // The buttons of a build's page.

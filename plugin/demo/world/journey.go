@@ -64,10 +64,10 @@ func (w *World) LinkAccount(ctx context.Context, b *Browser) error {
 // Automate makes an automated build of the sample repository, step by step through the
 // pages: account, workspace, repository, Dockerfile, rules.
 func (w *World) Automate(ctx context.Context, b *Browser, rules []Rule) error {
-	return w.automate(ctx, b, w.App, w.Image(), rules)
+	return w.automate(ctx, b, w.App, rules, url.Values{"image": {w.Image()}})
 }
 
-func (w *World) automate(ctx context.Context, b *Browser, r *bitbuckettest.Repository, image string, rules []Rule) error {
+func (w *World) automate(ctx context.Context, b *Browser, r *bitbuckettest.Repository, rules []Rule, further url.Values) error {
 	if err := b.Visit(ctx, "/automated-builds/new"); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (w *World) automate(ctx context.Context, b *Browser, r *bitbuckettest.Repos
 			return err
 		}
 	}
-	values := url.Values{"image": {image}, "then": {"save"}}
+	values := merge(further, url.Values{"then": {"save"}})
 	for i, r := range rules {
 		at := fmt.Sprintf("rules[%d].", i)
 		if i > 0 {

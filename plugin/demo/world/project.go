@@ -3,9 +3,12 @@ package world
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net/url"
 	"os"
 	"slices"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/store"
@@ -40,7 +43,17 @@ func (w *World) NewProject(ctx context.Context, slug string, files map[string]st
 
 // Automate makes an automated build of the project through the pages.
 func (p *Project) Automate(ctx context.Context, b *Browser, rules ...Rule) error {
-	return p.world.automate(ctx, b, p.Repository, p.Image, rules)
+	return p.AutomateWith(ctx, b, nil, rules...)
+}
+
+// AutomateWith is Automate with environment variables for build hooks and tests.
+func (p *Project) AutomateWith(ctx context.Context, b *Browser, environment map[string]secret.Secret, rules ...Rule) error {
+	values := url.Values{"image": {p.Image}}
+	for i, name := range slices.Sorted(maps.Keys(environment)) {
+		at := fmt.Sprintf("environment[%d].", i)
+		values[at+"name"], values[at+"value"] = []string{name}, []string{environment[name].Reveal()}
+	}
+	return p.world.automate(ctx, b, p.Repository, rules, values)
 }
 
 // Builds lists the project's builds, newest first, without stages.

@@ -51,6 +51,7 @@ type World struct {
 	Password  secret.Secret
 	App       *bitbuckettest.Repository // acme/app, private and empty
 	Gateway   *Gateway
+	Client    secret.Secret // of the OAuth consumer that the gateway is
 
 	options Options
 	close   []func()
@@ -99,6 +100,9 @@ func (w *World) Close() {
 	}
 	w.close = nil
 }
+
+// RegistryPassword is what the registry asks of RegistryUser; zero = nothing.
+func (w *World) RegistryPassword() secret.Secret { return w.options.RegistryPassword }
 
 // Image is the name that the sample's automated build pushes to.
 func (w *World) Image() string { return w.Registry + "/acme/app" }
@@ -165,6 +169,7 @@ func (w *World) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.Client = consumer.Secret
 	w.Gateway = &Gateway{
 		URL: url, Data: filepath.Join(w.Dir, "gateway"), executable: executable, child: w.options.Child,
 		logFile: filepath.Join(w.Dir, "gateway.log"),

@@ -1,0 +1,146 @@
+package demo_test
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"slices"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/store"
+)
+
+// tenDeliveries: one push delivered ten times is one build.
+func tenDeliveries(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p.Commit("Once", h.Dockerfile("once"))
+	p.Push("main")
+	p.End(1, autobuild.Succeeded)
+	only := lastDelivery(h, p)
+	for range 9 {
+		h.Must(h.Bitbucket.Redeliver(only.RequestUUID))
+	}
+	planned(h, p, 10, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored)
+	p.All(1)
+}
+
+// strangers: deliveries that are forged, unsigned, replayed, or about another repository
+// than the hook's start nothing (W2, W4, I3).
+func strangers(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p.Commit("True", h.Dockerfile("true"))
+	p.Push("main")
+	p.End(1, autobuild.Succeeded)
+	d := lastDelivery(h, p)
+	key := hookOf(h, p).Secret
+	other := h.For(h.T).Repository(h.Dockerfile("other"))
+	_, err := other.Repository.AddHook(h.Gateway.URL+"/hooks/bitbucket/nobody", "", "repo:push")
+	h.Must(err)
+	other.Commit("Elsewhere", h.Dockerfile("elsewhere"))
+	other.Push("main")
+	elsewhere := lastDelivery(h, other)
+	forged := bytes.Replace(d.Body, []byte(`"main"`), []byte(`"evil"`), 1)
+
+	for _, c := range []struct {
+		what      string
+		body      []byte
+		signature string
+		want      int
+	}{
+		{"forged", forged, d.Header.Get("X-Hub-Signature"), http.StatusUnauthorized},
+		{"unsigned", d.Body, "", http.StatusUnauthorized},
+		{"signed with an empty key", d.Body, sign(secret.New(""), d.Body), http.StatusUnauthorized},
+		{"signed by SHA-1's name", d.Body, "sha1=" + d.Header.Get("X-Hub-Signature")[len("sha256="):], http.StatusUnauthorized},
+		{"replayed", d.Body, d.Header.Get("X-Hub-Signature"), http.StatusAccepted},
+		{"of another repository", elsewhere.Body, sign(key, elsewhere.Body), http.StatusAccepted},
+	} {
+		if got := post(h, d, c.body, c.signature); got != c.want {
+			h.T.Errorf("%s: answered %d, want %d", c.what, got, c.want)
+		}
+	}
+	if bytes.Equal(forged, d.Body) {
+		h.T.Error("the forged delivery is the true one")
+	}
+	deliveries := planned(h, p, 3, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused)
+	if newest := deliveries[0]; newest.State != autobuild.DeliveryRefused || newest.Reason == "" {
+		h.T.Errorf("the delivery of another repository is %s (%s), want it refused", newest.State, newest.Reason)
+	}
+	p.All(1)
+	if builds, err := other.Builds(h.Context); err != nil || len(builds) != 0 {
+		h.T.Errorf("%d builds of the other repository, %v", len(builds), err)
+	}
+}
+
+// lastDelivery is the last that Bitbucket sent to a repository's webhooks, once it was sent.
+func lastDelivery(h *worldtest.House, p *worldtest.Project) bitbuckettest.Delivery {
+	h.T.Helper()
+	hook := p.Repository.Hooks()[0].UUID
+	var d bitbuckettest.Delivery
+	h.Until("a delivery was sent", func() (bool, error) {
+		all := h.Bitbucket.Deliveries(hook)
+		if len(all) == 0 {
+			return false, nil
+		}
+		d = all[len(all)-1]
+		return len(d.Attempts) > 0, nil
+	})
+	return d
+}
+
+// post sends a body with the headers of a true delivery, but for the signature.
+func post(h *worldtest.House, d bitbuckettest.Delivery, body []byte, signature string) int {
+	h.T.Helper()
+	req, err := http.NewRequestWithContext(h.Context, http.MethodPost, d.URL, bytes.NewReader(body))
+	h.Must(err)
+	req.Header = d.Header.Clone()
+	req.Header.Del("X-Hub-Signature")
+	if signature != "" {
+		req.Header.Set("X-Hub-Signature", signature)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	h.Must(err)
+	h.Must(resp.Body.Close())
+	return resp.StatusCode
+}
+
+func sign(key secret.Secret, body []byte) string {
+	mac := hmac.New(sha256.New, []byte(key.Reveal()))
+	mac.Write(body)
+	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+func hookOf(h *worldtest.House, p *worldtest.Project) autobuild.Hook {
+	h.T.Helper()
+	s, err := h.Gateway.Store(h.Context)
+	h.Must(err)
+	defer s.Close()
+	hooks, err := s.Hooks(h.Context)
+	h.Must(err)
+	i := slices.IndexFunc(hooks, func(k autobuild.Hook) bool { return k.Repository.ID == p.Repository.UUID })
+	if i < 0 {
+		h.T.Fatalf("no hook of %s", p.Repository.FullName())
+	}
+	return hooks[i]
+}
+
+// planned waits until a project's hook has n deliveries, all in one of the states, and
+// returns them newest first.
+func planned(h *worldtest.House, p *worldtest.Project, n int, states ...autobuild.DeliveryState) []autobuild.Delivery {
+	h.T.Helper()
+	hook := hookOf(h, p)
+	s, err := h.Gateway.Store(h.Context)
+	h.Must(err)
+	defer s.Close()
+	var all []autobuild.Delivery
+	h.Until("every delivery was planned", func() (bool, error) {
+		all, err = s.Deliveries(h.Context, store.DeliveryFilter{HookID: hook.ID})
+		open := slices.ContainsFunc(all, func(d autobuild.Delivery) bool { return !slices.Contains(states, d.State) })
+		return len(all) == n && !open, err
+	})
+	return all
+}

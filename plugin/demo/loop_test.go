@@ -1,0 +1,188 @@
+package demo_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// TestLoop proves what a push comes to, each case with a repository of its own in one world.
+func TestLoop(t *testing.T) {
+	worldtest.NeedMachine(t)
+	h := worldtest.Open(t, world.Options{Environment: quick()})
+	t.Run("together", func(t *testing.T) {
+		for name, try := range map[string]func(*worldtest.House){
+			"private repository":         privateRepository,
+			"two tags on one commit":     twoTags,
+			"back to an earlier commit":  backAndForth,
+			"ten deliveries of one push": tenDeliveries,
+			"a slower older build":       slowerOlder,
+			"retry":                      retry,
+			"deliveries of strangers":    strangers,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				try(h.For(t))
+			})
+		}
+	})
+	t.Run("unlink", func(t *testing.T) { unlink(h.For(t)) })
+}
+
+// privateRepository: what strangers cannot fetch is built with the linked account's credential.
+func privateRepository(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	req, err := http.NewRequestWithContext(h.Context, http.MethodGet, p.Repository.CloneURL()+"/info/refs?service=git-upload-pack", nil)
+	h.Must(err)
+	resp, err := http.DefaultClient.Do(req)
+	h.Must(err)
+	h.Must(resp.Body.Close())
+	if resp.StatusCode == http.StatusOK {
+		h.T.Error("a stranger may fetch the repository")
+	}
+	p.Commit("Secret", h.Dockerfile("for us alone"))
+	p.Push("main")
+	p.Holds("latest", p.End(1, autobuild.Succeeded), "for us alone")
+}
+
+// twoTags: two tags on one commit under one rule are two builds with a status each.
+func twoTags(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
+	commit := p.Commit("Release", h.Dockerfile("release"))
+	p.Git("tag", "v1.2")
+	p.Git("tag", "-a", "-m", "v1.3", "v1.3")
+	p.Push("main", "v1.2", "v1.3")
+	var refs []string
+	for _, b := range p.All(2) {
+		_, err := h.WaitStatus(h.Context, b)
+		h.Must(err)
+		refs = append(refs, b.Ref.Full())
+		if b.State != autobuild.Succeeded || b.Commit.Hash != commit {
+			h.T.Error(h.BuildOf(b))
+		}
+		p.Holds(strings.TrimPrefix(b.Ref.Name, "v"), b, "release")
+	}
+	slices.Sort(refs)
+	if !slices.Equal(refs, []string{"refs/tags/v1.2", "refs/tags/v1.3"}) {
+		h.T.Errorf("built %v", refs)
+	}
+	statuses := p.Repository.Statuses(commit)
+	if len(statuses) != 2 || statuses[0].Key == statuses[1].Key || statuses[0].State != "SUCCESSFUL" || statuses[1].State != "SUCCESSFUL" {
+		h.T.Errorf("statuses %+v, want two SUCCESSFUL", statuses)
+	}
+}
+
+// backAndForth: A, B and A again are three moves of the branch, and three builds.
+func backAndForth(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	a := p.Commit("A", h.Dockerfile("a"))
+	p.Push("main")
+	first := p.End(1, autobuild.Succeeded)
+	b := p.Commit("B", h.Dockerfile("b"))
+	p.Push("main")
+	p.Holds("latest", p.End(2, autobuild.Succeeded), "b")
+	p.Git("reset", "--quiet", "--hard", a)
+	p.Push("--force", "main")
+	third := p.End(3, autobuild.Succeeded)
+	p.Holds("latest", third, "a")
+	var built []string
+	for _, build := range p.All(3) {
+		built = append(built, build.Commit.Hash)
+	}
+	if !slices.Equal(built, []string{a, b, a}) {
+		h.T.Errorf("built %v, want %v", built, []string{a, b, a})
+	}
+	if statuses := p.Repository.Statuses(a); len(statuses) != 1 {
+		h.T.Errorf("statuses %+v of builds %d and %d, want one", statuses, first.Number, third.Number)
+	}
+}
+
+// slowerOlder: push A, then B at once, with A slower: latest is B, and A is not published
+// after it.
+func slowerOlder(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p.Commit("A", h.Dockerfile("a", "RUN sleep 4"))
+	p.Push("main")
+	p.Await(1, autobuild.Running)
+	p.Commit("B", h.Dockerfile("b"))
+	p.Push("main")
+	builds := p.All(2)
+	older, newer := builds[0], builds[1]
+	if newer.State != autobuild.Succeeded {
+		h.T.Fatal(h.BuildOf(newer))
+	}
+	p.Holds("latest", newer, "b")
+	if older.State != autobuild.Cancelled || older.Reason != autobuild.ReasonSuperseded {
+		h.T.Error("want it superseded: " + h.BuildOf(older))
+	}
+	status, err := h.WaitStatus(h.Context, older)
+	h.Must(err)
+	if status.State != "STOPPED" {
+		h.T.Errorf("the older commit's status is %s", status.State)
+	}
+}
+
+// retry: a build that failed for what is mended since succeeds in its next attempt, under
+// the same status.
+func retry(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	base := h.Registry + "/" + p.Repository.FullName() + "/base:1"
+	commit := p.Commit("From a base that is missing", map[string]string{"Dockerfile": "FROM " + base + "\nCOPY greeting.txt /\n", "greeting.txt": "at last"})
+	p.Push("main")
+	failed := p.End(1, autobuild.Failed)
+	before := p.Repository.Statuses(commit)
+	if len(before) != 1 || before[0].State != "FAILED" {
+		h.T.Fatalf("statuses %+v, want one FAILED", before)
+	}
+	h.Must(h.SeedImage(h.Context, base))
+	h.Must(h.Browser.Press(h.Context, failed, world.Retry))
+	b := p.Await(1, autobuild.Succeeded)
+	_, err := h.WaitStatus(h.Context, b)
+	h.Must(err)
+	if b.Number != failed.Number || b.Attempt != failed.Attempt+1 {
+		h.T.Errorf("retried as attempt %d of build %d, want the next of %d", b.Attempt, b.Number, failed.Number)
+	}
+	p.Holds("latest", b, "at last")
+	after := p.Repository.Statuses(commit)
+	if len(after) != 1 || after[0].Key != before[0].Key || after[0].State != "SUCCESSFUL" {
+		h.T.Errorf("statuses %+v, want the one of before, SUCCESSFUL", after)
+	}
+}
+
+// unlink: with the account go its tokens and the webhooks that were added by it; linking it
+// again makes its automated builds work again.
+func unlink(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	page, err := h.Browser.Path()
+	h.Must(err)
+	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !hooks[0].Active || !hooks[0].SecretSet {
+		h.T.Fatalf("webhooks %+v, want one, active and signed", hooks)
+	}
+	s, err := h.Gateway.Store(h.Context)
+	h.Must(err)
+	defer s.Close()
+	accounts, err := s.Accounts(h.Context)
+	h.Must(err)
+	if len(accounts) != 1 {
+		h.T.Fatalf("%d accounts are linked, want 1", len(accounts))
+	}
+	h.Must(h.Unlink(h.Context, h.Browser, accounts[0].ID))
+	if hooks := p.Repository.Hooks(); len(hooks) != 0 {
+		h.T.Errorf("webhooks stay: %+v", hooks)
+	}
+	left, err := s.Account(h.Context, accounts[0].ID)
+	if err != nil || left.State != autobuild.AccountBroken || !left.AccessToken.IsZero() || !left.RefreshToken.IsZero() {
+		h.T.Errorf("the account is %s (%v), want it broken and its tokens forgotten", left.State, err)
+	}
+	h.Must(h.LinkAccount(h.Context, h.Browser))
+	h.Must(h.Browser.Visit(h.Context, page))
+	h.Must(h.Browser.Submit(h.Context, page+"/webhook", nil))
+	p.Commit("Heard again", h.Dockerfile("heard again"))
+	p.Push("main")
+	p.Holds("latest", p.End(1, autobuild.Succeeded), "heard again")
+}

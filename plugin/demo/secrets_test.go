@@ -1,0 +1,174 @@
+package demo_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// secretsOf are the texts that must not stand anywhere, by what they are.
+func secretsOf(h *worldtest.House, p *worldtest.Project) map[string]string {
+	h.T.Helper()
+	password := h.RegistryPassword().Reveal()
+	all := map[string]string{
+		"the registry's password":        password,
+		"the registry's login":           base64.StdEncoding.EncodeToString([]byte(world.RegistryUser + ":" + password)),
+		"the OAuth consumer's secret":    h.Client.Reveal(),
+		"Alice's password":               h.Password.Reveal(),
+		"the environment's value":        canary,
+		"the environment's value, coded": base64.StdEncoding.EncodeToString([]byte(canary)),
+		"the webhook's secret":           hookOf(h, p).Secret.Reveal(),
+	}
+	s, err := h.Gateway.Store(h.Context)
+	h.Must(err)
+	defer s.Close()
+	accounts, err := s.Accounts(h.Context)
+	h.Must(err)
+	for _, a := range accounts {
+		all["the access token of "+a.Name] = a.AccessToken.Reveal()
+		all["the refresh token of "+a.Name] = a.RefreshToken.Reveal()
+	}
+	for what, text := range all {
+		if len(text) < 8 {
+			h.T.Fatalf("%s is %q: too short to be looked for", what, text)
+		}
+	}
+	return all
+}
+
+// A watchman looks at the arguments of all processes as long as the test runs.
+type watchman struct {
+	h    *worldtest.House
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	looks int
+	found map[string]string // arguments by the secret that they show
+}
+
+func watchArguments(h *worldtest.House, secrets map[string]string) *watchman {
+	ctx, stop := context.WithCancel(h.Context)
+	w := &watchman{h: h, stop: stop, found: map[string]string{}}
+	w.done.Go(func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			w.look(secrets)
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	h.T.Cleanup(func() { stop(); w.done.Wait() })
+	return w
+}
+
+func (w *watchman) look(secrets map[string]string) {
+	processes, err := world.Processes()
+	if err != nil {
+		return
+	}
+	w.looks++
+	for _, p := range processes {
+		args := strings.Join(p.Args, " ")
+		for what, text := range secrets {
+			if strings.Contains(args, text) {
+				w.found[what] = args
+			}
+		}
+	}
+}
+
+// report tells what was seen, and stops.
+func (w *watchman) report() {
+	w.stop()
+	w.done.Wait()
+	if w.looks < 10 {
+		w.h.T.Errorf("looked at the processes only %d times", w.looks)
+	}
+	for what, args := range w.found {
+		w.h.T.Errorf("the arguments of a process show %s: %s", what, args)
+	}
+}
+
+// secretsStay: no secret stands in a log, in the gateway's data (the database's files, the
+// logs and the builder's state are below it), or in the image.
+func secretsStay(h *worldtest.House, p *worldtest.Project, b autobuild.Build) {
+	secrets := secretsOf(h, p)
+	for attempt := 1; attempt <= b.Attempt; attempt++ {
+		log, err := h.Browser.Log(h.Context, b, attempt, 0)
+		h.Must(err)
+		absent(h, "the build's log", []byte(log), secrets)
+		if !strings.Contains(log, "hook sees ***") {
+			h.T.Errorf("the hook did not run, or its words were not masked:\n%s", log)
+		}
+	}
+	absentFromFile(h, h.Gateway.LogFile(), secrets)
+	seen := map[string]bool{}
+	h.Must(filepath.WalkDir(h.Gateway.Data, func(path string, d fs.DirEntry, err error) error {
+		if os.IsNotExist(err) || (err == nil && !d.Type().IsRegular()) {
+			return nil // work that just ended, or a directory or socket
+		}
+		if err != nil {
+			return err
+		}
+		seen[d.Name()] = true
+		absentFromFile(h, path, secrets)
+		return nil
+	}))
+	if !seen["slipway.db"] || !seen["slipway.db-wal"] {
+		h.T.Errorf("the database's files were not looked at: %v", seen)
+	}
+	absentFromImage(h, p.Image+":latest", secrets)
+}
+
+func absentFromFile(h *worldtest.House, path string, secrets map[string]string) {
+	h.T.Helper()
+	data, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return
+	}
+	h.Must(err)
+	absent(h, path, data, secrets)
+}
+
+func absentFromImage(h *worldtest.House, image string, secrets map[string]string) {
+	h.T.Helper()
+	img, _, err := h.Pull(h.Context, image)
+	h.Must(err)
+	config, err := img.RawConfigFile()
+	h.Must(err)
+	absent(h, "the image's configuration", config, secrets)
+	layers, err := img.Layers()
+	h.Must(err)
+	for _, layer := range layers {
+		content, err := layer.Uncompressed()
+		h.Must(err)
+		data, err := io.ReadAll(content)
+		h.Must(err)
+		h.Must(content.Close())
+		absent(h, "a layer of the image", data, secrets)
+	}
+}
+
+func absent(h *worldtest.House, where string, data []byte, secrets map[string]string) {
+	h.T.Helper()
+	for what, text := range secrets {
+		if bytes.Contains(data, []byte(text)) {
+			h.T.Errorf("%s holds %s", where, what)
+		}
+	}
+}
