@@ -61,3 +61,27 @@ func TestEncodeSpecTellsOfABrokenWriter(t *testing.T) {
 		t.Errorf("got %v, want an error that names the build", err)
 	}
 }
+
+// Whatever a gateway sends, a spec that decodes is checked or refused, and goes round again.
+func FuzzDecodeSpec(f *testing.F) {
+	var seed bytes.Buffer
+	if err := spec.EncodeSpec(&seed, valid()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed.Bytes())
+	f.Add([]byte(`{"git":{"password":1}}`))
+	f.Add([]byte(`{"source":{"ref":"refs/heads/--upload-pack=x"},"tags":["-"],"context":"../.."}`))
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		s, err := spec.DecodeSpec(bytes.NewReader(wire))
+		if err != nil || s.Validate() != nil {
+			return
+		}
+		var again bytes.Buffer
+		if err := spec.EncodeSpec(&again, s); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := spec.DecodeSpec(&again); err != nil || got.Source != s.Source {
+			t.Errorf("%+v became %+v, %v", s.Source, got.Source, err)
+		}
+	})
+}

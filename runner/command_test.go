@@ -1,0 +1,64 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v3"
+
+	"slipway/runner"
+	"slipway/runner/report"
+)
+
+// setenv gives the command the environment that an engine would.
+func setenv(t *testing.T, url string) {
+	t.Helper()
+	for name, value := range map[string]string{
+		"SLIPWAY_RUNNER_URL": url, "SLIPWAY_RUNNER_TOKEN": "token-canary", "SLIPWAY_BUILDER": "unix:///nowhere.sock",
+		"SLIPWAY_RUNNER_HOOKS": "off", "SLIPWAY_WORKDIR": t.TempDir(),
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+func TestCommandRunsWhatTheEnvironmentSays(t *testing.T) {
+	w := newWorld(t)
+	b := w.push(dockerfile("FROM scratch\n"))
+	setenv(t, w.gateway.URL+"/runner/v1/builds/"+b.ID)
+	if err := runner.Command().Run(t.Context(), []string{"runner"}); !errors.Is(err, report.ErrUnauthorized) {
+		t.Errorf("got %v, want what the gateway says of this token", err)
+	}
+	if _, set := os.LookupEnv("SLIPWAY_RUNNER_TOKEN"); set {
+		t.Error("children would inherit the token")
+	}
+}
+
+func TestCommandWithoutSettings(t *testing.T) {
+	setenv(t, "")
+	app := &cli.Command{Commands: runner.Commands(), ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	err := app.Run(t.Context(), []string{"slipway", "runner"})
+	var exit cli.ExitCoder
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(err.Error(), "SLIPWAY_RUNNER_URL is not set") {
+		t.Errorf("got %v, want exit code 2 and the setting's name", err)
+	}
+}
+
+func TestCommandDescribesItsSettings(t *testing.T) {
+	c := runner.Command()
+	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER", "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_WORKDIR", "[on]"} {
+		if !strings.Contains(c.Description, name) {
+			t.Errorf("%s is not described", name)
+		}
+	}
+}
+
+func TestNoBuilderAtTheAddress(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := runner.DialBuilder(ctx, "unix:///nowhere.sock"); err == nil {
+		t.Error("a builder answered where none is")
+	}
+}
