@@ -25,7 +25,7 @@ func TestQueueModel(t *testing.T) {
 		m := &model{lanes: lanes, trouble: trouble, tries: make([]int, len(lanes)), done: make(chan struct{}, len(lanes))}
 		var stops []func()
 		for range 2 { // two processes on one table
-			q := queue.New(queue.Config{DB: db, Now: c.now})
+			q := queue.New(queue.Config{DB: db, Now: c.now, Poll: 5 * time.Millisecond})
 			q.Handle("k", m.handle, queue.Options{Workers: workers, Lease: forever})
 			if len(stops) == 0 {
 				var tasks []queue.NewTask

@@ -52,13 +52,18 @@ type Config struct {
 	DB  *sql.DB            // its pool writes; the schema has tables tasks and counters
 	Now func() time.Time   // nil = time.Now; leases and due times run on it
 	Log logrus.FieldLogger // of faults that a later look mends; nil = silent
+
+	// Poll is how often each kind looks without being woken, for tasks that become due and
+	// those of other processes; 0 = 250 ms.
+	Poll time.Duration
 }
 
 // Queue works the tasks of one database. It is safe for concurrent use.
 type Queue struct {
-	db  *sql.DB
-	now func() time.Time
-	log logrus.FieldLogger
+	db   *sql.DB
+	now  func() time.Time
+	log  logrus.FieldLogger
+	poll time.Duration
 
 	mu    sync.Mutex
 	kinds map[string]*worker
@@ -66,7 +71,10 @@ type Queue struct {
 
 // New makes a Queue; nothing runs before Run.
 func New(c Config) *Queue {
-	q := &Queue{db: c.DB, now: c.Now, log: c.Log, kinds: map[string]*worker{}}
+	q := &Queue{db: c.DB, now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{}}
+	if q.poll <= 0 {
+		q.poll = 250 * time.Millisecond
+	}
 	if q.now == nil {
 		q.now = time.Now
 	}

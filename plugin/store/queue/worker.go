@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	pollEvery    = 250 * time.Millisecond // finds tasks that become due, and those of other processes
 	firstBackoff = time.Second
 	maxBackoff   = 5 * time.Minute
 	settleTime   = 10 * time.Second // for writing what became of a task
@@ -40,7 +39,7 @@ func (w *worker) look() {
 func (w *worker) run(ctx context.Context) {
 	var under sync.WaitGroup
 	defer under.Wait()
-	poll := time.NewTicker(pollEvery)
+	poll := time.NewTicker(w.queue.poll)
 	defer poll.Stop()
 	for ctx.Err() == nil {
 		n := w.claimAndStart(ctx, &under)
