@@ -87,7 +87,7 @@ func forbidden(from, to string) string {
 		}
 		return "it crosses the wall between gateway and runner"
 	}
-	if from == "plugin/demo" && isTestRoom(to) {
+	if fromRoom == "plugin/demo" && isTestRoom(to) {
 		return ""
 	}
 	if isTestRoom(to) {
