@@ -59,6 +59,28 @@ func TestO6Refused(t *testing.T) {
 	}
 }
 
+// A frontend that the operator allowed is fetched and started as a frontend.
+func TestO6AllowedFrontendRuns(t *testing.T) {
+	needBuildKit(t)
+	host := serveRegistry(t)
+	client := start(t, t.TempDir(), "--frontend", host+"/acme/frontend").dial(t)
+	front := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "ENTRYPOINT [\"/bin/sh\", \"-c\", \"exit 3\"]\n"})))
+	front.Image = host + "/acme/frontend"
+	image := build(t, client, front)
+	if err := client.Push(t.Context(), front, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	line := "# syntax=" + front.Image + "@" + image.Digest + "\n"
+	_, err := client.Build(t.Context(), request(write(t, map[string]string{"Dockerfile": line + "FROM scratch\n"})))
+	if err == nil || !strings.Contains(err.Error(), "exit code: 3") {
+		t.Errorf("got %v, want the frontend's own exit code", err)
+	}
+	_, err = client.Build(t.Context(), request(write(t, map[string]string{"Dockerfile": "# syntax=" + host + "/acme/other\nFROM scratch\n"})))
+	if err == nil || !strings.Contains(err.Error(), "is not allowed") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}
+
 func TestDockerfileFaults(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)

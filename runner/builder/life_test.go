@@ -122,7 +122,7 @@ func TestKillLeavesNothing(t *testing.T) {
 }
 
 func TestSocketBelongsToItsGroup(t *testing.T) {
-	needBuildKit(t)
+	needRoot(t)
 	server := start(t, t.TempDir(), "--socket-group", "64000")
 	info, err := os.Stat(strings.TrimPrefix(server.address, "unix://"))
 	if err != nil {
@@ -136,7 +136,7 @@ func TestSocketBelongsToItsGroup(t *testing.T) {
 
 // Serve in the caller's own process, as a pipeline step does.
 func TestServeInProcess(t *testing.T) {
-	needBuildKit(t)
+	needRoot(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	state := t.TempDir()

@@ -52,11 +52,20 @@ func TestMain(m *testing.M) {
 // needBuildKit skips, and says why, where BuildKit cannot run for real.
 func needBuildKit(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: real builds in this test need root, which is absent")
+	if mode := builder.Probe(t.Context(), builder.Config{})[0]; !mode.OK {
+		t.Skip("SKIPPED: no real builds here: " + mode.Mend)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {
 		t.Skip("SKIPPED: real builds need runc, which is absent (Debian: apt-get install runc)")
+	}
+}
+
+// needRoot skips what an ordinary user may not do or see.
+func needRoot(t *testing.T) {
+	t.Helper()
+	needBuildKit(t)
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: this test needs root, which is absent")
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -25,8 +24,10 @@ import (
 //	init     PID 1 inside: mounts, starts the server, reaps orphans
 //	serve    the server
 //
-// Each stage is this program again with the same arguments. The kernel kills init when
-// launch dies, and all else when init dies.
+// Each stage is this program again with the same arguments. A pipe that launch holds open
+// tells init when launch is gone, however it went; when init ends, the kernel kills all
+// else in the namespaces. (PR_SET_PDEATHSIG would not do: the kernel forgets it when init
+// gets its capabilities.)
 const (
 	stageVar  = "SLIPWAY_BUILDER_STAGE"
 	stageInit = "init"
@@ -35,7 +36,7 @@ const (
 
 	launchPIDVar = "SLIPWAY_BUILDER_LAUNCH_PID"
 	killGrace    = stopGrace + 5*time.Second
-	mapFD        = 3 // closed by launch when the ids are mapped
+	lifeFD       = 3 // the pipe's end in init; one byte comes when the ids are mapped
 )
 
 func stage() string { return os.Getenv(stageVar) }
@@ -59,38 +60,40 @@ func launch(ctx context.Context, how isolation) error {
 	cmd := again(stageInit)
 	cmd.Env = append(cmd.Env, launchPIDVar+"="+strconv.Itoa(os.Getpid()))
 	attr := how.attr
-	attr.Pdeathsig = syscall.SIGKILL
 	cmd.SysProcAttr = &attr
-	var mapped *os.File
 	if how.mapIDs != nil {
-		read, write, err := os.Pipe()
-		if err != nil {
-			return fmt.Errorf("start builder: %w", err)
-		}
-		defer func() { _ = read.Close() }()
 		cmd.Env = append(cmd.Env, stageVar+"="+stageMap)
-		cmd.ExtraFiles, mapped = []*os.File{read}, write
 	}
-	// The kernel sends Pdeathsig when the thread that forked ends, so it must not.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
+	theirs, life, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start builder: %w", err)
+	}
+	defer func() { _ = life.Close() }()
+	cmd.ExtraFiles = []*os.File{theirs}
+	err = cmd.Start()
+	_ = theirs.Close()
+	if err != nil {
 		return fmt.Errorf("start builder in its namespaces: %w", err)
 	}
-	if how.mapIDs != nil {
-		err := how.mapIDs(cmd.Process.Pid)
-		if err == nil {
-			_, err = mapped.Write([]byte{1})
-		}
-		_ = mapped.Close()
-		if err != nil {
-			_ = cmd.Process.Kill()
-			return errors.Join(fmt.Errorf("map user ids: %w", err), cmd.Wait())
-		}
+	if err := letGo(how, cmd.Process.Pid, life); err != nil {
+		_ = cmd.Process.Kill()
+		return errors.Join(err, cmd.Wait())
 	}
 	stop := forward(ctx, cmd.Process)
 	defer stop()
 	return exitWith(cmd.Wait())
+}
+
+// letGo maps the ids of a process that waits for them.
+func letGo(how isolation, pid int, life io.Writer) error {
+	if how.mapIDs == nil {
+		return nil
+	}
+	if err := how.mapIDs(pid); err != nil {
+		return fmt.Errorf("map user ids: %w", err)
+	}
+	_, err := life.Write([]byte{1})
+	return err
 }
 
 // again is this program with the same arguments, in another stage.
@@ -133,13 +136,13 @@ func exitWith(err error) error {
 // awaitMap waits until launch has mapped our ids and becomes this program again, because
 // only then does the kernel give root of the namespace its capabilities.
 func awaitMap() error {
-	pipe := os.NewFile(mapFD, "map")
-	if _, err := io.ReadFull(pipe, make([]byte, 1)); err != nil {
-		return errors.New("builder: user ids were not mapped")
+	if n, err := syscall.Read(lifeFD, make([]byte, 1)); n != 1 {
+		return fmt.Errorf("builder: user ids were not mapped: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
-	_ = pipe.Close()
-	env := append(os.Environ(), stageVar+"="+stageInit)
-	return fmt.Errorf("start builder again: %w", syscall.Exec("/proc/self/exe", os.Args, env))
+	if err := os.Setenv(stageVar, stageInit); err != nil {
+		return fmt.Errorf("start builder again: %w", err)
+	}
+	return fmt.Errorf("start builder again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
 // initProcess is PID 1 of the namespaces.
@@ -147,6 +150,8 @@ func initProcess(ctx context.Context, c Config) error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("%s=%s is set, but this is not process 1 of a namespace", stageVar, stageInit)
 	}
+	syscall.CloseOnExec(lifeFD)
+	go dieWithLaunch()
 	server := again(stageRun)
 	env, err := prepareMounts(c.State)
 	if err != nil {
@@ -163,6 +168,12 @@ func initProcess(ctx context.Context, c Config) error {
 		return err
 	}
 	return cli.Exit("", code)
+}
+
+// dieWithLaunch ends this process, and all in its namespaces with it, when launch is gone.
+func dieWithLaunch() {
+	_, _ = io.Copy(io.Discard, os.NewFile(lifeFD, "life"))
+	os.Exit(1)
 }
 
 // prepareMounts gives the namespace its own /proc and its own place for runc's state,

@@ -51,6 +51,9 @@ func TestNetworkOfRUN(t *testing.T) {
 
 func needNetwork(t *testing.T, mode string) {
 	t.Helper()
+	if mode == builder.NetworkCNI {
+		needRoot(t)
+	}
 	need := map[string][]string{builder.NetworkCNI: {"/usr/lib/cni/bridge", "iptables"}, builder.NetworkSlirp: {"slirp4netns"}}
 	for _, program := range need[mode] {
 		if _, err := exec.LookPath(program); err != nil {

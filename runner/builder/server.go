@@ -43,7 +43,7 @@ type Config struct {
 	InsecureRegistries []string // hosts that are read over plain HTTP; loopback always is
 	MaxParallelism     int      // steps at once; 0 = twice the processors
 
-	SocketGroup int    // gid that may use the socket besides the owner
+	SocketGroup int    // gid that may use the socket besides the owner; 0 = the owner's own
 	Ready       func() // called once when the socket answers; may be nil
 
 	Log logrus.FieldLogger // nil = silent
@@ -189,7 +189,7 @@ func listen(ctx context.Context, address string, group int) (net.Listener, error
 // shareSocket opens the socket to a group. Until then its mode lets only the owner write,
 // which is what connecting needs.
 func shareSocket(path string, group int) error {
-	if group != os.Getegid() {
+	if group != 0 && group != os.Getegid() {
 		if err := os.Chown(path, -1, group); err != nil {
 			return fmt.Errorf("give socket to group %d: %w", group, err)
 		}
