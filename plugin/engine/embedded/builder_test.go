@@ -3,11 +3,9 @@ package embedded_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,30 +15,10 @@ import (
 	"time"
 
 	logrustest "github.com/sirupsen/logrus/hooks/test"
-	"github.com/urfave/cli/v3"
 
 	"slipway/plugin/engine/embedded"
 	"slipway/runner/builder"
 )
-
-// TestMain makes the test binary behave as the slipway binary when it is started as
-// `slipway builder`.
-func TestMain(m *testing.M) {
-	if len(os.Args) < 2 || os.Args[1] != "builder" {
-		os.Exit(m.Run())
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{builder.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
-	err := app.Run(ctx, os.Args)
-	stop()
-	if err == nil {
-		os.Exit(0)
-	}
-	if text := err.Error(); text != "" {
-		fmt.Fprintln(os.Stderr, "slipway:", text)
-	}
-	os.Exit(1)
-}
 
 func needBuilder(t *testing.T) {
 	t.Helper()

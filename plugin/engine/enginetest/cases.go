@@ -1,0 +1,72 @@
+package enginetest
+
+import (
+	"strings"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// success: a push becomes a pushed image with the build's digest and a green status.
+func success(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("first"), worldtest.MainToLatest())
+	commit := p.Commit("Second", h.Dockerfile("second", "RUN test second = $(cat greeting.txt)"))
+	p.Push("main")
+	b := p.End(1, autobuild.Succeeded)
+	p.Holds("latest", b, "second")
+	if b.Commit.Hash != commit || b.Attempt != 1 || b.Size == 0 {
+		h.T.Errorf("build %+v, want attempt 1 of %s with its size", b, commit)
+	}
+	statuses := p.Repository.Statuses(commit)
+	if len(statuses) != 1 || statuses[0].State != "SUCCESSFUL" || statuses[0].Refname != "main" {
+		h.T.Errorf("statuses %+v, want one of main", statuses)
+	}
+}
+
+// failure: a Dockerfile's failing step is the repository's doing, and is not tried again.
+func failure(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	commit := p.Commit("Break", h.Dockerfile("x", "RUN echo about-to-fail && false"))
+	p.Push("main")
+	b := p.End(1, autobuild.Failed)
+	if b.Reason != autobuild.ReasonBuild || b.Attempt != 1 || b.Digest != "" {
+		h.T.Errorf("build %+v, want attempt 1 failed by its Dockerfile, without a digest", b)
+	}
+	if s := p.Repository.Statuses(commit); len(s) != 1 || s[0].State != "FAILED" {
+		h.T.Errorf("statuses %+v, want one FAILED", s)
+	}
+	log, err := h.Browser.Log(h.Context, b, 1, 0)
+	h.Must(err)
+	if !strings.Contains(log, "RUN echo about-to-fail && false") || !strings.Contains(log, "about-to-fail\n") {
+		h.T.Errorf("the log does not show the failing step:\n%s", log)
+	}
+}
+
+// tagBuild: one pushed tag moves all image tags of its rule to one digest.
+func tagBuild(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
+	commit := p.Commit("Release", h.Dockerfile("release"))
+	p.Git("tag", "-a", "-m", "v1.2", "v1.2")
+	p.Push("main", "v1.2")
+	b := p.End(1, autobuild.Succeeded)
+	if b.Ref.Full() != "refs/tags/v1.2" || b.Commit.Hash != commit {
+		h.T.Errorf("built %s at %s, want the tag's commit %s", b.Ref.Full(), b.Commit.Hash, commit)
+	}
+	p.Holds("1.2", b, "release")
+	p.Holds("1", b, "release")
+}
+
+// lostRunner: a runner that died without a word costs an attempt and no more.
+func (f Factory) lostRunner(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	commit := p.Commit("Slow", h.Dockerfile("slow", "RUN sleep 4"))
+	p.Push("main")
+	b := p.Await(1, autobuild.Running)
+	h.Must(f.KillRunner(h.Context, h.World, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
+	b = p.End(1, autobuild.Succeeded)
+	if b.Attempt != 2 {
+		h.T.Errorf("build %d ended in attempt %d, want 2", b.Number, b.Attempt)
+	}
+	p.Holds("latest", b, "slow")
+	p.OneEnd(commit)
+}

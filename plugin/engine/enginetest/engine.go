@@ -1,0 +1,100 @@
+package enginetest
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+	"slipway/runner/spec"
+)
+
+// A reception takes runners' claims and lets them wait until it is closed.
+type reception struct {
+	mu     sync.Mutex
+	asked  map[string]int // claims by runner
+	closed chan struct{}
+}
+
+func (r *reception) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	claim := claimOf(q)
+	r.mu.Lock()
+	r.asked[claim.RunnerID]++
+	r.mu.Unlock()
+	select {
+	case <-r.closed:
+	case <-q.Context().Done():
+	}
+	w.WriteHeader(http.StatusGone)
+}
+
+func (r *reception) runners() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.asked)
+}
+
+// startTwice: the same attempt started twice is one pipeline; it runs until it ends or is
+// cancelled, and cancelling what is unknown or over is no error.
+func (f Factory) startTwice(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), worldtest.Patience)
+	defer cancel()
+	r := &reception{asked: map[string]int{}, closed: make(chan struct{})}
+	server := httptest.NewServer(r)
+	defer server.Close()
+	defer close(r.closed)
+	engine := f.Engine(t)
+	p := autobuild.Pipeline{BuildID: "twice", Number: 7, Attempt: 1, URL: server.URL + "/runner/v1/builds/twice", Token: secret.New("token")}
+	a := autobuild.Attempt{BuildID: p.BuildID, Number: p.Attempt}
+	if s, err := engine.State(ctx, a); err != nil || s != autobuild.PipelineGone {
+		t.Errorf("before its start it is %s, %v", s, err)
+	}
+	first, err := engine.Start(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := engine.Start(ctx, p)
+	if err != nil || second != first || first == "" {
+		t.Errorf("started as %q, then as %q, %v", first, second, err)
+	}
+	a.EngineRef = first
+	await(ctx, t, "a runner claims", func() (bool, error) { return r.runners() > 0, nil })
+	if s, err := engine.State(ctx, a); err != nil || s != autobuild.PipelineRunning {
+		t.Errorf("while its runner claims it is %s, %v", s, err)
+	}
+	for range 2 {
+		if err := engine.Cancel(ctx, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(ctx, t, "it is gone", func() (bool, error) {
+		s, err := engine.State(ctx, a)
+		return s == autobuild.PipelineGone, err
+	})
+	if n := r.runners(); n != 1 {
+		t.Errorf("%d runners claimed, want 1", n)
+	}
+	if err := engine.Cancel(ctx, autobuild.Attempt{BuildID: "unknown", Number: 1}); err != nil {
+		t.Errorf("cancel of an unknown pipeline: %v", err)
+	}
+}
+
+// claimOf reads a claim; one that cannot be read is of the runner without a name.
+func claimOf(q *http.Request) (c spec.ClaimRequest) {
+	_ = json.NewDecoder(io.LimitReader(q.Body, spec.MaxBody)).Decode(&c)
+	return c
+}
+
+func await(ctx context.Context, t *testing.T, what string, met func() (bool, error)) {
+	t.Helper()
+	if err := world.Wait(ctx, met); err != nil {
+		t.Fatalf("waited in vain until %s: %v", what, err)
+	}
+}

@@ -1,0 +1,92 @@
+package enginetest
+
+import (
+	"strings"
+	"time"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// eachBranch builds every branch but main as an image tag of its name.
+func eachBranch() world.Rule {
+	return world.Rule{Type: "branch", Source: `/^(b.*)$/`, Tags: `{\1}`}
+}
+
+// slow is a Dockerfile step that outlives every case.
+const slow = "RUN sleep 100"
+
+// occupy takes the one place of a house with a running build.
+func occupy(h *worldtest.House) (*worldtest.Project, autobuild.Build) {
+	h.T.Helper()
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p.Commit("Slow", h.Dockerfile(h.T.Name(), slow))
+	p.Push("main")
+	return p, p.Await(1, autobuild.Running)
+}
+
+// cancelQueued: a build that waits for a place is cancelled at once.
+func cancelQueued(h *worldtest.House) {
+	holder, holding := occupy(h)
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p.Commit("Unwanted", h.Dockerfile("unwanted"))
+	p.Push("main")
+	p.Cancel(p.Await(1, autobuild.Queued))
+	holder.Cancel(holding)
+}
+
+// cancelRunning: a running build is stopped, its runner too, and its place is free again.
+func cancelRunning(h *worldtest.House) {
+	p, b := occupy(h)
+	p.Cancel(b)
+	p.Commit("Again", h.Dockerfile("again"))
+	p.Push("main")
+	p.Holds("latest", p.End(2, autobuild.Succeeded), "again")
+}
+
+// branchMoved (B11): a queued build builds its commit, not the branch's newest.
+func branchMoved(h *worldtest.House) {
+	holder, holding := occupy(h)
+	p := h.Automate(h.Dockerfile("x"), eachBranch())
+	older := p.Commit("Older", h.Dockerfile("older"))
+	p.Push("HEAD:refs/heads/b-moved")
+	p.Await(1, autobuild.Queued)
+	p.Commit("Newer [skip ci]", h.Dockerfile("newer"))
+	p.Push("HEAD:refs/heads/b-moved")
+	holder.Cancel(holding)
+	b := p.End(1, autobuild.Succeeded)
+	if b.Commit.Hash != older {
+		h.T.Errorf("built %s, want %s", b.Commit.Hash, older)
+	}
+	p.Holds("b-moved", b, "older")
+}
+
+// branchDeleted: a queued build builds its commit although the branch is gone.
+func branchDeleted(h *worldtest.House) {
+	holder, holding := occupy(h)
+	p := h.Automate(h.Dockerfile("x"), eachBranch())
+	p.Commit("Last words", h.Dockerfile("last words"))
+	p.Push("HEAD:refs/heads/b-deleted")
+	p.Await(1, autobuild.Queued)
+	p.Push(":refs/heads/b-deleted")
+	holder.Cancel(holding)
+	p.Holds("b-deleted", p.End(1, autobuild.Succeeded), "last words")
+}
+
+// timeOut: a build that takes too long fails, and its status says why.
+func timeOut(h *worldtest.House) {
+	p, b := occupy(h)
+	b = p.End(1, autobuild.Failed)
+	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
+		h.T.Errorf("build %+v, want attempt 1 failed by its time", b)
+	}
+	statuses := p.Repository.Statuses(b.Commit.Hash)
+	if len(statuses) != 1 || !strings.HasPrefix(statuses[0].Description, "failed: ") || !strings.Contains(statuses[0].Description, "longer than") {
+		h.T.Errorf("statuses %+v, want one that says that it took too long", statuses)
+	}
+	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime || took > shortTime+10*time.Second {
+		h.T.Errorf("it ended after %s, want about %s", took, shortTime)
+	}
+	p.OneEnd(b.Commit.Hash)
+}
