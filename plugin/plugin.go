@@ -191,7 +191,7 @@ func (g *Gateway) wireStations(context.Context) error {
 		Engines: map[string]dispatcher.Engine{embedded.Name: {Engine: g.engine, Limit: g.config.Concurrency}},
 	})
 	g.watcher = watcher.New(watcher.Options{
-		Store: g.store, Engines: map[string]autobuild.Engine{embedded.Name: g.engine}, Append: g.logs.Line, Log: g.log,
+		Store: g.store, Engines: map[string]autobuild.Engine{embedded.Name: g.engine}, Append: g.logs.Line, Over: g.logs.Close, Log: g.log,
 	})
 	g.reporter = reporter.New(reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Log: g.log})
 

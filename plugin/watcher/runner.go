@@ -48,6 +48,7 @@ func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f store.Finis
 		return err
 	}
 	w.log(a).WithField("state", f.State).WithField("reason", f.Reason).WithField("build_state", b.State).Info("attempt finished")
+	w.o.Over(a.BuildID, a.Number)
 	return nil
 }
 

@@ -37,6 +37,8 @@ type Options struct {
 	Log       logrus.FieldLogger
 	// Append writes a line of the gateway's own at the end of an attempt's log; nil = none.
 	Append func(ctx context.Context, buildID string, attempt int, line string) error
+	// Over is told of each attempt that ended, after its last line; nil = nobody is.
+	Over func(buildID string, attempt int)
 }
 
 // A Watcher is safe for concurrent use; Run and Look by one caller at a time.
@@ -63,6 +65,9 @@ func New(o Options) *Watcher {
 	}
 	if o.Append == nil {
 		o.Append = func(context.Context, string, int, string) error { return nil }
+	}
+	if o.Over == nil {
+		o.Over = func(string, int) {}
 	}
 	return &Watcher{o: o, asked: map[asking]time.Time{}}
 }
@@ -97,6 +102,7 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 		return b, nil
 	}
 	w.line(ctx, b.ID, b.Attempt, detail)
+	w.o.Over(b.ID, b.Attempt)
 	a, err := w.o.Store.Attempt(ctx, b.ID, b.Attempt)
 	if err != nil {
 		w.o.Log.WithError(err).WithField("build", b.Number).Warn("pipeline of a cancelled build not found, its runner will stop itself")
@@ -142,6 +148,7 @@ func (w *Watcher) end(ctx context.Context, a autobuild.Attempt, f store.Finish) 
 	}
 	w.log(a).WithFields(logrus.Fields{"state": f.State, "reason": f.Reason, "build_state": b.State}).Warn("attempt ended: " + f.Detail)
 	w.line(ctx, a.BuildID, a.Number, f.Detail)
+	w.o.Over(a.BuildID, a.Number)
 	return nil
 }
 

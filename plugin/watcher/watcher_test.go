@@ -28,6 +28,7 @@ type tower struct {
 	repo   autobuild.Repository
 	owner  autobuild.AutomatedBuild
 	lines  []string
+	over   []string // attempts whose end was told
 	failed error // of Append
 	now    time.Time
 }
@@ -55,6 +56,7 @@ func (w *tower) restart() {
 			w.lines = append(w.lines, fmt.Sprintf("%d: %s", attempt, line))
 			return w.failed
 		},
+		Over: func(buildID string, attempt int) { w.over = append(w.over, fmt.Sprint(buildID, "-", attempt)) },
 	})
 }
 
@@ -478,5 +480,35 @@ func TestLookSaysWhatTheStoreSays(t *testing.T) {
 	stop()
 	if err := w.Look(ctx); err == nil || !strings.Contains(err.Error(), "list active attempts") {
 		t.Errorf("Look = %v", err)
+	}
+}
+
+// However an attempt ends, its end is told once, so that its log's followers wake and its
+// secrets are forgotten.
+func TestTheEndIsToldOnce(t *testing.T) {
+	for name, end := range map[string]func(*tower, autobuild.Attempt){
+		"finish": func(w *tower, a autobuild.Attempt) {
+			for range 2 {
+				must(t, w.Finish(t.Context(), a, store.Finish{State: autobuild.Succeeded}))
+			}
+		},
+		"cancel": func(w *tower, a autobuild.Attempt) {
+			_, err := w.Cancel(t.Context(), a.BuildID, "alice")
+			must(t, err)
+		},
+		"time-out": func(w *tower, _ autobuild.Attempt) {
+			w.pass(2 * time.Hour)
+			w.look()
+			w.look()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTower(t)
+			a := w.claim(w.build(1))
+			end(w, a)
+			if want := fmt.Sprint(a.BuildID, "-", 1); len(w.over) != 1 || w.over[0] != want {
+				t.Errorf("told of %v, want %s once", w.over, want)
+			}
+		})
 	}
 }
