@@ -48,7 +48,7 @@ type world struct {
 	store    *store.Store
 	watcher  *watcher.Watcher
 	logs     *logs.Logs
-	builder  *builder
+	builder  *maker
 	hooks    bool
 	edit     func(*spec.Spec) // of what the gateway hands out
 	owner    ab.AutomatedBuild
@@ -68,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	engine.Use(httpx.Errors(quiet, httpx.JSON))
 	api.New(api.Options{Store: w.store, Watcher: w.watcher, Specs: w, Logs: w.logs}).Mount(engine)
 	w.gateway = newGate(t, engine)
-	w.builder = &builder{}
+	w.builder = &maker{}
 	w.owner = storetest.AutomatedBuild(t, w.store, storetest.Repository("app"))
 	return w
 }
@@ -202,8 +202,8 @@ func (w *world) put(tag, text string) string {
 	return digest.String()
 }
 
-// A builder is a runner.Builder without BuildKit.
-type builder struct {
+// A maker is a runner.Builder without BuildKit.
+type maker struct {
 	buildError, pushError, dialError error
 	inside                           func(ctx context.Context) error // called while building
 	requests                         []runner.ImageRequest
@@ -211,7 +211,7 @@ type builder struct {
 	closed                           bool
 }
 
-func (b *builder) Build(ctx context.Context, r runner.ImageRequest) (runner.Image, error) {
+func (b *maker) Build(ctx context.Context, r runner.ImageRequest) (runner.Image, error) {
 	b.requests = append(b.requests, r)
 	if _, err := io.WriteString(r.Progress, "#1 building\n"); err != nil {
 		return runner.Image{}, err
@@ -234,7 +234,7 @@ func (b *builder) Build(ctx context.Context, r runner.ImageRequest) (runner.Imag
 	return runner.Image{Digest: digest.String(), Size: 42, Steps: 3, Cached: 2}, err
 }
 
-func (b *builder) Push(ctx context.Context, r runner.ImageRequest, digest string) error {
+func (b *maker) Push(ctx context.Context, r runner.ImageRequest, digest string) error {
 	if b.pushError != nil {
 		return b.pushError
 	}
@@ -245,7 +245,7 @@ func (b *builder) Push(ctx context.Context, r runner.ImageRequest, digest string
 	return remote.Write(ref, b.images[digest], remote.WithContext(ctx))
 }
 
-func (b *builder) Close() error {
+func (b *maker) Close() error {
 	b.closed = true
 	return nil
 }

@@ -1,0 +1,174 @@
+package runner_test
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/urfave/cli/v3"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/runner"
+	"slipway/runner/builder"
+	"slipway/runner/spec"
+)
+
+// asCommand makes the test binary behave as the slipway binary.
+const asCommand = "SLIPWAY_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) == "" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	app := &cli.Command{Name: "slipway", Commands: runner.Commands(), ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	err := app.Run(ctx, os.Args)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "slipway:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// stranger is a user without rights, as embedded runners are when the gateway is root.
+const stranger = 64000
+
+// The whole step with nothing replaced: BuildKit as a process, and the runner as a process
+// of another user, with the environment that an engine gives it.
+func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
+	if mode := builder.Probe(t.Context(), builder.Config{})[0]; !mode.OK || os.Geteuid() != 0 {
+		t.Skip("SKIPPED: needs root and a machine that BuildKit can run on: " + mode.Mend)
+	}
+	if _, err := exec.LookPath("runc"); err != nil {
+		t.Skip("SKIPPED: needs runc, which is absent (Debian: apt-get install runc)")
+	}
+	w := newWorld(t)
+	dir := openDir(t)
+	address := startBuilder(t)
+	b := w.push(map[string]string{
+		"svc/Dockerfile": "FROM scratch AS files\nCOPY greeting /g\nFROM scratch\nARG WHO\nLABEL who=$WHO\nCOPY --from=files /g /greeting\n",
+		"greeting":       "hello\n",
+		// S1: a hook is the same user as the runner and still cannot read the runner's token.
+		hook("post_checkout"): "#!/bin/sh\nid -u\ncat /proc/$PPID/environ /proc/$PPID/mem 2>&1 | head -c 300; true\n",
+	})
+	w.edit = func(s *spec.Spec) { s.BuildArgs = map[string]string{"WHO": "world"} }
+	token := w.start(b)
+	if err := os.Chown(dir, stranger, stranger); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "runner")
+	cmd.Env = []string{
+		asCommand + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "SLIPWAY_RUNNER_URL=" + w.gateway.URL + "/runner/v1/builds/" + b.ID,
+		"SLIPWAY_RUNNER_TOKEN=" + token, "SLIPWAY_BUILDER=" + address, "SLIPWAY_RUNNER_HOOKS=on", "SLIPWAY_WORKDIR=" + dir,
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("slipway runner: %v\n%s", err, out)
+	}
+	got := w.check(b, nil, ab.Succeeded, "")
+	if w.tag("latest") != got.Digest || got.Size == 0 {
+		t.Errorf("latest is at %s, the build is %+v", w.tag("latest"), got)
+	}
+	log := w.log(b)
+	if !strings.Contains(log, fmt.Sprint(stranger)) || !strings.Contains(log, "Permission denied") || strings.Contains(log, token) || strings.Contains(log, "SLIPWAY_RUNNER_URL") {
+		t.Errorf("the hook saw more than it should:\n%s", log)
+	}
+	if !bytes.Contains(out, []byte("COPY")) || greeting(t, w) != "hello\n" {
+		t.Errorf("greeting %q; output:\n%s", greeting(t, w), out)
+	}
+}
+
+// openDir is a directory that other users can reach.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "slipway-runner-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// startBuilder starts `slipway builder` and waits until it is ready.
+func startBuilder(t *testing.T) (address string) {
+	t.Helper()
+	state := openDir(t)
+	if err := os.Chmod(state, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	address = "unix://" + filepath.Join(state, "builder.sock")
+	cmd := exec.Command("/proc/self/exe", "builder", "--state", filepath.Join(state, "state"), "--address", address,
+		"--network", "none", "--socket-group", fmt.Sprint(stranger))
+	cmd.Env = append(os.Environ(), asCommand+"=1")
+	read, write := io.Pipe()
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		write.CloseWithError(cmd.Wait())
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-ended
+	})
+	lines := bufio.NewScanner(read)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "builder is ready") {
+			go func() { _, _ = io.Copy(io.Discard, read) }()
+			return address
+		}
+	}
+	t.Fatal("the builder did not become ready")
+	return ""
+}
+
+// greeting is the file /greeting of the image latest.
+func greeting(t *testing.T, w *world) string {
+	t.Helper()
+	ref, err := name.NewTag(w.image() + ":latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := mutate.Extract(img)
+	defer content.Close()
+	files := tar.NewReader(content)
+	for {
+		file, err := files.Next()
+		if err != nil {
+			t.Fatalf("look for greeting in the image: %v", err)
+		}
+		if file.Name == "greeting" {
+			text, err := io.ReadAll(io.LimitReader(files, 1<<10))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+	}
+}
