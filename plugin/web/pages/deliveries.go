@@ -114,21 +114,29 @@ func outcomeOf(o ab.Outcome, automated []ab.AutomatedBuild) outcomeView {
 	return view
 }
 
-// headerLines sorts headers by name. A signature is a proof that may be replayed: of it
-// only the kind is shown.
+// headerLines sorts headers by name.
 func headerLines(h http.Header) []headerLine {
 	var lines []headerLine
 	for name, values := range h {
 		for _, v := range values {
-			if strings.Contains(name, "Signature") || name == "Authorization" || name == "Cookie" {
-				kind, _, _ := strings.Cut(v, "=")
-				v = kind + "=… (valid)"
-			}
-			lines = append(lines, headerLine{name, v})
+			lines = append(lines, headerLine{name, masked(name, v)})
 		}
 	}
 	sort.Slice(lines, func(i, j int) bool { return lines[i].Name < lines[j].Name })
 	return lines
+}
+
+// masked hides what a header proves: a signature may be replayed, so that only its kind is
+// shown, and credentials are not shown at all.
+func masked(name, value string) string {
+	kind, _, found := strings.Cut(value, "=")
+	switch {
+	case strings.Contains(name, "Signature") && found:
+		return kind + "=… (valid)"
+	case strings.Contains(name, "Signature"), name == "Authorization", name == "Cookie":
+		return "…"
+	}
+	return value
 }
 
 // maxDepth bounds the nesting of JSON that is laid out: deeper, each line's indent would

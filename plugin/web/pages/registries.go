@@ -80,7 +80,8 @@ func (p *Pages) checkRegistry(c *gin.Context) error {
 
 func (p *Pages) afterCheck(c *gin.Context, r ab.Registry) error {
 	if r.Problem != "" {
-		return done(c, "/settings/registries", "") // its row says what is wrong
+		c.Redirect(http.StatusSeeOther, "/settings/registries") // its row says what is wrong
+		return nil
 	}
 	return done(c, "/settings/registries", "checked")
 }

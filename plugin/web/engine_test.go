@@ -1,0 +1,245 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/httpx"
+	"slipway/plugin/web/pages"
+	"slipway/plugin/web/pages/pagestest"
+)
+
+func TestMain(m *testing.M) {
+	gin.SetMode(gin.ReleaseMode)
+	m.Run()
+}
+
+type world struct {
+	*pagestest.Sample
+	engine *gin.Engine
+}
+
+func open(t *testing.T, change func(*site)) *world {
+	t.Helper()
+	s := pagestest.Open(t)
+	parts := site{
+		URL: pagestest.URL, Pages: s.Pages, Sessions: s.Sessions, Log: s.Log, Now: s.Clock.Now,
+		Ready: func(context.Context) error { return nil },
+		Machines: func(r gin.IRouter) {
+			r.POST("/hooks/bitbucket/:id", func(c *gin.Context) { c.Status(http.StatusAccepted) })
+			r.POST("/runner/v1/broken", httpx.Handle(func(*gin.Context) error { panic("a fault of ours") }))
+		},
+	}
+	if change != nil {
+		change(&parts)
+	}
+	e, err := parts.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{s, e}
+}
+
+// at is a route's path with what stands for its parameters in the sample.
+func (w *world) at(r pages.Route) string {
+	id := w.App.ID
+	switch {
+	case strings.HasPrefix(r.Path, "/deliveries"):
+		id = w.Delivery
+	case strings.HasPrefix(r.Path, "/setup"), strings.HasPrefix(r.Path, "/settings/providers"):
+		id = pagestest.ProviderID
+	case strings.HasPrefix(r.Path, "/settings/accounts"):
+		id = w.Account.ID
+	case strings.HasPrefix(r.Path, "/settings/registries"):
+		id = w.Registry.ID
+	case strings.HasPrefix(r.Path, "/settings/people"):
+		id = w.Users[ab.RoleViewer].ID
+	}
+	return strings.NewReplacer(":id", id, ":number", strconv.FormatInt(w.Done.Number, 10), ":file", "style.css").Replace(r.Path)
+}
+
+func (w *world) do(method, path string, header http.Header, cookies ...*http.Cookie) *http.Response {
+	r := httptest.NewRequest(method, path, strings.NewReader(url.Values{"name": {"x"}}.Encode()))
+	r.Header = header.Clone()
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for _, c := range cookies {
+		r.AddCookie(c)
+	}
+	rec := httptest.NewRecorder()
+	w.engine.ServeHTTP(rec, r)
+	return rec.Result()
+}
+
+var ours = http.Header{"Sec-Fetch-Site": {"same-origin"}}
+
+func TestEveryRouteNeedsItsRole(t *testing.T) {
+	w := open(t, nil)
+	below := map[ab.Role]ab.Role{ab.RoleViewer: ab.RoleNone, ab.RoleMember: ab.RoleViewer, ab.RoleAdmin: ab.RoleMember}
+	for _, r := range w.Pages.Routes() {
+		t.Run(r.Method+" "+r.Path, func(t *testing.T) {
+			anonymous := w.do(r.Method, w.at(r), ours)
+			checkHeaders(t, anonymous)
+			if r.Role == "" {
+				return
+			}
+			want := http.StatusSeeOther
+			if r.Method == http.MethodPost {
+				want = http.StatusUnauthorized
+			}
+			if anonymous.StatusCode != want {
+				t.Errorf("nobody gets %d, want %d", anonymous.StatusCode, want)
+			}
+			tooLow := w.do(r.Method, w.at(r), ours, w.Cookie(t, below[r.Role]))
+			checkHeaders(t, tooLow)
+			if tooLow.StatusCode != http.StatusForbidden {
+				t.Errorf("a %s gets %d, want 403", below[r.Role], tooLow.StatusCode)
+			}
+			enough := w.do(r.Method, w.at(r), ours, w.Cookie(t, r.Role))
+			checkHeaders(t, enough)
+			if enough.StatusCode == http.StatusForbidden || enough.StatusCode >= 500 {
+				t.Errorf("a %s gets %d", r.Role, enough.StatusCode)
+			}
+		})
+	}
+}
+
+func checkHeaders(t *testing.T, r *http.Response) {
+	t.Helper()
+	csp := r.Header.Get("Content-Security-Policy")
+	if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("%d: Content-Security-Policy %q", r.StatusCode, csp)
+	}
+	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"} {
+		if got := r.Header.Get(name); got != want {
+			t.Errorf("%d: %s %q, want %q", r.StatusCode, name, got, want)
+		}
+	}
+	if len(r.Header.Get("X-Request-Id")) != 16 {
+		t.Errorf("%d: request id %q", r.StatusCode, r.Header.Get("X-Request-Id"))
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") && r.StatusCode == http.StatusOK && r.Header.Get("Cache-Control") != "no-store" {
+		t.Error("a page may be stored")
+	}
+}
+
+// S10: what changes something comes from a page of ours.
+func TestS10CrossOriginPostsAreRefused(t *testing.T) {
+	w := open(t, nil)
+	admin := w.Cookie(t, ab.RoleAdmin)
+	foreign := map[string]http.Header{
+		"another site":       {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
+		"another subdomain":  {"Sec-Fetch-Site": {"same-site"}},
+		"an old browser":     {"Origin": {"https://evil.example"}},
+		"a sandboxed frame":  {"Origin": {"null"}},
+		"no origin whatever": {},
+	}
+	for _, r := range w.Pages.Routes() {
+		if r.Method != http.MethodPost {
+			continue
+		}
+		for name, header := range foreign {
+			if got := w.do(r.Method, w.at(r), header, admin).StatusCode; got != http.StatusForbidden {
+				t.Errorf("%s from %s: %d, want 403", r.Path, name, got)
+			}
+		}
+	}
+	if got := w.do("POST", "/hooks/bitbucket/x", foreign["another site"]).StatusCode; got != http.StatusAccepted {
+		t.Errorf("a webhook gets %d", got)
+	}
+	behindProxy := http.Header{"Origin": {pagestest.URL}}
+	if got := w.do("POST", "/signout", behindProxy, admin).StatusCode; got != http.StatusSeeOther {
+		t.Errorf("our own origin gets %d", got)
+	}
+}
+
+// The engine serves nothing that the tables do not name.
+func TestNoRouteIsForgotten(t *testing.T) {
+	w := open(t, nil)
+	known := []string{"GET /healthz", "GET /readyz", "POST /hooks/bitbucket/:id", "POST /runner/v1/broken"}
+	for _, r := range w.Pages.Routes() {
+		known = append(known, r.Method+" "+r.Path)
+	}
+	for _, r := range w.engine.Routes() {
+		if !slices.Contains(known, r.Method+" "+r.Path) {
+			t.Errorf("%s %s is served and not listed", r.Method, r.Path)
+		}
+	}
+}
+
+func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
+	w := open(t, nil)
+	missing := w.do("GET", "/nothing/here", nil)
+	page := read(t, missing)
+	checkHeaders(t, missing)
+	if missing.StatusCode != http.StatusNotFound || !strings.Contains(page, missing.Header.Get("X-Request-Id")) || !strings.Contains(page, "nothing at this address") {
+		t.Errorf("%d %s", missing.StatusCode, page)
+	}
+	if got := w.do("DELETE", "/builds", ours).StatusCode; got != http.StatusMethodNotAllowed {
+		t.Errorf("DELETE /builds: %d", got)
+	}
+	broken := w.do("POST", "/runner/v1/broken", nil)
+	if text := read(t, broken); broken.StatusCode != 500 || !strings.HasPrefix(text, `{"error":`) || strings.Contains(text, "fault of ours") {
+		t.Errorf("a panic answers %d %s", broken.StatusCode, text)
+	}
+	entry := w.Logged.LastEntry()
+	if entry == nil || entry.Data["request"] != broken.Header.Get("X-Request-Id") || !strings.Contains(entry.Data["error"].(error).Error(), "fault of ours") {
+		t.Errorf("the log does not tell of the panic: %v", entry)
+	}
+}
+
+func read(t *testing.T, r *http.Response) string {
+	t.Helper()
+	text, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestHealth(t *testing.T) {
+	w := open(t, func(s *site) { s.Ready = func(context.Context) error { return errors.New("disk full") } })
+	if got := w.do("GET", "/healthz", nil).StatusCode; got != http.StatusOK {
+		t.Errorf("/healthz %d", got)
+	}
+	r := w.do("GET", "/readyz", nil)
+	if text := read(t, r); r.StatusCode != http.StatusServiceUnavailable || strings.Contains(text, "disk full") {
+		t.Errorf("/readyz %d %s", r.StatusCode, text)
+	}
+	if got := open(t, nil).do("GET", "/readyz", nil).StatusCode; got != http.StatusOK {
+		t.Errorf("/readyz %d", got)
+	}
+}
+
+func TestFormsAreBounded(t *testing.T) {
+	w := open(t, nil)
+	r := httptest.NewRequest("POST", "/automated-builds/new", strings.NewReader("image="+strings.Repeat("x", maxForm)))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.AddCookie(w.Cookie(t, ab.RoleAdmin))
+	rec := httptest.NewRecorder()
+	w.engine.ServeHTTP(rec, r)
+	if rec.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d, want 413", rec.Code)
+	}
+}
+
+func TestProxiesThatAreNoneAreTold(t *testing.T) {
+	s := pagestest.Empty(t)
+	if _, err := (site{URL: pagestest.URL, TrustedProxies: []string{"nonsense"}, Pages: s.Pages, Sessions: s.Sessions}).engine(); err == nil {
+		t.Error("no error")
+	}
+}

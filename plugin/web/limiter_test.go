@@ -1,0 +1,77 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+// S11: guessing is limited per address, and the answer says when to come back.
+func TestS11SignInIsLimited(t *testing.T) {
+	w := open(t, nil)
+	try := func(from, forwarded string) *http.Response {
+		r := httptest.NewRequest("POST", "/signin/token", nil)
+		r.RemoteAddr = from
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		if forwarded != "" {
+			r.Header.Set("X-Forwarded-For", forwarded)
+		}
+		rec := httptest.NewRecorder()
+		w.engine.ServeHTTP(rec, r)
+		return rec.Result()
+	}
+	for i := range signInBurst {
+		if got := try("192.0.2.1:1000", "").StatusCode; got != http.StatusGone {
+			t.Fatalf("attempt %d: %d, want 410", i, got)
+		}
+	}
+	// I9: a header from an address that is no proxy of ours makes nobody somebody else.
+	limited := try("192.0.2.1:1001", "203.0.113.7")
+	if limited.StatusCode != http.StatusTooManyRequests || limited.Header.Get("Retry-After") != "7" {
+		t.Errorf("%d, Retry-After %q", limited.StatusCode, limited.Header.Get("Retry-After"))
+	}
+	if got := try("192.0.2.2:1000", "").StatusCode; got != http.StatusGone {
+		t.Errorf("another address: %d", got)
+	}
+	w.Clock.Pass(signInEvery)
+	if got := try("192.0.2.1:1000", "").StatusCode; got != http.StatusGone {
+		t.Errorf("later: %d", got)
+	}
+}
+
+func TestI9TrustedProxiesTellAddresses(t *testing.T) {
+	w := open(t, func(s *site) { s.TrustedProxies = []string{"10.0.0.0/8"} })
+	for i := range 3 * signInBurst {
+		r := httptest.NewRequest("POST", "/signin/token", nil)
+		r.RemoteAddr = "10.1.2.3:99"
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		r.Header.Set("X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i))
+		rec := httptest.NewRecorder()
+		w.engine.ServeHTTP(rec, r)
+		if rec.Code != http.StatusGone {
+			t.Fatalf("client %d: %d", i, rec.Code)
+		}
+	}
+}
+
+func TestLimiterForgetsTheOldest(t *testing.T) {
+	now := time.Unix(0, 0)
+	l := newLimiter(func() time.Time { return now })
+	for range signInBurst {
+		l.allow("first")
+	}
+	if _, ok := l.allow("first"); ok {
+		t.Fatal("the first address is not limited")
+	}
+	for i := range knownAddresses {
+		l.allow(fmt.Sprint(i))
+	}
+	if len(l.by) != knownAddresses || l.recent.Len() != knownAddresses {
+		t.Errorf("it knows %d and %d addresses", len(l.by), l.recent.Len())
+	}
+	if _, ok := l.allow("first"); !ok {
+		t.Error("the address seen longest ago is still known")
+	}
+}

@@ -1,0 +1,214 @@
+package pages_test
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/web/pages/pagestest"
+)
+
+func path(b ab.Build, rest string) string { return fmt.Sprintf("/builds/%d%s", b.Number, rest) }
+
+func TestBuildShowsItsWay(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	tests := map[string]struct {
+		build    ab.Build
+		stations string
+		says     []string
+	}{
+		"succeeded": {s.Done, "received queued fetch build push reported", []string{"succeeded", "88267e8", "1.2", "62 MB", "docker pull registry.example.com/acme/app:1.2", "9 of 12 steps cached", "SUCCESSFUL", "a delivery", "releases"}},
+		"failed":    {s.Broken, "received queued fetch build reported", []string{"failed", "exit code 1", "FAILED"}},
+		"error":     {s.Errored, "received queued fetch build reported", []string{"error", "connection refused"}},
+		"running":   {s.Live, "received queued fetch build push reported", []string{"running", "Cancel build"}},
+		"queued":    {s.Waiting, "received queued fetch build push reported", []string{"queued", "No attempt has started yet"}},
+		"cancelled": {s.Undone, "received queued reported", []string{"cancelled", "cancelled by Bob Moss", "no log"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := s.get(t, ab.RoleMember, path(tt.build, ""))
+			r.want(t, http.StatusOK, tt.says...)
+			var names []string
+			for _, n := range find(r.main(), "span") {
+				if attr(n, "class") == "name" {
+					names = append(names, words(n))
+				}
+			}
+			if got := strings.Join(names, " "); got != tt.stations {
+				t.Errorf("stations %q, want %q", got, tt.stations)
+			}
+		})
+	}
+}
+
+func TestViewersSeeNoButtons(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	for _, address := range []string{path(s.Live, ""), path(s.Done, ""), "/automated-builds/" + s.App.ID, "/settings/providers", "/settings/registries"} {
+		r := s.get(t, ab.RoleViewer, address)
+		for _, form := range find(r.main(), "form") {
+			if attr(form, "method") == "post" {
+				t.Errorf("%s offers %s", address, attr(form, "action"))
+			}
+		}
+	}
+}
+
+func TestBuildsAreFilteredAndPaged(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	count := func(r reply) int { return len(find(r.main(), "tr")) - 1 }
+	for filter, want := range map[string]int{"all": 15, "active": 2, "succeeded": 9, "failed": 2, "error": 1, "cancelled": 1} {
+		if got := count(s.get(t, ab.RoleViewer, "/builds?state="+filter)); got != want {
+			t.Errorf("%s: %d builds, want %d", filter, got, want)
+		}
+	}
+	for i := range 60 {
+		b := s.Waiting
+		b.CauseKey = fmt.Sprint("more", i)
+		if _, _, err := s.Store.CreateBuild(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := s.get(t, ab.RoleViewer, "/builds")
+	var older string
+	for _, a := range find(first.main(), "a") {
+		if words(a) == "Older builds" {
+			older = attr(a, "href")
+		}
+	}
+	if count(first) != 50 || older == "" {
+		t.Fatalf("%d builds and %q on the first page", count(first), older)
+	}
+	if got := count(s.get(t, ab.RoleViewer, older)); got != 25 {
+		t.Errorf("%d builds on the second page, want 25", got)
+	}
+}
+
+func TestCancelRetryRebuild(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	s.post(t, ab.RoleMember, path(s.Waiting, "/cancel")).wantRedirect(t, path(s.Waiting, "?done=cancelled"))
+	r := s.get(t, ab.RoleMember, path(s.Waiting, "?done=cancelled"))
+	r.want(t, http.StatusOK, "The build is cancelled.", "cancelled by Bob Moss")
+	s.post(t, ab.RoleMember, path(s.Waiting, "/cancel")).want(t, http.StatusConflict, "changed meanwhile")
+	s.post(t, ab.RoleMember, path(s.Broken, "/retry")).wantRedirect(t, path(s.Broken, "?done=retried"))
+	again := s.post(t, ab.RoleMember, path(s.Done, "/rebuild"))
+	again.wantRedirect(t, fmt.Sprintf("/builds/%d?done=started", s.Waiting.Number+1))
+	b, err := s.Store.BuildByNumber(t.Context(), s.Waiting.Number+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Commit.Hash != s.Done.Commit.Hash || b.Cause != ab.CauseManual || b.CausedBy != "Bob Moss" {
+		t.Errorf("rebuilt as %+v", b)
+	}
+}
+
+func TestAttemptsAreListed(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	if _, err := s.Store.RetryBuild(t.Context(), s.Broken.ID, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Store.StartAttempt(t.Context(), s.Broken.ID, "embedded", "hash", s.Clock.Now(), 100); err != nil {
+		t.Fatal(err)
+	}
+	r := s.get(t, ab.RoleViewer, path(s.Broken, ""))
+	r.want(t, http.StatusOK, "2 attempts", "Log of attempt 2", "Nothing is written yet")
+	s.get(t, ab.RoleViewer, path(s.Broken, "?attempt=1")).want(t, http.StatusOK, "Log of attempt 1", "pushed 3 tags")
+}
+
+func TestNoticesAreOurs(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	r := s.get(t, ab.RoleViewer, "/builds?done=Send+your+password")
+	if strings.Contains(r.Text, "password") {
+		t.Error("a link put words in our mouth")
+	}
+}
+
+func TestRawLogIsText(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	r := s.get(t, ab.RoleViewer, path(s.Done, "/log"))
+	if r.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !strings.HasPrefix(r.Text, "fetching acme/app") || !strings.Contains(r.Text, "\x1b[36m") {
+		t.Errorf("%s %.80q", r.Header.Get("Content-Type"), r.Text)
+	}
+	if rest := s.get(t, ab.RoleViewer, path(s.Done, "/log?offset=9&attempt=1")); rest.Text != r.Text[9:] {
+		t.Errorf("from offset 9: %.40q", rest.Text)
+	}
+	for _, bad := range []string{"/log?offset=-1", "/log?offset=x", "/log?attempt=7", "/log?attempt=x", "/log/stream?offset=x"} {
+		if got := s.get(t, ab.RoleViewer, path(s.Done, bad)).StatusCode; got != http.StatusNotFound {
+			t.Errorf("%s: %d, want 404", bad, got)
+		}
+	}
+	if got := s.get(t, ab.RoleViewer, "/builds/x/log").StatusCode; got != http.StatusNotFound {
+		t.Errorf("build x: %d", got)
+	}
+}
+
+// events reads a finished attempt's stream.
+func events(t *testing.T, s *site, target, lastID string) (ids, data []string) {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	if lastID != "" {
+		r.Header.Set("Last-Event-ID", lastID)
+	}
+	lines := bufio.NewScanner(strings.NewReader(s.do(t, r, s.Cookie(t, ab.RoleViewer)).Text))
+	for lines.Scan() {
+		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+			ids = append(ids, id)
+		}
+		if d, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			data = append(data, d)
+		}
+	}
+	return ids, data
+}
+
+func TestStreamGoesOnWhereTheBrowserWas(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	ids, all := events(t, s, path(s.Done, "/log/stream"), "")
+	if len(all) != 25 || all[24] != "succeeded" || !strings.Contains(all[0], `id="L1"`) {
+		t.Fatalf("%d events: %q", len(all), all)
+	}
+	// From the middle of line 4: the numbers and the rest are the same.
+	offset := strings.Index(s.get(t, ab.RoleViewer, path(s.Done, "/log")).Text, "dockerfile: 412B")
+	_, rest := events(t, s, path(s.Done, "/log/stream"), fmt.Sprint(offset))
+	if diff := cmp.Diff(all[3:], rest); diff != "" {
+		t.Error(diff)
+	}
+	if _, end := events(t, s, path(s.Done, "/log/stream?offset=0"), ids[0]); len(end) != 1 || end[0] != "succeeded" {
+		t.Errorf("after the last id: %q", end)
+	}
+}
+
+func TestLongLogsShowTheirEnd(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	for _, end := range []string{"", "\nlast"} {
+		b := s.Waiting
+		b.CauseKey = "long" + end
+		b, _, err := s.Store.CreateBuild(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Store.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, s.Clock.Now(), 100); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Logs.Append(t.Context(), b.ID, 1, 0, []byte(strings.Repeat("x\n", 20_000)+end)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded}); err != nil {
+			t.Fatal(err)
+		}
+		r := s.get(t, ab.RoleViewer, path(b, ""))
+		r.want(t, http.StatusOK, "lines are in the raw log")
+		if n := strings.Count(r.Text, `class="line"`); n != 4000 {
+			t.Errorf("%d lines on the page, want 4000", n)
+		}
+		if !strings.Contains(r.Text, `id="L20000"`) || strings.Contains(r.Text, `id="L100"`) {
+			t.Error("the end is not what is shown")
+		}
+	}
+}

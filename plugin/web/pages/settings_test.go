@@ -1,0 +1,230 @@
+package pages_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/plugin/accounts"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/pages/pagestest"
+)
+
+// I11, S3: the one-time token works once and gives a new session.
+func TestI11OneTimeToken(t *testing.T) {
+	s := serve(pagestest.Empty(t))
+	sum := sha256.Sum256([]byte("TOKEN"))
+	if err := s.Store.CreateFirstToken(t.Context(), hex.EncodeToString(sum[:]), pagestest.Start.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	page := s.get(t, "", "/signin?return_to=//evil.example")
+	page.want(t, http.StatusOK, "One-time token")
+	if got := page.value(t, "return_to"); got != "/" {
+		t.Errorf("return_to is %q", got)
+	}
+	wrong := s.post(t, "", "/signin/token", "token", "nonsense")
+	wrong.want(t, http.StatusGone, "mistyped, used already")
+	checkPage(t, wrong)
+	right := s.post(t, "", "/signin/token", "token", " TOKEN\n")
+	right.wantRedirect(t, "/setup")
+	if len(right.Cookies()) != 1 || !right.Cookies()[0].HttpOnly {
+		t.Fatalf("cookies %v", right.Cookies())
+	}
+	s.do(t, httptest.NewRequest(http.MethodGet, "/setup", nil), right.Cookies()[0]).want(t, http.StatusOK, "Create an OAuth consumer", pagestest.URL+"/oauth/bitbucket/callback")
+	s.post(t, "", "/signin/token", "token", "TOKEN").want(t, http.StatusGone)
+}
+
+func TestSignOut(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	cookie := s.Cookie(t, ab.RoleAdmin)
+	s.do(t, httptest.NewRequest(http.MethodPost, "/signout", nil), cookie).wantRedirect(t, "/signin?done=signed-out")
+	s.do(t, httptest.NewRequest(http.MethodGet, "/builds", nil), cookie).wantRedirect(t, "/signin?return_to=%2Fbuilds")
+	s.get(t, "", "/signin?done=signed-out").want(t, http.StatusOK, "You are signed out.", "Sign in with Bitbucket")
+	s.get(t, "", "/").wantRedirect(t, "/automated-builds")
+}
+
+// S2: a link is finished in the browser that began it, once.
+func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	begin := func() (state string, browser *http.Cookie) {
+		r := s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket&return_to=/builds")
+		if r.StatusCode != http.StatusSeeOther {
+			t.Fatalf("status %d", r.StatusCode)
+		}
+		_, state, _ = strings.Cut(r.Header.Get("Location"), "state=")
+		return state, r.Cookies()[0]
+	}
+	finish := func(query string, cookies ...*http.Cookie) reply {
+		return s.do(t, httptest.NewRequest(http.MethodGet, "/oauth/bitbucket/callback?"+query, nil), cookies...)
+	}
+	state, browser := begin()
+	_, other := begin()
+	finish("code=c&state="+state).want(t, http.StatusBadRequest, "not begun in this browser")
+	finish("code=c&state="+state, other).want(t, http.StatusBadRequest, "not begun in this browser")
+	finish("state="+state, browser).want(t, http.StatusBadRequest, "begin again")
+	planted := s.Cookie(t, ab.RoleViewer)
+	in := finish("code=c&state="+state, browser, planted)
+	in.wantRedirect(t, "/settings/providers")
+	var session *http.Cookie
+	for _, c := range in.Cookies() {
+		if c.Name == "__Host-slipway" {
+			session = c
+		}
+	}
+	if session == nil || session.Value == planted.Value {
+		t.Fatal("the sign-in gave no new session")
+	}
+	s.do(t, httptest.NewRequest(http.MethodGet, "/builds", nil), planted).wantRedirect(t, "/signin?return_to=%2Fbuilds")
+	finish("code=c&state="+state, browser).want(t, http.StatusBadRequest, "used already")
+	finish("error=access_denied&state="+state, browser).want(t, http.StatusBadRequest, "did not grant access")
+	s.get(t, ab.RoleMember, "/oauth/bitbucket/link?provider=bitbucket").want(t, http.StatusForbidden, "needs the role admin")
+	for err, status := range map[error]int{accounts.ErrNotConfigured: http.StatusConflict, accounts.ErrIdentityTaken: http.StatusConflict, accounts.ErrDenied: http.StatusBadRequest, ab.ErrUnavailable: http.StatusServiceUnavailable} {
+		s.Rooms.Fail(err)
+		s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket").want(t, status)
+	}
+}
+
+func TestSetupTakesTheConsumer(t *testing.T) {
+	s := serve(pagestest.Empty(t))
+	admin, err := s.Store.SaveUser(t.Context(), ab.User{Name: "administrator", Role: ab.RoleAdmin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Users[ab.RoleAdmin] = admin
+	wrong := s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_id", "key")
+	wrong.want(t, http.StatusUnprocessableEntity, "Paste the consumer's secret.")
+	if wrong.value(t, "client_id") != "key" {
+		t.Error("the key that was typed is lost")
+	}
+	s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_secret", "s").want(t, http.StatusUnprocessableEntity, "Paste the consumer's key.")
+	s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "sesame").wantRedirect(t, "/setup?done=saved")
+	page := s.get(t, ab.RoleAdmin, "/setup")
+	page.want(t, http.StatusOK, "A secret is stored", "Link account")
+	if strings.Contains(page.Text, "sesame") {
+		t.Error("the page shows the secret")
+	}
+	s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "").wantRedirect(t, "/setup?done=saved")
+	p, err := s.Store.Provider(t.Context(), pagestest.ProviderID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.ClientID != "key" || p.ClientSecret.Reveal() != "sesame" {
+		t.Errorf("stored %q and %q", p.ClientID, p.ClientSecret.Reveal())
+	}
+	// A secret belongs to its key.
+	s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_id", "other").want(t, http.StatusUnprocessableEntity)
+	s.get(t, ab.RoleAdmin, "/setup?provider=none").want(t, http.StatusNotFound)
+	s.post(t, ab.RoleAdmin, "/setup/none", "client_id", "x").want(t, http.StatusNotFound)
+}
+
+func TestMissingScopesAreNamed(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	s.Account.Scopes = []string{"account", "repository"}
+	if _, err := s.Store.SaveAccount(t.Context(), s.Account); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"/setup", "/settings/providers"} {
+		s.get(t, ab.RoleAdmin, address).want(t, http.StatusOK, "not granted: webhook")
+	}
+}
+
+func TestUnlinking(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	where := "/settings/accounts/" + s.Account.ID + "/unlink"
+	s.get(t, ab.RoleAdmin, where).want(t, http.StatusOK, "Type alice to confirm")
+	s.post(t, ab.RoleAdmin, where, "name", "bob").want(t, http.StatusUnprocessableEntity)
+	done := s.post(t, ab.RoleAdmin, where, "name", "alice")
+	done.want(t, http.StatusOK, "1 webhook was removed: acme/app", "1 could not be removed", "acme/worker", "App authorizations → Revoke")
+	checkPage(t, done)
+	s.get(t, ab.RoleAdmin, "/settings/providers").want(t, http.StatusOK, "Broken: it was unlinked")
+	token := s.post(t, ab.RoleAdmin, "/settings/accounts/"+s.Token.ID+"/unlink", "name", "docs token")
+	token.want(t, http.StatusOK, "Repository settings → Access tokens")
+	s.get(t, ab.RoleAdmin, "/settings/accounts/none/unlink").want(t, http.StatusNotFound)
+}
+
+func TestAccessTokens(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	where := "/settings/providers/bitbucket/token"
+	wrong := s.post(t, ab.RoleAdmin, where, "kind", "repository_token", "expires", "soon", "repository", "app")
+	wrong.want(t, http.StatusUnprocessableEntity, "4 things need mending", "workspace/repository", "2027-01-31")
+	checkPage(t, wrong)
+	if wrong.value(t, "repository") != "app" || wrong.value(t, "kind") != "repository_token" {
+		t.Error("what was typed is lost")
+	}
+	s.post(t, ab.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").want(t, http.StatusUnprocessableEntity, "Name the workspace")
+	s.Rooms.Fail(ab.FieldError{Field: "token", Message: "Bitbucket does not accept it"})
+	s.post(t, ab.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame").want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept it")
+	s.Rooms.Fail(nil)
+	s.post(t, ab.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame", "expires", "2027-09-30").wantRedirect(t, "/settings/providers?done=linked")
+	page := s.get(t, ab.RoleViewer, "/settings/providers")
+	page.want(t, http.StatusOK, "ci workspace access token of acme")
+	if strings.Contains(page.Text, "sesame") {
+		t.Error("the page shows the token")
+	}
+}
+
+func TestRegistries(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	where := "/settings/registries"
+	wrong := s.post(t, ab.RoleAdmin, where, "host", "https://registry.example.com", "username", "u")
+	wrong.want(t, http.StatusUnprocessableEntity, "2 things need mending")
+	if wrong.value(t, "username") != "u" {
+		t.Error("what was typed is lost")
+	}
+	s.post(t, ab.RoleAdmin, where, "host", "r.example.com:5000", "username", "u", "password", "sesame", "insecure", "on").wantRedirect(t, where+"?done=checked")
+	r := s.get(t, ab.RoleAdmin, where)
+	r.want(t, http.StatusOK, "r.example.com:5000 plain HTTP", "works", "does not work")
+	if strings.Contains(r.Text, "sesame") {
+		t.Error("the page shows the password")
+	}
+	s.post(t, ab.RoleAdmin, where, "host", "registry.example.com", "username", "nobody", "password", "x").want(t, http.StatusSeeOther)
+	all, err := s.Store.Registries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 3 {
+		t.Errorf("%d registries, want 3: a known host is replaced", len(all))
+	}
+	s.post(t, ab.RoleAdmin, where+"/"+s.Registry.ID+"/check").wantRedirect(t, where)
+	s.get(t, ab.RoleAdmin, where).want(t, http.StatusOK, "does not accept")
+	s.post(t, ab.RoleAdmin, where+"/none/check").want(t, http.StatusNotFound)
+	s.post(t, ab.RoleAdmin, where+"/"+s.Registry.ID+"/delete", "name", "registry.example.com").wantRedirect(t, where+"?done=deleted")
+	s.get(t, ab.RoleAdmin, where+"/"+s.Registry.ID+"/delete").want(t, http.StatusNotFound)
+}
+
+func TestPeople(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	dave, self := s.Users[ab.RoleNone], s.Users[ab.RoleAdmin]
+	s.get(t, ab.RoleNone, "/builds").want(t, http.StatusForbidden, "Ask an administrator")
+	s.post(t, ab.RoleAdmin, "/settings/people/"+dave.ID, "role", "viewer").wantRedirect(t, "/settings/people?done=saved")
+	s.get(t, ab.RoleNone, "/builds").want(t, http.StatusOK, "Build 15")
+	s.post(t, ab.RoleAdmin, "/settings/people/"+dave.ID, "role", "owner").want(t, http.StatusUnprocessableEntity, "no role")
+	s.post(t, ab.RoleAdmin, "/settings/people/"+self.ID, "role", "viewer").want(t, http.StatusConflict, "own role")
+	s.post(t, ab.RoleAdmin, "/settings/people/none", "role", "viewer").want(t, http.StatusNotFound)
+}
+
+func TestDeliveryExplainsEveryAnswer(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	s.get(t, ab.RoleViewer, "/deliveries").want(t, http.StatusOK, "repo:push", "acme/app", "3 changes")
+	r := s.get(t, ab.RoleViewer, "/deliveries/"+s.Delivery)
+	r.want(t, http.StatusOK, "source type is branch", "matches /^v([0-9]+)", "build 13", "it moved on before", "Nothing to do.", "sha256=… (valid)", `"full_name": "acme/app"`)
+	if strings.Contains(r.Text, "0123456789abcdef") {
+		t.Error("the page shows the signature")
+	}
+	s.get(t, ab.RoleViewer, "/deliveries/none").want(t, http.StatusNotFound)
+}
+
+func TestStaticFilesAreKept(t *testing.T) {
+	s := serve(pagestest.Empty(t))
+	r := s.get(t, "", "/static/style.css")
+	if r.StatusCode != http.StatusOK || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") || !strings.HasPrefix(r.Header.Get("Content-Type"), "text/css") {
+		t.Errorf("%d %v", r.StatusCode, r.Header)
+	}
+	if got := s.get(t, "", "/static/..%2fpages.go").StatusCode; got != http.StatusNotFound {
+		t.Errorf("a file outside: %d", got)
+	}
+}

@@ -1,0 +1,176 @@
+package pages_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/net/html"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/httpx"
+	"slipway/plugin/web/pages/pagestest"
+	"slipway/plugin/web/session"
+)
+
+func TestMain(m *testing.M) {
+	gin.SetMode(gin.ReleaseMode)
+	m.Run()
+}
+
+// A site serves a sample's pages.
+type site struct {
+	*pagestest.Sample
+	engine *gin.Engine
+}
+
+func serve(s *pagestest.Sample) *site {
+	e := gin.New()
+	e.Use(httpx.RequestIDs(), httpx.Errors(s.Log, s.Pages.WriteError), s.Sessions.Load())
+	for _, r := range s.Pages.Routes() {
+		chain := []gin.HandlerFunc{httpx.Handle(r.Handler)}
+		if r.Role != "" {
+			chain = []gin.HandlerFunc{session.Require(r.Role), httpx.Handle(r.Handler)}
+		}
+		e.Handle(r.Method, r.Path, chain...)
+	}
+	return &site{s, e}
+}
+
+// A reply is a response with its page parsed.
+type reply struct {
+	*http.Response
+	Text string
+	Page *html.Node
+}
+
+func (s *site) do(t *testing.T, r *http.Request, cookies ...*http.Cookie) reply {
+	t.Helper()
+	for _, c := range cookies {
+		if c != nil {
+			r.AddCookie(c)
+		}
+	}
+	w := httptest.NewRecorder()
+	s.engine.ServeHTTP(w, r)
+	page, err := html.Parse(strings.NewReader(w.Body.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{w.Result(), w.Body.String(), page}
+}
+
+func (s *site) get(t *testing.T, role ab.Role, path string) reply {
+	t.Helper()
+	return s.do(t, httptest.NewRequest(http.MethodGet, path, nil), s.cookie(t, role))
+}
+
+func (s *site) post(t *testing.T, role ab.Role, path string, values ...string) reply {
+	t.Helper()
+	form := url.Values{}
+	for i := 0; i < len(values); i += 2 {
+		form.Add(values[i], values[i+1])
+	}
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return s.do(t, r, s.cookie(t, role))
+}
+
+func (s *site) cookie(t *testing.T, role ab.Role) *http.Cookie {
+	t.Helper()
+	if role == "" {
+		return nil
+	}
+	return s.Cookie(t, role)
+}
+
+func (r reply) want(t *testing.T, status int, texts ...string) {
+	t.Helper()
+	if r.StatusCode != status {
+		t.Fatalf("status %d, want %d: %s", r.StatusCode, status, words(r.main()))
+	}
+	for _, text := range texts {
+		if !strings.Contains(words(r.main()), text) {
+			t.Errorf("the page does not say %q: %s", text, words(r.main()))
+		}
+	}
+}
+
+func (r reply) wantRedirect(t *testing.T, to string) {
+	t.Helper()
+	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != to {
+		t.Fatalf("status %d to %q, want 303 to %q: %s", r.StatusCode, r.Header.Get("Location"), to, words(r.main()))
+	}
+}
+
+func (r reply) main() *html.Node {
+	if main := find(r.Page, "main"); len(main) > 0 {
+		return main[0]
+	}
+	return r.Page
+}
+
+// value returns what stands in the control of a name.
+func (r reply) value(t *testing.T, name string) string {
+	t.Helper()
+	for _, n := range find(r.Page, "input", "select", "textarea") {
+		if attr(n, "name") != name {
+			continue
+		}
+		switch n.Data {
+		case "textarea":
+			return words(n)
+		case "select":
+			for _, o := range find(n, "option") {
+				if has(o, "selected") {
+					return attr(o, "value")
+				}
+			}
+			return ""
+		}
+		if attr(n, "type") == "checkbox" && !has(n, "checked") {
+			return ""
+		}
+		return attr(n, "value")
+	}
+	t.Fatalf("no control is named %s", name)
+	return ""
+}
+
+func find(root *html.Node, names ...string) []*html.Node {
+	var all []*html.Node
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode && slices.Contains(names, n.Data) {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func attr(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func has(n *html.Node, name string) bool {
+	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == name })
+}
+
+// words are the texts below a node, with single blanks.
+func words(n *html.Node) string {
+	var all []string
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode {
+			all = append(all, strings.Fields(d.Data)...)
+		}
+	}
+	return strings.Join(all, " ")
+}

@@ -1,0 +1,174 @@
+package session_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/storetest"
+	"slipway/plugin/web/httpx"
+	"slipway/plugin/web/session"
+)
+
+type fixture struct {
+	store  *store.Store
+	user   ab.User
+	now    time.Time
+	engine *gin.Engine
+}
+
+func open(t *testing.T, url string) *fixture {
+	t.Helper()
+	gin.SetMode(gin.TestMode)
+	f := &fixture{now: time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)}
+	f.store = storetest.OpenAt(t, t.TempDir(), func() time.Time { return f.now })
+	var err error
+	if f.user, err = f.store.SaveUser(t.Context(), ab.User{Name: "alice", Role: ab.RoleMember}); err != nil {
+		t.Fatal(err)
+	}
+	m := session.New(session.Options{Store: f.store, URL: url, Now: func() time.Time { return f.now }})
+	log, _ := logtest.NewNullLogger()
+	f.engine = gin.New()
+	f.engine.Use(httpx.Errors(log, httpx.JSON), m.Load())
+	f.engine.GET("/in", httpx.Handle(func(c *gin.Context) error { return m.Start(c, f.user.ID) }))
+	f.engine.GET("/out", httpx.Handle(m.End))
+	f.engine.GET("/who", httpx.Handle(func(c *gin.Context) error {
+		user, _ := session.User(c)
+		c.String(http.StatusOK, "%s", user.Name)
+		return nil
+	}))
+	f.engine.GET("/browser", httpx.Handle(func(c *gin.Context) error { c.String(http.StatusOK, "%s", m.Browser(c)); return nil }))
+	f.engine.GET("/taken", httpx.Handle(func(c *gin.Context) error { c.String(http.StatusOK, "%s", m.TakeBrowser(c)); return nil }))
+	f.engine.Any("/member", session.Require(ab.RoleMember), func(c *gin.Context) { c.String(http.StatusOK, "in") })
+	f.engine.GET("/admin", session.Require(ab.RoleAdmin), func(c *gin.Context) { c.String(http.StatusOK, "in") })
+	return f
+}
+
+func (f *fixture) do(method, path string, cookies ...*http.Cookie) *http.Response {
+	r := httptest.NewRequest(method, path, nil)
+	for _, c := range cookies {
+		r.AddCookie(c)
+	}
+	w := httptest.NewRecorder()
+	f.engine.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	var b strings.Builder
+	if err := r.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(b.String(), "\r\n\r\n")
+	return text
+}
+
+func TestS3CookieIsBoundToTheHost(t *testing.T) {
+	c := open(t, "https://slipway.example.com").do("GET", "/in").Cookies()[0]
+	if c.Name != "__Host-slipway" || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" {
+		t.Errorf("cookie %+v", c)
+	}
+	if len(c.Value) != 64 {
+		t.Errorf("the cookie has %d characters, want 32 bytes in hex", len(c.Value))
+	}
+	plain := open(t, "http://localhost:8080").do("GET", "/in").Cookies()[0]
+	if plain.Name != "slipway" || plain.Secure {
+		t.Errorf("cookie over plain HTTP %+v", plain)
+	}
+}
+
+func TestS3SessionFixation(t *testing.T) {
+	f := open(t, "https://slipway.example.com")
+	before := f.do("GET", "/in").Cookies()[0]
+	after := f.do("GET", "/in", before).Cookies()[0]
+	if before.Value == after.Value {
+		t.Fatal("the id is the same after the sign-in")
+	}
+	if got := body(t, f.do("GET", "/who", before)); got != "" {
+		t.Errorf("the old cookie still is %q", got)
+	}
+	if got := body(t, f.do("GET", "/who", after)); got != "alice" {
+		t.Errorf("the new cookie is %q", got)
+	}
+	planted := &http.Cookie{Name: "__Host-slipway", Value: strings.Repeat("a", 64)}
+	if got := f.do("GET", "/in", planted).Cookies()[0]; got.Value == planted.Value {
+		t.Error("a planted id was taken over")
+	}
+}
+
+func TestSessionsEnd(t *testing.T) {
+	f := open(t, "https://slipway.example.com")
+	c := f.do("GET", "/in").Cookies()[0]
+	if gone := f.do("GET", "/out", c).Cookies()[0]; gone.MaxAge >= 0 {
+		t.Errorf("the cookie stays: %+v", gone)
+	}
+	if got := body(t, f.do("GET", "/who", c)); got != "" {
+		t.Errorf("after the sign-out the cookie is %q", got)
+	}
+	c = f.do("GET", "/in").Cookies()[0]
+	f.now = f.now.Add(session.Lifetime + time.Minute)
+	if got := body(t, f.do("GET", "/who", c)); got != "" {
+		t.Errorf("after its time the cookie is %q", got)
+	}
+}
+
+func TestRequire(t *testing.T) {
+	f := open(t, "https://slipway.example.com")
+	c := f.do("GET", "/in").Cookies()[0]
+	if r := f.do("GET", "/member?a=b"); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/signin?return_to=%2Fmember%3Fa%3Db" {
+		t.Errorf("nobody's GET: %d %s", r.StatusCode, r.Header.Get("Location"))
+	}
+	if r := f.do("POST", "/member"); r.StatusCode != http.StatusUnauthorized {
+		t.Errorf("nobody's POST: %d", r.StatusCode)
+	}
+	if r := f.do("GET", "/member", c); r.StatusCode != http.StatusOK {
+		t.Errorf("a member at /member: %d", r.StatusCode)
+	}
+	if r := f.do("GET", "/admin", c); r.StatusCode != http.StatusForbidden {
+		t.Errorf("a member at /admin: %d", r.StatusCode)
+	}
+	f.user.Role = ab.RoleNone
+	if _, err := f.store.SaveUser(t.Context(), f.user); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.do("GET", "/member", c); r.StatusCode != http.StatusForbidden || !strings.Contains(body(t, r), "Ask an administrator") {
+		t.Errorf("without a role: %d", r.StatusCode)
+	}
+}
+
+func TestBrowserIDIsTakenOnce(t *testing.T) {
+	f := open(t, "https://slipway.example.com")
+	given := f.do("GET", "/browser")
+	c := given.Cookies()[0]
+	if id := body(t, given); id != c.Value || len(id) != 64 {
+		t.Errorf("id %q, cookie %q", id, c.Value)
+	}
+	if again := f.do("GET", "/browser", c); body(t, again) != c.Value || len(again.Cookies()) != 0 {
+		t.Error("a browser that has an id got another")
+	}
+	taken := f.do("GET", "/taken", c)
+	if body(t, taken) != c.Value || taken.Cookies()[0].MaxAge >= 0 {
+		t.Error("the id was not taken")
+	}
+}
+
+func TestS2ReturnTo(t *testing.T) {
+	for in, want := range map[string]string{
+		"/builds/7?attempt=2": "/builds/7?attempt=2", "/": "/", "": "/", "builds": "/",
+		"//evil.example": "/", `/\evil.example`: "/", `\\evil`: "/", "https:evil": "/", "https://evil.example/x": "/",
+		"%2f%2fevil": "/", "/%2fevil": "/", "/%5cevil": "/", "/\tevil": "/", "/a\nb": "/", "/%0aevil": "/", "/%zz": "/", "javascript:alert(1)": "/",
+		"/automated-builds?search=a%20b": "/automated-builds?search=a%20b",
+	} {
+		if got := session.LocalPath(in); got != want {
+			t.Errorf("LocalPath(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
