@@ -203,7 +203,7 @@ func (l *loop) verify(ctx context.Context) error {
 	images := 0
 	for _, b := range l.report.Builds {
 		for _, tag := range b.Tags {
-			if err := verifyImage(ctx, l.world.Image(), tag, b.Digest, l.greeting[b.Commit]); err != nil {
+			if err := l.verifyImage(ctx, tag, b.Digest, l.greeting[b.Commit]); err != nil {
 				return err
 			}
 			images++

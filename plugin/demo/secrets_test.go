@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -47,19 +48,21 @@ func secretsOf(h *worldtest.House, p *worldtest.Project) map[string]string {
 	return all
 }
 
-// A watchman looks at the arguments of all processes as long as the test runs.
+// A watchman looks at the arguments of all processes as long as the test runs, and learns
+// the runners' tokens, which nobody keeps.
 type watchman struct {
 	h    *worldtest.House
 	stop context.CancelFunc
 	done sync.WaitGroup
 
-	looks int
-	found map[string]string // arguments by the secret that they show
+	looks  int
+	found  map[string]string // arguments by the secret that they show
+	tokens map[string]bool
 }
 
 func watchArguments(h *worldtest.House, secrets map[string]string) *watchman {
 	ctx, stop := context.WithCancel(h.Context)
-	w := &watchman{h: h, stop: stop, found: map[string]string{}}
+	w := &watchman{h: h, stop: stop, found: map[string]string{}, tokens: map[string]bool{}}
 	w.done.Go(func() {
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
@@ -84,10 +87,28 @@ func (w *watchman) look(secrets map[string]string) {
 	w.looks++
 	for _, p := range processes {
 		args := strings.Join(p.Args, " ")
+		if strings.HasSuffix(args, " runner") {
+			w.learn(p)
+		}
 		for what, text := range secrets {
 			if strings.Contains(args, text) {
 				w.found[what] = args
 			}
+		}
+		for token := range w.tokens {
+			if strings.Contains(args, token) {
+				w.found["a runner's token"] = args
+			}
+		}
+	}
+}
+
+// learn reads a runner's token from the environment that it was started with.
+func (w *watchman) learn(p world.Process) {
+	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.ID)) // it may have ended
+	for line := range strings.SplitSeq(string(environ), "\x00") {
+		if token, ok := strings.CutPrefix(line, "SLIPWAY_RUNNER_TOKEN="); ok {
+			w.tokens[token] = true
 		}
 	}
 }
@@ -99,6 +120,9 @@ func (w *watchman) report() {
 	if w.looks < 10 {
 		w.h.T.Errorf("looked at the processes only %d times", w.looks)
 	}
+	if len(w.tokens) < 2 {
+		w.h.T.Errorf("saw %d runner's tokens, want one for each attempt", len(w.tokens))
+	}
 	for what, args := range w.found {
 		w.h.T.Errorf("the arguments of a process show %s: %s", what, args)
 	}
@@ -106,8 +130,11 @@ func (w *watchman) report() {
 
 // secretsStay: no secret stands in a log, in the gateway's data (the database's files, the
 // logs and the builder's state are below it), or in the image.
-func secretsStay(h *worldtest.House, p *worldtest.Project, b autobuild.Build) {
+func secretsStay(h *worldtest.House, p *worldtest.Project, b autobuild.Build, tokens map[string]bool) {
 	secrets := secretsOf(h, p)
+	for token := range tokens {
+		secrets["the runner's token "+token[:4]+"…"] = token
+	}
 	for attempt := 1; attempt <= b.Attempt; attempt++ {
 		log, err := h.Browser.Log(h.Context, b, attempt, 0)
 		h.Must(err)

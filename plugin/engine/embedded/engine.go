@@ -131,11 +131,8 @@ func (e *Engine) reap(name string, uid int, proc *process) {
 	defer e.wg.Done()
 	err := <-proc.done
 	log := e.o.Log.WithField("pipeline", name)
-	if err != nil {
-		log = log.WithError(err)
-	}
-	if out := proc.output.String(); out != "" {
-		log = log.WithField("output", out)
+	if err != nil { // what a build says is in its own log; what kept a runner from telling is here alone
+		log = log.WithError(err).WithField("output", proc.output.String())
 	}
 	log.Info("runner ended")
 	if err := os.RemoveAll(proc.dir); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	logrustest "github.com/sirupsen/logrus/hooks/test"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -35,9 +36,11 @@ func script(t *testing.T, body string) string {
 
 func newEngine(t *testing.T, o embedded.Options) *embedded.Engine {
 	t.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	o.Log = log
+	if o.Log == nil {
+		log := logrus.New()
+		log.SetOutput(io.Discard)
+		o.Log = log
+	}
 	if o.Address == nil {
 		o.Address = func(context.Context) (string, error) { return "unix:///builder.sock", nil }
 	}
@@ -143,6 +146,24 @@ func TestCloseRefusesFurtherStarts(t *testing.T) {
 	e.Close()
 	if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// What a build says is in its own log; the gateway's has only what a runner could not tell.
+func TestOnlyFailuresAreQuoted(t *testing.T) {
+	for exit, quoted := range map[string]bool{"0": false, "3": true} {
+		t.Run("exit "+exit, func(t *testing.T) {
+			log, hook := logrustest.NewNullLogger()
+			e := newEngine(t, embedded.Options{Executable: script(t, `echo last words; exit `+exit), Log: log})
+			if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+			ended := hook.LastEntry()
+			if out, _ := ended.Data["output"].(string); ended.Message != "runner ended" || (out == "last words") != quoted {
+				t.Errorf("logged %q with the output %q", ended.Message, out)
+			}
+		})
 	}
 }
 
