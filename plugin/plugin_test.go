@@ -1,0 +1,206 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v3"
+
+	"slipway/config"
+	"slipway/plugin/bitbucket/bitbuckettest"
+)
+
+// settingsOf configures a gateway on a Bitbucket stand-in; ready serves it.
+func settingsOf(t *testing.T, listener net.Listener) []string {
+	t.Helper()
+	bitbucket, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bitbucket.Close)
+	server := httptest.NewServer(bitbucket)
+	t.Cleanup(server.Close)
+	url := "http://" + listener.Addr().String()
+	acme := bitbucket.AddWorkspace("acme", bitbucket.AddUser("alice"))
+	consumer, err := bitbucket.AddConsumer(acme, url+"/oauth/bitbucket/callback", "account", "repository", "webhook")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		"SLIPWAY_URL=" + url, "SLIPWAY_DATA=" + filepath.Join(t.TempDir(), "data"),
+		"SLIPWAY_BITBUCKET_URL=" + server.URL, "SLIPWAY_BITBUCKET_API_URL=" + server.URL,
+		"SLIPWAY_BITBUCKET_CLIENT_ID=" + consumer.Key, "SLIPWAY_BITBUCKET_CLIENT_SECRET=" + consumer.Secret.Reveal(),
+		"SLIPWAY_BUILDER=tcp://127.0.0.1:1",
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// serve runs a gateway until the returned function is called, which returns its log.
+func serve(t *testing.T, environ []string, l net.Listener) (stop func() string) {
+	t.Helper()
+	c, err := config.LoadGateway(environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	logger := logrus.New()
+	logger.SetOutput(&log)
+	logger.SetFormatter(&logrus.JSONFormatter{})
+	g, err := New(t.Context(), Options{Config: c, Listener: l, Log: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	return func() string {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		return log.String()
+	}
+}
+
+func TestGatewayServesAndGreets(t *testing.T) {
+	l := listen(t)
+	environ := settingsOf(t, l)
+	url := "http://" + l.Addr().String()
+	stop := serve(t, environ, l)
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/signin": http.StatusOK, "/hooks/bitbucket/none": http.StatusNotFound} {
+		resp, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want && resp.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s answers %s, want %d", path, resp.Status, want)
+		}
+	}
+	log := stop()
+	tokens := 0
+	for line := range strings.Lines(log) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("log line %q: %v", line, err)
+		}
+		if entry["one_time_token"] != nil {
+			tokens++
+		}
+	}
+	if tokens != 1 {
+		t.Errorf("the log has %d one-time tokens, want 1:\n%s", tokens, log)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	l := listen(t)
+	environ := settingsOf(t, l)
+	stop := serve(t, environ, l)
+	var out bytes.Buffer
+	if err := doctor(t.Context(), &out, append(environ, "SLIPWAY_BUILDER=tcp://127.0.0.1:1")); err != nil {
+		t.Errorf("doctor beside a healthy gateway: %v\n%s", err, out.String())
+	}
+	for _, want := range []string{"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled", "✓ builder"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("doctor does not say %q:\n%s", want, out.String())
+		}
+	}
+	stop()
+
+	out.Reset()
+	err := doctor(t.Context(), &out, append(environ, "SLIPWAY_BUILDER=unix:///no/such/builder.sock", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1"))
+	if err == nil || ExitCode(&bytes.Buffer{}, err) != 1 {
+		t.Errorf("doctor of a stopped gateway: %v", err)
+	}
+	for _, want := range []string{"✕ public URL", "start the gateway", "✕ clock", "✕ builder", "start `slipway builder"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("doctor does not say %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestDoctorOfNothing(t *testing.T) {
+	var out bytes.Buffer
+	if err := doctor(t.Context(), &out, nil); err == nil || !strings.Contains(out.String(), "✕ settings     SLIPWAY_URL is not set") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+func TestNewSaysWhatStandsInTheWay(t *testing.T) {
+	l := listen(t)
+	defer l.Close()
+	environ := settingsOf(t, l)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct{ setting, want string }{
+		"port taken":     {"SLIPWAY_LISTEN=" + l.Addr().String(), "SLIPWAY_LISTEN"},
+		"data is a file": {"SLIPWAY_DATA=" + file, "SLIPWAY_DATA"},
+		"runner user":    {"SLIPWAY_RUNNER_USER=root", "SLIPWAY_RUNNER_USER=root"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := append(append([]string{}, environ...), "SLIPWAY_LISTEN=127.0.0.1:0", tc.setting)
+			c, err := config.LoadGateway(all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := New(t.Context(), Options{Config: c, Log: silent()}); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("err = %v, want it to name %s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestRunnerUser(t *testing.T) {
+	for _, tc := range []struct {
+		setting  string
+		euid     int
+		uid, gid int
+		ok       bool
+	}{
+		{"", 0, 64000, 64000, true}, {"7000:7001", 0, 7000, 7001, true}, {"", 1000, 0, 0, true},
+		{"7000:7001", 1000, 0, 0, false}, {"7000", 0, 0, 0, false}, {"0:0", 0, 0, 0, false}, {"a:b", 0, 0, 0, false}, {"-1:5", 0, 0, 0, false},
+	} {
+		uid, gid, err := runnerUser(tc.setting, tc.euid)
+		if (err == nil) != tc.ok || tc.ok && (uid != tc.uid || gid != tc.gid) {
+			t.Errorf("runnerUser(%q, %d) = %d:%d, %v", tc.setting, tc.euid, uid, gid, err)
+		}
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		code int
+		text string
+	}{
+		{errors.New("broken"), 1, "slipway: broken\n"},
+		{cli.Exit("usage", 2), 2, "slipway: usage\n"},
+		{cli.Exit("", 1), 1, ""},
+	} {
+		var out bytes.Buffer
+		if code := ExitCode(&out, tc.err); code != tc.code || out.String() != tc.text {
+			t.Errorf("%v: exit %d, %q", tc.err, code, out.String())
+		}
+	}
+}
