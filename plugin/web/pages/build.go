@@ -93,8 +93,8 @@ func (p *Pages) attempts(c *gin.Context, content *buildPage) error {
 			content.Shown = a
 		}
 	}
-	if content.Shown.Number == 0 {
-		return nil
+	if content.Shown.Number == 0 || c.GetHeader("X-Part") == "build-head" {
+		return nil // the script renews the head alone, every two seconds: no need to read the log
 	}
 	content.Log, err = p.renderLog(c.Request.Context(), content.Shown)
 	return err

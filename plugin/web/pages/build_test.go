@@ -48,6 +48,18 @@ func TestBuildShowsItsWay(t *testing.T) {
 	}
 }
 
+// The head alone is renewed every two seconds: then the log is not read.
+func TestTheHeadComesWithoutTheLog(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	r := httptest.NewRequest(http.MethodGet, path(s.Live, ""), nil)
+	r.Header.Set("X-Part", "build-head")
+	head := s.do(t, r, s.Cookie(t, ab.RoleViewer))
+	head.want(t, http.StatusOK, "running")
+	if strings.Contains(head.Text, `class="line"`) || !strings.Contains(head.Text, `id="build-head"`) {
+		t.Error("the log came with the head, or no head came")
+	}
+}
+
 func TestViewersSeeNoButtons(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	for _, address := range []string{path(s.Live, ""), path(s.Done, ""), "/automated-builds/" + s.App.ID, "/settings/providers", "/settings/registries"} {

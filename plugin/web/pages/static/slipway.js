@@ -37,7 +37,7 @@
 
   // part loads this page again and returns its element of the id given, or null.
   async function part(id) {
-    const reply = await fetch(location.href, { headers: { Accept: 'text/html' }, redirect: 'error' });
+    const reply = await fetch(location.href, { headers: { 'X-Part': id }, redirect: 'error' });
     if (!reply.ok) return null;
     return new DOMParser().parseFromString(await reply.text(), 'text/html').getElementById(id);
   }

@@ -1,0 +1,185 @@
+package pages
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/web/session"
+)
+
+// A draftPage is the form of a new or stored automated build.
+type draftPage struct {
+	draftForm
+	New                       bool
+	Account                   ab.Account
+	Repository, DefaultBranch string
+	Dockerfile                string
+	ID                        string // empty when New
+	Steps                     []string
+	Engines, Autotests        []option
+	SourceTypes               []option
+	Accounts                  []option // that a stored one may move to
+	Registries                []ab.Registry
+}
+
+func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong faults) error {
+	content.Steps = newSteps
+	for _, name := range p.Engines {
+		content.Engines = append(content.Engines, option{name, name})
+	}
+	content.Autotests = []option{{"off", "Off"}, {"internal", "Internal pull requests"}, {"all", "Internal and external pull requests"}}
+	content.SourceTypes = []option{{"branch", "Branch"}, {"tag", "Tag"}}
+	if err := p.fillAccounts(c, &content); err != nil {
+		return err
+	}
+	var err error
+	if content.Registries, err = p.Store.Registries(c.Request.Context()); err != nil {
+		return fmt.Errorf("list registries: %w", err)
+	}
+	f := frame{Title: "New automated build", Nav: "automated", Crumbs: []crumb{{"Automated builds", "/automated-builds"}}, Faults: wrong, Content: content}
+	if !content.New {
+		f.Title = "Edit " + content.Repository
+		f.Crumbs = append(f.Crumbs, crumb{content.Repository, "/automated-builds/" + content.ID})
+	}
+	return p.show(c, status, "draft", f)
+}
+
+// fillAccounts offers the linked accounts, and the present one whatever its state.
+func (p *Pages) fillAccounts(c *gin.Context, content *draftPage) error {
+	all, err := p.Store.Accounts(c.Request.Context())
+	if err != nil {
+		return fmt.Errorf("list accounts: %w", err)
+	}
+	for _, a := range all {
+		if a.State == ab.AccountLinked || a.ID == content.Account.ID {
+			content.Accounts = append(content.Accounts, option{a.ID, a.Name + " (" + accountKind(a.Kind) + ")"})
+		}
+	}
+	return nil
+}
+
+// createAutomated saves a new automated build, and starts it when asked.
+func (p *Pages) createAutomated(c *gin.Context) error {
+	if err := parseForm(c); err != nil {
+		return err
+	}
+	typed := c.Request.PostForm
+	account, err := p.Store.Account(c.Request.Context(), typed.Get("account"))
+	if err != nil {
+		return fmt.Errorf("account %q: %w", typed.Get("account"), err)
+	}
+	content := draftPage{draftForm: readDraftForm(typed), New: true, Account: account, Repository: typed.Get("repository"), DefaultBranch: typed.Get("default_branch"), Dockerfile: typed.Get("dockerfile")}
+	if content.change(typed) {
+		return p.showDraft(c, http.StatusOK, content, nil)
+	}
+	saved, wrong, err := p.save(c, content, p.Catalog.Create)
+	if wrong != nil {
+		return p.showDraft(c, http.StatusUnprocessableEntity, content, wrong)
+	}
+	if err != nil {
+		return fmt.Errorf("create automated build of %s: %w", content.Repository, err)
+	}
+	return p.afterSave(c, saved, "created")
+}
+
+// save makes a draft of what was typed and gives it to the catalog.
+func (p *Pages) save(c *gin.Context, content draftPage, do func(context.Context, catalog.Draft) (catalog.Saved, error)) (catalog.Saved, faults, error) {
+	user, _ := session.User(c)
+	var wrong faults
+	draft := catalog.Draft{
+		AccountID: content.Account.ID, Repository: content.Repository, Image: content.Image, Engine: content.Engine, Autotest: ab.Autotest(content.Autotest),
+		Rules: content.rules(&wrong), Environment: content.environment(&wrong), UserID: user.ID,
+	}
+	if wrong != nil {
+		return catalog.Saved{}, wrong, nil
+	}
+	saved, err := do(c.Request.Context(), draft)
+	return saved, faultsOf(err, ""), err
+}
+
+// afterSave starts a build when that button was used, and shows warnings where there are any.
+func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, what string) error {
+	where := "/automated-builds/" + saved.ID
+	warnings := saved.Warnings
+	if c.Request.PostForm.Get("then") == "build" {
+		builds, err := p.start(c, saved.AutomatedBuild, startForm{Key: c.Request.PostForm.Get("key")}, ab.Rule{})
+		switch {
+		case err != nil:
+			p.Log.WithError(err).WithField("automated_build", saved.ID).Warn("saved, but not started")
+			warnings = append(warnings, "It is saved, but no build could be started. Start one from its page.")
+		case len(builds) == 1 && len(warnings) == 0:
+			return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "created")
+		}
+	}
+	if len(warnings) == 0 {
+		return done(c, where, what)
+	}
+	return p.showAdvice(c, saved.Repository.FullName+" is saved", warnings, where)
+}
+
+// showAdvice says that something is done, and what a person had better look at.
+func (p *Pages) showAdvice(c *gin.Context, title string, advice []string, link string) error {
+	return p.show(c, http.StatusOK, "advice", frame{Title: title, Nav: "automated", Content: struct {
+		Advice []string
+		Link   string
+	}{advice, link}})
+}
+
+// editAutomated shows the form of a stored automated build.
+func (p *Pages) editAutomated(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	content, err := p.storedDraft(c, a)
+	if err != nil {
+		return err
+	}
+	content.draftForm = draftFormOf(a)
+	return p.showDraft(c, http.StatusOK, content, nil)
+}
+
+func (p *Pages) storedDraft(c *gin.Context, a ab.AutomatedBuild) (draftPage, error) {
+	account, err := optional(p.Store.Account(c.Request.Context(), a.AccountID))
+	if err != nil {
+		return draftPage{}, fmt.Errorf("account of %s: %w", a.Repository.FullName, err)
+	}
+	return draftPage{ID: a.ID, Account: account, Repository: a.Repository.FullName, DefaultBranch: a.Repository.DefaultBranch}, nil
+}
+
+// updateAutomated saves a stored automated build.
+func (p *Pages) updateAutomated(c *gin.Context) error {
+	if err := parseForm(c); err != nil {
+		return err
+	}
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	content, err := p.storedDraft(c, a)
+	if err != nil {
+		return err
+	}
+	content.draftForm = readDraftForm(c.Request.PostForm)
+	if chosen := c.Request.PostForm.Get("account"); chosen != "" {
+		content.Account.ID = chosen
+	}
+	if content.change(c.Request.PostForm) {
+		return p.showDraft(c, http.StatusOK, content, nil)
+	}
+	saved, wrong, err := p.save(c, content, func(ctx context.Context, d catalog.Draft) (catalog.Saved, error) {
+		return p.Catalog.Update(ctx, a.ID, d)
+	})
+	if wrong != nil {
+		return p.showDraft(c, http.StatusUnprocessableEntity, content, wrong)
+	}
+	if err != nil {
+		return fmt.Errorf("update automated build of %s: %w", a.Repository.FullName, err)
+	}
+	return p.afterSave(c, saved, "saved")
+}
