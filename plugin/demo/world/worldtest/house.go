@@ -22,7 +22,7 @@ type House struct {
 	*world.World
 	Browser *world.Browser
 	T       testing.TB
-	Context context.Context //nolint:containedctx // of one test, like testing.T's own
+	Context context.Context // of one test, like testing.T's own
 }
 
 // Open starts a world that ends with the test.
