@@ -14,8 +14,9 @@ const (
 	probeTime  = 10 * time.Second
 )
 
-// A circuit keeps an engine that fails for all from costing every build its attempts: after
-// a failed start nothing is started there until the engine answers a question again.
+// A circuit keeps an engine that fails for all from being asked by every build: after a
+// failed start nothing is started there until the engine answers a question again, and the
+// pauses grow until a start succeeds.
 type circuit struct {
 	now func() time.Time
 

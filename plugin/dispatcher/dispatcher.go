@@ -185,13 +185,15 @@ func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine au
 	return nil
 }
 
-// failed ends an attempt that got no pipeline; the build is queued again while attempts are left.
+// failed ends an attempt that got no pipeline. While the engine is not available the build
+// waits for it, however long; what the engine refuses for good costs the build an attempt.
 func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.Attempt, cause error) error {
 	d.log(b).WithError(cause).WithField("engine", a.Engine).Error("pipeline not started")
 	d.circuit.trip(a.Engine)
 	_, err := d.o.Store.FinishAttempt(ctx, store.Finish{
 		BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Reason: autobuild.ReasonInfrastructure,
 		Detail: fmt.Sprintf("engine %s did not start it: %s", a.Engine, cause), Retry: true,
+		Unstarted: errors.Is(cause, autobuild.ErrUnavailable),
 	})
 	if err != nil && !errors.Is(err, autobuild.ErrFenced) {
 		return fmt.Errorf("end attempt %d of build %d: %w", a.Number, b.Number, err)

@@ -294,6 +294,26 @@ func TestThreeFailedStartsEndTheBuild(t *testing.T) {
 	}
 }
 
+// An engine that is not available for all is nobody's fault in a build: it waits, and its
+// attempts stay its own.
+func TestStartsThatFailForAllCostNoAttempt(t *testing.T) {
+	y := newYard(t, 0)
+	b := y.build(y.owner)
+	y.engine.startErr = fmt.Errorf("no builder: %w", autobuild.ErrUnavailable)
+	for range 2 * autobuild.MaxAttempts {
+		_ = y.Dispatch(t.Context(), b.ID) // the snooze is another test's
+		if got := y.reload(b); got.State != autobuild.Queued {
+			t.Fatalf("build is %s: %s", got.State, got.Detail)
+		}
+		y.now = y.now.Add(2 * time.Minute)
+	}
+	y.engine.startErr = nil
+	must(t, y.Dispatch(t.Context(), b.ID))
+	if got := y.reload(b); got.State != autobuild.Starting {
+		t.Errorf("build is %s when the engine is back: %s", got.State, got.Detail)
+	}
+}
+
 func TestABuildCancelledWhileItStartsIsCancelledOnTheEngineToo(t *testing.T) {
 	y := newYard(t, 2)
 	b := y.build(y.owner)

@@ -39,7 +39,7 @@ func patience(b autobuild.Build, queued, active []autobuild.Build) time.Duration
 	if othersWait(b, queued) {
 		wait += waitForRoom * time.Duration(len(active))
 	}
-	return wait + rand.N(wait)
+	return wait + rand.N(wait) //nolint:gosec // spreads load, guards nothing
 }
 
 func othersWait(b autobuild.Build, queued []autobuild.Build) bool {

@@ -214,6 +214,9 @@ type Finish struct {
 	Digest  string
 	Size    int64
 	Retry   bool // queue the build for a further attempt, if MaxAttempts allows, in place of ending it
+	// Unstarted says that no pipeline came of the attempt: it does not count toward
+	// MaxAttempts, and the build is queued again however often that happens.
+	Unstarted bool
 }
 
 // FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
@@ -251,6 +254,9 @@ func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err er
 
 // mayRetry counts the attempts since somebody last asked for a retry.
 func mayRetry(ctx context.Context, tx *sql.Tx, f Finish) (bool, error) {
+	if f.Unstarted {
+		return true, execOne(ctx, tx, `UPDATE builds SET tries = tries - 1 WHERE id = $1`, f.BuildID)
+	}
 	if !f.Retry {
 		return false, nil
 	}
