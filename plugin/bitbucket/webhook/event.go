@@ -35,7 +35,7 @@ func (f Flavour) MaxBody() int {
 // MaxChanges is how many changes of one delivery are read; the rest are counted in Skipped.
 const MaxChanges = 1000
 
-// ErrTooLarge: the body is larger than Flavour.MaxBody.
+// ErrTooLarge says that the body is larger than Flavour.MaxBody.
 var ErrTooLarge = errors.New("the payload is too large")
 
 // Kind says what a change is about.
@@ -136,8 +136,8 @@ func readerOf(flavour Flavour, key string) (read func(object, *Event) error, ign
 
 func repositoryOf(n node) Repository {
 	o := n.object()
-	r := Repository{UUID: o.get("uuid").textOr(""), ID: o.get("id").digitsOr(""), FullName: o.get("full_name").textOr("")}
-	project, slug := o.get("project").object().get("key").textOr(""), o.get("slug").textOr("")
+	r := Repository{UUID: o.get("uuid").textOrNone(), ID: o.get("id").digitsOrNone(), FullName: o.get("full_name").textOrNone()}
+	project, slug := o.get("project").object().get("key").textOrNone(), o.get("slug").textOrNone()
 	if r.FullName == "" && project != "" && slug != "" {
 		r.FullName = project + "/" + slug
 	}

@@ -69,11 +69,11 @@ func (n node) text() (string, error) {
 	return s, nil
 }
 
-// textOr returns the string, or other where there is none.
-func (n node) textOr(other string) string {
+// textOrNone returns the string; empty where there is none.
+func (n node) textOrNone() string {
 	s, err := n.text()
 	if err != nil {
-		return other
+		return ""
 	}
 	return s
 }
@@ -94,10 +94,10 @@ func (n node) digits() (string, error) {
 	return strconv.FormatUint(id, 10), nil
 }
 
-func (n node) digitsOr(other string) string {
+func (n node) digitsOrNone() string {
 	s, err := n.digits()
 	if err != nil {
-		return other
+		return ""
 	}
 	return s
 }

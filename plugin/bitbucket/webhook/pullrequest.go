@@ -84,7 +84,7 @@ func readCloudPullRequest(root, pr object, c Change, e *Event) error {
 	if c.Commit, err = source.get("commit").object().get("hash").abbreviated(); err != nil {
 		return err
 	}
-	c.Source = source.get("branch").object().get("name").textOr("")
+	c.Source = source.get("branch").object().get("name").textOrNone()
 	c.Fork = !sameRepository(repositoryOf(source.get("repository")), e.Repository)
 	e.Changes = append(e.Changes, c)
 	return nil
@@ -110,7 +110,7 @@ func readDataCenterPullRequest(root, pr object, c Change, e *Event) error {
 		c.Source = ""
 	}
 	c.Fork = !sameRepository(repositoryOf(from.get("repository")), e.Repository)
-	c.Old = root.get("previousFromHash").hashOr("")
+	c.Old = root.get("previousFromHash").hashOrNone()
 	if onlyTextEdited(root, to) {
 		c.Old = c.Commit
 	}
@@ -120,8 +120,8 @@ func readDataCenterPullRequest(root, pr object, c Change, e *Event) error {
 
 // onlyTextEdited reports that a pr:modified changed no ref: the target is what it was.
 func onlyTextEdited(root, to object) bool {
-	previous := root.get("previousTarget").object().get("id").textOr("")
-	return previous != "" && previous == to.get("id").textOr("")
+	previous := root.get("previousTarget").object().get("id").textOrNone()
+	return previous != "" && previous == to.get("id").textOrNone()
 }
 
 // sideName returns the short name of one side's ref.
@@ -132,7 +132,7 @@ func sideName(o object) (string, error) {
 		return name, nil
 	}
 	for _, n := range []node{o.get("displayId"), o.get("branch").object().get("name")} {
-		if name := n.textOr(""); name != "" {
+		if name := n.textOrNone(); name != "" {
 			return name, nil
 		}
 	}

@@ -58,13 +58,13 @@ func pushChange(o object) (c Change, skipped string, err error) {
 	if c.Kind, c.Name, skipped, err = pushRef(named); err != nil || skipped != "" {
 		return Change{}, skipped, err
 	}
-	c.Old = before.object().get("target").object().get("hash").hashOr("")
+	c.Old = before.object().get("target").object().get("hash").hashOrNone()
 	if c.Action == Deleted {
 		return c, "", nil
 	}
 	target := named.get("target").object()
 	c.Commit, err = target.get("hash").hash()
-	c.Message = target.get("message").textOr("")
+	c.Message = target.get("message").textOrNone()
 	return c, "", err
 }
 

@@ -25,11 +25,11 @@ func (n node) hash() (string, error) {
 	return strings.ToLower(s), nil
 }
 
-// hashOr returns the hash, or other where there is none; Data Center writes "none" as 40 zeros.
-func (n node) hashOr(other string) string {
+// hashOrNone returns the hash; empty where there is none. Data Center writes "none" as 40 zeros.
+func (n node) hashOrNone() string {
 	s, err := n.hash()
 	if err != nil || strings.Trim(s, "0") == "" {
-		return other
+		return ""
 	}
 	return s
 }

@@ -48,12 +48,12 @@ func headsOf(root object, single bool) heads {
 	}
 	for _, n := range append(commits, root.get("toCommit")) {
 		o := n.object()
-		if id := o.get("id").hashOr(""); id != "" {
-			h.messages[id] = o.get("message").textOr("")
+		if id := o.get("id").hashOrNone(); id != "" {
+			h.messages[id] = o.get("message").textOrNone()
 		}
 	}
 	if single {
-		h.peeled = root.get("toCommit").object().get("id").hashOr("")
+		h.peeled = root.get("toCommit").object().get("id").hashOrNone()
 	}
 	return h
 }
@@ -69,7 +69,7 @@ func refChange(o object, h heads) (c Change, skipped string, err error) {
 	if c.Action, err = refAction(o.get("type")); err != nil {
 		return Change{}, "", err
 	}
-	c.Old = o.get("fromHash").hashOr("")
+	c.Old = o.get("fromHash").hashOrNone()
 	if c.Action == Deleted {
 		return c, "", nil
 	}

@@ -18,7 +18,7 @@ const SignatureHeader = "X-Hub-Signature"
 
 const signaturePrefix = "sha256="
 
-// ErrSignature: the delivery is not proven to come from who knows the secret.
+// ErrSignature says that the delivery is not proven to come from who knows the secret.
 var ErrSignature = errors.New("the signature is not valid")
 
 // Verify checks that header holds exactly one signature and that it is the HMAC-SHA256 of
