@@ -22,7 +22,7 @@ func findGit() (gitCommand, error) {
 	if err != nil {
 		return gitCommand{}, fmt.Errorf("find git: %w; install git", err)
 	}
-	out, err := exec.Command(path, "--exec-path").Output()
+	out, err := exec.CommandContext(context.Background(), path, "--exec-path").Output()
 	if err != nil {
 		return gitCommand{}, fmt.Errorf("ask git for its programs: %w", err)
 	}
@@ -47,7 +47,7 @@ func (g gitCommand) run(ctx context.Context, dir string, args ...string) (string
 }
 
 func (g gitCommand) runWith(ctx context.Context, dir string, env []string, stdin string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, g.path, args...)
+	cmd := exec.CommandContext(ctx, g.path, args...) //nolint:gosec // git without a shell; what a request names was looked up
 	cmd.Dir = dir
 	cmd.Env = append(append([]string{"PATH=" + os.Getenv("PATH")}, isolation...), env...)
 	cmd.Stdin = strings.NewReader(stdin)

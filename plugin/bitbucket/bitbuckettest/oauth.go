@@ -69,7 +69,7 @@ func (a authorization) redirect(w http.ResponseWriter, r *http.Request, answer u
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	http.Redirect(w, r, target+separator+answer.Encode(), http.StatusFound)
+	http.Redirect(w, r, target+separator+answer.Encode(), http.StatusFound) //nolint:gosec // readAuthorization found it registered
 }
 
 func refusal(code, description string) url.Values {
@@ -170,7 +170,7 @@ func (s *Server) visit(w http.ResponseWriter, r *http.Request) session {
 func (s *Server) newSession(w http.ResponseWriter, r *http.Request, u *User) session {
 	id, started := randomText(24), &session{user: u, token: randomText(24)}
 	s.oauth.sessions[id] = started
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // secure where the connection is
 		Name: sessionCookie, Value: id, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
 	})
 	return *started

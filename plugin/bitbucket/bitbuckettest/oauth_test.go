@@ -3,6 +3,7 @@ package bitbuckettest_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -167,8 +168,8 @@ func refresh(t *testing.T, p *place, value, code string) *oauth2.Token {
 }
 
 func isRetrieveError(err error, code string) bool {
-	retrieve, ok := err.(*oauth2.RetrieveError)
-	return ok && retrieve.ErrorCode == code
+	var retrieve *oauth2.RetrieveError
+	return errors.As(err, &retrieve) && retrieve.ErrorCode == code
 }
 
 func TestWhoGrantedBeforeIsNotAskedAgain(t *testing.T) {

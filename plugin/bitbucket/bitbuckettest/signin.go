@@ -55,7 +55,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	if _, ok := authorizationQuery(next); !ok {
 		next = "/"
 	}
-	http.Redirect(w, r, next, http.StatusSeeOther)
+	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // a path of this host
 }
 
 // logIn starts a new session, under a new id, for who knows the password.

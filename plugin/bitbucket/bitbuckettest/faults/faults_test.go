@@ -149,8 +149,8 @@ func TestHoldWaitsForTheTest(t *testing.T) {
 		answered <- err
 	}()
 	select {
-	case <-answered:
-		t.Fatal("answered while held")
+	case err := <-answered:
+		t.Fatalf("answered while held: %v", err)
 	default:
 	}
 	close(until)
@@ -190,7 +190,7 @@ func TestAClientThatLeavesIsNotWaitedFor(t *testing.T) {
 			ctx, leave := context.WithCancel(t.Context())
 			leave()
 			defer func() {
-				if recover() != http.ErrAbortHandler || h.done.Load() != 0 {
+				if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) || h.done.Load() != 0 {
 					t.Errorf("the request was not aborted, or %d times carried out", h.done.Load())
 				}
 			}()
