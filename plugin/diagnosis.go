@@ -85,12 +85,12 @@ func (d *diagnosis) publicURL(ctx context.Context) []finding {
 
 func (d *diagnosis) clock(ctx context.Context) []finding {
 	f := finding{what: "clock", note: "agrees with Bitbucket's"}
-	resp, err := get(ctx, d.config.APIURL+"/2.0/user")
-	if err != nil && resp == nil {
+	header, err := get(ctx, d.config.APIURL+"/2.0/user")
+	if err != nil && header == nil {
 		f.err = fmt.Errorf("SLIPWAY_BITBUCKET_API_URL=%s: %w: builds cannot be confirmed without it", d.config.APIURL, err)
 		return []finding{f}
 	}
-	theirs, err := http.ParseTime(resp.Header.Get("Date"))
+	theirs, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
 		f.note = "not compared: " + d.config.APIURL + " tells no time"
 		return []finding{f}
@@ -211,8 +211,8 @@ func (d *diagnosis) builder(ctx context.Context) []finding {
 	return []finding{f}
 }
 
-// get returns the answer, its body read away; err also tells an answer of 5xx.
-func get(ctx context.Context, address string) (*http.Response, error) {
+// get returns the header of the answer, its body read away; err also tells an answer of 5xx.
+func get(ctx context.Context, address string) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
@@ -228,9 +228,9 @@ func get(ctx context.Context, address string) (*http.Response, error) {
 		return nil, err
 	}
 	if resp.StatusCode >= http.StatusInternalServerError {
-		return resp, fmt.Errorf("it answers %s", resp.Status)
+		return resp.Header, fmt.Errorf("it answers %s", resp.Status)
 	}
-	return resp, nil
+	return resp.Header, nil
 }
 
 func hostOf(address string) string {

@@ -8,8 +8,8 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-// LeftBehind: our webhook still stands at the provider, and we no longer know it. Deliveries
-// to it are refused.
+// LeftBehind is a webhook of ours that still stands at the provider, and that we no longer know.
+// Deliveries to it are refused.
 type LeftBehind struct {
 	Repository string // full name
 	URL        string // of the webhook

@@ -45,7 +45,7 @@ func (h *heads) resolve(ctx context.Context, ref autobuild.Ref) (autobuild.Commi
 // notOfRef keeps a repository that is not found from passing for a ref that is gone.
 func notOfRef(err error) error {
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return fmt.Errorf("list refs: %s: %w", err, autobuild.ErrForbidden)
+		return fmt.Errorf("list refs: %s: %w", err, autobuild.ErrForbidden) //nolint:errorlint // what is wrapped would pass for "not found"
 	}
 	return fmt.Errorf("list refs: %w", err)
 }

@@ -11,13 +11,13 @@ import (
 
 // move puts an accepted change to the rules of every automated build of the repository and
 // composes the builds. What the rules read is the provider's commit, not the delivery's.
-func (r *round) move(ctx context.Context, v verdict, c autobuild.Change, commit autobuild.Commit) (autobuild.Move, error) {
+func (r *round) move(ctx context.Context, v verdict, c autobuild.Change, commit autobuild.Commit) autobuild.Move {
 	t := autobuild.Transition{Repository: r.repository, Ref: c.Ref(), Old: v.Old, New: v.New}
 	c.Action, c.Message = actionOf(t, c.Action), commit.Message
 	m := autobuild.Move{Transition: t, Outcome: autobuild.Outcome{Change: c}}
 	if t.New == "" {
 		m.Outcome.Refused = "deleted: nothing to build"
-		return m, nil
+		return m
 	}
 	c = r.withPaths(ctx, t, c)
 	for _, a := range r.builds {
@@ -31,7 +31,7 @@ func (r *round) move(ctx context.Context, v verdict, c autobuild.Change, commit 
 			m.Builds = append(m.Builds, b)
 		}
 	}
-	return m, nil
+	return m
 }
 
 // actionOf says what a transition did to its ref; where the reported action can be right,

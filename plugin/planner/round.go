@@ -117,11 +117,7 @@ func (r *round) decide(ctx context.Context, s sighting, c autobuild.Change, comm
 		return nil
 	}
 	r.known[s.Ref] = autobuild.RefState{Head: v.New, Seq: s.Known.Seq + 1}
-	m, err := r.move(ctx, v, c, commit)
-	if err != nil {
-		return err
-	}
-	r.plan.Moves = append(r.plan.Moves, m)
+	r.plan.Moves = append(r.plan.Moves, r.move(ctx, v, c, commit))
 	return nil
 }
 

@@ -89,11 +89,11 @@ func (s *schedule) due(hooks []autobuild.Hook, unsettled map[string]bool, now ti
 		} else if !ok {
 			at = now
 		}
-		if h.State == autobuild.HookPolled && at == never {
+		if h.State == autobuild.HookPolled && at.Equal(never) {
 			at = now // its webhook was lost since the last round
 		}
 		planned[h.ID] = at
-		if unsettled[h.ID] || (at != never && !at.After(now)) {
+		if unsettled[h.ID] || (!at.Equal(never) && !at.After(now)) {
 			due = append(due, h)
 		}
 	}
@@ -139,7 +139,7 @@ func (p *Planner) awaits(ctx context.Context, hookID string) bool {
 
 // jitter spreads d by a tenth either way.
 func jitter(d time.Duration) time.Duration {
-	return d - d/10 + rand.N(d/5+1)
+	return d - d/10 + rand.N(d/5+1) //nolint:gosec // spreads load, guards nothing
 }
 
 // unsettled takes the hooks whose settling poll is due.

@@ -46,7 +46,7 @@ func receive(dir string) error {
 				id, err := s.ReceiveDelivery(context.Background(), ab.Delivery{HookID: "h", Body: []byte("{}")})
 				printing.Lock()
 				if err == nil {
-					fmt.Println(id)
+					fmt.Fprintln(os.Stdout, id)
 				}
 				printing.Unlock()
 			}

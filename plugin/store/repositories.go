@@ -19,19 +19,20 @@ func repositoryFields(r *ab.Repository) []any {
 
 // ensureRepository makes sure that the row is there; one that is stays as it is.
 func ensureRepository(ctx context.Context, tx *sql.Tx, r ab.Repository) error {
-	return insertRepository(ctx, tx, r, `DO NOTHING`)
+	return execRepository(ctx, tx, r, insertRepository+`DO NOTHING`)
 }
 
 // saveRepository creates or replaces the row.
 func saveRepository(ctx context.Context, tx *sql.Tx, r ab.Repository) error {
-	return insertRepository(ctx, tx, r, `DO UPDATE SET workspace_id = excluded.workspace_id, full_name = excluded.full_name,
+	return execRepository(ctx, tx, r, insertRepository+`DO UPDATE SET workspace_id = excluded.workspace_id, full_name = excluded.full_name,
 		default_branch = excluded.default_branch, private = excluded.private, admin = excluded.admin`)
 }
 
-func insertRepository(ctx context.Context, tx *sql.Tx, r ab.Repository, onConflict string) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO repositories (provider_id, id, workspace_id, full_name, default_branch, private, admin)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (provider_id, id) `+onConflict,
-		r.ProviderID, r.ID, r.WorkspaceID, r.FullName, r.DefaultBranch, r.Private, r.Admin)
+const insertRepository = `INSERT INTO repositories (provider_id, id, workspace_id, full_name, default_branch, private, admin)
+	VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (provider_id, id) `
+
+func execRepository(ctx context.Context, tx *sql.Tx, r ab.Repository, query string) error {
+	_, err := tx.ExecContext(ctx, query, r.ProviderID, r.ID, r.WorkspaceID, r.FullName, r.DefaultBranch, r.Private, r.Admin)
 	return err
 }
 
