@@ -127,7 +127,7 @@ func (g *Gateway) listen(ctx context.Context) error {
 
 func (g *Gateway) openStore(ctx context.Context) error {
 	// Runners pass through the data directory to their own part of it and can list nothing.
-	if err := os.MkdirAll(g.config.Data, 0o711); err != nil {
+	if err := os.MkdirAll(g.config.Data, 0o711); err != nil { //nolint:gosec // what is in it has modes of its own
 		return fmt.Errorf("make SLIPWAY_DATA: %w", err)
 	}
 	data, err := filepath.Abs(g.config.Data)

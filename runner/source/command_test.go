@@ -2,6 +2,7 @@ package source
 
 import (
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func TestClassify(t *testing.T) {
 		"fatal: write error: No space left on device":                               errLocal,
 		"error: RPC failed; curl 56 GnuTLS recv error\nfatal: early EOF":            errTemporary,
 	} {
-		if got := classify("fetch", output); got != want {
+		if got := classify("fetch", output); !errors.Is(got, want) {
 			t.Errorf("%q: %v, want %v", output, got, want)
 		}
 	}

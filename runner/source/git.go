@@ -32,7 +32,7 @@ type git struct {
 
 // run runs one command in a process group of its own, so that git's helpers end with it.
 func (g git) run(ctx context.Context, args []string) error {
-	cmd := exec.CommandContext(ctx, g.program, args...)
+	cmd := exec.CommandContext(ctx, g.program, args...) //nolint:gosec // git, found on the path; the arguments are made in command.go
 	cmd.Dir, cmd.Env = g.dir, g.environ
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -40,7 +40,7 @@ func Fetch(ctx context.Context, s spec.Source, c spec.Credential, o Options) (Tr
 	f := &fetcher{o: o, source: s, git: git{
 		program: program, dir: o.Dir, environ: environment(s.URL, c, o.Home, o.Environ),
 	}}
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil { //nolint:gosec // a work tree, as git makes one
 		return Tree{}, fmt.Errorf("make the source directory: %w", err)
 	}
 	for _, args := range [][]string{initArgs(s.Commit), remoteArgs(s.URL)} {
