@@ -91,7 +91,7 @@ func TestTheCommandEndsWith1AndNamesThePlace(t *testing.T) {
 		{"a change that is null", good, strings.Replace(change, "%s", `7`, 1), "push.changes[1]: a number in place of an object"},
 		{"too large", good, `{"a":"` + strings.Repeat("x", 1<<20) + `"}`, "too large"},
 		{"rules that are no YAML", write(t, "r.yaml", "version: 1\nrules: [\n"), `{}`, "r.yaml: line "},
-		{"an unknown key", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    soruce: main\n"), `{}`, "r.yaml: line 4: unknown field \"soruce\""},
+		{"an unknown key", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    sources: main\n"), `{}`, "r.yaml: line 4: unknown field \"sources\""},
 		{"R16 a bad expression", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: '/(/'\n    tags: latest\n"), `{}`, "rules[0].source: not a regular expression"},
 		{"R22 a path out of the repository", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: main\n    tags: latest\n    context: ../..\n"), `{}`, "rules[0].context: ../..: .. is not allowed"},
 		{"no rules file", filepath.Join(t.TempDir(), "absent.yaml"), `{}`, "absent.yaml: no such file"},

@@ -151,7 +151,7 @@ func TestI1I10W2ForgedDeliveriesAreRefusedAlike(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			err := d.Receive(t.Context(), tt.hook, tt.header, body)
-			if err != intake.ErrUnauthorized || !errors.Is(err, autobuild.ErrUnauthorized) {
+			if err != intake.ErrUnauthorized || !errors.Is(err, autobuild.ErrUnauthorized) { //nolint:errorlint // nothing may tell one refusal from another
 				t.Errorf("Receive = %v, want exactly ErrUnauthorized", err)
 			}
 		})
@@ -166,7 +166,7 @@ func TestI1AHookWithoutASecretTakesNothing(t *testing.T) {
 	d.hook.Secret, d.hook.PreviousSecret = secret.Secret{}, secret.Secret{}
 	_, err := d.store.SaveHook(t.Context(), d.hook)
 	must(t, err)
-	if err := d.Receive(t.Context(), d.hook.ID, signed(nil, secret.Secret{}), nil); err != intake.ErrUnauthorized {
+	if err := d.Receive(t.Context(), d.hook.ID, signed(nil, secret.Secret{}), nil); !errors.Is(err, intake.ErrUnauthorized) {
 		t.Errorf("Receive = %v", err)
 	}
 }
@@ -179,7 +179,7 @@ func TestW5I2RotatedSecret(t *testing.T) {
 
 	d.now = d.hook.PreviousUntil
 	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
-	if err := d.Receive(t.Context(), d.hook.ID, signed(body, previous), body); err != intake.ErrUnauthorized {
+	if err := d.Receive(t.Context(), d.hook.ID, signed(body, previous), body); !errors.Is(err, intake.ErrUnauthorized) {
 		t.Errorf("previous secret after its time: %v", err)
 	}
 

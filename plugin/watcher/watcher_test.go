@@ -29,7 +29,7 @@ type tower struct {
 	owner  autobuild.AutomatedBuild
 	lines  []string
 	over   []string // attempts whose end was told
-	failed error // of Append
+	failed error    // of Append
 	now    time.Time
 }
 
