@@ -47,7 +47,7 @@ func (g gitCommand) run(ctx context.Context, dir string, args ...string) (string
 }
 
 func (g gitCommand) runWith(ctx context.Context, dir string, env []string, stdin string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, g.path, args...) //nolint:gosec // git without a shell; what a request names was looked up
+	cmd := exec.CommandContext(ctx, g.path, args...) //nolint:gosec // git, without a shell
 	cmd.Dir = dir
 	cmd.Env = append(append([]string{"PATH=" + os.Getenv("PATH")}, isolation...), env...)
 	cmd.Stdin = strings.NewReader(stdin)
