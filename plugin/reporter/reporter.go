@@ -68,9 +68,12 @@ func (r *Reporter) Report(ctx context.Context, buildID string) error {
 	if due, err := r.due(ctx, b); err != nil || !due {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	err = r.put(ctx, b)
+	err = r.put(call, b)
+	if ctx.Err() != nil && err != nil {
+		return err // the gateway stops, or the task is another's by now: the provider has said nothing
+	}
 	switch next := answer(err, r.o.Now().Sub(since(b))); {
 	case next.pause > 0:
 		r.log(b).WithError(err).WithField("again", next.pause.String()).Warn("status not taken yet")

@@ -103,9 +103,13 @@ type faults struct {
 	mu     sync.Mutex
 	status int
 	calls  int
+	before func() // called before a status goes out; nil = nothing
 }
 
 func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
+	if f.before != nil && strings.Contains(r.URL.Path, "/statuses/") {
+		f.before()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if strings.Contains(r.URL.Path, "/statuses/") {
@@ -401,6 +405,14 @@ func TestReportsOfTheQueueAreTold(t *testing.T) {
 	o := newOffice(t)
 	o.Register(o.store.Tasks())
 	o.build("one", main1)
+	o.work()
+	o.wantHistory("INPROGRESS waiting to be built")
+}
+
+// work does the tasks that wait.
+func (o *office) work() {
+	t := o.t
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- o.store.Tasks().Run(ctx) }()
@@ -420,5 +432,4 @@ func TestReportsOfTheQueueAreTold(t *testing.T) {
 	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	o.wantHistory("INPROGRESS waiting to be built")
 }

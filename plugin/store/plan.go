@@ -139,7 +139,7 @@ func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b ab.Build) (ab.Bui
 	if err := s.enqueueDispatch(ctx, tx, b.ID); err != nil {
 		return ab.Build{}, false, err
 	}
-	if err := s.enqueueReport(ctx, tx, b.ID); err != nil {
+	if err := s.enqueueReport(ctx, tx, b); err != nil {
 		return ab.Build{}, false, err
 	}
 	stored, err := buildByID(ctx, tx, b.ID)

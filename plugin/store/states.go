@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	ab "slipway/plugin/autobuild"
@@ -61,7 +62,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *ab.Build, to step) e
 			return err
 		}
 	}
-	return s.enqueueReport(ctx, tx, b.ID)
+	return s.enqueueReport(ctx, tx, *b)
 }
 
 // advanceAttempt writes a state to the attempt, where it has begun: a build may be cancelled before.
@@ -88,8 +89,14 @@ func (s *Store) enqueueDispatch(ctx context.Context, tx *sql.Tx, buildID string)
 	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskDispatch, Arg: buildID, Key: buildID})
 }
 
-func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, buildID string) error {
-	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskReport, Arg: buildID, Key: buildID, Lane: buildID})
+func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, b ab.Build) error {
+	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskReport, Arg: b.ID, Key: b.ID, Lane: reportLane(b)})
+}
+
+// reportLane is one for all builds that share a status (LatestBuild): what an older one says
+// slowly must not come after what a newer one says.
+func reportLane(b ab.Build) string {
+	return strings.Join([]string{b.AutomatedBuildID, b.RuleID, b.Commit.Hash, b.Ref.Full()}, " ")
 }
 
 // CancelBuild ends a build that is not final as cancelled, with reason and detail, its

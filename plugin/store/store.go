@@ -30,7 +30,7 @@ import (
 const (
 	TaskPlan     = "plan"     // delivery id → planner; lane = hook id, so that one repository's deliveries keep their order
 	TaskDispatch = "dispatch" // build id → dispatcher
-	TaskReport   = "report"   // build id → reporter; lane = build id
+	TaskReport   = "report"   // build id → reporter; lane = the status that builds of one rule, ref and commit share
 )
 
 // Options open a Store.

@@ -1,0 +1,63 @@
+package reporter_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store/queue"
+)
+
+// A gateway that stops in the middle of a report owes it still: the next one tells it.
+func TestAReportThatTheGatewaysEndInterruptedIsOwed(t *testing.T) {
+	o := newOffice(t)
+	b := o.build("r", main1)
+	stopping, stop := context.WithCancel(t.Context())
+	o.faults.before = stop
+	err := o.Report(stopping, b.ID)
+	if err == nil || queue.IsPermanent(err) {
+		t.Errorf("Report = %v, want an error that keeps the task", err)
+	}
+	if told, err := o.store.Reported(t.Context(), b.ID); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("noted %+v, %v, want nothing", told, err)
+	}
+	o.faults.before = nil
+	o.report(b)
+	if diff := cmp.Diff(1, len(o.history())); diff != "" {
+		t.Errorf("statuses after the restart: %s", diff)
+	}
+}
+
+// Builds of one rule, ref and commit share a status: what an older one says of itself, slowly,
+// must not cover what the newer one said since.
+func TestASlowReportDoesNotCoverANewerBuilds(t *testing.T) {
+	o := newOffice(t)
+	o.Register(o.store.Tasks())
+	o.build("r", main1)
+	var calls atomic.Int32
+	second := make(chan struct{})
+	o.faults.before = func() {
+		if n := calls.Add(1); n > 1 {
+			if n == 2 {
+				close(second)
+			}
+			return
+		}
+		newer := o.build("r", main1)
+		_, err := o.store.CancelBuild(context.WithoutCancel(t.Context()), newer.ID, autobuild.ReasonUser, "")
+		if err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-second: // the newer build's report overtakes
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+	o.work()
+	o.wantHistory("INPROGRESS waiting to be built", "STOPPED cancelled: user")
+}
