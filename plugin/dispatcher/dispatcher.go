@@ -65,7 +65,15 @@ func New(o Options) *Dispatcher {
 // Register takes the dispatch tasks of a queue.
 func (d *Dispatcher) Register(q *queue.Queue) {
 	q.Handle(store.TaskDispatch, func(ctx context.Context, t queue.Task) error { return d.Dispatch(ctx, t.Arg) },
-		queue.Options{Workers: workers, MaxAttempts: 1000}) // what fails here is ours, and no reason to lose a build
+		queue.Options{Workers: workers, MaxAttempts: 1000, Dead: d.giveUp}) // what fails here is ours, and no reason to lose a build
+}
+
+// giveUp ends a build that could not be started in days of tries.
+func (d *Dispatcher) giveUp(ctx context.Context, t queue.Task, cause error) {
+	err := d.o.Store.GiveUpBuild(ctx, t.Arg, "it could not be started: "+cause.Error())
+	if err != nil && !errors.Is(err, autobuild.ErrConflict) && !errors.Is(err, autobuild.ErrNotFound) {
+		d.o.Log.WithError(err).WithField("build", t.Arg).Error("end of a build not written down")
+	}
 }
 
 // Dispatch starts a queued build's next attempt, or postpones it by one of package queue's
@@ -82,6 +90,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 		return nil
 	}
 	name, err := d.engineOf(ctx, b)
+	if errors.Is(err, errRemoved) {
+		return d.remove(ctx, b)
+	}
 	if err != nil {
 		return d.postpone(ctx, b, err)
 	}
@@ -91,6 +102,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	}
 	return d.start(context.WithoutCancel(ctx), b, name, engine)
 }
+
+// errRemoved ends a build whose automated build is no longer there.
+var errRemoved = errors.New("its automated build was deleted")
 
 // A hindrance is why a build cannot start yet, in words for its page, and when to look again.
 type hindrance struct {
@@ -105,7 +119,7 @@ func (h hindrance) Error() string { return h.detail }
 func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, error) {
 	a, err := d.o.Store.AutomatedBuild(ctx, b.AutomatedBuildID)
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return "", hindrance{"its automated build was deleted", waitForPeople}
+		return "", errRemoved
 	}
 	if err != nil {
 		return "", fmt.Errorf("load automated build of %d: %w", b.Number, err)
@@ -125,17 +139,32 @@ func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, e
 	return a.Engine, nil
 }
 
-// postpone makes a hindrance the task's snooze; other errors stay as they are.
+// remove ends a build that outlived its automated build: one that was being planned while
+// that was deleted, or was retried after. Nobody would ever move it again.
+func (d *Dispatcher) remove(ctx context.Context, b autobuild.Build) error {
+	_, err := d.o.Store.CancelBuild(ctx, b.ID, autobuild.ReasonRemoved, errRemoved.Error())
+	if err != nil && !errors.Is(err, autobuild.ErrConflict) {
+		return fmt.Errorf("end build %d: %w", b.Number, err)
+	}
+	return nil
+}
+
+// postpone makes a hindrance the task's snooze. Other errors stay as they are; the task tries
+// again, and the build's page says why it still waits.
 func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error) error {
 	var h hindrance
-	if !errors.As(err, &h) {
-		return err
+	hindered := errors.As(err, &h)
+	if !hindered {
+		h.detail = "it cannot be started yet: " + err.Error()
 	}
 	if b.Detail != h.detail {
 		d.log(b).Info("build waits: " + h.detail)
 		if err := d.o.Store.ExplainBuild(ctx, b.ID, h.detail); err != nil {
 			return fmt.Errorf("note what build %d waits for: %w", b.Number, err)
 		}
+	}
+	if !hindered {
+		return err
 	}
 	return queue.Snooze(h.again)
 }

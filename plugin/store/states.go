@@ -121,6 +121,21 @@ func (s *Store) cancel(ctx context.Context, tx *sql.Tx, b *ab.Build, reason ab.R
 	return s.advance(ctx, tx, b, step{attempt: attemptOf(*b), state: ab.Cancelled, reason: reason, detail: detail})
 }
 
+// GiveUpBuild ends a queued build that cannot be started, as an error of ours. ErrConflict when
+// it is not queued.
+func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
+	return s.tx(ctx, "give up build "+id, func(tx *sql.Tx) error {
+		b, err := buildByID(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if b.State != ab.Queued {
+			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+		}
+		return s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: ab.Errored, reason: ab.ReasonInfrastructure, detail: detail})
+	})
+}
+
 // RetryBuild queues a final build again: its next attempt will follow. ErrConflict when it
 // is not final.
 func (s *Store) RetryBuild(ctx context.Context, id, by string) (b ab.Build, err error) {

@@ -1,0 +1,48 @@
+package dispatcher_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store/queue"
+)
+
+// A build that outlives its automated build ends: retried after the deletion, or planned while
+// it happened, it would wait for ever.
+func TestABuildWithoutItsAutomatedBuildEnds(t *testing.T) {
+	y := newYard(t, 2)
+	b := y.build(y.owner)
+	must(t, y.store.DeleteAutomatedBuild(t.Context(), y.owner.ID))
+	_, err := y.store.RetryBuild(t.Context(), b.ID, "alice")
+	must(t, err)
+	for name, b := range map[string]autobuild.Build{"retried": b, "planned meanwhile": y.build(y.owner)} {
+		y.dispatch(b)
+		if got := y.reload(b); got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRemoved {
+			t.Errorf("%s: build is %s (%s): %s", name, got.State, got.Reason, got.Detail)
+		}
+	}
+}
+
+// What keeps a build from starting is on its page also when it is nobody's to mend there, and
+// when the task is given up the build ends.
+func TestABuildThatCannotStartSaysSoAndEnds(t *testing.T) {
+	y := newYard(t, 2)
+	b := y.build(y.owner)
+	y.account.err = errors.New("unseal: wrong key")
+	err := y.Dispatch(t.Context(), b.ID)
+	if _, snoozed := queue.SnoozedFor(err); err == nil || snoozed {
+		t.Errorf("Dispatch = %v, want an error that counts", err)
+	}
+	if got := y.reload(b); got.State != autobuild.Queued || !strings.Contains(got.Detail, "cannot be started yet") {
+		t.Errorf("build is %s: %q", got.State, got.Detail)
+	}
+	must(t, y.store.GiveUpBuild(t.Context(), b.ID, "it could not be started: why"))
+	if got := y.reload(b); got.State != autobuild.Errored || got.Reason != autobuild.ReasonInfrastructure || got.Detail == "" {
+		t.Errorf("build is %s (%s): %q", got.State, got.Reason, got.Detail)
+	}
+	if err := y.store.GiveUpBuild(t.Context(), b.ID, "again"); err == nil {
+		t.Error("a build that is over was given up")
+	}
+}
