@@ -2,6 +2,7 @@ package builder
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func bridgeRules() [][]string {
 
 // openCNI writes the configuration below state and opens the bridge. It fails when a
 // first namespace cannot be set up.
-func openCNI(state string, f networkFacts) (network.Provider, error) {
+func openCNI(ctx context.Context, state string, f networkFacts) (network.Provider, error) {
 	config, err := cniConfig()
 	if err != nil {
 		return nil, fmt.Errorf("CNI configuration: %w", err)
@@ -69,7 +70,7 @@ func openCNI(state string, f networkFacts) (network.Provider, error) {
 		return nil, err
 	}
 	for _, rule := range bridgeRules() {
-		if err := ensureRule(rule); err != nil {
+		if err := ensureRule(ctx, rule); err != nil {
 			return nil, err
 		}
 	}
@@ -77,11 +78,11 @@ func openCNI(state string, f networkFacts) (network.Provider, error) {
 }
 
 // ensureRule inserts an iptables rule unless it is there.
-func ensureRule(rule []string) error {
-	if exec.Command("iptables", ruleArgs("-C", rule)...).Run() == nil { //nolint:gosec // constants
+func ensureRule(ctx context.Context, rule []string) error {
+	if exec.CommandContext(ctx, "iptables", ruleArgs("-C", rule)...).Run() == nil { //nolint:gosec // constants
 		return nil
 	}
-	out, err := exec.Command("iptables", ruleArgs("-I", rule)...).CombinedOutput() //nolint:gosec // constants
+	out, err := exec.CommandContext(ctx, "iptables", ruleArgs("-I", rule)...).CombinedOutput() //nolint:gosec // constants
 	if err != nil {
 		return fmt.Errorf("iptables: %w: %s", err, strings.TrimSpace(string(out)))
 	}

@@ -311,7 +311,7 @@ func TestProbe(t *testing.T) {
 	if diff := cmp.Diff([]string{"mode", "runtime", "network", "state"}, names); diff != "" {
 		t.Error(diff)
 	}
-	if f := probeRuntime("no-such-runtime"); f.OK {
+	if f := probeRuntime(t.Context(), "no-such-runtime"); f.OK {
 		t.Errorf("%+v", f)
 	}
 	if f := probeNetwork("bridge"); f.OK {

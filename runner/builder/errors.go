@@ -49,7 +49,7 @@ func classify(ctx context.Context, err error, step string) error {
 	e := &BuildError{Step: step, Err: err}
 	var exit *gatewaypb.ExitError
 	if errors.As(err, &exit) {
-		e.ExitCode = int(exit.ExitCode) //nolint:gosec // an exit status
+		e.ExitCode = int(exit.ExitCode)
 	}
 	for _, source := range errdefs.Sources(err) {
 		var text strings.Builder

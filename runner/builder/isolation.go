@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -28,7 +29,7 @@ type isolation struct {
 	attr   syscall.SysProcAttr
 	// mapIDs writes the user namespace's maps from outside, where the process itself may
 	// not; nil = the kernel was given them in attr, or there are none.
-	mapIDs func(pid int) error
+	mapIDs func(ctx context.Context, pid int) error
 }
 
 // machineFacts is what planIsolation knows.
@@ -76,7 +77,7 @@ func effectiveCaps() uint64 {
 
 // tryUserNS starts a program that ends at once in a user namespace of its own.
 func tryUserNS() error {
-	cmd := exec.Command("true")
+	cmd := exec.CommandContext(context.Background(), "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}
 	return cmd.Run()
 }
@@ -135,16 +136,16 @@ func helperMapped(f machineFacts) isolation {
 	return isolation{
 		mode: ModeRootless,
 		attr: syscall.SysProcAttr{Cloneflags: rootlessFlags},
-		mapIDs: func(pid int) error {
+		mapIDs: func(ctx context.Context, pid int) error {
 			return errors.Join(
-				runIDMap("newuidmap", pid, os.Getuid(), uids),
-				runIDMap("newgidmap", pid, os.Getgid(), gids))
+				runIDMap(ctx, "newuidmap", pid, os.Getuid(), uids),
+				runIDMap(ctx, "newgidmap", pid, os.Getgid(), gids))
 		},
 	}
 }
 
-func runIDMap(command string, pid, own int, sub user.SubID) error {
-	out, err := exec.Command(command, idMapArgs(pid, own, sub)...).CombinedOutput() //nolint:gosec // one of two fixed names
+func runIDMap(ctx context.Context, command string, pid, own int, sub user.SubID) error {
+	out, err := exec.CommandContext(ctx, command, idMapArgs(pid, own, sub)...).CombinedOutput() //nolint:gosec // one of two fixed names
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", command, err, strings.TrimSpace(string(out)))
 	}

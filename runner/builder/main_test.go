@@ -118,7 +118,7 @@ func launch(t *testing.T, state string, flags ...string) *server {
 		t.Fatal(err)
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
-	t.Cleanup(func() { s.stop(t) })
+	t.Cleanup(func() { _ = s.stop(t) })
 	return s
 }
 

@@ -75,7 +75,7 @@ func launch(ctx context.Context, how isolation) error {
 	if err != nil {
 		return fmt.Errorf("start builder in its namespaces: %w", err)
 	}
-	if err := letGo(how, cmd.Process.Pid, life); err != nil {
+	if err := letGo(ctx, how, cmd.Process.Pid, life); err != nil {
 		_ = cmd.Process.Kill()
 		return errors.Join(err, cmd.Wait())
 	}
@@ -85,11 +85,11 @@ func launch(ctx context.Context, how isolation) error {
 }
 
 // letGo maps the ids of a process that waits for them.
-func letGo(how isolation, pid int, life io.Writer) error {
+func letGo(ctx context.Context, how isolation, pid int, life io.Writer) error {
 	if how.mapIDs == nil {
 		return nil
 	}
-	if err := how.mapIDs(pid); err != nil {
+	if err := how.mapIDs(ctx, pid); err != nil {
 		return fmt.Errorf("map user ids: %w", err)
 	}
 	_, err := life.Write([]byte{1})
@@ -98,7 +98,7 @@ func letGo(how isolation, pid int, life io.Writer) error {
 
 // again is this program with the same arguments, in another stage.
 func again(stage string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec // this very program
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec,noctx // this very program; its stage before asks it to stop
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), stageVar+"="+stage)
@@ -142,7 +142,7 @@ func awaitMap() error {
 	if err := os.Setenv(stageVar, stageInit); err != nil {
 		return fmt.Errorf("start builder again: %w", err)
 	}
-	return fmt.Errorf("start builder again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+	return fmt.Errorf("start builder again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ())) //nolint:gosec // this very program
 }
 
 // initProcess is PID 1 of the namespaces.

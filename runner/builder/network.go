@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -115,14 +116,14 @@ type openedNetwork struct {
 
 // openNetwork plans and opens the network of RUN steps. Under auto a network that cannot
 // be opened gives way to the next one, and the plan's reason says so.
-func openNetwork(c Config) (openedNetwork, error) {
+func openNetwork(ctx context.Context, c Config) (openedNetwork, error) {
 	facts := readNetworkFacts(privileged())
 	for {
 		plan, err := planNetwork(c.Network, facts)
 		if err != nil {
 			return openedNetwork{}, err
 		}
-		provider, dns, err := openProvider(plan, facts, c.State)
+		provider, dns, err := openProvider(ctx, plan, facts, c.State)
 		if err == nil {
 			return openedNetwork{plan: plan, providers: providers(plan, provider), dns: dns}, nil
 		}
@@ -143,10 +144,10 @@ func (f networkFacts) without(mode string) networkFacts {
 	return f
 }
 
-func openProvider(plan NetworkPlan, f networkFacts, state string) (network.Provider, *oci.DNSConfig, error) {
+func openProvider(ctx context.Context, plan NetworkPlan, f networkFacts, state string) (network.Provider, *oci.DNSConfig, error) {
 	switch plan.Mode {
 	case NetworkCNI:
-		provider, err := openCNI(state, f)
+		provider, err := openCNI(ctx, state, f)
 		return provider, nil, err
 	case NetworkSlirp:
 		provider, err := openSlirp(state, f.slirp)

@@ -22,7 +22,7 @@ type Finding struct {
 // Probe tells, within a second and without starting a builder, how one would run here.
 // The first finding is the mode: root, rootless or none.
 func Probe(ctx context.Context, c Config) []Finding {
-	findings := []Finding{probeMode(planIsolation(readMachine())), probeRuntime(c.OCIRuntime), probeNetwork(c.Network)}
+	findings := []Finding{probeMode(planIsolation(readMachine())), probeRuntime(ctx, c.OCIRuntime), probeNetwork(c.Network)}
 	if ctx.Err() == nil && c.State != "" {
 		findings = append(findings, probeState(c.State))
 	}
@@ -56,8 +56,8 @@ func probeMode(how isolation) Finding {
 	}
 }
 
-func probeRuntime(name string) Finding {
-	path, err := findRuntime(name)
+func probeRuntime(ctx context.Context, name string) Finding {
+	path, err := findRuntime(ctx, name)
 	if err != nil {
 		return Finding{Name: "runtime", Detail: err.Error(), Mend: "apt-get install runc"}
 	}

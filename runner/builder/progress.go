@@ -50,7 +50,7 @@ func (p *progress) display() {
 		_, err = screen.UpdateFrom(context.Background(), shown)
 	}
 	if err != nil { // a display that fails must not hold up the build
-		for range shown { //nolint:revive // drained
+		for range shown { // drained
 		}
 	}
 }

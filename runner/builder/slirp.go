@@ -82,7 +82,7 @@ func (n *slirpNamespace) start(ctx context.Context, command string) error {
 		return fmt.Errorf("start slirp4netns: %w", err)
 	}
 	defer func() { _ = ready.Close() }()
-	cmd := exec.Command(command, slirpArgs(n.path)...) //nolint:gosec // the command was found by LookPath
+	cmd := exec.Command(command, slirpArgs(n.path)...) //nolint:gosec,noctx // the command was found by LookPath; Close ends it
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()

@@ -23,7 +23,6 @@ import (
 	"github.com/containerd/platforms"
 	cachemetadata "github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/executor"
 	"github.com/moby/buildkit/executor/oci"
 	"github.com/moby/buildkit/executor/resources"
 	"github.com/moby/buildkit/executor/runcexecutor"
@@ -52,7 +51,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 	if err != nil {
 		return nil, err
 	}
-	if err := addExecutor(&opt, c, root); err != nil {
+	if err := addExecutor(ctx, &opt, c, root); err != nil {
 		return nil, err
 	}
 	opt.RegistryHosts = hosts
@@ -125,12 +124,12 @@ func openStores(root, snapshotter string, newSnapshotter func(string) (snapshots
 }
 
 // addExecutor sets what runs RUN steps: runc in the network that c asks for.
-func addExecutor(opt *base.WorkerOpt, c Config, root string) error {
-	command, err := findRuntime(c.OCIRuntime)
+func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string) error {
+	command, err := findRuntime(ctx, c.OCIRuntime)
 	if err != nil {
 		return err
 	}
-	net, err := openNetwork(c)
+	net, err := openNetwork(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -154,7 +153,7 @@ func addExecutor(opt *base.WorkerOpt, c Config, root string) error {
 	if err != nil {
 		return fmt.Errorf("make executor: %w", err)
 	}
-	opt.Executor = executor.Executor(run)
+	opt.Executor = run
 	opt.NetworkProviders = net.providers
 	opt.ResourceMonitor = monitor
 	maps.Copy(opt.Labels, map[string]string{wlabel.Network: net.plan.Mode, wlabel.OCIProcessMode: mode.String()})
@@ -165,7 +164,7 @@ func addExecutor(opt *base.WorkerOpt, c Config, root string) error {
 
 // findRuntime looks for runc. crun is refused up to 1.8.1, Debian 12's: it does not know
 // an option that BuildKit passes, and every RUN step would fail.
-func findRuntime(name string) (string, error) {
+func findRuntime(ctx context.Context, name string) (string, error) {
 	if name == "" {
 		name = "runc"
 	}
@@ -176,7 +175,7 @@ func findRuntime(name string) (string, error) {
 	if filepath.Base(path) != "crun" {
 		return path, nil
 	}
-	help, _ := exec.Command(path, "run", "--help").CombinedOutput() //nolint:gosec // the operator's setting
+	help, _ := exec.CommandContext(ctx, path, "run", "--help").CombinedOutput() //nolint:gosec // the operator's setting
 	if !bytes.Contains(help, []byte("--keep")) {
 		return "", fmt.Errorf("OCI runtime %s is too old: it has no `run --keep`, use runc", path)
 	}
