@@ -47,7 +47,7 @@ func startRootBuilder(ctx context.Context, executable string, stderr io.Writer) 
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.Command("sudo", "sh", "-c", rootBuilder, "sh", executable, dir, strconv.Itoa(os.Getgid())) //nolint:gosec // our own words
+	cmd := exec.Command("sudo", "sh", "-c", rootBuilder, "sh", executable, dir, strconv.Itoa(os.Getgid())) //nolint:gosec,noctx // our own words; the end of its input ends it
 	cmd.Stdout, cmd.Stderr = stderr, stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -60,7 +60,7 @@ func startRootBuilder(ctx context.Context, executable string, stderr io.Writer) 
 	go func() { ended <- cmd.Wait() }()
 	stop := func() {
 		stdin.Close()
-		<-ended
+		_ = <-ended // it was told to
 	}
 	socket := filepath.Join(dir, "builder.sock")
 	if err := awaitSocket(ctx, socket, ended); err != nil {

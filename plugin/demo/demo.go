@@ -29,9 +29,8 @@ type Options struct {
 
 // A push is one git push of the demo.
 type push struct {
-	sent   time.Time
-	commit string
-	refs   []string // full names
+	sent time.Time
+	refs []string // full names
 }
 
 // A loop is one run of the demo.

@@ -83,7 +83,7 @@ func (g *Gateway) startHere(ctx context.Context, logTo *os.File) error {
 }
 
 func (g *Gateway) startChild(_ context.Context, logTo *os.File) error {
-	cmd := exec.Command(g.executable, "gateway") //nolint:gosec // our own binary
+	cmd := exec.Command(g.executable, "gateway") //nolint:gosec,noctx // our own binary; Stop ends it
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, g.environment...)
 	cmd.Stdout, cmd.Stderr = logTo, logTo
 	if err := cmd.Start(); err != nil {

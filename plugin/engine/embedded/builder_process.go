@@ -32,7 +32,7 @@ type builderProcess struct {
 // startBuilder starts the process. It dies with the gateway, however that ends, so that
 // the next gateway finds the state free.
 func startBuilder(executable string, args []string, log logrus.FieldLogger) (*builderProcess, error) {
-	cmd := exec.Command(executable, args...) //nolint:gosec // our own binary
+	cmd := exec.Command(executable, args...) //nolint:gosec,noctx // our own binary, which outlives the call
 	cmd.Env = builderEnv(os.Environ())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	out, in, err := os.Pipe()

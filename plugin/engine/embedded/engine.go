@@ -162,7 +162,7 @@ func (e *Engine) makeDir(name string) (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(e.o.WorkDir, 0o711); err != nil {
+	if err := os.MkdirAll(e.o.WorkDir, 0o711); err != nil { //nolint:gosec // each runner passes through to its own directory
 		return "", err
 	}
 	return dir, os.Mkdir(dir, 0o700)

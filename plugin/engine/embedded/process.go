@@ -33,7 +33,7 @@ type process struct {
 // its own PID namespace, so that nothing it started outlives it.
 func (e *Engine) launch(p autobuild.Pipeline, name, dir, builder string, uid int) (*process, error) {
 	proc := &process{dir: dir, output: &tail{}, done: make(chan error, 1), gone: make(chan struct{})}
-	cmd := exec.Command(e.o.Executable, "runner") //nolint:gosec // our own binary, no argument from outside
+	cmd := exec.Command(e.o.Executable, "runner") //nolint:gosec,noctx // our own binary, no argument from outside; it outlives the call
 	cmd.Dir = dir
 	cmd.Env = e.environment(p, dir, builder)
 	cmd.Stdout, cmd.Stderr = proc.output, proc.output

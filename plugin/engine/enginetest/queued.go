@@ -76,8 +76,8 @@ func branchDeleted(h *worldtest.House) {
 
 // timeOut: a build that takes too long fails, and its status says why.
 func timeOut(h *worldtest.House) {
-	p, b := occupy(h)
-	b = p.End(1, autobuild.Failed)
+	p, _ := occupy(h)
+	b := p.End(1, autobuild.Failed)
 	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
 		h.T.Errorf("build %+v, want attempt 1 failed by its time", b)
 	}
