@@ -156,7 +156,8 @@ func (a *API) permit(c *gin.Context, attempt ab.Attempt) error {
 // what it is: the watcher knows whether it is the same.
 func (a *API) finish(c *gin.Context) error {
 	attempt, err := a.attempt(c)
-	if err != nil && !(errors.Is(err, ab.ErrFenced) && attempt.BuildID != "") {
+	repeated := errors.Is(err, ab.ErrFenced) && attempt.BuildID != ""
+	if err != nil && !repeated {
 		return err
 	}
 	var result spec.Result

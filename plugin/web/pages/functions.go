@@ -3,6 +3,7 @@ package pages
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,12 +115,12 @@ func dict(pairs ...any) (map[string]any, error) {
 		return nil, fmt.Errorf("dict: %d arguments are no pairs", len(pairs))
 	}
 	m := map[string]any{}
-	for i := 0; i < len(pairs); i += 2 {
-		name, ok := pairs[i].(string)
+	for pair := range slices.Chunk(pairs, 2) {
+		name, ok := pair[0].(string)
 		if !ok {
-			return nil, fmt.Errorf("dict: argument %d is no name", i)
+			return nil, fmt.Errorf("dict: %v is no name", pair[0])
 		}
-		m[name] = pairs[i+1]
+		m[name] = pair[1]
 	}
 	return m, nil
 }

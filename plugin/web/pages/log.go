@@ -194,10 +194,10 @@ var errLeft = errors.New("the browser left")
 
 // gone makes nothing of an error that is only the browser's leaving.
 func gone(ctx context.Context, err error) error {
-	if ctx.Err() != nil || errors.Is(err, errLeft) {
-		return nil
+	if ctx.Err() == nil && !errors.Is(err, errLeft) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // catchUp sends what the log has beyond what was sent. The renderer reads from the start,

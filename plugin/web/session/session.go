@@ -170,7 +170,9 @@ func (m *Manager) cookie(c *gin.Context, base string) string {
 }
 
 func (m *Manager) setCookie(c *gin.Context, name, value string, life time.Duration) {
-	cookie := &http.Cookie{Name: name, Value: value, Path: "/", Secure: m.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(life.Seconds())}
+	cookie := &http.Cookie{ //nolint:gosec // secure where the public URL is
+		Name: name, Value: value, Path: "/", Secure: m.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(life.Seconds()),
+	}
 	if life < 0 {
 		cookie.MaxAge = -1
 	}

@@ -114,8 +114,8 @@ func (r *Renderer) print(c rune) {
 		}
 		r.written = r.style
 	}
-	switch {
-	case c == '<', c == '>', c == '&', c == '"', c == '\'':
+	switch c {
+	case '<', '>', '&', '"', '\'':
 		r.out.WriteString(html.EscapeString(string(c)))
 	default:
 		r.out.WriteRune(c)

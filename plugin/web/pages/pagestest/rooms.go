@@ -41,7 +41,7 @@ func (r *Rooms) failure() error {
 func (r *Rooms) CallbackURL() string { return URL + "/oauth/bitbucket/callback" }
 
 // BeginLink remembers the browser; the state is its place in the count of flows.
-func (r *Rooms) BeginLink(_ context.Context, providerID, userID, browserID, returnTo string) (string, error) {
+func (r *Rooms) BeginLink(_ context.Context, _, _, browserID, _ string) (string, error) {
 	if err := r.failure(); err != nil {
 		return "", err
 	}

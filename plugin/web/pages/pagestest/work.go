@@ -22,7 +22,7 @@ func (s *Sample) CookieOf(t testing.TB, userID string) *http.Cookie {
 	t.Helper()
 	w := httptest.NewRecorder()
 	c, _ := gin.CreateTestContext(w)
-	c.Request = httptest.NewRequest(http.MethodPost, "/signin/token", nil)
+	c.Request = httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/signin/token", nil)
 	must(t, s.Sessions.Start(c, userID))
 	return w.Result().Cookies()[0]
 }
