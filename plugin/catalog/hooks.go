@@ -26,6 +26,28 @@ func (c *Catalog) EnsureHook(ctx context.Context, r ab.Repository, accountID str
 	return c.ensureHook(ctx, r, accountID)
 }
 
+// RestoreHooks makes the webhooks of all repositories stand again whose automated builds use
+// an account, after it was linked again. Each failure is told by its hook's page; the error is
+// ours.
+func (c *Catalog) RestoreHooks(ctx context.Context, accountID string) error {
+	builds, err := c.o.Store.AutomatedBuilds(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	seen := map[string]bool{}
+	for _, a := range builds {
+		if a.AccountID != accountID || seen[a.Repository.ID] {
+			continue
+		}
+		seen[a.Repository.ID] = true
+		if _, err := c.EnsureHook(ctx, a.Repository, accountID); err != nil {
+			errs = append(errs, fmt.Errorf("restore webhook of %s: %w", a.Repository.FullName, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (c *Catalog) ensureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error) {
 	h, err := c.o.Store.HookOf(ctx, r)
 	if errors.Is(err, ab.ErrNotFound) {

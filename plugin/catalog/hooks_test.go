@@ -210,3 +210,21 @@ func TestDropAccountTellsWhatItCouldNotRemove(t *testing.T) {
 		t.Errorf("%+v", dropped)
 	}
 }
+
+func TestLinkingAgainBringsTheWebhooksBack(t *testing.T) {
+	w := newWorld(t)
+	saved := w.create(t, w.draft())
+	again := w.create(t, w.draft()) // a second automated build of the repository
+	_, err := w.DropAccount(t.Context(), w.alice.ID)
+	must(t, err)
+	must(t, w.RestoreHooks(t.Context(), w.bob.ID)) // who has no automated build
+	if len(w.app.Hooks()) != 0 {
+		t.Fatal("another account's link brought the webhook back")
+	}
+	must(t, w.RestoreHooks(t.Context(), w.alice.ID))
+	h, err := w.store.Hook(t.Context(), saved.Hook.ID)
+	must(t, err)
+	if h.State != ab.HookActive || h.Problem != "" || len(w.app.Hooks()) != 1 || again.Hook.ID != h.ID {
+		t.Errorf("%+v, %d at Bitbucket", h, len(w.app.Hooks()))
+	}
+}

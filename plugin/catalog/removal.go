@@ -97,7 +97,7 @@ func (c *Catalog) dropHook(ctx context.Context, h ab.Hook) error {
 	}
 	left := c.unregister(ctx, h)
 	h.State, h.RemoteID = ab.HookPolled, ""
-	h.Problem = "The linked account that managed the webhook was unlinked. Link one and save the automated build again."
+	h.Problem = "The linked account that managed the webhook was unlinked. Link it again, or save the automated build with another one."
 	if h, err = c.o.Store.SaveHook(ctx, h); err != nil {
 		return err
 	}

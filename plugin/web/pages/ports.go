@@ -46,6 +46,7 @@ type Webhooks interface {
 	EnsureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error)
 	HookURL(h ab.Hook) string
 	DropAccount(ctx context.Context, accountID string) (catalog.Dropped, error)
+	RestoreHooks(ctx context.Context, accountID string) error
 }
 
 // Registries keeps credentials, checked live.

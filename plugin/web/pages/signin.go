@@ -137,6 +137,10 @@ func (p *Pages) finishLink(c *gin.Context) error {
 		c.Redirect(http.StatusSeeOther, where)
 		return nil
 	}
+	// Where the account was linked before, its automated builds get their webhooks back.
+	if err := p.Catalog.RestoreHooks(c.Request.Context(), linked.Account.ID); err != nil {
+		p.Log.WithError(err).WithField("account", linked.Account.ID).Warn("linked, but not every webhook stands again")
+	}
 	return done(c, withoutQuery(where), "linked")
 }
 
