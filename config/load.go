@@ -52,9 +52,9 @@ func (g Gateway) Validate() error {
 		errs = append(errs, fmt.Errorf("SLIPWAY_POLL_INTERVAL is %s: give a time like 5m", g.PollInterval))
 	}
 	switch g.BuilderNetwork {
-	case "auto", "cni", "host", "none":
+	case "auto", "cni", "slirp4netns", "host", "none":
 	default:
-		errs = append(errs, fmt.Errorf("SLIPWAY_BUILDER_NETWORK is %q: use auto, cni, host or none", g.BuilderNetwork))
+		errs = append(errs, fmt.Errorf("SLIPWAY_BUILDER_NETWORK is %q: use auto, cni, slirp4netns, host or none", g.BuilderNetwork))
 	}
 	return errors.Join(errs...)
 }
