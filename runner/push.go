@@ -42,11 +42,16 @@ func (j *job) upload(ctx context.Context) error {
 	return j.builder.Push(ctx, j.request, j.image.Digest)
 }
 
-// moveTags points every tag at the image. One that fails does not keep the others back.
+// moveTags points every tag at the image. One that fails does not keep the others back. The
+// permit is asked for again before each: since the last answer an upload or the tries for
+// another tag may have taken minutes, in which a newer build moved it.
 func (j *job) moveTags(ctx context.Context) error {
 	registry := j.registry()
 	var problems []error
 	for _, tag := range j.spec.Tags {
+		if err := j.askPermit(ctx); err != nil {
+			return err
+		}
 		err := registry.Tag(ctx, j.spec.Image, j.image.Digest, tag, j.login())
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -70,6 +75,9 @@ func (j *job) moveTags(ctx context.Context) error {
 // pushByHook runs the repository's hooks/push and then looks which tags are there: what it
 // pushes is its own affair, as at Docker Hub.
 func (j *job) pushByHook(ctx context.Context) error {
+	if err := j.askPermit(ctx); err != nil { // again: the upload may have taken long
+		return err
+	}
 	if err := j.hook(ctx, buildhooks.Push); err != nil {
 		return err
 	}

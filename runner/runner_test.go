@@ -201,6 +201,19 @@ func TestSupersededBuildsPushNothing(t *testing.T) {
 	}
 }
 
+// A build that is older by the time its upload is over does not move a tag either: a permit
+// says how it stands at one moment, and an upload may last long.
+func TestABuildSupersededWhileItUploadsMovesNoTag(t *testing.T) {
+	w := newWorld(t)
+	older := w.push(dockerfile("FROM older\n"))
+	newer := w.push(dockerfile("FROM newer\n"))
+	w.builder.uploading = func() { newer = w.must(newer, ab.Succeeded, "") }
+	w.must(older, ab.Cancelled, ab.ReasonSuperseded)
+	if got := w.tag("latest"); got != newer.Digest {
+		t.Errorf("latest is at %s, want the newer build's %s", got, newer.Digest)
+	}
+}
+
 // waitInside lets a test act while the builder works.
 func waitInside(w *world) (inside chan struct{}) {
 	inside = make(chan struct{})

@@ -206,6 +206,7 @@ func (w *world) put(tag, text string) string {
 type maker struct {
 	buildError, pushError, dialError error
 	inside                           func(ctx context.Context) error // called while building
+	uploading                        func()                          // called once, while the first image is sent
 	requests                         []runner.ImageRequest
 	images                           map[string]v1.Image
 	closed                           bool
@@ -238,11 +239,16 @@ func (b *maker) Push(ctx context.Context, r runner.ImageRequest, digest string) 
 	if b.pushError != nil {
 		return b.pushError
 	}
+	img := b.images[digest]
+	if act := b.uploading; act != nil {
+		b.uploading = nil
+		act()
+	}
 	ref, err := name.NewDigest(r.Image + "@" + digest)
 	if err != nil {
 		return err
 	}
-	return remote.Write(ref, b.images[digest], remote.WithContext(ctx))
+	return remote.Write(ref, img, remote.WithContext(ctx))
 }
 
 func (b *maker) Close() error {
