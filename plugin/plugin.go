@@ -32,6 +32,9 @@ import (
 	"slipway/plugin/web"
 )
 
+// lastRequests is how long requests under way may take when the gateway stops.
+const lastRequests = 5 * time.Second
+
 // Options make a Gateway.
 type Options struct {
 	Config   config.Gateway
@@ -87,9 +90,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.planner.RunPolls(ctx, g.config.PollInterval) })
 	group.Go(func() error {
 		<-ctx.Done()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		return g.server.Shutdown(stop)
+		return g.hangUp(context.WithoutCancel(ctx))
 	})
 	g.log.WithFields(logrus.Fields{"url": g.config.URL, "address": g.listener.Addr().String(), "version": config.Version}).Info("gateway is up")
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -111,6 +112,18 @@ func (g *Gateway) serve() error {
 		return fmt.Errorf("serve on %s: %w", g.listener.Addr(), err)
 	}
 	return nil
+}
+
+// hangUp lets requests under way end, and cuts off those that do not: a browser that follows a
+// log would stay for ever.
+func (g *Gateway) hangUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lastRequests)
+	defer cancel()
+	err := g.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return g.server.Close()
+	}
+	return err
 }
 
 func (g *Gateway) listen(ctx context.Context) error {
@@ -139,7 +152,7 @@ func (g *Gateway) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.store, err = store.Open(ctx, store.Options{Path: filepath.Join(data, "slipway.db"), Sealer: sealer})
+	g.store, err = store.Open(ctx, store.Options{Path: filepath.Join(data, "slipway.db"), Sealer: sealer, Log: g.log})
 	if err != nil {
 		return err
 	}

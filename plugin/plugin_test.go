@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
@@ -108,6 +110,35 @@ func TestGatewayServesAndGreets(t *testing.T) {
 	}
 	if tokens != 1 {
 		t.Errorf("the log has %d one-time tokens, want 1:\n%s", tokens, log)
+	}
+}
+
+// A request that does not end, as a browser's that follows a log, neither keeps the gateway from
+// stopping nor makes a failure of it.
+func TestGatewayStopsWhileARequestIsUnderWay(t *testing.T) {
+	l := listen(t)
+	stop := serve(t, settingsOf(t, l), l)
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ready, err := http.Get("http://" + l.Addr().String() + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready.Body.Close()
+	_, err = io.WriteString(conn, "POST /hooks/bitbucket/none HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue"))); err != nil {
+		t.Fatal(err) // the handler reads the body once it says so
+	}
+	began := time.Now()
+	stop()
+	if took := time.Since(began); took > 2*lastRequests {
+		t.Errorf("the gateway took %s to stop", took)
 	}
 }
 
