@@ -60,7 +60,9 @@ func startRootBuilder(ctx context.Context, executable string, stderr io.Writer) 
 	go func() { ended <- cmd.Wait() }()
 	stop := func() {
 		stdin.Close()
-		_ = <-ended // it was told to
+		if err := <-ended; err != nil {
+			fmt.Fprintf(stderr, "the builder under sudo ended: %v\n", err)
+		}
 	}
 	socket := filepath.Join(dir, "builder.sock")
 	if err := awaitSocket(ctx, socket, ended); err != nil {

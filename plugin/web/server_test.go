@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -49,7 +50,9 @@ func serve(t *testing.T, s *http.Server) (address string) {
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {
 		_ = s.Close() // the test is over
-		_ = <-done    // its end is what was waited for
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve = %v", err)
+		}
 	})
 	return l.Addr().String()
 }
