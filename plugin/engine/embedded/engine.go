@@ -39,9 +39,10 @@ type Options struct {
 type Engine struct {
 	o Options
 
-	mu     sync.Mutex
-	closed bool
-	procs  map[string]*process // by pipeline name
+	mu       sync.Mutex
+	closed   bool
+	starting map[string]int      // calls of Start that wait for the builder, by pipeline name
+	procs    map[string]*process // by pipeline name
 	uids   map[int]bool        // in use
 	wg     sync.WaitGroup
 }
@@ -57,7 +58,7 @@ func New(o Options) *Engine {
 	if err := os.RemoveAll(o.WorkDir); err != nil {
 		o.Log.WithError(err).Warn("work directories of ended runners stay")
 	}
-	return &Engine{o: o, procs: map[string]*process{}, uids: map[int]bool{}}
+	return &Engine{o: o, starting: map[string]int{}, procs: map[string]*process{}, uids: map[int]bool{}}
 }
 
 // Confined reports whether children run apart from the gateway, so that build hooks may run.
@@ -65,11 +66,12 @@ func (e *Engine) Confined() bool { return e.o.FirstUID != 0 }
 
 // Start starts the child of an attempt, once.
 func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error) {
+	name := pipelineName(p.BuildID, p.Attempt)
+	defer e.begin(name)()
 	address, err := e.o.Address(ctx)
 	if err != nil {
 		return "", fmt.Errorf("start builder for build %d: %w (%w)", p.Number, err, autobuild.ErrUnavailable)
 	}
-	name := pipelineName(p.BuildID, p.Attempt)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -94,6 +96,21 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 	return name, nil
 }
 
+// begin notes that a pipeline is on its way: a builder that opens a large cache takes longer
+// to start than silence may last. Call the result when it runs, or does not.
+func (e *Engine) begin(name string) (end func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.starting[name]++
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.starting[name]--; e.starting[name] == 0 {
+			delete(e.starting, name)
+		}
+	}
+}
+
 // Cancel asks the child to stop and kills it after the grace time.
 func (e *Engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	e.mu.Lock()
@@ -105,12 +122,16 @@ func (e *Engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	return nil
 }
 
-// State says running or gone.
+// State says running, queued while the builder is being started, or gone.
 func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, running := e.procs[pipelineName(a.BuildID, a.Number)]; running {
+	name := pipelineName(a.BuildID, a.Number)
+	if _, running := e.procs[name]; running {
 		return autobuild.PipelineRunning, nil
+	}
+	if e.starting[name] > 0 {
+		return autobuild.PipelineQueued, nil
 	}
 	return autobuild.PipelineGone, nil
 }

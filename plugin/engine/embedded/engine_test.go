@@ -98,6 +98,36 @@ func TestStartIsIdempotent(t *testing.T) {
 	}
 }
 
+// While the builder is being started, which may take longer than a runner may be silent, a
+// pipeline is on its way and not lost.
+func TestAPipelineThatWaitsForTheBuilderIsNotGone(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	e := newEngine(t, embedded.Options{
+		Executable: script(t, `exec sleep 60`), Grace: 50 * time.Millisecond,
+		Address: func(context.Context) (string, error) {
+			close(asked)
+			<-answer
+			return "", errors.New("no builder")
+		},
+	})
+	started := make(chan error, 1)
+	go func() {
+		_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
+		started <- err
+	}()
+	<-asked
+	if s := state(t, e, "b1"); s != autobuild.PipelineQueued {
+		t.Errorf("state = %s while the builder starts", s)
+	}
+	close(answer)
+	if err := <-started; !errors.Is(err, autobuild.ErrUnavailable) {
+		t.Errorf("Start = %v", err)
+	}
+	if s := state(t, e, "b1"); s != autobuild.PipelineGone {
+		t.Errorf("state = %s after a start that failed", s)
+	}
+}
+
 func TestCancelKillsWhatDoesNotStop(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	e := newEngine(t, embedded.Options{Executable: script(t, `trap '' TERM; echo $$ > `+pid+`; sleep 60; sleep 60`), Grace: 50 * time.Millisecond})
