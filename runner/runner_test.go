@@ -84,14 +84,8 @@ func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
 	}
 }
 
-func TestWhoIsToBlame(t *testing.T) {
-	tests := map[string]struct {
-		files   map[string]string
-		prepare func(w *world)
-		state   ab.State
-		reason  ab.Reason
-		detail  string
-	}{
+func TestTheRepositoryIsToBlame(t *testing.T) {
+	blamed(t, map[string]mishap{
 		"the Dockerfile": {
 			prepare: func(w *world) {
 				w.builder.buildError = &runner.DockerfileError{Excerpt: ">>> RUN false", Err: errors.New("line 2: exit code 1")}
@@ -103,14 +97,6 @@ func TestWhoIsToBlame(t *testing.T) {
 				w.builder.buildError = &runner.DockerfileError{OOM: true, Err: errors.New("exit code 137")}
 			},
 			state: ab.Failed, reason: ab.ReasonOOM, detail: "137",
-		},
-		"the builder": {
-			prepare: func(w *world) { w.builder.buildError = errors.New("no space left on device") },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "no space",
-		},
-		"no builder": {
-			prepare: func(w *world) { w.builder.dialError = errors.New("builder at unix:///x does not answer") },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "does not answer",
 		},
 		"no Dockerfile": {
 			files: map[string]string{"svc/README": ""}, state: ab.Failed, reason: ab.ReasonConfig, detail: "svc/Dockerfile",
@@ -131,13 +117,26 @@ func TestWhoIsToBlame(t *testing.T) {
 			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Environment["LD_PRELOAD"] = s.Git.Password } },
 			state:   ab.Failed, reason: ab.ReasonConfig, detail: "LD_PRELOAD",
 		},
-		"the git credential": {
-			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Git = spec.Credential{} } },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "credential",
-		},
 		"a forced push": {
 			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Source.Commit = strings.Repeat("1", 40) } },
 			state:   ab.Failed, reason: ab.ReasonCommitGone, detail: "forced push",
+		},
+	})
+}
+
+func TestTheSurroundingsAreToBlame(t *testing.T) {
+	blamed(t, map[string]mishap{
+		"the builder": {
+			prepare: func(w *world) { w.builder.buildError = errors.New("no space left on device") },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "no space",
+		},
+		"no builder": {
+			prepare: func(w *world) { w.builder.dialError = errors.New("builder at unix:///x does not answer") },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "does not answer",
+		},
+		"the git credential": {
+			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Git = spec.Credential{} } },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "credential",
 		},
 		"the upload": {
 			prepare: func(w *world) { w.builder.pushError = errors.New("connection reset") },
@@ -159,8 +158,21 @@ func TestWhoIsToBlame(t *testing.T) {
 			prepare: func(w *world) { w.builder.inside = func(context.Context) error { panic("boom") } },
 			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "fault of Slipway",
 		},
-	}
-	for name, tt := range tests {
+	})
+}
+
+// A mishap is what makes a build end badly, and what is said of it.
+type mishap struct {
+	files   map[string]string // of the repository; nil = a Dockerfile that builds
+	prepare func(w *world)
+	state   ab.State
+	reason  ab.Reason
+	detail  string
+}
+
+func blamed(t *testing.T, mishaps map[string]mishap) {
+	t.Helper()
+	for name, tt := range mishaps {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			if tt.files == nil {

@@ -215,7 +215,14 @@ func TestWorkspaceTokensListTheirWorkspace(t *testing.T) {
 	}
 }
 
-func TestRefsAndCommits(t *testing.T) {
+// A history is main at third, which follows first, a branch at second, and tags.
+type history struct {
+	*place
+	first, second, third string
+}
+
+func newHistory(t *testing.T) history {
+	t.Helper()
 	p := newPlace(t)
 	ctx := t.Context()
 	first, err := p.app.Commit(ctx, "main", map[string]string{"a": "1"}, "First <b>\n\nWith a body")
@@ -230,17 +237,23 @@ func TestRefsAndCommits(t *testing.T) {
 	object, err := p.app.Annotate(ctx, "v2", third, "again")
 	must(t, err)
 	must(t, p.app.Push(ctx, map[string]string{"refs/tags/v3/of/v2": object}))
+	return history{p, first, second, third}
+}
 
-	base := "/2.0/repositories/acme/app"
+// app is the address of the history's repository.
+const app = "/2.0/repositories/acme/app"
+
+func TestRefs(t *testing.T) {
+	p := newHistory(t)
 	for _, row := range []struct {
 		path string
 		want []string
 	}{
-		{"/refs", []string{"feature/x+y " + second, "main " + third, "v1 " + first, "v2 " + third, "v3/of/v2 " + third}},
-		{"/refs/branches?sort=-name&pagelen=1", []string{"main " + third, "feature/x+y " + second}},
-		{"/refs/tags?q=" + url.QueryEscape(`name~"V1"`), []string{"v1 " + first}},
+		{"/refs", []string{"feature/x+y " + p.second, "main " + p.third, "v1 " + p.first, "v2 " + p.third, "v3/of/v2 " + p.third}},
+		{"/refs/branches?sort=-name&pagelen=1", []string{"main " + p.third, "feature/x+y " + p.second}},
+		{"/refs/tags?q=" + url.QueryEscape(`name~"V1"`), []string{"v1 " + p.first}},
 	} {
-		names, hashes := p.names(t, base+row.path, "name"), p.names(t, base+row.path, "target", "hash")
+		names, hashes := p.names(t, app+row.path, "name"), p.names(t, app+row.path, "target", "hash")
 		var got []string
 		for i := range names {
 			got = append(got, names[i]+" "+hashes[i])
@@ -250,41 +263,49 @@ func TestRefsAndCommits(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"/refs/branches/feature/x+y": second, "/refs/branches/feature%2Fx%2By": second, "/refs/tags/v2": third, "/refs/tags/v3/of/v2": third,
+		"/refs/branches/feature/x+y": p.second, "/refs/branches/feature%2Fx%2By": p.second, "/refs/tags/v2": p.third, "/refs/tags/v3/of/v2": p.third,
 	} {
-		if status, answer := p.call(t, "GET", base+path, nil); status != 200 || dig(answer, "target", "hash") != want {
+		if status, answer := p.call(t, "GET", app+path, nil); status != 200 || dig(answer, "target", "hash") != want {
 			t.Errorf("%s: %d %v", path, status, answer)
 		}
 	}
-	for revision, want := range map[string]string{first: first, first[:7]: first, "main": third, "v2": third, "feature%2Fx+y": second} {
-		if status, answer := p.call(t, "GET", base+"/commit/"+revision, nil); status != 200 || answer["hash"] != want {
+}
+
+func TestCommits(t *testing.T) {
+	p := newHistory(t)
+	for revision, want := range map[string]string{p.first: p.first, p.first[:7]: p.first, "main": p.third, "v2": p.third, "feature%2Fx+y": p.second} {
+		if status, answer := p.call(t, "GET", app+"/commit/"+revision, nil); status != 200 || answer["hash"] != want {
 			t.Errorf("commit %s: %d %v, want %s", revision, status, answer["hash"], want)
 		}
 	}
-	_, answer := p.call(t, "GET", base+"/commit/"+third, nil)
-	if answer["message"] != "Third\n" || dig(answer, "author", "user", "nickname") != "bob" || dig(answer, "parents", 0, "hash") != first || len(fmt.Sprint(answer["date"])) != len("2026-11-22T12:00:00+00:00") {
+	_, answer := p.call(t, "GET", app+"/commit/"+p.third, nil)
+	if answer["message"] != "Third\n" || dig(answer, "author", "user", "nickname") != "bob" || dig(answer, "parents", 0, "hash") != p.first || len(fmt.Sprint(answer["date"])) != len("2026-11-22T12:00:00+00:00") {
 		t.Errorf("commit: %v", answer)
 	}
-	if _, answer = p.call(t, "GET", base+"/commit/"+first, nil); dig(answer, "summary", "html") != "<p>First &lt;b&gt;\n\nWith a body</p>" {
+	if _, answer = p.call(t, "GET", app+"/commit/"+p.first, nil); dig(answer, "summary", "html") != "<p>First &lt;b&gt;\n\nWith a body</p>" {
 		t.Errorf("summary: %v", answer["summary"])
 	}
 	for path, want := range map[string][]string{
-		"/commits": {third, first}, "/commits/feature/x+y": {second},
-		"/commits?include=main&exclude=" + first: {third},
+		"/commits": {p.third, p.first}, "/commits/feature/x+y": {p.second},
+		"/commits?include=main&exclude=" + p.first: {p.third},
 	} {
-		if diff := cmp.Diff(want, p.names(t, base+path, "hash")); diff != "" {
+		if diff := cmp.Diff(want, p.names(t, app+path, "hash")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", path, diff)
 		}
 	}
-	changed := p.names(t, base+"/diffstat/"+third+".."+first, "status")
+}
+
+func TestDiffstat(t *testing.T) {
+	p := newHistory(t)
+	changed := p.names(t, app+"/diffstat/"+p.third+".."+p.first, "status")
 	slices.Sort(changed)
 	if diff := cmp.Diff([]string{"added", "removed"}, changed); diff != "" {
 		t.Errorf("diffstat (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"a"}, p.names(t, base+"/diffstat/"+first, "new", "path")); diff != "" {
+	if diff := cmp.Diff([]string{"a"}, p.names(t, app+"/diffstat/"+p.first, "new", "path")); diff != "" {
 		t.Errorf("diffstat of one commit (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"a"}, p.names(t, base+"/diffstat/feature%2Fx+y.."+first, "old", "path")); diff != "" {
+	if diff := cmp.Diff([]string{"a"}, p.names(t, app+"/diffstat/feature%2Fx+y.."+p.first, "old", "path")); diff != "" {
 		t.Errorf("diffstat of a modification (-want +got):\n%s", diff)
 	}
 }
