@@ -29,7 +29,7 @@ func TestFilesNameTheRegistry(t *testing.T) {
 
 func TestSeed(t *testing.T) {
 	if _, err := sample.Busybox(); errors.Is(err, sample.ErrNoBusybox) {
-		t.Skip(err)
+		t.Skip("SKIPPED: ", err)
 	}
 	server := httptest.NewServer(registry.New())
 	defer server.Close()
@@ -60,7 +60,7 @@ func TestSeed(t *testing.T) {
 
 func TestSeedNamesAnUnreachableRegistry(t *testing.T) {
 	if _, err := sample.Busybox(); errors.Is(err, sample.ErrNoBusybox) {
-		t.Skip(err)
+		t.Skip("SKIPPED: ", err)
 	}
 	if err := sample.Seed(t.Context(), "127.0.0.1:1", ""); err == nil || !strings.Contains(err.Error(), "push the base image") {
 		t.Errorf("err = %v", err)
