@@ -4,12 +4,13 @@
 #   runner      the build step of a CI: with git and runc
 #   all-in-one  the gateway with its embedded engine: with git and runc
 FROM golang:1.26-bookworm AS build
+ENV GOCACHE=/go/cache
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG VERSION=unknown
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
     CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /slipway .
 
 FROM debian:bookworm-slim AS base
