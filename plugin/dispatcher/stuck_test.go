@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
@@ -45,4 +46,16 @@ func TestABuildThatCannotStartSaysSoAndEnds(t *testing.T) {
 	if err := y.store.GiveUpBuild(t.Context(), b.ID, "again"); err == nil {
 		t.Error("a build that is over was given up")
 	}
+}
+
+// However many builds wait, as after an outage, they look for room about a hundred times a
+// second together: a look is two commits, and deliveries need the disk, too.
+func TestManyWaitingBuildsLookSeldom(t *testing.T) {
+	y := newYard(t, 1)
+	y.dispatch(y.build(y.owner))
+	var last autobuild.Build
+	for range 400 {
+		last = y.build(y.owner)
+	}
+	y.wantSnooze(last, 4*time.Second, 10*time.Second, "")
 }

@@ -138,6 +138,25 @@ func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string
 	return accountID, nil
 }
 
+// A QueueLength says how many builds wait, and who has places already.
+type QueueLength struct {
+	Waiting       int // queued, of all automated builds
+	OthersWaiting int // queued, of other automated builds than the one asked for
+	OwnActive     int // starting or running, of the one asked for
+}
+
+// QueueOf returns the queue as one automated build sees it.
+func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q QueueLength, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT COUNT(CASE WHEN state = 'queued' THEN 1 END),
+		COUNT(CASE WHEN state = 'queued' AND automated_build_id <> $1 THEN 1 END),
+		COUNT(CASE WHEN state <> 'queued' AND automated_build_id = $1 THEN 1 END)
+		FROM builds WHERE state IN ('queued', 'starting', 'running')`, automatedBuildID).Scan(&q.Waiting, &q.OthersWaiting, &q.OwnActive)
+	if err != nil {
+		return QueueLength{}, fmt.Errorf("count waiting builds: %w", err)
+	}
+	return q, nil
+}
+
 // CountActive returns how many builds are starting or running on an engine.
 func (s *Store) CountActive(ctx context.Context, engine string) (int, error) {
 	n, err := countActive(ctx, s.read, engine)

@@ -43,8 +43,8 @@ type Engine struct {
 	closed   bool
 	starting map[string]int      // calls of Start that wait for the builder, by pipeline name
 	procs    map[string]*process // by pipeline name
-	uids   map[int]bool        // in use
-	wg     sync.WaitGroup
+	uids     map[int]bool        // in use
+	wg       sync.WaitGroup
 }
 
 var _ autobuild.Engine = (*Engine)(nil)

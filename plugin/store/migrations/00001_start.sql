@@ -273,7 +273,7 @@ CREATE UNIQUE INDEX builds_cause_key ON builds (cause, cause_key, automated_buil
     WHERE cause_key <> '';
 CREATE INDEX builds_automated_build ON builds (automated_build_id, number);
 CREATE INDEX builds_delivery ON builds (delivery_id, number) WHERE delivery_id <> '';
-CREATE INDEX builds_state ON builds (state);
+CREATE INDEX builds_state ON builds (state, automated_build_id);
 
 CREATE TABLE attempts (
     build_id     TEXT NOT NULL REFERENCES builds (id) ON DELETE CASCADE,
