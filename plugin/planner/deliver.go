@@ -64,9 +64,9 @@ func refuse(hook autobuild.Hook, push autobuild.Push) (autobuild.DeliveryState, 
 // plan gathers, decides and stores, anew when a ref moved meanwhile.
 func (p *Planner) plan(ctx context.Context, d autobuild.Delivery, hook autobuild.Hook, push autobuild.Push) error {
 	defer p.turn(hook.ID)()
-	connection, err := p.o.Connector.Connect(ctx, hook.AccountID)
+	connection, err := p.connect(ctx, hook)
 	if err != nil {
-		return fmt.Errorf("use the account linked to %s: %w", hook.Repository.FullName, err)
+		return err
 	}
 	for range maxAnew {
 		r := p.newRound(connection, hook, autobuild.CausePush)

@@ -2,6 +2,8 @@ package planner
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -62,6 +64,33 @@ func (p *Planner) giveUp(ctx context.Context, t queue.Task, cause error) {
 	if err := p.conclude(ctx, t.Arg, autobuild.DeliveryFailed, reason); err != nil {
 		p.o.Log.WithError(err).WithField("delivery", t.Arg).Error("end of a delivery not written down")
 	}
+}
+
+// connect opens a connection to a hook's repository: with the account that manages the hook, or,
+// when that can be used no more, with another one that an automated build of the repository
+// has. Who leaves stops nobody else's builds.
+func (p *Planner) connect(ctx context.Context, hook autobuild.Hook) (autobuild.Connection, error) {
+	connection, err := p.o.Connector.Connect(ctx, hook.AccountID)
+	if err == nil {
+		return connection, nil
+	}
+	err = fmt.Errorf("use the account linked to %s: %w", hook.Repository.FullName, err)
+	if !errors.Is(err, autobuild.ErrUnauthorized) && !errors.Is(err, autobuild.ErrNotFound) {
+		return autobuild.Connection{}, err
+	}
+	builds, listErr := p.o.Store.AutomatedBuildsOf(ctx, hook.Repository)
+	if listErr != nil {
+		return autobuild.Connection{}, errors.Join(err, listErr)
+	}
+	for _, a := range builds {
+		if a.AccountID == hook.AccountID {
+			continue
+		}
+		if connection, otherErr := p.o.Connector.Connect(ctx, a.AccountID); otherErr == nil {
+			return connection, nil
+		}
+	}
+	return autobuild.Connection{}, err
 }
 
 // turn lets deliveries and polls of one repository follow each other, so that what was

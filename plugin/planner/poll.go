@@ -16,9 +16,9 @@ import (
 // first time: rules are not retroactive.
 func (p *Planner) Poll(ctx context.Context, hook autobuild.Hook) error {
 	defer p.turn(hook.ID)()
-	connection, err := p.o.Connector.Connect(ctx, hook.AccountID)
+	connection, err := p.connect(ctx, hook)
 	if err != nil {
-		return fmt.Errorf("use the account linked to %s: %w", hook.Repository.FullName, err)
+		return err
 	}
 	for range maxAnew {
 		r := p.newRound(connection, hook, autobuild.CauseReconcile)
@@ -51,11 +51,18 @@ func (r *round) poll(ctx context.Context) error {
 		}
 		heads = slices.DeleteFunc(heads, func(h autobuild.Head) bool { _, seen := known[h.Ref]; return !seen })
 	}
+	commits := headsByRef(heads)
+	changes := moved(known, commits)
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := r.rename(ctx); err != nil { // no delivery tells, and what is fetched is fetched by name
+		return err
+	}
 	if err := r.loadBuilds(ctx); err != nil {
 		return err
 	}
-	commits := headsByRef(heads)
-	for _, c := range moved(known, commits) {
+	for _, c := range changes {
 		ref := c.Ref()
 		s := sighting{Ref: ref, Old: c.Old, New: c.Commit, Head: c.Commit, Known: known[ref], Exists: true}
 		if err := r.decide(ctx, s, c, commits[ref]); err != nil {

@@ -56,11 +56,16 @@ func (r *round) deliver(ctx context.Context, push autobuild.Push) error {
 }
 
 // follow notices that the repository was renamed. The delivery's name is only the occasion to
-// ask; the id finds the repository, and the provider says its name.
+// ask.
 func (r *round) follow(ctx context.Context, told string) error {
 	if told == "" || told == r.repository.FullName {
 		return nil
 	}
+	return r.rename(ctx)
+}
+
+// rename takes over the repository's present name: the id finds it, and the provider says the name.
+func (r *round) rename(ctx context.Context) error {
 	found, err := r.repositoryNow(ctx)
 	if err != nil {
 		return fmt.Errorf("ask for the name of %s: %w", r.repository.FullName, err)

@@ -108,13 +108,17 @@ func (w *town) catch() {
 
 func (w *town) clock() time.Time { return w.now }
 
-// linked is a connector to one account.
+// linked is a connector whose accounts all see the same; err is of all, or of the one named.
 type linked struct {
 	connection autobuild.Connection
 	err        error
+	broken     string // the id of the only account that has err; empty = all have
 }
 
-func (l *linked) Connect(context.Context, string) (autobuild.Connection, error) {
+func (l *linked) Connect(_ context.Context, id string) (autobuild.Connection, error) {
+	if l.broken != "" && id != l.broken {
+		return l.connection, nil
+	}
 	return l.connection, l.err
 }
 

@@ -66,11 +66,13 @@ func (m *Manager) Start(c *gin.Context, userID string) error {
 	return nil
 }
 
-// End signs out.
+// End signs out. A link that was begun in this browser cannot be finished any more: its end
+// signs in whoever began it.
 func (m *Manager) End(c *gin.Context) error {
 	if err := m.forget(c); err != nil {
 		return err
 	}
+	m.setCookie(c, m.name("slipway-flow"), "", -1)
 	m.setCookie(c, m.name("slipway"), "", -1)
 	return nil
 }

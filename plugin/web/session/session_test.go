@@ -172,3 +172,15 @@ func TestS2ReturnTo(t *testing.T) {
 		}
 	}
 }
+
+// S3: a link that somebody began before signing out cannot be finished at the same browser: its
+// end would sign in who began it.
+func TestS3SigningOutEndsALinkUnderWay(t *testing.T) {
+	f := open(t, "https://ci.example.com")
+	for _, c := range f.do(http.MethodGet, "/out").Cookies() {
+		if c.Name == "__Host-slipway-flow" && c.MaxAge < 0 {
+			return
+		}
+	}
+	t.Error("the cookie that binds a link to its browser stays")
+}
