@@ -56,7 +56,7 @@ func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []ab.Rule) e
 	}
 	for i, r := range rules {
 		if r.ID == "" {
-			r.ID = newID()
+			r.ID = newRuleID()
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO rules (automated_build_id, id, position, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
@@ -67,6 +67,10 @@ func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []ab.Rule) e
 	}
 	return nil
 }
+
+// newRuleID is shorter than other ids: people read it on every decision, and it needs to be
+// unique among the rules that one automated build ever had.
+func newRuleID() string { return newID()[:8] }
 
 func scanRule(r scanner) (rule ab.Rule, err error) {
 	err = r.Scan(&rule.ID, &rule.SourceType, &rule.Source, &rule.Tags, &rule.Context, &rule.Dockerfile, &rule.Autobuild, &rule.Caching,
