@@ -13,6 +13,7 @@ import (
 type ImageRequest struct {
 	Context    string
 	Dockerfile string
+	Target     string // stage to stop at; empty = the last
 	BuildArgs  map[string]string
 	Platforms  []string
 	NoCache    bool

@@ -19,14 +19,18 @@ func Commands() []*cli.Command { return []*cli.Command{Command(), builder.Comman
 // Command is `slipway runner`.
 func Command() *cli.Command {
 	return &cli.Command{
-		Name:        "runner",
-		Usage:       "the build step: builds what a gateway's engine started it for",
-		Description: describe(config.RunnerSettings()),
-		Action:      action,
+		Name:  "runner",
+		Usage: "the build step: builds what a gateway's engine started it for, or, without one, the checked-out workspace",
+		Description: "Settings, from the environment:\n" + describe(config.RunnerSettings()) +
+			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + describe(config.PluginSettings()),
+		Action: action,
 	}
 }
 
 func action(ctx context.Context, cmd *cli.Command) error {
+	if settings.Standalone(os.Environ()) {
+		return runStandalone(ctx, cmd)
+	}
 	s, err := settings.Read(settings.OS{})
 	if err != nil {
 		return cli.Exit(err, 2)
@@ -37,9 +41,21 @@ func action(ctx context.Context, cmd *cli.Command) error {
 	return Run(ctx, Options{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer})
 }
 
+// runStandalone hides the process as the other way does: RUN steps of a rootless builder run
+// as the same user.
+func runStandalone(ctx context.Context, cmd *cli.Command) error {
+	s, err := settings.ReadPlugin(settings.OS{})
+	if err != nil {
+		return err
+	}
+	if err := hideProcess(); err != nil {
+		return err
+	}
+	return RunStandalone(ctx, StandaloneOptions{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer})
+}
+
 func describe(all []config.Setting) string {
 	var text strings.Builder
-	text.WriteString("Settings, from the environment:\n")
 	for _, s := range all {
 		fmt.Fprintf(&text, "  %-22s %s", s.Name, s.Help)
 		if s.Default != "" {

@@ -48,7 +48,7 @@ func TestCommandWithoutSettings(t *testing.T) {
 
 func TestCommandDescribesItsSettings(t *testing.T) {
 	c := runner.Command()
-	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER", "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_WORKDIR", "[on]"} {
+	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER", "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_WORKDIR", "[on]", "PLUGIN_REPO", "PLUGIN_TAGS", "[latest]"} {
 		if !strings.Contains(c.Description, name) {
 			t.Errorf("%s is not described", name)
 		}

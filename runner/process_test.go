@@ -26,11 +26,12 @@ import (
 	"slipway/runner/spec"
 )
 
-// asCommand makes the test binary behave as the slipway binary.
+// asCommand makes the test binary behave as the slipway binary. So does the argument
+// builder, by which a step starts its own.
 const asCommand = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) == "" {
+	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
 		os.Exit(m.Run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -38,7 +39,9 @@ func TestMain(m *testing.M) {
 	err := app.Run(ctx, os.Args)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "slipway:", err)
+		if err.Error() != "" {
+			fmt.Fprintln(os.Stderr, "slipway:", err)
+		}
 		os.Exit(1)
 	}
 	os.Exit(0)

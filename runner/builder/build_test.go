@@ -2,6 +2,7 @@ package builder_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log"
 	"net/http"
@@ -176,6 +177,31 @@ func TestSeveralPlatforms(t *testing.T) {
 	}
 	if built.Size == 0 || built.Steps == 0 {
 		t.Errorf("got %+v, want a size and steps", built)
+	}
+}
+
+func TestTarget(t *testing.T) {
+	needBuildKit(t)
+	host := serveRegistry(t)
+	client := start(t, t.TempDir()).dial(t)
+	r := request(write(t, map[string]string{
+		"Dockerfile": "FROM scratch AS first\nLABEL stage=first\nCOPY a /a\nFROM first AS second\nLABEL stage=second\n", "a": "a",
+	}))
+	r.Image = host + "/acme/app"
+	for target, want := range map[string]string{"first": "first", "second": "second", "": "second"} {
+		r.Target = target
+		built := build(t, client, r)
+		if err := client.Push(t.Context(), r, built.Digest); err != nil {
+			t.Fatal(err)
+		}
+		if got := labels(t, pull(t, r.Image, built.Digest))["stage"]; got != want {
+			t.Errorf("target %q built stage %q, want %q", target, got, want)
+		}
+	}
+	r.Target = "third"
+	var blame *builder.BuildError
+	if _, err := client.Build(t.Context(), r); !errors.As(err, &blame) || !strings.Contains(err.Error(), "third") {
+		t.Errorf("a stage that is not there: got %v, want a *BuildError that names it", err)
 	}
 }
 

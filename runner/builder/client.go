@@ -36,6 +36,7 @@ type Client struct {
 type Request struct {
 	Context    string            // directory
 	Dockerfile string            // file, inside or outside of Context
+	Target     string            // stage to stop at; empty = the last
 	BuildArgs  map[string]string // of ARG instructions
 	Platforms  []string          // linux/amd64, …; empty = the builder's own
 	NoCache    bool              // run every step again
@@ -220,6 +221,9 @@ func (r Request) frontendAttrs() map[string]string {
 	attrs := map[string]string{"filename": filepath.Base(r.Dockerfile)}
 	for name, value := range r.BuildArgs {
 		attrs["build-arg:"+name] = value
+	}
+	if r.Target != "" {
+		attrs["target"] = r.Target
 	}
 	if len(r.Platforms) > 0 {
 		attrs["platform"] = strings.Join(r.Platforms, ",")

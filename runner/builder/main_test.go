@@ -28,11 +28,11 @@ import (
 )
 
 // asCommand makes the test binary behave as the slipway binary, for the server starts
-// itself again in its namespaces.
+// itself again in its namespaces. So does the argument builder, by which a Child starts.
 const asCommand = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) == "" {
+	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
 		os.Exit(m.Run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,7 +42,9 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		os.Exit(0)
 	}
-	fmt.Fprintln(os.Stderr, "slipway:", err)
+	if err.Error() != "" {
+		fmt.Fprintln(os.Stderr, "slipway:", err)
+	}
 	if coder, ok := err.(cli.ExitCoder); ok { //nolint:errorlint // as main does
 		os.Exit(coder.ExitCode())
 	}

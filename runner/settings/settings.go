@@ -65,7 +65,7 @@ func Read(e Environment) (Settings, error) {
 
 func check(raw config.Runner, origins map[string]string) (Settings, error) {
 	hooks, hooksErr := onOff(raw.Hooks)
-	err := errors.Join(checkURL(raw.URL), checkToken(raw.Token), checkBuilder(raw.Builder), hooksErr, checkWorkdir(raw.Workdir))
+	err := errors.Join(checkURL(raw.URL), checkToken(raw.Token), checkBuilder("SLIPWAY_BUILDER", raw.Builder), hooksErr, checkWorkdir(raw.Workdir))
 	if err != nil {
 		return Settings{}, err
 	}
@@ -77,7 +77,7 @@ func check(raw config.Runner, origins map[string]string) (Settings, error) {
 
 func checkURL(value string) error {
 	if value == "" {
-		return errors.New("SLIPWAY_RUNNER_URL is not set: the runner gets its work from a gateway, whose engine sets it")
+		return errors.New("SLIPWAY_RUNNER_URL is not set: the runner gets its work from a gateway, whose engine sets it; without a gateway, set PLUGIN_REPO")
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
@@ -99,10 +99,10 @@ func checkToken(token secret.Secret) error {
 	return nil
 }
 
-func checkBuilder(value string) error {
+func checkBuilder(name, value string) error {
 	u, err := url.Parse(value)
 	if value == "" || err != nil || !slices.Contains([]string{"unix", "tcp"}, u.Scheme) || u.Host+u.Path == "" {
-		return fmt.Errorf("SLIPWAY_BUILDER is %q: give the builder's address, as unix:///run/slipway/builder.sock or tcp://host:port", value)
+		return fmt.Errorf("%s is %q: give the builder's address, as unix:///run/slipway/builder.sock or tcp://host:port", name, value)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (s Spec) Validate() error {
 	check(cleanPath(s.Dockerfile) && s.Dockerfile != ".", "dockerfile", "%q is not a clean path below the repository's root", s.Dockerfile)
 	check(cleanPath(s.Context), "context", "%q is not a clean path below the repository's root; the root is %q", s.Context, ".")
 	for name := range s.BuildArgs {
-		check(argShape.MatchString(name), "build_args", "%q is no name of a build argument", name)
+		check(LegalArg(name), "build_args", "%q is no name of a build argument", name)
 	}
 	for _, p := range s.Platforms {
 		check(platformShape.MatchString(p), "platforms", "%q is not like linux/amd64", p)
@@ -118,3 +118,6 @@ func LegalImage(image string) bool { return len(image) <= maxImage && imageShape
 
 // LegalTag reports whether tag may name an image.
 func LegalTag(tag string) bool { return tagShape.MatchString(tag) }
+
+// LegalArg reports whether name may be that of a build argument.
+func LegalArg(name string) bool { return argShape.MatchString(name) }

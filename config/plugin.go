@@ -1,0 +1,25 @@
+package config
+
+import "slipway/config/secret"
+
+// Plugin is the configuration of the build step in a pipeline of the user's own, without a
+// gateway. A CI makes PLUGIN_* of a step's settings: lists joined by commas, an unset one
+// absent. Package runner/settings reads and checks it.
+type Plugin struct {
+	Repo       string        `env:"PLUGIN_REPO" help:"image to build, without a tag, as registry.example.com/acme/app; builds the checked-out workspace without a gateway"`
+	Registry   string        `env:"PLUGIN_REGISTRY" help:"registry that the credential is for, the beginning of the image's name; default: the image's host"`
+	Tags       string        `env:"PLUGIN_TAGS" envDefault:"latest" help:"tags to push: a comma list, or a JSON list"`
+	Dockerfile string        `env:"PLUGIN_DOCKERFILE" envDefault:"Dockerfile" help:"path from the workspace"`
+	Context    string        `env:"PLUGIN_CONTEXT" envDefault:"." help:"directory of the build context, from the workspace"`
+	Target     string        `env:"PLUGIN_TARGET" help:"stage of the Dockerfile; default: the last"`
+	BuildArgs  string        `env:"PLUGIN_BUILD_ARGS" help:"build arguments NAME=value: a comma list, or a JSON list"`
+	Username   string        `env:"PLUGIN_USERNAME" help:"user name at the registry; default: anonymous"`
+	Password   secret.Secret `env:"PLUGIN_PASSWORD" help:"password or token at the registry; taken out of the environment when it was read"`
+	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry speaks plain HTTP"`
+	DryRun     string        `env:"PLUGIN_DRY_RUN" envDefault:"false" help:"true: build and do not push"`
+	NoCache    string        `env:"PLUGIN_NO_CACHE" envDefault:"false" help:"true: run every step of the Dockerfile again"`
+	Builder    string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:port; default: SLIPWAY_BUILDER, else one is started for this step"`
+}
+
+// PluginSettings lists the plugin's settings in the order of the struct.
+func PluginSettings() []Setting { return describe[Plugin]() }

@@ -1,0 +1,198 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+
+	"slipway/config"
+	"slipway/config/secret"
+	"slipway/runner/registry"
+	"slipway/runner/spec"
+)
+
+const (
+	pluginPrefix = "PLUGIN_"
+	passwordName = "PLUGIN_PASSWORD"
+	builderName  = "PLUGIN_BUILDER"
+	// workspaceName is the origin's key of the workspace, which is no setting of the step's.
+	workspaceName = "workspace"
+)
+
+// Plugin is what the step of a pipeline without a gateway is told. Origins has, for each
+// variable and for "workspace", the variable that its value came from, or Default.
+type Plugin struct {
+	Workspace  string // as the CI names it; "." = the current directory
+	Image      string // registry/name without a tag
+	Tags       []string
+	Dockerfile string // relative to Workspace, as Context is
+	Context    string
+	Target     string
+	BuildArgs  map[string]string
+	Login      spec.RegistryCredential // its Host is set; without a user name it is anonymous
+	DryRun     bool
+	NoCache    bool
+	Builder    string // empty = start one
+	Origins    map[string]string
+}
+
+// Standalone reports whether an environment asks for the step without a gateway: it has
+// settings of a plugin and no gateway's address.
+func Standalone(environ []string) bool {
+	all := toMap(environ)
+	if all["SLIPWAY_RUNNER_URL"] != "" {
+		return false
+	}
+	for name, value := range all {
+		if strings.HasPrefix(name, pluginPrefix) && value != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// ReadPlugin reads and checks the step's settings and then takes the password out of the
+// environment, so that no child inherits it. An empty variable counts as not set, as what a
+// CI makes of ${DRONE_TAG} on a branch. Its error names every setting that is wrong and how
+// to mend it, and shows no secret.
+func ReadPlugin(e Environment) (Plugin, error) {
+	given := toMap(e.Environ())
+	for name, value := range given {
+		if value == "" {
+			delete(given, name)
+		}
+	}
+	origins := map[string]string{}
+	raw, err := env.ParseAsWithOptions[config.Plugin](env.Options{
+		Environment: given,
+		OnSet: func(name string, _ any, isDefault bool) {
+			if origins[name] = name; isDefault || given[name] == "" {
+				origins[name] = Default
+			}
+		},
+	})
+	if err != nil {
+		return Plugin{}, fmt.Errorf("settings: %w", err)
+	}
+	if err := e.Unsetenv(passwordName); err != nil {
+		return Plugin{}, fmt.Errorf("take %s out of the environment: %w", passwordName, err)
+	}
+	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins}
+	p.Builder, origins[builderName] = first(given, "", builderName, "SLIPWAY_BUILDER")
+	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
+	return p, errors.Join(checkKnown(given), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw))
+}
+
+// first is the first of these variables that is set, and its name.
+func first(given map[string]string, otherwise string, names ...string) (value, origin string) {
+	for _, name := range names {
+		if value, ok := given[name]; ok {
+			return value, name
+		}
+	}
+	return otherwise, Default
+}
+
+// checkKnown refuses settings that nobody would act on: what they were to change, as
+// which tags move, would silently not be so.
+func checkKnown(given map[string]string) error {
+	known := map[string]bool{}
+	for _, s := range config.PluginSettings() {
+		known[s.Name] = true
+	}
+	var unknown []string
+	for name := range given {
+		if strings.HasPrefix(name, pluginPrefix) && !known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	slices.Sort(unknown)
+	return fmt.Errorf("%s: this step has no such setting; remove it (`slipway runner --help` lists them)", strings.Join(unknown, ", "))
+}
+
+func (p *Plugin) readImage(raw config.Plugin) error {
+	tags, err := list("PLUGIN_TAGS", raw.Tags)
+	if len(tags) == 0 && err == nil {
+		err = errors.New("PLUGIN_TAGS has no tag in it: name one, or leave it out for latest")
+	}
+	for _, tag := range tags {
+		if !spec.LegalTag(tag) {
+			err = errors.Join(err, fmt.Errorf("PLUGIN_TAGS has %q, which is no tag: up to 128 letters, digits, _, . and -, not beginning with . or -", tag))
+		} else if !slices.Contains(p.Tags, tag) {
+			p.Tags = append(p.Tags, tag)
+		}
+	}
+	return errors.Join(p.readRepo(raw.Repo), err)
+}
+
+func (p *Plugin) readRepo(repo string) (err error) {
+	base := repo[strings.LastIndex(repo, "/")+1:]
+	switch {
+	case repo == "":
+		return errors.New("PLUGIN_REPO is not set: give the image's name (setting repo), as registry.example.com/acme/app")
+	case strings.Contains(base, ":") && !strings.Contains(base, "@"):
+		return fmt.Errorf("PLUGIN_REPO is %q: give the name alone, and tags in PLUGIN_TAGS", repo)
+	}
+	if p.Image, err = registry.ParseImage(repo); err != nil {
+		return fmt.Errorf("PLUGIN_REPO: %w", err)
+	}
+	return nil
+}
+
+// readLogin makes the credential, for the image's own host unless a registry is named. One
+// that does not fit the image is a mistake: the push would be anonymous.
+func (p *Plugin) readLogin(raw config.Plugin) error {
+	host, _, _ := strings.Cut(p.Image, "/")
+	p.Login = spec.RegistryCredential{Host: host, Credential: spec.Credential{Username: raw.Username, Password: raw.Password}}
+	switch {
+	case raw.Username != "" && raw.Password.IsZero():
+		return errors.New("PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is: give both; a CI keeps secrets from pull requests and from steps that do not name them")
+	case raw.Username == "" && !raw.Password.IsZero():
+		return errors.New("PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is: give both")
+	case raw.Registry == "":
+		return nil
+	}
+	named, err := registry.ParseHost(raw.Registry)
+	if err != nil {
+		return fmt.Errorf("PLUGIN_REGISTRY: %w", err)
+	}
+	if p.Login.Host = named; p.Image != "" && p.Image != named && !strings.HasPrefix(p.Image, named+"/") {
+		return fmt.Errorf("PLUGIN_REGISTRY is %s, and PLUGIN_REPO is %s, which is not there: begin PLUGIN_REPO with the registry", named, p.Image)
+	}
+	return nil
+}
+
+func (p *Plugin) readSwitches(raw config.Plugin) error {
+	var errs [3]error
+	p.Login.Insecure, errs[0] = trueFalse("PLUGIN_INSECURE", raw.Insecure)
+	p.DryRun, errs[1] = trueFalse("PLUGIN_DRY_RUN", raw.DryRun)
+	p.NoCache, errs[2] = trueFalse("PLUGIN_NO_CACHE", raw.NoCache)
+	return errors.Join(errs[:]...)
+}
+
+// readBuild shows no value of a build argument, for some hold secrets, though none should.
+func (p *Plugin) readBuild(raw config.Plugin) error {
+	args, err := list("PLUGIN_BUILD_ARGS", raw.BuildArgs)
+	p.BuildArgs = make(map[string]string, len(args))
+	for i, arg := range args {
+		name, value, found := strings.Cut(arg, "=")
+		if !found || !spec.LegalArg(name) {
+			err = errors.Join(err, fmt.Errorf("PLUGIN_BUILD_ARGS: entry %d is not NAME=value (where a value holds a comma, give a JSON list)", i+1))
+			continue
+		}
+		p.BuildArgs[name] = value
+	}
+	if p.Builder != "" {
+		err = errors.Join(err, checkBuilder(p.Origins[builderName], p.Builder))
+	}
+	return err
+}
+
+// Secrets are what the log must not show.
+func (p Plugin) Secrets() []secret.Secret { return []secret.Secret{p.Login.Password} }

@@ -1,0 +1,185 @@
+package settings_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config"
+	"slipway/config/secret"
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+func plugin(more ...string) *environment {
+	return &environment{lines: append([]string{"PATH=/usr/bin", "PLUGIN_REPO=registry.example.com/acme/app"}, more...)}
+}
+
+func TestReadPluginWithOrigins(t *testing.T) {
+	e := plugin("PLUGIN_REGISTRY=https://registry.example.com/", "PLUGIN_TAGS=1.2, 1,,latest,1", "PLUGIN_DOCKERFILE=docker/Dockerfile",
+		"PLUGIN_CONTEXT=app", "PLUGIN_TARGET=release", "PLUGIN_BUILD_ARGS=A=1,B=x=y,C=", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary",
+		"PLUGIN_INSECURE=true", "PLUGIN_DRY_RUN=True", "PLUGIN_NO_CACHE=1", "SLIPWAY_BUILDER=tcp://buildkit:1234", "CI_WORKSPACE=/woodpecker/src")
+	got, err := settings.ReadPlugin(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Plugin{
+		Workspace: "/woodpecker/src", Image: "registry.example.com/acme/app", Tags: []string{"1.2", "1", "latest"},
+		Dockerfile: "docker/Dockerfile", Context: "app", Target: "release", BuildArgs: map[string]string{"A": "1", "B": "x=y", "C": ""},
+		Login: spec.RegistryCredential{
+			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
+		},
+		DryRun: true, NoCache: true, Builder: "tcp://buildkit:1234",
+		Origins: map[string]string{
+			"PLUGIN_REPO": "PLUGIN_REPO", "PLUGIN_REGISTRY": "PLUGIN_REGISTRY", "PLUGIN_TAGS": "PLUGIN_TAGS", "PLUGIN_DOCKERFILE": "PLUGIN_DOCKERFILE",
+			"PLUGIN_CONTEXT": "PLUGIN_CONTEXT", "PLUGIN_TARGET": "PLUGIN_TARGET", "PLUGIN_BUILD_ARGS": "PLUGIN_BUILD_ARGS",
+			"PLUGIN_USERNAME": "PLUGIN_USERNAME", "PLUGIN_PASSWORD": "PLUGIN_PASSWORD", "PLUGIN_INSECURE": "PLUGIN_INSECURE",
+			"PLUGIN_DRY_RUN": "PLUGIN_DRY_RUN", "PLUGIN_NO_CACHE": "PLUGIN_NO_CACHE",
+			"PLUGIN_BUILDER": "SLIPWAY_BUILDER", "workspace": "CI_WORKSPACE",
+		},
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !slices.Equal(e.removed, []string{"PLUGIN_PASSWORD"}) {
+		t.Errorf("removed %v, want the password alone", e.removed)
+	}
+	if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
+		t.Errorf("shown as %s", shown)
+	}
+	if masked := got.Secrets(); len(masked) != 1 || masked[0].Reveal() != "canary" {
+		t.Errorf("the log would not mask the password: %v", masked)
+	}
+}
+
+func TestPluginDefaults(t *testing.T) {
+	for _, e := range []*environment{
+		{lines: []string{"PLUGIN_REPO=acme/app"}},
+		{lines: []string{"PLUGIN_REPO=acme/app", "PLUGIN_TAGS=", "PLUGIN_DOCKERFILE=", "PLUGIN_CONTEXT=", "PLUGIN_BUILDER=", "SLIPWAY_BUILDER=", "PLUGIN_INSECURE=", "DRONE_WORKSPACE="}},
+	} {
+		got, err := settings.ReadPlugin(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, origin := range got.Origins {
+			if (name == "PLUGIN_REPO") == (origin == settings.Default) {
+				t.Errorf("%s comes from %q", name, origin)
+			}
+		}
+		got.Origins = nil
+		want := settings.Plugin{
+			Workspace: ".", Image: "docker.io/acme/app", Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
+			BuildArgs: map[string]string{}, Login: spec.RegistryCredential{Host: "docker.io"},
+		}
+		if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestPluginListsAndPrecedence(t *testing.T) {
+	got, err := settings.ReadPlugin(plugin(`PLUGIN_TAGS=["a", "b"]`, `PLUGIN_BUILD_ARGS=["LIST=1,2"," "]`,
+		"PLUGIN_REGISTRY=registry.example.com/acme", "PLUGIN_BUILDER=unix:///own.sock", "SLIPWAY_BUILDER=unix:///other.sock",
+		"DRONE_WORKSPACE=/drone/src", "CI_WORKSPACE=/woodpecker/src"))
+	if err == nil || !strings.Contains(err.Error(), "PLUGIN_BUILD_ARGS: entry 2") {
+		t.Errorf("got %v, want what is wrong with the second entry", err)
+	}
+	if !slices.Equal(got.Tags, []string{"a", "b"}) || got.BuildArgs["LIST"] != "1,2" || got.Login.Host != "registry.example.com/acme" {
+		t.Errorf("got %+v", got)
+	}
+	if got.Builder != "unix:///own.sock" || got.Workspace != "/drone/src" || got.Origins["workspace"] != "DRONE_WORKSPACE" {
+		t.Errorf("got %+v", got)
+	}
+	hub, err := settings.ReadPlugin(&environment{lines: []string{"PLUGIN_REPO=acme/app", "PLUGIN_REGISTRY=https://index.docker.io/v1/"}})
+	if err != nil || hub.Login.Host != "docker.io" {
+		t.Errorf("Docker Hub by its own name: %+v, %v", hub.Login, err)
+	}
+}
+
+func TestPluginFaultsNameTheSetting(t *testing.T) {
+	for line, want := range map[string]string{
+		"PLUGIN_REPO=": "PLUGIN_REPO is not set: give the image's name",
+		"PLUGIN_REPO=registry.example.com/acme/app:1": "give the name alone, and tags in PLUGIN_TAGS",
+		"PLUGIN_REPO=acme/app@sha256:00":              "holds a digest",
+		"PLUGIN_REPO=registry.example.com/Acme/App":   "PLUGIN_REPO: image",
+		"PLUGIN_REGISTRY=a b":                         "PLUGIN_REGISTRY: ",
+		"PLUGIN_REGISTRY=ghcr.io":                     "begin PLUGIN_REPO with the registry",
+		"PLUGIN_REGISTRY=registry.example.com/ac":     "begin PLUGIN_REPO with the registry",
+		"PLUGIN_TAGS=feature/x":                       `PLUGIN_TAGS has "feature/x", which is no tag`,
+		"PLUGIN_TAGS=-rf":                             `PLUGIN_TAGS has "-rf"`,
+		"PLUGIN_TAGS=,":                               "PLUGIN_TAGS has no tag in it",
+		"PLUGIN_TAGS=[1]":                             "PLUGIN_TAGS begins with [",
+		"PLUGIN_BUILD_ARGS=A=1,canary":                "PLUGIN_BUILD_ARGS: entry 2 is not NAME=value",
+		"PLUGIN_BUILD_ARGS=A-B=canary":                "PLUGIN_BUILD_ARGS: entry 1",
+		"PLUGIN_USERNAME=ci":                          "PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is",
+		"PLUGIN_PASSWORD=canary":                      "PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is",
+		"PLUGIN_INSECURE=maybe":                       "PLUGIN_INSECURE is \"maybe\": use true or false",
+		"PLUGIN_DRY_RUN=2":                            "PLUGIN_DRY_RUN is",
+		"PLUGIN_NO_CACHE=2":                           "PLUGIN_NO_CACHE is",
+		"PLUGIN_BUILDER=/run/builder.sock":            "PLUGIN_BUILDER is",
+		"SLIPWAY_BUILDER=/run/builder.sock":           "SLIPWAY_BUILDER is",
+		"PLUGIN_AUTO_TAG=true":                        "PLUGIN_AUTO_TAG: this step has no such setting",
+	} {
+		_, err := settings.ReadPlugin(plugin(line))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", line, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: the error shows a secret: %v", line, err)
+		}
+	}
+}
+
+func TestAPasswordThatStaysIsAFault(t *testing.T) {
+	e := plugin("PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary")
+	e.err = errors.New("read-only")
+	if _, err := settings.ReadPlugin(e); err == nil || !strings.Contains(err.Error(), "PLUGIN_PASSWORD") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOSEnvironmentLosesThePassword(t *testing.T) {
+	t.Setenv("PLUGIN_REPO", "acme/app")
+	t.Setenv("PLUGIN_USERNAME", "ci")
+	t.Setenv("PLUGIN_PASSWORD", "canary")
+	if _, err := settings.ReadPlugin(settings.OS{}); err != nil {
+		t.Fatal(err)
+	}
+	if value, set := os.LookupEnv("PLUGIN_PASSWORD"); set {
+		t.Errorf("the password is still there: %q", value)
+	}
+}
+
+func TestStandalone(t *testing.T) {
+	for _, c := range []struct {
+		environ []string
+		want    bool
+	}{
+		{nil, false},
+		{[]string{"PLUGIN_REPO="}, false},
+		{[]string{"PLUGIN_REPO=acme/app"}, true},
+		{[]string{"PLUGIN_TAGS=1", "SLIPWAY_RUNNER_URL="}, true},
+		{[]string{"PLUGIN_REPO=acme/app", "SLIPWAY_RUNNER_URL=https://ci.example.com/x"}, false},
+	} {
+		if got := settings.Standalone(c.environ); got != c.want {
+			t.Errorf("%v: got %v", c.environ, got)
+		}
+	}
+}
+
+func TestEveryPluginSettingIsDescribed(t *testing.T) {
+	all := config.PluginSettings()
+	if len(all) != 13 || all[0].Name != "PLUGIN_REPO" || all[2].Default != "latest" {
+		t.Errorf("got %+v", all)
+	}
+	for _, s := range all {
+		if s.Help == "" || !strings.HasPrefix(s.Name, "PLUGIN_") {
+			t.Errorf("%+v has no help or a wrong name", s)
+		}
+	}
+}

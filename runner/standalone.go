@@ -1,0 +1,225 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/docker/go-units"
+
+	"slipway/config/secret"
+	"slipway/runner/builder"
+	"slipway/runner/settings"
+	"slipway/runner/source"
+)
+
+// StandaloneOptions make a run without a gateway. Settings is required.
+type StandaloneOptions struct {
+	Settings settings.Plugin
+	Version  string
+	Environ  []string  // the step's; the builder that it starts gets only what it needs of it
+	Output   io.Writer // of the step's log; nil = nowhere
+	Dial     func(ctx context.Context, address string) (Builder, error)
+	Now      func() time.Time
+	Backoff  func() backoff.BackOff // nil = each package's own
+}
+
+// A standalone is a run without a gateway under way.
+type standalone struct {
+	o       StandaloneOptions
+	s       settings.Plugin
+	log     logger
+	request ImageRequest
+	builder Builder
+	image   Image
+	pushed  []string // tags
+	took    struct{ all, build, push time.Duration }
+}
+
+// errStopped is the end of a step that was told to stop.
+var errStopped = errors.New("the step was told to stop before it was done (SIGTERM)")
+
+// RunStandalone builds and pushes the image of a checked-out workspace, as the step of a
+// pipeline that no gateway knows of. Its error names the setting that would mend it. When
+// ctx ends, as by SIGTERM, so does the step.
+func RunStandalone(ctx context.Context, o StandaloneOptions) error {
+	o = o.complete()
+	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
+	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
+	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
+	err := r.do(ctx)
+	if err != nil && ctx.Err() != nil {
+		return errStopped
+	}
+	return err
+}
+
+// do is the order of the step. What is wrong is found before the time for a build is spent.
+func (r *standalone) do(ctx context.Context) (err error) {
+	started := r.o.Now()
+	r.header()
+	if r.request, err = r.imageRequest(); err != nil {
+		return err
+	}
+	hangUp, err := r.openBuilder(ctx)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	if err := r.checkRegistry(ctx); err != nil {
+		return err
+	}
+	if err := r.during("build", &r.took.build, func() error { return r.build(ctx) }); err != nil {
+		return err
+	}
+	if err := r.push(ctx); err != nil {
+		return err
+	}
+	r.took.all = r.o.Now().Sub(started)
+	r.summary()
+	return nil
+}
+
+// header says what is built from what, and which settings were set.
+func (r *standalone) header() {
+	s := r.s
+	r.log.line("Slipway %s, without a gateway", r.o.Version)
+	for _, row := range [][3]string{
+		{"workspace", s.Workspace, "workspace"},
+		{"image", s.Image, "PLUGIN_REPO"},
+		{"tags", strings.Join(s.Tags, ", "), "PLUGIN_TAGS"},
+		{"Dockerfile", s.Dockerfile, "PLUGIN_DOCKERFILE"},
+		{"context", s.Context, "PLUGIN_CONTEXT"},
+		{"target", s.Target, "PLUGIN_TARGET"},
+		{"user name", s.Login.Username, "PLUGIN_USERNAME"},
+		{"builder", s.Builder, "PLUGIN_BUILDER"},
+	} {
+		if row[1] != "" {
+			r.log.line("  %-11s %s (%s)", row[0], row[1], s.Origins[row[2]])
+		}
+	}
+}
+
+// imageRequest finds where the Dockerfile and the context really are.
+func (r *standalone) imageRequest() (ImageRequest, error) {
+	top, err := filepath.Abs(r.s.Workspace)
+	if err != nil {
+		return ImageRequest{}, fmt.Errorf("workspace %s: %w", r.s.Workspace, err)
+	}
+	if info, err := os.Stat(top); err != nil || !info.IsDir() {
+		return ImageRequest{}, fmt.Errorf("the workspace %s (%s) is no directory: run the step where the repository is checked out", top, r.s.Origins["workspace"])
+	}
+	tree := source.Tree{Dir: top}
+	dockerfile, err := tree.File(filepath.Clean(r.s.Dockerfile))
+	if err != nil {
+		return ImageRequest{}, fmt.Errorf("PLUGIN_DOCKERFILE: the Dockerfile %w; give its path from the workspace %s", err, top)
+	}
+	folder, err := tree.Directory(filepath.Clean(r.s.Context))
+	if err != nil {
+		return ImageRequest{}, fmt.Errorf("PLUGIN_CONTEXT: the build context %w; give its path from the workspace %s", err, top)
+	}
+	return ImageRequest{
+		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, NoCache: r.s.NoCache,
+		Image: r.s.Image, Registries: r.registries(), Progress: r.log, SharedKey: r.s.Image,
+	}, nil
+}
+
+// openBuilder connects to the builder that was named, or to one that it starts.
+func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error) {
+	address, stop := r.s.Builder, func() {}
+	if address == "" {
+		if address, stop, err = r.startBuilder(ctx); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	if r.builder, err = r.o.Dial(ctx, address); err != nil {
+		stop()
+		return nil, fmt.Errorf("%w; check %s, or leave it out to start a builder here", err, r.s.Origins["PLUGIN_BUILDER"])
+	}
+	return func() {
+		_ = r.builder.Close() // what it built is pushed by now, or is not wanted
+		stop()
+	}, nil
+}
+
+// startBuilder starts a builder for this step alone, with a cache that goes with it.
+func (r *standalone) startBuilder(ctx context.Context) (address string, stop func(), err error) {
+	dir, err := os.MkdirTemp("", "slipway-")
+	if err != nil {
+		return "", nil, fmt.Errorf("make a directory for the builder: %w", err)
+	}
+	remove := func() { _ = os.RemoveAll(dir) }
+	child, err := builder.StartChild(ctx, builder.ChildOptions{
+		Dir: dir, InsecureRegistries: r.insecureHosts(), Environ: r.o.Environ, Output: r.log,
+	})
+	if err != nil {
+		remove()
+		return "", nil, fmt.Errorf("%w; or set PLUGIN_BUILDER to the address of a builder elsewhere", err)
+	}
+	return child.Address, func() { child.Stop(); remove() }, nil
+}
+
+func (r *standalone) build(ctx context.Context) (err error) {
+	r.image, err = r.builder.Build(ctx, r.request)
+	var blame *DockerfileError
+	if errors.As(err, &blame) && blame.Excerpt != "" {
+		r.log.line("%s", blame.Excerpt)
+	}
+	if err != nil {
+		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, err)
+	}
+	return nil
+}
+
+// during runs a stage and notes its time.
+func (r *standalone) during(stage string, took *time.Duration, work func() error) error {
+	started := r.o.Now()
+	r.log.stage(stage)
+	if err := work(); err != nil {
+		return err
+	}
+	*took = r.o.Now().Sub(started)
+	r.log.stageEnd(stage, "", *took)
+	return nil
+}
+
+// summary is what people look for at the end of a log.
+func (r *standalone) summary() {
+	tags, times := strings.Join(r.pushed, ", "), "build "+seconds(r.took.build)
+	if r.s.DryRun {
+		tags = "none: PLUGIN_DRY_RUN is set"
+	} else {
+		times += ", push " + seconds(r.took.push)
+	}
+	r.log.line("\n%s", r.s.Image)
+	r.log.line("  %-7s %s", "pushed", tags)
+	r.log.line("  %-7s %s", "digest", r.image.Digest)
+	r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))
+	r.log.line("  %-7s %s (%s)", "time", seconds(r.took.all), times)
+}
+
+func seconds(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
+
+func (o StandaloneOptions) complete() StandaloneOptions {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Dial == nil {
+		o.Dial = DialBuilder
+	}
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	return o
+}
