@@ -112,7 +112,7 @@ func (c *Catalog) baseline(ctx context.Context, r ab.Repository, accountID strin
 		c.o.Log.WithError(err).WithField("repository", r.FullName).Warn("refs could not be listed; the first poll does it")
 		return time.Time{}, ctx.Err()
 	}
-	return at, c.o.Store.BaselineRefs(ctx, r, heads)
+	return at, c.o.Store.AdoptRefs(ctx, r, heads)
 }
 
 var errNoURL = errors.New("the gateway has no public URL")

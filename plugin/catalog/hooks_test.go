@@ -155,6 +155,30 @@ func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
 	}
 }
 
+// What was pushed between the deletion of the last automated build and the next one's making
+// was nobody's to build: rules are not retroactive.
+func TestRefsKnownFromAnEarlierTimeAreBaselineToo(t *testing.T) {
+	w := newWorld(t)
+	commit(t, w.app, "main", nil)
+	first := w.create(t, w.draft())
+	main := ab.Ref{Kind: ab.Branch, Name: "main"}
+	before, err := w.store.RefState(t.Context(), first.Repository, main)
+	must(t, err)
+	seen := commit(t, w.app, "main", nil)
+	_, err = w.store.Plan(t.Context(), ab.Plan{Repository: first.Repository, Moves: []ab.Move{
+		{Transition: ab.Transition{Repository: first.Repository, Ref: main, Old: before.Head, New: seen}},
+	}})
+	must(t, err)
+	must(t, w.Delete(t.Context(), first.ID))
+	unseen := commit(t, w.app, "main", nil)
+	w.create(t, w.draft())
+	got, err := w.store.RefState(t.Context(), first.Repository, main)
+	must(t, err)
+	if want := (ab.RefState{Head: unseen, Seq: 1}); got != want {
+		t.Errorf("main is known as %+v, want %+v: the first poll would build it", got, want)
+	}
+}
+
 func TestWhereTheRefsCannotBeListedTheFirstPollIsTheBaseline(t *testing.T) {
 	w := newWorld(t)
 	w.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/refs/**", Fault: faults.Status(400, "")})

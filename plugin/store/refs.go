@@ -75,6 +75,23 @@ func (s *Store) BaselineRefs(ctx context.Context, r ab.Repository, heads []ab.He
 	})
 }
 
+// AdoptRefs records the heads of a repository that was not watched until now, of refs seen in an
+// earlier time too: what moved in between was nobody's to build. Sequence numbers stay, so
+// that what an earlier time has pushed still counts as older.
+func (s *Store) AdoptRefs(ctx context.Context, r ab.Repository, heads []ab.Head) error {
+	return s.tx(ctx, "adopt refs of "+r.ID, func(tx *sql.Tx) error {
+		for _, h := range heads {
+			_, err := tx.ExecContext(ctx, `INSERT INTO refs (provider_id, repository_id, kind, name, head, seq) VALUES ($1, $2, $3, $4, $5, 0)
+				ON CONFLICT (provider_id, repository_id, kind, name) DO UPDATE SET head = excluded.head`,
+				r.ProviderID, r.ID, h.Ref.Kind, h.Ref.Name, h.Commit.Hash)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // move accepts a transition: the ref must stand at t.Old, or not be known at all. It
 // returns the ref's new sequence number.
 func (s *Store) move(ctx context.Context, tx *sql.Tx, t ab.Transition) (seq int64, err error) {
