@@ -49,10 +49,17 @@ type Options struct {
 }
 
 // An API is the handlers. It is safe for concurrent use.
-type API struct{ o Options }
+type API struct {
+	o        Options
+	inFlight budget
+}
 
 // New makes an API.
-func New(o Options) *API { return &API{o: o} }
+func New(o Options) *API {
+	a := &API{o: o}
+	a.inFlight.left.Store(maxInFlight)
+	return a
+}
 
 // Mount adds the routes; httpx.Errors must stand before them.
 func (a *API) Mount(r gin.IRouter) {

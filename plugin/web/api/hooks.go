@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -19,7 +20,13 @@ type Intake interface {
 // receive answers 202 when the delivery is safe here. An unknown hook and a wrong signature
 // get the same 401; what may work later gets a 503, upon which Bitbucket sends it again.
 func (a *API) receive(c *gin.Context) error {
+	metered, release := a.inFlight.read(c.Request.Body)
+	defer release()
+	c.Request.Body = io.NopCloser(metered)
 	body, err := httpx.ReadBody(c, intake.MaxBody)
+	if errors.Is(err, errBusy) {
+		return &httpx.Error{Status: http.StatusServiceUnavailable, Message: "not stored; send it again", Err: err}
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,37 @@
+package api_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+)
+
+// I4: large deliveries at once, which anybody may send, cannot fill the memory: what is too much
+// is asked for again, and what follows is taken.
+func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
+	d := newDesk(t)
+	const large = 9 << 20
+	received, leave := make(chan struct{}, 8), make(chan struct{})
+	d.intake = func(string, []byte) error {
+		received <- struct{}{}
+		<-leave
+		return nil
+	}
+	var senders sync.WaitGroup
+	for range 7 {
+		senders.Go(func() {
+			if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
+				t.Errorf("a delivery within the budget: %d", w.Code)
+			}
+		})
+		<-received
+	}
+	if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("a delivery beyond the budget: %d, want 503", w.Code)
+	}
+	close(leave)
+	senders.Wait()
+	if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
+		t.Errorf("a delivery after the others: %d", w.Code)
+	}
+}
