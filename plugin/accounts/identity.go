@@ -36,7 +36,8 @@ func (a *Accounts) settle(ctx context.Context, flow autobuild.OAuthFlow, who ide
 
 // signIn finds the user of an identity; an unknown one becomes a user without a role, who
 // waits for an administrator. No account is linked by it, but one that the user linked
-// before gets the new tokens, which mends a broken link.
+// before gets the new tokens, which mends a broken link; one that was unlinked stays so until
+// somebody links it.
 func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Linked, error) {
 	user, err := a.store.UserByRemote(ctx, who.provider.ID, who.UUID)
 	if errors.Is(err, autobuild.ErrNotFound) {
@@ -54,6 +55,9 @@ func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Link
 	}
 	if err != nil {
 		return Linked{}, err
+	}
+	if unlinked := known.AccessToken.IsZero(); unlinked {
+		return linked, nil
 	}
 	linked.Account, err = a.link(ctx, user, who, tokens)
 	return linked, err

@@ -331,6 +331,12 @@ func TestForgetWhatAutomatedBuildsUse(t *testing.T) {
 	if _, err := c.Repositories.Workspaces(t.Context()); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("used: %v", err)
 	}
+	if _, err := w.run(w.alice, ""); err != nil {
+		t.Fatal(err)
+	}
+	if after := w.account(account.ID); after.State != autobuild.AccountBroken || !after.AccessToken.IsZero() {
+		t.Errorf("a sign-in linked what was unlinked: %s", after.State)
+	}
 	if again := w.linked(); again.ID != account.ID || again.State != autobuild.AccountLinked {
 		t.Errorf("linked again: %+v", again)
 	}
