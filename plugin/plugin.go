@@ -87,6 +87,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(g.serve)
 	group.Go(func() error { return g.store.Tasks().Run(ctx) })
 	group.Go(func() error { return g.watcher.Run(ctx) })
+	group.Go(func() error { g.tidy(ctx); return nil })
 	group.Go(func() error { return g.planner.RunPolls(ctx, g.config.PollInterval) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -112,6 +113,14 @@ func (g *Gateway) serve() error {
 		return fmt.Errorf("serve on %s: %w", g.listener.Addr(), err)
 	}
 	return nil
+}
+
+// tidy mends what an earlier process left half done. What cannot be mended now is no reason not
+// to serve.
+func (g *Gateway) tidy(ctx context.Context) {
+	if err := g.catalog.Tidy(ctx); err != nil && ctx.Err() == nil {
+		g.log.WithError(err).Warn("webhooks not all in order")
+	}
 }
 
 // hangUp lets requests under way end, and cuts off those that do not: a browser that follows a

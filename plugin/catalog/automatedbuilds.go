@@ -59,6 +59,8 @@ func (c *Catalog) save(ctx context.Context, d Draft, r ab.Repository, before ab.
 	if err != nil {
 		return Saved{}, err
 	}
+	ctx, cancel := detached(ctx) // an automated build without a webhook would never build
+	defer cancel()
 	stored, err := c.o.Store.SaveAutomatedBuild(ctx, a)
 	if err != nil {
 		return Saved{}, err
@@ -106,6 +108,8 @@ func (c *Catalog) Delete(ctx context.Context, id string) error {
 		return err
 	}
 	defer c.lock(a.Repository)()
+	ctx, cancel := detached(ctx) // the webhook would stay
+	defer cancel()
 	if err := c.o.Store.DeleteAutomatedBuild(ctx, id); err != nil {
 		return err
 	}

@@ -1,0 +1,34 @@
+package catalog_test
+
+import (
+	"errors"
+	"testing"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// A process that died between two steps left an automated build without a webhook, and a webhook
+// without an automated build; the next one brings both to their end.
+func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
+	w := newWorld(t)
+	commit(t, w.app, "main", nil)
+	commit(t, w.lib, "main", nil)
+	app := w.create(t, w.draft())
+	d := w.draft()
+	d.Repository, d.Image = "acme/lib", w.registry+"/acme/lib"
+	lib := w.create(t, d)
+	hooks := len(w.app.Hooks())
+	must(t, w.store.DeleteHook(t.Context(), app.Hook.ID))                     // as if it had not been made yet
+	must(t, w.store.DeleteAutomatedBuild(t.Context(), lib.AutomatedBuild.ID)) // as if its webhook was to follow
+	must(t, w.Tidy(t.Context()))
+	if h, err := w.store.HookOf(t.Context(), app.Repository); err != nil || h.State != ab.HookActive {
+		t.Errorf("acme/app: %+v, %v", h, err)
+	}
+	if _, err := w.store.HookOf(t.Context(), lib.Repository); !errors.Is(err, ab.ErrNotFound) || len(w.lib.Hooks()) != 0 {
+		t.Errorf("acme/lib: %v, %d webhooks at Bitbucket", err, len(w.lib.Hooks()))
+	}
+	must(t, w.Tidy(t.Context()))                   // finds nothing more to do
+	if got := len(w.app.Hooks()); got != hooks+1 { // the first one's URL is known to nobody any more
+		t.Errorf("%d webhooks of acme/app", got)
+	}
+}
