@@ -18,8 +18,8 @@ func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
 	d.Repository, d.Image = "acme/lib", w.registry+"/acme/lib"
 	lib := w.create(t, d)
 	hooks := len(w.app.Hooks())
-	must(t, w.store.DeleteHook(t.Context(), app.Hook.ID))                     // as if it had not been made yet
-	must(t, w.store.DeleteAutomatedBuild(t.Context(), lib.AutomatedBuild.ID)) // as if its webhook was to follow
+	must(t, w.store.DeleteHook(t.Context(), app.Hook.ID))      // as if it had not been made yet
+	must(t, w.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // as if its webhook was to follow
 	must(t, w.Tidy(t.Context()))
 	if h, err := w.store.HookOf(t.Context(), app.Repository); err != nil || h.State != ab.HookActive {
 		t.Errorf("acme/app: %+v, %v", h, err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -39,6 +40,7 @@ type Child struct {
 	Address string
 
 	cmd   *exec.Cmd
+	quiet atomic.Bool   // it was asked to stop: what BuildKit complains of from then on is of no use
 	ended chan struct{} // closed when it has ended; err and last are final then
 	err   error
 	last  string // line of its output
@@ -54,7 +56,7 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 		return nil, err
 	}
 	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), ended: make(chan struct{})}
-	c.cmd = exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec // this very program
+	c.cmd = exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
 	c.cmd.Args[0] = os.Args[0]
 	c.cmd.Env = childEnv(o.Environ)
 	// A group of its own: Ctrl-C is for the starter, which then stops it in order.
@@ -157,7 +159,7 @@ func (c *Child) follow(out io.Reader, output io.Writer) {
 	lines.Buffer(nil, maxChildLine)
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.Contains(line, "level=info") {
+		if line == "" || c.quiet.Load() || strings.Contains(line, "level=info") {
 			continue
 		}
 		c.last = line
@@ -196,6 +198,7 @@ func (c *Child) failure() error {
 
 // Stop asks the child to end, waits for it, and kills it when it does not.
 func (c *Child) Stop() {
+	c.quiet.Store(true)
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-c.ended:
