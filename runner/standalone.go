@@ -97,7 +97,6 @@ func (r *standalone) header() {
 		{"Dockerfile", s.Dockerfile, "PLUGIN_DOCKERFILE"},
 		{"context", s.Context, "PLUGIN_CONTEXT"},
 		{"target", s.Target, "PLUGIN_TARGET"},
-		{"user name", s.Login.Username, "PLUGIN_USERNAME"},
 		{"builder", s.Builder, "PLUGIN_BUILDER"},
 	} {
 		if row[1] != "" {

@@ -158,8 +158,6 @@ func TestStandaloneRefusedCredential(t *testing.T) {
 }
 
 func TestStandaloneFaultsNameTheSetting(t *testing.T) {
-	closed := newWorld(t)
-	closed.registry.Close()
 	outside := workspace(t, map[string]string{"secret": ""})
 	linked := workspace(t, map[string]string{"file": ""})
 	for link, to := range map[string]string{"Dockerfile": filepath.Join(outside, "secret"), "out": outside} {
@@ -180,7 +178,7 @@ func TestStandaloneFaultsNameTheSetting(t *testing.T) {
 		{"a link out", newWorld(t), []string{"DRONE_WORKSPACE=" + linked}, `PLUGIN_DOCKERFILE: the Dockerfile "Dockerfile" leads out`},
 		{"a directory link out", newWorld(t), []string{"DRONE_WORKSPACE=" + linked, "PLUGIN_DOCKERFILE=file", "PLUGIN_CONTEXT=out"}, `PLUGIN_CONTEXT: the build context "out" leads out`},
 		{"no workspace", newWorld(t), []string{"DRONE_WORKSPACE=/no/such/workspace"}, "/no/such/workspace (DRONE_WORKSPACE) is no directory"},
-		{"no registry", closed, nil, "PLUGIN_REPO: the registry of " + closed.image() + " cannot be used"},
+		{"no registry", newWorld(t), []string{"PLUGIN_REPO=127.0.0.1:1/acme/app"}, "PLUGIN_REPO: the registry of 127.0.0.1:1/acme/app cannot be used"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log, err := c.world.alone(c.environ...)

@@ -30,7 +30,7 @@ func TestChildBuildsAndGoes(t *testing.T) {
 	_ = client.Close()
 	started := time.Now()
 	child.Stop()
-	if took := time.Since(started); took > 3*time.Second {
+	if took := time.Since(started); took > 6*time.Second { // the race detector adds a second to the end of each of its three processes
 		t.Errorf("it took %s to stop", took)
 	}
 	if left := processes(t, dir); len(left) != 0 {
@@ -51,10 +51,10 @@ func TestChildThatCannotStart(t *testing.T) {
 	}
 	var out syncBuffer
 	_, err := builder.StartChild(t.Context(), builder.ChildOptions{Dir: dir, Environ: os.Environ(), Output: &out})
-	if err == nil || !strings.Contains(out.String(), "make state directory") {
+	if err == nil || !strings.Contains(out.String(), "not a directory") {
 		t.Errorf("got %v and %q, want the child's own words", err, &out)
 	}
-	if testing.CoverMode() == "" && !strings.Contains(err.Error(), "make state directory") {
+	if testing.CoverMode() == "" && !strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("got %v, want the child's last words", err)
 	}
 }

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerui"
+	"github.com/opencontainers/go-digest"
+
+	"slipway/runner/settings"
+)
+
+// bare answers for the base images, whose registry a test does not ask.
+type bare struct{}
+
+func (bare) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	config := []byte(`{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/usr/bin"]},"rootfs":{"type":"layers"}}`)
+	return ref, digest.FromBytes(config), config, nil
+}
+
+// convert is what BuildKit makes of a target of our Dockerfile: its image's configuration.
+func convert(t *testing.T, target string) (config string, err error) {
+	t.Helper()
+	text, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := dockerfile2llb.Dockerfile2LLB(t.Context(), text, dockerfile2llb.ConvertOpt{
+		Config: dockerui.Config{Target: target, BuildArgs: map[string]string{"VERSION": "1.2"}}, MetaResolver: bare{},
+	})
+	if err != nil {
+		return "", err
+	}
+	if _, err := result.State.Marshal(t.Context()); err != nil {
+		return "", err
+	}
+	image, err := json.Marshal(result.Image.Config)
+	return string(image), err
+}
+
+func TestDockerfileHasItsTargets(t *testing.T) {
+	for target, command := range map[string]string{"gateway": "gateway", "runner": "runner", "all-in-one": "gateway"} {
+		config, err := convert(t, target)
+		if err != nil {
+			t.Errorf("%s: %v", target, err)
+			continue
+		}
+		if !strings.Contains(config, `"Entrypoint":["slipway"]`) || !strings.Contains(config, fmt.Sprintf(`"Cmd":[%q]`, command)) {
+			t.Errorf("%s: got %s, want that it runs slipway %s", target, config, command)
+		}
+	}
+	if _, err := convert(t, "no-such-target"); err == nil {
+		t.Error("a target that is not there was found")
+	}
+}
+
+// expression is the part of https://docs.drone.io/pipeline/environment/substitution that
+// our pipeline uses: a default and a substring.
+var expression = regexp.MustCompile(`\$\{(\w+)(?::-(\w+)|:0:(\d+))\}`)
+
+func expand(text string, variables map[string]string) string {
+	return expression.ReplaceAllStringFunc(text, func(match string) string {
+		part := expression.FindStringSubmatch(match)
+		value := variables[part[1]]
+		if part[3] != "" {
+			var n int
+			_, _ = fmt.Sscan(part[3], &n)
+			return value[:n]
+		}
+		if value == "" {
+			return part[2]
+		}
+		return value
+	})
+}
+
+// environment is what Drone makes of a step's settings.
+func environment(given map[string]any) fixed {
+	var lines fixed
+	for name, value := range given {
+		text := fmt.Sprint(value)
+		switch value := value.(type) {
+		case map[string]any: // from_secret
+			text = "registry.example.com/secret"
+		case []any:
+			entries := make([]string, len(value))
+			for i, entry := range value {
+				entries[i] = fmt.Sprint(entry)
+			}
+			text = strings.Join(entries, ",")
+		}
+		lines = append(lines, "PLUGIN_"+strings.ToUpper(name)+"="+text)
+	}
+	return lines
+}
+
+type fixed []string
+
+func (e fixed) Environ() []string     { return e }
+func (e fixed) Unsetenv(string) error { return nil }
+
+func TestOwnPipelineBuildsOurImage(t *testing.T) {
+	const commit = "0123456e78901111111111111111111111111111" // begins like a number
+	text, err := os.ReadFile(".drone.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]string{"": "latest,0123456e7890 main-0123456e7890", "1.10": "1.10,0123456e7890 1.10-0123456e7890"} {
+		var pipeline struct {
+			Steps []struct {
+				Name       string
+				Privileged bool
+				Settings   map[string]any
+			}
+		}
+		if err := yaml.Unmarshal([]byte(expand(string(text), map[string]string{"DRONE_TAG": tag, "DRONE_COMMIT_SHA": commit})), &pipeline); err != nil {
+			t.Fatal(err)
+		}
+		step := pipeline.Steps[len(pipeline.Steps)-1]
+		s, err := settings.ReadPlugin(environment(step.Settings))
+		if err != nil {
+			t.Fatalf("%s: %v", step.Name, err)
+		}
+		if got := strings.Join(s.Tags, ",") + " " + s.BuildArgs["VERSION"]; got != want {
+			t.Errorf("tag %q: got %s, want %s", tag, got, want)
+		}
+		if s.Login.Username == "" || s.Login.Password.IsZero() || !step.Privileged {
+			t.Errorf("it could not push or not build: %+v", s)
+		}
+		if _, err := convert(t, s.Target); err != nil {
+			t.Errorf("its target %q: %v", s.Target, err)
+		}
+	}
+}
