@@ -2,6 +2,7 @@ package reporter
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"slipway/plugin/autobuild"
@@ -40,6 +41,15 @@ func answer(err error, age time.Duration) next {
 		return next{problem: "Bitbucket did not take the status for two days: " + err.Error()}
 	}
 	return next{pause: pause}
+}
+
+// ours marks an error that came before the provider was asked: a database that is busy says
+// nothing about the status. What the error knows to be gone or broken stays so.
+func ours(err error) error {
+	if errors.Is(err, autobuild.ErrNotFound) || errors.Is(err, autobuild.ErrUnauthorized) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", err, autobuild.ErrUnavailable)
 }
 
 // temporary errors are the provider's or the network's; a request that the provider calls

@@ -110,15 +110,15 @@ func (r *Reporter) due(ctx context.Context, b autobuild.Build) (bool, error) {
 func (r *Reporter) put(ctx context.Context, b autobuild.Build) error {
 	instance, err := r.o.Store.InstanceID(ctx)
 	if err != nil {
-		return fmt.Errorf("load instance id: %w (%w)", err, autobuild.ErrUnavailable)
+		return ours(fmt.Errorf("load instance id: %w", err))
 	}
 	account, err := r.o.Store.AccountOf(ctx, b.ID)
 	if err != nil {
-		return err
+		return ours(err)
 	}
 	connection, err := r.o.Connector.Connect(ctx, account)
 	if err != nil {
-		return fmt.Errorf("connect for build %d: %w", b.Number, err)
+		return ours(fmt.Errorf("connect for build %d: %w", b.Number, err))
 	}
 	s := statusOf(b, instance, r.o.URL)
 	if err := connection.Statuses.Put(ctx, b.Repository, b.Commit.Hash, s); err != nil {

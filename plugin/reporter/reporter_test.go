@@ -35,6 +35,7 @@ type office struct {
 	app     *bitbuckettest.Repository
 	repo    autobuild.Repository
 	commit  autobuild.Commit
+	dir     string // of the store
 	store   *store.Store
 	owner   autobuild.AutomatedBuild
 	account *linked
@@ -62,7 +63,8 @@ func newOffice(t *testing.T) *office {
 		BaseURL: listener.URL, Token: source, Transport: o.faults, Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} },
 	})
 	must(t, err)
-	o.store = storetest.OpenAt(t, t.TempDir(), o.clock)
+	o.dir = t.TempDir()
+	o.store = storetest.OpenAt(t, o.dir, o.clock)
 	cloudProvider, err := o.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
 	must(t, err)
 	o.account = &linked{connection: provider.Cloud(provider.CloudOptions{
