@@ -41,7 +41,7 @@ func (a *Accounts) BeginLink(ctx context.Context, providerID, userID, browserID,
 	state, verifier := random(), oauth2.GenerateVerifier()
 	err = a.store.SaveOAuthFlow(ctx, autobuild.OAuthFlow{
 		State: digest(state), BrowserID: digest(browserID), ProviderID: p.ID, UserID: userID,
-		CodeVerifier: secret.New(verifier), ReturnTo: localPath(returnTo), ExpiresAt: a.now().Add(flowLifetime),
+		CodeVerifier: secret.New(verifier), ReturnTo: LocalPath(returnTo), ExpiresAt: a.now().Add(flowLifetime),
 	})
 	if err != nil {
 		return "", fmt.Errorf("begin a link: %w", err)

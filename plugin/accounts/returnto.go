@@ -8,9 +8,9 @@ import (
 
 const maxReturnTo = 2048
 
-// localPath keeps a path of our own to return to after signing in, and makes "/" of anything
-// that a browser or a proxy might take for another place.
-func localPath(target string) string {
+// LocalPath keeps a path of our own to return to after signing in or linking, and makes "/" of
+// anything that a browser or a proxy might take for another place.
+func LocalPath(target string) string {
 	const home = "/"
 	if len(target) > maxReturnTo || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") ||
 		strings.Contains(target, `\`) || strings.ContainsFunc(target, unicode.IsControl) {

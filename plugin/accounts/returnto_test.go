@@ -11,6 +11,8 @@ func TestS2ReturnTo(t *testing.T) {
 	for target, want := range map[string]string{
 		"/settings/providers?tab=a&x=%2F": "/settings/providers?tab=a&x=%2F",
 		"/builds/7#L12":                   "/builds/7",
+		"/builds/7?attempt=2":             "/builds/7?attempt=2",
+		"/automated-builds?search=a%20b":  "/automated-builds?search=a%20b",
 		"/r/acme%20x":                     "/r/acme%20x",
 		"/":                               "/",
 		"":                                "/", "settings": "/", "//evil.example": "/", `/\evil.example`: "/", `\\evil.example`: "/", `\/evil.example`: "/",
@@ -19,7 +21,7 @@ func TestS2ReturnTo(t *testing.T) {
 		"/\tevil": "/", "/\n/evil": "/", "/%09/evil": "/", "/%0d%0aSet-Cookie:x": "/", "/x\x00": "/", "/%zz": "/", " //evil.example": "/", "/x//y": "/",
 		"http:/evil": "/", "/@evil.example": "/@evil.example", "/" + strings.Repeat("a", 3000): "/",
 	} {
-		if got := localPath(target); got != want {
+		if got := LocalPath(target); got != want {
 			t.Errorf("%q → %q, want %q", target, got, want)
 		}
 	}
@@ -34,7 +36,7 @@ func FuzzS2ReturnTo(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, target string) {
-		got := localPath(target)
+		got := LocalPath(target)
 		u, err := base.Parse(got)
 		if err != nil || u.Host != base.Host || u.Scheme != base.Scheme || u.User != nil || !strings.HasPrefix(got, "/") || strings.HasPrefix(got, "//") || strings.ContainsAny(got, "\\\r\n") {
 			t.Errorf("%q → %q → %v (%v)", target, got, u, err)

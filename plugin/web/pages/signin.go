@@ -65,7 +65,7 @@ func returnTo(c *gin.Context) string {
 	if asked == "" {
 		asked = c.PostForm("return_to")
 	}
-	return session.LocalPath(asked)
+	return accounts.LocalPath(asked)
 }
 
 // signInByToken uses the one-time token and makes the first administrator. A token that is
@@ -132,7 +132,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 	if err := p.Sessions.Start(c, linked.User.ID); err != nil {
 		return err
 	}
-	where := session.LocalPath(linked.ReturnTo)
+	where := accounts.LocalPath(linked.ReturnTo)
 	if linked.SignedIn {
 		c.Redirect(http.StatusSeeOther, where)
 		return nil
