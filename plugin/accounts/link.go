@@ -2,11 +2,7 @@ package accounts
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -38,7 +34,7 @@ func (a *Accounts) BeginLink(ctx context.Context, providerID, userID, browserID,
 	if err != nil {
 		return "", err
 	}
-	state, verifier := random(), oauth2.GenerateVerifier()
+	state, verifier := autobuild.NewToken().Reveal(), oauth2.GenerateVerifier()
 	err = a.store.SaveOAuthFlow(ctx, autobuild.OAuthFlow{
 		State: digest(state), BrowserID: digest(browserID), ProviderID: p.ID, UserID: userID,
 		CodeVerifier: secret.New(verifier), ReturnTo: LocalPath(returnTo), ExpiresAt: a.now().Add(flowLifetime),
@@ -49,17 +45,7 @@ func (a *Accounts) BeginLink(ctx context.Context, providerID, userID, browserID,
 	return consumer.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier)), nil
 }
 
-// random returns 256 bits.
-func random() string {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails: https://pkg.go.dev/crypto/rand#Read
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-func digest(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])
-}
+func digest(s string) string { return autobuild.TokenHash(secret.New(s)) }
 
 // Linked is how a flow ended.
 type Linked struct {

@@ -107,34 +107,29 @@ func (a *Accounts) keep(ctx context.Context, account autobuild.Account, tokens g
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("store the tokens of %s: %w", account.Name, err)
 	}
-	if updated.State == autobuild.AccountBroken { // another process saw the old token refused
-		if err := a.store.SetAccountState(ctx, account.ID, autobuild.AccountLinked, ""); err != nil {
-			return secret.Secret{}, fmt.Errorf("linked account %s: %w", account.Name, err)
-		}
-	}
 	a.log.WithField("account", account.ID).Debug("tokens refreshed")
 	return updated.AccessToken, nil
 }
 
-// refused handles a refresh token that the provider does not take: another process may have
-// rotated it, else the link is broken until somebody links again.
+// refused handles a refresh token that the provider does not take: unless another process
+// rotated it, the link is broken until somebody links again.
 func (a *Accounts) refused(ctx context.Context, account autobuild.Account, cause error) (secret.Secret, error) {
-	now, err := a.usable(ctx, account.ID)
-	if err != nil {
-		return secret.Secret{}, err
-	}
-	if now.Version != account.Version {
-		return now.AccessToken, nil
-	}
 	problem := fmt.Sprintf("Bitbucket no longer accepts the link of %s (%v). Link the account again under Settings → Source providers; what waits for it goes on then.", account.Name, cause)
-	return secret.Secret{}, a.broken(ctx, account, problem)
+	return a.broken(ctx, account, problem)
 }
 
-// broken marks an account and returns what its callers get from now on.
-func (a *Accounts) broken(ctx context.Context, account autobuild.Account, problem string) error {
-	if err := a.store.SetAccountState(ctx, account.ID, autobuild.AccountBroken, problem); err != nil {
-		return fmt.Errorf("linked account %s: %w", account.Name, err)
+// broken marks an account whose credential is refused and returns what its callers get from
+// now on. An account that has another credential by now, of a new link or of another
+// process's refresh, stays as it is, and its callers get that one.
+func (a *Accounts) broken(ctx context.Context, account autobuild.Account, problem string) (secret.Secret, error) {
+	err := a.store.BreakAccount(ctx, account.ID, account.Version, problem)
+	if errors.Is(err, autobuild.ErrConflict) {
+		now, err := a.usable(ctx, account.ID)
+		return now.AccessToken, err
+	}
+	if err != nil {
+		return secret.Secret{}, fmt.Errorf("linked account %s: %w", account.Name, err)
 	}
 	a.log.WithField("account", account.ID).WithField("problem", problem).Warn("linked account is broken")
-	return fmt.Errorf("linked account %s: %w: %s", account.Name, autobuild.ErrUnauthorized, problem)
+	return secret.Secret{}, fmt.Errorf("linked account %s: %w: %s", account.Name, autobuild.ErrUnauthorized, problem)
 }

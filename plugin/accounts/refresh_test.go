@@ -182,7 +182,7 @@ func TestF12StoringMendsAWrongVerdict(t *testing.T) {
 	account := w.linked()
 	w.clock.pass(3 * time.Hour)
 	w.faults.Add(faults.Rule{Path: tokenPath, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		if err := w.store.SetAccountState(t.Context(), account.ID, autobuild.AccountBroken, "refused"); err != nil {
+		if err := w.store.BreakAccount(t.Context(), account.ID, account.Version, "refused"); err != nil {
 			t.Error(err)
 		}
 		next.ServeHTTP(rw, r)

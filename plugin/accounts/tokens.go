@@ -137,7 +137,7 @@ func (a *Accounts) accessToken(ctx context.Context, account autobuild.Account) (
 	if account.ExpiresAt.IsZero() || a.now().Before(account.ExpiresAt) {
 		return account.AccessToken, nil
 	}
-	return secret.Secret{}, a.broken(ctx, account, fmt.Sprintf(
+	return a.broken(ctx, account, fmt.Sprintf(
 		"The access token %s expired on %s. Enter a new one under Settings → Source providers.", account.Name, account.ExpiresAt.Format(time.DateOnly)))
 }
 
@@ -151,6 +151,6 @@ func (a *Accounts) recheck(ctx context.Context, account autobuild.Account) (secr
 	if err := a.check(ctx, p, &account); !errors.Is(err, autobuild.ErrUnauthorized) {
 		return account.AccessToken, err
 	}
-	return secret.Secret{}, a.broken(ctx, account, fmt.Sprintf(
+	return a.broken(ctx, account, fmt.Sprintf(
 		"Bitbucket no longer accepts the access token %s. Enter a new one under Settings → Source providers.", account.Name))
 }

@@ -2,6 +2,7 @@ package accounts_test
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -151,6 +152,28 @@ func TestAccessTokenRefusedOnce(t *testing.T) {
 	_, err := w.connect(account.ID).Commits.Heads(t.Context(), app)
 	if err != nil || w.account(account.ID).State != autobuild.AccountLinked {
 		t.Errorf("%v, %s", err, w.account(account.ID).State)
+	}
+}
+
+// A token that is replaced while the old one is being refused is not marked broken for it.
+func TestH8AccessTokenReplacedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	account := w.add(w.accessToken(autobuild.AccountRepositoryToken))
+	replacement := w.accessToken(autobuild.AccountRepositoryToken)
+	c := w.connect(account.ID)
+	refused := 0
+	w.faults.Add(faults.Rule{Path: "/2.0/repositories/**", Times: 2, Fault: func(rw http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		if refused++; refused == 2 { // the check before an account is given up
+			account.AccessToken = secret.New(strings.TrimSpace(replacement.Token.Reveal()))
+			if _, err := w.store.SaveAccount(t.Context(), account); err != nil {
+				t.Error(err)
+			}
+		}
+		rw.WriteHeader(http.StatusUnauthorized)
+	}})
+	_, err := c.Commits.Heads(t.Context(), app)
+	if after := w.account(account.ID); err != nil || after.State != autobuild.AccountLinked || refused != 2 {
+		t.Errorf("%v, %s %q after %d refusals", err, after.State, after.Problem, refused)
 	}
 }
 

@@ -201,7 +201,7 @@ func TestRulesCanBeEditedWhileBitbucketIsDown(t *testing.T) {
 	w.faults.Add(faults.Rule{Fault: faults.Status(400, "")})
 	d := w.draft()
 	d.Rules[0].Tags = "edge"
-	must(t, w.store.SetAccountState(t.Context(), w.alice.ID, ab.AccountBroken, "revoked"))
+	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
 	updated, err := w.Update(t.Context(), saved.ID, d)
 	must(t, err)
 	if updated.Rules[0].Tags != "edge" || updated.Hook.State != ab.HookActive {

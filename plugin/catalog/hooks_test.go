@@ -85,7 +85,7 @@ func TestH3TheLastAutomatedBuildTakesTheWebhookAlong(t *testing.T) {
 func TestH3AWebhookThatCannotBeRemovedIsTold(t *testing.T) {
 	w := newWorld(t)
 	saved := w.create(t, w.draft())
-	must(t, w.store.SetAccountState(t.Context(), w.alice.ID, ab.AccountBroken, "revoked"))
+	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
 	var left *catalog.LeftBehind
 	err := w.Delete(t.Context(), saved.ID)
 	if !errors.As(err, &left) || left.Repository != "acme/app" || left.URL != w.HookURL(saved.Hook) || !errors.Is(err, ab.ErrUnauthorized) || !strings.Contains(err.Error(), "by hand") {
@@ -226,7 +226,7 @@ func TestDropAccountLeavesARepositoryToItsOtherAccount(t *testing.T) {
 func TestDropAccountTellsWhatItCouldNotRemove(t *testing.T) {
 	w := newWorld(t)
 	w.create(t, w.draft())
-	must(t, w.store.SetAccountState(t.Context(), w.alice.ID, ab.AccountBroken, "revoked"))
+	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
 	dropped, err := w.DropAccount(t.Context(), w.alice.ID)
 	must(t, err)
 	var left *catalog.LeftBehind

@@ -93,16 +93,17 @@ func (s *Store) Accounts(ctx context.Context) ([]ab.Account, error) {
 	return all, nil
 }
 
-// UpdateTokens stores refreshed tokens before anybody uses them. ErrConflict when the account
-// is no longer at version: somebody else refreshed it.
+// UpdateTokens stores refreshed tokens before anybody uses them; the account is linked then,
+// whatever another process made of the tokens they replace. ErrConflict when the account is no
+// longer at version: somebody else refreshed it.
 func (s *Store) UpdateTokens(ctx context.Context, id string, version int64, access, refresh secret.Secret, expires time.Time) (a ab.Account, err error) {
 	sealedAccess, sealedRefresh, err := s.sealTokens(id, access, refresh)
 	if err != nil {
 		return ab.Account{}, err
 	}
 	err = s.tx(ctx, "update tokens of account "+id, func(tx *sql.Tx) error {
-		err := execOne(ctx, tx, `UPDATE accounts SET access_token = $3, refresh_token = $4, expires_at = $5, version = version + 1 WHERE id = $1 AND version = $2`,
-			id, version, sealedAccess, sealedRefresh, ms(expires))
+		err := execOne(ctx, tx, `UPDATE accounts SET access_token = $3, refresh_token = $4, expires_at = $5, state = $6, problem = '', version = version + 1
+			WHERE id = $1 AND version = $2`, id, version, sealedAccess, sealedRefresh, ms(expires), ab.AccountLinked)
 		moved := errors.Is(err, ab.ErrNotFound)
 		if err != nil && !moved {
 			return err
@@ -121,10 +122,18 @@ func (s *Store) UpdateTokens(ctx context.Context, id string, version int64, acce
 	return a, nil
 }
 
-// SetAccountState marks an account linked or broken, with the problem for people.
-func (s *Store) SetAccountState(ctx context.Context, id string, state ab.AccountState, problem string) error {
-	return s.tx(ctx, "set state of account "+id, func(tx *sql.Tx) error {
-		return execOne(ctx, tx, `UPDATE accounts SET state = $2, problem = $3 WHERE id = $1`, id, state, problem)
+// BreakAccount marks an account broken, with the problem for people. ErrConflict when it is no
+// longer at version: it was linked again, or refreshed, since the problem was seen.
+func (s *Store) BreakAccount(ctx context.Context, id string, version int64, problem string) error {
+	return s.tx(ctx, "mark account "+id+" broken", func(tx *sql.Tx) error {
+		err := execOne(ctx, tx, `UPDATE accounts SET state = $3, problem = $4 WHERE id = $1 AND version = $2`, id, version, ab.AccountBroken, problem)
+		if !errors.Is(err, ab.ErrNotFound) {
+			return err
+		}
+		if _, err := s.account(ctx, tx, id); err != nil {
+			return err
+		}
+		return fmt.Errorf("it is no longer at version %d: %w", version, ab.ErrConflict)
 	})
 }
 

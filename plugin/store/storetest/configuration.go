@@ -183,9 +183,29 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 	if _, err := s.UpdateTokens(t.Context(), "none", 1, secret.New("x"), secret.New("y"), expires); !errors.Is(err, ab.ErrNotFound) {
 		t.Errorf("an account that is not: %v", err)
 	}
-	must(t, s.SetAccountState(t.Context(), saved.ID, ab.AccountBroken, "revoked"))
+}
+
+// Who saw a credential refused breaks the account with that credential, not the one that took
+// its place; and a credential that is stored mends it.
+func accountBreaks(t *testing.T, s *store.Store) {
+	old, err := s.SaveAccount(t.Context(), ab.Account{Name: "jo", AccessToken: secret.New("old")})
+	must(t, err)
+	old.AccessToken = secret.New("new")
+	linked, err := s.SaveAccount(t.Context(), old)
+	must(t, err)
+	if err := s.BreakAccount(t.Context(), old.ID, old.Version, "revoked"); !errors.Is(err, ab.ErrConflict) {
+		t.Errorf("broken by what happened to an old version: %v", err)
+	}
+	if err := s.BreakAccount(t.Context(), "none", 1, "revoked"); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("an account that is not: %v", err)
+	}
+	must(t, s.BreakAccount(t.Context(), linked.ID, linked.Version, "revoked"))
 	if all, err := s.Accounts(t.Context()); err != nil || len(all) != 1 || all[0].State != ab.AccountBroken || all[0].Problem != "revoked" {
 		t.Errorf("error %v, accounts %+v", err, all)
+	}
+	mended, err := s.UpdateTokens(t.Context(), linked.ID, linked.Version, secret.New("x"), secret.New("y"), time.UnixMilli(9000))
+	if err != nil || mended.State != ab.AccountLinked || mended.Problem != "" {
+		t.Errorf("error %v, %s %q", err, mended.State, mended.Problem)
 	}
 }
 

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"a hook is stored whole":                            hookRoundTrip,
 		"a provider's name is unique":                       providerNames,
 		"tokens are refreshed once":                         tokenRefresh,
+		"an account breaks with its credential":             accountBreaks,
 		"an account in use is kept":                         accountInUse,
 		"the longest registry host wins":                    registryFor,
 		"users and sessions":                                sessions,

@@ -80,7 +80,11 @@ func (r *Rooms) Forget(ctx context.Context, accountID string) error {
 		return err
 	}
 	if err := r.Store.DeleteAccount(ctx, accountID); err != nil {
-		return r.Store.SetAccountState(ctx, accountID, ab.AccountBroken, "it was unlinked")
+		account, err := r.Store.Account(ctx, accountID)
+		if err != nil {
+			return err
+		}
+		return r.Store.BreakAccount(ctx, accountID, account.Version, "it was unlinked")
 	}
 	return nil
 }
