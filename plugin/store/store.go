@@ -50,6 +50,7 @@ type Store struct {
 	now    func() time.Time
 	tasks  *queue.Queue
 	inbox  *inbox
+	pulse  pulse
 	zip    *zstd.Encoder
 	unzip  *zstd.Decoder
 }
@@ -113,14 +114,6 @@ func (s *Store) Close() error {
 		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// Ping reports whether the database answers and takes writes.
-func (s *Store) Ping(ctx context.Context) error {
-	return s.tx(ctx, "ping", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE counters SET value = value WHERE name = 'tasks'`)
-		return err
-	})
 }
 
 // Tasks is the task table of this database.
