@@ -3,14 +3,13 @@ package plugin
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 )
 
@@ -37,8 +36,7 @@ func (g *Gateway) greetFirstAdministrator(ctx context.Context) error {
 // autobuild.ErrConflict = there is an administrator already.
 func (g *Gateway) FirstToken(ctx context.Context) (string, error) {
 	token := rand.Text()
-	sum := sha256.Sum256([]byte(token))
-	if err := g.store.CreateFirstToken(ctx, hex.EncodeToString(sum[:]), time.Now().Add(firstTokenLife)); err != nil {
+	if err := g.store.CreateFirstToken(ctx, autobuild.TokenHash(secret.New(token)), time.Now().Add(firstTokenLife)); err != nil {
 		return "", fmt.Errorf("make the first administrator's token: %w", err)
 	}
 	return token, nil

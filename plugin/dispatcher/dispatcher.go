@@ -5,15 +5,12 @@ package dispatcher
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
-	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
@@ -173,7 +170,7 @@ func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error)
 func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, engine Engine) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	token := newToken()
+	token := autobuild.NewToken()
 	a, err := d.o.Store.StartAttempt(ctx, b.ID, name, autobuild.TokenHash(token), d.o.Now().Add(d.o.Timeout), engine.Limit)
 	switch {
 	case errors.Is(err, autobuild.ErrUnavailable):
@@ -232,11 +229,4 @@ func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.
 
 func (d *Dispatcher) log(b autobuild.Build) logrus.FieldLogger {
 	return d.o.Log.WithField("build", b.Number)
-}
-
-// newToken returns 256 random bits for one runner.
-func newToken() secret.Secret {
-	raw := make([]byte, 32)
-	_, _ = rand.Read(raw) // never fails
-	return secret.New(base64.RawURLEncoding.EncodeToString(raw))
 }

@@ -1,8 +1,6 @@
 package pages
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"slipway/config/secret"
 	"slipway/plugin/accounts"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
@@ -71,8 +70,8 @@ func returnTo(c *gin.Context) string {
 // signInByToken uses the one-time token and makes the first administrator. A token that is
 // wrong, used or expired gets the same answer.
 func (p *Pages) signInByToken(c *gin.Context) error {
-	sum := sha256.Sum256([]byte(strings.TrimSpace(c.PostForm("token"))))
-	user, err := p.Store.TakeFirstToken(c.Request.Context(), hex.EncodeToString(sum[:]))
+	token := secret.New(strings.TrimSpace(c.PostForm("token")))
+	user, err := p.Store.TakeFirstToken(c.Request.Context(), ab.TokenHash(token))
 	if errors.Is(err, ab.ErrNotFound) {
 		return p.showSignIn(c, http.StatusGone, faults{{Field: "token", Message: "this token was mistyped, used already or is older than a day; a restart of the gateway prints a new one while there is no administrator"}})
 	}

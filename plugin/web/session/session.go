@@ -4,9 +4,6 @@
 package session
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +13,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
@@ -57,7 +55,7 @@ func (m *Manager) Start(c *gin.Context, userID string) error {
 	if err := m.forget(c); err != nil {
 		return err
 	}
-	value, now := token(), m.now()
+	value, now := ab.NewToken().Reveal(), m.now()
 	s := ab.Session{ID: hash(value), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(Lifetime)}
 	if err := m.store.CreateSession(c.Request.Context(), s); err != nil {
 		return fmt.Errorf("sign in user %s: %w", userID, err)
@@ -142,7 +140,7 @@ func (m *Manager) Browser(c *gin.Context) string {
 	if value := m.cookie(c, "slipway-flow"); value != "" {
 		return value
 	}
-	value := token()
+	value := ab.NewToken().Reveal()
 	m.setCookie(c, m.name("slipway-flow"), value, flowLifetime)
 	return value
 }
@@ -181,13 +179,4 @@ func (m *Manager) setCookie(c *gin.Context, name, value string, life time.Durati
 	http.SetCookie(c.Writer, cookie)
 }
 
-func token() string {
-	var random [32]byte
-	_, _ = rand.Read(random[:]) // never fails, says its documentation
-	return hex.EncodeToString(random[:])
-}
-
-func hash(value string) string {
-	sum := sha256.Sum256([]byte(value))
-	return hex.EncodeToString(sum[:])
-}
+func hash(value string) string { return ab.TokenHash(secret.New(value)) }

@@ -76,8 +76,8 @@ func TestS3CookieIsBoundToTheHost(t *testing.T) {
 	if c.Name != "__Host-slipway" || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" {
 		t.Errorf("cookie %+v", c)
 	}
-	if len(c.Value) != 64 {
-		t.Errorf("the cookie has %d characters, want 32 bytes in hex", len(c.Value))
+	if len(c.Value) != 43 {
+		t.Errorf("the cookie has %d characters, want 32 bytes in base64", len(c.Value))
 	}
 	plain := open(t, "http://localhost:8080").do("GET", "/in").Cookies()[0]
 	if plain.Name != "slipway" || plain.Secure {
@@ -148,7 +148,7 @@ func TestBrowserIDIsTakenOnce(t *testing.T) {
 	f := open(t, "https://slipway.example.com")
 	given := f.do("GET", "/browser")
 	c := given.Cookies()[0]
-	if id := body(t, given); id != c.Value || len(id) != 64 {
+	if id := body(t, given); id != c.Value || len(id) != 43 {
 		t.Errorf("id %q, cookie %q", id, c.Value)
 	}
 	if again := f.do("GET", "/browser", c); body(t, again) != c.Value || len(again.Cookies()) != 0 {
