@@ -16,7 +16,7 @@ import (
 func LoadGateway(environ []string) (Gateway, error) {
 	g, err := env.ParseAsWithOptions[Gateway](env.Options{Environment: toMap(environ)})
 	if err != nil {
-		return Gateway{}, fmt.Errorf("settings: %w", err)
+		return Gateway{}, unreadable(err)
 	}
 	g.URL = strings.TrimRight(g.URL, "/")
 	g.WebURL = strings.TrimRight(g.WebURL, "/")
@@ -30,18 +30,42 @@ func LoadGateway(environ []string) (Gateway, error) {
 	return g, nil
 }
 
+// unreadable names the variables whose values their types do not take: the library names the
+// fields.
+func unreadable(err error) error {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return fmt.Errorf("settings: %w", err)
+	}
+	named := make([]error, len(all.Errors))
+	for i, one := range all.Errors {
+		named[i] = fmt.Errorf("settings: %w", one)
+		var fault env.ParseError
+		if !errors.As(one, &fault) {
+			continue
+		}
+		if field, ok := reflect.TypeFor[Gateway]().FieldByName(fault.Name); ok {
+			named[i] = fmt.Errorf("%s: %w", variable(field), fault.Err)
+		}
+	}
+	return errors.Join(named...)
+}
+
+// variable is the environment variable of a field.
+func variable(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
+	return name
+}
+
 // Validate checks what types cannot say. Its error names every setting that is wrong.
 func (g Gateway) Validate() error {
 	var errs []error
-	for name, value := range map[string]string{"SLIPWAY_BITBUCKET_URL": g.WebURL, "SLIPWAY_BITBUCKET_API_URL": g.APIURL, "SLIPWAY_URL": g.URL} {
-		if name == "SLIPWAY_URL" && value == "" {
-			errs = append(errs, errors.New("SLIPWAY_URL is not set: give the address that people and Bitbucket reach this gateway by, as https://slipway.example.com"))
-			continue
-		}
-		if err := checkOrigin(value); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-		}
+	if g.URL == "" {
+		errs = append(errs, errors.New("SLIPWAY_URL is not set: give the address that people and Bitbucket reach this gateway by, as https://slipway.example.com"))
+	} else {
+		errs = append(errs, checkOrigin("SLIPWAY_URL", g.URL))
 	}
+	errs = append(errs, checkOrigin("SLIPWAY_BITBUCKET_URL", g.WebURL), checkOrigin("SLIPWAY_BITBUCKET_API_URL", g.APIURL))
 	if g.Concurrency < 1 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_CONCURRENCY is %d: at least 1 is needed", g.Concurrency))
 	}
@@ -59,13 +83,13 @@ func (g Gateway) Validate() error {
 	return errors.Join(errs...)
 }
 
-func checkOrigin(value string) error {
+func checkOrigin(name, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return fmt.Errorf("%q is no http or https address", value)
+		return fmt.Errorf("%s: %q is no http or https address", name, value)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%q must have no user, query or fragment", u.Redacted())
+		return fmt.Errorf("%s: %q must have no user, query or fragment", name, u.Redacted())
 	}
 	return nil
 }
@@ -73,6 +97,19 @@ func checkOrigin(value string) error {
 // A Setting describes one environment variable, for --help and the documentation.
 type Setting struct {
 	Name, Default, Help string
+}
+
+// Help is the text of settings in --help, a line each.
+func Help(all []Setting) string {
+	var text strings.Builder
+	for _, s := range all {
+		fmt.Fprintf(&text, "  %-34s %s", s.Name, s.Help)
+		if s.Default != "" {
+			fmt.Fprintf(&text, " [%s]", s.Default)
+		}
+		text.WriteString("\n")
+	}
+	return text.String()
 }
 
 // GatewaySettings lists the gateway's settings in the order of the struct.
@@ -83,9 +120,8 @@ func describe[T any]() []Setting {
 	var all []Setting
 	t := reflect.TypeFor[T]()
 	for i := range t.NumField() {
-		tag := t.Field(i).Tag
-		name, _, _ := strings.Cut(tag.Get("env"), ",")
-		all = append(all, Setting{Name: name, Default: tag.Get("envDefault"), Help: tag.Get("help")})
+		field := t.Field(i)
+		all = append(all, Setting{Name: variable(field), Default: field.Tag.Get("envDefault"), Help: field.Tag.Get("help")})
 	}
 	return all
 }

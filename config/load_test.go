@@ -34,7 +34,7 @@ func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
 		{"bad url", []string{"SLIPWAY_URL=ci.example.com"}, []string{"SLIPWAY_URL", "no http or https address"}},
 		{"password in url", []string{"SLIPWAY_URL=https://u:hush@ci.example.com"}, []string{"SLIPWAY_URL", "must have no user"}},
 		{"several", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=0", "SLIPWAY_BUILDER_NETWORK=vpn"}, []string{"SLIPWAY_CONCURRENCY is 0", `SLIPWAY_BUILDER_NETWORK is "vpn"`}},
-		{"not a number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=two"}, []string{"Concurrency", "two"}},
+		{"not a number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=two"}, []string{"SLIPWAY_CONCURRENCY", "two"}},
 		{"no time", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_TIMEOUT=0s", "SLIPWAY_POLL_INTERVAL=-1s"}, []string{"SLIPWAY_BUILD_TIMEOUT", "SLIPWAY_POLL_INTERVAL"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -59,5 +59,13 @@ func TestGatewaySettingsAreDescribed(t *testing.T) {
 		if !strings.HasPrefix(s.Name, "SLIPWAY_") || s.Help == "" {
 			t.Errorf("setting %+v lacks a name or help", s)
 		}
+	}
+}
+
+func TestHelpIsALineForEachSetting(t *testing.T) {
+	got := config.Help([]config.Setting{{Name: "SLIPWAY_A", Help: "the first"}, {Name: "SLIPWAY_B", Default: "2", Help: "the second"}})
+	want := "  SLIPWAY_A                          the first\n  SLIPWAY_B                          the second [2]\n"
+	if got != want {
+		t.Errorf("help:\n%s\nwant:\n%s", got, want)
 	}
 }

@@ -24,7 +24,7 @@ func gatewayCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "gateway",
 		Usage:       "serve: webhooks in, builds, pages, statuses out",
-		Description: "Settings are environment variables:\n" + settingsHelp(config.GatewaySettings()),
+		Description: "Settings are environment variables:\n" + config.Help(config.GatewaySettings()),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			c, err := config.LoadGateway(os.Environ())
 			if err != nil {
@@ -52,18 +52,6 @@ func versionCommand() *cli.Command {
 			return err
 		},
 	}
-}
-
-func settingsHelp(settings []config.Setting) string {
-	var help string
-	for _, s := range settings {
-		help += fmt.Sprintf("  %-34s %s", s.Name, s.Help)
-		if s.Default != "" {
-			help += " [" + s.Default + "]"
-		}
-		help += "\n"
-	}
-	return help
 }
 
 // newLogger writes JSON lines to w.

@@ -2,9 +2,7 @@ package runner
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -21,8 +19,8 @@ func Command() *cli.Command {
 	return &cli.Command{
 		Name:  "runner",
 		Usage: "the build step: builds what a gateway's engine started it for, or, without one, the checked-out workspace",
-		Description: "Settings, from the environment:\n" + describe(config.RunnerSettings()) +
-			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + describe(config.PluginSettings()),
+		Description: "Settings, from the environment:\n" + config.Help(config.RunnerSettings()) +
+			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + config.Help(config.PluginSettings()),
 		Action: action,
 	}
 }
@@ -52,16 +50,4 @@ func runStandalone(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	return RunStandalone(ctx, StandaloneOptions{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer})
-}
-
-func describe(all []config.Setting) string {
-	var text strings.Builder
-	for _, s := range all {
-		fmt.Fprintf(&text, "  %-22s %s", s.Name, s.Help)
-		if s.Default != "" {
-			fmt.Fprintf(&text, " [%s]", s.Default)
-		}
-		text.WriteString("\n")
-	}
-	return text.String()
 }
