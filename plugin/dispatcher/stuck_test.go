@@ -48,6 +48,20 @@ func TestABuildThatCannotStartSaysSoAndEnds(t *testing.T) {
 	}
 }
 
+// A place that becomes free is the older build's, whichever of a ref's builds looks first.
+func TestPushesOfARefAreBuiltInTheirOrder(t *testing.T) {
+	y := newYard(t, 1)
+	running, older, newer := y.build(y.owner), y.build(y.owner), y.build(y.owner)
+	y.dispatch(running)
+	_, err := y.store.CancelBuild(t.Context(), running.ID, autobuild.ReasonUser, "no")
+	must(t, err)
+	y.wantSnooze(newer, 500*time.Millisecond, time.Second, "")
+	y.dispatch(older)
+	if got := y.reload(older); got.State != autobuild.Starting {
+		t.Errorf("the older build is %s", got.State)
+	}
+}
+
 // However many builds wait, as after an outage, they look for room about a hundred times a
 // second together: a look is two commits, and deliveries need the disk, too.
 func TestManyWaitingBuildsLookSeldom(t *testing.T) {

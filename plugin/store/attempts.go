@@ -21,7 +21,8 @@ func scanAttempt(r scanner) (a ab.Attempt, err error) {
 
 // StartAttempt makes the next attempt of a queued build: the build becomes starting.
 // limit bounds how many builds may be active on the engine, 0 = any number; ErrUnavailable
-// when they are. ErrConflict when the build is not queued.
+// when they are, or when the place is for an older build of the same rule and ref.
+// ErrConflict when the build is not queued.
 func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int) (a ab.Attempt, err error) {
 	err = s.tx(ctx, "start attempt of build "+buildID, func(tx *sql.Tx) error {
 		b, err := buildByID(ctx, tx, buildID)
@@ -31,7 +32,7 @@ func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenH
 		if b.State != ab.Queued {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
 		}
-		if err := haveRoom(ctx, tx, engine, limit); err != nil {
+		if err := haveRoom(ctx, tx, b, engine, limit); err != nil {
 			return err
 		}
 		number := attemptOf(b)
@@ -54,13 +55,32 @@ func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenH
 	return a, err
 }
 
-func haveRoom(ctx context.Context, tx *sql.Tx, engine string, limit int) error {
+func haveRoom(ctx context.Context, tx *sql.Tx, b ab.Build, engine string, limit int) error {
 	if limit <= 0 {
 		return nil
 	}
 	active, err := countActive(ctx, tx, engine)
-	if err == nil && active >= limit {
-		err = fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine, ab.ErrUnavailable)
+	if err != nil {
+		return err
+	}
+	if active >= limit {
+		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine, ab.ErrUnavailable)
+	}
+	return olderFirst(ctx, tx, b)
+}
+
+// olderFirst keeps the order of pushes where places are few: were the newer build of a rule
+// and ref to start first, the older one would find its tags taken.
+func olderFirst(ctx context.Context, tx *sql.Tx, b ab.Build) error {
+	var older int64
+	err := tx.QueryRowContext(ctx, `SELECT number FROM builds WHERE state = 'queued' AND automated_build_id = $1 AND rule_id = $2
+		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6 AND (seq < $7 OR (seq = $7 AND number < $8)) LIMIT 1`,
+		b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq, b.Number).Scan(&older)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("build %d of the same ref goes first: %w", older, ab.ErrUnavailable)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -162,7 +163,8 @@ func engineLimit(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	var builds []ab.Build
 	for i := range 3 {
-		b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), ab.CauseManual))
+		ref := ab.Ref{Kind: ab.Tag, Name: fmt.Sprintf("v%d", i)}
+		b, _, err := s.CreateBuild(t.Context(), Draft(a, ref, Commit(i), ab.CauseManual))
 		must(t, err)
 		builds = append(builds, b)
 	}
@@ -184,6 +186,32 @@ func engineLimit(t *testing.T, s *store.Store) {
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 2 || err != nil {
 		t.Errorf("active %+v, error %v", active, err)
 	}
+}
+
+// Were the newer build to take the only place, the older one would end superseded.
+func olderFirst(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	older, err := s.Plan(t.Context(), Push(a, Main(), "", Commit(1)))
+	must(t, err)
+	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
+	must(t, err)
+	again, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(2), ab.CauseManual)) // as new as the newest push
+	must(t, err)
+	tag, err := s.Plan(t.Context(), Push(a, ab.Ref{Kind: ab.Tag, Name: "v1"}, "", Commit(2)))
+	must(t, err)
+	start := func(b ab.Build, limit int) error {
+		_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, time.Now().Add(time.Hour), limit)
+		return err
+	}
+	for _, later := range []ab.Build{again, newer[0]} {
+		if err := start(later, 5); !errors.Is(err, ab.ErrUnavailable) {
+			t.Errorf("build %d started before build %d: %v", later.Number, older[0].Number, err)
+		}
+	}
+	must(t, start(tag[0], 5)) // another ref
+	must(t, start(older[0], 5))
+	must(t, start(newer[0], 5))
+	must(t, start(again, 5))
 }
 
 func claimOnce(t *testing.T, s *store.Store) {

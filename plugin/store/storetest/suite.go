@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"cancel ends a queued build":                        cancelQueued,
 		"cancel fences a running attempt":                   cancelRunning,
 		"an engine takes so many builds":                    engineLimit,
+		"an older build of a ref goes first":                olderFirst,
 		"one runner claims":                                 claimOnce,
 		"events count once":                                 eventsOnce,
 		"a token opens its attempt only while it runs":      tokens,
