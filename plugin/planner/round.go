@@ -64,32 +64,10 @@ func (r *round) follow(ctx context.Context, told string) error {
 	return r.rename(ctx)
 }
 
-// rename takes over the repository's present name: the id finds it, and the provider says the name.
-func (r *round) rename(ctx context.Context) error {
-	found, err := r.repositoryNow(ctx)
-	if err != nil {
-		return fmt.Errorf("ask for the name of %s: %w", r.repository.FullName, err)
-	}
-	if found.ID != r.repository.ID || found.FullName == r.repository.FullName {
-		return nil
-	}
-	found.ProviderID = r.repository.ProviderID
-	if err := r.o.Store.RenameRepository(ctx, found); err != nil {
-		return fmt.Errorf("rename %s to %s: %w", r.repository.FullName, found.FullName, err)
-	}
-	r.o.Log.WithField("hook", r.hook.ID).Infof("repository %s is called %s now", r.repository.FullName, found.FullName)
-	r.repository = found
-	return nil
-}
-
-// repositoryNow asks the provider for the repository by its ids, which renaming leaves alone.
-// Where ids do not address a repository, its name does.
-func (r *round) repositoryNow(ctx context.Context) (autobuild.Repository, error) {
-	name := r.repository.FullName
-	if r.repository.WorkspaceID != "" {
-		name = r.repository.WorkspaceID + "/" + r.repository.ID
-	}
-	return r.connection.Repositories.Repository(ctx, name)
+// rename takes over the repository's present name.
+func (r *round) rename(ctx context.Context) (err error) {
+	r.repository, err = r.named(ctx, r.connection, r.repository)
+	return err
 }
 
 func (r *round) loadBuilds(ctx context.Context) (err error) {

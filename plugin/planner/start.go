@@ -40,6 +40,10 @@ func (p *Planner) Start(ctx context.Context, q Request) ([]autobuild.Build, erro
 	if err != nil {
 		return nil, fmt.Errorf("use the account linked to %s: %w", a.Repository.FullName, err)
 	}
+	// A repository that is out of sight keeps its name here: why, the search for the commit tells.
+	if a.Repository, err = p.named(ctx, connection, a.Repository); err != nil && !errors.Is(err, autobuild.ErrNotFound) {
+		return nil, err
+	}
 	drafts := make([]autobuild.Build, 0, len(targets))
 	for _, t := range targets {
 		b, err := p.draft(ctx, connection, a, q, t)

@@ -119,6 +119,22 @@ func TestStartSaysWhatToMend(t *testing.T) {
 	w.wantCommits()
 }
 
+// Runners fetch by name, and a repository without pushes may have been renamed untold.
+func TestStartFollowsARenamedRepository(t *testing.T) {
+	w := newTown(t)
+	a := w.automate("r/app", branchRule("main", "latest"))
+	w.commit("main", "A")
+	w.app.Rename("renamed")
+	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
+	must(t, err)
+	if len(builds) != 1 || builds[0].Repository.FullName != "acme/renamed" {
+		t.Errorf("builds %+v", builds)
+	}
+	if a, err = w.store.AutomatedBuild(t.Context(), a.ID); err != nil || a.Repository.FullName != "acme/renamed" {
+		t.Errorf("automated build of %s, error %v", a.Repository.FullName, err)
+	}
+}
+
 func TestStartPassesOnWhatFails(t *testing.T) {
 	w := newTown(t)
 	a := w.automate("r/app", branchRule("main", "latest"))
