@@ -125,7 +125,7 @@ func TestAttemptsAreListed(t *testing.T) {
 	if _, err := s.Store.RetryBuild(t.Context(), s.Broken.ID, "alice"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Store.StartAttempt(t.Context(), s.Broken.ID, "embedded", "hash", s.Clock.Now(), 100); err != nil {
+	if _, err := s.Store.StartAttempt(t.Context(), s.Broken.ID, "embedded", "hash", s.Clock.Now(), 0); err != nil {
 		t.Fatal(err)
 	}
 	r := s.get(t, ab.RoleViewer, path(s.Broken, ""))
@@ -205,7 +205,7 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Store.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, s.Clock.Now(), 100); err != nil {
+		if _, err := s.Store.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, s.Clock.Now(), 0); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Logs.Append(t.Context(), b.ID, 1, 0, []byte(strings.Repeat("x\n", 20_000)+end)); err != nil {
