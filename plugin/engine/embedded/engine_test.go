@@ -214,7 +214,7 @@ func TestWorkDirectoryIsClearedAway(t *testing.T) {
 // processes, and take what they started with them when they end.
 func TestConfinedChildren(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: children get users of their own")
+		t.Skip("SKIPPED: children of their own users need root, which is absent")
 	}
 	shared := t.TempDir()
 	for d := shared; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
