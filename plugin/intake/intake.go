@@ -33,6 +33,10 @@ const Patience = 8 * time.Second
 // touchEvery bounds how often a hook's last delivery is written down.
 const touchEvery = 30 * time.Second
 
+// touchTime bounds writing it down: with Patience it ends before Bitbucket hangs up on a
+// delivery that is safe already.
+const touchTime = time.Second
+
 // What Receive answers; any other error is worth another attempt and is ErrUnavailable.
 var (
 	// ErrUnauthorized: there is no such hook, or the signature is not its secret's. Which of
@@ -159,7 +163,8 @@ func (i *Intake) commit(ctx context.Context, d autobuild.Delivery) (string, erro
 	return id, nil
 }
 
-// touch notes that the hook delivers, seldom enough to cost nothing.
+// touch notes that the hook delivers, seldom enough to cost nothing. The delivery is safe by
+// now, and nothing here keeps its answer for long.
 func (i *Intake) touch(ctx context.Context, h autobuild.Hook) {
 	now := i.o.Now()
 	i.mu.Lock()
@@ -172,6 +177,8 @@ func (i *Intake) touch(ctx context.Context, h autobuild.Hook) {
 	if !due {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), touchTime)
+	defer cancel()
 	if err := i.o.Store.TouchHook(ctx, h.ID, now, time.Time{}); err != nil {
 		i.o.Log.WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not noted")
 	}

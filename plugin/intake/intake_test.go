@@ -231,6 +231,7 @@ type weak struct {
 	fails                     int // commits that fail before one succeeds; negative = all
 	hookErr, provErr, touched error
 	commits, touches          int
+	hang                      bool // touching waits for its end
 }
 
 var errBusy = errors.New("database is locked")
@@ -262,6 +263,10 @@ func (w *weak) Provider(ctx context.Context, id string) (autobuild.Provider, err
 
 func (w *weak) TouchHook(ctx context.Context, id string, delivered, polled time.Time) error {
 	w.touches++
+	if w.hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if w.touched != nil {
 		return w.touched
 	}
@@ -322,5 +327,16 @@ func TestTheHookIsTouchedSeldomAndItsFaultsCostNothing(t *testing.T) {
 	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
 	if w.touches != 2 {
 		t.Errorf("touched %d times, want 2", w.touches)
+	}
+}
+
+// A database that hangs after the commit does not hold up the answer to a delivery that is safe.
+func TestAHookThatCannotBeTouchedHoldsUpNothing(t *testing.T) {
+	d := newWeakDesk(t, &weak{hang: true})
+	body := []byte(`{}`)
+	began := time.Now()
+	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
+	if took := time.Since(began); took > 5*time.Second || len(d.stored(t)) != 1 {
+		t.Errorf("%d deliveries stored in %s, want 1 in about a second", len(d.stored(t)), took)
 	}
 }
