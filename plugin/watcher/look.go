@@ -11,15 +11,19 @@ import (
 )
 
 // Look looks at every active attempt once: those beyond their deadline end as timed out,
-// those whose runner is silent end as lost when their engine has no pipeline of them.
+// those whose runner is silent end as lost when their engine has no pipeline of them. Those
+// that ended since the last look because their automated build was deleted are stopped.
 func (w *Watcher) Look(ctx context.Context) error {
 	active, err := w.o.Store.ActiveAttempts(ctx)
 	if err != nil {
 		return fmt.Errorf("list active attempts: %w", err)
 	}
-	w.forget(active)
+	ended := w.forget(active)
 	down := map[string]bool{} // engines that did not answer in this round are not asked again
 	var faults []error
+	for _, k := range ended {
+		faults = append(faults, w.stopRemoved(ctx, k))
+	}
 	for _, a := range active {
 		faults = append(faults, w.lookAt(ctx, a, down))
 	}
@@ -89,8 +93,27 @@ func (w *Watcher) timeOut(ctx context.Context, a autobuild.Attempt) error {
 	return nil
 }
 
-// forget drops what was noted of attempts that are over.
-func (w *Watcher) forget(active []autobuild.Attempt) {
+// stopRemoved stops the pipeline of an attempt whose automated build was deleted: the one end
+// that the store writes without the watcher. Other ends were told already.
+func (w *Watcher) stopRemoved(ctx context.Context, k asking) error {
+	a, err := w.o.Store.Attempt(ctx, k.buildID, k.attempt)
+	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
+		w.active[k] = true // to be looked at again
+		return fmt.Errorf("load an attempt that ended: %w", err)
+	}
+	if err != nil || a.Reason != autobuild.ReasonRemoved {
+		return nil
+	}
+	w.log(a).Info("pipeline is stopped: " + a.Detail)
+	w.line(ctx, a.BuildID, a.Number, a.Detail)
+	w.o.Over(a.BuildID, a.Number)
+	w.stop(ctx, a)
+	return nil
+}
+
+// forget drops what was noted of attempts that are over, and returns those that were active at
+// the last look.
+func (w *Watcher) forget(active []autobuild.Attempt) (ended []asking) {
 	still := make(map[asking]bool, len(active))
 	for _, a := range active {
 		still[asking{a.BuildID, a.Number}] = true
@@ -100,4 +123,11 @@ func (w *Watcher) forget(active []autobuild.Attempt) {
 			delete(w.asked, k)
 		}
 	}
+	for k := range w.active {
+		if !still[k] {
+			ended = append(ended, k)
+		}
+	}
+	w.active = still
+	return ended
 }

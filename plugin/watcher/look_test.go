@@ -193,6 +193,26 @@ func TestLookSaysWhatTheStoreSays(t *testing.T) {
 	}
 }
 
+// The store ends the builds of an automated build that is deleted; their pipelines end, too,
+// once, and the place is free for others.
+func TestARemovedBuildsPipelineIsStopped(t *testing.T) {
+	w := newTower(t)
+	a, done := w.claim(w.build(1)), w.claim(w.build(2))
+	w.look()
+	must(t, w.finish(done, autobuild.Succeeded, "", ""))
+	must(t, w.store.DeleteAutomatedBuild(t.Context(), w.owner.ID))
+	w.over = nil
+	for range 3 {
+		w.look()
+	}
+	if !slices.Equal(w.engine.cancelled, []int{1}) || !slices.Equal(w.lines, []string{"1: its automated build was deleted"}) {
+		t.Errorf("cancelled %v, lines %q", w.engine.cancelled, w.lines)
+	}
+	if want := fmt.Sprint(a.BuildID, "-", 1); !slices.Equal(w.over, []string{want}) {
+		t.Errorf("told of %v, want %s once", w.over, want)
+	}
+}
+
 // However an attempt ends, its end is told once, so that its log's followers wake and its
 // secrets are forgotten.
 func TestTheEndIsToldOnce(t *testing.T) {

@@ -43,8 +43,9 @@ type Options struct {
 
 // A Watcher is safe for concurrent use; Run and Look by one caller at a time.
 type Watcher struct {
-	o     Options
-	asked map[asking]time.Time // Look's: when an engine was last asked about an attempt
+	o      Options
+	asked  map[asking]time.Time // Look's: when an engine was last asked about an attempt
+	active map[asking]bool      // Look's: what was under way at the last look
 }
 
 type asking struct {
