@@ -35,7 +35,7 @@ var layers = [][]string{
 var across = map[string][]string{
 	"plugin/dispatcher": {"runner/spec"},
 	"plugin/web":        {"runner/spec"},
-	"plugin/catalog":    {"runner/registry"},
+	"plugin/catalog":    {"runner/registry", "runner/spec"},
 	"plugin/demo":       {"runner/builder"},
 }
 

@@ -120,6 +120,19 @@ func TestCreateNamesWhatIsNotThere(t *testing.T) {
 	}
 }
 
+// What the runner would refuse at the first build hook is a fault while somebody types.
+func TestEnvironmentIsWhatTheRunnerTakes(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "DOCKER_TAG", "SLIPWAY_X", "A B", strings.Repeat("A", 129)} {
+		d := w.draft()
+		d.Environment = map[string]secret.Secret{name: password("canary")}
+		_, err := w.Create(t.Context(), d)
+		if got := fieldsOf(t, err); !slices.Equal(got, []string{"environment"}) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: faults in %v: %v", name, got, err)
+		}
+	}
+}
+
 func many(n int) map[string]secret.Secret {
 	all := map[string]secret.Secret{}
 	for i := range n {

@@ -3,7 +3,6 @@ package catalog
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -11,14 +10,13 @@ import (
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/rules"
 	"slipway/runner/registry"
+	"slipway/runner/spec"
 )
 
 const (
 	maxVariables = 100
 	maxValue     = 32 << 10 // bytes of one variable's value
 )
-
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
 // A Draft is an automated build as somebody wants it.
 type Draft struct {
@@ -90,13 +88,12 @@ func environment(given, stored map[string]secret.Secret) (map[string]secret.Secr
 	merged := make(map[string]secret.Secret, len(given))
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		value := given[name]
-		switch {
-		case !variableName.MatchString(name):
-			faults = append(faults, ab.FieldError{Field: "environment", Message: fmt.Sprintf("%.130q is no name of a variable: letters, digits and _, no digit first", name)})
-		case strings.HasPrefix(name, "SLIPWAY_"):
-			faults = append(faults, ab.FieldError{Field: "environment", Message: name + ": names with SLIPWAY_ are the runner's own"})
-		case len(value.Reveal()) > maxValue || strings.ContainsRune(value.Reveal(), 0):
-			faults = append(faults, ab.FieldError{Field: "environment", Message: fmt.Sprintf("the value of %s is longer than %d bytes or holds a zero byte", name, maxValue)})
+		err := spec.CheckVariable(name, value.Reveal())
+		if err == nil && len(value.Reveal()) > maxValue {
+			err = fmt.Errorf("the value of %s is longer than %d bytes", name, maxValue)
+		}
+		if err != nil {
+			faults = append(faults, ab.FieldError{Field: "environment", Message: err.Error()})
 		}
 		if value.IsZero() {
 			value = stored[name]

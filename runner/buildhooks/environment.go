@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -30,8 +29,8 @@ func Environment(s spec.Spec, b Base) ([]string, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		value := s.Environment[name].Reveal()
-		if err := CheckVariable(name, value); err != nil {
-			return nil, err
+		if err := spec.CheckVariable(name, value); err != nil {
+			return nil, fmt.Errorf("environment: %w", err)
 		}
 		env = append(env, name+"="+value)
 	}
@@ -59,43 +58,11 @@ func variables(s spec.Spec) []string {
 
 // ImageName is IMAGE_NAME: the image with its first tag. A build that publishes nothing has
 // no tag, and takes the commit's first twelve digits.
-func ImageName(s spec.Spec) string { return s.Image + ":" + FirstTag(s) }
-
-// FirstTag is the tag of ImageName.
-func FirstTag(s spec.Spec) string {
+func ImageName(s spec.Spec) string {
 	if len(s.Tags) > 0 {
-		return s.Tags[0]
+		return s.Image + ":" + s.Tags[0]
 	}
-	return s.Source.Commit[:min(12, len(s.Source.Commit))]
-}
-
-var variableShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// CheckVariable says whether an automated build's environment may set a variable: not what
-// decides which programs run and how (GO-2024-2998's kind), and not what a build sets itself.
-func CheckVariable(name, value string) error {
-	if !variableShape.MatchString(name) {
-		return fmt.Errorf("environment: %q is no name of a variable", name)
-	}
-	if strings.ContainsRune(value, 0) {
-		return fmt.Errorf("environment: the value of %s holds a NUL byte", name)
-	}
-	if reserved(strings.ToUpper(name)) {
-		return fmt.Errorf("environment: %s is reserved; give the variable another name", name)
-	}
-	return nil
-}
-
-func reserved(name string) bool {
-	for _, prefix := range []string{"LD_", "DYLD_", "GIT_", "PLUGIN_", "SLIPWAY_"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return slices.Contains([]string{
-		"PATH", "HOME", "LANG", "DOCKER_CONFIG", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "BASHOPTS", "PS4", "GLIBC_TUNABLES",
-		"SOURCE_BRANCH", "SOURCE_COMMIT", "COMMIT_MSG", "DOCKER_REPO", "DOCKERFILE_PATH", "DOCKER_TAG", "CACHE_TAG", "IMAGE_NAME",
-	}, name)
+	return s.Image + ":" + s.Source.Commit[:min(12, len(s.Source.Commit))]
 }
 
 // WriteDockerConfig writes the registries' credentials into dir as Docker's config.json,
