@@ -41,7 +41,8 @@ func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
 		p.o.Log.WithField("delivery", d.ID).WithField("hook", hook.ID).Info("delivery " + string(state) + ": " + reason)
 		return p.conclude(ctx, d.ID, state, reason)
 	}
-	return p.answerTo(ctx, d, p.plan(ctx, d, hook, push))
+	err = p.inTurn(ctx, hook, autobuild.CausePush, func(r *round) error { return r.deliver(ctx, d, push) })
+	return p.answerTo(ctx, d, err)
 }
 
 // refuse says why a push is none that this hook plans, before anybody is asked about it.
@@ -59,24 +60,6 @@ func refuse(hook autobuild.Hook, push autobuild.Push) (autobuild.DeliveryState, 
 		return autobuild.DeliveryIgnored, "it changed no branch and no tag"
 	}
 	return "", ""
-}
-
-// plan gathers, decides and stores, anew when a ref moved meanwhile.
-func (p *Planner) plan(ctx context.Context, d autobuild.Delivery, hook autobuild.Hook, push autobuild.Push) error {
-	defer p.turn(hook.ID)()
-	connection, err := p.connect(ctx, hook)
-	if err != nil {
-		return err
-	}
-	for range maxAnew {
-		r := p.newRound(connection, hook, autobuild.CausePush)
-		r.delivery = d
-		err = r.deliver(ctx, push)
-		if !errors.Is(err, autobuild.ErrConflict) {
-			return err
-		}
-	}
-	return err
 }
 
 // conclude ends a delivery that moves nothing.

@@ -3,7 +3,6 @@ package planner
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,19 +14,7 @@ import (
 // untold. Refs never seen are a baseline, without builds, when the hook is polled for the
 // first time: rules are not retroactive.
 func (p *Planner) Poll(ctx context.Context, hook autobuild.Hook) error {
-	defer p.turn(hook.ID)()
-	connection, err := p.connect(ctx, hook)
-	if err != nil {
-		return err
-	}
-	for range maxAnew {
-		r := p.newRound(connection, hook, autobuild.CauseReconcile)
-		err = r.poll(ctx)
-		if !errors.Is(err, autobuild.ErrConflict) {
-			break
-		}
-	}
-	if err != nil {
+	if err := p.inTurn(ctx, hook, autobuild.CauseReconcile, func(r *round) error { return r.poll(ctx) }); err != nil {
 		return err
 	}
 	if err := p.o.Store.TouchHook(ctx, hook.ID, time.Time{}, p.o.Now()); err != nil {

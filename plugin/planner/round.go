@@ -32,9 +32,26 @@ func (p *Planner) newRound(c autobuild.Connection, hook autobuild.Hook, cause au
 	}
 }
 
+// inTurn lets work gather, decide and store in a round, while no other round of the same
+// repository does, and anew when a ref moved meanwhile.
+func (p *Planner) inTurn(ctx context.Context, hook autobuild.Hook, cause autobuild.Cause, work func(*round) error) error {
+	defer p.turn(hook.ID)()
+	connection, err := p.connect(ctx, hook)
+	if err != nil {
+		return err
+	}
+	for range maxAnew {
+		err = work(p.newRound(connection, hook, cause))
+		if !errors.Is(err, autobuild.ErrConflict) {
+			break
+		}
+	}
+	return err
+}
+
 // deliver plans a delivery's changes, in their order.
-func (r *round) deliver(ctx context.Context, push autobuild.Push) error {
-	r.received = r.delivery.ReceivedAt
+func (r *round) deliver(ctx context.Context, d autobuild.Delivery, push autobuild.Push) error {
+	r.delivery, r.received = d, d.ReceivedAt
 	if err := r.follow(ctx, push.Repository.FullName); err != nil {
 		return err
 	}
