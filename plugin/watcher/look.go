@@ -97,11 +97,14 @@ func (w *Watcher) timeOut(ctx context.Context, a autobuild.Attempt) error {
 // that the store writes without the watcher. Other ends were told already.
 func (w *Watcher) stopRemoved(ctx context.Context, k asking) error {
 	a, err := w.o.Store.Attempt(ctx, k.buildID, k.attempt)
-	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
 		w.active[k] = true // to be looked at again
 		return fmt.Errorf("load an attempt that ended: %w", err)
 	}
-	if err != nil || a.Reason != autobuild.ReasonRemoved {
+	if a.Reason != autobuild.ReasonRemoved {
 		return nil
 	}
 	w.log(a).Info("pipeline is stopped: " + a.Detail)
