@@ -22,6 +22,9 @@ const (
 	workspaceName = "workspace"
 )
 
+// Default is the origin of a value that nobody set.
+const Default = "default"
+
 // Plugin is what the step of a pipeline without a gateway is told. Origins has, for each
 // variable and for "workspace", the variable that its value came from, or Default.
 type Plugin struct {
@@ -42,7 +45,7 @@ type Plugin struct {
 // Standalone reports whether an environment asks for the step without a gateway: it has
 // settings of a plugin and no gateway's address.
 func Standalone(environ []string) bool {
-	all := toMap(environ)
+	all := env.ToMap(environ)
 	if all["SLIPWAY_RUNNER_URL"] != "" {
 		return false
 	}
@@ -59,7 +62,7 @@ func Standalone(environ []string) bool {
 // CI makes of ${DRONE_TAG} on a branch. Its error names every setting that is wrong and how
 // to mend it, and shows no secret.
 func ReadPlugin(e Environment) (Plugin, error) {
-	given := toMap(e.Environ())
+	given := env.ToMap(e.Environ())
 	for name, value := range given {
 		if value == "" {
 			delete(given, name)

@@ -1,12 +1,12 @@
-// Package settings reads what a runner is told by its environment, and remembers of each
-// value where it came from, so that a log can say it. A gateway's engine sets
-// SLIPWAY_RUNNER_URL and SLIPWAY_RUNNER_TOKEN, and the rest of the work is claimed there.
+// Package settings reads what a runner is told by its environment. A gateway's engine sets
+// SLIPWAY_RUNNER_URL and SLIPWAY_RUNNER_TOKEN, and the rest of the work is claimed there
+// (Read). In a pipeline of the user's own PLUGIN_* say all of it, and where each value came
+// from is remembered, so that the log can say it (ReadPlugin).
 package settings
 
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -18,21 +18,16 @@ import (
 	"slipway/config/secret"
 )
 
-// Default is the origin of a value that nobody set.
-const Default = "default"
-
 // tokenName is the variable that holds a secret.
 const tokenName = "SLIPWAY_RUNNER_TOKEN"
 
-// Settings are a runner's. Origins has, for each variable, the variable's own name when it
-// was set, and Default when it was not.
+// Settings are those of a runner that a gateway's engine started.
 type Settings struct {
 	URL     string // of the runner protocol for this build, without a trailing slash
 	Token   secret.Secret
 	Builder string
 	Hooks   bool
 	Workdir string // absolute; empty = make one
-	Origins map[string]string
 }
 
 // An Environment is where settings are read from and secrets are removed from. OS is the
@@ -45,34 +40,23 @@ type Environment interface {
 // Read reads and checks the settings and then takes the token out of the environment, so
 // that no child inherits it. Its error names every setting that is wrong and how to mend it.
 func Read(e Environment) (Settings, error) {
-	origins := map[string]string{}
-	raw, err := env.ParseAsWithOptions[config.Runner](env.Options{
-		Environment: toMap(e.Environ()),
-		OnSet: func(name string, _ any, isDefault bool) {
-			if origins[name] = name; isDefault {
-				origins[name] = Default
-			}
-		},
-	})
+	raw, err := env.ParseAsWithOptions[config.Runner](env.Options{Environment: env.ToMap(e.Environ())})
 	if err != nil {
 		return Settings{}, fmt.Errorf("settings: %w", err)
 	}
 	if err := e.Unsetenv(tokenName); err != nil {
 		return Settings{}, fmt.Errorf("take %s out of the environment: %w", tokenName, err)
 	}
-	return check(raw, origins)
+	return check(raw)
 }
 
-func check(raw config.Runner, origins map[string]string) (Settings, error) {
+func check(raw config.Runner) (Settings, error) {
 	hooks, hooksErr := onOff(raw.Hooks)
 	err := errors.Join(checkURL(raw.URL), checkToken(raw.Token), checkBuilder("SLIPWAY_BUILDER", raw.Builder), hooksErr, checkWorkdir(raw.Workdir))
 	if err != nil {
 		return Settings{}, err
 	}
-	return Settings{
-		URL: strings.TrimRight(raw.URL, "/"), Token: raw.Token, Builder: raw.Builder,
-		Hooks: hooks, Workdir: raw.Workdir, Origins: origins,
-	}, nil
+	return Settings{URL: strings.TrimRight(raw.URL, "/"), Token: raw.Token, Builder: raw.Builder, Hooks: hooks, Workdir: raw.Workdir}, nil
 }
 
 func checkURL(value string) error {
@@ -122,27 +106,4 @@ func checkWorkdir(value string) error {
 		return fmt.Errorf("SLIPWAY_WORKDIR is %q: give an absolute path", value)
 	}
 	return nil
-}
-
-// Describe lists each variable with its origin, sorted, for a log.
-func (s Settings) Describe() []string {
-	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(s.Origins)) {
-		origin := "set"
-		if s.Origins[name] == Default {
-			origin = Default
-		}
-		lines = append(lines, name+": "+origin)
-	}
-	return lines
-}
-
-func toMap(environ []string) map[string]string {
-	m := make(map[string]string, len(environ))
-	for _, line := range environ {
-		if name, value, ok := strings.Cut(line, "="); ok {
-			m[name] = value
-		}
-	}
-	return m
 }
