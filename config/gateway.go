@@ -29,6 +29,7 @@ type Gateway struct {
 	Concurrency  int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"builds at once on the embedded engine"`
 	BuildTimeout time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"longest time of one attempt of a build"`
 	PollInterval time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
+	Keep         time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`
 
 	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///…); default: one is started when needed"`
 	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, host, none"`

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -14,7 +15,7 @@ import (
 // LoadGateway reads the gateway's settings from an environment (as os.Environ gives it)
 // and checks them. Its error names every setting that is wrong.
 func LoadGateway(environ []string) (Gateway, error) {
-	g, err := env.ParseAsWithOptions[Gateway](env.Options{Environment: toMap(environ)})
+	g, err := env.ParseAsWithOptions[Gateway](env.Options{Environment: env.ToMap(environ)})
 	if err != nil {
 		return Gateway{}, unreadable(err)
 	}
@@ -75,6 +76,9 @@ func (g Gateway) Validate() error {
 	if g.PollInterval <= 0 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_POLL_INTERVAL is %s: give a time like 5m", g.PollInterval))
 	}
+	if g.Keep < 24*time.Hour {
+		errs = append(errs, fmt.Errorf("SLIPWAY_KEEP is %s: keep a day at least, 24h", g.Keep))
+	}
 	switch g.BuilderNetwork {
 	case "auto", "cni", "slirp4netns", "host", "none":
 	default:
@@ -124,14 +128,4 @@ func describe[T any]() []Setting {
 		all = append(all, Setting{Name: variable(field), Default: field.Tag.Get("envDefault"), Help: field.Tag.Get("help")})
 	}
 	return all
-}
-
-func toMap(environ []string) map[string]string {
-	m := make(map[string]string, len(environ))
-	for _, kv := range environ {
-		if name, value, ok := strings.Cut(kv, "="); ok {
-			m[name] = value
-		}
-	}
-	return m
 }

@@ -13,7 +13,7 @@ func TestLoadGatewayDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.URL != "https://ci.example.com" || g.Listen != ":8080" || g.BuildTimeout != 4*time.Hour || g.Concurrency != 2 {
+	if g.URL != "https://ci.example.com" || g.Listen != ":8080" || g.BuildTimeout != 4*time.Hour || g.Keep != 90*24*time.Hour || g.Concurrency != 2 {
 		t.Errorf("unexpected settings: %+v", g)
 	}
 	if g.Key != "/var/lib/slipway/secret.key" {
@@ -36,6 +36,7 @@ func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
 		{"several", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=0", "SLIPWAY_BUILDER_NETWORK=vpn"}, []string{"SLIPWAY_CONCURRENCY is 0", `SLIPWAY_BUILDER_NETWORK is "vpn"`}},
 		{"not a number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=two"}, []string{"SLIPWAY_CONCURRENCY", "two"}},
 		{"no time", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_TIMEOUT=0s", "SLIPWAY_POLL_INTERVAL=-1s"}, []string{"SLIPWAY_BUILD_TIMEOUT", "SLIPWAY_POLL_INTERVAL"}},
+		{"nothing kept", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_KEEP=23h"}, []string{"SLIPWAY_KEEP is 23h0m0s"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := config.LoadGateway(tc.environ)

@@ -89,6 +89,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidy(ctx); return nil })
 	group.Go(func() error { return g.planner.RunPolls(ctx, g.config.PollInterval) })
+	group.Go(func() error { return g.retain(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		return g.hangUp(context.WithoutCancel(ctx))

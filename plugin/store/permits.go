@@ -12,7 +12,7 @@ import (
 // Permit asks to move tags of the build's image: granted unless a newer transition of the
 // same ref holds or held one of them; then no tag is granted. Different refs and rules may
 // share a tag, the last one wins. Asking again is harmless. holder says which build stands
-// in the way. ErrFenced when the attempt is over.
+// in the way; zero when that one was pruned. ErrFenced when the attempt is over.
 func (s *Store) Permit(ctx context.Context, buildID string, attempt int, tags []string) (granted bool, holder ab.Build, err error) {
 	op := fmt.Sprintf("permit for build %s attempt %d", buildID, attempt)
 	err = s.tx(ctx, op, func(tx *sql.Tx) error {
@@ -28,7 +28,9 @@ func (s *Store) Permit(ctx context.Context, buildID string, attempt int, tags []
 			if err != nil {
 				return err
 			}
-			holder, err = buildByID(ctx, tx, newer)
+			if holder, err = buildByID(ctx, tx, newer); errors.Is(err, sql.ErrNoRows) {
+				return nil // pruned
+			}
 			return err
 		}
 		granted = true

@@ -32,6 +32,9 @@ func (w *Watcher) Permit(ctx context.Context, a autobuild.Attempt, tags []string
 		return granted, "", err
 	}
 	w.log(a).WithField("newer", holder.Number).Info("permit refused")
+	if holder.ID == "" {
+		return false, "a newer build had the tag", nil
+	}
 	return false, fmt.Sprintf("build %d is newer", holder.Number), nil
 }
 

@@ -51,6 +51,9 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"users and sessions":                                sessions,
 		"an OAuth flow is taken once (S2)":                  oauthFlow,
 		"the first token makes one administrator (I11)":     firstToken,
+		"what is old and over is pruned":                    pruned,
+		"what is under way is not pruned":                   prunedNotActive,
+		"a pruned build's tags are guarded":                 prunedPermit,
 		"states never go back":                              statesAdvance,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })

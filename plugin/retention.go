@@ -1,0 +1,48 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
+)
+
+// pruneEvery is how often what is older than SLIPWAY_KEEP is removed.
+const pruneEvery = 24 * time.Hour
+
+// retain removes what is older than SLIPWAY_KEEP, at the start and then daily, until ctx ends.
+func (g *Gateway) retain(ctx context.Context) error {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		if err := g.prune(ctx, time.Now().Add(-g.config.Keep)); err != nil && ctx.Err() == nil {
+			g.log.WithError(err).Warn("what is older than SLIPWAY_KEEP not all removed")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// prune removes deliveries, builds and logs of before, the logs of builds that stay too.
+func (g *Gateway) prune(ctx context.Context, before time.Time) error {
+	removed, err := g.store.Prune(ctx, before)
+	if err != nil {
+		return err
+	}
+	if removed.Deliveries+removed.Builds > 0 {
+		g.log.WithFields(logrus.Fields{"deliveries": removed.Deliveries, "builds": removed.Builds}).Info("removed what is older than SLIPWAY_KEEP")
+	}
+	return g.logs.Prune(ctx, func(buildID string) bool {
+		b, err := g.store.Build(ctx, buildID)
+		if errors.Is(err, autobuild.ErrNotFound) {
+			return false
+		}
+		return err != nil || !b.State.Final() || !b.FinishedAt.Before(before) // in doubt it stays
+	})
+}

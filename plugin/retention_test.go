@@ -1,0 +1,74 @@
+package plugin
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store/storetest"
+)
+
+// Logs go with their time, whether or not their build stays listed; those of builds that are
+// not over stay.
+func TestOldLogsAreRemoved(t *testing.T) {
+	l := listen(t)
+	c, err := config.LoadGateway(settingsOf(t, l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	g, err := New(t.Context(), Options{Config: c, Listener: l, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	a := storetest.AutomatedBuild(t, g.store, storetest.Repository("app"))
+	over, _ := storetest.Started(t, g.store, a, "", storetest.Commit(1))
+	running, _ := storetest.Started(t, g.store, a, storetest.Commit(1), storetest.Commit(2))
+	if _, err := g.store.CancelBuild(t.Context(), over.ID, autobuild.ReasonUser, "no"); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{over.ID, running.ID, "forgotten"} {
+		if _, err := g.logs.Append(t.Context(), id, 1, 0, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		before time.Time
+		want   []string
+	}{
+		{time.Now().Add(-time.Hour), []string{over.ID, running.ID}},
+		{time.Now().Add(time.Hour), []string{running.ID}},
+	} {
+		if err := g.prune(t.Context(), step.before); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(step.want)
+		if got := logsIn(t, c.Data); !slices.Equal(got, step.want) {
+			t.Errorf("logs of %v, want %v", got, step.want)
+		}
+	}
+	if _, err := g.store.Build(t.Context(), over.ID); err != nil {
+		t.Errorf("the build without its log: %v", err)
+	}
+}
+
+func logsIn(t *testing.T, data string) (builds []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(data, "logs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		builds = append(builds, e.Name())
+	}
+	return builds
+}

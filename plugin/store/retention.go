@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+const (
+	// keptBuilds is how many builds of each automated build stay, however old they are.
+	keptBuilds = 10
+	// pruneBatch bounds the rows that one transaction removes: deliveries wait for its end.
+	pruneBatch = 200
+)
+
+// Pruned counts what Prune removed.
+type Pruned struct{ Deliveries, Builds int }
+
+// Prune removes what is older than before: deliveries that were answered, with their bodies,
+// and builds that are over, with their attempts, but for the newest ten of each automated build.
+//
+// What repeated deliveries are recognised by stays for ever: refs, transitions and answered
+// moves are small, and without them an old delivery sent again would build. Permits stay, too:
+// they keep an older build from moving a tag back. With a build goes the idempotency key of the
+// request that made it.
+func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err error) {
+	p.Deliveries, err = s.prune(ctx, before,
+		`SELECT id FROM deliveries WHERE received_at < $1 AND planned_at > 0 ORDER BY received_at, id LIMIT $2`,
+		`DELETE FROM deliveries WHERE id = $2 AND received_at < $1 AND planned_at > 0`)
+	if err != nil {
+		return p, fmt.Errorf("prune deliveries: %w", err)
+	}
+	newest := fmt.Sprintf(`(SELECT n.number FROM builds n WHERE n.automated_build_id = b.automated_build_id ORDER BY n.number DESC LIMIT 1 OFFSET %d)`, keptBuilds-1)
+	p.Builds, err = s.prune(ctx, before,
+		`SELECT b.id FROM builds b WHERE b.finished_at > 0 AND b.finished_at < $1 AND b.number < `+newest+` ORDER BY b.number LIMIT $2`,
+		`DELETE FROM builds WHERE id = $2 AND finished_at > 0 AND finished_at < $1`) // one that is retried meanwhile stays
+	if err != nil {
+		return p, fmt.Errorf("prune builds: %w", err)
+	}
+	return p, nil
+}
+
+// prune removes what a query finds, batch by batch. It searches beside the writer, so that a
+// long search holds up nobody.
+func (s *Store) prune(ctx context.Context, before time.Time, find, remove string) (removed int, err error) {
+	for {
+		ids, err := rows(ctx, s.read, scanID, find, ms(before), pruneBatch)
+		if err != nil || len(ids) == 0 {
+			return removed, err
+		}
+		n, err := s.removeEach(ctx, before, remove, ids)
+		removed += n
+		if err != nil || n == 0 {
+			return removed, err
+		}
+	}
+}
+
+func scanID(r scanner) (id string, err error) {
+	err = r.Scan(&id)
+	return id, err
+}
+
+func (s *Store) removeEach(ctx context.Context, before time.Time, remove string, ids []string) (removed int, err error) {
+	err = s.tx(ctx, "remove a batch", func(tx *sql.Tx) error {
+		for _, id := range ids {
+			result, err := tx.ExecContext(ctx, remove, ms(before), id)
+			if err != nil {
+				return err
+			}
+			n, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			removed += int(n)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return removed, nil
+}

@@ -1,0 +1,110 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// What is over and older than the time given goes, but for the newest ten builds; what is not
+// answered or not over stays, and so does what repeated deliveries are recognised by.
+func pruned(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	received := time.Now().Add(-time.Hour)
+	answered, waiting := receivedAt(t, s, received), receivedAt(t, s, received)
+	plan := Push(a, Main(), "", Commit(1))
+	plan.DeliveryID = answered
+	builds, err := s.Plan(t.Context(), plan)
+	must(t, err)
+	oldest := builds[0]
+	for i := range 10 {
+		more, err := s.Plan(t.Context(), Push(a, Main(), Commit(i+1), Commit(i+2)))
+		must(t, err)
+		builds = append(builds, more...)
+	}
+	for _, b := range builds {
+		finished(t, s, b)
+	}
+	must(t, s.MarkReported(t.Context(), oldest.ID, 1, ab.Succeeded, ""))
+
+	if got, err := s.Prune(t.Context(), received.Add(-time.Minute)); err != nil || got != (store.Pruned{}) {
+		t.Errorf("error %v, removed %+v of what is not old", err, got)
+	}
+	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
+	if diff := cmp.Diff(store.Pruned{Deliveries: 1, Builds: 1}, got); diff != "" || err != nil {
+		t.Errorf("error %v, removed (-want +got):\n%s", err, diff)
+	}
+	if _, err := s.Delivery(t.Context(), answered); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("the answered delivery: %v", err)
+	}
+	if _, err := s.Delivery(t.Context(), waiting); err != nil {
+		t.Errorf("the delivery that waits: %v", err)
+	}
+	if _, err := s.Build(t.Context(), oldest.ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("the oldest build: %v", err)
+	}
+	seen, err := s.TransitionSeen(t.Context(), ab.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)})
+	if err != nil || !seen {
+		t.Errorf("error %v, a repeated delivery is recognised: %v", err, seen)
+	}
+}
+
+// Builds under way stay, whenever they were made, and so do many that wait.
+func prunedNotActive(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	for i := range 12 {
+		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), ab.CauseManual))
+		must(t, err)
+	}
+	if got, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil || got.Builds != 0 {
+		t.Errorf("error %v, removed %+v", err, got)
+	}
+}
+
+// A tag that a removed build moved is still guarded.
+func prunedPermit(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	old, attempt := Started(t, s, a, "", Commit(1))
+	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
+	must(t, err)
+	second := Start(t.Context(), t, s, newer[0].ID)
+	_, _, err = s.Permit(t.Context(), newer[0].ID, second.Number, []string{"latest"})
+	must(t, err)
+	finish(t, s, newer[0])
+	for i := range 10 {
+		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), ab.CauseManual))
+		must(t, err)
+	}
+	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
+	must(t, err)
+	granted, holder, err := s.Permit(t.Context(), old.ID, attempt.Number, []string{"latest"})
+	if err != nil || granted || holder.Number != 0 || got.Builds != 1 {
+		t.Errorf("error %v, granted %v, holder %d, removed %+v", err, granted, holder.Number, got)
+	}
+}
+
+func receivedAt(t *testing.T, s *store.Store, at time.Time) string {
+	t.Helper()
+	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}"), ReceivedAt: at})
+	must(t, err)
+	return id
+}
+
+func finished(t *testing.T, s *store.Store, b ab.Build) {
+	t.Helper()
+	Start(t.Context(), t, s, b.ID)
+	finish(t, s, b)
+}
+
+func finish(t *testing.T, s *store.Store, b ab.Build) {
+	t.Helper()
+	if _, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded}); err != nil {
+		t.Fatal(fmt.Errorf("finish build %d: %w", b.Number, err))
+	}
+}
