@@ -43,18 +43,22 @@ func (j *job) upload(ctx context.Context) error {
 }
 
 // moveTags points every tag at the image. One that fails does not keep the others back. The
-// permit is asked for again before each: since the last answer an upload or the tries for
-// another tag may have taken minutes, in which a newer build moved it.
+// permit is asked for again before each try: since the last answer an upload or earlier tries
+// may have taken minutes, in which a newer build moved the tag.
 func (j *job) moveTags(ctx context.Context) error {
-	registry := j.registry()
+	var refused error
+	registry := j.registry().Asking(func(ctx context.Context) error {
+		refused = j.askPermit(ctx)
+		return refused
+	})
 	var problems []error
 	for _, tag := range j.spec.Tags {
-		if err := j.askPermit(ctx); err != nil {
-			return err
-		}
 		err := registry.Tag(ctx, j.spec.Image, j.image.Digest, tag, j.login())
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if refused != nil {
+			return refused
 		}
 		result := spec.TagResult{Tag: tag}
 		if err != nil {

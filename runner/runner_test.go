@@ -226,6 +226,26 @@ func TestABuildSupersededWhileItUploadsMovesNoTag(t *testing.T) {
 	}
 }
 
+// Nor between two tries for a tag: while a registry fails, a newer build may get through.
+func TestABuildSupersededBetweenTriesMovesNoTag(t *testing.T) {
+	w := newWorld(t)
+	older := w.push(dockerfile("FROM older\n"))
+	newer := w.push(dockerfile("FROM newer\n"))
+	var tries atomic.Int32
+	w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/latest") && tries.Add(1) == 1 {
+			newer = w.must(newer, ab.Succeeded, "")
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	w.must(older, ab.Cancelled, ab.ReasonSuperseded)
+	if got := w.tag("latest"); got != newer.Digest || tries.Load() != 2 {
+		t.Errorf("latest is at %s after %d tries, want the newer build's %s after 2", got, tries.Load(), newer.Digest)
+	}
+}
+
 // waitInside lets a test act while the builder works.
 func waitInside(w *world) (inside chan struct{}) {
 	inside = make(chan struct{})

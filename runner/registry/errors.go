@@ -31,6 +31,11 @@ func (e *UnauthorizedError) Error() string {
 // Unwrap returns the registry's answer.
 func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
+// A refusal is an error of a permit (Asking): whatever it is, no further try follows.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
 // explain says what was done where, and tells the kinds of failure apart.
 func explain(operation string, repo name.Repository, err error) error {
 	var answer *transport.Error
@@ -48,6 +53,10 @@ func explain(operation string, repo name.Repository, err error) error {
 // temporary reports whether the same request may succeed later: the network's failures,
 // 408, 429 and 5xx.
 func temporary(err error) bool {
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return false
+	}
 	var answer *transport.Error
 	if errors.As(err, &answer) {
 		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusRequestTimeout

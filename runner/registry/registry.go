@@ -40,7 +40,10 @@ type Options struct {
 
 // A Client speaks to registries. It keeps nothing between calls and is safe for concurrent
 // use unless Options.Backoff is set.
-type Client struct{ o Options }
+type Client struct {
+	o      Options
+	permit func(context.Context) error // to move a tag
+}
 
 // New makes a Client.
 func New(o Options) *Client {
@@ -56,7 +59,13 @@ func New(o Options) *Client {
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}
-	return &Client{o: o}
+	return &Client{o: o, permit: func(context.Context) error { return nil }}
+}
+
+// Asking returns a client that asks for a permit before each try to move a tag, for tries may
+// lie minutes apart. The permit's error ends them and is Tag's.
+func (c *Client) Asking(permit func(context.Context) error) *Client {
+	return &Client{o: c.o, permit: permit}
 }
 
 // Digest returns the digest that a tag points at: ErrNotFound when there is none.
@@ -87,8 +96,8 @@ func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1
 	return &full.Descriptor, nil
 }
 
-// Tag points a tag at the manifest of a digest that the registry has. Repeating it is
-// harmless; no blob is sent.
+// Tag points a tag at the manifest of a digest that the registry has, if there is a
+// permit. Repeating it is harmless; no blob is sent.
 func (c *Client) Tag(ctx context.Context, image, digest, tag string, l Login) error {
 	repo, err := repository(image, l)
 	if err != nil {
@@ -102,6 +111,9 @@ func (c *Client) Tag(ctx context.Context, image, digest, tag string, l Login) er
 		manifest, err := remote.Get(repo.Digest(digest), c.options(ctx, l)...)
 		if err != nil {
 			return struct{}{}, explain("read "+digest+" of", repo, err)
+		}
+		if err := c.permit(ctx); err != nil {
+			return struct{}{}, &refusal{err}
 		}
 		if err := remote.Tag(target, manifest, c.options(ctx, l)...); err != nil {
 			return struct{}{}, explain("put tag "+tag+" of", repo, err)

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -147,6 +148,36 @@ func TestB14TagIsRetried(t *testing.T) {
 	}
 	if puts != 3 || len(told) != 2 || told[1] != 2 {
 		t.Errorf("%d puts, told of attempts %v", puts, told)
+	}
+}
+
+// Tries may lie minutes apart: a permit that was good for the first is asked for again.
+func TestAPermitIsAskedBeforeEachTry(t *testing.T) {
+	f := serve(t)
+	digest := f.put(t)
+	f.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	refused, asked := fmt.Errorf("superseded: %w", io.EOF), 0 // whatever it is: EOF alone is tried again
+	c := client(registry.Options{}).Asking(func(context.Context) error {
+		if asked++; asked < 3 {
+			return nil
+		}
+		return refused
+	})
+	err := c.Tag(t.Context(), f.image(), digest, "1.2", registry.Login{})
+	puts := 0
+	for _, request := range f.seen() {
+		if strings.HasPrefix(request, http.MethodPut) {
+			puts++
+		}
+	}
+	if !errors.Is(err, refused) || asked != 3 || puts != 2 {
+		t.Errorf("%v; asked %d times, %d puts", err, asked, puts)
 	}
 }
 
