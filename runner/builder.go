@@ -52,6 +52,16 @@ type Builder interface {
 	Close() error
 }
 
+// buildImage builds, and shows in the log the place in the Dockerfile that is to blame.
+func buildImage(ctx context.Context, b Builder, r ImageRequest, log logger) (Image, error) {
+	image, err := b.Build(ctx, r)
+	var blame *DockerfileError
+	if errors.As(err, &blame) && blame.Excerpt != "" {
+		log.line("%s", blame.Excerpt)
+	}
+	return image, err
+}
+
 // killed is the exit code of a command that was killed by SIGKILL.
 const killed = 128 + 9
 

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -46,12 +45,7 @@ func (j *job) buildDockerfile(ctx context.Context) (detail string, err error) {
 	if err := j.dial(ctx); err != nil {
 		return "", err
 	}
-	j.image, err = j.builder.Build(ctx, j.request)
-	var blame *DockerfileError
-	if errors.As(err, &blame) && blame.Excerpt != "" {
-		j.log.line("%s", blame.Excerpt)
-	}
-	if err != nil {
+	if j.image, err = buildImage(ctx, j.builder, j.request, j.log); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d of %d steps cached", j.image.Cached, j.image.Steps), nil

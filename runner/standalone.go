@@ -167,12 +167,7 @@ func (r *standalone) startBuilder(ctx context.Context) (address string, stop fun
 }
 
 func (r *standalone) build(ctx context.Context) (err error) {
-	r.image, err = r.builder.Build(ctx, r.request)
-	var blame *DockerfileError
-	if errors.As(err, &blame) && blame.Excerpt != "" {
-		r.log.line("%s", blame.Excerpt)
-	}
-	if err != nil {
+	if r.image, err = buildImage(ctx, r.builder, r.request, r.log); err != nil {
 		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, err)
 	}
 	return nil
