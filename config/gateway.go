@@ -1,5 +1,7 @@
-// Package config names every setting of both halves: the environment variable, its
-// default, its meaning and its validation.
+// Package config names the settings of the gateway and of the build step: the environment
+// variable, its default, its meaning and its validation. The builder's are flags of its
+// command (package runner/builder), each with its variable; what a gateway starts its builder
+// with is among the gateway's.
 package config
 
 import (

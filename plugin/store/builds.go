@@ -157,15 +157,7 @@ func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q QueueLe
 	return q, nil
 }
 
-// CountActive returns how many builds are starting or running on an engine.
-func (s *Store) CountActive(ctx context.Context, engine string) (int, error) {
-	n, err := countActive(ctx, s.read, engine)
-	if err != nil {
-		return 0, fmt.Errorf("count builds on engine %s: %w", engine, err)
-	}
-	return n, nil
-}
-
+// countActive counts the builds that are starting or running on an engine.
 func countActive(ctx context.Context, q querier, engine string) (n int, err error) {
 	err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM attempts WHERE engine = $1 AND finished_at = 0`, engine).Scan(&n)
 	return n, err
