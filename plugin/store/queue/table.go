@@ -75,6 +75,13 @@ func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Durati
 	return claimed, rows.Err()
 }
 
+// hasten makes what waits beyond a time due now.
+func (q *Queue) hasten(ctx context.Context, kind string, now, beyond time.Time) error {
+	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state = 'waiting' AND due_at > $3`,
+		kind, now.UnixMilli(), beyond.UnixMilli())
+	return err
+}
+
 // fence is the claim that each change of a running task is bound to.
 const fence = ` WHERE id = $1 AND attempt = $2 AND state = 'running'`
 

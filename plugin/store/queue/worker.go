@@ -14,6 +14,11 @@ const (
 	firstBackoff = time.Second
 	maxBackoff   = 5 * time.Minute
 	settleTime   = 10 * time.Second // for writing what became of a task
+	// setBack is how far the clock may step back unnoticed.
+	setBack = time.Second
+	// farthest is how far ahead a task that waits may be due when a queue starts: what is due
+	// later was postponed before the clock was set back.
+	farthest = time.Hour
 )
 
 // A worker does the tasks of one kind.
@@ -24,6 +29,7 @@ type worker struct {
 	options Options
 	wake    chan struct{}
 	slots   chan struct{} // one for each handler under way
+	seen    time.Time     // run's: the clock at the last look
 }
 
 // look makes the worker claim at once.
@@ -42,6 +48,7 @@ func (w *worker) run(ctx context.Context) {
 	poll := time.NewTicker(w.queue.poll)
 	defer poll.Stop()
 	for ctx.Err() == nil {
+		w.followClock(ctx)
 		n := w.claimAndStart(ctx, &under)
 		if n > 0 {
 			continue
@@ -51,6 +58,26 @@ func (w *worker) run(ctx context.Context) {
 		case <-w.wake:
 		case <-poll.C:
 		}
+	}
+}
+
+// followClock keeps tasks from waiting for a time that the clock, set back, takes long to
+// reach again: they are due at once, and postponed anew where that is too early.
+func (w *worker) followClock(ctx context.Context) {
+	now := w.queue.now().Round(0) // the wall clock, which tasks are due by
+	beyond := now
+	switch {
+	case w.seen.IsZero():
+		beyond = now.Add(farthest)
+	case !now.Before(w.seen.Add(-setBack)):
+		w.seen = now
+		return
+	}
+	err := w.queue.hasten(ctx, w.kind, now, beyond)
+	if err == nil {
+		w.seen = now
+	} else if ctx.Err() == nil { // it is tried again with the next look
+		w.queue.log.WithError(err).WithField("kind", w.kind).Warn("cannot hasten what was postponed before the clock was set back")
 	}
 }
 

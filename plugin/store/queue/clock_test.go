@@ -1,0 +1,52 @@
+package queue_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"slipway/plugin/store/queue"
+)
+
+// What is due in a second does not wait for a day because the clock is set back by one, while
+// the queue runs or between two runs.
+func TestAClockThatIsSetBackStallsNothing(t *testing.T) {
+	for name, running := range map[string]bool{"while it runs": true, "between two runs": false} {
+		t.Run(name, func(t *testing.T) {
+			db, c := open(t), newClock()
+			q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
+			done := make(chan string, 10)
+			q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil }, queue.Options{})
+			if running {
+				defer start(t, q)()
+				enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "first"})
+				<-done
+			}
+			enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "soon", RunAt: c.now().Add(time.Second)})
+			c.add(-24 * time.Hour)
+			if !running {
+				defer start(t, q)()
+			}
+			select {
+			case <-done:
+			case <-time.After(10 * time.Second):
+				t.Error("the task still waits for the clock")
+			}
+		})
+	}
+}
+
+// What was postponed for long stays so over a restart.
+func TestAStartHastensNothingThatWasPostponed(t *testing.T) {
+	db, c := open(t), newClock()
+	q := queue.New(queue.Config{DB: db, Now: c.now})
+	done := make(chan string, 10)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil }, queue.Options{})
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "later", RunAt: c.now().Add(59 * time.Minute)}, queue.NewTask{Kind: "plan", Arg: "now"})
+	stop := start(t, q)
+	first := <-done
+	stop()
+	if waiting, _ := depth(t, q, "plan"); first != "now" || waiting != 1 {
+		t.Errorf("%s was done, %d wait", first, waiting)
+	}
+}
