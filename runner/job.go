@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"time"
 
 	"slipway/runner/buildhooks"
 	"slipway/runner/registry"
@@ -89,7 +87,7 @@ func (j *job) fetch(ctx context.Context) error {
 		}
 		j.home = home
 		j.tree, err = source.Fetch(ctx, j.spec.Source, j.spec.Git, source.Options{
-			Dir: filepath.Join(j.dir, "src"), Home: home, Environ: j.o.Environ, Log: j.log, Backoff: j.o.newBackoff(),
+			Dir: filepath.Join(j.dir, "src"), Home: home, Environ: j.o.Environ, Log: j.log, Backoff: newBackoff(j.o.Backoff),
 		})
 		if err != nil {
 			return "", err
@@ -180,11 +178,5 @@ func (j *job) digestOf(ctx context.Context, tag string) (string, error) {
 }
 
 func (j *job) registry() *registry.Client {
-	return registry.New(registry.Options{
-		UserAgent: "slipway/" + j.o.Version, Backoff: j.o.newBackoff(),
-		Retrying: func(err error, attempt uint, wait time.Duration) {
-			reason, _, _ := strings.Cut(err.Error(), "\n")
-			j.log.line("%s; attempt %d in %s", reason, attempt+1, wait.Round(time.Second))
-		},
-	})
+	return registryClient(j.o.Version, newBackoff(j.o.Backoff), j.log)
 }

@@ -149,14 +149,6 @@ func (o Options) complete() Options {
 	return o
 }
 
-// newBackoff is the Backoff given, or nil for each package's own.
-func (o Options) newBackoff() backoff.BackOff {
-	if o.Backoff == nil {
-		return nil
-	}
-	return o.Backoff()
-}
-
 // secrets are what the log must not show.
 func secrets(s spec.Spec, token secret.Secret) []secret.Secret {
 	all := []secret.Secret{token, s.Git.Password}

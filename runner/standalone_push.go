@@ -29,7 +29,7 @@ func (r *standalone) checkRegistry(ctx context.Context) error {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithBackOff(r.backoff()), backoff.WithMaxTries(checkTries), backoff.WithNotify(r.log.retrying()))
+	}, backoff.WithBackOff(r.backoff()), backoff.WithMaxTries(checkTries), backoff.WithNotify(r.log.again))
 	if err == nil || refused != nil {
 		return r.blame(err)
 	}
@@ -102,34 +102,14 @@ func (r *standalone) insecureHosts() []string {
 }
 
 func (r *standalone) registry() *registry.Client {
-	retrying := r.log.retrying()
-	return registry.New(registry.Options{
-		UserAgent: "slipway/" + r.o.Version, Backoff: r.newBackoff(),
-		Retrying: func(err error, _ uint, wait time.Duration) { retrying(err, wait) },
-	})
-}
-
-// newBackoff is the Backoff given, or nil for each package's own.
-func (r *standalone) newBackoff() backoff.BackOff {
-	if r.o.Backoff == nil {
-		return nil
-	}
-	return r.o.Backoff()
+	return registryClient(r.o.Version, newBackoff(r.o.Backoff), r.log)
 }
 
 func (r *standalone) backoff() backoff.BackOff {
-	if own := r.newBackoff(); own != nil {
+	if own := newBackoff(r.o.Backoff); own != nil {
 		return own
 	}
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval = time.Second
 	return b
-}
-
-// retrying says in the log why something is tried again.
-func (l logger) retrying() backoff.Notify {
-	return func(err error, wait time.Duration) {
-		reason, _, _ := strings.Cut(err.Error(), "\n")
-		l.line("%s; again in %s", reason, wait.Round(100*time.Millisecond))
-	}
 }

@@ -105,7 +105,7 @@ func TestStandaloneRetriesATag(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	log, err := w.alone()
-	if err != nil || w.tag("latest") == "" || strings.Count(log, "; again in") != 2 {
+	if err != nil || w.tag("latest") == "" || strings.Count(log, "; attempt ") != 2 {
 		t.Errorf("%v, latest at %q\n%s", err, w.tag("latest"), log)
 	}
 }
