@@ -28,7 +28,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway .
 
 test:
-	@./.ci/install $(RUNTIME) gcc libc6-dev
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps
 	go test -race -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner/builder|plugin/engine|plugin/demo)')
 	go test -race -timeout 15m $(AS_ROOT) $(PRIVILEGED)
 
