@@ -2,6 +2,8 @@
 #              an image and a green status (ARGS=--once exits after checking it all)
 # make test    every test, with the race detector
 # make lint    gofmt, go vet, golangci-lint, go.mod
+# make cover   every test, with the share of statements that they reach
+# make bench   the benchmarks
 # make build   bin/slipway
 # make fmt     formats the code
 # Each target installs what it needs from Debian's packages (through sudo when not root) and says so.
@@ -18,7 +20,7 @@ ifneq ($(shell id -u),0)
 AS_ROOT       := -exec "sudo -E env PATH=$$PATH"
 endif
 
-.PHONY: demo test lint build fmt cover
+.PHONY: demo test lint build fmt cover bench
 
 demo: build
 	./bin/slipway demo $(ARGS)
@@ -33,9 +35,12 @@ test:
 	go test -race -timeout 15m $(AS_ROOT) $(PRIVILEGED)
 
 cover:
-	@./.ci/install $(RUNTIME)
+	@./.ci/install $(RUNTIME) procps
 	go test -timeout 15m -coverprofile coverage.out $(AS_ROOT) ./...
 	go tool cover -func coverage.out | tail -1
+
+bench:
+	go test -run '^$$' -bench . ./plugin/store/... ./config/...
 
 lint: bin/golangci-lint
 	@test -z "$$(gofmt -l $(GO_FILES))" || { gofmt -l $(GO_FILES); echo "run: make fmt"; exit 1; }
