@@ -28,6 +28,9 @@ func fixtures(t *testing.T) []fixture {
 	if dir == "" {
 		return nil
 	}
+	if !filepath.IsAbs(dir) { // as it was typed: at the repository's root
+		dir = filepath.Join("..", "..", dir)
+	}
 	if _, err := os.Stat(filepath.Join(dir, "MANIFEST.tsv")); err != nil {
 		dir = filepath.Join(dir, "webhooks")
 	}

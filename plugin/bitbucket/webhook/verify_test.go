@@ -25,6 +25,9 @@ func vectors(t *testing.T) []vector {
 		"sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9",
 	}}
 	dir := os.Getenv("SLIPWAY_FIXTURES")
+	if dir != "" && !filepath.IsAbs(dir) { // as it was typed: at the repository's root
+		dir = filepath.Join("..", "..", "..", dir)
+	}
 	if dir == "" {
 		return all
 	}
