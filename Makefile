@@ -14,7 +14,7 @@ GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
 RUNTIME       := ca-certificates git runc busybox-static iptables containernetworking-plugins slirp4netns uidmap
 
 # Packages whose tests mount and start builders: they run as root.
-PRIVILEGED    := ./runner/builder/... ./plugin/engine/... ./plugin/demo/...
+PRIVILEGED    := ./runner ./runner/builder/... ./plugin/engine/... ./plugin/demo/...
 
 ifneq ($(shell id -u),0)
 AS_ROOT       := -exec "sudo -E env PATH=$$PATH"
@@ -31,7 +31,7 @@ build:
 
 test:
 	@./.ci/install $(RUNTIME) gcc libc6-dev procps
-	go test -race -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner/builder|plugin/engine|plugin/demo)')
+	go test -race -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|plugin/engine|plugin/demo)')
 	go test -race -timeout 15m $(AS_ROOT) $(PRIVILEGED)
 
 cover:
