@@ -62,9 +62,11 @@ func (s *Server) listRepositoryPermissions(c *call) error {
 	}
 	items := []object{}
 	for _, r := range s.repositoriesOf(workspace, c.who, Read) {
+		repository := s.showRepositoryLink(r)
+		repository["slug"] = r.slug // Drone filters by it
 		items = append(items, object{
 			"type": "repository_permission", "permission": s.permission(c.who, r).String(),
-			"repository": s.showRepositoryLink(r), "user": s.showAccount(c.who.account),
+			"repository": repository, "user": s.showAccount(c.who.account),
 		})
 	}
 	return s.answerPage(c, items)

@@ -72,9 +72,14 @@ func TestRepositoriesArePagedSortedAndSearched(t *testing.T) {
 	if diff := cmp.Diff([]string{"acme"}, p.names(t, "/2.0/user/workspaces?administrator=true", "workspace", "slug")); diff != "" {
 		t.Errorf("own workspaces (-want +got):\n%s", diff)
 	}
-	permissions := "/2.0/user/workspaces/bobs/permissions/repositories?q=" + url.QueryEscape(`permission="write"`)
-	if diff := cmp.Diff([]string{"bobs/shared"}, p.names(t, permissions, "repository", "full_name")); diff != "" {
-		t.Errorf("permissions (-want +got):\n%s", diff)
+	for _, filter := range []string{`permission="write"`, `repository.slug="shared"`} {
+		permissions := "/2.0/user/workspaces/bobs/permissions/repositories?q=" + url.QueryEscape(filter)
+		if diff := cmp.Diff([]string{"bobs/shared"}, p.names(t, permissions, "repository", "full_name")); diff != "" {
+			t.Errorf("permissions by %s (-want +got):\n%s", filter, diff)
+		}
+	}
+	if _, answer := p.call(t, "GET", "/2.0/user", nil); answer["username"] != "alice" {
+		t.Errorf("the caller's own account has the username %v", answer["username"])
 	}
 	for workspace, want := range map[string]string{"acme": "owner", "bobs": "member"} {
 		if _, answer := p.call(t, "GET", "/2.0/user/workspaces/"+workspace+"/permission", nil); answer["permission"] != want {

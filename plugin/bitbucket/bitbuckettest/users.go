@@ -18,7 +18,11 @@ func (s *Server) getUser(c *call) error {
 	if c.who.account == nil {
 		return errAnonymous
 	}
-	return c.answer(s.showAccount(c.who.account))
+	shown := s.showAccount(c.who.account)
+	if c.who.account.kind == "user" {
+		shown["username"] = c.who.account.Name // of the caller alone: Drone signs people in by it
+	}
+	return c.answer(shown)
 }
 
 func (s *Server) listEmails(c *call) error {
