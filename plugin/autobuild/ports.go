@@ -20,25 +20,39 @@ type Engine interface {
 	State(ctx context.Context, a Attempt) (PipelineState, error)
 }
 
-// A Pipeline is what an engine is told: where the runner asks for its work, and as whom.
+// PipelineLogs is what some engines can do besides: show what a pipeline printed whose runner
+// never spoke to the gateway.
+type PipelineLogs interface {
+	// Logs returns the last lines that a pipeline printed, in order, with what the engine itself
+	// says of its end. A pipeline that is unknown or printed nothing is no error.
+	Logs(ctx context.Context, a Attempt) (lines []string, err error)
+}
+
+// A Pipeline is what an engine is told: where the runner asks for its work, and as whom. What
+// is built from what is the runner's to ask; an engine that runs a pipeline in the repository's
+// own name needs to know which commit of which ref that is.
 type Pipeline struct {
-	BuildID string
-	Number  int64
-	Attempt int
-	URL     string        // of the runner protocol: …/runner/v1/builds/{id}
-	Token   secret.Secret // bound to the build and attempt
-	Hooks   bool          // build hooks may run where the engine confines them
+	BuildID    string
+	Number     int64
+	Attempt    int
+	URL        string        // of the runner protocol: …/runner/v1/builds/{id}
+	Token      secret.Secret // bound to the build and attempt
+	Hooks      bool          // build hooks may run where the engine confines them
+	Repository Repository
+	Ref        Ref
+	Commit     string // hash
 }
 
 // PipelineState is an engine's word on a pipeline.
 type PipelineState string
 
 // What an engine can say. PipelineGone: it ended or never was, as after a restart of an
-// engine that remembers nothing.
+// engine that remembers nothing. PipelineCancelled: somebody stopped it on the engine.
 const (
-	PipelineQueued  PipelineState = "queued"
-	PipelineRunning PipelineState = "running"
-	PipelineGone    PipelineState = "gone"
+	PipelineQueued    PipelineState = "queued"
+	PipelineRunning   PipelineState = "running"
+	PipelineGone      PipelineState = "gone"
+	PipelineCancelled PipelineState = "cancelled"
 )
 
 // Repositories lists what a linked account sees.

@@ -1,0 +1,46 @@
+package pipeline
+
+import (
+	"sync"
+	"time"
+)
+
+// maxRemembered bounds the signatures of one Replays: far more than a CI sends in the time
+// that a signature is good for. Beyond it new requests are refused, never old ones forgotten.
+const maxRemembered = 100_000
+
+// Replays remembers signatures for as long as they are good, so that each counts once. What a
+// CI asks again after no answer came it signs anew. It is safe for concurrent use.
+type Replays struct {
+	good time.Duration
+	now  func() time.Time
+
+	mu    sync.Mutex
+	until map[string]time.Time
+	sweep time.Time // when those that are no longer good are next dropped
+}
+
+// NewReplays returns a memory of signatures that are good for a time.
+func NewReplays(good time.Duration, now func() time.Time) *Replays {
+	return &Replays{good: good, now: now, until: map[string]time.Time{}}
+}
+
+// First reports whether a signature is seen for the first time, and remembers it.
+func (r *Replays) First(signature string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	if now.After(r.sweep) {
+		for s, until := range r.until {
+			if now.After(until) {
+				delete(r.until, s)
+			}
+		}
+		r.sweep = now.Add(r.good / 10)
+	}
+	if _, seen := r.until[signature]; seen || len(r.until) >= maxRemembered {
+		return false
+	}
+	r.until[signature] = now.Add(2 * r.good) // a clock that runs ahead makes a signature good for longer
+	return true
+}

@@ -1,0 +1,44 @@
+package pipeline_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"slipway/plugin/engine/pipeline"
+)
+
+func TestASignatureCountsOnceWhileItIsGood(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	r := pipeline.NewReplays(5*time.Minute, func() time.Time { return now })
+	for range 20 {
+		if !r.First(fmt.Sprint(now)) {
+			t.Fatalf("%s: a new signature is taken for a replay", now)
+		}
+		if r.First(fmt.Sprint(now)) {
+			t.Fatalf("%s: a replay is taken for new", now)
+		}
+		now = now.Add(time.Minute)
+	}
+	if r.First(fmt.Sprint(now.Add(-9 * time.Minute))) {
+		t.Error("a signature was forgotten that a clock ahead makes good still")
+	}
+	if !r.First(fmt.Sprint(now.Add(-15 * time.Minute))) {
+		t.Error("a signature is remembered that nobody takes any more")
+	}
+}
+
+func TestAFloodIsRefusedAndNothingForgotten(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	r := pipeline.NewReplays(5*time.Minute, func() time.Time { return now })
+	for i := range 100_000 {
+		r.First(fmt.Sprint(i))
+	}
+	if r.First("one more") || r.First("0") {
+		t.Error("a full memory took another signature")
+	}
+	now = now.Add(11 * time.Minute)
+	if !r.First("one more") {
+		t.Error("a memory that was full is so for ever")
+	}
+}

@@ -1,0 +1,24 @@
+package pipeline
+
+// A Step is how pipelines run the runner, as an administrator set it.
+type Step struct {
+	// URL returns where the runner of a build asks for its work.
+	URL func(buildID string) string
+	// Image is the container image with the slipway program; where a CI runs steps without
+	// containers, the program itself.
+	Image string
+	// Builder is the address of the builder that runners use; empty = each starts its own.
+	Builder string
+	// Labels choose the CI's agents that may run it; none = any.
+	Labels map[string]string
+}
+
+// TokenSecret is what pipelines call the secret that the secret extension answers with.
+const TokenSecret = "slipway_runner_token"
+
+// A Finding is one thing that was looked at on a CI, in words for an administrator.
+type Finding struct {
+	Subject string // as "token"
+	Good    string // what was found, where all is well
+	Problem string // what is wrong, with what mends it; empty = nothing
+}
