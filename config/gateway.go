@@ -39,4 +39,7 @@ type Gateway struct {
 	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the builder's cache is kept below"`
 	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use, as image names"`
 	RunnerUser     string        `env:"SLIPWAY_RUNNER_USER" help:"uid:gid that embedded runners run as; default 64000:64000 when the gateway runs as root"`
+
+	Drone      Drone `envPrefix:"SLIPWAY_DRONE_"`
+	Woodpecker CI    `envPrefix:"SLIPWAY_WOODPECKER_"`
 }

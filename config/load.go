@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ func LoadGateway(environ []string) (Gateway, error) {
 	g.URL = strings.TrimRight(g.URL, "/")
 	g.WebURL = strings.TrimRight(g.WebURL, "/")
 	g.APIURL = strings.TrimRight(g.APIURL, "/")
+	g.Drone.Server = strings.TrimRight(g.Drone.Server, "/")
+	g.Woodpecker.Server = strings.TrimRight(g.Woodpecker.Server, "/")
 	if g.Key == "" {
 		g.Key = filepath.Join(g.Data, "secret.key")
 	}
@@ -45,11 +48,23 @@ func unreadable(err error) error {
 		if !errors.As(one, &fault) {
 			continue
 		}
-		if field, ok := reflect.TypeFor[Gateway]().FieldByName(fault.Name); ok {
-			named[i] = fmt.Errorf("%s: %w", variable(field), fault.Err)
+		if name := variableOf(reflect.TypeFor[Gateway](), fault.Name); name != "" {
+			named[i] = fmt.Errorf("%s: %w", name, fault.Err)
 		}
 	}
 	return errors.Join(named...)
+}
+
+// variableOf is the environment variable of a field that is known by its name alone; of the
+// structs within, which share theirs, all that it may be.
+func variableOf(t reflect.Type, field string) string {
+	var names []string
+	for _, s := range settingsOf(t, "") {
+		if s.field == field {
+			names = append(names, s.Name)
+		}
+	}
+	return strings.Join(names, " or ")
 }
 
 // variable is the environment variable of a field.
@@ -84,6 +99,10 @@ func (g Gateway) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("SLIPWAY_BUILDER_NETWORK is %q: use auto, cni, slirp4netns, host or none", g.BuilderNetwork))
 	}
+	if !slices.Contains(g.Engines(), g.Engine) {
+		errs = append(errs, fmt.Errorf("SLIPWAY_ENGINE is %q, and configured are %s: choose one of them, or give its server", g.Engine, strings.Join(g.Engines(), ", ")))
+	}
+	errs = append(errs, g.Drone.validate("SLIPWAY_DRONE_"), g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))
 	return errors.Join(errs...)
 }
 
@@ -101,6 +120,8 @@ func checkOrigin(name, value string) error {
 // A Setting describes one environment variable, for --help and the documentation.
 type Setting struct {
 	Name, Default, Help string
+
+	field string // of the struct
 }
 
 // Help is the text of settings in --help, a line each.
@@ -120,12 +141,19 @@ func Help(all []Setting) string {
 func GatewaySettings() []Setting { return describe[Gateway]() }
 
 // describe reads the settings out of a struct's tags.
-func describe[T any]() []Setting {
+func describe[T any]() []Setting { return settingsOf(reflect.TypeFor[T](), "") }
+
+func settingsOf(t reflect.Type, prefix string) []Setting {
 	var all []Setting
-	t := reflect.TypeFor[T]()
 	for i := range t.NumField() {
 		field := t.Field(i)
-		all = append(all, Setting{Name: variable(field), Default: field.Tag.Get("envDefault"), Help: field.Tag.Get("help")})
+		if within, ok := field.Tag.Lookup("envPrefix"); ok || field.Anonymous {
+			all = append(all, settingsOf(field.Type, prefix+within)...)
+			continue
+		}
+		all = append(all, Setting{
+			Name: prefix + variable(field), Default: field.Tag.Get("envDefault"), Help: field.Tag.Get("help"), field: field.Name,
+		})
 	}
 	return all
 }

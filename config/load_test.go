@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,10 @@ func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
 		{"several", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=0", "SLIPWAY_BUILDER_NETWORK=vpn"}, []string{"SLIPWAY_CONCURRENCY is 0", `SLIPWAY_BUILDER_NETWORK is "vpn"`}},
 		{"not a number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=two"}, []string{"SLIPWAY_CONCURRENCY", "two"}},
 		{"no time", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_TIMEOUT=0s", "SLIPWAY_POLL_INTERVAL=-1s"}, []string{"SLIPWAY_BUILD_TIMEOUT", "SLIPWAY_POLL_INTERVAL"}},
+		{"an engine without a server", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_ENGINE=drone"}, []string{`SLIPWAY_ENGINE is "drone"`, "configured are embedded"}},
+		{"a CI without a token", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DRONE_SERVER=ci.example.com", "SLIPWAY_DRONE_TYPE=vm", "SLIPWAY_DRONE_PLATFORM=linux", "SLIPWAY_DRONE_REPOSITORY=builder", "SLIPWAY_DRONE_IMAGE=", "SLIPWAY_DRONE_CONCURRENCY=-1"},
+			[]string{"SLIPWAY_DRONE_SERVER", "SLIPWAY_DRONE_TOKEN is not set", "SLIPWAY_DRONE_TYPE", "SLIPWAY_DRONE_PLATFORM", `SLIPWAY_DRONE_REPOSITORY is "builder"`, "SLIPWAY_DRONE_CONCURRENCY is -1"}},
+		{"a CI's number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_WOODPECKER_CONCURRENCY=many"}, []string{"SLIPWAY_WOODPECKER_CONCURRENCY", "many"}},
 		{"nothing kept", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_KEEP=23h"}, []string{"SLIPWAY_KEEP is 23h0m0s"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -52,6 +57,26 @@ func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
 				t.Errorf("error %q shows a password", err)
 			}
 		})
+	}
+}
+
+func TestLoadGatewayTakesCIs(t *testing.T) {
+	g, err := config.LoadGateway([]string{
+		"SLIPWAY_URL=https://x.example", "SLIPWAY_ENGINE=woodpecker",
+		"SLIPWAY_DRONE_SERVER=https://drone.example.com/", "SLIPWAY_DRONE_TOKEN=hush", "SLIPWAY_DRONE_TYPE=exec", "SLIPWAY_DRONE_REPOSITORY=acme/builder",
+		"SLIPWAY_WOODPECKER_SERVER=http://woodpecker", "SLIPWAY_WOODPECKER_TOKEN=hush", "SLIPWAY_WOODPECKER_LABELS=disk=ssd,zone=a",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(g.Engines(), []string{"embedded", "drone", "woodpecker"}) {
+		t.Errorf("engines %v", g.Engines())
+	}
+	if g.Drone.Server != "https://drone.example.com" || g.Drone.Token.Reveal() != "hush" || g.Drone.Image != "slipway" || g.Drone.Platform != "linux/amd64" {
+		t.Errorf("Drone %+v", g.Drone)
+	}
+	if w := g.Woodpecker; w.Labels["disk"] != "ssd" || w.Labels["zone"] != "a" || w.Repository != "" {
+		t.Errorf("Woodpecker %+v", w)
 	}
 }
 

@@ -1,0 +1,82 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"slipway/config/secret"
+)
+
+// CI is how the gateway runs pipelines on the server of an existing CI. Without Server that
+// engine is not there.
+type CI struct {
+	Server      string            `env:"SERVER" help:"its origin, as https://ci.example.com; without it the engine is not there"`
+	Token       secret.Secret     `env:"TOKEN,unset" help:"token of the user that starts the pipelines"`
+	Repository  string            `env:"REPOSITORY" help:"builder repository that runs the pipelines of all, as acme/builder; default: each repository runs its own"`
+	Image       string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, with this program; where steps run without containers, the program"`
+	Builder     string            `env:"BUILDER" help:"address of the builder that steps use (tcp://…); default: each step starts its own, which needs privilege"`
+	Labels      map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run it, as disk=ssd,zone=a"`
+	Concurrency int               `env:"CONCURRENCY" envDefault:"0" help:"builds at once; 0 = as many as it takes"`
+}
+
+// Drone is the CI of that name, which has several kinds of runners.
+type Drone struct {
+	CI
+	Type     string `env:"TYPE" envDefault:"docker" help:"kind of its runners: docker, kubernetes or exec"`
+	Platform string `env:"PLATFORM" envDefault:"linux/amd64" help:"platform of its runners"`
+}
+
+// platforms are what Drone's runners can be: os/arch.
+const platforms = `^[a-z]+/[a-z0-9]+$`
+
+func (d Drone) validate(prefix string) error {
+	if d.Server == "" {
+		return nil
+	}
+	err := d.CI.validate(prefix)
+	switch d.Type {
+	case "docker", "kubernetes", "exec":
+	default:
+		err = errors.Join(err, fmt.Errorf("%sTYPE is %q: use docker, kubernetes or exec", prefix, d.Type))
+	}
+	if !regexp.MustCompile(platforms).MatchString(d.Platform) {
+		err = errors.Join(err, fmt.Errorf("%sPLATFORM is %q: give it as linux/amd64", prefix, d.Platform))
+	}
+	return err
+}
+
+// fullName is owner/name of letters that need no escape anywhere.
+const fullName = `^[A-Za-z0-9_.~-]+/[A-Za-z0-9_.-]+$`
+
+func (c CI) validate(prefix string) error {
+	if c.Server == "" {
+		return nil
+	}
+	errs := []error{checkOrigin(prefix+"SERVER", c.Server)}
+	if c.Token.IsZero() {
+		errs = append(errs, fmt.Errorf("%sTOKEN is not set: give the token of the user on %s that is to start the pipelines", prefix, c.Server))
+	}
+	if c.Repository != "" && !regexp.MustCompile(fullName).MatchString(c.Repository) {
+		errs = append(errs, fmt.Errorf("%sREPOSITORY is %q: give it as acme/builder", prefix, c.Repository))
+	}
+	if c.Image == "" {
+		errs = append(errs, fmt.Errorf("%sIMAGE is empty: name the image of the build step", prefix))
+	}
+	if c.Concurrency < 0 {
+		errs = append(errs, fmt.Errorf("%sCONCURRENCY is %d: 0 is no limit", prefix, c.Concurrency))
+	}
+	return errors.Join(errs...)
+}
+
+// Engines names the engines that are configured; embedded always is.
+func (g Gateway) Engines() []string {
+	names := []string{"embedded"}
+	if g.Drone.Server != "" {
+		names = append(names, "drone")
+	}
+	if g.Woodpecker.Server != "" {
+		names = append(names, "woodpecker")
+	}
+	return names
+}
