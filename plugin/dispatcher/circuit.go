@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,10 +25,11 @@ type circuit struct {
 	open map[string]opened // by engine
 }
 
-// opened is an open circuit: when to ask again, and the pause that led there.
+// opened is an open circuit: when to ask again, the pause that led there, and what went wrong.
 type opened struct {
 	until time.Time
 	pause time.Duration
+	why   string
 }
 
 func newCircuit(now func() time.Time) *circuit {
@@ -35,11 +37,11 @@ func newCircuit(now func() time.Time) *circuit {
 }
 
 // trip opens the circuit, for twice as long as the last time while it stays open.
-func (c *circuit) trip(engine string) {
+func (c *circuit) trip(engine string, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pause := min(max(2*c.open[engine].pause, firstPause), maxPause)
-	c.open[engine] = opened{until: c.now().Add(pause), pause: pause}
+	c.open[engine] = opened{until: c.now().Add(pause), pause: pause, why: cause.Error()}
 }
 
 // close lets builds start again.
@@ -52,33 +54,35 @@ func (c *circuit) close(engine string) {
 // check returns a hindrance while the circuit is open. When its time has come one caller asks
 // the engine for a pipeline that it does not have; any answer lets that build try.
 func (c *circuit) check(ctx context.Context, name string, engine autobuild.Engine, b autobuild.Build) error {
-	wait, probe := c.turn(name)
+	wait, why, probe := c.turn(name)
 	if probe {
 		ctx, cancel := context.WithTimeout(ctx, probeTime)
 		defer cancel()
-		if _, err := engine.State(ctx, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt + 1, Engine: name}); err == nil {
+		_, err := engine.State(ctx, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt + 1, Engine: name})
+		if err == nil {
 			return nil
 		}
-		c.trip(name)
-		wait, _ = c.turn(name)
+		c.trip(name, err)
+		wait, why, _ = c.turn(name)
 	}
 	if wait > 0 {
-		return hindrance{"engine " + name + " is not available", wait}
+		return hindrance{fmt.Sprintf("engine %s is not available: %s", name, why), wait}
 	}
 	return nil
 }
 
-// turn returns how long to wait, or that the caller is the one to ask.
-func (c *circuit) turn(engine string) (wait time.Duration, probe bool) {
+// turn returns how long to wait and why, or that the caller is the one to ask.
+func (c *circuit) turn(engine string) (wait time.Duration, why string, probe bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o, open := c.open[engine]
 	if !open {
-		return 0, false
+		return 0, "", false
 	}
 	if wait := o.until.Sub(c.now()); wait > 0 {
-		return wait, false
+		return wait, o.why, false
 	}
-	c.open[engine] = opened{until: c.now().Add(o.pause), pause: o.pause} // others wait for this one's answer
-	return 0, true
+	o.until = c.now().Add(o.pause) // others wait for this one's answer
+	c.open[engine] = o
+	return 0, o.why, true
 }

@@ -17,10 +17,13 @@ import (
 )
 
 const (
-	workers = 4
+	// workers are many because a CI may take most of a minute to answer, and builds for other
+	// engines must not wait for it.
+	workers = 16
 	// startTime bounds the start of one pipeline, also while the gateway is stopping: an
-	// attempt that was made gets its pipeline or its end.
-	startTime = time.Minute
+	// attempt that was made gets its pipeline or its end. Drone answers after 45 s where it
+	// finds no YAML, and is looked up after that.
+	startTime = 150 * time.Second
 	// waitForPeople is how often a build looks whether somebody mended what it waits for.
 	waitForPeople = 30 * time.Second
 )
@@ -28,7 +31,8 @@ const (
 // An Engine is a configured engine with the number of builds that may be active on it.
 type Engine struct {
 	Engine autobuild.Engine
-	Limit  int // 0 = no limit
+	Limit  int    // 0 = no limit
+	URL    string // base URL that its runners reach the gateway by
 }
 
 // Options make a Dispatcher.
@@ -36,7 +40,6 @@ type Options struct {
 	Store     *store.Store
 	Connector autobuild.Connector
 	Engines   map[string]Engine // by the name that automated builds use
-	URL       string            // base URL that runners reach the gateway by
 	Timeout   time.Duration     // longest time of one attempt; default 4 h
 	Now       func() time.Time  // nil = time.Now
 	Log       logrus.FieldLogger
@@ -181,7 +184,8 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 		return fmt.Errorf("start attempt of build %d: %w", b.Number, err)
 	}
 	ref, err := engine.Engine.Start(ctx, autobuild.Pipeline{
-		BuildID: b.ID, Number: b.Number, Attempt: a.Number, URL: d.o.URL + "/runner/v1/builds/" + b.ID, Token: token, Hooks: true,
+		BuildID: b.ID, Number: b.Number, Attempt: a.Number, URL: engine.URL + "/runner/v1/builds/" + b.ID, Token: token, Hooks: true,
+		Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash,
 	})
 	if err != nil {
 		return d.failed(ctx, b, a, err)
@@ -211,20 +215,26 @@ func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine au
 	return nil
 }
 
-// failed ends an attempt that got no pipeline. While the engine is not available the build
-// waits for it, however long; what the engine refuses for good costs the build an attempt.
+// failed ends an attempt that got no pipeline. While the engine is not available, or does not
+// take our credential, the build waits for it, however long; what the engine refuses for good
+// costs the build an attempt.
 func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.Attempt, cause error) error {
 	d.log(b).WithError(cause).WithField("engine", a.Engine).Error("pipeline not started")
-	d.circuit.trip(a.Engine)
+	d.circuit.trip(a.Engine, cause)
 	_, err := d.o.Store.FinishAttempt(ctx, store.Finish{
 		BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Reason: autobuild.ReasonInfrastructure,
 		Detail: fmt.Sprintf("engine %s did not start it: %s", a.Engine, cause), Retry: true,
-		Unstarted: errors.Is(cause, autobuild.ErrUnavailable),
+		Unstarted: waits(cause),
 	})
 	if err != nil && !errors.Is(err, autobuild.ErrFenced) {
 		return fmt.Errorf("end attempt %d of build %d: %w", a.Number, b.Number, err)
 	}
 	return nil
+}
+
+// waits reports whether a failed start says nothing of the build.
+func waits(cause error) bool {
+	return errors.Is(cause, autobuild.ErrUnavailable) || errors.Is(cause, autobuild.ErrUnauthorized) || errors.Is(cause, autobuild.ErrForbidden)
 }
 
 func (d *Dispatcher) log(b autobuild.Build) logrus.FieldLogger {

@@ -47,8 +47,8 @@ func newYard(t *testing.T, limit int) *yard {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	y.Dispatcher = dispatcher.New(dispatcher.Options{
-		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{"embedded": {Engine: y.engine, Limit: limit}},
-		URL: "http://127.0.0.1:8080", Now: y.clock, Log: log,
+		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{"embedded": {Engine: y.engine, Limit: limit, URL: "http://127.0.0.1:8080"}},
+		Now: y.clock, Log: log,
 	})
 	return y
 }
@@ -168,7 +168,7 @@ func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
 		t.Fatalf("%d pipelines, want 1", len(y.engine.started))
 	}
 	p := y.engine.started[0]
-	want := autobuild.Pipeline{BuildID: b.ID, Number: b.Number, Attempt: 1, URL: "http://127.0.0.1:8080/runner/v1/builds/" + b.ID, Token: p.Token, Hooks: true}
+	want := autobuild.Pipeline{BuildID: b.ID, Number: b.Number, Attempt: 1, URL: "http://127.0.0.1:8080/runner/v1/builds/" + b.ID, Token: p.Token, Hooks: true, Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash}
 	if diff := cmp.Diff(want, p, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -294,23 +294,25 @@ func TestThreeFailedStartsEndTheBuild(t *testing.T) {
 	}
 }
 
-// An engine that is not available for all is nobody's fault in a build: it waits, and its
-// attempts stay its own.
+// An engine that is not available for all, or does not take our credential, is nobody's fault
+// in a build: it waits, and its attempts stay its own.
 func TestStartsThatFailForAllCostNoAttempt(t *testing.T) {
-	y := newYard(t, 0)
-	b := y.build(y.owner)
-	y.engine.startErr = fmt.Errorf("no builder: %w", autobuild.ErrUnavailable)
-	for range 2 * autobuild.MaxAttempts {
-		_ = y.Dispatch(t.Context(), b.ID) // the snooze is another test's
-		if got := y.reload(b); got.State != autobuild.Queued {
-			t.Fatalf("build is %s: %s", got.State, got.Detail)
+	for _, cause := range []error{autobuild.ErrUnavailable, autobuild.ErrUnauthorized, autobuild.ErrForbidden} {
+		y := newYard(t, 0)
+		b := y.build(y.owner)
+		y.engine.startErr = fmt.Errorf("no pipeline: %w", cause)
+		for range 2 * autobuild.MaxAttempts {
+			_ = y.Dispatch(t.Context(), b.ID) // the snooze is another test's
+			if got := y.reload(b); got.State != autobuild.Queued {
+				t.Fatalf("%v: build is %s: %s", cause, got.State, got.Detail)
+			}
+			y.now = y.now.Add(2 * time.Minute)
 		}
-		y.now = y.now.Add(2 * time.Minute)
-	}
-	y.engine.startErr = nil
-	must(t, y.Dispatch(t.Context(), b.ID))
-	if got := y.reload(b); got.State != autobuild.Starting {
-		t.Errorf("build is %s when the engine is back: %s", got.State, got.Detail)
+		y.engine.startErr = nil
+		must(t, y.Dispatch(t.Context(), b.ID))
+		if got := y.reload(b); got.State != autobuild.Starting {
+			t.Errorf("%v: build is %s when the engine is back: %s", cause, got.State, got.Detail)
+		}
 	}
 }
 

@@ -24,18 +24,21 @@ func (w *Watcher) Look(ctx context.Context) error {
 	for _, k := range ended {
 		faults = append(faults, w.stopRemoved(ctx, k))
 	}
+	news := w.nudges.take()
 	for _, a := range active {
-		faults = append(faults, w.lookAt(ctx, a, down))
+		faults = append(faults, w.lookAt(ctx, a, news[asking{a.BuildID, a.Number}], down))
 	}
 	return errors.Join(faults...)
 }
 
-func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, down map[string]bool) error {
+func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, nudged bool, down map[string]bool) error {
 	now := w.o.Now()
-	if !now.Before(a.Deadline) {
+	switch {
+	case !now.Before(a.Deadline):
 		return w.timeOut(ctx, a)
-	}
-	if !w.toAsk(a, now) || down[a.Engine] {
+	case a.State == autobuild.Running && now.Sub(a.HeartbeatAt) > maxSilence:
+		return w.giveUp(ctx, a)
+	case !w.toAsk(a, now) && !(nudged && a.State != autobuild.Running), down[a.Engine]:
 		return nil
 	}
 	state, err := w.ask(ctx, a)
@@ -45,12 +48,52 @@ func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, down map[stri
 		return nil
 	}
 	w.asked[asking{a.BuildID, a.Number}] = now
-	if state != autobuild.PipelineGone {
+	return w.judgePipeline(ctx, a, state)
+}
+
+// judgePipeline ends an attempt whose pipeline is over. Where its runner never came, what the
+// pipeline printed is all there is to see.
+func (w *Watcher) judgePipeline(ctx context.Context, a autobuild.Attempt, state autobuild.PipelineState) error {
+	f := store.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: "the runner is gone without a word", Retry: true}
+	switch {
+	case state == autobuild.PipelineQueued, state == autobuild.PipelineRunning:
 		return nil
+	case state == autobuild.PipelineCancelled:
+		f = store.Finish{State: autobuild.Cancelled, Reason: autobuild.ReasonUser, Detail: "cancelled on " + a.Engine}
+	case a.State != autobuild.Running && a.EngineRef != "":
+		f.Detail = fmt.Sprintf("pipeline %s ended before its runner came", a.EngineRef)
+		w.copyLog(ctx, a)
 	}
-	return w.end(ctx, a, store.Finish{
-		State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: "the runner is gone without a word", Retry: true,
+	return w.end(ctx, a, f)
+}
+
+// copyLog adds what a pipeline printed to the attempt's log, where its engine can tell.
+func (w *Watcher) copyLog(ctx context.Context, a autobuild.Attempt) {
+	engine, ok := w.o.Engines[a.Engine].(autobuild.PipelineLogs)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, engineTime)
+	defer cancel()
+	lines, err := engine.Logs(ctx, a)
+	if err != nil {
+		w.log(a).WithError(err).Warn("what the pipeline printed is not to be had")
+	}
+	for _, line := range lines {
+		w.line(ctx, a.BuildID, a.Number, line)
+	}
+}
+
+// giveUp ends an attempt whose runner came and went silent for longer than it would itself.
+func (w *Watcher) giveUp(ctx context.Context, a autobuild.Attempt) error {
+	err := w.end(ctx, a, store.Finish{
+		State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: fmt.Sprintf("the runner said nothing for %s", maxSilence), Retry: true,
 	})
+	if err != nil {
+		return err
+	}
+	w.stop(ctx, a)
+	return nil
 }
 
 // toAsk decides whether an attempt's engine is to be asked now: when its runner has been

@@ -20,20 +20,22 @@ import (
 // tower is a watcher over a real store, with a scripted engine and the lines it adds to logs.
 type tower struct {
 	*watcher.Watcher
-	t      *testing.T
-	store  *store.Store
-	engine *engine
-	repo   autobuild.Repository
-	owner  autobuild.AutomatedBuild
-	lines  []string
-	over   []string // attempts whose end was told
-	failed error    // of Append
-	now    time.Time
+	t       *testing.T
+	store   *store.Store
+	engine  *engine
+	engines map[string]autobuild.Engine
+	repo    autobuild.Repository
+	owner   autobuild.AutomatedBuild
+	lines   []string
+	over    []string // attempts whose end was told
+	failed  error    // of Append
+	now     time.Time
 }
 
 func newTower(t *testing.T) *tower {
 	t.Helper()
 	w := &tower{t: t, engine: &engine{state: autobuild.PipelineRunning}, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	w.engines = map[string]autobuild.Engine{"embedded": w.engine}
 	w.store = storetest.OpenAt(t, t.TempDir(), w.clock)
 	source, err := w.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
 	must(t, err)
@@ -49,7 +51,7 @@ func (w *tower) restart() {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	w.Watcher = watcher.New(watcher.Options{
-		Store: w.store, Engines: map[string]autobuild.Engine{"embedded": w.engine}, Now: w.clock, Log: log,
+		Store: w.store, Engines: w.engines, Now: w.clock, Log: log,
 		Append: func(_ context.Context, _ string, attempt int, line string) error {
 			w.lines = append(w.lines, fmt.Sprintf("%d: %s", attempt, line))
 			return w.failed

@@ -21,6 +21,9 @@ const (
 	lookEvery = time.Second
 	// engineTime bounds one question to an engine.
 	engineTime = 10 * time.Second
+	// maxSilence is how long a runner that came may say nothing, whatever its engine says of
+	// the pipeline: it gives up itself when it has not reached the gateway for two minutes.
+	maxSilence = 5 * time.Minute
 )
 
 // Options make a Watcher.
@@ -44,6 +47,7 @@ type Options struct {
 // A Watcher is safe for concurrent use; Run and Look by one caller at a time.
 type Watcher struct {
 	o      Options
+	nudges nudges
 	asked  map[asking]time.Time // Look's: when an engine was last asked about an attempt
 	active map[asking]bool      // Look's: what was under way at the last look
 }
