@@ -94,7 +94,7 @@ func (s site) writeError(c *gin.Context, status int, message string) {
 
 // machine reports paths that programs call. They carry credentials of their own and no cookie.
 func machine(path string) bool {
-	for _, prefix := range []string{"/hooks/", "/runner/", "/healthz", "/readyz"} {
+	for _, prefix := range []string{"/hooks/", "/runner/", "/extensions/", "/healthz", "/readyz"} {
 		if strings.HasPrefix(path, prefix) {
 			return true
 		}

@@ -33,9 +33,12 @@ func TestNewServesPeopleAndPrograms(t *testing.T) {
 		Catalog:    catalog.New(catalog.Options{Store: st, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log}),
 		Intake:     intake.New(intake.Options{Store: st, Log: log}),
 		Planner:    planner.New(planner.Options{Store: st, Connector: linked, Log: log}),
-		Dispatcher: dispatcher.New(dispatcher.Options{Store: st, Connector: linked, URL: url, Log: log}),
+		Dispatcher: dispatcher.New(dispatcher.Options{Store: st, Connector: linked, Log: log}),
 		Watcher:    watcher.New(watcher.Options{Store: st, Append: kept.Line, Log: log}),
-		Log:        log,
+		Extensions: map[string]http.Handler{"drone": http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			w.WriteHeader(http.StatusNoContent)
+		})},
+		Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,6 +54,8 @@ func TestNewServesPeopleAndPrograms(t *testing.T) {
 		{"GET", "/builds", http.StatusSeeOther, ""},
 		{"GET", "/oauth/bitbucket/callback?state=x&code=y", http.StatusBadRequest, "text/html"},
 		{"POST", "/hooks/bitbucket/unknown", http.StatusUnauthorized, "application/json"},
+		{"POST", "/extensions/drone/config", http.StatusNoContent, ""},
+		{"POST", "/extensions/woodpecker/config", http.StatusNotFound, "application/json"},
 		{"POST", "/runner/v1/builds/none/claim", http.StatusUnauthorized, "application/json"},
 	} {
 		w := httptest.NewRecorder()
