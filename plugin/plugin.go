@@ -21,7 +21,6 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
-	"slipway/plugin/engine/embedded"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/planner"
@@ -53,7 +52,8 @@ type Gateway struct {
 	accounts   *accounts.Accounts
 	catalog    *catalog.Catalog
 	logs       *logs.Logs
-	engine     *embedded.Engine
+	engines    map[string]dispatcher.Engine // by the name that automated builds use
+	extensions map[string]http.Handler      // what CIs ask, by the same names
 	intake     *intake.Intake
 	planner    *planner.Planner
 	dispatcher *dispatcher.Dispatcher
@@ -64,9 +64,12 @@ type Gateway struct {
 
 // New opens the data directory and wires the rooms. A Gateway that is not run must be closed.
 func New(ctx context.Context, o Options) (*Gateway, error) {
-	g := &Gateway{config: o.Config, log: o.Log, listener: o.Listener}
+	g := &Gateway{
+		config: o.Config, log: o.Log, listener: o.Listener,
+		engines: map[string]dispatcher.Engine{}, extensions: map[string]http.Handler{},
+	}
 	for _, step := range []func(context.Context) error{
-		g.listen, g.openStore, g.seedProvider, g.wireFoundation, g.wireEngine, g.wireStations, g.wireWeb,
+		g.listen, g.openStore, g.seedProvider, g.wireFoundation, g.wireEmbedded, g.wireCIs, g.wireStations, g.wireWeb,
 	} {
 		if err := step(ctx); err != nil {
 			g.Close()
@@ -201,7 +204,7 @@ func (g *Gateway) wireFoundation(context.Context) error {
 	g.logs = logs.New(logs.Options{Dir: filepath.Join(g.config.Data, "logs")})
 	g.accounts = accounts.New(accounts.Options{Store: g.store, URL: g.config.URL, Log: g.log})
 	g.catalog = catalog.New(catalog.Options{
-		Store: g.store, Connector: g.accounts, URL: g.config.URL, DefaultEngine: g.config.Engine, Log: g.log,
+		Store: g.store, Connector: g.accounts, URL: g.config.URL, DefaultEngine: g.config.Engine, Engines: g.config.Engines(), Log: g.log,
 	})
 	return nil
 }
@@ -210,11 +213,14 @@ func (g *Gateway) wireStations(context.Context) error {
 	g.intake = intake.New(intake.Options{Store: g.store, Log: g.log})
 	g.planner = planner.New(planner.Options{Store: g.store, Connector: g.accounts, Log: g.log})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
-		Store: g.store, Connector: g.accounts, URL: g.runnerURL(), Timeout: g.config.BuildTimeout, Log: g.log,
-		Engines: map[string]dispatcher.Engine{embedded.Name: {Engine: g.engine, Limit: g.config.Concurrency}},
+		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Log: g.log,
 	})
+	watched := make(map[string]autobuild.Engine, len(g.engines))
+	for name, e := range g.engines {
+		watched[name] = e.Engine
+	}
 	g.watcher = watcher.New(watcher.Options{
-		Store: g.store, Engines: map[string]autobuild.Engine{embedded.Name: g.engine}, Append: g.logs.Line, Over: g.logs.Close, Log: g.log,
+		Store: g.store, Engines: watched, Append: g.logs.Line, Over: g.logs.Close, Log: g.log,
 	})
 	g.reporter = reporter.New(reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Log: g.log})
 
@@ -228,7 +234,8 @@ func (g *Gateway) wireStations(context.Context) error {
 func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
-		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher, Log: g.log,
+		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
+		Extensions: g.extensions, Log: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the pages: %w", err)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/embedded"
 )
 
@@ -19,8 +20,8 @@ const self = "/proc/self/exe"
 // no Debian account has.
 const defaultRunnerUser = "64000:64000"
 
-// wireEngine makes the embedded engine and, unless an address is set, its builder.
-func (g *Gateway) wireEngine(context.Context) error {
+// wireEmbedded makes the embedded engine and, unless an address is set, its builder.
+func (g *Gateway) wireEmbedded(context.Context) error {
 	uid, gid, err := runnerUser(g.config.RunnerUser, os.Geteuid())
 	if err != nil {
 		return err
@@ -34,11 +35,12 @@ func (g *Gateway) wireEngine(context.Context) error {
 		g.close = append(g.close, builder.Close)
 		address = builder.Address
 	}
-	g.engine = embedded.New(embedded.Options{
+	engine := embedded.New(embedded.Options{
 		Executable: self, WorkDir: filepath.Join(g.config.Data, "work"), Address: address,
 		FirstUID: uid, FirstGID: gid, Log: g.log,
 	})
-	g.close = append(g.close, g.engine.Close)
+	g.close = append(g.close, engine.Close)
+	g.engines[embedded.Name] = dispatcher.Engine{Engine: engine, Limit: g.config.Concurrency, URL: g.runnerURL()}
 	return nil
 }
 

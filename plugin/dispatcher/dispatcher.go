@@ -103,6 +103,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	return d.start(context.WithoutCancel(ctx), b, name, engine)
 }
 
+// RunnerURL is where the runner of a build finds the gateway that has that base URL.
+func RunnerURL(base, buildID string) string { return base + "/runner/v1/builds/" + buildID }
+
 // errRemoved ends a build whose automated build is no longer there.
 var errRemoved = errors.New("its automated build was deleted")
 
@@ -184,7 +187,7 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 		return fmt.Errorf("start attempt of build %d: %w", b.Number, err)
 	}
 	ref, err := engine.Engine.Start(ctx, autobuild.Pipeline{
-		BuildID: b.ID, Number: b.Number, Attempt: a.Number, URL: engine.URL + "/runner/v1/builds/" + b.ID, Token: token, Hooks: true,
+		BuildID: b.ID, Number: b.Number, Attempt: a.Number, URL: RunnerURL(engine.URL, b.ID), Token: token, Hooks: true,
 		Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash,
 	})
 	if err != nil {

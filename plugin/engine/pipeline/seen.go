@@ -1,0 +1,63 @@
+package pipeline
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Seen remembers how the CI's requests to the gateway went, for those who set it up. It is
+// safe for concurrent use.
+type Seen struct {
+	now func() time.Time
+
+	mu  sync.Mutex
+	all map[string]seen
+}
+
+// seen is the last of one kind of request.
+type seen struct {
+	goodAt, badAt time.Time
+	bad           string
+}
+
+// NewSeen returns a memory of nothing.
+func NewSeen(now func() time.Time) *Seen { return &Seen{now: now, all: map[string]seen{}} }
+
+// Good notes a request that was signed as it must be.
+func (s *Seen) Good(kind string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.all[kind]
+	one.goodAt = s.now()
+	s.all[kind] = one
+}
+
+// Bad notes one that was refused.
+func (s *Seen) Bad(kind string, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.all[kind]
+	one.badAt, one.bad = s.now(), why.Error()
+	s.all[kind] = one
+}
+
+// Finding tells what came of a kind of request since the gateway started; mend is for when
+// none came.
+func (s *Seen) Finding(kind, mend string) Finding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.all[kind]
+	f := Finding{Subject: kind + " extension"}
+	switch {
+	case one.badAt.After(one.goodAt):
+		f.Problem = fmt.Sprintf("the last request, %s ago, was refused: %s", s.ago(one.badAt), one.bad)
+	case one.goodAt.IsZero():
+		f.Good = "was not asked since the gateway started; " + mend
+	default:
+		f.Good = fmt.Sprintf("was asked %s ago, well signed", s.ago(one.goodAt))
+	}
+	return f
+}
+
+func (s *Seen) ago(t time.Time) time.Duration { return s.now().Sub(t).Round(time.Second) }

@@ -1,0 +1,164 @@
+package woodpecker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/engine/pipeline"
+)
+
+// maxRequest bounds a request's body, in bytes. It holds a pipeline with up to 500 changed
+// files and the repository's own configuration.
+const maxRequest = 4 << 20
+
+// A request is what both extensions are asked with. Whatever else stands in it, as credentials
+// for the forge, is not read, and bodies are not logged.
+type request struct {
+	Repo     repo `json:"repo"`
+	Pipeline run  `json:"pipeline"`
+}
+
+// Handler serves the two extensions, below /extensions/woodpecker/.
+//
+//   - config: our workflow for our builds, 204 for every other pipeline, which goes on unchanged.
+//   - secret: the runner's token, for the pipeline that has the attempt; otherwise 204.
+//
+// A request that is not signed as it must be gets 401, one that changes something a second time
+// too. https://woodpecker-ci.org/docs/usage/extensions
+func (e *Engine) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /extensions/woodpecker/config", e.extension("config", e.config))
+	mux.HandleFunc("POST /extensions/woodpecker/secret", e.extension("secret", e.secret))
+	return mux
+}
+
+// errReplay refuses a request that had its effect before.
+var errReplay = errors.New("the same signature came before")
+
+// extension stands before a kind of request. Woodpecker asks thrice where it is told nothing
+// (204) or nothing comes back, and within a second that is the same signature: so only what is
+// answered with something counts once.
+func (e *Engine) extension(kind string, answer func(ctx context.Context, q request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, signature, err := e.read(w, r)
+		if err != nil {
+			e.refuse(w, kind, err)
+			return
+		}
+		out, err := e.ours(r.Context(), q, signature, answer)
+		switch {
+		case errors.Is(err, errReplay):
+			e.refuse(w, kind, err)
+		case errors.Is(err, autobuild.ErrNotFound):
+			e.seen.Good(kind)
+			w.WriteHeader(http.StatusNoContent)
+		case errors.Is(err, autobuild.ErrForbidden), errors.Is(err, autobuild.ErrConflict), errors.Is(err, autobuild.ErrFenced):
+			e.seen.Good(kind)
+			e.log(kind, q).WithError(err).Warn("a pipeline with our parameters gets nothing of ours")
+			w.WriteHeader(http.StatusNoContent)
+		case err != nil:
+			e.log(kind, q).WithError(err).Error("request of Woodpecker not answered")
+			http.Error(w, "the gateway cannot answer now", http.StatusServiceUnavailable)
+		default:
+			e.seen.Good(kind)
+			e.reply(w, kind, q, out)
+		}
+	}
+}
+
+// ours answers for a pipeline of ours, once for each signature.
+func (e *Engine) ours(ctx context.Context, q request, signature string, answer func(context.Context, request) (any, error)) (any, error) {
+	if _, err := e.desk.Attempt(ctx, asked(q)); err != nil {
+		return nil, err
+	}
+	if !e.replays.First(signature) {
+		return nil, errReplay
+	}
+	return answer(ctx, q)
+}
+
+// read takes a request whose signature is good.
+func (e *Engine) read(w http.ResponseWriter, r *http.Request) (q request, signature string, err error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		return request{}, "", fmt.Errorf("read the request: %w", err)
+	}
+	if signature, err = e.verifier.verify(r, body); err != nil {
+		return request{}, "", err
+	}
+	if err := json.Unmarshal(body, &q); err != nil {
+		return request{}, "", errors.New("the body is not what Woodpecker sends")
+	}
+	return q, signature, nil
+}
+
+func (e *Engine) reply(w http.ResponseWriter, kind string, q request, out any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := json.NewEncoder(w).Encode(out); err != nil {
+		e.log(kind, q).WithError(err).Warn("Woodpecker hung up before its answer")
+	}
+}
+
+func (e *Engine) config(_ context.Context, q request) (any, error) {
+	p, _ := pipeline.ReadParams(q.Pipeline.Variables)
+	text, err := yamlOf(e.step, p.BuildID)
+	if err != nil {
+		return nil, err
+	}
+	type file struct {
+		Name string `json:"name"`
+		Data string `json:"data"`
+	}
+	return struct {
+		Configs []file `json:"configs"`
+	}{[]file{{"slipway", text}}}, nil
+}
+
+func (e *Engine) secret(ctx context.Context, q request) (any, error) {
+	token, err := e.desk.Token(ctx, asked(q))
+	if err != nil {
+		return nil, err
+	}
+	type secret struct {
+		Name   string   `json:"name"`
+		Value  string   `json:"value"`
+		Events []string `json:"events"`
+	}
+	return struct {
+		Secrets []secret `json:"secrets"`
+	}{[]secret{{pipeline.TokenSecret, token.Reveal(), []string{event}}}}, nil
+}
+
+// refuse answers a request that is not taken, with the reason for whoever reads Woodpecker's
+// log. Where it is ours, Woodpecker asks again.
+func (e *Engine) refuse(w http.ResponseWriter, kind string, err error) {
+	var tooLong *http.MaxBytesError
+	status := http.StatusUnauthorized
+	switch {
+	case errors.As(err, &tooLong):
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, autobuild.ErrUnavailable):
+		status = http.StatusServiceUnavailable
+	}
+	e.seen.Bad(kind, err)
+	e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Woodpecker refused")
+	http.Error(w, err.Error(), status)
+}
+
+func (e *Engine) log(kind string, q request) logrus.FieldLogger {
+	return e.o.Log.WithFields(logrus.Fields{"extension": kind, "repository": q.Repo.FullName, "pipeline": q.Pipeline.Number})
+}
+
+func asked(q request) pipeline.Request {
+	return pipeline.Request{
+		Params: q.Pipeline.Variables, Repository: q.Repo.FullName, Number: q.Pipeline.Number, Event: q.Pipeline.Event, Sender: q.Pipeline.Author,
+	}
+}

@@ -1,0 +1,60 @@
+package woodpecker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+const (
+	maxLines = 200
+	maxSteps = 20 // whose logs are read; ours has one
+)
+
+// Logs returns the last lines of all steps, then what Woodpecker itself says of their end.
+// https://woodpecker-ci.org/api (Pipeline logs)
+func (c *client) Logs(ctx context.Context, repository string, number int64) ([]string, error) {
+	r, one, err := c.run(ctx, repository, number)
+	if err != nil {
+		return nil, err
+	}
+	var lines, words []string
+	for _, w := range one.Workflows {
+		if w.Error != "" {
+			words = append(words, "Woodpecker: "+w.Error)
+		}
+		for i, step := range w.Children {
+			if i == maxSteps {
+				break
+			}
+			printed, err := c.stepLog(ctx, r, number, step.ID)
+			if err != nil {
+				return nil, fmt.Errorf("log of step %s: %w", step.Name, err)
+			}
+			lines = append(lines, printed...)
+			if step.Error != "" || step.ExitCode != 0 {
+				words = append(words, strings.TrimSpace(fmt.Sprintf("Woodpecker: step %s ended with exit code %d %s", step.Name, step.ExitCode, step.Error)))
+			}
+		}
+	}
+	for _, fault := range one.faults() {
+		words = append(words, "Woodpecker: "+fault)
+	}
+	return append(lines[max(0, len(lines)-maxLines):], words...), nil
+}
+
+// stepLog reads a step's lines. The body is null for one that printed nothing, and so is the
+// data of an empty line.
+func (c *client) stepLog(ctx context.Context, r repo, number, step int64) ([]string, error) {
+	var entries []struct {
+		Data []byte `json:"data"` // base64
+	}
+	if err := c.get(ctx, fmt.Sprintf("/api/repos/%d/logs/%d/%d", r.ID, number, step), &entries); err != nil {
+		return nil, err
+	}
+	lines := make([]string, 0, len(entries))
+	for _, e := range entries {
+		lines = append(lines, strings.TrimRight(strings.ToValidUTF8(string(e.Data), "?"), "\r\n"))
+	}
+	return lines, nil
+}

@@ -1,0 +1,56 @@
+package woodpecker
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+
+	"slipway/plugin/engine/pipeline"
+)
+
+// A workflow is what Woodpecker runs for a build: one step, on a workspace without a clone,
+// for the runner fetches the build's commit itself. The step is a plugin (settings and nothing
+// else), which Woodpecker may give privilege by its image's name, and hands no variables.
+// https://woodpecker-ci.org/docs/usage/workflow-syntax
+type workflow struct {
+	When      []condition       `yaml:"when"`
+	Labels    map[string]string `yaml:"labels,omitempty"`
+	SkipClone bool              `yaml:"skip_clone"`
+	Steps     []step            `yaml:"steps"`
+}
+
+type condition struct {
+	Event string `yaml:"event"`
+}
+
+type step struct {
+	Name     string   `yaml:"name"`
+	Image    string   `yaml:"image"`
+	Settings settings `yaml:"settings"`
+}
+
+type settings struct {
+	URL     string     `yaml:"runner_url"`
+	Token   fromSecret `yaml:"runner_token"`
+	Hooks   string     `yaml:"runner_hooks"`
+	Builder string     `yaml:"builder,omitempty"`
+}
+
+type fromSecret struct {
+	Name string `yaml:"from_secret"`
+}
+
+// yamlOf is the workflow of a build.
+func yamlOf(s pipeline.Step, buildID string) (string, error) {
+	text, err := yaml.Marshal(workflow{
+		When: []condition{{Event: event}}, Labels: s.Labels, SkipClone: true,
+		Steps: []step{{
+			Name: "build", Image: s.Image,
+			Settings: settings{URL: s.URL(buildID), Token: fromSecret{pipeline.TokenSecret}, Hooks: "on", Builder: s.Builder},
+		}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("write the workflow: %w", err)
+	}
+	return string(text), nil
+}
