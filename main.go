@@ -29,7 +29,7 @@ func run(ctx context.Context, args []string) int {
 		Commands:       append(append(plugin.Commands(), runner.Commands()...), demo.Command()),
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 	}
-	if err := app.Run(ctx, args); err != nil {
+	if err := app.Run(ctx, runner.Bare(args, os.Environ())); err != nil {
 		return plugin.ExitCode(os.Stderr, err)
 	}
 	return 0

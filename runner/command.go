@@ -25,6 +25,15 @@ func Command() *cli.Command {
 	}
 }
 
+// Bare returns what a program does that was started without arguments: as the step of a
+// pipeline it is the runner, for some CIs run a plugin's program by its name alone.
+func Bare(args, environ []string) []string {
+	if len(args) == 1 && settings.IsStep(environ) {
+		return []string{args[0], "runner"}
+	}
+	return args
+}
+
 func action(ctx context.Context, cmd *cli.Command) error {
 	if settings.Standalone(os.Environ()) {
 		return runStandalone(ctx, cmd)

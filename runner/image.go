@@ -68,10 +68,17 @@ func (j *job) imageRequest() (ImageRequest, error) {
 	}, nil
 }
 
+// dial connects to the builder that was named, or to one that it starts.
 func (j *job) dial(ctx context.Context) (err error) {
+	address := j.o.Settings.Builder
+	if address == "" {
+		if address, j.stopBuilder, err = startBuilder(ctx, j.spec.Registries, j.o.Environ, j.log, "SLIPWAY_BUILDER"); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	j.builder, err = j.o.Dial(ctx, j.o.Settings.Builder)
+	j.builder, err = j.o.Dial(ctx, address)
 	return err
 }
 

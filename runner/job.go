@@ -28,8 +28,11 @@ type job struct {
 	hooks   buildhooks.Hooks
 	builder Builder
 	image   Image
-	tags    []spec.TagResult
-	home    string // HOME of git and of build hooks
+
+	stopBuilder func() // ends the builder that was started for this step; nil = none was
+
+	tags []spec.TagResult
+	home string // HOME of git and of build hooks
 
 	dockerConfig string       // DOCKER_CONFIG of hooks that push; empty = none of them is there
 	request      ImageRequest // of the build by the Dockerfile
@@ -163,6 +166,9 @@ func (j *job) emptyDir(name string) (string, error) {
 func (j *job) hangUp() {
 	if j.builder != nil {
 		_ = j.builder.Close() // what it built is pushed by now, or is not wanted
+	}
+	if j.stopBuilder != nil {
+		j.stopBuilder()
 	}
 }
 

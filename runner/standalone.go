@@ -14,9 +14,9 @@ import (
 	"github.com/docker/go-units"
 
 	"slipway/config/secret"
-	"slipway/runner/builder"
 	"slipway/runner/settings"
 	"slipway/runner/source"
+	"slipway/runner/spec"
 )
 
 // StandaloneOptions make a run without a gateway. Settings is required.
@@ -133,7 +133,8 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error) {
 	address, stop := r.s.Builder, func() {}
 	if address == "" {
-		if address, stop, err = r.startBuilder(ctx); err != nil {
+		login := []spec.RegistryCredential{r.s.Login}
+		if address, stop, err = startBuilder(ctx, login, r.o.Environ, r.log, "PLUGIN_BUILDER"); err != nil {
 			return nil, err
 		}
 	}
@@ -147,23 +148,6 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 		_ = r.builder.Close() // what it built is pushed by now, or is not wanted
 		stop()
 	}, nil
-}
-
-// startBuilder starts a builder for this step alone, with a cache that goes with it.
-func (r *standalone) startBuilder(ctx context.Context) (address string, stop func(), err error) {
-	dir, err := os.MkdirTemp("", "slipway-")
-	if err != nil {
-		return "", nil, fmt.Errorf("make a directory for the builder: %w", err)
-	}
-	remove := func() { _ = os.RemoveAll(dir) }
-	child, err := builder.StartChild(ctx, builder.ChildOptions{
-		Dir: dir, InsecureRegistries: r.insecureHosts(), Environ: r.o.Environ, Output: r.log,
-	})
-	if err != nil {
-		remove()
-		return "", nil, fmt.Errorf("%w; or set PLUGIN_BUILDER to the address of a builder elsewhere", err)
-	}
-	return child.Address, func() { child.Stop(); remove() }, nil
 }
 
 func (r *standalone) build(ctx context.Context) (err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -90,15 +89,6 @@ func (r *standalone) login() registry.Login {
 // registries is the credential in the form in which the builder takes it.
 func (r *standalone) registries() []spec.RegistryCredential {
 	return []spec.RegistryCredential{r.s.Login}
-}
-
-// insecureHosts are what base images are read from over plain HTTP.
-func (r *standalone) insecureHosts() []string {
-	if !r.s.Login.Insecure {
-		return nil
-	}
-	host, _, _ := strings.Cut(r.s.Login.Host, "/")
-	return []string{host}
 }
 
 func (r *standalone) registry() *registry.Client {

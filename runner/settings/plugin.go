@@ -42,11 +42,18 @@ type Plugin struct {
 	Origins    map[string]string
 }
 
+// IsStep reports whether a program that was started without arguments is the step of a
+// pipeline: some CIs run a plugin's program by its name alone.
+func IsStep(environ []string) bool {
+	all := env.ToMap(environ)
+	return all["PLUGIN_RUNNER_URL"] != "" || all["PLUGIN_REPO"] != ""
+}
+
 // Standalone reports whether an environment asks for the step without a gateway: it has
-// settings of a plugin and no gateway's address.
+// settings of a plugin and no gateway's address by either of its names.
 func Standalone(environ []string) bool {
 	all := env.ToMap(environ)
-	if all["SLIPWAY_RUNNER_URL"] != "" {
+	if all["SLIPWAY_RUNNER_URL"] != "" || hasName(all, "PLUGIN_RUNNER_URL") {
 		return false
 	}
 	for name, value := range all {

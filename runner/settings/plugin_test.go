@@ -183,3 +183,22 @@ func TestEveryPluginSettingIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+func TestAGatewaysStepIsNotStandalone(t *testing.T) {
+	for _, c := range []struct {
+		environ          []string
+		standalone, step bool
+	}{
+		{[]string{"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN=t"}, false, true},
+		{[]string{"PLUGIN_RUNNER_URL="}, false, false},
+		{[]string{"PLUGIN_REPO=acme/app"}, true, true},
+		{[]string{"PATH=/bin"}, false, false},
+	} {
+		if got := settings.Standalone(c.environ); got != c.standalone {
+			t.Errorf("%v: standalone %t", c.environ, got)
+		}
+		if got := settings.IsStep(c.environ); got != c.step {
+			t.Errorf("%v: a step %t", c.environ, got)
+		}
+	}
+}

@@ -7,6 +7,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -21,11 +22,21 @@ import (
 // tokenName is the variable that holds a secret.
 const tokenName = "SLIPWAY_RUNNER_TOKEN"
 
+// pluginName is the other name of a setting: what a CI makes of a plugin step's settings, as
+// runner_url. Steps that are plugins and nothing else may be given privilege.
+func pluginName(name string) string {
+	switch name {
+	case "SLIPWAY_RUNNER_URL", tokenName, "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_BUILDER":
+		return pluginPrefix + strings.TrimPrefix(name, "SLIPWAY_")
+	}
+	return ""
+}
+
 // Settings are those of a runner that a gateway's engine started.
 type Settings struct {
 	URL     string // of the runner protocol for this build, without a trailing slash
 	Token   secret.Secret
-	Builder string
+	Builder string // empty = start one
 	Hooks   bool
 	Workdir string // absolute; empty = make one
 }
@@ -38,47 +49,72 @@ type Environment interface {
 }
 
 // Read reads and checks the settings and then takes the token out of the environment, so
-// that no child inherits it. Its error names every setting that is wrong and how to mend it.
+// that no child inherits it. Each may come by its plugin name too; SLIPWAY_… goes before. Its
+// error names every setting that is wrong and how to mend it.
 func Read(e Environment) (Settings, error) {
-	raw, err := env.ParseAsWithOptions[config.Runner](env.Options{Environment: env.ToMap(e.Environ())})
+	given := env.ToMap(e.Environ())
+	meant, names := maps.Clone(given), map[string]string{}
+	for _, s := range config.RunnerSettings() {
+		names[s.Name] = s.Name
+		if other := pluginName(s.Name); given[s.Name] == "" && hasName(given, other) {
+			meant[s.Name], names[s.Name] = given[other], other
+		}
+	}
+	raw, err := env.ParseAsWithOptions[config.Runner](env.Options{Environment: meant})
 	if err != nil {
 		return Settings{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := e.Unsetenv(tokenName); err != nil {
-		return Settings{}, fmt.Errorf("take %s out of the environment: %w", tokenName, err)
+	for _, name := range []string{tokenName, pluginName(tokenName)} {
+		if !hasName(given, name) {
+			continue
+		}
+		if err := e.Unsetenv(name); err != nil {
+			return Settings{}, fmt.Errorf("take %s out of the environment: %w", name, err)
+		}
 	}
-	return check(raw)
+	return check(raw, names)
 }
 
-func check(raw config.Runner) (Settings, error) {
-	hooks, hooksErr := onOff(raw.Hooks)
-	err := errors.Join(checkURL(raw.URL), checkToken(raw.Token), checkBuilder("SLIPWAY_BUILDER", raw.Builder), hooksErr, checkWorkdir(raw.Workdir))
+func hasName(given map[string]string, name string) bool {
+	_, ok := given[name]
+	return ok
+}
+
+// check has the name that each setting came by.
+func check(raw config.Runner, names map[string]string) (Settings, error) {
+	hooks, hooksErr := onOff(names["SLIPWAY_RUNNER_HOOKS"], raw.Hooks)
+	err := errors.Join(
+		checkURL(names["SLIPWAY_RUNNER_URL"], raw.URL), checkToken(names[tokenName], raw.Token), hooksErr, checkWorkdir(raw.Workdir))
+	if raw.Builder != "" {
+		err = errors.Join(err, checkBuilder(names["SLIPWAY_BUILDER"], raw.Builder))
+	}
 	if err != nil {
 		return Settings{}, err
 	}
 	return Settings{URL: strings.TrimRight(raw.URL, "/"), Token: raw.Token, Builder: raw.Builder, Hooks: hooks, Workdir: raw.Workdir}, nil
 }
 
-func checkURL(value string) error {
+func checkURL(name, value string) error {
 	if value == "" {
-		return errors.New("SLIPWAY_RUNNER_URL is not set: the runner gets its work from a gateway, whose engine sets it; without a gateway, set PLUGIN_REPO")
+		return errors.New(name + " is not set: the runner gets its work from a gateway, whose engine sets it; without a gateway, set PLUGIN_REPO")
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return errors.New("SLIPWAY_RUNNER_URL is no http or https address")
+		return errors.New(name + " is no http or https address")
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("SLIPWAY_RUNNER_URL must have no user, query or fragment")
+		return errors.New(name + " must have no user, query or fragment")
 	}
 	return nil
 }
 
-func checkToken(token secret.Secret) error {
+func checkToken(name string, token secret.Secret) error {
 	if token.IsZero() {
-		return errors.New(tokenName + " is not set: the gateway's engine sets it for each attempt")
+		return errors.New(name + " is not set: the gateway's engine sets it for each attempt; on a CI the gateway hands it over as the secret " +
+			"slipway_runner_token, if the CI's secret extension is set up (the gateway's page of its engines says how) and the build still wants this pipeline")
 	}
 	if strings.ContainsAny(token.Reveal(), " \t\r\n\x00") {
-		return errors.New(tokenName + " holds white space: it was not handed over whole")
+		return errors.New(name + " holds white space: it was not handed over whole")
 	}
 	return nil
 }
@@ -91,14 +127,14 @@ func checkBuilder(name, value string) error {
 	return nil
 }
 
-func onOff(value string) (bool, error) {
+func onOff(name, value string) (bool, error) {
 	switch value {
 	case "on":
 		return true, nil
 	case "off":
 		return false, nil
 	}
-	return false, fmt.Errorf("SLIPWAY_RUNNER_HOOKS is %q: use on or off", value)
+	return false, fmt.Errorf("%s is %q: use on or off", name, value)
 }
 
 func checkWorkdir(value string) error {

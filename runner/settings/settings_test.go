@@ -55,6 +55,38 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// A plugin step has settings and no environment of its own.
+func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
+	e := &environment{lines: []string{
+		"PLUGIN_RUNNER_URL=https://ci.example.com/runner/v1/builds/b1", "PLUGIN_RUNNER_TOKEN=canary", "PLUGIN_RUNNER_HOOKS=off", "SLIPWAY_BUILDER=",
+	}}
+	got, err := settings.Read(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Settings{URL: "https://ci.example.com/runner/v1/builds/b1", Token: secret.New("canary")}
+	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !slices.Equal(e.removed, []string{"PLUGIN_RUNNER_TOKEN"}) {
+		t.Errorf("removed %v, want the token by the name that it came by", e.removed)
+	}
+	both, err := settings.Read(good("PLUGIN_RUNNER_TOKEN=other", "PLUGIN_BUILDER=unix:///other.sock"))
+	if err != nil || both.Token.Reveal() != "canary" || both.Builder != "unix:///run/slipway/builder.sock" {
+		t.Errorf("by both names it is %+v, %v", both, err)
+	}
+}
+
+// A CI that has no secret to hand over sets an empty variable and says nothing.
+func TestAMissingSecretOfTheCISaysWhereItComesFrom(t *testing.T) {
+	_, err := settings.Read(&environment{lines: []string{"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN="}})
+	for _, want := range []string{"PLUGIN_RUNNER_TOKEN is not set", "slipway_runner_token", "secret extension"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+}
+
 func TestHooksOff(t *testing.T) {
 	if got, err := settings.Read(good("SLIPWAY_RUNNER_HOOKS=off")); err != nil || got.Hooks {
 		t.Errorf("got %+v, %v", got, err)
@@ -69,7 +101,6 @@ func TestFaultsNameTheSetting(t *testing.T) {
 		"SLIPWAY_RUNNER_URL=%":                    "SLIPWAY_RUNNER_URL is no http",
 		"SLIPWAY_RUNNER_TOKEN=":                   "SLIPWAY_RUNNER_TOKEN is not set",
 		"SLIPWAY_RUNNER_TOKEN=can ary":            "SLIPWAY_RUNNER_TOKEN holds white space",
-		"SLIPWAY_BUILDER=":                        "SLIPWAY_BUILDER is",
 		"SLIPWAY_BUILDER=/run/builder.sock":       "SLIPWAY_BUILDER is",
 		"SLIPWAY_RUNNER_HOOKS=yes":                "use on or off",
 		"SLIPWAY_WORKDIR=work":                    "give an absolute path",
@@ -86,7 +117,7 @@ func TestFaultsNameTheSetting(t *testing.T) {
 
 func TestAllFaultsAreTold(t *testing.T) {
 	_, err := settings.Read(&environment{})
-	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER"} {
+	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not named in: %v", name, err)
 		}

@@ -20,13 +20,14 @@ import (
 // command: then it is slipway itself, for the gateway starts its builder and its runners
 // from its own file. Use it as TestMain. further adds commands.
 func Main(m *testing.M, further ...*cli.Command) {
+	args := runner.Bare(os.Args, os.Environ())
 	commands := slices.Concat(plugin.Commands(), runner.Commands(), further)
-	if len(os.Args) < 2 || !slices.ContainsFunc(commands, func(c *cli.Command) bool { return c.Name == os.Args[1] }) {
+	if len(args) < 2 || !slices.ContainsFunc(commands, func(c *cli.Command) bool { return c.Name == args[1] }) {
 		os.Exit(m.Run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	app := &cli.Command{Name: "slipway", Commands: commands, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
-	err := app.Run(ctx, os.Args)
+	err := app.Run(ctx, args)
 	stop()
 	code := 0
 	if err != nil {
