@@ -93,14 +93,23 @@ func (r *Repository) identity(u *User) []string {
 	}
 }
 
-// Commit adds files to a branch, which it makes when there is none, pushes that as the
-// workspace's owner, and returns the commit.
-func (r *Repository) Commit(ctx context.Context, branch string, files map[string]string, message string) (string, error) {
-	parent, err := r.server.git.run(ctx, r.dir, "for-each-ref", "--format=%(objectname)", branchPrefix+branch)
+// Head returns the commit of a branch; empty = there is no such branch.
+func (r *Repository) Head(ctx context.Context, branch string) (string, error) {
+	hash, err := r.server.git.run(ctx, r.dir, "for-each-ref", "--format=%(objectname)", branchPrefix+branch)
 	if err != nil {
 		return "", fmt.Errorf("find branch %s of %s: %w", branch, r.FullName(), err)
 	}
-	hash, err := r.Write(ctx, NewCommit{Parent: strings.TrimSpace(parent), Files: files, Message: message})
+	return strings.TrimSpace(hash), nil
+}
+
+// Commit adds files to a branch, which it makes when there is none, pushes that as the
+// workspace's owner, and returns the commit.
+func (r *Repository) Commit(ctx context.Context, branch string, files map[string]string, message string) (string, error) {
+	parent, err := r.Head(ctx, branch)
+	if err != nil {
+		return "", err
+	}
+	hash, err := r.Write(ctx, NewCommit{Parent: parent, Files: files, Message: message})
 	if err != nil {
 		return "", err
 	}

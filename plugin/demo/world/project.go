@@ -37,8 +37,13 @@ func (w *World) NewProject(ctx context.Context, slug string, files map[string]st
 	if _, err := p.Commit(ctx, "Start", files); err != nil {
 		return nil, err
 	}
-	_, err = p.Push(ctx, "main")
-	return p, err
+	if _, err = p.Push(ctx, "main"); err != nil {
+		return nil, err
+	}
+	if w.options.NewRepository != nil {
+		return p, w.options.NewRepository(ctx, r)
+	}
+	return p, nil
 }
 
 // Automate makes an automated build of the project through the pages.

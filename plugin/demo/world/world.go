@@ -40,6 +40,11 @@ type Options struct {
 	PublicHooksOnly bool
 	// Environment holds further settings of the gateway, as NAME=value.
 	Environment []string
+	// BeforeGateway is called when everything but the gateway is up, and its address is known.
+	// What it returns are further settings; nil = none.
+	BeforeGateway func(ctx context.Context, w *World) (settings []string, err error)
+	// NewRepository is told of each project's repository once it has a branch; nil = nobody is.
+	NewRepository func(ctx context.Context, r *bitbuckettest.Repository) error
 }
 
 // A World runs until Close.
@@ -180,9 +185,22 @@ func (w *World) startGateway(ctx context.Context) error {
 		"SLIPWAY_BITBUCKET_CLIENT_ID=" + consumer.Key, "SLIPWAY_BITBUCKET_CLIENT_SECRET=" + consumer.Secret.Reveal(),
 		"SLIPWAY_BUILDER=" + w.options.Builder,
 	}, w.options.Environment...)
+	if w.options.BeforeGateway != nil {
+		settings, err := w.options.BeforeGateway(ctx, w)
+		if err != nil {
+			return err
+		}
+		w.Gateway.environment = append(w.Gateway.environment, settings...)
+	}
 	w.close = append(w.close, w.Gateway.Stop)
 	return w.Gateway.Start(ctx)
 }
+
+// OnClose has something stopped at Close, after everything that was started later.
+func (w *World) OnClose(stop func()) { w.close = append(w.close, stop) }
+
+// Serve serves a handler on a free port of loopback until Close, and returns its address.
+func (w *World) Serve(ctx context.Context, h http.Handler) (string, error) { return w.serve(ctx, h) }
 
 // serve serves a handler on a free port of loopback until Close, and returns its address.
 func (w *World) serve(ctx context.Context, h http.Handler) (string, error) {

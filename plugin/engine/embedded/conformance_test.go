@@ -7,6 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
@@ -19,10 +20,11 @@ func TestMain(m *testing.M) { worldtest.Main(m) }
 func TestConformance(t *testing.T) {
 	worldtest.NeedMachine(t)
 	enginetest.Run(t, enginetest.Factory{
-		World: func(testing.TB) world.Options {
-			return world.Options{Environment: []string{"SLIPWAY_BUILDER_NETWORK=none"}}
+		World: func(testing.TB) (world.Options, *enginetest.CI) {
+			return world.Options{Environment: []string{"SLIPWAY_BUILDER_NETWORK=none"}}, nil
 		},
-		Engine: func(t testing.TB) autobuild.Engine {
+		Limit: "SLIPWAY_CONCURRENCY",
+		Alone: func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
 			log := logrus.New()
 			log.SetOutput(io.Discard)
 			e := embedded.New(embedded.Options{
@@ -30,8 +32,7 @@ func TestConformance(t *testing.T) {
 				Address: func(context.Context) (string, error) { return "unix:///nobody-listens", nil },
 			})
 			t.Cleanup(e.Close)
-			return e
+			return e, autobuild.Pipeline{BuildID: "twice", Number: 7, Attempt: 1, URL: url + "/twice", Token: secret.New("token")}
 		},
-		KillRunner: func(ctx context.Context, w *world.World, a autobuild.Attempt) error { return w.KillRunner(ctx, a) },
 	})
 }

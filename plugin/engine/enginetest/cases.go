@@ -56,13 +56,44 @@ func tagBuild(h *worldtest.House) {
 	p.Holds("1", b, "release")
 }
 
+// onePush: one push of two branches and a tag is three builds, each of its own commit, with a
+// status of its own.
+func onePush(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), eachBranch(), worldtest.Versions())
+	commits := map[string]string{}
+	for _, name := range []string{"b-one", "b-two", "v2.3"} {
+		commits[name] = p.Commit(name, h.Dockerfile(name))
+		p.Git("tag", "of-"+name)
+	}
+	p.Git("tag", "-a", "-m", "Release", "v2.3", "of-v2.3")
+	p.Push("of-b-one^{commit}:refs/heads/b-one", "of-b-two^{commit}:refs/heads/b-two", "v2.3")
+	keys := map[string]bool{}
+	for _, b := range p.All(3) {
+		if b.State != autobuild.Succeeded || b.Commit.Hash != commits[b.Ref.Name] || b.Attempt != 1 {
+			h.T.Errorf("want success at %s, but of %s %s", commits[b.Ref.Name], b.Commit.Hash, h.BuildOf(b))
+			continue
+		}
+		tag := strings.TrimPrefix(b.Ref.Name, "v")
+		p.Holds(tag, b, b.Ref.Name)
+		_, err := h.WaitStatus(h.Context, b)
+		h.Must(err)
+		for _, s := range p.Repository.Statuses(b.Commit.Hash) {
+			keys[s.Key] = keys[s.Key] || s.State == "SUCCESSFUL"
+		}
+		p.OneEnd(b.Commit.Hash)
+	}
+	if len(keys) != 3 {
+		h.T.Errorf("statuses %v, want three keys", keys)
+	}
+}
+
 // lostRunner: a runner that died without a word costs an attempt and no more.
-func (f Factory) lostRunner(h *worldtest.House) {
+func lostRunner(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	commit := p.Commit("Slow", h.Dockerfile("slow", "RUN sleep 4"))
 	p.Push("main")
 	b := p.Await(1, autobuild.Running)
-	h.Must(f.KillRunner(h.Context, h.World, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
+	h.Must(KillRunner(h.Context, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
 	b = p.End(1, autobuild.Succeeded)
 	if b.Attempt != 2 {
 		h.T.Errorf("build %d ended in attempt %d, want 2", b.Number, b.Attempt)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
@@ -50,8 +49,7 @@ func (f Factory) startTwice(t *testing.T) {
 	server := httptest.NewServer(r)
 	defer server.Close()
 	defer close(r.closed)
-	engine := f.Engine(t)
-	p := autobuild.Pipeline{BuildID: "twice", Number: 7, Attempt: 1, URL: server.URL + "/runner/v1/builds/twice", Token: secret.New("token")}
+	engine, p := f.Alone(t, server.URL)
 	a := autobuild.Attempt{BuildID: p.BuildID, Number: p.Attempt}
 	if s, err := engine.State(ctx, a); err != nil || s != autobuild.PipelineGone {
 		t.Errorf("before its start it is %s, %v", s, err)
@@ -74,9 +72,9 @@ func (f Factory) startTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(ctx, t, "it is gone", func() (bool, error) {
+	await(ctx, t, "it is over", func() (bool, error) {
 		s, err := engine.State(ctx, a)
-		return s == autobuild.PipelineGone, err
+		return s == autobuild.PipelineGone || s == autobuild.PipelineCancelled, err
 	})
 	if n := r.runners(); n != 1 {
 		t.Errorf("%d runners claimed, want 1", n)

@@ -4,7 +4,6 @@
 package enginetest
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -15,15 +14,20 @@ import (
 
 // A Factory says how the suite is run on one engine.
 type Factory struct {
-	// World returns how a world uses the engine. The suite adds settings of its own.
-	World func(t testing.TB) world.Options
-	// Engine returns the engine by itself, for a gateway that is not there.
-	Engine func(t testing.TB) autobuild.Engine
-	// KillRunner kills the runner of an attempt without a word to anybody, as a crash would.
-	KillRunner func(ctx context.Context, w *world.World, a autobuild.Attempt) error
+	// World returns how a world uses the engine, and its CI, where it has one. The suite adds
+	// settings of its own.
+	World func(t testing.TB) (world.Options, *CI)
+	// Limit is the setting of how many builds run at once.
+	Limit string
+	// Alone returns the engine by itself, and an attempt that it may start: its runner asks at
+	// url for the work of build "{id}" at url/{id}.
+	Alone func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline)
+	// Slow is how much longer than others this engine takes to begin.
+	Slow time.Duration
 }
 
-// shortTime is how long builds may take in the world with one place.
+// shortTime is how long builds may take in the world with one place, on an engine that begins
+// at once.
 const shortTime = 15 * time.Second
 
 // Run runs every case. A first world has room for many builds, which run beside each
@@ -35,11 +39,11 @@ func Run(t *testing.T, f Factory) {
 }
 
 func (f Factory) manyPlaces(t *testing.T) {
-	h := f.open(t, "SLIPWAY_CONCURRENCY=8")
+	h, ci := f.open(t, f.Limit+"=8")
 	var kept transcript
 	t.Run("together", func(t *testing.T) {
 		for name, try := range map[string]func(*worldtest.House){
-			"success": success, "failure": failure, "tag": tagBuild, "lost runner": f.lostRunner,
+			"success": success, "failure": failure, "tag": tagBuild, "one push": onePush, "lost runner": lostRunner,
 			"live log": func(h *worldtest.House) { kept = liveLog(h) },
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -49,20 +53,31 @@ func (f Factory) manyPlaces(t *testing.T) {
 		}
 	})
 	t.Run("log after a restart", func(t *testing.T) { logAfterRestart(h.For(t), kept) })
+	if ci == nil {
+		return
+	}
+	t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(h.For(t)) })
+	t.Run("answer lost", func(t *testing.T) { ci.answerLost(h.For(t)) })
+	t.Run("CI down", func(t *testing.T) { ci.down(h.For(t)) })
+	t.Run("dies before its runner speaks", func(t *testing.T) { ci.diesBefore(h.For(t)) })
+	t.Run("cancel what the CI has not begun", func(t *testing.T) { ci.cancelUnbegun(h.For(t)) })
 }
 
 func (f Factory) onePlace(t *testing.T) {
-	h := f.open(t, "SLIPWAY_CONCURRENCY=1", "SLIPWAY_BUILD_TIMEOUT="+shortTime.String())
+	h, ci := f.open(t, f.Limit+"=1", "SLIPWAY_BUILD_TIMEOUT="+(shortTime+f.Slow).String())
 	t.Run("cancel queued", func(t *testing.T) { cancelQueued(h.For(t)) })
 	t.Run("cancel running", func(t *testing.T) { cancelRunning(h.For(t)) })
 	t.Run("branch moved while queued", func(t *testing.T) { branchMoved(h.For(t)) })
 	t.Run("branch deleted while queued", func(t *testing.T) { branchDeleted(h.For(t)) })
-	t.Run("time-out", func(t *testing.T) { timeOut(h.For(t)) })
+	t.Run("time-out", func(t *testing.T) { f.timeOut(h.For(t)) })
+	if ci != nil {
+		t.Run("CI never tells the end", func(t *testing.T) { ci.endNeverTold(h.For(t)) })
+	}
 }
 
 // open starts a world on the engine.
-func (f Factory) open(t *testing.T, settings ...string) *worldtest.House {
-	o := f.World(t)
+func (f Factory) open(t *testing.T, settings ...string) (*worldtest.House, *CI) {
+	o, ci := f.World(t)
 	o.Environment = append(o.Environment, settings...)
-	return worldtest.Open(t, o)
+	return worldtest.Open(t, o), ci
 }

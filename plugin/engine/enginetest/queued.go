@@ -75,7 +75,7 @@ func branchDeleted(h *worldtest.House) {
 }
 
 // timeOut: a build that takes too long fails, and its status says why.
-func timeOut(h *worldtest.House) {
+func (f Factory) timeOut(h *worldtest.House) {
 	p, _ := occupy(h)
 	b := p.End(1, autobuild.Failed)
 	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
@@ -85,8 +85,8 @@ func timeOut(h *worldtest.House) {
 	if len(statuses) != 1 || !strings.HasPrefix(statuses[0].Description, "failed: ") || !strings.Contains(statuses[0].Description, "longer than") {
 		h.T.Errorf("statuses %+v, want one that says that it took too long", statuses)
 	}
-	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime || took > shortTime+10*time.Second {
-		h.T.Errorf("it ended after %s, want about %s", took, shortTime)
+	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {
+		h.T.Errorf("it ended after %s, want about %s", took, shortTime+f.Slow)
 	}
 	p.OneEnd(b.Commit.Hash)
 }

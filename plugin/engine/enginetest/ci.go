@@ -1,0 +1,196 @@
+package enginetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+	"slipway/runner/builder"
+)
+
+// A CI is the CI of a world's gateway, as far as the suite meddles with it. Its fields are set
+// when the world is there.
+type CI struct {
+	Line    *Line  // from the gateway to its server
+	Program string // a link to the program that its steps run
+	// Hold keeps its agents from beginning anything, and Release lets them.
+	Hold, Release func()
+}
+
+// Link makes, in a directory, the link that steps run the runner by: it leads to this test's
+// own program, which acts as slipway (worldtest.Main).
+func Link(dir string) (string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	link := filepath.Join(dir, "slipway")
+	return link, os.Symlink(program, link)
+}
+
+// StartBuilder starts a builder for the steps of a world's CI, and returns its address.
+func StartBuilder(ctx context.Context, w *world.World) (string, error) {
+	dir := filepath.Join(w.Dir, "builder")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	child, err := builder.StartChild(ctx, builder.ChildOptions{Dir: dir, Environ: []string{"PATH=" + os.Getenv("PATH"), "SLIPWAY_BUILDER_NETWORK=none"}, Output: io.Discard})
+	if err != nil {
+		return "", err
+	}
+	w.OnClose(child.Stop)
+	return child.Address, nil
+}
+
+// KillRunner kills the runner of a build, which its environment names, as a crash would.
+func KillRunner(ctx context.Context, a autobuild.Attempt) error {
+	name := "/runner/v1/builds/" + a.BuildID
+	err := world.Wait(ctx, func() (bool, error) {
+		all, err := world.Processes()
+		if err != nil {
+			return false, err
+		}
+		killed := false
+		for _, p := range all {
+			environ, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(p.ID), "environ"))
+			if err != nil || !strings.Contains(string(environ), name) || p.ID == os.Getpid() {
+				continue // it ended, or is somebody else's
+			}
+			killed = syscall.Kill(p.ID, syscall.SIGKILL) == nil || killed
+		}
+		return killed, nil
+	})
+	if err != nil {
+		return fmt.Errorf("kill the runner of build %s: %w", a.BuildID, err)
+	}
+	return nil
+}
+
+// answerLost: the CI took the pipeline, and the gateway never heard that it did.
+func (c *CI) answerLost(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	commit := p.Commit("Lost", h.Dockerfile("lost"))
+	c.Line.LoseAnswer()
+	p.Push("main")
+	b := p.End(1, autobuild.Succeeded)
+	if b.Attempt != 1 {
+		h.T.Errorf("it took %d attempts, want 1: the CI had the first", b.Attempt)
+	}
+	p.Holds("latest", b, "lost")
+	p.OneEnd(commit)
+}
+
+// down: builds wait while the CI does not answer, say so, and start when it is back.
+func (c *CI) down(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), eachBranch())
+	c.Line.Cut()
+	p.Commit("One", h.Dockerfile("one"))
+	p.Push("HEAD:refs/heads/b-one")
+	p.Commit("Two", h.Dockerfile("two"))
+	p.Push("HEAD:refs/heads/b-two")
+	h.Until("both builds wait and say so", func() (bool, error) {
+		builds, err := p.Builds(h.Context)
+		waiting := 0
+		for _, b := range builds {
+			if b.State == autobuild.Queued && strings.Contains(b.Detail, "is not available") {
+				waiting++
+			}
+		}
+		return waiting == 2, err
+	})
+	c.Line.Mend()
+	for _, b := range p.All(2) {
+		if b.State != autobuild.Succeeded {
+			h.T.Errorf("want success, but %s", h.BuildOf(b))
+			continue
+		}
+		p.Holds(b.Ref.Name, b, strings.TrimPrefix(b.Ref.Name, "b-"))
+		p.OneEnd(b.Commit.Hash)
+	}
+}
+
+// diesBefore: a pipeline that never gets as far as the runner costs an attempt, and what it
+// printed can be read.
+func (c *CI) diesBefore(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	commit := p.Commit("Away", h.Dockerfile("away"))
+	h.Must(os.Rename(c.Program, c.Program+".away"))
+	p.Push("main")
+	h.Until("the first attempt has failed", func() (bool, error) {
+		b, err := p.Builds(h.Context)
+		return len(b) == 1 && (b[0].Attempt > 1 || b[0].State == autobuild.Queued && b[0].Attempt == 1 || b[0].State.Final()), err
+	})
+	h.Must(os.Rename(c.Program+".away", c.Program))
+	b := p.End(1, autobuild.Succeeded)
+	log, err := h.Browser.Log(h.Context, b, 1, 0)
+	h.Must(err)
+	if b.Attempt < 2 || !strings.Contains(log, "ended before its runner came") || !strings.Contains(log, "slipway") {
+		h.T.Errorf("it succeeded in attempt %d; the log of the first one does not say what its pipeline printed:\n%s", b.Attempt, log)
+	}
+	p.OneEnd(commit)
+}
+
+// cancelUnbegun: a pipeline that the CI has not begun is cancelled there too.
+func (c *CI) cancelUnbegun(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p.Commit("Unwanted", h.Dockerfile("unwanted"))
+	c.Hold()
+	p.Push("main")
+	b := p.Await(1, autobuild.Starting)
+	h.Until("the CI has it", func() (bool, error) {
+		store, err := h.Gateway.Store(h.Context)
+		if err != nil {
+			return false, err
+		}
+		defer store.Close()
+		a, err := store.Attempt(h.Context, b.ID, b.Attempt)
+		return strings.Contains(a.EngineRef, "#"), err
+	})
+	p.Cancel(b)
+	c.Release()
+	p.Commit("Wanted", h.Dockerfile("wanted"))
+	p.Push("main")
+	p.Holds("latest", p.End(2, autobuild.Succeeded), "wanted")
+}
+
+// endNeverTold: the runner dies, and the CI says for ever that its pipeline runs. The build's
+// own time ends it.
+func (c *CI) endNeverTold(h *worldtest.House) {
+	p, b := occupy(h)
+	c.Line.Freeze()
+	h.Must(KillRunner(h.Context, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
+	b = p.End(1, autobuild.Failed)
+	c.Line.Thaw()
+	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
+		h.T.Errorf("build %+v, want attempt 1 failed by its time", b)
+	}
+	p.OneEnd(b.Commit.Hash)
+}
+
+// gatewayRestarted: a pipeline runs on while the gateway is away; its log, its state and its
+// status arrive.
+func gatewayRestarted(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	commit := p.Commit("Away", h.Dockerfile("restart", "RUN echo before-$((6*7)); sleep 6; echo after-$((6*8))"))
+	p.Push("main")
+	b := p.Await(1, autobuild.Running)
+	_, err := h.Browser.WaitLog(h.Context, b, 1, func(log string) bool { return strings.Contains(log, "before-42") })
+	h.Must(err)
+	h.Gateway.Stop()
+	h.Must(h.Gateway.Start(h.Context))
+	b = p.End(1, autobuild.Succeeded)
+	log, err := h.Browser.Log(h.Context, b, 1, 0)
+	h.Must(err)
+	if b.Attempt != 1 || !strings.Contains(log, "before-42") || !strings.Contains(log, "after-48") {
+		h.T.Errorf("it succeeded in attempt %d with the log\n%s", b.Attempt, log)
+	}
+	p.Holds("latest", b, "restart")
+	p.OneEnd(commit)
+}

@@ -1,0 +1,126 @@
+package woodpecker_test
+
+import (
+	"context"
+	"io"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/engine/enginetest"
+	"slipway/plugin/engine/pipeline"
+	"slipway/plugin/engine/woodpecker"
+	"slipway/plugin/engine/woodpecker/woodpeckertest"
+	"slipway/plugin/store/storetest"
+)
+
+func TestMain(m *testing.M) { worldtest.Main(m) }
+
+func TestConformanceInTheBuilderRepository(t *testing.T) { conform(t, "acme/builder") }
+
+func TestConformancePerRepository(t *testing.T) { conform(t, "") }
+
+func conform(t *testing.T, repository string) {
+	worldtest.NeedMachine(t)
+	enginetest.Run(t, enginetest.Factory{
+		World: func(testing.TB) (world.Options, *enginetest.CI) { return withFake(repository) },
+		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY",
+		Alone: alone,
+	})
+}
+
+// withFake makes a world whose gateway runs everything on a fake Woodpecker.
+func withFake(repository string) (world.Options, *enginetest.CI) {
+	ci, known := &enginetest.CI{}, map[string]*bitbuckettest.Repository{}
+	var server *woodpeckertest.Server
+	add := func(_ context.Context, r *bitbuckettest.Repository) error {
+		known[r.FullName()] = r
+		server.AddRepository(r.FullName(), "main")
+		return nil
+	}
+	return world.Options{
+		NewRepository: add,
+		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+			builder, err := enginetest.StartBuilder(ctx, w)
+			if err != nil {
+				return nil, err
+			}
+			if ci.Program, err = enginetest.Link(w.Dir); err != nil {
+				return nil, err
+			}
+			server = woodpeckertest.New(woodpeckertest.Options{
+				Program: func(image string) string { return image }, Capacity: 8,
+				HasBranch: func(repository, branch string) bool {
+					head, err := known[repository].Head(ctx, branch)
+					return err == nil && head != ""
+				},
+			})
+			w.OnClose(server.Close)
+			ci.Hold, ci.Release = server.Hold, server.Release
+			if err := addBuilderRepository(ctx, w, server, add); err != nil {
+				return nil, err
+			}
+			address, err := w.Serve(ctx, server)
+			if err != nil {
+				return nil, err
+			}
+			if ci.Line, err = enginetest.NewLine("http://" + address); err != nil {
+				return nil, err
+			}
+			line, err := w.Serve(ctx, ci.Line)
+			server.SetExtensions(w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret")
+			return []string{
+				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=http://" + line, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
+				"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + builder,
+			}, err
+		},
+	}, ci
+}
+
+// addBuilderRepository makes acme/builder, which a person activated.
+func addBuilderRepository(ctx context.Context, w *world.World, server *woodpeckertest.Server, add func(context.Context, *bitbuckettest.Repository) error) error {
+	r, err := w.Bitbucket.AddRepository(w.App.Workspace, "builder", bitbuckettest.Private)
+	if err != nil {
+		return err
+	}
+	if _, err := r.Commit(ctx, "main", map[string]string{"README.md": "Runs builds.\n"}, "Start"); err != nil {
+		return err
+	}
+	if err := add(ctx, r); err != nil {
+		return err
+	}
+	server.Activate(server.Repository(r.FullName()))
+	return nil
+}
+
+// alone is an engine whose gateway is a store and nothing else.
+func alone(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
+	program, err := enginetest.Link(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := woodpeckertest.New(woodpeckertest.Options{
+		Program: func(image string) string { return image }, HasBranch: func(_, branch string) bool { return branch == "main" },
+	})
+	t.Cleanup(server.Close)
+	server.Activate(server.AddRepository("acme/builder", "main"))
+	api := httptest.NewServer(server)
+	t.Cleanup(api.Close)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	store := storetest.Open(t)
+	e := woodpecker.New(woodpecker.Options{
+		Server: api.URL, Token: server.AddUser("slipway"), Repository: "acme/builder", Handovers: store, Log: log,
+		Step: pipeline.Step{URL: func(id string) string { return url + "/" + id }, Image: program},
+	})
+	gateway := httptest.NewServer(e.Handler())
+	t.Cleanup(gateway.Close)
+	server.SetExtensions(gateway.URL+"/extensions/woodpecker/config", gateway.URL+"/extensions/woodpecker/secret")
+	b, _ := storetest.Started(t, store, storetest.AutomatedBuild(t, store, storetest.Repository("app")), "", storetest.Commit(1))
+	return e, autobuild.Pipeline{BuildID: b.ID, Number: b.Number, Attempt: 1, Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash}
+}

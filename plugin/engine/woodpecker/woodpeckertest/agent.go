@@ -1,0 +1,181 @@
+package woodpeckertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// A configuration is as much of a workflow file as the agent understands.
+type configuration struct {
+	When []struct {
+		Event string `yaml:"event"`
+	} `yaml:"when"`
+	SkipClone bool              `yaml:"skip_clone"`
+	Labels    map[string]string `yaml:"labels"`
+	Steps     []struct {
+		Name     string         `yaml:"name"`
+		Image    string         `yaml:"image"`
+		Settings map[string]any `yaml:"settings"`
+		Commands []string       `yaml:"commands"`
+	} `yaml:"steps"`
+}
+
+// A command is a step to run.
+type command struct {
+	args    []string
+	environ []string
+	secrets []string // that its log does not show
+}
+
+func parse(text string) (configuration, error) {
+	var c configuration
+	err := yaml.UnmarshalWithOptions([]byte(text), &c, yaml.Strict())
+	if err == nil && text != "" && len(c.Steps) == 0 {
+		err = errors.New("missing required section: steps")
+	}
+	return c, err
+}
+
+func (c configuration) runsOn(event string) bool {
+	for _, when := range c.When {
+		if when.Event == event {
+			return true
+		}
+	}
+	return len(c.When) == 0
+}
+
+// compile makes commands of steps: a plugin's program without arguments and with its settings
+// as variables, or a shell with commands.
+func (c configuration) compile(o Options, secrets map[string]string) ([]*step, error) {
+	var steps []*step
+	for _, s := range c.Steps {
+		run := command{args: []string{o.Program(s.Image)}, environ: slices.Clone(o.Environ)}
+		run.environ = append(run.environ, "CI=woodpecker", "CI_SYSTEM_NAME=woodpecker")
+		if len(s.Commands) > 0 {
+			run.args = []string{"/bin/sh", "-e", "-c", strings.Join(s.Commands, "\n")}
+		}
+		for name, value := range s.Settings {
+			text := fmt.Sprint(value)
+			if from, ok := value.(map[string]any); ok {
+				if text, ok = secrets[fmt.Sprint(from["from_secret"])]; !ok {
+					return nil, fmt.Errorf("secret %q not found", from["from_secret"])
+				}
+				run.secrets = append(run.secrets, text)
+			}
+			run.environ = append(run.environ, "PLUGIN_"+strings.ToUpper(name)+"="+text)
+		}
+		steps = append(steps, &step{Name: s.Name, State: "pending", run: run})
+	}
+	return steps, nil
+}
+
+// dispatch hands pipelines to the agent, in order, as far as it has places.
+func (s *Server) dispatch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) > 0 && s.busy < s.o.Capacity && !s.held && s.ctx.Err() == nil {
+		p := s.queue[0]
+		s.queue = s.queue[1:]
+		ctx, cancel := context.WithCancel(s.ctx)
+		p.Status, p.cancel = "running", cancel
+		s.busy++
+		s.running.Add(1)
+		go s.run(ctx, p)
+	}
+}
+
+func (s *Server) run(ctx context.Context, p *Pipeline) {
+	defer s.running.Done()
+	status := "success"
+	for _, one := range p.Workflows[0].Children {
+		if status != "success" {
+			break
+		}
+		if code, lines, err := runStep(ctx, one.run); code != 0 || err != nil {
+			status = "failure"
+			s.note(one, code, lines, err)
+		} else {
+			s.note(one, 0, lines, nil)
+		}
+	}
+	s.mu.Lock()
+	p.cancel()
+	if p.Status == "running" { // else it was killed
+		p.Status = status
+	}
+	p.Workflows[0].State = p.Status
+	s.busy--
+	s.mu.Unlock()
+	s.dispatch()
+}
+
+func (s *Server) note(one *step, code int, lines []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one.State, one.ExitCode, one.lines = "success", code, lines
+	if code != 0 || err != nil {
+		one.State = "failure"
+	}
+	if err != nil {
+		one.Error = err.Error()
+	}
+}
+
+// runStep runs one in an empty workspace of its own. A cancel kills its process group.
+func runStep(ctx context.Context, run command) (code int, lines []string, err error) {
+	dir, err := os.MkdirTemp("", "woodpecker-")
+	if err != nil {
+		return 0, nil, err
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.CommandContext(ctx, run.args[0], run.args[1:]...) //nolint:gosec // what the test's configuration says
+	cmd.Dir, cmd.Env = dir, append(run.environ, "CI_WORKSPACE="+dir, "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	for _, hidden := range run.secrets {
+		if hidden != "" {
+			out = bytes.ReplaceAll(out, []byte(hidden), []byte("********"))
+		}
+	}
+	lines = strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), lines, nil
+	}
+	return 0, lines, err
+}
+
+// cancelPipeline stops a pipeline: canceled when it had not begun, else killed.
+func (s *Server) cancelPipeline(w http.ResponseWriter, r *http.Request, login string, repo *Repository) {
+	s.mu.Lock()
+	p := s.pipeline(r, repo)
+	switch {
+	case p == nil:
+		w.WriteHeader(http.StatusNotFound)
+	case p.Status == "pending":
+		p.Status = "canceled"
+		s.queue = slices.DeleteFunc(s.queue, func(q *Pipeline) bool { return q == p })
+		w.WriteHeader(http.StatusNoContent)
+	case p.Status == "running":
+		p.Status = "killed"
+		p.cancel()
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		http.Error(w, "Cannot cancel a non-running or non-pending or non-blocked pipeline", http.StatusBadRequest)
+	}
+	s.mu.Unlock()
+}

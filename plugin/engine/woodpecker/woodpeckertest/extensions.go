@@ -1,0 +1,179 @@
+package woodpeckertest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	tries     = 3
+	firstWait = 100 * time.Millisecond // a fifth of the real one's
+)
+
+var (
+	errFiltered = errors.New("filtered")
+	errConfig   = errors.New("could not load config from forge")
+)
+
+// create makes a pipeline as the real one does: the config extension is asked when it has a
+// number, the secret extension when its configuration is compiled.
+func (s *Server) create(r *Repository, p *Pipeline) (Pipeline, error) {
+	s.mu.Lock()
+	p.repo, p.Number, p.Status = r, int64(len(r.pipelines)+1), "created"
+	r.pipelines = append(r.pipelines, p)
+	own, config, secret := r.ownConfig, s.config, s.secret
+	s.mu.Unlock()
+	text, err := s.configOf(r, p, config, own)
+	if err != nil {
+		return s.failed(p, err), errConfig
+	}
+	parsed, err := parse(text)
+	if text == "" || (err == nil && !parsed.runsOn(p.Event)) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		p.Status, p.Event = "deleted", "deleted" // its number is not given again, and no list has it
+		return Pipeline{}, errFiltered
+	}
+	if err != nil {
+		return s.failed(p, err), nil
+	}
+	steps, err := parsed.compile(s.o, s.secretsOf(r, p, secret))
+	if err != nil {
+		return s.failed(p, err), nil
+	}
+	s.mu.Lock()
+	for _, one := range steps {
+		s.nextStep++
+		one.ID = s.nextStep
+	}
+	p.Workflows, p.Status = []*workflow{{State: "pending", Children: steps}}, "pending"
+	s.queue = append(s.queue, p)
+	c := p.copy()
+	s.mu.Unlock()
+	s.dispatch()
+	return c, nil
+}
+
+func (s *Server) failed(p *Pipeline, err error) Pipeline {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.Status, p.Errors = "error", []fault{{Message: err.Error()}}
+	return p.copy()
+}
+
+func (s *Server) configOf(r *Repository, p *Pipeline, url, own string) (string, error) {
+	type file struct {
+		Name string `json:"name"`
+		Data string `json:"data"`
+	}
+	var old []file
+	if own != "" {
+		old = []file{{".woodpecker.yaml", own}}
+	}
+	if url == "" {
+		return own, nil
+	}
+	var reply struct {
+		Configs []file `json:"configs"`
+	}
+	status, err := s.send(url, map[string]any{"repo": s.locked(r.json), "pipeline": p, "netrc": nil, "configuration": old}, &reply)
+	switch {
+	case status == http.StatusNoContent:
+		return own, nil
+	case err != nil:
+		return "", fmt.Errorf("%w: failed to fetch config via http (status: %d): %w", errConfig, status, err)
+	case len(reply.Configs) == 0:
+		return "", nil
+	}
+	return reply.Configs[0].Data, nil
+}
+
+// secretsOf goes on without the extension's secrets when that fails.
+func (s *Server) secretsOf(r *Repository, p *Pipeline, url string) map[string]string {
+	secrets := map[string]string{}
+	if url == "" {
+		return secrets
+	}
+	var reply struct {
+		Secrets []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"secrets"`
+	}
+	if _, err := s.send(url, map[string]any{"repo": s.locked(r.json), "pipeline": p}, &reply); err == nil {
+		for _, one := range reply.Secrets {
+			secrets[one.Name] = one.Value
+		}
+	}
+	return secrets
+}
+
+func (s *Server) locked(f func() map[string]any) map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f()
+}
+
+// send signs and sends, and again after a 5xx, a connection that was refused, and a 204, whose
+// empty body it cannot read.
+func (s *Server) send(url string, in, out any) (status int, err error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return 0, err
+	}
+	wait := firstWait
+	for range tries {
+		status, err = s.once(url, body, out)
+		if err == nil || (status >= 400 && status < 500) {
+			return status, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.ctx.Done():
+			return 0, s.ctx.Err()
+		}
+		wait += wait / 2
+	}
+	return status, err
+}
+
+func (s *Server) once(url string, body []byte, out any) (int, error) {
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	s.Sign(req, body, time.Now())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	switch {
+	case err != nil:
+		return resp.StatusCode, err
+	case resp.StatusCode >= 300:
+		return resp.StatusCode, fmt.Errorf("response: %s", data)
+	}
+	return resp.StatusCode, json.NewDecoder(bytes.NewReader(data)).Decode(out)
+}
+
+// Sign signs a request as the server does: RFC 9421, ed25519.
+func (s *Server) Sign(req *http.Request, body []byte, at time.Time) {
+	sum := sha256.Sum256(body)
+	digest := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+	params := fmt.Sprintf(`("@request-target" "content-digest");created=%d;alg="ed25519"`, at.Unix())
+	base := fmt.Sprintf("\"@request-target\": %s\n\"content-digest\": %s\n\"@signature-params\": %s", req.URL.RequestURI(), digest, params)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Digest", digest)
+	req.Header.Set("Signature-Input", "woodpecker-ci-extensions="+params)
+	req.Header.Set("Signature", "woodpecker-ci-extensions=:"+base64.StdEncoding.EncodeToString(ed25519.Sign(s.private, []byte(base)))+":")
+}
