@@ -74,21 +74,35 @@ func attemptByNonce(ctx context.Context, q querier, nonceHash string) (ab.Attemp
 func (s *Store) ExtensionSecret(ctx context.Context, engine, purpose string) (value secret.Secret, err error) {
 	row := engine + "/" + purpose
 	err = s.tx(ctx, "secret of extension "+row, func(tx *sql.Tx) error {
-		var sealed []byte
-		err := tx.QueryRowContext(ctx, `SELECT value FROM extension_secrets WHERE engine = $1 AND purpose = $2`, engine, purpose).Scan(&sealed)
-		if err == nil {
-			value, err = s.unsealed("extension_secrets", "value", row, sealed)
-			return err
-		}
+		value, err = s.extensionSecret(ctx, tx, engine, purpose)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 		value = ab.NewToken()
-		if sealed, err = s.sealed("extension_secrets", "value", row, value); err != nil {
+		sealed, err := s.sealed("extension_secrets", "value", row, value)
+		if err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO extension_secrets (engine, purpose, value) VALUES ($1, $2, $3)`, engine, purpose, sealed)
 		return err
 	})
 	return value, err
+}
+
+// KnownExtensionSecret is ExtensionSecret for one that was made before; ErrNotFound otherwise.
+func (s *Store) KnownExtensionSecret(ctx context.Context, engine, purpose string) (secret.Secret, error) {
+	value, err := s.extensionSecret(ctx, s.read, engine, purpose)
+	if err != nil {
+		return secret.Secret{}, fmt.Errorf("secret of extension %s/%s: %w", engine, purpose, known(err))
+	}
+	return value, nil
+}
+
+func (s *Store) extensionSecret(ctx context.Context, q querier, engine, purpose string) (secret.Secret, error) {
+	var sealed []byte
+	err := q.QueryRowContext(ctx, `SELECT value FROM extension_secrets WHERE engine = $1 AND purpose = $2`, engine, purpose).Scan(&sealed)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	return s.unsealed("extension_secrets", "value", engine+"/"+purpose, sealed)
 }

@@ -43,6 +43,8 @@ type Options struct {
 	// BeforeGateway is called when everything but the gateway is up, and its address is known.
 	// What it returns are further settings; nil = none.
 	BeforeGateway func(ctx context.Context, w *World) (settings []string, err error)
+	// AfterGateway is called when the gateway is up.
+	AfterGateway func(ctx context.Context, w *World) error
 	// NewRepository is told of each project's repository once it has a branch; nil = nobody is.
 	NewRepository func(ctx context.Context, r *bitbuckettest.Repository) error
 }
@@ -193,7 +195,10 @@ func (w *World) startGateway(ctx context.Context) error {
 		w.Gateway.environment = append(w.Gateway.environment, settings...)
 	}
 	w.close = append(w.close, w.Gateway.Stop)
-	return w.Gateway.Start(ctx)
+	if err := w.Gateway.Start(ctx); err != nil || w.options.AfterGateway == nil {
+		return err
+	}
+	return w.options.AfterGateway(ctx, w)
 }
 
 // OnClose has something stopped at Close, after everything that was started later.

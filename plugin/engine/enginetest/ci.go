@@ -9,7 +9,9 @@ import (
 	"strings"
 	"syscall"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
 	"slipway/runner/builder"
@@ -33,6 +35,32 @@ func Link(dir string) (string, error) {
 	}
 	link := filepath.Join(dir, "slipway")
 	return link, os.Symlink(program, link)
+}
+
+// BuilderRepository makes acme/builder, private and with one commit.
+func BuilderRepository(ctx context.Context, w *world.World) (*bitbuckettest.Repository, error) {
+	r, err := w.Bitbucket.AddRepository(w.App.Workspace, "builder", bitbuckettest.Private)
+	if err != nil {
+		return nil, err
+	}
+	_, err = r.Commit(ctx, "main", map[string]string{"README.md": "Runs builds.\n"}, "Start")
+	return r, err
+}
+
+// ExtensionSecrets reads what a world's gateway made for a CI's requests to it.
+func ExtensionSecrets(ctx context.Context, w *world.World, engine string, purposes ...string) (map[string]secret.Secret, error) {
+	s, err := w.Gateway.Store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	all := map[string]secret.Secret{}
+	for _, purpose := range purposes {
+		if all[purpose], err = s.KnownExtensionSecret(ctx, engine, purpose); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // StartBuilder starts a builder for the steps of a world's CI, and returns its address.
@@ -112,6 +140,8 @@ func (c *CI) down(h *worldtest.House) {
 			continue
 		}
 		p.Holds(b.Ref.Name, b, strings.TrimPrefix(b.Ref.Name, "b-"))
+		_, err := h.WaitStatus(h.Context, b)
+		h.Must(err)
 		p.OneEnd(b.Commit.Hash)
 	}
 }

@@ -60,7 +60,7 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 		return name(repository, run.Number), nil
 	}
 	if !errors.Is(err, autobuild.ErrNotFound) {
-		return "", fmt.Errorf("look for build %d on the CI: %w", p.Number, err)
+		return "", err
 	}
 	mark.Nonce = autobuild.NewToken().Reveal()
 	if err := e.o.Handovers.OfferAttempt(ctx, p.BuildID, p.Attempt, mark.nonceHash(), repository); err != nil {
@@ -75,7 +75,7 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 		number, err = e.search(ctx, order, err)
 	}
 	if err != nil {
-		return "", fmt.Errorf("start build %d in %s: %w", p.Number, repository, err)
+		return "", fmt.Errorf("start a pipeline in %s: %w", repository, err)
 	}
 	return name(repository, number), nil
 }

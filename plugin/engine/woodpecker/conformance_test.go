@@ -62,9 +62,14 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			})
 			w.OnClose(server.Close)
 			ci.Hold, ci.Release = server.Hold, server.Release
-			if err := addBuilderRepository(ctx, w, server, add); err != nil {
+			r, err := enginetest.BuilderRepository(ctx, w)
+			if err != nil {
 				return nil, err
 			}
+			if err := add(ctx, r); err != nil {
+				return nil, err
+			}
+			server.Activate(server.Repository(r.FullName()))
 			address, err := w.Serve(ctx, server)
 			if err != nil {
 				return nil, err
@@ -80,22 +85,6 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			}, err
 		},
 	}, ci
-}
-
-// addBuilderRepository makes acme/builder, which a person activated.
-func addBuilderRepository(ctx context.Context, w *world.World, server *woodpeckertest.Server, add func(context.Context, *bitbuckettest.Repository) error) error {
-	r, err := w.Bitbucket.AddRepository(w.App.Workspace, "builder", bitbuckettest.Private)
-	if err != nil {
-		return err
-	}
-	if _, err := r.Commit(ctx, "main", map[string]string{"README.md": "Runs builds.\n"}, "Start"); err != nil {
-		return err
-	}
-	if err := add(ctx, r); err != nil {
-		return err
-	}
-	server.Activate(server.Repository(r.FullName()))
-	return nil
 }
 
 // alone is an engine whose gateway is a store and nothing else.

@@ -65,11 +65,17 @@ func handOverVoid(t *testing.T, s *store.Store) {
 
 func extensionSecrets(t *testing.T, s *store.Store) {
 	seen := map[string]bool{}
+	if _, err := s.KnownExtensionSecret(t.Context(), "drone", "config"); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("a secret that nobody made: %v", err)
+	}
 	for _, place := range [][2]string{{"drone", "config"}, {"drone", "secret"}, {"woodpecker", "config"}} {
 		first, err := s.ExtensionSecret(t.Context(), place[0], place[1])
 		must(t, err)
 		again, err := s.ExtensionSecret(t.Context(), place[0], place[1])
 		must(t, err)
+		if known, err := s.KnownExtensionSecret(t.Context(), place[0], place[1]); err != nil || !known.Equal(first) {
+			t.Errorf("%v: it is not known: %v", place, err)
+		}
 		if len(first.Reveal()) < 32 || !first.Equal(again) || seen[first.Reveal()] {
 			t.Errorf("%v: a secret of %d characters, which stays: %v, and is new: %v", place, len(first.Reveal()), first.Equal(again), !seen[first.Reveal()])
 		}

@@ -1,0 +1,175 @@
+package drone_test
+
+import (
+	"context"
+	"io"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/engine/drone"
+	"slipway/plugin/engine/drone/dronetest"
+	"slipway/plugin/engine/enginetest"
+	"slipway/plugin/engine/pipeline"
+	"slipway/plugin/store"
+	"slipway/plugin/store/storetest"
+)
+
+func TestMain(m *testing.M) { worldtest.Main(m) }
+
+func TestConformanceInTheBuilderRepository(t *testing.T) { conform(t, "acme/builder") }
+
+func TestConformancePerRepository(t *testing.T) { conform(t, "") }
+
+func conform(t *testing.T, repository string) {
+	worldtest.NeedMachine(t)
+	enginetest.Run(t, enginetest.Factory{
+		World: func(testing.TB) (world.Options, *enginetest.CI) { return withFake(repository) },
+		Limit: "SLIPWAY_DRONE_CONCURRENCY",
+		Alone: alone,
+	})
+}
+
+// forge answers what a fake Drone asks of Bitbucket.
+type forge map[string]*bitbuckettest.Repository
+
+func (f forge) commit(repository, branch, commit string) string {
+	if commit != "" {
+		return commit
+	}
+	head, err := f[repository].Head(context.Background(), branch)
+	if err != nil {
+		return ""
+	}
+	return head
+}
+
+// withFake makes a world whose gateway runs everything on a fake Drone, which tells all that it
+// tells twice.
+func withFake(repository string) (world.Options, *enginetest.CI) {
+	ci, known := &enginetest.CI{}, forge{}
+	var server *dronetest.Server
+	return world.Options{
+		NewRepository: func(_ context.Context, r *bitbuckettest.Repository) error {
+			known[r.FullName()] = r
+			server.AddUnseen(r.FullName())
+			return nil
+		},
+		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+			builder, err := enginetest.StartBuilder(ctx, w)
+			if err != nil {
+				return nil, err
+			}
+			if ci.Program, err = enginetest.Link(w.Dir); err != nil {
+				return nil, err
+			}
+			server = dronetest.New(dronetest.Options{Commit: known.commit, Capacity: 8, ConfigWait: time.Second})
+			w.OnClose(server.Close)
+			server.TellTwice()
+			ci.Hold, ci.Release = server.Hold, server.Release
+			r, err := enginetest.BuilderRepository(ctx, w)
+			if err != nil {
+				return nil, err
+			}
+			known[r.FullName()] = r
+			server.AddUnseen(r.FullName())
+			address, err := w.Serve(ctx, server)
+			if err != nil {
+				return nil, err
+			}
+			if ci.Line, err = enginetest.NewLine("http://" + address); err != nil {
+				return nil, err
+			}
+			line, err := w.Serve(ctx, ci.Line)
+			return []string{
+				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=http://" + line, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
+				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_DRONE_IMAGE=" + ci.Program, "SLIPWAY_DRONE_BUILDER=" + builder,
+			}, err
+		},
+		AfterGateway: func(ctx context.Context, w *world.World) error {
+			all, err := enginetest.ExtensionSecrets(ctx, w, drone.Name, "config", "secret", "webhook")
+			if err != nil {
+				return err
+			}
+			server.SetExtensions(extensions(w.Gateway.URL, all))
+			return nil
+		},
+	}, ci
+}
+
+func extensions(gateway string, all map[string]secret.Secret) dronetest.Extensions {
+	at := func(kind string) dronetest.Extension {
+		return dronetest.Extension{URL: gateway + "/extensions/drone/" + kind, Secret: all[kind]}
+	}
+	return dronetest.Extensions{Config: at("config"), Secret: at("secret"), Webhook: at("webhook")}
+}
+
+// bench is an engine on a fake Drone, whose gateway is a store and nothing else.
+type bench struct {
+	*drone.Engine
+	server  *dronetest.Server
+	store   *store.Store
+	gateway string
+	nudged  chan string
+}
+
+func newBench(t testing.TB, o drone.Options) *bench {
+	t.Helper()
+	b := &bench{store: storetest.Open(t), nudged: make(chan string, 100)}
+	b.server = dronetest.New(dronetest.Options{Commit: func(_, branch, commit string) string {
+		if commit == "" && branch == "main" {
+			commit = storetest.Commit(9)
+		}
+		return commit
+	}})
+	t.Cleanup(b.server.Close)
+	api := httptest.NewServer(b.server)
+	t.Cleanup(api.Close)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	all := map[string]secret.Secret{"config": secret.New("config secret"), "secret": secret.New("secret secret"), "webhook": secret.New("webhook secret")}
+	o.Server, o.Token, o.Handovers, o.Log, o.Platform = api.URL, b.server.AddUser("slipway"), b.store, log, "linux/amd64"
+	o.Secrets = drone.Secrets{Config: all["config"], Secret: all["secret"], Webhook: all["webhook"]}
+	o.Nudge = func(buildID string, _ int) {
+		select {
+		case b.nudged <- buildID:
+		default:
+		}
+	}
+	var err error
+	if b.Engine, err = drone.New(o); err != nil {
+		t.Fatal(err)
+	}
+	gateway := httptest.NewServer(b.Handler())
+	t.Cleanup(gateway.Close)
+	b.gateway = gateway.URL
+	b.server.SetExtensions(extensions(gateway.URL, all))
+	return b
+}
+
+func (b *bench) pipeline(t testing.TB) autobuild.Pipeline {
+	t.Helper()
+	r := storetest.Repository("app")
+	built, _ := storetest.Started(t, b.store, storetest.AutomatedBuild(t, b.store, r), "", storetest.Commit(1))
+	return autobuild.Pipeline{BuildID: built.ID, Number: built.Number, Attempt: 1, Repository: built.Repository, Ref: built.Ref, Commit: built.Commit.Hash}
+}
+
+func alone(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
+	program, err := enginetest.Link(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, drone.Options{
+		Repository: "acme/builder", Type: drone.TypeExec,
+		Step: pipeline.Step{URL: func(id string) string { return url + "/" + id }, Image: program},
+	})
+	b.server.AddRepository("acme/builder", "main")
+	return b, b.pipeline(t)
+}

@@ -1,0 +1,173 @@
+package dronetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/drone/drone-go/drone"
+)
+
+// create makes a build as the real one does: its configuration is asked for before it has a
+// number, and its webhooks are sent before anybody is answered.
+func (s *Server) create(r *Repository, asked drone.Build) (*drone.Build, error) {
+	text, err := s.configOf(r, asked)
+	if err != nil {
+		return nil, err
+	}
+	documents, err := parse(text)
+	if err == nil && !documents.runsOn(asked.Event) {
+		return nil, nil //nolint:nilnil // the answer is null
+	}
+	s.mu.Lock()
+	b := &build{Build: asked, repo: r}
+	b.Number, b.ID, b.Created = int64(len(r.builds)+1), int64(len(r.builds)+1), time.Now().Unix()
+	r.builds = append(r.builds, b)
+	if err != nil {
+		b.Status, b.Error = drone.StatusError, err.Error()
+	} else {
+		b.Status = drone.StatusPending
+		b.plan(documents)
+		s.queue = append(s.queue, b)
+	}
+	created := b.shown()
+	s.mu.Unlock()
+	s.tell(r, "created", created)
+	s.dispatch()
+	return created, nil
+}
+
+// configOf remembers what it was told by a key without parameters.
+func (s *Server) configOf(r *Repository, b drone.Build) (string, error) {
+	s.mu.Lock()
+	key := fmt.Sprint(r.ID, time.Now().Unix(), b.Event, b.Action, b.Ref, b.After)
+	text, known := s.remembered[key]
+	extension, own := s.extensions.Config, r.ownConfig
+	s.mu.Unlock()
+	if known {
+		return text, nil
+	}
+	if extension.URL != "" {
+		var reply drone.Config
+		body := map[string]any{"build": b, "repo": r.Repo, "token": map[string]string{"access": "forge-access", "refresh": "forge-refresh"}}
+		status, err := s.send(s.ctx, extension, "application/vnd.drone.config.v1+json", body, &reply)
+		if err != nil {
+			return "", err
+		}
+		if status != http.StatusNoContent {
+			s.set(func() { s.remembered[key] = reply.Data })
+			return reply.Data, nil
+		}
+	}
+	if own == "" {
+		select {
+		case <-time.After(s.o.ConfigWait):
+		case <-s.ctx.Done():
+		}
+		return "", errors.New("Not Found")
+	}
+	return own, nil
+}
+
+// tell sends a webhook and waits for its answer, which does not matter.
+func (s *Server) tell(r *Repository, action string, b *drone.Build) {
+	s.mu.Lock()
+	extension, twice := s.extensions.Webhook, s.twice
+	repo := r.Repo
+	s.mu.Unlock()
+	if extension.URL == "" {
+		return
+	}
+	body := map[string]any{"event": "build", "action": action, "repo": repo, "build": b}
+	_, _ = s.send(s.ctx, extension, "", body, nil)
+	if twice {
+		s.running.Add(1)
+		go func() {
+			defer s.running.Done()
+			_, _ = s.send(s.ctx, extension, "", body, nil)
+		}()
+	}
+}
+
+// secretOf asks for a secret as the runner does; whatever goes wrong is an empty value.
+func (s *Server) secretOf(ctx context.Context, b *build, path, name string) string {
+	s.mu.Lock()
+	extension, shown, repo := s.extensions.Secret, b.shown(), b.repo.Repo
+	s.mu.Unlock()
+	if extension.URL == "" {
+		return ""
+	}
+	var reply drone.Secret
+	body := map[string]any{"path": path, "name": name, "repo": repo, "build": shown}
+	if _, err := s.send(ctx, extension, "application/vnd.drone.secret.v1+json", body, &reply); err != nil {
+		return ""
+	}
+	return reply.Data
+}
+
+func (s *Server) send(ctx context.Context, e Extension, accept string, in, out any) (int, error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.URL, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+		req.Header.Set("Accept-Encoding", "identity")
+	}
+	Sign(req, body, e.Secret.Reveal(), time.Now())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	switch {
+	case err != nil:
+		return resp.StatusCode, err
+	case resp.StatusCode >= 300:
+		return resp.StatusCode, fmt.Errorf("%d: %s", resp.StatusCode, data)
+	case resp.StatusCode == http.StatusNoContent || out == nil:
+		return resp.StatusCode, nil
+	}
+	return resp.StatusCode, json.Unmarshal(data, out)
+}
+
+// Sign signs a request as the server and its runners do: the webhooks, which accept nothing in
+// particular, by date and digest alone.
+// https://datatracker.ietf.org/doc/html/draft-cavage-http-signatures
+func Sign(req *http.Request, body []byte, key string, at time.Time) {
+	sum := sha256.Sum256(body)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Date", at.UTC().Format(http.TimeFormat))
+	req.Header.Set("Digest", "SHA-256="+base64.StdEncoding.EncodeToString(sum[:]))
+	names := []string{"date", "digest"}
+	if req.Header.Get("Accept") != "" {
+		names = []string{"accept", "accept-encoding", "content-type", "date", "digest"}
+	}
+	SignHeaders(req, key, names...)
+}
+
+// SignHeaders signs these headers and no others.
+func SignHeaders(req *http.Request, key string, names ...string) {
+	lines := make([]string, 0, len(names))
+	for _, name := range names {
+		lines = append(lines, name+": "+req.Header.Get(name))
+	}
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write([]byte(strings.Join(lines, "\n")))
+	req.Header.Set("Signature", fmt.Sprintf(`keyId="hmac-key",algorithm="hmac-sha256",signature="%s",headers="%s"`,
+		base64.StdEncoding.EncodeToString(mac.Sum(nil)), strings.Join(names, " ")))
+}

@@ -1,0 +1,113 @@
+package drone
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/drone/drone-go/drone"
+	"github.com/drone/drone-go/plugin/config"
+	"github.com/drone/drone-go/plugin/secret"
+	"github.com/drone/drone-go/plugin/webhook"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/engine/pipeline"
+)
+
+// Handler serves what Drone asks, below /extensions/drone/.
+//
+//   - config (DRONE_YAML_ENDPOINT): our pipeline for our builds, 204 for every other one, which
+//     runs its repository's own.
+//   - secret (DRONE_SECRET_PLUGIN_ENDPOINT of the runners): the runner's token, for the build
+//     that has the attempt; otherwise 404, of which Drone makes an empty variable.
+//   - webhook (DRONE_WEBHOOK_ENDPOINT): a hint to look at a build, answered before anything is
+//     done. Twice, late or in disorder they change nothing.
+//
+// A request that is not signed as it must be gets 401 or 400, and one that had its effect
+// before 404. Bodies are not logged: they have credentials for the forge.
+// https://docs.drone.io/extensions/overview/
+func (e *Engine) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /extensions/drone/config", e.guard("config", config.Handler(configs{e}, e.o.Secrets.Config.Reveal(), nil)))
+	mux.HandleFunc("POST /extensions/drone/secret", e.guard("secret", secret.Handler(e.o.Secrets.Secret.Reveal(), tokens{e}, nil)))
+	mux.HandleFunc("POST /extensions/drone/webhook", e.guard("webhook", webhook.Handler(hints{e}, e.o.Secrets.Webhook.Reveal(), nil)))
+	return mux
+}
+
+// errReplay refuses a request that had its effect before.
+var errReplay = errors.New("the same signature came before")
+
+// first reports whether a request, whose signature is good, comes for the first time.
+func (e *Engine) first(ctx context.Context) bool {
+	signature, ok := ctx.Value(signatureKey{}).(string)
+	return ok && e.replays.First(signature)
+}
+
+type configs struct{ *Engine }
+
+// Find answers with our pipeline, or nothing (nil): 204.
+func (e configs) Find(ctx context.Context, r *config.Request) (*drone.Config, error) {
+	a, err := e.desk.Attempt(ctx, asked(r.Repo, r.Build))
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return nil, nil //nolint:nilnil // drone-go's word for 204
+	}
+	if errors.Is(err, autobuild.ErrForbidden) {
+		e.o.Log.WithError(err).WithField("extension", "config").Warn("a build with our parameters gets nothing of ours")
+		return nil, nil //nolint:nilnil // drone-go's word for 204
+	}
+	if err == nil && !e.first(ctx) {
+		err = errReplay
+	}
+	var text string
+	if err == nil {
+		text, err = e.yamlOf(a.BuildID)
+	}
+	if err != nil {
+		return nil, e.told("config", err)
+	}
+	return &drone.Config{Data: text, Kind: "pipeline"}, nil
+}
+
+type tokens struct{ *Engine }
+
+// Find answers with the runner's token.
+func (e tokens) Find(ctx context.Context, r *secret.Request) (*drone.Secret, error) {
+	if r.Path != secretPath || r.Name != secretName {
+		return nil, errors.New("this extension has no such secret")
+	}
+	if _, err := e.desk.Attempt(ctx, asked(r.Repo, r.Build)); err != nil {
+		return nil, e.told("secret", err)
+	}
+	if !e.first(ctx) {
+		return nil, e.told("secret", errReplay)
+	}
+	token, err := e.desk.Token(ctx, asked(r.Repo, r.Build))
+	if err != nil {
+		return nil, e.told("secret", err)
+	}
+	return &drone.Secret{Name: secretName, Data: token.Reveal()}, nil
+}
+
+// told logs why a request is refused, and is what Drone is told of it.
+func (e *Engine) told(kind string, err error) error {
+	e.seen.Bad(kind, err)
+	e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Drone refused")
+	return errors.New("refused; the gateway's log says why")
+}
+
+type hints struct{ *Engine }
+
+// Deliver passes a hint on. What is not a build of ours, or came before, is none.
+func (e hints) Deliver(ctx context.Context, r *webhook.Request) error {
+	if r.Event != webhook.EventBuild || r.Build == nil {
+		return nil
+	}
+	if p, ok := pipeline.ReadParams(r.Build.Params); ok && e.first(ctx) {
+		e.o.Nudge(p.BuildID, p.Attempt)
+	}
+	return nil
+}
+
+func asked(r drone.Repo, b drone.Build) pipeline.Request {
+	return pipeline.Request{Params: b.Params, Repository: r.Namespace + "/" + r.Name, Number: b.Number, Event: b.Event, Sender: b.Trigger}
+}

@@ -1,0 +1,124 @@
+package drone
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// maxAge is how far a request's date may be from ours, in either direction.
+	maxAge = 5 * time.Minute
+	// maxRequest bounds a request's body, in bytes.
+	maxRequest = 1 << 20
+)
+
+// signed is the one form of a signature that Drone writes. Its own library takes more: another
+// order, a key twice, a list of headers that leaves the body out.
+const signed = `^keyId="hmac-key",algorithm="hmac-sha256",signature="([A-Za-z0-9+/]{43}=)",headers="([a-z -]+)"$`
+
+// signatureKey is where a request's context has its signature.
+type signatureKey struct{}
+
+// guard stands before drone-go's handlers, which check the signature of the headers and
+// nothing else: not that the digest is the body's, how old the date is, or which headers were
+// signed. It bounds the body, too.
+// https://datatracker.ietf.org/doc/html/draft-cavage-http-signatures
+func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+		if err != nil {
+			e.refuse(w, kind, http.StatusRequestEntityTooLarge, fmt.Errorf("read the request: %w", err))
+			return
+		}
+		signature, err := check(r.Header, body, e.o.Now())
+		if err != nil {
+			e.refuse(w, kind, http.StatusUnauthorized, err)
+			return
+		}
+		r = r.WithContext(context.WithValue(r.Context(), signatureKey{}, signature))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		answered := &watched{ResponseWriter: w}
+		h.ServeHTTP(answered, r)
+		if answered.status == http.StatusBadRequest { // drone-go's word for a signature by another key
+			e.seen.Bad(kind, errors.New("it is not signed with this extension's secret: copy the secret from the engine's page again"))
+		} else {
+			e.seen.Good(kind)
+		}
+	}
+}
+
+// refuse answers a request that is not taken, with the reason for whoever reads Drone's log.
+func (e *Engine) refuse(w http.ResponseWriter, kind string, status int, err error) {
+	e.seen.Bad(kind, err)
+	e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Drone refused")
+	http.Error(w, err.Error(), status)
+}
+
+// check returns the signature of a request whose headers may be believed if they are signed.
+func check(h http.Header, body []byte, now time.Time) (string, error) {
+	line, err := one(h, "Signature")
+	if err != nil {
+		return "", err
+	}
+	parts := regexp.MustCompile(signed).FindStringSubmatch(line)
+	if parts == nil {
+		return "", errors.New("Signature is not of Drone's form")
+	}
+	names := strings.Fields(parts[2])
+	for _, name := range []string{"date", "digest"} {
+		if !slices.Contains(names, name) {
+			return "", fmt.Errorf("the signature does not cover %s", name)
+		}
+	}
+	date, err := one(h, "Date")
+	if err != nil {
+		return "", err
+	}
+	at, err := http.ParseTime(date)
+	if err != nil {
+		return "", errors.New("Date is no date")
+	}
+	if age := now.Sub(at).Abs(); age > maxAge {
+		return "", fmt.Errorf("it was signed %s from now by our clock, at most %s is taken: check both clocks", age.Round(time.Second), maxAge)
+	}
+	digest, err := one(h, "Digest")
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(body)
+	if digest != "SHA-256="+base64.StdEncoding.EncodeToString(sum[:]) {
+		return "", errors.New("Digest is not the body's")
+	}
+	return parts[1], nil
+}
+
+// one returns a header that must stand there exactly once.
+func one(h http.Header, name string) (string, error) {
+	all := h.Values(name)
+	if len(all) != 1 {
+		return "", fmt.Errorf("%s is there %d times, not once", name, len(all))
+	}
+	return all[0], nil
+}
+
+// watched remembers the status of an answer.
+type watched struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader notes the status.
+func (w *watched) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
