@@ -17,7 +17,7 @@ func success(h *worldtest.House) {
 	if b.Commit.Hash != commit || b.Attempt != 1 || b.Size == 0 {
 		h.T.Errorf("build %+v, want attempt 1 of %s with its size", b, commit)
 	}
-	statuses := p.Repository.Statuses(commit)
+	statuses := p.Statuses(commit)
 	if len(statuses) != 1 || statuses[0].State != "SUCCESSFUL" || statuses[0].Refname != "main" {
 		h.T.Errorf("statuses %+v, want one of main", statuses)
 	}
@@ -32,7 +32,7 @@ func failure(h *worldtest.House) {
 	if b.Reason != autobuild.ReasonBuild || b.Attempt != 1 || b.Digest != "" {
 		h.T.Errorf("build %+v, want attempt 1 failed by its Dockerfile, without a digest", b)
 	}
-	if s := p.Repository.Statuses(commit); len(s) != 1 || s[0].State != "FAILED" {
+	if s := p.Statuses(commit); len(s) != 1 || s[0].State != "FAILED" {
 		h.T.Errorf("statuses %+v, want one FAILED", s)
 	}
 	log, err := h.Browser.Log(h.Context, b, 1, 0)
@@ -77,7 +77,7 @@ func onePush(h *worldtest.House) {
 		p.Holds(tag, b, b.Ref.Name)
 		_, err := h.WaitStatus(h.Context, b)
 		h.Must(err)
-		for _, s := range p.Repository.Statuses(b.Commit.Hash) {
+		for _, s := range p.Statuses(b.Commit.Hash) {
 			keys[s.Key] = keys[s.Key] || s.State == "SUCCESSFUL"
 		}
 		p.OneEnd(b.Commit.Hash)

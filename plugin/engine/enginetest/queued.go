@@ -81,7 +81,7 @@ func (f Factory) timeOut(h *worldtest.House) {
 	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
 		h.T.Errorf("build %+v, want attempt 1 failed by its time", b)
 	}
-	statuses := p.Repository.Statuses(b.Commit.Hash)
+	statuses := p.Statuses(b.Commit.Hash)
 	if len(statuses) != 1 || !strings.HasPrefix(statuses[0].Description, "failed: ") || !strings.Contains(statuses[0].Description, "longer than") {
 		h.T.Errorf("statuses %+v, want one that says that it took too long", statuses)
 	}

@@ -1,0 +1,153 @@
+package drone_test
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"path/filepath"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite" // Drone's database, to give its machine user a token of Bitbucket's
+
+	"slipway/config/secret"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/engine/drone"
+	"slipway/plugin/engine/enginetest"
+)
+
+// binVariable names a drone-server, with drone-runner-exec beside it.
+const binVariable = "SLIPWAY_TEST_DRONE_BIN"
+
+func TestRealDroneInTheBuilderRepository(t *testing.T) { conformReal(t, "acme/builder") }
+
+func TestRealDronePerRepository(t *testing.T) { conformReal(t, "") }
+
+// conformReal allows for the runner's way to ask for work only every 10 s.
+func conformReal(t *testing.T, repository string) {
+	worldtest.NeedMachine(t)
+	server, runner := enginetest.Binaries(t, binVariable, "drone-runner-exec")
+	enginetest.Run(t, enginetest.Factory{
+		World: func(testing.TB) (world.Options, *enginetest.CI) { return withReal(server, runner, repository) },
+		Limit: "SLIPWAY_DRONE_CONCURRENCY", Alone: alone, Slow: 15 * time.Second,
+	})
+}
+
+// real is a Drone server and its runner in a world.
+type real struct {
+	server, runner string // programs
+	world          *world.World
+	front          *enginetest.Front
+	address        string
+	token          string
+	rpc            string // secret between the two
+	ci             *enginetest.CI
+}
+
+// withReal makes a world whose gateway runs everything on a real Drone. That starts after the
+// gateway, which makes the secrets that Drone signs with.
+func withReal(server, runner, repository string) (world.Options, *enginetest.CI) {
+	d := &real{server: server, runner: runner, token: rand.Text(), rpc: rand.Text(), ci: &enginetest.CI{}}
+	return world.Options{
+		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) { return d.prepare(ctx, w, repository) },
+		AfterGateway:  d.start,
+	}, d.ci
+}
+
+func (d *real) prepare(ctx context.Context, w *world.World, repository string) ([]string, error) {
+	d.world = w
+	builder, err := enginetest.StartBuilder(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	if d.ci.Program, err = enginetest.Link(w.Dir); err != nil {
+		return nil, err
+	}
+	if d.front, err = enginetest.NewFront(ctx, w); err != nil {
+		return nil, err
+	}
+	if _, err := enginetest.BuilderRepository(ctx, w); err != nil {
+		return nil, err
+	}
+	if d.address, err = enginetest.FreePort(ctx); err != nil {
+		return nil, err
+	}
+	if d.ci.Line, err = enginetest.NewLine("http://" + d.address); err != nil {
+		return nil, err
+	}
+	line, err := w.Serve(ctx, d.ci.Line)
+	return []string{
+		"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=http://" + line, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
+		"SLIPWAY_DRONE_TOKEN=" + d.token, "SLIPWAY_DRONE_IMAGE=" + d.ci.Program, "SLIPWAY_DRONE_BUILDER=" + builder,
+	}, err
+}
+
+func (d *real) start(ctx context.Context, w *world.World) error {
+	secrets, err := enginetest.ExtensionSecrets(ctx, w, drone.Name, "config", "secret", "webhook")
+	if err != nil {
+		return err
+	}
+	consumer, err := w.Bitbucket.AddConsumer(w.App.Workspace, "http://"+d.address+"/login", "account", "repository", "webhook", "pullrequest")
+	if err != nil {
+		return err
+	}
+	access, _ := w.Bitbucket.Link(w.Alice, consumer)
+	if err := d.startServer(ctx, secrets, consumer.Key, consumer.Secret); err != nil {
+		return err
+	}
+	if err := d.giveToken(ctx, access); err != nil {
+		return err
+	}
+	return d.startRunner(ctx, secrets["secret"])
+}
+
+func (d *real) startServer(ctx context.Context, secrets map[string]secret.Secret, key string, consumer secret.Secret) error {
+	gateway := d.world.Gateway.URL
+	_, err := enginetest.StartProcess(d.world, "drone-server", d.server, nil, []string{
+		"DRONE_SERVER_HOST=" + d.address, "DRONE_SERVER_PROTO=http", "DRONE_SERVER_PORT=" + d.address, "DRONE_RPC_SECRET=" + d.rpc,
+		"DRONE_DATABASE_DRIVER=sqlite3", "DRONE_DATABASE_DATASOURCE=" + d.database(),
+		"DRONE_BITBUCKET_CLIENT_ID=" + key, "DRONE_BITBUCKET_CLIENT_SECRET=" + consumer.Reveal(),
+		"HTTPS_PROXY=" + d.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "SSL_CERT_FILE=" + d.front.Authority,
+		"DRONE_USER_CREATE=username:slipway,machine:true,admin:true,token:" + d.token,
+		"DRONE_STATUS_DISABLED=true", "DRONE_DATADOG_ENABLED=false", "DRONE_CRON_DISABLED=true",
+		"DRONE_YAML_ENDPOINT=" + gateway + "/extensions/drone/config", "DRONE_YAML_SECRET=" + secrets["config"].Reveal(),
+		"DRONE_WEBHOOK_ENDPOINT=" + gateway + "/extensions/drone/webhook", "DRONE_WEBHOOK_SECRET=" + secrets["webhook"].Reveal(),
+		"DRONE_WEBHOOK_EVENTS=build:*",
+	})
+	if err != nil {
+		return err
+	}
+	return enginetest.Answers(ctx, "http://"+d.address+"/healthz")
+}
+
+func (d *real) database() string { return filepath.Join(d.world.Dir, "drone.sqlite") }
+
+// giveToken links Drone's machine user with Alice's account, which a person does by signing in.
+func (d *real) giveToken(ctx context.Context, access secret.Secret) error {
+	db, err := sql.Open("sqlite", d.database())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.ExecContext(ctx, `UPDATE users SET user_oauth_token = ?, user_oauth_refresh = '', user_oauth_expiry = ? WHERE user_login = 'slipway'`,
+		access.Reveal(), time.Now().Add(time.Hour).Unix())
+	return err
+}
+
+func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
+	address, err := enginetest.FreePort(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := enginetest.StartProcess(d.world, "drone-runner-exec", d.runner, []string{"daemon"}, []string{
+		"USER=root", "DRONE_RPC_HOST=" + d.address, "DRONE_RPC_PROTO=http", "DRONE_RPC_SECRET=" + d.rpc, "DRONE_HTTP_BIND=" + address,
+		"DRONE_RUNNER_CAPACITY=8", "DRONE_RUNNER_NAME=test", "DRONE_RUNNER_ROOT=" + filepath.Join(d.world.Dir, "drone-root"),
+		"DRONE_SECRET_PLUGIN_ENDPOINT=" + d.world.Gateway.URL + "/extensions/drone/secret", "DRONE_SECRET_PLUGIN_TOKEN=" + key.Reveal(),
+	})
+	if err != nil {
+		return err
+	}
+	d.ci.Hold, d.ci.Release = p.Hold, p.Release
+	return nil
+}

@@ -1,0 +1,96 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"slipway/plugin/demo/world"
+)
+
+// Binaries skips a test, and says why, unless a variable names the directory or the program of
+// a real server, and its agent stands beside it. It returns both.
+func Binaries(t testing.TB, variable, agent string) (serverPath, agentPath string) {
+	t.Helper()
+	serverPath = os.Getenv(variable)
+	if serverPath == "" {
+		t.Skipf("SKIPPED: set %s to the program of a real server, with %s beside it", variable, agent)
+	}
+	agentPath = filepath.Join(filepath.Dir(serverPath), agent)
+	for _, path := range []string{serverPath, agentPath} {
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("%s=%s: %v", variable, serverPath, err)
+		}
+	}
+	return serverPath, agentPath
+}
+
+// A Process is a program of a real CI.
+type Process struct{ cmd *exec.Cmd }
+
+// StartProcess starts a program in a world, whose environment is all that it gets besides PATH.
+// What it prints is in the world's directory, in name.log.
+func StartProcess(w *world.World, name, path string, args, environ []string) (*Process, error) {
+	log, err := os.OpenFile(filepath.Join(w.Dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	home := filepath.Join(w.Dir, name)
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path, args...) //nolint:gosec,noctx // whoever runs the test named it; the world ends it
+	cmd.Dir, cmd.Stdout, cmd.Stderr = home, log, log
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}, environ...)
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	w.OnClose(func() {
+		_ = cmd.Process.Signal(syscall.SIGCONT) // it may be held
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = log.Close()
+	})
+	return &Process{cmd}, nil
+}
+
+// Hold stops the process where it stands; Release lets it go on.
+func (p *Process) Hold() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Release ends Hold.
+func (p *Process) Release() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
+
+// FreePort finds an address of loopback that nobody has.
+func FreePort(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// Answers waits until an address is answered with 200.
+func Answers(ctx context.Context, url string) error {
+	err := world.Wait(ctx, func() (bool, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return false, err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false, nil //nolint:nilerr // it is not up yet
+		}
+		return resp.StatusCode == http.StatusOK, resp.Body.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("%s does not answer: %w", url, err)
+	}
+	return nil
+}
