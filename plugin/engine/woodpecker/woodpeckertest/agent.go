@@ -140,7 +140,7 @@ func runStep(ctx context.Context, run command) (code int, lines []string, err er
 		return 0, nil, err
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.CommandContext(ctx, run.args[0], run.args[1:]...) //nolint:gosec // what the test's configuration says
+	cmd := exec.CommandContext(ctx, run.args[0], run.args[1:]...)
 	cmd.Dir, cmd.Env = dir, append(run.environ, "CI_WORKSPACE="+dir, "HOME="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -160,7 +160,7 @@ func runStep(ctx context.Context, run command) (code int, lines []string, err er
 }
 
 // cancelPipeline stops a pipeline: canceled when it had not begun, else killed.
-func (s *Server) cancelPipeline(w http.ResponseWriter, r *http.Request, login string, repo *Repository) {
+func (s *Server) cancelPipeline(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
 	s.mu.Lock()
 	p := s.pipeline(r, repo)
 	switch {

@@ -71,12 +71,12 @@ func (p *Pipeline) steps() []*step {
 
 func (s *Server) route() {
 	s.mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]string{"source": "https://github.com/woodpecker-ci/woodpecker", "version": "3.17.0"})
+		answer(w, map[string]string{"source": "https://github.com/woodpecker-ci/woodpecker", "version": "3.17.0"})
 	})
 	s.mux.HandleFunc("GET /api/signature/public-key", s.publicKey)
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, string){
 		"GET /api/user": func(w http.ResponseWriter, _ *http.Request, login string) {
-			answer(w, http.StatusOK, map[string]string{"login": login})
+			answer(w, map[string]string{"login": login})
 		},
 		"GET /api/user/repos":                       s.listRepos,
 		"POST /api/repos":                           s.activateRepo,
@@ -174,7 +174,7 @@ func (s *Server) listRepos(w http.ResponseWriter, r *http.Request, _ string) {
 			all = append(all, repo.json())
 		}
 	}
-	answer(w, http.StatusOK, all)
+	answer(w, all)
 }
 
 func (s *Server) activateRepo(w http.ResponseWriter, r *http.Request, _ string) {
@@ -189,7 +189,7 @@ func (s *Server) activateRepo(w http.ResponseWriter, r *http.Request, _ string) 
 			return
 		}
 		repo.active = true
-		answer(w, http.StatusOK, repo.json())
+		answer(w, repo.json())
 		return
 	}
 	http.Error(w, "could not fetch repository from forge", http.StatusInternalServerError)
@@ -200,7 +200,7 @@ func (s *Server) lookup(w http.ResponseWriter, fullName string) {
 	defer s.mu.Unlock()
 	for _, repo := range s.repos {
 		if repo.FullName == fullName {
-			answer(w, http.StatusOK, repo.json())
+			answer(w, repo.json())
 			return
 		}
 	}
@@ -208,7 +208,7 @@ func (s *Server) lookup(w http.ResponseWriter, fullName string) {
 }
 
 func (s *Server) permissions(w http.ResponseWriter, _ *http.Request, _ string, _ *Repository) {
-	answer(w, http.StatusOK, map[string]bool{"pull": true, "push": true, "admin": true})
+	answer(w, map[string]bool{"pull": true, "push": true, "admin": true})
 }
 
 // start answers as the real one does: 500 and nothing else for a branch that the forge does not
@@ -242,7 +242,7 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 	case err != nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		answer(w, http.StatusOK, created)
+		answer(w, created)
 	}
 }
 
@@ -271,7 +271,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 		listed.Workflows = nil
 		all = append(all, listed)
 	}
-	answer(w, http.StatusOK, all)
+	answer(w, all)
 }
 
 func (s *Server) pipeline(r *http.Request, repo *Repository) *Pipeline {
@@ -291,7 +291,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	answer(w, http.StatusOK, p.copy())
+	answer(w, p.copy())
 }
 
 func (s *Server) logs(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
@@ -319,11 +319,10 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 			entries = append(entries, entry{i, data})
 		}
 	}
-	answer(w, http.StatusOK, entries)
+	answer(w, entries)
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func answer(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // who hung up does not want it
 }
