@@ -8,6 +8,9 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
+// workflowName is what our workflow is called.
+const workflowName = "slipway"
+
 // A workflow is what Woodpecker runs for a build: one step, on a workspace without a clone,
 // for the runner fetches the build's commit itself. The step is a plugin (settings and nothing
 // else), which Woodpecker may give privilege by its image's name, and hands no variables.
