@@ -2,6 +2,7 @@ package woodpecker
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 
@@ -55,5 +56,5 @@ func yamlOf(s pipeline.Step, buildID string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write the workflow: %w", err)
 	}
-	return string(text), nil
+	return strings.ReplaceAll(string(text), "$", "$$"), nil // Woodpecker puts variables in for ${…}
 }

@@ -38,8 +38,11 @@ type command struct {
 	secrets []string // that its log does not show
 }
 
+// parse reads a configuration. The real one puts variables in for ${…} first, which is not
+// done here, and one dollar for two.
 func parse(text string) (configuration, error) {
 	var c configuration
+	text = strings.ReplaceAll(text, "$$", "$")
 	err := yaml.UnmarshalWithOptions([]byte(text), &c, yaml.Strict())
 	if err == nil && text != "" && len(c.Steps) == 0 {
 		err = errors.New("missing required section: steps")
