@@ -48,6 +48,13 @@ type bench struct {
 // The script is what the step's image is.
 func newBench(t *testing.T, repository, script string) *bench {
 	t.Helper()
+	return newBenchWith(t, repository, script, pipeline.Step{
+		URL: func(id string) string { return "https://slipway.example.com/runner/v1/builds/" + id }, Image: "slipway",
+	})
+}
+
+func newBenchWith(t *testing.T, repository, script string, step pipeline.Step) *bench {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "program")
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\n"+script), 0o700))
 	b := &bench{t: t, repository: repository, clock: &clock{}, log: &bytes.Buffer{}}
@@ -68,8 +75,7 @@ func newBench(t *testing.T, repository, script string) *bench {
 	log := logrus.New()
 	log.SetOutput(b.log)
 	b.Engine = woodpecker.New(woodpecker.Options{
-		Server: api.URL, Token: b.token, Repository: repository, Handovers: b.handing, Log: log, Now: b.clock.now,
-		Step: pipeline.Step{URL: func(id string) string { return "https://slipway.example.com/runner/v1/builds/" + id }, Image: "slipway"},
+		Server: api.URL, Token: b.token, Repository: repository, Handovers: b.handing, Log: log, Now: b.clock.now, Step: step,
 	})
 	b.gateway = b.Handler()
 	gateway := httptest.NewServer(b.gateway)
@@ -121,6 +127,22 @@ func wants(t *testing.T, err, want error, says string) {
 	t.Helper()
 	if err == nil || (want != nil && !errors.Is(err, want)) || !strings.Contains(err.Error(), says) {
 		t.Errorf("error %v, want %v that says %q", err, want, says)
+	}
+}
+
+// await waits for what another process brings about.
+func await(t *testing.T, met func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !met() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("waited in vain")
+		}
 	}
 }
 
