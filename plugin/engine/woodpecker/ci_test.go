@@ -278,3 +278,39 @@ func TestAnEndlessAnswerIsNotRead(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Two builds may find a repository inactive at once, and one of them comes second.
+func TestAnotherMayHaveActivatedTheRepository(t *testing.T) {
+	for _, meanwhile := range []string{"GET /api/user/repos", "POST /api/repos"} {
+		b := newBench(t, "", "")
+		b.line.answer(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method+" "+r.URL.Path == meanwhile {
+				b.server.Activate(b.app)
+			}
+			b.server.ServeHTTP(w, r)
+		})
+		if a := b.start(); a.EngineRef != "acme/app#1" {
+			t.Errorf("activated before %s: started as %q", meanwhile, a.EngineRef)
+		}
+	}
+}
+
+// Only a 500 can mean that the branch is gone: after anything else the pipeline is looked for.
+func TestAServerThatIsAwayIsNotAskedForTheDefaultBranch(t *testing.T) {
+	b := newBench(t, "", "")
+	b.server.Activate(b.app)
+	starts := 0
+	b.line.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			starts++
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		b.server.ServeHTTP(w, r)
+	})
+	_, err := b.CI().Create(t.Context(), b.order(autobuild.Ref{Kind: autobuild.Branch, Name: "topic"}))
+	wants(t, err, autobuild.ErrUnavailable, "answered 503")
+	if starts != 1 {
+		t.Errorf("it was asked %d times", starts)
+	}
+}
