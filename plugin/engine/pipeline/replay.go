@@ -44,3 +44,10 @@ func (r *Replays) First(signature string) bool {
 	r.until[signature] = now.Add(2 * r.good) // a clock that runs ahead makes a signature good for longer
 	return true
 }
+
+// Forget takes back what First remembered, for a request that had no effect and may come again.
+func (r *Replays) Forget(signature string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.until, signature)
+}

@@ -42,3 +42,14 @@ func TestAFloodIsRefusedAndNothingForgotten(t *testing.T) {
 		t.Error("a memory that was full is so for ever")
 	}
 }
+
+func TestARequestWithoutEffectMayComeAgain(t *testing.T) {
+	r := pipeline.NewReplays(time.Minute, time.Now)
+	if !r.First("a") || !r.First("b") {
+		t.Fatal("a new signature is taken for a replay")
+	}
+	r.Forget("a")
+	if !r.First("a") || r.First("b") {
+		t.Error("not the one that was forgotten is forgotten")
+	}
+}

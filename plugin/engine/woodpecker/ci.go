@@ -2,11 +2,9 @@ package woodpecker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"slipway/plugin/autobuild"
@@ -44,58 +42,88 @@ func (c *client) Login(ctx context.Context) (string, error) {
 func (c *client) Create(ctx context.Context, o pipeline.Order) (int64, error) {
 	r, err := c.activeRepo(ctx, o.Repository)
 	if err != nil {
-		return 0, err
+		return 0, ofAll(o, err)
 	}
 	branch := r.DefaultBranch
 	if o.Ref.Kind == autobuild.Branch {
 		branch = o.Ref.Name
 	}
 	number, err := c.create(ctx, r, branch, o.Params)
-	if !errors.Is(err, autobuild.ErrUnavailable) || branch == r.DefaultBranch || ctx.Err() != nil {
-		return number, err
+	var refused *serverError
+	if errors.As(err, &refused) && refused.status == http.StatusInternalServerError && branch != r.DefaultBranch {
+		if found, findErr := c.Find(ctx, o.Repository, o.Params); findErr == nil {
+			return found.Number, nil
+		}
+		number, err = c.create(ctx, r, r.DefaultBranch, o.Params)
 	}
-	if found, findErr := c.Find(ctx, o.Repository, o.Params); findErr == nil {
-		return found.Number, nil
+	return number, ofAll(o, err)
+}
+
+// ofAll marks what is wrong with the builder repository as wrong for every build: they wait
+// until it is mended, which is what ErrForbidden means, and are not to blame.
+func ofAll(o pipeline.Order, err error) error {
+	if o.Commit == "" && errors.Is(err, autobuild.ErrNotFound) {
+		return fmt.Errorf("the builder repository: %w (%w)", err, autobuild.ErrForbidden)
 	}
-	return c.create(ctx, r, r.DefaultBranch, o.Params)
+	return err
 }
 
 func (c *client) create(ctx context.Context, r repo, branch string, p pipeline.Params) (int64, error) {
-	a, err := c.call(ctx, http.MethodPost, fmt.Sprintf("/api/repos/%d/pipelines", r.ID), struct {
+	a, err := c.call(ctx, forgeTime, http.MethodPost, fmt.Sprintf("/api/repos/%d/pipelines", r.ID), struct {
 		Branch    string            `json:"branch"`
 		Variables map[string]string `json:"variables"`
 	}{branch, p.Map()})
 	switch {
 	case err != nil:
 		return 0, err
+	case a.status == http.StatusNotFound: // of one that it showed a moment ago
+		return 0, fmt.Errorf("our user on the Woodpecker server may not start pipelines of %s: give it write access at Bitbucket: %w", r.FullName, autobuild.ErrNotFound)
 	case a.status == http.StatusNoContent && a.filtered:
-		return 0, fmt.Errorf("Woodpecker has no pipeline to run: its config extension did not answer with ours; set WOODPECKER_CONFIG_EXTENSION_ENDPOINT on its server as the engine's page says (%w)", autobuild.ErrForbidden)
+		return 0, fmt.Errorf("the Woodpecker server has no pipeline to run, %s (%w)", noConfig, autobuild.ErrForbidden)
 	case a.status == http.StatusNoContent:
-		return 0, fmt.Errorf("Woodpecker could not load the pipeline's configuration: %s (%w)", c.newestFault(ctx, r), autobuild.ErrUnavailable)
+		return 0, fmt.Errorf("the Woodpecker server could not load the pipeline's configuration: %s (%w)", c.whyNot(ctx, r, p), autobuild.ErrUnavailable)
 	}
 	var started run
 	if err := a.decode(&started); err != nil {
 		return 0, fmt.Errorf("start a pipeline of %s: %w", r.FullName, err)
 	}
 	if started.Status == "error" {
-		return 0, fmt.Errorf("Woodpecker does not run pipeline %d of %s: %s (%w)", started.Number, r.FullName, strings.Join(started.faults(), "; "), autobuild.ErrForbidden)
+		return 0, fmt.Errorf("the Woodpecker server does not run pipeline %d of %s: %s (%w)", started.Number, r.FullName, strings.Join(started.faults(), "; "), autobuild.ErrForbidden)
+	}
+	if started.isNotOurs() {
+		return 0, c.stopStranger(ctx, r, started.Number)
 	}
 	return started.Number, nil
 }
 
-// newestFault says why the newest pipeline failed: the answer to its start does not.
-func (c *client) newestFault(ctx context.Context, r repo) string {
-	var newest []run
-	if err := c.get(ctx, fmt.Sprintf("/api/repos/%d/pipelines?event=%s&perPage=1", r.ID, event), &newest); err != nil {
-		return err.Error()
+// noConfig is what it means that a pipeline has not our workflow.
+const noConfig = "for its config extension did not answer with ours: set WOODPECKER_CONFIG_EXTENSION_ENDPOINT on its server, and let it ask this gateway with WOODPECKER_EXTENSIONS_ALLOWED_HOSTS"
+
+// stopStranger cancels a pipeline of ours that runs the repository's own workflow.
+func (c *client) stopStranger(ctx context.Context, r repo, number int64) error {
+	err := fmt.Errorf("the Woodpecker server ran the repository's own workflow, %s (%w)", noConfig, autobuild.ErrForbidden)
+	if cancelErr := c.cancel(context.WithoutCancel(ctx), r, number); cancelErr != nil {
+		return fmt.Errorf("%w; and it runs on: %w", err, cancelErr)
 	}
-	if len(newest) == 0 || len(newest[0].faults()) == 0 {
-		return "it does not say why"
-	}
-	return strings.Join(newest[0].faults(), "; ")
+	return err
 }
 
-// Find looks through the newest pipelines that were started by API.
+// whyNot says why a pipeline was not made, which the answer to its start does not.
+func (c *client) whyNot(ctx context.Context, r repo, p pipeline.Params) string {
+	newest, err := c.page(ctx, r, 1)
+	if err != nil {
+		return err.Error()
+	}
+	for _, one := range newest {
+		if theirs, _ := pipeline.ReadParams(one.Variables); theirs == p && len(one.faults()) > 0 {
+			return strings.Join(one.faults(), "; ")
+		}
+	}
+	return "it does not say why"
+}
+
+// Find looks through the newest pipelines that were started by API. What Woodpecker could not
+// make is no pipeline, though it has a number.
 func (c *client) Find(ctx context.Context, repository string, p pipeline.Params) (pipeline.Run, error) {
 	r, err := c.repo(ctx, repository)
 	if err != nil {
@@ -105,13 +133,13 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 	if err != nil {
 		return pipeline.Run{}, err
 	}
-	for page := 1; page <= maxPages; page++ {
-		var all []run
-		if err := c.get(ctx, fmt.Sprintf("/api/repos/%d/pipelines?event=%s&page=%d&perPage=%d", r.ID, event, page, perPage), &all); err != nil {
+	for number := 1; number <= maxPages; number++ {
+		all, err := c.page(ctx, r, number)
+		if err != nil {
 			return pipeline.Run{}, err
 		}
 		for _, one := range all {
-			if one.of(login, p) {
+			if one.of(login, p) && !one.neverBegan() {
 				return c.runOf(r, one), nil
 			}
 		}
@@ -120,6 +148,12 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 		}
 	}
 	return pipeline.Run{}, autobuild.ErrNotFound
+}
+
+// page lists pipelines that were started by API, newest first.
+func (c *client) page(ctx context.Context, r repo, number int) (all []run, err error) {
+	err = c.get(ctx, fmt.Sprintf("/api/repos/%d/pipelines?event=%s&page=%d&perPage=%d", r.ID, event, number, perPage), &all)
+	return all, err
 }
 
 // Run returns one pipeline.
@@ -143,74 +177,26 @@ func (c *client) runOf(r repo, one run) pipeline.Run {
 	return pipeline.Run{Number: one.Number, State: one.state(), URL: fmt.Sprintf("%s/repos/%d/pipeline/%d", c.server, r.ID, one.Number)}
 }
 
-// Cancel stops a pipeline. Woodpecker answers 400 for one that is over.
+// Cancel stops a pipeline.
 func (c *client) Cancel(ctx context.Context, repository string, number int64) error {
 	r, err := c.repo(ctx, repository)
 	if err != nil {
 		return err
 	}
-	a, err := c.call(ctx, http.MethodPost, fmt.Sprintf("/api/repos/%d/pipelines/%d/cancel", r.ID, number), nil)
+	return c.cancel(ctx, r, number)
+}
+
+// cancel stops a pipeline. Woodpecker answers 400 for one that is over.
+func (c *client) cancel(ctx context.Context, r repo, number int64) error {
+	a, err := c.call(ctx, answerTime, http.MethodPost, fmt.Sprintf("/api/repos/%d/pipelines/%d/cancel", r.ID, number), nil)
 	if err != nil {
 		return err
 	}
 	switch a.status {
-	case http.StatusOK, http.StatusNoContent, http.StatusBadRequest, http.StatusNotFound:
+	case http.StatusOK, http.StatusNoContent, http.StatusBadRequest:
 		return nil
+	case http.StatusNotFound:
+		return fmt.Errorf("the Woodpecker server has no pipeline %d of %s that its user may cancel: %w", number, r.FullName, autobuild.ErrNotFound)
 	}
-	return fmt.Errorf("cancel pipeline %d of %s: Woodpecker answered %d %s", number, repository, a.status, a.words())
-}
-
-// repo looks a repository up; ErrNotFound when Woodpecker has none, also one that it knows of
-// and nobody activated.
-func (c *client) repo(ctx context.Context, fullName string) (repo, error) {
-	owner, name, ok := strings.Cut(fullName, "/")
-	if !ok {
-		return repo{}, fmt.Errorf("%q is no repository's name: %w", fullName, autobuild.ErrNotFound)
-	}
-	var r repo
-	err := c.get(ctx, "/api/repos/lookup/"+url.PathEscape(owner)+"/"+url.PathEscape(name), &r)
-	if err == nil && !r.Active {
-		err = autobuild.ErrNotFound
-	}
-	if errors.Is(err, autobuild.ErrNotFound) {
-		return repo{}, fmt.Errorf("Woodpecker has no active repository %s: %w", fullName, err)
-	}
-	return r, err
-}
-
-// activeRepo is repo for one that may have to be activated first. That makes a webhook of
-// Woodpecker's own at Bitbucket, by which it runs the repository's own pipelines.
-func (c *client) activeRepo(ctx context.Context, fullName string) (repo, error) {
-	r, err := c.repo(ctx, fullName)
-	if !errors.Is(err, autobuild.ErrNotFound) {
-		return r, err
-	}
-	var all []repo
-	if err := c.get(ctx, "/api/user/repos?all=true", &all); err != nil {
-		return repo{}, err
-	}
-	for _, known := range all {
-		if known.FullName == fullName {
-			return c.activate(ctx, known)
-		}
-	}
-	return repo{}, fmt.Errorf("Woodpecker's user sees no repository %s: give it access at Bitbucket: %w", fullName, autobuild.ErrNotFound)
-}
-
-func (c *client) activate(ctx context.Context, known repo) (repo, error) {
-	a, err := c.call(ctx, http.MethodPost, "/api/repos?forge_remote_id="+url.QueryEscape(known.ForgeRemoteID), nil)
-	if errors.Is(err, autobuild.ErrForbidden) {
-		return repo{}, fmt.Errorf("activate %s: our user on Woodpecker must be an administrator of the repository at Bitbucket, or activate it by hand: %w", known.FullName, autobuild.ErrNotFound)
-	}
-	if err != nil {
-		return repo{}, fmt.Errorf("activate %s: %w", known.FullName, err)
-	}
-	if a.status == http.StatusConflict { // somebody else was first
-		return c.repo(ctx, known.FullName)
-	}
-	var r repo
-	if err := json.Unmarshal(a.body, &r); err != nil || a.status != http.StatusOK {
-		return repo{}, fmt.Errorf("activate %s: Woodpecker answered %d %s", known.FullName, a.status, a.words())
-	}
-	return r, nil
+	return fmt.Errorf("cancel pipeline %d of %s: Woodpecker answered %d %s", number, r.FullName, a.status, a.words())
 }

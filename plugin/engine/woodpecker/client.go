@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// answerTime bounds a call; createTime one that starts a pipeline, for which the server
-	// asks Bitbucket and its extensions, thrice each.
+	// answerTime bounds a call that the server answers by itself; forgeTime one for which it
+	// asks Bitbucket, page by page, and its extensions, thrice each.
 	answerTime = 10 * time.Second
-	createTime = 120 * time.Second
+	forgeTime  = 120 * time.Second
 	maxAnswer  = 8 << 20 // bytes; a page of pipelines is the largest
 	maxWords   = 500     // bytes of an error's text that are repeated
 )
@@ -33,6 +33,9 @@ type client struct {
 	http   *http.Client
 }
 
+// errTooLong is an answer that is not read to its end.
+var errTooLong = fmt.Errorf("the server's answer is longer than %d bytes", maxAnswer)
+
 // An answer is what a call came back with; its body was read.
 type answer struct {
 	status   int
@@ -41,13 +44,23 @@ type answer struct {
 	date     time.Time // by the server's clock; zero when it told none
 }
 
-// call makes one request. Transport faults and 5xx are ErrUnavailable; other statuses are the
-// caller's, except those that say that nothing will work: 401 and 403.
-func (c *client) call(ctx context.Context, method, path string, in any) (answer, error) {
-	limit := answerTime
-	if method == http.MethodPost {
-		limit = createTime
-	}
+// A serverError is a 5xx. It is ErrUnavailable too.
+type serverError struct {
+	status int
+	words  string
+}
+
+func (e *serverError) Error() string {
+	return fmt.Sprintf("Woodpecker answered %d %s", e.status, e.words)
+}
+
+// Is makes every 5xx a case of ErrUnavailable.
+func (e *serverError) Is(target error) bool { return target == autobuild.ErrUnavailable }
+
+// call makes one request that takes no longer than limit. Transport faults, 5xx and 429 are
+// ErrUnavailable; other statuses are the caller's, except those that say that nothing will
+// work: redirects, 401 and 403.
+func (c *client) call(ctx context.Context, limit time.Duration, method, path string, in any) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var body io.Reader
@@ -66,7 +79,7 @@ func (c *client) call(ctx context.Context, method, path string, in any) (answer,
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return answer{}, fmt.Errorf("Woodpecker at %s does not answer: %w (%w)", c.server, withoutURL(err), autobuild.ErrUnavailable)
+		return answer{}, fmt.Errorf("the Woodpecker server at %s does not answer: %w (%w)", c.server, withoutURL(err), autobuild.ErrUnavailable)
 	}
 	defer resp.Body.Close()
 	return c.read(resp)
@@ -78,24 +91,28 @@ func (c *client) read(resp *http.Response) (answer, error) {
 		return answer{}, fmt.Errorf("read Woodpecker's answer: %w (%w)", err, autobuild.ErrUnavailable)
 	}
 	if len(data) > maxAnswer {
-		return answer{}, fmt.Errorf("Woodpecker's answer is longer than %d bytes", maxAnswer)
+		return answer{}, errTooLong
 	}
 	a := answer{status: resp.StatusCode, filtered: resp.Header.Get("Pipeline-Filtered") == "true", body: data}
 	a.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	switch {
+	case a.status >= http.StatusMultipleChoices && a.status < http.StatusBadRequest:
+		return a, fmt.Errorf("%s answers with a redirect: set SLIPWAY_WOODPECKER_SERVER to where Woodpecker itself is: %w", c.server, autobuild.ErrForbidden)
 	case a.status == http.StatusUnauthorized:
-		return a, fmt.Errorf("Woodpecker does not accept the token: make a new one there (user settings, API) and set SLIPWAY_WOODPECKER_TOKEN: %w", autobuild.ErrUnauthorized)
+		return a, fmt.Errorf("the Woodpecker server does not accept the token: make a new one there (user settings, API) and set SLIPWAY_WOODPECKER_TOKEN: %w", autobuild.ErrUnauthorized)
 	case a.status == http.StatusForbidden:
-		return a, fmt.Errorf("Woodpecker does not let our user do this: give it push access at Bitbucket: %w", autobuild.ErrForbidden)
+		return a, fmt.Errorf("the Woodpecker server does not let our user do this: give it push access at Bitbucket: %w", autobuild.ErrForbidden)
+	case a.status == http.StatusTooManyRequests:
+		return a, fmt.Errorf("the Woodpecker server is asked too much: %w", autobuild.ErrUnavailable)
 	case a.status >= http.StatusInternalServerError:
-		return a, fmt.Errorf("Woodpecker answered %d %s: %w", a.status, a.words(), autobuild.ErrUnavailable)
+		return a, &serverError{a.status, a.words()}
 	}
 	return a, nil
 }
 
 // get reads a resource; ErrNotFound for 404.
 func (c *client) get(ctx context.Context, path string, out any) error {
-	a, err := c.call(ctx, http.MethodGet, path, nil)
+	a, err := c.call(ctx, answerTime, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
@@ -107,7 +124,7 @@ func (a answer) decode(out any) error {
 	case a.status == http.StatusNotFound:
 		return autobuild.ErrNotFound
 	case a.status != http.StatusOK:
-		return fmt.Errorf("Woodpecker answered %d %s", a.status, a.words())
+		return fmt.Errorf("the Woodpecker server answered %d %s", a.status, a.words())
 	}
 	if err := json.Unmarshal(a.body, out); err != nil {
 		return fmt.Errorf("understand Woodpecker's answer: %w", err)

@@ -23,7 +23,7 @@ type Options struct {
 	Repository string // builder repository; empty = each repository runs its own
 	Step       pipeline.Step
 	Handovers  pipeline.Handovers
-	HTTP       *http.Client     // nil = one that follows no redirect
+	HTTP       *http.Client     // nil = the default transport; no redirect is ever followed
 	Now        func() time.Time // nil = time.Now
 	Log        logrus.FieldLogger
 }
@@ -45,10 +45,12 @@ func New(o Options) *Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.HTTP == nil {
-		o.HTTP = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	var direct http.Client
+	if o.HTTP != nil {
+		direct = *o.HTTP
 	}
-	c := &client{server: o.Server, token: o.Token, http: o.HTTP}
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c := &client{server: o.Server, token: o.Token, http: &direct}
 	return &Engine{
 		Engine:   pipeline.New(pipeline.Options{CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Log: o.Log}),
 		o:        o,

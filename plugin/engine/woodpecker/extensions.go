@@ -39,6 +39,9 @@ func (e *Engine) Handler() http.Handler {
 	return mux
 }
 
+// notNow is all that is told of a fault that is ours.
+const notNow = "the gateway cannot answer now"
+
 // errReplay refuses a request that had its effect before.
 var errReplay = errors.New("the same signature came before")
 
@@ -65,7 +68,7 @@ func (e *Engine) extension(kind string, answer func(ctx context.Context, q reque
 			w.WriteHeader(http.StatusNoContent)
 		case err != nil:
 			e.log(kind, q).WithError(err).Error("request of Woodpecker not answered")
-			http.Error(w, "the gateway cannot answer now", http.StatusServiceUnavailable)
+			http.Error(w, notNow, http.StatusServiceUnavailable)
 		default:
 			e.seen.Good(kind)
 			e.reply(w, kind, q, out)
@@ -73,7 +76,8 @@ func (e *Engine) extension(kind string, answer func(ctx context.Context, q reque
 	}
 }
 
-// ours answers for a pipeline of ours, once for each signature.
+// ours answers for a pipeline of ours, once for each signature. What cannot be answered now
+// Woodpecker asks again, within a second with the same signature.
 func (e *Engine) ours(ctx context.Context, q request, signature string, answer func(context.Context, request) (any, error)) (any, error) {
 	if _, err := e.desk.Attempt(ctx, asked(q)); err != nil {
 		return nil, err
@@ -81,7 +85,11 @@ func (e *Engine) ours(ctx context.Context, q request, signature string, answer f
 	if !e.replays.First(signature) {
 		return nil, errReplay
 	}
-	return answer(ctx, q)
+	out, err := answer(ctx, q)
+	if err != nil {
+		e.replays.Forget(signature)
+	}
+	return out, err
 }
 
 // read takes a request whose signature is good.
@@ -119,7 +127,7 @@ func (e *Engine) config(_ context.Context, q request) (any, error) {
 	}
 	return struct {
 		Configs []file `json:"configs"`
-	}{[]file{{"slipway", text}}}, nil
+	}{[]file{{workflowName, text}}}, nil
 }
 
 func (e *Engine) secret(ctx context.Context, q request) (any, error) {
@@ -138,19 +146,19 @@ func (e *Engine) secret(ctx context.Context, q request) (any, error) {
 }
 
 // refuse answers a request that is not taken, with the reason for whoever reads Woodpecker's
-// log. Where it is ours, Woodpecker asks again.
+// log. Where the fault is not the request's, Woodpecker asks again, and nobody is told why.
 func (e *Engine) refuse(w http.ResponseWriter, kind string, err error) {
 	var tooLong *http.MaxBytesError
-	status := http.StatusUnauthorized
+	status, words := http.StatusUnauthorized, err.Error()
 	switch {
 	case errors.As(err, &tooLong):
 		status = http.StatusRequestEntityTooLarge
-	case errors.Is(err, autobuild.ErrUnavailable):
-		status = http.StatusServiceUnavailable
+	case errors.Is(err, errNoKey):
+		status, words = http.StatusServiceUnavailable, notNow
 	}
 	e.seen.Bad(kind, err)
 	e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Woodpecker refused")
-	http.Error(w, err.Error(), status)
+	http.Error(w, words, status)
 }
 
 func (e *Engine) log(kind string, q request) logrus.FieldLogger {

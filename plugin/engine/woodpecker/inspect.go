@@ -29,7 +29,7 @@ func (e *Engine) Inspect(ctx context.Context) []pipeline.Finding {
 // inspectVersion also compares the clocks: signatures count for minutes only.
 func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 	f := pipeline.Finding{Subject: "server"}
-	a, err := e.client.call(ctx, http.MethodGet, "/version", nil)
+	a, err := e.client.call(ctx, answerTime, http.MethodGet, "/version", nil)
 	if err != nil {
 		f.Problem = err.Error()
 		return f
@@ -41,11 +41,14 @@ func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 		f.Problem = fmt.Sprintf("%s does not answer as Woodpecker: check SLIPWAY_WOODPECKER_SERVER", e.o.Server)
 		return f
 	}
-	skew := e.o.Now().Sub(a.date).Abs()
+	skew := time.Duration(0)
+	if !a.date.IsZero() {
+		skew = e.o.Now().Sub(a.date).Abs()
+	}
 	switch {
 	case tooOld(told.Version):
 		f.Problem = fmt.Sprintf("it is version %s, and the secret extension needs 3.14: upgrade it", told.Version)
-	case !a.date.IsZero() && skew > maxSkew:
+	case skew > maxSkew:
 		f.Problem = fmt.Sprintf("its clock is %s off ours: its requests will be refused; start a time service on both", skew.Round(time.Second))
 	default:
 		f.Good = fmt.Sprintf("Woodpecker %s at %s, its clock agrees", told.Version, e.o.Server)

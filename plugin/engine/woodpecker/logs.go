@@ -2,13 +2,16 @@ package woodpecker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 const (
 	maxLines = 200
-	maxSteps = 20 // whose logs are read; ours has one
+	maxBytes = 64 << 10 // of all lines
+	maxSteps = 20       // whose logs are read; ours has one
 )
 
 // Logs returns the last lines of all steps, then what Woodpecker itself says of their end.
@@ -28,7 +31,10 @@ func (c *client) Logs(ctx context.Context, repository string, number int64) ([]s
 				break
 			}
 			printed, err := c.stepLog(ctx, r, number, step.ID)
-			if err != nil {
+			switch {
+			case errors.Is(err, errTooLong):
+				printed = []string{fmt.Sprintf("(what step %s printed is too long to be shown here)", step.Name)}
+			case err != nil:
 				return nil, fmt.Errorf("log of step %s: %w", step.Name, err)
 			}
 			lines = append(lines, printed...)
@@ -40,7 +46,19 @@ func (c *client) Logs(ctx context.Context, repository string, number int64) ([]s
 	for _, fault := range one.faults() {
 		words = append(words, "Woodpecker: "+fault)
 	}
-	return append(lines[max(0, len(lines)-maxLines):], words...), nil
+	return append(last(lines), words...), nil
+}
+
+// last returns as many of the last lines as are shown.
+func last(lines []string) []string {
+	lines = lines[max(0, len(lines)-maxLines):]
+	size := 0
+	for i, line := range slices.Backward(lines) {
+		if size += len(line); size > maxBytes {
+			return lines[i+1:]
+		}
+	}
+	return lines
 }
 
 // stepLog reads a step's lines. The body is null for one that printed nothing, and so is the
@@ -48,12 +66,16 @@ func (c *client) Logs(ctx context.Context, repository string, number int64) ([]s
 func (c *client) stepLog(ctx context.Context, r repo, number, step int64) ([]string, error) {
 	var entries []struct {
 		Data []byte `json:"data"` // base64
+		Type int    `json:"type"` // above 1, which is standard error: none of its lines
 	}
 	if err := c.get(ctx, fmt.Sprintf("/api/repos/%d/logs/%d/%d", r.ID, number, step), &entries); err != nil {
 		return nil, err
 	}
 	lines := make([]string, 0, len(entries))
 	for _, e := range entries {
+		if e.Type > 1 {
+			continue
+		}
 		lines = append(lines, strings.TrimRight(strings.ToValidUTF8(string(e.Data), "?"), "\r\n"))
 	}
 	return lines, nil

@@ -29,6 +29,7 @@ type run struct {
 		IsWarning bool   `json:"is_warning"`
 	} `json:"errors"`
 	Workflows []struct {
+		Name     string `json:"name"`
 		Error    string `json:"error"`
 		Children []struct {
 			ID       int64  `json:"id"`
@@ -68,4 +69,18 @@ func (r run) faults() []string {
 		}
 	}
 	return all
+}
+
+// neverBegan reports whether Woodpecker could not make it: no step of it ever ran. Such a
+// pipeline keeps its number.
+func (r run) neverBegan() bool { return r.Status == "error" && len(r.faults()) > 0 }
+
+// isNotOurs reports whether its workflows are known, and ours is not among them.
+func (r run) isNotOurs() bool {
+	for _, w := range r.Workflows {
+		if w.Name == workflowName {
+			return false
+		}
+	}
+	return len(r.Workflows) > 0
 }

@@ -2,11 +2,15 @@ package woodpecker
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 
 	"slipway/plugin/engine/pipeline"
 )
+
+// workflowName is what our workflow is called.
+const workflowName = "slipway"
 
 // A workflow is what Woodpecker runs for a build: one step, on a workspace without a clone,
 // for the runner fetches the build's commit itself. The step is a plugin (settings and nothing
@@ -52,5 +56,5 @@ func yamlOf(s pipeline.Step, buildID string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write the workflow: %w", err)
 	}
-	return string(text), nil
+	return strings.ReplaceAll(string(text), "$", "$$"), nil // Woodpecker puts variables in for ${…}
 }

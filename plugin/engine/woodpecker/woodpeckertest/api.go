@@ -32,6 +32,7 @@ type fault struct {
 }
 
 type workflow struct {
+	Name     string  `json:"name"`
 	State    string  `json:"state"`
 	Children []*step `json:"children"`
 }
@@ -56,7 +57,7 @@ func (p *Pipeline) copy() Pipeline {
 			one := *s
 			steps = append(steps, &one)
 		}
-		c.Workflows = append(c.Workflows, &workflow{w.State, steps})
+		c.Workflows = append(c.Workflows, &workflow{w.Name, w.State, steps})
 	}
 	return c
 }
@@ -71,20 +72,20 @@ func (p *Pipeline) steps() []*step {
 
 func (s *Server) route() {
 	s.mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]string{"source": "https://github.com/woodpecker-ci/woodpecker", "version": "3.17.0"})
+		answer(w, map[string]string{"source": "https://github.com/woodpecker-ci/woodpecker", "version": s.o.Version})
 	})
 	s.mux.HandleFunc("GET /api/signature/public-key", s.publicKey)
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, string){
 		"GET /api/user": func(w http.ResponseWriter, _ *http.Request, login string) {
-			answer(w, http.StatusOK, map[string]string{"login": login})
+			answer(w, map[string]string{"login": login})
 		},
 		"GET /api/user/repos":                       s.listRepos,
 		"POST /api/repos":                           s.activateRepo,
 		"GET /api/repos/{id}/permissions":           s.inRepo(s.permissions),
-		"POST /api/repos/{id}/pipelines":            s.inRepo(s.start),
+		"POST /api/repos/{id}/pipelines":            s.inRepo(s.pushers(s.start)),
 		"GET /api/repos/{id}/pipelines":             s.inRepo(s.list),
 		"GET /api/repos/{id}/pipelines/{n}":         s.inRepo(s.show),
-		"POST /api/repos/{id}/pipelines/{n}/cancel": s.inRepo(s.cancelPipeline),
+		"POST /api/repos/{id}/pipelines/{n}/cancel": s.inRepo(s.pushers(s.cancelPipeline)),
 		"GET /api/repos/{id}/logs/{n}/{step}":       s.inRepo(s.logs),
 	} {
 		s.mux.HandleFunc(pattern, s.authenticated(h))
@@ -127,7 +128,10 @@ func (s *Server) FailNext(n int) {
 	s.failing = n
 }
 
-func (s *Server) inRepo(h func(http.ResponseWriter, *http.Request, string, *Repository)) func(http.ResponseWriter, *http.Request, string) {
+// A repoHandler answers a user's request about a repository.
+type repoHandler func(w http.ResponseWriter, r *http.Request, login string, repo *Repository)
+
+func (s *Server) inRepo(h repoHandler) func(http.ResponseWriter, *http.Request, string) {
 	return func(w http.ResponseWriter, r *http.Request, login string) {
 		id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 		s.mu.Lock()
@@ -146,7 +150,9 @@ func (s *Server) inRepo(h func(http.ResponseWriter, *http.Request, string, *Repo
 }
 
 func (s *Server) publicKey(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
 	der, err := x509.MarshalPKIXPublicKey(s.private.Public())
+	s.mu.Unlock()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -154,7 +160,7 @@ func (s *Server) publicKey(w http.ResponseWriter, _ *http.Request) {
 	_ = pem.Encode(w, &pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-// repoJSON is a repository as the API and the extensions' requests have it.
+// json is a repository as the API and the extensions' requests have it.
 func (r *Repository) json() map[string]any {
 	owner, name, _ := strings.Cut(r.FullName, "/")
 	return map[string]any{
@@ -170,11 +176,11 @@ func (s *Server) listRepos(w http.ResponseWriter, r *http.Request, _ string) {
 	defer s.mu.Unlock()
 	all := []any{}
 	for _, repo := range s.repos {
-		if repo.active || r.URL.Query().Get("all") == "true" {
+		if repo.active || (repo.push && r.URL.Query().Get("all") == "true") {
 			all = append(all, repo.json())
 		}
 	}
-	answer(w, http.StatusOK, all)
+	answer(w, all)
 }
 
 func (s *Server) activateRepo(w http.ResponseWriter, r *http.Request, _ string) {
@@ -188,27 +194,50 @@ func (s *Server) activateRepo(w http.ResponseWriter, r *http.Request, _ string) 
 			http.Error(w, "Repository is already active.", http.StatusConflict)
 			return
 		}
+		if !repo.admin {
+			http.Error(w, "User has to be a admin of this repository", http.StatusForbidden)
+			return
+		}
 		repo.active = true
-		answer(w, http.StatusOK, repo.json())
+		answer(w, repo.json())
 		return
 	}
 	http.Error(w, "could not fetch repository from forge", http.StatusInternalServerError)
 }
 
+// lookup finds a repository by any name that it ever had, in any case.
 func (s *Server) lookup(w http.ResponseWriter, fullName string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, repo := range s.repos {
-		if repo.FullName == fullName {
-			answer(w, http.StatusOK, repo.json())
-			return
+		for _, name := range append([]string{repo.FullName}, repo.former...) {
+			if strings.EqualFold(name, fullName) {
+				answer(w, repo.json())
+				return
+			}
 		}
 	}
 	w.WriteHeader(http.StatusNotFound)
 }
 
-func (s *Server) permissions(w http.ResponseWriter, _ *http.Request, _ string, _ *Repository) {
-	answer(w, http.StatusOK, map[string]bool{"pull": true, "push": true, "admin": true})
+func (s *Server) permissions(w http.ResponseWriter, _ *http.Request, _ string, repo *Repository) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer(w, map[string]bool{"pull": true, "push": repo.push, "admin": repo.admin})
+}
+
+// pushers lets only those who may push do something; others do not learn that it is there.
+func (s *Server) pushers(h repoHandler) repoHandler {
+	return func(w http.ResponseWriter, r *http.Request, login string, repo *Repository) {
+		s.mu.Lock()
+		push := repo.push
+		s.mu.Unlock()
+		if !push {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		h(w, r, login, repo)
+	}
 }
 
 // start answers as the real one does: 500 and nothing else for a branch that the forge does not
@@ -227,8 +256,7 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	p := &Pipeline{Event: "manual", Branch: options.Branch, Author: login, Variables: options.Variables}
-	created, err := s.create(repo, p)
+	created, err := s.Manual(repo, options.Branch, login, options.Variables)
 	s.mu.Lock()
 	lose := s.loseAnswer
 	s.loseAnswer = false
@@ -242,7 +270,7 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 	case err != nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		answer(w, http.StatusOK, created)
+		answer(w, created)
 	}
 }
 
@@ -271,7 +299,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 		listed.Workflows = nil
 		all = append(all, listed)
 	}
-	answer(w, http.StatusOK, all)
+	answer(w, all)
 }
 
 func (s *Server) pipeline(r *http.Request, repo *Repository) *Pipeline {
@@ -291,7 +319,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	answer(w, http.StatusOK, p.copy())
+	answer(w, p.copy())
 }
 
 func (s *Server) logs(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
@@ -319,11 +347,10 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 			entries = append(entries, entry{i, data})
 		}
 	}
-	answer(w, http.StatusOK, entries)
+	answer(w, entries)
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func answer(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // who hung up does not want it
 }

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
+	"strings"
 	"time"
 )
 
@@ -31,12 +33,12 @@ func (s *Server) create(r *Repository, p *Pipeline) (Pipeline, error) {
 	r.pipelines = append(r.pipelines, p)
 	own, config, secret := r.ownConfig, s.config, s.secret
 	s.mu.Unlock()
-	text, err := s.configOf(r, p, config, own)
+	from, err := s.configOf(r, p, config, own)
 	if err != nil {
 		return s.failed(p, err), errConfig
 	}
-	parsed, err := parse(text)
-	if text == "" || (err == nil && !parsed.runsOn(p.Event)) {
+	parsed, err := parse(from.Data)
+	if from.Data == "" || (err == nil && !parsed.runsOn(p.Event)) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		p.Status, p.Event = "deleted", "deleted" // its number is not given again, and no list has it
@@ -54,7 +56,7 @@ func (s *Server) create(r *Repository, p *Pipeline) (Pipeline, error) {
 		s.nextStep++
 		one.ID = s.nextStep
 	}
-	p.Workflows, p.Status = []*workflow{{State: "pending", Children: steps}}, "pending"
+	p.Workflows, p.Status = []*workflow{{Name: from.workflow(), State: "pending", Children: steps}}, "pending"
 	s.queue = append(s.queue, p)
 	c := p.copy()
 	s.mu.Unlock()
@@ -69,17 +71,25 @@ func (s *Server) failed(p *Pipeline, err error) Pipeline {
 	return p.copy()
 }
 
-func (s *Server) configOf(r *Repository, p *Pipeline, url, own string) (string, error) {
-	type file struct {
-		Name string `json:"name"`
-		Data string `json:"data"`
-	}
+// A file is a configuration.
+type file struct {
+	Name string `json:"name"`
+	Data string `json:"data"`
+}
+
+// workflow is what a file's workflow is called.
+func (f file) workflow() string {
+	return strings.TrimPrefix(strings.TrimSuffix(path.Base(f.Name), ".yaml"), ".")
+}
+
+func (s *Server) configOf(r *Repository, p *Pipeline, url, own string) (file, error) {
+	kept := file{".woodpecker.yaml", own}
 	var old []file
 	if own != "" {
-		old = []file{{".woodpecker.yaml", own}}
+		old = []file{kept}
 	}
 	if url == "" {
-		return own, nil
+		return kept, nil
 	}
 	var reply struct {
 		Configs []file `json:"configs"`
@@ -87,13 +97,13 @@ func (s *Server) configOf(r *Repository, p *Pipeline, url, own string) (string, 
 	status, err := s.send(url, map[string]any{"repo": s.locked(r.json), "pipeline": p, "netrc": nil, "configuration": old}, &reply)
 	switch {
 	case status == http.StatusNoContent:
-		return own, nil
+		return kept, nil
 	case err != nil:
-		return "", fmt.Errorf("%w: failed to fetch config via http (status: %d): %w", errConfig, status, err)
+		return file{}, fmt.Errorf("%w: failed to fetch config via http (status: %d): %w", errConfig, status, err)
 	case len(reply.Configs) == 0:
-		return "", nil
+		return file{}, nil
 	}
-	return reply.Configs[0].Data, nil
+	return reply.Configs[0], nil
 }
 
 // secretsOf goes on without the extension's secrets when that fails.
@@ -171,9 +181,12 @@ func (s *Server) Sign(req *http.Request, body []byte, at time.Time) {
 	sum := sha256.Sum256(body)
 	digest := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
 	params := fmt.Sprintf(`("@request-target" "content-digest");created=%d;alg="ed25519"`, at.Unix())
+	s.mu.Lock()
+	private := s.private
+	s.mu.Unlock()
 	base := fmt.Sprintf("\"@request-target\": %s\n\"content-digest\": %s\n\"@signature-params\": %s", req.URL.RequestURI(), digest, params)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Content-Digest", digest)
 	req.Header.Set("Signature-Input", "woodpecker-ci-extensions="+params)
-	req.Header.Set("Signature", "woodpecker-ci-extensions=:"+base64.StdEncoding.EncodeToString(ed25519.Sign(s.private, []byte(base)))+":")
+	req.Header.Set("Signature", "woodpecker-ci-extensions=:"+base64.StdEncoding.EncodeToString(ed25519.Sign(private, []byte(base)))+":")
 }

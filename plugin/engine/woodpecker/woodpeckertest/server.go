@@ -24,6 +24,8 @@ type Options struct {
 	HasBranch func(repository, branch string) bool
 	// Capacity is how many pipelines run at once; 0 = 4.
 	Capacity int
+	// Version is the server's; empty = 3.17.0.
+	Version string
 	// Environ is what steps inherit of the agent's environment; nil = PATH.
 	Environ []string
 }
@@ -32,12 +34,12 @@ type Options struct {
 type Server struct {
 	o       Options
 	mux     *http.ServeMux
-	private ed25519.PrivateKey
 	ctx     context.Context //nolint:containedctx // the agent's, which Close ends
 	close   context.CancelFunc
 	running sync.WaitGroup
 
 	mu         sync.Mutex
+	private    ed25519.PrivateKey
 	tokens     map[string]string // token → login
 	repos      []*Repository
 	config     string // extensions' addresses; empty = none
@@ -55,17 +57,28 @@ func New(o Options) *Server {
 	if o.Capacity == 0 {
 		o.Capacity = 4
 	}
+	if o.Version == "" {
+		o.Version = "3.17.0"
+	}
 	if o.Environ == nil {
 		o.Environ = []string{"PATH=" + os.Getenv("PATH")}
 	}
+	s := &Server{o: o, tokens: map[string]string{}, mux: http.NewServeMux()}
+	s.ctx, s.close = context.WithCancel(context.Background())
+	s.RotateKey()
+	s.route()
+	return s
+}
+
+// RotateKey gives the server another key to sign with.
+func (s *Server) RotateKey() {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		panic(err) // the system gives no random numbers
 	}
-	s := &Server{o: o, private: private, tokens: map[string]string{}, mux: http.NewServeMux()}
-	s.ctx, s.close = context.WithCancel(context.Background())
-	s.route()
-	return s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.private = private
 }
 
 // Close kills what runs and waits for it.
@@ -74,7 +87,7 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
-// AddUser adds a user that may do everything, and returns its token.
+// AddUser adds a user, and returns its token. What users may do is the repositories' (Permit).
 func (s *Server) AddUser(login string) secret.Secret {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,15 +110,18 @@ type Repository struct {
 	DefaultBranch string
 
 	active    bool
-	ownConfig string // .woodpecker.yaml; empty = it has none
+	push      bool
+	admin     bool
+	former    []string // names
+	ownConfig string   // .woodpecker.yaml; empty = it has none
 	pipelines []*Pipeline
 }
 
-// AddRepository makes a repository known, and not active.
+// AddRepository makes a repository known, and not active. Users may do everything there.
 func (s *Server) AddRepository(fullName, defaultBranch string) *Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &Repository{ID: int64(len(s.repos) + 1), FullName: fullName, DefaultBranch: defaultBranch}
+	r := &Repository{ID: int64(len(s.repos) + 1), FullName: fullName, DefaultBranch: defaultBranch, push: true, admin: true}
 	s.repos = append(s.repos, r)
 	return r
 }
@@ -120,6 +136,20 @@ func (s *Server) Repository(fullName string) *Repository {
 		}
 	}
 	return nil
+}
+
+// Permit sets what users may do in a repository; they always may read it.
+func (s *Server) Permit(r *Repository, push, admin bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.push, r.admin = push, admin
+}
+
+// Rename gives a repository another name; it is found by the old one too.
+func (s *Server) Rename(r *Repository, fullName string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.former, r.FullName = append(r.former, r.FullName), fullName
 }
 
 // Activate is what a person presses.
@@ -186,6 +216,11 @@ func (s *Server) Push(r *Repository, branch string) *Pipeline {
 		return nil
 	}
 	return p
+}
+
+// Manual starts what a user starts on the server's own page.
+func (s *Server) Manual(r *Repository, branch, login string, variables map[string]string) (Pipeline, error) {
+	return s.create(r, &Pipeline{Event: "manual", Branch: branch, Author: login, Variables: variables})
 }
 
 // Log is everything that a pipeline's steps printed.
