@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +52,21 @@ func TestCommandDescribesItsSettings(t *testing.T) {
 	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER", "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_WORKDIR", "[on]", "PLUGIN_REPO", "PLUGIN_TAGS", "[latest]"} {
 		if !strings.Contains(c.Description, name) {
 			t.Errorf("%s is not described", name)
+		}
+	}
+}
+
+// Some CIs run a plugin's program by its name alone.
+func TestBareProgramIsTheRunnerInAStep(t *testing.T) {
+	for _, c := range []struct{ args, environ, want []string }{
+		{[]string{"slipway"}, []string{"PLUGIN_RUNNER_URL=https://ci.example.com/x"}, []string{"slipway", "runner"}},
+		{[]string{"slipway"}, []string{"PLUGIN_REPO=acme/app"}, []string{"slipway", "runner"}},
+		{[]string{"slipway"}, []string{"PLUGIN_REPO=", "PLUGIN_RUNNER_URL=", "PATH=/bin"}, []string{"slipway"}},
+		{[]string{"slipway", "version"}, []string{"PLUGIN_REPO=acme/app"}, []string{"slipway", "version"}},
+		{[]string{"slipway", "--help"}, []string{"PLUGIN_REPO=acme/app"}, []string{"slipway", "--help"}},
+	} {
+		if got := runner.Bare(c.args, c.environ); !slices.Equal(got, c.want) {
+			t.Errorf("%v with %v: got %v, want %v", c.args, c.environ, got, c.want)
 		}
 	}
 }

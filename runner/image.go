@@ -70,15 +70,18 @@ func (j *job) imageRequest() (ImageRequest, error) {
 
 // dial connects to the builder that was named, or to one that it starts.
 func (j *job) dial(ctx context.Context) (err error) {
-	address := j.o.Settings.Builder
+	address, named := j.o.Settings.Builder, true
 	if address == "" {
-		if address, j.stopBuilder, err = startBuilder(ctx, j.spec.Registries, j.o.Environ, j.log, "SLIPWAY_BUILDER"); err != nil {
+		named = false
+		if address, j.stopBuilder, err = startBuilder(ctx, j.spec.Registries, j.o.Environ, j.log); err != nil {
 			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	j.builder, err = j.o.Dial(ctx, address)
+	if j.builder, err = j.o.Dial(ctx, address); err != nil && named {
+		return fmt.Errorf("%w; check PLUGIN_BUILDER or SLIPWAY_BUILDER, or leave it out to start a builder in the step", err)
+	}
 	return err
 }
 

@@ -11,9 +11,9 @@ import (
 	"slipway/runner/spec"
 )
 
-// startBuilder starts a builder for this step alone, with a cache that goes with it. setting is
-// where a builder elsewhere would be named.
-func startBuilder(ctx context.Context, registries []spec.RegistryCredential, environ []string, output io.Writer, setting string) (address string, stop func(), err error) {
+// startBuilder starts a builder for this step alone, with a cache that goes with it. Its error
+// says what would mend it; stop ends the builder and waits for it.
+func startBuilder(ctx context.Context, registries []spec.RegistryCredential, environ []string, output io.Writer) (address string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
 		return "", nil, fmt.Errorf("make a directory for the builder: %w", err)
@@ -24,7 +24,7 @@ func startBuilder(ctx context.Context, registries []spec.RegistryCredential, env
 	})
 	if err != nil {
 		remove()
-		return "", nil, fmt.Errorf("%w; or set %s to the address of a builder elsewhere", err, setting)
+		return "", nil, fmt.Errorf("%w; give the step privilege, or name a shared builder (PLUGIN_BUILDER, which is setting builder, or SLIPWAY_BUILDER)", err)
 	}
 	return child.Address, func() { child.Stop(); remove() }, nil
 }

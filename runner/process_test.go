@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	app := &cli.Command{Name: "slipway", Commands: runner.Commands(), ExitErrHandler: func(context.Context, *cli.Command, error) {}}
-	err := app.Run(ctx, os.Args)
+	err := app.Run(ctx, runner.Bare(os.Args, os.Environ()))
 	stop()
 	if err != nil {
 		if err.Error() != "" {
@@ -94,6 +94,33 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	if !bytes.Contains(out, []byte("COPY")) || greeting(t, w) != "hello\n" {
 		t.Errorf("greeting %q; output:\n%s", greeting(t, w), out)
 	}
+}
+
+// As a CI's plugin step: settings alone, no argument, no builder named. It starts one, ends it,
+// and hooks find the token by neither of its names.
+func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
+	needBuildKit(t)
+	w := newWorld(t)
+	b := w.push(map[string]string{
+		"svc/Dockerfile":      "FROM scratch\nCOPY greeting /greeting\n",
+		"greeting":            "hello\n",
+		hook("post_checkout"): "#!/bin/sh\nenv\n",
+	})
+	token := w.start(b)
+	cmd := step(t, t.TempDir(), "PLUGIN_RUNNER_URL="+w.gateway.URL+"/runner/v1/builds/"+b.ID, "PLUGIN_RUNNER_TOKEN="+token, "PLUGIN_RUNNER_HOOKS=on", "PLUGIN_BUILDER=")
+	cmd.Args = cmd.Args[:1]
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("slipway: %v\n%s", err, out)
+	}
+	got := w.check(b, nil, ab.Succeeded, "")
+	if w.tag("latest") != got.Digest || greeting(t, w) != "hello\n" {
+		t.Errorf("latest is at %s, the build is %+v", w.tag("latest"), got)
+	}
+	if log := w.log(b); strings.Contains(log+string(out), token) || strings.Contains(log, "PLUGIN_RUNNER_TOKEN") {
+		t.Errorf("the token is seen:\n%s", log)
+	}
+	checkNothingLeft(t, cmd)
 }
 
 // openDir is a directory that other users can reach.

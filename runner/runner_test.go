@@ -132,7 +132,7 @@ func TestTheSurroundingsAreToBlame(t *testing.T) {
 		},
 		"no builder": {
 			prepare: func(w *world) { w.builder.dialError = errors.New("builder at unix:///x does not answer") },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "does not answer",
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "does not answer; check PLUGIN_BUILDER",
 		},
 		"the git credential": {
 			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Git = spec.Credential{} } },
@@ -159,6 +159,21 @@ func TestTheSurroundingsAreToBlame(t *testing.T) {
 			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "fault of Slipway",
 		},
 	})
+}
+
+// A CI gives no privilege unless it is told to, so this is what many see first.
+func TestNoBuilderCanBeStartedHere(t *testing.T) {
+	w := newWorld(t)
+	b := w.push(dockerfile("FROM scratch\n"))
+	o := w.options(b, w.start(b))
+	o.Settings.Builder, o.Environ = "", append(os.Environ(), "SLIPWAY_BUILDER_RUNTIME=no-such-runtime")
+	w.check(b, runner.Run(t.Context(), o), ab.Errored, ab.ReasonInfrastructure)
+	a, err := w.store.Attempt(t.Context(), b.ID, 1)
+	for _, want := range []string{"no builder can run here", "privilege", "PLUGIN_BUILDER", "SLIPWAY_BUILDER"} {
+		if err != nil || !strings.Contains(a.Detail, want) || !strings.Contains(w.log(b), want) {
+			t.Errorf("detail %q does not say %q, error %v; log:\n%s", a.Detail, want, err, w.log(b))
+		}
+	}
 }
 
 // A mishap is what makes a build end badly, and what is said of it.

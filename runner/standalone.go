@@ -134,7 +134,7 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 	address, stop := r.s.Builder, func() {}
 	if address == "" {
 		login := []spec.RegistryCredential{r.s.Login}
-		if address, stop, err = startBuilder(ctx, login, r.o.Environ, r.log, "PLUGIN_BUILDER"); err != nil {
+		if address, stop, err = startBuilder(ctx, login, r.o.Environ, r.log); err != nil {
 			return nil, err
 		}
 	}

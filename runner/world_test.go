@@ -124,7 +124,7 @@ func (w *world) run(ctx context.Context, b ab.Build) error {
 func (w *world) options(b ab.Build, token string) runner.Options {
 	return runner.Options{
 		Settings: settings.Settings{
-			URL: w.gateway.URL + "/runner/v1/builds/" + b.ID, Token: secret.New(token), Hooks: w.hooks, Workdir: w.t.TempDir(),
+			URL: w.gateway.URL + "/runner/v1/builds/" + b.ID, Token: secret.New(token), Builder: "unix:///of-the-world.sock", Hooks: w.hooks, Workdir: w.t.TempDir(),
 		},
 		Version: "test", Environ: os.Environ(), Grace: 100 * time.Millisecond,
 		Dial:    func(context.Context, string) (runner.Builder, error) { return w.builder, w.builder.dialError },
