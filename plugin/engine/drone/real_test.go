@@ -92,11 +92,11 @@ func (d *real) start(ctx context.Context, w *world.World) error {
 	if err != nil {
 		return err
 	}
-	access, _ := w.Bitbucket.Link(w.Alice, consumer)
+	access, refresh := w.Bitbucket.Link(w.Alice, consumer)
 	if err := d.startServer(ctx, secrets, consumer.Key, consumer.Secret); err != nil {
 		return err
 	}
-	if err := d.giveToken(ctx, access); err != nil {
+	if err := d.giveToken(ctx, access, refresh); err != nil {
 		return err
 	}
 	return d.startRunner(ctx, secrets["secret"])
@@ -124,14 +124,14 @@ func (d *real) startServer(ctx context.Context, secrets map[string]secret.Secret
 func (d *real) database() string { return filepath.Join(d.world.Dir, "drone.sqlite") }
 
 // giveToken links Drone's machine user with Alice's account, which a person does by signing in.
-func (d *real) giveToken(ctx context.Context, access secret.Secret) error {
+func (d *real) giveToken(ctx context.Context, access, refresh secret.Secret) error {
 	db, err := sql.Open("sqlite", d.database())
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	_, err = db.ExecContext(ctx, `UPDATE users SET user_oauth_token = ?, user_oauth_refresh = '', user_oauth_expiry = ? WHERE user_login = 'slipway'`,
-		access.Reveal(), time.Now().Add(time.Hour).Unix())
+	_, err = db.ExecContext(ctx, `UPDATE users SET user_oauth_token = ?, user_oauth_refresh = ?, user_oauth_expiry = ? WHERE user_login = 'slipway'`,
+		access.Reveal(), refresh.Reveal(), time.Now().Add(time.Hour).Unix())
 	return err
 }
 
