@@ -2,9 +2,9 @@ package drone
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -51,14 +51,8 @@ func (c *carrier) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.status, c.date = resp.StatusCode, resp.Header.Get("Date")
-	resp.Body = bounded{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
 	return resp, nil
-}
-
-// bounded is a body that ends early rather than never.
-type bounded struct {
-	io.Reader
-	io.Closer
 }
 
 // call makes one call of drone-go's.
@@ -77,33 +71,73 @@ func (c *client) carry(ctx context.Context, limit time.Duration, do func(drone.C
 	return carried, c.kind(carried.status, err)
 }
 
+// get reads what drone-go has no call for. The carrier is there with an error too.
+func (c *client) get(ctx context.Context, path string, out any) (*carrier, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	carried := &carrier{client: c, ctx: ctx}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.server+path, nil)
+	if err != nil {
+		return carried, c.kind(0, err)
+	}
+	resp, err := carried.RoundTrip(req)
+	if err != nil {
+		return carried, c.kind(0, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		err = errors.New(http.StatusText(resp.StatusCode))
+	} else {
+		err = json.NewDecoder(resp.Body).Decode(out)
+	}
+	return carried, c.kind(resp.StatusCode, err)
+}
+
+// errDenied marks what our user may not do in one repository, and elsewhere perhaps may.
+var errDenied = errors.New("give it write access and administration at Bitbucket, then press Sync on Drone, or make it an administrator of Drone")
+
 // kind says what an error of drone-go's means. The status is the last answer's; 0 = none came.
 func (c *client) kind(status int, err error) error {
+	var long *http.MaxBytesError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &long):
+		return fmt.Errorf("the answer of Drone is longer than %d bytes: %w", long.Limit, autobuild.ErrUnavailable)
 	case status == 0:
-		return fmt.Errorf("Drone at %s does not answer: %w (%w)", c.server, withoutURL(err), autobuild.ErrUnavailable)
+		return fmt.Errorf("no answer from Drone at %s: %w (%w)", c.server, withoutURL(err), autobuild.ErrUnavailable)
 	case status == http.StatusUnauthorized:
-		return fmt.Errorf("Drone does not accept the token: copy it from the user's page there and set SLIPWAY_DRONE_TOKEN: %w", autobuild.ErrUnauthorized)
+		return fmt.Errorf("the Drone server does not accept the token: copy it from the user's page there and set SLIPWAY_DRONE_TOKEN: %w", autobuild.ErrUnauthorized)
 	case status == http.StatusPaymentRequired:
-		return fmt.Errorf("Drone says that its licence is used up (%s): %w", words(err), autobuild.ErrForbidden)
+		return fmt.Errorf("the Drone server says that its licence is used up (%s): %w", words(err), autobuild.ErrForbidden)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("Drone does not let our user do this: make it an administrator there or give it write access at Bitbucket: %w", autobuild.ErrForbidden)
+		return fmt.Errorf("the Drone server does not let our user do this: %w: %w", errDenied, autobuild.ErrForbidden)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", words(err), autobuild.ErrNotFound)
-	case status >= http.StatusInternalServerError:
-		return fmt.Errorf("Drone answered %d (%s): %w", status, words(err), autobuild.ErrUnavailable)
+	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests:
+		return fmt.Errorf("the Drone server answered %d (%s): %w", status, words(err), autobuild.ErrUnavailable)
+	case status >= http.StatusBadRequest:
+		return fmt.Errorf("the Drone server answered %d (%s)", status, words(err))
 	case status >= http.StatusMultipleChoices:
-		return fmt.Errorf("Drone answered %d (%s)", status, words(err))
+		return fmt.Errorf("%s answers with a redirect (%d), and the token is sent to no other address: set SLIPWAY_DRONE_SERVER to where it leads, or let the gateway past the login before it: %w", c.server, status, autobuild.ErrForbidden)
 	}
-	return fmt.Errorf("understand Drone's answer: %w (%w)", err, autobuild.ErrUnavailable)
+	return fmt.Errorf("%s does not answer as Drone does, check SLIPWAY_DRONE_SERVER: %w (%w)", c.server, err, autobuild.ErrUnavailable)
 }
 
-// words is the text of an error, for people.
+// words is the text of an error, for people: Drone's message where there is one.
 func words(err error) string {
-	text := strings.TrimSpace(strings.ToValidUTF8(err.Error(), "?"))
-	return strings.TrimPrefix(text[:min(len(text), maxWords)], "client error ")
+	text := err.Error()
+	if _, body, ok := strings.Cut(text, ": "); ok && strings.HasPrefix(text, "client error ") {
+		text = body
+	}
+	var told struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal([]byte(text), &told) == nil && told.Message != "" {
+		text = told.Message
+	}
+	text = text[:min(len(text), maxWords)]
+	return strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
 }
 
 // withoutURL is a transport's error without the address, which the sentence has.

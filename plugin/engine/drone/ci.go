@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -36,15 +37,34 @@ func (c *client) Login(ctx context.Context) (login string, err error) {
 		return err
 	})
 	if err == nil && login == "" {
-		err = fmt.Errorf("%s answers, but not as Drone does: check SLIPWAY_DRONE_SERVER", c.server)
+		err = c.strange()
 	}
 	return login, err
 }
 
+// strange is the error of an answer that Drone would not give, as null where something was asked for.
+func (c *client) strange() error {
+	return fmt.Errorf("%s does not answer as Drone does: check SLIPWAY_DRONE_SERVER: %w", c.server, autobuild.ErrUnavailable)
+}
+
 // Create starts a build. Its action is its own: Drone remembers configurations by it, and not
 // by parameters, so that two builds of one commit in one second would get the same.
+//
+// A fault of the builder repository is one of all builds, which wait for it (ErrForbidden); one
+// of a build's own repository or commit is that build's (ErrNotFound).
 // https://docs.drone.io/api/builds/build_create/
 func (c *client) Create(ctx context.Context, o pipeline.Order) (int64, error) {
+	number, err := c.create(ctx, o)
+	switch {
+	case o.Commit == "" && errors.Is(err, autobuild.ErrNotFound):
+		err = fmt.Errorf("builder repository: %s: %w", err.Error(), autobuild.ErrForbidden)
+	case o.Commit != "" && errors.Is(err, errDenied):
+		err = fmt.Errorf("%s: %s: %w", o.Repository, err.Error(), autobuild.ErrNotFound)
+	}
+	return number, err
+}
+
+func (c *client) create(ctx context.Context, o pipeline.Order) (int64, error) {
 	r, err := c.activeRepo(ctx, o.Repository)
 	if err != nil {
 		return 0, err
@@ -52,19 +72,19 @@ func (c *client) Create(ctx context.Context, o pipeline.Order) (int64, error) {
 	params := o.Params.Map()
 	params["action"] = fmt.Sprintf("slipway-%s-%d", o.Params.BuildID, o.Params.Attempt)
 	var b *drone.Build
-	err = c.call(ctx, createTime, func(d drone.Client) (err error) {
+	carried, err := c.carry(ctx, createTime, func(d drone.Client) (err error) {
 		b, err = d.BuildCreate(r.Namespace, r.Name, o.Commit, branchOf(r, o.Ref), params)
 		return err
 	})
 	switch {
-	case errors.Is(err, autobuild.ErrUnavailable):
-		return 0, fmt.Errorf("%w; after 45 s this means that it found no configuration: is DRONE_YAML_ENDPOINT set on its server as the engine's page says?", err)
+	case err != nil && carried.status >= http.StatusInternalServerError && !strings.Contains(err.Error(), seeLog):
+		return 0, fmt.Errorf("start a build of %s: %w; Drone answers so, after 45 s, where nobody gave it a configuration: are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on its server as the engine's page says?", o.Repository, err)
 	case err != nil:
 		return 0, fmt.Errorf("start a build of %s: %w", o.Repository, err)
 	case b.Number == 0: // the answer is null
-		return 0, fmt.Errorf("Drone took the build of %s for none: its configuration did not come of our config extension (DRONE_YAML_ENDPOINT) or is not for event %s: %w", o.Repository, event, autobuild.ErrForbidden)
+		return 0, fmt.Errorf("the Drone server made no build of %s: its configuration did not come from our config extension (DRONE_YAML_ENDPOINT) and is not for event %s, or the user who activated the repository there is inactive: %w", o.Repository, event, autobuild.ErrForbidden)
 	case b.Status == drone.StatusError:
-		return 0, fmt.Errorf("Drone does not run build %d of %s: %s (%w)", b.Number, o.Repository, b.Error, autobuild.ErrForbidden)
+		return 0, fmt.Errorf("the Drone server does not run build %d of %s: %s: %w", b.Number, o.Repository, b.Error, autobuild.ErrForbidden)
 	}
 	return b.Number, nil
 }
@@ -100,6 +120,9 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 			return pipeline.Run{}, err
 		}
 		for _, b := range all {
+			if b == nil {
+				continue
+			}
 			theirs, ok := pipeline.ReadParams(b.Params)
 			if ok && b.Event == event && b.Trigger == login && theirs.Of(p.BuildID, p.Attempt) {
 				return c.runOf(repository, b), nil
@@ -130,6 +153,9 @@ func (c *client) build(ctx context.Context, repository string, number int64) (b 
 		b, err = d.Build(owner, name, int(number))
 		return err
 	})
+	if err == nil && b.Number != number {
+		return nil, c.strange()
+	}
 	return b, err
 }
 
@@ -170,8 +196,11 @@ func (c *client) repo(ctx context.Context, fullName string) (r *drone.Repo, err 
 		r, err = d.Repo(owner, name)
 		return err
 	})
-	if errors.Is(err, autobuild.ErrNotFound) {
-		return nil, fmt.Errorf("Drone knows no repository %s: give its user access at Bitbucket, and press Sync there: %w", fullName, autobuild.ErrNotFound)
+	switch {
+	case errors.Is(err, autobuild.ErrNotFound):
+		return nil, fmt.Errorf("the Drone server knows no repository %s: give its user access at Bitbucket, and press Sync on Drone: %w", fullName, autobuild.ErrNotFound)
+	case err == nil && r.Name == "":
+		return nil, c.strange()
 	}
 	return r, err
 }
@@ -190,12 +219,17 @@ func (c *client) activeRepo(ctx context.Context, fullName string) (*drone.Repo, 
 	if err != nil || r.Active {
 		return r, err
 	}
-	err = c.call(ctx, createTime, func(d drone.Client) (err error) {
+	carried, err := c.carry(ctx, createTime, func(d drone.Client) (err error) {
 		r, err = d.RepoEnable(r.Namespace, r.Name)
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil && carried.status == http.StatusInternalServerError: // of Drone itself, which just answered
+		return nil, fmt.Errorf("the Drone server could not add its webhook to %s (%s): %w: %w", fullName, err.Error(), errDenied, autobuild.ErrForbidden)
+	case err != nil:
 		return nil, fmt.Errorf("activate %s on Drone: %w", fullName, err)
+	case r.Name == "":
+		return nil, c.strange()
 	}
 	return r, nil
 }

@@ -2,12 +2,8 @@ package drone_test
 
 import (
 	"context"
-	"io"
-	"net/http/httptest"
 	"testing"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -18,8 +14,6 @@ import (
 	"slipway/plugin/engine/drone/dronetest"
 	"slipway/plugin/engine/enginetest"
 	"slipway/plugin/engine/pipeline"
-	"slipway/plugin/store"
-	"slipway/plugin/store/storetest"
 )
 
 func TestMain(m *testing.M) { worldtest.Main(m) }
@@ -109,56 +103,6 @@ func extensions(gateway string, all map[string]secret.Secret) dronetest.Extensio
 		return dronetest.Extension{URL: gateway + "/extensions/drone/" + kind, Secret: all[kind]}
 	}
 	return dronetest.Extensions{Config: at("config"), Secret: at("secret"), Webhook: at("webhook")}
-}
-
-// bench is an engine on a fake Drone, whose gateway is a store and nothing else.
-type bench struct {
-	*drone.Engine
-	server  *dronetest.Server
-	store   *store.Store
-	gateway string
-	nudged  chan string
-}
-
-func newBench(t testing.TB, o drone.Options) *bench {
-	t.Helper()
-	b := &bench{store: storetest.Open(t), nudged: make(chan string, 100)}
-	b.server = dronetest.New(dronetest.Options{Commit: func(_, branch, commit string) string {
-		if commit == "" && branch == "main" {
-			commit = storetest.Commit(9)
-		}
-		return commit
-	}})
-	t.Cleanup(b.server.Close)
-	api := httptest.NewServer(b.server)
-	t.Cleanup(api.Close)
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	all := map[string]secret.Secret{"config": secret.New("config secret"), "secret": secret.New("secret secret"), "webhook": secret.New("webhook secret")}
-	o.Server, o.Token, o.Handovers, o.Log, o.Platform = api.URL, b.server.AddUser("slipway"), b.store, log, "linux/amd64"
-	o.Secrets = drone.Secrets{Config: all["config"], Secret: all["secret"], Webhook: all["webhook"]}
-	o.Nudge = func(buildID string, _ int) {
-		select {
-		case b.nudged <- buildID:
-		default:
-		}
-	}
-	var err error
-	if b.Engine, err = drone.New(o); err != nil {
-		t.Fatal(err)
-	}
-	gateway := httptest.NewServer(b.Handler())
-	t.Cleanup(gateway.Close)
-	b.gateway = gateway.URL
-	b.server.SetExtensions(extensions(gateway.URL, all))
-	return b
-}
-
-func (b *bench) pipeline(t testing.TB) autobuild.Pipeline {
-	t.Helper()
-	r := storetest.Repository("app")
-	built, _ := storetest.Started(t, b.store, storetest.AutomatedBuild(t, b.store, r), "", storetest.Commit(1))
-	return autobuild.Pipeline{BuildID: built.ID, Number: built.Number, Attempt: 1, Repository: built.Repository, Ref: built.Ref, Commit: built.Commit.Hash}
 }
 
 func alone(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {

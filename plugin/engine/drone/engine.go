@@ -60,13 +60,18 @@ type Engine struct {
 }
 
 // program is what an exec runner's shell takes for one word.
-const program = `^[A-Za-z0-9_./-]+$`
+const program = `^[A-Za-z0-9_./][A-Za-z0-9_./-]*$`
 
 // New returns an Engine. It asks nobody anything. Its error says which option cannot be.
 func New(o Options) (*Engine, error) {
+	config, token, hook := o.Secrets.Config.Reveal(), o.Secrets.Secret.Reveal(), o.Secrets.Webhook.Reveal()
 	switch {
-	case o.Secrets.Config.IsZero(), o.Secrets.Secret.IsZero(), o.Secrets.Webhook.IsZero():
+	case config == "", token == "", hook == "":
 		return nil, errors.New("engine drone: an extension has no secret")
+	case config == token, token == hook, hook == config:
+		return nil, errors.New("engine drone: two extensions have the same secret, and the requests to one would be good at the other")
+	case o.Type != TypeDocker && o.Type != TypeKubernetes && o.Type != TypeExec:
+		return nil, fmt.Errorf("SLIPWAY_DRONE_TYPE is %q: use docker, kubernetes or exec", o.Type)
 	case o.Type == TypeExec && !regexp.MustCompile(program).MatchString(o.Step.Image):
 		return nil, fmt.Errorf("SLIPWAY_DRONE_IMAGE is %q: for exec runners give the path of the slipway program, of letters, digits, _, ., - and /", o.Step.Image)
 	}

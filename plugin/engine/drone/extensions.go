@@ -34,13 +34,16 @@ func (e *Engine) Handler() http.Handler {
 	return mux
 }
 
-// errReplay refuses a request that had its effect before.
+// errReplay refuses a request that had its effect before. Dates are signed to the second, so
+// that the same question twice in one second has one signature; but Drone asks for a build's
+// configuration once, each build has its own nonce, and its runner asks once for each secret
+// of a step, of which ours has one. Webhooks may come twice, and are not refused.
 var errReplay = errors.New("the same signature came before")
 
 // first reports whether a request, whose signature is good, comes for the first time.
 func (e *Engine) first(ctx context.Context) bool {
-	signature, ok := ctx.Value(signatureKey{}).(string)
-	return ok && e.replays.First(signature)
+	known, ok := ctx.Value(requestKey{}).(*request)
+	return ok && e.replays.First(known.signature)
 }
 
 type configs struct{ *Engine }
@@ -63,7 +66,7 @@ func (e configs) Find(ctx context.Context, r *config.Request) (*drone.Config, er
 		text, err = e.yamlOf(a.BuildID)
 	}
 	if err != nil {
-		return nil, e.told("config", err)
+		return nil, told(ctx, err)
 	}
 	return &drone.Config{Data: text, Kind: "pipeline"}, nil
 }
@@ -73,26 +76,30 @@ type tokens struct{ *Engine }
 // Find answers with the runner's token.
 func (e tokens) Find(ctx context.Context, r *secret.Request) (*drone.Secret, error) {
 	if r.Path != secretPath || r.Name != secretName {
-		return nil, errors.New("this extension has no such secret")
+		return nil, errors.New("this extension has no such secret") // of another pipeline, which may have declared it
 	}
 	if _, err := e.desk.Attempt(ctx, asked(r.Repo, r.Build)); err != nil {
-		return nil, e.told("secret", err)
+		return nil, told(ctx, err)
 	}
 	if !e.first(ctx) {
-		return nil, e.told("secret", errReplay)
+		return nil, told(ctx, errReplay)
 	}
 	token, err := e.desk.Token(ctx, asked(r.Repo, r.Build))
 	if err != nil {
-		return nil, e.told("secret", err)
+		return nil, told(ctx, err)
 	}
 	return &drone.Secret{Name: secretName, Data: token.Reveal()}, nil
 }
 
-// told logs why a request is refused, and is what Drone is told of it.
-func (e *Engine) told(kind string, err error) error {
-	e.seen.Bad(kind, err)
-	e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Drone refused")
-	return errors.New("refused; the gateway's log says why")
+// seeLog is what Drone is told of a refusal, and tells whoever starts the build.
+const seeLog = "the gateway refused, its log says why"
+
+// told notes why a request is refused, and is what Drone is told of it.
+func told(ctx context.Context, err error) error {
+	if known, ok := ctx.Value(requestKey{}).(*request); ok {
+		known.refused = err
+	}
+	return errors.New(seeLog)
 }
 
 type hints struct{ *Engine }

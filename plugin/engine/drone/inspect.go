@@ -2,7 +2,7 @@ package drone
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/drone/drone-go/drone"
 
-	"slipway/config/secret"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 )
 
@@ -20,7 +20,7 @@ const maxSkew = 30 * time.Second
 
 // Inspect looks at the server as the engine uses it, without changing anything there.
 func (e *Engine) Inspect(ctx context.Context) []pipeline.Finding {
-	all := []pipeline.Finding{e.inspectVersion(ctx), e.inspectToken(ctx)}
+	all := []pipeline.Finding{e.inspectVersion(ctx), e.inspectEdition(ctx), e.inspectToken(ctx)}
 	if e.o.Repository != "" {
 		all = append(all, e.inspectRepository(ctx))
 	}
@@ -45,32 +45,24 @@ func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 	case !date.IsZero() && skew > maxSkew:
 		f.Problem = fmt.Sprintf("its clock is %s off ours: its requests will be refused; start a time service on both", skew.Round(time.Second))
 	default:
-		f.Good = fmt.Sprintf("Drone %s at %s, its clock agrees; its build must not be the open-source one, which has no extensions and no runners", version, e.o.Server)
+		f.Good = fmt.Sprintf("Drone %s at %s, its clock agrees", version, e.o.Server)
 	}
 	return f
 }
 
 // version asks what drone-go has no call for. https://docs.drone.io/api/overview/
 func (e *Engine) version(ctx context.Context) (version string, date time.Time, err error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.o.Server+"/version", nil)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	c := &carrier{client: e.client, ctx: ctx}
-	resp, err := c.RoundTrip(req)
-	if err != nil {
-		return "", time.Time{}, e.client.kind(0, err)
-	}
-	defer resp.Body.Close()
 	var told struct {
 		Version string `json:"version"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&told); err != nil || told.Version == "" {
-		return "", time.Time{}, fmt.Errorf("%s does not answer as Drone: check SLIPWAY_DRONE_SERVER", e.o.Server)
+	carried, err := e.client.get(ctx, "/version", &told)
+	if err != nil {
+		return "", time.Time{}, err
 	}
-	date, _ = http.ParseTime(c.date) // one that tells no time is not compared
+	if told.Version == "" {
+		return "", time.Time{}, e.client.strange()
+	}
+	date, _ = http.ParseTime(carried.date) // one that tells no time is not compared
 	return told.Version, date, nil
 }
 
@@ -85,6 +77,40 @@ func tooOld(version string) bool {
 	return err == nil && minorErr == nil && (major < 2 || (major == 2 && minor < 28))
 }
 
+// inspectEdition tells the open-source build, which has neither extensions nor runners, by what
+// else it leaves out: /api/system/stats is for administrators, and 501 there.
+func (e *Engine) inspectEdition(ctx context.Context) pipeline.Finding {
+	f := pipeline.Finding{Subject: "edition"}
+	var about struct {
+		License struct {
+			Kind    string    `json:"kind"`
+			Expires time.Time `json:"expire_at"`
+		} `json:"license"`
+	}
+	_, err := e.client.get(ctx, "/varz", &about)
+	if err != nil && !errors.Is(err, autobuild.ErrNotFound) { // which something before it may say
+		f.Problem = err.Error()
+		return f
+	}
+	stats, _ := e.client.get(ctx, "/api/system/stats", &struct{}{}) // its status says it
+	licence := about.License
+	switch {
+	case stats.status == http.StatusNotImplemented, licence.Kind == "foss":
+		f.Problem = "it is Drone's open-source build, which asks no extension and has no runners: run the image drone/drone:2"
+	case !licence.Expires.IsZero() && licence.Expires.Before(e.o.Now()):
+		f.Problem = fmt.Sprintf("Drone's licence ended on %s: renew it, or it may refuse builds", licence.Expires.Format(time.DateOnly))
+	case licence.Kind == "trial":
+		f.Good = "has extensions; Drone's trial licence is for 5000 builds with Bitbucket, and its terms say for whom: a licence of one's own lifts that"
+	case !licence.Expires.IsZero():
+		f.Good = fmt.Sprintf("has extensions; Drone's licence is good until %s", licence.Expires.Format(time.DateOnly))
+	case err != nil:
+		f.Good = "is not told; the open-source build has no extensions and would not do"
+	default:
+		f.Good = "has extensions, and its licence does not end"
+	}
+	return f
+}
+
 func (e *Engine) inspectToken(ctx context.Context) pipeline.Finding {
 	f := pipeline.Finding{Subject: "token"}
 	var user *drone.User
@@ -95,6 +121,8 @@ func (e *Engine) inspectToken(ctx context.Context) pipeline.Finding {
 	switch {
 	case err != nil:
 		f.Problem = err.Error()
+	case user.Login == "":
+		f.Problem = e.client.strange().Error()
 	case user.Admin:
 		f.Good = "is " + user.Login + "'s, an administrator of Drone"
 	default:
@@ -117,31 +145,4 @@ func (e *Engine) inspectRepository(ctx context.Context) pipeline.Finding {
 		f.Good = fmt.Sprintf("%s is active, builds run on %s", r.Slug, r.Branch)
 	}
 	return f
-}
-
-// A Setting is a line of the environment of Drone's server or runners.
-type Setting struct {
-	Name   string
-	Value  string
-	Secret secret.Secret // in place of Value
-	Why    string
-}
-
-// ServerSettings are for the environment of the Drone server.
-func (e *Engine) ServerSettings(gateway string) []Setting {
-	return []Setting{
-		{Name: "DRONE_YAML_ENDPOINT", Value: gateway + "/extensions/drone/config", Why: "asks the gateway for the pipelines of its builds; other builds go on as before"},
-		{Name: "DRONE_YAML_SECRET", Secret: e.o.Secrets.Config},
-		{Name: "DRONE_WEBHOOK_ENDPOINT", Value: gateway + "/extensions/drone/webhook", Why: "tells the gateway at once what it would see within 15 s"},
-		{Name: "DRONE_WEBHOOK_SECRET", Secret: e.o.Secrets.Webhook},
-		{Name: "DRONE_WEBHOOK_EVENTS", Value: "build:*"},
-	}
-}
-
-// RunnerSettings are for the environment of each of its runners.
-func (e *Engine) RunnerSettings(gateway string) []Setting {
-	return []Setting{
-		{Name: "DRONE_SECRET_PLUGIN_ENDPOINT", Value: gateway + "/extensions/drone/secret", Why: "asks the gateway for the token of a build's runner"},
-		{Name: "DRONE_SECRET_PLUGIN_TOKEN", Secret: e.o.Secrets.Secret},
-	}
 }

@@ -13,7 +13,9 @@ import (
 
 const (
 	maxLines = 200
-	maxSteps = 20 // whose logs are read; ours has one
+	maxLog   = 64 << 10 // bytes of all of them
+	maxLine  = 4 << 10  // bytes of one
+	maxSteps = 20       // whose logs are read; ours has one
 )
 
 // Logs returns the last lines of all steps, then what Drone itself says of their end. Drone
@@ -25,38 +27,58 @@ func (c *client) Logs(ctx context.Context, repository string, number int64) ([]s
 		return nil, err
 	}
 	var lines, words []string
+	steps := 0
 	for _, stage := range b.Stages {
-		if stage.Error != "" {
-			words = append(words, "Drone: "+stage.Error)
+		if stage == nil {
+			continue
 		}
-		for i, step := range stage.Steps {
-			if i == maxSteps {
-				break
+		if stage.Error != "" {
+			words = append(words, "Drone: "+shortened(stage.Error))
+		}
+		for _, step := range stage.Steps {
+			if steps++; step == nil || steps > maxSteps {
+				continue
 			}
-			printed, err := c.stepLog(ctx, repository, b, stage.Number, step.Number)
+			printed, err := c.stepLog(ctx, repository, b.Number, stage.Number, step.Number)
 			if err != nil {
 				return nil, fmt.Errorf("log of step %s: %w", step.Name, err)
 			}
 			lines = append(lines, printed...)
 			if step.Error != "" || step.ExitCode != 0 {
-				words = append(words, strings.TrimSpace(fmt.Sprintf("Drone: step %s ended with exit code %d %s", step.Name, step.ExitCode, step.Error)))
+				words = append(words, strings.TrimSpace(fmt.Sprintf("Drone: step %s ended with exit code %d %s", step.Name, step.ExitCode, shortened(step.Error))))
 			}
 		}
 	}
 	if b.Error != "" {
-		words = append(words, "Drone: "+b.Error)
+		words = append(words, "Drone: "+shortened(b.Error))
 	}
-	return append(lines[max(0, len(lines)-maxLines):], words...), nil
+	return append(last(lines), last(words)...), nil
 }
 
-func (c *client) stepLog(ctx context.Context, repository string, b *drone.Build, stage, step int) ([]string, error) {
+// last returns as many of the last lines as are kept.
+func last(lines []string) []string {
+	from, size := len(lines), 0
+	for from > 0 && len(lines)-from < maxLines {
+		if size += len(lines[from-1]) + 1; size > maxLog {
+			break
+		}
+		from--
+	}
+	return lines[from:]
+}
+
+func shortened(line string) string {
+	return strings.TrimRight(strings.ToValidUTF8(line[:min(len(line), maxLine)], "?"), "\r\n")
+}
+
+func (c *client) stepLog(ctx context.Context, repository string, number int64, stage, step int) ([]string, error) {
 	owner, name, err := split(repository)
 	if err != nil {
 		return nil, err
 	}
 	var printed []*drone.Line
 	err = c.call(ctx, answerTime, func(d drone.Client) (err error) {
-		printed, err = d.Logs(owner, name, int(b.Number), stage, step)
+		printed, err = d.Logs(owner, name, int(number), stage, step)
 		return err
 	})
 	if errors.Is(err, autobuild.ErrNotFound) {
@@ -64,7 +86,9 @@ func (c *client) stepLog(ctx context.Context, repository string, b *drone.Build,
 	}
 	lines := make([]string, 0, len(printed))
 	for _, line := range printed {
-		lines = append(lines, strings.TrimRight(strings.ToValidUTF8(line.Message, "?"), "\r\n"))
+		if line != nil {
+			lines = append(lines, shortened(line.Message))
+		}
 	}
 	return lines, err
 }

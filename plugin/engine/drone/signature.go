@@ -26,8 +26,14 @@ const (
 // order, a key twice, a list of headers that leaves the body out.
 const signed = `^keyId="hmac-key",algorithm="hmac-sha256",signature="([A-Za-z0-9+/]{43}=)",headers="([a-z -]+)"$`
 
-// signatureKey is where a request's context has its signature.
-type signatureKey struct{}
+// requestKey is where a request's context has what the guard knows of it.
+type requestKey struct{}
+
+// A request is one whose headers may be believed if they are signed.
+type request struct {
+	signature string
+	refused   error // by our answer, its signature good
+}
 
 // guard stands before drone-go's handlers, which check the signature of the headers and
 // nothing else: not that the digest is the body's, how old the date is, or which headers were
@@ -45,13 +51,17 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 			e.refuse(w, kind, http.StatusUnauthorized, err)
 			return
 		}
-		r = r.WithContext(context.WithValue(r.Context(), signatureKey{}, signature))
+		known := &request{signature: signature}
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, known))
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		answered := &watched{ResponseWriter: w}
 		h.ServeHTTP(answered, r)
-		if answered.status == http.StatusBadRequest { // drone-go's word for a signature by another key
-			e.seen.Bad(kind, errors.New("it is not signed with this extension's secret: copy the secret from the engine's page again"))
-		} else {
+		switch {
+		case answered.status == http.StatusBadRequest:
+			e.refused(kind, fmt.Errorf("%s: is this extension's secret that of the engine's page?", answered.text))
+		case known.refused != nil:
+			e.refused(kind, known.refused)
+		default:
 			e.seen.Good(kind)
 		}
 	}
@@ -59,9 +69,13 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 
 // refuse answers a request that is not taken, with the reason for whoever reads Drone's log.
 func (e *Engine) refuse(w http.ResponseWriter, kind string, status int, err error) {
+	e.refused(kind, err)
+	http.Error(w, err.Error(), status)
+}
+
+func (e *Engine) refused(kind string, err error) {
 	e.seen.Bad(kind, err)
 	e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Drone refused")
-	http.Error(w, err.Error(), status)
 }
 
 // check returns the signature of a request whose headers may be believed if they are signed.
@@ -72,7 +86,7 @@ func check(h http.Header, body []byte, now time.Time) (string, error) {
 	}
 	parts := regexp.MustCompile(signed).FindStringSubmatch(line)
 	if parts == nil {
-		return "", errors.New("Signature is not of Drone's form")
+		return "", errors.New("header Signature is not of Drone's form")
 	}
 	names := strings.Fields(parts[2])
 	for _, name := range []string{"date", "digest"} {
@@ -86,7 +100,7 @@ func check(h http.Header, body []byte, now time.Time) (string, error) {
 	}
 	at, err := http.ParseTime(date)
 	if err != nil {
-		return "", errors.New("Date is no date")
+		return "", errors.New("header Date is no date")
 	}
 	if age := now.Sub(at).Abs(); age > maxAge {
 		return "", fmt.Errorf("it was signed %s from now by our clock, at most %s is taken: check both clocks", age.Round(time.Second), maxAge)
@@ -97,7 +111,7 @@ func check(h http.Header, body []byte, now time.Time) (string, error) {
 	}
 	sum := sha256.Sum256(body)
 	if digest != "SHA-256="+base64.StdEncoding.EncodeToString(sum[:]) {
-		return "", errors.New("Digest is not the body's")
+		return "", errors.New("header Digest is not the body's")
 	}
 	return parts[1], nil
 }
@@ -106,19 +120,28 @@ func check(h http.Header, body []byte, now time.Time) (string, error) {
 func one(h http.Header, name string) (string, error) {
 	all := h.Values(name)
 	if len(all) != 1 {
-		return "", fmt.Errorf("%s is there %d times, not once", name, len(all))
+		return "", fmt.Errorf("header %s is there %d times, not once", name, len(all))
 	}
 	return all[0], nil
 }
 
-// watched remembers the status of an answer.
+// watched remembers the status of an answer, and what a refusal says.
 type watched struct {
 	http.ResponseWriter
 	status int
+	text   string
 }
 
 // WriteHeader notes the status.
 func (w *watched) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write notes drone-go's word for what it refuses.
+func (w *watched) Write(p []byte) (int, error) {
+	if w.status == http.StatusBadRequest {
+		w.text = strings.ToLower(strings.TrimSpace(string(p)))
+	}
+	return w.ResponseWriter.Write(p)
 }

@@ -9,14 +9,21 @@ import (
 	"github.com/drone/drone-go/drone"
 )
 
+// version is what v2.28.2 calls itself.
+const version = "2.28.1"
+
 func (s *Server) route() {
 	s.mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]string{"source": "https://github.com/drone/drone", "version": "2.28.1"})
+		answer(w, map[string]string{"source": "https://github.com/drone/drone", "version": version})
+	})
+	s.mux.HandleFunc("GET /varz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, map[string]any{"license": map[string]any{"kind": "trial", "seats": 0, "repos": 0, "expire_at": "0001-01-01T00:00:00Z"}})
 	})
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, string){
 		"GET /api/user": func(w http.ResponseWriter, _ *http.Request, login string) {
 			answer(w, drone.User{Login: login, Admin: true})
 		},
+		"GET /api/system/stats":                                 func(w http.ResponseWriter, _ *http.Request, _ string) { answer(w, map[string]any{}) },
 		"POST /api/user/repos":                                  s.sync,
 		"GET /api/repos/{owner}/{name}":                         s.inRepo(s.showRepo),
 		"POST /api/repos/{owner}/{name}":                        s.inRepo(s.enable),

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -29,21 +30,34 @@ func (s *Server) create(r *Repository, asked drone.Build) (*drone.Build, error) 
 		return nil, nil //nolint:nilnil // the answer is null
 	}
 	s.mu.Lock()
-	b := &build{Build: asked, repo: r}
+	b := &build{Build: asked, repo: r, ended: make(chan struct{})}
 	b.Number, b.ID, b.Created = int64(len(r.builds)+1), int64(len(r.builds)+1), time.Now().Unix()
 	r.builds = append(r.builds, b)
 	if err != nil {
+		b.Status, b.Error = drone.StatusError, err.Error()
+	} else if documents, err = parse(substitute(text, b.values())); err != nil { // a value broke it
 		b.Status, b.Error = drone.StatusError, err.Error()
 	} else {
 		b.Status = drone.StatusPending
 		b.plan(documents)
 		s.queue = append(s.queue, b)
 	}
+	if b.Status == drone.StatusError {
+		b.Finished = b.Created
+		close(b.ended)
+	}
 	created := b.shown()
 	s.mu.Unlock()
 	s.tell(r, "created", created)
 	s.dispatch()
 	return created, nil
+}
+
+// values are what stands for ${…} in a configuration.
+func (b *build) values() map[string]string {
+	all := b.told()
+	maps.Copy(all, b.Params)
+	return all
 }
 
 // configOf remembers what it was told by a key without parameters.
@@ -58,7 +72,9 @@ func (s *Server) configOf(r *Repository, b drone.Build) (string, error) {
 	}
 	if extension.URL != "" {
 		var reply drone.Config
-		body := map[string]any{"build": b, "repo": r.Repo, "token": map[string]string{"access": "forge-access", "refresh": "forge-refresh"}}
+		repo := r.Repo
+		repo.Secret = "" // only its runners are told
+		body := map[string]any{"build": b, "repo": repo, "token": map[string]string{"access": "forge-access", "refresh": "forge-refresh"}}
 		status, err := s.send(s.ctx, extension, "application/vnd.drone.config.v1+json", body, &reply)
 		if err != nil {
 			return "", err
@@ -73,7 +89,7 @@ func (s *Server) configOf(r *Repository, b drone.Build) (string, error) {
 		case <-time.After(s.o.ConfigWait):
 		case <-s.ctx.Done():
 		}
-		return "", errors.New("Not Found")
+		return "", errors.New("not found")
 	}
 	return own, nil
 }
@@ -87,7 +103,8 @@ func (s *Server) tell(r *Repository, action string, b *drone.Build) {
 	if extension.URL == "" {
 		return
 	}
-	body := map[string]any{"event": "build", "action": action, "repo": repo, "build": b}
+	repo.Secret = ""
+	body := map[string]any{"event": "build", "action": action, "repo": repo, "build": b, "system": drone.System{Proto: "http", Host: "drone", Version: version}}
 	_, _ = s.send(s.ctx, extension, "", body, nil)
 	if twice {
 		s.running.Add(1)
@@ -126,6 +143,8 @@ func (s *Server) send(ctx context.Context, e Extension, accept string, in, out a
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 		req.Header.Set("Accept-Encoding", "identity")
+	} else {
+		req.Header.Set("X-Drone-Event", "build")
 	}
 	Sign(req, body, e.Secret.Reveal(), time.Now())
 	resp, err := http.DefaultClient.Do(req)

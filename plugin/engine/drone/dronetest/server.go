@@ -26,6 +26,9 @@ type Options struct {
 	ConfigWait time.Duration
 	// Capacity is how many builds run at once; 0 = 4.
 	Capacity int
+	// Program is what an image stands for, as a command; nil = there is no runner for images,
+	// and pipelines of type docker wait.
+	Program func(image string) []string
 	// Environ is what steps inherit of the runner's environment; nil = PATH.
 	Environ []string
 }
@@ -71,11 +74,13 @@ type Repository struct {
 // A build is one with what its runner has of it.
 type build struct {
 	drone.Build
+	kind   string // of runner that takes it
 	repo   *Repository
 	steps  []command
 	lines  [][]string // by step
 	over   []bool     // by step
 	cancel func()     // of what runs
+	ended  chan struct{}
 }
 
 // New returns a server without users and repositories.
@@ -152,7 +157,7 @@ func (s *Server) SetExtensions(e Extensions) {
 // LoseAnswer drops the connection of the next start of a build after it was accepted.
 func (s *Server) LoseAnswer() { s.set(func() { s.loseAnswer = true }) }
 
-// TellTwice sends every webhook twice, the second one late.
+// TellTwice sends every webhook twice, the second one whenever it comes: out of order, too.
 func (s *Server) TellTwice() { s.set(func() { s.twice = true }) }
 
 // LoseCancels has the runner not hear of cancels, as when one falls into its pause.
@@ -187,10 +192,32 @@ func (s *Server) Builds(r *Repository) []drone.Build {
 // Push starts what a push to a branch starts, as the server's own webhook does: the
 // repository's own pipeline, unless an extension has another one. Its build is nil when there
 // is none.
-func (s *Server) Push(r *Repository, branch string) (*drone.Build, error) {
+func (s *Server) Push(r *Repository, branch, commit string) (*drone.Build, error) {
 	return s.create(r, drone.Build{
-		Event: "push", Trigger: "@hook", Sender: "pusher", Target: branch, Ref: "refs/heads/" + branch, After: s.o.Commit(r.Slug, branch, ""),
+		Event: "push", Trigger: "@hook", Sender: "pusher", Source: branch, Target: branch, Ref: "refs/heads/" + branch, After: commit,
 	})
+}
+
+// Custom starts a build as somebody with access to the API does, on the default branch.
+func (s *Server) Custom(r *Repository, login string, params map[string]string) (*drone.Build, error) {
+	return s.create(r, drone.Build{
+		Event: "custom", Trigger: login, Sender: login, Source: r.Branch, Target: r.Branch, Ref: "refs/heads/" + r.Branch,
+		After: s.o.Commit(r.Slug, r.Branch, ""), Params: params,
+	})
+}
+
+// Wait waits for the end of a build, and returns its status.
+func (s *Server) Wait(ctx context.Context, r *Repository, number int64) (string, error) {
+	s.mu.Lock()
+	b := r.builds[number-1]
+	s.mu.Unlock()
+	select {
+	case <-b.ended:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return b.Status, ctx.Err()
 }
 
 // Log is everything that a build's steps printed.
