@@ -38,16 +38,23 @@ func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, nudged bool, 
 		return w.timeOut(ctx, a)
 	case a.State == autobuild.Running && now.Sub(a.HeartbeatAt) > maxSilence:
 		return w.giveUp(ctx, a)
-	case !w.toAsk(a, now) && !(nudged && a.State != autobuild.Running), down[a.Engine]:
+	case down[a.Engine]:
 		return nil
+	case w.toAsk(a, now), nudged && a.State != autobuild.Running:
+		return w.askAndJudge(ctx, a, down)
 	}
+	return nil
+}
+
+// askAndJudge lets the engine's word count, where it gives one.
+func (w *Watcher) askAndJudge(ctx context.Context, a autobuild.Attempt, down map[string]bool) error {
 	state, err := w.ask(ctx, a)
 	if err != nil {
 		down[a.Engine] = true
 		w.log(a).WithError(err).Warn("engine does not say how a silent pipeline is")
 		return nil
 	}
-	w.asked[asking{a.BuildID, a.Number}] = now
+	w.asked[asking{a.BuildID, a.Number}] = w.o.Now()
 	return w.judgePipeline(ctx, a, state)
 }
 

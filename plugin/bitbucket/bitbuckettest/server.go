@@ -101,12 +101,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.learnURL(r)
 	switch path := r.URL.Path; {
 	case strings.HasPrefix(path, "/2.0/"):
-		s.api.ServeHTTP(w, r)
+		s.api.ServeHTTP(w, withoutSlash(r))
 	case path == "/" || strings.HasPrefix(path, "/site/") || strings.HasPrefix(path, "/account/"):
 		s.web.ServeHTTP(w, r)
 	default:
 		s.smart.ServeHTTP(w, r)
 	}
+}
+
+// withoutSlash takes a path for the same with a slash at its end, except where that means a
+// directory of the source.
+func withoutSlash(r *http.Request) *http.Request {
+	path := strings.TrimRight(r.URL.Path, "/")
+	if path == r.URL.Path || strings.Contains(path, "/src/") {
+		return r
+	}
+	r = r.Clone(r.Context())
+	r.URL.Path, r.URL.RawPath = path, strings.TrimRight(r.URL.RawPath, "/")
+	return r
 }
 
 // URL returns the base URL; it is empty before SetURL and the first request.

@@ -106,7 +106,9 @@ func (p *Project) Holds(tag string, b autobuild.Build, greeting string) {
 }
 
 // Statuses are the gateway's on a commit; a CI may have some of its own there.
-func (p *Project) Statuses(commit string) []bitbuckettest.Status { return ours(p.Repository.Statuses(commit)) }
+func (p *Project) Statuses(commit string) []bitbuckettest.Status {
+	return ours(p.Repository.Statuses(commit))
+}
 
 func ours(all []bitbuckettest.Status) []bitbuckettest.Status {
 	return slices.DeleteFunc(all, func(s bitbuckettest.Status) bool { return !strings.HasPrefix(s.Key, "slipway-") })

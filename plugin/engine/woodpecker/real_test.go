@@ -1,0 +1,237 @@
+package woodpecker_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/engine/enginetest"
+)
+
+// binVariable names a woodpecker-server, with woodpecker-agent beside it.
+const binVariable = "SLIPWAY_TEST_WOODPECKER_BIN"
+
+func TestRealWoodpeckerInTheBuilderRepository(t *testing.T) { conformReal(t, "acme/builder") }
+
+func TestRealWoodpeckerPerRepository(t *testing.T) { conformReal(t, "") }
+
+func conformReal(t *testing.T, repository string) {
+	worldtest.NeedMachine(t)
+	server, agent := enginetest.Binaries(t, binVariable, "woodpecker-agent")
+	enginetest.Run(t, enginetest.Factory{
+		World: func(testing.TB) (world.Options, *enginetest.CI) { return withReal(server, agent, repository) },
+		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY", Alone: alone,
+	})
+}
+
+// real is a Woodpecker server and its agent in a world.
+type real struct {
+	server, agent string // programs
+	world         *world.World
+	front         *enginetest.Front
+	address, rpc  string
+	shared        string // secret between the two
+	ci            *enginetest.CI
+}
+
+// withReal makes a world whose gateway runs everything on a real Woodpecker with the local
+// backend.
+func withReal(server, agent, repository string) (world.Options, *enginetest.CI) {
+	p := &real{server: server, agent: agent, shared: rand.Text(), ci: &enginetest.CI{}}
+	return world.Options{BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+		p.world = w
+		return p.start(ctx, repository)
+	}}, p.ci
+}
+
+func (p *real) start(ctx context.Context, repository string) ([]string, error) {
+	w := p.world
+	builder, err := enginetest.StartBuilder(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	if p.ci.Program, err = enginetest.Link(w.Dir); err != nil {
+		return nil, err
+	}
+	if p.front, err = enginetest.NewFront(ctx, w); err != nil {
+		return nil, err
+	}
+	if _, err := enginetest.BuilderRepository(ctx, w); err != nil {
+		return nil, err
+	}
+	if err := p.startServer(ctx); err != nil {
+		return nil, err
+	}
+	token, err := p.signIn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sign in to Woodpecker: %w", err)
+	}
+	if err := p.startAgent(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.activate(ctx, token, "acme/builder"); err != nil {
+		return nil, err
+	}
+	if p.ci.Line, err = enginetest.NewLine("http://" + p.address); err != nil {
+		return nil, err
+	}
+	line, err := w.Serve(ctx, p.ci.Line)
+	return []string{
+		"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=http://" + line, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
+		"SLIPWAY_WOODPECKER_TOKEN=" + token.Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + p.ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + builder,
+	}, err
+}
+
+func (p *real) startServer(ctx context.Context) (err error) {
+	if p.address, err = enginetest.FreePort(ctx); err != nil {
+		return err
+	}
+	if p.rpc, err = enginetest.FreePort(ctx); err != nil {
+		return err
+	}
+	w := p.world
+	consumer, err := w.Bitbucket.AddConsumer(w.App.Workspace, "http://"+p.address+"/authorize", "account", "email", "project", "repository", "webhook", "pullrequest")
+	if err != nil {
+		return err
+	}
+	w.Bitbucket.Link(w.Alice, consumer)
+	_, err = enginetest.StartProcess(w, "woodpecker-server", p.server, nil, []string{
+		"WOODPECKER_HOST=http://" + p.address, "WOODPECKER_SERVER_ADDR=" + p.address, "WOODPECKER_GRPC_ADDR=" + p.rpc,
+		"WOODPECKER_AGENT_SECRET=" + p.shared, "WOODPECKER_OPEN=true", "WOODPECKER_ADMIN=alice", "WOODPECKER_LOG_LEVEL=debug",
+		"WOODPECKER_DATABASE_DRIVER=sqlite3", "WOODPECKER_DATABASE_DATASOURCE=" + filepath.Join(w.Dir, "woodpecker.sqlite"),
+		"WOODPECKER_BITBUCKET=true", "WOODPECKER_BITBUCKET_CLIENT=" + consumer.Key, "WOODPECKER_BITBUCKET_SECRET=" + consumer.Secret.Reveal(),
+		"WOODPECKER_CONFIG_EXTENSION_ENDPOINT=" + w.Gateway.URL + "/extensions/woodpecker/config",
+		"WOODPECKER_SECRET_EXTENSION_ENDPOINT=" + w.Gateway.URL + "/extensions/woodpecker/secret",
+		"WOODPECKER_EXTENSIONS_ALLOWED_HOSTS=loopback", "WOODPECKER_DISABLE_VERSION_CHECK=true",
+		"HTTPS_PROXY=" + p.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "SSL_CERT_FILE=" + p.front.Authority,
+	})
+	if err != nil {
+		return err
+	}
+	return enginetest.Answers(ctx, "http://"+p.address+"/healthz")
+}
+
+func (p *real) startAgent(ctx context.Context) error {
+	health, err := enginetest.FreePort(ctx)
+	if err != nil {
+		return err
+	}
+	agent, err := enginetest.StartProcess(p.world, "woodpecker-agent", p.agent, nil, []string{
+		"WOODPECKER_SERVER=" + p.rpc, "WOODPECKER_AGENT_SECRET=" + p.shared, "WOODPECKER_BACKEND=local", "WOODPECKER_MAX_WORKFLOWS=8",
+		"WOODPECKER_BACKEND_LOCAL_TEMP_DIR=" + p.world.Dir, "WOODPECKER_AGENT_CONFIG_FILE=" + filepath.Join(p.world.Dir, "agent.conf"),
+		"WOODPECKER_HEALTHCHECK_ADDR=" + health,
+	})
+	if err != nil {
+		return err
+	}
+	p.ci.Hold, p.ci.Release = agent.Hold, agent.Release
+	return nil
+}
+
+// signIn is Alice with a browser: Woodpecker sends her to Bitbucket, where she signs in, and
+// makes her a token.
+func (p *real) signIn(ctx context.Context) (secret.Secret, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	browser := p.front.Client(jar)
+	page, at, err := visit(ctx, browser, http.MethodGet, "http://"+p.address+"/authorize", nil)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	fields := url.Values{"username": {"alice"}, "password": {p.world.Password.Reveal()}, "next": {at.Query().Get("next")}}
+	for _, hidden := range regexp.MustCompile(`name="(csrfmiddlewaretoken|next)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		fields.Set(hidden[1], strings.ReplaceAll(hidden[2], "&amp;", "&"))
+	}
+	if _, at, err = visit(ctx, browser, http.MethodPost, at.String(), fields); err != nil {
+		return secret.Secret{}, err
+	}
+	if at.Host != p.address || strings.Contains(at.RawQuery, "error") {
+		return secret.Secret{}, fmt.Errorf("signing in ended at %s; Woodpecker's log ends with: %s", at.Redacted(), p.lastLog())
+	}
+	script, _, err := visit(ctx, browser, http.MethodGet, "http://"+p.address+"/web-config.js", nil)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	csrf := regexp.MustCompile(`WOODPECKER_CSRF = "([^"]+)"`).FindStringSubmatch(script)
+	if csrf == nil {
+		return secret.Secret{}, fmt.Errorf("nobody is signed in: %s", script)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.address+"/api/user/token", nil)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	req.Header.Set("X-CSRF-TOKEN", csrf[1])
+	token, _, err := send(browser, req)
+	return secret.New(token), err
+}
+
+// lastLog is what Woodpecker's server said last.
+func (p *real) lastLog() string {
+	log, err := os.ReadFile(filepath.Join(p.world.Dir, "woodpecker-server.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(log[max(0, len(log)-4000):])
+}
+
+// activate is what the engine does for other repositories, and a person for the builder's.
+func (p *real) activate(ctx context.Context, token secret.Secret, fullName string) error {
+	listed, _, err := p.call(ctx, token, http.MethodGet, "/api/user/repos?all=true")
+	if err != nil {
+		return err
+	}
+	id := regexp.MustCompile(`"forge_remote_id":"([^"]*)"[^{]*"full_name":"` + fullName + `"`).FindStringSubmatch(listed)
+	if id == nil {
+		return fmt.Errorf("Woodpecker does not see %s: %s", fullName, listed)
+	}
+	_, _, err = p.call(ctx, token, http.MethodPost, "/api/repos?forge_remote_id="+url.QueryEscape(id[1]))
+	return err
+}
+
+func (p *real) call(ctx context.Context, token secret.Secret, method, path string) (string, *url.URL, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.address+path, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	return send(http.DefaultClient, req)
+}
+
+func visit(ctx context.Context, c *http.Client, method, address string, form url.Values) (string, *url.URL, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", nil, err
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Referer", address)
+	}
+	return send(c, req)
+}
+
+func send(c *http.Client, req *http.Request) (body string, at *url.URL, err error) {
+	resp, err := c.Do(req)
+	if err != nil {
+		return "", nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil && resp.StatusCode >= http.StatusBadRequest {
+		err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Redacted(), resp.Status, data)
+	}
+	return string(data), resp.Request.URL, err
+}
