@@ -73,6 +73,19 @@ func TestA500IsNoReasonForASecondPipeline(t *testing.T) {
 	}
 }
 
+// A server whose database fails it in the middle of a start leaves a pipeline behind that stays
+// created for ever: it is not the attempt's, which would wait for it in vain.
+func TestAPipelineThatWasBegunAndNeverMadeIsNotTheAttempts(t *testing.T) {
+	b := newBench(t, "acme/builder", "")
+	b.server.BreakNext()
+	if name, err := b.Start(t.Context(), b.pipeline(storetest.Main())); !errors.Is(err, autobuild.ErrUnavailable) {
+		t.Errorf("started as %q, %v", name, err)
+	}
+	if a := b.start(); a.EngineRef != "acme/builder#2" {
+		t.Errorf("started again as %q, want the second one, which runs", a.EngineRef)
+	}
+}
+
 func TestAnAnswerThatIsLostCostsNothing(t *testing.T) {
 	b := newBench(t, "acme/builder", "")
 	b.server.LoseAnswer()

@@ -71,9 +71,12 @@ func (r run) faults() []string {
 	return all
 }
 
-// neverBegan reports whether Woodpecker could not make it: no step of it ever ran. Such a
-// pipeline keeps its number.
-func (r run) neverBegan() bool { return r.Status == "error" && len(r.faults()) > 0 }
+// neverBegan reports whether Woodpecker could not make it, or has not yet: no step of it ever
+// ran. Such a pipeline keeps its number. One that its server failed to make (500, as when
+// SQLite is locked) stays created for ever; one under way is pending within moments.
+func (r run) neverBegan() bool {
+	return r.Status == "created" || (r.Status == "error" && len(r.faults()) > 0)
+}
 
 // isNotOurs reports whether its workflows are known, and ours is not among them.
 func (r run) isNotOurs() bool {

@@ -264,6 +264,8 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 	switch {
 	case lose:
 		panic(http.ErrAbortHandler)
+	case errors.Is(err, errBroken):
+		w.WriteHeader(http.StatusInternalServerError)
 	case errors.Is(err, errFiltered):
 		w.Header().Set("Pipeline-Filtered", "true")
 		w.WriteHeader(http.StatusNoContent)

@@ -22,6 +22,7 @@ const (
 
 var (
 	errFiltered = errors.New("filtered")
+	errBroken   = errors.New("database is locked")
 	errConfig   = errors.New("could not load config from forge")
 )
 
@@ -32,8 +33,13 @@ func (s *Server) create(r *Repository, p *Pipeline) (Pipeline, error) {
 	p.repo, p.Number, p.Status = r, int64(len(r.pipelines)+1), "created"
 	r.pipelines = append(r.pipelines, p)
 	own, config, secret := r.ownConfig, s.config, s.secret
+	broken := s.breakNext
+	s.breakNext = false
 	s.mu.Unlock()
 	from, err := s.configOf(r, p, config, own)
+	if broken {
+		return Pipeline{}, errBroken
+	}
 	if err != nil {
 		return s.failed(p, err), errConfig
 	}

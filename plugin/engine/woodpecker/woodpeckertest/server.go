@@ -45,6 +45,7 @@ type Server struct {
 	config     string // extensions' addresses; empty = none
 	secret     string
 	loseAnswer bool
+	breakNext  bool
 	failing    int // calls still to be answered with 500
 	queue      []*Pipeline
 	busy       int
@@ -179,6 +180,14 @@ func (s *Server) LoseAnswer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loseAnswer = true
+}
+
+// BreakNext has the server's own database fail it in the middle of the next start: a pipeline
+// stays behind that never becomes anything, and the answer is 500.
+func (s *Server) BreakNext() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.breakNext = true
 }
 
 // Hold keeps the agent from taking further pipelines; Release lets it go on.
