@@ -17,7 +17,7 @@ import (
 
 // Commands are the gateway's half of the program.
 func Commands() []*cli.Command {
-	return []*cli.Command{gatewayCommand(), explain.Command(), doctorCommand(), versionCommand()}
+	return []*cli.Command{gatewayCommand(), explain.Command(), doctorCommand(), enginesCommand(), versionCommand()}
 }
 
 func gatewayCommand() *cli.Command {

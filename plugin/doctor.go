@@ -38,7 +38,7 @@ func doctor(ctx context.Context, w io.Writer, environ []string) error {
 	d := diagnosis{config: c}
 	failed := 0
 	for _, check := range []func(context.Context) []finding{
-		d.dataDirectory, d.database, d.publicURL, d.clock, d.oauthClients, d.linkedAccounts, d.registries, d.webhooks, d.builder,
+		d.dataDirectory, d.database, d.publicURL, d.clock, d.oauthClients, d.linkedAccounts, d.registries, d.webhooks, d.builder, d.cis,
 	} {
 		found := check(ctx)
 		printFindings(w, found...)

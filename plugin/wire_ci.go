@@ -3,63 +3,65 @@ package plugin
 import (
 	"context"
 
+	"github.com/sirupsen/logrus"
+
 	"slipway/config"
 	"slipway/config/secret"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/drone"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/engine/woodpecker"
+	"slipway/plugin/store"
 )
 
 // wireCIs makes an engine for each CI that is configured, beside the embedded one.
 func (g *Gateway) wireCIs(ctx context.Context) error {
-	if g.config.Drone.Server != "" {
-		if err := g.wireDrone(ctx); err != nil {
-			return err
-		}
-	}
-	if g.config.Woodpecker.Server != "" {
-		g.wireWoodpecker()
-	}
-	return nil
-}
-
-func (g *Gateway) wireDrone(ctx context.Context) error {
-	c := g.config.Drone
-	var secrets drone.Secrets
-	for purpose, to := range map[string]*secret.Secret{"config": &secrets.Config, "secret": &secrets.Secret, "webhook": &secrets.Webhook} {
-		value, err := g.store.ExtensionSecret(ctx, drone.Name, purpose)
+	if c := g.config.Drone; c.Server != "" {
+		nudge := func(buildID string, attempt int) { g.watcher.Nudge(buildID, attempt) } // the watcher is wired after the engines
+		e, err := newDrone(ctx, g.config, g.store, g.store.ExtensionSecret, nudge, g.log)
 		if err != nil {
 			return err
 		}
-		*to = value
+		g.engines[drone.Name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL}
+		g.extensions[drone.Name] = e.Handler()
 	}
-	e, err := drone.New(drone.Options{
-		Server: c.Server, Token: c.Token, Repository: c.Repository, Type: c.Type, Platform: c.Platform, Step: g.step(c.CI),
-		Secrets: secrets, Handovers: g.store, Log: g.log,
-		Nudge: func(buildID string, attempt int) { g.watcher.Nudge(buildID, attempt) }, // the watcher is wired after the engines
-	})
-	if err != nil {
-		return err
+	if c := g.config.Woodpecker; c.Server != "" {
+		e := newWoodpecker(g.config, g.store, g.log)
+		g.engines[woodpecker.Name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL}
+		g.extensions[woodpecker.Name] = e.Handler()
 	}
-	g.engines[drone.Name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL}
-	g.extensions[drone.Name] = e.Handler()
 	return nil
 }
 
-func (g *Gateway) wireWoodpecker() {
-	c := g.config.Woodpecker
-	e := woodpecker.New(woodpecker.Options{
-		Server: c.Server, Token: c.Token, Repository: c.Repository, Step: g.step(c), Handovers: g.store, Log: g.log,
+// extensionSecret returns what an engine's CI signs one kind of its requests with.
+type extensionSecret func(ctx context.Context, engine, purpose string) (secret.Secret, error)
+
+func newDrone(ctx context.Context, c config.Gateway, s *store.Store, find extensionSecret, nudge func(string, int), log logrus.FieldLogger) (*drone.Engine, error) {
+	var secrets drone.Secrets
+	for purpose, to := range map[string]*secret.Secret{"config": &secrets.Config, "secret": &secrets.Secret, "webhook": &secrets.Webhook} {
+		value, err := find(ctx, drone.Name, purpose)
+		if err != nil {
+			return nil, err
+		}
+		*to = value
+	}
+	return drone.New(drone.Options{
+		Server: c.Drone.Server, Token: c.Drone.Token, Repository: c.Drone.Repository, Type: c.Drone.Type, Platform: c.Drone.Platform,
+		Step: step(c, c.Drone.CI), Secrets: secrets, Handovers: s, Nudge: nudge, Log: log,
 	})
-	g.engines[woodpecker.Name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL}
-	g.extensions[woodpecker.Name] = e.Handler()
+}
+
+func newWoodpecker(c config.Gateway, s *store.Store, log logrus.FieldLogger) *woodpecker.Engine {
+	return woodpecker.New(woodpecker.Options{
+		Server: c.Woodpecker.Server, Token: c.Woodpecker.Token, Repository: c.Woodpecker.Repository, Step: step(c, c.Woodpecker),
+		Handovers: s, Log: log,
+	})
 }
 
 // step is how a CI's pipelines run the runner. They reach the gateway by its public URL.
-func (g *Gateway) step(c config.CI) pipeline.Step {
+func step(g config.Gateway, c config.CI) pipeline.Step {
 	return pipeline.Step{
-		URL:   func(buildID string) string { return dispatcher.RunnerURL(g.config.URL, buildID) },
+		URL:   func(buildID string) string { return dispatcher.RunnerURL(g.URL, buildID) },
 		Image: c.Image, Builder: c.Builder, Labels: c.Labels,
 	}
 }
