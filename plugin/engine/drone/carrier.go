@@ -31,6 +31,8 @@ type client struct {
 	server string // origin
 	token  secret.Secret
 	base   http.RoundTripper
+	// activating has one place, for who activates a repository.
+	activating chan struct{}
 }
 
 // A carrier carries the requests of one call. drone-go tells a status in a text alone, and

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/drone/drone-go/drone"
@@ -184,64 +183,4 @@ func (c *client) Cancel(ctx context.Context, repository string, number int64) er
 		return err
 	}
 	return c.call(ctx, answerTime, func(d drone.Client) error { return d.BuildCancel(owner, name, int(number)) })
-}
-
-// repo finds a repository; ErrNotFound when Drone has none.
-func (c *client) repo(ctx context.Context, fullName string) (r *drone.Repo, err error) {
-	owner, name, err := split(fullName)
-	if err != nil {
-		return nil, err
-	}
-	err = c.call(ctx, answerTime, func(d drone.Client) (err error) {
-		r, err = d.Repo(owner, name)
-		return err
-	})
-	switch {
-	case errors.Is(err, autobuild.ErrNotFound):
-		return nil, fmt.Errorf("the Drone server knows no repository %s: give its user access at Bitbucket, and press Sync on Drone: %w", fullName, autobuild.ErrNotFound)
-	case err == nil && r.Name == "":
-		return nil, c.strange()
-	}
-	return r, err
-}
-
-// activeRepo is repo for one that may have to be found and activated first. That makes a
-// webhook of Drone's own at Bitbucket, by which it runs the repository's own pipelines.
-// https://docs.drone.io/api/repos/repo_enable/
-func (c *client) activeRepo(ctx context.Context, fullName string) (*drone.Repo, error) {
-	r, err := c.repo(ctx, fullName)
-	if errors.Is(err, autobuild.ErrNotFound) {
-		if err := c.call(ctx, createTime, func(d drone.Client) error { _, err := d.RepoListSync(); return err }); err != nil {
-			return nil, fmt.Errorf("sync Drone's repositories: %w", err)
-		}
-		r, err = c.repo(ctx, fullName)
-	}
-	if err != nil || r.Active {
-		return r, err
-	}
-	carried, err := c.carry(ctx, createTime, func(d drone.Client) (err error) {
-		r, err = d.RepoEnable(r.Namespace, r.Name)
-		return err
-	})
-	switch {
-	case err != nil && carried.status == http.StatusInternalServerError: // of Drone itself, which just answered
-		return nil, fmt.Errorf("the Drone server could not add its webhook to %s (%s): %w: %w", fullName, err.Error(), errDenied, autobuild.ErrForbidden)
-	case err != nil:
-		return nil, fmt.Errorf("activate %s on Drone: %w", fullName, err)
-	case r.Name == "":
-		return nil, c.strange()
-	}
-	return r, nil
-}
-
-// safeName is what stands in a path as it is: drone-go escapes nothing.
-const safeName = `^[A-Za-z0-9_.~-]+$`
-
-func split(fullName string) (owner, name string, err error) {
-	owner, name, _ = strings.Cut(fullName, "/")
-	safe := regexp.MustCompile(safeName)
-	if !safe.MatchString(owner) || !safe.MatchString(name) || strings.Trim(owner, ".") == "" || strings.Trim(name, ".") == "" {
-		return "", "", fmt.Errorf("%q is no repository's name: %w", fullName, autobuild.ErrNotFound)
-	}
-	return owner, name, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -196,6 +197,37 @@ func TestManyStartsAtOnceEachRunTheirOwn(t *testing.T) {
 	}
 	if again := slices.Compact(slices.Sorted(slices.Values(started))); len(again) != n {
 		t.Errorf("%d names of %d pipelines", len(again), n)
+	}
+}
+
+// One push may start several builds of a repository that Drone has not seen.
+func TestManyStartsActivateARepositoryOnce(t *testing.T) {
+	b := newBench(t, drone.Options{Repository: "acme/builder"})
+	b.server.AddUnseen("acme/builder")
+	var all sync.WaitGroup
+	for i := range 8 {
+		p := b.pipelineOf(t, fmt.Sprint("app-", i))
+		all.Go(func() {
+			if _, err := b.Start(t.Context(), p); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if posts := b.requests("POST"); len(posts) != 1+1+8 {
+		t.Errorf("%q, want a sync, an activation and the starts", posts)
+	}
+}
+
+func TestAnotherMayHaveActivatedTheRepository(t *testing.T) {
+	b := newBench(t, drone.Options{Repository: "acme/builder"})
+	b.server.AddRepository("acme/builder", "main")
+	b.instead("POST", "/acme/builder", func(w http.ResponseWriter, r *http.Request) {
+		b.server.ServeHTTP(httptest.NewRecorder(), r)
+		status(500, "Optimistic Lock Error")(w, r)
+	})
+	if a := b.started(t); a.EngineRef != "acme/builder#1" {
+		t.Errorf("started as %s", a.EngineRef)
 	}
 }
 

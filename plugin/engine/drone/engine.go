@@ -81,7 +81,7 @@ func New(o Options) (*Engine, error) {
 	if o.HTTP == nil {
 		o.HTTP = http.DefaultTransport
 	}
-	c := &client{server: o.Server, token: o.Token, base: o.HTTP}
+	c := &client{server: o.Server, token: o.Token, base: o.HTTP, activating: make(chan struct{}, 1)}
 	return &Engine{
 		Engine:  pipeline.New(pipeline.Options{CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Log: o.Log}),
 		o:       o,

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/drone/drone-go/drone"
 )
@@ -89,10 +90,24 @@ func (s *Server) showRepo(w http.ResponseWriter, _ *http.Request, _ string, repo
 	answer(w, shown)
 }
 
-func (s *Server) enable(w http.ResponseWriter, _ *http.Request, _ string, repo *Repository) {
+// enable takes the time that a webhook at the forge takes. Of two at once one fails.
+func (s *Server) enable(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
+	s.mu.Lock()
+	version := repo.Version
+	s.mu.Unlock()
+	select {
+	case <-time.After(20 * time.Millisecond):
+	case <-r.Context().Done():
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if version != repo.Version {
+		fail(w, http.StatusInternalServerError, "Optimistic Lock Error")
+		return
+	}
 	repo.Active = true
+	repo.Version++
 	answer(w, repo.Repo)
 }
 
