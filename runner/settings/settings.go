@@ -111,7 +111,7 @@ func checkURL(name, value string) error {
 func checkToken(name string, token secret.Secret) error {
 	if token.IsZero() {
 		return errors.New(name + " is not set: the gateway's engine sets it for each attempt; on a CI the gateway hands it over as the secret " +
-			"slipway_runner_token, if the CI's secret extension is set up (the gateway's page of its engines says how) and the build still wants this pipeline")
+			"slipway_runner_token, if the CI's secret extension is set up (Slipway's docs/drone.md and docs/woodpecker.md say how) and the build still wants this pipeline")
 	}
 	if strings.ContainsAny(token.Reveal(), " \t\r\n\x00") {
 		return errors.New(name + " holds white space: it was not handed over whole")

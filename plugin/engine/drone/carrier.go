@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/engine/pipeline"
 )
 
 const (
@@ -107,7 +107,7 @@ func (c *client) kind(status int, err error) error {
 	case errors.As(err, &long):
 		return fmt.Errorf("the answer of Drone is longer than %d bytes: %w", long.Limit, autobuild.ErrUnavailable)
 	case status == 0:
-		return fmt.Errorf("no answer from Drone at %s: %w (%w)", c.server, withoutURL(err), autobuild.ErrUnavailable)
+		return fmt.Errorf("no answer from Drone at %s: %w (%w)", c.server, pipeline.WithoutURL(err), autobuild.ErrUnavailable)
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("the Drone server does not accept the token: copy it from the user's page there and set SLIPWAY_DRONE_TOKEN: %w", autobuild.ErrUnauthorized)
 	case status == http.StatusPaymentRequired:
@@ -140,13 +140,4 @@ func words(err error) string {
 	}
 	text = text[:min(len(text), maxWords)]
 	return strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
-}
-
-// withoutURL is a transport's error without the address, which the sentence has.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }

@@ -77,7 +77,7 @@ func (c *client) create(ctx context.Context, o pipeline.Order) (int64, error) {
 	})
 	switch {
 	case err != nil && carried.status >= http.StatusInternalServerError && !strings.Contains(err.Error(), seeLog):
-		return 0, fmt.Errorf("start a build of %s: %w; Drone answers so, after 45 s, where nobody gave it a configuration: are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on its server as the engine's page says?", o.Repository, err)
+		return 0, fmt.Errorf("start a build of %s: %w; Drone answers so, after 45 s, where nobody gave it a configuration: are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on its server as `slipway engines` prints them?", o.Repository, err)
 	case err != nil:
 		return 0, fmt.Errorf("start a build of %s: %w", o.Repository, err)
 	case b.Number == 0: // the answer is null

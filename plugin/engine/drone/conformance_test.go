@@ -57,33 +57,23 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			return nil
 		},
 		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
-			builder, err := enginetest.StartBuilder(ctx, w)
+			builder, r, err := ci.Prepare(ctx, w)
 			if err != nil {
-				return nil, err
-			}
-			if ci.Program, err = enginetest.Link(w.Dir); err != nil {
 				return nil, err
 			}
 			server = dronetest.New(dronetest.Options{Commit: known.commit, Capacity: 8, ConfigWait: time.Second})
 			w.OnClose(server.Close)
 			server.TellTwice()
 			ci.Hold, ci.Release = server.Hold, server.Release
-			r, err := enginetest.BuilderRepository(ctx, w)
-			if err != nil {
-				return nil, err
-			}
 			known[r.FullName()] = r
 			server.AddUnseen(r.FullName())
 			address, err := w.Serve(ctx, server)
 			if err != nil {
 				return nil, err
 			}
-			if ci.Line, err = enginetest.NewLine("http://" + address); err != nil {
-				return nil, err
-			}
-			line, err := w.Serve(ctx, ci.Line)
+			origin, err := ci.Connect(ctx, w, "http://"+address)
 			return []string{
-				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=http://" + line, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
+				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
 				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_DRONE_IMAGE=" + ci.Program, "SLIPWAY_DRONE_BUILDER=" + builder,
 			}, err
 		},

@@ -32,7 +32,7 @@ type Secrets struct {
 	Config, Secret, Webhook secret.Secret
 }
 
-// Options make an Engine; Repository, HTTP and Now may be empty.
+// Options make an Engine; Repository and Now may be empty.
 type Options struct {
 	Server     string // its origin
 	Token      secret.Secret
@@ -44,8 +44,7 @@ type Options struct {
 	Handovers  pipeline.Handovers
 	// Nudge is told that something happened to an attempt's pipeline; it must not block.
 	Nudge func(buildID string, attempt int)
-	HTTP  http.RoundTripper // nil = http.DefaultTransport
-	Now   func() time.Time  // nil = time.Now
+	Now   func() time.Time // nil = time.Now
 	Log   logrus.FieldLogger
 }
 
@@ -78,16 +77,13 @@ func New(o Options) (*Engine, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.HTTP == nil {
-		o.HTTP = http.DefaultTransport
-	}
-	c := &client{server: o.Server, token: o.Token, base: o.HTTP, activating: make(chan struct{}, 1)}
+	c := &client{server: o.Server, token: o.Token, base: http.DefaultTransport, activating: make(chan struct{}, 1)}
 	return &Engine{
 		Engine:  pipeline.New(pipeline.Options{CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Log: o.Log}),
 		o:       o,
 		client:  c,
 		desk:    pipeline.NewDesk(o.Handovers, c, event),
-		replays: pipeline.NewReplays(maxAge, o.Now),
+		replays: pipeline.NewReplays(pipeline.MaxAge, o.Now),
 		seen:    pipeline.NewSeen(o.Now),
 	}, nil
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/drone/drone-go/drone"
@@ -14,9 +12,6 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 )
-
-// maxSkew is how far the two clocks may be apart before it is worth a word.
-const maxSkew = 30 * time.Second
 
 // Inspect looks at the server as the engine uses it, without changing anything there.
 func (e *Engine) Inspect(ctx context.Context) []pipeline.Finding {
@@ -38,12 +33,12 @@ func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 		f.Problem = err.Error()
 		return f
 	}
-	skew := e.o.Now().Sub(date).Abs()
+	skewed := pipeline.ClockProblem(date, e.o.Now())
 	switch {
-	case tooOld(version):
+	case pipeline.Older(version, 2, 28):
 		f.Problem = fmt.Sprintf("it is version %s, and 2.28 is needed: upgrade it", version)
-	case !date.IsZero() && skew > maxSkew:
-		f.Problem = fmt.Sprintf("its clock is %s off ours: its requests will be refused; start a time service on both", skew.Round(time.Second))
+	case skewed != "":
+		f.Problem = skewed
 	default:
 		f.Good = fmt.Sprintf("Drone %s at %s, its clock agrees", version, e.o.Server)
 	}
@@ -64,17 +59,6 @@ func (e *Engine) version(ctx context.Context) (version string, date time.Time, e
 	}
 	date, _ = http.ParseTime(carried.date) // one that tells no time is not compared
 	return told.Version, date, nil
-}
-
-// tooOld reports versions below 2.28; what is no version is taken to be new.
-func tooOld(version string) bool {
-	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
-	if len(parts) < 2 {
-		return false
-	}
-	major, err := strconv.Atoi(parts[0])
-	minor, minorErr := strconv.Atoi(parts[1])
-	return err == nil && minorErr == nil && (major < 2 || (major == 2 && minor < 28))
 }
 
 // inspectEdition tells the open-source build, which has neither extensions nor runners, by what

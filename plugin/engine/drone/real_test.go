@@ -57,28 +57,19 @@ func withReal(server, runner, repository string) (world.Options, *enginetest.CI)
 
 func (d *real) prepare(ctx context.Context, w *world.World, repository string) ([]string, error) {
 	d.world = w
-	builder, err := enginetest.StartBuilder(ctx, w)
+	builder, _, err := d.ci.Prepare(ctx, w)
 	if err != nil {
-		return nil, err
-	}
-	if d.ci.Program, err = enginetest.Link(w.Dir); err != nil {
 		return nil, err
 	}
 	if d.front, err = enginetest.NewFront(ctx, w); err != nil {
 		return nil, err
 	}
-	if _, err := enginetest.BuilderRepository(ctx, w); err != nil {
-		return nil, err
-	}
 	if d.address, err = enginetest.FreePort(ctx); err != nil {
 		return nil, err
 	}
-	if d.ci.Line, err = enginetest.NewLine("http://" + d.address); err != nil {
-		return nil, err
-	}
-	line, err := w.Serve(ctx, d.ci.Line)
+	origin, err := d.ci.Connect(ctx, w, "http://"+d.address)
 	return []string{
-		"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=http://" + line, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
+		"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
 		"SLIPWAY_DRONE_TOKEN=" + d.token, "SLIPWAY_DRONE_IMAGE=" + d.ci.Program, "SLIPWAY_DRONE_BUILDER=" + builder,
 	}, err
 }

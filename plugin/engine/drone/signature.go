@@ -13,14 +13,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"slipway/plugin/engine/pipeline"
 )
 
-const (
-	// maxAge is how far a request's date may be from ours, in either direction.
-	maxAge = 5 * time.Minute
-	// maxRequest bounds a request's body, in bytes.
-	maxRequest = 1 << 20
-)
+// maxRequest bounds a request's body, in bytes.
+const maxRequest = 1 << 20
 
 // signed is the one form of a signature that Drone writes. Its own library takes more: another
 // order, a key twice, a list of headers that leaves the body out.
@@ -58,7 +56,7 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 		h.ServeHTTP(answered, r)
 		switch {
 		case answered.status == http.StatusBadRequest:
-			e.refused(kind, fmt.Errorf("%s: is this extension's secret that of the engine's page?", answered.text))
+			e.refused(kind, fmt.Errorf("%s: is this extension's secret the one that `slipway engines` prints?", answered.text))
 		case known.refused != nil:
 			e.refused(kind, known.refused)
 		default:
@@ -102,8 +100,8 @@ func check(h http.Header, body []byte, now time.Time) (string, error) {
 	if err != nil {
 		return "", errors.New("header Date is no date")
 	}
-	if age := now.Sub(at).Abs(); age > maxAge {
-		return "", fmt.Errorf("it was signed %s from now by our clock, at most %s is taken: check both clocks", age.Round(time.Second), maxAge)
+	if err := pipeline.CheckAge(at, now); err != nil {
+		return "", err
 	}
 	digest, err := one(h, "Digest")
 	if err != nil {

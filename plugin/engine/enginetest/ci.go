@@ -37,8 +37,31 @@ func Link(dir string) (string, error) {
 	return link, os.Symlink(program, link)
 }
 
-// BuilderRepository makes acme/builder, private and with one commit.
-func BuilderRepository(ctx context.Context, w *world.World) (*bitbuckettest.Repository, error) {
+// Prepare makes what the steps of every CI need, a builder and the link, and acme/builder. It
+// returns the builder's address.
+func (c *CI) Prepare(ctx context.Context, w *world.World) (address string, r *bitbuckettest.Repository, err error) {
+	if address, err = startBuilder(ctx, w); err != nil {
+		return "", nil, err
+	}
+	if c.Program, err = Link(w.Dir); err != nil {
+		return "", nil, err
+	}
+	r, err = builderRepository(ctx, w)
+	return address, r, err
+}
+
+// Connect lays the line from a world's gateway to the server at an origin, and returns the
+// origin at which the gateway finds it.
+func (c *CI) Connect(ctx context.Context, w *world.World, server string) (origin string, err error) {
+	if c.Line, err = NewLine(server); err != nil {
+		return "", err
+	}
+	address, err := w.Serve(ctx, c.Line)
+	return "http://" + address, err
+}
+
+// builderRepository makes acme/builder, private and with one commit.
+func builderRepository(ctx context.Context, w *world.World) (*bitbuckettest.Repository, error) {
 	r, err := w.Bitbucket.AddRepository(w.App.Workspace, "builder", bitbuckettest.Private)
 	if err != nil {
 		return nil, err
@@ -63,8 +86,8 @@ func ExtensionSecrets(ctx context.Context, w *world.World, engine string, purpos
 	return all, nil
 }
 
-// StartBuilder starts a builder for the steps of a world's CI, and returns its address.
-func StartBuilder(ctx context.Context, w *world.World) (string, error) {
+// startBuilder starts a builder for the steps of a world's CI, and returns its address.
+func startBuilder(ctx context.Context, w *world.World) (string, error) {
 	dir := filepath.Join(w.Dir, "builder")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -79,6 +80,9 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.proxy.ServeHTTP(w, r)
 }
 
+// maxBody bounds an answer that is changed on its way, in bytes.
+const maxBody = 8 << 20
+
 // over is how the servers say that a pipeline has ended.
 const over = `"status":"(success|failure|error|killed|canceled|declined)"`
 
@@ -89,9 +93,12 @@ func (l *Line) modify(resp *http.Response) error {
 	if !frozen {
 		return nil
 	}
-	body, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
 		return err
+	}
+	if len(body) > maxBody {
+		return fmt.Errorf("an answer of more than %d bytes", maxBody)
 	}
 	body = regexp.MustCompile(over).ReplaceAll(body, []byte(`"status":"running"`))
 	resp.Body = io.NopCloser(bytes.NewReader(body))

@@ -10,7 +10,8 @@ import (
 const maxRemembered = 100_000
 
 // Replays remembers signatures for as long as they are good, so that each counts once. What a
-// CI asks again after no answer came it signs anew. It is safe for concurrent use.
+// CI asks again it signs anew, but within one second that is the same signature: Forget is for
+// what may come again. It is safe for concurrent use.
 type Replays struct {
 	good time.Duration
 	now  func() time.Time

@@ -4,16 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/engine/pipeline"
 )
 
 const (
@@ -79,7 +78,7 @@ func (c *client) call(ctx context.Context, limit time.Duration, method, path str
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return answer{}, fmt.Errorf("the Woodpecker server at %s does not answer: %w (%w)", c.server, withoutURL(err), autobuild.ErrUnavailable)
+		return answer{}, fmt.Errorf("the Woodpecker server at %s does not answer: %w (%w)", c.server, pipeline.WithoutURL(err), autobuild.ErrUnavailable)
 	}
 	defer resp.Body.Close()
 	return c.read(resp)
@@ -135,13 +134,4 @@ func (a answer) decode(out any) error {
 // words is the text of an error, for people.
 func (a answer) words() string {
 	return strings.ToValidUTF8(string(bytes.TrimSpace(a.body[:min(len(a.body), maxWords)])), "?")
-}
-
-// withoutURL is a transport's error without the address, which the sentence has.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }

@@ -46,11 +46,8 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 	return world.Options{
 		NewRepository: add,
 		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
-			builder, err := enginetest.StartBuilder(ctx, w)
+			builder, r, err := ci.Prepare(ctx, w)
 			if err != nil {
-				return nil, err
-			}
-			if ci.Program, err = enginetest.Link(w.Dir); err != nil {
 				return nil, err
 			}
 			server = woodpeckertest.New(woodpeckertest.Options{
@@ -62,10 +59,6 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			})
 			w.OnClose(server.Close)
 			ci.Hold, ci.Release = server.Hold, server.Release
-			r, err := enginetest.BuilderRepository(ctx, w)
-			if err != nil {
-				return nil, err
-			}
 			if err := add(ctx, r); err != nil {
 				return nil, err
 			}
@@ -74,13 +67,10 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			if err != nil {
 				return nil, err
 			}
-			if ci.Line, err = enginetest.NewLine("http://" + address); err != nil {
-				return nil, err
-			}
-			line, err := w.Serve(ctx, ci.Line)
+			origin, err := ci.Connect(ctx, w, "http://"+address)
 			server.SetExtensions(w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret")
 			return []string{
-				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=http://" + line, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
+				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
 				"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + builder,
 			}, err
 		},

@@ -16,14 +16,13 @@ import (
 // Name is what automated builds and attempts call this engine.
 const Name = "woodpecker"
 
-// Options make an Engine; Repository, HTTP and Now may be empty.
+// Options make an Engine; Repository and Now may be empty.
 type Options struct {
 	Server     string // its origin
 	Token      secret.Secret
 	Repository string // builder repository; empty = each repository runs its own
 	Step       pipeline.Step
 	Handovers  pipeline.Handovers
-	HTTP       *http.Client     // nil = the default transport; no redirect is ever followed
 	Now        func() time.Time // nil = time.Now
 	Log        logrus.FieldLogger
 }
@@ -32,7 +31,6 @@ type Options struct {
 type Engine struct {
 	*pipeline.Engine
 	o        Options
-	step     pipeline.Step
 	client   *client
 	desk     *pipeline.Desk
 	verifier *verifier
@@ -45,20 +43,16 @@ func New(o Options) *Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	var direct http.Client
-	if o.HTTP != nil {
-		direct = *o.HTTP
-	}
-	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c := &client{server: o.Server, token: o.Token, http: &direct}
+	c := &client{server: o.Server, token: o.Token, http: &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for the server alone
+	}}
 	return &Engine{
 		Engine:   pipeline.New(pipeline.Options{CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Log: o.Log}),
 		o:        o,
-		step:     o.Step,
 		client:   c,
 		desk:     pipeline.NewDesk(o.Handovers, c, event),
 		verifier: &verifier{client: c, now: o.Now},
-		replays:  pipeline.NewReplays(maxAge, o.Now),
+		replays:  pipeline.NewReplays(pipeline.MaxAge, o.Now),
 		seen:     pipeline.NewSeen(o.Now),
 	}
 }

@@ -117,7 +117,7 @@ func (e *Engine) reply(w http.ResponseWriter, kind string, q request, out any) {
 
 func (e *Engine) config(_ context.Context, q request) (any, error) {
 	p, _ := pipeline.ReadParams(q.Pipeline.Variables)
-	text, err := yamlOf(e.step, p.BuildID)
+	text, err := yamlOf(e.o.Step, p.BuildID)
 	if err != nil {
 		return nil, err
 	}

@@ -5,15 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
-	"time"
 
 	"slipway/plugin/engine/pipeline"
 )
-
-// maxSkew is how far the two clocks may be apart before it is worth a word.
-const maxSkew = 30 * time.Second
 
 // Inspect looks at the server as the engine uses it, without changing anything there.
 func (e *Engine) Inspect(ctx context.Context) []pipeline.Finding {
@@ -41,30 +35,16 @@ func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 		f.Problem = fmt.Sprintf("%s does not answer as Woodpecker: check SLIPWAY_WOODPECKER_SERVER", e.o.Server)
 		return f
 	}
-	skew := time.Duration(0)
-	if !a.date.IsZero() {
-		skew = e.o.Now().Sub(a.date).Abs()
-	}
+	skewed := pipeline.ClockProblem(a.date, e.o.Now())
 	switch {
-	case tooOld(told.Version):
+	case pipeline.Older(told.Version, 3, 14):
 		f.Problem = fmt.Sprintf("it is version %s, and the secret extension needs 3.14: upgrade it", told.Version)
-	case skew > maxSkew:
-		f.Problem = fmt.Sprintf("its clock is %s off ours: its requests will be refused; start a time service on both", skew.Round(time.Second))
+	case skewed != "":
+		f.Problem = skewed
 	default:
 		f.Good = fmt.Sprintf("Woodpecker %s at %s, its clock agrees", told.Version, e.o.Server)
 	}
 	return f
-}
-
-// tooOld reports versions below 3.14; what is no version, as next-…, is taken to be new.
-func tooOld(version string) bool {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 {
-		return false
-	}
-	major, err := strconv.Atoi(parts[0])
-	minor, minorErr := strconv.Atoi(parts[1])
-	return err == nil && minorErr == nil && (major < 3 || (major == 3 && minor < 14))
 }
 
 func (e *Engine) inspectToken(ctx context.Context) pipeline.Finding {

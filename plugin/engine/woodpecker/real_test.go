@@ -58,17 +58,11 @@ func withReal(server, agent, repository string) (world.Options, *enginetest.CI) 
 
 func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	w := p.world
-	builder, err := enginetest.StartBuilder(ctx, w)
+	builder, _, err := p.ci.Prepare(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	if p.ci.Program, err = enginetest.Link(w.Dir); err != nil {
-		return nil, err
-	}
 	if p.front, err = enginetest.NewFront(ctx, w); err != nil {
-		return nil, err
-	}
-	if _, err := enginetest.BuilderRepository(ctx, w); err != nil {
 		return nil, err
 	}
 	if err := p.startServer(ctx); err != nil {
@@ -84,12 +78,9 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	if err := p.activate(ctx, token, "acme/builder"); err != nil {
 		return nil, err
 	}
-	if p.ci.Line, err = enginetest.NewLine("http://" + p.address); err != nil {
-		return nil, err
-	}
-	line, err := w.Serve(ctx, p.ci.Line)
+	origin, err := p.ci.Connect(ctx, w, "http://"+p.address)
 	return []string{
-		"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=http://" + line, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
+		"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
 		"SLIPWAY_WOODPECKER_TOKEN=" + token.Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + p.ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + builder,
 	}, err
 }

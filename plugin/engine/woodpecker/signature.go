@@ -14,13 +14,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"slipway/plugin/engine/pipeline"
 )
 
 const (
 	// label is what Woodpecker calls its signature.
 	label = "woodpecker-ci-extensions"
-	// maxAge is how far a signature's time may be from ours, in either direction.
-	maxAge = 5 * time.Minute
 	// keyAgain is how often the key is fetched again at most when signatures do not fit it;
 	// keyFirst the same while there is none.
 	keyAgain = 10 * time.Second
@@ -60,8 +60,8 @@ func (v *verifier) verify(r *http.Request, body []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if age := v.now().Sub(created).Abs(); age > maxAge {
-		return "", fmt.Errorf("it was signed %s from now by our clock, at most %s is taken: check both clocks", age.Round(time.Second), maxAge)
+	if err := pipeline.CheckAge(created, v.now()); err != nil {
+		return "", err
 	}
 	signature, err := signatureOf(r.Header)
 	if err != nil {
