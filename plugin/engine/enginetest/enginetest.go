@@ -19,8 +19,8 @@ type Factory struct {
 	World func(t testing.TB) (world.Options, *CI)
 	// Limit is the setting of how many builds run at once.
 	Limit string
-	// Alone returns the engine by itself, and an attempt that it may start: its runner asks at
-	// url for the work of build "{id}" at url/{id}.
+	// Alone returns the engine without a gateway, and a pipeline that it may start; its runner
+	// is to ask for its work at url/{build id}.
 	Alone func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline)
 	// Slow is how much longer than others this engine takes to begin.
 	Slow time.Duration
