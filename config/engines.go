@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 
+	"slipway/config/identity"
 	"slipway/config/secret"
 )
 
@@ -16,6 +17,7 @@ type CI struct {
 	Repository  string            `env:"REPOSITORY" help:"builder repository that runs the pipelines of all, as acme/builder; default: each repository runs its own"`
 	Image       string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, with this program; where steps run without containers, the program"`
 	Builder     string            `env:"BUILDER" help:"address of the builder that steps use (tcp://…); default: each step starts its own, which needs privilege"`
+	BuilderTLS  secret.Secret     `env:"BUILDER_TLS,unset" help:"certificate of that builder's clients, handed to each step with its work: the absolute path of a file of slipway builder keys, or its PEM"`
 	Labels      map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run it, as disk=ssd,zone=a"`
 	Concurrency int               `env:"CONCURRENCY" envDefault:"0" help:"builds at once; 0 = as many as it takes"`
 }
@@ -66,7 +68,29 @@ func (c CI) validate(prefix string) error {
 	if c.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("%sCONCURRENCY is %d: 0 is no limit", prefix, c.Concurrency))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkBuilder(prefix+"BUILDER", c.Builder, c.BuilderTLS))...)
+}
+
+// checkBuilder checks a builder's address (empty = none) and the certificate of its clients,
+// which stands in the setting of that name with _TLS.
+func checkBuilder(name, address string, tls secret.Secret) error {
+	who, err := identity.Read(tls)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s_TLS: %w", name, err)
+	case address == "" && !who.IsZero():
+		return fmt.Errorf("%s is not set, %s_TLS is: give the builder's address", name, name)
+	case address == "":
+		return nil
+	}
+	err = identity.CheckAddress(address, who)
+	if errors.Is(err, identity.ErrNeeded) {
+		return fmt.Errorf("%s_TLS is not set: %w", name, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // Engines names the engines that are configured; embedded always is.

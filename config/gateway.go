@@ -33,7 +33,8 @@ type Gateway struct {
 	PollInterval time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
 	Keep         time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`
 
-	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///…); default: one is started when needed"`
+	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///… or tcp://host:port); default: one is started when needed"`
+	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"certificate of its clients, where it is on another machine: the absolute path of a file of slipway builder keys, or its PEM"`
 	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, host, none"`
 	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
 	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the builder's cache is kept below"`

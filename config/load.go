@@ -102,7 +102,7 @@ func (g Gateway) Validate() error {
 	if !slices.Contains(g.Engines(), g.Engine) {
 		errs = append(errs, fmt.Errorf("SLIPWAY_ENGINE is %q, and configured are %s: choose one of them, or give its server", g.Engine, strings.Join(g.Engines(), ", ")))
 	}
-	errs = append(errs, g.Drone.validate("SLIPWAY_DRONE_"), g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))
+	errs = append(errs, checkBuilder("SLIPWAY_BUILDER", g.Builder, g.BuilderTLS), g.Drone.validate("SLIPWAY_DRONE_"), g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))
 	return errors.Join(errs...)
 }
 

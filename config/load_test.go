@@ -41,6 +41,10 @@ func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
 		{"a CI without a token", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DRONE_SERVER=ci.example.com", "SLIPWAY_DRONE_TYPE=vm", "SLIPWAY_DRONE_PLATFORM=linux", "SLIPWAY_DRONE_REPOSITORY=builder", "SLIPWAY_DRONE_IMAGE=", "SLIPWAY_DRONE_CONCURRENCY=-1"},
 			[]string{"SLIPWAY_DRONE_SERVER", "SLIPWAY_DRONE_TOKEN is not set", "SLIPWAY_DRONE_TYPE", "SLIPWAY_DRONE_PLATFORM", `SLIPWAY_DRONE_REPOSITORY is "builder"`, "SLIPWAY_DRONE_CONCURRENCY is -1"}},
 		{"a CI's number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_WOODPECKER_CONCURRENCY=many"}, []string{"SLIPWAY_WOODPECKER_CONCURRENCY", "many"}},
+		{"a remote builder without a certificate", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=tcp://builder:9443", "SLIPWAY_DRONE_SERVER=https://x.example", "SLIPWAY_DRONE_TOKEN=hush", "SLIPWAY_DRONE_BUILDER=tcp://10.0.0.1:9443"},
+			[]string{"SLIPWAY_BUILDER_TLS is not set", "SLIPWAY_DRONE_BUILDER_TLS is not set", "slipway builder keys"}},
+		{"no builder's address", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=builder:9443"}, []string{"SLIPWAY_BUILDER: ", "tcp://builder.example.com:9443"}},
+		{"no certificate", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=tcp://builder:9443", "SLIPWAY_BUILDER_TLS=hush"}, []string{"SLIPWAY_BUILDER_TLS: it is no certificate"}},
 		{"nothing kept", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_KEEP=23h"}, []string{"SLIPWAY_KEEP is 23h0m0s"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 // rooms of one layer never import each other, but for a room's own sub-rooms.
 var layers = [][]string{
 	{"config/secret"},
+	{"config/identity"},
 	{"config"},
 	{"runner/spec"},
 	{"plugin/autobuild"},
@@ -42,6 +43,7 @@ var across = map[string][]string{
 // alone lists the rooms that stand on nothing of ours but these, whatever lies below them.
 var alone = map[string][]string{
 	"config/secret":    {},
+	"config/identity":  {"config/secret"},
 	"runner/spec":      {"config/secret"},
 	"plugin/autobuild": {"config/secret"},
 	"plugin/bitbucket": {"config/secret"},
@@ -86,7 +88,7 @@ func forbidden(from, to string) string {
 	if only, ok := alone[fromRoom]; ok && fromRoom != toRoom && !slices.Contains(only, to) {
 		return "it stands alone"
 	}
-	if fromRoom == toRoom || to == "config/secret" || (to == "config" && slices.Contains(settled, from)) {
+	if fromRoom == toRoom || to == "config/secret" || to == "config/identity" || (to == "config" && slices.Contains(settled, from)) {
 		return ""
 	}
 	if to == "config" {

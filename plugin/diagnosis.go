@@ -18,6 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config"
+	"slipway/config/identity"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
@@ -193,22 +194,32 @@ func (d *diagnosis) webhooks(ctx context.Context) []finding {
 
 // builder asks the other half of this program, as a child, what it could do here.
 func (d *diagnosis) builder(ctx context.Context) []finding {
-	f := finding{what: "builder"}
-	if d.config.Builder != "" {
-		f.note = "at " + d.config.Builder
-		if path, unix := strings.CutPrefix(d.config.Builder, "unix://"); unix {
-			if _, err := os.Stat(path); err != nil {
-				f.err = fmt.Errorf("SLIPWAY_BUILDER: %w: start `slipway builder --address %s`", err, d.config.Builder)
-			}
-		}
-		return []finding{f}
+	if d.config.Builder == "" {
+		return []finding{d.askBuilder(ctx, nil, "--probe")}
 	}
-	out, err := exec.CommandContext(ctx, self, "builder", "--probe").CombinedOutput()
-	f.note = strings.TrimSpace(string(out))
+	who, err := identity.Read(d.config.BuilderTLS)
+	if err != nil {
+		return []finding{{what: "builder", err: fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)}}
+	}
+	f := d.askBuilder(ctx, []string{"SLIPWAY_BUILDER_TLS=" + who.Text().Reveal()}, "check", d.config.Builder)
+	if f.err != nil {
+		f.err = fmt.Errorf("SLIPWAY_BUILDER: %w: start `slipway builder --address %s` there", f.err, d.config.Builder)
+	}
+	return []finding{f}
+}
+
+// askBuilder runs `slipway builder` with these arguments. What it prints is the finding.
+func (d *diagnosis) askBuilder(ctx context.Context, environ []string, args ...string) finding {
+	ctx, cancel := context.WithTimeout(ctx, 2*doctorTimeout) // it has one of its own
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, append([]string{"builder"}, args...)...) //nolint:gosec // this very program and settings of its administrator
+	cmd.Env = append(os.Environ(), environ...)
+	out, err := cmd.CombinedOutput()
+	f := finding{what: "builder", note: strings.TrimSpace(string(out))}
 	if err != nil {
 		f.err = errors.New(strings.TrimPrefix(f.note, "slipway: "))
 	}
-	return []finding{f}
+	return f
 }
 
 // get returns the header of the answer, its body read away; err also tells an answer of 5xx.

@@ -147,10 +147,10 @@ func TestDoctor(t *testing.T) {
 	environ := settingsOf(t, l)
 	stop := serve(t, environ, l)
 	var out bytes.Buffer
-	if err := doctor(t.Context(), &out, append(environ, "SLIPWAY_BUILDER=tcp://127.0.0.1:1")); err != nil {
+	if err := doctor(t.Context(), &out, environ); err == nil || err.Error() != "1 to mend" { // nobody builds at that address
 		t.Errorf("doctor beside a healthy gateway: %v\n%s", err, out.String())
 	}
-	for _, want := range []string{"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled", "✓ builder"} {
+	for _, want := range []string{"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled", "✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("doctor does not say %q:\n%s", want, out.String())
 		}
@@ -162,7 +162,7 @@ func TestDoctor(t *testing.T) {
 	if err == nil || ExitCode(&bytes.Buffer{}, err) != 1 {
 		t.Errorf("doctor of a stopped gateway: %v", err)
 	}
-	for _, want := range []string{"✕ public URL", "start the gateway", "✕ clock", "✕ builder", "start `slipway builder"} {
+	for _, want := range []string{"✕ public URL", "start the gateway", "✕ clock", "✕ builder", "start `slipway builder --address unix:///no/such/builder.sock` there"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("doctor does not say %q:\n%s", want, out.String())
 		}

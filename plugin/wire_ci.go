@@ -2,11 +2,14 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sirupsen/logrus"
 
 	"slipway/config"
+	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/drone"
 	"slipway/plugin/engine/pipeline"
@@ -22,15 +25,29 @@ func (g *Gateway) wireCIs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		g.engines[drone.Name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL}
+		if g.engines[drone.Name], err = g.ciEngine(e, c.CI); err != nil {
+			return err
+		}
 		g.extensions[drone.Name] = e.Handler()
 	}
 	if c := g.config.Woodpecker; c.Server != "" {
 		e := newWoodpecker(g.config, g.store, g.log)
-		g.engines[woodpecker.Name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL}
+		var err error
+		if g.engines[woodpecker.Name], err = g.ciEngine(e, c); err != nil {
+			return err
+		}
 		g.extensions[woodpecker.Name] = e.Handler()
 	}
 	return nil
+}
+
+// ciEngine is the engine of a CI as the dispatcher has it.
+func (g *Gateway) ciEngine(e autobuild.Engine, c config.CI) (dispatcher.Engine, error) {
+	who, err := identity.Read(c.BuilderTLS)
+	if err != nil {
+		return dispatcher.Engine{}, fmt.Errorf("certificate of the builder's clients: %w", err)
+	}
+	return dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL, BuilderTLS: who.Text()}, nil
 }
 
 // extensionSecret returns what an engine's CI signs one kind of its requests with.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"slipway/config/identity"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/embedded"
 )
@@ -26,6 +27,10 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 	if err != nil {
 		return err
 	}
+	who, err := identity.Read(g.config.BuilderTLS)
+	if err != nil {
+		return fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)
+	}
 	address := func(context.Context) (string, error) { return g.config.Builder, nil }
 	if g.config.Builder == "" {
 		builder := embedded.NewBuilder(embedded.BuilderOptions{
@@ -40,7 +45,7 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 		FirstUID: uid, FirstGID: gid, Log: g.log,
 	})
 	g.close = append(g.close, engine.Close)
-	g.engines[embedded.Name] = dispatcher.Engine{Engine: engine, Limit: g.config.Concurrency, URL: g.runnerURL()}
+	g.engines[embedded.Name] = dispatcher.Engine{Engine: engine, Limit: g.config.Concurrency, URL: g.runnerURL(), BuilderTLS: who.Text()}
 	return nil
 }
 

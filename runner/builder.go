@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"slipway/config/identity"
 	"slipway/runner/builder"
 	"slipway/runner/spec"
 )
@@ -65,9 +66,9 @@ func buildImage(ctx context.Context, b Builder, r ImageRequest, log logger) (Ima
 // killed is the exit code of a command that was killed by SIGKILL.
 const killed = 128 + 9
 
-// DialBuilder connects to the builder at an address.
-func DialBuilder(ctx context.Context, address string) (Builder, error) {
-	client, err := builder.Dial(ctx, address)
+// DialBuilder connects to the builder at an address, as whom it takes for its client.
+func DialBuilder(ctx context.Context, address string, who identity.Identity) (Builder, error) {
+	client, err := builder.Dial(ctx, address, who)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"slipway/config/identity"
 	"slipway/runner"
 	"slipway/runner/report"
 )
@@ -74,7 +75,7 @@ func TestBareProgramIsTheRunnerInAStep(t *testing.T) {
 func TestNoBuilderAtTheAddress(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := runner.DialBuilder(ctx, "unix:///nowhere.sock"); err == nil {
+	if _, err := runner.DialBuilder(ctx, "unix:///nowhere.sock", identity.Identity{}); err == nil {
 		t.Error("a builder answered where none is")
 	}
 }

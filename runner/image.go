@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"slipway/config/identity"
 	"slipway/runner/buildhooks"
 	"slipway/runner/spec"
 )
@@ -77,9 +78,15 @@ func (j *job) dial(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	who := j.o.Settings.BuilderTLS
+	if who.IsZero() {
+		if who, err = identity.Parse(j.spec.BuilderTLS); err != nil {
+			return fmt.Errorf("the builder's certificate that the gateway gave: %w", err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	if j.builder, err = j.o.Dial(ctx, address); err != nil && named {
+	if j.builder, err = j.o.Dial(ctx, address, who); err != nil && named {
 		return fmt.Errorf("%w; check PLUGIN_BUILDER or SLIPWAY_BUILDER, or leave it out to start a builder in the step", err)
 	}
 	return err

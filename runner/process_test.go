@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/urfave/cli/v3"
 
+	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/runner"
 	"slipway/runner/builder"
@@ -123,6 +125,46 @@ func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 	checkNothingLeft(t, cmd)
 }
 
+// A builder on another machine is named in the step; who the step is to it comes with the work.
+func TestStepOfAGatewayBuildsOnARemoteBuilder(t *testing.T) {
+	needBuildKit(t)
+	w := newWorld(t)
+	b := w.push(map[string]string{"svc/Dockerfile": "FROM scratch\nCOPY greeting /greeting\n", "greeting": "hello\n"})
+	address, pem := remoteBuilder(t)
+	w.edit = func(s *spec.Spec) { s.BuilderTLS = secret.New(pem) }
+	out, err := step(t, t.TempDir(), "PLUGIN_RUNNER_URL="+w.gateway.URL+"/runner/v1/builds/"+b.ID, "PLUGIN_RUNNER_TOKEN="+w.start(b), "PLUGIN_BUILDER="+address).CombinedOutput()
+	if err != nil {
+		t.Fatalf("slipway runner: %v\n%s", err, out)
+	}
+	w.check(b, nil, ab.Succeeded, "")
+	if greeting(t, w) != "hello\n" {
+		t.Error("the image is another one")
+	}
+}
+
+// remoteBuilder starts `slipway builder` on TCP and returns what its client needs.
+func remoteBuilder(t *testing.T) (address, pem string) {
+	t.Helper()
+	dir := openDir(t)
+	keys := exec.Command("/proc/self/exe", "builder", "keys", filepath.Join(dir, "keys"), "--host", "127.0.0.1")
+	keys.Env = append(os.Environ(), asCommand+"=1")
+	if out, err := keys.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = "tcp://" + free.Addr().String()
+	_ = free.Close()
+	serveBuilder(t, "--state", filepath.Join(dir, "state"), "--address", address, "--tls", filepath.Join(dir, "keys", "server.pem"))
+	text, err := os.ReadFile(filepath.Join(dir, "keys", "client.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address, string(text)
+}
+
 // openDir is a directory that other users can reach.
 func openDir(t *testing.T) string {
 	t.Helper()
@@ -138,7 +180,7 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-// startBuilder starts `slipway builder` and waits until it is ready.
+// startBuilder starts `slipway builder` on a socket for the stranger.
 func startBuilder(t *testing.T) (address string) {
 	t.Helper()
 	state := openDir(t)
@@ -146,8 +188,14 @@ func startBuilder(t *testing.T) (address string) {
 		t.Fatal(err)
 	}
 	address = "unix://" + filepath.Join(state, "builder.sock")
-	cmd := exec.Command("/proc/self/exe", "builder", "--state", filepath.Join(state, "state"), "--address", address,
-		"--network", "none", "--socket-group", fmt.Sprint(stranger))
+	serveBuilder(t, "--state", filepath.Join(state, "state"), "--address", address, "--socket-group", fmt.Sprint(stranger))
+	return address
+}
+
+// serveBuilder runs `slipway builder` until the test ends and waits until it is ready.
+func serveBuilder(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", append([]string{"builder", "--network", "none"}, args...)...)
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	read, write := io.Pipe()
 	cmd.Stdout, cmd.Stderr = write, write
@@ -167,11 +215,10 @@ func startBuilder(t *testing.T) (address string) {
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), "builder is ready") {
 			go func() { _, _ = io.Copy(io.Discard, read) }()
-			return address
+			return
 		}
 	}
 	t.Fatal("the builder did not become ready")
-	return ""
 }
 
 // greeting is the file /greeting of the image latest.

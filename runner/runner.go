@@ -14,6 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/report"
 	"slipway/runner/settings"
@@ -26,7 +27,7 @@ type Options struct {
 	Version  string
 	Environ  []string  // the runner's environment; children get only what they need of it
 	Output   io.Writer // the build's log is shown here too; nil = nowhere
-	Dial     func(ctx context.Context, address string) (Builder, error)
+	Dial     func(ctx context.Context, address string, who identity.Identity) (Builder, error)
 	Now      func() time.Time
 	Grace    time.Duration // for build hooks to end in; default 3 s
 	Backoff  func() backoff.BackOff
@@ -151,7 +152,7 @@ func (o Options) complete() Options {
 
 // secrets are what the log must not show.
 func secrets(s spec.Spec, token secret.Secret) []secret.Secret {
-	all := []secret.Secret{token, s.Git.Password}
+	all := []secret.Secret{token, s.Git.Password, s.BuilderTLS}
 	for _, r := range s.Registries {
 		all = append(all, r.Password)
 	}

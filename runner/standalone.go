@@ -13,6 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/docker/go-units"
 
+	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/settings"
 	"slipway/runner/source"
@@ -25,7 +26,7 @@ type StandaloneOptions struct {
 	Version  string
 	Environ  []string  // the step's; the builder that it starts gets only what it needs of it
 	Output   io.Writer // of the step's log; nil = nowhere
-	Dial     func(ctx context.Context, address string) (Builder, error)
+	Dial     func(ctx context.Context, address string, who identity.Identity) (Builder, error)
 	Now      func() time.Time
 	Backoff  func() backoff.BackOff // nil = each package's own
 }
@@ -140,7 +141,7 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	if r.builder, err = r.o.Dial(ctx, address); err != nil {
+	if r.builder, err = r.o.Dial(ctx, address, r.s.BuilderTLS); err != nil {
 		stop()
 		return nil, fmt.Errorf("%w; check %s, or leave it out to start a builder here", err, r.s.Origins["PLUGIN_BUILDER"])
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner"
 	"slipway/runner/settings"
@@ -48,7 +49,9 @@ func (w *world) alone(environ ...string) (log string, err error) {
 	var out bytes.Buffer
 	err = runner.RunStandalone(w.t.Context(), runner.StandaloneOptions{
 		Settings: s, Version: "test", Output: &out,
-		Dial:    func(context.Context, string) (runner.Builder, error) { return w.builder, w.builder.dialError },
+		Dial: func(context.Context, string, identity.Identity) (runner.Builder, error) {
+			return w.builder, w.builder.dialError
+		},
 		Backoff: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
 	})
 	return out.String(), err
@@ -216,7 +219,7 @@ func TestStandaloneStopsWhenTold(t *testing.T) {
 			Workspace: workspace(t, map[string]string{"Dockerfile": ""}), Image: w.image(), Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
 			Builder: "unix:///of-the-world.sock", Login: spec.RegistryCredential{Credential: spec.Credential{Password: secret.New("canary")}},
 		},
-		Dial: func(context.Context, string) (runner.Builder, error) { return w.builder, nil },
+		Dial: func(context.Context, string, identity.Identity) (runner.Builder, error) { return w.builder, nil },
 	})
 	if err == nil || !strings.Contains(err.Error(), "told to stop") || w.tag("latest") != "" || !w.builder.closed {
 		t.Errorf("got %v, latest at %q", err, w.tag("latest"))

@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/identity"
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/logs"
@@ -127,7 +128,9 @@ func (w *world) options(b ab.Build, token string) runner.Options {
 			URL: w.gateway.URL + "/runner/v1/builds/" + b.ID, Token: secret.New(token), Builder: "unix:///of-the-world.sock", Hooks: w.hooks, Workdir: w.t.TempDir(),
 		},
 		Version: "test", Environ: os.Environ(), Grace: 100 * time.Millisecond,
-		Dial:    func(context.Context, string) (runner.Builder, error) { return w.builder, w.builder.dialError },
+		Dial: func(context.Context, string, identity.Identity) (runner.Builder, error) {
+			return w.builder, w.builder.dialError
+		},
 		Backoff: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
@@ -33,6 +34,8 @@ type Engine struct {
 	Engine autobuild.Engine
 	Limit  int    // 0 = no limit
 	URL    string // base URL that its runners reach the gateway by
+	// BuilderTLS is who its runners are to their builder (spec.Spec).
+	BuilderTLS secret.Secret
 }
 
 // Options make a Dispatcher.

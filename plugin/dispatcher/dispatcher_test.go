@@ -47,7 +47,7 @@ func newYard(t *testing.T, limit int) *yard {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	y.Dispatcher = dispatcher.New(dispatcher.Options{
-		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{"embedded": {Engine: y.engine, Limit: limit, URL: "http://127.0.0.1:8080"}},
+		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{"embedded": {Engine: y.engine, Limit: limit, URL: "http://127.0.0.1:8080", BuilderTLS: secret.New("builder secret")}},
 		Now: y.clock, Log: log,
 	})
 	return y
@@ -404,7 +404,7 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 		Registries: []spec.RegistryCredential{{
 			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "robot", Password: secret.New("registry secret")},
 		}},
-		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("n")},
+		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("n")}, BuilderTLS: secret.New("builder secret"),
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

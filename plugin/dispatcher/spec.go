@@ -37,6 +37,7 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	}
 	s := specOf(b, a, git)
 	s.Registries, s.BuiltDigest, s.Environment = registries, digest, owner.Environment
+	s.BuilderTLS = d.o.Engines[a.Engine].BuilderTLS
 	s.Timeout = max(a.Deadline.Sub(d.o.Now()), time.Second)
 	return s, nil
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"slipway/config/identity"
 )
 
 // The times of a Child.
@@ -175,7 +177,7 @@ func (c *Child) await(ctx context.Context) error {
 	tick := time.NewTicker(childInterval)
 	defer tick.Stop()
 	for {
-		if client, err := Dial(ctx, c.Address); err == nil {
+		if client, err := Dial(ctx, c.Address, identity.Identity{}); err == nil {
 			return client.Close()
 		}
 		select {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/identity"
 	"slipway/runner/builder"
 )
 
@@ -22,7 +23,7 @@ func TestChildBuildsAndGoes(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	client, err := builder.Dial(t.Context(), child.Address)
+	client, err := builder.Dial(t.Context(), child.Address, identity.Identity{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,10 @@ import (
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/session"
 	"github.com/tonistiigi/fsutil"
+	"google.golang.org/grpc"
+	transport "google.golang.org/grpc/credentials"
 
+	"slipway/config/identity"
 	"slipway/runner/spec"
 )
 
@@ -55,9 +58,17 @@ type Image struct {
 	Cached int    // of those, taken from the cache
 }
 
-// Dial connects to a builder and makes sure that it answers before ctx ends.
-func Dial(ctx context.Context, address string) (*Client, error) {
-	bk, err := client.New(ctx, address)
+// Dial connects to a builder and makes sure that it answers before ctx ends. Who is the
+// client; nobody may be it on this machine alone.
+func Dial(ctx context.Context, address string, who identity.Identity) (*Client, error) {
+	if err := identity.CheckAddress(address, who); err != nil {
+		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
+	}
+	var options []client.ClientOpt
+	if identity.Encrypts(address, who) {
+		options = append(options, client.WithGRPCDialOption(grpc.WithTransportCredentials(transport.NewTLS(who.Client()))))
+	}
+	bk, err := client.New(ctx, address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
 	}

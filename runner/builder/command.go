@@ -15,13 +15,15 @@ func Command() *cli.Command {
 	env := func(name string) cli.ValueSourceChain { return cli.EnvVars(name) }
 	return &cli.Command{
 		Name:  "builder",
-		Usage: "BuildKit on a socket: builds Dockerfiles for the runners of this machine",
+		Usage: "BuildKit on a socket: builds Dockerfiles for the runners of this machine, or of others",
 		Description: "Serves BuildKit's control API until it is stopped, or until nobody has asked for\n" +
 			"anything for the idle time. As root it runs in namespaces of its own, so that even a\n" +
 			"killed builder leaves no process and no mount behind; as an ordinary user with\n" +
-			"subordinate ids it runs rootless.",
+			"subordinate ids it runs rootless. On a TCP address it serves other machines, and takes\n" +
+			"only clients with a certificate.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "address", Usage: "socket to serve on, unix:///path", Value: "unix:///run/slipway/builder.sock", Sources: env("SLIPWAY_BUILDER_ADDRESS")},
+			&cli.StringFlag{Name: "address", Usage: "address to serve on: unix:///path, or tcp://host:port with --tls", Value: "unix:///run/slipway/builder.sock", Sources: env("SLIPWAY_BUILDER_ADDRESS")},
+			tlsFlag("certificate to serve TCP with, and the authority of its clients: a file of `slipway builder keys`"),
 			&cli.StringFlag{Name: "state", Usage: "directory of the cache, for one builder at a time", Value: "/var/lib/slipway/builder", Sources: env("SLIPWAY_BUILDER_STATE")},
 			&cli.StringFlag{Name: "network", Usage: "network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, none, host", Value: NetworkAuto, Sources: env("SLIPWAY_BUILDER_NETWORK")},
 			&cli.StringFlag{Name: "cache-size", Usage: "the cache is kept below this", Value: "20GB", Sources: env("SLIPWAY_BUILDER_CACHE")},
@@ -33,7 +35,8 @@ func Command() *cli.Command {
 			&cli.IntFlag{Name: "socket-group", Usage: "gid that may use the socket besides the owner", Value: os.Getegid(), Sources: env("SLIPWAY_BUILDER_SOCKET_GROUP")},
 			&cli.BoolFlag{Name: "probe", Usage: "say how a builder would run here, and what to mend, and end"},
 		},
-		Action: action,
+		Commands: []*cli.Command{keysCommand(), checkCommand()},
+		Action:   action,
 	}
 }
 
@@ -62,10 +65,15 @@ func configOf(cmd *cli.Command) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("--cache-size: %w", err)
 	}
+	who, err := readIdentity(cmd.String("tls"))
+	if err != nil {
+		return Config{}, err
+	}
 	log := logrus.New()
 	log.SetOutput(cmd.Root().ErrWriter)
 	return Config{
 		Address:            cmd.String("address"),
+		TLS:                who,
 		State:              cmd.String("state"),
 		Network:            cmd.String("network"),
 		OCIRuntime:         cmd.String("runtime"),

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/identity"
 	"slipway/runner/builder"
 )
 
@@ -152,7 +153,7 @@ func TestServeInProcess(t *testing.T) {
 	if err := builder.Serve(ctx, config); !errors.As(err, &locked) || locked.PID != os.Getpid() {
 		t.Errorf("a second one: got %v, want a LockedError with our pid", err)
 	}
-	client, err := builder.Dial(ctx, config.Address)
+	client, err := builder.Dial(ctx, config.Address, identity.Identity{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestDialWithoutAServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if _, err := builder.Dial(ctx, "unix://"+path); err == nil {
+	if _, err := builder.Dial(ctx, "unix://"+path, identity.Identity{}); err == nil {
 		t.Error("dialled nothing")
 	}
 }

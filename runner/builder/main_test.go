@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/urfave/cli/v3"
 
+	"slipway/config/identity"
 	"slipway/runner/builder"
 )
 
@@ -130,7 +131,7 @@ func await(ctx context.Context, s *server) error {
 	defer tick.Stop()
 	for {
 		if strings.Contains(s.log.String(), "builder is ready") {
-			c, err := builder.Dial(ctx, s.address)
+			c, err := builder.Dial(ctx, s.address, identity.Identity{})
 			if err != nil {
 				return err
 			}
@@ -169,7 +170,7 @@ func (s *server) wait(t *testing.T, atMost time.Duration) error {
 
 func (s *server) dial(t *testing.T) *builder.Client {
 	t.Helper()
-	c, err := builder.Dial(t.Context(), s.address)
+	c, err := builder.Dial(t.Context(), s.address, identity.Identity{})
 	if err != nil {
 		t.Fatalf("dial: %v\n%s", err, s.log)
 	}

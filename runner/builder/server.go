@@ -16,7 +16,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/defaults"
@@ -25,6 +24,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"slipway/config/identity"
 )
 
 // stopGrace is how long running solves may go on after a stop was asked for.
@@ -32,13 +33,14 @@ const stopGrace = 3 * time.Second
 
 // Config is what a builder server is told. State and Address are required.
 type Config struct {
-	Address    string        // unix:///path
-	State      string        // directory of the cache; one server at a time
-	Network    string        // of RUN steps: auto (or empty), cni, slirp4netns, none, host
-	OCIRuntime string        // path or name; empty = runc
-	CacheBytes int64         // the cache is kept below this; 0 = DefaultCacheBytes
-	Frontends  []string      // frontend images allowed besides the built-in one
-	Idle       time.Duration // stop after this time without a call; 0 = never
+	Address    string            // unix:///path, or tcp://host:port with TLS
+	TLS        identity.Identity // who the server is and whose clients it takes; for TCP
+	State      string            // directory of the cache; one server at a time
+	Network    string            // of RUN steps: auto (or empty), cni, slirp4netns, none, host
+	OCIRuntime string            // path or name; empty = runc
+	CacheBytes int64             // the cache is kept below this; 0 = DefaultCacheBytes
+	Frontends  []string          // frontend images allowed besides the built-in one
+	Idle       time.Duration     // stop after this time without a call; 0 = never
 
 	InsecureRegistries []string // hosts that are read over plain HTTP; loopback always is
 	MaxParallelism     int      // steps at once; 0 = twice the processors
@@ -72,7 +74,7 @@ func Serve(ctx context.Context, c Config) error {
 	}
 	defer unlock()
 
-	listener, err := listen(ctx, c.Address, c.SocketGroup)
+	listener, options, err := c.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,19 +93,19 @@ func Serve(ctx context.Context, c Config) error {
 	}()
 
 	calls := newCalls(c.Idle, func() { cancel(ErrIdle) })
-	server := newGRPCServer(calls)
+	server := newGRPCServer(calls, options...)
 	engine.Register(server)
 	return run(ctx, server, listener, calls, c)
 }
 
-func newGRPCServer(calls *calls) *grpc.Server {
-	server := grpc.NewServer(
+func newGRPCServer(calls *calls, options ...grpc.ServerOption) *grpc.Server {
+	server := grpc.NewServer(append(options,
 		grpc.ChainUnaryInterceptor(calls.unary, guardSolve, grpcerrors.UnaryServerInterceptor),
 		grpc.ChainStreamInterceptor(calls.stream, grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
 		grpc.WaitForHandlers(true),
-	)
+	)...)
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	return server
 }
@@ -154,48 +156,4 @@ func (c Config) complete() (Config, error) {
 		c.Log = silent
 	}
 	return c, nil
-}
-
-// listen opens the unix socket for its owner and group. A socket that nobody answers on
-// is left over from a killed server and replaced.
-func listen(ctx context.Context, address string, group int) (net.Listener, error) {
-	path, ok := strings.CutPrefix(address, "unix://")
-	if !ok || !filepath.IsAbs(path) {
-		return nil, fmt.Errorf("builder: address %q is not unix:///absolute/path", address)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket itself is for owner and group
-		return nil, fmt.Errorf("make directory of socket: %w", err)
-	}
-	var dialer net.Dialer
-	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("builder: another server answers on %s", address)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove stale socket: %w", err)
-	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	if err := shareSocket(path, group); err != nil {
-		_ = listener.Close()
-		return nil, err
-	}
-	return listener, nil
-}
-
-// shareSocket opens the socket to a group. Until then its mode lets only the owner write,
-// which is what connecting needs.
-func shareSocket(path string, group int) error {
-	if group != 0 && group != os.Getegid() {
-		if err := os.Chown(path, -1, group); err != nil {
-			return fmt.Errorf("give socket to group %d: %w", group, err)
-		}
-	}
-	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group is meant to have it
-		return fmt.Errorf("open socket to group %d: %w", group, err)
-	}
-	return nil
 }

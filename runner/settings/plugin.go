@@ -9,6 +9,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"slipway/config"
+	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/registry"
 	"slipway/runner/spec"
@@ -18,6 +19,7 @@ const (
 	pluginPrefix = "PLUGIN_"
 	passwordName = "PLUGIN_PASSWORD"
 	builderName  = "PLUGIN_BUILDER"
+	builderTLS   = "PLUGIN_BUILDER_TLS"
 	// workspaceName is the origin's key of the workspace, which is no setting of the step's.
 	workspaceName = "workspace"
 )
@@ -38,7 +40,8 @@ type Plugin struct {
 	Login      spec.RegistryCredential // its Host is set; without a user name it is anonymous
 	DryRun     bool
 	NoCache    bool
-	Builder    string // empty = start one
+	Builder    string            // empty = start one
+	BuilderTLS identity.Identity // who the step is to it
 	Origins    map[string]string
 }
 
@@ -64,7 +67,7 @@ func Standalone(environ []string) bool {
 	return false
 }
 
-// ReadPlugin reads and checks the step's settings and then takes the password out of the
+// ReadPlugin reads and checks the step's settings and then takes the secrets out of the
 // environment, so that no child inherits it. An empty variable counts as not set, as what a
 // CI makes of ${DRONE_TAG} on a branch. Its error names every setting that is wrong and how
 // to mend it, and shows no secret.
@@ -87,13 +90,12 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := e.Unsetenv(passwordName); err != nil {
-		return Plugin{}, fmt.Errorf("take %s out of the environment: %w", passwordName, err)
+	if err := takeOut(e, given, passwordName, builderTLS, tlsName); err != nil {
+		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins}
-	p.Builder, origins[builderName] = first(given, "", builderName, "SLIPWAY_BUILDER")
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	return p, errors.Join(checkKnown(given), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw))
+	return p, errors.Join(checkKnown(given), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given))
 }
 
 // first is the first of these variables that is set, and its name.
@@ -198,11 +200,26 @@ func (p *Plugin) readBuild(raw config.Plugin) error {
 		}
 		p.BuildArgs[name] = value
 	}
-	if p.Builder != "" {
-		err = errors.Join(err, checkBuilder(p.Origins[builderName], p.Builder))
-	}
 	return err
 }
 
+func (p *Plugin) readBuilder(given map[string]string) (err error) {
+	p.Builder, p.Origins[builderName] = first(given, "", builderName, "SLIPWAY_BUILDER")
+	text, name := first(given, "", builderTLS, tlsName)
+	if p.BuilderTLS, err = readIdentity(name, secret.New(text)); err != nil || p.Builder == "" {
+		return err
+	}
+	err = identity.CheckAddress(p.Builder, p.BuilderTLS)
+	switch {
+	case errors.Is(err, identity.ErrNeeded):
+		return fmt.Errorf("PLUGIN_BUILDER_TLS is not set (setting builder_tls): %w", err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", p.Origins[builderName], err)
+	}
+	return nil
+}
+
 // Secrets are what the log must not show.
-func (p Plugin) Secrets() []secret.Secret { return []secret.Secret{p.Login.Password} }
+func (p Plugin) Secrets() []secret.Secret {
+	return []secret.Secret{p.Login.Password, p.BuilderTLS.Text()}
+}

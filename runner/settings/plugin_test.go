@@ -23,7 +23,7 @@ func plugin(more ...string) *environment {
 func TestReadPluginWithOrigins(t *testing.T) {
 	e := plugin("PLUGIN_REGISTRY=https://registry.example.com/", "PLUGIN_TAGS=1.2, 1,,latest,1", "PLUGIN_DOCKERFILE=docker/Dockerfile",
 		"PLUGIN_CONTEXT=app", "PLUGIN_TARGET=release", "PLUGIN_BUILD_ARGS=A=1,B=x=y,C=", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary",
-		"PLUGIN_INSECURE=true", "PLUGIN_DRY_RUN=True", "PLUGIN_NO_CACHE=1", "SLIPWAY_BUILDER=tcp://buildkit:1234", "CI_WORKSPACE=/woodpecker/src")
+		"PLUGIN_INSECURE=true", "PLUGIN_DRY_RUN=True", "PLUGIN_NO_CACHE=1", "SLIPWAY_BUILDER=tcp://127.0.0.1:1234", "CI_WORKSPACE=/woodpecker/src")
 	got, err := settings.ReadPlugin(e)
 	if err != nil {
 		t.Fatal(err)
@@ -34,13 +34,13 @@ func TestReadPluginWithOrigins(t *testing.T) {
 		Login: spec.RegistryCredential{
 			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
 		},
-		DryRun: true, NoCache: true, Builder: "tcp://buildkit:1234",
+		DryRun: true, NoCache: true, Builder: "tcp://127.0.0.1:1234",
 		Origins: map[string]string{
 			"PLUGIN_REPO": "PLUGIN_REPO", "PLUGIN_REGISTRY": "PLUGIN_REGISTRY", "PLUGIN_TAGS": "PLUGIN_TAGS", "PLUGIN_DOCKERFILE": "PLUGIN_DOCKERFILE",
 			"PLUGIN_CONTEXT": "PLUGIN_CONTEXT", "PLUGIN_TARGET": "PLUGIN_TARGET", "PLUGIN_BUILD_ARGS": "PLUGIN_BUILD_ARGS",
 			"PLUGIN_USERNAME": "PLUGIN_USERNAME", "PLUGIN_PASSWORD": "PLUGIN_PASSWORD", "PLUGIN_INSECURE": "PLUGIN_INSECURE",
 			"PLUGIN_DRY_RUN": "PLUGIN_DRY_RUN", "PLUGIN_NO_CACHE": "PLUGIN_NO_CACHE",
-			"PLUGIN_BUILDER": "SLIPWAY_BUILDER", "workspace": "CI_WORKSPACE",
+			"PLUGIN_BUILDER": "SLIPWAY_BUILDER", "PLUGIN_BUILDER_TLS": "default", "workspace": "CI_WORKSPACE",
 		},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
@@ -52,7 +52,7 @@ func TestReadPluginWithOrigins(t *testing.T) {
 	if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
 		t.Errorf("shown as %s", shown)
 	}
-	if masked := got.Secrets(); len(masked) != 1 || masked[0].Reveal() != "canary" {
+	if masked := got.Secrets(); len(masked) != 2 || masked[0].Reveal() != "canary" {
 		t.Errorf("the log would not mask the password: %v", masked)
 	}
 }
@@ -121,8 +121,11 @@ func TestPluginFaultsNameTheSetting(t *testing.T) {
 		"PLUGIN_INSECURE=maybe":                       "PLUGIN_INSECURE is \"maybe\": use true or false",
 		"PLUGIN_DRY_RUN=2":                            "PLUGIN_DRY_RUN is",
 		"PLUGIN_NO_CACHE=2":                           "PLUGIN_NO_CACHE is",
-		"PLUGIN_BUILDER=/run/builder.sock":            "PLUGIN_BUILDER is",
-		"SLIPWAY_BUILDER=/run/builder.sock":           "SLIPWAY_BUILDER is",
+		"PLUGIN_BUILDER=tcp://buildkit:1234":          "PLUGIN_BUILDER_TLS is not set (setting builder_tls)",
+		"PLUGIN_BUILDER_TLS=/no/such.pem":             "PLUGIN_BUILDER_TLS: open /no/such.pem",
+		"SLIPWAY_BUILDER_TLS=x":                       "SLIPWAY_BUILDER_TLS: it is no certificate",
+		"PLUGIN_BUILDER=/run/builder.sock":            "PLUGIN_BUILDER: ",
+		"SLIPWAY_BUILDER=/run/builder.sock":           "SLIPWAY_BUILDER: ",
 		"PLUGIN_AUTO_TAG=true":                        "PLUGIN_AUTO_TAG: this step has no such setting",
 	} {
 		_, err := settings.ReadPlugin(plugin(line))
@@ -174,7 +177,7 @@ func TestStandalone(t *testing.T) {
 
 func TestEveryPluginSettingIsDescribed(t *testing.T) {
 	all := config.PluginSettings()
-	if len(all) != 13 || all[0].Name != "PLUGIN_REPO" || all[2].Default != "latest" {
+	if len(all) != 14 || all[0].Name != "PLUGIN_REPO" || all[2].Default != "latest" {
 		t.Errorf("got %+v", all)
 	}
 	for _, s := range all {

@@ -10,23 +10,26 @@ import (
 	"maps"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
 
 	"slipway/config"
+	"slipway/config/identity"
 	"slipway/config/secret"
 )
 
-// tokenName is the variable that holds a secret.
-const tokenName = "SLIPWAY_RUNNER_TOKEN"
+// The variables that hold secrets.
+const (
+	tokenName = "SLIPWAY_RUNNER_TOKEN"
+	tlsName   = "SLIPWAY_BUILDER_TLS"
+)
 
 // pluginName is the other name of a setting: what a CI makes of a plugin step's settings, as
 // runner_url. Steps that are plugins and nothing else may be given privilege.
 func pluginName(name string) string {
 	switch name {
-	case "SLIPWAY_RUNNER_URL", tokenName, "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_BUILDER":
+	case "SLIPWAY_RUNNER_URL", tokenName, "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_BUILDER", tlsName:
 		return pluginPrefix + strings.TrimPrefix(name, "SLIPWAY_")
 	}
 	return ""
@@ -37,8 +40,10 @@ type Settings struct {
 	URL     string // of the runner protocol for this build, without a trailing slash
 	Token   secret.Secret
 	Builder string // empty = start one
-	Hooks   bool
-	Workdir string // absolute; empty = make one
+	// BuilderTLS is who the step is to that builder; nobody = whom the gateway says.
+	BuilderTLS identity.Identity
+	Hooks      bool
+	Workdir    string // absolute; empty = make one
 }
 
 // An Environment is where settings are read from and secrets are removed from. OS is the
@@ -48,7 +53,7 @@ type Environment interface {
 	Unsetenv(name string) error
 }
 
-// Read reads and checks the settings and then takes the token out of the environment, so
+// Read reads and checks the settings and then takes the secrets out of the environment, so
 // that no child inherits it. Each may come by its plugin name too; SLIPWAY_… goes before. Its
 // error names every setting that is wrong and how to mend it.
 func Read(e Environment) (Settings, error) {
@@ -64,15 +69,23 @@ func Read(e Environment) (Settings, error) {
 	if err != nil {
 		return Settings{}, fmt.Errorf("settings: %w", err)
 	}
-	for _, name := range []string{tokenName, pluginName(tokenName)} {
+	if err := takeOut(e, given, tokenName, pluginName(tokenName), tlsName, pluginName(tlsName)); err != nil {
+		return Settings{}, err
+	}
+	return check(raw, names)
+}
+
+// takeOut removes secrets from the environment.
+func takeOut(e Environment, given map[string]string, names ...string) error {
+	for _, name := range names {
 		if !hasName(given, name) {
 			continue
 		}
 		if err := e.Unsetenv(name); err != nil {
-			return Settings{}, fmt.Errorf("take %s out of the environment: %w", name, err)
+			return fmt.Errorf("take %s out of the environment: %w", name, err)
 		}
 	}
-	return check(raw, names)
+	return nil
 }
 
 func hasName(given map[string]string, name string) bool {
@@ -85,13 +98,15 @@ func check(raw config.Runner, names map[string]string) (Settings, error) {
 	hooks, hooksErr := onOff(names["SLIPWAY_RUNNER_HOOKS"], raw.Hooks)
 	err := errors.Join(
 		checkURL(names["SLIPWAY_RUNNER_URL"], raw.URL), checkToken(names[tokenName], raw.Token), hooksErr, checkWorkdir(raw.Workdir))
+	who, tlsErr := readIdentity(names[tlsName], raw.TLS)
+	err = errors.Join(err, tlsErr)
 	if raw.Builder != "" {
-		err = errors.Join(err, checkBuilder(names["SLIPWAY_BUILDER"], raw.Builder))
+		err = errors.Join(err, checkBuilder(names["SLIPWAY_BUILDER"], raw.Builder, who))
 	}
 	if err != nil {
 		return Settings{}, err
 	}
-	return Settings{URL: strings.TrimRight(raw.URL, "/"), Token: raw.Token, Builder: raw.Builder, Hooks: hooks, Workdir: raw.Workdir}, nil
+	return Settings{URL: strings.TrimRight(raw.URL, "/"), Token: raw.Token, Builder: raw.Builder, BuilderTLS: who, Hooks: hooks, Workdir: raw.Workdir}, nil
 }
 
 func checkURL(name, value string) error {
@@ -119,10 +134,18 @@ func checkToken(name string, token secret.Secret) error {
 	return nil
 }
 
-func checkBuilder(name, value string) error {
-	u, err := url.Parse(value)
-	if value == "" || err != nil || !slices.Contains([]string{"unix", "tcp"}, u.Scheme) || u.Host+u.Path == "" {
-		return fmt.Errorf("%s is %q: give the builder's address, as unix:///run/slipway/builder.sock or tcp://host:port", name, value)
+func readIdentity(name string, value secret.Secret) (identity.Identity, error) {
+	who, err := identity.Read(value)
+	if err != nil {
+		return identity.Identity{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return who, nil
+}
+
+// checkBuilder leaves it to the claim to say who the step is.
+func checkBuilder(name, value string, who identity.Identity) error {
+	if err := identity.CheckAddress(value, who); err != nil && !errors.Is(err, identity.ErrNeeded) {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

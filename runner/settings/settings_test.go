@@ -101,7 +101,8 @@ func TestFaultsNameTheSetting(t *testing.T) {
 		"SLIPWAY_RUNNER_URL=%":                    "SLIPWAY_RUNNER_URL is no http",
 		"SLIPWAY_RUNNER_TOKEN=":                   "SLIPWAY_RUNNER_TOKEN is not set",
 		"SLIPWAY_RUNNER_TOKEN=can ary":            "SLIPWAY_RUNNER_TOKEN holds white space",
-		"SLIPWAY_BUILDER=/run/builder.sock":       "SLIPWAY_BUILDER is",
+		"SLIPWAY_BUILDER_TLS=x":                   "SLIPWAY_BUILDER_TLS: it is no certificate",
+		"SLIPWAY_BUILDER=/run/builder.sock":       "SLIPWAY_BUILDER: ",
 		"SLIPWAY_RUNNER_HOOKS=yes":                "use on or off",
 		"SLIPWAY_WORKDIR=work":                    "give an absolute path",
 	} {
@@ -147,7 +148,7 @@ func TestOSEnvironmentLosesTheToken(t *testing.T) {
 
 func TestEverySettingIsDescribed(t *testing.T) {
 	all := config.RunnerSettings()
-	if len(all) != 5 || all[0].Name != "SLIPWAY_RUNNER_URL" || all[3].Default != "on" {
+	if len(all) != 6 || all[0].Name != "SLIPWAY_RUNNER_URL" || all[4].Default != "on" {
 		t.Errorf("got %+v", all)
 	}
 	for _, s := range all {

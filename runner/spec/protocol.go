@@ -74,6 +74,7 @@ type wireSpec struct {
 	Git         wireCredential    `json:"git"`
 	Registries  []wireRegistry    `json:"registries,omitempty"`
 	Environment map[string]string `json:"environment,omitempty"`
+	BuilderTLS  string            `json:"builder_tls,omitempty"`
 }
 
 type wireCredential struct {
@@ -90,7 +91,7 @@ type wireRegistry struct {
 // EncodeSpec writes a spec with its secrets in clear: the one place where they leave
 // the gateway, for the runner that holds the attempt's token.
 func EncodeSpec(w io.Writer, s Spec) error {
-	ws := wireSpec{Spec: s, Git: reveal(s.Git), Environment: map[string]string{}}
+	ws := wireSpec{Spec: s, Git: reveal(s.Git), Environment: map[string]string{}, BuilderTLS: s.BuilderTLS.Reveal()}
 	for _, r := range s.Registries {
 		ws.Registries = append(ws.Registries, wireRegistry{Host: r.Host, Insecure: r.Insecure, wireCredential: reveal(r.Credential)})
 	}
@@ -114,6 +115,7 @@ func DecodeSpec(r io.Reader) (Spec, error) {
 	for _, wr := range ws.Registries {
 		s.Registries = append(s.Registries, RegistryCredential{Host: wr.Host, Insecure: wr.Insecure, Credential: conceal(wr.wireCredential)})
 	}
+	s.BuilderTLS = secret.New(ws.BuilderTLS)
 	s.Environment = map[string]secret.Secret{}
 	for name, value := range ws.Environment {
 		s.Environment[name] = secret.New(value)

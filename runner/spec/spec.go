@@ -36,6 +36,9 @@ type Spec struct {
 	Git         Credential               `json:"-"` // for Source.URL
 	Registries  []RegistryCredential     `json:"-"`
 	Environment map[string]secret.Secret `json:"-"` // for build hooks and tests, never build args
+	// BuilderTLS is who the runner is to a builder on another machine (package
+	// config/identity), where its step names one and no certificate of its own.
+	BuilderTLS secret.Secret `json:"-"`
 }
 
 // A Source is the commit to fetch. URL comes from configuration, never from a payload.

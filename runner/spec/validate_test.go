@@ -28,6 +28,7 @@ func valid() spec.Spec {
 			Credential: spec.Credential{Username: "pusher", Password: secret.New("registry-canary")},
 		}},
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("environment-canary")},
+		BuilderTLS:  secret.New("builder-canary"),
 	}
 }
 

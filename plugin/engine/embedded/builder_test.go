@@ -16,6 +16,7 @@ import (
 
 	logrustest "github.com/sirupsen/logrus/hooks/test"
 
+	"slipway/config/identity"
 	"slipway/plugin/engine/embedded"
 	"slipway/runner/builder"
 )
@@ -57,7 +58,7 @@ func address(t *testing.T, b *embedded.Builder) string {
 
 func ping(t *testing.T, address string) {
 	t.Helper()
-	c, err := builder.Dial(t.Context(), address)
+	c, err := builder.Dial(t.Context(), address, identity.Identity{})
 	if err != nil {
 		t.Fatal(err)
 	}

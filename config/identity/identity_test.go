@@ -1,0 +1,138 @@
+package identity_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/identity"
+	"slipway/config/secret"
+)
+
+// pair is a certificate that signed itself, and its key, in PEM.
+func pair(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"},
+		NotAfter: time.Date(2099, 1, 2, 0, 0, 0, 0, time.UTC),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}))
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "client.pem")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestRead(t *testing.T) {
+	cert, key := pair(t)
+	whole := cert + cert + key
+	for name, value := range map[string]string{"its PEM": whole, "its file": write(t, whole), "key first": key + cert + cert} {
+		who, err := identity.Read(secret.New(value))
+		if err != nil || who.IsZero() || who.Expires().Year() != 2099 {
+			t.Errorf("%s: %v, nobody %t", name, err, who.IsZero())
+		}
+	}
+	who, err := identity.Read(secret.New(whole))
+	shown := fmt.Sprintf("%v %+v %#v %s", who, struct{ Who identity.Identity }{who}, &who, who)
+	if err != nil || strings.Contains(shown, "KEY") || len(shown) > 200 {
+		t.Errorf("%v: it is shown as %s", err, shown)
+	}
+	if who, err := identity.Read(secret.Secret{}); err != nil || !who.IsZero() {
+		t.Errorf("nothing: %v, nobody %t", err, who.IsZero())
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	cert, key := pair(t)
+	other, _ := pair(t)
+	for name, c := range map[string]struct{ value, want string }{
+		"no PEM":           {"hunter2", "no certificate"},
+		"no key":           {cert + cert, "no certificate"},
+		"key of another":   {other + cert + key, "no certificate"},
+		"no authority":     {cert + key, "put the authority's after it"},
+		"no file":          {"/no/such/file.pem", "/no/such/file.pem"},
+		"an empty file":    {write(t, ""), "0 bytes"},
+		"a long file":      {write(t, strings.Repeat("x", 1<<20)), "bytes"},
+		"a file of no PEM": {write(t, "hunter2"), "client.pem"},
+	} {
+		_, err := identity.Read(secret.New(c.value))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error shows the secret: %v", name, err)
+		}
+	}
+}
+
+func TestCheckAddress(t *testing.T) {
+	cert, key := pair(t)
+	somebody, err := identity.Parse(secret.New(cert + cert + key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, c := range map[string]struct {
+		good, needed, encrypts bool
+	}{
+		"unix:///run/b.sock":    {good: true},
+		"tcp://127.0.0.1:1234":  {good: true, encrypts: true},
+		"tcp://[::1]:1234":      {good: true, encrypts: true},
+		"tcp://localhost:1234":  {good: true, encrypts: true},
+		"tcp://builder:1234":    {needed: true, encrypts: true},
+		"tcp://10.0.0.1:1234":   {needed: true, encrypts: true},
+		"tcp://builder":         {},
+		"tcp://:1234":           {},
+		"tcp://u:p@builder:1":   {},
+		"tcp://builder:1/x":     {},
+		"unix://b.sock":         {},
+		"/run/b.sock":           {},
+		"http://builder:1":      {},
+		"":                      {},
+		"tcp://127.0.0.1:1?x=y": {},
+	} {
+		nobody := identity.CheckAddress(address, identity.Identity{})
+		if (nobody == nil) != c.good || errors.Is(nobody, identity.ErrNeeded) != c.needed {
+			t.Errorf("%q as nobody: %v", address, nobody)
+		}
+		if err := identity.CheckAddress(address, somebody); (err == nil) != (c.good || c.needed) {
+			t.Errorf("%q as somebody: %v", address, err)
+		}
+		if !c.good && !c.needed {
+			continue
+		}
+		if got := identity.Encrypts(address, somebody); got != c.encrypts {
+			t.Errorf("%q encrypts: %t", address, got)
+		}
+		if identity.Encrypts(address, identity.Identity{}) {
+			t.Errorf("%q encrypts as nobody", address)
+		}
+	}
+}

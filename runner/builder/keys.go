@@ -1,0 +1,127 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/urfave/cli/v3"
+)
+
+// serverName is the name, and with .pem the file, of the builder's own certificate.
+const serverName = "server"
+
+// authorityTime is how long an authority is good for; what it signs has a shorter time.
+const authorityTime = 10 * 365 * 24 * time.Hour
+
+// keysCommand is `slipway builder keys`.
+func keysCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "keys",
+		Usage:     "make the certificates with which a builder and its clients know each other",
+		ArgsUsage: "DIRECTORY",
+		Description: "Writes an authority (ca.pem, ca.key), server.pem for `slipway builder --tls`, and a file\n" +
+			"for each client. Files that are there stay: call it again to add clients, or after removing\n" +
+			"a file whose time is over. Keep ca.key where neither builders nor clients are.",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "host", Usage: "name or address that clients reach the builder by; makes server.pem"},
+			&cli.StringSliceFlag{Name: "client", Usage: "name of a client; makes NAME.pem", Value: []string{"client"}},
+			&cli.IntFlag{Name: "days", Usage: "how long the certificates are good for", Value: 825},
+		},
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			request, err := keyRequestOf(cmd)
+			if err != nil {
+				return cli.Exit(err, 2)
+			}
+			return request.write(cmd.Root().Writer)
+		},
+	}
+}
+
+// A keyRequest is what `slipway builder keys` was asked for.
+type keyRequest struct {
+	dir     string
+	members []member
+}
+
+// memberName is a file's name without anything that a path could be made of.
+var memberName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+
+func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
+	if cmd.NArg() != 1 {
+		return keyRequest{}, errors.New("name one directory: slipway builder keys DIRECTORY --host builder.example.com")
+	}
+	if cmd.Int("days") < 1 {
+		return keyRequest{}, fmt.Errorf("--days is %d: a day is the least", cmd.Int("days"))
+	}
+	until := time.Now().AddDate(0, 0, cmd.Int("days"))
+	r := keyRequest{dir: cmd.Args().First()}
+	if hosts := cmd.StringSlice("host"); len(hosts) > 0 {
+		r.members = append(r.members, member{name: serverName, hosts: hosts, until: until})
+	}
+	for _, name := range cmd.StringSlice("client") {
+		if !memberName.MatchString(name) || name == serverName || name == "ca" {
+			return keyRequest{}, fmt.Errorf("--client is %q: use small letters, digits, dots and dashes, and neither ca nor server", name)
+		}
+		r.members = append(r.members, member{name: name, until: until})
+	}
+	return r, nil
+}
+
+func (r keyRequest) write(w io.Writer) error {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory: %w", err)
+	}
+	if len(r.members) > 0 && r.members[0].name != serverName {
+		if _, err := os.Stat(filepath.Join(r.dir, authorityCert)); err != nil {
+			return fmt.Errorf("there is no builder in %s yet: give --host, the name that clients reach it by", r.dir)
+		}
+	}
+	a, err := openAuthority(r.dir, time.Now().Add(authorityTime))
+	if err != nil {
+		return err
+	}
+	for _, m := range r.members {
+		line, err := r.one(a, m)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one writes the file of a member, or says that it is there.
+func (r keyRequest) one(a authority, m member) (line string, err error) {
+	path := filepath.Join(r.dir, m.name+".pem")
+	if _, err := os.Stat(path); err == nil {
+		who, err := readIdentity(path)
+		if err != nil {
+			return "", fmt.Errorf("%w; remove the file to have it made", err)
+		}
+		return fmt.Sprintf("%s stays, good until %s", path, who.Expires().Format(time.DateOnly)), nil
+	}
+	text, err := a.issue(m)
+	if err != nil {
+		return "", err
+	}
+	if err := writeNew(path, []byte(text.Reveal()), 0o600); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s for %s, good until %s", path, m.use(), m.until.Format(time.DateOnly)), nil
+}
+
+// use says where a member's file belongs.
+func (m member) use() string {
+	if len(m.hosts) > 0 {
+		return "slipway builder --tls"
+	}
+	return "its clients: SLIPWAY_BUILDER_TLS of the gateway, or setting builder_tls of a step"
+}
