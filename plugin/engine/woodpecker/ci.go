@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
+	"time"
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
@@ -14,6 +16,9 @@ import (
 const (
 	perPage  = 50 // the most that the API gives
 	maxPages = 2  // that a pipeline is looked for on
+
+	startTries = 4 // of one start that the server answers with 500
+	startPause = 200 * time.Millisecond
 )
 
 var (
@@ -48,15 +53,34 @@ func (c *client) Create(ctx context.Context, o pipeline.Order) (int64, error) {
 	if o.Ref.Kind == autobuild.Branch {
 		branch = o.Ref.Name
 	}
-	number, err := c.create(ctx, r, branch, o.Params)
-	var refused *serverError
-	if errors.As(err, &refused) && refused.status == http.StatusInternalServerError && branch != r.DefaultBranch {
-		if found, findErr := c.Find(ctx, o.Repository, o.Params); findErr == nil {
+	number, err := c.insist(ctx, r, branch, o.Params)
+	return number, ofAll(o, err)
+}
+
+// insist starts a pipeline again where the server answered 500 and none came of it: so it says
+// that there is no such branch, and that its own database failed it, as SQLite does where
+// several start at once.
+func (c *client) insist(ctx context.Context, r repo, branch string, p pipeline.Params) (int64, error) {
+	for try := 1; ; try++ {
+		number, err := c.create(ctx, r, branch, p)
+		var answered *serverError
+		if !errors.As(err, &answered) || answered.status != http.StatusInternalServerError || try == startTries {
+			return number, err
+		}
+		found, findErr := c.Find(ctx, r.FullName, p)
+		if findErr == nil {
 			return found.Number, nil
 		}
-		number, err = c.create(ctx, r, r.DefaultBranch, o.Params)
+		if !errors.Is(findErr, autobuild.ErrNotFound) {
+			return 0, err
+		}
+		branch = r.DefaultBranch
+		select {
+		case <-time.After(startPause + rand.N(startPause)): // several that failed together try again apart
+		case <-ctx.Done():
+			return 0, err
+		}
 	}
-	return number, ofAll(o, err)
 }
 
 // ofAll marks what is wrong with the builder repository as wrong for every build: they wait

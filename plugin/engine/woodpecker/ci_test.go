@@ -78,11 +78,8 @@ func TestA500IsNoReasonForASecondPipeline(t *testing.T) {
 func TestAPipelineThatWasBegunAndNeverMadeIsNotTheAttempts(t *testing.T) {
 	b := newBench(t, "acme/builder", "")
 	b.server.BreakNext()
-	if name, err := b.Start(t.Context(), b.pipeline(storetest.Main())); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("started as %q, %v", name, err)
-	}
 	if a := b.start(); a.EngineRef != "acme/builder#2" {
-		t.Errorf("started again as %q, want the second one, which runs", a.EngineRef)
+		t.Errorf("started as %q, want the second one, which runs", a.EngineRef)
 	}
 }
 
