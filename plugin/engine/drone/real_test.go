@@ -4,6 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -135,10 +139,42 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 		"USER=root", "DRONE_RPC_HOST=" + d.address, "DRONE_RPC_PROTO=http", "DRONE_RPC_SECRET=" + d.rpc, "DRONE_HTTP_BIND=" + address,
 		"DRONE_RUNNER_CAPACITY=8", "DRONE_RUNNER_NAME=test", "DRONE_RUNNER_ROOT=" + filepath.Join(d.world.Dir, "drone-root"),
 		"DRONE_SECRET_PLUGIN_ENDPOINT=" + d.world.Gateway.URL + "/extensions/drone/secret", "DRONE_SECRET_PLUGIN_TOKEN=" + key.Reveal(),
+		// Its steps clone from Bitbucket.
+		"HTTPS_PROXY=" + d.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "DRONE_RUNNER_ENVIRON=GIT_SSL_CAINFO:" + d.front.Authority,
 	})
 	if err != nil {
 		return err
 	}
 	d.ci.Hold, d.ci.Release = p.Hold, p.Release
+	d.ci.Own = &enginetest.OwnPipeline{
+		File: ".drone.yml",
+		Text: func(line string) string {
+			return "kind: pipeline\ntype: exec\nname: own\nplatform: {os: linux, arch: amd64}\ntrigger: {event: [push]}\nsteps:\n  - name: say\n    commands:\n      - " + line + "\n"
+		},
+		Activate: d.activate,
+	}
+	return nil
+}
+
+// activate is a person who presses Sync and then Activate.
+func (d *real) activate(ctx context.Context, fullName string) error {
+	for _, path := range []string{"/api/user/repos?async=false", "/api/repos/" + fullName} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.address+path, nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+d.token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		said, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			return err
+		}
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("POST %s: %s: %s", path, resp.Status, said)
+		}
+	}
 	return nil
 }

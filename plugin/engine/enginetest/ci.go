@@ -24,6 +24,8 @@ type CI struct {
 	Program string // a link to the program that its steps run
 	// Hold keeps its agents from beginning anything, and Release lets them.
 	Hold, Release func()
+	// Own is how repositories have pipelines of their own on it; nil = the fake runs none.
+	Own *OwnPipeline
 }
 
 // Link makes, in a directory, the link that steps run the runner by: it leads to this test's

@@ -78,6 +78,13 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	if err := p.activate(ctx, token, "acme/builder"); err != nil {
 		return nil, err
 	}
+	p.ci.Own = &enginetest.OwnPipeline{
+		File: ".woodpecker.yaml",
+		Text: func(line string) string {
+			return "when:\n  event: push\nsteps:\n  - name: say\n    image: sh\n    commands:\n      - " + line + "\n"
+		},
+		Activate: func(ctx context.Context, fullName string) error { return p.activate(ctx, token, fullName) },
+	}
 	origin, err := p.ci.Connect(ctx, w, "http://"+p.address)
 	return []string{
 		"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
@@ -123,6 +130,9 @@ func (p *real) startAgent(ctx context.Context) error {
 		"WOODPECKER_SERVER=" + p.rpc, "WOODPECKER_AGENT_SECRET=" + p.shared, "WOODPECKER_BACKEND=local", "WOODPECKER_MAX_WORKFLOWS=8",
 		"WOODPECKER_BACKEND_LOCAL_TEMP_DIR=" + p.world.Dir, "WOODPECKER_AGENT_CONFIG_FILE=" + filepath.Join(p.world.Dir, "agent.conf"),
 		"WOODPECKER_HEALTHCHECK_ADDR=" + health,
+		// Its steps clone from Bitbucket, by the plugin-git beside the server.
+		"HTTPS_PROXY=" + p.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "GIT_SSL_CAINFO=" + p.front.Authority,
+		"PATH=" + filepath.Dir(p.agent) + ":" + os.Getenv("PATH"),
 	})
 	if err != nil {
 		return err
