@@ -23,12 +23,12 @@ func (g *Gateway) wireCIs(ctx context.Context) error {
 			return err
 		}
 		g.engines[drone.Name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL}
-		g.extensions[drone.Name] = e.Handler()
+		g.extensions[drone.Name], g.cis[drone.Name] = e.Handler(), e
 	}
 	if c := g.config.Woodpecker; c.Server != "" {
 		e := newWoodpecker(g.config, g.store, g.log)
 		g.engines[woodpecker.Name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL}
-		g.extensions[woodpecker.Name] = e.Handler()
+		g.extensions[woodpecker.Name], g.cis[woodpecker.Name] = e.Handler(), e
 	}
 	return nil
 }
