@@ -63,7 +63,7 @@ func findingsOf(engine string, looked []pipeline.Finding) []finding {
 func enginesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "engines",
-		Usage: "print what the environment of a Drone server and its runners needs, secrets included",
+		Usage: "print what the environments of a Drone or Woodpecker server and its runners need, secrets included",
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			return engines(ctx, cmd.Root().Writer, os.Environ())
 		},
@@ -76,30 +76,37 @@ func engines(ctx context.Context, w io.Writer, environ []string) error {
 	if err != nil {
 		return err
 	}
-	if c.Drone.Server == "" {
-		return errors.New("SLIPWAY_DRONE_SERVER is not set: there is no Drone to set up (Woodpecker needs no secrets: docs/woodpecker.md)")
-	}
 	d := diagnosis{config: c}
 	defer d.close()
-	if found := d.database(ctx); found[0].err != nil {
-		return found[0].err
-	}
-	e, err := d.drone(ctx)
+	all, err := d.environments(ctx)
 	if err != nil {
 		return err
 	}
-	for _, part := range []struct {
-		where string
-		lines []drone.Setting
-	}{{"server", e.ServerSettings(c.URL)}, {"each runner", e.RunnerSettings(c.URL)}} {
-		fmt.Fprintf(w, "# environment of the Drone %s\n", part.where)
-		for _, s := range part.lines {
-			value := s.Value
-			if !s.Secret.IsZero() {
-				value = s.Secret.Reveal()
-			}
-			fmt.Fprintf(w, "# %s\n%s=%s\n", s.Why, s.Name, value)
-		}
+	for _, e := range all {
+		fmt.Fprintf(w, "# environment of %s\n%s", e.Of, e.Reveal())
 	}
 	return nil
+}
+
+// environments are what the programs of the configured CIs need. Only Drone's have secrets,
+// which are in the database.
+func (d *diagnosis) environments(ctx context.Context) ([]pipeline.Environment, error) {
+	if d.config.Drone.Server == "" && d.config.Woodpecker.Server == "" {
+		return nil, errors.New("neither SLIPWAY_DRONE_SERVER nor SLIPWAY_WOODPECKER_SERVER is set: there is no CI to set up")
+	}
+	var all []pipeline.Environment
+	if d.config.Drone.Server != "" {
+		if found := d.database(ctx); found[0].err != nil {
+			return nil, found[0].err
+		}
+		e, err := d.drone(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e.Environments(d.config.URL)...)
+	}
+	if d.config.Woodpecker.Server != "" {
+		all = append(all, newWoodpecker(d.config, d.store, silent()).Environments(d.config.URL)...)
+	}
+	return all, nil
 }

@@ -13,8 +13,8 @@ import (
 // TestEnginesPrintsWhatDroneNeeds: the secrets are there once the gateway ran, and stay.
 func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
 	environ := []string{"SLIPWAY_URL=https://slipway.example.com", "SLIPWAY_DATA=" + t.TempDir(), "SLIPWAY_LISTEN=127.0.0.1:0"}
-	if err := engines(t.Context(), &bytes.Buffer{}, environ); err == nil || !strings.Contains(err.Error(), "SLIPWAY_DRONE_SERVER is not set") {
-		t.Errorf("without a Drone: %v", err)
+	if err := engines(t.Context(), &bytes.Buffer{}, environ); err == nil || !strings.Contains(err.Error(), "neither SLIPWAY_DRONE_SERVER nor SLIPWAY_WOODPECKER_SERVER is set") {
+		t.Errorf("without a CI: %v", err)
 	}
 	environ = append(environ, "SLIPWAY_DRONE_SERVER=http://127.0.0.1:1", "SLIPWAY_DRONE_TOKEN=hush")
 	wireOnce(t, environ)
@@ -34,6 +34,30 @@ func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
 	}
 	if first.String() != again.String() || strings.Contains(first.String(), "***") || strings.Contains(first.String(), "hush") {
 		t.Errorf("first\n%s\nthen\n%s", first.String(), again.String())
+	}
+}
+
+// Woodpecker needs no secret of ours, and so no gateway that ran before.
+func TestEnginesPrintsWhatWoodpeckerNeeds(t *testing.T) {
+	var out bytes.Buffer
+	err := engines(t.Context(), &out, []string{
+		"SLIPWAY_URL=https://slipway.example.com", "SLIPWAY_DATA=" + t.TempDir(), "SLIPWAY_WOODPECKER_SERVER=http://127.0.0.1:1", "SLIPWAY_WOODPECKER_TOKEN=hush",
+		"SLIPWAY_WOODPECKER_IMAGE=registry.example.com/slipway",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"# environment of the Woodpecker server\n", "\nWOODPECKER_CONFIG_EXTENSION_ENDPOINT=https://slipway.example.com/extensions/woodpecker/config\n",
+		"\nWOODPECKER_SECRET_EXTENSION_ENDPOINT=https://slipway.example.com/extensions/woodpecker/secret\n",
+		"\nWOODPECKER_EXTENSIONS_ALLOWED_HOSTS=external,slipway.example.com\n", "\nWOODPECKER_PLUGINS_PRIVILEGED=registry.example.com/slipway\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "hush") {
+		t.Errorf("a token is shown:\n%s", out.String())
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 	"slipway/plugin/store/seal"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web"
+	"slipway/plugin/web/pages"
 )
 
 // lastRequests is how long requests under way may take when the gateway stops.
@@ -54,6 +55,7 @@ type Gateway struct {
 	logs       *logs.Logs
 	engines    map[string]dispatcher.Engine // by the name that automated builds use
 	extensions map[string]http.Handler      // what CIs ask, by the same names
+	cis        map[string]pages.CI          // the engines that are CIs, for their page
 	intake     *intake.Intake
 	planner    *planner.Planner
 	dispatcher *dispatcher.Dispatcher
@@ -66,7 +68,7 @@ type Gateway struct {
 func New(ctx context.Context, o Options) (*Gateway, error) {
 	g := &Gateway{
 		config: o.Config, log: o.Log, listener: o.Listener,
-		engines: map[string]dispatcher.Engine{}, extensions: map[string]http.Handler{},
+		engines: map[string]dispatcher.Engine{}, extensions: map[string]http.Handler{}, cis: map[string]pages.CI{},
 	}
 	for _, step := range []func(context.Context) error{
 		g.listen, g.openStore, g.seedProvider, g.wireFoundation, g.wireEmbedded, g.wireCIs, g.wireStations, g.wireWeb,
@@ -235,7 +237,7 @@ func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
 		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
-		Extensions: g.extensions, Log: g.log,
+		Extensions: g.extensions, CIs: g.cis, Log: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the pages: %w", err)

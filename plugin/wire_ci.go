@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/sirupsen/logrus"
 
@@ -15,39 +16,44 @@ import (
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/engine/woodpecker"
 	"slipway/plugin/store"
+	"slipway/plugin/web/pages"
 )
 
 // wireCIs makes an engine for each CI that is configured, beside the embedded one.
 func (g *Gateway) wireCIs(ctx context.Context) error {
+	if c := g.config.Woodpecker; c.Server != "" {
+		if err := g.addCI(woodpecker.Name, newWoodpecker(g.config, g.store, g.log), c); err != nil {
+			return err
+		}
+	}
 	if c := g.config.Drone; c.Server != "" {
 		nudge := func(buildID string, attempt int) { g.watcher.Nudge(buildID, attempt) } // the watcher is wired after the engines
 		e, err := newDrone(ctx, g.config, g.store, g.store.ExtensionSecret, nudge, g.log)
 		if err != nil {
 			return err
 		}
-		if g.engines[drone.Name], err = g.ciEngine(e, c.CI); err != nil {
-			return err
-		}
-		g.extensions[drone.Name] = e.Handler()
-	}
-	if c := g.config.Woodpecker; c.Server != "" {
-		e := newWoodpecker(g.config, g.store, g.log)
-		var err error
-		if g.engines[woodpecker.Name], err = g.ciEngine(e, c); err != nil {
-			return err
-		}
-		g.extensions[woodpecker.Name] = e.Handler()
+		return g.addCI(drone.Name, e, c.CI)
 	}
 	return nil
 }
 
-// ciEngine is the engine of a CI as the dispatcher has it.
-func (g *Gateway) ciEngine(e autobuild.Engine, c config.CI) (dispatcher.Engine, error) {
+// A ci is an engine that runs pipelines on a CI: what it asks the gateway, and what its page
+// shows.
+type ci interface {
+	autobuild.Engine
+	pages.CI
+	Handler() http.Handler
+}
+
+// addCI makes an engine known to those who use it.
+func (g *Gateway) addCI(name string, e ci, c config.CI) error {
 	who, err := identity.Read(c.BuilderTLS)
 	if err != nil {
-		return dispatcher.Engine{}, fmt.Errorf("certificate of the builder's clients: %w", err)
+		return fmt.Errorf("certificate of the clients of %s's builder: %w", name, err)
 	}
-	return dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL, BuilderTLS: who.Text()}, nil
+	g.engines[name] = dispatcher.Engine{Engine: e, Limit: c.Concurrency, URL: g.config.URL, BuilderTLS: who.Text()}
+	g.extensions[name], g.cis[name] = e.Handler(), e
+	return nil
 }
 
 // extensionSecret returns what an engine's CI signs one kind of its requests with.

@@ -88,6 +88,24 @@ func TestCreateFindsAllFaultsAtOnceAndKeepsNothing(t *testing.T) {
 	}
 }
 
+func TestTheEngineIsOneThatIsConfigured(t *testing.T) {
+	w := newWorld(t)
+	several := w.with(func(o *catalog.Options) { o.Engines = []string{"embedded", "drone"} })
+	d := w.draft()
+	d.Engine = "drone"
+	saved, err := several.Create(t.Context(), d)
+	must(t, err)
+	stored, err := w.store.AutomatedBuild(t.Context(), saved.ID)
+	if err != nil || stored.Engine != "drone" {
+		t.Errorf("chosen was drone, stored is %q, %v", stored.Engine, err)
+	}
+	d.Engine = "woodpecker"
+	_, err = several.Update(t.Context(), saved.ID, d)
+	if diff := cmp.Diff([]string{"engine"}, fieldsOf(t, err)); diff != "" || !strings.Contains(err.Error(), `"woodpecker" is not configured here`) {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
 func fieldsOf(t *testing.T, err error) (fields []string) {
 	t.Helper()
 	var wrong *catalog.Invalid

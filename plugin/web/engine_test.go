@@ -63,6 +63,8 @@ func (w *world) at(r pages.Route) string {
 		id = w.Account.ID
 	case strings.HasPrefix(r.Path, "/settings/registries"):
 		id = w.Registry.ID
+	case strings.HasPrefix(r.Path, "/settings/engines"):
+		id = "drone"
 	case strings.HasPrefix(r.Path, "/settings/people"):
 		id = w.Users[ab.RoleViewer].ID
 	}

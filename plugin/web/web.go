@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -26,7 +25,7 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// Options name the rooms that requests are answered from; all but Extensions and Now are required.
+// Options name the rooms that requests are answered from; all but Extensions, CIs and Now are required.
 type Options struct {
 	Config     config.Gateway
 	Store      *store.Store
@@ -38,6 +37,7 @@ type Options struct {
 	Dispatcher *dispatcher.Dispatcher
 	Watcher    *watcher.Watcher
 	Extensions map[string]http.Handler // what CIs ask, by the engine's name: below /extensions/{name}/
+	CIs        map[string]pages.CI     // the engines that are CIs, by name
 	Log        logrus.FieldLogger
 	Now        func() time.Time // nil = time.Now
 }
@@ -50,7 +50,7 @@ func New(o Options) (http.Handler, error) {
 	sessions := session.New(session.Options{Store: o.Store, URL: o.Config.URL, Now: o.Now})
 	p, err := pages.New(pages.Options{
 		Store: o.Store, Sessions: sessions, Accounts: o.Accounts, Catalog: o.Catalog, Starter: o.Planner, Control: o.Watcher, Logs: o.Logs,
-		Engines: choices(o.Config), PollInterval: o.Config.PollInterval, Now: o.Now, Log: o.Log,
+		URL: o.Config.URL, Engines: engines(o.Config, o.CIs), PollInterval: o.Config.PollInterval, Now: o.Now, Log: o.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
@@ -66,19 +66,4 @@ func New(o Options) (http.Handler, error) {
 		},
 		Ready: func(ctx context.Context) error { return o.Store.Ping(ctx) }, Log: o.Log, Now: o.Now,
 	}.engine()
-}
-
-// choices are the engines that an automated build may choose, the default first.
-func choices(c config.Gateway) []string {
-	names := c.Engines()
-	slices.SortStableFunc(names, func(a, b string) int {
-		switch c.Engine {
-		case a:
-			return -1
-		case b:
-			return 1
-		}
-		return 0
-	})
-	return names
 }

@@ -355,3 +355,22 @@ func TestLogsAreBounded(t *testing.T) {
 		t.Errorf("%d lines, %v", len(lines), err)
 	}
 }
+
+func TestPipelineURL(t *testing.T) {
+	b := newBench(t, drone.Options{Repository: "acme/builder"})
+	b.server.AddRepository("acme/builder", "main")
+	a := b.started(t)
+	byParameters := a
+	byParameters.EngineRef = "acme/builder"
+	for _, one := range []autobuild.Attempt{a, byParameters} {
+		if got, err := b.PipelineURL(t.Context(), one); err != nil || got != b.api+"/acme/builder/1" {
+			t.Errorf("%s is at %q, %v", one.EngineRef, got, err)
+		}
+	}
+	for _, ref := range []string{"", "acme/builder#99", "..//evil.example#1", "@evil.example/x#1"} {
+		a.EngineRef = ref
+		if got, err := b.PipelineURL(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
+			t.Errorf("%q is at %q, %v", ref, got, err)
+		}
+	}
+}

@@ -5,21 +5,21 @@ import (
 	"slices"
 	"strings"
 
-	"slipway/config/secret"
+	"slipway/plugin/engine/pipeline"
 )
 
-// A Setting is a line of the environment of Drone's server or runners.
-type Setting struct {
-	Name   string
-	Value  string
-	Secret secret.Secret // in place of Value
-	Why    string        // for people; begins with "optional" where builds run without it
+// Environments are what Drone's programs need; gateway is the URL by which they find us.
+func (e *Engine) Environments(gateway string) []pipeline.Environment {
+	return []pipeline.Environment{
+		{Of: "the Drone server", Settings: e.ServerSettings(gateway)},
+		{Of: "each Drone runner", Settings: e.RunnerSettings(gateway)},
+	}
 }
 
 // ServerSettings are for the environment of the Drone server; gateway is the URL by which that
 // finds us.
-func (e *Engine) ServerSettings(gateway string) []Setting {
-	return []Setting{
+func (e *Engine) ServerSettings(gateway string) []pipeline.Setting {
+	return []pipeline.Setting{
 		{Name: "DRONE_YAML_ENDPOINT", Value: gateway + "/extensions/drone/config", Why: "asks the gateway for the pipelines of its builds; others run their repository's .drone.yml as before"},
 		{Name: "DRONE_YAML_SECRET", Secret: e.o.Secrets.Config, Why: "what it signs these requests with"},
 		{Name: "DRONE_WEBHOOK_ENDPOINT", Value: gateway + "/extensions/drone/webhook", Why: "optional: tells the gateway at once what it would see within 15 s"},
@@ -31,8 +31,8 @@ func (e *Engine) ServerSettings(gateway string) []Setting {
 }
 
 // RunnerSettings are for the environment of each of its runners. https://docs.drone.io/runner/
-func (e *Engine) RunnerSettings(gateway string) []Setting {
-	all := []Setting{
+func (e *Engine) RunnerSettings(gateway string) []pipeline.Setting {
+	all := []pipeline.Setting{
 		{Name: "DRONE_SECRET_PLUGIN_ENDPOINT", Value: gateway + "/extensions/drone/secret", Why: "asks the gateway for the token of a build's runner"},
 		{Name: "DRONE_SECRET_PLUGIN_TOKEN", Secret: e.o.Secrets.Secret, Why: "what it signs these requests with"},
 	}
@@ -41,7 +41,7 @@ func (e *Engine) RunnerSettings(gateway string) []Setting {
 		for _, name := range slices.Sorted(maps.Keys(labels)) {
 			pairs = append(pairs, name+":"+labels[name])
 		}
-		all = append(all, Setting{Name: "DRONE_RUNNER_LABELS", Value: strings.Join(pairs, ","), Why: "our pipelines are for runners with these labels (SLIPWAY_DRONE_LABELS)"})
+		all = append(all, pipeline.Setting{Name: "DRONE_RUNNER_LABELS", Value: strings.Join(pairs, ","), Why: "our pipelines are for runners with these labels (SLIPWAY_DRONE_LABELS)"})
 	}
 	return all
 }

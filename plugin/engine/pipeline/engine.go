@@ -144,6 +144,13 @@ func (e *Engine) Logs(ctx context.Context, a autobuild.Attempt) ([]string, error
 	return nil, err
 }
 
+// PipelineURL returns the page of the attempt's pipeline on the CI, which is asked for it;
+// ErrNotFound when it has none.
+func (e *Engine) PipelineURL(ctx context.Context, a autobuild.Attempt) (string, error) {
+	run, err := e.run(ctx, a)
+	return run.URL, err
+}
+
 // run finds an attempt's pipeline; ErrNotFound when it has none.
 func (e *Engine) run(ctx context.Context, a autobuild.Attempt) (Run, error) {
 	repository, number := split(a.EngineRef)

@@ -69,7 +69,7 @@ func (c *scriptedCI) Create(_ context.Context, o pipeline.Order) (int64, error) 
 func (c *scriptedCI) Find(_ context.Context, repository string, p pipeline.Params) (pipeline.Run, error) {
 	for i, o := range c.orders {
 		if o.Repository == repository && o.Params.Of(p.BuildID, p.Attempt) {
-			return pipeline.Run{Number: int64(i + 1), State: c.state}, c.err
+			return c.Run(context.Background(), repository, int64(i+1))
 		}
 	}
 	return pipeline.Run{}, errors.Join(c.err, autobuild.ErrNotFound)
@@ -79,7 +79,7 @@ func (c *scriptedCI) Run(_ context.Context, _ string, number int64) (pipeline.Ru
 	if number > int64(len(c.orders)) {
 		return pipeline.Run{}, autobuild.ErrNotFound
 	}
-	return pipeline.Run{Number: number, State: c.state}, c.err
+	return pipeline.Run{Number: number, State: c.state, URL: fmt.Sprint("https://ci/", number)}, c.err
 }
 
 func (c *scriptedCI) Cancel(_ context.Context, _ string, number int64) error {
@@ -162,6 +162,9 @@ func TestAPipelineIsFoundByNumberAndByParameters(t *testing.T) {
 		if lines, err := b.Logs(t.Context(), a); err != nil || !slices.Equal(lines, []string{"acme/builder 1"}) {
 			t.Errorf("%q printed %q, %v", a.EngineRef, lines, err)
 		}
+		if address, err := b.PipelineURL(t.Context(), a); err != nil || address != "https://ci/1" {
+			t.Errorf("%q is at %q, %v", a.EngineRef, address, err)
+		}
 		must(t, b.Cancel(t.Context(), a))
 	}
 	if !slices.Equal(b.ci.cancelled, []int64{1, 1}) {
@@ -179,6 +182,9 @@ func TestWhatIsNotThereIsGone(t *testing.T) {
 		must(t, b.Cancel(t.Context(), a))
 		if lines, err := b.Logs(t.Context(), a); err != nil || lines != nil {
 			t.Errorf("%q printed %q, %v", ref, lines, err)
+		}
+		if address, err := b.PipelineURL(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
+			t.Errorf("%q is at %q, %v", ref, address, err)
 		}
 	}
 }

@@ -57,7 +57,7 @@ type Order struct {
 type Run struct {
 	Number int64
 	State  autobuild.PipelineState
-	URL    string // its page, for people; empty when unknown
+	URL    string // its page, for people, at the CI's own address
 }
 
 // Handovers is where the gateway keeps which pipeline has which attempt. Hashes are

@@ -34,7 +34,8 @@ type bench struct {
 	builder    *woodpeckertest.Repository // acme/builder, active
 	app        *woodpeckertest.Repository // acme/app, which is the build's, not active
 	token      secret.Secret
-	line       *line // to the server
+	line       *line  // to the server
+	api        string // URL of it
 	clock      *clock
 	handing    *faulty
 	store      *store.Store
@@ -70,6 +71,7 @@ func newBenchWith(t *testing.T, repository, script string, step pipeline.Step) *
 	b.line = &line{to: b.server, asked: map[string]int{}}
 	api := httptest.NewServer(b.line)
 	t.Cleanup(api.Close)
+	b.api = api.URL
 	b.store = storetest.Open(t)
 	b.handing = &faulty{Handovers: b.store}
 	log := logrus.New()

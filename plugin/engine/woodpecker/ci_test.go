@@ -324,3 +324,20 @@ func TestAServerThatIsAwayIsNotAskedForTheDefaultBranch(t *testing.T) {
 		t.Errorf("it was asked %d times", starts)
 	}
 }
+
+// The page of a pipeline is at the server, by the repository's number there.
+func TestPipelineURL(t *testing.T) {
+	b := newBench(t, "acme/builder", "")
+	a := b.start()
+	byParameters := a
+	byParameters.EngineRef = "acme/builder"
+	for _, one := range []autobuild.Attempt{a, byParameters} {
+		got, err := b.PipelineURL(t.Context(), one)
+		if server, page, ok := strings.Cut(got, "/repos/"); err != nil || !ok || server != b.api || page != "1/pipeline/1" {
+			t.Errorf("%s is at %q, %v", one.EngineRef, got, err)
+		}
+	}
+	a.EngineRef = "acme/builder#99"
+	_, err := b.PipelineURL(t.Context(), a)
+	wants(t, err, autobuild.ErrNotFound, "")
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,6 +26,7 @@ type buildPage struct {
 	Pull       string // the command that fetches the image; empty when none was pushed
 	Attempts   []attemptRow
 	Shown      ab.Attempt // whose log is shown; zero when there is none
+	Pipeline   string     // leads to that attempt's on its CI; empty when there is none
 	Report     store.Report
 	Log        logView
 	Took       string
@@ -33,8 +35,9 @@ type buildPage struct {
 
 type attemptRow struct {
 	ab.Attempt
-	Took  string
-	Shown bool
+	Took     string
+	Pipeline string
+	Shown    bool
 }
 
 // build shows one build: what it is doing or why it ended, and its log.
@@ -79,25 +82,31 @@ func (p *Pages) attempts(c *gin.Context, content *buildPage) error {
 	if err != nil {
 		return fmt.Errorf("attempts of build %d: %w", content.Number, err)
 	}
-	asked, err := strconv.Atoi(c.Query("attempt"))
-	if err != nil && len(all) > 0 {
-		asked = all[len(all)-1].Number
-	}
+	content.Shown = chosen(all, c.Query("attempt"))
+	content.Pipeline = p.pipelineLink(content.Build, content.Shown)
 	for _, a := range all {
-		row := attemptRow{Attempt: a, Shown: a.Number == asked}
+		row := attemptRow{Attempt: a, Pipeline: p.pipelineLink(content.Build, a), Shown: a.Number == content.Shown.Number}
 		if !a.ClaimedAt.IsZero() && !a.FinishedAt.IsZero() {
 			row.Took = duration(a.FinishedAt.Sub(a.ClaimedAt))
 		}
 		content.Attempts = append(content.Attempts, row)
-		if row.Shown {
-			content.Shown = a
-		}
 	}
 	if content.Shown.Number == 0 || c.GetHeader("X-Part") == "build-head" {
 		return nil // the script renews the head alone, every two seconds: no need to read the log
 	}
 	content.Log, err = p.renderLog(c.Request.Context(), content.Shown)
 	return err
+}
+
+// chosen is the attempt that a query names, else the newest; zero when there is none.
+func chosen(all []ab.Attempt, query string) ab.Attempt {
+	number, err := strconv.Atoi(query)
+	for _, a := range slices.Backward(all) {
+		if err != nil || a.Number == number {
+			return a
+		}
+	}
+	return ab.Attempt{}
 }
 
 // A logView is a log on a page.

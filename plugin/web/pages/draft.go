@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 
@@ -29,9 +30,7 @@ type draftPage struct {
 
 func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong faults) error {
 	content.Steps = newSteps
-	for _, name := range p.Engines {
-		content.Engines = append(content.Engines, option{name, name})
-	}
+	content.Engines = p.engineChoices(content.Engine)
 	content.Autotests = []option{{"off", "Off"}, {"internal", "Internal pull requests"}, {"all", "Internal and external pull requests"}}
 	content.SourceTypes = []option{{"branch", "Branch"}, {"tag", "Tag"}}
 	if err := p.fillAccounts(c, &content); err != nil {
@@ -47,6 +46,21 @@ func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong f
 		f.Crumbs = append(f.Crumbs, crumb{content.Repository, "/automated-builds/" + content.ID})
 	}
 	return p.show(c, status, "draft", f)
+}
+
+// engineChoices are those that are configured, and the present one in any case: where that is
+// none of them, somebody has to choose another.
+func (p *Pages) engineChoices(present string) []option {
+	var all []option
+	for _, e := range p.Engines {
+		if e.Configured {
+			all = append(all, option{e.Name, e.Name})
+		}
+	}
+	if present != "" && !slices.ContainsFunc(all, func(o option) bool { return o.Value == present }) {
+		all = append(all, option{present, present + " (not configured)"})
+	}
+	return all
 }
 
 // fillAccounts offers the linked accounts, and the present one whatever its state.

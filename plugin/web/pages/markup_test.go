@@ -17,7 +17,7 @@ func addresses(s *site) []string {
 	all := []string{
 		"/signin", "/automated-builds", "/automated-builds?search=worker&state=active", "/automated-builds?search=nothing", "/automated-builds/new",
 		"/builds", "/builds?state=cancelled", "/builds?before=1", "/deliveries", "/deliveries?before=" + s.Delivery, "/deliveries/" + s.Delivery,
-		"/setup", "/settings/providers", "/settings/registries", "/settings/people", "/settings/registries/" + s.Registry.ID + "/delete",
+		"/setup", "/settings/providers", "/settings/registries", "/settings/engines", "/settings/engines?look=drone", "/settings/people", "/settings/registries/" + s.Registry.ID + "/delete",
 		"/settings/providers/bitbucket/token", "/settings/accounts/" + s.Account.ID + "/unlink",
 		"/automated-builds/new?account=" + s.Account.ID, "/automated-builds/new?account=" + s.Account.ID + "&workspace=acme",
 		"/automated-builds/new?account=" + s.Account.ID + "&workspace=acme&search=zzz",
@@ -48,7 +48,7 @@ func TestEveryPageIsSound(t *testing.T) {
 			}
 		})
 	}
-	for _, address := range []string{"/automated-builds", "/builds", "/deliveries", "/setup", "/settings/providers", "/settings/registries", "/settings/people", "/automated-builds/new", "/signin"} {
+	for _, address := range []string{"/automated-builds", "/builds", "/deliveries", "/setup", "/settings/providers", "/settings/registries", "/settings/engines", "/settings/people", "/automated-builds/new", "/signin"} {
 		t.Run("empty "+address, func(t *testing.T) {
 			empty := serve(pagestest.Empty(t))
 			u, err := empty.Store.SaveUser(t.Context(), ab.User{Role: ab.RoleAdmin})
@@ -85,7 +85,7 @@ func checkPage(t *testing.T, r reply) {
 			t.Errorf("no %s", landmark)
 		}
 	}
-	for _, canary := range []string{pagestest.WebhookSecret, pagestest.ClientSecret, pagestest.AccessToken, pagestest.RegistryToken, pagestest.EnvironmentVar} {
+	for _, canary := range []string{pagestest.WebhookSecret, pagestest.ClientSecret, pagestest.AccessToken, pagestest.RegistryToken, pagestest.EnvironmentVar, pagestest.ExtensionSecret} {
 		if strings.Contains(r.Text, canary) {
 			t.Errorf("the page shows %s", canary)
 		}

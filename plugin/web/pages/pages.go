@@ -23,7 +23,7 @@ type Options struct {
 	Logs     Logs
 
 	URL          string        // public base URL, without a slash at its end
-	Engines      []string      // names that an automated build may choose; the first is the default
+	Engines      []Engine      // all that there are; the first is the default
 	PollInterval time.Duration // of repositories without a webhook, told to people
 	Now          func() time.Time
 	Log          logrus.FieldLogger

@@ -6,6 +6,7 @@ import (
 	"slipway/plugin/accounts"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
+	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/planner"
 )
 
@@ -72,6 +73,16 @@ type Starter interface {
 type Control interface {
 	Cancel(ctx context.Context, buildID, by string) (ab.Build, error)
 	Retry(ctx context.Context, buildID, by string) (ab.Build, error)
+}
+
+// A CI is an engine that runs builds on a CI's server.
+type CI interface {
+	// Inspect looks at the server as the engine uses it, and changes nothing there.
+	Inspect(ctx context.Context) []pipeline.Finding
+	// Environments are what the CI's programs need to know of the gateway at that URL, with secrets.
+	Environments(gateway string) []pipeline.Environment
+	// PipelineURL asks the server for the page of an attempt's pipeline; ErrNotFound when it has none.
+	PipelineURL(ctx context.Context, a ab.Attempt) (string, error)
 }
 
 // Logs reads the logs of attempts.

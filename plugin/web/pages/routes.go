@@ -48,6 +48,7 @@ func (p *Pages) Routes() []Route {
 
 		{get, "/builds", ab.RoleViewer, false, p.builds},
 		{get, "/builds/:number", ab.RoleViewer, false, p.build},
+		{get, "/builds/:number/pipeline", ab.RoleViewer, false, p.pipeline},
 		{get, "/builds/:number/log", ab.RoleViewer, false, p.rawLog},
 		{get, "/builds/:number/log/stream", ab.RoleViewer, false, p.streamLog},
 		{post, "/builds/:number/cancel", ab.RoleMember, false, p.cancelBuild},
@@ -69,6 +70,8 @@ func (p *Pages) Routes() []Route {
 		{post, "/settings/registries/:id/check", ab.RoleAdmin, false, p.checkRegistry},
 		{get, "/settings/registries/:id/delete", ab.RoleAdmin, false, p.deleteRegistry},
 		{post, "/settings/registries/:id/delete", ab.RoleAdmin, false, p.deleteRegistry},
+		{get, "/settings/engines", ab.RoleAdmin, false, p.engines},
+		{post, "/settings/engines/:id/environment", ab.RoleAdmin, false, p.revealEnvironment},
 		{get, "/settings/people", ab.RoleAdmin, false, p.people},
 		{post, "/settings/people/:id", ab.RoleAdmin, false, p.setRole},
 	}

@@ -134,7 +134,7 @@ func (r *Rooms) Dockerfiles(_ context.Context, _, fullName string) (ab.Repositor
 	return repository, []string{"Dockerfile"}, r.failure()
 }
 
-// Create stores a draft; an image without a registry is a fault at its field.
+// Create stores a draft; an image without a registry and an engine that is not the sample's are faults at their fields.
 func (r *Rooms) Create(ctx context.Context, d catalog.Draft) (catalog.Saved, error) {
 	return r.save(ctx, "", d)
 }
@@ -151,8 +151,14 @@ func (r *Rooms) save(ctx context.Context, id string, d catalog.Draft) (catalog.S
 	if !strings.Contains(d.Image, "/") {
 		return catalog.Saved{}, &catalog.Invalid{Fields: []ab.FieldError{{Field: "image", Message: "name the registry too, as registry.example.com/app"}}}
 	}
+	if d.Engine == "" {
+		d.Engine = "embedded"
+	}
+	if d.Engine != "embedded" && d.Engine != "drone" {
+		return catalog.Saved{}, &catalog.Invalid{Fields: []ab.FieldError{{Field: "engine", Message: fmt.Sprintf("%q is not configured here", d.Engine)}}}
+	}
 	a, err := r.Store.SaveAutomatedBuild(ctx, ab.AutomatedBuild{
-		ID: id, AccountID: d.AccountID, Repository: Repository(d.Repository), Image: d.Image, Engine: "embedded", Autotest: d.Autotest, Environment: d.Environment, Rules: d.Rules, CreatedBy: d.UserID,
+		ID: id, AccountID: d.AccountID, Repository: Repository(d.Repository), Image: d.Image, Engine: d.Engine, Autotest: d.Autotest, Environment: d.Environment, Rules: d.Rules, CreatedBy: d.UserID,
 	})
 	saved := catalog.Saved{AutomatedBuild: a}
 	if strings.HasPrefix(d.Image, "nobody.example.com/") {

@@ -39,6 +39,8 @@ const (
 	AccessToken    = "canary-access-token"
 	RegistryToken  = "canary-registry-token"
 	EnvironmentVar = "canary-environment-value"
+
+	ExtensionSecret = "canary-extension-secret"
 )
 
 // A Clock is set by hand. It is safe for concurrent use.
@@ -69,6 +71,7 @@ type Sample struct {
 	Rooms    *Rooms
 	Sessions *session.Manager
 	Pages    *pages.Pages
+	CI       *CI // the engine drone, which Worker's builds run on; nil in an empty one
 	Log      *logrus.Logger
 	Logged   *logtest.Hook
 
@@ -101,7 +104,7 @@ func Empty(t testing.TB) *Sample {
 	must(t, err)
 	s.Pages, err = pages.New(pages.Options{
 		Store: st, Sessions: s.Sessions, Accounts: s.Rooms, Catalog: s.Rooms, Starter: s.Rooms, Control: s.Rooms, Logs: s.Logs,
-		Engines: []string{"embedded"}, PollInterval: 5 * time.Minute, Now: clock.Now, Log: log,
+		URL: URL, Engines: []pages.Engine{Embedded(), Absent("drone"), Absent("woodpecker")}, PollInterval: 5 * time.Minute, Now: clock.Now, Log: log,
 	})
 	must(t, err)
 	return s
@@ -111,6 +114,8 @@ func Empty(t testing.TB) *Sample {
 func Open(t testing.TB) *Sample {
 	t.Helper()
 	s := Empty(t)
+	s.CI = &CI{}
+	s.Pages.Engines = []pages.Engine{Embedded(), Drone(s.CI), Absent("woodpecker")}
 	ctx := t.Context()
 	must(t, s.people(ctx))
 	must(t, s.links(ctx))
@@ -183,7 +188,7 @@ func (s *Sample) catalog(ctx context.Context) error {
 		},
 	}))
 	s.Worker = keep[ab.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, ab.AutomatedBuild{
-		AccountID: s.Account.ID, Repository: Repository("acme/worker"), Image: "registry.example.com/acme/worker", Engine: "embedded", Autotest: ab.AutotestOff,
+		AccountID: s.Account.ID, Repository: Repository("acme/worker"), Image: "registry.example.com/acme/worker", Engine: "drone", Autotest: ab.AutotestOff,
 		Rules: []ab.Rule{{ID: "default", SourceType: ab.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true}},
 	}))
 	keep[ab.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, ab.AutomatedBuild{

@@ -95,7 +95,12 @@ func (s *Sample) start(ctx context.Context, f *first, b ab.Build) ab.Build {
 
 func (s *Sample) claim(ctx context.Context, f *first, b ab.Build) {
 	s.Clock.Pass(200 * time.Millisecond)
-	keep[ab.Attempt](f)(s.Store.StartAttempt(ctx, b.ID, "embedded", "hash-"+b.ID, s.Clock.Now().Add(time.Hour), 0))
+	engine, ref := "embedded", "pid-7"
+	if b.AutomatedBuildID == s.Worker.ID {
+		engine, ref = "drone", fmt.Sprintf("acme/builder#%d", b.Number)
+	}
+	keep[ab.Attempt](f)(s.Store.StartAttempt(ctx, b.ID, engine, "hash-"+b.ID, s.Clock.Now().Add(time.Hour), 0))
+	f.keep(s.Store.SetEngineRef(ctx, b.ID, 1, ref))
 	f.keep(s.Store.ClaimAttempt(ctx, b.ID, 1, "runner-1"))
 }
 

@@ -1,5 +1,5 @@
 // All that the pages do in the browser: the theme switch, copy buttons, lists that renew
-// themselves, and the live log. It is small enough to need no library: a part of a page is
+// themselves, parts that come later, and the live log. It is small enough to need no library: a part of a page is
 // renewed by loading the page again and taking that part from it.
 (() => {
   'use strict';
@@ -35,9 +35,9 @@
     setTimeout(() => button.classList.remove('copied'), 1200);
   }
 
-  // part loads this page again and returns its element of the id given, or null.
-  async function part(id) {
-    const reply = await fetch(location.href, { headers: { 'X-Part': id }, redirect: 'error' });
+  // part loads this page again, or another, and returns its element of the id given, or null.
+  async function part(id, from = location.href) {
+    const reply = await fetch(from, { headers: { 'X-Part': id }, redirect: 'error' });
     if (!reply.ok) return null;
     return new DOMParser().parseFromString(await reply.text(), 'text/html').getElementById(id);
   }
@@ -59,6 +59,16 @@
       }
       renew(element);
     }, seconds * 1000);
+  }
+
+  // fill replaces an element by the one of a page that takes long to make. Until it is there
+  // the element's note stands in its link's place; if it does not come the link is there again.
+  async function fill(element) {
+    const turn = () => { for (const child of element.children) child.hidden = !child.hidden; };
+    turn();
+    const fresh = await part(element.id, element.dataset.from).catch(() => null);
+    if (fresh) element.replaceWith(fresh);
+    else turn();
   }
 
   function follow(log) {
@@ -112,6 +122,7 @@
   addEventListener('DOMContentLoaded', () => {
     enliven(document);
     for (const element of document.querySelectorAll('[data-refresh]')) renew(element);
+    for (const element of document.querySelectorAll('[data-from]')) fill(element);
     const log = document.querySelector('[data-stream]');
     if (log) follow(log);
     document.querySelector('.faults')?.focus();

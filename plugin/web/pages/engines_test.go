@@ -1,0 +1,204 @@
+package pages_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/pages"
+	"slipway/plugin/web/pages/pagestest"
+)
+
+const enginesPage = "/settings/engines"
+
+func TestEnginesAreShown(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	r := s.get(t, ab.RoleAdmin, enginesPage)
+	r.want(t, http.StatusOK,
+		"Embedded default", "Builds at once 2 ( SLIPWAY_CONCURRENCY )", "started here when needed",
+		"Server https://drone.example.com", "run in the builder repository acme/builder", "Step registry.example.com/slipway", "each step starts its own", "docker, linux/amd64", "as many as it takes",
+		"Not configured", "SLIPWAY_WOODPECKER_SERVER", "SLIPWAY_WOODPECKER_TOKEN", "docs/woodpecker.md",
+		"slipway-…", "continuous-integration/drone", "DRONE_STATUS_DISABLED=true", "none on the commits that are built")
+	for _, absent := range []string{"SLIPWAY_DRONE_SERVER", "ci/woodpecker", "DRONE_YAML_ENDPOINT"} {
+		if strings.Contains(words(r.main()), absent) {
+			t.Errorf("the page says %s", absent)
+		}
+	}
+	drone := pagestest.Drone(s.CI)
+	drone.Repository, drone.Builder, drone.Limit = "", "tcp://builder.example.com:1234", 4
+	woodpecker := drone
+	woodpecker.Name, woodpecker.Prefix = "woodpecker", "SLIPWAY_WOODPECKER_"
+	s.Pages.Engines = []pages.Engine{woodpecker, drone, pagestest.Embedded()}
+	s.get(t, ab.RoleAdmin, enginesPage).want(t, http.StatusOK,
+		"Woodpecker default", "Pipelines each repository runs its own", "Its builder tcp://builder.example.com:1234", "Builds at once 4",
+		"ci/woodpecker/manual/slipway Woodpecker How a pipeline went, beside ours", "It cannot be turned off.")
+}
+
+// A server that takes its time does not hold the page up: the page asks for that part later,
+// and without a script a person does.
+func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	r := s.get(t, ab.RoleAdmin, enginesPage)
+	if len(s.CI.Looks()) != 0 {
+		t.Fatal("the page waits for the CI's server")
+	}
+	later := byID(r.Page, "look-drone")
+	if later == nil || attr(later, "data-from") != enginesPage+"?look=drone" {
+		t.Fatal("the page does not say where the rest is")
+	}
+	if links := find(later, "a"); len(links) != 1 || attr(links[0], "href") != enginesPage+"?look=drone#h-drone" {
+		t.Error("without a script there is no way to the rest")
+	}
+	looked := byID(s.get(t, ab.RoleAdmin, enginesPage+"?look=drone").Page, "look-drone")
+	if looked == nil || attr(looked, "data-from") != "" {
+		t.Fatal("what was found is not there, or is asked for again")
+	}
+	var rows []string
+	for _, row := range find(looked, "tr")[1:] {
+		rows = append(rows, words(row))
+	}
+	want := "well server Drone 2.28.1 at https://drone.example.com, its clock agrees | to mend config extension the last request, 3s ago, was refused: <b>signed</b> with another secret"
+	if got := strings.Join(rows, " | "); got != want {
+		t.Errorf("found %q, want %q", got, want)
+	}
+	if all := s.CI.Looks(); len(all) != 1 || all[0] <= 0 || all[0] > 10*time.Second {
+		t.Errorf("looks that may take %v, want one of at most 10 s", all)
+	}
+	for _, other := range []string{"embedded", "woodpecker", "none"} {
+		s.get(t, ab.RoleAdmin, enginesPage+"?look="+other).want(t, http.StatusOK, "Look at Drone now")
+	}
+	if len(s.CI.Looks()) != 1 {
+		t.Error("one engine's server is looked at for another's")
+	}
+}
+
+func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	where := enginesPage + "/drone/environment"
+	for _, address := range []string{enginesPage, where} {
+		if r := s.get(t, ab.RoleAdmin, address); strings.Contains(r.Text, pagestest.ExtensionSecret) {
+			t.Errorf("GET %s shows a secret", address)
+		}
+	}
+	shown := s.post(t, ab.RoleAdmin, where)
+	shown.want(t, http.StatusOK, "Environment of the Drone server", "# signs DRONE_YAML_SECRET="+pagestest.ExtensionSecret, "DRONE_YAML_ENDPOINT="+pagestest.URL+"/extensions/drone/config")
+	if shown.Header.Get("Cache-Control") != "no-store" {
+		t.Error("the secrets may be stored")
+	}
+	if len(s.CI.Looks()) != 0 {
+		t.Error("the CI's server is looked at for its environment")
+	}
+	for role, status := range map[ab.Role]int{ab.RoleMember: http.StatusForbidden, ab.RoleViewer: http.StatusForbidden, "": http.StatusUnauthorized} {
+		refused := s.post(t, role, where)
+		if refused.StatusCode != status || strings.Contains(refused.Text, pagestest.ExtensionSecret) {
+			t.Errorf("%q gets %d, want %d", role, refused.StatusCode, status)
+		}
+	}
+	for _, other := range []string{"embedded", "woodpecker", "none"} {
+		s.post(t, ab.RoleAdmin, enginesPage+"/"+other+"/environment").want(t, http.StatusNotFound)
+	}
+}
+
+func TestABuildLeadsToItsPipeline(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	ref, link := fmt.Sprintf("acme/builder#%d", s.Live.Number), path(s.Live, "/pipeline?attempt=1")
+	r := s.get(t, ab.RoleViewer, path(s.Live, ""))
+	r.want(t, http.StatusOK, "Pipeline "+ref+" on drone")
+	if !strings.Contains(r.Text, `href="`+link+`"`) {
+		t.Errorf("the page does not lead to %s", link)
+	}
+	for _, address := range []string{link, path(s.Live, "/pipeline")} {
+		s.leads(t, address, fmt.Sprintf("https://drone.example.com/acme/builder/%d", s.Live.Number))
+	}
+	for name, without := range map[string]ab.Build{"on the embedded engine": s.Done, "that waits": s.Waiting} {
+		if r := s.get(t, ab.RoleViewer, path(without, "")); strings.Contains(r.Text, "/pipeline") {
+			t.Errorf("a build %s leads to a pipeline", name)
+		}
+		s.get(t, ab.RoleViewer, path(without, "/pipeline")).want(t, http.StatusNotFound, "no pipeline on a CI")
+	}
+	if err := s.Store.SetEngineRef(t.Context(), s.Live.ID, 1, "acme/builder"); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.get(t, ab.RoleViewer, path(s.Live, "")); strings.Contains(r.Text, "/pipeline") {
+		t.Error("a build whose pipeline is not there yet leads to it")
+	}
+	s.get(t, ab.RoleViewer, path(s.Live, "/pipeline?attempt=2")).want(t, http.StatusNotFound)
+	s.get(t, ab.RoleViewer, "/builds/99999/pipeline").want(t, http.StatusNotFound)
+	s.Pages.Engines = []pages.Engine{pagestest.Embedded(), pagestest.Absent("drone")}
+	s.get(t, ab.RoleViewer, link).want(t, http.StatusNotFound)
+}
+
+// Nothing but the configured server is where a pipeline can be.
+func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	link := path(s.Live, "/pipeline?attempt=1")
+	for _, address := range []string{"https://evil.example/1", "https://drone.example.com.evil.example/1", "https://drone.example.com@evil.example/", "//evil.example", "javascript:alert(1)", pagestest.CIServer} {
+		s.CI.Lead(address, nil)
+		s.get(t, ab.RoleViewer, link).want(t, http.StatusBadGateway, "Drone does not say where this pipeline is.")
+	}
+	s.CI.Lead("", fmt.Errorf("deleted: %w", ab.ErrNotFound))
+	s.get(t, ab.RoleViewer, link).want(t, http.StatusNotFound, "Drone has no pipeline of this attempt, or no longer.")
+	for _, err := range []error{ab.ErrUnauthorized, ab.ErrUnavailable, errors.New("it says nothing")} {
+		s.CI.Lead("", err)
+		s.get(t, ab.RoleViewer, link).want(t, http.StatusBadGateway, "Settings → Engines")
+	}
+}
+
+func TestTheEngineIsChosenWhereThereAreSeveral(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	edit := "/automated-builds/" + s.Worker.ID + "/edit"
+	form := s.get(t, ab.RoleAdmin, edit)
+	var offered []string
+	for _, o := range find(byID(form.Page, "engine"), "option") {
+		offered = append(offered, attr(o, "value"))
+	}
+	if got := strings.Join(offered, " "); got != "embedded drone" || form.value(t, "engine") != "drone" {
+		t.Errorf("offered are %q with %q, want those that are configured with the stored one", got, form.value(t, "engine"))
+	}
+	for _, name := range []string{"embedded", "drone"} {
+		s.post(t, ab.RoleAdmin, edit, draft(s, "repository", "acme/worker", "engine", name)...).wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=saved")
+		if a, err := s.Store.AutomatedBuild(t.Context(), s.Worker.ID); err != nil || a.Engine != name {
+			t.Errorf("chosen was %s, stored is %q, %v", name, a.Engine, err)
+		}
+	}
+	kept := s.post(t, ab.RoleAdmin, edit, draft(s, "engine", "drone", "add-rule", "1")...)
+	if kept.value(t, "engine") != "drone" {
+		t.Error("the choice is lost when a rule is added")
+	}
+	wrong := s.post(t, ab.RoleAdmin, edit, draft(s, "engine", "woodpecker")...)
+	wrong.want(t, http.StatusUnprocessableEntity, `"woodpecker" is not configured here.`)
+	checkPage(t, wrong)
+	if fault := byID(wrong.Page, "engine-fault"); fault == nil || words(fault) != `"woodpecker" is not configured here.` {
+		t.Error("the fault is not at its field")
+	}
+	s.Pages.Engines = []pages.Engine{pagestest.Embedded(), pagestest.Absent("drone"), pagestest.Absent("woodpecker")}
+	s.get(t, ab.RoleAdmin, edit).want(t, http.StatusOK, "drone (not configured)")
+	only := s.get(t, ab.RoleAdmin, "/automated-builds/"+s.App.ID+"/edit")
+	if byID(only.Page, "engine") != nil || only.value(t, "engine") != "embedded" {
+		t.Error("there is a choice of one, or the stored engine is lost")
+	}
+}
+
+func byID(root *html.Node, id string) *html.Node {
+	for n := range root.Descendants() {
+		if attr(n, "id") == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// leads follows an address that sends the browser to another site.
+func (s *site) leads(t *testing.T, address, to string) {
+	t.Helper()
+	r := s.get(t, ab.RoleViewer, address)
+	if r.StatusCode != http.StatusFound || r.Header.Get("Location") != to {
+		t.Errorf("%s: status %d to %q, want 302 to %q", address, r.StatusCode, r.Header.Get("Location"), to)
+	}
+}

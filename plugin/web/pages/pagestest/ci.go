@@ -1,0 +1,89 @@
+package pagestest
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/engine/pipeline"
+	"slipway/plugin/web/pages"
+)
+
+// CIServer is the origin of the sample's Drone.
+const CIServer = "https://drone.example.com"
+
+// CI stands in for the engine on the sample's Drone.
+type CI struct {
+	mu      sync.Mutex
+	looks   []time.Duration // how long each could have taken
+	address string
+	err     error
+}
+
+// Lead makes every further pipeline have this address, or be answered with err.
+func (c *CI) Lead(address string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.address, c.err = address, err
+}
+
+// Looks tells how long each look at the server could have taken; zero = without end.
+func (c *CI) Looks() []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.looks
+}
+
+// Inspect finds one thing well and one to mend.
+func (c *CI) Inspect(ctx context.Context) []pipeline.Finding {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var left time.Duration
+	if end, bounded := ctx.Deadline(); bounded {
+		left = time.Until(end)
+	}
+	c.looks = append(c.looks, left)
+	return []pipeline.Finding{
+		{Subject: "server", Good: "Drone 2.28.1 at " + CIServer + ", its clock agrees"},
+		{Subject: "config extension", Problem: "the last request, 3s ago, was refused: <b>signed</b> with another secret"},
+	}
+}
+
+// Environments have a secret.
+func (c *CI) Environments(gateway string) []pipeline.Environment {
+	return []pipeline.Environment{{Of: "the Drone server", Settings: []pipeline.Setting{
+		{Name: "DRONE_YAML_ENDPOINT", Value: gateway + "/extensions/drone/config", Why: "asks the gateway"},
+		{Name: "DRONE_YAML_SECRET", Secret: secret.New(ExtensionSecret), Why: "signs"},
+	}}}
+}
+
+// PipelineURL is made of the pipeline's name, as Drone's is.
+func (c *CI) PipelineURL(_ context.Context, a ab.Attempt) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.address != "" || c.err != nil {
+		return c.address, c.err
+	}
+	return CIServer + "/" + strings.ReplaceAll(a.EngineRef, "#", "/"), nil
+}
+
+// Embedded is the engine that is always there.
+func Embedded() pages.Engine {
+	return pages.Engine{Name: "embedded", Prefix: "SLIPWAY_", Configured: true, Limit: 2}
+}
+
+// Drone is an engine on a CI, with a builder repository.
+func Drone(ci pages.CI) pages.Engine {
+	return pages.Engine{
+		Name: "drone", Prefix: "SLIPWAY_DRONE_", Configured: true, CI: ci, Server: CIServer, Repository: "acme/builder",
+		Image: "registry.example.com/slipway", Runners: "docker, linux/amd64",
+	}
+}
+
+// Absent is one that is not configured.
+func Absent(name string) pages.Engine {
+	return pages.Engine{Name: name, Prefix: "SLIPWAY_" + strings.ToUpper(name) + "_"}
+}
