@@ -81,7 +81,8 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	p.ci.Own = &enginetest.OwnPipeline{
 		File: ".woodpecker.yaml",
 		Text: func(line string) string {
-			return "when:\n  event: push\nsteps:\n  - name: say\n    image: sh\n    commands:\n      - " + line + "\n"
+			return "when:\n  event: push\nclone:\n  - name: git\n    image: woodpeckerci/plugin-git\n    settings: {lfs: false}\n" +
+				"steps:\n  - name: say\n    image: sh\n    commands:\n      - " + line + "\n"
 		},
 		Activate: func(ctx context.Context, fullName string) error { return p.activate(ctx, token, fullName) },
 	}
@@ -132,6 +133,8 @@ func (p *real) startAgent(ctx context.Context) error {
 		"WOODPECKER_HEALTHCHECK_ADDR=" + health,
 		// Its steps clone from Bitbucket, by the plugin-git beside the server.
 		"HTTPS_PROXY=" + p.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "GIT_SSL_CAINFO=" + p.front.Authority,
+		// Woodpecker's credential is for bitbucket.org.
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.https://bitbucket.org/.insteadOf", "GIT_CONFIG_VALUE_0=" + p.world.Bitbucket.URL() + "/",
 		"PATH=" + filepath.Dir(p.agent) + ":" + os.Getenv("PATH"),
 	})
 	if err != nil {
