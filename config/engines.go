@@ -69,9 +69,9 @@ func (c CI) validate(prefix string) error {
 	return errors.Join(errs...)
 }
 
-// Engines names the engines that are configured; embedded always is.
+// Engines names the engines that are configured; embedded and own always are.
 func (g Gateway) Engines() []string {
-	names := []string{"embedded"}
+	names := []string{"embedded", "own"}
 	if g.Drone.Server != "" {
 		names = append(names, "drone")
 	}

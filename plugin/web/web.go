@@ -37,6 +37,7 @@ type Options struct {
 	Planner    *planner.Planner
 	Dispatcher *dispatcher.Dispatcher
 	Watcher    *watcher.Watcher
+	Joins      api.Joins               // builds for the repositories' own pipelines
 	Extensions map[string]http.Handler // what CIs ask, by the engine's name: below /extensions/{name}/
 	Log        logrus.FieldLogger
 	Now        func() time.Time // nil = time.Now
@@ -50,12 +51,12 @@ func New(o Options) (http.Handler, error) {
 	sessions := session.New(session.Options{Store: o.Store, URL: o.Config.URL, Now: o.Now})
 	p, err := pages.New(pages.Options{
 		Store: o.Store, Sessions: sessions, Accounts: o.Accounts, Catalog: o.Catalog, Starter: o.Planner, Control: o.Watcher, Logs: o.Logs,
-		Engines: choices(o.Config), PollInterval: o.Config.PollInterval, Now: o.Now, Log: o.Log,
+		URL: o.Config.URL, Engines: choices(o.Config), PollInterval: o.Config.PollInterval, Now: o.Now, Log: o.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
-	machines := api.New(api.Options{Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake})
+	machines := api.New(api.Options{Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake, Joins: o.Joins})
 	return site{
 		URL: o.Config.URL, TrustedProxies: o.Config.TrustedProxies, Pages: p, Sessions: sessions,
 		Machines: func(r gin.IRouter) {
