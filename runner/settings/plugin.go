@@ -46,14 +46,14 @@ type Plugin struct {
 // pipeline: some CIs run a plugin's program by its name alone.
 func IsStep(environ []string) bool {
 	all := env.ToMap(environ)
-	return all["PLUGIN_RUNNER_URL"] != "" || all["PLUGIN_REPO"] != ""
+	return all["PLUGIN_RUNNER_URL"] != "" || all["PLUGIN_REPO"] != "" || all[gatewayName] != ""
 }
 
 // Standalone reports whether an environment asks for the step without a gateway: it has
-// settings of a plugin and no gateway's address by either of its names.
+// settings of a plugin and no gateway's address by any of its names.
 func Standalone(environ []string) bool {
 	all := env.ToMap(environ)
-	if all["SLIPWAY_RUNNER_URL"] != "" || hasName(all, "PLUGIN_RUNNER_URL") {
+	if all["SLIPWAY_RUNNER_URL"] != "" || hasName(all, "PLUGIN_RUNNER_URL") || Joining(environ) {
 		return false
 	}
 	for name, value := range all {
@@ -93,7 +93,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins}
 	p.Builder, origins[builderName] = first(given, "", builderName, "SLIPWAY_BUILDER")
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	return p, errors.Join(checkKnown(given), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw))
+	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw))
 }
 
 // first is the first of these variables that is set, and its name.
@@ -108,9 +108,9 @@ func first(given map[string]string, otherwise string, names ...string) (value, o
 
 // checkKnown refuses settings that nobody would act on: what they were to change, as
 // which tags move, would silently not be so.
-func checkKnown(given map[string]string) error {
+func checkKnown(given map[string]string, settings []config.Setting) error {
 	known := map[string]bool{}
-	for _, s := range config.PluginSettings() {
+	for _, s := range settings {
 		known[s.Name] = true
 	}
 	var unknown []string
