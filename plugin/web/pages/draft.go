@@ -30,7 +30,7 @@ type draftPage struct {
 func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong faults) error {
 	content.Steps = newSteps
 	for _, name := range p.Engines {
-		content.Engines = append(content.Engines, option{name, name})
+		content.Engines = append(content.Engines, option{name, engineName(name)})
 	}
 	content.Autotests = []option{{"off", "Off"}, {"internal", "Internal pull requests"}, {"all", "Internal and external pull requests"}}
 	content.SourceTypes = []option{{"branch", "Branch"}, {"tag", "Tag"}}
