@@ -107,6 +107,9 @@ func (j *joining) next(ctx context.Context) (reply spec.JoinReply, err error) {
 	pace, waiting := j.o.Pace(), ""
 	for {
 		reply, err = j.client.Join(ctx, j.asks)
+		if errors.Is(err, report.ErrUnauthorized) {
+			return reply, fmt.Errorf("the gateway does not take PLUGIN_TOKEN for the automated build %s (PLUGIN_AUTOMATED_BUILD): make a token on its page, and keep it as the CI's secret", j.o.Settings.AutomatedBuild)
+		}
 		var refused *report.StatusError
 		none := errors.As(err, &refused) && refused.Status == http.StatusNotFound
 		if !none && (err != nil || reply.Build != 0 || !reply.Unsure || len(j.ends) > 0) {
