@@ -101,7 +101,7 @@ func Empty(t testing.TB) *Sample {
 	must(t, err)
 	s.Pages, err = pages.New(pages.Options{
 		Store: st, Sessions: s.Sessions, Accounts: s.Rooms, Catalog: s.Rooms, Starter: s.Rooms, Control: s.Rooms, Logs: s.Logs,
-		Engines: []string{"embedded"}, PollInterval: 5 * time.Minute, Now: clock.Now, Log: log,
+		URL: URL, Engines: []string{"embedded"}, PollInterval: 5 * time.Minute, Now: clock.Now, Log: log,
 	})
 	must(t, err)
 	return s
