@@ -83,6 +83,7 @@ func TestSteps(t *testing.T) {
 		"two rules":                  twoRules,
 		"a branch without a rule":    noRule,
 		"a build that fails":         failing,
+		"an older push comes last":   olderLast,
 		"what is not to be believed": unbelieved,
 	} {
 		t.Run(name, func(t *testing.T) { try(h.For(t)) })
@@ -171,6 +172,51 @@ func failing(h *worldtest.House) {
 	if err == nil || !strings.Contains(output, "retry it on its page") {
 		h.T.Errorf("the step once more: %v\n%s", err, output)
 	}
+}
+
+// olderLast: a step that comes after the one of a newer push moves no tag.
+func olderLast(h *worldtest.House) {
+	p := newPipeline(h, worldtest.MainToLatest())
+	older := p.Commit("A", h.Dockerfile("a"))
+	p.Push("main")
+	p.Await(1, autobuild.Starting)
+	newer := p.Commit("B", h.Dockerfile("b"))
+	p.Push("main")
+	if output, err := p.step(drone, "refs/heads/main", newer); err != nil {
+		h.T.Fatalf("the step of the newer push: %v\n%s", err, output)
+	}
+	output, err := p.step(drone, "refs/heads/main", older)
+	if err == nil || !strings.Contains(output, "build cancelled (superseded)") {
+		h.T.Errorf("the step of the older push: %v\n%s", err, output)
+	}
+	builds := p.All(2)
+	if builds[0].State != autobuild.Cancelled || builds[0].Reason != autobuild.ReasonSuperseded {
+		h.T.Error("want it superseded: " + h.BuildOf(builds[0]))
+	}
+	p.Holds("latest", builds[1], "b")
+}
+
+// TestAStepOfAPushThatWasNotTold: a step that asks has the repository's refs looked at, long
+// before their next poll.
+func TestAStepOfAPushThatWasNotTold(t *testing.T) {
+	worldtest.NeedMachine(t)
+	h := worldtest.Open(t, world.Options{PublicHooksOnly: true, Environment: []string{
+		"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none", "SLIPWAY_POLL_INTERVAL=1h",
+	}})
+	p := newPipeline(h, worldtest.MainToLatest())
+	s, err := h.Gateway.Store(h.Context)
+	h.Must(err)
+	defer s.Close()
+	h.Until("the refs are polled for the first time", func() (bool, error) {
+		hooks, err := s.Hooks(h.Context)
+		return err == nil && len(hooks) == 1 && !hooks[0].PolledAt.IsZero(), err
+	})
+	commit := p.Commit("Untold", h.Dockerfile("untold"))
+	p.Push("main")
+	if output, err := p.step(drone, "refs/heads/main", commit); err != nil || !strings.Contains(output, "waiting: no build of") {
+		t.Fatalf("the step: %v\n%s", err, output)
+	}
+	p.Holds("latest", p.End(1, autobuild.Succeeded), "untold")
 }
 
 // unbelieved: a token opens its own automated build alone.
