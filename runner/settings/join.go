@@ -14,7 +14,7 @@ import (
 
 const (
 	gatewayName   = "PLUGIN_GATEWAY"
-	pipelineToken = "PLUGIN_TOKEN" //nolint:gosec // the name of a setting
+	pipelineToken = "PLUGIN_TOKEN"
 )
 
 // Join is what the step of a pipeline of the user's own is told that gets its work from a
