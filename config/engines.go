@@ -93,9 +93,9 @@ func checkBuilder(name, address string, tls secret.Secret) error {
 	return nil
 }
 
-// Engines names the engines that are configured; embedded always is.
+// Engines names the engines that are configured; embedded and own always are.
 func (g Gateway) Engines() []string {
-	names := []string{"embedded"}
+	names := []string{"embedded", "own"}
 	if g.Drone.Server != "" {
 		names = append(names, "drone")
 	}

@@ -73,7 +73,7 @@ func TestLoadGatewayTakesCIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(g.Engines(), []string{"embedded", "drone", "woodpecker"}) {
+	if !slices.Equal(g.Engines(), []string{"embedded", "own", "drone", "woodpecker"}) {
 		t.Errorf("engines %v", g.Engines())
 	}
 	if g.Drone.Server != "https://drone.example.com" || g.Drone.Token.Reveal() != "hush" || g.Drone.Image != "slipway" || g.Drone.Platform != "linux/amd64" {

@@ -22,5 +22,19 @@ type Plugin struct {
 	BuilderTLS secret.Secret `env:"PLUGIN_BUILDER_TLS" help:"certificate of this client for a builder on another machine: PEM, or the absolute path of a file of slipway builder keys; default: SLIPWAY_BUILDER_TLS"`
 }
 
+// Join is the configuration of the build step in a pipeline of the user's own under a gateway,
+// which says what there is to build. Package runner/settings reads and checks it.
+type Join struct {
+	Gateway        string        `env:"PLUGIN_GATEWAY" help:"the gateway's URL, as https://slipway.example.com: it says what is built, and has the log and the status"`
+	AutomatedBuild string        `env:"PLUGIN_AUTOMATED_BUILD" help:"id of the automated build, as its page shows it"`
+	Token          secret.Secret `env:"PLUGIN_TOKEN" help:"the automated build's pipeline token, from a secret of the CI; taken out of the environment when it was read"`
+	Builder        string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443; default: SLIPWAY_BUILDER, else one is started for this step"`
+	BuilderTLS     secret.Secret `env:"PLUGIN_BUILDER_TLS" help:"certificate of this client for a builder on another machine: PEM, or the absolute path of a file of slipway builder keys; default: SLIPWAY_BUILDER_TLS"`
+	Hooks          string        `env:"PLUGIN_RUNNER_HOOKS" envDefault:"on" help:"on or off: whether build hooks (hooks/ beside the Dockerfile) may run here"`
+}
+
+// JoinSettings lists them in the order of the struct.
+func JoinSettings() []Setting { return describe[Join]() }
+
 // PluginSettings lists the plugin's settings in the order of the struct.
 func PluginSettings() []Setting { return describe[Plugin]() }

@@ -21,6 +21,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
+	"slipway/plugin/engine/own"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/planner"
@@ -54,8 +55,9 @@ type Gateway struct {
 	catalog    *catalog.Catalog
 	logs       *logs.Logs
 	engines    map[string]dispatcher.Engine // by the name that automated builds use
-	extensions map[string]http.Handler      // what CIs ask, by the same names
-	cis        map[string]pages.CI          // the engines that are CIs, for their page
+	own        *own.Engine
+	extensions map[string]http.Handler // what CIs ask, by the same names
+	cis        map[string]pages.CI     // the engines that are CIs, for their page
 	intake     *intake.Intake
 	planner    *planner.Planner
 	dispatcher *dispatcher.Dispatcher
@@ -71,7 +73,7 @@ func New(ctx context.Context, o Options) (*Gateway, error) {
 		engines: map[string]dispatcher.Engine{}, extensions: map[string]http.Handler{}, cis: map[string]pages.CI{},
 	}
 	for _, step := range []func(context.Context) error{
-		g.listen, g.openStore, g.seedProvider, g.wireFoundation, g.wireEmbedded, g.wireCIs, g.wireStations, g.wireWeb,
+		g.listen, g.openStore, g.seedProvider, g.wireFoundation, g.wireEmbedded, g.wireOwn, g.wireCIs, g.wireStations, g.wireWeb,
 	} {
 		if err := step(ctx); err != nil {
 			g.Close()
@@ -237,7 +239,7 @@ func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
 		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
-		Extensions: g.extensions, CIs: g.cis, Log: g.log,
+		Joins: g.own, Extensions: g.extensions, CIs: g.cis, Log: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the pages: %w", err)

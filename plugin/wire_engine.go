@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"slipway/config/identity"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/embedded"
+	"slipway/plugin/engine/own"
 )
 
 // self is this program's own file, by a path that works for any user and after an upgrade
@@ -46,6 +49,17 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 	})
 	g.close = append(g.close, engine.Close)
 	g.engines[embedded.Name] = dispatcher.Engine{Engine: engine, Limit: g.config.Concurrency, URL: g.runnerURL(), BuilderTLS: who.Text()}
+	return nil
+}
+
+// wireOwn makes the engine for steps in the repositories' own pipelines, which waits half the
+// time of an attempt at most: the other half is for the build.
+func (g *Gateway) wireOwn(context.Context) error {
+	g.own = own.New(own.Options{
+		Tokens: g.store, Builds: g.store, Refs: g.store, Wait: min(time.Hour, g.config.BuildTimeout/2), Log: g.log,
+		Look: func(ctx context.Context, r autobuild.Repository) error { return g.planner.LookSoon(ctx, r) }, // the planner is wired after the engines
+	})
+	g.engines[own.Name] = dispatcher.Engine{Engine: g.own, URL: g.config.URL}
 	return nil
 }
 

@@ -18,8 +18,9 @@ func Commands() []*cli.Command { return []*cli.Command{Command(), builder.Comman
 func Command() *cli.Command {
 	return &cli.Command{
 		Name:  "runner",
-		Usage: "the build step: builds what a gateway's engine started it for, or, without one, the checked-out workspace",
+		Usage: "the build step: builds what a gateway has for it, or, without one, the checked-out workspace",
 		Description: "Settings, from the environment:\n" + config.Help(config.RunnerSettings()) +
+			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" + config.Help(config.JoinSettings()) +
 			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + config.Help(config.PluginSettings()),
 		Action: action,
 	}
@@ -35,7 +36,10 @@ func Bare(args, environ []string) []string {
 }
 
 func action(ctx context.Context, cmd *cli.Command) error {
-	if settings.Standalone(os.Environ()) {
+	switch {
+	case settings.Joining(os.Environ()):
+		return runJoined(ctx, cmd)
+	case settings.Standalone(os.Environ()):
 		return runStandalone(ctx, cmd)
 	}
 	s, err := settings.Read(settings.OS{})
@@ -46,6 +50,18 @@ func action(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	return Run(ctx, Options{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer})
+}
+
+// runJoined builds what a gateway has for the pipeline.
+func runJoined(ctx context.Context, cmd *cli.Command) error {
+	s, err := settings.ReadJoin(settings.OS{})
+	if err != nil {
+		return err
+	}
+	if err := hideProcess(); err != nil {
+		return err
+	}
+	return RunJoined(ctx, JoinOptions{Settings: s, Run: Options{Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer}})
 }
 
 // runStandalone hides the process as the other way does: RUN steps of a rootless builder run

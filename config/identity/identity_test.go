@@ -1,47 +1,17 @@
 package identity_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"slipway/config/identity"
+	"slipway/config/identity/identitytest"
 	"slipway/config/secret"
 )
-
-// pair is a certificate that signed itself, and its key, in PEM.
-func pair(t *testing.T) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"},
-		NotAfter: time.Date(2099, 1, 2, 0, 0, 0, 0, time.UTC),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text}))
-}
 
 func write(t *testing.T, text string) string {
 	t.Helper()
@@ -53,7 +23,7 @@ func write(t *testing.T, text string) string {
 }
 
 func TestRead(t *testing.T) {
-	cert, key := pair(t)
+	cert, key := identitytest.Pair(t)
 	whole := cert + cert + key
 	for name, value := range map[string]string{"its PEM": whole, "its file": write(t, whole), "key first": key + cert + cert} {
 		who, err := identity.Read(secret.New(value))
@@ -72,8 +42,8 @@ func TestRead(t *testing.T) {
 }
 
 func TestReadRefuses(t *testing.T) {
-	cert, key := pair(t)
-	other, _ := pair(t)
+	cert, key := identitytest.Pair(t)
+	other, _ := identitytest.Pair(t)
 	for name, c := range map[string]struct{ value, want string }{
 		"no PEM":           {"hunter2", "no certificate"},
 		"no key":           {cert + cert, "no certificate"},
@@ -94,7 +64,7 @@ func TestReadRefuses(t *testing.T) {
 }
 
 func TestCheckAddress(t *testing.T) {
-	cert, key := pair(t)
+	cert, key := identitytest.Pair(t)
 	somebody, err := identity.Parse(secret.New(cert + cert + key))
 	if err != nil {
 		t.Fatal(err)

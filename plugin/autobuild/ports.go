@@ -12,7 +12,8 @@ import (
 type Engine interface {
 	// Start starts the pipeline of one attempt and returns the engine's name of it. It is
 	// idempotent by (BuildID, Attempt): a second call returns the same name and starts
-	// nothing. ErrUnavailable = try again later.
+	// nothing. The name may be empty, where it is known only later. ErrUnavailable = try again
+	// later.
 	Start(ctx context.Context, p Pipeline) (engineRef string, err error)
 	// Cancel stops a pipeline, queued or running. One that ended or is unknown is no error.
 	Cancel(ctx context.Context, a Attempt) error
@@ -26,6 +27,12 @@ type PipelineLogs interface {
 	// Logs returns the last lines that a pipeline printed, in order, with what the engine itself
 	// says of its end. A pipeline that is unknown or printed nothing is no error.
 	Logs(ctx context.Context, a Attempt) (lines []string, err error)
+}
+
+// PipelineAdvice is what engines can do besides that start nothing themselves.
+type PipelineAdvice interface {
+	// Advice tells people what to mend when no pipeline came for an attempt: PipelineMissing.
+	Advice(a Attempt) string
 }
 
 // A Pipeline is what an engine is told: where the runner asks for its work, and as whom. What
@@ -48,11 +55,13 @@ type PipelineState string
 
 // What an engine can say. PipelineGone: it ended or never was, as after a restart of an
 // engine that remembers nothing. PipelineCancelled: somebody stopped it on the engine.
+// PipelineMissing: none came, and a further attempt would wait in vain too (PipelineAdvice).
 const (
 	PipelineQueued    PipelineState = "queued"
 	PipelineRunning   PipelineState = "running"
 	PipelineGone      PipelineState = "gone"
 	PipelineCancelled PipelineState = "cancelled"
+	PipelineMissing   PipelineState = "missing"
 )
 
 // Repositories lists what a linked account sees.

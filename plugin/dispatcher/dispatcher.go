@@ -205,8 +205,10 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 // is cancelled on the engine now.
 func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine autobuild.Engine, ref string) error {
 	a.EngineRef = ref
-	if err := d.o.Store.SetEngineRef(ctx, a.BuildID, a.Number, ref); err != nil {
-		return fmt.Errorf("note pipeline %s: %w", ref, err)
+	if ref != "" { // the engine knows it already
+		if err := d.o.Store.SetEngineRef(ctx, a.BuildID, a.Number, ref); err != nil {
+			return fmt.Errorf("note pipeline %s: %w", ref, err)
+		}
 	}
 	now, err := d.o.Store.Attempt(ctx, a.BuildID, a.Number)
 	if err != nil {

@@ -67,11 +67,21 @@ func (w *Watcher) judgePipeline(ctx context.Context, a autobuild.Attempt, state 
 		return nil
 	case state == autobuild.PipelineCancelled:
 		f = store.Finish{State: autobuild.Cancelled, Reason: autobuild.ReasonUser, Detail: "cancelled on " + a.Engine}
+	case state == autobuild.PipelineMissing:
+		f = store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonConfig, Detail: w.advice(a)}
 	case a.State != autobuild.Running && a.EngineRef != "":
 		f.Detail = fmt.Sprintf("pipeline %s ended before its runner came", a.EngineRef)
 		w.copyLog(ctx, a)
 	}
 	return w.end(ctx, a, f)
+}
+
+// advice says what to mend when no pipeline came.
+func (w *Watcher) advice(a autobuild.Attempt) string {
+	if engine, ok := w.o.Engines[a.Engine].(autobuild.PipelineAdvice); ok {
+		return engine.Advice(a)
+	}
+	return "no pipeline came for it"
 }
 
 // copyLog adds what a pipeline printed to the attempt's log, where its engine can tell.

@@ -82,3 +82,21 @@ func TestARunnerThatCameAndWentSilentIsLostWhateverItsEngineSays(t *testing.T) {
 		t.Errorf("cancelled %v, want the silent attempt", w.engine.cancelled)
 	}
 }
+
+// adviser is an engine that waits for pipelines which others start.
+type adviser struct{ *engine }
+
+func (adviser) Advice(autobuild.Attempt) string { return "check the pipeline" }
+
+func TestAPipelineThatNeverCameIsNotWaitedForAgain(t *testing.T) {
+	w := newTower(t)
+	for engine, advice := range map[autobuild.Engine]string{adviser{w.engine}: "check the pipeline", w.engine: "no pipeline came for it"} {
+		w.engines["embedded"] = engine
+		b := w.build(1)
+		w.start(b, "embedded")
+		w.engine.state = autobuild.PipelineMissing
+		w.pass(16 * time.Second)
+		w.look()
+		w.want(b, 1, autobuild.Failed, autobuild.ReasonConfig, advice)
+	}
+}

@@ -14,6 +14,7 @@ func engines(c config.Gateway, cis map[string]pages.CI) []pages.Engine {
 	drone.Runners = c.Drone.Type + ", " + c.Drone.Platform
 	all := []pages.Engine{
 		{Name: "embedded", Prefix: "SLIPWAY_", Configured: true, Limit: c.Concurrency, Builder: c.Builder},
+		{Name: "own", Configured: true},
 		drone,
 		ofCI("woodpecker", "SLIPWAY_WOODPECKER_", c.Woodpecker, cis),
 	}

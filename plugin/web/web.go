@@ -36,6 +36,7 @@ type Options struct {
 	Planner    *planner.Planner
 	Dispatcher *dispatcher.Dispatcher
 	Watcher    *watcher.Watcher
+	Joins      api.Joins               // builds for the repositories' own pipelines
 	Extensions map[string]http.Handler // what CIs ask, by the engine's name: below /extensions/{name}/
 	CIs        map[string]pages.CI     // the engines that are CIs, by name
 	Log        logrus.FieldLogger
@@ -55,7 +56,7 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
-	machines := api.New(api.Options{Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake})
+	machines := api.New(api.Options{Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake, Joins: o.Joins})
 	return site{
 		URL: o.Config.URL, TrustedProxies: o.Config.TrustedProxies, Pages: p, Sessions: sessions,
 		Machines: func(r gin.IRouter) {

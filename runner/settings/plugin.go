@@ -49,14 +49,14 @@ type Plugin struct {
 // pipeline: some CIs run a plugin's program by its name alone.
 func IsStep(environ []string) bool {
 	all := env.ToMap(environ)
-	return all["PLUGIN_RUNNER_URL"] != "" || all["PLUGIN_REPO"] != ""
+	return all["PLUGIN_RUNNER_URL"] != "" || all["PLUGIN_REPO"] != "" || all[gatewayName] != ""
 }
 
 // Standalone reports whether an environment asks for the step without a gateway: it has
-// settings of a plugin and no gateway's address by either of its names.
+// settings of a plugin and no gateway's address by any of its names.
 func Standalone(environ []string) bool {
 	all := env.ToMap(environ)
-	if all["SLIPWAY_RUNNER_URL"] != "" || hasName(all, "PLUGIN_RUNNER_URL") {
+	if all["SLIPWAY_RUNNER_URL"] != "" || hasName(all, "PLUGIN_RUNNER_URL") || Joining(environ) {
 		return false
 	}
 	for name, value := range all {
@@ -95,7 +95,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	return p, errors.Join(checkKnown(given), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given))
+	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given))
 }
 
 // first is the first of these variables that is set, and its name.
@@ -110,9 +110,9 @@ func first(given map[string]string, otherwise string, names ...string) (value, o
 
 // checkKnown refuses settings that nobody would act on: what they were to change, as
 // which tags move, would silently not be so.
-func checkKnown(given map[string]string) error {
+func checkKnown(given map[string]string, settings []config.Setting) error {
 	known := map[string]bool{}
-	for _, s := range config.PluginSettings() {
+	for _, s := range settings {
 		known[s.Name] = true
 	}
 	var unknown []string
@@ -204,19 +204,26 @@ func (p *Plugin) readBuild(raw config.Plugin) error {
 }
 
 func (p *Plugin) readBuilder(given map[string]string) (err error) {
-	p.Builder, p.Origins[builderName] = first(given, "", builderName, "SLIPWAY_BUILDER")
+	p.Builder, p.Origins[builderName], p.BuilderTLS, err = builderOf(given)
+	return err
+}
+
+// builderOf is the builder that a step names, the variable that names it, and who the step is
+// to it.
+func builderOf(given map[string]string) (address, origin string, who identity.Identity, err error) {
+	address, origin = first(given, "", builderName, "SLIPWAY_BUILDER")
 	text, name := first(given, "", builderTLS, tlsName)
-	if p.BuilderTLS, err = readIdentity(name, secret.New(text)); err != nil || p.Builder == "" {
-		return err
+	if who, err = readIdentity(name, secret.New(text)); err != nil || address == "" {
+		return address, origin, who, err
 	}
-	err = identity.CheckAddress(p.Builder, p.BuilderTLS)
+	err = identity.CheckAddress(address, who)
 	switch {
 	case errors.Is(err, identity.ErrNeeded):
-		return fmt.Errorf("PLUGIN_BUILDER_TLS is not set (setting builder_tls): %w", err)
+		err = fmt.Errorf("PLUGIN_BUILDER_TLS is not set (setting builder_tls): %w", err)
 	case err != nil:
-		return fmt.Errorf("%s: %w", p.Origins[builderName], err)
+		err = fmt.Errorf("%s: %w", origin, err)
 	}
-	return nil
+	return address, origin, who, err
 }
 
 // Secrets are what the log must not show.

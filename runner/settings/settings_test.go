@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config"
+	"slipway/config/identity/identitytest"
 	"slipway/config/secret"
 	"slipway/runner/settings"
 )
@@ -70,6 +71,12 @@ func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
 	}
 	if !slices.Equal(e.removed, []string{"PLUGIN_RUNNER_TOKEN"}) {
 		t.Errorf("removed %v, want the token by the name that it came by", e.removed)
+	}
+	remote := &environment{lines: []string{
+		"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN=canary", "PLUGIN_BUILDER=tcp://builder:9443", "PLUGIN_BUILDER_TLS=" + identitytest.PEM(t),
+	}}
+	if got, err := settings.Read(remote); err != nil || got.BuilderTLS.IsZero() || !slices.Contains(remote.removed, "PLUGIN_BUILDER_TLS") {
+		t.Errorf("a remote builder: %+v, %v, removed %v", got, err, remote.removed)
 	}
 	both, err := settings.Read(good("PLUGIN_RUNNER_TOKEN=other", "PLUGIN_BUILDER=unix:///other.sock"))
 	if err != nil || both.Token.Reveal() != "canary" || both.Builder != "unix:///run/slipway/builder.sock" {

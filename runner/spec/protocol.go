@@ -23,6 +23,12 @@ import (
 // another): the runner stops at once and reports nothing more. 5xx and connection
 // errors: try again.
 
+// A step in the repository's own pipeline gets such a token first, under
+// <gateway>/runner/v1/automated/{id}, with the automated build's long-lived token:
+//
+//	POST join     JoinRequest → JoinReply (EncodeJoin). 404 when there is nothing yet: ask
+//	              again; 409 when somebody must mend something first.
+
 // MaxBody bounds every request and reply but the log's chunks, in bytes.
 const MaxBody = 4 << 20
 
@@ -62,6 +68,25 @@ type PermitRequest struct {
 type PermitReply struct {
 	Granted bool   `json:"granted"`
 	Reason  string `json:"reason,omitempty"`
+}
+
+// A JoinRequest says which pipeline asks for what.
+type JoinRequest struct {
+	Commit   string `json:"commit"`   // full hash
+	Ref      string `json:"ref"`      // full name, as refs/heads/main
+	Pipeline string `json:"pipeline"` // its link or name; what it gets is its alone
+}
+
+// MaxPipeline bounds JoinRequest.Pipeline, in bytes.
+const MaxPipeline = 300
+
+// A JoinReply is a build to claim under builds/{BuildID}; or none, for a Reason.
+type JoinReply struct {
+	BuildID string        `json:"id,omitempty"`
+	Build   int64         `json:"build"` // its number; 0 = there is nothing to build
+	Token   secret.Secret `json:"-"`
+	Reason  string        `json:"reason,omitempty"`
+	Unsure  bool          `json:"unsure,omitempty"` // something may come yet
 }
 
 // ErrorReply is the body of every 4xx and 5xx reply.
@@ -129,4 +154,27 @@ func reveal(c Credential) wireCredential {
 
 func conceal(c wireCredential) Credential {
 	return Credential{Username: c.Username, Password: secret.New(c.Password)}
+}
+
+type wireJoin struct {
+	JoinReply
+	Token string `json:"token,omitempty"`
+}
+
+// EncodeJoin writes a reply with its token in clear, for the pipeline that joins.
+func EncodeJoin(w io.Writer, r JoinReply) error {
+	if err := json.NewEncoder(w).Encode(wireJoin{r, r.Token.Reveal()}); err != nil {
+		return fmt.Errorf("encode the token of build %s: %w", r.BuildID, err)
+	}
+	return nil
+}
+
+// DecodeJoin reads what EncodeJoin wrote, at most MaxBody bytes.
+func DecodeJoin(r io.Reader) (JoinReply, error) {
+	var wire wireJoin
+	if err := json.NewDecoder(io.LimitReader(r, MaxBody)).Decode(&wire); err != nil {
+		return JoinReply{}, fmt.Errorf("decode the answer to a pipeline: %w", err)
+	}
+	wire.JoinReply.Token = secret.New(wire.Token)
+	return wire.JoinReply, nil
 }

@@ -42,6 +42,13 @@ func (b *Browser) Says(text string) bool {
 	return strings.Contains(strings.Join(strings.Fields(textOf(b.page)), " "), text)
 }
 
+// After returns the word that follows a text on the page; empty when there is none.
+func (b *Browser) After(text string) string {
+	_, rest, _ := strings.Cut(strings.Join(strings.Fields(textOf(b.page)), " "), text+" ")
+	word, _, _ := strings.Cut(rest, " ")
+	return word
+}
+
 // AddRegistry stores the credential of the world's registry through the pages.
 func (w *World) AddRegistry(ctx context.Context, b *Browser) error {
 	const page = "/settings/registries"

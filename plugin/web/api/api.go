@@ -9,6 +9,7 @@ import (
 
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/engine/own"
 	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
@@ -39,6 +40,11 @@ type Logs interface {
 	Append(ctx context.Context, buildID string, attempt int, offset int64, data []byte) (size int64, err error)
 }
 
+// Joins gives builds to the repositories' own pipelines; *own.Engine.
+type Joins interface {
+	Join(ctx context.Context, token secret.Secret, j ab.Joining) (own.Answer, error)
+}
+
 // Options make an API; all fields are required.
 type Options struct {
 	Store   Store
@@ -46,6 +52,7 @@ type Options struct {
 	Specs   Specs
 	Logs    Logs
 	Intake  Intake
+	Joins   Joins
 }
 
 // An API is the handlers. It is safe for concurrent use.
@@ -71,4 +78,5 @@ func (a *API) Mount(r gin.IRouter) {
 		builds.POST(path, httpx.Handle(a.authenticated(handler)))
 	}
 	builds.POST("/finish", httpx.Handle(a.finish))
+	r.POST("/runner/v1/automated/:id/join", httpx.Handle(a.join))
 }

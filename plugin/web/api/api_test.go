@@ -18,6 +18,7 @@ import (
 
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/engine/own"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
@@ -51,6 +52,7 @@ func newDesk(t *testing.T) *desk {
 	d.engine.Use(httpx.Errors(quiet, httpx.JSON))
 	api.New(api.Options{
 		Store: d.store, Watcher: watcher.New(watcher.Options{Store: d.store, Log: quiet}), Specs: d, Logs: d.logs, Intake: d,
+		Joins: own.New(own.Options{Tokens: d.store, Builds: d.store, Refs: d.store, Log: quiet, Look: func(context.Context, ab.Repository) error { return nil }}),
 	}).Mount(d.engine)
 	owner := storetest.AutomatedBuild(t, d.store, storetest.Repository("app"))
 	builds, err := d.store.Plan(t.Context(), storetest.Push(owner, storetest.Main(), "", storetest.Commit(1)))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/planner"
@@ -23,6 +24,7 @@ type automatedBuildPage struct {
 	RepositoryURL string
 	Registry      ab.Registry // whose credential pushes; zero when there is none
 	Hook          hookView
+	Own           ownView
 	Builds        []buildRow
 	Active        bool
 	Start         startForm
@@ -37,6 +39,12 @@ type hookView struct {
 	SecretText string // only when Revealed
 }
 
+// reveals are the secrets that a page shows this once.
+type reveals struct {
+	hook  bool          // the webhook's
+	token secret.Secret // a pipeline token that was just made
+}
+
 // A startForm is what a person typed to start builds by hand.
 type startForm struct {
 	Rule, Ref, Key string
@@ -49,7 +57,7 @@ func (p *Pages) automatedBuild(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, false)
+	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{})
 }
 
 func (p *Pages) findAutomated(c *gin.Context) (ab.AutomatedBuild, error) {
@@ -60,7 +68,7 @@ func (p *Pages) findAutomated(c *gin.Context) (ab.AutomatedBuild, error) {
 	return a, nil
 }
 
-func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, start startForm, wrong faults, reveal bool) error {
+func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, start startForm, wrong faults, reveal reveals) error {
 	ctx := c.Request.Context()
 	content := automatedBuildPage{AutomatedBuild: a, Start: start}
 	builds, err := p.Store.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
@@ -77,8 +85,11 @@ func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, s
 	if content.Hook, err = p.hookView(ctx, a); err != nil {
 		return err
 	}
-	if reveal {
+	if reveal.hook {
 		content.Hook.Revealed, content.Hook.SecretText = true, content.Hook.Secret.Reveal()
+	}
+	if content.Own, err = p.ownView(ctx, a, reveal.token); err != nil {
+		return err
 	}
 	provider, err := optional(p.Store.Provider(ctx, a.Repository.ProviderID))
 	if err != nil {
@@ -137,11 +148,11 @@ func (p *Pages) startBuilds(c *gin.Context) error {
 		wrong.add("ref", "the rule's source is a pattern: name the "+string(rule.SourceType)+" to build")
 	}
 	if wrong != nil {
-		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, wrong, false)
+		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, wrong, reveals{})
 	}
 	builds, err := p.start(c, a, form, rule)
 	if wrong := faultsOf(err, "ref"); wrong != nil {
-		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, wrong, false)
+		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, wrong, reveals{})
 	}
 	if err != nil {
 		return err
@@ -186,7 +197,7 @@ func (p *Pages) revealSecret(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, true)
+	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
 }
 
 // ensureHook looks for the webhook again, and adds or mends it.

@@ -54,11 +54,11 @@ func (p *Pages) engineChoices(present string) []option {
 	var all []option
 	for _, e := range p.Engines {
 		if e.Configured {
-			all = append(all, option{e.Name, e.Name})
+			all = append(all, option{e.Name, engineName(e.Name)})
 		}
 	}
 	if present != "" && !slices.ContainsFunc(all, func(o option) bool { return o.Value == present }) {
-		all = append(all, option{present, present + " (not configured)"})
+		all = append(all, option{present, engineName(present) + " (not configured)"})
 	}
 	return all
 }

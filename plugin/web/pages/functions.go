@@ -22,6 +22,7 @@ func functions(now func() time.Time, assets map[string]string) template.FuncMap 
 		"short":     short,
 		"firstLine": firstLine,
 		"state":     stateOf,
+		"engine":    engineName,
 		"sentence":  sentence,
 		"id":        fieldID,
 		"join":      strings.Join,

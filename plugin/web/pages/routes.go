@@ -42,6 +42,8 @@ func (p *Pages) Routes() []Route {
 		{get, "/automated-builds/:id/edit", ab.RoleAdmin, false, p.editAutomated},
 		{post, "/automated-builds/:id/edit", ab.RoleAdmin, false, p.updateAutomated},
 		{post, "/automated-builds/:id/secret", ab.RoleAdmin, false, p.revealSecret},
+		{post, "/automated-builds/:id/pipeline-token", ab.RoleAdmin, false, p.makePipelineToken},
+		{post, "/automated-builds/:id/pipeline-token/revoke", ab.RoleAdmin, false, p.revokePipelineToken},
 		{post, "/automated-builds/:id/webhook", ab.RoleAdmin, false, p.ensureHook},
 		{get, "/automated-builds/:id/delete", ab.RoleAdmin, false, p.deleteAutomated},
 		{post, "/automated-builds/:id/delete", ab.RoleAdmin, false, p.deleteAutomated},

@@ -130,6 +130,7 @@ var notices = map[string]string{
 	"unlinked":   "The account is unlinked.",
 	"checked":    "Checked: the registry accepts the credential.",
 	"signed-out": "You are signed out.",
+	"revoked":    "The pipeline token is revoked.",
 	"hook":       "Looked for the webhook again; its state is below.",
 }
 

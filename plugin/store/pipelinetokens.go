@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"crypto/subtle"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// SetPipelineToken makes the token with that hash (autobuild.TokenHash) the automated build's
+// only one. ErrNotFound when there is no such automated build.
+func (s *Store) SetPipelineToken(ctx context.Context, automatedBuildID, tokenHash, by string) error {
+	return s.tx(ctx, "set pipeline token of "+automatedBuildID, func(tx *sql.Tx) error {
+		if _, err := s.automatedBuild(ctx, tx, automatedBuildID); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_tokens (automated_build_id, token_hash, created_by, created_at) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (automated_build_id) DO UPDATE SET token_hash = excluded.token_hash, created_by = excluded.created_by, created_at = excluded.created_at`,
+			automatedBuildID, tokenHash, by, ms(s.now()))
+		return err
+	})
+}
+
+// RevokePipelineToken leaves an automated build without one; none is no error.
+func (s *Store) RevokePipelineToken(ctx context.Context, automatedBuildID string) error {
+	return s.tx(ctx, "revoke pipeline token of "+automatedBuildID, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM pipeline_tokens WHERE automated_build_id = $1`, automatedBuildID)
+		return err
+	})
+}
+
+// PipelineToken tells of the automated build's token; ErrNotFound when there is none.
+func (s *Store) PipelineToken(ctx context.Context, automatedBuildID string) (t ab.PipelineToken, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT created_by, created_at FROM pipeline_tokens WHERE automated_build_id = $1`, automatedBuildID).
+		Scan(&t.CreatedBy, at(&t.CreatedAt))
+	if err != nil {
+		return ab.PipelineToken{}, fmt.Errorf("pipeline token of %s: %w", automatedBuildID, known(err))
+	}
+	return t, nil
+}
+
+// CheckPipelineToken tells, in the same time whatever is wrong with it, whether a token is the
+// automated build's: ErrUnauthorized when it is not, or when either is unknown.
+func (s *Store) CheckPipelineToken(ctx context.Context, automatedBuildID, tokenHash string) error {
+	stored := ""
+	err := s.read.QueryRowContext(ctx, `SELECT token_hash FROM pipeline_tokens WHERE automated_build_id = $1`, automatedBuildID).Scan(&stored)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("check pipeline token of %s: %w", automatedBuildID, err)
+	}
+	if subtle.ConstantTimeCompare([]byte(stored), []byte(tokenHash)) != 1 || stored == "" {
+		return fmt.Errorf("pipeline token of %s: %w", automatedBuildID, ab.ErrUnauthorized)
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/engine/own"
+	"slipway/plugin/web/httpx"
+	"slipway/runner/spec"
+)
+
+const (
+	// maxJoin bounds a request to join, and maxRef the name of a ref in it, in bytes.
+	maxJoin = 8 << 10
+	maxRef  = 1 << 10
+)
+
+var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// join gives a build to a step in the repository's own pipeline, with a token for it.
+func (a *API) join(c *gin.Context) error {
+	token, err := bearer(c)
+	if err != nil {
+		return err
+	}
+	var request spec.JoinRequest
+	if err := httpx.ReadJSON(c, maxJoin, &request); err != nil {
+		return err
+	}
+	joining, err := joiningOf(c.Param("id"), request)
+	if err != nil {
+		return err
+	}
+	answer, err := a.o.Joins.Join(c.Request.Context(), token, joining)
+	var refused *own.Refusal
+	if errors.As(err, &refused) {
+		status, _ := httpx.Answer(refused.Err)
+		return &httpx.Error{Status: status, Message: refused.Reason}
+	}
+	if err != nil {
+		return err
+	}
+	var body bytes.Buffer
+	err = spec.EncodeJoin(&body, spec.JoinReply{
+		BuildID: answer.BuildID, Build: answer.Number, Token: answer.Token, Reason: answer.Reason, Unsure: answer.Unsure,
+	})
+	if err != nil {
+		return err
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(http.StatusOK, "application/json", body.Bytes())
+	return nil
+}
+
+// joiningOf checks what a pipeline says of itself.
+func joiningOf(automatedBuildID string, r spec.JoinRequest) (ab.Joining, error) {
+	if !fullHash.MatchString(r.Commit) {
+		return ab.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "commit is not 40 hexadecimal digits"}
+	}
+	ref, ok := ab.ParseRef(r.Ref)
+	if !ok || len(r.Ref) > maxRef {
+		return ab.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "ref is no full name of a branch or tag, as refs/heads/main"}
+	}
+	pipeline := strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return -1
+	}, clip(r.Pipeline, spec.MaxPipeline))
+	if pipeline == "" {
+		return ab.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "pipeline is missing: its link or name"}
+	}
+	return ab.Joining{AutomatedBuildID: automatedBuildID, Ref: ref, Commit: r.Commit, Pipeline: pipeline}, nil
+}

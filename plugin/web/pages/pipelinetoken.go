@@ -1,0 +1,86 @@
+package pages
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/engine/own"
+	"slipway/plugin/web/session"
+)
+
+// ownView is what an automated build's page says of the step in the repository's own pipeline.
+type ownView struct {
+	Chosen   bool // the automated build runs by it
+	Has      bool // a token was made
+	Token    ab.PipelineToken
+	Revealed string // the token itself, this once
+	// What to put into the CI's file.
+	Drone, Woodpecker string
+}
+
+func (p *Pages) ownView(ctx context.Context, a ab.AutomatedBuild, made secret.Secret) (ownView, error) {
+	view := ownView{Chosen: a.Engine == own.Name, Revealed: made.Reveal()}
+	token, err := optional(p.Store.PipelineToken(ctx, a.ID))
+	if err != nil {
+		return view, fmt.Errorf("pipeline token of %s: %w", a.Repository.FullName, err)
+	}
+	view.Token, view.Has = token, !token.CreatedAt.IsZero()
+	view.Drone = fmt.Sprintf(step, "\n    privileged: true # it starts a builder; not with a setting builder", p.URL, a.ID)
+	view.Woodpecker = fmt.Sprintf(step, " # in WOODPECKER_PLUGINS_PRIVILEGED, unless there is a setting builder", p.URL, a.ID)
+	return view, nil
+}
+
+// step is the step of a pipeline that builds an automated build.
+const step = `  - name: image
+    image: slipway%s
+    settings:
+      gateway: %s
+      automated_build: %s
+      token:
+        from_secret: slipway_token
+    when:
+      event: [push, tag]
+`
+
+// makePipelineToken makes the automated build's token, in the place of the one before, and
+// shows it this once.
+func (p *Pages) makePipelineToken(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	user, _ := session.User(c)
+	token := ab.NewToken()
+	if err := p.Store.SetPipelineToken(c.Request.Context(), a.ID, ab.TokenHash(token), user.Name); err != nil {
+		return fmt.Errorf("make a pipeline token for %s: %w", a.Repository.FullName, err)
+	}
+	p.Log.WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token made")
+	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{token: token})
+}
+
+// revokePipelineToken leaves the automated build without one: its pipelines get nothing more.
+func (p *Pages) revokePipelineToken(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	if err := p.Store.RevokePipelineToken(c.Request.Context(), a.ID); err != nil {
+		return fmt.Errorf("revoke the pipeline token of %s: %w", a.Repository.FullName, err)
+	}
+	user, _ := session.User(c)
+	p.Log.WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token revoked")
+	return done(c, "/automated-builds/"+a.ID, "revoked")
+}
+
+// engineName is an engine in words for people.
+func engineName(name string) string {
+	if name == own.Name {
+		return name + ": " + own.Words
+	}
+	return name
+}

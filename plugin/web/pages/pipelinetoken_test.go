@@ -1,0 +1,64 @@
+package pages_test
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/pages/pagestest"
+)
+
+func TestPipelineTokensAreShownOnce(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	page := "/automated-builds/" + s.App.ID
+	if r := s.get(t, ab.RoleAdmin, page); strings.Contains(r.Text, "own pipeline") {
+		t.Error("the page of another engine tells of the step")
+	}
+	s.App.Engine = "own"
+	if _, err := s.Store.SaveAutomatedBuild(t.Context(), s.App); err != nil {
+		t.Fatal(err)
+	}
+	s.get(t, ab.RoleAdmin, page).want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Make a token",
+		"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
+	if r := s.get(t, ab.RoleMember, page); strings.Contains(r.Text, "Make a token") {
+		t.Error("a member is offered a token")
+	}
+	var tokens []string
+	for range 2 {
+		shown := s.post(t, ab.RoleAdmin, page+"/pipeline-token")
+		shown.want(t, http.StatusOK, "It is not shown again.", "Replace the token")
+		checkPage(t, shown)
+		if shown.Header.Get("Cache-Control") != "no-store" {
+			t.Error("the token may be stored")
+		}
+		tokens = append(tokens, regexp.MustCompile(`<code>([A-Za-z0-9_-]{43})</code>`).FindStringSubmatch(shown.Text)[1])
+	}
+	check := func(token string) error {
+		return s.Store.CheckPipelineToken(t.Context(), s.App.ID, ab.TokenHash(secret.New(token)))
+	}
+	if check(tokens[0]) == nil || check(tokens[1]) != nil {
+		t.Errorf("the first token: %v; the one in its place: %v", check(tokens[0]), check(tokens[1]))
+	}
+	later := s.get(t, ab.RoleAdmin, page)
+	later.want(t, http.StatusOK, "made by Alice Adams", "Revoke it")
+	if strings.Contains(later.Text, tokens[1]) {
+		t.Error("the token is shown again")
+	}
+	s.post(t, ab.RoleMember, page+"/pipeline-token/revoke").want(t, http.StatusForbidden)
+	s.post(t, ab.RoleAdmin, page+"/pipeline-token/revoke").wantRedirect(t, page+"?done=revoked")
+	if check(tokens[1]) == nil {
+		t.Error("a revoked token is taken")
+	}
+	s.post(t, ab.RoleAdmin, "/automated-builds/none/pipeline-token").want(t, http.StatusNotFound)
+}
+
+// A token that is left from another engine's time can be seen and revoked.
+func TestATokenOfAnotherEngineSaysSo(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	page := "/automated-builds/" + s.App.ID
+	s.post(t, ab.RoleAdmin, page+"/pipeline-token").want(t, http.StatusOK)
+	s.get(t, ab.RoleAdmin, page).want(t, http.StatusOK, "the engine is embedded: the step builds nothing", "Revoke it")
+}
