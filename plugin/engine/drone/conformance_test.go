@@ -57,7 +57,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			return nil
 		},
 		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
-			builder, r, err := ci.Prepare(ctx, w)
+			r, err := ci.Prepare(ctx, w)
 			if err != nil {
 				return nil, err
 			}
@@ -74,7 +74,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			origin, err := ci.Connect(ctx, w, "http://"+address)
 			return []string{
 				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
-				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_DRONE_IMAGE=" + ci.Program, "SLIPWAY_DRONE_BUILDER=" + builder,
+				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_DRONE_IMAGE=" + ci.Program, "SLIPWAY_DRONE_BUILDER=" + ci.Builder,
 			}, err
 		},
 		AfterGateway: func(ctx context.Context, w *world.World) error {

@@ -61,7 +61,7 @@ func withReal(server, runner, repository string) (world.Options, *enginetest.CI)
 
 func (d *real) prepare(ctx context.Context, w *world.World, repository string) ([]string, error) {
 	d.world = w
-	builder, _, err := d.ci.Prepare(ctx, w)
+	_, err := d.ci.Prepare(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (d *real) prepare(ctx context.Context, w *world.World, repository string) (
 	origin, err := d.ci.Connect(ctx, w, "http://"+d.address)
 	return []string{
 		"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
-		"SLIPWAY_DRONE_TOKEN=" + d.token, "SLIPWAY_DRONE_IMAGE=" + d.ci.Program, "SLIPWAY_DRONE_BUILDER=" + builder,
+		"SLIPWAY_DRONE_TOKEN=" + d.token, "SLIPWAY_DRONE_IMAGE=" + d.ci.Program, "SLIPWAY_DRONE_BUILDER=" + d.ci.Builder,
 	}, err
 }
 
@@ -149,7 +149,7 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 	d.ci.Own = &enginetest.OwnPipeline{
 		File: ".drone.yml",
 		Text: func(line string) string {
-			return "kind: pipeline\ntype: exec\nname: own\nplatform: {os: linux, arch: amd64}\ntrigger: {event: [push]}\nsteps:\n  - name: say\n    commands:\n      - " + line + "\n"
+			return "kind: pipeline\ntype: exec\nname: own\nplatform: {os: linux, arch: amd64}\ntrigger: {event: [push, tag]}\nsteps:\n  - name: say\n    commands:\n      - " + line + "\n"
 		},
 		Activate: d.activate,
 	}

@@ -22,6 +22,7 @@ import (
 type CI struct {
 	Line    *Line  // from the gateway to its server
 	Program string // a link to the program that its steps run
+	Builder string // address of the builder that its steps use
 	// Hold keeps its agents from beginning anything, and Release lets them.
 	Hold, Release func()
 	// Own is how repositories have pipelines of their own on it; nil = the fake runs none.
@@ -40,16 +41,15 @@ func Link(dir string) (string, error) {
 }
 
 // Prepare makes what the steps of every CI need, a builder and the link, and acme/builder. It
-// returns the builder's address.
-func (c *CI) Prepare(ctx context.Context, w *world.World) (address string, r *bitbuckettest.Repository, err error) {
-	if address, err = startBuilder(ctx, w); err != nil {
-		return "", nil, err
+// returns that.
+func (c *CI) Prepare(ctx context.Context, w *world.World) (r *bitbuckettest.Repository, err error) {
+	if c.Builder, err = startBuilder(ctx, w); err != nil {
+		return nil, err
 	}
 	if c.Program, err = Link(w.Dir); err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	r, err = builderRepository(ctx, w)
-	return address, r, err
+	return builderRepository(ctx, w)
 }
 
 // Connect lays the line from a world's gateway to the server at an origin, and returns the

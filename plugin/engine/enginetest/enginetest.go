@@ -63,6 +63,7 @@ func (f Factory) manyPlaces(t *testing.T) {
 	t.Run("cancel what the CI has not begun", func(t *testing.T) { ci.cancelUnbegun(h.For(t)) })
 	if ci.Own != nil {
 		t.Run("its own pipeline", func(t *testing.T) { ci.ownPipeline(h.For(t)) })
+		t.Run("a step of its own", func(t *testing.T) { ci.ownStep(h.For(t)) })
 	}
 }
 

@@ -3,8 +3,10 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/world/worldtest"
@@ -46,5 +48,33 @@ func (c *CI) ownPipeline(h *worldtest.House) {
 		if got, err := os.ReadFile(said); err != nil || string(got) != want {
 			h.T.Errorf("its own pipelines said %q, %v, want %q", got, err, want)
 		}
+	}
+}
+
+// ownStep: the runner is a step of the repository's own pipeline, by the automated build's
+// token. What is built, under which tags and with which status is the gateway's.
+func (c *CI) ownStep(h *worldtest.House) {
+	p := h.Automate(h.Dockerfile("x"), eachBranch(), worldtest.Versions())
+	id, token := h.Joining()
+	line := fmt.Sprintf("PLUGIN_GATEWAY=%s PLUGIN_AUTOMATED_BUILD=%s PLUGIN_TOKEN=%s PLUGIN_BUILDER=%s %s runner", h.Gateway.URL, id, token, c.Builder, c.Program)
+	h.Must(c.Own.Activate(h.Context, p.Repository.FullName()))
+	commits := map[string]string{}
+	for _, name := range []string{"b-own", "v3.4"} {
+		files := h.Dockerfile(name)
+		files[c.Own.File] = c.Own.Text(line)
+		commits[name] = p.Commit(name, files)
+		p.Git("tag", "of-"+name)
+	}
+	p.Push("of-b-own^{commit}:refs/heads/b-own") // a CI itself runs one ref of a push
+	p.Push("of-v3.4^{commit}:refs/tags/v3.4")
+	for _, b := range p.All(2) {
+		if b.State != autobuild.Succeeded || b.Commit.Hash != commits[b.Ref.Name] || b.Attempt != 1 {
+			h.T.Errorf("want success at %s, but of %s %s", commits[b.Ref.Name], b.Commit.Hash, h.BuildOf(b))
+			continue
+		}
+		p.Holds(strings.TrimPrefix(b.Ref.Name, "v"), b, b.Ref.Name)
+		_, err := h.WaitStatus(h.Context, b)
+		h.Must(err)
+		p.OneEnd(b.Commit.Hash)
 	}
 }

@@ -44,16 +44,7 @@ type pipeline struct {
 func newPipeline(h *worldtest.House, rules ...world.Rule) *pipeline {
 	h.T.Helper()
 	p := &pipeline{Project: h.Automate(h.Dockerfile("x"), rules...), t: h.T.(*testing.T)}
-	page, err := h.Browser.Path()
-	h.Must(err)
-	p.id = page[strings.LastIndex(page, "/")+1:]
-	h.Must(h.Browser.Submit(h.Context, page+"/pipeline-token", nil))
-	shown := h.Browser.After("A build that no pipeline asks for ends as failed. Token")
-	const letters = 43 // of a token; a button follows it
-	if len(shown) < letters {
-		h.T.Fatalf("the page shows the token as %q", shown)
-	}
-	p.token = shown[:letters]
+	p.id, p.token = h.Joining()
 	return p
 }
 

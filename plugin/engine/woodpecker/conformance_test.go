@@ -46,7 +46,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 	return world.Options{
 		NewRepository: add,
 		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
-			builder, r, err := ci.Prepare(ctx, w)
+			r, err := ci.Prepare(ctx, w)
 			if err != nil {
 				return nil, err
 			}
@@ -71,7 +71,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			server.SetExtensions(w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret")
 			return []string{
 				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
-				"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + builder,
+				"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + ci.Builder,
 			}, err
 		},
 	}, ci

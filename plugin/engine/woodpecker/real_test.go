@@ -58,7 +58,7 @@ func withReal(server, agent, repository string) (world.Options, *enginetest.CI) 
 
 func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	w := p.world
-	builder, _, err := p.ci.Prepare(ctx, w)
+	_, err := p.ci.Prepare(ctx, w)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	p.ci.Own = &enginetest.OwnPipeline{
 		File: ".woodpecker.yaml",
 		Text: func(line string) string {
-			return "when:\n  event: push\nclone:\n  - name: git\n    image: woodpeckerci/plugin-git\n    settings: {lfs: false}\n" +
+			return "when:\n  event: [push, tag]\nclone:\n  - name: git\n    image: woodpeckerci/plugin-git\n    settings: {lfs: false}\n" +
 				"steps:\n  - name: say\n    image: sh\n    commands:\n      - " + line + "\n"
 		},
 		Activate: func(ctx context.Context, fullName string) error { return p.activate(ctx, token, fullName) },
@@ -89,7 +89,7 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	origin, err := p.ci.Connect(ctx, w, "http://"+p.address)
 	return []string{
 		"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
-		"SLIPWAY_WOODPECKER_TOKEN=" + token.Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + p.ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + builder,
+		"SLIPWAY_WOODPECKER_TOKEN=" + token.Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + p.ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + p.ci.Builder,
 	}, err
 }
 
