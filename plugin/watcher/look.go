@@ -19,41 +19,38 @@ func (w *Watcher) Look(ctx context.Context) error {
 		return fmt.Errorf("list active attempts: %w", err)
 	}
 	ended := w.forget(active)
-	down := map[string]bool{} // engines that did not answer in this round are not asked again
 	var faults []error
 	for _, k := range ended {
 		faults = append(faults, w.stopRemoved(ctx, k))
 	}
 	news := w.nudges.take()
 	for _, a := range active {
-		faults = append(faults, w.lookAt(ctx, a, news[asking{a.BuildID, a.Number}], down))
+		faults = append(faults, w.lookAt(ctx, a, news[asking{a.BuildID, a.Number}]))
 	}
 	return errors.Join(faults...)
 }
 
-func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, nudged bool, down map[string]bool) error {
+func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, nudged bool) error {
 	now := w.o.Now()
 	switch {
 	case !now.Before(a.Deadline):
 		return w.timeOut(ctx, a)
 	case a.State == autobuild.Running && now.Sub(a.HeartbeatAt) > maxSilence:
 		return w.giveUp(ctx, a)
-	case down[a.Engine]:
-		return nil
-	case w.toAsk(a, now), nudged && a.State != autobuild.Running:
-		return w.askAndJudge(ctx, a, down)
+	case nudged && a.State != autobuild.Running, w.toAsk(a, now) && !w.outages.rests(a.Engine, now):
+		return w.askAndJudge(ctx, a)
 	}
 	return nil
 }
 
 // askAndJudge lets the engine's word count, where it gives one.
-func (w *Watcher) askAndJudge(ctx context.Context, a autobuild.Attempt, down map[string]bool) error {
+func (w *Watcher) askAndJudge(ctx context.Context, a autobuild.Attempt) error {
 	state, err := w.ask(ctx, a)
 	if err != nil {
-		down[a.Engine] = true
-		w.log(a).WithError(err).Warn("engine does not say how a silent pipeline is")
+		w.outages.failed(a.Engine, w.o.Now(), w.log(a), err)
 		return nil
 	}
+	w.outages.answered(a.Engine, w.o.Now(), w.log(a))
 	w.asked[asking{a.BuildID, a.Number}] = w.o.Now()
 	return w.judgePipeline(ctx, a, state)
 }

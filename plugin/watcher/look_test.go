@@ -127,6 +127,7 @@ func TestAnEngineThatDoesNotAnswerLosesNothing(t *testing.T) {
 		t.Errorf("the engine was asked %d times in one look, want once", w.engine.asked)
 	}
 	w.engine.err, w.engine.state = nil, autobuild.PipelineGone
+	w.pass(time.Second)
 	w.look()
 	for _, b := range builds {
 		w.want(b, 1, autobuild.Queued, "", "the runner is gone without a word")

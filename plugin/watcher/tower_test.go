@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +29,7 @@ type tower struct {
 	lines   []string
 	over    []string // attempts whose end was told
 	failed  error    // of Append
+	log     strings.Builder
 	now     time.Time
 }
 
@@ -49,7 +50,7 @@ func newTower(t *testing.T) *tower {
 // restart makes a new watcher, as a new process does.
 func (w *tower) restart() {
 	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log.SetOutput(&w.log)
 	w.Watcher = watcher.New(watcher.Options{
 		Store: w.store, Engines: w.engines, Now: w.clock, Log: log,
 		Append: func(_ context.Context, _ string, attempt int, line string) error {

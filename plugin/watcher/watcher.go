@@ -46,10 +46,11 @@ type Options struct {
 
 // A Watcher is safe for concurrent use; Run and Look by one caller at a time.
 type Watcher struct {
-	o      Options
-	nudges nudges
-	asked  map[asking]time.Time // Look's: when an engine was last asked about an attempt
-	active map[asking]bool      // Look's: what was under way at the last look
+	o       Options
+	nudges  nudges
+	asked   map[asking]time.Time // Look's: when an engine was last asked about an attempt
+	active  map[asking]bool      // Look's: what was under way at the last look
+	outages outages
 }
 
 type asking struct {
@@ -74,7 +75,7 @@ func New(o Options) *Watcher {
 	if o.Over == nil {
 		o.Over = func(string, int) {}
 	}
-	return &Watcher{o: o, asked: map[asking]time.Time{}}
+	return &Watcher{o: o, asked: map[asking]time.Time{}, outages: outages{}}
 }
 
 // Run looks once a second until ctx ends. Faults are logged and looked at again.

@@ -40,8 +40,8 @@ func Link(dir string) (string, error) {
 	return link, os.Symlink(program, link)
 }
 
-// Prepare makes what the steps of every CI need, a builder and the link, and acme/builder. It
-// returns that.
+// Prepare makes what the steps of every CI need, a builder and the link, and acme/builder,
+// which it returns.
 func (c *CI) Prepare(ctx context.Context, w *world.World) (r *bitbuckettest.Repository, err error) {
 	if c.Builder, err = startBuilder(ctx, w); err != nil {
 		return nil, err
