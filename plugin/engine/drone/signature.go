@@ -72,8 +72,9 @@ func (e *Engine) refuse(w http.ResponseWriter, kind string, status int, err erro
 }
 
 func (e *Engine) refused(kind string, err error) {
-	e.seen.Bad(kind, err)
-	e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Drone refused")
+	if e.seen.Bad(kind, err) {
+		e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Drone refused; further ones are logged once a minute")
+	}
 }
 
 // check returns the signature of a request whose headers may be believed if they are signed.

@@ -19,6 +19,7 @@ type Seen struct {
 type seen struct {
 	goodAt, badAt time.Time
 	bad           string
+	toldAt        time.Time // when a refusal was last worth a line
 }
 
 // NewSeen returns a memory of nothing.
@@ -33,13 +34,21 @@ func (s *Seen) Good(kind string) {
 	s.all[kind] = one
 }
 
-// Bad notes one that was refused.
-func (s *Seen) Bad(kind string, why error) {
+// tellEvery is how often refusals of one kind are worth a line of the log: strangers reach
+// these addresses too, and are not to fill it.
+const tellEvery = time.Minute
+
+// Bad notes one that was refused, and reports whether to log it.
+func (s *Seen) Bad(kind string, why error) (tell bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.all[kind]
 	one.badAt, one.bad = s.now(), why.Error()
+	if tell = one.badAt.Sub(one.toldAt) >= tellEvery; tell {
+		one.toldAt = one.badAt
+	}
 	s.all[kind] = one
+	return tell
 }
 
 // Finding tells what came of a kind of request since the gateway started; mend is for when

@@ -156,8 +156,9 @@ func (e *Engine) refuse(w http.ResponseWriter, kind string, err error) {
 	case errors.Is(err, errNoKey):
 		status, words = http.StatusServiceUnavailable, notNow
 	}
-	e.seen.Bad(kind, err)
-	e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Woodpecker refused")
+	if e.seen.Bad(kind, err) {
+		e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Woodpecker refused; further ones are logged once a minute")
+	}
 	http.Error(w, words, status)
 }
 

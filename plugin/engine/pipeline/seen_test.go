@@ -1,0 +1,49 @@
+package pipeline_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/plugin/engine/pipeline"
+)
+
+func TestSeenTellsHowRequestsWent(t *testing.T) {
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	s := pipeline.NewSeen(func() time.Time { return now })
+	if f := s.Finding("config", "is it set?"); f.Problem != "" || f.Good != "was not asked since the gateway started; is it set?" {
+		t.Errorf("before any request: %+v", f)
+	}
+	s.Good("config")
+	now = now.Add(time.Minute)
+	if f := s.Finding("config", ""); f.Problem != "" || f.Good != "was asked 1m0s ago, well signed" {
+		t.Errorf("after a good one: %+v", f)
+	}
+	s.Bad("config", errors.New("no signature"))
+	if f := s.Finding("config", ""); !strings.Contains(f.Problem, "was refused: no signature") {
+		t.Errorf("after a bad one: %+v", f)
+	}
+	if f := s.Finding("secret", ""); f.Problem != "" {
+		t.Errorf("another kind: %+v", f)
+	}
+}
+
+// Whoever reaches the gateway may send what is refused.
+func TestRefusalsDoNotFillTheLog(t *testing.T) {
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	s := pipeline.NewSeen(func() time.Time { return now })
+	told := 0
+	for range 600 { // ten minutes
+		if s.Bad("config", errors.New("no signature")) {
+			told++
+		}
+		now = now.Add(time.Second)
+	}
+	if told != 10 {
+		t.Errorf("%d of 600 refusals are worth a line, want one a minute", told)
+	}
+	if !s.Bad("secret", errors.New("no signature")) {
+		t.Error("the first of another kind is not")
+	}
+}
