@@ -21,6 +21,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
+	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/planner"
@@ -54,6 +55,7 @@ type Gateway struct {
 	logs       *logs.Logs
 	engines    map[string]dispatcher.Engine // by the name that automated builds use
 	extensions map[string]http.Handler      // what CIs ask, by the same names
+	probes     pipeline.Probes
 	intake     *intake.Intake
 	planner    *planner.Planner
 	dispatcher *dispatcher.Dispatcher
@@ -235,7 +237,7 @@ func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
 		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
-		Extensions: g.extensions, Log: g.log,
+		Extensions: g.extensions, Probes: g.probes, Log: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the pages: %w", err)

@@ -80,9 +80,14 @@ func (j *job) dial(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	if j.builder, err = j.o.Dial(ctx, address); err != nil && named {
-		return fmt.Errorf("%w; check PLUGIN_BUILDER or SLIPWAY_BUILDER, or leave it out to start a builder in the step", err)
+		return badName(err)
 	}
 	return err
+}
+
+// badName is the error of a builder that was named.
+func badName(err error) error {
+	return fmt.Errorf("%w; check PLUGIN_BUILDER or SLIPWAY_BUILDER, or leave it out to start a builder in the step", err)
 }
 
 // buildByHook runs the repository's hooks/build. It may push, so the permit is asked first.

@@ -16,6 +16,7 @@ import (
 	"slipway/plugin/accounts"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
+	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/planner"
@@ -26,7 +27,7 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// Options name the rooms that requests are answered from; all but Extensions and Now are required.
+// Options name the rooms that requests are answered from; all but Extensions, Probes and Now are required.
 type Options struct {
 	Config     config.Gateway
 	Store      *store.Store
@@ -38,6 +39,7 @@ type Options struct {
 	Dispatcher *dispatcher.Dispatcher
 	Watcher    *watcher.Watcher
 	Extensions map[string]http.Handler // what CIs ask, by the engine's name: below /extensions/{name}/
+	Probes     pipeline.Probes
 	Log        logrus.FieldLogger
 	Now        func() time.Time // nil = time.Now
 }
@@ -55,7 +57,7 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
-	machines := api.New(api.Options{Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake})
+	machines := api.New(api.Options{Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake, Probes: o.Probes})
 	return site{
 		URL: o.Config.URL, TrustedProxies: o.Config.TrustedProxies, Pages: p, Sessions: sessions,
 		Machines: func(r gin.IRouter) {

@@ -39,6 +39,12 @@ type Logs interface {
 	Append(ctx context.Context, buildID string, attempt int, offset int64, data []byte) (size int64, err error)
 }
 
+// Probes knows the tokens of steps that build nothing; pipeline.Probes.
+type Probes interface {
+	// Know reports whether a token is of a probe, and good still.
+	Know(token secret.Secret) bool
+}
+
 // Options make an API; all fields are required.
 type Options struct {
 	Store   Store
@@ -46,6 +52,7 @@ type Options struct {
 	Specs   Specs
 	Logs    Logs
 	Intake  Intake
+	Probes  Probes
 }
 
 // An API is the handlers. It is safe for concurrent use.
@@ -64,6 +71,7 @@ func New(o Options) *API {
 // Mount adds the routes; httpx.Errors must stand before them.
 func (a *API) Mount(r gin.IRouter) {
 	r.POST("/hooks/bitbucket/:id", httpx.Handle(a.receive))
+	r.POST(spec.ProbePath, httpx.Handle(a.probe))
 	builds := r.Group("/runner/v1/builds/:id")
 	for path, handler := range map[string]func(*gin.Context, ab.Attempt) error{
 		"/claim": a.claim, "/events": a.events, "/log": a.appendLog, "/permit": a.permit,

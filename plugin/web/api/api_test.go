@@ -50,7 +50,7 @@ func newDesk(t *testing.T) *desk {
 	d.engine = gin.New()
 	d.engine.Use(httpx.Errors(quiet, httpx.JSON))
 	api.New(api.Options{
-		Store: d.store, Watcher: watcher.New(watcher.Options{Store: d.store, Log: quiet}), Specs: d, Logs: d.logs, Intake: d,
+		Store: d.store, Watcher: watcher.New(watcher.Options{Store: d.store, Log: quiet}), Specs: d, Logs: d.logs, Intake: d, Probes: known("probe-token"),
 	}).Mount(d.engine)
 	owner := storetest.AutomatedBuild(t, d.store, storetest.Repository("app"))
 	builds, err := d.store.Plan(t.Context(), storetest.Push(owner, storetest.Main(), "", storetest.Commit(1)))

@@ -20,11 +20,20 @@ import (
 // attempt returns the attempt that the request's token is bound to. When it is over, the
 // attempt comes with ErrFenced.
 func (a *API) attempt(c *gin.Context) (ab.Attempt, error) {
+	token, err := bearer(c)
+	if err != nil {
+		return ab.Attempt{}, err
+	}
+	return a.o.Store.AttemptByToken(c.Request.Context(), c.Param("id"), ab.TokenHash(token))
+}
+
+// bearer returns the request's token; ErrUnauthorized when it has none.
+func bearer(c *gin.Context) (secret.Secret, error) {
 	token, found := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
 	if !found || token == "" {
-		return ab.Attempt{}, ab.ErrUnauthorized
+		return secret.Secret{}, ab.ErrUnauthorized
 	}
-	return a.o.Store.AttemptByToken(c.Request.Context(), c.Param("id"), ab.TokenHash(secret.New(token)))
+	return secret.New(token), nil
 }
 
 // authenticated gives a handler the attempt that the token is bound to.
