@@ -34,6 +34,7 @@ var layers = [][]string{
 
 // across lists the imports that may cross the wall between gateway and runner.
 var across = map[string][]string{
+	"plugin/engine":     {"runner/spec"},
 	"plugin/dispatcher": {"runner/spec"},
 	"plugin/web":        {"runner/spec"},
 	"plugin/catalog":    {"runner/registry", "runner/spec"},

@@ -38,6 +38,8 @@ const (
 type diagnosis struct {
 	config config.Gateway
 	store  *store.Store // nil when it could not be opened
+	probe  bool         // CIs may be tried by pipelines
+	up     bool         // the gateway answers, as publicURL found
 }
 
 func (d *diagnosis) close() {
@@ -78,6 +80,7 @@ func (d *diagnosis) publicURL(ctx context.Context) []finding {
 		f.err = fmt.Errorf("SLIPWAY_URL=%s: %w: start the gateway, or mend the address or the proxy before it", d.config.URL, err)
 		return []finding{f}
 	}
+	d.up = true
 	if host := hostOf(d.config.URL); isPrivate(host) {
 		f.note += "; Bitbucket Cloud cannot reach " + host + ", so repositories are polled every " + d.config.PollInterval.String()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -14,10 +15,11 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/drone"
 	"slipway/plugin/engine/pipeline"
+	"slipway/plugin/engine/woodpecker"
 )
 
 // cis looks at the servers of CIs as their engines use them. What they asked the gateway is
-// known to the gateway alone.
+// known to the gateway alone; a probe tells whether they can.
 func (d *diagnosis) cis(ctx context.Context) []finding {
 	if d.store == nil {
 		return nil
@@ -28,21 +30,77 @@ func (d *diagnosis) cis(ctx context.Context) []finding {
 		if err != nil {
 			all = append(all, finding{what: "drone", err: err})
 		} else {
-			all = append(all, findingsOf("drone", e.Inspect(ctx))...)
+			all = append(all, d.ci(ctx, drone.Name, e)...)
 		}
 	}
 	if d.config.Woodpecker.Server != "" {
-		all = append(all, findingsOf("woodpecker", newWoodpecker(d.config, d.store, silent()).Inspect(ctx))...)
+		probes, err := d.probes(ctx, woodpecker.Name)
+		if err != nil {
+			all = append(all, finding{what: "woodpecker", err: err})
+		} else {
+			all = append(all, d.ci(ctx, woodpecker.Name, newWoodpecker(d.config, d.store, probes, silent()))...)
+		}
 	}
 	return all
 }
 
 func (d *diagnosis) drone(ctx context.Context) (*drone.Engine, error) {
-	e, err := newDrone(ctx, d.config, d.store, d.store.KnownExtensionSecret, func(string, int) {}, silent())
+	probes, err := d.probes(ctx, drone.Name)
+	if err != nil {
+		return nil, err
+	}
+	e, err := newDrone(ctx, d.config, d.store, d.store.KnownExtensionSecret, probes, func(string, int) {}, silent())
 	if errors.Is(err, autobuild.ErrNotFound) {
 		err = errors.New("its extensions have no secrets yet: start the gateway once with SLIPWAY_DRONE_SERVER set")
 	}
 	return e, err
+}
+
+// probes are the gateway's; none where it has not made their key.
+func (d *diagnosis) probes(ctx context.Context, engine string) (pipeline.Probes, error) {
+	p, err := newProbes(ctx, engine, d.store.KnownExtensionSecret)
+	if errors.Is(err, autobuild.ErrNotFound) {
+		err = nil
+	}
+	return p, err
+}
+
+// A ci is the engine of one, as far as it is looked at.
+type ci interface {
+	// Inspect looks at the server without changing anything there.
+	Inspect(ctx context.Context) []pipeline.Finding
+	// Probe runs a pipeline that builds nothing; the repository counts where no builder
+	// repository is set.
+	Probe(ctx context.Context, repository string) []pipeline.Finding
+}
+
+// ci looks at one, and tries it where that may go well.
+func (d *diagnosis) ci(ctx context.Context, name string, e ci) []finding {
+	all := findingsOf(name, e.Inspect(ctx))
+	switch {
+	case slices.ContainsFunc(all, func(f finding) bool { return f.err != nil }):
+		return all
+	case !d.probe:
+		return append(all, finding{what: name, note: "probe: left out"})
+	case !d.up:
+		return append(all, finding{what: name, note: "probe: not tried, for the gateway does not answer"})
+	}
+	repository, err := d.repositoryOn(ctx, name)
+	if err != nil {
+		return append(all, finding{what: name, err: err})
+	}
+	return append(all, findingsOf(name, e.Probe(ctx, repository))...)
+}
+
+// repositoryOn finds a repository whose builds run on an engine; empty = there is none.
+func (d *diagnosis) repositoryOn(ctx context.Context, engine string) (string, error) {
+	builds, err := d.store.AutomatedBuilds(ctx)
+	for _, ab := range builds {
+		if ab.Engine == engine {
+			return ab.Repository.FullName, nil
+		}
+	}
+	return "", err
 }
 
 func findingsOf(engine string, looked []pipeline.Finding) []finding {
@@ -106,7 +164,7 @@ func (d *diagnosis) environments(ctx context.Context) ([]pipeline.Environment, e
 		all = append(all, e.Environments(d.config.URL)...)
 	}
 	if d.config.Woodpecker.Server != "" {
-		all = append(all, newWoodpecker(d.config, d.store, silent()).Environments(d.config.URL)...)
+		all = append(all, newWoodpecker(d.config, d.store, pipeline.Probes{}, silent()).Environments(d.config.URL)...)
 	}
 	return all, nil
 }

@@ -75,7 +75,7 @@ func TestDoctorLooksAtCIs(t *testing.T) {
 	}
 	wireOnce(t, environ)
 	var out bytes.Buffer
-	if err := doctor(t.Context(), &out, environ); err == nil {
+	if err := doctor(t.Context(), &out, environ, true); err == nil {
 		t.Error("doctor finds nothing to mend where Drone does not answer")
 	}
 	for _, want := range []string{"✕ drone        server: no answer from Drone at http://127.0.0.1:1", "✓ woodpecker   token: is slipway's", "✓ woodpecker   builder repository: acme/builder is active"} {

@@ -22,6 +22,7 @@ import (
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/planner"
@@ -58,6 +59,7 @@ type Gateway struct {
 	own        *own.Engine
 	extensions map[string]http.Handler // what CIs ask, by the same names
 	cis        map[string]pages.CI     // the engines that are CIs, for their page
+	probes     pipeline.Probes         // any engine's: they know each other's
 	intake     *intake.Intake
 	planner    *planner.Planner
 	dispatcher *dispatcher.Dispatcher
@@ -239,7 +241,7 @@ func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
 		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
-		Joins: g.own, Extensions: g.extensions, CIs: g.cis, Log: g.log,
+		Joins: g.own, Extensions: g.extensions, Probes: g.probes, CIs: g.cis, Log: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the pages: %w", err)

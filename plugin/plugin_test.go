@@ -147,7 +147,7 @@ func TestDoctor(t *testing.T) {
 	environ := settingsOf(t, l)
 	stop := serve(t, environ, l)
 	var out bytes.Buffer
-	if err := doctor(t.Context(), &out, environ); err == nil || err.Error() != "1 to mend" { // nobody builds at that address
+	if err := doctor(t.Context(), &out, environ, true); err == nil || err.Error() != "1 to mend" { // nobody builds at that address
 		t.Errorf("doctor beside a healthy gateway: %v\n%s", err, out.String())
 	}
 	for _, want := range []string{"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled", "✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer"} {
@@ -158,7 +158,7 @@ func TestDoctor(t *testing.T) {
 	stop()
 
 	out.Reset()
-	err := doctor(t.Context(), &out, append(environ, "SLIPWAY_BUILDER=unix:///no/such/builder.sock", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1"))
+	err := doctor(t.Context(), &out, append(environ, "SLIPWAY_BUILDER=unix:///no/such/builder.sock", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1"), true)
 	if err == nil || ExitCode(&bytes.Buffer{}, err) != 1 {
 		t.Errorf("doctor of a stopped gateway: %v", err)
 	}
@@ -171,7 +171,7 @@ func TestDoctor(t *testing.T) {
 
 func TestDoctorOfNothing(t *testing.T) {
 	var out bytes.Buffer
-	if err := doctor(t.Context(), &out, nil); err == nil || !strings.Contains(out.String(), "✕ settings     SLIPWAY_URL is not set") {
+	if err := doctor(t.Context(), &out, nil, true); err == nil || !strings.Contains(out.String(), "✕ settings     SLIPWAY_URL is not set") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }

@@ -49,7 +49,11 @@ func action(ctx context.Context, cmd *cli.Command) error {
 	if err := hideProcess(); err != nil {
 		return err
 	}
-	return Run(ctx, Options{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer})
+	o := Options{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer}
+	if s.Probe() {
+		return Probe(ctx, o)
+	}
+	return Run(ctx, o)
 }
 
 // runJoined builds what a gateway has for the pipeline.

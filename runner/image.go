@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"slipway/config/identity"
+	"slipway/config/secret"
 	"slipway/runner/buildhooks"
 	"slipway/runner/spec"
 )
@@ -78,18 +79,33 @@ func (j *job) dial(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	who := j.o.Settings.BuilderTLS
-	if who.IsZero() {
-		if who, err = identity.Parse(j.spec.BuilderTLS); err != nil {
-			return fmt.Errorf("the builder's certificate that the gateway gave: %w", err)
-		}
+	who, err := j.o.whoWeAre(j.spec.BuilderTLS)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	if j.builder, err = j.o.Dial(ctx, address, who); err != nil && named {
-		return fmt.Errorf("%w; check PLUGIN_BUILDER or SLIPWAY_BUILDER, or leave it out to start a builder in the step", err)
+		return badName(err)
 	}
 	return err
+}
+
+// badName is the error of a builder that was named.
+func badName(err error) error {
+	return fmt.Errorf("%w; check PLUGIN_BUILDER or SLIPWAY_BUILDER, or leave it out to start a builder in the step", err)
+}
+
+// whoWeAre is who the step is to its builder: whom it was told, else whom the gateway says.
+func (o Options) whoWeAre(given secret.Secret) (identity.Identity, error) {
+	if !o.Settings.BuilderTLS.IsZero() {
+		return o.Settings.BuilderTLS, nil
+	}
+	who, err := identity.Parse(given)
+	if err != nil {
+		return who, fmt.Errorf("the builder's certificate that the gateway gave: %w", err)
+	}
+	return who, nil
 }
 
 // buildByHook runs the repository's hooks/build. It may push, so the permit is asked first.

@@ -76,6 +76,9 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) image() string { return strings.TrimPrefix(w.registry.URL, "http://") + "/acme/app" }
 
+// BuilderTLS is nobody: what a step needs, w.edit gives it.
+func (w *world) BuilderTLS(string) secret.Secret { return secret.Secret{} }
+
 // Spec makes the world the gateway's api.Specs.
 func (w *world) Spec(ctx context.Context, a ab.Attempt) (spec.Spec, error) {
 	b, err := w.store.Build(ctx, a.BuildID)

@@ -15,6 +15,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
+	"slipway/runner/spec"
 )
 
 const (
@@ -108,6 +109,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 
 // RunnerURL is where the runner of a build finds the gateway that has that base URL.
 func RunnerURL(base, buildID string) string { return base + "/runner/v1/builds/" + buildID }
+
+// ProbeURL is where the runner of a probe does.
+func ProbeURL(base string) string { return base + spec.ProbePath }
 
 // errRemoved ends a build whose automated build is no longer there.
 var errRemoved = errors.New("its automated build was deleted")

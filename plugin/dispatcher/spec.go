@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/runner/spec"
 )
@@ -37,10 +38,13 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	}
 	s := specOf(b, a, git)
 	s.Registries, s.BuiltDigest, s.Environment = registries, digest, owner.Environment
-	s.BuilderTLS = d.o.Engines[a.Engine].BuilderTLS
+	s.BuilderTLS = d.BuilderTLS(a.Engine)
 	s.Timeout = max(a.Deadline.Sub(d.o.Now()), time.Second)
 	return s, nil
 }
+
+// BuilderTLS is who an engine's runners are to their builder; zero = nobody.
+func (d *Dispatcher) BuilderTLS(engine string) secret.Secret { return d.o.Engines[engine].BuilderTLS }
 
 // specOf is what a build says of itself.
 func specOf(b autobuild.Build, a autobuild.Attempt, git autobuild.GitCredential) spec.Spec {

@@ -15,6 +15,7 @@ import (
 	"slipway/plugin/accounts"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
+	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/planner"
@@ -25,7 +26,7 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// Options name the rooms that requests are answered from; all but Extensions, CIs and Now are required.
+// Options name the rooms that requests are answered from; all but Extensions, Probes, CIs and Now are required.
 type Options struct {
 	Config     config.Gateway
 	Store      *store.Store
@@ -39,6 +40,7 @@ type Options struct {
 	Joins      api.Joins               // builds for the repositories' own pipelines
 	Extensions map[string]http.Handler // what CIs ask, by the engine's name: below /extensions/{name}/
 	CIs        map[string]pages.CI     // the engines that are CIs, by name
+	Probes     pipeline.Probes
 	Log        logrus.FieldLogger
 	Now        func() time.Time // nil = time.Now
 }
@@ -56,7 +58,9 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
-	machines := api.New(api.Options{Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake, Joins: o.Joins})
+	machines := api.New(api.Options{
+		Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake, Joins: o.Joins, Probes: o.Probes,
+	})
 	return site{
 		URL: o.Config.URL, TrustedProxies: o.Config.TrustedProxies, Pages: p, Sessions: sessions,
 		Machines: func(r gin.IRouter) {

@@ -48,7 +48,7 @@ func (e *Cancelled) Error() string { return "cancelled: " + e.Reason }
 
 // Options make a Client. URL and Token are required.
 type Options struct {
-	URL       string // …/runner/v1/builds/{id}
+	URL       string // …/runner/v1/builds/{id}; of a probe …/runner/v1
 	Token     secret.Secret
 	Version   string                 // of this program
 	HTTP      *http.Client           // nil = one with a time-out of 30 s; redirects are never followed
@@ -105,6 +105,15 @@ func (c *Client) Claim(ctx context.Context) (s spec.Spec, err error) {
 		err = ErrTaken
 	}
 	return s, wrap("claim", err)
+}
+
+// Probe asks once whether the gateway knows the token, which is of a probe.
+func (c *Client) Probe(ctx context.Context) (reply spec.ProbeReply, err error) {
+	err = c.post(ctx, "probe", nil, func(body io.Reader) (err error) {
+		reply, err = spec.DecodeProbe(body)
+		return err
+	})
+	return reply, err
 }
 
 // Permit asks whether the tags may move to digest; it tries until ctx ends.

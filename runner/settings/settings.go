@@ -17,6 +17,7 @@ import (
 	"slipway/config"
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/spec"
 )
 
 // The variables that hold secrets.
@@ -45,6 +46,9 @@ type Settings struct {
 	Hooks      bool
 	Workdir    string // absolute; empty = make one
 }
+
+// Probe reports whether the step is to say whether it could build, and build nothing.
+func (s Settings) Probe() bool { return strings.HasSuffix(s.URL, spec.ProbePath) }
 
 // An Environment is where settings are read from and secrets are removed from. OS is the
 // process's own.

@@ -32,7 +32,7 @@ type Secrets struct {
 	Config, Secret, Webhook secret.Secret
 }
 
-// Options make an Engine; Repository and Now may be empty.
+// Options make an Engine; Repository, Probes and Now may be empty.
 type Options struct {
 	Server     string // its origin
 	Token      secret.Secret
@@ -42,6 +42,7 @@ type Options struct {
 	Step       pipeline.Step
 	Secrets    Secrets
 	Handovers  pipeline.Handovers
+	Probes     pipeline.Probes
 	// Nudge is told that something happened to an attempt's pipeline; it must not block.
 	Nudge func(buildID string, attempt int)
 	Now   func() time.Time // nil = time.Now
@@ -79,10 +80,12 @@ func New(o Options) (*Engine, error) {
 	}
 	c := &client{server: o.Server, token: o.Token, base: http.DefaultTransport, activating: make(chan struct{}, 1)}
 	return &Engine{
-		Engine:  pipeline.New(pipeline.Options{CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Log: o.Log}),
+		Engine: pipeline.New(pipeline.Options{
+			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Probes: o.Probes, Mends: mends(o), Log: o.Log,
+		}),
 		o:       o,
 		client:  c,
-		desk:    pipeline.NewDesk(o.Handovers, c, event),
+		desk:    pipeline.NewDesk(o.Handovers, c, o.Probes, event),
 		replays: pipeline.NewReplays(pipeline.MaxAge, o.Now),
 		seen:    pipeline.NewSeen(o.Now),
 	}, nil

@@ -99,7 +99,7 @@ func stepOf(kind string, s pipeline.Step, buildID string) step {
 		}
 		values[name] = value
 	}
-	set("runner_url", s.URL(buildID))
+	set("runner_url", s.RunnerURL(buildID))
 	set("runner_token", fromSecret{pipeline.TokenSecret})
 	set("runner_hooks", "on")
 	if s.Builder != "" {

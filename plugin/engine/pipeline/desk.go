@@ -23,6 +23,7 @@ type Request struct {
 type Desk struct {
 	handovers Handovers
 	identity  Identity
+	probes    Probes
 	event     string // of pipelines that are started by API
 
 	mu    sync.Mutex
@@ -30,14 +31,14 @@ type Desk struct {
 }
 
 // NewDesk returns a Desk; event is what the CI calls pipelines that are started by its API.
-func NewDesk(h Handovers, i Identity, event string) *Desk {
-	return &Desk{handovers: h, identity: i, event: event}
+func NewDesk(h Handovers, i Identity, p Probes, event string) *Desk {
+	return &Desk{handovers: h, identity: i, probes: p, event: event}
 }
 
 // Attempt says for which attempt a pipeline is ours, also when that is over: a pipeline that
 // came too late is to run ours and be told so, not the repository's own with our parameters.
 // ErrNotFound = it is none of ours; ErrForbidden = it claims to be and is not, which costs it
-// nothing but our YAML.
+// nothing but our YAML. A probe has an attempt that is in no store.
 func (d *Desk) Attempt(ctx context.Context, r Request) (autobuild.Attempt, error) {
 	p, ok := ReadParams(r.Params)
 	if !ok {
@@ -45,6 +46,9 @@ func (d *Desk) Attempt(ctx context.Context, r Request) (autobuild.Attempt, error
 	}
 	if err := d.isOurs(ctx, r); err != nil {
 		return autobuild.Attempt{}, err
+	}
+	if p.BuildID == probeID {
+		return d.probe(r, p)
 	}
 	a, err := d.handovers.AttemptByNonce(ctx, p.nonceHash())
 	if errors.Is(err, autobuild.ErrNotFound) {
@@ -59,6 +63,14 @@ func (d *Desk) Attempt(ctx context.Context, r Request) (autobuild.Attempt, error
 	return a, nil
 }
 
+// probe is Attempt for a probe.
+func (d *Desk) probe(r Request, p Params) (autobuild.Attempt, error) {
+	if !p.Of(probeID, 1) || !d.probes.has(p.Nonce, r.Repository) {
+		return autobuild.Attempt{}, fmt.Errorf("a pipeline of %s as a probe that was not asked for, or more than %s ago: %w", r.Repository, probeAge, autobuild.ErrForbidden)
+	}
+	return autobuild.Attempt{BuildID: probeID, Number: 1, EngineRef: r.Repository}, nil
+}
+
 // Token makes the runner's token for the pipeline that has the attempt, or is the first to
 // ask. ErrConflict for any other one, and once the runner came; ErrFenced when the attempt is
 // over; otherwise as Attempt.
@@ -70,6 +82,9 @@ func (d *Desk) Token(ctx context.Context, r Request) (secret.Secret, error) {
 		return secret.Secret{}, err
 	}
 	p, _ := ReadParams(r.Params)
+	if p.BuildID == probeID {
+		return d.probes.token(p.Nonce, name(r.Repository, r.Number)), nil
+	}
 	token := autobuild.NewToken()
 	if err := d.handovers.HandOver(ctx, p.nonceHash(), name(r.Repository, r.Number), autobuild.TokenHash(token)); err != nil {
 		return secret.Secret{}, err

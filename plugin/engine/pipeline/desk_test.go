@@ -22,7 +22,7 @@ func (b *bench) asked() pipeline.Request {
 func TestTheDeskKnowsOurPipelines(t *testing.T) {
 	b := newBench(t, "acme/builder")
 	r := b.asked()
-	desk := pipeline.NewDesk(b.store, b.ci, "custom")
+	desk := pipeline.NewDesk(b.store, b.ci, b.probes, "custom")
 	for name, c := range map[string]struct {
 		change func(*pipeline.Request)
 		want   error
@@ -55,7 +55,7 @@ func TestTheDeskKnowsOurPipelines(t *testing.T) {
 func TestTheTokenIsForTheFirstPipelineThatAsks(t *testing.T) {
 	b := newBench(t, "acme/builder")
 	r := b.asked()
-	desk := pipeline.NewDesk(b.store, b.ci, "custom")
+	desk := pipeline.NewDesk(b.store, b.ci, b.probes, "custom")
 	unnumbered, other, stranger := r, r, r
 	unnumbered.Number, other.Number, stranger.Sender = 0, 2, "mallory"
 	for name, refused := range map[string]pipeline.Request{"no number": unnumbered, "a stranger": stranger} {
@@ -88,7 +88,7 @@ func TestALatePipelineIsOursAndGetsNoToken(t *testing.T) {
 	r := b.asked()
 	_, err := b.store.CancelBuild(t.Context(), b.build.ID, autobuild.ReasonUser, "")
 	must(t, err)
-	desk := pipeline.NewDesk(b.store, b.ci, "custom")
+	desk := pipeline.NewDesk(b.store, b.ci, b.probes, "custom")
 	if _, err := desk.Attempt(t.Context(), r); err != nil {
 		t.Errorf("its attempt: %v", err)
 	}
@@ -100,7 +100,7 @@ func TestALatePipelineIsOursAndGetsNoToken(t *testing.T) {
 func TestTheDeskSaysWhenItCannotKnow(t *testing.T) {
 	b := newBench(t, "acme/builder")
 	r := b.asked()
-	desk := pipeline.NewDesk(b.store, b.ci, "custom")
+	desk := pipeline.NewDesk(b.store, b.ci, b.probes, "custom")
 	b.ci.err = autobuild.ErrUnavailable
 	if _, err := desk.Attempt(t.Context(), r); !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("with a CI that does not answer: %v", err)

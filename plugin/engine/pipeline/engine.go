@@ -14,7 +14,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Options make an Engine; all but Repository are required.
+// Options make an Engine; all but Repository, Probes, Mends and Tick are required.
 type Options struct {
 	CI        CI
 	Identity  Identity
@@ -23,6 +23,9 @@ type Options struct {
 	// Repository is the builder repository, which runs the pipelines of all; empty = each
 	// repository runs its own.
 	Repository string
+	Probes     Probes
+	Mends      Mends         // for Probe
+	Tick       time.Duration // between two looks at a probe; 0 = a second
 	Log        logrus.FieldLogger
 }
 
@@ -44,7 +47,12 @@ var (
 )
 
 // New returns an Engine. It asks nobody anything.
-func New(o Options) *Engine { return &Engine{o: o, starting: map[string]int{}} }
+func New(o Options) *Engine {
+	if o.Tick == 0 {
+		o.Tick = time.Second
+	}
+	return &Engine{o: o, starting: map[string]int{}}
+}
 
 // Start starts the pipeline of an attempt unless the CI has it already, and returns its name,
 // as acme/builder#17.

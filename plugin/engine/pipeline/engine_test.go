@@ -7,10 +7,12 @@ import (
 	"io"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/store"
@@ -24,6 +26,8 @@ type bench struct {
 	ci    *scriptedCI
 	store *store.Store
 	build autobuild.Build
+
+	probes pipeline.Probes
 }
 
 func newBench(t *testing.T, repository string) *bench {
@@ -32,7 +36,10 @@ func newBench(t *testing.T, repository string) *bench {
 	log.SetOutput(io.Discard)
 	b := &bench{t: t, ci: &scriptedCI{}, store: storetest.Open(t)}
 	b.build, _ = storetest.Started(t, b.store, storetest.AutomatedBuild(t, b.store, storetest.Repository("app")), "", storetest.Commit(1))
-	b.Engine = pipeline.New(pipeline.Options{CI: b.ci, Identity: b.ci, Logs: b.ci, Handovers: b.store, Repository: repository, Log: log})
+	b.probes = pipeline.NewProbes("drone", secret.New("key"), time.Now)
+	b.Engine = pipeline.New(pipeline.Options{
+		CI: b.ci, Identity: b.ci, Logs: b.ci, Handovers: b.store, Repository: repository, Probes: b.probes, Mends: mends(), Tick: time.Millisecond, Log: log,
+	})
 	return b
 }
 
@@ -53,6 +60,7 @@ func (b *bench) attempt() autobuild.Attempt {
 type scriptedCI struct {
 	orders    []pipeline.Order
 	state     autobuild.PipelineState
+	printed   []string
 	cancelled []int64
 	createErr error
 	keep      bool // an order that fails is kept all the same
@@ -88,6 +96,9 @@ func (c *scriptedCI) Cancel(_ context.Context, _ string, number int64) error {
 }
 
 func (c *scriptedCI) Logs(_ context.Context, repository string, number int64) ([]string, error) {
+	if c.printed != nil {
+		return c.printed, c.err
+	}
 	return []string{fmt.Sprint(repository, " ", number)}, c.err
 }
 

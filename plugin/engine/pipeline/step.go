@@ -4,6 +4,8 @@ package pipeline
 type Step struct {
 	// URL returns where the runner of a build asks for its work.
 	URL func(buildID string) string
+	// ProbeURL is where the runner of a probe does.
+	ProbeURL string
 	// Image is the container image with the slipway program; where a CI runs steps without
 	// containers, the program itself.
 	Image string
@@ -11,6 +13,14 @@ type Step struct {
 	Builder string
 	// Labels choose the CI's agents that may run it; none = any.
 	Labels map[string]string
+}
+
+// RunnerURL returns the runner's address in the pipeline of a build, or of a probe.
+func (s Step) RunnerURL(buildID string) string {
+	if buildID == probeID {
+		return s.ProbeURL
+	}
+	return s.URL(buildID)
 }
 
 // TokenSecret is what pipelines call the secret that the secret extension answers with.

@@ -16,13 +16,14 @@ import (
 // Name is what automated builds and attempts call this engine.
 const Name = "woodpecker"
 
-// Options make an Engine; Repository and Now may be empty.
+// Options make an Engine; Repository, Probes and Now may be empty.
 type Options struct {
 	Server     string // its origin
 	Token      secret.Secret
 	Repository string // builder repository; empty = each repository runs its own
 	Step       pipeline.Step
 	Handovers  pipeline.Handovers
+	Probes     pipeline.Probes
 	Now        func() time.Time // nil = time.Now
 	Log        logrus.FieldLogger
 }
@@ -47,10 +48,12 @@ func New(o Options) *Engine {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for the server alone
 	}}
 	return &Engine{
-		Engine:   pipeline.New(pipeline.Options{CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Log: o.Log}),
+		Engine: pipeline.New(pipeline.Options{
+			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Probes: o.Probes, Mends: mends(o), Log: o.Log,
+		}),
 		o:        o,
 		client:   c,
-		desk:     pipeline.NewDesk(o.Handovers, c, event),
+		desk:     pipeline.NewDesk(o.Handovers, c, o.Probes, event),
 		verifier: &verifier{client: c, now: o.Now},
 		replays:  pipeline.NewReplays(pipeline.MaxAge, o.Now),
 		seen:     pipeline.NewSeen(o.Now),

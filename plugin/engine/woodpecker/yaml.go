@@ -50,7 +50,7 @@ func yamlOf(s pipeline.Step, buildID string) (string, error) {
 		When: []condition{{Event: event}}, Labels: s.Labels, SkipClone: true,
 		Steps: []step{{
 			Name: "build", Image: s.Image,
-			Settings: settings{URL: s.URL(buildID), Token: fromSecret{pipeline.TokenSecret}, Hooks: "on", Builder: s.Builder},
+			Settings: settings{URL: s.RunnerURL(buildID), Token: fromSecret{pipeline.TokenSecret}, Hooks: "on", Builder: s.Builder},
 		}},
 	})
 	if err != nil {

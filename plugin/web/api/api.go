@@ -32,6 +32,8 @@ type Watcher interface {
 // Specs says what an attempt is to build; *dispatcher.Dispatcher.
 type Specs interface {
 	Spec(ctx context.Context, a ab.Attempt) (spec.Spec, error)
+	// BuilderTLS is who an engine's runners are to their builder.
+	BuilderTLS(engine string) secret.Secret
 }
 
 // Logs keeps builds' logs; *logs.Logs.
@@ -45,6 +47,12 @@ type Joins interface {
 	Join(ctx context.Context, token secret.Secret, j ab.Joining) (own.Answer, error)
 }
 
+// Probes knows the tokens of steps that build nothing; pipeline.Probes.
+type Probes interface {
+	// Know tells of which engine a probe is that has a token; false where none has, or no longer.
+	Know(token secret.Secret) (engine string, ok bool)
+}
+
 // Options make an API; all fields are required.
 type Options struct {
 	Store   Store
@@ -53,6 +61,7 @@ type Options struct {
 	Logs    Logs
 	Intake  Intake
 	Joins   Joins
+	Probes  Probes
 }
 
 // An API is the handlers. It is safe for concurrent use.
@@ -71,6 +80,7 @@ func New(o Options) *API {
 // Mount adds the routes; httpx.Errors must stand before them.
 func (a *API) Mount(r gin.IRouter) {
 	r.POST("/hooks/bitbucket/:id", httpx.Handle(a.receive))
+	r.POST(spec.ProbePath, httpx.Handle(a.probe))
 	builds := r.Group("/runner/v1/builds/:id")
 	for path, handler := range map[string]func(*gin.Context, ab.Attempt) error{
 		"/claim": a.claim, "/events": a.events, "/log": a.appendLog, "/permit": a.permit,

@@ -52,7 +52,8 @@ func newDesk(t *testing.T) *desk {
 	d.engine.Use(httpx.Errors(quiet, httpx.JSON))
 	api.New(api.Options{
 		Store: d.store, Watcher: watcher.New(watcher.Options{Store: d.store, Log: quiet}), Specs: d, Logs: d.logs, Intake: d,
-		Joins: own.New(own.Options{Tokens: d.store, Builds: d.store, Refs: d.store, Log: quiet, Look: func(context.Context, ab.Repository) error { return nil }}),
+		Joins:  own.New(own.Options{Tokens: d.store, Builds: d.store, Refs: d.store, Log: quiet, Look: func(context.Context, ab.Repository) error { return nil }}),
+		Probes: known("probe-token"),
 	}).Mount(d.engine)
 	owner := storetest.AutomatedBuild(t, d.store, storetest.Repository("app"))
 	builds, err := d.store.Plan(t.Context(), storetest.Push(owner, storetest.Main(), "", storetest.Commit(1)))
@@ -66,6 +67,9 @@ func newDesk(t *testing.T) *desk {
 	}
 	return d
 }
+
+// BuilderTLS is of one engine.
+func (d *desk) BuilderTLS(engine string) secret.Secret { return secret.New("certificate of " + engine) }
 
 func (d *desk) Spec(_ context.Context, a ab.Attempt) (spec.Spec, error) {
 	return spec.Spec{

@@ -1,0 +1,31 @@
+package api
+
+import (
+	"bytes"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/runner/spec"
+)
+
+// probe answers the step of a probe, which asks whether it reaches the gateway and has its
+// token, with what it needs to reach its builder.
+func (a *API) probe(c *gin.Context) error {
+	token, err := bearer(c)
+	if err != nil {
+		return err
+	}
+	engine, ok := a.o.Probes.Know(token)
+	if !ok {
+		return ab.ErrUnauthorized
+	}
+	var body bytes.Buffer
+	if err := spec.EncodeProbe(&body, spec.ProbeReply{BuilderTLS: a.o.Specs.BuilderTLS(engine)}); err != nil {
+		return err
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(http.StatusOK, "application/json", body.Bytes())
+	return nil
+}

@@ -1,0 +1,43 @@
+package api_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+)
+
+// known is the one token that is of a probe.
+type known string
+
+func (k known) Know(token secret.Secret) (engine string, ok bool) {
+	return "drone", token.Equal(secret.New(string(k)))
+}
+
+func TestOnlyAProbesTokenIsWellForAProbe(t *testing.T) {
+	d := newDesk(t)
+	for authorization, want := range map[string]int{
+		"Bearer probe-token": http.StatusOK, "Bearer " + token: http.StatusUnauthorized, "Bearer ": http.StatusUnauthorized,
+		"probe-token": http.StatusUnauthorized, "": http.StatusUnauthorized,
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/runner/v1/probe", http.NoBody)
+		r.Header.Set("Authorization", authorization)
+		w := httptest.NewRecorder()
+		d.engine.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("with %q: %d, want %d", authorization, w.Code, want)
+		}
+		if given := strings.Contains(w.Body.String(), "certificate of drone"); given != (want == http.StatusOK) {
+			t.Errorf("with %q it is told the builder's certificate: %t", authorization, given)
+		}
+	}
+	r := httptest.NewRequest(http.MethodPost, "/runner/v1/builds/"+d.build.ID+"/events", http.NoBody)
+	r.Header.Set("Authorization", "Bearer probe-token")
+	w := httptest.NewRecorder()
+	d.engine.ServeHTTP(w, r)
+	if w.Code != http.StatusUnauthorized {
+		t.Errorf("a probe's token for a build: %d", w.Code)
+	}
+}

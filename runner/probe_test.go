@@ -1,0 +1,87 @@
+package runner_test
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/runner"
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+// prober is a gateway that knows one probe, and who its step is to the builder.
+func prober(t *testing.T, builderTLS string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodPost || r.URL.Path != "/runner/v1/probe":
+			w.WriteHeader(http.StatusNotFound)
+		case r.Header.Get("Authorization") != "Bearer probe-token":
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			if err := spec.EncodeProbe(w, spec.ProbeReply{BuilderTLS: secret.New(builderTLS)}); err != nil {
+				t.Error(err)
+			}
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestWhatAProbesStepSays(t *testing.T) {
+	needBuildKit(t)
+	builder, pem := remoteBuilder(t)
+	gateway, nobody := prober(t, pem), prober(t, "")
+	for name, c := range map[string]struct {
+		url, token, builder string
+		err                 string // how it begins
+		mend, prints        string
+	}{
+		"all well":       {gateway, "probe-token", builder, "", "", "slipway: well: the gateway answers at " + gateway},
+		"not a probe's":  {gateway, "builds-token", builder, "the gateway: ", "is it the one that started this pipeline", ""},
+		"no gateway":     {"http://127.0.0.1:1", "probe-token", builder, "the gateway: ", "set SLIPWAY_URL", ""},
+		"another server": {gateway + "/elsewhere", "probe-token", builder, "the gateway: ", "set SLIPWAY_URL", ""},
+		"no certificate": {nobody, "probe-token", strings.Replace(builder, "127.0.0.1", "127.0.0.2", 1), "the builder: ", "check PLUGIN_BUILDER or SLIPWAY_BUILDER", "slipway: well: the gateway"},
+		"no builder":     {gateway, "probe-token", "unix:///nowhere.sock", "the builder: ", "check PLUGIN_BUILDER or SLIPWAY_BUILDER", "slipway: well: the gateway"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			s := settings.Settings{URL: c.url + "/runner/v1/probe", Token: secret.New(c.token), Builder: c.builder}
+			if !s.Probe() {
+				t.Fatal("its URL is not a probe's")
+			}
+			err := runner.Probe(t.Context(), runner.Options{Settings: s, Output: &out})
+			if c.err == "" {
+				if err != nil || !strings.HasSuffix(out.String(), "\nslipway: this step can build\n") {
+					t.Errorf("%v\n%s", err, out.String())
+				}
+			} else if err == nil || !strings.HasPrefix(err.Error(), c.err) || !strings.Contains(err.Error(), c.mend) || strings.Contains(err.Error(), "\n") || strings.Contains(out.String(), "can build") {
+				t.Errorf("error %v, want one line that begins with %q and says %q\n%s", err, c.err, c.mend, out.String())
+			}
+			if !strings.Contains(out.String(), c.prints) {
+				t.Errorf("it does not print %q:\n%s", c.prints, out.String())
+			}
+		})
+	}
+}
+
+// A builder of the step's own is started, and is gone when the step has ended.
+func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
+	needBuildKit(t)
+	t.Setenv("TMPDIR", openDir(t))
+	var out bytes.Buffer
+	s := settings.Settings{URL: prober(t, "") + "/runner/v1/probe", Token: secret.New("probe-token")}
+	err := runner.Probe(t.Context(), runner.Options{Settings: s, Environ: append(os.Environ(), asCommand+"=1", "SLIPWAY_BUILDER_NETWORK=none"), Output: &out})
+	if err != nil || !strings.Contains(out.String(), "slipway: well: a builder starts in the step\n") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if (settings.Settings{URL: "https://x/runner/v1/builds/7"}).Probe() {
+		t.Error("a build is taken for a probe")
+	}
+}
