@@ -180,6 +180,15 @@ func (g *Gateway) Store(ctx context.Context) (*store.Store, error) {
 	return store.OpenReadOnly(ctx, store.Options{Path: filepath.Join(g.Data, "slipway.db"), Sealer: sealer})
 }
 
+// Doctor runs `slipway doctor` with the gateway's settings and returns what it prints; err = it
+// found something to mend.
+func (g *Gateway) Doctor(ctx context.Context) (printed string, err error) {
+	cmd := exec.CommandContext(ctx, g.executable, "doctor") //nolint:gosec // our own binary
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, g.environment...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // LogFile is where the gateway's log is.
 func (g *Gateway) LogFile() string { return g.logFile }
 

@@ -117,7 +117,7 @@ func (e *Engine) inspectToken(ctx context.Context) pipeline.Finding {
 
 func (e *Engine) inspectRepository(ctx context.Context) pipeline.Finding {
 	f := pipeline.Finding{Subject: "builder repository"}
-	r, err := e.client.repo(ctx, e.o.Repository)
+	r, err := e.client.synced(ctx, e.o.Repository)
 	switch {
 	case err != nil:
 		f.Problem = err.Error()

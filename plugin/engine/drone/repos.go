@@ -45,17 +45,23 @@ func (c *client) activeRepo(ctx context.Context, fullName string) (*drone.Repo, 
 	case <-ctx.Done():
 		return nil, fmt.Errorf("activate %s on Drone: %w (%w)", fullName, ctx.Err(), autobuild.ErrUnavailable)
 	}
-	r, err = c.repo(ctx, fullName)
-	if errors.Is(err, autobuild.ErrNotFound) {
-		if err := c.call(ctx, createTime, func(d drone.Client) error { _, err := d.RepoListSync(); return err }); err != nil {
-			return nil, fmt.Errorf("sync Drone's repositories: %w", err)
-		}
-		r, err = c.repo(ctx, fullName)
-	}
+	r, err = c.synced(ctx, fullName)
 	if err != nil || r.Active {
 		return r, err
 	}
 	return c.activate(ctx, r.Namespace, r.Name)
+}
+
+// synced finds a repository, and has Drone read its list of them anew where that lacks it.
+func (c *client) synced(ctx context.Context, fullName string) (*drone.Repo, error) {
+	r, err := c.repo(ctx, fullName)
+	if !errors.Is(err, autobuild.ErrNotFound) {
+		return r, err
+	}
+	if err := c.call(ctx, createTime, func(d drone.Client) error { _, err := d.RepoListSync(); return err }); err != nil {
+		return nil, fmt.Errorf("sync Drone's repositories: %w", err)
+	}
+	return c.repo(ctx, fullName)
 }
 
 // activate makes a webhook of Drone's own at Bitbucket, too, by which it runs the repository's

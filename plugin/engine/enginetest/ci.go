@@ -176,13 +176,13 @@ func (c *CI) down(h *worldtest.House) {
 func (c *CI) diesBefore(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	commit := p.Commit("Away", h.Dockerfile("away"))
-	h.Must(os.Rename(c.Program, c.Program+".away"))
-	p.Push("main")
-	h.Until("the first attempt has failed", func() (bool, error) {
-		b, err := p.Builds(h.Context)
-		return len(b) == 1 && (b[0].Attempt > 1 || b[0].State == autobuild.Queued && b[0].Attempt == 1 || b[0].State.Final()), err
+	c.away(h, func() {
+		p.Push("main")
+		h.Until("the first attempt has failed", func() (bool, error) {
+			b, err := p.Builds(h.Context)
+			return len(b) == 1 && (b[0].Attempt > 1 || b[0].State == autobuild.Queued && b[0].Attempt == 1 || b[0].State.Final()), err
+		})
 	})
-	h.Must(os.Rename(c.Program+".away", c.Program))
 	b := p.End(1, autobuild.Succeeded)
 	log, err := h.Browser.Log(h.Context, b, 1, 0)
 	h.Must(err)
@@ -190,6 +190,13 @@ func (c *CI) diesBefore(h *worldtest.House) {
 		h.T.Errorf("it succeeded in attempt %d; the log of the first one does not say what its pipeline printed:\n%s", b.Attempt, log)
 	}
 	p.OneEnd(commit)
+}
+
+// away does something while the program of the steps is not where the CI looks for it.
+func (c *CI) away(h *worldtest.House, do func()) {
+	h.Must(os.Rename(c.Program, c.Program+".away"))
+	do()
+	h.Must(os.Rename(c.Program+".away", c.Program))
 }
 
 // cancelUnbegun: a pipeline that the CI has not begun is cancelled there too.

@@ -61,6 +61,8 @@ func (f Factory) manyPlaces(t *testing.T) {
 	t.Run("CI down", func(t *testing.T) { ci.down(h.For(t)) })
 	t.Run("dies before its runner speaks", func(t *testing.T) { ci.diesBefore(h.For(t)) })
 	t.Run("cancel what the CI has not begun", func(t *testing.T) { ci.cancelUnbegun(h.For(t)) })
+	t.Run("doctor", func(t *testing.T) { ci.doctor(h.For(t)) })
+	t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(h.For(t)) })
 	if ci.Own != nil {
 		t.Run("its own pipeline", func(t *testing.T) { ci.ownPipeline(h.For(t)) })
 		t.Run("a step of its own", func(t *testing.T) { ci.ownStep(h.For(t)) })
