@@ -76,7 +76,8 @@ func (c *client) insist(ctx context.Context, r repo, branch string, p pipeline.P
 		}
 		branch = r.DefaultBranch
 		select {
-		case <-time.After(startPause + rand.N(startPause)): // several that failed together try again apart
+		// Several that failed together try again apart.
+		case <-time.After(startPause + rand.N(startPause)): //nolint:gosec // a pause is no secret
 		case <-ctx.Done():
 			return 0, err
 		}
