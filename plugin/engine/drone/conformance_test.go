@@ -72,10 +72,10 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 				return nil, err
 			}
 			origin, err := ci.Connect(ctx, w, "http://"+address)
-			return []string{
+			return append([]string{
 				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
-				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_DRONE_IMAGE=" + ci.Program, "SLIPWAY_DRONE_BUILDER=" + ci.Builder,
-			}, err
+				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(),
+			}, ci.Settings("SLIPWAY_DRONE_")...), err
 		},
 		AfterGateway: func(ctx context.Context, w *world.World) error {
 			all, err := enginetest.ExtensionSecrets(ctx, w, drone.Name, "config", "secret", "webhook")

@@ -72,10 +72,10 @@ func (d *real) prepare(ctx context.Context, w *world.World, repository string) (
 		return nil, err
 	}
 	origin, err := d.ci.Connect(ctx, w, "http://"+d.address)
-	return []string{
+	return append([]string{
 		"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
-		"SLIPWAY_DRONE_TOKEN=" + d.token, "SLIPWAY_DRONE_IMAGE=" + d.ci.Program, "SLIPWAY_DRONE_BUILDER=" + d.ci.Builder,
-	}, err
+		"SLIPWAY_DRONE_TOKEN=" + d.token,
+	}, d.ci.Settings("SLIPWAY_DRONE_")...), err
 }
 
 func (d *real) start(ctx context.Context, w *world.World) error {

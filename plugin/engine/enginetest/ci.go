@@ -3,12 +3,13 @@ package enginetest
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 
+	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
@@ -22,7 +23,9 @@ import (
 type CI struct {
 	Line    *Line  // from the gateway to its server
 	Program string // a link to the program that its steps run
-	Builder string // address of the builder that its steps use
+	// Builder is the address of the builder that its steps use, on TCP as if on another machine,
+	// and BuilderTLS the file of its clients' certificate.
+	Builder, BuilderTLS string
 	// Hold keeps its agents from beginning anything, and Release lets them.
 	Hold, Release func()
 	// Own is how repositories have pipelines of their own on it; nil = the fake runs none.
@@ -43,11 +46,11 @@ func Link(dir string) (string, error) {
 // Prepare makes what the steps of every CI need, a builder and the link, and acme/builder,
 // which it returns.
 func (c *CI) Prepare(ctx context.Context, w *world.World) (r *bitbuckettest.Repository, err error) {
-	if c.Builder, err = startBuilder(ctx, w); err != nil {
-		return nil, err
-	}
 	if c.Program, err = Link(w.Dir); err != nil {
 		return nil, err
+	}
+	if err := c.startBuilder(ctx, w); err != nil {
+		return nil, fmt.Errorf("start a builder: %w", err)
 	}
 	return builderRepository(ctx, w)
 }
@@ -88,18 +91,39 @@ func ExtensionSecrets(ctx context.Context, w *world.World, engine string, purpos
 	return all, nil
 }
 
-// startBuilder starts a builder for the steps of a world's CI, and returns its address.
-func startBuilder(ctx context.Context, w *world.World) (string, error) {
-	dir := filepath.Join(w.Dir, "builder")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", err
+// startBuilder starts `slipway builder` for the steps of a world's CI, as a person does.
+func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
+	keys := filepath.Join(w.Dir, "builder-keys")
+	if out, err := exec.CommandContext(ctx, c.Program, "builder", "keys", keys, "--host", "127.0.0.1").CombinedOutput(); err != nil { //nolint:gosec // this very program
+		return fmt.Errorf("%w: %s", err, out)
 	}
-	child, err := builder.StartChild(ctx, builder.ChildOptions{Dir: dir, Environ: []string{"PATH=" + os.Getenv("PATH"), "SLIPWAY_BUILDER_NETWORK=none"}, Output: io.Discard})
+	address, err := FreePort(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
-	w.OnClose(child.Stop)
-	return child.Address, nil
+	c.Builder, c.BuilderTLS = "tcp://"+address, filepath.Join(keys, "client.pem")
+	args := []string{
+		"builder", "--address", c.Builder, "--tls", filepath.Join(keys, "server.pem"), "--state", filepath.Join(w.Dir, "builder-state"), "--network", "none",
+	}
+	if _, err := StartProcess(w, "builder", c.Program, args, nil); err != nil {
+		return err
+	}
+	who, err := identity.Read(secret.New(c.BuilderTLS))
+	if err != nil {
+		return err
+	}
+	return world.Wait(ctx, func() (bool, error) {
+		client, err := builder.Dial(ctx, c.Builder, who)
+		if err != nil {
+			return false, nil //nolint:nilerr // it is not up yet
+		}
+		return true, client.Close()
+	})
+}
+
+// Settings are what a gateway is told of the steps, by the prefix of its CI's settings.
+func (c *CI) Settings(prefix string) []string {
+	return []string{prefix + "IMAGE=" + c.Program, prefix + "BUILDER=" + c.Builder, prefix + "BUILDER_TLS=" + c.BuilderTLS}
 }
 
 // KillRunner kills the runner of a build, which its environment names, as a crash would.

@@ -56,7 +56,7 @@ func (c *CI) ownPipeline(h *worldtest.House) {
 func (c *CI) ownStep(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), eachBranch(), worldtest.Versions())
 	id, token := h.Joining()
-	line := fmt.Sprintf("PLUGIN_GATEWAY=%s PLUGIN_AUTOMATED_BUILD=%s PLUGIN_TOKEN=%s PLUGIN_BUILDER=%s %s runner", h.Gateway.URL, id, token, c.Builder, c.Program)
+	line := fmt.Sprintf("PLUGIN_GATEWAY=%s PLUGIN_AUTOMATED_BUILD=%s PLUGIN_TOKEN=%s PLUGIN_BUILDER=%s PLUGIN_BUILDER_TLS=%s %s runner", h.Gateway.URL, id, token, c.Builder, c.BuilderTLS, c.Program)
 	h.Must(c.Own.Activate(h.Context, p.Repository.FullName()))
 	commits := map[string]string{}
 	for _, name := range []string{"b-own", "v3.4"} {

@@ -69,10 +69,10 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			}
 			origin, err := ci.Connect(ctx, w, "http://"+address)
 			server.SetExtensions(w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret")
-			return []string{
+			return append([]string{
 				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
-				"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + ci.Builder,
-			}, err
+				"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(),
+			}, ci.Settings("SLIPWAY_WOODPECKER_")...), err
 		},
 	}, ci
 }

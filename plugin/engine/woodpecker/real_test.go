@@ -87,10 +87,10 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 		Activate: func(ctx context.Context, fullName string) error { return p.activate(ctx, token, fullName) },
 	}
 	origin, err := p.ci.Connect(ctx, w, "http://"+p.address)
-	return []string{
+	return append([]string{
 		"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
-		"SLIPWAY_WOODPECKER_TOKEN=" + token.Reveal(), "SLIPWAY_WOODPECKER_IMAGE=" + p.ci.Program, "SLIPWAY_WOODPECKER_BUILDER=" + p.ci.Builder,
-	}, err
+		"SLIPWAY_WOODPECKER_TOKEN=" + token.Reveal(),
+	}, p.ci.Settings("SLIPWAY_WOODPECKER_")...), err
 }
 
 func (p *real) startServer(ctx context.Context) (err error) {
