@@ -53,7 +53,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			server = woodpeckertest.New(woodpeckertest.Options{
 				Program: func(image string) string { return image }, Capacity: 8,
 				HasBranch: func(repository, branch string) bool {
-					head, err := known[repository].Head(ctx, branch)
+					head, err := known[repository].Head(context.WithoutCancel(ctx), branch) // the world outlives its opening
 					return err == nil && head != ""
 				},
 			})
