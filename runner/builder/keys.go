@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v3"
+
+	"slipway/config/identity"
+	"slipway/config/secret"
 )
 
 // serverName is the name, and with .pem the file, of the builder's own certificate.
@@ -101,10 +104,13 @@ func (r keyRequest) write(w io.Writer) error {
 // one writes the file of a member, or says that it is there.
 func (r keyRequest) one(a authority, m member) (line string, err error) {
 	path := filepath.Join(r.dir, m.name+".pem")
-	if _, err := os.Stat(path); err == nil {
-		who, err := readIdentity(path)
+	if there, err := os.ReadFile(path); err == nil {
+		who, err := identity.Parse(secret.New(string(there)))
+		if err == nil && who.IsZero() {
+			err = errors.New("it is empty")
+		}
 		if err != nil {
-			return "", fmt.Errorf("%w; remove the file to have it made", err)
+			return "", fmt.Errorf("%s is there, and %w; remove the file to have it made", path, err)
 		}
 		return fmt.Sprintf("%s stays, good until %s", path, who.Expires().Format(time.DateOnly)), nil
 	}
@@ -112,10 +118,14 @@ func (r keyRequest) one(a authority, m member) (line string, err error) {
 	if err != nil {
 		return "", err
 	}
+	who, err := identity.Parse(text)
+	if err != nil {
+		return "", err
+	}
 	if err := writeNew(path, []byte(text.Reveal()), 0o600); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s for %s, good until %s", path, m.use(), m.until.Format(time.DateOnly)), nil
+	return fmt.Sprintf("%s for %s, good until %s", path, m.use(), who.Expires().Format(time.DateOnly)), nil
 }
 
 // use says where a member's file belongs.

@@ -165,17 +165,22 @@ func TestKeysRefuses(t *testing.T) {
 	if err := os.Remove(filepath.Join(broken, "ca.key")); err != nil {
 		t.Fatal(err)
 	}
+	empty := keys(t)
+	if err := os.WriteFile(filepath.Join(empty, "x.pem"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for want, args := range map[string][]string{
-		"name one directory":   {"keys"},
-		"give --host":          {"keys", t.TempDir()},
-		"--client is \"../x\"": {"keys", t.TempDir(), "--host", "h", "--client", "../x"},
-		"--client is \"ca\"":   {"keys", t.TempDir(), "--host", "h", "--client", "ca"},
-		"--days is 0":          {"keys", t.TempDir(), "--host", "h", "--days", "0"},
-		"both files are":       {"keys", broken, "--client", "x"},
-		"name one address":     {"check"},
-		"no/such.pem":          {"check", "--tls", "no/such.pem", "tcp://127.0.0.1:1"},
-		"does not answer":      {"check", "tcp://127.0.0.1:1"},
-		"only clients with":    {"check", "tcp://builder.example.com:1"},
+		"x.pem is there, and it is empty": {"keys", empty, "--client", "x"},
+		"name one directory":              {"keys"},
+		"give --host":                     {"keys", t.TempDir()},
+		"--client is \"../x\"":            {"keys", t.TempDir(), "--host", "h", "--client", "../x"},
+		"--client is \"ca\"":              {"keys", t.TempDir(), "--host", "h", "--client", "ca"},
+		"--days is 0":                     {"keys", t.TempDir(), "--host", "h", "--days", "0"},
+		"both files are":                  {"keys", broken, "--client", "x"},
+		"name one address":                {"check"},
+		"no/such.pem":                     {"check", "--tls", "no/such.pem", "tcp://127.0.0.1:1"},
+		"does not answer":                 {"check", "tcp://127.0.0.1:1"},
+		"only clients with":               {"check", "tcp://builder.example.com:1"},
 	} {
 		if out, err := command(t, args...); err == nil || !strings.Contains(out, want) {
 			t.Errorf("%v: %v\n%s\nwant %q", args, err, out, want)
