@@ -2,9 +2,11 @@ package runner_test
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -83,5 +85,21 @@ func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
 	}
 	if (settings.Settings{URL: "https://x/runner/v1/builds/7"}).Probe() {
 		t.Error("a build is taken for a probe")
+	}
+}
+
+// A step that cannot build ends with exit code 1, and with one line that names the mend.
+func TestAProbesStepWithoutABuilder(t *testing.T) {
+	needBuildKit(t)
+	cmd := step(t, t.TempDir(), "PLUGIN_RUNNER_URL="+prober(t, "")+"/runner/v1/probe", "PLUGIN_RUNNER_TOKEN=probe-token", "PATH="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	last := lines[len(lines)-1]
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.HasPrefix(last, "slipway: the builder: no builder can run here") || !strings.Contains(last, "give the step privilege") {
+		t.Errorf("without runc: %v\n%s", err, out)
+	}
+	if strings.Contains(string(out), "probe-token") {
+		t.Errorf("the token is shown:\n%s", out)
 	}
 }

@@ -115,7 +115,7 @@ func (p *probing) findings(ctx context.Context) []Finding {
 	}
 	switch {
 	case p.err != nil:
-		return problem("was started, and then not told of: %v", p.err)
+		return problem("was started, and then not told of: %s", oneLine(p.err.Error()))
 	case p.run.State == autobuild.PipelineQueued:
 		return problem("was taken by nobody within %s: %s", took, mends.Agent)
 	case p.run.State == autobuild.PipelineCancelled:
@@ -143,7 +143,7 @@ func (p *probing) words(ctx context.Context) words {
 		lines, err := p.engine.o.Logs.Logs(ctx, p.repository, p.number)
 		said := read(lines)
 		if err != nil {
-			said.last = "not to be had, " + err.Error()
+			said.last = "not to be had, " + oneLine(err.Error())
 		}
 		if said.done || said.trouble != "" || look == probeLogs {
 			return said
@@ -190,8 +190,9 @@ func (w words) findings() []Finding {
 	return all
 }
 
-// mended adds to what is wrong where that is set on this CI.
+// mended adds to what is wrong, in one line, where that is set on this CI.
 func (e *Engine) mended(problem string) string {
+	problem = oneLine(problem)
 	switch {
 	case strings.HasPrefix(problem, spec.ProbeBuilder):
 		return problem + ": " + e.o.Mends.Builder
@@ -200,3 +201,6 @@ func (e *Engine) mended(problem string) string {
 	}
 	return problem
 }
+
+// oneLine is what a CI said, which may have several lines.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -77,7 +77,7 @@ func newBenchWith(t *testing.T, repository, script string, step pipeline.Step) *
 	log := logrus.New()
 	log.SetOutput(b.log)
 	b.Engine = woodpecker.New(woodpecker.Options{
-		Server: api.URL, Token: b.token, Repository: repository, Handovers: b.handing, Log: log, Now: b.clock.now, Step: step,
+		Server: api.URL, Token: b.token, Repository: repository, Handovers: b.handing, Probes: probes(), Log: log, Now: b.clock.now, Step: step,
 	})
 	b.gateway = b.Handler()
 	gateway := httptest.NewServer(b.gateway)
@@ -86,6 +86,11 @@ func newBenchWith(t *testing.T, repository, script string, step pipeline.Step) *
 	b.server.SetExtensions(b.extensions+"config", b.extensions+"secret")
 	b.build, _ = storetest.Started(t, b.store, storetest.AutomatedBuild(t, b.store, storetest.Repository("app")), "", storetest.Commit(1))
 	return b
+}
+
+// probes are a bench's.
+func probes() pipeline.Probes {
+	return pipeline.NewProbes(woodpecker.Name, secret.New("key"), time.Now)
 }
 
 func (b *bench) pipeline(ref autobuild.Ref) autobuild.Pipeline {

@@ -1,0 +1,47 @@
+package enginetest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/plugin/engine/pipeline"
+	"slipway/runner/spec"
+)
+
+// ServeProbes is as much of a gateway as the steps of probes see. It returns their URL.
+func ServeProbes(t testing.TB, probes pipeline.Probes) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if _, ok := probes.Know(secret.New(token)); !ok || r.URL.Path != spec.ProbePath {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		if err := spec.EncodeProbe(w, spec.ProbeReply{}); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + spec.ProbePath
+}
+
+// WantProblem holds that a probe ends with one problem, which says all of these, after so many
+// things that are well.
+func WantProblem(t testing.TB, found []pipeline.Finding, well int, says ...string) {
+	t.Helper()
+	if len(found) != well+1 {
+		t.Fatalf("found %+v, want %d things well and one problem", found, well)
+	}
+	for i, f := range found {
+		if (f.Problem == "") != (i < well) || strings.Contains(f.Problem, "\n") {
+			t.Errorf("finding %d: %+v, want the problem last, in one line", i, f)
+		}
+	}
+	for _, want := range says {
+		if !strings.Contains(found[well].Problem, want) {
+			t.Errorf("the problem does not say %q: %s", want, found[well].Problem)
+		}
+	}
+}
