@@ -94,7 +94,7 @@ func ExtensionSecrets(ctx context.Context, w *world.World, engine string, purpos
 // startBuilder starts `slipway builder` for the steps of a world's CI, as a person does.
 func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
 	keys := filepath.Join(w.Dir, "builder-keys")
-	if out, err := exec.CommandContext(ctx, c.Program, "builder", "keys", keys, "--host", "127.0.0.1").CombinedOutput(); err != nil { //nolint:gosec // this very program
+	if out, err := exec.CommandContext(ctx, c.Program, "builder", "keys", keys, "--host", "127.0.0.1").CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	address, err := FreePort(ctx)
