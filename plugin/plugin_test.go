@@ -150,7 +150,7 @@ func TestDoctor(t *testing.T) {
 	if err := doctor(t.Context(), &out, environ, true); err == nil || err.Error() != "1 to mend" { // nobody builds at that address
 		t.Errorf("doctor beside a healthy gateway: %v\n%s", err, out.String())
 	}
-	for _, want := range []string{"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled", "✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer"} {
+	for _, want := range []string{"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled", "✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer (it was asked without a certificate"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("doctor does not say %q:\n%s", want, out.String())
 		}

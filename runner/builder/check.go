@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,7 +62,8 @@ func check(ctx context.Context, address string, who identity.Identity) (string, 
 			platforms = append(platforms, p.OS+"/"+p.Architecture)
 		}
 	}
-	line := fmt.Sprintf("%s answers, and builds for %s", address, strings.Join(platforms, ", "))
+	slices.Sort(platforms) // which come in variants of a processor
+	line := fmt.Sprintf("%s answers, and builds for %s", address, strings.Join(slices.Compact(platforms), ", "))
 	if identity.Encrypts(address, who) {
 		line += "; our certificate is good until " + who.Expires().Format(time.DateOnly)
 	}

@@ -73,7 +73,11 @@ func Dial(ctx context.Context, address string, who identity.Identity) (*Client, 
 		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
 	}
 	if _, err := bk.Info(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("builder at %s does not answer: %w", address, err), bk.Close())
+		hint := ""
+		if who.IsZero() && strings.HasPrefix(address, "tcp:") {
+			hint = " (it was asked without a certificate, and one that has certificates answers nobody without)"
+		}
+		return nil, errors.Join(fmt.Errorf("builder at %s does not answer%s: %w", address, hint, err), bk.Close())
 	}
 	// A call that stays open tells the server that it is needed between Build and Push.
 	life, hold := context.WithCancel(context.Background())
