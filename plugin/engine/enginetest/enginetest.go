@@ -24,6 +24,9 @@ type Factory struct {
 	Alone func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline)
 	// Slow is how much longer than others this engine takes to begin.
 	Slow time.Duration
+	// Brief leaves out what does not depend on which repository runs a pipeline, for a further
+	// way on a CI that is run whole elsewhere.
+	Brief bool
 }
 
 // shortTime is how long builds may take in the world with one place, on an engine that begins
@@ -41,28 +44,38 @@ func Run(t *testing.T, f Factory) {
 func (f Factory) manyPlaces(t *testing.T) {
 	h, ci := f.open(t, f.Limit+"=8")
 	var kept transcript
+	together := map[string]func(*worldtest.House){"success": success, "failure": failure, "tag": tagBuild, "one push": onePush}
+	if !f.Brief {
+		together["lost runner"] = lostRunner
+		together["live log"] = func(h *worldtest.House) { kept = liveLog(h) }
+	}
 	t.Run("together", func(t *testing.T) {
-		for name, try := range map[string]func(*worldtest.House){
-			"success": success, "failure": failure, "tag": tagBuild, "one push": onePush, "lost runner": lostRunner,
-			"live log": func(h *worldtest.House) { kept = liveLog(h) },
-		} {
+		for name, try := range together {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				try(h.For(t))
 			})
 		}
 	})
-	t.Run("log after a restart", func(t *testing.T) { logAfterRestart(h.For(t), kept) })
-	if ci == nil {
-		return
+	if !f.Brief {
+		t.Run("log after a restart", func(t *testing.T) { logAfterRestart(h.For(t), kept) })
 	}
-	t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(h.For(t)) })
+	if ci != nil {
+		f.trouble(t, h, ci)
+	}
+}
+
+// trouble is what goes wrong between the gateway and a CI, and what people do on a CI.
+func (f Factory) trouble(t *testing.T, h *worldtest.House, ci *CI) {
+	if !f.Brief {
+		t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(h.For(t)) })
+		t.Run("CI down", func(t *testing.T) { ci.down(h.For(t)) })
+		t.Run("dies before its runner speaks", func(t *testing.T) { ci.diesBefore(h.For(t)) })
+		t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(h.For(t)) })
+	}
 	t.Run("answer lost", func(t *testing.T) { ci.answerLost(h.For(t)) })
-	t.Run("CI down", func(t *testing.T) { ci.down(h.For(t)) })
-	t.Run("dies before its runner speaks", func(t *testing.T) { ci.diesBefore(h.For(t)) })
 	t.Run("cancel what the CI has not begun", func(t *testing.T) { ci.cancelUnbegun(h.For(t)) })
 	t.Run("doctor", func(t *testing.T) { ci.doctor(h.For(t)) })
-	t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(h.For(t)) })
 	if ci.Own != nil {
 		t.Run("its own pipeline", func(t *testing.T) { ci.ownPipeline(h.For(t)) })
 		t.Run("a step of its own", func(t *testing.T) { ci.ownStep(h.For(t)) })
@@ -71,10 +84,13 @@ func (f Factory) manyPlaces(t *testing.T) {
 
 func (f Factory) onePlace(t *testing.T) {
 	h, ci := f.open(t, f.Limit+"=1", "SLIPWAY_BUILD_TIMEOUT="+(shortTime+f.Slow).String())
-	t.Run("cancel queued", func(t *testing.T) { cancelQueued(h.For(t)) })
-	t.Run("cancel running", func(t *testing.T) { cancelRunning(h.For(t)) })
 	t.Run("branch moved while queued", func(t *testing.T) { branchMoved(h.For(t)) })
 	t.Run("branch deleted while queued", func(t *testing.T) { branchDeleted(h.For(t)) })
+	if f.Brief {
+		return
+	}
+	t.Run("cancel queued", func(t *testing.T) { cancelQueued(h.For(t)) })
+	t.Run("cancel running", func(t *testing.T) { cancelRunning(h.For(t)) })
 	t.Run("time-out", func(t *testing.T) { f.timeOut(h.For(t)) })
 	if ci != nil {
 		t.Run("CI never tells the end", func(t *testing.T) { ci.endNeverTold(h.For(t)) })

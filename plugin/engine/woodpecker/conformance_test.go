@@ -30,7 +30,7 @@ func conform(t *testing.T, repository string) {
 	enginetest.Run(t, enginetest.Factory{
 		World: func(testing.TB) (world.Options, *enginetest.CI) { return withFake(repository) },
 		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY",
-		Alone: alone,
+		Alone: alone, Brief: repository == "",
 	})
 }
 
