@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -67,7 +66,7 @@ func (d *diagnosis) probes(ctx context.Context, engine string) (pipeline.Probes,
 
 // A ci is the engine of one, as far as it is looked at.
 type ci interface {
-	// Inspect looks at the server without changing anything there.
+	// Inspect looks at the server and starts nothing there.
 	Inspect(ctx context.Context) []pipeline.Finding
 	// Probe runs a pipeline that builds nothing; the repository counts where no builder
 	// repository is set.
@@ -103,10 +102,11 @@ func (d *diagnosis) repositoryOn(ctx context.Context, engine string) (string, er
 	return "", err
 }
 
+// findingsOf leaves out what only the running gateway knows.
 func findingsOf(engine string, looked []pipeline.Finding) []finding {
 	var all []finding
 	for _, f := range looked {
-		if strings.HasSuffix(f.Subject, "extension") {
+		if f.Unknown {
 			continue
 		}
 		one := finding{what: engine, note: f.Subject + ": " + f.Good}

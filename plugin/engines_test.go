@@ -91,6 +91,12 @@ func TestDoctorLooksAtCIs(t *testing.T) {
 // wireOnce makes what a gateway makes at its first start.
 func wireOnce(t *testing.T, environ []string) {
 	t.Helper()
+	wired(t, environ).Close()
+}
+
+// wired is a gateway that is not run, and closed at the end of the test.
+func wired(t *testing.T, environ []string) *Gateway {
+	t.Helper()
 	c, err := config.LoadGateway(environ)
 	if err != nil {
 		t.Fatal(err)
@@ -99,5 +105,6 @@ func wireOnce(t *testing.T, environ []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.Close()
+	t.Cleanup(g.Close)
+	return g
 }

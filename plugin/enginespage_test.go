@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"slipway/config"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/drone/dronetest"
@@ -27,15 +26,7 @@ type visitor struct {
 
 func visit(t *testing.T, environ []string) *visitor {
 	t.Helper()
-	c, err := config.LoadGateway(environ)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := New(t.Context(), Options{Config: c, Listener: listen(t), Log: silent()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(g.Close)
+	g := wired(t, environ)
 	v := &visitor{Gateway: g}
 	token := secret.New("one-time")
 	if err := g.store.CreateFirstToken(t.Context(), autobuild.TokenHash(token), time.Now().Add(time.Hour)); err != nil {

@@ -81,7 +81,7 @@ func (o Options) attempt(ctx context.Context, client *report.Client, s spec.Spec
 		return judge(ctx, err), nil
 	}
 	defer remove()
-	work, session, err := client.Begin(ctx, dir, secret.NewRedactor(secrets(s, o.Settings.Token)...), o.Output)
+	work, session, err := client.Begin(ctx, dir, secret.NewRedactor(secrets(s, o.Settings)...), o.Output)
 	if err != nil {
 		return judge(ctx, err), nil
 	}
@@ -151,8 +151,8 @@ func (o Options) complete() Options {
 }
 
 // secrets are what the log must not show.
-func secrets(s spec.Spec, token secret.Secret) []secret.Secret {
-	all := []secret.Secret{token, s.Git.Password, s.BuilderTLS}
+func secrets(s spec.Spec, own settings.Settings) []secret.Secret {
+	all := []secret.Secret{own.Token, own.BuilderTLS.Text(), s.Git.Password, s.BuilderTLS}
 	for _, r := range s.Registries {
 		all = append(all, r.Password)
 	}

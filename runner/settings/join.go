@@ -45,7 +45,7 @@ var (
 )
 
 // ReadJoin reads and checks the step's settings and then takes the secrets out of the
-// environment, so that no child inherits it. Commit, ref and pipeline are the CI's: Drone's
+// environment, so that no child inherits them. Commit, ref and pipeline are the CI's: Drone's
 // (DRONE_*) or Woodpecker's (CI_*). Its error names every setting that is wrong and how to
 // mend it, and shows no secret.
 func ReadJoin(e Environment) (Join, error) {

@@ -68,7 +68,7 @@ func Standalone(environ []string) bool {
 }
 
 // ReadPlugin reads and checks the step's settings and then takes the secrets out of the
-// environment, so that no child inherits it. An empty variable counts as not set, as what a
+// environment, so that no child inherits them. An empty variable counts as not set, as what a
 // CI makes of ${DRONE_TAG} on a branch. Its error names every setting that is wrong and how
 // to mend it, and shows no secret.
 func ReadPlugin(e Environment) (Plugin, error) {

@@ -58,7 +58,7 @@ type Environment interface {
 }
 
 // Read reads and checks the settings and then takes the secrets out of the environment, so
-// that no child inherits it. Each may come by its plugin name too; SLIPWAY_… goes before. Its
+// that no child inherits them. Each may come by its plugin name too; SLIPWAY_… goes before. Its
 // error names every setting that is wrong and how to mend it.
 func Read(e Environment) (Settings, error) {
 	given := env.ToMap(e.Environ())

@@ -101,7 +101,7 @@ func TestHooksOff(t *testing.T) {
 }
 
 func TestFaultsNameTheSetting(t *testing.T) {
-	for line, want := range map[string]string{
+	checkFaults(t, func(line string) error { _, err := settings.Read(good(line)); return err }, map[string]string{
 		"SLIPWAY_RUNNER_URL=":                     "SLIPWAY_RUNNER_URL is not set",
 		"SLIPWAY_RUNNER_URL=ftp://host/x":         "SLIPWAY_RUNNER_URL is no http",
 		"SLIPWAY_RUNNER_URL=https://a:canary@b/x": "SLIPWAY_RUNNER_URL must have no user",
@@ -112,8 +112,15 @@ func TestFaultsNameTheSetting(t *testing.T) {
 		"SLIPWAY_BUILDER=/run/builder.sock":       "SLIPWAY_BUILDER: ",
 		"SLIPWAY_RUNNER_HOOKS=yes":                "use on or off",
 		"SLIPWAY_WORKDIR=work":                    "give an absolute path",
-	} {
-		_, err := settings.Read(good(line))
+	})
+}
+
+// checkFaults checks that each line, set in an environment that is well, is refused in these
+// words and without a secret.
+func checkFaults(t *testing.T, read func(line string) error, wants map[string]string) {
+	t.Helper()
+	for line, want := range wants {
+		err := read(line)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", line, err, want)
 		}

@@ -113,8 +113,8 @@ type wireRegistry struct {
 	wireCredential
 }
 
-// EncodeSpec writes a spec with its secrets in clear: the one place where they leave
-// the gateway, for the runner that holds the attempt's token.
+// EncodeSpec writes a spec with its secrets in clear, for the runner that holds the attempt's
+// token. Besides, EncodeJoin and EncodeProbe reveal one secret each, and nothing else does.
 func EncodeSpec(w io.Writer, s Spec) error {
 	ws := wireSpec{Spec: s, Git: reveal(s.Git), Environment: map[string]string{}, BuilderTLS: s.BuilderTLS.Reveal()}
 	for _, r := range s.Registries {

@@ -27,9 +27,9 @@ const (
 // gateway, which reads beside it; both have the key. The zero value knows no probe.
 //
 // Nothing is kept of which ones came, so one may come again while it is good. That gains
-// nobody anything: its pipeline must be started by our own user all the same, gets our YAML, and
-// the token of a probe opens a route that says yes and does nothing. It is safe for
-// concurrent use.
+// nobody what a build's step does not have: its pipeline must be started by our own user all
+// the same, and its token opens one route, which gives the certificate of the builder's clients
+// and nothing else. It is safe for concurrent use.
 type Probes struct {
 	engine string
 	key    secret.Secret

@@ -62,7 +62,7 @@ func (s *Seen) Finding(kind, mend string) Finding {
 	case one.badAt.After(one.goodAt):
 		f.Problem = fmt.Sprintf("the last request, %s ago, was refused: %s", s.ago(one.badAt), one.bad)
 	case one.goodAt.IsZero():
-		f.Good = "was not asked since the gateway started; " + mend
+		f.Unknown, f.Good = true, "was not asked since the gateway started; "+mend
 	default:
 		f.Good = fmt.Sprintf("was asked %s ago, well signed", s.ago(one.goodAt))
 	}

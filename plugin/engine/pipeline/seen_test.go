@@ -12,12 +12,12 @@ import (
 func TestSeenTellsHowRequestsWent(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	s := pipeline.NewSeen(func() time.Time { return now })
-	if f := s.Finding("config", "is it set?"); f.Problem != "" || f.Good != "was not asked since the gateway started; is it set?" {
+	if f := s.Finding("config", "is it set?"); !f.Unknown || f.Problem != "" || f.Good != "was not asked since the gateway started; is it set?" {
 		t.Errorf("before any request: %+v", f)
 	}
 	s.Good("config")
 	now = now.Add(time.Minute)
-	if f := s.Finding("config", ""); f.Problem != "" || f.Good != "was asked 1m0s ago, well signed" {
+	if f := s.Finding("config", ""); f.Unknown || f.Problem != "" || f.Good != "was asked 1m0s ago, well signed" {
 		t.Errorf("after a good one: %+v", f)
 	}
 	s.Bad("config", errors.New("no signature"))

@@ -31,4 +31,5 @@ type Finding struct {
 	Subject string // as "token"
 	Good    string // what was found, where all is well
 	Problem string // what is wrong, with what mends it; empty = nothing
+	Unknown bool   // nothing shows yet whether all is well; Good says what to look at
 }

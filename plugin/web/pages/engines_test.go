@@ -63,7 +63,7 @@ func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 	for _, row := range find(looked, "tr")[1:] {
 		rows = append(rows, words(row))
 	}
-	want := "well server Drone 2.28.1 at https://drone.example.com, its clock agrees | to mend config extension the last request, 3s ago, was refused: <b>signed</b> with another secret"
+	want := "well server Drone 2.28.1 at https://drone.example.com, its clock agrees | not known secret extension was not asked since the gateway started | to mend config extension the last request, 3s ago, was refused: <b>signed</b> with another secret"
 	if got := strings.Join(rows, " | "); got != want {
 		t.Errorf("found %q, want %q", got, want)
 	}
