@@ -93,9 +93,13 @@ func checkBuilder(name, address string, tls secret.Secret) error {
 	return nil
 }
 
-// Engines names the engines that are configured; embedded and own always are.
+// Engines names the engines that are configured; own always is. Embedded is, unless there may be
+// several gateways and no builder that serves them all: what one builds is another's cache.
 func (g Gateway) Engines() []string {
-	names := []string{"embedded", "own"}
+	names := []string{"own"}
+	if g.Database.IsZero() || g.Builder != "" {
+		names = []string{"embedded", "own"}
+	}
 	if g.Drone.Server != "" {
 		names = append(names, "drone")
 	}

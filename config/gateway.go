@@ -16,7 +16,9 @@ type Gateway struct {
 	Listen string `env:"SLIPWAY_LISTEN" envDefault:":8080" help:"address to serve on"`
 	URL    string `env:"SLIPWAY_URL" help:"public base URL, as https://slipway.example.com: of the pages, the webhooks and the links in statuses"`
 	Data   string `env:"SLIPWAY_DATA" envDefault:"data" help:"directory of the database, keys, logs and the builder's state"`
-	Key    string `env:"SLIPWAY_KEY_FILE" help:"key that encrypts stored secrets; default <data>/secret.key, made at the first start"`
+	Key    string `env:"SLIPWAY_KEY_FILE" help:"key that encrypts stored secrets; default <data>/secret.key, made at the first start. With SLIPWAY_DATABASE it must be set, and be the same for all gateways"`
+
+	Database secret.Secret `env:"SLIPWAY_DATABASE,unset" help:"address of a PostgreSQL database, as postgres://user:password@host/name?sslmode=verify-full, that several gateways may share; default: SQLite in SLIPWAY_DATA"`
 
 	LogLevel       string   `env:"SLIPWAY_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	TrustedProxies []string `env:"SLIPWAY_TRUSTED_PROXIES" help:"addresses (CIDR) of reverse proxies whose X-Forwarded-* headers are believed"`
@@ -28,7 +30,7 @@ type Gateway struct {
 	ClientSecret secret.Secret `env:"SLIPWAY_BITBUCKET_CLIENT_SECRET,unset" help:"secret of its OAuth consumer"`
 
 	Engine       string        `env:"SLIPWAY_ENGINE" envDefault:"embedded" help:"engine of automated builds that name none"`
-	Concurrency  int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"builds at once on the embedded engine"`
+	Concurrency  int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"builds at once on the embedded engine, of all gateways together"`
 	BuildTimeout time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"longest time of one attempt of a build"`
 	PollInterval time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
 	Keep         time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`

@@ -25,7 +25,7 @@ func LoadGateway(environ []string) (Gateway, error) {
 	g.APIURL = strings.TrimRight(g.APIURL, "/")
 	g.Drone.Server = strings.TrimRight(g.Drone.Server, "/")
 	g.Woodpecker.Server = strings.TrimRight(g.Woodpecker.Server, "/")
-	if g.Key == "" {
+	if g.Key == "" && g.Database.IsZero() {
 		g.Key = filepath.Join(g.Data, "secret.key")
 	}
 	if err := g.Validate(); err != nil {
@@ -99,11 +99,22 @@ func (g Gateway) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("SLIPWAY_BUILDER_NETWORK is %q: use auto, cni, slirp4netns, host or none", g.BuilderNetwork))
 	}
-	if !slices.Contains(g.Engines(), g.Engine) {
-		errs = append(errs, fmt.Errorf("SLIPWAY_ENGINE is %q, and configured are %s: choose one of them, or give its server", g.Engine, strings.Join(g.Engines(), ", ")))
+	if g.Key == "" {
+		errs = append(errs, errors.New("SLIPWAY_KEY_FILE is not set: with SLIPWAY_DATABASE, give the file of the key that all gateways share"))
 	}
+	errs = append(errs, g.checkEngine())
 	errs = append(errs, checkBuilder("SLIPWAY_BUILDER", g.Builder, g.BuilderTLS), g.Drone.validate("SLIPWAY_DRONE_"), g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))
 	return errors.Join(errs...)
+}
+
+func (g Gateway) checkEngine() error {
+	switch {
+	case slices.Contains(g.Engines(), g.Engine):
+		return nil
+	case g.Engine == "embedded":
+		return errors.New("SLIPWAY_ENGINE is embedded, which with SLIPWAY_DATABASE needs a builder for all gateways: set SLIPWAY_BUILDER, or choose another engine")
+	}
+	return fmt.Errorf("SLIPWAY_ENGINE is %q, and configured are %s: choose one of them, or give its server", g.Engine, strings.Join(g.Engines(), ", "))
 }
 
 func checkOrigin(name, value string) error {

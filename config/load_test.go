@@ -45,6 +45,8 @@ func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
 			[]string{"SLIPWAY_BUILDER_TLS is not set", "SLIPWAY_DRONE_BUILDER_TLS is not set", "slipway builder keys"}},
 		{"no builder's address", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=builder:9443"}, []string{"SLIPWAY_BUILDER: ", "tcp://builder.example.com:9443"}},
 		{"no certificate", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=tcp://builder:9443", "SLIPWAY_BUILDER_TLS=hush"}, []string{"SLIPWAY_BUILDER_TLS: it is no certificate"}},
+		{"a database without a key", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DATABASE=postgres://u:hush@db/slipway", "SLIPWAY_ENGINE=own"}, []string{"SLIPWAY_KEY_FILE is not set"}},
+		{"several gateways without a builder", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DATABASE=postgres://u:hush@db/slipway", "SLIPWAY_KEY_FILE=/key"}, []string{"set SLIPWAY_BUILDER"}},
 		{"nothing kept", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_KEEP=23h"}, []string{"SLIPWAY_KEEP is 23h0m0s"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

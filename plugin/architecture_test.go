@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"plugin/bitbucket"},
 	{"plugin/provider"},
 	{"plugin/engine"},
-	{"plugin/logs"},
+	{"plugin/logs", "plugin/member"},
 	{"plugin/accounts"},
 	{"plugin/catalog"},
 	{"plugin/explain"},

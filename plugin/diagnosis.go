@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -70,7 +69,9 @@ func (d *diagnosis) database(ctx context.Context) []finding {
 		f.err = err
 		return []finding{f}
 	}
-	d.store, f.err = store.OpenReadOnly(ctx, store.Options{Path: filepath.Join(d.config.Data, "slipway.db"), Sealer: sealer})
+	o := databaseOf(d.config)
+	o.Sealer = sealer
+	d.store, f.err = store.OpenReadOnly(ctx, o)
 	return []finding{f}
 }
 

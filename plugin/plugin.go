@@ -21,10 +21,12 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
+	"slipway/plugin/engine/embedded"
 	"slipway/plugin/engine/own"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
+	"slipway/plugin/member"
 	"slipway/plugin/planner"
 	"slipway/plugin/reporter"
 	"slipway/plugin/store"
@@ -50,6 +52,7 @@ type Gateway struct {
 	log      logrus.FieldLogger
 	listener net.Listener
 	store    *store.Store
+	member   *member.Member
 	close    []func()
 
 	accounts   *accounts.Accounts
@@ -75,7 +78,7 @@ func New(ctx context.Context, o Options) (*Gateway, error) {
 		engines: map[string]dispatcher.Engine{}, extensions: map[string]http.Handler{}, cis: map[string]pages.CI{},
 	}
 	for _, step := range []func(context.Context) error{
-		g.listen, g.openStore, g.seedProvider, g.wireFoundation, g.wireEmbedded, g.wireOwn, g.wireCIs, g.wireStations, g.wireWeb,
+		g.listen, g.openStore, g.join, g.seedProvider, g.wireFoundation, g.wireEmbedded, g.wireOwn, g.wireCIs, g.wireStations, g.wireWeb,
 	} {
 		if err := step(ctx); err != nil {
 			g.Close()
@@ -94,6 +97,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(g.serve)
+	group.Go(func() error { return g.member.Run(ctx) })
 	group.Go(func() error { return g.store.Tasks().Run(ctx) })
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidy(ctx); return nil })
@@ -171,8 +175,9 @@ func (g *Gateway) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.store, err = store.Open(ctx, store.Options{Path: filepath.Join(data, "slipway.db"), Sealer: sealer, Log: g.log})
-	if err != nil {
+	o := databaseOf(g.config)
+	o.Sealer, o.Log = sealer, g.log
+	if g.store, err = store.Open(ctx, o); err != nil {
 		return err
 	}
 	g.close = append(g.close, func() {
@@ -181,6 +186,17 @@ func (g *Gateway) openStore(ctx context.Context) error {
 		}
 	})
 	return nil
+}
+
+// databaseOf says where an installation's database is.
+func databaseOf(c config.Gateway) store.Options {
+	return store.Options{Path: filepath.Join(c.Data, "slipway.db"), Postgres: c.Database}
+}
+
+// join takes the gateway's place among those of its database: nothing is worked on before.
+func (g *Gateway) join(ctx context.Context) error {
+	g.member = member.New(member.Options{Leases: g.store, Log: g.log})
+	return g.member.Join(ctx)
 }
 
 // seedProvider makes the first source provider of the environment's settings; what the
@@ -207,28 +223,34 @@ func (g *Gateway) seedProvider(ctx context.Context) error {
 }
 
 func (g *Gateway) wireFoundation(context.Context) error {
-	g.logs = logs.New(logs.Options{Dir: filepath.Join(g.config.Data, "logs")})
+	kept := logs.Options{Dir: filepath.Join(g.config.Data, "logs")}
+	if !g.config.Database.IsZero() {
+		kept.Store = g.store
+	}
+	g.logs = logs.New(kept)
 	g.accounts = accounts.New(accounts.Options{Store: g.store, URL: g.config.URL, Log: g.log})
 	g.catalog = catalog.New(catalog.Options{
-		Store: g.store, Connector: g.accounts, URL: g.config.URL, DefaultEngine: g.config.Engine, Engines: g.config.Engines(), Log: g.log,
+		Store: g.store, Connector: g.accounts, URL: g.config.URL, DefaultEngine: g.config.Engine, Engines: g.config.Engines(),
+		Now: g.store.Now, Log: g.log,
 	})
 	return nil
 }
 
 func (g *Gateway) wireStations(context.Context) error {
 	g.intake = intake.New(intake.Options{Store: g.store, Log: g.log})
-	g.planner = planner.New(planner.Options{Store: g.store, Connector: g.accounts, Log: g.log})
+	g.planner = planner.New(planner.Options{Store: g.store, Connector: g.accounts, Now: g.store.Now, Leads: g.member.Leads, Log: g.log})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
-		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Log: g.log,
+		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Now: g.store.Now, Log: g.log,
 	})
 	watched := make(map[string]autobuild.Engine, len(g.engines))
 	for name, e := range g.engines {
 		watched[name] = e.Engine
 	}
 	g.watcher = watcher.New(watcher.Options{
-		Store: g.store, Engines: watched, Append: g.logs.Line, Over: g.logs.Close, Log: g.log,
+		Store: g.store, Engines: watched, Append: g.logs.Line, Over: g.logs.Close,
+		Peers: g.member, Local: map[string]bool{embedded.Name: true}, Now: g.store.Now, Log: g.log,
 	})
-	g.reporter = reporter.New(reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Log: g.log})
+	g.reporter = reporter.New(reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Now: g.store.Now, Log: g.log})
 
 	tasks := g.store.Tasks()
 	g.planner.Register(tasks)
@@ -241,7 +263,7 @@ func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
 		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
-		Joins: g.own, Extensions: g.extensions, Probes: g.probes, CIs: g.cis, Log: g.log,
+		Joins: g.own, Extensions: g.extensions, Probes: g.probes, CIs: g.cis, Now: g.store.Now, Log: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the pages: %w", err)

@@ -14,11 +14,12 @@ import (
 const pruneEvery = 24 * time.Hour
 
 // retain removes what is older than SLIPWAY_KEEP, at the start and then daily, until ctx ends.
+// Every gateway does: what one has removed is not there for the next.
 func (g *Gateway) retain(ctx context.Context) error {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for {
-		if err := g.prune(ctx, time.Now().Add(-g.config.Keep)); err != nil && ctx.Err() == nil {
+		if err := g.prune(ctx, g.store.Now().Add(-g.config.Keep)); err != nil && ctx.Err() == nil {
 			g.log.WithError(err).Warn("what is older than SLIPWAY_KEEP not all removed")
 		}
 		select {

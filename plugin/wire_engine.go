@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,8 +25,12 @@ const self = "/proc/self/exe"
 // no Debian account has.
 const defaultRunnerUser = "64000:64000"
 
-// wireEmbedded makes the embedded engine and, unless an address is set, its builder.
+// wireEmbedded makes the embedded engine, where it is configured, and, unless an address is
+// set, its builder.
 func (g *Gateway) wireEmbedded(context.Context) error {
+	if !slices.Contains(g.config.Engines(), embedded.Name) {
+		return nil
+	}
 	uid, gid, err := runnerUser(g.config.RunnerUser, os.Geteuid())
 	if err != nil {
 		return err
@@ -56,7 +61,7 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 // time of an attempt at most: the other half is for the build.
 func (g *Gateway) wireOwn(context.Context) error {
 	g.own = own.New(own.Options{
-		Tokens: g.store, Builds: g.store, Refs: g.store, Wait: min(time.Hour, g.config.BuildTimeout/2), Log: g.log,
+		Tokens: g.store, Builds: g.store, Refs: g.store, Wait: min(time.Hour, g.config.BuildTimeout/2), Now: g.store.Now, Log: g.log,
 		Look: func(ctx context.Context, r autobuild.Repository) error { return g.planner.LookSoon(ctx, r) }, // the planner is wired after the engines
 	})
 	g.engines[own.Name] = dispatcher.Engine{Engine: g.own, URL: g.config.URL}

@@ -123,6 +123,7 @@ type Attempt struct {
 	Number      int // from 1
 	Engine      string
 	EngineRef   string // the engine's own name of the pipeline
+	Gateway     string // the process that started it
 	State       State
 	Reason      Reason
 	Detail      string
@@ -142,4 +143,17 @@ type Stage struct {
 	StartedAt  time.Time `json:"started_at"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
 	Detail     string    `json:"detail,omitempty"` // as "9 of 12 steps cached"
+}
+
+// A LogEnd is where the log of an attempt stands, in bytes.
+type LogEnd struct {
+	Size    int64 // of the whole log
+	Own     int64 // of it, the gateway's own lines, which do not count in a runner's offsets
+	MidLine bool  // the last line has no end yet
+}
+
+// A LogAddition is what is to be written at the end of a log.
+type LogAddition struct {
+	Data []byte
+	Own  int64 // bytes of it that are the gateway's own
 }

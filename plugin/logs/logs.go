@@ -1,6 +1,7 @@
-// Package logs keeps the logs of attempts as files, <dir>/<build>/<attempt>.log, that only
-// the gateway's user may read. A runner appends at offsets, so that repeating a request
-// doubles nothing; secrets are masked before they reach the disk; a log has a greatest size.
+// Package logs keeps the logs of attempts: as files that only the gateway's user may read, or
+// in the database where several gateways share it. A runner appends at offsets, so that
+// repeating a request doubles nothing; secrets are masked before they are written; a log has a
+// greatest size.
 package logs
 
 import (
@@ -8,17 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
 )
 
 // DefaultMaxSize bounds one log, in bytes.
@@ -32,14 +29,23 @@ var ErrGap = errors.New("the offset is beyond the log's end")
 
 // Options set up Logs.
 type Options struct {
-	Dir     string // made when it is not there
-	MaxSize int64  // of one log in bytes; 0 = DefaultMaxSize
+	Dir     string       // of the files, made when it is not there
+	Store   *store.Store // keeps them in place of Dir when it is set
+	MaxSize int64        // of one log in bytes; 0 = DefaultMaxSize
 }
 
-// Logs keeps logs. It is safe for concurrent use within one process, which must be the
-// only one that writes to the directory.
+// A keeper holds the bytes of logs.
+type keeper interface {
+	write(ctx context.Context, n name, what func(ab.LogEnd) (ab.LogAddition, error)) error
+	read(ctx context.Context, n name, offset int64, max int) ([]byte, error)
+	size(ctx context.Context, n name) int64
+	prune(ctx context.Context, keep func(buildID string) bool) error
+}
+
+// Logs keeps logs. It is safe for concurrent use. Files are for one process alone; in the
+// database other gateways may write beside it.
 type Logs struct {
-	dir     string
+	kept    keeper
 	maxSize int64
 	seed    maphash.Seed
 	slots   [64]slot // a log has one by its name
@@ -64,7 +70,11 @@ func New(o Options) *Logs {
 	if o.MaxSize <= 0 {
 		o.MaxSize = DefaultMaxSize
 	}
-	return &Logs{dir: o.Dir, maxSize: o.MaxSize, seed: maphash.MakeSeed()}
+	l := &Logs{kept: files{o.Dir}, maxSize: o.MaxSize, seed: maphash.MakeSeed()}
+	if o.Store != nil {
+		l.kept = table{o.Store}
+	}
+	return l
 }
 
 func (l *Logs) slot(n name) *slot {
@@ -74,11 +84,11 @@ func (l *Logs) slot(n name) *slot {
 // buildID is what a build's id must look like to become the name of a directory.
 var buildID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
-func (l *Logs) path(n name) (string, error) {
+func (n name) check() error {
 	if !buildID.MatchString(n.build) {
-		return "", fmt.Errorf("log of build %q: %w", n.build, ab.ErrNotFound)
+		return fmt.Errorf("log of build %q: %w", n.build, ab.ErrNotFound)
 	}
-	return filepath.Join(l.dir, n.build, strconv.Itoa(n.attempt)+".log"), nil
+	return nil
 }
 
 // Conceal sets what Append and Line mask in a log from now on, in place of what they did
@@ -102,9 +112,9 @@ func (l *Logs) Append(ctx context.Context, buildID string, attempt int, offset i
 	if offset < 0 {
 		return 0, fmt.Errorf("log of build %s attempt %d at %d: %w", buildID, attempt, offset, ErrGap)
 	}
-	err = l.change(ctx, n, func(f *file, r *secret.Redactor) error {
-		size, err = f.append(offset, r.Mask(data), l.maxSize)
-		return err
+	err = l.change(ctx, n, func(end ab.LogEnd, r *secret.Redactor) (add ab.LogAddition, err error) {
+		add, size, err = appended(end, offset, r.Mask(data), l.maxSize)
+		return add, err
 	})
 	return size, err
 }
@@ -113,27 +123,23 @@ func (l *Logs) Append(ctx context.Context, buildID string, attempt int, offset i
 func (l *Logs) Line(ctx context.Context, buildID string, attempt int, line string) error {
 	line = strings.Join(strings.FieldsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' }), " ")
 	line = line[:min(len(line), maxLine)]
-	return l.change(ctx, name{buildID, attempt}, func(f *file, r *secret.Redactor) error {
-		return f.line(r.Mask([]byte(line + "\n")))
+	return l.change(ctx, name{buildID, attempt}, func(end ab.LogEnd, r *secret.Redactor) (ab.LogAddition, error) {
+		return ownLine(end.MidLine, string(r.Mask([]byte(line)))), nil
 	})
 }
 
-// change opens a log, lets one caller write to it, and wakes its followers.
-func (l *Logs) change(ctx context.Context, n name, write func(*file, *secret.Redactor) error) error {
+// change lets one caller at a time add to a log, and wakes its followers.
+func (l *Logs) change(ctx context.Context, n name, what func(ab.LogEnd, *secret.Redactor) (ab.LogAddition, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	path, err := l.path(n)
-	if err != nil {
+	if err := n.check(); err != nil {
 		return err
 	}
 	s := l.slot(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, err := openFile(path)
-	if err == nil {
-		err = errors.Join(write(f, s.redactors[n]), f.Close())
-	}
+	err := l.kept.write(ctx, n, func(end ab.LogEnd) (ab.LogAddition, error) { return what(end, s.redactors[n]) })
 	s.wake()
 	if err != nil {
 		return fmt.Errorf("log of build %s attempt %d: %w", n.build, n.attempt, err)
@@ -154,35 +160,26 @@ func (l *Logs) Read(ctx context.Context, buildID string, attempt int, offset int
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	path, err := l.path(name{buildID, attempt})
-	if err != nil {
+	n := name{buildID, attempt}
+	if err := n.check(); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	data, err := l.kept.read(ctx, n, offset, max)
 	if err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
-	defer func() { _ = f.Close() }()
-	data := make([]byte, max)
-	n, err := f.ReadAt(data, offset)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read log: %w", err)
-	}
-	return data[:n], nil
+	return data, nil
 }
 
 // Follow returns a channel that is closed when there is more after an offset, or when the
-// log was closed. Wait for ctx beside it. Being woken for nothing is possible: read, and
-// follow again from there.
+// log was closed. Wait for ctx beside it, and for a second at most where another gateway may
+// write. Being woken for nothing is possible: read, and follow again from there.
 func (l *Logs) Follow(ctx context.Context, buildID string, attempt int, offset int64) <-chan struct{} {
 	n := name{buildID, attempt}
 	s := l.slot(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if path, err := l.path(n); ctx.Err() != nil || err != nil || sizeOf(path) > offset {
+	if ctx.Err() != nil || n.check() != nil || l.kept.size(ctx, n) > offset {
 		now := make(chan struct{})
 		close(now)
 		return now
@@ -191,14 +188,6 @@ func (l *Logs) Follow(ctx context.Context, buildID string, attempt int, offset i
 		s.changed = make(chan struct{})
 	}
 	return s.changed
-}
-
-func sizeOf(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
 }
 
 // Close says that an attempt is over: its followers are woken and its secrets forgotten.
@@ -213,23 +202,8 @@ func (l *Logs) Close(buildID string, attempt int) {
 
 // Prune removes the logs of all builds that are not to be kept.
 func (l *Logs) Prune(ctx context.Context, keep func(buildID string) bool) error {
-	entries, err := os.ReadDir(l.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err := l.kept.prune(ctx, keep); err != nil {
 		return fmt.Errorf("prune logs: %w", err)
-	}
-	for _, e := range entries {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !e.IsDir() || keep(e.Name()) {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(l.dir, e.Name())); err != nil {
-			return fmt.Errorf("prune logs: %w", err)
-		}
 	}
 	return nil
 }

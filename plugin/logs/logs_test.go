@@ -15,11 +15,30 @@ import (
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/logs"
+	"slipway/plugin/store/storetest"
 )
 
-func newLogs(t *testing.T, maxSize int64) (*logs.Logs, string) {
-	dir := filepath.Join(t.TempDir(), "logs")
-	return logs.New(logs.Options{Dir: dir, MaxSize: maxSize}), dir
+func TestMain(m *testing.M) { os.Exit(storetest.RunBesidePostgres(m)) }
+
+// A shelf opens logs again and again in one place.
+type shelf func(maxSize int64) *logs.Logs
+
+// everywhere runs a test on each place that logs are kept in.
+func everywhere(t *testing.T, test func(t *testing.T, open shelf)) {
+	t.Helper()
+	for name, place := range map[string]func(t *testing.T) logs.Options{
+		"files":      func(t *testing.T) logs.Options { return logs.Options{Dir: filepath.Join(t.TempDir(), "logs")} },
+		"SQLite":     func(t *testing.T) logs.Options { return logs.Options{Store: storetest.Open(t)} },
+		"PostgreSQL": func(t *testing.T) logs.Options { return logs.Options{Store: storetest.OpenPostgres(t)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := place(t)
+			test(t, func(maxSize int64) *logs.Logs {
+				o.MaxSize = maxSize
+				return logs.New(o)
+			})
+		})
+	}
 }
 
 func content(t testing.TB, l *logs.Logs, build string) string {
@@ -40,8 +59,10 @@ func appendAt(t testing.TB, l *logs.Logs, build string, offset int64, data strin
 	return size
 }
 
-func TestAppendSkipsWhatIsThere(t *testing.T) {
-	l, dir := newLogs(t, 0)
+func TestAppendSkipsWhatIsThere(t *testing.T) { everywhere(t, appendSkipsWhatIsThere) }
+
+func appendSkipsWhatIsThere(t *testing.T, open shelf) {
+	l := open(0)
 	for _, c := range []struct {
 		offset int64
 		data   string
@@ -61,14 +82,21 @@ func TestAppendSkipsWhatIsThere(t *testing.T) {
 	if _, err := l.Append(t.Context(), "b", 1, -1, []byte("x")); !errors.Is(err, logs.ErrGap) {
 		t.Errorf("before the start: %v", err)
 	}
+}
+
+func TestALogsFileIsOurs(t *testing.T) {
+	dir := t.TempDir()
+	appendAt(t, logs.New(logs.Options{Dir: dir}), "b", 0, "x")
 	info, err := os.Stat(filepath.Join(dir, "b", "1.log"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("error %v, file %v", err, info)
 	}
 }
 
-func TestReadFromAnOffset(t *testing.T) {
-	l, _ := newLogs(t, 0)
+func TestReadFromAnOffset(t *testing.T) { everywhere(t, readFromAnOffset) }
+
+func readFromAnOffset(t *testing.T, open shelf) {
+	l := open(0)
 	if data, err := l.Read(t.Context(), "b", 1, 0, 10); len(data) != 0 || err != nil {
 		t.Errorf("before the first line: %q, %v", data, err)
 	}
@@ -85,7 +113,8 @@ func TestReadFromAnOffset(t *testing.T) {
 }
 
 func TestNamesCannotLeaveTheDirectory(t *testing.T) {
-	l, dir := newLogs(t, 0)
+	dir := filepath.Join(t.TempDir(), "logs")
+	l := logs.New(logs.Options{Dir: dir})
 	for _, build := range []string{"", "..", "../x", "a/b", "a\x00b", ".", strings.Repeat("a", 65)} {
 		if _, err := l.Append(t.Context(), build, 1, 0, []byte("x")); !errors.Is(err, ab.ErrNotFound) {
 			t.Errorf("append to %q: %v", build, err)
@@ -99,8 +128,10 @@ func TestNamesCannotLeaveTheDirectory(t *testing.T) {
 	}
 }
 
-func TestSecretsNeverReachTheDisk(t *testing.T) {
-	l, _ := newLogs(t, 0)
+func TestSecretsNeverReachTheDisk(t *testing.T) { everywhere(t, secretsNeverReachTheDisk) }
+
+func secretsNeverReachTheDisk(t *testing.T, open shelf) {
+	l := open(0)
 	l.Conceal("b", 1, []secret.Secret{secret.New("hunter22")})
 	appendAt(t, l, "b", 0, "the password is hunter22, in base64 aHVudGVyMjI=\n")
 	if err := l.Line(t.Context(), "b", 1, "it was hunter22"); err != nil {
@@ -117,7 +148,11 @@ func TestSecretsNeverReachTheDisk(t *testing.T) {
 }
 
 func TestLinesOfTheGatewayDoNotShiftTheRunner(t *testing.T) {
-	l, dir := newLogs(t, 0)
+	everywhere(t, linesOfTheGatewayDoNotShiftTheRunner)
+}
+
+func linesOfTheGatewayDoNotShiftTheRunner(t *testing.T, open shelf) {
+	l := open(0)
 	line := func(l *logs.Logs, text string) {
 		t.Helper()
 		if err := l.Line(t.Context(), "b", 1, text); err != nil {
@@ -129,7 +164,7 @@ func TestLinesOfTheGatewayDoNotShiftTheRunner(t *testing.T) {
 		t.Errorf("size %d, want 6", size)
 	}
 	line(l, "still there?")
-	again := logs.New(logs.Options{Dir: dir}) // as after a restart
+	again := open(0) // as after a restart
 	if size := appendAt(t, again, "b", 0, "step 1\nstep 2\n"); size != 14 {
 		t.Errorf("size %d, want 14", size)
 	}
@@ -139,8 +174,10 @@ func TestLinesOfTheGatewayDoNotShiftTheRunner(t *testing.T) {
 	}
 }
 
-func TestALogHasAGreatestSize(t *testing.T) {
-	l, _ := newLogs(t, 10)
+func TestALogHasAGreatestSize(t *testing.T) { everywhere(t, aLogHasAGreatestSize) }
+
+func aLogHasAGreatestSize(t *testing.T, open shelf) {
+	l := open(10)
 	for range 2 { // sending it again changes nothing
 		if size := appendAt(t, l, "b", 0, "abcdefghijklmnopqrstuvwxyz"); size != 26 {
 			t.Errorf("size %d, want 26", size)
@@ -155,8 +192,10 @@ func TestALogHasAGreatestSize(t *testing.T) {
 	}
 }
 
-func TestFollowersAreWoken(t *testing.T) {
-	l, _ := newLogs(t, 0)
+func TestFollowersAreWoken(t *testing.T) { everywhere(t, followersAreWoken) }
+
+func followersAreWoken(t *testing.T, open shelf) {
+	l := open(0)
 	first := l.Follow(t.Context(), "b", 1, 0)
 	if woken(first) {
 		t.Error("woken before anything happened")
@@ -189,8 +228,10 @@ func woken(c <-chan struct{}) bool {
 	}
 }
 
-func TestAFollowerSeesEverything(t *testing.T) {
-	l, _ := newLogs(t, 0)
+func TestAFollowerSeesEverything(t *testing.T) { everywhere(t, aFollowerSeesEverything) }
+
+func aFollowerSeesEverything(t *testing.T, open shelf) {
+	l := open(0)
 	const lines = 200
 	var want strings.Builder
 	var writers sync.WaitGroup
@@ -221,8 +262,10 @@ func TestAFollowerSeesEverything(t *testing.T) {
 	}
 }
 
-func TestPrune(t *testing.T) {
-	l, dir := newLogs(t, 0)
+func TestPrune(t *testing.T) { everywhere(t, prune) }
+
+func prune(t *testing.T, open shelf) {
+	l := open(0)
 	if err := l.Prune(t.Context(), func(string) bool { return false }); err != nil {
 		t.Errorf("nothing to prune: %v", err)
 	}
@@ -232,15 +275,16 @@ func TestPrune(t *testing.T) {
 	if err := l.Prune(t.Context(), func(build string) bool { return build == "new" }); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 1 || entries[0].Name() != "new" {
-		t.Errorf("error %v, left %v", err, entries)
+	if gone, kept := content(t, l, "old"), content(t, l, "new"); gone != "" || kept != "x" {
+		t.Errorf("left %q and %q", gone, kept)
 	}
 }
 
 // However a runner repeats and overlaps its requests, the log is what it wrote.
-func TestAppendIsTheRunnersText(t *testing.T) {
-	l, _ := newLogs(t, 0)
+func TestAppendIsTheRunnersText(t *testing.T) { everywhere(t, appendIsTheRunnersText) }
+
+func appendIsTheRunnersText(t *testing.T, open shelf) {
+	l := open(0)
 	build := 0
 	rapid.Check(t, func(r *rapid.T) {
 		build++

@@ -29,7 +29,10 @@ type Options struct {
 	// or after a new webhook, its refs are polled; default 15 s. Until then the deliveries
 	// that are on their way have come.
 	SettleAfter time.Duration
-	Log         logrus.FieldLogger
+	// Leads reports whether this gateway does the polls that are due by the clock; nil = it is
+	// alone, and does.
+	Leads func() bool
+	Log   logrus.FieldLogger
 }
 
 // A Planner makes builds of deliveries, polls and requests. It is safe for concurrent use.
@@ -48,6 +51,9 @@ func New(o Options) *Planner {
 	}
 	if o.SettleAfter == 0 {
 		o.SettleAfter = 15 * time.Second
+	}
+	if o.Leads == nil {
+		o.Leads = func() bool { return true }
 	}
 	return &Planner{o: o, turns: map[string]*sync.Mutex{}, unsettle: map[string]time.Time{}}
 }

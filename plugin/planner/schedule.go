@@ -29,7 +29,9 @@ var never = time.Time{}
 
 // RunPolls polls until ctx ends: every hook once at the start, for what was pushed while
 // nobody listened; new hooks soon after they were made; refs that a delivery left behind
-// the provider's head; and hooks in state polled every interval, give or take a tenth.
+// the provider's head; and hooks in state polled every interval, give or take a tenth. Of
+// several gateways one does all that, from the moment it leads on, and the others what their
+// own deliveries left behind.
 func (p *Planner) RunPolls(ctx context.Context, interval time.Duration) error {
 	s := schedule{planner: p, interval: interval, next: map[string]time.Time{}}
 	tick := time.NewTicker(min(max(interval/10, 50*time.Millisecond), 5*time.Second))
@@ -61,7 +63,7 @@ func (s *schedule) round(ctx context.Context) error {
 		return err
 	}
 	now := s.planner.o.Now()
-	due := s.due(hooks, s.planner.unsettled(now), now)
+	due := s.mine(hooks, s.planner.unsettled(now), now)
 	next := make([]time.Time, len(due))
 	var polls errgroup.Group
 	polls.SetLimit(pollsAtOnce)
@@ -76,6 +78,16 @@ func (s *schedule) round(ctx context.Context) error {
 		s.next[h.ID] = next[i]
 	}
 	return nil
+}
+
+// mine chooses the hooks that this gateway polls now. One that does not lead forgets its
+// schedule: should it lead later, everything is polled anew.
+func (s *schedule) mine(hooks []autobuild.Hook, unsettled map[string]bool, now time.Time) []autobuild.Hook {
+	if s.planner.o.Leads() {
+		return s.due(hooks, unsettled, now)
+	}
+	s.next, s.started = map[string]time.Time{}, false
+	return slices.DeleteFunc(hooks, func(h autobuild.Hook) bool { return !unsettled[h.ID] })
 }
 
 // due chooses the hooks to poll now, and forgets those that are gone.

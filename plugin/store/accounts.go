@@ -43,7 +43,7 @@ func (s *Store) SaveAccount(ctx context.Context, a ab.Account) (saved ab.Account
 		a.ID = newID()
 	}
 	if a.LinkedAt.IsZero() {
-		a.LinkedAt = s.now()
+		a.LinkedAt = s.Now()
 	}
 	if a.State == "" {
 		a.State = ab.AccountLinked

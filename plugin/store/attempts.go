@@ -11,11 +11,11 @@ import (
 )
 
 const selectAttempt = `SELECT build_id, number, engine, engine_ref, state, reason, detail, runner_id, digest, event_seq,
-	created_at, claimed_at, heartbeat_at, deadline, finished_at FROM attempts`
+	created_at, claimed_at, heartbeat_at, deadline, finished_at, gateway FROM attempts`
 
 func scanAttempt(r scanner) (a ab.Attempt, err error) {
 	err = r.Scan(&a.BuildID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason, &a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq,
-		at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt), at(&a.Deadline), at(&a.FinishedAt))
+		at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt), at(&a.Deadline), at(&a.FinishedAt), &a.Gateway)
 	return a, err
 }
 
@@ -37,9 +37,9 @@ func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenH
 		}
 		number := attemptOf(b)
 		_, err = tx.ExecContext(ctx, `INSERT INTO attempts (build_id, number, engine, token_hash, created_at, deadline,
-			state, engine_ref, reason, detail, runner_id, digest, event_seq, claimed_at, heartbeat_at, finished_at)
-			VALUES ($1, $2, $3, $4, $5, $6, 'starting', '', '', '', '', '', 0, 0, 0, 0)`,
-			buildID, number, engine, tokenHash, ms(s.now()), ms(deadline))
+			gateway, state, engine_ref, reason, detail, runner_id, digest, event_seq, claimed_at, heartbeat_at, finished_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, 'starting', '', '', '', '', '', 0, 0, 0, 0)`,
+			buildID, number, engine, tokenHash, ms(s.Now()), ms(deadline), s.gateway)
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 			return fmt.Errorf("runner %s has it: %w", a.RunnerID, ab.ErrConflict)
 		}
 		err = execOne(ctx, tx, `UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4 WHERE build_id = $1 AND number = $2`,
-			buildID, attempt, runnerID, ms(s.now()))
+			buildID, attempt, runnerID, ms(s.Now()))
 		if err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e
 			}
 		}
 		return execOne(ctx, tx, `UPDATE attempts SET heartbeat_at = $3, event_seq = $4, digest = $5 WHERE build_id = $1 AND number = $2`,
-			buildID, attempt, ms(s.now()), a.EventSeq, a.Digest)
+			buildID, attempt, ms(s.Now()), a.EventSeq, a.Digest)
 	})
 }
 

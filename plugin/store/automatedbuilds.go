@@ -29,7 +29,7 @@ func (s *Store) SaveAutomatedBuild(ctx context.Context, a ab.AutomatedBuild) (sa
 		if err := saveRepository(ctx, tx, a.Repository); err != nil {
 			return err
 		}
-		now := ms(s.now())
+		now := ms(s.Now())
 		_, err := tx.ExecContext(ctx, `INSERT INTO automated_builds (id, account_id, provider_id, repository_id, image, engine, autotest, created_by, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
 			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id, provider_id = excluded.provider_id, repository_id = excluded.repository_id,

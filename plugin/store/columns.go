@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 
 	ab "slipway/plugin/autobuild"
@@ -71,19 +72,24 @@ func (c jsonColumn) Scan(src any) error {
 // scanner is a *sql.Row or *sql.Rows.
 type scanner interface{ Scan(dest ...any) error }
 
-// SQLite's extended result codes, see https://www.sqlite.org/rescode.html.
+// SQLite's extended result codes, see https://www.sqlite.org/rescode.html, and PostgreSQL's,
+// see https://www.postgresql.org/docs/current/errcodes-appendix.html.
 const (
 	sqliteUnique     = 2067
 	sqlitePrimaryKey = 1555
+	postgresUnique   = "23505"
 )
 
 // known turns the database's errors into those of autobuild, where there is one.
 func known(err error) error {
 	var sqliteError *sqlite.Error
+	var postgresError *pgconn.PgError
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return ab.ErrNotFound
 	case errors.As(err, &sqliteError) && (sqliteError.Code() == sqliteUnique || sqliteError.Code() == sqlitePrimaryKey):
+		return fmt.Errorf("%w: %w", ab.ErrConflict, err)
+	case errors.As(err, &postgresError) && postgresError.Code == postgresUnique:
 		return fmt.Errorf("%w: %w", ab.ErrConflict, err)
 	}
 	return err

@@ -39,7 +39,7 @@ func (s *Store) openCompression() (err error) {
 func (s *Store) ReceiveDelivery(ctx context.Context, d ab.Delivery) (id string, err error) {
 	d.ID, d.State = newID(), ab.DeliveryReceived
 	if d.ReceivedAt.IsZero() {
-		d.ReceivedAt = s.now()
+		d.ReceivedAt = s.Now()
 	}
 	row := deliveryRow{Delivery: d, packed: s.zip.EncodeAll(d.Body, []byte{})}
 	if err := s.inbox.put(ctx, row); err != nil {
@@ -85,11 +85,16 @@ func (s *Store) storeTogether(batch []*incoming) error {
 	})
 }
 
+// storeDelivery may find the row there: of a transaction that was committed though its answer
+// was lost, task included.
 func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO deliveries (id, hook_id, event, request_id, header, body, received_at, state, reason, outcomes, planned_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 'null', 0)`,
+	result, err := tx.ExecContext(ctx, `INSERT INTO deliveries (id, hook_id, event, request_id, header, body, received_at, state, reason, outcomes, planned_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 'null', 0) ON CONFLICT (id) DO NOTHING`,
 		d.ID, d.HookID, d.Event, d.RequestID, asJSON(d.Header), d.packed, ms(d.ReceivedAt), d.State)
 	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
 		return err
 	}
 	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskPlan, Arg: d.ID, Lane: d.HookID})

@@ -13,6 +13,7 @@ import (
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
+	"slipway/plugin/store/storetest"
 )
 
 // receiveIn makes this test binary a gateway that does nothing but receive.
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(storetest.RunBesidePostgres(m))
 }
 
 // receive prints the id of each delivery once the store has promised to keep it, for ever.

@@ -26,7 +26,7 @@ func (s *Store) JoinAttempt(ctx context.Context, engine string, j ab.Joining, to
 			return err
 		}
 		return execOne(ctx, tx, `UPDATE attempts SET engine_ref = $3, token_hash = $4, heartbeat_at = $5 WHERE build_id = $1 AND number = $2`,
-			a.BuildID, a.Number, j.Pipeline, tokenHash, ms(s.now()))
+			a.BuildID, a.Number, j.Pipeline, tokenHash, ms(s.Now()))
 	})
 	if err != nil {
 		return ab.Build{}, err

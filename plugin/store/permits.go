@@ -57,7 +57,7 @@ func (s *Store) grant(ctx context.Context, tx *sql.Tx, b ab.Build, attempt int, 
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT (image, tag, provider_id, repository_id, ref_kind, ref_name)
 			DO UPDATE SET seq = excluded.seq, build_id = excluded.build_id, attempt = excluded.attempt, granted_at = excluded.granted_at`,
-			b.Image, tag, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq, b.ID, attempt, ms(s.now()))
+			b.Image, tag, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq, b.ID, attempt, ms(s.Now()))
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func (s *Store) SetPipelineToken(ctx context.Context, automatedBuildID, tokenHas
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO pipeline_tokens (automated_build_id, token_hash, created_by, created_at) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (automated_build_id) DO UPDATE SET token_hash = excluded.token_hash, created_by = excluded.created_by, created_at = excluded.created_at`,
-			automatedBuildID, tokenHash, by, ms(s.now()))
+			automatedBuildID, tokenHash, by, ms(s.Now()))
 		return err
 	})
 }

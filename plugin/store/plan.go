@@ -51,7 +51,7 @@ func (s *Store) Plan(ctx context.Context, p ab.Plan) (builds []ab.Build, err err
 // deliveryToPlan returns when the delivery was received, and whether it was planned.
 func (s *Store) deliveryToPlan(ctx context.Context, tx *sql.Tx, id string) (receivedAt time.Time, done bool, err error) {
 	if id == "" {
-		return s.now(), false, nil // a poll
+		return s.Now(), false, nil // a poll
 	}
 	var plannedAt time.Time
 	err = tx.QueryRowContext(ctx, `SELECT received_at, planned_at FROM deliveries WHERE id = $1`, id).Scan(at(&receivedAt), at(&plannedAt))
@@ -95,7 +95,7 @@ func (s *Store) settleDelivery(ctx context.Context, tx *sql.Tx, p ab.Plan, outco
 		return nil
 	}
 	return execOne(ctx, tx, `UPDATE deliveries SET state = $2, reason = $3, outcomes = $4, planned_at = $5 WHERE id = $1`,
-		p.DeliveryID, p.State, p.Reason, asJSON(outcomes), ms(s.now()))
+		p.DeliveryID, p.State, p.Reason, asJSON(outcomes), ms(s.Now()))
 }
 
 // CreateBuild stores a manual or triggered build with its tasks. A second call with the same
@@ -129,7 +129,7 @@ func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b ab.Build) (ab.Bui
 	if b.Number, err = next(ctx, tx, "builds"); err != nil {
 		return ab.Build{}, false, err
 	}
-	b.ID, b.CreatedAt = newID(), s.now()
+	b.ID, b.CreatedAt = newID(), s.Now()
 	if b.ReceivedAt.IsZero() {
 		b.ReceivedAt = b.CreatedAt
 	}

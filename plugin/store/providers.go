@@ -33,7 +33,7 @@ func (s *Store) SaveProvider(ctx context.Context, p ab.Provider) (saved ab.Provi
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, web_url = excluded.web_url, api_url = excluded.api_url,
 			client_id = excluded.client_id, client_secret = excluded.client_secret`,
-			p.ID, p.Kind, p.Name, p.WebURL, p.APIURL, p.ClientID, sealed, ms(s.now()))
+			p.ID, p.Kind, p.Name, p.WebURL, p.APIURL, p.ClientID, sealed, ms(s.Now()))
 		if err != nil {
 			return err
 		}

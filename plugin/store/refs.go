@@ -109,6 +109,6 @@ func (s *Store) move(ctx context.Context, tx *sql.Tx, t ab.Transition) (seq int6
 		return 0, err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO transitions (provider_id, repository_id, kind, name, seq, old_head, new_head, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, seq, t.Old, t.New, ms(s.now()))
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, seq, t.Old, t.New, ms(s.Now()))
 	return seq, err
 }

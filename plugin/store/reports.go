@@ -22,7 +22,7 @@ func (s *Store) MarkReported(ctx context.Context, buildID string, attempt int, s
 	return s.tx(ctx, "mark report of build "+buildID, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO reports (build_id, attempt, state, problem, reported_at) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (build_id) DO UPDATE SET attempt = excluded.attempt, state = excluded.state, problem = excluded.problem, reported_at = excluded.reported_at`,
-			buildID, attempt, state, problem, ms(s.now()))
+			buildID, attempt, state, problem, ms(s.Now()))
 		return err
 	})
 }

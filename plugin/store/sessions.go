@@ -12,10 +12,10 @@ import (
 // are forgotten by the way.
 func (s *Store) CreateSession(ctx context.Context, se ab.Session) error {
 	if se.CreatedAt.IsZero() {
-		se.CreatedAt = s.now()
+		se.CreatedAt = s.Now()
 	}
 	return s.tx(ctx, "create session", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, ms(s.now())); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, ms(s.Now())); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)`,
@@ -26,7 +26,7 @@ func (s *Store) CreateSession(ctx context.Context, se ab.Session) error {
 
 // SessionUser returns the user of a session that has not expired; ErrNotFound otherwise.
 func (s *Store) SessionUser(ctx context.Context, sessionID string) (ab.User, error) {
-	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` JOIN sessions s ON s.user_id = u.id WHERE s.id = $1 AND s.expires_at > $2`, sessionID, ms(s.now())))
+	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` JOIN sessions s ON s.user_id = u.id WHERE s.id = $1 AND s.expires_at > $2`, sessionID, ms(s.Now())))
 	if err != nil {
 		return ab.User{}, fmt.Errorf("user of the session: %w", known(err))
 	}
@@ -48,7 +48,7 @@ func (s *Store) SaveOAuthFlow(ctx context.Context, f ab.OAuthFlow) error {
 		return err
 	}
 	return s.tx(ctx, "save OAuth flow", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_flows WHERE expires_at <= $1`, ms(s.now())); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_flows WHERE expires_at <= $1`, ms(s.Now())); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO oauth_flows (state, browser_id, provider_id, user_id, code_verifier, return_to, expires_at)
@@ -62,7 +62,7 @@ func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f ab.OAuth
 	var sealed []byte
 	err = s.tx(ctx, "take OAuth flow", func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `DELETE FROM oauth_flows WHERE state = $1 AND expires_at > $2
-			RETURNING state, browser_id, provider_id, user_id, code_verifier, return_to, expires_at`, stateHash, ms(s.now())).
+			RETURNING state, browser_id, provider_id, user_id, code_verifier, return_to, expires_at`, stateHash, ms(s.Now())).
 			Scan(&f.State, &f.BrowserID, &f.ProviderID, &f.UserID, &sealed, &f.ReturnTo, at(&f.ExpiresAt))
 	})
 	if err != nil {

@@ -1,12 +1,8 @@
 package store
 
 import (
-	"context"
 	"database/sql"
-	"embed"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,12 +10,6 @@ import (
 
 	"github.com/pressly/goose/v3"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
-
-// readers bounds the connections that read beside the writer.
-const readers = 4
 
 // lockFile takes the lock that says "this database has its gateway". It is held until the
 // file is closed, and the system frees it when the process dies.
@@ -38,9 +28,20 @@ func lockFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// openSQLite opens one connection that writes and a few that read. A 2xx to Bitbucket
-// means "stored", so every commit waits for the disk (synchronous=FULL).
-func openSQLite(path string) (write, read *sql.DB, err error) {
+// openSQLite opens one connection that writes, for SQLite takes one writer at a time, and a
+// few that read. A 2xx to Bitbucket means "stored", so every commit waits for the disk
+// (synchronous=FULL).
+func openSQLite(path string) (*database, error) {
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return &database{}, err
+	}
+	d := &database{dialect: goose.DialectSQLite3, lock: lock}
+	d.write, d.read, err = connectSQLite(path)
+	return d, err
+}
+
+func connectSQLite(path string) (write, read *sql.DB, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return nil, nil, err
@@ -73,27 +74,4 @@ func dsn(path string, pragmas ...string) string {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(8000)"}, pragmas...)}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()
-}
-
-// migrate brings the schema to this program's version.
-func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return fmt.Errorf("migrations: %w", err)
-	}
-	current, target, err := p.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("migrations: %w", err)
-	}
-	if current > target {
-		return fmt.Errorf("its schema has version %d, this program knows %d: it was used by a newer version, run that one", current, target)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrations: %w", err)
-	}
-	return nil
 }

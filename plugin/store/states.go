@@ -39,7 +39,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *ab.Build, to step) e
 			b.Number, b.State, attemptOf(*b), to.state, to.attempt, ab.ErrFenced)
 	}
 	b.State, b.Reason, b.Detail, b.Digest, b.Size = to.state, to.reason, to.detail, to.digest, to.size
-	now := s.now()
+	now := s.Now()
 	switch {
 	case to.state == ab.Starting:
 		b.Attempt = to.attempt
@@ -69,7 +69,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *ab.Build, to step) e
 func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, to step) error {
 	finishedAt := int64(0)
 	if to.state.Final() {
-		finishedAt = ms(s.now())
+		finishedAt = ms(s.Now())
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE attempts SET state = $3, reason = $4, detail = $5, finished_at = $6
 		WHERE build_id = $1 AND number = $2 AND finished_at = 0`,

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -35,85 +34,89 @@ const (
 
 // Options open a Store.
 type Options struct {
-	Path   string             // of the SQLite file; its directory exists
-	Sealer *seal.Sealer       // encrypts secret columns
-	Now    func() time.Time   // nil = time.Now
-	Log    logrus.FieldLogger // of faults of the task table; nil = silent
+	Path     string             // of the SQLite file; its directory exists
+	Postgres secret.Secret      // address of a PostgreSQL database, in place of Path; as libpq takes it
+	Sealer   *seal.Sealer       // encrypts secret columns
+	Now      func() time.Time   // nil = time.Now, and the database's clock on PostgreSQL
+	Log      logrus.FieldLogger // of faults of the task table; nil = silent
+}
+
+// place names the database for people.
+func (o Options) place() string {
+	if o.Postgres.IsZero() {
+		return o.Path
+	}
+	return "PostgreSQL"
 }
 
 // A Store is the gateway's database. It is safe for concurrent use.
 type Store struct {
-	write  *sql.DB // one connection: SQLite takes one writer at a time
-	read   *sql.DB
-	lock   *os.File
-	sealer *seal.Sealer
-	now    func() time.Time
-	tasks  *queue.Queue
-	inbox  *inbox
-	pulse  pulse
-	zip    *zstd.Encoder
-	unzip  *zstd.Decoder
+	*database
+	gateway string // this process's name among the gateways
+	sealer  *seal.Sealer
+	now     func() time.Time
+	tasks   *queue.Queue
+	inbox   *inbox
+	pulse   pulse
+	zip     *zstd.Encoder
+	unzip   *zstd.Decoder
 }
 
-// Open opens and migrates the database; a file that another process holds is refused.
+// Open opens and migrates the database. A SQLite file that another process holds is refused;
+// on PostgreSQL any number of gateways share one.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	// As precise as the columns are, so that what a method returns is what stands there.
-	now := func() time.Time { return o.Now().UTC().Truncate(time.Millisecond) }
-	s := &Store{sealer: o.Sealer, now: now}
 	if o.Log == nil {
 		silent := logrus.New()
 		silent.SetOutput(io.Discard)
 		o.Log = silent
 	}
+	s := &Store{database: &database{}, gateway: newID(), sealer: o.Sealer}
 	err := s.open(ctx, o)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.Path, err), s.Close())
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
 	}
 	return s, nil
 }
 
 func (s *Store) open(ctx context.Context, o Options) (err error) {
-	if s.lock, err = lockFile(o.Path + ".lock"); err != nil {
+	if s.database, err = openDatabase(o); err != nil {
 		return err
 	}
-	if s.write, s.read, err = openSQLite(o.Path); err != nil {
-		return err
+	s.now = o.Now
+	if s.now == nil {
+		s.now = s.clock.now
 	}
-	if err := migrate(ctx, s.write); err != nil {
+	if err := s.migrate(ctx); err != nil {
 		return err
 	}
 	if err := s.checkKey(ctx); err != nil {
 		return err
 	}
+	if err := s.forgetLeases(ctx); err != nil {
+		return err
+	}
 	if err := s.openCompression(); err != nil {
 		return err
 	}
-	s.tasks = queue.New(queue.Config{DB: s.write, Now: s.now, Log: o.Log})
+	s.tasks = queue.New(queue.Config{DB: s.write, Begin: s.begin, Now: s.Now, Log: o.Log})
 	s.inbox = newInbox(s.storeDeliveries)
 	return nil
 }
 
+// Now is the time that everything in the database goes by, as precise as the columns are, so
+// that what a method returns is what stands there. On PostgreSQL it is the database's, so that
+// gateways whose clocks differ agree on what is due and what has lapsed.
+func (s *Store) Now() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
+
 // Close closes the database; deliveries that wait are stored first, other calls under way fail.
 func (s *Store) Close() error {
-	var errs []error
 	if s.inbox != nil {
 		s.inbox.close()
-	}
-	for _, db := range []*sql.DB{s.read, s.write} { // the writer last: it checkpoints the log
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
 	}
 	if s.unzip != nil {
 		s.unzip.Close()
 	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
-	}
-	return errors.Join(errs...)
+	return s.close()
 }
 
 // Tasks is the task table of this database.
@@ -152,13 +155,13 @@ func (s *Store) checkKey(ctx context.Context) error {
 	})
 }
 
-// tx runs f in one transaction of the writer, and wakes the task table's workers when it
+// tx runs f in one transaction that no other writer overlaps, and wakes the task table's workers when it
 // was committed.
 func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) error {
 	if s.write == nil {
 		return fmt.Errorf("%s: %w", op, errReadOnly)
 	}
-	tx, err := s.write.BeginTx(ctx, nil)
+	tx, err := s.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}

@@ -10,3 +10,7 @@ import (
 func TestSQLite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) *store.Store { return storetest.Open(t) })
 }
+
+func TestPostgreSQL(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) *store.Store { return storetest.OpenPostgres(t) })
+}

@@ -33,7 +33,7 @@ func (s *Store) saveUser(ctx context.Context, tx *sql.Tx, u ab.User) (ab.User, e
 	return scanUser(tx.QueryRowContext(ctx, `INSERT INTO users (id, provider_id, remote_id, name, role, created_at) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, remote_id = excluded.remote_id, name = excluded.name, role = excluded.role
 		RETURNING id, provider_id, remote_id, name, role, created_at`,
-		u.ID, u.ProviderID, u.RemoteID, u.Name, u.Role, ms(s.now())))
+		u.ID, u.ProviderID, u.RemoteID, u.Name, u.Role, ms(s.Now())))
 }
 
 // User returns one by id.
@@ -82,7 +82,7 @@ func (s *Store) CreateFirstToken(ctx context.Context, hash string, expires time.
 // it is wrong, used or expired.
 func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u ab.User, err error) {
 	err = s.tx(ctx, "take the first administrator's token", func(tx *sql.Tx) error {
-		err := execOne(ctx, tx, `DELETE FROM first_tokens WHERE hash = $1 AND expires_at > $2`, hash, ms(s.now()))
+		err := execOne(ctx, tx, `DELETE FROM first_tokens WHERE hash = $1 AND expires_at > $2`, hash, ms(s.Now()))
 		if err != nil {
 			return err
 		}

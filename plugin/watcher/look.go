@@ -33,6 +33,8 @@ func (w *Watcher) Look(ctx context.Context) error {
 func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, nudged bool) error {
 	now := w.o.Now()
 	switch {
+	case !nudged && !w.ours(a):
+		return nil
 	case !now.Before(a.Deadline):
 		return w.timeOut(ctx, a)
 	case a.State == autobuild.Running && now.Sub(a.HeartbeatAt) > maxSilence:
@@ -46,6 +48,10 @@ func (w *Watcher) lookAt(ctx context.Context, a autobuild.Attempt, nudged bool) 
 // askAndJudge lets the engine's word count, where it gives one.
 func (w *Watcher) askAndJudge(ctx context.Context, a autobuild.Attempt) error {
 	state, err := w.ask(ctx, a)
+	if errors.Is(err, errElsewhere) {
+		w.asked[asking{a.BuildID, a.Number}] = w.o.Now()
+		return nil
+	}
 	if err != nil {
 		w.outages.failed(a.Engine, w.o.Now(), w.log(a), err)
 		return nil
@@ -127,15 +133,11 @@ func (w *Watcher) toAsk(a autobuild.Attempt, now time.Time) bool {
 	return now.Sub(heard) > w.o.Silence
 }
 
-// ask asks the engine. One that is no longer configured has no pipelines.
+// ask asks for the state of an attempt's pipeline, in bounded time.
 func (w *Watcher) ask(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
-	engine, ok := w.o.Engines[a.Engine]
-	if !ok {
-		return autobuild.PipelineGone, nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, engineTime)
 	defer cancel()
-	return engine.State(ctx, a)
+	return w.pipeline(ctx, a)
 }
 
 func (w *Watcher) timeOut(ctx context.Context, a autobuild.Attempt) error {
@@ -161,7 +163,7 @@ func (w *Watcher) stopRemoved(ctx context.Context, k asking) error {
 		w.active[k] = true // to be looked at again
 		return fmt.Errorf("load an attempt that ended: %w", err)
 	}
-	if a.Reason != autobuild.ReasonRemoved {
+	if a.Reason != autobuild.ReasonRemoved || !w.ours(a) {
 		return nil
 	}
 	w.log(a).Info("pipeline is stopped: " + a.Detail)

@@ -36,8 +36,12 @@ type Options struct {
 	// StartedAt is when this process started; zero = New's call. Attempts made before are
 	// asked about at once: their engine may have ended with its process.
 	StartedAt time.Time
-	Now       func() time.Time // nil = time.Now
-	Log       logrus.FieldLogger
+	// Peers are the gateways of this database; nil = there is this one alone.
+	Peers Peers
+	// Local names the engines whose pipelines only the gateway that started them knows of.
+	Local map[string]bool
+	Now   func() time.Time // nil = time.Now
+	Log   logrus.FieldLogger
 	// Append writes a line of the gateway's own at the end of an attempt's log; nil = none.
 	Append func(ctx context.Context, buildID string, attempt int, line string) error
 	// Over is told of each attempt that ended, after its last line; nil = nobody is.
@@ -68,6 +72,9 @@ func New(o Options) *Watcher {
 	}
 	if o.StartedAt.IsZero() {
 		o.StartedAt = o.Now()
+	}
+	if o.Peers == nil {
+		o.Peers = alone{}
 	}
 	if o.Append == nil {
 		o.Append = func(context.Context, string, int, string) error { return nil }

@@ -49,9 +49,12 @@ type Handler func(ctx context.Context, t Task) error
 
 // Config is what a Queue stands on.
 type Config struct {
-	DB  *sql.DB            // its pool writes; the schema has tables tasks and counters
-	Now func() time.Time   // nil = time.Now; leases and due times run on it
-	Log logrus.FieldLogger // of faults that a later look mends; nil = silent
+	DB *sql.DB // its pool writes; the schema has tables tasks and counters
+	// Begin starts a transaction that no other process's claim overlaps; nil = DB.BeginTx,
+	// for a pool of one connection to SQLite.
+	Begin func(ctx context.Context) (*sql.Tx, error)
+	Now   func() time.Time   // nil = time.Now; leases and due times run on it
+	Log   logrus.FieldLogger // of faults that a later look mends; nil = silent
 
 	// Poll is how often each kind looks without being woken, for tasks that become due and
 	// those of other processes; 0 = 250 ms.
@@ -60,10 +63,11 @@ type Config struct {
 
 // Queue works the tasks of one database. It is safe for concurrent use.
 type Queue struct {
-	db   *sql.DB
-	now  func() time.Time
-	log  logrus.FieldLogger
-	poll time.Duration
+	db    *sql.DB
+	begin func(context.Context) (*sql.Tx, error)
+	now   func() time.Time
+	log   logrus.FieldLogger
+	poll  time.Duration
 
 	mu    sync.Mutex
 	kinds map[string]*worker
@@ -71,9 +75,12 @@ type Queue struct {
 
 // New makes a Queue; nothing runs before Run.
 func New(c Config) *Queue {
-	q := &Queue{db: c.DB, now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{}}
+	q := &Queue{db: c.DB, begin: c.Begin, now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{}}
 	if q.poll <= 0 {
 		q.poll = 250 * time.Millisecond
+	}
+	if q.begin == nil {
+		q.begin = func(ctx context.Context) (*sql.Tx, error) { return q.db.BeginTx(ctx, nil) }
 	}
 	if q.now == nil {
 		q.now = time.Now

@@ -50,8 +50,21 @@ func (q *Queue) Depth(ctx context.Context, kind string) (waiting, dead int, err 
 // claim leases up to n due tasks of a kind. A task that runs beyond its lease is due
 // again; one with an unfinished task before it in its lane has to wait for that.
 func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Duration) ([]Task, error) {
+	tx, err := q.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	claimed, err := q.claimIn(ctx, tx, kind, n, lease)
+	if err != nil {
+		return nil, err
+	}
+	return claimed, tx.Commit()
+}
+
+func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lease time.Duration) ([]Task, error) {
 	now := q.now()
-	rows, err := q.db.QueryContext(ctx, `UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', due_at = $1
+	rows, err := tx.QueryContext(ctx, `UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', due_at = $1
 		WHERE id IN (
 			SELECT t.id FROM tasks t
 			WHERE t.kind = $2 AND t.state <> 'dead' AND t.due_at <= $3

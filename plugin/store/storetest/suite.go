@@ -61,6 +61,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"what is old and over is pruned":                    pruned,
 		"what is under way is not pruned":                   prunedNotActive,
 		"a pruned build's tags are guarded":                 prunedPermit,
+		"a lease is held until it ends":                     leases,
+		"an attempt knows who started it":                   attemptsGateway,
 		"states never go back":                              statesAdvance,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })

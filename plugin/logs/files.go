@@ -1,0 +1,135 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// files keeps logs as <dir>/<build>/<attempt>.log. Beside a log stands, when the gateway wrote
+// lines of its own, how many bytes those are, so that a runner's offsets go on counting its own
+// bytes only.
+type files struct{ dir string }
+
+func (k files) path(n name) string {
+	return filepath.Join(k.dir, n.build, strconv.Itoa(n.attempt)+".log")
+}
+
+// write expects that its caller orders the writes to one log.
+func (k files) write(_ context.Context, n name, what func(ab.LogEnd) (ab.LogAddition, error)) (err error) {
+	path := k.path(n)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	end, err := endOf(f, path)
+	if err != nil {
+		return err
+	}
+	add, err := what(end)
+	if err != nil || len(add.Data) == 0 {
+		return err
+	}
+	// Our own bytes are counted before they are written: a crash in between makes a runner send
+	// some bytes again, where the other order would lose them.
+	if add.Own > 0 {
+		if err := replace(path+".own", strconv.FormatInt(end.Own+add.Own, 10)); err != nil {
+			return err
+		}
+	}
+	_, err = f.WriteAt(add.Data, end.Size)
+	return err
+}
+
+func endOf(f *os.File, path string) (end ab.LogEnd, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return end, err
+	}
+	end.Size = info.Size()
+	if end.Own, err = readOwn(path); err != nil || end.Size == 0 {
+		return end, err
+	}
+	last := make([]byte, 1)
+	_, err = f.ReadAt(last, end.Size-1)
+	end.MidLine = last[0] != '\n'
+	return end, err
+}
+
+func readOwn(path string) (int64, error) {
+	text, err := os.ReadFile(path + ".own")
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+}
+
+// replace writes a small file whole or not at all.
+func replace(path, text string) error {
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func (k files) read(_ context.Context, n name, offset int64, max int) ([]byte, error) {
+	f, err := os.Open(k.path(n))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data := make([]byte, max)
+	got, err := f.ReadAt(data, offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return data[:got], nil
+}
+
+func (k files) size(_ context.Context, n name) int64 {
+	info, err := os.Stat(k.path(n))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+func (k files) prune(ctx context.Context, keep func(buildID string) bool) error {
+	entries, err := os.ReadDir(k.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list logs: %w", err)
+	}
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !e.IsDir() || keep(e.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(k.dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

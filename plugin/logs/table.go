@@ -1,0 +1,45 @@
+package logs
+
+import (
+	"context"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// table keeps logs in the database, where every gateway finds them.
+type table struct{ store *store.Store }
+
+func (k table) write(ctx context.Context, n name, what func(ab.LogEnd) (ab.LogAddition, error)) error {
+	return k.store.WriteLog(ctx, n.build, n.attempt, what)
+}
+
+func (k table) read(ctx context.Context, n name, offset int64, max int) ([]byte, error) {
+	return k.store.ReadLog(ctx, n.build, n.attempt, offset, max)
+}
+
+// size is 0 where the database does not answer: a follower is then woken by the clock, and told
+// by its reading.
+func (k table) size(ctx context.Context, n name) int64 {
+	size, err := k.store.LogSize(ctx, n.build, n.attempt)
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
+func (k table) prune(ctx context.Context, keep func(buildID string) bool) error {
+	builds, err := k.store.LoggedBuilds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, build := range builds {
+		if keep(build) {
+			continue
+		}
+		if err := k.store.RemoveLogs(ctx, build); err != nil {
+			return err
+		}
+	}
+	return nil
+}

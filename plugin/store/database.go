@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// readers bounds the connections that read beside the writer.
+const readers = 4
+
+// A database is what SQLite and PostgreSQL differ in; all SQL beyond this file and theirs is
+// the same text.
+type database struct {
+	dialect goose.Dialect
+	write   *sql.DB // nil = opened for reading only
+	read    *sql.DB
+	lock    *os.File // held while the process has the SQLite file
+	clock   clock
+
+	// turn makes a transaction wait until no other writes; nil where one connection writes.
+	turn func(ctx context.Context, tx *sql.Tx) error
+}
+
+func openDatabase(o Options) (*database, error) {
+	if o.Postgres.IsZero() {
+		return openSQLite(o.Path)
+	}
+	return openPostgres(o.Postgres)
+}
+
+// begin starts a transaction that no other writer overlaps, of this process or another one:
+// what it reads stays true until it commits.
+func (d *database) begin(ctx context.Context) (*sql.Tx, error) {
+	tx, err := d.write.BeginTx(ctx, nil)
+	if err != nil || d.turn == nil {
+		return tx, err
+	}
+	if err := d.turn(ctx, tx); err != nil {
+		return nil, errors.Join(err, tx.Rollback())
+	}
+	return tx, nil
+}
+
+// migrate brings the schema to this program's version. Gateways that start together on
+// PostgreSQL wait for the first of them.
+func (d *database) migrate(ctx context.Context) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	if d.dialect == goose.DialectPostgres {
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // tries a minute, each second
+		if err != nil {
+			return fmt.Errorf("migrations: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(d.dialect, d.write, files, options...)
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	current, target, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	if current > target {
+		return fmt.Errorf("its schema has version %d, this program knows %d: it was used by a newer version, run that one", current, target)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	return nil
+}
+
+func (d *database) close() error {
+	var errs []error
+	for _, db := range []*sql.DB{d.read, d.write} { // the writer last: it checkpoints SQLite's log
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
+}

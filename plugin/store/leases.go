@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// lapsedKept is how long a lease that lapsed stays to be seen.
+const lapsedKept = 24 * time.Hour
+
+// Gateway names this process among the gateways of the database; a restart has another name.
+func (s *Store) Gateway() string { return s.gateway }
+
+// Hold takes a lease for this gateway, or renews it, when no other one has it; it then ends in
+// life, on the database's time. False = another gateway has it.
+func (s *Store) Hold(ctx context.Context, lease string, life time.Duration) (held bool, err error) {
+	err = s.tx(ctx, "hold "+lease, func(tx *sql.Tx) error {
+		now := s.Now()
+		if _, err := tx.ExecContext(ctx, `DELETE FROM leases WHERE until < $1`, ms(now.Add(-lapsedKept))); err != nil {
+			return err
+		}
+		var holder string
+		err := tx.QueryRowContext(ctx, `INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+			WHERE leases.holder = excluded.holder OR leases.until <= $4 RETURNING holder`,
+			lease, s.gateway, ms(now.Add(life)), ms(now)).Scan(&holder)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		held = err == nil
+		return err
+	})
+	return held, err
+}
+
+// Release gives a lease back, so that another gateway need not wait for its end. One that this
+// gateway does not have stays.
+func (s *Store) Release(ctx context.Context, lease string) error {
+	return s.tx(ctx, "release "+lease, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM leases WHERE name = $1 AND holder = $2`, lease, s.gateway)
+		return err
+	})
+}
+
+// Held reports whether any gateway has a lease that has not lapsed.
+func (s *Store) Held(ctx context.Context, lease string) (held bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM leases WHERE name = $1 AND until > $2)`, lease, ms(s.Now())).Scan(&held)
+	if err != nil {
+		return false, fmt.Errorf("look for lease %s: %w", lease, err)
+	}
+	return held, nil
+}
+
+// forgetLeases ends those of earlier processes, where no other process can have one.
+func (s *Store) forgetLeases(ctx context.Context) error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.tx(ctx, "forget leases", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM leases`)
+		return err
+	})
+}

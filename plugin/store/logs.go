@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	ab "slipway/plugin/autobuild"
+)
+
+const (
+	// maxChunk bounds the bytes of one row of a log.
+	maxChunk = 256 << 10
+	// chunksAtOnce bounds the rows of one reading.
+	chunksAtOnce = 16
+)
+
+// WriteLog adds to the log of an attempt what write makes of its end. One caller at a time
+// writes to a log, whichever gateway it is of.
+func (s *Store) WriteLog(ctx context.Context, buildID string, attempt int, write func(ab.LogEnd) (ab.LogAddition, error)) error {
+	op := fmt.Sprintf("write log of build %s attempt %d", buildID, attempt)
+	if s.write == nil {
+		return fmt.Errorf("%s: %w", op, errReadOnly)
+	}
+	// No turn is taken: logs grow beside everything else, and the row of this one is the lock.
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	if err := writeLog(ctx, tx, buildID, attempt, write); err != nil {
+		return fmt.Errorf("%s: %w", op, known(err))
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return nil
+}
+
+func writeLog(ctx context.Context, tx *sql.Tx, buildID string, attempt int, write func(ab.LogEnd) (ab.LogAddition, error)) error {
+	var end ab.LogEnd
+	err := tx.QueryRowContext(ctx, `INSERT INTO logs (build_id, attempt, size, own, mid_line)
+		VALUES ($1, $2, 0, 0, FALSE)
+		ON CONFLICT (build_id, attempt) DO UPDATE SET size = logs.size RETURNING size, own, mid_line`,
+		buildID, attempt).Scan(&end.Size, &end.Own, &end.MidLine)
+	if err != nil {
+		return err
+	}
+	add, err := write(end)
+	if err != nil || len(add.Data) == 0 {
+		return err
+	}
+	for data := add.Data; len(data) > 0; {
+		chunk := data[:min(len(data), maxChunk)]
+		data = data[len(chunk):]
+		if _, err := tx.ExecContext(ctx, `INSERT INTO log_chunks (build_id, attempt, position, data) VALUES ($1, $2, $3, $4)`,
+			buildID, attempt, end.Size, chunk); err != nil {
+			return err
+		}
+		end.Size += int64(len(chunk))
+	}
+	return execOne(ctx, tx, `UPDATE logs SET size = $3, own = $4, mid_line = $5 WHERE build_id = $1 AND attempt = $2`,
+		buildID, attempt, end.Size, end.Own+add.Own, add.Data[len(add.Data)-1] != '\n')
+}
+
+// ReadLog returns up to max bytes of an attempt's log from an offset on; none at its end, or
+// when nothing was written.
+func (s *Store) ReadLog(ctx context.Context, buildID string, attempt int, offset int64, max int) ([]byte, error) {
+	type chunk struct {
+		position int64
+		data     []byte
+	}
+	scan := func(r scanner) (c chunk, err error) {
+		err = r.Scan(&c.position, &c.data)
+		return c, err
+	}
+	chunks, err := rows(ctx, s.read, scan, `SELECT position, data FROM log_chunks WHERE build_id = $1 AND attempt = $2
+		AND position >= (SELECT COALESCE(MAX(position), 0) FROM log_chunks WHERE build_id = $1 AND attempt = $2 AND position <= $3)
+		ORDER BY position LIMIT $4`, buildID, attempt, offset, chunksAtOnce)
+	if err != nil {
+		return nil, fmt.Errorf("read log of build %s attempt %d: %w", buildID, attempt, err)
+	}
+	var data []byte
+	for _, c := range chunks {
+		if skip := offset - c.position; skip < int64(len(c.data)) && len(data) < max {
+			data = append(data, c.data[skip:]...)
+			offset = c.position + int64(len(c.data))
+		}
+	}
+	return data[:min(len(data), max)], nil
+}
+
+// LogSize returns how many bytes an attempt's log has.
+func (s *Store) LogSize(ctx context.Context, buildID string, attempt int) (size int64, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT size FROM logs WHERE build_id = $1 AND attempt = $2`, buildID, attempt).Scan(&size)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("size of the log of build %s attempt %d: %w", buildID, attempt, err)
+	}
+	return size, nil
+}
+
+// LoggedBuilds returns the builds that have logs.
+func (s *Store) LoggedBuilds(ctx context.Context) ([]string, error) {
+	ids, err := rows(ctx, s.read, scanID, `SELECT DISTINCT build_id FROM logs`)
+	if err != nil {
+		return nil, fmt.Errorf("list builds with logs: %w", err)
+	}
+	return ids, nil
+}
+
+// RemoveLogs removes the logs of a build.
+func (s *Store) RemoveLogs(ctx context.Context, buildID string) error {
+	return s.tx(ctx, "remove logs of build "+buildID, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM logs WHERE build_id = $1`, buildID)
+		return err
+	})
+}

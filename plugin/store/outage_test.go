@@ -1,0 +1,174 @@
+package store_test
+
+import (
+	"context"
+	"crypto/rand"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/queue"
+	"slipway/plugin/store/seal"
+	"slipway/plugin/store/storetest"
+)
+
+// F7: PostgreSQL dies under load and comes back. What was promised is there, and is worked once.
+func TestF7WhatWasPromisedSurvivesPostgreSQLsDeath(t *testing.T) {
+	storetest.PostgresAddress(t) // skips where there is none
+	server, err := storetest.NewServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := storetest.OpenPostgresAt(t, secret.New(server.Address("")), sealer, nil)
+	senders := sendUntil(t, s)
+	worked := workAll(t, s)
+	for range 3 {
+		senders.await(t, 100) // since the last death
+		server.Kill()
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	senders.await(t, 100)
+	acked, refused := senders.stop()
+	t.Logf("%d deliveries promised, %d refused", len(acked), refused)
+	for _, id := range acked {
+		if _, err := s.Delivery(t.Context(), id); err != nil {
+			t.Errorf("lost: %v", err)
+		}
+	}
+	worked.await(t, acked)
+}
+
+// senders store deliveries without end.
+type senders struct {
+	end     context.CancelFunc
+	running sync.WaitGroup
+	stored  chan struct{} // takes one for each promise
+
+	mu      sync.Mutex
+	acked   []string
+	refused int
+}
+
+func sendUntil(t *testing.T, s *store.Store) *senders {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	all := &senders{end: cancel, stored: make(chan struct{})}
+	for range 8 {
+		all.running.Go(func() {
+			for ctx.Err() == nil {
+				id, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: rand.Text(), Body: []byte("{}")}) // each in a lane of its own
+				all.note(id, err)
+				if err != nil {
+					continue
+				}
+				select {
+				case all.stored <- struct{}{}:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	t.Cleanup(func() { all.stop() })
+	return all
+}
+
+func (s *senders) note(id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.refused++
+		return
+	}
+	s.acked = append(s.acked, id)
+}
+
+// await returns when n more deliveries were promised.
+func (s *senders) await(t *testing.T, n int) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for range n {
+		select {
+		case <-s.stored:
+		case <-deadline:
+			t.Fatal("nothing is taken any more")
+		}
+	}
+}
+
+func (s *senders) stop() (acked []string, refused int) {
+	s.end()
+	s.running.Wait()
+	return s.acked, s.refused
+}
+
+// works counts how often the plan task of each delivery was done.
+type works struct {
+	mu   sync.Mutex
+	done map[string]int
+	more chan struct{}
+}
+
+// workAll works the plan tasks until the test ends.
+func workAll(t *testing.T, s *store.Store) *works {
+	t.Helper()
+	w := &works{done: map[string]int{}, more: make(chan struct{}, 1)}
+	s.Tasks().Handle(store.TaskPlan, func(_ context.Context, task queue.Task) error {
+		w.mu.Lock()
+		w.done[task.Arg]++
+		w.mu.Unlock()
+		select {
+		case w.more <- struct{}{}:
+		default:
+		}
+		return nil
+	}, queue.Options{Workers: 16, Lease: 2 * time.Second})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Tasks().Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// await returns when the tasks of all deliveries were done. One whose end could not be written
+// down is done again; a handler takes that.
+func (w *works) await(t *testing.T, ids []string) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		w.mu.Lock()
+		left := 0
+		for _, id := range ids {
+			if w.done[id] == 0 {
+				left++
+			}
+		}
+		w.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-w.more:
+		case <-deadline:
+			t.Fatalf("%d deliveries were never worked", left)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"slipway/config/secret"
+)
+
+const (
+	// writers bounds the connections that write. One at a time has the turn; the others renew
+	// leases and append to logs, or wait in the order in which they came.
+	writers = 4
+	// writersTurn is the first half of the advisory lock's key, "slip"; the second is the schema's.
+	writersTurn = 0x736c6970
+	connectTime = 5 * time.Second
+)
+
+// openPostgres connects to PostgreSQL, where several gateways may share a database. Every
+// commit waits for the server's disk, whatever its default.
+func openPostgres(address secret.Secret) (*database, error) {
+	d := &database{dialect: goose.DialectPostgres}
+	c, err := postgresConfig(address)
+	if err != nil {
+		return d, err
+	}
+	d.write = postgresPool(*c, writers)
+	d.read = postgresPool(*c, readers)
+	d.turn = func(ctx context.Context, tx *sql.Tx) error { return takeTurn(ctx, tx, &d.clock) }
+	return d, nil
+}
+
+func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
+	c, err := pgx.ParseConfig(address.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("the address is not understood, give one like postgres://slipway@db.example.com/slipway?sslmode=verify-full: %w", err)
+	}
+	c.ConnectTimeout = min(c.ConnectTimeout, connectTime)
+	if c.ConnectTimeout <= 0 {
+		c.ConnectTimeout = connectTime
+	}
+	for name, value := range map[string]string{
+		"synchronous_commit": "on",
+		// Less than the 10 s after which Bitbucket gives a webhook up.
+		"lock_timeout":      "8s",
+		"statement_timeout": "30s",
+		// A gateway that stands still with the turn must not hold up the others.
+		"idle_in_transaction_session_timeout": "10s",
+		"application_name":                    "slipway",
+	} {
+		c.RuntimeParams[name] = value
+	}
+	return c, nil
+}
+
+func postgresPool(c pgx.ConnConfig, size int) *sql.DB {
+	db := sql.OpenDB(connector{stdlib.GetConnector(c)})
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return db
+}
+
+// takeTurn waits until no other gateway's transaction has the turn, which the end of ours
+// gives on, and reads the database's clock then: the columns are computed in their order.
+func takeTurn(ctx context.Context, tx *sql.Tx, c *clock) error {
+	var void any
+	var now int64
+	err := tx.QueryRowContext(ctx, `SELECT pg_advisory_xact_lock($1::int4, hashtext(current_schema())), (extract(epoch FROM clock_timestamp()) * 1000)::int8`,
+		writersTurn).Scan(&void, &now)
+	if err != nil {
+		return fmt.Errorf("wait for the other writers: %w", err)
+	}
+	c.set(time.UnixMilli(now))
+	return nil
+}
+
+// A connector makes connections that take whatever text there is: a commit message or a
+// header may hold what PostgreSQL refuses in TEXT.
+type connector struct{ driver.Connector }
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	inner, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	connection, ok := inner.(*stdlib.Conn)
+	if !ok {
+		return nil, fmt.Errorf("a connection of type %T", inner)
+	}
+	return conn{connection}, nil
+}
+
+type conn struct{ *stdlib.Conn }
+
+// CheckNamedValue converts an argument as database/sql does, and replaces in text what is no
+// UTF-8 or zero.
+func (c conn) CheckNamedValue(v *driver.NamedValue) error {
+	value, err := driver.DefaultParameterConverter.ConvertValue(v.Value)
+	if err != nil {
+		return err
+	}
+	if text, ok := value.(string); ok {
+		value = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	}
+	v.Value = value
+	return nil
+}

@@ -1,0 +1,239 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/queue"
+	"slipway/plugin/store/seal"
+	"slipway/plugin/store/storetest"
+)
+
+// gateways opens stores that share a new PostgreSQL database, at the same time, as gateways
+// that are started together do.
+func gateways(t *testing.T, n int) []*store.Store {
+	t.Helper()
+	address := storetest.PostgresAddress(t)
+	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make([]*store.Store, n)
+	var opening sync.WaitGroup
+	for i := range all {
+		opening.Go(func() {
+			s, err := store.Open(t.Context(), store.Options{Postgres: address, Sealer: sealer})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			all[i] = s
+			t.Cleanup(func() { _ = s.Close() })
+		})
+	}
+	opening.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return all
+}
+
+func TestGatewaysThatStartTogetherAreOneInstallation(t *testing.T) {
+	all := gateways(t, 3)
+	names, instances := map[string]bool{}, map[string]bool{}
+	for _, s := range all {
+		id, err := s.InstanceID(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[s.Gateway()], instances[id] = true, true
+	}
+	if len(names) != 3 || len(instances) != 1 {
+		t.Errorf("gateways %v of instances %v", names, instances)
+	}
+}
+
+// Three gateways work one task table: each task is done once, and a lane in its order.
+func TestATaskIsOneGatewaysAlone(t *testing.T) {
+	const tasks, lanes = 300, 7
+	all := gateways(t, 3)
+	var mu sync.Mutex
+	done := map[string][]int{} // by lane
+	finished := make(chan struct{}, 2*tasks)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for _, s := range all {
+		s.Tasks().Handle("work", func(_ context.Context, task queue.Task) error {
+			var n int
+			if _, err := fmt.Sscan(task.Arg, &n); err != nil {
+				return err
+			}
+			mu.Lock()
+			lane := fmt.Sprint(n % lanes)
+			done[lane] = append(done[lane], n)
+			mu.Unlock()
+			finished <- struct{}{}
+			return nil
+		}, queue.Options{Workers: 4})
+		running.Go(func() { _ = s.Tasks().Run(ctx) })
+	}
+	for n := range tasks {
+		store.Enqueue(t, all[n%3], queue.NewTask{Kind: "work", Arg: fmt.Sprint(n), Lane: fmt.Sprint(n % lanes)})
+	}
+	for range tasks {
+		<-finished
+	}
+	cancel()
+	running.Wait()
+	total := 0
+	for lane, order := range done {
+		total += len(order)
+		if !slices.IsSorted(order) {
+			t.Errorf("lane %s: %v", lane, order)
+		}
+	}
+	if total != tasks {
+		t.Errorf("%d tasks done, want %d", total, tasks)
+	}
+	if waiting, dead, err := all[0].Tasks().Depth(t.Context(), "work"); waiting != 0 || dead != 0 || err != nil {
+		t.Errorf("%d wait, %d are dead, error %v", waiting, dead, err)
+	}
+}
+
+// Whichever gateway a push comes to, however often and at once: its transition counts once.
+func TestATransitionCountsOnceForAllGateways(t *testing.T) {
+	all := gateways(t, 3)
+	a := storetest.AutomatedBuild(t, all[0], storetest.Repository("app"))
+	var planning sync.WaitGroup
+	var mu sync.Mutex
+	built, refused := 0, 0
+	for _, s := range slices.Repeat(all, 4) {
+		planning.Go(func() {
+			builds, err := s.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, ab.ErrConflict):
+				refused++
+			case err != nil:
+				t.Error(err)
+			default:
+				built += len(builds)
+			}
+		})
+	}
+	planning.Wait()
+	if built != 1 || refused != 11 {
+		t.Errorf("%d builds, %d refused; want 1 and 11", built, refused)
+	}
+}
+
+// The limit of an engine holds for all gateways together.
+func TestAnEnginesLimitIsForAllGateways(t *testing.T) {
+	all := gateways(t, 3)
+	a := storetest.AutomatedBuild(t, all[0], storetest.Repository("app"))
+	var builds []ab.Build
+	for n := range 12 {
+		ref := ab.Ref{Kind: ab.Branch, Name: fmt.Sprint("b", n)}
+		planned, err := all[0].Plan(t.Context(), storetest.Push(a, ref, "", storetest.Commit(n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		builds = append(builds, planned...)
+	}
+	var starting sync.WaitGroup
+	for i, b := range builds {
+		starting.Go(func() {
+			_, err := all[i%3].StartAttempt(t.Context(), b.ID, "embedded", "hash"+b.ID, time.Now().Add(time.Hour), 5)
+			if err != nil && !errors.Is(err, ab.ErrUnavailable) {
+				t.Error(err)
+			}
+		})
+	}
+	starting.Wait()
+	active, err := all[1].ActiveAttempts(t.Context())
+	if err != nil || len(active) != 5 {
+		t.Fatalf("%d active, error %v; want 5", len(active), err)
+	}
+	if i := slices.IndexFunc(builds, func(b ab.Build) bool { return b.ID == active[0].BuildID }); active[0].Gateway != all[i%3].Gateway() {
+		t.Errorf("attempt %+v was started by another gateway", active[0])
+	}
+}
+
+// F10: what is due and what has lapsed goes by the database's clock, here ten minutes ahead of
+// this machine's.
+func TestF10TheDatabaseTellsTheTime(t *testing.T) {
+	const ahead = 10 * time.Minute
+	u, err := url.Parse(storetest.PostgresAddress(t).Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	schema := q.Get("search_path")
+	q.Set("search_path", schema+",pg_catalog") // ours is found before PostgreSQL's
+	u.RawQuery = q.Encode()
+	db, err := sql.Open("pgx", u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(t.Context(), `CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '10 minutes' $$`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := storetest.OpenPostgresAt(t, secret.New(u.String()), sealer, nil)
+	if off := (time.Until(s.Now()) - ahead).Abs(); off > time.Minute {
+		t.Errorf("its time is %s off the database's", off)
+	}
+	if held, err := s.Hold(t.Context(), "x", ahead/2); !held || err != nil {
+		t.Fatalf("held %v, error %v", held, err)
+	}
+	var until int64
+	if err := db.QueryRowContext(t.Context(), `SELECT until FROM leases WHERE name = 'x'`).Scan(&until); err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(time.UnixMilli(until)); left < ahead {
+		t.Errorf("the lease ends in %s by this machine's clock", left)
+	}
+}
+
+// Text that PostgreSQL does not take is stored as what it can be shown as.
+func TestAnyTextIsTaken(t *testing.T) {
+	s := storetest.OpenPostgres(t)
+	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", RequestID: "a\x00b\xffc", Body: []byte{0, 0xff}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Delivery(t.Context(), id)
+	if err != nil || d.RequestID != "a\uFFFDb\uFFFDc" || string(d.Body) != "\x00\xff" {
+		t.Errorf("stored %q, body %q, error %v", d.RequestID, d.Body, err)
+	}
+}
+
+func TestAWrongAddressIsToldWithoutItsPassword(t *testing.T) {
+	for _, address := range []string{"postgres://u:hush@127.0.0.1:1/db", "postgres://u:hush@[", "host=127.0.0.1 port=none password=hush"} {
+		_, err := store.Open(t.Context(), store.Options{Postgres: secret.New(address)})
+		if err == nil {
+			t.Fatalf("%s was opened", address)
+		}
+		if text := err.Error(); strings.Contains(text, "hush") || !strings.HasPrefix(text, "open database PostgreSQL: ") {
+			t.Errorf("error %q", text)
+		}
+	}
+}

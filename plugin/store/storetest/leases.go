@@ -1,0 +1,42 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"slipway/plugin/store"
+)
+
+func leases(t *testing.T, s *store.Store) {
+	for range 2 { // taken, and renewed
+		if held, err := s.Hold(t.Context(), "lead", time.Minute); !held || err != nil {
+			t.Fatalf("held %v, error %v", held, err)
+		}
+	}
+	if held, err := s.Held(t.Context(), "lead"); !held || err != nil {
+		t.Errorf("held %v, error %v", held, err)
+	}
+	if held, err := s.Held(t.Context(), "other"); held || err != nil {
+		t.Errorf("another one: held %v, error %v", held, err)
+	}
+	if held, err := s.Hold(t.Context(), "short", -time.Millisecond); !held || err != nil {
+		t.Fatalf("held %v, error %v", held, err)
+	}
+	if held, err := s.Held(t.Context(), "short"); held || err != nil {
+		t.Errorf("one that lapsed: held %v, error %v", held, err)
+	}
+	if err := s.Release(t.Context(), "lead"); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := s.Held(t.Context(), "lead"); held || err != nil {
+		t.Errorf("one given back: held %v, error %v", held, err)
+	}
+}
+
+func attemptsGateway(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	_, attempt := Started(t, s, a, "", Commit(1))
+	if attempt.Gateway != s.Gateway() || len(s.Gateway()) != 26 {
+		t.Errorf("started by %q, this is %q", attempt.Gateway, s.Gateway())
+	}
+}

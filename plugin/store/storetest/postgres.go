@@ -1,0 +1,170 @@
+package storetest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// startTime bounds how long a PostgreSQL server may take until it answers.
+const startTime = 30 * time.Second
+
+// errNoPostgres says what to install.
+var errNoPostgres = errors.New("PostgreSQL's initdb was not found: install the package postgresql")
+
+// A Server is a PostgreSQL server of its own, reached by a socket in its directory alone. It
+// ends with the process that started it.
+type Server struct {
+	bin, dir string
+	who      *syscall.Credential // nil = our own user
+	process  *os.Process
+	gone     chan struct{} // closed when the process ended
+}
+
+// NewServer makes the files of a server in a new directory; nothing runs before Start. It does
+// not wait for the disk: what it loses with the machine is a test's.
+func NewServer() (s *Server, err error) {
+	s = &Server{}
+	if s.bin, err = postgresPrograms(); err != nil {
+		return nil, err
+	}
+	if s.who, err = postgresUser(); err != nil {
+		return nil, err
+	}
+	if s.dir, err = os.MkdirTemp("", "slipway-postgres-"); err != nil {
+		return nil, err
+	}
+	if s.who != nil {
+		err = os.Chown(s.dir, int(s.who.Uid), int(s.who.Gid))
+	}
+	if err == nil {
+		err = s.initialize()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return s, nil
+}
+
+func (s *Server) initialize() error {
+	c := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "slipway", "-A", "trust", "-E", "UTF8", "--locale", "C.UTF-8", "--no-sync") //nolint:gosec,noctx // Debian's program on our directory
+	c.Dir = s.dir
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who}
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+// Start runs the server and returns when it answers.
+func (s *Server) Start() error {
+	c := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=300") //nolint:gosec,noctx // Debian's program on our directory
+	c.Dir = s.dir
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who, Pdeathsig: syscall.SIGQUIT, Setpgid: true}
+	s.gone = make(chan struct{})
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the parent-death signal follows the thread that forked
+		defer runtime.UnlockOSThread()
+		err := c.Start()
+		started <- err
+		if err == nil {
+			_ = c.Wait() // it is stopped by a signal
+			close(s.gone)
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start postgres: %w", err)
+	}
+	s.process = c.Process
+	return s.await()
+}
+
+// await returns when the server takes connections.
+func (s *Server) await() error {
+	db, err := sql.Open("pgx", s.Address(""))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if err = db.PingContext(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-s.gone:
+			return fmt.Errorf("postgres ended: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("postgres does not answer: %w", err)
+		}
+	}
+}
+
+// Address is how the server is reached, in one of its schemas; empty = the default one.
+func (s *Server) Address(schema string) string {
+	q := url.Values{"host": {s.dir}}
+	if schema != "" {
+		q.Set("search_path", schema)
+	}
+	return "postgres://slipway@/postgres?" + q.Encode()
+}
+
+// Kill ends the server at once, as a crash does: its processes and what they had under way.
+func (s *Server) Kill() {
+	_ = s.process.Signal(syscall.SIGQUIT) // "immediate shutdown": no checkpoint, recovery at the next start
+	<-s.gone
+}
+
+// Close kills the server and removes its files.
+func (s *Server) Close() error {
+	if s.process != nil {
+		s.Kill()
+	}
+	return os.RemoveAll(s.dir)
+}
+
+// postgresPrograms finds the directory of PostgreSQL's programs, the newest version's.
+func postgresPrograms() (string, error) {
+	all, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err == nil && len(all) > 0 {
+		slices.Sort(all)
+		return filepath.Dir(all[len(all)-1]), nil
+	}
+	found, err := exec.LookPath("initdb")
+	if err != nil {
+		return "", errNoPostgres
+	}
+	return filepath.Dir(found), nil
+}
+
+// postgresUser is whom PostgreSQL runs as when we are root, whom it refuses.
+func postgresUser() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil //nolint:nilnil // nobody else
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoPostgres, err)
+	}
+	uid, errU := strconv.ParseUint(u.Uid, 10, 32)
+	gid, errG := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(errU, errG)
+}
