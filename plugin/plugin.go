@@ -175,8 +175,13 @@ func (g *Gateway) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	name, release, err := takeName(data)
+	if err != nil {
+		return err
+	}
+	g.close = append(g.close, release)
 	o := databaseOf(g.config)
-	o.Sealer, o.Log = sealer, g.log
+	o.Gateway, o.Sealer, o.Log = name, sealer, g.log
 	if g.store, err = store.Open(ctx, o); err != nil {
 		return err
 	}

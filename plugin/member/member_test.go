@@ -114,28 +114,23 @@ func TestAGatewayThatStandsStillLosesTheLead(t *testing.T) {
 	}
 }
 
-// A gateway on SQLite is alone: what an earlier process held is free when it starts.
+// A gateway that was killed has its place again when it comes back under its name.
 func TestARestartNeedNotWaitForALease(t *testing.T) {
-	dir := t.TempDir()
-	s, err := openSQLite(t, dir)
+	address := storetest.PostgresAddress(t)
+	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := join(t, s, time.Hour)
-	if err := s.Close(); err != nil { // without leaving, as a crash
-		t.Fatal(err)
+	for range 2 { // without leaving in between, as a crash
+		s, err := store.Open(t.Context(), store.Options{Postgres: address, Sealer: sealer, Gateway: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := join(t, s, time.Hour); !m.Leads() || !alive(t, m, "a") {
+			t.Errorf("it leads %v, is there %v", m.Leads(), alive(t, m, "a"))
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	again := join(t, storetest.OpenAt(t, dir, time.Now), time.Hour)
-	if !again.Leads() || alive(t, again, before.Self()) {
-		t.Errorf("it leads %v, the process before is there %v", again.Leads(), alive(t, again, before.Self()))
-	}
-}
-
-func openSQLite(t *testing.T, dir string) (*store.Store, error) {
-	t.Helper()
-	sealer, err := seal.LoadOrCreate(filepath.Join(dir, "secret.key"), true)
-	if err != nil {
-		return nil, err
-	}
-	return store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer})
 }

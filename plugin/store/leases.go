@@ -11,7 +11,7 @@ import (
 // lapsedKept is how long a lease that lapsed stays to be seen.
 const lapsedKept = 24 * time.Hour
 
-// Gateway names this process among the gateways of the database; a restart has another name.
+// Gateway names this gateway among those of the database.
 func (s *Store) Gateway() string { return s.gateway }
 
 // Hold takes a lease for this gateway, or renews it, when no other one has it; it then ends in
@@ -52,15 +52,4 @@ func (s *Store) Held(ctx context.Context, lease string) (held bool, err error) {
 		return false, fmt.Errorf("look for lease %s: %w", lease, err)
 	}
 	return held, nil
-}
-
-// forgetLeases ends those of earlier processes, where no other process can have one.
-func (s *Store) forgetLeases(ctx context.Context) error {
-	if s.lock == nil {
-		return nil
-	}
-	return s.tx(ctx, "forget leases", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM leases`)
-		return err
-	})
 }

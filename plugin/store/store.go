@@ -9,6 +9,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -34,11 +35,15 @@ const (
 
 // Options open a Store.
 type Options struct {
-	Path     string             // of the SQLite file; its directory exists
-	Postgres secret.Secret      // address of a PostgreSQL database, in place of Path; as libpq takes it
-	Sealer   *seal.Sealer       // encrypts secret columns
-	Now      func() time.Time   // nil = time.Now, and the database's clock on PostgreSQL
-	Log      logrus.FieldLogger // of faults of the task table; nil = silent
+	Path     string        // of the SQLite file; its directory exists
+	Postgres secret.Secret // address of a PostgreSQL database, in place of Path; as libpq takes it
+	Sealer   *seal.Sealer  // encrypts secret columns
+	// Gateway names this process among the gateways of the database. No other process may have
+	// the name at the same time: what an earlier one of this name left is taken up at once.
+	// Empty = a new name.
+	Gateway string
+	Now     func() time.Time   // nil = time.Now, and the database's clock on PostgreSQL
+	Log     logrus.FieldLogger // of faults of the task table; nil = silent
 }
 
 // place names the database for people.
@@ -52,7 +57,7 @@ func (o Options) place() string {
 // A Store is the gateway's database. It is safe for concurrent use.
 type Store struct {
 	*database
-	gateway string // this process's name among the gateways
+	gateway string
 	sealer  *seal.Sealer
 	now     func() time.Time
 	tasks   *queue.Queue
@@ -70,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		silent.SetOutput(io.Discard)
 		o.Log = silent
 	}
-	s := &Store{database: &database{}, gateway: newID(), sealer: o.Sealer}
+	s := &Store{database: &database{}, gateway: cmp.Or(o.Gateway, newID()), sealer: o.Sealer}
 	err := s.open(ctx, o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
@@ -92,13 +97,10 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if err := s.checkKey(ctx); err != nil {
 		return err
 	}
-	if err := s.forgetLeases(ctx); err != nil {
-		return err
-	}
 	if err := s.openCompression(); err != nil {
 		return err
 	}
-	s.tasks = queue.New(queue.Config{DB: s.write, Begin: s.begin, Now: s.Now, Log: o.Log})
+	s.tasks = queue.New(queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Now: s.Now, Log: o.Log})
 	s.inbox = newInbox(s.storeDeliveries)
 	return nil
 }

@@ -10,6 +10,7 @@ CREATE TABLE leases (
 );
 
 ALTER TABLE attempts ADD COLUMN gateway TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN gateway TEXT NOT NULL DEFAULT '';
 
 -- size and own count bytes: of the whole log, and those of it that are the gateway's own lines.
 CREATE TABLE logs (

@@ -53,8 +53,11 @@ type Config struct {
 	// Begin starts a transaction that no other process's claim overlaps; nil = DB.BeginTx,
 	// for a pool of one connection to SQLite.
 	Begin func(ctx context.Context) (*sql.Tx, error)
-	Now   func() time.Time   // nil = time.Now; leases and due times run on it
-	Log   logrus.FieldLogger // of faults that a later look mends; nil = silent
+	// Worker names this process. What an earlier one of the name was working on when it died is
+	// due at once when Run begins, in place of when its leases end. Empty = no name.
+	Worker string
+	Now    func() time.Time   // nil = time.Now; leases and due times run on it
+	Log    logrus.FieldLogger // of faults that a later look mends; nil = silent
 
 	// Poll is how often each kind looks without being woken, for tasks that become due and
 	// those of other processes; 0 = 250 ms.
@@ -63,11 +66,12 @@ type Config struct {
 
 // Queue works the tasks of one database. It is safe for concurrent use.
 type Queue struct {
-	db    *sql.DB
-	begin func(context.Context) (*sql.Tx, error)
-	now   func() time.Time
-	log   logrus.FieldLogger
-	poll  time.Duration
+	db     *sql.DB
+	begin  func(context.Context) (*sql.Tx, error)
+	worker string
+	now    func() time.Time
+	log    logrus.FieldLogger
+	poll   time.Duration
 
 	mu    sync.Mutex
 	kinds map[string]*worker
@@ -75,7 +79,7 @@ type Queue struct {
 
 // New makes a Queue; nothing runs before Run.
 func New(c Config) *Queue {
-	q := &Queue{db: c.DB, begin: c.Begin, now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{}}
+	q := &Queue{db: c.DB, begin: c.Begin, worker: c.Worker, now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{}}
 	if q.poll <= 0 {
 		q.poll = 250 * time.Millisecond
 	}
@@ -112,6 +116,9 @@ func (q *Queue) Handle(kind string, h Handler, o Options) {
 // Run works until ctx ends, then waits for handlers under way. Faults of the database are
 // logged and tried again; it returns nil.
 func (q *Queue) Run(ctx context.Context) error {
+	if err := q.takeUp(ctx); err != nil && ctx.Err() == nil {
+		q.log.WithError(err).Warn("tasks of an earlier process wait until their leases end")
+	}
 	var running sync.WaitGroup
 	for _, w := range q.workers() {
 		running.Go(func() { w.run(ctx) })

@@ -28,12 +28,14 @@ func open(t testing.TB) *sql.DB {
 	}
 	db.SetMaxOpenConns(1)
 	t.Cleanup(func() { _ = db.Close() })
-	schema, err := os.ReadFile("../migrations/00001_start.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Exec(string(schema)); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{"00001_start.sql", "00004_gateways.sql"} {
+		schema, err := os.ReadFile("../migrations/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(string(schema)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return db
 }
@@ -421,5 +423,33 @@ func TestBackoffGrowsAndIsJittered(t *testing.T) {
 			t.Errorf("attempt %d: from %s to %s", attempt, low, high)
 		}
 		previous = high / 2
+	}
+}
+
+// What a process was working on when it died is done at once by the next one of its name, and
+// by others when its lease ends.
+func TestANameTakesUpWhatItLeft(t *testing.T) {
+	db, c := open(t), newClock()
+	died := make(chan struct{})
+	before := queue.New(queue.Config{DB: db, Worker: "a", Now: c.now})
+	before.Handle("plan", func(context.Context, queue.Task) error { close(died); select {} }, queue.Options{Lease: forever})
+	enqueue(t, db, before, queue.NewTask{Kind: "plan", Arg: "d1"})
+	go func() { _ = before.Run(context.Background()) }() // for ever: what it has is never settled
+	<-died
+	for _, name := range []string{"b", "a"} {
+		q := queue.New(queue.Config{DB: db, Worker: name, Now: c.now, Poll: time.Millisecond})
+		done := make(chan queue.Task, 1)
+		q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task; return nil }, queue.Options{})
+		q.Handle("other", func(_ context.Context, task queue.Task) error { done <- task; return nil }, queue.Options{})
+		enqueue(t, db, q, queue.NewTask{Kind: "other", Arg: "after"})
+		stop := start(t, q)
+		first := []string{(<-done).Arg}
+		if name == "a" {
+			first = append(first, (<-done).Arg)
+		}
+		stop()
+		if took := slices.Contains(first, "d1"); took != (name == "a") {
+			t.Errorf("%s did %v", name, first)
+		}
 	}
 }

@@ -64,14 +64,14 @@ func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Durati
 
 func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lease time.Duration) ([]Task, error) {
 	now := q.now()
-	rows, err := tx.QueryContext(ctx, `UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', due_at = $1
+	rows, err := tx.QueryContext(ctx, `UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', due_at = $1, gateway = $5
 		WHERE id IN (
 			SELECT t.id FROM tasks t
 			WHERE t.kind = $2 AND t.state <> 'dead' AND t.due_at <= $3
 			AND (t.lane = '' OR NOT EXISTS (SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < t.id))
 			ORDER BY t.due_at, t.id LIMIT $4)
 		RETURNING id, kind, arg, attempt`,
-		now.Add(lease).UnixMilli(), kind, now.UnixMilli(), n)
+		now.Add(lease).UnixMilli(), kind, now.UnixMilli(), n, q.worker)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +86,15 @@ func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lea
 	}
 	slices.SortFunc(claimed, func(a, b Task) int { return int(a.ID - b.ID) }) // RETURNING keeps no order
 	return claimed, rows.Err()
+}
+
+// takeUp makes due what an earlier process of this name was working on.
+func (q *Queue) takeUp(ctx context.Context) error {
+	if q.worker == "" {
+		return nil
+	}
+	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $1 WHERE state = 'running' AND gateway = $2`, q.now().UnixMilli(), q.worker)
+	return err
 }
 
 // hasten makes what waits beyond a time due now.
