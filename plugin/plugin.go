@@ -44,12 +44,14 @@ type Options struct {
 	Config   config.Gateway
 	Listener net.Listener // nil = listen on Config.Listen
 	Log      logrus.FieldLogger
+	Commit   func(what string, done bool) // told of what is committed (store.Options); nil = nobody is
 }
 
 // A Gateway is one gateway, wired and not yet running.
 type Gateway struct {
 	config   config.Gateway
 	log      logrus.FieldLogger
+	commit   func(what string, done bool)
 	listener net.Listener
 	store    *store.Store
 	member   *member.Member
@@ -74,7 +76,7 @@ type Gateway struct {
 // New opens the data directory and wires the rooms. A Gateway that is not run must be closed.
 func New(ctx context.Context, o Options) (*Gateway, error) {
 	g := &Gateway{
-		config: o.Config, log: o.Log, listener: o.Listener,
+		config: o.Config, log: o.Log, commit: o.Commit, listener: o.Listener,
 		engines: map[string]dispatcher.Engine{}, extensions: map[string]http.Handler{}, cis: map[string]pages.CI{},
 	}
 	for _, step := range []func(context.Context) error{
@@ -181,7 +183,7 @@ func (g *Gateway) openStore(ctx context.Context) error {
 	}
 	g.close = append(g.close, release)
 	o := databaseOf(g.config)
-	o.Gateway, o.Sealer, o.Log = name, sealer, g.log
+	o.Gateway, o.Sealer, o.Log, o.Commit = name, sealer, g.log, g.commit
 	if g.store, err = store.Open(ctx, o); err != nil {
 		return err
 	}

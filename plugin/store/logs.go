@@ -32,9 +32,11 @@ func (s *Store) WriteLog(ctx context.Context, buildID string, attempt int, write
 	if err := writeLog(ctx, tx, buildID, attempt, write); err != nil {
 		return fmt.Errorf("%s: %w", op, known(err))
 	}
+	s.commit(op, false)
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
+	s.commit(op, true)
 	return nil
 }
 

@@ -44,6 +44,9 @@ type Options struct {
 	Gateway string
 	Now     func() time.Time   // nil = time.Now, and the database's clock on PostgreSQL
 	Log     logrus.FieldLogger // of faults of the task table; nil = silent
+	// Commit is told of each transaction by what it does, before it is committed and when that
+	// is done: the places where a process may die between. nil = nobody is.
+	Commit func(what string, done bool)
 }
 
 // place names the database for people.
@@ -59,6 +62,7 @@ type Store struct {
 	*database
 	gateway string
 	sealer  *seal.Sealer
+	commit  func(what string, done bool)
 	now     func() time.Time
 	tasks   *queue.Queue
 	inbox   *inbox
@@ -75,7 +79,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		silent.SetOutput(io.Discard)
 		o.Log = silent
 	}
-	s := &Store{database: &database{}, gateway: cmp.Or(o.Gateway, newID()), sealer: o.Sealer}
+	if o.Commit == nil {
+		o.Commit = func(string, bool) {}
+	}
+	s := &Store{database: &database{}, gateway: cmp.Or(o.Gateway, newID()), sealer: o.Sealer, commit: o.Commit}
 	err := s.open(ctx, o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
@@ -100,7 +107,7 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if err := s.openCompression(); err != nil {
 		return err
 	}
-	s.tasks = queue.New(queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Now: s.Now, Log: o.Log})
+	s.tasks = queue.New(queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log})
 	s.inbox = newInbox(s.storeDeliveries)
 	return nil
 }
@@ -171,9 +178,11 @@ func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) err
 	if err := f(tx); err != nil {
 		return fmt.Errorf("%s: %w", op, known(err))
 	}
+	s.commit(op, false)
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
+	s.commit(op, true)
 	if s.tasks != nil {
 		s.tasks.Wake()
 	}

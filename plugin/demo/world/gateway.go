@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config"
+	"slipway/config/secret"
 	"slipway/plugin"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
@@ -35,6 +36,7 @@ type Gateway struct {
 	child       bool
 	environment []string
 	logFile     string
+	database    secret.Secret // PostgreSQL's address; zero = SQLite
 
 	cmd  *exec.Cmd     // of a child
 	stop func()        // ends it; nil = not running
@@ -121,6 +123,17 @@ func (g *Gateway) Kill() error {
 	return err
 }
 
+// Died returns when a child ended by itself, as one does that was told to die, or ctx ends.
+func (g *Gateway) Died(ctx context.Context) error {
+	select {
+	case <-g.done:
+		g.stop = nil
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the gateway goes on: %w", ctx.Err())
+	}
+}
+
 func (g *Gateway) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -173,12 +186,15 @@ func (g *Gateway) FirstToken() (string, error) {
 
 // Store opens the gateway's database for reading, beside the gateway. The caller closes it.
 func (g *Gateway) Store(ctx context.Context) (*store.Store, error) {
-	sealer, err := seal.LoadOrCreate(filepath.Join(g.Data, "secret.key"), false)
+	sealer, err := seal.LoadOrCreate(g.key(), false)
 	if err != nil {
 		return nil, err
 	}
-	return store.OpenReadOnly(ctx, store.Options{Path: filepath.Join(g.Data, "slipway.db"), Sealer: sealer})
+	return store.OpenReadOnly(ctx, store.Options{Path: filepath.Join(g.Data, "slipway.db"), Postgres: g.database, Sealer: sealer})
 }
+
+// key is the file of the gateway's key.
+func (g *Gateway) key() string { return filepath.Join(g.Data, "secret.key") }
 
 // Doctor runs `slipway doctor` with the gateway's settings and returns what it prints; err = it
 // found something to mend.

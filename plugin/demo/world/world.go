@@ -31,6 +31,9 @@ type Options struct {
 	Child bool
 	// Builder is the address of a builder; empty = the gateway starts its own.
 	Builder string
+	// Database is the address of an empty PostgreSQL database for the gateway, which needs
+	// Builder then; zero = SQLite.
+	Database secret.Secret
 	// Wrap stands before the Bitbucket, to make it misbehave; nil = nothing does.
 	Wrap func(http.Handler) http.Handler
 	// RegistryPassword is what the registry asks of RegistryUser; zero = it is open to all.
@@ -179,13 +182,14 @@ func (w *World) startGateway(ctx context.Context) error {
 	w.Client = consumer.Secret
 	w.Gateway = &Gateway{
 		URL: url, Data: filepath.Join(w.Dir, "gateway"), executable: executable, child: w.options.Child,
-		logFile: filepath.Join(w.Dir, "gateway.log"),
+		logFile: filepath.Join(w.Dir, "gateway.log"), database: w.options.Database,
 	}
 	w.Gateway.environment = append([]string{
 		"SLIPWAY_URL=" + url, "SLIPWAY_LISTEN=" + addr, "SLIPWAY_DATA=" + w.Gateway.Data,
 		"SLIPWAY_BITBUCKET_URL=" + w.Bitbucket.URL(), "SLIPWAY_BITBUCKET_API_URL=" + w.Bitbucket.URL(),
 		"SLIPWAY_BITBUCKET_CLIENT_ID=" + consumer.Key, "SLIPWAY_BITBUCKET_CLIENT_SECRET=" + consumer.Secret.Reveal(),
 		"SLIPWAY_BUILDER=" + w.options.Builder,
+		"SLIPWAY_DATABASE=" + w.options.Database.Reveal(), "SLIPWAY_KEY_FILE=" + w.Gateway.key(),
 	}, w.options.Environment...)
 	if w.options.BeforeGateway != nil {
 		settings, err := w.options.BeforeGateway(ctx, w)

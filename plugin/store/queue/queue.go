@@ -56,6 +56,8 @@ type Config struct {
 	// Worker names this process. What an earlier one of the name was working on when it died is
 	// due at once when Run begins, in place of when its leases end. Empty = no name.
 	Worker string
+	// Commit is told of each change of a running task, before and after; nil = nobody is.
+	Commit func(what string, done bool)
 	Now    func() time.Time   // nil = time.Now; leases and due times run on it
 	Log    logrus.FieldLogger // of faults that a later look mends; nil = silent
 
@@ -69,6 +71,7 @@ type Queue struct {
 	db     *sql.DB
 	begin  func(context.Context) (*sql.Tx, error)
 	worker string
+	commit func(what string, done bool)
 	now    func() time.Time
 	log    logrus.FieldLogger
 	poll   time.Duration
@@ -79,12 +82,15 @@ type Queue struct {
 
 // New makes a Queue; nothing runs before Run.
 func New(c Config) *Queue {
-	q := &Queue{db: c.DB, begin: c.Begin, worker: c.Worker, now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{}}
+	q := &Queue{db: c.DB, begin: c.Begin, worker: c.Worker, commit: c.Commit, now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{}}
 	if q.poll <= 0 {
 		q.poll = 250 * time.Millisecond
 	}
 	if q.begin == nil {
 		q.begin = func(ctx context.Context) (*sql.Tx, error) { return q.db.BeginTx(ctx, nil) }
+	}
+	if q.commit == nil {
+		q.commit = func(string, bool) {}
 	}
 	if q.now == nil {
 		q.now = time.Now

@@ -56,10 +56,15 @@ func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Durati
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after a commit
 	claimed, err := q.claimIn(ctx, tx, kind, n, lease)
-	if err != nil {
+	if err != nil || len(claimed) == 0 {
 		return nil, err
 	}
-	return claimed, tx.Commit()
+	q.commit("claim a task to "+kind, false)
+	if err := tx.Commit(); err != nil {
+		return nil, err
+	}
+	q.commit("claim a task to "+kind, true)
+	return claimed, nil
 }
 
 func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lease time.Duration) ([]Task, error) {
@@ -108,7 +113,10 @@ func (q *Queue) hasten(ctx context.Context, kind string, now, beyond time.Time) 
 const fence = ` WHERE id = $1 AND attempt = $2 AND state = 'running'`
 
 func (q *Queue) complete(ctx context.Context, t Task) error {
-	return q.change(ctx, `DELETE FROM tasks`+fence, t.ID, t.Attempt)
+	q.commit("complete a task to "+t.Kind, false)
+	err := q.change(ctx, `DELETE FROM tasks`+fence, t.ID, t.Attempt)
+	q.commit("complete a task to "+t.Kind, true)
+	return err
 }
 
 func (q *Queue) extend(ctx context.Context, t Task, lease time.Duration) error {

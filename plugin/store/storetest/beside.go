@@ -22,7 +22,7 @@ const postgresVariable = "SLIPWAY_TEST_POSTGRES"
 // RunBesidePostgres runs a package's tests beside a PostgreSQL server, for its TestMain: one of its own,
 // unless SLIPWAY_TEST_POSTGRES has the address of another. Where PostgreSQL is not installed
 // the tests that need it are skipped.
-func RunBesidePostgres(m *testing.M) int {
+func RunBesidePostgres(m interface{ Run() int }) int {
 	if os.Getenv(postgresVariable) != "" {
 		return m.Run()
 	}

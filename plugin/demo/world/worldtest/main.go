@@ -19,9 +19,12 @@ import (
 // Main runs a package's tests, unless the test binary was started with the name of a
 // command: then it is slipway itself, for the gateway starts its builder and its runners
 // from its own file. Use it as TestMain. further adds commands.
-func Main(m *testing.M, further ...*cli.Command) {
+func Main(m interface{ Run() int }, further ...*cli.Command) {
 	args := runner.Bare(os.Args, os.Environ())
 	commands := slices.Concat(plugin.Commands(), runner.Commands(), further)
+	if sentence := os.Getenv(sentenceVariable); sentence != "" {
+		commands = append([]*cli.Command{mortalGateway(sentence)}, commands...)
+	}
 	if len(args) < 2 || !slices.ContainsFunc(commands, func(c *cli.Command) bool { return c.Name == args[1] }) {
 		os.Exit(m.Run())
 	}

@@ -1,0 +1,80 @@
+package crashtest
+
+import (
+	"fmt"
+	"testing"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// onTheWay are the commits on a push's way, in its order, by the words that they begin with.
+func onTheWay() []string {
+	return []string{
+		"store deliveries", // received
+		"claim a task to plan", "plan delivery", "complete a task to plan",
+		"claim a task to dispatch", "start attempt", "set engine's name", "complete a task to dispatch", // dispatched
+		"claim attempt", "record events", "permit", "finish attempt", // claimed, built, permitted, pushed and finished
+		"claim a task to report", "mark report", "complete a task to report", // reported
+	}
+}
+
+// F1: a gateway that dies before or after any commit of a push's way builds the push once all
+// the same: the tag at the recorded digest, one final status, no process or mount left behind.
+func TestF1EveryCommitOfAPush(t *testing.T) {
+	onBoth(t, func(t *testing.T, o world.Options) {
+		s := worldtest.NewSentence(t)
+		o.Environment = append(o.Environment, s.Environment())
+		h := worldtest.Open(t, o)
+		p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+		pushes := 0
+		for _, what := range onTheWay() {
+			for _, when := range []string{"before", "after"} {
+				pushes++
+				n := pushes
+				if !t.Run(when+" "+what, func(t *testing.T) { dieOnTheWay(h.For(t), s, p, n, when, what) }) {
+					t.FailNow() // what follows would wait for this push's build
+				}
+			}
+		}
+		leavesNothing(h, p)
+	})
+}
+
+// dieOnTheWay makes the nth push, at which the gateway dies, and waits for what it comes to.
+func dieOnTheWay(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project, n int, when, what string) {
+	p = &worldtest.Project{Project: p.Project, House: h}
+	greeting := fmt.Sprint("push ", n)
+	h.Must(s.Pass(when, what))
+	commit := p.Commit(greeting, h.Dockerfile(greeting))
+	p.Push("main")
+	h.Must(h.Gateway.Died(h.Context))
+	h.Must(h.Gateway.Start(h.Context))
+	b := p.End(n, autobuild.Succeeded)
+	p.All(n)
+	p.Holds("latest", b, greeting)
+	if b.Commit.Hash != commit || b.Attempt > 2 {
+		h.T.Errorf("built %s in attempt %d, want %s in at most 2", b.Commit.Hash, b.Attempt, commit)
+	}
+	if all := p.Statuses(commit); len(all) != 1 || all[0].State != "SUCCESSFUL" {
+		h.T.Errorf("statuses %+v, want one, SUCCESSFUL", all)
+	}
+}
+
+// leavesNothing checks that a gateway that ends after all its deaths leaves nothing on the
+// machine, and one webhook at Bitbucket.
+func leavesNothing(h *worldtest.House, p *worldtest.Project) {
+	h.T.Helper()
+	h.Gateway.Stop()
+	h.Until("nothing of the gateway runs", func() (bool, error) {
+		left, err := h.Workers()
+		return len(left) == 0, err
+	})
+	if mounts, err := h.Mounts(); err != nil || len(mounts) != 0 {
+		h.T.Errorf("mounts stay: %v, %v", mounts, err)
+	}
+	if hooks := p.Repository.Hooks(); len(hooks) != 1 {
+		h.T.Errorf("webhooks %+v, want one", hooks)
+	}
+}
