@@ -79,6 +79,10 @@ const (
 // MaxAttempts bounds the attempts that Slipway itself makes of a build that ends in error.
 const MaxAttempts = 3
 
+// MaxInterrupted takes its place for an attempt that ended with the gateway that ran it: no
+// fault of the build, unless builds are what ends gateways.
+const MaxInterrupted = 10
+
 // A Build is one rule applied to one transition of a ref. A push's build is unique by
 // (RuleID, Ref, Seq).
 type Build struct {

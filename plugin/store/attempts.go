@@ -237,6 +237,9 @@ type Finish struct {
 	// Unstarted says that no pipeline came of the attempt: it does not count toward
 	// MaxAttempts, and the build is queued again however often that happens.
 	Unstarted bool
+	// Interrupted says that the attempt ended with the gateway that ran it: MaxInterrupted
+	// bounds the attempts then.
+	Interrupted bool
 }
 
 // FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
@@ -282,5 +285,8 @@ func mayRetry(ctx context.Context, tx *sql.Tx, f Finish) (bool, error) {
 	}
 	var tries int
 	err := tx.QueryRowContext(ctx, `SELECT tries FROM builds WHERE id = $1`, f.BuildID).Scan(&tries)
+	if f.Interrupted {
+		return tries < ab.MaxInterrupted, err
+	}
 	return tries < ab.MaxAttempts, err
 }

@@ -64,7 +64,7 @@ func (w *Watcher) askAndJudge(ctx context.Context, a autobuild.Attempt) error {
 // judgePipeline ends an attempt whose pipeline is over. Where its runner never came, what the
 // pipeline printed is all there is to see.
 func (w *Watcher) judgePipeline(ctx context.Context, a autobuild.Attempt, state autobuild.PipelineState) error {
-	f := store.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: "the runner is gone without a word", Retry: true}
+	f := store.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: "the runner is gone without a word", Retry: true, Interrupted: w.interrupted(a)}
 	switch {
 	case state == autobuild.PipelineQueued, state == autobuild.PipelineRunning:
 		return nil

@@ -32,6 +32,11 @@ func (w *Watcher) ours(a autobuild.Attempt) bool {
 	return w.o.Peers.Leads() || w.o.Local[a.Engine] && a.Gateway == w.o.Peers.Self()
 }
 
+// interrupted reports whether an attempt's pipeline ended with the process that ran it.
+func (w *Watcher) interrupted(a autobuild.Attempt) bool {
+	return w.o.Local[a.Engine] && (a.Gateway != w.o.Peers.Self() || a.CreatedAt.Before(w.o.StartedAt))
+}
+
 // pipeline asks the engine. One that is no longer configured has no pipelines, nor has one whose
 // gateway is gone; errElsewhere when only that gateway can tell.
 func (w *Watcher) pipeline(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {

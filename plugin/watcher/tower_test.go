@@ -24,6 +24,8 @@ type tower struct {
 	store   *store.Store
 	engine  *engine
 	engines map[string]autobuild.Engine
+	peers   watcher.Peers   // nil = none
+	local   map[string]bool // engines
 	repo    autobuild.Repository
 	owner   autobuild.AutomatedBuild
 	lines   []string
@@ -52,7 +54,7 @@ func (w *tower) restart() {
 	log := logrus.New()
 	log.SetOutput(&w.log)
 	w.Watcher = watcher.New(watcher.Options{
-		Store: w.store, Engines: w.engines, Now: w.clock, Log: log,
+		Store: w.store, Engines: w.engines, Peers: w.peers, Local: w.local, Now: w.clock, Log: log,
 		Append: func(_ context.Context, _ string, attempt int, line string) error {
 			w.lines = append(w.lines, fmt.Sprintf("%d: %s", attempt, line))
 			return w.failed

@@ -1,0 +1,188 @@
+package crashtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/store"
+)
+
+const (
+	streams  = 3
+	longLife = 2500 * time.Millisecond // of a gateway after its start, at most
+)
+
+// kills is how often the gateway is killed: often where the time is not counted.
+func kills() int {
+	if os.Getenv("SLIPWAY_TRUST") != "" {
+		return 200
+	}
+	return 50
+}
+
+// F1: a gateway that is killed again and again, at any moment, under a stream of pushes keeps
+// every push that it promised to keep, and builds none twice.
+func TestF1KillsAtRandom(t *testing.T) {
+	onBoth(t, func(t *testing.T, o world.Options) {
+		h := worldtest.Open(t, o)
+		all := startStreams(h)
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // picks moments
+		for range kills() {
+			h = h.For(t) // with time of its own
+			all.push(h, random.IntN(streams))
+			moment := time.NewTimer(time.Duration(random.Int64N(int64(longLife))))
+			select {
+			case <-moment.C:
+			case <-h.Context.Done():
+				t.Fatal(h.Context.Err())
+			}
+			h.Must(h.Gateway.Kill())
+			h.Must(h.Gateway.Start(h.Context))
+		}
+		all.check(h.For(t))
+		leavesNothing(h.For(t), all.projects[0])
+	})
+}
+
+// A stream is the pushes to one project.
+type stream struct {
+	commits []string // pushed, oldest first
+	newest  string   // what the newest one's greeting.txt says
+}
+
+type pushes struct {
+	projects []*worldtest.Project
+	streams  []stream
+}
+
+func startStreams(h *worldtest.House) *pushes {
+	h.T.Helper()
+	all := &pushes{streams: make([]stream, streams)}
+	for range streams {
+		all.projects = append(all.projects, h.Automate(h.Dockerfile("x"), worldtest.MainToLatest()))
+	}
+	return all
+}
+
+func (all *pushes) push(h *worldtest.House, i int) {
+	h.T.Helper()
+	p, s := &worldtest.Project{Project: all.projects[i].Project, House: h}, &all.streams[i]
+	s.newest = fmt.Sprint("push ", len(s.commits), " of ", i)
+	s.commits = append(s.commits, p.Commit(s.newest, h.Dockerfile(s.newest)))
+	p.Push("main")
+}
+
+// check waits until everything has ended and compares it with what was pushed and promised.
+func (all *pushes) check(h *worldtest.House) {
+	h.T.Helper()
+	s, err := h.Gateway.Store(h.Context)
+	h.Must(err)
+	defer s.Close()
+	var sums tally
+	for i, p := range all.projects {
+		p := &worldtest.Project{Project: p.Project, House: h}
+		if len(all.streams[i].commits) > 0 {
+			sums.add(checkStream(h, s, p, all.streams[i]))
+		}
+	}
+	h.T.Logf("%d kills: %d pushes, %d deliveries promised, %d built, %d lost, %d doubled", kills(), sums.pushed, sums.promised, sums.built, sums.lost, sums.doubled)
+	if sums.lost+sums.doubled > 0 || sums.promised == 0 {
+		h.T.Fail()
+	}
+}
+
+type tally struct{ pushed, promised, built, lost, doubled int }
+
+func (t *tally) add(o tally) {
+	t.pushed, t.promised, t.built = t.pushed+o.pushed, t.promised+o.promised, t.built+o.built
+	t.lost, t.doubled = t.lost+o.lost, t.doubled+o.doubled
+}
+
+func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushed stream) tally {
+	h.T.Helper()
+	head := pushed.commits[len(pushed.commits)-1]
+	builds, err := p.Wait(h.Context, 1, func(builds []autobuild.Build) bool {
+		return builds[0].Commit.Hash == head && world.AllFinal(builds) && noneWaits(h.Context, s)
+	})
+	h.Must(err)
+	sums := tally{pushed: len(pushed.commits), built: len(builds)}
+	of := map[string]int{}
+	for _, b := range builds {
+		of[b.Commit.Hash]++
+		if b.State != autobuild.Succeeded && b.Reason != autobuild.ReasonSuperseded {
+			h.T.Error(h.BuildOf(b))
+		}
+	}
+	for _, commit := range pushed.commits {
+		sums.doubled += max(0, of[commit]-1)
+	}
+	for _, commit := range promised(h, p) {
+		sums.promised++
+		if of[commit] == 0 {
+			sums.lost++
+			h.T.Errorf("the push of %s was promised and not built", commit)
+		}
+	}
+	p.Holds("latest", builds[0], pushed.newest)
+	if all := p.Statuses(head); len(all) != 1 || all[0].State != "SUCCESSFUL" {
+		h.T.Errorf("statuses of the newest commit %+v, want one, SUCCESSFUL", all)
+	}
+	return sums
+}
+
+// noneWaits reports whether every delivery was planned.
+func noneWaits(ctx context.Context, s *store.Store) bool {
+	all, err := s.Deliveries(ctx, store.DeliveryFilter{Limit: 1000})
+	if err != nil {
+		return false
+	}
+	for _, d := range all {
+		if d.State == autobuild.DeliveryReceived {
+			return false
+		}
+	}
+	return true
+}
+
+// promised lists the commits whose deliveries were answered with success.
+func promised(h *worldtest.House, p *worldtest.Project) (commits []string) {
+	h.T.Helper()
+	for _, d := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
+		if !answered(d) {
+			continue
+		}
+		var body struct {
+			Push struct {
+				Changes []struct {
+					New struct{ Target struct{ Hash string } }
+				}
+			}
+		}
+		h.Must(json.Unmarshal(d.Body, &body))
+		for _, c := range body.Push.Changes {
+			commits = append(commits, c.New.Target.Hash)
+		}
+	}
+	return commits
+}
+
+func answered(d bitbuckettest.Delivery) bool {
+	for _, a := range d.Attempts {
+		if a.Status >= http.StatusOK && a.Status < http.StatusMultipleChoices {
+			return true
+		}
+	}
+	return false
+}
