@@ -17,9 +17,13 @@ import (
 // a new one.
 const firstTokenLife = 24 * time.Hour
 
-// greetFirstAdministrator logs a one-time token while there is no administrator. It is the
-// only secret that is ever logged: whoever reads this log may as well read the data.
+// greetFirstAdministrator logs a one-time token while there is no administrator who can sign in;
+// of several gateways the one does that leads. It is the only secret that is ever logged:
+// whoever reads this log may as well read the data.
 func (g *Gateway) greetFirstAdministrator(ctx context.Context) error {
+	if !g.member.Leads() {
+		return nil
+	}
 	token, err := g.FirstToken(ctx)
 	if errors.Is(err, autobuild.ErrConflict) {
 		return nil
@@ -28,7 +32,7 @@ func (g *Gateway) greetFirstAdministrator(ctx context.Context) error {
 		return err
 	}
 	g.log.WithFields(logrus.Fields{"open": g.config.URL + "/signin", "one_time_token": token, "valid": firstTokenLife.String()}).
-		Warn("no administrator yet: sign in with this one-time token")
+		Warn("no administrator who can sign in yet: sign in with this one-time token")
 	return nil
 }
 

@@ -83,6 +83,10 @@ func candidates(h ab.Hook, accountID string) []string {
 	return []string{accountID}
 }
 
+// beingAdded is the problem of a hook until its webhook was asked for: one that still has it when
+// a gateway starts was left so by a process that died.
+const beingAdded = "The webhook is being added."
+
 // newHook stores the hook of a repository that had none. The refs it has now are the baseline:
 // rules are not retroactive. They are read before the webhook stands, so that a push in
 // between is found by the next poll rather than taken for old.
@@ -95,7 +99,7 @@ func (c *Catalog) newHook(ctx context.Context, r ab.Repository, accountID string
 	_, _ = rand.Read(random) // never fails: it ends the program where the system has no randomness
 	return c.o.Store.SaveHook(ctx, ab.Hook{
 		AccountID: accountID, Repository: r, Secret: secret.New(hex.EncodeToString(random)),
-		State: ab.HookPolled, Problem: "The webhook is being added.", PolledAt: at,
+		State: ab.HookPolled, Problem: beingAdded, PolledAt: at,
 	})
 }
 

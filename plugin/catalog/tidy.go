@@ -41,8 +41,8 @@ func (c *Catalog) Tidy(ctx context.Context) error {
 }
 
 func (c *Catalog) tidyBuild(ctx context.Context, a ab.AutomatedBuild) error {
-	_, err := c.o.Store.HookOf(ctx, a.Repository)
-	if errors.Is(err, ab.ErrNotFound) {
+	h, err := c.o.Store.HookOf(ctx, a.Repository)
+	if errors.Is(err, ab.ErrNotFound) || err == nil && h.Problem == beingAdded {
 		_, err = c.EnsureHook(ctx, a.Repository, a.AccountID)
 	}
 	if err != nil {

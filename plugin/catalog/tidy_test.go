@@ -32,3 +32,17 @@ func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
 		t.Errorf("%d webhooks of acme/app", got)
 	}
 }
+
+// A process that died after it had stored a hook, and before it asked for the webhook.
+func TestTidyAsksForAWebhookThatWasNotAskedFor(t *testing.T) {
+	w := newWorld(t)
+	commit(t, w.app, "main", nil)
+	h := w.create(t, w.draft()).Hook
+	h.State, h.RemoteID, h.Problem = ab.HookPolled, "", "The webhook is being added."
+	_, err := w.store.SaveHook(t.Context(), h)
+	must(t, err)
+	must(t, w.Tidy(t.Context()))
+	if got, err := w.store.Hook(t.Context(), h.ID); err != nil || got.State != ab.HookActive || got.Problem != "" {
+		t.Errorf("hook %+v, error %v", got, err)
+	}
+}

@@ -64,7 +64,8 @@ func (s *Store) Users(ctx context.Context) ([]ab.User, error) {
 }
 
 // CreateFirstToken stores the hash of the one-time token for the first administrator,
-// replacing an earlier one. ErrConflict when an administrator exists.
+// replacing an earlier one. ErrConflict when there is an administrator who can sign in without
+// one: until an account is linked, who loses the session has no other way.
 func (s *Store) CreateFirstToken(ctx context.Context, hash string, expires time.Time) error {
 	return s.tx(ctx, "create the first administrator's token", func(tx *sql.Tx) error {
 		if err := noAdministrator(ctx, tx); err != nil {
@@ -78,8 +79,8 @@ func (s *Store) CreateFirstToken(ctx context.Context, hash string, expires time.
 	})
 }
 
-// TakeFirstToken uses the token once and creates the first administrator. ErrNotFound when
-// it is wrong, used or expired.
+// TakeFirstToken uses the token once and returns the first administrator, who is made when not
+// there. ErrNotFound when the token is wrong, used or expired.
 func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u ab.User, err error) {
 	err = s.tx(ctx, "take the first administrator's token", func(tx *sql.Tx) error {
 		err := execOne(ctx, tx, `DELETE FROM first_tokens WHERE hash = $1 AND expires_at > $2`, hash, ms(s.Now()))
@@ -89,7 +90,10 @@ func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u ab.User, err
 		if err := noAdministrator(ctx, tx); err != nil {
 			return err
 		}
-		u, err = s.saveUser(ctx, tx, ab.User{Name: "administrator", Role: ab.RoleAdmin})
+		u, err = scanUser(tx.QueryRowContext(ctx, selectUser+` WHERE u.role = $1 AND u.remote_id = '' ORDER BY u.created_at LIMIT 1`, ab.RoleAdmin))
+		if errors.Is(err, sql.ErrNoRows) {
+			u, err = s.saveUser(ctx, tx, ab.User{Name: "administrator", Role: ab.RoleAdmin})
+		}
 		return err
 	})
 	return u, err
@@ -97,7 +101,7 @@ func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u ab.User, err
 
 func noAdministrator(ctx context.Context, tx *sql.Tx) error {
 	var one int
-	err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE role = $1 LIMIT 1`, ab.RoleAdmin).Scan(&one)
+	err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE role = $1 AND remote_id <> '' LIMIT 1`, ab.RoleAdmin).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

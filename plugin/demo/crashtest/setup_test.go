@@ -1,0 +1,152 @@
+package crashtest
+
+import (
+	"context"
+	"testing"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// F1: a gateway that dies before or after any commit of its setup leaves nothing that a person
+// cannot do again, and nothing doubled.
+func TestF1EveryCommitOfTheSetup(t *testing.T) {
+	onBoth(t, func(t *testing.T, o world.Options) {
+		s := worldtest.NewSentence(t)
+		o.Environment = append(o.Environment, s.Environment())
+		h := worldtest.Open(t, o)
+		for _, c := range []struct {
+			commits []string
+			die     func(h *worldtest.House, mortal func(act func() error))
+		}{
+			{[]string{"save OAuth flow", "take OAuth flow", "save account"}, dieLinking},
+			{[]string{"adopt refs", "save hook", "save automated build"}, dieAutomating},
+			{[]string{"update tokens"}, dieRefreshing},
+			{[]string{"delete automated build", "delete hook"}, dieDeleting},
+		} {
+			for _, what := range c.commits {
+				for _, when := range []string{"before", "after"} {
+					t.Run(when+" "+what, func(t *testing.T) {
+						h := h.For(t)
+						c.die(h, func(act func() error) { dieDuring(h, s, when, what, act) })
+					})
+				}
+			}
+		}
+	})
+}
+
+// dieDuring has the gateway die in the middle of an act, whose own outcome says nothing, and
+// starts it again.
+func dieDuring(h *worldtest.House, s worldtest.Sentence, when, what string, act func() error) {
+	h.T.Helper()
+	h.Must(s.Pass(when, what))
+	if err := act(); err != nil {
+		h.T.Logf("the person saw: %.200v", err)
+	}
+	h.Must(h.Gateway.Died(h.Context))
+	h.Must(h.Gateway.Start(h.Context))
+}
+
+// dieLinking: the account is linked again, and is one.
+func dieLinking(h *worldtest.House, mortal func(func() error)) {
+	mortal(func() error { return h.LinkAccount(h.Context, h.Browser) })
+	h.Must(h.LinkAccount(h.Context, h.Browser))
+	all, err := accounts(h)
+	if err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
+		h.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
+	}
+}
+
+// dieAutomating: whether the automated build was saved can be seen, and made up for; its
+// webhook is one, and works.
+func dieAutomating(h *worldtest.House, mortal func(func() error)) {
+	p := h.Repository(h.Dockerfile("x"))
+	mortal(func() error { return p.Automate(h.Context, h.Browser, worldtest.MainToLatest()) })
+	if !automated(h, p) {
+		h.Must(p.Automate(h.Context, h.Browser, worldtest.MainToLatest()))
+	}
+	h.Until("it has one webhook", func() (bool, error) { return len(p.Repository.Hooks()) == 1, nil })
+	p.Commit("After all", h.Dockerfile("after all"))
+	p.Push("main")
+	p.Holds("latest", p.End(1, autobuild.Succeeded), "after all")
+	p.All(1)
+}
+
+// dieRefreshing: the tokens that Bitbucket has given out and nobody stored are not missed.
+func dieRefreshing(h *worldtest.House, mortal func(func() error)) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	h.Bitbucket.ExpireTokens()
+	p.Commit("With new tokens", h.Dockerfile("with new tokens"))
+	mortal(func() error { p.Push("main"); return nil })
+	p.Holds("latest", p.End(1, autobuild.Succeeded), "with new tokens")
+	p.All(1)
+	if all, err := accounts(h); err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
+		h.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
+	}
+}
+
+// dieDeleting: the last automated build of a repository takes its webhook along, whatever dies
+// between.
+func dieDeleting(h *worldtest.House, mortal func(func() error)) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	page, err := h.Browser.Path()
+	h.Must(err)
+	remove := func() error {
+		if err := h.Browser.Visit(h.Context, page+"/delete"); err != nil {
+			return err
+		}
+		return h.Browser.Submit(h.Context, page+"/delete", map[string][]string{"name": {p.Repository.FullName()}})
+	}
+	mortal(remove)
+	if automated(h, p) {
+		h.Must(remove())
+	}
+	h.Until("its webhook is gone", func() (bool, error) { return len(p.Repository.Hooks()) == 0, nil })
+}
+
+func accounts(h *worldtest.House) ([]autobuild.Account, error) {
+	s, err := h.Gateway.Store(h.Context)
+	h.Must(err)
+	defer s.Close()
+	return s.Accounts(h.Context)
+}
+
+func automated(h *worldtest.House, p *worldtest.Project) bool {
+	h.T.Helper()
+	s, err := h.Gateway.Store(h.Context)
+	h.Must(err)
+	defer s.Close()
+	all, err := s.AutomatedBuilds(h.Context)
+	h.Must(err)
+	for _, a := range all {
+		if a.Repository.ID == p.Repository.UUID {
+			return true
+		}
+	}
+	return false
+}
+
+// F1: a first administrator whose gateway dies during the sign-in signs in all the same.
+func TestF1EveryCommitOfTheFirstSignIn(t *testing.T) {
+	worldtest.NeedMachine(t)
+	for _, what := range []string{"take the first administrator's token", "create session"} {
+		for _, when := range []string{"before", "after"} {
+			t.Run(when+" "+what, func(t *testing.T) {
+				s := worldtest.NewSentence(t)
+				ctx, cancel := context.WithTimeout(t.Context(), worldtest.Patience)
+				defer cancel()
+				w, err := world.New(ctx, world.Options{Child: true, Environment: []string{s.Environment()}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer w.Close()
+				h := &worldtest.House{World: w, T: t, Context: ctx}
+				dieDuring(h, s, when, what, func() error { _, err := h.SignInAndLink(h.Context); return err })
+				_, err = h.SignInAndLink(h.Context)
+				h.Must(err)
+			})
+		}
+	}
+}
