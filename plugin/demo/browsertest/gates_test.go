@@ -1,0 +1,51 @@
+package browsertest_test
+
+import (
+	"net/http"
+	"sync"
+
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// gates hold builds where a test wants to look at them: a Dockerfile that ADDs a gate's
+// address waits there until the gate is opened.
+type gates struct {
+	address string
+
+	mu   sync.Mutex
+	open map[string]chan struct{} // closed = open
+}
+
+func newGates(h *worldtest.House) *gates {
+	h.T.Helper()
+	g := &gates{open: map[string]chan struct{}{}}
+	var err error
+	g.address, err = h.Serve(h.Context, g)
+	h.Must(err)
+	return g
+}
+
+// ServeHTTP answers when the gate that the path names is open.
+func (g *gates) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-g.gate(r.URL.Path):
+		w.Header().Set("ETag", `"1"`)
+		_, _ = w.Write([]byte("open\n")) // a build that left needs nothing
+	case <-r.Context().Done():
+	}
+}
+
+// At is the address of a gate.
+func (g *gates) At(name string) string { return "http://" + g.address + "/" + name }
+
+// Open lets everybody through a gate from now on. It is called once for each.
+func (g *gates) Open(name string) { close(g.gate("/" + name)) }
+
+func (g *gates) gate(path string) chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open[path] == nil {
+		g.open[path] = make(chan struct{})
+	}
+	return g.open[path]
+}
