@@ -24,6 +24,9 @@ import (
 // busy with other tests.
 const patience = 45 * time.Second
 
+// lookTime bounds one look at a page, for one that goes away may never answer.
+const lookTime = 3 * time.Second
+
 // Program is Chromium's name, in Debian as well.
 const Program = "chromium"
 
@@ -54,7 +57,7 @@ func Open(t testing.TB) *Browser {
 	if b.dir != "" {
 		b.must(os.MkdirAll(b.dir, 0o755))
 	}
-	allocated, stop := chromedp.NewExecAllocator(t.Context(), options(path)...)
+	allocated, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options(path)...)
 	t.Cleanup(stop)
 	tab, leave := chromedp.NewContext(allocated, chromedp.WithListener(b.hear))
 	t.Cleanup(leave)
@@ -180,8 +183,10 @@ func (b *Browser) wait(what string, met func(ctx context.Context) (bool, error))
 	defer cancel()
 	var last error
 	err := world.Wait(ctx, func() (bool, error) {
+		once, cancel := context.WithTimeout(ctx, lookTime)
+		defer cancel()
 		var ok bool
-		ok, last = met(ctx)
+		ok, last = met(once)
 		return ok && last == nil, nil
 	})
 	if err != nil {

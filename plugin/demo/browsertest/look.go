@@ -1,9 +1,11 @@
 package browsertest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -33,7 +35,9 @@ func looks() []Look {
 func (b *Browser) Look(name string) {
 	b.t.Helper()
 	for _, look := range looks() {
+		t0 := time.Now()
 		b.wear(look)
+		t1 := time.Now()
 		if wide := b.tooWide(); wide != "" {
 			b.t.Errorf("%s, %s: the page is wider than the screen: %s", name, look.Name, wide)
 		}
@@ -42,9 +46,11 @@ func (b *Browser) Look(name string) {
 				b.t.Errorf("%s, %s: %s", name, look.Name, v)
 			}
 		}
+		t2 := time.Now()
 		if b.dir != "" {
 			b.picture(name)
 		}
+		b.t.Log(name, look.Name, t1.Sub(t0), t2.Sub(t1), time.Since(t2))
 	}
 	b.wear(looks()[0])
 	if complaints := b.Complaints(); len(complaints) > 0 {
@@ -72,13 +78,12 @@ func (b *Browser) wear(look Look) {
 // itself is as wide as its box.
 func (b *Browser) tooWide() string {
 	b.t.Helper()
-	const sticksOut = `(() => {
-		const width = screen.width;
+	const sticksOut = `((width) => {
 		if (document.documentElement.scrollWidth <= width) return '';
 		const out = [...document.body.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > width + 1);
 		return document.documentElement.scrollWidth + ' px: ' + out.slice(-3).map((e) => e.outerHTML.slice(0, 160)).join(' | ');
-	})()`
-	wide, err := chromedp.Run(b.tab, chromedp.Evaluate[string](sticksOut))
+	})(%d)`
+	wide, err := chromedp.Run(b.tab, chromedp.Evaluate[string](fmt.Sprintf(sticksOut, b.look.Width)))
 	b.must(err)
 	return wide
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp/kb"
 
@@ -30,7 +31,7 @@ func TestWholeWay(t *testing.T) {
 	b := browsertest.Open(t)
 	// The OAuth consumer is what the setup page asks for.
 	h := worldtest.Start(t, world.Options{Environment: []string{
-		"SLIPWAY_BUILDER_NETWORK=none", "SLIPWAY_CONCURRENCY=4", "SLIPWAY_BITBUCKET_CLIENT_ID=", "SLIPWAY_BITBUCKET_CLIENT_SECRET=",
+		"SLIPWAY_BUILDER_NETWORK=host", "SLIPWAY_CONCURRENCY=4", "SLIPWAY_BITBUCKET_CLIENT_ID=", "SLIPWAY_BITBUCKET_CLIENT_SECRET=",
 	}})
 	w := &way{Browser: b, h: h, gates: newGates(h)}
 	w.seed()
@@ -42,8 +43,9 @@ func TestWholeWay(t *testing.T) {
 		{"push and follow", w.pushAndFollow}, {"cancel", w.cancel}, {"retry", w.retry}, {"fail and release", w.failAndRelease},
 		{"look around", w.lookAround}, {"unlink", w.unlink}, {"link again", w.linkAgain}, {"sign out", w.signOut},
 	} {
-		t.Log(step.name)
+		begin := time.Now()
 		step.do()
+		t.Logf("%s: %.1f s", step.name, time.Since(begin).Seconds())
 	}
 }
 
@@ -100,6 +102,8 @@ func (w *way) signIn() {
 }
 
 func (w *way) setUp() {
+	w.Reads("No automated builds yet")
+	w.Go("Set up")
 	w.Reads("Create an OAuth consumer at Bitbucket")
 	w.Reads(w.h.Gateway.URL + "/oauth/bitbucket/callback")
 	w.Look("03-setup")
@@ -135,12 +139,13 @@ func (w *way) automate() {
 	w.Go("acme/app private")
 	w.Go("Add rule")
 	w.Look("11-new-rules")
+	w.Type("Image", "https://not an image")
+	w.tagRule()
 	w.Go("Save")
 	w.Reads("One thing needs mending")
 	w.Complaints() // of the status 422
 	w.Look("12-new-refused")
 	w.Type("Image", w.h.Image())
-	w.tagRule()
 	w.Go("Save")
 	w.Reads("The automated build is saved.")
 	if hooks := w.h.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
@@ -158,14 +163,16 @@ func (w *way) tagRule() {
 }
 
 func (w *way) pushAndFollow() {
-	w.push("Greet in capitals", w.h.Dockerfile("hello from main",
-		"ADD "+w.gates.At("toolchain")+" /toolchain", `RUN for part in lexer parser linker; do echo "compiling the $part"; done`, "ADD "+w.gates.At("licences")+" /licences"))
 	w.Go("Automated builds")
+	stayed := w.Stay()
+	w.push("Greet in capitals", w.h.Dockerfile("hello from main",
+		w.gates.Wait("toolchain"), `RUN for part in lexer parser linker; do echo "compiling the $part"; done`, w.gates.Wait("licences")))
 	w.Until("the list shows the build at work", "!!document.querySelector('#automated-list .state.running')")
+	stayed()
 	w.Look("14-automated-builds-running")
 	w.Go("1")
-	w.Reads("Cancel build")
-	stayed := w.Stay()
+	w.Until("it waits for its tools", "document.querySelector('.log-body').innerText.includes('/toolchain')")
+	stayed = w.Stay()
 	if w.Says("compiling the lexer") {
 		w.h.T.Error("the log is ahead of its build")
 	}
@@ -186,7 +193,7 @@ func (w *way) pushAndFollow() {
 }
 
 func (w *way) cancel() {
-	w.push("Fetch what takes long", w.h.Dockerfile("hello, later", "ADD "+w.gates.At("slow")+" /slow"))
+	w.push("Fetch what takes long", w.h.Dockerfile("hello, later", w.gates.Wait("slow")))
 	w.Go("Builds")
 	w.Until("the list shows the build at work", "!!document.querySelector('#builds-list .state.running')")
 	w.Go("Build 2")
