@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -68,7 +69,7 @@ func (b *Browser) wear(look Look) {
 	b.must(err)
 	options := []chromedp.EmulateViewportOption{chromedp.EmulateScale(1)}
 	if look.Phone {
-		options = []chromedp.EmulateViewportOption{chromedp.EmulateScale(2), chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait}
+		options = append(options, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait)
 	}
 	b.must(chromedp.Do(b.tab, chromedp.EmulateViewport(look.Width, look.Height, options...)))
 	b.look = look
@@ -91,7 +92,9 @@ func (b *Browser) tooWide() string {
 // picture writes the whole page as <name>.<look>.png.
 func (b *Browser) picture(name string) {
 	b.t.Helper()
-	png, err := chromedp.Run(b.tab, chromedp.FullScreenshot(100))
+	yes := true
+	whole := page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: &yes, OptimizeForSpeed: &yes}
+	shot, err := cdp.Call(b.tab, chromedp.FromContext(b.tab).Target, page.CaptureScreenshot, whole)
 	b.must(err)
-	b.must(os.WriteFile(filepath.Join(b.dir, name+"."+b.look.Name+".png"), png, 0o644))
+	b.must(os.WriteFile(filepath.Join(b.dir, name+"."+b.look.Name+".png"), shot.Data, 0o644))
 }

@@ -35,8 +35,7 @@ func Open(t testing.TB, o world.Options) *House {
 	return h
 }
 
-// Start starts a world that ends with the test, where nobody has signed in yet: the house has
-// no browser tab.
+// Start starts a world that ends with the test, where nobody has signed in yet.
 func Start(t testing.TB, o world.Options) *House {
 	t.Helper()
 	h := &House{T: t, Context: bounded(t)}
@@ -49,6 +48,8 @@ func Start(t testing.TB, o world.Options) *House {
 			t.Logf("the gateway's log ends with:\n%s", h.lastLog())
 		}
 	})
+	h.Browser, err = world.NewBrowser()
+	h.Must(err)
 	return h
 }
 
