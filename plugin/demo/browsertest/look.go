@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -36,9 +35,7 @@ func looks() []Look {
 func (b *Browser) Look(name string) {
 	b.t.Helper()
 	for _, look := range looks() {
-		t0 := time.Now()
 		b.wear(look)
-		t1 := time.Now()
 		if wide := b.tooWide(); wide != "" {
 			b.t.Errorf("%s, %s: the page is wider than the screen: %s", name, look.Name, wide)
 		}
@@ -47,11 +44,9 @@ func (b *Browser) Look(name string) {
 				b.t.Errorf("%s, %s: %s", name, look.Name, v)
 			}
 		}
-		t2 := time.Now()
 		if b.dir != "" {
 			b.picture(name)
 		}
-		b.t.Log(name, look.Name, t1.Sub(t0), t2.Sub(t1), time.Since(t2))
 	}
 	b.wear(looks()[0])
 	if complaints := b.Complaints(); len(complaints) > 0 {

@@ -31,7 +31,7 @@ func TestWholeWay(t *testing.T) {
 	b := browsertest.Open(t)
 	// The OAuth consumer is what the setup page asks for.
 	h := worldtest.Start(t, world.Options{Environment: []string{
-		"SLIPWAY_BUILDER_NETWORK=host", "SLIPWAY_CONCURRENCY=4", "SLIPWAY_BITBUCKET_CLIENT_ID=", "SLIPWAY_BITBUCKET_CLIENT_SECRET=",
+		"SLIPWAY_BUILDER_NETWORK=host", "SLIPWAY_CONCURRENCY=1", "SLIPWAY_BITBUCKET_CLIENT_ID=", "SLIPWAY_BITBUCKET_CLIENT_SECRET=",
 	}})
 	w := &way{Browser: b, h: h, gates: newGates(h)}
 	w.seed()
@@ -206,12 +206,22 @@ func (w *way) cancel() {
 	w.Look("18-build-cancelled")
 }
 
+// retry: the page of a build that waits for its next attempt shows that attempt's log when it
+// comes, without being loaded again.
 func (w *way) retry() {
-	w.gates.Open("slow")
+	w.push("Hold the one place", w.h.Dockerfile("hello, held", w.gates.Wait("place")))
+	_, err := w.h.WaitBuilds(w.h.Context, 3, func(all []autobuild.Build) bool { return all[0].State == autobuild.Running })
+	w.h.Must(err)
 	w.Go("Retry")
 	w.Reads("The build is queued again.")
+	w.Until("the page says that it waits", "!!document.querySelector('h1 .state.queued')")
+	stayed := w.Stay()
+	w.gates.Open("slow")
+	w.gates.Open("place")
+	w.Reads("Slipway build 2, attempt 2")
 	w.Until("the page says that it succeeded", "!!document.querySelector('h1 .state.succeeded')")
-	w.Reads("2 attempts")
+	w.Reads("Log of attempt 2")
+	stayed()
 	w.status(2, autobuild.Succeeded, "SUCCESSFUL")
 	w.Click("2 attempts")
 	w.Until("the attempts are unfolded", "document.querySelector('.attempts').open")
@@ -223,8 +233,8 @@ func (w *way) failAndRelease() {
 	w.Go("Builds")
 	w.Until("both builds have ended", "document.querySelectorAll('#builds-list .state.failed').length === 2")
 	w.Look("20-builds")
-	w.Go("Build 4")
-	w.Reads("expected ; before }")
+	w.Go("Build 5")
+	w.Until("the log shows why", "(() => { const last = [...document.querySelectorAll('.log-body .line')].findLast((l) => l.innerText.includes('expected ; before }')); const box = document.querySelector('.log-body').getBoundingClientRect(); return last.getBoundingClientRect().top > box.top && last.getBoundingClientRect().bottom < box.bottom; })()")
 	w.Look("21-build-failed")
 	w.push("Mend the build", w.h.Dockerfile("hello again"), "v1.3")
 	w.Go("Automated builds")
@@ -268,6 +278,7 @@ func (w *way) unlink() {
 	w.Go("Settings")
 	w.Go("Unlink alice")
 	w.Look("33-unlink")
+	w.Type("Type alice to confirm", "bob")
 	w.Go("Unlink account")
 	w.Reads("needs mending")
 	w.Complaints() // of the status 422
