@@ -31,7 +31,7 @@ func TestWholeWay(t *testing.T) {
 	b := browsertest.Open(t)
 	// The OAuth consumer is what the setup page asks for.
 	h := worldtest.Start(t, world.Options{Environment: []string{
-		"SLIPWAY_BUILDER_NETWORK=host", "SLIPWAY_CONCURRENCY=1", "SLIPWAY_BITBUCKET_CLIENT_ID=", "SLIPWAY_BITBUCKET_CLIENT_SECRET=",
+		"SLIPWAY_BUILDER_NETWORK=host", "SLIPWAY_CONCURRENCY=1", "SLIPWAY_POLL_INTERVAL=1h", "SLIPWAY_BITBUCKET_CLIENT_ID=", "SLIPWAY_BITBUCKET_CLIENT_SECRET=",
 	}})
 	w := &way{Browser: b, h: h, gates: newGates(h)}
 	w.seed()
@@ -188,7 +188,8 @@ func (w *way) pushAndFollow() {
 	stayed()
 	w.status(1, autobuild.Succeeded, "SUCCESSFUL")
 	w.Look("16-build-succeeded")
-	w.Go("a delivery")
+	w.Go("Deliveries")
+	w.Go("repo:push")
 	w.Reads("signature valid")
 	w.Look("17-delivery")
 }
