@@ -91,5 +91,5 @@ func (b *Browser) picture(name string) {
 	whole := page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: &yes, OptimizeForSpeed: &yes}
 	shot, err := cdp.Call(b.tab, chromedp.FromContext(b.tab).Target, page.CaptureScreenshot, whole)
 	b.must(err)
-	b.must(os.WriteFile(filepath.Join(b.dir, name+"."+b.look.Name+".png"), shot.Data, 0o644))
+	b.must(os.WriteFile(filepath.Join(b.dir, name+"."+b.look.Name+".png"), shot.Data, 0o600))
 }
