@@ -210,8 +210,13 @@ func (w *way) cancel() {
 // retry: the page of a build that waits for its next attempt shows that attempt's log when it
 // comes, without being loaded again.
 func (w *way) retry() {
-	w.push("Hold the one place", w.h.Dockerfile("hello, held", w.gates.Wait("place")))
-	_, err := w.h.WaitBuilds(w.h.Context, 3, func(all []autobuild.Build) bool { return all[0].State == autobuild.Running })
+	_, err := w.git.Commit(w.h.Context, "Hold the one place", w.h.Dockerfile("hello, held", w.gates.Wait("place")))
+	w.h.Must(err)
+	_, err = w.git.Git(w.h.Context, "tag", "v0.9")
+	w.h.Must(err)
+	_, err = w.git.Push(w.h.Context, "v0.9") // of main, it would supersede the retry
+	w.h.Must(err)
+	_, err = w.h.WaitBuilds(w.h.Context, 3, func(all []autobuild.Build) bool { return all[0].State == autobuild.Running })
 	w.h.Must(err)
 	w.Go("Retry")
 	w.Reads("The build is queued again.")
