@@ -25,7 +25,7 @@ func TestBadPagesAreFound(t *testing.T) {
 	}))
 	defer server.Close()
 	for path, want := range map[string]string{
-		"/good": "", "/contrast": "color-contrast×4", "/label": "label×4", "/dark": "color-contrast×2", "/wide": "wide×2", "/script": "console×1",
+		"/good": "", "/contrast": "color-contrast×4", "/label": "label×2", "/dark": "color-contrast×2", "/wide": "wide×2", "/script": "console×1",
 	} {
 		b.Visit(server.URL + path)
 		found := map[string]int{}
