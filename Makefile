@@ -1,6 +1,6 @@
 # make demo    the whole loop on this machine, real git, BuildKit and registry: a push becomes
 #              an image and a green status (ARGS=--once exits after checking it all)
-# make test    every test, with the race detector
+# make test    every test, with the race detector; pictures of each page go to screenshots/
 # make lint    gofmt, go vet, golangci-lint, go.mod
 # make cover   every test, with the share of statements that they reach
 # make bench   the benchmarks
@@ -20,6 +20,9 @@ ifneq ($(shell id -u),0)
 AS_ROOT       := -exec "sudo -E env PATH=$$PATH"
 endif
 
+# Where the test of the pages in Chromium puts its pictures.
+test cover: export SLIPWAY_SCREENSHOTS ?= $(CURDIR)/screenshots
+
 .PHONY: demo test lint build fmt cover bench
 
 demo: build
@@ -30,12 +33,12 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway .
 
 test:
-	@./.ci/install $(RUNTIME) gcc libc6-dev procps
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium
 	go test -race -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|plugin/engine|plugin/demo)')
 	go test -race -timeout 15m $(AS_ROOT) $(PRIVILEGED)
 
 cover:
-	@./.ci/install $(RUNTIME) procps
+	@./.ci/install $(RUNTIME) procps chromium
 	go test -timeout 15m -coverprofile coverage.out $(AS_ROOT) ./...
 	go tool cover -func coverage.out | tail -1
 

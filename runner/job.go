@@ -134,7 +134,7 @@ func (j *job) askPermit(ctx context.Context) error {
 		return err
 	}
 	if !reply.Granted {
-		return &fault{state: spec.Cancelled, reason: reasonSuperseded, err: errors.New("superseded: " + reply.Reason)}
+		return &fault{state: spec.Cancelled, reason: reasonSuperseded, err: errors.New(reply.Reason)}
 	}
 	return nil
 }

@@ -61,7 +61,8 @@ type World struct {
 	Password  secret.Secret
 	App       *bitbuckettest.Repository // acme/app, private and empty
 	Gateway   *Gateway
-	Client    secret.Secret // of the OAuth consumer that the gateway is
+	ClientID  string        // of the OAuth consumer that the gateway is
+	Client    secret.Secret // that consumer's
 
 	options Options
 	close   []func()
@@ -179,7 +180,7 @@ func (w *World) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Client = consumer.Secret
+	w.ClientID, w.Client = consumer.Key, consumer.Secret
 	w.Gateway = &Gateway{
 		URL: url, Data: filepath.Join(w.Dir, "gateway"), executable: executable, child: w.options.Child,
 		logFile: filepath.Join(w.Dir, "gateway.log"), database: w.options.Database,

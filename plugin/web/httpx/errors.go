@@ -35,7 +35,7 @@ var answers = []struct {
 	status  int
 	message string
 }{
-	{ab.ErrNotFound, http.StatusNotFound, "not found"},
+	{ab.ErrNotFound, http.StatusNotFound, "nothing is at this address; what was here may be deleted"},
 	{ab.ErrUnauthorized, http.StatusUnauthorized, "the credential is not accepted"},
 	{ab.ErrForbidden, http.StatusForbidden, "not allowed"},
 	{ab.ErrFenced, http.StatusGone, "this attempt is over"},

@@ -224,3 +224,32 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		}
 	}
 }
+
+// A list that nothing is at work in is renewed too, for a push may come at any time.
+func TestListsAreRenewed(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	for address, seconds := range map[string]string{"/builds": "3", "/builds?state=succeeded": "5", "/automated-builds?state=failed": "5", "/automated-builds/" + s.App.ID: "3"} {
+		var got []string
+		for _, part := range find(s.get(t, ab.RoleViewer, address).main(), "div") {
+			if every := attr(part, "data-refresh"); every != "" {
+				got = append(got, every)
+			}
+		}
+		if len(got) != 1 || got[0] != seconds {
+			t.Errorf("%s is renewed every %v s, want one part every %s s", address, got, seconds)
+		}
+	}
+}
+
+// The script knows by it that the log beside the head is an older attempt's.
+func TestHeadAndLogNameTheirAttempt(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	for address, want := range map[string]string{path(s.Live, ""): "1", path(s.Waiting, ""): "0"} {
+		page := s.get(t, ab.RoleViewer, address).main()
+		for _, id := range []string{"build-head", "log"} {
+			if got := attr(byID(page, id), "data-attempt"); got != want {
+				t.Errorf("%s: %s names attempt %q, want %s", address, id, got, want)
+			}
+		}
+	}
+}

@@ -28,6 +28,16 @@ type House struct {
 // Open starts a world that ends with the test.
 func Open(t testing.TB, o world.Options) *House {
 	t.Helper()
+	h := Start(t, o)
+	var err error
+	h.Browser, err = h.SignInAndLink(h.Context)
+	h.Must(err)
+	return h
+}
+
+// Start starts a world that ends with the test, where nobody has signed in yet.
+func Start(t testing.TB, o world.Options) *House {
+	t.Helper()
 	h := &House{T: t, Context: bounded(t)}
 	var err error
 	h.World, err = world.New(h.Context, o)
@@ -38,7 +48,7 @@ func Open(t testing.TB, o world.Options) *House {
 			t.Logf("the gateway's log ends with:\n%s", h.lastLog())
 		}
 	})
-	h.Browser, err = h.SignInAndLink(h.Context)
+	h.Browser, err = world.NewBrowser()
 	h.Must(err)
 	return h
 }

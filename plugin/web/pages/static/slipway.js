@@ -52,6 +52,7 @@
         try { fresh = await part(element.id); } catch { /* again at the next turn */ }
       }
       if (!fresh) return renew(element);
+      goOn(fresh);
       if (fresh.innerHTML !== element.innerHTML) {
         element.replaceWith(fresh);
         enliven(fresh);
@@ -97,6 +98,18 @@
     down();
   }
 
+  // goOn shows the next attempt's log once a build's head knows of that attempt.
+  async function goOn(head) {
+    const log = document.getElementById('log');
+    if (!head.dataset.attempt || !log || head.dataset.attempt === log.dataset.attempt) return;
+    log.dataset.attempt = head.dataset.attempt; // once is enough
+    const fresh = await part('log').catch(() => null);
+    if (!fresh) { log.dataset.attempt = ''; return; } // again at the next turn
+    log.replaceWith(fresh);
+    enliven(fresh);
+    if (fresh.dataset.stream) follow(fresh);
+  }
+
   // reveal opens the fold that the line of the address is in.
   function reveal() {
     if (!/^#L\d+$/.test(location.hash)) return;
@@ -125,6 +138,8 @@
     for (const element of document.querySelectorAll('[data-from]')) fill(element);
     const log = document.querySelector('[data-stream]');
     if (log) follow(log);
+    const why = document.querySelector('[data-end] .log-body'); // what went wrong is said last
+    if (why && !location.hash) why.scrollTop = why.scrollHeight;
     document.querySelector('.faults')?.focus();
     reveal();
   });

@@ -1,0 +1,9 @@
+package browsertest_test
+
+import (
+	"testing"
+
+	"slipway/plugin/demo/world/worldtest"
+)
+
+func TestMain(m *testing.M) { worldtest.Main(m) }
