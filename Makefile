@@ -33,12 +33,12 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway .
 
 test:
-	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql
 	go test -race -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|plugin/engine|plugin/demo)')
-	go test -race -timeout 15m $(AS_ROOT) $(PRIVILEGED)
+	go test -race -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
 
 cover:
-	@./.ci/install $(RUNTIME) procps chromium
+	@./.ci/install $(RUNTIME) procps chromium postgresql
 	go test -timeout 15m -coverprofile coverage.out $(AS_ROOT) ./...
 	go tool cover -func coverage.out | tail -1
 

@@ -196,6 +196,12 @@ func (g *Gateway) Store(ctx context.Context) (*store.Store, error) {
 // key is the file of the gateway's key.
 func (g *Gateway) key() string { return filepath.Join(g.Data, "secret.key") }
 
+// Name is the gateway's among those of its database.
+func (g *Gateway) Name() (string, error) {
+	text, err := os.ReadFile(filepath.Join(g.Data, "gateway"))
+	return strings.TrimSpace(string(text)), err
+}
+
 // Doctor runs `slipway doctor` with the gateway's settings and returns what it prints; err = it
 // found something to mend.
 func (g *Gateway) Doctor(ctx context.Context) (printed string, err error) {

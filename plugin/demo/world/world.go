@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -204,6 +205,23 @@ func (w *World) startGateway(ctx context.Context) error {
 		return err
 	}
 	return w.options.AfterGateway(ctx, w)
+}
+
+// FurtherGateway starts another gateway of the installation, on the same database and with the
+// same public URL. It has its own address and data.
+func (w *World) FurtherGateway(ctx context.Context) (*Gateway, error) {
+	addr, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := *w.Gateway
+	g.URL, g.Data, g.logFile = "http://"+addr, w.Gateway.Data+"-2", w.Gateway.logFile+"-2"
+	g.environment = append(slices.Clone(g.environment), "SLIPWAY_LISTEN="+addr, "SLIPWAY_DATA="+g.Data) // the last of a name counts
+	if err := g.Start(ctx); err != nil {
+		return nil, err
+	}
+	w.close = append(w.close, g.Stop)
+	return &g, nil
 }
 
 // OnClose has something stopped at Close, after everything that was started later.
