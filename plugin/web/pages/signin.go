@@ -17,7 +17,7 @@ import (
 
 type signInPage struct {
 	Providers []providerLink
-	First     bool // there is no administrator yet
+	First     bool // there is no administrator who can sign in at a provider
 	ReturnTo  string
 }
 
@@ -48,7 +48,7 @@ func (p *Pages) showSignIn(c *gin.Context, status int, wrong faults) error {
 	}
 	content := signInPage{First: true, ReturnTo: returnTo(c)}
 	for _, u := range users {
-		content.First = content.First && u.Role != ab.RoleAdmin
+		content.First = content.First && (u.Role != ab.RoleAdmin || u.RemoteID == "")
 	}
 	for _, provider := range providers {
 		if provider.Configured() {
@@ -67,13 +67,13 @@ func returnTo(c *gin.Context) string {
 	return accounts.LocalPath(asked)
 }
 
-// signInByToken uses the one-time token and makes the first administrator. A token that is
+// signInByToken uses the one-time token and signs the first administrator in. A token that is
 // wrong, used or expired gets the same answer.
 func (p *Pages) signInByToken(c *gin.Context) error {
 	token := secret.New(strings.TrimSpace(c.PostForm("token")))
 	user, err := p.Store.TakeFirstToken(c.Request.Context(), ab.TokenHash(token))
 	if errors.Is(err, ab.ErrNotFound) {
-		return p.showSignIn(c, http.StatusGone, faults{{Field: "token", Message: "this token was mistyped, used already or is older than a day; a restart of the gateway prints a new one while there is no administrator"}})
+		return p.showSignIn(c, http.StatusGone, faults{{Field: "token", Message: "this token was mistyped, used already or is older than a day; a restart of the gateway prints a new one until an administrator has linked an account"}})
 	}
 	if err != nil {
 		return fmt.Errorf("take the first administrator's token: %w", err)
