@@ -10,11 +10,13 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-const selectAttempt = `SELECT build_id, number, engine, engine_ref, state, reason, detail, runner_id, digest, event_seq,
+// selectAttempt names no column of builds outside its own queries, so that what follows it needs no prefix.
+const selectAttempt = `SELECT build_id, (SELECT b.number FROM builds b WHERE b.id = build_id),
+	(SELECT b.delivery_id FROM builds b WHERE b.id = build_id), number, engine, engine_ref, state, reason, detail, runner_id, digest, event_seq,
 	created_at, claimed_at, heartbeat_at, deadline, finished_at FROM attempts`
 
 func scanAttempt(r scanner) (a ab.Attempt, err error) {
-	err = r.Scan(&a.BuildID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason, &a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq,
+	err = r.Scan(&a.BuildID, &a.BuildNumber, &a.DeliveryID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason, &a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq,
 		at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt), at(&a.Deadline), at(&a.FinishedAt))
 	return a, err
 }

@@ -146,10 +146,14 @@ func (s *Store) RetryBuild(ctx context.Context, id, by string) (b ab.Build, err 
 		if !b.State.Final() {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
 		}
-		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0 WHERE id = $1`, id); err != nil {
+		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0, retried_at = $2 WHERE id = $1`, id, ms(s.now())); err != nil {
 			return err
 		}
-		return s.queueAgain(ctx, tx, &b, "retried by "+by)
+		if err := s.queueAgain(ctx, tx, &b, "retried by "+by); err != nil {
+			return err
+		}
+		b, err = buildByID(ctx, tx, id)
+		return err
 	})
 	if err != nil {
 		return ab.Build{}, err
