@@ -53,6 +53,8 @@ type Store struct {
 	pulse  pulse
 	zip    *zstd.Encoder
 	unzip  *zstd.Decoder
+
+	observer Observer
 }
 
 // Open opens and migrates the database; a file that another process holds is refused.
@@ -62,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	// As precise as the columns are, so that what a method returns is what stands there.
 	now := func() time.Time { return o.Now().UTC().Truncate(time.Millisecond) }
-	s := &Store{sealer: o.Sealer, now: now}
+	s := &Store{sealer: o.Sealer, now: now, observer: nobody{}}
 	if o.Log == nil {
 		silent := logrus.New()
 		silent.SetOutput(io.Discard)
