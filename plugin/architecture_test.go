@@ -16,6 +16,7 @@ var layers = [][]string{
 	{"config"},
 	{"runner/spec"},
 	{"plugin/autobuild"},
+	{"plugin/trail"},
 	{"plugin/store/seal", "plugin/store/queue"},
 	{"plugin/store"},
 	{"plugin/rules"},

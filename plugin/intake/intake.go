@@ -22,6 +22,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/provider"
+	"slipway/plugin/trail"
 )
 
 // MaxBody bounds the body of any delivery, in bytes; the flavours' own bounds lie below it.
@@ -98,10 +99,11 @@ func (i *Intake) Receive(ctx context.Context, hookID string, header http.Header,
 	}
 	id, err := i.commit(ctx, deliveryOf(hook, header, body, i.o.Now()))
 	if err != nil {
-		i.o.Log.WithError(err).WithField("hook", hook.ID).Error("delivery not stored, Bitbucket is asked to send it again")
+		trail.Log(ctx, i.o.Log).WithError(err).WithField("hook", hook.ID).Error("delivery not stored, Bitbucket is asked to send it again")
 		return err
 	}
-	i.o.Log.WithFields(logrus.Fields{"hook": hook.ID, "delivery": id, "event": header.Get(eventHeader)}).Info("delivery received")
+	ctx = trail.Delivery(ctx, id)
+	trail.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hook.ID, "event": header.Get(eventHeader)}).Info("delivery received")
 	i.touch(ctx, hook)
 	return nil
 }
@@ -119,7 +121,7 @@ func (i *Intake) authenticate(ctx context.Context, hookID string, header http.He
 		secrets = i.secretsOf(hook)
 	}
 	if err := webhook.Verify(body, header, secrets...); err != nil || unknown {
-		i.o.Log.WithFields(logrus.Fields{"hook": hookID, "known": !unknown}).Info("delivery refused: webhook or signature")
+		trail.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hookID, "known": !unknown}).Info("delivery refused: webhook or signature")
 		return autobuild.Hook{}, ErrUnauthorized
 	}
 	return hook, nil
@@ -180,7 +182,7 @@ func (i *Intake) touch(ctx context.Context, h autobuild.Hook) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), touchTime)
 	defer cancel()
 	if err := i.o.Store.TouchHook(ctx, h.ID, now, time.Time{}); err != nil {
-		i.o.Log.WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not noted")
+		trail.Log(ctx, i.o.Log).WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not noted")
 	}
 }
 

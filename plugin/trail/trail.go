@@ -46,9 +46,13 @@ func Request(ctx context.Context, id string) context.Context {
 }
 
 // Build returns a context that carries a build's number, its delivery's id where a delivery
-// caused it, and its attempt where one is under way or was the last.
+// caused it, and its attempt where one is under way or was the last. What is zero, as the number
+// of a probe, is left out.
 func Build(ctx context.Context, b autobuild.Build) context.Context {
-	fields := logrus.Fields{build: b.Number}
+	fields := logrus.Fields{}
+	if b.Number > 0 {
+		fields[build] = b.Number
+	}
 	if b.DeliveryID != "" {
 		fields[delivery] = b.DeliveryID
 	}
