@@ -194,7 +194,7 @@ func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
 		t.Errorf("DELETE /builds: %d", got)
 	}
 	broken := w.do("POST", "/runner/v1/broken", nil)
-	if text := read(t, broken); broken.StatusCode != 500 || !strings.HasPrefix(text, `{"error":`) || strings.Contains(text, "fault of ours") {
+	if text := read(t, broken); broken.StatusCode != 500 || !strings.HasPrefix(text, `{"error":`) || !strings.Contains(text, `"request":"`+broken.Header.Get("X-Request-Id")) || strings.Contains(text, "fault of ours") {
 		t.Errorf("a panic answers %d %s", broken.StatusCode, text)
 	}
 	entry := w.Logged.LastEntry()
