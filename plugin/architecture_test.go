@@ -28,6 +28,7 @@ var layers = [][]string{
 	{"plugin/catalog"},
 	{"plugin/explain"},
 	{"plugin/intake", "plugin/planner", "plugin/dispatcher", "plugin/watcher", "plugin/reporter"},
+	{"plugin/metrics"},
 	{"plugin/web"},
 	{"plugin"},
 	{"plugin/demo"},

@@ -118,6 +118,10 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	return d.start(context.WithoutCancel(ctx), b, name, engine)
 }
 
+// Resting names the engines on which nothing is started at the moment, because a start failed and
+// none has succeeded since.
+func (d *Dispatcher) Resting() []string { return d.circuit.resting() }
+
 // RunnerURL is where the runner of a build finds the gateway that has that base URL.
 func RunnerURL(base, buildID string) string { return base + "/runner/v1/builds/" + buildID }
 

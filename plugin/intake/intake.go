@@ -60,6 +60,9 @@ type Options struct {
 	Now      func() time.Time // nil = time.Now
 	Patience time.Duration    // default Patience
 	Log      logrus.FieldLogger
+	// Observe is told what each request was answered: stored, ping, unauthorized, too_large or
+	// unavailable; nil = nobody is.
+	Observe func(answer string)
 }
 
 // An Intake receives deliveries. It is safe for concurrent use.
@@ -79,16 +82,39 @@ func New(o Options) *Intake {
 	if o.Patience == 0 {
 		o.Patience = Patience
 	}
+	if o.Observe == nil {
+		o.Observe = func(string) {}
+	}
 	return &Intake{o: o, decoy: secret.New(rand.Text()), touched: map[string]time.Time{}}
 }
 
 // Receive makes a delivery durable, body and header as they came. After nil the push is safe.
 func (i *Intake) Receive(ctx context.Context, hookID string, header http.Header, body []byte) error {
+	if len(body) <= MaxBody && header.Get(eventHeader) == pingEvent {
+		i.o.Observe("ping")
+		return nil // Data Center's connection test, unsigned; nothing follows from it
+	}
+	err := i.receive(ctx, hookID, header, body)
+	i.o.Observe(wordOf(err))
+	return err
+}
+
+// wordOf is an answer in one word.
+func wordOf(err error) string {
+	switch {
+	case err == nil:
+		return "stored"
+	case errors.Is(err, ErrUnauthorized):
+		return "unauthorized"
+	case errors.Is(err, ErrTooLarge):
+		return "too_large"
+	}
+	return "unavailable"
+}
+
+func (i *Intake) receive(ctx context.Context, hookID string, header http.Header, body []byte) error {
 	if len(body) > MaxBody {
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxBody)
-	}
-	if header.Get(eventHeader) == pingEvent {
-		return nil // Data Center's connection test, unsigned; nothing follows from it
 	}
 	hook, err := i.authenticate(ctx, hookID, header, body)
 	if err != nil {

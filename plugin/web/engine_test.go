@@ -171,7 +171,7 @@ func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 // The engine serves nothing that the tables do not name.
 func TestNoRouteIsForgotten(t *testing.T) {
 	w := open(t, nil)
-	known := []string{"GET /healthz", "GET /readyz", "POST /hooks/bitbucket/:id", "POST /runner/v1/broken"}
+	known := []string{"GET /healthz", "GET /readyz", "GET /metrics", "POST /hooks/bitbucket/:id", "POST /runner/v1/broken"}
 	for _, r := range w.Pages.Routes() {
 		known = append(known, r.Method+" "+r.Path)
 	}
