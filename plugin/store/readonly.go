@@ -18,7 +18,7 @@ func OpenReadOnly(ctx context.Context, o Options) (*Store, error) {
 	if _, err := os.Stat(o.Path); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{sealer: o.Sealer, now: time.Now}
+	s := &Store{sealer: o.Sealer, now: time.Now, observer: nobody{}}
 	var err error
 	if s.read, err = sql.Open("sqlite", dsn(o.Path, "query_only(1)")); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", o.Path, err)
