@@ -17,7 +17,7 @@ func newDescs() descs {
 	return descs{
 		databaseUp:   desc("database_up", "1 when the database answered and took a write, else 0."),
 		databasePing: desc("database_ping_seconds", "Time that the database took for it."),
-		circuit:      desc("engine_circuit_open", "1 while nothing is started on an engine because it failed; builds wait for it.", "engine"),
+		circuit:      desc("engine_circuit_open", "1 from a failed start on an engine to the next one that succeeds: until then builds wait longer and longer.", "engine"),
 
 		unplanned:          desc("deliveries_unplanned", "Deliveries that are stored and wait to be planned."),
 		unplannedAge:       desc("deliveries_unplanned_oldest_age_seconds", "Age of the oldest of them; 0 without any."),

@@ -41,7 +41,7 @@ type Options struct {
 	Version string
 	Engines []string // the configured ones
 	Store   Store
-	// Resting names the engines on which nothing is started at the moment, because they failed.
+	// Resting names the engines whose last start failed.
 	Resting func() []string
 	Now     func() time.Time // nil = time.Now
 	Log     logrus.FieldLogger

@@ -32,7 +32,12 @@ type world struct {
 
 func open(t *testing.T, change func(*site)) *world {
 	t.Helper()
-	s := pagestest.Open(t)
+	return of(t, pagestest.Open(t), change)
+}
+
+// of is a world on a sample that is there.
+func of(t *testing.T, s *pagestest.Sample, change func(*site)) *world {
+	t.Helper()
 	parts := site{
 		URL: pagestest.URL, Pages: s.Pages, Sessions: s.Sessions, Log: s.Log, Now: s.Clock.Now,
 		Ready: func(context.Context) error { return nil },

@@ -18,6 +18,7 @@ func told(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("slipw
 
 func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 	token := secret.New("0123456789abcdef")
+	sample := pagestest.Empty(t)
 	right := http.Header{"Authorization": {"Bearer 0123456789abcdef"}}
 	for name, tt := range map[string]struct {
 		token     secret.Secret
@@ -37,7 +38,7 @@ func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 		"no token, but they live elsewhere":  {secret.Secret{}, true, nil, http.StatusNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := open(t, func(s *site) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) })
+			w := of(t, sample, func(s *site) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) })
 			r := w.do("GET", "/metrics", tt.header)
 			text := read(t, r)
 			if r.StatusCode != tt.want || strings.Contains(text, "slipway_builds") != (tt.want == http.StatusOK) {
