@@ -23,6 +23,9 @@ type Gateway struct {
 	LogLevel       string   `env:"SLIPWAY_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	TrustedProxies []string `env:"SLIPWAY_TRUSTED_PROXIES" help:"addresses (CIDR) of reverse proxies whose X-Forwarded-* headers are believed"`
 
+	MetricsToken  secret.Secret `env:"SLIPWAY_METRICS_TOKEN,unset" help:"bearer token that /metrics is served for (16 characters or more); without it and SLIPWAY_METRICS_LISTEN there are no metrics"`
+	MetricsListen string        `env:"SLIPWAY_METRICS_LISTEN" help:"address of its own that /metrics is served on, as 127.0.0.1:9090, in place of the public one; without a token whoever reaches it reads them"`
+
 	ProviderName string        `env:"SLIPWAY_BITBUCKET_NAME" envDefault:"bitbucket-cloud" help:"name of the first source provider"`
 	WebURL       string        `env:"SLIPWAY_BITBUCKET_URL" envDefault:"https://bitbucket.org" help:"its origin of pages, OAuth and git"`
 	APIURL       string        `env:"SLIPWAY_BITBUCKET_API_URL" envDefault:"https://api.bitbucket.org" help:"its origin of the REST API"`

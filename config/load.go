@@ -73,6 +73,9 @@ func variable(field reflect.StructField) string {
 	return name
 }
 
+// minToken is the shortest bearer token that may be chosen, in characters.
+const minToken = 16
+
 // Validate checks what types cannot say. Its error names every setting that is wrong.
 func (g Gateway) Validate() error {
 	var errs []error
@@ -93,6 +96,9 @@ func (g Gateway) Validate() error {
 	}
 	if g.Keep < 24*time.Hour {
 		errs = append(errs, fmt.Errorf("SLIPWAY_KEEP is %s: keep a day at least, 24h", g.Keep))
+	}
+	if n := len(g.MetricsToken.Reveal()); n > 0 && n < minToken {
+		errs = append(errs, fmt.Errorf("SLIPWAY_METRICS_TOKEN has %d characters: give %d or more, as openssl rand -hex 16 prints", n, minToken))
 	}
 	switch g.BuilderNetwork {
 	case "auto", "cni", "slirp4netns", "host", "none":

@@ -10,7 +10,7 @@ import (
 )
 
 func TestLoadGatewayDefaults(t *testing.T) {
-	g, err := config.LoadGateway([]string{"SLIPWAY_URL=https://ci.example.com/", "SLIPWAY_BITBUCKET_CLIENT_SECRET=hush", "SLIPWAY_DATA=/var/lib/slipway"})
+	g, err := config.LoadGateway([]string{"SLIPWAY_URL=https://ci.example.com/", "SLIPWAY_BITBUCKET_CLIENT_SECRET=hush", "SLIPWAY_DATA=/var/lib/slipway", "SLIPWAY_METRICS_TOKEN=0123456789abcdef"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +47,7 @@ func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
 		{"no certificate", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=tcp://builder:9443", "SLIPWAY_BUILDER_TLS=hush"}, []string{"SLIPWAY_BUILDER_TLS: it is no certificate"}},
 		{"a database without a key", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DATABASE=postgres://u:hush@db/slipway", "SLIPWAY_ENGINE=own"}, []string{"SLIPWAY_KEY_FILE is not set"}},
 		{"several gateways without a builder", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DATABASE=postgres://u:hush@db/slipway", "SLIPWAY_KEY_FILE=/key"}, []string{"set SLIPWAY_BUILDER"}},
+		{"a token that can be guessed", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_METRICS_TOKEN=hush-hush-hush-"}, []string{"SLIPWAY_METRICS_TOKEN has 15 characters"}},
 		{"nothing kept", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_KEEP=23h"}, []string{"SLIPWAY_KEEP is 23h0m0s"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

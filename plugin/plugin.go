@@ -27,6 +27,7 @@ import (
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/member"
+	"slipway/plugin/metrics"
 	"slipway/plugin/planner"
 	"slipway/plugin/reporter"
 	"slipway/plugin/store"
@@ -70,7 +71,11 @@ type Gateway struct {
 	dispatcher *dispatcher.Dispatcher
 	watcher    *watcher.Watcher
 	reporter   *reporter.Reporter
+	metrics    *metrics.Metrics
 	server     *http.Server
+
+	metricsListener net.Listener // nil = they are served, if at all, at the public address
+	metricsServer   *http.Server
 }
 
 // New opens the data directory and wires the rooms. A Gateway that is not run must be closed.
@@ -80,7 +85,7 @@ func New(ctx context.Context, o Options) (*Gateway, error) {
 		engines: map[string]dispatcher.Engine{}, extensions: map[string]http.Handler{}, cis: map[string]pages.CI{},
 	}
 	for _, step := range []func(context.Context) error{
-		g.listen, g.openStore, g.join, g.seedProvider, g.wireFoundation, g.wireEmbedded, g.wireOwn, g.wireCIs, g.wireStations, g.wireWeb,
+		g.listen, g.openStore, g.join, g.seedProvider, g.wireFoundation, g.wireMetrics, g.wireEmbedded, g.wireOwn, g.wireCIs, g.wireStations, g.wireWeb,
 	} {
 		if err := step(ctx); err != nil {
 			g.Close()
@@ -100,6 +105,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(g.serve)
 	group.Go(func() error { return g.member.Run(ctx) })
+	group.Go(g.serveMetrics)
 	group.Go(func() error { return g.store.Tasks().Run(ctx) })
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidy(ctx); return nil })
@@ -144,6 +150,9 @@ func (g *Gateway) tidy(ctx context.Context) {
 func (g *Gateway) hangUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lastRequests)
 	defer cancel()
+	if g.metricsServer != nil {
+		g.metricsServer.Close() // a scrape that is cut off comes again
+	}
 	err := g.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return g.server.Close()
@@ -244,7 +253,7 @@ func (g *Gateway) wireFoundation(context.Context) error {
 }
 
 func (g *Gateway) wireStations(context.Context) error {
-	g.intake = intake.New(intake.Options{Store: g.store, Log: g.log})
+	g.intake = intake.New(intake.Options{Store: g.store, Observe: g.metrics.Received, Log: g.log})
 	g.planner = planner.New(planner.Options{Store: g.store, Connector: g.accounts, Now: g.store.Now, Leads: g.member.Leads, Log: g.log})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
 		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Now: g.store.Now, Log: g.log,
@@ -270,7 +279,8 @@ func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
 		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
-		Joins: g.own, Extensions: g.extensions, Probes: g.probes, CIs: g.cis, Now: g.store.Now, Log: g.log,
+		Joins: g.own, Extensions: g.extensions, Probes: g.probes, CIs: g.cis,
+		Metrics: g.metrics.Handler(), Observe: g.metrics.Requested, Now: g.store.Now, Log: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the pages: %w", err)

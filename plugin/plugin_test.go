@@ -186,6 +186,7 @@ func TestNewSaysWhatStandsInTheWay(t *testing.T) {
 	}
 	for name, tc := range map[string]struct{ setting, want string }{
 		"port taken":     {"SLIPWAY_LISTEN=" + l.Addr().String(), "SLIPWAY_LISTEN"},
+		"metrics port":   {"SLIPWAY_METRICS_LISTEN=" + l.Addr().String(), "SLIPWAY_METRICS_LISTEN"},
 		"data is a file": {"SLIPWAY_DATA=" + file, "SLIPWAY_DATA"},
 		"runner user":    {"SLIPWAY_RUNNER_USER=root", "SLIPWAY_RUNNER_USER=root"},
 	} {
@@ -234,4 +235,68 @@ func TestExitCode(t *testing.T) {
 			t.Errorf("%v: exit %d, %q", tc.err, code, out.String())
 		}
 	}
+}
+
+// scrape asks for metrics, with a token unless that is empty, and returns the status and the text.
+func scrape(t *testing.T, url, token string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func TestMetricsTellOfARunningGateway(t *testing.T) {
+	const token = "0123456789abcdef"
+	l := listen(t)
+	stop := serve(t, append(settingsOf(t, l), "SLIPWAY_METRICS_TOKEN="+token), l)
+	url := "http://" + l.Addr().String()
+	forged, err := http.Post(url+"/hooks/bitbucket/none", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged.Body.Close()
+	if status, _ := scrape(t, url, ""); status != http.StatusUnauthorized {
+		t.Errorf("without the token: %d", status)
+	}
+	status, text := scrape(t, url, token)
+	for _, want := range []string{
+		"slipway_database_up 1\n", `slipway_deliveries_received_total{answer="unauthorized"} 1`, `slipway_builds{engine="embedded",state="queued"} 0`,
+		`slipway_http_requests_total{code="401",method="POST",route="/hooks/bitbucket/:id"} 1`, `slipway_engine_circuit_open{engine="own"} 0`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%d, and the metrics do not say %s", status, want)
+		}
+	}
+	if log := stop(); strings.Contains(text+log, token) {
+		t.Error("the token is told")
+	}
+}
+
+func TestMetricsAtAnAddressOfTheirOwn(t *testing.T) {
+	free := listen(t)
+	address := free.Addr().String()
+	free.Close()
+	l := listen(t)
+	stop := serve(t, append(settingsOf(t, l), "SLIPWAY_METRICS_LISTEN="+address), l)
+	if status, text := scrape(t, "http://"+address, ""); status != http.StatusOK || !strings.Contains(text, "slipway_database_up 1\n") {
+		t.Errorf("%d %.200s", status, text)
+	}
+	if status, _ := scrape(t, "http://"+l.Addr().String(), ""); status != http.StatusNotFound {
+		t.Errorf("at the public address: %d", status)
+	}
+	stop()
 }

@@ -8,6 +8,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/cloud"
+	"slipway/plugin/trail"
 )
 
 // An identity is who granted access, and where.
@@ -122,7 +123,7 @@ func (a *Accounts) save(ctx context.Context, account autobuild.Account) (autobui
 	if err != nil {
 		return saved, fmt.Errorf("linked account %s: %w", account.Name, err)
 	}
-	a.log.WithField("account", saved.ID).WithField("kind", string(saved.Kind)).Info("account linked")
+	trail.Log(ctx, a.log).WithField("account", saved.ID).WithField("kind", string(saved.Kind)).Info("account linked")
 	return saved, nil
 }
 

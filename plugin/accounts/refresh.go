@@ -10,6 +10,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 )
 
 const (
@@ -107,7 +108,7 @@ func (a *Accounts) keep(ctx context.Context, account autobuild.Account, tokens g
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("store the tokens of %s: %w", account.Name, err)
 	}
-	a.log.WithField("account", account.ID).Debug("tokens refreshed")
+	trail.Log(ctx, a.log).WithField("account", account.ID).Debug("tokens refreshed")
 	return updated.AccessToken, nil
 }
 
@@ -130,6 +131,6 @@ func (a *Accounts) broken(ctx context.Context, account autobuild.Account, proble
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("linked account %s: %w", account.Name, err)
 	}
-	a.log.WithField("account", account.ID).WithField("problem", problem).Warn("linked account is broken")
+	trail.Log(ctx, a.log).WithField("account", account.ID).WithField("problem", problem).Warn("linked account is broken")
 	return secret.Secret{}, fmt.Errorf("linked account %s: %w: %s", account.Name, autobuild.ErrUnauthorized, problem)
 }

@@ -111,20 +111,32 @@ type Build struct {
 	Reason  Reason
 	Detail  string
 	Attempt int    // the newest attempt; 0 while none started
+	Tries   int    // attempts that count since the build was last asked for
 	Digest  string // sha256:…, of the pushed image
 	Size    int64  // bytes, compressed
 
 	ReceivedAt time.Time // when the push was safe here; queue time counts from it
+	RetriedAt  time.Time // when a person last asked for a retry; zero = never
 	CreatedAt  time.Time
 	StartedAt  time.Time // the runner's claim of the newest attempt
 	FinishedAt time.Time
 	Stages     []Stage // of the newest attempt, in order
 }
 
+// AskedAt is when the build was last asked for: by its push, or by a person who retried it.
+func (b Build) AskedAt() time.Time {
+	if b.RetriedAt.After(b.ReceivedAt) {
+		return b.RetriedAt
+	}
+	return b.ReceivedAt
+}
+
 // An Attempt is one run of a build's pipeline on an engine.
 type Attempt struct {
 	BuildID     string
-	Number      int // from 1
+	BuildNumber int64
+	DeliveryID  string // of the build; empty when no delivery caused it
+	Number      int    // from 1
 	Engine      string
 	EngineRef   string // the engine's own name of the pipeline
 	Gateway     string // the process that started it

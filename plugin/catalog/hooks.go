@@ -10,6 +10,7 @@ import (
 
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 )
 
 // secretBytes is how much randomness a webhook's secret holds; as hex it is half of what
@@ -67,11 +68,11 @@ func (c *Catalog) ensureHook(ctx context.Context, r ab.Repository, accountID str
 		}
 	}
 	if before.State == ab.HookActive && !lasting(problem) {
-		c.o.Log.WithError(problem).WithField("repository", r.FullName).Warn("the webhook could not be looked at; it is left as it was")
+		trail.Log(ctx, c.o.Log).WithError(problem).WithField("repository", r.FullName).Warn("the webhook could not be looked at; it is left as it was")
 		return before, nil
 	}
 	h.State, h.RemoteID, h.Problem = ab.HookPolled, "", c.explain(ctx, h, problem)
-	c.o.Log.WithError(problem).WithField("repository", r.FullName).Info("no webhook; the repository is polled")
+	trail.Log(ctx, c.o.Log).WithError(problem).WithField("repository", r.FullName).Info("no webhook; the repository is polled")
 	return c.o.Store.SaveHook(ctx, h)
 }
 
@@ -113,7 +114,7 @@ func (c *Catalog) baseline(ctx context.Context, r ab.Repository, accountID strin
 	}
 	heads, err := connection.Commits.Heads(ctx, r)
 	if err != nil {
-		c.o.Log.WithError(err).WithField("repository", r.FullName).Warn("refs could not be listed; the first poll does it")
+		trail.Log(ctx, c.o.Log).WithError(err).WithField("repository", r.FullName).Warn("refs could not be listed; the first poll does it")
 		return time.Time{}, ctx.Err()
 	}
 	return at, c.o.Store.AdoptRefs(ctx, r, heads)

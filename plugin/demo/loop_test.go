@@ -24,6 +24,7 @@ func TestLoop(t *testing.T) {
 			"a slower older build":       slowerOlder,
 			"retry":                      retry,
 			"deliveries of strangers":    strangers,
+			"the log of one push":        logOfOnePush,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -3,6 +3,8 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,6 +51,13 @@ func (c *circuit) close(engine string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.open, engine)
+}
+
+// resting names the engines whose circuit is open.
+func (c *circuit) resting() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.open))
 }
 
 // check returns a hindrance while the circuit is open. When its time has come one caller asks

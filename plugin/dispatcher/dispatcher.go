@@ -15,6 +15,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
+	"slipway/plugin/trail"
 	"slipway/runner/spec"
 )
 
@@ -75,9 +76,18 @@ func (d *Dispatcher) Register(q *queue.Queue) {
 // giveUp ends a build that could not be started in days of tries.
 func (d *Dispatcher) giveUp(ctx context.Context, t queue.Task, cause error) {
 	err := d.o.Store.GiveUpBuild(ctx, t.Arg, "it could not be started: "+cause.Error())
-	if err != nil && !errors.Is(err, autobuild.ErrConflict) && !errors.Is(err, autobuild.ErrNotFound) {
-		d.o.Log.WithError(err).WithField("build", t.Arg).Error("end of a build not written down")
+	if errors.Is(err, autobuild.ErrConflict) || errors.Is(err, autobuild.ErrNotFound) {
+		return
 	}
+	if b, err := d.o.Store.Build(ctx, t.Arg); err == nil {
+		ctx = trail.Build(ctx, b)
+	}
+	log := trail.Log(ctx, d.o.Log).WithField("build_id", t.Arg)
+	if err != nil {
+		log.WithError(err).Error("end of a build not written down")
+		return
+	}
+	log.WithError(cause).Error("build given up")
 }
 
 // Dispatch starts a queued build's next attempt, or postpones it by one of package queue's
@@ -90,6 +100,7 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	if err != nil {
 		return fmt.Errorf("load build: %w", err)
 	}
+	ctx = trail.Build(ctx, b)
 	if b.State != autobuild.Queued {
 		return nil
 	}
@@ -106,6 +117,10 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	}
 	return d.start(context.WithoutCancel(ctx), b, name, engine)
 }
+
+// Resting names the engines on which nothing is started at the moment, because a start failed and
+// none has succeeded since.
+func (d *Dispatcher) Resting() []string { return d.circuit.resting() }
 
 // RunnerURL is where the runner of a build finds the gateway that has that base URL.
 func RunnerURL(base, buildID string) string { return base + "/runner/v1/builds/" + buildID }
@@ -168,7 +183,7 @@ func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error)
 		h.detail = "it cannot be started yet: " + err.Error()
 	}
 	if b.Detail != h.detail {
-		d.log(b).Info("build waits: " + h.detail)
+		trail.Log(ctx, d.o.Log).Info("build waits: " + h.detail)
 		if err := d.o.Store.ExplainBuild(ctx, b.ID, h.detail); err != nil {
 			return fmt.Errorf("note what build %d waits for: %w", b.Number, err)
 		}
@@ -193,6 +208,7 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 	case err != nil:
 		return fmt.Errorf("start attempt of build %d: %w", b.Number, err)
 	}
+	ctx = trail.Attempt(ctx, a)
 	ref, err := engine.Engine.Start(ctx, autobuild.Pipeline{
 		BuildID: b.ID, Number: b.Number, Attempt: a.Number, URL: RunnerURL(engine.URL, b.ID), Token: token, Hooks: true,
 		Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash,
@@ -201,7 +217,7 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 		return d.failed(ctx, b, a, err)
 	}
 	d.circuit.close(name)
-	d.log(b).WithFields(logrus.Fields{"attempt": a.Number, "engine": name, "pipeline": ref}).Info("pipeline started")
+	trail.Log(ctx, d.o.Log).WithFields(logrus.Fields{"engine": name, "pipeline": ref}).Info("pipeline started")
 	return d.started(ctx, a, engine.Engine, ref)
 }
 
@@ -222,7 +238,7 @@ func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine au
 		return nil
 	}
 	if err := engine.Cancel(ctx, a); err != nil {
-		d.o.Log.WithError(err).WithField("pipeline", ref).Warn("cancelled pipeline not stopped, its runner will stop itself")
+		trail.Log(ctx, d.o.Log).WithError(err).WithField("pipeline", ref).Warn("cancelled pipeline not stopped, its runner will stop itself")
 	}
 	return nil
 }
@@ -231,7 +247,7 @@ func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine au
 // take our credential, the build waits for it, however long; what the engine refuses for good
 // costs the build an attempt.
 func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.Attempt, cause error) error {
-	d.log(b).WithError(cause).WithField("engine", a.Engine).Error("pipeline not started")
+	trail.Log(ctx, d.o.Log).WithError(cause).WithField("engine", a.Engine).Error("pipeline not started")
 	d.circuit.trip(a.Engine, cause)
 	_, err := d.o.Store.FinishAttempt(ctx, store.Finish{
 		BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Reason: autobuild.ReasonInfrastructure,
@@ -247,8 +263,4 @@ func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.
 // waits reports whether a failed start says nothing of the build.
 func waits(cause error) bool {
 	return errors.Is(cause, autobuild.ErrUnavailable) || errors.Is(cause, autobuild.ErrUnauthorized) || errors.Is(cause, autobuild.ErrForbidden)
-}
-
-func (d *Dispatcher) log(b autobuild.Build) logrus.FieldLogger {
-	return d.o.Log.WithField("build", b.Number)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -268,6 +269,9 @@ func TestAnEngineThatIsDownIsWaitedFor(t *testing.T) {
 		y.wantSnooze(b, pause, pause, "engine embedded is not available")
 		pause = min(2*pause, time.Minute)
 	}
+	if got := y.Resting(); !slices.Equal(got, []string{"embedded"}) {
+		t.Errorf("resting are %v while the engine is down", got)
+	}
 	if y.engine.asked != 8 {
 		t.Errorf("the engine was asked %d times, want 8", y.engine.asked)
 	}
@@ -277,6 +281,9 @@ func TestAnEngineThatIsDownIsWaitedFor(t *testing.T) {
 	y.dispatch(y.build(y.owner))
 	if len(y.engine.started) != 2 || y.engine.started[0].Attempt != 2 || y.engine.asked != 9 {
 		t.Errorf("%d pipelines, %d questions", len(y.engine.started), y.engine.asked)
+	}
+	if got := y.Resting(); len(got) > 0 {
+		t.Errorf("resting are %v when it works again", got)
 	}
 }
 

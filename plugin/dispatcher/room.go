@@ -7,6 +7,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
+	"slipway/plugin/trail"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 func (d *Dispatcher) untilRoom(ctx context.Context, b autobuild.Build) time.Duration {
 	queue, err := d.o.Store.QueueOf(ctx, b.AutomatedBuildID)
 	if err != nil {
-		d.log(b).WithError(err).Warn("length of the queue not known")
+		trail.Log(ctx, d.o.Log).WithError(err).Warn("length of the queue not known")
 	}
 	return patience(queue)
 }

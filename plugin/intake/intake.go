@@ -22,6 +22,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/provider"
+	"slipway/plugin/trail"
 )
 
 // MaxBody bounds the body of any delivery, in bytes; the flavours' own bounds lie below it.
@@ -59,6 +60,9 @@ type Options struct {
 	Now      func() time.Time // nil = time.Now
 	Patience time.Duration    // default Patience
 	Log      logrus.FieldLogger
+	// Observe is told what each request was answered: stored, ping, unauthorized, too_large or
+	// unavailable; nil = nobody is.
+	Observe func(answer string)
 }
 
 // An Intake receives deliveries. It is safe for concurrent use.
@@ -78,16 +82,39 @@ func New(o Options) *Intake {
 	if o.Patience == 0 {
 		o.Patience = Patience
 	}
+	if o.Observe == nil {
+		o.Observe = func(string) {}
+	}
 	return &Intake{o: o, decoy: secret.New(rand.Text()), touched: map[string]time.Time{}}
 }
 
 // Receive makes a delivery durable, body and header as they came. After nil the push is safe.
 func (i *Intake) Receive(ctx context.Context, hookID string, header http.Header, body []byte) error {
+	if len(body) <= MaxBody && header.Get(eventHeader) == pingEvent {
+		i.o.Observe("ping")
+		return nil // Data Center's connection test, unsigned; nothing follows from it
+	}
+	err := i.receive(ctx, hookID, header, body)
+	i.o.Observe(wordOf(err))
+	return err
+}
+
+// wordOf is an answer in one word.
+func wordOf(err error) string {
+	switch {
+	case err == nil:
+		return "stored"
+	case errors.Is(err, ErrUnauthorized):
+		return "unauthorized"
+	case errors.Is(err, ErrTooLarge):
+		return "too_large"
+	}
+	return "unavailable"
+}
+
+func (i *Intake) receive(ctx context.Context, hookID string, header http.Header, body []byte) error {
 	if len(body) > MaxBody {
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxBody)
-	}
-	if header.Get(eventHeader) == pingEvent {
-		return nil // Data Center's connection test, unsigned; nothing follows from it
 	}
 	hook, err := i.authenticate(ctx, hookID, header, body)
 	if err != nil {
@@ -98,10 +125,11 @@ func (i *Intake) Receive(ctx context.Context, hookID string, header http.Header,
 	}
 	id, err := i.commit(ctx, deliveryOf(hook, header, body, i.o.Now()))
 	if err != nil {
-		i.o.Log.WithError(err).WithField("hook", hook.ID).Error("delivery not stored, Bitbucket is asked to send it again")
+		trail.Log(ctx, i.o.Log).WithError(err).WithField("hook", hook.ID).Error("delivery not stored, Bitbucket is asked to send it again")
 		return err
 	}
-	i.o.Log.WithFields(logrus.Fields{"hook": hook.ID, "delivery": id, "event": header.Get(eventHeader)}).Info("delivery received")
+	ctx = trail.Delivery(ctx, id)
+	trail.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hook.ID, "event": header.Get(eventHeader)}).Info("delivery received")
 	i.touch(ctx, hook)
 	return nil
 }
@@ -119,7 +147,7 @@ func (i *Intake) authenticate(ctx context.Context, hookID string, header http.He
 		secrets = i.secretsOf(hook)
 	}
 	if err := webhook.Verify(body, header, secrets...); err != nil || unknown {
-		i.o.Log.WithFields(logrus.Fields{"hook": hookID, "known": !unknown}).Info("delivery refused: webhook or signature")
+		trail.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hookID, "known": !unknown}).Info("delivery refused: webhook or signature")
 		return autobuild.Hook{}, ErrUnauthorized
 	}
 	return hook, nil
@@ -180,7 +208,7 @@ func (i *Intake) touch(ctx context.Context, h autobuild.Hook) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), touchTime)
 	defer cancel()
 	if err := i.o.Store.TouchHook(ctx, h.ID, now, time.Time{}); err != nil {
-		i.o.Log.WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not noted")
+		trail.Log(ctx, i.o.Log).WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not noted")
 	}
 }
 

@@ -273,14 +273,14 @@ func (w *weak) TouchHook(ctx context.Context, id string, delivered, polled time.
 	return w.Store.TouchHook(ctx, id, delivered, polled)
 }
 
-func newWeakDesk(t *testing.T, w *weak) *desk {
-	return newDesk(t, autobuild.Cloud, func(o *intake.Options) {
+func newWeakDesk(t *testing.T, w *weak, change ...func(*intake.Options)) *desk {
+	return newDesk(t, autobuild.Cloud, append(change, func(o *intake.Options) {
 		w.Store = o.Store
 		o.Store = w
 		if w.fails < 0 {
 			o.Patience = 50 * time.Millisecond
 		}
-	})
+	})...)
 }
 
 func TestABusyStoreIsTriedAgain(t *testing.T) {

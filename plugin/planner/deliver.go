@@ -7,11 +7,13 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/provider"
+	"slipway/plugin/trail"
 )
 
 // Deliver answers one delivery: builds, or the reason why there are none, stored. An error
 // means that it is to be tried again; deliveries that were answered stay as they are.
 func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
+	ctx = trail.Delivery(ctx, deliveryID)
 	d, err := p.o.Store.Delivery(ctx, deliveryID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
@@ -38,7 +40,6 @@ func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
 		return p.conclude(ctx, d.ID, autobuild.DeliveryFailed, "not understood: "+err.Error())
 	}
 	if state, reason := refuse(hook, push); state != "" {
-		p.o.Log.WithField("delivery", d.ID).WithField("hook", hook.ID).Info("delivery " + string(state) + ": " + reason)
 		return p.conclude(ctx, d.ID, state, reason)
 	}
 	err = p.inTurn(ctx, hook, autobuild.CausePush, func(r *round) error { return r.deliver(ctx, d, push) })
@@ -67,7 +68,13 @@ func (p *Planner) conclude(ctx context.Context, deliveryID string, state autobui
 	if _, err := p.o.Store.Plan(ctx, autobuild.Plan{DeliveryID: deliveryID, State: state, Reason: reason}); err != nil {
 		return fmt.Errorf("write down that delivery %s is %s: %w", deliveryID, state, err)
 	}
+	p.tellAnswer(ctx, state, reason)
 	return nil
+}
+
+// tellAnswer logs what a delivery came to: what follows of it has the numbers of its builds.
+func (p *Planner) tellAnswer(ctx context.Context, state autobuild.DeliveryState, reason string) {
+	trail.Log(ctx, p.o.Log).WithField("state", state).WithField("reason", reason).Info("delivery answered")
 }
 
 // answerTo turns an error of planning into the task's: what time or a person mends waits,
@@ -76,7 +83,7 @@ func (p *Planner) answerTo(ctx context.Context, d autobuild.Delivery, err error)
 	f := faultOf(err, p.o.Now().Sub(d.ReceivedAt))
 	switch {
 	case f.snooze != nil:
-		p.o.Log.WithError(err).WithField("delivery", d.ID).Warn("delivery waits")
+		trail.Log(ctx, p.o.Log).WithError(err).Warn("delivery waits")
 		if d.Reason != f.reason {
 			if err := p.o.Store.ExplainDelivery(ctx, d.ID, f.reason); err != nil {
 				return err
@@ -84,7 +91,7 @@ func (p *Planner) answerTo(ctx context.Context, d autobuild.Delivery, err error)
 		}
 		return f.snooze
 	case f.reason != "":
-		p.o.Log.WithError(err).WithField("delivery", d.ID).Error("delivery failed")
+		trail.Log(ctx, p.o.Log).WithError(err).Error("delivery failed")
 		return p.conclude(ctx, d.ID, autobuild.DeliveryFailed, f.reason)
 	}
 	return err

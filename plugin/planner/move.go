@@ -7,6 +7,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/rules"
+	"slipway/plugin/trail"
 )
 
 // move puts an accepted change to the rules of every automated build of the repository and
@@ -57,7 +58,7 @@ func (r *round) withPaths(ctx context.Context, t autobuild.Transition, c autobui
 	}
 	paths, err := r.connection.Commits.ChangedPaths(ctx, r.repository, t.Old, t.New)
 	if err != nil {
-		r.o.Log.WithError(err).Warnf("changed paths of %s %s not known, its rules build", r.repository.FullName, t.Ref.Full())
+		trail.Log(ctx, r.o.Log).WithError(err).Warnf("changed paths of %s %s not known, its rules build", r.repository.FullName, t.Ref.Full())
 		return c
 	}
 	c.Paths = paths

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 )
 
 // named returns a repository under its present name, which it stores when it is news: the id
@@ -21,7 +22,7 @@ func (p *Planner) named(ctx context.Context, c autobuild.Connection, r autobuild
 	if err := p.o.Store.RenameRepository(ctx, found); err != nil {
 		return r, fmt.Errorf("rename %s to %s: %w", r.FullName, found.FullName, err)
 	}
-	p.o.Log.WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName, found.FullName)
+	trail.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName, found.FullName)
 	return found, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
+	"slipway/plugin/trail"
 )
 
 const (
@@ -66,9 +67,10 @@ func (p *Planner) Register(q *queue.Queue) {
 
 // giveUp writes down that a delivery cannot be planned.
 func (p *Planner) giveUp(ctx context.Context, t queue.Task, cause error) {
+	ctx = trail.Delivery(ctx, t.Arg)
 	reason := "given up: " + cause.Error()
 	if err := p.conclude(ctx, t.Arg, autobuild.DeliveryFailed, reason); err != nil {
-		p.o.Log.WithError(err).WithField("delivery", t.Arg).Error("end of a delivery not written down")
+		trail.Log(ctx, p.o.Log).WithError(err).Error("end of a delivery not written down")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 )
 
 // A round gathers and decides one plan: of one delivery, or of one poll. It is used once.
@@ -174,9 +175,11 @@ func (r *round) store(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store the plan for %s: %w", r.repository.FullName, err)
 	}
+	if r.plan.DeliveryID != "" {
+		r.tellAnswer(ctx, r.plan.State, r.plan.Reason)
+	}
 	for _, b := range builds {
-		r.o.Log.WithField("build", b.Number).WithField("delivery", b.DeliveryID).
-			Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(), short(b.Commit.Hash))
+		trail.Log(trail.Build(ctx, b), r.o.Log).Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(), short(b.Commit.Hash))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/rules"
+	"slipway/plugin/trail"
 )
 
 // A Request asks for builds without a push: by a person, or by a build trigger.
@@ -159,7 +160,7 @@ func (p *Planner) create(ctx context.Context, drafts []autobuild.Build) ([]autob
 			return builds, fmt.Errorf("store build of %s: %w", draft.Ref.Full(), err)
 		}
 		if created {
-			p.o.Log.WithField("build", b.Number).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(), b.CausedBy)
+			trail.Log(trail.Build(ctx, b), p.o.Log).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(), b.CausedBy)
 		}
 		builds = append(builds, b)
 	}

@@ -15,6 +15,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
+	"slipway/plugin/trail"
 )
 
 const (
@@ -65,6 +66,7 @@ func (r *Reporter) Report(ctx context.Context, buildID string) error {
 	if err != nil {
 		return fmt.Errorf("load build %s: %w", buildID, err)
 	}
+	ctx = trail.Build(ctx, b)
 	if due, err := r.due(ctx, b); err != nil || !due {
 		return err
 	}
@@ -76,10 +78,10 @@ func (r *Reporter) Report(ctx context.Context, buildID string) error {
 	}
 	switch next := answer(err, r.o.Now().Sub(since(b))); {
 	case next.pause > 0:
-		r.log(b).WithError(err).WithField("again", next.pause.String()).Warn("status not taken yet")
+		r.log(ctx, b).WithError(err).WithField("again", next.pause.String()).Warn("status not taken yet")
 		return queue.Snooze(next.pause)
 	case next.problem != "":
-		r.log(b).WithError(err).Warn("status not taken")
+		r.log(ctx, b).WithError(err).Warn("status not taken")
 		return r.mark(ctx, b, next.problem)
 	default:
 		return r.mark(ctx, b, "")
@@ -124,7 +126,7 @@ func (r *Reporter) put(ctx context.Context, b autobuild.Build) error {
 	if err := connection.Statuses.Put(ctx, b.Repository, b.Commit.Hash, s); err != nil {
 		return fmt.Errorf("put status %s of build %d on %s: %w", s.State, b.Number, b.Commit.Hash, err)
 	}
-	r.log(b).WithField("status", s.State).Info("status told")
+	r.log(ctx, b).WithField("status", s.State).Info("status told")
 	return nil
 }
 
@@ -137,8 +139,8 @@ func (r *Reporter) mark(ctx context.Context, b autobuild.Build, problem string) 
 	return nil
 }
 
-func (r *Reporter) log(b autobuild.Build) logrus.FieldLogger {
-	return r.o.Log.WithFields(logrus.Fields{"build": b.Number, "attempt": b.Attempt, "state": b.State})
+func (r *Reporter) log(ctx context.Context, b autobuild.Build) logrus.FieldLogger {
+	return trail.Log(ctx, r.o.Log).WithField("state", b.State)
 }
 
 // since is when the build came to the state it is in.

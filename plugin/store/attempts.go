@@ -10,11 +10,13 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-const selectAttempt = `SELECT build_id, number, engine, engine_ref, state, reason, detail, runner_id, digest, event_seq,
+// selectAttempt names no column of builds outside its own queries, so that what follows it needs no prefix.
+const selectAttempt = `SELECT build_id, (SELECT b.number FROM builds b WHERE b.id = build_id),
+	(SELECT b.delivery_id FROM builds b WHERE b.id = build_id), number, engine, engine_ref, state, reason, detail, runner_id, digest, event_seq,
 	created_at, claimed_at, heartbeat_at, deadline, finished_at, gateway FROM attempts`
 
 func scanAttempt(r scanner) (a ab.Attempt, err error) {
-	err = r.Scan(&a.BuildID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason, &a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq,
+	err = r.Scan(&a.BuildID, &a.BuildNumber, &a.DeliveryID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason, &a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq,
 		at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt), at(&a.Deadline), at(&a.FinishedAt), &a.Gateway)
 	return a, err
 }
@@ -168,12 +170,15 @@ func (s *Store) fenced(ctx context.Context, tx *sql.Tx, buildID string, number i
 // ClaimAttempt marks the attempt and its build running, for one runner; a repeated claim by
 // the same runner is no error. ErrConflict when another runner has it, ErrFenced when it is over.
 func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, runnerID string) error {
-	return s.tx(ctx, fmt.Sprintf("claim attempt %d of build %s", attempt, buildID), func(tx *sql.Tx) error {
-		a, b, err := s.fenced(ctx, tx, buildID, attempt)
-		if err != nil {
+	var a ab.Attempt
+	var b ab.Build
+	repeated := false
+	err := s.tx(ctx, fmt.Sprintf("claim attempt %d of build %s", attempt, buildID), func(tx *sql.Tx) (err error) {
+		if a, b, err = s.fenced(ctx, tx, buildID, attempt); err != nil {
 			return err
 		}
 		if a.State == ab.Running && a.RunnerID == runnerID {
+			repeated = true
 			return nil
 		}
 		if a.State == ab.Running {
@@ -186,6 +191,11 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 		}
 		return s.advance(ctx, tx, &b, step{attempt: attempt, state: ab.Running})
 	})
+	if err == nil && !repeated {
+		a.State, a.RunnerID, a.ClaimedAt = ab.Running, runnerID, b.StartedAt
+		s.observer.Claimed(b, a)
+	}
+	return err
 }
 
 // An EventRecord is a runner's report as the store keeps it.
@@ -245,11 +255,11 @@ type Finish struct {
 // FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
 // same transaction. ErrFenced when the attempt is over or not the newest.
 func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err error) {
+	var a ab.Attempt
 	err = s.tx(ctx, fmt.Sprintf("finish attempt %d of build %s", f.Attempt, f.BuildID), func(tx *sql.Tx) error {
 		if !f.State.Final() {
 			return fmt.Errorf("state %q is not final", f.State)
 		}
-		var a ab.Attempt
 		if a, b, err = s.fenced(ctx, tx, f.BuildID, f.Attempt); err != nil {
 			return err
 		}
@@ -272,6 +282,8 @@ func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err er
 	if err != nil {
 		return ab.Build{}, err
 	}
+	a.State, a.Reason, a.Detail, a.FinishedAt = f.State, f.Reason, f.Detail, s.Now()
+	s.tellEnded(ending{b, a})
 	return b, nil
 }
 

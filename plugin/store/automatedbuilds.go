@@ -165,7 +165,8 @@ func (s *Store) listAutomatedBuilds(ctx context.Context, where string, args ...a
 // DeleteAutomatedBuild deletes one and ends its builds as cancelled: removed. Its builds stay
 // listed.
 func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
-	return s.tx(ctx, "delete automated build "+id, func(tx *sql.Tx) error {
+	var ended []ending
+	err := s.tx(ctx, "delete automated build "+id, func(tx *sql.Tx) error {
 		// The rules and the environment go with it, by their foreign keys.
 		if err := execOne(ctx, tx, `DELETE FROM automated_builds WHERE id = $1`, id); err != nil {
 			return err
@@ -174,11 +175,17 @@ func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		for i := range active {
-			if err := s.cancel(ctx, tx, &active[i], ab.ReasonRemoved, "its automated build was deleted"); err != nil {
+		for _, b := range active {
+			end, err := s.cancel(ctx, tx, b, ab.ReasonRemoved, "its automated build was deleted")
+			if err != nil {
 				return err
 			}
+			ended = append(ended, end)
 		}
 		return nil
 	})
+	if err == nil {
+		s.tellEnded(ended...)
+	}
+	return err
 }

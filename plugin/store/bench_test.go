@@ -44,3 +44,32 @@ func BenchmarkReceiveDelivery(b *testing.B) {
 		})
 	}
 }
+
+// What a scrape of the metrics asks, with as many builds and deliveries waiting.
+func BenchmarkOverview(b *testing.B) {
+	for _, waiting := range []int{10, 5000} {
+		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
+			s := storetest.Open(b)
+			a := storetest.AutomatedBuild(b, s, storetest.Repository("app"))
+			plan := ab.Plan{State: ab.DeliveryPlanned}
+			for i := range waiting {
+				ref := ab.Ref{Kind: ab.Branch, Name: fmt.Sprint("topic/", i)}
+				plan.Moves = append(plan.Moves, storetest.Push(a, ref, "", storetest.Commit(i)).Moves...)
+			}
+			if _, err := s.Plan(b.Context(), plan); err != nil {
+				b.Fatal(err)
+			}
+			for range min(waiting, 500) {
+				if _, err := s.ReceiveDelivery(b.Context(), ab.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}")}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ResetTimer()
+			for range b.N {
+				if _, err := s.Overview(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -17,9 +17,11 @@ import (
 // takes any Old. A build that exists by (rule, ref, seq) is not made twice. For a delivery
 // that is planned already nothing changes, and its builds are returned.
 func (s *Store) Plan(ctx context.Context, p ab.Plan) (builds []ab.Build, err error) {
+	var done bool
 	err = s.tx(ctx, "plan delivery "+p.DeliveryID, func(tx *sql.Tx) error {
 		builds = nil
-		receivedAt, done, err := s.deliveryToPlan(ctx, tx, p.DeliveryID)
+		var receivedAt time.Time
+		receivedAt, done, err = s.deliveryToPlan(ctx, tx, p.DeliveryID)
 		if err != nil {
 			return err
 		}
@@ -44,6 +46,9 @@ func (s *Store) Plan(ctx context.Context, p ab.Plan) (builds []ab.Build, err err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if !done {
+		s.observer.Planned(p)
 	}
 	return builds, nil
 }

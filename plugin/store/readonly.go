@@ -14,7 +14,7 @@ var errReadOnly = errors.New("the database was opened for reading only")
 // OpenReadOnly opens the database of a gateway beside it, whether one runs or not. Methods
 // that write answer with an error, and there are no tasks to work.
 func OpenReadOnly(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{database: &database{}, sealer: o.Sealer}
+	s := &Store{database: &database{}, sealer: o.Sealer, observer: nobody{}}
 	s.now = s.clock.now
 	if err := s.openReadOnly(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())

@@ -19,12 +19,16 @@ type Report struct {
 
 // MarkReported records that a build's (attempt, state) was told to the provider.
 func (s *Store) MarkReported(ctx context.Context, buildID string, attempt int, state ab.State, problem string) error {
-	return s.tx(ctx, "mark report of build "+buildID, func(tx *sql.Tx) error {
+	err := s.tx(ctx, "mark report of build "+buildID, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO reports (build_id, attempt, state, problem, reported_at) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (build_id) DO UPDATE SET attempt = excluded.attempt, state = excluded.state, problem = excluded.problem, reported_at = excluded.reported_at`,
 			buildID, attempt, state, problem, ms(s.Now()))
 		return err
 	})
+	if err == nil {
+		s.observer.Reported(state, problem)
+	}
+	return err
 }
 
 // Reported returns what was last told, for the build's page; ErrNotFound when nothing was.

@@ -102,31 +102,43 @@ func reportLane(b ab.Build) string {
 // CancelBuild ends a build that is not final as cancelled, with reason and detail, its
 // attempt too, and makes the report task. ErrConflict when it is final already.
 func (s *Store) CancelBuild(ctx context.Context, id string, reason ab.Reason, detail string) (b ab.Build, err error) {
+	var end ending
 	err = s.tx(ctx, "cancel build "+id, func(tx *sql.Tx) error {
 		if b, err = buildByID(ctx, tx, id); err != nil {
 			return err
 		}
-		return s.cancel(ctx, tx, &b, reason, detail)
+		end, err = s.cancel(ctx, tx, b, reason, detail)
+		return err
 	})
 	if err != nil {
 		return ab.Build{}, err
 	}
-	return b, nil
+	s.tellEnded(end)
+	return end.build, nil
 }
 
-func (s *Store) cancel(ctx context.Context, tx *sql.Tx, b *ab.Build, reason ab.Reason, detail string) error {
+// cancel ends a build and the attempt that is under way.
+func (s *Store) cancel(ctx context.Context, tx *sql.Tx, b ab.Build, reason ab.Reason, detail string) (end ending, err error) {
 	if b.State.Final() {
-		return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+		return ending{}, fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
 	}
-	return s.advance(ctx, tx, b, step{attempt: attemptOf(*b), state: ab.Cancelled, reason: reason, detail: detail})
+	underWay := b.State != ab.Queued
+	if err := s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: ab.Cancelled, reason: reason, detail: detail}); err != nil {
+		return ending{}, err
+	}
+	end.build = b
+	if underWay {
+		end.attempt, err = attempt(ctx, tx, b.ID, b.Attempt)
+	}
+	return end, err
 }
 
 // GiveUpBuild ends a queued build that cannot be started, as an error of ours. ErrConflict when
 // it is not queued.
 func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
-	return s.tx(ctx, "give up build "+id, func(tx *sql.Tx) error {
-		b, err := buildByID(ctx, tx, id)
-		if err != nil {
+	var b ab.Build
+	err := s.tx(ctx, "give up build "+id, func(tx *sql.Tx) (err error) {
+		if b, err = buildByID(ctx, tx, id); err != nil {
 			return err
 		}
 		if b.State != ab.Queued {
@@ -134,6 +146,10 @@ func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 		}
 		return s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: ab.Errored, reason: ab.ReasonInfrastructure, detail: detail})
 	})
+	if err == nil {
+		s.tellEnded(ending{build: b})
+	}
+	return err
 }
 
 // RetryBuild queues a final build again: its next attempt will follow. ErrConflict when it
@@ -146,10 +162,14 @@ func (s *Store) RetryBuild(ctx context.Context, id, by string) (b ab.Build, err 
 		if !b.State.Final() {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
 		}
-		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0 WHERE id = $1`, id); err != nil {
+		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0, retried_at = $2 WHERE id = $1`, id, ms(s.Now())); err != nil {
 			return err
 		}
-		return s.queueAgain(ctx, tx, &b, "retried by "+by)
+		if err := s.queueAgain(ctx, tx, &b, "retried by "+by); err != nil {
+			return err
+		}
+		b, err = buildByID(ctx, tx, id)
+		return err
 	})
 	if err != nil {
 		return ab.Build{}, err

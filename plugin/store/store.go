@@ -69,6 +69,8 @@ type Store struct {
 	pulse   pulse
 	zip     *zstd.Encoder
 	unzip   *zstd.Decoder
+
+	observer Observer
 }
 
 // Open opens and migrates the database. A SQLite file that another process holds is refused;
@@ -82,7 +84,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(string, bool) {}
 	}
-	s := &Store{database: &database{}, gateway: cmp.Or(o.Gateway, newID()), sealer: o.Sealer, commit: o.Commit}
+	s := &Store{database: &database{}, gateway: cmp.Or(o.Gateway, newID()), sealer: o.Sealer, commit: o.Commit, observer: nobody{}}
 	err := s.open(ctx, o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())

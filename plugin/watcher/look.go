@@ -53,10 +53,10 @@ func (w *Watcher) askAndJudge(ctx context.Context, a autobuild.Attempt) error {
 		return nil
 	}
 	if err != nil {
-		w.outages.failed(a.Engine, w.o.Now(), w.log(a), err)
+		w.outages.failed(a.Engine, w.o.Now(), w.log(ctx, a), err)
 		return nil
 	}
-	w.outages.answered(a.Engine, w.o.Now(), w.log(a))
+	w.outages.answered(a.Engine, w.o.Now(), w.log(ctx, a))
 	w.asked[asking{a.BuildID, a.Number}] = w.o.Now()
 	return w.judgePipeline(ctx, a, state)
 }
@@ -97,7 +97,7 @@ func (w *Watcher) copyLog(ctx context.Context, a autobuild.Attempt) {
 	defer cancel()
 	lines, err := engine.Logs(ctx, a)
 	if err != nil {
-		w.log(a).WithError(err).Warn("what the pipeline printed is not to be had")
+		w.log(ctx, a).WithError(err).Warn("what the pipeline printed is not to be had")
 	}
 	for _, line := range lines {
 		w.line(ctx, a.BuildID, a.Number, line)
@@ -166,7 +166,7 @@ func (w *Watcher) stopRemoved(ctx context.Context, k asking) error {
 	if a.Reason != autobuild.ReasonRemoved || !w.ours(a) {
 		return nil
 	}
-	w.log(a).Info("pipeline is stopped: " + a.Detail)
+	w.log(ctx, a).Info("pipeline is stopped: " + a.Detail)
 	w.line(ctx, a.BuildID, a.Number, a.Detail)
 	w.o.Over(a.BuildID, a.Number)
 	w.stop(ctx, a)

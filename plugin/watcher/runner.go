@@ -15,7 +15,7 @@ func (w *Watcher) Claim(ctx context.Context, a autobuild.Attempt, runnerID strin
 	if err := w.o.Store.ClaimAttempt(ctx, a.BuildID, a.Number, runnerID); err != nil {
 		return err
 	}
-	w.log(a).WithField("runner", runnerID).Info("attempt claimed")
+	w.log(ctx, a).WithField("runner", runnerID).Info("attempt claimed")
 	return nil
 }
 
@@ -28,10 +28,14 @@ func (w *Watcher) Events(ctx context.Context, a autobuild.Attempt, e store.Event
 // the way.
 func (w *Watcher) Permit(ctx context.Context, a autobuild.Attempt, tags []string) (granted bool, reason string, err error) {
 	granted, holder, err := w.o.Store.Permit(ctx, a.BuildID, a.Number, tags)
-	if err != nil || granted {
-		return granted, "", err
+	if err != nil {
+		return false, "", err
 	}
-	w.log(a).WithField("newer", holder.Number).Info("permit refused")
+	if granted {
+		w.log(ctx, a).WithField("tags", tags).Info("permit granted")
+		return true, "", nil
+	}
+	w.log(ctx, a).WithField("newer", holder.Number).Info("permit refused")
 	if holder.ID == "" {
 		return false, "a newer build had the tag", nil
 	}
@@ -50,7 +54,7 @@ func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f store.Finis
 	if err != nil {
 		return err
 	}
-	w.log(a).WithField("state", f.State).WithField("reason", f.Reason).WithField("build_state", b.State).Info("attempt finished")
+	w.log(ctx, a).WithField("state", f.State).WithField("reason", f.Reason).WithField("build_state", b.State).Info("attempt finished")
 	w.o.Over(a.BuildID, a.Number)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
+	"slipway/plugin/trail"
 )
 
 const (
@@ -110,7 +111,8 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 	if err != nil {
 		return autobuild.Build{}, err
 	}
-	w.o.Log.WithField("build", b.Number).Info("build " + detail)
+	ctx = trail.Build(ctx, b)
+	trail.Log(ctx, w.o.Log).Info("build " + detail)
 	if b.Attempt == 0 {
 		return b, nil
 	}
@@ -118,7 +120,7 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 	w.o.Over(b.ID, b.Attempt)
 	a, err := w.o.Store.Attempt(ctx, b.ID, b.Attempt)
 	if err != nil {
-		w.o.Log.WithError(err).WithField("build", b.Number).Warn("pipeline of a cancelled build not found, its runner will stop itself")
+		trail.Log(ctx, w.o.Log).WithError(err).Warn("pipeline of a cancelled build not found, its runner will stop itself")
 		return b, nil
 	}
 	w.stop(ctx, a)
@@ -131,7 +133,7 @@ func (w *Watcher) Retry(ctx context.Context, buildID, by string) (autobuild.Buil
 	if err != nil {
 		return autobuild.Build{}, err
 	}
-	w.o.Log.WithField("build", b.Number).Info("build retried by " + by)
+	trail.Log(trail.Build(ctx, b), w.o.Log).Info("build retried by " + by)
 	return b, nil
 }
 
@@ -145,7 +147,7 @@ func (w *Watcher) stop(ctx context.Context, a autobuild.Attempt) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTime)
 	defer cancel()
 	if err := engine.Cancel(ctx, a); err != nil {
-		w.log(a).WithError(err).Warn("pipeline not stopped, its runner will stop itself")
+		w.log(ctx, a).WithError(err).Warn("pipeline not stopped, its runner will stop itself")
 	}
 }
 
@@ -159,18 +161,18 @@ func (w *Watcher) end(ctx context.Context, a autobuild.Attempt, f store.Finish) 
 	if err != nil {
 		return fmt.Errorf("end attempt %d of build %s: %w", a.Number, a.BuildID, err)
 	}
-	w.log(a).WithFields(logrus.Fields{"state": f.State, "reason": f.Reason, "build_state": b.State}).Warn("attempt ended: " + f.Detail)
-	w.line(ctx, a.BuildID, a.Number, f.Detail)
+	w.log(ctx, a).WithFields(logrus.Fields{"state": f.State, "reason": f.Reason, "build_state": b.State}).Warn("attempt ended: " + f.Detail)
+	w.line(trail.Attempt(ctx, a), a.BuildID, a.Number, f.Detail)
 	w.o.Over(a.BuildID, a.Number)
 	return nil
 }
 
 func (w *Watcher) line(ctx context.Context, buildID string, attempt int, line string) {
 	if err := w.o.Append(ctx, buildID, attempt, line); err != nil {
-		w.o.Log.WithError(err).WithField("build", buildID).Warn("line not added to the log")
+		trail.Log(ctx, w.o.Log).WithError(err).Warn("line not added to the log")
 	}
 }
 
-func (w *Watcher) log(a autobuild.Attempt) logrus.FieldLogger {
-	return w.o.Log.WithFields(logrus.Fields{"build": a.BuildID, "attempt": a.Number, "engine": a.Engine})
+func (w *Watcher) log(ctx context.Context, a autobuild.Attempt) logrus.FieldLogger {
+	return trail.Log(trail.Attempt(ctx, a), w.o.Log).WithField("engine", a.Engine)
 }

@@ -29,6 +29,8 @@ type site struct {
 	Sessions       *session.Manager
 	Machines       func(gin.IRouter)               // mounts what programs call: webhooks and the runner protocol
 	Ready          func(ctx context.Context) error // nil error = the gateway can work
+	Metrics        httpx.HandlerFunc               // GET /metrics; nil = there are none at this address
+	Observe        Observe                         // nil = nobody is told
 	Log            logrus.FieldLogger
 	Now            func() time.Time
 }
@@ -45,12 +47,15 @@ func (s site) engine() (*gin.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.Use(httpx.RequestIDs(), securityHeaders(s.URL), httpx.Errors(s.Log, s.writeError), recovery())
+	e.Use(httpx.RequestIDs(), observed(s.Observe), securityHeaders(s.URL), httpx.Errors(s.Log, s.writeError), recovery())
 	e.GET("/healthz", httpx.Handle(func(c *gin.Context) error {
 		c.String(http.StatusOK, "ok\n")
 		return nil
 	}))
 	e.GET("/readyz", httpx.Handle(s.ready))
+	if s.Metrics != nil {
+		e.GET(metricsPath, httpx.Handle(s.Metrics))
+	}
 	if s.Machines != nil {
 		s.Machines(e)
 	}
@@ -94,7 +99,7 @@ func (s site) writeError(c *gin.Context, status int, message string) {
 
 // machine reports paths that programs call. They carry credentials of their own and no cookie.
 func machine(path string) bool {
-	for _, prefix := range []string{"/hooks/", "/runner/", "/extensions/", "/healthz", "/readyz"} {
+	for _, prefix := range []string{"/hooks/", "/runner/", "/extensions/", "/healthz", "/readyz", metricsPath} {
 		if strings.HasPrefix(path, prefix) {
 			return true
 		}

@@ -32,7 +32,12 @@ type world struct {
 
 func open(t *testing.T, change func(*site)) *world {
 	t.Helper()
-	s := pagestest.Open(t)
+	return of(t, pagestest.Open(t), change)
+}
+
+// of is a world on a sample that is there.
+func of(t *testing.T, s *pagestest.Sample, change func(*site)) *world {
+	t.Helper()
 	parts := site{
 		URL: pagestest.URL, Pages: s.Pages, Sessions: s.Sessions, Log: s.Log, Now: s.Clock.Now,
 		Ready: func(context.Context) error { return nil },
@@ -171,7 +176,7 @@ func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 // The engine serves nothing that the tables do not name.
 func TestNoRouteIsForgotten(t *testing.T) {
 	w := open(t, nil)
-	known := []string{"GET /healthz", "GET /readyz", "POST /hooks/bitbucket/:id", "POST /runner/v1/broken"}
+	known := []string{"GET /healthz", "GET /readyz", "GET /metrics", "POST /hooks/bitbucket/:id", "POST /runner/v1/broken"}
 	for _, r := range w.Pages.Routes() {
 		known = append(known, r.Method+" "+r.Path)
 	}
@@ -194,7 +199,7 @@ func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
 		t.Errorf("DELETE /builds: %d", got)
 	}
 	broken := w.do("POST", "/runner/v1/broken", nil)
-	if text := read(t, broken); broken.StatusCode != 500 || !strings.HasPrefix(text, `{"error":`) || strings.Contains(text, "fault of ours") {
+	if text := read(t, broken); broken.StatusCode != 500 || !strings.HasPrefix(text, `{"error":`) || !strings.Contains(text, `"request":"`+broken.Header.Get("X-Request-Id")) || strings.Contains(text, "fault of ours") {
 		t.Errorf("a panic answers %d %s", broken.StatusCode, text)
 	}
 	entry := w.Logged.LastEntry()

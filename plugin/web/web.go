@@ -26,7 +26,7 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// Options name the rooms that requests are answered from; all but Extensions, Probes, CIs and Now are required.
+// Options name the rooms that requests are answered from; all but Extensions, Probes, CIs, Metrics, Observe and Now are required.
 type Options struct {
 	Config     config.Gateway
 	Store      *store.Store
@@ -41,6 +41,8 @@ type Options struct {
 	Extensions map[string]http.Handler // what CIs ask, by the engine's name: below /extensions/{name}/
 	CIs        map[string]pages.CI     // the engines that are CIs, by name
 	Probes     pipeline.Probes
+	Metrics    http.Handler // writes them; who may read them is decided here
+	Observe    Observe
 	Log        logrus.FieldLogger
 	Now        func() time.Time // nil = time.Now
 }
@@ -69,6 +71,7 @@ func New(o Options) (http.Handler, error) {
 				r.Any("/extensions/"+name+"/*call", gin.WrapH(handler))
 			}
 		},
+		Metrics: publicMetrics(o.Metrics, o.Config.MetricsToken, o.Config.MetricsListen != ""), Observe: o.Observe,
 		Ready: func(ctx context.Context) error { return o.Store.Ping(ctx) }, Log: o.Log, Now: o.Now,
 	}.engine()
 }

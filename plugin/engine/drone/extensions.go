@@ -12,6 +12,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
+	"slipway/plugin/trail"
 )
 
 // Handler serves what Drone asks, below /extensions/drone/.
@@ -55,7 +56,7 @@ func (e configs) Find(ctx context.Context, r *config.Request) (*drone.Config, er
 		return nil, nil //nolint:nilnil // drone-go's word for 204
 	}
 	if errors.Is(err, autobuild.ErrForbidden) {
-		e.o.Log.WithError(err).WithField("extension", "config").Warn("a build with our parameters gets nothing of ours")
+		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", "config").Warn("a build with our parameters gets nothing of ours")
 		return nil, nil //nolint:nilnil // drone-go's word for 204
 	}
 	if err == nil && !e.first(ctx) {
@@ -78,7 +79,8 @@ func (e tokens) Find(ctx context.Context, r *secret.Request) (*drone.Secret, err
 	if r.Path != secretPath || r.Name != secretName {
 		return nil, errors.New("this extension has no such secret") // of another pipeline, which may have declared it
 	}
-	if _, err := e.desk.Attempt(ctx, asked(r.Repo, r.Build)); err != nil {
+	a, err := e.desk.Attempt(ctx, asked(r.Repo, r.Build))
+	if err != nil {
 		return nil, told(ctx, err)
 	}
 	if !e.first(ctx) {
@@ -88,6 +90,7 @@ func (e tokens) Find(ctx context.Context, r *secret.Request) (*drone.Secret, err
 	if err != nil {
 		return nil, told(ctx, err)
 	}
+	trail.Log(trail.Attempt(ctx, a), e.o.Log).WithField("extension", "secret").WithField("pipeline", r.Build.Number).Info("runner's token handed to its pipeline")
 	return &drone.Secret{Name: secretName, Data: token.Reveal()}, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"slipway/plugin/engine/pipeline"
+	"slipway/plugin/trail"
 )
 
 // maxRequest bounds a request's body, in bytes.
@@ -41,12 +42,12 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 		if err != nil {
-			e.refuse(w, kind, http.StatusRequestEntityTooLarge, fmt.Errorf("read the request: %w", err))
+			e.refuse(r.Context(), w, kind, http.StatusRequestEntityTooLarge, fmt.Errorf("read the request: %w", err))
 			return
 		}
 		signature, err := check(r.Header, body, e.o.Now())
 		if err != nil {
-			e.refuse(w, kind, http.StatusUnauthorized, err)
+			e.refuse(r.Context(), w, kind, http.StatusUnauthorized, err)
 			return
 		}
 		known := &request{signature: signature}
@@ -56,9 +57,9 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 		h.ServeHTTP(answered, r)
 		switch {
 		case answered.status == http.StatusBadRequest:
-			e.refused(kind, fmt.Errorf("%s: is this extension's secret the one that `slipway engines` prints?", answered.text))
+			e.refused(r.Context(), kind, fmt.Errorf("%s: is this extension's secret the one that `slipway engines` prints?", answered.text))
 		case known.refused != nil:
-			e.refused(kind, known.refused)
+			e.refused(r.Context(), kind, known.refused)
 		default:
 			e.seen.Good(kind)
 		}
@@ -66,14 +67,14 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 }
 
 // refuse answers a request that is not taken, with the reason for whoever reads Drone's log.
-func (e *Engine) refuse(w http.ResponseWriter, kind string, status int, err error) {
-	e.refused(kind, err)
+func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string, status int, err error) {
+	e.refused(ctx, kind, err)
 	http.Error(w, err.Error(), status)
 }
 
-func (e *Engine) refused(kind string, err error) {
+func (e *Engine) refused(ctx context.Context, kind string, err error) {
 	if e.seen.Bad(kind, err) {
-		e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Drone refused; further ones are logged once a minute")
+		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).Warn("request of Drone refused; further ones are logged once a minute")
 	}
 }
 

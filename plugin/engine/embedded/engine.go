@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 )
 
 // Name is what automated builds and attempts call this engine.
@@ -92,7 +93,7 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 	}
 	e.procs[name] = proc
 	e.wg.Add(1)
-	go e.reap(name, uid, proc)
+	go e.reap(name, uid, proc, trail.Log(ctx, e.o.Log))
 	return name, nil
 }
 
@@ -148,10 +149,10 @@ func (e *Engine) Close() {
 }
 
 // reap waits for a child's end and clears what it left.
-func (e *Engine) reap(name string, uid int, proc *process) {
+func (e *Engine) reap(name string, uid int, proc *process, log logrus.FieldLogger) {
 	defer e.wg.Done()
 	err := <-proc.done
-	log := e.o.Log.WithField("pipeline", name)
+	log = log.WithField("pipeline", name)
 	if err != nil { // what a build says is in its own log; what kept a runner from telling is here alone
 		log = log.WithError(err).WithField("output", proc.output.String())
 	}

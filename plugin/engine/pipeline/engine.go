@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 )
 
 // Options make an Engine; all but Repository, Probes, Mends and Tick are required.
@@ -98,7 +99,7 @@ func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error
 	for {
 		run, err := e.o.CI.Find(ctx, o.Repository, o.Params)
 		if err == nil {
-			e.o.Log.WithError(cause).WithField("pipeline", name(o.Repository, run.Number)).Info("the start was not answered, its pipeline is there")
+			trail.Log(ctx, e.o.Log).WithError(cause).WithField("pipeline", name(o.Repository, run.Number)).Info("the start was not answered, its pipeline is there")
 			return run.Number, nil
 		}
 		select {

@@ -12,6 +12,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
+	"slipway/plugin/trail"
 )
 
 // maxRequest bounds a request's body, in bytes. It holds a pipeline with up to 500 changed
@@ -52,26 +53,26 @@ func (e *Engine) extension(kind string, answer func(ctx context.Context, q reque
 	return func(w http.ResponseWriter, r *http.Request) {
 		q, signature, err := e.read(w, r)
 		if err != nil {
-			e.refuse(w, kind, err)
+			e.refuse(r.Context(), w, kind, err)
 			return
 		}
 		out, err := e.ours(r.Context(), q, signature, answer)
 		switch {
 		case errors.Is(err, errReplay):
-			e.refuse(w, kind, err)
+			e.refuse(r.Context(), w, kind, err)
 		case errors.Is(err, autobuild.ErrNotFound):
 			e.seen.Good(kind)
 			w.WriteHeader(http.StatusNoContent)
 		case errors.Is(err, autobuild.ErrForbidden), errors.Is(err, autobuild.ErrConflict), errors.Is(err, autobuild.ErrFenced):
 			e.seen.Good(kind)
-			e.log(kind, q).WithError(err).Warn("a pipeline with our parameters gets nothing of ours")
+			e.log(r.Context(), kind, q).WithError(err).Warn("a pipeline with our parameters gets nothing of ours")
 			w.WriteHeader(http.StatusNoContent)
 		case err != nil:
-			e.log(kind, q).WithError(err).Error("request of Woodpecker not answered")
+			e.log(r.Context(), kind, q).WithError(err).Error("request of Woodpecker not answered")
 			http.Error(w, notNow, http.StatusServiceUnavailable)
 		default:
 			e.seen.Good(kind)
-			e.reply(w, kind, q, out)
+			e.reply(r.Context(), w, kind, q, out)
 		}
 	}
 }
@@ -79,13 +80,14 @@ func (e *Engine) extension(kind string, answer func(ctx context.Context, q reque
 // ours answers for a pipeline of ours, once for each signature. What cannot be answered now
 // Woodpecker asks again, within a second with the same signature.
 func (e *Engine) ours(ctx context.Context, q request, signature string, answer func(context.Context, request) (any, error)) (any, error) {
-	if _, err := e.desk.Attempt(ctx, asked(q)); err != nil {
+	a, err := e.desk.Attempt(ctx, asked(q))
+	if err != nil {
 		return nil, err
 	}
 	if !e.replays.First(signature) {
 		return nil, errReplay
 	}
-	out, err := answer(ctx, q)
+	out, err := answer(trail.Attempt(ctx, a), q)
 	if err != nil {
 		e.replays.Forget(signature)
 	}
@@ -107,11 +109,11 @@ func (e *Engine) read(w http.ResponseWriter, r *http.Request) (q request, signat
 	return q, signature, nil
 }
 
-func (e *Engine) reply(w http.ResponseWriter, kind string, q request, out any) {
+func (e *Engine) reply(ctx context.Context, w http.ResponseWriter, kind string, q request, out any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if err := json.NewEncoder(w).Encode(out); err != nil {
-		e.log(kind, q).WithError(err).Warn("Woodpecker hung up before its answer")
+		e.log(ctx, kind, q).WithError(err).Warn("Woodpecker hung up before its answer")
 	}
 }
 
@@ -135,6 +137,7 @@ func (e *Engine) secret(ctx context.Context, q request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.log(ctx, "secret", q).Info("runner's token handed to its pipeline")
 	type secret struct {
 		Name   string   `json:"name"`
 		Value  string   `json:"value"`
@@ -147,7 +150,7 @@ func (e *Engine) secret(ctx context.Context, q request) (any, error) {
 
 // refuse answers a request that is not taken, with the reason for whoever reads Woodpecker's
 // log. Where the fault is not the request's, Woodpecker asks again, and nobody is told why.
-func (e *Engine) refuse(w http.ResponseWriter, kind string, err error) {
+func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string, err error) {
 	var tooLong *http.MaxBytesError
 	status, words := http.StatusUnauthorized, err.Error()
 	switch {
@@ -157,13 +160,13 @@ func (e *Engine) refuse(w http.ResponseWriter, kind string, err error) {
 		status, words = http.StatusServiceUnavailable, notNow
 	}
 	if e.seen.Bad(kind, err) {
-		e.o.Log.WithError(err).WithField("extension", kind).Warn("request of Woodpecker refused; further ones are logged once a minute")
+		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).Warn("request of Woodpecker refused; further ones are logged once a minute")
 	}
 	http.Error(w, words, status)
 }
 
-func (e *Engine) log(kind string, q request) logrus.FieldLogger {
-	return e.o.Log.WithFields(logrus.Fields{"extension": kind, "repository": q.Repo.FullName, "pipeline": q.Pipeline.Number})
+func (e *Engine) log(ctx context.Context, kind string, q request) logrus.FieldLogger {
+	return trail.Log(ctx, e.o.Log).WithFields(logrus.Fields{"extension": kind, "repository": q.Repo.FullName, "pipeline": q.Pipeline.Number})
 }
 
 func asked(q request) pipeline.Request {

@@ -63,6 +63,11 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"a pruned build's tags are guarded":                 prunedPermit,
 		"a lease is held until it ends":                     leases,
 		"an attempt knows who started it":                   attemptsGateway,
+		"an overview of nothing":                            overviewOfNothing,
+		"an overview counts what waits and works":           overviewCounts,
+		"time in the queue counts from a retry":             overviewRetried,
+		"an observer is told what was committed":            observed,
+		"an attempt knows its push":                         attemptsKnowTheirPush,
 		"states never go back":                              statesAdvance,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })

@@ -13,18 +13,24 @@ import (
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
+	"slipway/plugin/trail"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
 
 // attempt returns the attempt that the request's token is bound to. When it is over, the
-// attempt comes with ErrFenced.
+// attempt comes with ErrFenced. What is logged of the request says whose it is from here on.
 func (a *API) attempt(c *gin.Context) (ab.Attempt, error) {
 	token, err := bearer(c)
 	if err != nil {
 		return ab.Attempt{}, err
 	}
-	return a.o.Store.AttemptByToken(c.Request.Context(), c.Param("id"), ab.TokenHash(token))
+	ctx := c.Request.Context()
+	attempt, err := a.o.Store.AttemptByToken(ctx, c.Param("id"), ab.TokenHash(token))
+	if attempt.BuildID != "" {
+		c.Request = c.Request.WithContext(trail.Attempt(ctx, attempt))
+	}
+	return attempt, err
 }
 
 // bearer returns the request's token; ErrUnauthorized when it has none.

@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 )
 
 // A HandlerFunc handles a request and either writes the reply or returns an error and
@@ -37,9 +38,9 @@ func Handle(h HandlerFunc) gin.HandlerFunc {
 // A Writer writes an error for the caller: JSON for programs, a page for people.
 type Writer func(c *gin.Context, status int, message string)
 
-// JSON writes {"error": message}.
+// JSON writes {"error": message, "request": id}; the id is the one in the log.
 func JSON(c *gin.Context, status int, message string) {
-	c.JSON(status, gin.H{"error": message})
+	c.JSON(status, gin.H{"error": message, "request": RequestID(c)})
 }
 
 // Errors is the middleware that writes what Handle's handlers return, by write, and logs
@@ -65,7 +66,7 @@ func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 }
 
 func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
-	entry := log.WithFields(logrus.Fields{"method": c.Request.Method, "route": c.FullPath(), "status": status, "request": RequestID(c)}).WithError(err)
+	entry := trail.Log(c.Request.Context(), log).WithFields(logrus.Fields{"method": c.Request.Method, "route": c.FullPath(), "status": status}).WithError(err)
 	if status >= http.StatusInternalServerError {
 		entry.Error("request failed")
 		return

@@ -1,0 +1,171 @@
+package metrics_test
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+const (
+	alertsFile     = "../../deploy/prometheus/slipway-alerts.yaml"
+	operationsFile = "../../docs/operations.md"
+)
+
+// rulesFile is Prometheus' file of rules, as far as ours uses it.
+// https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/
+type rulesFile struct {
+	Groups []struct {
+		Name  string
+		Rules []rule
+	}
+}
+
+type rule struct {
+	Alert, Expr, For    string
+	Labels, Annotations map[string]string
+}
+
+func alerts(t *testing.T) []rule {
+	t.Helper()
+	text, err := os.ReadFile(alertsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file rulesFile
+	if err := yaml.UnmarshalWithOptions(text, &file, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Groups) == 0 || len(file.Groups[0].Rules) == 0 {
+		t.Fatal("there are no alerts")
+	}
+	return file.Groups[0].Rules
+}
+
+// series are the metrics of a gateway that has done everything once, with their labels' names.
+func series(t *testing.T) map[string][]string {
+	t.Helper()
+	b := open(t)
+	everything(t, b)
+	found := map[string][]string{"up": {"job"}} // Prometheus' own
+	for line := range strings.Lines(b.scrape(t)) {
+		parts := regexp.MustCompile(`^([a-z_]+)(?:\{(.*)\})? \S+\n$`).FindStringSubmatch(line)
+		if parts == nil || strings.HasPrefix(line, "#") {
+			continue
+		}
+		names := []string{}
+		for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(parts[2], -1) {
+			names = append(names, label[1])
+		}
+		found[parts[1]] = names
+	}
+	return found
+}
+
+func TestTheExampleAlertsAreRightAboutWhatThereIs(t *testing.T) {
+	known := series(t)
+	names := map[string]bool{}
+	for _, r := range alerts(t) {
+		if names[r.Alert] || !strings.HasPrefix(r.Alert, "Slipway") || r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
+			!slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
+			t.Errorf("alert %q: its name, severity or annotations are not as they should be", r.Alert)
+		}
+		names[r.Alert] = true
+		if _, err := time.ParseDuration(r.For); r.For != "" && err != nil {
+			t.Errorf("%s: for %q: %v", r.Alert, r.For, err)
+		}
+		expr, err := parser.NewParser(parser.Options{}).ParseExpr(r.Expr)
+		if err != nil {
+			t.Errorf("%s: %v", r.Alert, err)
+			continue
+		}
+		checkNames(t, r, expr, known)
+	}
+}
+
+// checkNames wants each selector to name a metric that there is, and labels that it has; and what
+// is grouped by and printed, too.
+func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string][]string) {
+	t.Helper()
+	selectors := 0
+	parser.Inspect(expr, func(n parser.Node, path []parser.Node) error {
+		selector, ok := n.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		selectors++
+		has, there := known[selector.Name]
+		if !there {
+			t.Errorf("%s: there is no metric %s", r.Alert, selector.Name)
+			return nil
+		}
+		for _, m := range selector.LabelMatchers {
+			if m.Name != labels.MetricName && !slices.Contains(has, m.Name) {
+				t.Errorf("%s: %s has no label %s", r.Alert, selector.Name, m.Name)
+			}
+		}
+		kept := has
+		for _, above := range path {
+			aggregate, ok := above.(*parser.AggregateExpr)
+			if !ok {
+				continue
+			}
+			kept = aggregate.Grouping
+			for _, by := range aggregate.Grouping {
+				if !slices.Contains(has, by) {
+					t.Errorf("%s: %s has no label %s to group by", r.Alert, selector.Name, by)
+				}
+			}
+		}
+		for _, text := range r.Annotations {
+			for _, used := range regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(text, -1) {
+				if !slices.Contains(kept, used[1]) {
+					t.Errorf("%s: it prints the label %s, which is not left", r.Alert, used[1])
+				}
+			}
+		}
+		return nil
+	})
+	if selectors == 0 {
+		t.Errorf("%s looks at no metric", r.Alert)
+	}
+}
+
+// The page for operators names every metric, and none that there is not.
+func TestEveryMetricIsDocumented(t *testing.T) {
+	text, err := os.ReadFile(operationsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inPage := map[string]bool{}
+	for _, name := range regexp.MustCompile("`(slipway_[a-z_]+)").FindAllStringSubmatch(string(text), -1) {
+		inPage[name[1]] = true
+	}
+	there := map[string]bool{}
+	for name := range series(t) {
+		if strings.HasPrefix(name, "slipway_") {
+			there[regexp.MustCompile(`_seconds_(bucket|sum|count)$`).ReplaceAllString(name, "_seconds")] = true
+		}
+	}
+	for name := range there {
+		if !inPage[name] {
+			t.Errorf("%s is not in docs/operations.md", name)
+		}
+	}
+	for name := range inPage {
+		if !there[name] {
+			t.Errorf("docs/operations.md names %s, and there is no such metric", name)
+		}
+	}
+	for _, r := range alerts(t) {
+		if !strings.Contains(string(text), "`"+r.Alert+"`") {
+			t.Errorf("docs/operations.md does not name the alert %s", r.Alert)
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// A notebook writes down what it is told.
+type notebook struct{ notes []string }
+
+var _ store.Observer = (*notebook)(nil)
+
+func (n *notebook) Planned(p ab.Plan) { n.note("planned %s, %d moves", p.State, len(p.Moves)) }
+
+func (n *notebook) Claimed(b ab.Build, a ab.Attempt) {
+	n.note("claimed %d %s by %s after %t", a.Number, b.State, a.RunnerID, !a.ClaimedAt.Before(b.ReceivedAt))
+}
+
+func (n *notebook) Ended(b ab.Build, a ab.Attempt) {
+	n.note("ended attempt %d %s %s in time %t, build %s %s", a.Number, a.State, a.Reason, a.Number == 0 || !a.FinishedAt.IsZero(), b.State, b.Reason)
+}
+
+func (n *notebook) Reported(state ab.State, problem string) { n.note("reported %s %s", state, problem) }
+
+func (n *notebook) note(format string, args ...any) {
+	n.notes = append(n.notes, fmt.Sprintf(format, args...))
+}
+
+func (n *notebook) take() []string {
+	all := n.notes
+	n.notes = nil
+	return all
+}
+
+func (n *notebook) expect(t *testing.T, what string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, n.take()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// observed tells once what was committed, and nothing of what was refused.
+func observed(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	n := &notebook{}
+	s.Observe(n)
+	plan := Push(a, Main(), "", Commit(1))
+	plan.DeliveryID = receivedAt(t, s, time.Now())
+	builds, err := s.Plan(t.Context(), plan)
+	must(t, err)
+	n.expect(t, "a plan", "planned planned, 1 moves")
+	_, err = s.Plan(t.Context(), plan)
+	must(t, err)
+	n.expect(t, "the same plan again")
+	b := builds[0]
+
+	try := Start(t.Context(), t, s, b.ID)
+	must(t, s.ClaimAttempt(t.Context(), b.ID, try.Number, "runner"))
+	must(t, s.ClaimAttempt(t.Context(), b.ID, try.Number, "runner"))
+	_ = s.ClaimAttempt(t.Context(), b.ID, try.Number, "another")
+	n.expect(t, "a claim, repeated and contested", "claimed 1 running by runner after true")
+	lost := store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Errored, Reason: ab.ReasonLost, Retry: true}
+	_, err = s.FinishAttempt(t.Context(), lost)
+	must(t, err)
+	_, _ = s.FinishAttempt(t.Context(), lost)
+	n.expect(t, "a lost attempt, told twice", "ended attempt 1 error lost in time true, build queued ")
+
+	Start(t.Context(), t, s, b.ID)
+	_, err = s.CancelBuild(t.Context(), b.ID, ab.ReasonUser, "")
+	must(t, err)
+	n.expect(t, "a cancel", "ended attempt 2 cancelled user in time true, build cancelled user")
+	_, err = s.RetryBuild(t.Context(), b.ID, "jo")
+	must(t, err)
+	must(t, s.GiveUpBuild(t.Context(), b.ID, "days"))
+	n.expect(t, "a build given up", "ended attempt 0   in time true, build error infrastructure")
+	must(t, s.MarkReported(t.Context(), b.ID, 2, ab.Errored, "no"))
+	n.expect(t, "a report", "reported error no")
+
+	_, err = s.RetryBuild(t.Context(), b.ID, "jo")
+	must(t, err)
+	must(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
+	n.expect(t, "a deleted automated build", "ended attempt 0   in time true, build cancelled removed")
+}
+
+// attemptsKnowTheirPush: an attempt says its build's number and its delivery, however it is found.
+func attemptsKnowTheirPush(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	plan := Push(a, Main(), "", Commit(1))
+	plan.DeliveryID = receivedAt(t, s, time.Now())
+	builds, err := s.Plan(t.Context(), plan)
+	must(t, err)
+	b := builds[0]
+	found := map[string]ab.Attempt{"started": Start(t.Context(), t, s, b.ID)}
+	active, err := s.ActiveAttempts(t.Context())
+	must(t, err)
+	found["active"] = active[0]
+	found["by its token"], err = s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
+	must(t, err)
+	for how, attempt := range found {
+		if attempt.BuildNumber != b.Number || attempt.DeliveryID != plan.DeliveryID || b.Number == 0 {
+			t.Errorf("%s: build %d of delivery %q, want %d of %q", how, attempt.BuildNumber, attempt.DeliveryID, b.Number, plan.DeliveryID)
+		}
+	}
+}

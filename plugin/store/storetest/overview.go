@@ -1,0 +1,95 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+// overviewOfNothing needs no rows to count.
+func overviewOfNothing(t *testing.T, s *store.Store) {
+	got, err := s.Overview(t.Context())
+	want := store.Overview{Accounts: map[ab.AccountState]int{ab.AccountLinked: 0, ab.AccountBroken: 0}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+	}
+}
+
+// overviewCounts has something of each to count.
+func overviewCounts(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	long := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
+	receivedAt(t, s, long)
+	receivedAt(t, s, long.Add(time.Minute))
+	_, starting := Started(t, s, a, "", Commit(1))
+	running, attempt := Started(t, s, a, Commit(1), Commit(2))
+	must(t, s.ClaimAttempt(t.Context(), running.ID, attempt.Number, "runner"))
+	draft := Draft(a, Main(), Commit(3), ab.CauseManual)
+	draft.ReceivedAt = long
+	queued, _, err := s.CreateBuild(t.Context(), draft)
+	must(t, err)
+	must(t, s.MarkReported(t.Context(), queued.ID, 0, ab.Queued, "Bitbucket says no"))
+	for name, state := range map[string]ab.HookState{"app": ab.HookActive, "lib": ab.HookPolled, "new": ab.HookPolled} {
+		h := ab.Hook{Repository: Repository(name), State: state}
+		if name == "lib" {
+			h.Problem, h.PolledAt = "no webhook could be had", long
+		}
+		_, err := s.SaveHook(t.Context(), h)
+		must(t, err)
+	}
+	claimed, err := s.Attempt(t.Context(), running.ID, attempt.Number)
+	must(t, err)
+
+	got, err := s.Overview(t.Context())
+	must(t, err)
+	want := store.Overview{
+		Unplanned: store.Backlog{Count: 2, Oldest: long},
+		Queued:    []store.Backlog{{Engine: "embedded", State: ab.Queued, Count: 1, Oldest: long}},
+		Active: []store.Backlog{
+			{Engine: "embedded", State: ab.Running, Count: 1, Oldest: claimed.ClaimedAt},
+			{Engine: "embedded", State: ab.Starting, Count: 1, Oldest: starting.CreatedAt},
+		},
+		Tasks: []store.TaskCount{
+			{Kind: store.TaskDispatch, State: "waiting", Count: 3}, // nobody works here: those of the started builds are there yet
+			{Kind: store.TaskPlan, State: "waiting", Count: 2},
+			{Kind: store.TaskReport, State: "waiting", Count: 3},
+		},
+		Refused: 1,
+		Hooks: []store.HookCount{
+			{State: ab.HookActive, Count: 1, NeverPolled: 1},
+			{State: ab.HookPolled, Count: 2, Problems: 1, NeverPolled: 1, Polled: long},
+		},
+		Accounts: map[ab.AccountState]int{ab.AccountLinked: 0, ab.AccountBroken: 0},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(store.TaskCount{}, "Oldest", "Due")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, tasks := range got.Tasks {
+		if time.Since(tasks.Oldest) > time.Minute || time.Since(tasks.Due) > time.Minute {
+			t.Errorf("%s tasks are from %s and due at %s", tasks.Kind, tasks.Oldest, tasks.Due)
+		}
+	}
+}
+
+// overviewRetried counts the time in the queue from the retry, not from the push.
+func overviewRetried(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	draft := Draft(a, Main(), Commit(1), ab.CauseManual)
+	draft.ReceivedAt = time.Now().Add(-time.Hour)
+	b, _, err := s.CreateBuild(t.Context(), draft)
+	must(t, err)
+	_, err = s.CancelBuild(t.Context(), b.ID, ab.ReasonUser, "")
+	must(t, err)
+	b, err = s.RetryBuild(t.Context(), b.ID, "jo")
+	must(t, err)
+	o, err := s.Overview(t.Context())
+	must(t, err)
+	if len(o.Queued) != 1 || !o.Queued[0].Oldest.Equal(b.RetriedAt) || time.Since(b.AskedAt()) > time.Minute {
+		t.Errorf("retried at %s, asked for at %s, queued %+v", b.RetriedAt, b.AskedAt(), o.Queued)
+	}
+}

@@ -1,0 +1,121 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/pages/pagestest"
+)
+
+// told writes what somebody who may read the metrics is told.
+func told(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("slipway_builds 1\n")) }
+
+func TestMetricsAreForWhoHasTheToken(t *testing.T) {
+	token := secret.New("0123456789abcdef")
+	sample := pagestest.Empty(t)
+	right := http.Header{"Authorization": {"Bearer 0123456789abcdef"}}
+	for name, tt := range map[string]struct {
+		token     secret.Secret
+		elsewhere bool
+		header    http.Header
+		want      int
+	}{
+		"nothing is set":                     {secret.Secret{}, false, nil, http.StatusNotFound},
+		"nothing is set, a token is shown":   {secret.Secret{}, false, right, http.StatusNotFound},
+		"nothing is set, an empty one is":    {secret.Secret{}, false, http.Header{"Authorization": {"Bearer "}}, http.StatusNotFound},
+		"the token":                          {token, false, right, http.StatusOK},
+		"no token":                           {token, false, nil, http.StatusUnauthorized},
+		"an empty token":                     {token, false, http.Header{"Authorization": {"Bearer "}}, http.StatusUnauthorized},
+		"another token":                      {token, false, http.Header{"Authorization": {"Bearer 0123456789abcdee"}}, http.StatusUnauthorized},
+		"the token without its kind":         {token, false, http.Header{"Authorization": {"0123456789abcdef"}}, http.StatusUnauthorized},
+		"the token, but they live elsewhere": {token, true, right, http.StatusNotFound},
+		"no token, but they live elsewhere":  {secret.Secret{}, true, nil, http.StatusNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := of(t, sample, func(s *site) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) })
+			r := w.do("GET", "/metrics", tt.header)
+			text := read(t, r)
+			if r.StatusCode != tt.want || strings.Contains(text, "slipway_builds") != (tt.want == http.StatusOK) {
+				t.Errorf("%d %s, want %d", r.StatusCode, text, tt.want)
+			}
+			if tt.want != http.StatusOK && !strings.HasPrefix(text, `{"error":`) {
+				t.Errorf("a program is told %s", text)
+			}
+		})
+	}
+}
+
+func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
+	w := open(t, func(s *site) {
+		s.Metrics = publicMetrics(http.HandlerFunc(told), secret.New("0123456789abcdef"), false)
+	})
+	if got := w.do("GET", "/metrics", ours, w.Cookie(t, ab.RoleAdmin)).StatusCode; got != http.StatusUnauthorized {
+		t.Errorf("status %d: the path is for programs, which have no cookie", got)
+	}
+}
+
+func TestMetricsMayHaveAnAddressOfTheirOwn(t *testing.T) {
+	s := pagestest.Empty(t)
+	for name, tt := range map[string]struct {
+		token  secret.Secret
+		header string
+		path   string
+		want   int
+	}{
+		"without a token":            {secret.Secret{}, "", "/metrics", http.StatusOK},
+		"with one":                   {secret.New("0123456789abcdef"), "Bearer 0123456789abcdef", "/metrics", http.StatusOK},
+		"with one that is not shown": {secret.New("0123456789abcdef"), "", "/metrics", http.StatusUnauthorized},
+		"anything else":              {secret.Secret{}, "", "/signin", http.StatusNotFound},
+	} {
+		r := httptest.NewRequest("GET", tt.path, nil)
+		r.Header.Set("Authorization", tt.header)
+		rec := httptest.NewRecorder()
+		MetricsServer(http.HandlerFunc(told), tt.token, s.Log).Handler.ServeHTTP(rec, r)
+		if rec.Code != tt.want || len(rec.Header().Get("X-Request-Id")) != 16 {
+			t.Errorf("%s: %d, request id %q, want %d", name, rec.Code, rec.Header().Get("X-Request-Id"), tt.want)
+		}
+	}
+}
+
+// Who counts requests is told patterns, and nothing that a client made up.
+func TestRequestsAreToldByTheirRoute(t *testing.T) {
+	var routes []string
+	w := open(t, func(s *site) {
+		s.Observe = func(method, route string, status int, took time.Duration) {
+			if took <= 0 {
+				t.Errorf("%s took %s", route, took)
+			}
+			routes = append(routes, method+" "+route+" "+http.StatusText(status))
+		}
+	})
+	w.do("POST", "/hooks/bitbucket/acme-app", nil)
+	w.do("POST", "/runner/v1/broken", nil)
+	w.do("GET", "/no/such/place", nil)
+	w.do("GET", "/builds/12", nil)
+	want := []string{"POST /hooks/bitbucket/:id Accepted", "POST /runner/v1/broken Internal Server Error", "GET  Not Found", "GET /builds/:number See Other"}
+	if !slices.Equal(routes, want) {
+		t.Errorf("told %q, want %q", routes, want)
+	}
+}
+
+// Whatever is refused, in whatever form, names the request that the log knows.
+func TestEveryErrorNamesItsRequest(t *testing.T) {
+	w := open(t, nil)
+	seen := map[string]bool{}
+	for _, request := range []struct{ method, path string }{
+		{"GET", "/nothing"}, {"DELETE", "/builds"}, {"POST", "/signout"}, {"POST", "/runner/v1/broken"}, {"GET", "/runner/v1/nothing"}, {"GET", "/hooks/x"}, {"GET", "/metrics"},
+	} {
+		r := w.do(request.method, request.path, http.Header{"X-Request-Id": {"chosen-outside"}})
+		text, id := read(t, r), r.Header.Get("X-Request-Id")
+		if r.StatusCode < 400 || !strings.Contains(text, id) || len(id) != 16 || seen[id] {
+			t.Errorf("%s %s: %d with the id %q and the body %.200s", request.method, request.path, r.StatusCode, id, text)
+		}
+		seen[id] = true
+	}
+}
