@@ -109,7 +109,7 @@ func (s *Store) Attempt(ctx context.Context, buildID string, number int) (ab.Att
 
 // Attempts returns all attempts of a build, oldest first.
 func (s *Store) Attempts(ctx context.Context, buildID string) ([]ab.Attempt, error) {
-	all, err := rows(ctx, s.read, scanAttempt, selectAttempt+` WHERE build_id = $1 ORDER BY number`, buildID)
+	all, err := rows(ctx, s.read, scanAttempt, selectAttempt+` WHERE build_id = $1 ORDER BY attempts.number`, buildID)
 	if err != nil {
 		return nil, fmt.Errorf("attempts of build %s: %w", buildID, err)
 	}

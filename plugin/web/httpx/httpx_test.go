@@ -36,7 +36,7 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		status int
 		text   string
 	}{
-		"not found":    {fmt.Errorf("build 7: %w", ab.ErrNotFound), 404, "not found"},
+		"not found":    {fmt.Errorf("build 7: %w", ab.ErrNotFound), 404, "nothing is at this address"},
 		"unauthorized": {ab.ErrUnauthorized, 401, "credential"},
 		"forbidden":    {ab.ErrForbidden, 403, "not allowed"},
 		"fenced":       {ab.ErrFenced, 410, "over"},
