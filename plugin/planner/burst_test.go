@@ -27,7 +27,7 @@ import (
 // F20: many deliveries at once, more bytes than may be held together, are each answered
 // with a 2xx or a 503 in bounded memory; what was taken is planned, and the poll finds the rest.
 func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
-	deliveries, planned := 300, 80
+	deliveries, planned := 120, 40
 	if os.Getenv("SLIPWAY_TRUST") == "1" {
 		deliveries, planned = 2000, 2000
 	}
@@ -141,7 +141,7 @@ func (d *disorder) drain(accepted int) {
 			unanswered++
 		}
 	}
-	if len(all) != accepted || unanswered > 0 {
+	if len(all) < accepted || unanswered > 0 { // one that was stored too late to say so comes again
 		d.t.Errorf("%d deliveries stored of %d taken, %d without an answer", len(all), accepted, unanswered)
 	}
 }

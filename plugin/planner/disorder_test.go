@@ -15,7 +15,7 @@ import (
 // webhooks, late, twice, out of order, long after or never, polls between, and a planner that
 // dies: every transition is built once by each rule that matches, and the last one is built.
 func TestF17DisorderAtARealRepositoryBuildsWhatTheModelBuilds(t *testing.T) {
-	runs(t, 2, 200)
+	runs(t, 1, 200)
 	w := newTown(t)
 	w.catch() // the second webhook of the repository
 	commits := []string{}
@@ -35,7 +35,7 @@ func TestF17DisorderAtARealRepositoryBuildsWhatTheModelBuilds(t *testing.T) {
 
 // The same on a repository without git, where ten thousand runs take minutes.
 func TestF17DisorderAtAPaperRepositoryBuildsWhatTheModelBuilds(t *testing.T) {
-	runs(t, 10, 10_000)
+	runs(t, 6, 10_000)
 	w, p := newPaperTown(t)
 	d := &disorder{town: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
 	rapid.Check(t, d.run)
