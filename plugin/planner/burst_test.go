@@ -27,7 +27,7 @@ import (
 // F20: many deliveries at once, more bytes than may be held together, are each answered
 // with a 2xx or a 503 in bounded memory; what was taken is planned, and the poll finds the rest.
 func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
-	deliveries, planned := 120, 40
+	deliveries, planned := 100, 25
 	if os.Getenv("SLIPWAY_TRUST") == "1" {
 		deliveries, planned = 2000, 2000
 	}
@@ -39,12 +39,13 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	bodies := make([][]byte, deliveries)
 	for i := range bodies {
 		bodies[i] = p.push(map[string]string{fmt.Sprintf("refs/tags/v%d", i%planned): p.commits[i/planned%len(p.commits)]})[0]
-		bodies[i] = append(bodies[i], bytes.Repeat([]byte(" "), (96<<20)/deliveries)...)
+		bodies[i] = append(bodies[i], bytes.Repeat([]byte(" "), (80<<20)/deliveries)...)
 	}
 	peak := watchMemory(t)
 	accepted := d.sendAll(url, bodies)
-	if grown := peak(); grown > 512<<20 {
-		t.Errorf("the heap grew by %d MiB", grown>>20)
+	grown := peak() >> 20
+	if grown > 384 { // 64 MiB are held at once by design; the rest is the senders' and garbage
+		t.Errorf("the heap grew by %d MiB", grown)
 	}
 	if accepted == 0 {
 		t.Fatal("no delivery was taken")
@@ -62,7 +63,7 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	if builds := len(d.ofRun()); len(states) != planned || builds < planned || builds > deliveries {
 		t.Errorf("%d refs, %d builds of %d pushes to %d tags", len(states), builds, deliveries, planned)
 	}
-	t.Logf("%d of %d deliveries taken at once, the others told to come again", accepted, deliveries)
+	t.Logf("%d of %d deliveries taken at once, the others told to come again; the heap grew by %d MiB", accepted, deliveries, grown)
 }
 
 // serveHooks receives deliveries as the gateway does.

@@ -111,7 +111,7 @@ func TestF11ARepositoryThatHangsHoldsUpNoOther(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- o.store.Tasks().Run(ctx) }()
-	defer func() { release(); stop(); <-done }()
+	defer func() { release(); stop(); must(t, <-done) }()
 	o.until("the other repository's status is told", func() bool { return len(lib.Statuses(other.Commit.Hash)) == 1 })
 	if script.Hits() == 0 || len(o.history()) > 0 {
 		t.Errorf("%d calls hang, told is %v", script.Hits(), o.history())
