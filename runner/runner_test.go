@@ -415,3 +415,36 @@ func TestB14TagsAreRetried(t *testing.T) {
 		t.Errorf("1.2 at %s; log:\n%s", w.tag("1.2"), w.log(b))
 	}
 }
+
+// F16: a registry that does not take one tag, however often it is tried, costs that tag only:
+// the others are moved, the log names it, and the next attempt moves it, too.
+func TestF16ATagThatIsNeverTakenIsToldByItsName(t *testing.T) {
+	w := newWorld(t)
+	old := w.put("1", "older")
+	w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1") {
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	b := w.push(dockerfile("FROM scratch\n"))
+	err := w.run(t.Context(), b)
+	attempts, storeErr := w.store.Attempts(t.Context(), b.ID)
+	if storeErr != nil || err == nil || attempts[0].State != ab.Errored || attempts[0].Reason != ab.ReasonInfrastructure {
+		t.Fatalf("%v, %v: %+v", err, storeErr, attempts)
+	}
+	if log := w.log(b); !strings.Contains(attempts[0].Detail, "1 of 3 tags were not pushed") || !strings.Contains(log, "tag 1 was not pushed") || !strings.Contains(log, ":1.2\n") {
+		t.Errorf("%s\n%s", attempts[0].Detail, log)
+	}
+	if w.tag("1") != old || w.tag("1.2") == "" || w.tag("1.2") != w.tag("latest") {
+		t.Errorf("1 is at %s, 1.2 at %s, latest at %s", w.tag("1"), w.tag("1.2"), w.tag("latest"))
+	}
+	w.registry.set(nil)
+	done := w.must(b, ab.Succeeded, "")
+	for _, tag := range []string{"1.2", "1", "latest"} {
+		if w.tag(tag) != done.Digest {
+			t.Errorf("%s is at %s after the retry, the image is %s", tag, w.tag(tag), done.Digest)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"log"
@@ -111,7 +112,7 @@ func (w *world) push(files map[string]string) ab.Build {
 // start starts the build's next attempt and returns its token.
 func (w *world) start(b ab.Build) string {
 	w.t.Helper()
-	token := "runner-token-" + b.ID
+	token := "runner-token-" + rand.Text() // each attempt's own
 	_, err := w.store.StartAttempt(w.t.Context(), b.ID, "embedded", ab.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
 	if err != nil {
 		w.t.Fatal(err)

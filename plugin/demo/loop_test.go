@@ -25,6 +25,7 @@ func TestLoop(t *testing.T) {
 			"retry":                      retry,
 			"deliveries of strangers":    strangers,
 			"the log of one push":        logOfOnePush,
+			"two of one repository":      twoOfOneRepository,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -33,6 +34,7 @@ func TestLoop(t *testing.T) {
 		}
 	})
 	t.Run("unlink", func(t *testing.T) { unlink(h.For(t)) })
+	t.Run("revoked", func(t *testing.T) { revoked(h.For(t)) })
 }
 
 // privateRepository: what strangers cannot fetch is built with the linked account's credential.
@@ -153,36 +155,4 @@ func retry(h *worldtest.House) {
 	if len(after) != 1 || after[0].Key != before[0].Key || after[0].State != "SUCCESSFUL" {
 		h.T.Errorf("statuses %+v, want the one of before, SUCCESSFUL", after)
 	}
-}
-
-// unlink: with the account go its tokens and the webhooks that were added by it; linking it
-// again makes its automated builds work again.
-func unlink(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
-	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !hooks[0].Active || !hooks[0].SecretSet {
-		h.T.Fatalf("webhooks %+v, want one, active and signed", hooks)
-	}
-	s, err := h.Gateway.Store(h.Context)
-	h.Must(err)
-	defer s.Close()
-	accounts, err := s.Accounts(h.Context)
-	h.Must(err)
-	if len(accounts) != 1 {
-		h.T.Fatalf("%d accounts are linked, want 1", len(accounts))
-	}
-	h.Must(h.Unlink(h.Context, h.Browser, accounts[0].ID))
-	if hooks := p.Repository.Hooks(); len(hooks) != 0 {
-		h.T.Errorf("webhooks stay: %+v", hooks)
-	}
-	left, err := s.Account(h.Context, accounts[0].ID)
-	if err != nil || left.State != autobuild.AccountBroken || !left.AccessToken.IsZero() || !left.RefreshToken.IsZero() {
-		h.T.Errorf("the account is %s (%v), want it broken and its tokens forgotten", left.State, err)
-	}
-	h.Must(h.LinkAccount(h.Context, h.Browser))
-	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-		h.T.Errorf("webhooks %+v after linking again, want the one", hooks)
-	}
-	p.Commit("Heard again", h.Dockerfile("heard again"))
-	p.Push("main")
-	p.Holds("latest", p.End(1, autobuild.Succeeded), "heard again")
 }

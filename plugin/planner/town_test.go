@@ -14,6 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/time/rate"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -37,6 +38,8 @@ type town struct {
 	app     *bitbuckettest.Repository
 	store   *store.Store
 	faults  *faults
+	api     *bitbucket.Client
+	token   func(context.Context) (secret.Secret, error)
 	account *linked
 	repo    autobuild.Repository
 	hook    autobuild.Hook
@@ -82,14 +85,26 @@ func (w *town) link(providerID string) {
 	consumer, err := w.server.AddConsumer(w.app.Workspace, "https://ci.example.com/oauth", "account", "repository", "webhook")
 	must(w.t, err)
 	token, _ := w.server.Link(w.alice, consumer)
-	source := func(context.Context) (secret.Secret, error) { return token, nil }
-	w.faults = &faults{}
-	api, err := bitbucket.New(bitbucket.Options{
-		BaseURL: w.server.URL(), Token: source, Transport: w.faults, Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} },
+	w.openAPI(w.server.URL(), token, http.DefaultTransport)
+	w.connect(providerID)
+}
+
+// openAPI makes the client of the Bitbucket at an address.
+func (w *town) openAPI(url string, token secret.Secret, transport http.RoundTripper) {
+	w.token = func(context.Context) (secret.Secret, error) { return token, nil }
+	w.faults = &faults{next: transport}
+	var err error
+	w.api, err = bitbucket.New(bitbucket.Options{
+		BaseURL: url, Token: w.token, Transport: w.faults, Limiter: rate.NewLimiter(rate.Inf, 0),
+		Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} },
 	})
 	must(w.t, err)
+}
+
+// connect shows the Bitbucket as a source provider of this id.
+func (w *town) connect(providerID string) {
 	w.account = &linked{connection: provider.Cloud(provider.CloudOptions{
-		Client: cloud.New(api), ProviderID: providerID, WebURL: w.server.URL(), Token: source,
+		Client: cloud.New(w.api), ProviderID: providerID, WebURL: "https://bitbucket.example.com", Token: w.token,
 	})}
 }
 
@@ -124,9 +139,11 @@ func (l *linked) Connect(_ context.Context, id string) (autobuild.Connection, er
 
 // faults is a transport that answers calls whose path contains a key with a status.
 type faults struct {
+	next   http.RoundTripper
 	mu     sync.Mutex
 	status map[string]int
 	calls  []string
+	before func() // each call; may be nil
 }
 
 func (f *faults) set(path string, status int) {
@@ -148,8 +165,11 @@ func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	f.mu.Unlock()
+	if f.before != nil {
+		f.before()
+	}
 	if status == 0 {
-		return http.DefaultTransport.RoundTrip(r)
+		return f.next.RoundTrip(r)
 	}
 	answer := httptest.NewRecorder()
 	answer.Header().Set("Retry-After", "120")

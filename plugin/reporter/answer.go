@@ -19,7 +19,7 @@ type next struct {
 // time mends is tried again, soon at first and then once a minute, so that the status stands
 // within a minute of the provider's recovery.
 func answer(err error, age time.Duration) next {
-	pause := min(max(age/4, minPause), maxPause)
+	pause := pauseOf(age)
 	var limited *autobuild.RateLimitError
 	switch {
 	case err == nil:
@@ -42,6 +42,9 @@ func answer(err error, age time.Duration) next {
 	}
 	return next{pause: pause}
 }
+
+// pauseOf is how long a state that is age old waits for the next try.
+func pauseOf(age time.Duration) time.Duration { return min(max(age/4, minPause), maxPause) }
 
 // ours marks an error that came before the provider was asked: a database that is busy says
 // nothing about the status. What the error knows to be gone or broken stays so.

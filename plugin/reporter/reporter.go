@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -19,7 +20,10 @@ import (
 )
 
 const (
-	workers = 8
+	workers = 16
+	// perRepository is how many reports of one repository are under way at once: those that
+	// hang leave workers to the others.
+	perRepository = 4
 	// callTime bounds one report.
 	callTime = 30 * time.Second
 	// keepTrying is how long a report is tried against a provider that fails.
@@ -40,14 +44,19 @@ type Options struct {
 }
 
 // A Reporter does the report tasks. It is safe for concurrent use.
-type Reporter struct{ o Options }
+type Reporter struct {
+	o Options
+
+	mu       sync.Mutex
+	underWay map[string]int // by repository id
+}
 
 // New returns a Reporter.
 func New(o Options) *Reporter {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Reporter{o: o}
+	return &Reporter{o: o, underWay: map[string]int{}}
 }
 
 // Register takes the report tasks of a queue.
@@ -70,6 +79,10 @@ func (r *Reporter) Report(ctx context.Context, buildID string) error {
 	if due, err := r.due(ctx, b); err != nil || !due {
 		return err
 	}
+	if !r.enter(b.Repository.ID) {
+		return queue.Snooze(pauseOf(r.o.Now().Sub(since(b))))
+	}
+	defer r.leave(b.Repository.ID)
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	err = r.put(call, b)
@@ -85,6 +98,25 @@ func (r *Reporter) Report(ctx context.Context, buildID string) error {
 		return r.mark(ctx, b, next.problem)
 	default:
 		return r.mark(ctx, b, "")
+	}
+}
+
+// enter takes one of a repository's places, if there is one; leave gives it back.
+func (r *Reporter) enter(repositoryID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.underWay[repositoryID] >= perRepository {
+		return false
+	}
+	r.underWay[repositoryID]++
+	return true
+}
+
+func (r *Reporter) leave(repositoryID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.underWay[repositoryID]--; r.underWay[repositoryID] == 0 {
+		delete(r.underWay, repositoryID)
 	}
 }
 

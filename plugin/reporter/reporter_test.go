@@ -20,6 +20,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket"
 	"slipway/plugin/bitbucket/bitbuckettest"
+	trouble "slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/bitbucket/cloud"
 	"slipway/plugin/provider"
 	"slipway/plugin/reporter"
@@ -32,6 +33,8 @@ import (
 type office struct {
 	*reporter.Reporter
 	t       *testing.T
+	server  *bitbuckettest.Server
+	front   *trouble.Faults // before the server
 	app     *bitbuckettest.Repository
 	repo    autobuild.Repository
 	commit  autobuild.Commit
@@ -40,16 +43,24 @@ type office struct {
 	owner   autobuild.AutomatedBuild
 	account *linked
 	faults  *faults
+	mu      sync.Mutex // for tests that pass time while reports are made
 	now     time.Time
 }
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
+	return newOfficeThat(t, bitbucket.Options{Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} }})
+}
+
+// newOfficeThat calls the Bitbucket in a way of its own.
+func newOfficeThat(t *testing.T, calls bitbucket.Options) *office {
+	t.Helper()
 	o := &office{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), faults: &faults{}}
 	server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
 	must(t, err)
 	t.Cleanup(server.Close)
-	listener := httptest.NewServer(server)
+	o.server, o.front = server, trouble.New(server)
+	listener := httptest.NewServer(o.front)
 	t.Cleanup(listener.Close)
 	server.SetURL(listener.URL)
 	alice := server.AddUser("alice")
@@ -59,9 +70,8 @@ func newOffice(t *testing.T) *office {
 	must(t, err)
 	token, _ := server.Link(alice, consumer)
 	source := func(context.Context) (secret.Secret, error) { return token, nil }
-	api, err := bitbucket.New(bitbucket.Options{
-		BaseURL: listener.URL, Token: source, Transport: o.faults, Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} },
-	})
+	calls.BaseURL, calls.Token, calls.Transport = listener.URL, source, o.faults
+	api, err := bitbucket.New(calls)
 	must(t, err)
 	o.dir = t.TempDir()
 	o.store = storetest.OpenAt(t, o.dir, o.clock)
@@ -82,7 +92,17 @@ func newOffice(t *testing.T) *office {
 	return o
 }
 
-func (o *office) clock() time.Time { return o.now }
+func (o *office) clock() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now
+}
+
+func (o *office) pass(d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.now = o.now.Add(d)
+}
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -112,18 +132,20 @@ func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 	if f.before != nil && strings.Contains(r.URL.Path, "/statuses/") {
 		f.before()
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	status := 0
 	if strings.Contains(r.URL.Path, "/statuses/") {
+		f.mu.Lock()
 		f.calls++
-		if f.status != 0 {
-			answer := httptest.NewRecorder()
-			answer.Header().Set("Retry-After", "120")
-			answer.WriteHeader(f.status)
-			return answer.Result(), nil
-		}
+		status = f.status
+		f.mu.Unlock()
 	}
-	return http.DefaultTransport.RoundTrip(r)
+	if status == 0 {
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	answer := httptest.NewRecorder()
+	answer.Header().Set("Retry-After", "120")
+	answer.WriteHeader(status)
+	return answer.Result(), nil
 }
 
 func (o *office) build(rule string, ref autobuild.Ref) autobuild.Build {

@@ -1,0 +1,179 @@
+package planner_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/errgroup"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/webhook"
+	"slipway/plugin/intake"
+	"slipway/plugin/store"
+	"slipway/plugin/web/api"
+	"slipway/plugin/web/httpx"
+)
+
+// F20: many deliveries at once, more bytes than may be held together, are each answered
+// with a 2xx or a 503 in bounded memory; what was taken is planned, and the poll finds the rest.
+func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
+	deliveries, planned := 100, 25
+	if os.Getenv("SLIPWAY_TRUST") == "1" {
+		deliveries, planned = 2000, 2000
+	}
+	w, p := newPaperTown(t)
+	d := &disorder{town: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
+	d.reset()
+	d.watch()
+	url := d.serveHooks()
+	bodies := make([][]byte, deliveries)
+	for i := range bodies {
+		bodies[i] = p.push(map[string]string{fmt.Sprintf("refs/tags/v%d", i%planned): p.commits[i/planned%len(p.commits)]})[0]
+		bodies[i] = append(bodies[i], bytes.Repeat([]byte(" "), (80<<20)/deliveries)...)
+	}
+	peak := watchMemory(t)
+	accepted := d.sendAll(url, bodies)
+	grown := peak() >> 20
+	if grown > 384 { // 64 MiB are held at once by design; the rest is the senders' and garbage
+		t.Errorf("the heap grew by %d MiB", grown)
+	}
+	if accepted == 0 {
+		t.Fatal("no delivery was taken")
+	}
+	w.Register(w.store.Tasks())
+	d.drain(accepted)
+	must(t, d.Poll(t.Context(), d.hook))
+	states, err := d.store.RefStates(t.Context(), d.repo)
+	must(t, err)
+	for ref, head := range p.heads {
+		if got := states[refOf(ref)]; got.Head != head {
+			t.Errorf("%s is known at %.7s, it is at %.7s", ref, got.Head, head)
+		}
+	}
+	if builds := len(d.ofRun()); len(states) != planned || builds < planned || builds > deliveries {
+		t.Errorf("%d refs, %d builds of %d pushes to %d tags", len(states), builds, deliveries, planned)
+	}
+	t.Logf("%d of %d deliveries taken at once, the others told to come again; the heap grew by %d MiB", accepted, deliveries, grown)
+}
+
+// serveHooks receives deliveries as the gateway does.
+func (d *disorder) serveHooks() (url string) {
+	gin.SetMode(gin.TestMode)
+	engine := gin.New()
+	engine.Use(httpx.Errors(quiet(), httpx.JSON))
+	api.New(api.Options{Store: d.store, Intake: intake.New(intake.Options{Store: d.store, Now: d.clock, Log: quiet()})}).Mount(engine)
+	server := httptest.NewServer(engine)
+	d.t.Cleanup(server.Close)
+	return server.URL + "/hooks/bitbucket/" + d.hook.ID
+}
+
+// sendAll sends deliveries, all under way together, and counts those that were taken.
+func (d *disorder) sendAll(url string, bodies [][]byte) (accepted int) {
+	d.t.Helper()
+	answers := make([]int, len(bodies))
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 500}} // of the machine's open files
+	defer client.CloseIdleConnections()
+	var all errgroup.Group
+	for i, body := range bodies {
+		all.Go(func() error {
+			request, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, url, bytes.NewReader(body))
+			if err != nil {
+				return err
+			}
+			request.Header.Set("X-Event-Key", "repo:push")
+			request.Header.Set(webhook.SignatureHeader, webhook.Sign(body, secret.New("s")))
+			response, err := client.Do(request)
+			if err != nil {
+				return err
+			}
+			answers[i] = response.StatusCode
+			return response.Body.Close()
+		})
+	}
+	must(d.t, all.Wait())
+	for i, status := range answers {
+		switch {
+		case status/100 == 2:
+			accepted++
+		case status != http.StatusServiceUnavailable:
+			d.t.Errorf("delivery %d is answered %d", i, status)
+		}
+	}
+	return accepted
+}
+
+// drain plans what was taken: every delivery is answered, and no task is left.
+func (d *disorder) drain(accepted int) {
+	d.t.Helper()
+	ctx, stop := context.WithTimeout(d.t.Context(), 4*time.Minute)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- d.store.Tasks().Run(ctx) }()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		waiting, dead, err := d.store.Tasks().Depth(ctx, store.TaskPlan)
+		must(d.t, err)
+		if dead > 0 {
+			d.t.Fatalf("%d deliveries were given up", dead)
+		}
+		if waiting == 0 {
+			break
+		}
+		<-look.C
+	}
+	stop()
+	must(d.t, <-done)
+	all, err := d.store.Deliveries(d.t.Context(), store.DeliveryFilter{HookID: d.hook.ID, Limit: 10_000})
+	must(d.t, err)
+	unanswered := 0
+	for _, one := range all {
+		if one.State != autobuild.DeliveryPlanned && one.State != autobuild.DeliveryIgnored || strings.TrimSpace(one.Reason) == "" {
+			unanswered++
+		}
+	}
+	if len(all) < accepted || unanswered > 0 { // one that was stored too late to say so comes again
+		d.t.Errorf("%d deliveries stored of %d taken, %d without an answer", len(all), accepted, unanswered)
+	}
+}
+
+// watchMemory returns a function that says by how much the heap grew at most until it is called.
+func watchMemory(t *testing.T) (peak func() uint64) {
+	t.Helper()
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse
+	}
+	runtime.GC()
+	before, most := heap(), uint64(0)
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			most = max(most, heap())
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() uint64 {
+		close(stop)
+		<-done
+		return most - min(most, before)
+	}
+}

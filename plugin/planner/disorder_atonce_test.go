@@ -1,0 +1,97 @@
+package planner_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/planner"
+)
+
+// F17: deliveries of one repository that several processes plan at once, so that refs move
+// between a decision and its storing, are each answered, and end where the provider is.
+func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testing.T) {
+	w, p := newPaperTown(t)
+	d := &disorder{town: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
+	d.reset()
+	d.watch()
+	for i := range 12 {
+		d.push(map[string]string{refNames[i%3]: d.commits[i/3], refNames[3]: d.commits[i%4]})
+	}
+	ids := make(chan string, len(d.sent))
+	for _, p := range d.sent { // the deliveries of the two webhooks follow each other
+		ids <- d.arrive(p)
+	}
+	close(ids)
+	meet := make(chan struct{})
+	d.faults.before = func() { // both processes ask at the same time, as far as both have something to ask
+		select {
+		case meet <- struct{}{}:
+		case <-meet:
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	conflicts := d.deliverAll(ids)
+	d.faults.before = nil
+	must(t, d.Poll(t.Context(), d.hook))
+	built := map[string]string{} // commit by image, ref and seq
+	last := map[string]autobuild.Build{}
+	for _, b := range d.ofRun() {
+		one := line(b.Image, b.Ref.Full(), b.Seq, "")
+		if _, twice := built[one]; twice {
+			t.Errorf("%s was built twice", one)
+		}
+		built[one] = b.Commit.Hash
+		if key := b.Image + " " + b.Ref.Full(); b.Seq > last[key].Seq {
+			last[key] = b
+		}
+	}
+	for _, b := range d.ofRun() {
+		if built[line(b.Image, b.Ref.Full(), b.Seq-1, "")] == b.Commit.Hash {
+			t.Errorf("%s was built at %s as transition %d and %d", b.Ref.Full(), b.Commit.Hash, b.Seq-1, b.Seq)
+		}
+	}
+	for _, ref := range refNames {
+		if got := d.state(refOf(ref)); got.Head != d.heads[ref] {
+			t.Errorf("%s is known at %s, the provider has it at %s", ref, got.Head, d.heads[ref])
+		}
+		for _, image := range imagesOf(ref) {
+			if b := last[image+" "+ref]; b.Commit.Hash != d.heads[ref] || b.Seq != d.state(refOf(ref)).Seq {
+				t.Errorf("the last build of %s at %s is %d of %s", image, ref, b.Seq, b.Commit.Hash)
+			}
+		}
+	}
+	t.Logf("%d builds, %d plans given up for a later attempt", len(built), conflicts)
+}
+
+// deliverAll plans deliveries with two planners; what moved too often
+// meanwhile comes again, as its task does.
+func (d *disorder) deliverAll(ids <-chan string) (conflicts int) {
+	d.t.Helper()
+	var group errgroup.Group
+	var mu sync.Mutex
+	for range 2 {
+		other := planner.New(planner.Options{Store: d.store, Connector: d.account, Now: d.clock, Log: quiet()})
+		group.Go(func() error {
+			for id := range ids {
+				err := other.Deliver(d.t.Context(), id)
+				for errors.Is(err, autobuild.ErrConflict) {
+					mu.Lock()
+					conflicts++
+					mu.Unlock()
+					err = other.Deliver(d.t.Context(), id)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	must(d.t, group.Wait())
+	return conflicts
+}

@@ -1,0 +1,104 @@
+package planner_test
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store/storetest"
+)
+
+// paper is the part of Bitbucket Cloud that planning reads, of one repository without git: where
+// tens of thousands of pushes matter more than what is in them. bitbuckettest is the real one.
+type paper struct {
+	mux     http.ServeMux
+	commits []string
+	heads   map[string]string // by full name
+}
+
+type object = map[string]any
+
+var paperRepository = autobuild.Repository{ID: "{app}", WorkspaceID: "{acme}", FullName: "acme/app"}
+
+// newPaperTown is a town with a paper Bitbucket in place of the server.
+func newPaperTown(t *testing.T) (*town, *paper) {
+	t.Helper()
+	p := &paper{heads: map[string]string{}}
+	for _, digit := range []string{"a", "b", "c", "d"} {
+		p.commits = append(p.commits, strings.Repeat(digit, 40))
+	}
+	p.route()
+	w := &town{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), repo: paperRepository}
+	w.store = storetest.OpenAt(t, t.TempDir(), w.clock)
+	w.openAPI("https://api.bitbucket.example.com", secret.New("token"), p)
+	return w, p
+}
+
+func (p *paper) route() {
+	const repository = "GET /2.0/repositories/{workspace}/{name}"
+	p.mux.HandleFunc(repository, func(w http.ResponseWriter, _ *http.Request) { reply(w, shownRepository()) })
+	p.mux.HandleFunc(repository+"/commit/{hash}", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, object{"hash": r.PathValue("hash")}) // nobody asks for one that was not pushed
+	})
+	for kind, prefix := range map[string]string{"branches": "refs/heads/", "tags": "refs/tags/"} {
+		p.mux.HandleFunc(repository+"/refs/"+kind, func(w http.ResponseWriter, _ *http.Request) {
+			values := []object{}
+			for _, ref := range slices.Sorted(maps.Keys(p.heads)) {
+				if name, ok := strings.CutPrefix(ref, prefix); ok {
+					values = append(values, object{"name": name, "target": object{"hash": p.heads[ref]}})
+				}
+			}
+			reply(w, object{"values": values})
+		})
+		p.mux.HandleFunc(repository+"/refs/"+kind+"/{ref}", func(w http.ResponseWriter, r *http.Request) {
+			head, ok := p.heads[prefix+r.PathValue("ref")]
+			if !ok {
+				w.WriteHeader(http.StatusNotFound)
+			}
+			reply(w, object{"name": r.PathValue("ref"), "target": object{"hash": head}})
+		})
+	}
+}
+
+func reply(w http.ResponseWriter, o object) { _ = json.NewEncoder(w).Encode(o) }
+
+func shownRepository() object {
+	return object{"uuid": paperRepository.ID, "full_name": paperRepository.FullName, "workspace": object{"uuid": paperRepository.WorkspaceID}}
+}
+
+func (p *paper) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	answer := httptest.NewRecorder()
+	p.mux.ServeHTTP(answer, r)
+	return answer.Result(), nil
+}
+
+// push moves refs, and returns what two webhooks are sent of it.
+func (p *paper) push(to map[string]string) [][]byte {
+	changes := []object{}
+	for _, ref := range slices.Sorted(maps.Keys(to)) {
+		changes = append(changes, object{"old": shownRef(ref, p.heads[ref]), "new": shownRef(ref, to[ref])})
+		if p.heads[ref] = to[ref]; to[ref] == "" {
+			delete(p.heads, ref)
+		}
+	}
+	body, _ := json.Marshal(object{"push": object{"changes": changes}, "repository": shownRepository()}) // maps of text
+	return [][]byte{body, body}
+}
+
+func shownRef(full, head string) any {
+	if head == "" {
+		return nil
+	}
+	ref := refOf(full)
+	return object{"type": string(ref.Kind), "name": ref.Name, "target": object{"hash": head, "message": ""}}
+}

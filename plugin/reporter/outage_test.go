@@ -1,0 +1,138 @@
+package reporter_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	trouble "slipway/plugin/bitbucket/bitbuckettest/faults"
+	"slipway/plugin/store/queue"
+)
+
+const statuses = "/2.0/repositories/*/*/commit/*/statuses/**"
+
+// F11: whatever Bitbucket does in place of an answer, a status is sent about once a second at
+// most, and stands as soon as the trouble is over.
+func TestF11AStatusStandsAfterWhateverTroubleItMet(t *testing.T) {
+	const hangs = "no answer in time"
+	hung := make(chan struct{})
+	for name, fault := range map[string]trouble.Fault{
+		"limited, with a time":      trouble.RateLimited("1"),
+		"limited, with a long time": trouble.RateLimited("90"),
+		"limited, without":          trouble.RateLimited(""),
+		"500":                       trouble.Status(http.StatusInternalServerError, `{"type":"error","error":{"message":"Something went wrong"}}`),
+		"503":                       trouble.HTML(http.StatusServiceUnavailable),
+		"a page with 200":           trouble.HTML(http.StatusOK),
+		"reset":                     trouble.ResetBefore(),
+		"reset after it was done":   trouble.ResetAfter(),
+		"cut off":                   trouble.Truncate(10),
+		"slow":                      trouble.Slow(1, 50*time.Millisecond),
+		hangs:                       trouble.Hold(hung),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOfficeThat(t, bitbucket.Options{Timeout: 200 * time.Millisecond})
+			if name == hangs {
+				t.Cleanup(func() { close(hung) })
+			}
+			script := o.front.Add(trouble.Rule{Method: http.MethodPost, Path: statuses, Fault: fault})
+			b := o.build("one", main1)
+			o.finish(o.run(b), autobuild.Succeeded, "", "")
+			seconds := 0.0
+			for range rounds() {
+				seconds += o.troubled(b).Seconds()
+			}
+			if calls := script.Hits(); calls == 0 || float64(calls) > seconds+1 {
+				t.Errorf("%d calls in %.1f s", calls, seconds)
+			}
+			script.Stop()
+			o.report(b)
+			history := o.history()
+			if got := history[len(history)-1]; got != "SUCCESSFUL built in 0s, pushed 1.2, latest" {
+				t.Errorf("after recovery: %q", history)
+			}
+		})
+	}
+}
+
+// rounds is how many reports of one state meet the trouble.
+func rounds() int {
+	if os.Getenv("SLIPWAY_TRUST") == "1" {
+		return 5
+	}
+	return 1
+}
+
+// troubled makes a report that fails, and returns the time until the next one, its own
+// included.
+func (o *office) troubled(b autobuild.Build) time.Duration {
+	o.t.Helper()
+	began := time.Now()
+	pause, snoozed := queue.SnoozedFor(o.Report(o.t.Context(), b.ID))
+	if !snoozed {
+		o.t.Error("the report is not to be made again")
+	}
+	o.now = o.now.Add(pause)
+	return time.Since(began) + pause
+}
+
+// F11: statuses of one repository that hang, however many, keep nobody else's waiting.
+func TestF11ARepositoryThatHangsHoldsUpNoOther(t *testing.T) {
+	o := newOffice(t)
+	lib, err := o.server.AddRepository(o.app.Workspace, "lib", bitbuckettest.Private)
+	must(t, err)
+	until := make(chan struct{})
+	release := sync.OnceFunc(func() { close(until) })
+	script := o.front.Add(trouble.Rule{Path: "/2.0/repositories/*/" + o.app.UUID + "/commit/**", Fault: trouble.Hold(until)})
+	want := []string{}
+	for i := range 20 {
+		o.build("one", autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", i)})
+		want = append(want, "INPROGRESS waiting to be built")
+	}
+	other := o.build("one", main1)
+	repository, err := o.account.connection.Repositories.Repository(t.Context(), "acme/lib")
+	must(t, err)
+	other.Repository, other.CauseKey = repository, "lib"
+	other.Commit.Hash, err = lib.Commit(t.Context(), "main", map[string]string{"a": "b"}, "A")
+	must(t, err)
+	_, _, err = o.store.CreateBuild(t.Context(), other)
+	must(t, err)
+
+	o.Register(o.store.Tasks())
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- o.store.Tasks().Run(ctx) }()
+	defer func() { release(); stop(); must(t, <-done) }()
+	o.until("the other repository's status is told", func() bool { return len(lib.Statuses(other.Commit.Hash)) == 1 })
+	if script.Hits() == 0 || len(o.history()) > 0 {
+		t.Errorf("%d calls hang, told is %v", script.Hits(), o.history())
+	}
+	release()
+	o.until("the held ones are told, too", func() bool { o.pass(time.Second); return len(o.history()) == len(want)+1 })
+	if diff := cmp.Diff(append(want, want[0]), o.history()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func (o *office) until(what string, met func() bool) {
+	o.t.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	deadline := time.After(15 * time.Second)
+	for !met() {
+		select {
+		case <-look.C:
+		case <-deadline:
+			o.t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
