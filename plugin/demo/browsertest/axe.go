@@ -38,21 +38,6 @@ func (v violation) String() string {
 	return fmt.Sprintf("axe-core: %s (%s): %s", v.Rule, v.Help, strings.Join(v.Nodes, " | "))
 }
 
-// An exception lets a page break one rule, for a reason.
-type exception struct{ page, rule, reason string }
-
-// exceptions lists them all. There is none.
-func exceptions() []exception { return nil }
-
-func excepted(page string, v violation) bool {
-	for _, e := range exceptions() {
-		if e.page == page && e.rule == v.Rule {
-			return true
-		}
-	}
-	return false
-}
-
 // audit has axe-core judge the page as it is.
 func (b *Browser) audit() []violation {
 	b.t.Helper()

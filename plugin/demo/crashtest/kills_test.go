@@ -39,7 +39,7 @@ func TestF1KillsAtRandom(t *testing.T) {
 		all := startStreams(h)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // picks moments
+		random := rand.New(rand.NewPCG(seed, 0))
 		for range kills() {
 			h = h.For(t) // with time of its own
 			all.push(h, random.IntN(streams))

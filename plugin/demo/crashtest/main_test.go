@@ -55,11 +55,11 @@ func startBuilder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
 	address := "unix://" + filepath.Join(dir, "builder.sock")
-	cmd := exec.Command(self, "builder", "--address", address, "--state", filepath.Join(dir, "state"), "--socket-group", "64000", "--network", "none") //nolint:noctx // the cleanup ends it
+	cmd := exec.Command(self, "builder", "--address", address, "--state", filepath.Join(dir, "state"), "--socket-group", "64000", "--network", "none")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	started := make(chan error, 1)
