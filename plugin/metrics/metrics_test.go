@@ -49,7 +49,7 @@ func measure(s *store.Store, clock *storetest.Clock, dir string) *bench {
 	b.Metrics = metrics.New(metrics.Options{
 		Version: "v1", Engines: []string{"embedded", "drone"}, Store: b, Resting: func() []string { return b.resting }, Now: b.clock.Now, Log: log,
 	})
-	b.Store.Observe(b.Metrics)
+	b.Observe(b.Metrics)
 	return b
 }
 
