@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -106,7 +105,7 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string][]strin
 			return nil
 		}
 		for _, m := range selector.LabelMatchers {
-			if m.Name != model.MetricNameLabel && !slices.Contains(has, m.Name) {
+			if m.Name != "__name__" && !slices.Contains(has, m.Name) {
 				t.Errorf("%s: %s has no label %s", r.Alert, selector.Name, m.Name)
 			}
 		}
