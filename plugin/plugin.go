@@ -119,7 +119,7 @@ func (g *Gateway) Close() {
 }
 
 func (g *Gateway) serve() error {
-	if err := g.server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := g.server.Serve(web.Limited(g.listener, g.config.TrustedProxies)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve on %s: %w", g.listener.Addr(), err)
 	}
 	return nil
