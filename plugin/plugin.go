@@ -128,7 +128,7 @@ func (g *Gateway) serve() error {
 // tidy mends what an earlier process left half done. What cannot be mended now is no reason not
 // to serve.
 func (g *Gateway) tidy(ctx context.Context) {
-	if err := g.catalog.Tidy(ctx); err != nil && ctx.Err() == nil {
+	if err := autobuild.Contain(func() error { return g.catalog.Tidy(ctx) }); err != nil && ctx.Err() == nil {
 		g.log.WithError(err).Warn("webhooks not all in order")
 	}
 }
