@@ -220,17 +220,23 @@ func TestErrorsNameThePlace(t *testing.T) {
 	}
 }
 
-// Each place of our payloads is deleted, made null and given every other type; a place that
-// many payloads of an event share, in three of them.
-func TestNoMutationOfAPayloadPanics(t *testing.T) {
+// I6: each place of our payloads is deleted, made null and given every other type. Without
+// SLIPWAY_TRUST, which tries all 50,000 cases, a place that payloads of an event share is changed
+// in one of them, and of the cases every fourth is tried.
+func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 	count, tried := 0, map[string]int{}
 	for _, p := range payloads(t) {
 		var whole any
 		if err := json.Unmarshal(p.body, &whole); err != nil {
 			t.Fatal(err)
 		}
+		if os.Getenv("SLIPWAY_TRUST") != "" {
+			clear(tried)
+		}
 		mutate(whole, p.event, tried, func() {
-			count++
+			if count++; count%4 != 0 && os.Getenv("SLIPWAY_TRUST") == "" {
+				return
+			}
 			body, err := json.Marshal(whole)
 			if err != nil {
 				t.Fatal(err)
@@ -239,7 +245,8 @@ func TestNoMutationOfAPayloadPanics(t *testing.T) {
 			checkEvent(t, e, err)
 		})
 	}
-	if count < 5000 {
+	t.Logf("%d mutations", count)
+	if count < 10_000 {
 		t.Errorf("only %d mutations", count)
 	}
 }
@@ -247,7 +254,7 @@ func TestNoMutationOfAPayloadPanics(t *testing.T) {
 // mutate calls try with every single place below v changed, one at a time.
 func mutate(v any, path string, tried map[string]int, try func()) {
 	tried[path]++
-	if tried[path] > 3 {
+	if tried[path] > 1 && os.Getenv("SLIPWAY_TRUST") == "" {
 		return
 	}
 	wrong := []any{nil, true, "", -1.5, []any{nil}, map[string]any{}}
