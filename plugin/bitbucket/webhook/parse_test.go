@@ -319,5 +319,43 @@ func FuzzParse(f *testing.F) {
 		}
 		e, err := webhook.Parse(flavour, event, body)
 		checkEvent(t, e, err)
+		if err == nil && e.Ignored == "" && event == "repo:push" {
+			checkPush(t, e, body)
+		}
 	})
+}
+
+// checkPush looks the same push up in the payload as a whole: every entry is a change or a line
+// of what was skipped, and each change's name and commit stand where they should.
+func checkPush(t *testing.T, e webhook.Event, body []byte) {
+	t.Helper()
+	var whole any
+	if err := json.Unmarshal(body, &whole); err != nil {
+		t.Fatalf("read although it is no JSON: %v", err)
+	}
+	entries, _ := at(whole, "push", "changes").([]any)
+	if n := len(e.Changes) + len(e.Skipped); len(entries) <= webhook.MaxChanges && n != len(entries) {
+		t.Errorf("of %d entries %d are accounted for", len(entries), n)
+	}
+	for _, c := range e.Changes {
+		side := "new"
+		if c.Action == webhook.Deleted {
+			side = "old"
+		}
+		if !slices.ContainsFunc(entries, func(entry any) bool {
+			hash, _ := at(entry, side, "target", "hash").(string)
+			return at(entry, side, "name") == c.Name && (c.Commit == "" || strings.EqualFold(hash, c.Commit))
+		}) {
+			t.Errorf("%+v is not in the payload", c)
+		}
+	}
+}
+
+// at is what stands at a place; nil where nothing does.
+func at(v any, keys ...string) any {
+	for _, key := range keys {
+		object, _ := v.(map[string]any)
+		v = object[key]
+	}
+	return v
 }
