@@ -13,7 +13,7 @@ import (
 	"slipway/config/secret"
 )
 
-func TestMask(t *testing.T) {
+func TestS5Mask(t *testing.T) {
 	value := "p&ss wörd/?"
 	inHeader := base64.StdEncoding.EncodeToString([]byte("x-token-auth:" + value))
 	for _, c := range []struct{ name, text, leak string }{
@@ -90,7 +90,7 @@ func stream(t testing.TB, r *secret.Redactor, text []byte, sizes []int) []byte {
 	return out.Bytes()
 }
 
-func TestStreamIsMaskedAtEverySplit(t *testing.T) {
+func TestS5StreamIsMaskedAtEverySplit(t *testing.T) {
 	r := secret.NewRedactor(secret.New("abcdef"), secret.New("defghi"), secret.New("efgh-longer-one"))
 	text := []byte("an abcdefghi and abcde, then abcdefgh-longer-one or efgh-longer-on abcdef")
 	want := r.Mask(text)

@@ -99,7 +99,7 @@ func TestNamesCannotLeaveTheDirectory(t *testing.T) {
 	}
 }
 
-func TestSecretsNeverReachTheDisk(t *testing.T) {
+func TestS5SecretsNeverReachTheDisk(t *testing.T) {
 	l, _ := newLogs(t, 0)
 	l.Conceal("b", 1, []secret.Secret{secret.New("hunter22")})
 	appendAt(t, l, "b", 0, "the password is hunter22, in base64 aHVudGVyMjI=\n")

@@ -148,7 +148,7 @@ func TestRepositoryOfEachShape(t *testing.T) {
 	}
 }
 
-func TestChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
+func TestI5ChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
 	change := `{"new":{"type":"tag","name":"v%d","target":{"hash":"` + one + `"}}}`
 	var changes []string
 	for i := range 1234 {
@@ -172,7 +172,7 @@ func TestABodyOverTheLimitIsNotRead(t *testing.T) {
 }
 
 // Ten MiB of the smallest elements must not take a multiple of their size in memory.
-func TestW24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
+func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	body := []byte(`{"changes":[` + strings.Repeat("0,", 5<<20-20) + `0]}`)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -186,7 +186,7 @@ func TestW24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	}
 }
 
-func TestW24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
+func TestI5W24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
 	body := []byte(`{"push":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`)
 	if _, err := webhook.Parse(webhook.Cloud, "repo:push", body); err == nil {
 		t.Error("no error")
