@@ -86,6 +86,8 @@ func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 		{"broken YAML", "version: 1\nrules: [\n", "line "},
 		{"an alias", "version: 1\nimage: &a x\nengine: *a\n", "line 2: anchors and aliases are not read"},
 		{"a merge", "version: 1\n<<: {image: x}\n", "line 2: anchors and aliases are not read"},
+		{"a tag", "version: 1\nrules:\n  ! 000\n", "line 3: anchors and aliases are not read, nor are tags"},
+		{"a tag of a text", "version: 1\nimage: !!str x\n", "line 2: anchors and aliases are not read, nor are tags"},
 		{"no version", "image: x\n", "document at line 1: version: 0 is not known"},
 		{"a later version", "version: 1\n---\nversion: 2\n", "document at line 3: version: 2 is not known"},
 		{"an autotest", "version: 1\nautotest: sometimes\n", `document at line 1: autotest: "sometimes" is none of`},
