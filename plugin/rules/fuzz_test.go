@@ -25,6 +25,11 @@ func FuzzDecide(f *testing.F) {
 	f.Add(true, "feature/é", "", true, "/.*/", "{sourceref}", "/svc/", "", "A", "", "*", "a")
 	f.Add(true, "--upload-pack=x", "", true, "/^(.)(.)?/", `{\2},{\1}`, "a//b", ".", "A", "", "!", "a")
 	f.Add(true, "a;id", "", true, "/(/", "{{.Token}}", "../x", `a\b`, "LD_PRELOAD", "", "", "")
+	for _, path := range []string{".", "/", `a\b`, "a//b/", "\u00a0", "..."} {
+		f.Add(true, "main", "", true, "main", "latest", "/", path, "A", "", "", "")
+		f.Add(true, "main", "", true, "main", "latest", path, "Dockerfile", "A", "", "", "")
+		f.Add(true, "main", "", true, "main", "latest", "", path, "A", "", "", "")
+	}
 	f.Fuzz(func(t *testing.T, branch bool, name, message string, forBranch bool, source, tags, context, dockerfile, arg, value, glob, changed string) {
 		kinds := map[bool]ab.RefKind{true: ab.Branch, false: ab.Tag}
 		r := ab.Rule{
