@@ -81,7 +81,8 @@ func New(o Options) *API {
 		tokens:  httpx.NewLimiter(tokenEvery, tokenBurst, o.Now),
 		refused: httpx.NewLimiter(refusedEvery, refusedBurst, o.Now),
 	}
-	a.inFlight.left.Store(maxInFlight)
+	a.inFlight.small.Store(maxSmall)
+	a.inFlight.large.Store(maxInFlight - maxSmall)
 	return a
 }
 

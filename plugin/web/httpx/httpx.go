@@ -88,6 +88,9 @@ func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
 
 // ReadBody reads the whole body, at most limit bytes; a larger one is a 413.
 func ReadBody(c *gin.Context, limit int64) ([]byte, error) {
+	if c.Request.ContentLength > limit { // said at once, before anything is sent or held
+		return nil, bodyError(&http.MaxBytesError{Limit: limit})
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, limit))
 	if err != nil {
 		return nil, bodyError(err)
