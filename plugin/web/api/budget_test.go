@@ -11,7 +11,7 @@ import (
 func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	d := newDesk(t)
 	const large = 9 << 20
-	received, leave := make(chan struct{}, 16), make(chan struct{})
+	received, leave := make(chan struct{}, 64), make(chan struct{})
 	d.intake = func(string, []byte) error {
 		received <- struct{}{}
 		<-leave
