@@ -63,7 +63,7 @@ func newLogger(w io.Writer, level string) (*logrus.Logger, error) {
 	log := logrus.New()
 	log.SetOutput(w)
 	log.SetLevel(parsed)
-	log.SetFormatter(&logrus.JSONFormatter{})
+	log.SetFormatter(&plainJSON{})
 	return log, nil
 }
 
@@ -71,7 +71,7 @@ func newLogger(w io.Writer, level string) (*logrus.Logger, error) {
 // the error says by an ExitCode method, else 1.
 func ExitCode(w io.Writer, err error) int {
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(w, "slipway:", text)
+		fmt.Fprintln(w, "slipway:", plain(text))
 	}
 	var coder cli.ExitCoder
 	if errors.As(err, &coder) {

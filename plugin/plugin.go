@@ -131,7 +131,7 @@ func (g *Gateway) Close() {
 }
 
 func (g *Gateway) serve() error {
-	if err := g.server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := g.server.Serve(web.Limited(g.listener, g.config.TrustedProxies)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve on %s: %w", g.listener.Addr(), err)
 	}
 	return nil
@@ -140,7 +140,7 @@ func (g *Gateway) serve() error {
 // tidy mends what an earlier process left half done. What cannot be mended now is no reason not
 // to serve.
 func (g *Gateway) tidy(ctx context.Context) {
-	if err := g.catalog.Tidy(ctx); err != nil && ctx.Err() == nil {
+	if err := autobuild.Contain(func() error { return g.catalog.Tidy(ctx) }); err != nil && ctx.Err() == nil {
 		g.log.WithError(err).Warn("webhooks not all in order")
 	}
 }

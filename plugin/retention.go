@@ -19,7 +19,8 @@ func (g *Gateway) retain(ctx context.Context) error {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for {
-		if err := g.prune(ctx, g.store.Now().Add(-g.config.Keep)); err != nil && ctx.Err() == nil {
+		old := g.store.Now().Add(-g.config.Keep)
+		if err := autobuild.Contain(func() error { return g.prune(ctx, old) }); err != nil && ctx.Err() == nil {
 			g.log.WithError(err).Warn("what is older than SLIPWAY_KEEP not all removed")
 		}
 		select {

@@ -13,7 +13,7 @@ import (
 	"slipway/config/secret"
 )
 
-func TestMask(t *testing.T) {
+func TestS5Mask(t *testing.T) {
 	value := "p&ss wörd/?"
 	inHeader := base64.StdEncoding.EncodeToString([]byte("x-token-auth:" + value))
 	for _, c := range []struct{ name, text, leak string }{
@@ -90,7 +90,7 @@ func stream(t testing.TB, r *secret.Redactor, text []byte, sizes []int) []byte {
 	return out.Bytes()
 }
 
-func TestStreamIsMaskedAtEverySplit(t *testing.T) {
+func TestS5StreamIsMaskedAtEverySplit(t *testing.T) {
 	r := secret.NewRedactor(secret.New("abcdef"), secret.New("defghi"), secret.New("efgh-longer-one"))
 	text := []byte("an abcdefghi and abcde, then abcdefgh-longer-one or efgh-longer-on abcdef")
 	want := r.Mask(text)
@@ -115,18 +115,35 @@ func TestStreamIsMaskedLikeTheWhole(t *testing.T) {
 	})
 }
 
+// FuzzStream cuts a text anywhere, and looks for the secret in every form in which it leaks.
 func FuzzStream(f *testing.F) {
 	f.Add("hunter22", "a hunter22 b", uint8(3))
 	f.Add("aaaa", "aaaaaaaab", uint8(1))
 	f.Add("line one\nline two 2", "line two 2 and line one\nline two 2", uint8(7))
+	f.Add("p&ss wörd/?", "Authorization: Basic ", uint8(5))
+	f.Add("\x00\xff\xfe\x80", "a\x00\xff\xfe\x80b", uint8(2))
 	f.Fuzz(func(t *testing.T, value, text string, size uint8) {
 		r := secret.NewRedactor(secret.New(value))
-		got := stream(t, r, []byte(text), []int{int(size)})
-		if want := r.Mask([]byte(text)); !bytes.Equal(got, want) {
-			t.Fatalf("got %q, want %q", got, want)
-		}
-		if len(value) >= 4 && !strings.Contains(value, "*") && bytes.Contains(got, []byte(value)) {
-			t.Fatalf("%q is in %q", value, got)
+		forms := []string{value, url.QueryEscape(value), url.PathEscape(value), base64.StdEncoding.EncodeToString([]byte(value)), base64.URLEncoding.EncodeToString([]byte(value))}
+		for i, leak := range append([]string{""}, forms...) {
+			whole := []byte(text + leak + text)
+			got := stream(t, r, whole, []int{int(size), i + 1})
+			if want := r.Mask(whole); !bytes.Equal(got, want) {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+			if len(got) != len(whole) {
+				t.Fatalf("%d bytes became %d", len(whole), len(got))
+			}
+			for _, form := range forms {
+				if len(value) >= 4 && !strings.Contains(form, "*") && bytes.Contains(got, []byte(form)) {
+					t.Fatalf("%q is in %q", form, got)
+				}
+			}
+			for j := range got {
+				if got[j] != whole[j] && got[j] != '*' {
+					t.Fatalf("%q became %q", whole, got)
+				}
+			}
 		}
 	})
 }

@@ -22,7 +22,7 @@ type holder struct {
 	Map   map[string]secret.Secret
 }
 
-func TestFormattingNeverShowsTheValue(t *testing.T) {
+func TestS5FormattingNeverShowsTheValue(t *testing.T) {
 	s := secret.New(canary)
 	h := holder{Name: "h", Token: s, Map: map[string]secret.Secret{"k": s}, Inner: &holder{Token: s}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T", "%10s", "%-10v", "%U", "%t", "%c", "%p"} {

@@ -72,7 +72,7 @@ func TestAuthorizeURL(t *testing.T) {
 }
 
 // H9: a state is good once, in the browser it was made for, for ten minutes.
-func TestH9State(t *testing.T) {
+func TestS2H9State(t *testing.T) {
 	w := newWorld(t)
 	begin := func() url.Values {
 		t.Helper()

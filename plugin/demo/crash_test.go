@@ -51,7 +51,7 @@ func TestKilledGateway(t *testing.T) {
 	p.OneEnd(commit)
 	p.Holds("latest", b, "survivor")
 	watch.report()
-	t.Run("secrets", func(t *testing.T) { secretsStay(h.For(t), p, b, watch.tokens) })
+	t.Run("S1 S5 S8 secrets stay", func(t *testing.T) { secretsStay(h.For(t), p, b, watch.tokens) })
 }
 
 // leftOf lists what works for the gateway, and the step of its build.

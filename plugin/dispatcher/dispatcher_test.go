@@ -211,7 +211,7 @@ func TestAFullEngineIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestABuildOfAnotherComesFirstWhenPlacesAreFew(t *testing.T) {
+func TestI13ABuildOfAnotherComesFirstWhenPlacesAreFew(t *testing.T) {
 	y := newYard(t, 2)
 	other := y.automate("registry.example.com/acme/other", "embedded")
 	y.dispatch(y.build(y.owner))

@@ -128,7 +128,7 @@ func TestNamesCannotLeaveTheDirectory(t *testing.T) {
 	}
 }
 
-func TestSecretsNeverReachTheDisk(t *testing.T) { everywhere(t, secretsNeverReachTheDisk) }
+func TestS5SecretsNeverReachTheDisk(t *testing.T) { everywhere(t, secretsNeverReachTheDisk) }
 
 func secretsNeverReachTheDisk(t *testing.T, open shelf) {
 	l := open(0)

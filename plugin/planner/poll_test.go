@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 )
 
@@ -217,4 +218,18 @@ func TestAPollThatFailsChangesNothing(t *testing.T) {
 	if got := w.state(branch("main")); got != before {
 		t.Errorf("state %+v, was %+v", got, before)
 	}
+}
+
+// I6: what nobody foresaw of one repository ends neither the polls nor the process.
+func TestI6APanicAboutOneRepositoryCostsNoOther(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	other := w.repo
+	other.ID, other.FullName = "{other}", "acme/other"
+	_, err := w.store.SaveHook(t.Context(), autobuild.Hook{AccountID: "strange", Repository: other, Secret: secret.New("s"), State: autobuild.HookPolled})
+	must(t, err)
+	w.account.panics = "strange"
+	head := w.commit("main", "A")
+	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 1 })
+	w.wantCommits(head)
 }

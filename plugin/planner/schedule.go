@@ -122,7 +122,7 @@ func (s *schedule) poll(ctx context.Context, h autobuild.Hook) time.Time {
 	}
 	bounded, cancel := context.WithTimeout(ctx, pollTime)
 	defer cancel()
-	err := p.Poll(bounded, h)
+	err := autobuild.Contain(func() error { return p.Poll(bounded, h) })
 	if err != nil && ctx.Err() == nil {
 		p.o.Log.WithError(err).WithField("hook", h.ID).Warn("poll failed")
 	}

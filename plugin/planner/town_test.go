@@ -128,9 +128,13 @@ type linked struct {
 	connection autobuild.Connection
 	err        error
 	broken     string // the id of the only account that has err; empty = all have
+	panics     string // the id of the account that is met with a panic
 }
 
 func (l *linked) Connect(_ context.Context, id string) (autobuild.Connection, error) {
+	if l.panics != "" && id == l.panics {
+		panic("nil pointer dereference")
+	}
 	if l.broken != "" && id != l.broken {
 		return l.connection, nil
 	}

@@ -23,6 +23,9 @@ func resolvePaths(context, dockerfile string) (dir, file string, err error) {
 	if dockerfile = strings.TrimSpace(dockerfile); dockerfile == "" || strings.HasSuffix(dockerfile, "/") {
 		dockerfile += "Dockerfile"
 	}
+	if path.Base(dockerfile) == "." {
+		return "", "", ab.FieldError{Field: "dockerfile", Message: dockerfile + ": it names a directory; leave it blank for the Dockerfile there"}
+	}
 	if context = strings.TrimSpace(context); context == "" {
 		file = fromRoot(dockerfile)
 		return path.Dir(file), file, nil
@@ -42,6 +45,9 @@ func checkPath(field, p string) error {
 	}
 	if strings.ContainsFunc(p, unicode.IsControl) {
 		return fault("it holds a control character")
+	}
+	if strings.Contains(p, `\`) {
+		return fault(p + ": it holds a backslash; directories are parted by /")
 	}
 	for part := range strings.SplitSeq(p, "/") {
 		if part == ".." {

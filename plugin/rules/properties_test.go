@@ -27,7 +27,7 @@ func anyRule(t *rapid.T) ab.Rule {
 	return r
 }
 
-func TestAnyRefGivesValidTagsOrAnExplainedRefusal(t *testing.T) {
+func TestO8AnyRefGivesValidTagsOrAnExplainedRefusal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := anyRule(t)
 		c := ab.Change{

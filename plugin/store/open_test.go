@@ -81,7 +81,7 @@ func TestTheInstanceKeepsItsName(t *testing.T) {
 	}
 }
 
-func TestAnotherKeyIsRefused(t *testing.T) {
+func TestS1AnotherKeyIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	if err := mustOpen(t, dir).Close(); err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestAFileThatIsNoDatabaseIsRefused(t *testing.T) {
 }
 
 // S1: whatever is stored, the files hold no secret in clear, and only we may read them.
-func TestSecretsNeverReachTheFiles(t *testing.T) {
+func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := storetest.OpenAt(t, dir, time.Now)
 	canary := func(name string) secret.Secret { return secret.New("c4nary-" + name) }
@@ -160,7 +160,7 @@ func TestSecretsNeverReachTheFiles(t *testing.T) {
 }
 
 // A value copied to another row must not open there.
-func TestASealedColumnIsBoundToItsRow(t *testing.T) {
+func TestS1ASealedColumnIsBoundToItsRow(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir)
 	ours, err := s.SaveRegistry(t.Context(), ab.Registry{Host: "ours", Password: secret.New("ours")})

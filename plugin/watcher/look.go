@@ -21,11 +21,12 @@ func (w *Watcher) Look(ctx context.Context) error {
 	ended := w.forget(active)
 	var faults []error
 	for _, k := range ended {
-		faults = append(faults, w.stopRemoved(ctx, k))
+		faults = append(faults, autobuild.Contain(func() error { return w.stopRemoved(ctx, k) }))
 	}
 	news := w.nudges.take()
 	for _, a := range active {
-		faults = append(faults, w.lookAt(ctx, a, news[asking{a.BuildID, a.Number}]))
+		nudged := news[asking{a.BuildID, a.Number}]
+		faults = append(faults, autobuild.Contain(func() error { return w.lookAt(ctx, a, nudged) }))
 	}
 	return errors.Join(faults...)
 }

@@ -243,3 +243,19 @@ func TestTheEndIsToldOnce(t *testing.T) {
 		})
 	}
 }
+
+// I6: an answer that nobody foresaw ends neither the watcher nor what it does for others.
+func TestI6APanicAboutOneAttemptCostsNoOther(t *testing.T) {
+	w := newTower(t)
+	second := w.build(2)
+	must(t, w.finish(w.claim(second), autobuild.Errored, autobuild.ReasonInfrastructure, "once"))
+	w.start(second, "embedded") // its second attempt
+	first := w.build(1)
+	w.start(first, "embedded")
+	w.engine.state, w.engine.panics = autobuild.PipelineGone, 2
+	w.pass(16 * time.Second)
+	if err := w.Look(t.Context()); err == nil || !strings.Contains(err.Error(), "slice bounds out of range") {
+		t.Errorf("Look = %v", err)
+	}
+	w.want(first, 1, autobuild.Queued, "", "the runner is gone without a word")
+}

@@ -131,6 +131,7 @@ type engine struct {
 	mu        sync.Mutex
 	state     autobuild.PipelineState
 	err       error
+	panics    int // the number of the attempt whose state it panics about
 	asked     int
 	cancelled []int // attempts
 }
@@ -146,9 +147,12 @@ func (e *engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	return e.err
 }
 
-func (e *engine) State(context.Context, autobuild.Attempt) (autobuild.PipelineState, error) {
+func (e *engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if a.Number == e.panics {
+		panic("slice bounds out of range")
+	}
 	e.asked++
 	return e.state, e.err
 }

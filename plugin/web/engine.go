@@ -60,7 +60,7 @@ func (s site) engine() (*gin.Engine, error) {
 		s.Machines(e)
 	}
 	people := e.Group("", httpx.Handle(origins), limitBody(maxForm), s.Sessions.Load())
-	limit := limitPerAddress(newLimiter(s.Now))
+	limit := limitPerAddress(httpx.NewLimiter(signInEvery, signInBurst, s.Now))
 	for _, r := range s.Pages.Routes() {
 		var chain []gin.HandlerFunc
 		if r.Limited {

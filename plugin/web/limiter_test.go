@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 )
 
 // S11: guessing is limited per address, and the answer says when to come back.
@@ -53,25 +52,5 @@ func TestI9TrustedProxiesTellAddresses(t *testing.T) {
 		if rec.Code != http.StatusGone {
 			t.Fatalf("client %d: %d", i, rec.Code)
 		}
-	}
-}
-
-func TestLimiterForgetsTheOldest(t *testing.T) {
-	now := time.Unix(0, 0)
-	l := newLimiter(func() time.Time { return now })
-	for range signInBurst {
-		l.allow("first")
-	}
-	if _, ok := l.allow("first"); ok {
-		t.Fatal("the first address is not limited")
-	}
-	for i := range knownAddresses {
-		l.allow(fmt.Sprint(i))
-	}
-	if len(l.by) != knownAddresses || l.recent.Len() != knownAddresses {
-		t.Errorf("it knows %d and %d addresses", len(l.by), l.recent.Len())
-	}
-	if _, ok := l.allow("first"); !ok {
-		t.Error("the address seen longest ago is still known")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -29,6 +30,17 @@ func securityHeaders(publicURL string) gin.HandlerFunc {
 		}
 		c.Next()
 	}
+}
+
+// Who guesses at a sign-in may do so once in signInEvery, after signInBurst.
+const (
+	signInEvery = 6 * time.Second
+	signInBurst = 10
+)
+
+// limitPerAddress answers 429 to an address that tries too often.
+func limitPerAddress(l *httpx.Limiter) gin.HandlerFunc {
+	return httpx.Handle(func(c *gin.Context) error { return l.Allow(c.ClientIP()) })
 }
 
 // limitBody bounds a request's body.

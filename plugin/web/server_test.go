@@ -42,10 +42,11 @@ func TestI8SlowHeadersAreCutOff(t *testing.T) {
 
 func serve(t *testing.T, s *http.Server) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	return serveOn(t, s, listen(t))
+}
+
+func serveOn(t *testing.T, s *http.Server, l net.Listener) (address string) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {

@@ -1,40 +1,58 @@
 package web_test
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
-	logtest "github.com/sirupsen/logrus/hooks/test"
+	"github.com/sirupsen/logrus"
 
 	"slipway/config"
 	"slipway/plugin/accounts"
+	ab "slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
+	"slipway/plugin/engine/own"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/planner"
+	"slipway/plugin/store"
 	"slipway/plugin/store/storetest"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web"
 )
 
-// The rooms themselves, wired: people get pages, programs get JSON, strangers get nowhere.
-func TestNewServesPeopleAndPrograms(t *testing.T) {
-	st := storetest.Open(t)
-	log, _ := logtest.NewNullLogger()
-	const url = "https://slipway.example.com"
-	linked := accounts.New(accounts.Options{Store: st, URL: url, Log: log})
+// whole is the gateway's HTTP side over its rooms themselves, as plugin.New wires it.
+type whole struct {
+	http.Handler
+	store *store.Store
+	log   *bytes.Buffer // all of it, down to what is for debugging
+}
+
+const url = "https://slipway.example.com"
+
+func newWhole(t *testing.T) *whole {
+	t.Helper()
+	w := &whole{store: storetest.Open(t), log: &bytes.Buffer{}}
+	log := logrus.New()
+	log.SetOutput(w.log)
+	log.SetLevel(logrus.TraceLevel)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	linked := accounts.New(accounts.Options{Store: w.store, URL: url, Log: log})
 	kept := logs.New(logs.Options{Dir: t.TempDir()})
+	joins := own.New(own.Options{Tokens: w.store, Builds: w.store, Refs: w.store, Log: log, Look: func(context.Context, ab.Repository) error { return nil }})
 	handler, err := web.New(web.Options{
-		Config: config.Gateway{URL: url, Engine: "embedded", PollInterval: 5 * time.Minute}, Store: st, Accounts: linked, Logs: kept,
-		Catalog:    catalog.New(catalog.Options{Store: st, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log}),
-		Intake:     intake.New(intake.Options{Store: st, Log: log}),
-		Planner:    planner.New(planner.Options{Store: st, Connector: linked, Log: log}),
-		Dispatcher: dispatcher.New(dispatcher.Options{Store: st, Connector: linked, Log: log}),
-		Watcher:    watcher.New(watcher.Options{Store: st, Append: kept.Line, Log: log}),
+		Config: config.Gateway{URL: url, Engine: "embedded", PollInterval: 5 * time.Minute}, Store: w.store, Accounts: linked, Logs: kept,
+		Catalog:    catalog.New(catalog.Options{Store: w.store, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log}),
+		Intake:     intake.New(intake.Options{Store: w.store, Log: log}),
+		Planner:    planner.New(planner.Options{Store: w.store, Connector: linked, Log: log}),
+		Dispatcher: dispatcher.New(dispatcher.Options{Store: w.store, Connector: linked, Log: log}),
+		Watcher:    watcher.New(watcher.Options{Store: w.store, Append: kept.Line, Log: log}),
+		Joins:      joins,
 		Extensions: map[string]http.Handler{"drone": http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			w.WriteHeader(http.StatusNoContent)
 		})},
@@ -43,6 +61,23 @@ func TestNewServesPeopleAndPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.Handler = handler
+	return w
+}
+
+func (w *whole) do(method, path, body string, header http.Header) *http.Response {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	rec := httptest.NewRecorder()
+	w.ServeHTTP(rec, r)
+	return rec.Result()
+}
+
+// People get pages, programs get JSON, strangers get nowhere.
+func TestNewServesPeopleAndPrograms(t *testing.T) {
+	handler := newWhole(t)
 	for _, tt := range []struct {
 		method, path string
 		status       int

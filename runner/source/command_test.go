@@ -13,7 +13,7 @@ import (
 	"slipway/runner/spec"
 )
 
-func TestCommandsAreValues(t *testing.T) {
+func TestO3CommandsAreValues(t *testing.T) {
 	hash := strings.Repeat("a", 40)
 	tests := map[string]struct {
 		got  []string
@@ -35,7 +35,7 @@ func TestCommandsAreValues(t *testing.T) {
 	}
 }
 
-func TestEnvironmentIsClosed(t *testing.T) {
+func TestO3EnvironmentIsClosed(t *testing.T) {
 	c := spec.Credential{Username: "x-token-auth", Password: secret.New("canary")}
 	env := environment("https://bitbucket.org/acme/app.git", c, "/home/empty", []string{
 		"PATH=/usr/bin", "GIT_SSH_COMMAND=evil", "LD_PRELOAD=evil.so", "HOME=/root", "https_proxy=http://proxy:3128",

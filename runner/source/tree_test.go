@@ -57,6 +57,51 @@ func TestO5PathsStayInTheTree(t *testing.T) {
 	}
 }
 
+// O5: a link that is turned outward and back while it is looked at never leads out.
+func TestO5ASwappedLinkNeverLeadsOut(t *testing.T) {
+	tr := tree(t)
+	top, err := filepath.EvalSymlinks(tr.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(tr.Dir, "swapped")
+	stop, swapped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				swapped <- nil
+				return
+			default:
+			}
+			next := link + ".next"
+			if err := os.Symlink([]string{"svc/a", "../secret"}[i%2], next); err != nil {
+				swapped <- err
+				return
+			}
+			if err := os.Rename(next, link); err != nil {
+				swapped <- err
+				return
+			}
+		}
+	}()
+	inside := 0
+	for range 3000 {
+		real, err := tr.File("swapped/Dockerfile")
+		if err != nil {
+			continue
+		}
+		inside++
+		if real != filepath.Join(top, "svc", "a", "Dockerfile") {
+			t.Errorf("it leads to %s", real)
+		}
+	}
+	close(stop)
+	if err := <-swapped; err != nil || inside == 0 {
+		t.Errorf("resolved %d times, %v", inside, err)
+	}
+}
+
 func TestPathsWithinTheTree(t *testing.T) {
 	tr := tree(t)
 	top, err := filepath.EvalSymlinks(tr.Dir)

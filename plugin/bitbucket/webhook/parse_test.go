@@ -148,7 +148,7 @@ func TestRepositoryOfEachShape(t *testing.T) {
 	}
 }
 
-func TestChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
+func TestI5ChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
 	change := `{"new":{"type":"tag","name":"v%d","target":{"hash":"` + one + `"}}}`
 	var changes []string
 	for i := range 1234 {
@@ -172,7 +172,7 @@ func TestABodyOverTheLimitIsNotRead(t *testing.T) {
 }
 
 // Ten MiB of the smallest elements must not take a multiple of their size in memory.
-func TestW24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
+func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	body := []byte(`{"changes":[` + strings.Repeat("0,", 5<<20-20) + `0]}`)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -186,7 +186,7 @@ func TestW24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	}
 }
 
-func TestW24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
+func TestI5W24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
 	body := []byte(`{"push":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`)
 	if _, err := webhook.Parse(webhook.Cloud, "repo:push", body); err == nil {
 		t.Error("no error")
@@ -220,17 +220,23 @@ func TestErrorsNameThePlace(t *testing.T) {
 	}
 }
 
-// Each place of our payloads is deleted, made null and given every other type; a place that
-// many payloads of an event share, in three of them.
-func TestNoMutationOfAPayloadPanics(t *testing.T) {
+// I6: each place of our payloads is deleted, made null and given every other type. Without
+// SLIPWAY_TRUST, which tries all 50,000 cases, a place that payloads of an event share is changed
+// in one of them, and of the cases every fourth is tried.
+func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 	count, tried := 0, map[string]int{}
 	for _, p := range payloads(t) {
 		var whole any
 		if err := json.Unmarshal(p.body, &whole); err != nil {
 			t.Fatal(err)
 		}
+		if os.Getenv("SLIPWAY_TRUST") != "" {
+			clear(tried)
+		}
 		mutate(whole, p.event, tried, func() {
-			count++
+			if count++; count%4 != 0 && os.Getenv("SLIPWAY_TRUST") == "" {
+				return
+			}
 			body, err := json.Marshal(whole)
 			if err != nil {
 				t.Fatal(err)
@@ -239,7 +245,8 @@ func TestNoMutationOfAPayloadPanics(t *testing.T) {
 			checkEvent(t, e, err)
 		})
 	}
-	if count < 5000 {
+	t.Logf("%d mutations", count)
+	if count < 10_000 {
 		t.Errorf("only %d mutations", count)
 	}
 }
@@ -247,7 +254,7 @@ func TestNoMutationOfAPayloadPanics(t *testing.T) {
 // mutate calls try with every single place below v changed, one at a time.
 func mutate(v any, path string, tried map[string]int, try func()) {
 	tried[path]++
-	if tried[path] > 3 {
+	if tried[path] > 1 && os.Getenv("SLIPWAY_TRUST") == "" {
 		return
 	}
 	wrong := []any{nil, true, "", -1.5, []any{nil}, map[string]any{}}
@@ -312,5 +319,43 @@ func FuzzParse(f *testing.F) {
 		}
 		e, err := webhook.Parse(flavour, event, body)
 		checkEvent(t, e, err)
+		if err == nil && e.Ignored == "" && event == "repo:push" {
+			checkPush(t, e, body)
+		}
 	})
+}
+
+// checkPush looks the same push up in the payload as a whole: every entry is a change or a line
+// of what was skipped, and each change's name and commit stand where they should.
+func checkPush(t *testing.T, e webhook.Event, body []byte) {
+	t.Helper()
+	var whole any
+	if err := json.Unmarshal(body, &whole); err != nil {
+		t.Fatalf("read although it is no JSON: %v", err)
+	}
+	entries, _ := at(whole, "push", "changes").([]any)
+	if n := len(e.Changes) + len(e.Skipped); len(entries) <= webhook.MaxChanges && n != len(entries) {
+		t.Errorf("of %d entries %d are accounted for", len(entries), n)
+	}
+	for _, c := range e.Changes {
+		side := "new"
+		if c.Action == webhook.Deleted {
+			side = "old"
+		}
+		if !slices.ContainsFunc(entries, func(entry any) bool {
+			hash, _ := at(entry, side, "target", "hash").(string)
+			return at(entry, side, "name") == c.Name && (c.Commit == "" || strings.EqualFold(hash, c.Commit))
+		}) {
+			t.Errorf("%+v is not in the payload", c)
+		}
+	}
+}
+
+// at is what stands at a place; nil where nothing does.
+func at(v any, keys ...string) any {
+	for _, key := range keys {
+		object, _ := v.(map[string]any)
+		v = object[key]
+	}
+	return v
 }

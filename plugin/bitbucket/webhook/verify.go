@@ -34,7 +34,7 @@ func Verify(body []byte, header http.Header, secrets ...secret.Secret) error {
 		return fmt.Errorf("%w: %s is not sha256= and 64 hex digits", ErrSignature, SignatureHeader)
 	}
 	given, err := hex.DecodeString(digits)
-	if err != nil {
+	if err != nil || strings.ToLower(digits) != digits { // Bitbucket writes small letters, and one spelling is enough
 		return fmt.Errorf("%w: %s is not sha256= and 64 hex digits", ErrSignature, SignatureHeader)
 	}
 	for _, s := range secrets {

@@ -52,9 +52,10 @@ func split(text []byte) ([]part, error) {
 }
 
 // parse reads one document that begins after so many lines; an empty one gives no body.
-// Anchors and aliases are refused: a file of rules needs none, and an alias may stand for
-// more than fits into memory.
-func parse(after int, document string) (part, error) {
+// Anchors, aliases and tags are refused: a file of rules needs none, an alias may stand for
+// more than fits into memory, and the decoder panics at some tags.
+func parse(after int, document string) (p part, err error) {
+	defer contain(after, &err)
 	file, err := parser.ParseBytes([]byte(document), 0)
 	if err != nil {
 		return part{}, withLine(err, after)
@@ -63,46 +64,53 @@ func parse(after int, document string) (part, error) {
 		return part{}, nil
 	}
 	body := file.Docs[0].Body
-	if n := firstAlias(body); n != nil {
-		return part{}, withLine(faultAt(n, "anchors and aliases are not read"), after)
+	if n := firstExtra(body); n != nil {
+		return part{}, withLine(faultAt(n, "anchors and aliases are not read, nor are tags (a word that begins with ! needs quotes)"), after)
 	}
 	return part{body: body, after: after}, nil
 }
 
-func (p part) decode() (Document, error) {
+func (p part) decode() (d Document, err error) {
+	defer contain(p.after, &err)
 	var form document
 	if err := yaml.NewDecoder(bytes.NewReader(nil), yaml.Strict()).DecodeFromNode(p.body, &form); err != nil {
 		return Document{}, withLine(err, p.after)
 	}
-	d, err := form.noun()
-	if err != nil {
+	if d, err = form.noun(); err != nil {
 		return Document{}, fmt.Errorf("document at line %d: %w", p.line(), err)
 	}
 	d.Line = p.line()
 	return d, nil
 }
 
-// firstAlias finds a node that is or names another one.
-func firstAlias(n ast.Node) ast.Node {
-	var found aliasFinder
+// firstExtra finds a node that is or names another one, or says its own type.
+func firstExtra(n ast.Node) ast.Node {
+	var found extraFinder
 	ast.Walk(&found, n)
 	return found.node
 }
 
-type aliasFinder struct{ node ast.Node }
+type extraFinder struct{ node ast.Node }
 
-var _ ast.Visitor = (*aliasFinder)(nil)
+var _ ast.Visitor = (*extraFinder)(nil)
 
 // Visit stops below what was looked for.
-func (f *aliasFinder) Visit(n ast.Node) ast.Visitor {
+func (f *extraFinder) Visit(n ast.Node) ast.Visitor {
 	switch n.Type() {
-	case ast.AliasType, ast.AnchorType, ast.MergeKeyType:
+	case ast.AliasType, ast.AnchorType, ast.MergeKeyType, ast.TagType:
 		f.node = n
 	}
 	if f.node != nil {
 		return nil
 	}
 	return f
+}
+
+// contain makes an error of a panic: the library has some left for files that nobody writes.
+func contain(after int, err *error) {
+	if cause := recover(); cause != nil {
+		*err = fmt.Errorf("document after line %d: not understood: %v", after, cause)
+	}
 }
 
 // A fault is one of ours, with its line in the document.

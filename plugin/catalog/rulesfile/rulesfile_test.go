@@ -86,6 +86,8 @@ func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 		{"broken YAML", "version: 1\nrules: [\n", "line "},
 		{"an alias", "version: 1\nimage: &a x\nengine: *a\n", "line 2: anchors and aliases are not read"},
 		{"a merge", "version: 1\n<<: {image: x}\n", "line 2: anchors and aliases are not read"},
+		{"a tag", "version: 1\nrules:\n  ! 000\n", "line 3: anchors and aliases are not read, nor are tags"},
+		{"a tag of a text", "version: 1\nimage: !!str x\n", "line 2: anchors and aliases are not read, nor are tags"},
 		{"no version", "image: x\n", "document at line 1: version: 0 is not known"},
 		{"a later version", "version: 1\n---\nversion: 2\n", "document at line 3: version: 2 is not known"},
 		{"an autotest", "version: 1\nautotest: sometimes\n", `document at line 1: autotest: "sometimes" is none of`},
@@ -182,13 +184,32 @@ type broken struct{}
 func (broken) Read([]byte) (int, error)  { return 0, os.ErrClosed }
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
+// FuzzDecode holds that what is refused is told in one line, and that what is taken comes back
+// from the file that Encode makes of it.
 func FuzzDecode(f *testing.F) {
 	f.Add("version: 1\nrules:\n  - {source_type: tag, source: '/v/', tags: latest}\n")
 	f.Add("a: [")
+	f.Add("version: 1\nrepository: a/a\n---\nversion: 1\nenvironment: [A, B]\n")
+	f.Add("version: 1\nrules:\n- build_args: {A: 0x10, B: true, C: '\\n', D: |\n    two\n    lines\n}\n")
+	f.Add("version: 1\nimage: &a x\nengine: *a\n")
+	files, err := filepath.Glob("../../../testdata/rules/*.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		documents, err := rulesfile.Decode(strings.NewReader(text))
 		if err == nil && len(documents) == 0 || err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("%d documents, error %v", len(documents), err)
+		}
+		if err == nil {
+			checkRoundTrip(t, documents)
 		}
 	})
 }

@@ -176,7 +176,7 @@ func column(t testing.TB, db *sql.DB, name string) (value string) {
 	return value
 }
 
-func TestAPanicIsAFailureWithItsText(t *testing.T) {
+func TestI6APanicIsAFailureWithItsText(t *testing.T) {
 	db := open(t)
 	q := queue.New(queue.Config{DB: db})
 	done := make(chan struct{})
@@ -342,7 +342,7 @@ func TestATaskIsClaimableWhenItsWorkerDied(t *testing.T) {
 	}
 }
 
-func TestATaskThatKillsTheProcessIsGivenUp(t *testing.T) {
+func TestI6ATaskThatKillsTheProcessIsGivenUp(t *testing.T) {
 	db, c := open(t), newClock()
 	q := queue.New(queue.Config{DB: db, Now: c.now})
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})

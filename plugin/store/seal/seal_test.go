@@ -24,7 +24,7 @@ func sealer(t *testing.T, current byte, keys map[byte][]byte) *seal.Sealer {
 	return s
 }
 
-func TestASealedValueOpensInItsPlaceOnly(t *testing.T) {
+func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 	s := sealer(t, 1, map[byte][]byte{1: key(1)})
 	sealed, err := s.Seal("accounts/access_token/a", secret.New("t0ken"))
 	if err != nil || bytes.Contains(sealed, []byte("t0ken")) || sealed[0] != 1 {
@@ -158,7 +158,7 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheLastKeyOfTheFileSeals(t *testing.T) {
+func TestS1TheLastKeyOfTheFileSeals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k")
 	lines := "# old\n1 " + base64.StdEncoding.EncodeToString(key(1)) + "\n\n9 " + base64.StdEncoding.EncodeToString(key(9)) + "\n"
 	if err := os.WriteFile(path, []byte(lines), 0o440); err != nil {

@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -53,7 +54,7 @@ type Probes interface {
 	Know(token secret.Secret) (engine string, ok bool)
 }
 
-// Options make an API; all fields are required.
+// Options make an API; all fields but Now are required.
 type Options struct {
 	Store   Store
 	Watcher Watcher
@@ -62,31 +63,41 @@ type Options struct {
 	Intake  Intake
 	Joins   Joins
 	Probes  Probes
+	Now     func() time.Time // nil = time.Now
 }
 
 // An API is the handlers. It is safe for concurrent use.
 type API struct {
 	o        Options
 	inFlight budget
+	tokens   *httpx.Limiter // by token, good or not
+	refused  *httpx.Limiter // by address, of tokens that are not known
 }
 
 // New makes an API.
 func New(o Options) *API {
-	a := &API{o: o}
-	a.inFlight.left.Store(maxInFlight)
+	a := &API{
+		o:       o,
+		tokens:  httpx.NewLimiter(tokenEvery, tokenBurst, o.Now),
+		refused: httpx.NewLimiter(refusedEvery, refusedBurst, o.Now),
+	}
+	a.inFlight.small.Store(maxSmall)
+	a.inFlight.large.Store(maxInFlight - maxSmall)
 	return a
 }
 
-// Mount adds the routes; httpx.Errors must stand before them.
+// Mount adds the routes; httpx.Errors must stand before them. Deliveries have no limit of their
+// number: Bitbucket does not send again what a 4xx refused.
 func (a *API) Mount(r gin.IRouter) {
 	r.POST("/hooks/bitbucket/:id", httpx.Handle(a.receive))
-	r.POST(spec.ProbePath, httpx.Handle(a.probe))
-	builds := r.Group("/runner/v1/builds/:id")
+	runners := r.Group("", a.limit)
+	runners.POST(spec.ProbePath, httpx.Handle(a.probe))
+	builds := runners.Group("/runner/v1/builds/:id")
 	for path, handler := range map[string]func(*gin.Context, ab.Attempt) error{
 		"/claim": a.claim, "/events": a.events, "/log": a.appendLog, "/permit": a.permit,
 	} {
 		builds.POST(path, httpx.Handle(a.authenticated(handler)))
 	}
 	builds.POST("/finish", httpx.Handle(a.finish))
-	r.POST("/runner/v1/automated/:id/join", httpx.Handle(a.join))
+	runners.POST("/runner/v1/automated/:id/join", httpx.Handle(a.join))
 }

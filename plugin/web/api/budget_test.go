@@ -7,18 +7,18 @@ import (
 )
 
 // I4: large deliveries at once, which anybody may send, cannot fill the memory: what is too much
-// is asked for again, and what follows is taken.
+// is asked for again, what is small is taken all the same, and what follows is.
 func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	d := newDesk(t)
 	const large = 9 << 20
-	received, leave := make(chan struct{}, 8), make(chan struct{})
+	received, leave := make(chan struct{}, 64), make(chan struct{})
 	d.intake = func(string, []byte) error {
 		received <- struct{}{}
 		<-leave
 		return nil
 	}
 	var senders sync.WaitGroup
-	for range 7 {
+	for range 5 {
 		senders.Go(func() {
 			if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
 				t.Errorf("a delivery within the budget: %d", w.Code)
@@ -29,9 +29,17 @@ func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("a delivery beyond the budget: %d, want 503", w.Code)
 	}
+	senders.Go(func() {
+		if w := d.post("/hooks/bitbucket/h1", make([]byte, 256<<10), ""); w.Code != http.StatusAccepted {
+			t.Errorf("a small delivery among them: %d", w.Code)
+		}
+	})
+	<-received
 	close(leave)
 	senders.Wait()
-	if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
-		t.Errorf("a delivery after the others: %d", w.Code)
+	for range 6 { // whatever was refused is given back, and no more
+		if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
+			t.Fatalf("a delivery after the others: %d", w.Code)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	ab "slipway/plugin/autobuild"
 )
@@ -11,9 +12,10 @@ import (
 // An Error is an error with its status and a sentence for the caller. Where a handler
 // knows better than the table, it returns one.
 type Error struct {
-	Status  int
-	Message string
-	Err     error // what is logged; may be nil
+	Status     int
+	Message    string
+	Err        error         // what is logged; may be nil
+	RetryAfter time.Duration // told to the caller unless 0
 }
 
 func (e *Error) Error() string {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/sirupsen/logrus"
@@ -57,12 +58,24 @@ func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 		if c.Writer.Written() {
 			return // the reply was under way already: only the log can tell
 		}
-		var limited *ab.RateLimitError
-		if errors.As(err, &limited) {
-			c.Header("Retry-After", strconv.Itoa(int(limited.RetryAfter.Seconds())+1))
+		if wait := retryAfter(err); wait > 0 {
+			c.Header("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
 		}
 		write(c, status, message)
 	}
+}
+
+// retryAfter says how long the caller is to wait; 0 = it is not told.
+func retryAfter(err error) time.Duration {
+	var limited *ab.RateLimitError
+	if errors.As(err, &limited) {
+		return limited.RetryAfter
+	}
+	var known *Error
+	if errors.As(err, &known) {
+		return known.RetryAfter
+	}
+	return 0
 }
 
 func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
@@ -76,6 +89,9 @@ func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
 
 // ReadBody reads the whole body, at most limit bytes; a larger one is a 413.
 func ReadBody(c *gin.Context, limit int64) ([]byte, error) {
+	if c.Request.ContentLength > limit { // said at once, before anything is sent or held
+		return nil, bodyError(&http.MaxBytesError{Limit: limit})
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, limit))
 	if err != nil {
 		return nil, bodyError(err)

@@ -1,0 +1,70 @@
+package config_test
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"slipway/config"
+)
+
+// FuzzLoadGateway holds that settings which are taken are usable, that those which are refused
+// are named, and that no error shows a secret.
+func FuzzLoadGateway(f *testing.F) {
+	f.Add("https://ci.example.com/", "2", "4h", "auto", "embedded", "", "")
+	f.Add("https://u:p@ci.example.com", "0", "-1s", "vpn", "drone", "tcp://builder:9443", "drone.example.com")
+	f.Add("http://[::1]:8080", "9", "24h0m", "none", "drone", "unix:///run/b", "https://drone.example.com")
+	f.Add("javascript:alert(1)", "two", "4", "", "", "builder", "\x00")
+	f.Add("//evil.example", "1e3", "1ns", "host", "own", "tcp://:1", "http://")
+	f.Fuzz(func(t *testing.T, address, concurrency, timeout, network, engine, builder, drone string) {
+		const canary = "c4nary-of-a-setting"
+		g, err := config.LoadGateway([]string{
+			"SLIPWAY_URL=" + address, "SLIPWAY_CONCURRENCY=" + concurrency, "SLIPWAY_BUILD_TIMEOUT=" + timeout, "SLIPWAY_KEEP=" + timeout,
+			"SLIPWAY_BUILDER_NETWORK=" + network, "SLIPWAY_ENGINE=" + engine, "SLIPWAY_BUILDER=" + builder, "SLIPWAY_BUILDER_TLS=" + canary,
+			"SLIPWAY_DRONE_SERVER=" + drone, "SLIPWAY_DRONE_TOKEN=" + canary, "SLIPWAY_BITBUCKET_CLIENT_SECRET=" + canary,
+		})
+		if err != nil {
+			if strings.Contains(err.Error(), canary) {
+				t.Errorf("the error shows a secret: %v", err)
+			}
+			if !strings.Contains(err.Error(), "SLIPWAY_") {
+				t.Errorf("the error names no setting: %v", err)
+			}
+			return
+		}
+		t.Errorf("a certificate that is none was taken: %v", g.BuilderTLS)
+	})
+}
+
+// FuzzLoadGatewayWithoutABuilder is the same where everything may be taken.
+func FuzzLoadGatewayWithoutABuilder(f *testing.F) {
+	f.Add("https://ci.example.com/", "2", "24h", "auto", "embedded", "")
+	f.Add("http://[::1]:8080", "9", "48h0m", "none", "drone", "https://drone.example.com")
+	f.Add("https://u:p@ci.example.com", "0", "-1s", "vpn", "drone", "drone.example.com")
+	f.Add("HTTPS://Ci.Example.com:443///", "1", "25h", "slirp4netns", "own", "http://d/?q")
+	f.Fuzz(func(t *testing.T, address, concurrency, timeout, network, engine, drone string) {
+		g, err := config.LoadGateway([]string{
+			"SLIPWAY_URL=" + address, "SLIPWAY_CONCURRENCY=" + concurrency, "SLIPWAY_BUILD_TIMEOUT=" + timeout, "SLIPWAY_KEEP=" + timeout,
+			"SLIPWAY_BUILDER_NETWORK=" + network, "SLIPWAY_ENGINE=" + engine, "SLIPWAY_DRONE_SERVER=" + drone, "SLIPWAY_DRONE_TOKEN=hush",
+		})
+		if err != nil {
+			if !strings.Contains(err.Error(), "SLIPWAY_") {
+				t.Errorf("the error names no setting: %v", err)
+			}
+			return
+		}
+		for name, origin := range map[string]string{"url": g.URL, "drone": g.Drone.Server} {
+			u, err := url.Parse(origin + "/hooks/bitbucket/x")
+			if origin == "" && name != "url" {
+				continue
+			}
+			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(origin, "/") {
+				t.Errorf("%s is %q: %v, %v", name, origin, u, err)
+			}
+		}
+		if g.Concurrency < 1 || g.BuildTimeout <= 0 || g.Keep < g.PollInterval || !slices.Contains(g.Engines(), g.Engine) {
+			t.Errorf("taken: %+v", g)
+		}
+	})
+}

@@ -1,0 +1,68 @@
+package plugin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode"
+
+	"pgregory.net/rapid"
+)
+
+// hostile is what a branch, a commit message or a payload may hold, and terminals obey.
+const hostile = "a\x1b]0;title\x07b\x1b]52;c;cm0=\x07 \x1b[2J\u009b31m \u202eevil\u2066 \r\b\x00 \u200f\u2028 \U000E0041 é 日本"
+
+// S9: who reads the gateway's log in a terminal sees text, and programs read what was meant.
+func TestS9TheGatewaysLogIsText(t *testing.T) {
+	var out bytes.Buffer
+	log, err := newLogger(&out, "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.WithField("branch", hostile).WithError(errors.New(hostile)).Error(hostile)
+	checkPlain(t, out.String())
+	var line map[string]string
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{"branch", "error", "msg"} {
+		if line[field] != hostile {
+			t.Errorf("%s is read back as %q", field, line[field])
+		}
+	}
+}
+
+// S9: the error that ends a command is text as well, and keeps its lines.
+func TestS9ErrorsOfCommandsAreText(t *testing.T) {
+	var out bytes.Buffer
+	ExitCode(&out, errors.New("two\nlines\tof "+hostile))
+	checkPlain(t, out.String())
+	if !strings.HasPrefix(out.String(), "slipway: two\nlines\tof a\\u001b]0;title\\u0007b") || !strings.Contains(out.String(), `\udb40\udc41 é 日本`) {
+		t.Errorf("it says %q", out.String())
+	}
+}
+
+func TestS9WhateverIsSaidIsPlainAndTheSameJSON(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		said := rapid.String().Draw(t, "said")
+		encoded, err := json.Marshal(said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again string
+		if err := json.Unmarshal([]byte(plain(string(encoded))), &again); err != nil || again != said {
+			t.Fatalf("%q came back as %q, %v", said, again, err)
+		}
+		checkPlain(t, plain(said))
+	})
+}
+
+func checkPlain(t interface{ Errorf(string, ...any) }, text string) {
+	for _, r := range text {
+		if !unicode.IsGraphic(r) && r != '\n' && r != '\t' {
+			t.Errorf("%U stands in %q", r, text)
+		}
+	}
+}

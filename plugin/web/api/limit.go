@@ -1,0 +1,38 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/httpx"
+)
+
+// What runners may ask for. A token gets more than a build with the busiest log needs. Tokens
+// that are not known cost an address its patience and nobody else's: the address that it
+// shares with a good token is that of a whole CI.
+const (
+	tokenEvery, tokenBurst     = time.Second / 100, 300
+	refusedEvery, refusedBurst = time.Second / 10, 100
+)
+
+// limit bounds how often one token asks, and how often an address tries tokens.
+func (a *API) limit(c *gin.Context) {
+	if token, err := bearer(c); err == nil {
+		if err := a.tokens.Allow(ab.TokenHash(token)); err != nil {
+			_ = c.Error(err)
+			c.Abort()
+			return
+		}
+	}
+	c.Next()
+	if last := c.Errors.Last(); last != nil {
+		if status, _ := httpx.Answer(last.Err); status == http.StatusUnauthorized {
+			if err := a.refused.Allow(c.ClientIP()); err != nil {
+				_ = c.Error(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,305 @@
+package web_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/webhook"
+	"slipway/plugin/store/storetest"
+)
+
+// routes are all that the gateway serves, as its router has them, with something in the place
+// of each parameter.
+func (w *whole) routes() []gin.RouteInfo {
+	all := w.Handler.(*gin.Engine).Routes()
+	for i := range all {
+		parts := strings.Split(all[i].Path, "/")
+		for j, p := range parts {
+			if strings.HasPrefix(p, ":") || strings.HasPrefix(p, "*") {
+				parts[j] = "x"
+			}
+		}
+		all[i].Path = strings.Join(parts, "/")
+	}
+	return all
+}
+
+// machine tells the routes that programs call.
+func machine(path string) bool {
+	for _, prefix := range []string{"/hooks/", "/runner/", "/extensions/"} {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// hook is a webhook whose secret is "hook-secret".
+func (w *whole) hook(t *testing.T) ab.Hook {
+	t.Helper()
+	r := storetest.Repository("app")
+	provider, err := w.store.SaveProvider(t.Context(), ab.Provider{Kind: ab.Cloud, Name: "bitbucket-cloud"})
+	must(t, err)
+	r.ProviderID = provider.ID
+	h, err := w.store.SaveHook(t.Context(), ab.Hook{AccountID: "a", Repository: r, Secret: secret.New("hook-secret"), State: ab.HookActive})
+	must(t, err)
+	return h
+}
+
+// session is the Cookie header of somebody who is signed in.
+func (w *whole) session(t *testing.T, role ab.Role) (value string, header http.Header) {
+	t.Helper()
+	user, err := w.store.SaveUser(t.Context(), ab.User{Name: string(role), Role: role})
+	must(t, err)
+	token := ab.NewToken()
+	must(t, w.store.CreateSession(t.Context(), ab.Session{ID: ab.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	return token.Reveal(), cookie(token.Reveal())
+}
+
+func cookie(value string) http.Header {
+	return http.Header{"Cookie": {"__Host-slipway=" + value}, "Sec-Fetch-Site": {"same-origin"}}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func text(t *testing.T, r *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	must(t, err)
+	return string(b)
+}
+
+// I10: a stranger learns from the answer nothing about which webhooks there are, and a webhook
+// is posted to and nothing else.
+func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
+	w := newWhole(t)
+	known := w.hook(t).ID
+	answer := func(hook, signature string) (int, string, http.Header) {
+		r := w.do("POST", "/hooks/bitbucket/"+hook, `{"push":{}}`, http.Header{"X-Event-Key": {"repo:push"}, webhook.SignatureHeader: {signature}})
+		r.Header.Del("X-Request-Id")
+		return r.StatusCode, text(t, r), r.Header
+	}
+	wrong := webhook.Sign([]byte(`{"push":{}}`), secret.New("guess"))
+	status, body, header := answer(known, wrong)
+	if status != http.StatusUnauthorized {
+		t.Fatalf("status %d, want 401", status)
+	}
+	for what, c := range map[string][2]string{"unknown": {"unknown", wrong}, "no id": {"%20", wrong}, "no signature": {known, ""}, "neither": {"unknown", "sha1=0"}} {
+		s, b, h := answer(c[0], c[1])
+		if diff := cmp.Diff(header, h); s != status || b != body || diff != "" {
+			t.Errorf("%s: %d %s, want %d %s; headers %s", what, s, b, status, body, diff)
+		}
+	}
+	if s, _, _ := answer(known, webhook.Sign([]byte(`{"push":{}}`), secret.New("hook-secret"))); s != http.StatusAccepted {
+		t.Errorf("the hook's own: %d", s)
+	}
+	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		if r := w.do(method, "/hooks/bitbucket/"+known, "", nil); r.StatusCode != http.StatusMethodNotAllowed {
+			t.Errorf("%s: %d, want 405", method, r.StatusCode)
+		}
+	}
+}
+
+// I12: what callers send in addresses and headers reaches no line of the log, whatever becomes
+// of the request.
+func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
+	w := newWhole(t)
+	const canary = "c4nary-of-the-caller"
+	for _, r := range w.routes() {
+		for _, body := range []string{"{}", "token=" + canary, `{"runner_id":"` + canary + `"}`} {
+			w.do(r.Method, r.Path+"?access_token="+canary+"&state="+canary+"&code="+canary, body, http.Header{
+				"Authorization": {"Bearer " + canary}, "Cookie": {"__Host-slipway=" + canary + "; __Host-slipway-flow=" + canary},
+				"X-Hub-Signature": {"sha256=" + canary}, "X-Request-Id": {canary}, "Referer": {"https://x/?" + canary},
+				"Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/x-www-form-urlencoded"},
+			})
+		}
+	}
+	if w.log.Len() == 0 {
+		t.Fatal("nothing was logged at all")
+	}
+	for line := range strings.Lines(w.log.String()) {
+		if strings.Contains(line, canary) {
+			t.Errorf("logged: %s", line)
+		}
+	}
+}
+
+// I9: no header of a stranger says what the gateway's own address is.
+func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
+	w := newWhole(t)
+	w.hook(t)
+	p, err := w.store.Providers(t.Context())
+	must(t, err)
+	p[0].ClientID, p[0].ClientSecret, p[0].WebURL, p[0].APIURL = "key", secret.New("s"), "https://bitbucket.org", "https://api.bitbucket.org"
+	_, err = w.store.SaveProvider(t.Context(), p[0])
+	must(t, err)
+	forged := http.Header{
+		"X-Forwarded-Host": {"evil.example"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Prefix": {"/evil.example"}, "X-Real-Ip": {"evil.example"},
+		"Forwarded": {"host=evil.example;proto=http"}, "X-Original-Url": {"https://evil.example"}, "Origin": {"https://evil.example"},
+	}
+	link := w.do("GET", "/oauth/bitbucket/link?provider="+p[0].ID, "", forged)
+	if to := link.Header.Get("Location"); link.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "https://bitbucket.org/") || strings.Contains(to, "evil") {
+		t.Errorf("%d to %s", link.StatusCode, to)
+	}
+	for _, c := range link.Cookies() {
+		if !c.Secure || !strings.HasPrefix(c.Name, "__Host-") {
+			t.Errorf("cookie %+v", c)
+		}
+	}
+	for _, r := range w.routes() {
+		reply := w.do(r.Method, r.Path, "", forged)
+		if body := text(t, reply); strings.Contains(body, "evil.example") || strings.Contains(reply.Header.Get("Location"), "evil.example") {
+			t.Errorf("%s %s speaks of evil.example", r.Method, r.Path)
+		}
+	}
+}
+
+// S9: whatever is served, the browser is told to run nothing but our own script.
+func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
+	w := newWhole(t)
+	_, admin := w.session(t, ab.RoleAdmin)
+	asked := 0
+	for _, r := range append(w.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}, gin.RouteInfo{Method: "TRACE", Path: "/builds"}) {
+		for _, header := range []http.Header{nil, admin} {
+			asked++
+			reply := w.do(r.Method, r.Path, "", header)
+			csp := reply.Header.Get("Content-Security-Policy")
+			for _, want := range []string{"default-src 'none'", "script-src 'self'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"} {
+				if !strings.Contains(csp, want) || strings.Contains(csp, "unsafe") {
+					t.Errorf("%s %s (%d): policy %q has no %s", r.Method, r.Path, reply.StatusCode, csp, want)
+				}
+			}
+			if reply.Header.Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("%s %s (%d): no nosniff", r.Method, r.Path, reply.StatusCode)
+			}
+		}
+	}
+	if asked < 100 {
+		t.Errorf("only %d requests", asked)
+	}
+}
+
+// S10: every route that the router has and that may change something is either of people, and
+// asks where the request comes from, or of programs, and knows no cookie.
+func TestS10NoOtherSiteChangesAnything(t *testing.T) {
+	w := newWhole(t)
+	_, admin := w.session(t, ab.RoleAdmin)
+	foreign := []http.Header{
+		{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
+		{"Origin": {"https://evil.example"}}, {"Origin": {"null"}}, {},
+	}
+	people, programs := 0, 0
+	for _, r := range w.routes() {
+		if r.Method == "GET" || r.Method == "HEAD" || r.Method == "OPTIONS" || r.Method == "TRACE" {
+			continue
+		}
+		for _, header := range foreign {
+			for _, kind := range []string{"application/x-www-form-urlencoded", "text/plain", "application/json"} {
+				header = header.Clone()
+				header.Set("Cookie", admin.Get("Cookie"))
+				header.Set("Content-Type", kind)
+				got := w.do(r.Method, r.Path, "{}", header).StatusCode
+				want := http.StatusForbidden
+				switch {
+				case strings.HasPrefix(r.Path, "/extensions/"):
+					want = http.StatusNoContent // of the test's own; the engines' ask for a signature
+				case machine(r.Path):
+					want = http.StatusUnauthorized
+				}
+				if got != want {
+					t.Errorf("%s %s as %s from %v: %d, want %d", r.Method, r.Path, kind, header, got, want)
+				}
+			}
+		}
+		if machine(r.Path) {
+			programs++
+		} else {
+			people++
+		}
+	}
+	if people < 20 || programs < 8 {
+		t.Errorf("%d routes of people and %d of programs", people, programs)
+	}
+}
+
+// S3: each kind of secret opens its own door and no other.
+func TestS3NoTokenServesForAnother(t *testing.T) {
+	w := newWhole(t)
+	hook := w.hook(t)
+	a := storetest.AutomatedBuild(t, w.store, hook.Repository)
+	builds, err := w.store.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
+	must(t, err)
+	runner, pipeline, first := ab.NewToken(), ab.NewToken(), ab.NewToken()
+	_, err = w.store.StartAttempt(t.Context(), builds[0].ID, "embedded", ab.TokenHash(runner), time.Now().Add(time.Hour), 0)
+	must(t, err)
+	must(t, w.store.SetPipelineToken(t.Context(), a.ID, ab.TokenHash(pipeline), "alice"))
+	must(t, w.store.CreateFirstToken(t.Context(), ab.TokenHash(first), time.Now().Add(time.Hour)))
+
+	bearer := func(path, body string) func(string) *http.Response {
+		return func(token string) *http.Response {
+			return w.do("POST", path, body, http.Header{"Authorization": {"Bearer " + token}})
+		}
+	}
+	join := `{"ref":"refs/heads/none","commit":"` + strings.Repeat("a", 40) + `","pipeline":"p"}`
+	doors := map[string]struct {
+		open    func(token string) *http.Response
+		refused int
+		key     string // what opens it
+	}{
+		"session": {func(token string) *http.Response { return w.do("GET", "/builds", "", cookie(token)) }, http.StatusSeeOther, "session"},
+		"session by bearer": {func(token string) *http.Response {
+			return w.do("GET", "/builds", "", http.Header{"Authorization": {"Bearer " + token}})
+		}, http.StatusSeeOther, ""},
+		"session by query": {func(token string) *http.Response {
+			return w.do("GET", "/deliveries?access_token="+token+"&token="+token, "", nil)
+		}, http.StatusSeeOther, ""},
+		"events": {bearer("/runner/v1/builds/"+builds[0].ID+"/events", `{}`), http.StatusUnauthorized, "runner"},
+		"log":    {bearer("/runner/v1/builds/"+builds[0].ID+"/log?offset=0", `x`), http.StatusUnauthorized, "runner"},
+		"permit": {bearer("/runner/v1/builds/"+builds[0].ID+"/permit", `{"tags":["x"]}`), http.StatusUnauthorized, "runner"},
+		"claim":  {bearer("/runner/v1/builds/"+builds[0].ID+"/claim", `{}`), http.StatusUnauthorized, "runner"},
+		"finish": {bearer("/runner/v1/builds/"+builds[0].ID+"/finish", `{`), http.StatusUnauthorized, "runner"},
+		"join":   {bearer("/runner/v1/automated/"+a.ID+"/join", join), http.StatusUnauthorized, "pipeline"},
+		"probe":  {bearer("/runner/v1/probe", ``), http.StatusUnauthorized, ""},
+		"hook": {func(token string) *http.Response {
+			return w.do("POST", "/hooks/bitbucket/"+hook.ID, "{}", http.Header{webhook.SignatureHeader: {webhook.Sign([]byte("{}"), secret.New(token))}})
+		}, http.StatusUnauthorized, "hook"},
+		"first": {func(token string) *http.Response {
+			return w.do("POST", "/signin/token", "token="+token, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}})
+		}, http.StatusGone, "first"},
+	}
+	session, _ := w.session(t, ab.RoleViewer)
+	keys := map[string]string{"session": session, "runner": runner.Reveal(), "pipeline": pipeline.Reveal(), "hook": "hook-secret", "first": first.Reveal()}
+	for kind, value := range keys {
+		for name, door := range doors {
+			if door.key == kind {
+				continue
+			}
+			for form, v := range map[string]string{"itself": value, "its hash": ab.TokenHash(secret.New(value))} {
+				if got := door.open(v).StatusCode; got != door.refused {
+					t.Errorf("%s of the %s token at %s: %d, want %d", form, kind, name, got, door.refused)
+				}
+			}
+		}
+	}
+	for name, door := range doors {
+		if door.key == "" {
+			continue
+		}
+		if got := door.open(keys[door.key]).StatusCode; got == door.refused && name != "first" {
+			t.Errorf("%s is closed to its own token", name)
+		}
+	}
+}

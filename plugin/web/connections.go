@@ -1,0 +1,102 @@
+package web
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+const (
+	// maxConnections bounds what is open at once: each connection costs a file and some 20 kB.
+	maxConnections = 4096
+	// maxPerAddress bounds one address, so that one cannot take all. A Data Center may have 250
+	// deliveries under way, and a company's network address is that of all its browsers.
+	maxPerAddress = 1024
+)
+
+// Limited returns a listener that closes connections at once which are too many, in all or from
+// one address. proxies are the networks whose addresses speak for many and are not counted.
+func Limited(l net.Listener, proxies []string) net.Listener {
+	limited := &limitedListener{Listener: l, total: maxConnections, each: maxPerAddress, open: map[netip.Addr]int{}}
+	for _, p := range proxies {
+		if prefix, err := netip.ParsePrefix(p); err == nil {
+			limited.proxies = append(limited.proxies, prefix)
+		} else if address, err := netip.ParseAddr(p); err == nil {
+			limited.proxies = append(limited.proxies, netip.PrefixFrom(address, address.BitLen()))
+		}
+	}
+	return limited
+}
+
+type limitedListener struct {
+	net.Listener
+	total, each int
+	proxies     []netip.Prefix
+
+	mu   sync.Mutex
+	all  int
+	open map[netip.Addr]int
+}
+
+// Accept returns the next connection that is within the limits.
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := addressOf(c)
+		if l.enter(from) {
+			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
+		}
+		_ = c.Close() // it is the client's loss
+	}
+}
+
+func (l *limitedListener) enter(from netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all >= l.total || l.open[from] >= l.each && !l.isProxy(from) {
+		return false
+	}
+	l.all++
+	l.open[from]++
+	return true
+}
+
+func (l *limitedListener) leave(from netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all--
+	if l.open[from]--; l.open[from] == 0 {
+		delete(l.open, from)
+	}
+}
+
+func (l *limitedListener) isProxy(a netip.Addr) bool {
+	for _, p := range l.proxies {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// addressOf is the zero address where the listener is none of TCP.
+func addressOf(c net.Conn) netip.Addr {
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+type limitedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close makes room for another connection.
+func (c *limitedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
+}

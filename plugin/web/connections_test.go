@@ -1,0 +1,167 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// I8: one address cannot take all connections, a proxy's may, and what closes makes room.
+func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
+	for name, c := range map[string]struct {
+		total, each int
+		proxies     []string
+		want        int
+	}{
+		"per address": {total: 10, each: 3, want: 3},
+		"of a proxy":  {total: 10, each: 3, proxies: []string{"nonsense", "127.0.0.0/8"}, want: 10},
+		"one proxy":   {total: 10, each: 3, proxies: []string{"127.0.0.1"}, want: 10},
+		"in all":      {total: 2, each: 3, want: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := Limited(listen(t), c.proxies).(*limitedListener)
+			l.total, l.each = c.total, c.each
+			s := Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "served") }))
+			address := serveOn(t, s, l)
+			var open []net.Conn
+			for range c.total + 5 {
+				if conn := dial(t, address); served(conn) {
+					open = append(open, conn)
+				}
+			}
+			if len(open) != c.want {
+				t.Errorf("%d connections are served, want %d", len(open), c.want)
+			}
+			open[0].Close()
+			until(t, "a place is free again", func() bool { return served(dial(t, address)) })
+		})
+	}
+}
+
+// I8: clients that send a byte now and then, of headers or of a body, keep nobody waiting, and
+// all are cut off in the end.
+func TestI8SlowClientsKeepNobodyWaiting(t *testing.T) {
+	clients, patience, server := 200, 5*time.Second, Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	server.ReadHeaderTimeout, server.ReadTimeout = time.Second, 2*time.Second
+	if os.Getenv("SLIPWAY_TRUST") != "" {
+		clients, patience = 2000, time.Second
+		server.ReadHeaderTimeout, server.ReadTimeout = 5*time.Second, 15*time.Second
+	}
+	before := runtime.NumGoroutine()
+	address := serveOn(t, server, Limited(listen(t), nil))
+	slow := make([]net.Conn, clients)
+	for i := range slow {
+		slow[i] = dial(t, address)
+		request := "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "
+		if i%2 == 1 {
+			request = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+		}
+		fmt.Fprint(slow[i], request)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), server.ReadTimeout+5*time.Second)
+	defer stop()
+	var trickle sync.WaitGroup
+	trickle.Go(func() { feed(ctx, slow) })
+	took := ask(t, address, 50)
+	if p99 := took[len(took)-1]; p99 > patience {
+		t.Errorf("among %d slow clients the slowest answer took %s", clients, p99)
+	}
+	for i, c := range slow {
+		if err := c.SetReadDeadline(time.Now().Add(server.ReadTimeout + 5*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("client %d of %d is not cut off", i, clients)
+		}
+	}
+	stop()
+	trickle.Wait()
+	until(t, "no goroutine is left of them", func() bool { return runtime.NumGoroutine() <= before+10 })
+}
+
+// feed sends every connection a byte, over and over, until ctx ends.
+func feed(ctx context.Context, to []net.Conn) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, c := range to {
+			_, _ = c.Write([]byte("x")) // it may be cut off by now
+		}
+	}
+}
+
+// ask makes requests as an honest client of another address does and returns what they took, the
+// fastest first.
+func ask(t *testing.T, address string, n int) (took []time.Duration) {
+	t.Helper()
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: from.DialContext}, Timeout: 10 * time.Second}
+	for range n {
+		began := time.Now()
+		r, err := client.Get("http://" + address) //nolint:noctx // the client has a limit
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took
+}
+
+// served reports whether a connection gets an answer; refused ones are closed.
+func served(c net.Conn) bool {
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second)) // a TCP connection takes one
+	n, err := c.Read(make([]byte, 8))
+	return err == nil && n > 0
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// until waits for what must become true.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}

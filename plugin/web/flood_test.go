@@ -1,0 +1,152 @@
+package web_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"slipway/plugin/web"
+)
+
+const (
+	floodBody = 10 << 20 // the largest delivery that is taken at all
+	floodPeak = 256 << 20
+)
+
+// I4: clients that send large bodies at once, of a length that is told, not told or a lie, fill
+// no memory, and others are answered all the while.
+func TestI4AFloodOfLargeBodiesFillsNoMemory(t *testing.T) {
+	// The short form runs beside other tests, and with the race detector's own memory.
+	clients, patience, most := 16, 10*time.Second, uint64(2*floodPeak)
+	if os.Getenv("SLIPWAY_TRUST") != "" {
+		clients, patience, most = 64, 5*time.Second, floodPeak
+	}
+	w := newWhole(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	server := web.Server(w)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		_ = server.Close() // the test is over
+		<-served
+	})
+	runtime.GC()
+	ctx, stop := context.WithCancel(t.Context())
+	var watch sync.WaitGroup
+	var peak atomic.Uint64
+	watch.Go(func() { watchHeap(ctx, &peak) })
+	hook := "/hooks/bitbucket/" + w.hook(t).ID
+	path := "http://" + l.Addr().String() + hook
+
+	var flood sync.WaitGroup
+	answers := make([]int, clients)
+	for i := range clients {
+		flood.Go(func() { answers[i] = sendLarge(t, path, i) })
+	}
+	var took []time.Duration
+	for range 30 {
+		began := time.Now()
+		r, err := http.Get("http://" + l.Addr().String() + "/healthz") //nolint:noctx // the test has a limit
+		if err != nil {
+			t.Errorf("a health probe: %v", err)
+			continue
+		}
+		r.Body.Close()
+		took = append(took, time.Since(began))
+	}
+	flood.Wait()
+	stop()
+	watch.Wait()
+	slices.Sort(took)
+	t.Logf("%d clients: at most %d MiB of heap, slowest health probe %s, answers %v", clients, peak.Load()>>20, took[len(took)-1], answers)
+	for _, a := range answers {
+		if !slices.Contains([]int{http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable, 0}, a) {
+			t.Errorf("a client got %d", a)
+		}
+	}
+	if took[len(took)-1] > patience {
+		t.Errorf("the slowest health probe took %s", took[len(took)-1])
+	}
+	if peak.Load() > most {
+		t.Errorf("the heap grew to %d MiB", peak.Load()>>20)
+	}
+	if r := w.do("POST", hook, "{}", nil); r.StatusCode != http.StatusUnauthorized {
+		t.Errorf("after the flood a delivery gets %d, want its 401", r.StatusCode)
+	}
+}
+
+// sendLarge posts a body in one of three ways and returns the status; 0 when it was hung up on.
+func sendLarge(t *testing.T, url string, i int) int {
+	body := io.LimitReader(zeros{}, floodBody)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	switch i % 3 {
+	case 0:
+		r.ContentLength = floodBody
+	case 1:
+		r.Body = io.NopCloser(bufio.NewReader(io.LimitReader(zeros{}, 2*floodBody))) // chunked, and beyond the limit
+	case 2:
+		return lie(url, r)
+	}
+	reply, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return 0
+	}
+	defer reply.Body.Close()
+	return reply.StatusCode
+}
+
+// lie announces a petabyte and sends what is taken at most.
+func lie(url string, r *http.Request) int {
+	c, err := net.Dial("tcp", r.URL.Host)
+	if err != nil {
+		return 0
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000000\r\n\r\n", url)
+	_, _ = io.CopyN(c, zeros{}, floodBody) // it may be hung up on
+	_ = c.(*net.TCPConn).CloseWrite()
+	reply, err := http.ReadResponse(bufio.NewReader(c), r)
+	if err != nil {
+		return 0
+	}
+	defer reply.Body.Close()
+	return reply.StatusCode
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// watchHeap notes the most that the heap held until ctx ends.
+func watchHeap(ctx context.Context, peak *atomic.Uint64) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	var m runtime.MemStats
+	for {
+		runtime.ReadMemStats(&m)
+		peak.Store(max(peak.Load(), m.HeapInuse))
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package httpx
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestALimiterForgetsTheOldest(t *testing.T) {
+	const burst = 10
+	start := time.Unix(0, 0)
+	l := NewLimiter(time.Minute, burst, func() time.Time { return start })
+	for range burst {
+		if err := l.Allow("first"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.Allow("first") == nil {
+		t.Fatal("the first caller is not limited")
+	}
+	for i := range maxCallers {
+		if err := l.Allow(fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.by) != maxCallers || l.recent.Len() != maxCallers {
+		t.Errorf("it knows %d and %d callers", len(l.by), l.recent.Len())
+	}
+	if l.Allow("first") != nil {
+		t.Error("the caller seen longest ago is still known")
+	}
+}
+
+func TestALimitersRefusalSaysWhen(t *testing.T) {
+	now := time.Unix(0, 0)
+	l := NewLimiter(10*time.Second, 1, func() time.Time { return now })
+	for _, step := range []struct {
+		pass, wait time.Duration
+	}{{0, 0}, {0, 10 * time.Second}, {4 * time.Second, 6 * time.Second}, {6 * time.Second, 0}} {
+		now = now.Add(step.pass)
+		err := l.Allow("a")
+		if got := retryAfter(err).Round(time.Millisecond); got != step.wait {
+			t.Errorf("after %s more: %v, to wait %s, want %s", step.pass, err, got, step.wait)
+		}
+		if status, _ := Answer(err); err != nil && status != 429 {
+			t.Errorf("status %d", status)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package settings_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+// FuzzReadPlugin holds that what a step is told is either taken, and then fit to build by, or
+// refused with the setting's name; that the password leaves the environment and shows nowhere.
+func FuzzReadPlugin(f *testing.F) {
+	f.Add("registry.example.com/acme/app", "https://registry.example.com/", "1.2, 1,,latest,1", "A=1,B=x=y,C=", "ci", "canary-password", "True", "")
+	f.Add("acme/app:1", "", `["a","b"]`, `["A=1,2"]`, "", "", "no", "tcp://127.0.0.1:1234")
+	f.Add("../x", "evil.example/x", "[", "LD_PRELOAD=/x", "ci", "", "maybe", "unix:///x")
+	f.Add("acme/app@sha256:00", "docker.io", "--x,.y,{{.Token}}", "=,A", "", "canary-password", "", "builder:9443")
+	tag := regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	f.Fuzz(func(t *testing.T, repo, registry, tags, args, user, password, dry, builder string) {
+		e := plugin("PLUGIN_REGISTRY="+registry, "PLUGIN_TAGS="+tags, "PLUGIN_BUILD_ARGS="+args, "PLUGIN_USERNAME="+user,
+			"PLUGIN_PASSWORD="+password, "PLUGIN_DRY_RUN="+dry, "PLUGIN_BUILDER="+builder)
+		e.lines[1] = "PLUGIN_REPO=" + repo
+		p, err := settings.ReadPlugin(e)
+		if password != "" && !slices.Contains(e.removed, "PLUGIN_PASSWORD") {
+			t.Error("the password stays in the environment")
+		}
+		if err != nil {
+			if !strings.Contains(err.Error(), "PLUGIN_") {
+				t.Errorf("the error names no setting: %v", err)
+			}
+			return
+		}
+		if !spec.LegalImage(p.Image) || len(p.Tags) == 0 || (p.Login.Username == "") != p.Login.Password.IsZero() {
+			t.Errorf("taken: %+v", p)
+		}
+		for _, got := range p.Tags {
+			if !tag.MatchString(got) || !strings.Contains(tags+"latest", got) && !strings.HasPrefix(strings.TrimSpace(tags), "[") {
+				t.Errorf("tag %q of %q", got, tags)
+			}
+		}
+		for name := range p.BuildArgs {
+			if !spec.LegalArg(name) || !strings.Contains(args, name) {
+				t.Errorf("build argument %q of %q", name, args)
+			}
+		}
+		if host, _, _ := strings.Cut(p.Image, "/"); registry == "" && p.Login.Host != host {
+			t.Errorf("the credential is for %s, the image is %s", p.Login.Host, p.Image)
+		}
+	})
+}
+
+// FuzzRead is the same of a step that a gateway's engine started.
+func FuzzRead(f *testing.F) {
+	f.Add("https://slipway.example.com/runner/v1/builds/x/", "canary-token", "on", "", "/work")
+	f.Add("https://u:p@h/x?q#f", "with blank", "yes", "tcp://h", "relative")
+	f.Add("", "", "", "unix:///x", "/../x")
+	f.Fuzz(func(t *testing.T, address, token, hooks, builder, workdir string) {
+		e := &environment{lines: []string{
+			"SLIPWAY_RUNNER_URL=" + address, "SLIPWAY_RUNNER_TOKEN=" + token, "SLIPWAY_RUNNER_HOOKS=" + hooks, "SLIPWAY_BUILDER=" + builder, "SLIPWAY_WORKDIR=" + workdir,
+		}}
+		s, err := settings.Read(e)
+		if !slices.Contains(e.removed, "SLIPWAY_RUNNER_TOKEN") {
+			t.Error("the token stays in the environment")
+		}
+		if err != nil {
+			if !strings.Contains(err.Error(), "SLIPWAY_") || len(token) > 8 && !strings.Contains(address+hooks+builder+workdir, token) && strings.Contains(err.Error(), token) {
+				t.Errorf("token %q, error %v", token, err)
+			}
+			return
+		}
+		if !strings.HasPrefix(strings.ToLower(s.URL), "http") || strings.ContainsAny(s.URL, "?#@ ") && !strings.Contains(s.URL, "/") || s.Token.Reveal() != token || s.Hooks != (hooks != "off") {
+			t.Errorf("taken: %+v", s)
+		}
+	})
+}
