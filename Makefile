@@ -3,6 +3,7 @@
 # make test    every test, with the race detector; pictures of each page go to screenshots/
 # make lint    gofmt, go vet, golangci-lint, go.mod
 # make cover   every test, with the share of statements that they reach
+# make trust   the long forms: more kills, more disorder, each fuzz target for a minute (hours)
 # make bench   the benchmarks
 # make build   bin/slipway
 # make fmt     formats the code
@@ -23,7 +24,14 @@ endif
 # Where the test of the pages in Chromium puts its pictures.
 test cover: export SLIPWAY_SCREENSHOTS ?= $(CURDIR)/screenshots
 
-.PHONY: demo test lint build fmt cover bench
+# What make trust fuzzes: package:target.
+FUZZ := config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWithoutABuilder \
+	plugin/bitbucket/webhook:FuzzVerify plugin/bitbucket/webhook:FuzzParse plugin/catalog/rulesfile:FuzzDecode \
+	plugin/rules:FuzzDecide plugin/rules:FuzzTags runner/settings:FuzzReadPlugin runner/settings:FuzzRead \
+	plugin/accounts:FuzzS2ReturnTo runner/spec:FuzzDecodeSpec plugin/web/pages/loghtml:FuzzNothingButSpans \
+	plugin/bitbucket/bitbuckettest:FuzzFilter
+
+.PHONY: demo test lint build fmt cover bench trust
 
 demo: build
 	./bin/slipway demo $(ARGS)
@@ -36,6 +44,11 @@ test:
 	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql
 	go test -race -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|plugin/engine|plugin/demo)')
 	go test -race -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
+
+trust:
+	@./.ci/install $(RUNTIME) procps chromium postgresql
+	SLIPWAY_TRUST=1 go test -timeout 3h -p 1 $(AS_ROOT) ./...
+	set -e; for target in $(FUZZ); do go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime 1m "./$${target%:*}"; done
 
 cover:
 	@./.ci/install $(RUNTIME) procps chromium postgresql
