@@ -114,7 +114,7 @@ func ask(t *testing.T, address string, n int) (took []time.Duration) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: from.DialContext}, Timeout: 10 * time.Second}
 	for range n {
 		began := time.Now()
-		r, err := client.Get("http://" + address) //nolint:noctx // the client has a limit
+		r, err := client.Get("http://" + address)
 		if err != nil {
 			t.Fatal(err)
 		}
