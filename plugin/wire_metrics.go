@@ -16,7 +16,7 @@ import (
 // not anybody may read them: that costs nothing worth a second way.
 func (g *Gateway) wireMetrics(ctx context.Context) error {
 	g.metrics = metrics.New(metrics.Options{
-		Version: config.Version, Engines: g.config.Engines(), Store: g.store, Log: g.log,
+		Version: config.Version, Engines: g.config.Engines(), Store: g.store, Now: g.store.Now, Log: g.log,
 		Resting: func() []string { return g.dispatcher.Resting() }, // the stations are wired after their observer
 	})
 	g.store.Observe(g.metrics)
