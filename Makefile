@@ -47,7 +47,8 @@ test:
 	SLIPWAY_TEST_BUILDER=$(CURDIR)/bin/slipway-builder go test -race -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
 
 trust:
-	@./.ci/install $(RUNTIME) procps chromium postgresql
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql
+	go test -race -timeout 1h -p 1 $(AS_ROOT) $(PRIVILEGED)
 	SLIPWAY_TRUST=1 go test -timeout 3h -p 1 $(AS_ROOT) ./...
 	set -e; for target in $(FUZZ); do go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime 1m "./$${target%:*}"; done
 
