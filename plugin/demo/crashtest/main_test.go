@@ -46,7 +46,7 @@ func onBoth(t *testing.T, test func(t *testing.T, o world.Options)) {
 // startBuilder starts `slipway builder`, which ends with the test, and returns its address.
 func startBuilder(t *testing.T) string {
 	t.Helper()
-	program, err := worldtest.BuilderProgram()
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func startBuilder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	address := "unix://" + filepath.Join(dir, "builder.sock")
-	cmd := exec.Command(program, "builder", "--address", address, "--state", filepath.Join(dir, "state"), "--socket-group", "64000", "--network", "none")
+	cmd := exec.Command(self, "builder", "--address", address, "--state", filepath.Join(dir, "state"), "--socket-group", "64000", "--network", "none")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	started := make(chan error, 1)

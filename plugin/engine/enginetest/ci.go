@@ -93,12 +93,8 @@ func ExtensionSecrets(ctx context.Context, w *world.World, engine string, purpos
 
 // startBuilder starts `slipway builder` for the steps of a world's CI, as a person does.
 func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
-	program, err := worldtest.BuilderProgram()
-	if err != nil {
-		return err
-	}
 	keys := filepath.Join(w.Dir, "builder-keys")
-	if out, err := exec.CommandContext(ctx, program, "builder", "keys", keys, "--host", "127.0.0.1").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, c.Program, "builder", "keys", keys, "--host", "127.0.0.1").CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	address, err := FreePort(ctx)
@@ -109,7 +105,7 @@ func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
 	args := []string{
 		"builder", "--address", c.Builder, "--tls", filepath.Join(keys, "server.pem"), "--state", filepath.Join(w.Dir, "builder-state"), "--network", "none",
 	}
-	if _, err := StartProcess(w, "builder", program, args, nil); err != nil {
+	if _, err := StartProcess(w, "builder", c.Program, args, nil); err != nil {
 		return err
 	}
 	who, err := identity.Read(secret.New(c.BuilderTLS))
