@@ -1,9 +1,11 @@
 # make demo    the whole loop on this machine, real git, BuildKit and registry: a push becomes
 #              an image and a green status (ARGS=--once exits after checking it all)
-# make test    every test, with the race detector; pictures of each page go to screenshots/
+# make test    every test, those that start no builder with the race detector; pictures of each
+#              page go to screenshots/
 # make lint    gofmt, go vet, golangci-lint, go.mod
 # make cover   every test, with the share of statements that they reach
-# make trust   the long forms: more kills, more disorder, each fuzz target for a minute (hours)
+# make trust   all with the race detector, the long forms (more kills, more disorder), and each fuzz
+#              target for a minute: hours
 # make bench   the benchmarks
 # make build   bin/slipway
 # make fmt     formats the code

@@ -3,6 +3,7 @@
 package crashtest
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,10 +19,16 @@ import (
 
 func TestMain(m *testing.M) { worldtest.Main(beside{m}) }
 
-// beside runs the tests beside a PostgreSQL server.
+// beside runs the tests beside a PostgreSQL server, and more of them at once than there are
+// processors: they wait, for gateways to die and to start.
 type beside struct{ m *testing.M }
 
-func (b beside) Run() int { return storetest.RunBesidePostgres(b.m) }
+func (b beside) Run() int {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	return storetest.RunBesidePostgres(b.m)
+}
 
 // onBoth runs a test at the same time on SQLite and on PostgreSQL, with a builder that outlives
 // the gateways.

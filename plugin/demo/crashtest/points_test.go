@@ -23,6 +23,7 @@ func onTheWay() []string {
 // F1: a gateway that dies before or after any commit of a push's way builds the push once all
 // the same: the tag at the recorded digest, one final status, no process or mount left behind.
 func TestF1EveryCommitOfAPush(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, o world.Options) {
 		s := worldtest.NewSentence(t)
 		o.Environment = append(o.Environment, s.Environment())

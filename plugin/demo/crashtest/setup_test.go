@@ -12,6 +12,7 @@ import (
 // F1: a gateway that dies before or after any commit of its setup leaves nothing that a person
 // cannot do again, and nothing doubled.
 func TestF1EveryCommitOfTheSetup(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, o world.Options) {
 		s := worldtest.NewSentence(t)
 		o.Environment = append(o.Environment, s.Environment())
@@ -131,6 +132,7 @@ func automated(h *worldtest.House, p *worldtest.Project) bool {
 // F1: a first administrator whose gateway dies during the sign-in signs in all the same.
 func TestF1EveryCommitOfTheFirstSignIn(t *testing.T) {
 	worldtest.NeedMachine(t)
+	t.Parallel()
 	for _, what := range []string{"take the first administrator's token", "create session"} {
 		for _, when := range []string{"before", "after"} {
 			t.Run(when+" "+what, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // ends the build, once.
 func TestF9AnotherGatewayTakesOver(t *testing.T) {
 	worldtest.NeedMachine(t)
+	t.Parallel()
 	h := worldtest.Open(t, world.Options{
 		Child: true, Builder: startBuilder(t), Database: storetest.PostgresAddress(t), Environment: []string{"SLIPWAY_CONCURRENCY=1"},
 	})
