@@ -50,7 +50,7 @@ func PostgresAddress(t testing.TB) secret.Secret {
 	t.Helper()
 	server := os.Getenv(postgresVariable)
 	if server == "" {
-		t.Skip(errNoPostgres)
+		t.Skipf("SKIPPED: %v", errNoPostgres)
 	}
 	schema := "t_" + strings.ToLower(rand.Text())
 	admin, err := sql.Open("pgx", server)
