@@ -145,6 +145,8 @@ func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushe
 		}
 	}
 	p.Holds("latest", builds[0], pushed.newest)
+	_, err = p.House.WaitStatus(h.Context, builds[0])
+	h.Must(err)
 	if all := p.Statuses(head); len(all) != 1 || all[0].State != "SUCCESSFUL" {
 		h.T.Errorf("statuses of the newest commit %+v, want one, SUCCESSFUL", all)
 	}
