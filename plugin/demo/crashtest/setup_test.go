@@ -78,9 +78,12 @@ func dieAutomating(h *worldtest.House, mortal func(func() error)) {
 // dieRefreshing: the tokens that Bitbucket has given out and nobody stored are not missed.
 func dieRefreshing(h *worldtest.House, mortal func(func() error)) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
-	h.Bitbucket.ExpireTokens()
 	p.Commit("With new tokens", h.Dockerfile("with new tokens"))
-	mortal(func() error { p.Push("main"); return nil })
+	mortal(func() error {
+		h.Bitbucket.ExpireTokens() // not before: a poll would refresh them
+		p.Push("main")
+		return nil
+	})
 	p.Holds("latest", p.End(1, autobuild.Succeeded), "with new tokens")
 	p.All(1)
 	if all, err := accounts(h); err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
