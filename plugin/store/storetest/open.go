@@ -3,13 +3,71 @@
 package storetest
 
 import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 )
+
+const fileName = "slipway.db"
+
+// newest is the file of an empty database with the newest schema. It is made once in a process:
+// all migrations from the first on take longer than most tests.
+var newest = sync.OnceValues(makeNewest)
+
+func makeNewest() (file []byte, err error) {
+	dir, err := os.MkdirTemp("", "slipway-newest-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	sealer, err := seal.LoadOrCreate(filepath.Join(dir, "secret.key"), true)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, fileName)
+	s, err := store.Open(context.Background(), store.Options{Path: path, Sealer: sealer})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return nil, err
+	}
+	// Each installation has an id and a key check of its own.
+	_, err = db.Exec(`DELETE FROM instance`) //nolint:noctx // a file of our own
+	if err := errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
+// placeNewest puts an empty database where there is none yet.
+func placeNewest(path string) error {
+	file, err := newest()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(file)
+	return errors.Join(err, f.Close())
+}
 
 // Open opens a new store in a temporary directory, with a key of its own; the test's end
 // closes it.
@@ -25,7 +83,11 @@ func OpenAt(t testing.TB, dir string, now func() time.Time) *store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer, Now: now})
+	path := filepath.Join(dir, fileName)
+	if err := placeNewest(path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), store.Options{Path: path, Sealer: sealer, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
