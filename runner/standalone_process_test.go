@@ -81,7 +81,7 @@ func TestStepFailsWithExitCode1(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), want) {
 			t.Errorf("%v: got %v, want exit code 1 and %q\n%s", environ, err, want, out)
 		}
-		if took := time.Since(started); strings.Contains(want, "no builder") && took > time.Second {
+		if took := time.Since(started); strings.Contains(want, "no builder") && took > 10*time.Second { // a fraction of a second, and what a loaded machine adds
 			t.Errorf("it took %s to say that no builder can run here", took)
 		}
 	}

