@@ -167,7 +167,7 @@ func (w writer) builds(o store.Overview, engines []string) {
 func (w writer) tasks(counts []store.TaskCount) {
 	type pile struct{ kind, state string }
 	all := map[pile]store.TaskCount{}
-	for _, kind := range []string{store.TaskPlan, store.TaskDispatch, store.TaskReport} {
+	for _, kind := range []string{store.TaskPlan, store.TaskDispatch, store.TaskReport, store.TaskCorrect} {
 		for _, state := range []string{"waiting", "running", "dead"} {
 			all[pile{kind, state}] = store.TaskCount{Kind: kind, State: state}
 		}
