@@ -199,5 +199,5 @@ func (w writer) hooks(counts []store.HookCount) {
 	}
 	w.gauge(w.descs.hookProblems, float64(problems))
 	w.gauge(w.descs.neverPolled, float64(all[ab.HookPolled].NeverPolled))
-	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled)) // the others are polled when there is a reason to
+	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled)) // the others' pushes are delivered, and they are polled more rarely
 }
