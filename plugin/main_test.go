@@ -8,14 +8,15 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"slipway/plugin/store/storetest"
 	"slipway/runner/builder"
 )
 
 // TestMain is `slipway builder` where doctor runs it: this program again, which would
-// otherwise run the tests again.
+// otherwise run the tests again. They run beside a PostgreSQL.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || os.Args[1] != "builder" {
-		os.Exit(m.Run())
+		os.Exit(storetest.RunBesidePostgres(m))
 	}
 	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{builder.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
 	if err := app.Run(context.Background(), os.Args); err != nil {

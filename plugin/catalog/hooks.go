@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"slipway/config/secret"
@@ -59,29 +60,53 @@ func (c *Catalog) ensureHook(ctx context.Context, r ab.Repository, accountID str
 	}
 	before := h
 	h.Repository = r
-	var problem error
-	for _, id := range candidates(h, accountID) {
+	return c.stand(ctx, before, h, candidates(h, accountID))
+}
+
+// stand makes a hook's webhook stand by the first account that can, and stores what came of it.
+func (c *Catalog) stand(ctx context.Context, before, h ab.Hook, accounts []string) (ab.Hook, error) {
+	var passing, problem error
+	for _, id := range accounts {
 		h.AccountID = id
 		if h.RemoteID, problem = c.register(ctx, h); problem == nil {
 			h.State, h.Problem = ab.HookActive, ""
+			if same(before, h) {
+				return before, nil
+			}
 			return c.o.Store.SaveHook(ctx, h)
 		}
+		if !lasting(problem) {
+			passing = problem
+		}
 	}
-	if before.State == ab.HookActive && !lasting(problem) {
-		trail.Log(ctx, c.o.Log).WithError(problem).WithField("repository", r.FullName).Warn("the webhook could not be looked at; it is left as it was")
+	log := trail.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName)
+	if before.State == ab.HookActive && passing != nil {
+		log.WithError(passing).Warn("the webhook could not be looked at; it is left as it was")
 		return before, nil
 	}
 	h.State, h.RemoteID, h.Problem = ab.HookPolled, "", c.explain(ctx, h, problem)
-	trail.Log(ctx, c.o.Log).WithError(problem).WithField("repository", r.FullName).Info("no webhook; the repository is polled")
+	log.WithError(problem).Info("no webhook; the repository is polled")
 	return c.o.Store.SaveHook(ctx, h)
 }
 
 // candidates are the accounts to manage a hook with: an active hook's own first.
-func candidates(h ab.Hook, accountID string) []string {
-	if h.State == ab.HookActive && h.AccountID != accountID {
-		return []string{h.AccountID, accountID}
+func candidates(h ab.Hook, accounts ...string) []string {
+	var all []string
+	if h.State == ab.HookActive {
+		all = append(all, h.AccountID)
 	}
-	return []string{accountID}
+	for _, id := range accounts {
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+// same reports whether looking at a webhook changed nothing of what is known of it.
+func same(before, after ab.Hook) bool {
+	return before.State == after.State && before.Problem == after.Problem && before.AccountID == after.AccountID &&
+		before.RemoteID == after.RemoteID && before.Repository == after.Repository
 }
 
 // beingAdded is the problem of a hook until its webhook was asked for: one that still has it when

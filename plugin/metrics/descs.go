@@ -36,7 +36,7 @@ func newDescs() descs {
 		hooks:        desc("hooks", "Repositories by how their pushes come: active = webhook, polled = no webhook could be had.", "state"),
 		hookProblems: desc("hooks_problems", "Repositories whose webhook is not in order; their page says why."),
 		neverPolled:  desc("hooks_never_polled", "Repositories without a webhook whose refs were never looked at yet."),
-		pollAge:      desc("poll_oldest_success_age_seconds", "Of the repositories that are polled, the time since the last poll of the one that waits longest; 0 without any."),
+		pollAge:      desc("poll_oldest_success_age_seconds", "Of the repositories without a webhook, the time since the last poll of the one that waits longest; 0 without any."),
 
 		accounts:   desc("accounts", "Linked accounts: linked, or broken = somebody must link it again.", "state"),
 		registries: desc("registries", "Registry credentials by what their last check found.", "state"),

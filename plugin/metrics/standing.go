@@ -167,7 +167,7 @@ func (w writer) builds(o store.Overview, engines []string) {
 func (w writer) tasks(counts []store.TaskCount) {
 	type pile struct{ kind, state string }
 	all := map[pile]store.TaskCount{}
-	for _, kind := range []string{store.TaskPlan, store.TaskDispatch, store.TaskReport} {
+	for _, kind := range []string{store.TaskPlan, store.TaskDispatch, store.TaskReport, store.TaskCorrect} {
 		for _, state := range []string{"waiting", "running", "dead"} {
 			all[pile{kind, state}] = store.TaskCount{Kind: kind, State: state}
 		}
@@ -199,5 +199,5 @@ func (w writer) hooks(counts []store.HookCount) {
 	}
 	w.gauge(w.descs.hookProblems, float64(problems))
 	w.gauge(w.descs.neverPolled, float64(all[ab.HookPolled].NeverPolled))
-	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled)) // the others are polled when there is a reason to
+	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled)) // the others' pushes are delivered, and they are polled more rarely
 }

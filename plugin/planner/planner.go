@@ -33,7 +33,9 @@ type Options struct {
 	// Leads reports whether this gateway does the polls that are due by the clock; nil = it is
 	// alone, and does.
 	Leads func() bool
-	Log   logrus.FieldLogger
+	// CheckHook makes the webhook of a repository stand that should have one; nil = nobody does.
+	CheckHook func(ctx context.Context, r autobuild.Repository) error
+	Log       logrus.FieldLogger
 }
 
 // A Planner makes builds of deliveries, polls and requests. It is safe for concurrent use.
@@ -55,6 +57,9 @@ func New(o Options) *Planner {
 	}
 	if o.Leads == nil {
 		o.Leads = func() bool { return true }
+	}
+	if o.CheckHook == nil {
+		o.CheckHook = func(context.Context, autobuild.Repository) error { return nil }
 	}
 	return &Planner{o: o, turns: map[string]*sync.Mutex{}, unsettle: map[string]time.Time{}}
 }

@@ -10,6 +10,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/planner"
 )
 
 func (w *town) poll() {
@@ -178,9 +179,14 @@ func TestPollsDoNotWaitForEver(t *testing.T) {
 // runPolls runs the polls until the condition holds.
 func (w *town) runPolls(interval time.Duration, until func() bool) {
 	w.t.Helper()
+	w.runPollsEvery(planner.Every{Polled: interval, Active: 24 * time.Hour}, until)
+}
+
+func (w *town) runPollsEvery(every planner.Every, until func() bool) {
+	w.t.Helper()
 	ctx, stop := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
-	go func() { done <- w.RunPolls(ctx, interval) }()
+	go func() { done <- w.RunPolls(ctx, every) }()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
 	deadline := time.After(20 * time.Second)

@@ -20,23 +20,25 @@ func TestScheduleChoosesWhatIsDue(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	active := autobuild.Hook{ID: "active", State: autobuild.HookActive}
 	polled := autobuild.Hook{ID: "polled", State: autobuild.HookPolled}
+	later, past := visit{now.Add(time.Second), autobuild.HookActive}, visit{now, autobuild.HookActive}
+	waits, waited := visit{now.Add(time.Second), autobuild.HookPolled}, visit{now.Add(-1), autobuild.HookPolled}
 	tests := []struct {
 		name      string
 		started   bool
-		next      map[string]time.Time
+		next      map[string]visit
 		unsettled map[string]bool
 		want      []string
 	}{
 		{"every hook at the start", false, nil, nil, []string{"active", "polled"}},
 		{"new hooks a little later", true, nil, nil, nil},
-		{"new hooks when that has passed", true, map[string]time.Time{"active": now, "polled": now.Add(-1)}, nil, []string{"active", "polled"}},
-		{"delivering hooks never again", true, map[string]time.Time{"active": never, "polled": now.Add(time.Second)}, nil, nil},
-		{"hooks that lost their webhook", true, map[string]time.Time{"active": never, "polled": never}, nil, []string{"polled"}},
-		{"what a delivery left behind", true, map[string]time.Time{"active": never, "polled": now.Add(1)}, map[string]bool{"active": true}, []string{"active"}},
+		{"hooks whose time has come", true, map[string]visit{"active": past, "polled": waited}, nil, []string{"active", "polled"}},
+		{"no hook before its time", true, map[string]visit{"active": later, "polled": waits}, nil, nil},
+		{"hooks that lost their webhook", true, map[string]visit{"active": later, "polled": later}, nil, []string{"polled"}},
+		{"what a delivery left behind", true, map[string]visit{"active": later, "polled": waits}, map[string]bool{"active": true}, []string{"active"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := schedule{planner: New(Options{}), interval: time.Minute, next: tt.next, started: tt.started}
+			s := schedule{planner: New(Options{}), every: Every{Polled: time.Minute, Active: time.Hour}, next: tt.next, started: tt.started}
 			var got []string
 			for _, h := range s.due([]autobuild.Hook{active, polled}, tt.unsettled, now) {
 				got = append(got, h.ID)
@@ -44,15 +46,24 @@ func TestScheduleChoosesWhatIsDue(t *testing.T) {
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("due %v, want %v", got, tt.want)
 			}
-			if len(s.next) != 2 || !s.started {
+			if len(s.next) != 2 || s.next["polled"].state != autobuild.HookPolled || !s.started {
 				t.Errorf("next %v, started %v", s.next, s.started)
 			}
 		})
 	}
 }
 
+// Cloud counts 1000 calls an hour, and builds need most of them.
+func TestPollsLeaveTheLimitToBuilds(t *testing.T) {
+	for hooks, want := range map[int]time.Duration{1: 30 * time.Minute, 125: 30 * time.Minute, 250: time.Hour, 1000: 4 * time.Hour} {
+		if got := rarely(30*time.Minute, hooks); got != want {
+			t.Errorf("%d repositories are polled every %s, want %s", hooks, got, want)
+		}
+	}
+}
+
 func TestScheduleForgetsHooksThatAreGone(t *testing.T) {
-	s := schedule{planner: New(Options{}), next: map[string]time.Time{"gone": never}, started: true}
+	s := schedule{planner: New(Options{}), next: map[string]visit{"gone": {}}, started: true}
 	if due := s.due(nil, map[string]bool{"gone": true}, time.Now()); len(due) != 0 || len(s.next) != 0 {
 		t.Errorf("due %v, next %v", due, s.next)
 	}
@@ -78,8 +89,8 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
 	} {
 		p := New(Options{Store: storetest.Open(t), Connector: unlinked{tt.err}, Now: func() time.Time { return now }, Log: log})
-		s := schedule{planner: p, interval: time.Hour}
-		if got := s.poll(t.Context(), autobuild.Hook{ID: "h"}).Sub(now); got < tt.from || got > tt.to {
+		s := schedule{planner: p, every: Every{Polled: time.Hour, Active: time.Hour}}
+		if got := s.poll(t.Context(), autobuild.Hook{ID: "h"}, time.Hour).Sub(now); got < tt.from || got > tt.to {
 			t.Errorf("%v: again in %s, want %s to %s", tt.err, got, tt.from, tt.to)
 		}
 	}

@@ -64,8 +64,15 @@ func newTown(t *testing.T) *town {
 	})
 	must(t, err)
 	w.catch()
-	w.Planner = planner.New(planner.Options{Store: w.store, Connector: w.account, Now: w.clock, SettleAfter: time.Minute, Log: quiet()})
+	w.Planner = w.planner(nil)
 	return w
+}
+
+// planner is that of a gateway that looks after webhooks in this way.
+func (w *town) planner(check func(context.Context, autobuild.Repository) error) *planner.Planner {
+	return planner.New(planner.Options{
+		Store: w.store, Connector: w.account, Now: w.clock, SettleAfter: time.Minute, CheckHook: check, Log: quiet(),
+	})
 }
 
 func (w *town) openBitbucket() {
@@ -121,7 +128,18 @@ func (w *town) catch() {
 	must(w.t, err)
 }
 
-func (w *town) clock() time.Time { return w.now }
+func (w *town) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+// pass lets time pass while polls run.
+func (w *town) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
 
 // linked is a connector whose accounts all see the same; err is of all, or of the one named.
 type linked struct {

@@ -1,7 +1,9 @@
 // Package reporter tells Bitbucket how a build stands: one status for each (automated
 // build, rule, ref) on a commit. A report is a task of its own, so that repeating it never
 // starts anything, and it tells the build's state of the moment it is told, not of the
-// moment it became due: what comes late is never older than what came before.
+// moment it became due. Reports of one status follow each other; where that did not hold,
+// because a gateway stood still or was not answered, the status is corrected (correct.go): who
+// writes last writes how the build stands.
 package reporter
 
 import (
@@ -59,15 +61,25 @@ func New(o Options) *Reporter {
 	return &Reporter{o: o, underWay: map[string]int{}}
 }
 
-// Register takes the report tasks of a queue.
+// Register takes the report and correction tasks of a queue.
 func (r *Reporter) Register(q *queue.Queue) {
-	q.Handle(store.TaskReport, func(ctx context.Context, t queue.Task) error { return r.Report(ctx, t.Arg) },
+	of := func(t queue.Task) claim {
+		return claim{again: t.Attempt > 1, held: func(ctx context.Context) (bool, error) { return q.Holds(ctx, t) }}
+	}
+	q.Handle(store.TaskReport, func(ctx context.Context, t queue.Task) error { return r.report(ctx, t.Arg, of(t)) },
+		queue.Options{Workers: workers})
+	q.Handle(store.TaskCorrect, func(ctx context.Context, t queue.Task) error { return r.correct(ctx, t.Arg, of(t)) },
 		queue.Options{Workers: workers})
 }
 
-// Report tells how a build stands now. What was told already, or is no longer for this
-// build to tell, is left out. The error is one of package queue's where waiting helps.
+// Report tells how a build stands now, for a caller that alone speaks of it. What was told
+// already, or is no longer for this build to tell, is left out. The error is one of package
+// queue's where waiting helps.
 func (r *Reporter) Report(ctx context.Context, buildID string) error {
+	return r.report(ctx, buildID, claim{held: func(context.Context) (bool, error) { return true, nil }})
+}
+
+func (r *Reporter) report(ctx context.Context, buildID string, c claim) error {
 	b, err := r.o.Store.Build(ctx, buildID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
@@ -83,11 +95,16 @@ func (r *Reporter) Report(ctx context.Context, buildID string) error {
 		return queue.Snooze(pauseOf(r.o.Now().Sub(since(b))))
 	}
 	defer r.leave(b.Repository.ID)
+	began := r.o.Now()
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	err = r.put(call, b)
+	unsure := c.again || ctx.Err() != nil || r.o.Now().Sub(began) >= promptly
+	if held, checkErr := r.check(ctx, b, c, unsure); checkErr != nil || !held {
+		return checkErr
+	}
 	if ctx.Err() != nil && err != nil {
-		return err // the gateway stops, or the task is another's by now: the provider has said nothing
+		return err // the gateway stops: the provider has said nothing
 	}
 	switch next := answer(err, r.o.Now().Sub(since(b))); {
 	case next.pause > 0:

@@ -55,6 +55,12 @@ func newOffice(t *testing.T) *office {
 // newOfficeThat calls the Bitbucket in a way of its own.
 func newOfficeThat(t *testing.T, calls bitbucket.Options) *office {
 	t.Helper()
+	return newOfficeOn(t, calls, storetest.OpenAt)
+}
+
+// newOfficeOn opens its store in a way of its own.
+func newOfficeOn(t *testing.T, calls bitbucket.Options, open func(t testing.TB, dir string, now func() time.Time) *store.Store) *office {
+	t.Helper()
 	o := &office{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), faults: &faults{}}
 	server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
 	must(t, err)
@@ -74,7 +80,7 @@ func newOfficeThat(t *testing.T, calls bitbucket.Options) *office {
 	api, err := bitbucket.New(calls)
 	must(t, err)
 	o.dir = t.TempDir()
-	o.store = storetest.OpenAt(t, o.dir, o.clock)
+	o.store = open(t, o.dir, o.clock)
 	cloudProvider, err := o.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
 	must(t, err)
 	o.account = &linked{connection: provider.Cloud(provider.CloudOptions{
@@ -86,10 +92,15 @@ func newOfficeThat(t *testing.T, calls bitbucket.Options) *office {
 	must(t, err)
 	o.owner, err = o.store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{AccountID: "account", Repository: o.repo, Image: "r/app"})
 	must(t, err)
+	o.Reporter = o.reporter(o.store)
+	return o
+}
+
+// reporter is that of one gateway.
+func (o *office) reporter(s *store.Store) *reporter.Reporter {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	o.Reporter = reporter.New(reporter.Options{Store: o.store, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock, Log: log})
-	return o
+	return reporter.New(reporter.Options{Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock, Log: log})
 }
 
 func (o *office) clock() time.Time {
@@ -146,6 +157,18 @@ func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer.Header().Set("Retry-After", "120")
 	answer.WriteHeader(status)
 	return answer.Result(), nil
+}
+
+func (f *faults) set(status int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.status = status
+}
+
+func (f *faults) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
 }
 
 func (o *office) build(rule string, ref autobuild.Ref) autobuild.Build {

@@ -26,8 +26,8 @@ func (s *Store) scanHook(r scanner) (h ab.Hook, err error) {
 	return h, err
 }
 
-// SaveHook creates (empty ID) or replaces a hook. ErrConflict when its repository has
-// another one.
+// SaveHook creates (empty ID) or replaces a hook, but for the times of what was delivered and
+// polled meanwhile. ErrConflict when its repository has another one.
 func (s *Store) SaveHook(ctx context.Context, h ab.Hook) (saved ab.Hook, err error) {
 	if h.ID == "" {
 		h.ID = newID()
@@ -48,7 +48,9 @@ func (s *Store) SaveHook(ctx context.Context, h ab.Hook) (saved ab.Hook, err err
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id, provider_id = excluded.provider_id, repository_id = excluded.repository_id,
 			remote_id = excluded.remote_id, secret = excluded.secret, previous_secret = excluded.previous_secret, previous_until = excluded.previous_until,
-			state = excluded.state, problem = excluded.problem, polled_at = excluded.polled_at, delivered_at = excluded.delivered_at`,
+			state = excluded.state, problem = excluded.problem,
+			polled_at = CASE WHEN excluded.polled_at > hooks.polled_at THEN excluded.polled_at ELSE hooks.polled_at END,
+			delivered_at = CASE WHEN excluded.delivered_at > hooks.delivered_at THEN excluded.delivered_at ELSE hooks.delivered_at END`,
 			h.ID, h.AccountID, h.Repository.ProviderID, h.Repository.ID, h.RemoteID, current, previous, ms(h.PreviousUntil),
 			h.State, h.Problem, ms(h.PolledAt), ms(h.DeliveredAt))
 		if err != nil {

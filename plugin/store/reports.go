@@ -7,6 +7,7 @@ import (
 	"time"
 
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store/queue"
 )
 
 // A Report is what was last told of a build.
@@ -29,6 +30,14 @@ func (s *Store) MarkReported(ctx context.Context, buildID string, attempt int, s
 		s.observer.Reported(state, problem)
 	}
 	return err
+}
+
+// AskCorrection makes the task to tell, after a time, once more how a build stands, whatever
+// was told of it before.
+func (s *Store) AskCorrection(ctx context.Context, buildID string, after time.Duration) error {
+	return s.tx(ctx, "ask to correct the status of build "+buildID, func(tx *sql.Tx) error {
+		return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskCorrect, Arg: buildID, Key: buildID + " " + after.String(), RunAt: s.Now().Add(after)})
+	})
 }
 
 // Reported returns what was last told, for the build's page; ErrNotFound when nothing was.

@@ -93,6 +93,9 @@ var repositoryWords = regexp.MustCompile(`failed to read dockerfile|dockerfile p
 // plainMessage drops the words of the layers that an error came through.
 func plainMessage(err error) string {
 	text := err.Error()
+	if _, refusal, found := strings.Cut(text, ": "+refusedADD); found {
+		return refusedADD + refusal
+	}
 	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "rpc error: code = FailedPrecondition desc = "} {
 		text = strings.TrimPrefix(text, prefix)
 	}

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	httpsource "github.com/moby/buildkit/source/http"
+	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/worker/base"
+	"google.golang.org/grpc/codes"
 )
 
 // confineADD makes `ADD https://…` see no more of this machine than RUN does: the server
@@ -28,8 +30,11 @@ func confineADD(w *base.Worker) error {
 	return nil
 }
 
+// refusedADD is how a refusal begins; what stands before it are the words of Go's network stack.
+const refusedADD = "ADD may not fetch from "
+
 // refuseLocal is asked with the address that the name resolved to, so that a name that
-// points at this machine helps nobody.
+// points at this machine helps nobody. Its refusal is the Dockerfile's doing.
 func refuseLocal(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -37,7 +42,7 @@ func refuseLocal(_, address string, _ syscall.RawConn) error {
 	}
 	ip := to.Addr().Unmap()
 	if ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() {
-		return fmt.Errorf("ADD may not fetch from %s: it is an address of the build machine itself", ip)
+		return grpcerrors.WrapCode(fmt.Errorf("%s%s: it is an address of the build machine itself", refusedADD, ip), codes.FailedPrecondition)
 	}
 	return nil
 }

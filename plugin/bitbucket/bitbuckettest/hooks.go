@@ -66,6 +66,22 @@ func (r *Repository) AddHook(url, key string, events ...string) (string, error) 
 	return h.uuid, nil
 }
 
+// RemoveHooks removes every webhook as a person does in the repository's settings.
+func (r *Repository) RemoveHooks() {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	r.hooks = nil
+}
+
+// DisableHooks unticks "Active" of every webhook, as a person does.
+func (r *Repository) DisableHooks() {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	for _, h := range r.hooks {
+		h.active = false
+	}
+}
+
 // hookRequest is the body of POST and PUT:
 // https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/#api-repositories-workspace-repo-slug-hooks-post
 type hookRequest struct {

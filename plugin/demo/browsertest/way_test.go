@@ -227,6 +227,9 @@ func (w *way) retry() {
 	w.Reads("Slipway build 2, attempt 2")
 	w.Until("the page says that it succeeded", "!!document.querySelector('h1 .state.succeeded')")
 	w.Reads("Log of attempt 2")
+	if w.Says("The build is queued again.") {
+		w.h.T.Error("the page of a build that succeeded still says that it is queued again")
+	}
 	stayed()
 	w.status(2, autobuild.Succeeded, "SUCCESSFUL")
 	w.Click("2 attempts")

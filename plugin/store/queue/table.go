@@ -123,6 +123,16 @@ func (q *Queue) extend(ctx context.Context, t Task, lease time.Duration) error {
 	return q.change(ctx, `UPDATE tasks SET due_at = $3`+fence, t.ID, t.Attempt, q.now().Add(lease).UnixMilli())
 }
 
+// Holds reports whether a task that was claimed is still so: nobody has claimed it since, nor
+// any that follows it in its lane.
+func (q *Queue) Holds(ctx context.Context, t Task) (bool, error) {
+	var n int
+	if err := q.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM tasks`+fence, t.ID, t.Attempt).Scan(&n); err != nil {
+		return false, fmt.Errorf("look whether task %d is held: %w", t.ID, err)
+	}
+	return n == 1, nil
+}
+
 // postpone makes the task due again in delay; counted says whether this attempt counts.
 func (q *Queue) postpone(ctx context.Context, t Task, delay time.Duration, cause error, counted bool) error {
 	uncounted := 1

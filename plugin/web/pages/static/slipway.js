@@ -52,6 +52,7 @@
         try { fresh = await part(element.id); } catch { /* again at the next turn */ }
       }
       if (!fresh) return renew(element);
+      moveOn(element, fresh);
       goOn(fresh);
       if (fresh.innerHTML !== element.innerHTML) {
         element.replaceWith(fresh);
@@ -60,6 +61,20 @@
       }
       renew(element);
     }, seconds * 1000);
+  }
+
+  // moveOn takes away what the page says was done, once the state that it speaks of has passed.
+  function moveOn(element, fresh) {
+    if (fresh.dataset.state !== element.dataset.state) document.querySelector('.notice')?.remove();
+  }
+
+  // sayOnce takes what was done out of the address, so that the page does not say it again when it
+  // is loaded again.
+  function sayOnce() {
+    const here = new URL(location.href);
+    if (!here.searchParams.has('done')) return;
+    here.searchParams.delete('done');
+    history.replaceState(null, '', here);
   }
 
   // fill replaces an element by the one of a page that takes long to make. Until it is there
@@ -134,6 +149,7 @@
   addEventListener('hashchange', reveal);
   addEventListener('DOMContentLoaded', () => {
     enliven(document);
+    sayOnce();
     for (const element of document.querySelectorAll('[data-refresh]')) renew(element);
     for (const element of document.querySelectorAll('[data-from]')) fill(element);
     const log = document.querySelector('[data-stream]');

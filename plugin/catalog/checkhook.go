@@ -1,0 +1,37 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/trail"
+)
+
+// CheckHook makes the webhook of a repository stand again that was removed or changed at the
+// provider. Where that is refused the hook is polled from then on, with Problem; where the
+// provider cannot be asked it is left as it is, and so is one that is polled already. An error
+// is ours.
+func (c *Catalog) CheckHook(ctx context.Context, r ab.Repository) error {
+	defer c.lock(r)()
+	h, err := c.o.Store.HookOf(ctx, r)
+	if errors.Is(err, ab.ErrNotFound) {
+		return nil // it was deleted meanwhile
+	}
+	if err != nil || h.State != ab.HookActive {
+		return err
+	}
+	builds, err := c.o.Store.AutomatedBuildsOf(ctx, r)
+	if err != nil || len(builds) == 0 {
+		return err // without any it is removed, not mended
+	}
+	var accounts []string
+	for _, a := range builds {
+		accounts = append(accounts, a.AccountID)
+	}
+	after, err := c.stand(ctx, h, h, candidates(h, accounts...))
+	if err == nil && after.State == ab.HookActive && after.RemoteID != h.RemoteID {
+		trail.Log(ctx, c.o.Log).WithField("repository", r.FullName).Warn("the webhook was gone at Bitbucket; it was made anew")
+	}
+	return err
+}

@@ -1,0 +1,33 @@
+package demo_test
+
+import (
+	"testing"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// F18: a webhook that somebody removed while no gateway ran is made anew by the one that starts,
+// which finds what was pushed meanwhile.
+func TestF18AGatewayThatStartsFindsWhatItMissed(t *testing.T) {
+	worldtest.NeedMachine(t)
+	h := worldtest.Open(t, world.Options{Environment: quick()})
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	before := p.Repository.Hooks()
+	h.Gateway.Stop()
+	p.Repository.RemoveHooks()
+	p.Commit("Missed", h.Dockerfile("missed"))
+	p.Push("main")
+	h.Must(h.Gateway.Start(h.Context))
+	if b := p.Await(1, autobuild.Queued, autobuild.Starting, autobuild.Running, autobuild.Succeeded); b.Cause != autobuild.CauseReconcile {
+		t.Errorf("cause %s, want a poll's", b.Cause)
+	}
+	hooks := p.Repository.Hooks()
+	if len(hooks) != 1 || !hooks[0].Active || hooks[0].URL != before[0].URL || hooks[0].UUID == before[0].UUID {
+		t.Errorf("webhooks %+v, before %+v", hooks, before)
+	}
+	if hook := hookOf(h, p); hook.State != autobuild.HookActive || hook.RemoteID != hooks[0].UUID {
+		t.Errorf("ours is %+v", hook)
+	}
+}

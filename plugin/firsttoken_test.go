@@ -1,0 +1,278 @@
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config"
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+	"slipway/plugin/store/storetest"
+)
+
+// I11: a new installation lets nobody in but by the token in its log, which is another one each
+// time, works once, and not after a day.
+func TestI11AFreshStartHasNoKnownCredential(t *testing.T) {
+	seen := map[string]bool{}
+	for range freshStarts() {
+		l := listen(t)
+		environ := settingsOf(t, l)
+		g := startFresh(t, environ, l)
+		for _, known := range []string{"", "admin", "administrator", "default", "password", "changeme", "slipway", "superuser@default.com"} {
+			if status := g.post(t, "/signin/token", "token", known); status != http.StatusGone {
+				t.Errorf("token %q: %d", known, status)
+			}
+			for _, path := range []string{"/setup", "/settings/providers", "/automated-builds", "/metrics"} {
+				if status := g.getAs(t, path, known); status == http.StatusOK {
+					t.Errorf("%s is open for %q", path, known)
+				}
+			}
+		}
+		tokens := g.tokens(t)
+		if len(tokens) != 1 || len(tokens[0]) < 26 || seen[tokens[0]] { // 26 characters of base32 are 128 bits
+			t.Fatalf("tokens %q", tokens)
+		}
+		seen[tokens[0]] = true
+		if first, second := g.post(t, "/signin/token", "token", tokens[0]), g.post(t, "/signin/token", "token", tokens[0]); first != http.StatusSeeOther || second != http.StatusGone {
+			t.Errorf("the first use is answered %d, the second %d", first, second)
+		}
+		g.stop()
+		wantExpiry(t, environ, l)
+	}
+}
+
+// freshStarts is how many new installations are tried.
+func freshStarts() int {
+	if os.Getenv("SLIPWAY_TRUST") == "1" {
+		return 100
+	}
+	return 3
+}
+
+// wantExpiry starts the gateway once more and looks how long the new token works.
+func wantExpiry(t *testing.T, environ []string, l net.Listener) {
+	t.Helper()
+	again := startFresh(t, environ, relisten(t, l))
+	token := again.tokens(t)[0]
+	again.stop()
+	c, err := config.LoadGateway(environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.LoadOrCreate(c.Key, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		later time.Duration
+		want  error
+	}{{firstTokenLife, autobuild.ErrNotFound}, {firstTokenLife - time.Hour, nil}} {
+		o := databaseOf(c)
+		o.Sealer, o.Now = sealer, func() time.Time { return time.Now().Add(tt.later) }
+		s, err := store.Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.TakeFirstToken(t.Context(), autobuild.TokenHash(secret.New(token))); !errors.Is(err, tt.want) {
+			t.Errorf("after %s: %v, want %v", tt.later, err, tt.want)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// I11: gateways that start at once on one database give one token, and that makes one
+// administrator, wherever and however often it is used at the same time.
+func TestI11GatewaysThatStartAtOnceMakeOneAdministrator(t *testing.T) {
+	address, key := storetest.PostgresAddress(t), filepath.Join(t.TempDir(), "secret.key")
+	if _, err := seal.LoadOrCreate(key, true); err != nil {
+		t.Fatal(err)
+	}
+	all := make([]*fresh, 2)
+	var starting sync.WaitGroup
+	for i := range all {
+		l := listen(t)
+		environ := append(settingsOf(t, l), "SLIPWAY_DATABASE="+address.Reveal(), "SLIPWAY_KEY_FILE="+key)
+		starting.Go(func() { all[i] = startFresh(t, environ, l) })
+	}
+	starting.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	defer func() {
+		for _, g := range all {
+			g.stop()
+		}
+	}()
+	tokens := append(all[0].tokens(t), all[1].tokens(t)...)
+	if len(tokens) != 1 {
+		t.Fatalf("tokens %q, want one", tokens)
+	}
+	var mu sync.Mutex
+	answers := map[int]int{}
+	var using sync.WaitGroup
+	for i := range 10 {
+		using.Go(func() {
+			status := all[i%2].post(t, "/signin/token", "token", tokens[0])
+			mu.Lock()
+			defer mu.Unlock()
+			answers[status]++
+		})
+	}
+	using.Wait()
+	if answers[http.StatusSeeOther] != 1 || answers[http.StatusGone] != 9 {
+		t.Errorf("answers %v, want one that lets in", answers)
+	}
+	sealer, err := seal.LoadOrCreate(key, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users, err := storetest.OpenPostgresAt(t, address, sealer, nil).Users(t.Context())
+	if err != nil || len(users) != 1 || users[0].Role != autobuild.RoleAdmin {
+		t.Errorf("users %+v, %v", users, err)
+	}
+}
+
+// fresh is a gateway that runs.
+type fresh struct {
+	url  string
+	log  *logged
+	stop func()
+}
+
+// startFresh runs a gateway until it is stopped, and returns when it serves. It may be called by
+// any goroutine; its failures are the test's.
+func startFresh(t *testing.T, environ []string, l net.Listener) *fresh {
+	t.Helper()
+	f := &fresh{url: "http://" + l.Addr().String(), log: &logged{}, stop: func() {}}
+	c, err := config.LoadGateway(environ)
+	if err != nil {
+		t.Error(err)
+		return f
+	}
+	logger := logrus.New()
+	logger.SetOutput(f.log)
+	logger.SetFormatter(&logrus.JSONFormatter{})
+	g, err := New(t.Context(), Options{Config: c, Listener: l, Log: logger})
+	if err != nil {
+		t.Error(err)
+		return f
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	f.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	resp, err := http.Get(f.url + "/readyz") // it is listened to already; it greets before it answers
+	if err != nil {
+		t.Error(err)
+		return f
+	}
+	resp.Body.Close()
+	return f
+}
+
+// relisten listens at the address of a listener that is closed.
+func relisten(t *testing.T, l net.Listener) net.Listener {
+	t.Helper()
+	again, err := new(net.ListenConfig).Listen(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
+// tokens are the one-time tokens that the gateway logged.
+func (f *fresh) tokens(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for line := range strings.Lines(f.log.String()) {
+		var entry struct {
+			Token string `json:"one_time_token"`
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("log line %q: %v", line, err)
+		}
+		if entry.Token != "" {
+			all = append(all, entry.Token)
+		}
+	}
+	return all
+}
+
+// post sends a form and returns the answer's status, of a redirect its own; 0 = none came.
+func (f *fresh) post(t *testing.T, path, field, value string) int {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url+path, strings.NewReader(url.Values{field: {value}}.Encode()))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", f.url)
+	return f.do(t, req)
+}
+
+// getAs asks for a page with a credential, in each way that one can be shown.
+func (f *fresh) getAs(t *testing.T, path, credential string) int {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+path, nil)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	req.SetBasicAuth(credential, credential)
+	req.Header.Add("Authorization", "Bearer "+credential)
+	for _, name := range []string{"slipway", "__Host-slipway"} {
+		req.Header.Add("Cookie", fmt.Sprintf("%s=%s", name, url.QueryEscape(credential)))
+	}
+	return f.do(t, req)
+}
+
+func (f *fresh) do(t *testing.T, req *http.Request) int {
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// logged keeps what is logged.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
