@@ -66,6 +66,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"an overview of nothing":                            overviewOfNothing,
 		"an overview counts what waits and works":           overviewCounts,
 		"time in the queue counts from a retry":             overviewRetried,
+		"what waits behind another is not overdue":          overviewBehind,
 		"an observer is told what was committed":            observed,
 		"an attempt knows its push":                         attemptsKnowTheirPush,
 		"states never go back":                              statesAdvance,
