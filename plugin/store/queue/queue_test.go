@@ -385,6 +385,31 @@ func TestALostLeaseEndsTheHandler(t *testing.T) {
 	}
 }
 
+// Who is told of commits is told that one is done only when it is.
+func TestATaskThatIsAnothersIsNotToldAsComplete(t *testing.T) {
+	db := open(t)
+	var mu sync.Mutex
+	var told []string
+	q := queue.New(queue.Config{DB: db, Commit: func(what string, done bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, fmt.Sprint(what, " ", done))
+	}})
+	begun := make(chan struct{})
+	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
+		_, err := db.ExecContext(ctx, `UPDATE tasks SET attempt = 7, due_at = 9999999999999`) // somebody else claims it
+		close(begun)
+		return err
+	}, queue.Options{})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
+	<-begun
+	stop()
+	if want := []string{"claim a task to plan false", "claim a task to plan true", "complete a task to plan false"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
 func TestALongTaskKeepsItsLease(t *testing.T) {
 	db := open(t)
 	q := queue.New(queue.Config{DB: db})

@@ -114,9 +114,11 @@ const fence = ` WHERE id = $1 AND attempt = $2 AND state = 'running'`
 
 func (q *Queue) complete(ctx context.Context, t Task) error {
 	q.commit("complete a task to "+t.Kind, false)
-	err := q.change(ctx, `DELETE FROM tasks`+fence, t.ID, t.Attempt)
+	if err := q.change(ctx, `DELETE FROM tasks`+fence, t.ID, t.Attempt); err != nil {
+		return err
+	}
 	q.commit("complete a task to "+t.Kind, true)
-	return err
+	return nil
 }
 
 func (q *Queue) extend(ctx context.Context, t Task, lease time.Duration) error {
