@@ -236,59 +236,6 @@ func TestSnoozeCountsNoAttempt(t *testing.T) {
 	}
 }
 
-func TestALaneKeepsItsOrder(t *testing.T) {
-	db := open(t)
-	q := queue.New(queue.Config{DB: db})
-	var mu sync.Mutex
-	order, running := map[string][]string{}, map[string]int{}
-	done := make(chan struct{}, 100)
-	q.Handle("plan", func(_ context.Context, task queue.Task) error {
-		lane := task.Arg[:1]
-		mu.Lock()
-		running[lane]++
-		if running[lane] > 1 {
-			t.Errorf("lane %s runs twice at once", lane)
-		}
-		order[lane] = append(order[lane], task.Arg)
-		mu.Unlock()
-		defer func() { mu.Lock(); running[lane]--; mu.Unlock(); done <- struct{}{} }()
-		return nil
-	}, queue.Options{Workers: 8})
-	var tasks []queue.NewTask
-	for i := range 20 {
-		for _, lane := range []string{"a", "b"} {
-			tasks = append(tasks, queue.NewTask{Kind: "plan", Arg: fmt.Sprintf("%s%02d", lane, i), Lane: lane})
-		}
-	}
-	enqueue(t, db, q, tasks...)
-	stop := start(t, q)
-	for range tasks {
-		<-done
-	}
-	stop()
-	for lane, args := range order {
-		if len(args) != 20 || !slices.IsSorted(args) {
-			t.Errorf("lane %s: %v", lane, args)
-		}
-	}
-}
-
-func TestADeadTaskDoesNotBlockItsLane(t *testing.T) {
-	db := open(t)
-	q := queue.New(queue.Config{DB: db})
-	seen := make(chan string, 2)
-	q.Handle("plan", func(_ context.Context, task queue.Task) error {
-		seen <- task.Arg
-		return queue.Permanent(errors.New("no"))
-	}, queue.Options{Workers: 2})
-	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"}, queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"})
-	stop := start(t, q)
-	if first, second := <-seen, <-seen; first != "1" || second != "2" {
-		t.Errorf("order %s, %s", first, second)
-	}
-	stop()
-}
-
 func TestAStoppedWorkerReleasesItsTask(t *testing.T) {
 	db, c := open(t), newClock()
 	q := queue.New(queue.Config{DB: db, Now: c.now})

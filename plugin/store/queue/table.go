@@ -13,6 +13,9 @@ import (
 // errLost: the task is no longer ours; somebody else has claimed it since.
 var errLost = errors.New("the lease was lost")
 
+// followersRest is from which delay of a task on those behind it in its lane are postponed too.
+const followersRest = 10 * time.Second
+
 // maxErrorText bounds what is kept of a handler's error, in bytes.
 const maxErrorText = 4 << 10
 
@@ -131,8 +134,22 @@ func (q *Queue) postpone(ctx context.Context, t Task, delay time.Duration, cause
 	if counted {
 		uncounted = 0
 	}
-	return q.change(ctx, `UPDATE tasks SET state = 'waiting', due_at = $3, error = $4, attempt = attempt - $5`+fence,
-		t.ID, t.Attempt, q.now().Add(delay).UnixMilli(), text(cause), uncounted)
+	due := q.now().Add(delay).UnixMilli()
+	err := q.change(ctx, `UPDATE tasks SET state = 'waiting', due_at = $3, error = $4, attempt = attempt - $5`+fence,
+		t.ID, t.Attempt, due, text(cause), uncounted)
+	if err != nil || delay < followersRest {
+		return err
+	}
+	return q.postponeFollowers(ctx, t, due)
+}
+
+// postponeFollowers has what stands behind a task in its lane wait as long. None of it can run
+// before; left due it would be passed over by each claim, thousands of deliveries of one
+// repository at a time, while all other writers wait.
+func (q *Queue) postponeFollowers(ctx context.Context, t Task, due int64) error {
+	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $2 WHERE lane = (SELECT h.lane FROM tasks h WHERE h.id = $1)
+		AND lane <> '' AND id > $1 AND state <> 'dead' AND state = 'waiting' AND due_at < $2`, t.ID, due)
+	return err
 }
 
 func (q *Queue) bury(ctx context.Context, t Task, cause error) error {

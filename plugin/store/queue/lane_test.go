@@ -1,0 +1,100 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"slipway/plugin/store/queue"
+)
+
+func TestALaneKeepsItsOrder(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	var mu sync.Mutex
+	order, running := map[string][]string{}, map[string]int{}
+	done := make(chan struct{}, 100)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error {
+		lane := task.Arg[:1]
+		mu.Lock()
+		running[lane]++
+		if running[lane] > 1 {
+			t.Errorf("lane %s runs twice at once", lane)
+		}
+		order[lane] = append(order[lane], task.Arg)
+		mu.Unlock()
+		defer func() { mu.Lock(); running[lane]--; mu.Unlock(); done <- struct{}{} }()
+		return nil
+	}, queue.Options{Workers: 8})
+	var tasks []queue.NewTask
+	for i := range 20 {
+		for _, lane := range []string{"a", "b"} {
+			tasks = append(tasks, queue.NewTask{Kind: "plan", Arg: fmt.Sprintf("%s%02d", lane, i), Lane: lane})
+		}
+	}
+	enqueue(t, db, q, tasks...)
+	stop := start(t, q)
+	for range tasks {
+		<-done
+	}
+	stop()
+	for lane, args := range order {
+		if len(args) != 20 || !slices.IsSorted(args) {
+			t.Errorf("lane %s: %v", lane, args)
+		}
+	}
+}
+
+// What stands behind a task that waits is not looked at by each claim until then, and is done
+// right after it.
+func TestWhatFollowsAPostponedTaskWaitsAsLong(t *testing.T) {
+	db, c := open(t), newClock()
+	q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
+	seen := make(chan string, 10)
+	var first atomic.Bool
+	q.Handle("plan", func(_ context.Context, task queue.Task) error {
+		seen <- task.Arg
+		if task.Arg == "a" && first.CompareAndSwap(false, true) {
+			return queue.Snooze(time.Minute)
+		}
+		return nil
+	}, queue.Options{Lease: forever})
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"},
+		queue.NewTask{Kind: "plan", Arg: "c", Lane: "h2"})
+	stop := start(t, q)
+	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"a", "c"}) {
+		t.Fatalf("at first %q were worked, want a and c", got)
+	}
+	stop() // with all ends written down
+	var due int
+	if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).Scan(&due); err != nil || due != 0 {
+		t.Errorf("%d tasks are due, error %v", due, err)
+	}
+	c.add(time.Minute)
+	stop = start(t, q)
+	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("then %q were worked, want a and b", got)
+	}
+	stop()
+}
+
+func TestADeadTaskDoesNotBlockItsLane(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	seen := make(chan string, 2)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error {
+		seen <- task.Arg
+		return queue.Permanent(errors.New("no"))
+	}, queue.Options{Workers: 2})
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"}, queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"})
+	stop := start(t, q)
+	if first, second := <-seen, <-seen; first != "1" || second != "2" {
+		t.Errorf("order %s, %s", first, second)
+	}
+	stop()
+}
