@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"cancel fences a running attempt":                   cancelRunning,
 		"an engine takes so many builds":                    engineLimit,
 		"an older build of a ref goes first":                olderFirst,
+		"an automated build with fewer goes first (I13)":    fewerFirst,
 		"one runner claims":                                 claimOnce,
 		"events count once":                                 eventsOnce,
 		"a token opens its attempt only while it runs":      tokens,
