@@ -77,7 +77,9 @@ func series(t *testing.T) map[string]labels {
 			found[parts[1]] = labels{}
 		}
 		for _, label := range regexp.MustCompile(`(\w+)="([^"]*)"`).FindAllStringSubmatch(parts[2], -1) {
-			found[parts[1]][label[1]] = append(found[parts[1]][label[1]], label[2])
+			if values := found[parts[1]]; !slices.Contains(values[label[1]], label[2]) {
+				values[label[1]] = append(values[label[1]], label[2])
+			}
 		}
 	}
 	return found
