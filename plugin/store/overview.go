@@ -37,8 +37,8 @@ type TaskCount struct {
 	Kind, State string
 	Count       int
 	Oldest      time.Time // when the oldest was made
-	// Due is when the first is or was due that waits for none before it in its lane, zero without
-	// any; of running ones, when the first lease ends.
+	// Due is when the first is or was due, far ahead where all stand behind others in their lanes; of
+	// running ones, when the first lease ends.
 	Due time.Time
 }
 
@@ -96,9 +96,7 @@ func (s *Store) countTasks(ctx context.Context, o *Overview) (err error) {
 	o.Tasks, err = rows(ctx, s.read, func(r scanner) (t TaskCount, err error) {
 		err = r.Scan(&t.Kind, &t.State, &t.Count, at(&t.Oldest), at(&t.Due))
 		return t, err
-	}, `SELECT t.kind, t.state, COUNT(*), MIN(t.created_at), COALESCE(MIN(CASE WHEN t.state <> 'waiting' OR t.lane = '' OR NOT EXISTS (
-			SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < t.id) THEN t.due_at END), 0)
-		FROM tasks t GROUP BY t.kind, t.state ORDER BY t.kind, t.state`)
+	}, `SELECT kind, state, COUNT(*), MIN(created_at), MIN(due_at) FROM tasks GROUP BY kind, state ORDER BY kind, state`)
 	return err
 }
 

@@ -50,9 +50,9 @@ func TestALaneKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// What stands behind a task that waits is not looked at by each claim until then, and is done
-// right after it.
-func TestWhatFollowsAPostponedTaskWaitsAsLong(t *testing.T) {
+// What stands behind a task that waits is not looked at by each claim meanwhile, and is done right
+// after it.
+func TestWhatFollowsAPostponedTaskWaitsForIt(t *testing.T) {
 	db, c := open(t), newClock()
 	q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
 	seen := make(chan string, 10)
@@ -81,6 +81,57 @@ func TestWhatFollowsAPostponedTaskWaitsAsLong(t *testing.T) {
 		t.Errorf("then %q were worked, want a and b", got)
 	}
 	stop()
+}
+
+// I13: however much stands in one lane, a claim looks at the first of it alone.
+func TestI13OneTaskOfALaneIsDue(t *testing.T) {
+	db, c := open(t), newClock()
+	q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
+	due := func() (n int) {
+		t.Helper()
+		if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	const all = 20
+	for n := range all {
+		enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: fmt.Sprint(n), Lane: "h"})
+	}
+	if n := due(); n != 1 {
+		t.Errorf("%d of the lane are due at first", n)
+	}
+	seen := make(chan int, all)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error {
+		seen <- due() // this one runs under its lease, the others stand behind it
+		if task.Arg == "7" {
+			return queue.Permanent(errors.New("no"))
+		}
+		return nil
+	}, queue.Options{Workers: 4, Lease: forever})
+	stop := start(t, q)
+	defer stop()
+	for range all {
+		if n := <-seen; n != 0 {
+			t.Errorf("%d are due while one runs", n)
+		}
+	}
+}
+
+// What an older version of the program ended left the next of the lane behind nothing.
+func TestWhatStandsBehindNothingIsDueAtTheStart(t *testing.T) {
+	db := open(t)
+	q := queue.New(queue.Config{DB: db})
+	seen := make(chan string, 2)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error { seen <- task.Arg; return nil }, queue.Options{})
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h"})
+	if _, err := db.Exec(`DELETE FROM tasks WHERE arg = 'a'`); err != nil {
+		t.Fatal(err)
+	}
+	defer start(t, q)()
+	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"b", "c"}) {
+		t.Errorf("worked %q", got)
+	}
 }
 
 func TestADeadTaskDoesNotBlockItsLane(t *testing.T) {
