@@ -221,6 +221,31 @@ func TestI13ABuildOfAnotherComesFirstWhenPlacesAreFew(t *testing.T) {
 	y.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
 }
 
+// I13: however many builds of one repository wait, the next place is for the build of another, and
+// that one looks for it soon.
+func TestI13AFloodHoldsUpNoOthersBuild(t *testing.T) {
+	y := newYard(t, 2)
+	other := y.automate("registry.example.com/acme/other", "embedded")
+	first, second := y.build(y.owner), y.build(y.owner)
+	y.dispatch(first)
+	y.dispatch(second)
+	var flood []autobuild.Build
+	for range 200 {
+		flood = append(flood, y.build(y.owner))
+	}
+	theirs := y.build(other)
+	y.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
+	_, err := y.store.FinishAttempt(t.Context(), store.Finish{BuildID: first.ID, Attempt: 1, State: autobuild.Succeeded})
+	must(t, err)
+	for _, b := range flood[:20] {
+		y.wantSnooze(b, 5*time.Second, 15*time.Second, "")
+	}
+	y.dispatch(theirs)
+	if now := y.reload(theirs); now.State != autobuild.Starting {
+		t.Errorf("the build of the other is %s", now.State)
+	}
+}
+
 func TestWhatPeopleMustMendIsSaid(t *testing.T) {
 	y := newYard(t, 2)
 	b := y.build(y.owner)

@@ -17,8 +17,8 @@ const (
 	perRound = 50
 )
 
-// untilRoom is when a build looks for a free place again: soon, later while more builds
-// wait, and later than builds of others while its automated build has places already.
+// untilRoom is when a build looks for a free place again: soon, later while more builds of its
+// automated build wait, and later than builds of others while that has places already.
 func (d *Dispatcher) untilRoom(ctx context.Context, b autobuild.Build) time.Duration {
 	queue, err := d.o.Store.QueueOf(ctx, b.AutomatedBuildID)
 	if err != nil {
@@ -27,9 +27,11 @@ func (d *Dispatcher) untilRoom(ctx context.Context, b autobuild.Build) time.Dura
 	return patience(queue)
 }
 
-// patience spreads what waits: half of it is random, so that builds do not look in step.
+// patience spreads what waits: half of it is random, so that builds do not look in step. The
+// looks of a round are shared by the automated builds that wait, however many builds each has.
 func patience(q store.QueueLength) time.Duration {
-	wait := waitForRoom * time.Duration(1+q.Waiting/perRound)
+	own := q.Waiting - q.OthersWaiting
+	wait := waitForRoom * time.Duration(1+own*q.Owners/perRound)
 	if q.OthersWaiting > 0 {
 		wait += waitForRoom * time.Duration(q.OwnActive)
 	}

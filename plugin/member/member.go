@@ -106,8 +106,7 @@ func (m *Member) leave(ctx context.Context) error {
 	m.mu.Unlock()
 	for _, lease := range []string{leading, place + m.Self()} {
 		if err := m.o.Leases.Release(ctx, lease); err != nil {
-			m.o.Log.WithError(err).Warn("place among the gateways not given back, it lapses by itself")
-			return nil
+			m.o.Log.WithError(err).WithField("lease", lease).Warn("place among the gateways not given back, it lapses by itself")
 		}
 	}
 	return nil

@@ -29,7 +29,7 @@ func newDescs() descs {
 
 		tasks:        desc("tasks", "Tasks of the gateway that wait, run, or were given up (dead).", "kind", "state"),
 		tasksAge:     desc("tasks_oldest_age_seconds", "Age of the oldest task of a kind; 0 without any.", "kind", "state"),
-		tasksOverdue: desc("tasks_overdue_seconds", "How long a task has been due that nobody has taken yet; 0 without any.", "kind"),
+		tasksOverdue: desc("tasks_overdue_seconds", "How long a task has been due, and waiting for none before it, that nobody has taken yet; 0 without any.", "kind"),
 
 		statusesRefused: desc("statuses_refused", "Builds whose newest status Bitbucket did not take, and will not be told again."),
 

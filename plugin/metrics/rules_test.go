@@ -1,6 +1,8 @@
 package metrics_test
 
 import (
+	"maps"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -8,8 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/goccy/go-yaml"
+	promlabels "github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"slipway/plugin/web/api"
 )
 
 const (
@@ -47,24 +53,44 @@ func alerts(t *testing.T) []rule {
 	return file.Groups[0].Rules
 }
 
-// series are the metrics of a gateway that has done everything once, with their labels' names.
-func series(t *testing.T) map[string][]string {
+// labels are those of one metric, each with the values that were seen.
+type labels map[string][]string
+
+// names are the labels' names.
+func (l labels) names() []string { return slices.Collect(maps.Keys(l)) }
+
+// series are the metrics of a gateway that has done everything once.
+func series(t *testing.T) map[string]labels {
 	t.Helper()
 	b := open(t)
 	everything(t, b)
-	found := map[string][]string{"up": {"job"}} // Prometheus' own
+	for _, r := range machineRoutes() {
+		b.Requested(r.Method, r.Path, http.StatusOK, time.Millisecond)
+	}
+	found := map[string]labels{"up": {"job": {"slipway"}}} // Prometheus' own, and scrape.yaml's
 	for line := range strings.Lines(b.scrape(t)) {
 		parts := regexp.MustCompile(`^([a-z_]+)(?:\{(.*)\})? \S+\n$`).FindStringSubmatch(line)
 		if parts == nil || strings.HasPrefix(line, "#") {
 			continue
 		}
-		names := []string{}
-		for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(parts[2], -1) {
-			names = append(names, label[1])
+		if found[parts[1]] == nil {
+			found[parts[1]] = labels{}
 		}
-		found[parts[1]] = names
+		for _, label := range regexp.MustCompile(`(\w+)="([^"]*)"`).FindAllStringSubmatch(parts[2], -1) {
+			if values := found[parts[1]]; !slices.Contains(values[label[1]], label[2]) {
+				values[label[1]] = append(values[label[1]], label[2])
+			}
+		}
 	}
 	return found
+}
+
+// machineRoutes are what programs call, as the gateway's router has it.
+func machineRoutes() gin.RoutesInfo {
+	gin.SetMode(gin.TestMode)
+	engine := gin.New()
+	api.New(api.Options{}).Mount(engine)
+	return engine.Routes()
 }
 
 func TestTheExampleAlertsAreRightAboutWhatThereIs(t *testing.T) {
@@ -88,9 +114,9 @@ func TestTheExampleAlertsAreRightAboutWhatThereIs(t *testing.T) {
 	}
 }
 
-// checkNames wants each selector to name a metric that there is, and labels that it has; and what
-// is grouped by and printed, too.
-func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string][]string) {
+// checkNames wants each selector to name a metric that there is, and labels and values that it has;
+// and what is grouped by and printed, too.
+func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels) {
 	t.Helper()
 	selectors := 0
 	parser.Inspect(expr, func(n parser.Node, path []parser.Node) error {
@@ -105,11 +131,16 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string][]strin
 			return nil
 		}
 		for _, m := range selector.LabelMatchers {
-			if m.Name != "__name__" && !slices.Contains(has, m.Name) {
+			if m.Name == "__name__" {
+				continue
+			}
+			if !slices.Contains(has.names(), m.Name) {
 				t.Errorf("%s: %s has no label %s", r.Alert, selector.Name, m.Name)
+			} else if m.Type == promlabels.MatchEqual && !slices.Contains(has[m.Name], m.Value) {
+				t.Errorf("%s: of %s the label %s is never %q, but %q", r.Alert, selector.Name, m.Name, m.Value, has[m.Name])
 			}
 		}
-		kept := has
+		kept := has.names()
 		for _, above := range path {
 			aggregate, ok := above.(*parser.AggregateExpr)
 			if !ok {
@@ -117,7 +148,7 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string][]strin
 			}
 			kept = aggregate.Grouping
 			for _, by := range aggregate.Grouping {
-				if !slices.Contains(has, by) {
+				if !slices.Contains(has.names(), by) {
 					t.Errorf("%s: %s has no label %s to group by", r.Alert, selector.Name, by)
 				}
 			}

@@ -23,8 +23,8 @@ func scanAttempt(r scanner) (a ab.Attempt, err error) {
 
 // StartAttempt makes the next attempt of a queued build: the build becomes starting.
 // limit bounds how many builds may be active on the engine, 0 = any number; ErrUnavailable
-// when they are, or when the place is for an older build of the same rule and ref.
-// ErrConflict when the build is not queued.
+// when they are, or when the place is for an older build of the same rule and ref, or for one of
+// an automated build that has fewer. ErrConflict when the build is not queued.
 func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int) (a ab.Attempt, err error) {
 	err = s.tx(ctx, "start attempt of build "+buildID, func(tx *sql.Tx) error {
 		b, err := buildByID(ctx, tx, buildID)
@@ -68,7 +68,27 @@ func haveRoom(ctx context.Context, tx *sql.Tx, b ab.Build, engine string, limit 
 	if active >= limit {
 		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine, ab.ErrUnavailable)
 	}
-	return olderFirst(ctx, tx, b)
+	if err := olderFirst(ctx, tx, b); err != nil {
+		return err
+	}
+	return fewerFirst(ctx, tx, b, engine)
+}
+
+// fewerFirst leaves a place to an automated build that has fewer on the engine and waits:
+// thousands of builds of one repository would else draw lots with the one of another. Builds that
+// say what hinders them do not count, so that no place stays empty for them.
+func fewerFirst(ctx context.Context, tx *sql.Tx, b ab.Build, engine string) error {
+	var fewer bool
+	err := tx.QueryRowContext(ctx, `WITH active AS MATERIALIZED (SELECT u.automated_build_id AS id, COUNT(*) AS builds
+			FROM attempts t JOIN builds u ON u.id = t.build_id WHERE t.engine = $1 AND t.finished_at = 0 GROUP BY u.automated_build_id)
+		SELECT EXISTS (SELECT 1 FROM active mine JOIN automated_builds a ON a.engine = $1 AND a.id <> $2 LEFT JOIN active theirs ON theirs.id = a.id
+			WHERE mine.id = $2 AND COALESCE(theirs.builds, 0) < mine.builds
+			AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued' AND q.automated_build_id = a.id AND q.detail = ''))`,
+		engine, b.AutomatedBuildID).Scan(&fewer)
+	if err == nil && fewer {
+		err = fmt.Errorf("an automated build that has fewer on engine %s goes first: %w", engine, ab.ErrUnavailable)
+	}
+	return err
 }
 
 // olderFirst keeps the order of pushes where places are few: were the newer build of a rule

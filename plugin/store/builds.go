@@ -142,6 +142,7 @@ func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string
 type QueueLength struct {
 	Waiting       int // queued, of all automated builds
 	OthersWaiting int // queued, of other automated builds than the one asked for
+	Owners        int // automated builds that have builds in the queue
 	OwnActive     int // starting or running, of the one asked for
 }
 
@@ -149,8 +150,10 @@ type QueueLength struct {
 func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q QueueLength, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT COUNT(CASE WHEN state = 'queued' THEN 1 END),
 		COUNT(CASE WHEN state = 'queued' AND automated_build_id <> $1 THEN 1 END),
+		COUNT(DISTINCT CASE WHEN state = 'queued' THEN automated_build_id END),
 		COUNT(CASE WHEN state <> 'queued' AND automated_build_id = $1 THEN 1 END)
-		FROM builds WHERE state IN ('queued', 'starting', 'running')`, automatedBuildID).Scan(&q.Waiting, &q.OthersWaiting, &q.OwnActive)
+		FROM builds WHERE state IN ('queued', 'starting', 'running')`, automatedBuildID).
+		Scan(&q.Waiting, &q.OthersWaiting, &q.Owners, &q.OwnActive)
 	if err != nil {
 		return QueueLength{}, fmt.Errorf("count waiting builds: %w", err)
 	}

@@ -1,9 +1,12 @@
 package store
 
 import (
+	"context"
 	"database/sql"
+	"net"
 	"testing"
 
+	"slipway/config/secret"
 	"slipway/plugin/store/queue"
 )
 
@@ -14,4 +17,13 @@ func Enqueue(t testing.TB, s *Store, task queue.NewTask) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// DialPostgres connects as a store does.
+func DialPostgres(ctx context.Context, address string) (net.Conn, error) {
+	c, err := postgresConfig(secret.New("postgres://slipway@db.example.com/slipway"))
+	if err != nil {
+		return nil, err
+	}
+	return c.DialFunc(ctx, "tcp", address)
 }

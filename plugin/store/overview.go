@@ -37,7 +37,9 @@ type TaskCount struct {
 	Kind, State string
 	Count       int
 	Oldest      time.Time // when the oldest was made
-	Due         time.Time // when the first is or was due; of running ones, when the first lease ends
+	// Due is when the first is or was due, far ahead where all stand behind others in their lanes; of
+	// running ones, when the first lease ends.
+	Due time.Time
 }
 
 // A HookCount counts the hooks of one state.

@@ -4,13 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
 
 	"slipway/config/secret"
 )
@@ -22,6 +26,10 @@ const (
 	// writersTurn is the first half of the advisory lock's key, "slip"; the second is the schema's.
 	writersTurn = 0x736c6970
 	connectTime = 5 * time.Second
+	// deadAfter is how long a server may leave unacknowledged what was sent to it. A machine that
+	// vanished says nothing: without a bound, whoever waits for its answer waits for a quarter of
+	// an hour, though the database answers elsewhere by then.
+	deadAfter = 20 * time.Second
 )
 
 // openPostgres connects to PostgreSQL, where several gateways may share a database. Every
@@ -47,6 +55,7 @@ func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 	if c.ConnectTimeout <= 0 {
 		c.ConnectTimeout = connectTime
 	}
+	c.DialFunc = dialer().DialContext
 	for name, value := range map[string]string{
 		"synchronous_commit": "on",
 		// Less than the 10 s after which Bitbucket gives a webhook up.
@@ -59,6 +68,24 @@ func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 		c.RuntimeParams[name] = value
 	}
 	return c, nil
+}
+
+// dialer makes connections that break soon after their other end is gone: TCP_USER_TIMEOUT
+// (tcp(7)) where something was sent, keep-alive where an answer is awaited.
+func dialer() *net.Dialer {
+	return &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: deadAfter / 4, Interval: deadAfter / 4, Count: 3},
+		Control: func(network, _ string, c syscall.RawConn) error {
+			if !strings.HasPrefix(network, "tcp") {
+				return nil
+			}
+			var set error
+			err := c.Control(func(fd uintptr) {
+				set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadAfter.Milliseconds()))
+			})
+			return errors.Join(err, set)
+		},
+	}
 }
 
 func postgresPool(c pgx.ConnConfig, size int) *sql.DB {

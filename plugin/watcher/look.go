@@ -12,7 +12,7 @@ import (
 
 // Look looks at every active attempt once: those beyond their deadline end as timed out,
 // those whose runner is silent end as lost when their engine has no pipeline of them. Those
-// that ended since the last look because their automated build was deleted are stopped.
+// that ended since the last look are let go.
 func (w *Watcher) Look(ctx context.Context) error {
 	active, err := w.o.Store.ActiveAttempts(ctx)
 	if err != nil {
@@ -21,7 +21,7 @@ func (w *Watcher) Look(ctx context.Context) error {
 	ended := w.forget(active)
 	var faults []error
 	for _, k := range ended {
-		faults = append(faults, autobuild.Contain(func() error { return w.stopRemoved(ctx, k) }))
+		faults = append(faults, autobuild.Contain(func() error { return w.letGo(ctx, k) }))
 	}
 	news := w.nudges.take()
 	for _, a := range active {
@@ -153,25 +153,30 @@ func (w *Watcher) timeOut(ctx context.Context, a autobuild.Attempt) error {
 	return nil
 }
 
-// stopRemoved stops the pipeline of an attempt whose automated build was deleted: the one end
-// that the store writes without the watcher. Other ends were told already.
-func (w *Watcher) stopRemoved(ctx context.Context, k asking) error {
+// letGo does here what is left to do for an attempt that ended, wherever that was written: by
+// another gateway, which reaches neither a process of this one nor the secrets that it masks, or
+// by the store, when the automated build was deleted, without any watcher.
+func (w *Watcher) letGo(ctx context.Context, k asking) error {
 	a, err := w.o.Store.Attempt(ctx, k.buildID, k.attempt)
-	if errors.Is(err, autobuild.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		w.active[k] = true // to be looked at again
 		return fmt.Errorf("load an attempt that ended: %w", err)
 	}
-	if a.Reason != autobuild.ReasonRemoved || !w.ours(a) {
-		return nil
+	removed := a.Reason == autobuild.ReasonRemoved
+	if removed && w.o.Peers.Leads() {
+		w.log(ctx, a).Info("pipeline is stopped: " + a.Detail)
+		w.line(ctx, a.BuildID, a.Number, a.Detail)
 	}
-	w.log(ctx, a).Info("pipeline is stopped: " + a.Detail)
-	w.line(ctx, a.BuildID, a.Number, a.Detail)
-	w.o.Over(a.BuildID, a.Number)
-	w.stop(ctx, a)
+	w.o.Over(k.buildID, k.attempt)
+	if w.ours(a) && (removed || w.o.Local[a.Engine] && endedFromOutside(a.Reason)) {
+		w.stop(ctx, a)
+	}
 	return nil
+}
+
+// endedFromOutside reports whether a runner may go on that does not hear of its attempt's end.
+func endedFromOutside(r autobuild.Reason) bool {
+	return r == autobuild.ReasonUser || r == autobuild.ReasonTimeout || r == autobuild.ReasonLost
 }
 
 // forget drops what was noted of attempts that are over, and returns those that were active at

@@ -1,11 +1,15 @@
 package watcher_test
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
 )
 
 // peers are scripted.
@@ -56,6 +60,45 @@ func TestAPipelineOfAnotherGateway(t *testing.T) {
 			}
 			if got := w.reload(b); got.State != c.want {
 				t.Errorf("the build is %s, want %s", got.State, c.want)
+			}
+		})
+	}
+}
+
+// What another gateway ended is let go here as well: its process is stopped, for only this gateway
+// can, and its secrets are forgotten, for any gateway may have handed them out.
+func TestAnEndThatAnotherGatewayWroteIsHeardOf(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		of      string // the gateway that runs it
+		local   bool
+		end     store.Finish
+		stopped []int
+	}{
+		{"timed out", "", true, store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, []int{1}},
+		{"cancelled", "", true, store.Finish{State: autobuild.Cancelled, Reason: autobuild.ReasonUser}, []int{1}},
+		{"given up", "", true, store.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost}, []int{1}},
+		{"ended by its runner", "", true, store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonBuild}, nil},
+		{"timed out, of another gateway", "other", true, store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
+		{"timed out, on a CI", "", false, store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newTower(t)
+			w.peers = &peers{self: cmp.Or(c.of, w.store.Gateway()), alive: map[string]bool{w.store.Gateway(): true}}
+			w.local = map[string]bool{"embedded": c.local}
+			w.restart()
+			a := w.claim(w.build(1))
+			w.look()
+			c.end.BuildID, c.end.Attempt = a.BuildID, a.Number
+			_, err := w.store.FinishAttempt(t.Context(), c.end)
+			must(t, err)
+			w.look()
+			w.look()
+			if !slices.Equal(w.engine.cancelled, c.stopped) {
+				t.Errorf("stopped %v, want %v", w.engine.cancelled, c.stopped)
+			}
+			if want := []string{fmt.Sprint(a.BuildID, "-", 1)}; !slices.Equal(w.over, want) {
+				t.Errorf("told of %v, want %v", w.over, want)
 			}
 		})
 	}

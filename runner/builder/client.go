@@ -58,8 +58,9 @@ type Image struct {
 	Cached int    // of those, taken from the cache
 }
 
-// Dial connects to a builder and makes sure that it answers before ctx ends. Who is the
-// client; nobody may be it on this machine alone.
+// Dial connects to a builder and makes sure that it answers before ctx ends, and is none of
+// the versions that are known to be unsafe. Who is the client; nobody may be it on this machine
+// alone.
 func Dial(ctx context.Context, address string, who identity.Identity) (*Client, error) {
 	if err := identity.CheckAddress(address, who); err != nil {
 		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
@@ -72,12 +73,16 @@ func Dial(ctx context.Context, address string, who identity.Identity) (*Client, 
 	if err != nil {
 		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
 	}
-	if _, err := bk.Info(ctx); err != nil {
+	info, err := bk.Info(ctx)
+	if err != nil {
 		hint := ""
 		if who.IsZero() && strings.HasPrefix(address, "tcp:") {
 			hint = " (it was asked without a certificate, and one that has certificates answers nobody without)"
 		}
 		return nil, errors.Join(fmt.Errorf("builder at %s does not answer%s: %w", address, hint, err), bk.Close())
+	}
+	if err := checkVersion(info.BuildkitVersion.Version); err != nil {
+		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())
 	}
 	// A call that stays open tells the server that it is needed between Build and Push.
 	life, hold := context.WithCancel(context.Background())

@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"regexp"
 	"sync"
@@ -45,9 +46,13 @@ func (p *progress) display() {
 			shown <- s
 		}
 	}()
+	var warnings []client.VertexWarning
 	screen, err := progressui.NewDisplay(p.out, progressui.PlainMode)
 	if err == nil {
-		_, err = screen.UpdateFrom(context.Background(), shown)
+		warnings, err = screen.UpdateFrom(context.Background(), shown)
+	}
+	for _, w := range warnings { // as of a secret in an argument; the screen leaves them to its caller
+		fmt.Fprintf(p.out, "WARN: %s\n", w.Short)
 	}
 	if err != nil { // a display that fails must not hold up the build
 		for range shown { // drained

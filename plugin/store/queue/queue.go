@@ -21,6 +21,8 @@ type Task struct {
 	Kind    string
 	Arg     string // what it is about: an id
 	Attempt int    // from 1
+
+	lane string
 }
 
 // A NewTask is a task to be. Key, when not empty, is unique among the unfinished tasks of its kind
@@ -124,6 +126,9 @@ func (q *Queue) Handle(kind string, h Handler, o Options) {
 func (q *Queue) Run(ctx context.Context) error {
 	if err := q.takeUp(ctx); err != nil && ctx.Err() == nil {
 		q.log.WithError(err).Warn("tasks of an earlier process wait until their leases end")
+	}
+	if err := q.mend(ctx); err != nil && ctx.Err() == nil {
+		q.log.WithError(err).Warn("tasks that an older version left behind others wait until the next start")
 	}
 	var running sync.WaitGroup
 	for _, w := range q.workers() {

@@ -236,59 +236,6 @@ func TestSnoozeCountsNoAttempt(t *testing.T) {
 	}
 }
 
-func TestALaneKeepsItsOrder(t *testing.T) {
-	db := open(t)
-	q := queue.New(queue.Config{DB: db})
-	var mu sync.Mutex
-	order, running := map[string][]string{}, map[string]int{}
-	done := make(chan struct{}, 100)
-	q.Handle("plan", func(_ context.Context, task queue.Task) error {
-		lane := task.Arg[:1]
-		mu.Lock()
-		running[lane]++
-		if running[lane] > 1 {
-			t.Errorf("lane %s runs twice at once", lane)
-		}
-		order[lane] = append(order[lane], task.Arg)
-		mu.Unlock()
-		defer func() { mu.Lock(); running[lane]--; mu.Unlock(); done <- struct{}{} }()
-		return nil
-	}, queue.Options{Workers: 8})
-	var tasks []queue.NewTask
-	for i := range 20 {
-		for _, lane := range []string{"a", "b"} {
-			tasks = append(tasks, queue.NewTask{Kind: "plan", Arg: fmt.Sprintf("%s%02d", lane, i), Lane: lane})
-		}
-	}
-	enqueue(t, db, q, tasks...)
-	stop := start(t, q)
-	for range tasks {
-		<-done
-	}
-	stop()
-	for lane, args := range order {
-		if len(args) != 20 || !slices.IsSorted(args) {
-			t.Errorf("lane %s: %v", lane, args)
-		}
-	}
-}
-
-func TestADeadTaskDoesNotBlockItsLane(t *testing.T) {
-	db := open(t)
-	q := queue.New(queue.Config{DB: db})
-	seen := make(chan string, 2)
-	q.Handle("plan", func(_ context.Context, task queue.Task) error {
-		seen <- task.Arg
-		return queue.Permanent(errors.New("no"))
-	}, queue.Options{Workers: 2})
-	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"}, queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"})
-	stop := start(t, q)
-	if first, second := <-seen, <-seen; first != "1" || second != "2" {
-		t.Errorf("order %s, %s", first, second)
-	}
-	stop()
-}
-
 func TestAStoppedWorkerReleasesItsTask(t *testing.T) {
 	db, c := open(t), newClock()
 	q := queue.New(queue.Config{DB: db, Now: c.now})
@@ -382,6 +329,31 @@ func TestALostLeaseEndsTheHandler(t *testing.T) {
 	stop()
 	if got := column(t, db, "attempt"); got != "7" {
 		t.Errorf("the other claim was changed: attempt %s", got)
+	}
+}
+
+// Who is told of commits is told that one is done only when it is.
+func TestATaskThatIsAnothersIsNotToldAsComplete(t *testing.T) {
+	db := open(t)
+	var mu sync.Mutex
+	var told []string
+	q := queue.New(queue.Config{DB: db, Commit: func(what string, done bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, fmt.Sprint(what, " ", done))
+	}})
+	begun := make(chan struct{})
+	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
+		_, err := db.ExecContext(ctx, `UPDATE tasks SET attempt = 7, due_at = 9999999999999`) // somebody else claims it
+		close(begun)
+		return err
+	}, queue.Options{})
+	stop := start(t, q)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
+	<-begun
+	stop()
+	if want := []string{"claim a task to plan false", "claim a task to plan true", "complete a task to plan false"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }
 

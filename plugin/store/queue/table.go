@@ -13,6 +13,11 @@ import (
 // errLost: the task is no longer ours; somebody else has claimed it since.
 var errLost = errors.New("the lease was lost")
 
+// behind is when a task is due that has another one before it in its lane: not before that one is
+// out of it. Thousands of deliveries of one repository would else be passed over by each claim,
+// while all other writers wait.
+const behind = int64(1 << 62)
+
 // maxErrorText bounds what is kept of a handler's error, in bytes.
 const maxErrorText = 4 << 10
 
@@ -27,8 +32,10 @@ func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error {
 	err := tx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'tasks' RETURNING value`).Scan(&id)
 	if err == nil {
 		_, err = tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
-			VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, '', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`,
-			id, t.Kind, t.Arg, t.Key, t.Lane, t.RunAt.UnixMilli(), now.UnixMilli())
+			VALUES ($1, $2, $3, $4, $5, 'waiting', 0,
+				CASE WHEN EXISTS (SELECT 1 FROM tasks e WHERE e.lane = $5 AND e.lane <> '' AND e.state <> 'dead') THEN CAST($8 AS BIGINT) ELSE CAST($6 AS BIGINT) END,
+				'', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`,
+			id, t.Kind, t.Arg, t.Key, t.Lane, t.RunAt.UnixMilli(), now.UnixMilli(), behind)
 	}
 	if err != nil {
 		return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
@@ -75,7 +82,7 @@ func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lea
 			WHERE t.kind = $2 AND t.state <> 'dead' AND t.due_at <= $3
 			AND (t.lane = '' OR NOT EXISTS (SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < t.id))
 			ORDER BY t.due_at, t.id LIMIT $4)
-		RETURNING id, kind, arg, attempt`,
+		RETURNING id, kind, arg, attempt, lane`,
 		now.Add(lease).UnixMilli(), kind, now.UnixMilli(), n, q.worker)
 	if err != nil {
 		return nil, err
@@ -84,7 +91,7 @@ func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lea
 	var claimed []Task
 	for rows.Next() {
 		var t Task
-		if err := rows.Scan(&t.ID, &t.Kind, &t.Arg, &t.Attempt); err != nil {
+		if err := rows.Scan(&t.ID, &t.Kind, &t.Arg, &t.Attempt, &t.lane); err != nil {
 			return nil, err
 		}
 		claimed = append(claimed, t)
@@ -102,10 +109,18 @@ func (q *Queue) takeUp(ctx context.Context) error {
 	return err
 }
 
+// mend makes due what stands behind nothing: an older version of this program does not when it
+// ends the task before.
+func (q *Queue) mend(ctx context.Context) error {
+	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $1 WHERE due_at = $2 AND NOT EXISTS (
+		SELECT 1 FROM tasks e WHERE e.lane = tasks.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < tasks.id)`, q.now().UnixMilli(), behind)
+	return err
+}
+
 // hasten makes what waits beyond a time due now.
 func (q *Queue) hasten(ctx context.Context, kind string, now, beyond time.Time) error {
-	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state = 'waiting' AND due_at > $3`,
-		kind, now.UnixMilli(), beyond.UnixMilli())
+	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state = 'waiting' AND due_at > $3 AND due_at < $4`,
+		kind, now.UnixMilli(), beyond.UnixMilli(), behind)
 	return err
 }
 
@@ -114,9 +129,11 @@ const fence = ` WHERE id = $1 AND attempt = $2 AND state = 'running'`
 
 func (q *Queue) complete(ctx context.Context, t Task) error {
 	q.commit("complete a task to "+t.Kind, false)
-	err := q.change(ctx, `DELETE FROM tasks`+fence, t.ID, t.Attempt)
+	if err := q.end(ctx, t, `DELETE FROM tasks`+fence, t.ID, t.Attempt); err != nil {
+		return err
+	}
 	q.commit("complete a task to "+t.Kind, true)
-	return err
+	return nil
 }
 
 func (q *Queue) extend(ctx context.Context, t Task, lease time.Duration) error {
@@ -144,11 +161,37 @@ func (q *Queue) postpone(ctx context.Context, t Task, delay time.Duration, cause
 }
 
 func (q *Queue) bury(ctx context.Context, t Task, cause error) error {
-	return q.change(ctx, `UPDATE tasks SET state = 'dead', error = $3`+fence, t.ID, t.Attempt, text(cause))
+	return q.end(ctx, t, `UPDATE tasks SET state = 'dead', error = $3`+fence, t.ID, t.Attempt, text(cause))
+}
+
+// end takes a task out of its lane by a change of it, and makes the next one due. No other task
+// may come into the lane meanwhile: it would find the one before it there, and wait for ever.
+func (q *Queue) end(ctx context.Context, t Task, query string, args ...any) error {
+	if t.lane == "" {
+		return q.change(ctx, query, args...)
+	}
+	tx, err := q.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	if err := changed(tx.ExecContext(ctx, query, args...)); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE tasks SET due_at = $2 WHERE due_at = $3
+		AND id = (SELECT MIN(e.id) FROM tasks e WHERE e.lane = $1 AND e.lane <> '' AND e.state <> 'dead')`, t.lane, q.now().UnixMilli(), behind)
+	if err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 func (q *Queue) change(ctx context.Context, query string, args ...any) error {
-	result, err := q.db.ExecContext(ctx, query, args...)
+	return changed(q.db.ExecContext(ctx, query, args...))
+}
+
+// changed makes errLost of a change of a running task that changed none.
+func changed(result sql.Result, err error) error {
 	if err != nil {
 		return err
 	}

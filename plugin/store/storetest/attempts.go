@@ -215,6 +215,34 @@ func olderFirst(t *testing.T, s *store.Store) {
 	must(t, start(again))
 }
 
+// A place that becomes free is for whoever has fewer, however many builds of another one wait.
+func fewerFirst(t *testing.T, s *store.Store) {
+	many, one := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("lib"))
+	n := 0
+	queue := func(a ab.AutomatedBuild) ab.Build {
+		n++
+		b, _, err := s.CreateBuild(t.Context(), Draft(a, ab.Ref{Kind: ab.Tag, Name: fmt.Sprintf("v%d", n)}, Commit(n), ab.CauseManual))
+		must(t, err)
+		return b
+	}
+	start := func(b ab.Build) error {
+		_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, time.Now().Add(time.Hour), 3)
+		return err
+	}
+	must(t, start(queue(many)))
+	waits, theirs := queue(many), queue(one)
+	if err := start(waits); !errors.Is(err, ab.ErrUnavailable) {
+		t.Errorf("it started before the build of another one: %v", err)
+	}
+	must(t, s.ExplainBuild(t.Context(), theirs.ID, "the linked account's access ended"))
+	must(t, start(waits)) // nothing is kept free for what cannot start
+	must(t, s.ExplainBuild(t.Context(), theirs.ID, ""))
+	must(t, start(theirs))
+	if q, err := s.QueueOf(t.Context(), one.ID); err != nil || q != (store.QueueLength{OwnActive: 1}) {
+		t.Errorf("queue %+v, error %v", q, err)
+	}
+}
+
 func claimOnce(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))

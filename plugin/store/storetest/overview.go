@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/store"
+	"slipway/plugin/store/queue"
 )
 
 // overviewOfNothing needs no rows to count.
@@ -91,5 +93,29 @@ func overviewRetried(t *testing.T, s *store.Store) {
 	must(t, err)
 	if len(o.Queued) != 1 || !o.Queued[0].Oldest.Equal(b.RetriedAt) || time.Since(b.AskedAt()) > time.Minute {
 		t.Errorf("retried at %s, asked for at %s, queued %+v", b.RetriedAt, b.AskedAt(), o.Queued)
+	}
+}
+
+// overviewBehind has a delivery wait for an earlier one of its hook, as they do while an account
+// is to be linked again: it is due, and no worker is to blame.
+func overviewBehind(t *testing.T, s *store.Store) {
+	receive := func() {
+		_, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Body: []byte("{}")})
+		must(t, err)
+	}
+	receive()
+	receive()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.Tasks().Handle(store.TaskPlan, func(context.Context, queue.Task) error {
+		cancel()
+		return queue.Snooze(time.Hour)
+	}, queue.Options{})
+	must(t, s.Tasks().Run(ctx))
+	receive()
+	o, err := s.Overview(t.Context())
+	must(t, err)
+	if len(o.Tasks) != 1 || o.Tasks[0].Count != 3 || time.Until(o.Tasks[0].Due) < time.Minute {
+		t.Errorf("the first of %+v is due now", o.Tasks)
 	}
 }
