@@ -214,14 +214,18 @@ func TestARemovedBuildsPipelineIsStopped(t *testing.T) {
 	}
 }
 
-// However an attempt ends, its end is told once, so that its log's followers wake and its
-// secrets are forgotten.
-func TestTheEndIsToldOnce(t *testing.T) {
+// However an attempt ends, its end is told, so that its log's followers wake and its secrets are
+// forgotten.
+func TestTheEndIsTold(t *testing.T) {
 	for name, end := range map[string]func(*tower, autobuild.Attempt){
 		"finish": func(w *tower, a autobuild.Attempt) {
-			for range 2 {
-				must(t, w.Finish(t.Context(), a, store.Finish{State: autobuild.Succeeded}))
-			}
+			must(t, w.Finish(t.Context(), a, store.Finish{State: autobuild.Succeeded}))
+		},
+		"F7 finish, whose commit had no answer": func(w *tower, a autobuild.Attempt) {
+			end := store.Finish{BuildID: a.BuildID, Attempt: a.Number, State: autobuild.Succeeded}
+			_, err := w.store.FinishAttempt(t.Context(), end)
+			must(t, err)
+			must(t, w.Finish(t.Context(), a, end))
 		},
 		"cancel": func(w *tower, a autobuild.Attempt) {
 			_, err := w.Cancel(t.Context(), a.BuildID, "alice")

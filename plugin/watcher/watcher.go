@@ -45,7 +45,8 @@ type Options struct {
 	Log   logrus.FieldLogger
 	// Append writes a line of the gateway's own at the end of an attempt's log; nil = none.
 	Append func(ctx context.Context, buildID string, attempt int, line string) error
-	// Over is told of each attempt that ended, after its last line; nil = nobody is.
+	// Over is told of each attempt that ended, after its last line, and again when its runner
+	// repeats the end; nil = nobody is.
 	Over func(buildID string, attempt int)
 }
 
