@@ -7,10 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 
+	"slipway/config/child"
 	"slipway/config/secret"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
@@ -68,25 +68,10 @@ func startBuilder(t *testing.T) string {
 	address := "unix://" + filepath.Join(dir, "builder.sock")
 	cmd := exec.Command(self, "builder", "--address", address, "--state", filepath.Join(dir, "state"), "--socket-group", "64000", "--network", "none")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	started := make(chan error, 1)
-	ended := make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // the parent-death signal follows the thread that forked
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // it is stopped by a signal
-		}
-		close(ended)
-	}()
-	if err := <-started; err != nil {
+	process, err := child.Start(cmd, child.Options{Death: syscall.SIGTERM})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
-	})
+	t.Cleanup(func() { process.End(syscall.SIGTERM) })
 	return address
 }
