@@ -3,7 +3,6 @@ package crashtest
 import (
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 
 	"slipway/plugin/autobuild"
@@ -11,27 +10,16 @@ import (
 	"slipway/plugin/demo/world/worldtest"
 )
 
-// stepsOfARunner are the steps of an attempt that builds version n, in its order.
-func stepsOfARunner(n int) []string {
-	return []string{
-		"claim", "fetch", "build", "record digest", "permit", "upload",
-		fmt.Sprintf("push tag %d.0", n), fmt.Sprintf("push tag %d", n), "finish",
-	}
+// stepsOfARunner are the steps of an attempt that builds a version, in its order.
+func stepsOfARunner(v version) []string {
+	return []string{"claim", "fetch", "build", "record digest", "permit", "upload", "push tag " + v.tags()[0], "push tag " + v.tags()[1], "finish"}
 }
 
 // deadly reports whether a runner is to die there. What follows a step is what stands before
 // the next one, but for the last, before which the log is sent: only the long form goes through
 // both.
 func deadly(when, step string) bool {
-	return when == "after" || step == "claim" || step == "finish" || os.Getenv("SLIPWAY_TRUST") != ""
-}
-
-// A death is a version whose first runner dies.
-type death struct {
-	where    string // before or after which step
-	version  string // of the image: 3.0, with tags 3.0 and 3
-	commit   string
-	attempts int // that it takes
+	return when == worldtest.After || step == "claim" || step == "finish" || os.Getenv("SLIPWAY_TRUST") != ""
 }
 
 // F1: a runner that dies before or after any of its steps has its push built once all the same,
@@ -43,46 +31,69 @@ func TestF1EveryStepOfTheRunner(t *testing.T) {
 	h := worldtest.Open(t, world.Options{Environment: []string{"SLIPWAY_CONCURRENCY=20", "SLIPWAY_BUILDER_NETWORK=none"}})
 	s := h.RunnersSentence()
 	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
-	var deaths []death
-	for i := range stepsOfARunner(0) {
-		for _, when := range []string{"before", "after"} {
-			n := len(deaths)
-			if step := stepsOfARunner(n)[i]; deadly(when, step) {
-				deaths = append(deaths, runnerDies(h, s, p, n, when, step))
+	var pushed []version
+	for i := range stepsOfARunner(version{}) {
+		for _, when := range []string{worldtest.Before, worldtest.After} {
+			v := version{number: len(pushed), when: when, attempts: 2}
+			v.where = stepsOfARunner(v)[i]
+			if v.where == "finish" && when == worldtest.After {
+				v.attempts = 1 // it was over
+			}
+			if deadly(when, v.where) {
+				pushed = append(pushed, v.push(h, s, p))
 			}
 		}
 	}
-	h = h.For(t)
-	p = &worldtest.Project{Project: p.Project, House: h}
-	for i, b := range p.All(len(deaths)) {
-		t.Run(deaths[i].where, func(t *testing.T) { isBuiltOnce(h.For(t), p, deaths[i], b) })
-	}
-	leavesNothing(h, p)
+	builtOnce(t, h, p, pushed, (*worldtest.Project).OneEnd)
+	leavesNothing(h.For(t), p)
 }
 
-// runnerDies pushes version n, and returns when its runner died.
-func runnerDies(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project, n int, when, step string) death {
+// A version is pushed as a tag of its own, so that it waits for no other, under a sentence.
+type version struct {
+	number      int
+	when, where string // of the sentence
+	attempts    int    // that its build takes at most
+	commit      string
+}
+
+func (v version) name() string { return fmt.Sprintf("%d.0", v.number) }
+
+// tags are its image's.
+func (v version) tags() []string { return []string{v.name(), fmt.Sprint(v.number)} }
+
+// push returns when the sentence was carried out.
+func (v version) push(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project) version {
 	h.T.Helper()
-	version := fmt.Sprintf("%d.0", n)
-	d := death{where: when + " " + step, version: version, commit: p.Commit(version, h.Dockerfile(version)), attempts: 2}
-	if d.where == "after finish" {
-		d.attempts = 1 // it was over
-	}
-	p.Git("tag", "v"+version)
-	h.Must(s.Pass(when, step))
-	p.Push("v" + version)
-	h.Until("the runner died "+d.where, s.CarriedOut)
-	return d
+	v.commit = p.Commit(v.name(), h.Dockerfile(v.name()))
+	p.Git("tag", "v"+v.name())
+	h.Must(s.Pass(v.when, v.where))
+	p.Push("v" + v.name())
+	h.Until("it came to be "+v.when+" "+v.where, s.CarriedOut)
+	return v
 }
 
-func isBuiltOnce(h *worldtest.House, p *worldtest.Project, d death, b autobuild.Build) {
-	p = &worldtest.Project{Project: p.Project, House: h}
-	if b.State != autobuild.Succeeded || b.Attempt != d.attempts || b.Commit.Hash != d.commit {
-		h.T.Fatalf("want success of %s in attempt %d, but %s", d.commit, d.attempts, h.BuildOf(b))
+// builtOnce waits until all has ended, and checks what each version came to; told looks at what
+// Bitbucket was told of its commit.
+func builtOnce(t *testing.T, h *worldtest.House, p *worldtest.Project, pushed []version, told func(p *worldtest.Project, commit string)) {
+	t.Helper()
+	builds := map[string]autobuild.Build{}
+	for _, b := range p.For(h.For(t)).All(len(pushed)) {
+		builds[b.Commit.Hash] = b
 	}
-	p.Holds(d.version, b, d.version)
-	p.Holds(strings.TrimSuffix(d.version, ".0"), b, d.version)
-	_, err := h.WaitStatus(h.Context, b)
-	h.Must(err)
-	p.OneEnd(d.commit)
+	for _, v := range pushed {
+		t.Run(v.when+" "+v.where, func(t *testing.T) {
+			h := h.For(t)
+			p := p.For(h)
+			b := builds[v.commit]
+			if b.State != autobuild.Succeeded || b.Attempt > v.attempts {
+				t.Fatalf("want success in at most %d attempts, but %s", v.attempts, h.BuildOf(b))
+			}
+			for _, tag := range v.tags() {
+				p.Holds(tag, b, v.name())
+			}
+			_, err := h.WaitStatus(h.Context, b)
+			h.Must(err)
+			told(p, v.commit)
+		})
+	}
 }

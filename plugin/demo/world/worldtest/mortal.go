@@ -60,20 +60,23 @@ func (s Sentence) runner(ctx context.Context, cmd *cli.Command) error {
 	return runner.Run(ctx, runner.Options{Settings: own, Output: cmd.Root().Writer, Step: s.carryOut})
 }
 
-// carryOut kills this process at the place that the sentence names.
+// carryOut does at one of these places what the sentence says, if it is the one that it names.
 func (s Sentence) carryOut(what string, done bool) {
 	text, err := os.ReadFile(s.file)
 	if err != nil {
 		return
 	}
-	when := "before "
-	if done {
-		when = "after "
+	when, where, _ := strings.Cut(string(text), " ")
+	switch {
+	case !strings.HasPrefix(what+" ", where+" "):
+	case when == Unanswered && !done:
+		_ = os.Rename(s.file, s.unanswered()) // another process did it where this fails
+	case when == Before && !done, when == After && done:
+		if os.Remove(s.file) != nil {
+			return
+		}
+		// As a crash: nothing is deferred, nothing flushed.
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		syscall.Exit(1) // the first process of a PID namespace, as an embedded runner is, cannot kill itself
 	}
-	if !strings.HasPrefix(when+what+" ", string(text)+" ") || os.Remove(s.file) != nil {
-		return
-	}
-	// As a crash: nothing is deferred, nothing flushed.
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	syscall.Exit(1) // the first process of a PID namespace, as an embedded runner is, cannot kill itself
 }

@@ -6,10 +6,19 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"slipway/plugin/store/storetest"
 )
 
 // sentenceVariable names the file of a Sentence to a gateway.
 const sentenceVariable = "SLIPWAY_TEST_SENTENCE"
+
+// When a sentence is carried out.
+const (
+	Before     = "before"
+	After      = "after"
+	Unanswered = "unanswered" // the commit happens, and its answer is lost; nobody dies
+)
 
 // A Sentence has a gateway die at a commit, or a runner at a step: it looks at each whether
 // there is one for it.
@@ -37,7 +46,7 @@ func runnersSentence(world string) string { return filepath.Join(world, "runners
 func (s Sentence) Environment() string { return sentenceVariable + "=" + s.file }
 
 // Pass has the gateway or the next runner kill itself, once, before or after it commits or does
-// what begins with those words.
+// what begins with those words, or has that commit go unanswered.
 func (s Sentence) Pass(when, what string) error {
 	if err := os.WriteFile(s.file+".new", []byte(when+" "+what), 0o644); err != nil { //nolint:gosec // a runner is another user
 		return err
@@ -45,11 +54,24 @@ func (s Sentence) Pass(when, what string) error {
 	return os.Rename(s.file+".new", s.file)
 }
 
+// unanswered is the file that says that the next commit is the one whose answer is to be lost.
+func (s Sentence) unanswered() string { return s.file + ".unanswered" }
+
+// Fate is the storetest.Losing of the database of a gateway whose commits go unanswered. The
+// gateway has the turn to write when it comes to such a commit: no other's comes between.
+func (s Sentence) Fate(implied bool) storetest.Loss {
+	if implied || os.Remove(s.unanswered()) != nil {
+		return storetest.None
+	}
+	return storetest.Unanswered
+}
+
 // CarriedOut reports whether what was passed has been carried out.
 func (s Sentence) CarriedOut() (bool, error) {
-	_, err := os.Stat(s.file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+	for _, file := range []string{s.file, s.unanswered()} {
+		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
 	}
-	return false, err
+	return true, nil
 }
