@@ -40,7 +40,7 @@ func TestF1EveryStepOfTheRunner(t *testing.T) {
 				v.attempts = 1 // it was over
 			}
 			if deadly(when, v.where) {
-				pushed = append(pushed, v.push(h, s, p))
+				pushed = append(pushed, v.push(h.For(t), s, p))
 			}
 		}
 	}
@@ -64,6 +64,7 @@ func (v version) tags() []string { return []string{v.name(), fmt.Sprint(v.number
 // push returns when the sentence was carried out.
 func (v version) push(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project) version {
 	h.T.Helper()
+	p = p.For(h)
 	v.commit = p.Commit(v.name(), h.Dockerfile(v.name()))
 	p.Git("tag", "v"+v.name())
 	h.Must(s.Pass(v.when, v.where))

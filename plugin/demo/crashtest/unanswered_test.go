@@ -32,7 +32,7 @@ func TestF7CommitsOfAPushWithoutAnAnswer(t *testing.T) {
 	for i, what := range unanswered() {
 		// Two attempts: of one whose start goes unanswered nobody has the token.
 		v := version{number: i, when: worldtest.Unanswered, where: what, attempts: 2}
-		pushed = append(pushed, v.push(h, s, p))
+		pushed = append(pushed, v.push(h.For(t), s, p))
 	}
 	builtOnce(t, h, p, pushed, (*worldtest.Project).OneSuccess) // to tell an end again is no other end
 }
