@@ -12,7 +12,7 @@ import (
 // rooms of one layer never import each other, but for a room's own sub-rooms.
 var layers = [][]string{
 	{"config/secret"},
-	{"config/identity"},
+	{"config/identity", "config/child"},
 	{"config"},
 	{"runner/spec"},
 	{"plugin/autobuild"},
@@ -46,12 +46,16 @@ var across = map[string][]string{
 // alone lists the rooms that stand on nothing of ours but these, whatever lies below them.
 var alone = map[string][]string{
 	"config/secret":    {},
+	"config/child":     {},
 	"config/identity":  {"config/secret"},
 	"runner/spec":      {"config/secret"},
 	"plugin/autobuild": {"config/secret"},
 	"plugin/bitbucket": {"config/secret"},
 	"plugin/rules":     {"config/secret", "plugin/autobuild"},
 }
+
+// leaves are the rooms that every other may import.
+var leaves = []string{"config/secret", "config/identity", "config/child"}
 
 // settled lists the packages that take settings apart; the others are handed what they need.
 var settled = []string{"plugin", "plugin/web", "plugin/demo/world", "runner", "runner/settings"}
@@ -91,7 +95,7 @@ func forbidden(from, to string) string {
 	if only, ok := alone[fromRoom]; ok && fromRoom != toRoom && !slices.Contains(only, to) {
 		return "it stands alone"
 	}
-	if fromRoom == toRoom || to == "config/secret" || to == "config/identity" || (to == "config" && slices.Contains(settled, from)) {
+	if fromRoom == toRoom || slices.Contains(leaves, to) || (to == "config" && slices.Contains(settled, from)) {
 		return ""
 	}
 	if to == "config" {

@@ -25,7 +25,11 @@ func (j *job) build(ctx context.Context) error {
 		if j.hooks.Has(buildhooks.Build) {
 			way = j.buildByHook
 		}
-		detail, err := way(ctx)
+		var detail string
+		err := j.o.step("build", func() (err error) {
+			detail, err = way(ctx)
+			return err
+		})
 		if err != nil {
 			return "", err
 		}
@@ -36,7 +40,7 @@ func (j *job) build(ctx context.Context) error {
 			return detail, nil
 		}
 		j.log.line("built %s", j.image.Digest)
-		return detail, j.session.Built(ctx, j.image.Digest)
+		return detail, j.o.step("record digest", func() error { return j.session.Built(ctx, j.image.Digest) })
 	})
 }
 

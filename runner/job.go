@@ -44,7 +44,7 @@ func (j *job) do(ctx context.Context) error {
 	if done, err := j.pushedBefore(ctx); done || err != nil {
 		return err
 	}
-	if err := j.fetch(ctx); err != nil {
+	if err := j.o.step("fetch", func() error { return j.fetch(ctx) }); err != nil {
 		return err
 	}
 	defer j.hangUp()
@@ -129,7 +129,11 @@ func (j *job) test(ctx context.Context) error {
 
 // askPermit makes sure that no newer build of the ref has or had the tags.
 func (j *job) askPermit(ctx context.Context) error {
-	reply, err := j.client.Permit(ctx, j.image.Digest, j.spec.Tags)
+	var reply spec.PermitReply
+	err := j.o.step("permit", func() (err error) {
+		reply, err = j.client.Permit(ctx, j.image.Digest, j.spec.Tags)
+		return err
+	})
 	if err != nil {
 		return err
 	}

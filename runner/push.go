@@ -20,7 +20,7 @@ func (j *job) push(ctx context.Context) error {
 		if err := j.hook(ctx, buildhooks.PrePush); err != nil {
 			return "", err
 		}
-		if err := j.upload(ctx); err != nil {
+		if err := j.o.step("upload", func() error { return j.upload(ctx) }); err != nil {
 			return "", err
 		}
 		move := j.moveTags
@@ -53,7 +53,7 @@ func (j *job) moveTags(ctx context.Context) error {
 	})
 	var problems []error
 	for _, tag := range j.spec.Tags {
-		err := registry.Tag(ctx, j.spec.Image, j.image.Digest, tag, j.login())
+		err := j.o.step("push tag "+tag, func() error { return registry.Tag(ctx, j.spec.Image, j.image.Digest, tag, j.login()) })
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

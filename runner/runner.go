@@ -31,6 +31,9 @@ type Options struct {
 	Now      func() time.Time
 	Grace    time.Duration // for build hooks to end in; default 3 s
 	Backoff  func() backoff.BackOff
+	// Step is told of each step of the attempt, before it is taken and when it was: the places
+	// where a runner may die between. nil = nobody is.
+	Step func(what string, done bool)
 }
 
 // tellTime bounds how long the end of the log is sent after the work is over.
@@ -44,7 +47,11 @@ func Run(ctx context.Context, o Options) error {
 	client := report.New(report.Options{
 		URL: o.Settings.URL, Token: o.Settings.Token, Version: o.Version, Now: o.Now, Backoff: o.Backoff,
 	})
-	s, err := client.Claim(ctx)
+	var s spec.Spec
+	err := o.step("claim", func() (err error) {
+		s, err = client.Claim(ctx)
+		return err
+	})
 	if err != nil {
 		return refused(ctx, client, err)
 	}
@@ -52,7 +59,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := client.Finish(ctx, result); err != nil {
+	if err := o.step("finish", func() error { return client.Finish(ctx, result) }); err != nil {
 		return err
 	}
 	if result.State != spec.Succeeded {
@@ -134,6 +141,16 @@ func (o Options) workdir() (dir string, remove func(), err error) {
 	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }
 
+// step takes a step, and has it told.
+func (o Options) step(what string, take func() error) error {
+	o.Step(what, false)
+	if err := take(); err != nil {
+		return err
+	}
+	o.Step(what, true)
+	return nil
+}
+
 func (o Options) complete() Options {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -143,6 +160,9 @@ func (o Options) complete() Options {
 	}
 	if o.Environ == nil {
 		o.Environ = os.Environ()
+	}
+	if o.Step == nil {
+		o.Step = func(string, bool) {}
 	}
 	if o.Grace == 0 {
 		o.Grace = 3 * time.Second // less than what CIs grant before they kill the step

@@ -2,14 +2,13 @@ package planner_test
 
 import (
 	"encoding/json"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/webhook/webhooktest"
 )
 
 // I6: our payloads and a true push, signed and each with one place deleted, made null or of
@@ -57,7 +56,7 @@ type mutations struct {
 func (m *mutations) try(w *town, event string, body []byte, every int) {
 	var whole any
 	must(m.t, json.Unmarshal(body, &whole))
-	mutate(whole, func() {
+	webhooktest.Mutate(whole, nil, func() {
 		if m.all++; m.all%every != 0 {
 			return
 		}
@@ -89,32 +88,4 @@ func asDataCenter(w *town) {
 	w.hook.ID, w.hook.Repository = "", w.repo
 	w.hook, err = w.store.SaveHook(w.t.Context(), w.hook)
 	must(w.t, err)
-}
-
-// mutate calls try with every single place below v changed, one at a time.
-func mutate(v any, try func()) {
-	wrong := []any{nil, true, "", -1.5, []any{nil}, map[string]any{}}
-	switch v := v.(type) {
-	case map[string]any:
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			kept := v[key]
-			delete(v, key)
-			try()
-			for _, w := range wrong {
-				v[key] = w
-				try()
-			}
-			v[key] = kept
-			mutate(kept, try)
-		}
-	case []any:
-		for i, kept := range v {
-			for _, w := range wrong {
-				v[i] = w
-				try()
-			}
-			v[i] = kept
-			mutate(kept, try)
-		}
-	}
 }

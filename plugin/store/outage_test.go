@@ -115,21 +115,19 @@ func (s *senders) stop() (acked []string, refused int) {
 	return s.acked, s.refused
 }
 
-// works counts how often the plan task of each delivery was done.
+// works has the plan tasks that were done of each delivery.
 type works struct {
 	mu   sync.Mutex
-	done map[string]int
+	done map[string]map[int64]bool
 	more chan struct{}
 }
 
 // workAll works the plan tasks until the test ends.
 func workAll(t *testing.T, s *store.Store) *works {
 	t.Helper()
-	w := &works{done: map[string]int{}, more: make(chan struct{}, 1)}
+	w := &works{done: map[string]map[int64]bool{}, more: make(chan struct{}, 1)}
 	s.Tasks().Handle(store.TaskPlan, func(_ context.Context, task queue.Task) error {
-		w.mu.Lock()
-		w.done[task.Arg]++
-		w.mu.Unlock()
+		w.note(task)
 		select {
 		case w.more <- struct{}{}:
 		default:
@@ -148,8 +146,17 @@ func workAll(t *testing.T, s *store.Store) *works {
 	return w
 }
 
-// await returns when the tasks of all deliveries were done. One whose end could not be written
-// down is done again; a handler takes that.
+func (w *works) note(task queue.Task) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done[task.Arg] == nil {
+		w.done[task.Arg] = map[int64]bool{}
+	}
+	w.done[task.Arg][task.ID] = true
+}
+
+// await returns when each delivery's task was done, and fails the test where there were two of
+// one. A task whose end could not be written down is done again; a handler takes that.
 func (w *works) await(t *testing.T, ids []string) {
 	t.Helper()
 	deadline := time.After(time.Minute)
@@ -157,8 +164,11 @@ func (w *works) await(t *testing.T, ids []string) {
 		w.mu.Lock()
 		left := 0
 		for _, id := range ids {
-			if w.done[id] == 0 {
+			switch n := len(w.done[id]); {
+			case n == 0:
 				left++
+			case n > 1:
+				t.Errorf("delivery %s has %d tasks", id, n)
 			}
 		}
 		w.mu.Unlock()

@@ -219,9 +219,13 @@ func TestARemovedBuildsPipelineIsStopped(t *testing.T) {
 func TestTheEndIsToldAtOnce(t *testing.T) {
 	for name, end := range map[string]func(*tower, autobuild.Attempt){
 		"finish": func(w *tower, a autobuild.Attempt) {
-			for range 2 {
-				must(t, w.Finish(t.Context(), a, store.Finish{State: autobuild.Succeeded}))
-			}
+			must(t, w.Finish(t.Context(), a, store.Finish{State: autobuild.Succeeded}))
+		},
+		"F7 finish, whose commit had no answer": func(w *tower, a autobuild.Attempt) {
+			end := store.Finish{BuildID: a.BuildID, Attempt: a.Number, State: autobuild.Succeeded}
+			_, err := w.store.FinishAttempt(t.Context(), end)
+			must(t, err)
+			must(t, w.Finish(t.Context(), a, end))
 		},
 		"cancel": func(w *tower, a autobuild.Attempt) {
 			_, err := w.Cancel(t.Context(), a.BuildID, "alice")

@@ -49,6 +49,7 @@ func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f store.Finis
 	f.BuildID, f.Attempt = a.BuildID, a.Number
 	b, err := w.o.Store.FinishAttempt(ctx, f)
 	if errors.Is(err, autobuild.ErrFenced) && w.told(ctx, f) {
+		w.o.Over(a.BuildID, a.Number) // the first time, the answer to the commit may have been lost
 		return nil
 	}
 	if err != nil {

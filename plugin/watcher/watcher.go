@@ -46,7 +46,7 @@ type Options struct {
 	// Append writes a line of the gateway's own at the end of an attempt's log; nil = none.
 	Append func(ctx context.Context, buildID string, attempt int, line string) error
 	// Over is told of each attempt that ended, after its last line, by whichever gateway that was
-	// written, and maybe more than once; nil = nobody is.
+	// written, and maybe more than once, as when its runner repeats the end; nil = nobody is.
 	Over func(buildID string, attempt int)
 }
 

@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,12 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"slipway/config/child"
 	"slipway/config/identity"
 )
 
@@ -24,9 +22,6 @@ const (
 	childStops    = killGrace        // from the request to stop until it is killed
 	childInterval = 50 * time.Millisecond
 )
-
-// maxChildLine bounds what is kept of one line of a child's output, in bytes.
-const maxChildLine = 16 << 10
 
 // ChildOptions make a Child.
 type ChildOptions struct {
@@ -41,11 +36,9 @@ type ChildOptions struct {
 type Child struct {
 	Address string
 
-	cmd   *exec.Cmd
-	quiet atomic.Bool   // it was asked to stop: what BuildKit complains of from then on is of no use
-	ended chan struct{} // closed when it has ended; err and last are final then
-	err   error
-	last  string // line of its output
+	process *child.Child
+	quiet   atomic.Bool // it was asked to stop: what BuildKit complains of from then on is of no use
+	last    string      // line of its output that is more than news; final when it has ended
 }
 
 // StartChild starts this program as a builder and waits until it answers. The error of a
@@ -57,15 +50,12 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if err := canRun(Probe(ctx, childConfig(o.Environ)), o.Output); err != nil {
 		return nil, err
 	}
-	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), ended: make(chan struct{})}
-	c.cmd = exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
-	c.cmd.Args[0] = os.Args[0]
-	c.cmd.Env = childEnv(o.Environ)
-	// A group of its own: Ctrl-C is for the starter, which then stops it in order.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go c.run(o.Output, started)
-	if err := <-started; err != nil {
+	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock")}
+	cmd := exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = childEnv(o.Environ)
+	var err error
+	if c.process, err = child.Start(cmd, child.Options{Line: func(line string) { c.follow(line, o.Output) }}); err != nil {
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
 	if err := c.await(ctx); err != nil {
@@ -127,47 +117,13 @@ func childEnv(environ []string) []string {
 	return env
 }
 
-// run owns the process from start to end, on one thread: the kernel takes the end of the
-// thread that started a child for the end of its parent.
-func (c *Child) run(output io.Writer, started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	out, in, err := os.Pipe()
-	if err != nil {
-		started <- err
-		return
-	}
-	defer func() { _ = out.Close() }()
-	c.cmd.Stdout, c.cmd.Stderr = in, in
-	err = c.cmd.Start()
-	_ = in.Close()
-	started <- err
-	if err != nil {
-		return
-	}
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		c.follow(out, output)
-	}()
-	c.err = c.cmd.Wait()
-	<-copied
-	close(c.ended)
-}
-
 // follow passes on the lines that are more than news.
-func (c *Child) follow(out io.Reader, output io.Writer) {
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, maxChildLine)
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || c.quiet.Load() || strings.Contains(line, "level=info") {
-			continue
-		}
-		c.last = line
-		_, _ = fmt.Fprintln(output, "builder:", line) // a log that cannot be written must not fail the build
+func (c *Child) follow(line string, output io.Writer) {
+	if c.quiet.Load() || strings.Contains(line, "level=info") {
+		return
 	}
-	_, _ = io.Copy(io.Discard, out) // after a line too long: the builder must not block
+	c.last = line
+	_, _ = fmt.Fprintln(output, "builder:", line) // a log that cannot be written must not fail the build
 }
 
 // await asks until the child answers, ends, or took too long.
@@ -181,7 +137,7 @@ func (c *Child) await(ctx context.Context) error {
 			return client.Close()
 		}
 		select {
-		case <-c.ended:
+		case <-c.process.Ended():
 			return c.failure()
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -192,21 +148,14 @@ func (c *Child) await(ctx context.Context) error {
 
 // failure says why an ended child ended, in its own last words.
 func (c *Child) failure() error {
-	if c.err == nil {
-		return errors.New("it stopped at once")
+	if err := c.process.Err(); err != nil {
+		return fmt.Errorf("%w: %s", err, c.last)
 	}
-	return fmt.Errorf("%w: %s", c.err, c.last)
+	return errors.New("it stopped at once")
 }
 
 // Stop asks the child to end, waits for it, and kills it when it does not.
 func (c *Child) Stop() {
 	c.quiet.Store(true)
-	_ = c.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-c.ended:
-		return
-	case <-time.After(childStops):
-	}
-	_ = c.cmd.Process.Kill()
-	<-c.ended
+	c.process.Stop(childStops)
 }

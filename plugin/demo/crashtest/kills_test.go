@@ -87,7 +87,7 @@ func startStreams(h *worldtest.House) (all *pushes, once time.Duration) {
 
 func (all *pushes) push(h *worldtest.House, i int) {
 	h.T.Helper()
-	p, s := &worldtest.Project{Project: all.projects[i].Project, House: h}, &all.streams[i]
+	p, s := all.projects[i].For(h), &all.streams[i]
 	s.newest = fmt.Sprint("push ", len(s.commits), " of ", i)
 	s.commits = append(s.commits, p.Commit(s.newest, h.Dockerfile(s.newest)))
 	p.Push("main")
@@ -101,9 +101,8 @@ func (all *pushes) check(h *worldtest.House) {
 	defer s.Close()
 	var sums tally
 	for i, p := range all.projects {
-		p := &worldtest.Project{Project: p.Project, House: h}
 		if len(all.streams[i].commits) > 0 {
-			sums.add(checkStream(h, s, p, all.streams[i]))
+			sums.add(checkStream(h, s, p.For(h), all.streams[i]))
 		}
 	}
 	h.T.Logf("%d kills: %d pushes, %d deliveries promised, %d built, %d lost, %d doubled", kills(), sums.pushed, sums.promised, sums.built, sums.lost, sums.doubled)
@@ -147,9 +146,7 @@ func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushe
 	p.Holds("latest", builds[0], pushed.newest)
 	_, err = p.House.WaitStatus(h.Context, builds[0])
 	h.Must(err)
-	if all := p.Statuses(head); len(all) != 1 || all[0].State != "SUCCESSFUL" {
-		h.T.Errorf("statuses of the newest commit %+v, want one, SUCCESSFUL", all)
-	}
+	p.OneSuccess(head)
 	return sums
 }
 

@@ -3,14 +3,17 @@
 package crashtest
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 
+	"slipway/config/child"
 	"slipway/config/secret"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
@@ -19,74 +22,75 @@ import (
 
 func TestMain(m *testing.M) { worldtest.Main(beside{m}) }
 
-// beside runs the tests beside a PostgreSQL server, and more of them at once than there are
-// processors: they wait, for gateways to die and to start.
+// builderVariable is the address of the builder that the package's tests share.
+const builderVariable = "SLIPWAY_TEST_BUILDER"
+
+// beside runs the tests beside a PostgreSQL server and a builder that outlive the gateways, and
+// more of them at once than there are processors: they wait, for gateways to die and to start.
 type beside struct{ m *testing.M }
 
 func (b beside) Run() int {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
+	if len(worldtest.Absent()) > 0 {
+		return b.m.Run() // which skips what needs a builder
+	}
+	stop, err := startBuilder()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "start the builder:", err)
+		return 1
+	}
+	defer stop()
 	return storetest.RunBesidePostgres(b.m)
 }
 
-// onBoth runs a test at the same time on SQLite and on PostgreSQL, with a builder that outlives
-// the gateways.
-func onBoth(t *testing.T, test func(t *testing.T, o world.Options)) {
-	t.Helper()
-	worldtest.NeedMachine(t)
-	postgres := storetest.PostgresAddress(t)
-	builder := startBuilder(t)
-	t.Run("on", func(t *testing.T) {
-		for name, database := range map[string]secret.Secret{"SQLite": {}, "PostgreSQL": postgres} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				test(t, world.Options{
-					Child: true, Builder: builder, Database: database,
-					Environment: []string{"SLIPWAY_CONCURRENCY=8", "SLIPWAY_POLL_INTERVAL=5s"},
-				})
-			})
-		}
-	})
-}
-
-// startBuilder starts `slipway builder`, which ends with the test, and returns its address.
-func startBuilder(t *testing.T) string {
-	t.Helper()
+// startBuilder starts `slipway builder`, and puts its address into the environment.
+func startBuilder() (stop func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "slipway-") // runners with users of their own pass through it
+	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	address := "unix://" + filepath.Join(dir, "builder.sock")
 	cmd := exec.Command(self, "builder", "--address", address, "--state", filepath.Join(dir, "state"), "--socket-group", "64000", "--network", "none")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	started := make(chan error, 1)
-	ended := make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // the parent-death signal follows the thread that forked
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // it is stopped by a signal
-		}
-		close(ended)
-	}()
-	if err := <-started; err != nil {
-		t.Fatal(err)
+	err = errors.Join(os.Chmod(dir, 0o711), os.Setenv(builderVariable, address)) // runners with users of their own pass through it
+	var builder *child.Child
+	if err == nil {
+		builder, err = child.Start(cmd, child.Options{Death: syscall.SIGTERM})
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return func() {
+		builder.End(syscall.SIGTERM)
+		_ = os.RemoveAll(dir)
+	}, nil
+}
+
+// onPostgres is a gateway that may be killed, on a PostgreSQL database of its own.
+func onPostgres(t *testing.T, environment ...string) world.Options {
+	t.Helper()
+	worldtest.NeedMachine(t)
+	return world.Options{Child: true, Builder: os.Getenv(builderVariable), Database: storetest.PostgresAddress(t), Environment: environment}
+}
+
+// onBoth runs a test at the same time on PostgreSQL and on SQLite.
+func onBoth(t *testing.T, test func(t *testing.T, o world.Options)) {
+	t.Helper()
+	o := onPostgres(t, "SLIPWAY_CONCURRENCY=8", "SLIPWAY_POLL_INTERVAL=5s")
+	t.Run("on", func(t *testing.T) {
+		for name, database := range map[string]secret.Secret{"SQLite": {}, "PostgreSQL": o.Database} {
+			o := o
+			o.Database, o.Environment = database, slices.Clone(o.Environment)
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t, o)
+			})
+		}
 	})
-	return address
 }

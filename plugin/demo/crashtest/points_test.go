@@ -31,7 +31,7 @@ func TestF1EveryCommitOfAPush(t *testing.T) {
 		p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 		pushes := 0
 		for _, what := range onTheWay() {
-			for _, when := range []string{"before", "after"} {
+			for _, when := range []string{worldtest.Before, worldtest.After} {
 				pushes++
 				n := pushes
 				if !t.Run(when+" "+what, func(t *testing.T) { dieOnTheWay(h.For(t), s, p, n, when, what) }) {
@@ -45,7 +45,7 @@ func TestF1EveryCommitOfAPush(t *testing.T) {
 
 // dieOnTheWay makes the nth push, at which the gateway dies, and waits for what it comes to.
 func dieOnTheWay(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project, n int, when, what string) {
-	p = &worldtest.Project{Project: p.Project, House: h}
+	p = p.For(h)
 	greeting := fmt.Sprint("push ", n)
 	h.Must(s.Pass(when, what))
 	commit := p.Commit(greeting, h.Dockerfile(greeting))
@@ -58,9 +58,7 @@ func dieOnTheWay(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project,
 	if b.Commit.Hash != commit || b.Attempt > 2 {
 		h.T.Errorf("built %s in attempt %d, want %s in at most 2", b.Commit.Hash, b.Attempt, commit)
 	}
-	if all := p.Statuses(commit); len(all) != 1 || all[0].State != "SUCCESSFUL" {
-		h.T.Errorf("statuses %+v, want one, SUCCESSFUL", all)
-	}
+	p.OneSuccess(commit)
 }
 
 // leavesNothing checks that a gateway that ends after all its deaths leaves nothing on the

@@ -27,7 +27,7 @@ func TestF1EveryCommitOfTheSetup(t *testing.T) {
 			{[]string{"delete automated build", "delete hook"}, dieDeleting},
 		} {
 			for _, what := range c.commits {
-				for _, when := range []string{"before", "after"} {
+				for _, when := range []string{worldtest.Before, worldtest.After} {
 					t.Run(when+" "+what, func(t *testing.T) {
 						h := h.For(t)
 						c.die(h, func(act func() error) { dieDuring(h, s, when, what, act) })
@@ -137,7 +137,7 @@ func TestF1EveryCommitOfTheFirstSignIn(t *testing.T) {
 	worldtest.NeedMachine(t)
 	t.Parallel()
 	for _, what := range []string{"take the first administrator's token", "create session"} {
-		for _, when := range []string{"before", "after"} {
+		for _, when := range []string{worldtest.Before, worldtest.After} {
 			t.Run(when+" "+what, func(t *testing.T) {
 				s := worldtest.NewSentence(t)
 				ctx, cancel := context.WithTimeout(t.Context(), worldtest.Patience)

@@ -4,19 +4,14 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
-	"slipway/plugin/store/storetest"
 )
 
 // F9: of two gateways the one that runs a build is killed and does not come back. The other one
 // ends the build, once.
 func TestF9AnotherGatewayTakesOver(t *testing.T) {
-	worldtest.NeedMachine(t)
 	t.Parallel()
-	h := worldtest.Open(t, world.Options{
-		Child: true, Builder: startBuilder(t), Database: storetest.PostgresAddress(t), Environment: []string{"SLIPWAY_CONCURRENCY=1"},
-	})
+	h := worldtest.Open(t, onPostgres(t, "SLIPWAY_CONCURRENCY=1"))
 	second, err := h.FurtherGateway(h.Context)
 	h.Must(err)
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())

@@ -17,14 +17,17 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config"
+	"slipway/config/child"
 	"slipway/config/secret"
 	"slipway/plugin"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 )
 
-// startTime bounds how long a gateway may take to answer.
-const startTime = 30 * time.Second
+const (
+	startTime = 30 * time.Second // that a gateway may take to answer
+	stopTime  = time.Minute      // that it may take to end before it is killed
+)
 
 // A Gateway is the world's gateway: in this process, or a child that may be killed. What
 // it did is read from its database, beside it.
@@ -38,9 +41,9 @@ type Gateway struct {
 	logFile     string
 	database    secret.Secret // PostgreSQL's address; zero = SQLite
 
-	cmd  *exec.Cmd     // of a child
-	stop func()        // ends it; nil = not running
-	done chan struct{} // closed when it ended
+	process *child.Child    // nil = it runs in this process
+	stop    func()          // ends it; nil = not running
+	done    <-chan struct{} // closed when it ended
 }
 
 // Start starts the gateway, and returns when it answers.
@@ -88,18 +91,13 @@ func (g *Gateway) startChild(_ context.Context, logTo *os.File) error {
 	cmd := exec.Command(g.executable, "gateway") //nolint:gosec,noctx // our own binary; Stop ends it
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, g.environment...)
 	cmd.Stdout, cmd.Stderr = logTo, logTo
-	if err := cmd.Start(); err != nil {
+	process, err := child.Start(cmd, child.Options{})
+	if err != nil {
 		return fmt.Errorf("start the gateway: %w", err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer logTo.Close()
-		_ = cmd.Wait() // how it ended is in its log
-	}()
-	g.cmd, g.done = cmd, done
-	g.stop = func() { _ = cmd.Process.Signal(syscall.SIGTERM) } // one that ended is stopped
-	return nil
+	g.process, g.done = process, process.Ended()
+	g.stop = func() { process.Stop(stopTime) }
+	return logTo.Close() // the child has its own
 }
 
 // Stop ends the gateway as a person would, and waits for it.
@@ -114,13 +112,12 @@ func (g *Gateway) Stop() {
 
 // Kill kills a child at once, as a crash would.
 func (g *Gateway) Kill() error {
-	if g.cmd == nil {
+	if g.process == nil {
 		return errors.New("the gateway runs in this process")
 	}
-	err := g.cmd.Process.Kill()
-	<-g.done
+	g.process.End(syscall.SIGKILL)
 	g.stop = nil
-	return err
+	return nil
 }
 
 // Died returns when a child ended by itself, as one does that was told to die, or ctx ends.

@@ -73,7 +73,7 @@ func (b *Builder) Address(ctx context.Context) (string, error) {
 	if b.gone {
 		return "", errBuilderClosed
 	}
-	if b.child != nil && b.child.running() && b.answers(ctx) == nil {
+	if b.child != nil && b.child.Running() && b.answers(ctx) == nil {
 		return b.address(), nil
 	}
 	if err := b.start(ctx); err != nil {
@@ -88,7 +88,7 @@ func (b *Builder) Close() {
 	defer func() { b.turn <- struct{}{} }()
 	b.gone = true
 	if b.child != nil {
-		b.child.stop(builderStops)
+		b.child.Stop(builderStops)
 	}
 }
 
@@ -98,42 +98,42 @@ func (b *Builder) address() string { return "unix://" + b.o.Socket }
 // that is still held by a predecessor which is just being killed is tried again.
 func (b *Builder) start(ctx context.Context) error {
 	if b.child != nil {
-		b.child.stop(builderStops)
+		b.child.Stop(builderStops)
 	}
 	if err := os.MkdirAll(b.o.Dir, 0o711); err != nil { //nolint:gosec // runners pass through to the socket; the state below is 0700
 		return fmt.Errorf("make its directory: %w", err)
 	}
 	deadline := time.Now().Add(builderRetries)
 	for {
-		child, err := startBuilder(b.o.Executable, b.args(), b.o.Log)
+		p, err := startBuilder(b.o.Executable, b.args(), b.o.Log)
 		if err != nil {
 			return err
 		}
-		b.child = child
-		err = b.await(ctx, child)
+		b.child = p
+		err = b.await(ctx, p)
 		if err == nil {
 			return nil
 		}
-		child.stop(builderStops)
-		if !child.foundStateInUse() || time.Now().After(deadline) || ctx.Err() != nil {
+		p.Stop(builderStops)
+		if !p.foundStateInUse() || time.Now().After(deadline) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
 // await polls a new builder until it answers, ends, or took too long.
-func (b *Builder) await(ctx context.Context, child *builderProcess) error {
+func (b *Builder) await(ctx context.Context, p *builderProcess) error {
 	ctx, cancel := context.WithTimeout(ctx, builderStarts)
 	defer cancel()
 	tick := time.NewTicker(builderInterval)
 	defer tick.Stop()
 	for {
-		if err := b.answers(ctx); err == nil && child.running() {
+		if err := b.answers(ctx); err == nil && p.Running() {
 			return nil
 		}
 		select {
-		case <-child.ended:
-			return child.failure()
+		case <-p.Ended():
+			return p.failure()
 		case <-ctx.Done():
 			return fmt.Errorf("no answer on %s: %w", b.address(), context.Cause(ctx))
 		case <-tick.C:

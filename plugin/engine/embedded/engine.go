@@ -118,7 +118,7 @@ func (e *Engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	proc := e.procs[pipelineName(a.BuildID, a.Number)]
 	e.mu.Unlock()
 	if proc != nil {
-		proc.stop(e.o.Grace)
+		go proc.Stop(e.o.Grace)
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (e *Engine) Close() {
 	e.mu.Lock()
 	e.closed = true
 	for _, proc := range e.procs {
-		proc.stop(e.o.Grace)
+		go proc.Stop(e.o.Grace)
 	}
 	e.mu.Unlock()
 	e.wg.Wait()
@@ -151,7 +151,7 @@ func (e *Engine) Close() {
 // reap waits for a child's end and clears what it left.
 func (e *Engine) reap(name string, uid int, proc *process, log logrus.FieldLogger) {
 	defer e.wg.Done()
-	err := <-proc.done
+	err := proc.Err()
 	log = log.WithField("pipeline", name)
 	if err != nil { // what a build says is in its own log; what kept a runner from telling is here alone
 		log = log.WithError(err).WithField("output", proc.output.String())

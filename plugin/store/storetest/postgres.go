@@ -10,11 +10,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"slipway/config/child"
 )
 
 // startTime bounds how long a PostgreSQL server may take until it answers.
@@ -28,8 +29,7 @@ var errNoPostgres = errors.New("PostgreSQL's initdb was not found: install the p
 type Server struct {
 	bin, dir string
 	who      *syscall.Credential // nil = our own user
-	process  *os.Process
-	gone     chan struct{} // closed when the process ended
+	process  *child.Child        // nil = never started
 }
 
 // NewServer makes the files of a server in a new directory; nothing runs before Start. It does
@@ -73,23 +73,11 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) Start() error {
 	c := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=300") //nolint:noctx // Debian's program on our directory
 	c.Dir = s.dir
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who, Pdeathsig: syscall.SIGQUIT, Setpgid: true}
-	s.gone = make(chan struct{})
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // the parent-death signal follows the thread that forked
-		defer runtime.UnlockOSThread()
-		err := c.Start()
-		started <- err
-		if err == nil {
-			_ = c.Wait() // it is stopped by a signal
-			close(s.gone)
-		}
-	}()
-	if err := <-started; err != nil {
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who}
+	var err error
+	if s.process, err = child.Start(c, child.Options{Death: syscall.SIGQUIT}); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
 	}
-	s.process = c.Process
 	return s.await()
 }
 
@@ -110,7 +98,7 @@ func (s *Server) await() error {
 		}
 		select {
 		case <-look.C:
-		case <-s.gone:
+		case <-s.process.Ended():
 			return fmt.Errorf("postgres ended: %w", err)
 		case <-ctx.Done():
 			return fmt.Errorf("postgres does not answer: %w", err)
@@ -129,8 +117,7 @@ func (s *Server) Address(schema string) string {
 
 // Kill ends the server at once, as a crash does: its processes and what they had under way.
 func (s *Server) Kill() {
-	_ = s.process.Signal(syscall.SIGQUIT) // "immediate shutdown": no checkpoint, recovery at the next start
-	<-s.gone
+	s.process.End(syscall.SIGQUIT) // "immediate shutdown": no checkpoint, recovery at the next start
 }
 
 // Close kills the server and removes its files.

@@ -12,7 +12,13 @@ import (
 // NeedMachine skips a test, and says for want of what, where builds cannot run for real.
 func NeedMachine(t testing.TB) {
 	t.Helper()
-	var absent []string
+	if absent := Absent(); len(absent) > 0 {
+		t.Skipf("SKIPPED: the whole loop on this machine needs what is absent: %s", strings.Join(absent, ", "))
+	}
+}
+
+// Absent is what builds need to run for real and do not find here.
+func Absent() (absent []string) {
 	if os.Geteuid() != 0 {
 		absent = append(absent, "root")
 	}
@@ -24,7 +30,5 @@ func NeedMachine(t testing.TB) {
 	if _, err := sample.Busybox(); err != nil {
 		absent = append(absent, "busybox-static")
 	}
-	if len(absent) > 0 {
-		t.Skipf("SKIPPED: the whole loop on this machine needs what is absent: %s", strings.Join(absent, ", "))
-	}
+	return absent
 }

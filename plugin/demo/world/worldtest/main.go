@@ -22,9 +22,7 @@ import (
 func Main(m interface{ Run() int }, further ...*cli.Command) {
 	args := runner.Bare(os.Args, os.Environ())
 	commands := slices.Concat(plugin.Commands(), runner.Commands(), further)
-	if sentence := os.Getenv(sentenceVariable); sentence != "" {
-		commands = append([]*cli.Command{mortalGateway(sentence)}, commands...)
-	}
+	commands = slices.Concat(mortals(), commands)
 	if len(args) < 2 || !slices.ContainsFunc(commands, func(c *cli.Command) bool { return c.Name == args[1] }) {
 		os.Exit(m.Run())
 	}

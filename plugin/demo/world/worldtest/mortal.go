@@ -6,73 +6,77 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
 	"slipway/plugin"
+	"slipway/runner"
+	"slipway/runner/settings"
 )
 
-// sentenceVariable names the file of a Sentence to a gateway.
-const sentenceVariable = "SLIPWAY_TEST_SENTENCE"
-
-// A Sentence has a gateway die at a commit. The gateway is told where the sentence stands by
-// Environment, and looks there at each commit.
-type Sentence struct{ file string }
-
-// NewSentence passes none yet.
-func NewSentence(t testing.TB) Sentence {
-	return Sentence{filepath.Join(t.TempDir(), "sentence")}
+// mortals are the commands that die where a Sentence says, if there is one for this process.
+func mortals() (commands []*cli.Command) {
+	if file := os.Getenv(sentenceVariable); file != "" {
+		commands = append(commands, &cli.Command{Name: "gateway", Action: Sentence{file}.gateway})
+	}
+	// The engine alone decides about a runner's environment: what is for runners lies where they
+	// find it, and is for first attempts, so that the further one lives.
+	work := os.Getenv("SLIPWAY_WORKDIR")
+	if dir, _ := filepath.Split(runnersSentence(filepath.Join(work, "../../.."))); strings.HasSuffix(work, "-1") && isDir(dir) {
+		commands = append(commands, &cli.Command{Name: "runner", Action: Sentence{filepath.Join(dir, "sentence")}.runner})
+	}
+	return commands
 }
 
-// Environment is what the gateway is to be started with.
-func (s Sentence) Environment() string { return sentenceVariable + "=" + s.file }
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
 
-// Pass has the gateway kill itself, once, before or after it commits what begins with those
-// words.
-func (s Sentence) Pass(when, what string) error {
-	if err := os.WriteFile(s.file+".new", []byte(when+" "+what), 0o600); err != nil {
+// gateway is `slipway gateway` that may die at each commit.
+func (s Sentence) gateway(ctx context.Context, cmd *cli.Command) error {
+	c, err := config.LoadGateway(os.Environ())
+	if err != nil {
 		return err
 	}
-	return os.Rename(s.file+".new", s.file)
+	log := logrus.New()
+	log.SetOutput(cmd.Root().ErrWriter)
+	log.SetFormatter(&logrus.JSONFormatter{})
+	g, err := plugin.New(ctx, plugin.Options{Config: c, Log: log, Commit: s.carryOut})
+	if err != nil {
+		return err
+	}
+	return g.Run(ctx)
 }
 
-// Lift takes back what was not carried out, and reports whether it was.
-func (s Sentence) Lift() (carriedOut bool) { return os.Remove(s.file) != nil }
+// runner is `slipway runner` that may die at each step.
+func (s Sentence) runner(ctx context.Context, cmd *cli.Command) error {
+	own, err := settings.Read(settings.OS{})
+	if err != nil {
+		return err
+	}
+	return runner.Run(ctx, runner.Options{Settings: own, Output: cmd.Root().Writer, Step: s.carryOut})
+}
 
-// carryOut is what the gateway does at each commit.
-func carryOut(file, what string, done bool) {
-	text, err := os.ReadFile(file) //nolint:gosec // of our own test
+// carryOut does at one of these places what the sentence says, if it is the one that it names.
+func (s Sentence) carryOut(what string, done bool) {
+	text, err := os.ReadFile(s.file)
 	if err != nil {
 		return
 	}
-	when := "before "
-	if done {
-		when = "after "
-	}
-	if at, ok := strings.CutPrefix(string(text), when); !ok || !strings.HasPrefix(what, at) || os.Remove(file) != nil { //nolint:gosec // of our own test
-		return
-	}
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // as a crash: nothing is deferred, nothing flushed
-	select {}
-}
-
-// mortalGateway is `slipway gateway` that dies where a sentence says.
-func mortalGateway(file string) *cli.Command {
-	return &cli.Command{Name: "gateway", Action: func(ctx context.Context, cmd *cli.Command) error {
-		c, err := config.LoadGateway(os.Environ())
-		if err != nil {
-			return err
+	when, where, _ := strings.Cut(string(text), " ")
+	switch {
+	case !strings.HasPrefix(what+" ", where+" "):
+	case when == Unanswered && !done:
+		_ = os.Rename(s.file, s.unanswered()) // another process did it where this fails
+	case when == Before && !done, when == After && done:
+		if os.Remove(s.file) != nil {
+			return
 		}
-		log := logrus.New()
-		log.SetOutput(cmd.Root().ErrWriter)
-		log.SetFormatter(&logrus.JSONFormatter{})
-		g, err := plugin.New(ctx, plugin.Options{Config: c, Log: log, Commit: func(what string, done bool) { carryOut(file, what, done) }})
-		if err != nil {
-			return err
-		}
-		return g.Run(ctx)
-	}}
+		// As a crash: nothing is deferred, nothing flushed.
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		syscall.Exit(1) // the first process of a PID namespace, as an embedded runner is, cannot kill itself
+	}
 }

@@ -116,6 +116,17 @@ func ours(all []bitbuckettest.Status) []bitbuckettest.Status {
 	return slices.DeleteFunc(all, func(s bitbuckettest.Status) bool { return !strings.HasPrefix(s.Key, "slipway-") })
 }
 
+// OneSuccess checks that a commit has one status, which says that its build succeeded.
+func (p *Project) OneSuccess(commit string) {
+	p.House.T.Helper()
+	if all := p.Statuses(commit); len(all) != 1 || all[0].State != "SUCCESSFUL" {
+		p.House.T.Errorf("statuses of %s: %+v, want one, SUCCESSFUL", commit, all)
+	}
+}
+
+// For is the project for a further test, in that test's house.
+func (p *Project) For(h *House) *Project { return &Project{Project: p.Project, House: h} }
+
 // OneEnd checks that a commit has one status, and was told one end of it.
 func (p *Project) OneEnd(commit string) {
 	p.House.T.Helper()

@@ -1,0 +1,216 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+	"slipway/plugin/store/storetest"
+)
+
+// A lossyLine is a store's connection to PostgreSQL that loses every fifth commit, or its answer,
+// while it is bad.
+type lossyLine struct {
+	bad          atomic.Bool
+	happened, no atomic.Int64 // commits that nobody heard the end of
+}
+
+func (l *lossyLine) fate(bool) storetest.Loss {
+	if !l.bad.Load() {
+		return storetest.None
+	}
+	switch rand.IntN(10) {
+	case 0:
+		l.happened.Add(1)
+		return storetest.Unanswered
+	case 1:
+		l.no.Add(1)
+		return storetest.Unsent
+	}
+	return storetest.None
+}
+
+// mend ends the losses, of which there must have been some.
+func (l *lossyLine) mend(t *testing.T) {
+	t.Helper()
+	l.bad.Store(false)
+	t.Logf("nobody heard the end of %d commits that happened, %d that did not", l.happened.Load(), l.no.Load())
+	if l.happened.Load() == 0 || l.no.Load() == 0 {
+		t.Error("the line was not bad")
+	}
+}
+
+// overLossyLine opens a store on PostgreSQL whose line is bad from then on.
+func overLossyLine(t *testing.T) (*store.Store, *lossyLine) {
+	t.Helper()
+	address := storetest.PostgresAddress(t)
+	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lossyLine{}
+	s := storetest.OpenPostgresAt(t, storetest.Losing(t, address, l.fate), sealer, nil)
+	l.bad.Store(true)
+	return s, l
+}
+
+// F7: commits whose end nobody hears, happened or not: what was promised is there, and whatever is
+// there is worked, promised or not.
+func TestF7DeliveriesOutliveCommitsWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	s, line := overLossyLine(t)
+	senders := sendUntil(t, s)
+	worked := workAll(t, s)
+	senders.await(t, often(150))
+	acked, refused := senders.stop()
+	line.mend(t)
+	t.Logf("%d deliveries promised, %d refused", len(acked), refused)
+	stored, err := s.Deliveries(t.Context(), store.DeliveryFilter{Limit: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	there := map[string]bool{}
+	for _, d := range stored {
+		ids, there[d.ID] = append(ids, d.ID), true
+	}
+	for _, id := range acked {
+		if !there[id] {
+			t.Errorf("delivery %s was promised and is lost", id)
+		}
+	}
+	worked.await(t, ids)
+	noneWaits(t, s)
+}
+
+// often is how many times something is done: as told, or ten times where the time is not counted.
+func often(n int) int {
+	if os.Getenv("SLIPWAY_TRUST") != "" {
+		return 10 * n
+	}
+	return n
+}
+
+// noneWaits returns when every plan task is settled.
+func noneWaits(t *testing.T, s *store.Store) {
+	t.Helper()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	deadline := time.After(10 * time.Second)
+	for {
+		waiting, dead, err := s.Tasks().Depth(t.Context(), store.TaskPlan)
+		if err != nil || dead != 0 {
+			t.Fatalf("%d tasks are dead, error %v", dead, err)
+		}
+		if waiting == 0 {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-deadline:
+			t.Fatalf("%d tasks stay, which nobody works", waiting)
+		}
+	}
+}
+
+// F7: whoever hears no answer does it again, which makes nothing a second time: a push is one
+// build, which has one attempt, and ends once.
+func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	s, line := overLossyLine(t)
+	line.bad.Store(false)
+	a := storetest.AutomatedBuild(t, s, storetest.Repository("app"))
+	line.bad.Store(true)
+	pushes := often(25)
+	var living sync.WaitGroup
+	for n := range pushes {
+		living.Go(func() {
+			if err := live(t, s, a, n); err != nil {
+				t.Errorf("push %d: %v", n, err)
+			}
+		})
+	}
+	living.Wait()
+	line.mend(t)
+	builds, err := s.Builds(t.Context(), store.BuildFilter{Limit: 10 * pushes})
+	if err != nil || len(builds) != pushes {
+		t.Fatalf("%d builds of %d pushes, error %v", len(builds), pushes, err)
+	}
+	for _, b := range builds {
+		if b.State != ab.Succeeded || b.Attempt != 1 || b.Digest != "sha256:"+b.Commit.Hash || b.Seq != 1 {
+			t.Errorf("build %d is %s in attempt %d at %s, of transition %d", b.Number, b.State, b.Attempt, b.Digest, b.Seq)
+		}
+	}
+	if active, err := s.ActiveAttempts(t.Context()); err != nil || len(active) != 0 {
+		t.Errorf("under way: %+v, error %v", active, err)
+	}
+}
+
+// live is the life of a push's build, as the stations and its runner go through it.
+func live(t *testing.T, s *store.Store, a ab.AutomatedBuild, n int) error {
+	p := storetest.Push(a, ab.Ref{Kind: ab.Branch, Name: fmt.Sprint("b", n)}, "", storetest.Commit(n))
+	var b ab.Build
+	digest := "sha256:" + storetest.Commit(n)
+	for _, step := range []struct {
+		name string
+		do   func() error
+		done error // what it says of being done already; nil = nothing
+	}{
+		{"receive", func() (err error) {
+			p.DeliveryID, err = s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Body: []byte("{}")})
+			return err
+		}, nil},
+		{"plan", func() error {
+			builds, err := s.Plan(t.Context(), p)
+			if err == nil {
+				b = builds[0]
+			}
+			return err
+		}, nil},
+		{"start", func() error {
+			_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "hash"+b.ID, time.Now().Add(time.Hour), 0)
+			return err
+		}, ab.ErrConflict},
+		{"claim", func() error { return s.ClaimAttempt(t.Context(), b.ID, 1, "runner"+b.ID) }, nil},
+		{"record", func() error { return s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 1, Digest: digest}) }, nil},
+		{"permit", func() error {
+			granted, holder, err := s.Permit(t.Context(), b.ID, 1, []string{fmt.Sprint("tag", n)})
+			if err == nil && !granted {
+				err = fmt.Errorf("build %d stands in the way: %w", holder.Number, ab.ErrConflict)
+			}
+			return err
+		}, nil},
+		{"finish", func() error {
+			_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded})
+			return err
+		}, ab.ErrFenced},
+	} {
+		if err := untilAnswered(step.do, step.done); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+// untilAnswered does something until there is an answer to it, as a station's task does.
+func untilAnswered(do func() error, done error) (err error) {
+	for tries := range 30 {
+		err = do()
+		switch {
+		case err == nil, tries > 0 && done != nil && errors.Is(err, done):
+			return nil
+		case errors.Is(err, ab.ErrConflict), errors.Is(err, ab.ErrFenced), errors.Is(err, ab.ErrNotFound):
+			return err
+		}
+	}
+	return fmt.Errorf("there is no answer: %w", err)
+}
