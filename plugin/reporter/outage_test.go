@@ -127,7 +127,7 @@ func (o *office) until(what string, met func() bool) {
 	o.t.Helper()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(time.Minute)
 	for !met() {
 		select {
 		case <-look.C:
