@@ -3,6 +3,7 @@ package planner
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,7 +15,17 @@ import (
 // untold. Refs never seen are a baseline, without builds, when the hook is polled for the
 // first time: rules are not retroactive.
 func (p *Planner) Poll(ctx context.Context, hook autobuild.Hook) error {
-	if err := p.inTurn(ctx, hook, autobuild.CauseReconcile, func(r *round) error { return r.poll(ctx) }); err != nil {
+	return p.pollUnless(ctx, hook, func(context.Context, string) bool { return false })
+}
+
+// errAwaited: deliveries wait that tell of what a poll found, push by push.
+var errAwaited = errors.New("deliveries wait to be planned")
+
+// pollUnless is Poll that gives way with errAwaited to deliveries that came in until the refs
+// were listed: of several pushes to a ref it would plan the last alone.
+func (p *Planner) pollUnless(ctx context.Context, hook autobuild.Hook, awaits func(ctx context.Context, hookID string) bool) error {
+	err := p.inTurn(ctx, hook, autobuild.CauseReconcile, func(r *round) error { return r.poll(ctx, awaits) })
+	if err != nil {
 		return err
 	}
 	if err := p.o.Store.TouchHook(ctx, hook.ID, time.Time{}, p.o.Now()); err != nil {
@@ -23,7 +34,7 @@ func (p *Planner) Poll(ctx context.Context, hook autobuild.Hook) error {
 	return nil
 }
 
-func (r *round) poll(ctx context.Context) error {
+func (r *round) poll(ctx context.Context, awaits func(context.Context, string) bool) error {
 	known, err := r.o.Store.RefStates(ctx, r.repository) // before the heads: what moves in between is a conflict, never a step back
 	if err != nil {
 		return fmt.Errorf("load refs of %s: %w", r.repository.FullName, err)
@@ -42,6 +53,9 @@ func (r *round) poll(ctx context.Context) error {
 	changes := moved(known, commits)
 	if len(changes) == 0 {
 		return nil
+	}
+	if awaits(ctx, r.hook.ID) {
+		return errAwaited
 	}
 	if err := r.rename(ctx); err != nil { // no delivery tells, and what is fetched is fetched by name
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,6 +164,30 @@ func TestPollsGiveWayToDeliveries(t *testing.T) {
 	for _, id := range waiting {
 		must(t, w.Deliver(t.Context(), id))
 	}
+	w.wantCommits(a, b)
+}
+
+// A delivery that comes in while a poll is under way tells of a push that the poll has not seen
+// by itself: another one has followed it before the poll listed the refs.
+func TestPollsGiveWayToDeliveriesThatComeMeanwhile(t *testing.T) {
+	w := newTown(t)
+	w.automate("r/app", branchRule("main", "latest"))
+	var a, b string
+	received := make(chan string, 1)
+	w.faults.before = sync.OnceFunc(func() {
+		a = w.commit("main", "A")
+		received <- w.receive(w.hook, "repo:push", w.bodies()[0])
+		b = w.commit("main", "B")
+	})
+	w.runPolls(time.Hour, func() bool {
+		select {
+		case id := <-received:
+			must(t, w.Deliver(t.Context(), id)) // when the poll's turn is over
+		default:
+			w.pass(time.Second)
+		}
+		return len(w.builds()) > 1
+	})
 	w.wantCommits(a, b)
 }
 

@@ -145,7 +145,10 @@ func (s *schedule) poll(ctx context.Context, h autobuild.Hook, active time.Durat
 	if v, planned := s.next[h.ID]; planned && !v.at.After(p.o.Now()) && h.State == autobuild.HookActive {
 		p.check(bounded, h)
 	}
-	err := autobuild.Contain(func() error { return p.Poll(bounded, h) })
+	err := autobuild.Contain(func() error { return p.pollUnless(bounded, h, p.awaits) })
+	if errors.Is(err, errAwaited) {
+		return p.o.Now().Add(giveWay)
+	}
 	if err != nil && ctx.Err() == nil {
 		p.o.Log.WithError(err).WithField("hook", h.ID).Warn("poll failed")
 	}

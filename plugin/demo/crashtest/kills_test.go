@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,7 +141,7 @@ func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushe
 		sums.promised++
 		if of[commit] == 0 {
 			sums.lost++
-			h.T.Errorf("the push of %s was promised and not built", commit)
+			h.T.Errorf("the push of %s was promised and not built: %s", commit, fateOf(h, s, p, commit))
 		}
 	}
 	p.Holds("latest", builds[0], pushed.newest)
@@ -148,6 +149,30 @@ func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushe
 	h.Must(err)
 	p.OneSuccess(head)
 	return sums
+}
+
+// fateOf says what became of a commit's deliveries, for a test's last words.
+func fateOf(h *worldtest.House, s *store.Store, p *worldtest.Project, commit string) string {
+	h.T.Helper()
+	text := ""
+	for _, sent := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
+		if strings.Contains(string(sent.Body), commit) {
+			text += fmt.Sprintf("\nsent: %+v", sent.Attempts)
+		}
+	}
+	kept, err := s.Deliveries(h.Context, store.DeliveryFilter{Limit: 1000})
+	h.Must(err)
+	for _, d := range kept {
+		if strings.Contains(string(d.Body), commit) {
+			text += fmt.Sprintf("\nkept: %s, received %s, planned %s: %s %s %+v", d.ID, d.ReceivedAt, d.PlannedAt, d.State, d.Reason, d.Outcomes)
+		}
+	}
+	builds, err := p.Builds(h.Context)
+	h.Must(err)
+	for _, b := range builds {
+		text += fmt.Sprintf("\nbuild %d of %s, made %s, %s, seq %d", b.Number, b.Commit.Hash, b.CreatedAt, b.Cause, b.Seq)
+	}
+	return text
 }
 
 // noneWaits reports whether every delivery was planned.
