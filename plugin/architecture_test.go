@@ -49,6 +49,7 @@ var alone = map[string][]string{
 	"config/child":     {},
 	"config/identity":  {"config/secret"},
 	"runner/ci":        {},
+	"runner/tags":      {"runner/ci", "runner/spec"},
 	"runner/spec":      {"config/secret"},
 	"plugin/autobuild": {"config/secret"},
 	"plugin/bitbucket": {"config/secret"},
