@@ -6,9 +6,9 @@ import "slipway/config/secret"
 // gateway. A CI makes PLUGIN_* of a step's settings: lists joined by commas, an unset one
 // absent. Package runner/settings reads and checks it.
 type Plugin struct {
-	Repo       string        `env:"PLUGIN_REPO" help:"image to build, without a tag, as registry.example.com/acme/app; builds the checked-out workspace without a gateway"`
-	Registry   string        `env:"PLUGIN_REGISTRY" help:"registry that the credential is for, the beginning of the image's name; default: the image's host"`
-	Tags       string        `env:"PLUGIN_TAGS" envDefault:"latest" help:"tags to push: a comma list, or a JSON list"`
+	Repo     string `env:"PLUGIN_REPO" help:"image to build, without a tag, as registry.example.com/acme/app; builds the checked-out workspace without a gateway"`
+	Registry string `env:"PLUGIN_REGISTRY" help:"registry that the credential is for, the beginning of the image's name; default: the image's host"`
+	Tags
 	Dockerfile string        `env:"PLUGIN_DOCKERFILE" envDefault:"Dockerfile" help:"path from the workspace"`
 	Context    string        `env:"PLUGIN_CONTEXT" envDefault:"." help:"directory of the build context, from the workspace"`
 	Target     string        `env:"PLUGIN_TARGET" help:"stage of the Dockerfile; default: the last"`

@@ -65,6 +65,10 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 func (r *standalone) do(ctx context.Context) (err error) {
 	started := r.o.Now()
 	r.header()
+	if r.s.Skip != "" {
+		r.log.line("\nskipped: %s", r.s.Skip)
+		return nil
+	}
 	if r.request, err = r.imageRequest(); err != nil {
 		return err
 	}
@@ -104,7 +108,13 @@ func (r *standalone) header() {
 			r.log.line("  %-11s %s (%s)", row[0], row[1], s.Origins[row[2]])
 		}
 	}
+	for _, note := range s.TagNotes {
+		r.log.line("tags: %s", note)
+	}
 }
+
+// publishes reports whether the image is pushed.
+func (r *standalone) publishes() bool { return !r.s.DryRun && len(r.s.Tags) > 0 }
 
 // imageRequest finds where the Dockerfile and the context really are.
 func (r *standalone) imageRequest() (ImageRequest, error) {
@@ -173,9 +183,12 @@ func (r *standalone) during(stage string, took *time.Duration, work func() error
 // summary is what people look for at the end of a log.
 func (r *standalone) summary() {
 	tags, times := strings.Join(r.pushed, ", "), "build "+seconds(r.took.build)
-	if r.s.DryRun {
+	switch {
+	case r.s.DryRun:
 		tags = "none: PLUGIN_DRY_RUN is set"
-	} else {
+	case !r.publishes():
+		tags = "none: there is no tag to push"
+	default:
 		times += ", push " + seconds(r.took.push)
 	}
 	r.log.line("\n%s", r.s.Image)

@@ -17,7 +17,7 @@ const checkTries = 3
 
 // checkRegistry makes sure that the credential may push the image.
 func (r *standalone) checkRegistry(ctx context.Context) error {
-	if r.s.DryRun {
+	if !r.publishes() {
 		return nil
 	}
 	client := r.registry()
@@ -39,7 +39,7 @@ func (r *standalone) checkRegistry(ctx context.Context) error {
 // push publishes: the image by its digest first, then each tag, so that no tag ever points
 // at what is not there.
 func (r *standalone) push(ctx context.Context) error {
-	if r.s.DryRun {
+	if !r.publishes() {
 		return nil
 	}
 	return r.during("push", &r.took.push, func() error {

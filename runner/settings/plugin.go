@@ -11,8 +11,10 @@ import (
 	"slipway/config"
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/ci"
 	"slipway/runner/registry"
 	"slipway/runner/spec"
+	"slipway/runner/tags"
 )
 
 const (
@@ -30,9 +32,12 @@ const Default = "default"
 // Plugin is what the step of a pipeline without a gateway is told. Origins has, for each
 // variable and for "workspace", the variable that its value came from, or Default.
 type Plugin struct {
-	Workspace  string // as the CI names it; "." = the current directory
-	Image      string // registry/name without a tag
-	Tags       []string
+	Workspace  string   // as the CI names it; "." = the current directory
+	Image      string   // registry/name without a tag
+	Tags       []string // none: built, and not pushed
+	Skip       string   // why nothing is even built; empty = it is
+	TagNotes   []tags.Note
+	CI         ci.Run
 	Dockerfile string // relative to Workspace, as Context is
 	Context    string
 	Target     string
@@ -72,6 +77,7 @@ func Standalone(environ []string) bool {
 // CI makes of ${DRONE_TAG} on a branch. Its error names every setting that is wrong and how
 // to mend it, and shows no secret.
 func ReadPlugin(e Environment) (Plugin, error) {
+	e = underscored{e}
 	given := env.ToMap(e.Environ())
 	for name, value := range given {
 		if value == "" {
@@ -93,9 +99,9 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err := takeOut(e, given, passwordName, builderTLS, tlsName); err != nil {
 		return Plugin{}, err
 	}
-	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins}
+	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given))
+	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given), p.readTags(given, raw.Tags))
 }
 
 // first is the first of these variables that is set, and its name.
@@ -126,21 +132,6 @@ func checkKnown(given map[string]string, settings []config.Setting) error {
 	}
 	slices.Sort(unknown)
 	return fmt.Errorf("%s: this step has no such setting; remove it (`slipway runner --help` lists them)", strings.Join(unknown, ", "))
-}
-
-func (p *Plugin) readImage(raw config.Plugin) error {
-	tags, err := list("PLUGIN_TAGS", raw.Tags)
-	if len(tags) == 0 && err == nil {
-		err = errors.New("PLUGIN_TAGS has no tag in it: name one, or leave it out for latest")
-	}
-	for _, tag := range tags {
-		if !spec.LegalTag(tag) {
-			err = errors.Join(err, fmt.Errorf("PLUGIN_TAGS has %q, which is no tag: up to 128 letters, digits, _, . and -, not beginning with . or -", tag))
-		} else if !slices.Contains(p.Tags, tag) {
-			p.Tags = append(p.Tags, tag)
-		}
-	}
-	return errors.Join(p.readRepo(raw.Repo), err)
 }
 
 func (p *Plugin) readRepo(repo string) (err error) {

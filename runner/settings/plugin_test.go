@@ -12,6 +12,7 @@ import (
 
 	"slipway/config"
 	"slipway/config/secret"
+	"slipway/runner/ci"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -41,7 +42,10 @@ func TestReadPluginWithOrigins(t *testing.T) {
 			"PLUGIN_USERNAME": "PLUGIN_USERNAME", "PLUGIN_PASSWORD": "PLUGIN_PASSWORD", "PLUGIN_INSECURE": "PLUGIN_INSECURE",
 			"PLUGIN_DRY_RUN": "PLUGIN_DRY_RUN", "PLUGIN_NO_CACHE": "PLUGIN_NO_CACHE",
 			"PLUGIN_BUILDER": "SLIPWAY_BUILDER", "PLUGIN_BUILDER_TLS": "default", "workspace": "CI_WORKSPACE",
+			"PLUGIN_TAG": "default", "PLUGIN_TAGS_FILE": "default", "PLUGIN_TAG_FILE": "default", "PLUGIN_AUTO_TAG": "default", "PLUGIN_DEFAULT_TAGS": "default",
+			"PLUGIN_AUTO_TAG_MODE": "default", "PLUGIN_AUTO_TAG_SUFFIX": "default", "PLUGIN_DEFAULT_SUFFIX": "default", "PLUGIN_DEFAULT_TAG": "default",
 		},
+		CI: ci.Run{Origins: map[string]string{}},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -74,7 +78,7 @@ func TestPluginDefaults(t *testing.T) {
 		got.Origins = nil
 		want := settings.Plugin{
 			Workspace: ".", Image: "docker.io/acme/app", Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
-			BuildArgs: map[string]string{}, Login: spec.RegistryCredential{Host: "docker.io"},
+			BuildArgs: map[string]string{}, Login: spec.RegistryCredential{Host: "docker.io"}, CI: ci.Run{Origins: map[string]string{}},
 		}
 		if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -126,7 +130,7 @@ func TestPluginFaultsNameTheSetting(t *testing.T) {
 		"SLIPWAY_BUILDER_TLS=x":                       "SLIPWAY_BUILDER_TLS: it is no certificate",
 		"PLUGIN_BUILDER=/run/builder.sock":            "PLUGIN_BUILDER: ",
 		"SLIPWAY_BUILDER=/run/builder.sock":           "SLIPWAY_BUILDER: ",
-		"PLUGIN_AUTO_TAG=true":                        "PLUGIN_AUTO_TAG: this step has no such setting",
+		"PLUGIN_STORAGE_DRIVER=vfs":                   "PLUGIN_STORAGE_DRIVER: this step has no such setting",
 	})
 }
 
@@ -169,7 +173,7 @@ func TestStandalone(t *testing.T) {
 
 func TestEveryPluginSettingIsDescribed(t *testing.T) {
 	all := config.PluginSettings()
-	if len(all) != 14 || all[0].Name != "PLUGIN_REPO" || all[2].Default != "latest" {
+	if len(all) != 23 || all[0].Name != "PLUGIN_REPO" || all[2].Default != "latest" {
 		t.Errorf("got %+v", all)
 	}
 	for _, s := range all {
