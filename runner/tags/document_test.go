@@ -1,0 +1,25 @@
+package tags_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"slipway/runner/tags"
+)
+
+// A line of the log leads to its row by the name in brackets.
+func TestTheDocumentHasARowForEachNote(t *testing.T) {
+	text, err := os.ReadFile("../../docs/migrate-step.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range tags.Kinds() {
+		if n := strings.Count(string(text), "\n| `"+string(kind)+"` |"); n != 1 {
+			t.Errorf("%d rows of %s", n, kind)
+		}
+		if got := (tags.Note{Kind: kind, Text: "text"}).String(); got != "text ["+string(kind)+"]" {
+			t.Errorf("logged as %q", got)
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package tags_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"slipway/runner/ci"
+	"slipway/runner/spec"
+	"slipway/runner/tags"
+)
+
+// candidates are names of Git tags that are pre-releases beyond doubt.
+var candidates = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+-[a-z]+$`)
+
+func TestPropertiesOfAnyPlan(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		run := ci.Run{
+			Event:         rapid.SampledFrom([]string{"push", "tag", "pull_request", "custom", "cron", ""}).Draw(t, "event"),
+			DefaultBranch: rapid.SampledFrom([]string{"main", "v1.2.3", ""}).Draw(t, "default branch"),
+			Ref: rapid.OneOf(
+				rapid.SampledFrom([]string{"", mainBranch, feature, pull, "main", "refs/notes/x", "refs/heads/v1.2.3"}),
+				rapid.StringMatching(`refs/tags/v?[0-9]{1,3}(\.[0-9]{1,2}){0,3}(-[a-z0-9.]{1,6})?(\+[a-z0-9.]{1,6})?`),
+				rapid.StringMatching(`refs/tags/[0-9]{4}-?[0-9]{2}-?[0-9]{2}`),
+				rapid.StringMatching(`refs/(heads|tags)/[ -~]{0,12}`),
+			).Draw(t, "ref"),
+		}
+		name := rapid.OneOf(rapid.Just("latest"), rapid.Just("edge"), rapid.StringMatching(`[a-z0-9+._/-]{0,5}`))
+		s := tags.Settings{
+			Mode:       rapid.SampledFrom([]tags.Mode{tags.Docker, tags.Buildx, tags.Slipway}).Draw(t, "mode"),
+			Auto:       rapid.Bool().Draw(t, "auto"),
+			Named:      rapid.SliceOfN(name, 0, 4).Draw(t, "named"),
+			DefaultTag: rapid.SampledFrom([]string{"", "latest", "edge"}).Draw(t, "default tag"),
+			Suffix:     rapid.SampledFrom([]string{"", "arm", "-x"}).Draw(t, "suffix"),
+			From:       "PLUGIN_TAGS", AutoFrom: "PLUGIN_AUTO_TAG",
+		}
+		p, err := tags.Decide(run, s)
+		if err != nil {
+			if !strings.Contains(err.Error(), "PLUGIN_") {
+				t.Fatalf("the error names no setting: %v", err)
+			}
+			return
+		}
+		checkPlan(t, run, s, p)
+	})
+}
+
+func checkPlan(t *rapid.T, run ci.Run, s tags.Settings, p tags.Plan) {
+	for i, tag := range p.Tags {
+		if !spec.LegalTag(tag) || slices.Contains(p.Tags[:i], tag) {
+			t.Fatalf("%q is no tag, or there twice: %q", tag, p.Tags)
+		}
+	}
+	if p.Skip != "" && (len(p.Tags) > 0 || !s.Auto) {
+		t.Fatalf("skipped with tags %q, auto_tag %t", p.Tags, s.Auto)
+	}
+	if len(p.Tags) == 0 && p.Skip == "" && len(p.Notes) == 0 {
+		t.Fatal("nothing is pushed, and nothing is said")
+	}
+	onDefault := run.Kind() == ci.Branch && run.Name() == run.DefaultBranch
+	elsewhere := !onDefault && (run.Kind() != ci.Tag || candidates.MatchString(run.Name())) && (run.Ref != "" || run.Kind() == ci.PullRequest)
+	// Tags that a pipeline names without auto_tag are pushed as they are.
+	if s.Mode == tags.Slipway && (s.Auto || len(s.Named) == 0) && elsewhere && slices.Contains(p.Tags, "latest") {
+		t.Fatalf("%+v moves latest", run)
+	}
+	unnamed := s.Auto && len(s.Named) == 0
+	if unnamed && run.Kind() != ci.Tag && !onDefault && len(p.Tags) > 0 {
+		t.Fatalf("%s: %+v pushes %q", s.Mode, run, p.Tags)
+	}
+	if unnamed && s.Mode == tags.Slipway && run.Kind() == ci.Tag && slices.Contains(p.Tags, "latest") {
+		t.Fatalf("a tag moves latest, which nobody named: %+v", run)
+	}
+}
+
+// FuzzDecide holds that of whatever a CI says and a pipeline names come legal tags without
+// doubles, or an error that names the setting; and that in no mode a branch that is not the
+// default one becomes latest by itself.
+func FuzzDecide(f *testing.F) {
+	f.Add("docker", true, "push", mainBranch, "main", "", "latest", "linux-amd64")
+	f.Add("buildx", true, "tag", release, "main", "a,b+c", "edge", "")
+	f.Add("slipway", true, "tag", candidate, "main", "latest", "", "arm")
+	f.Add("slipway", false, "pull_request", pull, "main", "", "", "")
+	f.Add("slipway", true, "custom", "refs/tags/2024-01-31", "", "x/y,-", "-", "-")
+	f.Add("docker", true, "tag", "refs/tags/v018.06.00+5_6", "", "", "", "")
+	f.Fuzz(func(t *testing.T, mode string, auto bool, event, ref, branch, named, defaultTag, suffix string) {
+		s := tags.Settings{Mode: tags.Mode(mode), Auto: auto, DefaultTag: defaultTag, Suffix: suffix, From: "PLUGIN_TAGS", AutoFrom: "PLUGIN_AUTO_TAG"}
+		if named != "" {
+			s.Named = strings.Split(named, ",")
+		}
+		run := ci.Run{Event: event, Ref: ref, DefaultBranch: branch}
+		p, err := tags.Decide(run, s)
+		if err != nil {
+			if !strings.Contains(err.Error(), "PLUGIN_") || len(p.Tags) > 0 {
+				t.Errorf("the error names no setting, or tags are given: %v, %q", err, p.Tags)
+			}
+			return
+		}
+		for i, tag := range p.Tags {
+			if !spec.LegalTag(tag) || slices.Contains(p.Tags[:i], tag) {
+				t.Errorf("%q is no tag, or there twice: %q", tag, p.Tags)
+			}
+		}
+		if auto && named == "" && len(p.Tags) > 0 && run.Kind() == ci.Branch && run.Name() != branch {
+			t.Errorf("branch %q pushes %q", run.Name(), p.Tags)
+		}
+		for _, n := range p.Notes {
+			if !slices.Contains(tags.Kinds(), n.Kind) || strings.ContainsAny(n.Text, "\n\r\x1b") {
+				t.Errorf("note %q", n)
+			}
+		}
+	})
+}
