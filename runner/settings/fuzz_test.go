@@ -16,6 +16,7 @@ func FuzzReadPlugin(f *testing.F) {
 	f.Add("registry.example.com/acme/app", "https://registry.example.com/", "1.2, 1,,latest,1", "A=1,B=x=y,C=", "ci", "canary-password", "True", "")
 	f.Add("acme/app:1", "", `["a","b"]`, `["A=1,2"]`, "", "", "no", "tcp://127.0.0.1:1234")
 	f.Add("../x", "evil.example/x", "[", "LD_PRELOAD=/x", "ci", "", "maybe", "unix:///x")
+	f.Add("acme/app", "", "1.0+5", "", "", "", "", "")
 	f.Add("acme/app@sha256:00", "docker.io", "--x,.y,{{.Token}}", "=,A", "", "canary-password", "", "builder:9443")
 	tag := regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 	f.Fuzz(func(t *testing.T, repo, registry, tags, args, user, password, dry, builder string) {
@@ -36,7 +37,7 @@ func FuzzReadPlugin(f *testing.F) {
 			t.Errorf("taken: %+v", p)
 		}
 		for _, got := range p.Tags {
-			if !tag.MatchString(got) || !strings.Contains(tags+"latest", got) && !strings.HasPrefix(strings.TrimSpace(tags), "[") {
+			if !tag.MatchString(got) || !strings.Contains(strings.ReplaceAll(tags, "+", "_")+"latest", got) && !strings.HasPrefix(strings.TrimSpace(tags), "[") {
 				t.Errorf("tag %q of %q", got, tags)
 			}
 		}

@@ -198,7 +198,7 @@ func (d *decision) isLatest(tag string) bool {
 }
 
 func (d *decision) onDefaultBranch() bool {
-	return d.run.Kind() == ci.Branch && d.run.Name() == d.run.DefaultBranch
+	return d.run.DefaultBranch != "" && d.run.Kind() == ci.Branch && d.run.Name() == d.run.DefaultBranch
 }
 
 // latestStays says why latest is not to be moved from here; empty = it may be. A CI that says
