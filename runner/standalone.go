@@ -51,6 +51,9 @@ var errStopped = errors.New("the step was told to stop before it was done (SIGTE
 // ctx ends, as by SIGTERM, so does the step.
 func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	o = o.complete()
+	if err := readSecretFiles(&o.Settings); err != nil {
+		return err
+	}
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
@@ -104,6 +107,7 @@ func (r *standalone) header() {
 			r.log.line("  %-11s %s (%s)", row[0], row[1], s.Origins[row[2]])
 		}
 	}
+	r.options()
 }
 
 // imageRequest finds where the Dockerfile and the context really are.
@@ -127,6 +131,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, NoCache: r.s.NoCache,
 		Image: r.s.Image, Registries: r.registries(), Progress: r.log, SharedKey: r.s.Image,
+		Options: r.s.Build,
 	}, nil
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/moby/buildkit/session"
 	"github.com/tonistiigi/fsutil"
 	"google.golang.org/grpc"
 	transport "google.golang.org/grpc/credentials"
@@ -48,6 +47,7 @@ type Request struct {
 	Registries []spec.RegistryCredential // each is used for its own host only
 	Progress   io.Writer                 // plain lines; nil = none
 	SharedKey  string                    // the same for builds of one repository: only changed files are sent
+	Options    spec.BuildOptions         // what else the build asks for
 }
 
 // An Image is what a build came to.
@@ -224,11 +224,15 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 	if err != nil {
 		return client.SolveOpt{}, fmt.Errorf("open directory of the Dockerfile: %w", err)
 	}
+	attached, err := r.attachables()
+	if err != nil {
+		return client.SolveOpt{}, err
+	}
 	return client.SolveOpt{
 		FrontendAttrs: r.frontendAttrs(),
 		LocalMounts:   map[string]fsutil.FS{"context": context, "dockerfile": dockerfile},
 		SharedKey:     r.SharedKey,
-		Session:       []session.Attachable{newCredentials(r.Image, r.Registries)},
+		Session:       attached,
 		Exports: []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{
 			"compression":       "gzip",
 			"compression-level": "1", // half the time of the default for a sixth more bytes
@@ -251,5 +255,6 @@ func (r Request) frontendAttrs() map[string]string {
 	if r.NoCache {
 		attrs["no-cache"] = ""
 	}
+	maps.Copy(attrs, optionAttrs(r.Options))
 	return attrs
 }

@@ -281,3 +281,19 @@ func labels(t *testing.T, img v1.Image) map[string]string {
 	}
 	return config.Config.Labels
 }
+
+// tagAs points a tag of a registry at what it has by digest.
+func tagAs(t *testing.T, image, digest, tag string) {
+	t.Helper()
+	ref, err := name.NewDigest(image + "@" + digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	what, err := remote.Get(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Tag(ref.Context().Tag(tag), what); err != nil {
+		t.Fatal(err)
+	}
+}

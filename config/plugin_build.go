@@ -1,0 +1,21 @@
+package config
+
+import "slipway/config/secret"
+
+// PluginBuild is what a step without a gateway may tell its builder besides what every build
+// needs. Names are those of Drone's plugins/docker and Woodpecker's docker-buildx.
+type PluginBuild struct {
+	Secret            string        `env:"PLUGIN_SECRET" help:"a secret for RUN --mount=type=secret, as id=npm,src=path or id=npm,env=NAME"`
+	Secrets           string        `env:"PLUGIN_SECRETS" help:"several of them: a list"`
+	SecretsFromEnv    string        `env:"PLUGIN_SECRETS_FROM_ENV" help:"secrets whose values are in the step's environment: id=NAME, a list"`
+	SecretsFromFile   string        `env:"PLUGIN_SECRETS_FROM_FILE" help:"secrets whose values are in files: id=path, a list; the path is absolute, or from the workspace"`
+	SSHAgentKey       secret.Secret `env:"PLUGIN_SSH_AGENT_KEY" help:"private key, without a passphrase, for RUN --mount=type=ssh and ADD git@…; taken out of the environment when it was read"`
+	BuildArgsFromEnv  string        `env:"PLUGIN_BUILD_ARGS_FROM_ENV" help:"build arguments that take their values from variables of the same name: a list; they stand in the image's history, so name no secrets"`
+	BuildArgsNew      string        `env:"PLUGIN_BUILD_ARGS_NEW" help:"build arguments NAME=value, joined by semicolons; needs multiple_build_args"`
+	MultipleBuildArgs string        `env:"PLUGIN_MULTIPLE_BUILD_ARGS" envDefault:"false" help:"true: build_args_new is used, and build_args is not"`
+	AddHost           string        `env:"PLUGIN_ADD_HOST" help:"names that RUN knows, as name:address, a list"`
+	PullImage         string        `env:"PLUGIN_PULL_IMAGE" envDefault:"true" help:"true: ask the registry for the newest base image, whatever the builder has"`
+	HTTPProxy         secret.Secret `env:"PLUGIN_HTTP_PROXY" help:"proxy for RUN; default: the step's HTTP_PROXY"`
+	HTTPSProxy        secret.Secret `env:"PLUGIN_HTTPS_PROXY" help:"proxy for RUN; default: the step's HTTPS_PROXY"`
+	NoProxy           secret.Secret `env:"PLUGIN_NO_PROXY" help:"hosts that RUN reaches without a proxy; default: the step's NO_PROXY"`
+}

@@ -1,0 +1,71 @@
+package builder
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/moby/buildkit/session/sshforward/sshprovider"
+
+	"slipway/runner/spec"
+)
+
+// optionAttrs are a build's options in the words of the Dockerfile frontend.
+func optionAttrs(o spec.BuildOptions) map[string]string {
+	attrs := map[string]string{}
+	for _, proxy := range o.Proxies {
+		attrs["build-arg:"+proxy.Name] = proxy.Value.Reveal()
+	}
+	if o.Pull {
+		attrs["image-resolve-mode"] = "pull"
+	}
+	var hosts []string
+	for _, host := range o.Hosts {
+		hosts = append(hosts, host.Name+"="+host.Address.String())
+	}
+	if hosts != nil {
+		attrs["add-hosts"] = strings.Join(hosts, ",")
+	}
+	return attrs
+}
+
+// attachables are what the builder may ask of us while it builds: logins, and the secrets and
+// the key that the build was given. They go to the steps that mount them, and into no layer.
+func (r Request) attachables() ([]session.Attachable, error) {
+	all := []session.Attachable{newCredentials(r.Image, r.Registries)}
+	values := make(map[string][]byte, len(r.Options.Secrets))
+	for _, s := range r.Options.Secrets {
+		values[s.ID] = []byte(s.Value.Reveal())
+	}
+	all = append(all, secretsprovider.FromMap(values))
+	if r.Options.SSHKey.IsZero() {
+		return all, nil
+	}
+	key, err := sshAgent(r.Options.SSHKey.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	return append(all, key), nil
+}
+
+// sshAgent signs with a key. BuildKit reads keys of files alone, so the key is in one for as
+// long as that takes.
+func sshAgent(key string) (session.Attachable, error) {
+	file, err := os.CreateTemp("", "key-") // only we may read it
+	if err != nil {
+		return nil, fmt.Errorf("ssh key: %w", err)
+	}
+	defer func() { _ = os.Remove(file.Name()) }()
+	_, err = file.WriteString(strings.TrimSpace(key) + "\n")
+	if err = errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("ssh key: %w", err)
+	}
+	agent, err := sshprovider.NewSSHAgentProvider([]sshprovider.AgentConfig{{Paths: []string{file.Name()}}})
+	if err != nil {
+		return nil, errors.New("the ssh key (setting ssh_agent_key) cannot be used: give a private key in PEM form, all of its lines, without a passphrase")
+	}
+	return agent, nil
+}

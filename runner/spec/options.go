@@ -1,0 +1,39 @@
+package spec
+
+import (
+	"net/netip"
+
+	"slipway/config/secret"
+)
+
+// BuildOptions are what a build may ask of its builder besides what every build needs. The
+// zero value asks for nothing.
+type BuildOptions struct {
+	Secrets []BuildSecret // for RUN --mount=type=secret
+	SSHKey  secret.Secret // private key for RUN --mount=type=ssh, without a passphrase
+	Proxies []Proxy
+	Hosts   []Host // that RUN knows besides those of its name servers
+	Pull    bool   // ask the registry for the newest base image, whatever the builder has
+}
+
+// A BuildSecret is a value that RUN sees under its id while it runs, and that is in no layer.
+// https://docs.docker.com/build/building/secrets/
+type BuildSecret struct {
+	ID    string
+	Value secret.Secret
+	File  string // which Value is yet to be read from: absolute, or from the workspace; else empty
+}
+
+// A Proxy is one of the variables that Docker knows without an ARG and keeps out of an
+// image's history and of the cache's keys.
+// https://docs.docker.com/build/building/variables/#pre-defined-build-arguments
+type Proxy struct {
+	Name  string
+	Value secret.Secret // may hold a password
+}
+
+// A Host is a name with its address.
+type Host struct {
+	Name    string
+	Address netip.Addr
+}
