@@ -18,4 +18,9 @@ type PluginBuild struct {
 	HTTPProxy         secret.Secret `env:"PLUGIN_HTTP_PROXY" help:"proxy for RUN; default: the step's HTTP_PROXY"`
 	HTTPSProxy        secret.Secret `env:"PLUGIN_HTTPS_PROXY" help:"proxy for RUN; default: the step's HTTPS_PROXY"`
 	NoProxy           secret.Secret `env:"PLUGIN_NO_PROXY" help:"hosts that RUN reaches without a proxy; default: the step's NO_PROXY"`
+
+	Cache       string `env:"PLUGIN_CACHE" envDefault:"off" help:"where steps of earlier builds are found and kept: off, inline (in the image: its last stage), registry=REFERENCE (all stages, in a repository or tag of their own), local=DIRECTORY"`
+	CacheFrom   string `env:"PLUGIN_CACHE_FROM" help:"caches to read, as docker build --cache-from takes them: a list, whose entries' own commas have a backslash before them"`
+	CacheTo     string `env:"PLUGIN_CACHE_TO" help:"caches to write, as docker build --cache-to takes them"`
+	CacheImages string `env:"PLUGIN_CACHE_IMAGES" help:"references that are read and written as caches of all stages: a list"`
 }

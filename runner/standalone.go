@@ -128,10 +128,14 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	if err != nil {
 		return ImageRequest{}, fmt.Errorf("PLUGIN_CONTEXT: the build context %w; give its path from the workspace %s", err, top)
 	}
+	options, err := r.buildOptions(top)
+	if err != nil {
+		return ImageRequest{}, err
+	}
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, NoCache: r.s.NoCache,
 		Image: r.s.Image, Registries: r.registries(), Progress: r.log, SharedKey: r.s.Image,
-		Options: r.s.Build,
+		Options: options,
 	}, nil
 }
 

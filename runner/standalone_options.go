@@ -44,7 +44,7 @@ func readSecretFile(workspace, path string) (string, error) {
 			return "", err
 		}
 	}
-	file, err := os.Open(path) //nolint:gosec // what the pipeline names
+	file, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("cannot be read: %w", err)
 	}
@@ -70,6 +70,9 @@ func (r *standalone) options() {
 	}
 	if ids != nil {
 		r.log.line("  %-11s %s", "secrets", strings.Join(ids, ", "))
+	}
+	for _, c := range r.s.Build.CacheTo {
+		r.log.line("  %-11s %s", "cache", strings.TrimSpace(c.Type+" "+c.Attrs["ref"]+c.Attrs["dest"]))
 	}
 	for _, warning := range r.s.Warnings {
 		r.log.line("note: %s", warning)

@@ -233,6 +233,8 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 		LocalMounts:   map[string]fsutil.FS{"context": context, "dockerfile": dockerfile},
 		SharedKey:     r.SharedKey,
 		Session:       attached,
+		CacheImports:  cacheEntries(r.Options.CacheFrom),
+		CacheExports:  cacheEntries(r.Options.CacheTo),
 		Exports: []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{
 			"compression":       "gzip",
 			"compression-level": "1", // half the time of the default for a sixth more bytes

@@ -1,9 +1,11 @@
 package builder_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -21,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/urfave/cli/v3"
 
@@ -295,5 +298,27 @@ func tagAs(t *testing.T, image, digest, tag string) {
 	}
 	if err := remote.Tag(ref.Context().Tag(tag), what); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// files are the regular files of an image that a registry has by digest.
+func files(t *testing.T, image, digest string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	content := mutate.Extract(pull(t, image, digest))
+	defer content.Close()
+	for archive := tar.NewReader(content); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[header.Name] = string(data)
 	}
 }

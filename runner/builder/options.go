@@ -3,9 +3,11 @@ package builder
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
+	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
@@ -30,6 +32,14 @@ func optionAttrs(o spec.BuildOptions) map[string]string {
 		attrs["add-hosts"] = strings.Join(hosts, ",")
 	}
 	return attrs
+}
+
+// cacheEntries are caches in BuildKit's form. Its client writes into them.
+func cacheEntries(caches []spec.Cache) (all []client.CacheOptionsEntry) {
+	for _, c := range caches {
+		all = append(all, client.CacheOptionsEntry{Type: c.Type, Attrs: maps.Clone(c.Attrs)})
+	}
+	return all
 }
 
 // attachables are what the builder may ask of us while it builds: logins, and the secrets and

@@ -72,31 +72,3 @@ func TestASecretThatIsNotGivenFailsWithItsName(t *testing.T) {
 		t.Errorf("a key that is none: got %v", err)
 	}
 }
-
-// What a tag of a base image points at is asked anew, however young the builder's memory of it.
-func TestPullTakesTheNewestBaseImage(t *testing.T) {
-	needBuildKit(t)
-	client := start(t, t.TempDir()).dial(t)
-	host := serveRegistry(t)
-	base := func(text string) {
-		r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\nLABEL base=" + text + "\n", "a": text}))
-		r.Image = host + "/library/base"
-		built := build(t, client, r)
-		if err := client.Push(t.Context(), r, built.Digest); err != nil {
-			t.Fatal(err)
-		}
-		tagAs(t, r.Image, built.Digest, "latest")
-	}
-	r := request(write(t, map[string]string{"Dockerfile": "FROM " + host + "/library/base\nCOPY b /b\n", "b": "b"}))
-	r.Image, r.Options.Pull = host+"/acme/app", true
-	for _, want := range []string{"one", "two"} {
-		base(want)
-		built := build(t, client, r)
-		if err := client.Push(t.Context(), r, built.Digest); err != nil {
-			t.Fatal(err)
-		}
-		if got := labels(t, pull(t, r.Image, built.Digest))["base"]; got != want {
-			t.Errorf("built on %q, want %q", got, want)
-		}
-	}
-}

@@ -43,8 +43,10 @@ type Plugin struct {
 	Builder    string            // empty = start one
 	BuilderTLS identity.Identity // who the step is to it
 	Build      spec.BuildOptions // what else the builder is told
-	Warnings   []string          // of settings that do nothing here
-	Origins    map[string]string
+	// InlineCache has the builder look for steps in the images that the tags point at.
+	InlineCache bool
+	Warnings    []string // of settings that do nothing here
+	Origins     map[string]string
 }
 
 // IsStep reports whether a program that was started without arguments is the step of a

@@ -14,6 +14,9 @@ type BuildOptions struct {
 	Proxies []Proxy
 	Hosts   []Host // that RUN knows besides those of its name servers
 	Pull    bool   // ask the registry for the newest base image, whatever the builder has
+
+	CacheFrom []Cache // that steps may be taken from; one that is not there is no error
+	CacheTo   []Cache
 }
 
 // A BuildSecret is a value that RUN sees under its id while it runs, and that is in no layer.
@@ -37,3 +40,19 @@ type Host struct {
 	Name    string
 	Address netip.Addr
 }
+
+// A Cache is where the results of steps are kept between builds, in BuildKit's words.
+// https://docs.docker.com/build/cache/backends/
+type Cache struct {
+	Type  string // one of CacheRegistry, CacheInline, CacheLocal
+	Attrs map[string]string
+}
+
+// The kinds of caches. An inline one is a few bytes in the image itself and holds the steps of
+// its last stage; CacheRegistry has "ref", CacheLocal has "src" to be read and "dest" to be
+// written, a directory beside the runner.
+const (
+	CacheRegistry = "registry"
+	CacheInline   = "inline"
+	CacheLocal    = "local"
+)
