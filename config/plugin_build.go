@@ -23,4 +23,22 @@ type PluginBuild struct {
 	CacheFrom   string `env:"PLUGIN_CACHE_FROM" help:"caches to read, as docker build --cache-from takes them: a list, whose entries' own commas have a backslash before them"`
 	CacheTo     string `env:"PLUGIN_CACHE_TO" help:"caches to write, as docker build --cache-to takes them"`
 	CacheImages string `env:"PLUGIN_CACHE_IMAGES" help:"references that are read and written as caches of all stages: a list"`
+
+	Label         string `env:"PLUGIN_LABEL" help:"labels NAME=value of the image: a list"`
+	Labels        string `env:"PLUGIN_LABELS" help:"the same"`
+	CustomLabels  string `env:"PLUGIN_CUSTOM_LABELS" help:"the same"`
+	LabelSchema   string `env:"PLUGIN_LABEL_SCHEMA" help:"labels name=value whose names begin with org.opencontainers.image., which is left out: a list; not used when auto_label is false"`
+	AutoLabel     string `env:"PLUGIN_AUTO_LABEL" envDefault:"true" help:"true: label and annotate the image with what the CI says of it: created, revision, source, url, and version of a tag"`
+	DefaultLabels string `env:"PLUGIN_DEFAULT_LABELS" envDefault:"true" help:"the same; false in either turns it off"`
+	RepoLink      string `env:"PLUGIN_REPO_LINK" help:"the repository's page, for the label url; default: the CI's"`
+
+	Platform       string `env:"PLUGIN_PLATFORM" help:"platform to build for, as linux/amd64; default: the builder's own"`
+	Platforms      string `env:"PLUGIN_PLATFORMS" help:"several of them, which become one image of many: a list"`
+	Compress       string `env:"PLUGIN_COMPRESS" envDefault:"false" help:"does nothing: the context is not sent through Docker"`
+	Compression    string `env:"PLUGIN_COMPRESSION" envDefault:"gzip:1" help:"of layers: gzip, zstd (faster and smaller; needs an OCI registry and readers that know it) or none, and :LEVEL"`
+	Provenance     string `env:"PLUGIN_PROVENANCE" envDefault:"false" help:"true or mode=min: attest how the image was built; mode=max: with build arguments and sources"`
+	SBOM           string `env:"PLUGIN_SBOM" envDefault:"false" help:"true, or generator=IMAGE: attest what is in the image, as that image finds it (default: Docker's, from Docker Hub)"`
+	BuildkitConfig string `env:"PLUGIN_BUILDKIT_CONFIG" help:"does nothing: there is no buildkitd here"`
+	BuildkitDriver string `env:"PLUGIN_BUILDKIT_DRIVEROPT" help:"does nothing: there is no buildx driver here"`
+	BuildkitDebug  string `env:"PLUGIN_BUILDKIT_DEBUG" help:"does nothing: there is no buildkitd here"`
 }

@@ -101,6 +101,7 @@ func (r *standalone) header() {
 		{"Dockerfile", s.Dockerfile, "PLUGIN_DOCKERFILE"},
 		{"context", s.Context, "PLUGIN_CONTEXT"},
 		{"target", s.Target, "PLUGIN_TARGET"},
+		{"platforms", strings.Join(s.Platforms, ", "), "PLUGIN_PLATFORMS"},
 		{"builder", s.Builder, "PLUGIN_BUILDER"},
 	} {
 		if row[1] != "" {
@@ -133,7 +134,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 		return ImageRequest{}, err
 	}
 	return ImageRequest{
-		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, NoCache: r.s.NoCache,
+		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
 		Image: r.s.Image, Registries: r.registries(), Progress: r.log, SharedKey: r.s.Image,
 		Options: options,
 	}, nil

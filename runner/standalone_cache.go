@@ -18,6 +18,7 @@ const maxInline = 4
 // buildOptions are the settings', with caches in places that can be used.
 func (r *standalone) buildOptions(workspace string) (o spec.BuildOptions, err error) {
 	o = r.s.Build
+	o.Labels, o.Annotations = labels(r.s, r.o.Now())
 	if o.CacheFrom, err = localCaches(o.CacheFrom, "src", workspace); err != nil {
 		return o, err
 	}

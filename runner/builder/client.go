@@ -235,11 +235,7 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 		Session:       attached,
 		CacheImports:  cacheEntries(r.Options.CacheFrom),
 		CacheExports:  cacheEntries(r.Options.CacheTo),
-		Exports: []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{
-			"compression":       "gzip",
-			"compression-level": "1", // half the time of the default for a sixth more bytes
-			"oci-mediatypes":    "false",
-		}}},
+		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: r.exporterAttrs()}},
 	}, nil
 }
 

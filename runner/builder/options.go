@@ -1,10 +1,12 @@
 package builder
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/moby/buildkit/client"
@@ -30,6 +32,40 @@ func optionAttrs(o spec.BuildOptions) map[string]string {
 	}
 	if hosts != nil {
 		attrs["add-hosts"] = strings.Join(hosts, ",")
+	}
+	for name, value := range o.Labels {
+		attrs["label:"+name] = value
+	}
+	if o.Provenance != "" {
+		attrs["attest:provenance"] = o.Provenance
+	}
+	if o.SBOM != "" {
+		attrs["attest:sbom"] = o.SBOM
+	}
+	return attrs
+}
+
+// exporterAttrs say what the image is made of. Docker's older media types are what every
+// registry takes; OCI's are taken where what was asked for needs them.
+// https://docs.docker.com/build/exporters/image-registry/
+func (r Request) exporterAttrs() map[string]string {
+	o := r.Options
+	attested := o.Provenance != "" || o.SBOM != ""
+	attrs := map[string]string{
+		"compression":    cmp.Or(o.Compression.Type, "gzip"),
+		"oci-mediatypes": strconv.FormatBool(len(o.Annotations) > 0 || attested || o.Compression.Type == "zstd"),
+	}
+	switch {
+	case o.Compression.Level != "":
+		attrs["compression-level"] = o.Compression.Level
+	case o.Compression.Type == "":
+		attrs["compression-level"] = "1"
+	}
+	for name, value := range o.Annotations {
+		attrs["annotation."+name] = value
+		if len(r.Platforms) > 1 || attested { // then there is an index
+			attrs["annotation-index."+name] = value
+		}
 	}
 	return attrs
 }

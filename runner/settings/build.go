@@ -31,7 +31,8 @@ func (p *Plugin) readBuildOptions(raw config.PluginBuild, given map[string]strin
 	var pullErr error
 	p.Build.Pull, pullErr = trueFalse("PLUGIN_PULL_IMAGE", raw.PullImage)
 	p.readProxies(given)
-	return errors.Join(p.readSecrets(raw, given), p.readArgs(raw, given), p.readHosts(raw.AddHost), p.readCaches(raw), pullErr)
+	return errors.Join(p.readSecrets(raw, given), p.readArgs(raw, given), p.readHosts(raw.AddHost), p.readCaches(raw), p.readLabels(raw),
+		p.readOutput(raw), pullErr)
 }
 
 // readArgs adds the build arguments of config.PluginBuild. It shows no value, for some hold

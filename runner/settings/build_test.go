@@ -93,6 +93,35 @@ func TestHostsAndTheBaseImage(t *testing.T) {
 	}
 }
 
+func TestLabelsOfEverySetting(t *testing.T) {
+	got, err := settings.ReadPlugin(plugin("PLUGIN_LABEL=a=1", `PLUGIN_LABELS=["b=1,2"]`, `PLUGIN_CUSTOM_LABELS={"c":"x=y"}`, "PLUGIN_LABEL_SCHEMA=vendor=Acme", "PLUGIN_REPO_LINK=https://x"))
+	want := settings.Labels{Named: map[string]string{"a": "1", "b": "1,2", "c": "x=y"}, Schema: map[string]string{"vendor": "Acme"}, Link: "https://x", Auto: true}
+	if diff := cmp.Diff(want, got.Labels); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, off := range []string{"PLUGIN_AUTO_LABEL=false", "PLUGIN_DEFAULT_LABELS=false"} {
+		got, err := settings.ReadPlugin(plugin(off, "PLUGIN_LABEL_SCHEMA=vendor=Acme"))
+		if err != nil || got.Labels.Auto || len(got.Warnings) != 1 {
+			t.Errorf("%s: %v, %+v, notes %q", off, err, got.Labels, got.Warnings)
+		}
+	}
+}
+
+func TestWhatTheImageIsLike(t *testing.T) {
+	got, err := settings.ReadPlugin(plugin("PLUGIN_PLATFORM=linux/amd64", "PLUGIN_PLATFORMS=linux/arm64,linux/amd64", "PLUGIN_COMPRESSION=ZSTD:9", "PLUGIN_PROVENANCE=true", "PLUGIN_SBOM=generator=acme/scanner"))
+	want := spec.BuildOptions{Pull: true, Compression: spec.Compression{Type: "zstd", Level: "9"}, Provenance: "mode=min", SBOM: "generator=acme/scanner"}
+	if diff := cmp.Diff(want, got.Build, comparers()); err != nil || diff != "" || !slices.Equal(got.Platforms, []string{"linux/amd64", "linux/arm64"}) || got.Warnings != nil {
+		t.Errorf("%v, platforms %v, notes %q (-want +got):\n%s", err, got.Platforms, got.Warnings, diff)
+	}
+	quiet, err := settings.ReadPlugin(plugin("PLUGIN_COMPRESS=true", "PLUGIN_BUILDKIT_CONFIG=debug = true", "PLUGIN_BUILDKIT_DRIVEROPT=network=host", "PLUGIN_BUILDKIT_DEBUG=true", "PLUGIN_SBOM=false"))
+	if diff := cmp.Diff(spec.BuildOptions{Pull: true}, quiet.Build, comparers()); err != nil || diff != "" || len(quiet.Warnings) != 4 || strings.Contains(strings.Join(quiet.Warnings, ""), "\n") {
+		t.Errorf("%v, notes %q (-want +got):\n%s", err, quiet.Warnings, diff)
+	}
+	if _, err := settings.ReadPlugin(plugin("PLUGIN_PROVENANCE=mode=max", "https_proxy=http://ci:canary@proxy")); err == nil || !strings.Contains(err.Error(), "a proxy of the step holds a password") {
+		t.Errorf("a proxy's password would be in the image: %v", err)
+	}
+}
+
 func TestBuildOptionFaultsNameTheSetting(t *testing.T) {
 	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line, "TOKEN=canary")); return err }, map[string]string{
 		"PLUGIN_SECRET=id=a,env=ABSENT":                "PLUGIN_SECRET: the step's environment has no ABSENT",
@@ -112,6 +141,17 @@ func TestBuildOptionFaultsNameTheSetting(t *testing.T) {
 		`PLUGIN_BUILD_ARGS={canary`:                    "PLUGIN_BUILD_ARGS begins with {",
 		"PLUGIN_ADD_HOST=db":                           `PLUGIN_ADD_HOST has "db"`,
 		"PLUGIN_ADD_HOST=db:host-gateway":              "PLUGIN_ADD_HOST has",
+		"PLUGIN_LABELS=a":                              "PLUGIN_LABELS: entry 1 is not NAME=value",
+		"PLUGIN_LABEL=a b=1":                           "PLUGIN_LABEL: entry 1",
+		`PLUGIN_CUSTOM_LABELS={"a b":"1"}`:             `PLUGIN_CUSTOM_LABELS has "a b"`,
+		"PLUGIN_AUTO_LABEL=2":                          "PLUGIN_AUTO_LABEL is",
+		"PLUGIN_DEFAULT_LABELS=2":                      "PLUGIN_DEFAULT_LABELS is",
+		"PLUGIN_PLATFORMS=amd64":                       `PLUGIN_PLATFORMS has "amd64"`,
+		"PLUGIN_COMPRESSION=estargz":                   "PLUGIN_COMPRESSION is",
+		"PLUGIN_COMPRESSION=gzip:10":                   "levels of gzip are 0 to 9",
+		"PLUGIN_PROVENANCE=much":                       "PLUGIN_PROVENANCE is",
+		"PLUGIN_SBOM=2":                                "PLUGIN_SBOM is",
+		"PLUGIN_COMPRESS=2":                            "PLUGIN_COMPRESS is",
 		"PLUGIN_PULL_IMAGE=always":                     "PLUGIN_PULL_IMAGE is",
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"slipway/config"
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/ci"
 	"slipway/runner/registry"
 	"slipway/runner/spec"
 )
@@ -35,7 +36,9 @@ type Plugin struct {
 	Tags       []string
 	Dockerfile string // relative to Workspace, as Context is
 	Context    string
+	CI         ci.Run
 	Target     string
+	Platforms  []string // none = the builder's own
 	BuildArgs  map[string]string
 	Login      spec.RegistryCredential // its Host is set; without a user name it is anonymous
 	DryRun     bool
@@ -43,6 +46,7 @@ type Plugin struct {
 	Builder    string            // empty = start one
 	BuilderTLS identity.Identity // who the step is to it
 	Build      spec.BuildOptions // what else the builder is told
+	Labels     Labels
 	// InlineCache has the builder look for steps in the images that the tags point at.
 	InlineCache bool
 	Warnings    []string // of settings that do nothing here
@@ -97,7 +101,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName)...); err != nil {
 		return Plugin{}, err
 	}
-	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins}
+	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
 		p.readBuildOptions(raw.PluginBuild, given))

@@ -14,6 +14,7 @@ import (
 
 	"slipway/config"
 	"slipway/config/secret"
+	"slipway/runner/ci"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -49,7 +50,9 @@ func TestReadPluginWithOrigins(t *testing.T) {
 			"PLUGIN_DRY_RUN": "PLUGIN_DRY_RUN", "PLUGIN_NO_CACHE": "PLUGIN_NO_CACHE",
 			"PLUGIN_BUILDER": "SLIPWAY_BUILDER", "workspace": "CI_WORKSPACE",
 		},
-		Build: spec.BuildOptions{Pull: true},
+		Build:  spec.BuildOptions{Pull: true},
+		CI:     ci.Run{Origins: map[string]string{}},
+		Labels: settings.Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
 	}
 	maps.DeleteFunc(got.Origins, func(_, origin string) bool { return origin == settings.Default })
 	if diff := cmp.Diff(want, got, comparers()); diff != "" {
@@ -84,7 +87,8 @@ func TestPluginDefaults(t *testing.T) {
 		want := settings.Plugin{
 			Workspace: ".", Image: "docker.io/acme/app", Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
 			BuildArgs: map[string]string{}, Login: spec.RegistryCredential{Host: "docker.io"},
-			Build: spec.BuildOptions{Pull: true},
+			Build: spec.BuildOptions{Pull: true}, CI: ci.Run{Origins: map[string]string{}},
+			Labels: settings.Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
 		}
 		if diff := cmp.Diff(want, got, comparers()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

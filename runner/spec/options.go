@@ -17,6 +17,23 @@ type BuildOptions struct {
 
 	CacheFrom []Cache // that steps may be taken from; one that is not there is no error
 	CacheTo   []Cache
+
+	Labels      map[string]string // of the image's configuration
+	Annotations map[string]string // of its manifests; they need OCI's media types, as attestations and zstd do
+
+	Compression Compression
+	Provenance  string // attributes of the attestation, as mode=min; empty = none
+	SBOM        string // the same; SBOMDefault = BuildKit's own
+}
+
+// SBOMDefault asks for an attestation by the scanner that BuildKit would choose.
+const SBOMDefault = "generator=docker/buildkit-syft-scanner:stable-1"
+
+// A Compression is what layers are compressed by. The zero value is gzip at level 1, which
+// takes half the time of gzip's own for a sixth more bytes.
+type Compression struct {
+	Type  string // gzip, zstd, uncompressed
+	Level string // a number; empty = the type's own
 }
 
 // A BuildSecret is a value that RUN sees under its id while it runs, and that is in no layer.
