@@ -18,7 +18,7 @@ type Plugin struct {
 	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry speaks plain HTTP"`
 	DryRun     string        `env:"PLUGIN_DRY_RUN" envDefault:"false" help:"true: build and do not push"`
 	NoCache    string        `env:"PLUGIN_NO_CACHE" envDefault:"false" help:"true: run every step of the Dockerfile again"`
-	Builder    string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443; default: SLIPWAY_BUILDER, else one is started for this step"`
+	Builder    string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443, docker-container://NAME (by docker) or kube-pod://NAME (by kubectl); default: SLIPWAY_BUILDER, else one is started for this step"`
 	BuilderTLS secret.Secret `env:"PLUGIN_BUILDER_TLS" help:"certificate of this client for a builder on another machine: PEM, or the absolute path of a file of slipway builder keys; default: SLIPWAY_BUILDER_TLS"`
 
 	PluginBuild

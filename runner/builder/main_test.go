@@ -36,6 +36,9 @@ import (
 const asCommand = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
+	if socket := os.Getenv(asExec); socket != "" {
+		os.Exit(dialStdio(socket))
+	}
 	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
 		os.Exit(m.Run())
 	}
