@@ -33,11 +33,11 @@ func (r *standalone) buildOptions(workspace string) (o spec.BuildOptions, err er
 			return o, fmt.Errorf("the cache %s is a tag that is pushed, and one would replace the other: give the cache a tag or a repository of its own", c.Attrs["ref"])
 		}
 	}
-	if r.s.DryRun {
+	if r.s.DryRun || len(r.s.Tags) == 0 {
 		before := len(o.CacheTo)
 		o.CacheTo = slices.DeleteFunc(slices.Clone(o.CacheTo), func(c spec.Cache) bool { return c.Type == spec.CacheRegistry })
 		if len(o.CacheTo) < before {
-			r.log.line("note: no cache is written to a registry: PLUGIN_DRY_RUN is set")
+			r.log.line("note: no cache is written to a registry, for nothing is pushed")
 		}
 	}
 	return o, nil

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"slipway/runner/spec"
 )
@@ -68,5 +71,42 @@ func TestACacheReplacesNoTagAndLeavesNoWorkspace(t *testing.T) {
 	}
 	if left, err := os.ReadDir(outside); err != nil || len(left) != 0 {
 		t.Errorf("outside of the workspace: %v, %v", left, err)
+	}
+}
+
+// The step with nothing replaced: each run starts a builder that knows nothing, and the second
+// finds the first one's steps, of all stages, where the setting says.
+func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
+	needBuildKit(t)
+	w := newWorld(t)
+	cache := strings.TrimSuffix(w.image(), "app") + "cache:main"
+	dir := shellWorkspace(t, "RUN busybox cat /proc/sys/kernel/random/uuid > /id\nFROM scratch\nCOPY --from=0 /id /greeting\n", map[string]string{})
+	var made []string
+	for _, tag := range []string{"one", "two"} {
+		out, err := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS="+tag, "PLUGIN_INSECURE=true", "PLUGIN_CACHE=registry="+cache, "PLUGIN_COMPRESSION=zstd",
+			"PLUGIN_LABELS=team=a", "CI_COMMIT_SHA=4f1d0c8", "PLUGIN_BUILDKIT_DEBUG=true").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "cache       registry "+cache) || !strings.Contains(string(out), "note: PLUGIN_BUILDKIT_DEBUG") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		ref, err := name.ParseReference(w.image() + ":" + tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := remote.Image(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := img.ConfigFile()
+		if err != nil || config.Config.Labels["team"] != "a" || config.Config.Labels["org.opencontainers.image.revision"] != "4f1d0c8" {
+			t.Errorf("labels %v, %v", config.Config.Labels, err)
+		}
+		manifest, err := img.Manifest()
+		if err != nil || len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != types.OCILayerZStd || manifest.Annotations["org.opencontainers.image.revision"] != "4f1d0c8" {
+			t.Fatalf("manifest %+v, %v", manifest, err)
+		}
+		made = append(made, manifest.Layers[0].Digest.String())
+	}
+	if made[0] != made[1] {
+		t.Errorf("the second step ran RUN again: %v", made)
 	}
 }
