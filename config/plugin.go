@@ -12,14 +12,16 @@ type Plugin struct {
 	Dockerfile string        `env:"PLUGIN_DOCKERFILE" envDefault:"Dockerfile" help:"path from the workspace"`
 	Context    string        `env:"PLUGIN_CONTEXT" envDefault:"." help:"directory of the build context, from the workspace"`
 	Target     string        `env:"PLUGIN_TARGET" help:"stage of the Dockerfile; default: the last"`
-	BuildArgs  string        `env:"PLUGIN_BUILD_ARGS" help:"build arguments NAME=value: a comma list, or a JSON list"`
+	BuildArgs  string        `env:"PLUGIN_BUILD_ARGS" help:"build arguments NAME=value: a comma list, a JSON list, or a JSON object of names and values"`
 	Username   string        `env:"PLUGIN_USERNAME" help:"user name at the registry; default: anonymous"`
 	Password   secret.Secret `env:"PLUGIN_PASSWORD" help:"password or token at the registry; taken out of the environment when it was read"`
 	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry speaks plain HTTP"`
 	DryRun     string        `env:"PLUGIN_DRY_RUN" envDefault:"false" help:"true: build and do not push"`
 	NoCache    string        `env:"PLUGIN_NO_CACHE" envDefault:"false" help:"true: run every step of the Dockerfile again"`
-	Builder    string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443; default: SLIPWAY_BUILDER, else one is started for this step"`
+	Builder    string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443, docker-container://NAME (by docker) or kube-pod://NAME (by kubectl); default: SLIPWAY_BUILDER, else one is started for this step"`
 	BuilderTLS secret.Secret `env:"PLUGIN_BUILDER_TLS" help:"certificate of this client for a builder on another machine: PEM, or the absolute path of a file of slipway builder keys; default: SLIPWAY_BUILDER_TLS"`
+
+	PluginBuild
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

@@ -22,6 +22,7 @@ type ImageRequest struct {
 	Registries []spec.RegistryCredential
 	Progress   io.Writer
 	SharedKey  string // the same for builds of one repository
+	Options    spec.BuildOptions
 }
 
 // An Image is what a build came to.

@@ -51,6 +51,9 @@ var errStopped = errors.New("the step was told to stop before it was done (SIGTE
 // ctx ends, as by SIGTERM, so does the step.
 func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	o = o.complete()
+	if err := readSecretFiles(&o.Settings); err != nil {
+		return err
+	}
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
@@ -102,6 +105,7 @@ func (r *standalone) header() {
 		{"Dockerfile", s.Dockerfile, "PLUGIN_DOCKERFILE"},
 		{"context", s.Context, "PLUGIN_CONTEXT"},
 		{"target", s.Target, "PLUGIN_TARGET"},
+		{"platforms", strings.Join(s.Platforms, ", "), "PLUGIN_PLATFORMS"},
 		{"builder", s.Builder, "PLUGIN_BUILDER"},
 	} {
 		if row[1] != "" {
@@ -111,6 +115,7 @@ func (r *standalone) header() {
 	for _, note := range s.TagNotes {
 		r.log.line("tags: %s", note)
 	}
+	r.options()
 }
 
 // publishes reports whether the image is pushed.
@@ -134,9 +139,14 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	if err != nil {
 		return ImageRequest{}, fmt.Errorf("PLUGIN_CONTEXT: the build context %w; give its path from the workspace %s", err, top)
 	}
+	options, err := r.buildOptions(top)
+	if err != nil {
+		return ImageRequest{}, err
+	}
 	return ImageRequest{
-		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, NoCache: r.s.NoCache,
+		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
 		Image: r.s.Image, Registries: r.registries(), Progress: r.log, SharedKey: r.s.Image,
+		Options: options,
 	}, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"regexp"
+	"slices"
 )
 
 // ErrNeeded is CheckAddress's answer where the client must be somebody.
@@ -14,6 +16,9 @@ var ErrNeeded = errors.New("a builder on another machine takes only clients with
 // CheckAddress checks a builder's address: unix:///path, or tcp://host:port. ErrNeeded when
 // who is nobody and the connection would leave this machine.
 func CheckAddress(address string, who Identity) error {
+	if IsExec(address) {
+		return nil
+	}
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "":
@@ -25,8 +30,29 @@ func CheckAddress(address string, who Identity) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%q is no address of a builder: give it as unix:///run/slipway/builder.sock or tcp://builder.example.com:9443", address)
+	return fmt.Errorf("%q is no address of a builder: give it as unix:///run/slipway/builder.sock tcp://builder.example.com:9443, docker-container://NAME or kube-pod://NAME", address)
 }
+
+// IsExec reports whether a builder is reached by a command that runs in its container:
+// docker-container://NAME[?context=…], by docker, and kube-pod://NAME[?context=…&namespace=…&container=…],
+// by kubectl. Those commands know by themselves whom they talk to. A name is none of an option's.
+// https://github.com/moby/buildkit/tree/master/client/connhelper
+func IsExec(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.User != nil || u.Fragment != "" || u.Path != "" || u.Port() != "" || !containerName.MatchString(u.Hostname()) {
+		return false
+	}
+	known := map[string][]string{"docker-container": {"context"}, "kube-pod": {"context", "namespace", "container"}}[u.Scheme]
+	for name, values := range u.Query() {
+		if !slices.Contains(known, name) || len(values) != 1 || !containerName.MatchString(values[0]) {
+			return false
+		}
+	}
+	return known != nil
+}
+
+// containerName is what names containers, pods and contexts.
+var containerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@:/-]{0,252}$`)
 
 // Encrypts reports whether a client that is somebody shows it at an address.
 func Encrypts(address string, who Identity) bool {

@@ -87,6 +87,18 @@ func TestCheckAddress(t *testing.T) {
 		"http://builder:1":      {},
 		"":                      {},
 		"tcp://127.0.0.1:1?x=y": {},
+
+		"docker-container://buildx_buildkit_default0":           {good: true},
+		"docker-container://b?context=remote":                   {good: true},
+		"kube-pod://builder-0?namespace=ci&container=buildkitd": {good: true},
+		"docker-container://":                                   {},
+		"docker-container://-b":                                 {},
+		"docker-container://u@b":                                {},
+		"docker-container://b?context=--host":                   {},
+		"docker-container://b?namespace=ci":                     {},
+		"kube-pod://b/x":                                        {},
+		"kube-pod://b:1":                                        {},
+		"podman-container://b":                                  {},
 	} {
 		nobody := identity.CheckAddress(address, identity.Identity{})
 		if (nobody == nil) != c.good || errors.Is(nobody, identity.ErrNeeded) != c.needed {

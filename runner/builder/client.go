@@ -13,9 +13,10 @@ import (
 
 	controlapi "github.com/moby/buildkit/api/services/control"
 	"github.com/moby/buildkit/client"
+	_ "github.com/moby/buildkit/client/connhelper/dockercontainer" // docker-container://
+	_ "github.com/moby/buildkit/client/connhelper/kubepod"         // kube-pod://
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/moby/buildkit/session"
 	"github.com/tonistiigi/fsutil"
 	"google.golang.org/grpc"
 	transport "google.golang.org/grpc/credentials"
@@ -48,6 +49,7 @@ type Request struct {
 	Registries []spec.RegistryCredential // each is used for its own host only
 	Progress   io.Writer                 // plain lines; nil = none
 	SharedKey  string                    // the same for builds of one repository: only changed files are sent
+	Options    spec.BuildOptions         // what else the build asks for
 }
 
 // An Image is what a build came to.
@@ -224,16 +226,18 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 	if err != nil {
 		return client.SolveOpt{}, fmt.Errorf("open directory of the Dockerfile: %w", err)
 	}
+	attached, err := r.attachables()
+	if err != nil {
+		return client.SolveOpt{}, err
+	}
 	return client.SolveOpt{
 		FrontendAttrs: r.frontendAttrs(),
 		LocalMounts:   map[string]fsutil.FS{"context": context, "dockerfile": dockerfile},
 		SharedKey:     r.SharedKey,
-		Session:       []session.Attachable{newCredentials(r.Image, r.Registries)},
-		Exports: []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{
-			"compression":       "gzip",
-			"compression-level": "1", // half the time of the default for a sixth more bytes
-			"oci-mediatypes":    "false",
-		}}},
+		Session:       attached,
+		CacheImports:  cacheEntries(r.Options.CacheFrom),
+		CacheExports:  cacheEntries(r.Options.CacheTo),
+		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: r.exporterAttrs()}},
 	}, nil
 }
 
@@ -251,5 +255,6 @@ func (r Request) frontendAttrs() map[string]string {
 	if r.NoCache {
 		attrs["no-cache"] = ""
 	}
+	maps.Copy(attrs, optionAttrs(r.Options))
 	return attrs
 }

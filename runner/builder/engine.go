@@ -8,6 +8,7 @@ import (
 
 	"github.com/moby/buildkit/cache/remotecache"
 	"github.com/moby/buildkit/cache/remotecache/inline"
+	"github.com/moby/buildkit/cache/remotecache/local"
 	"github.com/moby/buildkit/cache/remotecache/registry"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/session"
@@ -68,9 +69,11 @@ func newEngine(ctx context.Context, c Config) (_ *control.Controller, err error)
 		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
 			"registry": registry.ResolveCacheExporterFunc(sessions, hosts),
 			"inline":   inline.ResolveCacheExporterFunc(),
+			"local":    local.ResolveCacheExporterFunc(sessions),
 		},
 		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
 			"registry": registry.ResolveCacheImporterFunc(sessions, w.ContentStore(), hosts),
+			"local":    local.ResolveCacheImporterFunc(sessions),
 		},
 		LeaseManager:   w.LeaseManager(),
 		ContentStore:   w.ContentStore(),

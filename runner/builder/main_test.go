@@ -1,9 +1,11 @@
 package builder_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -21,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/urfave/cli/v3"
 
@@ -33,6 +36,9 @@ import (
 const asCommand = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
+	if socket := os.Getenv(asExec); socket != "" {
+		os.Exit(dialStdio(socket))
+	}
 	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
 		os.Exit(m.Run())
 	}
@@ -280,4 +286,42 @@ func labels(t *testing.T, img v1.Image) map[string]string {
 		t.Fatal(err)
 	}
 	return config.Config.Labels
+}
+
+// tagAs points a tag of a registry at what it has by digest.
+func tagAs(t *testing.T, image, digest, tag string) {
+	t.Helper()
+	ref, err := name.NewDigest(image + "@" + digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	what, err := remote.Get(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Tag(ref.Context().Tag(tag), what); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// files are the regular files of an image that a registry has by digest.
+func files(t *testing.T, image, digest string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	content := mutate.Extract(pull(t, image, digest))
+	defer content.Close()
+	for archive := tar.NewReader(content); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[header.Name] = string(data)
+	}
 }

@@ -41,13 +41,19 @@ type Plugin struct {
 	Dockerfile string // relative to Workspace, as Context is
 	Context    string
 	Target     string
+	Platforms  []string // none = the builder's own
 	BuildArgs  map[string]string
 	Login      spec.RegistryCredential // its Host is set; without a user name it is anonymous
 	DryRun     bool
 	NoCache    bool
 	Builder    string            // empty = start one
 	BuilderTLS identity.Identity // who the step is to it
-	Origins    map[string]string
+	Build      spec.BuildOptions // what else the builder is told
+	Labels     Labels
+	// InlineCache has the builder look for steps in the images that the tags point at.
+	InlineCache bool
+	Warnings    []string // of settings that do nothing here
+	Origins     map[string]string
 }
 
 // IsStep reports whether a program that was started without arguments is the step of a
@@ -96,12 +102,13 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, passwordName, builderTLS, tlsName); err != nil {
+	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName)...); err != nil {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given), p.readTags(given, raw.Tags))
+	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given))
 }
 
 // first is the first of these variables that is set, and its name.
@@ -181,17 +188,20 @@ func (p *Plugin) readSwitches(raw config.Plugin) error {
 
 // readBuild shows no value of a build argument, for some hold secrets, though none should.
 func (p *Plugin) readBuild(raw config.Plugin) error {
-	args, err := list("PLUGIN_BUILD_ARGS", raw.BuildArgs)
-	p.BuildArgs = make(map[string]string, len(args))
-	for i, arg := range args {
-		name, value, found := strings.Cut(arg, "=")
-		if !found || !spec.LegalArg(name) {
-			err = errors.Join(err, fmt.Errorf("PLUGIN_BUILD_ARGS: entry %d is not NAME=value (where a value holds a comma, give a JSON list)", i+1))
-			continue
+	if strings.HasPrefix(strings.TrimSpace(raw.BuildArgs), "{") {
+		all, err := object(argsName, raw.BuildArgs)
+		for name := range all {
+			if !spec.LegalArg(name) {
+				err = errors.Join(err, fmt.Errorf("PLUGIN_BUILD_ARGS has %q, which is no name of a build argument", name))
+			}
 		}
-		p.BuildArgs[name] = value
+		p.BuildArgs = all
+		return err
 	}
-	return err
+	args, err := list(argsName, raw.BuildArgs)
+	all, pairsErr := pairs(argsName, args)
+	p.BuildArgs = all
+	return errors.Join(err, pairsErr)
 }
 
 func (p *Plugin) readBuilder(given map[string]string) (err error) {
@@ -217,7 +227,11 @@ func builderOf(given map[string]string) (address, origin string, who identity.Id
 	return address, origin, who, err
 }
 
-// Secrets are what the log must not show.
+// Secrets are what the log must not show. Those in files are only known once they were read.
 func (p Plugin) Secrets() []secret.Secret {
-	return []secret.Secret{p.Login.Password, p.BuilderTLS.Text()}
+	all := []secret.Secret{p.Login.Password, p.BuilderTLS.Text(), p.Build.SSHKey}
+	for _, s := range p.Build.Secrets {
+		all = append(all, s.Value, secret.New(strings.TrimSpace(s.Value.Reveal())))
+	}
+	return append(all, p.proxySecrets()...)
 }

@@ -119,5 +119,8 @@ func LegalImage(image string) bool { return len(image) <= maxImage && imageShape
 // LegalTag reports whether tag may name an image.
 func LegalTag(tag string) bool { return tagShape.MatchString(tag) }
 
+// LegalPlatform reports whether platform is like linux/amd64.
+func LegalPlatform(platform string) bool { return platformShape.MatchString(platform) }
+
 // LegalArg reports whether name may be that of a build argument.
 func LegalArg(name string) bool { return argShape.MatchString(name) }

@@ -1,0 +1,54 @@
+package settings_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+func TestCachesOfEverySetting(t *testing.T) {
+	cache := func(kind string, pairs ...string) spec.Cache {
+		c := spec.Cache{Type: kind, Attrs: map[string]string{}}
+		for i := 0; i < len(pairs); i += 2 {
+			c.Attrs[pairs[i]] = pairs[i+1]
+		}
+		return c
+	}
+	read := cache("registry", "ref", "r.example.com/c:1")
+	written := cache("registry", "ref", "r.example.com/c:1", "mode", "max", "image-manifest", "true", "oci-mediatypes", "true", "ignore-error", "true")
+	type caches struct{ From, To []spec.Cache }
+	for line, want := range map[string]caches{
+		"A=b":                 {},
+		"PLUGIN_CACHE=off":    {},
+		"PLUGIN_CACHE=inline": {To: []spec.Cache{{Type: "inline"}}},
+		"PLUGIN_CACHE=registry=r.example.com/c:1": {[]spec.Cache{read}, []spec.Cache{written}},
+		"PLUGIN_CACHE=local=/cache": {[]spec.Cache{cache("local", "src", "/cache")},
+			[]spec.Cache{cache("local", "dest", "/cache", "mode", "max", "ignore-error", "true")}},
+		"PLUGIN_CACHE_IMAGES=r.example.com/c:1":                                     {[]spec.Cache{read}, []spec.Cache{written}},
+		"PLUGIN_CACHE_FROM=r.example.com/c:1,acme/app":                              {From: []spec.Cache{read, cache("registry", "ref", "acme/app")}},
+		`PLUGIN_CACHE_FROM=type=registry\,ref=r.example.com/c:1,type=local\,src=/x`: {From: []spec.Cache{read, cache("local", "src", "/x")}},
+		`PLUGIN_CACHE_FROM=type=registry,ref=r.example.com/c:1,type=local,src=/x`:   {From: []spec.Cache{read, cache("local", "src", "/x")}},
+		"PLUGIN_CACHE_TO=type=registry,ref=r.example.com/c:1,mode=max":              {To: []spec.Cache{cache("registry", "ref", "r.example.com/c:1", "mode", "max")}},
+		"PLUGIN_CACHE_TO=type=inline":                                               {To: []spec.Cache{cache("inline")}},
+	} {
+		got, err := settings.ReadPlugin(plugin(line))
+		if diff := cmp.Diff(want, caches{got.Build.CacheFrom, got.Build.CacheTo}); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", line, err, diff)
+		}
+	}
+}
+
+func TestCacheFaultsNameTheSetting(t *testing.T) {
+	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err }, map[string]string{
+		"PLUGIN_CACHE=true":                 `PLUGIN_CACHE is "true": use off`,
+		"PLUGIN_CACHE=registry":             "PLUGIN_CACHE is",
+		"PLUGIN_CACHE_FROM=type=gha":        `PLUGIN_CACHE_FROM: entry 1 has type "gha"`,
+		"PLUGIN_CACHE_FROM=type=inline":     "PLUGIN_CACHE_FROM: entry 1 has type",
+		"PLUGIN_CACHE_TO=type=registry":     "PLUGIN_CACHE_TO: entry 1, of type registry, has no ref",
+		"PLUGIN_CACHE_TO=type=local,src=/x": "PLUGIN_CACHE_TO: entry 1, of type local, has no dest",
+		"PLUGIN_CACHE_IMAGES=[1]":           "PLUGIN_CACHE_IMAGES begins with [",
+	})
+}
