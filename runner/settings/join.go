@@ -11,6 +11,7 @@ import (
 	"slipway/config"
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/ci"
 )
 
 const (
@@ -62,11 +63,13 @@ func ReadJoin(e Environment) (Join, error) {
 	if err := takeOut(e, given, pipelineToken, builderTLS, tlsName); err != nil {
 		return Join{}, err
 	}
-	j := Join{Gateway: strings.TrimRight(raw.Gateway, "/"), AutomatedBuild: raw.AutomatedBuild, Token: raw.Token, Pipeline: pipelineOf(given)}
+	run := ci.Read(given)
+	j := Join{
+		Gateway: strings.TrimRight(raw.Gateway, "/"), AutomatedBuild: raw.AutomatedBuild, Token: raw.Token,
+		Commit: run.Commit, Ref: run.Ref, Pipeline: pipelineOf(run),
+	}
 	var builderErr error
 	j.Builder, _, j.BuilderTLS, builderErr = builderOf(given)
-	j.Commit, _ = first(given, "", "DRONE_COMMIT_SHA", "CI_COMMIT_SHA")
-	j.Ref, _ = first(given, "", "DRONE_COMMIT_REF", "CI_COMMIT_REF")
 	hooks, hooksErr := onOff("PLUGIN_RUNNER_HOOKS", raw.Hooks)
 	j.Hooks = hooks
 	return j, errors.Join(checkKnown(given, config.JoinSettings()), j.check(), hooksErr, builderErr)
@@ -96,19 +99,13 @@ func (j Join) check() error {
 
 // pipelineOf is what a CI calls the step's run: its link, and the step, for a pipeline may have
 // several.
-// Sources: https://docs.drone.io/pipeline/environment/reference/,
-// https://woodpecker-ci.org/docs/usage/environment
-func pipelineOf(given map[string]string) string {
-	link, _ := first(given, "", "DRONE_BUILD_LINK", "CI_PIPELINE_URL")
+func pipelineOf(run ci.Run) string {
+	link := run.PipelineLink
 	if link == "" {
-		repository, _ := first(given, "", "DRONE_REPO", "CI_REPO")
-		number, _ := first(given, "", "DRONE_BUILD_NUMBER", "CI_PIPELINE_NUMBER")
-		if number == "" {
+		if run.PipelineNumber == "" {
 			return ""
 		}
-		link = repository + "#" + number
+		link = run.Repository + "#" + run.PipelineNumber
 	}
-	stage, _ := first(given, "", "DRONE_STAGE_NAME", "CI_WORKFLOW_NAME")
-	step, _ := first(given, "", "DRONE_STEP_NAME", "CI_STEP_NAME")
-	return strings.TrimSpace(link + " " + strings.Trim(stage+"/"+step, "/"))
+	return strings.TrimSpace(link + " " + strings.Trim(run.Stage+"/"+run.Step, "/"))
 }
