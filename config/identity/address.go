@@ -13,7 +13,7 @@ import (
 // ErrNeeded is CheckAddress's answer where the client must be somebody.
 var ErrNeeded = errors.New("a builder on another machine takes only clients with a certificate: `slipway builder keys` makes them")
 
-// CheckAddress checks a builder's address: unix:///path, or tcp://host:port. ErrNeeded when
+// CheckAddress checks a builder's address: unix:///path, tcp://host:port, or one of IsExec. ErrNeeded when
 // who is nobody and the connection would leave this machine.
 func CheckAddress(address string, who Identity) error {
 	if IsExec(address) {
