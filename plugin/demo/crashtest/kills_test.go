@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,8 +65,17 @@ func TestF1KillsAtRandom(t *testing.T) {
 
 // A stream is the pushes to one project.
 type stream struct {
-	commits []string // pushed, oldest first
-	newest  string   // what the newest one's greeting.txt says
+	commits []string    // pushed, oldest first
+	pushed  []time.Time // when
+	newest  string      // what the newest one's greeting.txt says
+}
+
+// followed is when the push of a commit was followed by the next; zero = it was not.
+func (s stream) followed(commit string) time.Time {
+	if next := slices.Index(s.commits, commit) + 1; next < len(s.pushed) {
+		return s.pushed[next]
+	}
+	return time.Time{}
 }
 
 type pushes struct {
@@ -91,6 +101,7 @@ func (all *pushes) push(h *worldtest.House, i int) {
 	p, s := all.projects[i].For(h), &all.streams[i]
 	s.newest = fmt.Sprint("push ", len(s.commits), " of ", i)
 	s.commits = append(s.commits, p.Commit(s.newest, h.Dockerfile(s.newest)))
+	s.pushed = append(s.pushed, time.Now())
 	p.Push("main")
 }
 
@@ -137,7 +148,7 @@ func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushe
 	for _, commit := range pushed.commits {
 		sums.doubled += max(0, of[commit]-1)
 	}
-	for _, commit := range promised(h, p) {
+	for _, commit := range promised(h, p, pushed) {
 		sums.promised++
 		if of[commit] == 0 {
 			sums.lost++
@@ -189,11 +200,14 @@ func noneWaits(ctx context.Context, s *store.Store) bool {
 	return true
 }
 
-// promised lists the commits whose deliveries were answered with success.
-func promised(h *worldtest.House, p *worldtest.Project) (commits []string) {
+// promised lists the commits whose deliveries were answered with success, and sent before the
+// next push to the ref: of what a starting gateway finds by itself, and is told of only then, the
+// last push alone is built.
+func promised(h *worldtest.House, p *worldtest.Project, pushed stream) (commits []string) {
 	h.T.Helper()
 	for _, d := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
-		if !answered(d) {
+		sent, ok := answered(d)
+		if !ok {
 			continue
 		}
 		var body struct {
@@ -205,17 +219,21 @@ func promised(h *worldtest.House, p *worldtest.Project) (commits []string) {
 		}
 		h.Must(json.Unmarshal(d.Body, &body))
 		for _, c := range body.Push.Changes {
-			commits = append(commits, c.New.Target.Hash)
+			commit := c.New.Target.Hash
+			if next := pushed.followed(commit); next.IsZero() || sent.Before(next) {
+				commits = append(commits, commit)
+			}
 		}
 	}
 	return commits
 }
 
-func answered(d bitbuckettest.Delivery) bool {
+// answered is when an attempt of a delivery was sent that was answered with success.
+func answered(d bitbuckettest.Delivery) (sent time.Time, ok bool) {
 	for _, a := range d.Attempts {
 		if a.Status >= http.StatusOK && a.Status < http.StatusMultipleChoices {
-			return true
+			return a.At, true
 		}
 	}
-	return false
+	return time.Time{}, false
 }
