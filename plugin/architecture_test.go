@@ -48,6 +48,7 @@ var alone = map[string][]string{
 	"config/secret":    {},
 	"config/child":     {},
 	"config/identity":  {"config/secret"},
+	"runner/ci":        {},
 	"runner/spec":      {"config/secret"},
 	"plugin/autobuild": {"config/secret"},
 	"plugin/bitbucket": {"config/secret"},
