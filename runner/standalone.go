@@ -29,6 +29,8 @@ type StandaloneOptions struct {
 	Dial     func(ctx context.Context, address string, who identity.Identity) (Builder, error)
 	Now      func() time.Time
 	Backoff  func() backoff.BackOff // nil = each package's own
+	// StatusTime bounds each report to Bitbucket; 0 = 5 s.
+	StatusTime time.Duration
 }
 
 // A standalone is a run without a gateway under way.
@@ -40,6 +42,7 @@ type standalone struct {
 	builder Builder
 	image   Image
 	pushed  []string // tags
+	status  status
 	took    struct{ all, build, push time.Duration }
 }
 
@@ -56,7 +59,11 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
 	err := r.do(ctx)
 	if err != nil && ctx.Err() != nil {
-		return errStopped
+		err = errStopped
+	}
+	r.reportEnd(ctx, err)
+	if err == nil {
+		r.summary()
 	}
 	return err
 }
@@ -65,6 +72,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 func (r *standalone) do(ctx context.Context) (err error) {
 	started := r.o.Now()
 	r.header()
+	r.reportStart(ctx)
 	if r.request, err = r.imageRequest(); err != nil {
 		return err
 	}
@@ -83,7 +91,6 @@ func (r *standalone) do(ctx context.Context) (err error) {
 		return err
 	}
 	r.took.all = r.o.Now().Sub(started)
-	r.summary()
 	return nil
 }
 
@@ -183,6 +190,9 @@ func (r *standalone) summary() {
 	r.log.line("  %-7s %s", "digest", r.image.Digest)
 	r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))
 	r.log.line("  %-7s %s (%s)", "time", seconds(r.took.all), times)
+	if r.status.line != "" {
+		r.log.line("  %-7s %s", "status", r.status.line)
+	}
 }
 
 func seconds(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
@@ -199,6 +209,9 @@ func (o StandaloneOptions) complete() StandaloneOptions {
 	}
 	if o.Output == nil {
 		o.Output = io.Discard
+	}
+	if o.StatusTime == 0 {
+		o.StatusTime = statusTime
 	}
 	return o
 }

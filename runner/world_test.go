@@ -55,6 +55,8 @@ type world struct {
 	edit     func(*spec.Spec) // of what the gateway hands out
 	owner    ab.AutomatedBuild
 	head     string // what the ref was at before the next push
+
+	statusTime time.Duration // of a step without a gateway; 0 = its own
 }
 
 func newWorld(t *testing.T) *world {

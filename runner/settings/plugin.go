@@ -42,6 +42,7 @@ type Plugin struct {
 	NoCache    bool
 	Builder    string            // empty = start one
 	BuilderTLS identity.Identity // who the step is to it
+	Status     Status
 	Origins    map[string]string
 }
 
@@ -90,12 +91,13 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, passwordName, builderTLS, tlsName); err != nil {
+	if err := takeOut(e, given, passwordName, builderTLS, tlsName, bitbucketToken, bitbucketPassword); err != nil {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given))
+	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
+		p.readStatus(raw.PluginStatus, given))
 }
 
 // first is the first of these variables that is set, and its name.
@@ -228,5 +230,5 @@ func builderOf(given map[string]string) (address, origin string, who identity.Id
 
 // Secrets are what the log must not show.
 func (p Plugin) Secrets() []secret.Secret {
-	return []secret.Secret{p.Login.Password, p.BuilderTLS.Text()}
+	return append([]secret.Secret{p.Login.Password, p.BuilderTLS.Text()}, p.Status.secrets()...)
 }
