@@ -76,6 +76,9 @@ func (r *standalone) do(ctx context.Context) (err error) {
 	if r.request, err = r.imageRequest(); err != nil {
 		return err
 	}
+	if err := r.checkFiles(); err != nil {
+		return err
+	}
 	hangUp, err := r.openBuilder(ctx)
 	if err != nil {
 		return err
@@ -91,7 +94,7 @@ func (r *standalone) do(ctx context.Context) (err error) {
 		return err
 	}
 	r.took.all = r.o.Now().Sub(started)
-	return nil
+	return r.writeFiles()
 }
 
 // header says what is built from what, and which settings were set.

@@ -43,6 +43,7 @@ type Plugin struct {
 	Builder    string            // empty = start one
 	BuilderTLS identity.Identity // who the step is to it
 	Status     Status
+	Files      Files
 	Origins    map[string]string
 }
 
@@ -96,8 +97,10 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
+	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
 		p.readStatus(raw.PluginStatus, given))
+	p.readFiles(raw, given)
+	return p, err
 }
 
 // first is the first of these variables that is set, and its name.

@@ -36,7 +36,9 @@ func TestReadPluginWithOrigins(t *testing.T) {
 		Login: spec.RegistryCredential{
 			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
 		},
-		DryRun: true, NoCache: true, Builder: "tcp://127.0.0.1:1234", Status: settings.Status{Run: ci.Run{Origins: map[string]string{}}},
+		DryRun: true, NoCache: true, Builder: "tcp://127.0.0.1:1234",
+		Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://registry.example.com/"},
+		Status: settings.Status{Run: ci.Run{Origins: map[string]string{}}},
 		Origins: map[string]string{
 			"PLUGIN_REPO": "PLUGIN_REPO", "PLUGIN_REGISTRY": "PLUGIN_REGISTRY", "PLUGIN_TAGS": "PLUGIN_TAGS", "PLUGIN_DOCKERFILE": "PLUGIN_DOCKERFILE",
 			"PLUGIN_CONTEXT": "PLUGIN_CONTEXT", "PLUGIN_TARGET": "PLUGIN_TARGET", "PLUGIN_BUILD_ARGS": "PLUGIN_BUILD_ARGS",
@@ -79,6 +81,7 @@ func TestPluginDefaults(t *testing.T) {
 			Workspace: ".", Image: "docker.io/acme/app", Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
 			BuildArgs: map[string]string{}, Login: spec.RegistryCredential{Host: "docker.io"},
 			Status: settings.Status{Run: ci.Run{Origins: map[string]string{}}},
+			Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://index.docker.io/v1/"},
 		}
 		if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
