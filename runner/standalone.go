@@ -29,6 +29,7 @@ type StandaloneOptions struct {
 	Dial     func(ctx context.Context, address string, who identity.Identity) (Builder, error)
 	Now      func() time.Time
 	Backoff  func() backoff.BackOff // nil = each package's own
+	PlanOnly bool                   // say what the step would do, and do none of it
 	// StatusTime bounds each report to Bitbucket; 0 = 5 s.
 	StatusTime time.Duration
 }
@@ -57,6 +58,9 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
+	if o.PlanOnly {
+		return r.plan()
+	}
 	err := r.do(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = errStopped
@@ -72,6 +76,9 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 func (r *standalone) do(ctx context.Context) (err error) {
 	started := r.o.Now()
 	r.header()
+	if r.s.DryRun {
+		r.settings()
+	}
 	r.reportStart(ctx)
 	if r.request, err = r.imageRequest(); err != nil {
 		return err
@@ -192,9 +199,13 @@ func (r *standalone) summary() {
 	r.log.line("  %-7s %s", "pushed", tags)
 	r.log.line("  %-7s %s", "digest", r.image.Digest)
 	r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))
+	r.log.line("  %-7s %d of %d steps", "cached", r.image.Cached, r.image.Steps)
 	r.log.line("  %-7s %s (%s)", "time", seconds(r.took.all), times)
 	if r.status.line != "" {
 		r.log.line("  %-7s %s", "status", r.status.line)
+	}
+	if r.s.DryRun {
+		r.would()
 	}
 }
 

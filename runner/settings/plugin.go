@@ -45,6 +45,7 @@ type Plugin struct {
 	Status     Status
 	Files      Files
 	Origins    map[string]string
+	shown      []Shown
 }
 
 // IsStep reports whether a program that was started without arguments is the step of a
@@ -100,6 +101,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readImage(raw), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
 		p.readStatus(raw.PluginStatus, given))
 	p.readFiles(raw, given)
+	p.show(given)
 	return p, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"slipway/config"
 	"slipway/config/secret"
@@ -48,7 +49,7 @@ func TestReadPluginWithOrigins(t *testing.T) {
 		},
 	}
 	maps.DeleteFunc(got.Origins, func(_, origin string) bool { return origin == settings.Default })
-	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal), cmpopts.IgnoreUnexported(settings.Plugin{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if !slices.Equal(e.removed, []string{"PLUGIN_PASSWORD"}) {
@@ -83,7 +84,7 @@ func TestPluginDefaults(t *testing.T) {
 			Status: settings.Status{Run: ci.Run{Origins: map[string]string{}}},
 			Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://index.docker.io/v1/"},
 		}
-		if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
+		if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal), cmpopts.IgnoreUnexported(settings.Plugin{})); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
@@ -202,5 +203,31 @@ func TestAGatewaysStepIsNotStandalone(t *testing.T) {
 		if got := settings.IsStep(c.environ); got != c.step {
 			t.Errorf("%v: a step %t", c.environ, got)
 		}
+	}
+}
+
+func TestShownSettingsHideWhatMayBeSecret(t *testing.T) {
+	p, err := settings.ReadPlugin(plugin("PLUGIN_TAGS=1.2", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary", "PLUGIN_BUILD_ARGS=TOKEN=canary",
+		"PLUGIN_BITBUCKET_TOKEN=canary", "PLUGIN_TARGET="+strings.Repeat("x", 300), "SLIPWAY_BUILDER=tcp://127.0.0.1:1234"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]settings.Shown{}
+	for _, s := range p.Shown() {
+		got[s.Name] = s
+		if strings.Contains(s.Value, "canary") || len(s.Value) > 210 {
+			t.Errorf("shown: %+v", s)
+		}
+	}
+	for _, want := range []settings.Shown{
+		{"PLUGIN_TAGS", "1.2", "PLUGIN_TAGS"}, {"PLUGIN_DOCKERFILE", "Dockerfile", "default"}, {"PLUGIN_PASSWORD", "***", "PLUGIN_PASSWORD"},
+		{"PLUGIN_BUILD_ARGS", "***", "PLUGIN_BUILD_ARGS"}, {"PLUGIN_BITBUCKET_TOKEN", "***", "PLUGIN_BITBUCKET_TOKEN"}, {"PLUGIN_BUILDER", "tcp://127.0.0.1:1234", "SLIPWAY_BUILDER"},
+	} {
+		if got[want.Name] != want {
+			t.Errorf("got %+v, want %+v", got[want.Name], want)
+		}
+	}
+	if _, ok := got["PLUGIN_REGISTRY"]; ok {
+		t.Error("a setting without a value is shown")
 	}
 }
