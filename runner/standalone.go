@@ -204,6 +204,7 @@ func (r *standalone) summary() {
 	if r.status.line != "" {
 		r.log.line("  %-7s %s", "status", r.status.line)
 	}
+	r.hints()
 	if r.s.DryRun {
 		r.would()
 	}

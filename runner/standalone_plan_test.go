@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"slipway/runner/hints"
 )
 
 // --dry-run says what would be done, and touches nothing: no builder, registry or Bitbucket.
@@ -50,5 +53,15 @@ func TestDryRunSettingSaysWhatWouldBePushed(t *testing.T) {
 		if err != nil || !strings.Contains(log, want) {
 			t.Errorf("%v; the log does not say %q:\n%s", err, want, log)
 		}
+	}
+}
+
+func TestStandaloneHintsAtWhatWouldHaveHelped(t *testing.T) {
+	w := newWorld(t)
+	w.builder.ran = []hints.Step{{Name: "[1/2] FROM a", Cached: true}, {Name: "[2/2] RUN npm ci", Took: 9 * time.Second}}
+	dir := workspace(t, map[string]string{"web/Dockerfile": "FROM a\nRUN npm ci\n"})
+	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_DOCKERFILE=web/Dockerfile")
+	if want := "  hint    web/Dockerfile:2: RUN ran again for 9s; with --mount=type=cache on /root/.npm"; err != nil || !strings.Contains(log, want) {
+		t.Errorf("%v; the log does not say %q:\n%s", err, want, log)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	transport "google.golang.org/grpc/credentials"
 
 	"slipway/config/identity"
+	"slipway/runner/hints"
 	"slipway/runner/spec"
 )
 
@@ -56,6 +57,7 @@ type Image struct {
 	Size   int64  // bytes, compressed, of all layers and the config
 	Steps  int    // of the Dockerfile
 	Cached int    // of those, taken from the cache
+	Ran    []hints.Step
 }
 
 // Dial connects to a builder and makes sure that it answers before ctx ends, and is none of
@@ -123,6 +125,7 @@ func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 	}
 	image := Image{Digest: response.ExporterResponse[exptypes.ExporterImageDigestKey]}
 	image.Steps, image.Cached = out.steps()
+	image.Ran = out.ran()
 	image.Size, err = c.size(ctx, image.Digest)
 	if err != nil {
 		return Image{}, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
