@@ -31,7 +31,7 @@ FUZZ := config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWi
 	plugin/bitbucket/webhook:FuzzVerify plugin/bitbucket/webhook:FuzzParse plugin/catalog/rulesfile:FuzzDecode \
 	plugin/rules:FuzzDecide plugin/rules:FuzzTags runner/settings:FuzzReadPlugin runner/settings:FuzzRead \
 	plugin/accounts:FuzzS2ReturnTo runner/spec:FuzzDecodeSpec plugin/web/pages/loghtml:FuzzNothingButSpans \
-	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide
+	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind
 
 .PHONY: demo test lint build fmt cover bench trust
 

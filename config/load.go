@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"slipway/config/secret"
 )
 
 // LoadGateway reads the gateway's settings from an environment (as os.Environ gives it)
@@ -140,6 +142,7 @@ func checkOrigin(name, value string) error {
 // A Setting describes one environment variable, for --help and the documentation.
 type Setting struct {
 	Name, Default, Help string
+	Secret              bool // its type is secret.Secret
 
 	field string // of the struct
 }
@@ -173,6 +176,7 @@ func settingsOf(t reflect.Type, prefix string) []Setting {
 		}
 		all = append(all, Setting{
 			Name: prefix + variable(field), Default: field.Tag.Get("envDefault"), Help: field.Tag.Get("help"), field: field.Name,
+			Secret: field.Type == reflect.TypeFor[secret.Secret](),
 		})
 	}
 	return all

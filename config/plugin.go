@@ -22,6 +22,8 @@ type Plugin struct {
 	BuilderTLS secret.Secret `env:"PLUGIN_BUILDER_TLS" help:"certificate of this client for a builder on another machine: PEM, or the absolute path of a file of slipway builder keys; default: SLIPWAY_BUILDER_TLS"`
 
 	PluginBuild
+	PluginStatus
+	PluginFiles
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

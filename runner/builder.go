@@ -7,6 +7,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/runner/builder"
+	"slipway/runner/hints"
 	"slipway/runner/spec"
 )
 
@@ -30,6 +31,7 @@ type Image struct {
 	Digest        string
 	Size          int64 // bytes, compressed
 	Steps, Cached int
+	Ran           []hints.Step // of the Dockerfile, in no order
 }
 
 // A DockerfileError is a failure that the Dockerfile is to blame for.

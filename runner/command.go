@@ -22,6 +22,9 @@ func Command() *cli.Command {
 		Description: "Settings, from the environment:\n" + config.Help(config.RunnerSettings()) +
 			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" + config.Help(config.JoinSettings()) +
 			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + config.Help(config.PluginSettings()),
+		Flags: []cli.Flag{&cli.BoolFlag{
+			Name: dryRunFlag, Usage: "without a gateway: say what the step would do and where each setting came from, and do none of it",
+		}},
 		Action: action,
 	}
 }
@@ -35,7 +38,12 @@ func Bare(args, environ []string) []string {
 	return args
 }
 
+const dryRunFlag = "dry-run"
+
 func action(ctx context.Context, cmd *cli.Command) error {
+	if cmd.Bool(dryRunFlag) && !settings.Standalone(os.Environ()) {
+		return cli.Exit("--dry-run is for a step without a gateway: set PLUGIN_REPO and no gateway's address", 2)
+	}
 	switch {
 	case settings.Joining(os.Environ()):
 		return runJoined(ctx, cmd)
@@ -78,5 +86,5 @@ func runStandalone(ctx context.Context, cmd *cli.Command) error {
 	if err := hideProcess(); err != nil {
 		return err
 	}
-	return RunStandalone(ctx, StandaloneOptions{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer})
+	return RunStandalone(ctx, StandaloneOptions{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer, PlanOnly: cmd.Bool(dryRunFlag)})
 }

@@ -29,6 +29,9 @@ type StandaloneOptions struct {
 	Dial     func(ctx context.Context, address string, who identity.Identity) (Builder, error)
 	Now      func() time.Time
 	Backoff  func() backoff.BackOff // nil = each package's own
+	PlanOnly bool                   // say what the step would do, and do none of it
+	// StatusTime bounds each report to Bitbucket; 0 = 5 s.
+	StatusTime time.Duration
 }
 
 // A standalone is a run without a gateway under way.
@@ -40,6 +43,7 @@ type standalone struct {
 	builder Builder
 	image   Image
 	pushed  []string // tags
+	status  status
 	took    struct{ all, build, push time.Duration }
 }
 
@@ -57,9 +61,21 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
+	if o.PlanOnly {
+		return r.plan()
+	}
+	r.header()
+	if r.s.Skip != "" {
+		r.log.line("\nskipped: %s", r.s.Skip)
+		return nil
+	}
 	err := r.do(ctx)
 	if err != nil && ctx.Err() != nil {
-		return errStopped
+		err = errStopped
+	}
+	r.reportEnd(ctx, err)
+	if err == nil {
+		r.summary()
 	}
 	return err
 }
@@ -67,12 +83,14 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 // do is the order of the step. What is wrong is found before the time for a build is spent.
 func (r *standalone) do(ctx context.Context) (err error) {
 	started := r.o.Now()
-	r.header()
-	if r.s.Skip != "" {
-		r.log.line("\nskipped: %s", r.s.Skip)
-		return nil
+	if r.s.DryRun {
+		r.settings()
 	}
+	r.reportStart(ctx)
 	if r.request, err = r.imageRequest(); err != nil {
+		return err
+	}
+	if err := r.checkFiles(); err != nil {
 		return err
 	}
 	hangUp, err := r.openBuilder(ctx)
@@ -90,8 +108,7 @@ func (r *standalone) do(ctx context.Context) (err error) {
 		return err
 	}
 	r.took.all = r.o.Now().Sub(started)
-	r.summary()
-	return nil
+	return r.writeFiles()
 }
 
 // header says what is built from what, and which settings were set.
@@ -205,7 +222,15 @@ func (r *standalone) summary() {
 	r.log.line("  %-7s %s", "pushed", tags)
 	r.log.line("  %-7s %s", "digest", r.image.Digest)
 	r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))
+	r.log.line("  %-7s %d of %d steps", "cached", r.image.Cached, r.image.Steps)
 	r.log.line("  %-7s %s (%s)", "time", seconds(r.took.all), times)
+	if r.status.line != "" {
+		r.log.line("  %-7s %s", "status", r.status.line)
+	}
+	r.hints()
+	if r.s.DryRun {
+		r.would()
+	}
 }
 
 func seconds(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
@@ -222,6 +247,9 @@ func (o StandaloneOptions) complete() StandaloneOptions {
 	}
 	if o.Output == nil {
 		o.Output = io.Discard
+	}
+	if o.StatusTime == 0 {
+		o.StatusTime = statusTime
 	}
 	return o
 }

@@ -39,6 +39,11 @@ func workspace(t *testing.T, files map[string]string) string {
 // alone runs the step without a gateway on the world's registry and builder.
 func (w *world) alone(environ ...string) (log string, err error) {
 	w.t.Helper()
+	return w.aloneIn(w.t.Context(), environ...)
+}
+
+func (w *world) aloneIn(ctx context.Context, environ ...string) (log string, err error) {
+	w.t.Helper()
 	s, err := settings.ReadPlugin(fixed(append([]string{
 		"PLUGIN_REPO=" + w.image(), "PLUGIN_BUILDER=unix:///of-the-world.sock",
 		"CI_WORKSPACE=" + workspace(w.t, map[string]string{"Dockerfile": "FROM scratch\n", "app/Dockerfile": "FROM app\n"}),
@@ -47,8 +52,8 @@ func (w *world) alone(environ ...string) (log string, err error) {
 		w.t.Fatal(err)
 	}
 	var out bytes.Buffer
-	err = runner.RunStandalone(w.t.Context(), runner.StandaloneOptions{
-		Settings: s, Version: "test", Output: &out,
+	err = runner.RunStandalone(ctx, runner.StandaloneOptions{
+		Settings: s, Version: "test", Output: &out, StatusTime: w.statusTime,
 		Dial: func(context.Context, string, identity.Identity) (runner.Builder, error) {
 			return w.builder, w.builder.dialError
 		},

@@ -35,6 +35,7 @@ import (
 	"slipway/plugin/web/api"
 	"slipway/plugin/web/httpx"
 	"slipway/runner"
+	"slipway/runner/hints"
 	"slipway/runner/settings"
 	"slipway/runner/source/sourcetest"
 	"slipway/runner/spec"
@@ -55,6 +56,8 @@ type world struct {
 	edit     func(*spec.Spec) // of what the gateway hands out
 	owner    ab.AutomatedBuild
 	head     string // what the ref was at before the next push
+
+	statusTime time.Duration // of a step without a gateway; 0 = its own
 }
 
 func newWorld(t *testing.T) *world {
@@ -217,6 +220,7 @@ type maker struct {
 	requests                         []runner.ImageRequest
 	images                           map[string]v1.Image
 	closed                           bool
+	ran                              []hints.Step
 }
 
 func (b *maker) Build(ctx context.Context, r runner.ImageRequest) (runner.Image, error) {
@@ -239,7 +243,7 @@ func (b *maker) Build(ctx context.Context, r runner.ImageRequest) (runner.Image,
 	img := imageOf(string(content))
 	digest, err := img.Digest()
 	b.images = map[string]v1.Image{digest.String(): img}
-	return runner.Image{Digest: digest.String(), Size: 42, Steps: 3, Cached: 2}, err
+	return runner.Image{Digest: digest.String(), Size: 42, Steps: 3, Cached: 2, Ran: b.ran}, err
 }
 
 func (b *maker) Push(ctx context.Context, r runner.ImageRequest, digest string) error {

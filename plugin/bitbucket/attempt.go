@@ -73,7 +73,7 @@ func (c *Client) send(ctx context.Context, call *call, token secret.Secret, out 
 		request.Header.Set("Content-Type", "application/json")
 	}
 	if !token.IsZero() && c.owns(request.URL) {
-		request.Header.Set("Authorization", "Bearer "+token.Reveal())
+		c.authorize(request, token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -81,6 +81,14 @@ func (c *Client) send(ctx context.Context, call *call, token secret.Secret, out 
 	}
 	defer func() { _ = response.Body.Close() }()
 	return call.read(response, token, out)
+}
+
+func (c *Client) authorize(request *http.Request, token secret.Secret) {
+	if c.o.User != "" {
+		request.SetBasicAuth(c.o.User, token.Reveal())
+		return
+	}
+	request.Header.Set("Authorization", "Bearer "+token.Reveal())
 }
 
 // read takes the answer apart. A page of HTML is never the API's word, whatever its status:

@@ -36,6 +36,10 @@ type TokenSource func(ctx context.Context) (secret.Secret, error)
 type Options struct {
 	BaseURL string // of the API: https://api.bitbucket.org, or with a context path
 	Token   TokenSource
+	// User makes the credential the password of this user name (Basic), as Cloud's API tokens
+	// are used: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/. Empty: it
+	// is a bearer token.
+	User string
 	// Renew is asked once when the API answers 401 to a credential, which is passed in; the
 	// call is repeated with what it returns. Nil: the 401 stands.
 	Renew     func(ctx context.Context, refused secret.Secret) (secret.Secret, error)

@@ -22,6 +22,7 @@ import (
 	transport "google.golang.org/grpc/credentials"
 
 	"slipway/config/identity"
+	"slipway/runner/hints"
 	"slipway/runner/spec"
 )
 
@@ -58,6 +59,7 @@ type Image struct {
 	Size   int64  // bytes, compressed, of all layers and the config
 	Steps  int    // of the Dockerfile
 	Cached int    // of those, taken from the cache
+	Ran    []hints.Step
 }
 
 // Dial connects to a builder and makes sure that it answers before ctx ends, and is none of
@@ -125,6 +127,7 @@ func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 	}
 	image := Image{Digest: response.ExporterResponse[exptypes.ExporterImageDigestKey]}
 	image.Steps, image.Cached = out.steps()
+	image.Ran = out.ran()
 	image.Size, err = c.size(ctx, image.Digest)
 	if err != nil {
 		return Image{}, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")

@@ -10,6 +10,8 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
 	digest "github.com/opencontainers/go-digest"
+
+	"slipway/runner/hints"
 )
 
 // stepName is how BuildKit names the steps of a Dockerfile, as in "[build 2/5] RUN make".
@@ -85,6 +87,19 @@ func (p *progress) steps() (done, cached int) {
 		}
 	}
 	return done, cached
+}
+
+// ran are the Dockerfile's steps that were done, with their times.
+func (p *progress) ran() (all []hints.Step) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.vertex {
+		if v.Completed == nil || v.Started == nil || v.Error != "" || !stepName.MatchString(v.Name) {
+			continue
+		}
+		all = append(all, hints.Step{Name: v.Name, Cached: v.Cached, Took: v.Completed.Sub(*v.Started)})
+	}
+	return all
 }
 
 func (p *progress) failedStep() string {

@@ -53,7 +53,10 @@ type Plugin struct {
 	// InlineCache has the builder look for steps in the images that the tags point at.
 	InlineCache bool
 	Warnings    []string // of settings that do nothing here
+	Status      Status
+	Files       Files
 	Origins     map[string]string
+	shown       []Shown
 }
 
 // IsStep reports whether a program that was started without arguments is the step of a
@@ -102,13 +105,16 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName)...); err != nil {
+	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName, bitbucketToken, bitbucketPassword)...); err != nil {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	return p, errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given))
+	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus, given))
+	p.readFiles(raw, given)
+	p.show(given)
+	return p, err
 }
 
 // first is the first of these variables that is set, and its name.
@@ -233,5 +239,6 @@ func (p Plugin) Secrets() []secret.Secret {
 	for _, s := range p.Build.Secrets {
 		all = append(all, s.Value, secret.New(strings.TrimSpace(s.Value.Reveal())))
 	}
+	all = append(all, p.Status.secrets()...)
 	return append(all, p.proxySecrets()...)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"slipway/config"
 	"slipway/config/secret"
@@ -25,7 +26,7 @@ func plugin(more ...string) *environment {
 
 // comparers are for values that cmp cannot look into.
 func comparers() cmp.Options {
-	return cmp.Options{cmp.Comparer(secret.Secret.Equal), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
+	return cmp.Options{cmpopts.IgnoreUnexported(settings.Plugin{}), cmp.Comparer(secret.Secret.Equal), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
 }
 
 func TestReadPluginWithOrigins(t *testing.T) {
@@ -43,6 +44,8 @@ func TestReadPluginWithOrigins(t *testing.T) {
 			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
 		},
 		DryRun: true, NoCache: true, Builder: "tcp://127.0.0.1:1234",
+		Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://registry.example.com/"},
+		Status: settings.Status{Run: ci.Run{Origins: map[string]string{}}},
 		Origins: map[string]string{
 			"PLUGIN_REPO": "PLUGIN_REPO", "PLUGIN_REGISTRY": "PLUGIN_REGISTRY", "PLUGIN_TAGS": "PLUGIN_TAGS", "PLUGIN_DOCKERFILE": "PLUGIN_DOCKERFILE",
 			"PLUGIN_CONTEXT": "PLUGIN_CONTEXT", "PLUGIN_TARGET": "PLUGIN_TARGET", "PLUGIN_BUILD_ARGS": "PLUGIN_BUILD_ARGS",
@@ -89,6 +92,8 @@ func TestPluginDefaults(t *testing.T) {
 			BuildArgs: map[string]string{}, Login: spec.RegistryCredential{Host: "docker.io"},
 			Build: spec.BuildOptions{Pull: true}, CI: ci.Run{Origins: map[string]string{}},
 			Labels: settings.Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
+			Status: settings.Status{Run: ci.Run{Origins: map[string]string{}}},
+			Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://index.docker.io/v1/"},
 		}
 		if diff := cmp.Diff(want, got, comparers()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -209,5 +214,31 @@ func TestAGatewaysStepIsNotStandalone(t *testing.T) {
 		if got := settings.IsStep(c.environ); got != c.step {
 			t.Errorf("%v: a step %t", c.environ, got)
 		}
+	}
+}
+
+func TestShownSettingsHideWhatMayBeSecret(t *testing.T) {
+	p, err := settings.ReadPlugin(plugin("PLUGIN_TAGS=1.2", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary", "PLUGIN_BUILD_ARGS=TOKEN=canary",
+		"PLUGIN_BITBUCKET_TOKEN=canary", "PLUGIN_TARGET="+strings.Repeat("x", 300), "SLIPWAY_BUILDER=tcp://127.0.0.1:1234"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]settings.Shown{}
+	for _, s := range p.Shown() {
+		got[s.Name] = s
+		if strings.Contains(s.Value, "canary") || len(s.Value) > 210 {
+			t.Errorf("shown: %+v", s)
+		}
+	}
+	for _, want := range []settings.Shown{
+		{"PLUGIN_TAGS", "1.2", "PLUGIN_TAGS"}, {"PLUGIN_DOCKERFILE", "Dockerfile", "default"}, {"PLUGIN_PASSWORD", "***", "PLUGIN_PASSWORD"},
+		{"PLUGIN_BUILD_ARGS", "***", "PLUGIN_BUILD_ARGS"}, {"PLUGIN_BITBUCKET_TOKEN", "***", "PLUGIN_BITBUCKET_TOKEN"}, {"PLUGIN_BUILDER", "tcp://127.0.0.1:1234", "SLIPWAY_BUILDER"},
+	} {
+		if got[want.Name] != want {
+			t.Errorf("got %+v, want %+v", got[want.Name], want)
+		}
+	}
+	if _, ok := got["PLUGIN_REGISTRY"]; ok {
+		t.Error("a setting without a value is shown")
 	}
 }

@@ -29,12 +29,15 @@ func (e *extent) covers(r *Repository) bool {
 
 var errAnonymous = unauthorized("This API endpoint requires authentication.")
 
-// authenticate accepts a bearer token and nothing else: neither ?access_token= nor, since
-// app passwords are gone, Basic.
+// authenticate accepts a bearer token, or a person's API token with their e-mail address as
+// Basic: neither ?access_token= nor, since they are gone, app passwords.
 func (s *Server) authenticate(r *http.Request) (principal, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
 		return principal{}, nil
+	}
+	if email, token, basic := r.BasicAuth(); basic {
+		return s.apiToken(email, token)
 	}
 	scheme, value, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") {

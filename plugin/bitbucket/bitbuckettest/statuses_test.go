@@ -1,6 +1,7 @@
 package bitbuckettest_test
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"slipway/config/secret"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -121,5 +123,37 @@ func TestStatusesAreChecked(t *testing.T) {
 	must(t, err)
 	if status, _ := p.callAs(t, "", "POST", "/2.0/repositories/acme/open/commit/"+hash+"/statuses/build", map[string]any{}); status != 401 {
 		t.Errorf("anyone on a public repository: %d", status)
+	}
+}
+
+// A person's API token opens the API with their e-mail address, and as nothing else.
+func TestStatusWithAnAPIToken(t *testing.T) {
+	p := newPlace(t)
+	token := p.alice.AddAPIToken("read:repository:bitbucket")
+	narrow := p.alice.AddAPIToken("read:user:bitbucket")
+	for _, c := range []struct {
+		user string
+		with secret.Secret
+		want int
+	}{
+		{p.alice.Email, token, 200},
+		{p.bob.Email, token, 401},
+		{p.alice.Name, token, 401},
+		{p.alice.Email, secret.New("other"), 401},
+		{p.alice.Email, narrow, 403},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.URL()+"/2.0/repositories/acme/app", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.SetBasicAuth(c.user, c.with.Reveal())
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != c.want {
+			t.Errorf("%s: got %d, want %d", c.user, response.StatusCode, c.want)
+		}
 	}
 }

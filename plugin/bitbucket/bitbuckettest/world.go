@@ -49,6 +49,7 @@ type User struct {
 	kind        string // "user" or "app_user"
 	password    secret.Secret
 	gitPassword secret.Secret
+	apiTokens   []apiToken
 }
 
 // A Workspace owns repositories.

@@ -1,0 +1,45 @@
+package bitbuckettest
+
+import (
+	"strings"
+
+	"slipway/config/secret"
+)
+
+// An apiToken is a person's API token with scopes:
+// https://support.atlassian.com/bitbucket-cloud/docs/api-tokens/.
+type apiToken struct {
+	value  secret.Secret
+	scopes []string // as OAuth names them
+}
+
+// AddAPIToken makes an API token of the person, with scopes as read:repository:bitbucket.
+func (u *User) AddAPIToken(scopes ...string) secret.Secret {
+	token := apiToken{value: secret.New("ATATT3x" + randomText(48))}
+	for _, scope := range scopes {
+		verb, rest, _ := strings.Cut(scope, ":")
+		name := strings.TrimSuffix(rest, ":bitbucket")
+		if verb != "read" {
+			name += ":" + verb
+		}
+		token.scopes = append(token.scopes, name)
+	}
+	u.server.mu.Lock()
+	defer u.server.mu.Unlock()
+	u.apiTokens = append(u.apiTokens, token)
+	return token.value
+}
+
+// apiToken finds whose token it is; the e-mail address must be theirs.
+func (s *Server) apiToken(email, value string) (principal, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.world.users {
+		for _, token := range u.apiTokens {
+			if strings.EqualFold(u.Email, email) && token.value.Equal(secret.New(value)) {
+				return principal{account: u, kind: "api_token", scopes: token.scopes}, nil
+			}
+		}
+	}
+	return principal{}, unauthorized("Token is invalid, expired, or not supported for this endpoint.")
+}

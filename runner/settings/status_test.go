@@ -1,0 +1,62 @@
+package settings_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/runner/commitstatus"
+	"slipway/runner/settings"
+)
+
+func TestStatusSettings(t *testing.T) {
+	for _, c := range []struct {
+		environ []string
+		want    settings.Status
+	}{
+		{nil, settings.Status{}},
+		{[]string{"PLUGIN_BITBUCKET_STATUS=off"}, settings.Status{Off: true}},
+		{
+			[]string{"PLUGIN_BITBUCKET_TOKEN=t-canary", "PLUGIN_BITBUCKET_URL=https://git.example.com/bitbucket", "PLUGIN_BITBUCKET_KEY=image"},
+			settings.Status{Credential: commitstatus.Credential{Password: secret.New("t-canary")}, URL: "https://git.example.com/bitbucket", Key: "image"},
+		},
+		{
+			[]string{"PLUGIN_BITBUCKET_USERNAME=ann@example.com", "PLUGIN_BITBUCKET_PASSWORD=p-canary"},
+			settings.Status{Credential: commitstatus.Credential{Username: "ann@example.com", Password: secret.New("p-canary")}},
+		},
+		// A CI keeps secrets from pull requests, which must not fail for a status.
+		{[]string{"PLUGIN_BITBUCKET_USERNAME=ann@example.com"}, settings.Status{Credential: commitstatus.Credential{Username: "ann@example.com"}}},
+	} {
+		e := plugin(append(c.environ, "DRONE_COMMIT_SHA=abc")...)
+		p, err := settings.ReadPlugin(e)
+		got := p.Status
+		if err != nil || got.Off != c.want.Off || got.URL != c.want.URL || got.Key != c.want.Key || got.Run.Commit != "abc" ||
+			got.Credential.Username != c.want.Credential.Username || !got.Credential.Password.Equal(c.want.Credential.Password) {
+			t.Errorf("%v: got %+v, %v", c.environ, got, err)
+		}
+		for _, line := range c.environ {
+			name, value, _ := strings.Cut(line, "=")
+			if strings.HasSuffix(value, "canary") != slices.Contains(e.removed, name) {
+				t.Errorf("%s: removed %v", name, e.removed)
+			}
+		}
+		if !got.Credential.Password.IsZero() && !slices.ContainsFunc(p.Secrets(), got.Credential.Password.Equal) {
+			t.Errorf("%v: the log would not mask it", c.environ)
+		}
+	}
+}
+
+func TestStatusFaultsNameTheSetting(t *testing.T) {
+	checkFaults(t, func(lines string) error {
+		_, err := settings.ReadPlugin(plugin(strings.Fields(lines)...))
+		return err
+	}, map[string]string{
+		"PLUGIN_BITBUCKET_STATUS=maybe":                                  `PLUGIN_BITBUCKET_STATUS is "maybe": use on or off`,
+		"PLUGIN_BITBUCKET_TOKEN=canary PLUGIN_BITBUCKET_PASSWORD=canary": "PLUGIN_BITBUCKET_TOKEN and PLUGIN_BITBUCKET_PASSWORD are both set",
+		"PLUGIN_BITBUCKET_PASSWORD=canary":                               "PLUGIN_BITBUCKET_USERNAME is not set",
+		"PLUGIN_BITBUCKET_URL=git.example.com":                           "PLUGIN_BITBUCKET_URL is no http or https address",
+		"PLUGIN_BITBUCKET_URL=https://ann:canary@git.example.com":        "PLUGIN_BITBUCKET_URL must have no user",
+		"PLUGIN_BITBUCKET_KEY=" + strings.Repeat("k", 41):                "PLUGIN_BITBUCKET_KEY has 41 characters",
+	})
+}
