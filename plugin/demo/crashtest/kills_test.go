@@ -174,6 +174,8 @@ func fateOf(h *worldtest.House, s *store.Store, p *worldtest.Project, commit str
 	kept, err := s.Deliveries(h.Context, store.DeliveryFilter{Limit: 1000})
 	h.Must(err)
 	for _, d := range kept {
+		d, err = s.Delivery(h.Context, d.ID) // with its body
+		h.Must(err)
 		if strings.Contains(string(d.Body), commit) {
 			text += fmt.Sprintf("\nkept: %s, received %s, planned %s: %s %s %+v", d.ID, d.ReceivedAt, d.PlannedAt, d.State, d.Reason, d.Outcomes)
 		}

@@ -95,6 +95,9 @@ func (w *World) checkout(ctx context.Context, r *bitbuckettest.Repository) (*Che
 	return NewCheckout(ctx, dir, r.CloneURL(), w.Alice.Name, w.Password)
 }
 
+// maxBuilds is more than any world makes.
+const maxBuilds = 10_000
+
 func (w *World) waitBuilds(ctx context.Context, of func(autobuild.Build) bool, n int, met func([]autobuild.Build) bool) ([]autobuild.Build, error) {
 	s, err := w.Gateway.Store(ctx)
 	if err != nil {
@@ -103,7 +106,7 @@ func (w *World) waitBuilds(ctx context.Context, of func(autobuild.Build) bool, n
 	defer s.Close()
 	var builds []autobuild.Build
 	err = wait(ctx, func() (bool, error) {
-		all, err := s.Builds(ctx, store.BuildFilter{Limit: 200})
+		all, err := s.Builds(ctx, store.BuildFilter{Limit: maxBuilds})
 		builds = slices.DeleteFunc(all, func(b autobuild.Build) bool { return !of(b) })
 		return err == nil && len(builds) >= n && met(builds), err
 	})
