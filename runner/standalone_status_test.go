@@ -52,7 +52,7 @@ func newCloud(t *testing.T) *aCloud {
 // pipeline is what Drone says of a run on the commit.
 func pipeline(remote, ref, commit string) []string {
 	return []string{
-		"DRONE=true", "DRONE_BUILD_EVENT=push", "DRONE_REMOTE_URL=" + remote, "DRONE_COMMIT_REF=" + ref, "DRONE_COMMIT_SHA=" + commit,
+		"DRONE=true", "DRONE_REPO_BRANCH=main", "DRONE_BUILD_EVENT=push", "DRONE_REMOTE_URL=" + remote, "DRONE_COMMIT_REF=" + ref, "DRONE_COMMIT_SHA=" + commit,
 		"DRONE_BUILD_LINK=https://drone.example.com/acme/app/7", "DRONE_REPO=acme/app",
 	}
 }
