@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,17 +64,8 @@ func TestF1KillsAtRandom(t *testing.T) {
 
 // A stream is the pushes to one project.
 type stream struct {
-	commits []string    // pushed, oldest first
-	pushed  []time.Time // when
-	newest  string      // what the newest one's greeting.txt says
-}
-
-// followed is when the push of a commit was followed by the next; zero = it was not.
-func (s stream) followed(commit string) time.Time {
-	if next := slices.Index(s.commits, commit) + 1; next < len(s.pushed) {
-		return s.pushed[next]
-	}
-	return time.Time{}
+	commits []string // pushed, oldest first
+	newest  string   // what the newest one's greeting.txt says
 }
 
 type pushes struct {
@@ -101,7 +91,6 @@ func (all *pushes) push(h *worldtest.House, i int) {
 	p, s := all.projects[i].For(h), &all.streams[i]
 	s.newest = fmt.Sprint("push ", len(s.commits), " of ", i)
 	s.commits = append(s.commits, p.Commit(s.newest, h.Dockerfile(s.newest)))
-	s.pushed = append(s.pushed, time.Now())
 	p.Push("main")
 }
 
@@ -148,7 +137,7 @@ func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushe
 	for _, commit := range pushed.commits {
 		sums.doubled += max(0, of[commit]-1)
 	}
-	for _, commit := range promised(h, p, pushed) {
+	for _, commit := range promised(h, p) {
 		sums.promised++
 		if of[commit] == 0 {
 			sums.lost++
@@ -202,14 +191,11 @@ func noneWaits(ctx context.Context, s *store.Store) bool {
 	return true
 }
 
-// promised lists the commits whose deliveries were answered with success, and sent before the
-// next push to the ref: of what a starting gateway finds by itself, and is told of only then, the
-// last push alone is built.
-func promised(h *worldtest.House, p *worldtest.Project, pushed stream) (commits []string) {
+// promised lists the commits whose deliveries were answered with success.
+func promised(h *worldtest.House, p *worldtest.Project) (commits []string) {
 	h.T.Helper()
 	for _, d := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
-		sent, ok := answered(d)
-		if !ok {
+		if !answered(d) {
 			continue
 		}
 		var body struct {
@@ -221,21 +207,17 @@ func promised(h *worldtest.House, p *worldtest.Project, pushed stream) (commits 
 		}
 		h.Must(json.Unmarshal(d.Body, &body))
 		for _, c := range body.Push.Changes {
-			commit := c.New.Target.Hash
-			if next := pushed.followed(commit); next.IsZero() || sent.Before(next) {
-				commits = append(commits, commit)
-			}
+			commits = append(commits, c.New.Target.Hash)
 		}
 	}
 	return commits
 }
 
-// answered is when an attempt of a delivery was sent that was answered with success.
-func answered(d bitbuckettest.Delivery) (sent time.Time, ok bool) {
+func answered(d bitbuckettest.Delivery) bool {
 	for _, a := range d.Attempts {
 		if a.Status >= http.StatusOK && a.Status < http.StatusMultipleChoices {
-			return a.At, true
+			return true
 		}
 	}
-	return time.Time{}, false
+	return false
 }
