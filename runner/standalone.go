@@ -61,13 +61,16 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
-	if o.PlanOnly {
-		return r.plan()
-	}
 	r.header()
+	if o.PlanOnly || r.s.DryRun {
+		r.settings()
+	}
 	if r.s.Skip != "" {
 		r.log.line("\nskipped: %s", r.s.Skip)
 		return nil
+	}
+	if o.PlanOnly {
+		return r.plan()
 	}
 	err := r.do(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -83,9 +86,6 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 // do is the order of the step. What is wrong is found before the time for a build is spent.
 func (r *standalone) do(ctx context.Context) (err error) {
 	started := r.o.Now()
-	if r.s.DryRun {
-		r.settings()
-	}
 	r.reportStart(ctx)
 	if r.request, err = r.imageRequest(); err != nil {
 		return err

@@ -5,11 +5,9 @@ import (
 	"strings"
 )
 
-// plan says what the step would do and where each setting came from, and does none of it: it
-// asks no registry, no builder and no Bitbucket.
+// plan says what the step would do, and does none of it: it asks no registry, no builder and no
+// Bitbucket.
 func (r *standalone) plan() error {
-	r.header()
-	r.settings()
 	if _, err := r.imageRequest(); err != nil {
 		return err
 	}
@@ -38,6 +36,9 @@ func (r *standalone) settings() {
 func (r *standalone) would() {
 	if r.s.DryRun {
 		r.log.line("would push nothing: PLUGIN_DRY_RUN is set; without it:")
+	}
+	if len(r.s.Tags) == 0 {
+		r.log.line("would push nothing: there is no tag to push")
 	}
 	for _, tag := range r.s.Tags {
 		r.log.line("would push %s:%s", r.s.Image, tag)

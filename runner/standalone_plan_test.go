@@ -46,6 +46,24 @@ func TestDryRunFlagSaysWhatTheStepWouldDo(t *testing.T) {
 	}
 }
 
+// Where the step would do less than is asked for, it says so instead of what it would build or push.
+func TestDryRunFlagSaysWhatTheStepWouldLeave(t *testing.T) {
+	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	for _, c := range []struct {
+		environ     []string
+		says, never string
+	}{
+		{[]string{"PLUGIN_AUTO_TAG=true"}, "skipped: auto_tag makes tags", "would "},
+		{nil, "would push nothing: there is no tag to push", "would push registry"},
+	} {
+		cmd := step(t, dir, append(onRef("refs/heads/feature/x"), append(c.environ, "PLUGIN_REPO=registry.example.com/acme/app", "DRONE_WORKSPACE="+dir)...)...)
+		cmd.Args = append(cmd.Args, "--dry-run")
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), c.says) || strings.Contains(string(out), c.never) {
+			t.Errorf("%v: %v, want %q and not %q:\n%s", c.environ, err, c.says, c.never, out)
+		}
+	}
+}
+
 func TestDryRunSettingSaysWhatWouldBePushed(t *testing.T) {
 	w := newWorld(t)
 	log, err := w.alone("PLUGIN_DRY_RUN=true", "PLUGIN_TAGS=1.2,latest")

@@ -56,7 +56,7 @@ func (r *standalone) openStatus() (err error) {
 	if told.Off {
 		return nil
 	}
-	if s.place, err = commitstatus.Find(told.Run, told.URL); told.Credential.Password.IsZero() {
+	if s.place, err = commitstatus.Find(r.s.CI, told.URL); told.Credential.Password.IsZero() {
 		if asked || told.Credential.Username != "" || err == nil {
 			return errors.New("PLUGIN_BITBUCKET_TOKEN is not set, nor PLUGIN_BITBUCKET_USERNAME with PLUGIN_BITBUCKET_PASSWORD; " +
 				"a CI keeps secrets from pull requests and from steps that do not name them")
@@ -67,7 +67,7 @@ func (r *standalone) openStatus() (err error) {
 		return err
 	}
 	subject := commitstatus.Subject{Image: r.s.Image, Dockerfile: r.s.Dockerfile, Context: r.s.Context, Target: r.s.Target}
-	if s.report, err = commitstatus.Describe(told.Run, subject, told.Key); err != nil {
+	if s.report, err = commitstatus.Describe(r.s.CI, subject, told.Key); err != nil {
 		return err
 	}
 	s.reporter, err = commitstatus.New(commitstatus.Options{Place: s.place, Credential: told.Credential, Backoff: r.o.Backoff})

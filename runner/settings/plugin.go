@@ -111,7 +111,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus, given))
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus))
 	p.readFiles(raw, given)
 	p.show(given)
 	return p, err

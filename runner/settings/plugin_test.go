@@ -44,8 +44,7 @@ func TestReadPluginWithOrigins(t *testing.T) {
 			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
 		},
 		DryRun: true, NoCache: true, Builder: "tcp://127.0.0.1:1234",
-		Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://registry.example.com/"},
-		Status: settings.Status{Run: ci.Run{Origins: map[string]string{}}},
+		Files: settings.Files{RegistryType: "Docker", RegistryURL: "https://registry.example.com/"},
 		Origins: map[string]string{
 			"PLUGIN_REPO": "PLUGIN_REPO", "PLUGIN_REGISTRY": "PLUGIN_REGISTRY", "PLUGIN_TAGS": "PLUGIN_TAGS", "PLUGIN_DOCKERFILE": "PLUGIN_DOCKERFILE",
 			"PLUGIN_CONTEXT": "PLUGIN_CONTEXT", "PLUGIN_TARGET": "PLUGIN_TARGET", "PLUGIN_BUILD_ARGS": "PLUGIN_BUILD_ARGS",
@@ -92,7 +91,6 @@ func TestPluginDefaults(t *testing.T) {
 			BuildArgs: map[string]string{}, Login: spec.RegistryCredential{Host: "docker.io"},
 			Build: spec.BuildOptions{Pull: true}, CI: ci.Run{Origins: map[string]string{}},
 			Labels: settings.Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
-			Status: settings.Status{Run: ci.Run{Origins: map[string]string{}}},
 			Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://index.docker.io/v1/"},
 		}
 		if diff := cmp.Diff(want, got, comparers()); diff != "" {

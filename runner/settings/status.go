@@ -8,7 +8,6 @@ import (
 
 	"slipway/config"
 	"slipway/config/secret"
-	"slipway/runner/ci"
 	"slipway/runner/commitstatus"
 )
 
@@ -24,14 +23,13 @@ type Status struct {
 	Credential commitstatus.Credential // none = nothing is reported
 	URL        string                  // of Data Center, or before Cloud's API; empty = found out
 	Key        string                  // empty = made
-	Run        ci.Run                  // what the CI says
 }
 
 // readStatus does not mind half a credential: a CI keeps secrets from pull requests, and a
 // status must not fail a build.
-func (p *Plugin) readStatus(raw config.PluginStatus, given map[string]string) error {
+func (p *Plugin) readStatus(raw config.PluginStatus) error {
 	on, err := onOff("PLUGIN_BITBUCKET_STATUS", raw.BitbucketStatus)
-	p.Status = Status{Off: !on, URL: raw.BitbucketURL, Key: raw.BitbucketKey, Run: ci.Read(given)}
+	p.Status = Status{Off: !on, URL: raw.BitbucketURL, Key: raw.BitbucketKey}
 	switch {
 	case !raw.BitbucketToken.IsZero() && !raw.BitbucketPassword.IsZero():
 		err = errors.Join(err, errors.New("PLUGIN_BITBUCKET_TOKEN and PLUGIN_BITBUCKET_PASSWORD are both set: give one of them"))
