@@ -26,7 +26,7 @@ USER 65532:65532
 CMD ["gateway"]
 
 FROM base AS tools
-RUN apt-get update && apt-get install -y --no-install-recommends git runc iptables containernetworking-plugins && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends git openssh-client runc iptables containernetworking-plugins && rm -rf /var/lib/apt/lists/*
 
 FROM tools AS runner
 CMD ["runner"]

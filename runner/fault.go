@@ -89,6 +89,8 @@ func classify(err error) (spec.State, string) {
 		return spec.Failed, hookReason(hook.Hook)
 	case errors.As(err, &path):
 		return spec.Failed, reasonConfig
+	case errors.Is(err, source.ErrSubmodule), errors.Is(err, source.ErrSSHKey):
+		return spec.Failed, reasonConfig
 	case errors.Is(err, source.ErrCommitGone):
 		return spec.Failed, reasonCommitGone
 	case errors.As(err, &denied):

@@ -89,14 +89,17 @@ func (j *job) fetch(ctx context.Context) error {
 			return "", err
 		}
 		j.home = home
-		j.tree, err = source.Fetch(ctx, j.spec.Source, j.spec.Git, source.Options{
+		how := source.Options{
 			Dir: filepath.Join(j.dir, "src"), Home: home, Environ: j.o.Environ, Log: j.log, Backoff: newBackoff(j.o.Backoff),
-		})
-		if err != nil {
+			SSHKey: j.spec.Environment["SSH_PRIVATE"], KnownHosts: j.spec.Environment["SSH_KNOWN_HOSTS"].Reveal(),
+		}
+		if j.tree, err = source.Fetch(ctx, j.spec.Source, j.spec.Git, how); err != nil {
 			return "", err
 		}
 		j.log.line("%s is at commit %s", j.spec.Repository, j.tree.Commit)
-		j.noteSubmodules(ctx)
+		if err := source.Submodules(ctx, j.spec.Source, j.tree, how); err != nil {
+			return "", err
+		}
 		if j.hooks, err = buildhooks.Find(j.tree, j.spec.Dockerfile); err != nil {
 			return "", err
 		}
@@ -105,17 +108,6 @@ func (j *job) fetch(ctx context.Context) error {
 		}
 		return "", j.hook(ctx, buildhooks.PostCheckout)
 	})
-}
-
-// noteSubmodules says what is left out, and whether git here would be safe enough to fetch it.
-func (j *job) noteSubmodules(ctx context.Context) {
-	if !j.tree.HasSubmodules() {
-		return
-	}
-	j.log.line("this repository has submodules; they are not fetched")
-	if err := source.ProbeSubmodules(ctx); err != nil {
-		j.log.line("%v", err)
-	}
 }
 
 // test runs the hooks of the test phase. Without them there is nothing to test.

@@ -197,6 +197,36 @@ func (w *world) tag(tag string) string {
 	return desc.Digest.String()
 }
 
+// platforms lists those of a tag's index, each with its image's label arch.
+func (w *world) platforms(tag string) string {
+	w.t.Helper()
+	ref, err := name.NewTag(w.image() + ":" + tag)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	index, err := remote.Index(ref)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var all []string
+	for _, m := range manifest.Manifests {
+		img, err := index.Image(m.Digest)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		config, err := img.ConfigFile()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		all = append(all, m.Platform.String()+"="+config.Config.Labels["arch"])
+	}
+	return strings.Join(all, " ")
+}
+
 // put puts an image made of text under a tag, behind the runner's back.
 func (w *world) put(tag, text string) string {
 	w.t.Helper()

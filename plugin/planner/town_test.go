@@ -259,7 +259,7 @@ func (w *town) bodies() [][]byte {
 func (w *town) receive(hook autobuild.Hook, event string, body []byte) string {
 	w.t.Helper()
 	id, err := w.store.ReceiveDelivery(w.t.Context(), autobuild.Delivery{
-		HookID: hook.ID, Event: event, Body: body, ReceivedAt: w.now, State: autobuild.DeliveryReceived,
+		HookID: hook.ID, Event: event, Body: body, ReceivedAt: w.clock(), State: autobuild.DeliveryReceived,
 	})
 	must(w.t, err)
 	return id

@@ -48,6 +48,11 @@ func fetchRefArgs(ref string, d depth) []string {
 	return append(fetchArgs(), limit, "--end-of-options", "origin", "+"+ref+":refs/slipway/source")
 }
 
+// fetchEverythingArgs takes every branch and tag whole, for servers that hand out nothing else.
+func fetchEverythingArgs() []string {
+	return append(fetchArgs(), "--end-of-options", "origin", "+refs/heads/*:refs/slipway/heads/*", "+refs/tags/*:refs/slipway/tags/*")
+}
+
 func fetchArgs() []string {
 	return []string{"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head"}
 }
@@ -83,8 +88,8 @@ func hardening() []setting {
 }
 
 // environment is all that git gets to see.
-func environment(address string, c spec.Credential, home string, outer []string) []string {
-	settings := hardening()
+func environment(address string, c spec.Credential, home string, outer []string, more ...setting) []string {
+	settings := append(hardening(), more...)
 	if header, ok := authorization(address, c); ok {
 		settings = append(settings, header)
 	}

@@ -82,7 +82,7 @@ func TestClassify(t *testing.T) {
 }
 
 func TestOutputIsBounded(t *testing.T) {
-	h := &head{}
+	h := &head{limit: maxOutput}
 	for range 3 {
 		if n, err := h.Write(make([]byte, maxOutput-1)); n != maxOutput-1 || err != nil {
 			t.Fatal(n, err)

@@ -20,8 +20,11 @@ var (
 	errTemporary = errors.New("it may work later")
 )
 
-// maxOutput bounds what is kept of a command's output, in bytes.
-const maxOutput = 8 << 10
+// What is kept of a command's output, in bytes: of its words, and of what it is asked for.
+const (
+	maxOutput = 8 << 10
+	maxRead   = 1 << 20
+)
 
 // A git runs commands in one directory with one environment.
 type git struct {
@@ -32,13 +35,29 @@ type git struct {
 
 // run runs one command in a process group of its own, so that git's helpers end with it.
 func (g git) run(ctx context.Context, args []string) error {
+	output := &head{limit: maxOutput}
+	return g.runTo(ctx, args, output, output)
+}
+
+// read runs one command and returns what it prints, if that is not too much.
+func (g git) read(ctx context.Context, args []string) ([]byte, error) {
+	out := &head{limit: maxRead + 1}
+	if err := g.runTo(ctx, args, out, &head{limit: maxOutput}); err != nil {
+		return nil, err
+	}
+	if out.Len() > maxRead {
+		return nil, fmt.Errorf("git %s: it prints more than %d bytes", args[0], maxRead)
+	}
+	return []byte(out.String()), nil
+}
+
+func (g git) runTo(ctx context.Context, args []string, out, problems *head) error {
 	cmd := exec.CommandContext(ctx, g.program, args...) //nolint:gosec // git, found on the path; the arguments are made in command.go
 	cmd.Dir, cmd.Env = g.dir, g.environ
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
-	output := &head{}
-	cmd.Stdout, cmd.Stderr = output, output
+	cmd.Stdout, cmd.Stderr = out, problems
 	err := cmd.Run()
 	if err == nil {
 		return nil
@@ -46,7 +65,7 @@ func (g git) run(ctx context.Context, args []string) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("git %s: %w", args[0], context.Cause(ctx))
 	}
-	text := strings.TrimSpace(output.String())
+	text := strings.TrimSpace(problems.String())
 	if kind := classify(args[0], text); kind != nil {
 		return fmt.Errorf("git %s: %w: %s: %w", args[0], kind, text, err)
 	}
@@ -64,7 +83,8 @@ func classify(command, output string) error {
 		words []string
 	}{
 		{errNotServed, []string{"not our ref", "unadvertised object", "couldn't find remote ref", "no such remote ref", "--unshallow on a complete repository"}},
-		{ErrUnauthorized, []string{"Authentication failed", "could not read Username", "could not read Password", "error: 401", "error: 403"}},
+		{ErrUnauthorized, []string{"Authentication failed", "could not read Username", "could not read Password", "error: 401", "error: 403", "Permission denied (publickey"}},
+		{errHostKey, []string{"Host key verification failed"}},
 		{ErrNotFound, []string{"' not found", "error: 404"}},
 		{errRedirected, []string{"error: 301", "error: 302", "error: 303", "error: 307", "error: 308"}},
 		{errLocal, []string{"No space left on device", "Permission denied", "unable to create"}},
@@ -79,14 +99,18 @@ func classify(command, output string) error {
 }
 
 var (
+	errHostKey    = errors.New("the server's key is none that is known")
 	errRedirected = errors.New("the address redirects, and credentials do not follow redirects; correct the repository's address")
 	errLocal      = errors.New("the runner's own disk refused")
 )
 
-// A head keeps the first maxOutput bytes written to it.
-type head struct{ strings.Builder }
+// A head keeps the first bytes written to it, up to its limit.
+type head struct {
+	strings.Builder
+	limit int
+}
 
 func (h *head) Write(b []byte) (int, error) {
-	h.Builder.Write(b[:min(len(b), maxOutput-h.Len())])
+	h.Builder.Write(b[:min(len(b), h.limit-h.Len())])
 	return len(b), nil
 }

@@ -1,7 +1,7 @@
-// Package source fetches exactly one commit with the git program, hardened as if every
-// repository were hostile: no hook, no submodule, no configuration but ours, no protocol
-// but HTTP, no redirect, nothing of a payload in a place where git reads options. It then
-// answers where paths of the checked-out tree really lead.
+// Package source fetches exactly one commit with the git program, and the submodules that it
+// names, hardened as if every repository were hostile: no hook, no configuration but ours, no
+// protocol but HTTP and, for submodules, ssh, no redirect, nothing of a payload in a place where
+// git reads options. It then answers where paths of the checked-out tree really lead.
 package source
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"slipway/config/secret"
 	"slipway/runner/spec"
 )
 
@@ -27,6 +28,9 @@ type Options struct {
 	Log      io.Writer       // a line for people where something is tried again; nil = nowhere
 	Attempts uint            // of each network operation; default 4
 	Backoff  backoff.BackOff // nil = exponential from 1 s to 20 s, jittered
+
+	SSHKey     secret.Secret // for submodules by ssh; zero = there is none
+	KnownHosts string        // lines of ssh's known_hosts, besides those of public servers
 }
 
 // Fetch puts the tree of s.Commit into o.Dir, with its .git and no more history than the

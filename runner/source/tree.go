@@ -67,7 +67,7 @@ func (t Tree) Directory(p string) (string, error) {
 	return t.resolveKind(p, fs.FileMode.IsDir, "is not a directory")
 }
 
-// HasSubmodules reports whether the commit declares submodules, which are not fetched.
+// HasSubmodules reports whether the commit declares submodules.
 func (t Tree) HasSubmodules() bool {
 	info, err := os.Lstat(filepath.Join(t.Dir, ".gitmodules"))
 	return err == nil && info.Mode().IsRegular()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ type Remote struct {
 	dir string
 
 	mu     sync.Mutex
+	public []string // beginnings of paths that need no password
 	around func(w http.ResponseWriter, r *http.Request, next http.Handler)
 }
 
@@ -44,7 +46,7 @@ func New(t testing.TB) *Remote {
 		Stderr: io.Discard, Env: []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1"}, InheritEnv: []string{"PATH"},
 	}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if _, p, _ := req.BasicAuth(); subtle.ConstantTimeCompare([]byte(p), []byte(Password)) == 0 {
+		if _, p, _ := req.BasicAuth(); subtle.ConstantTimeCompare([]byte(p), []byte(Password)) == 0 && !r.isPublic(req.URL.Path) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
@@ -70,6 +72,19 @@ func (r *Remote) serve(w http.ResponseWriter, req *http.Request, next http.Handl
 		return
 	}
 	next.ServeHTTP(w, req)
+}
+
+// Public lets everybody read what is below a path.
+func (r *Remote) Public(prefix string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.public = append(r.public, prefix)
+}
+
+func (r *Remote) isPublic(path string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.public, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 }
 
 // Set puts a function around every authenticated request.
@@ -100,12 +115,29 @@ func (r *Remote) Git(t testing.TB, args ...string) string {
 // Commit writes files, commits them on the current branch and returns the hash.
 func (r *Remote) Commit(t testing.TB, files map[string]string) string {
 	t.Helper()
-	for name, content := range files {
-		write(t, filepath.Join(r.Work(), name), content)
+	return r.CommitTo(t, "app", files, nil)
+}
+
+// CommitTo does the same in the repository of that name beside app, which is made if need be.
+// Links are the commits of its submodules, by their paths.
+func (r *Remote) CommitTo(t testing.TB, name string, files, links map[string]string) string {
+	t.Helper()
+	work := filepath.Join(r.dir, name)
+	if _, err := os.Stat(work); err != nil {
+		r.Git(t, "init", "--quiet", "--initial-branch=main", work)
 	}
-	r.Git(t, "-C", r.Work(), "add", "--all")
-	r.Git(t, "-C", r.Work(), "commit", "--quiet", "--allow-empty", "--message=a change")
-	return r.Git(t, "-C", r.Work(), "rev-parse", "HEAD")
+	for path, content := range files {
+		write(t, filepath.Join(work, path), content)
+	}
+	r.Git(t, "-C", work, "add", "--all")
+	for path, commit := range links {
+		if err := os.MkdirAll(filepath.Join(work, path), 0o755); err != nil { // as a checkout has it: the next commit keeps the link
+			t.Fatal(err)
+		}
+		r.Git(t, "-C", work, "update-index", "--add", "--cacheinfo", "160000,"+commit+","+path)
+	}
+	r.Git(t, "-C", work, "commit", "--quiet", "--allow-empty", "--message=a change")
+	return r.Git(t, "-C", work, "rev-parse", "HEAD")
 }
 
 // Source says where a commit is.

@@ -1,0 +1,201 @@
+package runner_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// sent keeps all that a registry is sent, unpacked.
+type sent struct {
+	mu   sync.Mutex
+	all  bytes.Buffer
+	asks []string // method and path of each request
+}
+
+// keep records what comes to the registry behind next.
+func (s *sent) keep(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	s.mu.Lock()
+	s.asks = append(s.asks, r.Method+" "+r.URL.Path)
+	s.all.Write(unpacked(body))
+	s.mu.Unlock()
+	next.ServeHTTP(w, r)
+}
+
+func unpacked(data []byte) []byte {
+	packed, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return data // it is not packed
+	}
+	text, err := io.ReadAll(packed)
+	if err != nil {
+		return data
+	}
+	return text
+}
+
+// argv reads what programs are started with until stop is called, which returns it all.
+func argv() (stop func() string) {
+	var seen strings.Builder
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		known := map[string]bool{}
+		for {
+			paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+			for _, path := range paths {
+				if text, err := os.ReadFile(path); err == nil && !known[string(text)] {
+					known[string(text)] = true
+					seen.Write(append(text, '\n'))
+				}
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	}()
+	return func() string {
+		close(done)
+		<-ended
+		return seen.String()
+	}
+}
+
+// No secret of the step is in what programs are started with, in the log, in the image, its
+// history or its layers, nor in a cache, though the build uses each of them.
+func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
+	needBuildKit(t)
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Skip("SKIPPED: RUN needs a static shell, which is absent (Debian: apt-get install busybox-static)")
+	}
+	w := newWorld(t)
+	recorded := &sent{}
+	asking := asks("ci", "canary-password")
+	w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		asking(rw, r, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { recorded.keep(rw, r, next) }))
+	})
+	key := w.git.SSH(t).Key.Reveal()
+	dir := workspace(t, map[string]string{
+		"busybox": string(busybox), "token": "canary-file\n",
+		"Dockerfile": "FROM scratch AS build\nCOPY --chmod=755 busybox /bin/sh\n" +
+			"RUN --mount=type=secret,id=npm --mount=type=secret,id=file,env=FILE --mount=type=ssh " +
+			"read -r npm </run/secrets/npm; echo used $npm $FILE $https_proxy; test -S $SSH_AUTH_SOCK && echo ${#npm} ${#FILE} >/made\n" +
+			"FROM scratch\nCOPY --from=build /made /made\n",
+		".dockerignore": "token\n",
+	})
+	cache := t.TempDir()
+	cmd := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS=latest", "PLUGIN_INSECURE=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary-password",
+		"PLUGIN_SECRETS_FROM_ENV=npm=NPM", "NPM=canary-npm", "PLUGIN_SECRETS_FROM_FILE=file=token", "PLUGIN_SSH_AGENT_KEY="+key,
+		"PLUGIN_HTTPS_PROXY=http://u:canary-proxy@127.0.0.1:1", "PLUGIN_CACHE_TO=type=local,dest="+cache+",mode=max",
+		"PLUGIN_CACHE_IMAGES="+w.image()+"-cache:c", "PLUGIN_PROVENANCE=mode=min")
+	stop := argv()
+	out, err := cmd.CombinedOutput()
+	started := stop()
+	if err != nil {
+		t.Fatalf("slipway runner: %v\n%s", err, out)
+	}
+	files := readAll(t, cache)
+	for where, text := range map[string]string{"the log": string(out), "arguments": started, "the registry": recorded.all.String(), "the local cache": files} {
+		for _, secret := range []string{"canary", strings.Split(key, "\n")[2]} {
+			if at := strings.Index(text, secret); at >= 0 {
+				t.Errorf("%s: found %q: …%q", where, secret, text[max(0, at-200):min(len(text), at+60)])
+			}
+		}
+	}
+	for where, used := range map[string]bool{
+		"arguments":       strings.Contains(started, "builder.sock"),
+		"the log":         strings.Contains(string(out), "used ********** *********** ****"),
+		"the registry":    strings.Contains(recorded.all.String(), "10 12\n"),
+		"the local cache": strings.Contains(files, "10 12\n"),
+	} {
+		if !used {
+			t.Errorf("%s: looked at too little to find anything\n%s", where, out)
+		}
+	}
+}
+
+// readAll is all that is in the files below a directory, unpacked.
+func readAll(t *testing.T, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		all.Write(unpacked(data))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
+}
+
+// B15: without a cache that was asked for, nothing is read from or written to one: the registry
+// is asked for the image's own name, and sent its digest and tags.
+func TestB15NoCacheUnlessAskedFor(t *testing.T) {
+	needBuildKit(t)
+	w := newWorld(t)
+	recorded := &sent{}
+	w.registry.set(recorded.keep)
+	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY greeting /\n", "greeting": "hello\n"})
+	cmd := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS=1.2,latest", "PLUGIN_INSECURE=true")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("slipway runner: %v\n%s", err, out)
+	}
+	digest := w.tag("latest")
+	allowed := map[string]bool{}
+	for _, reference := range []string{digest, "1.2", "latest"} {
+		allowed["/v2/acme/app/manifests/"+reference] = true
+	}
+	puts := 0
+	for _, ask := range recorded.asks {
+		method, path, _ := strings.Cut(ask, " ")
+		if strings.Contains(path, "/manifests/") && !allowed[path] || strings.Contains(path, "/blobs/") && !strings.HasPrefix(path, "/v2/acme/app/") {
+			t.Errorf("the registry was asked for %s", ask)
+		}
+		if method == http.MethodPut && strings.Contains(path, "/manifests/") {
+			puts++
+		}
+	}
+	if puts != 3 {
+		t.Errorf("%d manifests were sent, want that of the digest and of two tags: %q", puts, recorded.asks)
+	}
+	if strings.Contains(recorded.all.String(), "buildkit.cache") {
+		t.Error("a cache was sent")
+	}
+}
+
+// B17: several platforms are one index, and each tag points at it.
+func TestB17OneIndexForEachTag(t *testing.T) {
+	needBuildKit(t)
+	w := newWorld(t)
+	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY greeting /\n", "greeting": "hello\n"})
+	cmd := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS=1.2,latest", "PLUGIN_PLATFORMS=linux/amd64,linux/arm64", "PLUGIN_INSECURE=true")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("slipway runner: %v\n%s", err, out)
+	}
+	if w.tag("1.2") != w.tag("latest") || w.tag("latest") == "" {
+		t.Errorf("1.2 is at %q, latest at %q", w.tag("1.2"), w.tag("latest"))
+	}
+	if got := w.platforms("latest"); got != "linux/amd64=amd64 linux/arm64=arm64" {
+		t.Errorf("platforms and their labels: %s", got)
+	}
+}

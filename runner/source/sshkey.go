@@ -1,0 +1,105 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"slipway/config/secret"
+)
+
+// ErrSSHKey says that the private key for submodules cannot be used.
+var ErrSSHKey = errors.New("the environment variable SSH_PRIVATE holds no private key that can be used")
+
+// knownHosts are the keys of the servers that most submodules are at, as these publish them.
+// Sources: https://support.atlassian.com/bitbucket-cloud/docs/configure-ssh-and-two-step-verification/,
+// https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/githubs-ssh-key-fingerprints,
+// https://docs.gitlab.com/user/gitlab_com/#ssh-known_hosts-entries
+const knownHosts = `bitbucket.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIazEu89wgQZ4bqs3d63QSMzYVa0MuJ2e2gKTKqu+UUO
+bitbucket.org ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBPIQmuzMBuKdWeF4+a2sjSSpBK0iqitSQ+5BM9KhpexuGt20JpTVM7u5BDZngncgrqDMbWdxMWWOGtZ9UgbqgZE=
+github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
+gitlab.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAfuCHKVTjquxvt6CM6tdG4SLp1Btn/nOeHHE5UOzRdf
+`
+
+// serveKey lets ssh use a private key, and not read it, through a socket in dir, which must be
+// private to the attempt: the key is in no file. It returns the command by which git is to run
+// ssh; stop takes the key away.
+func serveKey(ctx context.Context, dir string, key secret.Secret, hosts string) (command string, stop func(), err error) {
+	private, err := parseKey(key)
+	if err != nil {
+		return "", nil, err
+	}
+	keys := agent.NewKeyring()
+	if err := keys.Add(agent.AddedKey{PrivateKey: private}); err != nil {
+		return "", nil, fmt.Errorf("%w: ssh does not know its kind", ErrSSHKey)
+	}
+	known, socket := filepath.Join(dir, "known_hosts"), filepath.Join(dir, "ssh-agent")
+	if err := os.WriteFile(known, []byte(knownHosts+hosts+"\n"), 0o600); err != nil {
+		return "", nil, fmt.Errorf("write the known hosts: %w", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
+	if err != nil {
+		return "", nil, fmt.Errorf("serve the ssh key: %w", err)
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // stopped
+			}
+			go func() {
+				_ = agent.ServeAgent(keys, conn) // it ends with ssh
+				_ = conn.Close()
+			}()
+		}
+	}()
+	return sshCommand(socket, known), func() { _ = listener.Close() }, nil
+}
+
+// sshCommand asks nobody, trusts the servers that are known, and reads no configuration of the
+// machine's.
+// Source: https://git-scm.com/docs/git#Documentation/git.txt-GITSSHCOMMAND
+func sshCommand(socket, known string) string {
+	command := "ssh -F /dev/null"
+	for _, option := range []string{
+		"BatchMode=yes", "IdentityAgent=" + configPath(socket), "IdentityFile=none", "ForwardAgent=no",
+		"UserKnownHostsFile=" + configPath(known), "GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "UpdateHostKeys=no",
+		"ConnectTimeout=20", "ServerAliveInterval=20",
+	} {
+		command += " -o '" + strings.ReplaceAll(option, "'", `'\''`) + "'"
+	}
+	return command
+}
+
+// configPath is a path in the words of ssh_config: in quotes, and with no % that ssh expands.
+func configPath(path string) string { return `"` + strings.ReplaceAll(path, "%", "%%") + `"` }
+
+// pem finds a key whose line ends were lost.
+var pem = regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]+-----)(.*)(-----END [A-Z ]+-----)`)
+
+// parseKey reads a key in the forms in which Docker Hub's users have it: as it is in the file,
+// with \n for each end of a line, or in one line, as a form leaves it.
+// Source: https://docs.docker.com/docker-hub/repos/manage/builds/advanced/#build-repositories-with-linked-private-submodules
+func parseKey(key secret.Secret) (any, error) {
+	text := strings.TrimSpace(strings.ReplaceAll(key.Reveal(), `\n`, "\n"))
+	if parts := pem.FindStringSubmatch(text); parts != nil && !strings.Contains(parts[2], ":") {
+		text = parts[1] + "\n" + strings.Join(strings.Fields(parts[2]), "\n") + "\n" + parts[3] + "\n"
+	}
+	private, err := ssh.ParseRawPrivateKey([]byte(text))
+	var locked *ssh.PassphraseMissingError
+	switch {
+	case errors.As(err, &locked):
+		return nil, fmt.Errorf("%w: it has a passphrase; use one without", ErrSSHKey)
+	case err != nil: // its words could hold parts of the key
+		return nil, fmt.Errorf("%w: give the whole file, from -----BEGIN to -----END", ErrSSHKey)
+	}
+	return private, nil
+}

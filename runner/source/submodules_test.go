@@ -1,0 +1,189 @@
+package source_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"slipway/config/secret"
+	"slipway/runner/source"
+	"slipway/runner/source/sourcetest"
+)
+
+func modules(path, url string) string {
+	return "[submodule \"" + path + "\"]\n\tpath = " + path + "\n\turl = " + url + "\n"
+}
+
+// fetchAll fetches app's commit and its submodules.
+func fetchAll(t *testing.T, r *sourcetest.Remote, commit string, o source.Options) (source.Tree, error) {
+	t.Helper()
+	s := r.Source("refs/heads/main", commit)
+	tree, err := source.Fetch(t.Context(), s, sourcetest.Credential(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree, source.Submodules(t.Context(), s, tree, o)
+}
+
+// B12: a private submodule by ssh, and one in it, are fetched with SSH_PRIVATE, at the commits
+// that the trees name; the key is in no file.
+func TestB12PrivateSubmodulesByTheKey(t *testing.T) {
+	r := sourcetest.New(t)
+	server := r.SSH(t)
+	leaf := r.CommitTo(t, "leaf", map[string]string{"name": "leaf"}, nil)
+	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib", ".gitmodules": modules("in/leaf", "../leaf")}, map[string]string{"in/leaf": leaf})
+	r.CommitTo(t, "lib", map[string]string{"name": "newer"}, nil)
+	commit := r.CommitTo(t, "app", map[string]string{"Dockerfile": "FROM scratch\n", ".gitmodules": modules("lib", server.URL("lib"))}, map[string]string{"lib": lib})
+	o := options(t)
+	o.SSHKey, o.KnownHosts = server.Key, server.KnownHosts
+	log := &bytes.Buffer{}
+	o.Log = log
+	tree, err := fetchAll(t, r, commit, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, filepath.Join(tree.Dir, "lib/name")) + read(t, filepath.Join(tree.Dir, "lib/in/leaf/name")); got != "libleaf" {
+		t.Errorf("fetched %q", got)
+	}
+	if want := "submodule lib is at commit " + lib + "\nsubmodule lib/in/leaf is at commit " + leaf + "\n"; log.String() != want {
+		t.Errorf("log %q, want %q", log, want)
+	}
+	middle := strings.Split(server.Key.Reveal(), "\n")[2]
+	err = filepath.WalkDir(filepath.Dir(o.Dir), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if strings.Contains(read(t, path), middle) {
+			t.Errorf("%s holds the key", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A public submodule needs no key; the repository's own credential is never used for another.
+func TestPublicSubmodulesAndNoCredentialForThem(t *testing.T) {
+	r := sourcetest.New(t)
+	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib"}, nil)
+	commit := r.CommitTo(t, "app", map[string]string{".gitmodules": modules("lib", "../../lib/.git") + modules("gone", "../none")}, map[string]string{"lib": lib})
+	if _, err := fetchAll(t, r, commit, options(t)); !errors.Is(err, source.ErrSubmodule) || !strings.Contains(err.Error(), "SSH_PRIVATE") {
+		t.Errorf("a private one: %v, want what mends it", err)
+	}
+	r.Public("/lib/")
+	r.Set(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if strings.HasPrefix(req.URL.Path, "/lib/") && req.Header.Get("Authorization") != "" {
+			t.Error("the credential of the repository was sent for its submodule")
+		}
+		next.ServeHTTP(w, req)
+	})
+	tree, err := fetchAll(t, r, commit, options(t))
+	if err != nil || read(t, filepath.Join(tree.Dir, "lib/name")) != "lib" {
+		t.Errorf("a public one: %v", err)
+	}
+}
+
+func TestSubmoduleFaultsSayWhatMendsThem(t *testing.T) {
+	r := sourcetest.New(t)
+	server := r.SSH(t)
+	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib"}, nil)
+	_, other := r.SSH(t), r.SSH(t).Key
+	elsewhere := "0123456789012345678901234567890123456789"
+	for name, c := range map[string]struct {
+		url, commit, hosts, want string
+		key                      secret.Secret
+	}{
+		"no key":            {url: server.URL("lib"), want: "set the environment variable SSH_PRIVATE"},
+		"another key":       {url: server.URL("lib"), key: other, hosts: server.KnownHosts, want: "add the public half of SSH_PRIVATE there"},
+		"an unknown server": {url: server.URL("lib"), key: server.Key, want: "ssh-keyscan 127.0.0.1"},
+		"no such commit":    {url: server.URL("lib"), key: server.Key, hosts: server.KnownHosts, commit: elsewhere, want: "push that commit"},
+		"a program":         {url: "ext::sh -c touch% canary", want: "is none that can be fetched"},
+		"a file":            {url: "file:///etc", want: "is none that can be fetched"},
+		"a path":            {url: "/etc", want: "is none that can be fetched"},
+		"git's own":         {url: "git://example.com/x", want: "https, http and ssh are allowed"},
+		"an option":         {url: "ssh://-oProxyCommand=x/y", want: "is none that can be fetched"},
+		"this machine":      {url: "http://localhost:1/x", want: "an address of the build machine itself"},
+		"not a key":         {url: server.URL("lib"), key: secret.New("canary"), want: "from -----BEGIN to -----END"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.commit == "" {
+				c.commit = lib
+			}
+			commit := r.CommitTo(t, "app", map[string]string{".gitmodules": modules("lib", c.url)}, map[string]string{"lib": c.commit})
+			o := options(t)
+			o.SSHKey, o.KnownHosts = c.key, c.hosts
+			_, err := fetchAll(t, r, commit, o)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "canary:") {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if !errors.Is(err, source.ErrSubmodule) && !errors.Is(err, source.ErrSSHKey) {
+				t.Errorf("%v is not told to be the repository's doing", err)
+			}
+		})
+	}
+}
+
+// O4: what a crafted repository needs of git to run its hooks (CVE-2025-48384: a path that ends
+// in a carriage return, beside a link of that name without it; CVE-2024-32002: a link where git
+// keeps its files) leads nowhere.
+func TestO4CraftedSubmodulesRunNothing(t *testing.T) {
+	canary := filepath.Join(t.TempDir(), "canary")
+	hook := "#!/bin/sh\n: > " + canary + "\n"
+	for name, path := range map[string]string{"carriage return": "m\r", "a link": "m/sub"} {
+		t.Run(name, func(t *testing.T) {
+			r := sourcetest.New(t)
+			r.Public("/lib/")
+			lib := r.CommitTo(t, "lib", map[string]string{"post-checkout": hook, "hooks/post-checkout": hook}, nil)
+			if err := os.Symlink(".git/hooks", filepath.Join(r.Work(), "m")); err != nil {
+				t.Fatal(err)
+			}
+			commit := r.CommitTo(t, "app", map[string]string{".gitmodules": modules("lib", "../../lib/.git") + "\tpath = \"" + path + "\"\n"}, nil)
+			if name == "carriage return" {
+				commit = r.CommitTo(t, "app", nil, map[string]string{path: lib})
+			}
+			_, err := fetchAll(t, r, commit, options(t))
+			if _, statErr := os.Stat(canary); !errors.Is(statErr, fs.ErrNotExist) {
+				t.Fatalf("the repository ran a program (%v)", err)
+			}
+		})
+	}
+}
+
+func TestKeysInEveryForm(t *testing.T) {
+	r := sourcetest.New(t)
+	server := r.SSH(t)
+	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib"}, nil)
+	commit := r.CommitTo(t, "app", map[string]string{".gitmodules": modules("lib", server.URL("lib"))}, map[string]string{"lib": lib})
+	text := server.Key.Reveal()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, forms := range map[string][]string{
+		"":                    {text, strings.TrimSpace(text), strings.ReplaceAll(text, "\n", `\n`), strings.ReplaceAll(text, "\n", ""), strings.ReplaceAll(text, "\n", " "), strings.ReplaceAll(text, "\n", "\r\n")},
+		"it has a passphrase": {string(pem.EncodeToMemory(locked))},
+	} {
+		for i, form := range forms {
+			o := options(t)
+			o.SSHKey, o.KnownHosts = secret.New(form), server.KnownHosts
+			if _, err := fetchAll(t, r, commit, o); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("form %d: %v, want %q", i, err, want)
+			}
+		}
+	}
+}
