@@ -7,8 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,6 +27,9 @@ import (
 
 // binVariable names a drone-server, with drone-runner-exec beside it.
 const binVariable = "SLIPWAY_TEST_DRONE_BIN"
+
+// ownPipeline is a repository's own, with one step.
+const ownPipeline = "kind: pipeline\ntype: exec\nname: own\nplatform: {os: linux, arch: amd64}\ntrigger: {event: [push, tag]}\nsteps:\n  - name: say\n"
 
 func TestRealDroneInTheBuilderRepository(t *testing.T) { conformReal(t, "acme/builder") }
 
@@ -148,8 +155,13 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 	d.ci.Hold, d.ci.Release = p.Hold, p.Release
 	d.ci.Own = &enginetest.OwnPipeline{
 		File: ".drone.yml",
-		Text: func(line string) string {
-			return "kind: pipeline\ntype: exec\nname: own\nplatform: {os: linux, arch: amd64}\ntrigger: {event: [push, tag]}\nsteps:\n  - name: say\n    commands:\n      - " + line + "\n"
+		Text: func(line string) string { return ownPipeline + "    commands:\n      - " + line + "\n" },
+		Step: func(program string, settings map[string]string) string { // exec pipelines have no settings, but an environment
+			step := ownPipeline + "    environment:\n      DRONE_REMOTE_URL: https://bitbucket.org/${DRONE_REPO}.git\n" // and not where the fake is
+			for _, name := range slices.Sorted(maps.Keys(settings)) {
+				step += "      PLUGIN_" + strings.ToUpper(name) + ": " + strconv.Quote(settings[name]) + "\n"
+			}
+			return step + "    commands:\n      - " + program + " runner\n"
 		},
 		Activate: d.activate,
 	}

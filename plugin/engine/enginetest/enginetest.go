@@ -79,6 +79,7 @@ func (f Factory) trouble(t *testing.T, h *worldtest.House, ci *CI) {
 	if ci.Own != nil {
 		t.Run("its own pipeline", func(t *testing.T) { ci.ownPipeline(h.For(t)) })
 		t.Run("a step of its own", func(t *testing.T) { ci.ownStep(h.For(t)) })
+		t.Run("a step alone", func(t *testing.T) { ci.stepAlone(h.For(t)) })
 	}
 }
 

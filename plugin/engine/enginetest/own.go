@@ -9,13 +9,15 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
 )
 
 // OwnPipeline is how repositories tell a CI what to run of their own accord.
 type OwnPipeline struct {
-	File string                   // its path in a repository
-	Text func(line string) string // one that clones and then runs a line of shell there
+	File string                                                  // its path in a repository
+	Text func(line string) string                                // one that clones and then runs a line of shell there
+	Step func(program string, settings map[string]string) string // one that clones and then runs a plugin
 	// Activate has the CI hear of a repository's pushes, as a person does on its pages.
 	Activate func(ctx context.Context, fullName string) error
 }
@@ -76,5 +78,46 @@ func (c *CI) ownStep(h *worldtest.House) {
 		_, err := h.WaitStatus(h.Context, b)
 		h.Must(err)
 		p.OneEnd(b.Commit.Hash)
+	}
+}
+
+// stepAlone: the runner is a plugin's step in a pipeline of a repository that no gateway knows
+// of. A branch is the image's latest, a version its tags, and each commit has its status.
+func (c *CI) stepAlone(h *worldtest.House) {
+	p := h.Repository(h.Dockerfile("x"))
+	consumer, err := h.Bitbucket.AddConsumer(h.App.Workspace, "http://127.0.0.1/", "repository")
+	h.Must(err)
+	token, _ := h.Bitbucket.Link(h.Alice, consumer)
+	settings := map[string]string{
+		"repo": p.Image, "auto_tag": "true", "insecure": "true", "username": world.RegistryUser, "password": h.RegistryPassword().Reveal(),
+		"builder": c.Builder, "builder_tls": c.BuilderTLS, "bitbucket_url": h.Bitbucket.URL(), "bitbucket_token": token.Reveal(),
+	}
+	if h.RegistryPassword().IsZero() {
+		delete(settings, "username")
+		delete(settings, "password")
+	}
+	h.Must(c.Own.Activate(h.Context, p.Repository.FullName()))
+	for _, push := range []struct{ ref, greeting, tags string }{
+		{"refs/heads/main", "branch", "latest"},
+		{"refs/tags/v1.2.3", "version", "1 1.2 1.2.3"},
+	} {
+		files := h.Dockerfile(push.greeting)
+		files[c.Own.File] = c.Own.Step(c.Program, settings)
+		commit := p.Commit(push.greeting, files)
+		p.Git("tag", "of-"+push.greeting)
+		p.Push("of-" + push.greeting + "^{commit}:" + push.ref)
+		h.Until("the commit of "+push.ref+" has its end", func() (bool, error) {
+			all := p.Statuses(commit)
+			return len(all) == 1 && all[0].State != "INPROGRESS", nil
+		})
+		p.OneEnd(commit)
+		p.OneSuccess(commit)
+		for tag := range strings.FieldsSeq(push.tags) {
+			img, _, err := h.Pull(h.Context, p.Image+":"+tag)
+			h.Must(err)
+			if got, err := world.ReadFile(img, "greeting.txt"); err != nil || got != push.greeting {
+				h.T.Errorf("%s holds %q, %v, want %q", tag, got, err, push.greeting)
+			}
+		}
 	}
 }

@@ -5,12 +5,15 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,6 +25,9 @@ import (
 
 // binVariable names a woodpecker-server, with woodpecker-agent beside it.
 const binVariable = "SLIPWAY_TEST_WOODPECKER_BIN"
+
+// ownClone begins a repository's own pipeline: it runs with each push, and clones.
+const ownClone = "when:\n  event: [push, tag]\nclone:\n  - name: git\n    image: woodpeckerci/plugin-git\n    settings: {lfs: false}\n"
 
 func TestRealWoodpeckerInTheBuilderRepository(t *testing.T) { conformReal(t, "acme/builder") }
 
@@ -81,8 +87,14 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	p.ci.Own = &enginetest.OwnPipeline{
 		File: ".woodpecker.yaml",
 		Text: func(line string) string {
-			return "when:\n  event: [push, tag]\nclone:\n  - name: git\n    image: woodpeckerci/plugin-git\n    settings: {lfs: false}\n" +
-				"steps:\n  - name: say\n    image: sh\n    commands:\n      - " + line + "\n"
+			return ownClone + "steps:\n  - name: say\n    image: sh\n    commands:\n      - " + line + "\n"
+		},
+		Step: func(program string, settings map[string]string) string {
+			step := ownClone + "steps:\n  - name: publish\n    image: " + program + "\n    settings:\n"
+			for _, name := range slices.Sorted(maps.Keys(settings)) {
+				step += "      " + name + ": " + strconv.Quote(settings[name]) + "\n"
+			}
+			return step
 		},
 		Activate: func(ctx context.Context, fullName string) error { return p.activate(ctx, token, fullName) },
 	}
