@@ -6,16 +6,14 @@ import "slipway/config/secret"
 // gateway. A CI makes PLUGIN_* of a step's settings: lists joined by commas, an unset one
 // absent. Package runner/settings reads and checks it.
 type Plugin struct {
-	Repo     string `env:"PLUGIN_REPO" help:"image to build, without a tag, as registry.example.com/acme/app; builds the checked-out workspace without a gateway"`
-	Registry string `env:"PLUGIN_REGISTRY" help:"registry that the credential is for, the beginning of the image's name; default: the image's host"`
+	Repo string `env:"PLUGIN_REPO" help:"image to build, without a tag, as registry.example.com/acme/app, or several names of it: a list; builds the checked-out workspace without a gateway"`
+	PluginLogin
 	Tags
 	Dockerfile string        `env:"PLUGIN_DOCKERFILE" envDefault:"Dockerfile" help:"path from the workspace"`
 	Context    string        `env:"PLUGIN_CONTEXT" envDefault:"." help:"directory of the build context, from the workspace"`
 	Target     string        `env:"PLUGIN_TARGET" help:"stage of the Dockerfile; default: the last"`
 	BuildArgs  string        `env:"PLUGIN_BUILD_ARGS" help:"build arguments NAME=value: a comma list, a JSON list, or a JSON object of names and values"`
-	Username   string        `env:"PLUGIN_USERNAME" help:"user name at the registry; default: anonymous"`
-	Password   secret.Secret `env:"PLUGIN_PASSWORD" help:"password or token at the registry; taken out of the environment when it was read"`
-	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry speaks plain HTTP"`
+	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first repo) speaks plain HTTP; or the registries that do, a list"`
 	DryRun     string        `env:"PLUGIN_DRY_RUN" envDefault:"false" help:"true: build and do not push"`
 	NoCache    string        `env:"PLUGIN_NO_CACHE" envDefault:"false" help:"true: run every step of the Dockerfile again"`
 	Builder    string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443, docker-container://NAME (by docker) or kube-pod://NAME (by kubectl); default: SLIPWAY_BUILDER, else one is started for this step"`

@@ -24,6 +24,7 @@ type ImageRequest struct {
 	Progress   io.Writer
 	SharedKey  string // the same for builds of one repository
 	Options    spec.BuildOptions
+	MountFrom  string // where on Image's registry Push put the same image before; may be empty
 }
 
 // An Image is what a build came to.

@@ -17,7 +17,6 @@ import (
 	"slipway/config/secret"
 	"slipway/runner/settings"
 	"slipway/runner/source"
-	"slipway/runner/spec"
 )
 
 // StandaloneOptions make a run without a gateway. Settings is required.
@@ -42,7 +41,7 @@ type standalone struct {
 	request ImageRequest
 	builder Builder
 	image   Image
-	pushed  []string // tags
+	pushed  []string // tags, with the image's name before each
 	status  status
 	took    struct{ all, build, push time.Duration }
 }
@@ -117,7 +116,7 @@ func (r *standalone) header() {
 	r.log.line("Slipway %s, without a gateway", r.o.Version)
 	for _, row := range [][3]string{
 		{"workspace", s.Workspace, "workspace"},
-		{"image", s.Image, "PLUGIN_REPO"},
+		{"image", strings.Join(s.Images, ", "), "PLUGIN_REPO"},
 		{"tags", strings.Join(s.Tags, ", "), "PLUGIN_TAGS"},
 		{"Dockerfile", s.Dockerfile, "PLUGIN_DOCKERFILE"},
 		{"context", s.Context, "PLUGIN_CONTEXT"},
@@ -127,6 +126,11 @@ func (r *standalone) header() {
 	} {
 		if row[1] != "" {
 			r.log.line("  %-11s %s (%s)", row[0], row[1], s.Origins[row[2]])
+		}
+	}
+	for _, l := range s.Logins {
+		if !l.Anonymous() {
+			r.log.line("  %-11s %s (%s)", "login", l.Host, l.Origin)
 		}
 	}
 	for _, note := range s.TagNotes {
@@ -162,7 +166,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	}
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
-		Image: r.s.Image, Registries: r.registries(), Progress: r.log, SharedKey: r.s.Image,
+		Image: r.s.Image(), Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(),
 		Options: options,
 	}, nil
 }
@@ -171,8 +175,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error) {
 	address, stop := r.s.Builder, func() {}
 	if address == "" {
-		login := []spec.RegistryCredential{r.s.Login}
-		if address, stop, err = startBuilder(ctx, login, r.o.Environ, r.log); err != nil {
+		if address, stop, err = startBuilder(ctx, r.s.Registries(), r.o.Environ, r.log); err != nil {
 			return nil, err
 		}
 	}
@@ -209,7 +212,7 @@ func (r *standalone) during(stage string, took *time.Duration, work func() error
 
 // summary is what people look for at the end of a log.
 func (r *standalone) summary() {
-	tags, times := strings.Join(r.pushed, ", "), "build "+seconds(r.took.build)
+	tags, times := strings.Join(r.s.Tags, ", "), "build "+seconds(r.took.build)
 	switch {
 	case r.s.DryRun:
 		tags = "none: PLUGIN_DRY_RUN is set"
@@ -218,7 +221,7 @@ func (r *standalone) summary() {
 	default:
 		times += ", push " + seconds(r.took.push)
 	}
-	r.log.line("\n%s", r.s.Image)
+	r.log.line("\n%s", strings.Join(r.s.Images, "\n"))
 	r.log.line("  %-7s %s", "pushed", tags)
 	r.log.line("  %-7s %s", "digest", r.image.Digest)
 	r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))

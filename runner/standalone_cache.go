@@ -26,10 +26,12 @@ func (r *standalone) buildOptions(workspace string) (o spec.BuildOptions, err er
 		return o, err
 	}
 	if r.s.InlineCache {
-		o.CacheFrom = append(o.CacheFrom, inlineSources(r.s.Image, r.s.Tags)...)
+		for _, image := range r.s.Images {
+			o.CacheFrom = append(o.CacheFrom, inlineSources(image, r.s.Tags)...)
+		}
 	}
 	for _, c := range o.CacheTo {
-		if tag, found := strings.CutPrefix(c.Attrs["ref"], r.s.Image+":"); found && slices.Contains(r.s.Tags, tag) {
+		if r.isPushed(c.Attrs["ref"]) {
 			return o, fmt.Errorf("the cache %s is a tag that is pushed, and one would replace the other: give the cache a tag or a repository of its own", c.Attrs["ref"])
 		}
 	}
@@ -41,6 +43,14 @@ func (r *standalone) buildOptions(workspace string) (o spec.BuildOptions, err er
 		}
 	}
 	return o, nil
+}
+
+// isPushed reports whether a reference is a tag that the step pushes.
+func (r *standalone) isPushed(ref string) bool {
+	return slices.ContainsFunc(r.s.Images, func(image string) bool {
+		tag, found := strings.CutPrefix(ref, image+":")
+		return found && slices.Contains(r.s.Tags, tag)
+	})
 }
 
 // inlineSources are where earlier images are. The first tags are the most particular ones, and

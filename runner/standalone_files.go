@@ -43,7 +43,7 @@ func (r *standalone) checkFiles() error {
 // writeFiles leaves the files that were asked for, and the card that a CI may have asked for.
 func (r *standalone) writeFiles() error {
 	result := resultfiles.Result{
-		Image: r.s.Image, Tags: r.pushed, Digest: r.image.Digest, Size: r.image.Size,
+		Images: r.s.Images, Names: r.pushed, Digest: r.image.Digest, Size: r.image.Size,
 		RegistryType: r.s.Files.RegistryType, RegistryURL: r.s.Files.RegistryURL, Time: r.o.Now(),
 	}
 	for _, f := range r.resultFiles() {

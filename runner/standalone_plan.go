@@ -11,7 +11,7 @@ func (r *standalone) plan() error {
 	if _, err := r.imageRequest(); err != nil {
 		return err
 	}
-	r.log.line("\nwould build %s", r.s.Image)
+	r.log.line("\nwould build %s", r.s.Image())
 	r.would()
 	status := "report no status to Bitbucket"
 	switch err := r.openStatus(); {
@@ -40,8 +40,10 @@ func (r *standalone) would() {
 	if len(r.s.Tags) == 0 {
 		r.log.line("would push nothing: there is no tag to push")
 	}
-	for _, tag := range r.s.Tags {
-		r.log.line("would push %s:%s", r.s.Image, tag)
+	for _, image := range r.s.Images {
+		for _, tag := range r.s.Tags {
+			r.log.line("would push %s:%s", image, tag)
+		}
 	}
 	for _, f := range r.resultFiles() {
 		r.log.line("would write %s (%s)", f.path, f.setting)

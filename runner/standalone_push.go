@@ -4,91 +4,154 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"slipway/runner/registry"
-	"slipway/runner/spec"
+	"slipway/runner/settings"
 )
 
 // checkTries is how often a registry that does not answer is asked before the build.
 const checkTries = 3
 
-// checkRegistry makes sure that the credential may push the image.
+// checkRegistry makes sure that the image may be pushed wherever it goes.
 func (r *standalone) checkRegistry(ctx context.Context) error {
 	if !r.publishes() {
 		return nil
 	}
+	var problems []error
+	for _, image := range r.s.Images {
+		problems = append(problems, r.checkImage(ctx, image))
+	}
+	return errors.Join(problems...)
+}
+
+func (r *standalone) checkImage(ctx context.Context, image string) error {
 	client := r.registry()
 	var refused *registry.UnauthorizedError
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := client.Check(ctx, r.s.Image, r.login())
+		err := client.Check(ctx, image, r.login(image))
 		if errors.As(err, &refused) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(r.backoff()), backoff.WithMaxTries(checkTries), backoff.WithNotify(r.log.again))
 	if err == nil || refused != nil {
-		return r.blame(err)
+		return r.blame(image, err)
 	}
 	return fmt.Errorf("PLUGIN_REPO: the registry of %s cannot be used; check the name, the network of this step, "+
-		"and PLUGIN_INSECURE where the registry speaks plain HTTP: %w", r.s.Image, err)
+		"and PLUGIN_INSECURE where the registry speaks plain HTTP: %w", image, err)
 }
 
-// push publishes: the image by its digest first, then each tag, so that no tag ever points
-// at what is not there.
+// push publishes: the image by its digest first, everywhere, and then each tag, so that no tag
+// ever points at what is not there, and none is newer than another because of a registry that
+// did not take the image.
 func (r *standalone) push(ctx context.Context) error {
 	if !r.publishes() {
 		return nil
 	}
 	return r.during("push", &r.took.push, func() error {
-		if err := r.builder.Push(ctx, r.request, r.image.Digest); err != nil {
-			return r.blame(err)
+		if err := r.upload(ctx); err != nil {
+			return err
 		}
 		return r.moveTags(ctx)
 	})
+}
+
+// upload sends the image to each registry once: what is pushed into several repositories of
+// one, that registry takes over from the first of them.
+func (r *standalone) upload(ctx context.Context) error {
+	var problems []error
+	first := map[[2]string]string{} // the repository that has the image, by registry and login
+	for _, image := range r.s.Images {
+		request, where := r.request, [2]string{registryOf(image), r.s.LoginFor(image).Host}
+		request.Image, request.MountFrom = image, first[where]
+		if err := r.builder.Push(ctx, request, r.image.Digest); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			problems = append(problems, r.blame(image, err))
+			continue
+		}
+		if first[where] == "" {
+			first[where] = image
+		}
+	}
+	if n := len(r.s.Images); problems != nil && n > 1 {
+		return fmt.Errorf("no tag was moved anywhere, for the image is not in %d of %d repositories: %w", len(problems), n, errors.Join(problems...))
+	}
+	return errors.Join(problems...)
 }
 
 // moveTags points every tag at the image. One that fails does not keep the others back.
 func (r *standalone) moveTags(ctx context.Context) error {
 	client := r.registry()
 	var problems []error
-	for _, tag := range r.s.Tags {
-		if err := client.Tag(ctx, r.s.Image, r.image.Digest, tag, r.login()); err != nil {
-			r.log.line("tag %s was not pushed: %v", tag, err)
-			problems = append(problems, err)
-			continue
+	for _, image := range r.s.Images {
+		for _, tag := range r.s.Tags {
+			name := image + ":" + tag
+			if err := client.Tag(ctx, image, r.image.Digest, tag, r.login(image)); err != nil {
+				r.log.line("tag %s was not pushed: %v", r.shown(name), err)
+				problems = append(problems, fmt.Errorf("%s: %w", r.shown(name), r.blame(image, err)))
+				continue
+			}
+			r.log.line("pushed %s", name)
+			r.pushed = append(r.pushed, name)
 		}
-		r.log.line("pushed %s:%s", r.s.Image, tag)
-		r.pushed = append(r.pushed, tag)
 	}
 	if problems == nil {
 		return nil
 	}
-	return fmt.Errorf("%d of %d tags were not pushed: %w", len(problems), len(r.s.Tags), r.blame(errors.Join(problems...)))
+	return fmt.Errorf("%d of %d tags were not pushed: %w; %s", len(problems), len(r.s.Tags)*len(r.s.Images), errors.Join(problems...), r.wasPushed())
 }
 
-// blame names the settings when the registry refused the credential.
-func (r *standalone) blame(err error) error {
+// shown is a tag as people know it: by its image's name, too, where there are several.
+func (r *standalone) shown(name string) string {
+	if len(r.s.Images) == 1 {
+		return strings.TrimPrefix(name, r.s.Image()+":")
+	}
+	return name
+}
+
+func (r *standalone) wasPushed() string {
+	if len(r.pushed) == 0 {
+		return "none was"
+	}
+	shown := make([]string, len(r.pushed))
+	for i, name := range r.pushed {
+		shown[i] = r.shown(name)
+	}
+	return "pushed: " + strings.Join(shown, ", ")
+}
+
+// blame names the settings when a registry refused the credential for an image.
+func (r *standalone) blame(image string, err error) error {
 	var refused *registry.UnauthorizedError
-	switch {
-	case !errors.As(err, &refused):
+	if !errors.As(err, &refused) {
 		return err
-	case r.s.Login.Username == "":
+	}
+	l := r.s.LoginFor(image)
+	if !l.Anonymous() {
+		return fmt.Errorf("the login of %s is not right, or may not push there: %w", l.Origin, err)
+	}
+	if len(r.s.Images) == 1 {
 		return fmt.Errorf("PLUGIN_USERNAME and PLUGIN_PASSWORD are not set, and the registry asks for them: %w", err)
 	}
-	return fmt.Errorf("PLUGIN_USERNAME or PLUGIN_PASSWORD is not right, or may not push there: %w", err)
+	return fmt.Errorf("no setting has a login for %s, and the registry asks for one; give it in PLUGIN_LOGINS (setting logins): %w", registryOf(image), err)
 }
 
-func (r *standalone) login() registry.Login {
-	l := r.s.Login
+func (r *standalone) login(image string) registry.Login { return loginOf(r.s.LoginFor(image)) }
+
+func loginOf(l settings.Login) registry.Login {
 	return registry.Login{Username: l.Username, Password: l.Password, Insecure: l.Insecure}
 }
 
-// registries is the credential in the form in which the builder takes it.
-func (r *standalone) registries() []spec.RegistryCredential {
-	return []spec.RegistryCredential{r.s.Login}
+// registryOf is the host of an image's name.
+func registryOf(image string) string {
+	host, _, _ := strings.Cut(image, "/")
+	return host
 }
 
 func (r *standalone) registry() *registry.Client {

@@ -44,7 +44,7 @@ func (r *standalone) reportStart(ctx context.Context) {
 	go func() {
 		defer close(s.begun)
 		// If this fails, the end is tried all the same and has the word.
-		_ = s.reporter.Post(own, s.report, commitstatus.InProgress, "Builds "+r.s.Image)
+		_ = s.reporter.Post(own, s.report, commitstatus.InProgress, "Builds "+r.s.Image())
 	}()
 }
 
@@ -66,7 +66,7 @@ func (r *standalone) openStatus() (err error) {
 	if err != nil {
 		return err
 	}
-	subject := commitstatus.Subject{Image: r.s.Image, Dockerfile: r.s.Dockerfile, Context: r.s.Context, Target: r.s.Target}
+	subject := commitstatus.Subject{Image: r.s.Image(), Dockerfile: r.s.Dockerfile, Context: r.s.Context, Target: r.s.Target}
 	if s.report, err = commitstatus.Describe(r.s.CI, subject, told.Key); err != nil {
 		return err
 	}
@@ -109,5 +109,5 @@ func (r *standalone) verdict(failure error) (commitstatus.State, string) {
 	case r.s.DryRun:
 		return commitstatus.Successful, commitstatus.Built("Built, not pushed (dry run)", nil, r.image.Digest)
 	}
-	return commitstatus.Successful, commitstatus.Built("Pushed", r.pushed, r.image.Digest)
+	return commitstatus.Successful, commitstatus.Built("Pushed", r.s.Tags, r.image.Digest)
 }

@@ -14,10 +14,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"slipway/config/identity"
-	"slipway/config/secret"
 	"slipway/runner"
 	"slipway/runner/settings"
-	"slipway/runner/spec"
 )
 
 // workspace is a checked-out repository.
@@ -152,8 +150,8 @@ func TestStandaloneRefusedCredential(t *testing.T) {
 	w := newWorld(t)
 	w.registry.set(asks("ci", "right"))
 	for want, environ := range map[string][]string{
-		"PLUGIN_USERNAME and PLUGIN_PASSWORD are not set": nil,
-		"PLUGIN_USERNAME or PLUGIN_PASSWORD is not right": {"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"},
+		"PLUGIN_USERNAME and PLUGIN_PASSWORD are not set":               nil,
+		"the login of PLUGIN_USERNAME and PLUGIN_PASSWORD is not right": {"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"},
 	} {
 		log, err := w.alone(environ...)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(log+err.Error(), "canary") {
@@ -221,8 +219,8 @@ func TestStandaloneStopsWhenTold(t *testing.T) {
 	w.builder.inside = func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }
 	err := runner.RunStandalone(ctx, runner.StandaloneOptions{
 		Settings: settings.Plugin{
-			Workspace: workspace(t, map[string]string{"Dockerfile": ""}), Image: w.image(), Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
-			Builder: "unix:///of-the-world.sock", Login: spec.RegistryCredential{Credential: spec.Credential{Password: secret.New("canary")}},
+			Workspace: workspace(t, map[string]string{"Dockerfile": ""}), Images: []string{w.image()}, Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
+			Builder: "unix:///of-the-world.sock",
 		},
 		Dial: func(context.Context, string, identity.Identity) (runner.Builder, error) { return w.builder, nil },
 	})

@@ -51,6 +51,7 @@ type Request struct {
 	Progress   io.Writer                 // plain lines; nil = none
 	SharedKey  string                    // the same for builds of one repository: only changed files are sent
 	Options    spec.BuildOptions         // what else the build asks for
+	MountFrom  string                    // another repository, where Push put the same image before; may be empty
 }
 
 // An Image is what a build came to.

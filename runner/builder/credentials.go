@@ -37,7 +37,7 @@ func newCredentials(image string, all []spec.RegistryCredential) *credentials {
 	if err != nil {
 		return c
 	}
-	if login := registry.LoginFor(full, all); login.Username != "" {
+	if login := registry.LoginFor(full, all); login.Username != "" || !login.Password.IsZero() {
 		host, _ := splitHost(full)
 		c.logins[host] = login
 	}

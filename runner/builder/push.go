@@ -15,7 +15,8 @@ import (
 // Push puts the image of an earlier Build with the same builder into the registry of
 // r.Image: blobs and manifest, by digest. No tag moves; runner/registry does that. The
 // bytes are those that were built and tested, whatever happened to the sources since.
-// What the registry has already is not sent again, so repeating it is cheap.
+// What the registry has already is not sent again, so repeating it is cheap; what it has in
+// r.MountFrom it is asked to take over from there.
 func (c *Client) Push(ctx context.Context, r Request, digest string) error {
 	if r.Image == "" {
 		return errors.New("push: no image name")
@@ -26,6 +27,11 @@ func (c *Client) Push(ctx context.Context, r Request, digest string) error {
 			return context.Cause(ctx)
 		}
 		return fmt.Errorf("push %s: the builder does not have it any more: %w", digest, err)
+	}
+	if r.MountFrom != "" {
+		if what, err = registry.Mountable(what, r.MountFrom); err != nil {
+			return fmt.Errorf("push %s: %w", digest, err)
+		}
 	}
 	uploads := registry.New(registry.Options{})
 	err = uploads.Upload(ctx, r.Image, digest, what, registry.LoginFor(r.Image, r.Registries))

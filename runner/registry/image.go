@@ -35,27 +35,35 @@ func ParseImage(image string) (string, error) {
 // LoginFor returns the login of the longest host or path prefix, in whole segments, that an
 // image's name begins with, and an anonymous one when there is none.
 func LoginFor(image string, credentials []spec.RegistryCredential) Login {
-	var login Login
-	best := -1
+	i := Match(image, credentials)
+	if i < 0 {
+		return Login{}
+	}
+	c := credentials[i]
+	return Login{Username: c.Username, Password: c.Password, Insecure: c.Insecure}
+}
+
+// Match is the index of the credential that LoginFor takes, or -1.
+func Match(image string, credentials []spec.RegistryCredential) int {
+	found, best := -1, -1
 	full, err := ParseImage(image)
 	if err != nil {
-		return login
+		return found
 	}
-	for _, c := range credentials {
+	for i, c := range credentials {
 		prefix := normalHost(c.Host)
 		if (full == prefix || strings.HasPrefix(full, prefix+"/")) && len(prefix) > best {
-			best = len(prefix)
-			login = Login{Username: c.Username, Password: c.Password, Insecure: c.Insecure}
+			found, best = i, len(prefix)
 		}
 	}
-	return login
+	return found
 }
 
 // normalHost spells a credential's host, with or without a path, as ParseImage does.
 func normalHost(host string) string {
 	host = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://"), "/")
 	first, rest, found := strings.Cut(host, "/")
-	if first = displayHost(first); first == dockerHub && (rest == "v1" || rest == "v2") {
+	if first = displayHost(first); rest == "v1" || rest == "v2" {
 		return first // Docker's own spelling, https://index.docker.io/v1/
 	}
 	if found {

@@ -22,7 +22,7 @@ import (
 
 // A Login is how to speak to one registry.
 type Login struct {
-	Username string // empty = anonymous
+	Username string // empty = anonymous, or by an identity token alone
 	Password secret.Secret
 	Insecure bool // plain HTTP
 }
@@ -149,8 +149,11 @@ func (c *Client) options(ctx context.Context, l Login) []remote.Option {
 }
 
 func (l Login) authenticator() authn.Authenticator {
-	if l.Username == "" && l.Password.IsZero() {
+	switch {
+	case l.Username == "" && l.Password.IsZero():
 		return authn.Anonymous
+	case l.Username == "":
+		return authn.FromConfig(authn.AuthConfig{IdentityToken: l.Password.Reveal()})
 	}
 	return &authn.Basic{Username: l.Username, Password: l.Password.Reveal()}
 }

@@ -16,21 +16,13 @@ import (
 
 // A Result is what a step made.
 type Result struct {
-	Image        string   // without a tag
-	Tags         []string // that were pushed
+	Images       []string // without a tag
+	Names        []string // of them, with a tag each, that were pushed
 	Digest       string
 	Size         int64 // bytes, compressed
 	RegistryType string
 	RegistryURL  string
 	Time         time.Time // of the push
-}
-
-func (r Result) names() []string {
-	names := make([]string, len(r.Tags))
-	for i, tag := range r.Tags {
-		names[i] = r.Image + ":" + tag
-	}
-	return names
 }
 
 // Artifact is the artifact file of plugins/docker: each tag that was pushed, with the digest.
@@ -50,7 +42,7 @@ func Artifact(r Result) []byte {
 	}
 	file.Kind, file.Data.RegistryType, file.Data.RegistryURL = "docker/v1", r.RegistryType, r.RegistryURL
 	file.Data.Images = []image{}
-	for _, name := range r.names() {
+	for _, name := range r.Names {
 		file.Data.Images = append(file.Data.Images, image{name, r.Digest})
 	}
 	return encode(file)
@@ -62,7 +54,7 @@ func Metadata(r Result) []byte {
 	return encode(struct {
 		Digest string `json:"containerimage.digest"`
 		Names  string `json:"image.name,omitempty"`
-	}{r.Digest, strings.Join(r.names(), ",")})
+	}{r.Digest, strings.Join(r.Names, ",")})
 }
 
 // Digest is the digest alone, without a line's end: `$(cat file)` and kaniko's readers take it.
@@ -84,17 +76,19 @@ func Card(r Result) []byte {
 		Time              string
 		URL               string
 	}
-	data.ID, data.RepoTags, data.RepoDigests = r.Digest, r.names(), []string{r.Image + "@" + r.Digest}
-	data.ParsedRepoTags = []tag{}
-	for _, name := range r.names() {
+	data.ID, data.RepoTags, data.RepoDigests, data.ParsedRepoTags = r.Digest, append([]string{}, r.Names...), []string{}, []tag{}
+	for _, image := range r.Images {
+		data.RepoDigests = append(data.RepoDigests, image+"@"+r.Digest)
+		if name, hub := strings.CutPrefix(image, "docker.io/"); hub && data.URL == "" {
+			data.URL = "https://hub.docker.com/r/" + name
+		}
+	}
+	for _, name := range r.Names {
 		data.ParsedRepoTags = append(data.ParsedRepoTags, tag{name})
 	}
 	data.Size, data.VirtualSize = r.Size, r.Size
 	data.SizeString = units.HumanSize(float64(r.Size))
 	data.VirtualSizeString, data.Time = data.SizeString, r.Time.UTC().Format(time.RFC3339)
-	if name, hub := strings.CutPrefix(r.Image, "docker.io/"); hub {
-		data.URL = "https://hub.docker.com/r/" + name
-	}
 	return encode(struct {
 		Schema string `json:"schema"`
 		Data   any    `json:"data"`

@@ -14,11 +14,9 @@ type Files struct {
 const dockerHub = "https://index.docker.io/v1/"
 
 func (p *Plugin) readFiles(raw config.Plugin, given map[string]string) {
-	p.Files = Files{Artifact: raw.ArtifactFile, Metadata: raw.MetadataFile, Digest: raw.DigestFile, RegistryType: raw.RegistryType, RegistryURL: raw.Registry}
-	if p.Files.RegistryURL == "" {
-		p.Files.RegistryURL = p.Login.Host
-	}
-	if p.Files.RegistryURL == "docker.io" {
+	p.Files = Files{Artifact: raw.ArtifactFile, Metadata: raw.MetadataFile, Digest: raw.DigestFile, RegistryType: raw.RegistryType}
+	p.Files.RegistryURL, _ = first(given, hostOf(p.Image()), registryName, "DOCKER_REGISTRY")
+	if p.Files.RegistryURL == hubHost {
 		p.Files.RegistryURL = dockerHub
 	}
 	p.Files.Card, _ = first(given, "", "DRONE_CARD_PATH")

@@ -33,7 +33,7 @@ func FuzzReadPlugin(f *testing.F) {
 			}
 			return
 		}
-		if !spec.LegalImage(p.Image) || len(p.Tags) == 0 || (p.Login.Username == "") != p.Login.Password.IsZero() {
+		if !spec.LegalImage(p.Image()) || len(p.Tags) == 0 || len(p.Logins) > 1 || user == "" && len(p.Logins) > 0 {
 			t.Errorf("taken: %+v", p)
 		}
 		for _, got := range p.Tags {
@@ -46,8 +46,10 @@ func FuzzReadPlugin(f *testing.F) {
 				t.Errorf("build argument %q of %q", name, args)
 			}
 		}
-		if host, _, _ := strings.Cut(p.Image, "/"); registry == "" && p.Login.Host != host {
-			t.Errorf("the credential is for %s, the image is %s", p.Login.Host, p.Image)
+		for _, l := range p.Logins {
+			if host, _, _ := strings.Cut(p.Image(), "/"); registry == "" && l.Host != host || l.Username != user || l.Password.Reveal() != password {
+				t.Errorf("the credential is for %s, the images are %s", l.Host, p.Images)
+			}
 		}
 	})
 }

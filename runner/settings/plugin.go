@@ -12,13 +12,14 @@ import (
 	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/ci"
-	"slipway/runner/registry"
 	"slipway/runner/spec"
 	"slipway/runner/tags"
 )
 
 const (
 	pluginPrefix = "PLUGIN_"
+	registryName = "PLUGIN_REGISTRY"
+	userName     = "PLUGIN_USERNAME"
 	passwordName = "PLUGIN_PASSWORD"
 	builderName  = "PLUGIN_BUILDER"
 	builderTLS   = "PLUGIN_BUILDER_TLS"
@@ -33,7 +34,7 @@ const Default = "default"
 // variable and for "workspace", the variable that its value came from, or Default.
 type Plugin struct {
 	Workspace  string   // as the CI names it; "." = the current directory
-	Image      string   // registry/name without a tag
+	Images     []string // registry/name without a tag; the first names the step
 	Tags       []string // none: built, and not pushed
 	Skip       string   // why nothing is even built; empty = it is
 	TagNotes   []tags.Note
@@ -43,7 +44,7 @@ type Plugin struct {
 	Target     string
 	Platforms  []string // none = the builder's own
 	BuildArgs  map[string]string
-	Login      spec.RegistryCredential // its Host is set; without a user name it is anonymous
+	Logins     []Login // each registry, or beginning of names, once
 	DryRun     bool
 	NoCache    bool
 	Builder    string            // empty = start one
@@ -105,12 +106,13 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName, bitbucketToken, bitbucketPassword)...); err != nil {
+	if err := takeOut(e, given, slices.Concat(loginSecretNames(), buildSecretNames(), []string{builderTLS, tlsName, bitbucketToken, bitbucketPassword})...); err != nil {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
+	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw),
+		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readBuild(raw), p.readBuilder(given),
 		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus))
 	p.readFiles(raw, given)
 	p.show(given)
@@ -147,48 +149,10 @@ func checkKnown(given map[string]string, settings []config.Setting) error {
 	return fmt.Errorf("%s: this step has no such setting; remove it (`slipway runner --help` lists them)", strings.Join(unknown, ", "))
 }
 
-func (p *Plugin) readRepo(repo string) (err error) {
-	base := repo[strings.LastIndex(repo, "/")+1:]
-	switch {
-	case repo == "":
-		return errors.New("PLUGIN_REPO is not set: give the image's name (setting repo), as registry.example.com/acme/app")
-	case strings.Contains(base, ":") && !strings.Contains(base, "@"):
-		return fmt.Errorf("PLUGIN_REPO is %q: give the name alone, and tags in PLUGIN_TAGS", repo)
-	}
-	if p.Image, err = registry.ParseImage(repo); err != nil {
-		return fmt.Errorf("PLUGIN_REPO: %w", err)
-	}
-	return nil
-}
-
-// readLogin makes the credential, for the image's own host unless a registry is named. One
-// that does not fit the image is a mistake: the push would be anonymous.
-func (p *Plugin) readLogin(raw config.Plugin) error {
-	host, _, _ := strings.Cut(p.Image, "/")
-	p.Login = spec.RegistryCredential{Host: host, Credential: spec.Credential{Username: raw.Username, Password: raw.Password}}
-	switch {
-	case raw.Username != "" && raw.Password.IsZero():
-		return errors.New("PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is: give both; a CI keeps secrets from pull requests and from steps that do not name them")
-	case raw.Username == "" && !raw.Password.IsZero():
-		return errors.New("PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is: give both")
-	case raw.Registry == "":
-		return nil
-	}
-	named, err := registry.ParseHost(raw.Registry)
-	if err != nil {
-		return fmt.Errorf("PLUGIN_REGISTRY: %w", err)
-	}
-	if p.Login.Host = named; p.Image != "" && p.Image != named && !strings.HasPrefix(p.Image, named+"/") {
-		return fmt.Errorf("PLUGIN_REGISTRY is %s, and PLUGIN_REPO is %s, which is not there: begin PLUGIN_REPO with the registry", named, p.Image)
-	}
-	return nil
-}
-
 func (p *Plugin) readSwitches(raw config.Plugin) error {
-	var errs [3]error
-	p.Login.Insecure, errs[0] = trueFalse("PLUGIN_INSECURE", raw.Insecure)
-	p.DryRun, errs[1] = trueFalse("PLUGIN_DRY_RUN", raw.DryRun)
-	p.NoCache, errs[2] = trueFalse("PLUGIN_NO_CACHE", raw.NoCache)
+	var errs [2]error
+	p.DryRun, errs[0] = trueFalse("PLUGIN_DRY_RUN", raw.DryRun)
+	p.NoCache, errs[1] = trueFalse("PLUGIN_NO_CACHE", raw.NoCache)
 	return errors.Join(errs[:]...)
 }
 
@@ -235,7 +199,10 @@ func builderOf(given map[string]string) (address, origin string, who identity.Id
 
 // Secrets are what the log must not show. Those in files are only known once they were read.
 func (p Plugin) Secrets() []secret.Secret {
-	all := []secret.Secret{p.Login.Password, p.BuilderTLS.Text(), p.Build.SSHKey}
+	all := []secret.Secret{p.BuilderTLS.Text(), p.Build.SSHKey}
+	for _, l := range p.Logins {
+		all = append(all, l.Password)
+	}
 	for _, s := range p.Build.Secrets {
 		all = append(all, s.Value, secret.New(strings.TrimSpace(s.Value.Reveal())))
 	}

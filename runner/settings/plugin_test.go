@@ -38,11 +38,14 @@ func TestReadPluginWithOrigins(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := settings.Plugin{
-		Workspace: "/woodpecker/src", Image: "registry.example.com/acme/app", Tags: []string{"1.2", "1", "latest"},
+		Workspace: "/woodpecker/src", Images: []string{"registry.example.com/acme/app"}, Tags: []string{"1.2", "1", "latest"},
 		Dockerfile: "docker/Dockerfile", Context: "app", Target: "release", BuildArgs: map[string]string{"A": "1", "B": "x=y", "C": ""},
-		Login: spec.RegistryCredential{
-			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
-		},
+		Logins: []settings.Login{{
+			RegistryCredential: spec.RegistryCredential{
+				Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
+			},
+			Origin: "PLUGIN_USERNAME and PLUGIN_PASSWORD",
+		}},
 		DryRun: true, NoCache: true, Builder: "tcp://127.0.0.1:1234",
 		Files: settings.Files{RegistryType: "Docker", RegistryURL: "https://registry.example.com/"},
 		Origins: map[string]string{
@@ -66,7 +69,7 @@ func TestReadPluginWithOrigins(t *testing.T) {
 	if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
 		t.Errorf("shown as %s", shown)
 	}
-	if masked := got.Secrets(); len(masked) == 0 || masked[0].Reveal() != "canary" {
+	if masked := got.Secrets(); !slices.ContainsFunc(masked, secret.New("canary").Equal) {
 		t.Errorf("the log would not mask the password: %v", masked)
 	}
 }
@@ -87,9 +90,9 @@ func TestPluginDefaults(t *testing.T) {
 		}
 		got.Origins = nil
 		want := settings.Plugin{
-			Workspace: ".", Image: "docker.io/acme/app", Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
-			BuildArgs: map[string]string{}, Login: spec.RegistryCredential{Host: "docker.io"},
-			Build: spec.BuildOptions{Pull: true}, CI: ci.Run{Origins: map[string]string{}},
+			Workspace: ".", Images: []string{"docker.io/acme/app"}, Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
+			BuildArgs: map[string]string{},
+			Build:     spec.BuildOptions{Pull: true}, CI: ci.Run{Origins: map[string]string{}},
 			Labels: settings.Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
 			Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://index.docker.io/v1/"},
 		}
@@ -106,15 +109,11 @@ func TestPluginListsAndPrecedence(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "PLUGIN_BUILD_ARGS: entry 2") {
 		t.Errorf("got %v, want what is wrong with the second entry", err)
 	}
-	if !slices.Equal(got.Tags, []string{"a", "b"}) || got.BuildArgs["LIST"] != "1,2" || got.Login.Host != "registry.example.com/acme" {
+	if !slices.Equal(got.Tags, []string{"a", "b"}) || got.BuildArgs["LIST"] != "1,2" {
 		t.Errorf("got %+v", got)
 	}
 	if got.Builder != "unix:///own.sock" || got.Workspace != "/drone/src" || got.Origins["workspace"] != "DRONE_WORKSPACE" {
 		t.Errorf("got %+v", got)
-	}
-	hub, err := settings.ReadPlugin(&environment{lines: []string{"PLUGIN_REPO=acme/app", "PLUGIN_REGISTRY=https://index.docker.io/v1/"}})
-	if err != nil || hub.Login.Host != "docker.io" {
-		t.Errorf("Docker Hub by its own name: %+v, %v", hub.Login, err)
 	}
 }
 
@@ -186,7 +185,7 @@ func TestStandalone(t *testing.T) {
 
 func TestEveryPluginSettingIsDescribed(t *testing.T) {
 	all := config.PluginSettings()
-	if len(all) < 14 || all[0].Name != "PLUGIN_REPO" || all[2].Default != "latest" {
+	if len(all) < 14 || all[0].Name != "PLUGIN_REPO" {
 		t.Errorf("got %+v", all)
 	}
 	for _, s := range all {

@@ -1,0 +1,224 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"slipway/config"
+	"slipway/config/secret"
+	"slipway/runner/registry"
+	"slipway/runner/spec"
+)
+
+// hubHost is Docker Hub as the names of images spell it.
+const hubHost = "docker.io"
+
+// googleUser is who a bearer of an OAuth 2 token is to Google's registries.
+// Source: https://cloud.google.com/artifact-registry/docs/docker/authentication#token
+const googleUser = "oauth2accesstoken"
+
+// A Login is who the step is to one registry, whether it pushes there or reads base images and
+// caches. Without user name and password it is anonymous, and says how to speak to it; with a
+// password alone, that is an identity token (OAuth 2's refresh token).
+type Login struct {
+	spec.RegistryCredential
+	Origin  string   // the settings that it came from, as an error names them
+	Mirrors []string // of the registry, as logins has them
+}
+
+// Anonymous reports whether the registry is not told who asks.
+func (l Login) Anonymous() bool { return l.Username == "" && l.Password.IsZero() }
+
+// loginSecretNames are the variables with passwords in them.
+func loginSecretNames() []string {
+	return []string{
+		passwordName, "DOCKER_PASSWORD", "PLUGIN_ACCESS_TOKEN", accessToken, "PLUGIN_LOGINS", "PLUGIN_CONFIG", "DOCKER_PLUGIN_CONFIG",
+		"PLUGIN_BASE_IMAGE_PASSWORD", "PLUGIN_DOCKER_PASSWORD", "DOCKER_BASE_IMAGE_PASSWORD",
+	}
+}
+
+const accessToken = "ACCESS_TOKEN"
+
+// readLogins reads all that say who the step is to registries. Where several name one
+// registry, username and password go first, as with Docker's plugins; then logins, the base
+// image's, and config.
+func (p *Plugin) readLogins(raw config.PluginLogin, insecure string, given map[string]string) error {
+	if raw.Email != "" {
+		p.warn("PLUGIN_EMAIL does nothing here: registries do not ask for it")
+	}
+	several, severalErr := p.loginList(raw.Logins)
+	base, baseErr := p.baseLogin(given)
+	configured, configErr := p.configLogins(given)
+	named, mainErr := p.mainRegistry(given)
+	main, loginErr := p.mainLogin(given)
+	if main.Host = named; named == "" {
+		main.Host = p.impliedRegistry(slices.Concat(several, configured))
+	}
+	for _, l := range slices.Concat([]Login{main}, several, []Login{base}, configured) {
+		p.addLogin(l)
+	}
+	return errors.Join(severalErr, baseErr, configErr, mainErr, loginErr, p.readInsecure(insecure, main.Host), p.checkFits(named))
+}
+
+// addLogin leaves out a login of a registry that has one.
+func (p *Plugin) addLogin(l Login) {
+	if l.Anonymous() {
+		return
+	}
+	for _, other := range p.Logins {
+		if other.Host == l.Host {
+			p.warn("%s is not used: %s is for %s, too", l.Origin, other.Origin, l.Host)
+			return
+		}
+	}
+	p.Logins = append(p.Logins, l)
+}
+
+// mainRegistry is the registry that user name and password are for; empty = not said.
+func (p *Plugin) mainRegistry(given map[string]string) (string, error) {
+	value, origin := first(given, "", registryName, "DOCKER_REGISTRY")
+	p.Origins[registryName] = origin
+	if value == "" {
+		return "", nil
+	}
+	host, err := registry.ParseHost(value)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", origin, err)
+	}
+	return host, nil
+}
+
+// impliedRegistry is the one that user name and password are for where no setting says it:
+// that of an image for which no other setting has a login, and Docker Hub before others, which
+// is what Docker's plugins take it for.
+func (p *Plugin) impliedRegistry(others []Login) string {
+	implied := ""
+	for _, image := range p.Images {
+		credentials := Plugin{Logins: others}.Registries()
+		if registry.Match(image, credentials) < 0 && (implied == "" || hostOf(image) == hubHost) {
+			implied = hostOf(image)
+		}
+	}
+	if implied == "" {
+		return hubHost
+	}
+	return implied
+}
+
+// mainLogin reads user name and password, or an access token in place of them. Its Host is yet
+// to be found.
+func (p *Plugin) mainLogin(given map[string]string) (Login, error) {
+	user, userOrigin := first(given, "", userName, "DOCKER_USERNAME")
+	password, passwordOrigin := first(given, "", passwordName, "DOCKER_PASSWORD")
+	p.Origins[userName], p.Origins[passwordName] = userOrigin, passwordOrigin
+	if token, origin := p.accessToken(given); password == "" && token != "" {
+		if user != "" {
+			p.warn("%s is not used, %s is: the user of an access token is %s", userOrigin, origin, googleUser)
+		}
+		return credential(googleUser, token, origin), nil
+	}
+	return p.pair(credential(user, password, userOrigin+" and "+passwordOrigin), userName, userOrigin, passwordName, passwordOrigin)
+}
+
+// accessToken is a setting of ours, and the variable that plugins/docker reads. The variable's
+// name is anybody's, so that it counts for Google's registries alone, which know such tokens.
+func (p *Plugin) accessToken(given map[string]string) (token, origin string) {
+	token, origin = first(given, "", "PLUGIN_ACCESS_TOKEN", accessToken)
+	p.Origins["PLUGIN_ACCESS_TOKEN"] = origin
+	if origin != accessToken {
+		return token, origin
+	}
+	named, _ := first(given, "", registryName, "DOCKER_REGISTRY")
+	if host, err := registry.ParseHost(named); err == nil && google(host) {
+		return token, origin
+	}
+	if named == "" && slices.ContainsFunc(p.Images, google) {
+		return token, origin
+	}
+	p.Origins["PLUGIN_ACCESS_TOKEN"] = Default
+	return "", Default
+}
+
+// google reports whether a name begins with one of Google's registries.
+func google(name string) bool {
+	host := hostOf(name)
+	return host == "gcr.io" || strings.HasSuffix(host, ".gcr.io") || strings.HasSuffix(host, "-docker.pkg.dev")
+}
+
+// baseLogin reads the login for base images. Where no registry is named, it is for none, as
+// with plugins/docker.
+func (p *Plugin) baseLogin(given map[string]string) (Login, error) {
+	names := func(what string) []string {
+		return []string{"PLUGIN_BASE_IMAGE_" + what, "PLUGIN_DOCKER_" + what, "DOCKER_BASE_IMAGE_" + what}
+	}
+	var values, origins [3]string
+	var errs [3]error
+	for i, what := range []string{"REGISTRY", "USERNAME", "PASSWORD"} {
+		values[i], origins[i], errs[i] = oneOf(given, "", names(what)...)
+		p.Origins[names(what)[0]] = origins[i]
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return Login{}, err
+	}
+	if values[0] == "" {
+		if values[1]+values[2] != "" {
+			p.warn("the login for base images is not used: PLUGIN_BASE_IMAGE_REGISTRY does not say which registry it is for")
+		}
+		return Login{}, nil
+	}
+	host, err := registry.ParseHost(values[0])
+	if err != nil {
+		return Login{}, fmt.Errorf("%s: %w", origins[0], err)
+	}
+	l, err := p.pair(credential(values[1], values[2], origins[1]+" and "+origins[2]), names("USERNAME")[0], origins[1], names("PASSWORD")[0], origins[2])
+	l.Host = host
+	return l, err
+}
+
+// pair refuses half a login: what it is for would be anonymous. A CI keeps secrets from pull
+// requests, and a dry run needs none to push.
+func (p *Plugin) pair(l Login, userSetting, userOrigin, passwordSetting, passwordOrigin string) (Login, error) {
+	missing, there := "", ""
+	switch {
+	case l.Anonymous() || l.Username != "" && !l.Password.IsZero():
+		return l, nil
+	case l.Username == "":
+		missing, there = userSetting, passwordOrigin
+	default:
+		missing, there = passwordSetting, userOrigin
+	}
+	if p.DryRun {
+		p.warn("nobody is logged in by %s: %s is not set", there, missing)
+		return Login{}, nil
+	}
+	return Login{}, fmt.Errorf("%s is not set, %s is: give both; a CI keeps secrets from pull requests and from steps that do not name them", missing, there)
+}
+
+// checkFits refuses a registry where no image is, while an image has no login: it would be
+// pushed elsewhere, by nobody. What is not pushed may be named as it likes.
+func (p *Plugin) checkFits(named string) error {
+	if named == "" || p.DryRun {
+		return nil
+	}
+	for _, image := range p.Images {
+		if image == named || strings.HasPrefix(image, named+"/") {
+			return nil
+		}
+	}
+	for _, image := range p.Images {
+		if p.LoginFor(image).Anonymous() {
+			return fmt.Errorf("%s is %s, and PLUGIN_REPO is %s, which is not there: begin PLUGIN_REPO with the registry, or give %s a login in PLUGIN_LOGINS",
+				p.Origins[registryName], named, image, hostOf(image))
+		}
+	}
+	return nil
+}
+
+func credential(user, password, origin string) Login {
+	return Login{
+		RegistryCredential: spec.RegistryCredential{Credential: spec.Credential{Username: user, Password: secret.New(password)}},
+		Origin:             origin,
+	}
+}
