@@ -10,18 +10,18 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"slipway/runner/registry"
-	"slipway/runner/settings"
 )
 
 // checkTries is how often a registry that does not answer is asked before the build.
 const checkTries = 3
 
-// checkRegistry makes sure that the image may be pushed wherever it goes.
+// checkRegistry makes sure that the image may be pushed wherever it goes, and that the other
+// logins are known where they are for.
 func (r *standalone) checkRegistry(ctx context.Context) error {
+	problems := []error{r.checkLogins(ctx)}
 	if !r.publishes() {
-		return nil
+		return errors.Join(problems...)
 	}
-	var problems []error
 	for _, image := range r.s.Images {
 		problems = append(problems, r.checkImage(ctx, image))
 	}
@@ -32,7 +32,7 @@ func (r *standalone) checkImage(ctx context.Context, image string) error {
 	client := r.registry()
 	var refused *registry.UnauthorizedError
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := client.Check(ctx, image, r.login(image))
+		err := client.Check(ctx, image, r.loginFor(image))
 		if errors.As(err, &refused) {
 			err = backoff.Permanent(err)
 		}
@@ -92,7 +92,7 @@ func (r *standalone) moveTags(ctx context.Context) error {
 	for _, image := range r.s.Images {
 		for _, tag := range r.s.Tags {
 			name := image + ":" + tag
-			if err := client.Tag(ctx, image, r.image.Digest, tag, r.login(image)); err != nil {
+			if err := client.Tag(ctx, image, r.image.Digest, tag, r.loginFor(image)); err != nil {
 				r.log.line("tag %s was not pushed: %v", r.shown(name), err)
 				problems = append(problems, fmt.Errorf("%s: %w", r.shown(name), r.blame(image, err)))
 				continue
@@ -124,34 +124,6 @@ func (r *standalone) wasPushed() string {
 		shown[i] = r.shown(name)
 	}
 	return "pushed: " + strings.Join(shown, ", ")
-}
-
-// blame names the settings when a registry refused the credential for an image.
-func (r *standalone) blame(image string, err error) error {
-	var refused *registry.UnauthorizedError
-	if !errors.As(err, &refused) {
-		return err
-	}
-	l := r.s.LoginFor(image)
-	if !l.Anonymous() {
-		return fmt.Errorf("the login of %s is not right, or may not push there: %w", l.Origin, err)
-	}
-	if len(r.s.Images) == 1 {
-		return fmt.Errorf("PLUGIN_USERNAME and PLUGIN_PASSWORD are not set, and the registry asks for them: %w", err)
-	}
-	return fmt.Errorf("no setting has a login for %s, and the registry asks for one; give it in PLUGIN_LOGINS (setting logins): %w", registryOf(image), err)
-}
-
-func (r *standalone) login(image string) registry.Login { return loginOf(r.s.LoginFor(image)) }
-
-func loginOf(l settings.Login) registry.Login {
-	return registry.Login{Username: l.Username, Password: l.Password, Insecure: l.Insecure}
-}
-
-// registryOf is the host of an image's name.
-func registryOf(image string) string {
-	host, _, _ := strings.Cut(image, "/")
-	return host
 }
 
 func (r *standalone) registry() *registry.Client {

@@ -36,6 +36,7 @@ import (
 	"slipway/plugin/web/httpx"
 	"slipway/runner"
 	"slipway/runner/hints"
+	"slipway/runner/registry"
 	"slipway/runner/settings"
 	"slipway/runner/source/sourcetest"
 	"slipway/runner/spec"
@@ -248,6 +249,7 @@ type maker struct {
 	inside                           func(ctx context.Context) error // called while building
 	uploading                        func()                          // called once, while the first image is sent
 	requests                         []runner.ImageRequest
+	mounted                          []string // where each push was told that the image is
 	images                           map[string]v1.Image
 	closed                           bool
 	ran                              []hints.Step
@@ -285,11 +287,9 @@ func (b *maker) Push(ctx context.Context, r runner.ImageRequest, digest string) 
 		b.uploading = nil
 		act()
 	}
-	ref, err := name.NewDigest(r.Image + "@" + digest)
-	if err != nil {
-		return err
-	}
-	return remote.Write(ref, img, remote.WithContext(ctx))
+	b.mounted = append(b.mounted, r.MountFrom)
+	uploads := registry.New(registry.Options{Backoff: backoff.NewConstantBackOff(time.Millisecond)})
+	return uploads.Upload(ctx, r.Image, digest, img, registry.LoginFor(r.Image, r.Registries))
 }
 
 func (b *maker) Close() error {

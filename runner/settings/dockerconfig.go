@@ -39,7 +39,7 @@ func (p *Plugin) configLogins(given map[string]string) (all []Login, err error) 
 			l.Username, l.Password = "", secret.New(auth.IdentityToken)
 		}
 		host, hostErr := registry.ParseHost(name)
-		l.Host = host
+		l.Host, l.Stored = host, true
 		switch {
 		case hostErr != nil:
 			err = errors.Join(err, fmt.Errorf("%s: auths: %w", origin, hostErr))

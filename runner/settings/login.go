@@ -25,6 +25,7 @@ const googleUser = "oauth2accesstoken"
 type Login struct {
 	spec.RegistryCredential
 	Origin  string   // the settings that it came from, as an error names them
+	Stored  bool     // in a config.json, which may hold logins that the step does not need
 	Mirrors []string // of the registry, as logins has them
 }
 

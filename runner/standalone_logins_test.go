@@ -1,0 +1,176 @@
+package runner_test
+
+import (
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// another is a second registry, and the beginning of its images' names.
+func another(t *testing.T) (g *gate, host string) {
+	t.Helper()
+	g = newGate(t, ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	return g, strings.TrimPrefix(g.URL, "http://")
+}
+
+// digestAt is what a tag points at, by its whole name; empty = there is none.
+func digestAt(t *testing.T, tag string) string {
+	t.Helper()
+	ref, err := name.NewTag(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc, err := remote.Head(ref)
+	if err != nil {
+		return ""
+	}
+	return desc.Digest.String()
+}
+
+// logins is the setting as a CI hands it over.
+func logins(entries ...[3]string) string {
+	all := make([]string, len(entries))
+	for i, e := range entries {
+		all[i] = `{"registry":"` + e[0] + `","username":"` + e[1] + `","password":"` + e[2] + `"}`
+	}
+	return "PLUGIN_LOGINS=[" + strings.Join(all, ",") + "]"
+}
+
+func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
+	w := newWorld(t)
+	other, host := another(t)
+	w.registry.set(asks("ci", "first-canary"))
+	other.set(asks("robot", "second-canary"))
+	web := strings.TrimSuffix(w.image(), "app") + "web"
+	images := []string{w.image(), host + "/team/app", web}
+	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	out, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_REPO="+strings.Join(images, ","), "PLUGIN_TAGS=1.2,latest", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=first-canary",
+		logins([3]string{"http://" + host + "/v2/", "robot", "second-canary"}), "PLUGIN_METADATA_FILE=metadata.json", "PLUGIN_CACHE=inline")
+	if err != nil || strings.Contains(out, "canary") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	w.registry.set(nil)
+	other.set(nil)
+	digest := w.tag("1.2")
+	metadata, err := os.ReadFile(filepath.Join(dir, "metadata.json"))
+	if err != nil || digest == "" {
+		t.Fatalf("1.2 is at %q, %v", digest, err)
+	}
+	for _, image := range images {
+		for _, tag := range []string{":1.2", ":latest"} {
+			if got := digestAt(t, image+tag); got != digest || !strings.Contains(string(metadata), image+tag) || !strings.Contains(out, "pushed "+image+tag) {
+				t.Errorf("%s is at %q, want %q; metadata %s\n%s", image+tag, got, digest, metadata, out)
+			}
+		}
+	}
+	if want := host + " (PLUGIN_LOGINS (entry 1))"; !strings.Contains(out, want) || len(w.builder.requests) != 1 {
+		t.Errorf("built %d times; the log does not say %q:\n%s", len(w.builder.requests), want, out)
+	}
+	if diff := cmp.Diff([]string{"", "", w.image()}, w.builder.mounted); diff != "" {
+		t.Errorf("mounted (-want +got):\n%s", diff)
+	}
+	if n := len(w.builder.requests[0].Options.CacheFrom); n != 6 {
+		t.Errorf("an inline cache is looked for in %d places", n)
+	}
+}
+
+// A repository that another login is for gives that one's registry nothing to mount from.
+func TestNothingIsMountedAcrossLogins(t *testing.T) {
+	w := newWorld(t)
+	host := strings.TrimPrefix(w.registry.URL, "http://")
+	out, err := w.alone("PLUGIN_REPO="+host+"/a/app,"+host+"/b/app", logins([3]string{host + "/a", "ada", "x-canary"}, [3]string{host + "/b", "bob", "y-canary"}))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if diff := cmp.Diff([]string{"", ""}, w.builder.mounted); diff != "" {
+		t.Errorf("mounted (-want +got):\n%s", diff)
+	}
+}
+
+func refusing(method, suffix string) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == method && strings.Contains(r.URL.Path, suffix) {
+			rw.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	}
+}
+
+func TestNoTagMovesUntilEveryRepositoryHasTheImage(t *testing.T) {
+	w := newWorld(t)
+	other, host := another(t)
+	other.set(refusing(http.MethodPut, "/manifests/sha256:"))
+	out, err := w.alone("PLUGIN_REPO=" + host + "/acme/app," + w.image())
+	if err == nil || !strings.Contains(err.Error(), "no tag was moved anywhere, for the image is not in 1 of 2 repositories: push sha256:") || !strings.Contains(err.Error(), host) {
+		t.Errorf("got %v\n%s", err, out)
+	}
+	if w.tag("latest") != "" {
+		t.Error("a tag was moved")
+	}
+}
+
+func TestATagThatFailsIsToldByItsRepository(t *testing.T) {
+	w := newWorld(t)
+	other, host := another(t)
+	other.set(refusing(http.MethodPut, "/manifests/1.2"))
+	out, err := w.alone("PLUGIN_REPO="+host+"/acme/app,"+w.image(), "PLUGIN_TAGS=1.2,latest")
+	if err == nil {
+		t.Fatalf("it succeeded:\n%s", out)
+	}
+	for _, want := range []string{"1 of 4 tags were not pushed: " + host + "/acme/app:1.2: ", "; pushed: " + host + "/acme/app:latest, " + w.image() + ":1.2, " + w.image() + ":latest"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if !strings.Contains(out, "tag "+host+"/acme/app:1.2 was not pushed") || w.tag("1.2") == "" {
+		t.Errorf("1.2 is at %q\n%s", w.tag("1.2"), out)
+	}
+}
+
+func TestALoginThatIsRefusedIsNamedBeforeTheBuild(t *testing.T) {
+	w := newWorld(t)
+	other, host := another(t)
+	w.registry.set(asks("ci", "right"))
+	other.set(asks("robot", "right"))
+	both, first := "PLUGIN_REPO="+w.image()+","+host+"/acme/app", [3]string{strings.TrimPrefix(w.registry.URL, "http://"), "ci", "right"}
+	for want, environ := range map[string][]string{
+		"the login of PLUGIN_LOGINS (entry 2) is not right, or may not push there":             {both, logins(first, [3]string{host, "robot", "canary"})},
+		"no setting has a login for " + host:                                                   {both, logins(first)},
+		"the login of DOCKER_USERNAME and DOCKER_PASSWORD is not right, or may not push there": {"DOCKER_USERNAME=ci", "DOCKER_PASSWORD=canary"},
+		"the login of PLUGIN_CONFIG (auths of " + first[0] + ") is not right":                  {`PLUGIN_CONFIG={"auths":{"` + first[0] + `":{"username":"ci","password":"canary"}}}`},
+		"the login of PLUGIN_LOGINS (entry 2) is not right: " + host + " does not know it":     {logins(first, [3]string{host, "robot", "canary"})},
+		"the login of PLUGIN_BASE_IMAGE_USERNAME and DOCKER_BASE_IMAGE_PASSWORD is not right: " + host: {
+			logins(first), "PLUGIN_BASE_IMAGE_REGISTRY=" + host, "PLUGIN_BASE_IMAGE_USERNAME=robot", "DOCKER_BASE_IMAGE_PASSWORD=canary", "PLUGIN_DRY_RUN=true",
+		},
+	} {
+		out, err := w.alone(environ...)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(out+err.Error(), "canary") {
+			t.Errorf("got %v, want %q\n%s", err, want, out)
+		}
+	}
+	if len(w.builder.requests) != 0 {
+		t.Error("a build was started whose image could not be pushed")
+	}
+}
+
+// A config.json may hold logins that are for other steps, and a registry that is only read may
+// be gone: neither is a reason to build nothing.
+func TestALoginThatNothingNeedsFailsNoStep(t *testing.T) {
+	w := newWorld(t)
+	other, host := another(t)
+	other.set(asks("robot", "right"))
+	out, err := w.alone(`PLUGIN_CONFIG={"auths":{"`+host+`":{"username":"robot","password":"canary"}}}`, logins([3]string{"127.0.0.1:1", "ci", "canary"}))
+	if err != nil || w.tag("latest") == "" || !strings.Contains(out, "note: the login of PLUGIN_LOGINS (entry 1) was not tried") {
+		t.Errorf("%v, latest at %q\n%s", err, w.tag("latest"), out)
+	}
+}
