@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +21,9 @@ const maxIgnored = 64 << 10
 // ParseHost checks what a credential is for, a registry's host with or without the beginning
 // of an image's path, and returns it spelled as ParseImage spells images.
 func ParseHost(host string) (string, error) {
+	if strings.Contains(host, "@") {
+		return "", errors.New("a registry is named without a user name or password in it: give a host, as registry.example.com:5000")
+	}
 	normal := normalHost(strings.TrimSpace(host))
 	first, _, _ := strings.Cut(normal, "/")
 	if _, err := name.NewRegistry(first, name.StrictValidation); err != nil || !spec.LegalImage(normal+"/x") {

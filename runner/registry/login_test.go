@@ -49,6 +49,8 @@ func TestParseHost(t *testing.T) {
 		" https://ghcr.io/acme/ ":        "ghcr.io/acme",
 		"https://index.docker.io/v1/":    "docker.io",
 		"127.0.0.1:5000":                 "127.0.0.1:5000",
+		"https://r.example.com/v2/":      "r.example.com",
+		"https://ada:pw@r.example.com":   "",
 		"localhost:5000/team":            "localhost:5000/team",
 		"":                               "",
 		"a b":                            "",
@@ -57,7 +59,7 @@ func TestParseHost(t *testing.T) {
 		"registry.example.com:port/acme": "",
 	} {
 		got, err := registry.ParseHost(given)
-		if got != want || (err != nil) != (want == "") {
+		if got != want || (err != nil) != (want == "") || err != nil && strings.Contains(err.Error(), "pw") {
 			t.Errorf("ParseHost(%q) = %q, %v", given, got, err)
 		}
 	}

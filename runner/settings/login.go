@@ -70,7 +70,7 @@ func (p *Plugin) addLogin(l Login) {
 	}
 	for _, other := range p.Logins {
 		if other.Host == l.Host {
-			p.warn("%s is not used: %s is for %s, too", l.Origin, other.Origin, l.Host)
+			p.warn("the login of %s is not used: that of %s is for %s, too", l.Origin, other.Origin, l.Host)
 			return
 		}
 	}

@@ -1,0 +1,226 @@
+package settings_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	"slipway/runner/settings"
+)
+
+// known is each login in a line: for which registry, who, and from which setting.
+func known(p settings.Plugin) []string {
+	all := []string{}
+	for _, l := range p.Logins {
+		line := fmt.Sprintf("%s %s:%s %s", l.Host, l.Username, l.Password.Reveal(), l.Origin)
+		if l.Insecure {
+			line += " insecure"
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+func auth(user, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+}
+
+const (
+	hubURL = "https://index.docker.io/v1/"
+	mainIs = " ci:pw PLUGIN_USERNAME and PLUGIN_PASSWORD"
+)
+
+func TestWhichRegistryALoginIsFor(t *testing.T) {
+	ci := []string{"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw"}
+	for name, c := range map[string]struct {
+		environ []string
+		want    []string
+	}{
+		"the image's":             {append(ci, "PLUGIN_REPO=ghcr.io/acme/app"), []string{"ghcr.io" + mainIs}},
+		"Docker Hub's":            {append(ci, "PLUGIN_REPO=acme/app"), []string{"docker.io" + mainIs}},
+		"Docker Hub's own name":   {append(ci, "PLUGIN_REPO=acme/app", "PLUGIN_REGISTRY="+hubURL), []string{"docker.io" + mainIs}},
+		"the first image's":       {append(ci, "PLUGIN_REPO=ghcr.io/acme/app,quay.io/acme/app"), []string{"ghcr.io" + mainIs}},
+		"Docker Hub's, of images": {append(ci, "PLUGIN_REPO=ghcr.io/acme/app,acme/app"), []string{"docker.io" + mainIs}},
+		"the one without a login": {
+			append(ci, `PLUGIN_REPO=["ghcr.io/acme/app","quay.io/acme/app"]`, logins("ghcr.io")),
+			[]string{"quay.io" + mainIs, "ghcr.io robot1:pw1 PLUGIN_LOGINS (entry 1)"},
+		},
+		"no image's": {
+			append(ci, "PLUGIN_REPO=ghcr.io/acme/app", `PLUGIN_CONFIG={"auths":{"ghcr.io":{"auth":"`+auth("bot", "p:w")+`"}}}`),
+			[]string{"docker.io" + mainIs, "ghcr.io bot:p:w PLUGIN_CONFIG (auths of ghcr.io)"},
+		},
+		"a base image's, by registry": {
+			append(ci, "PLUGIN_REPO=acme/app", "PLUGIN_REGISTRY=quay.io", logins(hubURL)),
+			[]string{"quay.io" + mainIs, "docker.io robot1:pw1 PLUGIN_LOGINS (entry 1)"},
+		},
+		"variables of the plugins": {
+			[]string{
+				"PLUGIN_REPO=quay.io/acme/app", "DOCKER_USERNAME=ci", "DOCKER_PASSWORD=pw", "DOCKER_REGISTRY=quay.io", `DOCKER_PLUGIN_CONFIG={"auths":{"` + hubURL + `":{"username":"u","password":"p"}}}`,
+				"DOCKER_BASE_IMAGE_REGISTRY=ghcr.io", "PLUGIN_DOCKER_USERNAME=base", "PLUGIN_BASE_IMAGE_PASSWORD=pw",
+			},
+			[]string{
+				"quay.io ci:pw DOCKER_USERNAME and DOCKER_PASSWORD", "ghcr.io base:pw PLUGIN_DOCKER_USERNAME and PLUGIN_BASE_IMAGE_PASSWORD",
+				"docker.io u:p DOCKER_PLUGIN_CONFIG (auths of " + hubURL + ")",
+			},
+		},
+		"an identity token": {
+			[]string{`PLUGIN_CONFIG={"auths":{"a.azurecr.io":{"auth":"` + auth("00000000-0000-0000-0000-000000000000", "") + `","identitytoken":"tok"},"empty.example.com":{}}}`},
+			[]string{"a.azurecr.io :tok PLUGIN_CONFIG (auths of a.azurecr.io)"},
+		},
+		"Google's token":          {[]string{"PLUGIN_REPO=eu.gcr.io/acme/app", "ACCESS_TOKEN=tok"}, []string{"eu.gcr.io oauth2accesstoken:tok ACCESS_TOKEN"}},
+		"a token of the registry": {[]string{"PLUGIN_REPO=app", "PLUGIN_DRY_RUN=true", "PLUGIN_REGISTRY=eu-docker.pkg.dev", "ACCESS_TOKEN=tok"}, []string{"eu-docker.pkg.dev oauth2accesstoken:tok ACCESS_TOKEN"}},
+		"anybody's ACCESS_TOKEN":  {[]string{"ACCESS_TOKEN=tok"}, []string{}},
+		"a password and a token":  {append(ci, "PLUGIN_REPO=gcr.io/acme/app", "ACCESS_TOKEN=tok"), []string{"gcr.io" + mainIs}},
+		"the setting's token":     {[]string{"PLUGIN_ACCESS_TOKEN=tok"}, []string{"registry.example.com oauth2accesstoken:tok PLUGIN_ACCESS_TOKEN"}},
+		"one registry, many settings": {
+			append(ci, "PLUGIN_REPO=ghcr.io/acme/app", "PLUGIN_REGISTRY=ghcr.io", logins("ghcr.io"), "PLUGIN_BASE_IMAGE_REGISTRY=https://ghcr.io/v2/",
+				"PLUGIN_BASE_IMAGE_USERNAME=b", "PLUGIN_BASE_IMAGE_PASSWORD=b", `PLUGIN_CONFIG={"auths":{"https://ghcr.io":{"username":"u","password":"p"}}}`),
+			[]string{"ghcr.io" + mainIs},
+		},
+		"a path within a registry": {
+			append(ci, "PLUGIN_REPO=ghcr.io/acme/app", logins("ghcr.io/other")),
+			[]string{"ghcr.io" + mainIs, "ghcr.io/other robot1:pw1 PLUGIN_LOGINS (entry 1)"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := plugin(c.environ...)
+			p, err := settings.ReadPlugin(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, known(p)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for _, l := range p.Logins {
+				if !slices.ContainsFunc(p.Secrets(), l.Password.Equal) {
+					t.Errorf("the log would not mask the password for %s", l.Host)
+				}
+			}
+			for _, line := range e.lines {
+				if name, value, _ := strings.Cut(line, "="); strings.Contains(value, "pw") && !slices.Contains(e.removed, name) {
+					t.Errorf("%s stays in the environment", name)
+				}
+			}
+		})
+	}
+}
+
+// logins is the setting with a login for each of these.
+func logins(registries ...string) string {
+	all := make([]string, len(registries))
+	for i, r := range registries {
+		all[i] = fmt.Sprintf(`{"registry":%q,"username":"robot%d","password":"pw%d","email":"a@example.com"}`, r, i+1, i+1)
+	}
+	return "PLUGIN_LOGINS=[" + strings.Join(all, ",") + "]"
+}
+
+func TestAnImageHasTheLoginOfItsLongestBeginning(t *testing.T) {
+	p, err := settings.ReadPlugin(plugin("PLUGIN_REPO=ghcr.io/acme/app,ghcr.io/team/app,acme/app,quay.io/xx", logins("ghcr.io", "ghcr.io/team", hubURL)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"robot1", "robot2", "robot3", ""} {
+		if got := p.LoginFor(p.Images[i]); got.Username != want {
+			t.Errorf("%s is pushed by %+v, want %q", p.Images[i], got, want)
+		}
+	}
+}
+
+// A registry that is marked insecure is sent its password in clear, so no other one may be.
+func TestWhichRegistriesSpeakPlainHTTP(t *testing.T) {
+	for setting, want := range map[string][]string{
+		"false": {"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1)", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)"},
+		"true":  {"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1)", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)", "b.example.com :  insecure"},
+		"a.example.com:5000,docker.io": {
+			"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1) insecure", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)",
+		},
+	} {
+		p, err := settings.ReadPlugin(plugin("PLUGIN_REPO=a.example.com:5000/app,b.example.com/app,acme/app", logins("a.example.com:5000", hubURL), "PLUGIN_INSECURE="+setting))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, known(p)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", setting, diff)
+		}
+	}
+}
+
+func TestFaultsOfLoginsNameTheSetting(t *testing.T) {
+	checkFaults(t, func(line string) error {
+		_, err := settings.ReadPlugin(plugin(strings.Split(line, " && ")...))
+		return err
+	}, map[string]string{
+		"PLUGIN_LOGINS=canary": "PLUGIN_LOGINS is no JSON list",
+		`PLUGIN_LOGINS={"registry":"ghcr.io","password":"canary"}`:                                          "PLUGIN_LOGINS is no JSON list",
+		`PLUGIN_LOGINS=["canary"]`:                                                                          "PLUGIN_LOGINS (entry 1) is no object",
+		`PLUGIN_LOGINS=[{"registry":"ghcr.io","username":6543,"password":"canary"}]`:                        "PLUGIN_LOGINS (entry 1) username is not of its kind: put text in quotes",
+		`PLUGIN_LOGINS=[{"registry":"ghcr.io","user":"a","password":"canary"}]`:                             `PLUGIN_LOGINS (entry 1) has "user", which no login has`,
+		`PLUGIN_LOGINS=[{"registry":"ghcr.io"},{"registry":"quay.io","username":"a"}]`:                      "PLUGIN_LOGINS (entry 2), for quay.io, has no password",
+		`PLUGIN_LOGINS=[{},{"password":"canary"}]`:                                                          "PLUGIN_LOGINS (entry 2), for docker.io, has no username",
+		`PLUGIN_LOGINS=[{"registry":"a b","username":"a","password":"canary"}]`:                             "PLUGIN_LOGINS (entry 1): registry: \"a b\" is no registry",
+		`PLUGIN_LOGINS=[{"registry":"https://a:canary@b.io","username":"a","password":"x"}]`:                "PLUGIN_LOGINS (entry 1): registry: a registry is named without",
+		logins("ghcr.io", "quay.io", "https://ghcr.io/v1/"):                                                 "PLUGIN_LOGINS (entry 3) is for ghcr.io, and so is PLUGIN_LOGINS (entry 1)",
+		`PLUGIN_LOGINS=[{"registry":"1.dkr.ecr.eu-west-1.amazonaws.com","aws_secret_access_key":"canary"}]`: "PLUGIN_LOGINS (entry 1) has a key of AWS",
+		"PLUGIN_CONFIG=canary": "PLUGIN_CONFIG is no config.json of Docker",
+		`DOCKER_PLUGIN_CONFIG={"auths":{"ghcr.io":{"auth":"canary"}}}`:            "DOCKER_PLUGIN_CONFIG is no config.json of Docker",
+		`PLUGIN_CONFIG={"auths":{"ghcr.io":{"username":"canary-user"}}}`:          "PLUGIN_CONFIG (auths of ghcr.io) has no password",
+		`PLUGIN_CONFIG={"auths":{"ghcr.io":{"registrytoken":"canary"}}}`:          "PLUGIN_CONFIG (auths of ghcr.io) has a registrytoken",
+		`PLUGIN_CONFIG={"auths":{"a b":{"username":"u","password":"canary"}}}`:    `PLUGIN_CONFIG: auths: "a b" is no registry`,
+		`PLUGIN_CONFIG={"credsStore":"desktop"}`:                                  `PLUGIN_CONFIG names the credsStore "desktop"`,
+		`PLUGIN_CONFIG={"credHelpers":{"b.io":"x","a.io":"y"}}`:                   "PLUGIN_CONFIG names credHelpers (for a.io, b.io)",
+		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && PLUGIN_BASE_IMAGE_USERNAME=a":      "PLUGIN_BASE_IMAGE_PASSWORD is not set, PLUGIN_BASE_IMAGE_USERNAME is: give both",
+		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && DOCKER_BASE_IMAGE_PASSWORD=canary": "PLUGIN_BASE_IMAGE_USERNAME is not set, DOCKER_BASE_IMAGE_PASSWORD is",
+		"PLUGIN_BASE_IMAGE_REGISTRY=a b":                                          "PLUGIN_BASE_IMAGE_REGISTRY: \"a b\" is no registry",
+		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && PLUGIN_DOCKER_REGISTRY=quay.io":    "PLUGIN_BASE_IMAGE_REGISTRY and PLUGIN_DOCKER_REGISTRY differ",
+		"DOCKER_USERNAME=ci":      "PLUGIN_PASSWORD is not set, DOCKER_USERNAME is",
+		"DOCKER_REGISTRY=ghcr.io": "DOCKER_REGISTRY is ghcr.io, and PLUGIN_REPO is registry.example.com/acme/app, which is not there",
+		"PLUGIN_REPO=acme/app,quay.io/xx && PLUGIN_REGISTRY=ghcr.io && " + logins(hubURL): "PLUGIN_REPO is quay.io/xx, which is not there: begin PLUGIN_REPO with the registry, or give quay.io a login",
+		"PLUGIN_REPO=acme/app, quay.io/x:1":                                               `PLUGIN_REPO is "quay.io/x:1": give the name alone`,
+		"PLUGIN_REPO=a" + strings.Repeat(",a", 20):                                        "PLUGIN_REPO has 21 names",
+		"PLUGIN_REPO=,":            "PLUGIN_REPO is not set",
+		"PLUGIN_INSECURE=registry": `PLUGIN_INSECURE is "registry": use true or false, or the registries`,
+	})
+}
+
+// What a pull request's step is not told of secrets, it does not need where it pushes nothing.
+func TestADryRunNeedsNoWholeLogin(t *testing.T) {
+	p, err := settings.ReadPlugin(plugin("PLUGIN_REPO=app", "PLUGIN_REGISTRY=ghcr.io", "PLUGIN_DRY_RUN=true", "PLUGIN_USERNAME=ci", "PLUGIN_EMAIL=a@example.com",
+		`PLUGIN_LOGINS=[{"registry":"quay.io","username":"a","password":""},{"registry":"b.io","username":"b","password":"pw","mirrors":["m.io"]}]`, "PLUGIN_DOCKER_PASSWORD=x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"b.io b:pw PLUGIN_LOGINS (entry 2)"}, known(p)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, want := range []string{
+		"nobody is logged in by PLUGIN_USERNAME: PLUGIN_PASSWORD is not set", "PLUGIN_LOGINS (entry 1): nobody is logged in at quay.io: there is no password",
+		"PLUGIN_LOGINS (entry 2): mirrors do nothing here", "PLUGIN_EMAIL does nothing here", "PLUGIN_BASE_IMAGE_REGISTRY does not say which registry",
+	} {
+		if !strings.Contains(strings.Join(p.Warnings, "\n"), want) {
+			t.Errorf("no note says %q: %v", want, p.Warnings)
+		}
+	}
+}
+
+func TestALoginThatAnotherGoesBeforeIsTold(t *testing.T) {
+	p, err := settings.ReadPlugin(plugin("PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw", "PLUGIN_INSECURE=docker.io", logins("registry.example.com")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"docker.io" + mainIs, "registry.example.com robot1:pw1 PLUGIN_LOGINS (entry 1)"}, known(p)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	p, err = settings.ReadPlugin(plugin("PLUGIN_REGISTRY=registry.example.com", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw", logins("registry.example.com")))
+	want := "the login of PLUGIN_LOGINS (entry 1) is not used: that of PLUGIN_USERNAME and PLUGIN_PASSWORD is for registry.example.com, too"
+	if err != nil || !slices.Contains(p.Warnings, want) {
+		t.Errorf("%v; the notes are %q", err, p.Warnings)
+	}
+	if strings.Contains(fmt.Sprintf("%+v %v", p, p.Shown()), "pw1") || !slices.ContainsFunc(p.Secrets(), secret.New("pw").Equal) {
+		t.Errorf("shown: %+v %v", p, p.Shown())
+	}
+}
