@@ -130,7 +130,7 @@ func (r *standalone) header() {
 	}
 	for _, l := range s.Logins {
 		if !l.Anonymous() {
-			r.log.line("  %-11s %s (%s)", "login", l.Host, l.Origin)
+			r.log.line("  %-11s %s, by %s", "login", l.Host, l.Origin)
 		}
 	}
 	for _, note := range s.TagNotes {
@@ -193,7 +193,7 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 
 func (r *standalone) build(ctx context.Context) (err error) {
 	if r.image, err = buildImage(ctx, r.builder, r.request, r.log); err != nil {
-		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, err)
+		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.blameRead(err))
 	}
 	return nil
 }

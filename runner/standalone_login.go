@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -50,6 +51,26 @@ func (r *standalone) blame(image string, err error) error {
 		return fmt.Errorf("PLUGIN_USERNAME and PLUGIN_PASSWORD are not set, and the registry asks for them: %w", err)
 	}
 	return fmt.Errorf("no setting has a login for %s, and the registry asks for one; give it in PLUGIN_LOGINS (setting logins): %w", registryOf(image), err)
+}
+
+// denied is how BuildKit says that a registry does not let it read an image.
+var denied = regexp.MustCompile(`(?s)failed to resolve source metadata for (\S+): .*(401 Unauthorized|403 Forbidden|pull access denied|authorization failed|failed to authorize)`)
+
+// blameRead names the settings when a registry refused a build what its Dockerfile begins from.
+func (r *standalone) blameRead(err error) error {
+	found := denied.FindStringSubmatch(err.Error())
+	if found == nil {
+		return err
+	}
+	image, _, _ := strings.Cut(found[1], "@")
+	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
+		image = image[:at]
+	}
+	if l := r.s.LoginFor(image); !l.Anonymous() {
+		return fmt.Errorf("%w; the login of %s is not right, or may not read there", err, l.Origin)
+	}
+	return fmt.Errorf("%w; no setting has a login for %s: give it in PLUGIN_LOGINS (setting logins) or PLUGIN_BASE_IMAGE_REGISTRY, _USERNAME and _PASSWORD, if there is such an image",
+		err, registryOf(image))
 }
 
 func (r *standalone) loginFor(image string) registry.Login { return loginOf(r.s.LoginFor(image)) }

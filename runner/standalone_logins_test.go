@@ -1,18 +1,26 @@
 package runner_test
 
 import (
+	"encoding/base64"
+	"errors"
 	"io"
 	"log"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"slipway/runner"
 )
 
 // another is a second registry, and the beginning of its images' names.
@@ -72,7 +80,7 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 			}
 		}
 	}
-	if want := host + " (PLUGIN_LOGINS (entry 1))"; !strings.Contains(out, want) || len(w.builder.requests) != 1 {
+	if want := host + ", by PLUGIN_LOGINS (entry 1)"; !strings.Contains(out, want) || len(w.builder.requests) != 1 {
 		t.Errorf("built %d times; the log does not say %q:\n%s", len(w.builder.requests), want, out)
 	}
 	if diff := cmp.Diff([]string{"", "", w.image()}, w.builder.mounted); diff != "" {
@@ -172,5 +180,73 @@ func TestALoginThatNothingNeedsFailsNoStep(t *testing.T) {
 	out, err := w.alone(`PLUGIN_CONFIG={"auths":{"`+host+`":{"username":"robot","password":"canary"}}}`, logins([3]string{"127.0.0.1:1", "ci", "canary"}))
 	if err != nil || w.tag("latest") == "" || !strings.Contains(out, "note: the login of PLUGIN_LOGINS (entry 1) was not tried") {
 		t.Errorf("%v, latest at %q\n%s", err, w.tag("latest"), out)
+	}
+}
+
+func TestABaseImageThatIsRefusedNamesTheSetting(t *testing.T) {
+	w := newWorld(t)
+	for text, want := range map[string]string{
+		"failed to resolve source metadata for docker.io/acme/base:1: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed": "no setting has a login for docker.io: give it in PLUGIN_LOGINS",
+		"failed to resolve source metadata for quay.io/acme/base@sha256:00: unexpected status from HEAD request to https://quay.io/v2/acme/base/manifests/sha256:00: 401 Unauthorized":                      "; the login of PLUGIN_CONFIG (auths of quay.io) is not right",
+		"failed to resolve source metadata for localhost:5000/base: failed to authorize: failed to fetch oauth token: 401":                                                                                  "no setting has a login for localhost:5000:",
+	} {
+		w.builder.buildError = &runner.DockerfileError{Err: errors.New(text)}
+		_, err := w.alone(`PLUGIN_CONFIG={"auths":{"quay.io":{"username":"ci","password":"canary"}}}`)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	w.builder.buildError = errors.New("failed to resolve source metadata for quay.io/acme/base: not found")
+	if _, err := w.alone(); err == nil || strings.Contains(err.Error(), "login") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The step with nothing replaced, among registries that each want another login: the base image
+// and the cache are at one, and the image goes to two repositories of the other.
+func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
+	needBuildKit(t)
+	w := newWorld(t)
+	other, host := another(t)
+	base, err := name.NewTag(host + "/team/base:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	layered, err := random.Image(1<<10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layered, err = mutate.ConfigFile(layered, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(base, layered); err != nil {
+		t.Fatal(err)
+	}
+	w.registry.set(asks("ci", "main-canary"))
+	other.set(asks("robot", "base-canary"))
+	dir := workspace(t, map[string]string{"Dockerfile": "FROM " + base.String() + "\nCOPY g /greeting\n", "g": "hello\n"})
+	web := strings.TrimSuffix(w.image(), "app") + "web"
+	environ := []string{
+		"PLUGIN_REPO=" + w.image() + "," + web, "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=main-canary", "PLUGIN_CACHE=registry=" + host + "/team/cache:app",
+		"PLUGIN_INSECURE=" + host + "," + strings.TrimPrefix(w.registry.URL, "http://"),
+	}
+	cmd := step(t, dir, append(environ, `PLUGIN_CONFIG={"auths":{"`+host+`":{"auth":"`+base64.StdEncoding.EncodeToString([]byte("robot:base-canary"))+`"}}}`)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Contains(string(out), "canary") {
+		t.Fatalf("%v, and the log is to show no password:\n%s", err, out)
+	}
+	w.registry.set(nil)
+	other.set(nil)
+	if got := greeting(t, w); got != "hello\n" || digestAt(t, web+":latest") != w.tag("latest") || digestAt(t, host+"/team/cache:app") == "" {
+		t.Errorf("greeting %q, web at %q, cache at %q\n%s", got, digestAt(t, web+":latest"), digestAt(t, host+"/team/cache:app"), out)
+	}
+	checkNothingLeft(t, cmd)
+
+	w.registry.set(asks("ci", "main-canary"))
+	other.set(asks("robot", "base-canary"))
+	out, err = step(t, dir, environ...).CombinedOutput()
+	if want := "no setting has a login for " + host; err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("%v, want %q\n%s", err, want, out)
 	}
 }
