@@ -13,7 +13,7 @@ type Plugin struct {
 	Context    string        `env:"PLUGIN_CONTEXT" envDefault:"." help:"directory of the build context, from the workspace"`
 	Target     string        `env:"PLUGIN_TARGET" help:"stage of the Dockerfile; default: the last"`
 	BuildArgs  string        `env:"PLUGIN_BUILD_ARGS" help:"build arguments NAME=value: a comma list, a JSON list, or a JSON object of names and values"`
-	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first repo) speaks plain HTTP; or the registries that do, a list"`
+	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first login, else of the first repo) speaks plain HTTP; or the registries that do, a list"`
 	DryRun     string        `env:"PLUGIN_DRY_RUN" envDefault:"false" help:"true: build and do not push"`
 	NoCache    string        `env:"PLUGIN_NO_CACHE" envDefault:"false" help:"true: run every step of the Dockerfile again"`
 	Builder    string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443, docker-container://NAME (by docker) or kube-pod://NAME (by kubectl); default: SLIPWAY_BUILDER, else one is started for this step"`

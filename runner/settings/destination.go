@@ -49,15 +49,18 @@ func (p *Plugin) readRepo(value string) error {
 }
 
 // readInsecure marks the registries that speak plain HTTP. What is true means one of them, as
-// with Docker's plugins, so that no other one's password goes out in clear.
+// with Docker's plugins, so that no other one's password goes out in clear: main, or that of
+// the first image.
 func (p *Plugin) readInsecure(value, main string) error {
 	var hosts []string
 	on, err := trueFalse("PLUGIN_INSECURE", value)
 	switch {
 	case err == nil && !on:
 		return nil
-	case err == nil:
+	case err == nil && main != "":
 		hosts = []string{main}
+	case err == nil:
+		hosts = []string{p.Image()}
 	default:
 		entries, listErr := list("PLUGIN_INSECURE", value)
 		if listErr != nil {

@@ -78,3 +78,33 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// FuzzLogins holds that logins are taken whole, each registry once and masked in the log, or
+// refused with the setting's name and without the password.
+func FuzzLogins(f *testing.F) {
+	f.Add(`[{"registry":"ghcr.io","username":"u","password":"canary-password"},{"registry":"https://index.docker.io/v1/","username":"u","password":"p"}]`, `{"auths":{"ghcr.io":{"auth":"dTpw"}}}`, "quay.io", "true")
+	f.Add(`[{"registry":"a b"},{"username":1},{"mirrors":["m"]}]`, `{"auths":{"x/y/z":{"identitytoken":"canary-password"},"e":{}}}`, "https://u:canary-password@h", "a.example.com:5000,docker.io")
+	f.Add(`{}`, `{"credsStore":"x"}`, "ghcr.io/acme", "[")
+	f.Add(`[null]`, `{"auths":{"a.io":{"auth":"canary-password"}},"credHelpers":{}}`, "-", "maybe")
+	f.Fuzz(func(t *testing.T, logins, config, base, insecure string) {
+		e := plugin("PLUGIN_LOGINS="+logins, "PLUGIN_CONFIG="+config, "PLUGIN_BASE_IMAGE_REGISTRY="+base, "PLUGIN_BASE_IMAGE_USERNAME=u",
+			"PLUGIN_BASE_IMAGE_PASSWORD=canary-password", "PLUGIN_INSECURE="+insecure)
+		p, err := settings.ReadPlugin(e)
+		if logins != "" && !slices.Contains(e.removed, "PLUGIN_LOGINS") || config != "" && !slices.Contains(e.removed, "PLUGIN_CONFIG") {
+			t.Errorf("removed %v alone", e.removed)
+		}
+		if err != nil {
+			if !strings.Contains(err.Error(), "PLUGIN_") || strings.Contains(err.Error(), "canary-password") && !strings.Contains(insecure, "canary-password") {
+				t.Errorf("the error: %v", err)
+			}
+			return
+		}
+		seen := map[string]bool{}
+		for _, l := range p.Logins {
+			if seen[l.Host] || !spec.LegalImage(l.Host+"/x") || l.Anonymous() && !l.Insecure || !slices.ContainsFunc(p.Secrets(), l.Password.Equal) {
+				t.Errorf("taken: %+v", l)
+			}
+			seen[l.Host] = true
+		}
+	})
+}

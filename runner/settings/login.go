@@ -57,10 +57,16 @@ func (p *Plugin) readLogins(raw config.PluginLogin, insecure string, given map[s
 	if main.Host = named; named == "" {
 		main.Host = p.impliedRegistry(slices.Concat(several, configured))
 	}
+	plain := named // where insecure says no more than true
+	for _, l := range slices.Concat([]Login{main}, several) {
+		if plain == "" && !l.Anonymous() {
+			plain = l.Host
+		}
+	}
 	for _, l := range slices.Concat([]Login{main}, several, []Login{base}, configured) {
 		p.addLogin(l)
 	}
-	return errors.Join(severalErr, baseErr, configErr, mainErr, loginErr, p.readInsecure(insecure, main.Host), p.checkFits(named))
+	return errors.Join(severalErr, baseErr, configErr, mainErr, loginErr, p.readInsecure(insecure, plain), p.checkFits(named))
 }
 
 // addLogin leaves out a login of a registry that has one.

@@ -135,7 +135,10 @@ func TestAnImageHasTheLoginOfItsLongestBeginning(t *testing.T) {
 func TestWhichRegistriesSpeakPlainHTTP(t *testing.T) {
 	for setting, want := range map[string][]string{
 		"false": {"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1)", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)"},
-		"true":  {"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1)", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)", "b.example.com :  insecure"},
+		"true":  {"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1) insecure", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)"},
+		"b.example.com": {
+			"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1)", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)", "b.example.com :  insecure",
+		},
 		"a.example.com:5000,docker.io": {
 			"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1) insecure", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)",
 		},
@@ -146,6 +149,20 @@ func TestWhichRegistriesSpeakPlainHTTP(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, known(p)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", setting, diff)
+		}
+	}
+}
+
+func TestWithoutALoginInsecureIsOfTheFirstImage(t *testing.T) {
+	base := `{"auths":{"quay.io":{"username":"u","password":"p"}}}`
+	const read = "quay.io u:p PLUGIN_CONFIG (auths of quay.io)"
+	for repo, want := range map[string][]string{"a.example.com/app,b.example.com/app": {read, "a.example.com :  insecure"}, "acme/app": {read}} {
+		p, err := settings.ReadPlugin(plugin("PLUGIN_REPO="+repo, "PLUGIN_INSECURE=true", "PLUGIN_CONFIG="+base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, known(p)); diff != "" || len(p.Warnings) != 2-len(want) {
+			t.Errorf("%s: notes %q (-want +got):\n%s", repo, p.Warnings, diff)
 		}
 	}
 }
