@@ -104,6 +104,15 @@ func TestNothingIsMountedAcrossLogins(t *testing.T) {
 	}
 }
 
+func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
+	w := newWorld(t)
+	_, host := another(t)
+	_, err := w.alone("PLUGIN_REPO="+w.image()+","+host+"/acme/app", "PLUGIN_TAGS=1.2", "PLUGIN_CACHE=registry="+host+"/acme/app:1.2")
+	if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func refusing(method, suffix string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == method && strings.Contains(r.URL.Path, suffix) {

@@ -178,6 +178,7 @@ func TestFaultsOfLoginsNameTheSetting(t *testing.T) {
 		`PLUGIN_LOGINS=[{"registry":"ghcr.io","username":6543,"password":"canary"}]`:                        "PLUGIN_LOGINS (entry 1) username is not of its kind: put text in quotes",
 		`PLUGIN_LOGINS=[{"registry":"ghcr.io","user":"a","password":"canary"}]`:                             `PLUGIN_LOGINS (entry 1) has "user", which no login has`,
 		`PLUGIN_LOGINS=[{"registry":"ghcr.io"},{"registry":"quay.io","username":"a"}]`:                      "PLUGIN_LOGINS (entry 2), for quay.io, has no password",
+		`PLUGIN_LOGINS=[{},{"registry":"quay.io"}]`:                                                         "PLUGIN_LOGINS (entry 2), for quay.io, has no username",
 		`PLUGIN_LOGINS=[{},{"password":"canary"}]`:                                                          "PLUGIN_LOGINS (entry 2), for docker.io, has no username",
 		`PLUGIN_LOGINS=[{"registry":"a b","username":"a","password":"canary"}]`:                             "PLUGIN_LOGINS (entry 1): registry: \"a b\" is no registry",
 		`PLUGIN_LOGINS=[{"registry":"https://a:canary@b.io","username":"a","password":"x"}]`:                "PLUGIN_LOGINS (entry 1): registry: a registry is named without",
