@@ -28,7 +28,8 @@ func newCredentials(image string, all []spec.RegistryCredential) *credentials {
 	c := &credentials{logins: map[string]registry.Login{}}
 	for _, r := range all {
 		host, path := splitHost(r.Host)
-		if _, taken := c.logins[host]; taken && path != "" {
+		anonymous := r.Username == "" && r.Password.IsZero()
+		if _, taken := c.logins[host]; taken && (path != "" || anonymous) {
 			continue
 		}
 		c.logins[host] = registry.Login{Username: r.Username, Password: r.Password, Insecure: r.Insecure}

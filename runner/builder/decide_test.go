@@ -201,6 +201,7 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 	c := newCredentials("registry.example.com/team/app", []spec.RegistryCredential{
 		login("registry.example.com", "all"), login("registry.example.com/team", "team"),
 		login("https://index.docker.io/v1/", "hub"), login("other.example.com/x", "other"),
+		{Host: "other.example.com", Insecure: true},
 	})
 	for host, want := range map[string]string{
 		"registry.example.com": "team", "registry-1.docker.io": "hub", "other.example.com": "other",
@@ -210,6 +211,18 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 		if err != nil || got.Username != want || (want != "" && got.Secret != "pw-"+want) {
 			t.Errorf("%s: got %q %v, want %q", host, got.GetUsername(), err, want)
 		}
+	}
+}
+
+// A password without a user name is an identity token, which BuildKit knows by that, too.
+func TestAnIdentityTokenIsTheImagesLogin(t *testing.T) {
+	c := newCredentials("registry.example.com/team/app", []spec.RegistryCredential{
+		{Host: "registry.example.com", Credential: spec.Credential{Username: "all", Password: secret.New("pw")}},
+		{Host: "registry.example.com/team", Credential: spec.Credential{Password: secret.New("token")}},
+	})
+	got, err := c.Credentials(t.Context(), &auth.CredentialsRequest{Host: "registry.example.com"})
+	if err != nil || got.Username != "" || got.Secret != "token" {
+		t.Errorf("got user %q, %v", got.GetUsername(), err)
 	}
 }
 

@@ -44,8 +44,10 @@ func TestLoginFor(t *testing.T) {
 		return spec.RegistryCredential{Host: host, Insecure: user == "plain", Credential: spec.Credential{Username: user, Password: secret.New("p")}}
 	}
 	all := []spec.RegistryCredential{
-		credential("registry.example.com", "host"),
 		credential("registry.example.com/acme", "path"),
+		credential("registry.example.com", "host"),
+		credential("quay.io", "quay"),
+		credential("quay.io/team", "team"),
 		credential("https://index.docker.io/v1/", "hub"),
 		credential("localhost:5000", "plain"),
 	}
@@ -53,6 +55,7 @@ func TestLoginFor(t *testing.T) {
 		"registry.example.com/other/app":    "host",
 		"registry.example.com/acme/app":     "path",
 		"registry.example.com/acmes/app":    "host",
+		"quay.io/team/app":                  "team",
 		"registry.example.com.evil.org/app": "",
 		"acme/app":                          "hub",
 		"docker.io/acme/app":                "hub",
