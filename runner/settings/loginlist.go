@@ -31,7 +31,7 @@ func (p *Plugin) loginList(value secret.Secret) (all []Login, err error) {
 		return nil, nil
 	}
 	var raw []json.RawMessage
-	if json.Unmarshal([]byte(value.Reveal()), &raw) != nil {
+	if err := json.Unmarshal([]byte(value.Reveal()), &raw); err != nil { // which might show some of it
 		return nil, errors.New("PLUGIN_LOGINS is no JSON list: give a list of entries with registry, username and password, which the CI hands over as JSON")
 	}
 	for i, text := range raw {
