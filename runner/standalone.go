@@ -17,7 +17,6 @@ import (
 	"slipway/config/secret"
 	"slipway/runner/settings"
 	"slipway/runner/source"
-	"slipway/runner/spec"
 )
 
 // StandaloneOptions make a run without a gateway. Settings is required.
@@ -171,8 +170,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error) {
 	address, stop := r.s.Builder, func() {}
 	if address == "" {
-		login := []spec.RegistryCredential{r.s.Login}
-		if address, stop, err = startBuilder(ctx, login, r.o.Environ, r.log); err != nil {
+		if address, stop, err = startBuilder(ctx, r.ownBuilder()); err != nil {
 			return nil, err
 		}
 	}

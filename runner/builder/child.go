@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,8 @@ const (
 
 // ChildOptions make a Child.
 type ChildOptions struct {
-	Dir                string    // of its state and socket; must be private to the caller
+	Dir                string    // of its socket, and of its state if that has no place of its own; must be private to the caller
+	State              string    // directory of a cache that stays; empty = one below Dir
 	InsecureRegistries []string  // hosts that are read over plain HTTP
 	Environ            []string  // the caller's; the child gets of it what a builder needs
 	Output             io.Writer // for its warnings; nil = nowhere
@@ -42,12 +44,16 @@ type Child struct {
 }
 
 // StartChild starts this program as a builder and waits until it answers. The error of a
-// machine on which none can run says, at once, what to mend.
+// machine on which none can run says, at once, what to mend; *LockedError where another builder
+// has the state.
 func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if o.Output == nil {
 		o.Output = io.Discard
 	}
 	if err := canRun(Probe(ctx, childConfig(o.Environ)), o.Output); err != nil {
+		return nil, err
+	}
+	if err := o.checkState(); err != nil {
 		return nil, err
 	}
 	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock")}
@@ -63,6 +69,20 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
 	return c, nil
+}
+
+// checkState finds out before a start whether another builder has a state that stays. One that
+// comes in between is told by the child's end.
+func (o ChildOptions) checkState() error {
+	if o.State == "" {
+		return nil
+	}
+	unlock, err := lockState(o.State)
+	if err != nil {
+		return err
+	}
+	unlock()
+	return nil
 }
 
 // canRun makes an error of what Probe found when no builder can run. A network that is
@@ -94,7 +114,7 @@ func childConfig(environ []string) (c Config) {
 }
 
 func (c *Child) args(o ChildOptions) []string {
-	args := []string{"builder", "--address", c.Address, "--state", filepath.Join(o.Dir, "state")}
+	args := []string{"builder", "--address", c.Address, "--state", cmp.Or(o.State, filepath.Join(o.Dir, "state"))}
 	for _, host := range o.InsecureRegistries {
 		args = append(args, "--insecure-registry", host)
 	}
