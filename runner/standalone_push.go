@@ -43,7 +43,7 @@ func (r *standalone) push(ctx context.Context) error {
 		return nil
 	}
 	return r.during("push", &r.took.push, func() error {
-		if err := r.builder.Push(ctx, r.request, r.image.Digest); err != nil {
+		if err := r.upload(ctx); err != nil {
 			return r.blame(err)
 		}
 		return r.moveTags(ctx)
