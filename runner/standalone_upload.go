@@ -14,7 +14,7 @@ func (r *standalone) openBoth(ctx context.Context) (hangUp func(), err error) {
 	go func() { checked <- r.checkRegistry(asking) }()
 	if hangUp, err = r.openBuilder(ctx); err != nil {
 		enough()
-		<-checked
+		_ = <-checked // what was given up
 		return nil, err
 	}
 	if err := <-checked; err != nil {

@@ -57,7 +57,7 @@ func (w *world) shellLayer(ctx context.Context) (v1.Layer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a static busybox is needed (Debian: apt-get install busybox-static): %w", err)
 	}
-	if err := errors.Join(os.MkdirAll(bin, 0o755), os.MkdirAll(filepath.Join(root, "tmp"), 0o777)); err != nil { //nolint:gosec // as every image has it
+	if err := errors.Join(os.MkdirAll(bin, 0o755), os.MkdirAll(filepath.Join(root, "tmp"), 0o777)); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(bin, "busybox"), program, 0o755); err != nil { //nolint:gosec // a program
