@@ -7,6 +7,8 @@
 # make trust   all with the race detector, the long forms (more kills, more disorder), and each fuzz
 #              target for a minute: hours
 # make bench   the benchmarks
+# make bench-runner  the step against buildctl, in turns on the same Dockerfiles (as root; ARGS=
+#              "-rows tiny,dag -rounds 5" chooses); the first time builds buildkitd and a registry
 # make build   bin/slipway
 # make fmt     formats the code
 # Each target installs what it needs from Debian's packages (through sudo when not root) and says so.
@@ -36,7 +38,7 @@ FUZZ := config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWi
 	plugin/accounts:FuzzS2ReturnTo runner/spec:FuzzDecodeSpec plugin/web/pages/loghtml:FuzzNothingButSpans \
 	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind
 
-.PHONY: demo test lint build fmt cover bench trust
+.PHONY: demo test lint build fmt cover bench bench-runner trust
 
 demo: build
 	./bin/slipway demo $(ARGS)
@@ -63,6 +65,10 @@ cover:
 
 bench:
 	go test -run '^$$' -bench . ./plugin/store/... ./config/...
+
+bench-runner:
+	@./.ci/install $(RUNTIME) tar
+	go run ./runner/benchtest $(ARGS)
 
 lint: bin/golangci-lint
 	@test -z "$$(gofmt -l $(GO_FILES))" || { gofmt -l $(GO_FILES); echo "run: make fmt"; exit 1; }

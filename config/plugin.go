@@ -22,6 +22,7 @@ type Plugin struct {
 	PluginBuild
 	PluginStatus
 	PluginFiles
+	PluginState
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

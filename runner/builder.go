@@ -20,6 +20,7 @@ type ImageRequest struct {
 	Platforms  []string
 	NoCache    bool
 	Image      string
+	Publish    bool // the builder may push the image by its digest while it builds
 	Registries []spec.RegistryCredential
 	Progress   io.Writer
 	SharedKey  string // the same for builds of one repository
@@ -33,6 +34,7 @@ type Image struct {
 	Size          int64 // bytes, compressed
 	Steps, Cached int
 	Ran           []hints.Step // of the Dockerfile, in no order
+	Pushed        bool         // by the builder, to the registry that it finds by the image's name
 }
 
 // A DockerfileError is a failure that the Dockerfile is to blame for.

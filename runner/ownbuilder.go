@@ -8,26 +8,70 @@ import (
 	"strings"
 
 	"slipway/runner/builder"
+	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
 
-// startBuilder starts a builder for this step alone, with a cache that goes with it. Its error
-// says what would mend it; stop ends the builder and waits for it.
-func startBuilder(ctx context.Context, registries []spec.RegistryCredential, environ []string, output io.Writer) (address string, stop func(), err error) {
+// An ownBuilder is a builder that a step starts for itself.
+type ownBuilder struct {
+	Registries []spec.RegistryCredential // base images come from those that are insecure over plain HTTP
+	State      settings.State            // where its cache is
+	Origin     string                    // what named State.Dir
+	Environ    []string                  // the step's
+	Output     io.Writer                 // of its log
+}
+
+func (r *standalone) ownBuilder() ownBuilder {
+	return ownBuilder{
+		Registries: r.s.Registries(), State: r.s.State, Origin: r.s.Origins["PLUGIN_STATE"], Environ: r.o.Environ, Output: r.log,
+	}
+}
+
+// startBuilder starts a builder for this step alone. Its error says what would mend it; stop
+// ends the builder and waits for it.
+func startBuilder(ctx context.Context, o ownBuilder) (address string, stop func(), err error) {
+	kept, err := o.keptState()
+	if err != nil {
+		return "", nil, err
+	}
 	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
 		return "", nil, fmt.Errorf("make a directory for the builder: %w", err)
 	}
 	remove := func() { _ = os.RemoveAll(dir) }
-	child, err := builder.StartChild(ctx, builder.ChildOptions{
-		Dir: dir, InsecureRegistries: insecureHosts(registries), Environ: environ, Output: output,
-	})
+	child, err := o.start(ctx, dir, kept)
 	if err != nil {
 		remove()
 		return "", nil, fmt.Errorf("%w; give the step privilege, or name a shared builder (PLUGIN_BUILDER, which is setting builder, or SLIPWAY_BUILDER)", err)
 	}
 	return child.Address, func() { child.Stop(); remove() }, nil
 }
+
+// start starts the builder on the state that is kept, and, where that cannot be had, on one that
+// goes with the step: a cache is no reason to fail, nor to wait for another step.
+func (o ownBuilder) start(ctx context.Context, dir string, kept keptState) (*builder.Child, error) {
+	options := builder.ChildOptions{Dir: dir, InsecureRegistries: insecureHosts(o.Registries), Environ: o.Environ, Output: o.Output}
+	if kept.dir == "" {
+		o.say(kept.line)
+		return builder.StartChild(ctx, options)
+	}
+	held := &heldOutput{to: o.Output}
+	onKept := options
+	onKept.State, onKept.Output = kept.dir, held
+	child, err := builder.StartChild(ctx, onKept)
+	if err == nil {
+		o.say(kept.line)
+		held.release()
+		return child, nil
+	}
+	if ctx.Err() != nil {
+		return nil, err
+	}
+	o.say(kept.without(err))
+	return builder.StartChild(ctx, options)
+}
+
+func (o ownBuilder) say(line string) { _, _ = fmt.Fprintln(o.Output, "builder:", line) }
 
 // insecureHosts are what base images are read from over plain HTTP.
 func insecureHosts(registries []spec.RegistryCredential) []string {

@@ -11,6 +11,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/runner/report"
+	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
 
@@ -40,7 +41,7 @@ func Probe(ctx context.Context, o Options) error {
 
 func (o Options) probeBuilder(ctx context.Context, given secret.Secret) error {
 	if o.Settings.Builder == "" {
-		_, stop, err := startBuilder(ctx, nil, o.Environ, o.output())
+		_, stop, err := startBuilder(ctx, ownBuilder{State: settings.State{Off: true}, Environ: o.Environ, Output: o.output()})
 		if err != nil {
 			return err
 		}

@@ -92,14 +92,11 @@ func (r *standalone) do(ctx context.Context) (err error) {
 	if err := r.checkFiles(); err != nil {
 		return err
 	}
-	hangUp, err := r.openBuilder(ctx)
+	hangUp, err := r.openBoth(ctx)
 	if err != nil {
 		return err
 	}
 	defer hangUp()
-	if err := r.checkRegistry(ctx); err != nil {
-		return err
-	}
 	if err := r.during("build", &r.took.build, func() error { return r.build(ctx) }); err != nil {
 		return err
 	}
@@ -166,7 +163,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	}
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
-		Image: r.s.Image(), Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(),
+		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(),
 		Options: options,
 	}, nil
 }
@@ -175,7 +172,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error) {
 	address, stop := r.s.Builder, func() {}
 	if address == "" {
-		if address, stop, err = startBuilder(ctx, r.s.Registries(), r.o.Environ, r.log); err != nil {
+		if address, stop, err = startBuilder(ctx, r.ownBuilder()); err != nil {
 			return nil, err
 		}
 	}

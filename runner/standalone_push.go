@@ -60,31 +60,6 @@ func (r *standalone) push(ctx context.Context) error {
 	})
 }
 
-// upload sends the image to each registry once: what is pushed into several repositories of
-// one, that registry takes over from the first of them.
-func (r *standalone) upload(ctx context.Context) error {
-	var problems []error
-	first := map[[2]string]string{} // the repository that has the image, by registry and login
-	for _, image := range r.s.Images {
-		request, where := r.request, [2]string{registryOf(image), r.s.LoginFor(image).Host}
-		request.Image, request.MountFrom = image, first[where]
-		if err := r.builder.Push(ctx, request, r.image.Digest); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			problems = append(problems, r.blame(image, err))
-			continue
-		}
-		if first[where] == "" {
-			first[where] = image
-		}
-	}
-	if n := len(r.s.Images); problems != nil && n > 1 {
-		return fmt.Errorf("no tag was moved anywhere, for the image is not in %d of %d repositories: %w", len(problems), n, errors.Join(problems...))
-	}
-	return errors.Join(problems...)
-}
-
 // moveTags points every tag at the image. One that fails does not keep the others back.
 func (r *standalone) moveTags(ctx context.Context) error {
 	client := r.registry()

@@ -52,7 +52,10 @@ func (w *world) aloneIn(ctx context.Context, environ ...string) (log string, err
 	var out bytes.Buffer
 	err = runner.RunStandalone(ctx, runner.StandaloneOptions{
 		Settings: s, Version: "test", Output: &out, StatusTime: w.statusTime,
-		Dial: func(context.Context, string, identity.Identity) (runner.Builder, error) {
+		Dial: func(ctx context.Context, _ string, _ identity.Identity) (runner.Builder, error) {
+			if open := w.builder.opening; open != nil {
+				return w.builder, open(ctx)
+			}
 			return w.builder, w.builder.dialError
 		},
 		Backoff: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },

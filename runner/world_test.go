@@ -248,6 +248,9 @@ type maker struct {
 	buildError, pushError, dialError error
 	inside                           func(ctx context.Context) error // called while building
 	uploading                        func()                          // called once, while the first image is sent
+	pushes                           func(digest string) error       // what it does where it may push itself; nil = it cannot
+	opening                          func(ctx context.Context) error // called while a step connects; nil = nothing is
+	sent                             int                             // images by Push
 	requests                         []runner.ImageRequest
 	mounted                          []string // where each push was told that the image is
 	images                           map[string]v1.Image
@@ -275,7 +278,11 @@ func (b *maker) Build(ctx context.Context, r runner.ImageRequest) (runner.Image,
 	img := imageOf(string(content))
 	digest, err := img.Digest()
 	b.images = map[string]v1.Image{digest.String(): img}
-	return runner.Image{Digest: digest.String(), Size: 42, Steps: 3, Cached: 2, Ran: b.ran}, err
+	made := runner.Image{Digest: digest.String(), Size: 42, Steps: 3, Cached: 2, Ran: b.ran}
+	if r.Publish && b.pushes != nil && err == nil {
+		err, made.Pushed = b.pushes(made.Digest), true
+	}
+	return made, err
 }
 
 func (b *maker) Push(ctx context.Context, r runner.ImageRequest, digest string) error {
@@ -283,6 +290,7 @@ func (b *maker) Push(ctx context.Context, r runner.ImageRequest, digest string) 
 		return b.pushError
 	}
 	img := b.images[digest]
+	b.sent++
 	if act := b.uploading; act != nil {
 		b.uploading = nil
 		act()

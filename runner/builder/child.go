@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,23 +10,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"slipway/config/child"
-	"slipway/config/identity"
 )
 
 // The times of a Child.
 const (
-	childStarts   = 30 * time.Second // from start to first answer
-	childStops    = killGrace        // from the request to stop until it is killed
-	childInterval = 50 * time.Millisecond
+	childStarts = 30 * time.Second // from start until it is ready
+	childStops  = killGrace        // from the request to stop until it is killed
 )
 
 // ChildOptions make a Child.
 type ChildOptions struct {
-	Dir                string    // of its state and socket; must be private to the caller
+	Dir                string    // of its socket, and of its state if that has no place of its own; must be private to the caller
+	State              string    // directory of a cache that stays; empty = one below Dir
 	InsecureRegistries []string  // hosts that are read over plain HTTP
 	Environ            []string  // the caller's; the child gets of it what a builder needs
 	Output             io.Writer // for its warnings; nil = nowhere
@@ -37,12 +38,16 @@ type Child struct {
 	Address string
 
 	process *child.Child
-	quiet   atomic.Bool // it was asked to stop: what BuildKit complains of from then on is of no use
-	last    string      // line of its output that is more than news; final when it has ended
+	ready   chan struct{} // closed when it answers
+
+	announced sync.Once
+	quiet     atomic.Bool // it was asked to stop: what BuildKit complains of from then on is of no use
+	last      string      // line of its output that is more than news; final when it has ended
 }
 
 // StartChild starts this program as a builder and waits until it answers. The error of a
-// machine on which none can run says, at once, what to mend.
+// machine on which none can run says, at once, what to mend; *LockedError where another builder
+// has the state.
 func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if o.Output == nil {
 		o.Output = io.Discard
@@ -50,7 +55,10 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if err := canRun(Probe(ctx, childConfig(o.Environ)), o.Output); err != nil {
 		return nil, err
 	}
-	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock")}
+	if err := o.checkState(); err != nil {
+		return nil, err
+	}
+	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), ready: make(chan struct{})}
 	cmd := exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = childEnv(o.Environ)
@@ -63,6 +71,20 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
 	return c, nil
+}
+
+// checkState finds out before a start whether another builder has a state that stays. One that
+// comes in between is told by the child's end.
+func (o ChildOptions) checkState() error {
+	if o.State == "" {
+		return nil
+	}
+	unlock, err := lockState(o.State)
+	if err != nil {
+		return err
+	}
+	unlock()
+	return nil
 }
 
 // canRun makes an error of what Probe found when no builder can run. A network that is
@@ -94,7 +116,7 @@ func childConfig(environ []string) (c Config) {
 }
 
 func (c *Child) args(o ChildOptions) []string {
-	args := []string{"builder", "--address", c.Address, "--state", filepath.Join(o.Dir, "state")}
+	args := []string{"builder", "--address", c.Address, "--state", cmp.Or(o.State, filepath.Join(o.Dir, "state"))}
 	for _, host := range o.InsecureRegistries {
 		args = append(args, "--insecure-registry", host)
 	}
@@ -117,8 +139,12 @@ func childEnv(environ []string) []string {
 	return env
 }
 
-// follow passes on the lines that are more than news.
+// follow passes on the lines that are more than news, and notes the one by which the child says
+// that its socket answers.
 func (c *Child) follow(line string, output io.Writer) {
+	if strings.Contains(line, readyMessage) {
+		c.announced.Do(func() { close(c.ready) })
+	}
 	if c.quiet.Load() || strings.Contains(line, "level=info") {
 		return
 	}
@@ -126,23 +152,17 @@ func (c *Child) follow(line string, output io.Writer) {
 	_, _ = fmt.Fprintln(output, "builder:", line) // a log that cannot be written must not fail the build
 }
 
-// await asks until the child answers, ends, or took too long.
+// await waits until the child is ready, ends, or took too long.
 func (c *Child) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, childStarts, fmt.Errorf("no answer within %s", childStarts))
 	defer cancel()
-	tick := time.NewTicker(childInterval)
-	defer tick.Stop()
-	for {
-		if client, err := Dial(ctx, c.Address, identity.Identity{}); err == nil {
-			return client.Close()
-		}
-		select {
-		case <-c.process.Ended():
-			return c.failure()
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
+	select {
+	case <-c.ready:
+		return nil
+	case <-c.process.Ended():
+		return c.failure()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

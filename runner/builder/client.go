@@ -45,7 +45,8 @@ type Request struct {
 	BuildArgs  map[string]string // of ARG instructions
 	Platforms  []string          // linux/amd64, …; empty = the builder's own
 	NoCache    bool              // run every step again
-	Image      string            // registry/name without a tag; Push needs it
+	Image      string            // registry/name without a tag; Push and Publish need it
+	Publish    bool              // the builder itself pushes the image by its digest, if it can
 
 	Registries []spec.RegistryCredential // each is used for its own host only
 	Progress   io.Writer                 // plain lines; nil = none
@@ -61,6 +62,7 @@ type Image struct {
 	Steps  int    // of the Dockerfile
 	Cached int    // of those, taken from the cache
 	Ran    []hints.Step
+	Pushed bool // by the builder, to the registry that it finds by the image's name
 }
 
 // Dial connects to a builder and makes sure that it answers before ctx ends, and is none of
@@ -110,19 +112,27 @@ func (c *Client) Close() error {
 	return c.bk.Close()
 }
 
-// Build builds the image into the builder's store and pushes nothing. Errors: *BuildError
+// Build builds the image into the builder's store, and pushes nothing but what r.Publish says.
+// Errors: *BuildError
 // when the Dockerfile is to blame, ctx's cause within a second of its end, any other when
 // the surroundings are.
 func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 	if err := r.check(); err != nil {
 		return Image{}, err
 	}
+	if r.Publish {
+		return c.publish(ctx, r)
+	}
+	return c.build(ctx, r)
+}
+
+func (c *Client) build(ctx context.Context, r Request) (Image, error) {
 	options, err := r.solveOptions()
 	if err != nil {
 		return Image{}, fmt.Errorf("build: %w", err)
 	}
 	out := newProgress(r.Progress)
-	response, err := c.solve(ctx, options, out)
+	response, err := c.solve(ctx, r, options, out)
 	if err != nil {
 		return Image{}, classify(ctx, err, out.failedStep())
 	}
@@ -138,7 +148,7 @@ func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 
 // solve runs a build and gives up waiting soon after ctx ends: BuildKit's client waits for
 // the server's last words for seconds.
-func (c *Client) solve(ctx context.Context, options client.SolveOpt, out *progress) (*client.SolveResponse, error) {
+func (c *Client) solve(ctx context.Context, r Request, options client.SolveOpt, out *progress) (*client.SolveResponse, error) {
 	defer out.close()
 	type result struct {
 		response *client.SolveResponse
@@ -151,7 +161,7 @@ func (c *Client) solve(ctx context.Context, options client.SolveOpt, out *progre
 		out.display()
 	}()
 	go func() {
-		response, err := c.bk.Build(ctx, options, "", materialize, out.status)
+		response, err := c.start(ctx, r, options, out.status)
 		done <- result{response, err}
 	}()
 	select {

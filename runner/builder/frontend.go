@@ -45,7 +45,7 @@ func frontends(infos worker.Infos, allowed []string) (map[string]frontend.Fronte
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]frontend.Frontend{frontendDockerfile: forwarder.NewGatewayForwarder(infos, policy.build)}
+	all := map[string]frontend.Frontend{frontendDockerfile: optioned{forwarder.NewGatewayForwarder(infos, policy.build)}}
 	if len(allowed) == 0 {
 		return all, nil
 	}
@@ -55,6 +55,21 @@ func frontends(infos worker.Infos, allowed []string) (map[string]frontend.Fronte
 	}
 	all[frontendGateway] = &guardedGateway{inner: inner, policy: policy}
 	return all, nil
+}
+
+// optioned gives a frontend options that it may add to, whatever the client sent: one that sends
+// none, as buildctl with its defaults, leaves no map.
+type optioned struct{ frontend.Frontend }
+
+var _ frontend.Frontend = optioned{}
+
+// Solve implements frontend.Frontend.
+func (o optioned) Solve(ctx context.Context, llb frontend.FrontendLLBBridge, exec executor.Executor,
+	opt map[string]string, inputs map[string]*pb.Definition, sid string, sm *session.Manager) (*frontend.Result, error) {
+	if opt == nil {
+		opt = map[string]string{}
+	}
+	return o.Frontend.Solve(ctx, llb, exec, opt, inputs, sid, sm)
 }
 
 // build is the built-in Dockerfile frontend, asked only when the policy says so.

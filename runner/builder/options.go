@@ -61,6 +61,7 @@ func (r Request) exporterAttrs() map[string]string {
 	case o.Compression.Type == "":
 		attrs["compression-level"] = "1"
 	}
+	maps.Copy(attrs, r.pushAttrs())
 	for name, value := range o.Annotations {
 		attrs["annotation."+name] = value
 		if len(r.Platforms) > 1 || attested { // then there is an index

@@ -28,6 +28,9 @@ import (
 	"slipway/config/identity"
 )
 
+// readyMessage is what the log of a server says once its socket answers.
+const readyMessage = "builder is ready"
+
 // stopGrace is how long running solves may go on after a stop was asked for.
 const stopGrace = 3 * time.Second
 
@@ -115,7 +118,7 @@ func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls 
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	calls.arm()
-	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info("builder is ready")
+	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(readyMessage)
 	if c.Ready != nil {
 		c.Ready()
 	}

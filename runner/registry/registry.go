@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"slipway/config/secret"
 )
@@ -108,14 +109,18 @@ func (c *Client) Tag(ctx context.Context, image, digest, tag string, l Login) er
 		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
 	}
 	_, err = retry(ctx, c, func(ctx context.Context) (struct{}, error) {
-		manifest, err := remote.Get(repo.Digest(digest), c.options(ctx, l)...)
+		options, err := c.greeted(ctx, repo, l)
+		if err != nil {
+			return struct{}{}, explain("log in to", repo, err)
+		}
+		manifest, err := remote.Get(repo.Digest(digest), options...)
 		if err != nil {
 			return struct{}{}, explain("read "+digest+" of", repo, err)
 		}
 		if err := c.permit(ctx); err != nil {
 			return struct{}{}, &refusal{err}
 		}
-		if err := remote.Tag(target, manifest, c.options(ctx, l)...); err != nil {
+		if err := remote.Tag(target, manifest, options...); err != nil {
 			return struct{}{}, explain("put tag "+tag+" of", repo, err)
 		}
 		return struct{}{}, nil
@@ -146,6 +151,15 @@ func (c *Client) options(ctx context.Context, l Login) []remote.Option {
 		remote.WithTransport(c.guarded(ctx, l)),
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // retry, below, does it and tells of it
 	}
+}
+
+// greeted are options for several requests to push to one repository, which ask for a token once.
+func (c *Client) greeted(ctx context.Context, repo name.Repository, l Login) ([]remote.Option, error) {
+	rt, err := transport.NewWithContext(ctx, repo.Registry, l.authenticator(), c.guarded(ctx, l), []string{repo.Scope(transport.PushScope)})
+	if err != nil {
+		return nil, err
+	}
+	return append(c.options(ctx, l), remote.WithTransport(rt)), nil
 }
 
 func (l Login) authenticator() authn.Authenticator {

@@ -56,6 +56,7 @@ type Plugin struct {
 	Warnings    []string // of settings that do nothing here
 	Status      Status
 	Files       Files
+	State       State
 	Origins     map[string]string
 	shown       []Shown
 }
@@ -113,7 +114,8 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw),
 		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus))
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus),
+		p.readState(given))
 	p.readFiles(raw, given)
 	p.show(given)
 	return p, err

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 5}, 5}, {[]float64{9, 1, 5, 2}, 3.5}} {
+		before := append([]float64(nil), c.values...)
+		if got := median(c.values); got != c.want || !cmp.Equal(before, c.values) {
+			t.Errorf("median of %v: %v, want %v; left %v", before, got, c.want, c.values)
+		}
+	}
+}
+
+// seconds are times of a way.
+func seconds(all ...float64) (times []time.Duration) {
+	for _, s := range all {
+		times = append(times, time.Duration(s*float64(time.Second)))
+	}
+	return times
+}
+
+func TestARatioIsTakenRoundByRound(t *testing.T) {
+	// The second round met a busy machine: medians alone would say 4.
+	f := figure{times: map[string][]time.Duration{"a": seconds(1, 20, 2), "b": seconds(0.5, 10, 1)}}
+	if got := f.ratio("a", "b"); got != 2 {
+		t.Errorf("got %v, want 2", got)
+	}
+	if got := f.ratio("a", "none"); got != 0 {
+		t.Errorf("got %v, want 0 where there is nothing to compare", got)
+	}
+}
+
+func TestTheReportSaysWhichPromisesHold(t *testing.T) {
+	f := newFigures("tiny", []string{caseUnchanged})[0]
+	f.loads = []float64{0.5, 1.5}
+	f.times[wayBuildctl] = seconds(0.1, 0.1)
+	f.times[wayConnected] = seconds(0.1, 0.1)
+	f.times[wayBuilder] = seconds(0.11, 0.11)
+	f.times[wayKept] = seconds(0.2, 0.2)
+	text := report([]figure{f})
+	for _, want := range []string{
+		"tiny  unchanged  2   1.0     0.100            0.100          0.110               0.000",
+		"step, buildkitd : buildctl = 1.00            ≤ 1.0: holds",
+		"step, builder : buildctl = 1.10              ≤ 1.0: MISSED",
+		"step, state kept : buildctl = 2.00           ≤ 2.0: holds",
+		"step, state kept : buildkitd per step = 0.00  not measured",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {
+			t.Errorf("want %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestFlagsThatAreWrongAreRefused(t *testing.T) {
+	for _, args := range [][]string{{"-rows", "none"}, {"-cases", "warm"}, {"-rounds", "0"}, {"tiny"}} {
+		if _, err := parse(args); err == nil {
+			t.Errorf("%v was taken", args)
+		}
+	}
+	o, err := parse([]string{"-rows", "dag,tiny", "-rounds", "2"})
+	if diff := cmp.Diff([]string{"dag", "tiny"}, o.rows); err != nil || diff != "" || o.rounds != 2 || len(o.cases) != 3 {
+		t.Errorf("%+v, %v", o, err)
+	}
+}

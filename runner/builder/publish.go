@@ -1,0 +1,60 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/moby/buildkit/client"
+
+	"slipway/runner/registry"
+)
+
+// publish builds the image and has the builder push it, in one go: what a registry lacks does not
+// come through this connection. Without this right, way or luck the answer is what build gives,
+// and Push is left to do: it tries for longer and knows the registry's own words.
+func (c *Client) publish(ctx context.Context, r Request) (Image, error) {
+	image, err := c.build(ctx, r)
+	if err == nil {
+		image.Pushed = true
+		return image, nil
+	}
+	if !pushFailed(err) || ctx.Err() != nil {
+		return image, err
+	}
+	if r.Progress != nil {
+		_, _ = fmt.Fprintf(r.Progress, "the builder cannot push it, so this step is going to: %s\n", plainMessage(err)) // a log
+	}
+	r.Publish = false
+	return c.build(ctx, r)
+}
+
+// pushFailed reports whether an image was built and could not be pushed, by the words of
+// BuildKit's exporter: the type does not survive the wire.
+func pushFailed(err error) bool {
+	var blame *BuildError
+	return !errors.As(err, &blame) && strings.Contains(err.Error(), "failed to push ")
+}
+
+// pushAttrs have the exporter push by digest alone, so that no tag moves.
+// https://docs.docker.com/build/exporters/image-registry/
+func (r Request) pushAttrs() map[string]string {
+	if !r.Publish {
+		return nil
+	}
+	attrs := map[string]string{"name": r.Image, "push": "true", "push-by-digest": "true"}
+	if registry.LoginFor(r.Image, r.Registries).Insecure {
+		attrs["registry.insecure"] = "true"
+	}
+	return attrs
+}
+
+// start begins a build. A push finds the layers of a base image that no step needed by itself.
+func (c *Client) start(ctx context.Context, r Request, options client.SolveOpt, status chan *client.SolveStatus) (*client.SolveResponse, error) {
+	if r.Publish {
+		options.Frontend = frontendDockerfile
+		return c.bk.Solve(ctx, nil, options, status)
+	}
+	return c.bk.Build(ctx, options, "", materialize, status)
+}

@@ -1,0 +1,54 @@
+package builder_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// The builder pushes by digest alone, a base image's layers too, which no step looked into.
+func TestTheBuilderPublishesByDigest(t *testing.T) {
+	needBuildKit(t)
+	server, host := start(t, t.TempDir()), serveRegistry(t)
+	client := server.dial(t)
+	base := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "of the base"}))
+	base.Image, base.Publish = host+"/acme/base", true
+	first := build(t, client, base)
+	if !first.Pushed || len(tags(t, base.Image)) != 0 {
+		t.Fatalf("pushed %v, and tags are %v", first.Pushed, tags(t, base.Image))
+	}
+	fresh := start(t, t.TempDir()).dial(t) // knows nothing of the base
+	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
+	r.Image, r.Publish = host+"/acme/app", true
+	second := build(t, fresh, r)
+	if got := files(t, r.Image, second.Digest)["a"]; !second.Pushed || got != "of the base" || second.Size == 0 {
+		t.Errorf("%+v, file is %q", second, got)
+	}
+}
+
+func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
+	needBuildKit(t)
+	server, host := start(t, t.TempDir()), serveRegistry(t)
+	client := server.dial(t)
+	var log bytes.Buffer
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "kept"}))
+	r.Image, r.Publish, r.Progress = "127.0.0.1:1/acme/app", true, &log
+	image := build(t, client, r)
+	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push it, so this step is going to") {
+		t.Errorf("pushed %v\n%s", image.Pushed, &log)
+	}
+	r.Image = host + "/acme/app"
+	if err := client.Push(t.Context(), r, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.NewDigest(r.Image + "@" + image.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := remote.Image(ref); err != nil {
+		t.Error(err)
+	}
+}

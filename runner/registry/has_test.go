@@ -1,0 +1,45 @@
+package registry_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"slipway/runner/registry"
+)
+
+func TestHasTellsWhetherADigestIsThere(t *testing.T) {
+	f := serve(t)
+	digest := f.put(t)
+	c := client(registry.Options{Attempts: 2})
+	for want, asked := range map[bool]string{true: digest, false: "sha256:" + strings.Repeat("0", 64)} {
+		if got, err := c.Has(t.Context(), f.image(), asked, registry.Login{}); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", asked, got, err)
+		}
+	}
+	f.set(basic("ci", "secret"))
+	var refused *registry.UnauthorizedError
+	if _, err := c.Has(t.Context(), f.image(), digest, registry.Login{}); !errors.As(err, &refused) {
+		t.Errorf("got %v, want that the login is refused", err)
+	}
+}
+
+// Each request to a registry far away is time that a step waits.
+func TestATagTakesOneGreeting(t *testing.T) {
+	f := serve(t)
+	digest := f.put(t)
+	f.set(nil)
+	if err := client(registry.Options{}).Tag(t.Context(), f.image(), digest, "1.2", registry.Login{}); err != nil {
+		t.Fatal(err)
+	}
+	greetings := 0
+	for _, request := range f.seen() {
+		if request == http.MethodGet+" /v2/" {
+			greetings++
+		}
+	}
+	if greetings != 1 {
+		t.Errorf("requests: %q, want one greeting", f.seen())
+	}
+}

@@ -1,0 +1,72 @@
+package runner_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+func TestABuilderThatPushedIsBelievedWhenTheRegistryHasTheImage(t *testing.T) {
+	for what, reaches := range map[string]bool{"this registry": true, "another registry by that name": false} {
+		w := newWorld(t)
+		w.builder.pushes = func(digest string) error {
+			if !reaches {
+				return nil
+			}
+			ref, err := name.NewDigest(w.image() + "@" + digest)
+			if err != nil {
+				return err
+			}
+			return remote.Write(ref, w.builder.images[digest])
+		}
+		log, err := w.alone("PLUGIN_TAGS=1.2")
+		if err != nil || w.tag("1.2") == "" {
+			t.Fatalf("%s: %v, tag at %q\n%s", what, err, w.tag("1.2"), log)
+		}
+		if !w.builder.requests[0].Publish || (w.builder.sent == 0) != reaches {
+			t.Errorf("%s: asked to publish %v, sent %d times", what, w.builder.requests[0].Publish, w.builder.sent)
+		}
+	}
+}
+
+func TestABuilderIsNotAskedToPushWhatIsNotToBePushed(t *testing.T) {
+	for _, setting := range []string{"PLUGIN_DRY_RUN=true", "PLUGIN_BUILDER=tcp://127.0.0.1:1"} {
+		w := newWorld(t)
+		if log, err := w.alone("PLUGIN_TAGS=1.2", setting); err != nil || w.builder.requests[0].Publish {
+			t.Errorf("%s: %v\n%s", setting, err, log)
+		}
+	}
+}
+
+// The registry is asked while the builder is opened, and what it refuses is refused before a build.
+func TestTheRegistryIsAskedWhileTheBuilderOpens(t *testing.T) {
+	w := newWorld(t)
+	asked, opened := make(chan struct{}), atomic.Bool{}
+	w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPost && opened.CompareAndSwap(false, true) {
+			close(asked)
+		}
+		next.ServeHTTP(rw, r)
+	})
+	w.builder.opening = func(ctx context.Context) error {
+		select {
+		case <-asked:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if log, err := w.alone("PLUGIN_TAGS=1.2"); err != nil {
+		t.Errorf("the builder opened before the registry was asked: %v\n%s", err, log)
+	}
+	w.registry.set(asks("ci", "password-canary"))
+	w.builder.requests, w.builder.opening, w.builder.closed = nil, nil, false
+	if _, err := w.alone("PLUGIN_TAGS=1.2"); err == nil || !strings.Contains(err.Error(), "PLUGIN_USERNAME") || len(w.builder.requests) != 0 || !w.builder.closed {
+		t.Errorf("%v, %d builds, builder closed %v", err, len(w.builder.requests), w.builder.closed)
+	}
+}
