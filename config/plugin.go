@@ -24,6 +24,8 @@ type Plugin struct {
 	PluginBuild
 	PluginStatus
 	PluginFiles
+	PluginRest
+	PluginDaemon
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

@@ -62,7 +62,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
 	r.header()
-	if o.PlanOnly || r.s.DryRun {
+	if o.PlanOnly || r.s.DryRun || r.s.Rest.Debug {
 		r.settings()
 	}
 	if r.s.Skip != "" {
@@ -182,6 +182,9 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 		stop()
 		return nil, fmt.Errorf("%w; check %s, or leave it out to start a builder here", err, r.s.Origins["PLUGIN_BUILDER"])
 	}
+	if r.s.Rest.Quiet {
+		r.builder = quiet{r.builder}
+	}
 	return func() {
 		_ = r.builder.Close() // what it built is pushed by now, or is not wanted
 		stop()
@@ -212,7 +215,7 @@ func (r *standalone) summary() {
 	tags, times := strings.Join(r.pushed, ", "), "build "+seconds(r.took.build)
 	switch {
 	case r.s.DryRun:
-		tags = "none: PLUGIN_DRY_RUN is set"
+		tags = "none: " + r.s.Origins["PLUGIN_DRY_RUN"] + " is set"
 	case !r.publishes():
 		tags = "none: there is no tag to push"
 	default:

@@ -3,7 +3,6 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
@@ -55,6 +54,7 @@ type Plugin struct {
 	Warnings    []string // of settings that do nothing here
 	Status      Status
 	Files       Files
+	Rest        Rest
 	Origins     map[string]string
 	shown       []Shown
 }
@@ -111,7 +111,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus))
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus), p.readRest(raw.PluginRest, given))
 	p.readFiles(raw, given)
 	p.show(given)
 	return p, err
@@ -125,26 +125,6 @@ func first(given map[string]string, otherwise string, names ...string) (value, o
 		}
 	}
 	return otherwise, Default
-}
-
-// checkKnown refuses settings that nobody would act on: what they were to change, as
-// which tags move, would silently not be so.
-func checkKnown(given map[string]string, settings []config.Setting) error {
-	known := map[string]bool{}
-	for _, s := range settings {
-		known[s.Name] = true
-	}
-	var unknown []string
-	for name := range given {
-		if strings.HasPrefix(name, pluginPrefix) && !known[name] {
-			unknown = append(unknown, name)
-		}
-	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	slices.Sort(unknown)
-	return fmt.Errorf("%s: this step has no such setting; remove it (`slipway runner --help` lists them)", strings.Join(unknown, ", "))
 }
 
 func (p *Plugin) readRepo(repo string) (err error) {

@@ -1,0 +1,9 @@
+package config
+
+// PluginRest are the settings of Drone's plugins/docker and Woodpecker's docker-buildx that
+// belong to no group.
+type PluginRest struct {
+	NoPush string `env:"PLUGIN_NO_PUSH" help:"the same as dry_run"`
+	Quiet  string `env:"PLUGIN_QUIET" envDefault:"false" help:"true: the log shows the builder's own lines only of a build that failed"`
+	Debug  string `env:"PLUGIN_DEBUG" envDefault:"false" help:"true: the log shows every setting that has a value, and where it came from"`
+}
