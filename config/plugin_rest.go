@@ -3,7 +3,8 @@ package config
 // PluginRest are the settings of Drone's plugins/docker and Woodpecker's docker-buildx that
 // belong to no group.
 type PluginRest struct {
-	NoPush string `env:"PLUGIN_NO_PUSH" help:"the same as dry_run"`
-	Quiet  string `env:"PLUGIN_QUIET" envDefault:"false" help:"true: the log shows the builder's own lines only of a build that failed"`
-	Debug  string `env:"PLUGIN_DEBUG" envDefault:"false" help:"true: the log shows every setting that has a value, and where it came from"`
+	NoPush  string `env:"PLUGIN_NO_PUSH" help:"the same as dry_run"`
+	Quiet   string `env:"PLUGIN_QUIET" envDefault:"false" help:"true: the log shows the builder's own lines only of a build that failed"`
+	Debug   string `env:"PLUGIN_DEBUG" envDefault:"false" help:"true: the log shows every setting that has a value, and where it came from"`
+	EnvFile string `env:"PLUGIN_ENV_FILE" help:"file of lines NAME=value that are read as if they were set for the step; from the workspace, or absolute"`
 }

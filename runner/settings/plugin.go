@@ -93,6 +93,10 @@ func ReadPlugin(e Environment) (Plugin, error) {
 			delete(given, name)
 		}
 	}
+	note, err := addEnvFile(given)
+	if err != nil {
+		return Plugin{}, err
+	}
 	origins := map[string]string{}
 	raw, err := env.ParseAsWithOptions[config.Plugin](env.Options{
 		Environment: given,
@@ -112,6 +116,9 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
 		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus), p.readRest(raw.PluginRest, given))
+	if note != "" {
+		p.warn("%s", note)
+	}
 	p.readFiles(raw, given)
 	p.show(given)
 	return p, err
