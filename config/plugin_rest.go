@@ -7,4 +7,5 @@ type PluginRest struct {
 	Quiet   string `env:"PLUGIN_QUIET" envDefault:"false" help:"true: the log shows the builder's own lines only of a build that failed"`
 	Debug   string `env:"PLUGIN_DEBUG" envDefault:"false" help:"true: the log shows every setting that has a value, and where it came from"`
 	EnvFile string `env:"PLUGIN_ENV_FILE" help:"file of lines NAME=value that are read as if they were set for the step; from the workspace, or absolute"`
+	Output  string `env:"PLUGIN_OUTPUT" help:"what is made, as docker buildx --output takes it: type=image with push, compression, compression-level, force-compression, oci-mediatypes, rewrite-timestamp; or type=oci, docker or tar with dest=path, a file that is written besides"`
 }

@@ -87,6 +87,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 func (r *standalone) do(ctx context.Context) (err error) {
 	started := r.o.Now()
 	r.reportStart(ctx)
+	r.date(ctx)
 	if r.request, err = r.imageRequest(); err != nil {
 		return err
 	}

@@ -147,7 +147,7 @@ func TestBuildOptionFaultsNameTheSetting(t *testing.T) {
 		"PLUGIN_AUTO_LABEL=2":                          "PLUGIN_AUTO_LABEL is",
 		"PLUGIN_DEFAULT_LABELS=2":                      "PLUGIN_DEFAULT_LABELS is",
 		"PLUGIN_PLATFORMS=amd64":                       `PLUGIN_PLATFORMS has "amd64"`,
-		"PLUGIN_COMPRESSION=estargz":                   "PLUGIN_COMPRESSION is",
+		"PLUGIN_COMPRESSION=estargz":                   "PLUGIN_COMPRESSION: compression is",
 		"PLUGIN_COMPRESSION=gzip:10":                   "levels of gzip are 0 to 9",
 		"PLUGIN_PROVENANCE=much":                       "PLUGIN_PROVENANCE is",
 		"PLUGIN_SBOM=2":                                "PLUGIN_SBOM is",

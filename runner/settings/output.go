@@ -72,7 +72,7 @@ func legalLabel(name string) bool {
 
 // readOutput reads what the image is to be like.
 func (p *Plugin) readOutput(raw config.PluginBuild) error {
-	return errors.Join(p.readPlatforms(raw), p.readCompression(raw.Compression), p.readAttestations(raw))
+	return errors.Join(p.readPlatforms(raw), p.readCompression("PLUGIN_COMPRESSION", raw.Compression), p.readAttestations(raw))
 }
 
 func (p *Plugin) readPlatforms(raw config.PluginBuild) error {
@@ -96,7 +96,7 @@ func (p *Plugin) readPlatforms(raw config.PluginBuild) error {
 	return nil
 }
 
-func (p *Plugin) readCompression(value string) error {
+func (p *Plugin) readCompression(setting, value string) error {
 	kind, level, leveled := strings.Cut(strings.ToLower(value), ":")
 	least, most := 0, 9
 	switch kind {
@@ -106,10 +106,10 @@ func (p *Plugin) readCompression(value string) error {
 	case "none", "uncompressed":
 		kind, least, most = "uncompressed", 0, 0
 	default:
-		return fmt.Errorf("PLUGIN_COMPRESSION is %q: use gzip, zstd or none", value)
+		return fmt.Errorf("%s: compression is %q: use gzip, zstd or none", setting, value)
 	}
 	if n, err := strconv.Atoi(level); leveled && (err != nil || n < least || n > most) {
-		return fmt.Errorf("PLUGIN_COMPRESSION is %q: levels of %s are %d to %d", value, kind, least, most)
+		return fmt.Errorf("%s: compression is %q: levels of %s are %d to %d", setting, value, kind, least, most)
 	}
 	if value != "gzip:1" {
 		p.Build.Compression = spec.Compression{Type: kind, Level: level}
