@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +56,7 @@ var errStopped = errors.New("the step was told to stop before it was done (SIGTE
 // ctx ends, as by SIGTERM, so does the step.
 func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	o = o.complete()
+	o.Environ = slices.Concat(o.Environ, ownBuilderEnviron(o.Settings.OwnBuilder))
 	if err := readSecretFiles(&o.Settings); err != nil {
 		return err
 	}

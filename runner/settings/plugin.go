@@ -55,6 +55,7 @@ type Plugin struct {
 	Status      Status
 	Files       Files
 	Rest        Rest
+	OwnBuilder  OwnBuilder
 	Origins     map[string]string
 	shown       []Shown
 }

@@ -1,0 +1,53 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"slipway/config"
+	"slipway/runner/registry"
+)
+
+// An OwnBuilder is what the builder that a step starts is told besides.
+type OwnBuilder struct {
+	Mirrors        []string // of Docker Hub: https://host, http://host or host, and a path
+	DNS, DNSSearch []string // of RUN steps
+}
+
+// readOwnBuilder comes after the builder: one that is named has its own ways.
+func (p *Plugin) readOwnBuilder(raw config.PluginRest, given map[string]string) error {
+	mirrors, origin := first(given, "", mirrorName, "DOCKER_PLUGIN_MIRROR")
+	p.Origins[mirrorName] = origin
+	if mirrors+raw.CustomDNS+raw.CustomDNSSearch == "" {
+		return nil
+	}
+	var errs [3]error
+	p.OwnBuilder.Mirrors, errs[0] = list(origin, mirrors)
+	p.OwnBuilder.DNS, errs[1] = list("PLUGIN_CUSTOM_DNS", raw.CustomDNS)
+	p.OwnBuilder.DNSSearch, errs[2] = list("PLUGIN_CUSTOM_DNS_SEARCH", raw.CustomDNSSearch)
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	for _, mirror := range p.OwnBuilder.Mirrors {
+		scheme, place, found := strings.Cut(mirror, "://")
+		if !found {
+			scheme, place = "https", mirror
+		}
+		if _, err := registry.ParseHost(strings.TrimSuffix(place, "/")); err != nil || (scheme != "https" && scheme != "http") {
+			return fmt.Errorf("%s is %q: give the mirror's address, as https://mirror.example.com", origin, mirror)
+		}
+	}
+	for _, server := range p.OwnBuilder.DNS {
+		if _, err := netip.ParseAddr(server); err != nil {
+			return fmt.Errorf("PLUGIN_CUSTOM_DNS has %q: give IP addresses", server)
+		}
+	}
+	if p.Builder != "" {
+		p.warn("PLUGIN_MIRROR, PLUGIN_CUSTOM_DNS and PLUGIN_CUSTOM_DNS_SEARCH are for the step's own builder; %s names another, whose own configuration counts", p.Origins[builderName])
+	}
+	return nil
+}
+
+const mirrorName = "PLUGIN_MIRROR"
