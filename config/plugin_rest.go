@@ -1,5 +1,7 @@
 package config
 
+import "slipway/config/secret"
+
 // PluginRest are the settings of Drone's plugins/docker and Woodpecker's docker-buildx that
 // belong to no group.
 type PluginRest struct {
@@ -12,4 +14,7 @@ type PluginRest struct {
 	Mirror          string `env:"PLUGIN_MIRROR" help:"mirrors of Docker Hub for base images, as https://mirror.example.com, a list; of the builder that the step starts"`
 	CustomDNS       string `env:"PLUGIN_CUSTOM_DNS" help:"name servers of RUN, a list; of the builder that the step starts"`
 	CustomDNSSearch string `env:"PLUGIN_CUSTOM_DNS_SEARCH" help:"search domains of RUN, a list; of the builder that the step starts"`
+
+	RemoteBuilders string        `env:"PLUGIN_REMOTE_BUILDERS" help:"local is the step's own builder; others are refused: see builder"`
+	SSHKey         secret.Secret `env:"PLUGIN_SSH_KEY" help:"does nothing: builders are not reached over ssh; taken out of the environment"`
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"slipway/config"
@@ -50,4 +51,28 @@ func (p *Plugin) readOwnBuilder(raw config.PluginRest, given map[string]string) 
 	return nil
 }
 
-const mirrorName = "PLUGIN_MIRROR"
+const (
+	mirrorName     = "PLUGIN_MIRROR"
+	builderKeyName = "PLUGIN_SSH_KEY"
+)
+
+// readRemoteBuilders refuses builders over ssh: docker-buildx trusts whatever host answers first,
+// and one step has one builder here.
+func (p *Plugin) readRemoteBuilders(raw config.PluginRest) error {
+	p.Rest.BuilderKey = raw.SSHKey
+	builders, err := list("PLUGIN_REMOTE_BUILDERS", raw.RemoteBuilders)
+	if err != nil {
+		return err
+	}
+	builders = slices.DeleteFunc(builders, func(one string) bool { return one == "local" })
+	switch {
+	case len(builders) > 0 && p.Builder == "":
+		return fmt.Errorf("PLUGIN_REMOTE_BUILDERS has %q, and builders are not reached over ssh here: run `slipway builder` there, "+
+			"and name it in PLUGIN_BUILDER, as tcp://host:9443 (docs/builder.md)", builders[0])
+	case len(builders) > 0:
+		p.warn("PLUGIN_REMOTE_BUILDERS is not used, %s is", p.Origins[builderName])
+	case !raw.SSHKey.IsZero():
+		p.warn("PLUGIN_SSH_KEY is not used: builders are not reached over ssh here")
+	}
+	return nil
+}

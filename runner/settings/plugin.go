@@ -223,7 +223,7 @@ func builderOf(given map[string]string) (address, origin string, who identity.Id
 
 // Secrets are what the log must not show. Those in files are only known once they were read.
 func (p Plugin) Secrets() []secret.Secret {
-	all := []secret.Secret{p.Login.Password, p.BuilderTLS.Text(), p.Build.SSHKey}
+	all := []secret.Secret{p.Login.Password, p.BuilderTLS.Text(), p.Build.SSHKey, p.Rest.BuilderKey}
 	for _, s := range p.Build.Secrets {
 		all = append(all, s.Value, secret.New(strings.TrimSpace(s.Value.Reveal())))
 	}

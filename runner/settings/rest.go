@@ -6,17 +6,20 @@ import (
 	"strings"
 
 	"slipway/config"
+	"slipway/config/secret"
 )
 
 // Rest are settings that belong to no group.
 type Rest struct {
 	Quiet bool // show the builder's lines only of a build that failed
 	Debug bool // show every setting, and where it came from
+
+	BuilderKey secret.Secret // for builders over ssh, which are not here: it is masked and used for nothing
 }
 
 func (p *Plugin) readRest(raw config.PluginRest, given map[string]string) error {
 	p.noteDaemon(given)
-	var errs [5]error
+	var errs [6]error
 	p.Rest.Quiet, errs[0] = trueFalse("PLUGIN_QUIET", raw.Quiet)
 	debug, name := first(given, "false", debugName, "DOCKER_LAUNCH_DEBUG")
 	p.Origins[debugName] = name
@@ -24,6 +27,7 @@ func (p *Plugin) readRest(raw config.PluginRest, given map[string]string) error 
 	errs[2] = p.readNoPush(given)
 	errs[3] = p.readImageOutput(raw.Output, given)
 	errs[4] = p.readOwnBuilder(raw, given)
+	errs[5] = p.readRemoteBuilders(raw)
 	return errors.Join(errs[:]...)
 }
 
