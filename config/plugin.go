@@ -23,6 +23,8 @@ type Plugin struct {
 	PluginStatus
 	PluginFiles
 	PluginState
+	PluginRest
+	PluginDaemon
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

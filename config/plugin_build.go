@@ -29,16 +29,13 @@ type PluginBuild struct {
 	CustomLabels  string `env:"PLUGIN_CUSTOM_LABELS" help:"the same"`
 	LabelSchema   string `env:"PLUGIN_LABEL_SCHEMA" help:"labels name=value whose names begin with org.opencontainers.image., which is left out: a list; not used when auto_label is false"`
 	AutoLabel     string `env:"PLUGIN_AUTO_LABEL" envDefault:"true" help:"true: label and annotate the image with what the CI says of it: created, revision, source, url, and version of a tag"`
-	DefaultLabels string `env:"PLUGIN_DEFAULT_LABELS" envDefault:"true" help:"the same; false in either turns it off"`
+	DefaultLabels string `env:"PLUGIN_DEFAULT_LABELS" envDefault:"true" help:"the same; false in any of the three turns it off"`
+	AutoLabels    string `env:"PLUGIN_AUTO_LABELS" envDefault:"true" help:"the same"`
 	RepoLink      string `env:"PLUGIN_REPO_LINK" help:"the repository's page, for the label url; default: the CI's"`
 
-	Platform       string `env:"PLUGIN_PLATFORM" help:"platform to build for, as linux/amd64; default: the builder's own"`
-	Platforms      string `env:"PLUGIN_PLATFORMS" help:"several of them, which become one image of many: a list"`
-	Compress       string `env:"PLUGIN_COMPRESS" envDefault:"false" help:"does nothing: the context is not sent through Docker"`
-	Compression    string `env:"PLUGIN_COMPRESSION" envDefault:"gzip:1" help:"of layers: gzip, zstd (faster and smaller; needs an OCI registry and readers that know it) or none, and :LEVEL"`
-	Provenance     string `env:"PLUGIN_PROVENANCE" envDefault:"false" help:"true or mode=min: attest how the image was built; mode=max: with build arguments and sources"`
-	SBOM           string `env:"PLUGIN_SBOM" envDefault:"false" help:"true, or generator=IMAGE: attest what is in the image, as that image finds it (default: Docker's, from Docker Hub)"`
-	BuildkitConfig string `env:"PLUGIN_BUILDKIT_CONFIG" help:"does nothing: there is no buildkitd here"`
-	BuildkitDriver string `env:"PLUGIN_BUILDKIT_DRIVEROPT" help:"does nothing: there is no buildx driver here"`
-	BuildkitDebug  string `env:"PLUGIN_BUILDKIT_DEBUG" help:"does nothing: there is no buildkitd here"`
+	Platform    string `env:"PLUGIN_PLATFORM" help:"platform to build for, as linux/amd64; default: the builder's own"`
+	Platforms   string `env:"PLUGIN_PLATFORMS" help:"several of them, which become one image of many: a list"`
+	Compression string `env:"PLUGIN_COMPRESSION" envDefault:"gzip:1" help:"of layers: gzip, zstd (faster and smaller; needs an OCI registry and readers that know it) or none, and :LEVEL"`
+	Provenance  string `env:"PLUGIN_PROVENANCE" envDefault:"false" help:"true or mode=min: attest how the image was built; mode=max: with build arguments and sources"`
+	SBOM        string `env:"PLUGIN_SBOM" envDefault:"false" help:"true, or generator=IMAGE: attest what is in the image, as that image finds it (default: Docker's, from Docker Hub)"`
 }

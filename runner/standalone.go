@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,6 +55,7 @@ var errStopped = errors.New("the step was told to stop before it was done (SIGTE
 // ctx ends, as by SIGTERM, so does the step.
 func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	o = o.complete()
+	o.Environ = slices.Concat(o.Environ, ownBuilderEnviron(o.Settings.OwnBuilder))
 	if err := readSecretFiles(&o.Settings); err != nil {
 		return err
 	}
@@ -61,7 +63,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
 	r.header()
-	if o.PlanOnly || r.s.DryRun {
+	if o.PlanOnly || r.s.DryRun || r.s.Rest.Debug {
 		r.settings()
 	}
 	if r.s.Skip != "" {
@@ -86,6 +88,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 func (r *standalone) do(ctx context.Context) (err error) {
 	started := r.o.Now()
 	r.reportStart(ctx)
+	r.date(ctx)
 	if r.request, err = r.imageRequest(); err != nil {
 		return err
 	}
@@ -182,6 +185,9 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 		stop()
 		return nil, fmt.Errorf("%w; check %s, or leave it out to start a builder here", err, r.s.Origins["PLUGIN_BUILDER"])
 	}
+	if r.s.Rest.Quiet {
+		r.builder = quiet{r.builder}
+	}
 	return func() {
 		_ = r.builder.Close() // what it built is pushed by now, or is not wanted
 		stop()
@@ -212,7 +218,7 @@ func (r *standalone) summary() {
 	tags, times := strings.Join(r.s.Tags, ", "), "build "+seconds(r.took.build)
 	switch {
 	case r.s.DryRun:
-		tags = "none: PLUGIN_DRY_RUN is set"
+		tags = "none: " + r.s.Origins["PLUGIN_DRY_RUN"] + " is set"
 	case !r.publishes():
 		tags = "none: there is no tag to push"
 	default:

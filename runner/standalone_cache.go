@@ -25,6 +25,9 @@ func (r *standalone) buildOptions(workspace string) (o spec.BuildOptions, err er
 	if o.CacheTo, err = localCaches(o.CacheTo, "dest", workspace); err != nil {
 		return o, err
 	}
+	if o.Archive, err = archive(o.Archive, workspace, r.s.Image(), r.s.Tags); err != nil {
+		return o, err
+	}
 	if r.s.InlineCache {
 		for _, image := range r.s.Images {
 			o.CacheFrom = append(o.CacheFrom, inlineSources(image, r.s.Tags)...)

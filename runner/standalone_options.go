@@ -74,6 +74,9 @@ func (r *standalone) options() {
 	for _, c := range r.s.Build.CacheTo {
 		r.log.line("  %-11s %s", "cache", strings.TrimSpace(c.Type+" "+c.Attrs["ref"]+c.Attrs["dest"]))
 	}
+	if a := r.s.Build.Archive; a.Type != "" {
+		r.log.line("  %-11s %s, of type %s (PLUGIN_OUTPUT)", "file", a.Path, a.Type)
+	}
 	for _, warning := range r.s.Warnings {
 		r.log.line("note: %s", warning)
 	}

@@ -35,7 +35,7 @@ func (r *standalone) settings() {
 // would says what is left to do once the image is built.
 func (r *standalone) would() {
 	if r.s.DryRun {
-		r.log.line("would push nothing: PLUGIN_DRY_RUN is set; without it:")
+		r.log.line("would push nothing: %s is set; without it:", r.s.Origins["PLUGIN_DRY_RUN"])
 	}
 	if len(r.s.Tags) == 0 {
 		r.log.line("would push nothing: there is no tag to push")

@@ -251,7 +251,7 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 		Session:       attached,
 		CacheImports:  cacheEntries(r.Options.CacheFrom),
 		CacheExports:  cacheEntries(r.Options.CacheTo),
-		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: r.exporterAttrs()}},
+		Exports:       r.exports(),
 	}, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
+
+	"slipway/runner/registry"
 )
 
 // Command is `slipway builder`.
@@ -29,6 +31,10 @@ func Command() *cli.Command {
 			&cli.StringFlag{Name: "cache-size", Usage: "the cache is kept below this", Value: "20GB", Sources: env("SLIPWAY_BUILDER_CACHE")},
 			&cli.StringSliceFlag{Name: "frontend", Usage: "Dockerfile frontend image (# syntax=) allowed besides docker/dockerfile:1, which is built in", Sources: env("SLIPWAY_BUILDER_FRONTENDS")},
 			&cli.StringSliceFlag{Name: "insecure-registry", Usage: "registry host that is read over plain HTTP", Sources: env("SLIPWAY_BUILDER_INSECURE_REGISTRIES")},
+			&cli.StringSliceFlag{Name: "mirror", Usage: "mirror of Docker Hub, asked before it: https://host, http://host or host", Sources: env("SLIPWAY_BUILDER_MIRRORS")},
+			&cli.StringFlag{Name: "certs", Usage: "directory of registries' certificates, as Docker's: HOST:PORT/ca.crt", Value: registry.CertsDir, Sources: env("SLIPWAY_BUILDER_CERTS")},
+			&cli.StringSliceFlag{Name: "dns", Usage: "name server of RUN steps", Sources: env("SLIPWAY_BUILDER_DNS")},
+			&cli.StringSliceFlag{Name: "dns-search", Usage: "search domain of RUN steps", Sources: env("SLIPWAY_BUILDER_DNS_SEARCH")},
 			&cli.DurationFlag{Name: "idle", Usage: "stop after this time without a call; 0 = never", Sources: env("SLIPWAY_BUILDER_IDLE")},
 			&cli.StringFlag{Name: "runtime", Usage: "OCI runtime: runc (crun 1.8.1 does not work)", Value: "runc", Sources: env("SLIPWAY_BUILDER_RUNTIME")},
 			&cli.IntFlag{Name: "parallel", Usage: "build steps at once; 0 = twice the processors", Sources: env("SLIPWAY_BUILDER_PARALLEL")},
@@ -81,6 +87,10 @@ func configOf(cmd *cli.Command) (Config, error) {
 		Frontends:          cmd.StringSlice("frontend"),
 		Idle:               cmd.Duration("idle"),
 		InsecureRegistries: cmd.StringSlice("insecure-registry"),
+		Mirrors:            cmd.StringSlice("mirror"),
+		Certs:              cmd.String("certs"),
+		DNS:                cmd.StringSlice("dns"),
+		DNSSearch:          cmd.StringSlice("dns-search"),
 		MaxParallelism:     cmd.Int("parallel"),
 		SocketGroup:        cmd.Int("socket-group"),
 		Log:                log,

@@ -16,7 +16,6 @@ import (
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
 	"github.com/moby/buildkit/util/resolver"
-	resolverconfig "github.com/moby/buildkit/util/resolver/config"
 	"github.com/moby/buildkit/worker"
 	bolt "go.etcd.io/bbolt"
 )
@@ -35,7 +34,7 @@ func newEngine(ctx context.Context, c Config) (_ *control.Controller, err error)
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
-	hosts := resolver.NewRegistryConfig(registries(c.InsecureRegistries))
+	hosts := resolver.NewRegistryConfig(c.registries())
 	w, err := newWorker(ctx, c, hosts)
 	if err != nil {
 		return nil, err
@@ -81,16 +80,6 @@ func newEngine(ctx context.Context, c Config) (_ *control.Controller, err error)
 		GracefulStop:   ctx.Done(),
 		Entitlements:   nil, // neither network.host nor security.insecure nor devices
 	})
-}
-
-// registries marks hosts as plain HTTP. Loopback hosts are, without being named.
-func registries(insecure []string) map[string]resolverconfig.RegistryConfig {
-	plain := true
-	all := make(map[string]resolverconfig.RegistryConfig, len(insecure))
-	for _, host := range insecure {
-		all[host] = resolverconfig.RegistryConfig{PlainHTTP: &plain}
-	}
-	return all
 }
 
 // closers undoes the steps of a start that failed half-way, last step first.

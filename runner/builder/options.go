@@ -53,13 +53,19 @@ func (r Request) exporterAttrs() map[string]string {
 	attested := o.Provenance != "" || o.SBOM != ""
 	attrs := map[string]string{
 		"compression":    cmp.Or(o.Compression.Type, "gzip"),
-		"oci-mediatypes": strconv.FormatBool(len(o.Annotations) > 0 || attested || o.Compression.Type == "zstd"),
+		"oci-mediatypes": strconv.FormatBool(o.OCI || len(o.Annotations) > 0 || attested || o.Compression.Type == "zstd"),
 	}
 	switch {
 	case o.Compression.Level != "":
 		attrs["compression-level"] = o.Compression.Level
 	case o.Compression.Type == "":
 		attrs["compression-level"] = "1"
+	}
+	if o.ForceCompression {
+		attrs["force-compression"] = "true"
+	}
+	if o.RewriteTimestamp {
+		attrs["rewrite-timestamp"] = "true"
 	}
 	maps.Copy(attrs, r.pushAttrs())
 	for name, value := range o.Annotations {

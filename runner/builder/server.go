@@ -46,6 +46,9 @@ type Config struct {
 	Idle       time.Duration     // stop after this time without a call; 0 = never
 
 	InsecureRegistries []string // hosts that are read over plain HTTP; loopback always is
+	Mirrors            []string // of Docker Hub, asked before it: https://host, http://host or host
+	Certs              string   // directory of registries' certificates; empty = registry.CertsDir
+	DNS, DNSSearch     []string // name servers and search domains of RUN steps; nil = their network's
 	MaxParallelism     int      // steps at once; 0 = twice the processors
 
 	SocketGroup int    // gid that may use the socket besides the owner; 0 = the owner's own
@@ -149,6 +152,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.CacheBytes < 0 {
 		return c, fmt.Errorf("builder: cache size %d is negative", c.CacheBytes)
+	}
+	if err := c.checkHosts(); err != nil {
+		return c, err
 	}
 	if c.Network == "" {
 		c.Network = NetworkAuto

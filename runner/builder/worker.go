@@ -147,7 +147,7 @@ func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string
 		CommandCandidates: []string{command},
 		Rootless:          rootless,
 		ProcessMode:       mode,
-		DNS:               net.dns,
+		DNS:               c.dns(net.dns),
 		ResourceMonitor:   monitor,
 	}, net.providers)
 	if err != nil {

@@ -6,6 +6,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -30,7 +31,8 @@ type Login struct {
 
 // Options make a Client; the zero value is good.
 type Options struct {
-	Transport http.RoundTripper // nil = go-containerregistry's, with proxies from the environment
+	Transport http.RoundTripper // nil = go-containerregistry's, with proxies from the environment and certificates of Certs
+	Certs     string            // directory of registries' certificates; default CertsDir
 	UserAgent string            // default "slipway"
 	Attempts  uint              // of each operation; default 5
 	Timeout   time.Duration     // of each attempt; default one minute
@@ -50,6 +52,9 @@ type Client struct {
 func New(o Options) *Client {
 	if o.Transport == nil {
 		o.Transport = remote.DefaultTransport
+		if base, ok := o.Transport.(*http.Transport); ok {
+			o.Transport = &trusting{dir: cmp.Or(o.Certs, CertsDir), base: base, byHost: map[string]*http.Transport{}}
+		}
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "slipway"

@@ -22,7 +22,7 @@ const (
 
 // buildSecretNames are the settings of config.PluginBuild that no child may inherit.
 func buildSecretNames() []string {
-	return []string{sshKeyName, "PLUGIN_HTTP_PROXY", "PLUGIN_HTTPS_PROXY", "PLUGIN_NO_PROXY"}
+	return []string{sshKeyName, builderKeyName, "PLUGIN_HTTP_PROXY", "PLUGIN_HTTPS_PROXY", "PLUGIN_NO_PROXY"}
 }
 
 // readBuildOptions reads what the step tells its builder.

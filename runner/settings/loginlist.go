@@ -64,9 +64,6 @@ func (p *Plugin) oneLogin(text json.RawMessage, origin string, isFirst bool) (Lo
 			return Login{}, fmt.Errorf("%s: registry: %w", origin, err)
 		}
 	}
-	if len(l.Mirrors) > 0 {
-		p.warn("%s: mirrors do nothing here: builders have their own configuration", origin)
-	}
 	missing := ""
 	switch {
 	case e.AWSRegion != "" || e.AWSKeyID != "" || e.AWSKey != "":

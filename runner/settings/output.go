@@ -22,8 +22,9 @@ type Labels struct {
 func (p *Plugin) readLabels(raw config.PluginBuild) error {
 	auto, autoErr := trueFalse("PLUGIN_AUTO_LABEL", raw.AutoLabel)
 	byDefault, defaultErr := trueFalse("PLUGIN_DEFAULT_LABELS", raw.DefaultLabels)
-	p.Labels = Labels{Named: map[string]string{}, Schema: map[string]string{}, Link: raw.RepoLink, Auto: auto && byDefault}
-	err := errors.Join(autoErr, defaultErr)
+	several, severalErr := trueFalse("PLUGIN_AUTO_LABELS", raw.AutoLabels)
+	p.Labels = Labels{Named: map[string]string{}, Schema: map[string]string{}, Link: raw.RepoLink, Auto: auto && byDefault && several}
+	err := errors.Join(autoErr, defaultErr, severalErr)
 	for _, row := range []struct {
 		setting, value string
 		to             map[string]string
@@ -71,16 +72,7 @@ func legalLabel(name string) bool {
 
 // readOutput reads what the image is to be like.
 func (p *Plugin) readOutput(raw config.PluginBuild) error {
-	for _, row := range [][2]string{{"PLUGIN_BUILDKIT_CONFIG", raw.BuildkitConfig}, {"PLUGIN_BUILDKIT_DRIVEROPT", raw.BuildkitDriver}, {"PLUGIN_BUILDKIT_DEBUG", raw.BuildkitDebug}} {
-		if row[1] != "" && !strings.EqualFold(row[1], "false") {
-			p.warn("%s does nothing here: BuildKit runs within the step, or as the builder that setting builder names; docs/builder.md has what it can be told", row[0])
-		}
-	}
-	compress, err := trueFalse("PLUGIN_COMPRESS", raw.Compress)
-	if compress {
-		p.warn("PLUGIN_COMPRESS does nothing here: it compressed the context on its way to Docker; of layers, PLUGIN_COMPRESSION does it")
-	}
-	return errors.Join(err, p.readPlatforms(raw), p.readCompression(raw.Compression), p.readAttestations(raw))
+	return errors.Join(p.readPlatforms(raw), p.readCompression("PLUGIN_COMPRESSION", raw.Compression), p.readAttestations(raw))
 }
 
 func (p *Plugin) readPlatforms(raw config.PluginBuild) error {
@@ -104,7 +96,7 @@ func (p *Plugin) readPlatforms(raw config.PluginBuild) error {
 	return nil
 }
 
-func (p *Plugin) readCompression(value string) error {
+func (p *Plugin) readCompression(setting, value string) error {
 	kind, level, leveled := strings.Cut(strings.ToLower(value), ":")
 	least, most := 0, 9
 	switch kind {
@@ -114,10 +106,10 @@ func (p *Plugin) readCompression(value string) error {
 	case "none", "uncompressed":
 		kind, least, most = "uncompressed", 0, 0
 	default:
-		return fmt.Errorf("PLUGIN_COMPRESSION is %q: use gzip, zstd or none", value)
+		return fmt.Errorf("%s: compression is %q: use gzip, zstd or none", setting, value)
 	}
 	if n, err := strconv.Atoi(level); leveled && (err != nil || n < least || n > most) {
-		return fmt.Errorf("PLUGIN_COMPRESSION is %q: levels of %s are %d to %d", value, kind, least, most)
+		return fmt.Errorf("%s: compression is %q: levels of %s are %d to %d", setting, value, kind, least, most)
 	}
 	if value != "gzip:1" {
 		p.Build.Compression = spec.Compression{Type: kind, Level: level}

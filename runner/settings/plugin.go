@@ -57,6 +57,8 @@ type Plugin struct {
 	Status      Status
 	Files       Files
 	State       State
+	Rest        Rest
+	OwnBuilder  OwnBuilder
 	Origins     map[string]string
 	shown       []Shown
 }
@@ -95,6 +97,10 @@ func ReadPlugin(e Environment) (Plugin, error) {
 			delete(given, name)
 		}
 	}
+	note, err := addEnvFile(given)
+	if err != nil {
+		return Plugin{}, err
+	}
 	origins := map[string]string{}
 	raw, err := env.ParseAsWithOptions[config.Plugin](env.Options{
 		Environment: given,
@@ -115,7 +121,10 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw),
 		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readBuild(raw), p.readBuilder(given),
 		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus),
-		p.readState(given))
+		p.readState(given), p.readRest(raw.PluginRest, given))
+	if note != "" {
+		p.warn("%s", note)
+	}
 	p.readFiles(raw, given)
 	p.show(given)
 	return p, err
@@ -129,26 +138,6 @@ func first(given map[string]string, otherwise string, names ...string) (value, o
 		}
 	}
 	return otherwise, Default
-}
-
-// checkKnown refuses settings that nobody would act on: what they were to change, as
-// which tags move, would silently not be so.
-func checkKnown(given map[string]string, settings []config.Setting) error {
-	known := map[string]bool{}
-	for _, s := range settings {
-		known[s.Name] = true
-	}
-	var unknown []string
-	for name := range given {
-		if strings.HasPrefix(name, pluginPrefix) && !known[name] {
-			unknown = append(unknown, name)
-		}
-	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	slices.Sort(unknown)
-	return fmt.Errorf("%s: this step has no such setting; remove it (`slipway runner --help` lists them)", strings.Join(unknown, ", "))
 }
 
 func (p *Plugin) readSwitches(raw config.Plugin) error {
@@ -201,7 +190,7 @@ func builderOf(given map[string]string) (address, origin string, who identity.Id
 
 // Secrets are what the log must not show. Those in files are only known once they were read.
 func (p Plugin) Secrets() []secret.Secret {
-	all := []secret.Secret{p.BuilderTLS.Text(), p.Build.SSHKey}
+	all := []secret.Secret{p.BuilderTLS.Text(), p.Build.SSHKey, p.Rest.BuilderKey}
 	for _, l := range p.Logins {
 		all = append(all, l.Password)
 	}

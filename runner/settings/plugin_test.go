@@ -142,7 +142,13 @@ func TestPluginFaultsNameTheSetting(t *testing.T) {
 		"SLIPWAY_BUILDER_TLS=x":                       "SLIPWAY_BUILDER_TLS: it is no certificate",
 		"PLUGIN_BUILDER=/run/builder.sock":            "PLUGIN_BUILDER: ",
 		"SLIPWAY_BUILDER=/run/builder.sock":           "SLIPWAY_BUILDER: ",
-		"PLUGIN_STORAGE_DRIVER=vfs":                   "PLUGIN_STORAGE_DRIVER: this step has no such setting",
+		"PLUGIN_CHARTS=vfs":                           "PLUGIN_CHARTS: this step has no such setting",
+		"PLUGIN_BUILD_ARG=A=1":                        "PLUGIN_BUILD_ARG (did you mean PLUGIN_BUILD_ARGS?): this step has no such setting",
+		"PLUGIN_DOCKERFLIE=x":                         "did you mean PLUGIN_DOCKERFILE?",
+		"PLUGIN_NO_PUSH=2":                            "PLUGIN_NO_PUSH is",
+		"PLUGIN_QUIET=2":                              "PLUGIN_QUIET is",
+		"PLUGIN_DEBUG=2":                              "PLUGIN_DEBUG is",
+		"DOCKER_LAUNCH_DEBUG=2":                       "DOCKER_LAUNCH_DEBUG is",
 	})
 }
 

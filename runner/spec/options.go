@@ -24,7 +24,27 @@ type BuildOptions struct {
 	Compression Compression
 	Provenance  string // attributes of the attestation, as mode=min; empty = none
 	SBOM        string // the same; SBOMDefault = BuildKit's own
+
+	OCI              bool // OCI's media types, whether or not something needs them
+	ForceCompression bool // compress the layers of base images anew, too
+	RewriteTimestamp bool // no file of a new layer is newer than the build argument SOURCE_DATE_EPOCH
+	Archive          Archive
 }
+
+// An Archive is a file that the image is written to, besides. The zero value is none.
+// https://docs.docker.com/build/exporters/oci-docker/
+type Archive struct {
+	Type  string   // one of ArchiveOCI, ArchiveDocker, ArchiveTar
+	Path  string   // to be made, or written over
+	Names []string // of the image in it: registry/name:tag
+}
+
+// The kinds of archives. ArchiveTar holds the files of the last stage and no image.
+const (
+	ArchiveOCI    = "oci"
+	ArchiveDocker = "docker"
+	ArchiveTar    = "tar"
+)
 
 // SBOMDefault asks for an attestation by the scanner that BuildKit would choose.
 const SBOMDefault = "generator=docker/buildkit-syft-scanner:stable-1"

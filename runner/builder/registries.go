@@ -1,0 +1,87 @@
+package builder
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/buildkit/executor/oci"
+	resolverconfig "github.com/moby/buildkit/util/resolver/config"
+
+	"slipway/runner/registry"
+)
+
+// registries says how each registry is read. Loopback hosts speak plain HTTP without being
+// named, unless they have certificates.
+func (c Config) registries() map[string]resolverconfig.RegistryConfig {
+	all := map[string]resolverconfig.RegistryConfig{}
+	plain := func(host string, yes bool) {
+		one := all[host]
+		one.PlainHTTP = &yes
+		all[host] = one
+	}
+	certs := cmp.Or(c.Certs, registry.CertsDir)
+	folders, _ := os.ReadDir(certs) // most machines have none
+	for _, folder := range folders {
+		all[folder.Name()] = resolverconfig.RegistryConfig{TLSConfigDir: []string{filepath.Join(certs, folder.Name())}}
+		plain(folder.Name(), false)
+	}
+	for _, host := range c.InsecureRegistries {
+		plain(host, true)
+	}
+	hub := all["docker.io"]
+	for _, mirror := range c.Mirrors {
+		place, scheme := splitMirror(mirror)
+		hub.Mirrors = append(hub.Mirrors, place)
+		if scheme != "" {
+			host, _, _ := strings.Cut(place, "/")
+			plain(host, scheme == "http")
+		}
+	}
+	if hub.Mirrors != nil {
+		all["docker.io"] = hub
+	}
+	return all
+}
+
+// splitMirror takes a mirror's address apart: https://host, http://host, or host alone, each with
+// or without a path.
+func splitMirror(mirror string) (place, scheme string) {
+	scheme, place, found := strings.Cut(mirror, "://")
+	if !found {
+		scheme, place = "", mirror
+	}
+	return strings.TrimSuffix(place, "/"), scheme
+}
+
+// checkHosts finds mirrors and name servers that are none.
+func (c Config) checkHosts() error {
+	for _, mirror := range c.Mirrors {
+		place, scheme := splitMirror(mirror)
+		if _, err := registry.ParseHost(place); err != nil || (scheme != "" && scheme != "http" && scheme != "https") {
+			return fmt.Errorf("builder: the mirror %q is no registry: give https://host, http://host or host", mirror)
+		}
+	}
+	for _, server := range c.DNS {
+		if _, err := netip.ParseAddr(server); err != nil {
+			return fmt.Errorf("builder: the name server %q is no IP address", server)
+		}
+	}
+	return nil
+}
+
+// dns is what RUN steps ask for names: what was configured, else what their network has; nil =
+// the machine's resolvers.
+func (c Config) dns(network *oci.DNSConfig) *oci.DNSConfig {
+	if len(c.DNS)+len(c.DNSSearch) == 0 {
+		return network
+	}
+	own := &oci.DNSConfig{Nameservers: c.DNS, SearchDomains: c.DNSSearch}
+	if len(c.DNS) == 0 && network != nil {
+		own.Nameservers = network.Nameservers
+	}
+	return own
+}

@@ -1,0 +1,109 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// CertsDir is where Docker, and so Slipway, looks for the certificates of registries: in
+// HOST:PORT/*.crt who vouches for them, in *.cert with *.key who we are to them.
+// https://docs.docker.com/engine/security/certificates/
+const CertsDir = "/etc/docker/certs.d"
+
+// maxCert bounds one file of certificates, in bytes.
+const maxCert = 1 << 20
+
+// trusting sends to each registry with the certificates of its directory below dir, and to
+// those that have none by base. It is safe for concurrent use.
+type trusting struct {
+	dir  string
+	base *http.Transport
+
+	mu     sync.Mutex
+	byHost map[string]*http.Transport
+}
+
+var _ http.RoundTripper = (*trusting)(nil)
+
+func (t *trusting) RoundTrip(r *http.Request) (*http.Response, error) {
+	transport, err := t.of(r.URL.Host)
+	if err != nil {
+		return nil, fmt.Errorf("certificates for %s: %w", r.URL.Host, err)
+	}
+	return transport.RoundTrip(r)
+}
+
+func (t *trusting) of(host string) (*http.Transport, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known := t.byHost[host]; known != nil {
+		return known, nil
+	}
+	transport := t.base
+	config, err := tlsOf(t.dir, host)
+	if err != nil {
+		return nil, err
+	}
+	if config != nil {
+		transport = t.base.Clone()
+		transport.TLSClientConfig = config
+	}
+	t.byHost[host] = transport
+	return transport, nil
+}
+
+// tlsOf is what a registry's directory says; nil = it has none.
+func tlsOf(dir, host string) (*tls.Config, error) {
+	if !filepath.IsLocal(host) {
+		return nil, nil
+	}
+	folder := filepath.Join(dir, host)
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		path := filepath.Join(folder, entry.Name())
+		switch filepath.Ext(path) {
+		case ".crt":
+			err = addAuthority(config.RootCAs, path)
+		case ".cert":
+			var pair tls.Certificate
+			pair, err = tls.LoadX509KeyPair(path, strings.TrimSuffix(path, ".cert")+".key")
+			config.Certificates = append(config.Certificates, pair)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return config, nil
+}
+
+func addAuthority(pool *x509.CertPool, path string) error {
+	file, err := os.Open(path) //nolint:gosec // of the operator's directory; the host is a local name
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	text, err := io.ReadAll(io.LimitReader(file, maxCert))
+	if err == nil && !pool.AppendCertsFromPEM(text) {
+		err = fmt.Errorf("%s holds no certificate in PEM form", path)
+	}
+	return err
+}

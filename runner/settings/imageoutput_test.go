@@ -1,0 +1,69 @@
+package settings_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+func TestOutputInTheWordsOfBuildx(t *testing.T) {
+	for line, want := range map[string]struct {
+		build  spec.BuildOptions
+		dryRun bool
+		args   map[string]string
+	}{
+		"type=image,push=true,rewrite-timestamp=true": {build: spec.BuildOptions{RewriteTimestamp: true}, args: map[string]string{"SOURCE_DATE_EPOCH": "17"}},
+		"type=image,push=false":                       {dryRun: true},
+		"type=cacheonly":                              {dryRun: true},
+		"type=registry,oci-mediatypes=true":           {build: spec.BuildOptions{OCI: true}},
+		"type=image,compression=zstd":                 {build: spec.BuildOptions{Compression: spec.Compression{Type: "zstd"}}},
+		"type=image,compression-level=9":              {build: spec.BuildOptions{Compression: spec.Compression{Type: "gzip", Level: "9"}}},
+		"type=image,compression=zstd,compression-level=3,force-compression=true": {
+			build: spec.BuildOptions{Compression: spec.Compression{Type: "zstd", Level: "3"}, ForceCompression: true}},
+		"type=oci,dest=out/app.tar": {build: spec.BuildOptions{Archive: spec.Archive{Type: "oci", Path: "out/app.tar"}}},
+		"type=docker,dest=/app.tar": {build: spec.BuildOptions{Archive: spec.Archive{Type: "docker", Path: "/app.tar"}}},
+	} {
+		got, err := settings.ReadPlugin(plugin("PLUGIN_OUTPUT="+line, "SOURCE_DATE_EPOCH=17"))
+		want.build.Pull = true
+		if want.args == nil {
+			want.args = map[string]string{}
+		}
+		if diff := cmp.Diff(want.build, got.Build, comparers()); err != nil || diff != "" || got.DryRun != want.dryRun || !cmp.Equal(got.BuildArgs, want.args) {
+			t.Errorf("%s: %v, dry run %t, arguments %v (-want +got):\n%s", line, err, got.DryRun, got.BuildArgs, diff)
+		}
+		if want.dryRun && got.Origins["PLUGIN_DRY_RUN"] != "PLUGIN_OUTPUT" {
+			t.Errorf("%s: the dry run is said to come from %s", line, got.Origins["PLUGIN_DRY_RUN"])
+		}
+	}
+	dry, err := settings.ReadPlugin(plugin("PLUGIN_OUTPUT=type=image,push=true", "PLUGIN_DRY_RUN=true", "PLUGIN_BUILD_ARGS=SOURCE_DATE_EPOCH=1"))
+	if err != nil || !dry.DryRun || dry.BuildArgs["SOURCE_DATE_EPOCH"] != "1" {
+		t.Errorf("%v: dry run %t, arguments %v", err, dry.DryRun, dry.BuildArgs)
+	}
+}
+
+func TestOutputFaultsNameTheSetting(t *testing.T) {
+	for line, want := range map[string]string{
+		"type=local,dest=out":                  `has type "local"`,
+		"push=true":                            `has type ""`,
+		"type=oci":                             "type=oci without a file: give dest=path",
+		"type=tar,dest=-":                      "type=tar without a file",
+		"type=image,dest=x":                    "type=image does not write",
+		"type=image,name=acme/other":           "give the image's name in PLUGIN_REPO",
+		"type=image,push-by-digest=true":       `has "push-by-digest"`,
+		"type=image,push=maybe":                `push is "maybe"`,
+		"type=image,compression=estargz":       `compression is "estargz"`,
+		"type=image,push=true,type=oci,dest=x": "more than one output",
+	} {
+		_, err := settings.ReadPlugin(plugin("PLUGIN_OUTPUT=" + line))
+		if err == nil || !strings.Contains(err.Error(), "PLUGIN_OUTPUT") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", line, err, want)
+		}
+	}
+	if _, err := settings.ReadPlugin(plugin("PLUGIN_OUTPUT=type=image,compression=zstd", "PLUGIN_COMPRESSION=gzip")); err == nil || !strings.Contains(err.Error(), "both say how layers are compressed") {
+		t.Errorf("two compressions: %v", err)
+	}
+}

@@ -1,0 +1,46 @@
+package settings_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	"slipway/runner/settings"
+)
+
+func TestTheStepsOwnBuilderHasMirrorsAndNameServers(t *testing.T) {
+	want := settings.OwnBuilder{Mirrors: []string{"https://mirror.example.com/"}, DNS: []string{"10.0.0.2", "::1"}, DNSSearch: []string{"example.com"}}
+	for _, name := range []string{"PLUGIN_MIRROR", "DOCKER_PLUGIN_MIRROR"} {
+		got, err := settings.ReadPlugin(plugin(name+"=https://mirror.example.com/", "PLUGIN_CUSTOM_DNS=10.0.0.2,::1", "PLUGIN_CUSTOM_DNS_SEARCH=example.com"))
+		if diff := cmp.Diff(want, got.OwnBuilder); err != nil || diff != "" || got.Origins["PLUGIN_MIRROR"] != name || got.Warnings != nil {
+			t.Errorf("%s: %v, notes %q (-want +got):\n%s", name, err, got.Warnings, diff)
+		}
+	}
+	got, err := settings.ReadPlugin(plugin("PLUGIN_MIRROR=mirror.example.com", "SLIPWAY_BUILDER=tcp://127.0.0.1:1234"))
+	if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "SLIPWAY_BUILDER names another") {
+		t.Errorf("with a builder: %v, notes %q", err, got.Warnings)
+	}
+	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err }, map[string]string{
+		"PLUGIN_MIRROR=ftp://mirror.example.com": "PLUGIN_MIRROR is",
+		"DOCKER_PLUGIN_MIRROR=https://a b":       "DOCKER_PLUGIN_MIRROR is",
+		"PLUGIN_CUSTOM_DNS=dns.example.com":      `PLUGIN_CUSTOM_DNS has "dns.example.com"`,
+	})
+}
+
+func TestBuildersOverSSH(t *testing.T) {
+	e := plugin("PLUGIN_REMOTE_BUILDERS=local", "PLUGIN_SSH_KEY=canary-key")
+	got, err := settings.ReadPlugin(e)
+	if err != nil || got.Builder != "" || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "PLUGIN_SSH_KEY is not used") {
+		t.Errorf("the step's own: %v, notes %q", err, got.Warnings)
+	}
+	if log := secret.NewRedactor(got.Secrets()...).Mask([]byte("canary-key")); strings.Contains(string(log), "canary") || !slices.Contains(e.removed, "PLUGIN_SSH_KEY") {
+		t.Errorf("the log would show %s; removed %v", log, e.removed)
+	}
+	got, err = settings.ReadPlugin(plugin("PLUGIN_REMOTE_BUILDERS=local,root@build.example.com", "PLUGIN_BUILDER=tcp://127.0.0.1:1234"))
+	if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "PLUGIN_REMOTE_BUILDERS is not used, PLUGIN_BUILDER is") {
+		t.Errorf("with another: %v, notes %q", err, got.Warnings)
+	}
+}

@@ -1,0 +1,36 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dateTime bounds how long git may take to read one commit.
+const dateTime = 10 * time.Second
+
+// AuthorDate is when the commit that is checked out in a directory was written. The directory
+// may be another user's, as a CI's workspace is.
+func AuthorDate(ctx context.Context, dir string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, dateTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "log", "-1", "--no-show-signature", "--format=%at")
+	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1"}
+	var failure head
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &failure
+	if err := cmd.Run(); err != nil {
+		return time.Time{}, errors.Join(fmt.Errorf("git log: %s: %w", strings.TrimSpace(failure.String()), err), context.Cause(ctx))
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("git log: %q is no date", out.String())
+	}
+	return time.Unix(seconds, 0), nil
+}

@@ -1,0 +1,64 @@
+package runner_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"slipway/runner"
+)
+
+func TestQuietShowsTheBuildersLinesOfAFailedBuildAlone(t *testing.T) {
+	w := newWorld(t)
+	for _, quiet := range []string{"false", "true"} {
+		log, err := w.alone("PLUGIN_QUIET=" + quiet)
+		if err != nil || strings.Contains(log, "#1 building") != (quiet == "false") || !strings.Contains(log, "digest") {
+			t.Errorf("quiet %s: %v\n%s", quiet, err, log)
+		}
+	}
+	w.builder.buildError = &runner.DockerfileError{Excerpt: "Dockerfile:1", Err: errors.New("exit code 1")}
+	log, err := w.alone("PLUGIN_QUIET=true")
+	if before, after, found := strings.Cut(log, "#1 building\n"); err == nil || !found || strings.Contains(before, "Dockerfile:1") || !strings.Contains(after, "Dockerfile:1") {
+		t.Errorf("a build that failed: %v\n%s", err, log)
+	}
+}
+
+func TestQuietKeepsTheLastLinesOfALongBuild(t *testing.T) {
+	w := newWorld(t)
+	w.builder.inside = func(context.Context) error {
+		progress := w.builder.requests[len(w.builder.requests)-1].Progress
+		for range 1 << 10 {
+			if _, err := progress.Write([]byte(strings.Repeat("x", 1<<10) + "\n")); err != nil {
+				return err
+			}
+		}
+		_, err := progress.Write([]byte("#2 the last line\n"))
+		return err
+	}
+	w.builder.buildError = errors.New("broken")
+	log, _ := w.alone("PLUGIN_QUIET=true")
+	if !strings.Contains(log, "#2 the last line") || strings.Contains(log, "#1 building") || len(log) > 100<<10 {
+		t.Errorf("a log of %d bytes", len(log))
+	}
+	for line := range strings.Lines(log) {
+		if strings.HasPrefix(line, "xxx") && len(line) != 1<<10+1 {
+			t.Errorf("a line of %d bytes was cut", len(line))
+		}
+	}
+}
+
+func TestDebugShowsEverySetting(t *testing.T) {
+	w := newWorld(t)
+	log, err := w.alone("PLUGIN_DEBUG=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary")
+	if err != nil || !strings.Contains(log, "dockerfile                   Dockerfile (default)") || strings.Contains(log, "canary") {
+		t.Errorf("%v\n%s", err, log)
+	}
+}
+
+func TestNoPushSaysWhichSettingAsksForIt(t *testing.T) {
+	w := newWorld(t)
+	if log, err := w.alone("PLUGIN_NO_PUSH=true"); err != nil || !strings.Contains(log, "none: PLUGIN_NO_PUSH is set") || w.tag("latest") != "" {
+		t.Errorf("%v\n%s", err, log)
+	}
+}
