@@ -24,6 +24,7 @@ type Plugin struct {
 	PluginBuild
 	PluginStatus
 	PluginFiles
+	PluginCopy
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

@@ -101,7 +101,7 @@ func (r *standalone) do(ctx context.Context) (err error) {
 	if err := r.checkRegistry(ctx); err != nil {
 		return err
 	}
-	if err := r.during("build", &r.took.build, func() error { return r.build(ctx) }); err != nil {
+	if err := r.during(r.making(), &r.took.build, func() error { return r.build(ctx) }); err != nil {
 		return err
 	}
 	if err := r.push(ctx); err != nil {
@@ -114,11 +114,15 @@ func (r *standalone) do(ctx context.Context) (err error) {
 // header says what is built from what, and which settings were set.
 func (r *standalone) header() {
 	s := r.s
+	if s.Copy.On {
+		s.Dockerfile, s.Context, s.Target, s.Builder, s.Platforms = "", "", "", "", nil
+	}
 	r.log.line("Slipway %s, without a gateway", r.o.Version)
 	for _, row := range [][3]string{
 		{"workspace", s.Workspace, "workspace"},
 		{"image", s.Image, "PLUGIN_REPO"},
 		{"tags", strings.Join(s.Tags, ", "), "PLUGIN_TAGS"},
+		{"source", s.Copy.Source(), "PLUGIN_SOURCE_IMAGE"},
 		{"Dockerfile", s.Dockerfile, "PLUGIN_DOCKERFILE"},
 		{"context", s.Context, "PLUGIN_CONTEXT"},
 		{"target", s.Target, "PLUGIN_TARGET"},
@@ -140,6 +144,9 @@ func (r *standalone) publishes() bool { return !r.s.DryRun && len(r.s.Tags) > 0 
 
 // imageRequest finds where the Dockerfile and the context really are.
 func (r *standalone) imageRequest() (ImageRequest, error) {
+	if r.s.Copy.On {
+		return ImageRequest{Image: r.s.Image, Registries: r.registries(), Progress: r.log}, nil
+	}
 	top, err := filepath.Abs(r.s.Workspace)
 	if err != nil {
 		return ImageRequest{}, fmt.Errorf("workspace %s: %w", r.s.Workspace, err)
@@ -169,6 +176,10 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 
 // openBuilder connects to the builder that was named, or to one that it starts.
 func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error) {
+	if r.s.Copy.On {
+		r.builder = &copier{r: r}
+		return func() { _ = r.builder.Close() }, nil // what it unpacked is in the system's temporary directory
+	}
 	address, stop := r.s.Builder, func() {}
 	if address == "" {
 		login := []spec.RegistryCredential{r.s.Login}
@@ -190,6 +201,9 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 
 func (r *standalone) build(ctx context.Context) (err error) {
 	if r.image, err = buildImage(ctx, r.builder, r.request, r.log); err != nil {
+		if r.s.Copy.On {
+			return err
+		}
 		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, err)
 	}
 	return nil
@@ -209,7 +223,7 @@ func (r *standalone) during(stage string, took *time.Duration, work func() error
 
 // summary is what people look for at the end of a log.
 func (r *standalone) summary() {
-	tags, times := strings.Join(r.pushed, ", "), "build "+seconds(r.took.build)
+	tags, times := strings.Join(r.pushed, ", "), r.making()+" "+seconds(r.took.build)
 	switch {
 	case r.s.DryRun:
 		tags = "none: PLUGIN_DRY_RUN is set"
@@ -222,7 +236,9 @@ func (r *standalone) summary() {
 	r.log.line("  %-7s %s", "pushed", tags)
 	r.log.line("  %-7s %s", "digest", r.image.Digest)
 	r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))
-	r.log.line("  %-7s %d of %d steps", "cached", r.image.Cached, r.image.Steps)
+	if !r.s.Copy.On {
+		r.log.line("  %-7s %d of %d steps", "cached", r.image.Cached, r.image.Steps)
+	}
 	r.log.line("  %-7s %s (%s)", "time", seconds(r.took.all), times)
 	if r.status.line != "" {
 		r.log.line("  %-7s %s", "status", r.status.line)

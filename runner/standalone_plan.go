@@ -11,7 +11,11 @@ func (r *standalone) plan() error {
 	if _, err := r.imageRequest(); err != nil {
 		return err
 	}
-	r.log.line("\nwould build %s", r.s.Image)
+	if r.s.Copy.On {
+		r.log.line("\nwould copy %s", r.s.Copy.Source())
+	} else {
+		r.log.line("\nwould build %s", r.s.Image)
+	}
 	r.would()
 	status := "report no status to Bitbucket"
 	switch err := r.openStatus(); {

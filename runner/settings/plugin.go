@@ -55,6 +55,7 @@ type Plugin struct {
 	Warnings    []string // of settings that do nothing here
 	Status      Status
 	Files       Files
+	Copy        Copy
 	Origins     map[string]string
 	shown       []Shown
 }
@@ -111,7 +112,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus))
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus), p.readCopy(raw.PluginCopy))
 	p.readFiles(raw, given)
 	p.show(given)
 	return p, err
