@@ -25,6 +25,7 @@ type Plugin struct {
 	PluginStatus
 	PluginFiles
 	PluginCopy
+	PluginSign
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

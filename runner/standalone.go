@@ -15,6 +15,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/cosign"
 	"slipway/runner/settings"
 	"slipway/runner/source"
 	"slipway/runner/spec"
@@ -42,7 +43,8 @@ type standalone struct {
 	request ImageRequest
 	builder Builder
 	image   Image
-	pushed  []string // tags
+	key     *cosign.Key // nil = nothing is signed
+	pushed  []string    // tags
 	status  status
 	took    struct{ all, build, push time.Duration }
 }
@@ -56,6 +58,9 @@ var errStopped = errors.New("the step was told to stop before it was done (SIGTE
 func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	o = o.complete()
 	if err := readSecretFiles(&o.Settings); err != nil {
+		return err
+	}
+	if err := readSigningKey(&o.Settings); err != nil {
 		return err
 	}
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
@@ -91,6 +96,9 @@ func (r *standalone) do(ctx context.Context) (err error) {
 		return err
 	}
 	if err := r.checkFiles(); err != nil {
+		return err
+	}
+	if err := r.openKey(); err != nil {
 		return err
 	}
 	hangUp, err := r.openBuilder(ctx)

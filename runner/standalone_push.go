@@ -46,6 +46,9 @@ func (r *standalone) push(ctx context.Context) error {
 		if err := r.builder.Push(ctx, r.request, r.image.Digest); err != nil {
 			return r.blame(err)
 		}
+		if err := r.sign(ctx); err != nil {
+			return err
+		}
 		return r.moveTags(ctx)
 	})
 }

@@ -56,6 +56,7 @@ type Plugin struct {
 	Status      Status
 	Files       Files
 	Copy        Copy
+	Sign        Sign
 	Origins     map[string]string
 	shown       []Shown
 }
@@ -106,13 +107,13 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName, bitbucketToken, bitbucketPassword)...); err != nil {
+	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName, bitbucketToken, bitbucketPassword, signKey, signPassword)...); err != nil {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus), p.readCopy(raw.PluginCopy))
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus), p.readCopy(raw.PluginCopy), p.readSign(raw.PluginSign))
 	p.readFiles(raw, given)
 	p.show(given)
 	return p, err
@@ -241,5 +242,6 @@ func (p Plugin) Secrets() []secret.Secret {
 		all = append(all, s.Value, secret.New(strings.TrimSpace(s.Value.Reveal())))
 	}
 	all = append(all, p.Status.secrets()...)
+	all = append(all, p.Sign.secrets()...)
 	return append(all, p.proxySecrets()...)
 }
