@@ -26,6 +26,7 @@ type Plugin struct {
 	PluginFiles
 	PluginCopy
 	PluginSign
+	PluginECR
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

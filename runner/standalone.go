@@ -101,6 +101,9 @@ func (r *standalone) do(ctx context.Context) (err error) {
 	if err := r.openKey(); err != nil {
 		return err
 	}
+	if err := r.logIn(ctx); err != nil {
+		return err
+	}
 	hangUp, err := r.openBuilder(ctx)
 	if err != nil {
 		return err

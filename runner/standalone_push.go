@@ -32,6 +32,9 @@ func (r *standalone) checkRegistry(ctx context.Context) error {
 	if err == nil || refused != nil {
 		return r.blame(err)
 	}
+	if r.s.ECR.On && errors.Is(err, registry.ErrNotFound) {
+		return noRepository(r.s.ECR.Repository, err)
+	}
 	return fmt.Errorf("PLUGIN_REPO: the registry of %s cannot be used; check the name, the network of this step, "+
 		"and PLUGIN_INSECURE where the registry speaks plain HTTP: %w", r.s.Image, err)
 }

@@ -42,7 +42,7 @@ func Attach(ctx context.Context, c *registry.Client, image, digest string, key *
 			signatures = mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 		}
 		layer := static.NewLayer(text, payloadType)
-		there, err := signed(signatures, layer, text, key)
+		there, err := signed(signatures, text, key)
 		if err != nil || there {
 			return nil, err
 		}
@@ -73,18 +73,14 @@ func document(image, digest string, annotations map[string]string) ([]byte, erro
 }
 
 // signed reports whether the same is there, by the same key.
-func signed(signatures v1.Image, layer v1.Layer, text []byte, key *Key) (bool, error) {
-	digest, err := layer.Digest()
-	if err != nil {
-		return false, err
-	}
+func signed(signatures v1.Image, text []byte, key *Key) (bool, error) {
 	manifest, err := signatures.Manifest()
 	if err != nil {
 		return false, err
 	}
 	for _, one := range manifest.Layers {
 		sig, err := base64.StdEncoding.DecodeString(one.Annotations[signatureAnnotation])
-		if err == nil && one.Digest == digest && key.made(sig, text) {
+		if err == nil && key.made(sig, text) {
 			return true, nil
 		}
 	}

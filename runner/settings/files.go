@@ -21,5 +21,8 @@ func (p *Plugin) readFiles(raw config.Plugin, given map[string]string) {
 	if p.Files.RegistryURL == "docker.io" {
 		p.Files.RegistryURL = dockerHub
 	}
+	if p.ECR.On && p.Origins["PLUGIN_REGISTRY_TYPE"] == Default {
+		p.Files.RegistryType = "ECR"
+	}
 	p.Files.Card, _ = first(given, "", "DRONE_CARD_PATH")
 }

@@ -57,6 +57,7 @@ type Plugin struct {
 	Files       Files
 	Copy        Copy
 	Sign        Sign
+	ECR         ECR
 	Origins     map[string]string
 	shown       []Shown
 }
@@ -107,13 +108,13 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName, bitbucketToken, bitbucketPassword, signKey, signPassword)...); err != nil {
+	if err := takeOut(e, given, append(buildSecretNames(), passwordName, builderTLS, tlsName, bitbucketToken, bitbucketPassword, signKey, signUnlock, awsKeySecret, awsEnvKeySecret, awsEnvKeySession)...); err != nil {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readLogin(raw), p.readSwitches(raw), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus), p.readCopy(raw.PluginCopy), p.readSign(raw.PluginSign))
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus), p.readCopy(raw.PluginCopy), p.readSign(raw.PluginSign), p.readECR(raw.PluginECR, given))
 	p.readFiles(raw, given)
 	p.show(given)
 	return p, err
@@ -243,5 +244,6 @@ func (p Plugin) Secrets() []secret.Secret {
 	}
 	all = append(all, p.Status.secrets()...)
 	all = append(all, p.Sign.secrets()...)
+	all = append(all, p.ECR.secrets()...)
 	return append(all, p.proxySecrets()...)
 }

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	signKey      = "PLUGIN_COSIGN_PRIVATE_KEY"
-	signPassword = "PLUGIN_COSIGN_PASSWORD"
-	signParams   = "PLUGIN_COSIGN_PARAMS"
+	signKey    = "PLUGIN_COSIGN_PRIVATE_KEY"
+	signUnlock = "PLUGIN_COSIGN_PASSWORD"
+	signParams = "PLUGIN_COSIGN_PARAMS"
 )
 
 // Sign is what the image is signed with. Without a key it is not signed.
@@ -28,7 +28,7 @@ func (p *Plugin) readSign(raw config.PluginSign) (err error) {
 	p.Sign.InFile = !p.Sign.Key.IsZero() && !strings.Contains(p.Sign.Key.Reveal(), "-----BEGIN")
 	if p.Sign.Key.IsZero() && (raw.CosignParams != "" || !raw.CosignPassword.IsZero()) {
 		p.warn("the image is not signed: %s is not set, though %s or %s is; a CI keeps secrets from pull requests and from steps that do not name them",
-			signKey, signPassword, signParams)
+			signKey, signUnlock, signParams)
 	}
 	p.Sign.Annotations, err = signAnnotations(strings.Fields(raw.CosignParams))
 	return err
