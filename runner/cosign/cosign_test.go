@@ -183,9 +183,9 @@ func TestParseKeyReadsCosignsOwn(t *testing.T) {
 			if _, err := cosign.ParseKey(secret.New(form), secret.New(password)); err != nil {
 				t.Errorf("with the password %q: %v", password, err)
 			}
-			if _, err := cosign.ParseKey(secret.New(form), secret.New("wrong")); !errors.Is(err, cosign.ErrPassword) {
-				t.Errorf("with another password: %v", err)
-			}
+		}
+		if _, err := cosign.ParseKey(secret.New(string(text)), secret.New("wrong")); !errors.Is(err, cosign.ErrPassword) {
+			t.Errorf("with another password: %v", err)
 		}
 	}
 	for _, text := range []string{"", "canary", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n", "-----BEGIN PUBLIC KEY-----\nY2FuYXJ5\n-----END PUBLIC KEY-----\n"} {
