@@ -25,6 +25,9 @@ type Plugin struct {
 	PluginState
 	PluginRest
 	PluginDaemon
+	PluginCopy
+	PluginSign
+	PluginECR
 }
 
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,

@@ -16,6 +16,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/cosign"
 	"slipway/runner/settings"
 	"slipway/runner/source"
 )
@@ -42,7 +43,8 @@ type standalone struct {
 	request ImageRequest
 	builder Builder
 	image   Image
-	pushed  []string // tags, with the image's name before each
+	key     *cosign.Key // nil = nothing is signed
+	pushed  []string    // tags, with the image's name before each
 	status  status
 	took    struct{ all, build, push time.Duration }
 }
@@ -57,6 +59,9 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	o = o.complete()
 	o.Environ = slices.Concat(o.Environ, ownBuilderEnviron(o.Settings.OwnBuilder))
 	if err := readSecretFiles(&o.Settings); err != nil {
+		return err
+	}
+	if err := readSigningKey(&o.Settings); err != nil {
 		return err
 	}
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
@@ -95,12 +100,18 @@ func (r *standalone) do(ctx context.Context) (err error) {
 	if err := r.checkFiles(); err != nil {
 		return err
 	}
+	if err := r.openKey(); err != nil {
+		return err
+	}
+	if err := r.logIn(ctx); err != nil {
+		return err
+	}
 	hangUp, err := r.openBoth(ctx)
 	if err != nil {
 		return err
 	}
 	defer hangUp()
-	if err := r.during("build", &r.took.build, func() error { return r.build(ctx) }); err != nil {
+	if err := r.during(r.making(), &r.took.build, func() error { return r.build(ctx) }); err != nil {
 		return err
 	}
 	if err := r.push(ctx); err != nil {
@@ -113,11 +124,15 @@ func (r *standalone) do(ctx context.Context) (err error) {
 // header says what is built from what, and which settings were set.
 func (r *standalone) header() {
 	s := r.s
+	if s.Copy.On {
+		s.Dockerfile, s.Context, s.Target, s.Builder, s.Platforms = "", "", "", "", nil
+	}
 	r.log.line("Slipway %s, without a gateway", r.o.Version)
 	for _, row := range [][3]string{
 		{"workspace", s.Workspace, "workspace"},
 		{"image", strings.Join(s.Images, ", "), "PLUGIN_REPO"},
 		{"tags", strings.Join(s.Tags, ", "), "PLUGIN_TAGS"},
+		{"source", s.Copy.Source(), "PLUGIN_SOURCE_IMAGE"},
 		{"Dockerfile", s.Dockerfile, "PLUGIN_DOCKERFILE"},
 		{"context", s.Context, "PLUGIN_CONTEXT"},
 		{"target", s.Target, "PLUGIN_TARGET"},
@@ -144,6 +159,9 @@ func (r *standalone) publishes() bool { return !r.s.DryRun && len(r.s.Tags) > 0 
 
 // imageRequest finds where the Dockerfile and the context really are.
 func (r *standalone) imageRequest() (ImageRequest, error) {
+	if r.s.Copy.On {
+		return ImageRequest{Image: r.s.Image(), Registries: r.s.Registries(), Progress: r.log}, nil
+	}
 	top, err := filepath.Abs(r.s.Workspace)
 	if err != nil {
 		return ImageRequest{}, fmt.Errorf("workspace %s: %w", r.s.Workspace, err)
@@ -173,6 +191,10 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 
 // openBuilder connects to the builder that was named, or to one that it starts.
 func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error) {
+	if r.s.Copy.On {
+		r.builder = &copier{r: r}
+		return func() { _ = r.builder.Close() }, nil // what it unpacked is in the system's temporary directory
+	}
 	address, stop := r.s.Builder, func() {}
 	if address == "" {
 		if address, stop, err = startBuilder(ctx, r.ownBuilder()); err != nil {
@@ -196,6 +218,9 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 
 func (r *standalone) build(ctx context.Context) (err error) {
 	if r.image, err = buildImage(ctx, r.builder, r.request, r.log); err != nil {
+		if r.s.Copy.On {
+			return err
+		}
 		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.blameRead(err))
 	}
 	return nil
@@ -215,7 +240,7 @@ func (r *standalone) during(stage string, took *time.Duration, work func() error
 
 // summary is what people look for at the end of a log.
 func (r *standalone) summary() {
-	tags, times := strings.Join(r.s.Tags, ", "), "build "+seconds(r.took.build)
+	tags, times := strings.Join(r.s.Tags, ", "), r.making()+" "+seconds(r.took.build)
 	switch {
 	case r.s.DryRun:
 		tags = "none: " + r.s.Origins["PLUGIN_DRY_RUN"] + " is set"
@@ -228,7 +253,9 @@ func (r *standalone) summary() {
 	r.log.line("  %-7s %s", "pushed", tags)
 	r.log.line("  %-7s %s", "digest", r.image.Digest)
 	r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))
-	r.log.line("  %-7s %d of %d steps", "cached", r.image.Cached, r.image.Steps)
+	if !r.s.Copy.On {
+		r.log.line("  %-7s %d of %d steps", "cached", r.image.Cached, r.image.Steps)
+	}
 	r.log.line("  %-7s %s (%s)", "time", seconds(r.took.all), times)
 	if r.status.line != "" {
 		r.log.line("  %-7s %s", "status", r.status.line)

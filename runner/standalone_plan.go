@@ -11,7 +11,11 @@ func (r *standalone) plan() error {
 	if _, err := r.imageRequest(); err != nil {
 		return err
 	}
-	r.log.line("\nwould build %s", r.s.Image())
+	if r.s.Copy.On {
+		r.log.line("\nwould copy %s", r.s.Copy.Source())
+	} else {
+		r.log.line("\nwould build %s", r.s.Image())
+	}
 	r.would()
 	status := "report no status to Bitbucket"
 	switch err := r.openStatus(); {
@@ -39,6 +43,9 @@ func (r *standalone) would() {
 	}
 	if len(r.s.Tags) == 0 {
 		r.log.line("would push nothing: there is no tag to push")
+	}
+	if !r.s.Sign.Key.IsZero() && len(r.s.Tags) > 0 {
+		r.log.line("would sign it with PLUGIN_COSIGN_PRIVATE_KEY")
 	}
 	for _, image := range r.s.Images {
 		for _, tag := range r.s.Tags {

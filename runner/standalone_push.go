@@ -41,6 +41,9 @@ func (r *standalone) checkImage(ctx context.Context, image string) error {
 	if err == nil || refused != nil {
 		return r.blame(image, err)
 	}
+	if r.s.ECR.On && registryOf(image) == r.s.ECR.Host && errors.Is(err, registry.ErrNotFound) {
+		return noRepository(strings.TrimPrefix(image, r.s.ECR.Host+"/"), err)
+	}
 	return fmt.Errorf("PLUGIN_REPO: the registry of %s cannot be used; check the name, the network of this step, "+
 		"and PLUGIN_INSECURE where the registry speaks plain HTTP: %w", image, err)
 }
@@ -54,6 +57,9 @@ func (r *standalone) push(ctx context.Context) error {
 	}
 	return r.during("push", &r.took.push, func() error {
 		if err := r.upload(ctx); err != nil {
+			return err
+		}
+		if err := r.sign(ctx); err != nil {
 			return err
 		}
 		return r.moveTags(ctx)

@@ -44,7 +44,7 @@ func (r *standalone) reportStart(ctx context.Context) {
 	go func() {
 		defer close(s.begun)
 		// If this fails, the end is tried all the same and has the word.
-		_ = s.reporter.Post(own, s.report, commitstatus.InProgress, "Builds "+r.s.Image())
+		_ = s.reporter.Post(own, s.report, commitstatus.InProgress, r.doing()+r.s.Image())
 	}()
 }
 
@@ -67,6 +67,9 @@ func (r *standalone) openStatus() (err error) {
 		return err
 	}
 	subject := commitstatus.Subject{Image: r.s.Image(), Dockerfile: r.s.Dockerfile, Context: r.s.Context, Target: r.s.Target}
+	if r.s.Copy.On { // a status beside that of the step that builds the same image
+		subject = commitstatus.Subject{Image: r.s.Image(), Target: "push only"}
+	}
 	if s.report, err = commitstatus.Describe(r.s.CI, subject, told.Key); err != nil {
 		return err
 	}

@@ -15,26 +15,30 @@ const uploadTimeout = time.Hour
 // Upload puts an image or index into a repository under its digest: blobs first, then the
 // manifest, and no tag. What the registry has already is not sent again.
 func (c *Client) Upload(ctx context.Context, image, digest string, what remote.Taggable, l Login) error {
+	patient := *c
+	patient.o.Timeout = uploadTimeout
+	_, err := retry(ctx, &patient, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.write(ctx, image, digest, what, l)
+	})
+	return err
+}
+
+// write is one try of Upload.
+func (c *Client) write(ctx context.Context, image, digest string, what remote.Taggable, l Login) error {
 	repo, err := repository(image, l)
 	if err != nil {
 		return err
 	}
-	patient := *c
-	patient.o.Timeout = uploadTimeout
-	_, err = retry(ctx, &patient, func(ctx context.Context) (struct{}, error) {
-		var err error
-		switch what := what.(type) {
-		case v1.Image:
-			err = remote.Write(repo.Digest(digest), what, c.options(ctx, l)...)
-		case v1.ImageIndex:
-			err = remote.WriteIndex(repo.Digest(digest), what, c.options(ctx, l)...)
-		default:
-			err = fmt.Errorf("%T is no image", what)
-		}
-		if err != nil {
-			return struct{}{}, explain("push "+digest+" to", repo, err)
-		}
-		return struct{}{}, nil
-	})
-	return err
+	switch what := what.(type) {
+	case v1.Image:
+		err = remote.Write(repo.Digest(digest), what, c.options(ctx, l)...)
+	case v1.ImageIndex:
+		err = remote.WriteIndex(repo.Digest(digest), what, c.options(ctx, l)...)
+	default:
+		err = fmt.Errorf("%T is no image", what)
+	}
+	if err != nil {
+		return explain("push "+digest+" to", repo, err)
+	}
+	return nil
 }

@@ -59,6 +59,9 @@ type Plugin struct {
 	State       State
 	Rest        Rest
 	OwnBuilder  OwnBuilder
+	Copy        Copy
+	Sign        Sign
+	ECR         ECR
 	Origins     map[string]string
 	shown       []Shown
 }
@@ -113,7 +116,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, slices.Concat(loginSecretNames(), buildSecretNames(), []string{builderTLS, tlsName, bitbucketToken, bitbucketPassword})...); err != nil {
+	if err := takeOut(e, given, slices.Concat(loginSecretNames(), buildSecretNames(), []string{builderTLS, tlsName, bitbucketToken, bitbucketPassword, signKey, signUnlock, awsKeySecret, awsEnvKeySecret, awsEnvKeySession})...); err != nil {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
@@ -121,7 +124,8 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw),
 		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readBuild(raw), p.readBuilder(given),
 		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus),
-		p.readState(given), p.readRest(raw.PluginRest, given))
+		p.readState(given), p.readRest(raw.PluginRest, given),
+		p.readCopy(raw.PluginCopy), p.readSign(raw.PluginSign), p.readECR(raw.PluginECR, given))
 	if note != "" {
 		p.warn("%s", note)
 	}
@@ -198,5 +202,7 @@ func (p Plugin) Secrets() []secret.Secret {
 		all = append(all, s.Value, secret.New(strings.TrimSpace(s.Value.Reveal())))
 	}
 	all = append(all, p.Status.secrets()...)
+	all = append(all, p.Sign.secrets()...)
+	all = append(all, p.ECR.secrets()...)
 	return append(all, p.proxySecrets()...)
 }

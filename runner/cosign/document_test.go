@@ -1,0 +1,16 @@
+package cosign
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestDockerHubIsNamedAsCosignNamesIt(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("4f", 32)
+	text, err := document("docker.io/acme/app", digest, nil)
+	want := `{"critical":{"identity":{"docker-reference":"index.docker.io/acme/app"},"image":{"docker-manifest-digest":"` + digest +
+		`"},"type":"cosign container image signature"},"optional":null}`
+	if err != nil || string(text) != want {
+		t.Errorf("%v\n got %s\nwant %s", err, text, want)
+	}
+}

@@ -1,0 +1,240 @@
+package imagefile_test
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"slipway/runner/imagefile"
+	"slipway/runner/registry"
+)
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// laid writes a layout of these images.
+func laid(t *testing.T, images ...v1.Image) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "layout")
+	path := must[layout.Path](t)(layout.Write(dir, empty.Index))
+	for _, image := range images {
+		if err := path.AppendImage(image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// packed makes an archive of a directory; edit may change an entry's header.
+func packed(t *testing.T, dir string, edit func(*tar.Header)) string {
+	t.Helper()
+	file := must[*os.File](t)(os.Create(filepath.Join(t.TempDir(), "image.tar")))
+	defer file.Close()
+	out := tar.NewWriter(file)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content := must[[]byte](t)(os.ReadFile(path))
+		relative := must[string](t)(filepath.Rel(dir, path))
+		header := &tar.Header{Name: "./" + relative, Size: int64(len(content)), Mode: 0o644}
+		edit(header)
+		if err := out.WriteHeader(header); err != nil {
+			return err
+		}
+		_, err = out.Write(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file.Name()
+}
+
+func asItIs(*tar.Header) {}
+
+func TestOpenReadsEachForm(t *testing.T) {
+	image := must[v1.Image](t)(random.Image(512, 2))
+	digest := must[v1.Hash](t)(image.Digest())
+	size := must[int64](t)(registry.Size(image))
+	saved := filepath.Join(t.TempDir(), "saved.tar")
+	tag := must[name.Tag](t)(name.NewTag("app:1.2"))
+	if err := tarball.WriteToFile(saved, tag, image); err != nil {
+		t.Fatal(err)
+	}
+	dir := laid(t, image)
+	t.Setenv("TMPDIR", t.TempDir())
+	for form, path := range map[string]string{"a layout": dir, "an archive of it": packed(t, dir, asItIs), "what docker save wrote": saved} {
+		t.Run(form, func(t *testing.T) {
+			got, err := imagefile.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, ok := got.Content.(v1.Image)
+			if !ok {
+				t.Fatalf("it is a %T", got.Content)
+			}
+			if err := validate.Image(content); err != nil {
+				t.Errorf("it is not whole: %v", err)
+			}
+			// docker save keeps no manifest, so one is made.
+			if form != "what docker save wrote" && (got.Digest != digest.String() || got.Size != size) {
+				t.Errorf("%s of %d bytes, want %s of %d", got.Digest, got.Size, digest, size)
+			}
+			if id := must[v1.Hash](t)(content.ConfigName()); id != must[v1.Hash](t)(image.ConfigName()) {
+				t.Errorf("it is another image: %s", id)
+			}
+			if err := got.Close(); err != nil {
+				t.Error(err)
+			}
+			if left := must[[]os.DirEntry](t)(os.ReadDir(os.TempDir())); len(left) != 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestOpenReadsAnIndexWhole(t *testing.T) {
+	index := must[v1.ImageIndex](t)(random.Index(512, 1, 3))
+	dir := laid(t)
+	if err := layout.Path(dir).AppendIndex(index); err != nil {
+		t.Fatal(err)
+	}
+	got, err := imagefile.Open(packed(t, dir, asItIs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = got.Close() }()
+	if is, ok := got.Content.(v1.ImageIndex); !ok || got.Digest != must[v1.Hash](t)(index.Digest()).String() || validate.Index(is) != nil {
+		t.Errorf("got %s, %T", got.Digest, got.Content)
+	}
+}
+
+func TestOpenSaysWhyNot(t *testing.T) {
+	one, two := must[v1.Image](t)(random.Image(64, 1)), must[v1.Image](t)(random.Image(64, 1))
+	several := filepath.Join(t.TempDir(), "several.tar")
+	tags := map[name.Tag]v1.Image{must[name.Tag](t)(name.NewTag("app:1")): one, must[name.Tag](t)(name.NewTag("api:1")): two}
+	if err := tarball.MultiWriteToFile(several, tags); err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(t.TempDir(), "Dockerfile")
+	if err := os.WriteFile(text, []byte("FROM scratch\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	large := laid(t, one)
+	if err := os.WriteFile(filepath.Join(large, "index.json"), make([]byte, 5<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	zipped := filepath.Join(t.TempDir(), "image.tar.gz")
+	file := must[*os.File](t)(os.Create(zipped))
+	writer := gzip.NewWriter(file)
+	_, _ = io.WriteString(writer, "x")
+	_, _ = writer.Close(), file.Close()
+	t.Setenv("TMPDIR", t.TempDir())
+	for want, path := range map[string]string{
+		"no such file":             "/no/such/image.tar",
+		"is neither an OCI layout": t.TempDir(),
+		"nor what docker save":     text,
+		"has 2 images":             laid(t, one, two),
+		"it has 2 images":          several,
+		"has 0 images":             laid(t),
+		"larger than 4 MiB":        large,
+		"its index.json is larger": packed(t, large, asItIs),
+		"give it as it was before": zipped,
+		"file exists":              packed(t, laid(t, one, two), func(h *tar.Header) { sameBlob(h) }),
+	} {
+		if _, err := imagefile.Open(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
+	}
+	if left := must[[]os.DirEntry](t)(os.ReadDir(os.TempDir())); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// sameBlob gives all blobs of an archive one name.
+func sameBlob(h *tar.Header) {
+	if strings.Contains(h.Name, "blobs/") {
+		h.Name = "blobs/sha256/" + strings.Repeat("0", 64)
+	}
+}
+
+// What an archive says of itself leads nowhere outside of the directory that it is unpacked to.
+func TestUnpackingStaysInItsDirectory(t *testing.T) {
+	dir := laid(t, must[v1.Image](t)(random.Image(64, 1)))
+	if err := os.WriteFile(filepath.Join(dir, "evil"), []byte("evil"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	top := t.TempDir()
+	t.Setenv("TMPDIR", filepath.Join(top, "tmp"))
+	if err := os.Mkdir(filepath.Join(top, "tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range []string{"../../evil", "/../evil", "blobs/sha256/../../../../evil", "blobs/sha256/evil"} {
+		image, err := imagefile.Open(packed(t, dir, func(h *tar.Header) {
+			if h.Name == "./evil" {
+				h.Name = where
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+			if d.Name() == "evil" {
+				t.Errorf("%s wrote %s", where, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if err := image.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte("not a tar"))
+	f.Add([]byte{0x1f, 0x8b})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		t.Setenv("TMPDIR", t.TempDir())
+		path := filepath.Join(t.TempDir(), "image.tar")
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		image, err := imagefile.Open(path)
+		if err == nil && (image.Content == nil || !strings.HasPrefix(image.Digest, "sha256:")) {
+			t.Errorf("taken: %+v", image)
+		}
+		if err == nil {
+			err = image.Close()
+		}
+		if left, _ := os.ReadDir(os.TempDir()); len(left) != 0 {
+			t.Errorf("left behind after %v: %v", err, left)
+		}
+	})
+}

@@ -1,0 +1,91 @@
+package settings_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	"slipway/runner/settings"
+)
+
+const ecrImage = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/acme/app"
+
+// atECR reads the settings of a step whose image is at Amazon's.
+func atECR(more ...string) (settings.Plugin, *environment, error) {
+	e := plugin(more...)
+	e.lines[1] = "PLUGIN_REPO=" + ecrImage
+	p, err := settings.ReadPlugin(e)
+	return p, e, err
+}
+
+func TestTheKeyForAmazonsRegistryIsRead(t *testing.T) {
+	on := true
+	got, e, err := atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "PLUGIN_AWS_SECRET_ACCESS_KEY=canary", "PLUGIN_AWS_REGION=eu-central-1", "PLUGIN_ECR_CREATE_REPOSITORY=true",
+		"PLUGIN_ECR_SCAN_ON_PUSH=yes", "PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json", "PLUGIN_ECR_REPOSITORY_POLICY=/etc/policy.json",
+		"AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=other", "AWS_ENDPOINT_URL_ECR=https://ecr.example.com")
+	want := settings.ECR{
+		On: true, Region: "eu-central-1", KeyID: "AKIA1", KeySecret: secret.New("canary"), Endpoint: "https://ecr.example.com", Host: "123456789012.dkr.ecr.eu-central-1.amazonaws.com", Repositories: []string{"acme/app"},
+		Create: true, Scan: &on, Lifecycle: "ci/lifecycle.json", Policy: "/etc/policy.json",
+	}
+	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if got.Files.RegistryType != "ECR" {
+		t.Errorf("the artifact file would name the registry %s", got.Files.RegistryType)
+	}
+	for _, name := range []string{"PLUGIN_AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"} {
+		if !slices.Contains(e.removed, name) {
+			t.Errorf("%s stays in the environment", name)
+		}
+	}
+	if !slices.ContainsFunc(got.Secrets(), func(s secret.Secret) bool { return s.Reveal() == "canary" }) {
+		t.Error("the log would not mask the key's secret")
+	}
+}
+
+func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
+	got, e, err := atECR("AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary", "AWS_SESSION_TOKEN=session-canary")
+	if err != nil || !got.ECR.On || got.ECR.KeyID != "AKIA2" || got.ECR.KeySecret.Reveal() != "canary" || got.ECR.Session.Reveal() != "session-canary" {
+		t.Errorf("%+v, %v", got.ECR, err)
+	}
+	if !slices.Contains(e.removed, "AWS_SESSION_TOKEN") {
+		t.Errorf("removed %v", e.removed)
+	}
+	if _, _, err := atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "AWS_SECRET_ACCESS_KEY=canary"); err == nil || !strings.Contains(err.Error(), "give both") {
+		t.Errorf("half of each: %v", err)
+	}
+}
+
+func TestWhenThereIsNoLoginByKey(t *testing.T) {
+	if got, _, err := atECR("PLUGIN_USERNAME=AWS", "PLUGIN_PASSWORD=canary", "AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary"); err != nil || got.ECR.On {
+		t.Errorf("with a user name: %+v, %v", got.ECR, err)
+	}
+	if got, _, err := atECR(); err != nil || got.ECR.On {
+		t.Errorf("without a key: %+v, %v", got.ECR, err)
+	}
+	if got, err := settings.ReadPlugin(plugin("AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary")); err != nil || got.ECR.On {
+		t.Errorf("at another registry: %+v, %v", got.ECR, err)
+	}
+}
+
+func TestECRSettingsThatCannotBeNameThemselves(t *testing.T) {
+	for setting, want := range map[string]string{
+		"PLUGIN_AWS_REGION=us-east-1":                                                          "PLUGIN_AWS_REGION is us-east-1, and PLUGIN_REPO is in eu-central-1",
+		"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1":                                                       "PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set",
+		"PLUGIN_AWS_SECRET_ACCESS_KEY=canary":                                                  "PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set",
+		"PLUGIN_ECR_CREATE_REPOSITORY=perhaps":                                                 `PLUGIN_ECR_CREATE_REPOSITORY is "perhaps"`,
+		"PLUGIN_ECR_SCAN_ON_PUSH=perhaps":                                                      `PLUGIN_ECR_SCAN_ON_PUSH is "perhaps"`,
+		"PLUGIN_ECR_SCAN_ON_PUSH=false":                                                        "can be changed with a key of Amazon's alone",
+		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json":                                        "can be changed with a key of Amazon's alone",
+		"PLUGIN_REPO=acme/app\nPLUGIN_AWS_ACCESS_KEY_ID=A":                                     "begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/",
+		"PLUGIN_REPO=12.dkr.ecr.eu.amazonaws.com.evil.example/app\nPLUGIN_AWS_ACCESS_KEY_ID=A": "begin PLUGIN_REPO with",
+	} {
+		_, _, err := atECR(strings.Split(setting, "\n")...)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: got %v, want %q", setting, err, want)
+		}
+	}
+}
