@@ -12,16 +12,20 @@ import (
 func (r *standalone) openBoth(ctx context.Context) (hangUp func(), err error) {
 	asking, enough := context.WithCancel(ctx)
 	defer enough()
-	checked := make(chan error, 1)
-	go func() { checked <- r.checkRegistry(asking) }()
+	var refusal error
+	checked := make(chan struct{})
+	go func() {
+		defer close(checked)
+		refusal = r.checkRegistry(asking)
+	}()
 	if hangUp, err = r.openBuilder(ctx); err != nil {
 		enough()
-		_ = <-checked // what was given up
+		<-checked
 		return nil, err
 	}
-	if err := <-checked; err != nil {
+	if <-checked; refusal != nil {
 		hangUp()
-		return nil, err
+		return nil, refusal
 	}
 	return hangUp, nil
 }
