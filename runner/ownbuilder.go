@@ -16,7 +16,7 @@ import (
 func startBuilder(ctx context.Context, registries []spec.RegistryCredential, environ []string, output io.Writer) (address string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
-		return "", nil, fmt.Errorf("make a directory for the builder: %w", err)
+		return "", nil, fmt.Errorf("make a directory for the builder: %w; set TMPDIR to one that can be written, as a volume", err)
 	}
 	remove := func() { _ = os.RemoveAll(dir) }
 	child, err := builder.StartChild(ctx, builder.ChildOptions{
@@ -24,8 +24,9 @@ func startBuilder(ctx context.Context, registries []spec.RegistryCredential, env
 	})
 	if err != nil {
 		remove()
-		return "", nil, fmt.Errorf("%w; give the step privilege, or name a shared builder (PLUGIN_BUILDER, which is setting builder, or SLIPWAY_BUILDER)", err)
+		return "", nil, advise(err, environ)
 	}
+	_, _ = fmt.Fprintf(output, "  %-11s starts here, %s\n", "builder", child.How) // a log that cannot be written must not fail the build
 	return child.Address, func() { child.Stop(); remove() }, nil
 }
 

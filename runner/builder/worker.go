@@ -154,6 +154,9 @@ func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string
 		return fmt.Errorf("make executor: %w", err)
 	}
 	opt.Executor = run
+	if net.plan.Mode == NetworkHost {
+		opt.Executor = hostNetwork{run}
+	}
 	opt.NetworkProviders = net.providers
 	opt.ResourceMonitor = monitor
 	maps.Copy(opt.Labels, map[string]string{wlabel.Network: net.plan.Mode, wlabel.OCIProcessMode: mode.String()})

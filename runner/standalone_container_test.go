@@ -1,0 +1,140 @@
+package runner_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// In a container that allows it, a step builds, and says in its header how.
+func TestStepInAContainerBuilds(t *testing.T) {
+	needContainers(t)
+	subordinate := map[string]string{"/etc/subuid": "step:100000:65536\n", "/etc/subgid": "step:100000:65536\n"}
+	for name, c := range map[string]struct {
+		in   container
+		says string
+	}{
+		"seccomp unconfined":                 {container{}, "starts here, in a user namespace of its own; /proc is masked here, so RUN steps see the step's processes\n"},
+		"seccomp and systempaths unconfined": {container{unmasked: true}, "starts here, in a user namespace of its own\n"},
+		"privileged":                         {container{unmasked: true, cgroups: true, capabilities: privilegedCapabilities()}, "starts here, privileged\n"},
+		"CAP_SYS_ADMIN without seccomp":      {container{capabilities: defaultCapabilities("CAP_SYS_ADMIN")}, "starts here, in a user namespace of its own; /proc"},
+		"an ordinary user":                   {container{uid: 1000, files: subordinate, own: capableHelpers}, "starts here, rootless; /proc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			log, err := c.in.run(t, greeter(t), "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true", "SLIPWAY_BUILDER_NETWORK=none")
+			if err != nil || !strings.Contains(log, "  builder     "+c.says) {
+				t.Fatalf("it ended with %v and does not say %q:\n%s", err, c.says, log)
+			}
+			if got := greeting(t, w); got != "hello\n" {
+				t.Errorf("greeting is %q\n%s", got, log)
+			}
+		})
+	}
+}
+
+// Without privilege a step fails before anything else was done, and names what its CI calls it.
+func TestStepInAContainerWithoutPrivilegeSaysWhatToSet(t *testing.T) {
+	needContainers(t)
+	drone, woodpecker := "DRONE=true", "CI=woodpecker"
+	for name, c := range map[string]struct {
+		in      container
+		environ string
+		says    []string
+	}{
+		"on Drone":      {container{seccomp: true}, drone, []string{"Either name a builder elsewhere: setting builder (PLUGIN_BUILDER", "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner", "security_opt seccomp=unconfined"}},
+		"on Woodpecker": {container{seccomp: true}, woodpecker, []string{"Either name a builder elsewhere", "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server"}},
+		"on Kubernetes": {container{seccomp: true}, "KUBERNETES_SERVICE_HOST=10.0.0.1", []string{"seccompProfile {type: Unconfined}"}},
+		"CAP_SYS_ADMIN": {container{seccomp: true, capabilities: defaultCapabilities("CAP_SYS_ADMIN")}, drone, []string{"/sys/fs/cgroup is read-only", "keyctl: operation not permitted", "seccomp=unconfined"}},
+		"an ordinary user without subordinate ids": {container{uid: 1000}, drone, []string{"user 1000 has no 65536 subordinate ids", "/etc/subuid"}},
+		"an ordinary user with set-uid helpers": {container{uid: 1000, files: map[string]string{"/etc/subuid": "step:100000:65536\n", "/etc/subgid": "step:100000:65536\n"}}, drone,
+			[]string{"newuidmap: write to uid_map failed", "setcap cap_setuid=ep /usr/bin/newuidmap"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, err := c.in.run(t, greeter(t), "PLUGIN_REPO=127.0.0.1:1/acme/app", c.environ)
+			if err == nil || strings.Contains(log, "=== build") || strings.Contains(log, "starts here") {
+				t.Fatalf("it ended with %v:\n%s", err, log)
+			}
+			lines := strings.Split(strings.TrimSpace(log), "\n")
+			for _, want := range append(c.says, "slipway: no builder can run here: ") {
+				if last := lines[len(lines)-1]; !strings.Contains(last, want) {
+					t.Errorf("the last line does not say %q:\n%s", want, log)
+				}
+			}
+		})
+	}
+}
+
+// A container's own network is what RUN steps get where there is nothing to make one with, and
+// with it the container's nameserver, which listens on loopback.
+func TestStepInAContainerGivesRUNTheContainersNetwork(t *testing.T) {
+	needContainers(t)
+	w := newWorld(t)
+	dir := shellWorkspace(t, "RUN busybox cat /etc/resolv.conf > /greeting\n", map[string]string{})
+	log, err := container{}.run(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	if got := greeting(t, w); !strings.Contains(got, "nameserver 127.0.0.11\n") {
+		t.Errorf("RUN asks for names as in %q\n%s", got, log)
+	}
+}
+
+// The builder keeps its files below TMPDIR, and says so when it cannot.
+func TestStepInAContainerWithAUselessTMPDIR(t *testing.T) {
+	needContainers(t)
+	tmp := func(options ...string) []specs.Mount {
+		return []specs.Mount{{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: options}}
+	}
+	for name, c := range map[string]struct {
+		mount []specs.Mount
+		says  string
+	}{
+		"read-only": {tmp("ro"), "read-only file system; set TMPDIR"},
+		"full":      {tmp("size=1m"), "free: set TMPDIR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, err := container{mount: c.mount}.run(t, greeter(t), "PLUGIN_REPO=127.0.0.1:1/acme/app")
+			if err == nil || !strings.Contains(log, c.says) || strings.Contains(log, "=== build") {
+				t.Errorf("it ended with %v and does not say %q:\n%s", err, c.says, log)
+			}
+		})
+	}
+}
+
+// greeter is a repository whose Dockerfile runs a command that greets.
+func greeter(t *testing.T) string {
+	t.Helper()
+	return shellWorkspace(t, "RUN echo hello > /greeting\n", map[string]string{})
+}
+
+// capableHelpers gives a container newuidmap and newgidmap with the one capability each that
+// they need, as `setcap cap_setuid=ep` does: set-uid ones would need CAP_SYS_ADMIN.
+// https://man7.org/linux/man-pages/man7/capabilities.7.html (file capabilities, VFS_CAP_REVISION_2)
+func capableHelpers(t *testing.T, root string) {
+	t.Helper()
+	for name, capability := range map[string]uint{"newuidmap": unix.CAP_SETUID, "newgidmap": unix.CAP_SETGID} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Skip("SKIPPED: an ordinary user needs " + name + ", which is absent (Debian: apt-get install uidmap)")
+		}
+		program, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := filepath.Join(root, "usr-local", name)
+		if err := os.WriteFile(own, program, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		value := make([]byte, 20)
+		value[0], value[3], value[4] = 1, 2, 1<<capability // effective; revision 2; permitted
+		if err := unix.Setxattr(own, "security.capability", value, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
