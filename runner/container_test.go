@@ -54,6 +54,16 @@ func needContainers(t *testing.T) {
 // run runs the step in the container and returns what it said.
 func (c container) run(t *testing.T, workspace string, environ ...string) (log string, err error) {
 	t.Helper()
+	cmd := c.command(t, workspace, environ...)
+	started := time.Now()
+	out, err := cmd.CombinedOutput()
+	t.Logf("the container took %s", time.Since(started).Round(time.Millisecond))
+	return string(out), err
+}
+
+// command is runc that runs the step; what it is sent, the step gets.
+func (c container) command(t *testing.T, workspace string, environ ...string) *exec.Cmd {
+	t.Helper()
 	bundle := t.TempDir()
 	config, err := json.Marshal(c.spec(t, c.rootfs(t, bundle), workspace, environ))
 	if err != nil {
@@ -63,13 +73,12 @@ func (c container) run(t *testing.T, workspace string, environ ...string) (log s
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	state, id := filepath.Join(bundle, "state"), "slipway-"+strings.ReplaceAll(strings.Trim(bundle, "/"), "/", "-")
-	started := time.Now()
-	out, err := exec.CommandContext(ctx, "runc", "--root", state, "run", "--bundle", bundle, id).CombinedOutput()
-	t.Logf("the container took %s", time.Since(started).Round(time.Millisecond))
-	_ = exec.Command("runc", "--root", state, "delete", "--force", id).Run() // it is gone, unless it was killed
-	return string(out), err
+	t.Cleanup(func() {
+		cancel()
+		_ = exec.Command("runc", "--root", state, "delete", "--force", id).Run() // it is gone, unless it was killed
+	})
+	return exec.CommandContext(ctx, "runc", "--root", state, "run", "--bundle", bundle, id)
 }
 
 // rootfs is an overlay, as Docker's are, on whose own file system overlays are not possible.

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,6 +47,18 @@ func privilegeOf(environ map[string]string, mend string) string {
 		return "give the container securityContext with privileged: true, or with seccompProfile {type: Unconfined}" + orElse(mend)
 	}
 	return mend
+}
+
+// builderPlan says where the step would build, as far as it shows without starting a builder.
+func (r *standalone) builderPlan(ctx context.Context) string {
+	if r.s.Builder != "" {
+		return fmt.Sprintf("ask the builder at %s (%s)", r.s.Builder, r.s.Origins["PLUGIN_BUILDER"])
+	}
+	how, err := builder.WouldRun(ctx, r.o.Environ)
+	if err != nil {
+		return "fail: " + advise(err, r.o.Environ).Error()
+	}
+	return "start a builder here, " + how
 }
 
 func orElse(mend string) string { return "; or else " + mend }

@@ -5,7 +5,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -49,7 +51,6 @@ func TestStepInAContainerWithoutPrivilegeSaysWhatToSet(t *testing.T) {
 	}{
 		"on Drone":      {container{seccomp: true}, drone, []string{"Either name a builder elsewhere: setting builder (PLUGIN_BUILDER", "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner", "security_opt seccomp=unconfined"}},
 		"on Woodpecker": {container{seccomp: true}, woodpecker, []string{"Either name a builder elsewhere", "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server"}},
-		"on Kubernetes": {container{seccomp: true}, "KUBERNETES_SERVICE_HOST=10.0.0.1", []string{"seccompProfile {type: Unconfined}"}},
 		"CAP_SYS_ADMIN": {container{seccomp: true, capabilities: defaultCapabilities("CAP_SYS_ADMIN")}, drone, []string{"/sys/fs/cgroup is read-only", "keyctl: operation not permitted", "seccomp=unconfined"}},
 		"an ordinary user without subordinate ids": {container{uid: 1000}, drone, []string{"user 1000 has no 65536 subordinate ids", "/etc/subuid"}},
 		"an ordinary user with set-uid helpers": {container{uid: 1000, files: map[string]string{"/etc/subuid": "step:100000:65536\n", "/etc/subgid": "step:100000:65536\n"}}, drone,
@@ -60,28 +61,57 @@ func TestStepInAContainerWithoutPrivilegeSaysWhatToSet(t *testing.T) {
 			if err == nil || strings.Contains(log, "=== build") || strings.Contains(log, "starts here") {
 				t.Fatalf("it ended with %v:\n%s", err, log)
 			}
-			lines := strings.Split(strings.TrimSpace(log), "\n")
-			for _, want := range append(c.says, "slipway: no builder can run here: ") {
-				if last := lines[len(lines)-1]; !strings.Contains(last, want) {
-					t.Errorf("the last line does not say %q:\n%s", want, log)
+			_, line, _ := strings.Cut("\n"+log, "\nslipway: no builder can run here: ") // runc may bring it before the log
+			line, _, _ = strings.Cut(line, "\n")
+			for _, want := range c.says {
+				if !strings.Contains(line, want) {
+					t.Errorf("the error does not say %q:\n%s", want, log)
 				}
 			}
 		})
 	}
 }
 
-// A container's own network is what RUN steps get where there is nothing to make one with, and
-// with it the container's nameserver, which listens on loopback.
-func TestStepInAContainerGivesRUNTheContainersNetwork(t *testing.T) {
+// RUN gets the container's own network where there is nothing to make one with, and with it the
+// nameserver, which listens on loopback. It sees the step's processes, and nothing that is in them.
+func TestStepInAContainerShowsRUNTheNetworkAndNoSecret(t *testing.T) {
 	needContainers(t)
 	w := newWorld(t)
-	dir := shellWorkspace(t, "RUN busybox cat /etc/resolv.conf > /greeting\n", map[string]string{})
-	log, err := container{}.run(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true")
+	dir := shellWorkspace(t, "RUN (busybox cat /etc/resolv.conf; busybox tr '\\0' ' ' < /proc/1/cmdline; "+
+		"echo \"secrets $(busybox cat /proc/[0-9]*/environ 2>/dev/null | busybox grep -c canary)\"; "+
+		"busybox cat /proc/1/environ /proc/1/root/etc/passwd 2>&1) > /greeting; true\n", map[string]string{})
+	log, err := container{}.run(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=password-canary")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
-	if got := greeting(t, w); !strings.Contains(got, "nameserver 127.0.0.11\n") {
-		t.Errorf("RUN asks for names as in %q\n%s", got, log)
+	got := greeting(t, w)
+	for _, want := range []string{"nameserver 127.0.0.11\n", "/slipway runner secrets 0\n", "/proc/1/environ': Permission denied", "/proc/1/root/etc/passwd': Permission denied"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("RUN does not see %q:\n%s\n%s", want, got, log)
+		}
+	}
+}
+
+// A CI stops a step by SIGTERM, and kills it ten seconds later.
+func TestStepInAContainerEndsAtSIGTERM(t *testing.T) {
+	needContainers(t)
+	cmd := container{}.command(t, shellWorkspace(t, "RUN echo it-runs; busybox sleep 100\n", map[string]string{}), "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	stopped, log := stopAt(read, " it-runs", func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	if err := cmd.Wait(); err == nil || !strings.Contains(log, "told to stop") {
+		t.Errorf("ended with %v\n%s", err, log)
+	}
+	if took := time.Since(stopped); took > 8*time.Second {
+		t.Errorf("it took %s to end, and a CI kills after 10 s", took)
 	}
 }
 
@@ -91,12 +121,16 @@ func TestStepInAContainerWithAUselessTMPDIR(t *testing.T) {
 	tmp := func(options ...string) []specs.Mount {
 		return []specs.Mount{{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: options}}
 	}
+	dir := t.TempDir()
+	makeDirs(t, dir, "lower", "upper", "work", "overlay")
+	mountFor(t, "overlay", filepath.Join(dir, "overlay"), "overlay", "lowerdir="+dir+"/lower,upperdir="+dir+"/upper,workdir="+dir+"/work")
 	for name, c := range map[string]struct {
 		mount []specs.Mount
 		says  string
 	}{
 		"read-only": {tmp("ro"), "read-only file system; set TMPDIR"},
 		"full":      {tmp("size=1m"), "free: set TMPDIR"},
+		"noexec":    {[]specs.Mount{{Destination: "/tmp", Type: "bind", Source: filepath.Join(dir, "overlay"), Options: []string{"bind", "noexec"}}}, "is mounted noexec"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, err := container{mount: c.mount}.run(t, greeter(t), "PLUGIN_REPO=127.0.0.1:1/acme/app")

@@ -1,17 +1,19 @@
 package runner
 
 import (
+	"context"
 	"fmt"
 	"strings"
 )
 
 // plan says what the step would do, and does none of it: it asks no registry, no builder and no
 // Bitbucket.
-func (r *standalone) plan() error {
+func (r *standalone) plan(ctx context.Context) error {
 	if _, err := r.imageRequest(); err != nil {
 		return err
 	}
 	r.log.line("\nwould build %s", r.s.Image)
+	r.log.line("would %s", r.builderPlan(ctx))
 	r.would()
 	status := "report no status to Bitbucket"
 	switch err := r.openStatus(); {

@@ -73,6 +73,13 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	return c, nil
 }
 
+// WouldRun says in which way StartChild would run a builder here, as far as it shows without
+// starting one, or with which *Obstacle it would fail.
+func WouldRun(ctx context.Context, environ []string) (how string, err error) {
+	findings := Probe(ctx, childConfig(environ))
+	return findings[0].Detail, canRun(findings, io.Discard)
+}
+
 // canRun makes an error of what Probe found when no builder can run. A network that is
 // lacking is only said: not every Dockerfile needs one.
 func canRun(findings []Finding, output io.Writer) error {
