@@ -71,6 +71,8 @@ func planIsolation(f machineFacts) isolationPlan {
 		return plan
 	}
 	switch {
+	case f.keyring != nil && f.userNS == nil:
+		return none(fmt.Sprintf("this process may not use the kernel's keyring, as runc does for RUN steps (%v)", innermost(f.keyring)))
 	case f.mayBePrivileged():
 		way := isolation{mode: ModePrivileged, attr: syscall.SysProcAttr{Cloneflags: rootFlags}}
 		if f.nestedUser {

@@ -25,10 +25,13 @@ func TestPlanIsolation(t *testing.T) {
 		"root, may also map":           {func(f *machineFacts) { *f = machineFacts{admin: true, cgroups: true, setIDs: true} }, "privileged, user namespace, user namespace+", "", ""},
 		"root of somebody's namespace": {func(f *machineFacts) { *f = machineFacts{admin: true, nestedUser: true} }, "rootless, rootless+", "", ""},
 		"CAP_SYS_ADMIN alone":          {func(f *machineFacts) { *f = machineFacts{admin: true, setIDs: true} }, "user namespace, user namespace+", "/sys/fs/cgroup is read-only", ""},
-		"root in a container":          {func(f *machineFacts) { *f = machineFacts{setIDs: true} }, "user namespace, user namespace+", "", ""},
-		"root without capabilities":    {func(f *machineFacts) { *f = machineFacts{} }, "", "CAP_SETUID", "add both capabilities"},
-		"confined by seccomp":          {func(f *machineFacts) { forbidden(f); f.seccomp = true }, "", "(operation not permitted)", "give the container security_opt seccomp=unconfined, or"},
-		"confined by both":             {func(f *machineFacts) { forbidden(f); f.seccomp, f.apparmor = true, "docker-default (enforce)" }, "", "", "seccomp=unconfined and apparmor=unconfined"},
+		"CAP_SYS_ADMIN and seccomp": {func(f *machineFacts) {
+			*f = machineFacts{admin: true, setIDs: true, seccomp: true, keyring: unix.EPERM}
+		}, "", "keyring, as runc does for RUN steps (operation not permitted)", "seccomp=unconfined"},
+		"root in a container":       {func(f *machineFacts) { *f = machineFacts{setIDs: true} }, "user namespace, user namespace+", "", ""},
+		"root without capabilities": {func(f *machineFacts) { *f = machineFacts{} }, "", "CAP_SETUID", "add both capabilities"},
+		"confined by seccomp":       {func(f *machineFacts) { forbidden(f); f.seccomp = true }, "", "(operation not permitted)", "give the container security_opt seccomp=unconfined, or"},
+		"confined by both":          {func(f *machineFacts) { forbidden(f); f.seccomp, f.apparmor = true, "docker-default (enforce)" }, "", "", "seccomp=unconfined and apparmor=unconfined"},
 		"confined by the machine": {func(f *machineFacts) {
 			forbidden(f)
 			f.maxUserNS, f.unprivileged, f.apparmorForbids, f.apparmor = "0", "0", "1", "unconfined"

@@ -22,6 +22,7 @@ type machineFacts struct {
 	seccomp    bool                   // a filter forbids system calls
 	apparmor   string                 // profile; empty = none
 	cgroups    bool                   // can be written, so that runc can make some
+	keyring    error                  // of an attempt to use the kernel's keys
 	nestedUser bool                   // in a user namespace already
 	uids, gids []syscall.SysProcIDMap // that there are here, each as itself
 
@@ -44,6 +45,7 @@ func readMachine() machineFacts {
 		seccomp:    statusField(status, "Seccomp") == "2",
 		apparmor:   strings.Trim(readFile("/proc/self/attr/apparmor/current"), "\x00\n"),
 		cgroups:    cgroupsWritable(readFile("/proc/self/mountinfo")),
+		keyring:    tryKeyring(),
 		nestedUser: userns.RunningInUserNS(),
 		uids:       identityMap(readFile("/proc/self/uid_map")),
 		gids:       identityMap(readFile("/proc/self/gid_map")),
@@ -132,6 +134,15 @@ func tryUserNS() error {
 		return nil // whether it can is seen when the builder starts
 	}
 	return err
+}
+
+// tryKeyring asks for what each container of runc begins with, and Docker's default seccomp
+// profile forbids even where CAP_SYS_ADMIN is given. A kernel without keys does no harm.
+func tryKeyring() error {
+	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return nil
 }
 
 // privileged reports whether this process is root of the machine.

@@ -165,24 +165,12 @@ func prepareMounts(state string) ([]string, error) {
 			return nil, fmt.Errorf(mountProc+"%w", err)
 		}
 	}
-	if err := tryKeyring(); err != nil {
-		return nil, err
-	}
 	if privileged() {
 		return nil, mountTmpfs("/run/runc")
 	}
 	// runc of a user namespace's root looks below XDG_RUNTIME_DIR, unless USER is root.
 	runtimeDir := filepath.Join(state, "run")
 	return []string{"XDG_RUNTIME_DIR=" + runtimeDir, "USER=slipway", "HOME=" + state}, mountTmpfs(runtimeDir)
-}
-
-// tryKeyring asks for what each container of runc begins with, and Docker's default seccomp
-// profile forbids even where CAP_SYS_ADMIN is given. A kernel without keys does no harm.
-func tryKeyring() error {
-	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("keyctl: %w", err)
-	}
-	return nil
 }
 
 func mountTmpfs(dir string) error {
