@@ -59,6 +59,9 @@ type isolationPlan struct {
 	mend    string   // the setting that would allow one
 }
 
+// why is what is against this plan, or a better one, in one line.
+func (p isolationPlan) why() string { return strings.Join(p.against, "; ") }
+
 func (f machineFacts) mayBePrivileged() bool {
 	return f.uid == 0 && f.admin && (f.cgroups || f.nestedUser)
 }

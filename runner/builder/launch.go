@@ -141,25 +141,23 @@ func sayWords(err error) {
 
 // lifeline is the pipes between launch and init.
 type lifeline struct {
-	ours, words   *os.File // launch's ends
-	theirs, their *os.File
+	ours, words           *os.File // launch's ends
+	theirLife, theirWords *os.File // init's
 }
 
 // pipes gives a command the ends of the pipes that init expects.
 func pipes(cmd *exec.Cmd) (l lifeline, err error) {
-	if l.theirs, l.ours, err = os.Pipe(); err != nil {
+	if l.theirLife, l.ours, err = os.Pipe(); err != nil {
 		return l, err
 	}
-	if l.words, l.their, err = os.Pipe(); err != nil {
-		return l, errors.Join(err, l.theirs.Close(), l.ours.Close())
+	if l.words, l.theirWords, err = os.Pipe(); err != nil {
+		return l, errors.Join(err, l.theirLife.Close(), l.ours.Close())
 	}
-	cmd.ExtraFiles = []*os.File{l.theirs, l.their}
+	cmd.ExtraFiles = []*os.File{l.theirLife, l.theirWords}
 	return l, nil
 }
 
 // started closes init's ends here, once it has them.
-func (l lifeline) started() { _, _ = l.theirs.Close(), l.their.Close() }
+func (l lifeline) started() { _, _ = l.theirLife.Close(), l.theirWords.Close() }
 
 func (l lifeline) close() { _, _ = l.ours.Close(), l.words.Close() }
-
-func join(reasons []string) string { return strings.Join(reasons, "; ") }

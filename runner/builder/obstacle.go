@@ -23,7 +23,7 @@ func (o *Obstacle) Error() string {
 func (o *Obstacle) Privilege() bool { return o.Name == findingMode }
 
 func (p isolationPlan) obstacle() *Obstacle {
-	return &Obstacle{Name: findingMode, Detail: join(p.against), Mend: p.mend}
+	return &Obstacle{Name: findingMode, Detail: p.why(), Mend: p.mend}
 }
 
 // An outcome is what launch tells who started it: how the server runs, or why there is none.

@@ -57,7 +57,7 @@ func printProbe(w io.Writer, findings []Finding) error {
 
 func probeMode(plan isolationPlan) Finding {
 	if len(plan.ways) == 0 {
-		return Finding{Name: findingMode, Detail: join(plan.against), Mend: plan.mend}
+		return Finding{Name: findingMode, Detail: plan.why(), Mend: plan.mend}
 	}
 	return Finding{Name: findingMode, OK: true, Detail: plan.ways[0].String()}
 }
