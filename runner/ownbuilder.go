@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,14 +37,15 @@ func startBuilder(ctx context.Context, o ownBuilder) (address string, stop func(
 	}
 	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
-		return "", nil, fmt.Errorf("make a directory for the builder: %w", err)
+		return "", nil, fmt.Errorf("make a directory for the builder: %w; set TMPDIR to one that can be written, as a volume", err)
 	}
 	remove := func() { _ = os.RemoveAll(dir) }
 	child, err := o.start(ctx, dir, kept)
 	if err != nil {
 		remove()
-		return "", nil, fmt.Errorf("%w; give the step privilege, or name a shared builder (PLUGIN_BUILDER, which is setting builder, or SLIPWAY_BUILDER)", err)
+		return "", nil, advise(err, o.Environ)
 	}
+	_, _ = fmt.Fprintf(o.Output, "  %-11s starts here, %s\n", "builder", child.How) // a log that cannot be written must not fail the build
 	return child.Address, func() { child.Stop(); remove() }, nil
 }
 
@@ -64,7 +66,8 @@ func (o ownBuilder) start(ctx context.Context, dir string, kept keptState) (*bui
 		held.release()
 		return child, nil
 	}
-	if ctx.Err() != nil {
+	var obstacle *builder.Obstacle
+	if ctx.Err() != nil || errors.As(err, &obstacle) { // none can run here, on whatever state
 		return nil, err
 	}
 	o.say(kept.without(err))

@@ -96,7 +96,7 @@ func TestAProbesStepWithoutABuilder(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	last := lines[len(lines)-1]
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.HasPrefix(last, "slipway: the builder: no builder can run here") || !strings.Contains(last, "give the step privilege") {
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.HasPrefix(last, "slipway: the builder: no builder can run here") || !strings.Contains(last, "apt-get install runc; or name a builder elsewhere") {
 		t.Errorf("without runc: %v\n%s", err, out)
 	}
 	if strings.Contains(string(out), "probe-token") {

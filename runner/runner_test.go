@@ -161,7 +161,7 @@ func TestTheSurroundingsAreToBlame(t *testing.T) {
 	})
 }
 
-// A CI gives no privilege unless it is told to, so this is what many see first.
+// Who named no builder reads which is missing, and how to name one.
 func TestNoBuilderCanBeStartedHere(t *testing.T) {
 	w := newWorld(t)
 	b := w.push(dockerfile("FROM scratch\n"))
@@ -169,7 +169,7 @@ func TestNoBuilderCanBeStartedHere(t *testing.T) {
 	o.Settings.Builder, o.Environ = "", append(os.Environ(), "SLIPWAY_BUILDER_RUNTIME=no-such-runtime")
 	w.check(b, runner.Run(t.Context(), o), ab.Errored, ab.ReasonInfrastructure)
 	a, err := w.store.Attempt(t.Context(), b.ID, 1)
-	for _, want := range []string{"no builder can run here", "privilege", "PLUGIN_BUILDER", "SLIPWAY_BUILDER"} {
+	for _, want := range []string{"no builder can run here", "no-such-runtime is not installed", "PLUGIN_BUILDER", "SLIPWAY_BUILDER"} {
 		if err != nil || !strings.Contains(a.Detail, want) || !strings.Contains(w.log(b), want) {
 			t.Errorf("detail %q does not say %q, error %v; log:\n%s", a.Detail, want, err, w.log(b))
 		}

@@ -76,7 +76,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 		return nil
 	}
 	if o.PlanOnly {
-		return r.plan()
+		return r.plan(ctx)
 	}
 	err := r.do(ctx)
 	if err != nil && ctx.Err() != nil {

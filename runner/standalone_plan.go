@@ -1,13 +1,14 @@
 package runner
 
 import (
+	"context"
 	"fmt"
 	"strings"
 )
 
 // plan says what the step would do, and does none of it: it asks no registry, no builder and no
 // Bitbucket.
-func (r *standalone) plan() error {
+func (r *standalone) plan(ctx context.Context) error {
 	if _, err := r.imageRequest(); err != nil {
 		return err
 	}
@@ -15,6 +16,7 @@ func (r *standalone) plan() error {
 		r.log.line("\nwould copy %s", r.s.Copy.Source())
 	} else {
 		r.log.line("\nwould build %s", r.s.Image())
+		r.log.line("would %s", r.builderPlan(ctx))
 	}
 	r.would()
 	status := "report no status to Bitbucket"

@@ -13,6 +13,7 @@ import (
 
 // --dry-run says what would be done, and touches nothing: no builder, registry or Bitbucket.
 func TestDryRunFlagSaysWhatTheStepWouldDo(t *testing.T) {
+	needBuildKit(t)
 	w, c := newWorld(t), newCloud(t)
 	w.registry.set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) })
 	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
@@ -29,7 +30,7 @@ func TestDryRunFlagSaysWhatTheStepWouldDo(t *testing.T) {
 	for _, want := range []string{
 		"tags                         1.2,latest (PLUGIN_TAGS)", "password                     *** (PLUGIN_PASSWORD)", "dockerfile                   Dockerfile (default)",
 		"would push " + w.image() + ":1.2\n", "would push " + w.image() + ":latest\n", "would write " + dir + "/out/digest (PLUGIN_DIGEST_FILE)",
-		"would report the status of acme/app@" + c.commit[:12] + " at " + c.URL,
+		"would report the status of acme/app@" + c.commit[:12] + " at " + c.URL, "would start a builder here, ",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
@@ -37,6 +38,14 @@ func TestDryRunFlagSaysWhatTheStepWouldDo(t *testing.T) {
 	}
 	if made, _ := filepath.Glob(filepath.Join(dir, "out")); len(made) != 0 || len(c.app.StatusHistory(c.commit)) != 0 || strings.Contains(string(out), "canary") {
 		t.Errorf("it did something, or shows a secret:\n%s", out)
+	}
+	for want, environ := range map[string]string{
+		"would ask the builder at unix:///b.sock (PLUGIN_BUILDER)": "PLUGIN_BUILDER=unix:///b.sock",
+		"would fail: no builder can run here: OCI runtime":         "SLIPWAY_BUILDER_RUNTIME=no-such-runtime",
+	} {
+		if out, err := flag("PLUGIN_REPO="+w.image(), environ).CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("it does not say %q: %v\n%s", want, err, out)
+		}
 	}
 	if out, err := flag("PLUGIN_REPO="+w.image(), "PLUGIN_DOCKERFILE=other").CombinedOutput(); err == nil || !strings.Contains(string(out), "PLUGIN_DOCKERFILE") {
 		t.Errorf("a Dockerfile that is not there: %v\n%s", err, out)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,23 +112,28 @@ func TestStepEndsAtSIGTERM(t *testing.T) {
 	}
 	_ = write.Close()
 	context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
-	var stopped time.Time
-	var log strings.Builder
-	for lines := bufio.NewScanner(read); lines.Scan(); {
-		log.WriteString(lines.Text() + "\n")
-		if stopped.IsZero() && strings.HasSuffix(lines.Text(), " it-runs") && !strings.Contains(lines.Text(), "RUN") {
-			stopped = time.Now()
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-		}
-	}
+	stopped, log := stopAt(read, " it-runs", func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(log.String(), "told to stop") {
-		t.Errorf("ended with %v, want exit code 1\n%s", err, &log)
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(log, "told to stop") {
+		t.Errorf("ended with %v, want exit code 1\n%s", err, log)
 	}
 	if took := time.Since(stopped); took > 8*time.Second {
 		t.Errorf("it took %s to end, and a CI kills after 10 s", took)
 	}
 	checkNothingLeft(t, cmd)
+}
+
+// stopAt reads a step's log to its end, and stops the step when a command has printed a line.
+func stopAt(read io.Reader, line string, stop func()) (stopped time.Time, log string) {
+	var text strings.Builder
+	for lines := bufio.NewScanner(read); lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		if stopped.IsZero() && strings.HasSuffix(lines.Text(), line) && !strings.Contains(lines.Text(), "RUN") {
+			stopped = time.Now()
+			stop()
+		}
+	}
+	return stopped, text.String()
 }
 
 // checkNothingLeft looks for the builder's files and processes of a step that ended.

@@ -36,6 +36,7 @@ type ChildOptions struct {
 // that ends.
 type Child struct {
 	Address string
+	How     string // it runs, in words: privileged, rootless, …
 
 	process *child.Child
 	ready   chan struct{} // closed when it answers
@@ -45,14 +46,14 @@ type Child struct {
 	last      string      // line of its output that is more than news; final when it has ended
 }
 
-// StartChild starts this program as a builder and waits until it answers. The error of a
-// machine on which none can run says, at once, what to mend; *LockedError where another builder
-// has the state.
+// StartChild starts this program as a builder and waits until it answers. Where none can run
+// its error is, at once, an *Obstacle; *LockedError where another builder has the state.
 func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if o.Output == nil {
 		o.Output = io.Discard
 	}
-	if err := canRun(Probe(ctx, childConfig(o.Environ)), o.Output); err != nil {
+	findings := append(Probe(ctx, childConfig(o.Environ)), probeRoom(o.Dir))
+	if err := canRun(findings, o.Output); err != nil {
 		return nil, err
 	}
 	if err := o.checkState(); err != nil {
@@ -61,15 +62,20 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), ready: make(chan struct{})}
 	cmd := exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = childEnv(o.Environ)
+	outcome := filepath.Join(o.Dir, "outcome")
+	cmd.Env = append(childEnv(o.Environ), outcomeVar+"="+outcome)
 	var err error
 	if c.process, err = child.Start(cmd, child.Options{Line: func(line string) { c.follow(line, o.Output) }}); err != nil {
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
 	if err := c.await(ctx); err != nil {
 		c.Stop()
+		if obstacle := told(outcome).Obstacle; obstacle != nil {
+			return nil, obstacle
+		}
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
+	c.How = told(outcome).How
 	return c, nil
 }
 
@@ -87,6 +93,13 @@ func (o ChildOptions) checkState() error {
 	return nil
 }
 
+// WouldRun says in which way StartChild would run a builder here, as far as it shows without
+// starting one, or with which *Obstacle it would fail.
+func WouldRun(ctx context.Context, environ []string) (how string, err error) {
+	findings := Probe(ctx, childConfig(environ))
+	return findings[0].Detail, canRun(findings, io.Discard)
+}
+
 // canRun makes an error of what Probe found when no builder can run. A network that is
 // lacking is only said: not every Dockerfile needs one.
 func canRun(findings []Finding, output io.Writer) error {
@@ -96,7 +109,7 @@ func canRun(findings []Finding, output io.Writer) error {
 		case f.Name == "network":
 			_, _ = fmt.Fprintf(output, "builder: %s: %s\n", f.Detail, f.Mend)
 		default:
-			return fmt.Errorf("no builder can run here: %s: %s", f.Detail, f.Mend)
+			return &Obstacle{Name: f.Name, Detail: f.Detail, Mend: f.Mend}
 		}
 	}
 	return nil
@@ -104,23 +117,32 @@ func canRun(findings []Finding, output io.Writer) error {
 
 // childConfig is as much of the child's settings as Probe looks at.
 func childConfig(environ []string) (c Config) {
+	c.Network = defaultNetwork(inContainer())
 	for _, v := range environ {
 		switch name, value, _ := strings.Cut(v, "="); name {
 		case "SLIPWAY_BUILDER_RUNTIME":
 			c.OCIRuntime = value
 		case "SLIPWAY_BUILDER_NETWORK":
-			c.Network = value
+			c.Network = cmp.Or(value, c.Network)
 		}
 	}
 	return c
 }
 
 func (c *Child) args(o ChildOptions) []string {
-	args := []string{"builder", "--address", c.Address, "--state", cmp.Or(o.State, filepath.Join(o.Dir, "state"))}
+	args := []string{"builder", "--address", c.Address, "--state", cmp.Or(o.State, filepath.Join(o.Dir, "state")), "--network", childConfig(o.Environ).Network}
 	for _, host := range o.InsecureRegistries {
 		args = append(args, "--insecure-registry", host)
 	}
 	return args
+}
+
+// defaultNetwork is the network of a child whose settings name none.
+func defaultNetwork(container bool) string {
+	if container {
+		return NetworkStep
+	}
+	return NetworkAuto
 }
 
 // childEnv is what a builder needs: where programs are, how registries are reached, and its

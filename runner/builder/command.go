@@ -27,7 +27,7 @@ func Command() *cli.Command {
 			&cli.StringFlag{Name: "address", Usage: "address to serve on: unix:///path, or tcp://host:port with --tls", Value: "unix:///run/slipway/builder.sock", Sources: env("SLIPWAY_BUILDER_ADDRESS")},
 			tlsFlag("certificate to serve TCP with, and the authority of its clients: a file of `slipway builder keys`"),
 			&cli.StringFlag{Name: "state", Usage: "directory of the cache, for one builder at a time", Value: "/var/lib/slipway/builder", Sources: env("SLIPWAY_BUILDER_STATE")},
-			&cli.StringFlag{Name: "network", Usage: "network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, none, host", Value: NetworkAuto, Sources: env("SLIPWAY_BUILDER_NETWORK")},
+			&cli.StringFlag{Name: "network", Usage: "network of RUN steps: auto (cni, else slirp4netns, else none), step (auto, else the network of the container that it is in), cni, slirp4netns, none, host", Value: NetworkAuto, Sources: env("SLIPWAY_BUILDER_NETWORK")},
 			&cli.StringFlag{Name: "cache-size", Usage: "the cache is kept below this", Value: "20GB", Sources: env("SLIPWAY_BUILDER_CACHE")},
 			&cli.StringSliceFlag{Name: "frontend", Usage: "Dockerfile frontend image (# syntax=) allowed besides docker/dockerfile:1, which is built in", Sources: env("SLIPWAY_BUILDER_FRONTENDS")},
 			&cli.StringSliceFlag{Name: "insecure-registry", Usage: "registry host that is read over plain HTTP", Sources: env("SLIPWAY_BUILDER_INSECURE_REGISTRIES")},

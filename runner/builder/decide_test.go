@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/buildkit/session/auth"
 	"github.com/moby/sys/user"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -94,6 +93,8 @@ func TestPlanNetwork(t *testing.T) {
 		{NetworkAuto, rootless, NetworkSlirp, "needs root"},
 		{NetworkAuto, noTables, NetworkNone, "apt-get install iptables"},
 		{NetworkAuto, networkFacts{}, NetworkNone, "no slirp4netns either"},
+		{NetworkStep, all, NetworkCNI, "/usr/lib/cni"},
+		{NetworkStep, networkFacts{}, NetworkHost, "the step's container's own; no CNI bridge"},
 		{NetworkCNI, noCNI, "", ""},
 		{NetworkSlirp, networkFacts{}, "", ""},
 		{NetworkNone, all, NetworkNone, "asked"},
@@ -111,35 +112,8 @@ func TestPlanNetwork(t *testing.T) {
 	}
 }
 
-func TestPlanIsolation(t *testing.T) {
+func TestIDMapArgs(t *testing.T) {
 	ids := []user.SubID{{SubID: 5, Count: 10}, {SubID: 100000, Count: 65536}}
-	ordinary := machineFacts{uid: 1000, newidmap: true, subUIDs: ids, subGIDs: ids}
-	cases := map[string]struct {
-		change func(*machineFacts)
-		mode   string
-		mend   string
-	}{
-		"root":                  {func(f *machineFacts) { *f = machineFacts{admin: true} }, ModeRoot, ""},
-		"root of a namespace":   {func(f *machineFacts) { *f = machineFacts{admin: true, nestedUser: true} }, ModeRootless, ""},
-		"root in a container":   {func(f *machineFacts) { *f = machineFacts{setIDs: true} }, ModeRootless, ""},
-		"root without caps":     {func(f *machineFacts) { *f = machineFacts{} }, ModeNone, "CAP_SETUID"},
-		"confined by seccomp":   {func(f *machineFacts) { f.userNS = unix.EPERM }, ModeNone, "seccomp=unconfined"},
-		"ordinary user":         {func(*machineFacts) {}, ModeRootless, ""},
-		"no helpers":            {func(f *machineFacts) { f.newidmap = false }, ModeNone, "apt-get install uidmap"},
-		"no subordinate ids":    {func(f *machineFacts) { f.subUIDs = nil }, ModeNone, "/etc/subuid"},
-		"few subordinate group": {func(f *machineFacts) { f.subGIDs = ids[:1] }, ModeNone, "/etc/subgid"},
-	}
-	for name, c := range cases {
-		facts := ordinary
-		c.change(&facts)
-		how := planIsolation(facts)
-		if how.mode != c.mode || !strings.Contains(how.reason, c.mend) || (how.mode == ModeNone) == (how.attr.Cloneflags != 0) {
-			t.Errorf("%s: got %+v", name, how)
-		}
-		if f := probeMode(how); f.OK == (c.mode == ModeNone) || f.OK == (f.Mend != "") {
-			t.Errorf("%s: finding %+v", name, f)
-		}
-	}
 	want := []string{"42", "0", "1000", "1", "1", "100000", "65535"}
 	if diff := cmp.Diff(want, idMapArgs(42, 1000, widest(ids))); diff != "" {
 		t.Error(diff)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -28,6 +29,9 @@ import (
 // tells init when launch is gone, however it went; when init ends, the kernel kills all
 // else in the namespaces. (PR_SET_PDEATHSIG would not do: the kernel forgets it when init
 // gets its capabilities.)
+//
+// In a container whose /proc is masked there is no PID namespace, and init is an ordinary
+// process: it takes the server with it, and what that has started ends with the container.
 const (
 	stageVar  = "SLIPWAY_BUILDER_STAGE"
 	stageInit = "init"
@@ -35,14 +39,21 @@ const (
 	stageRun  = "serve"
 
 	launchPIDVar = "SLIPWAY_BUILDER_LAUNCH_PID"
+	pidsVar      = "SLIPWAY_BUILDER_PIDS"
+	pidsShared   = "shared" // the server has the PID namespace and the /proc of its starter
 	killGrace    = stopGrace + 5*time.Second
-	lifeFD       = 3 // the pipe's end in init; one byte comes when the ids are mapped
+
+	// The pipes' ends in init.
+	lifeFD  = 3 // ends with launch; one byte comes when the ids are mapped
+	wordsFD = 4 // takes what became of the mounts
 )
 
 func stage() string { return os.Getenv(stageVar) }
 
 // isolatedPIDs reports whether this process has a PID namespace and a /proc of its own.
-func isolatedPIDs() bool { return stage() == stageRun && os.Getppid() == 1 }
+func isolatedPIDs() bool { return stage() == stageRun && !sharedPIDs() && os.Getppid() == 1 }
+
+func sharedPIDs() bool { return os.Getenv(pidsVar) == pidsShared }
 
 // outerPID is the process that stands for this server outside its namespaces.
 func outerPID() int {
@@ -50,50 +61,6 @@ func outerPID() int {
 		return pid
 	}
 	return os.Getpid()
-}
-
-// launch runs the other stages and ends with their exit code.
-func launch(ctx context.Context, how isolation) error {
-	if how.mode == ModeNone {
-		return errors.New("builder cannot run here: " + how.reason)
-	}
-	cmd := again(stageInit)
-	cmd.Env = append(cmd.Env, launchPIDVar+"="+strconv.Itoa(os.Getpid()))
-	attr := how.attr
-	cmd.SysProcAttr = &attr
-	if how.mapIDs != nil {
-		cmd.Env = append(cmd.Env, stageVar+"="+stageMap)
-	}
-	theirs, life, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("start builder: %w", err)
-	}
-	defer func() { _ = life.Close() }()
-	cmd.ExtraFiles = []*os.File{theirs}
-	err = cmd.Start()
-	_ = theirs.Close()
-	if err != nil {
-		return fmt.Errorf("start builder in its namespaces: %w", err)
-	}
-	if err := letGo(ctx, how, cmd.Process.Pid, life); err != nil {
-		_ = cmd.Process.Kill()
-		return errors.Join(err, cmd.Wait())
-	}
-	stop := forward(ctx, cmd.Process)
-	defer stop()
-	return exitWith(cmd.Wait())
-}
-
-// letGo maps the ids of a process that waits for them.
-func letGo(ctx context.Context, how isolation, pid int, life io.Writer) error {
-	if how.mapIDs == nil {
-		return nil
-	}
-	if err := how.mapIDs(ctx, pid); err != nil {
-		return fmt.Errorf("map user ids: %w", err)
-	}
-	_, err := life.Write([]byte{1})
-	return err
 }
 
 // again is this program with the same arguments, in another stage.
@@ -145,19 +112,27 @@ func awaitMap() error {
 	return fmt.Errorf("start builder again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ())) //nolint:gosec // this very program
 }
 
-// initProcess is PID 1 of the namespaces.
+// initProcess is PID 1 of the namespaces, unless the PIDs are shared.
 func initProcess(ctx context.Context, c Config) error {
-	if os.Getpid() != 1 {
+	if os.Getpid() != 1 && !sharedPIDs() {
 		return fmt.Errorf("%s=%s is set, but this is not process 1 of a namespace", stageVar, stageInit)
 	}
 	syscall.CloseOnExec(lifeFD)
+	syscall.CloseOnExec(wordsFD)
 	go dieWithLaunch()
 	server := again(stageRun)
 	env, err := prepareMounts(c.State)
-	if err != nil {
-		return err
+	if sayWords(err); err != nil {
+		return cli.Exit("", 1)
 	}
 	server.Env = append(server.Env, env...)
+	if sharedPIDs() {
+		runtime.LockOSThread() // the kernel takes the end of this thread for that of the parent
+		server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("adopt orphans: %w", err)
+		}
+	}
 	if err := server.Start(); err != nil {
 		return fmt.Errorf("start builder: %w", err)
 	}
@@ -176,14 +151,19 @@ func dieWithLaunch() {
 	os.Exit(1)
 }
 
+// mountProc is how the error of a masked /proc begins.
+const mountProc = "mount /proc: "
+
 // prepareMounts gives the namespace its own /proc and its own place for runc's state,
 // and returns the environment that goes with them.
 func prepareMounts(state string) ([]string, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return nil, fmt.Errorf("mount /proc (in a container: --security-opt systempaths=unconfined): %w", err)
+	if !sharedPIDs() {
+		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return nil, fmt.Errorf(mountProc+"%w", err)
+		}
 	}
 	if privileged() {
 		return nil, mountTmpfs("/run/runc")

@@ -13,10 +13,12 @@ import (
 	"github.com/moby/buildkit/util/network"
 )
 
-// The networks that RUN steps may have. Host is never chosen by itself: it shows a
-// Dockerfile every service that listens on this machine's loopback.
+// The networks that RUN steps may have. Host is never chosen by itself on a machine: it shows a
+// Dockerfile every service that listens on its loopback. In the container of a CI's step there
+// is no more to be seen than the step itself sees.
 const (
 	NetworkAuto  = "auto"
+	NetworkStep  = "step" // as auto, and where that finds none, the network of the container that this is in
 	NetworkCNI   = "cni"
 	NetworkSlirp = "slirp4netns"
 	NetworkNone  = "none"
@@ -67,6 +69,12 @@ func planNetwork(asked string, f networkFacts) (NetworkPlan, error) {
 	switch asked {
 	case NetworkAuto:
 		return planAuto(f, cniLacks), nil
+	case NetworkStep:
+		plan := planAuto(f, cniLacks)
+		if plan.Mode == NetworkNone {
+			plan = NetworkPlan{Mode: NetworkHost, Reason: "it is the step's container's own; " + plan.Reason}
+		}
+		return plan, nil
 	case NetworkCNI:
 		if cniLacks != "" {
 			return NetworkPlan{}, fmt.Errorf("network cni: %s", cniLacks)
@@ -77,7 +85,7 @@ func planNetwork(asked string, f networkFacts) (NetworkPlan, error) {
 		}
 	case NetworkNone, NetworkHost:
 	default:
-		return NetworkPlan{}, fmt.Errorf("network %q is none of auto, cni, slirp4netns, none, host", asked)
+		return NetworkPlan{}, fmt.Errorf("network %q is none of auto, step, cni, slirp4netns, none, host", asked)
 	}
 	return NetworkPlan{Mode: asked, Reason: "it was asked for"}, nil
 }
@@ -114,8 +122,8 @@ type openedNetwork struct {
 	dns       *oci.DNSConfig // nil = the machine's resolvers
 }
 
-// openNetwork plans and opens the network of RUN steps. Under auto a network that cannot
-// be opened gives way to the next one, and the plan's reason says so.
+// openNetwork plans and opens the network of RUN steps. Under auto and step a network that
+// cannot be opened gives way to the next one, and the plan's reason says so.
 func openNetwork(ctx context.Context, c Config) (openedNetwork, error) {
 	facts := readNetworkFacts(privileged())
 	for {
@@ -127,7 +135,7 @@ func openNetwork(ctx context.Context, c Config) (openedNetwork, error) {
 		if err == nil {
 			return openedNetwork{plan: plan, providers: providers(plan, provider), dns: dns}, nil
 		}
-		if c.Network != NetworkAuto || plan.Mode == NetworkNone {
+		if c.Network != NetworkAuto && c.Network != NetworkStep || plan.Mode == NetworkNone || plan.Mode == NetworkHost {
 			return openedNetwork{}, fmt.Errorf("open network %s: %w", plan.Mode, err)
 		}
 		c.Log.WithError(err).Warn("network " + plan.Mode + " does not work here")
@@ -167,7 +175,7 @@ func providers(plan NetworkPlan, provider network.Provider) map[pb.NetMode]netwo
 		pb.NetMode_NONE:  network.NewNoneProvider(),
 	}
 	if plan.Mode == NetworkHost {
-		all[pb.NetMode_HOST] = provider
+		all[pb.NetMode_HOST] = provider // which every step's is then
 	}
 	return all
 }

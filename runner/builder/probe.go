@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,8 +20,17 @@ type Finding struct {
 	Mend   string // the one thing to change; empty when OK
 }
 
+// Names of findings.
+const (
+	findingMode  = "mode"
+	findingState = "state"
+)
+
+const mendRoom = "set TMPDIR to a directory on a larger file system, as a volume"
+
 // Probe tells, within a second and without starting a builder, how one would run here.
-// The first finding is the mode: root, rootless or none.
+// The first finding is the mode. It goes by what this process may do, which a builder that
+// starts tries: only there it shows what a container forbids besides.
 func Probe(ctx context.Context, c Config) []Finding {
 	findings := []Finding{probeMode(planIsolation(readMachine())), probeRuntime(ctx, c.OCIRuntime), probeNetwork(c.Network)}
 	if ctx.Err() == nil && c.State != "" {
@@ -45,15 +55,11 @@ func printProbe(w io.Writer, findings []Finding) error {
 	return err
 }
 
-func probeMode(how isolation) Finding {
-	switch how.mode {
-	case ModeRoot:
-		return Finding{Name: "mode", OK: true, Detail: "root: in its own process and mount namespaces"}
-	case ModeRootless:
-		return Finding{Name: "mode", OK: true, Detail: "rootless: in a user namespace"}
-	default:
-		return Finding{Name: "mode", Detail: "none: BuildKit cannot run here", Mend: how.reason}
+func probeMode(plan isolationPlan) Finding {
+	if len(plan.ways) == 0 {
+		return Finding{Name: findingMode, Detail: plan.why(), Mend: plan.mend}
 	}
+	return Finding{Name: findingMode, OK: true, Detail: plan.ways[0].String()}
 }
 
 func probeRuntime(ctx context.Context, name string) Finding {
@@ -81,22 +87,39 @@ func probeNetwork(asked string) Finding {
 	}
 }
 
+// leastRoom is what a builder needs at the least to begin with, in bytes.
+const leastRoom = 32 << 20
+
+// probeRoom looks whether a directory has room for a build.
+func probeRoom(dir string) Finding {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return Finding{Name: findingState, Detail: fmt.Sprintf("%s: %v", dir, err), Mend: mendRoom}
+	}
+	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec // a block's size is no negative number
+	detail := fmt.Sprintf("%s has %s free", dir, units.BytesSize(float64(free)))
+	if free < leastRoom {
+		return Finding{Name: findingState, Detail: detail, Mend: mendRoom}
+	}
+	return Finding{Name: findingState, OK: true, Detail: detail}
+}
+
 // probeState tries whether the state directory can be used, and by whom it is.
 func probeState(state string) Finding {
 	if _, err := os.Stat(state); errors.Is(err, os.ErrNotExist) {
-		return Finding{Name: "state", OK: true, Detail: state + " will be made"}
+		return Finding{Name: findingState, OK: true, Detail: state + " will be made"}
 	}
 	if err := unix.Access(state, unix.W_OK); err != nil {
-		return Finding{Name: "state", Detail: fmt.Sprintf("%s: %v", state, err), Mend: "give the directory to the user that runs the builder"}
+		return Finding{Name: findingState, Detail: fmt.Sprintf("%s: %v", state, err), Mend: "give the directory to the user that runs the builder"}
 	}
 	unlock, err := lockState(state)
 	var locked *LockedError
 	if errors.As(err, &locked) {
-		return Finding{Name: "state", OK: true, Detail: locked.Error()}
+		return Finding{Name: findingState, OK: true, Detail: locked.Error()}
 	}
 	if err != nil {
-		return Finding{Name: "state", Detail: err.Error(), Mend: "give the directory to the user that runs the builder"}
+		return Finding{Name: findingState, Detail: err.Error(), Mend: "give the directory to the user that runs the builder"}
 	}
 	unlock()
-	return Finding{Name: "state", OK: true, Detail: state + " is free"}
+	return Finding{Name: findingState, OK: true, Detail: state + " is free"}
 }

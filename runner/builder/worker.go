@@ -37,12 +37,16 @@ import (
 	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 )
 
 // newWorker is BuildKit's runc worker with our networks. It follows
 // worker/runc.NewWorkerOpt of BuildKit, which has no way to run without a network.
 func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base.Worker, error) {
 	name, newSnapshotter := chooseSnapshotter(c.State)
+	if name == nativeSnapshotter && mountedNoexec(c.State) {
+		return nil, fmt.Errorf("RUN steps could start nothing: %s is mounted noexec, and overlayfs does not work there either; set TMPDIR to another directory, as a volume", c.State)
+	}
 	root := filepath.Join(c.State, "runc-"+name)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("make worker directory: %w", err)
@@ -68,11 +72,19 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 	return w, confineADD(w)
 }
 
+const nativeSnapshotter = "native"
+
+// mountedNoexec matters to plain copies alone: an overlay is a mount of its own.
+func mountedNoexec(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
+}
+
 // chooseSnapshotter takes overlayfs where the kernel and the file system allow it, else
 // plain copies.
 func chooseSnapshotter(state string) (string, func(root string) (snapshots.Snapshotter, error)) {
 	if overlayutils.Supported(state) != nil {
-		return "native", native.NewSnapshotter
+		return nativeSnapshotter, native.NewSnapshotter
 	}
 	return "overlayfs", func(root string) (snapshots.Snapshotter, error) {
 		return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
@@ -154,6 +166,9 @@ func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string
 		return fmt.Errorf("make executor: %w", err)
 	}
 	opt.Executor = run
+	if net.plan.Mode == NetworkHost {
+		opt.Executor = hostNetwork{run}
+	}
 	opt.NetworkProviders = net.providers
 	opt.ResourceMonitor = monitor
 	maps.Copy(opt.Labels, map[string]string{wlabel.Network: net.plan.Mode, wlabel.OCIProcessMode: mode.String()})

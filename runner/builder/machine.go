@@ -1,0 +1,162 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/moby/sys/user"
+	"github.com/moby/sys/userns"
+	"golang.org/x/sys/unix"
+)
+
+// machineFacts is what planIsolation knows of where this process runs.
+type machineFacts struct {
+	uid        int
+	admin      bool                   // CAP_SYS_ADMIN
+	setIDs     bool                   // CAP_SETUID and CAP_SETGID
+	seccomp    bool                   // a filter forbids system calls
+	apparmor   string                 // profile; empty = none
+	cgroups    bool                   // can be written, so that runc can make some
+	keyring    error                  // of an attempt to use the kernel's keys
+	nestedUser bool                   // in a user namespace already
+	uids, gids []syscall.SysProcIDMap // that there are here, each as itself
+
+	userNS          error  // of an attempt to make a user namespace
+	maxUserNS       string // sysctls that forbid them; empty = there is no such one
+	unprivileged    string
+	apparmorForbids string
+
+	subUIDs, subGIDs []user.SubID
+	newidmap         bool // newuidmap and newgidmap are installed
+}
+
+func readMachine() machineFacts {
+	status := readFile("/proc/self/status")
+	caps := effectiveCaps(status)
+	f := machineFacts{
+		uid:        os.Geteuid(),
+		admin:      caps&(1<<unix.CAP_SYS_ADMIN) != 0,
+		setIDs:     caps&(1<<unix.CAP_SETUID) != 0 && caps&(1<<unix.CAP_SETGID) != 0,
+		seccomp:    statusField(status, "Seccomp") == "2",
+		apparmor:   strings.Trim(readFile("/proc/self/attr/apparmor/current"), "\x00\n"),
+		cgroups:    cgroupsWritable(readFile("/proc/self/mountinfo")),
+		keyring:    tryKeyring(),
+		nestedUser: userns.RunningInUserNS(),
+		uids:       identityMap(readFile("/proc/self/uid_map")),
+		gids:       identityMap(readFile("/proc/self/gid_map")),
+	}
+	if f.mayBePrivileged() {
+		return f
+	}
+	f.userNS = tryUserNS()
+	f.maxUserNS = strings.TrimSpace(readFile("/proc/sys/user/max_user_namespaces"))
+	f.unprivileged = strings.TrimSpace(readFile("/proc/sys/kernel/unprivileged_userns_clone"))
+	f.apparmorForbids = strings.TrimSpace(readFile("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"))
+	f.subUIDs, _ = user.CurrentUserSubUIDs()
+	f.subGIDs, _ = user.CurrentUserSubGIDs()
+	_, errU := exec.LookPath("newuidmap")
+	_, errG := exec.LookPath("newgidmap")
+	f.newidmap = errU == nil && errG == nil
+	return f
+}
+
+// readFile reads a file of the kernel's; one that is not there is as one that is empty.
+func readFile(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+func statusField(status, name string) string {
+	for line := range strings.Lines(status) {
+		if text, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(text)
+		}
+	}
+	return ""
+}
+
+func effectiveCaps(status string) uint64 {
+	caps, _ := strconv.ParseUint(statusField(status, "CapEff"), 16, 64)
+	return caps
+}
+
+// cgroupsWritable reads off a mountinfo whether every hierarchy is mounted for writing. Docker
+// gives that to privileged containers alone.
+// https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+func cgroupsWritable(mountinfo string) bool {
+	found := false
+	for line := range strings.Lines(mountinfo) {
+		mount, source, ok := strings.Cut(line, " - ")
+		if fields := strings.Fields(mount); ok && len(fields) > 5 && strings.HasPrefix(source, "cgroup") {
+			if found = true; strings.HasPrefix(fields[5]+",", "ro,") {
+				return false
+			}
+		}
+	}
+	return found
+}
+
+// identityMap maps each id that a uid_map gives to itself. A range must lie in one of its
+// parent's, so there is one for each.
+// https://man7.org/linux/man-pages/man7/user_namespaces.7.html
+func identityMap(uidMap string) (ids []syscall.SysProcIDMap) {
+	for line := range strings.Lines(uidMap) {
+		var numbers []int
+		for _, text := range strings.Fields(line) {
+			number, err := strconv.Atoi(text)
+			if err != nil {
+				return ids
+			}
+			numbers = append(numbers, number)
+		}
+		if len(numbers) != 3 || numbers[0] >= idRange {
+			continue
+		}
+		ids = append(ids, syscall.SysProcIDMap{ContainerID: numbers[0], HostID: numbers[0], Size: min(numbers[2], idRange-numbers[0])})
+	}
+	return ids
+}
+
+// tryUserNS starts a program that ends at once in a user namespace of its own.
+func tryUserNS() error {
+	cmd := exec.CommandContext(context.Background(), "true")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil // whether it can is seen when the builder starts
+	}
+	return err
+}
+
+// tryKeyring asks for what each container of runc begins with, and Docker's default seccomp
+// profile forbids even where CAP_SYS_ADMIN is given. A kernel without keys does no harm.
+func tryKeyring() error {
+	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return nil
+}
+
+// privileged reports whether this process is root of the machine.
+func privileged() bool {
+	return os.Geteuid() == 0 && !userns.RunningInUserNS()
+}
+
+// initialPIDs is the kernel's number of the machine's own PID namespace.
+// https://github.com/torvalds/linux/blob/master/include/uapi/linux/nsfs.h (PID_NS_INIT_INO)
+const initialPIDs = "pid:[4026531836]"
+
+// inContainer reports whether this process is in a container, of which a PID namespace of its
+// own is the sign.
+func inContainer() bool {
+	pids, err := os.Readlink("/proc/self/ns/pid")
+	return err == nil && pids != initialPIDs
+}

@@ -1,0 +1,215 @@
+package runner_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/profiles/seccomp"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"slipway/runner/builder"
+)
+
+// A container is what a CI runs a step in. It is made by runc as Docker would have it made, for
+// the machine need not have Docker, and shares the machine's network, where the registry is.
+type container struct {
+	capabilities []string          // nil = Docker's default ones
+	seccomp      bool              // Docker's default profile
+	unmasked     bool              // the whole of /proc is there
+	cgroups      bool              // can be written
+	uid          uint32            // who the step runs as
+	files        map[string]string // besides the machine's programs
+	mount        []specs.Mount
+	own          func(t *testing.T, root string) // does the rest with the root file system; nil = nothing
+}
+
+// defaultCapabilities are Docker's.
+// https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
+func defaultCapabilities(more ...string) []string {
+	return append(more, "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
+		"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE")
+}
+
+// privilegedCapabilities are most of what --privileged gives; a virtual machine may not have all.
+func privilegedCapabilities() []string {
+	return defaultCapabilities("CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_SYSLOG")
+}
+
+// needContainers skips, and says why, where runc cannot make a container.
+func needContainers(t *testing.T) {
+	t.Helper()
+	needBuildKit(t)
+	if mode := builder.Probe(t.Context(), builder.Config{})[0]; mode.Detail != builder.ModePrivileged {
+		t.Skip("SKIPPED: making a container needs root that may mount; here a builder would run " + mode.Detail)
+	}
+}
+
+// run runs the step in the container and returns what it said.
+func (c container) run(t *testing.T, workspace string, environ ...string) (log string, err error) {
+	t.Helper()
+	cmd := c.command(t, workspace, environ...)
+	started := time.Now()
+	out, err := cmd.CombinedOutput()
+	t.Logf("the container took %s", time.Since(started).Round(time.Millisecond))
+	return string(out), err
+}
+
+// command is runc that runs the step; what it is sent, the step gets.
+func (c container) command(t *testing.T, workspace string, environ ...string) *exec.Cmd {
+	t.Helper()
+	bundle := t.TempDir()
+	config, err := json.Marshal(c.spec(t, c.rootfs(t, bundle), workspace, environ))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	state, id := filepath.Join(bundle, "state"), "slipway-"+strings.ReplaceAll(strings.Trim(bundle, "/"), "/", "-")
+	t.Cleanup(func() {
+		cancel()
+		_ = exec.Command("runc", "--root", state, "delete", "--force", id).Run() // it is gone, unless it was killed
+	})
+	return exec.CommandContext(ctx, "runc", "--root", state, "run", "--bundle", bundle, id)
+}
+
+// rootfs is an overlay, as Docker's are, on whose own file system overlays are not possible.
+func (c container) rootfs(t *testing.T, bundle string) string {
+	t.Helper()
+	root, store := filepath.Join(bundle, "rootfs"), filepath.Join(bundle, "store")
+	makeDirs(t, bundle, "rootfs", "store")
+	mountFor(t, "tmpfs", store, "tmpfs", "mode=0755")
+	makeDirs(t, store, "lower/proc", "lower/sys", "lower/dev", "lower/etc", "lower/tmp", "lower/run", "lower/root", "lower/drone/src", "lower/usr-local", "upper", "work")
+	if err := os.Chmod(filepath.Join(store, "lower/tmp"), 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range programs() {
+		if target, err := os.Readlink(dir); err != nil {
+			makeDirs(t, filepath.Join(store, "lower"), dir)
+		} else if err := os.Symlink(target, filepath.Join(store, "lower", dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := map[string]string{
+		"/etc/passwd": "root:x:0:0::/root:/bin/sh\nstep:x:1000:1000::/tmp:/bin/sh\n", "/etc/group": "root:x:0:\nstep:x:1000:\n",
+		"/etc/resolv.conf": "nameserver 127.0.0.11\n", "/slipway": "",
+	}
+	for path, text := range c.files {
+		files[path] = text
+	}
+	for path, text := range files {
+		if err := os.WriteFile(filepath.Join(store, "lower", path), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mountFor(t, "overlay", root, "overlay", "lowerdir="+store+"/lower,upperdir="+store+"/upper,workdir="+store+"/work")
+	if c.own != nil {
+		c.own(t, root)
+	}
+	return root
+}
+
+func makeDirs(t *testing.T, parent string, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		if err := os.MkdirAll(filepath.Join(parent, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// mountFor mounts for as long as the test runs.
+func mountFor(t *testing.T, source, target, kind, options string) {
+	t.Helper()
+	if err := unix.Mount(source, target, kind, 0, options); err != nil {
+		t.Fatalf("mount %s on %s: %v", kind, target, err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// programs are where the machine has its programs and their libraries.
+func programs() (dirs []string) {
+	for _, dir := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64"} {
+		if _, err := os.Lstat(dir); err == nil {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// spec is the container in runc's words.
+// https://github.com/opencontainers/runtime-spec/blob/main/config.md
+func (c container) spec(t *testing.T, root, workspace string, environ []string) *specs.Spec {
+	t.Helper()
+	if c.capabilities == nil {
+		c.capabilities = defaultCapabilities()
+	}
+	held := &specs.LinuxCapabilities{Bounding: c.capabilities}
+	if c.uid == 0 {
+		held.Effective, held.Permitted = c.capabilities, c.capabilities
+	}
+	s := &specs.Spec{
+		Version: "1.0.2",
+		Root:    &specs.Root{Path: root},
+		Process: &specs.Process{
+			Args: []string{"/slipway", "runner"}, Cwd: "/drone/src", Capabilities: held, User: specs.User{UID: c.uid, GID: c.uid},
+			Env: append([]string{asCommand + "=1", "PATH=/usr-local:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp"}, environ...),
+		},
+		Mounts: c.mounts(t, workspace),
+		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
+			{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+		}},
+	}
+	if !c.unmasked {
+		s.Linux.MaskedPaths = []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}
+		s.Linux.ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+	}
+	if c.seccomp {
+		profile, err := seccomp.GetDefaultProfile(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Linux.Seccomp = profile
+	}
+	return s
+}
+
+func (c container) mounts(t *testing.T, workspace string) []specs.Mount {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mode := "ro"
+	if c.cgroups {
+		mode = "rw"
+	}
+	all := []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc"},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=64m"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", mode}},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", mode}},
+		{Destination: "/slipway", Type: "bind", Source: self, Options: []string{"bind", "ro"}},
+		{Destination: "/drone/src", Type: "bind", Source: workspace, Options: []string{"rbind"}},
+	}
+	for _, dir := range programs() {
+		if _, err := os.Readlink(dir); err != nil {
+			all = append(all, specs.Mount{Destination: dir, Type: "bind", Source: dir, Options: []string{"rbind", "ro"}})
+		}
+	}
+	return append(all, c.mount...)
+}

@@ -1,0 +1,37 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"slipway/runner/builder"
+)
+
+// Each CI calls it by another name, and a builder elsewhere comes first with all.
+func TestWhatIsAdvisedWhereNoBuilderCanRun(t *testing.T) {
+	forbidden := &builder.Obstacle{Name: "mode", Detail: "it may not mount", Mend: "do this"}
+	for name, c := range map[string]struct {
+		err     error
+		environ []string
+		want    string
+	}{
+		"Drone":                    {forbidden, []string{"DRONE=true"}, "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner to the step's image, or make the repository trusted and the step privileged (privileged: true); or else do this"},
+		"Drone on Kubernetes":      {forbidden, []string{"DRONE=true", "KUBERNETES_SERVICE_HOST=10.0.0.1"}, "DRONE_RUNNER_PRIVILEGED_IMAGES"},
+		"Woodpecker":               {forbidden, []string{"CI=woodpecker", "DRONE_COMMIT_SHA=x"}, "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server to the step's image with its tag; the step may have settings alone"},
+		"Woodpecker on Kubernetes": {forbidden, []string{"CI=woodpecker", "KUBERNETES_SERVICE_HOST=10.0.0.1"}, "backend_options.kubernetes.securityContext with seccompProfile {type: Unconfined}"},
+		"Kubernetes":               {forbidden, []string{"KUBERNETES_SERVICE_HOST=10.0.0.1"}, "give the container securityContext with privileged: true"},
+		"no CI":                    {fmt.Errorf("start: %w", forbidden), nil, "it may not mount. Either name a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER); then no step needs privilege. Or give the step privilege: do this"},
+		"no runc":                  {&builder.Obstacle{Name: "runtime", Detail: "runc is not installed", Mend: "install it"}, []string{"DRONE=true"}, "no builder can run here: runc is not installed: install it; or name a builder elsewhere"},
+		"another fault":            {errors.New("boom"), []string{"DRONE=true"}, "boom; or name a builder elsewhere"},
+	} {
+		got := advise(c.err, c.environ).Error()
+		if !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+		if other := strings.Contains(got, "PRIVILEGED"); other && !strings.Contains(c.want, "PRIVILEGED") && name != "Woodpecker on Kubernetes" {
+			t.Errorf("%s: it advises privilege that would not help: %q", name, got)
+		}
+	}
+}
