@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"slipway/config"
 	"slipway/plugin"
 	"slipway/plugin/demo"
 	"slipway/runner"
@@ -26,6 +27,7 @@ func run(ctx context.Context, args []string) int {
 	app := &cli.Command{
 		Name:           "slipway",
 		Usage:          "automated builds with Bitbucket, on the CI you have",
+		Version:        config.Version,
 		Commands:       append(append(plugin.Commands(), runner.Commands()...), demo.Command()),
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 	}

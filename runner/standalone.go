@@ -221,7 +221,7 @@ func (r *standalone) build(ctx context.Context) (err error) {
 		if r.s.Copy.On {
 			return err
 		}
-		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.blameRead(err))
+		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.explainBuild(err))
 	}
 	return nil
 }

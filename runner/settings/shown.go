@@ -30,6 +30,7 @@ func (p *Plugin) show(given map[string]string) {
 		switch {
 		case one.Value == "":
 			continue
+		case one.Origin == Default:
 		case s.Secret || slices.ContainsFunc(hidden, func(part string) bool { return strings.Contains(s.Name, part) }):
 			one.Value = secret.Mask
 		case len(one.Value) > maxShown:
