@@ -132,7 +132,7 @@ func TestOwnPipelineBuildsOurImage(t *testing.T) {
 		if got := strings.Join(s.Tags, ",") + " " + s.BuildArgs["VERSION"]; got != want {
 			t.Errorf("tag %q: got %s, want %s", tag, got, want)
 		}
-		if s.Login.Username == "" || s.Login.Password.IsZero() || !step.Privileged {
+		if s.LoginFor(s.Image()).Anonymous() || !step.Privileged {
 			t.Errorf("it could not push or not build: %+v", s)
 		}
 		if _, err := convert(t, s.Target); err != nil {
