@@ -9,7 +9,7 @@
 # make bench   the benchmarks
 # make bench-runner  the step against buildctl, in turns on the same Dockerfiles (as root; ARGS=
 #              "-rows tiny,dag -rounds 5" chooses); the first time builds buildkitd and a registry
-# make build   bin/slipway
+# make build   bin/slipway, and bin/slipway-step, which is its commands runner and builder alone
 # make fmt     formats the code
 # Each target installs what it needs from Debian's packages (through sudo when not root) and says so.
 
@@ -46,6 +46,7 @@ demo: build
 build:
 	@./.ci/install $(RUNTIME)
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway .
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway-step ./runner/slipway
 
 test:
 	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql

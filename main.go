@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/config/ending"
 	"slipway/plugin"
 	"slipway/plugin/demo"
 	"slipway/runner"
@@ -32,7 +33,7 @@ func run(ctx context.Context, args []string) int {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 	}
 	if err := app.Run(ctx, runner.Bare(args, os.Environ())); err != nil {
-		return plugin.ExitCode(os.Stderr, err)
+		return ending.ExitCode(os.Stderr, err)
 	}
 	return 0
 }

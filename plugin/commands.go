@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,17 +64,4 @@ func newLogger(w io.Writer, level string) (*logrus.Logger, error) {
 	log.SetLevel(parsed)
 	log.SetFormatter(&plainJSON{})
 	return log, nil
-}
-
-// ExitCode prints an error to w, once, and returns the exit code that it asks for: what
-// the error says by an ExitCode method, else 1.
-func ExitCode(w io.Writer, err error) int {
-	if text := err.Error(); text != "" {
-		fmt.Fprintln(w, "slipway:", plain(text))
-	}
-	var coder cli.ExitCoder
-	if errors.As(err, &coder) {
-		return coder.ExitCode()
-	}
-	return 1
 }

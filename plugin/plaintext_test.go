@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"pgregory.net/rapid"
+
+	"slipway/config/ending"
 )
 
 // hostile is what a branch, a commit message or a payload may hold, and terminals obey.
@@ -37,7 +39,7 @@ func TestS9TheGatewaysLogIsText(t *testing.T) {
 // S9: the error that ends a command is text as well, and keeps its lines.
 func TestS9ErrorsOfCommandsAreText(t *testing.T) {
 	var out bytes.Buffer
-	ExitCode(&out, errors.New("two\nlines\tof "+hostile))
+	ending.ExitCode(&out, errors.New("two\nlines\tof "+hostile))
 	checkPlain(t, out.String())
 	if !strings.HasPrefix(out.String(), "slipway: two\nlines\tof a\\u001b]0;title\\u0007b") || !strings.Contains(out.String(), `\udb40\udc41 é 日本`) {
 		t.Errorf("it says %q", out.String())
@@ -52,10 +54,10 @@ func TestS9WhateverIsSaidIsPlainAndTheSameJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		var again string
-		if err := json.Unmarshal([]byte(plain(string(encoded))), &again); err != nil || again != said {
+		if err := json.Unmarshal([]byte(ending.Plain(string(encoded))), &again); err != nil || again != said {
 			t.Fatalf("%q came back as %q, %v", said, again, err)
 		}
-		checkPlain(t, plain(said))
+		checkPlain(t, ending.Plain(said))
 	})
 }
 

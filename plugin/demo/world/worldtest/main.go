@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"slipway/config/ending"
 	"slipway/plugin"
 	"slipway/runner"
 )
@@ -32,7 +33,7 @@ func Main(m interface{ Run() int }, further ...*cli.Command) {
 	stop()
 	code := 0
 	if err != nil {
-		code = plugin.ExitCode(os.Stderr, err)
+		code = ending.ExitCode(os.Stderr, err)
 	}
 	exit(code)
 }
