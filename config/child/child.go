@@ -102,6 +102,12 @@ func follow(read *os.File, line func(string)) {
 	_, _ = io.Copy(io.Discard, read) // after a line too long: the process must not block
 }
 
+// PID is its process's number, also after its end.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
+
+// Signal sends a signal, if the process has not ended.
+func (c *Child) Signal(signal syscall.Signal) { _ = c.cmd.Process.Signal(signal) }
+
 // Ended is closed when the process has ended, and its last line was passed on.
 func (c *Child) Ended() <-chan struct{} { return c.ended }
 

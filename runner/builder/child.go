@@ -39,6 +39,7 @@ type Child struct {
 	How     string // it runs, in words: privileged, rootless, …
 
 	process *child.Child
+	life    lifeline
 	ready   chan struct{} // closed when it answers
 
 	announced sync.Once
@@ -60,24 +61,44 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 		return nil, err
 	}
 	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), ready: make(chan struct{})}
-	cmd := exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
-	cmd.Args[0] = os.Args[0]
-	outcome := filepath.Join(o.Dir, "outcome")
-	cmd.Env = append(childEnv(o.Environ), outcomeVar+"="+outcome)
-	var err error
-	if c.process, err = child.Start(cmd, child.Options{Line: func(line string) { c.follow(line, o.Output) }}); err != nil {
+	server, err := inOneWay(ctx, planIsolation(readMachine()), func() *exec.Cmd { return c.command(o) }, c.starter(o.Output))
+	var obstacle *Obstacle
+	switch {
+	case errors.As(err, &obstacle):
+		return nil, obstacle
+	case err != nil:
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
+	c.life, c.How = server.life, server.way.String()
 	if err := c.await(ctx); err != nil {
 		c.Stop()
-		if obstacle := told(outcome).Obstacle; obstacle != nil {
-			return nil, obstacle
-		}
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
-	c.How = told(outcome).How
 	return c, nil
 }
+
+// command is the builder's, in the stage after the one that this process is for it.
+func (c *Child) command(o ChildOptions) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit)
+	return cmd
+}
+
+// starter starts it, and follows what it prints.
+func (c *Child) starter(output io.Writer) starter {
+	return func(cmd *exec.Cmd) (_ started, err error) {
+		c.process, err = child.Start(cmd, child.Options{Line: func(line string) { c.follow(line, output) }})
+		return followed{c.process}, err
+	}
+}
+
+// followed is a child as inOneWay has it.
+type followed struct{ *child.Child }
+
+var _ started = followed{}
+
+func (f followed) Wait() error { return f.Err() }
 
 // checkState finds out before a start whether another builder has a state that stays. One that
 // comes in between is told by the child's end.
@@ -201,4 +222,5 @@ func (c *Child) failure() error {
 func (c *Child) Stop() {
 	c.quiet.Store(true)
 	c.process.Stop(childStops)
+	c.life.close()
 }

@@ -10,8 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-
-	"github.com/urfave/cli/v3"
+	"syscall"
 )
 
 // maxWords bounds what init says of its mounts, in bytes.
@@ -41,33 +40,59 @@ func (e *wayError) Error() string {
 // masked reports whether it was /proc that could not be mounted.
 func (e *wayError) masked() bool { return e != nil && strings.HasPrefix(e.err.Error(), mountProc) }
 
-// launch tries the ways of the plan until the server runs in one, and ends with its exit code.
+// A starter starts a command, which then is its own to wait for.
+type starter func(cmd *exec.Cmd) (started, error)
+
+// A started process is one of exec's, or a child that is followed.
+type started interface {
+	PID() int
+	Signal(signal syscall.Signal)
+	Wait() error
+}
+
+func kill(process started) func() { return func() { process.Signal(syscall.SIGKILL) } }
+
+// A launched server runs in one of the ways. What holds it on is the lifeline: when that is
+// closed, however that comes about, the server ends, and all that it has started.
+type launched struct {
+	process started
+	way     isolation
+	life    lifeline
+}
+
+// launch is the stage that people start: it runs the server until that ends, and ends with its
+// exit code.
 func launch(ctx context.Context, plan isolationPlan) error {
+	server, err := inOneWay(ctx, plan, func() *exec.Cmd { return again(stageInit) }, startHere)
+	if err != nil {
+		return err
+	}
+	defer server.life.close()
+	stop := forward(ctx, server.process)
+	defer stop()
+	return exitWith(server.process.Wait())
+}
+
+// inOneWay tries the ways of the plan until the server runs in one. Command makes the one of the
+// stage init. Where none can be gone, the error is an *Obstacle.
+func inOneWay(ctx context.Context, plan isolationPlan, command func() *exec.Cmd, start starter) (launched, error) {
 	var refused *wayError
 	for _, way := range plan.ways {
 		if way.sharedPIDs && !refused.masked() {
 			continue // it would fail as the way before
 		}
-		err := attempt(ctx, way)
+		server, err := attempt(ctx, way, command(), start)
 		if !errors.As(err, &refused) {
-			return err
+			return server, err
 		}
 		plan.against = append(plan.against, refused.Error())
 		plan.mend = cmp.Or(refused.mend, plan.mend)
 	}
-	obstacle := plan.obstacle()
-	if os.Getenv(outcomeVar) == "" {
-		return obstacle
-	}
-	if err := tell(outcome{Obstacle: obstacle}); err != nil {
-		return err
-	}
-	return cli.Exit("", 1) // the starter says why
+	return launched{}, plan.obstacle()
 }
 
 // attempt runs the other stages in one way. Its error is a *wayError when it cannot be gone here.
-func attempt(ctx context.Context, way isolation) error {
-	cmd := again(stageInit)
+func attempt(ctx context.Context, way isolation, cmd *exec.Cmd, start starter) (server launched, err error) {
 	cmd.Env = append(cmd.Env, launchPIDVar+"="+strconv.Itoa(os.Getpid()))
 	if way.sharedPIDs {
 		cmd.Env = append(cmd.Env, pidsVar+"="+pidsShared)
@@ -79,31 +104,42 @@ func attempt(ctx context.Context, way isolation) error {
 	}
 	life, err := pipes(cmd)
 	if err != nil {
-		return fmt.Errorf("start builder: %w", err)
+		return launched{}, fmt.Errorf("start builder: %w", err)
 	}
-	defer life.close()
-	err = cmd.Start()
+	defer func() {
+		if err != nil {
+			life.close()
+		}
+	}()
+	process, err := start(cmd)
 	life.started()
 	if err != nil {
-		return &wayError{way: way, err: innermost(err)}
+		return launched{}, &wayError{way: way, err: innermost(err)}
 	}
-	if err := letGo(ctx, way, cmd.Process.Pid, life.ours); err != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-		return &wayError{way: way, err: err, mend: mendMaps}
+	defer context.AfterFunc(ctx, kill(process))()
+	if err := letGo(ctx, way, process.PID(), life.ours); err != nil {
+		kill(process)()
+		_ = process.Wait() // it was killed
+		return launched{}, &wayError{way: way, err: err, mend: mendMaps}
 	}
-	stop := forward(ctx, cmd.Process)
-	defer stop()
 	words, err := io.ReadAll(io.LimitReader(life.words, maxWords))
 	if err != nil || string(words) != mountsDone {
-		_ = cmd.Wait() // it ends by itself
-		return ended(ctx, way, string(words))
+		_ = process.Wait() // it ends by itself
+		return launched{}, ended(ctx, way, string(words))
 	}
-	if err := tell(outcome{Mode: way.mode, How: way.String()}); err != nil {
-		return err
-	}
-	return exitWith(cmd.Wait())
+	return launched{process, way, life}, nil
 }
+
+// here is a process that nobody follows.
+type here struct{ cmd *exec.Cmd }
+
+var _ started = here{}
+
+func startHere(cmd *exec.Cmd) (started, error) { return here{cmd}, cmd.Start() }
+
+func (h here) PID() int                     { return h.cmd.Process.Pid }
+func (h here) Signal(signal syscall.Signal) { _ = h.cmd.Process.Signal(signal) } // if it has not ended
+func (h here) Wait() error                  { return h.cmd.Wait() }
 
 // letGo maps the ids of a process that waits for them.
 func letGo(ctx context.Context, how isolation, pid int, life io.Writer) error {

@@ -21,7 +21,7 @@ import (
 // server runs in a PID and a mount namespace of its own, which the kernel clears with
 // the last process in them:
 //
-//	launch   what the caller started and signals; stays outside
+//	launch   what the caller started and signals; stays outside. A step is it for its own builder
 //	init     PID 1 inside: mounts, starts the server, reaps orphans
 //	serve    the server
 //
@@ -73,7 +73,7 @@ func again(stage string) *exec.Cmd {
 }
 
 // forward asks a process to stop when ctx ends, and kills it when it does not.
-func forward(ctx context.Context, process *os.Process) (stop func()) {
+func forward(ctx context.Context, process started) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		select {
@@ -81,11 +81,11 @@ func forward(ctx context.Context, process *os.Process) (stop func()) {
 			return
 		case <-ctx.Done():
 		}
-		_ = process.Signal(syscall.SIGTERM)
+		process.Signal(syscall.SIGTERM)
 		select {
 		case <-done:
 		case <-time.After(killGrace):
-			_ = process.Kill()
+			process.Signal(syscall.SIGKILL)
 		}
 	}()
 	return func() { close(done) }
@@ -136,7 +136,7 @@ func initProcess(ctx context.Context, c Config) error {
 	if err := server.Start(); err != nil {
 		return fmt.Errorf("start builder: %w", err)
 	}
-	stop := forward(ctx, server.Process)
+	stop := forward(ctx, here{server})
 	defer stop()
 	code, err := reapUntil(server.Process.Pid)
 	if err != nil || code == 0 {
