@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -15,6 +14,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/opencontainers/go-digest"
 
+	"slipway/runner/ci"
+	"slipway/runner/ci/citest"
 	"slipway/runner/settings"
 )
 
@@ -62,46 +63,6 @@ func TestDockerfileHasItsTargets(t *testing.T) {
 	}
 }
 
-// expression is the part of https://docs.drone.io/pipeline/environment/substitution that
-// our pipeline uses: a default and a substring.
-var expression = regexp.MustCompile(`\$\{(\w+)(?::-(\w+)|:0:(\d+))\}`)
-
-func expand(text string, variables map[string]string) string {
-	return expression.ReplaceAllStringFunc(text, func(match string) string {
-		part := expression.FindStringSubmatch(match)
-		value := variables[part[1]]
-		if part[3] != "" {
-			var n int
-			_, _ = fmt.Sscan(part[3], &n)
-			return value[:n]
-		}
-		if value == "" {
-			return part[2]
-		}
-		return value
-	})
-}
-
-// environment is what Drone makes of a step's settings.
-func environment(given map[string]any) fixed {
-	var lines fixed
-	for name, value := range given {
-		text := fmt.Sprint(value)
-		switch value := value.(type) {
-		case map[string]any: // from_secret
-			text = "registry.example.com/secret"
-		case []any:
-			entries := make([]string, len(value))
-			for i, entry := range value {
-				entries[i] = fmt.Sprint(entry)
-			}
-			text = strings.Join(entries, ",")
-		}
-		lines = append(lines, "PLUGIN_"+strings.ToUpper(name)+"="+text)
-	}
-	return lines
-}
-
 type fixed []string
 
 func (e fixed) Environ() []string     { return e }
@@ -121,11 +82,20 @@ func TestOwnPipelineBuildsOurImage(t *testing.T) {
 				Settings   map[string]any
 			}
 		}
-		if err := yaml.Unmarshal([]byte(expand(string(text), map[string]string{"DRONE_TAG": tag, "DRONE_COMMIT_SHA": commit})), &pipeline); err != nil {
+		expanded, err := citest.Expand(string(text), map[string]string{"DRONE_TAG": tag, "DRONE_COMMIT_SHA": commit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal([]byte(expanded), &pipeline); err != nil {
 			t.Fatal(err)
 		}
 		step := pipeline.Steps[len(pipeline.Steps)-1]
-		s, err := settings.ReadPlugin(environment(step.Settings))
+		given := citest.Step{CI: ci.Drone, Settings: step.Settings, Secrets: map[string]string{"slipway_image": "registry.example.com/tools/slipway", "slipway_registry_username": "ci", "slipway_registry_password": "canary"}}
+		environ, err := given.Environ()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := settings.ReadPlugin(fixed(environ))
 		if err != nil {
 			t.Fatalf("%s: %v", step.Name, err)
 		}
