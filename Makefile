@@ -49,18 +49,18 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway-step ./runner/slipway
 
 test:
-	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry
 	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|plugin/engine|plugin/demo)')
 	go test -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
 
 trust:
-	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry
 	go test $(RACE) -timeout 1h -p 1 $(AS_ROOT) $(PRIVILEGED)
 	SLIPWAY_TRUST=1 go test -timeout 3h -p 1 $(AS_ROOT) ./...
 	set -e; for target in $(FUZZ); do go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime 1m "./$${target%:*}"; done
 
 cover:
-	@./.ci/install $(RUNTIME) procps chromium postgresql
+	@./.ci/install $(RUNTIME) procps chromium postgresql docker-registry
 	go test -timeout 15m -coverprofile coverage.out $(AS_ROOT) ./...
 	go tool cover -func coverage.out | tail -1
 
