@@ -29,6 +29,9 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
@@ -43,6 +46,7 @@ type internet struct {
 	mu     sync.Mutex
 	now    string            // the example that runs
 	logins map[string]string // user:password, by the hosts that ask for one
+	plain  []string          // hosts without TLS
 	calls  []string
 }
 
@@ -77,6 +81,10 @@ func newInternet(t *testing.T) *internet {
 			n.ServeHTTP(w, r)
 			return
 		}
+		if n.isPlain(hostOf(r)) {
+			http.Error(w, "nobody listens there", http.StatusBadGateway)
+			return
+		}
 		tunnel(w, secure.Listener.Addr().String())
 	}))
 	t.Cleanup(plain.Close)
@@ -85,10 +93,16 @@ func newInternet(t *testing.T) *internet {
 }
 
 // begin starts an example's own world: its calls, and the hosts that ask for a login.
-func (n *internet) begin(example string, logins map[string]string) {
+func (n *internet) begin(name string, e example) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.now, n.logins, n.calls = example, logins, nil
+	n.now, n.logins, n.plain, n.calls = name, e.Logins, e.Plain, nil
+}
+
+func (n *internet) isPlain(host string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Contains(n.plain, host)
 }
 
 // written are the calls so far, each once, sorted: how many ask at a time is chance.
@@ -185,7 +199,11 @@ func (n *internet) put(t *testing.T, image string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := remote.Write(ref, imageOf(image), remote.WithTransport(n.direct)); err != nil {
+	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{Architecture: "amd64", OS: "linux", Author: image})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, img, remote.WithTransport(n.direct)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -88,7 +89,7 @@ func (w *wiretap) pass(_ any, from grpc.ServerStream) error {
 	for {
 		var message []byte
 		err := to.RecvMsg(&message)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -32,6 +32,7 @@ type example struct {
 	Secrets     map[string]string // of the repository; "generated" is a private key, made anew
 	Environment map[string]string // of the step
 	Logins      map[string]string // user:password, by the registries that ask for one
+	Plain       []string          // registries without TLS
 	Images      []string          // that are in registries before
 	Files       map[string]string // of the workspace, besides a Dockerfile
 	Plan        bool              // not run: it needs what is not here
@@ -55,7 +56,7 @@ func TestDocumentedExamples(t *testing.T) {
 	for _, path := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".yaml"), func(t *testing.T) {
 			e := readExample(t, path)
-			n.begin(strings.ToLower(strings.ReplaceAll(filepath.Base(path), ".yaml", "")), e.Logins)
+			n.begin(strings.TrimSuffix(filepath.Base(path), ".yaml"), e)
 			got := e.run(t, n, w)
 			golden := strings.TrimSuffix(path, ".yaml") + ".golden"
 			if *update {
@@ -158,7 +159,7 @@ func (e example) run(t *testing.T, n *internet, w *wiretap) string {
 	for _, image := range e.Images {
 		n.put(t, image)
 	}
-	n.begin(n.now, e.Logins) // forgets the calls
+	n.begin(n.now, e) // forgets the calls
 	environ, err := citest.Step{CI: e.CI, Settings: e.Settings, Environment: e.Environment, Secrets: e.Secrets}.Environ()
 	if err != nil {
 		t.Fatal(err)

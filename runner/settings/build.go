@@ -86,6 +86,30 @@ func pairs(setting string, args []string) (map[string]string, error) {
 	return all, err
 }
 
+// takeObjects takes JSON objects out of a value that is one, or a list of them and of words: a
+// CI makes such a list of maps that YAML merges into entries (- <<: *proxies).
+func takeObjects(value string) (objects []string, rest string) {
+	if value = strings.TrimSpace(value); strings.HasPrefix(value, "{") {
+		return []string{value}, ""
+	}
+	var entries []json.RawMessage
+	if json.Unmarshal([]byte(value), &entries) != nil {
+		return nil, value
+	}
+	entries = slices.DeleteFunc(entries, func(entry json.RawMessage) bool {
+		if !strings.HasPrefix(string(entry), "{") {
+			return false
+		}
+		objects = append(objects, string(entry))
+		return true
+	})
+	if objects == nil {
+		return nil, value
+	}
+	text, _ := json.Marshal(entries) // what was read can be written
+	return objects, string(text)
+}
+
 // object reads a JSON object, as Woodpecker makes of a map; numbers and true, false stay as
 // they are written.
 func object(setting, value string) (map[string]string, error) {

@@ -42,6 +42,7 @@ func TestBuildSecretsOfEverySetting(t *testing.T) {
 func TestBuildArgumentsOfEverySetting(t *testing.T) {
 	for line, want := range map[string]map[string]string{
 		`PLUGIN_BUILD_ARGS={"LIST":"1,2","N":7,"YES":true,"NO":null}`: {"LIST": "1,2", "N": "7", "YES": "true", "NO": ""},
+		`PLUGIN_BUILD_ARGS=[{"A":"1","B":2},"C=3"]`:                   {"A": "1", "B": "2", "C": "3"},
 		"PLUGIN_BUILD_ARGS_FROM_ENV=VERSION,absent":                   {"VERSION": "1.2"},
 		"PLUGIN_BUILD_ARGS_FROM_ENV=version":                          {"VERSION": "1.2", "version": "1.2"},
 		"PLUGIN_BUILD_ARGS_NEW=A=1,2;B=3":                             {},

@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -153,20 +154,22 @@ func (p *Plugin) readSwitches(raw config.Plugin) error {
 
 // readBuild shows no value of a build argument, for some hold secrets, though none should.
 func (p *Plugin) readBuild(raw config.Plugin) error {
-	if strings.HasPrefix(strings.TrimSpace(raw.BuildArgs), "{") {
-		all, err := object(argsName, raw.BuildArgs)
-		for name := range all {
+	objects, rest := takeObjects(raw.BuildArgs)
+	args, err := list(argsName, rest)
+	all, pairsErr := pairs(argsName, args)
+	err = errors.Join(err, pairsErr)
+	for _, text := range objects {
+		one, objectErr := object(argsName, text)
+		err = errors.Join(err, objectErr)
+		for _, name := range slices.Sorted(maps.Keys(one)) {
 			if !spec.LegalArg(name) {
 				err = errors.Join(err, fmt.Errorf("PLUGIN_BUILD_ARGS has %q, which is no name of a build argument", name))
 			}
 		}
-		p.BuildArgs = all
-		return err
+		maps.Copy(all, one)
 	}
-	args, err := list(argsName, raw.BuildArgs)
-	all, pairsErr := pairs(argsName, args)
 	p.BuildArgs = all
-	return errors.Join(err, pairsErr)
+	return err
 }
 
 func (p *Plugin) readBuilder(given map[string]string) (err error) {

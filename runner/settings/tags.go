@@ -92,7 +92,11 @@ func (p *Plugin) namedTags(given map[string]string, mode tags.Mode) (tags.Source
 			return tags.Source{}, nil, err
 		}
 	}
-	dot, err := p.fileTags(dotFile, dotFile)
+	var dot tags.Source
+	var err error
+	if filepath.Clean(path) != dotFile { // else it is the same file
+		dot, err = p.fileTags(dotFile, dotFile)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// What cannot be read is a fault only where it would have been.
 		if would, _ := tags.Choose(mode, setting, file, tags.Source{Name: dotFile, Tags: []string{dotFile}}); would.Name == dotFile {

@@ -250,6 +250,17 @@ func TestTagFaultsNameTheSetting(t *testing.T) {
 	})
 }
 
+func TestAFileThatIsNamedDotTagsIsOnePlaceAlone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ".tags"), []byte("1.2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := settings.ReadPlugin(plugin("CI_WORKSPACE="+dir, "PLUGIN_TAGS_FILE=./.tags"))
+	if err != nil || !slices.Equal(p.Tags, []string{"1.2"}) || len(p.TagNotes) != 0 {
+		t.Errorf("tags %v, notes %v, %v", p.Tags, p.TagNotes, err)
+	}
+}
+
 // A .tags that leads out of the workspace is a fault where it would be read.
 func TestADotTagsThatLeadsOutIsNotRead(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
