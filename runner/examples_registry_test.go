@@ -76,16 +76,17 @@ func newInternet(t *testing.T) *internet {
 	secure.TLS = &tls.Config{GetCertificate: authority(t, n.ca), MinVersion: tls.VersionTLS12}
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
-	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var plain *httptest.Server
+	plain = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
 			n.ServeHTTP(w, r)
 			return
 		}
+		to := secure
 		if n.isPlain(hostOf(r)) {
-			http.Error(w, "nobody listens there", http.StatusBadGateway)
-			return
+			to = plain // which answers a client that speaks TLS in HTTP
 		}
-		tunnel(w, secure.Listener.Addr().String())
+		tunnel(w, to.Listener.Addr().String())
 	}))
 	t.Cleanup(plain.Close)
 	n.proxy = plain.URL
