@@ -27,7 +27,7 @@ func (r *standalone) logIn(ctx context.Context) error {
 	login := settings.Login{Origin: r.s.Origins["PLUGIN_AWS_ACCESS_KEY_ID"]}
 	var err error
 	if login.Username, login.Password, err = client.Login(ctx); err != nil {
-		return blameKey(err)
+		return r.blameKey(err)
 	}
 	login.Host = e.Host
 	r.s.Logins = append(r.s.Logins, login)
@@ -48,7 +48,7 @@ func (r *standalone) logIn(ctx context.Context) error {
 			r.log.line("repository %s: %s", want.Name, strings.Join(done, ", "))
 		}
 		if err != nil {
-			return blameKey(err)
+			return r.blameKey(err)
 		}
 	}
 	return nil
@@ -67,10 +67,14 @@ func (r *standalone) policy(setting, path string) (string, error) {
 }
 
 // blameKey names the settings where Amazon did not take the key.
-func blameKey(err error) error {
+func (r *standalone) blameKey(err error) error {
+	names := r.s.Origins["PLUGIN_AWS_ACCESS_KEY_ID"]
+	if !strings.HasPrefix(names, "PLUGIN_LOGINS") {
+		names = "PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY"
+	}
 	switch {
 	case errors.Is(err, ecr.ErrKey), errors.Is(err, ecr.ErrDenied):
-		return fmt.Errorf("PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY: %w", err)
+		return fmt.Errorf("%s: %w", names, err)
 	case err != nil:
 		return fmt.Errorf("Amazon's registry: %w", err) //nolint:staticcheck // a name
 	}

@@ -1,9 +1,11 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"slipway/config"
@@ -43,8 +45,10 @@ func (e ECR) changes() bool { return e.Create || e.Scan != nil || e.Lifecycle !=
 
 // readECR comes after the image and its login: a user name that is given goes before a key.
 func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
-	e := ECR{Lifecycle: raw.ECRLifecyclePolicy, Policy: raw.ECRRepositoryPolicy}
-	region := e.findImages(p.Images)
+	listed := p.ECR
+	p.ECR = ECR{}
+	e := ECR{Lifecycle: raw.ECRLifecyclePolicy, Policy: raw.ECRRepositoryPolicy, Host: listed.Host}
+	region := cmp.Or(e.findImages(p.Images), listed.Region)
 	var err error
 	if e.Create, err = trueFalse("PLUGIN_ECR_CREATE_REPOSITORY", raw.ECRCreateRepository); err != nil {
 		return err
@@ -57,7 +61,7 @@ func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
 		e.Scan = &scan
 	}
 	asked := e.changes() || raw.AWSAccessKeyID != "" || !raw.AWSSecretAccessKey.IsZero()
-	if region == "" {
+	if region == "" || (e.changes() && len(e.Repositories) == 0) {
 		if asked && p.Image() != "" {
 			return fmt.Errorf("PLUGIN_REPO is %s, and settings for Amazon's registry are given: begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/", p.Image())
 		}
@@ -69,11 +73,39 @@ func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
 	if err := e.readKey(raw, given); err != nil {
 		return err
 	}
-	if e.On = e.KeyID != "" && p.LoginFor(e.Host+"/"+e.Repositories[0]).Anonymous(); !e.On && e.changes() {
+	if listed.KeyID != "" {
+		if raw.AWSAccessKeyID != "" {
+			return fmt.Errorf("%s and %s are both set: give one key", awsKey, p.Origins[awsKey])
+		}
+		e.KeyID, e.KeySecret = listed.KeyID, listed.KeySecret
+	}
+	image := e.Host + "/" + slices.Concat(e.Repositories, []string{"any"})[0]
+	if e.On = e.KeyID != "" && p.LoginFor(image).Anonymous(); !e.On && e.changes() {
 		return fmt.Errorf("%s and %s are not set, or PLUGIN_USERNAME is: the repository's settings can be changed with a key of Amazon's alone", awsKey, awsKeySecret)
 	}
 	e.Endpoint, _ = first(given, "", "AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL")
 	p.ECR = e
+	return nil
+}
+
+// noteKey notes an entry of logins that has a key in place of a user name; readECR goes on.
+func (p *Plugin) noteKey(e loginEntry, host, origin string) error {
+	found := ecrHost.FindStringSubmatch(host)
+	switch {
+	case found == nil:
+		return fmt.Errorf("%s has a key of AWS, and its registry, %s, is none of Amazon's: ACCOUNT.dkr.ecr.REGION.amazonaws.com", origin, host)
+	case (e.AWSKeyID == "" || e.AWSKey == "") && p.DryRun:
+		p.warn("%s: nobody is logged in at %s: there is no aws_access_key_id, or no aws_secret_access_key", origin, host)
+		return nil
+	case e.AWSKeyID == "" || e.AWSKey == "":
+		return fmt.Errorf("%s, for %s, has no aws_access_key_id, or no aws_secret_access_key: give both; a CI keeps secrets from pull requests and from steps that do not name them", origin, host)
+	case e.AWSRegion != "" && e.AWSRegion != found[2]:
+		return fmt.Errorf("%s: aws_region is %s, and the registry is in %s: a login of one region is not known in another", origin, e.AWSRegion, found[2])
+	case p.ECR.Host != "":
+		return fmt.Errorf("%s is the second with a key of AWS: give it the user name AWS, and as the password what `aws ecr get-login-password` prints", origin)
+	}
+	p.ECR = ECR{Host: host, Region: found[2], KeyID: e.AWSKeyID, KeySecret: secret.New(e.AWSKey)}
+	p.Origins[awsKey] = origin
 	return nil
 }
 

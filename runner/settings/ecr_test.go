@@ -59,6 +59,32 @@ func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
 	}
 }
 
+func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {
+	const host = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+	const entry = `{"registry":"https://` + host + `","aws_region":"eu-central-1","aws_access_key_id":"AKIA1","aws_secret_access_key":"canary"}`
+	want := settings.ECR{On: true, Region: "eu-central-1", KeyID: "AKIA1", KeySecret: secret.New("canary"), Host: host, Repositories: []string{"acme/app"}}
+	got, _, err := atECR("PLUGIN_LOGINS=["+entry+"]", "AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=other")
+	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil || len(got.Logins) != 0 {
+		t.Errorf("%v, logins %v (-want +got):\n%s", err, got.Logins, diff)
+	}
+	if !slices.ContainsFunc(got.Secrets(), func(s secret.Secret) bool { return s.Reveal() == "canary" }) {
+		t.Error("the log would not mask the key's secret")
+	}
+	// of base images alone
+	want.Repositories = nil
+	got, err = settings.ReadPlugin(plugin("PLUGIN_LOGINS=[" + entry + "]"))
+	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil || got.Files.RegistryType == "ECR" {
+		t.Errorf("%v, %s (-want +got):\n%s", err, got.Files.RegistryType, diff)
+	}
+	checkFaults(t, func(line string) error { _, _, err := atECR(strings.Split(line, "\n")...); return err }, map[string]string{
+		"PLUGIN_LOGINS=[" + entry + "]\nPLUGIN_AWS_ACCESS_KEY_ID=A\nPLUGIN_AWS_SECRET_ACCESS_KEY=canary":       "PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_LOGINS (entry 1) are both set",
+		"PLUGIN_LOGINS=[" + entry + "," + strings.ReplaceAll(entry, "123456789012", "210987654321") + "]":      "PLUGIN_LOGINS (entry 2) is the second with a key of AWS",
+		"PLUGIN_LOGINS=[" + strings.Replace(entry, `"aws_region":"eu-central-1"`, `"aws_region":"x"`, 1) + "]": "PLUGIN_LOGINS (entry 1): aws_region is x, and the registry is in eu-central-1",
+		"PLUGIN_LOGINS=[" + strings.Replace(entry, `AKIA1`, ``, 1) + "]":                                       "PLUGIN_LOGINS (entry 1), for " + host + ", has no aws_access_key_id, or no aws_secret_access_key",
+		"PLUGIN_REPO=acme/app\nPLUGIN_ECR_CREATE_REPOSITORY=true\nPLUGIN_LOGINS=[" + entry + "]":               "begin PLUGIN_REPO with",
+	})
+}
+
 func TestWhenThereIsNoLoginByKey(t *testing.T) {
 	if got, _, err := atECR("PLUGIN_USERNAME=AWS", "PLUGIN_PASSWORD=canary", "AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary"); err != nil || got.ECR.On {
 		t.Errorf("with a user name: %+v, %v", got.ECR, err)

@@ -19,7 +19,7 @@ func (p *Plugin) readFiles(raw config.Plugin, given map[string]string) {
 	if p.Files.RegistryURL == hubHost {
 		p.Files.RegistryURL = dockerHub
 	}
-	if p.ECR.On && p.Origins["PLUGIN_REGISTRY_TYPE"] == Default {
+	if len(p.ECR.Repositories) > 0 && p.ECR.On && p.Origins["PLUGIN_REGISTRY_TYPE"] == Default {
 		p.Files.RegistryType = "ECR"
 	}
 	p.Files.Card, _ = first(given, "", "DRONE_CARD_PATH")

@@ -66,8 +66,8 @@ func (p *Plugin) oneLogin(text json.RawMessage, origin string, isFirst bool) (Lo
 	}
 	missing := ""
 	switch {
-	case e.AWSRegion != "" || e.AWSKeyID != "" || e.AWSKey != "":
-		return Login{}, fmt.Errorf("%s has a key of AWS: give the user name AWS, and as the password what `aws ecr get-login-password` prints", origin)
+	case l.Anonymous() && (e.AWSRegion != "" || e.AWSKeyID != "" || e.AWSKey != ""):
+		return Login{}, p.noteKey(e, l.Host, origin)
 	case l.Anonymous() && isFirst:
 		return l, nil
 	case l.Username == "":
