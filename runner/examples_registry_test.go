@@ -33,6 +33,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"slipway/runner/ecr/ecrtest"
 )
 
 // An internet is where the examples' registries are: a proxy that answers for every host over
@@ -43,6 +45,7 @@ type internet struct {
 	ca     string            // file
 	direct http.RoundTripper // to the registry
 	behind *httputil.ReverseProxy
+	amazon *ecrtest.Server // the API of Amazon's registry, at api.ecr.…
 	mu     sync.Mutex
 	now    string            // the example that runs
 	logins map[string]string // user:password, by the hosts that ask for one
@@ -59,7 +62,7 @@ const (
 func newInternet(t *testing.T) *internet {
 	t.Helper()
 	socket := startRegistry(t)
-	n := &internet{ca: filepath.Join(openDir(t), "ca.pem")}
+	n := &internet{amazon: ecrtest.New(t), ca: filepath.Join(openDir(t), "ca.pem")}
 	n.direct = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}
@@ -122,6 +125,12 @@ var (
 // ServeHTTP asks for the login, if the host has one, and passes the call on.
 func (n *internet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host := hostOf(r)
+	if strings.HasPrefix(host, "api.ecr.") {
+		_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		n.note(action + " " + host)
+		n.amazon.ServeHTTP(w, r)
+		return
+	}
 	user, password, _ := r.BasicAuth()
 	n.mu.Lock()
 	login, asks := n.logins[host]
@@ -161,6 +170,10 @@ func (n *internet) write(r *http.Request, host, user string) {
 	if r.TLS == nil {
 		line += " (plain HTTP)"
 	}
+	n.note(line)
+}
+
+func (n *internet) note(line string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.calls = append(n.calls, line)

@@ -36,6 +36,7 @@ type example struct {
 	Images      []string          // that are in registries before
 	Files       map[string]string // of the workspace, besides a Dockerfile
 	Plan        bool              // not run: it needs what is not here
+	Own         bool              // on a builder of its own, whose requests are not heard
 	Settings    map[string]any
 }
 
@@ -168,11 +169,12 @@ func (e example) run(t *testing.T, n *internet, w *wiretap) string {
 		environ = append(environ, name+"="+value)
 	}
 	dir := workspace(t, e.Files)
-	cmd := step(t, dir, environ...)
+	cmd := step(t, dir, append(environ, "HTTP_PROXY="+n.proxy, "HTTPS_PROXY="+n.proxy, "SSL_CERT_FILE="+n.ca)...)
 	if e.Plan {
 		cmd.Args = append(cmd.Args, "--dry-run")
-	} else {
-		cmd.Env = append(cmd.Env, "SLIPWAY_BUILDER="+w.address, "HTTP_PROXY="+n.proxy, "HTTPS_PROXY="+n.proxy, "SSL_CERT_FILE="+n.ca)
+	}
+	if !e.Plan && !e.Own {
+		cmd.Env = append(cmd.Env, "SLIPWAY_BUILDER="+w.address)
 	}
 	log, err := cmd.CombinedOutput()
 	var out bytes.Buffer
