@@ -47,9 +47,21 @@ func (p *Plugin) readOwnBuilder(raw config.PluginRest, given map[string]string) 
 			return fmt.Errorf("PLUGIN_CUSTOM_DNS has %q: give IP addresses", server)
 		}
 	}
-	if p.Builder != "" {
-		p.warn("PLUGIN_MIRROR, PLUGIN_CUSTOM_DNS and PLUGIN_CUSTOM_DNS_SEARCH are for the step's own builder; %s names another, whose own configuration counts", p.Origins[builderName])
+	if p.Builder == "" {
+		return nil
 	}
+	var unused []string
+	for _, one := range []struct{ name, value string }{
+		{origin, mirrors},
+		{"mirrors of PLUGIN_LOGINS", strings.Join(ofLogins, "")},
+		{"PLUGIN_CUSTOM_DNS", raw.CustomDNS},
+		{"PLUGIN_CUSTOM_DNS_SEARCH", raw.CustomDNSSearch},
+	} {
+		if one.value != "" {
+			unused = append(unused, one.name)
+		}
+	}
+	p.warn("not used: %s; %s names a builder, whose own configuration counts", strings.Join(unused, ", "), p.Origins[builderName])
 	return nil
 }
 

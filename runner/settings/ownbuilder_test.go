@@ -20,8 +20,12 @@ func TestTheStepsOwnBuilderHasMirrorsAndNameServers(t *testing.T) {
 		}
 	}
 	got, err := settings.ReadPlugin(plugin("PLUGIN_MIRROR=mirror.example.com", "SLIPWAY_BUILDER=tcp://127.0.0.1:1234"))
-	if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "SLIPWAY_BUILDER names another") {
+	if err != nil || len(got.Warnings) != 1 || got.Warnings[0] != "not used: PLUGIN_MIRROR; SLIPWAY_BUILDER names a builder, whose own configuration counts" {
 		t.Errorf("with a builder: %v, notes %q", err, got.Warnings)
+	}
+	got, err = settings.ReadPlugin(plugin(`PLUGIN_LOGINS=[{"username":"ci","password":"canary","mirrors":["mirror.example.com"]}]`, "PLUGIN_CUSTOM_DNS=10.0.0.2", "PLUGIN_CUSTOM_DNS_SEARCH=example.com", "PLUGIN_BUILDER=unix:///b.sock", "PLUGIN_REPO=acme/app"))
+	if err != nil || len(got.Warnings) != 1 || !strings.HasPrefix(got.Warnings[0], "not used: mirrors of PLUGIN_LOGINS, PLUGIN_CUSTOM_DNS, PLUGIN_CUSTOM_DNS_SEARCH; PLUGIN_BUILDER names") {
+		t.Errorf("with a builder and mirrors of logins: %v, notes %q", err, got.Warnings)
 	}
 	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err }, map[string]string{
 		"PLUGIN_MIRROR=ftp://mirror.example.com": "PLUGIN_MIRROR is",
