@@ -120,3 +120,11 @@ func TestFaultsAtAmazonsRegistryNameTheSetting(t *testing.T) {
 		t.Error("a build was started whose image could not be pushed")
 	}
 }
+
+func TestAFaultOfAKeyInLoginsNamesItsEntry(t *testing.T) {
+	entry := `{"registry":"123456789012.dkr.ecr.` + ecrtest.Region + `.amazonaws.com","aws_access_key_id":"AKIAOTHER","aws_secret_access_key":"other-canary"}`
+	log, err := newWorld(t).atECR(ecrtest.New(t), "PLUGIN_AWS_ACCESS_KEY_ID=", "PLUGIN_AWS_SECRET_ACCESS_KEY=", "PLUGIN_LOGINS=["+entry+"]")
+	if err == nil || !strings.HasPrefix(err.Error(), "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken") || strings.Contains(log+err.Error(), "canary") {
+		t.Errorf("got %v\n%s", err, log)
+	}
+}
