@@ -184,8 +184,8 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	}
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
-		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(),
-		Options: options,
+		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Whole: len(r.s.Images) > 1 || r.s.Builder != "",
+		Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(), Options: options,
 	}, nil
 }
 

@@ -8,16 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"slipway/runner"
@@ -221,15 +217,7 @@ func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	layered, err := random.Image(1<<10, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	layered, err = mutate.ConfigFile(layered, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.Write(base, layered); err != nil {
+	if err := remote.Write(base, layered(t)); err != nil {
 		t.Fatal(err)
 	}
 	w.registry.set(asks("ci", "main-canary"))

@@ -47,6 +47,7 @@ type Request struct {
 	NoCache    bool              // run every step again
 	Image      string            // registry/name without a tag; Push and Publish need it
 	Publish    bool              // the builder itself pushes the image by its digest, if it can
+	Whole      bool              // with Publish: Push may follow, and finds layers that the registry had already, too
 
 	Registries []spec.RegistryCredential // each is used for its own host only
 	Progress   io.Writer                 // plain lines; nil = none

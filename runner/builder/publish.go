@@ -50,9 +50,10 @@ func (r Request) pushAttrs() map[string]string {
 	return attrs
 }
 
-// start begins a build. A push finds the layers of a base image that no step needed by itself.
+// start begins a build. The builder's own push finds the layers of a base image that no step
+// needed by itself, and leaves those at the registry that it has already.
 func (c *Client) start(ctx context.Context, r Request, options client.SolveOpt, status chan *client.SolveStatus) (*client.SolveResponse, error) {
-	if r.Publish {
+	if r.Publish && !r.Whole {
 		options.Frontend = frontendDockerfile
 		return c.bk.Solve(ctx, nil, options, status)
 	}

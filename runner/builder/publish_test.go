@@ -29,6 +29,27 @@ func TestTheBuilderPublishesByDigest(t *testing.T) {
 	}
 }
 
+// What a registry had already was not sent by the builder, nor was it read: another registry
+// needs it all the same.
+func TestWhatTheBuilderPublishedCanBePushedElsewhere(t *testing.T) {
+	needBuildKit(t)
+	host, other := serveRegistry(t), serveRegistry(t)
+	base := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "of the base"}))
+	base.Image, base.Publish = host+"/acme/base", true
+	first := build(t, start(t, t.TempDir()).dial(t), base)
+	fresh := start(t, t.TempDir()).dial(t) // knows nothing of the base
+	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
+	r.Image, r.Publish, r.Whole = host+"/acme/app", true, true
+	image := build(t, fresh, r)
+	r.Image = other + "/acme/app"
+	if err := fresh.Push(t.Context(), r, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "of the base" {
+		t.Errorf("pushed %v, file is %q", image.Pushed, got)
+	}
+}
+
 func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 	needBuildKit(t)
 	server, host := start(t, t.TempDir()), serveRegistry(t)
