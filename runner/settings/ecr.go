@@ -14,6 +14,7 @@ const (
 	awsKey           = "PLUGIN_AWS_ACCESS_KEY_ID"
 	awsKeySecret     = "PLUGIN_AWS_SECRET_ACCESS_KEY" //nolint:gosec // the name of a variable
 	awsRegion        = "PLUGIN_AWS_REGION"
+	awsEnvKey        = "AWS_ACCESS_KEY_ID"
 	awsEnvKeySecret  = "AWS_SECRET_ACCESS_KEY" //nolint:gosec // the name of a variable
 	awsEnvKeySession = "AWS_SESSION_TOKEN"
 )
@@ -69,6 +70,9 @@ func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
 	if err := e.readKey(raw, given); err != nil {
 		return err
 	}
+	if raw.AWSAccessKeyID == "" && e.KeyID != "" {
+		p.Origins[awsKey] = awsEnvKey
+	}
 	if e.On = e.KeyID != "" && p.LoginFor(e.Host+"/"+e.Repositories[0]).Anonymous(); !e.On && e.changes() {
 		return fmt.Errorf("%s and %s are not set, or PLUGIN_USERNAME is: the repository's settings can be changed with a key of Amazon's alone", awsKey, awsKeySecret)
 	}
@@ -97,7 +101,7 @@ func (e *ECR) findImages(images []string) (region string) {
 func (e *ECR) readKey(raw config.PluginECR, given map[string]string) error {
 	e.KeyID, e.KeySecret = raw.AWSAccessKeyID, raw.AWSSecretAccessKey
 	if e.KeyID == "" && e.KeySecret.IsZero() {
-		e.KeyID, e.KeySecret = given["AWS_ACCESS_KEY_ID"], secret.New(given[awsEnvKeySecret])
+		e.KeyID, e.KeySecret = given[awsEnvKey], secret.New(given[awsEnvKeySecret])
 	}
 	e.Session = secret.New(given[awsEnvKeySession])
 	if (e.KeyID == "") != e.KeySecret.IsZero() {

@@ -51,6 +51,9 @@ func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
 	if err != nil || !got.ECR.On || got.ECR.KeyID != "AKIA2" || got.ECR.KeySecret.Reveal() != "canary" || got.ECR.Session.Reveal() != "session-canary" {
 		t.Errorf("%+v, %v", got.ECR, err)
 	}
+	if got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"] != "AWS_ACCESS_KEY_ID" {
+		t.Errorf("the key is said to come from %s", got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"])
+	}
 	if !slices.Contains(e.removed, "AWS_SESSION_TOKEN") {
 		t.Errorf("removed %v", e.removed)
 	}
