@@ -107,6 +107,12 @@ func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
 		t.Errorf("got %v", err)
 	}
+	for _, cache := range []string{"registry=acme/app", "registry=docker.io/acme/app:latest", "registry=index.docker.io/acme/app:latest"} {
+		_, err := w.alone("PLUGIN_REPO=acme/app", "PLUGIN_USERNAME=", "PLUGIN_PASSWORD=", "PLUGIN_TAGS=latest", "PLUGIN_CACHE="+cache)
+		if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
+			t.Errorf("%s: got %v", cache, err)
+		}
+	}
 }
 
 func refusing(method, suffix string) func(http.ResponseWriter, *http.Request, http.Handler) {
