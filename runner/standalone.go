@@ -40,6 +40,7 @@ type standalone struct {
 	o       StandaloneOptions
 	s       settings.Plugin
 	log     logger
+	hide    func(...secret.Secret) // from the log, besides those of the settings
 	request ImageRequest
 	builder Builder
 	image   Image
@@ -66,7 +67,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	}
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
-	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
+	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}, hide: out.Hide}
 	r.header()
 	if o.PlanOnly || r.s.DryRun || r.s.Rest.Debug {
 		r.settings()

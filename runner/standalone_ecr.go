@@ -29,6 +29,7 @@ func (r *standalone) logIn(ctx context.Context) error {
 	if login.Username, login.Password, err = client.Login(ctx); err != nil {
 		return blameKey(err)
 	}
+	r.hide(login.Password)
 	login.Host = e.Host
 	r.s.Logins = append(r.s.Logins, login)
 	r.request.Registries = r.s.Registries()

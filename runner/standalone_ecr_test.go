@@ -3,6 +3,7 @@ package runner_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -82,6 +83,18 @@ func TestARepositoryThatIsNotThereIsToldBeforeTheBuild(t *testing.T) {
 	})
 	if log, err := w.atECR(amazon); err == nil || !strings.Contains(err.Error(), "has no repository acme/app: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true") || len(w.builder.requests) != 0 {
 		t.Errorf("got %v\n%s", err, log)
+	}
+}
+
+// The password that Amazon gave is masked as one that a setting has.
+func TestThePasswordOfAmazonsIsMasked(t *testing.T) {
+	w, amazon := newWorld(t), ecrtest.New(t)
+	w.builder.inside = func(context.Context) error {
+		_, err := io.WriteString(w.builder.requests[0].Progress, "#2 "+ecrtest.Token+"\n")
+		return err
+	}
+	if log, err := w.atECR(amazon); err != nil || strings.Contains(log, ecrtest.Token) || !strings.Contains(log, "#2 ***") {
+		t.Errorf("%v\n%s", err, log)
 	}
 }
 

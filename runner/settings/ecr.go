@@ -68,12 +68,16 @@ func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
 		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: a login of one region is not known in another", awsRegion, raw.AWSRegion, e.Region)
 	}
 	if err := e.readKey(raw, given); err != nil {
-		return err
+		if !p.DryRun {
+			return err
+		}
+		e.KeyID, e.KeySecret = "", secret.Secret{}
+		p.warn("nobody is logged in at Amazon's registry: %v", err)
 	}
 	if raw.AWSAccessKeyID == "" && e.KeyID != "" {
 		p.Origins[awsKey] = awsEnvKey
 	}
-	if e.On = e.KeyID != "" && p.LoginFor(e.Host+"/"+e.Repositories[0]).Anonymous(); !e.On && e.changes() {
+	if e.On = e.KeyID != "" && p.LoginFor(e.Host+"/"+e.Repositories[0]).Anonymous(); !e.On && e.changes() && !p.DryRun {
 		return fmt.Errorf("%s and %s are not set, or PLUGIN_USERNAME is: the repository's settings can be changed with a key of Amazon's alone", awsKey, awsKeySecret)
 	}
 	e.Endpoint, _ = first(given, "", "AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL")

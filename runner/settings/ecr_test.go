@@ -74,6 +74,29 @@ func TestWhenThereIsNoLoginByKey(t *testing.T) {
 	}
 }
 
+// A CI keeps secrets from pull requests, and a dry run changes no repository.
+func TestADryRunNeedsNoKeyOfAmazons(t *testing.T) {
+	for want, line := range map[string]string{
+		"is logged in at Amazon's registry: PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set": "PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
+		"": "PLUGIN_ECR_CREATE_REPOSITORY=true",
+	} {
+		got, _, err := atECR("PLUGIN_NO_PUSH=true", line)
+		if err != nil || got.ECR.On || !strings.Contains(strings.Join(got.Warnings, "\n"), want) {
+			t.Errorf("%s: %v, on %t, notes %q", line, err, got.ECR.On, got.Warnings)
+		}
+	}
+}
+
+// The password is not to go out in clear because another setting was copied from elsewhere.
+func TestAmazonsRegistryIsNeverInsecure(t *testing.T) {
+	for _, value := range []string{"true", strings.TrimSuffix(ecrImage, "/acme/app")} {
+		got, _, err := atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "PLUGIN_AWS_SECRET_ACCESS_KEY=canary", "PLUGIN_INSECURE="+value)
+		if err != nil || !got.ECR.On || len(got.Logins) != 0 || !slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "speaks HTTPS") }) {
+			t.Errorf("%s: %v, logins %v, notes %q", value, err, got.Logins, got.Warnings)
+		}
+	}
+}
+
 func TestECRSettingsThatCannotBeNameThemselves(t *testing.T) {
 	for setting, want := range map[string]string{
 		"PLUGIN_AWS_REGION=us-east-1":                                                          "PLUGIN_AWS_REGION is us-east-1, and PLUGIN_REPO is in eu-central-1",
