@@ -56,8 +56,11 @@ func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 	client := server.dial(t)
 	var log bytes.Buffer
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "kept"}))
-	r.Image, r.Publish, r.Progress = "127.0.0.1:1/acme/app", true, &log
+	r.Image, r.Publish, r.NoCache, r.Progress = "127.0.0.1:1/acme/app", true, true, &log
 	image := build(t, client, r)
+	if image.Steps != 1 || image.Cached != 0 || len(image.Ran) != 1 || image.Ran[0].Cached || !strings.Contains(log.String(), "CACHED") {
+		t.Errorf("the step ran, and is not to run again: %+v\n%s", image, &log)
+	}
 	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push it, so this step is going to") {
 		t.Errorf("pushed %v\n%s", image.Pushed, &log)
 	}
