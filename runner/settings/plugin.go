@@ -122,7 +122,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
 	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw, given), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readImageOutput(raw.PluginRest.Output, given),
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readImageOutput(raw.Output, given),
 		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readStatus(raw.PluginStatus), // a dry run needs fewer logins
 		p.readState(given), p.readRest(raw.PluginRest, given),
 		p.readCopy(raw.PluginCopy), p.readSign(raw.PluginSign), p.readECR(raw.PluginECR, given))
