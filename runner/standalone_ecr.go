@@ -9,6 +9,7 @@ import (
 
 	"slipway/runner/ecr"
 	"slipway/runner/settings"
+	"slipway/runner/source"
 )
 
 // ecrTime bounds what is asked of Amazon before a build.
@@ -55,16 +56,19 @@ func (r *standalone) logIn(ctx context.Context) error {
 	return nil
 }
 
-// policy reads a file, which is bounded as a secret's is.
+// maxPolicy bounds a policy, in bytes: Amazon takes less of either kind.
+const maxPolicy = 64 << 10
+
+// policy reads a file.
 func (r *standalone) policy(setting, path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	text, err := readSecretFile(r.s.Workspace, path)
+	text, err := source.ReadFile(r.s.Workspace, path, maxPolicy)
 	if err != nil {
 		return "", fmt.Errorf("%s: the file %w", setting, err)
 	}
-	return text, nil
+	return string(text), nil
 }
 
 // blameKey names the settings where Amazon did not take the key.

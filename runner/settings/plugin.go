@@ -120,7 +120,7 @@ func ReadPlugin(e Environment) (Plugin, error) {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
-	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
+	p.Workspace, origins[workspaceName] = first(given, ".", workspaceNames()...)
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw, given), p.readBuild(raw), p.readBuilder(given),
 		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readImageOutput(raw.Output, given),
 		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readStatus(raw.PluginStatus), // a dry run needs fewer logins
@@ -133,6 +133,9 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p.show(given)
 	return p, err
 }
+
+// workspaceNames are the variables that say where the repository is checked out.
+func workspaceNames() []string { return []string{"DRONE_WORKSPACE", "CI_WORKSPACE"} }
 
 // first is the first of these variables that is set, and its name.
 func first(given map[string]string, otherwise string, names ...string) (value, origin string) {
