@@ -152,7 +152,12 @@ func (r *standalone) header() {
 	for _, note := range s.TagNotes {
 		r.log.line("tags: %s", note)
 	}
-	r.options()
+	if !s.Copy.On {
+		r.options(s.Build)
+	}
+	for _, warning := range s.Warnings {
+		r.log.line("note: %s", warning)
+	}
 }
 
 // publishes reports whether the image is pushed.

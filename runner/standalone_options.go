@@ -29,25 +29,22 @@ func readSecretFiles(s *settings.Plugin) error {
 	return nil
 }
 
-// options says what the builder is told besides, and which settings do nothing here.
-func (r *standalone) options() {
+// options says what the builder is told besides.
+func (r *standalone) options(o spec.BuildOptions) {
 	var ids []string
-	for _, s := range r.s.Build.Secrets {
+	for _, s := range o.Secrets {
 		ids = append(ids, s.ID)
 	}
-	if !r.s.Build.SSHKey.IsZero() {
+	if !o.SSHKey.IsZero() {
 		ids = append(ids, "an ssh key")
 	}
 	if ids != nil {
 		r.log.line("  %-11s %s", "secrets", strings.Join(ids, ", "))
 	}
-	for _, c := range r.s.Build.CacheTo {
+	for _, c := range o.CacheTo {
 		r.log.line("  %-11s %s", "cache", strings.TrimSpace(c.Type+" "+c.Attrs["ref"]+c.Attrs["dest"]))
 	}
-	if a := r.s.Build.Archive; a.Type != "" {
+	if a := o.Archive; a.Type != "" {
 		r.log.line("  %-11s %s, of type %s (PLUGIN_OUTPUT)", "file", a.Path, a.Type)
-	}
-	for _, warning := range r.s.Warnings {
-		r.log.line("note: %s", warning)
 	}
 }
