@@ -56,6 +56,30 @@ func (r *standalone) logIn(ctx context.Context) error {
 	return nil
 }
 
+// wouldSettle says what a step that pushes does to the repositories.
+func (r *standalone) wouldSettle() {
+	e := r.s.ECR
+	var what []string
+	if e.Create {
+		what = append(what, "make it if it is not there")
+	}
+	if e.Scan != nil {
+		what = append(what, fmt.Sprintf("scan on push: %t", *e.Scan))
+	}
+	if e.Lifecycle != "" {
+		what = append(what, "lifecycle policy "+e.Lifecycle)
+	}
+	if e.Policy != "" {
+		what = append(what, "access policy "+e.Policy)
+	}
+	if what == nil {
+		return
+	}
+	for _, name := range e.Repositories {
+		r.log.line("would settle the repository %s: %s", name, strings.Join(what, ", "))
+	}
+}
+
 // maxPolicy bounds a policy, in bytes: Amazon takes less of either kind.
 const maxPolicy = 64 << 10
 

@@ -101,7 +101,10 @@ func TestThePasswordOfAmazonsIsMasked(t *testing.T) {
 // A dry run may need the login for a private base image, and changes nothing.
 func TestADryRunLogsInAtAmazonsRegistryAndMakesNothing(t *testing.T) {
 	w, amazon := newWorld(t), ecrtest.New(t)
-	log, err := w.atECR(amazon, "PLUGIN_DRY_RUN=true", "PLUGIN_ECR_CREATE_REPOSITORY=true")
+	log, err := w.atECR(amazon, "PLUGIN_DRY_RUN=true", "PLUGIN_ECR_CREATE_REPOSITORY=true", "PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json")
+	if want := "would settle the repository acme/app: make it if it is not there, lifecycle policy ci/lifecycle.json\n"; !strings.Contains(log, want) {
+		t.Errorf("the log does not say %q", want)
+	}
 	if err != nil || amazon.Repository("acme/app") != nil {
 		t.Errorf("%v, made %v\n%s", err, amazon.Repository("acme/app"), log)
 	}

@@ -46,6 +46,9 @@ func (r *standalone) would() {
 	if len(r.s.Tags) == 0 {
 		r.log.line("would push nothing: there is no tag to push")
 	}
+	if len(r.s.Tags) > 0 {
+		r.wouldSettle()
+	}
 	if !r.s.Sign.Key.IsZero() && len(r.s.Tags) > 0 {
 		r.log.line("would sign it with PLUGIN_COSIGN_PRIVATE_KEY")
 	}
