@@ -21,6 +21,7 @@ type ImageRequest struct {
 	NoCache    bool
 	Image      string
 	Publish    bool // the builder may push the image by its digest while it builds
+	Whole      bool // with Publish: Push may follow, and finds layers that the registry had already, too
 	Registries []spec.RegistryCredential
 	Progress   io.Writer
 	SharedKey  string // the same for builds of one repository

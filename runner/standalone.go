@@ -40,6 +40,7 @@ type standalone struct {
 	o       StandaloneOptions
 	s       settings.Plugin
 	log     logger
+	hide    func(...secret.Secret) // from the log, besides those of the settings
 	request ImageRequest
 	builder Builder
 	image   Image
@@ -66,7 +67,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	}
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
-	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}}
+	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}, hide: out.Hide}
 	r.header()
 	if o.PlanOnly || r.s.DryRun || r.s.Rest.Debug {
 		r.settings()
@@ -151,7 +152,12 @@ func (r *standalone) header() {
 	for _, note := range s.TagNotes {
 		r.log.line("tags: %s", note)
 	}
-	r.options()
+	if !s.Copy.On {
+		r.options(s.Build)
+	}
+	for _, warning := range s.Warnings {
+		r.log.line("note: %s", warning)
+	}
 }
 
 // publishes reports whether the image is pushed.
@@ -184,8 +190,8 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	}
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
-		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(),
-		Options: options,
+		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Whole: len(r.s.Images) > 1 || r.s.Builder != "",
+		Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(), Options: options,
 	}, nil
 }
 

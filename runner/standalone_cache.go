@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/runner/registry"
 	"slipway/runner/source"
 	"slipway/runner/spec"
 )
@@ -25,7 +26,7 @@ func (r *standalone) buildOptions(workspace string) (o spec.BuildOptions, err er
 	if o.CacheTo, err = localCaches(o.CacheTo, "dest", workspace); err != nil {
 		return o, err
 	}
-	if o.Archive, err = archive(o.Archive, workspace, r.s.Image(), r.s.Tags); err != nil {
+	if o.Archive, err = archive(o.Archive, workspace, r.names()); err != nil {
 		return o, err
 	}
 	if r.s.InlineCache {
@@ -48,8 +49,12 @@ func (r *standalone) buildOptions(workspace string) (o spec.BuildOptions, err er
 	return o, nil
 }
 
-// isPushed reports whether a reference is a tag that the step pushes.
+// isPushed reports whether a reference, in any of its spellings, is a tag that the step pushes.
 func (r *standalone) isPushed(ref string) bool {
+	ref, err := registry.ParseReference(ref)
+	if err != nil {
+		return false
+	}
 	return slices.ContainsFunc(r.s.Images, func(image string) bool {
 		tag, found := strings.CutPrefix(ref, image+":")
 		return found && slices.Contains(r.s.Tags, tag)

@@ -30,7 +30,7 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 	}
 	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+elsewhere.image()+":candidate", "PLUGIN_TAGS=1.2,latest",
-		"PLUGIN_DIGEST_FILE=digest", "PLUGIN_DOCKERFILE=not/there")
+		"PLUGIN_DIGEST_FILE=digest", "PLUGIN_DOCKERFILE=not/there", "PLUGIN_CACHE=inline", "PLUGIN_SECRETS_FROM_ENV=npm=TOKEN", "TOKEN=canary")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -46,7 +46,7 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 			t.Errorf("the log does not say %q:\n%s", want, log)
 		}
 	}
-	for _, never := range []string{"Dockerfile", "cached"} {
+	for _, never := range []string{"Dockerfile", "cache", "secrets"} {
 		if strings.Contains(log, never) {
 			t.Errorf("the log speaks of a build (%s):\n%s", never, log)
 		}

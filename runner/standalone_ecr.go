@@ -9,6 +9,7 @@ import (
 
 	"slipway/runner/ecr"
 	"slipway/runner/settings"
+	"slipway/runner/source"
 )
 
 // ecrTime bounds what is asked of Amazon before a build.
@@ -29,6 +30,7 @@ func (r *standalone) logIn(ctx context.Context) error {
 	if login.Username, login.Password, err = client.Login(ctx); err != nil {
 		return r.blameKey(err)
 	}
+	r.hide(login.Password)
 	login.Host = e.Host
 	r.s.Logins = append(r.s.Logins, login)
 	r.request.Registries = r.s.Registries()
@@ -54,16 +56,43 @@ func (r *standalone) logIn(ctx context.Context) error {
 	return nil
 }
 
-// policy reads a file, which is bounded as a secret's is.
+// wouldSettle says what a step that pushes does to the repositories.
+func (r *standalone) wouldSettle() {
+	e := r.s.ECR
+	var what []string
+	if e.Create {
+		what = append(what, "make it if it is not there")
+	}
+	if e.Scan != nil {
+		what = append(what, fmt.Sprintf("scan on push: %t", *e.Scan))
+	}
+	if e.Lifecycle != "" {
+		what = append(what, "lifecycle policy "+e.Lifecycle)
+	}
+	if e.Policy != "" {
+		what = append(what, "access policy "+e.Policy)
+	}
+	if what == nil {
+		return
+	}
+	for _, name := range e.Repositories {
+		r.log.line("would settle the repository %s: %s", name, strings.Join(what, ", "))
+	}
+}
+
+// maxPolicy bounds a policy, in bytes: Amazon takes less of either kind.
+const maxPolicy = 64 << 10
+
+// policy reads a file.
 func (r *standalone) policy(setting, path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	text, err := readSecretFile(r.s.Workspace, path)
+	text, err := source.ReadFile(r.s.Workspace, path, maxPolicy)
 	if err != nil {
 		return "", fmt.Errorf("%s: the file %w", setting, err)
 	}
-	return text, nil
+	return string(text), nil
 }
 
 // blameKey names the settings where Amazon did not take the key.

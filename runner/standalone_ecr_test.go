@@ -3,6 +3,7 @@ package runner_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -85,10 +86,25 @@ func TestARepositoryThatIsNotThereIsToldBeforeTheBuild(t *testing.T) {
 	}
 }
 
+// The password that Amazon gave is masked as one that a setting has.
+func TestThePasswordOfAmazonsIsMasked(t *testing.T) {
+	w, amazon := newWorld(t), ecrtest.New(t)
+	w.builder.inside = func(context.Context) error {
+		_, err := io.WriteString(w.builder.requests[0].Progress, "#2 "+ecrtest.Token+"\n")
+		return err
+	}
+	if log, err := w.atECR(amazon); err != nil || strings.Contains(log, ecrtest.Token) || !strings.Contains(log, "#2 ***") {
+		t.Errorf("%v\n%s", err, log)
+	}
+}
+
 // A dry run may need the login for a private base image, and changes nothing.
 func TestADryRunLogsInAtAmazonsRegistryAndMakesNothing(t *testing.T) {
 	w, amazon := newWorld(t), ecrtest.New(t)
-	log, err := w.atECR(amazon, "PLUGIN_DRY_RUN=true", "PLUGIN_ECR_CREATE_REPOSITORY=true")
+	log, err := w.atECR(amazon, "PLUGIN_DRY_RUN=true", "PLUGIN_ECR_CREATE_REPOSITORY=true", "PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json")
+	if want := "would settle the repository acme/app: make it if it is not there, lifecycle policy ci/lifecycle.json\n"; !strings.Contains(log, want) {
+		t.Errorf("the log does not say %q", want)
+	}
 	if err != nil || amazon.Repository("acme/app") != nil {
 		t.Errorf("%v, made %v\n%s", err, amazon.Repository("acme/app"), log)
 	}

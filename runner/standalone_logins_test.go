@@ -8,16 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"slipway/runner"
@@ -110,6 +106,12 @@ func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 	_, err := w.alone("PLUGIN_REPO="+w.image()+","+host+"/acme/app", "PLUGIN_TAGS=1.2", "PLUGIN_CACHE=registry="+host+"/acme/app:1.2")
 	if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
 		t.Errorf("got %v", err)
+	}
+	for _, cache := range []string{"registry=acme/app", "registry=docker.io/acme/app:latest", "registry=index.docker.io/acme/app:latest"} {
+		_, err := w.alone("PLUGIN_REPO=acme/app", "PLUGIN_USERNAME=", "PLUGIN_PASSWORD=", "PLUGIN_TAGS=latest", "PLUGIN_CACHE="+cache)
+		if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
+			t.Errorf("%s: got %v", cache, err)
+		}
 	}
 }
 
@@ -221,15 +223,7 @@ func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	layered, err := random.Image(1<<10, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	layered, err = mutate.ConfigFile(layered, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.Write(base, layered); err != nil {
+	if err := remote.Write(base, layered(t)); err != nil {
 		t.Fatal(err)
 	}
 	w.registry.set(asks("ci", "main-canary"))

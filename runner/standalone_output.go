@@ -31,13 +31,11 @@ func (r *standalone) date(ctx context.Context) {
 
 // archive finds where the file of the image is to be, and makes its directory. A path from the
 // workspace stays within it, whatever the repository links to.
-func archive(a spec.Archive, workspace, image string, tags []string) (spec.Archive, error) {
+func archive(a spec.Archive, workspace string, names []string) (spec.Archive, error) {
 	if a.Type == "" {
 		return a, nil
 	}
-	for _, tag := range tags {
-		a.Names = append(a.Names, image+":"+tag)
-	}
+	a.Names = names
 	if filepath.IsAbs(a.Path) {
 		return a, nil
 	}
@@ -56,4 +54,14 @@ func archive(a spec.Archive, workspace, image string, tags []string) (spec.Archi
 	}
 	a.Path = filepath.Join(real, filepath.Base(a.Path))
 	return a, nil
+}
+
+// names are all tags that the step pushes, each with its image's name.
+func (r *standalone) names() (all []string) {
+	for _, image := range r.s.Images {
+		for _, tag := range r.s.Tags {
+			all = append(all, image+":"+tag)
+		}
+	}
+	return all
 }

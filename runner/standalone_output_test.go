@@ -43,7 +43,8 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 	if left, err := os.ReadDir(outside); err != nil || len(left) != 0 {
 		t.Errorf("written outside: %v, %v", left, err)
 	}
-	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=docker,dest=out/app.tar", "PLUGIN_TAGS=1,2")
+	web := strings.TrimSuffix(w.image(), "app") + "web"
+	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=docker,dest=out/app.tar", "PLUGIN_TAGS=1,2", "PLUGIN_REPO="+w.image()+","+web)
 	if err != nil || !strings.Contains(log, "file        out/app.tar, of type docker (PLUGIN_OUTPUT)") {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -52,7 +53,7 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := w.builder.requests[0].Options.Archive
-	if got.Path != filepath.Join(real, "out", "app.tar") || strings.Join(got.Names, " ") != w.image()+":1 "+w.image()+":2" {
+	if got.Path != filepath.Join(real, "out", "app.tar") || strings.Join(got.Names, " ") != w.image()+":1 "+w.image()+":2 "+web+":1 "+web+":2" {
 		t.Errorf("asked for %+v", got)
 	}
 }

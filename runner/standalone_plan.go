@@ -46,13 +46,14 @@ func (r *standalone) would() {
 	if len(r.s.Tags) == 0 {
 		r.log.line("would push nothing: there is no tag to push")
 	}
+	if len(r.s.Tags) > 0 {
+		r.wouldSettle()
+	}
 	if !r.s.Sign.Key.IsZero() && len(r.s.Tags) > 0 {
 		r.log.line("would sign it with PLUGIN_COSIGN_PRIVATE_KEY")
 	}
-	for _, image := range r.s.Images {
-		for _, tag := range r.s.Tags {
-			r.log.line("would push %s:%s", image, tag)
-		}
+	for _, name := range r.names() {
+		r.log.line("would push %s", name)
 	}
 	for _, f := range r.resultFiles() {
 		r.log.line("would write %s (%s)", f.path, f.setting)

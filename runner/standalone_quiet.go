@@ -3,6 +3,7 @@ package runner
 import (
 	"bytes"
 	"context"
+	"sync"
 )
 
 // quietTail is how much of a failed build's lines is shown, in bytes.
@@ -24,22 +25,31 @@ func (q quiet) Build(ctx context.Context, r ImageRequest) (Image, error) {
 	return image, err
 }
 
-// A tail keeps the last quietTail bytes written to it, at least.
-type tail struct{ kept []byte }
+// A tail keeps the last quietTail bytes written to it, at least. It is safe for concurrent use:
+// a build that is told to stop is not waited for.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte
+}
 
 func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.kept = append(t.kept, b...)
 	if over := len(t.kept) - quietTail; over > quietTail {
-		t.kept = append([]byte(nil), t.kept[over:]...)
+		t.kept = bytes.Clone(t.kept[over:])
 	}
 	return len(b), nil
 }
 
 // lines are what was kept, from the beginning of a line on.
 func (t *tail) lines() []byte {
-	if len(t.kept) <= quietTail {
-		return t.kept
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := t.kept
+	if len(last) > quietTail {
+		last = last[len(last)-quietTail:]
+		last = last[bytes.IndexByte(last, '\n')+1:]
 	}
-	last := t.kept[len(t.kept)-quietTail:]
-	return last[bytes.IndexByte(last, '\n')+1:]
+	return bytes.Clone(last)
 }

@@ -48,6 +48,27 @@ func TestQuietKeepsTheLastLinesOfALongBuild(t *testing.T) {
 	}
 }
 
+// A build that is told to stop is not waited for: its lines may come while the last ones are
+// shown. (The race detector tells.)
+func TestQuietTakesLinesOfABuildThatWasLeft(t *testing.T) {
+	w := newWorld(t)
+	left := make(chan struct{})
+	w.builder.inside = func(context.Context) error {
+		progress := w.builder.requests[0].Progress
+		go func() {
+			defer close(left)
+			for range 1 << 10 {
+				_, _ = progress.Write([]byte("a late line\n"))
+			}
+		}()
+		return context.Canceled
+	}
+	if log, err := w.alone("PLUGIN_QUIET=true"); err == nil || !strings.Contains(log, "#1 building") {
+		t.Errorf("%v\n%s", err, log)
+	}
+	<-left
+}
+
 func TestDebugShowsEverySetting(t *testing.T) {
 	w := newWorld(t)
 	log, err := w.alone("PLUGIN_DEBUG=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary")

@@ -8,6 +8,7 @@ import (
 	"slipway/config/secret"
 	"slipway/runner/cosign"
 	"slipway/runner/settings"
+	"slipway/runner/source"
 )
 
 // readSigningKey reads the key that is in a file. No error shows the path: who sets the key
@@ -16,11 +17,11 @@ func readSigningKey(s *settings.Plugin) error {
 	if !s.Sign.InFile {
 		return nil
 	}
-	text, err := readSecretFile(s.Workspace, s.Sign.Key.Reveal())
+	text, err := source.ReadFile(s.Workspace, s.Sign.Key.Reveal(), maxSecret)
 	if err != nil {
 		return errors.New("PLUGIN_COSIGN_PRIVATE_KEY is neither a key in PEM, which begins with -----BEGIN, nor the path of a file that can be read, absolute or from the workspace")
 	}
-	s.Sign.Key, s.Sign.InFile = secret.New(text), false
+	s.Sign.Key, s.Sign.InFile = secret.New(string(text)), false
 	return nil
 }
 

@@ -3,11 +3,15 @@ package runner_test
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
@@ -69,4 +73,42 @@ func TestTheRegistryIsAskedWhileTheBuilderOpens(t *testing.T) {
 	if _, err := w.alone("PLUGIN_TAGS=1.2"); err == nil || !strings.Contains(err.Error(), "PLUGIN_USERNAME") || len(w.builder.requests) != 0 || !w.builder.closed {
 		t.Errorf("%v, %d builds, builder closed %v", err, len(w.builder.requests), w.builder.closed)
 	}
+}
+
+// The step with nothing replaced: what its builder did not have to send to the first registry,
+// which has the base image, is sent to the second.
+func TestStepPushesToARegistryThatHasNotTheBaseImage(t *testing.T) {
+	needBuildKit(t)
+	w := newWorld(t)
+	base, err := name.NewTag(strings.TrimSuffix(w.image(), "app") + "base:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(base, layered(t)); err != nil {
+		t.Fatal(err)
+	}
+	_, host := another(t)
+	dir := workspace(t, map[string]string{"Dockerfile": "FROM " + base.String() + "\nLABEL a=b\n"})
+	out, err := step(t, dir, "PLUGIN_REPO="+w.image()+","+host+"/acme/app", "PLUGIN_INSECURE=true").CombinedOutput()
+	if got := digestAt(t, host+"/acme/app:latest"); err != nil || got == "" || got != w.tag("latest") {
+		t.Errorf("%v, the second is at %q\n%s", err, got, out)
+	}
+}
+
+// layered is an image of a layer, as this machine may run.
+func layered(t *testing.T) v1.Image {
+	t.Helper()
+	img, err := random.Image(1<<10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.OS, config.Architecture = "linux", runtime.GOARCH
+	if img, err = mutate.ConfigFile(img, config); err != nil {
+		t.Fatal(err)
+	}
+	return img
 }

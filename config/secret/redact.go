@@ -28,13 +28,24 @@ type Redactor struct {
 
 // NewRedactor makes a Redactor; secrets shorter than 4 characters are left out.
 func NewRedactor(secrets ...Secret) *Redactor {
-	r := &Redactor{}
-	for _, s := range secrets {
-		for _, form := range forms(s.Reveal()) {
-			r.add(form)
+	return (*Redactor)(nil).With(secrets...)
+}
+
+// With returns a Redactor that masks these secrets, too.
+func (r *Redactor) With(secrets ...Secret) *Redactor {
+	more := &Redactor{}
+	if r != nil {
+		more.longest = r.longest
+		for i, needles := range r.needles {
+			more.needles[i] = slices.Clip(needles) // add must not write into r's
 		}
 	}
-	return r
+	for _, s := range secrets {
+		for _, form := range forms(s.Reveal()) {
+			more.add(form)
+		}
+	}
+	return more
 }
 
 func (r *Redactor) add(form string) {

@@ -191,3 +191,30 @@ func BenchmarkMask(b *testing.B) {
 		r.Mask(text)
 	}
 }
+
+func TestAStreamHidesWhatCameToBeKnown(t *testing.T) {
+	var out bytes.Buffer
+	w := secret.NewRedactor(secret.New("the-first-one")).NewWriter(&out)
+	write := func(text string) {
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("tale\nthe")
+	w.Hide(secret.New("tale"))
+	write("-first-one tale the-first")
+	write("-one\n")
+	if got, want := out.String(), "tale\n************* **** *************\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestARedactorStaysAsItIs(t *testing.T) {
+	r := secret.NewRedactor(secret.New("see1"), secret.New("see2"), secret.New("see3"))
+	fourth, fifth := r.With(secret.New("see4")), r.With(secret.New("see5"))
+	for one, want := range map[*secret.Redactor]string{r: "**** see4 see5", fourth: "**** **** see5", fifth: "**** see4 ****"} {
+		if got := string(one.Mask([]byte("see1 see4 see5"))); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -20,6 +20,13 @@ type Writer struct {
 // NewWriter makes a Writer that masks what it passes on to w.
 func (r *Redactor) NewWriter(w io.Writer) *Writer { return &Writer{redactor: r, to: w} }
 
+// Hide has it mask secrets, too, that came to be known only now.
+func (w *Writer) Hide(secrets ...Secret) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.redactor = w.redactor.With(secrets...)
+}
+
 // Write takes all of p unless the writer below fails.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()

@@ -29,6 +29,11 @@ func TestAnImageIsWrittenToAFileBesides(t *testing.T) {
 		if got := publish(t, client, r); got != plain {
 			t.Errorf("%s: pushed %s, want %s as without the file", kind, got, plain)
 		}
+		r.Publish = true
+		if got := build(t, client, r); !got.Pushed || got.Digest != plain {
+			t.Errorf("%s: the builder pushed %s: %t, want %s", kind, got.Digest, got.Pushed, plain)
+		}
+		r.Publish = false
 		files := archived(t, r.Options.Archive.Path)
 		if _, ok := files[want]; !ok || (kind != spec.ArchiveTar) != strings.Contains(files[want], r.Image+":2") {
 			t.Errorf("%s: %s is %q of %d files", kind, want, files[want], len(files))

@@ -47,6 +47,7 @@ type Request struct {
 	NoCache    bool              // run every step again
 	Image      string            // registry/name without a tag; Push and Publish need it
 	Publish    bool              // the builder itself pushes the image by its digest, if it can
+	Whole      bool              // with Publish: Push may follow, and finds layers that the registry had already, too
 
 	Registries []spec.RegistryCredential // each is used for its own host only
 	Progress   io.Writer                 // plain lines; nil = none
@@ -113,35 +114,40 @@ func (c *Client) Close() error {
 }
 
 // Build builds the image into the builder's store, and pushes nothing but what r.Publish says.
-// Errors: *BuildError
-// when the Dockerfile is to blame, ctx's cause within a second of its end, any other when
-// the surroundings are.
+// Errors: *BuildError when the Dockerfile is to blame, ctx's cause within a second of its end,
+// any other when the surroundings are.
 func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 	if err := r.check(); err != nil {
 		return Image{}, err
 	}
+	way := c.build
 	if r.Publish {
-		return c.publish(ctx, r)
+		way = c.publish
 	}
-	return c.build(ctx, r)
+	image, err := way(ctx, r)
+	if err != nil {
+		return Image{}, err
+	}
+	return image, nil
 }
 
-func (c *Client) build(ctx context.Context, r Request) (Image, error) {
+// build builds the image. What it tells of the steps counts whatever the error.
+func (c *Client) build(ctx context.Context, r Request) (image Image, err error) {
 	options, err := r.solveOptions()
 	if err != nil {
 		return Image{}, fmt.Errorf("build: %w", err)
 	}
 	out := newProgress(r.Progress)
 	response, err := c.solve(ctx, r, options, out)
-	if err != nil {
-		return Image{}, classify(ctx, err, out.failedStep())
-	}
-	image := Image{Digest: response.ExporterResponse[exptypes.ExporterImageDigestKey]}
 	image.Steps, image.Cached = out.steps()
 	image.Ran = out.ran()
+	if err != nil {
+		return image, classify(ctx, err, out.failedStep())
+	}
+	image.Digest = response.ExporterResponse[exptypes.ExporterImageDigestKey]
 	image.Size, err = c.size(ctx, image.Digest)
 	if err != nil {
-		return Image{}, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
+		return image, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
 	}
 	return image, nil
 }

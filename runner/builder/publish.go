@@ -26,8 +26,10 @@ func (c *Client) publish(ctx context.Context, r Request) (Image, error) {
 	if r.Progress != nil {
 		_, _ = fmt.Fprintf(r.Progress, "the builder cannot push it, so this step is going to: %s\n", plainMessage(err)) // a log
 	}
-	r.Publish = false
-	return c.build(ctx, r)
+	r.Publish, r.NoCache = false, false // every step ran a moment ago, if it was to
+	again, err := c.build(ctx, r)
+	again.Steps, again.Cached, again.Ran = image.Steps, image.Cached, image.Ran
+	return again, err
 }
 
 // pushFailed reports whether an image was built and could not be pushed, by the words of
@@ -50,9 +52,10 @@ func (r Request) pushAttrs() map[string]string {
 	return attrs
 }
 
-// start begins a build. A push finds the layers of a base image that no step needed by itself.
+// start begins a build. The builder's own push finds the layers of a base image that no step
+// needed by itself, and leaves those at the registry that it has already.
 func (c *Client) start(ctx context.Context, r Request, options client.SolveOpt, status chan *client.SolveStatus) (*client.SolveResponse, error) {
-	if r.Publish {
+	if r.Publish && !r.Whole {
 		options.Frontend = frontendDockerfile
 		return c.bk.Solve(ctx, nil, options, status)
 	}

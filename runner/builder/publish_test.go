@@ -29,14 +29,38 @@ func TestTheBuilderPublishesByDigest(t *testing.T) {
 	}
 }
 
+// What a registry had already was not sent by the builder, nor was it read: another registry
+// needs it all the same.
+func TestWhatTheBuilderPublishedCanBePushedElsewhere(t *testing.T) {
+	needBuildKit(t)
+	host, other := serveRegistry(t), serveRegistry(t)
+	base := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "of the base"}))
+	base.Image, base.Publish = host+"/acme/base", true
+	first := build(t, start(t, t.TempDir()).dial(t), base)
+	fresh := start(t, t.TempDir()).dial(t) // knows nothing of the base
+	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
+	r.Image, r.Publish, r.Whole = host+"/acme/app", true, true
+	image := build(t, fresh, r)
+	r.Image = other + "/acme/app"
+	if err := fresh.Push(t.Context(), r, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "of the base" {
+		t.Errorf("pushed %v, file is %q", image.Pushed, got)
+	}
+}
+
 func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 	needBuildKit(t)
 	server, host := start(t, t.TempDir()), serveRegistry(t)
 	client := server.dial(t)
 	var log bytes.Buffer
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "kept"}))
-	r.Image, r.Publish, r.Progress = "127.0.0.1:1/acme/app", true, &log
+	r.Image, r.Publish, r.NoCache, r.Progress = "127.0.0.1:1/acme/app", true, true, &log
 	image := build(t, client, r)
+	if image.Steps != 1 || image.Cached != 0 || len(image.Ran) != 1 || image.Ran[0].Cached || !strings.Contains(log.String(), "CACHED") {
+		t.Errorf("the step ran, and is not to run again: %+v\n%s", image, &log)
+	}
 	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push it, so this step is going to") {
 		t.Errorf("pushed %v\n%s", image.Pushed, &log)
 	}

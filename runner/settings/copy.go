@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -34,8 +33,12 @@ func (p *Plugin) readCopy(raw config.PluginCopy) (err error) {
 		return nil
 	case !p.Copy.On:
 		return nil
+	case p.DryRun && p.Origins[dryRunName] == outputName:
+		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s keeps the image from being pushed: give one of them", outputName)
 	case p.DryRun:
-		return errors.New("PLUGIN_PUSH_ONLY and PLUGIN_DRY_RUN are both true: one pushes and builds nothing, the other builds and pushes nothing; give one of them")
+		return fmt.Errorf("PLUGIN_PUSH_ONLY and %s are both true: one pushes and builds nothing, the other builds and pushes nothing; give one of them", p.Origins[dryRunName])
+	case p.Build.Archive.Type != "":
+		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s asks for a file of the image, which a build alone writes: give one of them", outputName)
 	}
 	if len(p.Tags) == 0 && p.Skip == "" {
 		p.Skip = "PLUGIN_PUSH_ONLY is true, and there is no tag to push"

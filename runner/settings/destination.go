@@ -81,10 +81,13 @@ func (p *Plugin) readInsecure(value, main string) error {
 }
 
 func (p *Plugin) markInsecure(host string) {
-	switch host {
-	case "":
+	switch {
+	case host == "":
 		return
-	case hubHost:
+	case ecrHost.MatchString(host):
+		p.warn("PLUGIN_INSECURE does nothing for Amazon's registry, which speaks HTTPS; where another registry speaks plain HTTP, name it there")
+		return
+	case host == hubHost:
 		p.warn("PLUGIN_INSECURE does nothing for Docker Hub, which speaks HTTPS; where another registry speaks plain HTTP, name it there")
 		return
 	}

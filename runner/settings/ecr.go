@@ -16,6 +16,7 @@ const (
 	awsKey           = "PLUGIN_AWS_ACCESS_KEY_ID"
 	awsKeySecret     = "PLUGIN_AWS_SECRET_ACCESS_KEY" //nolint:gosec // the name of a variable
 	awsRegion        = "PLUGIN_AWS_REGION"
+	awsEnvKey        = "AWS_ACCESS_KEY_ID"
 	awsEnvKeySecret  = "AWS_SECRET_ACCESS_KEY" //nolint:gosec // the name of a variable
 	awsEnvKeySession = "AWS_SESSION_TOKEN"
 )
@@ -71,16 +72,22 @@ func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
 		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: a login of one region is not known in another", awsRegion, raw.AWSRegion, e.Region)
 	}
 	if err := e.readKey(raw, given); err != nil {
-		return err
+		if !p.DryRun {
+			return err
+		}
+		e.KeyID, e.KeySecret = "", secret.Secret{}
+		p.warn("nobody is logged in at Amazon's registry: %v", err)
 	}
 	if listed.KeyID != "" {
 		if raw.AWSAccessKeyID != "" {
 			return fmt.Errorf("%s and %s are both set: give one key", awsKey, p.Origins[awsKey])
 		}
 		e.KeyID, e.KeySecret = listed.KeyID, listed.KeySecret
+	} else if raw.AWSAccessKeyID == "" && e.KeyID != "" {
+		p.Origins[awsKey] = awsEnvKey
 	}
 	image := e.Host + "/" + slices.Concat(e.Repositories, []string{"any"})[0]
-	if e.On = e.KeyID != "" && p.LoginFor(image).Anonymous(); !e.On && e.changes() {
+	if e.On = e.KeyID != "" && p.LoginFor(image).Anonymous(); !e.On && e.changes() && !p.DryRun {
 		return fmt.Errorf("%s and %s are not set, or PLUGIN_USERNAME is: the repository's settings can be changed with a key of Amazon's alone", awsKey, awsKeySecret)
 	}
 	e.Endpoint, _ = first(given, "", "AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL")
@@ -129,7 +136,7 @@ func (e *ECR) findImages(images []string) (region string) {
 func (e *ECR) readKey(raw config.PluginECR, given map[string]string) error {
 	e.KeyID, e.KeySecret = raw.AWSAccessKeyID, raw.AWSSecretAccessKey
 	if e.KeyID == "" && e.KeySecret.IsZero() {
-		e.KeyID, e.KeySecret = given["AWS_ACCESS_KEY_ID"], secret.New(given[awsEnvKeySecret])
+		e.KeyID, e.KeySecret = given[awsEnvKey], secret.New(given[awsEnvKeySecret])
 	}
 	e.Session = secret.New(given[awsEnvKeySession])
 	if (e.KeyID == "") != e.KeySecret.IsZero() {

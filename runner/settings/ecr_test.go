@@ -51,6 +51,9 @@ func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
 	if err != nil || !got.ECR.On || got.ECR.KeyID != "AKIA2" || got.ECR.KeySecret.Reveal() != "canary" || got.ECR.Session.Reveal() != "session-canary" {
 		t.Errorf("%+v, %v", got.ECR, err)
 	}
+	if got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"] != "AWS_ACCESS_KEY_ID" {
+		t.Errorf("the key is said to come from %s", got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"])
+	}
 	if !slices.Contains(e.removed, "AWS_SESSION_TOKEN") {
 		t.Errorf("removed %v", e.removed)
 	}
@@ -94,6 +97,29 @@ func TestWhenThereIsNoLoginByKey(t *testing.T) {
 	}
 	if got, err := settings.ReadPlugin(plugin("AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary")); err != nil || got.ECR.On {
 		t.Errorf("at another registry: %+v, %v", got.ECR, err)
+	}
+}
+
+// A CI keeps secrets from pull requests, and a dry run changes no repository.
+func TestADryRunNeedsNoKeyOfAmazons(t *testing.T) {
+	for want, line := range map[string]string{
+		"is logged in at Amazon's registry: PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set": "PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
+		"": "PLUGIN_ECR_CREATE_REPOSITORY=true",
+	} {
+		got, _, err := atECR("PLUGIN_NO_PUSH=true", line)
+		if err != nil || got.ECR.On || !strings.Contains(strings.Join(got.Warnings, "\n"), want) {
+			t.Errorf("%s: %v, on %t, notes %q", line, err, got.ECR.On, got.Warnings)
+		}
+	}
+}
+
+// The password is not to go out in clear because another setting was copied from elsewhere.
+func TestAmazonsRegistryIsNeverInsecure(t *testing.T) {
+	for _, value := range []string{"true", strings.TrimSuffix(ecrImage, "/acme/app")} {
+		got, _, err := atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "PLUGIN_AWS_SECRET_ACCESS_KEY=canary", "PLUGIN_INSECURE="+value)
+		if err != nil || !got.ECR.On || len(got.Logins) != 0 || !slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "speaks HTTPS") }) {
+			t.Errorf("%s: %v, logins %v, notes %q", value, err, got.Logins, got.Warnings)
+		}
 	}
 }
 

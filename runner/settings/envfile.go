@@ -3,11 +3,8 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,7 +30,8 @@ func addEnvFile(given map[string]string) (note string, err error) {
 	if path == "" {
 		return "", nil
 	}
-	text, err := readEnvFile(given, path)
+	workspace, _ := first(given, ".", workspaceNames()...)
+	text, err := source.ReadFile(workspace, path, maxEnvFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("%s: there is no file %s, and nothing was read from it", envFileName, path), nil
@@ -61,31 +59,6 @@ func addEnvFile(given map[string]string) (note string, err error) {
 		note += "; set in the step already, and not taken from it: " + strings.Join(left, ", ")
 	}
 	return note, nil
-}
-
-// readEnvFile reads a file of the workspace, which it does not leave by a link, or one that the
-// pipeline's author names by an absolute path.
-func readEnvFile(given map[string]string, path string) ([]byte, error) {
-	if !filepath.IsAbs(path) {
-		workspace, _ := first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-		top, err := filepath.Abs(workspace)
-		if err != nil {
-			return nil, err
-		}
-		if path, err = (source.Tree{Dir: top}).File(filepath.Clean(path)); err != nil {
-			return nil, fmt.Errorf("%w; give its path from the workspace %s", err, top)
-		}
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	text, err := io.ReadAll(io.LimitReader(file, maxEnvFile+1))
-	if err == nil && len(text) > maxEnvFile {
-		err = fmt.Errorf("%s is larger than %d KiB", path, maxEnvFile>>10)
-	}
-	return text, err
 }
 
 func orNone(names []string) string {

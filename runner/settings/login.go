@@ -20,9 +20,8 @@ const hubHost = "docker.io"
 // password alone, that is an identity token (OAuth 2's refresh token).
 type Login struct {
 	spec.RegistryCredential
-	Origin  string   // the settings that it came from, as an error names them
-	Stored  bool     // in a config.json, which may hold logins that the step does not need
-	Mirrors []string // of the registry, as logins has them
+	Origin string // the settings that it came from, as an error names them
+	Stored bool   // in a config.json, which may hold logins that the step does not need
 }
 
 // Anonymous reports whether the registry is not told who asks.

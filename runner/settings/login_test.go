@@ -242,3 +242,12 @@ func TestALoginThatAnotherGoesBeforeIsTold(t *testing.T) {
 		t.Errorf("shown: %+v %v", p, p.Shown())
 	}
 }
+
+func TestHalfALoginIsEnoughWhereNothingIsPushed(t *testing.T) {
+	for _, line := range []string{"PLUGIN_DRY_RUN=true", "PLUGIN_NO_PUSH=true", "PLUGIN_OUTPUT=type=image,push=false", "PLUGIN_OUTPUT=type=cacheonly"} {
+		got, err := settings.ReadPlugin(plugin("PLUGIN_USERNAME=ci", "PLUGIN_REGISTRY=elsewhere.example.com", line))
+		if err != nil || len(got.Logins) != 0 || !slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "PLUGIN_PASSWORD is not set") }) {
+			t.Errorf("%s: %v, logins %v, warnings %q", line, err, got.Logins, got.Warnings)
+		}
+	}
+}

@@ -58,11 +58,14 @@ func (p *Plugin) oneLogin(text json.RawMessage, origin string, isFirst bool) (Lo
 		return Login{}, fmt.Errorf("%s %s", origin, shapeOf(err))
 	}
 	l := credential(e.Username, e.Password, origin)
-	if l.Host, l.Mirrors = hubHost, e.Mirrors; e.Registry != "" {
+	if l.Host = hubHost; e.Registry != "" {
 		var err error
 		if l.Host, err = registry.ParseHost(e.Registry); err != nil {
 			return Login{}, fmt.Errorf("%s: registry: %w", origin, err)
 		}
+	}
+	if err := p.takeMirrors(origin, l.Host, e.Mirrors); err != nil {
+		return Login{}, err
 	}
 	missing := ""
 	switch {

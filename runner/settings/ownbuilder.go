@@ -17,31 +17,27 @@ type OwnBuilder struct {
 	DNS, DNSSearch []string // of RUN steps
 }
 
-// readOwnBuilder comes after the builder: one that is named has its own ways.
+// readOwnBuilder comes after the builder, for one that is named has its own ways, and after the
+// logins, which may name mirrors.
 func (p *Plugin) readOwnBuilder(raw config.PluginRest, given map[string]string) error {
 	mirrors, origin := first(given, "", mirrorName, "DOCKER_PLUGIN_MIRROR")
 	p.Origins[mirrorName] = origin
-	ofLogins := p.hubMirrors()
+	ofLogins := p.OwnBuilder.Mirrors
 	if len(ofLogins) == 0 && mirrors+raw.CustomDNS+raw.CustomDNSSearch == "" {
 		return nil
 	}
 	var errs [3]error
-	p.OwnBuilder.Mirrors, errs[0] = list(origin, mirrors)
-	p.OwnBuilder.Mirrors = append(p.OwnBuilder.Mirrors, ofLogins...)
+	var own []string
+	own, errs[0] = list(origin, mirrors)
 	p.OwnBuilder.DNS, errs[1] = list("PLUGIN_CUSTOM_DNS", raw.CustomDNS)
 	p.OwnBuilder.DNSSearch, errs[2] = list("PLUGIN_CUSTOM_DNS_SEARCH", raw.CustomDNSSearch)
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
-	for _, mirror := range p.OwnBuilder.Mirrors {
-		scheme, place, found := strings.Cut(mirror, "://")
-		if !found {
-			scheme, place = "https", mirror
-		}
-		if _, err := registry.ParseHost(strings.TrimSuffix(place, "/")); err != nil || (scheme != "https" && scheme != "http") {
-			return fmt.Errorf("%s is %q: give the mirror's address, as https://mirror.example.com", origin, mirror)
-		}
+	if err := checkMirrors(origin, own); err != nil {
+		return err
 	}
+	p.OwnBuilder.Mirrors = slices.Concat(own, ofLogins)
 	for _, server := range p.OwnBuilder.DNS {
 		if _, err := netip.ParseAddr(server); err != nil {
 			return fmt.Errorf("PLUGIN_CUSTOM_DNS has %q: give IP addresses", server)
@@ -65,17 +61,31 @@ func (p *Plugin) readOwnBuilder(raw config.PluginRest, given map[string]string) 
 	return nil
 }
 
-// hubMirrors are those that logins has for Docker Hub. Another registry's do nothing.
-func (p *Plugin) hubMirrors() (all []string) {
-	for _, l := range p.Logins {
-		switch {
-		case l.Host == hubHost:
-			all = append(all, l.Mirrors...)
-		case len(l.Mirrors) > 0:
-			p.warn("%s: mirrors do nothing here: a builder has mirrors of Docker Hub alone", l.Origin)
+// takeMirrors takes those that an entry of logins has for Docker Hub, whoever logs in there.
+// Another registry's do nothing.
+func (p *Plugin) takeMirrors(origin, host string, mirrors []string) error {
+	switch {
+	case len(mirrors) == 0:
+		return nil
+	case host != hubHost:
+		p.warn("%s: mirrors do nothing here: a builder has mirrors of Docker Hub alone", origin)
+		return nil
+	}
+	p.OwnBuilder.Mirrors = append(p.OwnBuilder.Mirrors, mirrors...)
+	return checkMirrors(origin+": mirrors", mirrors)
+}
+
+func checkMirrors(origin string, mirrors []string) error {
+	for _, mirror := range mirrors {
+		scheme, place, found := strings.Cut(mirror, "://")
+		if !found {
+			scheme, place = "https", mirror
+		}
+		if _, err := registry.ParseHost(strings.TrimSuffix(place, "/")); err != nil || (scheme != "https" && scheme != "http") {
+			return fmt.Errorf("%s is %q: give the mirror's address, as https://mirror.example.com", origin, mirror)
 		}
 	}
-	return all
+	return nil
 }
 
 const (

@@ -28,10 +28,23 @@ func TestTheStepsOwnBuilderHasMirrorsAndNameServers(t *testing.T) {
 		t.Errorf("with a builder and mirrors of logins: %v, notes %q", err, got.Warnings)
 	}
 	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err }, map[string]string{
-		"PLUGIN_MIRROR=ftp://mirror.example.com": "PLUGIN_MIRROR is",
-		"DOCKER_PLUGIN_MIRROR=https://a b":       "DOCKER_PLUGIN_MIRROR is",
-		"PLUGIN_CUSTOM_DNS=dns.example.com":      `PLUGIN_CUSTOM_DNS has "dns.example.com"`,
+		"PLUGIN_MIRROR=ftp://mirror.example.com":  "PLUGIN_MIRROR is",
+		"DOCKER_PLUGIN_MIRROR=https://a b":        "DOCKER_PLUGIN_MIRROR is",
+		`PLUGIN_LOGINS=[{"mirrors":["ftp://m"]}]`: `PLUGIN_LOGINS (entry 1): mirrors is "ftp://m"`,
+		"PLUGIN_CUSTOM_DNS=dns.example.com":       `PLUGIN_CUSTOM_DNS has "dns.example.com"`,
 	})
+}
+
+// Nobody need log in at Docker Hub to read from a mirror of it.
+func TestMirrorsOfLoginsCountWhoeverLogsIn(t *testing.T) {
+	for _, more := range [][]string{{`PLUGIN_LOGINS=[{"mirrors":["m.example.com"]}]`},
+		{`PLUGIN_LOGINS=[{"username":"a","password":"canary-1","mirrors":["m.example.com"]}]`},
+		{`PLUGIN_LOGINS=[{"username":"a","password":"canary-1","mirrors":["m.example.com"]}]`, "PLUGIN_REPO=acme/app", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary-2", "PLUGIN_REGISTRY=docker.io"}} {
+		got, err := settings.ReadPlugin(plugin(append(more, "PLUGIN_MIRROR=first.example.com")...))
+		if diff := cmp.Diff([]string{"first.example.com", "m.example.com"}, got.OwnBuilder.Mirrors); err != nil || diff != "" {
+			t.Errorf("%v: %v (-want +got):\n%s", more, err, diff)
+		}
+	}
 }
 
 func TestBuildersOverSSH(t *testing.T) {

@@ -121,10 +121,10 @@ func ReadPlugin(e Environment) (Plugin, error) {
 		return Plugin{}, err
 	}
 	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
-	p.Workspace, origins[workspaceName] = first(given, ".", "DRONE_WORKSPACE", "CI_WORKSPACE")
-	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw),
-		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readStatus(raw.PluginStatus),
+	p.Workspace, origins[workspaceName] = first(given, ".", workspaceNames()...)
+	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw, given), p.readBuild(raw), p.readBuilder(given),
+		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readImageOutput(raw.Output, given),
+		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readStatus(raw.PluginStatus), // a dry run needs fewer logins
 		p.readState(given), p.readRest(raw.PluginRest, given),
 		p.readCopy(raw.PluginCopy), p.readSign(raw.PluginSign), p.readECR(raw.PluginECR, given))
 	if note != "" {
@@ -134,6 +134,9 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	p.show(given)
 	return p, err
 }
+
+// workspaceNames are the variables that say where the repository is checked out.
+func workspaceNames() []string { return []string{"DRONE_WORKSPACE", "CI_WORKSPACE"} }
 
 // first is the first of these variables that is set, and its name.
 func first(given map[string]string, otherwise string, names ...string) (value, origin string) {
@@ -145,10 +148,11 @@ func first(given map[string]string, otherwise string, names ...string) (value, o
 	return otherwise, Default
 }
 
-func (p *Plugin) readSwitches(raw config.Plugin) error {
-	var errs [2]error
-	p.DryRun, errs[0] = trueFalse("PLUGIN_DRY_RUN", raw.DryRun)
-	p.NoCache, errs[1] = trueFalse("PLUGIN_NO_CACHE", raw.NoCache)
+func (p *Plugin) readSwitches(raw config.Plugin, given map[string]string) error {
+	var errs [3]error
+	p.DryRun, errs[0] = trueFalse(dryRunName, raw.DryRun)
+	errs[1] = p.readNoPush(given)
+	p.NoCache, errs[2] = trueFalse("PLUGIN_NO_CACHE", raw.NoCache)
 	return errors.Join(errs[:]...)
 }
 

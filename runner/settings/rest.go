@@ -19,15 +19,13 @@ type Rest struct {
 
 func (p *Plugin) readRest(raw config.PluginRest, given map[string]string) error {
 	p.noteDaemon(given)
-	var errs [6]error
+	var errs [4]error
 	p.Rest.Quiet, errs[0] = trueFalse("PLUGIN_QUIET", raw.Quiet)
 	debug, name := first(given, "false", debugName, "DOCKER_LAUNCH_DEBUG")
 	p.Origins[debugName] = name
 	p.Rest.Debug, errs[1] = trueFalse(name, debug)
-	errs[2] = p.readNoPush(given)
-	errs[3] = p.readImageOutput(raw.Output, given)
-	errs[4] = p.readOwnBuilder(raw, given)
-	errs[5] = p.readRemoteBuilders(raw)
+	errs[2] = p.readOwnBuilder(raw, given)
+	errs[3] = p.readRemoteBuilders(raw)
 	return errors.Join(errs[:]...)
 }
 

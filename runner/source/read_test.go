@@ -1,0 +1,41 @@
+package source_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"slipway/runner/source"
+)
+
+func TestAFileIsReadWithinTheWorkspaceOrWhereItsAuthorSays(t *testing.T) {
+	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
+	for path, text := range map[string]string{filepath.Join(dir, "in"): "12345678", outside: "out"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"./in": "12345678", outside: "out"} {
+		if got, err := source.ReadFile(dir, path, 8); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+	for path, want := range map[string]string{"link": "leads out of", "../outside": "is not a path within", "absent": "give its path from the workspace " + dir, "/no/such/file": "cannot be read"} {
+		_, err := source.ReadFile(dir, path, 8)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+	if _, err := source.ReadFile(dir, "absent", 8); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
+	if got, err := source.ReadFile(dir, "in", 7); err == nil {
+		t.Errorf("a file that is too large: %q", got)
+	}
+}
