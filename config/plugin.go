@@ -16,6 +16,7 @@ type Plugin struct {
 	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first login, else of the first repo) speaks plain HTTP; or the registries that do, a list"`
 	DryRun     string        `env:"PLUGIN_DRY_RUN" envDefault:"false" help:"true: build and do not push"`
 	NoCache    string        `env:"PLUGIN_NO_CACHE" envDefault:"false" help:"true: run every step of the Dockerfile again"`
+	EnvFile    string        `env:"PLUGIN_ENV_FILE" help:"file of lines NAME=value that are read as if they were set for the step; from the workspace, or absolute"`
 	Builder    string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443, docker-container://NAME (by docker) or kube-pod://NAME (by kubectl); default: SLIPWAY_BUILDER, else one is started for this step"`
 	BuilderTLS secret.Secret `env:"PLUGIN_BUILDER_TLS" help:"certificate of this client for a builder on another machine: PEM, or the absolute path of a file of slipway builder keys; default: SLIPWAY_BUILDER_TLS"`
 
@@ -23,7 +24,8 @@ type Plugin struct {
 	PluginStatus
 	PluginFiles
 	PluginState
-	PluginRest
+	PluginOutput
+	PluginBuilder
 	PluginDaemon
 	PluginCopy
 	PluginSign

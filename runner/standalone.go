@@ -69,7 +69,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}, hide: out.Hide}
 	r.header()
-	if o.PlanOnly || r.s.DryRun || r.s.Rest.Debug {
+	if o.PlanOnly || r.s.DryRun || r.s.Log.Debug {
 		r.settings()
 	}
 	if r.s.Skip != "" {
@@ -213,7 +213,7 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 		stop()
 		return nil, fmt.Errorf("%w; check %s, or leave it out to start a builder here", err, r.s.Origins["PLUGIN_BUILDER"])
 	}
-	if r.s.Rest.Quiet {
+	if r.s.Log.Quiet {
 		r.builder = quiet{r.builder}
 	}
 	return func() {

@@ -19,7 +19,7 @@ type OwnBuilder struct {
 
 // readOwnBuilder comes after the builder, for one that is named has its own ways, and after the
 // logins, which may name mirrors.
-func (p *Plugin) readOwnBuilder(raw config.PluginRest, given map[string]string) error {
+func (p *Plugin) readOwnBuilder(raw config.PluginBuilder, given map[string]string) error {
 	mirrors, origin := first(given, "", mirrorName, "DOCKER_PLUGIN_MIRROR")
 	p.Origins[mirrorName] = origin
 	ofLogins := p.OwnBuilder.Mirrors
@@ -95,8 +95,8 @@ const (
 
 // readRemoteBuilders refuses builders over ssh: docker-buildx trusts whatever host answers first,
 // and one step has one builder here.
-func (p *Plugin) readRemoteBuilders(raw config.PluginRest) error {
-	p.Rest.BuilderKey = raw.SSHKey
+func (p *Plugin) readRemoteBuilders(raw config.PluginBuilder) error {
+	p.sshKey = raw.SSHKey
 	builders, err := list("PLUGIN_REMOTE_BUILDERS", raw.RemoteBuilders)
 	if err != nil {
 		return err

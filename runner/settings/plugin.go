@@ -23,6 +23,7 @@ const (
 	userName     = "PLUGIN_USERNAME"
 	passwordName = "PLUGIN_PASSWORD"
 	builderName  = "PLUGIN_BUILDER"
+	dryRunName   = "PLUGIN_DRY_RUN"
 	builderTLS   = "PLUGIN_BUILDER_TLS"
 	// workspaceName is the origin's key of the workspace, which is no setting of the step's.
 	workspaceName = "workspace"
@@ -58,13 +59,14 @@ type Plugin struct {
 	Status      Status
 	Files       Files
 	State       State
-	Rest        Rest
+	Log         Log
 	OwnBuilder  OwnBuilder
 	Copy        Copy
 	Sign        Sign
 	ECR         ECR
 	Origins     map[string]string
 	shown       []Shown
+	sshKey      secret.Secret // for builders over ssh, which are not here: it is masked, and used for nothing
 }
 
 // IsStep reports whether a program that was started without arguments is the step of a
@@ -125,8 +127,9 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw, given), p.readBuild(raw), p.readBuilder(given),
 		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readImageOutput(raw.Output, given),
 		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readStatus(raw.PluginStatus), // a dry run needs fewer logins
-		p.readState(given), p.readRest(raw.PluginRest, given),
+		p.readState(given), p.readLog(raw.PluginOutput, given), p.readOwnBuilder(raw.PluginBuilder, given), p.readRemoteBuilders(raw.PluginBuilder),
 		p.readCopy(raw.PluginCopy), p.readSign(raw.PluginSign), p.readECR(raw.PluginECR, given))
+	p.noteDaemon(given)
 	if note != "" {
 		p.warn("%s", note)
 	}
@@ -154,6 +157,19 @@ func (p *Plugin) readSwitches(raw config.Plugin, given map[string]string) error 
 	errs[1] = p.readNoPush(given)
 	p.NoCache, errs[2] = trueFalse("PLUGIN_NO_CACHE", raw.NoCache)
 	return errors.Join(errs[:]...)
+}
+
+// readNoPush reads the other name of dry_run.
+func (p *Plugin) readNoPush(given map[string]string) (err error) {
+	value, name, err := oneOf(given, "false", dryRunName, "PLUGIN_NO_PUSH")
+	if err != nil {
+		return err
+	}
+	p.Origins[dryRunName] = name
+	if name != dryRunName { // which is read already
+		p.DryRun, err = trueFalse(name, value)
+	}
+	return err
 }
 
 // readBuild shows no value of a build argument, for some hold secrets, though none should.
@@ -201,7 +217,7 @@ func builderOf(given map[string]string) (address, origin string, who identity.Id
 
 // Secrets are what the log must not show. Those in files are only known once they were read.
 func (p Plugin) Secrets() []secret.Secret {
-	all := []secret.Secret{p.BuilderTLS.Text(), p.Build.SSHKey, p.Rest.BuilderKey}
+	all := []secret.Secret{p.BuilderTLS.Text(), p.Build.SSHKey, p.sshKey}
 	for _, l := range p.Logins {
 		all = append(all, l.Password)
 	}
