@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"testing"
 
@@ -11,7 +10,7 @@ import (
 // The scripts run this program as a person does, in the test's own process.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"slipway": func() { os.Exit(run(context.Background(), os.Args)) },
+		"slipway": func() { os.Exit(run()) },
 	})
 }
 

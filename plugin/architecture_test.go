@@ -59,7 +59,7 @@ var alone = map[string][]string{
 }
 
 // leaves are the rooms that every other may import.
-var leaves = []string{"config/secret", "config/identity", "config/child", "config/ending"}
+var leaves = []string{"config/secret", "config/identity", "config/child", "config/program"}
 
 // settled lists the packages that take settings apart; the others are handed what they need.
 var settled = []string{"plugin", "plugin/web", "plugin/demo/world", "runner", "runner/settings", "runner/slipway"}

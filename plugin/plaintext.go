@@ -3,7 +3,7 @@ package plugin
 import (
 	"github.com/sirupsen/logrus"
 
-	"slipway/config/ending"
+	"slipway/config/program"
 )
 
 // plainJSON is logrus's JSON in letters that a terminal only shows. Outside of strings JSON has
@@ -16,5 +16,5 @@ func (f *plainJSON) Format(e *logrus.Entry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []byte(ending.Plain(string(line))), nil
+	return []byte(program.Plain(string(line))), nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"slipway/config/ending"
+	"slipway/config/program"
 )
 
 // hostile is what a branch, a commit message or a payload may hold, and terminals obey.
@@ -39,7 +39,7 @@ func TestS9TheGatewaysLogIsText(t *testing.T) {
 // S9: the error that ends a command is text as well, and keeps its lines.
 func TestS9ErrorsOfCommandsAreText(t *testing.T) {
 	var out bytes.Buffer
-	ending.ExitCode(&out, errors.New("two\nlines\tof "+hostile))
+	program.ExitCode(&out, errors.New("two\nlines\tof "+hostile))
 	checkPlain(t, out.String())
 	if !strings.HasPrefix(out.String(), "slipway: two\nlines\tof a\\u001b]0;title\\u0007b") || !strings.Contains(out.String(), `\udb40\udc41 é 日本`) {
 		t.Errorf("it says %q", out.String())
@@ -54,10 +54,10 @@ func TestS9WhateverIsSaidIsPlainAndTheSameJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		var again string
-		if err := json.Unmarshal([]byte(ending.Plain(string(encoded))), &again); err != nil || again != said {
+		if err := json.Unmarshal([]byte(program.Plain(string(encoded))), &again); err != nil || again != said {
 			t.Fatalf("%q came back as %q, %v", said, again, err)
 		}
-		checkPlain(t, ending.Plain(said))
+		checkPlain(t, program.Plain(said))
 	})
 }
 

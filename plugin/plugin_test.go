@@ -19,7 +19,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
-	"slipway/config/ending"
+	"slipway/config/program"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -160,7 +160,7 @@ func TestDoctor(t *testing.T) {
 
 	out.Reset()
 	err := doctor(t.Context(), &out, append(environ, "SLIPWAY_BUILDER=unix:///no/such/builder.sock", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1"), true)
-	if err == nil || ending.ExitCode(&bytes.Buffer{}, err) != 1 {
+	if err == nil || program.ExitCode(&bytes.Buffer{}, err) != 1 {
 		t.Errorf("doctor of a stopped gateway: %v", err)
 	}
 	for _, want := range []string{"✕ public URL", "start the gateway", "✕ clock", "✕ builder", "start `slipway builder --address unix:///no/such/builder.sock` there"} {
@@ -232,7 +232,7 @@ func TestExitCode(t *testing.T) {
 		{cli.Exit("", 1), 1, ""},
 	} {
 		var out bytes.Buffer
-		if code := ending.ExitCode(&out, tc.err); code != tc.code || out.String() != tc.text {
+		if code := program.ExitCode(&out, tc.err); code != tc.code || out.String() != tc.text {
 			t.Errorf("%v: exit %d, %q", tc.err, code, out.String())
 		}
 	}

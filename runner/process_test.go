@@ -4,13 +4,11 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -21,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/urfave/cli/v3"
 
+	"slipway/config/program"
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/runner"
@@ -36,17 +35,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
 		os.Exit(m.Run())
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	app := &cli.Command{Name: "slipway", Commands: runner.Commands(), ExitErrHandler: func(context.Context, *cli.Command, error) {}}
-	err := app.Run(ctx, runner.Bare(os.Args, os.Environ()))
-	stop()
-	if err != nil {
-		if err.Error() != "" {
-			fmt.Fprintln(os.Stderr, "slipway:", err)
-		}
-		os.Exit(1)
-	}
-	os.Exit(0)
+	os.Exit(program.Run(&cli.Command{Name: "slipway", Commands: runner.Commands()}, runner.Bare(os.Args, os.Environ())))
 }
 
 // stranger is a user without rights, as embedded runners are when the gateway is root.

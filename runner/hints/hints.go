@@ -127,7 +127,8 @@ func link(c instructions.Command, name string) Hint {
 	return Hint{line(c), name + " ran again after a RUN before it did; " + name + " --link makes a layer of its own, which is kept while its files are the same"}
 }
 
-// A tool is a program that keeps what it fetched or built in a directory.
+// A tool is a program that keeps what it fetched or built in a directory of the image: root's, for
+// that is who RUN is where a Dockerfile does not say otherwise.
 type tool struct {
 	command *regexp.Regexp
 	dir     string

@@ -3,16 +3,14 @@
 package worldtest
 
 import (
-	"context"
 	"os"
-	"os/signal"
 	"slices"
 	"syscall"
 	"testing"
 
 	"github.com/urfave/cli/v3"
 
-	"slipway/config/ending"
+	"slipway/config/program"
 	"slipway/plugin"
 	"slipway/runner"
 )
@@ -27,15 +25,7 @@ func Main(m interface{ Run() int }, further ...*cli.Command) {
 	if len(args) < 2 || !slices.ContainsFunc(commands, func(c *cli.Command) bool { return c.Name == args[1] }) {
 		os.Exit(m.Run())
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	app := &cli.Command{Name: "slipway", Commands: commands, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
-	err := app.Run(ctx, args)
-	stop()
-	code := 0
-	if err != nil {
-		code = ending.ExitCode(os.Stderr, err)
-	}
-	exit(code)
+	exit(program.Run(&cli.Command{Name: "slipway", Commands: commands}, args))
 }
 
 // exit ends a command. Under -cover os.Exit adds a warning to standard error, where the
