@@ -31,6 +31,16 @@ type buildPage struct {
 	Log        logView
 	Took       string
 	Cancelable bool
+	Moving     bool // there may soon be something else to see
+}
+
+// untoldTime is how long after its end a build's page looks whether that was told. What takes
+// longer, as Bitbucket's outages do, is seen when the page is loaded again.
+const untoldTime = 10 * time.Minute
+
+// moving reports whether a build is at work, or its end is yet to be told.
+func moving(now time.Time, b ab.Build, r store.Report) bool {
+	return !b.State.Final() || reported(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < untoldTime
 }
 
 type attemptRow struct {
@@ -60,7 +70,7 @@ func (p *Pages) build(c *gin.Context) error {
 		return fmt.Errorf("provider of build %d: %w", b.Number, err)
 	}
 	content.CommitURL = commitURL(provider, b.Repository, b.Commit.Hash)
-	content.Stations = stations(p.Now(), b, content.Report)
+	content.Stations, content.Moving = stations(p.Now(), b, content.Report), moving(p.Now(), b, content.Report)
 	if err := p.attempts(c, &content); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -238,6 +239,38 @@ func TestListsAreRenewed(t *testing.T) {
 		if len(got) != 1 || got[0] != seconds {
 			t.Errorf("%s is renewed every %v s, want one part every %s s", address, got, seconds)
 		}
+	}
+}
+
+// A build's head is renewed until its end was told, too, which is a moment after the end.
+func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	renewed := func(b ab.Build) string {
+		return attr(byID(s.get(t, ab.RoleViewer, path(b, "")).main(), "build-head"), "data-refresh")
+	}
+	if got := renewed(s.Live); got != "2" {
+		t.Errorf("at work: every %q s", got)
+	}
+	ended, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: s.Live.ID, Attempt: 1, State: ab.Succeeded})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := renewed(ended); got != "2" {
+		t.Errorf("ended and not told: every %q s", got)
+	}
+	s.Clock.Pass(time.Hour)
+	if got := renewed(ended); got != "" {
+		t.Errorf("not told for an hour: every %q s", got)
+	}
+	s.Clock.Pass(-time.Hour)
+	if err := s.Store.MarkReported(t.Context(), ended.ID, 1, ab.Succeeded, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := renewed(ended); got != "" {
+		t.Errorf("told: every %q s", got)
+	}
+	if got := renewed(s.Done); got != "" {
+		t.Errorf("of long ago: every %q s", got)
 	}
 }
 

@@ -54,7 +54,7 @@
       if (!fresh) return renew(element);
       moveOn(element, fresh);
       goOn(fresh);
-      if (fresh.innerHTML !== element.innerHTML) {
+      if (fresh.innerHTML !== element.innerHTML || fresh.dataset.refresh !== element.dataset.refresh) {
         element.replaceWith(fresh);
         enliven(fresh);
         return renew(fresh);
