@@ -15,9 +15,9 @@ func eachBranch() world.Rule {
 }
 
 // slow is a Dockerfile step that outlives every case.
-const slow = "RUN sleep 100"
+const slow = "RUN sleep 600"
 
-// occupy takes the one place of a house with a running build.
+// occupy takes a place of a house with a running build.
 func occupy(h *worldtest.House) (*worldtest.Project, autobuild.Build) {
 	h.T.Helper()
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
