@@ -39,20 +39,23 @@ func CheckAddress(address string, who Identity) error {
 // https://github.com/moby/buildkit/tree/master/client/connhelper
 func IsExec(address string) bool {
 	u, err := url.Parse(address)
-	if err != nil || u.User != nil || u.Fragment != "" || u.Path != "" || u.Port() != "" || !containerName.MatchString(u.Hostname()) {
+	if err != nil || u.User != nil || u.Fragment != "" || u.Path != "" || u.Port() != "" || !namesContainer(u.Hostname()) {
 		return false
 	}
 	known := map[string][]string{"docker-container": {"context"}, "kube-pod": {"context", "namespace", "container"}}[u.Scheme]
 	for name, values := range u.Query() {
-		if !slices.Contains(known, name) || len(values) != 1 || !containerName.MatchString(values[0]) {
+		if !slices.Contains(known, name) || len(values) != 1 || !namesContainer(values[0]) {
 			return false
 		}
 	}
 	return known != nil
 }
 
-// containerName is what names containers, pods and contexts.
-var containerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@:/-]{0,252}$`)
+// containerName is of containers, pods and contexts. A length in it would make of it, whenever a
+// program starts, as many states.
+var containerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@:/-]*$`)
+
+func namesContainer(text string) bool { return len(text) <= 253 && containerName.MatchString(text) }
 
 // Encrypts reports whether a client that is somebody shows it at an address.
 func Encrypts(address string, who Identity) bool {

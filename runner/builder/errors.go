@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	gatewaypb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
@@ -74,20 +75,25 @@ func dockerfilesDoing(err error) bool {
 	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded, codes.Internal:
 		return false
 	}
-	if surroundings.MatchString(err.Error()) {
+	if surroundings().MatchString(err.Error()) {
 		return false
 	}
-	return len(errdefs.Sources(err)) > 0 || repositoryWords.MatchString(err.Error())
+	return len(errdefs.Sources(err)) > 0 || repositoryWords().MatchString(err.Error())
+}
+
+// matching is an expression that is made when it is needed.
+func matching(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }
 
 // surroundings are the words of Go's network stack, of registries and of the kernel; the
-// types do not survive the wire.
-var surroundings = regexp.MustCompile(`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
+// types do not survive the wire. Who needs no such words does not wait for them either.
+var surroundings = matching(`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
 	`server misbehaving|unexpected status.*: (429|5\d\d)|toomanyrequests|no space left on device|disk quota|cannot allocate memory|` +
 	`transport is closing|error reading from server|no active session|context canceled|failed to mount|runc run failed: unable to start`)
 
 // repositoryWords are of errors that BuildKit gives no place in the Dockerfile.
-var repositoryWords = regexp.MustCompile(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
+var repositoryWords = matching(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
 	`(security\.insecure|network\.host|device) is not allowed|build arg|target stage .* could not be found|failed to parse platform|not allowed by`)
 
 // plainMessage drops the words of the layers that an error came through.

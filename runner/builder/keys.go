@@ -52,8 +52,11 @@ type keyRequest struct {
 	members []member
 }
 
-// memberName is a file's name without anything that a path could be made of.
-var memberName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+// memberName is a file's name without anything that a path could be made of, if it is no longer
+// than maxMember.
+var memberName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+
+const maxMember = 63
 
 func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 	if cmd.NArg() != 1 {
@@ -68,7 +71,7 @@ func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 		r.members = append(r.members, member{name: serverName, hosts: hosts, until: until})
 	}
 	for _, name := range cmd.StringSlice("client") {
-		if !memberName.MatchString(name) || name == serverName || name == "ca" {
+		if len(name) > maxMember || !memberName.MatchString(name) || name == serverName || name == "ca" {
 			return keyRequest{}, fmt.Errorf("--client is %q: use small letters, digits, dots and dashes, and neither ca nor server", name)
 		}
 		r.members = append(r.members, member{name: name, until: until})

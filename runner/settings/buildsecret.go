@@ -12,8 +12,10 @@ import (
 	"slipway/runner/spec"
 )
 
-// secretID is what may name a secret in a Dockerfile.
-var secretID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+// secretID is what may name a secret in a Dockerfile, if it is no longer than maxSecretID.
+var secretID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+
+const maxSecretID = 128
 
 // readSecrets collects the build's secrets of all four settings. It shows ids and names alone.
 func (p *Plugin) readSecrets(raw config.PluginBuild, given map[string]string) error {
@@ -97,7 +99,7 @@ func (p *Plugin) secretFromEnv(setting, id, name string, given map[string]string
 }
 
 func (p *Plugin) addSecret(setting string, s spec.BuildSecret) error {
-	if !secretID.MatchString(s.ID) {
+	if len(s.ID) > maxSecretID || !secretID.MatchString(s.ID) {
 		return fmt.Errorf("%s: %q is no id of a secret: letters, digits, _, . and -", setting, s.ID)
 	}
 	if slices.ContainsFunc(p.Build.Secrets, func(other spec.BuildSecret) bool { return other.ID == s.ID }) {

@@ -42,8 +42,10 @@ func Joining(environ []string) bool {
 
 var (
 	fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	ids      = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+	ids      = regexp.MustCompile(`^[a-z0-9-]+$`) // of no more than maxID
 )
+
+const maxID = 64
 
 // ReadJoin reads and checks the step's settings and then takes the secrets out of the
 // environment, so that no child inherits them. Commit, ref and pipeline are the CI's: Drone's
@@ -82,7 +84,7 @@ func (j Join) check() error {
 	} else {
 		errs = append(errs, checkURL(gatewayName, j.Gateway))
 	}
-	if !ids.MatchString(j.AutomatedBuild) {
+	if len(j.AutomatedBuild) > maxID || !ids.MatchString(j.AutomatedBuild) {
 		errs = append(errs, errors.New("PLUGIN_AUTOMATED_BUILD is not set, or is no id: copy it from the automated build's page"))
 	}
 	switch {

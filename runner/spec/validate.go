@@ -20,11 +20,11 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
 
 // The grammar of image names and tags follows
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
-// and, for the host, https://github.com/distribution/reference.
+// and, for the host, https://github.com/distribution/reference. Lengths are looked at beside it: in
+// an expression each would become as many states, whenever a program starts.
 var (
-	hashShape     = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
-	digestShape   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	tagShape      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	hexShape      = regexp.MustCompile(`^[0-9a-f]+$`)
+	tagShape      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 	platformShape = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?$`)
 	argShape      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	imageShape    = regexp.MustCompile(`^(?:` + hostPattern + `/)?` + componentPattern + `(?:/` + componentPattern + `)*$`)
@@ -35,6 +35,7 @@ const (
 	hostPattern      = `(?:` + labelPattern + `(?:\.` + labelPattern + `)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?`
 	componentPattern = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
 	maxImage         = 255
+	maxTag           = 128
 )
 
 // Validate checks everything in a spec that becomes an argument, a path or a name. The
@@ -66,7 +67,7 @@ type checker func(ok bool, field, format string, args ...any)
 
 func (s Source) check(check checker) {
 	check(fetchable(s.URL), "source.url", "is not an http or https address without a user")
-	check(hashShape.MatchString(s.Commit), "source.commit", "%q is not a full hash of 40 or 64 lower-case hex digits", s.Commit)
+	check(legalHash(s.Commit), "source.commit", "%q is not a full hash of 40 or 64 lower-case hex digits", s.Commit)
 	check(legalRef(s.Ref), "source.ref", "%q is not a full ref name like refs/heads/main", s.Ref)
 	check(printable(s.RefName), "source.ref_name", "%q holds control characters", s.RefName)
 }
@@ -77,7 +78,7 @@ func (s Spec) checkImage(check checker) {
 	for _, tag := range s.Tags {
 		check(LegalTag(tag), "tags", "%q is not a tag: up to 128 letters, digits, _, . and -, not beginning with . or -", tag)
 	}
-	check(s.BuiltDigest == "" || digestShape.MatchString(s.BuiltDigest), "built_digest", "%q is not like sha256:…", s.BuiltDigest)
+	check(s.BuiltDigest == "" || legalDigest(s.BuiltDigest), "built_digest", "%q is not like sha256:…", s.BuiltDigest)
 }
 
 func fetchable(raw string) bool {
@@ -117,7 +118,17 @@ func printable(s string) bool {
 func LegalImage(image string) bool { return len(image) <= maxImage && imageShape.MatchString(image) }
 
 // LegalTag reports whether tag may name an image.
-func LegalTag(tag string) bool { return tagShape.MatchString(tag) }
+func LegalTag(tag string) bool { return len(tag) <= maxTag && tagShape.MatchString(tag) }
+
+// legalHash is of a commit, by SHA-1 or SHA-256.
+func legalHash(hash string) bool {
+	return (len(hash) == 40 || len(hash) == 64) && hexShape.MatchString(hash)
+}
+
+func legalDigest(digest string) bool {
+	sum, found := strings.CutPrefix(digest, "sha256:")
+	return found && len(sum) == 64 && hexShape.MatchString(sum)
+}
 
 // LegalPlatform reports whether platform is like linux/amd64.
 func LegalPlatform(platform string) bool { return platformShape.MatchString(platform) }

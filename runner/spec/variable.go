@@ -7,13 +7,15 @@ import (
 	"strings"
 )
 
-var variableShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+var variableShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+const maxVariable = 128
 
 // CheckVariable says whether an automated build's environment may set a variable: not what
 // decides which programs run and how (GO-2024-2998's kind), and not what a build sets itself.
 // Its error shows no value.
 func CheckVariable(name, value string) error {
-	if !variableShape.MatchString(name) {
+	if len(name) > maxVariable || !variableShape.MatchString(name) {
 		return fmt.Errorf("%.130q is no name of a variable: letters, digits and _, no digit first", name)
 	}
 	if strings.ContainsRune(value, 0) {
