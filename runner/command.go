@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"os"
+	"runtime/debug"
 
 	"github.com/urfave/cli/v3"
 
@@ -40,7 +41,14 @@ func Bare(args, environ []string) []string {
 
 const dryRunFlag = "dry-run"
 
+// garbage is how far a step's heap may grow, in percent of what lives in it: that is a few MB, and
+// a step should have ended before it is worth to look for more.
+const garbage = 400
+
 func action(ctx context.Context, cmd *cli.Command) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	if cmd.Bool(dryRunFlag) && !settings.Standalone(os.Environ()) {
 		return cli.Exit("--dry-run is for a step without a gateway: set PLUGIN_REPO and no gateway's address", 2)
 	}

@@ -81,7 +81,7 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 func (c *Child) command(o ChildOptions) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit)
+	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, briefVar+"=1")
 	return cmd
 }
 

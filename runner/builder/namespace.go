@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,6 +26,9 @@ import (
 //	init     PID 1 inside: mounts, starts the server, reaps orphans
 //	serve    the server
 //
+// A step's own builder ends soon, and its orphans with it: there init is the server, which is a
+// program less to start.
+//
 // Each stage is this program again with the same arguments. A pipe that launch holds open
 // tells init when launch is gone, however it went; when init ends, the kernel kills all
 // else in the namespaces. (PR_SET_PDEATHSIG would not do: the kernel forgets it when init
@@ -39,6 +43,7 @@ const (
 	stageRun  = "serve"
 
 	launchPIDVar = "SLIPWAY_BUILDER_LAUNCH_PID"
+	briefVar     = "SLIPWAY_BUILDER_BRIEF" // set: init is to be the server
 	pidsVar      = "SLIPWAY_BUILDER_PIDS"
 	pidsShared   = "shared" // the server has the PID namespace and the /proc of its starter
 	killGrace    = stopGrace + 5*time.Second
@@ -51,13 +56,17 @@ const (
 func stage() string { return os.Getenv(stageVar) }
 
 // isolatedPIDs reports whether this process has a PID namespace and a /proc of its own.
-func isolatedPIDs() bool { return stage() == stageRun && !sharedPIDs() && os.Getppid() == 1 }
+func isolatedPIDs() bool {
+	return !sharedPIDs() && (stage() == stageRun && os.Getppid() == 1 || stage() == stageInit && os.Getpid() == 1)
+}
+
+func brief() bool { return os.Getenv(briefVar) != "" }
 
 func sharedPIDs() bool { return os.Getenv(pidsVar) == pidsShared }
 
 // outerPID is the process that stands for this server outside its namespaces.
 func outerPID() int {
-	if pid, err := strconv.Atoi(os.Getenv(launchPIDVar)); err == nil && stage() == stageRun {
+	if pid, err := strconv.Atoi(os.Getenv(launchPIDVar)); err == nil && (stage() == stageRun || stage() == stageInit) {
 		return pid
 	}
 	return os.Getpid()
@@ -120,11 +129,14 @@ func initProcess(ctx context.Context, c Config) error {
 	syscall.CloseOnExec(lifeFD)
 	syscall.CloseOnExec(wordsFD)
 	go dieWithLaunch()
-	server := again(stageRun)
 	env, err := prepareMounts(c.State)
 	if sayWords(err); err != nil {
 		return cli.Exit("", 1)
 	}
+	if brief() {
+		return serveHere(ctx, c, env)
+	}
+	server := again(stageRun)
 	server.Env = append(server.Env, env...)
 	if sharedPIDs() {
 		runtime.LockOSThread() // the kernel takes the end of this thread for that of the parent
@@ -143,6 +155,17 @@ func initProcess(ctx context.Context, c Config) error {
 		return err
 	}
 	return cli.Exit("", code)
+}
+
+// serveHere is the server in place of init.
+func serveHere(ctx context.Context, c Config, env []string) error {
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("start builder: %w", err)
+		}
+	}
+	return serveStage(ctx, c)
 }
 
 // dieWithLaunch ends this process, and all in its namespaces with it, when launch is gone.
