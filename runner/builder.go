@@ -20,8 +20,9 @@ type ImageRequest struct {
 	Platforms  []string
 	NoCache    bool
 	Image      string
-	Publish    bool // the builder may push the image by its digest while it builds
-	Whole      bool // with Publish: Push may follow, and finds layers that the registry had already, too
+	Publish    bool   // the builder may push the image while it builds, by its digest
+	Tag        string // with Publish: the builder points it at the image, too; may be empty
+	Whole      bool   // with Publish: Push may follow, and finds layers that the registry had already, too
 	Registries []spec.RegistryCredential
 	Progress   io.Writer
 	SharedKey  string // the same for builds of one repository

@@ -17,12 +17,13 @@ import (
 
 // A job is one attempt under way.
 type job struct {
-	o       Options
-	spec    spec.Spec
-	client  *report.Client
-	session *report.Session
-	log     logger
-	dir     string
+	o        Options
+	spec     spec.Spec
+	client   *report.Client
+	registry *registry.Client
+	session  *report.Session
+	log      logger
+	dir      string
 
 	tree    source.Tree
 	hooks   buildhooks.Hooks
@@ -172,13 +173,9 @@ func (j *job) login() registry.Login { return registry.LoginFor(j.spec.Image, j.
 
 // digestOf reads where a tag points; empty = the registry has no such tag.
 func (j *job) digestOf(ctx context.Context, tag string) (string, error) {
-	digest, err := j.registry().Digest(ctx, j.spec.Image, tag, j.login())
+	digest, err := j.registry.Digest(ctx, j.spec.Image, tag, j.login())
 	if errors.Is(err, registry.ErrNotFound) {
 		return "", nil
 	}
 	return digest, err
-}
-
-func (j *job) registry() *registry.Client {
-	return registryClient(j.o.Version, newBackoff(j.o.Backoff), j.log)
 }

@@ -95,6 +95,7 @@ func (o Options) attempt(ctx context.Context, client *report.Client, s spec.Spec
 	work, stop := context.WithTimeoutCause(work, s.Timeout, errTimeout)
 	defer stop()
 	j := &job{o: o, spec: s, client: client, session: session, dir: dir, log: logger{session, o.Now}}
+	j.registry = registryClient(o.Version, newBackoff(o.Backoff), j.log)
 	result := j.run(work)
 	if errors.Is(context.Cause(work), report.ErrOver) {
 		return result, errors.Join(report.ErrOver, closeSoon(ctx, session))

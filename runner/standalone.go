@@ -17,6 +17,7 @@ import (
 	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/cosign"
+	"slipway/runner/registry"
 	"slipway/runner/settings"
 	"slipway/runner/source"
 )
@@ -37,17 +38,18 @@ type StandaloneOptions struct {
 
 // A standalone is a run without a gateway under way.
 type standalone struct {
-	o       StandaloneOptions
-	s       settings.Plugin
-	log     logger
-	hide    func(...secret.Secret) // from the log, besides those of the settings
-	request ImageRequest
-	builder Builder
-	image   Image
-	key     *cosign.Key // nil = nothing is signed
-	pushed  []string    // tags, with the image's name before each
-	status  status
-	took    struct{ all, build, push time.Duration }
+	o        StandaloneOptions
+	s        settings.Plugin
+	log      logger
+	hide     func(...secret.Secret) // from the log, besides those of the settings
+	request  ImageRequest
+	registry *registry.Client
+	builder  Builder
+	image    Image
+	key      *cosign.Key // nil = nothing is signed
+	pushed   []string    // tags, with the image's name before each
+	status   status
+	took     struct{ all, build, push time.Duration }
 }
 
 // errStopped is the end of a step that was told to stop.
@@ -68,6 +70,7 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	out := secret.NewRedactor(o.Settings.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := &standalone{o: o, s: o.Settings, log: logger{out, o.Now}, hide: out.Hide}
+	r.registry = registryClient(o.Version, newBackoff(o.Backoff), r.log)
 	r.header()
 	if o.PlanOnly || r.s.DryRun || r.s.Log.Debug {
 		r.settings()
@@ -90,7 +93,8 @@ func RunStandalone(ctx context.Context, o StandaloneOptions) error {
 	return err
 }
 
-// do is the order of the step. What is wrong is found before the time for a build is spent.
+// do is the order of the step. What is wrong is found before the time for a build is spent, or, as
+// what a registry says, soon after it has begun.
 func (r *standalone) do(ctx context.Context) (err error) {
 	started := r.o.Now()
 	r.reportStart(ctx)
@@ -107,12 +111,15 @@ func (r *standalone) do(ctx context.Context) (err error) {
 	if err := r.logIn(ctx); err != nil {
 		return err
 	}
-	hangUp, err := r.openBoth(ctx)
+	asked := r.ask(ctx)
+	defer asked.leave()
+	hangUp, err := r.openBuilder(ctx)
 	if err != nil {
 		return err
 	}
 	defer hangUp()
-	if err := r.during(r.making(), &r.took.build, func() error { return r.build(ctx) }); err != nil {
+	err = r.during(r.making(), &r.took.build, func() error { return asked.unlessRefused(ctx, r.build) })
+	if err != nil {
 		return err
 	}
 	if err := r.push(ctx); err != nil {
@@ -190,7 +197,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	}
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
-		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Whole: len(r.s.Images) > 1 || r.s.Builder != "",
+		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Tag: r.firstTag(), Whole: len(r.s.Images) > 1,
 		Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(), Options: options,
 	}, nil
 }

@@ -33,7 +33,7 @@ func (c *copier) Build(ctx context.Context, r ImageRequest) (Image, error) {
 	if name == from.Reference {
 		name = name[:strings.LastIndex(name, ":")]
 	}
-	if c.found, err = c.r.registry().Find(ctx, from.Reference, registry.LoginFor(name, r.Registries)); err != nil {
+	if c.found, err = c.r.registry.Find(ctx, from.Reference, registry.LoginFor(name, r.Registries)); err != nil {
 		return Image{}, noSource(from.Reference, err)
 	}
 	return Image{Digest: c.found.Digest, Size: c.found.Size}, nil
@@ -60,9 +60,9 @@ func (c *copier) open(path string) (_ Image, err error) {
 func (c *copier) Push(ctx context.Context, r ImageRequest, digest string) error {
 	to := registry.LoginFor(r.Image, r.Registries)
 	if c.file.Content != nil {
-		return c.r.registry().Upload(ctx, r.Image, digest, c.file.Content, to)
+		return c.r.registry.Upload(ctx, r.Image, digest, c.file.Content, to)
 	}
-	return c.r.registry().Copy(ctx, c.found, r.Image, registry.LoginFor(c.found.Image, r.Registries), to)
+	return c.r.registry.Copy(ctx, c.found, r.Image, registry.LoginFor(c.found.Image, r.Registries), to)
 }
 
 func (c *copier) Close() error { return c.file.Close() }

@@ -20,7 +20,7 @@ func (r *standalone) checkLogins(ctx context.Context) error {
 		if l.Anonymous() || l.Stored || r.pushesBy(l) {
 			continue
 		}
-		err := r.registry().CheckLogin(ctx, l.Host, loginOf(l))
+		err := r.registry.CheckLogin(ctx, l.Host, loginOf(l))
 		var refused *registry.UnauthorizedError
 		switch {
 		case errors.As(err, &refused):

@@ -29,7 +29,7 @@ func (r *standalone) checkRegistry(ctx context.Context) error {
 }
 
 func (r *standalone) checkImage(ctx context.Context, image string) error {
-	client := r.registry()
+	client := r.registry
 	var refused *registry.UnauthorizedError
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := client.Check(ctx, image, r.loginFor(image))
@@ -68,11 +68,16 @@ func (r *standalone) push(ctx context.Context) error {
 
 // moveTags points every tag at the image. One that fails does not keep the others back.
 func (r *standalone) moveTags(ctx context.Context) error {
-	client := r.registry()
+	client := r.registry
 	var problems []error
 	for _, image := range r.s.Images {
 		for _, tag := range r.s.Tags {
 			name := image + ":" + tag
+			if r.image.Pushed && tag == r.request.Tag {
+				r.log.line("pushed %s", name)
+				r.pushed = append(r.pushed, name)
+				continue
+			}
 			if err := client.Tag(ctx, image, r.image.Digest, tag, r.loginFor(image)); err != nil {
 				r.log.line("tag %s was not pushed: %v", r.shown(name), err)
 				problems = append(problems, fmt.Errorf("%s: %w", r.shown(name), r.blame(image, err)))
@@ -105,10 +110,6 @@ func (r *standalone) wasPushed() string {
 		shown[i] = r.shown(name)
 	}
 	return "pushed: " + strings.Join(shown, ", ")
-}
-
-func (r *standalone) registry() *registry.Client {
-	return registryClient(r.o.Version, newBackoff(r.o.Backoff), r.log)
 }
 
 func (r *standalone) backoff() backoff.BackOff {

@@ -49,7 +49,7 @@ func (r *standalone) sign(ctx context.Context) error {
 		return nil
 	}
 	for _, image := range r.s.Images {
-		if err := cosign.Attach(ctx, r.registry(), image, r.image.Digest, r.key, r.s.Sign.Annotations, r.loginFor(image)); err != nil {
+		if err := cosign.Attach(ctx, r.registry, image, r.image.Digest, r.key, r.s.Sign.Annotations, r.loginFor(image)); err != nil {
 			return fmt.Errorf("the image was not signed, and so no tag was pushed: %w", r.blame(image, err))
 		}
 		r.log.line("signed %s@%s", image, r.image.Digest)

@@ -6,29 +6,9 @@ import (
 	"fmt"
 	"net"
 	"strings"
-)
 
-// openBoth opens the builder while the registry is asked whether it takes the login.
-func (r *standalone) openBoth(ctx context.Context) (hangUp func(), err error) {
-	asking, enough := context.WithCancel(ctx)
-	defer enough()
-	var refusal error
-	checked := make(chan struct{})
-	go func() {
-		defer close(checked)
-		refusal = r.checkRegistry(asking)
-	}()
-	if hangUp, err = r.openBuilder(ctx); err != nil {
-		enough()
-		<-checked
-		return nil, err
-	}
-	if <-checked; refusal != nil {
-		hangUp()
-		return nil, refusal
-	}
-	return hangUp, nil
-}
+	"slipway/runner/registry"
+)
 
 // builderPushes decides whether a builder may push the image itself: one of this step's own, or
 // of this machine. A host that only this machine or its network knows is another's name elsewhere.
@@ -67,20 +47,61 @@ func (r *standalone) upload(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// uploadTo makes sure that one repository has the image by its digest. That the builder has
-// pushed it counts when the registry that this step reaches has it: a builder with another
-// network may find another registry by that name.
+// firstTag is the tag that the builder moves as the last of its push: only where nothing else is
+// to be at a registry before.
+func (r *standalone) firstTag() string {
+	if !r.publishes() || len(r.s.Images) > 1 || !r.s.Sign.Key.IsZero() {
+		return ""
+	}
+	return r.s.Tags[0]
+}
+
+// uploadTo makes sure that one repository has the image by its digest.
 func (r *standalone) uploadTo(ctx context.Context, image, mountFrom string) error {
 	if r.image.Pushed && image == r.request.Image {
-		if r.s.Builder == "" {
-			return nil
-		}
-		has, err := r.registry().Has(ctx, image, r.image.Digest, r.loginFor(image))
+		has, err := r.builderPushed(ctx)
 		if has || err != nil {
+			return err
+		}
+		if err := r.buildWhole(ctx); err != nil {
 			return err
 		}
 	}
 	request := r.request
 	request.Image, request.MountFrom = image, mountFrom
 	return r.builder.Push(ctx, request, r.image.Digest)
+}
+
+// builderPushed finds out what of the builder's push the registry has that this step reaches: a
+// builder with another network may find another one by that name.
+func (r *standalone) builderPushed(ctx context.Context) (bool, error) {
+	if r.s.Builder == "" {
+		return true, nil
+	}
+	image, client := r.request.Image, r.registry
+	if r.request.Tag != "" {
+		digest, err := client.Digest(ctx, image, r.request.Tag, r.loginFor(image))
+		if err == nil && digest == r.image.Digest {
+			return true, nil
+		}
+		if err != nil && !errors.Is(err, registry.ErrNotFound) {
+			return false, err
+		}
+		r.request.Tag = "" // left to this step
+	}
+	return client.Has(ctx, image, r.image.Digest, r.loginFor(image))
+}
+
+// buildWhole has of the builder, which has it all in its cache, what it did not need to push.
+func (r *standalone) buildWhole(ctx context.Context) error {
+	if r.request.Whole {
+		return nil
+	}
+	request := r.request
+	request.Publish, request.NoCache = false, false
+	again, err := r.builder.Build(ctx, request)
+	if err == nil {
+		r.image.Digest, r.image.Size, r.image.Pushed = again.Digest, again.Size, false
+	}
+	return err
 }

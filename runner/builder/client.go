@@ -46,7 +46,8 @@ type Request struct {
 	Platforms  []string          // linux/amd64, …; empty = the builder's own
 	NoCache    bool              // run every step again
 	Image      string            // registry/name without a tag; Push and Publish need it
-	Publish    bool              // the builder itself pushes the image by its digest, if it can
+	Publish    bool              // the builder itself pushes the image, if it can, by its digest
+	Tag        string            // with Publish: the builder points it at the image, once all else is there; may be empty
 	Whole      bool              // with Publish: Push may follow, and finds layers that the registry had already, too
 
 	Registries []spec.RegistryCredential // each is used for its own host only

@@ -31,7 +31,7 @@ func (c *Client) store(ctx context.Context) store {
 	return store{ctx: ctx, content: proxy.NewContentStore(c.bk.ContentClient())}
 }
 
-func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
+func (s store) open(dgst string, size int64) (content.ReaderAt, error) {
 	parsed, err := digest.Parse(dgst)
 	if err != nil {
 		return nil, fmt.Errorf("digest %q: %w", dgst, err)
@@ -39,6 +39,14 @@ func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
 	reader, err := s.content.ReaderAt(s.ctx, ocispecs.Descriptor{Digest: parsed, Size: size})
 	if err != nil {
 		return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
+	}
+	return reader, nil
+}
+
+func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
+	reader, err := s.open(dgst, size)
+	if err != nil {
+		return nil, err
 	}
 	return struct {
 		io.Reader
@@ -48,17 +56,17 @@ func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
 
 // small reads a manifest or config and checks it against its digest.
 func (s store) small(dgst string) ([]byte, error) {
-	blob, err := s.blob(dgst, 0)
+	reader, err := s.open(dgst, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = blob.Close() }()
-	data, err := io.ReadAll(io.LimitReader(blob, maxManifest+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
-	}
-	if len(data) > maxManifest {
+	defer func() { _ = reader.Close() }()
+	if reader.Size() > maxManifest {
 		return nil, fmt.Errorf("manifest %s is larger than %d bytes", dgst, maxManifest)
+	}
+	data := make([]byte, reader.Size()) // each read is a call
+	if _, err := reader.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
 	}
 	if got := digest.FromBytes(data).String(); got != dgst {
 		return nil, fmt.Errorf("the builder gave %s for %s", got, dgst)

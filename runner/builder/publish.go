@@ -39,13 +39,17 @@ func pushFailed(err error) bool {
 	return !errors.As(err, &blame) && strings.Contains(err.Error(), "failed to push ")
 }
 
-// pushAttrs have the exporter push by digest alone, so that no tag moves.
+// pushAttrs have the exporter push by digest alone, so that no tag moves, or by the tag that it
+// may move: it sends that last.
 // https://docs.docker.com/build/exporters/image-registry/
 func (r Request) pushAttrs() map[string]string {
 	if !r.Publish {
 		return nil
 	}
 	attrs := map[string]string{"name": r.Image, "push": "true", "push-by-digest": "true"}
+	if r.Tag != "" {
+		attrs = map[string]string{"name": r.Image + ":" + r.Tag, "push": "true"}
+	}
 	if registry.LoginFor(r.Image, r.Registries).Insecure {
 		attrs["registry.insecure"] = "true"
 	}

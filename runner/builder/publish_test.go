@@ -2,6 +2,7 @@ package builder_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,6 +27,18 @@ func TestTheBuilderPublishesByDigest(t *testing.T) {
 	second := build(t, fresh, r)
 	if got := files(t, r.Image, second.Digest)["a"]; !second.Pushed || got != "of the base" || second.Size == 0 {
 		t.Errorf("%+v, file is %q", second, got)
+	}
+}
+
+// A tag that it may move is the last that it sends; what cannot be pushed moves none.
+func TestTheBuilderPublishesByTag(t *testing.T) {
+	needBuildKit(t)
+	client, host := start(t, t.TempDir()).dial(t), serveRegistry(t)
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "tagged"}))
+	r.Image, r.Publish, r.Tag = host+"/acme/app", true, "1.2"
+	image := build(t, client, r)
+	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "tagged" || !slices.Equal(tags(t, r.Image), []string{"1.2"}) {
+		t.Errorf("%+v, file is %q, tags are %v", image, got, tags(t, r.Image))
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"slipway/config/secret"
 )
@@ -41,11 +40,12 @@ type Options struct {
 	Retrying func(err error, attempt uint, wait time.Duration)
 }
 
-// A Client speaks to registries. It keeps nothing between calls and is safe for concurrent
-// use unless Options.Backoff is set.
+// A Client speaks to registries. Between calls it keeps how repositories know who may push, so
+// one should serve a whole step. It is safe for concurrent use unless Options.Backoff is set.
 type Client struct {
-	o      Options
-	permit func(context.Context) error // to move a tag
+	o         Options
+	permit    func(context.Context) error // to move a tag
+	greetings *greetings
 }
 
 // New makes a Client.
@@ -65,13 +65,13 @@ func New(o Options) *Client {
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}
-	return &Client{o: o, permit: func(context.Context) error { return nil }}
+	return &Client{o: o, permit: func(context.Context) error { return nil }, greetings: &greetings{}}
 }
 
 // Asking returns a client that asks for a permit before each try to move a tag, for tries may
 // lie minutes apart. The permit's error ends them and is Tag's.
 func (c *Client) Asking(permit func(context.Context) error) *Client {
-	return &Client{o: c.o, permit: permit}
+	return &Client{o: c.o, permit: permit, greetings: c.greetings}
 }
 
 // Digest returns the digest that a tag points at: ErrNotFound when there is none.
@@ -91,12 +91,14 @@ func (c *Client) Digest(ctx context.Context, image, tag string, l Login) (string
 
 // describe asks by HEAD, and by GET where a registry answers HEAD with an error of its own.
 func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1.Descriptor, error) {
-	desc, err := remote.Head(ref, c.options(ctx, l)...)
+	options := c.acquainted(ctx, ref.Context(), l)
+	desc, err := remote.Head(ref, options...)
 	if err == nil {
 		return desc, nil
 	}
-	full, getErr := remote.Get(ref, c.options(ctx, l)...)
+	full, getErr := remote.Get(ref, options...)
 	if getErr != nil {
+		c.part(ref.Context(), l)
 		return nil, getErr // GET has a body, and so the better words
 	}
 	return &full.Descriptor, nil
@@ -114,37 +116,31 @@ func (c *Client) Tag(ctx context.Context, image, digest, tag string, l Login) er
 		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
 	}
 	_, err = retry(ctx, c, func(ctx context.Context) (struct{}, error) {
-		options, err := c.greeted(ctx, repo, l)
+		err := c.move(ctx, target, digest, l)
 		if err != nil {
-			return struct{}{}, explain("log in to", repo, err)
+			c.part(repo, l)
 		}
-		manifest, err := remote.Get(repo.Digest(digest), options...)
-		if err != nil {
-			return struct{}{}, explain("read "+digest+" of", repo, err)
-		}
-		if err := c.permit(ctx); err != nil {
-			return struct{}{}, &refusal{err}
-		}
-		if err := remote.Tag(target, manifest, options...); err != nil {
-			return struct{}{}, explain("put tag "+tag+" of", repo, err)
-		}
-		return struct{}{}, nil
+		return struct{}{}, err
 	})
 	return err
 }
 
-// Check finds out whether the login may push the image: it begins an upload and gives it
-// up. *UnauthorizedError when it may not. It is tried once, for somebody waits for it.
-func (c *Client) Check(ctx context.Context, image string, l Login) error {
-	repo, err := repository(image, l)
+// move is one try of Tag.
+func (c *Client) move(ctx context.Context, target name.Tag, digest string, l Login) error {
+	repo := target.Context()
+	options, err := c.greeted(ctx, repo, l)
 	if err != nil {
-		return err
+		return explain("log in to", repo, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
-	defer cancel()
-	err = remote.CheckPushPermission(repo.Tag("latest"), keychain{l.authenticator()}, c.guarded(ctx, l))
+	manifest, err := remote.Get(repo.Digest(digest), options...)
 	if err != nil {
-		return explain("begin a push of", repo, err)
+		return explain("read "+digest+" of", repo, err)
+	}
+	if err := c.permit(ctx); err != nil {
+		return &refusal{err}
+	}
+	if err := remote.Tag(target, manifest, options...); err != nil {
+		return explain("put tag "+target.TagStr()+" of", repo, err)
 	}
 	return nil
 }
@@ -158,15 +154,6 @@ func (c *Client) options(ctx context.Context, l Login) []remote.Option {
 	}
 }
 
-// greeted are options for several requests to push to one repository, which ask for a token once.
-func (c *Client) greeted(ctx context.Context, repo name.Repository, l Login) ([]remote.Option, error) {
-	rt, err := transport.NewWithContext(ctx, repo.Registry, l.authenticator(), c.guarded(ctx, l), []string{repo.Scope(transport.PushScope)})
-	if err != nil {
-		return nil, err
-	}
-	return append(c.options(ctx, l), remote.WithTransport(rt)), nil
-}
-
 func (l Login) authenticator() authn.Authenticator {
 	switch {
 	case l.Username == "" && l.Password.IsZero():
@@ -176,10 +163,6 @@ func (l Login) authenticator() authn.Authenticator {
 	}
 	return &authn.Basic{Username: l.Username, Password: l.Password.Reveal()}
 }
-
-type keychain struct{ auth authn.Authenticator }
-
-func (k keychain) Resolve(authn.Resource) (authn.Authenticator, error) { return k.auth, nil }
 
 func retry[T any](ctx context.Context, c *Client, do func(context.Context) (T, error)) (T, error) {
 	attempt := uint(0)

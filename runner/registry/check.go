@@ -1,0 +1,66 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// Check finds out whether the login may push the image: it begins an upload and gives it
+// up. *UnauthorizedError when it may not. It is tried once, for somebody waits for it.
+// Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-blobs
+func (c *Client) Check(ctx context.Context, image string, l Login) error {
+	repo, err := repository(image, l)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	if err := c.begin(ctx, repo, l); err != nil {
+		c.part(repo, l)
+		return explain("begin a push of", repo, err)
+	}
+	return nil
+}
+
+// begin begins an upload, for a token alone says nothing at Docker Hub and others.
+func (c *Client) begin(ctx context.Context, repo name.Repository, l Login) error {
+	rt, err := c.greet(ctx, repo, l)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: rt}
+	uploads := url.URL{Scheme: repo.Scheme(), Host: repo.RegistryStr(), Path: "/v2/" + repo.RepositoryStr() + "/blobs/uploads/"}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, uploads.String(), http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if err := transport.CheckError(response, http.StatusAccepted, http.StatusCreated); err != nil {
+		return err
+	}
+	if place, err := response.Location(); err == nil && place.Host == response.Request.URL.Host {
+		go c.giveUp(context.WithoutCancel(ctx), client, place.String())
+	}
+	return nil
+}
+
+// giveUp ends an upload at once, where the registry would otherwise find out in a week.
+func (c *Client) giveUp(ctx context.Context, client *http.Client, place string) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, place, http.NoBody)
+	if err != nil {
+		return
+	}
+	if response, err := client.Do(request); err == nil {
+		_ = response.Body.Close()
+	}
+}
