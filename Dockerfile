@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # Targets:
 #   gateway     for use with Drone, Woodpecker or a remote builder: the binary alone
-#   runner      the build step of a CI: its own program, with git and runc
+#   runner      the build step of a CI: its own programs, with git and runc
 #   all-in-one  the gateway with its embedded engine: with git and runc
 FROM golang:1.26-bookworm AS build
 ENV GOCACHE=/go/cache
@@ -11,8 +11,9 @@ RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG VERSION=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
-    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /slipway . && \
-    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /step/slipway ./runner/slipway
+    export CGO_ENABLED=0 && \
+    go build -trimpath -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /slipway . && \
+    go build -trimpath -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /step/ ./runner/slipway ./runner/slipway-builder
 
 FROM debian:bookworm-slim AS base
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
@@ -30,7 +31,7 @@ FROM base AS tools
 RUN apt-get update && apt-get install -y --no-install-recommends git openssh-client runc iptables containernetworking-plugins && rm -rf /var/lib/apt/lists/*
 
 FROM tools AS runner
-COPY --link --from=build /step/slipway /usr/local/bin/slipway
+COPY --link --from=build /step/ /usr/local/bin/
 CMD ["runner"]
 
 FROM tools AS all-in-one

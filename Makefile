@@ -9,12 +9,14 @@
 # make bench   the benchmarks
 # make bench-runner  the step against buildctl, in turns on the same Dockerfiles (as root; ARGS=
 #              "-rows tiny,dag -rounds 5" chooses); the first time builds buildkitd and a registry
-# make build   bin/slipway, and bin/slipway-step, which is its commands runner and builder alone
+# make build   bin/slipway, and its commands runner and builder in programs of their own, for the
+#              step's image: bin/slipway-step and bin/slipway-builder
 # make fmt     formats the code
 # Each target installs what it needs from Debian's packages (through sudo when not root) and says so.
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+RELEASE       := -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)"
 GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
 RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap
 
@@ -43,10 +45,12 @@ FUZZ := config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWi
 demo: build
 	./bin/slipway demo $(ARGS)
 
+build: export CGO_ENABLED = 0
 build:
 	@./.ci/install $(RUNTIME)
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway .
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)" -o bin/slipway-step ./runner/slipway
+	go build $(RELEASE) -o bin/slipway .
+	go build $(RELEASE) -o bin/slipway-step ./runner/slipway
+	go build $(RELEASE) -o bin/slipway-builder ./runner/slipway-builder
 
 test:
 	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry

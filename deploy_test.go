@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/runner/builder/server"
+
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v3"
-
-	"slipway/runner/builder"
 )
 
 // An example is how one file in deploy/builder runs the builder.
@@ -126,7 +126,7 @@ func kubernetes(t *testing.T) example {
 // The examples say what the program understands, and serve other machines by certificate.
 func TestDeployExamplesRunTheBuilder(t *testing.T) {
 	var known []string
-	for _, flag := range builder.Command().Flags {
+	for _, flag := range server.Command().Flags {
 		if documented, ok := flag.(cli.DocGenerationFlag); ok {
 			known = append(known, documented.GetEnvVars()...)
 		}

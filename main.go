@@ -12,6 +12,7 @@ import (
 	"slipway/plugin"
 	"slipway/plugin/demo"
 	"slipway/runner"
+	"slipway/runner/builder/server"
 )
 
 func main() { os.Exit(run()) }
@@ -21,6 +22,6 @@ func run() int {
 		Name:     "slipway",
 		Usage:    "automated builds with Bitbucket, on the CI you have",
 		Version:  config.Version,
-		Commands: append(append(plugin.Commands(), runner.Commands()...), demo.Command()),
+		Commands: append(plugin.Commands(), runner.Command(""), server.Command(), demo.Command()),
 	}, runner.Bare(os.Args, os.Environ()))
 }

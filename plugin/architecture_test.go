@@ -62,7 +62,7 @@ var alone = map[string][]string{
 var leaves = []string{"config/secret", "config/identity", "config/child", "config/program"}
 
 // settled lists the packages that take settings apart; the others are handed what they need.
-var settled = []string{"plugin", "plugin/web", "plugin/demo/world", "runner", "runner/settings", "runner/slipway"}
+var settled = []string{"plugin", "plugin/web", "plugin/demo/world", "runner", "runner/settings", "runner/slipway", "runner/slipway-builder"}
 
 func TestRoomsImportOnlyRoomsBelow(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "slipway/...").Output()
@@ -89,6 +89,23 @@ func TestRoomsImportOnlyRoomsBelow(t *testing.T) {
 	}
 	if checked == 0 {
 		t.Error("no import was checked")
+	}
+}
+
+// What is in a program is set up whenever it starts, and a step is started often.
+func TestTheStepsProgramHasNoServer(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "slipway/runner/slipway").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	linked := strings.Fields(string(out))
+	if !slices.Contains(linked, "github.com/moby/buildkit/client") {
+		t.Error("BuildKit's client is not in it")
+	}
+	for _, heavy := range []string{"github.com/moby/buildkit/solver", "go.etcd.io/bbolt", "modernc.org/sqlite", "github.com/gin-gonic/gin"} {
+		if slices.Contains(linked, heavy) {
+			t.Errorf("%s is in it", heavy)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/plugin/store/storetest"
-	"slipway/runner/builder"
+	"slipway/runner/builder/server"
 )
 
 // TestMain is `slipway builder` where doctor runs it: this program again, which would
@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || os.Args[1] != "builder" {
 		os.Exit(storetest.RunBesidePostgres(m))
 	}
-	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{builder.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{server.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
 	if err := app.Run(context.Background(), os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "slipway:", err)
 		os.Exit(1)

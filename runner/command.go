@@ -8,15 +8,12 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
-	"slipway/runner/builder"
 	"slipway/runner/settings"
 )
 
-// Commands are the runner's commands.
-func Commands() []*cli.Command { return []*cli.Command{Command(), builder.Command()} }
-
-// Command is `slipway runner`.
-func Command() *cli.Command {
+// Command is `slipway runner`. Steps start their builder by a program that has the command builder,
+// at a path; empty = this one.
+func Command(builderProgram string) *cli.Command {
 	return &cli.Command{
 		Name:  "runner",
 		Usage: "the build step: builds what a gateway has for it, or, without one, the checked-out workspace",
@@ -26,7 +23,7 @@ func Command() *cli.Command {
 		Flags: []cli.Flag{&cli.BoolFlag{
 			Name: dryRunFlag, Usage: "without a gateway: say what the step would do and where each setting came from, and do none of it",
 		}},
-		Action: action,
+		Action: start{builderProgram}.action,
 	}
 }
 
@@ -45,7 +42,10 @@ const dryRunFlag = "dry-run"
 // a step should have ended before it is worth to look for more.
 const garbage = 400
 
-func action(ctx context.Context, cmd *cli.Command) error {
+// A start is what the command is told besides its settings.
+type start struct{ builderProgram string }
+
+func (s start) action(ctx context.Context, cmd *cli.Command) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
 	}
@@ -54,45 +54,48 @@ func action(ctx context.Context, cmd *cli.Command) error {
 	}
 	switch {
 	case settings.Joining(os.Environ()):
-		return runJoined(ctx, cmd)
+		return s.joined(ctx, cmd)
 	case settings.Standalone(os.Environ()):
-		return runStandalone(ctx, cmd)
+		return s.standalone(ctx, cmd)
 	}
-	s, err := settings.Read(settings.OS{})
+	given, err := settings.Read(settings.OS{})
 	if err != nil {
 		return cli.Exit(err, 2)
 	}
 	if err := hideProcess(); err != nil {
 		return err
 	}
-	o := Options{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer}
-	if s.Probe() {
+	o := Options{Settings: given, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer, BuilderProgram: s.builderProgram}
+	if given.Probe() {
 		return Probe(ctx, o)
 	}
 	return Run(ctx, o)
 }
 
-// runJoined builds what a gateway has for the pipeline.
-func runJoined(ctx context.Context, cmd *cli.Command) error {
-	s, err := settings.ReadJoin(settings.OS{})
+// joined builds what a gateway has for the pipeline.
+func (s start) joined(ctx context.Context, cmd *cli.Command) error {
+	given, err := settings.ReadJoin(settings.OS{})
 	if err != nil {
 		return err
 	}
 	if err := hideProcess(); err != nil {
 		return err
 	}
-	return RunJoined(ctx, JoinOptions{Settings: s, Run: Options{Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer}})
+	return RunJoined(ctx, JoinOptions{Settings: given, Run: Options{Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer, BuilderProgram: s.builderProgram}})
 }
 
-// runStandalone hides the process as the other way does: RUN steps of a rootless builder run
+// standalone hides the process as the other way does: RUN steps of a rootless builder run
 // as the same user.
-func runStandalone(ctx context.Context, cmd *cli.Command) error {
-	s, err := settings.ReadPlugin(settings.OS{})
+func (s start) standalone(ctx context.Context, cmd *cli.Command) error {
+	given, err := settings.ReadPlugin(settings.OS{})
 	if err != nil {
 		return err
 	}
 	if err := hideProcess(); err != nil {
 		return err
 	}
-	return RunStandalone(ctx, StandaloneOptions{Settings: s, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer, PlanOnly: cmd.Bool(dryRunFlag)})
+	return RunStandalone(ctx, StandaloneOptions{
+		Settings: given, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer,
+		PlanOnly: cmd.Bool(dryRunFlag), BuilderProgram: s.builderProgram,
+	})
 }

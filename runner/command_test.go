@@ -12,6 +12,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/runner"
+	"slipway/runner/builder/server"
 	"slipway/runner/report"
 )
 
@@ -30,7 +31,7 @@ func TestCommandRunsWhatTheEnvironmentSays(t *testing.T) {
 	w := newWorld(t)
 	b := w.push(dockerfile("FROM scratch\n"))
 	setenv(t, w.gateway.URL+"/runner/v1/builds/"+b.ID)
-	if err := runner.Command().Run(t.Context(), []string{"runner"}); !errors.Is(err, report.ErrUnauthorized) {
+	if err := runner.Command("").Run(t.Context(), []string{"runner"}); !errors.Is(err, report.ErrUnauthorized) {
 		t.Errorf("got %v, want what the gateway says of this token", err)
 	}
 	if _, set := os.LookupEnv("SLIPWAY_RUNNER_TOKEN"); set {
@@ -40,7 +41,7 @@ func TestCommandRunsWhatTheEnvironmentSays(t *testing.T) {
 
 func TestCommandWithoutSettings(t *testing.T) {
 	setenv(t, "")
-	app := &cli.Command{Commands: runner.Commands(), ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	app := &cli.Command{Commands: []*cli.Command{runner.Command(""), server.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
 	err := app.Run(t.Context(), []string{"slipway", "runner"})
 	var exit cli.ExitCoder
 	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(err.Error(), "SLIPWAY_RUNNER_URL is not set") {
@@ -49,7 +50,7 @@ func TestCommandWithoutSettings(t *testing.T) {
 }
 
 func TestCommandDescribesItsSettings(t *testing.T) {
-	c := runner.Command()
+	c := runner.Command("")
 	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER", "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_WORKDIR", "[on]", "PLUGIN_REPO", "PLUGIN_TAGS", "[latest]"} {
 		if !strings.Contains(c.Description, name) {
 			t.Errorf("%s is not described", name)

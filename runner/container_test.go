@@ -46,7 +46,7 @@ func privilegedCapabilities() []string {
 func needContainers(t *testing.T) {
 	t.Helper()
 	needBuildKit(t)
-	if mode := builder.Probe(t.Context(), builder.Config{})[0]; mode.Detail != builder.ModePrivileged {
+	if mode := builder.Probe(t.Context(), builder.ProbeOptions{})[0]; mode.Detail != builder.ModePrivileged {
 		t.Skip("SKIPPED: making a container needs root that may mount; here a builder would run " + mode.Detail)
 	}
 }

@@ -41,7 +41,7 @@ func Probe(ctx context.Context, o Options) error {
 
 func (o Options) probeBuilder(ctx context.Context, given secret.Secret) error {
 	if o.Settings.Builder == "" {
-		_, stop, err := startBuilder(ctx, ownBuilder{State: settings.State{Off: true}, Environ: o.Environ, Output: o.output()})
+		_, stop, err := startBuilder(ctx, ownBuilder{State: settings.State{Off: true}, Environ: o.Environ, Output: o.output(), Program: o.BuilderProgram})
 		if err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ import (
 	ab "slipway/plugin/autobuild"
 	"slipway/runner"
 	"slipway/runner/builder"
+	"slipway/runner/builder/server"
 	"slipway/runner/spec"
 )
 
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
 		os.Exit(m.Run())
 	}
-	os.Exit(program.Run(&cli.Command{Name: "slipway", Commands: runner.Commands()}, runner.Bare(os.Args, os.Environ())))
+	os.Exit(program.Run(&cli.Command{Name: "slipway", Commands: []*cli.Command{runner.Command(""), server.Command()}}, runner.Bare(os.Args, os.Environ())))
 }
 
 // stranger is a user without rights, as embedded runners are when the gateway is root.
@@ -44,7 +45,7 @@ const stranger = 64000
 // The whole step with nothing replaced: BuildKit as a process, and the runner as a process
 // of another user, with the environment that an engine gives it.
 func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
-	if mode := builder.Probe(t.Context(), builder.Config{})[0]; !mode.OK || os.Geteuid() != 0 {
+	if mode := builder.Probe(t.Context(), builder.ProbeOptions{})[0]; !mode.OK || os.Geteuid() != 0 {
 		t.Skip("SKIPPED: needs root and a machine that BuildKit can run on: " + mode.Mend)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {

@@ -27,10 +27,12 @@ type Options struct {
 	Version  string
 	Environ  []string  // the runner's environment; children get only what they need of it
 	Output   io.Writer // the build's log is shown here too; nil = nowhere
-	Dial     func(ctx context.Context, address string, who identity.Identity) (Builder, error)
-	Now      func() time.Time
-	Grace    time.Duration // for build hooks to end in; default 3 s
-	Backoff  func() backoff.BackOff
+	// BuilderProgram is the path of what starts a builder; empty = this program.
+	BuilderProgram string
+	Dial           func(ctx context.Context, address string, who identity.Identity) (Builder, error)
+	Now            func() time.Time
+	Grace          time.Duration // for build hooks to end in; default 3 s
+	Backoff        func() backoff.BackOff
 	// Step is told of each step of the attempt, before it is taken and when it was: the places
 	// where a runner may die between. nil = nobody is.
 	Step func(what string, done bool)

@@ -28,10 +28,12 @@ type StandaloneOptions struct {
 	Version  string
 	Environ  []string  // the step's; the builder that it starts gets only what it needs of it
 	Output   io.Writer // of the step's log; nil = nowhere
-	Dial     func(ctx context.Context, address string, who identity.Identity) (Builder, error)
-	Now      func() time.Time
-	Backoff  func() backoff.BackOff // nil = each package's own
-	PlanOnly bool                   // say what the step would do, and do none of it
+	// BuilderProgram is the path of what starts a builder; empty = this program.
+	BuilderProgram string
+	Dial           func(ctx context.Context, address string, who identity.Identity) (Builder, error)
+	Now            func() time.Time
+	Backoff        func() backoff.BackOff // nil = each package's own
+	PlanOnly       bool                   // say what the step would do, and do none of it
 	// StatusTime bounds each report to Bitbucket; 0 = 5 s.
 	StatusTime time.Duration
 }

@@ -19,7 +19,7 @@ import (
 // needBuildKit skips, and says why, where BuildKit cannot run for real.
 func needBuildKit(t *testing.T) {
 	t.Helper()
-	if mode := builder.Probe(t.Context(), builder.Config{})[0]; !mode.OK {
+	if mode := builder.Probe(t.Context(), builder.ProbeOptions{})[0]; !mode.OK {
 		t.Skip("SKIPPED: no real builds here: " + mode.Mend)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {

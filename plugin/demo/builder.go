@@ -31,7 +31,7 @@ const builderStart = 2 * time.Minute
 // ensureBuilder returns "" where the gateway can start a builder of its own: as root, or
 // rootless. Elsewhere it starts one through sudo and returns its address.
 func ensureBuilder(ctx context.Context, executable string, stderr io.Writer) (address string, stop func(), err error) {
-	mode := builder.Probe(ctx, builder.Config{})[0]
+	mode := builder.Probe(ctx, builder.ProbeOptions{})[0]
 	if mode.OK {
 		return "", func() {}, nil
 	}

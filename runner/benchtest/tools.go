@@ -28,7 +28,7 @@ func buildTools(ctx context.Context, work string) (tools, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return t, err
 	}
-	if err := command(ctx, ".", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", t.slipway, "./runner/slipway"); err != nil {
+	if err := command(ctx, ".", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./runner/slipway", "./runner/slipway-builder"); err != nil {
 		return t, err
 	}
 	buildkit, _, _ := strings.Cut(buildkitModule, " ")

@@ -25,6 +25,7 @@ const (
 
 // ChildOptions make a Child.
 type ChildOptions struct {
+	Program            string    // path of one with the command builder; empty = this one
 	Dir                string    // of its socket, and of its state if that has no place of its own; must be private to the caller
 	State              string    // directory of a cache that stays; empty = one below Dir
 	InsecureRegistries []string  // hosts that are read over plain HTTP
@@ -47,7 +48,7 @@ type Child struct {
 	last      string      // line of its output that is more than news; final when it has ended
 }
 
-// StartChild starts this program as a builder and waits until it answers. Where none can run
+// StartChild starts a program as a builder and waits until it answers. Where none can run
 // its error is, at once, an *Obstacle; *LockedError where another builder has the state.
 func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if o.Output == nil {
@@ -79,7 +80,7 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 
 // command is the builder's, in the stage after the one that this process is for it.
 func (c *Child) command(o ChildOptions) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", c.args(o)...) //nolint:gosec,noctx // this very program; Stop ends it
+	cmd := exec.Command(cmp.Or(o.Program, "/proc/self/exe"), c.args(o)...) //nolint:gosec,noctx // ours; Stop ends it
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, briefVar+"=1")
 	return cmd
@@ -106,7 +107,7 @@ func (o ChildOptions) checkState() error {
 	if o.State == "" {
 		return nil
 	}
-	unlock, err := lockState(o.State)
+	unlock, err := LockState(o.State)
 	if err != nil {
 		return err
 	}
@@ -137,17 +138,17 @@ func canRun(findings []Finding, output io.Writer) error {
 }
 
 // childConfig is as much of the child's settings as Probe looks at.
-func childConfig(environ []string) (c Config) {
-	c.Network = defaultNetwork(inContainer())
+func childConfig(environ []string) (o ProbeOptions) {
+	o.Network = defaultNetwork(inContainer())
 	for _, v := range environ {
 		switch name, value, _ := strings.Cut(v, "="); name {
 		case "SLIPWAY_BUILDER_RUNTIME":
-			c.OCIRuntime = value
+			o.OCIRuntime = value
 		case "SLIPWAY_BUILDER_NETWORK":
-			c.Network = cmp.Or(value, c.Network)
+			o.Network = cmp.Or(value, o.Network)
 		}
 	}
-	return c
+	return o
 }
 
 func (c *Child) args(o ChildOptions) []string {
@@ -186,7 +187,7 @@ func childEnv(environ []string) []string {
 // follow passes on the lines that are more than news, and notes the one by which the child says
 // that its socket answers.
 func (c *Child) follow(line string, output io.Writer) {
-	if strings.Contains(line, readyMessage) {
+	if strings.Contains(line, ReadyMessage) {
 		c.announced.Do(func() { close(c.ready) })
 	}
 	if c.quiet.Load() || strings.Contains(line, "level=info") {

@@ -1,3 +1,7 @@
+// Package builder is what is needed of a BuildKit (0.12 or newer, or our own in package server)
+// from outside: a client that builds a Dockerfile and pushes the image, a server's start in
+// namespaces of its own, and what shows beforehand whether and how one can run here. BuildKit's
+// server itself is not in it: a step that has a builder elsewhere starts in half the time without.
 package builder
 
 import (
@@ -190,7 +194,7 @@ func (c *Client) solve(ctx context.Context, r Request, options client.SolveOpt, 
 // their registry otherwise, and Push could not read them.
 func materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 	result, err := c.Solve(ctx, gateway.SolveRequest{
-		Frontend:    frontendDockerfile,
+		Frontend:    FrontendDockerfile,
 		FrontendOpt: c.BuildOpts().Opts,
 		Evaluate:    true,
 	})

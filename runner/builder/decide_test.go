@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,77 +13,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/buildkit/session/auth"
 	"github.com/moby/sys/user"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	controlapi "github.com/moby/buildkit/api/services/control"
 
 	"slipway/config/secret"
 	"slipway/runner/spec"
 )
 
-// O6
-func TestO6Judge(t *testing.T) {
-	policy, err := newFrontendPolicy([]string{"example.com/any", "example.com/exact:2", "docker/dockerfile:1-labs"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	policy.minor = 20
-	pin := "@sha256:" + strings.Repeat("0", 64)
-	cases := map[frontendAnswer][]string{
-		frontendBuiltin: {"", "docker/dockerfile", "docker/dockerfile:latest", "docker/dockerfile:1", "docker/dockerfile:1.0", "docker/dockerfile:1.20", "docker/dockerfile:1.20.3",
-			"docker.io/docker/dockerfile:1", "docker/dockerfile:1.4" + pin},
-		frontendAllowed: {"example.com/any", "example.com/any:7", "example.com/any" + pin, "example.com/exact:2", "docker/dockerfile:1-labs"},
-		frontendRefused: {"docker/dockerfile:1.21", "docker/dockerfile:2", "docker/dockerfile:1.4-labs", "docker/dockerfile:1.x", "docker/dockerfile:1.-1", "docker/dockerfile:1.2.3.4",
-			"docker/dockerfile" + pin, "docker/dockerfile-upstream:1", "dockerfile:1", "evil/x", "example.com/docker/dockerfile:1", "example.com/exact", "example.com/exact:3", "UPPER", "../x"},
-	}
-	for answer, names := range cases {
-		for _, name := range names {
-			if v := policy.judge(name); v.answer != answer || v.reason == "" {
-				t.Errorf("judge(%q) = %+v, want %d", name, v, answer)
-			}
-		}
-	}
-	if _, err := newFrontendPolicy([]string{"A B"}); err == nil {
-		t.Error("an illegal name was allowed")
-	}
-	if builtinMinor("1.27.0-dev") != 27 || builtinMinor("x") != 0 || builtinMinor("1.x") != 0 {
-		t.Error("builtinMinor")
-	}
-}
-
-func TestO6NamedContextMayNotReplaceTheFrontend(t *testing.T) {
-	for name, want := range map[string]bool{"context:example.com/any": true, "context:example.com/any::linux/amd64": true, "context:base": false, "build-arg:x": false} {
-		if _, got := substituted(map[string]string{attrSource: "example.com/any:1", name: "docker-image://evil/x"}); got != want {
-			t.Errorf("%s: got %v", name, got)
-		}
-	}
-	g := &guardedGateway{policy: frontendPolicy{}}
-	if _, err := g.Solve(t.Context(), nil, nil, map[string]string{attrSource: "evil/x"}, nil, "", nil); err == nil {
-		t.Error("an image that is not allowed ran")
-	}
-	allowed, err := newFrontendPolicy([]string{"example.com/any"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g = &guardedGateway{policy: allowed}
-	if _, err := g.Solve(t.Context(), nil, nil, map[string]string{attrSource: "example.com/any", "context:example.com/any": "docker-image://evil/x"}, nil, "", nil); err == nil {
-		t.Error("an allowed frontend was replaced")
-	}
-}
-
 func TestPlanNetwork(t *testing.T) {
-	all := networkFacts{pluginDir: "/usr/lib/cni", iptables: true, slirp: "/usr/bin/slirp4netns", privilege: true}
+	all := NetworkFacts{PluginDir: "/usr/lib/cni", IPTables: true, Slirp: "/usr/bin/slirp4netns", Privilege: true}
 	noCNI := all
-	noCNI.pluginDir = ""
+	noCNI.PluginDir = ""
 	rootless := all
-	rootless.privilege = false
+	rootless.Privilege = false
 	noTables := all
-	noTables.iptables, noTables.slirp = false, ""
+	noTables.IPTables, noTables.Slirp = false, ""
 	cases := []struct {
 		asked string
-		facts networkFacts
+		facts NetworkFacts
 		want  string // mode, or empty = an error
 		why   string
 	}{
@@ -92,22 +38,22 @@ func TestPlanNetwork(t *testing.T) {
 		{NetworkAuto, noCNI, NetworkSlirp, "apt-get install containernetworking-plugins"},
 		{NetworkAuto, rootless, NetworkSlirp, "needs root"},
 		{NetworkAuto, noTables, NetworkNone, "apt-get install iptables"},
-		{NetworkAuto, networkFacts{}, NetworkNone, "no slirp4netns either"},
+		{NetworkAuto, NetworkFacts{}, NetworkNone, "no slirp4netns either"},
 		{NetworkStep, all, NetworkCNI, "/usr/lib/cni"},
-		{NetworkStep, networkFacts{}, NetworkHost, "the step's container's own; no CNI bridge"},
+		{NetworkStep, NetworkFacts{}, NetworkHost, "the step's container's own; no CNI bridge"},
 		{NetworkCNI, noCNI, "", ""},
-		{NetworkSlirp, networkFacts{}, "", ""},
+		{NetworkSlirp, NetworkFacts{}, "", ""},
 		{NetworkNone, all, NetworkNone, "asked"},
 		{NetworkHost, all, NetworkHost, "asked"},
 		{"bridge", all, "", ""},
 	}
 	for _, c := range cases {
-		plan, err := planNetwork(c.asked, c.facts)
+		plan, err := PlanNetwork(c.asked, c.facts)
 		if plan.Mode != c.want || (err == nil) != (c.want != "") || !strings.Contains(plan.Reason, c.why) {
-			t.Errorf("planNetwork(%s, %+v) = %+v, %v", c.asked, c.facts, plan, err)
+			t.Errorf("PlanNetwork(%s, %+v) = %+v, %v", c.asked, c.facts, plan, err)
 		}
 	}
-	if got := all.without(NetworkCNI).without(NetworkSlirp); got.pluginDir != "" || got.slirp != "" {
+	if got := all.Without(NetworkCNI).Without(NetworkSlirp); got.PluginDir != "" || got.Slirp != "" {
 		t.Errorf("without: %+v", got)
 	}
 }
@@ -157,17 +103,6 @@ func TestWhoseFault(t *testing.T) {
 	}
 }
 
-func TestADDRefusesLocalAddresses(t *testing.T) {
-	for address, allowed := range map[string]bool{
-		"127.0.0.1:80": false, "[::1]:80": false, "[::ffff:127.0.0.1]:80": false, "169.254.169.254:80": false, "0.0.0.0:80": false, "[fe80::1]:80": false,
-		"10.1.2.3:80": true, "93.184.216.34:443": true, "[2606:4700::1111]:443": true, "nonsense": false,
-	} {
-		if err := refuseLocal("tcp", address, nil); (err == nil) != allowed {
-			t.Errorf("%s: got %v", address, err)
-		}
-	}
-}
-
 func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 	login := func(host, name string) spec.RegistryCredential {
 		return spec.RegistryCredential{Host: host, Credential: spec.Credential{Username: name, Password: secret.New("pw-" + name)}}
@@ -200,91 +135,9 @@ func TestAnIdentityTokenIsTheImagesLogin(t *testing.T) {
 	}
 }
 
-func TestGuardRefusesTheProxyNetwork(t *testing.T) {
-	called := false
-	next := func(context.Context, any) (any, error) { called = true; return nil, nil }
-	if _, err := guardSolve(t.Context(), &controlapi.SolveRequest{ProxyNetwork: true}, nil, next); status.Code(err) != codes.FailedPrecondition || called {
-		t.Errorf("got %v", err)
-	}
-	if _, err := guardSolve(t.Context(), &controlapi.SolveRequest{}, nil, next); err != nil || !called {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestIdleCounting(t *testing.T) {
-	idle := make(chan struct{}, 8)
-	c := newCalls(20*time.Millisecond, func() { idle <- struct{}{} })
-	end := c.begin("/moby.buildkit.v1.Control/Solve")
-	second := c.begin("/x/Status")
-	done := make(chan struct{})
-	go func() { c.waitSolves(time.Minute); close(done) }()
-	end()
-	<-done
-	select {
-	case <-idle:
-		t.Error("idle with a call under way")
-	case <-time.After(60 * time.Millisecond):
-	}
-	second()
-	<-idle
-	defer c.begin("/moby.buildkit.v1.Control/Solve")()
-	began := time.Now()
-	c.waitSolves(30 * time.Millisecond)
-	if time.Since(began) < 30*time.Millisecond {
-		t.Error("waitSolves gave up early")
-	}
-	_, _ = c.unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/x/y"}, func(context.Context, any) (any, error) { return nil, nil })
-}
-
-func TestDropNamespacesGivesAddressesBack(t *testing.T) {
-	state, leases := t.TempDir(), t.TempDir()
-	put := func(path, text string) {
-		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(filepath.Join(state, "dead"), "")
-	put(filepath.Join(leases, cniNetwork, "10.209.0.2"), "dead\r\neth0")
-	put(filepath.Join(leases, cniNetwork, "10.209.0.3"), "alive-elsewhere\neth0")
-	if err := dropNamespaces(state, leases); err != nil {
-		t.Fatal(err)
-	}
-	var left []string
-	for _, pattern := range []string{state + "/*", leases + "/*/*"} {
-		found, _ := filepath.Glob(pattern)
-		left = append(left, found...)
-	}
-	if want := []string{filepath.Join(leases, cniNetwork, "10.209.0.3")}; !slices.Equal(left, want) {
-		t.Errorf("left %v", left)
-	}
-	if err := dropNamespaces(filepath.Join(state, "none"), leases); err != nil {
-		t.Error(err)
-	}
-	for _, rule := range bridgeRules() {
-		if args := ruleArgs("-C", rule); args[4] != "-C" || args[5] != rule[1] {
-			t.Errorf("got %v", args)
-		}
-	}
-}
-
-func TestGCPolicyIsBounded(t *testing.T) {
-	for i, p := range gcPolicy(1000, t.TempDir()) {
-		if p.MaxUsedSpace == 0 || p.MaxUsedSpace > 1000 || p.ReservedSpace > 100 {
-			t.Errorf("rule %d: %+v", i, p)
-		}
-	}
-	if parallelism(3) != 3 || parallelism(0) < 2 {
-		t.Error("parallelism")
-	}
-}
-
 func TestProbe(t *testing.T) {
 	began := time.Now()
-	findings := Probe(t.Context(), Config{State: t.TempDir()})
+	findings := Probe(t.Context(), ProbeOptions{State: t.TempDir()})
 	if took := time.Since(began); took > 10*time.Second { // a second, and what a loaded machine adds
 		t.Errorf("took %s", took)
 	}
@@ -308,7 +161,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	state := t.TempDir()
-	unlock, err := lockState(state)
+	unlock, err := LockState(state)
 	if err != nil {
 		t.Fatal(err)
 	}

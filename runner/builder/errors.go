@@ -99,8 +99,8 @@ var repositoryWords = matching(`failed to read dockerfile|dockerfile parse error
 // plainMessage drops the words of the layers that an error came through.
 func plainMessage(err error) string {
 	text := err.Error()
-	if _, refusal, found := strings.Cut(text, ": "+refusedADD); found {
-		return refusedADD + refusal
+	if _, refusal, found := strings.Cut(text, ": "+RefusedADD); found {
+		return RefusedADD + refusal
 	}
 	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "rpc error: code = FailedPrecondition desc = "} {
 		text = strings.TrimPrefix(text, prefix)

@@ -15,6 +15,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/runner/builder"
+	"slipway/runner/builder/server"
 )
 
 func TestSecondServerOnAStateFailsAtOnce(t *testing.T) {
@@ -142,15 +143,15 @@ func TestServeInProcess(t *testing.T) {
 	defer cancel()
 	state := t.TempDir()
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	config := builder.Config{Address: "unix://" + state + ".sock", State: state, Network: builder.NetworkNone, Ready: func() { close(ready) }}
-	go func() { ended <- builder.Serve(ctx, config) }()
+	config := server.Config{Address: "unix://" + state + ".sock", State: state, Network: builder.NetworkNone, Ready: func() { close(ready) }}
+	go func() { ended <- server.Serve(ctx, config) }()
 	select {
 	case <-ready:
 	case err := <-ended:
 		t.Fatal(err)
 	}
 	var locked *builder.LockedError
-	if err := builder.Serve(ctx, config); !errors.As(err, &locked) || locked.PID != os.Getpid() {
+	if err := server.Serve(ctx, config); !errors.As(err, &locked) || locked.PID != os.Getpid() {
 		t.Errorf("a second one: got %v, want a LockedError with our pid", err)
 	}
 	client, err := builder.Dial(ctx, config.Address, identity.Identity{})
@@ -166,7 +167,7 @@ func TestServeInProcess(t *testing.T) {
 }
 
 func TestConfigFaults(t *testing.T) {
-	cases := map[string]builder.Config{
+	cases := map[string]server.Config{
 		"no state":           {Address: "unix:///x"},
 		"negative cache":     {State: t.TempDir(), CacheBytes: -1},
 		"address of TCP":     {State: t.TempDir(), Address: "tcp://127.0.0.1:1"},
@@ -179,7 +180,7 @@ func TestConfigFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			if err := builder.Serve(ctx, config); err == nil {
+			if err := server.Serve(ctx, config); err == nil {
 				t.Error("it served")
 			}
 		})
@@ -201,7 +202,7 @@ func TestRuntimesThatDoNotWork(t *testing.T) {
 	if err := os.WriteFile(old, []byte("#!/bin/sh\necho 'Usage: crun run [--no-pivot]'\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := builder.Serve(t.Context(), builder.Config{State: filepath.Join(dir, "s"), Address: "unix://" + dir + "/sock", Network: builder.NetworkNone, OCIRuntime: old})
+	err := server.Serve(t.Context(), server.Config{State: filepath.Join(dir, "s"), Address: "unix://" + dir + "/sock", Network: builder.NetworkNone, OCIRuntime: old})
 	if err == nil || !strings.Contains(err.Error(), "use runc") {
 		t.Errorf("got %v", err)
 	}

@@ -24,10 +24,10 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("builder state %s is in use by process %d", e.State, e.PID)
 }
 
-// lockState takes the state directory for this process or fails at once: BuildKit itself
+// LockState takes the state directory for this process or fails at once: BuildKit itself
 // would wait for its database without a word and without end. The kernel drops the lock
 // with the process, however that ends.
-func lockState(state string) (unlock func(), err error) {
+func LockState(state string) (unlock func(), err error) {
 	path := filepath.Join(state, "builder.lock")
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -146,7 +146,7 @@ func tryKeyring() error {
 }
 
 // privileged reports whether this process is root of the machine.
-func privileged() bool {
+func Privileged() bool {
 	return os.Geteuid() == 0 && !userns.RunningInUserNS()
 }
 

@@ -29,6 +29,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/runner/builder"
+	"slipway/runner/builder/server"
 )
 
 // asCommand makes the test binary behave as the slipway binary, for the server starts
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{builder.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{server.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
 	err := app.Run(ctx, os.Args)
 	stop()
 	if err == nil {
@@ -61,7 +62,7 @@ func TestMain(m *testing.M) {
 // needBuildKit skips, and says why, where BuildKit cannot run for real.
 func needBuildKit(t *testing.T) {
 	t.Helper()
-	if mode := builder.Probe(t.Context(), builder.Config{})[0]; !mode.OK {
+	if mode := builder.Probe(t.Context(), builder.ProbeOptions{})[0]; !mode.OK {
 		t.Skip("SKIPPED: no real builds here: " + mode.Mend)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {
@@ -90,8 +91,8 @@ func busybox(t *testing.T) string {
 	return ""
 }
 
-// A server is `slipway builder` as a process of its own.
-type server struct {
+// A running server is `slipway builder` as a process of its own.
+type running struct {
 	cmd     *exec.Cmd
 	state   string
 	address string
@@ -100,7 +101,7 @@ type server struct {
 }
 
 // start starts a builder and waits until it answers.
-func start(t *testing.T, state string, flags ...string) *server {
+func start(t *testing.T, state string, flags ...string) *running {
 	t.Helper()
 	s := launch(t, state, flags...)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -111,13 +112,13 @@ func start(t *testing.T, state string, flags ...string) *server {
 	return s
 }
 
-func launch(t *testing.T, state string, flags ...string) *server {
+func launch(t *testing.T, state string, flags ...string) *running {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{state: state, address: "unix://" + state + ".sock", log: &syncBuffer{}, exited: make(chan error, 1)}
+	s := &running{state: state, address: "unix://" + state + ".sock", log: &syncBuffer{}, exited: make(chan error, 1)}
 	args := append([]string{"builder", "--state", state, "--address", s.address, "--network", "none"}, flags...)
 	s.cmd = exec.Command(self, args...)
 	s.cmd.Env = append(os.Environ(), asCommand+"=1")
@@ -132,7 +133,7 @@ func launch(t *testing.T, state string, flags ...string) *server {
 }
 
 // await dials until the server answers or ended.
-func await(ctx context.Context, s *server) error {
+func await(ctx context.Context, s *running) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -155,13 +156,13 @@ func await(ctx context.Context, s *server) error {
 }
 
 // stop ends the server by SIGTERM and insists that it goes.
-func (s *server) stop(t *testing.T) error {
+func (s *running) stop(t *testing.T) error {
 	t.Helper()
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	return s.wait(t, 20*time.Second)
 }
 
-func (s *server) wait(t *testing.T, atMost time.Duration) error {
+func (s *running) wait(t *testing.T, atMost time.Duration) error {
 	t.Helper()
 	select {
 	case err := <-s.exited:
@@ -174,7 +175,7 @@ func (s *server) wait(t *testing.T, atMost time.Duration) error {
 	}
 }
 
-func (s *server) dial(t *testing.T) *builder.Client {
+func (s *running) dial(t *testing.T) *builder.Client {
 	t.Helper()
 	c, err := builder.Dial(t.Context(), s.address, identity.Identity{})
 	if err != nil {

@@ -46,7 +46,7 @@ const (
 	briefVar     = "SLIPWAY_BUILDER_BRIEF" // set: init is to be the server
 	pidsVar      = "SLIPWAY_BUILDER_PIDS"
 	pidsShared   = "shared" // the server has the PID namespace and the /proc of its starter
-	killGrace    = stopGrace + 5*time.Second
+	killGrace    = StopGrace + 5*time.Second
 
 	// The pipes' ends in init.
 	lifeFD  = 3 // ends with launch; one byte comes when the ids are mapped
@@ -55,8 +55,8 @@ const (
 
 func stage() string { return os.Getenv(stageVar) }
 
-// isolatedPIDs reports whether this process has a PID namespace and a /proc of its own.
-func isolatedPIDs() bool {
+// IsolatedPIDs reports whether this process has a PID namespace and a /proc of its own.
+func IsolatedPIDs() bool {
 	return !sharedPIDs() && (stage() == stageRun && os.Getppid() == 1 || stage() == stageInit && os.Getpid() == 1)
 }
 
@@ -70,6 +70,24 @@ func outerPID() int {
 		return pid
 	}
 	return os.Getpid()
+}
+
+// A server serves a builder until ctx ends.
+type server func(ctx context.Context) error
+
+// Run is a builder's program in each of its stages: it starts the next one, or serves. State is the
+// directory of the cache.
+func Run(ctx context.Context, state string, serve func(ctx context.Context) error) error {
+	switch stage() {
+	case stageMap:
+		return awaitMap()
+	case stageInit:
+		return initProcess(ctx, state, serve)
+	case stageRun:
+		return serve(ctx)
+	default:
+		return launch(ctx, planIsolation(readMachine()))
+	}
 }
 
 // again is this program with the same arguments, in another stage.
@@ -122,35 +140,35 @@ func awaitMap() error {
 }
 
 // initProcess is PID 1 of the namespaces, unless the PIDs are shared.
-func initProcess(ctx context.Context, c Config) error {
+func initProcess(ctx context.Context, state string, serve server) error {
 	if os.Getpid() != 1 && !sharedPIDs() {
 		return fmt.Errorf("%s=%s is set, but this is not process 1 of a namespace", stageVar, stageInit)
 	}
 	syscall.CloseOnExec(lifeFD)
 	syscall.CloseOnExec(wordsFD)
 	go dieWithLaunch()
-	env, err := prepareMounts(c.State)
+	env, err := prepareMounts(state)
 	if sayWords(err); err != nil {
 		return cli.Exit("", 1)
 	}
 	if brief() {
-		return serveHere(ctx, c, env)
+		return serveHere(ctx, serve, env)
 	}
-	server := again(stageRun)
-	server.Env = append(server.Env, env...)
+	process := again(stageRun)
+	process.Env = append(process.Env, env...)
 	if sharedPIDs() {
 		runtime.LockOSThread() // the kernel takes the end of this thread for that of the parent
-		server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("adopt orphans: %w", err)
 		}
 	}
-	if err := server.Start(); err != nil {
+	if err := process.Start(); err != nil {
 		return fmt.Errorf("start builder: %w", err)
 	}
-	stop := forward(ctx, here{server})
+	stop := forward(ctx, here{process})
 	defer stop()
-	code, err := reapUntil(server.Process.Pid)
+	code, err := reapUntil(process.Process.Pid)
 	if err != nil || code == 0 {
 		return err
 	}
@@ -158,14 +176,14 @@ func initProcess(ctx context.Context, c Config) error {
 }
 
 // serveHere is the server in place of init.
-func serveHere(ctx context.Context, c Config, env []string) error {
+func serveHere(ctx context.Context, serve server, env []string) error {
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
 		if err := os.Setenv(name, value); err != nil {
 			return fmt.Errorf("start builder: %w", err)
 		}
 	}
-	return serveStage(ctx, c)
+	return serve(ctx)
 }
 
 // dieWithLaunch ends this process, and all in its namespaces with it, when launch is gone.
@@ -188,7 +206,7 @@ func prepareMounts(state string) ([]string, error) {
 			return nil, fmt.Errorf(mountProc+"%w", err)
 		}
 	}
-	if privileged() {
+	if Privileged() {
 		return nil, mountTmpfs("/run/runc")
 	}
 	// runc of a user namespace's root looks below XDG_RUNTIME_DIR, unless USER is root.

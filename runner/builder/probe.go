@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
@@ -28,31 +26,22 @@ const (
 
 const mendRoom = "set TMPDIR to a directory on a larger file system, as a volume"
 
+// ProbeOptions are what a builder would be told, as far as Probe looks at it. All may be empty.
+type ProbeOptions struct {
+	State      string // directory of the cache
+	Network    string // of RUN steps; empty = NetworkAuto
+	OCIRuntime string // path or name; empty = runc
+}
+
 // Probe tells, within a second and without starting a builder, how one would run here.
 // The first finding is the mode. It goes by what this process may do, which a builder that
 // starts tries: only there it shows what a container forbids besides.
-func Probe(ctx context.Context, c Config) []Finding {
-	findings := []Finding{probeMode(planIsolation(readMachine())), probeRuntime(ctx, c.OCIRuntime), probeNetwork(c.Network)}
-	if ctx.Err() == nil && c.State != "" {
-		findings = append(findings, probeState(c.State))
+func Probe(ctx context.Context, o ProbeOptions) []Finding {
+	findings := []Finding{probeMode(planIsolation(readMachine())), probeRuntime(ctx, o.OCIRuntime), probeNetwork(o.Network)}
+	if ctx.Err() == nil && o.State != "" {
+		findings = append(findings, probeState(o.State))
 	}
 	return findings
-}
-
-// printProbe prints the findings in one line, and fails with what is to mend.
-func printProbe(w io.Writer, findings []Finding) error {
-	var found, mend []string
-	for _, f := range findings {
-		found = append(found, f.Name+" "+f.Detail)
-		if !f.OK {
-			mend = append(mend, f.Detail+": "+f.Mend)
-		}
-	}
-	if mend != nil {
-		return errors.New(strings.Join(mend, "; "))
-	}
-	_, err := fmt.Fprintln(w, strings.Join(found, "; "))
-	return err
 }
 
 func probeMode(plan isolationPlan) Finding {
@@ -63,7 +52,7 @@ func probeMode(plan isolationPlan) Finding {
 }
 
 func probeRuntime(ctx context.Context, name string) Finding {
-	path, err := findRuntime(ctx, name)
+	path, err := FindRuntime(ctx, name)
 	if err != nil {
 		return Finding{Name: "runtime", Detail: err.Error(), Mend: "apt-get install runc"}
 	}
@@ -74,7 +63,7 @@ func probeNetwork(asked string) Finding {
 	if asked == "" {
 		asked = NetworkAuto
 	}
-	plan, err := planNetwork(asked, readNetworkFacts(privileged()))
+	plan, err := PlanNetwork(asked, ReadNetworkFacts(Privileged()))
 	switch {
 	case err != nil:
 		return Finding{Name: "network", Detail: err.Error(), Mend: "apt-get install containernetworking-plugins iptables slirp4netns"}
@@ -112,7 +101,7 @@ func probeState(state string) Finding {
 	if err := unix.Access(state, unix.W_OK); err != nil {
 		return Finding{Name: findingState, Detail: fmt.Sprintf("%s: %v", state, err), Mend: "give the directory to the user that runs the builder"}
 	}
-	unlock, err := lockState(state)
+	unlock, err := LockState(state)
 	var locked *LockedError
 	if errors.As(err, &locked) {
 		return Finding{Name: findingState, OK: true, Detail: locked.Error()}

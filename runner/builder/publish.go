@@ -60,7 +60,7 @@ func (r Request) pushAttrs() map[string]string {
 // needed by itself, and leaves those at the registry that it has already.
 func (c *Client) start(ctx context.Context, r Request, options client.SolveOpt, status chan *client.SolveStatus) (*client.SolveResponse, error) {
 	if r.Publish && !r.Whole {
-		options.Frontend = frontendDockerfile
+		options.Frontend = FrontendDockerfile
 		return c.bk.Solve(ctx, nil, options, status)
 	}
 	return c.bk.Build(ctx, options, "", materialize, status)

@@ -12,14 +12,14 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/runner/builder/server"
+
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-
-	"slipway/runner/builder"
 )
 
 // Docker Hub by a mirror, and a registry whose certificate only a directory vouches for.
@@ -77,13 +77,13 @@ func TestRUNAsksTheNameServersThatWereNamed(t *testing.T) {
 }
 
 func TestMirrorsAndNameServersAreChecked(t *testing.T) {
-	for want, c := range map[string]builder.Config{
+	for want, c := range map[string]server.Config{
 		`the mirror "ftp://mirror"`:     {Mirrors: []string{"ftp://mirror"}},
 		`the mirror "https://a b"`:      {Mirrors: []string{"https://a b"}},
 		`the name server "dns.example"`: {DNS: []string{"dns.example"}},
 	} {
 		c.State, c.Address = t.TempDir(), "unix:///nowhere/builder.sock"
-		if err := builder.Serve(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
+		if err := server.Serve(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}

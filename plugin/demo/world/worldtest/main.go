@@ -13,6 +13,7 @@ import (
 	"slipway/config/program"
 	"slipway/plugin"
 	"slipway/runner"
+	"slipway/runner/builder/server"
 )
 
 // Main runs a package's tests, unless the test binary was started with the name of a
@@ -20,7 +21,7 @@ import (
 // from its own file. Use it as TestMain. further adds commands.
 func Main(m interface{ Run() int }, further ...*cli.Command) {
 	args := runner.Bare(os.Args, os.Environ())
-	commands := slices.Concat(plugin.Commands(), runner.Commands(), further)
+	commands := slices.Concat(plugin.Commands(), []*cli.Command{runner.Command(""), server.Command()}, further)
 	commands = slices.Concat(mortals(), commands)
 	if len(args) < 2 || !slices.ContainsFunc(commands, func(c *cli.Command) bool { return c.Name == args[1] }) {
 		os.Exit(m.Run())

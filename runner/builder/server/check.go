@@ -1,11 +1,10 @@
-package builder
+package server
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/builder"
 )
 
 // checkTime bounds how long `slipway builder check` waits for an answer.
@@ -35,7 +35,7 @@ func checkCommand() *cli.Command {
 			}
 			ctx, cancel := context.WithTimeout(ctx, checkTime)
 			defer cancel()
-			line, err := check(ctx, cmd.Args().First(), who)
+			line, err := builder.Describe(ctx, cmd.Args().First(), who)
 			if err != nil {
 				return err
 			}
@@ -43,31 +43,6 @@ func checkCommand() *cli.Command {
 			return err
 		},
 	}
-}
-
-// check says what a builder is, in one line.
-func check(ctx context.Context, address string, who identity.Identity) (string, error) {
-	c, err := Dial(ctx, address, who)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = c.Close() }()
-	workers, err := c.bk.ListWorkers(ctx)
-	if err != nil {
-		return "", fmt.Errorf("builder at %s: %w", address, err)
-	}
-	var platforms []string
-	for _, w := range workers {
-		for _, p := range w.Platforms {
-			platforms = append(platforms, p.OS+"/"+p.Architecture)
-		}
-	}
-	slices.Sort(platforms) // which come in variants of a processor
-	line := fmt.Sprintf("%s answers, and builds for %s", address, strings.Join(slices.Compact(platforms), ", "))
-	if identity.Encrypts(address, who) {
-		line += "; our certificate is good until " + who.Expires().Format(time.DateOnly)
-	}
-	return line, nil
 }
 
 // tlsFlag names the file of an Identity: a key must not stand among the arguments.

@@ -1,13 +1,11 @@
-// Package builder is BuildKit as a library: a server (`slipway builder`) that needs no
-// buildkitd and no Docker daemon, and a client that builds a Dockerfile and pushes the
-// image without moving a tag.
+// Package server is BuildKit as a library: what `slipway builder` runs, with no buildkitd and no
+// Docker daemon.
 //
-// The server speaks BuildKit's own control API, so any BuildKit client may use it and
-// our client may use any BuildKit (0.12 or newer). What it adds is on its own side of
-// the wire, where a client cannot leave it out: which Dockerfile frontends may run
-// (frontend.go), which network RUN steps see (network.go), what ADD may fetch (fetch.go),
+// It speaks BuildKit's own control API, so any BuildKit client may use it. What it adds is on
+// its own side of the wire, where a client cannot leave it out: which Dockerfile frontends may
+// run (frontend.go), which network RUN steps see (network.go), what ADD may fetch (fetch.go),
 // and no entitlements at all.
-package builder
+package server
 
 import (
 	"context"
@@ -26,13 +24,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"slipway/config/identity"
+	"slipway/runner/builder"
 )
-
-// readyMessage is what the log of a server says once its socket answers.
-const readyMessage = "builder is ready"
-
-// stopGrace is how long running solves may go on after a stop was asked for.
-const stopGrace = 3 * time.Second
 
 // Config is what a builder server is told. State and Address are required.
 type Config struct {
@@ -74,7 +67,7 @@ func Serve(ctx context.Context, c Config) error {
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	unlock, err := lockState(c.State)
+	unlock, err := builder.LockState(c.State)
 	if err != nil {
 		return err
 	}
@@ -116,12 +109,12 @@ func newGRPCServer(calls *calls, options ...grpc.ServerOption) *grpc.Server {
 	return server
 }
 
-// run serves until ctx ends, then lets solves finish for stopGrace and cancels the rest.
+// run serves until ctx ends, then lets solves finish for builder.StopGrace and cancels the rest.
 func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls *calls, c Config) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	calls.arm()
-	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(readyMessage)
+	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(builder.ReadyMessage)
 	if c.Ready != nil {
 		c.Ready()
 	}
@@ -132,7 +125,7 @@ func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls 
 	}
 	c.Log.WithField("why", context.Cause(ctx).Error()).Info("builder stops")
 	_ = listener.Close()
-	calls.waitSolves(stopGrace)
+	calls.waitSolves(builder.StopGrace)
 	server.Stop()
 	return nil
 }
@@ -157,7 +150,7 @@ func (c Config) complete() (Config, error) {
 		return c, err
 	}
 	if c.Network == "" {
-		c.Network = NetworkAuto
+		c.Network = builder.NetworkAuto
 	}
 	if c.Log == nil {
 		silent := logrus.New()

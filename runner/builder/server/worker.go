@@ -1,12 +1,10 @@
-package builder
+package server
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -38,6 +36,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
+
+	"slipway/runner/builder"
 )
 
 // newWorker is BuildKit's runc worker with our networks. It follows
@@ -66,7 +66,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 	if err != nil {
 		return nil, fmt.Errorf("make worker: %w", err)
 	}
-	if c.Network == NetworkHost {
+	if c.Network == builder.NetworkHost {
 		return w, nil
 	}
 	return w, confineADD(w)
@@ -137,7 +137,7 @@ func openStores(root, snapshotter string, newSnapshotter func(string) (snapshots
 
 // addExecutor sets what runs RUN steps: runc in the network that c asks for.
 func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string) error {
-	command, err := findRuntime(ctx, c.OCIRuntime)
+	command, err := builder.FindRuntime(ctx, c.OCIRuntime)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string
 	}
 	rootless := userns.RunningInUserNS()
 	mode := oci.ProcessSandbox
-	if rootless && !isolatedPIDs() {
+	if rootless && !builder.IsolatedPIDs() {
 		mode = oci.NoProcessSandbox
 	}
 	run, err := runcexecutor.New(runcexecutor.Opt{
@@ -166,7 +166,7 @@ func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string
 		return fmt.Errorf("make executor: %w", err)
 	}
 	opt.Executor = run
-	if net.plan.Mode == NetworkHost {
+	if net.plan.Mode == builder.NetworkHost {
 		opt.Executor = hostNetwork{run}
 	}
 	opt.NetworkProviders = net.providers
@@ -175,26 +175,6 @@ func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string
 	c.Log.WithFields(logrus.Fields{"network": net.plan.Mode, "why": net.plan.Reason, "snapshotter": opt.Labels[wlabel.Snapshotter], "rootless": rootless}).
 		Info("RUN steps use network " + net.plan.Mode)
 	return nil
-}
-
-// findRuntime looks for runc. crun is refused up to 1.8.1, Debian 12's: it does not know
-// an option that BuildKit passes, and every RUN step would fail.
-func findRuntime(ctx context.Context, name string) (string, error) {
-	if name == "" {
-		name = "runc"
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fmt.Errorf("OCI runtime %s is not installed (Debian: apt-get install runc): %w", name, err)
-	}
-	if filepath.Base(path) != "crun" {
-		return path, nil
-	}
-	help, _ := exec.CommandContext(ctx, path, "run", "--help").CombinedOutput() //nolint:gosec // the operator's setting
-	if !bytes.Contains(help, []byte("--keep")) {
-		return "", fmt.Errorf("OCI runtime %s is too old: it has no `run --keep`, use runc", path)
-	}
-	return path, nil
 }
 
 func parallelism(asked int) int {

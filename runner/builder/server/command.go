@@ -1,14 +1,18 @@
-package builder
+package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
 
+	"slipway/runner/builder"
 	"slipway/runner/registry"
 )
 
@@ -27,7 +31,7 @@ func Command() *cli.Command {
 			&cli.StringFlag{Name: "address", Usage: "address to serve on: unix:///path, or tcp://host:port with --tls", Value: "unix:///run/slipway/builder.sock", Sources: env("SLIPWAY_BUILDER_ADDRESS")},
 			tlsFlag("certificate to serve TCP with, and the authority of its clients: a file of `slipway builder keys`"),
 			&cli.StringFlag{Name: "state", Usage: "directory of the cache, for one builder at a time", Value: "/var/lib/slipway/builder", Sources: env("SLIPWAY_BUILDER_STATE")},
-			&cli.StringFlag{Name: "network", Usage: "network of RUN steps: auto (cni, else slirp4netns, else none), step (auto, else the network of the container that it is in), cni, slirp4netns, none, host", Value: NetworkAuto, Sources: env("SLIPWAY_BUILDER_NETWORK")},
+			&cli.StringFlag{Name: "network", Usage: "network of RUN steps: auto (cni, else slirp4netns, else none), step (auto, else the network of the container that it is in), cni, slirp4netns, none, host", Value: builder.NetworkAuto, Sources: env("SLIPWAY_BUILDER_NETWORK")},
 			&cli.StringFlag{Name: "cache-size", Usage: "the cache is kept below this", Value: "20GB", Sources: env("SLIPWAY_BUILDER_CACHE")},
 			&cli.StringSliceFlag{Name: "frontend", Usage: "Dockerfile frontend image (# syntax=) allowed besides docker/dockerfile:1, which is built in", Sources: env("SLIPWAY_BUILDER_FRONTENDS")},
 			&cli.StringSliceFlag{Name: "insecure-registry", Usage: "registry host that is read over plain HTTP", Sources: env("SLIPWAY_BUILDER_INSECURE_REGISTRIES")},
@@ -52,18 +56,13 @@ func action(ctx context.Context, cmd *cli.Command) error {
 		return cli.Exit(err, 2)
 	}
 	if cmd.Bool("probe") {
-		return printProbe(cmd.Root().Writer, Probe(ctx, config))
+		return printProbe(cmd.Root().Writer, builder.Probe(ctx, builder.ProbeOptions{State: config.State, Network: config.Network, OCIRuntime: config.OCIRuntime}))
 	}
-	switch stage() {
-	case stageMap:
-		return awaitMap()
-	case stageInit:
-		return initProcess(ctx, config)
-	case stageRun:
-		return serveStage(ctx, config)
-	default:
-		return launch(ctx, planIsolation(readMachine()))
-	}
+	return builder.Run(ctx, config.State, func(ctx context.Context) error {
+		// BuildKit logs through logrus's own logger; what users need is in the build's progress.
+		logrus.SetLevel(logrus.ErrorLevel)
+		return Serve(ctx, config)
+	})
 }
 
 func configOf(cmd *cli.Command) (Config, error) {
@@ -97,9 +96,18 @@ func configOf(cmd *cli.Command) (Config, error) {
 	}.complete()
 }
 
-// serveStage is the server inside the namespaces.
-func serveStage(ctx context.Context, c Config) error {
-	// BuildKit logs through logrus's own logger; what users need is in the build's progress.
-	logrus.SetLevel(logrus.ErrorLevel)
-	return Serve(ctx, c)
+// printProbe prints the findings in one line, and fails with what is to mend.
+func printProbe(w io.Writer, findings []builder.Finding) error {
+	var found, mend []string
+	for _, f := range findings {
+		found = append(found, f.Name+" "+f.Detail)
+		if !f.OK {
+			mend = append(mend, f.Detail+": "+f.Mend)
+		}
+	}
+	if mend != nil {
+		return errors.New(strings.Join(mend, "; "))
+	}
+	_, err := fmt.Fprintln(w, strings.Join(found, "; "))
+	return err
 }

@@ -1,4 +1,4 @@
-package builder
+package server
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/util/network/cniprovider"
+
+	"slipway/runner/builder"
 )
 
 // The bridge and its addresses are shared by all builders of a machine; host-local hands
@@ -57,7 +59,7 @@ func bridgeRules() [][]string {
 
 // openCNI writes the configuration below state and opens the bridge. It fails when a
 // first namespace cannot be set up.
-func openCNI(ctx context.Context, state string, f networkFacts) (network.Provider, error) {
+func openCNI(ctx context.Context, state string, f builder.NetworkFacts) (network.Provider, error) {
 	config, err := cniConfig()
 	if err != nil {
 		return nil, fmt.Errorf("CNI configuration: %w", err)
@@ -74,7 +76,7 @@ func openCNI(ctx context.Context, state string, f networkFacts) (network.Provide
 			return nil, err
 		}
 	}
-	return cniprovider.New(cniprovider.Opt{Root: state, ConfigPath: path, BinaryDir: f.pluginDir, PoolSize: cniPool})
+	return cniprovider.New(cniprovider.Opt{Root: state, ConfigPath: path, BinaryDir: f.PluginDir, PoolSize: cniPool})
 }
 
 // ensureRule inserts an iptables rule unless it is there.

@@ -1,4 +1,4 @@
-package builder
+package server
 
 import (
 	"context"
@@ -22,6 +22,8 @@ import (
 	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/worker"
 	"google.golang.org/grpc/codes"
+
+	"slipway/runner/builder"
 )
 
 // A frontend turns a Dockerfile into build steps, and a foreign one is a program of its
@@ -30,13 +32,12 @@ import (
 // only when the operator named it.
 // https://docs.docker.com/build/buildkit/frontend/
 const (
-	frontendDockerfile = "dockerfile.v0"
-	frontendGateway    = "gateway.v0"
-	builtinFrontend    = "docker.io/docker/dockerfile"
-	attrSyntax         = "build-arg:BUILDKIT_SYNTAX"
-	attrCmdline        = "cmdline"
-	attrSource         = "source"
-	attrContext        = "context:"
+	frontendGateway = "gateway.v0"
+	builtinFrontend = "docker.io/docker/dockerfile"
+	attrSyntax      = "build-arg:BUILDKIT_SYNTAX"
+	attrCmdline     = "cmdline"
+	attrSource      = "source"
+	attrContext     = "context:"
 )
 
 // frontends returns the frontends of a server, each behind the same policy.
@@ -45,7 +46,7 @@ func frontends(infos worker.Infos, allowed []string) (map[string]frontend.Fronte
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]frontend.Frontend{frontendDockerfile: optioned{forwarder.NewGatewayForwarder(infos, policy.build)}}
+	all := map[string]frontend.Frontend{builder.FrontendDockerfile: optioned{forwarder.NewGatewayForwarder(infos, policy.build)}}
 	if len(allowed) == 0 {
 		return all, nil
 	}

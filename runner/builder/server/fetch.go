@@ -1,4 +1,4 @@
-package builder
+package server
 
 import (
 	"fmt"
@@ -12,6 +12,8 @@ import (
 	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/buildkit/worker/base"
 	"google.golang.org/grpc/codes"
+
+	"slipway/runner/builder"
 )
 
 // confineADD makes `ADD https://…` see no more of this machine than RUN does: the server
@@ -30,9 +32,6 @@ func confineADD(w *base.Worker) error {
 	return nil
 }
 
-// refusedADD is how a refusal begins; what stands before it are the words of Go's network stack.
-const refusedADD = "ADD may not fetch from "
-
 // refuseLocal is asked with the address that the name resolved to, so that a name that
 // points at this machine helps nobody. Its refusal is the Dockerfile's doing.
 func refuseLocal(_, address string, _ syscall.RawConn) error {
@@ -42,7 +41,7 @@ func refuseLocal(_, address string, _ syscall.RawConn) error {
 	}
 	ip := to.Addr().Unmap()
 	if ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() {
-		return grpcerrors.WrapCode(fmt.Errorf("%s%s: it is an address of the build machine itself", refusedADD, ip), codes.FailedPrecondition)
+		return grpcerrors.WrapCode(fmt.Errorf("%s%s: it is an address of the build machine itself", builder.RefusedADD, ip), codes.FailedPrecondition)
 	}
 	return nil
 }

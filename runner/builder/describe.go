@@ -1,0 +1,36 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"slipway/config/identity"
+)
+
+// Describe says what a builder is, in one line.
+func Describe(ctx context.Context, address string, who identity.Identity) (string, error) {
+	c, err := Dial(ctx, address, who)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = c.Close() }()
+	workers, err := c.bk.ListWorkers(ctx)
+	if err != nil {
+		return "", fmt.Errorf("builder at %s: %w", address, err)
+	}
+	var platforms []string
+	for _, w := range workers {
+		for _, p := range w.Platforms {
+			platforms = append(platforms, p.OS+"/"+p.Architecture)
+		}
+	}
+	slices.Sort(platforms) // which come in variants of a processor
+	line := fmt.Sprintf("%s answers, and builds for %s", address, strings.Join(slices.Compact(platforms), ", "))
+	if identity.Encrypts(address, who) {
+		line += "; our certificate is good until " + who.Expires().Format(time.DateOnly)
+	}
+	return line, nil
+}

@@ -1,0 +1,22 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+)
+
+// CommandOf is `slipway builder` of a program without BuildKit's server: it becomes the one at the
+// path, which has it, with the same arguments.
+func CommandOf(path string) *cli.Command {
+	return &cli.Command{
+		Name: "builder", Usage: "BuildKit on a socket: builds Dockerfiles for the runners of this machine, or of others",
+		SkipFlagParsing: true,
+		Action: func(context.Context, *cli.Command) error {
+			return fmt.Errorf("start %s: %w", path, syscall.Exec(path, os.Args, os.Environ())) //nolint:gosec // our own, beside this one
+		},
+	}
+}

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/moby/buildkit/executor/oci"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/network"
+
+	"slipway/runner/builder"
+)
+
+// openedNetwork is a plan put into practice.
+type openedNetwork struct {
+	plan      builder.NetworkPlan
+	providers map[pb.NetMode]network.Provider
+	dns       *oci.DNSConfig // nil = the machine's resolvers
+}
+
+// openNetwork plans and opens the network of RUN steps. Under auto and step a network that
+// cannot be opened gives way to the next one, and the plan's reason says so.
+func openNetwork(ctx context.Context, c Config) (openedNetwork, error) {
+	facts := builder.ReadNetworkFacts(builder.Privileged())
+	for {
+		plan, err := builder.PlanNetwork(c.Network, facts)
+		if err != nil {
+			return openedNetwork{}, err
+		}
+		provider, dns, err := openProvider(ctx, plan, facts, c.State)
+		if err == nil {
+			return openedNetwork{plan: plan, providers: providers(plan, provider), dns: dns}, nil
+		}
+		if c.Network != builder.NetworkAuto && c.Network != builder.NetworkStep || plan.Mode == builder.NetworkNone || plan.Mode == builder.NetworkHost {
+			return openedNetwork{}, fmt.Errorf("open network %s: %w", plan.Mode, err)
+		}
+		c.Log.WithError(err).Warn("network " + plan.Mode + " does not work here")
+		facts = facts.Without(plan.Mode)
+	}
+}
+
+func openProvider(ctx context.Context, plan builder.NetworkPlan, f builder.NetworkFacts, state string) (network.Provider, *oci.DNSConfig, error) {
+	switch plan.Mode {
+	case builder.NetworkCNI:
+		provider, err := openCNI(ctx, state, f)
+		return provider, nil, err
+	case builder.NetworkSlirp:
+		provider, err := openSlirp(state, f.Slirp)
+		return provider, &oci.DNSConfig{Nameservers: []string{slirpDNS}}, err
+	case builder.NetworkHost:
+		return network.NewHostProvider(), nil, nil
+	default:
+		return network.NewNoneProvider(), nil, nil
+	}
+}
+
+// providers maps what a step may ask for. There is no host network to be had, whatever a
+// request says, unless it is the network of every step.
+func providers(plan builder.NetworkPlan, provider network.Provider) map[pb.NetMode]network.Provider {
+	all := map[pb.NetMode]network.Provider{
+		pb.NetMode_UNSET: provider,
+		pb.NetMode_NONE:  network.NewNoneProvider(),
+	}
+	if plan.Mode == builder.NetworkHost {
+		all[pb.NetMode_HOST] = provider // which every step's is then
+	}
+	return all
+}
