@@ -54,6 +54,9 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if o.Output == nil {
 		o.Output = io.Discard
 	}
+	if err := o.checkProgram(); err != nil {
+		return nil, err
+	}
 	findings := append(Probe(ctx, childConfig(o.Environ)), probeRoom(o.Dir))
 	if err := canRun(findings, o.Output); err != nil {
 		return nil, err
@@ -100,6 +103,17 @@ type followed struct{ *child.Child }
 var _ started = followed{}
 
 func (f followed) Wait() error { return f.Err() }
+
+// checkProgram is for who takes one of the image's programs and leaves the other.
+func (o ChildOptions) checkProgram() error {
+	if o.Program == "" {
+		return nil
+	}
+	if _, err := os.Stat(o.Program); err != nil {
+		return fmt.Errorf("%s is not beside this program, which starts builders by it: take both out of the image", filepath.Base(o.Program))
+	}
+	return nil
+}
 
 // checkState finds out before a start whether another builder has a state that stays. One that
 // comes in between is told by the child's end.

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/containerd/containerd/v2/core/content"
+	contentapi "github.com/containerd/containerd/api/services/content/v1"
 	"github.com/containerd/containerd/v2/core/content/proxy"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -23,30 +23,22 @@ const maxManifest = 4 << 20
 // store reads the builder's content: the manifests, configs and layers of recent builds,
 // which BuildKit's history keeps.
 type store struct {
-	ctx     context.Context // of the push: go-containerregistry's interfaces carry none
-	content content.Provider
+	ctx   context.Context // of the push: go-containerregistry's interfaces carry none
+	calls contentapi.ContentClient
 }
 
 func (c *Client) store(ctx context.Context) store {
-	return store{ctx: ctx, content: proxy.NewContentStore(c.bk.ContentClient())}
+	return store{ctx: ctx, calls: c.bk.ContentClient()}
 }
 
-func (s store) open(dgst string, size int64) (content.ReaderAt, error) {
+func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
 	parsed, err := digest.Parse(dgst)
 	if err != nil {
 		return nil, fmt.Errorf("digest %q: %w", dgst, err)
 	}
-	reader, err := s.content.ReaderAt(s.ctx, ocispecs.Descriptor{Digest: parsed, Size: size})
+	reader, err := proxy.NewContentStore(s.calls).ReaderAt(s.ctx, ocispecs.Descriptor{Digest: parsed, Size: size})
 	if err != nil {
 		return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
-	}
-	return reader, nil
-}
-
-func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
-	reader, err := s.open(dgst, size)
-	if err != nil {
-		return nil, err
 	}
 	return struct {
 		io.Reader
@@ -54,19 +46,26 @@ func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
 	}{io.NewSectionReader(reader, 0, reader.Size()), reader}, nil
 }
 
-// small reads a manifest or config and checks it against its digest.
+// small reads a manifest or config in one call, and checks it against its digest.
 func (s store) small(dgst string) ([]byte, error) {
-	reader, err := s.open(dgst, 0)
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	stream, err := s.calls.Read(ctx, &contentapi.ReadContentRequest{Digest: dgst}) // all of it
 	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = reader.Close() }()
-	if reader.Size() > maxManifest {
-		return nil, fmt.Errorf("manifest %s is larger than %d bytes", dgst, maxManifest)
-	}
-	data := make([]byte, reader.Size()) // each read is a call
-	if _, err := reader.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
+	}
+	var data []byte
+	for {
+		part, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
+		}
+		if data = append(data, part.GetData()...); len(data) > maxManifest {
+			return nil, fmt.Errorf("manifest %s is larger than %d bytes", dgst, maxManifest)
+		}
 	}
 	if got := digest.FromBytes(data).String(); got != dgst {
 		return nil, fmt.Errorf("the builder gave %s for %s", got, dgst)

@@ -145,7 +145,7 @@ func tryKeyring() error {
 	return nil
 }
 
-// privileged reports whether this process is root of the machine.
+// Privileged reports whether this process is root of the machine.
 func Privileged() bool {
 	return os.Geteuid() == 0 && !userns.RunningInUserNS()
 }

@@ -34,6 +34,7 @@ type NetworkFacts struct {
 	Privilege bool   // root of the machine, not of a user namespace
 }
 
+// ReadNetworkFacts looks what there is on this machine. Privileged is what Privileged reports.
 func ReadNetworkFacts(privileged bool) NetworkFacts {
 	f := NetworkFacts{Privilege: privileged}
 	for _, dir := range []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"} {
@@ -110,6 +111,7 @@ func lacksForCNI(f NetworkFacts) string {
 	}
 }
 
+// Without is the facts of a machine where a mode was tried and does not work.
 func (f NetworkFacts) Without(mode string) NetworkFacts {
 	if mode == NetworkCNI {
 		f.PluginDir = ""
