@@ -86,6 +86,9 @@ func (c *Child) command(o ChildOptions) *exec.Cmd {
 	cmd := exec.Command(cmp.Or(o.Program, "/proc/self/exe"), c.args(o)...) //nolint:gosec,noctx // ours; Stop ends it
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, briefVar+"=1")
+	if o.State == "" {
+		cmd.Env = append(cmd.Env, lostVar+"=1")
+	}
 	return cmd
 }
 

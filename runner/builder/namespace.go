@@ -44,6 +44,7 @@ const (
 
 	launchPIDVar = "SLIPWAY_BUILDER_LAUNCH_PID"
 	briefVar     = "SLIPWAY_BUILDER_BRIEF" // set: init is to be the server
+	lostVar      = "SLIPWAY_BUILDER_LOST"  // set: the state goes with the builder
 	pidsVar      = "SLIPWAY_BUILDER_PIDS"
 	pidsShared   = "shared" // the server has the PID namespace and the /proc of its starter
 	killGrace    = StopGrace + 5*time.Second
@@ -59,6 +60,9 @@ func stage() string { return os.Getenv(stageVar) }
 func IsolatedPIDs() bool {
 	return !sharedPIDs() && (stage() == stageRun && os.Getppid() == 1 || stage() == stageInit && os.Getpid() == 1)
 }
+
+// Lost reports whether the state of this server goes with it.
+func Lost() bool { return os.Getenv(lostVar) != "" }
 
 func brief() bool { return os.Getenv(briefVar) != "" }
 

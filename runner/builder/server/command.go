@@ -61,6 +61,11 @@ func action(ctx context.Context, cmd *cli.Command) error {
 	return builder.Run(ctx, config.State, func(ctx context.Context) error {
 		// BuildKit logs through logrus's own logger; what users need is in the build's progress.
 		logrus.SetLevel(logrus.ErrorLevel)
+		if builder.Lost() {
+			if err := skipSyncs(); err != nil {
+				config.Log.WithError(err).Info("it syncs a state that is to be lost")
+			}
+		}
 		return Serve(ctx, config)
 	})
 }
