@@ -33,6 +33,9 @@ func TestTheImagesProgramsBuildAndPush(t *testing.T) {
 	if log := run(filepath.Join(dir, "slipway")); w.tag("latest") == "" || !strings.Contains(log, w.tag("latest")) {
 		t.Errorf("latest is at %q\n%s", w.tag("latest"), log)
 	}
+	if said := run(filepath.Join(dir, "slipway"), "builder", "--help"); !strings.Contains(said, "--cache-size") {
+		t.Errorf("builder --help said %q", said)
+	}
 	if said := run(filepath.Join(dir, "slipway"), "builder", "--probe"); !strings.Contains(said, "mode ") {
 		t.Errorf("builder --probe said %q", said)
 	}

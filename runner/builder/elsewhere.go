@@ -14,7 +14,7 @@ import (
 func CommandOf(path string) *cli.Command {
 	return &cli.Command{
 		Name: "builder", Usage: "BuildKit on a socket: builds Dockerfiles for the runners of this machine, or of others",
-		SkipFlagParsing: true,
+		SkipFlagParsing: true, HideHelp: true, // the other has both
 		Action: func(context.Context, *cli.Command) error {
 			return fmt.Errorf("start %s: %w", path, syscall.Exec(path, os.Args, os.Environ())) //nolint:gosec // our own, beside this one
 		},
