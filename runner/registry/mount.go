@@ -27,6 +27,15 @@ func Mountable(what remote.Taggable, from string) (remote.Taggable, error) {
 	return nil, fmt.Errorf("%T is no image", what)
 }
 
+// mounts reports whether Mountable made it.
+func mounts(what remote.Taggable) bool {
+	switch what.(type) {
+	case mountedImage, mountedIndex:
+		return true
+	}
+	return false
+}
+
 type mountedImage struct {
 	v1.Image
 	mark func(v1.Layer) v1.Layer

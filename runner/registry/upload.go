@@ -29,11 +29,15 @@ func (c *Client) write(ctx context.Context, image, digest string, what remote.Ta
 	if err != nil {
 		return err
 	}
+	options := c.options(ctx, l)
+	if mounts(what) {
+		options = append(options, remote.WithJobs(1)) // its first mount replaces a client that other uploads would be using
+	}
 	switch what := what.(type) {
 	case v1.Image:
-		err = remote.Write(repo.Digest(digest), what, c.options(ctx, l)...)
+		err = remote.Write(repo.Digest(digest), what, options...)
 	case v1.ImageIndex:
-		err = remote.WriteIndex(repo.Digest(digest), what, c.options(ctx, l)...)
+		err = remote.WriteIndex(repo.Digest(digest), what, options...)
 	default:
 		err = fmt.Errorf("%T is no image", what)
 	}
