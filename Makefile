@@ -34,7 +34,8 @@ endif
 test cover: export SLIPWAY_SCREENSHOTS ?= $(CURDIR)/screenshots
 
 # Where the test of the step's programs finds them.
-test: export SLIPWAY_TEST_STEP_PROGRAMS = $(CURDIR)/bin/test
+test cover trust: export SLIPWAY_TEST_STEP_PROGRAMS = $(CURDIR)/bin/test
+test cover trust: bin/test
 
 # What make trust fuzzes: package:target.
 FUZZ := config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWithoutABuilder \
@@ -58,8 +59,12 @@ build:
 test:
 	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry
 	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|plugin/engine|plugin/demo)')
-	go build -o bin/test/ ./runner/slipway ./runner/slipway-builder
 	go test -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
+
+bin/test: FORCE
+	go build -o bin/test/ ./runner/slipway ./runner/slipway-builder
+
+FORCE:
 
 trust:
 	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry

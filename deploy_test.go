@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"slipway/runner/builder/server"
-
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v3"
+
+	"slipway/runner/builder/server"
 )
 
 // An example is how one file in deploy/builder runs the builder.

@@ -118,6 +118,9 @@ func (r *standalone) do(ctx context.Context) (err error) {
 		return err
 	}
 	defer hangUp()
+	if err := asked.others(); err != nil {
+		return err
+	}
 	err = r.during(r.making(), &r.took.build, func() error { return asked.unlessRefused(ctx, r.build) })
 	if err != nil {
 		return err
@@ -159,7 +162,7 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 	}
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
-		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Tag: r.firstTag(), Whole: len(r.s.Images) > 1,
+		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Tag: r.firstTag(options.CacheTo), Whole: len(r.s.Images) > 1,
 		Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(), Options: options,
 	}, nil
 }
@@ -191,14 +194,14 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 	}, nil
 }
 
-func (r *standalone) build(ctx context.Context) (err error) {
+func (r *standalone) build(ctx context.Context) (pushed bool, err error) {
 	if r.image, err = buildImage(ctx, r.builder, r.request, r.log); err != nil {
 		if r.s.Copy.On {
-			return err
+			return false, err
 		}
-		return fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.explainBuild(err))
+		return false, fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.explainBuild(err))
 	}
-	return nil
+	return r.image.Pushed && r.s.Builder == "" && len(r.s.Images) == 1, nil
 }
 
 // during runs a stage and notes its time.

@@ -25,7 +25,7 @@ func (r *standalone) checkLogins(ctx context.Context) error {
 		switch {
 		case errors.As(err, &refused):
 			problems = append(problems, fmt.Errorf("the login of %s is not right: %s does not know it: %w", l.Origin, l.Host, refused.Err))
-		case err != nil:
+		case err != nil && ctx.Err() == nil:
 			r.log.line("note: the login of %s was not tried: %v", l.Origin, firstLine(err.Error()))
 		}
 	}

@@ -12,16 +12,15 @@ import (
 	"slipway/runner/registry"
 )
 
-// checkTries is how often a registry that does not answer is asked before the build.
+// checkTries is how often a registry that does not answer is asked whether it takes a push.
 const checkTries = 3
 
-// checkRegistry makes sure that the image may be pushed wherever it goes, and that the other
-// logins are known where they are for.
-func (r *standalone) checkRegistry(ctx context.Context) error {
-	problems := []error{r.checkLogins(ctx)}
+// checkImages makes sure that the image may be pushed wherever it goes.
+func (r *standalone) checkImages(ctx context.Context) error {
 	if !r.publishes() {
-		return errors.Join(problems...)
+		return nil
 	}
+	var problems []error
 	for _, image := range r.s.Images {
 		problems = append(problems, r.checkImage(ctx, image))
 	}
@@ -50,7 +49,8 @@ func (r *standalone) checkImage(ctx context.Context, image string) error {
 
 // push publishes: the image by its digest first, everywhere, and then each tag, so that no tag
 // ever points at what is not there, and none is newer than another because of a registry that
-// did not take the image.
+// did not take the image. Where there is one registry alone, the step's builder has moved the
+// first tag as the last thing that it pushed.
 func (r *standalone) push(ctx context.Context) error {
 	if !r.publishes() {
 		return nil

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
-	"slipway/runner/registry"
+	"slipway/runner/spec"
 )
 
 // builderPushes decides whether a builder may push the image itself: one of this step's own, or
@@ -47,13 +48,19 @@ func (r *standalone) upload(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// firstTag is the tag that the builder moves as the last of its push: only where nothing else is
-// to be at a registry before.
-func (r *standalone) firstTag() string {
-	if !r.publishes() || len(r.s.Images) > 1 || !r.s.Sign.Key.IsZero() {
+// firstTag is the tag that the builder moves as the last of its push: only a builder of this
+// step's own, which finds the registry that the step finds, and only where nothing else is to be at
+// a registry before, nor can fail the build besides.
+func (r *standalone) firstTag(caches []spec.Cache) string {
+	if !r.publishes() || r.s.Builder != "" || len(r.s.Images) > 1 || !r.s.Sign.Key.IsZero() || mayFail(caches) {
 		return ""
 	}
 	return r.s.Tags[0]
+}
+
+// mayFail reports whether a cache that cannot be written fails its build.
+func mayFail(caches []spec.Cache) bool {
+	return slices.ContainsFunc(caches, func(c spec.Cache) bool { return c.Type != spec.CacheInline && c.Attrs["ignore-error"] != "true" })
 }
 
 // uploadTo makes sure that one repository has the image by its digest.
@@ -72,24 +79,13 @@ func (r *standalone) uploadTo(ctx context.Context, image, mountFrom string) erro
 	return r.builder.Push(ctx, request, r.image.Digest)
 }
 
-// builderPushed finds out what of the builder's push the registry has that this step reaches: a
-// builder with another network may find another one by that name.
+// builderPushed finds out whether what the builder has pushed is in the registry that this step
+// reaches: a builder with another network may find another one by that name.
 func (r *standalone) builderPushed(ctx context.Context) (bool, error) {
 	if r.s.Builder == "" {
 		return true, nil
 	}
-	image, client := r.request.Image, r.registry
-	if r.request.Tag != "" {
-		digest, err := client.Digest(ctx, image, r.request.Tag, r.loginFor(image))
-		if err == nil && digest == r.image.Digest {
-			return true, nil
-		}
-		if err != nil && !errors.Is(err, registry.ErrNotFound) {
-			return false, err
-		}
-		r.request.Tag = "" // left to this step
-	}
-	return client.Has(ctx, image, r.image.Digest, r.loginFor(image))
+	return r.registry.Has(ctx, r.request.Image, r.image.Digest, r.loginFor(r.request.Image))
 }
 
 // buildWhole has of the builder, which has it all in its cache, what it did not need to push.

@@ -38,64 +38,6 @@ func TestABuilderThatPushedIsBelievedWhenTheRegistryHasTheImage(t *testing.T) {
 	}
 }
 
-// The builder moves one tag itself, and only where nothing else is to be at a registry before.
-func TestWhichTagTheBuilderMoves(t *testing.T) {
-	private, _ := keyPair(t)
-	for _, c := range []struct {
-		what, repo, want string
-		environ          []string
-	}{
-		{"one repository", "", "1.2", nil},
-		{"two", "", "", []string{"PLUGIN_REPO=IMAGE,IMAGE-too"}},
-		{"a signature comes first", "", "", []string{"PLUGIN_COSIGN_PRIVATE_KEY=" + private, "PLUGIN_COSIGN_PASSWORD=sesame-canary"}},
-		{"dry run", "", "", []string{"PLUGIN_DRY_RUN=true"}},
-	} {
-		w := newWorld(t)
-		environ := []string{"PLUGIN_TAGS=1.2,latest"}
-		for _, v := range c.environ {
-			environ = append(environ, strings.ReplaceAll(v, "IMAGE", w.image()))
-		}
-		log, err := w.alone(environ...)
-		if got := w.builder.requests[0].Tag; err != nil || got != c.want {
-			t.Errorf("%s: %v, asked for tag %q, want %q\n%s", c.what, err, got, c.want, log)
-		}
-	}
-}
-
-// What the builder did to the tag counts when this registry has it there.
-func TestATagOfTheBuilderCountsWhereThisRegistryHasIt(t *testing.T) {
-	for what, moves := range map[string]bool{"this registry": true, "another registry by that name": false} {
-		w := newWorld(t)
-		w.builder.pushes = func(digest string) error {
-			names := []string{w.image() + "@" + digest}
-			if moves {
-				names = append(names, w.image()+":1.2")
-			}
-			for _, text := range names {
-				ref, err := name.ParseReference(text)
-				if err != nil {
-					return err
-				}
-				if err := remote.Write(ref, w.builder.images[digest]); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		var puts atomic.Int32
-		w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-			if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1.2") {
-				puts.Add(1)
-			}
-			next.ServeHTTP(rw, r)
-		})
-		log, err := w.alone("PLUGIN_TAGS=1.2,latest")
-		if err != nil || w.tag("1.2") == "" || w.tag("1.2") != w.tag("latest") || puts.Load() != 1 || w.builder.sent != 0 {
-			t.Errorf("%s: %v, tags at %q and %q, %d puts, sent %d times\n%s", what, err, w.tag("1.2"), w.tag("latest"), puts.Load(), w.builder.sent, log)
-		}
-	}
-}
-
 func TestABuilderIsNotAskedToPushWhatIsNotToBePushed(t *testing.T) {
 	for _, setting := range []string{"PLUGIN_DRY_RUN=true", "PLUGIN_BUILDER=tcp://127.0.0.1:1"} {
 		w := newWorld(t)

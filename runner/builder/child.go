@@ -113,7 +113,7 @@ func (o ChildOptions) checkProgram() error {
 		return nil
 	}
 	if _, err := os.Stat(o.Program); err != nil {
-		return fmt.Errorf("%s is not beside this program, which starts builders by it: take both out of the image", filepath.Base(o.Program))
+		return &Obstacle{Name: "program", Detail: filepath.Base(o.Program) + " is not beside this program, which starts builders by it", Mend: "take both out of the image"}
 	}
 	return nil
 }

@@ -26,8 +26,8 @@ import (
 //	init     PID 1 inside: mounts, starts the server, reaps orphans
 //	serve    the server
 //
-// A step's own builder ends soon, and its orphans with it: there init is the server, which is a
-// program less to start.
+// A step's own builder ends soon, and its orphans with it: there init is the server and reaps
+// nothing, which is a program less to start.
 //
 // Each stage is this program again with the same arguments. A pipe that launch holds open
 // tells init when launch is gone, however it went; when init ends, the kernel kills all
@@ -75,9 +75,6 @@ func outerPID() int {
 	}
 	return os.Getpid()
 }
-
-// A server serves a builder until ctx ends.
-type server func(ctx context.Context) error
 
 // Run is a builder's program in each of its stages: it starts the next one, or serves. State is the
 // directory of the cache.
@@ -144,7 +141,7 @@ func awaitMap() error {
 }
 
 // initProcess is PID 1 of the namespaces, unless the PIDs are shared.
-func initProcess(ctx context.Context, state string, serve server) error {
+func initProcess(ctx context.Context, state string, serve func(context.Context) error) error {
 	if os.Getpid() != 1 && !sharedPIDs() {
 		return fmt.Errorf("%s=%s is set, but this is not process 1 of a namespace", stageVar, stageInit)
 	}
@@ -180,7 +177,7 @@ func initProcess(ctx context.Context, state string, serve server) error {
 }
 
 // serveHere is the server in place of init.
-func serveHere(ctx context.Context, serve server, env []string) error {
+func serveHere(ctx context.Context, serve func(context.Context) error, env []string) error {
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
 		if err := os.Setenv(name, value); err != nil {

@@ -52,7 +52,8 @@ func (c *Client) begin(ctx context.Context, repo name.Repository, l Login) error
 	return nil
 }
 
-// giveUp ends an upload at once, where the registry would otherwise find out in a week.
+// giveUp ends an upload, where the registry would otherwise find out in a week. Nobody waits for it:
+// a step that ends before leaves that to the registry.
 func (c *Client) giveUp(ctx context.Context, client *http.Client, place string) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()

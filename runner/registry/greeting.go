@@ -17,6 +17,7 @@ type greetings struct {
 	all map[greeting]http.RoundTripper
 }
 
+// A greeting is of one login: an equal one that was made apart is another.
 type greeting struct {
 	repository string
 	login      Login

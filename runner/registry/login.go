@@ -48,7 +48,7 @@ func (c *Client) CheckLogin(ctx context.Context, host string, l Login) error {
 	defer cancel()
 	rt, err := transport.NewWithContext(ctx, reg, l.authenticator(), c.guarded(ctx, l), nil)
 	if err == nil {
-		err = greet(ctx, rt, reg)
+		err = letIn(ctx, rt, reg)
 	}
 	if err != nil {
 		return explain("log in to", reg.Repo("v2"), err)
@@ -56,8 +56,8 @@ func (c *Client) CheckLogin(ctx context.Context, host string, l Login) error {
 	return nil
 }
 
-// greet asks for nothing but to be let in.
-func greet(ctx context.Context, rt http.RoundTripper, reg name.Registry) error {
+// letIn asks for nothing but to be let in.
+func letIn(ctx context.Context, rt http.RoundTripper, reg name.Registry) error {
 	u := url.URL{Scheme: reg.Scheme(), Host: reg.RegistryStr(), Path: "/v2/"}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

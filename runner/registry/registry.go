@@ -1,6 +1,5 @@
 // Package registry reads and moves the tags of images in a registry, and checks that a
-// credential may push. It uploads nothing: an image gets there by its digest first, and
-// a tag is then the same manifest put under another name.
+// credential may push. A tag is the manifest of a digest put under another name.
 // It follows https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
 // by way of go-containerregistry.
 package registry
@@ -8,6 +7,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -98,7 +98,9 @@ func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1
 	}
 	full, getErr := remote.Get(ref, options...)
 	if getErr != nil {
-		c.part(ref.Context(), l)
+		if !errors.Is(explain("", ref.Context(), getErr), ErrNotFound) {
+			c.part(ref.Context(), l)
+		}
 		return nil, getErr // GET has a body, and so the better words
 	}
 	return &full.Descriptor, nil
@@ -116,9 +118,14 @@ func (c *Client) Tag(ctx context.Context, image, digest, tag string, l Login) er
 		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
 	}
 	_, err = retry(ctx, c, func(ctx context.Context) (struct{}, error) {
+		known := c.greetings.get(greeting{repo.Name(), l}) != nil
 		err := c.move(ctx, target, digest, l)
 		if err != nil {
 			c.part(repo, l)
+		}
+		var refused *refusal
+		if err != nil && known && !temporary(err) && !errors.As(err, &refused) {
+			err = c.move(ctx, target, digest, l) // what is renewed within a request cannot send a body twice
 		}
 		return struct{}{}, err
 	})

@@ -30,7 +30,7 @@ func run() int {
 func beside(name string) string {
 	self, err := os.Executable()
 	if err != nil {
-		return name
+		self = "/usr/local/bin/slipway" // as in the image
 	}
 	return filepath.Join(filepath.Dir(self), name)
 }

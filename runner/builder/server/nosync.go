@@ -29,8 +29,12 @@ func skipSyncs() error {
 	}
 	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]} //nolint:gosec // a dozen
 	const flags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&filter))); errno != 0 { //nolint:gosec // as seccomp(2) takes it
+	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&filter))) //nolint:gosec // as seccomp(2) takes it
+	switch {
+	case errno != 0:
 		return fmt.Errorf("skip syncs: %w", errno)
+	case thread != 0:
+		return fmt.Errorf("skip syncs: thread %d has a filter of its own", thread)
 	}
 	return nil
 }
@@ -39,7 +43,7 @@ func skipSyncs() error {
 // another processor.
 func syncFilter(arch uint32) []bpf.Instruction {
 	const numberAt, archAt, word = 0, 4, 4 // of struct seccomp_data
-	calls := []uint32{unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE}
+	calls := []uint32{unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS}
 	program := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: archAt, Size: word},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: arch, SkipTrue: uint8(len(calls) + 1)}, //nolint:gosec // a handful
