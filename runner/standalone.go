@@ -194,6 +194,8 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 	}, nil
 }
 
+// build reports, too, whether the image is where all of it is to go: by the step's own builder, which
+// speaks to the registry that the step does.
 func (r *standalone) build(ctx context.Context) (pushed bool, err error) {
 	if r.image, err = buildImage(ctx, r.builder, r.request, r.log); err != nil {
 		if r.s.Copy.On {

@@ -29,13 +29,14 @@ import (
 // A step's own builder ends soon, and its orphans with it: there init is the server and reaps
 // nothing, which is a program less to start.
 //
-// Each stage is this program again with the same arguments. A pipe that launch holds open
+// Each stage but a step is this program again with the same arguments. A pipe that launch holds open
 // tells init when launch is gone, however it went; when init ends, the kernel kills all
 // else in the namespaces. (PR_SET_PDEATHSIG would not do: the kernel forgets it when init
 // gets its capabilities.)
 //
 // In a container whose /proc is masked there is no PID namespace, and init is an ordinary
-// process: it takes the server with it, and what that has started ends with the container.
+// process: where it is not the server, it takes that with it. What the server has started ends with
+// the container.
 const (
 	stageVar  = "SLIPWAY_BUILDER_STAGE"
 	stageInit = "init"
