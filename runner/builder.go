@@ -8,6 +8,7 @@ import (
 	"slipway/config/identity"
 	"slipway/runner/builder"
 	"slipway/runner/hints"
+	"slipway/runner/registry"
 	"slipway/runner/spec"
 )
 
@@ -20,9 +21,9 @@ type ImageRequest struct {
 	Platforms  []string
 	NoCache    bool
 	Image      string
-	Publish    bool   // the builder may push the image while it builds, by its digest
+	Publish    bool   // the builder may push the image while it builds, by its digest, and keeps no record of the build
 	Tag        string // with Publish: the builder points it at the image, too; may be empty
-	Whole      bool   // with Publish: Push may follow, and finds layers that the registry had already, too
+	Whole      bool   // with Publish: Push may follow, and finds layers that the registry had already, too; there is a record
 	Registries []spec.RegistryCredential
 	Progress   io.Writer
 	SharedKey  string // the same for builds of one repository
@@ -33,10 +34,15 @@ type ImageRequest struct {
 // An Image is what a build came to.
 type Image struct {
 	Digest        string
-	Size          int64 // bytes, compressed
+	Manifest      []byte // or the index; nil = not known
+	Size          int64  // bytes, compressed; 0 = not known
 	Steps, Cached int
 	Ran           []hints.Step // of the Dockerfile, in no order
 	Pushed        bool         // by the builder, to the registry that it finds by the image's name
+}
+
+func (i Image) manifest() registry.Manifest {
+	return registry.Manifest{Digest: i.Digest, Bytes: i.Manifest}
 }
 
 // A DockerfileError is a failure that the Dockerfile is to blame for.

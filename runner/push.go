@@ -53,7 +53,7 @@ func (j *job) moveTags(ctx context.Context) error {
 	})
 	var problems []error
 	for _, tag := range j.spec.Tags {
-		err := j.o.step("push tag "+tag, func() error { return registry.Tag(ctx, j.spec.Image, j.image.Digest, tag, j.login()) })
+		err := j.o.step("push tag "+tag, func() error { return registry.Tag(ctx, j.spec.Image, j.image.manifest(), tag, j.login()) })
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -59,7 +59,9 @@ func (r *standalone) summary() {
 	r.log.line("\n%s", strings.Join(r.s.Images, "\n"))
 	r.log.line("  %-7s %s", "pushed", tags)
 	r.log.line("  %-7s %s", "digest", r.image.Digest)
-	r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))
+	if r.image.Size > 0 {
+		r.log.line("  %-7s %s compressed", "size", units.HumanSize(float64(r.image.Size)))
+	}
 	if !r.s.Copy.On {
 		r.log.line("  %-7s %d of %d steps", "cached", r.image.Cached, r.image.Steps)
 	}

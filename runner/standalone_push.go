@@ -78,7 +78,7 @@ func (r *standalone) moveTags(ctx context.Context) error {
 				r.pushed = append(r.pushed, name)
 				continue
 			}
-			if err := client.Tag(ctx, image, r.image.Digest, tag, r.loginFor(image)); err != nil {
+			if err := client.Tag(ctx, image, r.image.manifest(), tag, r.loginFor(image)); err != nil {
 				r.log.line("tag %s was not pushed: %v", r.shown(name), err)
 				problems = append(problems, fmt.Errorf("%s: %w", r.shown(name), r.blame(image, err)))
 				continue

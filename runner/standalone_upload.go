@@ -97,7 +97,7 @@ func (r *standalone) buildWhole(ctx context.Context) error {
 	request.Publish, request.NoCache = false, false
 	again, err := r.builder.Build(ctx, request)
 	if err == nil {
-		r.image.Digest, r.image.Size, r.image.Pushed = again.Digest, again.Size, false
+		r.image.Digest, r.image.Manifest, r.image.Size, r.image.Pushed = again.Digest, again.Manifest, again.Size, false
 	}
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	_ "github.com/moby/buildkit/client/connhelper/kubepod"         // kube-pod://
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as buildctl has it: a packet of files is read where the last one was
 	"github.com/tonistiigi/fsutil"
 	"google.golang.org/grpc"
 	transport "google.golang.org/grpc/credentials"
@@ -50,9 +51,9 @@ type Request struct {
 	Platforms  []string          // linux/amd64, …; empty = the builder's own
 	NoCache    bool              // run every step again
 	Image      string            // registry/name without a tag; Push and Publish need it
-	Publish    bool              // the builder itself pushes the image, if it can, by its digest
+	Publish    bool              // the builder itself pushes the image, if it can, by its digest, and keeps no record of the build
 	Tag        string            // with Publish: the builder points it at the image, once all else is there; may be empty
-	Whole      bool              // with Publish: Push may follow, and finds layers that the registry had already, too
+	Whole      bool              // with Publish: Push may follow, and finds layers that the registry had already, too; there is a record
 
 	Registries []spec.RegistryCredential // each is used for its own host only
 	Progress   io.Writer                 // plain lines; nil = none
@@ -63,12 +64,13 @@ type Request struct {
 
 // An Image is what a build came to.
 type Image struct {
-	Digest string // of the manifest: sha256:…
-	Size   int64  // bytes, compressed, of all layers and the config
-	Steps  int    // of the Dockerfile
-	Cached int    // of those, taken from the cache
-	Ran    []hints.Step
-	Pushed bool // by the builder, to the registry that it finds by the image's name
+	Digest   string // of the manifest: sha256:…
+	Manifest []byte // or the index; nil = not known
+	Size     int64  // bytes, compressed, of all layers and the config; 0 = not known
+	Steps    int    // of the Dockerfile
+	Cached   int    // of those, taken from the cache
+	Ran      []hints.Step
+	Pushed   bool // by the builder, to the registry that it finds by the image's name
 }
 
 // Dial connects to a builder and makes sure that it answers before ctx ends, and is none of
@@ -150,7 +152,7 @@ func (c *Client) build(ctx context.Context, r Request) (image Image, err error) 
 		return image, classify(ctx, err, out.failedStep())
 	}
 	image.Digest = response.ExporterResponse[exptypes.ExporterImageDigestKey]
-	image.Size, err = c.size(ctx, image.Digest)
+	image.Manifest, image.Size, err = weigh(image.Digest, c.manifests(ctx, r))
 	if err != nil {
 		return image, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
 	}
@@ -257,12 +259,13 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 	}
 	return client.SolveOpt{
 		FrontendAttrs: r.frontendAttrs(),
-		LocalMounts:   map[string]fsutil.FS{"context": context, "dockerfile": dockerfile},
+		LocalMounts:   map[string]fsutil.FS{"context": inPackets{context}, "dockerfile": dockerfile},
 		SharedKey:     r.SharedKey,
 		Session:       attached,
 		CacheImports:  cacheEntries(r.Options.CacheFrom),
 		CacheExports:  cacheEntries(r.Options.CacheTo),
 		Exports:       r.exports(),
+		Internal:      r.pushedAtOnce(),
 	}, nil
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"slipway/runner/registry"
 )
 
 // maxManifest bounds manifests and configs, in bytes, as registries do.
@@ -73,31 +75,60 @@ func (s store) small(dgst string) ([]byte, error) {
 	return data, nil
 }
 
-// size is the sum of the config and the compressed layers of an image or, for several
-// platforms, of all images.
-func (c *Client) size(ctx context.Context, dgst string) (int64, error) {
-	return c.store(ctx).size(dgst)
+// manifests reads the manifests of what r was built to: of the builder, and of the registry where
+// there is no record of the build, for then the next of the builder's collections takes them.
+func (c *Client) manifests(ctx context.Context, r Request) func(dgst string) ([]byte, error) {
+	read := c.store(ctx).small
+	if r.pushedAtOnce() {
+		read = orOfRegistry(ctx, read, r)
+	}
+	return read
 }
 
-func (s store) size(dgst string) (int64, error) {
-	raw, err := s.small(dgst)
-	if err != nil {
-		return 0, err
+// weigh reads the manifest of an image and its size. Neither is known of one that the builder has
+// pushed and forgotten, and that is not in the registry which is found here.
+func weigh(dgst string, read func(dgst string) ([]byte, error)) (raw []byte, size int64, err error) {
+	if raw, err = read(dgst); err == nil {
+		size, err = sizeOf(raw, read)
 	}
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, 0, nil
+	}
+	return raw, size, err
+}
+
+func orOfRegistry(ctx context.Context, read func(string) ([]byte, error), r Request) func(string) ([]byte, error) {
+	return func(dgst string) ([]byte, error) {
+		raw, err := read(dgst)
+		if err == nil || ctx.Err() != nil {
+			return raw, err
+		}
+		m, err := registry.New(registry.Options{}).Manifest(ctx, r.Image, dgst, registry.LoginFor(r.Image, r.Registries))
+		return m.Bytes, err
+	}
+}
+
+// sizeOf is the sum of the config and the compressed layers of an image or, for several
+// platforms, of all images.
+func sizeOf(raw []byte, read func(string) ([]byte, error)) (int64, error) {
 	var m struct {
 		Config    ocispecs.Descriptor   `json:"config"`
 		Layers    []ocispecs.Descriptor `json:"layers"`
 		Manifests []ocispecs.Descriptor `json:"manifests"`
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return 0, fmt.Errorf("manifest %s: %w", dgst, err)
+		return 0, fmt.Errorf("manifest: %w", err)
 	}
 	total := m.Config.Size
 	for _, layer := range m.Layers {
 		total += layer.Size
 	}
 	for _, child := range m.Manifests {
-		size, err := s.size(child.Digest.String())
+		raw, err := read(child.Digest.String())
+		if err != nil {
+			return 0, err
+		}
+		size, err := sizeOf(raw, read)
 		if err != nil {
 			return 0, err
 		}

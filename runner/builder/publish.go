@@ -56,10 +56,15 @@ func (r Request) pushAttrs() map[string]string {
 	return attrs
 }
 
+// pushedAtOnce reports whether the builder's own push is all that becomes of the image. BuildKit's
+// record of a build, which a tenth of a short one goes into, holds on to the image for a later Push;
+// it tells who else uses the builder of its settings, too, while its log is the step's.
+func (r Request) pushedAtOnce() bool { return r.Publish && !r.Whole }
+
 // start begins a build. The builder's own push finds the layers of a base image that no step
 // needed by itself, and leaves those at the registry that it has already.
 func (c *Client) start(ctx context.Context, r Request, options client.SolveOpt, status chan *client.SolveStatus) (*client.SolveResponse, error) {
-	if r.Publish && !r.Whole {
+	if r.pushedAtOnce() {
 		options.Frontend = FrontendDockerfile
 		return c.bk.Solve(ctx, nil, options, status)
 	}

@@ -2,12 +2,17 @@ package builder_test
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	controlapi "github.com/moby/buildkit/api/services/control"
+	bkclient "github.com/moby/buildkit/client"
 )
 
 // The builder pushes by digest alone, a base image's layers too, which no step looked into.
@@ -87,5 +92,40 @@ func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 	}
 	if _, err := remote.Image(ref); err != nil {
 		t.Error(err)
+	}
+}
+
+// A record holds on to what Push is to send, and tells whoever asks the builder of the build's
+// settings: it is kept where there is a Push to come, alone.
+func TestABuildThatIsPushedAtOnceLeavesNoRecord(t *testing.T) {
+	needBuildKit(t)
+	server, host := start(t, t.TempDir()), serveRegistry(t)
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nARG WHO\nCOPY a /a\n", "a": "pushed"}))
+	r.Image, r.Publish, r.BuildArgs = host+"/acme/app", true, map[string]string{"WHO": "at-once"}
+	build(t, server.dial(t), r)
+	r.Whole, r.BuildArgs = true, map[string]string{"WHO": "push-follows"}
+	build(t, server.dial(t), r)
+	bk, err := bkclient.New(t.Context(), server.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = bk.Close() }()
+	records, err := bk.ControlClient().ListenBuildHistory(t.Context(), &controlapi.BuildHistoryRequest{EarlyExit: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for {
+		event, err := records.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, event.GetRecord().GetFrontendAttrs()["build-arg:WHO"])
+	}
+	if diff := cmp.Diff([]string{"push-follows"}, got); diff != "" {
+		t.Error(diff)
 	}
 }

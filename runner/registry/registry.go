@@ -106,9 +106,9 @@ func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1
 	return &full.Descriptor, nil
 }
 
-// Tag points a tag at the manifest of a digest that the registry has, if there is a
-// permit. Repeating it is harmless; no blob is sent.
-func (c *Client) Tag(ctx context.Context, image, digest, tag string, l Login) error {
+// Tag points a tag at a manifest that the registry has, if there is a permit. Repeating it is
+// harmless; no blob is sent.
+func (c *Client) Tag(ctx context.Context, image string, m Manifest, tag string, l Login) error {
 	repo, err := repository(image, l)
 	if err != nil {
 		return err
@@ -117,31 +117,36 @@ func (c *Client) Tag(ctx context.Context, image, digest, tag string, l Login) er
 	if err != nil {
 		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
 	}
+	known, err := m.known()
+	if err != nil {
+		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
+	}
 	_, err = retry(ctx, c, func(ctx context.Context) (struct{}, error) {
-		known := c.greetings.get(greeting{repo.Name(), l}) != nil
-		err := c.move(ctx, target, digest, l)
+		greeted := c.greetings.get(greeting{repo.Name(), l}) != nil
+		err := c.move(ctx, target, m.Digest, known, l)
 		if err != nil {
 			c.part(repo, l)
 		}
 		var refused *refusal
-		if err != nil && known && !temporary(err) && !errors.As(err, &refused) {
-			err = c.move(ctx, target, digest, l) // what is renewed within a request cannot send a body twice
+		if err != nil && greeted && !temporary(err) && !errors.As(err, &refused) {
+			err = c.move(ctx, target, m.Digest, known, l) // what is renewed within a request cannot send a body twice
 		}
 		return struct{}{}, err
 	})
 	return err
 }
 
-// move is one try of Tag.
-func (c *Client) move(ctx context.Context, target name.Tag, digest string, l Login) error {
+// move is one try of Tag. The manifest is read of the registry where it is not known.
+func (c *Client) move(ctx context.Context, target name.Tag, digest string, manifest remote.Taggable, l Login) error {
 	repo := target.Context()
 	options, err := c.greeted(ctx, repo, l)
 	if err != nil {
 		return explain("log in to", repo, err)
 	}
-	manifest, err := remote.Get(repo.Digest(digest), options...)
-	if err != nil {
-		return explain("read "+digest+" of", repo, err)
+	if manifest == nil {
+		if manifest, err = remote.Get(repo.Digest(digest), options...); err != nil {
+			return explain("read "+digest+" of", repo, err)
+		}
 	}
 	if err := c.permit(ctx); err != nil {
 		return &refusal{err}

@@ -101,7 +101,7 @@ func TestTagMovesWithoutUploading(t *testing.T) {
 		t.Errorf("before: %v, want ErrNotFound", err)
 	}
 	for range 2 {
-		if err := c.Tag(t.Context(), f.image(), digest, "1.2", registry.Login{}); err != nil {
+		if err := c.Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestTagMovesWithoutUploading(t *testing.T) {
 
 func TestTagOfAnAbsentDigest(t *testing.T) {
 	f := serve(t)
-	err := client(registry.Options{}).Tag(t.Context(), f.image(), "sha256:"+strings.Repeat("0", 64), "1.2", registry.Login{})
+	err := client(registry.Options{}).Tag(t.Context(), f.image(), registry.Manifest{Digest: "sha256:" + strings.Repeat("0", 64)}, "1.2", registry.Login{})
 	if !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
@@ -143,7 +143,7 @@ func TestB14TagIsRetried(t *testing.T) {
 	})
 	var told []uint
 	c := client(registry.Options{Retrying: func(_ error, attempt uint, _ time.Duration) { told = append(told, attempt) }})
-	if err := c.Tag(t.Context(), f.image(), digest, "1.2", registry.Login{}); err != nil {
+	if err := c.Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
 		t.Fatal(err)
 	}
 	if puts != 3 || len(told) != 2 || told[1] != 2 {
@@ -169,7 +169,7 @@ func TestAPermitIsAskedBeforeEachTry(t *testing.T) {
 		}
 		return refused
 	})
-	err := c.Tag(t.Context(), f.image(), digest, "1.2", registry.Login{})
+	err := c.Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{})
 	puts := 0
 	for _, request := range f.seen() {
 		if strings.HasPrefix(request, http.MethodPut) {
@@ -220,7 +220,7 @@ func TestUnauthorizedNamesTheRegistryAndIsNotRetried(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"digest": func() error { _, err := c.Digest(t.Context(), f.image(), "1.2", wrong); return err },
 		"tag": func() error {
-			return c.Tag(t.Context(), f.image(), "sha256:"+strings.Repeat("0", 64), "1.2", wrong)
+			return c.Tag(t.Context(), f.image(), registry.Manifest{Digest: "sha256:" + strings.Repeat("0", 64)}, "1.2", wrong)
 		},
 		"check": func() error { return c.Check(t.Context(), f.image(), wrong) },
 	} {
@@ -310,10 +310,10 @@ func TestIllegalNames(t *testing.T) {
 	if _, err := c.Digest(t.Context(), "UPPER/app", "1", registry.Login{}); err == nil {
 		t.Error("Digest took an illegal name")
 	}
-	if err := c.Tag(t.Context(), "UPPER/app", "sha256:0", "1", registry.Login{}); err == nil {
+	if err := c.Tag(t.Context(), "UPPER/app", registry.Manifest{Digest: "sha256:0"}, "1", registry.Login{}); err == nil {
 		t.Error("Tag took an illegal name")
 	}
-	if err := c.Tag(t.Context(), "acme/app", "sha256:0", "a b", registry.Login{}); err == nil {
+	if err := c.Tag(t.Context(), "acme/app", registry.Manifest{Digest: "sha256:0"}, "a b", registry.Login{}); err == nil {
 		t.Error("Tag took an illegal tag")
 	}
 	if err := c.Check(t.Context(), "UPPER/app", registry.Login{}); err == nil {
