@@ -21,9 +21,9 @@ type ImageRequest struct {
 	Platforms  []string
 	NoCache    bool
 	Image      string
-	Publish    bool   // the builder may push the image while it builds, by its digest, and keeps no record of the build
+	Publish    bool   // the builder may push the image while it builds, by its digest; without Whole it keeps no record of the build
 	Tag        string // with Publish: the builder points it at the image, too; may be empty
-	Whole      bool   // with Publish: Push may follow, and finds layers that the registry had already, too; there is a record
+	Whole      bool   // with Publish: Push may follow, and finds layers that the registry had already, too
 	Registries []spec.RegistryCredential
 	Progress   io.Writer
 	SharedKey  string // the same for builds of one repository

@@ -122,6 +122,9 @@ func (w *wiretap) asked(proxy string) (lines []string) {
 		if i > 0 {
 			lines = append(lines, "and again")
 		}
+		if r.Internal {
+			lines = append(lines, "no record")
+		}
 		lines = append(lines, attributes("", r.FrontendAttrs, proxy)...)
 		for _, e := range r.Exporters {
 			lines = append(lines, attributes("export "+e.Type+" ", withoutAnnotations(e.Attrs, r.FrontendAttrs), proxy)...)

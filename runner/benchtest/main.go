@@ -5,7 +5,8 @@
 //	make bench-runner ARGS="-rows tiny,dag -rounds 5"
 //
 // It builds what it needs and makes its base images of what a Debian with Go has, so that no
-// figure has a network in it. It needs root, runc and busybox.
+// figure has a network in it. Stopped (Ctrl-C), it reports what it has timed. It needs root, runc
+// and busybox.
 package main
 
 import (
@@ -93,12 +94,15 @@ func run(ctx context.Context, args []string) error {
 	defer w.close()
 	var all []figure
 	for _, name := range o.rows {
-		figures, err := w.row(ctx, rowNamed(name), o)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+		figures, failed := w.row(ctx, rowNamed(name), o)
 		all = append(all, figures...)
+		if failed != nil {
+			err = fmt.Errorf("%s: %w", name, failed)
+			break
+		}
 	}
-	fmt.Fprint(os.Stdout, "\n"+report(all))
-	return nil
+	if len(all) > 0 {
+		fmt.Fprint(os.Stdout, "\n"+report(all)) // of what there is, also when it is stopped: it took long to find
+	}
+	return err
 }

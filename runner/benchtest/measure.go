@@ -15,7 +15,8 @@ const (
 	caseChanged   = "changed"   // one line of the context is another
 )
 
-// row times all ways on one Dockerfile, in turns, so that what else the machine does meets all.
+// row times all ways on one Dockerfile, in turns, so that what else the machine does meets all. With
+// an error it returns what was timed before.
 func (w *world) row(ctx context.Context, r row, o options) ([]figure, error) {
 	fmt.Fprintf(os.Stderr, "%s: %s\n", r.name, r.about)
 	original := filepath.Join(w.dir, r.name)
@@ -45,7 +46,7 @@ func (w *world) row(ctx context.Context, r row, o options) ([]figure, error) {
 			for i := range places {
 				p := places[(i+round)%len(places)] // nobody is always first
 				if err := p.time(ctx, name, &figures[c]); err != nil {
-					return nil, fmt.Errorf("%s, %s: %w", p.way.name, name, err)
+					return figures, fmt.Errorf("%s, %s: %w", p.way.name, name, err)
 				}
 			}
 			figures[c].loads = append(figures[c].loads, load())
@@ -67,8 +68,11 @@ func (p *place) time(ctx context.Context, name string, f *figure) (err error) {
 		return err
 	}
 	took, err := p.way.build(ctx, p)
+	if err != nil {
+		return err
+	}
 	f.times[p.way.name] = append(f.times[p.way.name], took)
-	return err
+	return nil
 }
 
 // load is how many processes wanted to run, on average over the last minute.

@@ -21,7 +21,7 @@ import (
 	_ "github.com/moby/buildkit/client/connhelper/kubepod"         // kube-pod://
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as buildctl has it: a packet of files is read where the last one was
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as buildctl has it; a message that is used again is to be reset before RecvMsg
 	"github.com/tonistiigi/fsutil"
 	"google.golang.org/grpc"
 	transport "google.golang.org/grpc/credentials"
@@ -51,9 +51,9 @@ type Request struct {
 	Platforms  []string          // linux/amd64, …; empty = the builder's own
 	NoCache    bool              // run every step again
 	Image      string            // registry/name without a tag; Push and Publish need it
-	Publish    bool              // the builder itself pushes the image, if it can, by its digest, and keeps no record of the build
+	Publish    bool              // the builder itself pushes the image, if it can, by its digest; without Whole it keeps no record of the build
 	Tag        string            // with Publish: the builder points it at the image, once all else is there; may be empty
-	Whole      bool              // with Publish: Push may follow, and finds layers that the registry had already, too; there is a record
+	Whole      bool              // with Publish: Push may follow, and finds layers that the registry had already, too
 
 	Registries []spec.RegistryCredential // each is used for its own host only
 	Progress   io.Writer                 // plain lines; nil = none
@@ -152,11 +152,22 @@ func (c *Client) build(ctx context.Context, r Request) (image Image, err error) 
 		return image, classify(ctx, err, out.failedStep())
 	}
 	image.Digest = response.ExporterResponse[exptypes.ExporterImageDigestKey]
-	image.Manifest, image.Size, err = weigh(image.Digest, c.manifests(ctx, r))
-	if err != nil {
+	image.Manifest, image.Size, err = reader(c.store(ctx).small).orOfRegistry(ctx, r).weigh(image.Digest)
+	switch {
+	case err == nil:
+	case !r.pushedAtOnce() || ctx.Err() != nil:
 		return image, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
+	default: // it is pushed: what is amiss there shows when a tag is to move, or did not matter
+		r.say("the size of the image is not known: %s", plainMessage(err))
 	}
 	return image, nil
+}
+
+// say writes a line of the log.
+func (r Request) say(format string, args ...any) {
+	if r.Progress != nil {
+		_, _ = fmt.Fprintf(r.Progress, format+"\n", args...) // a log that cannot be written must not fail the build
+	}
 }
 
 // solve runs a build and gives up waiting soon after ctx ends: BuildKit's client waits for

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	contentapi "github.com/containerd/containerd/api/services/content/v1"
 	"github.com/containerd/containerd/v2/core/content/proxy"
@@ -22,8 +23,8 @@ import (
 // maxManifest bounds manifests and configs, in bytes, as registries do.
 const maxManifest = 4 << 20
 
-// store reads the builder's content: the manifests, configs and layers of recent builds,
-// which BuildKit's history keeps.
+// store reads the builder's content: the manifests, configs and layers of recent builds, which the
+// records in BuildKit's history keep. Without one the builder's next collection takes them.
 type store struct {
 	ctx   context.Context // of the push: go-containerregistry's interfaces carry none
 	calls contentapi.ContentClient
@@ -75,60 +76,57 @@ func (s store) small(dgst string) ([]byte, error) {
 	return data, nil
 }
 
-// manifests reads the manifests of what r was built to: of the builder, and of the registry where
-// there is no record of the build, for then the next of the builder's collections takes them.
-func (c *Client) manifests(ctx context.Context, r Request) func(dgst string) ([]byte, error) {
-	read := c.store(ctx).small
-	if r.pushedAtOnce() {
-		read = orOfRegistry(ctx, read, r)
-	}
-	return read
-}
+// registryTime bounds how long a registry is asked for what the builder has forgotten.
+const registryTime = 10 * time.Second
 
-// weigh reads the manifest of an image and its size. Neither is known of one that the builder has
-// pushed and forgotten, and that is not in the registry which is found here.
-func weigh(dgst string, read func(dgst string) ([]byte, error)) (raw []byte, size int64, err error) {
-	if raw, err = read(dgst); err == nil {
-		size, err = sizeOf(raw, read)
-	}
-	if errors.Is(err, registry.ErrNotFound) {
-		return nil, 0, nil
-	}
-	return raw, size, err
-}
+// A reader reads a manifest by its digest.
+type reader func(dgst string) ([]byte, error)
 
-func orOfRegistry(ctx context.Context, read func(string) ([]byte, error), r Request) func(string) ([]byte, error) {
+// orOfRegistry reads what r was built to of its registry, too, where there is no record of the build.
+func (read reader) orOfRegistry(ctx context.Context, r Request) reader {
+	if !r.pushedAtOnce() {
+		return read
+	}
+	client := registry.New(registry.Options{Attempts: 1, Timeout: registryTime})
 	return func(dgst string) ([]byte, error) {
 		raw, err := read(dgst)
 		if err == nil || ctx.Err() != nil {
 			return raw, err
 		}
-		m, err := registry.New(registry.Options{}).Manifest(ctx, r.Image, dgst, registry.LoginFor(r.Image, r.Registries))
-		return m.Bytes, err
+		m, elsewhere := client.Manifest(ctx, r.Image, dgst, registry.LoginFor(r.Image, r.Registries))
+		if elsewhere != nil {
+			return nil, errors.Join(err, elsewhere)
+		}
+		return m.Bytes, nil
 	}
+}
+
+// weigh reads the manifest of an image and its size.
+func (read reader) weigh(dgst string) (raw []byte, size int64, err error) {
+	if raw, err = read(dgst); err != nil {
+		return nil, 0, err
+	}
+	size, err = read.sizeOf(dgst, raw)
+	return raw, size, err
 }
 
 // sizeOf is the sum of the config and the compressed layers of an image or, for several
 // platforms, of all images.
-func sizeOf(raw []byte, read func(string) ([]byte, error)) (int64, error) {
+func (read reader) sizeOf(dgst string, raw []byte) (int64, error) {
 	var m struct {
 		Config    ocispecs.Descriptor   `json:"config"`
 		Layers    []ocispecs.Descriptor `json:"layers"`
 		Manifests []ocispecs.Descriptor `json:"manifests"`
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return 0, fmt.Errorf("manifest: %w", err)
+		return 0, fmt.Errorf("manifest %s: %w", dgst, err)
 	}
 	total := m.Config.Size
 	for _, layer := range m.Layers {
 		total += layer.Size
 	}
 	for _, child := range m.Manifests {
-		raw, err := read(child.Digest.String())
-		if err != nil {
-			return 0, err
-		}
-		size, err := sizeOf(raw, read)
+		_, size, err := read.weigh(child.Digest.String())
 		if err != nil {
 			return 0, err
 		}

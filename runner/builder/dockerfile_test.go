@@ -96,3 +96,19 @@ func TestADDOfAGitRepositoryAtACommit(t *testing.T) {
 func basic(user, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 }
+
+// Names are bytes on Linux; an archive from an older system has them in Latin-1.
+func TestNamesOfFilesNeedNotBeUTF8(t *testing.T) {
+	needBuildKit(t)
+	host := serveRegistry(t)
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY menu /menu\n", "menu/caf\xe9": "noir"}))
+	r.Image = host + "/acme/app"
+	client := start(t, t.TempDir()).dial(t)
+	image := build(t, client, r)
+	if err := client.Push(t.Context(), r, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, r.Image, image.Digest)["menu/caf\xe9"]; got != "noir" {
+		t.Errorf("the file is %q", got)
+	}
+}

@@ -3,7 +3,6 @@ package builder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/moby/buildkit/client"
@@ -23,9 +22,7 @@ func (c *Client) publish(ctx context.Context, r Request) (Image, error) {
 	if !pushFailed(err) || ctx.Err() != nil {
 		return image, err
 	}
-	if r.Progress != nil {
-		_, _ = fmt.Fprintf(r.Progress, "the builder cannot push it, so this step is going to: %s\n", plainMessage(err)) // a log
-	}
+	r.say("the builder cannot push it, so this step is going to: %s", plainMessage(err))
 	r.Publish, r.NoCache = false, false // every step ran a moment ago, if it was to
 	again, err := c.build(ctx, r)
 	again.Steps, again.Cached, again.Ran = image.Steps, image.Cached, image.Ran
@@ -56,9 +53,10 @@ func (r Request) pushAttrs() map[string]string {
 	return attrs
 }
 
-// pushedAtOnce reports whether the builder's own push is all that becomes of the image. BuildKit's
-// record of a build, which a tenth of a short one goes into, holds on to the image for a later Push;
-// it tells who else uses the builder of its settings, too, while its log is the step's.
+// pushedAtOnce reports whether the builder's own push is all that becomes of the image, so that it
+// keeps no record of the build. A record holds on to the image for a later Push. It also shows the
+// build's settings to whoever else uses the builder, and takes a tenth of a short build; the log is
+// the step's anyway.
 func (r Request) pushedAtOnce() bool { return r.Publish && !r.Whole }
 
 // start begins a build. The builder's own push finds the layers of a base image that no step

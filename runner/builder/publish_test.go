@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	controlapi "github.com/moby/buildkit/api/services/control"
 	bkclient "github.com/moby/buildkit/client"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // The builder pushes by digest alone, a base image's layers too, which no step looked into.
@@ -32,6 +33,9 @@ func TestTheBuilderPublishesByDigest(t *testing.T) {
 	second := build(t, fresh, r)
 	if got := files(t, r.Image, second.Digest)["a"]; !second.Pushed || got != "of the base" || second.Size == 0 {
 		t.Errorf("%+v, file is %q", second, got)
+	}
+	if got := digest.FromBytes(second.Manifest).String(); got != second.Digest {
+		t.Errorf("the manifest has the digest %s, want %s", got, second.Digest)
 	}
 }
 

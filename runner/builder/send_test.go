@@ -4,15 +4,41 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
+	"google.golang.org/grpc/encoding"
 )
 
-// A packet and its head have at most 32 KiB.
+// The buffers that gRPC has for messages end at 32 KiB, and go on at 1 MiB.
+func TestAPacketFitsABuffer(t *testing.T) {
+	if size := (&types.Packet{Type: types.PACKET_DATA, ID: math.MaxUint32, Data: make([]byte, packet)}).SizeVT(); size > 32<<10 {
+		t.Errorf("a packet is of %d bytes", size)
+	}
+	dir := t.TempDir()
+	options, err := Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile")}.solveOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := options.LocalMounts["context"].(inPackets); !ok {
+		t.Errorf("the context is a %T", options.LocalMounts["context"])
+	}
+}
+
+// GRPC's own codec reads each packet into a new slice.
+func TestMessagesHaveBuildKitsCodec(t *testing.T) {
+	const want = "github.com/moby/buildkit/util/grpcutil/encoding/proto"
+	if got := reflect.TypeOf(encoding.GetCodecV2("proto")).PkgPath(); got != want {
+		t.Errorf("the codec is %s's, want %s's", got, want)
+	}
+}
+
 func TestFilesAreSentInPackets(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789"), 10_000)
 	dir := t.TempDir()

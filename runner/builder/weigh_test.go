@@ -37,21 +37,35 @@ func TestWhatTheBuilderForgotIsReadOfTheRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	forgot := errors.New("not found")
-	read := orOfRegistry(t.Context(), func(string) ([]byte, error) { return nil, forgot }, r)
-	if raw, size, err := weigh(digest.String(), read); raw != nil || size != 0 || err != nil {
-		t.Errorf("in no registry: %q, %d, %v; want neither, and no error: what is to move a tag finds out", raw, size, err)
+	forgot := errors.New("forgotten")
+	forgetful := reader(func(string) ([]byte, error) { return nil, forgot })
+	read := forgetful.orOfRegistry(t.Context(), r)
+	if raw, size, err := read.weigh(digest.String()); raw != nil || size != 0 || !errors.Is(err, forgot) || !strings.Contains(err.Error(), "not in the registry") {
+		t.Errorf("in no registry: %q, %d, %v; want both errors", raw, size, err)
 	}
 	if err := remote.WriteIndex(ref, index); err != nil {
 		t.Fatal(err)
 	}
-	raw, size, err := weigh(digest.String(), read)
+	raw, size, err := read.weigh(digest.String())
 	if err != nil || !bytes.Equal(raw, want) || size < 2*100 {
 		t.Errorf("%q, %d, %v; want %q and the size of two layers", raw, size, err, want)
 	}
+	partly := reader(func(dgst string) ([]byte, error) {
+		if dgst == digest.String() {
+			return want, nil
+		}
+		return nil, forgot
+	})
+	if raw, size, err := partly.weigh(digest.String()); !bytes.Equal(raw, want) || size != 0 || !errors.Is(err, forgot) {
+		t.Errorf("without its images: %q, %d, %v; want %q and no size", raw, size, err, want)
+	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if _, _, err := weigh(digest.String(), orOfRegistry(ended, func(string) ([]byte, error) { return nil, forgot }, r)); !errors.Is(err, forgot) {
-		t.Errorf("after the end of the step: %v, want the builder's own error", err)
+	recorded := r
+	recorded.Whole = true
+	for why, read := range map[string]reader{"the step ended": forgetful.orOfRegistry(ended, r), "there is a record": forgetful.orOfRegistry(t.Context(), recorded)} {
+		if raw, _, err := read.weigh(digest.String()); raw != nil || !errors.Is(err, forgot) {
+			t.Errorf("%s: %q, %v; want the builder's own error, and no other asked", why, raw, err)
+		}
 	}
 }

@@ -106,8 +106,9 @@ func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1
 	return &full.Descriptor, nil
 }
 
-// Tag points a tag at a manifest that the registry has, if there is a permit. Repeating it is
-// harmless; no blob is sent.
+// Tag points a tag at a manifest, if there is a permit. Repeating it is harmless; no blob is sent. The
+// caller has seen to it that the registry has the manifest and all that it names: it is asked only
+// where the bytes are not known, and ErrNotFound is the answer then.
 func (c *Client) Tag(ctx context.Context, image string, m Manifest, tag string, l Login) error {
 	repo, err := repository(image, l)
 	if err != nil {

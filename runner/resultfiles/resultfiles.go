@@ -87,7 +87,9 @@ func Card(r Result) []byte {
 		data.ParsedRepoTags = append(data.ParsedRepoTags, tag{name})
 	}
 	data.Size, data.VirtualSize = r.Size, r.Size
-	data.SizeString = units.HumanSize(float64(r.Size))
+	if data.SizeString = "unknown"; r.Size > 0 {
+		data.SizeString = units.HumanSize(float64(r.Size))
+	}
 	data.VirtualSizeString, data.Time = data.SizeString, r.Time.UTC().Format(time.RFC3339)
 	return encode(struct {
 		Schema string `json:"schema"`

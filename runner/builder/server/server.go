@@ -18,7 +18,7 @@ import (
 
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/moby/buildkit/util/grpcerrors"
-	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as buildkitd has it: a packet of files is read where the last one was
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as buildkitd has it: a packet of files is read where the last one was; a message that is used again is to be reset before RecvMsg
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
