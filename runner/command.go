@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"os"
-	"runtime/debug"
 
 	"github.com/urfave/cli/v3"
 
@@ -38,17 +37,10 @@ func Bare(args, environ []string) []string {
 
 const dryRunFlag = "dry-run"
 
-// garbage is how far a step's heap may grow, in percent of what lives in it: that is a few MB, and
-// a step should have ended before it is worth to look for more.
-const garbage = 400
-
 // A start is what the command is told besides its settings.
 type start struct{ builderProgram string }
 
 func (s start) action(ctx context.Context, cmd *cli.Command) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-	}
 	if cmd.Bool(dryRunFlag) && !settings.Standalone(os.Environ()) {
 		return cli.Exit("--dry-run is for a step without a gateway: set PLUGIN_REPO and no gateway's address", 2)
 	}
