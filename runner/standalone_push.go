@@ -49,7 +49,7 @@ func (r *standalone) checkImage(ctx context.Context, image string) error {
 
 // push publishes: the image by its digest first, everywhere, and then each tag, so that no tag
 // ever points at what is not there, and none is newer than another because of a registry that
-// did not take the image. Where there is one registry alone, the step's builder has moved the
+// did not take the image. Where firstTag says so, a builder of the step's own has moved the
 // first tag as the last thing that it pushed.
 func (r *standalone) push(ctx context.Context) error {
 	if !r.publishes() {
