@@ -79,7 +79,7 @@ func (j *job) dial(ctx context.Context) (err error) {
 	address, named := j.o.Settings.Builder, true
 	if address == "" {
 		named = false
-		if address, j.stopBuilder, err = startBuilder(ctx, ownBuilder{Registries: j.spec.Registries, Environ: j.o.Environ, Output: j.log, Program: j.o.BuilderProgram}); err != nil {
+		if address, j.stopBuilder, err = startBuilder(ctx, ownBuilder{Registries: j.spec.Registries, Environ: j.o.Environ, Output: j.log, Program: j.o.BuilderProgram, Context: j.request.Context}); err != nil {
 			return err
 		}
 	}

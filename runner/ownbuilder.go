@@ -20,12 +20,13 @@ type ownBuilder struct {
 	Origin     string                    // what named State.Dir
 	Environ    []string                  // the step's
 	Output     io.Writer                 // of its log
+	Context    string                    // directory that is built
 	Program    string                    // that has the command builder; empty = this one
 }
 
 func (r *standalone) ownBuilder() ownBuilder {
 	return ownBuilder{
-		Registries: r.s.Registries(), State: r.s.State, Origin: r.s.Origins["PLUGIN_STATE"], Environ: r.o.Environ, Output: r.log, Program: r.o.BuilderProgram,
+		Registries: r.s.Registries(), State: r.s.State, Origin: r.s.Origins["PLUGIN_STATE"], Environ: r.o.Environ, Output: r.log, Program: r.o.BuilderProgram, Context: r.request.Context,
 	}
 }
 
@@ -53,7 +54,7 @@ func startBuilder(ctx context.Context, o ownBuilder) (address string, stop func(
 // start starts the builder on the state that is kept, and, where that cannot be had, on one that
 // goes with the step: a cache is no reason to fail, nor to wait for another step.
 func (o ownBuilder) start(ctx context.Context, dir string, kept keptState) (*builder.Child, error) {
-	options := builder.ChildOptions{Program: o.Program, Dir: dir, InsecureRegistries: insecureHosts(o.Registries), Environ: o.Environ, Output: o.Output}
+	options := builder.ChildOptions{Program: o.Program, Dir: dir, Context: o.Context, InsecureRegistries: insecureHosts(o.Registries), Environ: o.Environ, Output: o.Output}
 	if kept.dir == "" {
 		o.say(kept.line)
 		return builder.StartChild(ctx, options)

@@ -28,6 +28,7 @@ type ChildOptions struct {
 	Program            string    // path of one with the command builder; empty = this one
 	Dir                string    // of its socket, and of its state if that has no place of its own; must be private to the caller
 	State              string    // directory of a cache that stays; empty = one below Dir
+	Context            string    // directory that the caller will build; a builder without a State reads it itself; may be empty
 	InsecureRegistries []string  // hosts that are read over plain HTTP
 	Environ            []string  // the caller's; the child gets of it what a builder needs
 	Output             io.Writer // for its warnings; nil = nowhere
@@ -87,9 +88,18 @@ func (c *Child) command(o ChildOptions) *exec.Cmd {
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, briefVar+"=1")
 	if o.State == "" {
-		cmd.Env = append(cmd.Env, lostVar+"=1")
+		cmd.Env = append(cmd.Env, lostVar+"=1", contextVar+"="+o.ownContext())
 	}
 	return cmd
+}
+
+// ownContext is the directory that the builder is to read itself. One that it works in looks
+// otherwise to it, for it mounts there.
+func (o ChildOptions) ownContext() string {
+	if inside, err := filepath.Rel(o.Context, o.Dir); o.Context == "" || err != nil || filepath.IsLocal(inside) {
+		return ""
+	}
+	return o.Context
 }
 
 // starter starts it, and follows what it prints.

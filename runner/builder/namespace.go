@@ -44,8 +44,9 @@ const (
 	stageRun  = "serve"
 
 	launchPIDVar = "SLIPWAY_BUILDER_LAUNCH_PID"
-	briefVar     = "SLIPWAY_BUILDER_BRIEF" // set: init is to be the server
-	lostVar      = "SLIPWAY_BUILDER_LOST"  // set: the state goes with the builder
+	briefVar     = "SLIPWAY_BUILDER_BRIEF"   // set: init is to be the server
+	lostVar      = "SLIPWAY_BUILDER_LOST"    // set: the state goes with the builder
+	contextVar   = "SLIPWAY_BUILDER_CONTEXT" // directory that the one build has its context of; the state goes with the builder
 	pidsVar      = "SLIPWAY_BUILDER_PIDS"
 	pidsShared   = "shared" // the server has the PID namespace and the /proc of its starter
 	killGrace    = StopGrace + 5*time.Second
@@ -64,6 +65,9 @@ func IsolatedPIDs() bool {
 
 // Lost reports whether the state of this server goes with it.
 func Lost() bool { return os.Getenv(lostVar) != "" }
+
+// Context is the directory that this server's builds have their context of; empty = of their clients.
+func Context() string { return os.Getenv(contextVar) }
 
 func brief() bool { return os.Getenv(briefVar) != "" }
 

@@ -85,6 +85,7 @@ func configOf(cmd *cli.Command) (Config, error) {
 		Address:            cmd.String("address"),
 		TLS:                who,
 		State:              cmd.String("state"),
+		Context:            builder.Context(),
 		Network:            cmd.String("network"),
 		OCIRuntime:         cmd.String("runtime"),
 		CacheBytes:         size,

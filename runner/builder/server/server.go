@@ -33,6 +33,7 @@ type Config struct {
 	Address    string            // unix:///path, or tcp://host:port with TLS
 	TLS        identity.Identity // who the server is and whose clients it takes; for TCP
 	State      string            // directory of the cache; one server at a time
+	Context    string            // directory that builds have their context of; empty = of their clients
 	Network    string            // of RUN steps: auto (or empty), cni, slirp4netns, none, host
 	OCIRuntime string            // path or name; empty = runc
 	CacheBytes int64             // the cache is kept below this; 0 = DefaultCacheBytes

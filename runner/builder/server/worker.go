@@ -66,6 +66,11 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 	if err != nil {
 		return nil, fmt.Errorf("make worker: %w", err)
 	}
+	if c.Context != "" {
+		if err := readContext(w, c.Context); err != nil {
+			return nil, err
+		}
+	}
 	if c.Network == builder.NetworkHost {
 		return w, nil
 	}

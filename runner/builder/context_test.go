@@ -1,0 +1,98 @@
+package builder_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/identity"
+	"slipway/runner/builder"
+	"slipway/runner/spec"
+)
+
+// dialChild starts a builder for one build.
+func dialChild(t *testing.T, o builder.ChildOptions) *builder.Client {
+	t.Helper()
+	o.Dir, o.Environ = t.TempDir(), append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=none")
+	child, err := builder.StartChild(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(child.Stop)
+	client, err := builder.Dial(t.Context(), child.Address, identity.Identity{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Which of two directories a builder has its context of is whichever it read, for the client sends
+// the one, and the builder is given the other.
+func TestWhoReadsTheContext(t *testing.T) {
+	needBuildKit(t)
+	const dockerfile, ignore = "FROM scratch\nCOPY . /\n", "Dockerfile\n.dockerignore\nsecret\n"
+	sent := map[string]string{"Dockerfile": dockerfile, ".dockerignore": ignore, "a": "sent", "secret": "sent"}
+	given := map[string]string{"Dockerfile": dockerfile, ".dockerignore": ignore, "a": "read", "secret": "read", "b": "read"}
+	unreadable := write(t, given)
+	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(unreadable, "zz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.Close() }()
+	byClient, byBuilder := map[string]string{"a": "sent"}, map[string]string{"a": "read", "b": "read"}
+	for name, c := range map[string]struct {
+		options builder.ChildOptions
+		want    map[string]string
+	}{
+		"the builder":                              {builder.ChildOptions{Context: write(t, given)}, byBuilder},
+		"the client, for a cache that stays":       {builder.ChildOptions{Context: write(t, given), State: t.TempDir()}, byClient},
+		"the client, of what cannot be read":       {builder.ChildOptions{Context: unreadable}, byClient},
+		"the client, of what is not there":         {builder.ChildOptions{Context: filepath.Join(t.TempDir(), "none")}, byClient},
+		"the client, of where the builder works":   {builder.ChildOptions{Context: filepath.Dir(filepath.Dir(t.TempDir()))}, byClient},
+		"the client, of a builder that knows none": {builder.ChildOptions{}, byClient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(write(t, sent))
+			r.Image = serveRegistry(t) + "/acme/app"
+			client := dialChild(t, c.options)
+			image := build(t, client, r)
+			if err := client.Push(t.Context(), r, image.Digest); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, files(t, r.Image, image.Digest)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A cache that a client's context led to serves a builder that reads the context itself.
+func TestACacheIsTheSameHoweverTheContextCame(t *testing.T) {
+	needBuildKit(t)
+	host := serveRegistry(t)
+	r := request(withShell(t, write(t, map[string]string{
+		"Dockerfile": shellStage + "COPY a folder /\nRUN busybox cat /proc/sys/kernel/random/uuid > /id\n", "a": "a", "folder/b": "b",
+	})))
+	if err := os.Symlink("b", filepath.Join(r.Context, "folder/link")); err != nil {
+		t.Fatal(err)
+	}
+	id := func(client *builder.Client) string {
+		image := build(t, client, r)
+		if err := client.Push(t.Context(), r, image.Digest); err != nil {
+			t.Fatal(err)
+		}
+		return files(t, r.Image, image.Digest)["id"]
+	}
+	r.Image = host + "/acme/app"
+	r.Options.CacheTo = []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main", "mode": "max"}}}
+	sent := id(start(t, t.TempDir()).dial(t))
+	r.Image = host + "/other/app"
+	r.Options = spec.BuildOptions{CacheFrom: []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main"}}}}
+	if read := id(dialChild(t, builder.ChildOptions{Context: r.Context})); read != sent || read == "" {
+		t.Errorf("RUN ran again: %q, before %q", read, sent)
+	}
+}

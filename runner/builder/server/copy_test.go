@@ -1,0 +1,211 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/buildkit/cache/contenthash"
+	"github.com/moby/buildkit/source/local"
+	digest "github.com/opencontainers/go-digest"
+	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
+	"golang.org/x/sys/unix"
+)
+
+// The copy has the same files with the same hashes as what fsutil, which BuildKit has its contexts
+// by, makes of them: a cache of one is a cache of the other.
+func TestACopyIsWhatATransferWouldHaveMade(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: needs root, as builders are in their namespace: it changes owners and makes devices")
+	}
+	from := t.TempDir()
+	plant(t, from)
+	files := contextOf(t, from)
+	sent, copied := filepath.Join(t.TempDir(), "to"), filepath.Join(t.TempDir(), "to")
+	var want, got told
+	if err := errors.Join(os.Mkdir(sent, 0o700), os.Mkdir(copied, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	transferFiles(t, files, sent, want.note)
+	if err := copyFiles(t.Context(), files, copied, got.note); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.hashes, got.hashes); diff != "" {
+		t.Errorf("what is told:\n%s", diff)
+	}
+	if diff := cmp.Diff(readTree(t, sent), readTree(t, copied)); diff != "" {
+		t.Errorf("what is there:\n%s", diff)
+	}
+	if len(got.hashes) != 19 {
+		t.Errorf("%d files were copied: %v", len(got.hashes), got.hashes)
+	}
+}
+
+// plant makes a file of each kind that a repository may have, and some that it should not.
+func plant(t *testing.T, dir string) {
+	t.Helper()
+	at := func(path string) string { return filepath.Join(dir, path) }
+	long := bytes.Repeat([]byte("0123456789abcdef"), copyBuffer/4)
+	err := errors.Join(
+		os.MkdirAll(at("deep/deeper/deepest"), 0o755),
+		os.Mkdir(at("sticky"), 0o700), os.Chmod(at("sticky"), 0o777|fs.ModeSticky),
+		os.Mkdir(at("of a group"), 0o700), os.Chown(at("of a group"), 0, 7), os.Chmod(at("of a group"), 0o775|fs.ModeSetgid),
+		os.WriteFile(at("of a group/file"), []byte("its group is root all the same"), 0o664),
+		os.WriteFile(at("deep/long"), long, 0o644),
+		os.WriteFile(at("deep/as long as a buffer"), long[:copyBuffer], 0o644),
+		os.WriteFile(at("deep/deeper/empty"), nil, 0o644),
+		os.WriteFile(at("no one's"), []byte("secret"), 0o600), os.Chown(at("no one's"), 65534, 65534), os.Chmod(at("no one's"), 0),
+		os.WriteFile(at("program"), []byte("#!/bin/sh\n"), 0o600), os.Chown(at("program"), 9, 9), os.Chmod(at("program"), 0o755|fs.ModeSetuid|fs.ModeSetgid),
+		os.Link(at("deep/long"), at("another name")), os.Link(at("deep/long"), at("zzz")), // the first name of the walk is not the first one made
+		os.Symlink("nowhere", at("dangling")), os.Symlink("deep/long", at("link")),
+		os.WriteFile(at("caf\xe9"), []byte("a name is bytes"), 0o640),
+		unix.Mkfifo(at("fifo"), 0o640), unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))),
+		os.WriteFile(at("ignored"), []byte("not for the builder"), 0o644),
+		os.WriteFile(at("with attributes"), []byte("if it can have them"), 0o644),
+		os.Chtimes(at("deep/deeper"), time.Time{}, time.Unix(1, 987654321)),
+		os.Chtimes(at("deep/long"), time.Time{}, time.Unix(-1, 5)),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setxattr(at("with attributes"), "user.mark", []byte("mark"), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
+		t.Fatal(err)
+	}
+	// cap_net_raw=ep, of which a change of the owner leaves nothing
+	raw := []byte{1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	if err := unix.Setxattr(at("with attributes"), "security.capability", raw, 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
+		t.Fatal(err)
+	}
+}
+
+// contextOf is a directory as a Dockerfile's frontend asks for it.
+func contextOf(t *testing.T, dir string) fsutil.FS {
+	t.Helper()
+	files, err := contextCopy{of: contextSource{dir: dir}, asked: &local.LocalIdentifier{ExcludePatterns: []string{"ignored"}}}.files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// told are the hashes of files, by name.
+type told struct {
+	mu     sync.Mutex
+	hashes map[string]digest.Digest
+}
+
+func (n *told) note(kind fsutil.ChangeKind, path string, info fs.FileInfo, err error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	hashed, ok := info.(contenthash.Hashed)
+	if !ok || err != nil || kind != fsutil.ChangeKindAdd || info.Sys().(*types.Stat).Path != path {
+		return fmt.Errorf("%s: %v, %T, %w", path, kind, info, err)
+	}
+	if n.hashes == nil {
+		n.hashes = map[string]digest.Digest{}
+	}
+	if _, twice := n.hashes[path]; twice {
+		return fmt.Errorf("%s is told of twice", path)
+	}
+	n.hashes[path] = hashed.Digest()
+	return nil
+}
+
+// transferFiles is BuildKit's way between two machines, but for the wire.
+func transferFiles(t *testing.T, files fsutil.FS, dir string, note fsutil.ChangeFunc) {
+	t.Helper()
+	here, there := make(chan []byte), make(chan []byte)
+	sent := make(chan error, 1)
+	go func() {
+		defer close(here)
+		sent <- fsutil.Send(t.Context(), wire{t.Context(), here, there}, files, nil)
+	}()
+	received := fsutil.Receive(t.Context(), wire{t.Context(), there, here}, dir, fsutil.ReceiveOpt{NotifyHashed: note, ContentHasher: contenthash.NewFromStat})
+	if err := errors.Join(received, <-sent); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A wire carries fsutil's packets.
+type wire struct {
+	ctx      context.Context
+	to, from chan []byte
+}
+
+func (w wire) Context() context.Context { return w.ctx }
+
+func (w wire) SendMsg(m any) error {
+	text, err := m.(*types.Packet).MarshalVT()
+	if err != nil {
+		return err
+	}
+	select {
+	case w.to <- text:
+	case <-w.ctx.Done():
+	}
+	return w.ctx.Err()
+}
+
+func (w wire) RecvMsg(m any) error {
+	select {
+	case text, open := <-w.from:
+		if !open {
+			return io.EOF
+		}
+		return m.(*types.Packet).UnmarshalVT(text)
+	case <-w.ctx.Done():
+		return w.ctx.Err()
+	}
+}
+
+// readTree is all that a directory has, but for the times of directories' last changes by us.
+func readTree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	tree, links := map[string]string{}, map[uint64]string{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		sys := info.Sys().(*syscall.Stat_t)
+		name, content := path[len(dir)+1:], ""
+		switch {
+		case info.Mode().IsRegular():
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			content = digest.FromBytes(data).String() + " linked to " + links[sys.Ino]
+			links[sys.Ino] = name
+		case info.Mode()&fs.ModeSymlink != 0:
+			if content, err = os.Readlink(path); err != nil {
+				return err
+			}
+		}
+		attributes := make([]byte, 1024)
+		n, err := unix.Llistxattr(path, attributes)
+		if err != nil && !errors.Is(err, unix.ENOTSUP) {
+			return err
+		}
+		tree[name] = fmt.Sprintf("%s %d:%d %s dev %d %q %s", info.Mode(), sys.Uid, sys.Gid, info.ModTime().UTC(), sys.Rdev, attributes[:max(n, 0)], content)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
