@@ -81,7 +81,7 @@ bench:
 	go test -run '^$$' -bench . ./plugin/store/... ./config/...
 
 bench-runner:
-	@./.ci/install $(RUNTIME) tar
+	@./.ci/install $(RUNTIME) tar mount e2fsprogs
 	go run ./runner/benchtest $(ARGS)
 
 lint: bin/golangci-lint

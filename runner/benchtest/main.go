@@ -5,7 +5,7 @@
 //	make bench-runner ARGS="-rows tiny,dag -rounds 5"
 //
 // It builds what it needs and makes its base images of what a Debian with Go has, so that no
-// figure has a network in it. Stopped (Ctrl-C), it reports what it has timed. It needs root, runc
+// figure has a network in it; caches are on a disk of its own (disk.go). Stopped (Ctrl-C), it reports what it has timed. It needs root, runc
 // and busybox.
 package main
 
@@ -35,7 +35,8 @@ func main() {
 type options struct {
 	rows, cases []string // names; empty = all
 	rounds      int
-	work        string // directory for tools, states and contexts
+	work        string // directory for tools, and for the disk with all else
+	here        bool   // no disk: all else is in the directory itself
 }
 
 func parse(args []string) (o options, err error) {
@@ -44,6 +45,7 @@ func parse(args []string) (o options, err error) {
 	cases := flags.String("cases", "", "cold, unchanged, changed; default: all")
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each is timed")
 	flags.StringVar(&o.work, "work", "bin/bench", "directory for the programs, which stay there, and for caches, which do not")
+	flags.BoolVar(&o.here, "here", false, "have caches on the file system of that directory, in place of a disk (ext4 with a journal) in a file there")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -87,7 +89,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	w, err := openWorld(ctx, o.work, tools)
+	w, err := openWorld(ctx, o.work, o.here, tools)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 	if len(all) > 0 {
-		fmt.Fprint(os.Stdout, "\n"+report(all)) // of what there is, also when it is stopped: it took long to find
+		fmt.Fprintf(os.Stdout, "\nCaches are on %s.\n\n%s", w.disk, report(all)) // of what there is, also when it is stopped: it took long to find
 	}
 	return err
 }

@@ -95,14 +95,14 @@ func (p *place) close() {
 
 // buildctl builds and pushes by BuildKit's own client, with its defaults.
 func buildctl(ctx context.Context, p *place) (time.Duration, error) {
-	return timed(ctx, nil, p.w.tools.buildctl, "--addr", p.address(), "build", "--progress", "plain", "--frontend", "dockerfile.v0",
+	return p.w.timed(ctx, nil, p.w.tools.buildctl, "--addr", p.address(), "build", "--progress", "plain", "--frontend", "dockerfile.v0",
 		"--local", "context="+p.context, "--local", "dockerfile="+p.context, "--output", "type=image,name="+p.image()+":latest,push=true")
 }
 
 // step is `slipway runner` with its defaults, but for labels: buildctl gives none, and the one
 // with the time would make of every build another image.
 func (p *place) step(ctx context.Context, environ ...string) (time.Duration, error) {
-	return timed(ctx, append([]string{
+	return p.w.timed(ctx, append([]string{
 		"PLUGIN_REPO=" + p.image(), "PLUGIN_AUTO_LABEL=false", "CI_WORKSPACE=" + p.context, "SLIPWAY_BUILDER_NETWORK=none",
 	}, environ...), p.w.tools.slipway, "runner")
 }

@@ -22,24 +22,33 @@ const startTime = time.Minute
 // A world is a registry with base images, and a place for what is built.
 type world struct {
 	tools    tools
-	dir      string // of this run alone
+	dir      string // of this run alone, on a disk of its own
+	disk     string // what that is
 	registry string // host:port
 	stop     []func()
 }
 
-func openWorld(ctx context.Context, work string, t tools) (*world, error) {
+// openWorld makes one. Here: on the file system of the work directory.
+func openWorld(ctx context.Context, work string, here bool, t tools) (*world, error) {
 	dir, err := os.MkdirTemp(work, "run-")
 	if err != nil {
 		return nil, err
 	}
-	w := &world{tools: t, dir: dir}
-	w.stop = append(w.stop, func() { _ = os.RemoveAll(dir) })
-	if err := errors.Join(w.startRegistry(ctx), w.seed(ctx)); err != nil {
+	on := disk{about: work, unmount: func() {}}
+	if !here {
+		on = mountDisk(ctx, dir)
+	}
+	w := &world{tools: t, dir: dir, disk: on.about}
+	w.stop = append(w.stop, func() { _ = os.RemoveAll(dir) }, on.unmount)
+	if err := errors.Join(os.Mkdir(w.temporary(), 0o700), w.startRegistry(ctx), w.seed(ctx)); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
+
+// temporary is the directory for temporary files, as steps' own builders have their caches in.
+func (w *world) temporary() string { return filepath.Join(w.dir, "tmp") }
 
 func (w *world) close() {
 	for i := len(w.stop) - 1; i >= 0; i-- {
@@ -125,9 +134,9 @@ func (w *world) builder(ctx context.Context, state, socket string) (*server, err
 }
 
 // timed runs a command and returns how long it took, and what it said if it failed.
-func timed(ctx context.Context, environ []string, name string, args ...string) (time.Duration, error) {
+func (w *world) timed(ctx context.Context, environ []string, name string, args ...string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "TMPDIR=" + os.TempDir()}, environ...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "TMPDIR=" + w.temporary()}, environ...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	started := time.Now()
