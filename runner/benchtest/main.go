@@ -5,8 +5,8 @@
 //	make bench-runner ARGS="-rows tiny,dag -rounds 5"
 //
 // It builds what it needs and makes its base images of what a Debian with Go has, so that no
-// figure has a network in it; caches are on a disk of its own (disk.go). Stopped (Ctrl-C), it reports what it has timed. It needs root, runc
-// and busybox.
+// figure has a network in it; caches are on a disk of its own (disk.go). Stopped (Ctrl-C), it reports
+// what it has timed. It needs root, runc, busybox, mount and mkfs.ext4.
 package main
 
 import (
