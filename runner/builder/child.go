@@ -96,7 +96,11 @@ func (c *Child) command(o ChildOptions) *exec.Cmd {
 // ownContext is the directory that the builder is to read itself. One that it works in looks
 // otherwise to it, for it mounts there.
 func (o ChildOptions) ownContext() string {
-	if inside, err := filepath.Rel(o.Context, o.Dir); o.Context == "" || err != nil || filepath.IsLocal(inside) {
+	dir, err := filepath.EvalSymlinks(o.Dir)
+	if err != nil || o.Context == "" {
+		return ""
+	}
+	if inside, err := filepath.Rel(o.Context, dir); err != nil || filepath.IsLocal(inside) {
 		return ""
 	}
 	return o.Context

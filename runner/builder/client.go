@@ -34,6 +34,9 @@ import (
 // abandonAfter is how long a cancelled call waits for the server to take note.
 const abandonAfter = 500 * time.Millisecond
 
+// ContextName is what Dockerfile frontends call the build context.
+const ContextName = "context"
+
 // A Client builds and pushes on one builder, which stays up as long as the client is
 // open. It is safe for concurrent use.
 type Client struct {
@@ -270,7 +273,7 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 	}
 	return client.SolveOpt{
 		FrontendAttrs: r.frontendAttrs(),
-		LocalMounts:   map[string]fsutil.FS{"context": inPackets{context}, "dockerfile": dockerfile},
+		LocalMounts:   map[string]fsutil.FS{ContextName: inPackets{context}, "dockerfile": dockerfile},
 		SharedKey:     r.SharedKey,
 		Session:       attached,
 		CacheImports:  cacheEntries(r.Options.CacheFrom),

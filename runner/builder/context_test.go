@@ -1,9 +1,10 @@
 package builder_test
 
 import (
-	"net"
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,28 +37,23 @@ func TestWhoReadsTheContext(t *testing.T) {
 	needBuildKit(t)
 	const dockerfile, ignore = "FROM scratch\nCOPY . /\n", "Dockerfile\n.dockerignore\nsecret\n"
 	sent := map[string]string{"Dockerfile": dockerfile, ".dockerignore": ignore, "a": "sent", "secret": "sent"}
-	given := map[string]string{"Dockerfile": dockerfile, ".dockerignore": ignore, "a": "read", "secret": "read", "b": "read"}
-	unreadable := write(t, given)
-	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(unreadable, "zz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = socket.Close() }()
+	given := map[string]string{"Dockerfile": "FROM scratch\nCOPY a /not-this-one\n", ".dockerignore": ignore, "a": "read", "secret": "read", "b": "read"}
 	byClient, byBuilder := map[string]string{"a": "sent"}, map[string]string{"a": "read", "b": "read"}
 	for name, c := range map[string]struct {
 		options builder.ChildOptions
 		want    map[string]string
+		told    bool // why the client sends it
 	}{
-		"the builder":                              {builder.ChildOptions{Context: write(t, given)}, byBuilder},
-		"the client, for a cache that stays":       {builder.ChildOptions{Context: write(t, given), State: t.TempDir()}, byClient},
-		"the client, of what cannot be read":       {builder.ChildOptions{Context: unreadable}, byClient},
-		"the client, of what is not there":         {builder.ChildOptions{Context: filepath.Join(t.TempDir(), "none")}, byClient},
-		"the client, of where the builder works":   {builder.ChildOptions{Context: filepath.Dir(filepath.Dir(t.TempDir()))}, byClient},
-		"the client, of a builder that knows none": {builder.ChildOptions{}, byClient},
+		"the builder":                             {builder.ChildOptions{Context: write(t, given)}, byBuilder, false},
+		"the client for a cache that stays":       {builder.ChildOptions{Context: write(t, given), State: t.TempDir()}, byClient, false},
+		"the client of what is not there":         {builder.ChildOptions{Context: filepath.Join(t.TempDir(), "none")}, byClient, true},
+		"the client of where the builder works":   {builder.ChildOptions{Context: filepath.Dir(filepath.Dir(t.TempDir()))}, byClient, false},
+		"the client of a builder that knows none": {builder.ChildOptions{}, byClient, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := request(write(t, sent))
-			r.Image = serveRegistry(t) + "/acme/app"
+			var log bytes.Buffer
+			r.Image, r.Progress = serveRegistry(t)+"/acme/app", &log
 			client := dialChild(t, c.options)
 			image := build(t, client, r)
 			if err := client.Push(t.Context(), r, image.Digest); err != nil {
@@ -65,6 +61,12 @@ func TestWhoReadsTheContext(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, files(t, r.Image, image.Digest)); diff != "" {
 				t.Error(diff)
+			}
+			if told := strings.Contains(log.String(), "it cannot be read here, and is sent: "); told != c.told {
+				t.Errorf("the log:\n%s", &log)
+			}
+			if !strings.Contains(log.String(), "transferring context: ") {
+				t.Errorf("the log:\n%s", &log)
 			}
 		})
 	}
@@ -92,7 +94,20 @@ func TestACacheIsTheSameHoweverTheContextCame(t *testing.T) {
 	sent := id(start(t, t.TempDir()).dial(t))
 	r.Image = host + "/other/app"
 	r.Options = spec.BuildOptions{CacheFrom: []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main"}}}}
-	if read := id(dialChild(t, builder.ChildOptions{Context: r.Context})); read != sent || read == "" {
+	whole := r.Context
+	r.Context = write(t, nil) // a client that would have to send it cannot
+	if read := id(dialChild(t, builder.ChildOptions{Context: whole})); read != sent || read == "" {
 		t.Errorf("RUN ran again: %q, before %q", read, sent)
+	}
+}
+
+func TestABuilderThatStaysHasNoContextOfItsOwn(t *testing.T) {
+	t.Setenv("SLIPWAY_BUILDER_CONTEXT", "/somewhere")
+	if got := builder.Context(); got != "" {
+		t.Errorf("it has %q", got)
+	}
+	t.Setenv("SLIPWAY_BUILDER_LOST", "1")
+	if got := builder.Context(); got != "/somewhere" {
+		t.Errorf("one that goes has %q", got)
 	}
 }

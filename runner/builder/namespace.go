@@ -67,7 +67,13 @@ func IsolatedPIDs() bool {
 func Lost() bool { return os.Getenv(lostVar) != "" }
 
 // Context is the directory that this server's builds have their context of; empty = of their clients.
-func Context() string { return os.Getenv(contextVar) }
+// A server that outlives one build has none.
+func Context() string {
+	if !Lost() {
+		return ""
+	}
+	return os.Getenv(contextVar)
+}
 
 func brief() bool { return os.Getenv(briefVar) != "" }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -16,10 +17,10 @@ import (
 	"github.com/moby/buildkit/worker/base"
 	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
-)
+	"golang.org/x/sys/unix"
 
-// contextName is what Dockerfile frontends call the build context.
-const contextName = "context"
+	"slipway/runner/builder"
+)
 
 // readContext lets builds have their context of a directory of this machine. Its client would send
 // it file by file, by a connection that is in another one, to a builder that has nothing of it yet.
@@ -42,7 +43,7 @@ type contextSource struct {
 // Resolve is source.Source's.
 func (s contextSource) Resolve(ctx context.Context, id source.Identifier, sessions *session.Manager, vertex solver.Vertex) (source.SourceInstance, error) {
 	clients, err := s.Source.Resolve(ctx, id, sessions, vertex)
-	if asked, ok := id.(*local.LocalIdentifier); err == nil && ok && asked.Name == contextName && !asked.MetadataOnly {
+	if asked, ok := id.(*local.LocalIdentifier); err == nil && ok && asked.Name == builder.ContextName && !asked.MetadataOnly {
 		return contextCopy{SourceInstance: clients, of: s, asked: asked}, nil
 	}
 	return clients, err
@@ -56,28 +57,36 @@ type contextCopy struct {
 }
 
 // Snapshot is source.SourceInstance's. What this builder cannot read, as other users' files in a
-// user namespace, its client may.
+// user namespace, its client may, which then sends all of it.
 func (c contextCopy) Snapshot(ctx context.Context, job solver.JobContext) (cache.ImmutableRef, error) {
-	ref, err := c.copy(ctx)
-	if err == nil || ctx.Err() != nil {
+	said := startTransfer(ctx)
+	ref, err := c.copy(ctx, said)
+	if err == nil || ctx.Err() != nil || errors.Is(err, unix.ENOSPC) {
+		said.end()
 		return ref, err
 	}
+	said.fail(err)
+	said.end()
 	return c.SourceInstance.Snapshot(ctx, job)
 }
 
-func (c contextCopy) copy(ctx context.Context) (cache.ImmutableRef, error) {
+func (c contextCopy) copy(ctx context.Context, said *transfer) (_ cache.ImmutableRef, err error) {
 	files, err := c.files()
 	if err != nil {
 		return nil, err
 	}
 	ref, err := c.of.cache.New(ctx, nil, nil, cache.CachePolicyRetain,
-		cache.WithRecordType(client.UsageRecordTypeLocalSource), cache.WithDescription("local source for "+contextName))
+		cache.WithRecordType(client.UsageRecordTypeLocalSource), cache.WithDescription("local source for "+builder.ContextName))
 	if err != nil {
 		return nil, err
 	}
-	if err := fill(ctx, ref, files); err != nil {
-		contenthash.ClearCacheContext(ref)
-		_ = ref.Release(context.WithoutCancel(ctx)) // the state goes soon, and this with it
+	defer func() {
+		if err != nil {
+			contenthash.ClearCacheContext(ref)
+			err = errors.Join(err, ref.SetCachePolicyDefault(), ref.Release(context.WithoutCancel(ctx)))
+		}
+	}()
+	if err := fill(ctx, ref, files, said); err != nil {
 		return nil, err
 	}
 	return ref.Commit(ctx)
@@ -103,7 +112,7 @@ func (c contextCopy) files() (fsutil.FS, error) {
 }
 
 // fill copies the files, and notes their hashes, which later steps are looked up by.
-func fill(ctx context.Context, ref cache.MutableRef, files fsutil.FS) (err error) {
+func fill(ctx context.Context, ref cache.MutableRef, files fsutil.FS, said *transfer) (err error) {
 	hashes, err := contenthash.GetCacheContext(ctx, ref)
 	if err != nil {
 		return err
@@ -117,12 +126,10 @@ func fill(ctx context.Context, ref cache.MutableRef, files fsutil.FS) (err error
 	if err != nil {
 		return err
 	}
-	said := startTransfer(ctx)
 	err = copyFiles(ctx, files, dir, func(kind fsutil.ChangeKind, path string, info fs.FileInfo, err error) error {
 		said.add(info.Size())
 		return hashes.HandleChange(kind, path, info, err)
 	})
-	said.end()
 	if failed := mounter.Unmount(); err == nil {
 		err = failed
 	}

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -23,33 +25,74 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The copy has the same files with the same hashes as what fsutil, which BuildKit has its contexts
-// by, makes of them: a cache of one is a cache of the other.
-func TestACopyIsWhatATransferWouldHaveMade(t *testing.T) {
+// needRoot is for what changes owners and makes devices.
+func needRoot(t *testing.T) {
+	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root, as builders are in their namespace: it changes owners and makes devices")
+		t.Skip("SKIPPED: needs root, as builders are in their namespace")
 	}
+}
+
+// The copy has the same files with the same hashes as what fsutil, which BuildKit has its contexts
+// by, makes of what a client sends: a cache of one is a cache of the other.
+func TestACopyIsWhatATransferWouldHaveMade(t *testing.T) {
+	needRoot(t)
 	from := t.TempDir()
 	plant(t, from)
-	files := contextOf(t, from)
-	sent, copied := filepath.Join(t.TempDir(), "to"), filepath.Join(t.TempDir(), "to")
-	var want, got told
-	if err := errors.Join(os.Mkdir(sent, 0o700), os.Mkdir(copied, 0o700)); err != nil {
+	for name, c := range map[string]struct {
+		asked local.LocalIdentifier
+		files int
+	}{
+		"all":                      {local.LocalIdentifier{}, 21},
+		"without a file":           {local.LocalIdentifier{ExcludePatterns: []string{"ignored"}}, 20},
+		"without a link's first":   {local.LocalIdentifier{ExcludePatterns: []string{"another name"}}, 20},
+		"without a folder but one": {local.LocalIdentifier{ExcludePatterns: []string{"deep/*", "!deep/deeper"}}, 19},
+		"a folder":                 {local.LocalIdentifier{IncludePatterns: []string{"deep"}}, 6},
+		"what a link leads to":     {local.LocalIdentifier{FollowPaths: []string{"link"}}, 3},
+		"what a Dockerfile copies": {local.LocalIdentifier{FollowPaths: []string{"program", "zz*"}, ExcludePatterns: []string{"ignored"}}, 2},
+		"nothing":                  {local.LocalIdentifier{FollowPaths: []string{"none"}}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sent, copied := t.TempDir(), t.TempDir()
+			var want, got told
+			transferFiles(t, sentBy(t, from, c.asked), sent, want.note)
+			files, err := contextCopy{of: contextSource{dir: from}, asked: &c.asked}.files()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := copyFiles(t.Context(), files, copied, got.note); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want.hashes, got.hashes); diff != "" || len(got.hashes) != c.files {
+				t.Errorf("%d files are told of, want %d:\n%s", len(got.hashes), c.files, diff)
+			}
+			if diff := cmp.Diff(readTree(t, sent), readTree(t, copied)); diff != "" {
+				t.Errorf("what is there:\n%s", diff)
+			}
+		})
+	}
+}
+
+// sentBy is a directory as BuildKit's client and its session send it (client/solve.go,
+// session/filesync).
+func sentBy(t *testing.T, dir string, asked local.LocalIdentifier) fsutil.FS {
+	t.Helper()
+	all, err := fsutil.NewFS(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	transferFiles(t, files, sent, want.note)
-	if err := copyFiles(t.Context(), files, copied, got.note); err != nil {
+	ofRoot, err := fsutil.NewFilterFS(all, &fsutil.FilterOpt{Map: func(_ string, stat *types.Stat) fsutil.MapResult {
+		stat.Uid, stat.Gid = 0, 0
+		return fsutil.MapResultKeep
+	}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want.hashes, got.hashes); diff != "" {
-		t.Errorf("what is told:\n%s", diff)
+	some, err := fsutil.NewFilterFS(ofRoot, &fsutil.FilterOpt{IncludePatterns: asked.IncludePatterns, ExcludePatterns: asked.ExcludePatterns, FollowPaths: asked.FollowPaths})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff(readTree(t, sent), readTree(t, copied)); diff != "" {
-		t.Errorf("what is there:\n%s", diff)
-	}
-	if len(got.hashes) != 19 {
-		t.Errorf("%d files were copied: %v", len(got.hashes), got.hashes)
-	}
+	return some
 }
 
 // plant makes a file of each kind that a repository may have, and some that it should not.
@@ -79,6 +122,11 @@ func plant(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", at("socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = socket.Close() })
 	if err := unix.Setxattr(at("with attributes"), "user.mark", []byte("mark"), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
 		t.Fatal(err)
 	}
@@ -87,16 +135,6 @@ func plant(t *testing.T, dir string) {
 	if err := unix.Setxattr(at("with attributes"), "security.capability", raw, 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
 		t.Fatal(err)
 	}
-}
-
-// contextOf is a directory as a Dockerfile's frontend asks for it.
-func contextOf(t *testing.T, dir string) fsutil.FS {
-	t.Helper()
-	files, err := contextCopy{of: contextSource{dir: dir}, asked: &local.LocalIdentifier{ExcludePatterns: []string{"ignored"}}}.files()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
 }
 
 // told are the hashes of files, by name.
@@ -169,7 +207,7 @@ func (w wire) RecvMsg(m any) error {
 	}
 }
 
-// readTree is all that a directory has, but for the times of directories' last changes by us.
+// readTree is all that a directory has below it.
 func readTree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	tree, links := map[string]string{}, map[uint64]string{}
@@ -196,16 +234,34 @@ func readTree(t *testing.T, dir string) map[string]string {
 				return err
 			}
 		}
-		attributes := make([]byte, 1024)
-		n, err := unix.Llistxattr(path, attributes)
-		if err != nil && !errors.Is(err, unix.ENOTSUP) {
+		attributes, err := readAttributes(path)
+		if err != nil {
 			return err
 		}
-		tree[name] = fmt.Sprintf("%s %d:%d %s dev %d %q %s", info.Mode(), sys.Uid, sys.Gid, info.ModTime().UTC(), sys.Rdev, attributes[:max(n, 0)], content)
+		tree[name] = fmt.Sprintf("%s %d:%d %s dev %d %q %s", info.Mode(), sys.Uid, sys.Gid, info.ModTime().UTC(), sys.Rdev, attributes, content)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tree
+}
+
+func readAttributes(path string) (map[string]string, error) {
+	names := make([]byte, 1024)
+	n, err := unix.Llistxattr(path, names)
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
+		value := make([]byte, 1024)
+		if n, err := unix.Lgetxattr(path, name, value); name != "" && err == nil {
+			all[name] = string(value[:n])
+		}
+	}
+	return all, nil
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/moby/buildkit/util/progress"
 	"golang.org/x/time/rate"
+
+	"slipway/runner/builder"
 )
 
 // A transfer is how far the context is, for the build's log. It is safe for concurrent use.
@@ -44,5 +46,11 @@ func (t *transfer) end() {
 	_ = t.log.Close() // of a log, as say
 }
 
+// fail says why the context is going to be transferred in the other way.
+func (t *transfer) fail(err error) {
+	now := time.Now()
+	_ = t.log.Write("it cannot be read here, and is sent: "+err.Error(), progress.Status{Started: &now, Completed: &now})
+}
+
 // say writes the line that BuildKit writes of a context that a client sends.
-func (t *transfer) say() { _ = t.log.Write("transferring "+contextName+":", t.state) }
+func (t *transfer) say() { _ = t.log.Write("transferring "+builder.ContextName+":", t.state) }

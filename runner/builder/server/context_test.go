@@ -1,0 +1,42 @@
+package server
+
+import (
+	"context"
+	"testing"
+
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/source"
+	"github.com/moby/buildkit/source/local"
+)
+
+// clients is the source that asks clients.
+type clients struct{ source.Source }
+
+func (clients) Resolve(context.Context, source.Identifier, *session.Manager, solver.Vertex) (source.SourceInstance, error) {
+	return ofClients{}, nil
+}
+
+type ofClients struct{ source.SourceInstance }
+
+// Of all that a client has, the context alone is read here, and only for its files.
+func TestWhatIsNotAskedOfClients(t *testing.T) {
+	for name, c := range map[string]struct {
+		asked local.LocalIdentifier
+		here  bool
+	}{
+		"the context":              {local.LocalIdentifier{Name: "context"}, true},
+		"the Dockerfile":           {local.LocalIdentifier{Name: "dockerfile"}, false},
+		"another session's":        {local.LocalIdentifier{Name: "other-context"}, false},
+		"a list of what there is":  {local.LocalIdentifier{Name: "context", MetadataOnly: true}, false},
+		"a named context, by name": {local.LocalIdentifier{Name: "docs"}, false},
+	} {
+		got, err := contextSource{Source: clients{}}.Resolve(t.Context(), &c.asked, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, here := got.(contextCopy); here != c.here {
+			t.Errorf("%s: %T", name, got)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
+)
+
+// A listing is a directory that changes while it is read: it has what it is said to have.
+type listing struct {
+	stats []types.Stat
+	open  func(path string) (io.ReadCloser, error)
+	done  func() // when all is listed; may be nil
+}
+
+func (l listing) Walk(_ context.Context, _ string, visit fs.WalkDirFunc) error {
+	for i := range l.stats {
+		if err := visit(l.stats[i].Path, fs.FileInfoToDirEntry(&fsutil.StatInfo{Stat: &l.stats[i]}), nil); err != nil {
+			if errors.Is(err, fs.ErrNotExist) { // as fsutil has it
+				return nil
+			}
+			return err
+		}
+	}
+	if l.done != nil {
+		l.done()
+	}
+	return nil
+}
+
+func (l listing) Open(path string) (io.ReadCloser, error) { return l.open(path) }
+
+func dropped(fsutil.ChangeKind, string, fs.FileInfo, error) error { return nil }
+
+func zeroes(string) (io.ReadCloser, error) { return os.Open("/dev/zero") }
+
+// A directory that became a link after it was listed leads nowhere.
+func TestACopyIsNotWrittenThroughALink(t *testing.T) {
+	outside := t.TempDir()
+	files := listing{open: func(string) (io.ReadCloser, error) { return os.Open("/dev/null") }, stats: []types.Stat{
+		{Path: "a", Mode: uint32(fs.ModeSymlink | 0o777), Linkname: outside}, {Path: "a/x", Mode: 0o644},
+	}}
+	err := copyFiles(t.Context(), files, t.TempDir(), dropped)
+	if left, failed := os.ReadDir(outside); err == nil || len(left) != 0 || failed != nil {
+		t.Errorf("%v was written, and the copy says %v (%v)", left, err, failed)
+	}
+}
+
+// A hard link is made when what it leads to is there, however long that takes.
+func TestALinkWaitsForItsFile(t *testing.T) {
+	needRoot(t)
+	listed := make(chan struct{})
+	files := listing{done: func() { close(listed) }, stats: []types.Stat{{Path: "a", Mode: 0o644}, {Path: "b", Mode: 0o644, Linkname: "a"}}}
+	files.open = func(string) (io.ReadCloser, error) {
+		<-listed
+		return os.Open("/dev/null")
+	}
+	dir := t.TempDir()
+	if err := copyFiles(t.Context(), files, dir, dropped); err != nil {
+		t.Fatal(err)
+	}
+	a, errA := os.Stat(filepath.Join(dir, "a"))
+	b, errB := os.Stat(filepath.Join(dir, "b"))
+	if err := errors.Join(errA, errB); err != nil || !os.SameFile(a, b) {
+		t.Errorf("b is not a (%v)", err)
+	}
+}
+
+// A file without an end is read no longer than somebody wants it.
+func TestACopyEndsWithItsContext(t *testing.T) {
+	needRoot(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	files := listing{done: cancel, open: zeroes, stats: []types.Stat{{Path: "a", Mode: 0o644}}}
+	if err := copyFiles(ctx, files, t.TempDir(), dropped); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	none := listing{done: cancel}
+	if err := copyFiles(ctx, none, t.TempDir(), dropped); !errors.Is(err, context.Canceled) {
+		t.Errorf("of nothing: got %v", err)
+	}
+}
+
+// What cannot be copied fails the copy, whatever the error: fsutil's walk goes on where something is
+// not there.
+func TestACopyIsWholeOrFails(t *testing.T) {
+	refuse := func(fsutil.ChangeKind, string, fs.FileInfo, error) error { return fs.ErrNotExist }
+	folder := listing{stats: []types.Stat{{Path: "a", Mode: uint32(fs.ModeDir | 0o755)}}}
+	if err := copyFiles(t.Context(), folder, t.TempDir(), refuse); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a folder: %v", err)
+	}
+	denied := listing{stats: []types.Stat{{Path: "a", Mode: 0o644}}, open: func(string) (io.ReadCloser, error) { return nil, fs.ErrPermission }}
+	if err := copyFiles(t.Context(), denied, t.TempDir(), dropped); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("of a file: %v", err)
+	}
+}
