@@ -70,7 +70,7 @@ type copier struct {
 func (c *copier) walk(ctx context.Context) error {
 	copies, copying := errgroup.WithContext(ctx)
 	copies.SetLimit(copiesAtOnce)
-	var failed error // for Walk takes what is not there for no error, wherever it is not
+	var failed error // the first; Walk goes on where something is not there, be it in the directory that is written
 	walked := c.files.Walk(copying, "/", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -79,7 +79,9 @@ func (c *copier) walk(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		failed = c.visit(path, info, func(stat *types.Stat) { copies.Go(func() error { return c.copy(copying, stat) }) })
+		if failed == nil {
+			failed = c.visit(path, info, func(stat *types.Stat) { copies.Go(func() error { return c.copy(copying, stat) }) })
+		}
 		return failed
 	})
 	return cmp.Or(copies.Wait(), failed, walked, ctx.Err())

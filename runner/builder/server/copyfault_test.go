@@ -23,8 +23,8 @@ type listing struct {
 func (l listing) Walk(_ context.Context, _ string, visit fs.WalkDirFunc) error {
 	for i := range l.stats {
 		if err := visit(l.stats[i].Path, fs.FileInfoToDirEntry(&fsutil.StatInfo{Stat: &l.stats[i]}), nil); err != nil {
-			if errors.Is(err, fs.ErrNotExist) { // as fsutil has it
-				return nil
+			if errors.Is(err, fs.ErrNotExist) { // fsutil goes on, too
+				continue
 			}
 			return err
 		}
@@ -90,8 +90,13 @@ func TestACopyEndsWithItsContext(t *testing.T) {
 // What cannot be copied fails the copy, whatever the error: fsutil's walk goes on where something is
 // not there.
 func TestACopyIsWholeOrFails(t *testing.T) {
-	refuse := func(fsutil.ChangeKind, string, fs.FileInfo, error) error { return fs.ErrNotExist }
-	folder := listing{stats: []types.Stat{{Path: "a", Mode: uint32(fs.ModeDir | 0o755)}}}
+	refuse := func(_ fsutil.ChangeKind, path string, _ fs.FileInfo, _ error) error {
+		if path == "a" {
+			return fs.ErrNotExist
+		}
+		return nil
+	}
+	folder := listing{stats: []types.Stat{{Path: "a", Mode: uint32(fs.ModeDir | 0o755)}, {Path: "b", Mode: uint32(fs.ModeDir | 0o755)}}}
 	if err := copyFiles(t.Context(), folder, t.TempDir(), refuse); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of a folder: %v", err)
 	}
