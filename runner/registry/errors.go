@@ -50,6 +50,12 @@ func explain(operation string, repo name.Repository, err error) error {
 	return fmt.Errorf("%s %s: %w", operation, repo.Name(), err)
 }
 
+// busy reports whether it was the registry that said so, and not now.
+func busy(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && temporary(err)
+}
+
 // temporary reports whether the same request may succeed later: the network's failures,
 // 408, 429 and 5xx.
 func temporary(err error) bool {

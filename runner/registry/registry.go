@@ -129,8 +129,10 @@ func (c *Client) Tag(ctx context.Context, image string, m Manifest, tag string, 
 			c.part(repo, l)
 		}
 		var refused *refusal
-		if err != nil && greeted && !temporary(err) && !errors.As(err, &refused) {
-			err = c.move(ctx, target, m.Digest, known, l) // what is renewed within a request cannot send a body twice
+		if err != nil && greeted && !busy(err) && !errors.As(err, &refused) {
+			// A token that is renewed within a request cannot send its body twice, which shows as any
+			// error: the connection may be closed before it is told why.
+			err = c.move(ctx, target, m.Digest, known, l)
 		}
 		return struct{}{}, err
 	})
