@@ -36,7 +36,7 @@ func mountDisk(ctx context.Context, dir string) disk {
 	return disk{about: "ext4 with a journal", unmount: unmount}
 }
 
-func makeDisk(ctx context.Context, path, dir string) (err error) {
+func makeDisk(ctx context.Context, path, dir string) error {
 	var room unix.Statfs_t
 	if err := unix.Statfs(dir, &room); err != nil {
 		return err
