@@ -12,7 +12,7 @@ import (
 // rooms of one layer never import each other, but for a room's own sub-rooms.
 var layers = [][]string{
 	{"config/secret"},
-	{"config/identity", "config/child"},
+	{"config/identity", "config/child", "config/netpolicy"},
 	{"config"},
 	{"runner/spec"},
 	{"plugin/autobuild"},
@@ -49,6 +49,7 @@ var across = map[string][]string{
 var alone = map[string][]string{
 	"config/secret":    {},
 	"config/child":     {},
+	"config/netpolicy": {},
 	"config/identity":  {"config/secret"},
 	"runner/ci":        {},
 	"runner/tags":      {"runner/ci", "runner/spec"},
@@ -59,7 +60,7 @@ var alone = map[string][]string{
 }
 
 // leaves are the rooms that every other may import.
-var leaves = []string{"config/secret", "config/identity", "config/child", "config/program"}
+var leaves = []string{"config/secret", "config/identity", "config/child", "config/netpolicy", "config/program"}
 
 // settled lists the packages that take settings apart; the others are handed what they need.
 var settled = []string{"plugin", "plugin/web", "plugin/demo/world", "runner", "runner/settings", "runner/slipway", "runner/slipway-builder"}
