@@ -111,8 +111,8 @@ var parameters = map[string]*regexp.Regexp{
 	"mount":            digestForm,
 	"from":             repositoryForm,
 	"n":                regexp.MustCompile(`^[0-9]{1,6}$`),
-	"last":             regexp.MustCompile(`^[!-~]{1,1024}$`),
-	"next_page":        regexp.MustCompile(`^[!-~]{1,1024}$`),
+	"last":             regexp.MustCompile(`^[!-~]{1,1000}$`),
+	"next_page":        regexp.MustCompile(`^[!-~]{1,1000}$`),
 	"artifactType":     regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,254}$`),
 }
 
