@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -295,7 +294,6 @@ func basicAuth(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-var errConnection = errors.New("connection lost")
 
 func contains(all []string, part string) bool {
 	return slices.ContainsFunc(all, func(s string) bool { return strings.Contains(s, part) })
