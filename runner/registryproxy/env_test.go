@@ -294,7 +294,6 @@ func basicAuth(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-
 func contains(all []string, part string) bool {
 	return slices.ContainsFunc(all, func(s string) bool { return strings.Contains(s, part) })
 }
