@@ -1,0 +1,71 @@
+package registryproxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"slipway/config/netpolicy"
+	"slipway/runner/attemptserver"
+)
+
+// A problem is an error whose text the client reads.
+type problem struct {
+	status int
+	code   string // of the distribution specification
+	text   string
+}
+
+func (p problem) Error() string { return p.text }
+
+// unavailable is the answer to a request that the registry did not serve as it should.
+func unavailable(text string) problem {
+	return problem{http.StatusBadGateway, "UNAVAILABLE", text}
+}
+
+var errEnded = problem{http.StatusForbidden, "DENIED", attemptserver.ErrEnded.Error()}
+
+func (p *Proxy) refuseEnded(w http.ResponseWriter, _ *http.Request) { writeProblem(w, errEnded) }
+
+// fail writes the answer to a request that failed. It is the only place that does.
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, to route, err error) {
+	var answer problem
+	switch {
+	case errors.As(err, &answer):
+	case errors.Is(context.Cause(r.Context()), attemptserver.ErrEnded):
+		answer = errEnded
+	case errors.Is(err, netpolicy.ErrRefused):
+		answer = unavailable("the registry names an address that this installation does not allow")
+	default:
+		answer = unavailable("the registry does not answer")
+	}
+	if answer.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="build"`)
+	}
+	if answer.status >= http.StatusInternalServerError {
+		// The path is a checked one; the query may hold anything and is left out.
+		p.log.WithError(err).Warnf("registry proxy: %s %s: %s", r.Method, to.path(), answer.text)
+	}
+	writeProblem(w, answer)
+}
+
+func writeProblem(w http.ResponseWriter, answer problem) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	w.WriteHeader(answer.status)
+	type item struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	body := map[string][]item{"errors": {{answer.code, answer.text}}}
+	_ = json.NewEncoder(w).Encode(body) // a client that went away needs no answer
+}
+
+// methodNotAllowed is the answer to a method that a resource does not have here.
+func methodNotAllowed(w http.ResponseWriter, allowed ...string) problem {
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return problem{http.StatusMethodNotAllowed, "UNSUPPORTED", "this build may not do that; allowed: " + strings.Join(allowed, ", ")}
+}

@@ -1,0 +1,150 @@
+package registryproxy
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+const (
+	maxRepository = 255 // characters of a repository's name
+	digestText    = `sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}`
+	tagText       = `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
+	uploadText    = `[A-Z2-7]{26}` // what rand.Text returns
+)
+
+var (
+	repositoryForm = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	digestForm     = regexp.MustCompile(`^(?:` + digestText + `)$`)
+	routeForm      = regexp.MustCompile(`^(?:(?P<manifest>manifests)/(?P<reference>` + tagText + `|` + digestText + `)` +
+		`|(?P<blob>blobs)/(?P<digest>` + digestText + `)` +
+		`|(?P<start>blobs/uploads)/` +
+		`|(?P<upload>blobs/uploads)/(?P<id>` + uploadText + `)` +
+		`|(?P<tags>tags/list)` +
+		`|(?P<referrers>referrers)/(?P<subject>` + digestText + `))$`)
+)
+
+// A kind is one of the resources that a registry has.
+type kind string
+
+const (
+	kindManifest    kind = "manifest"
+	kindBlob        kind = "blob"
+	kindUploadStart kind = "start"
+	kindUpload      kind = "upload"
+	kindTags        kind = "tags"
+	kindReferrers   kind = "referrers"
+)
+
+// A route is what a request's path names.
+type route struct {
+	repository repository
+	kind       kind
+	reference  string // a tag, a digest, or our id of an upload
+}
+
+// errPath says that a path names none of the allowed repositories, or none of a registry's
+// resources in it.
+var errPath = problem{http.StatusForbidden, "DENIED", "this build may not use that address of the registry"}
+
+// errQuery says that a query is malformed.
+var errQuery = problem{http.StatusBadRequest, "UNSUPPORTED", "the query is malformed"}
+
+// parse reads a request line's address as it was sent. A valid path has nothing to decode, so
+// encoded slashes and dots match nothing.
+func (p *Proxy) parse(requestURI string) (route, url.Values, error) {
+	path, raw, _ := strings.Cut(requestURI, "?")
+	for _, repository := range p.allowed {
+		rest, ok := strings.CutPrefix(path, "/v2/"+repository.name+"/")
+		if !ok {
+			continue
+		}
+		match := routeForm.FindStringSubmatch(rest)
+		if match == nil {
+			continue // "acme/app" is also the beginning of "acme/app/tool"
+		}
+		query, err := parseQuery(raw)
+		return newRoute(repository, match), query, err
+	}
+	return route{}, nil, errPath
+}
+
+// newRoute reads a match of routeForm: one group names the kind, the next one has the reference.
+func newRoute(r repository, match []string) route {
+	to := route{repository: r}
+	for i, name := range routeForm.SubexpNames() {
+		switch {
+		case i == 0 || match[i] == "":
+		case to.kind == "":
+			to.kind = kind(name)
+		default:
+			to.reference = match[i]
+		}
+	}
+	return to
+}
+
+// path returns the route's path below /v2/.
+func (to route) path() string {
+	base := "/v2/" + to.repository.name + "/"
+	switch to.kind {
+	case kindManifest:
+		return base + "manifests/" + to.reference
+	case kindBlob:
+		return base + "blobs/" + to.reference
+	case kindUploadStart:
+		return base + "blobs/uploads/"
+	case kindUpload:
+		return base + "blobs/uploads/" + to.reference
+	case kindReferrers:
+		return base + "referrers/" + to.reference
+	}
+	return base + "tags/list"
+}
+
+// parameters are the parameters that registries know, each with the form that its value must have.
+// "last" and "next_page" continue a list at a place that the registry chose.
+var parameters = map[string]*regexp.Regexp{
+	"digest":           digestForm,
+	"digest-algorithm": regexp.MustCompile(`^sha(?:256|512)$`),
+	"mount":            digestForm,
+	"from":             repositoryForm,
+	"n":                regexp.MustCompile(`^[0-9]{1,6}$`),
+	"last":             regexp.MustCompile(`^[!-~]{1,1000}$`),
+	"next_page":        regexp.MustCompile(`^[!-~]{1,1000}$`),
+	"artifactType":     regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,254}$`),
+}
+
+// parseQuery returns the known parameters of a query. It drops others, and mount and from if they
+// are malformed, which makes a mount an ordinary upload. Of every other parameter two values or a
+// malformed one are an error: a registry might read another value than the one that was checked.
+func parseQuery(raw string) (url.Values, error) {
+	all, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, errQuery // as for ";", which some servers take for "&"
+	}
+	known := url.Values{}
+	for name, form := range parameters {
+		values := all[name]
+		switch {
+		case len(values) == 0:
+		case len(values) == 1 && form.MatchString(values[0]):
+			known.Set(name, values[0])
+		case name != "mount" && name != "from":
+			return nil, errQuery
+		}
+	}
+	return known, nil
+}
+
+// only returns the named parameters of a query.
+func only(query url.Values, names ...string) url.Values {
+	kept := url.Values{}
+	for _, name := range names {
+		if query.Has(name) {
+			kept.Set(name, query.Get(name))
+		}
+	}
+	return kept
+}

@@ -1,0 +1,120 @@
+package registryproxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	maxTokenAnswer = 1 << 20 // bytes of a token server's answer
+	// defaultLife is a token's life if its server says none.
+	// Source: https://distribution.github.io/distribution/spec/auth/token/#token-response-fields
+	defaultLife = time.Minute
+	maxLife     = 24 * time.Hour
+)
+
+// A token authorizes requests until its server's clock says otherwise.
+type token struct {
+	header  string
+	renewAt time.Time
+	err     error // the token server's refusal, in place of a header
+}
+
+// A tokenAnswer is what token servers send. Docker Hub and Artifact Registry send token, Azure
+// access_token, some both.
+type tokenAnswer struct {
+	Token       string `json:"token"`
+	AccessToken string `json:"access_token"`
+	ExpiresIn   int64  `json:"expires_in"` // seconds
+}
+
+// fetch gets a token for the scopes. A problem is the token server's refusal.
+func (a *authorizer) fetch(ctx context.Context, scopes []string) (token, error) {
+	request, err := a.tokenRequest(ctx, scopes)
+	if err != nil {
+		return token{}, err
+	}
+	asked := a.now() // the token's life begins after this
+	resp, err := a.http.RoundTrip(request)
+	if err != nil {
+		return token{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest: // OAuth refuses with 400
+		return token{}, errRefusedLogin
+	default:
+		return token{}, fmt.Errorf("token server %s: %s", a.challenge.realm.Host, resp.Status)
+	}
+	var answer tokenAnswer
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxTokenAnswer)).Decode(&answer); err != nil {
+		return token{}, fmt.Errorf("token server %s: %w", a.challenge.realm.Host, err)
+	}
+	if answer.Token == "" {
+		answer.Token = answer.AccessToken
+	}
+	if answer.Token == "" {
+		return token{}, fmt.Errorf("token server %s: %w", a.challenge.realm.Host, errors.New("the answer has no token"))
+	}
+	return token{header: "Bearer " + answer.Token, renewAt: asked.Add(usableLife(answer.ExpiresIn))}, nil
+}
+
+// errRefusedLogin is the answer if the installation's credential is refused. The registry's own
+// text is not read: it may repeat the credential.
+var errRefusedLogin = problem{http.StatusForbidden, "DENIED",
+	"the registry refuses the installation's credential for this repository; an administrator can check it"}
+
+// usableLife returns how long a token of a life in seconds is used: until one minute before its
+// end, or half of its life if that is shorter.
+func usableLife(seconds int64) time.Duration {
+	life := defaultLife
+	if seconds > 0 {
+		life = min(time.Duration(min(seconds, int64(maxLife/time.Second)))*time.Second, maxLife)
+	}
+	return life - min(life/2, loginMargin)
+}
+
+// tokenRequest asks by GET with the user name and password, or by OAuth's POST with an identity
+// token.
+// Source: https://distribution.github.io/distribution/spec/auth/oauth/
+func (a *authorizer) tokenRequest(ctx context.Context, scopes []string) (*http.Request, error) {
+	target := *a.challenge.realm
+	login := *a.current
+	if login.Username == "" && !login.Password.IsZero() {
+		form := url.Values{
+			"grant_type":    {"refresh_token"},
+			"service":       {a.challenge.service},
+			"scope":         {strings.Join(scopes, " ")},
+			"client_id":     {userAgent},
+			"refresh_token": {login.Password.Reveal()},
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), strings.NewReader(form.Encode()))
+		if err != nil {
+			return nil, err
+		}
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.Header.Set("User-Agent", userAgent)
+		return request, nil
+	}
+	query := target.Query()
+	query.Set("service", a.challenge.service)
+	query["scope"] = scopes
+	target.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("User-Agent", userAgent)
+	if header := basic(login); header != "" {
+		request.Header.Set("Authorization", header)
+	}
+	return request, nil
+}

@@ -1,0 +1,370 @@
+package registryproxy_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	"slipway/runner/registryproxy"
+)
+
+// A tokenServer answers token requests as a kind of registry does. The token of request n is "t"n.
+type tokenServer struct {
+	*httptest.Server
+	form     string // of the answer; %d = n
+	life     time.Duration
+	now      func() time.Time
+	mu       sync.Mutex
+	requests []string
+	ends     map[string]time.Time
+}
+
+func newTokenServer(t *testing.T, form string, life time.Duration) *tokenServer {
+	s := &tokenServer{form: form, life: life, ends: map[string]time.Time{}}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *tokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = r.ParseForm()
+	user, password, _ := r.BasicAuth()
+	s.requests = append(s.requests, fmt.Sprintf("%s %s service=%s scope=%s user=%s", r.Method, r.URL.Path, r.Form.Get("service"), strings.Join(r.Form["scope"], " "), user))
+	if password != canary && r.PostForm.Get("refresh_token") != canary {
+		w.WriteHeader(401)
+		fmt.Fprint(w, "token server's words about "+password)
+		return
+	}
+	n := len(s.requests)
+	s.ends[fmt.Sprintf("Bearer t%d", n)] = s.now().Add(s.life)
+	fmt.Fprintf(w, s.form, n)
+}
+
+// protect makes the env's registry accept the server's tokens, while they live.
+func (s *tokenServer) protect(e *env, challenge string) {
+	s.now = e.clock
+	e.auth = func(w http.ResponseWriter, r *http.Request) bool {
+		s.mu.Lock()
+		end, known := s.ends[r.Header.Get("Authorization")]
+		s.mu.Unlock()
+		if known && e.clock().Before(end) {
+			return true
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+		w.WriteHeader(401)
+		return false
+	}
+}
+
+func (s *tokenServer) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests)
+}
+
+func (s *tokenServer) asked() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}
+
+// newTokenEnv makes an env whose registry names the token server.
+func newTokenEnv(t *testing.T, s *tokenServer, service string) *env {
+	t.Helper()
+	e := newEnv(t, func(_ *env, o *registryproxy.Options) { o.Policy.Allow = append(o.Policy.Allow, hostOf(s.Server)) })
+	s.protect(e, fmt.Sprintf(`Bearer realm="%s/token",service="%s",scope="repository:upstream:pull"`, s.URL, service))
+	return e
+}
+
+// The answers that the registries' documentation shows. Sources:
+// https://distribution.github.io/distribution/spec/auth/token/ (Docker Hub)
+// https://cloud.google.com/artifact-registry/docs/reference/docker-api
+// https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
+var registries = map[string]struct {
+	service, form string
+	life          time.Duration
+	renewed       time.Duration // a token is renewed at this age
+}{
+	"Docker Hub":        {"registry.docker.io", `{"token":"t%[1]d","access_token":"t%[1]d","expires_in":300,"issued_at":"2026-11-29T12:00:00Z"}`, 300 * time.Second, 240 * time.Second},
+	"Artifact Registry": {"europe-docker.pkg.dev", `{"token":"t%[1]d","expires_in":3600,"issued_at":"2026-11-29T12:00:00Z"}`, time.Hour, 59 * time.Minute},
+	"Azure":             {"acme.azurecr.io", `{"access_token":"t%[1]d"}`, 75 * time.Minute, 30 * time.Second}, // it says no life, so a minute is assumed
+	"short":             {"short", `{"token":"t%[1]d","expires_in":10}`, 10 * time.Second, 5 * time.Second},
+	"an absurd life":    {"absurd", `{"token":"t%[1]d","expires_in":9223372036854775807}`, 48 * time.Hour, 24*time.Hour - time.Minute},
+	"a negative life":   {"negative", `{"token":"t%[1]d","expires_in":-5}`, time.Minute, 30 * time.Second},
+}
+
+func TestTokensAreRenewedBeforeTheRequest(t *testing.T) {
+	for name, c := range registries {
+		t.Run(name, func(t *testing.T) {
+			s := newTokenServer(t, c.form, c.life)
+			e := newTokenEnv(t, s, c.service)
+			wantStatus(t, "GET", e.do("GET", "/v2/acme/app/manifests/latest", ""), 404)
+			e.advance(c.renewed - time.Second)
+			wantStatus(t, "GET before the margin", e.do("GET", "/v2/acme/app/manifests/latest", ""), 404)
+			want := []string{"GET /token service=" + c.service + " scope=repository:acme/app:pull,push user=robot"}
+			if diff := cmp.Diff(want, s.asked()); diff != "" {
+				t.Errorf("token requests (-want +got)\n%s", diff)
+			}
+			e.advance(time.Second)
+			wantStatus(t, "GET at the margin", e.do("GET", "/v2/acme/app/manifests/latest", ""), 404)
+			if got := s.count(); got != 2 {
+				t.Errorf("got %d token requests, want a second one", got)
+			}
+			if got := e.last().header.Get("Authorization"); got != "Bearer t2" {
+				t.Errorf("the registry got %q, want the second token", got)
+			}
+		})
+	}
+}
+
+func TestScopesOfPullOnlyRepositoriesAndMounts(t *testing.T) {
+	s := newTokenServer(t, `{"token":"t%d","expires_in":300}`, 5*time.Minute)
+	e := newTokenEnv(t, s, "x")
+	e.do("GET", "/v2/acme/base/manifests/latest", "")
+	e.do("POST", "/v2/acme/app/blobs/uploads/?mount="+digest("x")+"&from=acme/base", "")
+	want := []string{
+		"GET /token service=x scope=repository:acme/base:pull user=robot",
+		"GET /token service=x scope=repository:acme/app:pull,push repository:acme/base:pull user=robot",
+	}
+	if diff := cmp.Diff(want, s.asked()); diff != "" {
+		t.Errorf("token requests (-want +got)\n%s", diff)
+	}
+}
+
+func TestIdentityTokens(t *testing.T) {
+	s := newTokenServer(t, `{"access_token":"t%d","expires_in":300}`, 5*time.Minute)
+	e := newEnv(t, func(_ *env, o *registryproxy.Options) {
+		o.Policy.Allow = append(o.Policy.Allow, hostOf(s.Server))
+		o.Login = func(context.Context) (registryproxy.Login, error) {
+			return registryproxy.Login{Password: secret.New(canary)}, nil
+		}
+	})
+	s.protect(e, `Bearer realm="`+s.URL+`/oauth2/token",service="acme.azurecr.io"`)
+	wantStatus(t, "GET", e.do("GET", "/v2/acme/app/manifests/latest", ""), 404)
+	want := []string{"POST /oauth2/token service=acme.azurecr.io scope=repository:acme/app:pull,push user="}
+	if diff := cmp.Diff(want, s.asked()); diff != "" {
+		t.Errorf("token requests (-want +got)\n%s", diff)
+	}
+}
+
+// Amazon's registries take Basic with a password that lives for 12 hours.
+// Source: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html
+func TestCredentialsThatEndAreRenewed(t *testing.T) {
+	logins := 0
+	e := newEnv(t, func(e *env, o *registryproxy.Options) {
+		o.Login = func(context.Context) (registryproxy.Login, error) {
+			logins++
+			return registryproxy.Login{Username: "AWS", Password: secret.New(fmt.Sprintf("%s-%d", canary, logins)), ExpiresAt: e.clock().Add(12 * time.Hour)}, nil
+		}
+	})
+	e.auth = func(w http.ResponseWriter, r *http.Request) bool {
+		if user, password, _ := r.BasicAuth(); user == "AWS" && password == fmt.Sprintf("%s-%d", canary, logins) {
+			return true
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/",service="ecr.amazonaws.com"`)
+		w.WriteHeader(401)
+		return false
+	}
+	e.push("first")
+	e.advance(12*time.Hour - 2*time.Minute)
+	e.push("second")
+	if logins != 1 {
+		t.Errorf("got %d logins before the margin, want 1", logins)
+	}
+	e.advance(time.Minute)
+	e.push("third")
+	if logins != 2 {
+		t.Errorf("got %d logins at the margin, want 2", logins)
+	}
+}
+
+func TestRegistryWithoutAuthentication(t *testing.T) {
+	e := newEnv(t)
+	wantStatus(t, "GET", e.do("GET", "/v2/acme/app/manifests/latest", ""), 404)
+	if got := e.last().header.Get("Authorization"); got != "" {
+		t.Errorf("the registry got %q without asking for it", got)
+	}
+}
+
+func TestAnonymousLogin(t *testing.T) {
+	s := newTokenServer(t, `{"token":"t%d"}`, time.Minute)
+	e := newEnv(t, func(_ *env, o *registryproxy.Options) {
+		o.Policy.Allow = append(o.Policy.Allow, hostOf(s.Server))
+		o.Login = func(context.Context) (registryproxy.Login, error) { return registryproxy.Login{}, nil }
+	})
+	s.protect(e, `Bearer realm="`+s.URL+`/token",service="x"`)
+	wantStatus(t, "a token server that wants a login", e.do("GET", "/v2/acme/app/manifests/latest", ""), 403)
+	if got := s.asked(); len(got) != 1 || !strings.HasSuffix(got[0], "user=") {
+		t.Errorf("token requests: got %q, want one without a user", got)
+	}
+}
+
+// The registry's words about a refused credential may repeat it.
+func TestRefusedCredentials(t *testing.T) {
+	for name, protect := range map[string]func(*testing.T, *env, *tokenServer){
+		"Basic, 401": func(_ *testing.T, e *env, _ *tokenServer) { e.auth = refusing(401, `Basic realm="upstream-realm"`) },
+		"Basic, 403": func(_ *testing.T, e *env, _ *tokenServer) { e.auth = refusing(403, `Basic realm="upstream-realm"`) },
+		"token refused": func(_ *testing.T, e *env, s *tokenServer) {
+			e.auth = refusing(401, `Bearer realm="`+s.URL+`/token",service="x"`)
+		},
+		"token server": func(_ *testing.T, e *env, s *tokenServer) {
+			e.auth = refusing(401, `Bearer realm="`+s.URL+`/token",service="x"`)
+			s.form = ""
+		},
+		"a word: Bearer ": func(_ *testing.T, e *env, s *tokenServer) { e.auth = refusing(403, `Bearer realm="`+s.URL+`/token"`) },
+	} {
+		s := newTokenServer(t, `{"token":"t%d","expires_in":300}`, 5*time.Minute)
+		s.now = time.Now
+		logins := 0
+		e := newEnv(t, func(_ *env, o *registryproxy.Options) {
+			o.Policy.Allow = append(o.Policy.Allow, hostOf(s.Server))
+			o.Login = func(context.Context) (registryproxy.Login, error) {
+				logins++
+				password := canary
+				if name == "token server" {
+					password = "wrong-" + canary
+				}
+				return registryproxy.Login{Username: "robot", Password: secret.New(password)}, nil
+			}
+		})
+		protect(t, e, s)
+		for range 5 {
+			for _, c := range []struct{ method, uri, body string }{
+				{"GET", "/v2/acme/app/manifests/latest", ""}, {"PUT", "/v2/acme/app/manifests/latest", "{}"}, {"POST", "/v2/acme/app/blobs/uploads/", "blob"},
+			} {
+				got := e.do(c.method, c.uri, c.body)
+				wantStatus(t, name+" "+c.method, got, 403)
+				if strings.Contains(got.body+got.header.Get("WWW-Authenticate"), "upstream") || strings.Contains(got.body, "words") {
+					t.Errorf("%s: got %v %q, want nothing of the registry's answer", name, got.header, got.body)
+				}
+			}
+		}
+		if logins > 2 || s.count() > 2 {
+			t.Errorf("%s: got %d logins and %d token requests for 15 requests, want at most two of each", name, logins, s.count())
+		}
+	}
+}
+
+func refusing(status int, challenge string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("WWW-Authenticate", challenge)
+		if r.URL.Path == "/v2/" {
+			w.WriteHeader(401)
+			return false
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, "upstream's words: "+r.Header.Get("Authorization"))
+		return false
+	}
+}
+
+func TestTokenServersThatAreRefused(t *testing.T) {
+	reached := false
+	internal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reached = true
+		fmt.Fprint(w, `{"token":"t"}`)
+	}))
+	defer internal.Close()
+	_, port, _ := strings.Cut(hostOf(internal), ":")
+	for _, realm := range []string{
+		internal.URL + "/token", "http://localhost:" + port + "/token", "http://0.0.0.0:" + port, "http://[::ffff:127.0.0.1]:" + port, "http://2130706433:" + port,
+		"http://169.254.169.254/latest", "https://100.100.100.200/x", "https://168.63.129.16/x", "https://[fd00:ec2::254]/x",
+		"file:///etc/passwd", "//token", "token", "", "http://user:password@" + hostOf(internal) + "/token", "%zz",
+	} {
+		e := newEnv(t)
+		e.auth = refusing(401, `Bearer realm="`+realm+`",service="x"`)
+		got := e.do("GET", "/v2/acme/app/manifests/latest", "")
+		wantStatus(t, realm, got, 502)
+		if realm != "" && strings.Contains(got.body, realm) {
+			t.Errorf("%s: the client sees it: %q", realm, got.body)
+		}
+	}
+	if reached {
+		t.Error("a token server on this machine was reached")
+	}
+}
+
+func TestTokenServersThatFail(t *testing.T) {
+	for name, h := range map[string]http.HandlerFunc{
+		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 307) },
+		"an error":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"no token":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) },
+		"no JSON":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `<html>`) },
+		"too long": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"token":"`+strings.Repeat("x", 2<<20)+`"}`)
+		},
+		"a header in it": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"token":"t\r\nX-Evil: 1"}`) },
+	} {
+		s := httptest.NewServer(h)
+		e := newEnv(t, func(_ *env, o *registryproxy.Options) { o.Policy.Allow = append(o.Policy.Allow, hostOf(s)) })
+		e.auth = refusing(401, `Bearer realm="`+s.URL+`/token",service="x"`)
+		wantStatus(t, name, e.do("GET", "/v2/acme/app/manifests/latest", ""), 502)
+		s.Close()
+	}
+}
+
+// Over https nothing that the registry names may be plain: its token server would get the
+// credential in the clear.
+func TestHTTPSRegistriesNameHTTPSOnly(t *testing.T) {
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a plain address was reached") }))
+	defer plain.Close()
+	var challenge string
+	registry := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case challenge != "":
+			w.Header().Set("WWW-Authenticate", challenge)
+			w.WriteHeader(401)
+		case r.Method == "POST":
+			w.Header().Set("Location", "http://"+r.Host+"/upload")
+			w.WriteHeader(202)
+		case r.URL.Path != "/v2/":
+			http.Redirect(w, r, plain.URL, 307)
+		}
+	}))
+	defer registry.Close()
+	for _, challenge = range []string{"", `Bearer realm="` + plain.URL + `/token",service="x"`} {
+		e := newEnv(t, func(_ *env, o *registryproxy.Options) {
+			o.Upstream, _ = url.Parse(registry.URL)
+			o.TLS = registry.Client().Transport.(*http.Transport).TLSClientConfig
+			o.Policy.Allow = append(o.Policy.Allow, hostOf(registry), hostOf(plain))
+		})
+		wantStatus(t, "GET", e.do("GET", "/v2/acme/app/blobs/"+digest("x"), ""), 502)
+		wantStatus(t, "POST", e.do("POST", "/v2/acme/app/blobs/uploads/", ""), 502)
+	}
+}
+
+// The certificate for the registry is not shown to hosts that it names.
+func TestTokenServerOfAnHTTPSRegistry(t *testing.T) {
+	var registry *httptest.Server
+	registry = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token":
+			fmt.Fprint(w, `{"token":"t1","expires_in":300}`)
+		case r.Header.Get("Authorization") != "Bearer t1":
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+registry.URL+`/token",service="x"`)
+			w.WriteHeader(401)
+		default:
+			_, _ = io.WriteString(w, `{"tags":[]}`)
+		}
+	}))
+	defer registry.Close()
+	e := newEnv(t, func(_ *env, o *registryproxy.Options) {
+		o.Upstream, _ = url.Parse(registry.URL)
+		o.TLS = registry.Client().Transport.(*http.Transport).TLSClientConfig
+		o.Policy.Allow = append(o.Policy.Allow, hostOf(registry))
+	})
+	wantStatus(t, "tags", e.do("GET", "/v2/acme/app/tags/list", ""), 200)
+}
