@@ -4,13 +4,16 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"slipway/plugin/web/httpx"
 )
 
 const (
 	// maxConnections bounds what is open at once: each connection costs a file and some 20 kB.
 	maxConnections = 4096
-	// maxPerAddress bounds one address, so that one cannot take all. A Data Center may have 250
-	// deliveries under way, and a company's network address is that of all its browsers.
+	// maxPerAddress bounds one address, or one IPv6 /64 (httpx.ClientAddress), so that one client
+	// cannot take all. A Data Center may have 250 deliveries under way, and a company's network
+	// address is that of all its browsers.
 	maxPerAddress = 1024
 )
 
@@ -35,7 +38,7 @@ type limitedListener struct {
 
 	mu   sync.Mutex
 	all  int
-	open map[netip.Addr]int
+	open map[netip.Addr]int // by httpx.ClientAddress
 }
 
 // Accept returns the next connection that is within the limits.
@@ -54,22 +57,25 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 }
 
 func (l *limitedListener) enter(from netip.Addr) bool {
+	client := httpx.ClientAddress(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all >= l.total || l.open[from] >= l.each && !l.isProxy(from) {
+	if l.all >= l.total || l.open[client] >= l.each && !l.isProxy(from) {
 		return false
 	}
 	l.all++
-	l.open[from]++
+	l.open[client]++
 	return true
 }
 
 func (l *limitedListener) leave(from netip.Addr) {
+	client := httpx.ClientAddress(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all--
-	if l.open[from]--; l.open[from] == 0 {
-		delete(l.open, from)
+	l.open[client]--
+	if l.open[client] == 0 {
+		delete(l.open, client)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -163,5 +164,27 @@ func until(t *testing.T, what string, ok func() bool) {
 		case <-deadline:
 			t.Fatalf("not within 20 s: %s", what)
 		}
+	}
+}
+
+// A7.2: the addresses of one IPv6 /64 share its places, and another network has its own.
+func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
+	l := Limited(listen(t), nil).(*limitedListener)
+	l.each = 3
+	from := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i)) }
+	for i := range 3 {
+		if !l.enter(from(i)) {
+			t.Fatalf("connection %d of the network is refused", i)
+		}
+	}
+	if l.enter(from(4)) {
+		t.Error("a fourth connection of the network is accepted")
+	}
+	if !l.enter(netip.MustParseAddr("2001:db8:1:3::1")) {
+		t.Error("a connection of another network is refused")
+	}
+	l.leave(from(0))
+	if !l.enter(from(5)) {
+		t.Error("a free place is refused")
 	}
 }
