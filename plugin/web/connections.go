@@ -18,7 +18,9 @@ const (
 )
 
 // Limited returns a listener that closes connections at once which are too many, in all or from
-// one address. proxies are the networks whose addresses speak for many and are not counted.
+// one address. If there are too many in all, the one that is idle for longest makes place, so that
+// idle connections never keep out a webhook. proxies are the networks whose addresses speak for
+// many and are not counted.
 func Limited(l net.Listener, proxies []string) net.Listener {
 	limited := &limitedListener{Listener: l, total: maxConnections, each: maxPerAddress, open: map[netip.Addr]int{}}
 	for _, p := range proxies {
@@ -35,6 +37,7 @@ type limitedListener struct {
 	net.Listener
 	total, each int
 	proxies     []netip.Prefix
+	idle        idleConnections
 
 	mu   sync.Mutex
 	all  int
@@ -49,8 +52,8 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := addressOf(c)
-		if l.enter(from) {
-			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
+		if l.enter(from) || l.dropIdle() && l.enter(from) {
+			return &limitedConn{Conn: c, idle: &l.idle, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
 		}
 		_ = c.Close() // it is the client's loss
 	}
@@ -65,6 +68,19 @@ func (l *limitedListener) enter(from netip.Addr) bool {
 	}
 	l.all++
 	l.open[client]++
+	return true
+}
+
+// dropIdle closes the connection that is idle for longest if the listener is full.
+func (l *limitedListener) dropIdle() bool {
+	l.mu.Lock()
+	full := l.all >= l.total
+	l.mu.Unlock()
+	longest := l.idle.longest()
+	if !full || longest == nil {
+		return false
+	}
+	_ = longest.Close() // it is the client's loss
 	return true
 }
 
@@ -98,11 +114,13 @@ func addressOf(c net.Conn) netip.Addr {
 
 type limitedConn struct {
 	net.Conn
+	idle  *idleConnections
 	leave func()
 }
 
 // Close makes room for another connection.
 func (c *limitedConn) Close() error {
 	defer c.leave()
+	c.idle.remove(c)
 	return c.Conn.Close()
 }
