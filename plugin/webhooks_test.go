@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/config/secret"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
@@ -183,6 +184,34 @@ func TestRotateOfAStoppedGateway(t *testing.T) {
 	err = rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app", "acme/none"})
 	if err == nil || !strings.Contains(err.Error(), "acme/none: no such repository") {
 		t.Errorf("an unknown repository: got %v", err)
+	}
+}
+
+// Doctor names a webhook whose new secret Bitbucket has not confirmed.
+func TestDoctorNamesAPendingSecret(t *testing.T) {
+	e := newRotateEnv(t)
+	c, err := config.LoadGateway(e.environ)
+	check(t, err)
+	s, err := openBeside(t.Context(), c)
+	check(t, err)
+	defer s.Close()
+	_, err = s.ReplaceHookSecret(t.Context(), e.hook, secret.New("next"), time.Now().Add(time.Hour))
+	check(t, err)
+	d := diagnosis{config: c, store: s}
+	var errs []string
+	for _, f := range d.webhooks(t.Context()) {
+		if f.err != nil {
+			errs = append(errs, f.err.Error())
+		}
+	}
+	want := "acme/app: Bitbucket does not have the new secret yet: run `slipway webhooks rotate acme/app`"
+	if got := strings.Join(errs, "\n"); got != want {
+		t.Errorf("got findings %q, want %q", got, want)
+	}
+	var out bytes.Buffer
+	check(t, rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app"}))
+	if found := d.webhooks(t.Context()); found[0].err != nil {
+		t.Errorf("after the rotation was repeated: %v", found[0].err)
 	}
 }
 

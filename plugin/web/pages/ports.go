@@ -51,7 +51,6 @@ type HookSecrets interface {
 
 // Webhooks keeps ours.
 type Webhooks interface {
-	HookSecrets
 	EnsureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error)
 	HookURL(h ab.Hook) string
 	DropAccount(ctx context.Context, accountID string) (catalog.Dropped, error)
@@ -69,6 +68,7 @@ type Catalog interface {
 	Browser
 	Editor
 	Webhooks
+	HookSecrets
 	Registries
 }
 
