@@ -43,7 +43,7 @@ test cover trust: bin/test
 FUZZ := config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWithoutABuilder \
 	plugin/bitbucket/webhook:FuzzVerify plugin/bitbucket/webhook:FuzzParse plugin/catalog/rulesfile:FuzzDecode \
 	plugin/rules:FuzzDecide plugin/rules:FuzzTags runner/settings:FuzzReadPlugin runner/settings:FuzzLogins runner/settings:FuzzRead \
-	plugin/accounts:FuzzS2ReturnTo runner/spec:FuzzDecodeSpec plugin/web/pages/loghtml:FuzzNothingButSpans \
+	plugin/accounts:FuzzS2ReturnTo runner/spec:FuzzDecodeSpec plugin/web/pages/loghtml:FuzzNothingButSpans plugin/web/pages/loghtml:FuzzPlain \
 	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind
 
 .PHONY: demo test lint build fmt cover bench bench-runner trust

@@ -191,6 +191,9 @@ func (d *diagnosis) webhooks(ctx context.Context) []finding {
 		if h.State == autobuild.HookPolled {
 			f.note = fmt.Sprintf("%s is polled every %s: %s", h.Repository.FullName, d.config.PollInterval, h.Problem)
 		}
+		if h.SecretPending() {
+			f.err = fmt.Errorf("%s: Bitbucket does not have the new secret yet: run `slipway webhooks rotate %s`", h.Repository.FullName, h.Repository.FullName)
+		}
 		all = append(all, f)
 	}
 	return all

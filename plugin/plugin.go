@@ -255,7 +255,7 @@ func (g *Gateway) wireFoundation(context.Context) error {
 }
 
 func (g *Gateway) wireStations(context.Context) error {
-	g.intake = intake.New(intake.Options{Store: g.store, Observe: g.metrics.Received, Log: g.log})
+	g.intake = intake.New(intake.Options{Store: g.store, Now: g.store.Now, Observe: g.metrics.Received, Log: g.log})
 	g.planner = planner.New(planner.Options{
 		Store: g.store, Connector: g.accounts, Now: g.store.Now, Leads: g.member.Leads, CheckHook: g.catalog.CheckHook, Log: g.log,
 	})

@@ -5,8 +5,10 @@
 package identity
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -94,6 +96,18 @@ func (i Identity) Text() secret.Secret { return i.text }
 
 // Expires is the time after which the other side refuses it.
 func (i Identity) Expires() time.Time { return i.own.Leaf.NotAfter }
+
+// FingerprintBytes is the length of a fingerprint, which has two hex digits a byte.
+const FingerprintBytes = sha256.Size
+
+// Fingerprint returns the SHA-256 of a certificate in small hex digits.
+func Fingerprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Fingerprint returns that of the certificate that it shows. It must not be zero.
+func (i Identity) Fingerprint() string { return Fingerprint(i.own.Leaf) }
 
 // Server is how a server speaks that takes only clients of its authorities.
 func (i Identity) Server() *tls.Config {

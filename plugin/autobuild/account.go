@@ -151,17 +151,24 @@ type Hook struct {
 	Secret         secret.Secret
 	PreviousSecret secret.Secret // accepted until PreviousUntil
 	PreviousUntil  time.Time
+	SecretVersion  int64 // counts the secrets, from 1
+	SecretWritten  int64 // the newest version that Bitbucket confirmed; set by the store alone
 	State          HookState
 	Problem        string
 	PolledAt       time.Time
 	DeliveredAt    time.Time // of the last valid delivery; a manual webhook shows itself by it
 }
 
+// SecretPending reports whether Bitbucket may still sign with the previous secret of an active
+// webhook: the new one is stored, and Bitbucket has not confirmed it.
+func (h Hook) SecretPending() bool { return h.State == HookActive && h.SecretWritten < h.SecretVersion }
+
 // A Webhook is what we ask a provider to keep: one URL, signed with one secret.
 type Webhook struct {
 	RemoteID string // empty when not known yet
 	URL      string
 	Secret   secret.Secret
+	Rewrite  bool // write the secret even if the webhook needs no repair
 }
 
 // A GitCredential authenticates git over HTTPS.

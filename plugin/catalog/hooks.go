@@ -60,21 +60,29 @@ func (c *Catalog) ensureHook(ctx context.Context, r ab.Repository, accountID str
 	}
 	before := h
 	h.Repository = r
-	return c.stand(ctx, before, h, candidates(h, accountID))
+	saved, _, err := c.stand(ctx, before, h, candidates(h, accountID))
+	return saved, err
 }
 
-// stand makes a hook's webhook stand by the first account that can, and stores what came of it.
-func (c *Catalog) stand(ctx context.Context, before, h ab.Hook, accounts []string) (ab.Hook, error) {
+// stand registers a hook's webhook by the first account that can, and stores the result. refusal
+// is the provider's answer if the webhook is not as it should be; err is ours.
+func (c *Catalog) stand(ctx context.Context, before, h ab.Hook, accounts []string) (saved ab.Hook, refusal, err error) {
 	var passing, problem error
 	for _, id := range accounts {
 		h.AccountID = id
-		if h.RemoteID, problem = c.register(ctx, h); problem == nil {
-			h.State, h.Problem = ab.HookActive, ""
-			if same(before, h) {
-				return before, nil
-			}
-			return c.o.Store.SaveHook(ctx, h)
+		registered, refused, err := c.registerNewest(ctx, h)
+		if err != nil {
+			return ab.Hook{}, nil, err
 		}
+		if refused == nil {
+			registered.State, registered.Problem = ab.HookActive, ""
+			if same(before, registered) {
+				return registered, nil, nil
+			}
+			saved, err := c.o.Store.SaveHook(ctx, registered)
+			return saved, nil, err
+		}
+		problem = refused
 		if !lasting(problem) {
 			passing = problem
 		}
@@ -82,11 +90,12 @@ func (c *Catalog) stand(ctx context.Context, before, h ab.Hook, accounts []strin
 	log := trail.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName)
 	if before.State == ab.HookActive && passing != nil {
 		log.WithError(passing).Warn("the webhook could not be looked at; it is left as it was")
-		return before, nil
+		return before, passing, nil
 	}
 	h.State, h.RemoteID, h.Problem = ab.HookPolled, "", c.explain(ctx, h, problem)
 	log.WithError(problem).Info("no webhook; the repository is polled")
-	return c.o.Store.SaveHook(ctx, h)
+	saved, err = c.o.Store.SaveHook(ctx, h)
+	return saved, problem, err
 }
 
 // candidates are the accounts to manage a hook with: an active hook's own first.
@@ -121,12 +130,16 @@ func (c *Catalog) newHook(ctx context.Context, r ab.Repository, accountID string
 	if err != nil {
 		return ab.Hook{}, err
 	}
-	random := make([]byte, secretBytes)
-	_, _ = rand.Read(random) // never fails: it ends the program where the system has no randomness
 	return c.o.Store.SaveHook(ctx, ab.Hook{
-		AccountID: accountID, Repository: r, Secret: secret.New(hex.EncodeToString(random)),
+		AccountID: accountID, Repository: r, Secret: newHookSecret(),
 		State: ab.HookPolled, Problem: beingAdded, PolledAt: at,
 	})
+}
+
+func newHookSecret() secret.Secret {
+	random := make([]byte, secretBytes)
+	_, _ = rand.Read(random) // never fails: it ends the program where the system has no randomness
+	return secret.New(hex.EncodeToString(random))
 }
 
 // baseline records the heads of all refs and when they were read. Where the provider does not
@@ -164,7 +177,7 @@ func (c *Catalog) register(ctx context.Context, h ab.Hook) (remoteID string, err
 }
 
 func (c *Catalog) webhook(h ab.Hook) ab.Webhook {
-	return ab.Webhook{RemoteID: h.RemoteID, URL: c.HookURL(h), Secret: h.Secret}
+	return ab.Webhook{RemoteID: h.RemoteID, URL: c.HookURL(h), Secret: h.Secret, Rewrite: h.SecretWritten < h.SecretVersion}
 }
 
 // lasting tells a refusal that stands from a failure that passes: a webhook that stood is not

@@ -19,8 +19,8 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // Tidy brings to its end what a process that died left half done: automated builds whose
-// repository has no webhook yet, and webhooks whose last automated build is gone. Call it when
-// the gateway starts.
+// repository has no webhook yet, webhooks whose last automated build is gone, and webhooks whose
+// new secret Bitbucket has not confirmed. Call it when the gateway starts.
 func (c *Catalog) Tidy(ctx context.Context) error {
 	builds, err := c.o.Store.AutomatedBuilds(ctx)
 	if err != nil {
@@ -36,6 +36,9 @@ func (c *Catalog) Tidy(ctx context.Context) error {
 	}
 	for _, h := range hooks {
 		faults = append(faults, c.tidyHook(ctx, h.Repository))
+		if h.SecretPending() {
+			faults = append(faults, c.CheckHook(ctx, h.Repository))
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -28,6 +28,7 @@ const publicURL = "https://ci.example.com"
 type world struct {
 	*catalog.Catalog
 	options    catalog.Options
+	dir        string // of the store
 	store      *store.Store
 	bitbucket  *bitbuckettest.Server
 	faults     *faults.Faults
@@ -44,7 +45,8 @@ func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
 	}
 	server, err := bitbuckettest.New(o)
 	must(t, err)
-	w := &world{bitbucket: server, faults: faults.New(server), store: storetest.Open(t)}
+	w := &world{bitbucket: server, faults: faults.New(server), dir: t.TempDir()}
+	w.store = storetest.OpenAt(t, w.dir, time.Now)
 	listener := httptest.NewServer(w.faults)
 	t.Cleanup(func() { server.Close(); listener.Close() })
 	server.SetURL(listener.URL)

@@ -72,6 +72,7 @@ type Intake struct {
 
 	mu      sync.Mutex
 	touched map[string]time.Time // by hook id
+	refused map[bool]*refusals   // of webhooks that are known (true) and of others
 }
 
 // New returns an Intake.
@@ -85,7 +86,7 @@ func New(o Options) *Intake {
 	if o.Observe == nil {
 		o.Observe = func(string) {}
 	}
-	return &Intake{o: o, decoy: secret.New(rand.Text()), touched: map[string]time.Time{}}
+	return &Intake{o: o, decoy: secret.New(rand.Text()), touched: map[string]time.Time{}, refused: map[bool]*refusals{true: {}, false: {}}}
 }
 
 // Receive makes a delivery durable, body and header as they came. After nil the push is safe.
@@ -142,23 +143,24 @@ func (i *Intake) authenticate(ctx context.Context, hookID string, header http.He
 	if err != nil && !unknown {
 		return autobuild.Hook{}, unavailable("load webhook", err)
 	}
-	secrets := []secret.Secret{i.decoy}
+	secrets := []secret.Secret{i.decoy, i.decoy}
 	if !unknown {
 		secrets = i.secretsOf(hook)
 	}
 	if err := webhook.Verify(body, header, secrets...); err != nil || unknown {
-		trail.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hookID, "known": !unknown}).Info("delivery refused: webhook or signature")
+		i.logRefused(ctx, hookID, !unknown)
 		return autobuild.Hook{}, ErrUnauthorized
 	}
 	return hook, nil
 }
 
-// secretsOf returns the secrets that a hook's deliveries may be signed with at the moment.
+// secretsOf returns the secrets that a hook's deliveries may be signed with at the moment, always
+// two: the time of a refusal tells neither that a webhook exists nor that its secret was replaced.
 func (i *Intake) secretsOf(h autobuild.Hook) []secret.Secret {
 	if i.o.Now().Before(h.PreviousUntil) {
 		return []secret.Secret{h.Secret, h.PreviousSecret}
 	}
-	return []secret.Secret{h.Secret}
+	return []secret.Secret{h.Secret, i.decoy}
 }
 
 func (i *Intake) checkSize(ctx context.Context, h autobuild.Hook, body []byte) error {

@@ -166,6 +166,7 @@ func TestI1I10W2ForgedDeliveriesAreRefusedAlike(t *testing.T) {
 
 func TestI1AHookWithoutASecretTakesNothing(t *testing.T) {
 	d := newDesk(t, autobuild.Cloud)
+	must(t, d.store.DeleteHook(t.Context(), d.hook.ID))
 	d.hook.Secret, d.hook.PreviousSecret = secret.Secret{}, secret.Secret{}
 	_, err := d.store.SaveHook(t.Context(), d.hook)
 	must(t, err)
@@ -186,9 +187,7 @@ func TestW5I2RotatedSecret(t *testing.T) {
 		t.Errorf("previous secret after its time: %v", err)
 	}
 
-	d.hook.Secret, d.hook.PreviousSecret = secret.New("newest"), current
-	d.hook.PreviousUntil = d.now.Add(time.Hour)
-	_, err := d.store.SaveHook(t.Context(), d.hook)
+	_, err := d.store.ReplaceHookSecret(t.Context(), d.hook, secret.New("newest"), d.now.Add(time.Hour))
 	must(t, err)
 	for _, key := range []secret.Secret{current, secret.New("newest")} {
 		must(t, d.Receive(t.Context(), d.hook.ID, signed(body, key), body))

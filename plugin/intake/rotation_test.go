@@ -52,9 +52,8 @@ func TestI2RotationUnderLoadRefusesNothing(t *testing.T) {
 	}
 	for i := range rotations {
 		waitForMore(t, &accepted)
-		d.hook.PreviousSecret, d.hook.Secret = key, secret.New(fmt.Sprintf("secret number %d", i))
-		d.hook.PreviousUntil = start.Add(time.Hour)
-		_, err := d.store.SaveHook(t.Context(), d.hook)
+		var err error
+		d.hook, err = d.store.ReplaceHookSecret(t.Context(), d.hook, secret.New(fmt.Sprintf("secret number %d", i)), start.Add(time.Hour))
 		must(t, err)
 		waitForMore(t, &accepted) // signed with the previous one still
 		sender.Lock()

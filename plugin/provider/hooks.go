@@ -23,7 +23,7 @@ type hooks struct{ *connection }
 var _ autobuild.Hooks = hooks{}
 
 // Ensure makes exactly one webhook with w.URL stand. The secret cannot be read back, so it is
-// written again unless the webhook is the one that w.RemoteID remembers.
+// written again unless the webhook is the one that w.RemoteID remembers and w.Rewrite is false.
 func (p hooks) Ensure(ctx context.Context, r autobuild.Repository, w autobuild.Webhook) (string, error) {
 	id, err := address(r)
 	if err != nil {
@@ -68,7 +68,7 @@ func choose(all []cloud.Hook, w autobuild.Webhook) (keep *cloud.Hook, doubles []
 // complete reports whether a webhook needs no repair.
 func complete(h cloud.Hook, w autobuild.Webhook) bool {
 	missing := slices.ContainsFunc(hookEvents, func(e string) bool { return !slices.Contains(h.Events, e) })
-	return h.Active && h.SecretSet && !missing && h.UUID == w.RemoteID
+	return h.Active && h.SecretSet && !missing && h.UUID == w.RemoteID && !w.Rewrite
 }
 
 func (p hooks) keep(ctx context.Context, id cloud.RepositoryID, keep *cloud.Hook, w autobuild.Webhook) (string, error) {

@@ -117,6 +117,18 @@ func TestH2Repairs(t *testing.T) {
 	}
 }
 
+// A replaced secret is written although the webhook needs no repair.
+func TestEnsureRewritesTheSecret(t *testing.T) {
+	s := &script{hooks: `{"uuid":"{1}","url":"` + hookURL + `","active":true,"events":["repo:push"],"secret_set":true}`}
+	webhook := ours
+	webhook.RemoteID, webhook.Rewrite = "{1}", true
+	id, err := handled(t, s.ServeHTTP).Hooks.Ensure(t.Context(), autobuild.Repository{FullName: "acme/app"}, webhook)
+	same(t, err, "{1}", id)
+	if diff := cmp.Diff([]string{"PUT %7B1%7D"}, s.writes); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
 // H4: somebody who may not administer the repository gets a clear refusal, and no half.
 func TestH4NotAnAdministrator(t *testing.T) {
 	w := newWorld(t)

@@ -55,19 +55,7 @@ func (d *database) begin(ctx context.Context) (*sql.Tx, error) {
 // migrate brings the schema to this program's version. Gateways that start together on
 // PostgreSQL wait for the first of them.
 func (d *database) migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
-	if d.dialect == goose.DialectPostgres {
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // tries a minute, each second
-		if err != nil {
-			return fmt.Errorf("migrations: %w", err)
-		}
-		options = append(options, goose.WithSessionLocker(locker))
-	}
-	p, err := goose.NewProvider(d.dialect, d.write, files, options...)
+	p, err := d.migrations()
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
@@ -82,6 +70,38 @@ func (d *database) migrate(ctx context.Context) error {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	return nil
+}
+
+// checkSchema fails unless the schema is this program's.
+func (d *database) checkSchema(ctx context.Context) error {
+	p, err := d.migrations()
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	current, target, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	if current != target {
+		return fmt.Errorf("its schema has version %d, this program knows %d: use the program of the gateway, and start the gateway once after an update", current, target)
+	}
+	return nil
+}
+
+func (d *database) migrations() (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	if d.dialect == goose.DialectPostgres {
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // tries a minute, each second
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	return goose.NewProvider(d.dialect, d.write, files, options...)
 }
 
 func (d *database) close() error {

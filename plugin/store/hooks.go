@@ -10,13 +10,14 @@ import (
 )
 
 const selectHook = `SELECT h.id, h.account_id, ` + repositoryColumns + `, h.remote_id, h.secret, h.previous_secret, h.previous_until,
-	h.state, h.problem, h.polled_at, h.delivered_at
+	h.secret_version, h.secret_written, h.state, h.problem, h.polled_at, h.delivered_at
 	FROM hooks h JOIN repositories r ON r.provider_id = h.provider_id AND r.id = h.repository_id`
 
 func (s *Store) scanHook(r scanner) (h ab.Hook, err error) {
 	var current, previous []byte
 	fields := append([]any{&h.ID, &h.AccountID}, repositoryFields(&h.Repository)...)
-	if err := r.Scan(append(fields, &h.RemoteID, &current, &previous, at(&h.PreviousUntil), &h.State, &h.Problem, at(&h.PolledAt), at(&h.DeliveredAt))...); err != nil {
+	fields = append(fields, &h.RemoteID, &current, &previous, at(&h.PreviousUntil), &h.SecretVersion, &h.SecretWritten)
+	if err := r.Scan(append(fields, &h.State, &h.Problem, at(&h.PolledAt), at(&h.DeliveredAt))...); err != nil {
 		return ab.Hook{}, err
 	}
 	if h.Secret, err = s.unsealed("hooks", "secret", h.ID, current); err != nil {
@@ -26,8 +27,9 @@ func (s *Store) scanHook(r scanner) (h ab.Hook, err error) {
 	return h, err
 }
 
-// SaveHook creates (empty ID) or replaces a hook, but for the times of what was delivered and
-// polled meanwhile. ErrConflict when its repository has another one.
+// SaveHook creates a hook (empty ID) with its secrets, or replaces one. A replaced hook keeps its
+// stored secrets, which another process may have replaced since the caller read them, and its
+// latest times of a delivery and a poll. ErrConflict if its repository has another hook.
 func (s *Store) SaveHook(ctx context.Context, h ab.Hook) (saved ab.Hook, err error) {
 	if h.ID == "" {
 		h.ID = newID()
@@ -47,8 +49,7 @@ func (s *Store) SaveHook(ctx context.Context, h ab.Hook) (saved ab.Hook, err err
 		_, err := tx.ExecContext(ctx, `INSERT INTO hooks (id, account_id, provider_id, repository_id, remote_id, secret, previous_secret, previous_until, state, problem, polled_at, delivered_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id, provider_id = excluded.provider_id, repository_id = excluded.repository_id,
-			remote_id = excluded.remote_id, secret = excluded.secret, previous_secret = excluded.previous_secret, previous_until = excluded.previous_until,
-			state = excluded.state, problem = excluded.problem,
+			remote_id = excluded.remote_id, state = excluded.state, problem = excluded.problem,
 			polled_at = CASE WHEN excluded.polled_at > hooks.polled_at THEN excluded.polled_at ELSE hooks.polled_at END,
 			delivered_at = CASE WHEN excluded.delivered_at > hooks.delivered_at THEN excluded.delivered_at ELSE hooks.delivered_at END`,
 			h.ID, h.AccountID, h.Repository.ProviderID, h.Repository.ID, h.RemoteID, current, previous, ms(h.PreviousUntil),

@@ -4,18 +4,23 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"slipway/plugin/web/httpx"
 )
 
 const (
 	// maxConnections bounds what is open at once: each connection costs a file and some 20 kB.
 	maxConnections = 4096
-	// maxPerAddress bounds one address, so that one cannot take all. A Data Center may have 250
-	// deliveries under way, and a company's network address is that of all its browsers.
+	// maxPerAddress bounds one address, or one IPv6 /64 (httpx.ClientAddress), so that one client
+	// cannot take all. A Data Center may have 250 deliveries under way, and a company's network
+	// address is that of all its browsers.
 	maxPerAddress = 1024
 )
 
 // Limited returns a listener that closes connections at once which are too many, in all or from
-// one address. proxies are the networks whose addresses speak for many and are not counted.
+// one address. If there are too many in all, the one that is idle for longest makes place, so that
+// idle connections never keep out a webhook. proxies are the networks whose addresses speak for
+// many and are not counted.
 func Limited(l net.Listener, proxies []string) net.Listener {
 	limited := &limitedListener{Listener: l, total: maxConnections, each: maxPerAddress, open: map[netip.Addr]int{}}
 	for _, p := range proxies {
@@ -32,10 +37,11 @@ type limitedListener struct {
 	net.Listener
 	total, each int
 	proxies     []netip.Prefix
+	idle        idleConnections
 
 	mu   sync.Mutex
 	all  int
-	open map[netip.Addr]int
+	open map[netip.Addr]int // by httpx.ClientAddress
 }
 
 // Accept returns the next connection that is within the limits.
@@ -46,30 +52,46 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := addressOf(c)
-		if l.enter(from) {
-			return &limitedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
+		if l.enter(from) || l.dropIdle() && l.enter(from) {
+			return &limitedConn{Conn: c, idle: &l.idle, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
 		}
 		_ = c.Close() // it is the client's loss
 	}
 }
 
 func (l *limitedListener) enter(from netip.Addr) bool {
+	client := httpx.ClientAddress(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all >= l.total || l.open[from] >= l.each && !l.isProxy(from) {
+	if l.all >= l.total || l.open[client] >= l.each && !l.isProxy(from) {
 		return false
 	}
 	l.all++
-	l.open[from]++
+	l.open[client]++
+	return true
+}
+
+// dropIdle closes the connection that is idle for longest if the listener is full.
+func (l *limitedListener) dropIdle() bool {
+	l.mu.Lock()
+	full := l.all >= l.total
+	l.mu.Unlock()
+	longest := l.idle.longest()
+	if !full || longest == nil {
+		return false
+	}
+	_ = longest.Close() // it is the client's loss
 	return true
 }
 
 func (l *limitedListener) leave(from netip.Addr) {
+	client := httpx.ClientAddress(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all--
-	if l.open[from]--; l.open[from] == 0 {
-		delete(l.open, from)
+	l.open[client]--
+	if l.open[client] == 0 {
+		delete(l.open, client)
 	}
 }
 
@@ -92,11 +114,13 @@ func addressOf(c net.Conn) netip.Addr {
 
 type limitedConn struct {
 	net.Conn
+	idle  *idleConnections
 	leave func()
 }
 
 // Close makes room for another connection.
 func (c *limitedConn) Close() error {
 	defer c.leave()
+	c.idle.remove(c)
 	return c.Conn.Close()
 }

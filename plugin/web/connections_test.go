@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -15,7 +16,8 @@ import (
 	"time"
 )
 
-// I8: one address cannot take all connections, a proxy's may, and what closes makes room.
+// I8: one address cannot take all connections, a proxy's may, and what closes makes room. When all
+// places are taken, the idle ones make room (TestA72IdleConnectionsMakePlace).
 func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		total, each int
@@ -23,9 +25,8 @@ func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 		want        int
 	}{
 		"per address": {total: 10, each: 3, want: 3},
-		"of a proxy":  {total: 10, each: 3, proxies: []string{"nonsense", "127.0.0.0/8"}, want: 10},
-		"one proxy":   {total: 10, each: 3, proxies: []string{"127.0.0.1"}, want: 10},
-		"in all":      {total: 2, each: 3, want: 2},
+		"of a proxy":  {total: 10, each: 3, proxies: []string{"nonsense", "127.0.0.0/8"}, want: 15},
+		"one proxy":   {total: 10, each: 3, proxies: []string{"127.0.0.1"}, want: 15},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := Limited(listen(t), c.proxies).(*limitedListener)
@@ -164,4 +165,79 @@ func until(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not within 20 s: %s", what)
 		}
 	}
+}
+
+// A7.2: the addresses of one IPv6 /64 share its places, and another network has its own.
+func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
+	l := Limited(listen(t), nil).(*limitedListener)
+	l.each = 3
+	from := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i)) }
+	for i := range 3 {
+		if !l.enter(from(i)) {
+			t.Fatalf("connection %d of the network is refused", i)
+		}
+	}
+	if l.enter(from(4)) {
+		t.Error("a fourth connection of the network is accepted")
+	}
+	if !l.enter(netip.MustParseAddr("2001:db8:1:3::1")) {
+		t.Error("a connection of another network is refused")
+	}
+	l.leave(from(0))
+	if !l.enter(from(5)) {
+		t.Error("a free place is refused")
+	}
+}
+
+// A7.2: when all places are taken, the connection that is idle for longest makes place for a new
+// one; those with a request under way stay.
+func TestA72IdleConnectionsMakePlace(t *testing.T) {
+	l := Limited(listen(t), nil).(*limitedListener)
+	l.total, l.each = 3, 10
+	release := make(chan struct{})
+	s := Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/busy" {
+			<-release
+		}
+		fmt.Fprint(w, "served")
+	}))
+	address := serveOn(t, s, l)
+	t.Cleanup(func() { close(release) })
+	silent := dial(t, address) // says nothing
+	kept := dial(t, address)
+	if !served(kept) {
+		t.Fatal("the second connection is not served")
+	}
+	busy := dial(t, address)
+	fmt.Fprint(busy, "GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+	until(t, "the request is under way", func() bool { return idle(l) == 2 })
+
+	for i, dropped := range []net.Conn{silent, kept} {
+		next := dial(t, address)
+		fmt.Fprint(next, "GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+		if err := dropped.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, dropped); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("idle connection %d: it stays open, want it closed", i)
+		}
+		until(t, "the new request is under way", func() bool { return idle(l) == 1-i })
+	}
+	if served(dial(t, address)) {
+		t.Error("a connection is served although every place has a request under way")
+	}
+	if err := busy.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	var timeout net.Error
+	if _, err := busy.Read(make([]byte, 1)); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("the first busy connection: got %v, want it open", err)
+	}
+}
+
+// idle counts the idle connections.
+func idle(l *limitedListener) int {
+	l.idle.mu.Lock()
+	defer l.idle.mu.Unlock()
+	return l.idle.order.Len()
 }

@@ -40,6 +40,8 @@ func (s site) engine() (*gin.Engine, error) {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
+	// Gin builds these redirects with the X-Forwarded-Prefix header of any client.
+	e.RedirectTrailingSlash, e.RedirectFixedPath = false, false
 	if err := e.SetTrustedProxies(s.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}

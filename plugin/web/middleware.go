@@ -40,7 +40,7 @@ const (
 
 // limitPerAddress answers 429 to an address that tries too often.
 func limitPerAddress(l *httpx.Limiter) gin.HandlerFunc {
-	return httpx.Handle(func(c *gin.Context) error { return l.Allow(c.ClientIP()) })
+	return httpx.Handle(func(c *gin.Context) error { return l.Allow(httpx.Client(c)) })
 }
 
 // limitBody bounds a request's body.

@@ -64,7 +64,14 @@ func freePort(t *testing.T) string {
 func TestRemoteBuilder(t *testing.T) {
 	needBuildKit(t)
 	dir, address := keys(t), "tcp://"+freePort(t)
-	server := launch(t, t.TempDir(), "--address", address, "--tls", filepath.Join(dir, "server.pem"))
+	if out, err := command(t, "keys", dir, "--client", "revoked"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	revoked := filepath.Join(dir, "revoked")
+	if err := os.WriteFile(revoked, []byte(client(t, filepath.Join(dir, "revoked.pem")).Fingerprint()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := launch(t, t.TempDir(), "--address", address, "--tls", filepath.Join(dir, "server.pem"), "--revoked", revoked)
 	eventually(t, "the builder is not ready", func() bool { return strings.Contains(server.log.String(), "builder is ready") })
 
 	c, err := builder.Dial(t.Context(), address, client(t, filepath.Join(dir, "client.pem")))
@@ -87,6 +94,7 @@ func TestRemoteBuilder(t *testing.T) {
 	for name, who := range map[string]identity.Identity{
 		"nobody":                          {},
 		"a client of another authority":   client(t, filepath.Join(keys(t), "client.pem")),
+		"a revoked client":                client(t, filepath.Join(dir, "revoked.pem")),
 		"the server's own certificate":    client(t, filepath.Join(dir, "server.pem")),
 		"a client that trusts another CA": mixed(t, dir, keys(t)),
 	} {

@@ -82,6 +82,19 @@ func (r *Repository) DisableHooks() {
 	}
 }
 
+// DeliveryHeader returns the header of a delivery as the repository's webhook with that URL sends
+// it now, signed with its secret; nil if there is no such active webhook.
+func (r *Repository) DeliveryHeader(url, event string, body []byte) http.Header {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	for _, h := range r.hooks {
+		if h.url == url && h.active {
+			return deliveryHeader(&Delivery{HookUUID: h.uuid, RequestUUID: strings.Trim(newUUID(), "{}"), Event: event, Body: body}, h.secret, 1)
+		}
+	}
+	return nil
+}
+
 // hookRequest is the body of POST and PUT:
 // https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/#api-repositories-workspace-repo-slug-hooks-post
 type hookRequest struct {

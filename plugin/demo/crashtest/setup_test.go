@@ -2,9 +2,11 @@ package crashtest
 
 import (
 	"context"
+	"net/http"
 	"testing"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
 )
@@ -24,6 +26,7 @@ func TestF1EveryCommitOfTheSetup(t *testing.T) {
 			{[]string{"save OAuth flow", "take OAuth flow", "save account"}, dieLinking},
 			{[]string{"adopt refs", "save hook", "save automated build"}, dieAutomating},
 			{[]string{"update tokens"}, dieRefreshing},
+			{[]string{"replace hook secret", "confirm hook secret"}, dieRotating},
 			{[]string{"delete automated build", "delete hook"}, dieDeleting},
 		} {
 			for _, what := range c.commits {
@@ -89,6 +92,52 @@ func dieRefreshing(h *worldtest.House, mortal func(func() error)) {
 	if all, err := accounts(h); err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
 		h.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
 	}
+}
+
+// dieRotating: Bitbucket gets the stored secret, if not before then at the next start, and its
+// deliveries are accepted.
+func dieRotating(h *worldtest.House, mortal func(func() error)) {
+	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	page, err := h.Browser.Path()
+	h.Must(err)
+	mortal(func() error {
+		if err := h.Browser.Visit(h.Context, page+"/webhook/rotate"); err != nil {
+			return err
+		}
+		return h.Browser.Submit(h.Context, page+"/webhook/rotate", nil)
+	})
+	h.Until("Bitbucket has the stored secret", func() (bool, error) { return hasStoredSecret(h, p) })
+	p.Commit("With a new secret", h.Dockerfile("with a new secret"))
+	p.Push("main")
+	p.Holds("latest", p.End(1, autobuild.Succeeded), "with a new secret")
+	p.All(1)
+	for _, d := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
+		if got := d.Attempts[0].Status; got != http.StatusAccepted {
+			h.T.Errorf("delivery %s: got status %d, want %d", d.RequestUUID, got, http.StatusAccepted)
+		}
+	}
+}
+
+// hasStoredSecret reports whether Bitbucket signs the project's deliveries with the stored secret.
+func hasStoredSecret(h *worldtest.House, p *worldtest.Project) (bool, error) {
+	s, err := h.Gateway.Store(h.Context)
+	if err != nil {
+		return false, err
+	}
+	defer s.Close()
+	all, err := s.Hooks(h.Context)
+	if err != nil {
+		return false, err
+	}
+	for _, hook := range all {
+		if hook.Repository.ID != p.Repository.UUID || hook.SecretPending() {
+			continue
+		}
+		body := []byte("{}")
+		header := p.Repository.DeliveryHeader(p.Repository.Hooks()[0].URL, "repo:push", body)
+		return webhook.Verify(body, header, hook.Secret) == nil, nil
+	}
+	return false, nil
 }
 
 // dieDeleting: the last automated build of a repository takes its webhook along, whatever dies

@@ -85,9 +85,9 @@ func (b *Browser) Press(ctx context.Context, build autobuild.Build, button strin
 	return b.Submit(ctx, page+"/"+button, nil)
 }
 
-// Log reads an attempt's raw log from an offset to its present end.
+// Log reads an attempt's log, as it was written, from an offset to its present end.
 func (b *Browser) Log(ctx context.Context, build autobuild.Build, attempt, offset int) (string, error) {
-	return b.Fetch(ctx, fmt.Sprintf("/builds/%d/log?attempt=%d&offset=%d", build.Number, attempt, offset))
+	return b.Fetch(ctx, fmt.Sprintf("/builds/%d/log?raw=1&attempt=%d&offset=%d", build.Number, attempt, offset))
 }
 
 // WaitLog returns an attempt's log once met is true of it, or ctx ends.

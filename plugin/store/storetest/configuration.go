@@ -113,7 +113,7 @@ func rename(t *testing.T, s *store.Store) {
 func hookRoundTrip(t *testing.T, s *store.Store) {
 	want := ab.Hook{
 		AccountID: "a1", Repository: Repository("app"), RemoteID: "{hook}", Secret: secret.New("current"), PreviousSecret: secret.New("before"),
-		PreviousUntil: time.UnixMilli(5000).UTC(), State: ab.HookPolled, Problem: "not an administrator",
+		PreviousUntil: time.UnixMilli(5000).UTC(), SecretVersion: 1, SecretWritten: 1, State: ab.HookPolled, Problem: "not an administrator",
 	}
 	saved, err := s.SaveHook(t.Context(), want)
 	must(t, err)

@@ -51,6 +51,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"deleting an automated build ends its builds":       automatedBuildDeleted,
 		"a rename is seen everywhere":                       rename,
 		"a hook is stored whole":                            hookRoundTrip,
+		"a hook's secret is replaced once":                  hookSecretReplaced,
+		"a saved hook keeps its stored secrets":             hookSecretKept,
 		"a provider's name is unique":                       providerNames,
 		"tokens are refreshed once":                         tokenRefresh,
 		"an account breaks with its credential":             accountBreaks,

@@ -30,7 +30,7 @@ func (a *API) limit(c *gin.Context) {
 	c.Next()
 	if last := c.Errors.Last(); last != nil {
 		if status, _ := httpx.Answer(last.Err); status == http.StatusUnauthorized {
-			if err := a.refused.Allow(c.ClientIP()); err != nil {
+			if err := a.refused.Allow(httpx.Client(c)); err != nil {
 				_ = c.Error(err)
 			}
 		}

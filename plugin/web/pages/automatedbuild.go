@@ -37,6 +37,7 @@ type hookView struct {
 	Interval   string // of polls
 	Revealed   bool   // the secret is shown this once
 	SecretText string // only when Revealed
+	Rotating   bool   // the previous secret is still accepted
 }
 
 // reveals are the secrets that a page shows this once.
@@ -109,7 +110,7 @@ func (p *Pages) hookView(ctx context.Context, a ab.AutomatedBuild) (hookView, er
 	if err != nil {
 		return hookView{}, fmt.Errorf("webhook of %s: %w", a.Repository.FullName, err)
 	}
-	view := hookView{Hook: h, Interval: rough(p.PollInterval)}
+	view := hookView{Hook: h, Interval: rough(p.PollInterval), Rotating: p.Now().Before(h.PreviousUntil)}
 	if h.ID != "" {
 		view.URL = p.Catalog.HookURL(h)
 	}
@@ -191,15 +192,6 @@ func (p *Pages) rebuild(c *gin.Context) error {
 	return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "started")
 }
 
-// revealSecret shows the webhook's secret this once, for adding the webhook by hand.
-func (p *Pages) revealSecret(c *gin.Context) error {
-	a, err := p.findAutomated(c)
-	if err != nil {
-		return err
-	}
-	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
-}
-
 // ensureHook looks for the webhook again, and adds or mends it.
 func (p *Pages) ensureHook(c *gin.Context) error {
 	a, err := p.findAutomated(c)
@@ -212,7 +204,7 @@ func (p *Pages) ensureHook(c *gin.Context) error {
 	return done(c, "/automated-builds/"+a.ID, "hook")
 }
 
-// confirmPage asks for a name before something is destroyed.
+// confirmPage asks before something is destroyed. Name must be typed; empty = the button is enough.
 type confirmPage struct {
 	Question, Consequence string
 	Name, Button          string

@@ -151,6 +151,9 @@ func TestRawLogIsText(t *testing.T) {
 	if rest := s.get(t, ab.RoleViewer, path(s.Done, "/log?offset=9&attempt=1")); rest.Text != r.Text[9:] {
 		t.Errorf("from offset 9: %.40q", rest.Text)
 	}
+	if got, want := r.Header.Get("Content-Disposition"), `inline; filename="build-`; !strings.HasPrefix(got, want) {
+		t.Errorf("got Content-Disposition %q, want %s…", got, want)
+	}
 	for _, bad := range []string{"/log?offset=-1", "/log?offset=x", "/log?attempt=7", "/log?attempt=x", "/log/stream?offset=x"} {
 		if got := s.get(t, ab.RoleViewer, path(s.Done, bad)).StatusCode; got != http.StatusNotFound {
 			t.Errorf("%s: %d, want 404", bad, got)

@@ -95,7 +95,9 @@ func (p *Pages) askedAttempt(c *gin.Context) (ab.Attempt, error) {
 	return a, nil
 }
 
-// rawLog sends a log as it was written, from ?offset on. It is text and never a page.
+// rawLog sends a log as text, from ?offset on, in bytes of the log as it was written. People read
+// it with curl, too, so control sequences other than colors are removed. With ?raw=1 the bytes are
+// sent as they were written, as a file to save.
 func (p *Pages) rawLog(c *gin.Context) error {
 	a, err := p.askedAttempt(c)
 	if err != nil {
@@ -105,16 +107,29 @@ func (p *Pages) rawLog(c *gin.Context) error {
 	if err != nil || offset < 0 {
 		return fmt.Errorf("log offset %q: %w", c.Query("offset"), ab.ErrNotFound)
 	}
-	c.Header("Content-Type", "text/plain; charset=utf-8")
-	c.Header("Content-Disposition", fmt.Sprintf(`inline; filename="build-%s-%d.log"`, c.Param("number"), a.Number))
-	c.Header("Cache-Control", "no-store")
-	c.Status(http.StatusOK)
 	control := http.NewResponseController(c.Writer)
-	return p.eachChunk(c.Request.Context(), a, offset, func(chunk []byte) error {
+	write := func(chunk []byte) error {
 		_ = control.SetWriteDeadline(time.Now().Add(writeWithin)) // a long log may take longer than the server's limit
 		_, err := c.Writer.Write(chunk)
 		return err
-	})
+	}
+	contentType, disposition := "text/plain; charset=utf-8", "inline"
+	if c.Query("raw") == "1" {
+		contentType, disposition = "application/octet-stream", "attachment"
+	}
+	c.Header("Content-Type", contentType)
+	c.Header("Content-Disposition", fmt.Sprintf(`%s; filename="build-%s-%d.log"`, disposition, c.Param("number"), a.Number))
+	c.Header("Cache-Control", "no-store")
+	c.Status(http.StatusOK)
+	if c.Query("raw") == "1" {
+		return p.eachChunk(c.Request.Context(), a, offset, write)
+	}
+	var plain loghtml.Plain
+	err = p.eachChunk(c.Request.Context(), a, offset, func(chunk []byte) error { return write(plain.Write(chunk)) })
+	if err != nil {
+		return err
+	}
+	return write(plain.Flush())
 }
 
 // streamLog sends the lines of a log as they come, as server-sent events whose id is the

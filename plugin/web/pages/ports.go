@@ -42,6 +42,13 @@ type Editor interface {
 	Delete(ctx context.Context, id string) error
 }
 
+// HookSecrets replaces the secrets of webhooks.
+type HookSecrets interface {
+	// RotateSecret replaces a webhook's secret; *catalog.RotatedRecently within 24 hours of the last
+	// time, ab.ErrNotFound without a webhook. It is safe for concurrent use.
+	RotateSecret(ctx context.Context, r ab.Repository) (catalog.Rotation, error)
+}
+
 // Webhooks keeps ours.
 type Webhooks interface {
 	EnsureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error)
@@ -61,6 +68,7 @@ type Catalog interface {
 	Browser
 	Editor
 	Webhooks
+	HookSecrets
 	Registries
 }
 

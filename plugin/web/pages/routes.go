@@ -45,6 +45,8 @@ func (p *Pages) Routes() []Route {
 		{post, "/automated-builds/:id/pipeline-token", ab.RoleAdmin, false, p.makePipelineToken},
 		{post, "/automated-builds/:id/pipeline-token/revoke", ab.RoleAdmin, false, p.revokePipelineToken},
 		{post, "/automated-builds/:id/webhook", ab.RoleAdmin, false, p.ensureHook},
+		{get, "/automated-builds/:id/webhook/rotate", ab.RoleAdmin, false, p.rotateSecret},
+		{post, "/automated-builds/:id/webhook/rotate", ab.RoleAdmin, false, p.rotateSecret},
 		{get, "/automated-builds/:id/delete", ab.RoleAdmin, false, p.deleteAutomated},
 		{post, "/automated-builds/:id/delete", ab.RoleAdmin, false, p.deleteAutomated},
 

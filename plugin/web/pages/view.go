@@ -132,6 +132,7 @@ var notices = map[string]string{
 	"checked":    "Checked: the registry accepts the credential.",
 	"signed-out": "You are signed out.",
 	"revoked":    "The pipeline token is revoked.",
+	"rotated":    "The webhook's secret is replaced.",
 	"hook":       "Looked for the webhook again; its state is below.",
 }
 

@@ -30,6 +30,7 @@ func Command() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "address", Usage: "address to serve on: unix:///path, or tcp://host:port with --tls", Value: "unix:///run/slipway/builder.sock", Sources: env("SLIPWAY_BUILDER_ADDRESS")},
 			tlsFlag("certificate to serve TCP with, and the authority of its clients: a file of `slipway builder keys`"),
+			&cli.StringFlag{Name: "revoked", Usage: "file of revoked clients' certificates, a SHA-256 fingerprint a line; read at each connection", Sources: env("SLIPWAY_BUILDER_REVOKED")},
 			&cli.StringFlag{Name: "state", Usage: "directory of the cache, for one builder at a time", Value: "/var/lib/slipway/builder", Sources: env("SLIPWAY_BUILDER_STATE")},
 			&cli.StringFlag{Name: "network", Usage: "network of RUN steps: auto (cni, else slirp4netns, else none), step (auto, else the network of the container that it is in), cni, slirp4netns, none, host", Value: builder.NetworkAuto, Sources: env("SLIPWAY_BUILDER_NETWORK")},
 			&cli.StringFlag{Name: "cache-size", Usage: "the cache is kept below this", Value: "20GB", Sources: env("SLIPWAY_BUILDER_CACHE")},
@@ -84,6 +85,7 @@ func configOf(cmd *cli.Command) (Config, error) {
 	return Config{
 		Address:            cmd.String("address"),
 		TLS:                who,
+		Revoked:            cmd.String("revoked"),
 		State:              cmd.String("state"),
 		Context:            builder.Context(),
 		Network:            cmd.String("network"),

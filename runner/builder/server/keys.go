@@ -115,7 +115,7 @@ func (r keyRequest) one(a authority, m member) (line string, err error) {
 		if err != nil {
 			return "", fmt.Errorf("%s is there, and %w; remove the file to have it made", path, err)
 		}
-		return fmt.Sprintf("%s stays, good until %s", path, who.Expires().Format(time.DateOnly)), nil
+		return fmt.Sprintf("%s stays, good until %s, fingerprint %s", path, who.Expires().Format(time.DateOnly), who.Fingerprint()), nil
 	}
 	text, err := a.issue(m)
 	if err != nil {
@@ -128,7 +128,7 @@ func (r keyRequest) one(a authority, m member) (line string, err error) {
 	if err := writeNew(path, []byte(text.Reveal()), 0o600); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s for %s, good until %s", path, m.use(), who.Expires().Format(time.DateOnly)), nil
+	return fmt.Sprintf("%s for %s, good until %s, fingerprint %s", path, m.use(), who.Expires().Format(time.DateOnly), who.Fingerprint()), nil
 }
 
 // use says where a member's file belongs.

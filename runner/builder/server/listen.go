@@ -37,13 +37,20 @@ func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, 
 	case c.TLS.IsZero():
 		return nil, nil, fmt.Errorf("builder: %s without --tls (SLIPWAY_BUILDER_TLS) would serve whoever reaches it: make certificates with `slipway builder keys`", c.Address)
 	}
+	secure := c.TLS.Server()
+	if c.Revoked != "" {
+		if _, err := readRevoked(c.Revoked); err != nil {
+			return nil, nil, err
+		}
+		refuseRevoked(secure, c.Revoked)
+	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", rest)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen on %s: %w", c.Address, err)
 	}
 	return listener, []grpc.ServerOption{
-		grpc.Creds(transport.NewTLS(c.TLS.Server())),
+		grpc.Creds(transport.NewTLS(secure)),
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingPatience}),
 	}, nil

@@ -32,6 +32,7 @@ import (
 type Config struct {
 	Address    string            // unix:///path, or tcp://host:port with TLS
 	TLS        identity.Identity // who the server is and whose clients it takes; for TCP
+	Revoked    string            // file of revoked clients' fingerprints, read at each connection; empty = none
 	State      string            // directory of the cache; one server at a time
 	Context    string            // directory that builds have their context of; empty = of their clients
 	Network    string            // of RUN steps: auto (or empty), cni, slirp4netns, none, host
@@ -142,6 +143,11 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("builder: state directory %s: %w", c.State, err)
 	}
 	c.State = state
+	if c.Revoked != "" {
+		if c.Revoked, err = filepath.Abs(c.Revoked); err != nil {
+			return c, fmt.Errorf("builder: file of revoked certificates: %w", err)
+		}
+	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = DefaultCacheBytes
 	}

@@ -20,59 +20,93 @@ const (
 // maxParams bounds the parameters kept of one sequence; longer ones change nothing.
 const maxParams = 64
 
-func (r *Renderer) control(c rune) {
-	switch r.state {
+// A parser finds control sequences in a log. Its zero value is ready at the log's start.
+type parser struct {
+	state  parserState
+	params []byte // of the sequence that is being read, or was just completed
+}
+
+// A token says what a character is.
+type token int
+
+const (
+	visible token = iota // no part of a control sequence
+	control              // a part of one that is dropped
+	colors               // the end of an SGR sequence, whose parameters are in params
+)
+
+// next takes the next character.
+func (p *parser) next(c rune) token {
+	switch p.state {
+	case ground:
+		return p.begin(c)
 	case escape:
-		r.escaped(c)
+		p.escaped(c)
 	case intermediate:
-		r.state = ground
+		p.state = ground
 	case sequence:
-		r.parameter(c)
+		return p.parameter(c)
 	case text:
 		switch c {
 		case 0x07, 0x9c:
-			r.state = ground
+			p.state = ground
 		case 0x1b:
-			r.state = textEscape
+			p.state = textEscape
 		}
 	case textEscape:
-		r.state = text
+		p.state = text
 		if c == '\\' {
-			r.state = ground
+			p.state = ground
 		}
 	}
+	return control
 }
 
-func (r *Renderer) escaped(c rune) {
+func (p *parser) begin(c rune) token {
+	switch c {
+	case 0x1b:
+		p.state = escape
+	case 0x9b:
+		p.state, p.params = sequence, p.params[:0]
+	case 0x90, 0x98, 0x9d, 0x9e, 0x9f:
+		p.state = text
+	default:
+		return visible
+	}
+	return control
+}
+
+func (p *parser) escaped(c rune) {
 	switch {
 	case c == '[':
-		r.state, r.params = sequence, r.params[:0]
+		p.state, p.params = sequence, p.params[:0]
 	case strings.ContainsRune("]PX^_", c):
-		r.state = text
+		p.state = text
 	case c >= 0x20 && c <= 0x2f:
-		r.state = intermediate
+		p.state = intermediate
 	case c == 0x1b:
 	default:
-		r.state = ground
+		p.state = ground
 	}
 }
 
-func (r *Renderer) parameter(c rune) {
+func (p *parser) parameter(c rune) token {
 	switch {
 	case c >= 0x40 && c <= 0x7e:
-		r.state = ground
-		if c == 'm' && len(r.params) <= maxParams {
-			r.style = r.style.apply(string(r.params))
+		p.state = ground
+		if c == 'm' && len(p.params) <= maxParams {
+			return colors
 		}
 	case c >= 0x20 && c <= 0x3f:
-		if len(r.params) <= maxParams {
-			r.params = append(r.params, byte(c))
+		if len(p.params) <= maxParams {
+			p.params = append(p.params, byte(c))
 		}
 	case c == 0x1b:
-		r.state = escape
+		p.state = escape
 	default:
-		r.state = ground
+		p.state = ground
 	}
+	return control
 }
 
 // A style is what SGR set: colours 1–16 (0 = the page's own) and weights.

@@ -1,7 +1,8 @@
-// Package loghtml makes HTML of a build's log. A log is text of strangers: of its control
-// sequences only colours and weights (SGR, ECMA-48 §8.3.117) are kept, as classes; links,
-// titles, clipboard writes, cursor moves, C1 controls and characters that reorder text are
-// dropped, and everything else is escaped. It reads no clock, file or network.
+// Package loghtml makes HTML, or text for a terminal, of a build's log. A log is text of
+// strangers: of its control sequences only colours and weights (SGR, ECMA-48 §8.3.117) are kept,
+// in HTML as classes; links, titles, clipboard writes, cursor moves, C1 controls and characters
+// that reorder text are dropped, and in HTML everything else is escaped. It reads no clock, file
+// or network.
 package loghtml
 
 import (
@@ -32,8 +33,7 @@ type Line struct {
 type Renderer struct {
 	number  int
 	partial []byte // the beginning of a character that the next piece completes
-	state   parserState
-	params  []byte
+	parser  parser
 
 	style   style // as set by the last SGR
 	written style // as of the span that is open
@@ -78,19 +78,16 @@ func (r *Renderer) Flush() []Line {
 }
 
 func (r *Renderer) rune(c rune) {
-	if r.state != ground {
-		r.control(c)
+	switch r.parser.next(c) {
+	case control:
+		return
+	case colors:
+		r.style = r.style.apply(string(r.parser.params))
 		return
 	}
 	switch {
 	case c == '\r':
 		r.carried = true
-	case c == 0x1b:
-		r.state = escape
-	case c == 0x9b:
-		r.state, r.params = sequence, r.params[:0]
-	case c == 0x90, c == 0x98, c == 0x9d, c == 0x9e, c == 0x9f:
-		r.state = text
 	case hidden(c):
 	default:
 		r.print(c)
@@ -149,7 +146,7 @@ func (r *Renderer) end() Line {
 	head := r.head.String()
 	l := Line{Number: r.number, HTML: template.HTML(r.out.String()), Step: step(head), Head: head} // #nosec G203 -- print escapes every character
 	r.restart()
-	r.state, r.began = ground, false
+	r.parser.state, r.began = ground, false
 	return l
 }
 

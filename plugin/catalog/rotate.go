@@ -1,0 +1,116 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/trail"
+)
+
+const (
+	// previousSecretValid is how long deliveries signed with a replaced secret are accepted:
+	// Bitbucket may send some later, and a person needs time to paste the new secret.
+	previousSecretValid = 24 * time.Hour
+	// maxRewrites bounds how often one registration writes a secret that is replaced meanwhile.
+	maxRewrites = 3
+)
+
+// A Rotation is the result of replacing a webhook's secret.
+type Rotation struct {
+	Hook ab.Hook // with the new secret; the old one is accepted until Hook.PreviousUntil
+	// Resumed is true if no new secret was made, because Bitbucket had not confirmed the last one.
+	Resumed bool
+	// Refusal is Bitbucket's answer if it did not take the secret; nil if it did, or if the
+	// webhook is not managed here (ab.HookPolled). CheckHook and Tidy write the secret later.
+	Refusal error
+}
+
+// RotatedRecently is the error for a webhook whose secret was replaced less than 24 hours ago. A
+// second replacement would end the oldest secret before its time.
+type RotatedRecently struct {
+	Repository string    // full name
+	Until      time.Time // when the secret can be replaced again
+}
+
+func (e *RotatedRecently) Error() string {
+	return fmt.Sprintf("replace webhook secret of %s: it was replaced less than %d hours ago: try again after %s",
+		e.Repository, int(previousSecretValid.Hours()), e.Until.UTC().Format("2006-01-02 15:04 MST"))
+}
+
+// RotateSecret replaces the secret of a repository's webhook. Deliveries signed with the old one
+// are accepted for 24 hours more. The new secret is stored first and written to Bitbucket then,
+// so that no delivery is signed with a secret that the gateway does not know. A process that
+// dies in between leaves a pending secret, which RotateSecret, CheckHook and Tidy write. The
+// call does not end with ctx. It returns ab.ErrNotFound without a webhook, *RotatedRecently, or
+// ab.ErrConflict if another process replaced the secret at the same time.
+func (c *Catalog) RotateSecret(ctx context.Context, r ab.Repository) (Rotation, error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	defer c.lock(r)()
+	h, err := c.o.Store.HookOf(ctx, r)
+	if err != nil {
+		return Rotation{}, err
+	}
+	resumed := h.SecretPending()
+	if !resumed {
+		now := c.o.Now()
+		if now.Before(h.PreviousUntil) {
+			return Rotation{}, &RotatedRecently{Repository: h.Repository.FullName, Until: h.PreviousUntil}
+		}
+		h, err = c.o.Store.ReplaceHookSecret(ctx, h, newHookSecret(), now.Add(previousSecretValid))
+		if err != nil {
+			return Rotation{}, err
+		}
+		trail.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName).Info("webhook secret replaced")
+	}
+	if h.State != ab.HookActive {
+		return Rotation{Hook: h}, nil
+	}
+	builds, err := c.o.Store.AutomatedBuildsOf(ctx, r)
+	if err != nil {
+		return Rotation{}, err
+	}
+	written, refusal, err := c.stand(ctx, h, h, candidates(h, accountsOf(builds)...))
+	if err != nil {
+		return Rotation{}, err
+	}
+	return Rotation{Hook: written, Resumed: resumed, Refusal: refusal}, nil
+}
+
+// registerNewest registers the webhook with the newest secret. Another process may replace the
+// secret meanwhile, and this one may then overwrite it at the provider: so the hook is read
+// again after each registration. refusal is the provider's answer; err is the store's.
+func (c *Catalog) registerNewest(ctx context.Context, h ab.Hook) (registered ab.Hook, refusal, err error) {
+	for range maxRewrites {
+		h.RemoteID, refusal = c.register(ctx, h)
+		if refusal != nil {
+			return h, refusal, nil
+		}
+		newest, err := c.o.Store.Hook(ctx, h.ID)
+		if err != nil {
+			return h, nil, err
+		}
+		if newest.SecretVersion == h.SecretVersion {
+			h, err = c.confirmSecret(ctx, h)
+			return h, nil, err
+		}
+		h.Secret, h.SecretVersion = newest.Secret, newest.SecretVersion
+		h.PreviousSecret, h.PreviousUntil = newest.PreviousSecret, newest.PreviousUntil
+		h.SecretWritten = 0 // the provider may have the older one: write this one in any case
+	}
+	return h, errors.New("the secret is replaced again and again by other processes"), nil
+}
+
+func (c *Catalog) confirmSecret(ctx context.Context, h ab.Hook) (ab.Hook, error) {
+	if h.SecretWritten >= h.SecretVersion {
+		return h, nil
+	}
+	if err := c.o.Store.ConfirmHookSecret(ctx, h.ID, h.SecretVersion); err != nil {
+		return h, err
+	}
+	h.SecretWritten = h.SecretVersion
+	return h, nil
+}

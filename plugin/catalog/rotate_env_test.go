@@ -1,0 +1,90 @@
+package catalog_test
+
+import (
+	"net/http"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"slipway/plugin/accounts"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/intake"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+)
+
+// env is a gateway with one webhook, its intake, and a clock that the test moves.
+type env struct {
+	*world
+	catalog *catalog.Catalog
+	intake  *intake.Intake
+	build   ab.AutomatedBuild
+	hook    ab.Hook
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	e := &env{world: newWorld(t), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	e.catalog = e.with(func(o *catalog.Options) { o.Now = e.clock })
+	e.intake = intake.New(intake.Options{Store: e.store, Now: e.clock, Log: quiet()})
+	saved, err := e.catalog.Create(t.Context(), e.draft())
+	must(t, err)
+	e.build, e.hook = saved.AutomatedBuild, saved.Hook
+	return e
+}
+
+func (e *env) clock() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.now
+}
+
+func (e *env) pass(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.now = e.now.Add(d)
+}
+
+// sign returns the header of a delivery as Bitbucket sends it now.
+func (e *env) sign(t *testing.T, body []byte) http.Header {
+	t.Helper()
+	header := e.app.DeliveryHeader(e.HookURL(e.hook), "repo:push", body)
+	if header == nil {
+		t.Fatal("Bitbucket has no webhook with the hook's URL")
+	}
+	return header
+}
+
+// deliver sends a delivery as Bitbucket does now.
+func (e *env) deliver(t *testing.T) error {
+	t.Helper()
+	body := []byte(`{}`)
+	return e.intake.Receive(t.Context(), e.hook.ID, e.sign(t, body), body)
+}
+
+// beside is the catalog of another process on the same database. commit is called at each of its
+// commits (store.Options).
+func (e *env) beside(t *testing.T, commit func(what string, done bool)) *catalog.Catalog {
+	t.Helper()
+	sealer, err := seal.LoadOrCreate(filepath.Join(e.dir, "secret.key"), false)
+	must(t, err)
+	s, err := store.OpenBeside(t.Context(), store.Options{Path: filepath.Join(e.dir, "slipway.db"), Sealer: sealer, Commit: commit})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	return e.with(func(o *catalog.Options) {
+		o.Store, o.Now = s, e.clock
+		o.Connector = accounts.New(accounts.Options{Store: s, URL: publicURL})
+	})
+}
+
+func (e *env) stored(t *testing.T) ab.Hook {
+	t.Helper()
+	h, err := e.store.Hook(t.Context(), e.hook.ID)
+	must(t, err)
+	return h
+}

@@ -1,0 +1,209 @@
+package catalog_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest/faults"
+	"slipway/plugin/bitbucket/webhook"
+	"slipway/plugin/catalog"
+	"slipway/plugin/intake"
+)
+
+const day = 24 * time.Hour
+
+func quiet() logrus.FieldLogger {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return log
+}
+
+// I2: after a rotation Bitbucket signs with the new secret, and the old one is accepted for 24
+// hours and no longer.
+func TestI2RotateSecret(t *testing.T) {
+	e := newEnv(t)
+	body := []byte(`{}`)
+	old := e.sign(t, body)
+	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
+	must(t, err)
+	if rotation.Refusal != nil || rotation.Resumed {
+		t.Errorf("got refusal %v, resumed %t, want neither", rotation.Refusal, rotation.Resumed)
+	}
+	if rotation.Hook.Secret.Equal(e.hook.Secret) {
+		t.Error("the secret is the old one")
+	}
+	if rotation.Hook.SecretPending() {
+		t.Error("the secret is pending")
+	}
+	if want := e.clock().Add(day); !rotation.Hook.PreviousUntil.Equal(want) {
+		t.Errorf("old secret accepted until: got %s, want %s", rotation.Hook.PreviousUntil, want)
+	}
+	if got, want := e.sign(t, body).Get(webhook.SignatureHeader), webhook.Sign(body, rotation.Hook.Secret); got != want {
+		t.Errorf("Bitbucket signs %s, want %s", got, want)
+	}
+	if err := e.deliver(t); err != nil {
+		t.Errorf("a delivery with the new secret: %v", err)
+	}
+	e.pass(day - time.Second)
+	if err := e.intake.Receive(t.Context(), e.hook.ID, old, body); err != nil {
+		t.Errorf("a delivery with the old secret within 24 hours: %v", err)
+	}
+	e.pass(time.Second)
+	if err := e.intake.Receive(t.Context(), e.hook.ID, old, body); !errors.Is(err, intake.ErrUnauthorized) {
+		t.Errorf("a delivery with the old secret after 24 hours: got %v, want ErrUnauthorized", err)
+	}
+	if err := e.deliver(t); err != nil {
+		t.Errorf("a delivery with the new secret after 24 hours: %v", err)
+	}
+}
+
+// A second rotation within 24 hours would end the oldest secret before its time.
+func TestI2ASecondRotationWithinADayIsRefused(t *testing.T) {
+	e := newEnv(t)
+	_, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
+	must(t, err)
+	before := e.stored(t)
+	_, err = e.catalog.RotateSecret(t.Context(), e.build.Repository)
+	var recently *catalog.RotatedRecently
+	if !errors.As(err, &recently) {
+		t.Fatalf("got %v, want *RotatedRecently", err)
+	}
+	if !recently.Until.Equal(before.PreviousUntil) {
+		t.Errorf("got until %s, want %s", recently.Until, before.PreviousUntil)
+	}
+	if got := e.stored(t); !got.Secret.Equal(before.Secret) {
+		t.Error("the secret changed")
+	}
+	e.pass(day)
+	if _, err := e.catalog.RotateSecret(t.Context(), e.build.Repository); err != nil {
+		t.Errorf("after 24 hours: %v", err)
+	}
+}
+
+// While Bitbucket cannot be asked the new secret waits; each of these writes it.
+func TestI2APendingSecretIsWrittenLater(t *testing.T) {
+	for name, again := range map[string]func(*env) error{
+		"hook check":    func(e *env) error { return e.catalog.CheckHook(t.Context(), e.build.Repository) },
+		"start":         func(e *env) error { return e.catalog.Tidy(t.Context()) },
+		"next rotation": func(e *env) error { return resume(t, e) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			outage := e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(400, "")})
+			rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
+			must(t, err)
+			outage.Stop()
+			if rotation.Refusal == nil {
+				t.Error("got no refusal, want Bitbucket's")
+			}
+			if !rotation.Hook.SecretPending() {
+				t.Error("the secret is not pending")
+			}
+			if err := e.deliver(t); err != nil {
+				t.Errorf("a delivery with the old secret: %v", err)
+			}
+			must(t, again(e))
+			got := e.stored(t)
+			if got.SecretPending() {
+				t.Error("the secret is still pending")
+			}
+			if !got.Secret.Equal(rotation.Hook.Secret) {
+				t.Error("the secret was replaced once more")
+			}
+			e.pass(day)
+			if err := e.deliver(t); err != nil {
+				t.Errorf("a delivery after 24 hours: %v", err)
+			}
+		})
+	}
+}
+
+func resume(t *testing.T, e *env) error {
+	t.Helper()
+	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
+	if err == nil && !rotation.Resumed {
+		t.Error("got a new secret, want the pending one written")
+	}
+	return err
+}
+
+// A webhook that was added by hand keeps working for 24 hours, in which its new secret is pasted.
+func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
+	e := newEnv(t)
+	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks**", Fault: faults.Status(403, "")})
+	must(t, e.catalog.CheckHook(t.Context(), e.build.Repository))
+	hook := e.stored(t)
+	if hook.State != ab.HookPolled {
+		t.Fatalf("got state %s, want %s", hook.State, ab.HookPolled)
+	}
+	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
+	must(t, err)
+	if rotation.Refusal != nil {
+		t.Errorf("got refusal %v: Bitbucket was asked", rotation.Refusal)
+	}
+	if err := e.deliver(t); err != nil {
+		t.Errorf("a delivery with the old secret: %v", err)
+	}
+	body := []byte(`{}`)
+	pasted := http.Header{"X-Event-Key": {"repo:push"}, webhook.SignatureHeader: {webhook.Sign(body, rotation.Hook.Secret)}}
+	if err := e.intake.Receive(t.Context(), e.hook.ID, pasted, body); err != nil {
+		t.Errorf("a delivery with the new secret: %v", err)
+	}
+}
+
+// A webhook that Bitbucket no longer lets us change keeps the old secret: its pushes are polled.
+func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
+	e := newEnv(t)
+	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(403, "")})
+	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
+	must(t, err)
+	if !errors.Is(rotation.Refusal, ab.ErrForbidden) {
+		t.Errorf("got refusal %v, want ErrForbidden", rotation.Refusal)
+	}
+	if rotation.Hook.State != ab.HookPolled {
+		t.Errorf("got state %s, want %s", rotation.Hook.State, ab.HookPolled)
+	}
+	if err := e.deliver(t); err != nil {
+		t.Errorf("a delivery with the old secret: %v", err)
+	}
+}
+
+func TestRotateSecretWithoutAWebhook(t *testing.T) {
+	e := newEnv(t)
+	_, err := e.catalog.RotateSecret(t.Context(), ab.Repository{ProviderID: e.build.Repository.ProviderID, ID: "{none}"})
+	if !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
+
+// Two processes that check and rotate at the same time leave Bitbucket with the stored secret.
+func TestI2RotationBesideHookChecks(t *testing.T) {
+	e := newEnv(t)
+	other := e.beside(t, nil)
+	for range 5 {
+		e.app.DisableHooks() // so that the check writes the secret, too
+		var both sync.WaitGroup
+		both.Go(func() {
+			if err := e.catalog.CheckHook(t.Context(), e.build.Repository); err != nil {
+				t.Errorf("check: %v", err)
+			}
+		})
+		both.Go(func() {
+			if _, err := other.RotateSecret(t.Context(), e.build.Repository); err != nil {
+				t.Errorf("rotate: %v", err)
+			}
+		})
+		both.Wait()
+		e.pass(day)
+		if err := e.deliver(t); err != nil {
+			t.Fatalf("a delivery after 24 hours: %v", err)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package pages
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/web/httpx"
+)
+
+// revealSecret shows the webhook's secret this once, for adding the webhook by hand.
+func (p *Pages) revealSecret(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
+}
+
+// rotateSecret asks, and replaces the webhook's secret when confirmed. The page of a webhook that
+// is not managed here shows the new secret, to be pasted at Bitbucket.
+func (p *Pages) rotateSecret(c *gin.Context) error {
+	a, err := p.findAutomated(c)
+	if err != nil {
+		return err
+	}
+	page := "/automated-builds/" + a.ID
+	ok, err := p.confirmed(c, "automated", confirmPage{
+		Question:    "Replace the webhook secret of " + a.Repository.FullName + "?",
+		Consequence: "Slipway writes the new secret to Bitbucket. The old one is accepted for 24 hours more. If the webhook was added by hand, paste the new secret in the repository's settings within that time.",
+		Button:      "Replace secret", Action: page + "/webhook/rotate", Back: page,
+	})
+	if !ok {
+		return err
+	}
+	rotation, err := p.Catalog.RotateSecret(c.Request.Context(), a.Repository)
+	var recently *catalog.RotatedRecently
+	switch {
+	case errors.As(err, &recently):
+		return &httpx.Error{Status: http.StatusConflict, Message: recently.Error(), Err: err}
+	case err != nil:
+		return fmt.Errorf("replace webhook secret of %s: %w", a.Repository.FullName, err)
+	case rotation.Hook.State != ab.HookActive:
+		return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
+	}
+	return done(c, page, "rotated")
+}

@@ -1,0 +1,60 @@
+package web_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// A8: no header of a client says where a redirect leads, nor does a path that has no route.
+func TestA8NoHeaderChangesARedirect(t *testing.T) {
+	w := newWhole(t)
+	_, admin := w.session(t, ab.RoleAdmin)
+	for _, prefix := range []string{"", "//evil.example", "/evil.example", `/\evil.example`, "https://evil.example"} {
+		forged := admin.Clone()
+		forged.Set("X-Forwarded-Prefix", prefix)
+		forged.Set("X-Forwarded-Host", "evil.example")
+		for _, path := range []string{"/builds/", "/automated-builds/", "/signin/", "/healthz/", "//evil.example/builds", "/BUILDS", "/x/../builds", "//evil.example/%2e%2e"} {
+			for _, method := range []string{"GET", "POST"} {
+				reply := w.do(method, path, "", forged)
+				if to := reply.Header.Get("Location"); to != "" {
+					t.Errorf("%s %s with prefix %q: got %d to %q, want no redirect", method, path, prefix, reply.StatusCode, to)
+				}
+			}
+		}
+		for _, path := range []string{"/", "/builds", "/signin"} {
+			if to := w.do("GET", path, "", http.Header{"X-Forwarded-Prefix": {prefix}}).Header.Get("Location"); strings.Contains(to, "evil") {
+				t.Errorf("%s with prefix %q: leads to %q", path, prefix, to)
+			}
+		}
+	}
+}
+
+// A8: the Host that a client names is in no answer: addresses are made of SLIPWAY_URL.
+func TestA8TheHostIsNotReflected(t *testing.T) {
+	w := newWhole(t)
+	_, admin := w.session(t, ab.RoleAdmin)
+	for _, route := range append(w.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}) {
+		for _, header := range []http.Header{nil, admin} {
+			r := httptest.NewRequest(route.Method, route.Path, nil)
+			r.Host = "evil.example"
+			for name, values := range header {
+				r.Header[name] = values
+			}
+			rec := httptest.NewRecorder()
+			w.ServeHTTP(rec, r)
+			if strings.Contains(rec.Body.String(), "evil.example") {
+				t.Errorf("%s %s: the body names the Host", route.Method, route.Path)
+			}
+			if got := fmt.Sprint(rec.Header()); strings.Contains(got, "evil.example") {
+				t.Errorf("%s %s: the header names the Host: %s", route.Method, route.Path, got)
+			}
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package server
+
+import (
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"slipway/config/identity"
+)
+
+// maxRevoked bounds the file of revoked certificates, in bytes: some 15,000 lines.
+const maxRevoked = 1 << 20
+
+var errRevoked = errors.New("the client's certificate is revoked")
+
+// refuseRevoked makes config refuse clients whose certificate's fingerprint is in the file. The
+// file is read at each handshake, so that a new line counts without a restart; connections that
+// are open stay. A file that cannot be read refuses every client.
+func refuseRevoked(config *tls.Config, path string) {
+	config.VerifyConnection = func(state tls.ConnectionState) error { // also called when a session is resumed
+		revoked, err := readRevoked(path)
+		if err != nil {
+			return err
+		}
+		if len(state.PeerCertificates) == 0 || revoked[identity.Fingerprint(state.PeerCertificates[0])] {
+			return errRevoked
+		}
+		return nil
+	}
+}
+
+// readRevoked reads SHA-256 fingerprints, one a line in hex digits, with or without colons: as
+// `slipway builder keys` and `openssl x509 -fingerprint -sha256` print them. Empty lines and
+// lines that begin with # are skipped.
+func readRevoked(path string) (map[string]bool, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read revoked certificates: %w: check --revoked", err)
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	text, err := io.ReadAll(io.LimitReader(file, maxRevoked+1))
+	if err != nil {
+		return nil, fmt.Errorf("read revoked certificates: %w: check --revoked", err)
+	}
+	if len(text) > maxRevoked {
+		return nil, fmt.Errorf("read revoked certificates: %s has more than %d bytes: make a new authority instead", path, maxRevoked)
+	}
+	revoked := map[string]bool{}
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if _, digits, found := strings.Cut(line, "="); found { // openssl writes "sha256 Fingerprint=AB:CD…"
+			line = digits
+		}
+		fingerprint := strings.ToLower(strings.ReplaceAll(line, ":", ""))
+		if sum, err := hex.DecodeString(fingerprint); err != nil || len(sum) != identity.FingerprintBytes {
+			return nil, fmt.Errorf("read revoked certificates: %s: line %d is no SHA-256 fingerprint: write 64 hex digits", path, number)
+		}
+		revoked[fingerprint] = true
+	}
+	return revoked, nil
+}
