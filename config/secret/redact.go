@@ -32,7 +32,7 @@ const star = '*'
 type Redactor struct {
 	patterns []pattern
 	byGram   map[uint32][]int32 // patterns by their first gramSize bytes
-	begins   map[uint32]begin   // shorter prefixes, see prefixKey
+	begins   map[prefix]begin   // shorter beginnings of patterns
 	seeker   *seeker
 	longest  int // pattern, in bytes
 }
@@ -41,6 +41,20 @@ type Redactor struct {
 type pattern struct {
 	text  string
 	wraps bool // line breaks may stand between its bytes
+}
+
+// A prefix is the first one to three bytes of a pattern.
+type prefix struct {
+	bytes uint32
+	n     int
+}
+
+func prefixOf(text string) prefix {
+	p := prefix{n: len(text)}
+	for i := range len(text) {
+		p.bytes = p.bytes<<8 | uint32(text[i])
+	}
+	return p
 }
 
 // A begin says which patterns have a prefix; the zero value says that none has.
@@ -56,7 +70,7 @@ func NewRedactor(secrets ...Secret) *Redactor {
 
 // With returns a Redactor that masks these secrets, too.
 func (r *Redactor) With(secrets ...Secret) *Redactor {
-	more := &Redactor{byGram: map[uint32][]int32{}, begins: map[uint32]begin{}, seeker: newSeeker()}
+	more := &Redactor{byGram: map[uint32][]int32{}, begins: map[prefix]begin{}, seeker: newSeeker()}
 	if r != nil {
 		for gram, patterns := range r.byGram {
 			more.byGram[gram] = slices.Clip(patterns) // add must not write into r's
@@ -77,13 +91,11 @@ func (r *Redactor) add(p pattern) {
 	if len(p.text) < minLength {
 		return
 	}
-	gram := uint32(0)
-	for i := range gramSize {
-		gram = gram<<8 | uint32(p.text[i])
-		key := prefixKey(gram, i+1)
-		known := r.begins[key]
-		r.begins[key] = begin{any: true, wraps: known.wraps || p.wraps}
+	for n := 1; n < gramSize; n++ {
+		key := prefixOf(p.text[:n])
+		r.begins[key] = begin{any: true, wraps: p.wraps || r.begins[key].wraps}
 	}
+	gram := gramOf(p.text)
 	same := func(i int32) bool { return r.patterns[i] == p }
 	if slices.ContainsFunc(r.byGram[gram], same) {
 		return
@@ -93,10 +105,6 @@ func (r *Redactor) add(p pattern) {
 	r.seeker.add(p.text)
 	r.longest = max(r.longest, len(p.text))
 }
-
-// prefixKey makes one key of the first n bytes of a pattern, n at most gramSize. A whole gram may
-// share its key with a prefix, which costs time and changes no result.
-func prefixKey(gram uint32, n int) uint32 { return gram ^ uint32(n)<<29 } //nolint:gosec // n is at most 4
 
 // forms returns the texts that give a secret away; what escapes do to them is undone while a text
 // is read.

@@ -157,7 +157,7 @@ func (s *scanner) wraps(t thread) bool {
 	case t.pattern >= 0:
 		return s.redactor.patterns[t.pattern].wraps
 	}
-	return s.redactor.begins[prefixKey(t.gram, t.off)].wraps
+	return s.redactor.begins[prefix{t.gram, t.off}].wraps
 }
 
 // follow moves a thread over a token, if the token fits.
@@ -185,11 +185,11 @@ func (s *scanner) match(t thread, decoded []byte) {
 		}
 		t.gram, t.off = t.gram<<8|uint32(decoded[0]), t.off+1
 		decoded = decoded[1:]
-		begin := r.begins[prefixKey(t.gram, t.off)]
-		if !begin.any || t.wrapped && !begin.wraps {
-			return
-		}
 		if t.off < gramSize {
+			begin := r.begins[prefix{t.gram, t.off}]
+			if !begin.any || t.wrapped && !begin.wraps {
+				return
+			}
 			continue
 		}
 		for _, i := range r.byGram[t.gram] {

@@ -48,10 +48,11 @@ func (s *seeker) add(text string) {
 	if strings.Contains(text, " ") && !s.introducer['+'] {
 		s.introduce('+') // a blank in what a form of a web page sends
 	}
+	shift := block(gramSize - 2)
 	for i := range gramSize - 1 {
 		at := int(text[i])<<8 | int(text[i+1])
-		shift := block(gramSize - 2 - i)
 		s.blocks[at] = s.blocks[at]&^jump | min(s.blocks[at]&jump, shift)
+		shift--
 	}
 	s.blocks[int(text[0])<<8|int(text[1])] |= starts
 	slot := slotOf(gramOf(text))

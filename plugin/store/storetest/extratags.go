@@ -13,6 +13,16 @@ import (
 	"slipway/plugin/store"
 )
 
+func extraTagCases() map[string]func(*testing.T, *store.Store) {
+	return map[string]func(*testing.T, *store.Store){
+		"a permit is for the build's tags":            permitOwnTags,
+		"extra tags are counted":                      permitExtra,
+		"extra tags are counted once for all who ask": permitExtraConcurrently,
+		"extra tags are ordered like others":          permitExtraOrder,
+		"a runner reports of permitted tags":          permitReported,
+	}
+}
+
 // numbered returns the tags x-from to x-(to-1).
 func numbered(from, to int) []string {
 	var tags []string

@@ -46,11 +46,6 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"an older transition never moves a tag back":        permitOrder,
 		"a tag once moved by a newer transition is guarded": permitShared,
 		"a manual rebuild may move a tag back":              permitManual,
-		"a permit is for the build's tags":                  permitOwnTags,
-		"extra tags are counted":                            permitExtra,
-		"extra tags are counted once for all who ask":       permitExtraConcurrently,
-		"extra tags are ordered like others":                permitExtraOrder,
-		"a runner reports of permitted tags":                permitReported,
 		"what was reported is kept":                         reports,
 		"an automated build is stored whole":                automatedBuildRoundTrip,
 		"deleting an automated build ends its builds":       automatedBuildDeleted,
@@ -77,6 +72,9 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"an attempt knows its push":                         attemptsKnowTheirPush,
 		"states never go back":                              statesAdvance,
 	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+	for name, test := range extraTagCases() {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
