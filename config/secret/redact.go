@@ -3,124 +3,165 @@ package secret
 import (
 	"bytes"
 	"encoding/base64"
-	"net/url"
+	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 )
 
-// minLength is what a secret must have to be masked: shorter ones would mask half the text.
+// minLength is the length in bytes from which on a secret is masked. Shorter ones would mask half the text.
 const minLength = 4
 
-// minLine is the same for the lines of a secret of several lines, which a log shows one by one.
+// minLine is the same for one line of a secret of several lines, which a log shows one by one.
 const minLine = 8
 
-// star is what each byte of a masked secret becomes.
+// star replaces each byte of a masked secret.
 const star = '*'
 
-// A Redactor masks secrets in text, in the forms in which they leak: as they are, line by
-// line, in base64 at any alignment, and URL-encoded. It keeps every length, so that offsets
-// stay what they were. It is immutable and safe for concurrent use; the nil Redactor masks
-// nothing.
+// A Redactor masks secrets in text, in the forms in which they leak:
+//
+//   - as they are, and line by line;
+//   - escaped for URLs, JSON, JavaScript, HTML, Go and shells, wholly or in part, also within
+//     the encodings below;
+//   - in hexadecimal, and in base64 at any alignment, also wrapped over lines;
+//   - with ANSI color codes between their bytes.
+//
+// Each byte of such a form becomes one star, so that offsets into the text stay valid. The time is
+// linear in the length of the text. A Redactor is immutable and safe for concurrent use. The nil
+// Redactor masks nothing.
 type Redactor struct {
-	needles [256][]string // by first byte
-	longest int
+	patterns []pattern
+	byGram   map[uint32][]int32 // patterns by their first gramSize bytes
+	begins   map[prefix]begin   // shorter beginnings of patterns
+	seeker   *seeker
+	longest  int // pattern, in bytes
 }
 
-// NewRedactor makes a Redactor; secrets shorter than 4 characters are left out.
+// A pattern is one form of a secret, before any escaping.
+type pattern struct {
+	text  string
+	wraps bool // line breaks may stand between its bytes
+}
+
+// A prefix is the first one to three bytes of a pattern.
+type prefix struct {
+	bytes uint32
+	n     int
+}
+
+func prefixOf(text string) prefix {
+	p := prefix{n: len(text)}
+	for i := range len(text) {
+		p.bytes = p.bytes<<8 | uint32(text[i])
+	}
+	return p
+}
+
+// A begin says which patterns have a prefix; the zero value says that none has.
+type begin struct{ any, wraps bool }
+
+// gramSize is how many bytes a pattern is looked up by; not more than minLength.
+const gramSize = 4
+
+// NewRedactor returns a Redactor. It leaves out secrets shorter than 4 bytes.
 func NewRedactor(secrets ...Secret) *Redactor {
 	return (*Redactor)(nil).With(secrets...)
 }
 
 // With returns a Redactor that masks these secrets, too.
 func (r *Redactor) With(secrets ...Secret) *Redactor {
-	more := &Redactor{}
+	more := &Redactor{byGram: map[uint32][]int32{}, begins: map[prefix]begin{}, seeker: newSeeker()}
 	if r != nil {
-		more.longest = r.longest
-		for i, needles := range r.needles {
-			more.needles[i] = slices.Clip(needles) // add must not write into r's
+		for gram, patterns := range r.byGram {
+			more.byGram[gram] = slices.Clip(patterns) // add must not write into r's
 		}
+		more.patterns, more.begins = slices.Clip(r.patterns), maps.Clone(r.begins)
+		*more.seeker = *r.seeker
+		more.longest = r.longest
 	}
 	for _, s := range secrets {
-		for _, form := range forms(s.Reveal()) {
-			more.add(form)
+		for _, p := range forms(s.Reveal()) {
+			more.add(p)
 		}
 	}
 	return more
 }
 
-func (r *Redactor) add(form string) {
-	if len(form) < minLength || slices.Contains(r.needles[form[0]], form) {
+func (r *Redactor) add(p pattern) {
+	if len(p.text) < minLength {
 		return
 	}
-	r.needles[form[0]] = append(r.needles[form[0]], form)
-	r.longest = max(r.longest, len(form))
+	for n := 1; n < gramSize; n++ {
+		key := prefixOf(p.text[:n])
+		r.begins[key] = begin{any: true, wraps: p.wraps || r.begins[key].wraps}
+	}
+	gram := gramOf(p.text)
+	same := func(i int32) bool { return r.patterns[i] == p }
+	if slices.ContainsFunc(r.byGram[gram], same) {
+		return
+	}
+	r.byGram[gram] = append(r.byGram[gram], int32(len(r.patterns))) //nolint:gosec // bounded by memory far below 2^31
+	r.patterns = append(r.patterns, p)
+	r.seeker.add(p.text)
+	r.longest = max(r.longest, len(p.text))
 }
 
-// forms returns the texts that give a secret away.
-func forms(value string) []string {
+// forms returns the texts that give a secret away; what escapes do to them is undone while a text
+// is read.
+func forms(value string) []pattern {
 	if len(value) < minLength {
 		return nil
 	}
-	all := []string{value, url.QueryEscape(value), url.PathEscape(value)}
-	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-		all = append(all, encoding.EncodeToString([]byte(value)))
-		for shift := range 3 {
-			all = append(all, inner(encoding, value, shift))
+	var all []pattern
+	for _, text := range []string{value, strings.TrimSpace(value)} {
+		all = append(all, pattern{text: text})
+		digits := hex.EncodeToString([]byte(text))
+		all = append(all, pattern{digits, true}, pattern{strings.ToUpper(digits), true})
+		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+			whole := encoding.EncodeToString([]byte(text))
+			all = append(all, pattern{whole, true}, pattern{strings.TrimRight(whole, "="), true})
+			for shift := range 3 {
+				all = append(all, pattern{inner(encoding, text, shift), true})
+			}
+		}
+		if text == strings.TrimSpace(value) {
+			break
 		}
 	}
 	for line := range strings.SplitSeq(value, "\n") {
 		if line = strings.TrimSpace(line); len(line) >= minLine && line != value {
-			all = append(all, line)
+			all = append(all, pattern{text: line})
 		}
 	}
 	return all
 }
 
-// inner is the part of a base64 text that depends on the value alone, where it stands
-// after 3n+shift other bytes: a password in user:password is encoded like that.
+// inner returns the part of a base64 text that depends on the value alone if shift bytes (modulo 3)
+// stand before it, as they do before the password in user:password.
 func inner(encoding *base64.Encoding, value string, shift int) string {
+	if len(value) == 0 {
+		return ""
+	}
 	text := encoding.EncodeToString(append(make([]byte, shift), value...))
 	first := []int{0, 2, 3}[shift]
 	return text[first : (shift+len(value))*8/6]
 }
 
-// Mask returns text of the same length with every secret in it turned to stars. It returns
-// p itself when there is none.
+// Mask returns text of the same length in which every secret is stars. It returns p itself if p
+// holds none.
 func (r *Redactor) Mask(p []byte) []byte {
+	if r == nil || len(r.patterns) == 0 {
+		return p
+	}
 	masked := p
-	r.each(p, func(from, to int) {
-		if len(masked) > 0 && &masked[0] == &p[0] {
+	s := scanner{redactor: r, text: p, credit: maxCredit}
+	s.run(true, func(from, to int) {
+		if &masked[0] == &p[0] {
 			masked = bytes.Clone(p)
 		}
-		cover(masked[from:to])
+		cover(masked[from:min(to, len(p))])
 	})
 	return masked
-}
-
-// each calls found with every place of a secret in text; places may overlap.
-func (r *Redactor) each(text []byte, found func(from, to int)) {
-	if r == nil || r.longest == 0 {
-		return
-	}
-	for i, c := range text {
-		for _, needle := range r.needles[c] {
-			if len(text)-i >= len(needle) && string(text[i:i+len(needle)]) == needle {
-				found(i, i+len(needle))
-			}
-		}
-	}
-}
-
-// begun returns how many bytes at the end of text may be the beginning of a secret.
-func (r *Redactor) begun(text []byte) int {
-	for i := max(0, len(text)-r.longest+1); i < len(text); i++ {
-		for _, needle := range r.needles[text[i]] {
-			if rest := len(text) - i; rest < len(needle) && needle[:rest] == string(text[i:]) {
-				return rest
-			}
-		}
-	}
-	return 0
 }
 
 func cover(p []byte) {

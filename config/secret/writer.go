@@ -6,38 +6,44 @@ import (
 	"sync"
 )
 
-// A Writer masks a stream. It holds back bytes that may be the beginning of a secret, and
-// only those, until the next write shows what they are. It is safe for concurrent use.
+// A Writer masks a stream. It holds back bytes that may be the beginning of a secret, and only those,
+// until the next write shows what they are: at most the longest form of a secret, fully escaped. It
+// is safe for concurrent use.
 type Writer struct {
-	redactor *Redactor
-	to       io.Writer
+	to io.Writer
 
-	mu     sync.Mutex
-	text   []byte // held back, as it came
-	masked []byte // the same bytes as they will be written
+	mu      sync.Mutex
+	scan    scanner // its text is what is held back, as it came
+	masked  []byte  // the same bytes as they will be written
+	covered int     // the length of masked that is stars already, and may be beyond its end
 }
 
-// NewWriter makes a Writer that masks what it passes on to w.
-func (r *Redactor) NewWriter(w io.Writer) *Writer { return &Writer{redactor: r, to: w} }
+// NewWriter returns a Writer that masks what it passes on to w.
+func (r *Redactor) NewWriter(w io.Writer) *Writer {
+	return &Writer{to: w, scan: scanner{redactor: r, credit: maxCredit}}
+}
 
-// Hide has it mask secrets, too, that came to be known only now.
+// Hide masks these secrets, too, in what was not written yet.
 func (w *Writer) Hide(secrets ...Secret) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.redactor = w.redactor.With(secrets...)
+	w.scan.redactor = w.scan.redactor.With(secrets...)
+	w.scan.threads = w.scan.threads[:0]
 }
 
 // Write takes all of p unless the writer below fails.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.redactor == nil {
+	if w.scan.redactor == nil {
 		return w.to.Write(p)
 	}
-	w.text = append(w.text, p...)
+	before := len(w.masked)
+	w.scan.text = append(w.scan.text, p...)
 	w.masked = append(w.masked, p...)
-	w.redactor.each(w.text, func(from, to int) { cover(w.masked[from:to]) })
-	if err := w.pass(len(w.text) - w.redactor.begun(w.text)); err != nil {
+	cover(w.masked[before:max(before, min(w.covered, len(w.masked)))])
+	w.run(false)
+	if err := w.pass(min(w.scan.next, len(w.masked))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -47,18 +53,29 @@ func (w *Writer) Write(p []byte) (int, error) {
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.pass(len(w.text))
+	if w.scan.redactor != nil {
+		w.run(true)
+	}
+	return w.pass(len(w.masked))
 }
 
-// pass writes the first n bytes. They are let go of even when that fails: writing them
-// again would double them.
+func (w *Writer) run(final bool) {
+	w.scan.run(final, func(from, to int) {
+		cover(w.masked[from:min(to, len(w.masked))])
+		w.covered = max(w.covered, to)
+	})
+}
+
+// pass writes the first n bytes. It drops them even if that fails: writing them again would
+// double them.
 func (w *Writer) pass(n int) error {
 	if n == 0 {
 		return nil
 	}
 	_, err := w.to.Write(w.masked[:n])
-	w.text = append(w.text[:0], w.text[n:]...)
 	w.masked = append(w.masked[:0], w.masked[n:]...)
+	w.covered = max(0, w.covered-n)
+	w.scan.drop(n)
 	if err != nil {
 		return fmt.Errorf("write masked text: %w", err)
 	}

@@ -96,6 +96,7 @@ type Build struct {
 	Commit           Commit
 	Image            string // registry/name, without a tag
 	Tags             []string
+	ExtraTags        []ExtraTag // granted to the build's runner; at most MaxExtraTags, in the order of the permits
 	Dockerfile       string
 	Context          string
 	BuildArgs        map[string]string
@@ -129,6 +130,17 @@ func (b Build) AskedAt() time.Time {
 		return b.RetriedAt
 	}
 	return b.ReceivedAt
+}
+
+// MaxExtraTags bounds the extra tags of a build.
+const MaxExtraTags = 100
+
+// An ExtraTag is a tag of the build's image that its rule does not name: its runner asked for it, as
+// for a build hook that pushes.
+type ExtraTag struct {
+	Tag     string `json:"tag"`
+	Pushed  bool   `json:"pushed,omitempty"`  // the runner reported that it moved
+	Problem string `json:"problem,omitempty"` // the runner's report of why it did not
 }
 
 // An Attempt is one run of a build's pipeline on an engine.

@@ -75,7 +75,7 @@ func (d *disorder) askPermit(t *rapid.T) {
 
 // permit asks for all tags of a build, and compares the answer with those before.
 func (d *disorder) permit(t *rapid.T, b autobuild.Build) {
-	granted, holder, err := d.store.Permit(d.t.Context(), b.ID, 1, b.Tags)
+	granted, holder, err := d.store.Permit(d.t.Context(), b.ID, 1, b.Tags, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -263,7 +263,11 @@ type Finish struct {
 	Detail  string
 	Digest  string
 	Size    int64
-	Retry   bool // queue the build for a further attempt, if MaxAttempts allows, in place of ending it
+	// Tags are the build's tags of which the runner reports, pushed or not, and ExtraTags what
+	// came of the others.
+	Tags      []string
+	ExtraTags []ab.ExtraTag
+	Retry     bool // queue the build for a further attempt, if MaxAttempts allows, in place of ending it
 	// Unstarted says that no pipeline came of the attempt: it does not count toward
 	// MaxAttempts, and the build is queued again however often that happens.
 	Unstarted bool
@@ -273,7 +277,8 @@ type Finish struct {
 }
 
 // FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
-// same transaction. ErrFenced when the attempt is over or not the newest.
+// same transaction. ErrFenced when the attempt is over or not the newest; an
+// ab.FieldError when it reports a tag that it had no permit for.
 func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err error) {
 	var a ab.Attempt
 	err = s.tx(ctx, fmt.Sprintf("finish attempt %d of build %s", f.Attempt, f.BuildID), func(tx *sql.Tx) error {
@@ -281,6 +286,9 @@ func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err er
 			return fmt.Errorf("state %q is not final", f.State)
 		}
 		if a, b, err = s.fenced(ctx, tx, f.BuildID, f.Attempt); err != nil {
+			return err
+		}
+		if err := recordPushed(ctx, tx, &b, f); err != nil {
 			return err
 		}
 		if f.Digest == "" && f.State == ab.Succeeded {

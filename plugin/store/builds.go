@@ -14,7 +14,7 @@ const selectBuild = `SELECT b.id, b.number, b.automated_build_id, b.rule_id, ` +
 	b.image, b.tags, b.dockerfile, b.context, b.build_args, b.platforms, b.caching, b.publish,
 	b.cause, b.cause_key, b.caused_by, b.delivery_id,
 	b.state, b.reason, b.detail, b.attempt, b.tries, b.digest, b.size,
-	b.received_at, b.retried_at, b.created_at, b.started_at, b.finished_at, b.stages
+	b.received_at, b.retried_at, b.created_at, b.started_at, b.finished_at, b.stages, b.extra_tags
 	FROM builds b JOIN repositories r ON r.provider_id = b.provider_id AND r.id = b.repository_id`
 
 func scanBuild(r scanner) (b ab.Build, err error) {
@@ -24,7 +24,7 @@ func scanBuild(r scanner) (b ab.Build, err error) {
 		&b.Image, fromJSON(&b.Tags), &b.Dockerfile, &b.Context, fromJSON(&b.BuildArgs), fromJSON(&b.Platforms), &b.Caching, &b.Publish,
 		&b.Cause, &b.CauseKey, &b.CausedBy, &b.DeliveryID,
 		&b.State, &b.Reason, &b.Detail, &b.Attempt, &b.Tries, &b.Digest, &b.Size,
-		at(&b.ReceivedAt), at(&b.RetriedAt), at(&b.CreatedAt), at(&b.StartedAt), at(&b.FinishedAt), fromJSON(&b.Stages))...)
+		at(&b.ReceivedAt), at(&b.RetriedAt), at(&b.CreatedAt), at(&b.StartedAt), at(&b.FinishedAt), fromJSON(&b.Stages), fromJSON(&b.ExtraTags))...)
 	return b, err
 }
 

@@ -183,7 +183,7 @@ func live(t *testing.T, s *store.Store, a ab.AutomatedBuild, n int) error {
 		{"claim", func() error { return s.ClaimAttempt(t.Context(), b.ID, 1, "runner"+b.ID) }, nil},
 		{"record", func() error { return s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 1, Digest: digest}) }, nil},
 		{"permit", func() error {
-			granted, holder, err := s.Permit(t.Context(), b.ID, 1, []string{fmt.Sprint("tag", n)})
+			granted, holder, err := s.Permit(t.Context(), b.ID, 1, nil, []string{fmt.Sprint("tag", n)})
 			if err == nil && !granted {
 				err = fmt.Errorf("build %d stands in the way: %w", holder.Number, ab.ErrConflict)
 			}

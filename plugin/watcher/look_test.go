@@ -159,7 +159,7 @@ func TestB13ATimeOutFailsTheBuild(t *testing.T) {
 	if !slices.Equal(w.engine.cancelled, []int{1}) || !slices.Equal(w.lines, []string{"1: longer than 1h0m0s"}) {
 		t.Errorf("cancelled %v, lines %q", w.engine.cancelled, w.lines)
 	}
-	if _, _, err := w.Permit(t.Context(), a, []string{"latest"}); !errors.Is(err, autobuild.ErrFenced) {
+	if _, _, err := w.Permit(t.Context(), a, []string{"latest"}, nil); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("permit after the time-out: %v", err)
 	}
 }

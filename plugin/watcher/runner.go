@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sirupsen/logrus"
+
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -24,15 +26,16 @@ func (w *Watcher) Events(ctx context.Context, a autobuild.Attempt, e store.Event
 	return w.o.Store.RecordEvents(ctx, a.BuildID, a.Number, e)
 }
 
-// Permit answers whether the attempt may move its tags; reason says which newer build stands in
-// the way.
-func (w *Watcher) Permit(ctx context.Context, a autobuild.Attempt, tags []string) (granted bool, reason string, err error) {
-	granted, holder, err := w.o.Store.Permit(ctx, a.BuildID, a.Number, tags)
+// Permit answers whether the attempt may move tags of its build's image: tags that the rule names,
+// and extra ones. reason says which newer build stands in the way. An autobuild.FieldError when a tag
+// is neither; autobuild.ErrFenced when the attempt is over.
+func (w *Watcher) Permit(ctx context.Context, a autobuild.Attempt, tags, extra []string) (granted bool, reason string, err error) {
+	granted, holder, err := w.o.Store.Permit(ctx, a.BuildID, a.Number, tags, extra)
 	if err != nil {
 		return false, "", err
 	}
 	if granted {
-		w.log(ctx, a).WithField("tags", tags).Info("permit granted")
+		w.log(ctx, a).WithFields(logrus.Fields{"tags": tags, "extra_tags": extra}).Info("permit granted")
 		return true, "", nil
 	}
 	w.log(ctx, a).WithField("newer", holder.Number).Info("permit refused")

@@ -84,20 +84,20 @@ func TestAnOlderBuildNeverMovesATagAfterANewer(t *testing.T) {
 	w := newTower(t)
 	older, newer := w.build(1), w.build(2)
 	slow, fast := w.claim(older), w.claim(newer)
-	granted, _, err := w.Permit(t.Context(), fast, []string{"latest"})
+	granted, _, err := w.Permit(t.Context(), fast, []string{"latest"}, nil)
 	must(t, err)
 	if !granted {
 		t.Fatal("the newer build may not push")
 	}
 	must(t, w.finish(fast, autobuild.Succeeded, "", ""))
-	granted, reason, err := w.Permit(t.Context(), slow, []string{"latest"})
+	granted, reason, err := w.Permit(t.Context(), slow, []string{"latest"}, nil)
 	must(t, err)
 	if want := fmt.Sprintf("build %d is newer", newer.Number); granted || reason != want {
 		t.Errorf("Permit = %v, %q, want %q", granted, reason, want)
 	}
 	must(t, w.finish(slow, autobuild.Cancelled, autobuild.ReasonSuperseded, reason))
 	w.want(older, 1, autobuild.Cancelled, autobuild.ReasonSuperseded, reason)
-	if _, _, err := w.Permit(t.Context(), slow, []string{"latest"}); !errors.Is(err, autobuild.ErrFenced) {
+	if _, _, err := w.Permit(t.Context(), slow, []string{"latest"}, nil); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("permit after the end: %v", err)
 	}
 }

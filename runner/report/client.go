@@ -32,9 +32,13 @@ var (
 
 // A StatusError is any other refusal.
 type StatusError struct {
-	Status  int
-	Message string // the gateway's words
+	Status     int
+	Message    string        // the gateway's words
+	RetryAfter time.Duration // how long to wait, at most maxRetryAfter; 0 = the gateway did not say
 }
+
+// maxRetryAfter is well below the silence after which a gateway gives a runner up.
+const maxRetryAfter = 30 * time.Second
 
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("the gateway answered %d: %s", e.Status, e.Message)
@@ -116,9 +120,19 @@ func (c *Client) Probe(ctx context.Context) (reply spec.ProbeReply, err error) {
 	return reply, err
 }
 
-// Permit asks whether the tags may move to digest; it tries until ctx ends.
+// Permit asks whether the build's tags may move to digest; it tries until ctx ends.
 func (c *Client) Permit(ctx context.Context, digest string, tags []string) (reply spec.PermitReply, err error) {
-	err = c.call(ctx, "permit", spec.PermitRequest{Digest: digest, Tags: tags}, decode(&reply))
+	return c.permit(ctx, spec.PermitRequest{Digest: digest, Tags: tags})
+}
+
+// PermitExtra asks the same for tags that the build's rule does not name; it tries until ctx ends. A
+// *StatusError 422 if the build has too many of them.
+func (c *Client) PermitExtra(ctx context.Context, digest string, tags []string) (reply spec.PermitReply, err error) {
+	return c.permit(ctx, spec.PermitRequest{Digest: digest, Tags: []string{}, ExtraTags: tags})
+}
+
+func (c *Client) permit(ctx context.Context, r spec.PermitRequest) (reply spec.PermitReply, err error) {
+	err = c.call(ctx, "permit", r, decode(&reply))
 	return reply, wrap("ask for the permit", err)
 }
 
@@ -139,6 +153,9 @@ func (c *Client) call(ctx context.Context, path string, body any, read func(io.R
 		err := c.post(ctx, path, encoded, read)
 		if err != nil && final(err) {
 			return struct{}{}, backoff.Permanent(err)
+		}
+		if wait := retryAfter(err); wait > 0 {
+			return struct{}{}, errors.Join(err, &backoff.RetryAfterError{Duration: wait})
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(c.o.Backoff()), backoff.WithMaxElapsedTime(0))
@@ -167,7 +184,7 @@ func (c *Client) post(ctx context.Context, path string, body []byte, read func(i
 	case resp.StatusCode == http.StatusConflict && strings.HasPrefix(path, "log?"):
 		return errors.Join(errGap, read(bounded))
 	case resp.StatusCode >= 300:
-		return refusal(resp.StatusCode, bounded)
+		return refusal(resp, bounded)
 	}
 	return read(bounded)
 }
@@ -175,12 +192,33 @@ func (c *Client) post(ctx context.Context, path string, body []byte, read func(i
 // errGap is the 409 of a log request: the reply says where to go on.
 var errGap = errors.New("the gateway is at another place of the log")
 
-func refusal(status int, body io.Reader) error {
+func refusal(resp *http.Response, body io.Reader) error {
+	refused := &StatusError{Status: resp.StatusCode}
 	var reply spec.ErrorReply
 	if err := json.NewDecoder(body).Decode(&reply); err != nil || reply.Error == "" {
-		reply.Error = http.StatusText(status)
+		reply.Error = http.StatusText(resp.StatusCode)
 	}
-	return &StatusError{Status: status, Message: reply.Error}
+	refused.Message = reply.Error
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		refused.RetryAfter = time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
+	}
+	return refused
+}
+
+// retryAfter returns how long the gateway asks to wait; 0 if it does not.
+func retryAfter(err error) time.Duration {
+	var refused *StatusError
+	if errors.As(err, &refused) {
+		return refused.RetryAfter
+	}
+	return 0
+}
+
+// malformed reports whether the gateway does not accept the form of a request: sending it again is
+// useless.
+func malformed(err error) bool {
+	var refused *StatusError
+	return errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity
 }
 
 // final reports whether asking again is useless: every 3xx and 4xx but those that tell of load.

@@ -28,6 +28,7 @@ type gateway struct {
 	claims  []spec.ClaimRequest
 	events  []spec.Event
 	beats   int
+	most    int // events of one request
 	cancel  string
 	log     []byte
 	forget  int // bytes of the log that it loses at the next request
@@ -56,6 +57,9 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 	if g.fail != nil {
 		if status := g.fail(path); status != 0 {
 			w.Header().Set("Location", "/elsewhere")
+			if status == http.StatusTooManyRequests {
+				w.Header().Set("Retry-After", "1")
+			}
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, `{"error":"because"}`)
 			return
@@ -72,7 +76,9 @@ func (g *gateway) answer(w http.ResponseWriter, r *http.Request, path string, bo
 		_ = spec.EncodeSpec(w, spec.Spec{BuildID: "b1", Git: spec.Credential{Username: "u", Password: secret.New("p")}})
 	case "events":
 		g.beats++
-		for _, e := range read[spec.EventsRequest](body).Events {
+		request := read[spec.EventsRequest](body)
+		g.most = max(g.most, len(request.Events))
+		for _, e := range request.Events {
 			if e.Seq == int64(len(g.events))+1 {
 				g.events = append(g.events, e)
 			}

@@ -130,25 +130,38 @@ func (s *Session) loop(ctx context.Context, every time.Duration, wake <-chan str
 		defer tick.Stop()
 		for {
 			more, err := send(ctx)
-			if errors.Is(err, ErrOver) || errors.Is(err, ErrUnauthorized) {
+			if errors.Is(err, ErrOver) || errors.Is(err, ErrUnauthorized) || malformed(err) {
 				s.end(err)
 				return
 			}
 			if more && err == nil && !s.stopped() {
 				continue
 			}
-			woken := wake
-			if err != nil {
-				woken = nil // the gateway is away: the tick alone says when to try again
-			}
-			select {
-			case <-s.stop:
+			if !s.pause(tick.C, wake, err) {
 				return
-			case <-tick.C:
-			case <-woken:
 			}
 		}
 	})
+}
+
+// pause waits for the next tick or wake, or, after an error, for as long as the gateway asks; false
+// when the session is closed.
+func (s *Session) pause(tick <-chan time.Time, wake <-chan struct{}, err error) bool {
+	if err != nil {
+		wake = nil // the gateway is away: the tick alone says when to try again
+	}
+	if wait := retryAfter(err); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		tick = timer.C
+	}
+	select {
+	case <-s.stop:
+		return false
+	case <-tick:
+	case <-wake:
+	}
+	return true
 }
 
 func (s *Session) stopped() bool {
@@ -160,10 +173,12 @@ func (s *Session) stopped() bool {
 	}
 }
 
-// sendEvents sends what was not acknowledged yet; none is the heartbeat.
+// sendEvents sends the oldest events that were not acknowledged yet; none is the heartbeat. more says
+// that there are others.
 func (s *Session) sendEvents(ctx context.Context) (more bool, err error) {
 	s.mu.Lock()
-	body, err := json.Marshal(spec.EventsRequest{Events: s.pending[:len(s.pending):len(s.pending)]})
+	n := min(len(s.pending), spec.MaxEvents)
+	body, err := json.Marshal(spec.EventsRequest{Events: s.pending[:n:n]})
 	s.mu.Unlock()
 	if err != nil {
 		return false, err
@@ -172,21 +187,24 @@ func (s *Session) sendEvents(ctx context.Context) (more bool, err error) {
 	if err := s.client.post(ctx, "events", body, decode(&reply)); err != nil {
 		return false, err
 	}
-	s.acknowledge(reply.Seq)
+	more = s.acknowledge(reply.Seq) && n == spec.MaxEvents
 	if reply.Cancel {
 		s.end(&Cancelled{Reason: reply.Reason})
 	}
-	return false, nil
+	return more, nil
 }
 
-func (s *Session) acknowledge(seq int64) {
+// acknowledge drops the events up to seq, and reports whether there were some and others are left.
+func (s *Session) acknowledge(seq int64) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := len(s.pending)
 	for len(s.pending) > 0 && s.pending[0].Seq <= seq {
 		s.pending = s.pending[1:]
 	}
 	close(s.acked)
 	s.acked = make(chan struct{})
+	return len(s.pending) > 0 && len(s.pending) < before
 }
 
 // sendLog sends one chunk of the log; more says that there is another. Only one call runs
@@ -227,7 +245,7 @@ func (s *Session) drain(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("report the rest: %w (%w)", err, context.Cause(ctx))
-			case <-time.After(pause.NextBackOff()):
+			case <-time.After(max(pause.NextBackOff(), retryAfter(err))):
 			}
 		}
 	}

@@ -19,7 +19,8 @@ import (
 //	POST permit   PermitRequest → PermitReply. Asked before the first tag moves.
 //	POST finish   Result → 204. Repeating it is harmless.
 //
-// 401: no such token. 410: the attempt is over (cancelled, timed out, followed by
+// 422: the request is malformed, and the message names the place. 429: wait for the seconds in
+// Retry-After; a heartbeat a second is never refused. 401: no such token. 410: the attempt is over (cancelled, timed out, followed by
 // another): the runner stops at once and reports nothing more. 5xx and connection
 // errors: try again.
 
@@ -41,7 +42,13 @@ type ClaimRequest struct {
 	Version  string `json:"version"`
 }
 
-// EventsRequest carries the events since the last reply.
+// MaxEvents bounds the events of one request, and MaxStages the stages of an attempt.
+const (
+	MaxEvents = 100
+	MaxStages = 100
+)
+
+// EventsRequest carries the events since the last reply, at most MaxEvents.
 type EventsRequest struct {
 	Events []Event `json:"events"`
 }
@@ -58,10 +65,13 @@ type LogReply struct {
 	Size int64 `json:"size"`
 }
 
-// A PermitRequest asks to move tags to a digest.
+// A PermitRequest asks to move tags of the build's image to a digest. The digest is empty if the
+// image is not built yet.
 type PermitRequest struct {
 	Digest string   `json:"digest"`
-	Tags   []string `json:"tags"`
+	Tags   []string `json:"tags"` // of Spec.Tags
+	// ExtraTags are others, as a build hook may push: at most 100 a build, listed in Result.ExtraTags.
+	ExtraTags []string `json:"extra_tags,omitempty"`
 }
 
 // PermitReply grants or refuses; a refused build ends cancelled: superseded.

@@ -81,7 +81,9 @@ type Result struct {
 	Detail string      `json:"detail,omitempty"` // a sentence for people
 	Digest string      `json:"digest,omitempty"` // of the image: sha256:…
 	Size   int64       `json:"size,omitempty"`   // bytes, compressed, of all layers and the config
-	Tags   []TagResult `json:"tags,omitempty"`
+	Tags   []TagResult `json:"tags,omitempty"`   // of Spec.Tags
+	// ExtraTags are those that a permit granted besides.
+	ExtraTags []TagResult `json:"extra_tags,omitempty"`
 }
 
 // A TagResult says whether one tag was pushed.

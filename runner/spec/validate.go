@@ -78,7 +78,7 @@ func (s Spec) checkImage(check checker) {
 	for _, tag := range s.Tags {
 		check(LegalTag(tag), "tags", "%q is not a tag: up to 128 letters, digits, _, . and -, not beginning with . or -", tag)
 	}
-	check(s.BuiltDigest == "" || legalDigest(s.BuiltDigest), "built_digest", "%q is not like sha256:…", s.BuiltDigest)
+	check(s.BuiltDigest == "" || LegalDigest(s.BuiltDigest), "built_digest", "%q is not like sha256:…", s.BuiltDigest)
 }
 
 func fetchable(raw string) bool {
@@ -125,7 +125,8 @@ func legalHash(hash string) bool {
 	return (len(hash) == 40 || len(hash) == 64) && hexShape.MatchString(hash)
 }
 
-func legalDigest(digest string) bool {
+// LegalDigest reports whether digest is sha256: and 64 lower-case hexadecimal digits.
+func LegalDigest(digest string) bool {
 	sum, found := strings.CutPrefix(digest, "sha256:")
 	return found && len(sum) == 64 && hexShape.MatchString(sum)
 }

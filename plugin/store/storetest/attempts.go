@@ -146,7 +146,7 @@ func cancelRunning(t *testing.T, s *store.Store) {
 		t.Errorf("error %v, attempt %+v", err, attempt)
 	}
 	_, finishErr := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded})
-	_, _, permitErr := s.Permit(t.Context(), b.ID, 1, []string{"latest"})
+	_, _, permitErr := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, nil)
 	_, tokenErr := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
 	for what, err := range map[string]error{
 		"finish": finishErr, "permit": permitErr, "token": tokenErr,

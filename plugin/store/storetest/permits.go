@@ -10,7 +10,7 @@ import (
 // permit asks for latest, for the first attempt of a build.
 func permit(t *testing.T, s *store.Store, b ab.Build) (granted bool, holder ab.Build) {
 	t.Helper()
-	granted, holder, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"})
+	granted, holder, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, nil)
 	must(t, err)
 	return granted, holder
 }
@@ -28,7 +28,7 @@ func permitOrder(t *testing.T, s *store.Store) {
 	if granted || holder.ID != newer.ID {
 		t.Errorf("the older build: granted %v, holder %d", granted, holder.Number)
 	}
-	granted, _, err := s.Permit(t.Context(), older.ID, 1, []string{"other", "latest"})
+	granted, _, err := s.Permit(t.Context(), older.ID, 1, []string{"latest"}, []string{"other"})
 	if granted || err != nil {
 		t.Errorf("one of two tags is held: granted %v, error %v", granted, err)
 	}

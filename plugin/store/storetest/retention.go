@@ -74,7 +74,7 @@ func prunedPermit(t *testing.T, s *store.Store) {
 	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
 	must(t, err)
 	second := Start(t.Context(), t, s, newer[0].ID)
-	_, _, err = s.Permit(t.Context(), newer[0].ID, second.Number, []string{"latest"})
+	_, _, err = s.Permit(t.Context(), newer[0].ID, second.Number, []string{"latest"}, nil)
 	must(t, err)
 	finish(t, s, newer[0])
 	for i := range 10 {
@@ -83,7 +83,7 @@ func prunedPermit(t *testing.T, s *store.Store) {
 	}
 	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
 	must(t, err)
-	granted, holder, err := s.Permit(t.Context(), old.ID, attempt.Number, []string{"latest"})
+	granted, holder, err := s.Permit(t.Context(), old.ID, attempt.Number, []string{"latest"}, nil)
 	if err != nil || granted || holder.Number != 0 || got.Builds != 1 {
 		t.Errorf("error %v, granted %v, holder %d, removed %+v", err, granted, holder.Number, got)
 	}

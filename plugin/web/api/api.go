@@ -26,7 +26,7 @@ type Store interface {
 type Watcher interface {
 	Claim(ctx context.Context, a ab.Attempt, runnerID string) error
 	Events(ctx context.Context, a ab.Attempt, e store.EventRecord) error
-	Permit(ctx context.Context, a ab.Attempt, tags []string) (granted bool, reason string, err error)
+	Permit(ctx context.Context, a ab.Attempt, tags, extra []string) (granted bool, reason string, err error)
 	Finish(ctx context.Context, a ab.Attempt, f store.Finish) error
 }
 
@@ -72,6 +72,7 @@ type API struct {
 	inFlight budget
 	tokens   *httpx.Limiter // by token, good or not
 	refused  *httpx.Limiter // by address, of tokens that are not known
+	events   *httpx.Limiter // by attempt
 }
 
 // New makes an API.
@@ -80,6 +81,7 @@ func New(o Options) *API {
 		o:       o,
 		tokens:  httpx.NewLimiter(tokenEvery, tokenBurst, o.Now),
 		refused: httpx.NewLimiter(refusedEvery, refusedBurst, o.Now),
+		events:  httpx.NewLimiter(eventsEvery, eventsBurst, o.Now),
 	}
 	a.inFlight.small.Store(maxSmall)
 	a.inFlight.large.Store(maxInFlight - maxSmall)
@@ -94,7 +96,7 @@ func (a *API) Mount(r gin.IRouter) {
 	runners.POST(spec.ProbePath, httpx.Handle(a.probe))
 	builds := runners.Group("/runner/v1/builds/:id")
 	for path, handler := range map[string]func(*gin.Context, ab.Attempt) error{
-		"/claim": a.claim, "/events": a.events, "/log": a.appendLog, "/permit": a.permit,
+		"/claim": a.claim, "/events": a.recordEvents, "/log": a.appendLog, "/permit": a.permit,
 	} {
 		builds.POST(path, httpx.Handle(a.authenticated(handler)))
 	}

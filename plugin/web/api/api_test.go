@@ -31,6 +31,8 @@ import (
 
 const token = "runner-token"
 
+var digest = "sha256:" + strings.Repeat("ab", 32)
+
 // A desk is the API over a real store, watcher and logs, with one attempt started.
 type desk struct {
 	t       *testing.T
@@ -183,7 +185,7 @@ func TestEventsBecomeStages(t *testing.T) {
 	send(0)
 	send(1, started)
 	send(1, spec.Event{Seq: 3, Kind: spec.StageStarted, Stage: "push", At: at(5)}) // a gap: it has to come again
-	send(3, finished, started, spec.Event{Seq: 3, Kind: spec.Built, Digest: "sha256:abc", At: at(4)})
+	send(3, finished, started, spec.Event{Seq: 3, Kind: spec.Built, Digest: digest, At: at(4)})
 	send(3) // the heartbeat loses nothing
 	b, err := d.store.Build(t.Context(), d.build.ID)
 	if err != nil {
@@ -194,10 +196,10 @@ func TestEventsBecomeStages(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	a, err := d.store.Attempt(t.Context(), d.build.ID, 1)
-	if err != nil || a.Digest != "sha256:abc" || a.HeartbeatAt.IsZero() {
+	if err != nil || a.Digest != digest || a.HeartbeatAt.IsZero() {
 		t.Errorf("attempt %+v, %v", a, err)
 	}
-	send(4, spec.Event{Seq: 4, Kind: spec.StageFinished, Stage: "unknown", At: at(9)})
+	send(4, spec.Event{Seq: 4, Kind: spec.StageFinished, Stage: spec.StageTest, At: at(9)})
 }
 
 func TestLogAtOffsets(t *testing.T) {
@@ -231,7 +233,7 @@ func TestLogAtOffsets(t *testing.T) {
 func TestPermit(t *testing.T) {
 	d := newDesk(t)
 	d.runner("claim", claim())
-	got := answer[spec.PermitReply](t, d.runner("permit", spec.PermitRequest{Digest: "sha256:abc", Tags: []string{"latest"}}), http.StatusOK)
+	got := answer[spec.PermitReply](t, d.runner("permit", spec.PermitRequest{Digest: digest, Tags: []string{"latest"}}), http.StatusOK)
 	if !got.Granted {
 		t.Errorf("refused: %s", got.Reason)
 	}
@@ -241,14 +243,14 @@ func TestPermit(t *testing.T) {
 func TestFinishMayBeRepeated(t *testing.T) {
 	d := newDesk(t)
 	d.runner("claim", claim())
-	result := spec.Result{State: spec.Succeeded, Reason: "whatever", Digest: "sha256:abc", Size: 42}
+	result := spec.Result{State: spec.Succeeded, Reason: "whatever", Digest: digest, Size: 42}
 	for range 2 {
 		if w := d.runner("finish", result); w.Code != http.StatusNoContent {
 			t.Fatalf("status %d %s", w.Code, w.Body)
 		}
 	}
 	b, err := d.store.Build(t.Context(), d.build.ID)
-	if err != nil || b.State != ab.Succeeded || b.Digest != "sha256:abc" || b.Size != 42 || b.Reason != "" {
+	if err != nil || b.State != ab.Succeeded || b.Digest != digest || b.Size != 42 || b.Reason != "" {
 		t.Errorf("build %+v, %v", b, err)
 	}
 	answer[spec.ErrorReply](t, d.runner("finish", spec.Result{State: spec.Failed}), http.StatusGone)

@@ -10,6 +10,13 @@ import (
 	"slipway/runner/spec"
 )
 
+// What people read of a runner's report is bounded, in bytes.
+const (
+	maxDetail      = 1000
+	maxStageDetail = 200
+	maxTagDetail   = 200
+)
+
 // newsOf returns the events after seq, in order and without a gap: what follows a gap comes
 // again, because it is not acknowledged.
 func newsOf(seq int64, events []spec.Event) []spec.Event {
@@ -31,7 +38,7 @@ func recordOf(known []ab.Stage, news []spec.Event) store.EventRecord {
 		record.Seq = e.Seq
 		switch e.Kind {
 		case spec.StageStarted:
-			record.Stages = append(record.Stages, ab.Stage{Name: clip(e.Stage, 40), StartedAt: e.At})
+			record.Stages = append(record.Stages, ab.Stage{Name: e.Stage, StartedAt: e.At})
 		case spec.StageFinished:
 			finishStage(record.Stages, e)
 		case spec.Built:
@@ -45,7 +52,7 @@ func recordOf(known []ab.Stage, news []spec.Event) store.EventRecord {
 func finishStage(stages []ab.Stage, e spec.Event) {
 	for i := len(stages) - 1; i >= 0; i-- {
 		if stages[i].Name == e.Stage {
-			stages[i].FinishedAt, stages[i].Detail = e.At, clip(e.Detail, 200)
+			stages[i].FinishedAt, stages[i].Detail = e.At, plain(e.Detail, maxStageDetail)
 			return
 		}
 	}
@@ -53,10 +60,14 @@ func finishStage(stages []ab.Stage, e spec.Event) {
 
 // finishOf turns a runner's result into the store's words.
 func finishOf(a ab.Attempt, r spec.Result) store.Finish {
-	return store.Finish{
+	f := store.Finish{
 		BuildID: a.BuildID, Attempt: a.Number, State: stateOf(r.State), Reason: reasonOf(r),
-		Detail: clip(r.Detail, 1000), Digest: r.Digest, Size: r.Size,
+		Detail: plain(r.Detail, maxDetail), Digest: r.Digest, Size: r.Size, Tags: tagsOf(r.Tags),
 	}
+	for _, t := range r.ExtraTags {
+		f.ExtraTags = append(f.ExtraTags, ab.ExtraTag{Tag: t.Tag, Pushed: t.Error == "", Problem: plain(t.Error, maxTagDetail)})
+	}
+	return f
 }
 
 // stateOf passes words it does not know on: the watcher says so in the build's detail.
@@ -71,7 +82,7 @@ func stateOf(s spec.State) ab.State {
 	case spec.Error:
 		return ab.Errored
 	}
-	return ab.State(clip(string(s), 40))
+	return ab.State(plain(string(s), 40))
 }
 
 func reasonOf(r spec.Result) ab.Reason {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -16,7 +17,13 @@ import (
 const (
 	tokenEvery, tokenBurst     = time.Second / 100, 300
 	refusedEvery, refusedBurst = time.Second / 10, 100
+	// An attempt reports its events: a heartbeat a second, and one for each of its few stages. Each
+	// is a write to the database.
+	eventsEvery, eventsBurst = time.Second / 5, 100
 )
+
+// nameOf names an attempt to a limiter.
+func nameOf(a ab.Attempt) string { return a.BuildID + "/" + strconv.Itoa(a.Number) }
 
 // limit bounds how often one token asks, and how often an address tries tokens.
 func (a *API) limit(c *gin.Context) {

@@ -14,6 +14,7 @@ import (
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/intake"
+	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
@@ -104,6 +105,48 @@ func TestS11DeliveriesAreNeverLimited(t *testing.T) {
 	for i := range 2000 {
 		if got := g.post("/hooks/bitbucket/h", "192.0.2.1", "guess").StatusCode; got != http.StatusUnauthorized {
 			t.Fatalf("delivery %d: %d", i, got)
+		}
+	}
+}
+
+// reporting is a store and a watcher with one attempt, whose reports cost nothing.
+type reporting struct {
+	strangers
+	Watcher
+}
+
+func (reporting) AttemptByToken(context.Context, string, string) (ab.Attempt, error) {
+	return ab.Attempt{BuildID: "b", Number: 1}, nil
+}
+
+func (reporting) Events(context.Context, ab.Attempt, store.EventRecord) error { return nil }
+
+// An attempt reports as often as its heartbeat and its few events need.
+func TestReportsAreLimitedPerAttempt(t *testing.T) {
+	g := newGate(t)
+	log, _ := test.NewNullLogger()
+	g.Engine = gin.New()
+	g.Use(httpx.Errors(log, httpx.JSON))
+	New(Options{Store: reporting{}, Watcher: reporting{}, Now: func() time.Time { return g.now }}).Mount(g)
+	report := func(token string) *http.Response { return g.post("/runner/v1/builds/b/events", "192.0.2.1", token) }
+	for i := range eventsBurst {
+		if got := report("one").StatusCode; got != http.StatusOK {
+			t.Fatalf("request %d: got %d, want 200", i, got)
+		}
+	}
+	limited := report("another") // the limit is of the attempt
+	if limited.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("got %d, want 429", limited.StatusCode)
+	}
+	if got := limited.Header.Get("Retry-After"); got != "1" {
+		t.Errorf("got Retry-After %q, want 1", got)
+	}
+	for i := range 600 {
+		g.now = g.now.Add(time.Second)
+		for range 3 { // a heartbeat, and the two events of a stage
+			if got := report("one").StatusCode; got != http.StatusOK {
+				t.Fatalf("second %d: got %d, want 200", i, got)
+			}
 		}
 	}
 }

@@ -56,11 +56,11 @@ func (a *API) authenticated(h func(*gin.Context, ab.Attempt) error) httpx.Handle
 // claim gives the attempt to the runner that asks, with the spec and fresh credentials.
 func (a *API) claim(c *gin.Context, attempt ab.Attempt) error {
 	var request spec.ClaimRequest
-	if err := httpx.ReadJSON(c, spec.MaxBody, &request); err != nil {
+	if err := httpx.ReadJSON(c, maxReport, &request); err != nil {
 		return err
 	}
-	if request.RunnerID == "" {
-		return &httpx.Error{Status: http.StatusBadRequest, Message: "runner_id is missing"}
+	if err := checkClaim(request); err != nil {
+		return err
 	}
 	ctx := c.Request.Context()
 	if err := a.o.Watcher.Claim(ctx, attempt, request.RunnerID); err != nil {
@@ -105,10 +105,16 @@ func secretsOf(s spec.Spec) []secret.Secret {
 	return all
 }
 
-// events records what is new and renews the heartbeat.
-func (a *API) events(c *gin.Context, attempt ab.Attempt) error {
+// recordEvents records what is new and renews the heartbeat.
+func (a *API) recordEvents(c *gin.Context, attempt ab.Attempt) error {
+	if err := a.events.Allow(nameOf(attempt)); err != nil {
+		return err
+	}
 	var request spec.EventsRequest
-	if err := httpx.ReadJSON(c, spec.MaxBody, &request); err != nil {
+	if err := httpx.ReadJSON(c, maxReport, &request); err != nil {
+		return err
+	}
+	if err := checkEvents(request.Events); err != nil {
 		return err
 	}
 	ctx := c.Request.Context()
@@ -120,6 +126,9 @@ func (a *API) events(c *gin.Context, attempt ab.Attempt) error {
 			return err
 		}
 		record = recordOf(b.Stages, news)
+	}
+	if len(record.Stages) > spec.MaxStages {
+		return invalid("events", "the attempt has %d stages: report at most %d", len(record.Stages), spec.MaxStages)
 	}
 	if err := a.o.Watcher.Events(ctx, attempt, record); err != nil {
 		return err
@@ -150,18 +159,18 @@ func (a *API) appendLog(c *gin.Context, attempt ab.Attempt) error {
 	return nil
 }
 
-// permit answers whether the attempt may move its tags.
+// permit answers whether the attempt may move tags.
 func (a *API) permit(c *gin.Context, attempt ab.Attempt) error {
 	var request spec.PermitRequest
-	if err := httpx.ReadJSON(c, spec.MaxBody, &request); err != nil {
+	if err := httpx.ReadJSON(c, maxReport, &request); err != nil {
 		return err
 	}
-	if len(request.Tags) == 0 {
-		return &httpx.Error{Status: http.StatusBadRequest, Message: "tags are missing"}
+	if err := checkPermit(request); err != nil {
+		return err
 	}
-	granted, reason, err := a.o.Watcher.Permit(c.Request.Context(), attempt, request.Tags)
+	granted, reason, err := a.o.Watcher.Permit(c.Request.Context(), attempt, request.Tags, request.ExtraTags)
 	if err != nil {
-		return err
+		return asInvalid(err)
 	}
 	c.JSON(http.StatusOK, spec.PermitReply{Granted: granted, Reason: reason})
 	return nil
@@ -176,11 +185,14 @@ func (a *API) finish(c *gin.Context) error {
 		return err
 	}
 	var result spec.Result
-	if err := httpx.ReadJSON(c, spec.MaxBody, &result); err != nil {
+	if err := httpx.ReadJSON(c, maxReport, &result); err != nil {
+		return err
+	}
+	if err := checkResult(result); err != nil {
 		return err
 	}
 	if err := a.o.Watcher.Finish(c.Request.Context(), attempt, finishOf(attempt, result)); err != nil {
-		return err
+		return asInvalid(err)
 	}
 	c.Status(http.StatusNoContent)
 	return nil

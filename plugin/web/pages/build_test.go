@@ -49,6 +49,23 @@ func TestBuildShowsItsWay(t *testing.T) {
 	}
 }
 
+func TestBuildShowsExtraTags(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	_, _, err := s.Store.Permit(t.Context(), s.Live.ID, 1, nil, []string{"nightly", "edge", "unused"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.get(t, ab.RoleMember, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly permitted")
+	_, err = s.Store.FinishAttempt(t.Context(), store.Finish{
+		BuildID: s.Live.ID, Attempt: 1, State: ab.Succeeded,
+		ExtraTags: []ab.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 <b>"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.get(t, ab.RoleMember, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly edge not pushed: 503 <b>", "unused permitted")
+}
+
 // The head alone is renewed every two seconds: then the log is not read.
 func TestTheHeadComesWithoutTheLog(t *testing.T) {
 	s := serve(pagestest.Open(t))

@@ -1,0 +1,191 @@
+package dispatcher_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/dispatcher"
+	"slipway/runner/spec"
+)
+
+// repliesTable is the documented list of what runners receive.
+const repliesTable = "../../docs/security.md"
+
+var engines = []string{"embedded", "own", "drone", "woodpecker"}
+
+// documented returns the engines of each row of the table, by "reply field".
+func documented(t *testing.T) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile(repliesTable)
+	must(t, err)
+	rows := map[string][]string{}
+	inside := false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if !inside || !strings.HasPrefix(line, "|") {
+			inside = line == "| reply | field | engines | opens |"
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		for i := range cells {
+			cells[i] = strings.Trim(cells[i], " `")
+		}
+		if strings.HasPrefix(cells[0], "---") {
+			continue
+		}
+		if len(cells) != 4 || cells[3] == "" {
+			t.Fatalf("%s: row %q has no four cells", repliesTable, line)
+		}
+		rows[cells[0]+" "+cells[1]] = enginesOf(t, line, cells[2])
+	}
+	if len(rows) == 0 {
+		t.Fatalf("%s: no table of replies", repliesTable)
+	}
+	return rows
+}
+
+func enginesOf(t *testing.T, row, cell string) []string {
+	t.Helper()
+	if cell == "all" {
+		return engines
+	}
+	names := strings.Split(cell, ", ")
+	for _, name := range names {
+		if !slices.Contains(engines, name) {
+			t.Fatalf("%s: row %q names the unknown engine %q", repliesTable, row, name)
+		}
+	}
+	return names
+}
+
+// fill sets every field of a value, so that none is left out on the wire.
+func fill(v reflect.Value) {
+	if v.Type() == reflect.TypeFor[secret.Secret]() {
+		v.Set(reflect.ValueOf(secret.New("x")))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Map:
+		value := reflect.New(v.Type().Elem()).Elem()
+		fill(value)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.ValueOf("*").Convert(v.Type().Key()), value)
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(1)
+	default:
+		panic("cannot fill " + v.Type().String())
+	}
+}
+
+// fieldsOf returns the paths of the fields of a JSON text, as registries[].host. The keys of maps are
+// stars; maps lists them.
+func fieldsOf(t *testing.T, wire []byte, maps []string) []string {
+	t.Helper()
+	var value any
+	must(t, json.Unmarshal(wire, &value))
+	var all []string
+	var walk func(path string, value any)
+	walk = func(path string, value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			for key, field := range value {
+				if slices.Contains(maps, path) {
+					key = "*"
+				}
+				walk(strings.TrimPrefix(path+"."+key, "."), field)
+			}
+		case []any:
+			for _, element := range value {
+				walk(path+"[]", element)
+			}
+		default:
+			all = append(all, path)
+		}
+	}
+	walk("", value)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// wantListed checks that a reply to an engine's runner has documented fields only.
+func wantListed(t *testing.T, rows map[string][]string, reply, engine string, fields []string) {
+	t.Helper()
+	if len(fields) == 0 {
+		t.Errorf("%s on %s: got no fields", reply, engine)
+	}
+	for _, field := range fields {
+		listed, found := rows[reply+" "+field]
+		if !found {
+			t.Errorf("%s.%s is not in the table of %s: add a row that says what it opens", reply, field, repliesTable)
+		} else if engine != "" && !slices.Contains(listed, engine) {
+			t.Errorf("%s.%s is sent on the engine %s: the table of %s lists %v", reply, field, engine, repliesTable, listed)
+		}
+	}
+}
+
+// Every field that a runner may receive is documented, whether it is set or not.
+func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
+	rows := documented(t)
+	var claim, join, probe bytes.Buffer
+	var s spec.Spec
+	fill(reflect.ValueOf(&s).Elem())
+	must(t, spec.EncodeSpec(&claim, s))
+	wantListed(t, rows, "claim", "", fieldsOf(t, claim.Bytes(), nil))
+	var j spec.JoinReply
+	fill(reflect.ValueOf(&j).Elem())
+	must(t, spec.EncodeJoin(&join, j))
+	wantListed(t, rows, "join", "own", fieldsOf(t, join.Bytes(), nil))
+	var p spec.ProbeReply
+	fill(reflect.ValueOf(&p).Elem())
+	must(t, spec.EncodeProbe(&probe, p))
+	for _, engine := range []string{"drone", "woodpecker"} {
+		wantListed(t, rows, "probe", engine, fieldsOf(t, probe.Bytes(), nil))
+	}
+}
+
+// The claim of a build that has everything holds, on each engine, what the table lists for it.
+func TestAClaimHoldsWhatIsDocumentedForItsEngine(t *testing.T) {
+	rows := documented(t)
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			y := newYard(t, 2)
+			if engine == "drone" || engine == "woodpecker" {
+				y.Dispatcher = dispatcher.New(dispatcher.Options{
+					Store: y.store, Connector: y.account, Now: y.clock,
+					Engines: map[string]dispatcher.Engine{engine: {Engine: y.engine, BuilderTLS: secret.New("builder secret")}},
+				})
+			}
+			_, err := y.store.SaveRegistry(t.Context(), autobuild.Registry{
+				Host: "registry.example.com", Username: "robot", Password: secret.New("registry secret"), Insecure: true,
+			})
+			must(t, err)
+			b := y.build(y.owner)
+			a, err := y.store.StartAttempt(t.Context(), b.ID, engine, "hash", y.now.Add(time.Hour), 0)
+			must(t, err)
+			s, err := y.Spec(t.Context(), a)
+			must(t, err)
+			var wire bytes.Buffer
+			must(t, spec.EncodeSpec(&wire, s))
+			wantListed(t, rows, "claim", engine, fieldsOf(t, wire.Bytes(), []string{"environment", "build_args"}))
+		})
+	}
+}

@@ -1,0 +1,156 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+)
+
+func extraTagCases() map[string]func(*testing.T, *store.Store) {
+	return map[string]func(*testing.T, *store.Store){
+		"a permit is for the build's tags":            permitOwnTags,
+		"extra tags are counted":                      permitExtra,
+		"extra tags are counted once for all who ask": permitExtraConcurrently,
+		"extra tags are ordered like others":          permitExtraOrder,
+		"a runner reports of permitted tags":          permitReported,
+	}
+}
+
+// numbered returns the tags x-from to x-(to-1).
+func numbered(from, to int) []string {
+	var tags []string
+	for i := from; i < to; i++ {
+		tags = append(tags, fmt.Sprint("x-", i))
+	}
+	return tags
+}
+
+// wantFault checks that an error names a place.
+func wantFault(t *testing.T, err error, place string) {
+	t.Helper()
+	var fault ab.FieldError
+	if !errors.As(err, &fault) || fault.Field != place {
+		t.Errorf("got error %v, want a fault of %s", err, place)
+	}
+}
+
+func permitOwnTags(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	granted, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest", "of-another"}, nil)
+	if granted {
+		t.Error("got a permit for a tag that the build does not have")
+	}
+	wantFault(t, err, "tags[1]")
+	draft := Draft(a, Main(), Commit(2), ab.CauseManual)
+	draft.Publish = false
+	test, _, err := s.CreateBuild(t.Context(), draft)
+	must(t, err)
+	Start(t.Context(), t, s, test.ID)
+	_, _, err = s.Permit(t.Context(), test.ID, 1, nil, []string{"latest"})
+	wantFault(t, err, "tags")
+}
+
+func permitExtra(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	for range 2 { // asking again is harmless
+		granted, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, append(numbered(0, 99), "latest"))
+		if !granted || err != nil {
+			t.Fatalf("99 extra tags: granted %v, error %v", granted, err)
+		}
+	}
+	granted, _, err := s.Permit(t.Context(), b.ID, 1, nil, numbered(98, 101))
+	if granted {
+		t.Error("got 101 extra tags, want at most 100")
+	}
+	wantFault(t, err, "extra_tags[2]")
+	got, err := s.Build(t.Context(), b.ID)
+	must(t, err)
+	if len(got.ExtraTags) != 99 {
+		t.Errorf("got %d extra tags after a refusal, want 99", len(got.ExtraTags))
+	}
+	granted, _, err = s.Permit(t.Context(), b.ID, 1, nil, numbered(99, 100))
+	if !granted || err != nil {
+		t.Errorf("the 100th extra tag: granted %v, error %v", granted, err)
+	}
+	got, err = s.Build(t.Context(), b.ID)
+	must(t, err)
+	if len(got.ExtraTags) != ab.MaxExtraTags {
+		t.Errorf("got %d extra tags, want %d", len(got.ExtraTags), ab.MaxExtraTags)
+	}
+}
+
+func permitExtraConcurrently(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	var granted atomic.Int64
+	var group sync.WaitGroup
+	for i := range 4 {
+		group.Go(func() {
+			ok, _, err := s.Permit(t.Context(), b.ID, 1, nil, numbered(i*40, i*40+40))
+			var fault ab.FieldError
+			if err != nil && !errors.As(err, &fault) {
+				t.Errorf("permit %d: %v", i, err)
+			}
+			if ok {
+				granted.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	got, err := s.Build(t.Context(), b.ID)
+	must(t, err)
+	if granted.Load() != 2 || len(got.ExtraTags) != 80 {
+		t.Errorf("got %d permits for 40 tags each and %d extra tags, want 2 and 80", granted.Load(), len(got.ExtraTags))
+	}
+}
+
+func permitExtraOrder(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	older, _ := Started(t, s, a, "", Commit(1))
+	newer, _ := Started(t, s, a, Commit(1), Commit(2))
+	granted, _, err := s.Permit(t.Context(), newer.ID, 1, nil, []string{"nightly"})
+	if !granted || err != nil {
+		t.Fatalf("the newer build: granted %v, error %v", granted, err)
+	}
+	granted, holder, err := s.Permit(t.Context(), older.ID, 1, []string{"latest"}, []string{"nightly"})
+	if granted || err != nil || holder.ID != newer.ID {
+		t.Errorf("the older build: granted %v, holder %d, error %v", granted, holder.Number, err)
+	}
+	got, err := s.Build(t.Context(), older.ID)
+	must(t, err)
+	if len(got.ExtraTags) != 0 {
+		t.Errorf("got extra tags %v of a refused permit, want none", got.ExtraTags)
+	}
+}
+
+func permitReported(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	b, _ := Started(t, s, a, "", Commit(1))
+	_, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, []string{"nightly", "edge", "unused"})
+	must(t, err)
+	finish := store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded, Tags: []string{"latest", "of-another"}}
+	_, err = s.FinishAttempt(t.Context(), finish)
+	wantFault(t, err, "tags[1]")
+	finish.Tags = []string{"latest"}
+	finish.ExtraTags = []ab.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "stolen", Pushed: true}}
+	_, err = s.FinishAttempt(t.Context(), finish)
+	wantFault(t, err, "extra_tags[1]")
+	finish.ExtraTags[1] = ab.ExtraTag{Tag: "edge", Problem: "503"}
+	_, err = s.FinishAttempt(t.Context(), finish)
+	must(t, err)
+	got, err := s.Build(t.Context(), b.ID)
+	must(t, err)
+	want := []ab.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503"}, {Tag: "unused"}}
+	if diff := cmp.Diff(want, got.ExtraTags); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

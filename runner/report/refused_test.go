@@ -1,0 +1,86 @@
+package report_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"slipway/runner/report"
+	"slipway/runner/spec"
+)
+
+// A malformed report ends the attempt with the gateway's words: it would be refused for ever.
+func TestMalformedEventsEndTheContext(t *testing.T) {
+	g := newGateway(t)
+	g.fail = failing("events", 1000, http.StatusUnprocessableEntity)
+	ctx, s := begin(t, g, g.client())
+	<-ctx.Done()
+	var refused *report.StatusError
+	if cause := context.Cause(ctx); !errors.As(cause, &refused) || refused.Message != "because" {
+		t.Errorf("got cause %v, want the gateway's message", cause)
+	}
+	if err := s.Close(t.Context()); !errors.As(err, &refused) {
+		t.Errorf("close: got %v, want the refusal", err)
+	}
+}
+
+func TestRetryAfterIsHonored(t *testing.T) {
+	for _, path := range []string{"events", "permit"} {
+		g := newGateway(t)
+		var asked []time.Time
+		g.fail = func(p string) int {
+			if p != path {
+				return 0
+			}
+			asked = append(asked, time.Now())
+			if len(asked) == 1 {
+				return http.StatusTooManyRequests
+			}
+			return 0
+		}
+		c := g.client()
+		_, s := begin(t, g, c)
+		if path == "permit" {
+			if _, err := c.Permit(t.Context(), "", []string{"latest"}); err != nil {
+				t.Errorf("permit: %v", err)
+			}
+		}
+		g.until(t, "a second request to "+path, func() bool { return len(asked) > 1 })
+		g.with(func() {
+			if got := asked[1].Sub(asked[0]); got < time.Second {
+				t.Errorf("%s was sent again after %s, want at least 1s", path, got)
+			}
+		})
+		closeNow(t, s)
+	}
+}
+
+func TestManyEventsGoInBatches(t *testing.T) {
+	g := newGateway(t)
+	g.fail = failing("events", 1, http.StatusBadGateway)
+	_, s := begin(t, g, g.client())
+	for range 130 {
+		s.StageStarted(spec.StageBuild)
+		s.StageFinished(spec.StageBuild, "")
+	}
+	closeNow(t, s)
+	if got := len(g.events); got != 260 {
+		t.Errorf("got %d events, want 260", got)
+	}
+	if g.most > spec.MaxEvents {
+		t.Errorf("got %d events in one request, want at most %d", g.most, spec.MaxEvents)
+	}
+}
+
+func TestPermitExtra(t *testing.T) {
+	g := newGateway(t)
+	reply, err := g.client().PermitExtra(t.Context(), "sha256:abc", []string{"nightly"})
+	if err != nil || !reply.Granted {
+		t.Fatalf("got %+v, error %v", reply, err)
+	}
+	if got := g.permits[0]; len(got.Tags) != 0 || len(got.ExtraTags) != 1 || got.ExtraTags[0] != "nightly" {
+		t.Errorf("got request %+v, want the extra tag alone", got)
+	}
+}
