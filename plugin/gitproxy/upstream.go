@@ -90,6 +90,8 @@ func (u *upstream) ask(r *http.Request, call kind) (*http.Response, error) {
 // renewed once if it is refused, and the repository's name is looked up once if it moved.
 func (u *upstream) discover(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
+	r = r.Clone(ctx)
+	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil // it may be sent again
 	c, err := u.credential(ctx)
 	if err != nil {
 		return nil, err
