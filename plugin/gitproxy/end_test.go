@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -105,6 +106,25 @@ func TestAnIdleClientIsCutOff(t *testing.T) {
 	e.stall(t)
 	wait(t, "the upstream request's end", ended)
 	e.idle(t)
+}
+
+// The server's limits on the time of a request do not cut a long clone.
+func TestLongClonesOutliveTheServersLimits(t *testing.T) {
+	e := newEnv(t)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(e.serve))
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	server.Start()
+	defer server.Close()
+	e.faults.Add(faults.Rule{Path: "/acme/app.git/info/refs", Fault: faults.Slow(20, 20*time.Millisecond)})
+	resp := e.do(http.MethodGet, refs, nil, func(r *http.Request) { r.URL.Host = hostOf(server.URL) })
+	started := time.Now()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Errorf("after %s and %d bytes: %v", time.Since(started), len(body), err)
+	}
+	if took := time.Since(started); took < 150*time.Millisecond {
+		t.Errorf("got the answer in %s, want longer than the server's limits", took)
+	}
 }
 
 // Transfers have places of their own: what finds none waits a little and is asked to come back.

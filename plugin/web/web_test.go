@@ -36,7 +36,7 @@ type whole struct {
 
 const url = "https://slipway.example.com"
 
-func newWhole(t *testing.T) *whole {
+func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
 	t.Helper()
 	w := &whole{store: storetest.Open(t), log: &bytes.Buffer{}}
 	log := logrus.New()
@@ -48,7 +48,7 @@ func newWhole(t *testing.T) *whole {
 	joins := own.New(own.Options{Tokens: w.store, Builds: w.store, Refs: w.store, Log: log, Look: func(context.Context, ab.Repository) error { return nil }})
 	git := gitproxy.New(gitproxy.Options{Store: w.store, Connector: linked, BaseURL: func(string) string { return url }, Log: log})
 	t.Cleanup(git.Close)
-	handler, err := web.New(web.Options{
+	o := web.Options{
 		Config: config.Gateway{URL: url, Engine: "embedded", PollInterval: 5 * time.Minute}, Store: w.store, Accounts: linked, Logs: kept,
 		Catalog:    catalog.New(catalog.Options{Store: w.store, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log}),
 		Intake:     intake.New(intake.Options{Store: w.store, Log: log}),
@@ -61,7 +61,11 @@ func newWhole(t *testing.T) *whole {
 			w.WriteHeader(http.StatusNoContent)
 		})},
 		Log: log,
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	handler, err := web.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
