@@ -324,9 +324,15 @@ func TestCancelledAtTheGateway(t *testing.T) {
 // A gateway that is away for a while costs nothing but time.
 func TestGatewayRestarts(t *testing.T) {
 	w := newWorld(t)
-	var requests atomic.Int32
+	var requests, fetches atomic.Int32
 	w.gateway.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		if requests.Add(1)%2 == 1 {
+		away := false
+		if strings.HasPrefix(r.URL.Path, "/git/") { // a fetch has two requests, and is tried again as a whole
+			away = fetches.Add(1) <= 2
+		} else {
+			away = requests.Add(1)%2 == 1
+		}
+		if away {
 			rw.WriteHeader(http.StatusBadGateway)
 			return
 		}
