@@ -130,7 +130,7 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	found, err := u.account.Repositories.Repository(ctx, r.WorkspaceID+"/"+r.ID)
 	if err != nil {
 		trail.Log(ctx, u.proxy.o.Log).WithError(err).WithField("repository", r.ID).Debug("the name of a repository was not found")
-		return false, nil //nolint:nilerr // the first answer says what is missing
+		return false, nil // the first answer says what is missing
 	}
 	if found.ID != r.ID || found.FullName == r.FullName {
 		return false, nil
