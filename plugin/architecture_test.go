@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"plugin/engine"},
 	{"plugin/logs", "plugin/member"},
 	{"plugin/accounts"},
-	{"plugin/catalog"},
+	{"plugin/catalog", "plugin/gitproxy"},
 	{"plugin/explain"},
 	{"plugin/intake", "plugin/planner", "plugin/dispatcher", "plugin/watcher", "plugin/reporter"},
 	{"plugin/metrics"},

@@ -9,14 +9,17 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"slipway/config"
+	"slipway/config/netpolicy"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
@@ -24,6 +27,7 @@ import (
 	"slipway/plugin/engine/embedded"
 	"slipway/plugin/engine/own"
 	"slipway/plugin/engine/pipeline"
+	"slipway/plugin/gitproxy"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/member"
@@ -71,6 +75,7 @@ type Gateway struct {
 	dispatcher *dispatcher.Dispatcher
 	watcher    *watcher.Watcher
 	reporter   *reporter.Reporter
+	git        *gitproxy.Proxy
 	metrics    *metrics.Metrics
 	server     *http.Server
 
@@ -271,6 +276,11 @@ func (g *Gateway) wireStations(context.Context) error {
 		Peers: g.member, Local: map[string]bool{embedded.Name: true}, Now: g.store.Now, Log: g.log,
 	})
 	g.reporter = reporter.New(reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Now: g.store.Now, Log: g.log})
+	g.git = gitproxy.New(gitproxy.Options{
+		Store: g.store, Connector: g.accounts, Policy: netpolicy.Policy{Allow: hostsOf(g.config.WebURL, g.config.APIURL)}, Log: g.log,
+		BaseURL: func(engine string) string { return strings.TrimSuffix(g.engines[engine].URL, "/") },
+	})
+	g.close = append(g.close, g.git.Close)
 
 	tasks := g.store.Tasks()
 	g.planner.Register(tasks)
@@ -283,7 +293,7 @@ func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
 		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
-		Joins: g.own, Extensions: g.extensions, Probes: g.probes, CIs: g.cis,
+		Joins: g.own, Git: g.git, Extensions: g.extensions, Probes: g.probes, CIs: g.cis,
 		Metrics: g.metrics.Handler(), Observe: g.metrics.Requested, Now: g.store.Now, Log: g.log,
 	})
 	if err != nil {
@@ -291,6 +301,23 @@ func (g *Gateway) wireWeb(context.Context) error {
 	}
 	g.server = web.Server(handler)
 	return nil
+}
+
+// hostsOf returns the "host:port" of configured addresses.
+func hostsOf(addresses ...string) []string {
+	var hosts []string
+	for _, address := range addresses {
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" {
+			continue // config checks them
+		}
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+		}
+		hosts = append(hosts, net.JoinHostPort(u.Hostname(), port))
+	}
+	return hosts
 }
 
 // runnerURL is how runners on this machine reach the gateway, whatever its public URL.

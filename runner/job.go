@@ -90,15 +90,20 @@ func (j *job) fetch(ctx context.Context) error {
 			return "", err
 		}
 		j.home = home
+		address, err := j.o.Settings.GitProxy()
+		if err != nil {
+			return "", err
+		}
+		proxy := source.Proxy{URL: address, Token: j.o.Settings.Token}
 		how := source.Options{
 			Dir: filepath.Join(j.dir, "src"), Home: home, Environ: j.o.Environ, Log: j.log, Backoff: newBackoff(j.o.Backoff),
 			SSHKey: j.spec.Environment["SSH_PRIVATE"], KnownHosts: j.spec.Environment["SSH_KNOWN_HOSTS"].Reveal(),
 		}
-		if j.tree, err = source.Fetch(ctx, j.spec.Source, j.spec.Git, how); err != nil {
+		if j.tree, err = source.Fetch(ctx, j.spec.Source, proxy, how); err != nil {
 			return "", err
 		}
 		j.log.line("%s is at commit %s", j.spec.Repository, j.tree.Commit)
-		if err := source.Submodules(ctx, j.spec.Source, j.tree, how); err != nil {
+		if err := source.Submodules(ctx, j.spec.Source, proxy, j.tree, how); err != nil {
 			return "", err
 		}
 		if j.hooks, err = buildhooks.Find(j.tree, j.spec.Dockerfile); err != nil {
@@ -106,6 +111,9 @@ func (j *job) fetch(ctx context.Context) error {
 		}
 		if err := j.hooksMayRun(); err != nil {
 			return "", err
+		}
+		if len(j.hooks.Present()) > 0 {
+			j.log.line("build hooks get no credential for the repository: git fetch from a private one fails in them")
 		}
 		return "", j.hook(ctx, buildhooks.PostCheckout)
 	})

@@ -175,7 +175,7 @@ func (o Options) complete() Options {
 
 // secrets are what the log must not show.
 func secrets(s spec.Spec, own settings.Settings) []secret.Secret {
-	all := []secret.Secret{own.Token, own.BuilderTLS.Text(), s.Git.Password, s.BuilderTLS}
+	all := []secret.Secret{own.Token, own.BuilderTLS.Text(), s.BuilderTLS}
 	for _, r := range s.Registries {
 		all = append(all, r.Password)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/runner"
 	"slipway/runner/report"
@@ -114,7 +115,7 @@ func TestTheRepositoryIsToBlame(t *testing.T) {
 		},
 		"the environment": {
 			files:   map[string]string{"svc/Dockerfile": "", hook("pre_build"): "#!/bin/sh\n"},
-			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Environment["LD_PRELOAD"] = s.Git.Password } },
+			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Environment["LD_PRELOAD"] = secret.New("x") } },
 			state:   ab.Failed, reason: ab.ReasonConfig, detail: "LD_PRELOAD",
 		},
 		"a forced push": {
@@ -135,8 +136,8 @@ func TestTheSurroundingsAreToBlame(t *testing.T) {
 			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "does not answer; check PLUGIN_BUILDER",
 		},
 		"the git credential": {
-			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Git = spec.Credential{} } },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "credential",
+			prepare: func(w *world) { w.account.err = ab.ErrUnauthorized },
+			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "link the account again",
 		},
 		"the upload": {
 			prepare: func(w *world) { w.builder.pushError = errors.New("connection reset") },
@@ -323,9 +324,15 @@ func TestCancelledAtTheGateway(t *testing.T) {
 // A gateway that is away for a while costs nothing but time.
 func TestGatewayRestarts(t *testing.T) {
 	w := newWorld(t)
-	var requests atomic.Int32
+	var requests, fetches atomic.Int32
 	w.gateway.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		if requests.Add(1)%2 == 1 {
+		away := false
+		if strings.HasPrefix(r.URL.Path, "/git/") { // a fetch has two requests, and is tried again as a whole
+			away = fetches.Add(1) <= 2
+		} else {
+			away = requests.Add(1)%2 == 1
+		}
+		if away {
 			rw.WriteHeader(http.StatusBadGateway)
 			return
 		}

@@ -28,6 +28,7 @@ import (
 	"slipway/config/identity"
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/gitproxy"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
 	"slipway/plugin/store/storetest"
@@ -47,6 +48,7 @@ import (
 type world struct {
 	t        *testing.T
 	git      *sourcetest.Remote
+	account  *account
 	registry *gate
 	gateway  *gate
 	store    *store.Store
@@ -71,8 +73,13 @@ func newWorld(t *testing.T) *world {
 	w.logs = logs.New(logs.Options{Dir: t.TempDir()})
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
-	engine.Use(httpx.Errors(quiet, httpx.JSON))
-	api.New(api.Options{Store: w.store, Watcher: w.watcher, Specs: w, Logs: w.logs}).Mount(engine)
+	engine.Use(httpx.Errors(quiet, api.WriteError))
+	w.account = &account{url: w.git.URL + "/app/.git"}
+	git := gitproxy.New(gitproxy.Options{
+		Store: w.store, Connector: w.account, BaseURL: func(string) string { return w.gateway.URL }, Log: quiet,
+	})
+	t.Cleanup(git.Close)
+	api.New(api.Options{Store: w.store, Watcher: w.watcher, Specs: w, Logs: w.logs, Git: git}).Mount(engine)
 	w.gateway = newGate(t, engine)
 	w.builder = &maker{}
 	w.owner = storetest.AutomatedBuild(t, w.store, storetest.Repository("app"))
@@ -94,11 +101,36 @@ func (w *world) Spec(ctx context.Context, a ab.Attempt) (spec.Spec, error) {
 		BuildID: b.ID, Number: b.Number, Attempt: a.Number, Repository: b.Repository.FullName,
 		Source: spec.Source{URL: w.git.URL + "/app/.git", Ref: b.Ref.Full(), RefName: b.Ref.Name, Commit: b.Commit.Hash, Message: b.Commit.Message},
 		Image:  w.image(), Tags: []string{"1.2", "1", "latest"}, Dockerfile: "svc/Dockerfile", Context: ".",
-		Caching: true, Publish: true, Timeout: time.Minute, Git: sourcetest.Credential(),
+		Caching: true, Publish: true, Timeout: time.Minute,
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("npm-canary")},
 	}
 	w.edit(&s)
 	return s, nil
+}
+
+// An account is the linked account that the git proxy fetches with.
+type account struct {
+	url string
+	err error // of its credential
+}
+
+// Connect returns the account, whatever the id.
+func (a *account) Connect(context.Context, string) (ab.Connection, error) {
+	return ab.Connection{Git: a}, nil
+}
+
+// CloneURL returns the one repository's address.
+func (a *account) CloneURL(ab.Repository) (string, error) { return a.url, nil }
+
+// GitCredential returns what the repository's server accepts.
+func (a *account) GitCredential(context.Context, ab.Repository) (ab.GitCredential, error) {
+	c := sourcetest.Credential()
+	return ab.GitCredential{Username: c.Username, Password: c.Password}, a.err
+}
+
+// RenewGitCredential returns the same again.
+func (a *account) RenewGitCredential(ctx context.Context, r ab.Repository, _ secret.Secret) (ab.GitCredential, error) {
+	return a.GitCredential(ctx, r)
 }
 
 // push commits files and returns the build of that push, queued.

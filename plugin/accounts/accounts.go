@@ -88,7 +88,10 @@ func (a *Accounts) Connect(ctx context.Context, accountID string) (autobuild.Con
 	}
 	return provider.Cloud(provider.CloudOptions{
 		Client: client, ProviderID: p.ID, WebURL: p.WebURL,
-		Token:     func(ctx context.Context) (secret.Secret, error) { return a.token(ctx, accountID) },
+		Token: func(ctx context.Context) (secret.Secret, error) { return a.token(ctx, accountID) },
+		Renew: func(ctx context.Context, refused secret.Secret) (secret.Secret, error) {
+			return a.renew(ctx, accountID, refused)
+		},
 		Workspace: workspaceOf(account), RepositoryName: account.Repository,
 	}), nil
 }

@@ -173,7 +173,6 @@ type Webhook struct {
 
 // A GitCredential authenticates git over HTTPS.
 type GitCredential struct {
-	CloneURL string // without user or password
 	Username string
 	Password secret.Secret
 }

@@ -108,8 +108,15 @@ type Statuses interface {
 
 // GitCredentials gives what git needs to fetch a repository.
 type GitCredentials interface {
-	// GitCredential returns a credential that is good for at least five minutes.
+	// CloneURL returns the repository's HTTPS address by its name, without user or password. It
+	// makes no call. ErrNotFound = the name is not one of a repository.
+	CloneURL(r Repository) (string, error)
+	// GitCredential returns a credential that is good for at least five minutes. ErrUnauthorized
+	// = the account must be linked again.
 	GitCredential(ctx context.Context, r Repository) (GitCredential, error)
+	// RenewGitCredential returns another credential than the one that git's server refused, or the
+	// same one if the provider's API still accepts it. ErrUnauthorized as above.
+	RenewGitCredential(ctx context.Context, r Repository, refused secret.Secret) (GitCredential, error)
 }
 
 // A Connection is a provider seen through one linked account.

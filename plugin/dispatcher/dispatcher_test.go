@@ -147,17 +147,23 @@ func (e *engine) State(context.Context, autobuild.Attempt) (autobuild.PipelineSt
 	return autobuild.PipelineGone, e.stateErr
 }
 
-// account is a connector whose account gives git a credential.
-type account struct{ err, gitErr error }
+// account is a connector whose account knows addresses, and gives no credential.
+type account struct{ err error }
 
 func (a *account) Connect(context.Context, string) (autobuild.Connection, error) {
 	return autobuild.Connection{Git: a}, a.err
 }
 
-func (a *account) GitCredential(_ context.Context, r autobuild.Repository) (autobuild.GitCredential, error) {
-	return autobuild.GitCredential{
-		CloneURL: "https://bitbucket.example.com/" + r.FullName + ".git", Username: "x-token-auth", Password: secret.New("git secret"),
-	}, a.gitErr
+func (a *account) CloneURL(r autobuild.Repository) (string, error) {
+	return "https://bitbucket.example.com/" + r.FullName + ".git", nil
+}
+
+func (a *account) GitCredential(context.Context, autobuild.Repository) (autobuild.GitCredential, error) {
+	return autobuild.GitCredential{}, errors.New("the dispatcher asks for no credential")
+}
+
+func (a *account) RenewGitCredential(context.Context, autobuild.Repository, secret.Secret) (autobuild.GitCredential, error) {
+	return autobuild.GitCredential{}, errors.New("the dispatcher asks for no credential")
 }
 
 func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
@@ -398,8 +404,8 @@ func TestTasksOfTheQueueAreDispatched(t *testing.T) {
 	}
 }
 
-// B11: what is built is the queued commit, wherever its branch has moved; credentials are the
-// account's and the image's registry's, and no other.
+// B11: what is built is the queued commit, wherever its branch has moved; the one credential is the
+// image's registry's.
 func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 	y := newYard(t, 2)
 	for host, password := range map[string]string{"registry.example.com": "registry secret", "ghcr.io": "another secret"} {
@@ -432,7 +438,6 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 		Image: "registry.example.com/acme/app", Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
 		BuildArgs: map[string]string{"A": "1"}, Platforms: []string{"linux/amd64"}, Caching: true, Publish: true,
 		BuiltDigest: "sha256:built", Timeout: 40 * time.Minute,
-		Git: spec.Credential{Username: "x-token-auth", Password: secret.New("git secret")},
 		Registries: []spec.RegistryCredential{{
 			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "robot", Password: secret.New("registry secret")},
 		}},
@@ -453,10 +458,6 @@ func TestASpecThatCannotBeHadIsAnError(t *testing.T) {
 	b := y.build(y.owner)
 	a, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", y.now.Add(time.Hour), 0)
 	must(t, err)
-	y.account.gitErr = autobuild.ErrUnavailable
-	if _, err := y.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("no git credential: %v", err)
-	}
 	y.account.err = autobuild.ErrUnauthorized
 	if _, err := y.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("broken link: %v", err)

@@ -11,10 +11,10 @@ import (
 	"slipway/runner/spec"
 )
 
-// Spec says what the runner of an attempt is to build, with credentials that were fetched for
-// it now: the account's for git, the image's for the registry, and the environment. The
-// source's address is the provider's by configuration, and the commit is the build's, wherever
-// its branch has moved since.
+// Spec says what the runner of an attempt is to build, with the image's registry credential and
+// the environment. The linked account's token is not part of it: runners fetch through the git
+// proxy. The source's address is the provider's by configuration, and the commit is the build's,
+// wherever its branch has moved since.
 func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, error) {
 	b, err := d.o.Store.Build(ctx, a.BuildID)
 	if err != nil {
@@ -24,9 +24,9 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	if err != nil {
 		return spec.Spec{}, fmt.Errorf("load automated build of %d: %w", b.Number, err)
 	}
-	git, err := d.gitCredential(ctx, owner.AccountID, b.Repository)
+	cloneURL, err := d.cloneURL(ctx, owner.AccountID, b.Repository)
 	if err != nil {
-		return spec.Spec{}, fmt.Errorf("get git credential of build %d: %w", b.Number, err)
+		return spec.Spec{}, fmt.Errorf("find the repository of build %d: %w", b.Number, err)
 	}
 	registries, err := d.registriesOf(ctx, b)
 	if err != nil {
@@ -36,7 +36,7 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	if err != nil {
 		return spec.Spec{}, err
 	}
-	s := specOf(b, a, git)
+	s := specOf(b, a, cloneURL)
 	s.Registries, s.BuiltDigest, s.Environment = registries, digest, owner.Environment
 	s.BuilderTLS = d.BuilderTLS(a.Engine)
 	s.Timeout = max(a.Deadline.Sub(d.o.Now()), time.Second)
@@ -47,24 +47,25 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 func (d *Dispatcher) BuilderTLS(engine string) secret.Secret { return d.o.Engines[engine].BuilderTLS }
 
 // specOf is what a build says of itself.
-func specOf(b autobuild.Build, a autobuild.Attempt, git autobuild.GitCredential) spec.Spec {
+func specOf(b autobuild.Build, a autobuild.Attempt, cloneURL string) spec.Spec {
 	return spec.Spec{
 		BuildID: b.ID, Number: b.Number, Attempt: a.Number, Repository: b.Repository.FullName,
 		Source: spec.Source{
-			URL: git.CloneURL, Ref: b.Ref.Full(), RefName: b.Ref.Name, Commit: b.Commit.Hash, Message: b.Commit.Message,
+			URL: cloneURL, Ref: b.Ref.Full(), RefName: b.Ref.Name, Commit: b.Commit.Hash, Message: b.Commit.Message,
 		},
 		Image: b.Image, Tags: b.Tags, Dockerfile: b.Dockerfile, Context: b.Context,
 		BuildArgs: b.BuildArgs, Platforms: b.Platforms, Caching: b.Caching, Publish: b.Publish,
-		Git: spec.Credential{Username: git.Username, Password: git.Password},
 	}
 }
 
-func (d *Dispatcher) gitCredential(ctx context.Context, accountID string, r autobuild.Repository) (autobuild.GitCredential, error) {
+// cloneURL returns the repository's address. ErrUnauthorized = the link of its account is broken,
+// so that a fetch could not work.
+func (d *Dispatcher) cloneURL(ctx context.Context, accountID string, r autobuild.Repository) (string, error) {
 	connection, err := d.o.Connector.Connect(ctx, accountID)
 	if err != nil {
-		return autobuild.GitCredential{}, err
+		return "", err
 	}
-	return connection.Git.GitCredential(ctx, r)
+	return connection.Git.CloneURL(r)
 }
 
 // registriesOf returns the credential of the image's registry. A build gets no other one: its

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket"
 )
@@ -17,17 +18,31 @@ type git struct{ *connection }
 
 var _ autobuild.GitCredentials = git{}
 
-// GitCredential builds the address from the configured origin and the repository's name;
-// what the API or a payload gives as clone links is not looked at.
-func (p git) GitCredential(ctx context.Context, r autobuild.Repository) (autobuild.GitCredential, error) {
+// CloneURL builds the address from the configured origin and the repository's name. The clone
+// links of the API and of payloads are not used.
+func (p git) CloneURL(r autobuild.Repository) (string, error) {
 	id, err := named(r.FullName)
 	if err != nil {
-		return autobuild.GitCredential{}, err
+		return "", err
 	}
+	return strings.TrimSuffix(p.WebURL, "/") + bitbucket.Join(id.Workspace, id.Repository+".git"), nil
+}
+
+// GitCredential returns the account's current token.
+func (p git) GitCredential(ctx context.Context, r autobuild.Repository) (autobuild.GitCredential, error) {
 	token, err := p.Token(ctx)
+	return credential(r, token, err)
+}
+
+// RenewGitCredential returns the account's token after a refresh.
+func (p git) RenewGitCredential(ctx context.Context, r autobuild.Repository, refused secret.Secret) (autobuild.GitCredential, error) {
+	token, err := p.Renew(ctx, refused)
+	return credential(r, token, err)
+}
+
+func credential(r autobuild.Repository, token secret.Secret, err error) (autobuild.GitCredential, error) {
 	if err != nil {
 		return autobuild.GitCredential{}, fmt.Errorf("git credential of %s: %w", r.FullName, err)
 	}
-	cloneURL := strings.TrimSuffix(p.WebURL, "/") + bitbucket.Join(id.Workspace, id.Repository+".git")
-	return autobuild.GitCredential{CloneURL: cloneURL, Username: gitUser, Password: token}, nil
+	return autobuild.GitCredential{Username: gitUser, Password: token}, nil
 }

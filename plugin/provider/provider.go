@@ -13,7 +13,7 @@ import (
 	"slipway/plugin/bitbucket/cloud"
 )
 
-// CloudOptions connect to Bitbucket Cloud. Client, WebURL and Token are required.
+// CloudOptions connect to Bitbucket Cloud. Client, WebURL, Token and Renew are required.
 type CloudOptions struct {
 	Client     *cloud.Client
 	ProviderID string // of the repositories that are returned
@@ -21,6 +21,8 @@ type CloudOptions struct {
 
 	// Token returns a credential for git that is good for at least five minutes.
 	Token func(ctx context.Context) (secret.Secret, error)
+	// Renew returns another credential than the one that git's server refused.
+	Renew func(ctx context.Context, refused secret.Secret) (secret.Secret, error)
 
 	// An access token sees one workspace, or one repository of it; an OAuth link leaves these
 	// empty and sees what its user sees.

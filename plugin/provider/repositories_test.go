@@ -124,8 +124,10 @@ func TestAccessTokensSeeTheirPlace(t *testing.T) {
 func TestO1GitCredential(t *testing.T) {
 	c := connect(t, "https://bitbucket.example", secret.New("canary"), func(o *provider.CloudOptions) { o.WebURL = "https://bitbucket.example/" })
 	got, err := c.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"})
-	same(t, err, autobuild.GitCredential{CloneURL: "https://bitbucket.example/acme/app.git", Username: "x-token-auth", Password: secret.New("canary")}, got)
-	if _, err := c.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "https://evil.example"}); err == nil {
+	same(t, err, autobuild.GitCredential{Username: "x-token-auth", Password: secret.New("canary")}, got)
+	address, err := c.Git.CloneURL(autobuild.Repository{FullName: "acme/app"})
+	same(t, err, "https://bitbucket.example/acme/app.git", address)
+	if _, err := c.Git.CloneURL(autobuild.Repository{FullName: "https://evil.example"}); err == nil {
 		t.Error("a name that is none is taken")
 	}
 	failing := connect(t, "https://bitbucket.example", secret.New(""), func(o *provider.CloudOptions) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/sirupsen/logrus"
 
+	"slipway/plugin/web/api"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/pages"
 	"slipway/plugin/web/session"
@@ -93,7 +93,7 @@ func (s site) ready(c *gin.Context) error {
 // writeError answers programs with JSON and people with a page.
 func (s site) writeError(c *gin.Context, status int, message string) {
 	if machine(c.Request.URL.Path) {
-		httpx.JSON(c, status, message)
+		api.WriteError(c, status, message)
 		return
 	}
 	s.Pages.WriteError(c, status, message)
@@ -101,7 +101,7 @@ func (s site) writeError(c *gin.Context, status int, message string) {
 
 // machine reports paths that programs call. They carry credentials of their own and no cookie.
 func machine(path string) bool {
-	for _, prefix := range []string{"/hooks/", "/runner/", "/extensions/", "/healthz", "/readyz", metricsPath} {
+	for _, prefix := range []string{"/hooks/", "/runner/", "/git/", "/extensions/", "/healthz", "/readyz", metricsPath} {
 		if strings.HasPrefix(path, prefix) {
 			return true
 		}
@@ -109,13 +109,22 @@ func machine(path string) bool {
 	return false
 }
 
-// recovery makes an error of a panic, so that it is logged and answered like any other.
+// recovery turns a panic into an error, which is logged and answered like any other. An
+// http.ErrAbortHandler passes, so that the server breaks the connection off and the client notices
+// that the answer is not whole. Gin's own recovery would end such an answer properly.
 func recovery() gin.HandlerFunc {
-	return gin.CustomRecoveryWithWriter(io.Discard, func(c *gin.Context, cause any) {
-		if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-			panic(cause)
-		}
-		_ = c.Error(fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
-		c.Abort()
-	})
+	return func(c *gin.Context) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(cause)
+			}
+			_ = c.Error(fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+			c.Abort()
+		}()
+		c.Next()
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/own"
+	"slipway/plugin/gitproxy"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/planner"
@@ -35,7 +36,7 @@ type whole struct {
 
 const url = "https://slipway.example.com"
 
-func newWhole(t *testing.T) *whole {
+func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
 	t.Helper()
 	w := &whole{store: storetest.Open(t), log: &bytes.Buffer{}}
 	log := logrus.New()
@@ -45,7 +46,9 @@ func newWhole(t *testing.T) *whole {
 	linked := accounts.New(accounts.Options{Store: w.store, URL: url, Log: log})
 	kept := logs.New(logs.Options{Dir: t.TempDir()})
 	joins := own.New(own.Options{Tokens: w.store, Builds: w.store, Refs: w.store, Log: log, Look: func(context.Context, ab.Repository) error { return nil }})
-	handler, err := web.New(web.Options{
+	git := gitproxy.New(gitproxy.Options{Store: w.store, Connector: linked, BaseURL: func(string) string { return url }, Log: log})
+	t.Cleanup(git.Close)
+	o := web.Options{
 		Config: config.Gateway{URL: url, Engine: "embedded", PollInterval: 5 * time.Minute}, Store: w.store, Accounts: linked, Logs: kept,
 		Catalog:    catalog.New(catalog.Options{Store: w.store, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log}),
 		Intake:     intake.New(intake.Options{Store: w.store, Log: log}),
@@ -53,11 +56,16 @@ func newWhole(t *testing.T) *whole {
 		Dispatcher: dispatcher.New(dispatcher.Options{Store: w.store, Connector: linked, Log: log}),
 		Watcher:    watcher.New(watcher.Options{Store: w.store, Append: kept.Line, Log: log}),
 		Joins:      joins,
+		Git:        git,
 		Extensions: map[string]http.Handler{"drone": http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			w.WriteHeader(http.StatusNoContent)
 		})},
 		Log: log,
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	handler, err := web.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

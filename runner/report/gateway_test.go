@@ -73,7 +73,9 @@ func (g *gateway) answer(w http.ResponseWriter, r *http.Request, path string, bo
 	switch path {
 	case "claim":
 		g.claims = append(g.claims, read[spec.ClaimRequest](body))
-		_ = spec.EncodeSpec(w, spec.Spec{BuildID: "b1", Git: spec.Credential{Username: "u", Password: secret.New("p")}})
+		_ = spec.EncodeSpec(w, spec.Spec{
+			BuildID: "b1", Registries: []spec.RegistryCredential{{Host: "r", Credential: spec.Credential{Username: "u", Password: secret.New("p")}}},
+		})
 	case "events":
 		g.beats++
 		request := read[spec.EventsRequest](body)

@@ -56,7 +56,7 @@ func TestClaim(t *testing.T) {
 	g.fail = failing("claim", 3, http.StatusServiceUnavailable)
 	for range 2 {
 		s, err := c.Claim(t.Context())
-		if err != nil || s.BuildID != "b1" || s.Git.Password.Reveal() != "p" {
+		if err != nil || s.BuildID != "b1" || s.Registries[0].Password.Reveal() != "p" {
 			t.Fatalf("got %+v, %v", s, err)
 		}
 	}

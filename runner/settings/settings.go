@@ -50,6 +50,19 @@ type Settings struct {
 // Probe reports whether the step is to say whether it could build, and build nothing.
 func (s Settings) Probe() bool { return strings.HasSuffix(s.URL, spec.ProbePath) }
 
+// GitProxy returns the address of the build's repository at the gateway's git proxy, which belongs
+// to URL by the runner protocol (package spec). It fails if URL is not of a build.
+func (s Settings) GitProxy() (string, error) {
+	gateway, build, ok := strings.Cut(s.URL, buildsPath)
+	if !ok || build == "" || strings.ContainsAny(build, "/?#") {
+		return "", fmt.Errorf("find the gateway's git proxy: %q does not end in %s{id}: check SLIPWAY_RUNNER_URL", s.URL, buildsPath)
+	}
+	return gateway + "/git/" + build, nil
+}
+
+// buildsPath stands before a build's id in the addresses of the runner protocol.
+const buildsPath = "/runner/v1/builds/"
+
 // An Environment is where settings are read from and secrets are removed from. OS is the
 // process's own.
 type Environment interface {

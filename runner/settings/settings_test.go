@@ -171,3 +171,22 @@ func TestEverySettingIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+func TestTheGitProxyBelongsToTheBuild(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://ci.example.com/runner/v1/builds/b1":         "https://ci.example.com/git/b1",
+		"http://127.0.0.1:8080/runner/v1/builds/b1":          "http://127.0.0.1:8080/git/b1",
+		"https://ci.example.com/slipway/runner/v1/builds/b1": "https://ci.example.com/slipway/git/b1",
+		"https://ci.example.com/runner/v1/builds/":           "",
+		"https://ci.example.com/runner/v1/builds/b1/x":       "",
+		"https://ci.example.com/runner/v1":                   "",
+	} {
+		got, err := settings.Settings{URL: url}.GitProxy()
+		if got != want {
+			t.Errorf("%s: got %q, want %q", url, got, want)
+		}
+		if (err != nil) != (want == "") {
+			t.Errorf("%s: got error %v", url, err)
+		}
+	}
+}

@@ -28,6 +28,7 @@ type address struct {
 	host string
 	port string // of http and https
 	ssh  bool
+	own  bool // the build's own repository, which the proxy serves
 }
 
 // resolveAddress reads a submodule's url, which may be relative to where its tree is from.

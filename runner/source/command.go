@@ -1,13 +1,9 @@
 package source
 
 import (
-	"encoding/base64"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-
-	"slipway/runner/spec"
 )
 
 // The commands, as values. Whatever comes from a repository or a payload stands behind
@@ -87,12 +83,9 @@ func hardening() []setting {
 	}
 }
 
-// environment is all that git gets to see.
-func environment(address string, c spec.Credential, home string, outer []string, more ...setting) []string {
+// environment returns all variables that git gets.
+func environment(home string, outer []string, more ...setting) []string {
 	settings := append(hardening(), more...)
-	if header, ok := authorization(address, c); ok {
-		settings = append(settings, header)
-	}
 	env := []string{
 		"HOME=" + home, "XDG_CONFIG_HOME=" + home, "LC_ALL=C",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
@@ -104,17 +97,6 @@ func environment(address string, c spec.Credential, home string, outer []string,
 		env = append(env, "GIT_CONFIG_KEY_"+n+"="+s.key, "GIT_CONFIG_VALUE_"+n+"="+s.value)
 	}
 	return append(env, passed(outer)...)
-}
-
-// authorization binds the credential to the address's origin. It travels in git's
-// environment: never in an argument, which any user of the machine may read.
-func authorization(address string, c spec.Credential) (setting, bool) {
-	u, err := url.Parse(address)
-	if err != nil || c.Password.IsZero() {
-		return setting{}, false
-	}
-	pair := base64.StdEncoding.EncodeToString([]byte(c.Username + ":" + c.Password.Reveal()))
-	return setting{"http." + u.Scheme + "://" + u.Host + "/.extraHeader", "Authorization: Basic " + pair}, true
 }
 
 // passed picks what git needs of the runner's own environment: where programs are, and how

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/secret"
-	"slipway/runner/spec"
 )
 
 func TestO3CommandsAreValues(t *testing.T) {
@@ -36,23 +34,28 @@ func TestO3CommandsAreValues(t *testing.T) {
 }
 
 func TestO3EnvironmentIsClosed(t *testing.T) {
-	c := spec.Credential{Username: "x-token-auth", Password: secret.New("canary")}
-	env := environment("https://bitbucket.org/acme/app.git", c, "/home/empty", []string{
+	p := Proxy{URL: "https://ci.example.com/git/b1", Token: secret.New("canary")}
+	outer := []string{
 		"PATH=/usr/bin", "GIT_SSH_COMMAND=evil", "LD_PRELOAD=evil.so", "HOME=/root", "https_proxy=http://proxy:3128",
 		"SLIPWAY_RUNNER_TOKEN=canary", "SSL_CERT_FILE=/etc/ca.pem", "GIT_CONFIG_COUNT=0",
-	})
+	}
+	env := environment("/home/empty", outer, append(p.lfs(), p.access("https://bitbucket.org/acme/app.git")...)...)
 	for _, want := range []string{
 		"HOME=/home/empty", "PATH=/usr/bin", "https_proxy=http://proxy:3128", "GIT_SSL_CAINFO=/etc/ca.pem", "GIT_ALLOW_PROTOCOL=https:http",
-		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_COUNT=11",
+		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_COUNT=13",
 		"GIT_CONFIG_KEY_0=core.hooksPath", "GIT_CONFIG_VALUE_0=/dev/null", "GIT_CONFIG_KEY_2=protocol.ext.allow", "GIT_CONFIG_VALUE_2=never",
-		"GIT_CONFIG_KEY_10=http.https://bitbucket.org/.extraHeader",
-		"GIT_CONFIG_VALUE_10=Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-token-auth:canary")),
+		"GIT_CONFIG_KEY_10=lfs.url", "GIT_CONFIG_VALUE_10=https://ci.example.com/git/b1/info/lfs",
+		"GIT_CONFIG_KEY_11=url.https://ci.example.com/git/b1.insteadOf", "GIT_CONFIG_VALUE_11=https://bitbucket.org/acme/app.git",
+		"GIT_CONFIG_KEY_12=http.https://ci.example.com/git/b1/.extraHeader", "GIT_CONFIG_VALUE_12=Authorization: Bearer canary",
 	} {
 		if !slices.Contains(env, want) {
 			t.Errorf("%s is missing in %q", want, env)
 		}
 	}
 	for _, line := range env {
+		if line == "GIT_CONFIG_VALUE_12=Authorization: Bearer canary" {
+			continue // the one place for the token
+		}
 		if strings.Contains(line, "canary") || strings.Contains(line, "evil") || line == "HOME=/root" || line == "GIT_CONFIG_COUNT=0" {
 			t.Errorf("%s was handed on", line)
 		}
@@ -61,16 +64,19 @@ func TestO3EnvironmentIsClosed(t *testing.T) {
 
 func TestClassify(t *testing.T) {
 	for output, want := range map[string]error{
-		"fatal: remote error: upload-pack: not our ref 11":                          errNotServed,
-		"fatal: couldn't find remote ref refs/heads/x":                              errNotServed,
-		"fatal: could not read Username for 'https://h': terminal prompts disabled": ErrUnauthorized,
-		"fatal: Authentication failed for 'https://h/r/'":                           ErrUnauthorized,
-		"fatal: repository 'https://h/r/' not found":                                ErrNotFound,
-		"fatal: unable to access 'h': The requested URL returned error: 302":        errRedirected,
-		"fatal: unable to access 'h': The requested URL returned error: 503":        errTemporary,
-		"fatal: unable to access 'h': Could not resolve host: h":                    errTemporary,
-		"fatal: write error: No space left on device":                               errLocal,
-		"error: RPC failed; curl 56 GnuTLS recv error\nfatal: early EOF":            errTemporary,
+		"fatal: remote error: upload-pack: not our ref 11":                                                              errNotServed,
+		"fatal: couldn't find remote ref refs/heads/x":                                                                  errNotServed,
+		"fatal: could not read Username for 'https://h': terminal prompts disabled":                                     ErrUnauthorized,
+		"fatal: Authentication failed for 'https://h/r/'":                                                               ErrUnauthorized,
+		"fatal: repository 'https://h/r/' not found":                                                                    ErrNotFound,
+		"fatal: unable to access 'h': The requested URL returned error: 302":                                            errRedirected,
+		"fatal: unable to access 'h': The requested URL returned error: 503":                                            errTemporary,
+		"fatal: unable to access 'h': Could not resolve host: h":                                                        errTemporary,
+		"fatal: write error: No space left on device":                                                                   errLocal,
+		"remote: the attempt has ended\nfatal: unable to access 'h': The requested URL returned error: 403":             ErrAttemptOver,
+		"remote: X: link the account again under S\nfatal: unable to access 'h': The requested URL returned error: 502": ErrRelink,
+		"remote: this address needs the token of a running attempt\nfatal: unable to access 'h': error: 403":            ErrUnauthorized,
+		"error: RPC failed; curl 56 GnuTLS recv error\nfatal: early EOF":                                                errTemporary,
 	} {
 		if got := classify("fetch", output); !errors.Is(got, want) {
 			t.Errorf("%q: %v, want %v", output, got, want)

@@ -15,6 +15,8 @@ var (
 	ErrCommitGone   = errors.New("the repository has it no longer (a forced push or a deleted branch)")
 	ErrUnauthorized = errors.New("the repository does not accept the credential")
 	ErrNotFound     = errors.New("there is no such repository, or the credential does not show it")
+	ErrRelink       = errors.New("the gateway's linked account is not accepted")
+	ErrAttemptOver  = errors.New("the attempt is over")
 
 	errNotServed = errors.New("the server does not hand it out")
 	errTemporary = errors.New("it may work later")
@@ -82,6 +84,9 @@ func classify(command, output string) error {
 		kind  error
 		words []string
 	}{
+		// The first two are messages of the gateway's git proxy.
+		{ErrAttemptOver, []string{"the attempt has ended"}},
+		{ErrRelink, []string{"link the account again"}},
 		{errNotServed, []string{"not our ref", "unadvertised object", "couldn't find remote ref", "no such remote ref", "--unshallow on a complete repository"}},
 		{ErrUnauthorized, []string{"Authentication failed", "could not read Username", "could not read Password", "error: 401", "error: 403", "Permission denied (publickey"}},
 		{errHostKey, []string{"Host key verification failed"}},

@@ -26,7 +26,7 @@ type Options struct {
 	Home     string          // an empty directory: git's HOME
 	Environ  []string        // the runner's environment; only what passed() names is handed on
 	Log      io.Writer       // a line for people where something is tried again; nil = nowhere
-	Attempts uint            // of each network operation; default 4
+	Attempts uint            // of each network operation; default 6, which last through a restart of the gateway
 	Backoff  backoff.BackOff // nil = exponential from 1 s to 20 s, jittered
 
 	SSHKey     secret.Secret // for submodules by ssh; zero = there is none
@@ -34,16 +34,18 @@ type Options struct {
 }
 
 // Fetch puts the tree of s.Commit into o.Dir, with its .git and no more history than the
-// server made necessary. s must have passed spec.Validate. Errors are ErrCommitGone,
-// ErrUnauthorized, ErrNotFound, or the network's after the last attempt.
-func Fetch(ctx context.Context, s spec.Source, c spec.Credential, o Options) (Tree, error) {
+// server made necessary. s must have passed spec.Validate. Git fetches from p, while the remote
+// origin of the tree is s.URL. Errors are ErrCommitGone, ErrNotFound, ErrRelink, ErrAttemptOver,
+// ErrUnauthorized, or the network's after the last attempt.
+func Fetch(ctx context.Context, s spec.Source, p Proxy, o Options) (Tree, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {
 		return Tree{}, fmt.Errorf("find the git program: %w; install git where the runner runs", err)
 	}
-	f := &fetcher{o: o, source: s, git: git{
-		program: program, dir: o.Dir, environ: environment(s.URL, c, o.Home, o.Environ),
-	}}
+	own := git{program: program, dir: o.Dir, environ: environment(o.Home, o.Environ, p.lfs()...)}
+	network := own
+	network.environ = environment(o.Home, o.Environ, append(p.lfs(), p.access(s.URL)...)...)
+	f := &fetcher{o: o, source: s, git: own, network: network}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil { //nolint:gosec // a work tree, as git makes one
 		return Tree{}, fmt.Errorf("make the source directory: %w", err)
 	}
@@ -61,10 +63,12 @@ func Fetch(ctx context.Context, s spec.Source, c spec.Credential, o Options) (Tr
 	return Tree{Dir: o.Dir, Commit: s.Commit}, nil
 }
 
+// A fetcher runs git in two environments: only the one for the network holds the token.
 type fetcher struct {
-	o      Options
-	source spec.Source
-	git    git
+	o       Options
+	source  spec.Source
+	git     git
+	network git
 }
 
 // fetch asks for the commit by its hash; where the server hands out only what refs point
@@ -96,7 +100,7 @@ func (f *fetcher) retry(ctx context.Context, args []string) error {
 	attempt := 0
 	operation := func() (struct{}, error) {
 		attempt++
-		err := f.git.run(ctx, args)
+		err := f.network.run(ctx, args)
 		if err != nil && !errors.Is(err, errTemporary) {
 			return struct{}{}, backoff.Permanent(err)
 		}
@@ -118,7 +122,7 @@ func (f *fetcher) say(err error, attempt int, wait time.Duration) {
 
 func (f *fetcher) attempts() uint {
 	if f.o.Attempts == 0 {
-		return 4
+		return 6
 	}
 	return f.o.Attempts
 }

@@ -25,7 +25,7 @@ func TestFetchTakesExactlyTheCommit(t *testing.T) {
 	first := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n", "greeting": "one"})
 	r.Commit(t, map[string]string{"greeting": "two"})
 	o := options(t)
-	tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", first), sourcetest.Credential(), o)
+	tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", first), r.Proxy(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +36,14 @@ func TestFetchTakesExactlyTheCommit(t *testing.T) {
 	if head := strings.TrimSpace(read(t, filepath.Join(tree.Dir, ".git/HEAD"))); head != first {
 		t.Errorf("HEAD is %s, want %s", head, first)
 	}
-	if config := read(t, filepath.Join(tree.Dir, ".git/config")); !strings.Contains(config, r.URL) || strings.Contains(config, sourcetest.Password) {
-		t.Errorf("the repository's configuration:\n%s", config)
+	config := read(t, filepath.Join(tree.Dir, ".git/config"))
+	if want := "url = " + r.URL + "/app/.git\n"; !strings.Contains(config, want) {
+		t.Errorf("got the configuration\n%s\nwant %s in it", config, want)
+	}
+	for _, word := range []string{sourcetest.Password, r.Proxy().URL, "extraHeader", "insteadOf"} {
+		if strings.Contains(config, word) {
+			t.Errorf("the configuration holds %s:\n%s", word, config)
+		}
 	}
 }
 
@@ -45,10 +51,10 @@ func TestS5NoCredentialStays(t *testing.T) {
 	r := sourcetest.New(t)
 	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	o := options(t)
-	if _, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), o); err != nil {
+	if _, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), r.Proxy(), o); err != nil {
 		t.Fatal(err)
 	}
-	encoded := base64.StdEncoding.EncodeToString([]byte("x-token-auth:" + sourcetest.Password))
+	encoded := base64.StdEncoding.EncodeToString([]byte("Bearer " + sourcetest.Password))
 	err := filepath.WalkDir(filepath.Dir(o.Dir), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -77,7 +83,7 @@ func TestO3HostileRefNames(t *testing.T) {
 			r.Git(t, "-C", r.Work(), "update-ref", "refs/heads/"+name, r.Commit(t, nil))
 			r.Set(refuseHashes) // so that the name is used
 			o := options(t)
-			tree, err := source.Fetch(t.Context(), r.Source("refs/heads/"+name, commit), sourcetest.Credential(), o)
+			tree, err := source.Fetch(t.Context(), r.Source("refs/heads/"+name, commit), r.Proxy(), o)
 			if err != nil || tree.Commit != commit {
 				t.Errorf("got %+v, %v", tree, err)
 			}
@@ -111,7 +117,7 @@ func TestCommitGone(t *testing.T) {
 			r.Commit(t, map[string]string{"x": "y"})
 			r.Git(t, "-C", r.Work(), "branch", "topic")
 			prepare(t, r)
-			_, err := source.Fetch(t.Context(), r.Source("refs/heads/topic", strings.Repeat("1", 40)), sourcetest.Credential(), options(t))
+			_, err := source.Fetch(t.Context(), r.Source("refs/heads/topic", strings.Repeat("1", 40)), r.Proxy(), options(t))
 			if !errors.Is(err, source.ErrCommitGone) {
 				t.Errorf("got %v, want ErrCommitGone", err)
 			}
@@ -126,7 +132,7 @@ func TestFetchFallsBackToTheRef(t *testing.T) {
 	second := r.Commit(t, map[string]string{"greeting": "two"})
 	r.Set(refuseHashes)
 	for commit, want := range map[string]string{first: "one", second: "two"} {
-		tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), options(t))
+		tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), r.Proxy(), options(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +140,7 @@ func TestFetchFallsBackToTheRef(t *testing.T) {
 			t.Errorf("greeting %q, want %q", got, want)
 		}
 	}
-	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), sourcetest.Credential(), options(t))
+	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), r.Proxy(), options(t))
 	if !errors.Is(err, source.ErrCommitGone) {
 		t.Errorf("got %v, want ErrCommitGone", err)
 	}
@@ -143,7 +149,9 @@ func TestFetchFallsBackToTheRef(t *testing.T) {
 func TestRefusedCredential(t *testing.T) {
 	r := sourcetest.New(t)
 	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
-	for name, c := range map[string]spec.Credential{"none": {}, "wrong": {Username: "x", Password: secret.New("wrong-canary")}} {
+	for name, c := range map[string]source.Proxy{
+		"none": {URL: r.Proxy().URL}, "wrong": {URL: r.Proxy().URL, Token: secret.New("wrong-canary")},
+	} {
 		_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), c, options(t))
 		if !errors.Is(err, source.ErrUnauthorized) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got %v, want ErrUnauthorized without the password", name, err)
@@ -154,8 +162,10 @@ func TestRefusedCredential(t *testing.T) {
 func TestUnknownRepository(t *testing.T) {
 	r := sourcetest.New(t)
 	s := r.Source("refs/heads/main", strings.Repeat("1", 40))
-	s.URL = r.URL + "/nothing.git"
-	if _, err := source.Fetch(t.Context(), s, sourcetest.Credential(), options(t)); !errors.Is(err, source.ErrNotFound) {
+	r.Set(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		http.Error(w, "the repository does not exist", http.StatusNotFound)
+	})
+	if _, err := source.Fetch(t.Context(), s, r.Proxy(), options(t)); !errors.Is(err, source.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
 }
@@ -174,7 +184,7 @@ func TestNetworkFailuresAreTriedAgain(t *testing.T) {
 	o := options(t)
 	var log bytes.Buffer
 	o.Log = &log
-	if _, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), o); err != nil {
+	if _, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), r.Proxy(), o); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(log.String(), "attempt 3") {
@@ -186,7 +196,7 @@ func TestNetworkFailuresEnd(t *testing.T) {
 	r := sourcetest.New(t)
 	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	r.Close()
-	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), options(t))
+	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), r.Proxy(), options(t))
 	if err == nil || errors.Is(err, source.ErrCommitGone) {
 		t.Errorf("got %v, want the network's error", err)
 	}
@@ -204,7 +214,7 @@ func TestO1CredentialStaysWithItsHost(t *testing.T) {
 	r.Set(func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
 		http.Redirect(w, req, other.URL+req.URL.String(), http.StatusFound)
 	})
-	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), sourcetest.Credential(), options(t))
+	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), r.Proxy(), options(t))
 	if err == nil || !strings.Contains(err.Error(), "redirect") || leaked.Load() {
 		t.Errorf("leaked: %v, error %v", leaked.Load(), err)
 	}
@@ -224,7 +234,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 		}
 	})
 	defer close(release)
-	if _, err := source.Fetch(ctx, r.Source("refs/heads/main", commit), sourcetest.Credential(), options(t)); !errors.Is(err, stop) {
+	if _, err := source.Fetch(ctx, r.Source("refs/heads/main", commit), r.Proxy(), options(t)); !errors.Is(err, stop) {
 		t.Errorf("got %v, want the cause of the end", err)
 	}
 }
@@ -241,7 +251,7 @@ func TestO4NoHooks(t *testing.T) {
 	})
 	o := options(t)
 	write(t, filepath.Join(o.Home, ".gitconfig"), "[filter \"run\"]\n\tsmudge = touch "+canary+"\n[core]\n\thooksPath = hooks\n")
-	tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), sourcetest.Credential(), o)
+	tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), r.Proxy(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +265,7 @@ func TestO4NoHooks(t *testing.T) {
 
 func TestGitMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := source.Fetch(t.Context(), spec.Source{}, spec.Credential{}, source.Options{}); err == nil || !strings.Contains(err.Error(), "install git") {
+	if _, err := source.Fetch(t.Context(), spec.Source{}, source.Proxy{}, source.Options{}); err == nil || !strings.Contains(err.Error(), "install git") {
 		t.Errorf("got %v, want how to mend it", err)
 	}
 }

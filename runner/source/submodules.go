@@ -23,12 +23,12 @@ var ErrSubmodule = errors.New("a submodule cannot be fetched")
 
 // Submodules fetches the submodules of a tree that Fetch made, and theirs, each at the commit
 // that the tree names, as Docker Hub did: public ones over HTTP, private ones over ssh with
-// o.SSHKey. The repository's own credential is not used for them, for whoever may push could
-// name any repository that it opens. None is handed to `git submodule`, whose configuration a
+// o.SSHKey. The proxy is used for those that name the build's own repository, and serves no other;
+// so a push opens no repository by naming it. None is handed to `git submodule`, whose configuration a
 // repository writes: each is fetched as the repository itself is. Errors are ErrSubmodule,
 // ErrSSHKey, or the network's after the last attempt.
 // Source: https://git-scm.com/docs/gitmodules
-func Submodules(ctx context.Context, s spec.Source, t Tree, o Options) error {
+func Submodules(ctx context.Context, s spec.Source, p Proxy, t Tree, o Options) error {
 	if !t.HasSubmodules() {
 		return nil
 	}
@@ -36,7 +36,7 @@ func Submodules(ctx context.Context, s spec.Source, t Tree, o Options) error {
 	if err != nil {
 		return fmt.Errorf("find the git program: %w; install git where the runner runs", err)
 	}
-	m := &modules{o: o, origin: s.URL, program: program}
+	m := &modules{o: o, proxy: p, origin: s.URL, program: program}
 	if !o.SSHKey.IsZero() {
 		if _, err := exec.LookPath("ssh"); err != nil {
 			return fmt.Errorf("find the ssh program, for submodules: %w; install openssh-client where the runner runs", err)
@@ -54,6 +54,7 @@ func Submodules(ctx context.Context, s spec.Source, t Tree, o Options) error {
 // A modules fetches the submodules of one tree.
 type modules struct {
 	o       Options
+	proxy   Proxy
 	origin  string // of the repository itself
 	program string
 	ssh     string // command; empty = there is no key
@@ -84,7 +85,7 @@ func (m *modules) fetchAll(ctx context.Context, dir, base, above string, depth i
 		if err != nil {
 			return fmt.Errorf("%w: %q: %w", ErrSubmodule, shown, err)
 		}
-		address, err := resolveAddress(base, sub.url, m.ssh != "")
+		address, err := m.resolve(base, sub.url)
 		if err != nil {
 			return fmt.Errorf("%w: %q: %w", ErrSubmodule, shown, err)
 		}
@@ -104,7 +105,7 @@ func (m *modules) fetchAll(ctx context.Context, dir, base, above string, depth i
 // list reads which submodules a tree has. Without a commit in the tree, one is a leftover of
 // .gitmodules, and git passes over it, too.
 func (m *modules) list(ctx context.Context, dir string) (all []submodule, err error) {
-	g := git{program: m.program, dir: dir, environ: environment("", spec.Credential{}, m.o.Home, m.o.Environ)}
+	g := git{program: m.program, dir: dir, environ: environment(m.o.Home, m.o.Environ, m.proxy.lfs()...)}
 	said, err := g.read(ctx, []string{"config", "--file", ".gitmodules", "--no-includes", "-z", "--get-regexp", `^submodule\..*\.(path|url)$`})
 	if err != nil {
 		return nil, fmt.Errorf("%w: .gitmodules cannot be read: %w", ErrSubmodule, err)
@@ -160,18 +161,14 @@ func (m *modules) link(ctx context.Context, g git, path string) (string, error) 
 
 // fetch puts the commit of a submodule into its place.
 func (m *modules) fetch(ctx context.Context, sub submodule, a address, place string) error {
-	pinned, err := a.pin(ctx, m.origin)
+	environ, err := m.network(ctx, a)
 	if err != nil {
 		return err
 	}
-	environ := environment(a.text, spec.Credential{}, m.o.Home, m.o.Environ, pinned...)
-	if a.ssh {
-		if m.ssh == "" {
-			return errNoKey
-		}
-		environ = append(environ, "GIT_SSH_COMMAND="+m.ssh, "GIT_ALLOW_PROTOCOL=ssh")
-	}
-	f := &fetcher{o: m.o, source: spec.Source{URL: a.text, Commit: sub.commit}, git: git{program: m.program, dir: place, environ: environ}}
+	own := git{program: m.program, dir: place, environ: environment(m.o.Home, m.o.Environ, m.proxy.lfs()...)}
+	network := own
+	network.environ = environ
+	f := &fetcher{o: m.o, source: spec.Source{URL: a.text, Commit: sub.commit}, git: own, network: network}
 	for _, args := range [][]string{initArgs(sub.commit), remoteArgs(a.text)} {
 		if err := f.git.run(ctx, args); err != nil {
 			return err
@@ -188,4 +185,38 @@ func (m *modules) fetch(ctx context.Context, sub submodule, a address, place str
 		return fmt.Errorf("commit %s: %w: %w", sub.commit, ErrCommitGone, err)
 	}
 	return nil
+}
+
+// resolve reads a submodule's url. One that names the build's own repository, in any spelling, gets
+// that repository's address.
+func (m *modules) resolve(base, given string) (address, error) {
+	if sameRepository(given, m.origin) {
+		return address{text: m.origin, own: true}, nil
+	}
+	a, err := resolveAddress(base, given, m.ssh != "")
+	if err == nil && sameRepository(a.text, m.origin) {
+		return address{text: m.origin, own: true}, nil
+	}
+	return a, err
+}
+
+// network returns git's environment for the fetch of a submodule: through the proxy, by ssh with
+// the automated build's key, or without any credential.
+func (m *modules) network(ctx context.Context, a address) ([]string, error) {
+	settings := m.proxy.lfs()
+	if a.own {
+		return environment(m.o.Home, m.o.Environ, append(settings, m.proxy.access(a.text)...)...), nil
+	}
+	pinned, err := a.pin(ctx, m.origin)
+	if err != nil {
+		return nil, err
+	}
+	environ := environment(m.o.Home, m.o.Environ, append(settings, pinned...)...)
+	if !a.ssh {
+		return environ, nil
+	}
+	if m.ssh == "" {
+		return nil, errNoKey
+	}
+	return append(environ, "GIT_SSH_COMMAND="+m.ssh, "GIT_ALLOW_PROTOCOL=ssh"), nil
 }

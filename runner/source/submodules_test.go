@@ -28,11 +28,11 @@ func modules(path, url string) string {
 func fetchAll(t *testing.T, r *sourcetest.Remote, commit string, o source.Options) (source.Tree, error) {
 	t.Helper()
 	s := r.Source("refs/heads/main", commit)
-	tree, err := source.Fetch(t.Context(), s, sourcetest.Credential(), o)
+	tree, err := source.Fetch(t.Context(), s, r.Proxy(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tree, source.Submodules(t.Context(), s, tree, o)
+	return tree, source.Submodules(t.Context(), s, r.Proxy(), tree, o)
 }
 
 // B12: a private submodule by ssh, and one in it, are fetched with SSH_PRIVATE, at the commits

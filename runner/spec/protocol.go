@@ -19,6 +19,10 @@ import (
 //	POST permit   PermitRequest → PermitReply. Asked before the first tag moves.
 //	POST finish   Result → 204. Repeating it is harmless.
 //
+// The runner fetches the commit from the gateway's git proxy, with the same token:
+//
+//	GET  <gateway>/git/{id}/info/refs?service=git-upload-pack, and what follows of smart HTTP.
+//
 // 422: the request is malformed, and the message names the place. 429: wait for the seconds in
 // Retry-After; a heartbeat a second is never refused. 401: no such token. 410: the attempt is over (cancelled, timed out, followed by
 // another): the runner stops at once and reports nothing more. 5xx and connection
@@ -106,7 +110,6 @@ type ErrorReply struct {
 
 type wireSpec struct {
 	Spec
-	Git         wireCredential    `json:"git"`
 	Registries  []wireRegistry    `json:"registries,omitempty"`
 	Environment map[string]string `json:"environment,omitempty"`
 	BuilderTLS  string            `json:"builder_tls,omitempty"`
@@ -126,7 +129,7 @@ type wireRegistry struct {
 // EncodeSpec writes a spec with its secrets in clear, for the runner that holds the attempt's
 // token. Besides, EncodeJoin and EncodeProbe reveal one secret each, and nothing else does.
 func EncodeSpec(w io.Writer, s Spec) error {
-	ws := wireSpec{Spec: s, Git: reveal(s.Git), Environment: map[string]string{}, BuilderTLS: s.BuilderTLS.Reveal()}
+	ws := wireSpec{Spec: s, Environment: map[string]string{}, BuilderTLS: s.BuilderTLS.Reveal()}
 	for _, r := range s.Registries {
 		ws.Registries = append(ws.Registries, wireRegistry{Host: r.Host, Insecure: r.Insecure, wireCredential: reveal(r.Credential)})
 	}
@@ -146,7 +149,6 @@ func DecodeSpec(r io.Reader) (Spec, error) {
 		return Spec{}, fmt.Errorf("decode spec: %w", err)
 	}
 	s := ws.Spec
-	s.Git = conceal(ws.Git)
 	for _, wr := range ws.Registries {
 		s.Registries = append(s.Registries, RegistryCredential{Host: wr.Host, Insecure: wr.Insecure, Credential: conceal(wr.wireCredential)})
 	}

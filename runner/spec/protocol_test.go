@@ -35,7 +35,7 @@ func TestPlainJSONHoldsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := string(plain) + fmt.Sprintf("%v %+v %#v", valid(), valid(), valid())
-	for _, canary := range []string{"git-canary", "registry-canary", "environment-canary", "builder-canary"} {
+	for _, canary := range []string{"registry-canary", "environment-canary", "builder-canary"} {
 		if strings.Contains(shown, canary) {
 			t.Errorf("%s is in clear in %s", canary, shown)
 		}

@@ -33,7 +33,6 @@ type Spec struct {
 
 	Timeout time.Duration `json:"timeout"` // of the whole attempt, nanoseconds
 
-	Git         Credential               `json:"-"` // for Source.URL
 	Registries  []RegistryCredential     `json:"-"`
 	Environment map[string]secret.Secret `json:"-"` // for build hooks and tests, never build args
 	// BuilderTLS is who the runner is to a builder on another machine (package

@@ -17,6 +17,7 @@ func (s *Server) gitRoutes() http.Handler {
 	mux.HandleFunc("GET /{workspace}/{slug}/info/refs", func(w http.ResponseWriter, r *http.Request) {
 		s.serveGit(w, r, r.URL.Query().Get("service"), "/info/refs")
 	})
+	mux.HandleFunc("POST /{workspace}/{slug}/info/lfs/objects/batch", s.batch)
 	for _, service := range []string{"git-upload-pack", "git-receive-pack"} {
 		mux.HandleFunc("POST /{workspace}/{slug}/"+service, func(w http.ResponseWriter, r *http.Request) {
 			s.serveGit(w, r, service, "/"+service)

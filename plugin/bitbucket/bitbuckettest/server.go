@@ -68,6 +68,7 @@ type Server struct {
 	web     http.Handler // log-in and OAuth pages
 	smart   http.Handler // git
 	courier *courier     // carries the webhooks
+	lfs     lfsStorage
 
 	mu    sync.Mutex // guards what follows, and the fields of repositories, users and hooks
 	url   string

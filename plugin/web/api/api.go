@@ -1,4 +1,4 @@
-// Package api serves what programs call: Bitbucket's webhooks and the runner protocol. Its
+// Package api serves what programs call: Bitbucket's webhooks, the runner protocol and git. Its
 // handlers turn requests into calls of the stations and answers into JSON, and decide nothing.
 package api
 
@@ -63,6 +63,7 @@ type Options struct {
 	Intake  Intake
 	Joins   Joins
 	Probes  Probes
+	Git     Git
 	Now     func() time.Time // nil = time.Now
 }
 
@@ -102,4 +103,6 @@ func (a *API) Mount(r gin.IRouter) {
 	}
 	builds.POST("/finish", httpx.Handle(a.finish))
 	runners.POST("/runner/v1/automated/:id/join", httpx.Handle(a.join))
+	runners.GET(gitPath, httpx.Handle(a.git))
+	runners.POST(gitPath, httpx.Handle(a.git))
 }

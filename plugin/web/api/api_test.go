@@ -75,7 +75,7 @@ func (d *desk) BuilderTLS(engine string) secret.Secret { return secret.New("cert
 
 func (d *desk) Spec(_ context.Context, a ab.Attempt) (spec.Spec, error) {
 	return spec.Spec{
-		BuildID: a.BuildID, Attempt: a.Number, Git: spec.Credential{Username: "u", Password: secret.New("git-canary")},
+		BuildID: a.BuildID, Attempt: a.Number,
 		Registries:  []spec.RegistryCredential{{Host: "r", Credential: spec.Credential{Password: secret.New("registry-canary")}}},
 		Environment: map[string]secret.Secret{"A": secret.New("environment-canary")},
 	}, d.specErr
@@ -127,7 +127,7 @@ func TestClaimHandsOutTheSpecOnce(t *testing.T) {
 	for range 2 { // again by the same runner, whose first reply was lost
 		w := d.runner("claim", claim())
 		s, err := spec.DecodeSpec(w.Body)
-		if err != nil || w.Code != http.StatusOK || s.Git.Password.Reveal() != "git-canary" || w.Header().Get("Cache-Control") != "no-store" {
+		if err != nil || w.Code != http.StatusOK || s.Registries[0].Password.Reveal() != "registry-canary" || w.Header().Get("Cache-Control") != "no-store" {
 			t.Fatalf("%d, %+v, %v", w.Code, s, err)
 		}
 	}
@@ -213,7 +213,7 @@ func TestLogAtOffsets(t *testing.T) {
 		{"0", "one\n", 200, 4},
 		{"0", "one\ntwo\n", 200, 8}, // again, and more
 		{"9", "gap", 409, 8},
-		{"8", "git-canary\n", 200, 19},
+		{"8", "registry-canary\n", 200, 24},
 	} {
 		got := answer[spec.LogReply](t, d.runner("log?offset="+tt.offset, []byte(tt.body)), tt.status)
 		if got.Size != tt.size {
@@ -221,7 +221,7 @@ func TestLogAtOffsets(t *testing.T) {
 		}
 	}
 	text, err := d.logs.Read(t.Context(), d.build.ID, 1, 0, 100)
-	if err != nil || string(text) != "one\ntwo\n**********\n" {
+	if err != nil || string(text) != "one\ntwo\n***************\n" {
 		t.Errorf("log %q, %v", text, err)
 	}
 	for _, offset := range []string{"", "x", "-1"} {

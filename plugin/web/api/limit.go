@@ -1,7 +1,7 @@
 package api
 
 import (
-	"net/http"
+	"errors"
 	"strconv"
 	"time"
 
@@ -36,7 +36,7 @@ func (a *API) limit(c *gin.Context) {
 	}
 	c.Next()
 	if last := c.Errors.Last(); last != nil {
-		if status, _ := httpx.Answer(last.Err); status == http.StatusUnauthorized {
+		if errors.Is(last.Err, ab.ErrUnauthorized) {
 			if err := a.refused.Allow(httpx.Client(c)); err != nil {
 				_ = c.Error(err)
 			}

@@ -95,7 +95,7 @@ func specProblem(err error) error {
 }
 
 func secretsOf(s spec.Spec) []secret.Secret {
-	all := []secret.Secret{s.Git.Password, s.BuilderTLS}
+	all := []secret.Secret{s.BuilderTLS}
 	for _, r := range s.Registries {
 		all = append(all, r.Password)
 	}

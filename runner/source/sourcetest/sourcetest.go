@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"slipway/config/secret"
+	"slipway/runner/source"
 	"slipway/runner/spec"
 )
 
@@ -30,8 +31,16 @@ type Remote struct {
 	around func(w http.ResponseWriter, r *http.Request, next http.Handler)
 }
 
-// Password is what the server asks for, with any user name.
+// Password is what the server asks for, with any user name. It is the proxy's token, too.
 const Password = "git-canary"
+
+// proxyPath is where the server plays a gateway's git proxy for the repository app.
+const proxyPath = "/git/b1"
+
+// Proxy returns a git proxy that serves the repository app.
+func (r *Remote) Proxy() source.Proxy {
+	return source.Proxy{URL: r.URL + proxyPath, Token: secret.New(Password)}
+}
 
 // New makes an empty repository with the branch main.
 func New(t testing.TB) *Remote {
@@ -46,7 +55,13 @@ func New(t testing.TB) *Remote {
 		Stderr: io.Discard, Env: []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1"}, InheritEnv: []string{"PATH"},
 	}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if _, p, _ := req.BasicAuth(); subtle.ConstantTimeCompare([]byte(p), []byte(Password)) == 0 && !r.isPublic(req.URL.Path) {
+		if rest, ok := strings.CutPrefix(req.URL.Path, proxyPath); ok {
+			if req.Header.Get("Authorization") != "Bearer "+Password {
+				http.Error(w, "this address needs the token of a running attempt", http.StatusForbidden)
+				return
+			}
+			req.URL.Path = "/app/.git" + rest
+		} else if _, p, _ := req.BasicAuth(); subtle.ConstantTimeCompare([]byte(p), []byte(Password)) == 0 && !r.isPublic(req.URL.Path) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return

@@ -1,0 +1,247 @@
+package gitproxy
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// lfsType is the content type of the Git LFS API.
+const lfsType = "application/vnd.git-lfs+json"
+
+// The bounds of Git LFS.
+const (
+	maxBatch       = 1 << 20   // bytes of a request
+	maxBatchAnswer = 8 << 20   // bytes of the upstream's answer
+	maxObjects     = 1000      // of one request, and that wait to be fetched by one attempt
+	maxAction      = 16 << 10  // bytes of one object's address and headers
+	maxHeld        = 64 << 20  // bytes of all of them
+	maxObjectSize  = 100 << 30 // bytes of one object
+)
+
+// An object is one that a batch answer offered: where it is, and what opens it there.
+type object struct {
+	oid    string // SHA-256, hex
+	size   int64  // bytes
+	href   *url.URL
+	header map[string]string
+	login  bool // the address is the provider's own and needs the linked account's credential
+	held   int  // bytes that count towards maxHeld
+}
+
+// The forms of the batch API that are passed on; all other fields stay here.
+type (
+	batchRequest struct {
+		Operation string        `json:"operation"`
+		Transfers []string      `json:"transfers"`
+		Ref       *batchRef     `json:"ref,omitempty"`
+		Objects   []batchObject `json:"objects"`
+		HashAlgo  string        `json:"hash_algo,omitempty"`
+	}
+	batchRef struct {
+		Name string `json:"name"`
+	}
+	batchAnswer struct {
+		Transfer string        `json:"transfer,omitempty"`
+		Objects  []batchObject `json:"objects"`
+		HashAlgo string        `json:"hash_algo,omitempty"`
+	}
+	batchObject struct {
+		OID           string                 `json:"oid"`
+		Size          int64                  `json:"size"`
+		Authenticated bool                   `json:"authenticated,omitempty"`
+		Actions       map[string]batchAction `json:"actions,omitempty"`
+		Error         *batchError            `json:"error,omitempty"`
+	}
+	batchAction struct {
+		Href      string            `json:"href"`
+		Header    map[string]string `json:"header,omitempty"`
+		ExpiresIn int               `json:"expires_in,omitempty"`
+	}
+	batchError struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}
+)
+
+var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// batch asks the provider where objects are, keeps the answer's addresses and headers, and answers
+// with addresses of its own below base.
+func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *upstream, base string) error {
+	select {
+	case p.batches <- struct{}{}:
+		defer func() { <-p.batches }()
+	case <-r.Context().Done():
+		return p.explain(r.Context(), r.Context().Err())
+	}
+	request, err := readBatch(r.Body)
+	if err != nil {
+		return err
+	}
+	answer, err := u.askBatch(r, request)
+	if err != nil {
+		return p.explain(r.Context(), err)
+	}
+	for i := range answer.Objects {
+		if err := p.offer(&answer.Objects[i], s, u, base); err != nil {
+			return err
+		}
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("encode a batch answer: %w", err)
+	}
+	w.Header().Set("Content-Type", lfsType)
+	w.Header().Set("Cache-Control", "no-store")
+	_, err = w.Write(body)
+	return err
+}
+
+// readBatch accepts downloads only. The one transfer that is offered is basic: others name programs
+// or files.
+func readBatch(body io.Reader) (batchRequest, error) {
+	var request batchRequest
+	limited := &io.LimitedReader{R: body, N: maxBatch + 1}
+	if err := json.NewDecoder(limited).Decode(&request); err != nil {
+		if limited.N <= 0 {
+			return request, refuse(http.StatusRequestEntityTooLarge, "the batch request is larger than 1 MiB", err)
+		}
+		return request, refuse(http.StatusBadRequest, "the batch request is not understood", err)
+	}
+	if request.Operation != "download" {
+		return request, refuse(http.StatusForbidden, "only downloads are served here", nil)
+	}
+	if len(request.Objects) > maxObjects {
+		return request, refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("a batch has at most %d objects", maxObjects), nil)
+	}
+	if request.HashAlgo != "" && request.HashAlgo != "sha256" {
+		return request, refuse(http.StatusConflict, "only objects named by SHA-256 are served here", nil)
+	}
+	for i, o := range request.Objects {
+		if !sha256Hex.MatchString(o.OID) || o.Size < 0 || o.Size > maxObjectSize {
+			return request, refuse(http.StatusUnprocessableEntity, "an object's id or size is not valid", nil)
+		}
+		request.Objects[i] = batchObject{OID: o.OID, Size: o.Size}
+	}
+	request.Transfers = []string{"basic"}
+	return request, nil
+}
+
+// askBatch sends a request to the provider. It is not repeated.
+func (u *upstream) askBatch(r *http.Request, request batchRequest) (batchAnswer, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return batchAnswer{}, fmt.Errorf("encode a batch request: %w", err)
+	}
+	out, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "/", bytes.NewReader(body))
+	if err != nil {
+		return batchAnswer{}, fmt.Errorf("make a batch request: %w", err)
+	}
+	out.Header.Set("Accept", lfsType)
+	out.Header.Set("Content-Type", lfsType)
+	resp, err := u.ask(out, lfsBatch)
+	if err != nil {
+		return batchAnswer{}, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return batchAnswer{}, statusRefusal(resp, lfsBatch)
+	}
+	var answer batchAnswer
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxBatchAnswer)).Decode(&answer); err != nil {
+		return answer, refuse(http.StatusBadGateway, "Bitbucket's answer about Git LFS is not understood", err)
+	}
+	if answer.Transfer != "" && answer.Transfer != "basic" || len(answer.Objects) > maxObjects {
+		return answer, refuse(http.StatusBadGateway, "Bitbucket offers no basic Git LFS transfer", nil)
+	}
+	return answer, nil
+}
+
+// offer replaces an object's download action by one of our own.
+func (p *Proxy) offer(o *batchObject, s *session, u *upstream, base string) error {
+	download, ok := o.Actions["download"]
+	authenticated := o.Authenticated
+	o.Actions, o.Authenticated = nil, true
+	if !ok {
+		return nil
+	}
+	offered, err := u.objectOf(*o, download, authenticated)
+	if err != nil {
+		return refuse(http.StatusBadGateway, "Bitbucket's answer about Git LFS names an address that is not understood", err)
+	}
+	id := rand.Text()
+	if err := p.hold(s, id, offered); err != nil {
+		return err
+	}
+	o.Actions = map[string]batchAction{"download": {Href: base + string(lfsObject) + id, ExpiresIn: download.ExpiresIn}}
+	return nil
+}
+
+// objectOf checks an action. Without headers, an object of the provider's own host is opened by
+// the linked account's credential, as git-lfs does with its own.
+func (u *upstream) objectOf(o batchObject, a batchAction, authenticated bool) (object, error) {
+	href, err := url.Parse(a.Href)
+	if err != nil || href.Host == "" || href.Scheme != "https" && href.Scheme != "http" {
+		return object{}, errors.New("the address of an object is no HTTP URL")
+	}
+	own, err := u.address()
+	if err != nil {
+		return object{}, err
+	}
+	held := len(a.Href)
+	for name, value := range a.Header {
+		held += len(name) + len(value)
+	}
+	if held > maxAction || !sha256Hex.MatchString(o.OID) || o.Size < 0 || o.Size > maxObjectSize {
+		return object{}, fmt.Errorf("an object's address, id or size is out of bounds (%d bytes)", held)
+	}
+	return object{
+		oid: o.OID, size: o.Size, href: href, header: a.Header, held: held,
+		login: !authenticated && len(a.Header) == 0 && href.Scheme == own.Scheme && href.Host == own.Host,
+	}, nil
+}
+
+// hold keeps an object for an attempt until it was fetched, or the attempt ends. Of too many the
+// oldest is dropped: git-lfs asks for it again.
+func (p *Proxy) hold(s *session, id string, o object) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return refuse(http.StatusForbidden, errEnded.Error(), ab.ErrFenced)
+	}
+	if len(s.order) == maxObjects {
+		p.drop(s, s.order[0])
+	}
+	if p.held+o.held > maxHeld {
+		return busy("too many Git LFS objects wait to be fetched", retryAfter, nil)
+	}
+	p.held += o.held
+	s.objects[id] = o
+	s.order = append(s.order, id)
+	return nil
+}
+
+// drop forgets an object. p.mu is held.
+func (p *Proxy) drop(s *session, id string) {
+	o, ok := s.objects[id]
+	if !ok {
+		return
+	}
+	p.held -= o.held
+	delete(s.objects, id)
+	for i, known := range s.order {
+		if known == id {
+			s.order = append(s.order[:i], s.order[i+1:]...)
+			return
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package gitproxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"slipway/config/netpolicy"
+	"slipway/plugin/trail"
+)
+
+// maxRedirects bounds how often the host of an object may redirect.
+const maxRedirects = 3
+
+// object streams one LFS object and checks its size and SHA-256. The answer has no length, so that
+// breaking off before its end is always noticed.
+func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *upstream, id string) error {
+	p.mu.Lock()
+	o, ok := s.objects[id]
+	p.mu.Unlock()
+	if !ok {
+		return refuse(http.StatusNotFound, "this object was not offered to this attempt, or was fetched already", nil)
+	}
+	resp, err := p.open(r.Context(), u, o)
+	if err != nil {
+		return p.explain(r.Context(), err)
+	}
+	defer resp.Body.Close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := p.copyObject(w, resp.Body, o); err != nil {
+		trail.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", context.Cause(r.Context())).Debug("LFS object broke off")
+		panic(http.ErrAbortHandler) // the head was sent: only the connection's end says that it is not whole
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop(s, id)
+	return nil
+}
+
+func (p *Proxy) copyObject(w io.Writer, body io.Reader, o object) error {
+	buffer := p.buffers.Get()
+	defer p.buffers.Put(buffer)
+	sum := sha256.New()
+	n, err := io.CopyBuffer(io.MultiWriter(sum, w), io.LimitReader(body, o.size), buffer)
+	if err != nil {
+		return fmt.Errorf("copy object %s: %w", o.oid, err)
+	}
+	if more, _ := io.ReadFull(body, buffer[:1]); more > 0 || n != o.size {
+		return fmt.Errorf("object %s has not the size of %d bytes", o.oid, o.size)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != o.oid {
+		return fmt.Errorf("object %s has the SHA-256 %s", o.oid, got)
+	}
+	return nil
+}
+
+// open asks for an object where the batch answer said, and follows a few redirects without any
+// credential. Each address goes through the policy when it is dialed.
+func (p *Proxy) open(ctx context.Context, u *upstream, o object) (*http.Response, error) {
+	address := o.href
+	for hop := 0; ; hop++ {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+		if err != nil {
+			return nil, fmt.Errorf("make a request for an object: %w", err)
+		}
+		if hop == 0 {
+			if err := u.open(request, o); err != nil {
+				return nil, err
+			}
+		}
+		resp, err := p.objects.RoundTrip(request)
+		if errors.Is(err, netpolicy.ErrRefused) {
+			return nil, refuse(http.StatusBadGateway, "the object is at an address that the gateway does not connect to", err)
+		}
+		if err != nil {
+			return nil, busy("the object's host does not answer", retryAfter, err)
+		}
+		if resp.StatusCode == http.StatusOK {
+			return resp, nil
+		}
+		discard(resp)
+		next, err := resp.Location()
+		if err != nil || resp.StatusCode < 300 || resp.StatusCode >= 400 {
+			return nil, busy(fmt.Sprintf("the object's host answered %d", resp.StatusCode), retryAfter, err)
+		}
+		if hop == maxRedirects || next.Scheme != "https" && next.Scheme != address.Scheme {
+			return nil, refuse(http.StatusBadGateway, "the object's host redirects too often, or away from HTTPS", nil)
+		}
+		next.User = nil
+		address = next
+	}
+}
+
+// framing are headers that describe a connection or a message; a batch answer has no say in them.
+var framing = []string{"Connection", "Content-Length", "Host", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// open adds what opens the object at its first address.
+func (u *upstream) open(request *http.Request, o object) error {
+	for name, value := range o.header {
+		if !slices.Contains(framing, http.CanonicalHeaderKey(name)) {
+			request.Header.Set(name, value)
+		}
+	}
+	if !o.login {
+		return nil
+	}
+	c, err := u.credential(request.Context())
+	if err != nil {
+		return err
+	}
+	request.SetBasicAuth(c.Username, c.Password.Reveal())
+	return nil
+}

@@ -1,0 +1,85 @@
+package gitproxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	ab "slipway/plugin/autobuild"
+)
+
+var (
+	errClosed = errors.New("the gateway stops")
+	errEnded  = errors.New("the attempt has ended")
+)
+
+// A Refusal is an answer other than the one that was asked for. No status is 401: git would ask
+// for a password. The runner recognizes the messages (package runner/source).
+type Refusal struct {
+	Status     int
+	Message    string        // one sentence for the build's log
+	RetryAfter time.Duration // 0 = is not sent
+	Err        error         // for the gateway's log; may be nil
+}
+
+func (r *Refusal) Error() string {
+	if r.Err == nil {
+		return r.Message
+	}
+	return r.Message + ": " + r.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+func refuse(status int, message string, cause error) *Refusal {
+	return &Refusal{Status: status, Message: message, Err: cause}
+}
+
+// busy asks a client to come back.
+func busy(message string, after time.Duration, cause error) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Message: message, RetryAfter: after, Err: cause}
+}
+
+const (
+	relink      = "Bitbucket does not accept the linked account: link the account again under Settings, Source providers"
+	missing     = "the repository does not exist, or the linked account cannot read it"
+	unavailable = "Bitbucket does not answer at the moment"
+)
+
+// refusalOf returns the answer to an error of the store or of the linked account.
+func refusalOf(operation string, err error) *Refusal {
+	cause := fmt.Errorf("%s: %w", operation, err)
+	var known *Refusal
+	var limited *ab.RateLimitError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.Is(err, ab.ErrUnauthorized):
+		// Without the cause: the middleware counts ErrUnauthorized as a guessed token.
+		return refuse(http.StatusBadGateway, relink, errors.New(cause.Error()))
+	case errors.Is(err, ab.ErrNotFound), errors.Is(err, ab.ErrForbidden):
+		return refuse(http.StatusNotFound, missing, cause)
+	case errors.As(err, &limited):
+		return busy(unavailable, limited.RetryAfter, cause)
+	}
+	return busy(unavailable, retryAfter, cause)
+}
+
+// WriteError writes a refusal in the form that the caller of a path shows: git prints plain text,
+// and git-lfs the message of a JSON object.
+func WriteError(w http.ResponseWriter, path string, status int, message string) {
+	w.Header().Set("Cache-Control", "no-store")
+	kind, body := "text/plain; charset=utf-8", []byte(message+"\n")
+	if strings.Contains(path, "/lfs/") {
+		if encoded, err := json.Marshal(map[string]string{"message": message}); err == nil { // a map of strings always encodes
+			kind, body = lfsType, encoded
+		}
+	}
+	w.Header().Set("Content-Type", kind)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // an error here means that the client left
+}

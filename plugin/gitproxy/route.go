@@ -1,0 +1,63 @@
+package gitproxy
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// pathPrefix begins every path of the proxy.
+const pathPrefix = "/git/"
+
+// A kind is one of the four calls that are served; its text is the rest of the path.
+type kind string
+
+const (
+	discovery  kind = "/info/refs?service=git-upload-pack"
+	uploadPack kind = "/git-upload-pack"
+	lfsBatch   kind = "/info/lfs/objects/batch"
+	lfsObject  kind = "/lfs/"
+)
+
+// requestType is what git sends to git-upload-pack. A form of a web page cannot have it.
+const requestType = "application/x-git-upload-pack-request"
+
+// A call is a request that was understood.
+type call struct {
+	build  string // id, not known to exist
+	kind   kind
+	object string // of lfsObject: the random id
+}
+
+var (
+	buildID  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	objectID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
+)
+
+// route compares the request line as it was sent, before any decoding or cleaning: a path with a
+// percent sign, two slashes or dots is none of ours.
+func route(r *http.Request) (call, bool) {
+	rest, ok := strings.CutPrefix(r.RequestURI, pathPrefix)
+	build, tail, found := strings.Cut(rest, "/")
+	if !ok || !found || !buildID.MatchString(build) || r.Header.Get("Upgrade") != "" {
+		return call{}, false
+	}
+	c := call{build: build, kind: kind("/" + tail)}
+	switch {
+	case r.Method == http.MethodGet && c.kind == discovery:
+		return c, true
+	case r.Method == http.MethodPost && c.kind == uploadPack && r.Header.Get("Content-Type") == requestType:
+		return c, true
+	case r.Method == http.MethodPost && c.kind == lfsBatch:
+		return c, true
+	case r.Method == http.MethodGet && strings.HasPrefix("/"+tail, string(lfsObject)):
+		c.object = strings.TrimPrefix("/"+tail, string(lfsObject))
+		c.kind = lfsObject
+		return c, objectID.MatchString(c.object)
+	}
+	return call{}, false
+}
+
+// Serves reports whether a decoded path belongs to the proxy, so that its errors are written by
+// WriteError.
+func Serves(path string) bool { return strings.HasPrefix(path, pathPrefix) }

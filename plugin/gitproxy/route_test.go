@@ -1,0 +1,125 @@
+package gitproxy_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// raw sends a request line as it is, and returns the status and body of the answer.
+func (e *env) raw(line string, headers ...string) (int, string) {
+	e.t.Helper()
+	conn, err := net.Dial("tcp", hostOf(e.gateway.URL))
+	e.must(err)
+	defer conn.Close()
+	text := line + " HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n"
+	_, err = io.WriteString(conn, text)
+	e.must(err)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	e.must(err)
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // a broken body is part of what is tested
+	return resp.StatusCode, string(body)
+}
+
+// Paths are compared as they were sent: no decoding and no cleaning makes another one of them.
+func TestOnlyTheBuildsRepositoryIsServed(t *testing.T) {
+	e := newEnv(t)
+	other, _ := e.start(e.commit)
+	token := "Authorization: Bearer " + e.token
+	base, kind := "/git/"+e.build.ID, "Content-Type: application/x-git-upload-pack-request"
+	for name, tt := range map[string]struct {
+		line    string
+		headers []string
+	}{
+		"push, discovery":          {"GET " + base + "/info/refs?service=git-receive-pack", []string{token}},
+		"push":                     {"POST " + base + "/git-receive-pack", []string{token, "Content-Type: application/x-git-receive-pack-request", "Content-Length: 0"}},
+		"dumb protocol":            {"GET " + base + "/info/refs", []string{token}},
+		"dumb protocol, HEAD":      {"GET " + base + "/HEAD", []string{token}},
+		"a HEAD request":           {"HEAD " + base + refs, []string{token}},
+		"a second service":         {"GET " + base + refs + "&service=git-receive-pack", []string{token}},
+		"an encoded service":       {"GET " + base + "/info/refs?service=git%2Dupload-pack", []string{token}},
+		"two slashes":              {"GET " + base + "//info/refs?service=git-upload-pack", []string{token}},
+		"two slashes first":        {"GET //git/" + e.build.ID + refs, []string{token}},
+		"dots":                     {"GET " + base + "/../" + other.ID + refs, []string{token}},
+		"encoded dots":             {"GET " + base + "/%2e%2e/" + other.ID + refs, []string{token}},
+		"an encoded slash":         {"GET " + base + "%2Finfo/refs?service=git-upload-pack", []string{token}},
+		"a dot":                    {"GET " + base + "/./info/refs?service=git-upload-pack", []string{token}},
+		"a semicolon":              {"GET " + base + ";x/info/refs?service=git-upload-pack", []string{token}},
+		"a slash at the end":       {"GET " + base + "/info/refs/?service=git-upload-pack", []string{token}},
+		"absolute form":            {"GET http://gateway" + base + refs, []string{token}},
+		"another build":            {"GET /git/" + other.ID + refs, []string{token}},
+		"an upgrade":               {"GET " + base + refs, []string{token, "Connection: Upgrade", "Upgrade: h2c"}},
+		"two authorizations":       {"GET " + base + refs, []string{token, token}},
+		"no authorization":         {"GET " + base + refs, nil},
+		"basic authorization":      {"GET " + base + refs, []string{"Authorization: Basic eDp5"}},
+		"a wrong token":            {"GET " + base + refs, []string{"Authorization: Bearer x"}},
+		"an empty token":           {"GET " + base + refs, []string{"Authorization: Bearer "}},
+		"another content type":     {"POST " + base + pack, []string{token, "Content-Type: text/plain", "Content-Length: 0"}},
+		"a POST with a query":      {"POST " + base + pack + "?x=1", []string{token, kind, "Content-Length: 0"}},
+		"LFS locks":                {"POST " + base + "/info/lfs/locks/verify", []string{token, "Content-Length: 0"}},
+		"an LFS object's own name": {"GET " + base + "/lfs/" + strings.Repeat("a", 64), []string{token}},
+	} {
+		status, body := e.raw(tt.line, tt.headers...)
+		if status != http.StatusForbidden {
+			t.Errorf("%s: got status %d %q, want 403", name, status, body)
+		}
+	}
+	if got := len(e.upstream()); got != 0 {
+		t.Errorf("got %d upstream requests, want 0", got)
+	}
+}
+
+// A client names Authorization a header of its connection, which a proxy would drop: the upstream
+// still gets the account's.
+func TestTheCredentialSurvivesAConnectionHeader(t *testing.T) {
+	e := newEnv(t)
+	status, _ := e.raw("GET /git/"+e.build.ID+refs, "Authorization: Bearer "+e.token, "Connection: Authorization, close")
+	if status != http.StatusOK {
+		t.Errorf("got status %d, want 200", status)
+	}
+	seen := e.upstream()
+	if len(seen) != 1 {
+		t.Fatalf("got %d upstream requests, want 1", len(seen))
+	}
+	if _, password, _ := seen[0].BasicAuth(); password != e.current() {
+		t.Error("got another credential, want the account's")
+	}
+}
+
+// Only listed headers pass.
+func TestHeadersArePickedFromAList(t *testing.T) {
+	e := newEnv(t)
+	e.do(http.MethodGet, refs, nil, func(r *http.Request) {
+		for _, name := range []string{"Cookie", "X-Forwarded-For", "Forwarded", "Referer", "Proxy-Authorization", "X-Canary"} {
+			r.Header.Set(name, "canary")
+		}
+		r.Header.Set("Git-Protocol", "version=2")
+	})
+	for _, r := range e.upstream() {
+		if text := fmt.Sprint(r.Header); strings.Contains(text, "canary") {
+			t.Errorf("got the headers %s, want none of the client's own", text)
+		}
+		if got := r.Header.Get("Git-Protocol"); got != "version=2" {
+			t.Errorf("got Git-Protocol %q, want version=2", got)
+		}
+	}
+}
+
+// A request that one server frames by its length and another by its chunks is judged once.
+func TestTwoFramingsAreOneRequest(t *testing.T) {
+	e := newEnv(t)
+	smuggled := "GET /acme/secret.git/info/refs HTTP/1.1\r\nHost: x\r\n\r\n"
+	body := "0\r\n\r\n" + smuggled
+	status, _ := e.raw("POST /git/"+e.build.ID+pack, "Authorization: Bearer "+e.token, "Content-Type: application/x-git-upload-pack-request",
+		fmt.Sprintf("Content-Length: %d", len(body)), "Transfer-Encoding: chunked", "", body)
+	for _, r := range e.upstream() {
+		if strings.Contains(r.URL.Path, "secret") {
+			t.Errorf("got an upstream request for %s (status %d), want none", r.URL.Path, status)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package gitproxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/trail"
+)
+
+// An upstream is a build's repository, seen through the automated build's linked account.
+type upstream struct {
+	proxy      *Proxy
+	account    ab.Connection
+	repository ab.Repository
+}
+
+// repositoryOf finds the upstream of a build by what the gateway stored, never by the request.
+func (p *Proxy) repositoryOf(ctx context.Context, build string) (*upstream, error) {
+	b, err := p.o.Store.Build(ctx, build)
+	if err != nil {
+		return nil, refusalOf("load build "+build, err)
+	}
+	owner, err := p.o.Store.AutomatedBuild(ctx, b.AutomatedBuildID)
+	if err != nil {
+		return nil, refusalOf("load the automated build of "+build, err)
+	}
+	account, err := p.o.Connector.Connect(ctx, owner.AccountID)
+	if err != nil {
+		return nil, refusalOf("connect to "+b.Repository.FullName, err)
+	}
+	return &upstream{proxy: p, account: account, repository: b.Repository}, nil
+}
+
+// address returns the clone URL of the repository's current name.
+func (u *upstream) address() (*url.URL, error) {
+	text, err := u.account.Git.CloneURL(u.repository)
+	if err != nil {
+		return nil, refusalOf("find the address of "+u.repository.FullName, err)
+	}
+	address, err := url.Parse(text)
+	if err != nil {
+		return nil, refusalOf("find the address of "+u.repository.FullName, err)
+	}
+	return address, nil
+}
+
+// send sends a request to a path below the repository's address, with a credential that is good
+// for some minutes at least: a build may have waited long since it was claimed.
+func (u *upstream) send(r *http.Request, call kind, c ab.GitCredential) (*http.Response, error) {
+	address, err := u.address()
+	if err != nil {
+		return nil, err
+	}
+	path, query, _ := strings.Cut(string(call), "?")
+	address.Path, address.RawQuery = address.Path+path, query
+	out := r.Clone(r.Context())
+	out.URL, out.Host = address, address.Host
+	out.SetBasicAuth(c.Username, c.Password.Reveal())
+	resp, err := u.proxy.upstream.RoundTrip(out)
+	if err != nil {
+		return nil, busy(unavailable, retryAfter, err)
+	}
+	return resp, nil
+}
+
+func (u *upstream) credential(ctx context.Context) (ab.GitCredential, error) {
+	c, err := u.account.Git.GitCredential(ctx, u.repository)
+	if err != nil {
+		return c, refusalOf("get the git credential of "+u.repository.FullName, err)
+	}
+	return c, nil
+}
+
+// ask sends a request once. It is for requests with a body.
+func (u *upstream) ask(r *http.Request, call kind) (*http.Response, error) {
+	c, err := u.credential(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return u.send(r, call, c)
+}
+
+// discover asks for the repository's refs, the first request of every fetch. What can be repaired
+// is repaired here, because git shows no reason for a failure of a later request: the token is
+// renewed once if it is refused, and the repository's name is looked up once if it moved.
+func (u *upstream) discover(r *http.Request) (*http.Response, error) {
+	ctx := r.Context()
+	r = r.Clone(ctx)
+	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil // it may be sent again
+	c, err := u.credential(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := u.send(r, discovery, c)
+	if err != nil {
+		return nil, err
+	}
+	if refused(resp.StatusCode) {
+		discard(resp)
+		if c, err = u.account.Git.RenewGitCredential(ctx, u.repository, c.Password); err != nil {
+			return nil, refusalOf("renew the git credential of "+u.repository.FullName, err)
+		}
+		if resp, err = u.send(r, discovery, c); err != nil {
+			return nil, err
+		}
+	}
+	if !moved(resp.StatusCode) {
+		return resp, nil
+	}
+	renamed, err := u.refreshName(ctx)
+	if err != nil || !renamed {
+		return resp, err
+	}
+	discard(resp)
+	return u.send(r, discovery, c)
+}
+
+// refreshName takes the repository's current name from the provider, by its ids, and stores a
+// rename. Its error closes the answer that made it necessary.
+func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
+	r := u.repository
+	if r.WorkspaceID == "" || !u.proxy.renames.Allow() {
+		return false, nil
+	}
+	found, err := u.account.Repositories.Repository(ctx, r.WorkspaceID+"/"+r.ID)
+	if err != nil {
+		trail.Log(ctx, u.proxy.o.Log).WithError(err).WithField("repository", r.ID).Debug("the name of a repository was not found")
+		return false, nil // the first answer says what is missing
+	}
+	if found.ID != r.ID || found.FullName == r.FullName {
+		return false, nil
+	}
+	found.ProviderID = r.ProviderID
+	if err := u.proxy.o.Store.RenameRepository(ctx, found); err != nil {
+		return false, refusalOf(fmt.Sprintf("rename %s to %s", r.FullName, found.FullName), err)
+	}
+	trail.Log(ctx, u.proxy.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName, found.FullName)
+	u.repository = found
+	return true, nil
+}
+
+// refused reports a credential that the provider does not accept: 410 answers retired kinds.
+func refused(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusGone
+}
+
+// moved reports an answer that a renamed repository gets: a redirect, which is never followed
+// because it would carry the credential along, or none.
+func moved(status int) bool {
+	return status >= 300 && status < 400 || status == http.StatusNotFound
+}
+
+// discard reads the rest of a short answer, so that its connection can be used again.
+func discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // an error only costs the connection
+	resp.Body.Close()
+}

@@ -1,0 +1,83 @@
+package source
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"slipway/config/secret"
+)
+
+// A Proxy is the gateway's git proxy, which serves exactly one repository while the attempt is
+// active. The linked account's token stays behind it.
+type Proxy struct {
+	URL   string        // <gateway>/git/{build}, without a trailing slash
+	Token secret.Secret // the attempt's
+}
+
+// access returns the settings that make a fetch from an address go through the proxy. They belong
+// into the environment of that fetch only: the tree's configuration keeps the address, and no
+// argument, which any user of the machine may read, holds the token.
+// Source: https://git-scm.com/docs/git-config#Documentation/git-config.txt-urlltbasegtinsteadOf
+func (p Proxy) access(address string) []setting {
+	settings := []setting{
+		{"url." + p.URL + ".insteadOf", address},
+		{"http." + p.URL + "/.extraHeader", "Authorization: Bearer " + p.Token.Reveal()},
+	}
+	if u, err := url.Parse(p.URL); err == nil && isLoopback(u.Hostname()) {
+		// A gateway on this machine is not asked through an HTTP proxy, as in Go.
+		settings = append(settings, setting{"http." + p.URL + "/.proxy", ""})
+	}
+	return settings
+}
+
+// lfs returns the setting that keeps git-lfs to the proxy, wherever git may run filters. A pushed
+// .lfsconfig could otherwise start ssh or a file transfer: git-lfs does not obey
+// GIT_ALLOW_PROTOCOL.
+func (p Proxy) lfs() []setting { return []setting{{"lfs.url", p.URL + "/info/lfs"}} }
+
+func isLoopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()
+}
+
+// sameRepository reports whether a submodule's address names the build's own repository: the same
+// host, whatever the scheme, user and default port, and the same path, with or without .git. Only
+// such a submodule is fetched through the proxy. The comparison is made here, because git's
+// insteadOf compares prefixes and misses many spellings.
+func sameRepository(given, origin string) bool {
+	a, okA := repositoryKey(given)
+	b, okB := repositoryKey(origin)
+	return okA && okB && a == b
+}
+
+// repositoryKey returns "host[:port]/path" of an address in any of the forms that git accepts.
+func repositoryKey(given string) (string, bool) {
+	u, err := url.Parse(inFull(given))
+	if err != nil || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", false
+	}
+	scheme := strings.TrimPrefix(u.Scheme, "git+") // git+ssh and ssh+git are old names of ssh
+	if scheme == "ssh+git" {
+		scheme = "ssh"
+	}
+	defaultPort, known := map[string]string{"https": "443", "http": "80", "ssh": "22"}[scheme]
+	if !known {
+		return "", false
+	}
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	// Bitbucket Cloud's ssh on port 443 has a host of its own.
+	// Source: https://support.atlassian.com/bitbucket-cloud/docs/troubleshoot-ssh-issues/
+	if scheme == "ssh" && host == "altssh.bitbucket.org" && port == "443" {
+		host, port = "bitbucket.org", ""
+	}
+	if port == defaultPort {
+		port = ""
+	}
+	if port != "" {
+		host = net.JoinHostPort(host, port)
+	}
+	path := strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
+	return host + "/" + strings.TrimSuffix(path, "/"), path != ""
+}
