@@ -261,6 +261,7 @@ func (g *Gateway) wireStations(context.Context) error {
 	})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
 		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Now: g.store.Now, Log: g.log,
+		PushHooks: g.config.PushHooks == config.On,
 	})
 	watched := make(map[string]autobuild.Engine, len(g.engines))
 	for name, e := range g.engines {
