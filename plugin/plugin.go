@@ -20,6 +20,7 @@ import (
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
+	"slipway/plugin/credentials"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/embedded"
 	"slipway/plugin/engine/own"
@@ -102,6 +103,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.greetFirstAdministrator(ctx); err != nil {
 		return err
 	}
+	if err := g.warnOfCredentials(ctx); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(g.serve)
 	group.Go(func() error { return g.member.Run(ctx) })
@@ -130,6 +134,21 @@ func (g *Gateway) Close() {
 		g.close[i]()
 	}
 	g.close = nil
+}
+
+// warnOfCredentials logs a line for each registry credential that more automated builds can use
+// than one would expect.
+func (g *Gateway) warnOfCredentials(ctx context.Context) error {
+	stored, err := g.store.Registries(ctx)
+	if err != nil {
+		return fmt.Errorf("check registry credentials: %w", err)
+	}
+	for _, r := range stored {
+		if warning := credentials.Warning(r); warning != "" {
+			g.log.WithField("registry", r.Host).Warn("registry credential: " + warning)
+		}
+	}
+	return nil
 }
 
 func (g *Gateway) serve() error {

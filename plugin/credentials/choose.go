@@ -38,7 +38,7 @@ func Choose(all []ab.Registry, u Use) Choice {
 	var c Choice
 	pull := map[string]ab.Registry{}
 	for _, r := range all {
-		if r.AutomatedBuildID != u.AutomatedBuildID && (r.AutomatedBuildID != "" || u.BoundOnly) {
+		if !usable(r, u) {
 			continue
 		}
 		if r.Purpose == ab.RegistryPull {
@@ -58,6 +58,15 @@ func Choose(all []ab.Registry, u Use) Choice {
 	slices.SortFunc(c.Pull, func(a, b ab.Registry) int { return strings.Compare(a.Host, b.Host) })
 	c.Reason = reason(c.Push, u)
 	return c
+}
+
+// usable reports whether the binding of a credential lets a build use it. An automated build that is
+// not saved yet has no id, and nothing is bound to it.
+func usable(r ab.Registry, u Use) bool {
+	if r.AutomatedBuildID == "" {
+		return !u.BoundOnly
+	}
+	return r.AutomatedBuildID == u.AutomatedBuildID
 }
 
 // Covers reports whether an image's name begins with the credential's Host in whole path

@@ -100,6 +100,19 @@ func TestChoosePull(t *testing.T) {
 	}
 }
 
+// An automated build that is not saved yet has no id.
+func TestNothingIsBoundToAnUnsavedAutomatedBuild(t *testing.T) {
+	all := parse([]string{"push registry.example.com", "pull docker.io", "push registry.example.com " + own})
+	got := credentials.Choose(all, credentials.Use{Image: image, BoundOnly: true})
+	if got.Push.ID != "" || len(got.Pull) != 0 {
+		t.Errorf("got %q and %d pull credentials, want none", got.Push.ID, len(got.Pull))
+	}
+	got = credentials.Choose(all, credentials.Use{Image: image})
+	if want := "push registry.example.com"; got.Push.ID != want {
+		t.Errorf("got %q, want %q", got.Push.ID, want)
+	}
+}
+
 func TestWarning(t *testing.T) {
 	for text, want := range map[string]bool{
 		"push registry.example.com":        true,
