@@ -94,7 +94,7 @@ func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, s
 	if reveal.hook {
 		content.Hook.Revealed, content.Hook.SecretText = true, content.Hook.Secret.Reveal()
 	}
-	if content.Own, err = p.ownView(ctx, a, reveal.token); err != nil {
+	if content.Own, err = p.ownView(ctx, a, content.Credentials.Push.ID != "", reveal.token); err != nil {
 		return err
 	}
 	provider, err := optional(p.Store.Provider(ctx, a.Repository.ProviderID))
