@@ -124,6 +124,9 @@ func (j *job) buildByHook(ctx context.Context) (detail string, err error) {
 	if err := j.askPermit(ctx); err != nil {
 		return "", err
 	}
+	if err := j.giveCredentials(); err != nil {
+		return "", err
+	}
 	before, err := j.digestOf(ctx, j.spec.Tags[0])
 	if err != nil {
 		return "", err

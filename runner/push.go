@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"slipway/runner/buildhooks"
@@ -110,7 +111,7 @@ func (j *job) pushByHook(ctx context.Context) error {
 // they may have them.
 func (j *job) giveCredentials() (err error) {
 	pushing := j.hooks.Pushing()
-	if len(pushing) == 0 {
+	if len(pushing) == 0 || j.dockerConfig != "" {
 		return nil
 	}
 	if !j.logins.HooksMayPush {
@@ -134,7 +135,7 @@ func (j *job) hook(ctx context.Context, names ...buildhooks.Name) error {
 			continue
 		}
 		base := buildhooks.Base{Path: variable(j.o.Environ, "PATH"), Home: j.home}
-		if name.Pushes() {
+		if slices.Contains(j.hooks.Pushing(), name) {
 			base.DockerConfig = j.dockerConfig
 		}
 		environ, err := buildhooks.Environment(j.spec, base)

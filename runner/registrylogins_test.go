@@ -131,6 +131,27 @@ func TestHooksThatPushGetThePushCredential(t *testing.T) {
 	}
 }
 
+// A hooks/build that has to push gets the credential, too; one before a hooks/push does not.
+func TestAHookThatBuildsAndPushesGetsThePushCredential(t *testing.T) {
+	for name, test := range map[string]struct {
+		push bool
+		want string
+	}{"it has to push": {false, "build with credentials\n"}, "hooks/push follows": {true, "build without\n"}} {
+		w := newWorld(t)
+		w.edit = pushHooks
+		files := w.seeded(t)
+		if test.push {
+			files[hook("push")] = files[hook("build")]
+			files[hook("build")] = "#!/bin/bash\n"
+		}
+		files[hook("build")] += "[ -r \"$DOCKER_CONFIG/config.json\" ] && echo build with credentials || echo build without\n"
+		log := w.log(w.must(w.push(files), ab.Succeeded, ""))
+		if !strings.Contains(log, test.want) {
+			t.Errorf("%s: the log lacks %q:\n%s", name, test.want, log)
+		}
+	}
+}
+
 // A step in the repository's own pipeline pushes with the secrets of its CI.
 func TestAStepPushesWithItsOwnLogin(t *testing.T) {
 	w := newWorld(t)

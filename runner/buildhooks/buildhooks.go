@@ -89,9 +89,12 @@ func (h Hooks) Present() []Name {
 	return present
 }
 
-// Pushing lists the hooks that are there and run only when the build publishes, in order.
+// Pushing lists the hooks that may need a registry credential in a build that publishes, in order:
+// those around the push, and Build if no Push follows it, because it has to push itself.
 func (h Hooks) Pushing() []Name {
-	return slices.DeleteFunc(h.Present(), func(n Name) bool { return !n.Pushes() })
+	return slices.DeleteFunc(h.Present(), func(n Name) bool {
+		return !n.Pushes() && (n != Build || h.Has(Push))
+	})
 }
 
 // Files returns the names of hooks as they lie in the repository: "hooks/pre_push, hooks/push".

@@ -31,8 +31,8 @@ type Spec struct {
 	// already has at this digest count as pushed.
 	BuiltDigest string `json:"built_digest,omitempty"`
 
-	// PushHooks lets the build hooks pre_push, push and post_push have the push credential. Without
-	// it a repository's hooks/push, and a hooks/build that has to push, fail the build.
+	// PushHooks gives the push credential to the build hooks that push: pre_push, push, post_push, and
+	// build if there is no push. Without it hooks/push, and a hooks/build that has to push, fail the build.
 	PushHooks bool `json:"push_hooks,omitempty"`
 
 	Timeout time.Duration `json:"timeout"` // of the whole attempt, nanoseconds
