@@ -42,7 +42,7 @@ test cover trust: bin/test
 # What make trust fuzzes: package:target.
 FUZZ := config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWithoutABuilder \
 	plugin/bitbucket/webhook:FuzzVerify plugin/bitbucket/webhook:FuzzParse plugin/catalog/rulesfile:FuzzDecode \
-	plugin/rules:FuzzDecide plugin/rules:FuzzTags runner/settings:FuzzReadPlugin runner/settings:FuzzLogins runner/settings:FuzzRead \
+	plugin/rules:FuzzDecide plugin/rules:FuzzTags plugin/credentials:FuzzChoose runner/settings:FuzzReadPlugin runner/settings:FuzzLogins runner/settings:FuzzRead \
 	plugin/accounts:FuzzS2ReturnTo runner/spec:FuzzDecodeSpec plugin/web/pages/loghtml:FuzzNothingButSpans plugin/web/pages/loghtml:FuzzPlain \
 	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind
 

@@ -45,6 +45,7 @@ type Gateway struct {
 	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
 	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the builder's cache is kept below"`
 	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use, as image names"`
+	PushHooks      string        `env:"SLIPWAY_PUSH_HOOKS" envDefault:"off" help:"on or off: whether build hooks that push (pre_push, push, post_push, and build without push) get the registry's credential; with on, everyone who can push to a repository can replace every image that the credential opens"`
 	RunnerUser     string        `env:"SLIPWAY_RUNNER_USER" help:"uid:gid that embedded runners run as; default 64000:64000 when the gateway runs as root"`
 
 	Drone      Drone `envPrefix:"SLIPWAY_DRONE_"`

@@ -110,6 +110,9 @@ func (g Gateway) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("SLIPWAY_BUILDER_NETWORK is %q: use auto, cni, slirp4netns, host or none", g.BuilderNetwork))
 	}
+	if g.PushHooks != On && g.PushHooks != Off {
+		errs = append(errs, fmt.Errorf("SLIPWAY_PUSH_HOOKS is %q: use on or off", g.PushHooks))
+	}
 	if g.Key == "" {
 		errs = append(errs, errors.New("SLIPWAY_KEY_FILE is not set: with SLIPWAY_DATABASE, give the file of the key that all gateways share"))
 	}
@@ -117,6 +120,12 @@ func (g Gateway) Validate() error {
 	errs = append(errs, checkBuilder("SLIPWAY_BUILDER", g.Builder, g.BuilderTLS), g.Drone.validate("SLIPWAY_DRONE_"), g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))
 	return errors.Join(errs...)
 }
+
+// The values of settings that are switches.
+const (
+	On  = "on"
+	Off = "off"
+)
 
 func (g Gateway) checkEngine() error {
 	switch {

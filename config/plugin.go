@@ -41,6 +41,8 @@ type Join struct {
 	Builder        string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443; default: SLIPWAY_BUILDER, else one is started for this step"`
 	BuilderTLS     secret.Secret `env:"PLUGIN_BUILDER_TLS" help:"certificate of this client for a builder on another machine: PEM, or the absolute path of a file of slipway builder keys; default: SLIPWAY_BUILDER_TLS"`
 	Hooks          string        `env:"PLUGIN_RUNNER_HOOKS" envDefault:"on" help:"on or off: whether build hooks (hooks/ beside the Dockerfile) may run here"`
+	PluginLogin
+	Insecure string `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first login, else the image's) speaks plain HTTP; or the registries that do, a list"`
 }
 
 // JoinSettings lists them in the order of the struct.

@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"plugin/trail"},
 	{"plugin/store/seal", "plugin/store/queue"},
 	{"plugin/store"},
-	{"plugin/rules"},
+	{"plugin/rules", "plugin/credentials"},
 	{"plugin/bitbucket"},
 	{"plugin/provider"},
 	{"plugin/engine"},
@@ -57,6 +57,8 @@ var alone = map[string][]string{
 	"plugin/autobuild": {"config/secret"},
 	"plugin/bitbucket": {"config/secret"},
 	"plugin/rules":     {"config/secret", "plugin/autobuild"},
+
+	"plugin/credentials": {"plugin/autobuild"},
 }
 
 // leaves are the rooms that every other may import.

@@ -21,6 +21,8 @@ import (
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
+	"slipway/plugin/credentials"
+	"slipway/plugin/engine/own"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 )
@@ -156,20 +158,26 @@ func (d *diagnosis) registries(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{{what: "registry", err: err}}
 	}
+	stored, err := d.store.Registries(ctx)
+	if err != nil {
+		return []finding{{what: "registry", err: err}}
+	}
 	checker := catalog.RemoteRegistry{}
 	seen := map[string]bool{}
 	var all []finding
 	for _, ab := range builds {
-		r, err := d.store.RegistryFor(ctx, ab.Image)
-		if errors.Is(err, autobuild.ErrNotFound) || seen[r.ID] {
+		r := credentials.Choose(stored, credentials.Use{
+			AutomatedBuildID: ab.ID, Image: ab.Image, BoundOnly: ab.Engine == own.Name,
+		}).Push
+		if r.ID == "" || seen[r.ID] {
 			continue
 		}
 		seen[r.ID] = true
 		f := finding{what: "registry", note: r.Host + " takes the credential"}
-		if err == nil {
-			err = checker.Check(ctx, ab.Image, r)
+		if warning := credentials.Warning(r); warning != "" {
+			f.note += "; " + warning
 		}
-		if err != nil {
+		if err := checker.Check(ctx, ab.Image, r); err != nil {
 			f.err = fmt.Errorf("%s: %w: enter it again under Settings → Registries", r.Host, err)
 		}
 		all = append(all, f)

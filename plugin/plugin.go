@@ -23,6 +23,7 @@ import (
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
+	"slipway/plugin/credentials"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/embedded"
 	"slipway/plugin/engine/own"
@@ -107,6 +108,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.greetFirstAdministrator(ctx); err != nil {
 		return err
 	}
+	if err := g.warnOfCredentials(ctx); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(g.serve)
 	group.Go(func() error { return g.member.Run(ctx) })
@@ -135,6 +139,21 @@ func (g *Gateway) Close() {
 		g.close[i]()
 	}
 	g.close = nil
+}
+
+// warnOfCredentials logs a line for each registry credential that more automated builds can use
+// than one would expect.
+func (g *Gateway) warnOfCredentials(ctx context.Context) error {
+	stored, err := g.store.Registries(ctx)
+	if err != nil {
+		return fmt.Errorf("check registry credentials: %w", err)
+	}
+	for _, r := range stored {
+		if warning := credentials.Warning(r); warning != "" {
+			g.log.WithField("registry", r.Host).Warn("registry credential: " + warning)
+		}
+	}
+	return nil
 }
 
 func (g *Gateway) serve() error {
@@ -266,6 +285,7 @@ func (g *Gateway) wireStations(context.Context) error {
 	})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
 		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Now: g.store.Now, Log: g.log,
+		PushHooks: g.config.PushHooks == config.On,
 	})
 	watched := make(map[string]autobuild.Engine, len(g.engines))
 	for name, e := range g.engines {

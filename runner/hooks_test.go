@@ -28,8 +28,12 @@ func allHooks(t *testing.T) (files map[string]string, said func() string) {
 	}
 }
 
+// pushHooks has the gateway give hooks that push its credential.
+func pushHooks(s *spec.Spec) { s.PushHooks = true }
+
 func TestB1HooksAroundTheBuild(t *testing.T) {
 	w := newWorld(t)
+	w.edit = pushHooks
 	files, said := allHooks(t)
 	b := w.must(w.push(files), ab.Succeeded, "")
 	want := "post_checkout in svc\npre_build in svc\npost_build in svc\npre_test in svc\ntest in svc\npost_test in svc\n" +
@@ -114,6 +118,7 @@ func pushScript(url string) string {
 // B2, B5: hooks/build replaces the build; the tags it did not make are made from IMAGE_NAME.
 func TestB2B5HookBuilds(t *testing.T) {
 	w := newWorld(t)
+	w.edit = pushHooks
 	b := w.must(w.push(w.seeded(t)), ab.Succeeded, "")
 	if len(w.builder.requests) != 0 {
 		t.Error("the default build ran too")
@@ -127,6 +132,7 @@ func TestB2B5HookBuilds(t *testing.T) {
 
 func TestHookThatBuildsNothing(t *testing.T) {
 	w := newWorld(t)
+	w.edit = pushHooks
 	idle := map[string]string{"svc/README": "", hook("build"): "#!/bin/sh\n"}
 	b := w.must(w.push(idle), ab.Failed, ab.ReasonHook)
 	if !strings.Contains(b.Detail, w.image()+":1.2") {
@@ -143,6 +149,7 @@ func TestHookThatBuildsNothing(t *testing.T) {
 
 func TestSupersededHookBuildDoesNotStart(t *testing.T) {
 	w := newWorld(t)
+	w.edit = pushHooks
 	older := w.push(w.seeded(t))
 	newer := map[string]string{"svc/Dockerfile": "FROM newer\n", hook("build"): "#!/bin/sh\n", hook("push"): "#!/bin/sh\n"}
 	w.must(w.push(newer), ab.Succeeded, "")
@@ -155,6 +162,7 @@ func TestSupersededHookBuildDoesNotStart(t *testing.T) {
 // hooks/push replaces the push of tags; the image is in the registry by its digest.
 func TestHookPushes(t *testing.T) {
 	w := newWorld(t)
+	w.edit = pushHooks
 	files := w.seeded(t)
 	files[hook("push")] = files[hook("build")]
 	delete(files, hook("build"))

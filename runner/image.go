@@ -70,7 +70,7 @@ func (j *job) imageRequest() (ImageRequest, error) {
 	}
 	return ImageRequest{
 		Context: folder, Dockerfile: dockerfile, BuildArgs: j.spec.BuildArgs, Platforms: j.spec.Platforms, NoCache: !j.spec.Caching,
-		Image: j.spec.Image, Registries: j.spec.Registries, Progress: j.log, SharedKey: j.spec.Source.URL,
+		Image: j.spec.Image, Registries: j.logins.Build, Progress: j.log, SharedKey: j.spec.Source.URL,
 	}, nil
 }
 
@@ -79,7 +79,10 @@ func (j *job) dial(ctx context.Context) (err error) {
 	address, named := j.o.Settings.Builder, true
 	if address == "" {
 		named = false
-		if address, j.stopBuilder, err = startBuilder(ctx, ownBuilder{Registries: j.spec.Registries, Environ: j.o.Environ, Output: j.log, Program: j.o.BuilderProgram, Context: j.request.Context}); err != nil {
+		address, j.stopBuilder, err = startBuilder(ctx, ownBuilder{
+			Registries: j.logins.Build, Environ: j.o.Environ, Output: j.log, Program: j.o.BuilderProgram, Context: j.request.Context,
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -119,6 +122,9 @@ func (j *job) buildByHook(ctx context.Context) (detail string, err error) {
 		return "by hooks/build", j.hook(ctx, buildhooks.Build)
 	}
 	if err := j.askPermit(ctx); err != nil {
+		return "", err
+	}
+	if err := j.giveCredentials(); err != nil {
 		return "", err
 	}
 	before, err := j.digestOf(ctx, j.spec.Tags[0])

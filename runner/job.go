@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"slipway/runner/buildhooks"
+	"slipway/runner/logins"
 	"slipway/runner/registry"
 	"slipway/runner/report"
 	"slipway/runner/source"
@@ -29,6 +30,7 @@ type job struct {
 	hooks   buildhooks.Hooks
 	builder Builder
 	image   Image
+	logins  logins.Logins
 
 	stopBuilder func() // ends the builder that was started for this step; nil = none was
 
@@ -115,6 +117,9 @@ func (j *job) fetch(ctx context.Context) error {
 		if len(j.hooks.Present()) > 0 {
 			j.log.line("build hooks get no credential for the repository: git fetch from a private one fails in them")
 		}
+		if err := j.checkPushHooks(); err != nil {
+			return "", err
+		}
 		return "", j.hook(ctx, buildhooks.PostCheckout)
 	})
 }
@@ -177,11 +182,9 @@ func (j *job) hangUp() {
 	}
 }
 
-func (j *job) login() registry.Login { return registry.LoginFor(j.spec.Image, j.spec.Registries) }
-
 // digestOf reads where a tag points; empty = the registry has no such tag.
 func (j *job) digestOf(ctx context.Context, tag string) (string, error) {
-	digest, err := j.registry.Digest(ctx, j.spec.Image, tag, j.login())
+	digest, err := j.registry.Digest(ctx, j.spec.Image, tag, j.logins.ForImage())
 	if errors.Is(err, registry.ErrNotFound) {
 		return "", nil
 	}

@@ -79,6 +79,7 @@ func (j *joining) all(ctx context.Context) error {
 		run.Settings.URL = j.o.Settings.Gateway + "/runner/v1/builds/" + reply.BuildID
 		run.Settings.Token, run.Settings.Hooks = reply.Token, j.o.Settings.Hooks
 		run.Settings.Builder, run.Settings.BuilderTLS = j.o.Settings.Builder, j.o.Settings.BuilderTLS
+		run.StepLogins = &j.o.Settings.Logins
 		err = Run(ctx, run)
 		if j.ends[reply.Build] = err; err != nil {
 			j.log.line("build %d: %s", reply.Build, oneLine(err))

@@ -51,7 +51,7 @@ func (w *world) steps(patience time.Duration, answers ...func() told) (output st
 	run := w.options(ab.Build{}, "")
 	run.Output = &out
 	err = runner.RunJoined(w.t.Context(), runner.JoinOptions{
-		Settings: settings.Join{Gateway: w.gateway.URL, AutomatedBuild: "kq3", Token: secret.New("long-lived"), Builder: "unix:///of-the-world.sock", Hooks: true, Commit: w.head, Ref: "refs/heads/main"},
+		Settings: settings.Join{Gateway: w.gateway.URL, AutomatedBuild: "kq3", Token: secret.New("long-lived"), Builder: "unix:///of-the-world.sock", Hooks: true, Commit: w.head, Ref: "refs/heads/main", Logins: w.logins},
 		Run:      run, Patience: patience, Pace: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
 	})
 	return out.String(), int(n.Load()), err

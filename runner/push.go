@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"slipway/runner/buildhooks"
@@ -39,7 +40,9 @@ func (j *job) upload(ctx context.Context) error {
 	if j.builder == nil {
 		return nil
 	}
-	return j.builder.Push(ctx, j.request, j.image.Digest)
+	request := j.request
+	request.Registries = j.logins.Push
+	return j.builder.Push(ctx, request, j.image.Digest)
 }
 
 // moveTags points every tag at the image. One that fails does not keep the others back. The
@@ -53,7 +56,9 @@ func (j *job) moveTags(ctx context.Context) error {
 	})
 	var problems []error
 	for _, tag := range j.spec.Tags {
-		err := j.o.step("push tag "+tag, func() error { return registry.Tag(ctx, j.spec.Image, j.image.manifest(), tag, j.login()) })
+		err := j.o.step("push tag "+tag, func() error {
+			return registry.Tag(ctx, j.spec.Image, j.image.manifest(), tag, j.logins.ForImage())
+		})
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -102,17 +107,25 @@ func (j *job) pushByHook(ctx context.Context) error {
 	return nil
 }
 
-// giveCredentials writes the registry's credentials for hooks that push, if there are any.
+// giveCredentials writes the registry's credentials for hooks that push, if there are such hooks and
+// they may have them.
 func (j *job) giveCredentials() (err error) {
-	for _, name := range j.hooks.Present() {
-		if name.Pushes() {
-			if j.dockerConfig, err = j.emptyDir("docker"); err != nil {
-				return err
-			}
-			return buildhooks.WriteDockerConfig(j.dockerConfig, j.spec.Registries)
-		}
+	pushing := j.hooks.Pushing()
+	if len(pushing) == 0 || j.dockerConfig != "" {
+		return nil
 	}
-	return nil
+	if !j.logins.HooksMayPush {
+		j.log.line("%s: run without a registry credential (SLIPWAY_PUSH_HOOKS=off)", buildhooks.Files(pushing))
+		return nil
+	}
+	for _, r := range j.logins.Hooks {
+		j.log.line("%s: get the credential of %s, so everyone who can push to this repository can replace every image that it opens",
+			buildhooks.Files(pushing), r.Host)
+	}
+	if j.dockerConfig, err = j.emptyDir("docker"); err != nil {
+		return err
+	}
+	return buildhooks.WriteDockerConfig(j.dockerConfig, j.logins.Hooks)
 }
 
 // hook runs the hooks of these names that are there.
@@ -122,7 +135,7 @@ func (j *job) hook(ctx context.Context, names ...buildhooks.Name) error {
 			continue
 		}
 		base := buildhooks.Base{Path: variable(j.o.Environ, "PATH"), Home: j.home}
-		if name.Pushes() {
+		if slices.Contains(j.hooks.Pushing(), name) {
 			base.DockerConfig = j.dockerConfig
 		}
 		environ, err := buildhooks.Environment(j.spec, base)
@@ -147,6 +160,18 @@ func (j *job) hooksMayRun() error {
 	}
 	return failed(reasonHook, fmt.Errorf("the repository has the build hook hooks/%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
 		"the embedded engine can confine them only where the gateway runs as root", present[0]))
+}
+
+// checkPushHooks fails a build whose own hooks have to push and get no credential, before the time
+// for a build is spent.
+func (j *job) checkPushHooks() error {
+	if !j.spec.Publish || j.logins.HooksMayPush {
+		return nil
+	}
+	if err := j.hooks.CheckPush(); err != nil {
+		return failed(reasonHook, err)
+	}
+	return nil
 }
 
 func tagsDetail(tags []spec.TagResult) string {

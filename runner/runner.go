@@ -16,6 +16,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/logins"
 	"slipway/runner/report"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
@@ -33,6 +34,9 @@ type Options struct {
 	Now            func() time.Time
 	Grace          time.Duration // for build hooks to end in; default 3 s
 	Backoff        func() backoff.BackOff
+	// StepLogins are those of a step in the repository's own pipeline; nil = an engine of the
+	// gateway started the runner.
+	StepLogins *settings.StepLogins
 	// Step is told of each step of the attempt, before it is taken and when it was: the places
 	// where a runner may die between. nil = nobody is.
 	Step func(what string, done bool)
@@ -90,13 +94,22 @@ func (o Options) attempt(ctx context.Context, client *report.Client, s spec.Spec
 		return judge(ctx, err), nil
 	}
 	defer remove()
-	work, session, err := client.Begin(ctx, dir, secret.NewRedactor(secrets(s, o.Settings)...), o.Output)
+	own, notes, err := o.stepLogins(s.Image)
+	if err != nil {
+		return judge(ctx, failed(reasonConfig, err)), nil
+	}
+	work, session, err := client.Begin(ctx, dir, secret.NewRedactor(secrets(s, o.Settings, own)...), o.Output)
 	if err != nil {
 		return judge(ctx, err), nil
 	}
 	work, stop := context.WithTimeoutCause(work, s.Timeout, errTimeout)
 	defer stop()
-	j := &job{o: o, spec: s, client: client, session: session, dir: dir, log: logger{session, o.Now}}
+	j := &job{
+		o: o, spec: s, client: client, session: session, dir: dir, log: logger{session, o.Now}, logins: logins.Of(s, own),
+	}
+	for _, note := range notes {
+		j.log.line("note: %s", note)
+	}
 	j.registry = registryClient(o.Version, newBackoff(o.Backoff), j.log)
 	result := j.run(work)
 	if errors.Is(context.Cause(work), report.ErrOver) {
@@ -128,7 +141,7 @@ func (j *job) run(ctx context.Context) (result spec.Result) {
 	if err != nil {
 		err = failed(reasonConfig, fmt.Errorf("what the gateway asks for cannot be built: %w", err))
 	} else {
-		err = j.do(ctx)
+		err = j.logins.Explain(j.do(ctx))
 	}
 	result = judge(ctx, err)
 	result.Digest, result.Size, result.Tags = j.image.Digest, j.image.Size, j.tags
@@ -173,11 +186,26 @@ func (o Options) complete() Options {
 	return o
 }
 
+// stepLogins returns the step's own logins for an image, and notes on its settings for the log. It
+// returns nil if an engine of the gateway started the runner.
+func (o Options) stepLogins(image string) (own *logins.Step, notes []string, err error) {
+	if o.StepLogins == nil {
+		return nil, nil, nil
+	}
+	all, notes, err := o.StepLogins.For(image)
+	return &logins.Step{Credentials: all}, notes, err
+}
+
 // secrets are what the log must not show.
-func secrets(s spec.Spec, own settings.Settings) []secret.Secret {
+func secrets(s spec.Spec, own settings.Settings, step *logins.Step) []secret.Secret {
 	all := []secret.Secret{own.Token, own.BuilderTLS.Text(), s.BuilderTLS}
 	for _, r := range s.Registries {
 		all = append(all, r.Password)
+	}
+	if step != nil {
+		for _, r := range step.Credentials {
+			all = append(all, r.Password)
+		}
 	}
 	for _, value := range s.Environment {
 		all = append(all, value)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"slipway/runner/logins"
 	"slipway/runner/registry"
 	"slipway/runner/settings"
 )
@@ -53,18 +53,11 @@ func (r *standalone) blame(image string, err error) error {
 	return fmt.Errorf("no setting has a login for %s, and the registry asks for one; give it in PLUGIN_LOGINS (setting logins): %w", registryOf(image), err)
 }
 
-// denied is how BuildKit says that a registry does not let it read an image.
-var denied = regexp.MustCompile(`(?s)failed to resolve source metadata for (\S+): .*(401 Unauthorized|403 Forbidden|pull access denied|authorization failed|failed to authorize)`)
-
 // blameRead names the settings when a registry refused a build what its Dockerfile begins from.
 func (r *standalone) blameRead(err error) error {
-	found := denied.FindStringSubmatch(err.Error())
-	if found == nil {
+	image := logins.DeniedImage(err)
+	if image == "" {
 		return err
-	}
-	image, _, _ := strings.Cut(found[1], "@")
-	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
-		image = image[:at]
 	}
 	if l := r.s.LoginFor(image); !l.Anonymous() {
 		return fmt.Errorf("%w; the login of %s is not right, or may not read there", err, l.Origin)

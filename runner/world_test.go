@@ -56,6 +56,7 @@ type world struct {
 	logs     *logs.Logs
 	builder  *maker
 	hooks    bool
+	logins   settings.StepLogins
 	edit     func(*spec.Spec) // of what the gateway hands out
 	owner    ab.AutomatedBuild
 	head     string // what the ref was at before the next push

@@ -107,17 +107,6 @@ type Account struct {
 	LinkedAt     time.Time
 }
 
-// A Registry is a credential for image names that begin with Host.
-type Registry struct {
-	ID        string
-	Host      string // registry.example.com[:port], or with a path prefix
-	Username  string
-	Password  secret.Secret
-	Insecure  bool // plain HTTP
-	CheckedAt time.Time
-	Problem   string // what the last check found; empty = it worked
-}
-
 // An AutomatedBuild is one repository, one image and the rules between them.
 type AutomatedBuild struct {
 	ID          string

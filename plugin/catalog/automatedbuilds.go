@@ -7,6 +7,8 @@ import (
 	"time"
 
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/credentials"
+	"slipway/plugin/engine/own"
 )
 
 // checkPatience bounds the live check of a credential while somebody waits for a page.
@@ -83,21 +85,40 @@ func (c *Catalog) warnOfImage(ctx context.Context, a ab.AutomatedBuild) (warning
 			warnings = append(warnings, fmt.Sprintf("The automated build of %s pushes %s too: where they make the same tag, the later build wins.", other.Repository.FullName, a.Image))
 		}
 	}
-	credential, err := c.o.Store.RegistryFor(ctx, a.Image)
-	anonymous := errors.Is(err, ab.ErrNotFound)
-	if err != nil && !anonymous {
+	warning, err := c.checkPush(ctx, a)
+	if err != nil {
 		return nil, err
+	}
+	if warning != "" {
+		warnings = append(warnings, warning)
+	}
+	return warnings, nil
+}
+
+// checkPush begins a push with the credential that builds will use. It returns a sentence if the
+// registry refuses.
+func (c *Catalog) checkPush(ctx context.Context, a ab.AutomatedBuild) (warning string, err error) {
+	stored, err := c.o.Store.Registries(ctx)
+	if err != nil {
+		return "", err
+	}
+	inRepository := a.Engine == own.Name
+	credential := credentials.Choose(stored, credentials.Use{
+		AutomatedBuildID: a.ID, Image: a.Image, BoundOnly: inRepository,
+	}).Push
+	if credential.ID == "" && inRepository {
+		return "", nil // the step has the CI's own secrets, which cannot be checked from here
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
 	if err := c.o.Registry.Check(ctx, a.Image, credential); err != nil {
 		advice := "Check the credential of " + credential.Host + "."
-		if anonymous {
+		if credential.ID == "" {
 			advice = "There is no registry credential for it: add one."
 		}
-		warnings = append(warnings, fmt.Sprintf("%s cannot be pushed as it stands: %s. %s", a.Image, err, advice))
+		return fmt.Sprintf("%s cannot be pushed as it stands: %s. %s", a.Image, err, advice), nil
 	}
-	return warnings, nil
+	return "", nil
 }
 
 // Delete deletes an automated build, and with the last one of a repository its webhook.

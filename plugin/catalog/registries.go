@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/credentials"
 	"slipway/runner/registry"
 )
 
@@ -34,23 +35,59 @@ func (c *Catalog) SaveRegistry(ctx context.Context, r ab.Registry) (ab.Registry,
 		return ab.Registry{}, invalid("host", "%s", err)
 	}
 	r.Host, r.Username = host, strings.TrimSpace(r.Username)
-	if r.ID != "" && r.Password.IsZero() {
-		stored, err := c.o.Store.Registry(ctx, r.ID)
-		if err != nil {
-			return ab.Registry{}, err
-		}
-		if stored.Host != r.Host || stored.Username != r.Username {
-			return ab.Registry{}, invalid("password", "give it again: the stored one is %s's at %s", stored.Username, stored.Host)
-		}
-		r.Password = stored.Password
+	if r, err = c.keepPassword(ctx, r); err != nil {
+		return ab.Registry{}, err
+	}
+	if r.Purpose == "" {
+		r.Purpose = ab.RegistryPush
 	}
 	switch {
 	case r.Username == "":
 		return ab.Registry{}, invalid("username", "empty")
 	case r.Password.IsZero():
 		return ab.Registry{}, invalid("password", "empty")
+	case r.Purpose != ab.RegistryPush && r.Purpose != ab.RegistryPull:
+		return ab.Registry{}, invalid("purpose", "unknown: choose push or pull")
+	}
+	if err := c.checkBinding(ctx, r); err != nil {
+		return ab.Registry{}, err
 	}
 	return c.checked(ctx, r)
+}
+
+// keepPassword adds the stored password to a credential that comes without one. The password
+// never goes to another host or user name than it was stored for.
+func (c *Catalog) keepPassword(ctx context.Context, r ab.Registry) (ab.Registry, error) {
+	if r.ID == "" || !r.Password.IsZero() {
+		return r, nil
+	}
+	stored, err := c.o.Store.Registry(ctx, r.ID)
+	if err != nil {
+		return ab.Registry{}, err
+	}
+	if stored.Host != r.Host || stored.Username != r.Username {
+		return ab.Registry{}, invalid("password", "give it again: the stored one is %s's at %s", stored.Username, stored.Host)
+	}
+	r.Password = stored.Password
+	return r, nil
+}
+
+// checkBinding refuses a credential that is bound to an automated build which could not use it.
+func (c *Catalog) checkBinding(ctx context.Context, r ab.Registry) error {
+	if r.AutomatedBuildID == "" {
+		return nil
+	}
+	a, err := c.o.Store.AutomatedBuild(ctx, r.AutomatedBuildID)
+	if errors.Is(err, ab.ErrNotFound) {
+		return invalid("automated_build", "it no longer exists: choose another one")
+	}
+	if err != nil {
+		return err
+	}
+	if r.Purpose == ab.RegistryPush && !credentials.Covers(r, a.Image) {
+		return invalid("host", "the automated build of %s pushes %s, which does not begin with %s", a.Repository.FullName, a.Image, r.Host)
+	}
+	return nil
 }
 
 // CheckRegistry checks a stored credential anew.
@@ -75,7 +112,7 @@ func (c *Catalog) checked(ctx context.Context, r ab.Registry) (ab.Registry, erro
 	}
 	saved, err := c.o.Store.SaveRegistry(ctx, r)
 	if errors.Is(err, ab.ErrConflict) {
-		return ab.Registry{}, invalid("host", "there is a credential for %s already", r.Host)
+		return ab.Registry{}, invalid("host", "a %s credential for %s with the same binding exists already", r.Purpose, r.Host)
 	}
 	if err != nil {
 		return ab.Registry{}, fmt.Errorf("save registry %s: %w", r.Host, err)
@@ -83,14 +120,18 @@ func (c *Catalog) checked(ctx context.Context, r ab.Registry) (ab.Registry, erro
 	return saved, nil
 }
 
-// imageOf finds an image that the credential is there to push; empty when none uses it yet.
+// imageOf returns an image that the credential pushes. It is empty if no automated build uses the
+// credential yet, and for a pull credential, for which only the login can be checked.
 func (c *Catalog) imageOf(ctx context.Context, r ab.Registry) (string, error) {
+	if r.Purpose == ab.RegistryPull {
+		return "", nil
+	}
 	all, err := c.o.Store.AutomatedBuilds(ctx)
 	if err != nil {
 		return "", err
 	}
 	for _, a := range all {
-		if strings.HasPrefix(a.Image, r.Host+"/") {
+		if credentials.Covers(r, a.Image) && (r.AutomatedBuildID == "" || r.AutomatedBuildID == a.ID) {
 			return a.Image, nil
 		}
 	}

@@ -89,3 +89,71 @@ func TestFaultsOfACredential(t *testing.T) {
 		t.Errorf("a second one for a host: faults in %v", got)
 	}
 }
+
+func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
+	w := newWorld(t)
+	saved, err := w.Create(t.Context(), w.draft())
+	must(t, err)
+	r := ab.Registry{Host: w.registry, Username: "ada", Password: password("x"), AutomatedBuildID: saved.ID}
+	bound, err := w.SaveRegistry(t.Context(), r)
+	must(t, err)
+	if bound.AutomatedBuildID != saved.ID || bound.Purpose != ab.RegistryPush {
+		t.Errorf("got %+v", bound)
+	}
+	for field, change := range map[string]func(*ab.Registry){
+		"automated_build": func(r *ab.Registry) { r.AutomatedBuildID = "none" },
+		"host":            func(r *ab.Registry) { r.Host += "/acme/ap" }, // not the beginning of acme/app in whole segments
+		"purpose":         func(r *ab.Registry) { r.Purpose = "both" },
+	} {
+		wrong := r
+		change(&wrong)
+		_, err := w.SaveRegistry(t.Context(), wrong)
+		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
+			t.Errorf("got faults in %v, want %s", got, field)
+		}
+	}
+	must(t, w.Delete(t.Context(), saved.ID))
+	if all, err := w.store.Registries(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("got %d credentials after the automated build was deleted, %v; want none", len(all), err)
+	}
+}
+
+// No image is pushed with a pull credential, so no push is begun to check it.
+func TestAPullCredentialIsCheckedByItsLogin(t *testing.T) {
+	w := newWorld(t)
+	var images []string
+	c := w.with(func(o *catalog.Options) {
+		o.Registry = checker(func(image string, _ ab.Registry) error { images = append(images, image); return nil })
+	})
+	if _, err := c.Create(t.Context(), w.draft()); err != nil {
+		t.Fatal(err)
+	}
+	images = nil
+	r := ab.Registry{Host: w.registry, Purpose: ab.RegistryPull, Username: "ada", Password: password("x")}
+	if _, err := c.SaveRegistry(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{""}; !slices.Equal(images, want) {
+		t.Errorf("got checks of %q, want of the login alone", images)
+	}
+}
+
+// A step in the repository's own pipeline pushes with secrets that the gateway does not know.
+func TestNoPushIsCheckedForTheRepositorysOwnPipeline(t *testing.T) {
+	w := newWorld(t)
+	checks := 0
+	c := w.with(func(o *catalog.Options) {
+		o.Engines = []string{"own"}
+		o.Registry = checker(func(string, ab.Registry) error { checks++; return errors.New("refused") })
+	})
+	if _, err := w.SaveRegistry(t.Context(), ab.Registry{Host: w.registry, Username: "ada", Password: password("x")}); err != nil {
+		t.Fatal(err)
+	}
+	d := w.draft()
+	d.Engine = "own"
+	saved, err := c.Create(t.Context(), d)
+	must(t, err)
+	if checks != 0 || len(saved.Warnings) != 0 {
+		t.Errorf("got %d checks and warnings %q, want none", checks, saved.Warnings)
+	}
+}

@@ -38,6 +38,9 @@ type Engine struct {
 	URL    string // base URL that its runners reach the gateway by
 	// BuilderTLS is who its runners are to their builder (spec.Spec).
 	BuilderTLS secret.Secret
+	// InRepository says that the people of the repository control its runners. They get no
+	// credential of the installation but those that are bound to their automated build.
+	InRepository bool
 }
 
 // Options make a Dispatcher.
@@ -46,6 +49,7 @@ type Options struct {
 	Connector autobuild.Connector
 	Engines   map[string]Engine // by the name that automated builds use
 	Timeout   time.Duration     // longest time of one attempt; default 4 h
+	PushHooks bool              // build hooks that push get the registry's credential (spec.Spec)
 	Now       func() time.Time  // nil = time.Now
 	Log       logrus.FieldLogger
 }

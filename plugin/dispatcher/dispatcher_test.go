@@ -48,7 +48,10 @@ func newYard(t *testing.T, limit int) *yard {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	y.Dispatcher = dispatcher.New(dispatcher.Options{
-		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{"embedded": {Engine: y.engine, Limit: limit, URL: "http://127.0.0.1:8080", BuilderTLS: secret.New("builder secret")}},
+		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{
+			"embedded": {Engine: y.engine, Limit: limit, URL: "http://127.0.0.1:8080", BuilderTLS: secret.New("builder secret")},
+			"own":      {Engine: y.engine, URL: "http://127.0.0.1:8080", BuilderTLS: secret.New("builder secret"), InRepository: true},
+		},
 		Now: y.clock, Log: log,
 	})
 	return y

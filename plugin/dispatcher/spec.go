@@ -2,12 +2,12 @@ package dispatcher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/credentials"
 	"slipway/runner/spec"
 )
 
@@ -28,7 +28,7 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	if err != nil {
 		return spec.Spec{}, fmt.Errorf("find the repository of build %d: %w", b.Number, err)
 	}
-	registries, err := d.registriesOf(ctx, b)
+	registries, err := d.registriesOf(ctx, b, a.Engine)
 	if err != nil {
 		return spec.Spec{}, err
 	}
@@ -38,13 +38,20 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	}
 	s := specOf(b, a, cloneURL)
 	s.Registries, s.BuiltDigest, s.Environment = registries, digest, owner.Environment
-	s.BuilderTLS = d.BuilderTLS(a.Engine)
+	s.BuilderTLS, s.PushHooks = d.BuilderTLS(a.Engine), d.o.PushHooks
 	s.Timeout = max(a.Deadline.Sub(d.o.Now()), time.Second)
 	return s, nil
 }
 
-// BuilderTLS is who an engine's runners are to their builder; zero = nobody.
-func (d *Dispatcher) BuilderTLS(engine string) secret.Secret { return d.o.Engines[engine].BuilderTLS }
+// BuilderTLS returns the certificate with which an engine's runners reach their builder. It is zero
+// if they need none, and for an engine whose runners the people of the repository control.
+func (d *Dispatcher) BuilderTLS(engine string) secret.Secret {
+	e := d.o.Engines[engine]
+	if e.InRepository {
+		return secret.Secret{}
+	}
+	return e.BuilderTLS
+}
 
 // specOf is what a build says of itself.
 func specOf(b autobuild.Build, a autobuild.Attempt, cloneURL string) spec.Spec {
@@ -68,19 +75,32 @@ func (d *Dispatcher) cloneURL(ctx context.Context, accountID string, r autobuild
 	return connection.Git.CloneURL(r)
 }
 
-// registriesOf returns the credential of the image's registry. A build gets no other one: its
-// Dockerfile is the repository's and could use what it is given.
-func (d *Dispatcher) registriesOf(ctx context.Context, b autobuild.Build) ([]spec.RegistryCredential, error) {
-	r, err := d.o.Store.RegistryFor(ctx, b.Image)
-	if errors.Is(err, autobuild.ErrNotFound) {
-		return nil, nil
-	}
+// registriesOf returns the credentials that the runner of a build gets: the one that pushes its
+// image, and pull-only ones for base images. The runner keeps the first to itself: a Dockerfile
+// is the repository's, and could read any image of the registry with it.
+func (d *Dispatcher) registriesOf(ctx context.Context, b autobuild.Build, engine string) ([]spec.RegistryCredential, error) {
+	stored, err := d.o.Store.Registries(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find registry of %s: %w", b.Image, err)
+		return nil, fmt.Errorf("choose registry credentials for %s: %w", b.Image, err)
 	}
-	return []spec.RegistryCredential{{
-		Host: r.Host, Insecure: r.Insecure, Credential: spec.Credential{Username: r.Username, Password: r.Password},
-	}}, nil
+	chosen := credentials.Choose(stored, credentials.Use{
+		AutomatedBuildID: b.AutomatedBuildID, Image: b.Image, BoundOnly: d.o.Engines[engine].InRepository,
+	})
+	var all []spec.RegistryCredential
+	if chosen.Push.ID != "" {
+		all = append(all, credentialOf(chosen.Push))
+	}
+	for _, r := range chosen.Pull {
+		all = append(all, credentialOf(r))
+	}
+	return all, nil
+}
+
+func credentialOf(r autobuild.Registry) spec.RegistryCredential {
+	return spec.RegistryCredential{
+		Host: r.Host, Insecure: r.Insecure, PullOnly: r.Purpose == autobuild.RegistryPull,
+		Credential: spec.Credential{Username: r.Username, Password: r.Password},
+	}
 }
 
 // builtBefore returns what the newest earlier attempt reported as built. Its tags may have been

@@ -4,36 +4,52 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
 
 	ab "slipway/plugin/autobuild"
 )
 
-const selectRegistry = `SELECT id, host, username, password, insecure, checked_at, problem FROM registries`
+const selectRegistry = `SELECT id, host, purpose, automated_build_id, username, password, insecure, checked_at, problem FROM registries`
 
 func (s *Store) scanRegistry(r scanner) (g ab.Registry, err error) {
 	var sealed []byte
-	if err := r.Scan(&g.ID, &g.Host, &g.Username, &sealed, &g.Insecure, at(&g.CheckedAt), &g.Problem); err != nil {
+	var boundTo sql.NullString
+	err = r.Scan(&g.ID, &g.Host, &g.Purpose, &boundTo, &g.Username, &sealed, &g.Insecure, at(&g.CheckedAt), &g.Problem)
+	if err != nil {
 		return ab.Registry{}, err
 	}
+	g.AutomatedBuildID = boundTo.String
 	g.Password, err = s.unsealed("registries", "password", g.ID, sealed)
 	return g, err
 }
 
-// SaveRegistry creates (empty ID) or replaces a registry credential; Host is unique.
+// SaveRegistry creates (empty ID) or replaces a registry credential. It returns ErrConflict if
+// another one has the same Host, Purpose and AutomatedBuildID, and ErrNotFound if the automated
+// build does not exist.
 func (s *Store) SaveRegistry(ctx context.Context, r ab.Registry) (saved ab.Registry, err error) {
 	if r.ID == "" {
 		r.ID = newID()
+	}
+	if r.Purpose == "" {
+		r.Purpose = ab.RegistryPush
 	}
 	sealed, err := s.sealed("registries", "password", r.ID, r.Password)
 	if err != nil {
 		return ab.Registry{}, err
 	}
+	boundTo := sql.NullString{String: r.AutomatedBuildID, Valid: r.AutomatedBuildID != ""}
 	err = s.tx(ctx, "save registry "+r.Host, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO registries (id, host, username, password, insecure, checked_at, problem) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (id) DO UPDATE SET host = excluded.host, username = excluded.username, password = excluded.password,
+		if boundTo.Valid {
+			if _, err := s.automatedBuild(ctx, tx, r.AutomatedBuildID); err != nil {
+				return fmt.Errorf("automated build %s: %w", r.AutomatedBuildID, err)
+			}
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO registries
+			(id, host, purpose, automated_build_id, username, password, insecure, checked_at, problem)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+			ON CONFLICT (id) DO UPDATE SET host = excluded.host, purpose = excluded.purpose,
+			automated_build_id = excluded.automated_build_id, username = excluded.username, password = excluded.password,
 			insecure = excluded.insecure, checked_at = excluded.checked_at, problem = excluded.problem`,
-			r.ID, r.Host, r.Username, sealed, r.Insecure, ms(r.CheckedAt), r.Problem)
+			r.ID, r.Host, r.Purpose, boundTo, r.Username, sealed, r.Insecure, ms(r.CheckedAt), r.Problem)
 		if err != nil {
 			return err
 		}
@@ -52,29 +68,9 @@ func (s *Store) Registry(ctx context.Context, id string) (ab.Registry, error) {
 	return r, nil
 }
 
-// RegistryFor returns the credential with the longest Host that an image name begins with
-// (whole path segments); ErrNotFound when there is none.
-func (s *Store) RegistryFor(ctx context.Context, image string) (ab.Registry, error) {
-	all, err := s.Registries(ctx)
-	if err != nil {
-		return ab.Registry{}, err
-	}
-	best := -1
-	for i, r := range all {
-		host := strings.TrimSuffix(r.Host, "/")
-		if strings.HasPrefix(image+"/", host+"/") && (best < 0 || len(r.Host) > len(all[best].Host)) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return ab.Registry{}, fmt.Errorf("registry for %s: %w", image, ab.ErrNotFound)
-	}
-	return all[best], nil
-}
-
-// Registries lists all, by host.
+// Registries lists all, by host and purpose.
 func (s *Store) Registries(ctx context.Context) ([]ab.Registry, error) {
-	all, err := rows(ctx, s.read, s.scanRegistry, selectRegistry+` ORDER BY host`)
+	all, err := rows(ctx, s.read, s.scanRegistry, selectRegistry+` ORDER BY host, purpose, automated_build_id, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list registries: %w", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -85,6 +87,39 @@ func (h Hooks) Present() []Name {
 		}
 	}
 	return present
+}
+
+// Pushing lists the hooks that may need a registry credential in a build that publishes, in order:
+// those around the push, and Build if no Push follows it, because it has to push itself.
+func (h Hooks) Pushing() []Name {
+	return slices.DeleteFunc(h.Present(), func(n Name) bool {
+		return !n.Pushes() && (n != Build || h.Has(Push))
+	})
+}
+
+// Files returns the names of hooks as they lie in the repository: "hooks/pre_push, hooks/push".
+func Files(names []Name) string {
+	files := make([]string, len(names))
+	for i, n := range names {
+		files[i] = "hooks/" + string(n)
+	}
+	return strings.Join(files, ", ")
+}
+
+// CheckPush returns an error if a hook is there that has to push the image. It is called if hooks
+// get no registry credential, with which such a hook cannot work. Hooks that run around a push
+// are no error: many of them only notify somebody.
+func (h Hooks) CheckPush() error {
+	const off = "build hooks get no registry credential (SLIPWAY_PUSH_HOOKS=off at the gateway)"
+	switch {
+	case h.Has(Push):
+		return fmt.Errorf("build hook hooks/push has to push the image, and %s: "+
+			"delete the hook, and Slipway pushes every tag, or set SLIPWAY_PUSH_HOOKS=on", off)
+	case h.Has(Build):
+		return fmt.Errorf("build hook hooks/build builds in place of the Dockerfile, so it has to push the image, and %s: "+
+			"build with the Dockerfile and build arguments, or set SLIPWAY_PUSH_HOOKS=on", off)
+	}
+	return nil
 }
 
 // A Failure says how a hook ended that did not end well.

@@ -217,3 +217,36 @@ func waitGone(t *testing.T, out string) {
 		}
 	}
 }
+
+func TestHooksThatNeedARegistryCredential(t *testing.T) {
+	const script = "#!/bin/sh\n"
+	for name, test := range map[string]struct {
+		present []buildhooks.Name
+		pushing string
+		fault   string // of CheckPush; empty = none
+	}{
+		"none that pushes":      {[]buildhooks.Name{buildhooks.PreBuild, buildhooks.Test}, "", ""},
+		"around the push":       {[]buildhooks.Name{buildhooks.PostPush, buildhooks.PrePush}, "hooks/pre_push, hooks/post_push", ""},
+		"in place of the push":  {[]buildhooks.Name{buildhooks.Push}, "hooks/push", "hooks/push has to push"},
+		"in place of the build": {[]buildhooks.Name{buildhooks.Build, buildhooks.PostPush}, "hooks/build, hooks/post_push", "hooks/build builds in place of the Dockerfile"},
+		"in place of both":      {[]buildhooks.Name{buildhooks.Build, buildhooks.Push}, "hooks/push", "hooks/push has to push"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := map[buildhooks.Name]string{}
+			for _, hook := range test.present {
+				all[hook] = script
+			}
+			h := find(t, all)
+			if got := buildhooks.Files(h.Pushing()); got != test.pushing {
+				t.Errorf("got %q, want %q", got, test.pushing)
+			}
+			err := h.CheckPush()
+			if (err != nil) != (test.fault != "") {
+				t.Fatalf("got %v, want an error: %t", err, test.fault != "")
+			}
+			if err != nil && (!strings.Contains(err.Error(), test.fault) || !strings.Contains(err.Error(), "SLIPWAY_PUSH_HOOKS=on")) {
+				t.Errorf("got %q, want %q and the setting in it", err, test.fault)
+			}
+		})
+	}
+}

@@ -31,6 +31,10 @@ func TestTheExampleFilesHoldSettingsOfTheStep(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s, %s: %v", file, name, err)
 			}
+			all, _, err := got.Logins.For("registry.example.com/acme/app")
+			if err != nil || len(all) != 1 || all[0].Host != "registry.example.com" || all[0].Username != "registry_username" {
+				t.Errorf("%s, %s: got logins %+v, %v, want one for the image's registry", file, name, all, err)
+			}
 			if got.Gateway != "https://slipway.example.com" || got.Token.Reveal() != "slipway_token" || (got.Builder != "") != (name == "builder") || got.BuilderTLS.IsZero() == (name == "builder") {
 				t.Errorf("%s, %s: %+v", file, name, got)
 			}

@@ -30,6 +30,9 @@ type Join struct {
 	Hooks          bool
 	Commit, Ref    string // that the CI runs the pipeline for
 	Pipeline       string // what the CI calls it; empty = nothing
+	// Logins are the step's own at registries. The gateway gives such a step no credential of the
+	// installation but those that are bound to its automated build.
+	Logins StepLogins
 }
 
 // Joining reports whether an environment asks for the step of a pipeline of the user's own
@@ -62,7 +65,7 @@ func ReadJoin(e Environment) (Join, error) {
 	if err != nil {
 		return Join{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, pipelineToken, builderTLS, tlsName); err != nil {
+	if err := takeOut(e, given, append(loginSecretNames(), pipelineToken, builderTLS, tlsName)...); err != nil {
 		return Join{}, err
 	}
 	run := ci.Read(given)
@@ -74,7 +77,23 @@ func ReadJoin(e Environment) (Join, error) {
 	j.Builder, _, j.BuilderTLS, builderErr = builderOf(given)
 	hooks, hooksErr := onOff("PLUGIN_RUNNER_HOOKS", raw.Hooks)
 	j.Hooks = hooks
-	return j, errors.Join(checkKnown(given, config.JoinSettings()), j.check(), hooksErr, builderErr)
+	var loginErr error
+	j.Logins, loginErr = readStepLogins(raw, given)
+	return j, errors.Join(checkKnown(given, config.JoinSettings()), j.check(), hooksErr, builderErr, loginErr)
+}
+
+// readStepLogins reads the step's own logins. Which of them pushes is known with the image, which
+// the gateway names.
+func readStepLogins(raw config.Join, given map[string]string) (StepLogins, error) {
+	p := Plugin{Origins: map[string]string{}}
+	l, err := p.parseLogins(raw.PluginLogin, raw.Insecure, given)
+	if len(p.OwnBuilder.Mirrors) > 0 {
+		p.warn("the mirrors in PLUGIN_LOGINS do nothing under a gateway: give them to the builder that PLUGIN_BUILDER names")
+	}
+	l.Notes = p.Warnings
+	const anyImage = "registry.example.com/image"
+	_, _, insecureErr := l.For(anyImage)
+	return l, errors.Join(err, insecureErr)
 }
 
 func (j Join) check() error {

@@ -28,6 +28,7 @@ func TestReadJoin(t *testing.T) {
 	want := settings.Join{
 		Gateway: "https://slipway.example.com", AutomatedBuild: "kq3", Token: secret.New("canary"), Hooks: true,
 		Commit: commit, Ref: "refs/tags/v1", Pipeline: "https://drone.example.com/acme/app/17 default/image",
+		Logins: settings.StepLogins{Insecure: "false", Main: settings.Login{Origin: "default and default"}},
 	}
 	onWoodpecker := &environment{lines: append(joining().lines[:4:4], "CI_COMMIT_SHA="+commit, "CI_COMMIT_REF=refs/tags/v1",
 		"CI_PIPELINE_URL=https://drone.example.com/acme/app/17", "CI_WORKFLOW_NAME=default", "CI_STEP_NAME=image", "PLUGIN_BUILDER=")}
@@ -92,7 +93,7 @@ func TestWhichWayAStepRuns(t *testing.T) {
 
 func TestEveryJoinSettingIsDescribed(t *testing.T) {
 	all := config.JoinSettings()
-	if len(all) != 6 || all[0].Name != "PLUGIN_GATEWAY" {
+	if len(all) != 20 || all[0].Name != "PLUGIN_GATEWAY" {
 		t.Errorf("got %+v", all)
 	}
 	for _, s := range all {

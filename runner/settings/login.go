@@ -39,27 +39,63 @@ func loginSecretNames() []string {
 // registry, username and password go first, as with Docker's plugins; then logins, the base
 // image's, and config.
 func (p *Plugin) readLogins(raw config.PluginLogin, insecure string, given map[string]string) error {
+	l, err := p.parseLogins(raw, insecure, given)
+	return errors.Join(err, p.useLogins(l), p.checkFits(l.Named))
+}
+
+// StepLogins are the logins that a step's settings give, before the image is known.
+type StepLogins struct {
+	Main       Login // by user name and password; its Host follows from Named or from the image
+	Named      string
+	Several    []Login
+	Base       Login // for base images
+	Configured []Login
+	Insecure   string   // PLUGIN_INSECURE
+	Notes      []string // on settings that do nothing
+}
+
+// parseLogins reads the login settings. Its errors show no secret.
+func (p *Plugin) parseLogins(raw config.PluginLogin, insecure string, given map[string]string) (StepLogins, error) {
 	if raw.Email != "" {
 		p.warn("PLUGIN_EMAIL does nothing here: registries do not ask for it")
 	}
-	several, severalErr := p.loginList(raw.Logins)
-	base, baseErr := p.baseLogin(given)
-	configured, configErr := p.configLogins(given)
-	named, mainErr := p.mainRegistry(given)
-	main, loginErr := p.mainLogin(given)
-	if main.Host = named; named == "" {
-		main.Host = p.impliedRegistry(slices.Concat(several, configured))
+	l := StepLogins{Insecure: insecure}
+	var errs [5]error
+	l.Several, errs[0] = p.loginList(raw.Logins)
+	l.Base, errs[1] = p.baseLogin(given)
+	l.Configured, errs[2] = p.configLogins(given)
+	l.Named, errs[3] = p.mainRegistry(given)
+	l.Main, errs[4] = p.mainLogin(given)
+	return l, errors.Join(errs[:]...)
+}
+
+// useLogins adds the logins, now that the images are known.
+func (p *Plugin) useLogins(l StepLogins) error {
+	if l.Main.Host = l.Named; l.Named == "" {
+		l.Main.Host = p.impliedRegistry(slices.Concat(l.Several, l.Configured))
 	}
-	plain := named // where insecure says no more than true
-	for _, l := range slices.Concat([]Login{main}, several) {
-		if plain == "" && !l.Anonymous() {
-			plain = l.Host
+	plain := l.Named // where insecure says no more than true
+	for _, one := range slices.Concat([]Login{l.Main}, l.Several) {
+		if plain == "" && !one.Anonymous() {
+			plain = one.Host
 		}
 	}
-	for _, l := range slices.Concat([]Login{main}, several, []Login{base}, configured) {
-		p.addLogin(l)
+	for _, one := range slices.Concat([]Login{l.Main}, l.Several, []Login{l.Base}, l.Configured) {
+		p.addLogin(one)
 	}
-	return errors.Join(severalErr, baseErr, configErr, mainErr, loginErr, p.readInsecure(insecure, plain), p.checkFits(named))
+	return p.readInsecure(l.Insecure, plain)
+}
+
+// For returns the logins of a step that builds an image, and notes on those that it does not use. The
+// login for base images is pull-only. The error is about PLUGIN_INSECURE, whatever the image.
+func (l StepLogins) For(image string) (all []spec.RegistryCredential, notes []string, err error) {
+	p := Plugin{Images: []string{image}, Warnings: slices.Clone(l.Notes)}
+	l.Base.PullOnly = true
+	err = p.useLogins(l)
+	if given := l.Main; !given.Anonymous() && p.LoginFor(image).Anonymous() {
+		p.warn("the login of %s is for %s, and the image is %s: nothing is pushed with it", given.Origin, l.Named, image)
+	}
+	return p.Registries(), p.Warnings, err
 }
 
 // addLogin leaves out a login of a registry that has one.

@@ -123,6 +123,7 @@ type wireCredential struct {
 type wireRegistry struct {
 	Host     string `json:"host"`
 	Insecure bool   `json:"insecure,omitempty"`
+	PullOnly bool   `json:"pull_only,omitempty"`
 	wireCredential
 }
 
@@ -131,7 +132,9 @@ type wireRegistry struct {
 func EncodeSpec(w io.Writer, s Spec) error {
 	ws := wireSpec{Spec: s, Environment: map[string]string{}, BuilderTLS: s.BuilderTLS.Reveal()}
 	for _, r := range s.Registries {
-		ws.Registries = append(ws.Registries, wireRegistry{Host: r.Host, Insecure: r.Insecure, wireCredential: reveal(r.Credential)})
+		ws.Registries = append(ws.Registries, wireRegistry{
+			Host: r.Host, Insecure: r.Insecure, PullOnly: r.PullOnly, wireCredential: reveal(r.Credential),
+		})
 	}
 	for name, value := range s.Environment {
 		ws.Environment[name] = value.Reveal()
@@ -150,7 +153,9 @@ func DecodeSpec(r io.Reader) (Spec, error) {
 	}
 	s := ws.Spec
 	for _, wr := range ws.Registries {
-		s.Registries = append(s.Registries, RegistryCredential{Host: wr.Host, Insecure: wr.Insecure, Credential: conceal(wr.wireCredential)})
+		s.Registries = append(s.Registries, RegistryCredential{
+			Host: wr.Host, Insecure: wr.Insecure, PullOnly: wr.PullOnly, Credential: conceal(wr.wireCredential),
+		})
 	}
 	s.BuilderTLS = secret.New(ws.BuilderTLS)
 	s.Environment = map[string]secret.Secret{}

@@ -31,6 +31,10 @@ type Spec struct {
 	// already has at this digest count as pushed.
 	BuiltDigest string `json:"built_digest,omitempty"`
 
+	// PushHooks gives the push credential to the build hooks that push: pre_push, push, post_push, and
+	// build if there is no push. Without it hooks/push, and a hooks/build that has to push, fail the build.
+	PushHooks bool `json:"push_hooks,omitempty"`
+
 	Timeout time.Duration `json:"timeout"` // of the whole attempt, nanoseconds
 
 	Registries  []RegistryCredential     `json:"-"`
@@ -59,6 +63,9 @@ type Credential struct {
 type RegistryCredential struct {
 	Host     string
 	Insecure bool // plain HTTP
+	// PullOnly gives the credential to the build, for base images, and never to a push. Without
+	// it the credential pushes, and no build sees it.
+	PullOnly bool
 	Credential
 }
 

@@ -25,7 +25,10 @@ func valid() spec.Spec {
 		Registries: []spec.RegistryCredential{{
 			Host: "registry.example.com:5000", Insecure: true,
 			Credential: spec.Credential{Username: "pusher", Password: secret.New("registry-canary")},
+		}, {
+			Host: "docker.io", PullOnly: true, Credential: spec.Credential{Username: "reader", Password: secret.New("registry-canary")},
 		}},
+		PushHooks:   true,
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("environment-canary")},
 		BuilderTLS:  secret.New("builder-canary"),
 	}

@@ -55,9 +55,24 @@ func (w *World) AddRegistry(ctx context.Context, b *Browser) error {
 	if err := b.Visit(ctx, page); err != nil {
 		return err
 	}
-	return b.Submit(ctx, page, url.Values{
+	return b.Submit(ctx, page, w.registryForm())
+}
+
+// AddPullCredential stores the same credential for base images through the pages.
+func (w *World) AddPullCredential(ctx context.Context, b *Browser) error {
+	const page = "/settings/registries"
+	if err := b.Visit(ctx, page); err != nil {
+		return err
+	}
+	form := w.registryForm()
+	form.Set("purpose", "pull")
+	return b.Submit(ctx, page, form)
+}
+
+func (w *World) registryForm() url.Values {
+	return url.Values{
 		"host": {w.Registry}, "username": {RegistryUser}, "password": {w.options.RegistryPassword.Reveal()}, "insecure": {"on"},
-	})
+	}
 }
 
 // Unlink unlinks Alice's account through the pages, with the name typed as asked.

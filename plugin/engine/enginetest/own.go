@@ -58,7 +58,8 @@ func (c *CI) ownPipeline(h *worldtest.House) {
 func (c *CI) ownStep(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), eachBranch(), worldtest.Versions())
 	id, token := h.Joining()
-	line := fmt.Sprintf("PLUGIN_GATEWAY=%s PLUGIN_AUTOMATED_BUILD=%s PLUGIN_TOKEN=%s PLUGIN_BUILDER=%s PLUGIN_BUILDER_TLS=%s %s runner", h.Gateway.URL, id, token, c.Builder, c.BuilderTLS, c.Program)
+	line := fmt.Sprintf("PLUGIN_GATEWAY=%s PLUGIN_AUTOMATED_BUILD=%s PLUGIN_TOKEN=%s PLUGIN_BUILDER=%s PLUGIN_BUILDER_TLS=%s %s %s runner",
+		h.Gateway.URL, id, token, c.Builder, c.BuilderTLS, loginOf(h), c.Program)
 	h.Must(c.Own.Activate(h.Context, p.Repository.FullName()))
 	commits := map[string]string{}
 	for _, name := range []string{"b-own", "v3.4"} {
@@ -79,6 +80,15 @@ func (c *CI) ownStep(h *worldtest.House) {
 		h.Must(err)
 		p.OneEnd(b.Commit.Hash)
 	}
+}
+
+// loginOf is the login at the world's registry as the settings of a step, which the gateway does not
+// give it.
+func loginOf(h *worldtest.House) string {
+	if h.RegistryPassword().IsZero() {
+		return "PLUGIN_INSECURE=true"
+	}
+	return fmt.Sprintf("PLUGIN_INSECURE=true PLUGIN_USERNAME=%s PLUGIN_PASSWORD=%s", world.RegistryUser, h.RegistryPassword().Reveal())
 }
 
 // stepAlone: the runner is a plugin's step in a pipeline of a repository that no gateway knows

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
@@ -208,6 +209,35 @@ func TestAStepOfAPushThatWasNotTold(t *testing.T) {
 		t.Fatalf("the step: %v\n%s", err, output)
 	}
 	p.Holds("latest", p.End(1, autobuild.Succeeded), "untold")
+}
+
+// TestAStepPushesWithTheSecretsOfItsCI: the installation's credential for the registry is not for
+// a step that the people of the repository control.
+func TestAStepPushesWithTheSecretsOfItsCI(t *testing.T) {
+	worldtest.NeedMachine(t)
+	h := worldtest.Open(t, world.Options{RegistryPassword: secret.New("registry-7c02de91"), Environment: []string{
+		"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none",
+	}})
+	h.Must(h.AddRegistry(h.Context, h.Browser))
+	p := newPipeline(h, worldtest.MainToLatest())
+	commit := p.Commit("Without a login", h.Dockerfile("without a login"))
+	p.Push("main")
+	output, err := p.step(drone, "refs/heads/main", commit, "PLUGIN_INSECURE=true")
+	if want := "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"; err == nil || !strings.Contains(output, want) {
+		t.Errorf("a step without a login: got %v, want %q in\n%s", err, want, output)
+	}
+	password := h.RegistryPassword().Reveal()
+	commit = p.Commit("With a login", h.Dockerfile("with a login"))
+	p.Push("main")
+	output, err = p.step(drone, "refs/heads/main", commit,
+		"PLUGIN_INSECURE=true", "PLUGIN_USERNAME="+world.RegistryUser, "PLUGIN_PASSWORD="+password)
+	if err != nil {
+		t.Fatalf("a step with a login: %v\n%s", err, output)
+	}
+	if strings.Contains(output, password) {
+		t.Error("the step prints the password")
+	}
+	p.Holds("latest", p.End(2, autobuild.Succeeded), "with a login")
 }
 
 // unbelieved: a token opens its own automated build alone.

@@ -224,35 +224,61 @@ func accountInUse(t *testing.T, s *store.Store) {
 	}
 }
 
-func registryFor(t *testing.T, s *store.Store) {
-	for _, host := range []string{"registry.example.com", "registry.example.com/acme", "registry.example.com:5000"} {
-		_, err := s.SaveRegistry(t.Context(), ab.Registry{Host: host, Username: host, Password: secret.New("p-" + host), Insecure: true})
-		must(t, err)
-	}
-	for image, want := range map[string]string{
-		"registry.example.com/other/app": "registry.example.com",
-		"registry.example.com/acme/app":  "registry.example.com/acme",
-		"registry.example.com/acmeapp":   "registry.example.com",
-		"registry.example.com:5000/x":    "registry.example.com:5000",
-		"registry.example.community/x":   "",
+func registries(t *testing.T, s *store.Store) {
+	app := AutomatedBuild(t, s, Repository("app"))
+	password := secret.New("p")
+	var stored []ab.Registry
+	for _, r := range []ab.Registry{
+		{Host: "docker.io", Purpose: ab.RegistryPull},
+		{Host: "registry.example.com", Insecure: true}, // pushes
+		{Host: "registry.example.com", Purpose: ab.RegistryPull, AutomatedBuildID: app.ID},
+		{Host: "registry.example.com", Purpose: ab.RegistryPush, AutomatedBuildID: app.ID},
+		{Host: "registry.example.com/acme", Purpose: ab.RegistryPush},
 	} {
-		got, err := s.RegistryFor(t.Context(), image)
-		if want == "" && errors.Is(err, ab.ErrNotFound) {
-			continue
+		r.Username, r.Password = "robot", password
+		saved, err := s.SaveRegistry(t.Context(), r)
+		must(t, err)
+		if r.Purpose == "" {
+			r.Purpose = ab.RegistryPush
 		}
-		if err != nil || got.Host != want || got.Password.Reveal() != "p-"+want || !got.Insecure {
-			t.Errorf("%s: got %q, error %v; want %q", image, got.Host, err, want)
+		r.ID = saved.ID
+		if diff := cmp.Diff(r, saved, cmp.Comparer(secret.Secret.Equal)); diff != "" {
+			t.Errorf("saved (-want +got):\n%s", diff)
 		}
-	}
-	if _, err := s.SaveRegistry(t.Context(), ab.Registry{Host: "registry.example.com"}); !errors.Is(err, ab.ErrConflict) {
-		t.Errorf("a second one of that host: %v", err)
+		stored = append(stored, saved)
 	}
 	all, err := s.Registries(t.Context())
-	if err != nil || len(all) != 3 {
-		t.Fatalf("error %v, registries %+v", err, all)
+	must(t, err)
+	if len(all) != len(stored) {
+		t.Fatalf("got %d registries, want %d", len(all), len(stored))
 	}
-	must(t, s.DeleteRegistry(t.Context(), all[0].ID))
-	if _, err := s.Registry(t.Context(), all[0].ID); !errors.Is(err, ab.ErrNotFound) {
-		t.Errorf("it is still there: %v", err)
+	for _, second := range []ab.Registry{stored[1], stored[3]} { // the same use, once for all and once bound
+		second.ID = ""
+		if _, err := s.SaveRegistry(t.Context(), second); !errors.Is(err, ab.ErrConflict) {
+			t.Errorf("a second one of %s for %q: got %v, want a conflict", second.Host, second.AutomatedBuildID, err)
+		}
+	}
+	unknown := ab.Registry{Host: "ghcr.io", AutomatedBuildID: "none", Username: "robot", Password: password}
+	if _, err := s.SaveRegistry(t.Context(), unknown); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("bound to an unknown automated build: got %v, want not found", err)
+	}
+	unbound := stored[2]
+	unbound.AutomatedBuildID = ""
+	saved, err := s.SaveRegistry(t.Context(), unbound)
+	must(t, err)
+	if saved.AutomatedBuildID != "" {
+		t.Errorf("still bound to %q", saved.AutomatedBuildID)
+	}
+
+	must(t, s.DeleteAutomatedBuild(t.Context(), app.ID))
+	if _, err := s.Registry(t.Context(), stored[3].ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("the credential of the deleted automated build: got %v, want not found", err)
+	}
+	must(t, s.DeleteRegistry(t.Context(), stored[0].ID))
+	if _, err := s.Registry(t.Context(), stored[0].ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("a deleted credential: got %v, want not found", err)
+	}
+	if all, err = s.Registries(t.Context()); err != nil || len(all) != 3 {
+		t.Errorf("got %d registries, %v, want 3", len(all), err)
 	}
 }

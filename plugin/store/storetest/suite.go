@@ -57,7 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"tokens are refreshed once":                         tokenRefresh,
 		"an account breaks with its credential":             accountBreaks,
 		"an account in use is kept":                         accountInUse,
-		"the longest registry host wins":                    registryFor,
+		"registry credentials and what they are bound to":   registries,
 		"users and sessions":                                sessions,
 		"an OAuth flow is taken once (S2)":                  oauthFlow,
 		"the first token makes one administrator (I11)":     firstToken,

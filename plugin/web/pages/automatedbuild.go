@@ -13,6 +13,8 @@ import (
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
+	"slipway/plugin/credentials"
+	"slipway/plugin/engine/own"
 	"slipway/plugin/planner"
 	"slipway/plugin/store"
 	"slipway/plugin/web/session"
@@ -22,7 +24,7 @@ type automatedBuildPage struct {
 	ab.AutomatedBuild
 	Account       ab.Account
 	RepositoryURL string
-	Registry      ab.Registry // whose credential pushes; zero when there is none
+	Credentials   credentials.Choice
 	Hook          hookView
 	Own           ownView
 	Builds        []buildRow
@@ -80,16 +82,20 @@ func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, s
 	if content.Account, err = optional(p.Store.Account(ctx, a.AccountID)); err != nil {
 		return fmt.Errorf("account of %s: %w", a.Repository.FullName, err)
 	}
-	if content.Registry, err = optional(p.Store.RegistryFor(ctx, a.Image)); err != nil {
+	stored, err := p.Store.Registries(ctx)
+	if err != nil {
 		return fmt.Errorf("registry of %s: %w", a.Image, err)
 	}
+	content.Credentials = credentials.Choose(stored, credentials.Use{
+		AutomatedBuildID: a.ID, Image: a.Image, BoundOnly: a.Engine == own.Name,
+	})
 	if content.Hook, err = p.hookView(ctx, a); err != nil {
 		return err
 	}
 	if reveal.hook {
 		content.Hook.Revealed, content.Hook.SecretText = true, content.Hook.Secret.Reveal()
 	}
-	if content.Own, err = p.ownView(ctx, a, reveal.token); err != nil {
+	if content.Own, err = p.ownView(ctx, a, content.Credentials.Push.ID != "", reveal.token); err != nil {
 		return err
 	}
 	provider, err := optional(p.Store.Provider(ctx, a.Repository.ProviderID))

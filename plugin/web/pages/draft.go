@@ -25,8 +25,8 @@ type draftPage struct {
 	Steps                     []string
 	Engines, Autotests        []option
 	SourceTypes               []option
-	Accounts                  []option // that a stored one may move to
-	Registries                []ab.Registry
+	Accounts                  []option      // that a stored one may move to
+	Registries                []ab.Registry // that may push its image
 }
 
 func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong faults) error {
@@ -37,9 +37,14 @@ func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong f
 	if err := p.fillAccounts(c, &content); err != nil {
 		return err
 	}
-	var err error
-	if content.Registries, err = p.Store.Registries(c.Request.Context()); err != nil {
+	stored, err := p.Store.Registries(c.Request.Context())
+	if err != nil {
 		return fmt.Errorf("list registries: %w", err)
+	}
+	for _, r := range stored {
+		if r.Purpose == ab.RegistryPush && (r.AutomatedBuildID == "" || r.AutomatedBuildID == content.ID) {
+			content.Registries = append(content.Registries, r)
+		}
 	}
 	f := frame{Title: "New automated build", Nav: "automated", Crumbs: []crumb{{"Automated builds", "/automated-builds"}}, Faults: wrong, Content: content}
 	if !content.New {

@@ -24,15 +24,21 @@ type ownView struct {
 	Drone, Woodpecker string
 }
 
-func (p *Pages) ownView(ctx context.Context, a ab.AutomatedBuild, made secret.Secret) (ownView, error) {
+// ownView takes whether a push credential is bound to the automated build. Without one the step
+// needs a login of its own.
+func (p *Pages) ownView(ctx context.Context, a ab.AutomatedBuild, bound bool, made secret.Secret) (ownView, error) {
 	view := ownView{Chosen: a.Engine == own.Name, Revealed: made.Reveal()}
 	token, err := optional(p.Store.PipelineToken(ctx, a.ID))
 	if err != nil {
 		return view, fmt.Errorf("pipeline token of %s: %w", a.Repository.FullName, err)
 	}
 	view.Token, view.Has = token, !token.CreatedAt.IsZero()
-	view.Drone = fmt.Sprintf(step, "\n    privileged: true # it starts a builder; not with a setting builder", p.URL, a.ID)
-	view.Woodpecker = fmt.Sprintf(step, " # in WOODPECKER_PLUGINS_PRIVILEGED, unless there is a setting builder", p.URL, a.ID)
+	login := stepLogin
+	if bound {
+		login = ""
+	}
+	view.Drone = fmt.Sprintf(step, "\n    privileged: true # it starts a builder; not with a setting builder", p.URL, a.ID, login)
+	view.Woodpecker = fmt.Sprintf(step, " # in WOODPECKER_PLUGINS_PRIVILEGED, unless there is a setting builder", p.URL, a.ID, login)
 	return view, nil
 }
 
@@ -44,8 +50,15 @@ const step = `  - name: image
       automated_build: %s
       token:
         from_secret: slipway_token
-    when:
+%s    when:
       event: [push, tag]
+`
+
+// stepLogin is the login with which the step pushes.
+const stepLogin = `      username:
+        from_secret: registry_username
+      password:
+        from_secret: registry_password
 `
 
 // makePipelineToken makes the automated build's token, in the place of the one before, and

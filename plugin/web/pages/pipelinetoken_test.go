@@ -22,7 +22,19 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.get(t, ab.RoleAdmin, page).want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Make a token",
-		"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
+		"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token", "from_secret: registry_password", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
+	bound := s.Registry
+	bound.ID, bound.AutomatedBuildID = "", s.App.ID
+	bound, err := s.Store.SaveRegistry(t.Context(), bound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := s.get(t, ab.RoleAdmin, page); strings.Contains(r.Text, "registry_password") {
+		t.Error("the step has a login although a credential is bound to the automated build")
+	}
+	if err := s.Store.DeleteRegistry(t.Context(), bound.ID); err != nil {
+		t.Fatal(err)
+	}
 	if r := s.get(t, ab.RoleMember, page); strings.Contains(r.Text, "Make a token") {
 		t.Error("a member is offered a token")
 	}

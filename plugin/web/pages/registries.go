@@ -9,12 +9,21 @@ import (
 
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/credentials"
 )
 
 type registriesPage struct {
-	Rows           []ab.Registry
-	Host, Username string
-	Insecure       bool
+	Rows                          []registryRow
+	Host, Username                string
+	Insecure                      bool
+	Purpose, AutomatedBuild       string
+	Purposes, AutomatedBuildNames []option
+}
+
+type registryRow struct {
+	ab.Registry
+	Only    string // full name of the repository that it is bound to; empty = not bound
+	Warning string
 }
 
 // registries lists the stored credentials.
@@ -23,39 +32,56 @@ func (p *Pages) registries(c *gin.Context) error {
 }
 
 func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPage, wrong faults) error {
-	var err error
-	if content.Rows, err = p.Store.Registries(c.Request.Context()); err != nil {
+	stored, err := p.Store.Registries(c.Request.Context())
+	if err != nil {
 		return fmt.Errorf("list registries: %w", err)
+	}
+	automated, err := p.Store.AutomatedBuilds(c.Request.Context())
+	if err != nil {
+		return fmt.Errorf("list automated builds: %w", err)
+	}
+	content.Purposes = []option{
+		{string(ab.RegistryPush), "Push images"}, {string(ab.RegistryPull), "Pull base images"},
+	}
+	content.AutomatedBuildNames = []option{{"", "Every automated build"}}
+	names := map[string]string{}
+	for _, a := range automated {
+		names[a.ID] = a.Repository.FullName
+		content.AutomatedBuildNames = append(content.AutomatedBuildNames, option{a.ID, a.Repository.FullName + " → " + a.Image})
+	}
+	for _, r := range stored {
+		content.Rows = append(content.Rows, registryRow{
+			Registry: r, Only: names[r.AutomatedBuildID], Warning: credentials.Warning(r),
+		})
 	}
 	return p.show(c, status, "registries", frame{Title: "Registries", Nav: "settings", Faults: wrong, Content: content})
 }
 
-// saveRegistry adds a credential, or replaces the one of the same host. It is checked
-// live; one that fails is kept with what the check found.
+// saveRegistry adds a credential, or replaces the one with the same host, purpose and automated
+// build. It is checked live; one that fails is kept with the result of the check.
 func (p *Pages) saveRegistry(c *gin.Context) error {
 	get := func(name string) string { return strings.TrimSpace(c.PostForm(name)) }
-	content := registriesPage{Host: get("host"), Username: get("username"), Insecure: c.PostForm("insecure") != ""}
+	content := registriesPage{
+		Host: get("host"), Username: get("username"), Insecure: c.PostForm("insecure") != "",
+		Purpose: get("purpose"), AutomatedBuild: get("automated_build"),
+	}
 	password := c.PostForm("password")
-	var wrong faults
-	if content.Host == "" || strings.Contains(content.Host, "://") || strings.ContainsAny(content.Host, " @?#") {
-		wrong.add("host", "write the registry's host as image names do, as registry.example.com or registry.example.com/team")
-	}
-	if content.Username == "" {
-		wrong.add("username", "write the user name, or what your registry takes in its place with a token")
-	}
-	if password == "" {
-		wrong.add("password", "paste the password or token")
-	}
-	if wrong != nil {
+	if wrong := checkRegistryForm(content, password); wrong != nil {
 		return p.showRegistries(c, http.StatusUnprocessableEntity, content, wrong)
 	}
-	r := ab.Registry{Host: content.Host, Username: content.Username, Password: secret.New(password), Insecure: content.Insecure}
+	r := ab.Registry{
+		Host: content.Host, Username: content.Username, Password: secret.New(password), Insecure: content.Insecure,
+		Purpose: ab.RegistryPurpose(content.Purpose), AutomatedBuildID: content.AutomatedBuild,
+	}
+	if r.Purpose == "" {
+		r.Purpose = ab.RegistryPush
+	}
 	known, err := p.Store.Registries(c.Request.Context())
 	if err != nil {
 		return fmt.Errorf("list registries: %w", err)
 	}
 	for _, k := range known {
-		if k.Host == r.Host {
+		if k.Host == r.Host && k.Purpose == r.Purpose && k.AutomatedBuildID == r.AutomatedBuildID {
 			r.ID = k.ID
 		}
 	}
@@ -67,6 +93,19 @@ func (p *Pages) saveRegistry(c *gin.Context) error {
 		return fmt.Errorf("save registry %s: %w", r.Host, err)
 	}
 	return p.afterCheck(c, saved)
+}
+
+func checkRegistryForm(content registriesPage, password string) (wrong faults) {
+	if content.Host == "" || strings.Contains(content.Host, "://") || strings.ContainsAny(content.Host, " @?#") {
+		wrong.add("host", "write the registry's host as image names do, as registry.example.com or registry.example.com/team")
+	}
+	if content.Username == "" {
+		wrong.add("username", "write the user name, or what your registry takes in its place with a token")
+	}
+	if password == "" {
+		wrong.add("password", "paste the password or token")
+	}
+	return wrong
 }
 
 // checkRegistry tries a stored credential now.
@@ -86,16 +125,19 @@ func (p *Pages) afterCheck(c *gin.Context, r ab.Registry) error {
 	return done(c, "/settings/registries", "checked")
 }
 
-// deleteRegistry asks, and forgets a credential when its host was typed.
+// deleteRegistry asks, and deletes a credential when its host was typed.
 func (p *Pages) deleteRegistry(c *gin.Context) error {
 	r, err := p.Store.Registry(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		return fmt.Errorf("registry %q: %w", c.Param("id"), err)
 	}
+	consequence := "Builds of images that begin with " + r.Host + " can no longer push, unless another credential fits."
+	if r.Purpose == ab.RegistryPull {
+		consequence = "Builds can no longer read private base images of " + r.Host + ", unless another credential fits."
+	}
 	ok, err := p.confirmed(c, "settings", confirmPage{
-		Question:    "Forget the credential for " + r.Host + "?",
-		Consequence: "Builds of images that begin with " + r.Host + " can no longer push, unless a shorter prefix has a credential.",
-		Name:        r.Host, Button: "Forget credential", Action: "/settings/registries/" + r.ID + "/delete", Back: "/settings/registries",
+		Question: "Delete the " + string(r.Purpose) + " credential for " + r.Host + "?", Consequence: consequence,
+		Name: r.Host, Button: "Delete credential", Action: "/settings/registries/" + r.ID + "/delete", Back: "/settings/registries",
 	})
 	if !ok {
 		return err

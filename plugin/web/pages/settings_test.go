@@ -196,6 +196,35 @@ func TestRegistries(t *testing.T) {
 	s.get(t, ab.RoleAdmin, where+"/"+s.Registry.ID+"/delete").want(t, http.StatusNotFound)
 }
 
+// One host has a credential for each use, and the page says what each is used for.
+func TestRegistriesWithPurposeAndBinding(t *testing.T) {
+	s := serve(pagestest.Open(t))
+	where := "/settings/registries"
+	s.get(t, ab.RoleAdmin, where).want(t, http.StatusOK, "registry.example.com Every automated build with an image at registry.example.com may push with it: add a path prefix")
+	save := func(more ...string) {
+		t.Helper()
+		form := append([]string{"host", "registry.example.com", "username", "robot", "password", "sesame"}, more...)
+		s.post(t, ab.RoleAdmin, where, form...).wantRedirect(t, where+"?done=checked")
+	}
+	save("purpose", "pull")
+	save("purpose", "push", "automated_build", s.App.ID)
+	save("purpose", "push", "automated_build", s.App.ID) // replaces it
+	all, err := s.Store.Registries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 4 {
+		t.Errorf("got %d credentials, want the sample's 2, one that pulls and one that is bound", len(all))
+	}
+	s.get(t, ab.RoleAdmin, where).want(t, http.StatusOK, "pulling base images", "pushing only for acme/app", "Every automated build", "acme/app → registry.example.com/acme/app")
+	s.get(t, ab.RoleAdmin, "/automated-builds/"+s.App.ID).want(t, http.StatusOK, "robot at registry.example.com (bound to this automated build)", "Base images robot at registry.example.com")
+	for _, r := range all {
+		if r.Purpose == ab.RegistryPull {
+			s.get(t, ab.RoleAdmin, where+"/"+r.ID+"/delete").want(t, http.StatusOK, "Delete the pull credential for registry.example.com?", "no longer read private base images")
+		}
+	}
+}
+
 func TestPeople(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	dave, self := s.Users[ab.RoleNone], s.Users[ab.RoleAdmin]

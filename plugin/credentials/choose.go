@@ -1,0 +1,122 @@
+// Package credentials chooses which stored registry credentials a build uses. It is pure: the
+// gateway, its pages and `slipway doctor` get the same answer for the same input.
+package credentials
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// A Use is the build that credentials are chosen for.
+type Use struct {
+	AutomatedBuildID string
+	Image            string // registry/name without a tag: registry.example.com/acme/app
+	// BoundOnly leaves out every credential that is not bound to the automated build. It is set
+	// for engines whose runners the people of the repository control.
+	BoundOnly bool
+}
+
+// A Choice is the credentials of one build.
+type Choice struct {
+	Push   ab.Registry   // its ID is empty if no credential fits
+	Pull   []ab.Registry // at most one for each registry host, ordered by host
+	Reason string        // why Push was chosen, or why none was: "bound to this automated build"
+}
+
+// Choose returns the credentials that a build uses.
+//
+// A push credential fits if the image's name begins with its Host in whole path segments. Of
+// several, one that is bound to the automated build goes first, then the longest Host.
+//
+// A base image may have any path, so a pull credential is chosen for each registry host. Of
+// several for one host, one that is bound goes first, then the longest Host that begins the
+// image's name, then the shortest Host. A pull credential never pushes.
+func Choose(all []ab.Registry, u Use) Choice {
+	var c Choice
+	pull := map[string]ab.Registry{}
+	for _, r := range all {
+		if !usable(r, u) {
+			continue
+		}
+		if r.Purpose == ab.RegistryPull {
+			host := hostOf(r.Host)
+			if best, ok := pull[host]; !ok || better(r, best, u.Image) {
+				pull[host] = r
+			}
+			continue
+		}
+		if Covers(r, u.Image) && (c.Push.ID == "" || better(r, c.Push, u.Image)) {
+			c.Push = r
+		}
+	}
+	for _, r := range pull {
+		c.Pull = append(c.Pull, r)
+	}
+	slices.SortFunc(c.Pull, func(a, b ab.Registry) int { return strings.Compare(a.Host, b.Host) })
+	c.Reason = reason(c.Push, u)
+	return c
+}
+
+// usable reports whether the binding of a credential lets a build use it. An automated build that is
+// not saved yet has no id, and nothing is bound to it.
+func usable(r ab.Registry, u Use) bool {
+	if r.AutomatedBuildID == "" {
+		return !u.BoundOnly
+	}
+	return r.AutomatedBuildID == u.AutomatedBuildID
+}
+
+// Covers reports whether an image's name begins with the credential's Host in whole path
+// segments: registry.example.com/acme covers registry.example.com/acme/app, and not
+// registry.example.com/acme-other/app.
+func Covers(r ab.Registry, image string) bool {
+	return strings.HasPrefix(image+"/", strings.TrimSuffix(r.Host, "/")+"/")
+}
+
+// Warning returns a sentence about a credential that more automated builds can use than one would
+// expect, with the fix; it is empty if there is nothing to warn of.
+func Warning(r ab.Registry) string {
+	if r.Purpose == ab.RegistryPull || r.AutomatedBuildID != "" || strings.Contains(r.Host, "/") {
+		return ""
+	}
+	return fmt.Sprintf("every automated build with an image at %s may push with it: "+
+		"add a path prefix, as %s/team, or bind it to one automated build", r.Host, r.Host)
+}
+
+// better reports whether a build uses r rather than other, which are for the same registry.
+func better(r, other ab.Registry, image string) bool {
+	if bound := r.AutomatedBuildID != ""; bound != (other.AutomatedBuildID != "") {
+		return bound
+	}
+	if covers := Covers(r, image); covers != Covers(other, image) {
+		return covers
+	} else if covers {
+		return len(r.Host) > len(other.Host)
+	}
+	if len(r.Host) != len(other.Host) {
+		return len(r.Host) < len(other.Host)
+	}
+	return r.Host < other.Host // any fixed order: the same credential for every build
+}
+
+func reason(r ab.Registry, u Use) string {
+	switch {
+	case r.ID == "" && u.BoundOnly:
+		return "no push credential is bound to this automated build"
+	case r.ID == "":
+		return "no push credential begins the image's name"
+	case r.AutomatedBuildID != "":
+		return "bound to this automated build"
+	case strings.Contains(r.Host, "/"):
+		return "its path begins the image's name"
+	}
+	return "it is for the whole registry"
+}
+
+func hostOf(name string) string {
+	host, _, _ := strings.Cut(name, "/")
+	return host
+}

@@ -1,0 +1,97 @@
+package plugin
+
+import (
+	"bytes"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+
+	"slipway/config"
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+)
+
+// The log of a start and doctor warn of a credential that every automated build of a registry may
+// push with, and say how to narrow it.
+func TestAWideRegistryCredentialIsWarnedOf(t *testing.T) {
+	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(images.Close)
+	host := strings.TrimPrefix(images.URL, "http://")
+	l := listen(t)
+	environ := settingsOf(t, l)
+	c, err := config.LoadGateway(environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served(t, environ, l) // makes the data directory
+	storeCredentials(t, c, host)
+
+	l = listen(t)
+	text := served(t, append(environ, "SLIPWAY_URL=http://"+l.Addr().String()), l)
+	want := "every automated build with an image at " + host + " may push with it: add a path prefix, as " + host + "/team, or bind it"
+	if got := strings.Count(text, want); got != 1 {
+		t.Errorf("the log has the warning %d times, want once:\n%s", got, text)
+	}
+	var out bytes.Buffer
+	if err := doctor(t.Context(), &out, environ, true); err == nil {
+		t.Error("doctor finds nothing wrong with a gateway that is down")
+	}
+	if line := "✓ registry     " + host + " takes the credential; " + want; !strings.Contains(out.String(), line) {
+		t.Errorf("doctor does not say %q:\n%s", line, out.String())
+	}
+}
+
+// served starts a gateway, waits until it answers, stops it, and returns its log.
+func served(t *testing.T, environ []string, l net.Listener) string {
+	t.Helper()
+	stop := serve(t, environ, l)
+	resp, err := http.Get("http://" + l.Addr().String() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return stop()
+}
+
+// storeCredentials stores an automated build, a credential for its whole registry, and one that is
+// bound to it for a path that its image is not in.
+func storeCredentials(t *testing.T, c config.Gateway, host string) {
+	t.Helper()
+	sealer, err := seal.LoadOrCreate(c.Key, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := databaseOf(c)
+	o.Sealer = sealer
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers, err := s.Providers(t.Context())
+	if err != nil || len(providers) == 0 {
+		t.Fatalf("%d providers, %v", len(providers), err)
+	}
+	a, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
+		Repository: autobuild.Repository{ProviderID: providers[0].ID, ID: "{1}", FullName: "acme/app"}, Image: host + "/acme/app", Engine: "embedded",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []autobuild.Registry{{Host: host}, {Host: host + "/other", AutomatedBuildID: a.ID}} {
+		r.Username, r.Password, r.Insecure = "robot", secret.New("hunter2"), true
+		if _, err := s.SaveRegistry(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

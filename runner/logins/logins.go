@@ -1,0 +1,131 @@
+// Package logins keeps the registry logins of an attempt apart: those that push, those that a build
+// sees, and those that build hooks see. Code of the repository runs in the last two.
+package logins
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"slipway/runner/registry"
+	"slipway/runner/spec"
+)
+
+// Logins are the registry logins of one attempt.
+type Logins struct {
+	Push  []spec.RegistryCredential // of this process alone
+	Build []spec.RegistryCredential // the builder asks for them: base images are read with them
+	Hooks []spec.RegistryCredential // of the build hooks that push
+	// HooksMayPush reports whether such hooks get Hooks. If not, a hook that has to push cannot work.
+	HooksMayPush bool
+
+	image        string
+	inRepository bool
+	ofStep       bool // Push are the step's
+}
+
+// A Step is the logins that a step in the repository's own pipeline brings: secrets of its CI.
+type Step struct {
+	Credentials []spec.RegistryCredential
+}
+
+// Of returns the logins of an attempt. The gateway's push credential goes to no build, and to
+// hooks only with spec.PushHooks.
+//
+// step is nil if an engine of the gateway started the runner. If it is not, the people of the
+// repository hold its logins anyway: they push where they fit the image, and the build and its
+// hooks may use them as they could in any other step.
+func Of(s spec.Spec, step *Step) Logins {
+	l := Logins{Push: s.PushCredentials(), Build: s.BuildCredentials(), HooksMayPush: s.PushHooks, image: s.Image}
+	if s.PushHooks {
+		l.Hooks = withLogin(l.Push)
+	}
+	if step == nil {
+		return l
+	}
+	l.inRepository = true
+	own := spec.Spec{Registries: step.Credentials}.PushCredentials()
+	l.Build = slices.Concat(step.Credentials, l.Build)
+	if hasLogin(registry.LoginFor(s.Image, own)) {
+		l.Push, l.Hooks = own, withLogin(own)
+		l.HooksMayPush, l.ofStep = true, true
+		return l
+	}
+	for _, r := range own { // that the registry speaks plain HTTP
+		if r.Insecure {
+			l.Push = append(l.Push, spec.RegistryCredential{Host: r.Host, Insecure: true})
+		}
+	}
+	return l
+}
+
+// ForImage returns the login that pushes the image.
+func (l Logins) ForImage() registry.Login { return registry.LoginFor(l.image, l.Push) }
+
+// withLogin leaves out those that only say that a registry speaks plain HTTP.
+func withLogin(all []spec.RegistryCredential) []spec.RegistryCredential {
+	return slices.DeleteFunc(slices.Clone(all), func(r spec.RegistryCredential) bool {
+		return r.Username == "" && r.Password.IsZero()
+	})
+}
+
+func hasLogin(l registry.Login) bool { return l.Username != "" || !l.Password.IsZero() }
+
+// Explain adds the fix to an error of a registry that refused a login, or a build its base image.
+// It returns other errors as they are.
+func (l Logins) Explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var refused *registry.UnauthorizedError
+	if errors.As(err, &refused) {
+		return l.explainPush(refused.Host, err)
+	}
+	if image := DeniedImage(err); image != "" {
+		return l.explainPull(image, err)
+	}
+	return err
+}
+
+func (l Logins) explainPush(host string, err error) error {
+	switch {
+	case l.ofStep:
+		return fmt.Errorf("the registry refused the step's own login: check PLUGIN_USERNAME and PLUGIN_PASSWORD: %w", err)
+	case hasLogin(l.ForImage()):
+		return err // it says what to check
+	case l.inRepository:
+		return fmt.Errorf("the step has no login for %s, and no credential of the gateway is bound to its automated build: "+
+			"set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD) from secrets of the CI: %w", host, err)
+	}
+	return fmt.Errorf("no push credential is stored for %s: add one under Settings → Registries: %w", l.image, err)
+}
+
+func (l Logins) explainPull(image string, err error) error {
+	host, _, _ := strings.Cut(image, "/")
+	if l.inRepository {
+		return fmt.Errorf("the build has no login that may read %s: set PLUGIN_BASE_IMAGE_REGISTRY=%s, "+
+			"PLUGIN_BASE_IMAGE_USERNAME and PLUGIN_BASE_IMAGE_PASSWORD: %w", image, host, err)
+	}
+	return fmt.Errorf("the build has no credential that may read %s: add a pull credential for %s under Settings → Registries "+
+		"(a build never gets the push credential): %w", image, host, err)
+}
+
+// denied matches BuildKit's error if a registry does not let it read an image.
+var denied = regexp.MustCompile(`(?s)failed to resolve source metadata for (\S+): ` +
+	`.*(401 Unauthorized|403 Forbidden|pull access denied|authorization failed|failed to authorize)`)
+
+// DeniedImage returns the base image, without tag and digest, that a registry did not let a build
+// read. It is empty for any other error.
+func DeniedImage(err error) string {
+	found := denied.FindStringSubmatch(err.Error())
+	if found == nil {
+		return ""
+	}
+	image, _, _ := strings.Cut(found[1], "@")
+	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
+		image = image[:at]
+	}
+	return image
+}

@@ -1,0 +1,25 @@
+package spec
+
+// PushCredentials returns the credentials that push the image. The runner and, with PushHooks, the
+// hooks that push use them, and the build never does.
+func (s Spec) PushCredentials() []RegistryCredential { return s.credentials(false) }
+
+// BuildCredentials returns the credentials that a builder answers with for base images: the
+// pull-only ones.
+func (s Spec) BuildCredentials() []RegistryCredential { return s.credentials(true) }
+
+// credentials returns those with that PullOnly. Of the others only stays, without user name and
+// password, that their registry speaks plain HTTP: that is so whoever asks.
+func (s Spec) credentials(pullOnly bool) (all []RegistryCredential) {
+	for _, r := range s.Registries {
+		if r.PullOnly == pullOnly {
+			all = append(all, r)
+		}
+	}
+	for _, r := range s.Registries { // last: where both name one host, the credential goes first
+		if r.PullOnly != pullOnly && r.Insecure {
+			all = append(all, RegistryCredential{Host: r.Host, Insecure: true, PullOnly: pullOnly})
+		}
+	}
+	return all
+}
