@@ -116,7 +116,7 @@ func (p *Pages) save(c *gin.Context, content draftPage, do func(context.Context,
 	var wrong faults
 	draft := catalog.Draft{
 		AccountID: content.Account.ID, Repository: content.Repository, Image: content.Image, Engine: content.Engine, Autotest: ab.Autotest(content.Autotest),
-		Rules: content.rules(&wrong), Environment: content.environment(&wrong), UserID: user.ID,
+		Rules: content.rules(&wrong), Environment: content.environment(&wrong), UserID: user.ID, Viewer: viewer(c),
 	}
 	if wrong != nil {
 		return catalog.Saved{}, wrong, nil

@@ -93,11 +93,14 @@ func permissionsError(err error) error {
 		Message: "Bitbucket does not say at the moment which repositories you may see, so nothing is shown. Try again in a minute."}
 }
 
-// view is the store as the person of a request sees it.
-func (p *Pages) view(c *gin.Context) store.View {
+// viewer is the person of a request; the zero Viewer, who sees nothing, without a session.
+func viewer(c *gin.Context) ab.Viewer {
 	user, _ := session.User(c)
-	return p.Store.As(ab.Viewer{UserID: user.ID, Administrator: administers(user)})
+	return ab.Viewer{UserID: user.ID, Administrator: administers(user)}
 }
+
+// view is the store as the person of a request sees it.
+func (p *Pages) view(c *gin.Context) store.View { return p.Store.As(viewer(c)) }
 
 // permissionOf returns the permission of a request's person on the page's repository.
 func permissionOf(c *gin.Context) ab.Permission {
