@@ -100,7 +100,7 @@ func (a *Accounts) refreshSessionOnce(ctx context.Context, p autobuild.Provider,
 	case errors.Is(err, errGrant): // an empty grant takes its place
 		err = fmt.Errorf("%w: Bitbucket no longer accepts this sign-in: %w", autobuild.ErrUnauthorized, err)
 	case errors.Is(err, errClient): // says nothing of the person
-		return secret.Secret{}, fmt.Errorf("refresh a sign-in: %w: %v", autobuild.ErrUnavailable, err)
+		return secret.Secret{}, fmt.Errorf("refresh a sign-in: %w: %w", autobuild.ErrUnavailable, err)
 	case err != nil:
 		return secret.Secret{}, fmt.Errorf("refresh a sign-in: %w", err)
 	default:

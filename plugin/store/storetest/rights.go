@@ -12,6 +12,17 @@ import (
 	"slipway/plugin/store"
 )
 
+// rightsTests are the part of Run about people and what they may see.
+func rightsTests() map[string]func(*testing.T, *store.Store) {
+	return map[string]func(*testing.T, *store.Store){
+		"each person sees their repositories":     views,
+		"permissions are those of the last check": permissions,
+		"a session keeps its grant":               grants,
+		"a person is removed":                     usersRemoved,
+		"people who have nothing here are pruned": peoplePruned,
+	}
+}
+
 // signedIn stores a person with a session of the same name.
 func signedIn(t *testing.T, s *store.Store, name string) ab.User {
 	t.Helper()

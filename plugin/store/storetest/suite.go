@@ -59,11 +59,6 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"an account in use is kept":                         accountInUse,
 		"registry credentials and what they are bound to":   registries,
 		"users and sessions":                                sessions,
-		"each person sees their repositories":               views,
-		"permissions are those of the last check":           permissions,
-		"a session keeps its grant":                         grants,
-		"a person is removed":                               usersRemoved,
-		"people who have nothing here are pruned":           peoplePruned,
 		"an OAuth flow is taken once (S2)":                  oauthFlow,
 		"the first token makes one administrator (I11)":     firstToken,
 		"what is old and over is pruned":                    pruned,
@@ -84,4 +79,4 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	for name, test := range extraTagCases() {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
-}
+	for name, test := range rightsTests() {

@@ -81,7 +81,7 @@ func (p *Pages) allow(c *gin.Context, e entry, user ab.User) error {
 // permissionsError explains that nothing is known of a person's permissions. The answer is the
 // same at every address, so that it does not show what is there.
 func permissionsError(err error) error {
-	if errors.Is(err, ab.ErrUnauthorized) {
+	if errors.Is(err, ab.ErrUnauthorized) && !errors.Is(err, ab.ErrUnavailable) {
 		return &httpx.Error{Status: http.StatusForbidden, Err: err,
 			Message: "Bitbucket no longer says what you may see here. Sign out, and sign in with Bitbucket again."}
 	}
