@@ -80,3 +80,6 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 	for name, test := range rightsTests() {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
