@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
 )
 
 // pruneEvery is how often what is older than SLIPWAY_KEEP is removed.
@@ -37,8 +38,10 @@ func (g *Gateway) prune(ctx context.Context, before time.Time) error {
 	if err != nil {
 		return err
 	}
-	if removed.Deliveries+removed.Builds > 0 {
-		g.log.WithFields(logrus.Fields{"deliveries": removed.Deliveries, "builds": removed.Builds}).Info("removed what is older than SLIPWAY_KEEP")
+	if removed != (store.Pruned{}) {
+		g.log.WithFields(logrus.Fields{
+			"deliveries": removed.Deliveries, "builds": removed.Builds, "people": removed.People,
+		}).Info("removed what is older than SLIPWAY_KEEP")
 	}
 	return g.logs.Prune(ctx, func(buildID string) bool {
 		b, err := g.store.Build(ctx, buildID)

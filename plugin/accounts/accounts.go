@@ -51,6 +51,7 @@ type Accounts struct {
 	flights  singleflight.Group
 	mu       sync.Mutex
 	limiters map[string]*rate.Limiter // by what Cloud counts together
+	failures map[string]failedCheck   // of permissions, by session
 }
 
 var _ autobuild.Connector = (*Accounts)(nil)
@@ -67,7 +68,7 @@ func New(o Options) *Accounts {
 	}
 	return &Accounts{
 		store: o.Store, url: strings.TrimSuffix(o.URL, "/"), transport: o.Transport, now: o.Now, log: o.Log,
-		oauthHTTP: oauthClient(o.Transport), limiters: map[string]*rate.Limiter{},
+		oauthHTTP: oauthClient(o.Transport), limiters: map[string]*rate.Limiter{}, failures: map[string]failedCheck{},
 	}
 }
 

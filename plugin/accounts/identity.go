@@ -35,10 +35,11 @@ func (a *Accounts) settle(ctx context.Context, flow autobuild.OAuthFlow, who ide
 	return Linked{User: user, Account: account, SignedIn: taken}, nil
 }
 
-// signIn finds the user of an identity; an unknown one becomes a user without a role, who
-// waits for an administrator. No account is linked by it, but one that the user linked
-// before gets the new tokens, which mends a broken link; one that was unlinked stays so until
-// somebody links it.
+// signIn finds the user of an identity; an unknown one becomes a user without a role, whose
+// rights are those of the identity at Bitbucket. The grant is for the session, which reads them
+// with it. No account is linked by it, but one that the user linked before gets the tokens in
+// the session's place, which mends a broken link; one that was unlinked stays so until somebody
+// links it.
 func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Linked, error) {
 	user, err := a.store.UserByRemote(ctx, who.provider.ID, who.UUID)
 	if errors.Is(err, autobuild.ErrNotFound) {
@@ -49,7 +50,7 @@ func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Link
 	if err != nil {
 		return Linked{}, fmt.Errorf("sign in %s: %w", who.name(), err)
 	}
-	linked := Linked{User: user, SignedIn: true}
+	linked := Linked{User: user, SignedIn: true, Grant: tokens.forSession()}
 	known, err := a.accountOf(ctx, who)
 	if errors.Is(err, autobuild.ErrNotFound) || (err == nil && known.UserID != user.ID) {
 		return linked, nil
@@ -61,6 +62,7 @@ func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Link
 		return linked, nil
 	}
 	linked.Account, err = a.link(ctx, user, who, tokens)
+	linked.Grant = autobuild.Grant{} // a refresh token works once: the account has it
 	return linked, err
 }
 

@@ -53,6 +53,7 @@ type Linked struct {
 	Account  autobuild.Account // zero after a sign-in by somebody who linked nothing
 	ReturnTo string            // a local path
 	SignedIn bool              // the browser's session is User's from now on
+	Grant    autobuild.Grant   // for the session; zero if Account took the tokens
 }
 
 // Finish ends a flow with what the provider's page sent back: it checks that the flow is this

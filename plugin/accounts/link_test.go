@@ -211,7 +211,7 @@ func TestH8RelinkingResumes(t *testing.T) {
 
 func TestIdentityOfAnotherUser(t *testing.T) {
 	w := newWorld(t)
-	w.user(w.bob, autobuild.RoleViewer)
+	w.user(w.bob, autobuild.RoleAdmin)
 	_, err := w.run(w.bob, w.admin.ID)
 	if !errors.Is(err, accounts.ErrIdentityTaken) || !errors.Is(err, autobuild.ErrConflict) || !strings.Contains(err.Error(), "bob") {
 		t.Errorf("got %v", err)

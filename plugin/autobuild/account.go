@@ -20,22 +20,15 @@ type Provider struct {
 // Configured reports whether accounts can be linked through OAuth.
 func (p Provider) Configured() bool { return p.ClientID != "" && !p.ClientSecret.IsZero() }
 
-// Role says what a user may do.
+// Role says whether a user administers the installation. What other users may do follows from
+// their permissions at Bitbucket.
 type Role string
 
-// The roles, each including the one before it.
+// The roles.
 const (
-	RoleNone   Role = "none"   // signed in, waits for an administrator
-	RoleViewer Role = "viewer" // sees
-	RoleMember Role = "member" // starts, cancels, retries
-	RoleAdmin  Role = "admin"  // creates, edits, deletes, links
+	RoleNone  Role = "none"  // rights come from Bitbucket alone
+	RoleAdmin Role = "admin" // may do everything, settings and people included
 )
-
-// Includes reports whether r may do what needs the other role.
-func (r Role) Includes(other Role) bool {
-	rank := map[Role]int{RoleNone: 0, RoleViewer: 1, RoleMember: 2, RoleAdmin: 3}
-	return rank[r] >= rank[other]
-}
 
 // A User is a Bitbucket identity that signed in. There are no passwords: the first
 // administrator comes by a one-time token and takes an identity by linking an account.
@@ -54,6 +47,7 @@ type Session struct {
 	UserID    string
 	CreatedAt time.Time
 	ExpiresAt time.Time
+	Grant     Grant // of the sign-in; zero if it came by the one-time token, or an account holds it
 }
 
 // An OAuthFlow is one link or sign-in under way, taken once.

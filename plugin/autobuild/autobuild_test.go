@@ -110,20 +110,6 @@ func TestRefFull(t *testing.T) {
 	}
 }
 
-func TestRoleIncludes(t *testing.T) {
-	order := []autobuild.Role{autobuild.RoleNone, autobuild.RoleViewer, autobuild.RoleMember, autobuild.RoleAdmin}
-	for i, r := range order {
-		for j, other := range order {
-			if got := r.Includes(other); got != (i >= j) {
-				t.Errorf("%s includes %s = %v", r, other, got)
-			}
-		}
-	}
-	if autobuild.Role("root").Includes(autobuild.RoleViewer) {
-		t.Error("an unknown role must include nothing")
-	}
-}
-
 func TestRateLimitIsUnavailable(t *testing.T) {
 	err := error(&autobuild.RateLimitError{RetryAfter: 90 * time.Second})
 	if !errors.Is(err, autobuild.ErrUnavailable) || errors.Is(err, autobuild.ErrForbidden) {

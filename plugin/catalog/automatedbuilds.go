@@ -57,7 +57,7 @@ func (c *Catalog) save(ctx context.Context, d Draft, r ab.Repository, before ab.
 		return Saved{}, err
 	}
 	defer c.lock(r)() // so that a deletion meanwhile does not take its webhook away
-	more, err := c.warnOfImage(ctx, a)
+	more, err := c.warnOfImage(ctx, a, d.Viewer)
 	if err != nil {
 		return Saved{}, err
 	}
@@ -74,16 +74,26 @@ func (c *Catalog) save(ctx context.Context, d Draft, r ab.Repository, before ab.
 	return Saved{AutomatedBuild: stored, Hook: hook, Warnings: append(warnings, more...)}, nil
 }
 
-// warnOfImage says what will hinder pushes of the image, as far as it can be known now.
-func (c *Catalog) warnOfImage(ctx context.Context, a ab.AutomatedBuild) (warnings []string, err error) {
+// warnOfImage says what will hinder pushes of the image, as far as it can be known now. It names
+// no repository that the viewer may not read.
+func (c *Catalog) warnOfImage(ctx context.Context, a ab.AutomatedBuild, viewer ab.Viewer) (warnings []string, err error) {
 	all, err := c.o.Store.AutomatedBuilds(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, other := range all {
-		if other.ID != a.ID && other.Image == a.Image {
-			warnings = append(warnings, fmt.Sprintf("The automated build of %s pushes %s too: where they make the same tag, the later build wins.", other.Repository.FullName, a.Image))
+		if other.ID == a.ID || other.Image != a.Image {
+			continue
 		}
+		permission, err := c.o.Store.As(viewer).Permission(ctx, other.Repository)
+		if err != nil {
+			return nil, err
+		}
+		subject := "Another automated build"
+		if permission.Includes(ab.PermissionRead) {
+			subject = "The automated build of " + other.Repository.FullName
+		}
+		warnings = append(warnings, fmt.Sprintf("%s pushes %s too: where they make the same tag, the later build wins.", subject, a.Image))
 	}
 	warning, err := c.checkPush(ctx, a)
 	if err != nil {

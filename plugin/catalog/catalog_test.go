@@ -163,7 +163,7 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 	w := newWorld(t)
 	w.create(t, w.draft())
 	d := w.draft()
-	d.Repository = "acme/lib"
+	d.Repository, d.Viewer = "acme/lib", ab.Viewer{Administrator: true}
 	saved := w.create(t, d)
 	if len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "acme/app pushes") {
 		t.Errorf("the same image twice: %q", saved.Warnings)
@@ -180,6 +180,18 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 	d.Image = "registry.example.com/acme/lib"
 	if saved, err := refusing.Create(t.Context(), d); err != nil || len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
 		t.Errorf("a wrong credential: %q, %v", saved.Warnings, err)
+	}
+}
+
+// A warning names no repository that the person may not read.
+func TestWarningsNameNoOtherRepository(t *testing.T) {
+	w := newWorld(t)
+	w.create(t, w.draft())
+	d := w.draft()
+	d.Repository, d.Viewer = "acme/lib", ab.Viewer{UserID: "u1"}
+	saved := w.create(t, d)
+	if len(saved.Warnings) != 1 || !strings.HasPrefix(saved.Warnings[0], "Another automated build pushes") {
+		t.Errorf("got %q, want one warning of another automated build", saved.Warnings)
 	}
 }
 

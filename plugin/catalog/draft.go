@@ -28,6 +28,7 @@ type Draft struct {
 	Environment map[string]secret.Secret // a zero value keeps what is stored
 	Rules       []ab.Rule                // none = the default rule
 	UserID      string                   // who types
+	Viewer      ab.Viewer                // whose rights decide which other repositories warnings name
 }
 
 // A Saved is what became of a draft.

@@ -78,7 +78,10 @@ type BuildFilter struct {
 
 // Builds lists builds without stages.
 func (s *Store) Builds(ctx context.Context, f BuildFilter) ([]ab.Build, error) {
-	var c conditions
+	return s.listBuilds(ctx, conditions{}, f)
+}
+
+func (s *Store) listBuilds(ctx context.Context, c conditions, f BuildFilter) ([]ab.Build, error) {
 	if f.AutomatedBuildID != "" {
 		c.terms = append(c.terms, "b.automated_build_id = "+c.arg(f.AutomatedBuildID))
 	}

@@ -109,7 +109,13 @@ func scanDelivery(r scanner) (d ab.Delivery, err error) {
 
 // Delivery returns one, body and headers included.
 func (s *Store) Delivery(ctx context.Context, id string) (ab.Delivery, error) {
-	d, err := scanDelivery(s.read.QueryRowContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries WHERE id = $1`, id))
+	var c conditions
+	c.terms = append(c.terms, "id = "+c.arg(id))
+	return s.delivery(ctx, id, c)
+}
+
+func (s *Store) delivery(ctx context.Context, id string, c conditions) (ab.Delivery, error) {
+	d, err := scanDelivery(s.read.QueryRowContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries`+c.where(), c.args...))
 	if err != nil {
 		return ab.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
 	}
@@ -132,7 +138,10 @@ type DeliveryFilter struct {
 
 // Deliveries lists without bodies.
 func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]ab.Delivery, error) {
-	var c conditions
+	return s.listDeliveries(ctx, conditions{}, f)
+}
+
+func (s *Store) listDeliveries(ctx context.Context, c conditions, f DeliveryFilter) ([]ab.Delivery, error) {
 	if f.HookID != "" {
 		c.terms = append(c.terms, "hook_id = "+c.arg(f.HookID))
 	}

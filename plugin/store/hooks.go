@@ -83,7 +83,11 @@ func (s *Store) HookOf(ctx context.Context, r ab.Repository) (ab.Hook, error) {
 
 // Hooks lists all.
 func (s *Store) Hooks(ctx context.Context) ([]ab.Hook, error) {
-	all, err := rows(ctx, s.read, s.scanHook, selectHook+` ORDER BY r.full_name, h.id`)
+	return s.listHooks(ctx, conditions{})
+}
+
+func (s *Store) listHooks(ctx context.Context, c conditions) ([]ab.Hook, error) {
+	all, err := rows(ctx, s.read, s.scanHook, selectHook+c.where()+` ORDER BY r.full_name, h.id`, c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
 	}

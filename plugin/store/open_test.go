@@ -138,7 +138,13 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 	_, hookErr := s.SaveHook(t.Context(), ab.Hook{Repository: r, Secret: canary("hook"), PreviousSecret: canary("before")})
 	_, buildErr := s.SaveAutomatedBuild(t.Context(), ab.AutomatedBuild{Repository: r, Environment: map[string]secret.Secret{"NAME": canary("env")}})
 	flowErr := s.SaveOAuthFlow(t.Context(), ab.OAuthFlow{State: "s", CodeVerifier: canary("verifier"), ExpiresAt: time.Now().Add(time.Hour)})
-	if err := errors.Join(err, tokensErr, providerErr, registryErr, hookErr, buildErr, flowErr); err != nil {
+	user, userErr := s.SaveUser(t.Context(), ab.User{Name: "jo", Role: ab.RoleNone})
+	sessionErr := s.CreateSession(t.Context(), ab.Session{ID: "s", UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour), Grant: ab.Grant{
+		AccessToken: canary("session"), RefreshToken: canary("session refresh"),
+	}})
+	_, grantErr := s.UpdateGrant(t.Context(), "s", ab.Grant{AccessToken: canary("session2"), RefreshToken: canary("session refresh2")})
+	err = errors.Join(err, tokensErr, providerErr, registryErr, hookErr, buildErr, flowErr, userErr, sessionErr, grantErr)
+	if err != nil {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "slipway.db*"))

@@ -14,11 +14,15 @@ const (
 	pruneBatch = 200
 )
 
+// strangersKept is how long a person who never had a right stays after the last session.
+const strangersKept = 24 * time.Hour
+
 // Pruned counts what Prune removed.
-type Pruned struct{ Deliveries, Builds int }
+type Pruned struct{ Deliveries, Builds, People int }
 
 // Prune removes what is older than before: deliveries that were answered, with their bodies,
 // and builds that are over, with their attempts, but for the newest ten of each automated build.
+// People who have nothing here go too.
 //
 // What repeated deliveries are recognised by stays for ever: refs, transitions and answered
 // moves are small, and without them an old delivery sent again would build. Permits stay, too:
@@ -38,7 +42,34 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err erro
 	if err != nil {
 		return p, fmt.Errorf("prune builds: %w", err)
 	}
+	p.People, err = s.prunePeople(ctx, before)
+	if err != nil {
+		return p, fmt.Errorf("prune people: %w", err)
+	}
 	return p, nil
+}
+
+// prunePeople removes people who have no role, no session and no linked account: a day after
+// their last session those who never had a right here, others like everything else. Their row
+// is made again when they sign in again.
+func (s *Store) prunePeople(ctx context.Context, before time.Time) (removed int, err error) {
+	const idle = ` role = 'none' AND created_at < $1 AND signed_in_at < $1
+		AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = users.id AND s.expires_at > $1)
+		AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.user_id = users.id)`
+	strangers := s.Now().Add(-strangersKept)
+	for _, pass := range []struct {
+		before time.Time
+		which  string
+	}{{strangers, idle + ` AND had_right = FALSE`}, {before, idle}} {
+		n, err := s.prune(ctx, pass.before,
+			`SELECT id FROM users WHERE`+pass.which+` ORDER BY created_at, id LIMIT $2`,
+			`DELETE FROM users WHERE id = $2 AND`+pass.which)
+		removed += n
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
 }
 
 // prune removes what a query finds, batch by batch. It searches beside the writer, so that a

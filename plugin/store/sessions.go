@@ -3,23 +3,33 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	ab "slipway/plugin/autobuild"
 )
 
-// CreateSession stores a session under the hash of its cookie. Sessions that have expired
-// are forgotten by the way.
+// CreateSession stores a session under the hash of its cookie, with its grant. Sessions that
+// have expired are forgotten by the way.
 func (s *Store) CreateSession(ctx context.Context, se ab.Session) error {
 	if se.CreatedAt.IsZero() {
 		se.CreatedAt = s.Now()
+	}
+	access, refresh, err := s.sealGrant(se.ID, se.Grant)
+	if err != nil {
+		return err
 	}
 	return s.tx(ctx, "create session", func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, ms(s.Now())); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)`,
-			se.ID, se.UserID, ms(se.CreatedAt), ms(se.ExpiresAt))
+		_, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, user_id, created_at, expires_at, access_token, refresh_token, token_expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			se.ID, se.UserID, ms(se.CreatedAt), ms(se.ExpiresAt), access, refresh, ms(se.Grant.ExpiresAt))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE users SET signed_in_at = $2 WHERE id = $1`, se.UserID, ms(se.CreatedAt))
 		return err
 	})
 }
@@ -33,12 +43,49 @@ func (s *Store) SessionUser(ctx context.Context, sessionID string) (ab.User, err
 	return u, nil
 }
 
-// DeleteSession ends one; one that is gone is no error.
+// DeleteSession ends one, and forgets its grant and the person's permissions; one that is gone
+// is no error.
 func (s *Store) DeleteSession(ctx context.Context, sessionID string) error {
 	return s.tx(ctx, "delete session", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE id = $1`, sessionID)
-		return err
+		var userID string
+		err := tx.QueryRowContext(ctx, `DELETE FROM sessions WHERE id = $1 RETURNING user_id`, sessionID).Scan(&userID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return dropPermissions(ctx, tx, userID)
 	})
+}
+
+// EndSessions ends all sessions of a user, with their grants and the person's permissions.
+func (s *Store) EndSessions(ctx context.Context, userID string) error {
+	return s.tx(ctx, "end the sessions of user "+userID, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
+			return err
+		}
+		return dropPermissions(ctx, tx, userID)
+	})
+}
+
+// SessionCounts returns how many sessions each user has, by user id; users without one are left
+// out.
+func (s *Store) SessionCounts(ctx context.Context) (map[string]int, error) {
+	type count struct {
+		userID string
+		n      int
+	}
+	scan := func(r scanner) (c count, err error) { err = r.Scan(&c.userID, &c.n); return c, err }
+	all, err := rows(ctx, s.read, scan, `SELECT user_id, COUNT(*) FROM sessions WHERE expires_at > $1 GROUP BY user_id`, ms(s.Now()))
+	if err != nil {
+		return nil, fmt.Errorf("count sessions: %w", err)
+	}
+	counts := make(map[string]int, len(all))
+	for _, c := range all {
+		counts[c.userID] = c.n
+	}
+	return counts, nil
 }
 
 // SaveOAuthFlow stores a flow under way. Flows that have expired are forgotten by the way.

@@ -63,6 +63,22 @@ func (s *Store) Users(ctx context.Context) ([]ab.User, error) {
 	return all, nil
 }
 
+// DeleteUser removes a user with the user's sessions and permissions. ErrConflict while a linked
+// account is theirs: unlink it first.
+func (s *Store) DeleteUser(ctx context.Context, id string) error {
+	return s.tx(ctx, "delete user "+id, func(tx *sql.Tx) error {
+		var linked int
+		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM accounts WHERE user_id = $1`, id).Scan(&linked); err != nil {
+			return err
+		}
+		if linked > 0 {
+			return fmt.Errorf("%d linked accounts are theirs: %w", linked, ab.ErrConflict)
+		}
+		// Sessions and permissions go with the row, by their foreign keys.
+		return execOne(ctx, tx, `DELETE FROM users WHERE id = $1`, id)
+	})
+}
+
 // CreateFirstToken stores the hash of the one-time token for the first administrator,
 // replacing an earlier one. ErrConflict when there is an administrator who can sign in without
 // one: until an account is linked, who loses the session has no other way.

@@ -14,6 +14,7 @@ import (
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/store/storetest"
+	"slipway/plugin/web/pages/pagestest"
 )
 
 // routes are all that the gateway serves, as its router has them, with something in the place
@@ -281,7 +282,7 @@ func TestS3NoTokenServesForAnother(t *testing.T) {
 			return w.do("POST", "/signin/token", "token="+token, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}})
 		}, http.StatusGone, "first"},
 	}
-	session, _ := w.session(t, ab.RoleViewer)
+	session, _ := w.session(t, pagestest.Reader)
 	keys := map[string]string{"session": session, "runner": runner.Reveal(), "pipeline": pipeline.Reveal(), "hook": "hook-secret", "first": first.Reveal()}
 	for kind, value := range keys {
 		for name, door := range doors {

@@ -68,9 +68,6 @@ func (s site) engine() (*gin.Engine, error) {
 		if r.Limited {
 			chain = append(chain, limit)
 		}
-		if r.Role != "" {
-			chain = append(chain, session.Require(r.Role))
-		}
 		people.Handle(r.Method, r.Path, append(chain, httpx.Handle(r.Handler))...)
 	}
 	e.NoRoute(s.Sessions.Load(), httpx.Handle(func(*gin.Context) error {

@@ -71,7 +71,7 @@ func (w *world) at(r pages.Route) string {
 	case strings.HasPrefix(r.Path, "/settings/engines"):
 		id = "drone"
 	case strings.HasPrefix(r.Path, "/settings/people"):
-		id = w.Users[ab.RoleViewer].ID
+		id = w.Users[pagestest.Idle].ID
 	}
 	return strings.NewReplacer(":id", id, ":number", strconv.FormatInt(w.Done.Number, 10), ":file", "style.css").Replace(r.Path)
 }
@@ -84,7 +84,9 @@ func (w *world) do(method, path string, header http.Header, cookies ...*http.Coo
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	for _, c := range cookies {
-		r.AddCookie(c)
+		if c != nil {
+			r.AddCookie(c)
+		}
 	}
 	rec := httptest.NewRecorder()
 	w.engine.ServeHTTP(rec, r)
@@ -92,37 +94,6 @@ func (w *world) do(method, path string, header http.Header, cookies ...*http.Coo
 }
 
 var ours = http.Header{"Sec-Fetch-Site": {"same-origin"}}
-
-func TestEveryRouteNeedsItsRole(t *testing.T) {
-	w := open(t, nil)
-	below := map[ab.Role]ab.Role{ab.RoleViewer: ab.RoleNone, ab.RoleMember: ab.RoleViewer, ab.RoleAdmin: ab.RoleMember}
-	for _, r := range w.Pages.Routes() {
-		t.Run(r.Method+" "+r.Path, func(t *testing.T) {
-			anonymous := w.do(r.Method, w.at(r), ours)
-			checkHeaders(t, anonymous)
-			if r.Role == "" {
-				return
-			}
-			want := http.StatusSeeOther
-			if r.Method == http.MethodPost {
-				want = http.StatusUnauthorized
-			}
-			if anonymous.StatusCode != want {
-				t.Errorf("nobody gets %d, want %d", anonymous.StatusCode, want)
-			}
-			tooLow := w.do(r.Method, w.at(r), ours, w.Cookie(t, below[r.Role]))
-			checkHeaders(t, tooLow)
-			if tooLow.StatusCode != http.StatusForbidden {
-				t.Errorf("a %s gets %d, want 403", below[r.Role], tooLow.StatusCode)
-			}
-			enough := w.do(r.Method, w.at(r), ours, w.Cookie(t, r.Role))
-			checkHeaders(t, enough)
-			if enough.StatusCode == http.StatusForbidden || enough.StatusCode >= 500 {
-				t.Errorf("a %s gets %d", r.Role, enough.StatusCode)
-			}
-		})
-	}
-}
 
 func checkHeaders(t *testing.T, r *http.Response) {
 	t.Helper()

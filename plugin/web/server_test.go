@@ -12,6 +12,7 @@ import (
 
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/store"
+	"slipway/plugin/web/pages/pagestest"
 )
 
 // I8: no client may hold a connection for nothing.
@@ -69,7 +70,7 @@ func TestLiveLogOutlastsTheLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.AddCookie(w.Cookie(t, ab.RoleViewer))
+	r.AddCookie(w.Cookie(t, pagestest.Reader))
 	reply, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func New(o Options) (http.Handler, error) {
 	}
 	sessions := session.New(session.Options{Store: o.Store, URL: o.Config.URL, Now: o.Now})
 	p, err := pages.New(pages.Options{
-		Store: o.Store, Sessions: sessions, Accounts: o.Accounts, Catalog: o.Catalog, Starter: o.Planner, Control: o.Watcher, Logs: o.Logs,
+		Store: o.Store, Sessions: sessions, Accounts: o.Accounts, Rights: o.Accounts, Catalog: o.Catalog, Starter: o.Planner, Control: o.Watcher, Logs: o.Logs,
 		URL: o.Config.URL, Engines: engines(o.Config, o.CIs), PollInterval: o.Config.PollInterval, Now: o.Now, Log: o.Log,
 	})
 	if err != nil {

@@ -102,6 +102,29 @@ func (s *Server) permission(who principal, r *Repository) Permission {
 	return s.permissionLocked(who, r)
 }
 
+// grantedTo tells what a principal was granted on a repository, without what everybody may do.
+func (s *Server) grantedTo(who principal, r *Repository) Permission {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grantedLocked(who, r)
+}
+
+func (s *Server) grantedLocked(who principal, r *Repository) Permission {
+	switch {
+	case who.account == nil:
+		return None
+	case who.within != nil:
+		if who.within.covers(r) {
+			return Admin // its scopes say what of it
+		}
+		return None
+	case r.Workspace.Owner == who.account:
+		return Admin
+	default:
+		return r.members[who.account]
+	}
+}
+
 func (s *Server) permissionLocked(who principal, r *Repository) Permission {
 	if r == nil {
 		return None
@@ -110,17 +133,5 @@ func (s *Server) permissionLocked(who principal, r *Repository) Permission {
 	if !r.private {
 		least = Read
 	}
-	switch {
-	case who.account == nil:
-		return least
-	case who.within != nil:
-		if who.within.covers(r) {
-			return Admin // its scopes say what of it
-		}
-		return least
-	case r.Workspace.Owner == who.account:
-		return Admin
-	default:
-		return max(least, r.members[who.account])
-	}
+	return max(least, s.grantedLocked(who, r))
 }

@@ -53,8 +53,8 @@ func (s *Server) repositoriesOf(w *Workspace, who principal, least Permission) [
 	return seen
 }
 
-// listRepositoryPermissions lists the repositories of a workspace with the caller's own
-// permission on each.
+// listRepositoryPermissions lists the repositories of a workspace that the caller was granted a
+// permission on, with that permission. Public repositories are not granted to anybody by that.
 func (s *Server) listRepositoryPermissions(c *call) error {
 	workspace, err := s.workspaceOf(c)
 	if err != nil {
@@ -62,10 +62,14 @@ func (s *Server) listRepositoryPermissions(c *call) error {
 	}
 	items := []object{}
 	for _, r := range s.repositoriesOf(workspace, c.who, Read) {
+		granted := s.grantedTo(c.who, r)
+		if granted == None {
+			continue
+		}
 		repository := s.showRepositoryLink(r)
 		repository["slug"] = r.slug // Drone filters by it
 		items = append(items, object{
-			"type": "repository_permission", "permission": s.permission(c.who, r).String(),
+			"type": "repository_permission", "permission": granted.String(),
 			"repository": repository, "user": s.showAccount(c.who.account),
 		})
 	}

@@ -17,7 +17,7 @@ import (
 func sessions(t *testing.T, s *store.Store) {
 	u, err := s.SaveUser(t.Context(), ab.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: ab.RoleNone})
 	must(t, err)
-	u.Role = ab.RoleMember
+	u.Role = ab.RoleAdmin
 	changed, err := s.SaveUser(t.Context(), u)
 	if diff := cmp.Diff(u, changed); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)

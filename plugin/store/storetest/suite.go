@@ -79,4 +79,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	for name, test := range extraTagCases() {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
+	for name, test := range rightsTests() {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/store"
+	"slipway/plugin/web/session"
 )
 
 // sparkBuilds is how many builds a sparkline shows.
@@ -38,11 +39,11 @@ type option struct{ Value, Label string }
 // automatedBuilds lists the automated builds: is it green, what is it doing.
 func (p *Pages) automatedBuilds(c *gin.Context) error {
 	ctx := c.Request.Context()
-	all, err := p.Store.AutomatedBuilds(ctx)
+	all, err := p.view(c).AutomatedBuilds(ctx)
 	if err != nil {
 		return fmt.Errorf("list automated builds: %w", err)
 	}
-	hooks, err := p.hooksByRepository(ctx)
+	hooks, err := hooksByRepository(ctx, p.view(c))
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (p *Pages) automatedBuilds(c *gin.Context) error {
 		content.States = append(content.States, option{f.Name, f.Name})
 	}
 	for _, a := range all {
-		row, err := p.automatedRow(ctx, a, hooks[repositoryKey(a.Repository)])
+		row, err := readAutomatedRow(ctx, p.view(c), a, hooks[repositoryKey(a.Repository)])
 		if err != nil {
 			return err
 		}
@@ -61,17 +62,19 @@ func (p *Pages) automatedBuilds(c *gin.Context) error {
 		content.Rows = append(content.Rows, row)
 		content.Active = content.Active || (row.Last.ID != "" && !row.Last.State.Final())
 	}
-	accounts, err := p.Store.Accounts(ctx)
-	if err != nil {
-		return fmt.Errorf("list accounts: %w", err)
+	if user, _ := session.User(c); administers(user) { // others are not offered to create one
+		accounts, err := p.Store.Accounts(ctx)
+		if err != nil {
+			return fmt.Errorf("list accounts: %w", err)
+		}
+		content.Linked = len(accounts) > 0
 	}
-	content.Linked = len(accounts) > 0
 	return p.show(c, http.StatusOK, "automated", frame{Title: "Automated builds", Nav: "automated", Content: content})
 }
 
-func (p *Pages) automatedRow(ctx context.Context, a ab.AutomatedBuild, h ab.Hook) (automatedRow, error) {
+func readAutomatedRow(ctx context.Context, v store.View, a ab.AutomatedBuild, h ab.Hook) (automatedRow, error) {
 	row := automatedRow{AutomatedBuild: a}
-	builds, err := p.Store.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: sparkBuilds})
+	builds, err := v.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: sparkBuilds})
 	if err != nil {
 		return row, fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
 	}
@@ -111,8 +114,8 @@ type repositoryID struct{ provider, id string }
 
 func repositoryKey(r ab.Repository) repositoryID { return repositoryID{r.ProviderID, r.ID} }
 
-func (p *Pages) hooksByRepository(ctx context.Context) (map[repositoryID]ab.Hook, error) {
-	hooks, err := p.Store.Hooks(ctx)
+func hooksByRepository(ctx context.Context, v store.View) (map[repositoryID]ab.Hook, error) {
+	hooks, err := v.Hooks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)
 	}

@@ -18,7 +18,7 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 	for query, want := range map[string]string{
 		"": "acme/app acme/docs acme/worker", "?search=WORK": "acme/worker", "?search=docker.io": "acme/docs", "?state=active": "acme/app acme/worker", "?state=failed": "", "?search=zzz": "",
 	} {
-		r := s.get(t, ab.RoleViewer, "/automated-builds"+query)
+		r := s.get(t, pagestest.Reader, "/automated-builds"+query)
 		var names []string
 		for _, a := range find(r.main(), "a") {
 			if attr(a, "class") == "go" {
@@ -29,7 +29,7 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 			t.Errorf("%q shows %q, want %q", query, got, want)
 		}
 	}
-	r := s.get(t, ab.RoleViewer, "/automated-builds")
+	r := s.get(t, pagestest.Reader, "/automated-builds")
 	r.want(t, http.StatusOK, "polled, no webhook", "no webhook: pushes are not heard")
 	bars := 0
 	for _, n := range find(r.main(), "rect") {
@@ -44,7 +44,7 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 
 func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	s.get(t, ab.RoleViewer, "/automated-builds/"+s.App.ID).want(t, http.StatusOK, "active", "last delivery", `{\1}.{\2},{\1},latest`, "when svc/** changed", "VERSION={sourceref}")
+	s.get(t, pagestest.Reader, "/automated-builds/"+s.App.ID).want(t, http.StatusOK, "active", "last delivery", `{\1}.{\2},{\1},latest`, "when svc/** changed", "VERSION={sourceref}")
 	polled := s.get(t, ab.RoleAdmin, "/automated-builds/"+s.Worker.ID)
 	polled.want(t, http.StatusOK, "polled every 5 min", "not an administrator", "/hooks/bitbucket/", "Show the secret")
 	if !strings.Contains(polled.Text, `href="https://bitbucket.org/acme/worker/admin/webhooks"`) {
@@ -62,22 +62,22 @@ func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
 func TestBuildsAreStartedByHand(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	start := "/automated-builds/" + s.App.ID + "/start"
-	wrong := s.post(t, ab.RoleMember, start, "rule", "releases", "ref", "", "key", "k")
+	wrong := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "", "key", "k")
 	wrong.want(t, http.StatusUnprocessableEntity, "name the tag to build", "One thing needs mending")
 	if wrong.value(t, "rule") != "releases" {
 		t.Error("the rule that was chosen is lost")
 	}
-	s.post(t, ab.RoleMember, start, "ref", "main").want(t, http.StatusUnprocessableEntity, "Choose the rule")
-	s.post(t, ab.RoleMember, start, "rule", "gone").want(t, http.StatusUnprocessableEntity, "This rule is gone")
-	first := s.post(t, ab.RoleMember, start, "rule", "releases", "ref", "v9.9", "key", "one")
-	second := s.post(t, ab.RoleMember, start, "rule", "releases", "ref", "v9.9", "key", "one")
+	s.post(t, pagestest.Writer, start, "ref", "main").want(t, http.StatusUnprocessableEntity, "Choose the rule")
+	s.post(t, pagestest.Writer, start, "rule", "gone").want(t, http.StatusUnprocessableEntity, "This rule is gone")
+	first := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
+	second := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
 	if first.Header.Get("Location") != second.Header.Get("Location") || first.StatusCode != http.StatusSeeOther {
 		t.Errorf("a second click went to %s, the first to %s", second.Header.Get("Location"), first.Header.Get("Location"))
 	}
 	s.Rooms.Fail(ab.FieldError{Field: "ref", Message: "there is no tag v9.9"})
-	s.post(t, ab.RoleMember, start, "rule", "releases", "ref", "v9.9").want(t, http.StatusUnprocessableEntity, "There is no tag v9.9.")
+	s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9").want(t, http.StatusUnprocessableEntity, "There is no tag v9.9.")
 	s.Rooms.Fail(fmt.Errorf("bitbucket: %w", ab.ErrUnauthorized))
-	s.post(t, ab.RoleMember, start, "rule", "default").want(t, http.StatusUnprocessableEntity, "link it again")
+	s.post(t, pagestest.Writer, start, "rule", "default").want(t, http.StatusUnprocessableEntity, "link it again")
 }
 
 func TestDeletingAsksForTheName(t *testing.T) {
@@ -87,7 +87,7 @@ func TestDeletingAsksForTheName(t *testing.T) {
 	s.post(t, ab.RoleAdmin, where, "name", "acme/app").want(t, http.StatusUnprocessableEntity, "Type acme/worker as it stands here.")
 	s.post(t, ab.RoleAdmin, where, "name", " acme/worker ").wantRedirect(t, "/automated-builds?done=deleted")
 	s.get(t, ab.RoleAdmin, where).want(t, http.StatusNotFound)
-	s.get(t, ab.RoleViewer, path(s.Broken, "")).want(t, http.StatusOK, "Builds acme/worker", "Build 11")
+	s.get(t, pagestest.Reader, path(s.Broken, "")).want(t, http.StatusOK, "Builds acme/worker", "Build 11")
 }
 
 func TestWizardLeadsStepByStep(t *testing.T) {

@@ -64,7 +64,7 @@ func (p *Pages) automatedBuild(c *gin.Context) error {
 }
 
 func (p *Pages) findAutomated(c *gin.Context) (ab.AutomatedBuild, error) {
-	a, err := p.Store.AutomatedBuild(c.Request.Context(), c.Param("id"))
+	a, err := p.view(c).AutomatedBuild(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		return a, fmt.Errorf("automated build %q: %w", c.Param("id"), err)
 	}
@@ -74,7 +74,7 @@ func (p *Pages) findAutomated(c *gin.Context) (ab.AutomatedBuild, error) {
 func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, start startForm, wrong faults, reveal reveals) error {
 	ctx := c.Request.Context()
 	content := automatedBuildPage{AutomatedBuild: a, Start: start}
-	builds, err := p.Store.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
+	builds, err := p.view(c).Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
 	if err != nil {
 		return fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
 	}
@@ -181,7 +181,7 @@ func (p *Pages) start(c *gin.Context, a ab.AutomatedBuild, form startForm, rule 
 
 // rebuild makes a new build of the same commit, by the rule as it is now.
 func (p *Pages) rebuild(c *gin.Context) error {
-	b, err := p.findBuild(c.Request.Context(), c.Param("number"))
+	b, err := p.findBuild(c)
 	if err != nil {
 		return err
 	}

@@ -53,12 +53,12 @@ type attemptRow struct {
 // build shows one build: what it is doing or why it ended, and its log.
 func (p *Pages) build(c *gin.Context) error {
 	ctx := c.Request.Context()
-	b, err := p.findBuild(ctx, c.Param("number"))
+	b, err := p.findBuild(c)
 	if err != nil {
 		return err
 	}
 	content := buildPage{Build: b, Took: took(b), Cancelable: !b.State.Final(), Pull: pullCommand(b)}
-	if content.Automated, err = p.Store.AutomatedBuild(ctx, b.AutomatedBuildID); err != nil && !errors.Is(err, ab.ErrNotFound) {
+	if content.Automated, err = p.view(c).AutomatedBuild(ctx, b.AutomatedBuildID); err != nil && !errors.Is(err, ab.ErrNotFound) {
 		return fmt.Errorf("automated build of build %d: %w", b.Number, err)
 	}
 	content.Rule = ruleOf(content.Automated, b.RuleID)
@@ -219,7 +219,7 @@ func (p *Pages) retryBuild(c *gin.Context) error {
 
 // act does one thing to the build in the path on behalf of who is signed in.
 func (p *Pages) act(c *gin.Context, do func(ctx context.Context, buildID, by string) (ab.Build, error), what string) error {
-	b, err := p.findBuild(c.Request.Context(), c.Param("number"))
+	b, err := p.findBuild(c)
 	if err != nil {
 		return err
 	}

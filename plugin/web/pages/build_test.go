@@ -34,7 +34,7 @@ func TestBuildShowsItsWay(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := s.get(t, ab.RoleMember, path(tt.build, ""))
+			r := s.get(t, pagestest.Writer, path(tt.build, ""))
 			r.want(t, http.StatusOK, tt.says...)
 			var names []string
 			for _, n := range find(r.main(), "span") {
@@ -55,7 +55,7 @@ func TestBuildShowsExtraTags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.get(t, ab.RoleMember, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly permitted")
+	s.get(t, pagestest.Writer, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly permitted")
 	_, err = s.Store.FinishAttempt(t.Context(), store.Finish{
 		BuildID: s.Live.ID, Attempt: 1, State: ab.Succeeded,
 		ExtraTags: []ab.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 <b>"}},
@@ -63,7 +63,7 @@ func TestBuildShowsExtraTags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.get(t, ab.RoleMember, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly edge not pushed: 503 <b>", "unused permitted")
+	s.get(t, pagestest.Writer, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly edge not pushed: 503 <b>", "unused permitted")
 }
 
 // The head alone is renewed every two seconds: then the log is not read.
@@ -71,7 +71,7 @@ func TestTheHeadComesWithoutTheLog(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	r := httptest.NewRequest(http.MethodGet, path(s.Live, ""), nil)
 	r.Header.Set("X-Part", "build-head")
-	head := s.do(t, r, s.Cookie(t, ab.RoleViewer))
+	head := s.do(t, r, s.Cookie(t, pagestest.Reader))
 	head.want(t, http.StatusOK, "running")
 	if strings.Contains(head.Text, `class="line"`) || !strings.Contains(head.Text, `id="build-head"`) {
 		t.Error("the log came with the head, or no head came")
@@ -81,7 +81,7 @@ func TestTheHeadComesWithoutTheLog(t *testing.T) {
 func TestViewersSeeNoButtons(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	for _, address := range []string{path(s.Live, ""), path(s.Done, ""), "/automated-builds/" + s.App.ID, "/settings/providers", "/settings/registries"} {
-		r := s.get(t, ab.RoleViewer, address)
+		r := s.get(t, pagestest.Reader, address)
 		for _, form := range find(r.main(), "form") {
 			if attr(form, "method") == "post" {
 				t.Errorf("%s offers %s", address, attr(form, "action"))
@@ -94,7 +94,7 @@ func TestBuildsAreFilteredAndPaged(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	count := func(r reply) int { return len(find(r.main(), "tr")) - 1 }
 	for filter, want := range map[string]int{"all": 15, "active": 2, "succeeded": 9, "failed": 2, "error": 1, "cancelled": 1} {
-		if got := count(s.get(t, ab.RoleViewer, "/builds?state="+filter)); got != want {
+		if got := count(s.get(t, pagestest.Reader, "/builds?state="+filter)); got != want {
 			t.Errorf("%s: %d builds, want %d", filter, got, want)
 		}
 	}
@@ -105,7 +105,7 @@ func TestBuildsAreFilteredAndPaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	first := s.get(t, ab.RoleViewer, "/builds")
+	first := s.get(t, pagestest.Reader, "/builds")
 	var older string
 	for _, a := range find(first.main(), "a") {
 		if words(a) == "Older builds" {
@@ -115,19 +115,19 @@ func TestBuildsAreFilteredAndPaged(t *testing.T) {
 	if count(first) != 50 || older == "" {
 		t.Fatalf("%d builds and %q on the first page", count(first), older)
 	}
-	if got := count(s.get(t, ab.RoleViewer, older)); got != 25 {
+	if got := count(s.get(t, pagestest.Reader, older)); got != 25 {
 		t.Errorf("%d builds on the second page, want 25", got)
 	}
 }
 
 func TestCancelRetryRebuild(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	s.post(t, ab.RoleMember, path(s.Waiting, "/cancel")).wantRedirect(t, path(s.Waiting, "?done=cancelled"))
-	r := s.get(t, ab.RoleMember, path(s.Waiting, "?done=cancelled"))
+	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).wantRedirect(t, path(s.Waiting, "?done=cancelled"))
+	r := s.get(t, pagestest.Writer, path(s.Waiting, "?done=cancelled"))
 	r.want(t, http.StatusOK, "The build is cancelled.", "cancelled by Bob Moss")
-	s.post(t, ab.RoleMember, path(s.Waiting, "/cancel")).want(t, http.StatusConflict, "changed meanwhile")
-	s.post(t, ab.RoleMember, path(s.Broken, "/retry")).wantRedirect(t, path(s.Broken, "?done=retried"))
-	again := s.post(t, ab.RoleMember, path(s.Done, "/rebuild"))
+	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).want(t, http.StatusConflict, "changed meanwhile")
+	s.post(t, pagestest.Writer, path(s.Broken, "/retry")).wantRedirect(t, path(s.Broken, "?done=retried"))
+	again := s.post(t, pagestest.Writer, path(s.Done, "/rebuild"))
 	again.wantRedirect(t, fmt.Sprintf("/builds/%d?done=started", s.Waiting.Number+1))
 	b, err := s.Store.BuildByNumber(t.Context(), s.Waiting.Number+1)
 	if err != nil {
@@ -146,14 +146,14 @@ func TestAttemptsAreListed(t *testing.T) {
 	if _, err := s.Store.StartAttempt(t.Context(), s.Broken.ID, "embedded", "hash", s.Clock.Now(), 0); err != nil {
 		t.Fatal(err)
 	}
-	r := s.get(t, ab.RoleViewer, path(s.Broken, ""))
+	r := s.get(t, pagestest.Reader, path(s.Broken, ""))
 	r.want(t, http.StatusOK, "2 attempts", "Log of attempt 2", "Nothing is written yet")
-	s.get(t, ab.RoleViewer, path(s.Broken, "?attempt=1")).want(t, http.StatusOK, "Log of attempt 1", "pushed 3 tags")
+	s.get(t, pagestest.Reader, path(s.Broken, "?attempt=1")).want(t, http.StatusOK, "Log of attempt 1", "pushed 3 tags")
 }
 
 func TestNoticesAreOurs(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	r := s.get(t, ab.RoleViewer, "/builds?done=Send+your+password")
+	r := s.get(t, pagestest.Reader, "/builds?done=Send+your+password")
 	if strings.Contains(r.Text, "password") {
 		t.Error("a link put words in our mouth")
 	}
@@ -161,22 +161,22 @@ func TestNoticesAreOurs(t *testing.T) {
 
 func TestRawLogIsText(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	r := s.get(t, ab.RoleViewer, path(s.Done, "/log"))
+	r := s.get(t, pagestest.Reader, path(s.Done, "/log"))
 	if r.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !strings.HasPrefix(r.Text, "fetching acme/app") || !strings.Contains(r.Text, "\x1b[36m") {
 		t.Errorf("%s %.80q", r.Header.Get("Content-Type"), r.Text)
 	}
-	if rest := s.get(t, ab.RoleViewer, path(s.Done, "/log?offset=9&attempt=1")); rest.Text != r.Text[9:] {
+	if rest := s.get(t, pagestest.Reader, path(s.Done, "/log?offset=9&attempt=1")); rest.Text != r.Text[9:] {
 		t.Errorf("from offset 9: %.40q", rest.Text)
 	}
 	if got, want := r.Header.Get("Content-Disposition"), `inline; filename="build-`; !strings.HasPrefix(got, want) {
 		t.Errorf("got Content-Disposition %q, want %s…", got, want)
 	}
 	for _, bad := range []string{"/log?offset=-1", "/log?offset=x", "/log?attempt=7", "/log?attempt=x", "/log/stream?offset=x"} {
-		if got := s.get(t, ab.RoleViewer, path(s.Done, bad)).StatusCode; got != http.StatusNotFound {
+		if got := s.get(t, pagestest.Reader, path(s.Done, bad)).StatusCode; got != http.StatusNotFound {
 			t.Errorf("%s: %d, want 404", bad, got)
 		}
 	}
-	if got := s.get(t, ab.RoleViewer, "/builds/x/log").StatusCode; got != http.StatusNotFound {
+	if got := s.get(t, pagestest.Reader, "/builds/x/log").StatusCode; got != http.StatusNotFound {
 		t.Errorf("build x: %d", got)
 	}
 }
@@ -188,7 +188,7 @@ func events(t *testing.T, s *site, target, lastID string) (ids, data []string) {
 	if lastID != "" {
 		r.Header.Set("Last-Event-ID", lastID)
 	}
-	lines := bufio.NewScanner(strings.NewReader(s.do(t, r, s.Cookie(t, ab.RoleViewer)).Text))
+	lines := bufio.NewScanner(strings.NewReader(s.do(t, r, s.Cookie(t, pagestest.Reader)).Text))
 	for lines.Scan() {
 		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
 			ids = append(ids, id)
@@ -207,7 +207,7 @@ func TestStreamGoesOnWhereTheBrowserWas(t *testing.T) {
 		t.Fatalf("%d events: %q", len(all), all)
 	}
 	// From the middle of line 4: the numbers and the rest are the same.
-	offset := strings.Index(s.get(t, ab.RoleViewer, path(s.Done, "/log")).Text, "dockerfile: 412B")
+	offset := strings.Index(s.get(t, pagestest.Reader, path(s.Done, "/log")).Text, "dockerfile: 412B")
 	_, rest := events(t, s, path(s.Done, "/log/stream"), fmt.Sprint(offset))
 	if diff := cmp.Diff(all[3:], rest); diff != "" {
 		t.Error(diff)
@@ -235,7 +235,7 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		if _, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded}); err != nil {
 			t.Fatal(err)
 		}
-		r := s.get(t, ab.RoleViewer, path(b, ""))
+		r := s.get(t, pagestest.Reader, path(b, ""))
 		r.want(t, http.StatusOK, "lines are in the raw log")
 		if n := strings.Count(r.Text, `class="line"`); n != 4000 {
 			t.Errorf("%d lines on the page, want 4000", n)
@@ -251,7 +251,7 @@ func TestListsAreRenewed(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	for address, seconds := range map[string]string{"/builds": "3", "/builds?state=succeeded": "5", "/automated-builds?state=failed": "5", "/automated-builds/" + s.App.ID: "3"} {
 		var got []string
-		for _, part := range find(s.get(t, ab.RoleViewer, address).main(), "div") {
+		for _, part := range find(s.get(t, pagestest.Reader, address).main(), "div") {
 			if every := attr(part, "data-refresh"); every != "" {
 				got = append(got, every)
 			}
@@ -266,7 +266,7 @@ func TestListsAreRenewed(t *testing.T) {
 func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	renewed := func(b ab.Build) string {
-		return attr(byID(s.get(t, ab.RoleViewer, path(b, "")).main(), "build-head"), "data-refresh")
+		return attr(byID(s.get(t, pagestest.Reader, path(b, "")).main(), "build-head"), "data-refresh")
 	}
 	if got := renewed(s.Live); got != "2" {
 		t.Errorf("at work: every %q s", got)
@@ -298,7 +298,7 @@ func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 func TestHeadAndLogNameTheirAttempt(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	for address, want := range map[string]string{path(s.Live, ""): "1", path(s.Waiting, ""): "0"} {
-		page := s.get(t, ab.RoleViewer, address).main()
+		page := s.get(t, pagestest.Reader, address).main()
 		for _, id := range []string{"build-head", "log"} {
 			if got := attr(byID(page, id), "data-attempt"); got != want {
 				t.Errorf("%s: %s names attempt %q, want %s", address, id, got, want)

@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -53,7 +52,7 @@ func (p *Pages) builds(c *gin.Context) error {
 		}
 	}
 	filter.Before, _ = strconv.ParseInt(c.Query("before"), 10, 64) // what is no number begins at the newest
-	builds, err := p.Store.Builds(c.Request.Context(), filter)
+	builds, err := p.view(c).Builds(c.Request.Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list builds: %w", err)
 	}
@@ -97,15 +96,13 @@ func anyActive(builds []ab.Build) bool {
 	return false
 }
 
-// findBuild reads the build that the path names by number.
-func (p *Pages) findBuild(ctx context.Context, number string) (ab.Build, error) {
-	n, err := strconv.ParseInt(number, 10, 64)
+// findBuild reads the build that the path names by number, if the person of the request may.
+func (p *Pages) findBuild(c *gin.Context) (ab.Build, error) { return findBuild(c, p.view(c)) }
+
+func findBuild(c *gin.Context, v store.View) (ab.Build, error) {
+	n, err := strconv.ParseInt(c.Param("number"), 10, 64)
 	if err != nil {
-		return ab.Build{}, fmt.Errorf("build %q: %w", number, ab.ErrNotFound)
+		return ab.Build{}, fmt.Errorf("build %q: %w", c.Param("number"), ab.ErrNotFound)
 	}
-	b, err := p.Store.BuildByNumber(ctx, n)
-	if err != nil {
-		return ab.Build{}, fmt.Errorf("build %d: %w", n, err)
-	}
-	return b, nil
+	return v.BuildByNumber(c.Request.Context(), n)
 }

@@ -31,11 +31,11 @@ type deliveryRow struct {
 // deliveries lists what Bitbucket told, newest first.
 func (p *Pages) deliveries(c *gin.Context) error {
 	ctx := c.Request.Context()
-	list, err := p.Store.Deliveries(ctx, store.DeliveryFilter{Limit: pageSize + 1, Before: c.Query("before")})
+	list, err := p.view(c).Deliveries(ctx, store.DeliveryFilter{Limit: pageSize + 1, Before: c.Query("before")})
 	if err != nil {
 		return fmt.Errorf("list deliveries: %w", err)
 	}
-	hooks, err := p.Store.Hooks(ctx)
+	hooks, err := p.view(c).Hooks(ctx)
 	if err != nil {
 		return fmt.Errorf("list webhooks: %w", err)
 	}
@@ -78,15 +78,15 @@ type headerLine struct{ Name, Value string }
 // delivery shows one webhook request: what it said, and what each rule answered.
 func (p *Pages) delivery(c *gin.Context) error {
 	ctx := c.Request.Context()
-	d, err := p.Store.Delivery(ctx, c.Param("id"))
+	d, err := p.view(c).Delivery(ctx, c.Param("id"))
 	if err != nil {
 		return fmt.Errorf("delivery %q: %w", c.Param("id"), err)
 	}
-	hook, err := optional(p.Store.Hook(ctx, d.HookID))
+	hook, err := optional(p.view(c).Hook(ctx, d.HookID))
 	if err != nil {
 		return fmt.Errorf("webhook of delivery %s: %w", d.ID, err)
 	}
-	automated, err := p.Store.AutomatedBuilds(ctx)
+	automated, err := p.view(c).AutomatedBuilds(ctx)
 	if err != nil {
 		return fmt.Errorf("list automated builds: %w", err)
 	}

@@ -37,13 +37,15 @@ func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong f
 	if err := p.fillAccounts(c, &content); err != nil {
 		return err
 	}
-	stored, err := p.Store.Registries(c.Request.Context())
-	if err != nil {
-		return fmt.Errorf("list registries: %w", err)
-	}
-	for _, r := range stored {
-		if r.Purpose == ab.RegistryPush && (r.AutomatedBuildID == "" || r.AutomatedBuildID == content.ID) {
-			content.Registries = append(content.Registries, r)
+	if user, _ := session.User(c); administers(user) {
+		stored, err := p.Store.Registries(c.Request.Context())
+		if err != nil {
+			return fmt.Errorf("list registries: %w", err)
+		}
+		for _, r := range stored {
+			if r.Purpose == ab.RegistryPush && (r.AutomatedBuildID == "" || r.AutomatedBuildID == content.ID) {
+				content.Registries = append(content.Registries, r)
+			}
 		}
 	}
 	f := frame{Title: "New automated build", Nav: "automated", Crumbs: []crumb{{"Automated builds", "/automated-builds"}}, Faults: wrong, Content: content}
@@ -75,8 +77,9 @@ func (p *Pages) fillAccounts(c *gin.Context, content *draftPage) error {
 	if err != nil {
 		return fmt.Errorf("list accounts: %w", err)
 	}
+	user, _ := session.User(c)
 	for _, a := range all {
-		if a.State == ab.AccountLinked || a.ID == content.Account.ID {
+		if a.ID == content.Account.ID || (a.State == ab.AccountLinked && administers(user)) {
 			content.Accounts = append(content.Accounts, option{a.ID, a.Name + " (" + accountKind(a.Kind) + ")"})
 		}
 	}
@@ -113,7 +116,7 @@ func (p *Pages) save(c *gin.Context, content draftPage, do func(context.Context,
 	var wrong faults
 	draft := catalog.Draft{
 		AccountID: content.Account.ID, Repository: content.Repository, Image: content.Image, Engine: content.Engine, Autotest: ab.Autotest(content.Autotest),
-		Rules: content.rules(&wrong), Environment: content.environment(&wrong), UserID: user.ID,
+		Rules: content.rules(&wrong), Environment: content.environment(&wrong), UserID: user.ID, Viewer: viewer(c),
 	}
 	if wrong != nil {
 		return catalog.Saved{}, wrong, nil
@@ -186,7 +189,11 @@ func (p *Pages) updateAutomated(c *gin.Context) error {
 		return err
 	}
 	content.draftForm = readDraftForm(c.Request.PostForm)
-	if chosen := c.Request.PostForm.Get("account"); chosen != "" {
+	if user, _ := session.User(c); !administers(user) {
+		// These reach beyond the repository: credentials of the installation push the image and
+		// fetch the source, and an engine may be another CI.
+		content.Image, content.Engine = a.Image, a.Engine
+	} else if chosen := c.Request.PostForm.Get("account"); chosen != "" {
 		content.Account.ID = chosen
 	}
 	if content.change(c.Request.PostForm) {

@@ -113,7 +113,7 @@ func (p *Pages) pipelineLink(b ab.Build, a ab.Attempt) string {
 func (p *Pages) pipeline(c *gin.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), lookTime)
 	defer cancel()
-	b, err := p.findBuild(ctx, c.Param("number"))
+	b, err := p.findBuild(c)
 	if err != nil {
 		return err
 	}

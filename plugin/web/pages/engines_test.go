@@ -94,7 +94,7 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 	if len(s.CI.Looks()) != 0 {
 		t.Error("the CI's server is looked at for its environment")
 	}
-	for role, status := range map[ab.Role]int{ab.RoleMember: http.StatusForbidden, ab.RoleViewer: http.StatusForbidden, "": http.StatusUnauthorized} {
+	for role, status := range map[ab.Role]int{pagestest.Writer: http.StatusForbidden, pagestest.Reader: http.StatusForbidden, "": http.StatusUnauthorized} {
 		refused := s.post(t, role, where)
 		if refused.StatusCode != status || strings.Contains(refused.Text, pagestest.ExtensionSecret) {
 			t.Errorf("%q gets %d, want %d", role, refused.StatusCode, status)
@@ -108,7 +108,7 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 func TestABuildLeadsToItsPipeline(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	ref, link := fmt.Sprintf("acme/builder#%d", s.Live.Number), path(s.Live, "/pipeline?attempt=1")
-	r := s.get(t, ab.RoleViewer, path(s.Live, ""))
+	r := s.get(t, pagestest.Reader, path(s.Live, ""))
 	r.want(t, http.StatusOK, "Pipeline "+ref+" on drone")
 	if !strings.Contains(r.Text, `href="`+link+`"`) {
 		t.Errorf("the page does not lead to %s", link)
@@ -117,21 +117,21 @@ func TestABuildLeadsToItsPipeline(t *testing.T) {
 		s.leads(t, address, fmt.Sprintf("https://drone.example.com/acme/builder/%d", s.Live.Number))
 	}
 	for name, without := range map[string]ab.Build{"on the embedded engine": s.Done, "that waits": s.Waiting} {
-		if r := s.get(t, ab.RoleViewer, path(without, "")); strings.Contains(r.Text, "/pipeline") {
+		if r := s.get(t, pagestest.Reader, path(without, "")); strings.Contains(r.Text, "/pipeline") {
 			t.Errorf("a build %s leads to a pipeline", name)
 		}
-		s.get(t, ab.RoleViewer, path(without, "/pipeline")).want(t, http.StatusNotFound, "no pipeline on a CI")
+		s.get(t, pagestest.Reader, path(without, "/pipeline")).want(t, http.StatusNotFound, "no pipeline on a CI")
 	}
 	if err := s.Store.SetEngineRef(t.Context(), s.Live.ID, 1, "acme/builder"); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.get(t, ab.RoleViewer, path(s.Live, "")); strings.Contains(r.Text, "/pipeline") {
+	if r := s.get(t, pagestest.Reader, path(s.Live, "")); strings.Contains(r.Text, "/pipeline") {
 		t.Error("a build whose pipeline is not there yet leads to it")
 	}
-	s.get(t, ab.RoleViewer, path(s.Live, "/pipeline?attempt=2")).want(t, http.StatusNotFound)
-	s.get(t, ab.RoleViewer, "/builds/99999/pipeline").want(t, http.StatusNotFound)
+	s.get(t, pagestest.Reader, path(s.Live, "/pipeline?attempt=2")).want(t, http.StatusNotFound)
+	s.get(t, pagestest.Reader, "/builds/99999/pipeline").want(t, http.StatusNotFound)
 	s.Pages.Engines = []pages.Engine{pagestest.Embedded(), pagestest.Absent("drone")}
-	s.get(t, ab.RoleViewer, link).want(t, http.StatusNotFound)
+	s.get(t, pagestest.Reader, link).want(t, http.StatusNotFound)
 }
 
 // Nothing but the configured server is where a pipeline can be.
@@ -140,13 +140,13 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 	link := path(s.Live, "/pipeline?attempt=1")
 	for _, address := range []string{"https://evil.example/1", "https://drone.example.com.evil.example/1", "https://drone.example.com@evil.example/", "//evil.example", "javascript:alert(1)", pagestest.CIServer} {
 		s.CI.Lead(address, nil)
-		s.get(t, ab.RoleViewer, link).want(t, http.StatusBadGateway, "Drone does not say where this pipeline is.")
+		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Drone does not say where this pipeline is.")
 	}
 	s.CI.Lead("", fmt.Errorf("deleted: %w", ab.ErrNotFound))
-	s.get(t, ab.RoleViewer, link).want(t, http.StatusNotFound, "Drone has no pipeline of this attempt, or no longer.")
+	s.get(t, pagestest.Reader, link).want(t, http.StatusNotFound, "Drone has no pipeline of this attempt, or no longer.")
 	for _, err := range []error{ab.ErrUnauthorized, ab.ErrUnavailable, errors.New("it says nothing")} {
 		s.CI.Lead("", err)
-		s.get(t, ab.RoleViewer, link).want(t, http.StatusBadGateway, "Settings → Engines")
+		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Settings → Engines")
 	}
 }
 
@@ -197,7 +197,7 @@ func byID(root *html.Node, id string) *html.Node {
 // leads follows an address that sends the browser to another site.
 func (s *site) leads(t *testing.T, address, to string) {
 	t.Helper()
-	r := s.get(t, ab.RoleViewer, address)
+	r := s.get(t, pagestest.Reader, address)
 	if r.StatusCode != http.StatusFound || r.Header.Get("Location") != to {
 		t.Errorf("%s: status %d to %q, want 302 to %q", address, r.StatusCode, r.Header.Get("Location"), to)
 	}

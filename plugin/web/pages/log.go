@@ -13,7 +13,9 @@ import (
 	"github.com/gin-gonic/gin"
 
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 	"slipway/plugin/web/pages/loghtml"
+	"slipway/plugin/web/session"
 )
 
 const (
@@ -78,7 +80,7 @@ func (p *Pages) eachChunk(ctx context.Context, a ab.Attempt, offset int64, do fu
 
 // askedAttempt reads the attempt that a log's request names, else the build's newest.
 func (p *Pages) askedAttempt(c *gin.Context) (ab.Attempt, error) {
-	b, err := p.findBuild(c.Request.Context(), c.Param("number"))
+	b, err := p.findBuild(c)
 	if err != nil {
 		return ab.Attempt{}, err
 	}
@@ -148,7 +150,10 @@ func (p *Pages) streamLog(c *gin.Context) error {
 	if err != nil || offset < 0 {
 		return fmt.Errorf("log offset %q: %w", from, ab.ErrNotFound)
 	}
-	s := &logStream{pages: p, attempt: a, out: c.Writer, control: http.NewResponseController(c.Writer)}
+	s := &logStream{
+		pages: p, attempt: a, out: c.Writer, control: http.NewResponseController(c.Writer),
+		recheck: func() error { return p.mayStillRead(c) },
+	}
 	// The server's limit on reading a request would end the connection in the middle.
 	_ = s.control.SetReadDeadline(time.Time{}) // a writer without deadlines needs none lifted
 	c.Header("Content-Type", "text/event-stream")
@@ -163,19 +168,39 @@ type logStream struct {
 	pages    *Pages
 	attempt  ab.Attempt
 	renderer loghtml.Renderer
-	offset   int64 // bytes that the renderer has read
-	shown    int64 // bytes that the browser has seen the lines of
+	offset   int64        // bytes that the renderer has read
+	shown    int64        // bytes that the browser has seen the lines of
+	recheck  func() error // an error: the person may no longer read the log
 	out      io.Writer
 	control  *http.ResponseController
 }
 
-// run ends without an error when the log does or the browser leaves.
+// mayStillRead checks again what the guard of a stream's route checked at its beginning: the
+// session goes on, and the build is still visible.
+func (p *Pages) mayStillRead(c *gin.Context) error {
+	user, err := p.Sessions.Reload(c)
+	if err != nil {
+		return err
+	}
+	if !administers(user) {
+		if err := p.Rights.CurrentPermissions(c.Request.Context(), session.ID(c), user.ID); err != nil {
+			return err
+		}
+	}
+	_, err = p.findBuild(c)
+	return err
+}
+
+// run ends without an error when the log does, the browser leaves, or the person may no longer
+// read the log: a browser that comes again gets the answer of the guard.
 func (s *logStream) run(ctx context.Context, from int64) error {
 	s.shown = from
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
+	recheck := time.NewTicker(s.pages.Recheck)
+	defer recheck.Stop()
 	if err := s.send(": following\n\n"); err != nil {
 		return nil
 	}
@@ -196,6 +221,11 @@ func (s *logStream) run(ctx context.Context, from int64) error {
 			return nil
 		case <-more:
 		case <-look.C:
+		case <-recheck.C:
+			if err := s.recheck(); err != nil {
+				trail.Log(ctx, s.pages.Log).WithError(err).Debug("a log's stream ends: the person may no longer read it")
+				return nil
+			}
 		case <-beat.C:
 			if err := s.send(": \n\n"); err != nil {
 				return nil

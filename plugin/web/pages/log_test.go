@@ -14,12 +14,12 @@ import (
 func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	hostile := "\x1b]0;owned\x07\x1b]52;c;cm0gLXJm\x1b\\\x1b[2J\x1b[6n\u009b2J\x9b2J\x1bP+q544e\x1b\\\x1b[32mdone\x1b[0m\n"
-	before := s.get(t, ab.RoleViewer, path(s.Live, "/log?raw=1"))
+	before := s.get(t, pagestest.Reader, path(s.Live, "/log?raw=1"))
 	_, err := s.Logs.Append(t.Context(), s.Live.ID, 1, int64(len(before.Text)), []byte(hostile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := s.get(t, ab.RoleViewer, path(s.Live, "/log"))
+	shown := s.get(t, pagestest.Reader, path(s.Live, "/log"))
 	if want := "\uFFFD2J\x1b[32mdone\x1b[0m\n"; !strings.HasSuffix(shown.Text, want) {
 		t.Errorf("got the end %q, want %q", tail(shown.Text, 60), want)
 	}
@@ -28,7 +28,7 @@ func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 			t.Errorf("the log contains %q", bad)
 		}
 	}
-	raw := s.get(t, ab.RoleViewer, path(s.Live, "/log?raw=1"))
+	raw := s.get(t, pagestest.Reader, path(s.Live, "/log?raw=1"))
 	if !strings.HasSuffix(raw.Text, hostile) {
 		t.Errorf("?raw=1: got the end %q, want the bytes as written", tail(raw.Text, 60))
 	}

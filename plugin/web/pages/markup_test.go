@@ -160,7 +160,7 @@ func checkTargets(t *testing.T, page *html.Node, ids map[string]int) {
 func TestS9NamesAreText(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	for _, address := range []string{"/builds", fmt.Sprintf("/builds/%d", s.Broken.Number), "/deliveries/" + s.Delivery} {
-		r := s.get(t, ab.RoleViewer, address)
+		r := s.get(t, pagestest.Reader, address)
 		r.want(t, http.StatusOK)
 		for _, script := range find(r.main(), "script", "img", "b") {
 			if strings.Contains(words(script), "alert") || words(script) == "old" || script.Data == "img" {

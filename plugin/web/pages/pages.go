@@ -17,6 +17,7 @@ type Options struct {
 	Store    *store.Store
 	Sessions *session.Manager
 	Accounts Accounts
+	Rights   Rights
 	Catalog  Catalog
 	Starter  Starter
 	Control  Control
@@ -25,6 +26,7 @@ type Options struct {
 	URL          string        // public base URL, without a slash at its end
 	Engines      []Engine      // all that there are; the first is the default
 	PollInterval time.Duration // of repositories without a webhook, told to people
+	Recheck      time.Duration // how often a log's stream checks that it may go on; 0 = 30 s
 	Now          func() time.Time
 	Log          logrus.FieldLogger
 }
@@ -39,6 +41,9 @@ type Pages struct {
 func New(o Options) (*Pages, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Recheck == 0 {
+		o.Recheck = 30 * time.Second
 	}
 	p := &Pages{Options: o}
 	var err error

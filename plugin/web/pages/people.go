@@ -1,12 +1,14 @@
 package pages
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
 
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/trail"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
 )
@@ -20,22 +22,25 @@ type personRow struct {
 	ab.User
 	Provider string
 	Self     bool
+	Sessions int // signed-in browsers
 }
 
 // roles says what each role may do.
 var roles = []option{
-	{string(ab.RoleNone), "none: sees nothing"},
-	{string(ab.RoleViewer), "viewer: sees"},
-	{string(ab.RoleMember), "member: starts, cancels, retries"},
-	{string(ab.RoleAdmin), "admin: creates, edits, deletes, links"},
+	{string(ab.RoleNone), "none: rights come from Bitbucket"},
+	{string(ab.RoleAdmin), "admin: may do everything"},
 }
 
-// people lists who signed in, with their roles.
+// people lists everybody who signed in, with their roles.
 func (p *Pages) people(c *gin.Context) error {
 	ctx := c.Request.Context()
 	users, err := p.Store.Users(ctx)
 	if err != nil {
 		return fmt.Errorf("list users: %w", err)
+	}
+	sessions, err := p.Store.SessionCounts(ctx)
+	if err != nil {
+		return err
 	}
 	providers, err := p.Store.Providers(ctx)
 	if err != nil {
@@ -48,19 +53,29 @@ func (p *Pages) people(c *gin.Context) error {
 	self, _ := session.User(c)
 	content := peoplePage{Roles: roles}
 	for _, u := range users {
-		content.Rows = append(content.Rows, personRow{u, names[u.ProviderID], u.ID == self.ID})
+		content.Rows = append(content.Rows, personRow{u, names[u.ProviderID], u.ID == self.ID, sessions[u.ID]})
 	}
 	return p.show(c, http.StatusOK, "people", frame{Title: "People", Nav: "settings", Content: content})
 }
 
-// setRole gives a user a role. Nobody changes their own, so that an administrator remains.
-func (p *Pages) setRole(c *gin.Context) error {
+// anotherUser reads the user that the path names. Administrators do not change themselves here,
+// so that one remains.
+func (p *Pages) anotherUser(c *gin.Context, what string) (ab.User, error) {
 	user, err := p.Store.User(c.Request.Context(), c.Param("id"))
 	if err != nil {
-		return fmt.Errorf("user %q: %w", c.Param("id"), err)
+		return user, fmt.Errorf("user %q: %w", c.Param("id"), err)
 	}
 	if self, _ := session.User(c); self.ID == user.ID {
-		return &httpx.Error{Status: http.StatusConflict, Message: "Nobody changes their own role. Ask another administrator."}
+		return user, &httpx.Error{Status: http.StatusConflict, Message: "Nobody " + what + ". Ask another administrator."}
+	}
+	return user, nil
+}
+
+// setRole gives a user a role.
+func (p *Pages) setRole(c *gin.Context) error {
+	user, err := p.anotherUser(c, "changes their own role")
+	if err != nil {
+		return err
 	}
 	role := ab.Role(c.PostForm("role"))
 	for _, known := range roles {
@@ -74,4 +89,51 @@ func (p *Pages) setRole(c *gin.Context) error {
 		return done(c, "/settings/people", "saved")
 	}
 	return &httpx.Error{Status: http.StatusUnprocessableEntity, Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role)}
+}
+
+// endSessions signs a person out everywhere.
+func (p *Pages) endSessions(c *gin.Context) error {
+	user, err := p.anotherUser(c, "ends their own sessions here; sign out instead")
+	if err != nil {
+		return err
+	}
+	if err := p.Store.EndSessions(c.Request.Context(), user.ID); err != nil {
+		return fmt.Errorf("end the sessions of %s: %w", user.Name, err)
+	}
+	p.logPerson(c, user, "sessions ended")
+	return done(c, "/settings/people", "ended")
+}
+
+// removePerson asks, and removes a person when the name was typed.
+func (p *Pages) removePerson(c *gin.Context) error {
+	user, err := p.anotherUser(c, "removes themselves")
+	if err != nil {
+		return err
+	}
+	name := user.Name
+	if name == "" {
+		name = "administrator"
+	}
+	ok, err := p.confirmed(c, "settings", confirmPage{
+		Question:    "Remove " + name + "?",
+		Consequence: "Their sessions end, and their role is gone. Anybody can sign in with Bitbucket again, without a role.",
+		Name:        name, Button: "Remove person", Action: "/settings/people/" + user.ID + "/remove", Back: "/settings/people",
+	})
+	if !ok {
+		return err
+	}
+	err = p.Store.DeleteUser(c.Request.Context(), user.ID)
+	if errors.Is(err, ab.ErrConflict) {
+		return &httpx.Error{Status: http.StatusConflict, Err: err, Message: name + " owns a linked account. Unlink it under Settings → Source providers first."}
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	p.logPerson(c, user, "person removed")
+	return done(c, "/settings/people", "removed")
+}
+
+func (p *Pages) logPerson(c *gin.Context, user ab.User, what string) {
+	self, _ := session.User(c)
+	trail.Log(c.Request.Context(), p.Log).WithField("user", user.ID).WithField("by", self.Name).Info(what)
 }

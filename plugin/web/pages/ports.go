@@ -28,6 +28,16 @@ type Credentials interface {
 	MissingScopes(a ab.Account) []string
 }
 
+// Rights keeps what people may do with repositories, as Bitbucket says. Both methods return
+// ErrUnauthorized if the person has to sign in again, and other errors if Bitbucket does not say
+// now. They are safe for concurrent use.
+type Rights interface {
+	// CurrentPermissions makes sure that the stored permissions can be used, and reads old ones again.
+	CurrentPermissions(ctx context.Context, sessionID, userID string) error
+	// RenewPermissions reads them now.
+	RenewPermissions(ctx context.Context, sessionID, userID string) error
+}
+
 // Browser shows what a linked account sees.
 type Browser interface {
 	Workspaces(ctx context.Context, accountID string) ([]ab.Workspace, error)

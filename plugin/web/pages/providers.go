@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -41,19 +40,20 @@ func linkURL(providerID, back string) string {
 
 // providers shows each source provider with its linked accounts.
 func (p *Pages) providers(c *gin.Context) error {
-	views, err := p.providerViews(c.Request.Context())
+	views, err := p.providerViews(c)
 	if err != nil {
 		return err
 	}
 	return p.show(c, http.StatusOK, "providers", frame{Title: "Source providers", Nav: "settings", Content: providersPage{views}})
 }
 
-func (p *Pages) providerViews(ctx context.Context) ([]providerView, error) {
+func (p *Pages) providerViews(c *gin.Context) ([]providerView, error) {
+	ctx := c.Request.Context()
 	providers, err := p.Store.Providers(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list source providers: %w", err)
 	}
-	linked, err := p.accountViews(ctx)
+	linked, err := p.accountViews(c)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,8 @@ func (p *Pages) providerViews(ctx context.Context) ([]providerView, error) {
 	return views, nil
 }
 
-func (p *Pages) accountViews(ctx context.Context) ([]accountView, error) {
+func (p *Pages) accountViews(c *gin.Context) ([]accountView, error) {
+	ctx := c.Request.Context()
 	stored, err := p.Store.Accounts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
@@ -83,7 +84,7 @@ func (p *Pages) accountViews(ctx context.Context) ([]accountView, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
-	automated, err := p.Store.AutomatedBuilds(ctx)
+	automated, err := p.view(c).AutomatedBuilds(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list automated builds: %w", err)
 	}

@@ -36,7 +36,7 @@ func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPag
 	if err != nil {
 		return fmt.Errorf("list registries: %w", err)
 	}
-	automated, err := p.Store.AutomatedBuilds(c.Request.Context())
+	automated, err := p.view(c).AutomatedBuilds(c.Request.Context())
 	if err != nil {
 		return fmt.Errorf("list automated builds: %w", err)
 	}

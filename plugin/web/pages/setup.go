@@ -29,7 +29,7 @@ func (p *Pages) setup(c *gin.Context) error {
 }
 
 func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID string, wrong faults) error {
-	views, err := p.providerViews(c.Request.Context())
+	views, err := p.providerViews(c)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID strin
 		content.Link = linkURL(content.Provider.ID, "/setup")
 	}
 	content.Any = len(content.Accounts) > 0
-	automated, err := p.Store.AutomatedBuilds(c.Request.Context())
+	automated, err := p.view(c).AutomatedBuilds(c.Request.Context())
 	if err != nil {
 		return fmt.Errorf("list automated builds: %w", err)
 	}

@@ -79,7 +79,7 @@ func (p *Pages) signInByToken(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("take the first administrator's token: %w", err)
 	}
-	if err := p.Sessions.Start(c, user.ID); err != nil {
+	if err := p.Sessions.Start(c, user.ID, ab.Grant{}); err != nil {
 		return err
 	}
 	where := returnTo(c)
@@ -102,7 +102,7 @@ func (p *Pages) signOut(c *gin.Context) error {
 // else to sign in.
 func (p *Pages) beginLink(c *gin.Context) error {
 	user, signed := session.User(c)
-	if signed && user.Role != ab.RoleAdmin {
+	if signed && !administers(user) {
 		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("You are signed in as %s already, and linking accounts needs the role admin.", user.Name)}
 	}
 	target, err := p.Accounts.BeginLink(c.Request.Context(), c.Query("provider"), user.ID, p.Sessions.Browser(c), returnTo(c))
@@ -129,7 +129,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 		return linkError(err)
 	}
 	// A new session id in any case: linking may have changed who this is.
-	if err := p.Sessions.Start(c, linked.User.ID); err != nil {
+	if err := p.Sessions.Start(c, linked.User.ID, linked.Grant); err != nil {
 		return err
 	}
 	where := accounts.LocalPath(linked.ReturnTo)

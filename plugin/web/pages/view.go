@@ -58,22 +58,30 @@ type frame struct {
 	Crumbs  []crumb
 	User    ab.User // zero when nobody is signed in
 	Signed  bool
-	Notice  string // what was just done
+	Has     ab.Permission // on the page's repository
+	Notice  string        // what was just done
 	Faults  faults
-	Here    string // path and query, to come back to
+	Here    string // path to come back to; empty on a page of an error
 	Content any
 }
 
 type crumb struct{ Name, Link string }
 
-// Can reports whether the user has a role, for buttons that would be refused.
-func (f frame) Can(role string) bool { return f.Signed && f.User.Role.Includes(ab.Role(role)) }
+// Can reports whether the user has a permission on the page's repository, for buttons that would
+// be refused. On a page without one, only administrators of the installation can anything.
+func (f frame) Can(permission string) bool { return f.Has.Includes(ab.Permission(permission)) }
+
+// Administers reports whether the user is an administrator of the installation.
+func (f frame) Administers() bool { return f.Signed && administers(f.User) }
 
 // show writes a page. It is rendered whole before the first byte leaves, so that a fault
 // in a template is an error and not half a page.
 func (p *Pages) show(c *gin.Context, status int, name string, f frame) error {
 	f.User, f.Signed = session.User(c)
-	f.Here = c.Request.URL.RequestURI()
+	f.Has = permissionOf(c)
+	if name != "error" {
+		f.Here = c.Request.URL.Path
+	}
 	if f.Notice == "" {
 		f.Notice = notices[c.Query("done")]
 	}
@@ -121,19 +129,22 @@ func sentence(text string) string {
 
 // notices are what ?done= may say: a fixed choice, so that a link puts no words in our mouth.
 var notices = map[string]string{
-	"cancelled":  "The build is cancelled.",
-	"retried":    "The build is queued again.",
-	"started":    "The build is queued.",
-	"created":    "The automated build is saved.",
-	"saved":      "Saved.",
-	"deleted":    "Deleted.",
-	"linked":     "The account is linked.",
-	"unlinked":   "The account is unlinked.",
-	"checked":    "Checked: the registry accepts the credential.",
-	"signed-out": "You are signed out.",
-	"revoked":    "The pipeline token is revoked.",
-	"rotated":    "The webhook's secret is replaced.",
-	"hook":       "Looked for the webhook again; its state is below.",
+	"cancelled":   "The build is cancelled.",
+	"retried":     "The build is queued again.",
+	"started":     "The build is queued.",
+	"created":     "The automated build is saved.",
+	"saved":       "Saved.",
+	"deleted":     "Deleted.",
+	"linked":      "The account is linked.",
+	"unlinked":    "The account is unlinked.",
+	"checked":     "Checked: the registry accepts the credential.",
+	"signed-out":  "You are signed out.",
+	"revoked":     "The pipeline token is revoked.",
+	"rotated":     "The webhook's secret is replaced.",
+	"ended":       "The sessions are ended.",
+	"removed":     "The person is removed.",
+	"permissions": "Your permissions are as Bitbucket says now.",
+	"hook":        "Looked for the webhook again; its state is below.",
 }
 
 // done sends the browser to a page that says what was done.

@@ -1,6 +1,6 @@
-// Package session knows who sits at the browser: sessions are rows of the store, found by
-// the hash of 32 random bytes in a cookie, so that a stolen database opens no door and an
-// administrator can end them. Roles are checked here and nowhere else.
+// Package session finds the user of a request: sessions are rows of the store, found by the
+// hash of 32 random bytes in a cookie, so that a stolen database opens no door and an
+// administrator can end them. What the user may do is decided by package pages.
 package session
 
 import (
@@ -25,7 +25,11 @@ const Lifetime = 7 * 24 * time.Hour
 // flowLifetime is how long the cookie that binds an OAuth flow to its browser lasts.
 const flowLifetime = 10 * time.Minute
 
-const userKey = "slipway.user"
+// Keys of a request's context.
+const (
+	userKey = "slipway.user"
+	idKey   = "slipway.session"
+)
 
 // Options make a Manager.
 type Options struct {
@@ -49,14 +53,15 @@ func New(o Options) *Manager {
 	return &Manager{store: o.Store, secure: strings.HasPrefix(o.URL, "https://"), now: o.Now}
 }
 
-// Start signs a user in under a new session id. The session that the browser came with
-// ends: an id planted before the sign-in is worth nothing after it.
-func (m *Manager) Start(c *gin.Context, userID string) error {
+// Start signs a user in under a new session id, which keeps the grant of the sign-in. The
+// session that the browser came with ends: an id planted before the sign-in is worth nothing
+// after it.
+func (m *Manager) Start(c *gin.Context, userID string, grant ab.Grant) error {
 	if err := m.forget(c); err != nil {
 		return err
 	}
 	value, now := ab.NewToken().Reveal(), m.now()
-	s := ab.Session{ID: hash(value), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(Lifetime)}
+	s := ab.Session{ID: hash(value), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(Lifetime), Grant: grant}
 	if err := m.store.CreateSession(c.Request.Context(), s); err != nil {
 		return fmt.Errorf("sign in user %s: %w", userID, err)
 	}
@@ -102,9 +107,24 @@ func (m *Manager) Load() gin.HandlerFunc {
 			return fmt.Errorf("find the session: %w", err)
 		}
 		c.Set(userKey, user)
+		c.Set(idKey, hash(value))
 		return nil
 	})
 }
+
+// Reload reads the session's user again, for a request that lasts. ErrNotFound: the session has
+// ended, or there was none.
+func (m *Manager) Reload(c *gin.Context) (ab.User, error) {
+	user, err := m.store.SessionUser(c.Request.Context(), ID(c))
+	if err != nil {
+		return ab.User{}, fmt.Errorf("find the session: %w", err)
+	}
+	c.Set(userKey, user)
+	return user, nil
+}
+
+// ID returns the session's id in the store; empty if nobody is signed in.
+func ID(c *gin.Context) string { return c.GetString(idKey) }
 
 // User returns who is signed in.
 func User(c *gin.Context) (user ab.User, ok bool) {
@@ -113,25 +133,15 @@ func User(c *gin.Context) (user ab.User, ok bool) {
 	return user, ok
 }
 
-// Require is the middleware that lets only users of a role pass. Who is not signed in is
-// sent to the sign-in page, and back afterwards.
-func Require(role ab.Role) gin.HandlerFunc {
-	return httpx.Handle(func(c *gin.Context) error {
-		user, ok := User(c)
-		switch {
-		case !ok && c.Request.Method == http.MethodGet:
-			c.Redirect(http.StatusSeeOther, "/signin?return_to="+url.QueryEscape(c.Request.URL.RequestURI()))
-			c.Abort()
-			return nil
-		case !ok:
-			return &httpx.Error{Status: http.StatusUnauthorized, Message: "Sign in first: nobody is signed in here, or the session is over."}
-		case user.Role.Includes(role):
-			return nil
-		case user.Role == ab.RoleNone:
-			return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("You are signed in as %s and have no role yet. Ask an administrator to give you one under Settings → People.", user.Name)}
-		}
-		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("This needs the role %s; yours is %s. An administrator can change it under Settings → People.", role, user.Role)}
-	})
+// AskToSignIn answers a request without a session: a page redirects to the sign-in page, and
+// back afterwards; anything else is a 401.
+func AskToSignIn(c *gin.Context) error {
+	if c.Request.Method == http.MethodGet {
+		c.Redirect(http.StatusSeeOther, "/signin?return_to="+url.QueryEscape(c.Request.URL.RequestURI()))
+		c.Abort()
+		return nil
+	}
+	return &httpx.Error{Status: http.StatusUnauthorized, Message: "Sign in first: nobody is signed in here, or the session is over."}
 }
 
 // Browser returns the id that binds an OAuth flow to this browser, giving it one when it

@@ -30,14 +30,14 @@ func open(t *testing.T, url string) *fixture {
 	f := &fixture{now: time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)}
 	f.store = storetest.OpenAt(t, t.TempDir(), func() time.Time { return f.now })
 	var err error
-	if f.user, err = f.store.SaveUser(t.Context(), ab.User{Name: "alice", Role: ab.RoleMember}); err != nil {
+	if f.user, err = f.store.SaveUser(t.Context(), ab.User{Name: "alice", Role: ab.RoleNone}); err != nil {
 		t.Fatal(err)
 	}
 	m := session.New(session.Options{Store: f.store, URL: url, Now: func() time.Time { return f.now }})
 	log, _ := logtest.NewNullLogger()
 	f.engine = gin.New()
 	f.engine.Use(httpx.Errors(log, httpx.JSON), m.Load())
-	f.engine.GET("/in", httpx.Handle(func(c *gin.Context) error { return m.Start(c, f.user.ID) }))
+	f.engine.GET("/in", httpx.Handle(func(c *gin.Context) error { return m.Start(c, f.user.ID, ab.Grant{}) }))
 	f.engine.GET("/out", httpx.Handle(m.End))
 	f.engine.GET("/who", httpx.Handle(func(c *gin.Context) error {
 		user, _ := session.User(c)
@@ -46,8 +46,14 @@ func open(t *testing.T, url string) *fixture {
 	}))
 	f.engine.GET("/browser", httpx.Handle(func(c *gin.Context) error { c.String(http.StatusOK, "%s", m.Browser(c)); return nil }))
 	f.engine.GET("/taken", httpx.Handle(func(c *gin.Context) error { c.String(http.StatusOK, "%s", m.TakeBrowser(c)); return nil }))
-	f.engine.Any("/member", session.Require(ab.RoleMember), func(c *gin.Context) { c.String(http.StatusOK, "in") })
-	f.engine.GET("/admin", session.Require(ab.RoleAdmin), func(c *gin.Context) { c.String(http.StatusOK, "in") })
+	f.engine.GET("/again", httpx.Handle(func(c *gin.Context) error {
+		user, err := m.Reload(c)
+		if err == nil {
+			c.String(http.StatusOK, "%s", user.Name)
+		}
+		return err
+	}))
+	f.engine.Any("/ask", httpx.Handle(session.AskToSignIn))
 	return f
 }
 
@@ -120,27 +126,30 @@ func TestSessionsEnd(t *testing.T) {
 	}
 }
 
-func TestRequire(t *testing.T) {
+func TestAskToSignIn(t *testing.T) {
+	f := open(t, "https://slipway.example.com")
+	r := f.do("GET", "/ask?a=b")
+	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/signin?return_to=%2Fask%3Fa%3Db" {
+		t.Errorf("GET: got %d to %s, want 303 to the sign-in page and back", r.StatusCode, r.Header.Get("Location"))
+	}
+	if r := f.do("POST", "/ask"); r.StatusCode != http.StatusUnauthorized {
+		t.Errorf("POST: got %d, want 401", r.StatusCode)
+	}
+}
+
+func TestReload(t *testing.T) {
 	f := open(t, "https://slipway.example.com")
 	c := f.do("GET", "/in").Cookies()[0]
-	if r := f.do("GET", "/member?a=b"); r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/signin?return_to=%2Fmember%3Fa%3Db" {
-		t.Errorf("nobody's GET: %d %s", r.StatusCode, r.Header.Get("Location"))
+	if got := body(t, f.do("GET", "/again", c)); got != "alice" {
+		t.Errorf("a session: got %q, want alice", got)
 	}
-	if r := f.do("POST", "/member"); r.StatusCode != http.StatusUnauthorized {
-		t.Errorf("nobody's POST: %d", r.StatusCode)
-	}
-	if r := f.do("GET", "/member", c); r.StatusCode != http.StatusOK {
-		t.Errorf("a member at /member: %d", r.StatusCode)
-	}
-	if r := f.do("GET", "/admin", c); r.StatusCode != http.StatusForbidden {
-		t.Errorf("a member at /admin: %d", r.StatusCode)
-	}
-	f.user.Role = ab.RoleNone
-	if _, err := f.store.SaveUser(t.Context(), f.user); err != nil {
+	if err := f.store.EndSessions(t.Context(), f.user.ID); err != nil {
 		t.Fatal(err)
 	}
-	if r := f.do("GET", "/member", c); r.StatusCode != http.StatusForbidden || !strings.Contains(body(t, r), "Ask an administrator") {
-		t.Errorf("without a role: %d", r.StatusCode)
+	for name, r := range map[string]*http.Response{"an ended session": f.do("GET", "/again", c), "no session": f.do("GET", "/again")} {
+		if r.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: got %d, want 404", name, r.StatusCode)
+		}
 	}
 }
 

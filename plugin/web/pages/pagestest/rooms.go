@@ -151,6 +151,9 @@ func (r *Rooms) save(ctx context.Context, id string, d catalog.Draft) (catalog.S
 	if !strings.Contains(d.Image, "/") {
 		return catalog.Saved{}, &catalog.Invalid{Fields: []ab.FieldError{{Field: "image", Message: "name the registry too, as registry.example.com/app"}}}
 	}
+	if len(d.Rules) == 0 {
+		return catalog.Saved{}, &catalog.Invalid{Fields: []ab.FieldError{{Field: "rules", Message: "add a rule"}}}
+	}
 	if d.Engine == "" {
 		d.Engine = "embedded"
 	}

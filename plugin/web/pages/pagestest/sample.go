@@ -75,7 +75,8 @@ type Sample struct {
 	Log      *logrus.Logger
 	Logged   *logtest.Hook
 
-	Users map[ab.Role]ab.User // one of each role
+	Users  map[ab.Role]ab.User // administrator, Owner, Writer, Reader, and RoleNone: a person without any permission
+	Rights *Rights
 
 	App, Worker     ab.AutomatedBuild // with an active and a polled webhook
 	Account, Token  ab.Account
@@ -98,12 +99,13 @@ func Empty(t testing.TB) *Sample {
 		Store: st, Clock: clock, Log: log, Logged: hook, Users: map[ab.Role]ab.User{},
 		Logs:     logs.New(logs.Options{Dir: t.TempDir()}),
 		Rooms:    &Rooms{Store: st, flows: map[string]string{}},
+		Rights:   &Rights{Store: st, granted: map[string]map[string]ab.Permission{}},
 		Sessions: session.New(session.Options{Store: st, URL: URL, Now: clock.Now}),
 	}
 	_, err := st.SaveProvider(t.Context(), ab.Provider{ID: ProviderID, Kind: ab.Cloud, Name: "bitbucket-cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org"})
 	must(t, err)
 	s.Pages, err = pages.New(pages.Options{
-		Store: st, Sessions: s.Sessions, Accounts: s.Rooms, Catalog: s.Rooms, Starter: s.Rooms, Control: s.Rooms, Logs: s.Logs,
+		Store: st, Sessions: s.Sessions, Accounts: s.Rooms, Rights: s.Rights, Catalog: s.Rooms, Starter: s.Rooms, Control: s.Rooms, Logs: s.Logs,
 		URL: URL, Engines: []pages.Engine{Embedded(), Absent("drone"), Absent("woodpecker")}, PollInterval: 5 * time.Minute, Now: clock.Now, Log: log,
 	})
 	must(t, err)
@@ -148,8 +150,16 @@ func (s *Sample) people(ctx context.Context) error {
 	for i, who := range []struct {
 		name string
 		role ab.Role
-	}{{"Alice Adams", ab.RoleAdmin}, {"Bob Moss", ab.RoleMember}, {"Carol View", ab.RoleViewer}, {"Dave New", ab.RoleNone}} {
-		s.Users[who.role] = keep[ab.User](&f)(s.Store.SaveUser(ctx, ab.User{ProviderID: ProviderID, RemoteID: fmt.Sprintf("{u%d}", i), Name: who.name, Role: who.role, CreatedAt: Start.Add(-72 * time.Hour)}))
+	}{{"Alice Adams", ab.RoleAdmin}, {"Bob Moss", Writer}, {"Carol View", Reader}, {"Dave New", ab.RoleNone}, {"Erin Own", Owner}, {"Fay Idle", Idle}} {
+		role := ab.RoleNone
+		if who.role == ab.RoleAdmin {
+			role = ab.RoleAdmin
+		}
+		u := ab.User{ProviderID: ProviderID, RemoteID: fmt.Sprintf("{u%d}", i), Name: who.name, Role: role, CreatedAt: Start.Add(-72 * time.Hour)}
+		s.Users[who.role] = keep[ab.User](&f)(s.Store.SaveUser(ctx, u))
+	}
+	for who, permission := range map[ab.Role]ab.Permission{Reader: ab.PermissionRead, Writer: ab.PermissionWrite, Owner: ab.PermissionAdmin} {
+		s.Rights.Grant(s.Users[who].ID, permission, "{app}", "{worker}", "{docs}", "{tools}")
 	}
 	s.Rooms.who = s.Users[ab.RoleAdmin]
 	return f.err

@@ -23,7 +23,7 @@ func (s *Sample) CookieOf(t testing.TB, userID string) *http.Cookie {
 	w := httptest.NewRecorder()
 	c, _ := gin.CreateTestContext(w)
 	c.Request = httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/signin/token", nil)
-	must(t, s.Sessions.Start(c, userID))
+	must(t, s.Sessions.Start(c, userID, ab.Grant{}))
 	return w.Result().Cookies()[0]
 }
 

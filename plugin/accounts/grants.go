@@ -1,0 +1,127 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket"
+	"slipway/plugin/bitbucket/cloud"
+)
+
+// personClient calls as the person of a session: with the grant of their sign-in, or with their
+// linked account if that took the grant. A refresh token works once, so that only one of the two
+// has it. ErrUnauthorized: the person has neither.
+func (a *Accounts) personClient(
+	ctx context.Context, p autobuild.Provider, session autobuild.Session, user autobuild.User,
+) (*cloud.Client, error) {
+	if session.Grant.IsZero() {
+		account, err := a.accountOf(ctx, identity{User: cloud.User{UUID: user.RemoteID}, provider: p})
+		usable := err == nil && account.UserID == user.ID && account.State == autobuild.AccountLinked
+		if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
+			return nil, err
+		}
+		if !usable {
+			return nil, fmt.Errorf("%w: the sign-in of %s holds no grant", autobuild.ErrUnauthorized, user.Name)
+		}
+		return a.client(p, account)
+	}
+	id := session.ID
+	api, err := bitbucket.New(bitbucket.Options{
+		BaseURL: p.APIURL, Transport: a.transport, Log: a.log,
+		Limiter: a.limiter(autobuild.Account{Kind: autobuild.AccountOAuth, ProviderID: p.ID}),
+		Token:   func(ctx context.Context) (secret.Secret, error) { return a.sessionToken(ctx, p, id) },
+		Renew: func(ctx context.Context, refused secret.Secret) (secret.Secret, error) {
+			return a.refreshSession(ctx, p, id, refused)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("source provider %s: %w", p.Name, err)
+	}
+	return cloud.New(api), nil
+}
+
+// sessionGrant returns the grant of a session. ErrUnauthorized if it has none any more.
+func (a *Accounts) sessionGrant(ctx context.Context, sessionID string) (autobuild.Grant, error) {
+	session, err := a.store.Session(ctx, sessionID)
+	switch {
+	case errors.Is(err, autobuild.ErrNotFound):
+		return autobuild.Grant{}, fmt.Errorf("%w: the session has ended", autobuild.ErrUnauthorized)
+	case err != nil:
+		return autobuild.Grant{}, err
+	case session.Grant.IsZero():
+		return autobuild.Grant{}, fmt.Errorf("%w: the sign-in holds no grant", autobuild.ErrUnauthorized)
+	}
+	return session.Grant, nil
+}
+
+// sessionToken returns a session's access token, refreshed when it ends within the margin.
+func (a *Accounts) sessionToken(ctx context.Context, p autobuild.Provider, sessionID string) (secret.Secret, error) {
+	held, err := a.sessionGrant(ctx, sessionID)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	if a.now().Add(margin).Before(held.ExpiresAt) {
+		return held.AccessToken, nil
+	}
+	return a.refreshSession(ctx, p, sessionID, held.AccessToken)
+}
+
+// refreshSession replaces the stale token of a session. Callers with the same stale token share
+// one flight, which goes on when they give up, as refresh does.
+func (a *Accounts) refreshSession(ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret) (secret.Secret, error) {
+	flight := a.flights.DoChan("session/"+sessionID+"/"+digest(stale.Reveal()), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+		defer cancel()
+		return a.refreshSessionOnce(ctx, p, sessionID, stale)
+	})
+	select {
+	case <-ctx.Done():
+		return secret.Secret{}, context.Cause(ctx)
+	case result := <-flight:
+		token, _ := result.Val.(secret.Secret)
+		return token, result.Err
+	}
+}
+
+func (a *Accounts) refreshSessionOnce(ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret) (secret.Secret, error) {
+	held, err := a.sessionGrant(ctx, sessionID)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	if !held.AccessToken.Equal(stale) {
+		return held.AccessToken, nil // another caller was faster
+	}
+	tokens, err := a.refreshGrant(ctx, p, held.RefreshToken)
+	renewed := autobuild.Grant{Version: held.Version}
+	switch {
+	case errors.Is(err, errGrant): // an empty grant takes its place
+		err = fmt.Errorf("%w: Bitbucket no longer accepts this sign-in: %w", autobuild.ErrUnauthorized, err)
+	case errors.Is(err, errClient): // says nothing of the person
+		return secret.Secret{}, fmt.Errorf("refresh a sign-in: %w: %w", autobuild.ErrUnavailable, err)
+	case err != nil:
+		return secret.Secret{}, fmt.Errorf("refresh a sign-in: %w", err)
+	default:
+		renewed = tokens.forSession()
+		renewed.Version = held.Version
+		if renewed.RefreshToken.IsZero() {
+			renewed.RefreshToken = held.RefreshToken // not rotated
+		}
+	}
+	stored, storeErr := a.store.UpdateGrant(ctx, sessionID, renewed)
+	if errors.Is(storeErr, autobuild.ErrConflict) { // another process refreshed it first
+		theirs, err := a.sessionGrant(ctx, sessionID)
+		return theirs.AccessToken, err
+	}
+	if storeErr != nil {
+		return secret.Secret{}, fmt.Errorf("store a refreshed sign-in: %w", storeErr)
+	}
+	return stored.AccessToken, err
+}
+
+// forSession is a grant as a session holds it.
+func (g grant) forSession() autobuild.Grant {
+	return autobuild.Grant{AccessToken: g.access, RefreshToken: g.refresh, ExpiresAt: g.expires}
+}

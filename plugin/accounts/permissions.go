@@ -1,0 +1,232 @@
+package accounts
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/cloud"
+	"slipway/plugin/provider"
+	"slipway/plugin/trail"
+)
+
+const (
+	// checkWait bounds how long a page waits for Bitbucket while older permissions can be used.
+	checkWait = 3 * time.Second
+	// checkTimeout bounds one check, which goes on when nobody waits for it any more.
+	checkTimeout = 30 * time.Second
+	// renewEvery is how often a person may ask for a check.
+	renewEvery = 10 * time.Second
+	// checkPause is how long after a failed check the next one is made, unless Bitbucket says.
+	checkPause = 15 * time.Second
+	maxPause   = 5 * time.Minute
+)
+
+// A failedCheck is remembered, so that pages do not ask a Bitbucket that is down again and again.
+type failedCheck struct {
+	until time.Time
+	err   error
+}
+
+// CurrentPermissions makes sure that the stored permissions of a session's person can be used:
+// those older than autobuild.PermissionsFresh are read again, and those up to
+// autobuild.PermissionsKept are used if Bitbucket does not answer. ErrUnauthorized: the person
+// has to sign in again; other errors: Bitbucket does not say now, and the person sees nothing.
+// Concurrent calls of one session share a check.
+func (a *Accounts) CurrentPermissions(ctx context.Context, sessionID, userID string) error {
+	read, err := a.store.PermissionsAt(ctx, userID)
+	if err != nil {
+		return err
+	}
+	age := a.now().Sub(read)
+	if age < autobuild.PermissionsFresh {
+		return nil
+	}
+	usable := age < autobuild.PermissionsKept
+	wait := ctx
+	if usable {
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, checkWait)
+		defer cancel()
+	}
+	err = a.checkOnce(wait, sessionID)
+	if err == nil || !usable || ctx.Err() != nil || definite(err) {
+		return err
+	}
+	trail.Log(ctx, a.log).WithError(err).WithField("user", userID).Info("permissions could not be read: older ones are used")
+	return nil
+}
+
+// definite tells errors that say something of the person: older permissions count no more. A
+// refused OAuth consumer says nothing of the person.
+func definite(err error) bool {
+	refused := errors.Is(err, autobuild.ErrUnauthorized) && !errors.Is(err, errClient)
+	return refused || errors.Is(err, autobuild.ErrNotFound)
+}
+
+// RenewPermissions reads the permissions of a session's person now, unless that was done within
+// the last seconds. Errors are those of CurrentPermissions.
+func (a *Accounts) RenewPermissions(ctx context.Context, sessionID, userID string) error {
+	read, err := a.store.PermissionsAt(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if a.now().Sub(read) < renewEvery {
+		return nil
+	}
+	return a.checkOnce(ctx, sessionID)
+}
+
+func (a *Accounts) checkOnce(ctx context.Context, sessionID string) error {
+	if err := a.recentFailure(sessionID); err != nil {
+		return err
+	}
+	flight := a.flights.DoChan("permissions/"+sessionID, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+		defer cancel()
+		err := a.checkPermissions(ctx, sessionID)
+		a.rememberFailure(sessionID, err)
+		return nil, err
+	})
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("read permissions: %w: %w", autobuild.ErrUnavailable, context.Cause(ctx))
+	case result := <-flight:
+		return result.Err
+	}
+}
+
+func (a *Accounts) recentFailure(sessionID string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if failed, ok := a.failures[sessionID]; ok && a.now().Before(failed.until) {
+		return failed.err
+	}
+	return nil
+}
+
+// rememberFailure also forgets those whose time is over, so that the map stays small.
+func (a *Accounts) rememberFailure(sessionID string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	for id, failed := range a.failures {
+		if !now.Before(failed.until) {
+			delete(a.failures, id)
+		}
+	}
+	if err == nil || definite(err) {
+		delete(a.failures, sessionID)
+		return
+	}
+	pause := checkPause
+	var limited *autobuild.RateLimitError
+	if errors.As(err, &limited) {
+		pause = min(max(pause, limited.RetryAfter), maxPause)
+	}
+	a.failures[sessionID] = failedCheck{until: now.Add(pause), err: err}
+}
+
+// checkPermissions is one check. A check whose sign-in is refused drops what is known of the person.
+func (a *Accounts) checkPermissions(ctx context.Context, sessionID string) error {
+	session, err := a.store.Session(ctx, sessionID)
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return fmt.Errorf("read permissions: %w: the session has ended", autobuild.ErrUnauthorized)
+	}
+	if err != nil {
+		return fmt.Errorf("read permissions: %w", err)
+	}
+	found, err := a.readPermissions(ctx, session)
+	if err != nil && definite(err) {
+		return errors.Join(err, a.store.DropPermissions(ctx, session.UserID))
+	}
+	if err != nil {
+		return fmt.Errorf("read permissions: %w", err)
+	}
+	err = a.store.SavePermissions(ctx, found)
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return fmt.Errorf("read permissions: %w: the session has ended", autobuild.ErrUnauthorized)
+	}
+	return err
+}
+
+func (a *Accounts) readPermissions(ctx context.Context, session autobuild.Session) (autobuild.Permissions, error) {
+	found := autobuild.Permissions{SessionID: session.ID, UserID: session.UserID, Repositories: map[string]autobuild.Permission{}}
+	user, err := a.store.User(ctx, session.UserID)
+	if err != nil {
+		return found, err
+	}
+	if user.RemoteID == "" {
+		return found, fmt.Errorf("%w: %s has no identity at Bitbucket", autobuild.ErrUnauthorized, user.Name)
+	}
+	found.ProviderID = user.ProviderID
+	p, err := a.provider(ctx, user.ProviderID)
+	if err != nil {
+		return found, err
+	}
+	client, err := a.personClient(ctx, p, session, user)
+	if err != nil {
+		return found, err
+	}
+	repositories, err := a.store.Repositories(ctx, p.ID)
+	if err != nil {
+		return found, err
+	}
+	for workspace, some := range byWorkspace(repositories) {
+		if err := a.readWorkspace(ctx, client, workspace, some, &found); err != nil {
+			return found, provider.Translate(err)
+		}
+	}
+	return found, nil
+}
+
+// byWorkspace groups repositories by their workspace's uuid, or its slug if that is not known.
+func byWorkspace(repositories []autobuild.Repository) map[string][]autobuild.Repository {
+	groups := map[string][]autobuild.Repository{}
+	for _, r := range repositories {
+		slug, _, _ := strings.Cut(r.FullName, "/")
+		workspace := cmp.Or(r.WorkspaceID, slug)
+		groups[workspace] = append(groups[workspace], r)
+	}
+	return groups
+}
+
+// readWorkspace adds the person's permissions on some repositories of a workspace. Public
+// repositories that nothing was granted on can be read, if they still are public.
+func (a *Accounts) readWorkspace(
+	ctx context.Context, client *cloud.Client, workspace string, repositories []autobuild.Repository, found *autobuild.Permissions,
+) error {
+	var all, public []string
+	for _, r := range repositories {
+		all = append(all, r.ID)
+		if !r.Private {
+			public = append(public, r.ID)
+		}
+	}
+	granted, err := client.Permissions(ctx, workspace, all)
+	if err != nil {
+		return err
+	}
+	for id, name := range granted {
+		permission := autobuild.Permission(name)
+		if !permission.Known() {
+			trail.Log(ctx, a.log).WithField("permission", name).Warn("Bitbucket reported an unknown permission: it counts as none")
+			continue
+		}
+		found.Repositories[id], found.Granted = permission, true
+	}
+	public = slices.DeleteFunc(public, func(id string) bool { return found.Repositories[id].Known() })
+	if len(public) == 0 {
+		return nil
+	}
+	readable, err := client.Public(ctx, workspace, public)
+	for _, id := range readable {
+		found.Repositories[id] = autobuild.PermissionRead
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// A View is the database as one person sees it. A row of a repository that the person may not
+// read is not there: lists leave it out, and single rows are ErrNotFound, as unknown ones are.
+// The condition is part of each query, so that no caller can forget it.
+type View struct {
+	store  *Store
+	viewer ab.Viewer
+}
+
+// As returns the database as a person sees it.
+func (s *Store) As(v ab.Viewer) View { return View{store: s, viewer: v} }
+
+// may adds the condition under which the viewer may read the repository in these columns.
+func (v View) may(c *conditions, provider, repository string) {
+	if v.viewer.Administrator {
+		return
+	}
+	c.terms = append(c.terms, v.reads(c, provider, repository))
+}
+
+func (v View) reads(c *conditions, provider, repository string) string {
+	since := ms(v.store.Now().Add(-ab.PermissionsKept))
+	return `EXISTS (SELECT 1 FROM permissions p WHERE p.user_id = ` + c.arg(v.viewer.UserID) +
+		` AND p.provider_id = ` + provider + ` AND p.repository_id = ` + repository + ` AND p.checked_at > ` + c.arg(since) + `)`
+}
+
+// Permission returns what the viewer may do with a repository: admin for an administrator of the
+// installation, none if nothing is known.
+func (v View) Permission(ctx context.Context, r ab.Repository) (p ab.Permission, err error) {
+	if v.viewer.Administrator {
+		return ab.PermissionAdmin, nil
+	}
+	err = v.store.read.QueryRowContext(ctx, `SELECT permission FROM permissions
+		WHERE user_id = $1 AND provider_id = $2 AND repository_id = $3 AND checked_at > $4`,
+		v.viewer.UserID, r.ProviderID, r.ID, ms(v.store.Now().Add(-ab.PermissionsKept))).Scan(&p)
+	if errors.Is(known(err), ab.ErrNotFound) {
+		return ab.PermissionNone, nil
+	}
+	if err != nil {
+		return ab.PermissionNone, fmt.Errorf("permission on repository %s: %w", r.ID, err)
+	}
+	return p, nil
+}
+
+// AutomatedBuilds lists those that the viewer may read, by repository and image.
+func (v View) AutomatedBuilds(ctx context.Context) ([]ab.AutomatedBuild, error) {
+	var c conditions
+	v.may(&c, "a.provider_id", "a.repository_id")
+	return v.store.listAutomatedBuilds(ctx, c.where(), c.args...)
+}
+
+// AutomatedBuild returns one with its rules.
+func (v View) AutomatedBuild(ctx context.Context, id string) (ab.AutomatedBuild, error) {
+	var c conditions
+	c.terms = append(c.terms, "a.id = "+c.arg(id))
+	v.may(&c, "a.provider_id", "a.repository_id")
+	all, err := v.store.listAutomatedBuilds(ctx, c.where(), c.args...)
+	if err == nil && len(all) == 0 {
+		err = ab.ErrNotFound
+	}
+	if err != nil {
+		return ab.AutomatedBuild{}, fmt.Errorf("automated build %s: %w", id, err)
+	}
+	return all[0], nil
+}
+
+// Builds lists builds that the viewer may read, without stages.
+func (v View) Builds(ctx context.Context, f BuildFilter) ([]ab.Build, error) {
+	var c conditions
+	v.may(&c, "b.provider_id", "b.repository_id")
+	return v.store.listBuilds(ctx, c, f)
+}
+
+// BuildByNumber returns one by its number.
+func (v View) BuildByNumber(ctx context.Context, number int64) (ab.Build, error) {
+	var c conditions
+	c.terms = append(c.terms, "b.number = "+c.arg(number))
+	v.may(&c, "b.provider_id", "b.repository_id")
+	b, err := scanBuild(v.store.read.QueryRowContext(ctx, selectBuild+c.where(), c.args...))
+	if err != nil {
+		return ab.Build{}, fmt.Errorf("build %d: %w", number, known(err))
+	}
+	return b, nil
+}
+
+// mayDelivery adds the condition for deliveries, whose repository is their webhook's. Nobody but
+// an administrator sees those of a webhook that is gone.
+func (v View) mayDelivery(c *conditions) {
+	if v.viewer.Administrator {
+		return
+	}
+	c.terms = append(c.terms, `EXISTS (SELECT 1 FROM hooks h WHERE h.id = deliveries.hook_id AND `+v.reads(c, "h.provider_id", "h.repository_id")+`)`)
+}
+
+// Deliveries lists deliveries that the viewer may read, without bodies.
+func (v View) Deliveries(ctx context.Context, f DeliveryFilter) ([]ab.Delivery, error) {
+	var c conditions
+	v.mayDelivery(&c)
+	return v.store.listDeliveries(ctx, c, f)
+}
+
+// Delivery returns one, body and headers included.
+func (v View) Delivery(ctx context.Context, id string) (ab.Delivery, error) {
+	var c conditions
+	c.terms = append(c.terms, "id = "+c.arg(id))
+	v.mayDelivery(&c)
+	return v.store.delivery(ctx, id, c)
+}
+
+// Hooks lists the webhooks of repositories that the viewer may read.
+func (v View) Hooks(ctx context.Context) ([]ab.Hook, error) {
+	var c conditions
+	v.may(&c, "h.provider_id", "h.repository_id")
+	return v.store.listHooks(ctx, c)
+}
+
+// Hook returns the webhook in our URL with this id.
+func (v View) Hook(ctx context.Context, id string) (ab.Hook, error) {
+	var c conditions
+	c.terms = append(c.terms, "h.id = "+c.arg(id))
+	v.may(&c, "h.provider_id", "h.repository_id")
+	all, err := v.store.listHooks(ctx, c)
+	if err == nil && len(all) == 0 {
+		err = ab.ErrNotFound
+	}
+	if err != nil {
+		return ab.Hook{}, fmt.Errorf("hook %s: %w", id, err)
+	}
+	return all[0], nil
+}

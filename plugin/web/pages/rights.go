@@ -1,0 +1,146 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"slipway/plugin/accounts"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/web/httpx"
+	"slipway/plugin/web/session"
+)
+
+// permissionKey is the key of a request's context for the permission on the page's repository.
+const permissionKey = "slipway.permission"
+
+// guard makes a handler that checks the right of its route first. What a person may not read
+// gets the answer of what is not there.
+func (p *Pages) guard(e entry) httpx.HandlerFunc {
+	return func(c *gin.Context) error {
+		if e.needs == Anybody {
+			return e.handler(c)
+		}
+		user, ok := session.User(c)
+		if !ok {
+			return session.AskToSignIn(c)
+		}
+		if !administers(user) {
+			if err := p.allow(c, e, user); err != nil {
+				return err
+			}
+		}
+		return e.handler(c)
+	}
+}
+
+func administers(user ab.User) bool { return user.Role == ab.RoleAdmin }
+
+// allow checks the right of a person who does not administer the installation.
+func (p *Pages) allow(c *gin.Context, e entry, user ab.User) error {
+	if e.needs == SignedIn {
+		return nil
+	}
+	if e.needs == Installation {
+		return &httpx.Error{Status: http.StatusForbidden, Message: "This is for administrators of this Slipway. An administrator can make you one under Settings → People."}
+	}
+	ctx := c.Request.Context()
+	if err := p.Rights.CurrentPermissions(ctx, session.ID(c), user.ID); err != nil {
+		return permissionsError(err)
+	}
+	if e.needs == Visible {
+		return nil
+	}
+	if e.of == nil {
+		return fmt.Errorf("route %s %s needs %s and names no repository: %w", e.method, e.path, e.needs, ab.ErrForbidden)
+	}
+	view := p.view(c)
+	r, err := e.of(ctx, view, c)
+	if err != nil {
+		return err
+	}
+	has, err := view.Permission(ctx, r)
+	if err != nil {
+		return err
+	}
+	if !has.Includes(ab.PermissionRead) { // it ended between the two queries
+		return fmt.Errorf("repository %s: %w", r.ID, ab.ErrNotFound)
+	}
+	c.Set(permissionKey, has)
+	if !has.Includes(ab.Permission(e.needs)) {
+		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf(
+			"This needs the permission %s on %s at Bitbucket; yours is %s. If it was changed a moment ago, choose Refresh my permissions in the menu.", e.needs, r.FullName, has)}
+	}
+	return nil
+}
+
+// permissionsError explains that nothing is known of a person's permissions. The answer is the
+// same at every address, so that it does not show what is there.
+func permissionsError(err error) error {
+	if errors.Is(err, ab.ErrUnauthorized) && !errors.Is(err, ab.ErrUnavailable) {
+		return &httpx.Error{Status: http.StatusForbidden, Err: err,
+			Message: "Bitbucket no longer says what you may see here. Sign out, and sign in with Bitbucket again."}
+	}
+	status := http.StatusServiceUnavailable
+	if !errors.Is(err, ab.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+		status = http.StatusBadGateway
+	}
+	return &httpx.Error{Status: status, Err: err,
+		Message: "Bitbucket does not say at the moment which repositories you may see, so nothing is shown. Try again in a minute."}
+}
+
+// viewer is the person of a request; the zero Viewer, who sees nothing, without a session.
+func viewer(c *gin.Context) ab.Viewer {
+	user, _ := session.User(c)
+	return ab.Viewer{UserID: user.ID, Administrator: administers(user)}
+}
+
+// view is the store as the person of a request sees it.
+func (p *Pages) view(c *gin.Context) store.View { return p.Store.As(viewer(c)) }
+
+// permissionOf returns the permission of a request's person on the page's repository.
+func permissionOf(c *gin.Context) ab.Permission {
+	if user, ok := session.User(c); ok && administers(user) {
+		return ab.PermissionAdmin
+	}
+	has, _ := c.Value(permissionKey).(ab.Permission)
+	return has
+}
+
+func automatedBuildPlace(ctx context.Context, v store.View, c *gin.Context) (ab.Repository, error) {
+	a, err := v.AutomatedBuild(ctx, c.Param("id"))
+	return a.Repository, err
+}
+
+func buildPlace(_ context.Context, v store.View, c *gin.Context) (ab.Repository, error) {
+	b, err := findBuild(c, v)
+	return b.Repository, err
+}
+
+func deliveryPlace(ctx context.Context, v store.View, c *gin.Context) (ab.Repository, error) {
+	d, err := v.Delivery(ctx, c.Param("id"))
+	if err != nil {
+		return ab.Repository{}, err
+	}
+	h, err := v.Hook(ctx, d.HookID)
+	return h.Repository, err
+}
+
+// refreshPermissions reads the person's permissions from Bitbucket now.
+func (p *Pages) refreshPermissions(c *gin.Context) error {
+	user, _ := session.User(c)
+	if !administers(user) {
+		if err := p.Rights.RenewPermissions(c.Request.Context(), session.ID(c), user.ID); err != nil {
+			return permissionsError(err)
+		}
+	}
+	where := accounts.LocalPath(c.PostForm("return_to"))
+	if where == "/" {
+		where = "/automated-builds"
+	}
+	return done(c, withoutQuery(where), "permissions")
+}

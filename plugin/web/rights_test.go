@@ -1,0 +1,112 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/web/pages"
+	"slipway/plugin/web/pages/pagestest"
+)
+
+// people are the persons that every route is tried as: the least right first.
+type person struct {
+	name   string
+	cookie *http.Cookie // nil = no session
+	has    ab.Permission
+	admin  bool // of the installation
+}
+
+func (w *world) persons(t *testing.T) []person {
+	t.Helper()
+	w.Rights.Grant(w.Users[ab.RoleNone].ID, ab.PermissionAdmin, "{another}") // of a repository that is not the sample's
+	return []person{
+		{"no session", nil, ab.PermissionNone, false},
+		{"the admin of another repository", w.Cookie(t, ab.RoleNone), ab.PermissionNone, false},
+		{"a reader", w.Cookie(t, pagestest.Reader), ab.PermissionRead, false},
+		{"a writer", w.Cookie(t, pagestest.Writer), ab.PermissionWrite, false},
+		{"a repository's admin", w.Cookie(t, pagestest.Owner), ab.PermissionAdmin, false},
+		{"an administrator", w.Cookie(t, ab.RoleAdmin), ab.PermissionAdmin, true},
+	}
+}
+
+// refusal is the status that a person without the route's right gets; 0 = they have it.
+func refusal(r pages.Route, p person) int {
+	onRepository := r.Needs == pages.Read || r.Needs == pages.Write || r.Needs == pages.Admin
+	switch {
+	case r.Needs == pages.Anybody || p.admin:
+		return 0
+	case p.cookie == nil && r.Method == http.MethodGet:
+		return http.StatusSeeOther
+	case p.cookie == nil:
+		return http.StatusUnauthorized
+	case r.Needs == pages.Installation:
+		return http.StatusForbidden
+	case onRepository && p.has == ab.PermissionNone:
+		return http.StatusNotFound
+	case onRepository && !p.has.Includes(ab.Permission(r.Needs)):
+		return http.StatusForbidden
+	}
+	return 0
+}
+
+func TestEveryRouteNeedsItsRight(t *testing.T) {
+	w := open(t, nil)
+	persons := w.persons(t)
+	for _, r := range w.Pages.Routes() {
+		switch r.Needs {
+		case pages.Anybody, pages.SignedIn, pages.Visible, pages.Read, pages.Write, pages.Admin, pages.Installation:
+		default:
+			t.Errorf("%s %s: right %q is not known", r.Method, r.Path, r.Needs)
+		}
+		for _, p := range persons {
+			if r.Path == "/signout" && p.cookie != nil {
+				continue // it ends the session that the next routes need
+			}
+			reply := w.do(r.Method, w.at(r), ours, p.cookie)
+			checkHeaders(t, reply)
+			want := refusal(r, p)
+			switch got := reply.StatusCode; {
+			case want != 0 && got != want:
+				t.Errorf("%s %s as %s: got %d, want %d", r.Method, r.Path, p.name, got, want)
+			case want == 0 && (got == http.StatusForbidden && r.Needs != pages.Anybody || got >= 500):
+				t.Errorf("%s %s as %s: got %d, want no refusal", r.Method, r.Path, p.name, got)
+			case want == http.StatusSeeOther && !strings.HasPrefix(reply.Header.Get("Location"), "/signin?"):
+				t.Errorf("%s %s as %s: got a redirect to %s, want the sign-in page", r.Method, r.Path, p.name, reply.Header.Get("Location"))
+			}
+		}
+	}
+}
+
+// What a person may not read is answered like what is not there, to the byte.
+func TestInvisibleIsLikeUnknown(t *testing.T) {
+	w := open(t, nil)
+	stranger := w.Cookie(t, ab.RoleNone)
+	tried := 0
+	for _, r := range w.Pages.Routes() {
+		if !strings.Contains(r.Path, ":id") && !strings.Contains(r.Path, ":number") || r.Needs == pages.Installation {
+			continue
+		}
+		tried++
+		unknown := strings.NewReplacer(":id", "nosuchthing", ":number", "4000000").Replace(r.Path)
+		want, got := w.do(r.Method, unknown, ours, stranger), w.do(r.Method, w.at(r), ours, stranger)
+		if got.StatusCode != want.StatusCode {
+			t.Errorf("%s %s: got %d, want %d", r.Method, r.Path, got.StatusCode, want.StatusCode)
+		}
+		body := func(reply *http.Response) string {
+			return strings.ReplaceAll(read(t, reply), reply.Header.Get("X-Request-Id"), "its id")
+		}
+		if got, want := body(got), body(want); got != want {
+			t.Errorf("%s %s: got %s, want %s", r.Method, r.Path, got, want)
+		}
+		got.Header.Del("X-Request-Id")
+		want.Header.Del("X-Request-Id")
+		if len(got.Header) != len(want.Header) {
+			t.Errorf("%s %s: got headers %v, want %v", r.Method, r.Path, got.Header, want.Header)
+		}
+	}
+	if tried < 15 {
+		t.Errorf("got %d routes with an item, want at least 15", tried)
+	}
+}
