@@ -50,14 +50,15 @@ func TestI2RotationUnderLoadRefusesNothing(t *testing.T) {
 			}
 		})
 	}
+	hook := d.hook
 	for i := range rotations {
 		waitForMore(t, &accepted)
 		var err error
-		d.hook, err = d.store.ReplaceHookSecret(t.Context(), d.hook, secret.New(fmt.Sprintf("secret number %d", i)), start.Add(time.Hour))
+		hook, err = d.store.ReplaceHookSecret(t.Context(), hook, secret.New(fmt.Sprintf("secret number %d", i)), start.Add(time.Hour))
 		must(t, err)
 		waitForMore(t, &accepted) // signed with the previous one still
 		sender.Lock()
-		key = d.hook.Secret
+		key = hook.Secret
 		sender.Unlock()
 	}
 	close(stop)
