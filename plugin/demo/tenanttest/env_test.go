@@ -1,6 +1,7 @@
 package tenanttest
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -101,6 +103,7 @@ func (e *env) run(t *tenant) {
 		"Dockerfile": "FROM " + e.Registry + "/library/base:1\nRUN echo " + t.logged + " && sleep 300\n",
 	})
 	t.project.Push("main")
+	t.canaries["commit hash"] = commit
 	if e.engine == "own" {
 		t.build = t.project.Await(1, autobuild.Starting)
 		e.runByHand(t, commit)
@@ -210,13 +213,18 @@ func (e *env) person(t *tenant, method, path string) world.Answer {
 	return answer
 }
 
+// streamTime is how long the answer of one request is read: the log of a running build is a stream.
+const streamTime = 5 * time.Second
+
 // ask sends a request, again as long as the gateway answers that there were too many: that is no
 // answer to what is asked.
 func (e *env) ask(method, path, body string, header http.Header) (answer world.Answer) {
 	e.T.Helper()
 	e.Until(method+" "+path+" is answered", func() (bool, error) {
+		ctx, cancel := context.WithTimeout(e.Context, streamTime)
+		defer cancel()
 		var err error
-		answer, err = world.Ask(e.Context, method, e.Gateway.URL+path, body, header)
+		answer, err = world.Ask(ctx, method, e.Gateway.URL+path, body, header)
 		return answer.Status != http.StatusTooManyRequests, err
 	})
 	return answer

@@ -20,6 +20,7 @@ func surfaces() []surface {
 		{"own things at the same routes", routesOwn},
 		{"routes with a session", routesBySession},
 		{"tokens at the other's routes", tokensElsewhere},
+		{"git of the other's build", gitElsewhere},
 		{"tokens as a session", tokensAsSession},
 		{"tokens at Bitbucket and the registry", tokensAtProvider},
 		{"logs of builds", buildLogs},

@@ -86,7 +86,7 @@ func taken(path, way string) bool {
 	switch {
 	case strings.HasPrefix(path, "/hooks/"):
 		return way == "signature"
-	case strings.HasPrefix(path, "/git/"):
+	case strings.HasPrefix(path, gitPrefix):
 		return way != "signature"
 	}
 	return way == "bearer"
