@@ -69,8 +69,8 @@ func onDrone() world.Options {
 			server.AddUnseen(r.FullName())
 			address, err := w.Serve(ctx, server)
 			return append([]string{
-				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=http://" + address, "SLIPWAY_DRONE_REPOSITORY=" + r.FullName(),
-				"SLIPWAY_DRONE_TYPE=exec", "SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(),
+				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=http://" + address,
+				"SLIPWAY_DRONE_REPOSITORY=" + r.FullName(), "SLIPWAY_DRONE_TYPE=exec", "SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(),
 			}, ci.Settings("SLIPWAY_DRONE_")...), err
 		},
 		AfterGateway: func(ctx context.Context, w *world.World) error {
@@ -81,7 +81,9 @@ func onDrone() world.Options {
 			at := func(kind string) dronetest.Extension {
 				return dronetest.Extension{URL: w.Gateway.URL + "/extensions/drone/" + kind, Secret: all[kind]}
 			}
-			server.SetExtensions(dronetest.Extensions{Config: at("config"), Secret: at("secret"), Webhook: at("webhook")})
+			server.SetExtensions(dronetest.Extensions{
+				Config: at("config"), Secret: at("secret"), Webhook: at("webhook"),
+			})
 			return nil
 		},
 	}
@@ -113,9 +115,11 @@ func onWoodpecker() world.Options {
 			}
 			server.Activate(server.Repository(r.FullName()))
 			address, err := w.Serve(ctx, server)
-			server.SetExtensions(w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret")
+			extensions := w.Gateway.URL + "/extensions/woodpecker/"
+			server.SetExtensions(extensions+"config", extensions+"secret")
 			return append([]string{
-				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=http://" + address, "SLIPWAY_WOODPECKER_REPOSITORY=" + r.FullName(),
+				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=http://" + address,
+				"SLIPWAY_WOODPECKER_REPOSITORY=" + r.FullName(),
 				"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(),
 			}, ci.Settings("SLIPWAY_WOODPECKER_")...), err
 		},
@@ -135,7 +139,8 @@ func onPostgres(t *testing.T, o world.Options) world.Options {
 		}
 		address := "unix://" + filepath.Join(w.Dir, "builder.sock")
 		_, err = enginetest.StartProcess(w, "shared-builder", self, []string{
-			"builder", "--address", address, "--state", filepath.Join(w.Dir, "shared-builder-state"), "--socket-group", "64000", "--network", "none",
+			"builder", "--address", address, "--state", filepath.Join(w.Dir, "shared-builder-state"),
+			"--socket-group", "64000", "--network", "none",
 		}, nil)
 		if err != nil || before == nil {
 			return []string{"SLIPWAY_BUILDER=" + address}, err

@@ -42,7 +42,7 @@ func files(e *env, from, to *tenant) {
 		}
 		text, err := os.ReadFile(path)
 		if err == nil {
-			e.hides(to, path+", which "+from.person.Name+"'s runner may read,", string(text))
+			e.hides(to, path+", readable for the runner of "+from.person.Name+",", string(text))
 		}
 		return nil
 	}))
@@ -67,9 +67,10 @@ func (e *env) processes(from, to *tenant, uid uint32) {
 		}
 		text, err := os.ReadFile("/proc/" + strconv.Itoa(p.ID) + "/environ")
 		if err == nil {
-			e.hides(to, "the environment of process "+strconv.Itoa(p.ID)+", which "+from.person.Name+"'s runner may read,", string(text))
+			what := "the environment of process " + strconv.Itoa(p.ID) + ", readable for the runner of " + from.person.Name + ","
+			e.hides(to, what, string(text))
 			if strings.Contains(string(text), to.attemptToken) {
-				e.T.Errorf("%s's runner may read the attempt token of %s in process %d", from.person.Name, to.person.Name, p.ID)
+				e.T.Errorf("%s shows the attempt token of %s", what, to.person.Name)
 			}
 		}
 	}

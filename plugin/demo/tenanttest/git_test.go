@@ -15,12 +15,14 @@ const (
 // gitElsewhere tries to fetch the repository of one tenant with the attempt token of the other
 // one: under the other's build, and under the own build by paths that could lead out of it.
 func gitElsewhere(e *env, from, to *tenant) {
-	if !slices.ContainsFunc(e.Gateway.Routes(), func(route string) bool { return strings.Contains(route, " "+gitPrefix) }) {
+	isGit := func(route string) bool { return strings.Contains(route, " "+gitPrefix) }
+	if !slices.ContainsFunc(e.Gateway.Routes(), isGit) {
 		e.T.Skip("SKIPPED: this gateway serves no git")
 	}
 	own, other := gitPrefix+from.build.ID, gitPrefix+to.build.ID
-	if answer := e.program(http.MethodGet, own+discovery, from.attemptToken, ""); answer.Status != http.StatusOK || !strings.Contains(answer.Body, "service=git-upload-pack") {
-		e.T.Errorf("the own repository of %s: %d %s, want 200 with its refs", from.person.Name, answer.Status, brief(answer.Body))
+	answer := e.program(http.MethodGet, own+discovery, from.attemptToken, "")
+	if answer.Status != http.StatusOK || !strings.Contains(answer.Body, "service=git-upload-pack") {
+		e.T.Errorf("refs of %s's own repository: %d %s, want 200", from.person.Name, answer.Status, brief(answer.Body))
 	}
 	name := to.project.Repository.FullName()
 	for _, call := range []struct{ method, path string }{

@@ -8,66 +8,6 @@ import (
 	"strings"
 )
 
-// What one tenant may expect of a route that is asked with the ids of the other one.
-const (
-	// hidden routes show or change one thing of the other tenant: they answer as for a thing that
-	// does not exist.
-	hidden = "hidden"
-	// list routes show what is the tenant's own and nothing of the other one.
-	list = "list"
-	// admin routes are for administrators of the installation.
-	admin = "admin"
-	// public routes are for everybody, with or without a session.
-	public = "open"
-	// person routes do something for whoever is signed in.
-	person = "person"
-	// program routes take a token of their own and no session.
-	program = "program"
-)
-
-// expectations holds every route of the gateway. A route without an entry fails the test.
-func expectations() map[string]string {
-	return map[string]string{
-		"GET /": public, "GET /static/:file": public, "GET /signin": public, "POST /signin/token": public, "POST /signout": public,
-		"GET /oauth/bitbucket/link": public, "GET /oauth/bitbucket/callback": public, "GET /healthz": public, "GET /readyz": public,
-
-		"POST /permissions/refresh": person,
-
-		"GET /automated-builds": list, "GET /builds": list, "GET /deliveries": list,
-
-		"GET /automated-builds/:id": hidden, "POST /automated-builds/:id/start": hidden, "GET /automated-builds/:id/edit": hidden,
-		"POST /automated-builds/:id/edit": hidden, "POST /automated-builds/:id/secret": hidden,
-		"POST /automated-builds/:id/pipeline-token": hidden, "POST /automated-builds/:id/pipeline-token/revoke": hidden,
-		"POST /automated-builds/:id/webhook": hidden, "GET /automated-builds/:id/webhook/rotate": hidden,
-		"POST /automated-builds/:id/webhook/rotate": hidden, "GET /automated-builds/:id/delete": hidden, "POST /automated-builds/:id/delete": hidden,
-		"GET /builds/:number": hidden, "GET /builds/:number/pipeline": hidden, "GET /builds/:number/log": hidden,
-		"GET /builds/:number/log/stream": hidden, "POST /builds/:number/cancel": hidden, "POST /builds/:number/retry": hidden,
-		"POST /builds/:number/rebuild": hidden, "GET /deliveries/:id": hidden,
-
-		"GET /automated-builds/new": admin, "POST /automated-builds/new": admin, "GET /setup": admin, "POST /setup/:id": admin,
-		"GET /settings/providers": admin, "GET /settings/providers/:id/token": admin, "POST /settings/providers/:id/token": admin,
-		"GET /settings/accounts/:id/unlink": admin, "POST /settings/accounts/:id/unlink": admin, "GET /settings/registries": admin,
-		"POST /settings/registries": admin, "POST /settings/registries/:id/check": admin, "GET /settings/registries/:id/delete": admin,
-		"POST /settings/registries/:id/delete": admin, "GET /settings/engines": admin, "POST /settings/engines/:id/environment": admin,
-		"GET /settings/people": admin, "POST /settings/people/:id": admin,
-		"POST /settings/people/:id/sessions": admin, "GET /settings/people/:id/remove": admin, "POST /settings/people/:id/remove": admin,
-
-		"POST /hooks/bitbucket/:id": program, "POST /runner/v1/probe": program, "POST /runner/v1/builds/:id/claim": program,
-		"POST /runner/v1/builds/:id/events": program, "POST /runner/v1/builds/:id/log": program, "POST /runner/v1/builds/:id/permit": program,
-		"POST /runner/v1/builds/:id/finish": program, "POST /runner/v1/automated/:id/join": program,
-		"GET /metrics": program,
-	}
-}
-
-// expectation returns what a route is, or "" if nobody decided. What a CI asks and what git asks
-// are one entry each, whatever the method.
-func expectation(route string) string {
-	if _, path, _ := strings.Cut(route, " "); strings.HasPrefix(path, "/extensions/") || strings.HasPrefix(path, gitPrefix) {
-		return program
-	}
-	return expectations()[route]
-}
-
 var parameter = regexp.MustCompile(`[:*][a-z]+`)
 
 // address fills a route's parameters with the things of a tenant.
@@ -75,9 +15,10 @@ func (e *env) address(route string, of *tenant) (method, path string) {
 	method, path, _ = strings.Cut(route, " ")
 	value := map[string]string{
 		"/automated-builds/": of.automatedBuild, "/builds/": fmt.Sprint(of.build.Number), "/deliveries/": of.delivery,
-		"/hooks/": of.hook.ID, "/runner/v1/builds/": of.build.ID, "/runner/v1/automated/": of.automatedBuild, gitPrefix: of.build.ID + discovery,
-		"/settings/people/": of.userID, "/settings/accounts/": e.accountID, "/settings/providers/": e.provider, "/setup/": e.provider,
-		"/settings/engines/": e.engine, "/settings/registries/": "unknown", "/static/": "style.css", "/extensions/": "config",
+		"/hooks/": of.hook.ID, "/runner/v1/builds/": of.build.ID, "/runner/v1/automated/": of.automatedBuild,
+		gitPrefix: of.build.ID + discovery, "/settings/people/": of.userID, "/settings/accounts/": e.accountID,
+		"/settings/providers/": e.provider, "/setup/": e.provider, "/settings/engines/": e.engine,
+		"/settings/registries/": "unknown", "/static/": "style.css", "/extensions/": "config",
 	}
 	for prefix, id := range value {
 		if strings.HasPrefix(path, prefix) {
@@ -94,9 +35,9 @@ func routesBySession(e *env, from, to *tenant) {
 		e.T.Fatalf("the gateway has %d routes, want at least 40", len(routes))
 	}
 	for _, route := range routes {
-		kind := expectation(route)
+		kind := kindOf(route)
 		if kind == "" {
-			e.T.Errorf("route %s has no entry: decide what a person of another repository may see there", route)
+			e.T.Errorf("route %s has no kind: add it to routesByKind", route)
 			continue
 		}
 		method, path := e.address(route, to)
@@ -130,9 +71,13 @@ func (e *env) checkStatus(kind, what string, status int) {
 		list:   {http.StatusOK},
 		person: {http.StatusOK, http.StatusSeeOther},
 		public: {
-			http.StatusOK, http.StatusSeeOther, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusGone, http.StatusTooManyRequests,
+			http.StatusOK, http.StatusSeeOther, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound,
+			http.StatusGone, http.StatusTooManyRequests,
 		},
-		program: {http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed},
+		program: {
+			http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusBadRequest,
+			http.StatusMethodNotAllowed,
+		},
 	}
 	if !slices.Contains(allowed[kind], status) {
 		e.T.Errorf("%s: status %d, want one of %v", what, status, allowed[kind])
@@ -154,18 +99,21 @@ func (e *env) sameAsUnknown(what, route string, from, to *tenant) {
 	gotBody := strip(got.Body, known, got.Header.Get("X-Request-Id"))
 	wantBody := strip(want.Body, unknown, want.Header.Get("X-Request-Id"))
 	if got.Status != want.Status || gotBody != wantBody {
-		e.T.Errorf("%s: got %d and an answer unlike %d for a thing that does not exist:\n%s\n%s", what, got.Status, want.Status, brief(gotBody), brief(wantBody))
+		e.T.Errorf("%s: got %d %s, want the answer for a thing that does not exist, %d %s",
+			what, got.Status, brief(gotBody), want.Status, brief(wantBody))
 	}
 }
 
 // routesOwn checks that the ids are right: each tenant sees their own things at the same routes.
 func routesOwn(e *env, from, _ *tenant) {
 	for _, route := range []string{
-		"GET /automated-builds/:id", "GET /automated-builds/:id/edit", "GET /builds/:number", "GET /builds/:number/log", "GET /deliveries/:id",
+		"GET /automated-builds/:id", "GET /automated-builds/:id/edit", "GET /builds/:number", "GET /builds/:number/log",
+		"GET /deliveries/:id",
 	} {
 		method, path := e.address(route, from)
 		if answer := e.person(from, method, path); answer.Status != http.StatusOK {
-			e.T.Errorf("%s %s as %s, who administers the repository: status %d, want 200: %s", method, path, from.person.Name, answer.Status, brief(answer.Body))
+			e.T.Errorf("%s %s as %s, an administrator of the repository: status %d, want 200: %s",
+				method, path, from.person.Name, answer.Status, brief(answer.Body))
 		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 // tokens are all that a tenant holds and that could open something, by what they are.
 func (t *tenant) tokens() map[string]string {
 	all := map[string]string{
-		"attempt token": t.attemptToken, "session": t.browser.SessionCookie()[len("slipway="):], "webhook secret": t.hook.Secret.Reveal(),
+		"attempt token": t.attemptToken, "session": t.browser.SessionCookie()[len("slipway="):],
+		"webhook secret": t.hook.Secret.Reveal(),
 	}
 	if t.pipelineToken != "" {
 		all["pipeline token"] = t.pipelineToken
@@ -22,7 +23,7 @@ func (t *tenant) tokens() map[string]string {
 	return all
 }
 
-// refusals are how a program is told that its token opens nothing.
+// refusals are the statuses for a token that opens nothing.
 var refusals = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}
 
 // bodies are valid requests of the routes that programs call.
@@ -45,7 +46,7 @@ func bodies(t *tenant) map[string]string {
 // of the other one.
 func tokensElsewhere(e *env, from, to *tenant) {
 	for _, route := range e.Gateway.Routes() {
-		if expectation(route) != program {
+		if kindOf(route) != program {
 			continue
 		}
 		method, path := e.address(route, to)
@@ -124,7 +125,8 @@ func tokensAtProvider(e *env, from, to *tenant) {
 				answer, err := world.Ask(e.Context, http.MethodGet, address, "", header)
 				e.Must(err)
 				if !slices.Contains(refusals, answer.Status) {
-					e.T.Errorf("%s with the %s of %s by %s: status %d, want one of %v", address, kind, from.person.Name, way, answer.Status, refusals)
+					e.T.Errorf("%s with the %s of %s by %s: status %d, want one of %v",
+						address, kind, from.person.Name, way, answer.Status, refusals)
 				}
 			}
 		}

@@ -19,7 +19,7 @@ import (
 // sessionCookie is the name of the gateway's session cookie over plain HTTP.
 const sessionCookie = "slipway"
 
-// A Person is somebody who has an account at the Bitbucket and no permission on anything yet.
+// A Person has an account at the Bitbucket and no permission on anything yet.
 type Person struct {
 	*bitbuckettest.User
 	Password secret.Secret
