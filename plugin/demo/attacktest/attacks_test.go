@@ -28,6 +28,7 @@ func attacks() map[string]attack {
 		"a1b-from":          fromBase,
 		"a1b-post-push":     fromPostPush,
 		"a7.3-digest":       func(e *env) string { return e.reached(e.claimByHand("")) },
+		"a7.3-finish":       func(e *env) string { return e.reached(e.claimByHand("")) },
 		"a7.3-stages":       func(e *env) string { return e.reached(e.claimByHand("")) },
 		"a7.3-tags":         func(e *env) string { return e.reached(e.claimByHand("")) },
 		"a7.4-masking":      masking,
@@ -35,6 +36,7 @@ func attacks() map[string]attack {
 		"a8-log-escapes":    escapes,
 		"a8-prefix":         func(e *env) string { return e.reached(e.probe(nil)) },
 		"a8-sessions":       sessions,
+		"a8-unknown-hooks":  unknownHooks,
 	}
 }
 
@@ -179,4 +181,23 @@ func sessions(e *env) string {
 		e.setRole(e.carol, "none") // the most that a page without that button offers
 	}
 	return e.reached(e.probe(map[string]string{"COOKIE": stolen}))
+}
+
+// unknownHooks: requests that prove nothing are written to the gateway's log one by one.
+func unknownHooks(e *env) string {
+	lines := func() int {
+		text, err := os.ReadFile(e.Gateway.LogFile())
+		e.Must(err)
+		return strings.Count(string(text), "\n")
+	}
+	const sent = 200 // by the probe
+	before := lines()
+	printed := e.probe(nil)
+	if !strings.Contains(printed, fmt.Sprintf("%d 4", sent)) {
+		e.T.Fatalf("the gateway did not refuse all %d requests alike: %s", sent, printed)
+	}
+	if grown := lines() - before; grown >= sent {
+		return fmt.Sprintf("%d lines for %d requests", grown, sent)
+	}
+	return ""
 }
