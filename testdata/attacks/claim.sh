@@ -22,7 +22,7 @@ while [ -z "$build" ]; do
 	token=$(printf '%s' "$reply" | field token)
 done
 echo "joined"
-claim=$(post "/runner/v1/builds/$build/claim" "$token" -d '{"runner_id":"by hand","version":"1"}')
+claim=$(post "/runner/v1/builds/$build/claim" "$token" -d '{"runner_id":"by-hand","version":"1"}')
 case $claim in
 *'"build_id"'* | *'"tags"'*) echo "claimed" ;;
 *) echo "the claim was refused: $claim" >&2; exit 1 ;;

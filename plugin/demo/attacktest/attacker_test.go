@@ -93,11 +93,15 @@ func (e *env) end(p *worldtest.Project, commit string) (state string, number int
 	return state, number
 }
 
+// shown bounds the text of an attack that a test prints, in bytes.
+const shown = 2000
+
 // log reads the raw log of a build's first attempt as the administrator.
 func (e *env) log(number int64) string {
 	e.T.Helper()
 	log, err := e.Browser.Log(e.Context, autobuild.Build{Number: number}, 1, 0)
 	e.Must(err)
+	e.T.Logf("the log of build %d ends with:\n%s", number, log[max(0, len(log)-shown):])
 	return log
 }
 
@@ -121,6 +125,7 @@ func (e *env) probe(settings map[string]string) string {
 	if err != nil || !strings.HasSuffix(text, "probed\n") {
 		e.T.Fatalf("the probe broke: %v; it printed:\n%s", err, clip(text))
 	}
+	e.T.Logf("the probe printed:\n%s", clip(text))
 	return text
 }
 

@@ -109,4 +109,4 @@ func attackNames(t *testing.T) (names []string) {
 	return names
 }
 
-func clip(text string) string { return text[:min(len(text), 4000)] }
+func clip(text string) string { return text[:min(len(text), shown)] }

@@ -44,7 +44,7 @@ func (e *env) runByHand(t *tenant, commit string) {
 	}
 	t.attemptToken = reply.Token.Reveal()
 	for _, step := range []struct{ path, body string }{
-		{"claim", `{"runner_id":"by hand"}`}, {"log?offset=0", t.logged + "\n"},
+		{"claim", `{"runner_id":"by-hand"}`}, {"log?offset=0", t.logged + "\n"},
 	} {
 		answer := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/"+step.path, t.attemptToken, step.body)
 		if answer.Status != http.StatusOK {

@@ -30,7 +30,7 @@ var refusals = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusN
 func bodies(t *tenant) map[string]string {
 	digest := fmt.Sprintf("sha256:%064d", 0)
 	return map[string]string{
-		"POST /runner/v1/builds/:id/claim":  `{"runner_id":"another"}`,
+		"POST /runner/v1/builds/:id/claim":  `{"runner_id":"another","version":"1"}`,
 		"POST /runner/v1/builds/:id/events": `{"events":[]}`,
 		"POST /runner/v1/builds/:id/log":    "x",
 		"POST /runner/v1/builds/:id/permit": `{"digest":"` + digest + `","tags":["latest"]}`,
