@@ -59,7 +59,7 @@ build:
 	go build $(RELEASE) -o bin/slipway-builder ./runner/slipway-builder
 
 test:
-	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry git-lfs
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry git-lfs curl
 	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|plugin/engine|plugin/demo)')
 	go test -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
 
@@ -69,13 +69,13 @@ bin/test: FORCE
 FORCE:
 
 trust:
-	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry git-lfs
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry git-lfs curl
 	go test $(RACE) -timeout 1h -p 1 $(AS_ROOT) $(PRIVILEGED)
 	SLIPWAY_TRUST=1 go test -timeout 3h -p 1 $(AS_ROOT) ./...
 	set -e; for target in $(FUZZ); do go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime 1m "./$${target%:*}"; done
 
 cover:
-	@./.ci/install $(RUNTIME) procps chromium postgresql docker-registry git-lfs
+	@./.ci/install $(RUNTIME) procps chromium postgresql docker-registry git-lfs curl
 	go test -timeout 15m -coverprofile coverage.out $(AS_ROOT) ./...
 	go tool cover -func coverage.out | tail -1
 

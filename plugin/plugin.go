@@ -133,6 +133,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return nil
 }
 
+// Routes lists what the gateway serves at its public address, sorted, as "GET /builds/:number".
+func (g *Gateway) Routes() []string { return web.Routes(g.server.Handler) }
+
 // Close releases everything that New opened, newest first. Calling it again changes nothing.
 func (g *Gateway) Close() {
 	for i := len(g.close) - 1; i >= 0; i-- {

@@ -2,7 +2,10 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"time"
+
+	"github.com/gin-gonic/gin"
 )
 
 // Server returns the HTTP server for a handler, with limits that keep slow clients from
@@ -18,4 +21,19 @@ func Server(handler http.Handler) *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ConnState:         trackIdle,
 	}
+}
+
+// Routes lists what a handler of New serves, sorted, as "GET /builds/:number". Tests walk it, so
+// that no route is added without them.
+func Routes(handler http.Handler) []string {
+	engine, ok := handler.(*gin.Engine)
+	if !ok {
+		return nil
+	}
+	var all []string
+	for _, r := range engine.Routes() {
+		all = append(all, r.Method+" "+r.Path)
+	}
+	slices.Sort(all)
+	return all
 }

@@ -41,6 +41,7 @@ type Gateway struct {
 	logFile     string
 	database    secret.Secret // PostgreSQL's address; zero = SQLite
 
+	here    *plugin.Gateway // nil = it runs as a child
 	process *child.Child    // nil = it runs in this process
 	stop    func()          // ends it; nil = not running
 	done    <-chan struct{} // closed when it ended
@@ -83,8 +84,16 @@ func (g *Gateway) startHere(ctx context.Context, logTo *os.File) error {
 			log.WithError(err).Error("gateway ended")
 		}
 	}()
-	g.stop, g.done = stop, done
+	g.here, g.stop, g.done = gateway, stop, done
 	return nil
+}
+
+// Routes lists what a gateway in this process serves, as "GET /builds/:number"; none of a child's.
+func (g *Gateway) Routes() []string {
+	if g.here == nil {
+		return nil
+	}
+	return g.here.Routes()
 }
 
 func (g *Gateway) startChild(_ context.Context, logTo *os.File) error {

@@ -1,0 +1,152 @@
+package attacktest
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"slipway/config/secret"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// An intrusion is a repository that Bob may push to, with its automated build.
+type intrusion struct {
+	*worldtest.Project
+	page     string // of its automated build
+	checkout *world.Checkout
+}
+
+// enter makes the attacker's repository and its automated build, with an environment.
+func (e *env) enter(environment map[string]secret.Secret) intrusion {
+	e.T.Helper()
+	p := e.project("attacker-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
+	p.Repository.Grant(e.bob.User, bitbuckettest.Write)
+	e.Must(p.AutomateWith(e.Context, e.Browser, environment, worldtest.MainToLatest()))
+	page, err := e.Browser.Path()
+	e.Must(err)
+	checkout, err := e.CheckoutAs(e.Context, e.bob, p.Repository)
+	e.Must(err)
+	return intrusion{Project: p, page: page, checkout: checkout}
+}
+
+// push commits the files of the attack's folder repository as Bob, with what stands in {{ }}
+// filled in, and pushes them. It returns the commit.
+func (e *env) push(i intrusion, fill map[string]string) string {
+	e.T.Helper()
+	files := map[string]string{}
+	root := filepath.Join(e.dir, "repository")
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(root, name)
+		files[relative] = e.fill(string(text), fill)
+		return err
+	})
+	if !errors.Is(err, fs.ErrNotExist) {
+		e.Must(err)
+	}
+	if len(files) == 0 {
+		files["pushed.txt"] = "by Bob\n"
+	}
+	commit, err := i.checkout.Commit(e.Context, "Attack "+filepath.Base(e.dir), files)
+	e.Must(err)
+	_, err = i.checkout.Push(e.Context, "main")
+	e.Must(err)
+	return commit
+}
+
+func (e *env) fill(text string, fill map[string]string) string {
+	var all []string // of two values for a name the first one counts
+	for name, value := range fill {
+		all = append(all, "{{"+name+"}}", value)
+	}
+	all = append(all, "{{REGISTRY}}", e.Registry, "{{BITBUCKET}}", e.Bitbucket.URL(), "{{CANARY}}", e.canary())
+	return strings.NewReplacer(all...).Replace(text)
+}
+
+// end waits for the final status of a commit and returns it with the number of its build.
+func (e *env) end(p *worldtest.Project, commit string) (state string, number int64) {
+	e.T.Helper()
+	e.Until("commit "+commit[:12]+" has a final status", func() (bool, error) {
+		all := p.Statuses(commit)
+		if len(all) == 0 {
+			return false, nil
+		}
+		var err error
+		state = all[0].State
+		number, err = strconv.ParseInt(path.Base(all[0].URL), 10, 64)
+		return state != "INPROGRESS", err
+	})
+	return state, number
+}
+
+// shown bounds the text of an attack that a test prints, in bytes.
+const shown = 2000
+
+// log reads the raw log of a build's first attempt as the administrator.
+func (e *env) log(number int64) string {
+	e.T.Helper()
+	log, err := e.Browser.Log(e.Context, autobuild.Build{Number: number}, 1, 0)
+	e.Must(err)
+	e.T.Logf("the log of build %d ends with:\n%s", number, log[max(0, len(log)-shown):])
+	return log
+}
+
+// probe runs the attack's probe.sh in a directory of its own and returns what it printed. The
+// probe must come to its end: an attack that broke on its way proves nothing.
+func (e *env) probe(settings map[string]string) string {
+	e.T.Helper()
+	dir, err := filepath.Abs(e.dir)
+	e.Must(err)
+	cmd := exec.CommandContext(e.Context, "sh", filepath.Join(dir, "probe.sh"))
+	cmd.Dir = e.T.TempDir()
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "HOME=" + cmd.Dir, "ATTACKS=" + filepath.Dir(dir),
+		"GATEWAY=" + e.Gateway.URL, "BITBUCKET=" + e.Bitbucket.URL(), "REGISTRY=" + e.Registry, "CANARY=" + e.canary(),
+	}
+	for name, value := range settings {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	out, err := cmd.CombinedOutput()
+	text := string(out)
+	if err != nil || !strings.HasSuffix(text, "probed\n") {
+		e.T.Fatalf("the probe broke: %v; it printed:\n%s", err, clip(text))
+	}
+	e.T.Logf("the probe printed:\n%s", clip(text))
+	return text
+}
+
+// claimByHand pushes a commit to a repository of the engine own and runs the probe with its
+// pipeline token, as a person who may edit the pipeline does.
+func (e *env) claimByHand(victim string) string {
+	e.T.Helper()
+	i := e.enter(nil)
+	id, token := e.Joining()
+	commit := e.push(i, nil)
+	return e.probe(map[string]string{
+		"AUTOMATED_BUILD": id, "PIPELINE_TOKEN": token, "COMMIT": commit, "VICTIM": victim,
+	})
+}
+
+// reached is the evidence that a text holds the canary: the lines around it; empty = it does not.
+func (e *env) reached(text string) string {
+	e.T.Helper()
+	if !strings.Contains(text, e.canary()) {
+		return ""
+	}
+	at := strings.Index(text, e.canary())
+	return strconv.Quote(text[max(0, at-100):min(len(text), at+len(e.canary())+100)])
+}

@@ -1,0 +1,204 @@
+package attacktest
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/secret"
+	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// An attack returns the evidence that it reached its canary; empty = it failed.
+type attack func(e *env) (evidence string)
+
+// attacks are the attacks by their folders in testdata/attacks.
+func attacks() map[string]attack {
+	return map[string]attack{
+		"a1-claim-by-hand":  func(e *env) string { return e.reached(e.claimByHand(e.plant().Repository.FullName())) },
+		"a1-hook":           fromHook,
+		"a1b-claim-by-hand": func(e *env) string { return e.reached(e.claimByHand(e.plant().Repository.FullName())) },
+		"a1b-from":          fromBase,
+		"a1b-post-push":     fromPostPush,
+		"a7.3-digest":       func(e *env) string { return e.reached(e.claimByHand("")) },
+		"a7.3-finish":       func(e *env) string { return e.reached(e.claimByHand("")) },
+		"a7.3-stages":       func(e *env) string { return e.reached(e.claimByHand("")) },
+		"a7.3-tags":         func(e *env) string { return e.reached(e.claimByHand("")) },
+		"a7.4-masking":      masking,
+		"a7.6-reader":       reader,
+		"a8-log-escapes":    escapes,
+		"a8-prefix":         func(e *env) string { return e.reached(e.probe(nil)) },
+		"a8-sessions":       sessions,
+		"a8-unknown-hooks":  unknownHooks,
+	}
+}
+
+// TestAttacks tries every attack. It passes where each of them fails.
+func TestAttacks(t *testing.T) {
+	worldtest.NeedMachine(t)
+	needProgram(t, "curl", "awk", "od", "base64")
+	all := attacks()
+	if diff := cmp.Diff(attackNames(t), slices.Sorted(maps.Keys(all))); diff != "" {
+		t.Fatalf("the folders of testdata/attacks (-) and the attacks (+):\n%s", diff)
+	}
+	e := open(t)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		t.Run(name, func(t *testing.T) {
+			if evidence := all[name](e.attack(t, name)); evidence != "" {
+				t.Errorf("canary reached: %s", evidence)
+			}
+		})
+	}
+}
+
+// fromHook: a build hook looks for a credential that opens another repository.
+func fromHook(e *env) string {
+	victim := e.plant().Repository.FullName()
+	i := e.enter(nil)
+	_, number := e.end(i.Project, e.push(i, map[string]string{"VICTIM": victim}))
+	log := e.log(number)
+	if !strings.Contains(log, "attack: done") {
+		e.T.Fatalf("the hook did not run to its end:\n%s", clip(log))
+	}
+	return e.reached(log)
+}
+
+// fromBase: a Dockerfile builds from another repository's private image.
+func fromBase(e *env) string {
+	victim := e.plant().Repository.FullName()
+	i := e.enter(nil)
+	_, number := e.end(i.Project, e.push(i, map[string]string{"VICTIM": victim}))
+	log := e.log(number)
+	if !strings.Contains(log, victim+":latest") {
+		e.T.Fatalf("the build did not come to its FROM line:\n%s", clip(log))
+	}
+	return e.reached(log)
+}
+
+// fromPostPush: a hook puts its own image in the place of another repository's.
+func fromPostPush(e *env) string {
+	victim := e.plant()
+	attacker := e.canary() + "-replaced"
+	i := e.enter(nil)
+	_, number := e.end(i.Project, e.push(i, map[string]string{
+		"VICTIM": victim.Repository.FullName(), "ATTACKER": i.Repository.FullName(), "CANARY": attacker,
+	}))
+	log := e.log(number)
+	if !strings.Contains(log, "attack: done") {
+		e.T.Fatalf("the hook did not run to its end:\n%s", clip(log))
+	}
+	image, digest, err := e.Pull(e.Context, victim.Image+":latest")
+	e.Must(err)
+	content, err := world.ReadFile(image, "canary.txt")
+	e.Must(err)
+	if strings.TrimSpace(content) == e.canary() {
+		return ""
+	}
+	return fmt.Sprintf("%s:latest is now %s and holds %q", victim.Image, digest, content)
+}
+
+// masking: a hook prints a secret in forms that a log must not show.
+func masking(e *env) string {
+	i := e.enter(map[string]secret.Secret{"CANARY": secret.New(e.canary())})
+	_, number := e.end(i.Project, e.push(i, nil))
+	log := e.log(number)
+	if shown, ok := between(log, "plain"); !ok || strings.Contains(shown, e.canary()) {
+		e.T.Fatalf("the log shows the plain secret, or the hook did not run:\n%s", clip(log))
+	}
+	names, err := os.ReadFile(filepath.Join(e.dir, "forms"))
+	e.Must(err)
+	var leaked []string
+	for name := range strings.FieldsSeq(string(names)) {
+		shown, ok := between(log, name)
+		if !ok {
+			e.T.Fatalf("the hook printed no form %s:\n%s", name, clip(log))
+		}
+		if shown == encode(e.canary(), name) {
+			leaked = append(leaked, fmt.Sprintf("%s: %q", name, shown))
+		}
+	}
+	return strings.Join(leaked, "; ")
+}
+
+// reader: a person without permission reads what a private repository's builds leave.
+func reader(e *env) string {
+	browser, err := e.SignIn(e.Context, e.carol)
+	e.Must(err)
+	e.setRole(e.carol, "viewer")
+	p := e.project("private-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
+	e.Must(p.Automate(e.Context, e.Browser, worldtest.MainToLatest()))
+	page, err := e.Browser.Path()
+	e.Must(err)
+	text, err := os.ReadFile(filepath.Join(e.dir, "repository", "Dockerfile"))
+	e.Must(err)
+	commit := p.Commit(e.canary(), map[string]string{"Dockerfile": e.fill(string(text), nil)})
+	p.Push("main")
+	_, number := e.end(p, commit)
+	if log := e.log(number); !strings.Contains(log, e.canary()) {
+		e.T.Fatalf("the log has no canary to find:\n%s", clip(log))
+	}
+	found := e.probe(map[string]string{
+		"COOKIE": browser.SessionCookie(), "BUILD": fmt.Sprint(number), "AUTOMATED_BUILD": filepath.Base(page),
+	})
+	if name := p.Repository.FullName(); strings.Contains(found, name) {
+		return "an answer names " + name + "; " + e.reached(found)
+	}
+	return e.reached(found)
+}
+
+// escapes: a log holds sequences that a terminal obeys.
+func escapes(e *env) string {
+	i := e.enter(nil)
+	_, number := e.end(i.Project, e.push(i, nil))
+	log, err := e.Browser.Fetch(e.Context, fmt.Sprintf("/builds/%d/log", number)) // the address that the page shows
+	e.Must(err)
+	if !strings.Contains(log, "after") {
+		e.T.Fatalf("the log does not show what the step printed:\n%s", clip(log))
+	}
+	for _, sequence := range []string{"\x1b]0;" + e.canary(), "\x1b[2J"} {
+		if at := strings.Index(log, sequence); at >= 0 {
+			return fmt.Sprintf("%q", log[at:at+len(sequence)])
+		}
+	}
+	return ""
+}
+
+// sessions: a copied cookie is used after the administrator ended that person's sessions.
+func sessions(e *env) string {
+	browser, err := e.SignIn(e.Context, e.carol)
+	e.Must(err)
+	stolen := browser.SessionCookie()
+	if got := e.reached(e.probe(map[string]string{"COOKIE": stolen})); got == "" {
+		e.T.Fatal("the cookie is worth nothing even before the sessions are ended")
+	}
+	if !e.endSessions(e.carol) {
+		e.setRole(e.carol, "none") // the most that a page without that button offers
+	}
+	return e.reached(e.probe(map[string]string{"COOKIE": stolen}))
+}
+
+// unknownHooks: requests that prove nothing are written to the gateway's log one by one.
+func unknownHooks(e *env) string {
+	lines := func() int {
+		text, err := os.ReadFile(e.Gateway.LogFile())
+		e.Must(err)
+		return strings.Count(string(text), "\n")
+	}
+	const sent = 200 // by the probe
+	before := lines()
+	printed := e.probe(nil)
+	if !strings.Contains(printed, " 401\n") && !strings.Contains(printed, " 404\n") {
+		e.T.Fatalf("the gateway refused none of %d requests: %s", sent, printed)
+	}
+	if grown := lines() - before; grown >= sent {
+		return fmt.Sprintf("%d lines for %d requests", grown, sent)
+	}
+	return ""
+}

@@ -1,0 +1,39 @@
+package attacktest
+
+import (
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"slipway/plugin/demo/world"
+)
+
+// setRole gives a person a role on the page People, where that page has one to give.
+func (e *env) setRole(p world.Person, role string) {
+	e.T.Helper()
+	e.Must(e.Browser.Visit(e.Context, "/settings/people"))
+	for _, action := range e.Browser.Actions() {
+		if path.Dir(action) != "/settings/people" || !e.Browser.HasIn(action, p.Name) {
+			continue
+		}
+		// A gateway without roles between none and administrator refuses the word.
+		if err := e.Browser.Submit(e.Context, action, url.Values{"role": {role}}); err != nil {
+			e.T.Logf("role %s of %s: %v", role, p.Name, err)
+		}
+		return
+	}
+}
+
+// endSessions ends a person's sessions on the page People, where that page can.
+func (e *env) endSessions(p world.Person) (done bool) {
+	e.T.Helper()
+	e.Must(e.Browser.Visit(e.Context, "/settings/people"))
+	for _, action := range e.Browser.Actions() {
+		if slices.Contains(strings.Split(action, "/"), "sessions") && e.Browser.HasIn(action, p.Name) {
+			e.Must(e.Browser.Submit(e.Context, action, nil))
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,77 @@
+package tenanttest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"slipway/plugin/demo/world"
+)
+
+// program sends a request as a program does, with a bearer token; empty = none.
+func (e *env) program(method, path, token, body string) world.Answer {
+	e.T.Helper()
+	header := http.Header{}
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+	return e.ask(method, path, body, header)
+}
+
+// person sends a request as a tenant's browser does; nil = as a browser without a session.
+func (e *env) person(t *tenant, method, path string) world.Answer {
+	e.T.Helper()
+	header := http.Header{"Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/x-www-form-urlencoded"}}
+	if t != nil {
+		header.Set("Cookie", t.browser.SessionCookie())
+		return e.ask(method, path, "", header)
+	}
+	// Without a session most requests count as attempts to sign in, which are few a minute.
+	answer, err := world.Ask(e.Context, method, e.Gateway.URL+path, "", header)
+	e.Must(err)
+	return answer
+}
+
+// streamTime is how long the answer of one request is read: the log of a running build is a stream.
+const streamTime = 5 * time.Second
+
+// ask sends a request, again as long as the gateway answers that there were too many: that is no
+// answer to what is asked.
+func (e *env) ask(method, path, body string, header http.Header) (answer world.Answer) {
+	e.T.Helper()
+	e.Until(method+" "+path+" is answered", func() (bool, error) {
+		ctx, cancel := context.WithTimeout(e.Context, streamTime)
+		defer cancel()
+		var err error
+		answer, err = world.Ask(ctx, method, e.Gateway.URL+path, body, header)
+		return answer.Status != http.StatusTooManyRequests, err
+	})
+	return answer
+}
+
+// hidesOf checks that an answer holds no canary of a tenant.
+func (e *env) hidesOf(t *tenant, what string, answer world.Answer) {
+	e.T.Helper()
+	var text strings.Builder
+	if err := answer.Header.Write(&text); err != nil {
+		e.T.Error(err)
+	}
+	text.WriteString(answer.Body)
+	e.hides(t, what, text.String())
+}
+
+func (e *env) hides(t *tenant, what, text string) {
+	e.T.Helper()
+	for kind, canary := range t.canaries {
+		if strings.Contains(text, canary) {
+			e.T.Errorf("%s shows the %s of %s: %s", what, kind, t.person.Name, around(text, canary))
+		}
+	}
+}
+
+func around(text, what string) string {
+	at := strings.Index(text, what)
+	return fmt.Sprintf("%q", text[max(0, at-60):min(len(text), at+len(what)+60)])
+}

@@ -1,0 +1,98 @@
+package tenanttest
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"slipway/plugin/demo/world"
+)
+
+// files: nothing below the gateway's data directory that the runner of one tenant may read holds
+// anything of the other one, and neither do the arguments and environments of processes.
+func files(e *env, from, to *tenant) {
+	uid := e.runnerOf(from)
+	if uid == 0 {
+		return // the engine's steps run where the CI runs them, not beside the gateway's files
+	}
+	if other := e.runnerOf(to); other == uid {
+		e.T.Errorf("the runners of both tenants are user %d", uid)
+	}
+	seen := 0
+	e.Must(filepath.WalkDir(e.Gateway.Data, func(path string, d fs.DirEntry, err error) error {
+		if os.IsNotExist(err) {
+			return nil // work that just ended
+		}
+		if err != nil {
+			return err
+		}
+		seen++
+		info, err := d.Info()
+		if err != nil {
+			return nil //nolint:nilerr // it just ended
+		}
+		if d.IsDir() && !may(info, uid, 1) {
+			return fs.SkipDir
+		}
+		if !d.Type().IsRegular() || !may(info, uid, 4) {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err == nil {
+			e.hides(to, path+", readable for the runner of "+from.person.Name+",", string(text))
+		}
+		return nil
+	}))
+	if seen < 3 {
+		e.T.Errorf("looked at %d files of the data directory, want at least 3", seen)
+	}
+	e.processes(from, to, uid)
+}
+
+// processes looks at what a user may read of every process.
+func (e *env) processes(from, to *tenant, uid uint32) {
+	all, err := world.Processes()
+	e.Must(err)
+	for _, p := range all {
+		if p.ID == os.Getpid() || !strings.HasPrefix(p.Dir, e.Gateway.Data) {
+			continue // this test and its Bitbucket are no part of the gateway
+		}
+		e.hides(to, "an argument of process "+strconv.Itoa(p.ID), strings.Join(p.Args, " "))
+		info, err := os.Stat("/proc/" + strconv.Itoa(p.ID) + "/environ")
+		if err != nil || !may(info, uid, 4) {
+			continue
+		}
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(p.ID) + "/environ")
+		if err == nil {
+			what := "the environment of process " + strconv.Itoa(p.ID) + ", readable for the runner of " + from.person.Name + ","
+			e.hides(to, what, string(text))
+			if strings.Contains(string(text), to.attemptToken) {
+				e.T.Errorf("%s shows the attempt token of %s", what, to.person.Name)
+			}
+		}
+	}
+}
+
+// runnerOf is the user that runs a tenant's embedded build; 0 = another engine runs it.
+func (e *env) runnerOf(t *tenant) (uid uint32) {
+	e.T.Helper()
+	if e.engine != "embedded" {
+		return 0
+	}
+	info, err := os.Stat(filepath.Join(e.Gateway.Data, "work", t.build.ID+"-1"))
+	e.Must(err)
+	return info.Sys().(*syscall.Stat_t).Uid
+}
+
+// may reports whether a user that is in no group of the file's has a right on it: 4 = read,
+// 1 = pass through.
+func may(info fs.FileInfo, uid uint32, right fs.FileMode) bool {
+	owner := info.Sys().(*syscall.Stat_t)
+	if owner.Uid == uid {
+		return info.Mode().Perm()>>6&right != 0
+	}
+	return info.Mode().Perm()&right != 0
+}

@@ -1,0 +1,50 @@
+package tenanttest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+const (
+	gitPrefix = "/git/"
+	// discovery is the first call of a fetch, below a build's id.
+	discovery = "/info/refs?service=git-upload-pack"
+)
+
+// gitElsewhere tries to fetch the repository of one tenant with the attempt token of the other
+// one: under the other's build, and under the own build by paths that could lead out of it.
+func gitElsewhere(e *env, from, to *tenant) {
+	isGit := func(route string) bool { return strings.Contains(route, " "+gitPrefix) }
+	if !slices.ContainsFunc(e.Gateway.Routes(), isGit) {
+		e.T.Fatal("the gateway serves no git: routes that begin with " + gitPrefix + " are missing")
+	}
+	own, other := gitPrefix+from.build.ID, gitPrefix+to.build.ID
+	answer := e.program(http.MethodGet, own+discovery, from.attemptToken, "")
+	if answer.Status != http.StatusOK || !strings.Contains(answer.Body, "service=git-upload-pack") {
+		e.T.Errorf("refs of %s's own repository: %d %s, want 200", from.person.Name, answer.Status, brief(answer.Body))
+	}
+	name := to.project.Repository.FullName()
+	for _, call := range []struct{ method, path string }{
+		{http.MethodGet, other + discovery},
+		{http.MethodPost, other + "/git-upload-pack"},
+		{http.MethodPost, other + "/info/lfs/objects/batch"},
+		{http.MethodGet, own + "/../" + to.build.ID + discovery},
+		{http.MethodGet, own + "/%2e%2e/" + to.build.ID + discovery},
+		{http.MethodGet, own + "%2f..%2f" + to.build.ID + discovery},
+		{http.MethodGet, "//git/" + to.build.ID + discovery},
+		{http.MethodGet, gitPrefix + "/" + to.build.ID + discovery},
+		{http.MethodGet, own + "/../../" + name + ".git" + discovery},
+		{http.MethodGet, own + "/" + name + ".git" + discovery},
+		{http.MethodGet, own + discovery + "&repository=" + name},
+		{http.MethodGet, own + "/info/refs?service=git-receive-pack"},
+		{http.MethodPost, own + "/git-receive-pack"},
+	} {
+		what := call.method + " " + call.path + " with the attempt token of " + from.person.Name
+		answer := e.program(call.method, call.path, from.attemptToken, "0000")
+		if answer.Status < http.StatusMultipleChoices {
+			e.T.Errorf("%s: status %d, want a refusal", what, answer.Status)
+		}
+		e.hidesOf(to, what, answer)
+	}
+}

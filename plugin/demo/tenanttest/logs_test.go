@@ -1,0 +1,39 @@
+package tenanttest
+
+import (
+	"os"
+	"strings"
+
+	"slipway/config/secret"
+)
+
+func secretOf(text string) secret.Secret { return secret.New(text) }
+
+// buildLogs: the log of one tenant's build holds nothing of the other one.
+func buildLogs(e *env, from, to *tenant) {
+	log, err := e.Browser.Log(e.Context, from.build, 1, 0)
+	e.Must(err)
+	if !strings.Contains(log, from.logged) {
+		e.T.Errorf("the log of %s does not hold what the build printed: %.500s", from.person.Name, log)
+	}
+	e.hides(to, "the log of "+from.person.Name, log)
+}
+
+// gatewayLog: the gateway's log names repositories and never holds a secret or a line of a build.
+func gatewayLog(e *env, from, _ *tenant) {
+	text, err := os.ReadFile(e.Gateway.LogFile())
+	e.Must(err)
+	if len(text) == 0 {
+		e.T.Fatal("the gateway's log is empty")
+	}
+	for kind, token := range from.tokens() {
+		if strings.Contains(string(text), token) {
+			e.T.Errorf("the gateway's log holds the %s of %s", kind, from.person.Name)
+		}
+	}
+	for _, kind := range []string{"secret", "log line"} {
+		if strings.Contains(string(text), from.canaries[kind]) {
+			e.T.Errorf("the gateway's log holds the %s of %s", kind, from.person.Name)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package tenanttest
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"slipway/plugin/demo/world/worldtest"
+)
+
+// A surface is one way by which a tenant could reach what is another one's. It is tried with the
+// tenants in both orders. Further ways, as caches, networks and processes of builds, are further rows.
+type surface struct {
+	name string
+	try  func(e *env, from, to *tenant)
+}
+
+func surfaces() []surface {
+	return []surface{
+		{"own things at the same routes", routesOwn},
+		{"routes with a session", routesBySession},
+		{"tokens at the other's routes", tokensElsewhere},
+		{"git of the other's build", gitElsewhere},
+		{"tokens as a session", tokensAsSession},
+		{"tokens at Bitbucket and the registry", tokensAtProvider},
+		{"logs of builds", buildLogs},
+		{"log of the gateway", gatewayLog},
+		{"files and processes", files},
+	}
+}
+
+// TestTwoTenants tries every surface on each engine and both databases.
+func TestTwoTenants(t *testing.T) {
+	worldtest.NeedMachine(t)
+	for _, engine := range slices.Sorted(maps.Keys(engines())) {
+		for _, database := range []string{"SQLite", "PostgreSQL"} {
+			t.Run(engine+" on "+database, func(t *testing.T) {
+				t.Parallel()
+				e := open(t, engine, database)
+				for _, s := range surfaces() {
+					for i, from := range e.tenants {
+						to := e.tenants[1-i]
+						t.Run(s.name+" from "+from.person.Name, func(t *testing.T) { s.try(e.part(t), from, to) })
+					}
+				}
+				e.alive()
+			})
+		}
+	}
+}
+
+// part is the env for one surface.
+func (e *env) part(t *testing.T) *env {
+	one := *e
+	one.House = e.For(t)
+	return &one
+}

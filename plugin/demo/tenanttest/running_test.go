@@ -1,0 +1,100 @@
+package tenanttest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/world"
+	"slipway/runner/spec"
+)
+
+// run pushes a commit whose build prints the tenant's canary and then goes on for longer than
+// the test, and waits until it does.
+func (e *env) run(t *tenant) {
+	e.T.Helper()
+	commit := t.project.Commit(t.canaries["commit message"], map[string]string{
+		"Dockerfile": "FROM " + e.Registry + "/library/base:1\nRUN echo " + t.logged + " && sleep 300\n",
+	})
+	t.project.Push("main")
+	t.canaries["commit hash"] = commit
+	if e.engine == "own" {
+		t.build = t.project.Await(1, autobuild.Starting)
+		e.runByHand(t, commit)
+	} else {
+		t.build = t.project.Await(1, autobuild.Running)
+		t.attemptToken = e.tokenOf(t.build)
+	}
+	t.build = t.project.Await(1, autobuild.Running)
+	_, err := e.Browser.WaitLog(e.Context, t.build, 1, func(log string) bool { return strings.Contains(log, t.logged) })
+	e.Must(err)
+}
+
+// runByHand takes the tenant's build as a step of their own pipeline does.
+func (e *env) runByHand(t *tenant, commit string) {
+	e.T.Helper()
+	body := fmt.Sprintf(`{"ref":"refs/heads/main","commit":"%s","pipeline":"by hand"}`, commit)
+	answer := e.program("POST", "/runner/v1/automated/"+t.automatedBuild+"/join", t.pipelineToken, body)
+	reply, err := spec.DecodeJoin(strings.NewReader(answer.Body))
+	if err != nil || answer.Status != http.StatusOK || reply.BuildID != t.build.ID {
+		e.T.Fatalf("join of build %s: %d %s, %v", t.build.ID, answer.Status, answer.Body, err)
+	}
+	t.attemptToken = reply.Token.Reveal()
+	for _, step := range []struct{ path, body string }{
+		{"claim", `{"runner_id":"by-hand"}`}, {"log?offset=0", t.logged + "\n"},
+	} {
+		answer := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/"+step.path, t.attemptToken, step.body)
+		if answer.Status != http.StatusOK {
+			e.T.Fatalf("%s of build %s: %d %s", step.path, t.build.ID, answer.Status, answer.Body)
+		}
+	}
+}
+
+// tokenOf reads the token of a running attempt from the environment that its runner was started
+// with, as root may.
+func (e *env) tokenOf(b autobuild.Build) (token string) {
+	e.T.Helper()
+	e.Until("the runner of build "+b.ID+" is found", func() (bool, error) {
+		all, err := world.Processes()
+		for _, p := range all {
+			environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.ID))
+			if err != nil || !strings.Contains(string(environ), "/runner/v1/builds/"+b.ID) {
+				continue // it ended, or is another program
+			}
+			for line := range strings.SplitSeq(string(environ), "\x00") {
+				name, value, _ := strings.Cut(line, "=")
+				if name == "SLIPWAY_RUNNER_TOKEN" || name == "PLUGIN_RUNNER_TOKEN" {
+					token = value
+				}
+			}
+		}
+		return token != "", err
+	})
+	return token
+}
+
+// alive checks that the tenants' builds, automated builds and tokens are as they were.
+func (e *env) alive() {
+	e.T.Helper()
+	for _, t := range e.tenants {
+		if b := t.project.Await(1, autobuild.Running); b.ID != t.build.ID || b.Attempt != 1 {
+			e.T.Errorf("build of %s is %s in attempt %d, want %s in attempt 1", t.person.Name, b.ID, b.Attempt, t.build.ID)
+		}
+		answer := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/events", t.attemptToken, `{"events":[]}`)
+		if answer.Status != http.StatusOK {
+			e.T.Errorf("the attempt token of %s: %d %s, want 200", t.person.Name, answer.Status, answer.Body)
+		}
+		s, err := e.Gateway.Store(e.Context)
+		e.Must(err)
+		if _, err := s.AutomatedBuild(e.Context, t.automatedBuild); err != nil {
+			e.T.Errorf("the automated build of %s: %v", t.person.Name, err)
+		}
+		if _, err := s.Hook(e.Context, t.hook.ID); errors.Is(err, autobuild.ErrNotFound) {
+			e.T.Errorf("the webhook of %s: %v", t.person.Name, err)
+		}
+		e.Must(s.Close())
+	}
+}
