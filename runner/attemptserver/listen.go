@@ -14,6 +14,9 @@ import (
 // Listen listens on a TCP address, as "127.0.0.1:443", inside a network namespace
 // (/proc/PID/ns/net). The caller serves from its own namespace. It needs CAP_SYS_ADMIN in both
 // namespaces' user namespaces; SendListener is the way without it.
+//
+// It ends a thread. A process with a parent death signal must have been started on a thread of its
+// own, as package child does, or it is killed with that thread.
 func Listen(ctx context.Context, namespace *os.File, address string) (net.Listener, error) {
 	type result struct {
 		listener net.Listener
@@ -84,7 +87,7 @@ func receiveListener(socket *net.UnixConn) (net.Listener, error) {
 	for _, surplus := range descriptors[1:] { // the aligned buffer has room for a second one
 		_ = unix.Close(surplus)
 	}
-	file := os.NewFile(uintptr(descriptors[0]), "listener") //nolint:gosec // a descriptor is not negative
+	file := os.NewFile(uintptr(descriptors[0]), "listener")
 	defer func() { _ = file.Close() }()
 	return net.FileListener(file) // fails for a descriptor that is no listening socket
 }
