@@ -13,13 +13,17 @@ import (
 	"slipway/plugin/store"
 )
 
-func extraTagCases() map[string]func(*testing.T, *store.Store) {
+func permitCases() map[string]func(*testing.T, *store.Store) {
 	return map[string]func(*testing.T, *store.Store){
-		"a permit is for the build's tags":            permitOwnTags,
-		"extra tags are counted":                      permitExtra,
-		"extra tags are counted once for all who ask": permitExtraConcurrently,
-		"extra tags are ordered like others":          permitExtraOrder,
-		"a runner reports of permitted tags":          permitReported,
+		"an older transition never moves a tag back":        permitOrder,
+		"a tag once moved by a newer transition is guarded": permitShared,
+		"a manual rebuild may move a tag back":              permitManual,
+		"a pruned build's tags are guarded":                 prunedPermit,
+		"a permit is for the build's tags":                  permitOwnTags,
+		"extra tags are counted":                            permitExtra,
+		"extra tags are counted once for all who ask":       permitExtraConcurrently,
+		"extra tags are ordered like others":                permitExtraOrder,
+		"a runner reports of permitted tags":                permitReported,
 	}
 }
 
