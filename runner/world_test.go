@@ -89,9 +89,6 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) image() string { return strings.TrimPrefix(w.registry.URL, "http://") + "/acme/app" }
 
-// worldTags are the tags of every build.
-func worldTags() []string { return []string{"1.2", "1", "latest"} }
-
 // BuilderTLS is nobody: what a step needs, w.edit gives it.
 func (w *world) BuilderTLS(string) secret.Secret { return secret.Secret{} }
 
@@ -104,7 +101,7 @@ func (w *world) Spec(ctx context.Context, a ab.Attempt) (spec.Spec, error) {
 	s := spec.Spec{
 		BuildID: b.ID, Number: b.Number, Attempt: a.Number, Repository: b.Repository.FullName,
 		Source: spec.Source{URL: w.git.URL + "/app/.git", Ref: b.Ref.Full(), RefName: b.Ref.Name, Commit: b.Commit.Hash, Message: b.Commit.Message},
-		Image:  w.image(), Tags: worldTags(), Dockerfile: "svc/Dockerfile", Context: ".",
+		Image:  w.image(), Tags: tags(), Dockerfile: "svc/Dockerfile", Context: ".",
 		Caching: true, Publish: true, Timeout: time.Minute,
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("npm-canary")},
 	}
@@ -137,13 +134,16 @@ func (a *account) RenewGitCredential(ctx context.Context, r ab.Repository, _ sec
 	return a.GitCredential(ctx, r)
 }
 
+// tags are those of every build.
+func tags() []string { return []string{"1.2", "1", "latest"} }
+
 // push commits files and returns the build of that push, queued.
 func (w *world) push(files map[string]string) ab.Build {
 	w.t.Helper()
 	commit := w.git.Commit(w.t, files)
-	plan := storetest.Push(w.owner, storetest.Main(), w.head, commit)
-	plan.Moves[0].Builds[0].Tags = worldTags()
-	builds, err := w.store.Plan(w.t.Context(), plan)
+	p := storetest.Push(w.owner, storetest.Main(), w.head, commit)
+	p.Moves[0].Builds[0].Tags = tags() // a permit is for the tags of the stored build
+	builds, err := w.store.Plan(w.t.Context(), p)
 	if err != nil {
 		w.t.Fatal(err)
 	}
