@@ -1,6 +1,7 @@
 package gitproxy
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"sync"
@@ -43,6 +44,24 @@ func (d *deadlines) end() {
 	past := time.Unix(1, 0)
 	_ = d.control.SetWriteDeadline(past) // as in set
 	_ = d.control.SetReadDeadline(past)
+}
+
+// finish bounds the time in which the server reads what the client sent and no handler read.
+func (d *deadlines) finish() { d.set(d.control.SetReadDeadline, time.Now().Add(d.idle)) }
+
+// onEnd calls f when ctx ends. After stop has returned, f neither runs nor starts: it must not
+// reach the connection's next request.
+func onEnd(ctx context.Context, f func()) (stop func()) {
+	done := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(done)
+		f()
+	})
+	return func() {
+		if !cancel() {
+			<-done
+		}
+	}
 }
 
 // writer returns w with a deadline for each write.

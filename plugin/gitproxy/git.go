@@ -95,7 +95,8 @@ func judge(resp *http.Response, call kind) error {
 		return statusRefusal(resp, call)
 	}
 	if got := resp.Header.Get("Content-Type"); got != want {
-		return refuse(http.StatusBadGateway, "Bitbucket does not answer in git's smart protocol", errors.New("content type "+strconv.Quote(got)))
+		cause := errors.New("content type " + strconv.Quote(got))
+		return refuse(http.StatusBadGateway, "Bitbucket does not answer in git's smart protocol", cause)
 	}
 	return nil
 }

@@ -154,7 +154,8 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancelCause(trail.Attempt(r.Context(), attempt))
 	defer cancel(nil)
 	limits := newDeadlines(w, p.o.Idle)
-	defer context.AfterFunc(s.ctx, func() {
+	defer limits.finish()
+	defer onEnd(s.ctx, func() {
 		cancel(context.Cause(s.ctx))
 		limits.end() // a context does not end a Write to a client that stopped reading
 	})()

@@ -121,7 +121,8 @@ func readBatch(body io.Reader) (batchRequest, error) {
 		return request, refuse(http.StatusForbidden, "only downloads are served here", nil)
 	}
 	if len(request.Objects) > maxObjects {
-		return request, refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("a batch has at most %d objects", maxObjects), nil)
+		message := fmt.Sprintf("a batch has at most %d objects", maxObjects)
+		return request, refuse(http.StatusRequestEntityTooLarge, message, nil)
 	}
 	if request.HashAlgo != "" && request.HashAlgo != "sha256" {
 		return request, refuse(http.StatusConflict, "only objects named by SHA-256 are served here", nil)

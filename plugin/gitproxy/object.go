@@ -34,7 +34,8 @@ func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *up
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	if err := p.copyObject(w, resp.Body, o); err != nil {
-		trail.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", context.Cause(r.Context())).Debug("LFS object broke off")
+		cause := context.Cause(r.Context())
+		trail.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", cause).Debug("LFS object broke off")
 		panic(http.ErrAbortHandler) // the head was sent: only the connection's end says that it is not whole
 	}
 	p.mu.Lock()

@@ -45,6 +45,7 @@ func busy(message string, after time.Duration, cause error) *Refusal {
 }
 
 const (
+	needsToken  = "this address needs the token of a running attempt"
 	relink      = "Bitbucket does not accept the linked account: link the account again under Settings, Source providers"
 	missing     = "the repository does not exist, or the linked account cannot read it"
 	unavailable = "Bitbucket does not answer at the moment"
@@ -75,7 +76,8 @@ func WriteError(w http.ResponseWriter, path string, status int, message string) 
 	w.Header().Set("Cache-Control", "no-store")
 	kind, body := "text/plain; charset=utf-8", []byte(message+"\n")
 	if strings.Contains(path, "/lfs/") {
-		if encoded, err := json.Marshal(map[string]string{"message": message}); err == nil { // a map of strings always encodes
+		encoded, err := json.Marshal(map[string]string{"message": message})
+		if err == nil { // a map of strings always encodes
 			kind, body = lfsType, encoded
 		}
 	}

@@ -44,13 +44,13 @@ func (p *Proxy) enter(r *http.Request, build string) (ab.Attempt, *session, erro
 		token, bearer = strings.CutPrefix(values[0], "Bearer ")
 	}
 	if !bearer || token == "" {
-		return ab.Attempt{}, nil, refuse(http.StatusForbidden, "this address needs the token of a running attempt", ab.ErrUnauthorized)
+		return ab.Attempt{}, nil, refuse(http.StatusForbidden, needsToken, ab.ErrUnauthorized)
 	}
 	k := key{build: build, tokenHash: ab.TokenHash(secret.New(token))}
 	attempt, err := p.o.Store.AttemptByToken(r.Context(), k.build, k.tokenHash)
 	switch {
 	case errors.Is(err, ab.ErrUnauthorized):
-		return ab.Attempt{}, nil, refuse(http.StatusForbidden, "this address needs the token of a running attempt", err)
+		return ab.Attempt{}, nil, refuse(http.StatusForbidden, needsToken, err)
 	case errors.Is(err, ab.ErrFenced):
 		return ab.Attempt{}, nil, refuse(http.StatusForbidden, errEnded.Error(), err)
 	case err != nil:
@@ -66,7 +66,8 @@ func (p *Proxy) enter(r *http.Request, build string) (ab.Attempt, *session, erro
 		go p.watch(s)
 	}
 	if s.requests == maxPerAttempt {
-		return ab.Attempt{}, nil, busy(fmt.Sprintf("more than %d requests of one attempt at once", maxPerAttempt), retryAfter, nil)
+		message := fmt.Sprintf("more than %d requests of one attempt at once", maxPerAttempt)
+		return ab.Attempt{}, nil, busy(message, retryAfter, nil)
 	}
 	s.requests++
 	return attempt, s, nil

@@ -129,7 +129,8 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	}
 	found, err := u.account.Repositories.Repository(ctx, r.WorkspaceID+"/"+r.ID)
 	if err != nil {
-		trail.Log(ctx, u.proxy.o.Log).WithError(err).WithField("repository", r.ID).Debug("the name of a repository was not found")
+		log := trail.Log(ctx, u.proxy.o.Log).WithError(err).WithField("repository", r.ID)
+		log.Debug("the name of a repository was not found")
 		return false, nil // the first answer says what is missing
 	}
 	if found.ID != r.ID || found.FullName == r.FullName {
@@ -139,7 +140,8 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	if err := u.proxy.o.Store.RenameRepository(ctx, found); err != nil {
 		return false, refusalOf(fmt.Sprintf("rename %s to %s", r.FullName, found.FullName), err)
 	}
-	trail.Log(ctx, u.proxy.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName, found.FullName)
+	log := trail.Log(ctx, u.proxy.o.Log).WithField("repository", r.ID)
+	log.Infof("repository %s is called %s now", r.FullName, found.FullName)
 	u.repository = found
 	return true, nil
 }
