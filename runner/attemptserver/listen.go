@@ -14,6 +14,9 @@ import (
 // Listen listens on a TCP address, as "127.0.0.1:443", inside a network namespace
 // (/proc/PID/ns/net). The caller serves from its own namespace. It needs CAP_SYS_ADMIN in both
 // namespaces' user namespaces; SendListener is the way without it.
+//
+// It ends a thread. A process with a parent death signal must have been started on a thread of its
+// own, as package child does, or it is killed with that thread.
 func Listen(ctx context.Context, namespace *os.File, address string) (net.Listener, error) {
 	type result struct {
 		listener net.Listener
