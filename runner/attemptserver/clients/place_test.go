@@ -82,6 +82,10 @@ type site struct {
 	handler http.Handler
 }
 
+// addressName is a registry that has an address for a name. Every place has the address.
+// Source: RFC 5737
+const addressName = "203.0.113.5"
+
 // A place is where programs of the repository run.
 type place struct {
 	t    *testing.T
@@ -110,7 +114,9 @@ func newPlace(t *testing.T, attempt context.Context, trust string, sites ...site
 	hosts := "127.0.0.1 localhost\n"
 	for i, s := range sites {
 		names = append(names, s.hosts...)
-		hosts += fmt.Sprintf("127.77.0.%d %s\n", i+1, strings.Join(s.hosts, " "))
+		if s.hosts[0] != addressName {
+			hosts += fmt.Sprintf("127.77.0.%d %s\n", i+1, strings.Join(s.hosts, " "))
+		}
 		registries = append(registries, s.hosts[0]+strings.TrimSuffix(":"+s.port, ":443"))
 	}
 	p.write("hosts", []byte(hosts))
@@ -120,7 +126,11 @@ func newPlace(t *testing.T, attempt context.Context, trust string, sites ...site
 	p.login(registries)
 	p.start()
 	for i, s := range sites {
-		p.serve(attempt, authority, fmt.Sprintf("127.77.0.%d:%s", i+1, s.port), s)
+		address := fmt.Sprintf("127.77.0.%d", i+1)
+		if s.hosts[0] == addressName {
+			address = addressName
+		}
+		p.serve(attempt, authority, address+":"+s.port, s)
 	}
 	return p
 }
@@ -190,7 +200,8 @@ func (p *place) login(registries []string) {
 // start makes the namespaces. A process that waits for the end of its input keeps them.
 func (p *place) start() {
 	p.t.Helper()
-	cmd := exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", `mount --bind "$0" /etc && ip link set lo up && echo ready && read x`, p.etc)
+	cmd := exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c",
+		`mount --bind "$0" /etc && ip link set lo up && ip address add `+addressName+`/32 dev lo && echo ready && read x`, p.etc)
 	in, err := cmd.StdinPipe()
 	p.must(err)
 	out, err := cmd.StdoutPipe()

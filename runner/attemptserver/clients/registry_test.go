@@ -29,7 +29,8 @@ func newRegistryPlace(t *testing.T, trust string) (*place, *upstream, *registryp
 	p := newPlace(t, attempt, trust,
 		site{[]string{registryName}, "443", proxy},
 		site{[]string{"registry.corp.test"}, "5443", u.proxy(t, attempt, "registry.corp.test:5443")},
-		site{hub, "443", u.proxy(t, attempt, hub...)})
+		site{hub, "443", u.proxy(t, attempt, hub...)},
+		site{[]string{addressName}, "5443", u.proxy(t, attempt, addressName+":5443")})
 	t.Cleanup(end) // before the place waits for its servers
 	return p, u, proxy, end
 }
@@ -45,7 +46,7 @@ func TestSkopeo(t *testing.T) {
 	for _, trust := range []string{byBundle, byVariables, byDocker} {
 		t.Run(trust, func(t *testing.T) {
 			p, u, proxy, _ := newRegistryPlace(t, trust)
-			for _, to := range []string{registryName + "/acme/app:1.2", "registry.corp.test:5443/acme/app:port", "docker.io/acme/app:hub"} {
+			for _, to := range []string{registryName + "/acme/app:1.2", "registry.corp.test:5443/acme/app:port", "docker.io/acme/app:hub", addressName + ":5443/acme/app:address"} {
 				if strings.HasPrefix(to, "docker.io") && trust == byDocker {
 					continue // newPlace writes one directory a site, and this one's is index.docker.io
 				}
@@ -94,7 +95,7 @@ func TestCrane(t *testing.T) {
 			p, u, proxy, _ := newRegistryPlace(t, trust)
 			base := u.push(t, "acme/base")
 			u.push(t, "other/private")
-			for _, to := range []string{registryName + "/acme/app:1.2", "registry.corp.test:5443/acme/app:port", "acme/app:hub"} {
+			for _, to := range []string{registryName + "/acme/app:1.2", "registry.corp.test:5443/acme/app:port", "acme/app:hub", addressName + ":5443/acme/app:address"} {
 				p.ok(p.crane("push", image, to)...)
 				p.ok(p.crane("pull", to, p.dir+"/pulled.tar")...)
 			}
