@@ -143,7 +143,8 @@ func TestAuthorityIsWorthNothingForOtherNames(t *testing.T) {
 
 func TestNamesThatAreRefused(t *testing.T) {
 	for _, names := range [][]string{
-		nil, {""}, {"registry.example.com:5000"}, {"a..b"}, {"-a.b"}, {"*.example.com"}, {"a/b"}, {"10.0.0"}, {"fe80::1%eth0"},
+		nil, {""}, {"registry.example.com:5000"}, {"a..b"}, {"-a.b"}, {"*.example.com"}, {"a/b"}, {"10.0.0"},
+		{"fe80::1%eth0"},
 		{strings.Repeat("a", 64) + ".b"}, {".example.com"}, {"example.com."}, make([]string, maxNames+1),
 	} {
 		if _, err := New(names, time.Now().Add(time.Hour)); err == nil {

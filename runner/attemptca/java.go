@@ -11,7 +11,7 @@ import (
 )
 
 // The format of a Java keystore, which every version of Java reads as its cacerts.
-// Source: https://github.com/openjdk/jdk/blob/jdk-17-ga/src/java.base/share/classes/sun/security/provider/JavaKeyStore.java
+// Source: sun/security/provider/JavaKeyStore.java of https://github.com/openjdk/jdk/tree/jdk-17-ga
 const (
 	keystoreMagic   = 0xfeedfeed
 	keystoreVersion = 2

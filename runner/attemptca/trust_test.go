@@ -45,7 +45,8 @@ func TestOpenSSLTellsTwoAuthoritiesApart(t *testing.T) {
 			if host == "10.0.0.5" {
 				flag = "-verify_ip"
 			}
-			out, err := exec.CommandContext(t.Context(), "openssl", "verify", "-x509_strict", "-purpose", "sslserver", flag, host,
+			out, err := exec.CommandContext(t.Context(), "openssl", "verify", "-x509_strict", "-purpose", "sslserver", flag,
+				host,
 				"-CAfile", bundle, leaf).CombinedOutput()
 			if err != nil {
 				t.Errorf("certificate of the %s for %s: got %v, want it valid\n%s", name, host, err, out)
@@ -60,8 +61,10 @@ func TestOpenSSLRefusesOtherNames(t *testing.T) {
 		ca, leaf := signed(t, c.allowed, c.other)
 		out, err := exec.CommandContext(t.Context(), "openssl", "verify", "-CAfile", write(t, "ca.pem", pemOf(ca.Raw)),
 			write(t, "leaf.pem", pemOf(leaf.Raw))).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "permitted subtree violation") && !strings.Contains(string(out), "excluded subtree violation") {
-			t.Errorf("authority for %v, certificate for %s: got %v, want a violation of the constraints\n%s", c.allowed, c.other, err, out)
+		if err == nil || !strings.Contains(string(out), "permitted subtree violation") &&
+			!strings.Contains(string(out), "excluded subtree violation") {
+			t.Errorf("authority for %v, certificate for %s: got %v, want a violation of the constraints\n%s", c.allowed,
+				c.other, err, out)
 		}
 	}
 }
@@ -117,7 +120,8 @@ func TestSystemBundleStaysBelowTheRoot(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	want := []string{"SSL_CERT_FILE=/b", "GIT_SSL_CAINFO=/b", "CURL_CA_BUNDLE=/b", "REQUESTS_CA_BUNDLE=/b", "NODE_EXTRA_CA_CERTS=/b"}
+	want := []string{"SSL_CERT_FILE=/b", "GIT_SSL_CAINFO=/b", "CURL_CA_BUNDLE=/b", "REQUESTS_CA_BUNDLE=/b",
+		"NODE_EXTRA_CA_CERTS=/b"}
 	if diff := cmp.Diff(want, Environment("/b")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -133,7 +137,8 @@ func TestFiles(t *testing.T) {
 	for _, f := range files {
 		paths = append(paths, f.Path)
 	}
-	for _, want := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/java/cacerts", "/etc/docker/certs.d/registry.example.com:5000/ca.crt"} {
+	for _, want := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/java/cacerts",
+		"/etc/docker/certs.d/registry.example.com:5000/ca.crt"} {
 		if !slices.Contains(paths, want) {
 			t.Errorf("got no file %s", want)
 		}
@@ -153,7 +158,8 @@ func TestJavaReadsItsKeystore(t *testing.T) {
 	a := newAuthority(t, "registry.example.com")
 	broken := pemOf([]byte("not a certificate"))
 	store := write(t, "cacerts", javaKeystore(a.Bundle(append(newAuthority(t, "other.example.com").PEM(), broken...))))
-	out, err := exec.CommandContext(t.Context(), "keytool", "-list", "-v", "-keystore", store, "-storepass", "changeit").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "keytool", "-list", "-v", "-keystore", store, "-storepass",
+		"changeit").CombinedOutput()
 	if err != nil {
 		t.Fatalf("keytool: %v\n%s", err, out)
 	}

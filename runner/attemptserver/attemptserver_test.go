@@ -34,7 +34,8 @@ func listen(t *testing.T) net.Listener {
 
 // start serves until the attempt ends and returns a client that trusts the attempt's authority and
 // finds its host at the listener.
-func start(t *testing.T, attempt context.Context, l net.Listener, h http.Handler, log io.Writer) (*http.Client, <-chan error) {
+func start(attempt context.Context, t *testing.T, l net.Listener, h http.Handler, log io.Writer) (*http.Client,
+	<-chan error) {
 	t.Helper()
 	authority, err := attemptca.New([]string{host}, time.Now().Add(time.Hour))
 	if err != nil {
@@ -67,15 +68,16 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 	defer end()
 	running := make(chan error, 1)
 	l := listen(t)
-	client, served := start(t, attempt, l, attemptserver.EndWith(attempt, http.NotFoundHandler(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/ping" {
-			_, _ = io.WriteString(w, r.Proto)
-			return
-		}
-		end()
-		<-r.Context().Done()
-		running <- context.Cause(r.Context())
-	})), io.Discard)
+	client, served := start(attempt, t, l, attemptserver.EndWith(attempt, http.NotFoundHandler(),
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/ping" {
+				_, _ = io.WriteString(w, r.Proto)
+				return
+			}
+			end()
+			<-r.Context().Done()
+			running <- context.Cause(r.Context())
+		})), io.Discard)
 	resp, err := client.Get("https://" + host + "/ping")
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +108,7 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 func TestServeReturnsTheListenersError(t *testing.T) {
 	l := listen(t)
 	l.Close()
-	_, served := start(t, t.Context(), l, http.NotFoundHandler(), io.Discard)
+	_, served := start(t.Context(), t, l, http.NotFoundHandler(), io.Discard)
 	if err := <-served; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v, want that the listener is closed", err)
 	}
@@ -115,7 +117,7 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 func TestFailedHandshakesAreLogged(t *testing.T) {
 	attempt, end := context.WithCancel(t.Context())
 	var log bytes.Buffer
-	client, served := start(t, attempt, listen(t), http.NotFoundHandler(), &log)
+	client, served := start(attempt, t, listen(t), http.NotFoundHandler(), &log)
 	client.Transport.(*http.Transport).TLSClientConfig.RootCAs = x509.NewCertPool()
 	if resp, err := client.Get("https://" + host + "/"); err == nil {
 		resp.Body.Close()
@@ -135,14 +137,17 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	end()
-	<-served
+	if err := <-served; err != nil {
+		t.Errorf("Serve: got %v, want nil at the attempt's end", err)
+	}
 	if got := log.String(); !strings.Contains(got, "level=debug") || !strings.Contains(got, "TLS handshake error") {
 		t.Errorf("got the log %q, want the failed handshake", got)
 	}
 }
 
 func TestPick(t *testing.T) {
-	got := attemptserver.Pick(http.Header{"Accept": {"a", "b"}, "Cookie": {"x"}, "Range": {}}, []string{"accept", "Range", "Etag"})
+	got := attemptserver.Pick(http.Header{"Accept": {"a", "b"}, "Cookie": {"x"}, "Range": {}},
+		[]string{"accept", "Range", "Etag"})
 	if diff := cmp.Diff(http.Header{"Accept": {"a", "b"}}, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

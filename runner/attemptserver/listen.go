@@ -87,7 +87,7 @@ func receiveListener(socket *net.UnixConn) (net.Listener, error) {
 	for _, surplus := range descriptors[1:] { // the aligned buffer has room for a second one
 		_ = unix.Close(surplus)
 	}
-	file := os.NewFile(uintptr(descriptors[0]), "listener") //nolint:gosec // a descriptor is not negative
+	file := os.NewFile(uintptr(descriptors[0]), "listener")
 	defer func() { _ = file.Close() }()
 	return net.FileListener(file) // fails for a descriptor that is no listening socket
 }

@@ -166,7 +166,8 @@ func TestListenInsideTwoNetworks(t *testing.T) {
 	serveUID(t, outside)
 	for range 2 {
 		place := exec.Command("unshare", "--net", "sh", "-c",
-			"ip link set lo up && echo ready && read x && curl -sS -m 5 http://127.0.0.1:443/ && ! curl -s -m 2 http://"+outside.Addr().String())
+			"ip link set lo up && echo ready && read x && curl -sS -m 5 http://127.0.0.1:443/ && "+
+				"! curl -s -m 2 http://"+outside.Addr().String())
 		// No Pdeathsig: Listen ends a thread, and the kernel takes that for the parent's end if the
 		// process was started on it. The end of its input ends the shell.
 		in, err := place.StdinPipe()

@@ -78,7 +78,7 @@ var pathForm = regexp.MustCompile(`^[A-Za-z0-9_.~-]+(?:/[A-Za-z0-9_.~-]+)+$`)
 func (o Options) check() error {
 	switch {
 	case o.Host == "", o.Gateway == nil, o.Transport == nil, o.Log == nil:
-		return errors.New("Host, Gateway, Transport and Log are required")
+		return errors.New("an option is missing: Host, Gateway, Transport and Log are required")
 	case o.Token.IsZero():
 		return errors.New("no token is given")
 	case !pathForm.MatchString(o.Path):

@@ -55,7 +55,8 @@ func newEnv(t *testing.T) *env {
 	attempt, end := context.WithCancel(t.Context())
 	e.end = end
 	relay, err := gitrelay.New(attempt, gitrelay.Options{
-		Host: "bitbucket.org", Path: "acme/app", Gateway: address, Token: secret.New(attemptToken), Transport: http.DefaultTransport, Log: logger,
+		Host: "bitbucket.org", Path: "acme/app", Gateway: address, Token: secret.New(attemptToken),
+		Transport: http.DefaultTransport, Log: logger,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +121,8 @@ func TestFetchesReachTheGateway(t *testing.T) {
 		{"GET", "/git/b-123/lfs/" + object, "/git/b-123/lfs/" + object},
 	} {
 		e := newEnv(t)
-		got := e.do(c.method, c.uri, "body", "Authorization", "Basic am9lOnB3", "Git-Protocol", "version=2", "Cookie", "x=1", "Connection", "Authorization",
+		got := e.do(c.method, c.uri, "body", "Authorization", "Basic am9lOnB3", "Git-Protocol", "version=2", "Cookie",
+			"x=1", "Connection", "Authorization",
 			"Content-Encoding", "gzip", "X-Forwarded-For", "10.0.0.1")
 		if got.status != 200 || got.body != "served" {
 			t.Errorf("%s %s: got %d %q", c.method, c.uri, got.status, got.body)
@@ -145,14 +147,23 @@ func TestFetchesReachTheGateway(t *testing.T) {
 func TestEverythingElseIsRefused(t *testing.T) {
 	e := newEnv(t)
 	for _, c := range []struct{ method, uri string }{
-		{"GET", "/acme/app.git/info/refs?service=git-receive-pack"}, {"POST", "/acme/app.git/git-receive-pack"}, {"GET", "/acme/app.git/info/refs"},
-		{"GET", "/acme/app.git/info/refs?service=git-upload-pack&service=git-receive-pack"}, {"GET", "/acme/app.git/HEAD"}, {"GET", "/acme/app.git/objects/info/packs"},
-		{"HEAD", "/acme/app.git/info/refs?service=git-upload-pack"}, {"POST", "/acme/app.git/info/refs?service=git-upload-pack"}, {"GET", "/acme/app.git/git-upload-pack"},
-		{"GET", "/acme/app-other.git/info/refs?service=git-upload-pack"}, {"GET", "/other/private.git/info/refs?service=git-upload-pack"},
-		{"GET", "/acme/app.git.git/info/refs?service=git-upload-pack"}, {"GET", "/acme/app.git/../../other/private.git/info/refs?service=git-upload-pack"},
-		{"GET", "/acme/%2e%2e/other/info/refs?service=git-upload-pack"}, {"GET", "/acme%2Fapp.git/info/refs?service=git-upload-pack"}, {"GET", "/acme//app.git/info/refs?service=git-upload-pack"},
-		{"GET", "/git/b-123/info/refs?service=git-upload-pack"}, {"GET", "/git/b-124/lfs/" + object}, {"GET", "/git/b-123/lfs/../info/refs"}, {"GET", "/git/b-123/lfs/short"},
-		{"PUT", "/git/b-123/lfs/" + object}, {"POST", "/acme/app.git/info/lfs/locks"}, {"POST", "/acme/app.git/info/lfs/locks/verify"}, {"GET", "/acme/app.git/info/lfs/objects/batch"},
+		{"GET", "/acme/app.git/info/refs?service=git-receive-pack"}, {"POST", "/acme/app.git/git-receive-pack"},
+		{"GET", "/acme/app.git/info/refs"},
+		{"GET", "/acme/app.git/info/refs?service=git-upload-pack&service=git-receive-pack"}, {"GET", "/acme/app.git/HEAD"},
+		{"GET", "/acme/app.git/objects/info/packs"},
+		{"HEAD", "/acme/app.git/info/refs?service=git-upload-pack"},
+		{"POST", "/acme/app.git/info/refs?service=git-upload-pack"}, {"GET", "/acme/app.git/git-upload-pack"},
+		{"GET", "/acme/app-other.git/info/refs?service=git-upload-pack"},
+		{"GET", "/other/private.git/info/refs?service=git-upload-pack"},
+		{"GET", "/acme/app.git.git/info/refs?service=git-upload-pack"},
+		{"GET", "/acme/app.git/../../other/private.git/info/refs?service=git-upload-pack"},
+		{"GET", "/acme/%2e%2e/other/info/refs?service=git-upload-pack"},
+		{"GET", "/acme%2Fapp.git/info/refs?service=git-upload-pack"},
+		{"GET", "/acme//app.git/info/refs?service=git-upload-pack"},
+		{"GET", "/git/b-123/info/refs?service=git-upload-pack"}, {"GET", "/git/b-124/lfs/" + object},
+		{"GET", "/git/b-123/lfs/../info/refs"}, {"GET", "/git/b-123/lfs/short"},
+		{"PUT", "/git/b-123/lfs/" + object}, {"POST", "/acme/app.git/info/lfs/locks"},
+		{"POST", "/acme/app.git/info/lfs/locks/verify"}, {"GET", "/acme/app.git/info/lfs/objects/batch"},
 		{"GET", "/"}, {"GET", "/acme/app"}, {"GET", "/runner/v1/builds/b-123/claim"}, {"GET", "/2.0/repositories/acme/app"},
 	} {
 		got := e.do(c.method, c.uri, "")
@@ -163,7 +174,8 @@ func TestEverythingElseIsRefused(t *testing.T) {
 			t.Errorf("%s %s: got the type %q, want plain text, which git shows", c.method, c.uri, got)
 		}
 	}
-	got := e.do("GET", "/acme/app.git/info/refs?service=git-upload-pack", "", "Upgrade", "websocket", "Connection", "Upgrade")
+	got := e.do("GET", "/acme/app.git/info/refs?service=git-upload-pack", "", "Upgrade", "websocket", "Connection",
+		"Upgrade")
 	if got.status != 403 {
 		t.Errorf("Upgrade: got %d, want 403", got.status)
 	}
@@ -179,14 +191,25 @@ func TestAnswersOfTheGateway(t *testing.T) {
 		want  int
 		body  string
 	}{
-		"403": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "the gateway's words", 403) }, 403, "the gateway's words"},
+		"403": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "the gateway's words", http.StatusForbidden)
+		},
+			403,
+			"the gateway's words"},
 		"404": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "renamed", 404) }, 404, "renamed"},
-		"503": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "too many fetches", 503) }, 503, "too many"},
+		"503": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "too many fetches",
+				http.StatusServiceUnavailable)
+		}, 503, "too many"},
 		"401": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			w.WriteHeader(401)
 		}, 502, "refuses the attempt's token"},
-		"redirect":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://evil.test/", 302) }, 502, "redirects"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://evil.test/",
+				http.StatusFound)
+		}, 502,
+			"redirects"},
 		"no answer": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, "does not answer"},
 	} {
 		e := newEnv(t)
@@ -230,11 +253,14 @@ func TestBatchesOfLFSObjects(t *testing.T) {
 			w.WriteHeader(418)
 		}
 		w.Header().Set("Content-Type", "application/vnd.git-lfs+json")
-		fmt.Fprintf(w, `{"transfer":"basic","objects":[{"oid":"a","size":5,"authenticated":true,"actions":{"download":{"href":"https://slipway.example.com/git/b-123/lfs/%s",`+
-			`"header":{"Authorization":"Bearer %s"},"expires_in":60}}},{"oid":"b","size":1,"error":{"code":404,"message":"none"}}]}`, object, attemptToken)
+		fmt.Fprintf(w, `{"transfer":"basic","objects":[{"oid":"a","size":5,"authenticated":true,`+
+			`"actions":{"download":{"href":"https://slipway.example.com/git/b-123/lfs/%s",`+
+			`"header":{"Authorization":"Bearer %s"},"expires_in":60}}},`+
+			`{"oid":"b","size":1,"error":{"code":404,"message":"none"}}]}`, object, attemptToken)
 	}
 	got := e.do("POST", "/acme/app.git/info/lfs/objects/batch", `{"operation":"download"}`, "Accept-Encoding", "br")
-	want := `{"transfer":"basic","objects":[{"oid":"a","size":5,"authenticated":true,"actions":{"download":{"href":"https://bitbucket.org/git/b-123/lfs/` + object +
+	want := `{"transfer":"basic","objects":[{"oid":"a","size":5,"authenticated":true,` +
+		`"actions":{"download":{"href":"https://bitbucket.org/git/b-123/lfs/` + object +
 		`","expires_in":60}}},{"oid":"b","size":1,"error":{"code":404,"message":"none"}}]}`
 	if diff := cmp.Diff(want, got.body); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -243,11 +269,14 @@ func TestBatchesOfLFSObjects(t *testing.T) {
 		t.Errorf("got the type %q", got.header.Get("Content-Type"))
 	}
 	for _, body := range []string{
-		`{"objects":[{"actions":{"download":{"href":"https://evil.test/x"}}}]}`, `{"objects":[{"actions":{"download":{"href":"https://slipway.example.com/git/b-124/lfs/` + object + `"}}}]}`,
-		`{"objects":[{"actions":{"download":{"href":"%zz"}}}]}`, `<html>`, `{"objects":[{"actions":{"download":{"href":"https://h/git/b-123/lfs/../../x"}}}]}`, strings.Repeat("x", 5<<20),
+		`{"objects":[{"actions":{"download":{"href":"https://evil.test/x"}}}]}`,
+		`{"objects":[{"actions":{"download":{"href":"https://slipway.example.com/git/b-124/lfs/` + object + `"}}}]}`,
+		`{"objects":[{"actions":{"download":{"href":"%zz"}}}]}`, `<html>`,
+		`{"objects":[{"actions":{"download":{"href":"https://h/git/b-123/lfs/../../x"}}}]}`, strings.Repeat("x", 5<<20),
 	} {
 		e.serve = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
-		if got := e.do("POST", "/acme/app.git/info/lfs/objects/batch", "{}"); got.status != 502 || strings.Contains(got.body, "evil") {
+		if got := e.do("POST", "/acme/app.git/info/lfs/objects/batch", "{}"); got.status != 502 ||
+			strings.Contains(got.body, "evil") {
 			t.Errorf("%.60s: got %d %q, want 502", body, got.status, got.body)
 		}
 	}
@@ -255,8 +284,9 @@ func TestBatchesOfLFSObjects(t *testing.T) {
 
 func TestOptionsThatAreRefused(t *testing.T) {
 	good := func() gitrelay.Options {
-		return gitrelay.Options{Host: "bitbucket.org", Path: "scm/PROJ/app", Gateway: &url.URL{Scheme: "https", Host: "slipway.example.com", Path: "/slipway/git/b-123"},
-			Token: secret.New(attemptToken), Transport: http.DefaultTransport, Log: logrus.New()}
+		return gitrelay.Options{Host: "bitbucket.org", Path: "scm/PROJ/app",
+			Gateway: &url.URL{Scheme: "https", Host: "slipway.example.com", Path: "/slipway/git/b-123"},
+			Token:   secret.New(attemptToken), Transport: http.DefaultTransport, Log: logrus.New()}
 	}
 	if _, err := gitrelay.New(t.Context(), good()); err != nil {
 		t.Errorf("good options: %v", err)

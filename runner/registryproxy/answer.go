@@ -19,7 +19,8 @@ var buffers = sync.Pool{New: func() any { return new([2][bufferSize]byte) }}
 // answer writes the registry's answer with the given headers, and closes it. digest is the one that
 // the body must have, "" for any. Nothing is returned once the status is written: an error after
 // that can only be shown by cutting the connection.
-func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, resp *http.Response, header http.Header, digest string) error {
+func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, resp *http.Response, header http.Header,
+	digest string) error {
 	defer func() { _ = resp.Body.Close() }()
 	body := io.Reader(resp.Body)
 	switch code := resp.StatusCode; {
@@ -57,7 +58,7 @@ func copyVerified(w io.Writer, body io.Reader, digest string) error {
 		if sum != nil {
 			sum.Write(pair[i][:n])
 		}
-		ended := err == io.EOF || err == io.ErrUnexpectedEOF //nolint:errorlint // io.ReadFull returns them unwrapped
+		ended := err == io.EOF || err == io.ErrUnexpectedEOF
 		if err != nil && !ended {
 			return err
 		}

@@ -74,7 +74,8 @@ func benchProxy(b *testing.B, registry *httptest.Server) *httptest.Server {
 	logger := logrus.New()
 	logger.Out = io.Discard
 	p, err := registryproxy.New(b.Context(), registryproxy.Options{
-		Names: []string{"127.0.0.1"}, Token: secret.New(attemptToken), Repositories: []string{"acme/app"}, Upstream: upstream, Log: logger,
+		Names: []string{"127.0.0.1"}, Token: secret.New(attemptToken), Repositories: []string{"acme/app"},
+		Upstream: upstream, Log: logger,
 		Policy: netpolicy.Policy{Allow: []string{upstream.Host}},
 		Login:  func(context.Context) (registryproxy.Login, error) { return registryproxy.Login{}, nil },
 		Permit: func(context.Context, string, string, string) error { return nil },

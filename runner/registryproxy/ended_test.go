@@ -100,9 +100,12 @@ func TestRequestsAfterTheEnd(t *testing.T) {
 // or sending.
 func TestEndCutsRunningTransfers(t *testing.T) {
 	for name, request := range map[string]string{
-		"a client that stopped reading": "GET /v2/acme/app/blobs/" + digest("x") + " HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + basicToken + "\r\n\r\n",
-		"a client that stopped sending": "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + basicToken + "\r\nContent-Length: 1000\r\n\r\nabc",
-		"a manifest that stopped":       "PUT /v2/acme/app/manifests/latest HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + basicToken + "\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\nabc",
+		"a client that stopped reading": "GET /v2/acme/app/blobs/" + digest("x") + " HTTP/1.1\r\nHost: x\r\n" +
+			authorization + "\r\n",
+		"a client that stopped sending": "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n" + authorization +
+			"Content-Length: 1000\r\n\r\nabc",
+		"a manifest that stopped": "PUT /v2/acme/app/manifests/latest HTTP/1.1\r\nHost: x\r\n" + authorization +
+			"Content-Length: 1000\r\nExpect: 100-continue\r\n\r\nabc",
 	} {
 		t.Run(name, func(t *testing.T) {
 			ignored := goleak.IgnoreCurrent()

@@ -266,7 +266,8 @@ func digest(content string) string {
 func (e *env) manifest() string {
 	e.t.Helper()
 	config, layer := e.push("{}"), e.push("layer")
-	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":2},`+
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,`+
+		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":2},`+
 		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":5}]}`, ociManifest, config, layer)
 }
 

@@ -100,7 +100,8 @@ func (p *Proxy) putManifest(w http.ResponseWriter, r *http.Request, to route) er
 	c := p.call(r, to, nil)
 	c.bytes = body
 	resp, err := p.upstream.send(r.Context(), c)
-	push.Unknown = err != nil && !errors.As(err, new(problem)) || err == nil && resp.StatusCode >= http.StatusInternalServerError
+	push.Unknown = err != nil && !errors.As(err, new(problem)) || err == nil &&
+		resp.StatusCode >= http.StatusInternalServerError
 	if push.Unknown {
 		done = &push
 	}

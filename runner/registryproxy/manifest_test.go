@@ -43,7 +43,8 @@ func TestQueryOfAManifestIsDropped(t *testing.T) {
 	e := newEnv(t)
 	manifest := e.manifest()
 	e.permits = nil
-	wantStatus(t, "PUT", e.do("PUT", "/v2/acme/app/manifests/"+digest(manifest)+"?tag=latest&tag=1.2&n=1", manifest, "Content-Type", ociManifest), 201)
+	wantStatus(t, "PUT", e.do("PUT", "/v2/acme/app/manifests/"+digest(manifest)+"?tag=latest&tag=1.2&n=1", manifest,
+		"Content-Type", ociManifest), 201)
 	if got, want := e.last().uri, "/v2/acme/app/manifests/"+digest(manifest); got != want {
 		t.Errorf("the registry was asked for %q, want %q", got, want)
 	}

@@ -67,5 +67,6 @@ func writeProblem(w http.ResponseWriter, answer problem) {
 // methodNotAllowed is the answer to a method that a resource does not have here.
 func methodNotAllowed(w http.ResponseWriter, allowed ...string) problem {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return problem{http.StatusMethodNotAllowed, "UNSUPPORTED", "this build may not do that; allowed: " + strings.Join(allowed, ", ")}
+	return problem{http.StatusMethodNotAllowed, "UNSUPPORTED",
+		"this build may not do that; allowed: " + strings.Join(allowed, ", ")}
 }

@@ -52,14 +52,18 @@ func TestPushAndPull(t *testing.T) {
 func TestClientsNeedTheAttemptsToken(t *testing.T) {
 	e := newEnv(t)
 	for name, change := range map[string]func(*http.Request){
-		"none":                  func(r *http.Request) { r.Header.Del("Authorization") },
-		"another token":         func(r *http.Request) { r.SetBasicAuth("build", "other") },
-		"the real credential":   func(r *http.Request) { r.SetBasicAuth("robot", canary) },
-		"a bearer token":        func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+attemptToken) },
-		"two headers":           func(r *http.Request) { r.Header.Add("Authorization", "Basic eDp5") },
-		"the token as a name":   func(r *http.Request) { r.SetBasicAuth(attemptToken, "") },
-		"a part of the token":   func(r *http.Request) { r.SetBasicAuth("build", attemptToken[:5]) },
-		"a Connection header's": func(r *http.Request) { r.Header.Del("Authorization"); r.Header.Set("Connection", "Authorization") },
+		"none":                func(r *http.Request) { r.Header.Del("Authorization") },
+		"another token":       func(r *http.Request) { r.SetBasicAuth("build", "other") },
+		"the real credential": func(r *http.Request) { r.SetBasicAuth("robot", canary) },
+		"a bearer token":      func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+attemptToken) },
+		"two headers":         func(r *http.Request) { r.Header.Add("Authorization", "Basic eDp5") },
+		"the token as a name": func(r *http.Request) { r.SetBasicAuth(attemptToken, "") },
+		"a part of the token": func(r *http.Request) { r.SetBasicAuth("build", attemptToken[:5]) },
+		"a Connection header's": func(r *http.Request) {
+			r.Header.Del("Authorization")
+			r.Header.Set("Connection",
+				"Authorization")
+		},
 	} {
 		for _, uri := range []string{"/v2/", "/v2/acme/app/tags/list"} {
 			r := e.request("GET", uri, nil)
@@ -99,12 +103,18 @@ func TestPathsThatAreRefused(t *testing.T) {
 		"/v2/acme/app/../../other/private/manifests/latest", "/v2/acme/app/%2e%2e/%2e%2e/other/private/manifests/latest",
 		"/v2/acme/app/..%2f..%2fother/private/manifests/latest", "/v2/acme%2Fapp/tags/list", "/v2/acme%2fapp/tags/list",
 		"/v2//acme/app/tags/list", "/v2/acme/app//tags/list", "/v2/acme/app/./tags/list",
-		"/v2/acme/app/manifests/..%2f..%2f..%2fother%2fprivate%2fmanifests%2flatest", "/v2/acme/app/blobs/" + d + "/../../../../other/private/manifests/latest",
-		"/V2/acme/app/tags/list", "/v2/Acme/app/tags/list", "/v2/acme/app/tags/list;x=1", "/v2/acme/app/tags/list%00", "/v2/acme/app/manifests/late%73t",
-		"/v2/acme/app/blobs/uploads/../../../other/private/blobs/uploads/", "/v2/acme/app/blobs/uploads", "/v2/acme/app/blobs/latest",
-		"/v2/acme/app/manifests/", "/v2/acme/app/manifests/" + strings.Repeat("a", 129), "/v2/acme/app/manifests/sha256:abc", "/v2/acme/app/manifests/.x",
-		"/v2/acme/app/blobs/uploads/0b1b2c3d-0000-0000-0000-000000000000", "/v2/acme/app/tags/list/", "/v2/acme/app/referrers/latest",
-		"/metrics", "/debug/vars", "/v1/search", "/", "/token", "/v2/token?scope=repository:other/private:pull", "/oauth2/token",
+		"/v2/acme/app/manifests/..%2f..%2f..%2fother%2fprivate%2fmanifests%2flatest",
+		"/v2/acme/app/blobs/" + d + "/../../../../other/private/manifests/latest",
+		"/V2/acme/app/tags/list", "/v2/Acme/app/tags/list", "/v2/acme/app/tags/list;x=1", "/v2/acme/app/tags/list%00",
+		"/v2/acme/app/manifests/late%73t",
+		"/v2/acme/app/blobs/uploads/../../../other/private/blobs/uploads/", "/v2/acme/app/blobs/uploads",
+		"/v2/acme/app/blobs/latest",
+		"/v2/acme/app/manifests/", "/v2/acme/app/manifests/" + strings.Repeat("a", 129),
+		"/v2/acme/app/manifests/sha256:abc", "/v2/acme/app/manifests/.x",
+		"/v2/acme/app/blobs/uploads/0b1b2c3d-0000-0000-0000-000000000000", "/v2/acme/app/tags/list/",
+		"/v2/acme/app/referrers/latest",
+		"/metrics", "/debug/vars", "/v1/search", "/", "/token", "/v2/token?scope=repository:other/private:pull",
+		"/oauth2/token",
 	} {
 		for _, method := range []string{"GET", "POST", "PUT"} {
 			wantStatus(t, method+" "+uri, e.do(method, uri, ""), 403)
@@ -119,9 +129,10 @@ func TestPathsThatAreRefused(t *testing.T) {
 func TestOtherRequestLinesAreRefused(t *testing.T) {
 	e := newEnv(t)
 	for _, target := range []string{
-		"http://registry.example.com/v2/acme/app/tags/list", "http://169.254.169.254/latest", "//v2/acme/app/tags/list", "//registry.example.com/v2/acme/app/tags/list",
+		"http://registry.example.com/v2/acme/app/tags/list", "http://169.254.169.254/latest", "//v2/acme/app/tags/list",
+		"//registry.example.com/v2/acme/app/tags/list",
 	} {
-		got := rawRequest(t, e, "GET "+target+" HTTP/1.1\r\nHost: x\r\nAuthorization: Basic "+basicToken+"\r\nConnection: close\r\n\r\n")
+		got := rawRequest(t, e, "GET "+target+" HTTP/1.1\r\nHost: x\r\n"+authorization+"Connection: close\r\n\r\n")
 		if !strings.HasPrefix(got, "HTTP/1.1 403 ") {
 			t.Errorf("%s: got %q, want 403", target, got)
 		}
@@ -132,10 +143,14 @@ func TestMethodsThatAreRefused(t *testing.T) {
 	e := newEnv(t)
 	d := digest("x")
 	for _, c := range []struct{ method, uri string }{
-		{"DELETE", "/v2/acme/app/manifests/latest"}, {"DELETE", "/v2/acme/app/manifests/" + d}, {"DELETE", "/v2/acme/app/blobs/" + d},
-		{"DELETE", "/v2/acme/app/tags/list"}, {"OPTIONS", "/v2/acme/app/tags/list"}, {"POST", "/v2/acme/app/manifests/latest"},
-		{"PATCH", "/v2/acme/app/manifests/latest"}, {"PUT", "/v2/acme/app/blobs/" + d}, {"GET", "/v2/acme/app/blobs/uploads/"},
-		{"PUT", "/v2/acme/app/referrers/" + d}, {"TRACE", "/v2/acme/app/manifests/latest"}, {"FOO", "/v2/acme/app/manifests/latest"},
+		{"DELETE", "/v2/acme/app/manifests/latest"}, {"DELETE", "/v2/acme/app/manifests/" + d},
+		{"DELETE", "/v2/acme/app/blobs/" + d},
+		{"DELETE", "/v2/acme/app/tags/list"}, {"OPTIONS", "/v2/acme/app/tags/list"},
+		{"POST", "/v2/acme/app/manifests/latest"},
+		{"PATCH", "/v2/acme/app/manifests/latest"}, {"PUT", "/v2/acme/app/blobs/" + d},
+		{"GET", "/v2/acme/app/blobs/uploads/"},
+		{"PUT", "/v2/acme/app/referrers/" + d}, {"TRACE", "/v2/acme/app/manifests/latest"},
+		{"FOO", "/v2/acme/app/manifests/latest"},
 	} {
 		got := e.do(c.method, c.uri, "", "X-Http-Method-Override", "GET")
 		wantStatus(t, c.method+" "+c.uri, got, 405)
@@ -153,7 +168,8 @@ func TestPullOnlyRepositories(t *testing.T) {
 	wantStatus(t, "tags", e.do("GET", "/v2/acme/base/manifests/latest", ""), 404)
 	for _, c := range []struct{ method, uri string }{
 		{"PUT", "/v2/acme/base/manifests/latest"}, {"POST", "/v2/acme/base/blobs/uploads/"},
-		{"POST", "/v2/acme/base/blobs/uploads/?mount=" + digest("x") + "&from=acme/app"}, {"DELETE", "/v2/acme/base/manifests/latest"},
+		{"POST", "/v2/acme/base/blobs/uploads/?mount=" + digest("x") + "&from=acme/app"},
+		{"DELETE", "/v2/acme/base/manifests/latest"},
 	} {
 		wantStatus(t, c.method+" "+c.uri, e.do(c.method, c.uri, "{}"), 403)
 	}
@@ -172,7 +188,7 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		"a path":            func(o *registryproxy.Options) { o.Upstream.Path = "/v2" },
 		"another scheme":    func(o *registryproxy.Options) { o.Upstream.Scheme = "ftp" },
 		"a password":        func(o *registryproxy.Options) { o.Upstream.User = url.UserPassword("robot", canary) },
-		"a registry's name": func(o *registryproxy.Options) { o.Repositories = []string{"registry.example.com:5000/acme/app"} },
+		"a registry's name": func(o *registryproxy.Options) { o.Repositories = []string{proxyName + ":5000/acme/app"} },
 		"a parent":          func(o *registryproxy.Options) { o.Repositories = []string{"acme/../other"} },
 		"a blank name":      func(o *registryproxy.Options) { o.PullOnly = []string{""} },
 	} {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-var basicToken = base64.StdEncoding.EncodeToString([]byte("build:" + attemptToken))
+// authorization is the header line of a client with the attempt's token.
+var authorization = "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("build:"+attemptToken)) + "\r\n"
 
 // rawRequest sends bytes and returns all that comes back.
 func rawRequest(t *testing.T, e *env, text string) string {
@@ -31,7 +32,7 @@ func rawRequest(t *testing.T, e *env, text string) string {
 // Two framings of one request are how one is smuggled behind another.
 func TestAmbiguousFramingIsRefused(t *testing.T) {
 	e := newEnv(t)
-	head := "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + basicToken + "\r\n"
+	head := "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n" + authorization
 	for name, rest := range map[string]string{
 		"two lengths":              "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
 		"a space before the colon": "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
@@ -50,9 +51,9 @@ func TestAmbiguousFramingIsRefused(t *testing.T) {
 // With both framings Go goes by the chunks alone; the rest is the next request, judged by itself.
 func TestBothFramings(t *testing.T) {
 	e := newEnv(t)
-	got := rawRequest(t, e, "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nAuthorization: Basic "+basicToken+
-		"\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+
-		"GET /v2/other/private/tags/list HTTP/1.1\r\nHost: x\r\nAuthorization: Basic "+basicToken+"\r\nConnection: close\r\n\r\n")
+	got := rawRequest(t, e, "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n"+authorization+
+		"Content-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+
+		"GET /v2/other/private/tags/list HTTP/1.1\r\nHost: x\r\n"+authorization+"Connection: close\r\n\r\n")
 	if got, want := strings.Count(got, "HTTP/1.1 202 "), 1; got != want {
 		t.Errorf("first request: got %d accepted, want %d", got, want)
 	}

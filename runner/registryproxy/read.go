@@ -40,7 +40,7 @@ func (p *Proxy) manifest(w http.ResponseWriter, r *http.Request, to route) error
 	case !reads(r):
 		return methodNotAllowed(w, http.MethodGet, http.MethodHead, http.MethodPut)
 	}
-	resp, err := p.upstream.send(r.Context(), p.call(r, to, nil))
+	resp, err := p.upstream.send(r.Context(), p.call(r, to, nil)) //nolint:bodyclose // answer closes it
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (p *Proxy) blob(w http.ResponseWriter, r *http.Request, to route) error {
 		return err
 	}
 	if isRedirect(resp) {
-		if resp, err = p.upstream.follow(r.Context(), r, resp); err != nil {
+		if resp, err = p.upstream.follow(r.Context(), r, resp); err != nil { //nolint:bodyclose // answer closes it
 			return err
 		}
 	}
@@ -74,7 +74,8 @@ func (p *Proxy) blob(w http.ResponseWriter, r *http.Request, to route) error {
 
 func isRedirect(resp *http.Response) bool {
 	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return true
 	}
 	return false
@@ -89,6 +90,7 @@ func (u *upstream) follow(ctx context.Context, r *http.Request, resp *http.Respo
 		if err != nil {
 			return nil, err
 		}
+		//nolint:gosec // the registry chooses the address, and the transport's policy judges it
 		request, err := http.NewRequestWithContext(ctx, r.Method, next.String(), nil)
 		if err != nil {
 			return nil, err

@@ -25,7 +25,7 @@ func newStorage(t *testing.T, h http.HandlerFunc) (*env, *httptest.Server) {
 	e.auth = basicAuth
 	e.serve = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Set-Cookie", "registry="+canary)
-		http.Redirect(w, r, storage.URL+"/signed?X-Signature=1", 307)
+		http.Redirect(w, r, storage.URL+"/signed?X-Signature=1", http.StatusTemporaryRedirect)
 	}
 	return e, storage
 }
@@ -39,7 +39,8 @@ func TestBlobStorageGetsRangeAndNothingElse(t *testing.T) {
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789"))
 	})
 	blob := digest("0123456789")
-	part := e.do("GET", "/v2/acme/app/blobs/"+blob, "", "Range", "bytes=2-4", "Accept", "a/b", "Cookie", "x=1", "X-Client", "1")
+	part := e.do("GET", "/v2/acme/app/blobs/"+blob, "", "Range", "bytes=2-4", "Accept", "a/b", "Cookie", "x=1",
+		"X-Client", "1")
 	if wantStatus(t, "a part", part, 206); part.body != "234" {
 		t.Errorf("a part: got %q, want 234", part.body)
 	}
@@ -56,7 +57,8 @@ func TestBlobStorageGetsRangeAndNothingElse(t *testing.T) {
 		}
 	}
 	head := e.do("HEAD", "/v2/acme/app/blobs/"+blob, "")
-	if head.status != 200 || head.header.Get("Content-Length") != "10" || head.header.Get("Docker-Content-Digest") != blob {
+	if head.status != 200 || head.header.Get("Content-Length") != "10" ||
+		head.header.Get("Docker-Content-Digest") != blob {
 		t.Errorf("HEAD: got %d %v", head.status, head.header)
 	}
 }
@@ -66,7 +68,7 @@ func TestRedirectsAreLimited(t *testing.T) {
 	var last int64
 	e, _ := newStorage(t, func(w http.ResponseWriter, r *http.Request) {
 		if hops.Add(1) < last {
-			http.Redirect(w, r, "/next", 302)
+			http.Redirect(w, r, "/next", http.StatusFound)
 			return
 		}
 		_, _ = io.WriteString(w, "blob")
@@ -90,13 +92,20 @@ func TestRedirectsGoThroughThePolicy(t *testing.T) {
 	}))
 	defer internal.Close()
 	_, port, _ := strings.Cut(hostOf(internal), ":")
-	targets := []string{internal.URL, "http://localhost:" + port, "http://0.0.0.0:" + port, "http://[::ffff:127.0.0.1]:" + port, "http://169.254.169.254/latest"}
+	targets := []string{internal.URL, "http://localhost:" + port, "http://0.0.0.0:" + port,
+		"http://[::ffff:127.0.0.1]:" + port, "http://169.254.169.254/latest"}
 	for _, target := range targets {
 		first := newEnv(t)
-		first.serve = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target+"/x", 307) }
+		first.serve = func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, target+"/x",
+				http.StatusTemporaryRedirect)
+		}
 		wantStatus(t, target, first.do("GET", "/v2/acme/app/blobs/"+digest("internal"), ""), 502)
 
-		second, _ := newStorage(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target+"/x", 307) })
+		second, _ := newStorage(t, func(w http.ResponseWriter,
+			r *http.Request) {
+			http.Redirect(w, r, target+"/x", http.StatusTemporaryRedirect)
+		})
 		wantStatus(t, target+" in the second redirect", second.do("GET", "/v2/acme/app/blobs/"+digest("internal"), ""), 502)
 	}
 	if reached {
@@ -107,8 +116,10 @@ func TestRedirectsGoThroughThePolicy(t *testing.T) {
 func TestRedirectsOfOtherThingsAreRefused(t *testing.T) {
 	e, _ := newStorage(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "content") })
 	for _, c := range []struct{ method, uri string }{
-		{"GET", "/v2/acme/app/manifests/latest"}, {"HEAD", "/v2/acme/app/manifests/latest"}, {"PUT", "/v2/acme/app/manifests/latest"},
-		{"GET", "/v2/acme/app/tags/list"}, {"POST", "/v2/acme/app/blobs/uploads/"}, {"GET", "/v2/acme/app/referrers/" + digest("x")},
+		{"GET", "/v2/acme/app/manifests/latest"}, {"HEAD", "/v2/acme/app/manifests/latest"},
+		{"PUT", "/v2/acme/app/manifests/latest"},
+		{"GET", "/v2/acme/app/tags/list"}, {"POST", "/v2/acme/app/blobs/uploads/"},
+		{"GET", "/v2/acme/app/referrers/" + digest("x")},
 	} {
 		got := e.do(c.method, c.uri, "")
 		if got.status != 502 || got.header.Get("Location") != "" {
@@ -157,13 +168,15 @@ func TestContentWithAnotherDigestIsCut(t *testing.T) {
 
 func TestAllAcceptLinesPass(t *testing.T) {
 	e := newEnv(t)
-	e.do("GET", "/v2/acme/app/manifests/latest", "", "Accept", "a/one", "Accept", "a/two, a/three", "Cookie", "x=1", "X-Forwarded-For", "10.0.0.1",
+	e.do("GET", "/v2/acme/app/manifests/latest", "", "Accept", "a/one", "Accept", "a/two, a/three", "Cookie", "x=1",
+		"X-Forwarded-For", "10.0.0.1",
 		"X-Registry-Auth", "x", "Docker-Distribution-Api-Version", "x")
 	got := e.last().header
 	if diff := cmp.Diff([]string{"a/one", "a/two, a/three"}, got["Accept"]); diff != "" {
 		t.Errorf("Accept (-want +got)\n%s", diff)
 	}
-	for _, name := range []string{"Cookie", "X-Forwarded-For", "X-Registry-Auth", "Docker-Distribution-Api-Version", "Forwarded"} {
+	for _, name := range []string{"Cookie", "X-Forwarded-For", "X-Registry-Auth", "Docker-Distribution-Api-Version",
+		"Forwarded"} {
 		if v := got.Get(name); v != "" {
 			t.Errorf("the registry got %s: %q", name, v)
 		}
@@ -183,10 +196,14 @@ func TestConnectionHeaderKeepsTheCredential(t *testing.T) {
 func TestListsHaveOurAddresses(t *testing.T) {
 	d := digest("x")
 	for _, c := range []struct{ uri, link, want string }{
-		{"/v2/acme/app/tags/list?n=5", `</v2/acme/app/tags/list?n=5&last=b>; rel="next"`, `</v2/acme/app/tags/list?last=b&n=5>; rel="next"`},
-		{"/v2/acme/app/tags/list?n=5", `<https://evil.test/v2/other/private/tags/list?n=5&last=b&canary=1>; rel="next"`, `</v2/acme/app/tags/list?last=b&n=5>; rel="next"`},
-		{"/v2/acme/app/tags/list", `</v2/acme/app/tags/list?next_page=a%3D&n=50>; rel="next"`, `</v2/acme/app/tags/list?n=50&next_page=a%3D>; rel="next"`},
-		{"/v2/acme/app/referrers/" + d, `</v2/acme/app/referrers/` + d + `?last=b>; rel=next`, `</v2/acme/app/referrers/` + d + `?last=b>; rel="next"`},
+		{"/v2/acme/app/tags/list?n=5", `</v2/acme/app/tags/list?n=5&last=b>; rel="next"`,
+			`</v2/acme/app/tags/list?last=b&n=5>; rel="next"`},
+		{"/v2/acme/app/tags/list?n=5", `<https://evil.test/v2/other/private/tags/list?n=5&last=b&canary=1>; rel="next"`,
+			`</v2/acme/app/tags/list?last=b&n=5>; rel="next"`},
+		{"/v2/acme/app/tags/list", `</v2/acme/app/tags/list?next_page=a%3D&n=50>; rel="next"`,
+			`</v2/acme/app/tags/list?n=50&next_page=a%3D>; rel="next"`},
+		{"/v2/acme/app/referrers/" + d, `</v2/acme/app/referrers/` + d + `?last=b>; rel=next`,
+			`</v2/acme/app/referrers/` + d + `?last=b>; rel="next"`},
 	} {
 		e := newEnv(t)
 		e.serve = func(w http.ResponseWriter, _ *http.Request) {
@@ -198,7 +215,8 @@ func TestListsHaveOurAddresses(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", c.link, got.header.Get("Link"), c.want)
 		}
 	}
-	for _, link := range []string{"x", "<%zz>; rel=next", "</v2/acme/app/tags/list?n=5>; rel=next", "</v2/acme/app/tags/list?opaque=5>; rel=next", "<?n=1;last=2>; rel=next"} {
+	for _, link := range []string{"x", "<%zz>; rel=next", "</v2/acme/app/tags/list?n=5>; rel=next",
+		"</v2/acme/app/tags/list?opaque=5>; rel=next", "<?n=1;last=2>; rel=next"} {
 		e := newEnv(t)
 		e.serve = func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Link", link) }
 		wantStatus(t, link, e.do("GET", "/v2/acme/app/tags/list", ""), 502)
@@ -209,12 +227,15 @@ func TestListsHaveOurAddresses(t *testing.T) {
 func TestHostOfTheClientIsNotReflected(t *testing.T) {
 	e := newEnv(t, func(_ *env, o *registryproxy.Options) { o.Names = []string{proxyName, "index.docker.io"} })
 	for host, want := range map[string]string{
-		"evil.test": proxyName, proxyName: proxyName, "index.docker.io": "index.docker.io", "index.docker.io:443": "index.docker.io", "INDEX.docker.io": "index.docker.io",
+		"evil.test": proxyName, proxyName: proxyName, "index.docker.io": "index.docker.io",
+		"index.docker.io:443": "index.docker.io", "INDEX.docker.io": "index.docker.io",
 	} {
-		r := e.request("POST", "/v2/acme/app/blobs/uploads/", nil, "X-Forwarded-Host", "evil.test", "Forwarded", "host=evil.test")
+		r := e.request("POST", "/v2/acme/app/blobs/uploads/", nil, "X-Forwarded-Host", "evil.test", "Forwarded",
+			"host=evil.test")
 		r.Host = host
 		got := e.send(r)
-		if location := got.header.Get("Location"); !strings.HasPrefix(location, "https://"+want+"/v2/acme/app/blobs/uploads/") {
+		if location := got.header.Get("Location"); !strings.HasPrefix(location,
+			"https://"+want+"/v2/acme/app/blobs/uploads/") {
 			t.Errorf("Host %s: got %q, want an address at %s", host, location, want)
 		}
 	}

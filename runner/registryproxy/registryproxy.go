@@ -141,7 +141,7 @@ func (o Options) check() error {
 	case len(o.Repositories)+len(o.PullOnly) == 0:
 		return errors.New("no repository is given")
 	case o.Upstream == nil, o.Login == nil, o.Permit == nil, o.Log == nil:
-		return errors.New("Upstream, Login, Permit and Log are required")
+		return errors.New("an option is missing: Upstream, Login, Permit and Log are required")
 	case o.Upstream.Scheme != "https" && o.Upstream.Scheme != "http", o.Upstream.Host == "", o.Upstream.User != nil:
 		return fmt.Errorf("%q is no registry's address: give https://host or https://host:port", o.Upstream.Redacted())
 	case o.Upstream.Path != "", o.Upstream.RawQuery != "", o.Upstream.Fragment != "":

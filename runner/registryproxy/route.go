@@ -8,14 +8,15 @@ import (
 )
 
 const (
-	maxRepository = 255 // characters of a repository's name
+	maxRepository = 255                                     // characters of a repository's name
+	partText      = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*` // of a repository's name
 	digestText    = `sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}`
 	tagText       = `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
 	uploadText    = `[A-Z2-7]{26}` // what rand.Text returns
 )
 
 var (
-	repositoryForm = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	repositoryForm = regexp.MustCompile(`^` + partText + `(?:/` + partText + `)*$`)
 	digestForm     = regexp.MustCompile(`^(?:` + digestText + `)$`)
 	routeForm      = regexp.MustCompile(`^(?:(?P<manifest>manifests)/(?P<reference>` + tagText + `|` + digestText + `)` +
 		`|(?P<blob>blobs)/(?P<digest>` + digestText + `)` +

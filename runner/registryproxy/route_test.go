@@ -10,7 +10,8 @@ import (
 )
 
 func fuzzProxy() *Proxy {
-	return &Proxy{allowed: []repository{{name: "acme/app"}, {name: "acme/app/manifests"}, {name: "acme/base", pullOnly: true}}}
+	return &Proxy{allowed: []repository{{name: "acme/app"}, {name: "acme/app/manifests"},
+		{name: "acme/base", pullOnly: true}}}
 }
 
 func TestParse(t *testing.T) {
@@ -52,13 +53,17 @@ const uploadID = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 func FuzzParse(f *testing.F) {
 	d := "sha256:" + strings.Repeat("a", 64)
 	for _, uri := range []string{
-		"/v2/acme/app/manifests/1.2?tag=a&tag=b", "/v2/acme/app/blobs/uploads/?mount=" + d + "&from=other/private", "/v2/acme/app/tags/list?n=1;last=x",
-		"/v2/acme/app/%2e%2e/other/manifests/latest", "/v2/acme/app/blobs/" + d, "/v2/acme/app/blobs/uploads/" + uploadID + "?digest=" + d, "/v2/_catalog", "",
-		"/v2/acme/app/manifests/manifests/x", "/v2/acme/base/referrers/" + d + "?artifactType=a/b&n=1", "http://x/v2/acme/app/tags/list",
+		"/v2/acme/app/manifests/1.2?tag=a&tag=b", "/v2/acme/app/blobs/uploads/?mount=" + d + "&from=other/private",
+		"/v2/acme/app/tags/list?n=1;last=x",
+		"/v2/acme/app/%2e%2e/other/manifests/latest", "/v2/acme/app/blobs/" + d,
+		"/v2/acme/app/blobs/uploads/" + uploadID + "?digest=" + d, "/v2/_catalog", "",
+		"/v2/acme/app/manifests/manifests/x", "/v2/acme/base/referrers/" + d + "?artifactType=a/b&n=1",
+		"http://x/v2/acme/app/tags/list",
 	} {
 		f.Add(uri)
 	}
-	plain := regexp.MustCompile(`^/v2/acme/(?:app|app/manifests|base)/(?:manifests/[\w.:-]+|blobs/[a-z0-9:]+|blobs/uploads/[A-Z2-7]*|tags/list|referrers/[a-z0-9:]+)$`)
+	plain := regexp.MustCompile(`^/v2/acme/(?:app|app/manifests|base)/` +
+		`(?:manifests/[\w.:-]+|blobs/[a-z0-9:]+|blobs/uploads/[A-Z2-7]*|tags/list|referrers/[a-z0-9:]+)$`)
 	f.Fuzz(func(t *testing.T, uri string) {
 		to, query, err := fuzzProxy().parse(uri)
 		if err != nil {
@@ -86,8 +91,10 @@ func FuzzParse(f *testing.F) {
 // A challenge is the registry's to write. Whatever it is, the realm is an address that may be used.
 func FuzzParseChallenge(f *testing.F) {
 	for _, header := range []string{
-		`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:acme/app:pull"`, `Basic realm="x"`, `bearer realm=https://a.b/c, service=x`,
-		`Bearer realm="https://a\"b"`, `Bearer realm="http://169.254.169.254/"`, `Bearer`, `Bearer realm="`, `Bearer =,=`, `Bearer realm="https://u:p@a.b"`, `Bearer realm="\`,
+		`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:acme/app:pull"`,
+		`Basic realm="x"`, `bearer realm=https://a.b/c, service=x`,
+		`Bearer realm="https://a\"b"`, `Bearer realm="http://169.254.169.254/"`, `Bearer`, `Bearer realm="`, `Bearer =,=`,
+		`Bearer realm="https://u:p@a.b"`, `Bearer realm="\`,
 	} {
 		f.Add(header)
 	}
@@ -117,12 +124,17 @@ func TestParseChallenge(t *testing.T) {
 		headers []string
 		want    challenge
 	}{
-		{[]string{`Bearer realm="https://auth.docker.io/token",service="registry.docker.io"`}, challenge{realm: realm("https://auth.docker.io/token"), service: "registry.docker.io"}},
-		{[]string{`bearer  service=x , realm=https://a.example.com/t`}, challenge{realm: realm("https://a.example.com/t"), service: "x"}},
-		{[]string{`Bearer realm="https://a.example.com/?a=1,b=\"2\"",service="a, b"`}, challenge{realm: realm(`https://a.example.com/?a=1,b="2"`), service: "a, b"}},
+		{[]string{`Bearer realm="https://auth.docker.io/token",service="registry.docker.io"`},
+			challenge{realm: realm("https://auth.docker.io/token"), service: "registry.docker.io"}},
+		{[]string{`bearer  service=x , realm=https://a.example.com/t`},
+			challenge{realm: realm("https://a.example.com/t"), service: "x"}},
+		{[]string{`Bearer realm="https://a.example.com/?a=1,b=\"2\"",service="a, b"`},
+			challenge{realm: realm(`https://a.example.com/?a=1,b="2"`), service: "a, b"}},
 		{[]string{`Negotiate`, `Basic realm="x"`}, challenge{basic: true}},
-		{[]string{`Basic realm="x"`, `Bearer realm="https://a.example.com/t"`}, challenge{realm: realm("https://a.example.com/t")}},
-		{[]string{`Bearer realm="https://a.example.com/t",realm="https://evil.test/"`}, challenge{realm: realm("https://a.example.com/t")}},
+		{[]string{`Basic realm="x"`, `Bearer realm="https://a.example.com/t"`},
+			challenge{realm: realm("https://a.example.com/t")}},
+		{[]string{`Bearer realm="https://a.example.com/t",realm="https://evil.test/"`},
+			challenge{realm: realm("https://a.example.com/t")}},
 	} {
 		got, err := parseChallenge(c.headers, false)
 		if err != nil {
@@ -133,7 +145,8 @@ func TestParseChallenge(t *testing.T) {
 			t.Errorf("%q (-want +got)\n%s", c.headers, diff)
 		}
 	}
-	for _, headers := range [][]string{nil, {""}, {"Negotiate"}, {`Digest realm="x"`}, {`Bearer service="x"`}, {`Bearer realm="http://a.example.com"`}} {
+	for _, headers := range [][]string{nil, {""}, {"Negotiate"}, {`Digest realm="x"`}, {`Bearer service="x"`},
+		{`Bearer realm="http://a.example.com"`}} {
 		if got, err := parseChallenge(headers, false); err == nil {
 			t.Errorf("%q: got %+v, want an error", headers, got)
 		}

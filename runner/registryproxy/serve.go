@@ -10,7 +10,8 @@ import (
 
 // errUnauthorized is the answer to a client without the attempt's token. The registry's own
 // challenge never reaches a client: it would send the token to another host.
-var errUnauthorized = problem{http.StatusUnauthorized, "UNAUTHORIZED", "authentication required: use the credential in the build's config.json"}
+var errUnauthorized = problem{http.StatusUnauthorized, "UNAUTHORIZED",
+	"authentication required: use the credential in the build's config.json"}
 
 // handle answers a request while the attempt runs.
 func (p *Proxy) handle(w http.ResponseWriter, r *http.Request) {

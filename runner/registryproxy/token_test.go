@@ -42,7 +42,8 @@ func (s *tokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	_ = r.ParseForm()
 	user, password, _ := r.BasicAuth()
-	s.requests = append(s.requests, fmt.Sprintf("%s %s service=%s scope=%s user=%s", r.Method, r.URL.Path, r.Form.Get("service"), strings.Join(r.Form["scope"], " "), user))
+	s.requests = append(s.requests, fmt.Sprintf("%s %s service=%s scope=%s user=%s", r.Method, r.URL.Path,
+		r.Form.Get("service"), strings.Join(r.Form["scope"], " "), user))
 	if password != canary && r.PostForm.Get("refresh_token") != canary {
 		w.WriteHeader(401)
 		fmt.Fprint(w, "token server's words about "+password)
@@ -94,16 +95,47 @@ func newTokenEnv(t *testing.T, s *tokenServer, service string) *env {
 // https://cloud.google.com/artifact-registry/docs/reference/docker-api
 // https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
 var registries = map[string]struct {
-	service, form string
-	life          time.Duration
-	renewed       time.Duration // a token is renewed at this age
+	service string
+	form    string        // of the answer
+	life    time.Duration // of the token at the registry
+	renewed time.Duration // a token is renewed at this age
 }{
-	"Docker Hub":        {"registry.docker.io", `{"token":"t%[1]d","access_token":"t%[1]d","expires_in":300,"issued_at":"2026-11-29T12:00:00Z"}`, 300 * time.Second, 240 * time.Second},
-	"Artifact Registry": {"europe-docker.pkg.dev", `{"token":"t%[1]d","expires_in":3600,"issued_at":"2026-11-29T12:00:00Z"}`, time.Hour, 59 * time.Minute},
-	"Azure":             {"acme.azurecr.io", `{"access_token":"t%[1]d"}`, 75 * time.Minute, 30 * time.Second}, // it says no life, so a minute is assumed
-	"short":             {"short", `{"token":"t%[1]d","expires_in":10}`, 10 * time.Second, 5 * time.Second},
-	"an absurd life":    {"absurd", `{"token":"t%[1]d","expires_in":9223372036854775807}`, 48 * time.Hour, 24*time.Hour - time.Minute},
-	"a negative life":   {"negative", `{"token":"t%[1]d","expires_in":-5}`, time.Minute, 30 * time.Second},
+	"Docker Hub": {
+		service: "registry.docker.io",
+		form:    `{"token":"t%[1]d","access_token":"t%[1]d","expires_in":300,"issued_at":"2026-11-29T12:00:00Z"}`,
+		life:    300 * time.Second,
+		renewed: 240 * time.Second,
+	},
+	"Artifact Registry": {
+		service: "europe-docker.pkg.dev",
+		form:    `{"token":"t%[1]d","expires_in":3600,"issued_at":"2026-11-29T12:00:00Z"}`,
+		life:    time.Hour,
+		renewed: 59 * time.Minute,
+	},
+	"Azure": { // it says no life, so a minute is assumed
+		service: "acme.azurecr.io",
+		form:    `{"access_token":"t%[1]d"}`,
+		life:    75 * time.Minute,
+		renewed: 30 * time.Second,
+	},
+	"a short life": {
+		service: "short",
+		form:    `{"token":"t%[1]d","expires_in":10}`,
+		life:    10 * time.Second,
+		renewed: 5 * time.Second,
+	},
+	"an absurd life": {
+		service: "absurd",
+		form:    `{"token":"t%[1]d","expires_in":9223372036854775807}`,
+		life:    48 * time.Hour,
+		renewed: 24*time.Hour - time.Minute,
+	},
+	"a negative life": {
+		service: "negative",
+		form:    `{"token":"t%[1]d","expires_in":-5}`,
+		life:    time.Minute,
+		renewed: 30 * time.Second,
+	},
 }
 
 func TestTokensAreRenewedBeforeTheRequest(t *testing.T) {
@@ -167,14 +199,16 @@ func TestCredentialsThatEndAreRenewed(t *testing.T) {
 	e := newEnv(t, func(e *env, o *registryproxy.Options) {
 		o.Login = func(context.Context) (registryproxy.Login, error) {
 			logins++
-			return registryproxy.Login{Username: "AWS", Password: secret.New(fmt.Sprintf("%s-%d", canary, logins)), ExpiresAt: e.clock().Add(12 * time.Hour)}, nil
+			return registryproxy.Login{Username: "AWS", Password: secret.New(fmt.Sprintf("%s-%d", canary, logins)),
+				ExpiresAt: e.clock().Add(12 * time.Hour)}, nil
 		}
 	})
 	e.auth = func(w http.ResponseWriter, r *http.Request) bool {
 		if user, password, _ := r.BasicAuth(); user == "AWS" && password == fmt.Sprintf("%s-%d", canary, logins) {
 			return true
 		}
-		w.Header().Set("WWW-Authenticate", `Basic realm="https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/",service="ecr.amazonaws.com"`)
+		w.Header().Set("WWW-Authenticate",
+			`Basic realm="https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/",service="ecr.amazonaws.com"`)
 		w.WriteHeader(401)
 		return false
 	}
@@ -224,7 +258,10 @@ func TestRefusedCredentials(t *testing.T) {
 			e.auth = refusing(401, `Bearer realm="`+s.URL+`/token",service="x"`)
 			s.form = ""
 		},
-		"a word: Bearer ": func(_ *testing.T, e *env, s *tokenServer) { e.auth = refusing(403, `Bearer realm="`+s.URL+`/token"`) },
+		"a word: Bearer ": func(_ *testing.T, e *env,
+			s *tokenServer) {
+			e.auth = refusing(403, `Bearer realm="`+s.URL+`/token"`)
+		},
 	} {
 		s := newTokenServer(t, `{"token":"t%d","expires_in":300}`, 5*time.Minute)
 		s.now = time.Now
@@ -243,17 +280,20 @@ func TestRefusedCredentials(t *testing.T) {
 		protect(t, e, s)
 		for range 5 {
 			for _, c := range []struct{ method, uri, body string }{
-				{"GET", "/v2/acme/app/manifests/latest", ""}, {"PUT", "/v2/acme/app/manifests/latest", "{}"}, {"POST", "/v2/acme/app/blobs/uploads/", "blob"},
+				{"GET", "/v2/acme/app/manifests/latest", ""}, {"PUT", "/v2/acme/app/manifests/latest", "{}"},
+				{"POST", "/v2/acme/app/blobs/uploads/", "blob"},
 			} {
 				got := e.do(c.method, c.uri, c.body)
 				wantStatus(t, name+" "+c.method, got, 403)
-				if strings.Contains(got.body+got.header.Get("WWW-Authenticate"), "upstream") || strings.Contains(got.body, "words") {
+				if strings.Contains(got.body+got.header.Get("WWW-Authenticate"), "upstream") ||
+					strings.Contains(got.body, "words") {
 					t.Errorf("%s: got %v %q, want nothing of the registry's answer", name, got.header, got.body)
 				}
 			}
 		}
 		if logins > 2 || s.count() > 2 {
-			t.Errorf("%s: got %d logins and %d token requests for 15 requests, want at most two of each", name, logins, s.count())
+			t.Errorf("%s: got %d logins and %d token requests for 15 requests, want at most two of each", name, logins,
+				s.count())
 		}
 	}
 }
@@ -280,7 +320,8 @@ func TestTokenServersThatAreRefused(t *testing.T) {
 	defer internal.Close()
 	_, port, _ := strings.Cut(hostOf(internal), ":")
 	for _, realm := range []string{
-		internal.URL + "/token", "http://localhost:" + port + "/token", "http://0.0.0.0:" + port, "http://[::ffff:127.0.0.1]:" + port, "http://2130706433:" + port,
+		internal.URL + "/token", "http://localhost:" + port + "/token", "http://0.0.0.0:" + port,
+		"http://[::ffff:127.0.0.1]:" + port, "http://2130706433:" + port,
 		"http://169.254.169.254/latest", "https://100.100.100.200/x", "https://168.63.129.16/x", "https://[fd00:ec2::254]/x",
 		"file:///etc/passwd", "//token", "token", "", "http://user:password@" + hostOf(internal) + "/token", "%zz",
 	} {
@@ -319,7 +360,10 @@ func TestTokenServersThatFail(t *testing.T) {
 // Over https nothing that the registry names may be plain: its token server would get the
 // credential in the clear.
 func TestHTTPSRegistriesNameHTTPSOnly(t *testing.T) {
-	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a plain address was reached") }))
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter,
+		*http.Request) {
+		t.Error("a plain address was reached")
+	}))
 	defer plain.Close()
 	var challenge string
 	registry := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

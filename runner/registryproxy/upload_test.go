@@ -49,7 +49,8 @@ func TestMountOfAnAllowedRepository(t *testing.T) {
 		if got, want := got.header.Get("Location"), "https://"+proxyName+"/v2/acme/app/blobs/"+d; got != want {
 			t.Errorf("Location: got %q, want %q", got, want)
 		}
-		want := "POST /v2/acme/app/blobs/uploads/?from=" + strings.ReplaceAll(from, "/", "%2F") + "&mount=" + strings.ReplaceAll(d, ":", "%3A")
+		want := "POST /v2/acme/app/blobs/uploads/?from=" + strings.ReplaceAll(from, "/", "%2F") + "&mount=" +
+			escaped(d)
 		if diff := cmp.Diff([]string{want}, e.uris()); diff != "" {
 			t.Errorf("the registry was asked (-want +got)\n%s", diff)
 		}
@@ -60,12 +61,15 @@ func TestMalformedQueriesAreRefused(t *testing.T) {
 	e := newEnv(t)
 	d := digest("x")
 	for _, uri := range []string{
-		"/v2/acme/app/tags/list?n=1;last=x", "/v2/acme/app/tags/list?n=1&n=2", "/v2/acme/app/tags/list?n=-1", "/v2/acme/app/tags/list?n=%zz",
-		"/v2/acme/app/tags/list?last=%00", "/v2/acme/app/tags/list?last=a%0d%0ab", "/v2/acme/app/referrers/" + d + "?artifactType=a%20b",
+		"/v2/acme/app/tags/list?n=1;last=x", "/v2/acme/app/tags/list?n=1&n=2", "/v2/acme/app/tags/list?n=-1",
+		"/v2/acme/app/tags/list?n=%zz",
+		"/v2/acme/app/tags/list?last=%00", "/v2/acme/app/tags/list?last=a%0d%0ab",
+		"/v2/acme/app/referrers/" + d + "?artifactType=a%20b",
 	} {
 		wantStatus(t, uri, e.do("GET", uri, ""), 400)
 	}
-	for _, query := range []string{"digest=" + d + "&digest=sha256:00", "digest=sha256:00", "digest=md5:x", "digest-algorithm=md5", "digest=" + d + ";x"} {
+	for _, query := range []string{"digest=" + d + "&digest=sha256:00", "digest=sha256:00", "digest=md5:x",
+		"digest-algorithm=md5", "digest=" + d + ";x"} {
 		wantStatus(t, query, e.do("POST", "/v2/acme/app/blobs/uploads/?"+query, ""), 400)
 	}
 	if got := e.last(); got.method != "" {
@@ -73,7 +77,11 @@ func TestMalformedQueriesAreRefused(t *testing.T) {
 	}
 }
 
-var uploadAddress = regexp.MustCompile(`^https://` + regexp.QuoteMeta(proxyName) + `/v2/acme/app/blobs/uploads/[A-Z2-7]{26}$`)
+// escaped returns a digest as a query has it.
+func escaped(digest string) string { return strings.Replace(digest, ":", "%3A", 1) }
+
+var uploadAddress = regexp.MustCompile(`^https://` + regexp.QuoteMeta(proxyName) +
+	`/v2/acme/app/blobs/uploads/[A-Z2-7]{26}$`)
 
 func TestUploadsHaveOurAddresses(t *testing.T) {
 	e := newEnv(t)
@@ -94,7 +102,7 @@ func TestUploadsHaveOurAddresses(t *testing.T) {
 		case r.Method == "GET" && r.RequestURI == "/elsewhere/uploads/1?_state=second":
 			w.Header().Set("Range", fmt.Sprintf("0-%d", len(stored)-1))
 			w.WriteHeader(204)
-		case r.Method == "PUT" && r.RequestURI == "/elsewhere/uploads/1?_state=second&digest="+strings.Replace(digest("hello world"), ":", "%3A", 1):
+		case r.Method == "PUT" && r.RequestURI == "/elsewhere/uploads/1?_state=second&digest="+escaped(digest("hello world")):
 			all, _ := io.ReadAll(r.Body)
 			stored += string(all)
 			w.Header().Set("Location", "https://elsewhere.example.com/blob")
@@ -127,7 +135,8 @@ func TestUploadsHaveOurAddresses(t *testing.T) {
 	wantStatus(t, "PUT without a digest", e.do("PUT", e.path(location), " world"), 400)
 	ended := e.do("PUT", e.path(location)+"?digest="+digest("hello world"), " world")
 	wantStatus(t, "PUT", ended, 201)
-	if got, want := ended.header.Get("Location"), "https://"+proxyName+"/v2/acme/app/blobs/"+digest("hello world"); got != want {
+	want := "https://" + proxyName + "/v2/acme/app/blobs/" + digest("hello world")
+	if got := ended.header.Get("Location"); got != want {
 		t.Errorf("Location of the blob: got %q, want %q", got, want)
 	}
 	if stored != "hello world" {
@@ -139,7 +148,8 @@ func TestUploadsHaveOurAddresses(t *testing.T) {
 // An address on another host would get the credential with the blob.
 func TestUploadsToAnotherHostAreRefused(t *testing.T) {
 	for _, location := range []string{
-		"https://evil.example.com/upload", "//evil.example.com/upload", "https://" + proxyName + "/upload", "http://x:y@UPSTREAM/upload", "https://UPSTREAM/upload",
+		"https://evil.example.com/upload", "//evil.example.com/upload", "https://" + proxyName + "/upload",
+		"http://x:y@UPSTREAM/upload", "https://UPSTREAM/upload",
 		"ftp://UPSTREAM/upload", "http:upload", "", "http://UPSTREAM/" + strings.Repeat("x", 5000),
 	} {
 		e := newEnv(t)
@@ -160,7 +170,8 @@ func TestUploadsOfOthersAreNotFound(t *testing.T) {
 	started := e.do("POST", "/v2/acme/app/blobs/uploads/", "")
 	path := e.path(started.header.Get("Location"))
 	id := path[strings.LastIndexByte(path, '/')+1:]
-	for _, uri := range []string{"/v2/acme/tool/blobs/uploads/" + id, "/v2/acme/app/blobs/uploads/" + strings.Repeat("A", 26)} {
+	for _, uri := range []string{"/v2/acme/tool/blobs/uploads/" + id,
+		"/v2/acme/app/blobs/uploads/" + strings.Repeat("A", 26)} {
 		for _, method := range []string{"PATCH", "PUT", "DELETE", "GET"} {
 			wantStatus(t, method+" "+uri, e.do(method, uri+"?digest="+digest("x"), ""), 404)
 		}
@@ -198,7 +209,8 @@ func TestUploadsAreBounded(t *testing.T) {
 
 func TestMonolithicUpload(t *testing.T) {
 	e := newEnv(t)
-	got := e.do("POST", "/v2/acme/app/blobs/uploads/?digest="+digest("hello"), "hello", "Content-Type", "application/octet-stream")
+	got := e.do("POST", "/v2/acme/app/blobs/uploads/?digest="+digest("hello"), "hello", "Content-Type",
+		"application/octet-stream")
 	wantStatus(t, "POST", got, 201)
 	if blob := e.do("GET", "/v2/acme/app/blobs/"+digest("hello"), ""); blob.body != "hello" {
 		t.Errorf("got the blob %q", blob.body)
@@ -211,7 +223,8 @@ func TestUploadOfUnknownLength(t *testing.T) {
 	e.auth = basicAuth
 	blob := strings.Repeat("0123456789", 50_000)
 	started := e.do("POST", "/v2/acme/app/blobs/uploads/", "")
-	sent := e.send(e.request("PATCH", e.path(started.header.Get("Location")), struct{ io.Reader }{strings.NewReader(blob)}))
+	sent := e.send(e.request("PATCH", e.path(started.header.Get("Location")),
+		struct{ io.Reader }{strings.NewReader(blob)}))
 	wantStatus(t, "PATCH", sent, 202)
 	wantStatus(t, "PUT", e.do("PUT", e.path(sent.header.Get("Location"))+"?digest="+digest(blob), ""), 201)
 	if got := e.do("GET", "/v2/acme/app/blobs/"+digest(blob), ""); got.body != blob {

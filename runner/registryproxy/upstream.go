@@ -130,7 +130,8 @@ func (u *upstream) send(ctx context.Context, c call) (*http.Response, error) {
 
 // errTokenEnded is the answer if a token ended before its time and the body cannot be sent again.
 // Clients repeat the request after a 503.
-var errTokenEnded = problem{http.StatusServiceUnavailable, "UNAVAILABLE", "the registry's token ended during the upload: try again"}
+var errTokenEnded = problem{http.StatusServiceUnavailable, "UNAVAILABLE",
+	"the registry's token ended during the upload: try again"}
 
 // try sends a call once. It reports whether the body can be sent again.
 func (u *upstream) try(ctx context.Context, c call, authorization string) (*http.Response, bool, error) {

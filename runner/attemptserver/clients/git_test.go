@@ -31,10 +31,11 @@ func newGateway(t *testing.T, remote *sourcetest.Remote) *httptest.Server {
 		rest, ok := strings.CutPrefix(r.URL.Path, "/git/b-123")
 		switch {
 		case !ok || r.Header.Get("Authorization") != "Bearer "+attemptToken:
-			http.Error(w, "this address needs the token of a running attempt", 403)
+			http.Error(w, "this address needs the token of a running attempt", http.StatusForbidden)
 		case rest == "/info/lfs/objects/batch":
 			w.Header().Set("Content-Type", "application/vnd.git-lfs+json")
-			fmt.Fprintf(w, `{"transfer":"basic","objects":[{"oid":%q,"size":%d,"authenticated":true,"actions":{"download":{"href":"http://%s/git/b-123/lfs/ABCDEFGHIJKLMNOPQRSTUVWXYZ"}}}]}`,
+			fmt.Fprintf(w, `{"transfer":"basic","objects":[{"oid":%q,"size":%d,"authenticated":true,`+
+				`"actions":{"download":{"href":"http://%s/git/b-123/lfs/ABCDEFGHIJKLMNOPQRSTUVWXYZ"}}}]}`,
 				oid(lfsContent), len(lfsContent), r.Host)
 		case rest == "/lfs/ABCDEFGHIJKLMNOPQRSTUVWXYZ":
 			_, _ = io.WriteString(w, lfsContent)
@@ -62,7 +63,8 @@ func newGitPlace(t *testing.T) (*place, context.CancelFunc) {
 	remote.Git(t, "-C", remote.Work(), "tag", "v1")
 	remote.Commit(t, map[string]string{
 		".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
-		"large.bin":      fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", oid(lfsContent), len(lfsContent)),
+		"large.bin": fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n",
+			oid(lfsContent), len(lfsContent)),
 	})
 	address, err := url.Parse(newGateway(t, remote).URL + "/git/b-123")
 	if err != nil {
@@ -76,7 +78,7 @@ func newGitPlace(t *testing.T) (*place, context.CancelFunc) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPlace(t, attempt, byBundle, site{[]string{"bitbucket.org"}, "443", relay})
+	p := newPlace(attempt, t, byBundle, site{[]string{"bitbucket.org"}, "443", relay})
 	t.Cleanup(end)
 	return p, end
 }
@@ -96,7 +98,8 @@ func TestPlainGit(t *testing.T) {
 	if got := p.ok("git", "-C", "app", "describe", "--tags"); !strings.HasPrefix(got, "v1-1-g") {
 		t.Errorf("describe: got %q, want v1-1-g...", got)
 	}
-	for _, address := range []string{"https://joe@bitbucket.org/acme/app.git", "https://bitbucket.org/acme/app", "https://bitbucket.org:443/acme/app.git", "https://Bitbucket.org/Acme/App.git"} {
+	for _, address := range []string{"https://joe@bitbucket.org/acme/app.git", "https://bitbucket.org/acme/app",
+		"https://bitbucket.org:443/acme/app.git", "https://Bitbucket.org/Acme/App.git"} {
 		if got := p.ok("git", "ls-remote", address, "HEAD"); !strings.Contains(got, "HEAD") {
 			t.Errorf("ls-remote %s: got %q", address, got)
 		}
@@ -105,7 +108,8 @@ func TestPlainGit(t *testing.T) {
 		p.ok("git", "-c", "protocol.version="+version, "ls-remote", "https://bitbucket.org/acme/app.git")
 	}
 	p.refused("403", "git", "-C", "app", "push", "origin", "HEAD:refs/heads/x")
-	p.refused("this build may only fetch acme/app from bitbucket.org", "git", "ls-remote", "https://bitbucket.org/other/private.git")
+	p.refused("this build may only fetch acme/app from bitbucket.org", "git", "ls-remote",
+		"https://bitbucket.org/other/private.git")
 	p.noToken()
 	end()
 	p.refused("", "git", "ls-remote", "https://bitbucket.org/acme/app.git")

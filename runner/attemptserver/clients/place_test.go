@@ -88,12 +88,11 @@ const addressName = "203.0.113.5"
 
 // A place is where programs of the repository run.
 type place struct {
-	t    *testing.T
-	pid  string
-	dir  string // HOME
-	env  []string
-	etc  string
-	stop func()
+	t   *testing.T
+	pid string   // of the process that keeps the namespaces
+	dir string   // HOME
+	env []string // besides PATH and HOME
+	etc string   // what the place has as /etc
 }
 
 // The ways in which programs learn to trust the attempt's authority.
@@ -104,7 +103,7 @@ const (
 )
 
 // newPlace makes a place that serves the sites until the attempt ends.
-func newPlace(t *testing.T, attempt context.Context, trust string, sites ...site) *place {
+func newPlace(attempt context.Context, t *testing.T, trust string, sites ...site) *place {
 	t.Helper()
 	dir := t.TempDir()
 	p := &place{t: t, dir: filepath.Join(dir, "home"), etc: filepath.Join(dir, "etc")}
@@ -201,7 +200,8 @@ func (p *place) login(registries []string) {
 func (p *place) start() {
 	p.t.Helper()
 	cmd := exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c",
-		`mount --bind "$0" /etc && ip link set lo up && ip address add `+addressName+`/32 dev lo && echo ready && read x`, p.etc)
+		`mount --bind "$0" /etc && ip link set lo up && ip address add `+addressName+`/32 dev lo && echo ready && read x`,
+		p.etc)
 	in, err := cmd.StdinPipe()
 	p.must(err)
 	out, err := cmd.StdoutPipe()
@@ -245,7 +245,8 @@ func (p *place) run(args ...string) (string, error) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
-	words := append([]string{"--target", p.pid, "--net", "--mount", "--wd=" + p.dir, "env", "-i", "PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "GIT_TERMINAL_PROMPT=0"}, p.env...)
+	words := append([]string{"--target", p.pid, "--net", "--mount", "--wd=" + p.dir, "env", "-i",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + p.dir, "GIT_TERMINAL_PROMPT=0"}, p.env...)
 	cmd := exec.CommandContext(ctx, "nsenter", append(words, args...)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -24,13 +24,13 @@ func newRegistryPlace(t *testing.T, trust string) (*place, *upstream, *registryp
 	u := newUpstream(t)
 	attempt, end := context.WithCancel(t.Context())
 	t.Cleanup(end)
-	proxy := u.proxy(t, attempt, registryName)
+	proxy := u.proxy(attempt, t, registryName)
 	hub := []string{"index.docker.io", "registry-1.docker.io", "docker.io"}
-	p := newPlace(t, attempt, trust,
+	p := newPlace(attempt, t, trust,
 		site{[]string{registryName}, "443", proxy},
-		site{[]string{"registry.corp.test"}, "5443", u.proxy(t, attempt, "registry.corp.test:5443")},
-		site{hub, "443", u.proxy(t, attempt, hub...)},
-		site{[]string{addressName}, "5443", u.proxy(t, attempt, addressName+":5443")})
+		site{[]string{"registry.corp.test"}, "5443", u.proxy(attempt, t, "registry.corp.test:5443")},
+		site{hub, "443", u.proxy(attempt, t, hub...)},
+		site{[]string{addressName}, "5443", u.proxy(attempt, t, addressName+":5443")})
 	t.Cleanup(end) // before the place waits for its servers
 	return p, u, proxy, end
 }
@@ -46,7 +46,8 @@ func TestSkopeo(t *testing.T) {
 	for _, trust := range []string{byBundle, byVariables, byDocker} {
 		t.Run(trust, func(t *testing.T) {
 			p, u, proxy, _ := newRegistryPlace(t, trust)
-			for _, to := range []string{registryName + "/acme/app:1.2", "registry.corp.test:5443/acme/app:port", "docker.io/acme/app:hub", addressName + ":5443/acme/app:address"} {
+			for _, to := range []string{registryName + "/acme/app:1.2", "registry.corp.test:5443/acme/app:port",
+				"docker.io/acme/app:hub", addressName + ":5443/acme/app:address"} {
 				if strings.HasPrefix(to, "docker.io") && trust == byDocker {
 					continue // newPlace writes one directory a site, and this one's is index.docker.io
 				}
@@ -82,7 +83,8 @@ func (u *upstream) check(t *testing.T) {
 		t.Errorf("blob storage: got %d requests, %d of them with a credential, want some and none", u.stored, u.attached)
 	}
 	for _, scope := range u.scopes {
-		if !slices.Contains([]string{"repository:acme/app:pull,push", "repository:acme/tool:pull,push", "repository:acme/base:pull"}, scope) {
+		if !slices.Contains([]string{"repository:acme/app:pull,push", "repository:acme/tool:pull,push",
+			"repository:acme/base:pull"}, scope) {
 			t.Errorf("a token was asked for %q", scope)
 		}
 	}
@@ -95,7 +97,8 @@ func TestCrane(t *testing.T) {
 			p, u, proxy, _ := newRegistryPlace(t, trust)
 			base := u.push(t, "acme/base")
 			u.push(t, "other/private")
-			for _, to := range []string{registryName + "/acme/app:1.2", "registry.corp.test:5443/acme/app:port", "acme/app:hub", addressName + ":5443/acme/app:address"} {
+			for _, to := range []string{registryName + "/acme/app:1.2", "registry.corp.test:5443/acme/app:port",
+				"acme/app:hub", addressName + ":5443/acme/app:address"} {
 				p.ok(p.crane("push", image, to)...)
 				p.ok(p.crane("pull", to, p.dir+"/pulled.tar")...)
 			}
@@ -109,7 +112,8 @@ func TestCrane(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := proxy.Pushes(); !slices.Contains(got, registryproxy.Push{Repository: "acme/app", Tag: "from-base", Digest: digest.String()}) {
+			if got := proxy.Pushes(); !slices.Contains(got,
+				registryproxy.Push{Repository: "acme/app", Tag: "from-base", Digest: digest.String()}) {
 				t.Errorf("pushes: got %v, want the one from the base image", got)
 			}
 			u.check(t)
@@ -143,7 +147,8 @@ func TestMountWithARealRegistry(t *testing.T) {
 		t.Fatalf("direct: got %d, want 201: the registry does not mount, and the test shows nothing", resp.StatusCode)
 	}
 	curl := func(args ...string) string {
-		return p.ok(append([]string{"curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-u", "build:" + attemptToken}, args...)...)
+		return p.ok(append([]string{"curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-u", "build:" + attemptToken},
+			args...)...)
 	}
 	if got := curl("-X", "POST", "https://"+registryName+"/v2/acme/app"+mount); got != "202" {
 		t.Errorf("mount through the proxy: got %s, want 202", got)
@@ -155,7 +160,8 @@ func TestMountWithARealRegistry(t *testing.T) {
 
 // Programs besides registry clients, in the ways of trust that they have.
 func TestTrustOfOtherPrograms(t *testing.T) {
-	java := "import java.net.*;class T{public static void main(String[] a)throws Exception{System.out.println(((HttpURLConnection)new URL(a[0]).openConnection()).getResponseCode());}}"
+	java := "import java.net.*;class T{public static void main(String[] a)throws Exception{" +
+		"System.out.println(((HttpURLConnection)new URL(a[0]).openConnection()).getResponseCode());}}"
 	programs := []struct {
 		name  string
 		words []string
@@ -164,7 +170,8 @@ func TestTrustOfOtherPrograms(t *testing.T) {
 		{"curl", []string{"curl", "-sS", "-w", "%{http_code}", "ADDRESS"}, []string{byBundle, byVariables}},
 		{"wget", []string{"wget", "--server-response", "-O", "-", "ADDRESS"}, []string{byBundle}},
 		{"git", []string{"git", "ls-remote", "ADDRESS"}, []string{byBundle, byVariables}},
-		{"node", []string{"node", "-e", "fetch('ADDRESS').then(r=>console.log(r.status),e=>console.log(String(e.cause)))"}, []string{byVariables}},
+		{"node", []string{"node", "-e", "fetch('ADDRESS').then(r=>console.log(r.status),e=>console.log(String(e.cause)))"},
+			[]string{byVariables}},
 		{"java", []string{"java", "T.java", "ADDRESS"}, []string{byBundle}},
 	}
 	for _, way := range []string{byBundle, byVariables} {
@@ -200,7 +207,8 @@ func TestNoWayOut(t *testing.T) {
 	needs(t, "curl")
 	p, u, _, end := newRegistryPlace(t, byBundle)
 	p.refused("", "curl", "-sS", "-m", "2", u.front.URL+"/v2/")
-	if out, err := exec.Command("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-u", "build:"+attemptToken, u.front.URL+"/v2/").Output(); string(out) != "401" {
+	if out, err := exec.Command("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-u", "build:"+attemptToken,
+		u.front.URL+"/v2/").Output(); string(out) != "401" {
 		t.Errorf("the attempt's token at the registry itself: got %s, %v, want 401", out, err)
 	}
 	out := p.ok("curl", "-sSi", "https://"+registryName+"/v2/")

@@ -73,7 +73,7 @@ func newUpstream(t *testing.T) *upstream {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="`+u.tokens.URL+`/token",service="registry"`)
 			w.WriteHeader(401)
 		case strings.Contains(r.URL.Path, "/blobs/sha256:") && r.Method != "DELETE":
-			http.Redirect(w, r, u.storage.URL+r.URL.Path, 307)
+			http.Redirect(w, r, u.storage.URL+r.URL.Path, http.StatusTemporaryRedirect)
 		default:
 			registry.ServeHTTP(w, r)
 		}
@@ -94,7 +94,7 @@ func (u *upstream) token(w http.ResponseWriter, r *http.Request) {
 }
 
 // proxy makes the attempt's proxy for the registry under the names.
-func (u *upstream) proxy(t *testing.T, attempt context.Context, names ...string) *registryproxy.Proxy {
+func (u *upstream) proxy(attempt context.Context, t *testing.T, names ...string) *registryproxy.Proxy {
 	t.Helper()
 	address, err := url.Parse(u.front.URL)
 	if err != nil {
@@ -103,7 +103,8 @@ func (u *upstream) proxy(t *testing.T, attempt context.Context, names ...string)
 	logger := logrus.New()
 	logger.Out = io.Discard
 	p, err := registryproxy.New(attempt, registryproxy.Options{
-		Names: names, Token: secret.New(attemptToken), Repositories: []string{"acme/app", "acme/tool"}, PullOnly: []string{"acme/base"}, Upstream: address,
+		Names: names, Token: secret.New(attemptToken), Repositories: []string{"acme/app", "acme/tool"},
+		PullOnly: []string{"acme/base"}, Upstream: address,
 		Policy: netpolicy.Policy{Allow: []string{hostOf(u.front), hostOf(u.tokens), hostOf(u.storage)}},
 		Login: func(context.Context) (registryproxy.Login, error) {
 			return registryproxy.Login{Username: "robot", Password: secret.New(canary)}, nil
@@ -131,7 +132,8 @@ func (u *upstream) push(t *testing.T, repository string) v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := crane.Push(image, hostOf(u.front)+"/"+repository+":latest", crane.Insecure, crane.WithTransport(owner{u})); err != nil {
+	if err := crane.Push(image, hostOf(u.front)+"/"+repository+":latest", crane.Insecure,
+		crane.WithTransport(owner{u})); err != nil {
 		t.Fatal(err)
 	}
 	return image
@@ -173,7 +175,8 @@ func startRegistry(t *testing.T) (socket string) {
 	dir := t.TempDir()
 	socket = filepath.Join(dir, "s")
 	config := filepath.Join(dir, "config.yml")
-	text := "version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage: {inmemory: {}, delete: {enabled: true}}\n" +
+	text := "version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\n" +
+		"storage: {inmemory: {}, delete: {enabled: true}}\n" +
 		"http: {net: unix, addr: " + socket + ", secret: clients, relativeurls: true}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
