@@ -23,8 +23,8 @@ RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables
 # The race detector, but not in SQLite, which is C made Go: four times as fast, and ours all the same.
 RACE          := -race -gcflags=modernc.org/...=-race=false
 
-# Packages whose tests mount and start builders: they run as root.
-PRIVILEGED    := ./runner ./runner/builder/... ./plugin/engine/... ./plugin/demo/...
+# Packages whose tests mount, make namespaces or start builders: they run as root.
+PRIVILEGED    := ./runner ./runner/builder/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
 
 ifneq ($(shell id -u),0)
 AS_ROOT       := -exec "sudo -E env PATH=$$PATH"
@@ -44,7 +44,8 @@ FUZZ := config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWi
 	plugin/bitbucket/webhook:FuzzVerify plugin/bitbucket/webhook:FuzzParse plugin/catalog/rulesfile:FuzzDecode \
 	plugin/rules:FuzzDecide plugin/rules:FuzzTags plugin/credentials:FuzzChoose runner/settings:FuzzReadPlugin runner/settings:FuzzLogins runner/settings:FuzzRead \
 	plugin/accounts:FuzzS2ReturnTo runner/spec:FuzzDecodeSpec plugin/web/pages/loghtml:FuzzNothingButSpans plugin/web/pages/loghtml:FuzzPlain \
-	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind
+	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind \
+	runner/registryproxy:FuzzParse runner/registryproxy:FuzzParseChallenge
 
 .PHONY: demo test lint build fmt cover bench bench-runner trust
 
@@ -59,8 +60,8 @@ build:
 	go build $(RELEASE) -o bin/slipway-builder ./runner/slipway-builder
 
 test:
-	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry git-lfs curl
-	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|plugin/engine|plugin/demo)')
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry git-lfs skopeo curl openssl wget iproute2
+	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|runner/attemptserver|plugin/engine|plugin/demo)')
 	go test -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
 
 bin/test: FORCE
@@ -69,18 +70,18 @@ bin/test: FORCE
 FORCE:
 
 trust:
-	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry git-lfs curl
+	@./.ci/install $(RUNTIME) gcc libc6-dev procps chromium postgresql docker-registry git-lfs skopeo curl openssl wget iproute2
 	go test $(RACE) -timeout 1h -p 1 $(AS_ROOT) $(PRIVILEGED)
 	SLIPWAY_TRUST=1 go test -timeout 3h -p 1 $(AS_ROOT) ./...
 	set -e; for target in $(FUZZ); do go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime 1m "./$${target%:*}"; done
 
 cover:
-	@./.ci/install $(RUNTIME) procps chromium postgresql docker-registry git-lfs curl
+	@./.ci/install $(RUNTIME) procps chromium postgresql docker-registry git-lfs skopeo curl openssl wget iproute2
 	go test -timeout 15m -coverprofile coverage.out $(AS_ROOT) ./...
 	go tool cover -func coverage.out | tail -1
 
 bench:
-	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./config/...
+	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./runner/registryproxy ./config/...
 
 bench-runner:
 	@./.ci/install $(RUNTIME) tar mount e2fsprogs
