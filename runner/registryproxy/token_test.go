@@ -340,10 +340,13 @@ func TestTokenServersThatAreRefused(t *testing.T) {
 
 func TestTokenServersThatFail(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
-		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 307) },
-		"an error":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"no token":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) },
-		"no JSON":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `<html>`) },
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/other",
+				http.StatusTemporaryRedirect)
+		},
+		"an error": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"no token": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) },
+		"no JSON":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `<html>`) },
 		"too long": func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"token":"`+strings.Repeat("x", 2<<20)+`"}`)
 		},
@@ -375,7 +378,7 @@ func TestHTTPSRegistriesNameHTTPSOnly(t *testing.T) {
 			w.Header().Set("Location", "http://"+r.Host+"/upload")
 			w.WriteHeader(202)
 		case r.URL.Path != "/v2/":
-			http.Redirect(w, r, plain.URL, 307)
+			http.Redirect(w, r, plain.URL, http.StatusTemporaryRedirect)
 		}
 	}))
 	defer registry.Close()
