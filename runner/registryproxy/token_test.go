@@ -233,6 +233,31 @@ func TestRegistryWithoutAuthentication(t *testing.T) {
 	}
 }
 
+// Some registries let anybody ask for /v2/ and want a credential only then.
+func TestChallengeOfALaterRequest(t *testing.T) {
+	e := newEnv(t)
+	e.auth = func(w http.ResponseWriter, r *http.Request) bool { return r.URL.Path == "/v2/" || basicAuth(w, r) }
+	e.push("blob")
+	if got := e.last().header.Get("Authorization"); !strings.HasPrefix(got, "Basic ") {
+		t.Errorf("the registry got %q, want the credential", got)
+	}
+}
+
+// Tokens of two repositories may end early at the same time.
+func TestTwoTokensThatEndEarly(t *testing.T) {
+	s := newTokenServer(t, `{"token":"t%d","expires_in":3600}`, 5*time.Minute)
+	e := newTokenEnv(t, s, "x")
+	for range 2 {
+		for _, name := range []string{"acme/app", "acme/base"} {
+			wantStatus(t, name, e.do("GET", "/v2/"+name+"/manifests/latest", ""), 404)
+		}
+		e.advance(10 * time.Minute)
+	}
+	if got := s.count(); got != 4 {
+		t.Errorf("got %d token requests, want 4", got)
+	}
+}
+
 func TestAnonymousLogin(t *testing.T) {
 	s := newTokenServer(t, `{"token":"t%d"}`, time.Minute)
 	e := newEnv(t, func(_ *env, o *registryproxy.Options) {
