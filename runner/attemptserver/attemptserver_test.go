@@ -1,7 +1,6 @@
 package attemptserver_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +66,7 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 	ignored := goleak.IgnoreCurrent()
 	attempt, end := context.WithCancel(t.Context())
 	defer end()
-	running := make(chan error, 1)
+	running := make(chan struct{})
 	l := listen(t)
 	client, served := start(attempt, t, l, attemptserver.EndWith(attempt, http.NotFoundHandler(),
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +76,7 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 			}
 			end()
 			<-r.Context().Done()
-			running <- context.Cause(r.Context())
+			close(running)
 		})), io.Discard)
 	resp, err := client.Get("https://" + host + "/ping")
 	if err != nil {
@@ -91,9 +91,7 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 		resp.Body.Close()
 		t.Error("a request that ran at the end: got an answer, want a broken connection")
 	}
-	if err := <-running; !errors.Is(err, attemptserver.ErrEnded) {
-		t.Errorf("cause of its context: got %v, want ErrEnded", err)
-	}
+	<-running // the request's context has ended
 	if err := <-served; err != nil {
 		t.Errorf("Serve: got %v, want nil at the attempt's end", err)
 	}
@@ -105,6 +103,34 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 	goleak.VerifyNone(t, ignored)
 }
 
+func TestEndWith(t *testing.T) {
+	attempt, end := context.WithCancel(t.Context())
+	defer end()
+	cause := make(chan error, 1)
+	server := httptest.NewServer(attemptserver.EndWith(attempt, http.NotFoundHandler(),
+		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			end()
+			<-r.Context().Done()
+			cause <- context.Cause(r.Context())
+		})))
+	defer server.Close()
+	if resp, err := http.Get(server.URL); err == nil {
+		resp.Body.Close()
+		t.Error("a request that ran at the end: got an answer, want a broken connection")
+	}
+	if err := <-cause; !errors.Is(err, attemptserver.ErrEnded) {
+		t.Errorf("cause of its context: got %v, want ErrEnded", err)
+	}
+	resp, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 404 {
+		t.Errorf("a request after the end: got %d, want the other handler's 404", resp.StatusCode)
+	}
+}
+
 func TestServeReturnsTheListenersError(t *testing.T) {
 	l := listen(t)
 	l.Close()
@@ -114,34 +140,29 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 	}
 }
 
+// lines is a log whose lines are received.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
 func TestFailedHandshakesAreLogged(t *testing.T) {
-	attempt, end := context.WithCancel(t.Context())
-	var log bytes.Buffer
-	client, served := start(attempt, t, listen(t), http.NotFoundHandler(), &log)
+	log := make(lines, 10)
+	client, _ := start(t.Context(), t, listen(t), http.NotFoundHandler(), log)
 	client.Transport.(*http.Transport).TLSClientConfig.RootCAs = x509.NewCertPool()
 	if resp, err := client.Get("https://" + host + "/"); err == nil {
 		resp.Body.Close()
 		t.Error("got an answer without trust in the authority")
 	}
-	// The handshake's error may be logged after the client has seen it. The server closes the
-	// connection after that.
-	conn, err := client.Transport.(*http.Transport).DialContext(t.Context(), "tcp", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(conn); err != nil {
-		t.Fatal(err)
-	}
-	end()
-	if err := <-served; err != nil {
-		t.Errorf("Serve: got %v, want nil at the attempt's end", err)
-	}
-	if got := log.String(); !strings.Contains(got, "level=debug") || !strings.Contains(got, "TLS handshake error") {
-		t.Errorf("got the log %q, want the failed handshake", got)
+	select {
+	case got := <-log:
+		if !strings.Contains(got, "level=debug") || !strings.Contains(got, "TLS handshake error") {
+			t.Errorf("got the log %q, want the failed handshake", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("timed out: the failed handshake is not logged")
 	}
 }
 

@@ -47,7 +47,8 @@ type Options struct {
 // use. It asks for no credential: only programs of the attempt reach it.
 type Relay struct {
 	o       Options
-	objects string // path of LFS objects, here and at the gateway
+	attempt context.Context // its end is the relay's
+	objects string          // path of LFS objects, here and at the gateway
 	proxy   *httputil.ReverseProxy
 	handler http.Handler
 }
@@ -60,7 +61,7 @@ func New(attempt context.Context, o Options) (*Relay, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("git relay: %w", err)
 	}
-	relay := &Relay{o: o, objects: o.Gateway.Path + "/lfs/"}
+	relay := &Relay{o: o, attempt: attempt, objects: o.Gateway.Path + "/lfs/"}
 	relay.proxy = &httputil.ReverseProxy{
 		Rewrite:        relay.rewrite,
 		ModifyResponse: relay.checkResponse,

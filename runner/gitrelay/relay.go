@@ -83,6 +83,10 @@ func (l *Relay) fail(w http.ResponseWriter, r *http.Request, err error) {
 		http.Error(w, "the request is larger than 32 MiB", http.StatusRequestEntityTooLarge)
 		return
 	}
+	if l.attempt.Err() != nil {
+		refuseEnded(w, r)
+		return
+	}
 	l.o.Log.WithError(err).Warnf("git relay: %s of %s", r.Method, l.o.Path)
 	text := "the gateway does not answer"
 	if errors.Is(err, errRefused) || errors.Is(err, errRedirect) || errors.Is(err, errBatch) {

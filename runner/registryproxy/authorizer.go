@@ -32,8 +32,8 @@ type authorizer struct {
 
 	challenge *challenge       // nil = not known yet
 	current   *Login           // nil = not known yet
+	loggedIn  time.Time        // when current was obtained
 	tokens    map[string]token // by their scopes
-	dropped   time.Time        // when forget dropped something
 }
 
 func newAuthorizer(o Options, rt http.RoundTripper) *authorizer {
@@ -76,46 +76,41 @@ func (a *authorizer) header(ctx context.Context, scopes []string) (string, error
 }
 
 // forget drops the credential or the token of a header that the registry refused before its end, and
-// reports whether header may return a better one. It reports false if one was dropped a short time
-// ago: then the registry refuses new ones as well.
-func (a *authorizer) forget(ctx context.Context, header string) (bool, error) {
+// reports whether header may return a better one. It reports false for one that was obtained a short
+// time ago: then the registry refuses new ones as well. challenges are those of the refusal; they
+// count if the registry asked for no credential before.
+func (a *authorizer) forget(ctx context.Context, header string, challenges []string) (bool, error) {
 	if err := a.lock(ctx); err != nil {
 		return false, err
 	}
 	defer a.unlock()
-	if !a.holds(header) {
-		return true, nil // another request has dropped it
+	recently := a.now().Add(-refusalPause)
+	if header == "" {
+		asked, err := parseChallenge(challenges, a.base.Scheme == "http")
+		if err != nil {
+			return false, err
+		}
+		a.challenge = &asked
+		return true, nil
 	}
-	if a.now().Before(a.dropped.Add(refusalPause)) {
-		return false, nil
-	}
-	a.dropped = a.now()
-	a.challenge = nil
 	if a.current != nil && basic(*a.current) == header {
-		a.current = nil
+		if a.loggedIn.After(recently) {
+			return false, nil
+		}
+		a.current, a.challenge = nil, nil
+		return true, nil
 	}
 	for scopes, t := range a.tokens {
-		if t.header == header {
-			delete(a.tokens, scopes)
+		if t.header != header {
+			continue
 		}
-	}
-	return true, nil
-}
-
-// holds reports whether the header is one that header would return again.
-func (a *authorizer) holds(header string) bool {
-	if a.challenge == nil {
-		return false
-	}
-	if a.challenge.basic || a.challenge.realm == nil {
-		return a.current == nil && header == "" || a.current != nil && basic(*a.current) == header
-	}
-	for _, t := range a.tokens {
-		if t.header == header {
-			return true
+		if t.obtained.After(recently) {
+			return false, nil
 		}
+		delete(a.tokens, scopes)
+		a.challenge = nil
 	}
-	return false
+	return true, nil // also if another request has dropped it
 }
 
 func (a *authorizer) lock(ctx context.Context) error {
@@ -163,7 +158,7 @@ func (a *authorizer) renewLogin(ctx context.Context) error {
 	if strings.Contains(login.Username, ":") {
 		return fmt.Errorf("credential for %s: the user name contains a colon", a.base.Host)
 	}
-	a.current = &login
+	a.current, a.loggedIn = &login, a.now()
 	clear(a.tokens)
 	return nil
 }

@@ -106,7 +106,9 @@ func TestPushesOfUnknownOutcome(t *testing.T) {
 	e := newEnv(t)
 	e.serve = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	wantStatus(t, "lost connection", e.do("PUT", "/v2/acme/app/manifests/latest", "{}"), 502)
+	e.mu.Lock() // the first request may still run at the registry
 	e.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(504) }
+	e.mu.Unlock()
 	e.do("PUT", "/v2/acme/app/manifests/1.2", "{}")
 	want := []registryproxy.Push{
 		{Repository: "acme/app", Tag: "latest", Digest: digest("{}"), Unknown: true},

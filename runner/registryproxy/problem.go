@@ -1,7 +1,6 @@
 package registryproxy
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -34,7 +33,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, to route, err error
 	var answer problem
 	switch {
 	case errors.As(err, &answer):
-	case errors.Is(context.Cause(r.Context()), attemptserver.ErrEnded):
+	case p.attempt.Err() != nil:
 		answer = errEnded
 	case errors.Is(err, netpolicy.ErrRefused):
 		answer = unavailable("the registry names an address that this installation does not allow")

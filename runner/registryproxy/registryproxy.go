@@ -72,6 +72,7 @@ type Options struct {
 // A Proxy serves one registry during one attempt. It is an http.Handler and safe for concurrent
 // use.
 type Proxy struct {
+	attempt   context.Context // its end is the proxy's
 	names     []string
 	token     [sha256.Size]byte
 	allowed   []repository
@@ -111,6 +112,7 @@ func New(attempt context.Context, o Options) (*Proxy, error) {
 		o.Now = time.Now
 	}
 	p := &Proxy{
+		attempt:   attempt,
 		names:     slices.Clone(o.Names),
 		token:     sha256.Sum256([]byte(o.Token.Reveal())),
 		upstream:  newUpstream(o),

@@ -22,9 +22,10 @@ const (
 
 // A token authorizes requests until its server's clock says otherwise.
 type token struct {
-	header  string
-	renewAt time.Time
-	err     error // the token server's refusal, in place of a header
+	header   string
+	obtained time.Time
+	renewAt  time.Time
+	err      error // the token server's refusal, in place of a header
 }
 
 // A tokenAnswer is what token servers send. Docker Hub and Artifact Registry send token, Azure
@@ -64,7 +65,7 @@ func (a *authorizer) fetch(ctx context.Context, scopes []string) (token, error) 
 	if answer.Token == "" {
 		return token{}, fmt.Errorf("token server %s: %w", a.challenge.realm.Host, errors.New("the answer has no token"))
 	}
-	return token{header: "Bearer " + answer.Token, renewAt: asked.Add(usableLife(answer.ExpiresIn))}, nil
+	return token{"Bearer " + answer.Token, asked, asked.Add(usableLife(answer.ExpiresIn)), nil}, nil
 }
 
 // errRefusedLogin is the answer if the installation's credential is refused. The registry's own

@@ -233,6 +233,31 @@ func TestRegistryWithoutAuthentication(t *testing.T) {
 	}
 }
 
+// Some registries let anybody ask for /v2/ and want a credential only then.
+func TestChallengeOfALaterRequest(t *testing.T) {
+	e := newEnv(t)
+	e.auth = func(w http.ResponseWriter, r *http.Request) bool { return r.URL.Path == "/v2/" || basicAuth(w, r) }
+	e.push("blob")
+	if got := e.last().header.Get("Authorization"); !strings.HasPrefix(got, "Basic ") {
+		t.Errorf("the registry got %q, want the credential", got)
+	}
+}
+
+// Tokens of two repositories may end early at the same time.
+func TestTwoTokensThatEndEarly(t *testing.T) {
+	s := newTokenServer(t, `{"token":"t%d","expires_in":3600}`, 5*time.Minute)
+	e := newTokenEnv(t, s, "x")
+	for range 2 {
+		for _, name := range []string{"acme/app", "acme/base"} {
+			wantStatus(t, name, e.do("GET", "/v2/"+name+"/manifests/latest", ""), 404)
+		}
+		e.advance(10 * time.Minute)
+	}
+	if got := s.count(); got != 4 {
+		t.Errorf("got %d token requests, want 4", got)
+	}
+}
+
 func TestAnonymousLogin(t *testing.T) {
 	s := newTokenServer(t, `{"token":"t%d"}`, time.Minute)
 	e := newEnv(t, func(_ *env, o *registryproxy.Options) {
@@ -340,10 +365,13 @@ func TestTokenServersThatAreRefused(t *testing.T) {
 
 func TestTokenServersThatFail(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
-		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 307) },
-		"an error":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"no token":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) },
-		"no JSON":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `<html>`) },
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/other",
+				http.StatusTemporaryRedirect)
+		},
+		"an error": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"no token": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) },
+		"no JSON":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `<html>`) },
 		"too long": func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"token":"`+strings.Repeat("x", 2<<20)+`"}`)
 		},
@@ -375,7 +403,7 @@ func TestHTTPSRegistriesNameHTTPSOnly(t *testing.T) {
 			w.Header().Set("Location", "http://"+r.Host+"/upload")
 			w.WriteHeader(202)
 		case r.URL.Path != "/v2/":
-			http.Redirect(w, r, plain.URL, 307)
+			http.Redirect(w, r, plain.URL, http.StatusTemporaryRedirect)
 		}
 	}))
 	defer registry.Close()

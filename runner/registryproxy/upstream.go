@@ -17,7 +17,7 @@ const (
 	maxUpstreamHeader = 64 << 10 // bytes of a response's header
 	bufferSize        = 64 << 10 // bytes
 	headerTimeout     = 2 * time.Minute
-	continueTimeout   = 2 * time.Second
+	continueTimeout   = time.Second // for registries that do not know Expect
 )
 
 // An upstream sends requests to the registry with the installation's credential, and to its blob
@@ -116,7 +116,7 @@ func (u *upstream) send(ctx context.Context, c call) (*http.Response, error) {
 		default:
 			return resp, nil
 		}
-		better, err := u.auth.forget(ctx, header)
+		better, err := u.auth.forget(ctx, header, resp.Header.Values("WWW-Authenticate"))
 		switch {
 		case err != nil:
 			return nil, err
