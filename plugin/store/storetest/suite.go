@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"maps"
 	"testing"
 
 	"slipway/plugin/store"
@@ -58,9 +59,6 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"an account breaks with its credential":             accountBreaks,
 		"an account in use is kept":                         accountInUse,
 		"registry credentials and what they are bound to":   registries,
-		"users and sessions":                                sessions,
-		"an OAuth flow is taken once (S2)":                  oauthFlow,
-		"the first token makes one administrator (I11)":     firstToken,
 		"what is old and over is pruned":                    pruned,
 		"what is under way is not pruned":                   prunedNotActive,
 		"a pruned build's tags are guarded":                 prunedPermit,
@@ -76,10 +74,9 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
-	for name, test := range extraTagCases() {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
-	for name, test := range rightsTests() {
+	more := extraTagCases()
+	maps.Copy(more, rightsTests())
+	for name, test := range more {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
