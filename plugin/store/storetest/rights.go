@@ -15,11 +15,14 @@ import (
 // rightsTests are the part of Run about people and what they may see.
 func rightsTests() map[string]func(*testing.T, *store.Store) {
 	return map[string]func(*testing.T, *store.Store){
-		"each person sees their repositories":     views,
-		"permissions are those of the last check": permissions,
-		"a session keeps its grant":               grants,
-		"a person is removed":                     usersRemoved,
-		"people who have nothing here are pruned": peoplePruned,
+		"users and sessions":                            sessions,
+		"an OAuth flow is taken once (S2)":              oauthFlow,
+		"the first token makes one administrator (I11)": firstToken,
+		"each person sees their repositories":           views,
+		"permissions are those of the last check":       permissions,
+		"a session keeps its grant":                     grants,
+		"a person is removed":                           usersRemoved,
+		"people who have nothing here are pruned":       peoplePruned,
 	}
 }
 
