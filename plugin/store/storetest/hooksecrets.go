@@ -12,6 +12,11 @@ import (
 	"slipway/plugin/store"
 )
 
+func hookSecrets(t *testing.T, s *store.Store) {
+	hookSecretReplaced(t, s)
+	hookSecretKept(t, s)
+}
+
 // hookSecretReplaced replaces a secret, and refuses to replace one that was replaced meanwhile.
 func hookSecretReplaced(t *testing.T, s *store.Store) {
 	before, err := s.SaveHook(t.Context(), ab.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: ab.HookActive})

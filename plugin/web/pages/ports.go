@@ -52,17 +52,18 @@ type Editor interface {
 	Delete(ctx context.Context, id string) error
 }
 
-// HookSecrets replaces the secrets of webhooks.
-type HookSecrets interface {
-	// RotateSecret replaces a webhook's secret; *catalog.RotatedRecently within 24 hours of the last
-	// time, ab.ErrNotFound without a webhook. It is safe for concurrent use.
-	RotateSecret(ctx context.Context, r ab.Repository) (catalog.Rotation, error)
-}
-
 // Webhooks keeps ours.
 type Webhooks interface {
 	EnsureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error)
 	HookURL(h ab.Hook) string
+	// RotateSecret replaces a webhook's secret; *catalog.RotatedRecently within 24 hours of the last
+	// time, ab.ErrNotFound without a webhook. It is safe for concurrent use.
+	RotateSecret(ctx context.Context, r ab.Repository) (catalog.Rotation, error)
+	AccountWebhooks
+}
+
+// AccountWebhooks removes and restores the webhooks that an account manages.
+type AccountWebhooks interface {
 	DropAccount(ctx context.Context, accountID string) (catalog.Dropped, error)
 	RestoreHooks(ctx context.Context, accountID string) error
 }
@@ -78,7 +79,6 @@ type Catalog interface {
 	Browser
 	Editor
 	Webhooks
-	HookSecrets
 	Registries
 }
 
