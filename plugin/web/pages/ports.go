@@ -73,12 +73,17 @@ type Registries interface {
 	CheckRegistry(ctx context.Context, id string) (ab.Registry, error)
 }
 
-// Catalog is the room of automated builds with what belongs to them.
+// Hooks keeps webhooks and their secrets.
+type Hooks interface {
+	Webhooks
+	HookSecrets
+}
+
+// Catalog keeps automated builds, their webhooks and the registries that they push to.
 type Catalog interface {
 	Browser
 	Editor
-	Webhooks
-	HookSecrets
+	Hooks
 	Registries
 }
 
