@@ -37,8 +37,8 @@ type job struct {
 	tags []spec.TagResult
 	home string // HOME of git and of build hooks
 
-	dockerConfig string       // DOCKER_CONFIG of hooks that push; empty = none of them is there
-	request      ImageRequest // of the build by the Dockerfile
+	dockerConfig buildhooks.DockerConfig // of hooks that push; zero = none of them is there
+	request      ImageRequest            // of the build by the Dockerfile
 }
 
 // do is the order of the step, which is Docker Hub's.

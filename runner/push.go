@@ -111,7 +111,7 @@ func (j *job) pushByHook(ctx context.Context) error {
 // they may have them.
 func (j *job) giveCredentials() (err error) {
 	pushing := j.hooks.Pushing()
-	if len(pushing) == 0 || j.dockerConfig != "" {
+	if len(pushing) == 0 || j.dockerConfig.Dir != "" {
 		return nil
 	}
 	if !j.logins.HooksMayPush {
@@ -122,10 +122,12 @@ func (j *job) giveCredentials() (err error) {
 		j.log.line("%s: get the credential of %s, so everyone who can push to this repository can replace every image that it opens",
 			buildhooks.Files(pushing), r.Host)
 	}
-	if j.dockerConfig, err = j.emptyDir("docker"); err != nil {
+	dir, err := j.emptyDir("docker")
+	if err != nil {
 		return err
 	}
-	return buildhooks.WriteDockerConfig(j.dockerConfig, j.logins.Hooks)
+	j.dockerConfig, err = buildhooks.WriteDockerConfig(dir, j.logins.Hooks)
+	return err
 }
 
 // hook runs the hooks of these names that are there.

@@ -10,22 +10,30 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/secret"
 	"slipway/runner/spec"
 )
 
 // A Base is what hooks get of the machine they run on.
 type Base struct {
-	Path         string // PATH
-	Home         string // HOME: a directory that is thrown away
-	DockerConfig string // DOCKER_CONFIG, for the hooks that push; empty = none
+	Path         string       // PATH
+	Home         string       // HOME: a directory that is thrown away
+	DockerConfig DockerConfig // for the hooks that push; zero = none
+}
+
+// A DockerConfig is a Docker client's configuration with credentials of registries. The zero value
+// is none.
+type DockerConfig struct {
+	Dir     string        // DOCKER_CONFIG: it holds config.json
+	Content secret.Secret // DOCKERCFG: the text of config.json, as Docker Hub's builders have it
 }
 
 // Environment is all that a hook sees: Docker Hub's eight variables, the automated build's
 // own environment, and PATH, HOME and LANG. Nothing of the runner's environment is among it.
 func Environment(s spec.Spec, b Base) ([]string, error) {
 	env := []string{"PATH=" + b.Path, "HOME=" + b.Home, "LANG=C.UTF-8"}
-	if b.DockerConfig != "" {
-		env = append(env, "DOCKER_CONFIG="+b.DockerConfig)
+	if b.DockerConfig.Dir != "" {
+		env = append(env, "DOCKER_CONFIG="+b.DockerConfig.Dir, "DOCKERCFG="+b.DockerConfig.Content.Reveal())
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		value := s.Environment[name].Reveal()
@@ -68,7 +76,7 @@ func ImageName(s spec.Spec) string {
 // WriteDockerConfig writes the registries' credentials into dir as Docker's config.json,
 // which only this user may read.
 // Source: https://docs.docker.com/reference/cli/docker/login/#credential-stores
-func WriteDockerConfig(dir string, credentials []spec.RegistryCredential) error {
+func WriteDockerConfig(dir string, credentials []spec.RegistryCredential) (DockerConfig, error) {
 	type auth struct {
 		Auth string `json:"auth"`
 	}
@@ -79,12 +87,12 @@ func WriteDockerConfig(dir string, credentials []spec.RegistryCredential) error 
 	}
 	content, err := json.Marshal(map[string]any{"auths": auths})
 	if err != nil {
-		return fmt.Errorf("write registry credentials for build hooks: %w", err)
+		return DockerConfig{}, fmt.Errorf("write registry credentials for build hooks: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), content, 0o600); err != nil {
-		return fmt.Errorf("write registry credentials for build hooks: %w", err)
+		return DockerConfig{}, fmt.Errorf("write registry credentials for build hooks: %w", err)
 	}
-	return nil
+	return DockerConfig{Dir: dir, Content: secret.New(string(content))}, nil
 }
 
 // dockerHost is the key under which Docker looks for a credential: the host alone, and an

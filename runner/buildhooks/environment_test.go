@@ -66,9 +66,23 @@ func TestEnvironmentWithoutCacheAndTags(t *testing.T) {
 		t.Errorf("CACHE_TAG without caching: %q, %v", env, err)
 	}
 	s.Tags = nil
-	env, err = buildhooks.Environment(s, buildhooks.Base{DockerConfig: "/tmp/x"})
-	if err != nil || !slices.Contains(env, "IMAGE_NAME=registry.example.com/acme/app:aaaaaaaaaaaa") || !slices.Contains(env, "DOCKER_CONFIG=/tmp/x") {
+	env, err = buildhooks.Environment(s, buildhooks.Base{})
+	if err != nil || !slices.Contains(env, "IMAGE_NAME=registry.example.com/acme/app:aaaaaaaaaaaa") {
 		t.Errorf("without tags: %q, %v", env, err)
+	}
+}
+
+func TestHooksThatPushFindTheDockerConfiguration(t *testing.T) {
+	env, err := buildhooks.Environment(example(), buildhooks.Base{
+		DockerConfig: buildhooks.DockerConfig{Dir: "/tmp/x", Content: secret.New(`{"auths":{}}`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"DOCKER_CONFIG=/tmp/x", `DOCKERCFG={"auths":{}}`} {
+		if !slices.Contains(env, want) {
+			t.Errorf("got %q, want %s among it", env, want)
+		}
 	}
 }
 
@@ -107,7 +121,7 @@ func TestO7ReservedNames(t *testing.T) {
 func TestDockerConfigIsForThisUserOnly(t *testing.T) {
 	dir := t.TempDir()
 	credential := spec.Credential{Username: "u", Password: secret.New("p")}
-	err := buildhooks.WriteDockerConfig(dir, []spec.RegistryCredential{
+	config, err := buildhooks.WriteDockerConfig(dir, []spec.RegistryCredential{
 		{Host: "registry.example.com:5000/acme", Credential: credential}, {Host: "docker.io", Credential: credential},
 	})
 	if err != nil {
@@ -122,6 +136,9 @@ func TestDockerConfigIsForThisUserOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if config.Dir != dir || config.Content.Reveal() != string(content) {
+		t.Errorf("got the configuration of %s, want that of %s with the file's text", config.Dir, dir)
+	}
 	var got, want any
 	if err := json.Unmarshal(content, &got); err != nil {
 		t.Fatal(err)
@@ -130,7 +147,7 @@ func TestDockerConfigIsForThisUserOnly(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if err := buildhooks.WriteDockerConfig(filepath.Join(dir, "none"), nil); err == nil {
+	if _, err := buildhooks.WriteDockerConfig(filepath.Join(dir, "none"), nil); err == nil {
 		t.Error("a folder that is not there was written to")
 	}
 }
