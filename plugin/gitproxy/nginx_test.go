@@ -1,0 +1,118 @@
+package gitproxy_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestFetchBehindNginx runs nginx with the lines of docs/operations.md in front of the gateway.
+func TestFetchBehindNginx(t *testing.T) {
+	e := newEnv(t)
+	e.startNginx()
+	if _, err := e.fetch(); err != nil {
+		t.Errorf("fetch through nginx: got %v, want the tree", err)
+	}
+	for i := range 3 {
+		e.commit = e.push(map[string]string{"n": fmt.Sprint(i)})
+	}
+	work := filepath.Join(t.TempDir(), "work")
+	for _, args := range [][]string{
+		{"clone", "-q", "--depth=1", e.url(), work},
+		{"-C", work, "fetch", "-q", "--unshallow"},
+	} {
+		if out, err := e.git(args...); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	// The gateway has to see a path as it was sent: a proxy that cleans it hides what was asked for.
+	for _, rest := range []string{"/" + refs, "/." + refs, "/%2e" + refs} {
+		if resp := e.do(http.MethodGet, rest, nil); resp.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: got status %d, want 403 of the gateway", rest, resp.StatusCode)
+		}
+	}
+	// nginx allows 1 MiB unless it is told otherwise.
+	if resp := e.do(http.MethodPost, pack, bytes.Repeat([]byte("0000"), 1<<19)); resp.StatusCode != http.StatusOK {
+		t.Errorf("a body of 2 MiB: got status %d, want 200", resp.StatusCode)
+	}
+}
+
+// startNginx puts nginx in front of the gateway: e.gateway.URL is nginx's address afterwards.
+func (e *env) startNginx() {
+	e.t.Helper()
+	program, err := exec.LookPath("nginx")
+	if err != nil {
+		e.t.Skip("SKIPPED: nginx is not installed (Debian package nginx-light)")
+	}
+	listener, err := new(net.ListenConfig).Listen(e.t.Context(), "tcp", "127.0.0.1:0")
+	e.must(err)
+	address := listener.Addr().String()
+	dir := e.t.TempDir()
+	e.must(listener.Close()) // nginx takes the port
+	config := filepath.Join(dir, "nginx.conf")
+	e.must(os.WriteFile(config, []byte(e.nginxConfig(dir, address)), 0o600))
+	cmd := exec.CommandContext(e.t.Context(), program, "-p", dir, "-c", config)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	e.must(cmd.Start())
+	e.t.Cleanup(func() {
+		_ = cmd.Wait() // the test's context has ended it
+		if e.t.Failed() {
+			e.t.Logf("nginx printed: %s", output.String())
+		}
+	})
+	e.waitListening(address)
+	e.gateway.URL = "http://" + address
+}
+
+// waitListening returns when a server accepts connections at the address, and fails the test after
+// ten seconds.
+func (e *env) waitListening(address string) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			e.t.Fatalf("nginx does not listen on %s: %v", address, err)
+		}
+	}
+}
+
+// nginxConfig is the documented server, with this test's addresses.
+func (e *env) nginxConfig(dir, address string) string {
+	e.t.Helper()
+	page, err := os.ReadFile("../../docs/operations.md")
+	e.must(err)
+	_, after, found := strings.Cut(string(page), "```nginx\n")
+	server, _, closed := strings.Cut(after, "```")
+	if !found || !closed {
+		e.t.Fatal("docs/operations.md has no lines for nginx")
+	}
+	server = strings.ReplaceAll(server, "http://127.0.0.1:8080", e.gateway.URL)
+	server = strings.Replace(server, "server {", "server {\n    listen "+address+";", 1)
+	temporary := ""
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		temporary += fmt.Sprintf("    %s_temp_path %s/%s;\n", kind, dir, kind)
+	}
+	return fmt.Sprintf("daemon off;\nmaster_process off;\npid %s/pid;\nerror_log stderr;\nevents {}\nhttp {\n    access_log off;\n%s%s}\n",
+		dir, temporary, server)
+}
