@@ -20,7 +20,6 @@ type token struct {
 	size  int     // bytes of the text
 	bytes [8]byte // what they stand for
 	n     int     // how many; 0 = they are to be skipped
-	line  bool    // they are a line break, to be skipped
 }
 
 // A decoder reads the first token of a text in every way that it may be meant.
@@ -63,7 +62,7 @@ func (d *decoder) decode(to []token) []token {
 			}
 		case '\r', '\n':
 			if d.wraps {
-				to = append(to, token{size: t.size + d.margin(t.size), line: true})
+				to = append(to, token{size: t.size + d.margin(t.size)})
 			}
 		}
 	}

@@ -96,16 +96,30 @@ func base64Leaks(encoding *base64.Encoding, value string) []leak {
 		text := encoding.EncodeToString([]byte("xyz"[:shift] + value + "z"))
 		from, to := (shift*8+5)/6, (shift+len(value))*8/6
 		all = append(all, leak{fmt.Sprint("base64 after ", shift), text, from, to})
-		for _, width := range []int{1, 4, 7, 76} {
+		for _, width := range []int{4, 5, 7, 76} {
 			for _, end := range []string{"\n", "\r\n", "\n  ", "\n#12 3.456 ", `\n`} {
-				shown := leak{fmt.Sprintf("base64 after %d, wrapped at %d by %q", shift, width, end), wrap(text, width, end), from + from/width*len(end), 0}
-				shown.to = to + (to-1)/width*len(end)
-				all = append(all, shown)
+				first := shownFrom(from, to, width)
+				if to-first < 4 {
+					continue
+				}
+				all = append(all, leak{
+					name: fmt.Sprintf("base64 after %d, wrapped at %d by %q", shift, width, end),
+					text: wrap(text, width, end), from: first + first/width*len(end), to: to + (to-1)/width*len(end),
+				})
 			}
 		}
 	}
 	exact := encoding.EncodeToString([]byte(value))
 	return append(all, whole("base64", exact), whole("base64 in a URL", url.QueryEscape(exact)))
+}
+
+// shownFrom is where stars begin if text[from:to] is wrapped at a width: fewer than four bytes at the
+// end of a line are shown.
+func shownFrom(from, to, width int) int {
+	if rest := width - from%width; rest < 4 && from+rest < to {
+		return from + rest
+	}
+	return from
 }
 
 func whole(name, text string) leak { return leak{name, text, 0, len(text)} }

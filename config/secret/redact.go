@@ -23,7 +23,7 @@ const star = '*'
 //   - as they are, and line by line;
 //   - escaped for URLs, JSON, JavaScript, HTML, Go and shells, wholly or in part, also within
 //     the encodings below;
-//   - in hexadecimal, and in base64 at any alignment, also wrapped over lines;
+//   - in hexadecimal, and in base64 at any alignment, also wrapped over lines of four bytes or more;
 //   - with ANSI color codes between their bytes.
 //
 // Each byte of such a form becomes one star, so that offsets into the text stay valid. The time is
@@ -32,7 +32,7 @@ const star = '*'
 type Redactor struct {
 	patterns []pattern
 	byGram   map[uint32][]int32 // patterns by their first gramSize bytes
-	begins   map[prefix]begin   // shorter beginnings of patterns
+	begins   map[prefix]bool    // shorter beginnings of patterns
 	seeker   *seeker
 	longest  int // pattern, in bytes
 }
@@ -40,7 +40,7 @@ type Redactor struct {
 // A pattern is one form of a secret, before any escaping.
 type pattern struct {
 	text  string
-	wraps bool // line breaks may stand between its bytes
+	wraps bool // line breaks may stand between its bytes, behind the first four
 }
 
 // A prefix is the first one to three bytes of a pattern.
@@ -57,9 +57,6 @@ func prefixOf(text string) prefix {
 	return p
 }
 
-// A begin says which patterns have a prefix; the zero value says that none has.
-type begin struct{ any, wraps bool }
-
 // gramSize is how many bytes a pattern is looked up by; not more than minLength.
 const gramSize = 4
 
@@ -70,7 +67,7 @@ func NewRedactor(secrets ...Secret) *Redactor {
 
 // With returns a Redactor that masks these secrets, too.
 func (r *Redactor) With(secrets ...Secret) *Redactor {
-	more := &Redactor{byGram: map[uint32][]int32{}, begins: map[prefix]begin{}, seeker: newSeeker()}
+	more := &Redactor{byGram: map[uint32][]int32{}, begins: map[prefix]bool{}, seeker: newSeeker()}
 	if r != nil {
 		for gram, patterns := range r.byGram {
 			more.byGram[gram] = slices.Clip(patterns) // add must not write into r's
@@ -92,8 +89,7 @@ func (r *Redactor) add(p pattern) {
 		return
 	}
 	for n := 1; n < gramSize; n++ {
-		key := prefixOf(p.text[:n])
-		r.begins[key] = begin{any: true, wraps: p.wraps || r.begins[key].wraps}
+		r.begins[prefixOf(p.text[:n])] = true
 	}
 	gram := gramOf(p.text)
 	same := func(i int32) bool { return r.patterns[i] == p }
@@ -116,12 +112,12 @@ func forms(value string) []pattern {
 	for _, text := range []string{value, strings.TrimSpace(value)} {
 		all = append(all, pattern{text: text})
 		digits := hex.EncodeToString([]byte(text))
-		all = append(all, pattern{digits, true}, pattern{strings.ToUpper(digits), true})
+		all = append(append(all, wrapped(digits)...), wrapped(strings.ToUpper(digits))...)
 		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 			whole := encoding.EncodeToString([]byte(text))
-			all = append(all, pattern{whole, true}, pattern{strings.TrimRight(whole, "="), true})
+			all = append(append(all, wrapped(whole)...), wrapped(strings.TrimRight(whole, "="))...)
 			for shift := range 3 {
-				all = append(all, pattern{inner(encoding, text, shift), true})
+				all = append(all, wrapped(inner(encoding, text, shift))...)
 			}
 		}
 		if text == strings.TrimSpace(value) {
@@ -132,6 +128,17 @@ func forms(value string) []pattern {
 		if line = strings.TrimSpace(line); len(line) >= minLine && line != value {
 			all = append(all, pattern{text: line})
 		}
+	}
+	return all
+}
+
+// wrapped returns the patterns of a text that may be wrapped over lines. If fewer than four bytes of it
+// end a line, only what follows is masked: else the end of every fourth line or so of a log would
+// have to wait for the next line, to see whether a secret goes on there.
+func wrapped(text string) []pattern {
+	all := []pattern{{text, true}}
+	for n := 1; n < gramSize && n < len(text); n++ {
+		all = append(all, pattern{text[n:], true})
 	}
 	return all
 }

@@ -177,6 +177,27 @@ func TestStreamHoldsBackOnlyWhatMayBeASecret(t *testing.T) {
 	}
 }
 
+// A line is passed on when it ends, although its last bytes may begin a secret in base64 or hex that
+// goes on in the next line: people follow logs.
+func TestStreamPassesLinesOnAtTheirEnd(t *testing.T) {
+	const value = "hunter22-and-more"
+	for i := range 3 {
+		encoded := base64.StdEncoding.EncodeToString([]byte("xyz"[:i] + value))
+		for n := 1; n < 4; n++ {
+			var out bytes.Buffer
+			w := secret.NewRedactor(secret.New(value)).NewWriter(&out)
+			from := []int{0, 2, 3}[i]
+			line := "installing " + encoded[from:from+n] + "\n"
+			if _, err := w.Write([]byte(line)); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != line {
+				t.Errorf("got %q, want the line %q at once", out.String(), line)
+			}
+		}
+	}
+}
+
 type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }

@@ -36,7 +36,6 @@ type thread struct {
 	pattern int32  // an index; -1 while fewer than gramSize bytes are matched
 	gram    uint32 // the matched bytes, while pattern is -1
 	skipped int    // bytes skipped since the last matched one
-	wrapped bool   // a line break was skipped, while pattern is -1
 }
 
 // run calls found with each secret, by rising from, until the text ends or, unless it is final,
@@ -151,13 +150,7 @@ func (s *scanner) giveUp() {
 
 // wraps reports whether a line break may follow.
 func (s *scanner) wraps(t thread) bool {
-	switch {
-	case t.off == 0:
-		return false
-	case t.pattern >= 0:
-		return s.redactor.patterns[t.pattern].wraps
-	}
-	return s.redactor.begins[prefix{t.gram, t.off}].wraps
+	return t.pattern >= 0 && s.redactor.patterns[t.pattern].wraps
 }
 
 // follow moves a thread over a token, if the token fits.
@@ -165,7 +158,6 @@ func (s *scanner) follow(t thread, k *token) {
 	t.pos += k.size
 	if k.n == 0 {
 		t.skipped += k.size
-		t.wrapped = t.wrapped || k.line
 		if t.skipped <= maxSkip {
 			s.add(t)
 		}
@@ -186,18 +178,15 @@ func (s *scanner) match(t thread, decoded []byte) {
 		t.gram, t.off = t.gram<<8|uint32(decoded[0]), t.off+1
 		decoded = decoded[1:]
 		if t.off < gramSize {
-			begin := r.begins[prefix{t.gram, t.off}]
-			if !begin.any || t.wrapped && !begin.wraps {
+			if !r.begins[prefix{t.gram, t.off}] {
 				return
 			}
 			continue
 		}
 		for _, i := range r.byGram[t.gram] {
-			if !t.wrapped || r.patterns[i].wraps {
-				one := t
-				one.pattern, one.gram, one.wrapped = i, 0, false
-				s.match(one, decoded)
-			}
+			one := t
+			one.pattern, one.gram = i, 0
+			s.match(one, decoded)
 		}
 		return
 	}
