@@ -24,7 +24,9 @@ const (
 // pages returns the files to check, from this folder.
 func pages(t *testing.T) []string {
 	t.Helper()
-	files := []string{"../README.md", "../CHANGELOG.md", "../CONTRIBUTING.md", "../SECURITY.md", "../testdata/attacks/README.md"}
+	files := []string{
+		"../README.md", "../CHANGELOG.md", "../CONTRIBUTING.md", "../SECURITY.md", "../testdata/attacks/README.md",
+	}
 	found, err := filepath.Glob("*.md")
 	if err != nil {
 		t.Fatal(err)

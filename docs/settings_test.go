@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write settings.md")
 func TestTheSettingsPageIsCurrent(t *testing.T) {
 	want := settingsPage()
 	if *update {
-		if err := os.WriteFile("settings.md", []byte(want), 0o644); err != nil { //nolint:gosec // a page for everybody
+		if err := os.WriteFile("settings.md", []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,7 +46,8 @@ func settingsPage() string {
 			"[Woodpecker](woodpecker.md#in-the-repositorys-own-pipeline). " +
 			"A CI makes `PLUGIN_TOKEN` of the setting `token`.", config.JoinSettings()},
 		{"Step without a gateway", "A CI makes `PLUGIN_REPO` of the setting `repo`. " +
-			"[migrate-step.md](migrate-step.md) describes these settings by task, and compares them with other plugins.", config.PluginSettings()},
+			"[migrate-step.md](migrate-step.md) describes these settings by task, and compares them with other plugins.",
+			config.PluginSettings()},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", part.title, part.text)
 		for _, s := range part.settings {

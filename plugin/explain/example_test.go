@@ -17,7 +17,7 @@ func ExampleRun() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	rules := filepath.Join(dir, "rules.yaml")
 	err = os.WriteFile(rules, []byte(`
 version: 1
@@ -33,7 +33,8 @@ rules:
 	payload := `{
 		"repository": {"uuid": "{0b7b3c8e-4f3e-4a4b-9c54-2f7e0d1c9a11}", "full_name": "acme/app"},
 		"push": {"changes": [
-			{"old": null, "new": {"type": "branch", "name": "main", "target": {"hash": "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}}}
+			{"old": null, "new": {"type": "branch", "name": "main",
+				"target": {"hash": "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}}}
 		]}
 	}`
 	err = explain.Run(context.Background(), explain.Options{

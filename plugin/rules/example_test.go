@@ -12,7 +12,8 @@ func ExampleDecide() {
 	all := []ab.Rule{
 		{ID: "releases", SourceType: ab.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`,
 			Context: "/", Dockerfile: "Dockerfile", Autobuild: true},
-		{ID: "main", SourceType: ab.Branch, Source: "main", Tags: "edge", Context: "/", Dockerfile: "Dockerfile", Autobuild: true},
+		{ID: "main", SourceType: ab.Branch, Source: "main", Tags: "edge",
+			Context: "/", Dockerfile: "Dockerfile", Autobuild: true},
 	}
 	change := ab.Change{Kind: ab.Tag, Name: "v1.2", Action: ab.Created, Commit: "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}
 	for _, d := range rules.Decide(change, all, rules.Options{}) {

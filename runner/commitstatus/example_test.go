@@ -9,8 +9,14 @@ import (
 
 // A repository that the CI clones from bitbucket.org is at Cloud; others are at the given Data Center.
 func ExampleFind() {
-	cloud := ci.Run{Repository: "acme/app", RepositoryOwner: "acme", RepositoryName: "app", RemoteURL: "https://bitbucket.org/acme/app.git"}
-	server := ci.Run{Repository: "ACME/app", RepositoryOwner: "ACME", RepositoryName: "app", RemoteURL: "ssh://git@bitbucket.example.com:7999/acme/app.git"}
+	cloud := ci.Run{
+		Repository: "acme/app", RepositoryOwner: "acme", RepositoryName: "app",
+		RemoteURL: "https://bitbucket.org/acme/app.git",
+	}
+	server := ci.Run{
+		Repository: "ACME/app", RepositoryOwner: "ACME", RepositoryName: "app",
+		RemoteURL: "ssh://git@bitbucket.example.com:7999/acme/app.git",
+	}
 	for _, at := range []struct {
 		run ci.Run
 		url string

@@ -30,7 +30,9 @@ func ExampleReadPlugin() {
 
 // A misspelled setting is refused, with the likely name.
 func ExampleReadPlugin_misspelled() {
-	_, err := settings.ReadPlugin(environ{"PLUGIN_REPO=registry.example.com/acme/app", "PLUGIN_DOCKERFIEL=Dockerfile.prod"})
+	_, err := settings.ReadPlugin(environ{
+		"PLUGIN_REPO=registry.example.com/acme/app", "PLUGIN_DOCKERFIEL=Dockerfile.prod",
+	})
 	fmt.Println(err)
 	// Output:
 	// PLUGIN_DOCKERFIEL (did you mean PLUGIN_DOCKERFILE?): this step has no such setting; remove it (`slipway runner --help` lists them)

@@ -31,7 +31,9 @@ func ExampleDecide() {
 // A feature branch never becomes latest.
 func ExampleDecide_branch() {
 	run := ci.Run{CI: ci.Woodpecker, Event: "push", Ref: "refs/heads/feature", Branch: "feature", DefaultBranch: "main"}
-	plan, err := tags.Decide(run, tags.Settings{Mode: tags.Slipway, Auto: true, Named: []string{"latest", "edge"}, From: "PLUGIN_TAGS"})
+	plan, err := tags.Decide(run, tags.Settings{
+		Mode: tags.Slipway, Auto: true, Named: []string{"latest", "edge"}, From: "PLUGIN_TAGS",
+	})
 	fmt.Println(plan.Tags, err)
 	// Output:
 	// [edge] <nil>

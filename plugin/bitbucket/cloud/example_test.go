@@ -19,7 +19,7 @@ func ExampleClient_Tag() {
 			http.NotFound(w, r)
 			return
 		}
-		fmt.Fprint(w, `{"name": "v1.2", "target": {"hash": "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd", "message": "Release"}}`)
+		fmt.Fprint(w, `{"name": "v1.2", "target": {"hash": "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}}`)
 	}))
 	defer server.Close()
 

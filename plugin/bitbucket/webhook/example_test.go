@@ -27,8 +27,10 @@ func ExampleParse() {
 	body := []byte(`{
 		"repository": {"uuid": "{0b7b3c8e-4f3e-4a4b-9c54-2f7e0d1c9a11}", "full_name": "acme/app"},
 		"push": {"changes": [
-			{"old": null, "new": {"type": "tag", "name": "v1.2", "target": {"hash": "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}}},
-			{"old": {"type": "branch", "name": "old", "target": {"hash": "2f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}}, "new": null}
+			{"old": null, "new": {"type": "tag", "name": "v1.2",
+				"target": {"hash": "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}}},
+			{"new": null, "old": {"type": "branch", "name": "old",
+				"target": {"hash": "2f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}}}
 		]}
 	}`)
 	event, err := webhook.Parse(webhook.Cloud, "repo:push", body)

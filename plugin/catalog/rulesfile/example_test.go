@@ -34,7 +34,11 @@ image: registry.example.com/acme/web
 
 // An unknown key is an error with its line, and never ignored.
 func ExampleDecode_unknownKey() {
-	_, err := rulesfile.Decode(strings.NewReader("version: 1\nrepository: acme/app\nimage: registry.example.com/acme/app\nrulez: []\n"))
+	_, err := rulesfile.Decode(strings.NewReader(`version: 1
+repository: acme/app
+image: registry.example.com/acme/app
+rulez: []
+`))
 	fmt.Println(err)
 	// Output:
 	// line 4: unknown field "rulez"
