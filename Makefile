@@ -12,6 +12,7 @@
 # make build   bin/slipway, and its commands runner and builder in programs of their own, for the
 #              step's image: bin/slipway-step and bin/slipway-builder
 # make fmt     formats the code
+# make docs    writes docs/settings.md from the settings in config/
 # Each target installs what it needs from Debian's packages (through sudo when not root) and says so.
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -48,7 +49,7 @@ FUZZ := plugin/gitproxy:FuzzRoute runner/source:FuzzSameRepository config/secret
 	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind \
 	runner/registryproxy:FuzzParse runner/registryproxy:FuzzParseChallenge
 
-.PHONY: demo test lint build fmt cover bench bench-runner trust
+.PHONY: demo test lint build fmt cover bench bench-runner trust docs
 
 demo: build
 	./bin/slipway demo $(ARGS)
@@ -80,6 +81,9 @@ cover:
 	@./.ci/install $(RUNTIME) $(TESTING)
 	go test -timeout 15m -coverprofile coverage.out $(AS_ROOT) ./...
 	go tool cover -func coverage.out | tail -1
+
+docs:
+	go test ./docs -run TestTheSettingsPageIsCurrent -update
 
 bench:
 	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./runner/registryproxy ./config/...

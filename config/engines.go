@@ -12,7 +12,7 @@ import (
 // CI is how the gateway runs pipelines on the server of an existing CI. Without Server that
 // engine is not there.
 type CI struct {
-	Server      string            `env:"SERVER" help:"its origin, as https://ci.example.com; without it the engine is not there"`
+	Server      string            `env:"SERVER" help:"its origin, as https://ci.example.com; without it the engine is off"`
 	Token       secret.Secret     `env:"TOKEN,unset" help:"token of the user that starts the pipelines"`
 	Repository  string            `env:"REPOSITORY" help:"builder repository that runs the pipelines of all, as acme/builder; default: each repository runs its own"`
 	Image       string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, with this program; where steps run without containers, the program"`

@@ -24,7 +24,7 @@ type Gateway struct {
 	TrustedProxies []string `env:"SLIPWAY_TRUSTED_PROXIES" help:"addresses (CIDR) of reverse proxies whose X-Forwarded-* headers are believed"`
 
 	MetricsToken  secret.Secret `env:"SLIPWAY_METRICS_TOKEN,unset" help:"bearer token that /metrics is served for (16 characters or more); without it and SLIPWAY_METRICS_LISTEN there are no metrics"`
-	MetricsListen string        `env:"SLIPWAY_METRICS_LISTEN" help:"address of its own that /metrics is served on, as 127.0.0.1:9090, in place of the public one; without a token whoever reaches it reads them"`
+	MetricsListen string        `env:"SLIPWAY_METRICS_LISTEN" help:"address of its own that /metrics is served on, as 127.0.0.1:9090, in place of the public one; without a token everyone with access to the address can read them"`
 
 	ProviderName string        `env:"SLIPWAY_BITBUCKET_NAME" envDefault:"bitbucket-cloud" help:"name of the first source provider"`
 	WebURL       string        `env:"SLIPWAY_BITBUCKET_URL" envDefault:"https://bitbucket.org" help:"its origin of pages, OAuth and git"`
@@ -40,7 +40,7 @@ type Gateway struct {
 	Keep         time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`
 
 	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///… or tcp://host:port); default: one is started when needed"`
-	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"certificate of its clients, where it is on another machine: the absolute path of a file of slipway builder keys, or its PEM"`
+	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"certificate of its clients, if it is on another machine: the absolute path of a file of slipway builder keys, or its PEM"`
 	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, host, none"`
 	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
 	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the builder's cache is kept below"`

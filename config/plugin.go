@@ -13,7 +13,7 @@ type Plugin struct {
 	Context    string        `env:"PLUGIN_CONTEXT" envDefault:"." help:"directory of the build context, from the workspace"`
 	Target     string        `env:"PLUGIN_TARGET" help:"stage of the Dockerfile; default: the last"`
 	BuildArgs  string        `env:"PLUGIN_BUILD_ARGS" help:"build arguments NAME=value: a comma list, a JSON list, or a JSON object of names and values"`
-	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first login, else of the first repo) speaks plain HTTP; or the registries that do, a list"`
+	Insecure   string        `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first login, else of the first repo) uses plain HTTP; or the registries that do, a list"`
 	DryRun     string        `env:"PLUGIN_DRY_RUN" envDefault:"false" help:"true: build and do not push"`
 	NoCache    string        `env:"PLUGIN_NO_CACHE" envDefault:"false" help:"true: run every step of the Dockerfile again"`
 	EnvFile    string        `env:"PLUGIN_ENV_FILE" help:"file of lines NAME=value that are read as if they were set for the step; from the workspace, or absolute"`
@@ -35,14 +35,14 @@ type Plugin struct {
 // Join is the configuration of the build step in a pipeline of the user's own under a gateway,
 // which says what there is to build. Package runner/settings reads and checks it.
 type Join struct {
-	Gateway        string        `env:"PLUGIN_GATEWAY" help:"the gateway's URL, as https://slipway.example.com: it says what is built, and has the log and the status"`
+	Gateway        string        `env:"PLUGIN_GATEWAY" help:"the gateway's URL, as https://slipway.example.com: it decides what is built, and receives the log and the status"`
 	AutomatedBuild string        `env:"PLUGIN_AUTOMATED_BUILD" help:"id of the automated build, as its page shows it"`
-	Token          secret.Secret `env:"PLUGIN_TOKEN" help:"the automated build's pipeline token, from a secret of the CI; taken out of the environment when it was read"`
+	Token          secret.Secret `env:"PLUGIN_TOKEN" help:"the automated build's pipeline token, from a secret of the CI; removed from the environment after reading"`
 	Builder        string        `env:"PLUGIN_BUILDER" help:"address of a running builder, as tcp://host:9443; default: SLIPWAY_BUILDER, else one is started for this step"`
 	BuilderTLS     secret.Secret `env:"PLUGIN_BUILDER_TLS" help:"certificate of this client for a builder on another machine: PEM, or the absolute path of a file of slipway builder keys; default: SLIPWAY_BUILDER_TLS"`
 	Hooks          string        `env:"PLUGIN_RUNNER_HOOKS" envDefault:"on" help:"on or off: whether build hooks (hooks/ beside the Dockerfile) may run here"`
 	PluginLogin
-	Insecure string `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first login, else the image's) speaks plain HTTP; or the registries that do, a list"`
+	Insecure string `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first login, else the image's) uses plain HTTP; or the registries that do, a list"`
 }
 
 // JoinSettings lists them in the order of the struct.

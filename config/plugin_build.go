@@ -9,7 +9,7 @@ type PluginBuild struct {
 	Secrets           string        `env:"PLUGIN_SECRETS" help:"several of them: a list"`
 	SecretsFromEnv    string        `env:"PLUGIN_SECRETS_FROM_ENV" help:"secrets whose values are in the step's environment: id=NAME, a list"`
 	SecretsFromFile   string        `env:"PLUGIN_SECRETS_FROM_FILE" help:"secrets whose values are in files: id=path, a list; the path is absolute, or from the workspace"`
-	SSHAgentKey       secret.Secret `env:"PLUGIN_SSH_AGENT_KEY" help:"private key, without a passphrase, for RUN --mount=type=ssh and ADD git@…; taken out of the environment when it was read"`
+	SSHAgentKey       secret.Secret `env:"PLUGIN_SSH_AGENT_KEY" help:"private key, without a passphrase, for RUN --mount=type=ssh and ADD git@…; removed from the environment after reading"`
 	BuildArgsFromEnv  string        `env:"PLUGIN_BUILD_ARGS_FROM_ENV" help:"build arguments that take their values from variables of the same name: a list; they stand in the image's history, so name no secrets"`
 	BuildArgsNew      string        `env:"PLUGIN_BUILD_ARGS_NEW" help:"build arguments NAME=value, joined by semicolons; needs multiple_build_args"`
 	MultipleBuildArgs string        `env:"PLUGIN_MULTIPLE_BUILD_ARGS" envDefault:"false" help:"true: build_args_new is used, and build_args is not"`
@@ -28,7 +28,7 @@ type PluginBuild struct {
 	Labels        string `env:"PLUGIN_LABELS" help:"the same"`
 	CustomLabels  string `env:"PLUGIN_CUSTOM_LABELS" help:"the same"`
 	LabelSchema   string `env:"PLUGIN_LABEL_SCHEMA" help:"labels name=value whose names begin with org.opencontainers.image., which is left out: a list; not used when auto_label is false"`
-	AutoLabel     string `env:"PLUGIN_AUTO_LABEL" envDefault:"true" help:"true: label and annotate the image with what the CI says of it: created, revision, source, url, and version of a tag"`
+	AutoLabel     string `env:"PLUGIN_AUTO_LABEL" envDefault:"true" help:"true: label and annotate the image with the facts that the CI gives: created, revision, source, url, and version of a tag"`
 	DefaultLabels string `env:"PLUGIN_DEFAULT_LABELS" envDefault:"true" help:"the same; false in any of the three turns it off"`
 	AutoLabels    string `env:"PLUGIN_AUTO_LABELS" envDefault:"true" help:"the same"`
 	RepoLink      string `env:"PLUGIN_REPO_LINK" help:"the repository's page, for the label url; default: the CI's"`

@@ -14,7 +14,7 @@ type PluginDaemon struct {
 	Experimental     string `env:"PLUGIN_EXPERIMENTAL" help:"does nothing: there is no Docker daemon"`
 	IPv6             string `env:"PLUGIN_IPV6" help:"does nothing: there is no Docker daemon"`
 	MTU              string `env:"PLUGIN_MTU" help:"does nothing: there is no Docker daemon"`
-	Purge            string `env:"PLUGIN_PURGE" help:"does nothing: what the step's own builder keeps goes with it"`
+	Purge            string `env:"PLUGIN_PURGE" help:"does nothing: the data of the step's own builder is removed with the step"`
 	Squash           string `env:"PLUGIN_SQUASH" help:"does nothing: BuildKit makes a layer of each instruction; COPY --from of a stage makes few"`
 	StorageDriver    string `env:"PLUGIN_STORAGE_DRIVER" help:"does nothing: there is no Docker daemon"`
 	StoragePath      string `env:"PLUGIN_STORAGE_PATH" help:"does nothing: there is no Docker daemon"`

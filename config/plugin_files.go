@@ -3,7 +3,7 @@ package config
 // PluginFiles are the files that a step without a gateway leaves for the steps after it.
 // Relative paths are from the workspace; directories are made.
 type PluginFiles struct {
-	ArtifactFile string `env:"PLUGIN_ARTIFACT_FILE" help:"file for what was pushed, as JSON in the form of plugins/docker (docker/v1)"`
+	ArtifactFile string `env:"PLUGIN_ARTIFACT_FILE" help:"file for the pushed tags, as JSON in the form of plugins/docker (docker/v1)"`
 	RegistryType string `env:"PLUGIN_REGISTRY_TYPE" envDefault:"Docker" help:"kind of registry that the artifact file names: Docker, ECR, GCR, ACR, …"`
 	MetadataFile string `env:"PLUGIN_METADATA_FILE" help:"file for the image's digest and names, as JSON in the form of docker buildx --metadata-file"`
 	DigestFile   string `env:"PLUGIN_DIGEST_FILE" help:"file for the image's digest alone: sha256:…"`

@@ -5,7 +5,7 @@ package config
 type Tags struct {
 	Tags          string `env:"PLUGIN_TAGS" envDefault:"latest" help:"tags to push: a comma list, or a JSON list"`
 	Tag           string `env:"PLUGIN_TAG" help:"the same as tags"`
-	TagsFile      string `env:"PLUGIN_TAGS_FILE" help:"file of tags in the workspace, read instead of tags: lines or a comma list; without both, a file .tags is read, where there is one"`
+	TagsFile      string `env:"PLUGIN_TAGS_FILE" help:"file of tags in the workspace, read instead of tags: lines or a comma list; without both, a file .tags is read, if there is one"`
 	TagFile       string `env:"PLUGIN_TAG_FILE" help:"the same as tags_file"`
 	AutoTag       string `env:"PLUGIN_AUTO_TAG" envDefault:"false" help:"true: make tags of the Git tag (v1.2.3: 1, 1.2 and 1.2.3) or of the default branch (default_tag)"`
 	DefaultTags   string `env:"PLUGIN_DEFAULT_TAGS" help:"the same as auto_tag"`

@@ -1,0 +1,50 @@
+package docs_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A message that the program no longer prints leads nobody anywhere.
+func TestTroubleshootingQuotesTheProgram(t *testing.T) {
+	code := sources(t)
+	quoted := 0
+	p := read(t, "troubleshooting.md")
+	for _, cell := range p.cells {
+		if !strings.HasPrefix(cell, "`") || strings.Count(cell, "`") != 2 {
+			continue
+		}
+		quoted++
+		for part := range strings.SplitSeq(strings.Trim(cell, "`"), "…") {
+			if !strings.Contains(code, strings.TrimSpace(part)) {
+				t.Errorf("troubleshooting.md quotes %q: %q is in no message of the program", cell, part)
+			}
+		}
+	}
+	if quoted < 30 {
+		t.Errorf("got %d messages in troubleshooting.md, want 30 at least", quoted)
+	}
+}
+
+// sources returns the text of all Go files but tests, without the quoting of string literals.
+func sources(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, root := range []string{"../config", "../plugin", "../runner"} {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			all.Write(text)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return strings.NewReplacer(`\"`, `"`, "\" +\n\t\t\"", "", "\" +\n\t\t\t\"", "").Replace(all.String())
+}
