@@ -72,7 +72,6 @@ func (l *Relay) checkResponse(resp *http.Response) error {
 		return errRedirect
 	}
 	resp.Header = attemptserver.Pick(resp.Header, responseHeaders)
-	resp.Trailer = nil
 	if resp.StatusCode == http.StatusOK && strings.HasSuffix(resp.Request.URL.Path, batchPath) {
 		return l.rewriteBatch(resp)
 	}
