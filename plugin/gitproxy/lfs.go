@@ -209,13 +209,13 @@ func (p *Proxy) offer(o *batchObject, s *session, u *upstream, base string) erro
 // objectOf checks an action. Without headers, an object of the provider's own host is opened by
 // the linked account's credential, as git-lfs does with its own.
 func (u *upstream) objectOf(o batchObject, a batchAction, authenticated bool) (object, error) {
-	href, err := url.Parse(a.Href)
-	if err != nil || href.Host == "" || href.Scheme != "https" && href.Scheme != "http" {
-		return object{}, errors.New("the address of an object is no HTTP URL")
-	}
 	own, err := u.address()
 	if err != nil {
 		return object{}, err
+	}
+	href, err := url.Parse(a.Href)
+	if err != nil || href.Host == "" || href.Scheme != "https" && (href.Scheme != "http" || own.Scheme != "http") {
+		return object{}, errors.New("the address of an object is no HTTPS URL")
 	}
 	held := len(a.Href)
 	for name, value := range a.Header {
