@@ -3,16 +3,20 @@ package gitproxy_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	ab "slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
+	"slipway/plugin/gitproxy"
 )
 
 // slowBatches opens LFS batch requests of the env's attempt and reads no answers. Each is in the
@@ -91,6 +95,59 @@ func TestUnreadBatchAnswersHoldNobodyUp(t *testing.T) {
 		wait(t, "the upstream's answers", answered)
 	}
 	l.wantBatch(l.server.AddLFSObject([]byte("x")))
+}
+
+// A client that stops sending loses its place.
+func TestAClientThatStopsSendingIsCutOff(t *testing.T) {
+	e := newEnv(t, func(o *gitproxy.Options) { o.Idle = 100 * time.Millisecond })
+	e.slowBatches(2)
+	e.idle(t)
+}
+
+// A store that confirms nothing for long ends what runs: the attempt may be over.
+func TestAttemptsThatCannotBeLookedUpEnd(t *testing.T) {
+	failing := &failingStore{}
+	e := newEnv(t, func(o *gitproxy.Options) { failing.Store, o.Store, o.Check = o.Store, failing, time.Millisecond })
+	started, ended := make(chan struct{}), make(chan struct{})
+	e.faults.Add(faults.Rule{Path: "/acme/app.git/info/refs", Fault: stream(0, started, ended)})
+	resp := e.do(http.MethodGet, refs, nil)
+	go func() { _, _ = io.Copy(io.Discard, resp.Body) }()
+	failing.broken.Store(true)
+	wait(t, "the upstream request's end", ended)
+}
+
+type failingStore struct {
+	gitproxy.Store
+	broken atomic.Bool
+}
+
+func (s *failingStore) AttemptByToken(ctx context.Context, build, hash string) (ab.Attempt, error) {
+	if s.broken.Load() {
+		return ab.Attempt{}, errors.New("no connection")
+	}
+	return s.Store.AttemptByToken(ctx, build, hash)
+}
+
+// The upstream is asked for the basic transfer only, and may offer no other: others name programs.
+func TestLFSOffersTheBasicTransferOnly(t *testing.T) {
+	l := newLFS(t)
+	asked := make(chan string, 1)
+	l.faults.Add(faults.Rule{Path: "/acme/app.git/info/lfs/objects/batch", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		body, _ := io.ReadAll(r.Body)
+		asked <- string(body)
+		_, _ = io.WriteString(w, `{"transfer":"ssh","objects":[]}`)
+	}})
+	resp, _ := l.batch("download", strings.Repeat("a", 64))
+	if resp.StatusCode != http.StatusBadGateway {
+		t.Errorf("another transfer: got status %d, want 502", resp.StatusCode)
+	}
+	if got := <-asked; !strings.Contains(got, `"transfers":["basic"]`) || strings.Contains(got, "ssh") {
+		t.Errorf("got the request %s, want the basic transfer only", got)
+	}
+	body := []byte(`{"operation":"download","hash_algo":"md5","objects":[]}`)
+	if got := l.do(http.MethodPost, "/info/lfs/objects/batch", body).StatusCode; got != http.StatusConflict {
+		t.Errorf("another hash: got status %d, want 409", got)
+	}
 }
 
 // An answer that is longer than any real one is not held in memory while it is sent.

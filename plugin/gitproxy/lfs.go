@@ -80,7 +80,7 @@ var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *upstream, base string) error {
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxBatch+1))
 	if err != nil {
-		return p.explain(r.Context(), err)
+		return p.explain(r.Context(), refuse(http.StatusRequestTimeout, "the batch request was not sent whole", err))
 	}
 	answer, err := p.answerBatch(r, s, u, base, text)
 	if err != nil {
