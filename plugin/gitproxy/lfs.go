@@ -88,7 +88,7 @@ func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *ups
 	}
 	w.Header().Set("Content-Type", lfsType)
 	w.Header().Set("Cache-Control", "no-store")
-	if _, err := w.Write(answer); err != nil {
+	if _, err := w.Write(answer); err != nil { //nolint:gosec // JSON, by its content type
 		panic(http.ErrAbortHandler) // the client left
 	}
 	return nil

@@ -3,7 +3,6 @@ package gitproxy_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -175,19 +174,17 @@ func TestTheAttemptsEndCutsARelayedStream(t *testing.T) {
 	e := newRelay(t)
 	started, ended := make(chan struct{}), make(chan struct{})
 	e.faults.Add(faults.Rule{Path: "/acme/app.git/info/refs", Times: 1, Fault: stream(0, started, ended)})
-	cut := make(chan error, 1)
+	cut := make(chan struct{})
 	go func() {
-		out, err := e.hook("ls-remote", e.origin)
-		if err == nil {
-			err = io.EOF
+		defer close(cut)
+		if out, err := e.hook("ls-remote", e.origin); err == nil {
 			t.Errorf("ls-remote: got its end, want a broken connection\n%s", out)
 		}
-		cut <- err
 	}()
 	wait(t, "the stream's start", started)
 	e.finish()
 	wait(t, "the upstream request's end", ended)
-	<-cut
+	wait(t, "git's end", cut)
 	e.idle(t)
 	e.refused("the attempt has ended", "ls-remote", e.origin)
 	e.end()
