@@ -38,12 +38,14 @@ type Policy struct {
 var special = prefixes(
 	"0.0.0.0/8",          // "this network"; Linux connects 0.0.0.0 to loopback
 	"192.0.0.0/24",       // protocol assignments; 192.0.0.192 is Oracle Cloud's metadata service
+	"192.88.99.0/24",     // relays of 6to4, deprecated
 	"240.0.0.0/4",        // reserved, with the broadcast address
 	"168.63.129.16/32",   // Azure's host
 	"100.100.100.200/32", // Alibaba Cloud's metadata service
 	"fd00:ec2::/32",      // Amazon's metadata service and name server over IPv6
 	"fd20:ce::/32",       // Google Cloud's metadata service over IPv6
 	"fec0::/10",          // site-local, deprecated
+	"2001::/32",          // Teredo, which tunnels to an IPv4 address that is written in it
 )
 
 // private are the networks that RefusePrivate adds.
@@ -58,7 +60,7 @@ func prefixes(all ...string) []netip.Prefix {
 }
 
 // Check returns an error that wraps ErrRefused if the policy refuses the address. IPv4 addresses
-// inside IPv6 ones (mapped, compatible, NAT64, 6to4) are judged as IPv4 addresses.
+// inside IPv6 ones (mapped, translated, compatible, NAT64, 6to4) are judged as IPv4 addresses.
 func (p Policy) Check(a netip.Addr) error {
 	if !a.IsValid() {
 		return fmt.Errorf("%w: no address", ErrRefused)
@@ -116,7 +118,7 @@ func embedded(a netip.Addr) netip.Addr {
 	}
 	b := a.As16()
 	switch {
-	case contains(nat64, a), contains(compatible, a) && !a.IsLoopback() && !a.IsUnspecified():
+	case contains(translated, a), contains(compatible, a) && !a.IsLoopback() && !a.IsUnspecified():
 		return netip.AddrFrom4([4]byte(b[12:16]))
 	case contains(sixToFour, a):
 		return netip.AddrFrom4([4]byte(b[2:6]))
@@ -125,9 +127,9 @@ func embedded(a netip.Addr) netip.Addr {
 }
 
 // The IPv6 networks whose addresses carry an IPv4 address.
-// Source: RFC 6052, RFC 8215, RFC 4291 section 2.5.5.1, RFC 3056
+// Source: RFC 6052, RFC 8215, RFC 7915, RFC 4291 section 2.5.5.1, RFC 3056
 var (
-	nat64      = prefixes("64:ff9b::/96", "64:ff9b:1::/48")
+	translated = prefixes("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")
 	compatible = prefixes("::/96")
 	sixToFour  = prefixes("2002::/16")
 )

@@ -21,6 +21,7 @@ func TestO2AddressesThatAreRefused(t *testing.T) {
 		"64:ff9b::7f00:1":        "loopback",
 		"2002:7f00:1::":          "loopback",
 		"::127.0.0.1":            "loopback",
+		"::ffff:0:127.0.0.1":     "loopback",
 		"0.0.0.0":                "unspecified",
 		"::":                     "unspecified",
 		"0.1.2.3":                "reserved",
@@ -42,6 +43,8 @@ func TestO2AddressesThatAreRefused(t *testing.T) {
 		"ff0e::1":                "multicast",
 		"255.255.255.255":        "reserved",
 		"fec0::1":                "reserved",
+		"2001::5601:101":         "reserved",
+		"192.88.99.1":            "reserved",
 	} {
 		err := netpolicy.Policy{}.Check(netip.MustParseAddr(address))
 		if !errors.Is(err, netpolicy.ErrRefused) {

@@ -49,7 +49,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, u *upstream, cal
 		}),
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = &url.URL{}, "" // upstream.send sets them
-			pr.Out.Header = pick(pr.In.Header, requestHeaders)
+			pr.Out.Header, pr.Out.Trailer = pick(pr.In.Header, requestHeaders), nil
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			if err := judge(resp, call); err != nil {
@@ -64,15 +64,21 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, u *upstream, cal
 	return p.explain(r.Context(), refusal)
 }
 
-// explain prefers the attempt's end to what came of it.
+// explain returns the refusal for an error. The end of the request's context, which may have caused
+// the error, comes first.
 func (p *Proxy) explain(ctx context.Context, err error) error {
 	var known *Refusal
 	var large *http.MaxBytesError
+	ended := context.Cause(ctx)
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(context.Cause(ctx), errEnded):
+	case errors.Is(ended, errEnded):
 		return refuse(http.StatusForbidden, errEnded.Error(), err)
+	case errors.Is(ended, errClosed):
+		return busy(errClosed.Error(), retryAfter, err)
+	case errors.Is(ended, context.Canceled): // no fault of the gateway's or Bitbucket's
+		return refuse(http.StatusRequestTimeout, "the client left", err)
 	case errors.As(err, &large):
 		return refuse(http.StatusRequestEntityTooLarge, "the request is larger than 32 MiB", err)
 	case errors.As(err, &known):

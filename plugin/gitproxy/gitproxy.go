@@ -38,7 +38,7 @@ const (
 	maxTransfers  = 64               // at once, in all
 	maxWaiting    = 128              // requests that wait for a place
 	maxPerAttempt = 12               // requests of one attempt at once; git-lfs downloads 8 objects at a time
-	maxBatches    = 4                // LFS batch answers that are held in memory at once
+	maxBatches    = 4                // LFS batches that are decoded at once
 	waitTime      = 30 * time.Second // for a place
 	idleTime      = 2 * time.Minute  // without one byte read or written by the client
 	answerTime    = 2 * time.Minute  // until the upstream's answer begins

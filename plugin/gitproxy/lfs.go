@@ -2,6 +2,7 @@ package gitproxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,7 @@ const lfsType = "application/vnd.git-lfs+json"
 
 // The bounds of Git LFS.
 const (
-	maxBatch       = 1 << 20   // bytes of a request
+	maxBatch       = 1 << 20   // bytes of a request, and of our answer
 	maxBatchAnswer = 8 << 20   // bytes of the upstream's answer
 	maxObjects     = 1000      // of one request, and that wait to be fetched by one attempt
 	maxAction      = 16 << 10  // bytes of one object's address and headers
@@ -77,44 +78,62 @@ var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // batch asks the provider where objects are, keeps the answer's addresses and headers, and answers
 // with addresses of its own below base.
 func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *upstream, base string) error {
+	text, err := io.ReadAll(io.LimitReader(r.Body, maxBatch+1))
+	if err != nil {
+		return p.explain(r.Context(), refuse(http.StatusRequestTimeout, "the batch request was not sent whole", err))
+	}
+	answer, err := p.answerBatch(r, s, u, base, text)
+	if err != nil {
+		return p.explain(r.Context(), err)
+	}
+	w.Header().Set("Content-Type", lfsType)
+	w.Header().Set("Cache-Control", "no-store")
+	if _, err := w.Write(answer); err != nil { //nolint:gosec // JSON, by its content type
+		panic(http.ErrAbortHandler) // the client left
+	}
+	return nil
+}
+
+// answerBatch returns the answer to a batch request. A place for batches is held while both are
+// decoded, but not while the client sends or reads: a slow one would hold all others up.
+func (p *Proxy) answerBatch(r *http.Request, s *session, u *upstream, base string, text []byte) ([]byte, error) {
 	select {
 	case p.batches <- struct{}{}:
 		defer func() { <-p.batches }()
 	case <-r.Context().Done():
-		return p.explain(r.Context(), r.Context().Err())
+		return nil, context.Cause(r.Context())
 	}
-	request, err := readBatch(r.Body)
+	request, err := readBatch(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := u.askBatch(r, request)
 	if err != nil {
-		return p.explain(r.Context(), err)
+		return nil, err
 	}
 	for i := range answer.Objects {
 		if err := p.offer(&answer.Objects[i], s, u, base); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	body, err := json.Marshal(answer)
 	if err != nil {
-		return fmt.Errorf("encode a batch answer: %w", err)
+		return nil, fmt.Errorf("encode a batch answer: %w", err)
 	}
-	w.Header().Set("Content-Type", lfsType)
-	w.Header().Set("Cache-Control", "no-store")
-	_, err = w.Write(body)
-	return err
+	if len(body) > maxBatch {
+		return nil, refuse(http.StatusBadGateway, "Bitbucket's answer about Git LFS is larger than 1 MiB", nil)
+	}
+	return body, nil
 }
 
 // readBatch accepts downloads only. The one transfer that is offered is basic: others name programs
 // or files.
-func readBatch(body io.Reader) (batchRequest, error) {
+func readBatch(text []byte) (batchRequest, error) {
 	var request batchRequest
-	limited := &io.LimitedReader{R: body, N: maxBatch + 1}
-	if err := json.NewDecoder(limited).Decode(&request); err != nil {
-		if limited.N <= 0 {
-			return request, refuse(http.StatusRequestEntityTooLarge, "the batch request is larger than 1 MiB", err)
-		}
+	if len(text) > maxBatch {
+		return request, refuse(http.StatusRequestEntityTooLarge, "the batch request is larger than 1 MiB", nil)
+	}
+	if err := json.Unmarshal(text, &request); err != nil {
 		return request, refuse(http.StatusBadRequest, "the batch request is not understood", err)
 	}
 	if request.Operation != "download" {
@@ -190,13 +209,13 @@ func (p *Proxy) offer(o *batchObject, s *session, u *upstream, base string) erro
 // objectOf checks an action. Without headers, an object of the provider's own host is opened by
 // the linked account's credential, as git-lfs does with its own.
 func (u *upstream) objectOf(o batchObject, a batchAction, authenticated bool) (object, error) {
-	href, err := url.Parse(a.Href)
-	if err != nil || href.Host == "" || href.Scheme != "https" && href.Scheme != "http" {
-		return object{}, errors.New("the address of an object is no HTTP URL")
-	}
 	own, err := u.address()
 	if err != nil {
 		return object{}, err
+	}
+	href, err := url.Parse(a.Href)
+	if err != nil || href.Host == "" || href.Scheme != "https" && (href.Scheme != "http" || own.Scheme != "http") {
+		return object{}, errors.New("the address of an object is no HTTPS URL")
 	}
 	held := len(a.Href)
 	for name, value := range a.Header {

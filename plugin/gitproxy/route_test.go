@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
 // raw sends a request line as it is, and returns the status and body of the answer.
@@ -91,22 +93,36 @@ func TestTheCredentialSurvivesAConnectionHeader(t *testing.T) {
 	}
 }
 
-// Only listed headers pass.
+// Only listed headers pass, in both directions.
 func TestHeadersArePickedFromAList(t *testing.T) {
 	e := newEnv(t)
-	e.do(http.MethodGet, refs, nil, func(r *http.Request) {
+	e.faults.Add(faults.Rule{Path: "/acme/app.git/info/refs", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		for _, name := range []string{"Set-Cookie", "X-Canary", "WWW-Authenticate", "Location", "Link"} {
+			w.Header().Set(name, "canary")
+		}
+		next.ServeHTTP(w, r)
+	}})
+	resp := e.do(http.MethodGet, refs, nil, func(r *http.Request) {
 		for _, name := range []string{"Cookie", "X-Forwarded-For", "Forwarded", "Referer", "Proxy-Authorization", "X-Canary"} {
 			r.Header.Set(name, "canary")
 		}
 		r.Header.Set("Git-Protocol", "version=2")
 	})
-	for _, r := range e.upstream() {
-		if text := fmt.Sprint(r.Header); strings.Contains(text, "canary") {
-			t.Errorf("got the headers %s, want none of the client's own", text)
-		}
-		if got := r.Header.Get("Git-Protocol"); got != "version=2" {
-			t.Errorf("got Git-Protocol %q, want version=2", got)
-		}
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("got status %d, want 200", resp.StatusCode)
+	}
+	if text := fmt.Sprint(resp.Header); strings.Contains(text, "canary") {
+		t.Errorf("got the headers %s, want none of the upstream's own", text)
+	}
+	seen := e.upstream()
+	if len(seen) != 1 {
+		t.Fatalf("got %d upstream requests, want 1", len(seen))
+	}
+	if text := fmt.Sprint(seen[0].Header); strings.Contains(text, "canary") {
+		t.Errorf("got the headers %s, want none of the client's own", text)
+	}
+	if got := seen[0].Header.Get("Git-Protocol"); got != "version=2" {
+		t.Errorf("got Git-Protocol %q, want version=2", got)
 	}
 }
 

@@ -147,6 +147,6 @@ func (p *Proxy) takePlace(ctx context.Context) error {
 	case <-timer.C:
 		return busy(full, retryAfter, nil)
 	case <-ctx.Done():
-		return refuse(http.StatusForbidden, errEnded.Error(), context.Cause(ctx))
+		return p.explain(ctx, context.Cause(ctx))
 	}
 }

@@ -58,7 +58,7 @@ func Serve(attempt context.Context, l net.Listener, config *tls.Config, h http.H
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          newErrorLog(log),
+		ErrorLog:          NewErrorLog(log),
 		// HTTP/1.1 only: a non-nil map keeps HTTP/2 off.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}

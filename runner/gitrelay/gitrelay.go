@@ -67,6 +67,7 @@ func New(attempt context.Context, o Options) (*Relay, error) {
 		ModifyResponse: relay.checkResponse,
 		ErrorHandler:   relay.fail,
 		Transport:      o.Transport,
+		ErrorLog:       attemptserver.NewErrorLog(o.Log),
 		FlushInterval:  -1, // git shows the server's progress as it comes
 		BufferPool:     &bufferPool{pool: sync.Pool{New: func() any { return new([bufferSize]byte) }}},
 	}

@@ -5,15 +5,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
+	logrustest "github.com/sirupsen/logrus/hooks/test"
 
 	"slipway/config/secret"
 	"slipway/runner/gitrelay"
@@ -26,6 +29,7 @@ type env struct {
 	t     *testing.T
 	relay *httptest.Server
 	end   context.CancelFunc
+	log   *logrustest.Hook
 
 	mu    sync.Mutex
 	serve http.HandlerFunc // the gateway
@@ -51,7 +55,8 @@ func newEnv(t *testing.T) *env {
 	}
 	var log bytes.Buffer
 	logger := logrus.New()
-	logger.Out = &log
+	logger.Out, logger.Level = &log, logrus.DebugLevel
+	e.log = logrustest.NewLocal(logger)
 	attempt, end := context.WithCancel(t.Context())
 	e.end = end
 	relay, err := gitrelay.New(attempt, gitrelay.Options{
@@ -226,6 +231,54 @@ func TestAnswersOfTheGateway(t *testing.T) {
 				t.Errorf("%s: the client got %s: %q", name, header, v)
 			}
 		}
+	}
+}
+
+// An answer that breaks off must not look whole, and is in our log only: the program's own standard
+// error is the build's log.
+func TestAnswersThatBreakOff(t *testing.T) {
+	var standard bytes.Buffer
+	log.SetOutput(&standard)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	e := newEnv(t)
+	e.serve = func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	resp, err := http.Get(e.relay.URL + "/acme/app.git/info/refs?service=git-upload-pack")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("got %q and the end of the body, want a broken connection", body)
+	}
+	e.relay.Close() // waits for the handler
+	if standard.Len() > 0 {
+		t.Errorf("got %q on the standard logger, want nothing", &standard)
+	}
+	if last := e.log.LastEntry(); last == nil || last.Level != logrus.DebugLevel {
+		t.Errorf("got the log entry %v, want one at debug level", last)
+	}
+}
+
+// Trailers are headers that come after the body: none of the client's passes.
+func TestTrailersDoNotPass(t *testing.T) {
+	e := newEnv(t)
+	r, err := http.NewRequestWithContext(t.Context(), "POST", e.relay.URL+"/acme/app.git/git-upload-pack",
+		struct{ io.Reader }{strings.NewReader("0000")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Trailer = http.Header{"Authorization": {"Basic eDp5"}, "X-Canary": {"1"}}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := e.requests()[0].Trailer; len(got) > 0 {
+		t.Errorf("got the trailers %v at the gateway, want none", got)
 	}
 }
 

@@ -49,6 +49,7 @@ func (l *Relay) rewrite(p *httputil.ProxyRequest) {
 	}
 	p.Out.Host = l.o.Gateway.Host
 	p.Out.Header = attemptserver.Pick(p.In.Header, requestHeaders)
+	p.Out.Trailer = nil // headers, too
 	p.Out.Header.Set("Authorization", "Bearer "+l.o.Token.Reveal())
 	if strings.HasSuffix(path, batchPath) {
 		p.Out.Header.Del("Accept-Encoding") // the answer is rewritten

@@ -108,7 +108,7 @@ func (p *Proxy) putManifest(w http.ResponseWriter, r *http.Request, to route) er
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusCreated {
+	if resp.StatusCode/100 != 2 { // the specification has 201; another success stores it, too
 		return p.answer(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), "")
 	}
 	done = &push

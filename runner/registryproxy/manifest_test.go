@@ -119,6 +119,27 @@ func TestPushesOfUnknownOutcome(t *testing.T) {
 	}
 }
 
+// Some registries answer a push with another success than the specification's. It was done all the
+// same, and the build's result must name it.
+func TestPushesWithAnotherSuccess(t *testing.T) {
+	for _, status := range []int{200, 202, 204} {
+		e := newEnv(t)
+		e.serve = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://evil.example.com/m")
+			w.WriteHeader(status)
+		}
+		got := e.do("PUT", "/v2/acme/app/manifests/latest", "{}")
+		wantStatus(t, "PUT", got, status)
+		if got, want := got.header.Get("Location"), "https://"+proxyName+"/v2/acme/app/manifests/latest"; got != want {
+			t.Errorf("status %d: got Location %q, want %q", status, got, want)
+		}
+		want := []registryproxy.Push{{Repository: "acme/app", Tag: "latest", Digest: digest("{}")}}
+		if diff := cmp.Diff(want, e.proxy.Pushes()); diff != "" {
+			t.Errorf("status %d: pushes (-want +got)\n%s", status, diff)
+		}
+	}
+}
+
 func TestPushesAreBounded(t *testing.T) {
 	e := newEnv(t)
 	e.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }

@@ -12,11 +12,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"slipway/config/netpolicy"
 )
 
 var (
 	errNoKey  = errors.New("its address is ssh, and there is no key")
-	errOurOwn = errors.New("it is an address of the build machine itself")
+	errOurOwn = errors.New("it is an address of the build machine itself, or one that only the build machine reaches")
 )
 
 // scpLike is how git writes ssh addresses in short: git@bitbucket.org:acme/lib.git.
@@ -86,8 +88,8 @@ func (a address) pin(ctx context.Context, origin string) ([]setting, error) {
 	var texts []string
 	for _, ip := range found {
 		ip = ip.Unmap()
-		if ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() {
-			return nil, errOurOwn
+		if err := (netpolicy.Policy{}).Check(ip); err != nil {
+			return nil, fmt.Errorf("%w: %w", errOurOwn, err)
 		}
 		texts = append(texts, ip.String())
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -84,6 +85,21 @@ func TestClassify(t *testing.T) {
 	}
 	if got := classify("checkout", "early EOF"); got != nil {
 		t.Errorf("only fetches are classified, got %v", got)
+	}
+}
+
+// A fetch that the end of an attempt breaks off reads like a fault of the network. It is not tried
+// again.
+func TestTheEndOfAnAttemptIsNoFaultOfTheNetwork(t *testing.T) {
+	over := errors.New("the attempt's end")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(over)
+	err := git{program: "/bin/true", dir: t.TempDir()}.run(ctx, []string{"fetch"})
+	if !errors.Is(err, over) {
+		t.Errorf("got %v, want the cause of the end", err)
+	}
+	if errors.Is(err, errTemporary) {
+		t.Errorf("got %v, want an error that is not tried again", err)
 	}
 }
 

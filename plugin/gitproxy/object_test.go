@@ -1,0 +1,51 @@
+package gitproxy
+
+import (
+	"strings"
+	"testing"
+
+	ab "slipway/plugin/autobuild"
+)
+
+// httpsGit is a provider that is reached over https.
+type httpsGit struct{ ab.GitCredentials }
+
+func (httpsGit) CloneURL(ab.Repository) (string, error) {
+	return "https://bitbucket.org/acme/app.git", nil
+}
+
+// What opens an object never goes over plain HTTP, unless the provider itself is reached so, and
+// the account's credential to the provider's own address only.
+func TestAddressesOfObjects(t *testing.T) {
+	u := &upstream{account: ab.Connection{Git: httpsGit{}}}
+	header := map[string]string{"Authorization": "JWT x"}
+	for href, want := range map[string]struct{ ok, login bool }{
+		"https://bitbucket.org/acme/app.git/info/lfs/x": {true, true},
+		"https://media.example.com/x":                   {true, false},
+		"https://bitbucket.org:8443/x":                  {true, false},
+		"https://bitbucket.org.example.com/x":           {true, false},
+		"https://bitbucket.org@example.com/x":           {true, false},
+		"http://bitbucket.org/acme/app.git/info/lfs/x":  {},
+		"http://media.example.com/x":                    {},
+		"ftp://media.example.com/x":                     {},
+		"file:///etc/passwd":                            {},
+		"//media.example.com/x":                         {},
+		"/x":                                            {},
+		"":                                              {},
+	} {
+		o := batchObject{OID: strings.Repeat("a", 64), Size: 1}
+		got, err := u.objectOf(o, batchAction{Href: href}, false)
+		if ok := err == nil; ok != want.ok {
+			t.Errorf("%s: got error %v, want one: %t", href, err, !want.ok)
+		}
+		if got.login != want.login {
+			t.Errorf("%s: got the account's credential %t, want %t", href, got.login, want.login)
+		}
+		if got, _ := u.objectOf(o, batchAction{Href: href}, true); got.login {
+			t.Errorf("%s, authenticated: got the account's credential, want none", href)
+		}
+		if got, _ := u.objectOf(o, batchAction{Href: href, Header: header}, false); got.login {
+			t.Errorf("%s, with headers: got the account's credential, want none", href)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package gitproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// HTTP/2 would share one window between fetches, and a transport that asks for gzip by itself
+// would unpack what it passes on.
+func TestTransportPassesBytesOn(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %q", r.Proto, r.Header["Accept-Encoding"])
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	transport := newTransport(1)
+	defer transport.CloseIdleConnections()
+	if transport.Proxy != nil {
+		t.Error("got an HTTP proxy, want none: it would see the credential")
+	}
+	transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
+	r := httptest.NewRequest(http.MethodGet, server.URL, nil)
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(body); got != "HTTP/1.1 []" {
+		t.Errorf("got %s, want HTTP/1.1 without an encoding", got)
+	}
+}
+
+// opened asks for an object whose hosts redirect along addresses, and returns the requests.
+func opened(t *testing.T, header map[string]string, addresses ...string) ([]*http.Request, error) {
+	t.Helper()
+	var seen []*http.Request
+	p := New(Options{})
+	p.objects = roundTripper(func(r *http.Request) (*http.Response, error) {
+		seen = append(seen, r)
+		resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r}
+		if len(seen) < len(addresses) {
+			resp.StatusCode = http.StatusFound
+			resp.Header.Set("Location", addresses[len(seen)])
+		}
+		return resp, nil
+	})
+	href, err := url.Parse(addresses[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.open(t.Context(), &upstream{proxy: p}, object{href: href, header: header})
+	return seen, err
+}
+
+func TestRedirectsOfObjects(t *testing.T) {
+	for name, tt := range map[string]struct {
+		addresses []string
+		requests  int
+		ok        bool
+	}{
+		"3":               {[]string{"https://a/1", "https://b/2", "/3", "https://c/4"}, 4, true},
+		"4":               {[]string{"https://a/1", "https://b/2", "/3", "https://c/4", "https://d/5"}, 4, false},
+		"to plain HTTP":   {[]string{"https://a/1", "http://b/2"}, 1, false},
+		"from plain HTTP": {[]string{"http://a/1", "https://b/2"}, 2, true},
+		"to a file":       {[]string{"https://a/1", "file:///etc/passwd"}, 1, false},
+		"back to HTTP":    {[]string{"http://a/1", "https://b/2", "http://c/3"}, 2, false},
+	} {
+		seen, err := opened(t, nil, tt.addresses...)
+		if ok := err == nil; ok != tt.ok {
+			t.Errorf("%s: got error %v, want one: %t", name, err, !tt.ok)
+		}
+		if got := len(seen); got != tt.requests {
+			t.Errorf("%s: got %d requests, want %d", name, got, tt.requests)
+		}
+	}
+}
+
+// What a batch answer gives for an object goes to its first address, but not what frames a message.
+func TestHeadersOfObjects(t *testing.T) {
+	header := map[string]string{"X-Canary": "1", "authorization": "JWT x", "host": "evil", "Transfer-Encoding": "chunked", "content-length": "5"}
+	seen, err := opened(t, header, "https://a/1", "https://joe:password@b/2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := http.Header{"X-Canary": {"1"}, "Authorization": {"JWT x"}}
+	if diff := cmp.Diff(want, seen[0].Header); diff != "" {
+		t.Errorf("first address: headers (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(http.Header{}, seen[1].Header); diff != "" {
+		t.Errorf("after the redirect: headers (-want +got)\n%s", diff)
+	}
+	if seen[1].URL.User != nil {
+		t.Errorf("after the redirect: got the user %s, want none", seen[1].URL.User)
+	}
+}
+
+// What waits to be fetched is bounded by number for an attempt and by bytes for all.
+func TestHeldObjectsAreBounded(t *testing.T) {
+	p := New(Options{})
+	s := &session{ctx: t.Context(), objects: map[string]object{}}
+	for i := range maxObjects + 1 {
+		if err := p.hold(s, fmt.Sprint(i), object{held: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok := s.objects["0"]; ok || len(s.objects) != maxObjects || p.held != maxObjects {
+		t.Errorf("got %d objects of %d bytes, want %d without the oldest", len(s.objects), p.held, maxObjects)
+	}
+	other := &session{ctx: t.Context(), objects: map[string]object{}}
+	var known *Refusal
+	if err := p.hold(other, "x", object{held: maxHeld}); !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable {
+		t.Errorf("too many bytes in all: got %v, want 503", err)
+	}
+	for id := range s.objects {
+		p.drop(s, id)
+	}
+	if p.held != 0 || len(s.order) != 0 {
+		t.Errorf("after all were dropped: got %d bytes and %d names, want none", p.held, len(s.order))
+	}
+}
+
+// The queue for places is bounded, and a gateway that stops does not answer as an ended attempt:
+// the runner would give up.
+func TestTheQueueIsBounded(t *testing.T) {
+	p := New(Options{Transfers: 1, Wait: time.Hour})
+	p.places <- struct{}{}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, maxWaiting)
+	for range maxWaiting {
+		go func() { ended <- p.takePlace(ctx) }()
+	}
+	for p.waiting.Load() < maxWaiting {
+		runtime.Gosched()
+	}
+	var known *Refusal
+	if err := p.takePlace(t.Context()); !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable {
+		t.Errorf("one more than the queue holds: got %v, want 503", err)
+	}
+	cancel(errClosed)
+	for range maxWaiting {
+		err := <-ended
+		if !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable || strings.Contains(err.Error(), errEnded.Error()) {
+			t.Fatalf("a gateway that stops: got %v, want 503 with its reason", err)
+		}
+	}
+	if got := p.waiting.Load(); got != 0 {
+		t.Errorf("afterwards: got %d that wait, want 0", got)
+	}
+	for cause, status := range map[error]int{errEnded: http.StatusForbidden, context.Canceled: http.StatusRequestTimeout} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		if err := p.takePlace(ctx); !errors.As(err, &known) || known.Status != status {
+			t.Errorf("%v: got %v, want %d", cause, err, status)
+		}
+	}
+}
