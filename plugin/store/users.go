@@ -63,7 +63,7 @@ func (s *Store) Users(ctx context.Context) ([]ab.User, error) {
 	return all, nil
 }
 
-// DeleteUser removes a user with the user's sessions and permissions. ErrConflict while a linked
+// DeleteUser removes a user with the user's sessions, permissions and OAuth flows. ErrConflict while a linked
 // account is theirs: unlink it first.
 func (s *Store) DeleteUser(ctx context.Context, id string) error {
 	return s.tx(ctx, "delete user "+id, func(tx *sql.Tx) error {
@@ -73,6 +73,9 @@ func (s *Store) DeleteUser(ctx context.Context, id string) error {
 		}
 		if linked > 0 {
 			return fmt.Errorf("%d linked accounts are theirs: %w", linked, ab.ErrConflict)
+		}
+		if err := dropSignIn(ctx, tx, id); err != nil {
+			return err
 		}
 		// Sessions and permissions go with the row, by their foreign keys.
 		return execOne(ctx, tx, `DELETE FROM users WHERE id = $1`, id)

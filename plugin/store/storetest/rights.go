@@ -22,6 +22,7 @@ func rightsTests() map[string]func(*testing.T, *store.Store) {
 		"permissions are those of the last check":       permissions,
 		"a session keeps its grant":                     grants,
 		"a person is removed":                           usersRemoved,
+		"a flow ends with its user's sessions":          flowsEnd,
 		"people who have nothing here are pruned":       peoplePruned,
 	}
 }
