@@ -63,6 +63,18 @@ func (s *Store) Users(ctx context.Context) ([]ab.User, error) {
 	return all, nil
 }
 
+// SetRole gives a user a role, and forgets what hangs on the earlier one (dropSignIn): somebody
+// who is no longer an administrator cannot finish linking an account. ErrNotFound: there is no
+// such user.
+func (s *Store) SetRole(ctx context.Context, id string, role ab.Role) error {
+	return s.tx(ctx, "set role of user "+id, func(tx *sql.Tx) error {
+		if err := execOne(ctx, tx, `UPDATE users SET role = $2 WHERE id = $1`, id, role); err != nil {
+			return err
+		}
+		return dropSignIn(ctx, tx, id)
+	})
+}
+
 // DeleteUser removes a user with the user's sessions, permissions and OAuth flows. ErrConflict while a linked
 // account is theirs: unlink it first.
 func (s *Store) DeleteUser(ctx context.Context, id string) error {

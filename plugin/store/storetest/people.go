@@ -64,6 +64,25 @@ func oauthFlow(t *testing.T, s *store.Store) {
 	}
 }
 
+// A role is set without writing the rest of the row: a person who was removed stays removed.
+func roleSet(t *testing.T, s *store.Store) {
+	jo := signedIn(t, s, "jo")
+	must(t, s.SetRole(t.Context(), jo.ID, ab.RoleAdmin))
+	want := jo
+	want.Role = ab.RoleAdmin
+	got, err := s.SessionUser(t.Context(), "jo")
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v, user (-want +got):\n%s", err, diff)
+	}
+	must(t, s.DeleteUser(t.Context(), jo.ID))
+	if err := s.SetRole(t.Context(), jo.ID, ab.RoleAdmin); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("of a removed person: got %v, want ErrNotFound", err)
+	}
+	if _, err := s.User(t.Context(), jo.ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("a removed person: got %v, want ErrNotFound", err)
+	}
+}
+
 // The end of a flow signs its user in, so a flow that was begun with a copied cookie must not
 // outlive the sessions of that user.
 func flowsEnd(t *testing.T, s *store.Store) {
@@ -71,6 +90,7 @@ func flowsEnd(t *testing.T, s *store.Store) {
 		"sign-out":     func(u ab.User) error { return s.DeleteSession(t.Context(), u.Name) },
 		"end sessions": func(u ab.User) error { return s.EndSessions(t.Context(), u.ID) },
 		"removal":      func(u ab.User) error { return s.DeleteUser(t.Context(), u.ID) },
+		"another role": func(u ab.User) error { return s.SetRole(t.Context(), u.ID, ab.RoleNone) },
 	} {
 		victim, other := signedIn(t, s, what), signedIn(t, s, "other than "+what)
 		for _, u := range []ab.User{victim, other} {

@@ -22,6 +22,7 @@ func rightsTests() map[string]func(*testing.T, *store.Store) {
 		"permissions are those of the last check":       permissions,
 		"a session keeps its grant":                     grants,
 		"a person is removed":                           usersRemoved,
+		"a person's role is set":                        roleSet,
 		"a flow ends with its user's sessions":          flowsEnd,
 		"people who have nothing here are pruned":       peoplePruned,
 	}
@@ -283,6 +284,10 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	}
 	if diff := cmp.Diff(map[string]bool{"admin": true, "linker": true, "present": true}, left()); diff != "" {
 		t.Errorf("people (-want +got):\n%s", diff)
+	}
+	must(t, s.CreateSession(ctx, ab.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)}))
+	if got, err := s.Prune(ctx, long); err != nil || got.Sessions != 1 {
+		t.Errorf("an expired session: got %+v removed and error %v, want 1 session", got, err)
 	}
 	if _, err := s.SessionUser(ctx, present.Name); err != nil {
 		t.Errorf("a session of today: got %v, want it to stay", err)

@@ -25,11 +25,8 @@ type personRow struct {
 	Sessions int // signed-in browsers
 }
 
-// roles says what each role may do.
-var roles = []option{
-	{string(ab.RoleNone), "none: rights come from Bitbucket"},
-	{string(ab.RoleAdmin), "admin: may do everything"},
-}
+// roles are the choices of a person's role.
+var roles = []option{{string(ab.RoleNone), "none"}, {string(ab.RoleAdmin), "admin"}}
 
 // people lists everybody who signed in, with their roles.
 func (p *Pages) people(c *gin.Context) error {
@@ -82,10 +79,10 @@ func (p *Pages) setRole(c *gin.Context) error {
 		if known.Value != string(role) {
 			continue
 		}
-		user.Role = role
-		if _, err := p.Store.SaveUser(c.Request.Context(), user); err != nil {
-			return fmt.Errorf("save user %s: %w", user.Name, err)
+		if err := p.Store.SetRole(c.Request.Context(), user.ID, role); err != nil {
+			return fmt.Errorf("set role of %s: %w", user.Name, err)
 		}
+		p.logPerson(c, user, "role set to "+string(role))
 		return done(c, "/settings/people", "saved")
 	}
 	return &httpx.Error{Status: http.StatusUnprocessableEntity, Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role)}

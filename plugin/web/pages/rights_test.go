@@ -55,9 +55,9 @@ func TestPermissionsFollowBitbucket(t *testing.T) {
 		shown      []string
 		missing    []string
 	}{
-		{ab.PermissionRead, nil, []string{"Start a build by hand", "Show the secret", "Edit"}},
-		{ab.PermissionWrite, []string{"Start a build by hand"}, []string{"Show the secret", "Edit"}},
-		{ab.PermissionAdmin, []string{"Start a build by hand", "Show the secret", "Edit"}, nil},
+		{ab.PermissionRead, nil, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}},
+		{ab.PermissionWrite, []string{"Start a build by hand"}, []string{"Show secret", "/hooks/bitbucket/", "Edit"}},
+		{ab.PermissionAdmin, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}, nil},
 	} {
 		s.Rights.Grant(dave.ID, step.permission, "{app}")
 		r := page()
