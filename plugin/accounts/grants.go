@@ -71,7 +71,9 @@ func (a *Accounts) sessionToken(ctx context.Context, p autobuild.Provider, sessi
 
 // refreshSession replaces the stale token of a session. Callers with the same stale token share
 // one flight, which goes on when they give up, as refresh does.
-func (a *Accounts) refreshSession(ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret) (secret.Secret, error) {
+func (a *Accounts) refreshSession(
+	ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret,
+) (secret.Secret, error) {
 	flight := a.flights.DoChan("session/"+sessionID+"/"+digest(stale.Reveal()), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 		defer cancel()
@@ -86,7 +88,9 @@ func (a *Accounts) refreshSession(ctx context.Context, p autobuild.Provider, ses
 	}
 }
 
-func (a *Accounts) refreshSessionOnce(ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret) (secret.Secret, error) {
+func (a *Accounts) refreshSessionOnce(
+	ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret,
+) (secret.Secret, error) {
 	held, err := a.sessionGrant(ctx, sessionID)
 	if err != nil {
 		return secret.Secret{}, err

@@ -31,7 +31,9 @@ func rightsTests() map[string]func(*testing.T, *store.Store) {
 // signedIn stores a person with a session of the same name.
 func signedIn(t *testing.T, s *store.Store, name string) ab.User {
 	t.Helper()
-	u, err := s.SaveUser(t.Context(), ab.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: ab.RoleNone})
+	u, err := s.SaveUser(t.Context(), ab.User{
+		ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: ab.RoleNone,
+	})
 	must(t, err)
 	must(t, s.CreateSession(t.Context(), ab.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	return u
@@ -54,7 +56,9 @@ func views(t *testing.T, s *store.Store) {
 	for _, a := range []ab.AutomatedBuild{app, lib} {
 		b, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), ab.CauseManual))
 		must(t, err)
-		h, err := s.SaveHook(ctx, ab.Hook{AccountID: "account", Repository: a.Repository, Secret: secret.New("s"), State: ab.HookActive})
+		h, err := s.SaveHook(ctx, ab.Hook{
+			AccountID: "account", Repository: a.Repository, Secret: secret.New("s"), State: ab.HookActive,
+		})
 		must(t, err)
 		id, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: h.ID, Event: "repo:push", Body: []byte("{}")})
 		must(t, err)
@@ -148,7 +152,8 @@ func permissions(t *testing.T, s *store.Store) {
 	if got := has(other); got != ab.PermissionNone {
 		t.Errorf("the same id at another provider: got %q, want none", got)
 	}
-	if p, err := s.As(ab.Viewer{UserID: jo.ID, Administrator: true}).Permission(ctx, lib); err != nil || p != ab.PermissionAdmin {
+	administrator := ab.Viewer{UserID: jo.ID, Administrator: true}
+	if p, err := s.As(administrator).Permission(ctx, lib); err != nil || p != ab.PermissionAdmin {
 		t.Errorf("an administrator: got %q and error %v, want admin", p, err)
 	}
 	grant(t, s, jo, map[string]ab.Permission{lib.ID: ab.PermissionRead})
@@ -167,7 +172,9 @@ func permissions(t *testing.T, s *store.Store) {
 	if got := has(lib); got != ab.PermissionNone {
 		t.Errorf("signed out: got %q, want none", got)
 	}
-	late := ab.Permissions{SessionID: "jo", UserID: jo.ID, ProviderID: "cloud", Repositories: map[string]ab.Permission{lib.ID: ab.PermissionRead}}
+	late := ab.Permissions{
+		SessionID: "jo", UserID: jo.ID, ProviderID: "cloud", Repositories: map[string]ab.Permission{lib.ID: ab.PermissionRead},
+	}
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, ab.ErrNotFound) {
 		t.Errorf("a check that ends after the sign-out: got %v, want ErrNotFound", err)
 	}
@@ -248,12 +255,15 @@ func peoplePruned(t *testing.T, s *store.Store) {
 		t.Helper()
 		u, err := s.SaveUser(ctx, ab.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role})
 		must(t, err)
-		must(t, s.CreateSession(ctx, ab.Session{ID: name, UserID: u.ID, CreatedAt: signedIn, ExpiresAt: time.Now().Add(time.Hour)}))
+		must(t, s.CreateSession(ctx, ab.Session{
+			ID: name, UserID: u.ID, CreatedAt: signedIn, ExpiresAt: time.Now().Add(time.Hour),
+		}))
 		return u
 	}
 	long := time.Now().Add(-48 * time.Hour)
 	stranger, member := person("stranger", ab.RoleNone, long), person("member", ab.RoleNone, long)
-	admin, linker, present := person("admin", ab.RoleAdmin, long), person("linker", ab.RoleNone, long), person("present", ab.RoleNone, long)
+	admin, linker := person("admin", ab.RoleAdmin, long), person("linker", ab.RoleNone, long)
+	present := person("present", ab.RoleNone, long)
 	grant(t, s, member, map[string]ab.Permission{"{app}": ab.PermissionRead})
 	_, err := s.SaveAccount(ctx, ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, UserID: linker.ID, Name: "linker"})
 	must(t, err)

@@ -85,7 +85,9 @@ func (p *Pages) setRole(c *gin.Context) error {
 		p.logPerson(c, user, "role set to "+string(role))
 		return done(c, "/settings/people", "saved")
 	}
-	return &httpx.Error{Status: http.StatusUnprocessableEntity, Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role)}
+	return &httpx.Error{
+		Status: http.StatusUnprocessableEntity, Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role),
+	}
 }
 
 // endSessions signs a person out everywhere.
@@ -114,14 +116,18 @@ func (p *Pages) removePerson(c *gin.Context) error {
 	ok, err := p.confirmed(c, "settings", confirmPage{
 		Question:    "Remove " + name + "?",
 		Consequence: "Their sessions end, and their role is gone. Anybody can sign in with Bitbucket again, without a role.",
-		Name:        name, Button: "Remove person", Action: "/settings/people/" + user.ID + "/remove", Back: "/settings/people",
+		Name:        name, Button: "Remove person",
+		Action: "/settings/people/" + user.ID + "/remove", Back: "/settings/people",
 	})
 	if !ok {
 		return err
 	}
 	err = p.Store.DeleteUser(c.Request.Context(), user.ID)
 	if errors.Is(err, ab.ErrConflict) {
-		return &httpx.Error{Status: http.StatusConflict, Err: err, Message: name + " owns a linked account. Unlink it under Settings → Source providers first."}
+		return &httpx.Error{
+			Status: http.StatusConflict, Err: err,
+			Message: name + " owns a linked account. Unlink it under Settings → Source providers first.",
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)

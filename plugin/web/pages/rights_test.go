@@ -81,7 +81,7 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 		text   string
 	}{
 		"an outage":         {ab.ErrUnavailable, http.StatusServiceUnavailable, "Try again in a minute"},
-		"a missing scope":   {ab.ErrForbidden, http.StatusBadGateway, "Bitbucket does not say"},
+		"a missing scope":   {ab.ErrForbidden, http.StatusBadGateway, "tick Account: Read"},
 		"a revoked sign-in": {ab.ErrUnauthorized, http.StatusForbidden, "sign in with Bitbucket again"},
 	} {
 		s.Rights.Fail(c.err)
