@@ -152,6 +152,10 @@ func permissions(t *testing.T, s *store.Store) {
 	if got := has(other); got != ab.PermissionNone {
 		t.Errorf("the same id at another provider: got %q, want none", got)
 	}
+	AutomatedBuild(t, s, other)
+	if all, err := s.As(ab.Viewer{UserID: jo.ID}).AutomatedBuilds(ctx); err != nil || len(all) != 0 {
+		t.Errorf("the same id at another provider: got %d automated builds and error %v, want none", len(all), err)
+	}
 	administrator := ab.Viewer{UserID: jo.ID, Administrator: true}
 	if p, err := s.As(administrator).Permission(ctx, lib); err != nil || p != ab.PermissionAdmin {
 		t.Errorf("an administrator: got %q and error %v, want admin", p, err)
@@ -177,6 +181,10 @@ func permissions(t *testing.T, s *store.Store) {
 	}
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, ab.ErrNotFound) {
 		t.Errorf("a check that ends after the sign-out: got %v, want ErrNotFound", err)
+	}
+	must(t, s.CreateSession(ctx, ab.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	if err := s.SavePermissions(ctx, late); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("a check of an ended session beside a new one: got %v, want ErrNotFound", err)
 	}
 	late.SessionID = "mo"
 	signedIn(t, s, "mo")
