@@ -176,3 +176,22 @@ func TestGrantsAreNotLogged(t *testing.T) {
 		}
 	}
 }
+
+// A link that was begun with a copied cookie cannot be finished after that person's sessions were
+// ended: its end would sign in as that person.
+func TestAFlowEndsWithTheSessions(t *testing.T) {
+	w := newWorld(t)
+	w.linked()
+	page, err := w.BeginLink(t.Context(), w.provider.ID, w.admin.ID, "browser of bob", "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.EndSessions(t.Context(), w.admin.ID); err != nil {
+		t.Fatal(err)
+	}
+	back := w.visit(w.bob, page)
+	done, err := w.Finish(t.Context(), back.Get("state"), back.Get("code"), "browser of bob")
+	if !errors.Is(err, accounts.ErrFlow) {
+		t.Errorf("got error %v and user %q, want ErrFlow", err, done.User.Name)
+	}
+}
