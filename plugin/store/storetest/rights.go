@@ -46,6 +46,15 @@ func grant(t *testing.T, s *store.Store, u ab.User, repositories map[string]ab.P
 	}))
 }
 
+func activeHook(t *testing.T, s *store.Store, r ab.Repository) ab.Hook {
+	t.Helper()
+	h, err := s.SaveHook(t.Context(), ab.Hook{
+		AccountID: "account", Repository: r, Secret: secret.New("s"), State: ab.HookActive,
+	})
+	must(t, err)
+	return h
+}
+
 // Each person sees what belongs to the repositories that they may read, and nothing else.
 func views(t *testing.T, s *store.Store) {
 	ctx := t.Context()
@@ -56,10 +65,7 @@ func views(t *testing.T, s *store.Store) {
 	for _, a := range []ab.AutomatedBuild{app, lib} {
 		b, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), ab.CauseManual))
 		must(t, err)
-		h, err := s.SaveHook(ctx, ab.Hook{
-			AccountID: "account", Repository: a.Repository, Secret: secret.New("s"), State: ab.HookActive,
-		})
-		must(t, err)
+		h := activeHook(t, s, a.Repository)
 		id, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: h.ID, Event: "repo:push", Body: []byte("{}")})
 		must(t, err)
 		of[a.ID], delivered[a.ID], hooks[a.ID] = b, id, h.ID
