@@ -69,24 +69,18 @@ func (a *Accounts) sessionToken(ctx context.Context, p autobuild.Provider, sessi
 	return a.refreshSession(ctx, p, sessionID, held.AccessToken)
 }
 
-// refreshSession replaces the stale token of a session. Callers with the same stale token share
-// one flight, which goes on when they give up, as refresh does.
-func (a *Accounts) refreshSession(ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret) (secret.Secret, error) {
-	flight := a.flights.DoChan("session/"+sessionID+"/"+digest(stale.Reveal()), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
-		defer cancel()
+// refreshSession replaces the stale token of a session.
+func (a *Accounts) refreshSession(
+	ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret,
+) (secret.Secret, error) {
+	return a.refreshShared(ctx, "session/"+sessionID, stale, func(ctx context.Context) (secret.Secret, error) {
 		return a.refreshSessionOnce(ctx, p, sessionID, stale)
 	})
-	select {
-	case <-ctx.Done():
-		return secret.Secret{}, context.Cause(ctx)
-	case result := <-flight:
-		token, _ := result.Val.(secret.Secret)
-		return token, result.Err
-	}
 }
 
-func (a *Accounts) refreshSessionOnce(ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret) (secret.Secret, error) {
+func (a *Accounts) refreshSessionOnce(
+	ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret,
+) (secret.Secret, error) {
 	held, err := a.sessionGrant(ctx, sessionID)
 	if err != nil {
 		return secret.Secret{}, err

@@ -55,11 +55,10 @@ func (a *Accounts) CurrentPermissions(ctx context.Context, sessionID, userID str
 		defer cancel()
 	}
 	err = a.checkOnce(wait, sessionID)
-	if err == nil || !usable || ctx.Err() != nil || definite(err) {
-		return err
+	if usable && ctx.Err() == nil && !definite(err) {
+		return nil
 	}
-	trail.Log(ctx, a.log).WithError(err).WithField("user", userID).Info("permissions could not be read: older ones are used")
-	return nil
+	return err
 }
 
 // definite tells errors that say something of the person: older permissions count no more. A
@@ -90,6 +89,9 @@ func (a *Accounts) checkOnce(ctx context.Context, sessionID string) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
 		err := a.checkPermissions(ctx, sessionID)
+		if err != nil && !definite(err) { // once for each check, and not for each page
+			trail.Log(ctx, a.log).WithError(err).Warn("permissions could not be read: those of the last hour are used")
+		}
 		a.rememberFailure(sessionID, err)
 		return nil, err
 	})
@@ -156,7 +158,9 @@ func (a *Accounts) checkPermissions(ctx context.Context, sessionID string) error
 }
 
 func (a *Accounts) readPermissions(ctx context.Context, session autobuild.Session) (autobuild.Permissions, error) {
-	found := autobuild.Permissions{SessionID: session.ID, UserID: session.UserID, Repositories: map[string]autobuild.Permission{}}
+	found := autobuild.Permissions{
+		SessionID: session.ID, UserID: session.UserID, Repositories: map[string]autobuild.Permission{},
+	}
 	user, err := a.store.User(ctx, session.UserID)
 	if err != nil {
 		return found, err
@@ -199,7 +203,8 @@ func byWorkspace(repositories []autobuild.Repository) map[string][]autobuild.Rep
 // readWorkspace adds the person's permissions on some repositories of a workspace. Public
 // repositories that nothing was granted on can be read, if they still are public.
 func (a *Accounts) readWorkspace(
-	ctx context.Context, client *cloud.Client, workspace string, repositories []autobuild.Repository, found *autobuild.Permissions,
+	ctx context.Context, client *cloud.Client, workspace string, repositories []autobuild.Repository,
+	found *autobuild.Permissions,
 ) error {
 	var all, public []string
 	for _, r := range repositories {
@@ -215,7 +220,8 @@ func (a *Accounts) readWorkspace(
 	for id, name := range granted {
 		permission := autobuild.Permission(name)
 		if !permission.Known() {
-			trail.Log(ctx, a.log).WithField("permission", name).Warn("Bitbucket reported an unknown permission: it counts as none")
+			log := trail.Log(ctx, a.log).WithField("permission", name)
+			log.Warn("Bitbucket reported an unknown permission: it counts as none")
 			continue
 		}
 		found.Repositories[id], found.Granted = permission, true

@@ -47,14 +47,22 @@ func (a *Accounts) renew(ctx context.Context, id string, refused secret.Secret) 
 	return a.refresh(ctx, id, refused)
 }
 
-// refresh replaces the stale token. All callers that hold the same stale token share one
-// flight, and the flight goes on when they give up: its answer ends the old refresh token, so
-// it must be stored.
+// refresh replaces the stale token of an account.
 func (a *Accounts) refresh(ctx context.Context, id string, stale secret.Secret) (secret.Secret, error) {
-	flight := a.flights.DoChan(id+"/"+digest(stale.Reveal()), func() (any, error) {
+	return a.refreshShared(ctx, id, stale, func(ctx context.Context) (secret.Secret, error) {
+		return a.refreshOnce(ctx, id, stale)
+	})
+}
+
+// refreshShared runs once for all callers that hold the same stale token of an owner. It goes on
+// when they give up: its answer ends the old refresh token, so it must be stored.
+func (a *Accounts) refreshShared(
+	ctx context.Context, owner string, stale secret.Secret, once func(context.Context) (secret.Secret, error),
+) (secret.Secret, error) {
+	flight := a.flights.DoChan(owner+"/"+digest(stale.Reveal()), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 		defer cancel()
-		return a.refreshOnce(ctx, id, stale)
+		return once(ctx)
 	})
 	select {
 	case <-ctx.Done():

@@ -70,7 +70,8 @@ func (s *Store) Repositories(ctx context.Context, providerID string) ([]ab.Repos
 		err = r.Scan(repositoryFields(&one)...)
 		return one, err
 	}
-	all, err := rows(ctx, s.read, scan, `SELECT `+repositoryColumns+` FROM repositories r WHERE r.provider_id = $1 ORDER BY r.id`, providerID)
+	all, err := rows(ctx, s.read, scan,
+		`SELECT `+repositoryColumns+` FROM repositories r WHERE r.provider_id = $1 ORDER BY r.id`, providerID)
 	if err != nil {
 		return nil, fmt.Errorf("list repositories of provider %s: %w", providerID, err)
 	}
@@ -88,9 +89,11 @@ func (s *Store) Session(ctx context.Context, sessionID string) (ab.Session, erro
 
 func (s *Store) session(ctx context.Context, q querier, sessionID string) (se ab.Session, err error) {
 	var access, refresh []byte
-	err = q.QueryRowContext(ctx, `SELECT id, user_id, created_at, expires_at, access_token, refresh_token, token_expires_at, grant_version
-		FROM sessions WHERE id = $1 AND expires_at > $2`, sessionID, ms(s.Now())).
-		Scan(&se.ID, &se.UserID, at(&se.CreatedAt), at(&se.ExpiresAt), &access, &refresh, at(&se.Grant.ExpiresAt), &se.Grant.Version)
+	row := q.QueryRowContext(ctx, `SELECT id, user_id, created_at, expires_at,
+		access_token, refresh_token, token_expires_at, grant_version
+		FROM sessions WHERE id = $1 AND expires_at > $2`, sessionID, ms(s.Now()))
+	err = row.Scan(&se.ID, &se.UserID, at(&se.CreatedAt), at(&se.ExpiresAt),
+		&access, &refresh, at(&se.Grant.ExpiresAt), &se.Grant.Version)
 	if err != nil {
 		return ab.Session{}, err
 	}
@@ -118,7 +121,8 @@ func (s *Store) UpdateGrant(ctx context.Context, sessionID string, g ab.Grant) (
 		return ab.Grant{}, err
 	}
 	err = s.tx(ctx, "update the grant of a session", func(tx *sql.Tx) error {
-		err := execOne(ctx, tx, `UPDATE sessions SET access_token = $3, refresh_token = $4, token_expires_at = $5, grant_version = grant_version + 1
+		err := execOne(ctx, tx, `UPDATE sessions SET access_token = $3, refresh_token = $4, token_expires_at = $5,
+			grant_version = grant_version + 1
 			WHERE id = $1 AND grant_version = $2`, sessionID, g.Version, access, refresh, ms(g.ExpiresAt))
 		if !errors.Is(err, ab.ErrNotFound) {
 			return err

@@ -18,11 +18,11 @@ const (
 const strangersKept = 24 * time.Hour
 
 // Pruned counts what Prune removed.
-type Pruned struct{ Deliveries, Builds, People int }
+type Pruned struct{ Deliveries, Builds, People, Sessions int }
 
 // Prune removes what is older than before: deliveries that were answered, with their bodies,
 // and builds that are over, with their attempts, but for the newest ten of each automated build.
-// People who have nothing here go too.
+// People who have nothing here go too, and so do sessions that have expired, with their grants.
 //
 // What repeated deliveries are recognised by stays for ever: refs, transitions and answered
 // moves are small, and without them an old delivery sent again would build. Permits stay, too:
@@ -45,6 +45,12 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err erro
 	p.People, err = s.prunePeople(ctx, before)
 	if err != nil {
 		return p, fmt.Errorf("prune people: %w", err)
+	}
+	p.Sessions, err = s.prune(ctx, s.Now(),
+		`SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2`,
+		`DELETE FROM sessions WHERE id = $2 AND expires_at <= $1`)
+	if err != nil {
+		return p, fmt.Errorf("prune sessions: %w", err)
 	}
 	return p, nil
 }

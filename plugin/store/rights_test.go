@@ -6,9 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
+
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/store/storetest"
 )
 
 // An installation of before loses the roles viewer and member, and the sessions that hold no
@@ -52,5 +56,41 @@ func TestRolesOfBeforeBecomePermissions(t *testing.T) {
 	counts, err := s.SessionCounts(t.Context())
 	if diff := cmp.Diff(map[string]int{"admin": 1}, counts); diff != "" || err != nil {
 		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
+	}
+}
+
+// Permissions that were read an hour ago show nothing, whatever the caller checked before.
+func TestOldPermissionsShowNothing(t *testing.T) {
+	now := time.Now()
+	s := storetest.OpenAt(t, t.TempDir(), func() time.Time { return now })
+	app := storetest.AutomatedBuild(t, s, storetest.Repository("app"))
+	jo, err := s.SaveUser(t.Context(), ab.User{ProviderID: app.Repository.ProviderID, RemoteID: "{jo}", Role: ab.RoleNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := ab.Session{ID: "s", UserID: jo.ID, ExpiresAt: now.Add(24 * time.Hour)}
+	if err := s.CreateSession(t.Context(), session); err != nil {
+		t.Fatal(err)
+	}
+	err = s.SavePermissions(t.Context(), ab.Permissions{
+		SessionID: "s", UserID: jo.ID, ProviderID: app.Repository.ProviderID,
+		Repositories: map[string]ab.Permission{app.Repository.ID: ab.PermissionAdmin},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		age        time.Duration
+		sees       int
+		permission ab.Permission
+	}{{ab.PermissionsKept - time.Second, 1, ab.PermissionAdmin}, {2 * time.Second, 0, ab.PermissionNone}} {
+		now = now.Add(c.age)
+		v := s.As(ab.Viewer{UserID: jo.ID})
+		if all, err := v.AutomatedBuilds(t.Context()); err != nil || len(all) != c.sees {
+			t.Errorf("%s later: got %d automated builds and error %v, want %d", c.age, len(all), err, c.sees)
+		}
+		if p, err := v.Permission(t.Context(), app.Repository); err != nil || p != c.permission {
+			t.Errorf("%s later: got %q and error %v, want %q", c.age, p, err, c.permission)
+		}
 	}
 }

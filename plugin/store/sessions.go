@@ -43,8 +43,8 @@ func (s *Store) SessionUser(ctx context.Context, sessionID string) (ab.User, err
 	return u, nil
 }
 
-// DeleteSession ends one, and forgets its grant and the person's permissions; one that is gone
-// is no error.
+// DeleteSession ends one, and forgets its grant and what hangs on it (dropSignIn); one that is
+// gone is no error.
 func (s *Store) DeleteSession(ctx context.Context, sessionID string) error {
 	return s.tx(ctx, "delete session", func(tx *sql.Tx) error {
 		var userID string
@@ -55,17 +55,27 @@ func (s *Store) DeleteSession(ctx context.Context, sessionID string) error {
 		if err != nil {
 			return err
 		}
-		return dropPermissions(ctx, tx, userID)
+		return dropSignIn(ctx, tx, userID)
 	})
 }
 
-// EndSessions ends all sessions of a user, with their grants and the person's permissions.
+// dropSignIn forgets a user's permissions and the OAuth flows that the user began. The end of a
+// flow signs its user in: without this, a copied cookie could begin one and outlive the session.
+func dropSignIn(ctx context.Context, tx *sql.Tx, userID string) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_flows WHERE user_id = $1`, userID); err != nil {
+		return err
+	}
+	return dropPermissions(ctx, tx, userID)
+}
+
+// EndSessions ends all sessions of a user, and forgets their grants and what hangs on them
+// (dropSignIn).
 func (s *Store) EndSessions(ctx context.Context, userID string) error {
 	return s.tx(ctx, "end the sessions of user "+userID, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
 			return err
 		}
-		return dropPermissions(ctx, tx, userID)
+		return dropSignIn(ctx, tx, userID)
 	})
 }
 

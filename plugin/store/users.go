@@ -63,7 +63,19 @@ func (s *Store) Users(ctx context.Context) ([]ab.User, error) {
 	return all, nil
 }
 
-// DeleteUser removes a user with the user's sessions and permissions. ErrConflict while a linked
+// SetRole gives a user a role, and forgets what hangs on the earlier one (dropSignIn): somebody
+// who is no longer an administrator cannot finish linking an account. ErrNotFound: there is no
+// such user.
+func (s *Store) SetRole(ctx context.Context, id string, role ab.Role) error {
+	return s.tx(ctx, "set role of user "+id, func(tx *sql.Tx) error {
+		if err := execOne(ctx, tx, `UPDATE users SET role = $2 WHERE id = $1`, id, role); err != nil {
+			return err
+		}
+		return dropSignIn(ctx, tx, id)
+	})
+}
+
+// DeleteUser removes a user with the user's sessions, permissions and OAuth flows. ErrConflict while a linked
 // account is theirs: unlink it first.
 func (s *Store) DeleteUser(ctx context.Context, id string) error {
 	return s.tx(ctx, "delete user "+id, func(tx *sql.Tx) error {
@@ -73,6 +85,9 @@ func (s *Store) DeleteUser(ctx context.Context, id string) error {
 		}
 		if linked > 0 {
 			return fmt.Errorf("%d linked accounts are theirs: %w", linked, ab.ErrConflict)
+		}
+		if err := dropSignIn(ctx, tx, id); err != nil {
+			return err
 		}
 		// Sessions and permissions go with the row, by their foreign keys.
 		return execOne(ctx, tx, `DELETE FROM users WHERE id = $1`, id)

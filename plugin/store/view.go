@@ -30,7 +30,8 @@ func (v View) may(c *conditions, provider, repository string) {
 func (v View) reads(c *conditions, provider, repository string) string {
 	since := ms(v.store.Now().Add(-ab.PermissionsKept))
 	return `EXISTS (SELECT 1 FROM permissions p WHERE p.user_id = ` + c.arg(v.viewer.UserID) +
-		` AND p.provider_id = ` + provider + ` AND p.repository_id = ` + repository + ` AND p.checked_at > ` + c.arg(since) + `)`
+		` AND p.provider_id = ` + provider + ` AND p.repository_id = ` + repository +
+		` AND p.checked_at > ` + c.arg(since) + `)`
 }
 
 // Permission returns what the viewer may do with a repository: admin for an administrator of the
@@ -98,7 +99,8 @@ func (v View) mayDelivery(c *conditions) {
 	if v.viewer.Administrator {
 		return
 	}
-	c.terms = append(c.terms, `EXISTS (SELECT 1 FROM hooks h WHERE h.id = deliveries.hook_id AND `+v.reads(c, "h.provider_id", "h.repository_id")+`)`)
+	mayRead := v.reads(c, "h.provider_id", "h.repository_id")
+	c.terms = append(c.terms, `EXISTS (SELECT 1 FROM hooks h WHERE h.id = deliveries.hook_id AND `+mayRead+`)`)
 }
 
 // Deliveries lists deliveries that the viewer may read, without bodies.

@@ -64,6 +64,50 @@ func oauthFlow(t *testing.T, s *store.Store) {
 	}
 }
 
+// A role is set without writing the rest of the row: a person who was removed stays removed.
+func roleSet(t *testing.T, s *store.Store) {
+	jo := signedIn(t, s, "jo")
+	must(t, s.SetRole(t.Context(), jo.ID, ab.RoleAdmin))
+	want := jo
+	want.Role = ab.RoleAdmin
+	got, err := s.SessionUser(t.Context(), "jo")
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v, user (-want +got):\n%s", err, diff)
+	}
+	must(t, s.DeleteUser(t.Context(), jo.ID))
+	if err := s.SetRole(t.Context(), jo.ID, ab.RoleAdmin); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("of a removed person: got %v, want ErrNotFound", err)
+	}
+	if _, err := s.User(t.Context(), jo.ID); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("a removed person: got %v, want ErrNotFound", err)
+	}
+}
+
+// The end of a flow signs its user in, so a flow that was begun with a copied cookie must not
+// outlive the sessions of that user.
+func flowsEnd(t *testing.T, s *store.Store) {
+	for what, end := range map[string]func(u ab.User) error{
+		"sign-out":     func(u ab.User) error { return s.DeleteSession(t.Context(), u.Name) },
+		"end sessions": func(u ab.User) error { return s.EndSessions(t.Context(), u.ID) },
+		"removal":      func(u ab.User) error { return s.DeleteUser(t.Context(), u.ID) },
+		"another role": func(u ab.User) error { return s.SetRole(t.Context(), u.ID, ab.RoleNone) },
+	} {
+		victim, other := signedIn(t, s, what), signedIn(t, s, "other than "+what)
+		for _, u := range []ab.User{victim, other} {
+			must(t, s.SaveOAuthFlow(t.Context(), ab.OAuthFlow{
+				State: "of " + u.Name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Minute),
+			}))
+		}
+		must(t, end(victim))
+		if _, err := s.TakeOAuthFlow(t.Context(), "of "+victim.Name); !errors.Is(err, ab.ErrNotFound) {
+			t.Errorf("%s: flow of the user: got %v, want ErrNotFound", what, err)
+		}
+		if _, err := s.TakeOAuthFlow(t.Context(), "of "+other.Name); err != nil {
+			t.Errorf("%s: flow of another user: got %v, want it kept", what, err)
+		}
+	}
+}
+
 func firstToken(t *testing.T, s *store.Store) {
 	must(t, s.CreateFirstToken(t.Context(), "replaced", time.Now().Add(time.Hour)))
 	must(t, s.CreateFirstToken(t.Context(), "expired", time.Now().Add(-time.Hour)))

@@ -22,6 +22,8 @@ func rightsTests() map[string]func(*testing.T, *store.Store) {
 		"permissions are those of the last check":       permissions,
 		"a session keeps its grant":                     grants,
 		"a person is removed":                           usersRemoved,
+		"a person's role is set":                        roleSet,
+		"a flow ends with its user's sessions":          flowsEnd,
 		"people who have nothing here are pruned":       peoplePruned,
 	}
 }
@@ -29,7 +31,9 @@ func rightsTests() map[string]func(*testing.T, *store.Store) {
 // signedIn stores a person with a session of the same name.
 func signedIn(t *testing.T, s *store.Store, name string) ab.User {
 	t.Helper()
-	u, err := s.SaveUser(t.Context(), ab.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: ab.RoleNone})
+	u, err := s.SaveUser(t.Context(), ab.User{
+		ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: ab.RoleNone,
+	})
 	must(t, err)
 	must(t, s.CreateSession(t.Context(), ab.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	return u
@@ -42,6 +46,15 @@ func grant(t *testing.T, s *store.Store, u ab.User, repositories map[string]ab.P
 	}))
 }
 
+func activeHook(t *testing.T, s *store.Store, r ab.Repository) ab.Hook {
+	t.Helper()
+	h, err := s.SaveHook(t.Context(), ab.Hook{
+		AccountID: "account", Repository: r, Secret: secret.New("s"), State: ab.HookActive,
+	})
+	must(t, err)
+	return h
+}
+
 // Each person sees what belongs to the repositories that they may read, and nothing else.
 func views(t *testing.T, s *store.Store) {
 	ctx := t.Context()
@@ -52,8 +65,7 @@ func views(t *testing.T, s *store.Store) {
 	for _, a := range []ab.AutomatedBuild{app, lib} {
 		b, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), ab.CauseManual))
 		must(t, err)
-		h, err := s.SaveHook(ctx, ab.Hook{AccountID: "account", Repository: a.Repository, Secret: secret.New("s"), State: ab.HookActive})
-		must(t, err)
+		h := activeHook(t, s, a.Repository)
 		id, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: h.ID, Event: "repo:push", Body: []byte("{}")})
 		must(t, err)
 		of[a.ID], delivered[a.ID], hooks[a.ID] = b, id, h.ID
@@ -146,7 +158,12 @@ func permissions(t *testing.T, s *store.Store) {
 	if got := has(other); got != ab.PermissionNone {
 		t.Errorf("the same id at another provider: got %q, want none", got)
 	}
-	if p, err := s.As(ab.Viewer{UserID: jo.ID, Administrator: true}).Permission(ctx, lib); err != nil || p != ab.PermissionAdmin {
+	AutomatedBuild(t, s, other)
+	if all, err := s.As(ab.Viewer{UserID: jo.ID}).AutomatedBuilds(ctx); err != nil || len(all) != 0 {
+		t.Errorf("the same id at another provider: got %d automated builds and error %v, want none", len(all), err)
+	}
+	administrator := ab.Viewer{UserID: jo.ID, Administrator: true}
+	if p, err := s.As(administrator).Permission(ctx, lib); err != nil || p != ab.PermissionAdmin {
 		t.Errorf("an administrator: got %q and error %v, want admin", p, err)
 	}
 	grant(t, s, jo, map[string]ab.Permission{lib.ID: ab.PermissionRead})
@@ -165,9 +182,15 @@ func permissions(t *testing.T, s *store.Store) {
 	if got := has(lib); got != ab.PermissionNone {
 		t.Errorf("signed out: got %q, want none", got)
 	}
-	late := ab.Permissions{SessionID: "jo", UserID: jo.ID, ProviderID: "cloud", Repositories: map[string]ab.Permission{lib.ID: ab.PermissionRead}}
+	late := ab.Permissions{
+		SessionID: "jo", UserID: jo.ID, ProviderID: "cloud", Repositories: map[string]ab.Permission{lib.ID: ab.PermissionRead},
+	}
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, ab.ErrNotFound) {
 		t.Errorf("a check that ends after the sign-out: got %v, want ErrNotFound", err)
+	}
+	must(t, s.CreateSession(ctx, ab.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	if err := s.SavePermissions(ctx, late); !errors.Is(err, ab.ErrNotFound) {
+		t.Errorf("a check of an ended session beside a new one: got %v, want ErrNotFound", err)
 	}
 	late.SessionID = "mo"
 	signedIn(t, s, "mo")
@@ -246,12 +269,15 @@ func peoplePruned(t *testing.T, s *store.Store) {
 		t.Helper()
 		u, err := s.SaveUser(ctx, ab.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role})
 		must(t, err)
-		must(t, s.CreateSession(ctx, ab.Session{ID: name, UserID: u.ID, CreatedAt: signedIn, ExpiresAt: time.Now().Add(time.Hour)}))
+		must(t, s.CreateSession(ctx, ab.Session{
+			ID: name, UserID: u.ID, CreatedAt: signedIn, ExpiresAt: time.Now().Add(time.Hour),
+		}))
 		return u
 	}
 	long := time.Now().Add(-48 * time.Hour)
 	stranger, member := person("stranger", ab.RoleNone, long), person("member", ab.RoleNone, long)
-	admin, linker, present := person("admin", ab.RoleAdmin, long), person("linker", ab.RoleNone, long), person("present", ab.RoleNone, long)
+	admin, linker := person("admin", ab.RoleAdmin, long), person("linker", ab.RoleNone, long)
+	present := person("present", ab.RoleNone, long)
 	grant(t, s, member, map[string]ab.Permission{"{app}": ab.PermissionRead})
 	_, err := s.SaveAccount(ctx, ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, UserID: linker.ID, Name: "linker"})
 	must(t, err)
@@ -282,6 +308,10 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	}
 	if diff := cmp.Diff(map[string]bool{"admin": true, "linker": true, "present": true}, left()); diff != "" {
 		t.Errorf("people (-want +got):\n%s", diff)
+	}
+	must(t, s.CreateSession(ctx, ab.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)}))
+	if got, err := s.Prune(ctx, long); err != nil || got.Sessions != 1 {
+		t.Errorf("an expired session: got %+v removed and error %v, want 1 session", got, err)
 	}
 	if _, err := s.SessionUser(ctx, present.Name); err != nil {
 		t.Errorf("a session of today: got %v, want it to stay", err)

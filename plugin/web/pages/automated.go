@@ -84,7 +84,7 @@ func readAutomatedRow(ctx context.Context, v store.View, a ab.AutomatedBuild, h 
 	row.Bars = barsOf(builds)
 	switch {
 	case h.ID == "":
-		row.Trouble = "no webhook: pushes are not heard"
+		row.Trouble = "no webhook: pushes are not received"
 	case h.State == ab.HookPolled:
 		row.Trouble = "polled, no webhook"
 	}

@@ -30,7 +30,7 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 		}
 	}
 	r := s.get(t, pagestest.Reader, "/automated-builds")
-	r.want(t, http.StatusOK, "polled, no webhook", "no webhook: pushes are not heard")
+	r.want(t, http.StatusOK, "polled, no webhook", "no webhook: pushes are not received")
 	bars := 0
 	for _, n := range find(r.main(), "rect") {
 		if n.Parent.Data == "svg" && attr(n, "height") != "0" {
@@ -46,7 +46,7 @@ func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	s.get(t, pagestest.Reader, "/automated-builds/"+s.App.ID).want(t, http.StatusOK, "active", "last delivery", `{\1}.{\2},{\1},latest`, "when svc/** changed", "VERSION={sourceref}")
 	polled := s.get(t, ab.RoleAdmin, "/automated-builds/"+s.Worker.ID)
-	polled.want(t, http.StatusOK, "polled every 5 min", "not an administrator", "/hooks/bitbucket/", "Show the secret")
+	polled.want(t, http.StatusOK, "polled every 5 min", "not an administrator", "/hooks/bitbucket/", "Show secret")
 	if !strings.Contains(polled.Text, `href="https://bitbucket.org/acme/worker/admin/webhooks"`) {
 		t.Error("the page does not say where to add the webhook")
 	}

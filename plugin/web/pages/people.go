@@ -25,11 +25,8 @@ type personRow struct {
 	Sessions int // signed-in browsers
 }
 
-// roles says what each role may do.
-var roles = []option{
-	{string(ab.RoleNone), "none: rights come from Bitbucket"},
-	{string(ab.RoleAdmin), "admin: may do everything"},
-}
+// roles are the choices of a person's role.
+var roles = []option{{string(ab.RoleNone), "none"}, {string(ab.RoleAdmin), "admin"}}
 
 // people lists everybody who signed in, with their roles.
 func (p *Pages) people(c *gin.Context) error {
@@ -82,13 +79,15 @@ func (p *Pages) setRole(c *gin.Context) error {
 		if known.Value != string(role) {
 			continue
 		}
-		user.Role = role
-		if _, err := p.Store.SaveUser(c.Request.Context(), user); err != nil {
-			return fmt.Errorf("save user %s: %w", user.Name, err)
+		if err := p.Store.SetRole(c.Request.Context(), user.ID, role); err != nil {
+			return fmt.Errorf("set role of %s: %w", user.Name, err)
 		}
+		p.logPerson(c, user, "role set to "+string(role))
 		return done(c, "/settings/people", "saved")
 	}
-	return &httpx.Error{Status: http.StatusUnprocessableEntity, Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role)}
+	return &httpx.Error{
+		Status: http.StatusUnprocessableEntity, Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role),
+	}
 }
 
 // endSessions signs a person out everywhere.
@@ -117,14 +116,18 @@ func (p *Pages) removePerson(c *gin.Context) error {
 	ok, err := p.confirmed(c, "settings", confirmPage{
 		Question:    "Remove " + name + "?",
 		Consequence: "Their sessions end, and their role is gone. Anybody can sign in with Bitbucket again, without a role.",
-		Name:        name, Button: "Remove person", Action: "/settings/people/" + user.ID + "/remove", Back: "/settings/people",
+		Name:        name, Button: "Remove person",
+		Action: "/settings/people/" + user.ID + "/remove", Back: "/settings/people",
 	})
 	if !ok {
 		return err
 	}
 	err = p.Store.DeleteUser(c.Request.Context(), user.ID)
 	if errors.Is(err, ab.ErrConflict) {
-		return &httpx.Error{Status: http.StatusConflict, Err: err, Message: name + " owns a linked account. Unlink it under Settings → Source providers first."}
+		return &httpx.Error{
+			Status: http.StatusConflict, Err: err,
+			Message: name + " owns a linked account. Unlink it under Settings → Source providers first.",
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)

@@ -46,7 +46,10 @@ func (p *Pages) allow(c *gin.Context, e entry, user ab.User) error {
 		return nil
 	}
 	if e.needs == Installation {
-		return &httpx.Error{Status: http.StatusForbidden, Message: "This is for administrators of this Slipway. An administrator can make you one under Settings → People."}
+		return &httpx.Error{
+			Status:  http.StatusForbidden,
+			Message: "This is for administrators of this Slipway. An administrator can make you one under Settings → People.",
+		}
 	}
 	ctx := c.Request.Context()
 	if err := p.Rights.CurrentPermissions(ctx, session.ID(c), user.ID); err != nil {
@@ -73,7 +76,8 @@ func (p *Pages) allow(c *gin.Context, e entry, user ab.User) error {
 	c.Set(permissionKey, has)
 	if !has.Includes(ab.Permission(e.needs)) {
 		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf(
-			"This needs the permission %s on %s at Bitbucket; yours is %s. If it was changed a moment ago, choose Refresh my permissions in the menu.", e.needs, r.FullName, has)}
+			"This needs the permission %s on %s at Bitbucket; yours is %s. "+
+				"If it was changed a moment ago, choose Refresh my permissions in the menu.", e.needs, r.FullName, has)}
 	}
 	return nil
 }
@@ -85,12 +89,18 @@ func permissionsError(err error) error {
 		return &httpx.Error{Status: http.StatusForbidden, Err: err,
 			Message: "Bitbucket no longer says what you may see here. Sign out, and sign in with Bitbucket again."}
 	}
+	if errors.Is(err, ab.ErrForbidden) {
+		return &httpx.Error{Status: http.StatusBadGateway, Err: err,
+			Message: "The OAuth consumer of this Slipway may not read your permissions, so nothing is shown. " +
+				"An administrator has to tick Account: Read and Repositories: Read on it at Bitbucket. Then sign in again."}
+	}
 	status := http.StatusServiceUnavailable
 	if !errors.Is(err, ab.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
 		status = http.StatusBadGateway
 	}
 	return &httpx.Error{Status: status, Err: err,
-		Message: "Bitbucket does not say at the moment which repositories you may see, so nothing is shown. Try again in a minute."}
+		Message: "Bitbucket does not say at the moment which repositories you may see, so nothing is shown. " +
+			"Try again in a minute."}
 }
 
 // viewer is the person of a request; the zero Viewer, who sees nothing, without a session.

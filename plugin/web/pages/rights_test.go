@@ -55,9 +55,9 @@ func TestPermissionsFollowBitbucket(t *testing.T) {
 		shown      []string
 		missing    []string
 	}{
-		{ab.PermissionRead, nil, []string{"Start a build by hand", "Show the secret", "Edit"}},
-		{ab.PermissionWrite, []string{"Start a build by hand"}, []string{"Show the secret", "Edit"}},
-		{ab.PermissionAdmin, []string{"Start a build by hand", "Show the secret", "Edit"}, nil},
+		{ab.PermissionRead, nil, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}},
+		{ab.PermissionWrite, []string{"Start a build by hand"}, []string{"Show secret", "/hooks/bitbucket/", "Edit"}},
+		{ab.PermissionAdmin, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}, nil},
 	} {
 		s.Rights.Grant(dave.ID, step.permission, "{app}")
 		r := page()
@@ -81,7 +81,7 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 		text   string
 	}{
 		"an outage":         {ab.ErrUnavailable, http.StatusServiceUnavailable, "Try again in a minute"},
-		"a missing scope":   {ab.ErrForbidden, http.StatusBadGateway, "Bitbucket does not say"},
+		"a missing scope":   {ab.ErrForbidden, http.StatusBadGateway, "tick Account: Read"},
 		"a revoked sign-in": {ab.ErrUnauthorized, http.StatusForbidden, "sign in with Bitbucket again"},
 	} {
 		s.Rights.Fail(c.err)
