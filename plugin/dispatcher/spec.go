@@ -83,8 +83,10 @@ func (d *Dispatcher) registriesOf(ctx context.Context, b autobuild.Build, engine
 	if err != nil {
 		return nil, fmt.Errorf("choose registry credentials for %s: %w", b.Image, err)
 	}
+	e, known := d.o.Engines[engine]
 	chosen := credentials.Choose(stored, credentials.Use{
-		AutomatedBuildID: b.AutomatedBuildID, Image: b.Image, BoundOnly: d.o.Engines[engine].InRepository,
+		AutomatedBuildID: b.AutomatedBuildID, Image: b.Image,
+		BoundOnly: e.InRepository || !known, // an engine that is no longer configured is not trusted
 	})
 	var all []spec.RegistryCredential
 	if chosen.Push.ID != "" {
