@@ -20,9 +20,9 @@ type printer struct{ *rand.Rand }
 // escape returns one of the ways in which a byte of ASCII is written.
 func (p printer) escape(c byte) string {
 	forms := []string{
-		string(c), fmt.Sprintf("%%%02x", c), fmt.Sprintf("%%%02X", c), fmt.Sprintf(`\x%02x`, c), fmt.Sprintf(`\u%04x`, c),
-		fmt.Sprintf(`\u{%x}`, c), fmt.Sprintf(`\U%08X`, c), fmt.Sprintf(`\%03o`, c), fmt.Sprintf("&#%d;", c), fmt.Sprintf("&#x%x;", c),
-		fmt.Sprintf("&#x%06X;", c),
+		string(c), fmt.Sprintf("%%%02x", c), fmt.Sprintf("%%%02X", c), fmt.Sprintf(`\x%02x`, c),
+		fmt.Sprintf(`\u%04x`, c), fmt.Sprintf(`\u{%x}`, c), fmt.Sprintf(`\U%08X`, c), fmt.Sprintf(`\%03o`, c),
+		fmt.Sprintf("&#%d;", c), fmt.Sprintf("&#x%x;", c), fmt.Sprintf("&#x%06X;", c),
 	}
 	if entity := html.EscapeString(string(c)); len(entity) > 1 {
 		forms = append(forms, entity)
@@ -93,7 +93,9 @@ func (p printer) print(value string) string {
 // noise returns a text that looks like the secrets, or like an escape that has begun.
 func (p printer) noise(secrets []string) string {
 	var b strings.Builder
-	pieces := []string{"%", `\`, `\x`, `\u00`, "&", "&#", "&#x", "'", `\\`, "\x1b", "\x1b[", "\n", "#7 0.1 ", "+", "&amp", "word "}
+	pieces := []string{
+		"%", `\`, `\x`, `\u00`, "&", "&#", "&#x", "'", `\\`, "\x1b", "\x1b[", "\n", "#7 0.1 ", "+", "&amp", "word ",
+	}
 	for range p.IntN(6) {
 		if p.IntN(2) == 0 {
 			s := secrets[p.IntN(len(secrets))]
@@ -138,8 +140,9 @@ func FuzzMixed(f *testing.F) {
 		before, shown, after := p.noise(values), p.print(value), p.noise(values)
 		text := before + shown + after
 		got := check(t, r, text, uint8(p.IntN(256)))
-		if rest := bytes.Trim(got[len(before):len(before)+len(shown)], "*"); len(rest) > 0 {
-			t.Errorf("%q of %d: got %q of %q after %q", value, len(values), got[len(before):len(before)+len(shown)], shown, before)
+		masked := got[len(before) : len(before)+len(shown)]
+		if rest := bytes.Trim(masked, "*"); len(rest) > 0 {
+			t.Errorf("%q of %d: got %q of %q after %q", value, len(values), masked, shown, before)
 		}
 	})
 }

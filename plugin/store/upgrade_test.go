@@ -39,10 +39,11 @@ func TestAnEarlierDatabaseIsUpgraded(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
 		path, clock := filepath.Join(t.TempDir(), "slipway.db"), storetest.NewClock()
 		fill(t, "sqlite", path, goose.DialectSQLite3)
-		for _, check := range []func(*testing.T, *store.Store){checkUpgraded, checkUpgraded, useUpgraded, func(t *testing.T, s *store.Store) {
+		later := func(t *testing.T, s *store.Store) {
 			clock.Add(48 * time.Hour)
 			checkPruning(t, s)
-		}} {
+		}
+		for _, check := range []func(*testing.T, *store.Store){checkUpgraded, checkUpgraded, useUpgraded, later} {
 			s, err := store.Open(t.Context(), store.Options{Path: path, Sealer: storedKey(t), Now: clock.Now})
 			if err != nil {
 				t.Fatal(err)
@@ -106,7 +107,8 @@ func fill(t *testing.T, driver, address string, dialect goose.Dialect) {
 		for i := range places {
 			places[i] = fmt.Sprintf("$%d", i+1)
 		}
-		insert := fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s)`, one.Name, strings.Join(one.Columns, ", "), strings.Join(places, ", "))
+		columns, values := strings.Join(one.Columns, ", "), strings.Join(places, ", ")
+		insert := fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s)`, one.Name, columns, values)
 		for _, row := range one.Rows {
 			if _, err := db.ExecContext(t.Context(), insert, row...); err != nil {
 				t.Fatalf("%s: %v", insert, err)
@@ -229,7 +231,7 @@ func checkCredentials(t *testing.T, s *store.Store) {
 	}
 	chosen := credentials.Choose(registries, credentials.Use{AutomatedBuildID: automated[0].ID, Image: automated[0].Image})
 	if chosen.Push.ID != "path" || len(chosen.Pull) != 0 {
-		t.Errorf("got push credential %q and %d pull credentials, want the longest path and none", chosen.Push.ID, len(chosen.Pull))
+		t.Errorf("got push credential %q and %d that pull, want the longest path and none", chosen.Push.ID, len(chosen.Pull))
 	}
 	whole, err := s.Registry(t.Context(), "whole")
 	want := ab.Registry{
@@ -272,7 +274,9 @@ func useUpgraded(t *testing.T, s *store.Store) {
 	if granted, _, err := s.Permit(ctx, older.ID, 1, nil, []string{"nightly"}); !granted || err != nil {
 		t.Errorf("an extra tag: granted %t, error %v", granted, err)
 	}
-	bound, err := s.SaveRegistry(ctx, ab.Registry{Host: "registry.example.com", AutomatedBuildID: older.AutomatedBuildID, Username: "u", Password: secret.New("p")})
+	bound, err := s.SaveRegistry(ctx, ab.Registry{
+		Host: "registry.example.com", AutomatedBuildID: older.AutomatedBuildID, Username: "u", Password: secret.New("p"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
