@@ -42,7 +42,7 @@ test cover trust: export SLIPWAY_TEST_STEP_PROGRAMS = $(CURDIR)/bin/test
 test cover trust: bin/test
 
 # What make trust fuzzes: package:target.
-FUZZ := plugin/gitproxy:FuzzRoute runner/source:FuzzSameRepository config/secret:FuzzStream config:FuzzLoadGateway config:FuzzLoadGatewayWithoutABuilder \
+FUZZ := plugin/gitproxy:FuzzRoute runner/source:FuzzSameRepository config/secret:FuzzStream config/secret:FuzzMixed config:FuzzLoadGateway config:FuzzLoadGatewayWithoutABuilder \
 	plugin/bitbucket/webhook:FuzzVerify plugin/bitbucket/webhook:FuzzParse plugin/catalog/rulesfile:FuzzDecode \
 	plugin/rules:FuzzDecide plugin/rules:FuzzTags plugin/credentials:FuzzChoose runner/settings:FuzzReadPlugin runner/settings:FuzzLogins runner/settings:FuzzRead \
 	plugin/accounts:FuzzS2ReturnTo runner/spec:FuzzDecodeSpec plugin/web/pages/loghtml:FuzzNothingButSpans plugin/web/pages/loghtml:FuzzPlain \

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"slipway/config/secret"
 	"slipway/runner/buildhooks"
 	"slipway/runner/registry"
 	"slipway/runner/report"
@@ -105,6 +106,24 @@ func hookReason(hook buildhooks.Name) string {
 		return reasonTest
 	}
 	return reasonHook
+}
+
+// A maskedError is an error whose text has stars in the place of secrets.
+type maskedError struct {
+	err  error
+	text string
+}
+
+func (e *maskedError) Error() string { return e.text }
+func (e *maskedError) Unwrap() error { return e.err }
+
+// masked masks the text of an error that goes into a result. That is shown on pages and at the
+// provider, and may be cut (oneLine), after which a part of a secret would not be found any more.
+func masked(r *secret.Redactor, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &maskedError{err: err, text: string(r.Mask([]byte(err.Error())))}
 }
 
 // maxDetail bounds the sentence of a result, in bytes.

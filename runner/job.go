@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"slipway/config/secret"
 	"slipway/runner/buildhooks"
 	"slipway/runner/logins"
 	"slipway/runner/registry"
@@ -24,6 +25,7 @@ type job struct {
 	registry *registry.Client
 	session  *report.Session
 	log      logger
+	redactor *secret.Redactor // masks results; the session masks the log
 	dir      string
 
 	tree    source.Tree

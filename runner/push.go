@@ -67,7 +67,7 @@ func (j *job) moveTags(ctx context.Context) error {
 		}
 		result := spec.TagResult{Tag: tag}
 		if err != nil {
-			result.Error = oneLine(err)
+			result.Error = oneLine(masked(j.redactor, err))
 			problems = append(problems, err)
 			j.log.line("tag %s was not pushed: %v", tag, err)
 		} else {

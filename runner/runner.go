@@ -98,7 +98,8 @@ func (o Options) attempt(ctx context.Context, client *report.Client, s spec.Spec
 	if err != nil {
 		return judge(ctx, failed(reasonConfig, err)), nil
 	}
-	work, session, err := client.Begin(ctx, dir, secret.NewRedactor(secrets(s, o.Settings, own)...), o.Output)
+	redactor := secret.NewRedactor(secrets(s, o.Settings, own)...)
+	work, session, err := client.Begin(ctx, dir, redactor, o.Output)
 	if err != nil {
 		return judge(ctx, err), nil
 	}
@@ -106,6 +107,7 @@ func (o Options) attempt(ctx context.Context, client *report.Client, s spec.Spec
 	defer stop()
 	j := &job{
 		o: o, spec: s, client: client, session: session, dir: dir, log: logger{session, o.Now}, logins: logins.Of(s, own),
+		redactor: redactor,
 	}
 	for _, note := range notes {
 		j.log.line("note: %s", note)
@@ -134,7 +136,7 @@ func (j *job) run(ctx context.Context) (result spec.Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			j.log.line("the runner broke: %v\n%s", p, debug.Stack())
-			result = judge(ctx, fmt.Errorf("the runner broke: %v; this is a fault of Slipway", p))
+			result = judge(ctx, masked(j.redactor, fmt.Errorf("the runner broke: %v; this is a fault of Slipway", p)))
 		}
 	}()
 	err := j.spec.Validate()
@@ -143,7 +145,7 @@ func (j *job) run(ctx context.Context) (result spec.Result) {
 	} else {
 		err = j.logins.Explain(j.do(ctx))
 	}
-	result = judge(ctx, err)
+	result = judge(ctx, masked(j.redactor, err))
 	result.Digest, result.Size, result.Tags = j.image.Digest, j.image.Size, j.tags
 	return result
 }
@@ -196,7 +198,7 @@ func (o Options) stepLogins(image string) (own *logins.Step, notes []string, err
 	return &logins.Step{Credentials: all}, notes, err
 }
 
-// secrets are what the log must not show.
+// secrets are what the log and the result must not show.
 func secrets(s spec.Spec, own settings.Settings, step *logins.Step) []secret.Secret {
 	all := []secret.Secret{own.Token, own.BuilderTLS.Text(), s.BuilderTLS}
 	for _, r := range s.Registries {

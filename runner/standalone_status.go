@@ -107,8 +107,7 @@ func (r *standalone) verdict(failure error) (commitstatus.State, string) {
 	case errors.Is(failure, errStopped):
 		return commitstatus.Stopped, "Stopped before it was done"
 	case failure != nil:
-		masked := secret.NewRedactor(r.s.Secrets()...).Mask([]byte(failure.Error())) // before a cut could hide what it is
-		return commitstatus.Failed, oneLine(errors.New(string(masked)))
+		return commitstatus.Failed, oneLine(masked(secret.NewRedactor(r.s.Secrets()...), failure))
 	case r.s.DryRun:
 		return commitstatus.Successful, commitstatus.Built("Built, not pushed (dry run)", nil, r.image.Digest)
 	}

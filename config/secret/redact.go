@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -30,11 +29,29 @@ const star = '*'
 // linear in the length of the text. A Redactor is immutable and safe for concurrent use. The nil
 // Redactor masks nothing.
 type Redactor struct {
-	patterns []pattern
-	byGram   map[uint32][]int32 // patterns by their first gramSize bytes
-	begins   map[prefix]bool    // shorter beginnings of patterns
-	seeker   *seeker
-	longest  int // pattern, in bytes
+	plain   patterns
+	wrapped patterns // those between whose bytes line breaks may stand, behind the first four
+	seeker  *seeker
+	longest int // pattern, in bytes
+}
+
+// patterns are forms of secrets, sorted, each once.
+type patterns struct {
+	texts []string
+	first [256 + 1]int // texts[first[c]:first[c+1]] begin with the byte c
+}
+
+// index sorts the texts anew.
+func (p *patterns) index() {
+	slices.Sort(p.texts)
+	p.texts = slices.Compact(p.texts)
+	i := 0
+	for c := range p.first {
+		for i < len(p.texts) && int(p.texts[i][0]) < c {
+			i++
+		}
+		p.first[c] = i
+	}
 }
 
 // A pattern is one form of a secret, before any escaping.
@@ -43,21 +60,7 @@ type pattern struct {
 	wraps bool // line breaks may stand between its bytes, behind the first four
 }
 
-// A prefix is the first one to three bytes of a pattern.
-type prefix struct {
-	bytes uint32
-	n     int
-}
-
-func prefixOf(text string) prefix {
-	p := prefix{n: len(text)}
-	for i := range len(text) {
-		p.bytes = p.bytes<<8 | uint32(text[i])
-	}
-	return p
-}
-
-// gramSize is how many bytes a pattern is looked up by; not more than minLength.
+// gramSize is how many bytes a place is looked up by; not more than minLength.
 const gramSize = 4
 
 // NewRedactor returns a Redactor. It leaves out secrets shorter than 4 bytes.
@@ -67,12 +70,9 @@ func NewRedactor(secrets ...Secret) *Redactor {
 
 // With returns a Redactor that masks these secrets, too.
 func (r *Redactor) With(secrets ...Secret) *Redactor {
-	more := &Redactor{byGram: map[uint32][]int32{}, begins: map[prefix]bool{}, seeker: newSeeker()}
+	more := &Redactor{seeker: newSeeker()}
 	if r != nil {
-		for gram, patterns := range r.byGram {
-			more.byGram[gram] = slices.Clip(patterns) // add must not write into r's
-		}
-		more.patterns, more.begins = slices.Clip(r.patterns), maps.Clone(r.begins)
+		more.plain.texts, more.wrapped.texts = slices.Clone(r.plain.texts), slices.Clone(r.wrapped.texts)
 		*more.seeker = *r.seeker
 		more.longest = r.longest
 	}
@@ -81,6 +81,8 @@ func (r *Redactor) With(secrets ...Secret) *Redactor {
 			more.add(p)
 		}
 	}
+	more.plain.index()
+	more.wrapped.index()
 	return more
 }
 
@@ -88,16 +90,11 @@ func (r *Redactor) add(p pattern) {
 	if len(p.text) < minLength {
 		return
 	}
-	for n := 1; n < gramSize; n++ {
-		r.begins[prefixOf(p.text[:n])] = true
+	if p.wraps {
+		r.wrapped.texts = append(r.wrapped.texts, p.text)
+	} else {
+		r.plain.texts = append(r.plain.texts, p.text)
 	}
-	gram := gramOf(p.text)
-	same := func(i int32) bool { return r.patterns[i] == p }
-	if slices.ContainsFunc(r.byGram[gram], same) {
-		return
-	}
-	r.byGram[gram] = append(r.byGram[gram], int32(len(r.patterns))) //nolint:gosec // bounded by memory far below 2^31
-	r.patterns = append(r.patterns, p)
 	r.seeker.add(p.text)
 	r.longest = max(r.longest, len(p.text))
 }
@@ -157,7 +154,7 @@ func inner(encoding *base64.Encoding, value string, shift int) string {
 // Mask returns text of the same length in which every secret is stars. It returns p itself if p
 // holds none.
 func (r *Redactor) Mask(p []byte) []byte {
-	if r == nil || len(r.patterns) == 0 {
+	if r == nil || r.longest == 0 {
 		return p
 	}
 	masked := p
@@ -166,7 +163,7 @@ func (r *Redactor) Mask(p []byte) []byte {
 		if &masked[0] == &p[0] {
 			masked = bytes.Clone(p)
 		}
-		cover(masked[from:min(to, len(p))])
+		cover(masked[from:to])
 	})
 	return masked
 }

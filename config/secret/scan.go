@@ -1,6 +1,9 @@
 package secret
 
-import "slices"
+import (
+	"slices"
+	"sort"
+)
 
 const (
 	// maxSkip bounds the bytes that a reading skips between two bytes of a secret.
@@ -12,6 +15,8 @@ const (
 	maxCredit     = 1 << 18
 	// maxThreads bounds the readings that are followed at once.
 	maxThreads = 64
+	// maxForm bounds the bytes of a text that stand for one byte of a secret.
+	maxForm = len("&;") + maxName + maxSkip
 )
 
 // A scanner finds secrets in a text that may still grow. It takes each place of the text in turn
@@ -25,45 +30,59 @@ type scanner struct {
 	threads  []thread // of the walk from next, by pos; empty = it did not begin
 	best     int      // where the longest secret ends that the walk found
 	gaveUp   bool     // the walk was too long
+	covered  int      // what is before this place is masked; it may be beyond the end of the text
 	tokens   []token  // buffer
 	credit   int
 }
 
-// A thread is one reading of the text from the beginning of a walk.
+// A thread is one reading of the text from the beginning of a walk. It follows all patterns that
+// begin with the bytes it matched, so many secrets that begin alike are one thread.
 type thread struct {
-	pos     int    // the byte to read next
-	off     int    // matched bytes
-	pattern int32  // an index; -1 while fewer than gramSize bytes are matched
-	gram    uint32 // the matched bytes, while pattern is -1
-	skipped int    // bytes skipped since the last matched one
+	pos     int  // the byte to read next
+	off     int  // matched bytes
+	wraps   bool // the patterns are those that may be wrapped
+	from    int  // the patterns, as a range of the redactor's; empty at the beginning of the walk
+	to      int
+	skipped int // bytes skipped since the last matched one
 }
 
-// run calls found with each secret, by rising from, until the text ends or, unless it is final,
-// until the next step depends on what follows. Secrets may overlap. A secret may end beyond the
-// text if the scanner gave up on it.
+// run calls found with what is to be masked, in order and each byte once, until the text ends or,
+// unless it is final, until the next step depends on what follows. If covered is beyond the text then,
+// what follows is to be masked up to there.
 func (s *scanner) run(final bool, found func(from, to int)) {
 	for {
 		if len(s.threads) == 0 {
 			if !s.seek() {
 				return
 			}
-			s.threads, s.best = append(s.threads, thread{pos: s.next, pattern: -1}), 0
+			s.threads, s.best = append(s.threads, thread{pos: s.next}), 0
 			s.gaveUp = false
 		}
 		if !s.walk(final) {
 			return
 		}
 		step := 1
-		switch {
-		case s.best <= s.next:
-		case s.gaveUp: // no walk begins within what is masked, so mask what it could have found
-			found(s.next, s.best+s.redactor.longest)
-			step = s.best - s.next
-		default:
-			found(s.next, s.best)
+		if s.best > s.next {
+			end := s.best
+			if s.gaveUp { // mask twice what a secret may take: one that begins in the first half ends in the second
+				most := s.redactor.longest * maxForm
+				step = s.best + most - s.next
+				end += 2 * most
+			}
+			if from, to := max(s.next, s.covered), min(end, len(s.text)); from < to {
+				found(from, to)
+			}
+			s.covered = max(s.covered, end)
 		}
 		s.advance(step)
 	}
+}
+
+func (s *scanner) patterns(wraps bool) *patterns {
+	if wraps {
+		return &s.redactor.wrapped
+	}
+	return &s.redactor.plain
 }
 
 func (s *scanner) advance(n int) {
@@ -100,7 +119,7 @@ func (s *scanner) walk(final bool) bool {
 			s.threads = s.threads[:0]
 			return true
 		}
-		d := decoder{text: s.text[t.pos:], skips: t.off > 0, wraps: s.wraps(t)}
+		d := decoder{text: s.text[t.pos:], skips: t.off > 0, wraps: t.wraps && t.off >= gramSize}
 		s.tokens = d.decode(s.tokens[:0])
 		if d.short && !final {
 			return false
@@ -114,15 +133,17 @@ func (s *scanner) walk(final bool) bool {
 	return true
 }
 
-// stride moves a single thread over what needs no decoding.
+// stride moves a single thread over what needs no decoding: bytes in which all its patterns agree.
 func (s *scanner) stride() {
-	if len(s.threads) != 1 || s.threads[0].pattern < 0 {
+	if len(s.threads) != 1 || s.threads[0].off < gramSize {
 		return
 	}
 	t := &s.threads[0]
-	rest, text := s.redactor.patterns[t.pattern].text[t.off:], s.text[t.pos:]
-	n, limit := 0, min(len(rest), len(text), s.credit)
-	for n < limit && rest[n] == text[n] && !s.redactor.seeker.introducer[text[n]] {
+	texts := s.patterns(t.wraps).texts
+	first, last := texts[t.from][t.off:], texts[t.to-1][t.off:] // those between them agree where they do
+	text := s.text[t.pos:]
+	n, limit := 0, min(len(first), len(last), len(text), s.credit)
+	for n < limit && first[n] == text[n] && last[n] == text[n] && !s.redactor.seeker.introducer[text[n]] {
 		n++
 	}
 	if n == 0 {
@@ -130,10 +151,18 @@ func (s *scanner) stride() {
 	}
 	t.off, t.pos, t.skipped = t.off+n, t.pos+n, 0
 	s.credit -= n
-	if n == len(rest) {
-		s.best = max(s.best, t.pos)
+	if !s.complete(t) {
 		s.threads = s.threads[:0]
 	}
+}
+
+// complete notes a pattern that is matched whole; false if the thread has no others.
+func (s *scanner) complete(t *thread) bool {
+	if len(s.patterns(t.wraps).texts[t.from]) == t.off { // the shortest of those that begin alike is the first
+		s.best = max(s.best, t.pos)
+		t.from++
+	}
+	return t.from < t.to
 }
 
 // giveUp ends a walk that takes too long. A secret that was matched for some bytes counts as found
@@ -141,16 +170,11 @@ func (s *scanner) stride() {
 func (s *scanner) giveUp() {
 	s.gaveUp = true
 	for _, t := range s.threads {
-		if t.pattern >= 0 {
-			s.best = max(s.best, t.pos+len(s.redactor.patterns[t.pattern].text)-t.off)
+		if t.off >= gramSize {
+			s.best = max(s.best, t.pos)
 		}
 	}
 	s.threads = s.threads[:0]
-}
-
-// wraps reports whether a line break may follow.
-func (s *scanner) wraps(t thread) bool {
-	return t.pattern >= 0 && s.redactor.patterns[t.pattern].wraps
 }
 
 // follow moves a thread over a token, if the token fits.
@@ -165,40 +189,28 @@ func (s *scanner) follow(t thread, k *token) {
 	}
 	t.skipped = 0
 	s.match(t, k.bytes[:k.n])
+	if t.off == 0 {
+		t.wraps = true
+		s.match(t, k.bytes[:k.n])
+	}
 }
 
-// match moves a thread over decoded bytes.
+// match moves a thread over decoded bytes, and drops it if no pattern is left.
 func (s *scanner) match(t thread, decoded []byte) {
-	r := s.redactor
-	for t.pattern < 0 {
-		if len(decoded) == 0 {
-			s.add(t)
+	all := s.patterns(t.wraps)
+	for _, c := range decoded {
+		if t.off == 0 {
+			t.from, t.to = all.first[c], all.first[int(c)+1]
+		} else {
+			texts := all.texts[t.from:t.to]
+			from := sort.Search(len(texts), func(i int) bool { return texts[i][t.off] >= c })
+			to := from + sort.Search(len(texts)-from, func(i int) bool { return texts[from+i][t.off] > c })
+			t.from, t.to = t.from+from, t.from+to
+		}
+		t.off++
+		if t.from == t.to || !s.complete(&t) {
 			return
 		}
-		t.gram, t.off = t.gram<<8|uint32(decoded[0]), t.off+1
-		decoded = decoded[1:]
-		if t.off < gramSize {
-			if !r.begins[prefix{t.gram, t.off}] {
-				return
-			}
-			continue
-		}
-		for _, i := range r.byGram[t.gram] {
-			one := t
-			one.pattern, one.gram = i, 0
-			s.match(one, decoded)
-		}
-		return
-	}
-	rest := r.patterns[t.pattern].text[t.off:]
-	n := min(len(rest), len(decoded))
-	if rest[:n] != string(decoded[:n]) {
-		return
-	}
-	t.off += n
-	if n == len(rest) {
-		s.best = max(s.best, t.pos)
-		return
 	}
 	s.add(t)
 }
@@ -219,6 +231,7 @@ func (s *scanner) drop(n int) {
 	s.text = append(s.text[:0], s.text[n:]...)
 	s.next -= n
 	s.best -= n
+	s.covered = max(0, s.covered-n)
 	for i := range s.threads {
 		s.threads[i].pos -= n
 	}

@@ -12,10 +12,9 @@ import (
 type Writer struct {
 	to io.Writer
 
-	mu      sync.Mutex
-	scan    scanner // its text is what is held back, as it came
-	masked  []byte  // the same bytes as they will be written
-	covered int     // the length of masked that is stars already, and may be beyond its end
+	mu     sync.Mutex
+	scan   scanner // its text is what is held back, as it came
+	masked []byte  // the same bytes as they will be written
 }
 
 // NewWriter returns a Writer that masks what it passes on to w.
@@ -41,7 +40,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	before := len(w.masked)
 	w.scan.text = append(w.scan.text, p...)
 	w.masked = append(w.masked, p...)
-	cover(w.masked[before:max(before, min(w.covered, len(w.masked)))])
+	cover(w.masked[before:max(before, min(w.scan.covered, len(w.masked)))])
 	w.run(false)
 	if err := w.pass(min(w.scan.next, len(w.masked))); err != nil {
 		return 0, err
@@ -61,8 +60,7 @@ func (w *Writer) Close() error {
 
 func (w *Writer) run(final bool) {
 	w.scan.run(final, func(from, to int) {
-		cover(w.masked[from:min(to, len(w.masked))])
-		w.covered = max(w.covered, to)
+		cover(w.masked[from:to])
 	})
 }
 
@@ -74,7 +72,6 @@ func (w *Writer) pass(n int) error {
 	}
 	_, err := w.to.Write(w.masked[:n])
 	w.masked = append(w.masked[:0], w.masked[n:]...)
-	w.covered = max(0, w.covered-n)
 	w.scan.drop(n)
 	if err != nil {
 		return fmt.Errorf("write masked text: %w", err)

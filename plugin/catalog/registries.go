@@ -85,7 +85,8 @@ func (c *Catalog) checkBinding(ctx context.Context, r ab.Registry) error {
 		return err
 	}
 	if r.Purpose == ab.RegistryPush && !credentials.Covers(r, a.Image) {
-		return invalid("host", "the automated build of %s pushes %s, which does not begin with %s", a.Repository.FullName, a.Image, r.Host)
+		return invalid("host", "the automated build of %s pushes %s, which does not begin with %s",
+			a.Repository.FullName, a.Image, r.Host)
 	}
 	return nil
 }
@@ -112,7 +113,8 @@ func (c *Catalog) checked(ctx context.Context, r ab.Registry) (ab.Registry, erro
 	}
 	saved, err := c.o.Store.SaveRegistry(ctx, r)
 	if errors.Is(err, ab.ErrConflict) {
-		return ab.Registry{}, invalid("host", "a %s credential for %s with the same binding exists already", r.Purpose, r.Host)
+		return ab.Registry{}, invalid("host", "a %s credential for %s with the same binding exists already",
+			r.Purpose, r.Host)
 	}
 	if err != nil {
 		return ab.Registry{}, fmt.Errorf("save registry %s: %w", r.Host, err)

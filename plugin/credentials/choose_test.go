@@ -40,18 +40,51 @@ func TestChoosePush(t *testing.T) {
 		want      string
 		reason    string
 	}{
-		"nothing stored":            {nil, false, "", "no push credential begins"},
-		"the whole registry":        {[]string{"push registry.example.com"}, false, "push registry.example.com", "whole registry"},
-		"the longest path":          {[]string{"push registry.example.com", "push registry.example.com/acme", "push registry.example.com/acme/app"}, false, "push registry.example.com/acme/app", "path"},
-		"whole segments":            {[]string{"push registry.example.com/acm", "push registry.example.com/acme/app-other", "push registry.example.com/acme/ap"}, false, "", "no push credential"},
-		"another host":              {[]string{"push registry.example.co", "push registry.example.com:5000", "push example.com"}, false, "", "no push credential"},
-		"bound before longest":      {[]string{"push registry.example.com/acme/app", "push registry.example.com " + own}, false, "push registry.example.com " + own, "bound"},
-		"the longest of bound ones": {[]string{"push registry.example.com " + own, "push registry.example.com/acme " + own}, false, "push registry.example.com/acme " + own, "bound"},
-		"bound to another":          {[]string{"push registry.example.com/acme/app other"}, false, "", "no push credential"},
-		"bound, for another image":  {[]string{"push registry.example.com/acme/other " + own}, false, "", "no push credential"},
-		"a pull credential":         {[]string{"pull registry.example.com/acme/app", "pull registry.example.com " + own}, false, "", "no push credential"},
-		"bound only, none bound":    {[]string{"push registry.example.com/acme/app"}, true, "", "no push credential is bound"},
-		"bound only, one bound":     {[]string{"push registry.example.com/acme/app", "push registry.example.com/acme " + own}, true, "push registry.example.com/acme " + own, "bound"},
+		"nothing stored": {nil, false, "", "no push credential begins"},
+		"the whole registry": {
+			[]string{"push registry.example.com"}, false, "push registry.example.com", "whole registry",
+		},
+		"the longest path": {
+			[]string{
+				"push registry.example.com", "push registry.example.com/acme",
+				"push registry.example.com/acme/app",
+			},
+			false, "push registry.example.com/acme/app", "path",
+		},
+		"whole segments": {
+			[]string{
+				"push registry.example.com/acm", "push registry.example.com/acme/app-other",
+				"push registry.example.com/acme/ap",
+			},
+			false, "", "no push credential",
+		},
+		"another host": {
+			[]string{"push registry.example.co", "push registry.example.com:5000", "push example.com"}, false,
+			"", "no push credential",
+		},
+		"bound before longest": {
+			[]string{"push registry.example.com/acme/app", "push registry.example.com " + own}, false,
+			"push registry.example.com " + own, "bound",
+		},
+		"the longest of bound ones": {
+			[]string{"push registry.example.com " + own, "push registry.example.com/acme " + own}, false,
+			"push registry.example.com/acme " + own, "bound",
+		},
+		"bound to another": {[]string{"push registry.example.com/acme/app other"}, false, "", "no push credential"},
+		"bound, for another image": {
+			[]string{"push registry.example.com/acme/other " + own}, false, "", "no push credential",
+		},
+		"a pull credential": {
+			[]string{"pull registry.example.com/acme/app", "pull registry.example.com " + own}, false, "",
+			"no push credential",
+		},
+		"bound only, none bound": {
+			[]string{"push registry.example.com/acme/app"}, true, "", "no push credential is bound",
+		},
+		"bound only, one bound": {
+			[]string{"push registry.example.com/acme/app", "push registry.example.com/acme " + own}, true,
+			"push registry.example.com/acme " + own, "bound",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := parse(test.stored)
@@ -75,20 +108,39 @@ func TestChoosePull(t *testing.T) {
 		boundOnly bool
 		want      []string
 	}{
-		"several hosts":            {[]string{"pull registry.example.com", "pull docker.io", "push ghcr.io"}, false, []string{"pull docker.io", "pull registry.example.com"}},
-		"bound first":              {[]string{"pull docker.io", "pull docker.io " + own, "pull docker.io other"}, false, []string{"pull docker.io " + own}},
-		"the image's path":         {[]string{"pull registry.example.com", "pull registry.example.com/acme", "pull registry.example.com/base"}, false, []string{"pull registry.example.com/acme"}},
-		"the whole host otherwise": {[]string{"pull registry.example.com/base", "pull registry.example.com"}, false, []string{"pull registry.example.com"}},
-		"another path only":        {[]string{"pull registry.example.com/base"}, false, []string{"pull registry.example.com/base"}},
-		"a fixed one of equals":    {[]string{"pull docker.io/b", "pull docker.io/a"}, false, []string{"pull docker.io/a"}},
-		"another's":                {[]string{"pull docker.io other"}, false, nil},
-		"bound only":               {[]string{"pull docker.io", "pull ghcr.io " + own}, true, []string{"pull ghcr.io " + own}},
+		"several hosts": {
+			[]string{"pull registry.example.com", "pull docker.io", "push ghcr.io"}, false,
+			[]string{"pull docker.io", "pull registry.example.com"},
+		},
+		"bound first": {
+			[]string{"pull docker.io", "pull docker.io " + own, "pull docker.io other"}, false,
+			[]string{"pull docker.io " + own},
+		},
+		"the image's path": {
+			[]string{
+				"pull registry.example.com", "pull registry.example.com/acme", "pull registry.example.com/base",
+			},
+			false, []string{"pull registry.example.com/acme"},
+		},
+		"the whole host otherwise": {
+			[]string{"pull registry.example.com/base", "pull registry.example.com"}, false,
+			[]string{"pull registry.example.com"},
+		},
+		"another path only": {
+			[]string{"pull registry.example.com/base"}, false, []string{"pull registry.example.com/base"},
+		},
+		"a fixed one of equals": {[]string{"pull docker.io/b", "pull docker.io/a"}, false, []string{"pull docker.io/a"}},
+		"another's":             {[]string{"pull docker.io other"}, false, nil},
+		"bound only": {
+			[]string{"pull docker.io", "pull ghcr.io " + own}, true, []string{"pull ghcr.io " + own},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := parse(test.stored)
 			for range 2 {
 				var got []string
-				for _, r := range credentials.Choose(all, credentials.Use{AutomatedBuildID: own, Image: image, BoundOnly: test.boundOnly}).Pull {
+				use := credentials.Use{AutomatedBuildID: own, Image: image, BoundOnly: test.boundOnly}
+				for _, r := range credentials.Choose(all, use).Pull {
 					got = append(got, r.ID)
 				}
 				if diff := cmp.Diff(test.want, got); diff != "" {
@@ -170,7 +222,8 @@ func FuzzChoose(f *testing.F) {
 			hosts[host] = true
 		}
 		slices.Reverse(all)
-		if diff := cmp.Diff(got, credentials.Choose(all, use), cmp.Comparer(func(a, b ab.Registry) bool { return a.ID == b.ID })); diff != "" && first != second {
+		same := cmp.Comparer(func(a, b ab.Registry) bool { return a.ID == b.ID })
+		if diff := cmp.Diff(got, credentials.Choose(all, use), same); diff != "" && first != second {
 			t.Errorf("another order, another choice (-want +got):\n%s", diff)
 		}
 	})

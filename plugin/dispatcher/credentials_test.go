@@ -98,6 +98,19 @@ func TestARunnerInTheRepositoryGetsBoundCredentialsOnly(t *testing.T) {
 	}
 }
 
+// An attempt may outlive its engine's configuration: its runner gets no more than any runner may have.
+func TestARunnerOfAnUnknownEngineGetsBoundCredentialsOnly(t *testing.T) {
+	y := newYard(t, 2)
+	storeCredentials(t, y)
+	s, users := specOn(t, y, "removed")
+	if diff := cmp.Diff([]string{"bound", "own reader (pull only)"}, users); diff != "" {
+		t.Errorf("credentials (-want +got):\n%s", diff)
+	}
+	if !s.BuilderTLS.IsZero() {
+		t.Error("it gets a builder's certificate")
+	}
+}
+
 func TestTheSettingOfPushHooksReachesTheRunner(t *testing.T) {
 	y := newYard(t, 2)
 	y.Dispatcher = dispatcher.New(dispatcher.Options{Store: y.store, Connector: y.account, PushHooks: true, Now: y.clock})

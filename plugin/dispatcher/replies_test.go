@@ -150,12 +150,6 @@ func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
 	fill(reflect.ValueOf(&s).Elem())
 	must(t, spec.EncodeSpec(&claim, s))
 	wantListed(t, rows, "claim", "", fieldsOf(t, claim.Bytes(), nil))
-	for row := range rows {
-		field, isClaim := strings.CutPrefix(row, "claim ")
-		if isClaim && !slices.Contains(fieldsOf(t, claim.Bytes(), nil), field) {
-			t.Errorf("the table of %s lists claim.%s: no runner receives it, remove the row", repliesTable, field)
-		}
-	}
 	var j spec.JoinReply
 	fill(reflect.ValueOf(&j).Elem())
 	must(t, spec.EncodeJoin(&join, j))
@@ -165,6 +159,16 @@ func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
 	must(t, spec.EncodeProbe(&probe, p))
 	for _, engine := range []string{"drone", "woodpecker"} {
 		wantListed(t, rows, "probe", engine, fieldsOf(t, probe.Bytes(), nil))
+	}
+	sent := map[string][]string{}
+	for reply, wire := range map[string][]byte{"claim": claim.Bytes(), "join": join.Bytes(), "probe": probe.Bytes()} {
+		sent[reply] = fieldsOf(t, wire, nil)
+	}
+	for row := range rows {
+		reply, field, _ := strings.Cut(row, " ")
+		if !slices.Contains(sent[reply], field) {
+			t.Errorf("the table of %s lists %s.%s: no runner receives it, remove the row", repliesTable, reply, field)
+		}
 	}
 }
 

@@ -78,13 +78,17 @@ func (d *Dispatcher) cloneURL(ctx context.Context, accountID string, r autobuild
 // registriesOf returns the credentials that the runner of a build gets: the one that pushes its
 // image, and pull-only ones for base images. The runner keeps the first to itself: a Dockerfile
 // is the repository's, and could read any image of the registry with it.
-func (d *Dispatcher) registriesOf(ctx context.Context, b autobuild.Build, engine string) ([]spec.RegistryCredential, error) {
+func (d *Dispatcher) registriesOf(
+	ctx context.Context, b autobuild.Build, engine string,
+) ([]spec.RegistryCredential, error) {
 	stored, err := d.o.Store.Registries(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("choose registry credentials for %s: %w", b.Image, err)
 	}
+	e, known := d.o.Engines[engine]
 	chosen := credentials.Choose(stored, credentials.Use{
-		AutomatedBuildID: b.AutomatedBuildID, Image: b.Image, BoundOnly: d.o.Engines[engine].InRepository,
+		AutomatedBuildID: b.AutomatedBuildID, Image: b.Image,
+		BoundOnly: e.InRepository || !known, // an engine that is no longer configured is not trusted
 	})
 	var all []spec.RegistryCredential
 	if chosen.Push.ID != "" {

@@ -15,7 +15,9 @@ import (
 // and rules may share a tag, the last one wins. Asking again is harmless. holder is the build that
 // stands in the way; zero if that one was pruned. An ab.FieldError if a tag is not the build's, or if
 // the build would have more than ab.MaxExtraTags; ab.ErrFenced if the attempt is over.
-func (s *Store) Permit(ctx context.Context, buildID string, attempt int, tags, extra []string) (granted bool, holder ab.Build, err error) {
+func (s *Store) Permit(
+	ctx context.Context, buildID string, attempt int, tags, extra []string,
+) (granted bool, holder ab.Build, err error) {
 	op := fmt.Sprintf("permit for build %s attempt %d", buildID, attempt)
 	err = s.tx(ctx, op, func(tx *sql.Tx) error {
 		_, b, err := s.fenced(ctx, tx, buildID, attempt)
@@ -64,8 +66,9 @@ func checkTags(b *ab.Build, tags, extra []string) ([]string, error) {
 		}
 		if len(b.ExtraTags) == ab.MaxExtraTags {
 			return nil, ab.FieldError{
-				Field:   fmt.Sprintf("extra_tags[%d]", i),
-				Message: fmt.Sprintf("this build has %d extra tags already, the most that a build may have: push fewer tags", ab.MaxExtraTags),
+				Field: fmt.Sprintf("extra_tags[%d]", i),
+				Message: fmt.Sprintf("this build has %d extra tags already, the most that a build may have: "+
+					"push fewer tags", ab.MaxExtraTags),
 			}
 		}
 		b.ExtraTags = append(b.ExtraTags, ab.ExtraTag{Tag: tag})

@@ -8,7 +8,8 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-const selectRegistry = `SELECT id, host, purpose, automated_build_id, username, password, insecure, checked_at, problem FROM registries`
+const selectRegistry = `SELECT id, host, purpose, automated_build_id, username, password, insecure,
+	checked_at, problem FROM registries`
 
 func (s *Store) scanRegistry(r scanner) (g ab.Registry, err error) {
 	var sealed []byte

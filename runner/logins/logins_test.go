@@ -21,7 +21,9 @@ func parse(texts ...string) (all []spec.RegistryCredential) {
 	for _, text := range texts {
 		words := strings.Fields(text)
 		user, host, _ := strings.Cut(words[0], "@")
-		r := spec.RegistryCredential{Host: host, PullOnly: strings.Contains(text, " pull"), Insecure: strings.Contains(text, " http")}
+		r := spec.RegistryCredential{
+			Host: host, PullOnly: strings.Contains(text, " pull"), Insecure: strings.Contains(text, " http"),
+		}
 		if user != "" {
 			r.Credential = spec.Credential{Username: user, Password: secret.New("p")}
 		}
@@ -74,7 +76,8 @@ func TestWhichLoginsGoWhere(t *testing.T) {
 			step: []string{"ci@registry.example.com pull"}, build: []string{"ci@registry.example.com pull"},
 		},
 		"a step without a login at a plain registry": {
-			step: []string{"@registry.example.com http"}, push: []string{"@registry.example.com http"}, build: []string{"@registry.example.com http"},
+			step: []string{"@registry.example.com http"}, push: []string{"@registry.example.com http"},
+			build: []string{"@registry.example.com http"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,18 +102,33 @@ func TestWhichLoginsGoWhere(t *testing.T) {
 
 func TestErrorsNameTheFix(t *testing.T) {
 	refused := &registry.UnauthorizedError{Host: "registry.example.com", Image: image, Err: errors.New("401")}
-	const unread = "failed to resolve source metadata for registry.example.com/other/private:1: unexpected status from HEAD request: 401 Unauthorized"
+	const unread = "failed to resolve source metadata for registry.example.com/other/private:1: " +
+		"unexpected status from HEAD request: 401 Unauthorized"
 	for name, test := range map[string]struct {
 		gateway, step []string
 		err           error
 		want          string
 	}{
-		"no credential":            {nil, nil, refused, "no push credential is stored for " + image + ": add one under Settings → Registries"},
-		"a credential":             {[]string{"push@registry.example.com"}, nil, refused, "check the registry's user name and password"},
-		"a step's login":           {nil, []string{"ci@registry.example.com"}, refused, "check PLUGIN_USERNAME and PLUGIN_PASSWORD"},
-		"a step without one":       {nil, []string{}, refused, "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"},
-		"a base image":             {[]string{"push@registry.example.com"}, nil, errors.New(unread), "registry.example.com/other/private: add a pull credential for registry.example.com"},
-		"a base image of a step":   {nil, []string{}, errors.New(unread), "set PLUGIN_BASE_IMAGE_REGISTRY=registry.example.com"},
+		"no credential": {
+			nil, nil, refused,
+			"no push credential is stored for " + image + ": add one under Settings → Registries",
+		},
+		"a credential": {
+			[]string{"push@registry.example.com"}, nil, refused, "check the registry's user name and password",
+		},
+		"a step's login": {
+			nil, []string{"ci@registry.example.com"}, refused, "check PLUGIN_USERNAME and PLUGIN_PASSWORD",
+		},
+		"a step without one": {
+			nil, []string{}, refused, "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)",
+		},
+		"a base image": {
+			[]string{"push@registry.example.com"}, nil, errors.New(unread),
+			"registry.example.com/other/private: add a pull credential for registry.example.com",
+		},
+		"a base image of a step": {
+			nil, []string{}, errors.New(unread), "set PLUGIN_BASE_IMAGE_REGISTRY=registry.example.com",
+		},
 		"an error of another kind": {nil, nil, errors.New("no space left on device"), "no space left on device"},
 	} {
 		var step *logins.Step

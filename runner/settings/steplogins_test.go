@@ -30,16 +30,53 @@ func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 		want  []spec.RegistryCredential
 		note  string
 	}{
-		"none":               {nil, []spec.RegistryCredential{}, ""},
-		"user and password":  {[]string{"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"}, []spec.RegistryCredential{login("registry.example.com", "ci")}, ""},
-		"other names":        {[]string{"DOCKER_USERNAME=ci", "DOCKER_PASSWORD=canary"}, []spec.RegistryCredential{login("registry.example.com", "ci")}, ""},
-		"a registry":         {[]string{"PLUGIN_REGISTRY=registry.example.com/acme", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"}, []spec.RegistryCredential{login("registry.example.com/acme", "ci")}, ""},
-		"plain HTTP":         {[]string{"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary", "PLUGIN_INSECURE=true"}, []spec.RegistryCredential{login("registry.example.com", "ci", insecure)}, ""},
-		"config":             {[]string{`PLUGIN_CONFIG={"auths":{"registry.example.com":{"auth":"Y2k6Y2FuYXJ5"}}}`}, []spec.RegistryCredential{login("registry.example.com", "ci")}, ""},
-		"several":            {[]string{`PLUGIN_LOGINS=[{"registry":"registry.example.com","username":"ci","password":"canary"},{"registry":"ghcr.io","username":"jo","password":"canary"}]`}, []spec.RegistryCredential{login("registry.example.com", "ci"), login("ghcr.io", "jo")}, ""},
-		"base images":        {[]string{"PLUGIN_BASE_IMAGE_REGISTRY=docker.io", "PLUGIN_BASE_IMAGE_USERNAME=jo", "PLUGIN_BASE_IMAGE_PASSWORD=canary"}, []spec.RegistryCredential{login("docker.io", "jo", pullOnly)}, ""},
-		"for another":        {[]string{"PLUGIN_REGISTRY=ghcr.io", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"}, []spec.RegistryCredential{login("ghcr.io", "ci")}, "is for ghcr.io, and the image is registry.example.com/acme/app"},
-		"mirrors do nothing": {[]string{`PLUGIN_LOGINS=[{"registry":"docker.io","username":"ci","password":"canary","mirrors":["https://mirror.example.com"]}]`}, []spec.RegistryCredential{login("docker.io", "ci")}, "mirrors in PLUGIN_LOGINS do nothing"},
+		"none": {nil, []spec.RegistryCredential{}, ""},
+		"user and password": {
+			[]string{"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"},
+			[]spec.RegistryCredential{login("registry.example.com", "ci")}, "",
+		},
+		"other names": {
+			[]string{"DOCKER_USERNAME=ci", "DOCKER_PASSWORD=canary"},
+			[]spec.RegistryCredential{login("registry.example.com", "ci")}, "",
+		},
+		"a registry": {
+			[]string{
+				"PLUGIN_REGISTRY=registry.example.com/acme", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary",
+			},
+			[]spec.RegistryCredential{login("registry.example.com/acme", "ci")}, "",
+		},
+		"plain HTTP": {
+			[]string{"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary", "PLUGIN_INSECURE=true"},
+			[]spec.RegistryCredential{login("registry.example.com", "ci", insecure)}, "",
+		},
+		"config": {
+			[]string{`PLUGIN_CONFIG={"auths":{"registry.example.com":{"auth":"Y2k6Y2FuYXJ5"}}}`},
+			[]spec.RegistryCredential{login("registry.example.com", "ci")}, "",
+		},
+		"several": {
+			[]string{
+				`PLUGIN_LOGINS=[{"registry":"registry.example.com","username":"ci","password":"canary"},{"registry":"ghcr.io","username":"jo","password":"canary"}]`,
+			},
+			[]spec.RegistryCredential{login("registry.example.com", "ci"), login("ghcr.io", "jo")}, "",
+		},
+		"base images": {
+			[]string{
+				"PLUGIN_BASE_IMAGE_REGISTRY=docker.io", "PLUGIN_BASE_IMAGE_USERNAME=jo",
+				"PLUGIN_BASE_IMAGE_PASSWORD=canary",
+			},
+			[]spec.RegistryCredential{login("docker.io", "jo", pullOnly)}, "",
+		},
+		"for another": {
+			[]string{"PLUGIN_REGISTRY=ghcr.io", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"},
+			[]spec.RegistryCredential{login("ghcr.io", "ci")},
+			"is for ghcr.io, and the image is registry.example.com/acme/app",
+		},
+		"mirrors do nothing": {
+			[]string{
+				`PLUGIN_LOGINS=[{"registry":"docker.io","username":"ci","password":"canary","mirrors":["https://mirror.example.com"]}]`,
+			},
+			[]spec.RegistryCredential{login("docker.io", "ci")}, "mirrors in PLUGIN_LOGINS do nothing",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := joining(test.lines...)

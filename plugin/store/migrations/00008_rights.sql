@@ -25,6 +25,10 @@ CREATE TABLE permissions (
     PRIMARY KEY (user_id, provider_id, repository_id)
 );
 
+-- Viewers and members had a right here, so they are not pruned like strangers who signed in once.
+UPDATE users SET had_right = TRUE WHERE role IN ('viewer', 'member');
+UPDATE users SET signed_in_at = COALESCE((SELECT MAX(s.created_at) FROM sessions s WHERE s.user_id = users.id), created_at);
+
 -- The roles viewer and member are replaced by permissions. Their sessions hold no grant to read
 -- these with, so that the people sign in again.
 DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE role <> 'admin');

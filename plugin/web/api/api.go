@@ -74,6 +74,7 @@ type API struct {
 	tokens   *httpx.Limiter // by token, good or not
 	refused  *httpx.Limiter // by address, of tokens that are not known
 	events   *httpx.Limiter // by attempt
+	permits  *httpx.Limiter // by attempt
 }
 
 // New makes an API.
@@ -83,6 +84,7 @@ func New(o Options) *API {
 		tokens:  httpx.NewLimiter(tokenEvery, tokenBurst, o.Now),
 		refused: httpx.NewLimiter(refusedEvery, refusedBurst, o.Now),
 		events:  httpx.NewLimiter(eventsEvery, eventsBurst, o.Now),
+		permits: httpx.NewLimiter(permitsEvery, permitsBurst, o.Now),
 	}
 	a.inFlight.small.Store(maxSmall)
 	a.inFlight.large.Store(maxInFlight - maxSmall)

@@ -109,7 +109,8 @@ func checkTags(place string, tags []string) error {
 	}
 	for i, tag := range tags {
 		if !spec.LegalTag(tag) {
-			return invalid(fmt.Sprintf("%s[%d]", place, i), "%.130q is not a tag: use up to 128 letters, digits, _, . and -", tag)
+			return invalid(fmt.Sprintf("%s[%d]", place, i),
+				"%.130q is not a tag: use up to 128 letters, digits, _, . and -", tag)
 		}
 	}
 	return nil

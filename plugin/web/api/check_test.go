@@ -23,13 +23,25 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 		words      string
 	}{
 		{"a huge digest", "events", events(spec.Event{Seq: 1, Kind: spec.Built, Digest: huge}), 422, "events[0].digest"},
-		{"markup as a digest", "events", events(spec.Event{Seq: 1, Kind: spec.Built, Digest: "<script>"}), 422, "send sha256:"},
+		{
+			"markup as a digest", "events", events(spec.Event{Seq: 1, Kind: spec.Built, Digest: "<script>"}),
+			422, "send sha256:",
+		},
 		{"an unknown kind", "events", events(spec.Event{Seq: 1, Kind: "exploded"}), 422, "events[0].kind"},
-		{"an unknown stage", "events", events(spec.Event{Seq: 1, Kind: spec.StageStarted, Stage: "<b>"}), 422, "events[0].stage"},
-		{"a negative number", "events", events(spec.Event{Seq: -1, Kind: spec.StageStarted, Stage: "build"}), 422, "events[0].seq"},
+		{
+			"an unknown stage", "events", events(spec.Event{Seq: 1, Kind: spec.StageStarted, Stage: "<b>"}),
+			422, "events[0].stage",
+		},
+		{
+			"a negative number", "events", events(spec.Event{Seq: -1, Kind: spec.StageStarted, Stage: "build"}),
+			422, "events[0].seq",
+		},
 		{"many events", "events", events(stages(1, spec.MaxEvents+1)...), 422, "send at most 100"},
 		{"48,000 stages", "events", events(stages(1, 48_000)...), 413, "larger than"},
-		{"a permit for markup", "permit", spec.PermitRequest{Digest: digest, Tags: []string{"latest", "<b>"}}, 422, "tags[1]"},
+		{
+			"a permit for markup", "permit",
+			spec.PermitRequest{Digest: digest, Tags: []string{"latest", "<b>"}}, 422, "tags[1]",
+		},
 		{"a permit for another tag", "permit", spec.PermitRequest{Digest: digest, Tags: []string{"stolen"}}, 422, "tags[0]"},
 		{"a permit for a bad digest", "permit", spec.PermitRequest{Digest: huge, Tags: []string{"latest"}}, 422, "digest"},
 		{"a permit for a bad extra tag", "permit", spec.PermitRequest{ExtraTags: []string{"a/b"}}, 422, "extra_tags[0]"},
@@ -37,8 +49,15 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 		{"a result with a bad digest", "finish", spec.Result{State: spec.Succeeded, Digest: "sha256:abc"}, 422, "digest"},
 		{"a negative size", "finish", spec.Result{State: spec.Succeeded, Size: -1}, 422, "size"},
 		{"a vast size", "finish", spec.Result{State: spec.Succeeded, Size: 1 << 60}, 422, "size"},
-		{"another tag", "finish", spec.Result{State: spec.Succeeded, Tags: []spec.TagResult{{Tag: "stolen"}}}, 422, "tags[0]"},
-		{"an extra tag without a permit", "finish", spec.Result{State: spec.Succeeded, ExtraTags: []spec.TagResult{{Tag: "edge"}}}, 422, "extra_tags[0]"},
+		{
+			"another tag", "finish",
+			spec.Result{State: spec.Succeeded, Tags: []spec.TagResult{{Tag: "stolen"}}}, 422, "tags[0]",
+		},
+		{
+			"an extra tag without a permit", "finish",
+			spec.Result{State: spec.Succeeded, ExtraTags: []spec.TagResult{{Tag: "edge"}}}, 422,
+			"extra_tags[0]",
+		},
 		{"a huge runner id", "claim", spec.ClaimRequest{RunnerID: strings.Repeat("r", 65)}, 400, "runner_id"},
 		{"markup as a runner id", "claim", spec.ClaimRequest{RunnerID: "<b>"}, 400, "runner_id"},
 	} {
@@ -116,7 +135,8 @@ func TestExtraTags(t *testing.T) {
 	d.runner("claim", claim())
 	ask := func(extra ...string) spec.PermitReply {
 		t.Helper()
-		return answer[spec.PermitReply](t, d.runner("permit", spec.PermitRequest{Digest: digest, ExtraTags: extra}), http.StatusOK)
+		reply := d.runner("permit", spec.PermitRequest{Digest: digest, ExtraTags: extra})
+		return answer[spec.PermitReply](t, reply, http.StatusOK)
 	}
 	if got := ask("nightly", "edge"); !got.Granted {
 		t.Errorf("extra tags were refused: %s", got.Reason)
@@ -125,7 +145,8 @@ func TestExtraTags(t *testing.T) {
 	for i := range 99 {
 		many = append(many, fmt.Sprint("x-", i))
 	}
-	got := answer[spec.ErrorReply](t, d.runner("permit", spec.PermitRequest{ExtraTags: many}), http.StatusUnprocessableEntity)
+	reply := d.runner("permit", spec.PermitRequest{ExtraTags: many})
+	got := answer[spec.ErrorReply](t, reply, http.StatusUnprocessableEntity)
 	if !strings.Contains(got.Error, "extra_tags[98]") {
 		t.Errorf("got %q, want it to name the tag past 100", got.Error)
 	}

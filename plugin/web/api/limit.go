@@ -20,6 +20,9 @@ const (
 	// An attempt reports its events: a heartbeat a second, and one for each of its few stages. Each
 	// is a write to the database.
 	eventsEvery, eventsBurst = time.Second / 5, 100
+	// It asks for a permit before each tag moves: at most the 50 of its rule and 100 extra ones. Each
+	// grant writes a row for each tag of the request.
+	permitsEvery, permitsBurst = time.Second / 5, 200
 )
 
 // nameOf names an attempt to a limiter.

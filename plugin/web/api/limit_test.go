@@ -121,13 +121,20 @@ func (reporting) AttemptByToken(context.Context, string, string) (ab.Attempt, er
 
 func (reporting) Events(context.Context, ab.Attempt, store.EventRecord) error { return nil }
 
-// An attempt reports as often as its heartbeat and its few events need.
-func TestReportsAreLimitedPerAttempt(t *testing.T) {
+// newReporting is a gate whose tokens are all of one attempt.
+func newReporting(t *testing.T) *gate {
+	t.Helper()
 	g := newGate(t)
 	log, _ := test.NewNullLogger()
 	g.Engine = gin.New()
 	g.Use(httpx.Errors(log, httpx.JSON))
 	New(Options{Store: reporting{}, Watcher: reporting{}, Now: func() time.Time { return g.now }}).Mount(g)
+	return g
+}
+
+// An attempt reports as often as its heartbeat and its few events need.
+func TestReportsAreLimitedPerAttempt(t *testing.T) {
+	g := newReporting(t)
 	report := func(token string) *http.Response { return g.post("/runner/v1/builds/b/events", "192.0.2.1", token) }
 	for i := range eventsBurst {
 		if got := report("one").StatusCode; got != http.StatusOK {
@@ -148,5 +155,23 @@ func TestReportsAreLimitedPerAttempt(t *testing.T) {
 				t.Fatalf("second %d: got %d, want 200", i, got)
 			}
 		}
+	}
+}
+
+// An attempt asks for as many permits as its tags need: each is a transaction of the database.
+func TestPermitsAreLimitedPerAttempt(t *testing.T) {
+	g := newReporting(t)
+	ask := func() int { return g.post("/runner/v1/builds/b/permit", "192.0.2.1", "one").StatusCode }
+	for i := range permitsBurst {
+		if got := ask(); got == http.StatusTooManyRequests {
+			t.Fatalf("request %d: got 429", i)
+		}
+	}
+	if got := ask(); got != http.StatusTooManyRequests {
+		t.Errorf("got %d, want 429", got)
+	}
+	g.now = g.now.Add(time.Second)
+	if got := ask(); got == http.StatusTooManyRequests {
+		t.Error("a second later: got 429")
 	}
 }

@@ -161,6 +161,9 @@ func (a *API) appendLog(c *gin.Context, attempt ab.Attempt) error {
 
 // permit answers whether the attempt may move tags.
 func (a *API) permit(c *gin.Context, attempt ab.Attempt) error {
+	if err := a.permits.Allow(nameOf(attempt)); err != nil {
+		return err
+	}
 	var request spec.PermitRequest
 	if err := httpx.ReadJSON(c, maxReport, &request); err != nil {
 		return err

@@ -1,0 +1,311 @@
+package store_test
+
+import (
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
+
+	"slipway/config/secret"
+	ab "slipway/plugin/autobuild"
+	"slipway/plugin/credentials"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+	"slipway/plugin/store/storetest"
+)
+
+// stored is the content of a database that an earlier version wrote, with rows in every table, at the
+// time at which storetest.Clock starts.
+const stored = "testdata/upgrade/version5"
+
+// A table is one table of that database. A value is a string, a number, a boolean, null, or
+// {"base64": "..."} for bytes.
+type table struct {
+	Name    string   `json:"name"`
+	Columns []string `json:"columns"`
+	Rows    [][]any  `json:"rows"`
+}
+
+func TestAnEarlierDatabaseIsUpgraded(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) {
+		path, clock := filepath.Join(t.TempDir(), "slipway.db"), storetest.NewClock()
+		fill(t, "sqlite", path, goose.DialectSQLite3)
+		later := func(t *testing.T, s *store.Store) {
+			clock.Add(48 * time.Hour)
+			checkPruning(t, s)
+		}
+		for _, check := range []func(*testing.T, *store.Store){checkUpgraded, checkUpgraded, useUpgraded, later} {
+			s, err := store.Open(t.Context(), store.Options{Path: path, Sealer: storedKey(t), Now: clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, s)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		address, clock := storetest.PostgresAddress(t), storetest.NewClock()
+		fill(t, "pgx", address.Reveal(), goose.DialectPostgres)
+		s := storetest.OpenPostgresAt(t, address, storedKey(t), clock.Now)
+		checkUpgraded(t, s)
+		useUpgraded(t, s)
+		clock.Add(48 * time.Hour)
+		checkPruning(t, s)
+	})
+}
+
+// storedKey returns the key of the stored database. Git does not keep the mode that it needs.
+func storedKey(t *testing.T) *seal.Sealer {
+	t.Helper()
+	text, err := os.ReadFile(stored + ".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "secret.key")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.LoadOrCreate(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sealer
+}
+
+// fill makes a database with the schema of version 5 and the stored rows.
+func fill(t *testing.T, driver, address string, dialect goose.Dialect) {
+	t.Helper()
+	db, err := sql.Open(driver, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	before, err := goose.NewProvider(dialect, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := before.UpTo(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range storedTables(t) {
+		if len(one.Rows) == 0 {
+			t.Errorf("%s has no rows: the upgrade of its rows is not tested", one.Name)
+		}
+		execute(t, db, `DELETE FROM `+one.Name) // the first migration inserts counters
+		places := make([]string, len(one.Columns))
+		for i := range places {
+			places[i] = fmt.Sprintf("$%d", i+1)
+		}
+		columns, values := strings.Join(one.Columns, ", "), strings.Join(places, ", ")
+		insert := fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s)`, one.Name, columns, values)
+		for _, row := range one.Rows {
+			if _, err := db.ExecContext(t.Context(), insert, row...); err != nil {
+				t.Fatalf("%s: %v", insert, err)
+			}
+		}
+	}
+}
+
+func storedTables(t *testing.T) (all []table) {
+	t.Helper()
+	f, err := os.Open(stored + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	d := json.NewDecoder(f)
+	d.UseNumber()
+	if err := d.Decode(&all); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range all {
+		for _, row := range one.Rows {
+			for i := range row {
+				row[i] = columnOf(t, row[i])
+			}
+		}
+	}
+	return all
+}
+
+func columnOf(t *testing.T, value any) any {
+	t.Helper()
+	switch value := value.(type) {
+	case json.Number:
+		n, err := value.Int64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	case map[string]any:
+		data, err := base64.StdEncoding.DecodeString(fmt.Sprint(value["base64"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	return value
+}
+
+// checkUpgraded reads what was stored, and compares it with what operators are told to expect.
+func checkUpgraded(t *testing.T, s *store.Store) {
+	t.Helper()
+	checkPeople(t, s)
+	checkCredentials(t, s)
+	b, err := s.BuildByNumber(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.State != ab.Succeeded || b.Size != 12345 || len(b.Stages) != 1 || b.ExtraTags != nil {
+		t.Errorf("got build %+v, want it as it was stored, without extra tags", b)
+	}
+	hooks, err := s.Hooks(t.Context())
+	if err != nil || len(hooks) != 1 {
+		t.Fatalf("got %d webhooks, error %v", len(hooks), err)
+	}
+	h := hooks[0]
+	if h.Secret.Reveal() != "hook secret" || h.PreviousSecret.Reveal() != "secret before" {
+		t.Error("the webhook's secrets are not those that were stored")
+	}
+	if h.SecretVersion != 1 || h.SecretWritten != 1 {
+		t.Errorf("got secret version %d, written %d, want 1 and 1: no rotation is pending", h.SecretVersion, h.SecretWritten)
+	}
+	if attempts, err := s.ActiveAttempts(t.Context()); err != nil || len(attempts) != 1 {
+		t.Errorf("got %d active attempts, error %v, want the one that was running", len(attempts), err)
+	}
+	if text, err := s.ReadLog(t.Context(), b.ID, 1, 0, 100); err != nil || string(text) != "built and pushed\n" {
+		t.Errorf("got log %q, error %v", text, err)
+	}
+	deliveries, err := s.Deliveries(t.Context(), store.DeliveryFilter{Limit: 10})
+	if err != nil || len(deliveries) != 1 || deliveries[0].RequestID != "request" {
+		t.Errorf("got deliveries %+v, error %v", deliveries, err)
+	}
+}
+
+// checkPeople expects that rights follow Bitbucket now, and that nobody vanished.
+func checkPeople(t *testing.T, s *store.Store) {
+	t.Helper()
+	users, err := s.Users(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles := map[string]ab.Role{}
+	for _, u := range users {
+		roles[u.Name] = u.Role
+	}
+	want := map[string]ab.Role{"none": ab.RoleNone, "viewer": ab.RoleNone, "member": ab.RoleNone, "admin": ab.RoleAdmin}
+	if diff := cmp.Diff(want, roles); diff != "" {
+		t.Errorf("roles (-want +got):\n%s", diff)
+	}
+	counts, err := s.SessionCounts(t.Context())
+	if diff := cmp.Diff(map[string]int{"user-admin": 1}, counts); diff != "" || err != nil {
+		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
+	}
+	if u, err := s.SessionUser(t.Context(), "session-admin"); err != nil || u.Role != ab.RoleAdmin {
+		t.Errorf("got user %+v of the administrator's session, error %v", u, err)
+	}
+}
+
+// checkCredentials expects that each secret opens, and that builds push with the credential that
+// they pushed with before.
+func checkCredentials(t *testing.T, s *store.Store) {
+	t.Helper()
+	registries, err := s.Registries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	automated, err := s.AutomatedBuilds(t.Context())
+	if err != nil || len(automated) != 1 {
+		t.Fatalf("got %d automated builds, error %v", len(automated), err)
+	}
+	chosen := credentials.Choose(registries, credentials.Use{AutomatedBuildID: automated[0].ID, Image: automated[0].Image})
+	if chosen.Push.ID != "path" || len(chosen.Pull) != 0 {
+		t.Errorf("got push credential %q and %d that pull, want the longest path and none", chosen.Push.ID, len(chosen.Pull))
+	}
+	whole, err := s.Registry(t.Context(), "whole")
+	want := ab.Registry{
+		ID: "whole", Host: "registry.example.com", Purpose: ab.RegistryPush, Username: "robot",
+		Password: secret.New("registry password"), Insecure: true, CheckedAt: storetest.NewClock().Now(), Problem: "down",
+	}
+	if diff := cmp.Diff(want, whole); diff != "" || err != nil {
+		t.Errorf("error %v, registry (-want +got):\n%s", err, diff)
+	}
+	account, err := s.Account(t.Context(), automated[0].AccountID)
+	if err != nil || account.AccessToken.Reveal() != "access token" || account.RefreshToken.Reveal() != "refresh token" {
+		t.Errorf("the account's tokens are not those that were stored, error %v", err)
+	}
+	if got := automated[0].Environment["NPM_TOKEN"].Reveal(); got != "npm token" {
+		t.Errorf("got variable %q, want the stored one", got)
+	}
+	if p, err := s.Provider(t.Context(), "cloud"); err != nil || p.ClientSecret.Reveal() != "client secret" {
+		t.Errorf("the provider's secret is not the one that was stored, error %v", err)
+	}
+	if err := s.CheckPipelineToken(t.Context(), automated[0].ID, "pipeline-hash"); err != nil {
+		t.Errorf("the pipeline token: %v", err)
+	}
+	if value, err := s.KnownExtensionSecret(t.Context(), "woodpecker", "config"); err != nil || value.IsZero() {
+		t.Errorf("the extension's secret: %v", err)
+	}
+}
+
+// useUpgraded works with what was stored: permits, what is bound to an automated build, and pruning.
+func useUpgraded(t *testing.T, s *store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	older, err := s.BuildByNumber(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	granted, holder, err := s.Permit(ctx, older.ID, 1, []string{"latest"}, nil)
+	if granted || holder.Number != 2 || err != nil {
+		t.Errorf("granted %t, held by build %d, error %v: the stored permit of build 2 is gone", granted, holder.Number, err)
+	}
+	if granted, _, err := s.Permit(ctx, older.ID, 1, nil, []string{"nightly"}); !granted || err != nil {
+		t.Errorf("an extra tag: granted %t, error %v", granted, err)
+	}
+	bound, err := s.SaveRegistry(ctx, ab.Registry{
+		Host: "registry.example.com", AutomatedBuildID: older.AutomatedBuildID, Username: "u", Password: secret.New("p"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteAutomatedBuild(ctx, older.AutomatedBuildID); err != nil {
+		t.Fatal(err)
+	}
+	left, err := s.Registries(ctx)
+	if err != nil || len(left) != 2 || slices.ContainsFunc(left, func(r ab.Registry) bool { return r.ID == bound.ID }) {
+		t.Errorf("got %d credentials, error %v, want the two that are bound to nothing", len(left), err)
+	}
+}
+
+// checkPruning runs two days after the upgrade: the people who had a role stay as long as everything
+// else, those who never had a right are gone.
+func checkPruning(t *testing.T, s *store.Store) {
+	t.Helper()
+	const kept = 30 * 24 * time.Hour
+	if _, err := s.Prune(t.Context(), s.Now().Add(-kept)); err != nil {
+		t.Fatal(err)
+	}
+	users, err := s.Users(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, u := range users {
+		names = append(names, u.Name)
+	}
+	if diff := cmp.Diff([]string{"admin", "member", "viewer"}, names); diff != "" {
+		t.Errorf("people (-want +got):\n%s", diff)
+	}
+}
