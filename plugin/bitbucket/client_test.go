@@ -154,7 +154,7 @@ func TestErrorFields(t *testing.T) {
 }
 
 // A page of HTML with a status of its own must not pass for the API's "not found".
-func TestHTMLIsNeverTheAPIsWord(t *testing.T) {
+func TestHTMLBodiesAreNotUsedAsErrorMessages(t *testing.T) {
 	for _, status := range []int{401, 403, 404, 410} {
 		err := get(t, serve(t, reply(status, "Content-Type: text/html", "<html></html>")))
 		for _, wrong := range []error{bitbucket.ErrNotFound, bitbucket.ErrForbidden, bitbucket.ErrUnauthorized, bitbucket.ErrRemoved} {

@@ -116,7 +116,7 @@ func TestRulesByRow(t *testing.T) {
 	}
 }
 
-func TestR13TheRewriteIsTold(t *testing.T) {
+func TestR13TheRewriteIsReported(t *testing.T) {
 	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}")), created(t, "branch:feature/x"))
 	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, `"feature/x" is written feature_x`) {
 		t.Error(reason)

@@ -59,7 +59,7 @@ func appendAt(t testing.TB, l *logs.Logs, build string, offset int64, data strin
 	return size
 }
 
-func TestAppendSkipsWhatIsThere(t *testing.T) { everywhere(t, appendSkipsWhatIsThere) }
+func TestAppendSkipsStoredBytes(t *testing.T) { everywhere(t, appendSkipsWhatIsThere) }
 
 func appendSkipsWhatIsThere(t *testing.T, open shelf) {
 	l := open(0)

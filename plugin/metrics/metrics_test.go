@@ -179,7 +179,7 @@ func TestARetryIsMeasuredFromTheRetry(t *testing.T) {
 }
 
 // What is found by polls is told apart, and so is what needs a person.
-func TestWhatNeedsAPersonIsShown(t *testing.T) {
+func TestStatesThatNeedAnAdministratorAreShown(t *testing.T) {
 	b := open(t)
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
 	_, err := b.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))

@@ -93,7 +93,7 @@ func machineRoutes() gin.RoutesInfo {
 	return engine.Routes()
 }
 
-func TestTheExampleAlertsAreRightAboutWhatThereIs(t *testing.T) {
+func TestTheExampleAlertsMatchTheMetrics(t *testing.T) {
 	known := series(t)
 	names := map[string]bool{}
 	for _, r := range alerts(t) {

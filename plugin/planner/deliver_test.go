@@ -17,8 +17,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-func TestAPushBecomesABuildWithEverythingTheRuleSays(t *testing.T) {
-	w := newTown(t)
+func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
+	w := newEnv(t)
 	rule := branchRule("main", "latest,{sourceref}")
 	rule.Context, rule.Dockerfile, rule.Caching = "/svc", "docker/Dockerfile", false
 	rule.BuildArgs, rule.Platforms = map[string]string{"REF": "{sourceref}"}, []string{"linux/amd64"}
@@ -47,7 +47,7 @@ func TestAPushBecomesABuildWithEverythingTheRuleSays(t *testing.T) {
 }
 
 func TestABAGivesThreeBuilds(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a := w.commit("main", "A")
 	b := w.commit("main", "B")
@@ -60,7 +60,7 @@ func TestABAGivesThreeBuilds(t *testing.T) {
 }
 
 func TestABAPlannedOneByOneGivesThreeBuilds(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a := w.commit("main", "A")
 	w.planAll()
@@ -72,7 +72,7 @@ func TestABAPlannedOneByOneGivesThreeBuilds(t *testing.T) {
 }
 
 func TestTenDeliveriesOneBuild(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	body := w.bodies()[0]
@@ -86,7 +86,7 @@ func TestTenDeliveriesOneBuild(t *testing.T) {
 }
 
 func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", tagRule("/^v(.*)$/", `{\1}`))
 	head := w.commit("main", "A")
 	object, err := w.app.Annotate(t.Context(), "v2", head, "annotated")
@@ -101,7 +101,7 @@ func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
 }
 
 func TestEveryRuleOfEveryAutomatedBuildAnswers(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	off := branchRule("main", "off")
 	off.Autobuild = false
 	w.automate("r/one", branchRule("main", "latest"), tagRule("main", "no"), branchRule("/^m/", "second"))
@@ -119,7 +119,7 @@ func TestEveryRuleOfEveryAutomatedBuildAnswers(t *testing.T) {
 }
 
 func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "A")
 	body := w.bodies()[0]
@@ -139,7 +139,7 @@ func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
 }
 
 func TestW9DeletionsBuildNothing(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("/.*/", "latest"))
 	w.commit("main", "A")
 	w.planAll()
@@ -158,7 +158,7 @@ func TestW9DeletionsBuildNothing(t *testing.T) {
 }
 
 func TestARefReCreatedAtTheSameCommitBuildsAgain(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", tagRule("v1", "1"))
 	head := w.commit("main", "A")
 	for _, object := range []string{head, "", head} {
@@ -169,7 +169,7 @@ func TestARefReCreatedAtTheSameCommitBuildsAgain(t *testing.T) {
 }
 
 func TestW11AForcePushBuildsTheNewHead(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a := w.commit("main", "A")
 	other, err := w.app.Write(t.Context(), bitbuckettestCommit("forced"))
@@ -180,7 +180,7 @@ func TestW11AForcePushBuildsTheNewHead(t *testing.T) {
 }
 
 func TestW15ARedeliveryAfterTheBranchMovedBuildsNothing(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a, b := w.commit("main", "A"), w.commit("main", "B")
 	bodies := w.bodies()
@@ -194,7 +194,7 @@ func TestW15ARedeliveryAfterTheBranchMovedBuildsNothing(t *testing.T) {
 }
 
 func TestW16TwoHooksOnePush(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	w.plan(w.bodies()[0])
@@ -205,9 +205,10 @@ func TestW16TwoHooksOnePush(t *testing.T) {
 	w.wantCommits(head)
 }
 
-// I3: a replay at any later time of a year, when the branch is back where the replayed push began too.
+// I3: A replay within a year builds nothing, even if the branch is back at the replayed push's
+// start.
 func TestI3AReplayedDeliveryBuildsNothing(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a := w.commit("main", "A")
 	b := w.commit("main", "B")
@@ -228,9 +229,9 @@ func TestI3AReplayedDeliveryBuildsNothing(t *testing.T) {
 	w.wantCommits(a, b, a)
 }
 
-// I3: a delivery that was refused because it came too late is not believed later either.
+// I3: A delivery that was refused because it was late is refused again later.
 func TestI3ARefusedDeliveryIsRememberedToo(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a, b, c := w.commit("main", "A"), w.commit("main", "B"), w.commit("main", "C")
 	bodies := w.bodies()
@@ -244,7 +245,7 @@ func TestI3ARefusedDeliveryIsRememberedToo(t *testing.T) {
 }
 
 func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	for _, tt := range []struct {
 		event, body string
 		want        autobuild.DeliveryState
@@ -262,7 +263,7 @@ func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
 }
 
 func TestPullRequestsAreIgnoredWithAReason(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	body := `{"repository":{"uuid":"` + w.repo.ID + `","full_name":"acme/app"},"pullrequest":{"id":7,
 		"source":{"branch":{"name":"fix"},"commit":{"hash":"0123456789ab"},"repository":{"uuid":"` + w.repo.ID + `"}},
 		"destination":{"branch":{"name":"main"},"repository":{"uuid":"` + w.repo.ID + `"}}}}`
@@ -274,7 +275,7 @@ func TestPullRequestsAreIgnoredWithAReason(t *testing.T) {
 }
 
 func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.app.Rename("renamed")
 	head := w.commit("main", "A")
@@ -292,9 +293,9 @@ func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
 	}
 }
 
-// O1, I7: a name that only the payload has changes nothing.
-func TestI7ANameThatOnlyThePayloadHasIsNotTaken(t *testing.T) {
-	w := newTown(t)
+// O1, I7: A repository name that only the payload contains changes nothing.
+func TestI7ANameInThePayloadOnlyIsIgnored(t *testing.T) {
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "A")
 	body := strings.ReplaceAll(string(w.bodies()[0]), "acme/app", "evil/../app")
@@ -307,10 +308,9 @@ func TestI7ANameThatOnlyThePayloadHasIsNotTaken(t *testing.T) {
 	}
 }
 
-// O1: nobody whom a payload names is called, and what is built is fetched from the configured
-// origin.
+// O1: The planner calls no host named in a payload. Builds fetch from the configured origin.
 func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	var called atomic.Int64
@@ -331,7 +331,7 @@ func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
 	}
 }
 
-// poison gives every object of a payload links of an attacker's.
+// poison adds links to an attacker's host to every object of a payload.
 func poison(v any, to string) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -349,7 +349,7 @@ func poison(v any, to string) {
 }
 
 func TestW21TheProvidersCommitMessageDecidesAboutSkipping(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "Docs only [skip ci]")
 	body := strings.ReplaceAll(string(w.bodies()[0]), "[skip ci]", "")
@@ -358,7 +358,7 @@ func TestW21TheProvidersCommitMessageDecidesAboutSkipping(t *testing.T) {
 }
 
 func TestW12PathsComeFromTheDiffstat(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	rule := branchRule("main", "latest")
 	rule.Paths = []string{"svc/**"}
 	w.automate("r/app", rule)
@@ -377,7 +377,7 @@ func TestW12PathsComeFromTheDiffstat(t *testing.T) {
 }
 
 func TestPathsAreNotAskedForInVain(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	rule := branchRule("other", "latest")
 	rule.Paths = []string{"svc/**"}
 	w.automate("r/app", rule, branchRule("main", "main"))
@@ -390,7 +390,7 @@ func TestPathsAreNotAskedForInVain(t *testing.T) {
 }
 
 func TestManyChangesAreResolvedByOneList(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", tagRule("/.*/", "{sourceref}"))
 	head := w.commit("main", "A")
 	refs := map[string]string{}
@@ -417,7 +417,7 @@ func TestManyChangesAreResolvedByOneList(t *testing.T) {
 }
 
 func TestAListThatIsNotFoundIsNoDeletion(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	head := w.commit("main", "A")
 	refs := map[string]string{}
 	for i := range 40 {
@@ -435,7 +435,7 @@ func TestAListThatIsNotFoundIsNoDeletion(t *testing.T) {
 }
 
 func TestADeliveryIsAnsweredOnce(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	id := w.receive(w.hook, "repo:push", w.bodies()[0])
@@ -447,7 +447,7 @@ func TestADeliveryIsAnsweredOnce(t *testing.T) {
 }
 
 func TestADeliveryOfARemovedHookIsIgnored(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.commit("main", "A")
 	id := w.receive(w.hook, "repo:push", w.bodies()[0])
 	must(t, w.store.DeleteHook(t.Context(), w.hook.ID))

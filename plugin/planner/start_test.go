@@ -10,7 +10,7 @@ import (
 )
 
 func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	off := branchRule("main", "latest")
 	off.Autobuild, off.Paths = false, []string{"never/**"}
 	a := w.automate("r/app", off)
@@ -27,7 +27,7 @@ func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
 }
 
 func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	off := branchRule("main", "off")
 	off.Autobuild = false
 	a := w.automate("r/app", branchRule("main", "latest"), branchRule("/.*/", "{sourceref}"), tagRule("v1", "1"), off)
@@ -41,7 +41,7 @@ func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
 }
 
 func TestStartWithARefAsksPatternsToo(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"), tagRule("/^v(.*)$/", `{\1}`))
 	head := w.commit("main", "A")
 	must(t, w.app.Tag(t.Context(), "v3", head, ""))
@@ -53,7 +53,7 @@ func TestStartWithARefAsksPatternsToo(t *testing.T) {
 }
 
 func TestStartIsIdempotentByItsKey(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"), branchRule("main", "second"))
 	w.commit("main", "A")
 	q := planner.Request{AutomatedBuildID: a.ID, Cause: autobuild.CauseManual, Key: "k1"}
@@ -76,10 +76,10 @@ func ids(builds []autobuild.Build) (out []string) {
 	return out
 }
 
-// A build that is started by hand stands beside the newest push of its ref: an older one
-// does not overtake it, and a later push does.
+// A manual build gets the number of its ref's newest push. An older push does not replace its
+// tags, and a later push does.
 func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"))
 	old := w.commit("main", "A")
 	w.commit("main", "B")
@@ -91,8 +91,8 @@ func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
 	}
 }
 
-func TestStartSaysWhatToMend(t *testing.T) {
-	w := newTown(t)
+func TestStartReturnsTheFieldToCorrect(t *testing.T) {
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("/^release/", "r"))
 	gone := w.automate("r/gone", branchRule("gone", "latest"))
 	w.commit("main", "A")
@@ -111,17 +111,18 @@ func TestStartSaysWhatToMend(t *testing.T) {
 		"unknown commit":           {planner.Request{AutomatedBuildID: gone.ID, Commit: strings.Repeat("0", 40)}, "commit", "acme/app has no commit " + strings.Repeat("0", 40)},
 	} {
 		_, err := w.Start(t.Context(), tt.q)
-		var fault autobuild.FieldError
-		if !errors.As(err, &fault) || fault.Field != tt.field || fault.Message != tt.text {
+		var errorAction autobuild.FieldError
+		if !errors.As(err, &errorAction) || errorAction.Field != tt.field || errorAction.Message != tt.text {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	w.wantCommits()
 }
 
-// Runners fetch by name, and a repository without pushes may have been renamed untold.
+// Start refreshes the repository's name, because runners fetch by name and no push reported a
+// rename.
 func TestStartFollowsARenamedRepository(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "A")
 	w.app.Rename("renamed")
@@ -130,13 +131,14 @@ func TestStartFollowsARenamedRepository(t *testing.T) {
 	if len(builds) != 1 || builds[0].Repository.FullName != "acme/renamed" {
 		t.Errorf("builds %+v", builds)
 	}
-	if a, err = w.store.AutomatedBuild(t.Context(), a.ID); err != nil || a.Repository.FullName != "acme/renamed" {
+	a, err = w.store.AutomatedBuild(t.Context(), a.ID)
+	if err != nil || a.Repository.FullName != "acme/renamed" {
 		t.Errorf("automated build of %s, error %v", a.Repository.FullName, err)
 	}
 }
 
-func TestStartPassesOnWhatFails(t *testing.T) {
-	w := newTown(t)
+func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: "nope"}); !errors.Is(err, autobuild.ErrNotFound) {

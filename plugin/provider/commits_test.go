@@ -121,7 +121,7 @@ func TestHeads(t *testing.T) {
 	same(t, err, []autobuild.Head{}, none)
 }
 
-func TestHeadsFailWhole(t *testing.T) {
+func TestHeadsReturnsAllRefsOrAnError(t *testing.T) {
 	for _, failing := range []string{"branches", "tags"} {
 		c := handled(t, func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, failing) {

@@ -76,7 +76,7 @@ func TestF11F17AStatusThatWasNotAnsweredIsCorrected(t *testing.T) {
 
 // A status that is corrected once too often is told as it stands, and one whose commit is gone
 // is left.
-func TestACorrectionTellsHowItStandsNow(t *testing.T) {
+func TestACorrectionReportsTheCurrentState(t *testing.T) {
 	o := newOffice(t)
 	b := o.build("one", main1)
 	o.report(b)
@@ -97,7 +97,7 @@ func TestACorrectionTellsHowItStandsNow(t *testing.T) {
 }
 
 // What a build became while its status was corrected is told after that.
-func TestACorrectionThatWasOvertakenIsMadeAgain(t *testing.T) {
+func TestACorrectionIsRepeatedAfterANewState(t *testing.T) {
 	o := newOffice(t)
 	b := o.build("one", main1)
 	o.report(b)

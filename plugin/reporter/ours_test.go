@@ -9,7 +9,7 @@ import (
 )
 
 // What fails before the provider is asked is no answer of the provider's.
-func TestS5OurOwnFaultsAreRetried(t *testing.T) {
+func TestS5InternalErrorsAreRetried(t *testing.T) {
 	o := newOffice(t)
 	b := o.build("one", main1)
 	o.account.err = errors.New("database is locked")

@@ -22,7 +22,7 @@ const statuses = "/2.0/repositories/*/*/commit/*/statuses/**"
 
 // F11: whatever Bitbucket does in place of an answer, a status is sent about once a second at
 // most, and stands as soon as the trouble is over.
-func TestF11AStatusStandsAfterWhateverTroubleItMet(t *testing.T) {
+func TestF11AStatusIsSetAfterEveryKindOfOutage(t *testing.T) {
 	const hangs = "no answer in time"
 	hung := make(chan struct{})
 	for name, fault := range map[string]trouble.Fault{
@@ -86,7 +86,7 @@ func (o *office) troubled(b autobuild.Build) time.Duration {
 }
 
 // F11: statuses of one repository that hang, however many, keep nobody else's waiting.
-func TestF11ARepositoryThatHangsHoldsUpNoOther(t *testing.T) {
+func TestF11AHangingRepositoryDoesNotDelayOthers(t *testing.T) {
 	o := newOffice(t)
 	lib, err := o.server.AddRepository(o.app.Workspace, "lib", bitbuckettest.Private)
 	must(t, err)

@@ -225,7 +225,7 @@ var (
 	v2    = autobuild.Ref{Kind: autobuild.Tag, Name: "v2"}
 )
 
-func TestS1EveryStateIsTold(t *testing.T) {
+func TestS1EveryStateIsReported(t *testing.T) {
 	for _, tt := range []struct {
 		state  autobuild.State
 		reason autobuild.Reason
@@ -304,7 +304,7 @@ func TestS4ARetryKeepsItsKey(t *testing.T) {
 	}
 }
 
-func TestTheAttemptIsTold(t *testing.T) {
+func TestTheAttemptIsReported(t *testing.T) {
 	o := newOffice(t)
 	b := o.build("one", main1)
 	a := o.run(b)
@@ -353,7 +353,7 @@ func TestS5TwoDaysAreEnough(t *testing.T) {
 	o.wantProblem(b, "did not take the status for two days")
 }
 
-func TestS6WhatTheProviderRefusesIsAProblemOfTheReportOnly(t *testing.T) {
+func TestS6ARefusedStatusFailsTheReportOnly(t *testing.T) {
 	for status, want := range map[int]string{
 		403: "does not allow the linked account to set statuses", 404: "no longer has the commit", 400: "400",
 	} {
@@ -408,7 +408,7 @@ func TestS7OnlyBranchesAreNamed(t *testing.T) {
 	}
 }
 
-func TestOnlyTheNewestBuildOfACommitSpeaks(t *testing.T) {
+func TestOnlyTheNewestBuildOfACommitIsReported(t *testing.T) {
 	o := newOffice(t)
 	older, newer := o.build("one", main1), o.build("one", main1)
 	o.finish(o.run(older), autobuild.Failed, autobuild.ReasonBuild, "old")
@@ -417,7 +417,7 @@ func TestOnlyTheNewestBuildOfACommitSpeaks(t *testing.T) {
 	o.wantHistory("INPROGRESS waiting to be built")
 }
 
-func TestWhatWasToldIsNotToldAgain(t *testing.T) {
+func TestAReportedStateIsNotReportedAgain(t *testing.T) {
 	o := newOffice(t)
 	b := o.build("one", main1)
 	for range 3 {
@@ -429,7 +429,7 @@ func TestWhatWasToldIsNotToldAgain(t *testing.T) {
 	o.report(autobuild.Build{ID: "no such build"})
 }
 
-func TestAWaitingBuildSaysWhatFor(t *testing.T) {
+func TestAQueuedBuildReportsItsReason(t *testing.T) {
 	o := newOffice(t)
 	b := o.build("one", main1)
 	must(t, o.store.ExplainBuild(t.Context(), b.ID, "engine drone is not available"))
@@ -437,7 +437,7 @@ func TestAWaitingBuildSaysWhatFor(t *testing.T) {
 	o.wantHistory("INPROGRESS waiting: engine drone is not available")
 }
 
-func TestABuildThatPushesNothingSaysSo(t *testing.T) {
+func TestABuildWithoutAPushReportsThat(t *testing.T) {
 	o := newOffice(t)
 	b, _, err := o.store.CreateBuild(t.Context(), autobuild.Build{
 		AutomatedBuildID: o.owner.ID, RuleID: "one", Repository: o.repo, Ref: main1, Commit: o.commit, Image: "r/app",
@@ -448,7 +448,7 @@ func TestABuildThatPushesNothingSaysSo(t *testing.T) {
 	o.wantHistory("SUCCESSFUL built in 0s, not pushed")
 }
 
-func TestReportsOfTheQueueAreTold(t *testing.T) {
+func TestQueuedReportsAreSent(t *testing.T) {
 	o := newOffice(t)
 	o.Register(o.store.Tasks())
 	o.build("one", main1)

@@ -14,7 +14,7 @@ import (
 )
 
 // A gateway that stops in the middle of a report owes it still: the next one tells it.
-func TestAReportThatTheGatewaysEndInterruptedIsOwed(t *testing.T) {
+func TestAnInterruptedReportIsSentByTheNextGateway(t *testing.T) {
 	o := newOffice(t)
 	b := o.build("r", main1)
 	stopping, stop := context.WithCancel(t.Context())

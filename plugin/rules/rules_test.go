@@ -34,7 +34,7 @@ func decide(t *testing.T, c ab.Change, r ab.Rule, autotest ab.Autotest) ab.Decis
 	return ds[0]
 }
 
-func TestDecideFillsInWhatIsBuilt(t *testing.T) {
+func TestDecideFillsInTheBuild(t *testing.T) {
 	r := ab.Rule{
 		ID: "releases", SourceType: ab.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},latest`, Context: "/svc", Dockerfile: "Dockerfile",
 		Autobuild: true, BuildArgs: map[string]string{"VERSION": "{sourceref}", "PLAIN": "{other}"},
@@ -53,7 +53,7 @@ func TestDecideFillsInWhatIsBuilt(t *testing.T) {
 	}
 }
 
-func TestDecideSaysWhyNot(t *testing.T) {
+func TestDecideReturnsAReason(t *testing.T) {
 	off, pathed, broken := rule(ab.Branch, "main", "latest"), rule(ab.Branch, "main", "latest"), rule(ab.Branch, "/(/", "latest")
 	off.Autobuild = false
 	pathed.Paths = []string{"svc/**"}

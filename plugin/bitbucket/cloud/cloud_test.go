@@ -221,7 +221,7 @@ func TestAnswersWithoutAFullHashAreRefused(t *testing.T) {
 }
 
 // A part of the refs would look like deletions of the others.
-func TestListsOfRefsAreWholeOrNothing(t *testing.T) {
+func TestRefListsAreCompleteOrAnError(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{"GET " + appPath + "/refs/branches": func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("page"))
 		_, _ = fmt.Fprintf(w, `{"values":[{"name":"b%d","target":%s}],"next":"http://%s%s?page=%d"}`, n, target(hash1, "{}"), r.Host, r.URL.EscapedPath(), n+1)
@@ -427,7 +427,7 @@ func TestFilesWhenCloudGivesUp(t *testing.T) {
 	}
 }
 
-func TestFilesLeaveOutWhatIsTooMuchByItself(t *testing.T) {
+func TestFilesOmitsFilesThatAreTooLarge(t *testing.T) {
 	s := &tree{limit: 5, files: []string{"Dockerfile", "many/Dockerfile", "other/Dockerfile"}}
 	for n := range 20 {
 		s.files = append(s.files, fmt.Sprintf("many/%d", n))

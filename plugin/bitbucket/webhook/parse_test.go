@@ -64,7 +64,7 @@ func file(t *testing.T, name string) webhook.Event {
 	return webhook.Event{}
 }
 
-func TestParseKeepsWhatABranchWasAndIs(t *testing.T) {
+func TestParseKeepsTheOldAndNewCommitOfABranch(t *testing.T) {
 	e, err := webhook.Parse(webhook.Cloud, "repo:push", []byte(`{"repository":{"uuid":"{r}","full_name":"acme/app"},"push":{"changes":[
 		{"old":{"type":"branch","name":"main","target":{"hash":"`+one+`"}},
 		 "new":{"type":"branch","name":"main","target":{"hash":"`+strings.ToUpper(two)+`","message":"Say \"hi\"\n"}}}]}}`))

@@ -54,7 +54,7 @@ func signed(values ...string) http.Header {
 	return http.Header{webhook.SignatureHeader: values}
 }
 
-func TestI1WhatBitbucketSignsIsAccepted(t *testing.T) {
+func TestI1SignaturesOfBitbucketAreAccepted(t *testing.T) {
 	for _, v := range vectors(t) {
 		t.Run(v.name, func(t *testing.T) {
 			s := secret.New(v.secret)
