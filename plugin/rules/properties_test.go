@@ -12,7 +12,7 @@ import (
 	"slipway/plugin/rules"
 )
 
-// The grammar of a tag in the OCI distribution specification.
+// ociTag is the grammar of a tag in the OCI distribution specification.
 var ociTag = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 func anyRule(t *rapid.T) ab.Rule {
