@@ -15,7 +15,7 @@ import (
 	"slipway/plugin/explain"
 )
 
-// command runs slipway explain with args and returns what it wrote and how it ended.
+// command runs slipway explain with args, and returns its output, exit code and error.
 func command(t *testing.T, stdin string, args ...string) (stdout string, code int, err error) {
 	t.Helper()
 	var out bytes.Buffer
@@ -125,7 +125,7 @@ func TestOfSeveralDocumentsThoseOfOtherRepositoriesBuildNothing(t *testing.T) {
 	}
 }
 
-// A writer that is closed.
+// closed is a writer that always fails.
 type closed struct{}
 
 func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }

@@ -13,15 +13,15 @@ import (
 	"slipway/plugin/provider"
 )
 
-// A fixture is a recorded payload with what its manifest says it must yield.
+// A fixture is a recorded payload with the expected changes from its manifest.
 type fixture struct {
 	name, file, event string
 	kind              autobuild.ProviderKind
 	want              []string // branch|name|sha|action, pr|id|sha|source->target … fork=…
 }
 
-// fixtures reads the manifest of the folder in SLIPWAY_FIXTURES, or of its folder webhooks;
-// without the variable there are none. Rows that the manifest marks as unusable are left out.
+// fixtures reads the manifest in the folder SLIPWAY_FIXTURES or in its folder webhooks. It
+// returns none without the variable. It skips the rows that the manifest marks as unusable.
 func fixtures(t *testing.T) []fixture {
 	t.Helper()
 	dir := os.Getenv("SLIPWAY_FIXTURES")
@@ -69,7 +69,8 @@ func kindOf(flavour string) (autobuild.ProviderKind, bool) {
 	return "", false
 }
 
-// wanted are the manifest's entries; those of no ref and no pull request yield no change.
+// wanted returns the entries of a manifest cell that are refs or pull requests. Other entries
+// yield no change.
 func wanted(cell string) (entries []string) {
 	for entry := range strings.SplitSeq(cell, " ; ") {
 		kind, _, _ := strings.Cut(entry, "|")
@@ -109,8 +110,8 @@ func checkFixture(t *testing.T, f fixture) {
 	}
 }
 
-// entry writes a change as the manifest does. Of a pull request the manifest tells the state
-// too, which is taken over from it.
+// entry formats a change like the manifest. It copies the state of a pull request from the
+// manifest, because a change has no state.
 func entry(c autobuild.Change, want []string, i int) string {
 	if c.Kind != autobuild.PullRequest {
 		sha, action := c.Commit, strings.TrimSuffix(string(c.Action), "d")

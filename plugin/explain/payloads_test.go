@@ -11,13 +11,13 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// everything builds each branch and each tag under its own name.
+// everything returns rules that build each branch and each tag under its own name.
 func everything(t *testing.T) string {
 	t.Helper()
 	return rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}"), rule(autobuild.Tag, "/.*/", "{sourceref}"))
 }
 
-// summary says of each change what it is and which tags are built, in one line.
+// summary describes each change and its tags in one line.
 func summary(e explanation) (lines []string) {
 	for _, c := range e.Changes {
 		var tags []string

@@ -39,7 +39,7 @@ func rule(kind autobuild.RefKind, source, tags string) autobuild.Rule {
 	return r
 }
 
-// created is the payload of a push that creates refs, as kind:name.
+// created returns the payload of a push that creates refs, each given as kind:name.
 func created(t *testing.T, refs ...string) string {
 	t.Helper()
 	var changes []any
@@ -60,7 +60,7 @@ func created(t *testing.T, refs ...string) string {
 	return string(text)
 }
 
-// built are the tags of every build of the first change, a list per building rule.
+// built returns the tags of the first change, one list per building rule.
 func built(e explanation) [][]string {
 	var all [][]string
 	for _, d := range e.Changes[0].Decisions {
