@@ -2,8 +2,8 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// descs describe what is asked at a scrape.
-type descs struct {
+// metricDescs describes the metrics that are computed at a scrape.
+type metricDescs struct {
 	databaseUp, databasePing, circuit           *prometheus.Desc
 	unplanned, unplannedAge, deliveriesStranded *prometheus.Desc
 	builds, buildsAge, buildsStranded           *prometheus.Desc
@@ -13,8 +13,8 @@ type descs struct {
 	accounts, registries                        *prometheus.Desc
 }
 
-func newDescs() descs {
-	return descs{
+func newMetricDescs() metricDescs {
+	return metricDescs{
 		databaseUp:   desc("database_up", "1 when the database answered and took a write, else 0."),
 		databasePing: desc("database_ping_seconds", "Time that the database took for it."),
 		circuit:      desc("engine_circuit_open", "1 from a failed start on an engine to the next one that succeeds: until then builds wait longer and longer.", "engine"),
@@ -47,7 +47,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 }
 
-func (d descs) all() []*prometheus.Desc {
+func (d metricDescs) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
 		d.databaseUp, d.databasePing, d.circuit, d.unplanned, d.unplannedAge, d.deliveriesStranded, d.builds, d.buildsAge, d.buildsStranded,
 		d.tasks, d.tasksAge, d.tasksOverdue, d.statusesRefused, d.hooks, d.hookProblems, d.neverPolled, d.pollAge, d.accounts, d.registries,

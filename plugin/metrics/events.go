@@ -8,8 +8,8 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-// waits and works are buckets in seconds: from what an idle installation shows to what nobody
-// would wait for, and to the longest attempt by default.
+// waits returns the buckets for waiting times in seconds, from an idle installation to a delay
+// that needs attention. The buckets of works reach the default timeout of an attempt.
 func waits() []float64 {
 	return []float64{0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200}
 }
@@ -18,7 +18,7 @@ func works() []float64 {
 	return []float64{1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400}
 }
 
-// events are what happened since this process started.
+// events holds the counters and histograms of events since the process started.
 type events struct {
 	received, answered, changes, decisions *prometheus.CounterVec
 	queue, start, attempts, builds         *prometheus.HistogramVec
@@ -40,12 +40,13 @@ func newEvents(engines []string) events {
 		buildsEnded: counter("builds_ended_total", "Builds that ended, by state and reason.", "state", "reason"),
 		statuses:    counter("statuses_reported_total", "Build statuses by what came of telling Bitbucket: told or given_up.", "result"),
 	}
-	e.begin(engines)
+	e.initialize(engines)
 	return e
 }
 
-// begin has what is told of most at 0 from the start, so that a rate knows of the first one.
-func (e events) begin(engines []string) {
+// initialize creates most series with 0, because the rate of a series needs a value before the
+// first event.
+func (e events) initialize(engines []string) {
 	for _, answer := range []string{"stored", "ping", "unauthorized", "too_large", "unavailable"} {
 		e.received.WithLabelValues(answer)
 	}
@@ -74,7 +75,7 @@ func (e events) all() []prometheus.Collector {
 // Received counts a webhook request.
 func (e events) Received(answer string) { e.received.WithLabelValues(answer).Inc() }
 
-// Planned counts what a delivery or a poll came to.
+// Planned counts the result of a delivery or a poll.
 func (e events) Planned(p ab.Plan) {
 	source := "poll"
 	if p.DeliveryID != "" {
@@ -97,12 +98,13 @@ func (e events) Planned(p ab.Plan) {
 // Claimed measures how long a build waited for its runner.
 func (e events) Claimed(b ab.Build, a ab.Attempt) {
 	observe(e.start.WithLabelValues(a.Engine), a.CreatedAt, a.ClaimedAt)
-	if b.Tries == 1 { // what comes later is the time of the attempts before, too
+	if b.Tries == 1 { // later attempts would also count the time of the earlier ones
 		observe(e.queue.WithLabelValues(a.Engine), b.AskedAt(), a.ClaimedAt)
 	}
 }
 
-// Ended counts and measures an attempt, where there was one, and its build, where that ended too.
+// Ended counts and measures the end of an attempt, if there was one, and of its build, if it is
+// final.
 func (e events) Ended(b ab.Build, a ab.Attempt) {
 	if a.Number > 0 {
 		e.attemptsEnded.WithLabelValues(a.Engine, string(a.State), string(a.Reason)).Inc()
@@ -119,7 +121,7 @@ func (e events) Ended(b ab.Build, a ab.Attempt) {
 	}
 }
 
-// Reported counts a status that Bitbucket took, or will not take.
+// Reported counts a status that Bitbucket accepted, or finally refused.
 func (e events) Reported(_ ab.State, problem string) {
 	if problem != "" {
 		e.statuses.WithLabelValues("given_up").Inc()
@@ -128,5 +130,5 @@ func (e events) Reported(_ ab.State, problem string) {
 	e.statuses.WithLabelValues("told").Inc()
 }
 
-// observe measures a time; a clock that was set back measures none.
+// observe measures a duration. It is 0 if the clock was set back.
 func observe(o prometheus.Observer, from, to time.Time) { o.Observe(max(to.Sub(from), 0).Seconds()) }

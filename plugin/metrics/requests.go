@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// requests are the HTTP requests that were answered.
+// requests counts and measures the answered HTTP requests.
 type requests struct {
 	count *prometheus.CounterVec
 	took  *prometheus.HistogramVec
@@ -25,13 +25,13 @@ func newRequests() requests {
 
 func (r requests) all() []prometheus.Collector { return []prometheus.Collector{r.count, r.took} }
 
-// Requested counts a request. The route is its pattern; empty = it matched none.
+// Requested counts a request. route is the pattern of the route; empty = no route matched.
 func (r requests) Requested(method, route string, code int, took time.Duration) {
 	if route == "" {
 		route = "none"
 	}
 	if !slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete}, method) {
-		method = "other" // a client may send any word
+		method = "other" // a client may send any method, and a label must be bounded
 	}
 	r.count.WithLabelValues(method, route, strconv.Itoa(code)).Inc()
 	r.took.WithLabelValues(method, route).Observe(took.Seconds())
