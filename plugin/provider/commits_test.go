@@ -12,7 +12,7 @@ import (
 )
 
 func TestResolve(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	first := w.commit(t, "main", map[string]string{"a": "1"})
 	second := w.commit(t, "feature/x+#é", map[string]string{"a": "2"})
 	tag, err := w.repo.Annotate(t.Context(), "v1.0", first, "Release")
@@ -46,9 +46,9 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// A repository that cannot be seen any more is no heap of deleted branches.
+// A repository that the account no longer sees must not look like a set of deleted branches.
 func TestResolveTellsLostAccessFromADeletedRef(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.commit(t, "main", map[string]string{"a": "1"})
 	c, main := w.as(t, w.bob), autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
 	w.repo.Grant(w.bob, bitbuckettest.None)
@@ -69,7 +69,7 @@ func TestResolveTellsLostAccessFromADeletedRef(t *testing.T) {
 }
 
 func TestCommit(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c := w.as(t, w.alice)
 	got, err := c.Commits.Commit(t.Context(), w.app(), hash[:12])
@@ -81,9 +81,9 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// Heads of more than one page, both kinds.
+// Heads reads more than one page of branches and of tags.
 func TestHeads(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	refs := map[string]string{}
 	for _, name := range names("b", 110) {
@@ -138,7 +138,7 @@ func TestHeadsReturnsAllRefsOrAnError(t *testing.T) {
 }
 
 func TestChangedPaths(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	from := w.commit(t, "main", map[string]string{"keep": "1", "svc/a": "1", "old": "1"})
 	to, err := w.repo.Write(t.Context(), bitbuckettest.NewCommit{Parent: from, Files: map[string]string{"svc/a": "2", "new file": "1"}, Remove: []string{"old"}, Message: "m"})
 	if err != nil {

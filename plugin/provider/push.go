@@ -7,7 +7,7 @@ import (
 	"slipway/plugin/bitbucket/webhook"
 )
 
-// MaxPayload is the largest delivery of a kind of provider that ParsePush reads, in bytes.
+// MaxPayload returns the maximum size of a delivery that ParsePush reads, in bytes.
 func MaxPayload(kind autobuild.ProviderKind) (int, error) {
 	f, err := flavourOf(kind)
 	if err != nil {
@@ -16,8 +16,9 @@ func MaxPayload(kind autobuild.ProviderKind) (int, error) {
 	return f.MaxBody(), nil
 }
 
-// ParsePush reads the body of a delivery whose signature was verified. Errors name the place
-// in the payload; an event that is none of ours is no error but Push.Ignored. Pure.
+// ParsePush parses the body of a delivery with a verified signature. Its errors name the position
+// in the payload. An event that Slipway does not use yields Push.Ignored and no error. ParsePush
+// has no side effects.
 func ParsePush(kind autobuild.ProviderKind, event string, body []byte) (autobuild.Push, error) {
 	flavour, err := flavourOf(kind)
 	if err != nil {

@@ -29,7 +29,8 @@ func (p statuses) Put(ctx context.Context, r autobuild.Repository, commit string
 	return nil
 }
 
-// status fits a status into the limits: texts may be cut, a key or a link may not.
+// status applies Cloud's limits to a status. It shortens texts, and returns an error for a key or
+// a link that is too long.
 func status(s autobuild.Status) (cloud.Status, error) {
 	link, err := bitbucket.StatusURL(s.URL)
 	switch {

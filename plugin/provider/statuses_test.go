@@ -20,9 +20,9 @@ func building() autobuild.Status {
 	}
 }
 
-// S2: the key is 40 characters however long the names are, and is the status' identity.
+// S2: The key is the status's identity and has 40 characters for names of any length.
 func TestS2KeyIsTheIdentity(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c, s := w.as(t, w.bob), building() // reading is enough
 	if len(s.Key) != 40 {
@@ -45,7 +45,7 @@ func TestS2KeyIsTheIdentity(t *testing.T) {
 }
 
 func TestStatusesAreFittedIntoTheLimits(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c, s := w.as(t, w.alice), building()
 	s.Name, s.Description = strings.Repeat("ü", 300), strings.Repeat("b", 254)+"\xff"+"ccc"
@@ -81,8 +81,7 @@ func TestStatusesThatCannotBeSent(t *testing.T) {
 	}
 }
 
-// S5, S6: what the provider answers is told apart, so that the reporter can retry the one and
-// warn of the other.
+// S5, S6: Errors are distinguishable, so that the reporter retries some and reports others.
 func TestS6StatusRefused(t *testing.T) {
 	for code, want := range map[int]error{404: autobuild.ErrNotFound, 403: autobuild.ErrForbidden, 401: autobuild.ErrUnauthorized, 503: autobuild.ErrUnavailable, 410: autobuild.ErrRemoved} {
 		err := answering(t, code, "", `{"type":"error","error":{"message":"no"}}`).Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", building())
@@ -93,7 +92,7 @@ func TestS6StatusRefused(t *testing.T) {
 }
 
 func TestStatusOfACommitThatIsGone(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.commit(t, "main", map[string]string{"a": "1"})
 	err := w.as(t, w.alice).Statuses.Put(t.Context(), w.app(), strings.Repeat("0", 40), building())
 	if !errors.Is(err, autobuild.ErrNotFound) {
