@@ -21,7 +21,7 @@ import (
 
 const canary = "canary-token-9c1d"
 
-// serve starts a server and a client of it that waits for nothing between tries.
+// serve starts a server and returns a client of it that does not wait between tries.
 func serve(t *testing.T, handler http.HandlerFunc, change ...func(*bitbucket.Options)) *bitbucket.Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -41,14 +41,15 @@ func serve(t *testing.T, handler http.HandlerFunc, change ...func(*bitbucket.Opt
 	return client
 }
 
-// get makes the plainest call.
+// get sends a minimal call.
 func get(t *testing.T, c *bitbucket.Client) error {
 	t.Helper()
 	_, err := c.Do(t.Context(), bitbucket.Request{Method: "GET", Path: "/2.0/user", Query: url.Values{"q": {"hidden"}}}, &struct{}{})
 	return err
 }
 
-// answers replies with each answer in turn, the last for ever, and counts.
+// answers replies with each handler in turn, then always with the last one, and counts the
+// requests.
 func answers(count *atomic.Int32, replies ...http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		n := int(count.Add(1))
@@ -102,7 +103,7 @@ func TestRequestCarriesCredentialAndBody(t *testing.T) {
 	}
 }
 
-// Each error body that Bitbucket and what stands before it are known to send.
+// The test has every error body that Bitbucket and the proxies in front of it are known to send.
 func TestErrorBodies(t *testing.T) {
 	cases := map[string]struct {
 		reply http.HandlerFunc
@@ -153,7 +154,7 @@ func TestErrorFields(t *testing.T) {
 	}
 }
 
-// A page of HTML with a status of its own must not pass for the API's "not found".
+// An HTML page with status 404 must not count as the API's "not found".
 func TestHTMLBodiesAreNotUsedAsErrorMessages(t *testing.T) {
 	for _, status := range []int{401, 403, 404, 410} {
 		err := get(t, serve(t, reply(status, "Content-Type: text/html", "<html></html>")))
@@ -168,7 +169,7 @@ func TestHTMLBodiesAreNotUsedAsErrorMessages(t *testing.T) {
 	}
 }
 
-// F11: 429, 5xx, resets, slow and truncated bodies, HTML with 200.
+// F11: Retries after 429, 5xx, resets, slow and truncated bodies, and HTML with 200.
 func TestF11Retries(t *testing.T) {
 	truncated := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
@@ -257,7 +258,7 @@ func TestOversizedAnswersAreRefused(t *testing.T) {
 	}
 }
 
-// F12 at the wire: a refused credential is renewed once, and the call repeated once.
+// F12: The client renews a rejected credential once and repeats the call once.
 func TestF12RenewsOnceAfter401(t *testing.T) {
 	expired := reply(401, "", `{"type":"error","error":{"message":"Access token expired. Use your refresh token to obtain a new access token."}}`)
 	var renewed atomic.Int32

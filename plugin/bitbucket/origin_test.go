@@ -13,7 +13,7 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// foreign is a server that must never see the credential.
+// foreign starts a server that must never receive the credential.
 func foreign(t *testing.T, seen *atomic.Int32) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,8 +29,8 @@ func foreign(t *testing.T, seen *atomic.Int32) *httptest.Server {
 	return server
 }
 
-// O1: the credential goes to the configured origin alone, through redirects too. The other
-// server differs by its port only, which net/http does not look at.
+// O1: The client sends the credential only to the configured origin, also after redirects. The
+// other server differs only by its port, which net/http ignores.
 func TestO1RedirectsElsewhereGoWithoutTheCredential(t *testing.T) {
 	var seen atomic.Int32
 	other := foreign(t, &seen)
@@ -77,7 +77,7 @@ func TestRedirectsEnd(t *testing.T) {
 	}
 }
 
-// O1: links in answers lead nowhere else.
+// O1: The client follows no link to another origin.
 func TestO1NextLinksStayWithinTheOrigin(t *testing.T) {
 	var seen atomic.Int32
 	other := foreign(t, &seen)

@@ -45,7 +45,7 @@ func fixtures(t *testing.T) []fixture {
 		cells := strings.Split(line+strings.Repeat("\t", len(column)), "\t")
 		cell := func(name string) string { return strings.TrimSpace(cells[column[name]]) }
 		notes, event := cell("notes"), cell("event_key")
-		kind, known := kindOf(cell("flavour"))
+		kind, known := kindOf(cell("flavor"))
 		file := filepath.Join(dir, filepath.FromSlash(cell("file")))
 		if _, err := os.Stat(file); err != nil || !known || event == "?" ||
 			strings.Contains(notes, "sha-not-40hex") || strings.Contains(notes, "INVALID_JSON") {
@@ -59,8 +59,8 @@ func fixtures(t *testing.T) []fixture {
 	return all
 }
 
-func kindOf(flavour string) (autobuild.ProviderKind, bool) {
-	switch flavour {
+func kindOf(flavor string) (autobuild.ProviderKind, bool) {
+	switch flavor {
 	case "cloud":
 		return autobuild.Cloud, true
 	case "dc", "dc-plugin":

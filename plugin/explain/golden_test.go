@@ -78,11 +78,11 @@ func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string
 }
 
 // payloads returns all payload files of a flavor with the event key from their file names.
-func payloads(t *testing.T, flavour string) map[string]string {
+func payloads(t *testing.T, flavor string) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(webhooks, flavour, "*.json"))
+	files, err := filepath.Glob(filepath.Join(webhooks, flavor, "*.json"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no payloads of %s: %v", flavour, err)
+		t.Fatalf("no payloads of %s: %v", flavor, err)
 	}
 	events := map[string]string{}
 	for _, f := range files {
@@ -99,9 +99,9 @@ func payloads(t *testing.T, flavour string) map[string]string {
 // SLIPWAY_FIXTURES is set, it also compares recorded payloads of other projects with their
 // manifest.
 func TestPayloads(t *testing.T) {
-	for flavour, kind := range map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud, "datacenter": autobuild.DataCenter} {
-		for file, event := range payloads(t, flavour) {
-			t.Run(flavour+"/"+filepath.Base(file), func(t *testing.T) {
+	for flavor, kind := range map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud, "datacenter": autobuild.DataCenter} {
+		for file, event := range payloads(t, flavor) {
+			t.Run(flavor+"/"+filepath.Base(file), func(t *testing.T) {
 				got, _ := run(t, kind, event, filepath.Join(ruleDir, "app.yaml"), read(t, file))
 				golden := strings.TrimSuffix(file, ".json") + ".golden"
 				if *update {

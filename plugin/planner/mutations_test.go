@@ -22,10 +22,10 @@ func TestI6EveryMutationOfAPayloadIsAnsweredWithAReason(t *testing.T) {
 	cloud, dataCenter := newEnv(t), newEnv(t)
 	asDataCenter(dataCenter)
 	m := mutations{t: t, answers: map[autobuild.DeliveryState]int{}}
-	for i, flavour := range []string{"cloud", "datacenter"} {
+	for i, flavor := range []string{"cloud", "datacenter"} {
 		w := []*env{cloud, dataCenter}[i]
 		w.automate("r/app", branchRule("/.*/", "latest"), tagRule("/.*/", "{sourceref}"))
-		files, err := filepath.Glob(filepath.Join("../../testdata/webhooks", flavour, "*.json"))
+		files, err := filepath.Glob(filepath.Join("../../testdata/webhooks", flavor, "*.json"))
 		must(t, err)
 		for _, file := range files {
 			text, err := os.ReadFile(file)

@@ -92,7 +92,7 @@ func (p hooks) keep(ctx context.Context, id cloud.RepositoryID, keep *cloud.Hook
 func refusedError(err error) error {
 	var e *bitbucket.Error
 	if errors.As(err, &e) && errors.Is(e, bitbucket.ErrInvalid) {
-		return fmt.Errorf("%w: %s", autobuild.ErrHookRefused, e.Sentence())
+		return fmt.Errorf("%w: %s", autobuild.ErrHookRefused, e.Explanation())
 	}
 	return Translate(err)
 }

@@ -32,7 +32,7 @@ var app = cloud.RepositoryID{Workspace: "{w-1}", Repository: "{r-1}"}
 
 const appPath = "/2.0/repositories/%7Bw-1%7D/%7Br-1%7D"
 
-// serve starts a server that answers by "METHOD escaped-path" and 404s the rest.
+// serve starts a server that answers requests by "METHOD escaped-path", and all others with 404.
 func serve(t *testing.T, routes map[string]http.HandlerFunc) *cloud.Client {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -87,7 +87,7 @@ func TestUser(t *testing.T) {
 	check(t, err, cloud.User{UUID: "{u}", Nickname: "alice", DisplayName: "Alice A.", Scopes: []string{"account", "repository", "webhook"}}, got)
 }
 
-// H6: workspaces come from /2.0/user/workspaces, all pages of them.
+// H6: Workspaces reads all pages of /2.0/user/workspaces.
 func TestH6Workspaces(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/user/workspaces": func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("page"))
@@ -115,8 +115,8 @@ func TestRepository(t *testing.T) {
 	check(t, err, cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", Private: true}, got)
 }
 
-// H6: repositories come workspace by workspace and page by page; what goes through the
-// browser is no link.
+// H6: Repositories are listed by workspace and page. The token that goes through the browser is
+// not a link.
 func TestH6RepositoriesPageByPage(t *testing.T) {
 	var asked url.Values
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/repositories/acme": func(w http.ResponseWriter, r *http.Request) {
@@ -145,7 +145,7 @@ func TestTokensOfPagesCannotChangeTheList(t *testing.T) {
 	}
 }
 
-// H6: CHANGE-2770 is shown as what it is.
+// H6: The error of CHANGE-2770 names the removed API.
 func TestH6RemovedAPI(t *testing.T) {
 	gone := status(410, `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated","detail":"Please read the changelog entry for more details."}}`)
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/user/workspaces": gone})
@@ -220,7 +220,7 @@ func TestAnswersWithoutAFullHashAreRefused(t *testing.T) {
 	}
 }
 
-// A part of the refs would look like deletions of the others.
+// A partial list of refs would look like deletions of the others.
 func TestRefListsAreCompleteOrAnError(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{"GET " + appPath + "/refs/branches": func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("page"))
@@ -247,7 +247,8 @@ func TestChangedPaths(t *testing.T) {
 	got, err = c.ChangedPaths(t.Context(), app, hash1, hash2)
 	check(t, err, []string{}, got)
 	c = serve(t, map[string]http.HandlerFunc{route: status(555, `{"type":"error","error":{"message":"timed out"}}`)})
-	if _, err = c.ChangedPaths(t.Context(), app, hash1, hash2); !errors.Is(err, bitbucket.ErrTooMuch) {
+	_, err = c.ChangedPaths(t.Context(), app, hash1, hash2)
+	if !errors.Is(err, bitbucket.ErrTooMuch) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -313,15 +314,17 @@ func TestAccess(t *testing.T) {
 	check(t, err, cloud.Access{WorkspaceUUID: "{w-1}", Scopes: scopes}, got)
 	got, err = c.Access(t.Context(), "empty", "")
 	check(t, err, cloud.Access{Scopes: scopes}, got)
-	if _, err = c.Access(t.Context(), "foreign", ""); !errors.Is(err, bitbucket.ErrNotFound) {
+	_, err = c.Access(t.Context(), "foreign", "")
+	if !errors.Is(err, bitbucket.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if _, err = c.Access(t.Context(), "foreign", "x"); !errors.Is(err, bitbucket.ErrNotFound) {
+	_, err = c.Access(t.Context(), "foreign", "x")
+	if !errors.Is(err, bitbucket.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// Every call passes its failure on.
+// Every call returns the typed error.
 func TestFailuresAreTyped(t *testing.T) {
 	c, ctx := serve(t, nil), t.Context()
 	calls := map[string]func() error{
@@ -345,8 +348,8 @@ func TestFailuresAreTyped(t *testing.T) {
 	}
 }
 
-// tree is a source browser: it lists breadth first, ignores q, and gives up on listings with
-// more than limit entries.
+// tree is a source browser. It lists breadth first, ignores q, and gives up on listings with more
+// than limit entries.
 type tree struct {
 	files []string
 	limit int

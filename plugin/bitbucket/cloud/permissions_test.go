@@ -13,7 +13,7 @@ import (
 
 const permissionsPath = "GET /2.0/user/workspaces/%7Bw-1%7D/permissions/repositories"
 
-// Only repositories that were asked for count, whatever the answer has.
+// Only requested repositories count, whatever the response contains.
 func TestPermissions(t *testing.T) {
 	var query string
 	c := serve(t, map[string]http.HandlerFunc{permissionsPath: func(w http.ResponseWriter, r *http.Request) {
@@ -57,7 +57,7 @@ func TestPermissionsOfAWorkspaceThatIsNotVisible(t *testing.T) {
 	}
 }
 
-// What says nothing of the person is an error, never "no permission".
+// A failure that says nothing about the user is an error, and never "no permission".
 func TestPermissionsThatAreNotKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc

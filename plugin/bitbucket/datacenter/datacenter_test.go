@@ -34,7 +34,7 @@ func newServer() *datacentertest.Server {
 	}
 }
 
-// open serves s and opens a client with a credential.
+// open serves s and returns a client with a credential.
 func open(t *testing.T, s http.Handler, user string, credential secret.Secret) *datacenter.Client {
 	t.Helper()
 	front := httptest.NewServer(s)
@@ -58,7 +58,8 @@ func TestStatusArrivesWithATokenOrAPassword(t *testing.T) {
 		s := newServer()
 		c, one := open(t, s, user, token), building()
 		for _, state := range []string{"INPROGRESS", "SUCCESSFUL", datacenter.Cancelled} {
-			if one.State = state; c.PutStatus(t.Context(), app, commit, one) != nil {
+			one.State = state
+			if c.PutStatus(t.Context(), app, commit, one) != nil {
 				t.Fatalf("%q: %s is refused", user, state)
 			}
 		}
@@ -128,11 +129,12 @@ func TestCommitOfAnAnnotatedTag(t *testing.T) {
 	}
 }
 
-// A post is never repeated elsewhere, and the credential stays at its origin.
+// A POST is never repeated at another origin, and the credential stays at its own.
 func TestCredentialIsNotSentAfterARedirect(t *testing.T) {
 	var asked int
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if asked++; r.Header.Get("Authorization") != "" {
+		asked++
+		if r.Header.Get("Authorization") != "" {
 			t.Errorf("%s with the credential", r.Method)
 		}
 	}))

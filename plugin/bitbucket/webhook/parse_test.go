@@ -23,19 +23,20 @@ const (
 )
 
 type payload struct {
-	name    string
-	flavour webhook.Flavour
-	event   string
-	body    []byte
+	name   string
+	flavor webhook.Flavor
+	event  string
+	body   []byte
 }
 
-// payloads are ours, of both flavours; a file's name is its event, --, and what it shows.
+// payloads returns the sample payloads of both flavors. A file name consists of the event, --,
+// and a description.
 func payloads(t testing.TB) (all []payload) {
 	t.Helper()
-	for _, flavour := range []webhook.Flavour{webhook.Cloud, webhook.DataCenter} {
-		files, err := filepath.Glob(filepath.Join("../../../testdata/webhooks", string(flavour), "*.json"))
+	for _, flavor := range []webhook.Flavor{webhook.Cloud, webhook.DataCenter} {
+		files, err := filepath.Glob(filepath.Join("../../../testdata/webhooks", string(flavor), "*.json"))
 		if err != nil || len(files) == 0 {
-			t.Fatalf("no payloads of %s: %v", flavour, err)
+			t.Fatalf("no payloads of %s: %v", flavor, err)
 		}
 		for _, f := range files {
 			body, err := os.ReadFile(f)
@@ -43,7 +44,7 @@ func payloads(t testing.TB) (all []payload) {
 				t.Fatal(err)
 			}
 			event, _, _ := strings.Cut(filepath.Base(f), "--")
-			all = append(all, payload{filepath.Base(f), flavour, strings.ReplaceAll(event, ".", ":"), body})
+			all = append(all, payload{filepath.Base(f), flavor, strings.ReplaceAll(event, ".", ":"), body})
 		}
 	}
 	return all
@@ -53,7 +54,7 @@ func file(t *testing.T, name string) webhook.Event {
 	t.Helper()
 	for _, p := range payloads(t) {
 		if p.name == name+".json" {
-			e, err := webhook.Parse(p.flavour, p.event, p.body)
+			e, err := webhook.Parse(p.flavor, p.event, p.body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,14 +165,14 @@ func TestI5ChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
 }
 
 func TestABodyOverTheLimitIsNotRead(t *testing.T) {
-	for flavour, limit := range map[webhook.Flavour]int{webhook.Cloud: 1 << 20, webhook.DataCenter: 10 << 20} {
-		if _, err := webhook.Parse(flavour, "repo:push", make([]byte, limit+1)); !errors.Is(err, webhook.ErrTooLarge) {
-			t.Errorf("%s: %v", flavour, err)
+	for flavor, limit := range map[webhook.Flavor]int{webhook.Cloud: 1 << 20, webhook.DataCenter: 10 << 20} {
+		if _, err := webhook.Parse(flavor, "repo:push", make([]byte, limit+1)); !errors.Is(err, webhook.ErrTooLarge) {
+			t.Errorf("%s: %v", flavor, err)
 		}
 	}
 }
 
-// Ten MiB of the smallest elements must not take a multiple of their size in memory.
+// Parsing ten MiB of the smallest elements must not take a multiple of their size in memory.
 func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	body := []byte(`{"changes":[` + strings.Repeat("0,", 5<<20-20) + `0]}`)
 	var before, after runtime.MemStats
@@ -196,7 +197,7 @@ func TestI5W24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
 func TestErrorsNameThePlace(t *testing.T) {
 	pr := `{"pullrequest":{"id":1,"source":{"commit":{"hash":%s}},"destination":{"branch":{"name":%s}}}}`
 	for _, row := range []struct {
-		flavour           webhook.Flavour
+		flavor            webhook.Flavor
 		event, body, want string
 	}{
 		{webhook.Cloud, "pullrequest:created", fmt.Sprintf(pr, `"abc"`, `"main"`), "pullrequest.source.commit.hash: not a commit hash of 12 to 40 hex digits"},
@@ -213,16 +214,16 @@ func TestErrorsNameThePlace(t *testing.T) {
 		{webhook.Cloud, "repo:push", `null`, "payload: null in place of an object"},
 		{webhook.Cloud, "repo:push", `{} {}`, "payload: not valid JSON at byte 4"},
 	} {
-		_, err := webhook.Parse(row.flavour, row.event, []byte(row.body))
+		_, err := webhook.Parse(row.flavor, row.event, []byte(row.body))
 		if err == nil || !strings.HasPrefix(err.Error(), row.want) {
 			t.Errorf("%s %s: error %v, want %s", row.event, row.body, err, row.want)
 		}
 	}
 }
 
-// I6: each place of our payloads is deleted, made null and given every other type. Without
-// SLIPWAY_TRUST, which tries all 50,000 cases, a place that payloads of an event share is changed
-// in one of them, and of the cases every fourth is tried.
+// I6: Each value of the sample payloads is deleted, set to null and given every other type.
+// Without SLIPWAY_TRUST=1, which tries all 50,000 cases, the test changes a shared place in one
+// payload only and tries every fourth case.
 func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 	all := os.Getenv("SLIPWAY_TRUST") != ""
 	count, tried := 0, map[string]bool{}
@@ -237,14 +238,15 @@ func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 			return !before || all
 		}
 		webhooktest.Mutate(whole, first, func() {
-			if count++; count%4 != 0 && !all {
+			count++
+			if count%4 != 0 && !all {
 				return
 			}
 			body, err := json.Marshal(whole)
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := webhook.Parse(p.flavour, p.event, body)
+			e, err := webhook.Parse(p.flavor, p.event, body)
 			checkEvent(t, e, err)
 		})
 	}
@@ -254,7 +256,7 @@ func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 	}
 }
 
-// checkEvent holds whatever is parsed to what its readers rely on.
+// checkEvent checks the properties of an event that its users rely on.
 func checkEvent(t *testing.T, e webhook.Event, err error) {
 	t.Helper()
 	if err != nil {
@@ -281,14 +283,14 @@ func checkEvent(t *testing.T, e webhook.Event, err error) {
 
 func FuzzParse(f *testing.F) {
 	for _, p := range payloads(f) {
-		f.Add(p.flavour == webhook.Cloud, p.event, p.body)
+		f.Add(p.flavor == webhook.Cloud, p.event, p.body)
 	}
 	f.Fuzz(func(t *testing.T, cloud bool, event string, body []byte) {
-		flavour := webhook.DataCenter
+		flavor := webhook.DataCenter
 		if cloud {
-			flavour = webhook.Cloud
+			flavor = webhook.Cloud
 		}
-		e, err := webhook.Parse(flavour, event, body)
+		e, err := webhook.Parse(flavor, event, body)
 		checkEvent(t, e, err)
 		if err == nil && e.Ignored == "" && event == "repo:push" {
 			checkPush(t, e, body)
@@ -296,8 +298,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkPush looks the same push up in the payload as a whole: every entry is a change or a line
-// of what was skipped, and each change's name and commit stand where they should.
+// checkPush compares the event with the same push in the decoded payload. Every entry is a change
+// or a skipped line, and the name and the commit of each change match.
 func checkPush(t *testing.T, e webhook.Event, body []byte) {
 	t.Helper()
 	var whole any
@@ -322,7 +324,7 @@ func checkPush(t *testing.T, e webhook.Event, body []byte) {
 	}
 }
 
-// at is what stands at a place; nil where nothing does.
+// at returns the value at a position, or nil.
 func at(v any, keys ...string) any {
 	for _, key := range keys {
 		object, _ := v.(map[string]any)
