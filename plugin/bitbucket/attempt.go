@@ -93,7 +93,7 @@ func (c *Client) authorize(request *http.Request, token secret.Secret) {
 	request.Header.Set("Authorization", "Bearer "+token.Reveal())
 }
 
-// readResponse decodes a response. It never takes HTML for an answer of the API, whatever the
+// readResponse decodes a response. It never takes HTML for an answer of the API, with any
 // status, because proxies, login pages and maintenance pages send HTML.
 func (c *call) readResponse(response *http.Response, token secret.Secret, out any) (Response, error) {
 	answer := Response{Status: response.StatusCode, Header: response.Header}
@@ -107,12 +107,14 @@ func (c *call) readResponse(response *http.Response, token secret.Secret, out an
 	case err != nil:
 		return answer, c.transportError(fmt.Errorf("read the answer: %w", err))
 	case len(body) > maxBody:
-		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status, Message: fmt.Sprintf("the answer is larger than %d MiB", maxBody>>20)}
+		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status,
+			Message: fmt.Sprintf("the answer is larger than %d MiB", maxBody>>20)}
 	case out == nil:
 		return answer, nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status, Message: "the answer is not understood", cause: err}
+		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status,
+			Message: "the answer is not understood", cause: err}
 	}
 	return answer, nil
 }

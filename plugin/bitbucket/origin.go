@@ -27,7 +27,8 @@ func parseBase(raw string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bitbucket: the API's URL cannot be read: %w", withoutURL(err))
 	}
-	if (base.Scheme != "https" && base.Scheme != "http") || base.Hostname() == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+	if (base.Scheme != "https" && base.Scheme != "http") || base.Hostname() == "" || base.User != nil ||
+		base.RawQuery != "" || base.Fragment != "" {
 		return nil, fmt.Errorf("bitbucket: the API's URL %q is not of the form https://host[:port][/path]", base.Redacted())
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")

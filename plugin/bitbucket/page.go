@@ -10,8 +10,8 @@ import (
 // ErrTooMany is returned if a list has more pages than the caller reads.
 var ErrTooMany = errors.New("the list is too long")
 
-// A Page is one page of a list of Cloud. Source:
-// https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination
+// A Page is one page of a list of Cloud.
+// Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination
 type Page[T any] struct {
 	Values []T    `json:"values"`
 	Next   string `json:"next"` // absent on the last page

@@ -7,8 +7,8 @@ import (
 )
 
 // The limits of build statuses in characters, on both Cloud and Data Center. A key of Data Center
-// may have 255 characters. Sources:
-// https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/ and
+// may have 255 characters.
+// Sources: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/ and
 // https://developer.atlassian.com/server/bitbucket/rest/v905/api-group-builds-and-deployments/.
 const (
 	MaxStatusKey  = 40
@@ -26,7 +26,8 @@ func StatusURL(raw string) (string, error) {
 		return "", fmt.Errorf("link %q is not an absolute URL", raw)
 	}
 	if len(link) > MaxStatusURL {
-		return "", fmt.Errorf("link of %d characters is longer than the %d that Bitbucket takes; use a shorter public URL", len(link), MaxStatusURL)
+		return "", fmt.Errorf("link of %d characters is longer than the %d that Bitbucket takes; use a shorter public URL",
+			len(link), MaxStatusURL)
 	}
 	return link, nil
 }

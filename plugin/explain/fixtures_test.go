@@ -100,10 +100,12 @@ func checkFixture(t *testing.T, f fixture) {
 	}
 	for i, c := range e.Changes {
 		p := push.Changes[i]
-		if c.Kind != string(p.Kind) || c.Name != p.Name || c.Commit != p.Commit || c.Action != string(p.Action) || c.Fork != p.Fork {
+		if c.Kind != string(p.Kind) || c.Name != p.Name || c.Commit != p.Commit || c.Action != string(p.Action) ||
+			c.Fork != p.Fork {
 			t.Errorf("explained %+v, parsed %+v", c, p)
 		}
-		builds := p.Action != autobuild.Deleted && p.Kind != autobuild.PullRequest && (p.Kind == autobuild.Tag || !strings.Contains(p.Message, "[skip ci]"))
+		builds := p.Action != autobuild.Deleted && p.Kind != autobuild.PullRequest &&
+			(p.Kind == autobuild.Tag || !strings.Contains(p.Message, "[skip ci]"))
 		if len(built(explanation{Changes: []change{c}})) > 0 != builds {
 			t.Errorf("%s %s %s: %+v", c.Kind, c.Name, c.Action, c.Decisions)
 		}

@@ -99,7 +99,8 @@ func payloads(t *testing.T, flavor string) map[string]string {
 // SLIPWAY_FIXTURES is set, it also compares recorded payloads of other projects with their
 // manifest.
 func TestPayloads(t *testing.T) {
-	for flavor, kind := range map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud, "datacenter": autobuild.DataCenter} {
+	for flavor, kind := range map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud,
+		"datacenter": autobuild.DataCenter} {
 		for file, event := range payloads(t, flavor) {
 			t.Run(flavor+"/"+filepath.Base(file), func(t *testing.T) {
 				got, _ := run(t, kind, event, filepath.Join(ruleDir, "app.yaml"), read(t, file))

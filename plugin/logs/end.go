@@ -25,7 +25,8 @@ func nextAddition(end ab.LogEnd, offset int64, data []byte, maxSize int64) (add 
 	if int64(len(data)) < room {
 		return ab.LogAddition{Data: data}, to, nil
 	}
-	full := gatewayLine(data[room-1] != '\n', fmt.Sprintf("This log has reached its greatest size, %d bytes; what follows is not kept.", maxSize))
+	full := gatewayLine(data[room-1] != '\n',
+		fmt.Sprintf("This log has reached its greatest size, %d bytes; what follows is not kept.", maxSize))
 	return ab.LogAddition{Data: append(data[:room:room], full.Data...), Own: full.Own}, to, nil
 }
 

@@ -23,8 +23,8 @@ func (k files) path(n name) string {
 	return filepath.Join(k.dir, n.build, strconv.Itoa(n.attempt)+".log")
 }
 
-// write appends the addition that what returns. The caller serializes the writes to one log.
-func (k files) write(_ context.Context, n name, what func(ab.LogEnd) (ab.LogAddition, error)) (err error) {
+// write appends the addition that next returns. The caller serializes the writes to one log.
+func (k files) write(_ context.Context, n name, next func(ab.LogEnd) (ab.LogAddition, error)) (err error) {
 	path := k.path(n)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (k files) write(_ context.Context, n name, what func(ab.LogEnd) (ab.LogAddi
 	if err != nil {
 		return err
 	}
-	add, err := what(end)
+	add, err := next(end)
 	if err != nil || len(add.Data) == 0 {
 		return err
 	}

@@ -37,7 +37,7 @@ type Options struct {
 // A backend stores the bytes of logs. Callers serialize the writes to one log. The other methods
 // are safe for concurrent use. Errors are those of the file system or the database.
 type backend interface {
-	write(ctx context.Context, n name, what func(ab.LogEnd) (ab.LogAddition, error)) error
+	write(ctx context.Context, n name, next func(ab.LogEnd) (ab.LogAddition, error)) error
 	read(ctx context.Context, n name, offset int64, max int) ([]byte, error)
 	size(ctx context.Context, n name) int64
 	prune(ctx context.Context, keep func(buildID string) bool) error
@@ -110,7 +110,9 @@ func (l *Logs) SetSecrets(buildID string, attempt int, secrets []secret.Secret) 
 // bytes that are stored already. It returns the number of the runner's bytes after the call, and
 // ErrGap for an offset beyond that number. After the size limit is reached, it counts bytes and
 // drops them.
-func (l *Logs) Append(ctx context.Context, buildID string, attempt int, offset int64, data []byte) (size int64, err error) {
+func (l *Logs) Append(
+	ctx context.Context, buildID string, attempt int, offset int64, data []byte,
+) (size int64, err error) {
 	n := name{buildID, attempt}
 	if offset < 0 {
 		return 0, fmt.Errorf("log of build %s attempt %d at %d: %w", buildID, attempt, offset, ErrGap)
@@ -132,7 +134,9 @@ func (l *Logs) Line(ctx context.Context, buildID string, attempt int, line strin
 }
 
 // change serializes the additions to a log, and wakes its followers.
-func (l *Logs) change(ctx context.Context, n name, what func(ab.LogEnd, *secret.Redactor) (ab.LogAddition, error)) error {
+func (l *Logs) change(
+	ctx context.Context, n name, next func(ab.LogEnd, *secret.Redactor) (ab.LogAddition, error),
+) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -142,7 +146,7 @@ func (l *Logs) change(ctx context.Context, n name, what func(ab.LogEnd, *secret.
 	s := l.slot(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := l.backend.write(ctx, n, func(end ab.LogEnd) (ab.LogAddition, error) { return what(end, s.redactors[n]) })
+	err := l.backend.write(ctx, n, func(end ab.LogEnd) (ab.LogAddition, error) { return next(end, s.redactors[n]) })
 	s.wake()
 	if err != nil {
 		return fmt.Errorf("log of build %s attempt %d: %w", n.build, n.attempt, err)

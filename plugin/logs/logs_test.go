@@ -137,7 +137,8 @@ func secretsNeverReachTheDisk(t *testing.T, open openFunc) {
 	if err := l.Line(t.Context(), "b", 1, "it was hunter22"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := content(t, l, "b"), "the password is ********, in base64 ************\nit was ********\n"; got != want {
+	if got, want := content(t, l,
+		"b"), "the password is ********, in base64 ************\nit was ********\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	l.Close("b", 1)
@@ -187,7 +188,8 @@ func aLogHasAGreatestSize(t *testing.T, open openFunc) {
 		t.Errorf("what is dropped is not counted: size %d", size)
 	}
 	got := content(t, l, "b")
-	if !strings.HasPrefix(got, "abcdefghij\nThis log has reached its greatest size, 10 bytes") || strings.Count(got, "\n") != 2 {
+	if !strings.HasPrefix(got, "abcdefghij\nThis log has reached its greatest size, 10 bytes") ||
+		strings.Count(got, "\n") != 2 {
 		t.Errorf("log %q", got)
 	}
 }

@@ -10,8 +10,8 @@ import (
 // table stores logs in the database, where every gateway can read them.
 type table struct{ store *store.Store }
 
-func (k table) write(ctx context.Context, n name, what func(ab.LogEnd) (ab.LogAddition, error)) error {
-	return k.store.WriteLog(ctx, n.build, n.attempt, what)
+func (k table) write(ctx context.Context, n name, next func(ab.LogEnd) (ab.LogAddition, error)) error {
+	return k.store.WriteLog(ctx, n.build, n.attempt, next)
 }
 
 func (k table) read(ctx context.Context, n name, offset int64, max int) ([]byte, error) {

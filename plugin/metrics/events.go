@@ -8,13 +8,13 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-// waits returns the buckets for waiting times in seconds, from an idle installation to a delay
-// that needs attention. The buckets of works reach the default timeout of an attempt.
-func waits() []float64 {
+// waitBuckets returns the buckets for waiting times in seconds, from an idle installation to a delay
+// that needs attention. workBuckets reach the default timeout of an attempt.
+func waitBuckets() []float64 {
 	return []float64{0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200}
 }
 
-func works() []float64 {
+func workBuckets() []float64 {
 	return []float64{1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400}
 }
 
@@ -27,18 +27,26 @@ type events struct {
 
 func newEvents(engines []string) events {
 	e := events{
-		received:  counter("deliveries_received_total", "Webhook requests by what was answered: stored, ping, unauthorized, too_large, unavailable.", "answer"),
-		answered:  counter("deliveries_answered_total", "Deliveries by what they came to: planned, ignored, refused, failed.", "state"),
-		changes:   counter("changes_total", "Changes of refs that a delivery told or a poll found, by whether they were accepted as news.", "source", "answer"),
+		received: counter("deliveries_received_total",
+			"Webhook requests by what was answered: stored, ping, unauthorized, too_large, unavailable.", "answer"),
+		answered: counter("deliveries_answered_total",
+			"Deliveries by what they came to: planned, ignored, refused, failed.", "state"),
+		changes: counter("changes_total",
+			"Changes of refs that a delivery told or a poll found, by whether they were accepted as news.", "source", "answer"),
 		decisions: counter("decisions_total", "Answers of rules to accepted changes: build or skip.", "answer"),
-		queue:     histogram("build_queue_seconds", "Time from the push, or a person's retry, to the first claim by a runner.", waits(), "engine"),
-		start:     histogram("attempt_start_seconds", "Time from the making of an attempt to its claim by a runner.", waits(), "engine"),
-		attempts:  histogram("attempt_duration_seconds", "Time from an attempt's claim to its end.", works(), "engine", "state"),
-		builds:    histogram("build_duration_seconds", "Time from the push, or a person's retry, to the build's end.", works(), "engine", "state"),
+		queue: histogram("build_queue_seconds",
+			"Time from the push, or a person's retry, to the first claim by a runner.", waitBuckets(), "engine"),
+		start: histogram("attempt_start_seconds", "Time from the making of an attempt to its claim by a runner.",
+			waitBuckets(), "engine"),
+		attempts: histogram("attempt_duration_seconds", "Time from an attempt's claim to its end.", workBuckets(), "engine",
+			"state"),
+		builds: histogram("build_duration_seconds", "Time from the push, or a person's retry, to the build's end.",
+			workBuckets(), "engine", "state"),
 		attemptsEnded: counter("attempts_ended_total",
 			"Attempts that ended, by state and reason; reason lost = the runner went silent.", "engine", "state", "reason"),
 		buildsEnded: counter("builds_ended_total", "Builds that ended, by state and reason.", "state", "reason"),
-		statuses:    counter("statuses_reported_total", "Build statuses by what came of telling Bitbucket: told or given_up.", "result"),
+		statuses: counter("statuses_reported_total",
+			"Build statuses by what came of telling Bitbucket: told or given_up.", "result"),
 	}
 	e.initialize(engines)
 	return e
@@ -50,7 +58,8 @@ func (e events) initialize(engines []string) {
 	for _, answer := range []string{"stored", "ping", "unauthorized", "too_large", "unavailable"} {
 		e.received.WithLabelValues(answer)
 	}
-	for _, state := range []ab.DeliveryState{ab.DeliveryPlanned, ab.DeliveryIgnored, ab.DeliveryRefused, ab.DeliveryFailed} {
+	for _, state := range []ab.DeliveryState{ab.DeliveryPlanned, ab.DeliveryIgnored, ab.DeliveryRefused,
+		ab.DeliveryFailed} {
 		e.answered.WithLabelValues(string(state))
 	}
 	for _, engine := range engines {
@@ -68,7 +77,8 @@ func (e events) initialize(engines []string) {
 
 func (e events) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		e.received, e.answered, e.changes, e.decisions, e.queue, e.start, e.attempts, e.builds, e.attemptsEnded, e.buildsEnded, e.statuses,
+		e.received, e.answered, e.changes, e.decisions, e.queue, e.start, e.attempts, e.builds,
+		e.attemptsEnded, e.buildsEnded, e.statuses,
 	}
 }
 

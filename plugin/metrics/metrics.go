@@ -77,7 +77,8 @@ func New(o Options) *Metrics {
 // Handler writes the metrics in the format that the scraper requests. It does not authenticate
 // scrapers.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxConcurrentScrapes, Timeout: scrapeTimeout})
+	return promhttp.HandlerFor(m.registry,
+		promhttp.HandlerOpts{MaxRequestsInFlight: maxConcurrentScrapes, Timeout: scrapeTimeout})
 }
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {
@@ -85,5 +86,6 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 }
 
 func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help,
+		Buckets: buckets}, labels)
 }

@@ -47,7 +47,8 @@ func measure(s *store.Store, clock *storetest.Clock, dir string) *env {
 	b := &env{Store: s, clock: clock, dir: dir}
 	log, _ := test.NewNullLogger()
 	b.Metrics = metrics.New(metrics.Options{
-		Version: "v1", Engines: []string{"embedded", "drone"}, Store: b, OpenCircuits: func() []string { return b.openCircuits }, Now: b.clock.Now, Log: log,
+		Version: "v1", Engines: []string{"embedded",
+			"drone"}, Store: b, OpenCircuits: func() []string { return b.openCircuits }, Now: b.clock.Now, Log: log,
 	})
 	b.Observe(b.Metrics)
 	return b
@@ -138,7 +139,8 @@ func TestAPushIsMeasured(t *testing.T) {
 		`slipway_builds_oldest_age_seconds{engine="embedded",state="running"}`: 40,
 		`slipway_build_queue_seconds_sum{engine="embedded"}`:                   35, `slipway_attempt_start_seconds_sum{engine="embedded"}`: 5,
 	})
-	_, err = b.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: 1, State: ab.Errored, Reason: ab.ReasonLost, Retry: true})
+	_, err = b.FinishAttempt(ctx,
+		store.Finish{BuildID: id, Attempt: 1, State: ab.Errored, Reason: ab.ReasonLost, Retry: true})
 	b.must(t, err)
 	storetest.Start(ctx, t, b.Store, id)
 	b.must(t, b.ClaimAttempt(ctx, id, 2, "runner"))
@@ -184,9 +186,12 @@ func TestStatesThatNeedAnAdministratorAreShown(t *testing.T) {
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
 	_, err := b.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
 	b.must(t, err)
-	_, err = b.SaveAccount(t.Context(), ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, Name: "jo", State: ab.AccountBroken})
+	_, err = b.SaveAccount(t.Context(),
+		ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, Name: "jo", State: ab.AccountBroken})
 	b.must(t, err)
-	_, err = b.SaveHook(t.Context(), ab.Hook{Repository: storetest.Repository("lib"), State: ab.HookPolled, Problem: "no administrator", PolledAt: b.clock.Now()})
+	_, err = b.SaveHook(t.Context(),
+		ab.Hook{Repository: storetest.Repository("lib"), State: ab.HookPolled, Problem: "no administrator",
+			PolledAt: b.clock.Now()})
 	b.must(t, err)
 	b.clock.Add(time.Hour)
 	b.openCircuits = []string{"drone"}
@@ -207,7 +212,8 @@ func TestALostHandOverShows(t *testing.T) {
 	_, err = b.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Event: "repo:push"})
 	b.must(t, err)
 	b.expect(t, map[string]float64{`slipway_builds_stranded`: 0, `slipway_deliveries_stranded`: 0})
-	db, err := sql.Open("sqlite", filepath.Join(b.dir, "slipway.db")+"?_pragma=busy_timeout(5000)") // the store has no way to lose one
+	// the store has no way to lose one
+	db, err := sql.Open("sqlite", filepath.Join(b.dir, "slipway.db")+"?_pragma=busy_timeout(5000)")
 	b.must(t, err)
 	defer db.Close()
 	_, err = db.ExecContext(t.Context(), `DELETE FROM tasks`)
@@ -238,7 +244,8 @@ func TestADatabaseThatIsGoneShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer, Now: clock.Now})
+	s, err := store.Open(t.Context(),
+		store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer, Now: clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,10 @@ type requests struct {
 
 func newRequests() requests {
 	return requests{
-		count: counter("http_requests_total", "HTTP requests by method, pattern of the route and status.", "method", "route", "code"),
-		took: histogram("http_request_duration_seconds", "Time to answer an HTTP request; of a log that is followed, the time it was.",
+		count: counter("http_requests_total", "HTTP requests by method, pattern of the route and status.", "method", "route",
+			"code"),
+		took: histogram("http_request_duration_seconds",
+			"Time to answer an HTTP request; of a log that is followed, the time it was.",
 			[]float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}, "method", "route"),
 	}
 }
@@ -30,7 +32,8 @@ func (r requests) Requested(method, route string, code int, took time.Duration) 
 	if route == "" {
 		route = "none"
 	}
-	if !slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete}, method) {
+	if !slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodOptions, http.MethodPut,
+		http.MethodDelete}, method) {
 		method = "other" // a client may send any method, and a label must be bounded
 	}
 	r.count.WithLabelValues(method, route, strconv.Itoa(code)).Inc()

@@ -97,7 +97,8 @@ func TestTheExampleAlertsMatchTheMetrics(t *testing.T) {
 	known := series(t)
 	names := map[string]bool{}
 	for _, r := range alerts(t) {
-		if names[r.Alert] || !strings.HasPrefix(r.Alert, "Slipway") || r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
+		if names[r.Alert] || !strings.HasPrefix(r.Alert, "Slipway") || r.Annotations["summary"] == "" ||
+			r.Annotations["description"] == "" ||
 			!slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
 			t.Errorf("alert %q: its name, severity or annotations are not as they should be", r.Alert)
 		}

@@ -200,5 +200,6 @@ func (w writer) hooks(counts []store.HookCount) {
 	}
 	w.gauge(w.descs.hookProblems, float64(problems))
 	w.gauge(w.descs.neverPolled, float64(all[ab.HookPolled].NeverPolled))
-	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled)) // repositories with a webhook are polled less often, so their age means nothing
+	// Repositories with a webhook are polled less often, so their age has no meaning.
+	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled))
 }

@@ -65,7 +65,8 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	if builds := len(d.allBuilds()); len(states) != planned || builds < planned || builds > deliveries {
 		t.Errorf("%d refs, %d builds of %d pushes to %d tags", len(states), builds, deliveries, planned)
 	}
-	t.Logf("%d of %d deliveries taken at once, the others told to come again; the heap grew by %d MiB", accepted, deliveries, grown)
+	t.Logf("%d of %d deliveries taken at once, the others told to come again; the heap grew by %d MiB", accepted,
+		deliveries, grown)
 }
 
 // serveHooks serves the webhook route of the gateway and returns the URL of the hook.
@@ -73,7 +74,8 @@ func (d *chaosEnv) serveHooks() (url string) {
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
 	engine.Use(httpx.Errors(quiet(), httpx.JSON))
-	api.New(api.Options{Store: d.store, Intake: intake.New(intake.Options{Store: d.store, Now: d.clock, Log: quiet()})}).Mount(engine)
+	api.New(api.Options{Store: d.store,
+		Intake: intake.New(intake.Options{Store: d.store, Now: d.clock, Log: quiet()})}).Mount(engine)
 	server := httptest.NewServer(engine)
 	d.t.Cleanup(server.Close)
 	return server.URL + "/hooks/bitbucket/" + d.hook.ID
@@ -140,7 +142,8 @@ func (d *chaosEnv) drain(accepted int) {
 	must(d.t, err)
 	unanswered := 0
 	for _, one := range all {
-		if one.State != autobuild.DeliveryPlanned && one.State != autobuild.DeliveryIgnored || strings.TrimSpace(one.Reason) == "" {
+		if one.State != autobuild.DeliveryPlanned && one.State != autobuild.DeliveryIgnored ||
+			strings.TrimSpace(one.Reason) == "" {
 			unanswered++
 		}
 	}

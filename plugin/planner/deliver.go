@@ -66,7 +66,9 @@ func checkPush(hook autobuild.Hook, push autobuild.Push) (autobuild.DeliveryStat
 }
 
 // finishDelivery stores the final state of a delivery without transitions.
-func (p *Planner) finishDelivery(ctx context.Context, deliveryID string, state autobuild.DeliveryState, reason string) error {
+func (p *Planner) finishDelivery(
+	ctx context.Context, deliveryID string, state autobuild.DeliveryState, reason string,
+) error {
 	if _, err := p.o.Store.Plan(ctx, autobuild.Plan{DeliveryID: deliveryID, State: state, Reason: reason}); err != nil {
 		return fmt.Errorf("write down that delivery %s is %s: %w", deliveryID, state, err)
 	}

@@ -78,7 +78,8 @@ func TestTenDeliveriesOneBuild(t *testing.T) {
 	body := w.bodies()[0]
 	for i := range 10 {
 		d := w.plan(body)
-		if i > 0 && (d.State != autobuild.DeliveryIgnored || !strings.HasPrefix(d.Reason, "already seen: branch main is at ")) {
+		if i > 0 &&
+			(d.State != autobuild.DeliveryIgnored || !strings.HasPrefix(d.Reason, "already seen: branch main is at ")) {
 			t.Errorf("delivery %d is %s: %s", i, d.State, d.Reason)
 		}
 	}
@@ -145,7 +146,8 @@ func TestW9DeletionsBuildNothing(t *testing.T) {
 	w.planAll()
 	w.push(map[string]string{"refs/heads/main": ""})
 	d := w.planAll()[0]
-	if d.State != autobuild.DeliveryPlanned || d.Reason != "no rule builds this" || d.Outcomes[0].Refused != "deleted: nothing to build" {
+	if d.State != autobuild.DeliveryPlanned || d.Reason != "no rule builds this" ||
+		d.Outcomes[0].Refused != "deleted: nothing to build" {
 		t.Errorf("%s: %s: %+v", d.State, d.Reason, d.Outcomes)
 	}
 	if got := w.state(branch("main")); got != (autobuild.RefState{Seq: 2}) {
@@ -339,7 +341,8 @@ func poison(v any, to string) {
 			poison(inner, to)
 		}
 		link := map[string]any{"href": to + "/x.git", "name": "https"}
-		v["links"] = map[string]any{"self": link, "html": link, "commits": link, "diff": link, "avatar": link, "clone": []any{link, link}}
+		v["links"] = map[string]any{"self": link, "html": link, "commits": link, "diff": link, "avatar": link,
+			"clone": []any{link, link}}
 		v["website"], v["url"], v["cloneUrl"] = to, to, to
 	case []any:
 		for _, inner := range v {

@@ -70,7 +70,8 @@ func (d *chaosEnv) start(t *rapid.T) {
 
 // askPermit requests a permit for the tags of a random started build.
 func (d *chaosEnv) askPermit(t *rapid.T) {
-	d.withAnyBuild(t, func(b autobuild.Build) bool { return b.State == autobuild.Starting }, func(b autobuild.Build) { d.permit(t, b) })
+	d.withAnyBuild(t, func(b autobuild.Build) bool { return b.State == autobuild.Starting },
+		func(b autobuild.Build) { d.permit(t, b) })
 }
 
 // permit requests all tags of a build, and checks the answer against the earlier permits.
@@ -81,7 +82,8 @@ func (d *chaosEnv) permit(t *rapid.T, b autobuild.Build) {
 	}
 	newer := slices.ContainsFunc(b.Tags, func(tag string) bool { return d.held[place(b, tag)] > b.Seq })
 	if granted == newer {
-		t.Fatalf("%s seq %d asks for %v: granted %v, holder %d; held are %v", b.Ref.Full(), b.Seq, b.Tags, granted, holder.Seq, d.held)
+		t.Fatalf("%s seq %d asks for %v: granted %v, holder %d; held are %v", b.Ref.Full(), b.Seq, b.Tags, granted,
+			holder.Seq, d.held)
 	}
 	for _, tag := range b.Tags {
 		if granted {

@@ -70,7 +70,8 @@ func (d *chaosEnv) reset() {
 
 func (d *chaosEnv) watch() {
 	ctx := d.t.Context()
-	source, err := d.store.SaveProvider(ctx, autobuild.Provider{Kind: autobuild.Cloud, Name: fmt.Sprint("bitbucket", d.runs)})
+	source, err := d.store.SaveProvider(ctx,
+		autobuild.Provider{Kind: autobuild.Cloud, Name: fmt.Sprint("bitbucket", d.runs)})
 	must(d.t, err)
 	d.connect(source.ID)
 	d.repo.ProviderID = source.ID

@@ -14,7 +14,7 @@ const (
 )
 
 // An errorAction is the planner's reaction to an error of a provider. With a snooze the delivery
-// is retried, and the reason says why it waits. A snooze does not count as an attempt. With a
+// is retried, and the reason is the cause. A snooze does not count as an attempt. With a
 // reason only, the delivery failed for good. The zero errorAction means that the error is
 // internal: the task returns it, and the queue retries the task.
 type errorAction struct {
@@ -32,15 +32,18 @@ func errorActionFor(err error, age time.Duration) errorAction {
 	case errors.As(err, &limited):
 		return errorAction{queue.Snooze(max(limited.RetryAfter, minPause)), "waits: Bitbucket limits the rate of requests"}
 	case errors.Is(err, autobuild.ErrUnauthorized):
-		return errorAction{queue.Snooze(maxPause), "waits: the linked account's access ended; link it again in the settings, under Source providers"}
+		return errorAction{queue.Snooze(maxPause),
+			"waits: the linked account's access ended; link it again in the settings, under Source providers"}
 	case errors.Is(err, autobuild.ErrUnavailable):
 		return errorAction{queue.Snooze(min(max(age/4, minPause), maxPause)), "waits: Bitbucket is not available"}
 	case errors.Is(err, autobuild.ErrForbidden):
-		return errorAction{nil, "Bitbucket does not let the linked account read the repository: give it access, then resend the delivery"}
+		return errorAction{nil,
+			"Bitbucket does not let the linked account read the repository: give it access, then resend the delivery"}
 	case errors.Is(err, autobuild.ErrNotFound):
 		return errorAction{nil, "Bitbucket no longer shows the repository to the linked account: " + err.Error()}
 	case errors.Is(err, autobuild.ErrRemoved):
-		return errorAction{nil, "Bitbucket removed the API that this needs; a newer version of Slipway is needed: " + err.Error()}
+		return errorAction{nil,
+			"Bitbucket removed the API that this needs; a newer version of Slipway is needed: " + err.Error()}
 	}
 	return errorAction{}
 }

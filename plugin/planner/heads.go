@@ -47,7 +47,8 @@ func (h *headResolver) resolve(ctx context.Context, ref autobuild.Ref) (autobuil
 // deleted ref and not as a missing repository.
 func asRepositoryError(err error) error {
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return fmt.Errorf("list refs: %s: %w", err, autobuild.ErrForbidden) //nolint:errorlint // wrapping err would report ErrNotFound
+		//nolint:errorlint // wrapping err would report ErrNotFound
+		return fmt.Errorf("list refs: %s: %w", err, autobuild.ErrForbidden)
 	}
 	return fmt.Errorf("list refs: %w", err)
 }

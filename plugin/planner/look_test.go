@@ -12,7 +12,8 @@ func TestARepositoryIsLookedAtSoonAndOnce(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	s, r := storetest.Open(t), storetest.Repository("app")
 	a := storetest.AutomatedBuild(t, s, r)
-	hook, err := s.SaveHook(t.Context(), autobuild.Hook{AccountID: a.AccountID, Repository: r, State: autobuild.HookActive})
+	hook, err := s.SaveHook(t.Context(),
+		autobuild.Hook{AccountID: a.AccountID, Repository: r, State: autobuild.HookActive})
 	if err != nil {
 		t.Fatal(err)
 	}

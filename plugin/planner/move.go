@@ -13,7 +13,9 @@ import (
 // planMove evaluates an accepted change with the rules of every automated build of the
 // repository, and composes the builds. The rules read the provider's commit, because a payload is
 // not trusted.
-func (r *planning) planMove(ctx context.Context, v decision, c autobuild.Change, commit autobuild.Commit) autobuild.Move {
+func (r *planning) planMove(
+	ctx context.Context, v decision, c autobuild.Change, commit autobuild.Commit,
+) autobuild.Move {
 	t := autobuild.Transition{Repository: r.repository, Ref: c.Ref(), Old: v.Old, New: v.New}
 	c.Action, c.Message = actionOf(t, c.Action), commit.Message
 	m := autobuild.Move{Transition: t, Outcome: autobuild.Outcome{Change: c}}
@@ -58,7 +60,8 @@ func (r *planning) withPaths(ctx context.Context, t autobuild.Transition, c auto
 	}
 	paths, err := r.connection.Commits.ChangedPaths(ctx, r.repository, t.Old, t.New)
 	if err != nil {
-		trail.Log(ctx, r.o.Log).WithError(err).Warnf("changed paths of %s %s not known, its rules build", r.repository.FullName, t.Ref.Full())
+		trail.Log(ctx, r.o.Log).WithError(err).Warnf("changed paths of %s %s not known, its rules build",
+			r.repository.FullName, t.Ref.Full())
 		return c
 	}
 	c.Paths = paths
@@ -77,7 +80,9 @@ func wantsPaths(c autobuild.Change, a autobuild.AutomatedBuild) bool {
 
 // compose creates the build of one decision. The caller sets the cause, the delivery and the
 // times.
-func compose(a autobuild.AutomatedBuild, rule autobuild.Rule, d autobuild.Decision, ref autobuild.Ref, c autobuild.Commit) autobuild.Build {
+func compose(
+	a autobuild.AutomatedBuild, rule autobuild.Rule, d autobuild.Decision, ref autobuild.Ref, c autobuild.Commit,
+) autobuild.Build {
 	return autobuild.Build{
 		AutomatedBuildID: a.ID,
 		RuleID:           rule.ID,

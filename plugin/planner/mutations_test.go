@@ -39,7 +39,8 @@ func TestI6EveryMutationOfAPayloadIsAnsweredWithAReason(t *testing.T) {
 	cloud.commit("main", "A")
 	m.try(cloud, "repo:push", cloud.bodies()[0], max(1, every/10))
 	t.Logf("%d of %d mutations: %v", m.tried, m.all, m.answers)
-	for _, state := range []autobuild.DeliveryState{autobuild.DeliveryPlanned, autobuild.DeliveryFailed, autobuild.DeliveryIgnored, autobuild.DeliveryRefused} {
+	for _, state := range []autobuild.DeliveryState{autobuild.DeliveryPlanned, autobuild.DeliveryFailed,
+		autobuild.DeliveryIgnored, autobuild.DeliveryRefused} {
 		if m.answers[state] == 0 {
 			t.Errorf("of %d mutations none is %s", m.tried, state)
 		}

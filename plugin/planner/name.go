@@ -10,7 +10,9 @@ import (
 
 // refreshName returns the repository with its current name, and stores a rename. It looks up the
 // repository by id, because an id survives a rename.
-func (p *Planner) refreshName(ctx context.Context, c autobuild.Connection, r autobuild.Repository) (autobuild.Repository, error) {
+func (p *Planner) refreshName(
+	ctx context.Context, c autobuild.Connection, r autobuild.Repository,
+) (autobuild.Repository, error) {
 	found, err := fetchRepository(ctx, c, r)
 	if err != nil {
 		return r, fmt.Errorf("ask for the name of %s: %w", r.FullName, err)
@@ -22,13 +24,16 @@ func (p *Planner) refreshName(ctx context.Context, c autobuild.Connection, r aut
 	if err := p.o.Store.RenameRepository(ctx, found); err != nil {
 		return r, fmt.Errorf("rename %s to %s: %w", r.FullName, found.FullName, err)
 	}
-	trail.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName, found.FullName)
+	trail.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName,
+		found.FullName)
 	return found, nil
 }
 
 // fetchRepository loads a repository from the provider by its ids, because a rename keeps them.
 // It uses the name if the provider cannot address repositories by id (no WorkspaceID).
-func fetchRepository(ctx context.Context, c autobuild.Connection, r autobuild.Repository) (autobuild.Repository, error) {
+func fetchRepository(
+	ctx context.Context, c autobuild.Connection, r autobuild.Repository,
+) (autobuild.Repository, error) {
 	name := r.FullName
 	if r.WorkspaceID != "" {
 		name = r.WorkspaceID + "/" + r.ID

@@ -70,7 +70,8 @@ func (p *fakeCloud) route() {
 func reply(w http.ResponseWriter, o object) { _ = json.NewEncoder(w).Encode(o) }
 
 func shownRepository() object {
-	return object{"uuid": fakeRepository.ID, "full_name": fakeRepository.FullName, "workspace": object{"uuid": fakeRepository.WorkspaceID}}
+	return object{"uuid": fakeRepository.ID, "full_name": fakeRepository.FullName,
+		"workspace": object{"uuid": fakeRepository.WorkspaceID}}
 }
 
 func (p *fakeCloud) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -83,7 +83,7 @@ func (p *Planner) recordFailure(ctx context.Context, t queue.Task, cause error) 
 
 // connect opens a connection to a hook's repository with the account that manages the hook. If
 // that account is unlinked or removed, it uses the account of another automated build of the
-// repository. So a user who leaves does not stop the builds of other users.
+// repository. So an unlinked account does not stop the builds of other users.
 func (p *Planner) connect(ctx context.Context, hook autobuild.Hook) (autobuild.Connection, error) {
 	connection, err := p.o.Connector.Connect(ctx, hook.AccountID)
 	if err == nil {

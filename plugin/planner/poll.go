@@ -24,7 +24,9 @@ var errPendingDeliveries = errors.New("deliveries wait to be planned")
 
 // pollUnlessPending polls like Poll. It returns errPendingDeliveries if deliveries arrived before
 // the refs were listed, because a poll sees only the last of several pushes to a ref.
-func (p *Planner) pollUnlessPending(ctx context.Context, hook autobuild.Hook, hasPending func(ctx context.Context, hookID string) bool) error {
+func (p *Planner) pollUnlessPending(
+	ctx context.Context, hook autobuild.Hook, hasPending func(ctx context.Context, hookID string) bool,
+) error {
 	err := p.withRepoLock(ctx, hook, autobuild.CauseReconcile, func(r *planning) error { return r.poll(ctx, hasPending) })
 	if err != nil {
 		return err

@@ -49,7 +49,8 @@ func TestW22APollFindsMissedPushes(t *testing.T) {
 	slices.Sort(got)
 	want := []string{a, b}
 	slices.Sort(want)
-	if !slices.Equal(got, want) || builds[1].Cause != autobuild.CauseReconcile || builds[2].Cause != autobuild.CauseReconcile {
+	if !slices.Equal(got, want) || builds[1].Cause != autobuild.CauseReconcile ||
+		builds[2].Cause != autobuild.CauseReconcile {
 		t.Errorf("builds of %v, causes %s and %s", got, builds[1].Cause, builds[2].Cause)
 	}
 	for _, d := range w.planAll() { // the deliveries come late
@@ -133,7 +134,7 @@ func TestRunPollsFollowsUpOnDeliveriesBehindTheHead(t *testing.T) {
 	w.push(map[string]string{"refs/heads/main": a})
 	bodies := w.bodies()
 	w.plan(bodies[2]) // B→A first
-	w.plan(bodies[1]) // then A→B, which fits what is known now
+	w.plan(bodies[1]) // then A→B, which continues the known head
 	w.wantCommits(a, b)
 	w.now = w.now.Add(time.Minute)
 	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 3 })
@@ -143,7 +144,7 @@ func TestRunPollsFollowsUpOnDeliveriesBehindTheHead(t *testing.T) {
 func TestRunPollsLooksAtEveryHookAtItsStart(t *testing.T) {
 	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
-	head := w.commit("main", "A") // while nobody listened
+	head := w.commit("main", "A") // while no gateway runs
 	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 1 })
 	w.wantCommits(head)
 }
@@ -195,7 +196,7 @@ func TestPollsDoNotWaitForEver(t *testing.T) {
 	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
-	w.receive(w.hook, "repo:push", w.bodies()[0]) // nobody plans it
+	w.receive(w.hook, "repo:push", w.bodies()[0]) // not planned
 	w.now = w.now.Add(time.Hour)
 	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 1 })
 	w.wantCommits(head)
@@ -257,7 +258,8 @@ func TestI6APanicAboutOneRepositoryCostsNoOther(t *testing.T) {
 	w.automate("r/app", branchRule("main", "latest"))
 	other := w.repo
 	other.ID, other.FullName = "{other}", "acme/other"
-	_, err := w.store.SaveHook(t.Context(), autobuild.Hook{AccountID: "strange", Repository: other, Secret: secret.New("s"), State: autobuild.HookPolled})
+	_, err := w.store.SaveHook(t.Context(),
+		autobuild.Hook{AccountID: "strange", Repository: other, Secret: secret.New("s"), State: autobuild.HookPolled})
 	must(t, err)
 	w.account.panics = "strange"
 	head := w.commit("main", "A")

@@ -36,7 +36,9 @@ func (p *Planner) newPlanning(c autobuild.Connection, hook autobuild.Hook, cause
 
 // withRepoLock runs work while no other planning of the same repository runs. It runs work again,
 // up to maxPlanAttempts times in all, if a ref moved before the plan was stored.
-func (p *Planner) withRepoLock(ctx context.Context, hook autobuild.Hook, cause autobuild.Cause, work func(*planning) error) error {
+func (p *Planner) withRepoLock(
+	ctx context.Context, hook autobuild.Hook, cause autobuild.Cause, work func(*planning) error,
+) error {
 	defer p.lock(hook.ID)()
 	connection, err := p.connect(ctx, hook)
 	if err != nil {
@@ -129,7 +131,9 @@ func (r *planning) refuse(c autobuild.Change, reason string) {
 
 // observe collects the inputs of the decision on a change, and returns the commit that the change
 // leads to.
-func (r *planning) observe(ctx context.Context, heads *headResolver, c autobuild.Change) (observation, autobuild.Commit, error) {
+func (r *planning) observe(
+	ctx context.Context, heads *headResolver, c autobuild.Change,
+) (observation, autobuild.Commit, error) {
 	ref := c.Ref()
 	s := observation{Ref: ref, Old: c.Old, New: c.Commit}
 	var err error
@@ -184,7 +188,8 @@ func (r *planning) store(ctx context.Context) error {
 		r.logAnswer(ctx, r.plan.State, r.plan.Reason)
 	}
 	for _, b := range builds {
-		trail.Log(trail.Build(ctx, b), r.o.Log).Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(), short(b.Commit.Hash))
+		trail.Log(trail.Build(ctx, b), r.o.Log).Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(),
+			short(b.Commit.Hash))
 	}
 	return nil
 }

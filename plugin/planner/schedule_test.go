@@ -31,14 +31,18 @@ func TestScheduleChoosesDueHooks(t *testing.T) {
 	}{
 		{"every hook at the start", false, nil, nil, []string{"active", "polled"}},
 		{"new hooks a little later", true, nil, nil, nil},
-		{"hooks whose time has come", true, map[string]nextPoll{"active": past, "polled": waited}, nil, []string{"active", "polled"}},
+		{"hooks whose time has come", true, map[string]nextPoll{"active": past, "polled": waited}, nil,
+			[]string{"active", "polled"}},
 		{"no hook before its time", true, map[string]nextPoll{"active": later, "polled": waits}, nil, nil},
-		{"hooks that lost their webhook", true, map[string]nextPoll{"active": later, "polled": later}, nil, []string{"polled"}},
-		{"what a delivery left behind", true, map[string]nextPoll{"active": later, "polled": waits}, map[string]bool{"active": true}, []string{"active"}},
+		{"hooks that lost their webhook", true, map[string]nextPoll{"active": later, "polled": later}, nil,
+			[]string{"polled"}},
+		{"what a delivery left behind", true, map[string]nextPoll{"active": later, "polled": waits},
+			map[string]bool{"active": true}, []string{"active"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := schedule{planner: New(Options{}), every: Intervals{Polled: time.Minute, Active: time.Hour}, next: tt.next, started: tt.started}
+			s := schedule{planner: New(Options{}), every: Intervals{Polled: time.Minute, Active: time.Hour}, next: tt.next,
+				started: tt.started}
 			var got []string
 			for _, h := range s.dueHooks([]autobuild.Hook{active, polled}, tt.scheduled, now) {
 				got = append(got, h.ID)
@@ -55,7 +59,8 @@ func TestScheduleChoosesDueHooks(t *testing.T) {
 
 // Cloud allows 1000 calls an hour, and builds need most of them.
 func TestPollsLeaveTheLimitToBuilds(t *testing.T) {
-	for hooks, want := range map[int]time.Duration{1: 30 * time.Minute, 125: 30 * time.Minute, 250: time.Hour, 1000: 4 * time.Hour} {
+	for hooks, want := range map[int]time.Duration{1: 30 * time.Minute, 125: 30 * time.Minute, 250: time.Hour,
+		1000: 4 * time.Hour} {
 		if got := stretchInterval(30*time.Minute, hooks); got != want {
 			t.Errorf("%d repositories are polled every %s, want %s", hooks, got, want)
 		}
@@ -88,7 +93,8 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 		{&autobuild.RateLimitError{RetryAfter: 5 * time.Minute}, 5 * time.Minute, 5 * time.Minute},
 		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
 	} {
-		p := New(Options{Store: storetest.Open(t), Connector: failingConnector{tt.err}, Now: func() time.Time { return now }, Log: log})
+		p := New(Options{Store: storetest.Open(t), Connector: failingConnector{tt.err}, Now: func() time.Time { return now },
+			Log: log})
 		s := schedule{planner: p, every: Intervals{Polled: time.Hour, Active: time.Hour}}
 		if got := s.poll(t.Context(), autobuild.Hook{ID: "h"}, time.Hour).Sub(now); got < tt.from || got > tt.to {
 			t.Errorf("%v: again in %s, want %s to %s", tt.err, got, tt.from, tt.to)
@@ -137,10 +143,12 @@ func TestSummary(t *testing.T) {
 		state autobuild.DeliveryState
 		want  string
 	}{
-		{autobuild.Plan{Moves: []autobuild.Move{{Builds: make([]autobuild.Build, 2)}}}, autobuild.DeliveryPlanned, "2 builds"},
+		{autobuild.Plan{Moves: []autobuild.Move{{Builds: make([]autobuild.Build, 2)}}}, autobuild.DeliveryPlanned,
+			"2 builds"},
 		{autobuild.Plan{Moves: []autobuild.Move{{}}}, autobuild.DeliveryPlanned, "no rule builds this"},
 		{autobuild.Plan{Refused: []autobuild.Outcome{outcome}}, autobuild.DeliveryIgnored, "already seen"},
-		{autobuild.Plan{Refused: []autobuild.Outcome{outcome, outcome}}, autobuild.DeliveryIgnored, "none of its 2 changes is news"},
+		{autobuild.Plan{Refused: []autobuild.Outcome{outcome, outcome}}, autobuild.DeliveryIgnored,
+			"none of its 2 changes is news"},
 	} {
 		if state, got := summarize(tt.plan); state != tt.state || got != tt.want {
 			t.Errorf("summary = %s %q, want %s %q", state, got, tt.state, tt.want)

@@ -87,9 +87,11 @@ func targetsOf(a autobuild.AutomatedBuild, q Request) ([]target, error) {
 	case q.RuleID != "":
 		return nil, autobuild.FieldError{Field: "rule", Message: fmt.Sprintf("there is no rule %s", q.RuleID)}
 	case q.Ref != (autobuild.Ref{}):
-		return nil, autobuild.FieldError{Field: "ref", Message: fmt.Sprintf("no enabled rule builds %s %s", q.Ref.Kind, q.Ref.Name)}
+		return nil, autobuild.FieldError{Field: "ref",
+			Message: fmt.Sprintf("no enabled rule builds %s %s", q.Ref.Kind, q.Ref.Name)}
 	}
-	return nil, autobuild.FieldError{Field: "ref", Message: "every enabled rule's source is a pattern: name the branch or tag"}
+	return nil, autobuild.FieldError{Field: "ref",
+		Message: "every enabled rule's source is a pattern: name the branch or tag"}
 }
 
 // targetOf evaluates a rule for a requested ref. The rule's autobuild switch, the changed paths
@@ -97,7 +99,8 @@ func targetsOf(a autobuild.AutomatedBuild, q Request) ([]target, error) {
 func targetOf(rule autobuild.Rule, ref autobuild.Ref) (target, error) {
 	if ref == (autobuild.Ref{}) {
 		if strings.HasPrefix(rule.Source, "/") {
-			return target{}, autobuild.FieldError{Field: "ref", Message: "this rule's source is a pattern: name the branch or tag"}
+			return target{}, autobuild.FieldError{Field: "ref",
+				Message: "this rule's source is a pattern: name the branch or tag"}
 		}
 		ref = autobuild.Ref{Kind: rule.SourceType, Name: rule.Source}
 	}
@@ -112,7 +115,9 @@ func targetOf(rule autobuild.Rule, ref autobuild.Ref) (target, error) {
 }
 
 // draftBuild looks up the commit of a target and composes its build.
-func (p *Planner) draftBuild(ctx context.Context, c autobuild.Connection, a autobuild.AutomatedBuild, q Request, t target) (autobuild.Build, error) {
+func (p *Planner) draftBuild(
+	ctx context.Context, c autobuild.Connection, a autobuild.AutomatedBuild, q Request, t target,
+) (autobuild.Build, error) {
 	commit, err := commitOf(ctx, c, a.Repository, t.ref, q.Commit)
 	if err != nil {
 		return autobuild.Build{}, err
@@ -135,11 +140,14 @@ func (p *Planner) draftBuild(ctx context.Context, c autobuild.Connection, a auto
 
 // commitOf returns the requested commit, or the ref's head, from the provider. It returns a
 // FieldError if the provider has no such ref or commit.
-func commitOf(ctx context.Context, c autobuild.Connection, r autobuild.Repository, ref autobuild.Ref, hash string) (autobuild.Commit, error) {
+func commitOf(
+	ctx context.Context, c autobuild.Connection, r autobuild.Repository, ref autobuild.Ref, hash string,
+) (autobuild.Commit, error) {
 	if hash == "" {
 		commit, err := c.Commits.Resolve(ctx, r, ref)
 		if errors.Is(err, autobuild.ErrNotFound) {
-			return commit, autobuild.FieldError{Field: "ref", Message: fmt.Sprintf("%s has no %s %s", r.FullName, ref.Kind, ref.Name)}
+			return commit, autobuild.FieldError{Field: "ref",
+				Message: fmt.Sprintf("%s has no %s %s", r.FullName, ref.Kind, ref.Name)}
 		}
 		if err != nil {
 			return commit, fmt.Errorf("find %s of %s: %w", ref.Full(), r.FullName, err)
@@ -167,7 +175,8 @@ func (p *Planner) create(ctx context.Context, drafts []autobuild.Build) ([]autob
 			return builds, fmt.Errorf("store build of %s: %w", draft.Ref.Full(), err)
 		}
 		if created {
-			trail.Log(trail.Build(ctx, b), p.o.Log).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(), b.CausedBy)
+			trail.Log(trail.Build(ctx, b), p.o.Log).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(),
+				b.CausedBy)
 		}
 		builds = append(builds, b)
 	}

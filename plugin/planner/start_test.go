@@ -15,13 +15,15 @@ func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
 	off.Autobuild, off.Paths = false, []string{"never/**"}
 	a := w.automate("r/app", off)
 	head := w.commit("main", "Skipped by pushes [skip ci]")
-	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Cause: autobuild.CauseManual, By: "alice"})
+	builds, err := w.Start(t.Context(),
+		planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Cause: autobuild.CauseManual, By: "alice"})
 	must(t, err)
 	if len(builds) != 1 {
 		t.Fatalf("%d builds", len(builds))
 	}
 	b := builds[0]
-	if b.Commit.Hash != head || b.Cause != autobuild.CauseManual || b.CausedBy != "alice" || !b.Publish || b.Tags[0] != "latest" || !b.ReceivedAt.Equal(w.now) {
+	if b.Commit.Hash != head || b.Cause != autobuild.CauseManual || b.CausedBy != "alice" || !b.Publish ||
+		b.Tags[0] != "latest" || !b.ReceivedAt.Equal(w.now) {
 		t.Errorf("build %+v", b)
 	}
 }
@@ -35,7 +37,8 @@ func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
 	must(t, w.app.Tag(t.Context(), "v1", head, ""))
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
 	must(t, err)
-	if len(builds) != 2 || builds[0].Ref != branch("main") || builds[1].Ref != tag("v1") || builds[0].Cause != autobuild.CauseManual {
+	if len(builds) != 2 || builds[0].Ref != branch("main") || builds[1].Ref != tag("v1") ||
+		builds[0].Cause != autobuild.CauseManual {
 		t.Errorf("builds %+v", builds)
 	}
 }
@@ -45,7 +48,8 @@ func TestStartWithARefAsksPatternsToo(t *testing.T) {
 	a := w.automate("r/app", branchRule("main", "latest"), tagRule("/^v(.*)$/", `{\1}`))
 	head := w.commit("main", "A")
 	must(t, w.app.Tag(t.Context(), "v3", head, ""))
-	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Ref: tag("v3"), Cause: autobuild.CauseTrigger})
+	builds, err := w.Start(t.Context(),
+		planner.Request{AutomatedBuildID: a.ID, Ref: tag("v3"), Cause: autobuild.CauseTrigger})
 	must(t, err)
 	if len(builds) != 1 || builds[0].Tags[0] != "3" || builds[0].Cause != autobuild.CauseTrigger {
 		t.Errorf("builds %+v", builds)
@@ -64,7 +68,8 @@ func TestStartIsIdempotentByItsKey(t *testing.T) {
 	q.Key = "k2"
 	other, err := w.Start(t.Context(), q)
 	must(t, err)
-	if len(first) != 2 || len(again) != 2 || first[0].ID != again[0].ID || first[1].ID != again[1].ID || other[0].ID == first[0].ID {
+	if len(first) != 2 || len(again) != 2 || first[0].ID != again[0].ID || first[1].ID != again[1].ID ||
+		other[0].ID == first[0].ID {
 		t.Errorf("builds %v, again %v, other %v", ids(first), ids(again), ids(other))
 	}
 }
@@ -100,15 +105,23 @@ func TestStartReturnsTheFieldToCorrect(t *testing.T) {
 		q           planner.Request
 		field, text string
 	}{
-		"pattern without a ref":    {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID}, "ref", "this rule's source is a pattern: name the branch or tag"},
-		"patterns only":            {planner.Request{AutomatedBuildID: a.ID}, "ref", "every enabled rule's source is a pattern: name the branch or tag"},
-		"ref that no rule builds":  {planner.Request{AutomatedBuildID: a.ID, Ref: branch("main")}, "ref", "no enabled rule builds branch main"},
-		"ref that the rule is not": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Ref: branch("main")}, "ref", "branch main does not match /^release/"},
-		"unknown rule":             {planner.Request{AutomatedBuildID: a.ID, RuleID: "nope"}, "rule", "there is no rule nope"},
-		"branch that is gone":      {planner.Request{AutomatedBuildID: gone.ID}, "ref", "acme/app has no branch gone"},
-		"short commit":             {planner.Request{AutomatedBuildID: gone.ID, Commit: "abc"}, "commit", "a commit is 40 hexadecimal digits"},
-		"argument as a commit":     {planner.Request{AutomatedBuildID: gone.ID, Commit: "--upload-pack=x"}, "commit", "a commit is 40 hexadecimal digits"},
-		"unknown commit":           {planner.Request{AutomatedBuildID: gone.ID, Commit: strings.Repeat("0", 40)}, "commit", "acme/app has no commit " + strings.Repeat("0", 40)},
+		"pattern without a ref": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID}, "ref",
+			"this rule's source is a pattern: name the branch or tag"},
+		"patterns only": {planner.Request{AutomatedBuildID: a.ID}, "ref",
+			"every enabled rule's source is a pattern: name the branch or tag"},
+		"ref that no rule builds": {planner.Request{AutomatedBuildID: a.ID, Ref: branch("main")}, "ref",
+			"no enabled rule builds branch main"},
+		"ref that the rule is not": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Ref: branch("main")},
+			"ref", "branch main does not match /^release/"},
+		"unknown rule": {planner.Request{AutomatedBuildID: a.ID, RuleID: "nope"}, "rule",
+			"there is no rule nope"},
+		"branch that is gone": {planner.Request{AutomatedBuildID: gone.ID}, "ref", "acme/app has no branch gone"},
+		"short commit": {planner.Request{AutomatedBuildID: gone.ID, Commit: "abc"}, "commit",
+			"a commit is 40 hexadecimal digits"},
+		"argument as a commit": {planner.Request{AutomatedBuildID: gone.ID, Commit: "--upload-pack=x"}, "commit",
+			"a commit is 40 hexadecimal digits"},
+		"unknown commit": {planner.Request{AutomatedBuildID: gone.ID, Commit: strings.Repeat("0", 40)}, "commit",
+			"acme/app has no commit " + strings.Repeat("0", 40)},
 	} {
 		_, err := w.Start(t.Context(), tt.q)
 		var errorAction autobuild.FieldError
@@ -147,12 +160,14 @@ func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
 	w.faults.set("/refs/", 503)
 	w.faults.set("/commit/", 503)
 	for _, commit := range []string{"", head} {
-		if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Commit: commit}); !errors.Is(err, autobuild.ErrUnavailable) {
+		if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Commit: commit}); !errors.Is(err,
+			autobuild.ErrUnavailable) {
 			t.Errorf("provider is down: %v", err)
 		}
 	}
 	w.account.err = autobuild.ErrUnauthorized
-	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID}); !errors.Is(err, autobuild.ErrUnauthorized) {
+	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID}); !errors.Is(err,
+		autobuild.ErrUnauthorized) {
 		t.Errorf("broken link: %v", err)
 	}
 }

@@ -89,7 +89,8 @@ func (w *env) openBitbucket() {
 
 // linkAccount links an account to the Bitbucket with a transport that can fail on request.
 func (w *env) linkAccount(providerID string) {
-	consumer, err := w.server.AddConsumer(w.app.Workspace, "https://ci.example.com/oauth", "account", "repository", "webhook")
+	consumer, err := w.server.AddConsumer(w.app.Workspace, "https://ci.example.com/oauth", "account", "repository",
+		"webhook")
 	must(w.t, err)
 	token, _ := w.server.Link(w.alice, consumer)
 	w.openAPI(w.server.URL(), token, http.DefaultTransport)
@@ -124,7 +125,8 @@ func (w *env) recordDeliveries() {
 		w.recorded = append(w.recorded, body)
 	}))
 	w.t.Cleanup(receiver.Close)
-	_, err := w.account.connection.Hooks.Ensure(w.t.Context(), w.repo, autobuild.Webhook{URL: receiver.URL + "/hook", Secret: secret.New("s")})
+	_, err := w.account.connection.Hooks.Ensure(w.t.Context(), w.repo,
+		autobuild.Webhook{URL: receiver.URL + "/hook", Secret: secret.New("s")})
 	must(w.t, err)
 }
 
@@ -237,7 +239,8 @@ func tagRule(source, tags string) autobuild.Rule {
 // commit pushes a commit to a branch.
 func (w *env) commit(branch, message string) string {
 	w.t.Helper()
-	hash, err := w.app.Commit(w.t.Context(), branch, map[string]string{"Dockerfile": "FROM scratch\n", "f": message}, message)
+	hash, err := w.app.Commit(w.t.Context(), branch, map[string]string{"Dockerfile": "FROM scratch\n", "f": message},
+		message)
 	must(w.t, err)
 	return hash
 }

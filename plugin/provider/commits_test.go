@@ -41,7 +41,8 @@ func TestResolve(t *testing.T) {
 	if _, err := c.Commits.Resolve(t.Context(), w.app(), gone); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Commits.Resolve(t.Context(), w.app(), autobuild.Ref{Kind: autobuild.PullRequest, Name: "1"}); err == nil {
+	if _, err := c.Commits.Resolve(t.Context(), w.app(),
+		autobuild.Ref{Kind: autobuild.PullRequest, Name: "1"}); err == nil {
 		t.Error("a pull request is resolved")
 	}
 }
@@ -63,7 +64,8 @@ func TestResolveTellsLostAccessFromADeletedRef(t *testing.T) {
 		}
 		rw.WriteHeader(503)
 	})
-	if _, err := c.Commits.Resolve(t.Context(), w.app(), main); !errors.Is(err, autobuild.ErrUnavailable) || errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := c.Commits.Resolve(t.Context(), w.app(), main); !errors.Is(err, autobuild.ErrUnavailable) ||
+		errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -73,7 +75,8 @@ func TestCommit(t *testing.T) {
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c := w.as(t, w.alice)
 	got, err := c.Commits.Commit(t.Context(), w.app(), hash[:12])
-	if err != nil || got.Hash != hash || got.Message != "Change main\n" && got.Message != "Change main" || got.Author == "" || strings.Contains(got.Author, "@") {
+	if err != nil || got.Hash != hash || got.Message != "Change main\n" && got.Message != "Change main" ||
+		got.Author == "" || strings.Contains(got.Author, "@") {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := c.Commits.Commit(t.Context(), w.app(), strings.Repeat("0", 40)); !errors.Is(err, autobuild.ErrNotFound) {
@@ -140,7 +143,9 @@ func TestHeadsReturnsAllRefsOrAnError(t *testing.T) {
 func TestChangedPaths(t *testing.T) {
 	w := newEnv(t)
 	from := w.commit(t, "main", map[string]string{"keep": "1", "svc/a": "1", "old": "1"})
-	to, err := w.repo.Write(t.Context(), bitbuckettest.NewCommit{Parent: from, Files: map[string]string{"svc/a": "2", "new file": "1"}, Remove: []string{"old"}, Message: "m"})
+	to, err := w.repo.Write(t.Context(),
+		bitbuckettest.NewCommit{Parent: from, Files: map[string]string{"svc/a": "2", "new file": "1"},
+			Remove: []string{"old"}, Message: "m"})
 	if err != nil {
 		t.Fatal(err)
 	}

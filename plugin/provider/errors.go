@@ -10,7 +10,8 @@ import (
 )
 
 // defaultPause is the assumed duration of a rate limit without Retry-After. Cloud counts over a
-// rolling hour. Source: https://support.atlassian.com/bitbucket-cloud/docs/api-request-limits/.
+// rolling hour.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/api-request-limits/.
 const defaultPause = time.Minute
 
 // kinds maps errors of the API client to errors of the ports, in the order of the checks.

@@ -18,7 +18,8 @@ const removed = `{"type":"error","error":{"message":"CHANGE-2770 - Functionality
 func TestH6RemovedAPIIsShownAsSuch(t *testing.T) {
 	c := answering(t, 410, "", removed)
 	_, err := c.Repositories.Workspaces(t.Context())
-	if !errors.Is(err, autobuild.ErrRemoved) || !strings.Contains(err.Error(), "CHANGE-2770") || !strings.Contains(err.Error(), "changelog#CHANGE-2770") {
+	if !errors.Is(err, autobuild.ErrRemoved) || !strings.Contains(err.Error(), "CHANGE-2770") ||
+		!strings.Contains(err.Error(), "changelog#CHANGE-2770") {
 		t.Errorf("got %v", err)
 	}
 	if _, _, err := c.Repositories.List(t.Context(), "acme", "", ""); !errors.Is(err, autobuild.ErrRemoved) {
@@ -41,7 +42,8 @@ func TestS5RateLimit(t *testing.T) {
 // F11: A broken connection counts as unavailable, and not as an error of the repository.
 func TestF11NoConnection(t *testing.T) {
 	c := connect(t, "http://127.0.0.1:1", secret.New("t"))
-	if _, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err, autobuild.ErrUnavailable) {
+	if _, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err,
+		autobuild.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 }

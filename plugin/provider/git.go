@@ -10,8 +10,8 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// gitUser is the user name for an OAuth or access token in git over HTTPS. Source:
-// https://support.atlassian.com/bitbucket-cloud/docs/use-oauth-on-bitbucket-cloud/.
+// gitUser is the user name for an OAuth or access token in git over HTTPS.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/use-oauth-on-bitbucket-cloud/.
 const gitUser = "x-token-auth"
 
 type git struct{ *connection }
@@ -21,7 +21,7 @@ var _ autobuild.GitCredentials = git{}
 // CloneURL returns the clone URL from the configured origin and the repository's name. It ignores
 // the clone links of the API and of payloads, because they are not trusted.
 func (p git) CloneURL(r autobuild.Repository) (string, error) {
-	id, err := named(r.FullName)
+	id, err := parseFullName(r.FullName)
 	if err != nil {
 		return "", err
 	}
@@ -35,7 +35,9 @@ func (p git) GitCredential(ctx context.Context, r autobuild.Repository) (autobui
 }
 
 // RenewGitCredential refreshes the account's token and returns it.
-func (p git) RenewGitCredential(ctx context.Context, r autobuild.Repository, refused secret.Secret) (autobuild.GitCredential, error) {
+func (p git) RenewGitCredential(
+	ctx context.Context, r autobuild.Repository, refused secret.Secret,
+) (autobuild.GitCredential, error) {
 	token, err := p.Renew(ctx, refused)
 	return credential(r, token, err)
 }

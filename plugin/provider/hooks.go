@@ -14,8 +14,8 @@ import (
 // hookDescription is the name of the webhook on the repository's settings page.
 const hookDescription = "Slipway automated builds"
 
-// hookEvents are the events that a webhook must send. Source:
-// https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/.
+// hookEvents are the events that a webhook must send.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/.
 var hookEvents = []string{"repo:push"}
 
 type hooks struct{ *connection }

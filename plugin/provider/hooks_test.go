@@ -37,8 +37,10 @@ func TestH1ExactlyOneHook(t *testing.T) {
 		same(t, err, first, again)
 	}
 	same(t, nil, []bitbuckettest.Hook{
-		{UUID: neighbour, URL: hookURL + "2", Description: "Slipway automated builds", Events: []string{"repo:push"}, Active: true, SecretSet: true},
-		{UUID: first, URL: hookURL, Description: "Slipway automated builds", Events: []string{"repo:push"}, Active: true, SecretSet: true},
+		{UUID: neighbour, URL: hookURL + "2", Description: "Slipway automated builds", Events: []string{"repo:push"},
+			Active: true, SecretSet: true},
+		{UUID: first, URL: hookURL, Description: "Slipway automated builds", Events: []string{"repo:push"}, Active: true,
+			SecretSet: true},
 	}, w.repo.Hooks())
 
 	if err := c.Hooks.Remove(ctx, w.app(), remembered); err != nil {
@@ -141,13 +143,15 @@ func TestH4NotAnAdministrator(t *testing.T) {
 // An error for a URL that Cloud cannot reach contains Cloud's message.
 func TestHookRefused(t *testing.T) {
 	w := newEnv(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
-	_, err := w.as(t, w.alice).Hooks.Ensure(t.Context(), w.app(), autobuild.Webhook{URL: "http://127.0.0.1:8080/hooks/bitbucket/h1", Secret: secret.New("s")})
+	_, err := w.as(t, w.alice).Hooks.Ensure(t.Context(), w.app(),
+		autobuild.Webhook{URL: "http://127.0.0.1:8080/hooks/bitbucket/h1", Secret: secret.New("s")})
 	if !errors.Is(err, autobuild.ErrHookRefused) || errors.Is(err, autobuild.ErrUnavailable) {
 		t.Fatalf("got %v", err)
 	}
 	s := &script{codes: map[string]int{"POST": 400}}
 	_, err = handled(t, s.ServeHTTP).Hooks.Ensure(t.Context(), w.app(), ours)
-	if !errors.Is(err, autobuild.ErrHookRefused) || !strings.HasSuffix(err.Error(), "the provider refused the webhook: url: Enter a valid URL.") {
+	if !errors.Is(err, autobuild.ErrHookRefused) ||
+		!strings.HasSuffix(err.Error(), "the provider refused the webhook: url: Enter a valid URL.") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -175,7 +179,8 @@ func TestHookFailures(t *testing.T) {
 	if err := remove(&script{codes: map[string]int{"GET": 403}}); !errors.Is(err, autobuild.ErrForbidden) {
 		t.Errorf("remove: %v", err)
 	}
-	if err := remove(&script{hooks: two, codes: map[string]int{"DELETE": 500}}); !errors.Is(err, autobuild.ErrUnavailable) {
+	if err := remove(&script{hooks: two, codes: map[string]int{"DELETE": 500}}); !errors.Is(err,
+		autobuild.ErrUnavailable) {
 		t.Errorf("remove: %v", err)
 	}
 	if _, err := answering(t, 200, "", "{}").Hooks.Ensure(t.Context(), r, autobuild.Webhook{URL: hookURL}); err == nil {

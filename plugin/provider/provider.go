@@ -51,13 +51,14 @@ func address(r autobuild.Repository) (cloud.RepositoryID, error) {
 	if r.ID != "" && r.WorkspaceID != "" {
 		return cloud.RepositoryID{Workspace: r.WorkspaceID, Repository: r.ID}, nil
 	}
-	return named(r.FullName)
+	return parseFullName(r.FullName)
 }
 
-func named(fullName string) (cloud.RepositoryID, error) {
+func parseFullName(fullName string) (cloud.RepositoryID, error) {
 	workspace, slug, ok := strings.Cut(fullName, "/")
 	if !ok || workspace == "" || slug == "" || strings.Contains(slug, "/") {
-		return cloud.RepositoryID{}, fmt.Errorf("repository %q: %w: a full name has the form workspace/name", fullName, autobuild.ErrNotFound)
+		return cloud.RepositoryID{}, fmt.Errorf("repository %q: %w: a full name has the form workspace/name", fullName,
+			autobuild.ErrNotFound)
 	}
 	return cloud.RepositoryID{Workspace: workspace, Repository: slug}, nil
 }

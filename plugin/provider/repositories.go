@@ -35,9 +35,11 @@ func (p repositories) Workspaces(ctx context.Context) ([]autobuild.Workspace, er
 
 // List returns one page of a workspace's repositories and the next page's key. With the access
 // token of a repository, it returns only that repository.
-func (p repositories) List(ctx context.Context, workspace, search, page string) ([]autobuild.Repository, string, error) {
+func (p repositories) List(
+	ctx context.Context, workspace, search, page string,
+) ([]autobuild.Repository, string, error) {
 	if p.RepositoryName != "" {
-		only, err := p.only(ctx, search)
+		only, err := p.onlyRepository(ctx, search)
 		return only, "", err
 	}
 	found, err := p.Client.Repositories(ctx, workspace, search, page)
@@ -51,7 +53,7 @@ func (p repositories) List(ctx context.Context, workspace, search, page string) 
 	return repos, found.Next, nil
 }
 
-func (p repositories) only(ctx context.Context, search string) ([]autobuild.Repository, error) {
+func (p repositories) onlyRepository(ctx context.Context, search string) ([]autobuild.Repository, error) {
 	if !strings.Contains(strings.ToLower(p.RepositoryName), strings.ToLower(search)) {
 		return nil, nil
 	}
@@ -64,7 +66,7 @@ func (p repositories) only(ctx context.Context, search string) ([]autobuild.Repo
 
 // Repository returns a repository by its full name.
 func (p repositories) Repository(ctx context.Context, fullName string) (autobuild.Repository, error) {
-	id, err := named(fullName)
+	id, err := parseFullName(fullName)
 	if err != nil {
 		return autobuild.Repository{}, err
 	}

@@ -73,7 +73,9 @@ func TestDockerfiles(t *testing.T) {
 				"a b/ü/Dockerfile.prod": "x", "Dockerfile.dockerignore": "x", "Dockerfiles": "x", "myDockerfile": "x", "dockerfile/readme.md": "x", "main.go": "x",
 			})
 			got, err := w.as(t, w.alice).Repositories.Dockerfiles(t.Context(), w.app(), hash)
-			same(t, err, []string{"Dockerfile", "dev.dockerfile", "build/api.Dockerfile", "z/Dockerfile", "a b/ü/Dockerfile.prod", "a/b/c/d/e/DOCKERFILE"}, got)
+			same(t, err,
+				[]string{"Dockerfile", "dev.dockerfile", "build/api.Dockerfile", "z/Dockerfile", "a b/ü/Dockerfile.prod",
+					"a/b/c/d/e/DOCKERFILE"}, got)
 		})
 	}
 }
@@ -97,7 +99,8 @@ func TestAccessTokensSeeTheirPlace(t *testing.T) {
 	if _, err := w.server.AddRepository(w.workspace, "other", bitbuckettest.Private); err != nil {
 		t.Fatal(err)
 	}
-	token, err := w.server.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.RepositoryToken, Name: "t", Repository: w.repo, Scopes: []string{"repository"}})
+	token, err := w.server.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.RepositoryToken, Name: "t",
+		Repository: w.repo, Scopes: []string{"repository"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +127,8 @@ func TestAccessTokensSeeTheirPlace(t *testing.T) {
 // O1, S5: The clone URL has the configured origin. The token is a separate value and not part of
 // it.
 func TestO1GitCredential(t *testing.T) {
-	c := connect(t, "https://bitbucket.example", secret.New("canary"), func(o *provider.CloudOptions) { o.WebURL = "https://bitbucket.example/" })
+	c := connect(t, "https://bitbucket.example", secret.New("canary"),
+		func(o *provider.CloudOptions) { o.WebURL = "https://bitbucket.example/" })
 	got, err := c.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"})
 	same(t, err, autobuild.GitCredential{Username: "x-token-auth", Password: secret.New("canary")}, got)
 	address, err := c.Git.CloneURL(autobuild.Repository{FullName: "acme/app"})
@@ -135,7 +139,8 @@ func TestO1GitCredential(t *testing.T) {
 	failing := connect(t, "https://bitbucket.example", secret.New(""), func(o *provider.CloudOptions) {
 		o.Token = func(context.Context) (secret.Secret, error) { return secret.Secret{}, autobuild.ErrUnauthorized }
 	})
-	if _, err := failing.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err, autobuild.ErrUnauthorized) {
+	if _, err := failing.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err,
+		autobuild.ErrUnauthorized) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -42,6 +42,7 @@ func status(s autobuild.Status) (cloud.Status, error) {
 		return cloud.Status{}, fmt.Errorf("key %q does not have 1 to %d characters", s.Key, bitbucket.MaxStatusKey)
 	}
 	return cloud.Status{
-		Key: s.Key, State: string(s.State), Name: bitbucket.StatusText(s.Name), Description: bitbucket.StatusText(s.Description), URL: link, RefName: s.RefName,
+		Key: s.Key, State: string(s.State), Name: bitbucket.StatusText(s.Name),
+		Description: bitbucket.StatusText(s.Description), URL: link, RefName: s.RefName,
 	}, nil
 }

@@ -15,7 +15,8 @@ import (
 
 func building() autobuild.Status {
 	return autobuild.Status{
-		Key: autobuild.StatusKey("i", strings.Repeat("a", 120), strings.Repeat("r", 120), "branch", "refs/heads/main"), State: autobuild.StatusInProgress,
+		Key: autobuild.StatusKey("i", strings.Repeat("a", 120), strings.Repeat("r", 120), "branch",
+			"refs/heads/main"), State: autobuild.StatusInProgress,
 		Name: "acme/app:latest", Description: "Build 7 runs", URL: "https://ci.example.com/builds/7", RefName: "main",
 	}
 }
@@ -28,14 +29,17 @@ func TestS2KeyIsTheIdentity(t *testing.T) {
 	if len(s.Key) != 40 {
 		t.Fatalf("key of %d characters", len(s.Key))
 	}
-	for _, state := range []autobuild.StatusState{autobuild.StatusInProgress, autobuild.StatusInProgress, autobuild.StatusSuccessful} {
+	for _, state := range []autobuild.StatusState{autobuild.StatusInProgress, autobuild.StatusInProgress,
+		autobuild.StatusSuccessful} {
 		s.State = state
 		if err := c.Statuses.Put(t.Context(), w.app(), hash, s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := []bitbuckettest.Status{{Key: s.Key, State: "SUCCESSFUL", Name: s.Name, Description: s.Description, URL: s.URL, Refname: "main"}}
-	if diff := cmp.Diff(want, w.repo.Statuses(hash), cmpopts.IgnoreFields(bitbuckettest.Status{}, "CreatedOn", "UpdatedOn"), cmpopts.IgnoreUnexported(bitbuckettest.Status{})); diff != "" {
+	want := []bitbuckettest.Status{{Key: s.Key, State: "SUCCESSFUL", Name: s.Name, Description: s.Description, URL: s.URL,
+		Refname: "main"}}
+	if diff := cmp.Diff(want, w.repo.Statuses(hash),
+		cmpopts.IgnoreFields(bitbuckettest.Status{}, "CreatedOn", "UpdatedOn"), cmpopts.IgnoreUnexported(bitbuckettest.Status{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	s.Key += "x"
@@ -75,7 +79,8 @@ func TestStatusesThatCannotBeSent(t *testing.T) {
 	} {
 		s := building()
 		change(&s)
-		if err := c.Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", s); err == nil || !strings.Contains(err.Error(), "acme/app@c") {
+		if err := c.Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", s); err == nil ||
+			!strings.Contains(err.Error(), "acme/app@c") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -83,7 +88,8 @@ func TestStatusesThatCannotBeSent(t *testing.T) {
 
 // S5, S6: Errors are distinguishable, so that the reporter retries some and reports others.
 func TestS6StatusRefused(t *testing.T) {
-	for code, want := range map[int]error{404: autobuild.ErrNotFound, 403: autobuild.ErrForbidden, 401: autobuild.ErrUnauthorized, 503: autobuild.ErrUnavailable, 410: autobuild.ErrRemoved} {
+	for code, want := range map[int]error{404: autobuild.ErrNotFound, 403: autobuild.ErrForbidden,
+		401: autobuild.ErrUnauthorized, 503: autobuild.ErrUnavailable, 410: autobuild.ErrRemoved} {
 		err := answering(t, code, "", `{"type":"error","error":{"message":"no"}}`).Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", building())
 		if !errors.Is(err, want) {
 			t.Errorf("%d: %v", code, err)

@@ -64,7 +64,9 @@ func (w *env) as(t *testing.T, u *bitbuckettest.User) autobuild.Connection {
 	return connect(t, w.url, token)
 }
 
-func connect(t *testing.T, url string, token secret.Secret, change ...func(*provider.CloudOptions)) autobuild.Connection {
+func connect(
+	t *testing.T, url string, token secret.Secret, change ...func(*provider.CloudOptions),
+) autobuild.Connection {
 	t.Helper()
 	source := func(context.Context) (secret.Secret, error) { return token, nil }
 	api, err := bitbucket.New(bitbucket.Options{
@@ -83,7 +85,8 @@ func connect(t *testing.T, url string, token secret.Secret, change ...func(*prov
 
 // app returns the repository in the planner's form.
 func (w *env) app() autobuild.Repository {
-	return autobuild.Repository{ProviderID: "p1", ID: w.repo.UUID, WorkspaceID: w.workspace.UUID, FullName: "acme/app", DefaultBranch: "main", Private: true}
+	return autobuild.Repository{ProviderID: "p1", ID: w.repo.UUID, WorkspaceID: w.workspace.UUID, FullName: "acme/app",
+		DefaultBranch: "main", Private: true}
 }
 
 func (w *env) commit(t *testing.T, branch string, files map[string]string) string {

@@ -30,7 +30,8 @@ func resultOf(err error, age time.Duration) tryResult {
 		}
 		return tryResult{pause: maxPause}
 	case errors.Is(err, autobuild.ErrForbidden):
-		return tryResult{problem: "Bitbucket does not allow the linked account to set statuses on this repository: give it write access, or link another account"}
+		return tryResult{problem: "Bitbucket does not allow the linked account to set statuses on this repository: " +
+			"give it write access, or link another account"}
 	case errors.Is(err, autobuild.ErrNotFound):
 		return tryResult{problem: "Bitbucket no longer has the commit, the repository or the linked account"}
 	case errors.As(err, &limited):

@@ -92,7 +92,8 @@ func TestF11AHangingRepositoryDoesNotDelayOthers(t *testing.T) {
 	must(t, err)
 	until := make(chan struct{})
 	release := sync.OnceFunc(func() { close(until) })
-	script := o.front.Add(trouble.Rule{Path: "/2.0/repositories/*/" + o.app.UUID + "/commit/**", Fault: trouble.Hold(until)})
+	script := o.front.Add(trouble.Rule{Path: "/2.0/repositories/*/" + o.app.UUID + "/commit/**",
+		Fault: trouble.Hold(until)})
 	want := []string{}
 	for i := range 20 {
 		o.build("one", autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", i)})

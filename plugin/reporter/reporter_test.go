@@ -59,7 +59,9 @@ func newEnvWithClient(t *testing.T, calls bitbucket.Options) *env {
 }
 
 // newEnvWithStore returns an env whose store is opened by open.
-func newEnvWithStore(t *testing.T, calls bitbucket.Options, open func(t testing.TB, dir string, now func() time.Time) *store.Store) *env {
+func newEnvWithStore(
+	t *testing.T, calls bitbucket.Options, open func(t testing.TB, dir string, now func() time.Time) *store.Store,
+) *env {
 	t.Helper()
 	o := &env{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), faults: &faults{}}
 	server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
@@ -90,7 +92,8 @@ func newEnvWithStore(t *testing.T, calls bitbucket.Options, open func(t testing.
 	must(t, err)
 	o.commit.Hash, err = o.app.Commit(t.Context(), "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "A")
 	must(t, err)
-	o.owner, err = o.store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{AccountID: "account", Repository: o.repo, Image: "r/app"})
+	o.owner, err = o.store.SaveAutomatedBuild(t.Context(),
+		autobuild.AutomatedBuild{AccountID: "account", Repository: o.repo, Image: "r/app"})
 	must(t, err)
 	o.Reporter = o.reporter(o.store)
 	return o
@@ -100,7 +103,8 @@ func newEnvWithStore(t *testing.T, calls bitbucket.Options, open func(t testing.
 func (o *env) reporter(s *store.Store) *reporter.Reporter {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	return reporter.New(reporter.Options{Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock, Log: log})
+	return reporter.New(reporter.Options{Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock,
+		Log: log})
 }
 
 func (o *env) clock() time.Time {
@@ -236,7 +240,8 @@ func TestS1EveryStateIsReported(t *testing.T) {
 		{autobuild.Failed, autobuild.ReasonBuild, "RUN make: exit\ncode 2", "FAILED failed: RUN make: exit code 2"},
 		{autobuild.Failed, autobuild.ReasonCommitGone, "", "FAILED failed: commit gone"},
 		{autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice", "STOPPED cancelled: cancelled by alice"},
-		{autobuild.Errored, autobuild.ReasonLost, "the runner is gone", "FAILED not built, which is not the repository's doing: the runner is gone"},
+		{autobuild.Errored, autobuild.ReasonLost, "the runner is gone",
+			"FAILED not built, which is not the repository's doing: the runner is gone"},
 	} {
 		t.Run(string(tt.state)+string(tt.reason), func(t *testing.T) {
 			o := newEnv(t)
@@ -259,7 +264,8 @@ func TestTheStatusLeadsToTheBuild(t *testing.T) {
 	instance, err := o.store.InstanceID(t.Context())
 	must(t, err)
 	got := o.app.Statuses(o.commit.Hash)[0]
-	if want := autobuild.StatusKey(instance, o.owner.ID, "releases", "build", "refs/heads/main"); got.Key != want || len(got.Key) != 40 {
+	if want := autobuild.StatusKey(instance, o.owner.ID, "releases", "build", "refs/heads/main"); got.Key != want ||
+		len(got.Key) != 40 {
 		t.Errorf("key %q, want %q", got.Key, want)
 	}
 	if want := fmt.Sprintf("https://slipway.example.com/builds/%d", b.Number); got.URL != want {
@@ -298,7 +304,8 @@ func TestS4ARetryKeepsItsKey(t *testing.T) {
 	o.report(b)
 	o.finish(o.run(b), autobuild.Succeeded, "", "")
 	o.report(b)
-	o.wantHistory("FAILED failed: no", "INPROGRESS waiting: retried by alice", "SUCCESSFUL built in 0s, pushed 1.2, latest")
+	o.wantHistory("FAILED failed: no", "INPROGRESS waiting: retried by alice",
+		"SUCCESSFUL built in 0s, pushed 1.2, latest")
 	if n := len(o.app.Statuses(o.commit.Hash)); n != 1 {
 		t.Errorf("%d statuses, want 1", n)
 	}
@@ -308,7 +315,8 @@ func TestTheAttemptIsReported(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("one", main1)
 	a := o.run(b)
-	_, err := o.store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
+	_, err := o.store.FinishAttempt(t.Context(),
+		store.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
 	must(t, err)
 	_, err = o.store.StartAttempt(t.Context(), b.ID, "embedded", "hash2", o.now.Add(time.Hour), 0)
 	must(t, err)

@@ -27,7 +27,8 @@ var (
 // two rules that push the same tag. Check has no side effects.
 func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
 	if len(rs) > maxRules {
-		return []ab.FieldError{{Field: "rules", Message: fmt.Sprintf("%d rules, at most %d are allowed", len(rs), maxRules)}}, nil
+		return []ab.FieldError{{Field: "rules",
+			Message: fmt.Sprintf("%d rules, at most %d are allowed", len(rs), maxRules)}}, nil
 	}
 	compiled := make([]compiledRule, len(rs))
 	ids := map[string]int{}
@@ -36,7 +37,8 @@ func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
 		compiled[i] = c
 		found = append(found, checkLists(r)...)
 		if first, double := ids[r.ID]; r.ID != "" && double {
-			found = append(found, ab.FieldError{Field: "id", Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first)})
+			found = append(found,
+				ab.FieldError{Field: "id", Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first)})
 		} else {
 			ids[r.ID] = i
 		}
@@ -82,7 +84,8 @@ func checkLists(r ab.Rule) (faults []ab.FieldError) {
 func findWarnings(rs []compiledRule) (warnings []string) {
 	for i, a := range rs {
 		if strings.HasPrefix(a.source.literal, "refs/") {
-			warnings = append(warnings, fmt.Sprintf("rules[%d].source: %s is compared with the short name, as main or v1.0", i, a.source.literal))
+			warnings = append(warnings,
+				fmt.Sprintf("rules[%d].source: %s is compared with the short name, as main or v1.0", i, a.source.literal))
 		}
 		for j, b := range rs[:i] {
 			if tag := sharedTag(b, a); tag != "" {

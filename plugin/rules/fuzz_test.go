@@ -38,7 +38,8 @@ func FuzzDecide(f *testing.F) {
 		if glob != "" {
 			r.Paths = []string{glob}
 		}
-		c := ab.Change{Kind: kinds[branch], Name: name, Message: message, Action: ab.Updated, Old: one, Commit: two, Paths: []string{changed}}
+		c := ab.Change{Kind: kinds[branch], Name: name, Message: message, Action: ab.Updated, Old: one, Commit: two,
+			Paths: []string{changed}}
 		faults, _ := rules.Check([]ab.Rule{r})
 		ds := rules.Decide(c, []ab.Rule{r}, rules.Options{})
 		if diff := cmp.Diff(ds, rules.Decide(c, []ab.Rule{r}, rules.Options{})); diff != "" {
@@ -63,7 +64,8 @@ func FuzzDecide(f *testing.F) {
 
 // matches is an independent implementation of source.match.
 func matches(source, name string) bool {
-	source = strings.Trim(source, " \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000")
+	source = strings.Trim(source,
+		" \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000")
 	if source[0] != '/' {
 		return source == name
 	}
@@ -75,7 +77,8 @@ func checkRunnable(t *testing.T, d ab.Decision) {
 	t.Helper()
 	s := spec.Spec{
 		BuildID: "b", Attempt: 1, Timeout: 1, Image: "r.example/acme/app", Publish: true, Tags: d.Tags, Dockerfile: d.Dockerfile, Context: d.Context,
-		BuildArgs: d.BuildArgs, Source: spec.Source{URL: "https://h.example/a/b", Commit: two, Ref: "refs/heads/main", RefName: "main"},
+		BuildArgs: d.BuildArgs, Source: spec.Source{URL: "https://h.example/a/b", Commit: two, Ref: "refs/heads/main",
+			RefName: "main"},
 	}
 	if err := s.Validate(); err != nil {
 		t.Errorf("the runner refuses %+v: %v", d, err)
@@ -108,7 +111,8 @@ func FuzzTags(f *testing.F) {
 		if faults, _ := rules.Check([]ab.Rule{r}); len(faults) > 0 {
 			return
 		}
-		d := rules.Decide(ab.Change{Kind: ab.Branch, Name: name, Action: ab.Created, Commit: one}, []ab.Rule{r}, rules.Options{})[0]
+		d := rules.Decide(ab.Change{Kind: ab.Branch, Name: name, Action: ab.Created, Commit: one}, []ab.Rule{r},
+			rules.Options{})[0]
 		groups := regexp.MustCompile("^(.*?)-(.*)$").FindStringSubmatch(name)
 		if groups == nil {
 			if d.Build {

@@ -26,7 +26,8 @@ func resolvePaths(context, dockerfile string) (dir, file string, err error) {
 		dockerfile += "Dockerfile"
 	}
 	if path.Base(dockerfile) == "." {
-		return "", "", ab.FieldError{Field: "dockerfile", Message: dockerfile + ": it names a directory; leave it blank for the Dockerfile there"}
+		return "", "", ab.FieldError{Field: "dockerfile",
+			Message: dockerfile + ": it names a directory; leave it blank for the Dockerfile there"}
 	}
 	context = strings.TrimSpace(context)
 	if context == "" {

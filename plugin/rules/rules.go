@@ -95,7 +95,8 @@ func decidePullRequest(c ab.Change, r compiledRule, o Options) ab.Decision {
 	}
 	d := buildDecision(c, r, c.Target, groups)
 	if d.Build {
-		d.Reason = fmt.Sprintf("target branch %s matches %s", c.Target, r.rule.Source) + d.Reason + "; pull requests are built and tested, not pushed"
+		d.Reason = fmt.Sprintf("target branch %s matches %s", c.Target, r.rule.Source) + d.Reason +
+			"; pull requests are built and tested, not pushed"
 	}
 	return d
 }

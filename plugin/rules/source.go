@@ -38,7 +38,8 @@ func parseSource(text string) (source, error) {
 }
 
 // explainRegexp explains the RE2 limits that users of other regular expression engines often
-// meet. Source: https://github.com/google/re2/wiki/Syntax
+// meet.
+// Source: https://github.com/google/re2/wiki/Syntax
 func explainRegexp(expression string, err error) error {
 	for _, look := range []string{"(?=", "(?!", "(?<=", "(?<!"} {
 		if strings.Contains(expression, look) {

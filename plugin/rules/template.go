@@ -136,8 +136,8 @@ func (t template) expand(ref string, groups []string) string {
 
 // escapeTag converts s to a valid image tag. It replaces every character other than ASCII
 // letters, digits, _ . and - by _, and also a leading . or -. It cuts the tag after 128
-// characters. Source:
-// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+// characters.
+// Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 func escapeTag(s string) string {
 	var b strings.Builder
 	for _, r := range s {

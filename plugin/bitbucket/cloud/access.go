@@ -16,8 +16,8 @@ type Access struct {
 
 // Access checks an access token with a call that the token permits. It requests the repository,
 // or the first repository of the workspace if slug is empty. Such tokens may lack the scope
-// account, so /2.0/user cannot check them. Source:
-// https://support.atlassian.com/bitbucket-cloud/docs/access-tokens/.
+// account, so /2.0/user cannot check them.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/access-tokens/.
 func (c *Client) Access(ctx context.Context, workspace, slug string) (Access, error) {
 	if slug != "" {
 		return c.repositoryAccess(ctx, RepositoryID{Workspace: workspace, Repository: slug})
@@ -37,5 +37,6 @@ func (c *Client) Access(ctx context.Context, workspace, slug string) (Access, er
 func (c *Client) repositoryAccess(ctx context.Context, id RepositoryID) (Access, error) {
 	var w wireRepository
 	answer, err := c.get(ctx, id.path(), nil, &w)
-	return Access{WorkspaceUUID: w.Workspace.UUID, RepositoryUUID: w.UUID, Scopes: Scopes(answer.Header.Get("X-OAuth-Scopes"))}, err
+	return Access{WorkspaceUUID: w.Workspace.UUID, RepositoryUUID: w.UUID,
+		Scopes: Scopes(answer.Header.Get("X-OAuth-Scopes"))}, err
 }

@@ -56,8 +56,8 @@ func Scopes(s string) []string {
 // A Workspace is a workspace of the credential's user. The API returns no display name here.
 type Workspace struct{ UUID, Slug string }
 
-// Workspaces lists the workspaces of the user. Source:
-// https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-3022.
+// Workspaces lists the workspaces of the user.
+// Source: https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-3022.
 func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 	type access struct {
 		Workspace struct {
@@ -66,7 +66,8 @@ func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 		} `json:"workspace"`
 	}
 	query := page(url.Values{"sort": {"slug"}})
-	entries, err := bitbucket.All[access](ctx, c.api, bitbucket.Request{Path: "/2.0/user/workspaces", Query: query}, maxPages)
+	entries, err := bitbucket.All[access](ctx, c.api, bitbucket.Request{Path: "/2.0/user/workspaces", Query: query},
+		maxPages)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,9 @@ func TestUser(t *testing.T) {
 		_, _ = io.WriteString(w, `{"uuid":"{u}","nickname":"alice","display_name":"Alice A.","type":"user"}`)
 	}})
 	got, err := c.User(t.Context())
-	check(t, err, cloud.User{UUID: "{u}", Nickname: "alice", DisplayName: "Alice A.", Scopes: []string{"account", "repository", "webhook"}}, got)
+	check(t, err,
+		cloud.User{UUID: "{u}", Nickname: "alice", DisplayName: "Alice A.",
+			Scopes: []string{"account", "repository", "webhook"}}, got)
 }
 
 // H6: Workspaces reads all pages of /2.0/user/workspaces.
@@ -98,7 +100,8 @@ func TestH6Workspaces(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"values":[{"type":"workspace_access","administrator":true,"workspace":{"uuid":"{w%d}","slug":"ws%d"}}]%s}`, n, n, next)
 	}})
 	got, err := c.Workspaces(t.Context())
-	check(t, err, []cloud.Workspace{{UUID: "{w0}", Slug: "ws0"}, {UUID: "{w1}", Slug: "ws1"}, {UUID: "{w2}", Slug: "ws2"}}, got)
+	check(t, err,
+		[]cloud.Workspace{{UUID: "{w0}", Slug: "ws0"}, {UUID: "{w1}", Slug: "ws1"}, {UUID: "{w2}", Slug: "ws2"}}, got)
 }
 
 const repositoryBody = `{"uuid":"{r-1}","full_name":"acme/app","is_private":true,"mainbranch":%s,"workspace":{"uuid":"{w-1}","slug":"acme"},"links":{"clone":[{"href":"https://evil.example/x"}]}}`
@@ -110,7 +113,8 @@ func TestRepository(t *testing.T) {
 		"GET /2.0/repositories/acme/brand-new": body(fmt.Sprintf(repositoryBody, "null")),
 	})
 	got, err := c.Repository(t.Context(), app)
-	check(t, err, cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", MainBranch: "main", Private: true}, got)
+	check(t, err,
+		cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", MainBranch: "main", Private: true}, got)
 	got, err = c.Repository(t.Context(), cloud.RepositoryID{Workspace: "acme", Repository: "brand-new"})
 	check(t, err, cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", Private: true}, got)
 }
@@ -133,8 +137,11 @@ func TestH6RepositoriesPageByPage(t *testing.T) {
 }
 
 func TestTokensOfPagesCannotChangeTheList(t *testing.T) {
-	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/repositories/acme": func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) }})
-	for _, token := range []string{"sort=name", "pagelen=1", "role=owner", "fields=-values", "%zz", strings.Repeat("a", 3000)} {
+	c := serve(t, map[string]http.HandlerFunc{
+		"GET /2.0/repositories/acme": func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) },
+	})
+	for _, token := range []string{"sort=name", "pagelen=1", "role=owner", "fields=-values", "%zz",
+		strings.Repeat("a", 3000)} {
 		if _, err := c.Repositories(t.Context(), "acme", "", token); err == nil {
 			t.Errorf("%.20q is taken", token)
 		}
@@ -268,8 +275,10 @@ func TestHookCalls(t *testing.T) {
 		"GET " + appPath + "/hooks":  body(`{"values":[` + hook + `]}`),
 		"POST " + appPath + "/hooks": record(hook, 201), "PUT " + one: record(hook, 200), "DELETE " + one: record("", 204),
 	})
-	want := cloud.Hook{UUID: "{h}", URL: "https://ci.example/h", Active: true, Events: []string{"repo:push"}, SecretSet: true}
-	s := cloud.HookSettings{Description: "d", URL: "https://ci.example/h", Events: []string{"repo:push"}, Secret: secret.New("s")}
+	want := cloud.Hook{UUID: "{h}", URL: "https://ci.example/h", Active: true, Events: []string{"repo:push"},
+		SecretSet: true}
+	s := cloud.HookSettings{Description: "d", URL: "https://ci.example/h", Events: []string{"repo:push"},
+		Secret: secret.New("s")}
 	all, err := c.Hooks(t.Context(), app)
 	check(t, err, []cloud.Hook{want}, all)
 	made, err := c.CreateHook(t.Context(), app, s)
@@ -398,7 +407,8 @@ func find(t *testing.T, s *tree) []string {
 	t.Helper()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	api, err := bitbucket.New(bitbucket.Options{BaseURL: server.URL, Token: func(context.Context) (secret.Secret, error) { return secret.New("t"), nil }})
+	api, err := bitbucket.New(bitbucket.Options{BaseURL: server.URL,
+		Token: func(context.Context) (secret.Secret, error) { return secret.New("t"), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,7 +435,8 @@ func TestFilesWhenCloudGivesUp(t *testing.T) {
 	slices.Sort(want)
 	s := &tree{files: files, limit: 12}
 	check(t, nil, want, find(t, s))
-	if !slices.Contains(s.asked, "@20") || !slices.Contains(s.asked, "@10") || !slices.Contains(s.asked, "@5") || len(s.asked) < 5 {
+	if !slices.Contains(s.asked, "@20") || !slices.Contains(s.asked, "@10") || !slices.Contains(s.asked, "@5") ||
+		len(s.asked) < 5 {
 		t.Errorf("asked %v", s.asked)
 	}
 }

@@ -40,8 +40,8 @@ func (s HookSettings) wire() wireHook {
 }
 
 // Hooks lists all webhooks of a repository. Like all calls for webhooks it needs the scope
-// webhook and an administrator of the repository. Source:
-// https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/.
+// webhook and an administrator of the repository.
+// Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/.
 func (c *Client) Hooks(ctx context.Context, id RepositoryID) ([]Hook, error) {
 	return bitbucket.All[Hook](ctx, c.api, bitbucket.Request{Path: id.path("hooks"), Query: page(url.Values{})}, maxPages)
 }

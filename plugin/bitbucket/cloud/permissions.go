@@ -21,8 +21,8 @@ const (
 // Permissions returns the permissions of the credential's user on some repositories of a
 // workspace: read, write or admin by repository UUID. It omits repositories without a granted
 // permission, even public ones. It returns none if the user is not in the workspace. It needs the
-// scopes account and repository, and returns ErrForbidden without them. Source:
-// https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-3022.
+// scopes account and repository, and returns ErrForbidden without them.
+// Source: https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-3022.
 func (c *Client) Permissions(ctx context.Context, workspace string, uuids []string) (map[string]string, error) {
 	type entry struct {
 		Permission string `json:"permission"`

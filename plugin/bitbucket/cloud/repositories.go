@@ -76,8 +76,8 @@ func (c *Client) Repositories(ctx context.Context, workspace, search, token stri
 	return result, err
 }
 
-// quote returns a string literal of Bitbucket's query language. Source:
-// https://developer.atlassian.com/cloud/bitbucket/rest/intro/#filtering.
+// quote returns a string literal of Bitbucket's query language.
+// Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#filtering.
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }

@@ -22,8 +22,8 @@ const (
 // Files returns the files of a commit whose base name contains part, in any case and at any
 // depth. It requests the whole tree at once. If Cloud gives up on that (555), it halves the depth
 // and continues from the directories at that depth. The search is limited, so that only the upper
-// part of a huge tree is searched. The paths have no particular order. Source:
-// https://developer.atlassian.com/cloud/bitbucket/rest/api-group-source/.
+// part of a huge tree is searched. The paths have no particular order.
+// Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-source/.
 func (c *Client) Files(ctx context.Context, id RepositoryID, commit, part string) ([]string, error) {
 	w := walk{client: c, id: id, commit: commit, part: strings.ToLower(part), listings: maxListings}
 	return w.run(ctx)
@@ -77,7 +77,8 @@ func (w *walk) list(ctx context.Context, dir string, depth int) ([]wireEntry, er
 	if dir != "" {
 		at += strings.TrimPrefix(bitbucket.Join(strings.Split(dir, "/")...), "/") + "/"
 	}
-	query := page(url.Values{"max_depth": {strconv.Itoa(depth)}, "q": {filter}, "fields": {"values.path,values.type,next"}})
+	query := page(url.Values{"max_depth": {strconv.Itoa(depth)}, "q": {filter},
+		"fields": {"values.path,values.type,next"}})
 	return bitbucket.All[wireEntry](ctx, w.client.api, bitbucket.Request{Path: at, Query: query}, maxListPages)
 }
 

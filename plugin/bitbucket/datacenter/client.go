@@ -26,17 +26,19 @@ func New(api *bitbucket.Client) *Client { return &Client{api: api} }
 type RepositoryID struct{ Project, Slug string }
 
 func (id RepositoryID) path(segments ...string) string {
-	return bitbucket.Join(append([]string{"rest", "api", "latest", "projects", id.Project, "repos", id.Slug}, segments...)...)
+	return bitbucket.Join(append([]string{"rest", "api", "latest", "projects", id.Project, "repos", id.Slug},
+		segments...)...)
 }
 
 // Commit returns the full hash of the commit that a revision resolves to. A CI can report the
-// hash of an annotated tag's own object instead of its commit. Commit needs REPO_READ. Source:
-// https://developer.atlassian.com/server/bitbucket/rest/v905/api-group-repository/.
+// hash of an annotated tag's own object instead of its commit. Commit needs REPO_READ.
+// Source: https://developer.atlassian.com/server/bitbucket/rest/v905/api-group-repository/.
 func (c *Client) Commit(ctx context.Context, id RepositoryID, revision string) (string, error) {
 	var commit struct {
 		ID string `json:"id"`
 	}
-	if _, err := c.api.Do(ctx, bitbucket.Request{Method: http.MethodGet, Path: id.path("commits", revision)}, &commit); err != nil {
+	request := bitbucket.Request{Method: http.MethodGet, Path: id.path("commits", revision)}
+	if _, err := c.api.Do(ctx, request, &commit); err != nil {
 		return "", err
 	}
 	if commit.ID == "" {

@@ -40,7 +40,8 @@ func open(t *testing.T, s http.Handler, user string, credential secret.Secret) *
 	front := httptest.NewServer(s)
 	t.Cleanup(front.Close)
 	wire, err := bitbucket.New(bitbucket.Options{
-		BaseURL: front.URL + "/bitbucket", User: user, Token: func(context.Context) (secret.Secret, error) { return credential, nil },
+		BaseURL: front.URL + "/bitbucket", User: user,
+		Token:   func(context.Context) (secret.Secret, error) { return credential, nil },
 		Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} },
 	})
 	if err != nil {
@@ -50,7 +51,8 @@ func open(t *testing.T, s http.Handler, user string, credential secret.Secret) *
 }
 
 func building() datacenter.Status {
-	return datacenter.Status{Key: "k", State: "INPROGRESS", Name: "acme/app", Description: "builds", URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
+	return datacenter.Status{Key: "k", State: "INPROGRESS", Name: "acme/app", Description: "builds",
+		URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
 }
 
 func TestStatusArrivesWithATokenOrAPassword(t *testing.T) {
@@ -64,7 +66,8 @@ func TestStatusArrivesWithATokenOrAPassword(t *testing.T) {
 			}
 		}
 		got := s.StatusHistory(commit)
-		want := datacentertest.Status{Key: "k", State: "CANCELLED", Name: "acme/app", Description: "builds", URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
+		want := datacentertest.Status{Key: "k", State: "CANCELLED", Name: "acme/app", Description: "builds",
+			URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
 		if len(got) != 3 || !cmp.Equal(want, got[2]) {
 			t.Errorf("%q: got %+v", user, got)
 		}
@@ -95,14 +98,19 @@ func TestRefusalsAreTyped(t *testing.T) {
 		is         error
 		text       string
 	}{
-		{"a wrong token", secret.New("other-canary-2"), "", app, commit, nil, bitbucket.ErrUnauthorized, "Authentication failed"},
+		{"a wrong token", secret.New("other-canary-2"), "", app, commit, nil, bitbucket.ErrUnauthorized,
+			"Authentication failed"},
 		{"a wrong user", token, "bob", app, commit, nil, bitbucket.ErrUnauthorized, "Authentication failed"},
-		{"another repository", token, "", datacenter.RepositoryID{Project: "PRJ", Slug: "app"}, commit, nil, bitbucket.ErrNotFound, "does not exist"},
+		{"another repository", token, "", datacenter.RepositoryID{Project: "PRJ", Slug: "app"}, commit, nil,
+			bitbucket.ErrNotFound, "does not exist"},
 		{"a short hash", token, "", app, commit[:12], nil, bitbucket.ErrInvalid, "full commit hash"},
 		{"no link", token, "", app, commit, func(s *datacenter.Status) { s.URL = "/7" }, bitbucket.ErrInvalid, "valid url"},
-		{"a branch by its name", token, "", app, commit, func(s *datacenter.Status) { s.Ref = "main" }, bitbucket.ErrInvalid, "invalid branch"},
-		{"a long key", token, "", app, commit, func(s *datacenter.Status) { s.Key = strings.Repeat("k", 256) }, bitbucket.ErrInvalid, "between 1 and 255"},
-		{"cancelled with a bad link", token, "", app, commit, func(s *datacenter.Status) { s.State, s.URL = "CANCELLED", "x" }, bitbucket.ErrInvalid, "valid url"},
+		{"a branch by its name", token, "", app, commit, func(s *datacenter.Status) { s.Ref = "main" }, bitbucket.ErrInvalid,
+			"invalid branch"},
+		{"a long key", token, "", app, commit, func(s *datacenter.Status) { s.Key = strings.Repeat("k", 256) },
+			bitbucket.ErrInvalid, "between 1 and 255"},
+		{"cancelled with a bad link", token, "", app, commit,
+			func(s *datacenter.Status) { s.State, s.URL = "CANCELLED", "x" }, bitbucket.ErrInvalid, "valid url"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			one := building()

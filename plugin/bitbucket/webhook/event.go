@@ -93,7 +93,7 @@ type Change struct {
 }
 
 // Parse parses the body of a delivery with this event key. For an event key that Slipway does not
-// use, it returns an Event with Ignored set, whatever the body is. Parse is safe for concurrent
+// use, it returns an Event with Ignored set, for any body. Parse is safe for concurrent
 // use.
 func Parse(flavor Flavor, eventKey string, body []byte) (Event, error) {
 	if len(body) > flavor.MaxBody() {
@@ -138,7 +138,8 @@ func readerOf(flavor Flavor, key string) (read func(object, *Event) error, ignor
 
 func repositoryOf(n node) Repository {
 	o := n.object()
-	r := Repository{UUID: o.get("uuid").textOrNone(), ID: o.get("id").digitsOrNone(), FullName: o.get("full_name").textOrNone()}
+	r := Repository{UUID: o.get("uuid").textOrNone(), ID: o.get("id").digitsOrNone(),
+		FullName: o.get("full_name").textOrNone()}
 	project, slug := o.get("project").object().get("key").textOrNone(), o.get("slug").textOrNone()
 	if r.FullName == "" && project != "" && slug != "" {
 		r.FullName = project + "/" + slug

@@ -75,7 +75,8 @@ func TestParseKeepsTheOldAndNewCommitOfABranch(t *testing.T) {
 	want := webhook.Event{
 		Event:      "repo:push",
 		Repository: webhook.Repository{UUID: "{r}", FullName: "acme/app"},
-		Changes:    []webhook.Change{{Kind: webhook.Branch, Name: "main", Action: webhook.Updated, Old: one, Commit: two, Message: "Say \"hi\"\n"}},
+		Changes: []webhook.Change{{Kind: webhook.Branch, Name: "main", Action: webhook.Updated, Old: one, Commit: two,
+			Message: "Say \"hi\"\n"}},
 	}
 	if diff := cmp.Diff(want, e); diff != "" {
 		t.Error(diff)
@@ -83,7 +84,8 @@ func TestParseKeepsTheOldAndNewCommitOfABranch(t *testing.T) {
 }
 
 func TestW13AnAnnotatedTagOfDataCenterIsPeeledWhereItIsKnown(t *testing.T) {
-	if c := file(t, "repo.refs_changed--tag-annotated").Changes[0]; c.Commit != "e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98" || c.Message == "" {
+	c := file(t, "repo.refs_changed--tag-annotated").Changes[0]
+	if c.Commit != "e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98" || c.Message == "" {
 		t.Errorf("one change, toCommit is its commit: %+v", c)
 	}
 	for _, c := range file(t, "repo.refs_changed--two-annotated-tags").Changes {
@@ -101,11 +103,15 @@ func TestPullRequestsOfBothFlavours(t *testing.T) {
 		want func(*webhook.Change)
 	}{
 		{"pullrequest.created--internal", func(c *webhook.Change) { c.Action, c.Commit = webhook.Opened, "49c794b6ce70" }},
-		{"pullrequest.created--fork", func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Opened, "49c794b6ce70", true }},
-		{"pullrequest.updated--source-repository-gone", func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Updated, "49c794b6ce70", true }},
-		{"pullrequest.updated--everything-gone", func(c *webhook.Change) { c.Action, c.Source, c.Fork = webhook.Updated, "x", true }},
+		{"pullrequest.created--fork",
+			func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Opened, "49c794b6ce70", true }},
+		{"pullrequest.updated--source-repository-gone",
+			func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Updated, "49c794b6ce70", true }},
+		{"pullrequest.updated--everything-gone",
+			func(c *webhook.Change) { c.Action, c.Source, c.Fork = webhook.Updated, "x", true }},
 		{"pullrequest.fulfilled--merged", func(c *webhook.Change) { c.Action, c.Commit = webhook.Closed, "49c794b6ce70" }},
-		{"pullrequest.approved--approval", func(c *webhook.Change) { c.Action, c.Commit = webhook.Commented, "49c794b6ce70" }},
+		{"pullrequest.approved--approval",
+			func(c *webhook.Change) { c.Action, c.Commit = webhook.Commented, "49c794b6ce70" }},
 		{"pr.opened--internal", func(c *webhook.Change) { c.Action, c.Commit = webhook.Opened, dcHead }},
 		{"pr.opened--fork", func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Opened, dcHead, true }},
 		{"pr.opened--from-tag", func(c *webhook.Change) { c.Action, c.Commit, c.Source = webhook.Opened, dcHead, "v1.2" }},
@@ -159,7 +165,8 @@ func TestI5ChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(e.Changes) != webhook.MaxChanges || len(e.Skipped) != 1 || !strings.HasPrefix(e.Skipped[0], "234 more changes") {
+	if len(e.Changes) != webhook.MaxChanges || len(e.Skipped) != 1 ||
+		!strings.HasPrefix(e.Skipped[0], "234 more changes") {
 		t.Errorf("%d changes, skipped %v", len(e.Changes), e.Skipped)
 	}
 }
@@ -178,7 +185,7 @@ func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := webhook.Parse(webhook.DataCenter, "repo:refs_changed", body)
-	runtime.ReadMemStats(&after) // TotalAlloc never falls: an upper bound of what was in use
+	runtime.ReadMemStats(&after) // TotalAlloc never falls: an upper bound of the memory in use
 	if err == nil {
 		t.Error("a number passed for a change")
 	}

@@ -3,8 +3,8 @@ package webhook
 import "fmt"
 
 // readPush reads repo:push. Cloud sends it, and also the old post-webhooks plugin of Data Center,
-// which copied the format except for the repository. Source:
-// https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Push
+// which copied the format except for the repository.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Push
 func readPush(root object, e *Event) error {
 	e.Repository = repositoryOf(root.get("repository"))
 	changes, more, err := root.get("push").object().get("changes").list(MaxChanges)

@@ -3,8 +3,8 @@ package webhook
 import "fmt"
 
 // readRefsChanged reads Data Center's repo:refs_changed. It ignores the date, because version 10
-// changed its format. Source:
-// https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html#Eventpayload-Push
+// changed its format.
+// Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html#Eventpayload-Push
 func readRefsChanged(root object, e *Event) error {
 	e.Repository = repositoryOf(root.get("repository"))
 	changes, more, err := root.get("changes").list(MaxChanges)

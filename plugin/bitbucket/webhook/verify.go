@@ -12,8 +12,8 @@ import (
 	"slipway/config/secret"
 )
 
-// SignatureHeader is the header with the signature of Cloud and Data Center. Source:
-// https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
+// SignatureHeader is the header with the signature of Cloud and Data Center.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
 const SignatureHeader = "X-Hub-Signature"
 
 const signaturePrefix = "sha256="

@@ -114,10 +114,12 @@ func TestI1OnlyAWellFormedSignatureByTheHooksKeyCounts(t *testing.T) {
 
 // FuzzVerify compares Verify with an oracle that computes the only valid header.
 func FuzzVerify(f *testing.F) {
-	f.Add([]byte("Hello World!"), "It's a Secret to Everybody", "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9")
+	f.Add([]byte("Hello World!"), "It's a Secret to Everybody",
+		"sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9")
 	f.Add([]byte(""), "", "sha256=")
 	f.Add([]byte("{}"), "s", "sha1=0")
-	f.Add([]byte("Hello World!"), "It's a Secret to Everybody", "sha256=A4771C39FBE90F317C7824E83DDEF3CAAE9CB3D976C214ACE1F2937E133263C9")
+	f.Add([]byte("Hello World!"), "It's a Secret to Everybody",
+		"sha256=A4771C39FBE90F317C7824E83DDEF3CAAE9CB3D976C214ACE1F2937E133263C9")
 	for _, p := range payloads(f) {
 		f.Add(p.body, p.name, webhook.Sign(p.body, secret.New(p.name)))
 	}
