@@ -15,8 +15,8 @@ import (
 )
 
 // files stores logs as <dir>/<build>/<attempt>.log. A file <attempt>.log.own contains the number
-// of bytes that the gateway itself wrote into the log, so that the offsets of a runner count only
-// the runner's bytes.
+// of bytes that the gateway itself wrote into the log. So the offsets of a runner count only the
+// runner's bytes.
 type files struct{ dir string }
 
 func (k files) path(n name) string {

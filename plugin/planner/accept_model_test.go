@@ -78,7 +78,7 @@ func (w *model) targets(moves []report) []string {
 
 var hashes = rapid.SampledFrom([]string{"", "a", "b", "c", "d"})
 
-// Deliveries that arrive in order, with any delay and any number of repetitions, cause exactly
+// Deliveries arrive in order, with any delay and any number of repetitions. They cause exactly
 // one transition for each push with a new pair (old, new).
 func TestModelInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

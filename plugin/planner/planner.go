@@ -27,9 +27,9 @@ type Options struct {
 	Store     *store.Store
 	Connector autobuild.Connector
 	Now       func() time.Time // nil = time.Now
-	// SettleAfter is the delay before a repository is polled after a new webhook, or after a
-	// delivery that leaves a stored ref behind the provider's head; default 15 s. The delay gives
-	// pending deliveries time to arrive.
+	// SettleAfter is the delay before a poll after a new webhook, or after a delivery that leaves
+	// a stored ref behind the provider's head. Default 15 s. The delay gives pending deliveries
+	// time to arrive.
 	SettleAfter time.Duration
 	// IsLeader reports whether this gateway runs the periodic polls. nil = always, for a single
 	// gateway.

@@ -168,8 +168,8 @@ func TestPollsGiveWayToDeliveries(t *testing.T) {
 	w.wantCommits(a, b)
 }
 
-// A delivery that arrives during a poll can contain a push that the poll cannot find, because
-// another push followed before the poll listed the refs.
+// A delivery that arrives during a poll can contain a push that the poll cannot find. Another
+// push followed before the poll listed the refs.
 func TestPollsGiveWayToDeliveriesThatComeMeanwhile(t *testing.T) {
 	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))

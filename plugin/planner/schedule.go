@@ -35,8 +35,9 @@ type Intervals struct {
 	// Polled is the interval for repositories without a webhook.
 	Polled time.Duration
 	// Active is the interval for repositories with a webhook. Polls find the pushes that
-	// Bitbucket does not deliver: payloads that are too large, and pushes while the webhook is
-	// disabled. It is longer with many repositories (stretchInterval).
+	// Bitbucket does not deliver. It sends no large payload and none while the webhook is
+	// disabled, and it repeats few failed deliveries. The interval is longer with many
+	// repositories (stretchInterval).
 	Active time.Duration
 }
 

@@ -26,9 +26,9 @@ type Request struct {
 var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // Start creates and returns the builds of a request. If an earlier request had the same key, it
-// returns the builds of that request. It returns an autobuild.FieldError with the field rule, ref
-// or commit if the caller can correct the request; other errors come from the store and the
-// provider. Start is safe for concurrent use.
+// returns the builds of that request. If the caller can correct the request, the error is an
+// autobuild.FieldError with the field rule, ref or commit. Other errors come from the store and
+// the provider. Start is safe for concurrent use.
 func (p *Planner) Start(ctx context.Context, q Request) ([]autobuild.Build, error) {
 	a, err := p.o.Store.AutomatedBuild(ctx, q.AutomatedBuildID)
 	if err != nil {

@@ -44,8 +44,8 @@ func resultOf(err error, age time.Duration) tryResult {
 	return tryResult{pause: pause}
 }
 
-// pauseOf returns the pause before the next try for a state of this age: a quarter of the age, at
-// least 2 s and at most 1 min.
+// pauseOf returns the pause before the next try: a quarter of the state's age, at least 2 s and
+// at most 1 min.
 func pauseOf(age time.Duration) time.Duration { return min(max(age/4, minPause), maxPause) }
 
 // markTemporary marks an error that occurred before the call to the provider as temporary. For

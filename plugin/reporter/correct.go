@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// slowAfter is the duration after which a call counts as slow. A slow call may have been
-	// accepted twice or late.
+	// slowAfter is the duration after which the outcome of a call counts as uncertain. Without
+	// problems, Bitbucket answers sooner.
 	slowAfter = 10 * time.Second
 	// correctionDelay is the delay before the correction of a status with unknown outcome. After
 	// this time each earlier request has arrived or is lost.

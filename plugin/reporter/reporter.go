@@ -3,8 +3,8 @@
 //
 // Each report is a task of its own, so that a repeated report starts no build. It sends the
 // build's state at the time of the call, and not the state that caused the task. Reports of one
-// status run one after another. If a paused gateway or a timeout breaks that order, a correction
-// task sends the current state again (correct.go), so that the last status is the right one.
+// status run one after another. A paused gateway or a timeout can break that order. A correction
+// task then sends the current state again, so that the last status is the right one (correct.go).
 package reporter
 
 import (

@@ -17,7 +17,8 @@ import (
 )
 
 // FuzzDecide compares decisions with an independent implementation, and with the runner's
-// validation: no valid rule may create a build whose tags, paths or arguments the runner refuses.
+// validation. The runner must accept the tags, paths and arguments of every build of a valid
+// rule.
 func FuzzDecide(f *testing.F) {
 	f.Add(true, "main", "Change", true, "main", "latest", "/", "Dockerfile", "VERSION", "{sourceref}", "svc/**", "svc/a")
 	f.Add(false, "v1.2", "[skip ci]", false, `/^v([0-9]+)\.([0-9]+)$/`, `{\1}.{\2},{\1},latest`, "", "docker/Dockerfile", "A", "x", "", "")

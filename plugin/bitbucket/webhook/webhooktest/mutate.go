@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Mutate changes one value of a decoded JSON document at a time: it deletes it, sets it to null,
-// and replaces it by each other type. It calls try after each change. When it returns, v is
+// Mutate changes one value of a decoded JSON document at a time. It deletes the value, sets it to
+// null, and replaces it by each other type. It calls try after each change. When it returns, v is
 // unchanged. Mutate skips the children of a place for which enter returns false; nil = never. A
 // place has the form .push.changes[].new.
 func Mutate(v any, enter func(place string) bool, try func()) {
