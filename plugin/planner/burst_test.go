@@ -46,7 +46,7 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	peak := watchMemory(t)
 	accepted := d.sendAll(url, bodies)
 	grown := peak() >> 20
-	if grown > 384 { // 64 MiB are held at once by design; the rest is the senders' and garbage
+	if grown > 384 { // by design 64 MiB are held; the rest belongs to the senders and is garbage
 		t.Errorf("the heap grew by %d MiB", grown)
 	}
 	if accepted == 0 {
@@ -147,7 +147,7 @@ func (d *chaosEnv) drain(accepted int) {
 			unanswered++
 		}
 	}
-	if len(all) < accepted || unanswered > 0 { // one that was stored too late to say so comes again
+	if len(all) < accepted || unanswered > 0 { // a delivery that was stored after the timeout is sent again
 		d.t.Errorf("%d deliveries stored of %d taken, %d without an answer", len(all), accepted, unanswered)
 	}
 }

@@ -371,7 +371,7 @@ func TestW12PathsComeFromTheDiffstat(t *testing.T) {
 		w.planAll()
 		return hash
 	}
-	first := change("README.md") // no commit before it: unknown, so it builds
+	first := change("README.md") // no earlier commit: the paths are unknown, so it builds
 	change("docs/a.md")
 	hit := change("svc/main.go")
 	w.wantCommits(first, hit)

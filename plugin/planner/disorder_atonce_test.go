@@ -29,7 +29,7 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	}
 	close(ids)
 	meet := make(chan struct{})
-	d.faults.before = func() { // both processes ask at the same time, as far as both have something to ask
+	d.faults.before = func() { // both processes call at the same time, if both have a call
 		select {
 		case meet <- struct{}{}:
 		case <-meet:

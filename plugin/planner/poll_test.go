@@ -183,7 +183,7 @@ func TestPollsGiveWayToDeliveriesThatComeMeanwhile(t *testing.T) {
 	w.runPolls(time.Hour, func() bool {
 		select {
 		case id := <-received:
-			must(t, w.Deliver(t.Context(), id)) // when the poll's turn is over
+			must(t, w.Deliver(t.Context(), id)) // after the poll
 		default:
 			w.advance(time.Second)
 		}

@@ -27,7 +27,7 @@ func TestF18UndeliveredPushesAreFoundByThePeriodicPoll(t *testing.T) {
 			missed := ""
 			w.runPollsEvery(planner.Intervals{Polled: time.Second, Active: 30 * time.Minute}, func() bool {
 				switch {
-				case w.faults.count("/refs/tags") == 0: // the poll of the start is to come
+				case w.faults.count("/refs/tags") == 0: // the first poll did not run yet
 				case missed == "":
 					missed = w.commit("main", happens(w))
 				default:
@@ -42,7 +42,7 @@ func TestF18UndeliveredPushesAreFoundByThePeriodicPoll(t *testing.T) {
 			if hooks := w.app.Hooks(); len(hooks) != 1 || !hooks[0].Active {
 				t.Errorf("webhooks %+v", hooks)
 			}
-			if *checks != 2 { // at the start, and by the clock
+			if *checks != 2 { // at the start, and at the interval
 				t.Errorf("the webhook was checked %d times", *checks)
 			}
 		})

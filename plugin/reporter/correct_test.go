@@ -106,7 +106,7 @@ func TestACorrectionIsRepeatedAfterANewState(t *testing.T) {
 	defer o.startGateway(o.store)()
 	o.until("no report is left", o.isIdle)
 	ends := slices.DeleteFunc(o.history(), func(s string) bool { return s != built })
-	if len(ends) != 2 { // by its report, and by the correction
+	if len(ends) != 2 { // one from the report, one from the correction
 		t.Errorf("statuses %q", o.history())
 	}
 }
