@@ -8,14 +8,14 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A tryResult says what follows a try: a pause before the next try, or a problem to show instead
+// A tryResult is the reaction to a try: a pause before the next try, or a problem to show instead
 // of further tries. It is zero if the provider accepted the status.
 type tryResult struct {
 	pause   time.Duration
 	problem string
 }
 
-// resultOf returns what follows a try that ended with err, for a state of this age. It repeats
+// resultOf returns the reaction to a try that ended with err, for a state of this age. It repeats
 // temporary errors, soon at first and then once a minute. So the status is set within a minute
 // after the provider recovers.
 func resultOf(err error, age time.Duration) tryResult {
