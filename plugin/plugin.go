@@ -119,7 +119,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidy(ctx); return nil })
 	group.Go(func() error {
-		return g.planner.RunPolls(ctx, planner.Every{Polled: g.config.PollInterval, Active: g.config.Reconcile})
+		return g.planner.RunPolls(ctx, planner.Intervals{Polled: g.config.PollInterval, Active: g.config.Reconcile})
 	})
 	group.Go(func() error { return g.retain(ctx) })
 	group.Go(func() error {
@@ -284,7 +284,7 @@ func (g *Gateway) wireFoundation(context.Context) error {
 func (g *Gateway) wireStations(context.Context) error {
 	g.intake = intake.New(intake.Options{Store: g.store, Now: g.store.Now, Observe: g.metrics.Received, Log: g.log})
 	g.planner = planner.New(planner.Options{
-		Store: g.store, Connector: g.accounts, Now: g.store.Now, Leads: g.member.Leads, CheckHook: g.catalog.CheckHook, Log: g.log,
+		Store: g.store, Connector: g.accounts, Now: g.store.Now, IsLeader: g.member.Leads, CheckHook: g.catalog.CheckHook, Log: g.log,
 	})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
 		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Now: g.store.Now, Log: g.log,

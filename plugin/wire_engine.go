@@ -62,7 +62,7 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 func (g *Gateway) wireOwn(context.Context) error {
 	g.own = own.New(own.Options{
 		Tokens: g.store, Builds: g.store, Refs: g.store, Wait: min(time.Hour, g.config.BuildTimeout/2), Now: g.store.Now, Log: g.log,
-		Look: func(ctx context.Context, r autobuild.Repository) error { return g.planner.LookSoon(ctx, r) }, // the planner is wired after the engines
+		Look: func(ctx context.Context, r autobuild.Repository) error { return g.planner.PollSoon(ctx, r) }, // the planner is wired after the engines
 	})
 	g.engines[own.Name] = dispatcher.Engine{Engine: g.own, URL: g.config.URL, InRepository: true}
 	return nil

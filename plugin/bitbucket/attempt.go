@@ -15,7 +15,7 @@ import (
 	"slipway/config/secret"
 )
 
-// A call is a request made ready: it can be sent any number of times.
+// A call is a prepared request. It can be sent any number of times.
 type call struct {
 	method     string
 	url        *url.URL
@@ -23,7 +23,7 @@ type call struct {
 	repeatable bool
 }
 
-// String names the call as errors do: without its query.
+// String returns method and path for errors. It omits the query, which can contain secrets.
 func (c *call) String() string { return c.method + " " + c.url.EscapedPath() }
 
 func (c *Client) prepare(r Request) (*call, error) {
@@ -33,54 +33,56 @@ func (c *Client) prepare(r Request) (*call, error) {
 	}
 	call := &call{method: r.Method, url: u, repeatable: r.repeatable()}
 	if r.Body != nil {
-		if call.body, err = json.Marshal(r.Body); err != nil {
+		call.body, err = json.Marshal(r.Body)
+		if err != nil {
 			return nil, fmt.Errorf("%s: encode the body: %w", call, err)
 		}
 	}
 	return call, nil
 }
 
-// attempt sends the call once, and once more with a renewed credential after a 401.
-func (c *Client) attempt(ctx context.Context, call *call, out any) (Answer, error) {
+// attempt sends the call once. After a 401 it renews the credential and sends the call once more.
+func (c *Client) attempt(ctx context.Context, call *call, out any) (Response, error) {
 	if err := c.o.Limiter.Wait(ctx); err != nil {
-		return Answer{}, fmt.Errorf("%s: wait for the rate limit: %w", call, err)
+		return Response{}, fmt.Errorf("%s: wait for the rate limit: %w", call, err)
 	}
 	token, err := c.o.Token(ctx)
 	if err != nil {
-		return Answer{}, fmt.Errorf("%s: %w", call, err)
+		return Response{}, fmt.Errorf("%s: %w", call, err)
 	}
 	answer, err := c.send(ctx, call, token, out)
 	if c.o.Renew == nil || !errors.Is(err, ErrUnauthorized) {
 		return answer, err
 	}
 	c.o.Log.WithError(err).Debug("bitbucket: the credential is renewed")
-	if token, err = c.o.Renew(ctx, token); err != nil {
-		return Answer{}, fmt.Errorf("%s: %w", call, err)
+	token, err = c.o.Renew(ctx, token)
+	if err != nil {
+		return Response{}, fmt.Errorf("%s: %w", call, err)
 	}
 	return c.send(ctx, call, token, out)
 }
 
-func (c *Client) send(ctx context.Context, call *call, token secret.Secret, out any) (Answer, error) {
+func (c *Client) send(ctx context.Context, call *call, token secret.Secret, out any) (Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, call.method, call.url.String(), bytes.NewReader(call.body))
 	if err != nil {
-		return Answer{}, fmt.Errorf("%s: make the request: %w", call, withoutURL(err))
+		return Response{}, fmt.Errorf("%s: make the request: %w", call, withoutURL(err))
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "slipway")
 	if call.body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if !token.IsZero() && c.owns(request.URL) {
+	if !token.IsZero() && c.isSameOrigin(request.URL) {
 		c.authorize(request, token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return Answer{}, call.broken(err)
+		return Response{}, call.transportError(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	return call.read(response, token, out)
+	return call.readResponse(response, token, out)
 }
 
 func (c *Client) authorize(request *http.Request, token secret.Secret) {
@@ -91,36 +93,39 @@ func (c *Client) authorize(request *http.Request, token secret.Secret) {
 	request.Header.Set("Authorization", "Bearer "+token.Reveal())
 }
 
-// read takes the answer apart. A page of HTML is never the API's word, whatever its status:
-// proxies, log-in pages and maintenance pages send it.
-func (c *call) read(response *http.Response, token secret.Secret, out any) (Answer, error) {
-	answer := Answer{Status: response.StatusCode, Header: response.Header}
+// readResponse decodes a response. It never takes HTML for an answer of the API, with any
+// status, because proxies, login pages and maintenance pages send HTML.
+func (c *call) readResponse(response *http.Response, token secret.Secret, out any) (Response, error) {
+	answer := Response{Status: response.StatusCode, Header: response.Header}
 	ok := response.StatusCode >= 200 && response.StatusCode < 300
 	if !ok || isHTML(response.Header) {
-		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody)) // what was read in time is enough for a message
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody)) // a partial body is enough for a message
 		return answer, newError(c, response, body, token)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return answer, c.broken(fmt.Errorf("read the answer: %w", err))
+		return answer, c.transportError(fmt.Errorf("read the answer: %w", err))
 	case len(body) > maxBody:
-		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status, Message: fmt.Sprintf("the answer is larger than %d MiB", maxBody>>20)}
+		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status,
+			Message: fmt.Sprintf("the answer is larger than %d MiB", maxBody>>20)}
 	case out == nil:
 		return answer, nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status, Message: "the answer is not understood", cause: err}
+		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status,
+			Message: "the answer is not understood", cause: err}
 	}
 	return answer, nil
 }
 
-// broken is the error of a call that got no whole answer.
-func (c *call) broken(err error) error {
+// transportError returns the error of a call without a complete response.
+func (c *call) transportError(err error) error {
 	return &Error{Method: c.method, Path: c.url.EscapedPath(), Message: "no answer", cause: withoutURL(err)}
 }
 
-// withoutURL drops the URL that net/http writes into its errors: it has the query.
+// withoutURL removes the URL that net/http adds to its errors, because the URL contains the
+// query.
 func withoutURL(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {

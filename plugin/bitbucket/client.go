@@ -16,38 +16,38 @@ import (
 	"slipway/config/secret"
 )
 
-// The limits of one call. Cloud counts requests by the hour; the limiter only keeps a fault
-// of ours from spending an hour's allowance in a second.
+// The limits of one call. Cloud counts requests per hour. The rate limiter only prevents that an
+// error in this program spends an hour's allowance within a second.
 const (
-	maxBody      = 16 << 20 // bytes of an answer
-	maxErrorBody = 64 << 10 // bytes of an error
+	maxBody      = 16 << 20 // bytes of a response
+	maxErrorBody = 64 << 10 // bytes of an error response
 	maxTries     = 4
 	maxElapsed   = 45 * time.Second // of all tries of one call
-	maxPause     = 10 * time.Second // a longer Retry-After is the caller's to wait for
+	maxPause     = 10 * time.Second // the caller must wait for a longer Retry-After
 	perSecond    = 20
 	burst        = 100
 )
 
-// TokenSource returns the credential to send, renewed when it is about to expire. It must be
-// safe for concurrent use.
+// TokenSource returns the credential for a call, and renews it shortly before it expires. It must
+// be safe for concurrent use.
 type TokenSource func(ctx context.Context) (secret.Secret, error)
 
-// Options open a Client. BaseURL and Token are required.
+// Options configure a Client. BaseURL and Token are required.
 type Options struct {
-	BaseURL string // of the API: https://api.bitbucket.org, or with a context path
+	BaseURL string // URL of the API, for example https://api.bitbucket.org; may have a context path
 	Token   TokenSource
-	// User makes the credential the password of this user name (Basic), as Cloud's API tokens
-	// are used: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/. Empty: it
-	// is a bearer token.
+	// User is the user name for Basic authentication with the credential as the password, as for
+	// Cloud's API tokens: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/.
+	// Empty = the credential is a bearer token.
 	User string
-	// Renew is asked once when the API answers 401 to a credential, which is passed in; the
-	// call is repeated with what it returns. Nil: the 401 stands.
+	// Renew returns a new credential after the API answered 401 to refused. The call is then
+	// repeated once. nil = no renewal.
 	Renew     func(ctx context.Context, refused secret.Secret) (secret.Secret, error)
 	Transport http.RoundTripper      // nil = http.DefaultTransport
-	Limiter   *rate.Limiter          // shared by clients that share an allowance; nil = one of its own
-	Timeout   time.Duration          // of one try, its body included; default 60 s
-	Backoff   func() backoff.BackOff // waits between tries; nil = exponential from 0.5 s with jitter
-	Log       logrus.FieldLogger     // nil = silent
+	Limiter   *rate.Limiter          // shared by clients with the same allowance; nil = a new one
+	Timeout   time.Duration          // timeout of one try with its body; default 60 s
+	Backoff   func() backoff.BackOff // pauses between tries; nil = exponential from 0.5 s with jitter
+	Log       logrus.FieldLogger     // nil = no log
 }
 
 // A Client calls one API with one credential. It is safe for concurrent use.
@@ -57,7 +57,7 @@ type Client struct {
 	http *http.Client
 }
 
-// New checks the base URL and returns a Client; it makes no call.
+// New checks the base URL and returns a Client. It makes no call.
 func New(o Options) (*Client, error) {
 	base, err := parseBase(o.BaseURL)
 	if err != nil {
@@ -76,15 +76,16 @@ func New(o Options) (*Client, error) {
 		o.Backoff = exponential
 	}
 	if o.Log == nil {
-		o.Log = silent()
+		o.Log = discardLogger()
 	}
 	c := &Client{o: o, base: base}
-	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.redirect}
+	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
 	return c, nil
 }
 
-// NewLimiter returns the limiter of one allowance, to be shared by all clients that Cloud
-// counts together: those of one OAuth consumer, or of one access token.
+// NewLimiter returns a rate limiter for one allowance: 20 calls per second with bursts of 100.
+// Share it between all clients that Cloud counts together, for example those of one OAuth
+// consumer or of one access token.
 func NewLimiter() *rate.Limiter { return rate.NewLimiter(perSecond, burst) }
 
 func exponential() backoff.BackOff {
@@ -95,19 +96,19 @@ func exponential() backoff.BackOff {
 	return b
 }
 
-func silent() logrus.FieldLogger {
+func discardLogger() logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	return log
 }
 
-// A Request is one call.
+// A Request describes one call.
 type Request struct {
 	Method     string
 	Path       string // escaped, below the base URL; see Join
 	Query      url.Values
 	Body       any  // sent as JSON
-	Idempotent bool // a POST that may be repeated
+	Idempotent bool // a POST that is safe to repeat
 }
 
 func (r Request) repeatable() bool {
@@ -119,30 +120,31 @@ func (r Request) repeatable() bool {
 	}
 }
 
-// An Answer is what came with the decoded body.
-type Answer struct {
+// A Response holds the status and the header of a response. The body is decoded separately.
+type Response struct {
 	Status int
 	Header http.Header
 }
 
-// Do makes the call and decodes the answer's JSON into out, unless out is nil. Calls that may
-// be repeated are, a few times, when the connection or the provider fails. Errors are *Error,
-// the token source's own, or the context's; their text has the method and the path, but no
-// query and no secret.
-func (c *Client) Do(ctx context.Context, r Request, out any) (Answer, error) {
+// Do sends the call and decodes the JSON of the response into out, unless out is nil. If the
+// connection or the provider fails, it repeats a repeatable call up to 4 times within 45 s.
+//
+// Errors are *Error, errors of the token source, or errors of ctx. Their text contains the method
+// and the path, but no query and no secret. Do is safe for concurrent use.
+func (c *Client) Do(ctx context.Context, r Request, out any) (Response, error) {
 	call, err := c.prepare(r)
 	if err != nil {
-		return Answer{}, err
+		return Response{}, err
 	}
 	return c.do(ctx, call, out)
 }
 
-func (c *Client) do(ctx context.Context, call *call, out any) (Answer, error) {
+func (c *Client) do(ctx context.Context, call *call, out any) (Response, error) {
 	var last error
-	answer, err := backoff.Retry(ctx, func() (Answer, error) {
-		var answer Answer
+	answer, err := backoff.Retry(ctx, func() (Response, error) {
+		var answer Response
 		answer, last = c.attempt(ctx, call, out)
-		return answer, verdict(call, last)
+		return answer, retryError(call, last)
 	},
 		backoff.WithBackOff(c.o.Backoff()), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(maxElapsed),
 		backoff.WithNotify(func(_ error, pause time.Duration) {
@@ -152,22 +154,22 @@ func (c *Client) do(ctx context.Context, call *call, out any) (Answer, error) {
 	case err == nil:
 		return answer, nil
 	case ctx.Err() != nil:
-		return Answer{}, fmt.Errorf("%s: %w", call, context.Cause(ctx))
+		return Response{}, fmt.Errorf("%s: %w", call, context.Cause(ctx))
 	default:
-		return Answer{}, last
+		return Response{}, last
 	}
 }
 
-// verdict tells the retry loop whether and when to repeat the call that ended with err.
-func verdict(call *call, err error) error {
+// retryError converts the error of a call for the retry loop, which then stops, waits or retries.
+func retryError(call *call, err error) error {
 	var e *Error
 	switch {
 	case err == nil:
 		return nil
-	case !errors.As(err, &e), !e.temporary(), e.RetryAfter > maxPause:
+	case !errors.As(err, &e), !e.isTemporary(), e.RetryAfter > maxPause:
 		return backoff.Permanent(err)
 	case e.Status != http.StatusTooManyRequests && !call.repeatable:
-		return backoff.Permanent(err) // a 429 was not acted upon, so anything may be repeated after it
+		return backoff.Permanent(err) // a 429 had no effect, so every call may be repeated after it
 	case e.RetryAfter > 0:
 		return &backoff.RetryAfterError{Duration: e.RetryAfter}
 	default:

@@ -21,7 +21,7 @@ import (
 
 const canary = "canary-token-9c1d"
 
-// serve starts a server and a client of it that waits for nothing between tries.
+// serve starts a server and returns a client of it that does not wait between tries.
 func serve(t *testing.T, handler http.HandlerFunc, change ...func(*bitbucket.Options)) *bitbucket.Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -41,14 +41,16 @@ func serve(t *testing.T, handler http.HandlerFunc, change ...func(*bitbucket.Opt
 	return client
 }
 
-// get makes the plainest call.
+// get sends a minimal call.
 func get(t *testing.T, c *bitbucket.Client) error {
 	t.Helper()
-	_, err := c.Do(t.Context(), bitbucket.Request{Method: "GET", Path: "/2.0/user", Query: url.Values{"q": {"hidden"}}}, &struct{}{})
+	_, err := c.Do(t.Context(), bitbucket.Request{Method: "GET", Path: "/2.0/user", Query: url.Values{"q": {"hidden"}}},
+		&struct{}{})
 	return err
 }
 
-// answers replies with each answer in turn, the last for ever, and counts.
+// answers replies with each handler in turn, then always with the last one, and counts the
+// requests.
 func answers(count *atomic.Int32, replies ...http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		n := int(count.Add(1))
@@ -86,7 +88,8 @@ func TestRequestCarriesCredentialAndBody(t *testing.T) {
 		fine(w, r)
 	})
 	answer, err := c.Do(t.Context(), bitbucket.Request{
-		Method: "PUT", Path: bitbucket.Join("2.0", "{a-b}", "feature/x#1"), Query: url.Values{"pagelen": {"1"}}, Body: map[string]int{"n": 1},
+		Method: "PUT", Path: bitbucket.Join("2.0", "{a-b}", "feature/x#1"),
+		Query: url.Values{"pagelen": {"1"}}, Body: map[string]int{"n": 1},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -102,29 +105,34 @@ func TestRequestCarriesCredentialAndBody(t *testing.T) {
 	}
 }
 
-// Each error body that Bitbucket and what stands before it are known to send.
+// The test has every error body that Bitbucket and the proxies in front of it are known to send.
 func TestErrorBodies(t *testing.T) {
 	cases := map[string]struct {
 		reply http.HandlerFunc
 		is    error
 		text  string // all of it
 	}{
-		"plain":        {reply(404, "", `{"type":"error","error":{"message":"No such file or directory: x"}}`), bitbucket.ErrNotFound, "GET /2.0/user: 404 Not Found: No such file or directory: x"},
-		"detail":       {reply(400, "", `{"type":"error","error":{"message":"Bad","detail":"because"}}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: Bad (because)"},
-		"scopes":       {reply(403, "", `{"type":"error","error":{"message":"Your credentials lack one or more required privilege scopes.","detail":{"required":["webhook"],"granted":["account","repository"]}}}`), bitbucket.ErrForbidden, "GET /2.0/user: 403 Forbidden: Your credentials lack one or more required privilege scopes. (needs webhook, has account repository)"},
-		"expired":      {reply(401, "", `{"type":"error","error":{"message":"OAuth2 access token expired. Use your refresh token to obtain a new access token."}}`), bitbucket.ErrUnauthorized, "GET /2.0/user: 401 Unauthorized: OAuth2 access token expired. Use your refresh token to obtain a new access token."},
-		"oauth":        {reply(400, "", `{"error_description":"Unsupported grant type: None","error":"invalid_grant"}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: invalid_grant (Unsupported grant type: None)"},
-		"bulk":         {reply(400, "", `{"code":400,"message":"Bulk upload supports a maximum of /100 annotations."}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: Bulk upload supports a maximum of /100 annotations."},
-		"data center":  {reply(404, "", `{"errors":[{"context":null,"message":"Repository x does not exist.","exceptionName":"com.x"}]}`), bitbucket.ErrNotFound, "GET /2.0/user: 404 Not Found: Repository x does not exist."},
-		"text":         {reply(400, "Content-Type: text/plain", "not\tJSON\n"), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: not JSON"},
+		"plain":       {reply(404, "", `{"type":"error","error":{"message":"No such file or directory: x"}}`), bitbucket.ErrNotFound, "GET /2.0/user: 404 Not Found: No such file or directory: x"},
+		"detail":      {reply(400, "", `{"type":"error","error":{"message":"Bad","detail":"because"}}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: Bad (because)"},
+		"scopes":      {reply(403, "", `{"type":"error","error":{"message":"Your credentials lack one or more required privilege scopes.","detail":{"required":["webhook"],"granted":["account","repository"]}}}`), bitbucket.ErrForbidden, "GET /2.0/user: 403 Forbidden: Your credentials lack one or more required privilege scopes. (needs webhook, has account repository)"},
+		"expired":     {reply(401, "", `{"type":"error","error":{"message":"OAuth2 access token expired. Use your refresh token to obtain a new access token."}}`), bitbucket.ErrUnauthorized, "GET /2.0/user: 401 Unauthorized: OAuth2 access token expired. Use your refresh token to obtain a new access token."},
+		"oauth":       {reply(400, "", `{"error_description":"Unsupported grant type: None","error":"invalid_grant"}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: invalid_grant (Unsupported grant type: None)"},
+		"bulk":        {reply(400, "", `{"code":400,"message":"Bulk upload supports a maximum of /100 annotations."}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: Bulk upload supports a maximum of /100 annotations."},
+		"data center": {reply(404, "", `{"errors":[{"context":null,"message":"Repository x does not exist.","exceptionName":"com.x"}]}`), bitbucket.ErrNotFound, "GET /2.0/user: 404 Not Found: Repository x does not exist."},
+		"text": {reply(400, "Content-Type: text/plain", "not\tJSON\n"), bitbucket.ErrInvalid,
+			"GET /2.0/user: 400 Bad Request: not JSON"},
 		"empty":        {reply(403, "", ""), bitbucket.ErrForbidden, "GET /2.0/user: 403 Forbidden: no explanation"},
 		"empty object": {reply(403, "", "{}"), bitbucket.ErrForbidden, "GET /2.0/user: 403 Forbidden: {}"},
-		"removed":      {reply(410, "", removedBody), bitbucket.ErrRemoved, "GET /2.0/user: 410 Gone: CHANGE-2770 - Functionality has been deprecated (Please read the changelog entry for more details.; https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770)"},
-		"gave up":      {reply(555, "", `{"type":"error","error":{"message":"timed out"}}`), bitbucket.ErrTooMuch, "GET /2.0/user: 555: timed out"},
-		"html 200":     {reply(200, "Content-Type: text/html; charset=utf-8", "<html>log in</html>"), bitbucket.ErrHTML, "GET /2.0/user: a web page answered in the API's place"},
-		"html 503":     {reply(503, "Content-Type: text/html", "<html>down</html>"), bitbucket.ErrUnavailable, "GET /2.0/user: 503 Service Unavailable: a web page answered in the API's place"},
-		"not json":     {reply(200, "", "{"), bitbucket.ErrUnavailable, "GET /2.0/user: the answer is not understood: unexpected end of JSON input"},
-		"echo":         {reply(400, "", `{"type":"error","error":{"message":"bad token `+canary+`"}}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: bad token ***"},
+		"removed": {reply(410, "", removedBody), bitbucket.ErrRemoved,
+			"GET /2.0/user: 410 Gone: CHANGE-2770 - Functionality has been deprecated (Please read the changelog entry for more details.; https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770)"},
+		"gave up": {reply(555, "", `{"type":"error","error":{"message":"timed out"}}`), bitbucket.ErrTooMuch, "GET /2.0/user: 555: timed out"},
+		"html 200": {reply(200, "Content-Type: text/html; charset=utf-8", "<html>log in</html>"), bitbucket.ErrHTML,
+			"GET /2.0/user: a web page answered in the API's place"},
+		"html 503": {reply(503, "Content-Type: text/html", "<html>down</html>"), bitbucket.ErrUnavailable,
+			"GET /2.0/user: 503 Service Unavailable: a web page answered in the API's place"},
+		"not json": {reply(200, "", "{"), bitbucket.ErrUnavailable,
+			"GET /2.0/user: the answer is not understood: unexpected end of JSON input"},
+		"echo": {reply(400, "", `{"type":"error","error":{"message":"bad token `+canary+`"}}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: bad token ***"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -153,11 +161,12 @@ func TestErrorFields(t *testing.T) {
 	}
 }
 
-// A page of HTML with a status of its own must not pass for the API's "not found".
-func TestHTMLIsNeverTheAPIsWord(t *testing.T) {
+// An HTML page with status 404 must not count as the API's "not found".
+func TestHTMLBodiesAreNotUsedAsErrorMessages(t *testing.T) {
 	for _, status := range []int{401, 403, 404, 410} {
 		err := get(t, serve(t, reply(status, "Content-Type: text/html", "<html></html>")))
-		for _, wrong := range []error{bitbucket.ErrNotFound, bitbucket.ErrForbidden, bitbucket.ErrUnauthorized, bitbucket.ErrRemoved} {
+		for _, wrong := range []error{bitbucket.ErrNotFound, bitbucket.ErrForbidden, bitbucket.ErrUnauthorized,
+			bitbucket.ErrRemoved} {
 			if errors.Is(err, wrong) {
 				t.Errorf("%d with HTML is %v", status, wrong)
 			}
@@ -168,14 +177,15 @@ func TestHTMLIsNeverTheAPIsWord(t *testing.T) {
 	}
 }
 
-// F11: 429, 5xx, resets, slow and truncated bodies, HTML with 200.
+// F11: Retries after 429, 5xx, resets, slow and truncated bodies, and HTML with 200.
 func TestF11Retries(t *testing.T) {
 	truncated := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = fmt.Fprint(w, `{"a":`)
 	}
 	html := reply(200, "Content-Type: text/html", "<html>")
-	post, idempotent := bitbucket.Request{Method: "POST", Path: "/2.0/x"}, bitbucket.Request{Method: "POST", Path: "/2.0/x", Idempotent: true}
+	post := bitbucket.Request{Method: "POST", Path: "/2.0/x"}
+	idempotent := bitbucket.Request{Method: "POST", Path: "/2.0/x", Idempotent: true}
 	read := bitbucket.Request{Method: "GET", Path: "/2.0/x"}
 	cases := map[string]struct {
 		request bitbucket.Request
@@ -183,11 +193,12 @@ func TestF11Retries(t *testing.T) {
 		calls   int32
 		fails   bool
 	}{
-		"503 then fine":          {read, []http.HandlerFunc{reply(503, "", ""), fine}, 2, false},
-		"reset then fine":        {read, []http.HandlerFunc{reset, reset, fine}, 3, false},
-		"truncated then fine":    {read, []http.HandlerFunc{truncated, fine}, 2, false},
-		"html then fine":         {read, []http.HandlerFunc{html, fine}, 2, false},
-		"429 then fine":          {read, []http.HandlerFunc{reply(429, "", "Rate limit for this resource has been exceeded"), fine}, 2, false},
+		"503 then fine":       {read, []http.HandlerFunc{reply(503, "", ""), fine}, 2, false},
+		"reset then fine":     {read, []http.HandlerFunc{reset, reset, fine}, 3, false},
+		"truncated then fine": {read, []http.HandlerFunc{truncated, fine}, 2, false},
+		"html then fine":      {read, []http.HandlerFunc{html, fine}, 2, false},
+		"429 then fine": {read,
+			[]http.HandlerFunc{reply(429, "", "Rate limit for this resource has been exceeded"), fine}, 2, false},
 		"503 for ever":           {read, []http.HandlerFunc{reply(503, "", "")}, 4, true},
 		"404":                    {read, []http.HandlerFunc{reply(404, "", "")}, 1, true},
 		"501":                    {read, []http.HandlerFunc{reply(501, "", "")}, 1, true},
@@ -197,13 +208,15 @@ func TestF11Retries(t *testing.T) {
 		"create, reset":          {post, []http.HandlerFunc{reset, fine}, 1, true},
 		"create after 429":       {post, []http.HandlerFunc{reply(429, "", ""), fine}, 2, false},
 		"status is repeated":     {idempotent, []http.HandlerFunc{reply(502, "", ""), reset, fine}, 3, false},
-		"delete is repeated":     {bitbucket.Request{Method: "DELETE", Path: "/2.0/x"}, []http.HandlerFunc{reply(500, "", ""), reply(204, "", "")}, 2, false},
-		"redirected write":       {idempotent, []http.HandlerFunc{reply(307, "Location: /elsewhere", ""), fine}, 1, true},
+		"delete is repeated": {bitbucket.Request{Method: "DELETE", Path: "/2.0/x"},
+			[]http.HandlerFunc{reply(500, "", ""), reply(204, "", "")}, 2, false},
+		"redirected write": {idempotent, []http.HandlerFunc{reply(307, "Location: /elsewhere", ""), fine}, 1, true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			var count atomic.Int32
-			c := serve(t, answers(&count, tc.replies...), func(o *bitbucket.Options) { o.Transport = &http.Transport{DisableKeepAlives: true} })
+			c := serve(t, answers(&count, tc.replies...),
+				func(o *bitbucket.Options) { o.Transport = &http.Transport{DisableKeepAlives: true} })
 			_, err := c.Do(t.Context(), tc.request, nil)
 			if (err != nil) != tc.fails || count.Load() != tc.calls {
 				t.Errorf("%d calls, error %v; want %d calls, failure %v", count.Load(), err, tc.calls, tc.fails)
@@ -257,7 +270,7 @@ func TestOversizedAnswersAreRefused(t *testing.T) {
 	}
 }
 
-// F12 at the wire: a refused credential is renewed once, and the call repeated once.
+// F12: The client renews a rejected credential once and repeats the call once.
 func TestF12RenewsOnceAfter401(t *testing.T) {
 	expired := reply(401, "", `{"type":"error","error":{"message":"Access token expired. Use your refresh token to obtain a new access token."}}`)
 	var renewed atomic.Int32
@@ -328,7 +341,8 @@ func TestSlowAnswersTimeOut(t *testing.T) {
 
 func TestNewRefusesOddOrigins(t *testing.T) {
 	token := func(context.Context) (secret.Secret, error) { return secret.Secret{}, nil }
-	for _, origin := range []string{"", "api.bitbucket.org", "ftp://x", "https://", "https://u:p@h", "https://h?x=1", "https://h#f", "https://h:port\x7f"} {
+	for _, origin := range []string{"", "api.bitbucket.org", "ftp://x", "https://", "https://u:p@h", "https://h?x=1",
+		"https://h#f", "https://h:port\x7f"} {
 		if _, err := bitbucket.New(bitbucket.Options{BaseURL: origin, Token: token}); err == nil {
 			t.Errorf("%q is taken", origin)
 		}

@@ -1,9 +1,9 @@
-// Package bitbucket is the wire to a Bitbucket: one Client sends bounded, retried,
-// rate-limited requests to one API origin and answers with typed errors.
+// Package bitbucket is an HTTP client for one Bitbucket API. A Client limits the size and the
+// rate of calls, retries them, and returns typed errors.
 //
-// The credential goes to that origin and to nowhere else: scheme, host and port must be
-// equal, redirects to others go without it, and links to further pages are followed only
-// within it. Packages cloud and datacenter know the calls; this one knows none.
+// A Client sends its credential only to the configured origin: scheme, host and port must be
+// equal. It follows a redirect to another origin without the credential. It follows links to
+// further pages only within the origin. Packages cloud and datacenter define the calls.
 //
 // Sources: https://developer.atlassian.com/cloud/bitbucket/rest/intro/ and
 // https://support.atlassian.com/bitbucket-cloud/docs/api-request-limits/.

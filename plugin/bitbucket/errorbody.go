@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	maxSentence = 500 // runes of one text of the provider that errors repeat
-	minSecret   = 8   // shorter credentials are no secrets, and would mask parts of words
+	maxText   = 500 // maximum runes of a provider's text in an error
+	minSecret = 8   // shorter credentials are not secret, and masking them would hide parts of words
 )
 
-// newError reads an answer other than success. Bitbucket has several shapes of them, and
-// what stands before it (proxies, rate limiter) has others.
+// newError parses an error response. Bitbucket uses several formats. Proxies and the rate limiter
+// in front of it use others.
 func newError(c *call, response *http.Response, body []byte, token secret.Secret) *Error {
 	e := &Error{Method: c.method, Path: c.url.EscapedPath(), Status: response.StatusCode, HTML: isHTML(response.Header)}
 	e.RetryAfter = retryAfter(response.Header, time.Now())
@@ -39,7 +39,7 @@ func newError(c *call, response *http.Response, body []byte, token secret.Secret
 	return e
 }
 
-// retryAfter reads seconds or a date: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after.
+// retryAfter parses seconds or a date: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
@@ -51,9 +51,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// wireError unites the documented shape {"type":"error","error":{…}}, OAuth's
-// {"error":"…","error_description":"…"}, the bulk endpoints' {"code":…,"message":"…"} and
-// Data Center's {"errors":[{"message":"…"}]}.
+// wireError combines all known formats: the documented {"type":"error","error":{…}}, OAuth's
+// {"error":"…","error_description":"…"}, the bulk endpoints' {"code":…,"message":"…"} and Data
+// Center's {"errors":[{"message":"…"}]}.
 type wireError struct {
 	Error       json.RawMessage `json:"error"`
 	Description string          `json:"error_description"`
@@ -72,7 +72,7 @@ type wireErrorBody struct {
 	} `json:"data"`
 }
 
-// parse fills e from a JSON body and reports whether it said anything.
+// parse fills e from a JSON body and reports whether it found a message.
 func (e *Error) parse(body []byte) bool {
 	var w wireError
 	if json.Unmarshal(body, &w) != nil {
@@ -106,12 +106,12 @@ func (e *Error) fill(w wireErrorBody) {
 		if e.Fields == nil {
 			e.Fields = map[string][]string{}
 		}
-		e.Fields[clean(name)] = texts(raw)
+		e.Fields[clean(name)] = parseTexts(raw)
 	}
 }
 
-// texts reads what is a list of strings by the documentation, and one string in the wild.
-func texts(raw json.RawMessage) []string {
+// parseTexts parses a list of strings, as documented, or a single string, as some responses have.
+func parseTexts(raw json.RawMessage) []string {
 	var many []string
 	if json.Unmarshal(raw, &many) == nil {
 		return cleanAll(many)
@@ -131,11 +131,11 @@ func cleanAll(in []string) []string {
 	return slices.Clip(out)
 }
 
-// clean makes one short line of what the provider wrote.
+// clean converts a provider's text to one line of limited length.
 func clean(s string) string {
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	if runes := []rune(s); len(runes) > maxSentence {
-		return string(runes[:maxSentence]) + "…"
+	if runes := []rune(s); len(runes) > maxText {
+		return string(runes[:maxText]) + "…"
 	}
 	return s
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What an *Error can be; match with errors.Is.
+// The kinds of an *Error; match them with errors.Is.
 var (
 	ErrInvalid      = errors.New("the request is not accepted")            // 400
 	ErrUnauthorized = errors.New("the credential is not accepted")         // 401
@@ -18,23 +18,23 @@ var (
 	ErrRateLimited  = errors.New("rate limited")                           // 429
 	ErrTooMuch      = errors.New("the provider gave up: too much to list") // 555
 	ErrHTML         = errors.New("a web page answered in the API's place")
-	ErrUnavailable  = errors.New("not available at the moment") // worth a retry later
+	ErrUnavailable  = errors.New("not available at the moment") // a later retry can succeed
 )
 
-// statusGaveUp is Cloud's own status for listings and diffs that take it too long.
+// statusGaveUp is Cloud's own status for listings and diffs that take too long.
 const statusGaveUp = 555
 
-// An Error is an answer other than success, or none (Status 0).
+// An Error is a response other than success, or a missing response (Status 0).
 type Error struct {
 	Method, Path string // of the call, without its query
 	Status       int
-	Message      string              // the provider's sentence
-	Detail       string              // its explanation
-	Fields       map[string][]string // what is wrong with which field
-	Required     []string            // scopes that the call needs, of a 403
+	Message      string              // the provider's error message
+	Detail       string              // the provider's explanation
+	Fields       map[string][]string // the errors of each field of the request
+	Required     []string            // scopes that the call needs, for a 403
 	Granted      []string            // scopes that the credential has
 	Announcement string              // page about a removed API
-	RetryAfter   time.Duration       // as the provider asks; 0 = it does not say
+	RetryAfter   time.Duration       // from the Retry-After header; 0 = not set
 	HTML         bool
 
 	cause error
@@ -42,14 +42,14 @@ type Error struct {
 
 var _ error = (*Error)(nil)
 
-// Error names the call and gives the provider's words.
+// Error returns the call, the status and the provider's message.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: ", e.Method, e.Path)
 	if e.Status != 0 && (e.Status < 200 || e.Status > 299) {
 		b.WriteString(e.statusText() + ": ")
 	}
-	b.WriteString(e.Sentence())
+	b.WriteString(e.Explanation())
 	if e.cause != nil {
 		fmt.Fprintf(&b, ": %v", e.cause)
 	}
@@ -60,8 +60,8 @@ func (e *Error) statusText() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
 }
 
-// Sentence is what the provider said, for people: without the call.
-func (e *Error) Sentence() string {
+// Explanation returns the provider's message and details without the call, for users.
+func (e *Error) Explanation() string {
 	parts := []string{e.Message}
 	for _, extra := range []string{e.Detail, e.scopes(), e.Announcement} {
 		if extra != "" {
@@ -81,11 +81,11 @@ func (e *Error) scopes() string {
 	return fmt.Sprintf("needs %s, has %s", strings.Join(e.Required, " "), strings.Join(e.Granted, " "))
 }
 
-// Unwrap gives what kept the answer from arriving.
+// Unwrap returns the cause of a missing or invalid response.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is sorts the error by status. A web page in place of JSON says nothing about what was
-// asked for, so it is unavailable and never "not found" or "forbidden".
+// Is matches the error by status. HTML instead of JSON says nothing about the requested object.
+// So it is ErrUnavailable, and never ErrNotFound or ErrForbidden.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrHTML:
@@ -93,7 +93,7 @@ func (e *Error) Is(target error) bool {
 	case ErrRateLimited:
 		return e.Status == http.StatusTooManyRequests
 	case ErrUnavailable:
-		return e.unavailable()
+		return e.isUnavailable()
 	}
 	return !e.HTML && target == sentinels[e.Status]
 }
@@ -107,14 +107,14 @@ var sentinels = map[int]error{
 	statusGaveUp:            ErrTooMuch,
 }
 
-func (e *Error) unavailable() bool {
+func (e *Error) isUnavailable() bool {
 	return e.HTML || e.Status == 0 || e.Status == http.StatusRequestTimeout || e.Status == http.StatusTooManyRequests ||
 		e.Status >= 500 || e.cause != nil
 }
 
-// temporary tells whether the same call may succeed in a moment. 501 and 505 will not, and
-// 555 is a listing that is too large today and tomorrow.
-func (e *Error) temporary() bool {
+// isTemporary reports whether the same call can succeed soon. 501 and 505 never do. A listing
+// with 555 stays too large.
+func (e *Error) isTemporary() bool {
 	switch e.Status {
 	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, statusGaveUp:
 		return false
@@ -122,5 +122,5 @@ func (e *Error) temporary() bool {
 	if e.HTML && e.Status >= 300 && e.Status < 500 {
 		return false
 	}
-	return e.unavailable()
+	return e.isUnavailable()
 }

@@ -13,7 +13,7 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// foreign is a server that must never see the credential.
+// foreign starts a server that must never receive the credential.
 func foreign(t *testing.T, seen *atomic.Int32) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,8 +29,8 @@ func foreign(t *testing.T, seen *atomic.Int32) *httptest.Server {
 	return server
 }
 
-// O1: the credential goes to the configured origin alone, through redirects too. The other
-// server differs by its port only, which net/http does not look at.
+// O1: The client sends the credential only to the configured origin, also after redirects. The
+// other server differs only by its port, which net/http ignores.
 func TestO1RedirectsElsewhereGoWithoutTheCredential(t *testing.T) {
 	var seen atomic.Int32
 	other := foreign(t, &seen)
@@ -77,12 +77,13 @@ func TestRedirectsEnd(t *testing.T) {
 	}
 }
 
-// O1: links in answers lead nowhere else.
+// O1: The client follows no link to another origin.
 func TestO1NextLinksStayWithinTheOrigin(t *testing.T) {
 	var seen atomic.Int32
 	other := foreign(t, &seen)
 	links := []string{
-		other.URL + "/2.0/x?page=2", "//" + strings.TrimPrefix(other.URL, "http://") + "/x", "https://api.bitbucket.org/2.0/x", "file:///etc/passwd",
+		other.URL + "/2.0/x?page=2", "//" + strings.TrimPrefix(other.URL, "http://") + "/x",
+		"https://api.bitbucket.org/2.0/x", "file:///etc/passwd",
 		"/2.0/x?page=2", "http://user@SELF/2.0/x", "http://SELF.evil.example/2.0/x", "http://SELF/2.0/../../x", "http://SELF/%2e%2e/x", "http://[::1", "https://SELF/2.0/x",
 	}
 	for _, link := range links {
@@ -123,14 +124,16 @@ func TestAllEndsWhenAPageNamesItself(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		reply(200, "", fmt.Sprintf(`{"values":[1],"next":"http://%s/2.0/x"}`, r.Host))(w, r)
 	})
-	if _, err := bitbucket.All[int](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 100); err == nil || !strings.Contains(err.Error(), "same page") {
+	if _, err := bitbucket.All[int](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 100); err == nil ||
+		!strings.Contains(err.Error(), "same page") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestPathsThatWalkUpAreRefused(t *testing.T) {
 	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) })
-	for _, path := range []string{"2.0/user", bitbucket.Join("2.0", "..", "x"), "/2.0/./x", "/2.0/%2e%2e/x", "/%zz", "/\x7f", "@evil.example/x", "//evil\x00"} {
+	for _, path := range []string{"2.0/user", bitbucket.Join("2.0", "..", "x"), "/2.0/./x", "/2.0/%2e%2e/x", "/%zz",
+		"/\x7f", "@evil.example/x", "//evil\x00"} {
 		if _, err := c.Do(t.Context(), bitbucket.Request{Method: "GET", Path: path}, nil); err == nil {
 			t.Errorf("%q is taken", path)
 		}

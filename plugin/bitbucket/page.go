@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// ErrTooMany says that a list was longer than the caller would read.
+// ErrTooMany is returned if a list has more pages than the caller reads.
 var ErrTooMany = errors.New("the list is too long")
 
 // A Page is one page of a list of Cloud.
@@ -17,8 +17,8 @@ type Page[T any] struct {
 	Next   string `json:"next"` // absent on the last page
 }
 
-// All reads a list to its end by following its links, which must stay within the API's
-// origin. After maxPages it returns what it has read, with ErrTooMany.
+// All reads all pages of a list by following its links, which must have the API's origin. After
+// maxPages it returns the entries so far with ErrTooMany.
 func All[T any](ctx context.Context, c *Client, r Request, maxPages int) ([]T, error) {
 	r.Method = http.MethodGet
 	call, err := c.prepare(r)
@@ -35,7 +35,7 @@ func All[T any](ctx context.Context, c *Client, r Request, maxPages int) ([]T, e
 		if page.Next == "" {
 			return values, nil
 		}
-		next, err := c.next(page.Next)
+		next, err := c.nextPage(page.Next)
 		if err != nil {
 			return values, fmt.Errorf("%s: %w", call, err)
 		}

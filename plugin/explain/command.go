@@ -6,7 +6,7 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// Command is slipway explain.
+// Command returns the command "slipway explain".
 func Command() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
@@ -18,16 +18,16 @@ func Command() *cli.Command {
 			&cli.StringFlag{Name: "rules", Usage: "the rules file"},
 		},
 		OnUsageError: func(_ context.Context, _ *cli.Command, err error, _ bool) error {
-			return usage("%w", err)
+			return usageError("%w", err)
 		},
 		Action: func(ctx context.Context, c *cli.Command) error {
 			for _, flag := range []string{"provider", "event", "rules"} {
 				if !c.IsSet(flag) {
-					return usage("--%s is needed: explain --provider … --event KEY --rules FILE PAYLOAD|-", flag)
+					return usageError("--%s is needed: explain --provider … --event KEY --rules FILE PAYLOAD|-", flag)
 				}
 			}
 			if c.NArg() != 1 {
-				return usage("one payload is needed, %d were given: a file, or - for standard input", c.NArg())
+				return usageError("one payload is needed, %d were given: a file, or - for standard input", c.NArg())
 			}
 			return Run(ctx, Options{
 				Provider:  c.String("provider"),

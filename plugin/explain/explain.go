@@ -1,6 +1,6 @@
-// Package explain answers, with nothing but two files, what Slipway makes of a delivery: which
-// changes it holds and what every rule says to each. It needs no gateway, network, database
-// or signature.
+// Package explain shows how Slipway handles a delivery: the changes in it, and each rule's
+// decision on each change. It reads only a payload and a rules file. It needs no gateway,
+// network, database or signature.
 package explain
 
 import (
@@ -19,7 +19,7 @@ import (
 	"slipway/plugin/rules"
 )
 
-// Options say what to explain.
+// Options configure Run.
 type Options struct {
 	Provider  string // bitbucket-cloud or bitbucket-datacenter
 	Event     string // the delivery's X-Event-Key
@@ -31,11 +31,11 @@ type Options struct {
 
 // Exit codes of the command.
 const (
-	exitNotUnderstood = 1
-	exitUsage         = 2
+	exitInvalidInput = 1
+	exitUsage        = 2
 )
 
-// An Error says in one line what is wrong, and as what the command ends.
+// An Error is a one-line error with the exit code of the command.
 type Error struct {
 	code int
 	err  error
@@ -43,49 +43,51 @@ type Error struct {
 
 func (e *Error) Error() string { return strings.Join(strings.Fields(e.err.Error()), " ") }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.err }
 
-// ExitCode is 1 when payload or rules were not understood, 2 when the command was used wrongly.
+// ExitCode returns 1 if the payload or the rules are invalid, and 2 for wrong usage of the
+// command.
 func (e *Error) ExitCode() int { return e.code }
 
-func usage(format string, args ...any) error {
+func usageError(format string, args ...any) error {
 	return &Error{code: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
-func notUnderstood(what string, err error) error {
-	return &Error{code: exitNotUnderstood, err: fmt.Errorf("%s: %w", what, err)}
+func inputError(what string, err error) error {
+	return &Error{code: exitInvalidInput, err: fmt.Errorf("%s: %w", what, err)}
 }
 
-// Run writes the explanation as one JSON object. Errors about what was given are *Error.
+// Run writes the explanation as one JSON object to o.Stdout. Errors in the options, the payload
+// or the rules are *Error.
 func Run(ctx context.Context, o Options) error {
 	kind := autobuild.ProviderKind(o.Provider)
 	limit, err := provider.MaxPayload(kind)
 	if err != nil {
-		return usage("--provider: %w", err)
+		return usageError("--provider: %w", err)
 	}
 	if o.RulesFile == "" || o.Payload == "" {
-		return usage("a rules file and a payload are needed: explain --provider … --event KEY --rules FILE PAYLOAD|-")
+		return usageError("a rules file and a payload are needed: explain --provider … --event KEY --rules FILE PAYLOAD|-")
 	}
 	documents, err := readRules(o.RulesFile)
 	if err != nil {
-		return notUnderstood(o.RulesFile, err)
+		return inputError(o.RulesFile, err)
 	}
 	body, err := readPayload(o, limit)
 	if err != nil {
-		return notUnderstood(payloadName(o), err)
+		return inputError(payloadName(o), err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	push, err := provider.ParsePush(kind, o.Event, body)
 	if err != nil {
-		return notUnderstood(payloadName(o), err)
+		return inputError(payloadName(o), err)
 	}
 	return write(o.Stdout, explanationOf(kind, push, documents))
 }
 
-// readRules reads and checks all documents.
+// readRules reads and checks all documents of a rules file.
 func readRules(file string) ([]rulesfile.Document, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -121,7 +123,7 @@ func readPayload(o Options, limit int) ([]byte, error) {
 	return body, nil
 }
 
-// withoutPath drops the path that the caller's message begins with already.
+// withoutPath removes the path from an error, because the caller's message begins with the path.
 func withoutPath(err error) error {
 	var fault *os.PathError
 	if errors.As(err, &fault) {

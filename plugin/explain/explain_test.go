@@ -15,7 +15,7 @@ import (
 	"slipway/plugin/explain"
 )
 
-// command runs slipway explain with args and returns what it wrote and how it ended.
+// command runs slipway explain with args, and returns its output, exit code and error.
 func command(t *testing.T, stdin string, args ...string) (stdout string, code int, err error) {
 	t.Helper()
 	var out bytes.Buffer
@@ -96,12 +96,15 @@ func TestTheCommandEndsWith1AndNamesThePlace(t *testing.T) {
 		{"R22 a path out of the repository", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: main\n    tags: latest\n    context: ../..\n"), `{}`, "rules[0].context: ../..: .. is not allowed"},
 		{"no rules file", filepath.Join(t.TempDir(), "absent.yaml"), `{}`, "absent.yaml: no such file"},
 	} {
-		out, code, err := command(t, row.payload, "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", row.rules, "-")
-		if code != 1 || err == nil || !strings.Contains(err.Error(), row.place) || strings.Contains(err.Error(), "\n") || out != "" {
+		out, code, err := command(t, row.payload, "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules",
+			row.rules, "-")
+		if code != 1 || err == nil || !strings.Contains(err.Error(), row.place) || strings.Contains(err.Error(), "\n") ||
+			out != "" {
 			t.Errorf("%s: code %d, error %v, output %q; want the place %q", row.name, code, err, out, row.place)
 		}
 	}
-	if _, code, err := command(t, "", "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", good, filepath.Join(t.TempDir(), "absent.json")); code != 1 {
+	if _, code, err := command(t, "", "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", good,
+		filepath.Join(t.TempDir(), "absent.json")); code != 1 {
 		t.Errorf("an absent payload: code %d, error %v", code, err)
 	}
 }
@@ -125,7 +128,7 @@ func TestOfSeveralDocumentsThoseOfOtherRepositoriesBuildNothing(t *testing.T) {
 	}
 }
 
-// A writer that is closed.
+// closed is a writer that always fails.
 type closed struct{}
 
 func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }

@@ -11,7 +11,7 @@ import (
 	"slipway/plugin/rules"
 )
 
-// An explanation is what the command prints. Its lists are never null.
+// An explanation is the output of the command. Its lists are never null.
 type explanation struct {
 	Event      string     `json:"event"`
 	Repository repository `json:"repository"`
@@ -20,7 +20,7 @@ type explanation struct {
 	Ignored    string     `json:"ignored"`
 }
 
-// A repository has a uuid on Cloud and an id on Data Center.
+// A repository has a uuid on Bitbucket Cloud and an id on Bitbucket Data Center.
 type repository struct {
 	UUID     *string     `json:"uuid,omitempty"`
 	ID       json.Number `json:"id,omitempty"`
@@ -67,9 +67,9 @@ func changeOf(c autobuild.Change, ds []autobuild.Decision) change {
 	return out
 }
 
-// decisions asks every rule of every document, in file order; a rule without an id is called
-// by its place in the file. Of several documents, those for another repository build nothing;
-// a single one answers whatever repository it names, so that rules can be tried out.
+// decisions evaluates every rule of every document in file order. A rule without an id gets its
+// index in the file as its name. With several documents, rules for another repository build
+// nothing. The repository of a single document is ignored, so that users can try out its rules.
 func decisions(c autobuild.Change, r autobuild.Repository, documents []rulesfile.Document) []autobuild.Decision {
 	all := []autobuild.Decision{}
 	place := 0

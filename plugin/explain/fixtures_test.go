@@ -13,15 +13,15 @@ import (
 	"slipway/plugin/provider"
 )
 
-// A fixture is a recorded payload with what its manifest says it must yield.
+// A fixture is a recorded payload with the expected changes from its manifest.
 type fixture struct {
 	name, file, event string
 	kind              autobuild.ProviderKind
 	want              []string // branch|name|sha|action, pr|id|sha|source->target … fork=…
 }
 
-// fixtures reads the manifest of the folder in SLIPWAY_FIXTURES, or of its folder webhooks;
-// without the variable there are none. Rows that the manifest marks as unusable are left out.
+// fixtures reads the manifest in the folder SLIPWAY_FIXTURES or in its folder webhooks. It
+// returns none without the variable. It skips the rows that the manifest marks as unusable.
 func fixtures(t *testing.T) []fixture {
 	t.Helper()
 	dir := os.Getenv("SLIPWAY_FIXTURES")
@@ -45,7 +45,7 @@ func fixtures(t *testing.T) []fixture {
 		cells := strings.Split(line+strings.Repeat("\t", len(column)), "\t")
 		cell := func(name string) string { return strings.TrimSpace(cells[column[name]]) }
 		notes, event := cell("notes"), cell("event_key")
-		kind, known := kindOf(cell("flavour"))
+		kind, known := kindOf(cell("flavor"))
 		file := filepath.Join(dir, filepath.FromSlash(cell("file")))
 		if _, err := os.Stat(file); err != nil || !known || event == "?" ||
 			strings.Contains(notes, "sha-not-40hex") || strings.Contains(notes, "INVALID_JSON") {
@@ -59,8 +59,8 @@ func fixtures(t *testing.T) []fixture {
 	return all
 }
 
-func kindOf(flavour string) (autobuild.ProviderKind, bool) {
-	switch flavour {
+func kindOf(flavor string) (autobuild.ProviderKind, bool) {
+	switch flavor {
 	case "cloud":
 		return autobuild.Cloud, true
 	case "dc", "dc-plugin":
@@ -69,7 +69,8 @@ func kindOf(flavour string) (autobuild.ProviderKind, bool) {
 	return "", false
 }
 
-// wanted are the manifest's entries; those of no ref and no pull request yield no change.
+// wanted returns the entries of a manifest cell that are refs or pull requests. Other entries
+// yield no change.
 func wanted(cell string) (entries []string) {
 	for entry := range strings.SplitSeq(cell, " ; ") {
 		kind, _, _ := strings.Cut(entry, "|")
@@ -99,18 +100,20 @@ func checkFixture(t *testing.T, f fixture) {
 	}
 	for i, c := range e.Changes {
 		p := push.Changes[i]
-		if c.Kind != string(p.Kind) || c.Name != p.Name || c.Commit != p.Commit || c.Action != string(p.Action) || c.Fork != p.Fork {
+		if c.Kind != string(p.Kind) || c.Name != p.Name || c.Commit != p.Commit || c.Action != string(p.Action) ||
+			c.Fork != p.Fork {
 			t.Errorf("explained %+v, parsed %+v", c, p)
 		}
-		builds := p.Action != autobuild.Deleted && p.Kind != autobuild.PullRequest && (p.Kind == autobuild.Tag || !strings.Contains(p.Message, "[skip ci]"))
+		builds := p.Action != autobuild.Deleted && p.Kind != autobuild.PullRequest &&
+			(p.Kind == autobuild.Tag || !strings.Contains(p.Message, "[skip ci]"))
 		if len(built(explanation{Changes: []change{c}})) > 0 != builds {
 			t.Errorf("%s %s %s: %+v", c.Kind, c.Name, c.Action, c.Decisions)
 		}
 	}
 }
 
-// entry writes a change as the manifest does. Of a pull request the manifest tells the state
-// too, which is taken over from it.
+// entry formats a change like the manifest. It copies the state of a pull request from the
+// manifest, because a change has no state.
 func entry(c autobuild.Change, want []string, i int) string {
 	if c.Kind != autobuild.PullRequest {
 		sha, action := c.Commit, strings.TrimSuffix(string(c.Action), "d")

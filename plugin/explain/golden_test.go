@@ -22,7 +22,7 @@ const (
 	ruleDir  = "../../testdata/rules"
 )
 
-// An explanation is what explain prints, as a stranger would read it.
+// An explanation is the output of explain, decoded independently of the package's types.
 type explanation struct {
 	Event      string
 	Repository struct {
@@ -49,7 +49,7 @@ type decision struct {
 	Reason              string
 }
 
-// run explains a payload and checks what holds of every explanation.
+// run explains a payload and checks the properties of every explanation.
 func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string) ([]byte, explanation) {
 	t.Helper()
 	var out bytes.Buffer
@@ -77,12 +77,12 @@ func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string
 	return out.Bytes(), e
 }
 
-// payloads are all files of a flavour, with the event key that their names begin with.
-func payloads(t *testing.T, flavour string) map[string]string {
+// payloads returns all payload files of a flavor with the event key from their file names.
+func payloads(t *testing.T, flavor string) map[string]string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(webhooks, flavour, "*.json"))
+	files, err := filepath.Glob(filepath.Join(webhooks, flavor, "*.json"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no payloads of %s: %v", flavour, err)
+		t.Fatalf("no payloads of %s: %v", flavor, err)
 	}
 	events := map[string]string{}
 	for _, f := range files {
@@ -95,12 +95,14 @@ func payloads(t *testing.T, flavour string) map[string]string {
 	return events
 }
 
-// TestPayloads holds every payload of ours to its golden decisions, and recorded ones of other
-// projects, where SLIPWAY_FIXTURES names a folder of them, to their manifest.
+// TestPayloads compares the decisions for every sample payload with its golden file. If
+// SLIPWAY_FIXTURES is set, it also compares recorded payloads of other projects with their
+// manifest.
 func TestPayloads(t *testing.T) {
-	for flavour, kind := range map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud, "datacenter": autobuild.DataCenter} {
-		for file, event := range payloads(t, flavour) {
-			t.Run(flavour+"/"+filepath.Base(file), func(t *testing.T) {
+	for flavor, kind := range map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud,
+		"datacenter": autobuild.DataCenter} {
+		for file, event := range payloads(t, flavor) {
+			t.Run(flavor+"/"+filepath.Base(file), func(t *testing.T) {
 				got, _ := run(t, kind, event, filepath.Join(ruleDir, "app.yaml"), read(t, file))
 				golden := strings.TrimSuffix(file, ".json") + ".golden"
 				if *update {

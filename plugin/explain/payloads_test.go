@@ -11,13 +11,13 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// everything builds each branch and each tag under its own name.
+// everything returns rules that build each branch and each tag under its own name.
 func everything(t *testing.T) string {
 	t.Helper()
 	return rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}"), rule(autobuild.Tag, "/.*/", "{sourceref}"))
 }
 
-// summary says of each change what it is and which tags are built, in one line.
+// summary describes each change and its tags in one line.
 func summary(e explanation) (lines []string) {
 	for _, c := range e.Changes {
 		var tags []string
@@ -35,8 +35,11 @@ func TestPayloadsByRow(t *testing.T) {
 		name, file string
 		want       []string
 	}{
-		{"W6", "cloud/repo.push--branch-and-two-tags", []string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "tag v2.0 created " + b + ": v2.0"}},
-		{"W8", "cloud/repo.push--deleted-and-updated", []string{"branch old deleted : ", "branch main updated " + b + ": main"}},
+		{"W6", "cloud/repo.push--branch-and-two-tags",
+			[]string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2",
+				"tag v2.0 created " + b + ": v2.0"}},
+		{"W8", "cloud/repo.push--deleted-and-updated",
+			[]string{"branch old deleted : ", "branch main updated " + b + ": main"}},
 		{"W9 only deletions", "cloud/repo.push--only-deletions", []string{"branch old deleted : ", "tag v0.1 deleted : "}},
 		{"W9 no changes", "cloud/repo.push--no-changes", nil},
 		{"W10", "cloud/repo.push--branch-created-without-commits", []string{"branch develop created " + a + ": develop"}},
@@ -44,12 +47,19 @@ func TestPayloadsByRow(t *testing.T) {
 		{"W12", "cloud/repo.push--truncated", []string{"branch main updated 395df8f: main"}},
 		{"W13 annotated", "cloud/repo.push--tag-annotated", []string{"tag v1.2 created " + b + ": v1.2"}},
 		{"W13 lightweight", "cloud/repo.push--tag-lightweight", []string{"tag v1.2 created " + b + ": v1.2"}},
-		{"W13 Data Center annotated", "datacenter/repo.refs_changed--tag-annotated", []string{"tag v1.2 created " + b + ": v1.2"}},
+		{"W13 Data Center annotated", "datacenter/repo.refs_changed--tag-annotated",
+			[]string{"tag v1.2 created " + b + ": v1.2"}},
 		{"W14", "cloud/repo.push--no-author", []string{"branch main updated " + b + ": main"}},
-		{"W21", "cloud/repo.push--skip-ci", []string{"branch main updated " + b + ": ", "tag v1.2 created " + b + ": v1.2", "branch dash created " + b + ": dash"}},
-		{"W21 build", "cloud/repo.push--skip-build", []string{"branch main updated " + b + ": ", "branch develop updated " + b + ": "}},
-		{"Data Center, several", "datacenter/repo.refs_changed--branch-and-two-tags", []string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "tag v2.0 created " + b + ": v2.0"}},
-		{"Data Center, plugin", "datacenter/repo.push--plugin", []string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "branch old deleted : "}},
+		{"W21", "cloud/repo.push--skip-ci",
+			[]string{"branch main updated " + b + ": ", "tag v1.2 created " + b + ": v1.2",
+				"branch dash created " + b + ": dash"}},
+		{"W21 build", "cloud/repo.push--skip-build",
+			[]string{"branch main updated " + b + ": ", "branch develop updated " + b + ": "}},
+		{"Data Center, several", "datacenter/repo.refs_changed--branch-and-two-tags",
+			[]string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2",
+				"tag v2.0 created " + b + ": v2.0"}},
+		{"Data Center, plugin", "datacenter/repo.push--plugin",
+			[]string{"branch main updated " + b + ": main", "tag v1.2 created " + b + ": v1.2", "branch old deleted : "}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			e := explainFile(t, row.file)
@@ -67,7 +77,8 @@ func explainFile(t *testing.T, file string) explanation {
 		kind = autobuild.DataCenter
 	}
 	event, _, _ := strings.Cut(filepath.Base(file), "--")
-	_, e := run(t, kind, strings.ReplaceAll(event, ".", ":"), everything(t), read(t, filepath.Join(webhooks, file+".json")))
+	_, e := run(t, kind, strings.ReplaceAll(event, ".", ":"), everything(t),
+		read(t, filepath.Join(webhooks, file+".json")))
 	return e
 }
 
@@ -103,7 +114,8 @@ func TestW19EventsThatAreNotOursAreIgnored(t *testing.T) {
 }
 
 func TestEntriesThatAreNoChangesAreSaid(t *testing.T) {
-	for _, file := range []string{"cloud/repo.push--bookmark", "cloud/repo.push--both-null", "datacenter/repo.refs_changed--other-refs"} {
+	for _, file := range []string{"cloud/repo.push--bookmark", "cloud/repo.push--both-null",
+		"datacenter/repo.refs_changed--other-refs"} {
 		if e := explainFile(t, file); len(e.Skipped) != 1 || len(e.Changes) != 1 {
 			t.Errorf("%s: %d skipped, %d changes", file, len(e.Skipped), len(e.Changes))
 		}

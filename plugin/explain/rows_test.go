@@ -23,7 +23,8 @@ func rulesOf(t *testing.T, autotest autobuild.Autotest, rs ...autobuild.Rule) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	build := autobuild.AutomatedBuild{Repository: autobuild.Repository{FullName: "acme/app"}, Image: "reg/acme/app", Autotest: autotest, Rules: rs}
+	build := autobuild.AutomatedBuild{Repository: autobuild.Repository{FullName: "acme/app"}, Image: "reg/acme/app",
+		Autotest: autotest, Rules: rs}
 	if err := rulesfile.Encode(f, []rulesfile.Document{{Build: build}}); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func rule(kind autobuild.RefKind, source, tags string) autobuild.Rule {
 	return r
 }
 
-// created is the payload of a push that creates refs, as kind:name.
+// created returns the payload of a push that creates refs, each given as kind:name.
 func created(t *testing.T, refs ...string) string {
 	t.Helper()
 	var changes []any
@@ -60,7 +61,7 @@ func created(t *testing.T, refs ...string) string {
 	return string(text)
 }
 
-// built are the tags of every build of the first change, a list per building rule.
+// built returns the tags of the first change, one list per building rule.
 func built(e explanation) [][]string {
 	var all [][]string
 	for _, d := range e.Changes[0].Decisions {
@@ -85,7 +86,8 @@ func TestRulesByRow(t *testing.T) {
 		{"R1", v, "tag:v1.2", []string{"1.2", "1", "latest"}},
 		{"R2", v, "tag:v1.2.3", nil},
 		{"R3", v, "branch:v1.2", nil},
-		{"R4", rule(autobuild.Branch, "/[0-9.]+$/", "version-{sourceref}"), "branch:release-1.4", []string{"version-release-1.4"}},
+		{"R4", rule(autobuild.Branch, "/[0-9.]+$/", "version-{sourceref}"), "branch:release-1.4",
+			[]string{"version-release-1.4"}},
 		{"R5", rule(autobuild.Tag, "/^[0-9.]+/", "release-{sourceref}"), "tag:1.2.0-rc", []string{"release-1.2.0-rc"}},
 		{"R6", rule(autobuild.Tag, "/^v([0-9.]+)$/", `version-{\1}`), "tag:v1.0.0", []string{"version-1.0.0"}},
 		{"R7", rule(autobuild.Tag, `/^v([0-9]+)\.([0-9]+)\.([0-9]+)$/`, `{\1}.{\2}.{\3},{\1}.{\2},{\1}`), "tag:v3.14.0", []string{"3.14.0", "3.14", "3"}},
@@ -116,15 +118,17 @@ func TestRulesByRow(t *testing.T) {
 	}
 }
 
-func TestR13TheRewriteIsTold(t *testing.T) {
-	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}")), created(t, "branch:feature/x"))
+func TestR13TheRewriteIsReported(t *testing.T) {
+	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}")),
+		created(t, "branch:feature/x"))
 	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, `"feature/x" is written feature_x`) {
 		t.Error(reason)
 	}
 }
 
 func TestR15EveryRuleThatMatchesBuilds(t *testing.T) {
-	rules := rulesOf(t, "", rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "/^m/", "edge"), rule(autobuild.Tag, "/x/", "x"))
+	rules := rulesOf(t, "", rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "/^m/", "edge"),
+		rule(autobuild.Tag, "/x/", "x"))
 	_, e := run(t, autobuild.Cloud, "repo:push", rules, created(t, "branch:main"))
 	if diff := cmp.Diff([][]string{{"latest"}, {"edge"}}, built(e)); diff != "" {
 		t.Error(diff)
@@ -144,7 +148,8 @@ func TestR17NoTagIsSaid(t *testing.T) {
 func TestR18AutobuildOffIsTestedWhereAutotestIsOn(t *testing.T) {
 	r := rule(autobuild.Branch, "main", "latest")
 	r.Autobuild = false
-	for autotest, builds := range map[autobuild.Autotest]bool{autobuild.AutotestOff: false, autobuild.AutotestInternal: true, autobuild.AutotestAll: true} {
+	for autotest, builds := range map[autobuild.Autotest]bool{autobuild.AutotestOff: false,
+		autobuild.AutotestInternal: true, autobuild.AutotestAll: true} {
 		_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, autotest, r), created(t, "branch:main"))
 		if d := e.Changes[0].Decisions[0]; d.Build != builds || d.Publish {
 			t.Errorf("autotest %s: %+v", autotest, d)
@@ -187,7 +192,8 @@ func TestP1AutotestDecidesWhichPullRequestsAreTested(t *testing.T) {
 		{autobuild.AutotestAll, "to-unbuilt-branch", false}, // P2
 	} {
 		rules := rulesOf(t, row.autotest, rule(autobuild.Branch, "main", "latest"), rule(autobuild.Tag, "/.*/", "x"))
-		_, e := run(t, autobuild.Cloud, "pullrequest:created", rules, read(t, filepath.Join(webhooks, "cloud", "pullrequest.created--"+row.file+".json")))
+		_, e := run(t, autobuild.Cloud, "pullrequest:created", rules,
+			read(t, filepath.Join(webhooks, "cloud", "pullrequest.created--"+row.file+".json")))
 		d := e.Changes[0].Decisions
 		if d[0].Build != row.builds || d[0].Publish || d[1].Build {
 			t.Errorf("autotest %s, %s: %+v", row.autotest, row.file, d)

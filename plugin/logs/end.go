@@ -6,10 +6,10 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-// appended decides what of a runner's data, at an offset of its count, is to be added to a log,
-// and how many bytes of the runner's there are then. Past the greatest size bytes are counted
-// and not kept.
-func appended(end ab.LogEnd, offset int64, data []byte, maxSize int64) (add ab.LogAddition, size int64, err error) {
+// nextAddition returns the part of a runner's data that is new, and the size of the runner's
+// output afterwards. The offset counts the runner's bytes only. After maxSize is reached, it
+// counts bytes and drops them.
+func nextAddition(end ab.LogEnd, offset int64, data []byte, maxSize int64) (add ab.LogAddition, size int64, err error) {
 	to := offset + int64(len(data))
 	have := end.Size - end.Own
 	switch {
@@ -25,12 +25,13 @@ func appended(end ab.LogEnd, offset int64, data []byte, maxSize int64) (add ab.L
 	if int64(len(data)) < room {
 		return ab.LogAddition{Data: data}, to, nil
 	}
-	full := ownLine(data[room-1] != '\n', fmt.Sprintf("This log has reached its greatest size, %d bytes; what follows is not kept.", maxSize))
+	full := gatewayLine(data[room-1] != '\n',
+		fmt.Sprintf("This log has reached its greatest size, %d bytes; what follows is not kept.", maxSize))
 	return ab.LogAddition{Data: append(data[:room:room], full.Data...), Own: full.Own}, to, nil
 }
 
-// ownLine is a line of the gateway's own, on a line of its own.
-func ownLine(midLine bool, text string) ab.LogAddition {
+// gatewayLine returns a line of the gateway. It ends the runner's incomplete line first.
+func gatewayLine(midLine bool, text string) ab.LogAddition {
 	text += "\n"
 	if midLine {
 		text = "\n" + text

@@ -14,17 +14,17 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-// files keeps logs as <dir>/<build>/<attempt>.log. Beside a log stands, when the gateway wrote
-// lines of its own, how many bytes those are, so that a runner's offsets go on counting its own
-// bytes only.
+// files stores logs as <dir>/<build>/<attempt>.log. A file <attempt>.log.own contains the number
+// of bytes that the gateway itself wrote into the log. So the offsets of a runner count only the
+// runner's bytes.
 type files struct{ dir string }
 
 func (k files) path(n name) string {
 	return filepath.Join(k.dir, n.build, strconv.Itoa(n.attempt)+".log")
 }
 
-// write expects that its caller orders the writes to one log.
-func (k files) write(_ context.Context, n name, what func(ab.LogEnd) (ab.LogAddition, error)) (err error) {
+// write appends the addition that next returns. The caller serializes the writes to one log.
+func (k files) write(_ context.Context, n name, next func(ab.LogEnd) (ab.LogAddition, error)) (err error) {
 	path := k.path(n)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -38,14 +38,14 @@ func (k files) write(_ context.Context, n name, what func(ab.LogEnd) (ab.LogAddi
 	if err != nil {
 		return err
 	}
-	add, err := what(end)
+	add, err := next(end)
 	if err != nil || len(add.Data) == 0 {
 		return err
 	}
-	// Our own bytes are counted before they are written: a crash in between makes a runner send
-	// some bytes again, where the other order would lose them.
+	// Count the gateway's bytes before they are written. After a crash in between, a runner sends
+	// some bytes again; in the other order bytes would be lost.
 	if add.Own > 0 {
-		if err := replace(path+".own", strconv.FormatInt(end.Own+add.Own, 10)); err != nil {
+		if err := replaceFile(path+".own", strconv.FormatInt(end.Own+add.Own, 10)); err != nil {
 			return err
 		}
 	}
@@ -59,7 +59,8 @@ func endOf(f *os.File, path string) (end ab.LogEnd, err error) {
 		return end, err
 	}
 	end.Size = info.Size()
-	if end.Own, err = readOwn(path); err != nil || end.Size == 0 {
+	end.Own, err = readOwn(path)
+	if err != nil || end.Size == 0 {
 		return end, err
 	}
 	last := make([]byte, 1)
@@ -79,8 +80,8 @@ func readOwn(path string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
-// replace writes a small file whole or not at all.
-func replace(path, text string) error {
+// replaceFile writes a small file atomically.
+func replaceFile(path, text string) error {
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
 		return err
 	}

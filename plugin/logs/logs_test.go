@@ -20,11 +20,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(storetest.RunBesidePostgres(m)) }
 
-// A shelf opens logs again and again in one place.
-type shelf func(maxSize int64) *logs.Logs
+// An openFunc opens the same logs again with a size limit.
+type openFunc func(maxSize int64) *logs.Logs
 
-// everywhere runs a test on each place that logs are kept in.
-func everywhere(t *testing.T, test func(t *testing.T, open shelf)) {
+// onEachBackend runs a test with files, SQLite and PostgreSQL.
+func onEachBackend(t *testing.T, test func(t *testing.T, open openFunc)) {
 	t.Helper()
 	for name, place := range map[string]func(t *testing.T) logs.Options{
 		"files":      func(t *testing.T) logs.Options { return logs.Options{Dir: filepath.Join(t.TempDir(), "logs")} },
@@ -59,9 +59,9 @@ func appendAt(t testing.TB, l *logs.Logs, build string, offset int64, data strin
 	return size
 }
 
-func TestAppendSkipsWhatIsThere(t *testing.T) { everywhere(t, appendSkipsWhatIsThere) }
+func TestAppendSkipsStoredBytes(t *testing.T) { onEachBackend(t, appendSkipsWhatIsThere) }
 
-func appendSkipsWhatIsThere(t *testing.T, open shelf) {
+func appendSkipsWhatIsThere(t *testing.T, open openFunc) {
 	l := open(0)
 	for _, c := range []struct {
 		offset int64
@@ -93,9 +93,9 @@ func TestALogsFileIsOurs(t *testing.T) {
 	}
 }
 
-func TestReadFromAnOffset(t *testing.T) { everywhere(t, readFromAnOffset) }
+func TestReadFromAnOffset(t *testing.T) { onEachBackend(t, readFromAnOffset) }
 
-func readFromAnOffset(t *testing.T, open shelf) {
+func readFromAnOffset(t *testing.T, open openFunc) {
 	l := open(0)
 	if data, err := l.Read(t.Context(), "b", 1, 0, 10); len(data) != 0 || err != nil {
 		t.Errorf("before the first line: %q, %v", data, err)
@@ -128,16 +128,17 @@ func TestNamesCannotLeaveTheDirectory(t *testing.T) {
 	}
 }
 
-func TestS5SecretsNeverReachTheDisk(t *testing.T) { everywhere(t, secretsNeverReachTheDisk) }
+func TestS5SecretsNeverReachTheDisk(t *testing.T) { onEachBackend(t, secretsNeverReachTheDisk) }
 
-func secretsNeverReachTheDisk(t *testing.T, open shelf) {
+func secretsNeverReachTheDisk(t *testing.T, open openFunc) {
 	l := open(0)
-	l.Conceal("b", 1, []secret.Secret{secret.New("hunter22")})
+	l.SetSecrets("b", 1, []secret.Secret{secret.New("hunter22")})
 	appendAt(t, l, "b", 0, "the password is hunter22, in base64 aHVudGVyMjI=\n")
 	if err := l.Line(t.Context(), "b", 1, "it was hunter22"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := content(t, l, "b"), "the password is ********, in base64 ************\nit was ********\n"; got != want {
+	if got, want := content(t, l,
+		"b"), "the password is ********, in base64 ************\nit was ********\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	l.Close("b", 1)
@@ -148,10 +149,10 @@ func secretsNeverReachTheDisk(t *testing.T, open shelf) {
 }
 
 func TestLinesOfTheGatewayDoNotShiftTheRunner(t *testing.T) {
-	everywhere(t, linesOfTheGatewayDoNotShiftTheRunner)
+	onEachBackend(t, linesOfTheGatewayDoNotShiftTheRunner)
 }
 
-func linesOfTheGatewayDoNotShiftTheRunner(t *testing.T, open shelf) {
+func linesOfTheGatewayDoNotShiftTheRunner(t *testing.T, open openFunc) {
 	l := open(0)
 	line := func(l *logs.Logs, text string) {
 		t.Helper()
@@ -174,9 +175,9 @@ func linesOfTheGatewayDoNotShiftTheRunner(t *testing.T, open shelf) {
 	}
 }
 
-func TestALogHasAGreatestSize(t *testing.T) { everywhere(t, aLogHasAGreatestSize) }
+func TestALogHasAGreatestSize(t *testing.T) { onEachBackend(t, aLogHasAGreatestSize) }
 
-func aLogHasAGreatestSize(t *testing.T, open shelf) {
+func aLogHasAGreatestSize(t *testing.T, open openFunc) {
 	l := open(10)
 	for range 2 { // sending it again changes nothing
 		if size := appendAt(t, l, "b", 0, "abcdefghijklmnopqrstuvwxyz"); size != 26 {
@@ -187,14 +188,15 @@ func aLogHasAGreatestSize(t *testing.T, open shelf) {
 		t.Errorf("what is dropped is not counted: size %d", size)
 	}
 	got := content(t, l, "b")
-	if !strings.HasPrefix(got, "abcdefghij\nThis log has reached its greatest size, 10 bytes") || strings.Count(got, "\n") != 2 {
+	if !strings.HasPrefix(got, "abcdefghij\nThis log has reached its greatest size, 10 bytes") ||
+		strings.Count(got, "\n") != 2 {
 		t.Errorf("log %q", got)
 	}
 }
 
-func TestFollowersAreWoken(t *testing.T) { everywhere(t, followersAreWoken) }
+func TestFollowersAreWoken(t *testing.T) { onEachBackend(t, followersAreWoken) }
 
-func followersAreWoken(t *testing.T, open shelf) {
+func followersAreWoken(t *testing.T, open openFunc) {
 	l := open(0)
 	first := l.Follow(t.Context(), "b", 1, 0)
 	if woken(first) {
@@ -228,9 +230,9 @@ func woken(c <-chan struct{}) bool {
 	}
 }
 
-func TestAFollowerSeesEverything(t *testing.T) { everywhere(t, aFollowerSeesEverything) }
+func TestAFollowerSeesEverything(t *testing.T) { onEachBackend(t, aFollowerSeesEverything) }
 
-func aFollowerSeesEverything(t *testing.T, open shelf) {
+func aFollowerSeesEverything(t *testing.T, open openFunc) {
 	l := open(0)
 	const lines = 200
 	var want strings.Builder
@@ -262,9 +264,9 @@ func aFollowerSeesEverything(t *testing.T, open shelf) {
 	}
 }
 
-func TestPrune(t *testing.T) { everywhere(t, prune) }
+func TestPrune(t *testing.T) { onEachBackend(t, prune) }
 
-func prune(t *testing.T, open shelf) {
+func prune(t *testing.T, open openFunc) {
 	l := open(0)
 	if err := l.Prune(t.Context(), func(string) bool { return false }); err != nil {
 		t.Errorf("nothing to prune: %v", err)
@@ -275,15 +277,15 @@ func prune(t *testing.T, open shelf) {
 	if err := l.Prune(t.Context(), func(build string) bool { return build == "new" }); err != nil {
 		t.Fatal(err)
 	}
-	if gone, kept := content(t, l, "old"), content(t, l, "new"); gone != "" || kept != "x" {
-		t.Errorf("left %q and %q", gone, kept)
+	if gone, backend := content(t, l, "old"), content(t, l, "new"); gone != "" || backend != "x" {
+		t.Errorf("left %q and %q", gone, backend)
 	}
 }
 
-// However a runner repeats and overlaps its requests, the log is what it wrote.
-func TestAppendIsTheRunnersText(t *testing.T) { everywhere(t, appendIsTheRunnersText) }
+// Repeated and overlapping requests of a runner yield exactly its output.
+func TestAppendIsTheRunnersText(t *testing.T) { onEachBackend(t, appendIsTheRunnersText) }
 
-func appendIsTheRunnersText(t *testing.T, open shelf) {
+func appendIsTheRunnersText(t *testing.T, open openFunc) {
 	l := open(0)
 	build := 0
 	rapid.Check(t, func(r *rapid.T) {

@@ -7,19 +7,19 @@ import (
 	"slipway/plugin/store"
 )
 
-// table keeps logs in the database, where every gateway finds them.
+// table stores logs in the database, where every gateway can read them.
 type table struct{ store *store.Store }
 
-func (k table) write(ctx context.Context, n name, what func(ab.LogEnd) (ab.LogAddition, error)) error {
-	return k.store.WriteLog(ctx, n.build, n.attempt, what)
+func (k table) write(ctx context.Context, n name, next func(ab.LogEnd) (ab.LogAddition, error)) error {
+	return k.store.WriteLog(ctx, n.build, n.attempt, next)
 }
 
 func (k table) read(ctx context.Context, n name, offset int64, max int) ([]byte, error) {
 	return k.store.ReadLog(ctx, n.build, n.attempt, offset, max)
 }
 
-// size is 0 where the database does not answer: a follower is then woken by the clock, and told
-// by its reading.
+// size returns 0 if the database fails. A follower then reads again after its own timeout, and
+// gets the error from the read.
 func (k table) size(ctx context.Context, n name) int64 {
 	size, err := k.store.LogSize(ctx, n.build, n.attempt)
 	if err != nil {

@@ -8,17 +8,17 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-// waits and works are buckets in seconds: from what an idle installation shows to what nobody
-// would wait for, and to the longest attempt by default.
-func waits() []float64 {
+// waitBuckets returns the buckets for waiting times in seconds, from an idle installation to a delay
+// that needs attention. workBuckets reach the default timeout of an attempt.
+func waitBuckets() []float64 {
 	return []float64{0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200}
 }
 
-func works() []float64 {
+func workBuckets() []float64 {
 	return []float64{1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400}
 }
 
-// events are what happened since this process started.
+// events holds the counters and histograms of events since the process started.
 type events struct {
 	received, answered, changes, decisions *prometheus.CounterVec
 	queue, start, attempts, builds         *prometheus.HistogramVec
@@ -27,29 +27,39 @@ type events struct {
 
 func newEvents(engines []string) events {
 	e := events{
-		received:  counter("deliveries_received_total", "Webhook requests by what was answered: stored, ping, unauthorized, too_large, unavailable.", "answer"),
-		answered:  counter("deliveries_answered_total", "Deliveries by what they came to: planned, ignored, refused, failed.", "state"),
-		changes:   counter("changes_total", "Changes of refs that a delivery told or a poll found, by whether they were accepted as news.", "source", "answer"),
+		received: counter("deliveries_received_total",
+			"Webhook requests by what was answered: stored, ping, unauthorized, too_large, unavailable.", "answer"),
+		answered: counter("deliveries_answered_total",
+			"Deliveries by what they came to: planned, ignored, refused, failed.", "state"),
+		changes: counter("changes_total",
+			"Changes of refs that a delivery told or a poll found, by whether they were accepted as news.", "source", "answer"),
 		decisions: counter("decisions_total", "Answers of rules to accepted changes: build or skip.", "answer"),
-		queue:     histogram("build_queue_seconds", "Time from the push, or a person's retry, to the first claim by a runner.", waits(), "engine"),
-		start:     histogram("attempt_start_seconds", "Time from the making of an attempt to its claim by a runner.", waits(), "engine"),
-		attempts:  histogram("attempt_duration_seconds", "Time from an attempt's claim to its end.", works(), "engine", "state"),
-		builds:    histogram("build_duration_seconds", "Time from the push, or a person's retry, to the build's end.", works(), "engine", "state"),
+		queue: histogram("build_queue_seconds",
+			"Time from the push, or a person's retry, to the first claim by a runner.", waitBuckets(), "engine"),
+		start: histogram("attempt_start_seconds", "Time from the making of an attempt to its claim by a runner.",
+			waitBuckets(), "engine"),
+		attempts: histogram("attempt_duration_seconds", "Time from an attempt's claim to its end.", workBuckets(), "engine",
+			"state"),
+		builds: histogram("build_duration_seconds", "Time from the push, or a person's retry, to the build's end.",
+			workBuckets(), "engine", "state"),
 		attemptsEnded: counter("attempts_ended_total",
 			"Attempts that ended, by state and reason; reason lost = the runner went silent.", "engine", "state", "reason"),
 		buildsEnded: counter("builds_ended_total", "Builds that ended, by state and reason.", "state", "reason"),
-		statuses:    counter("statuses_reported_total", "Build statuses by what came of telling Bitbucket: told or given_up.", "result"),
+		statuses: counter("statuses_reported_total",
+			"Build statuses by what came of telling Bitbucket: told or given_up.", "result"),
 	}
-	e.begin(engines)
+	e.initialize(engines)
 	return e
 }
 
-// begin has what is told of most at 0 from the start, so that a rate knows of the first one.
-func (e events) begin(engines []string) {
+// initialize creates most series with 0, because the rate of a series needs a value before the
+// first event.
+func (e events) initialize(engines []string) {
 	for _, answer := range []string{"stored", "ping", "unauthorized", "too_large", "unavailable"} {
 		e.received.WithLabelValues(answer)
 	}
-	for _, state := range []ab.DeliveryState{ab.DeliveryPlanned, ab.DeliveryIgnored, ab.DeliveryRefused, ab.DeliveryFailed} {
+	for _, state := range []ab.DeliveryState{ab.DeliveryPlanned, ab.DeliveryIgnored, ab.DeliveryRefused,
+		ab.DeliveryFailed} {
 		e.answered.WithLabelValues(string(state))
 	}
 	for _, engine := range engines {
@@ -67,14 +77,15 @@ func (e events) begin(engines []string) {
 
 func (e events) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		e.received, e.answered, e.changes, e.decisions, e.queue, e.start, e.attempts, e.builds, e.attemptsEnded, e.buildsEnded, e.statuses,
+		e.received, e.answered, e.changes, e.decisions, e.queue, e.start, e.attempts, e.builds,
+		e.attemptsEnded, e.buildsEnded, e.statuses,
 	}
 }
 
 // Received counts a webhook request.
 func (e events) Received(answer string) { e.received.WithLabelValues(answer).Inc() }
 
-// Planned counts what a delivery or a poll came to.
+// Planned counts the result of a delivery or a poll.
 func (e events) Planned(p ab.Plan) {
 	source := "poll"
 	if p.DeliveryID != "" {
@@ -97,12 +108,13 @@ func (e events) Planned(p ab.Plan) {
 // Claimed measures how long a build waited for its runner.
 func (e events) Claimed(b ab.Build, a ab.Attempt) {
 	observe(e.start.WithLabelValues(a.Engine), a.CreatedAt, a.ClaimedAt)
-	if b.Tries == 1 { // what comes later is the time of the attempts before, too
+	if b.Tries == 1 { // later attempts would also count the time of the earlier ones
 		observe(e.queue.WithLabelValues(a.Engine), b.AskedAt(), a.ClaimedAt)
 	}
 }
 
-// Ended counts and measures an attempt, where there was one, and its build, where that ended too.
+// Ended counts and measures the end of an attempt, if there was one, and of its build, if it is
+// final.
 func (e events) Ended(b ab.Build, a ab.Attempt) {
 	if a.Number > 0 {
 		e.attemptsEnded.WithLabelValues(a.Engine, string(a.State), string(a.Reason)).Inc()
@@ -119,7 +131,7 @@ func (e events) Ended(b ab.Build, a ab.Attempt) {
 	}
 }
 
-// Reported counts a status that Bitbucket took, or will not take.
+// Reported counts a status that Bitbucket accepted, or finally refused.
 func (e events) Reported(_ ab.State, problem string) {
 	if problem != "" {
 		e.statuses.WithLabelValues("given_up").Inc()
@@ -128,5 +140,5 @@ func (e events) Reported(_ ab.State, problem string) {
 	e.statuses.WithLabelValues("told").Inc()
 }
 
-// observe measures a time; a clock that was set back measures none.
+// observe measures a duration. It is 0 if the clock was set back.
 func observe(o prometheus.Observer, from, to time.Time) { o.Observe(max(to.Sub(from), 0).Seconds()) }

@@ -1,9 +1,9 @@
-// Package metrics counts what the gateway does and how its work stands, for Prometheus. It has
-// a registry of its own. What happened it is told: by the store, after each commit, and by the
-// web server; how things stand it asks the store, once for all who scrape within a few seconds.
+// Package metrics exports Prometheus metrics of the gateway from a registry of its own. The store
+// reports events after each commit, and the web server reports requests. Gauges are computed from
+// the store at a scrape, at most once every 5 seconds for all scrapers.
 //
-// No label has a value that comes from outside: engines, states, reasons and routes are of this
-// program, and names of repositories, refs and people are nowhere.
+// No label has a value from outside. Engines, states, reasons and routes are defined by this
+// program. Names of repositories, refs and users never become labels.
 //
 // Names follow https://prometheus.io/docs/practices/naming/
 package metrics
@@ -24,30 +24,31 @@ import (
 
 const (
 	namespace = "slipway"
-	// scrapesAtOnce and scrapeTime bound what scraping may cost.
-	scrapesAtOnce = 4
-	scrapeTime    = 10 * time.Second
+	// maxConcurrentScrapes and scrapeTimeout limit the cost of scrapes.
+	maxConcurrentScrapes = 4
+	scrapeTimeout        = 10 * time.Second
 )
 
-// Store is what is asked at a scrape; *store.Store.
+// Store is the part of *store.Store that a scrape reads. Both methods are safe for concurrent use
+// and return the errors of the database.
 type Store interface {
 	Overview(ctx context.Context) (store.Overview, error)
-	// Ping reports whether the database takes writes.
+	// Ping returns an error if the database does not accept writes.
 	Ping(ctx context.Context) error
 }
 
-// Options make Metrics; all but Now are required.
+// Options configure Metrics. All but Now are required.
 type Options struct {
 	Version string
 	Engines []string // the configured ones
 	Store   Store
-	// Resting names the engines whose last start failed.
-	Resting func() []string
-	Now     func() time.Time // nil = time.Now
-	Log     logrus.FieldLogger
+	// OpenCircuits returns the names of the engines whose last start failed.
+	OpenCircuits func() []string
+	Now          func() time.Time // nil = time.Now
+	Log          logrus.FieldLogger
 }
 
-// Metrics are safe for concurrent use.
+// Metrics holds all metrics of the gateway. It is safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
 	events
@@ -56,7 +57,7 @@ type Metrics struct {
 
 var _ store.Observer = (*Metrics)(nil)
 
-// New registers everything; it asks nothing before the first scrape.
+// New registers all metrics. It reads the store only at a scrape.
 func New(o Options) *Metrics {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -66,16 +67,18 @@ func New(o Options) *Metrics {
 		Namespace: namespace, Name: "build_info", Help: "Always 1; its labels name the version of this program and of Go.",
 	}, []string{"version", "goversion"})
 	info.WithLabelValues(o.Version, runtime.Version()).Set(1)
-	m.registry.MustRegister(info, newStanding(o),
+	m.registry.MustRegister(info, newGauges(o),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.events.all()...)
 	m.registry.MustRegister(m.requests.all()...)
 	return m
 }
 
-// Handler writes the metrics in the form that the scraper asks for. It asks nobody who scrapes.
+// Handler writes the metrics in the format that the scraper requests. It does not authenticate
+// scrapers.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: scrapesAtOnce, Timeout: scrapeTime})
+	return promhttp.HandlerFor(m.registry,
+		promhttp.HandlerOpts{MaxRequestsInFlight: maxConcurrentScrapes, Timeout: scrapeTimeout})
 }
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {
@@ -83,5 +86,6 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 }
 
 func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help,
+		Buckets: buckets}, labels)
 }

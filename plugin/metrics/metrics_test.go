@@ -22,39 +22,40 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// A bench is a store whose work is measured, on a clock.
-type bench struct {
+// env is a store with metrics and a fake clock.
+type env struct {
 	*store.Store
 	*metrics.Metrics
-	clock   *storetest.Clock
-	dir     string
-	asked   int // how often the store was asked for an overview
-	resting []string
+	clock         *storetest.Clock
+	dir           string
+	overviewCalls int // number of calls of Overview
+	openCircuits  []string
 }
 
-func (b *bench) Overview(ctx context.Context) (store.Overview, error) {
-	b.asked++
+func (b *env) Overview(ctx context.Context) (store.Overview, error) {
+	b.overviewCalls++
 	return b.Store.Overview(ctx)
 }
 
-func open(t *testing.T) *bench {
+func open(t *testing.T) *env {
 	t.Helper()
 	clock, dir := storetest.NewClock(), t.TempDir()
 	return measure(storetest.OpenAt(t, dir, clock.Now), clock, dir)
 }
 
-func measure(s *store.Store, clock *storetest.Clock, dir string) *bench {
-	b := &bench{Store: s, clock: clock, dir: dir}
+func measure(s *store.Store, clock *storetest.Clock, dir string) *env {
+	b := &env{Store: s, clock: clock, dir: dir}
 	log, _ := test.NewNullLogger()
 	b.Metrics = metrics.New(metrics.Options{
-		Version: "v1", Engines: []string{"embedded", "drone"}, Store: b, Resting: func() []string { return b.resting }, Now: b.clock.Now, Log: log,
+		Version: "v1", Engines: []string{"embedded",
+			"drone"}, Store: b, OpenCircuits: func() []string { return b.openCircuits }, Now: b.clock.Now, Log: log,
 	})
 	b.Observe(b.Metrics)
 	return b
 }
 
-// scrape returns what a scraper reads.
-func (b *bench) scrape(t *testing.T) string {
+// scrape returns the text of one scrape.
+func (b *env) scrape(t *testing.T) string {
 	t.Helper()
 	w := httptest.NewRecorder()
 	b.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
@@ -64,8 +65,8 @@ func (b *bench) scrape(t *testing.T) string {
 	return w.Body.String()
 }
 
-// expect scrapes once and wants series to have values.
-func (b *bench) expect(t *testing.T, want map[string]float64) {
+// expect scrapes once and compares the values of series.
+func (b *env) expect(t *testing.T, want map[string]float64) {
 	t.Helper()
 	text := b.scrape(t)
 	for series, value := range want {
@@ -80,14 +81,14 @@ func (b *bench) expect(t *testing.T, want map[string]float64) {
 	}
 }
 
-func (b *bench) must(t *testing.T, err error) {
+func (b *env) must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Nothing is missing while nothing has happened: an alert on a series that is not there is silent.
+// All series exist before the first event, because an alert on a missing series never fires.
 func TestAnIdleGatewayShowsZeros(t *testing.T) {
 	b := open(t)
 	b.expect(t, map[string]float64{
@@ -105,7 +106,7 @@ func TestAnIdleGatewayShowsZeros(t *testing.T) {
 	}
 }
 
-// One push, from its delivery to its status, on a clock that is moved between the stations.
+// The test follows one push from its delivery to its status, and advances the clock in between.
 func TestAPushIsMeasured(t *testing.T) {
 	b := open(t)
 	ctx := t.Context()
@@ -138,7 +139,8 @@ func TestAPushIsMeasured(t *testing.T) {
 		`slipway_builds_oldest_age_seconds{engine="embedded",state="running"}`: 40,
 		`slipway_build_queue_seconds_sum{engine="embedded"}`:                   35, `slipway_attempt_start_seconds_sum{engine="embedded"}`: 5,
 	})
-	_, err = b.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: 1, State: ab.Errored, Reason: ab.ReasonLost, Retry: true})
+	_, err = b.FinishAttempt(ctx,
+		store.Finish{BuildID: id, Attempt: 1, State: ab.Errored, Reason: ab.ReasonLost, Retry: true})
 	b.must(t, err)
 	storetest.Start(ctx, t, b.Store, id)
 	b.must(t, b.ClaimAttempt(ctx, id, 2, "runner"))
@@ -160,7 +162,7 @@ func TestAPushIsMeasured(t *testing.T) {
 	})
 }
 
-// A retry of last week's build is no week in the queue.
+// The queue time of a retried build starts at the retry.
 func TestARetryIsMeasuredFromTheRetry(t *testing.T) {
 	b := open(t)
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
@@ -178,18 +180,21 @@ func TestARetryIsMeasuredFromTheRetry(t *testing.T) {
 	b.expect(t, map[string]float64{`slipway_build_queue_seconds_sum{engine="embedded"}`: 3})
 }
 
-// What is found by polls is told apart, and so is what needs a person.
-func TestWhatNeedsAPersonIsShown(t *testing.T) {
+// Changes found by polls have their own label, and states that need an administrator are visible.
+func TestStatesThatNeedAnAdministratorAreShown(t *testing.T) {
 	b := open(t)
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
 	_, err := b.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
 	b.must(t, err)
-	_, err = b.SaveAccount(t.Context(), ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, Name: "jo", State: ab.AccountBroken})
+	_, err = b.SaveAccount(t.Context(),
+		ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, Name: "jo", State: ab.AccountBroken})
 	b.must(t, err)
-	_, err = b.SaveHook(t.Context(), ab.Hook{Repository: storetest.Repository("lib"), State: ab.HookPolled, Problem: "no administrator", PolledAt: b.clock.Now()})
+	_, err = b.SaveHook(t.Context(),
+		ab.Hook{Repository: storetest.Repository("lib"), State: ab.HookPolled, Problem: "no administrator",
+			PolledAt: b.clock.Now()})
 	b.must(t, err)
 	b.clock.Add(time.Hour)
-	b.resting = []string{"drone"}
+	b.openCircuits = []string{"drone"}
 	b.expect(t, map[string]float64{
 		`slipway_changes_total{answer="accepted",source="poll"}`: 1, `slipway_accounts{state="broken"}`: 1,
 		`slipway_hooks{state="polled"}`: 1, `slipway_hooks_problems`: 1, `slipway_poll_oldest_success_age_seconds`: 3600,
@@ -197,7 +202,8 @@ func TestWhatNeedsAPersonIsShown(t *testing.T) {
 	})
 }
 
-// A hand-over that was lost shows: it is what the rest of the program must make impossible.
+// The stranded gauges show a build or delivery without a task. The rest of the program must
+// prevent it.
 func TestALostHandOverShows(t *testing.T) {
 	b := open(t)
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
@@ -206,7 +212,8 @@ func TestALostHandOverShows(t *testing.T) {
 	_, err = b.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Event: "repo:push"})
 	b.must(t, err)
 	b.expect(t, map[string]float64{`slipway_builds_stranded`: 0, `slipway_deliveries_stranded`: 0})
-	db, err := sql.Open("sqlite", filepath.Join(b.dir, "slipway.db")+"?_pragma=busy_timeout(5000)") // the store has no way to lose one
+	// the store has no way to lose one
+	db, err := sql.Open("sqlite", filepath.Join(b.dir, "slipway.db")+"?_pragma=busy_timeout(5000)")
 	b.must(t, err)
 	defer db.Close()
 	_, err = db.ExecContext(t.Context(), `DELETE FROM tasks`)
@@ -220,24 +227,25 @@ func TestScrapingCostsTheDatabaseOneLookInAFewSeconds(t *testing.T) {
 	for range 10 {
 		b.scrape(t)
 	}
-	if b.asked != 1 {
-		t.Errorf("ten scrapes at once asked %d times", b.asked)
+	if b.overviewCalls != 1 {
+		t.Errorf("ten scrapes at once asked %d times", b.overviewCalls)
 	}
 	b.clock.Add(6 * time.Second)
 	b.scrape(t)
-	if b.asked != 2 {
-		t.Errorf("asked %d times after six seconds", b.asked)
+	if b.overviewCalls != 2 {
+		t.Errorf("asked %d times after six seconds", b.overviewCalls)
 	}
 }
 
-// A database that is gone is told of, and nothing that it said before stands as if it were true.
+// If the database fails, database_up is 0 and no stale values are exported.
 func TestADatabaseThatIsGoneShows(t *testing.T) {
 	clock, dir := storetest.NewClock(), t.TempDir()
 	sealer, err := seal.LoadOrCreate(filepath.Join(dir, "secret.key"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer, Now: clock.Now})
+	s, err := store.Open(t.Context(),
+		store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer, Now: clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +260,7 @@ func TestADatabaseThatIsGoneShows(t *testing.T) {
 	}
 }
 
-// What a client makes up is no label: it would fill the memory of whoever scrapes.
+// Values from clients never become labels, because they would fill the memory of the scraper.
 func TestLabelsAreBounded(t *testing.T) {
 	b := open(t)
 	for i := range 1000 {
@@ -280,8 +288,8 @@ func TestNamesFollowPrometheusPractice(t *testing.T) {
 	}
 }
 
-// everything has happened once, so that every series is there.
-func everything(t *testing.T, b *bench) {
+// everything causes every event once, so that every series exists.
+func everything(t *testing.T, b *env) {
 	t.Helper()
 	ctx := t.Context()
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))

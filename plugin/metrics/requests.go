@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// requests are the HTTP requests that were answered.
+// requests counts and measures the answered HTTP requests.
 type requests struct {
 	count *prometheus.CounterVec
 	took  *prometheus.HistogramVec
@@ -17,21 +17,24 @@ type requests struct {
 
 func newRequests() requests {
 	return requests{
-		count: counter("http_requests_total", "HTTP requests by method, pattern of the route and status.", "method", "route", "code"),
-		took: histogram("http_request_duration_seconds", "Time to answer an HTTP request; of a log that is followed, the time it was.",
+		count: counter("http_requests_total", "HTTP requests by method, pattern of the route and status.", "method", "route",
+			"code"),
+		took: histogram("http_request_duration_seconds",
+			"Time to answer an HTTP request; of a log that is followed, the time it was.",
 			[]float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}, "method", "route"),
 	}
 }
 
 func (r requests) all() []prometheus.Collector { return []prometheus.Collector{r.count, r.took} }
 
-// Requested counts a request. The route is its pattern; empty = it matched none.
+// Requested counts a request. route is the pattern of the route; empty = no route matched.
 func (r requests) Requested(method, route string, code int, took time.Duration) {
 	if route == "" {
 		route = "none"
 	}
-	if !slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete}, method) {
-		method = "other" // a client may send any word
+	if !slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodHead, http.MethodOptions, http.MethodPut,
+		http.MethodDelete}, method) {
+		method = "other" // a client may send any method, and a label must be bounded
 	}
 	r.count.WithLabelValues(method, route, strconv.Itoa(code)).Inc()
 	r.took.WithLabelValues(method, route).Observe(took.Seconds())

@@ -23,7 +23,7 @@ const (
 	operationsFile = "../../docs/operations.md"
 )
 
-// rulesFile is Prometheus' file of rules, as far as ours uses it.
+// rulesFile is a Prometheus rules file, limited to the fields that our file uses.
 // https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/
 type rulesFile struct {
 	Groups []struct {
@@ -53,13 +53,13 @@ func alerts(t *testing.T) []rule {
 	return file.Groups[0].Rules
 }
 
-// labels are those of one metric, each with the values that were seen.
+// labels maps the label names of one metric to the observed values.
 type labels map[string][]string
 
-// names are the labels' names.
+// names returns the names of the labels.
 func (l labels) names() []string { return slices.Collect(maps.Keys(l)) }
 
-// series are the metrics of a gateway that has done everything once.
+// series returns the metrics of a gateway in which every event occurred once.
 func series(t *testing.T) map[string]labels {
 	t.Helper()
 	b := open(t)
@@ -85,7 +85,7 @@ func series(t *testing.T) map[string]labels {
 	return found
 }
 
-// machineRoutes are what programs call, as the gateway's router has it.
+// machineRoutes returns the routes for programs from the gateway's router.
 func machineRoutes() gin.RoutesInfo {
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
@@ -93,11 +93,12 @@ func machineRoutes() gin.RoutesInfo {
 	return engine.Routes()
 }
 
-func TestTheExampleAlertsAreRightAboutWhatThereIs(t *testing.T) {
+func TestTheExampleAlertsMatchTheMetrics(t *testing.T) {
 	known := series(t)
 	names := map[string]bool{}
 	for _, r := range alerts(t) {
-		if names[r.Alert] || !strings.HasPrefix(r.Alert, "Slipway") || r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
+		if names[r.Alert] || !strings.HasPrefix(r.Alert, "Slipway") || r.Annotations["summary"] == "" ||
+			r.Annotations["description"] == "" ||
 			!slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
 			t.Errorf("alert %q: its name, severity or annotations are not as they should be", r.Alert)
 		}
@@ -114,8 +115,8 @@ func TestTheExampleAlertsAreRightAboutWhatThereIs(t *testing.T) {
 	}
 }
 
-// checkNames wants each selector to name a metric that there is, and labels and values that it has;
-// and what is grouped by and printed, too.
+// checkNames checks that each selector, grouping and printed label names an existing metric,
+// label and value.
 func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels) {
 	t.Helper()
 	selectors := 0
@@ -167,7 +168,7 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 	}
 }
 
-// The page for operators names every metric, and none that there is not.
+// The operator documentation lists exactly the existing metrics.
 func TestEveryMetricIsDocumented(t *testing.T) {
 	text, err := os.ReadFile(operationsFile)
 	if err != nil {

@@ -12,68 +12,69 @@ import (
 )
 
 const (
-	// standingAge is how long an answer of the store stands: however often and by how many the
-	// metrics are scraped, it is asked once in that time.
-	standingAge = 5 * time.Second
-	// standingTime bounds the asking, well below what Prometheus waits for by default.
-	standingTime = 5 * time.Second
+	// gaugesAge is how long the values from the store are cached, so that many scrapers cause one
+	// query in that time.
+	gaugesAge = 5 * time.Second
+	// gaugesTimeout is the timeout of the query. It is well below Prometheus' default timeout.
+	gaugesTimeout = 5 * time.Second
 )
 
-// standing is how the work stands, asked at a scrape. When the store cannot tell, what it last
-// told is left out: slipway_database_up says why.
-type standing struct {
+// gauges collects the current state of the work at a scrape. If the database fails, it omits the
+// gauges that depend on it, and slipway_database_up is 0.
+type gauges struct {
 	o     Options
-	descs descs
+	descs metricDescs
 
 	mu   sync.Mutex
 	at   time.Time
-	last answer
+	last snapshot
 }
 
-// An answer is what the store told, and how the database was.
-type answer struct {
+// A snapshot holds the values from the store and the result of the ping.
+type snapshot struct {
 	overview store.Overview
 	known    bool
 	up       bool
 	ping     time.Duration
 }
 
-var _ prometheus.Collector = (*standing)(nil)
+var _ prometheus.Collector = (*gauges)(nil)
 
-func newStanding(o Options) *standing { return &standing{o: o, descs: newDescs()} }
+func newGauges(o Options) *gauges { return &gauges{o: o, descs: newMetricDescs()} }
 
 // Describe implements prometheus.Collector.
-func (s *standing) Describe(ch chan<- *prometheus.Desc) {
+func (s *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range s.descs.all() {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (s *standing) Collect(ch chan<- prometheus.Metric) {
+func (s *gauges) Collect(ch chan<- prometheus.Metric) {
 	now := s.o.Now()
-	last := s.ask(now)
+	last := s.load(now)
 	w := writer{ch: ch, now: now, descs: s.descs}
-	w.gauge(w.descs.databaseUp, truth(last.up))
+	w.gauge(w.descs.databaseUp, boolValue(last.up))
 	w.gauge(w.descs.databasePing, last.ping.Seconds())
-	w.circuits(s.o.Engines, s.o.Resting())
+	w.circuits(s.o.Engines, s.o.OpenCircuits())
 	if last.known {
 		w.overview(last.overview, s.o.Engines)
 	}
 }
 
-// ask lets one scrape ask for all.
-func (s *standing) ask(now time.Time) answer {
+// load returns the cached snapshot, or a new one if the cached one is too old. Concurrent scrapes
+// share one query.
+func (s *gauges) load(now time.Time) snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if age := now.Sub(s.at); age >= 0 && age < standingAge {
+	if age := now.Sub(s.at); age >= 0 && age < gaugesAge {
 		return s.last
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), standingTime)
+	ctx, cancel := context.WithTimeout(context.Background(), gaugesTimeout)
 	defer cancel()
 	began := time.Now()
 	pinged := s.o.Store.Ping(ctx)
-	next := answer{up: pinged == nil, ping: time.Since(began)}
+	next := snapshot{up: pinged == nil, ping: time.Since(began)}
 	overview, err := s.o.Store.Overview(ctx)
 	next.overview, next.known = overview, err == nil
 	for _, err := range []error{pinged, err} {
@@ -85,18 +86,18 @@ func (s *standing) ask(now time.Time) answer {
 	return next
 }
 
-// A writer writes one scrape.
+// A writer writes the gauges of one scrape.
 type writer struct {
 	ch    chan<- prometheus.Metric
 	now   time.Time
-	descs descs
+	descs metricDescs
 }
 
 func (w writer) gauge(d *prometheus.Desc, value float64, labels ...string) {
 	w.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 }
 
-// age is the time since t in seconds, 0 where there is nothing, or the clock was set back.
+// age returns the time since t in seconds. It is 0 for a zero t, or if the clock was set back.
 func (w writer) age(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
@@ -104,20 +105,20 @@ func (w writer) age(t time.Time) float64 {
 	return max(w.now.Sub(t), 0).Seconds()
 }
 
-func truth(b bool) float64 {
+func boolValue(b bool) float64 {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-func (w writer) circuits(engines, resting []string) {
+func (w writer) circuits(engines, openCircuits []string) {
 	open := map[string]bool{}
-	for _, name := range resting {
+	for _, name := range openCircuits {
 		open[name] = true
 	}
 	for _, name := range engines {
-		w.gauge(w.descs.circuit, truth(open[name]), name)
+		w.gauge(w.descs.circuit, boolValue(open[name]), name)
 	}
 }
 
@@ -136,24 +137,24 @@ func (w writer) overview(o store.Overview, engines []string) {
 	w.gauge(w.descs.registries, float64(o.Failing), "failing")
 }
 
-// place is where builds wait or work.
-type place struct {
+// A backlogKey identifies the builds of one engine in one state.
+type backlogKey struct {
 	engine string
 	state  ab.State
 }
 
-// builds writes each configured engine, with 0 where nothing waits, and those that only builds
-// of old still name.
+// builds writes the backlog of each configured engine, with 0 if it is empty. It also writes
+// engines that are no longer configured and still have builds.
 func (w writer) builds(o store.Overview, engines []string) {
-	all := map[place]store.Backlog{}
+	all := map[backlogKey]store.Backlog{}
 	for _, engine := range engines {
 		for _, state := range []ab.State{ab.Queued, ab.Starting, ab.Running} {
-			all[place{engine, state}] = store.Backlog{}
+			all[backlogKey{engine, state}] = store.Backlog{}
 		}
 	}
 	stranded := 0
 	for _, b := range append(append([]store.Backlog{}, o.Queued...), o.Active...) {
-		all[place{b.Engine, b.State}] = b
+		all[backlogKey{b.Engine, b.State}] = b
 		stranded += b.Stranded
 	}
 	for p, b := range all {
@@ -163,7 +164,7 @@ func (w writer) builds(o store.Overview, engines []string) {
 	w.gauge(w.descs.buildsStranded, float64(stranded))
 }
 
-// tasks writes each kind in each state, with 0 where there are none.
+// tasks writes each kind of task in each state, with 0 if there are none.
 func (w writer) tasks(counts []store.TaskCount) {
 	type pile struct{ kind, state string }
 	all := map[pile]store.TaskCount{}
@@ -199,5 +200,6 @@ func (w writer) hooks(counts []store.HookCount) {
 	}
 	w.gauge(w.descs.hookProblems, float64(problems))
 	w.gauge(w.descs.neverPolled, float64(all[ab.HookPolled].NeverPolled))
-	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled)) // the others' pushes are delivered, and they are polled more rarely
+	// Repositories with a webhook are polled less often, so their age has no meaning.
+	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled))
 }

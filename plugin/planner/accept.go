@@ -6,76 +6,77 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A sighting is everything that deciding about one reported move of a ref needs. Hashes
-// are empty where there is no such ref.
-type sighting struct {
+// An observation holds all inputs of the decision on one reported change of a ref. A hash is
+// empty if the ref does not exist.
+type observation struct {
 	Ref      autobuild.Ref
-	Old, New string             // the move as reported
-	Head     string             // where the provider says the ref is now
-	Known    autobuild.RefState // what we accepted last; zero = the ref was never seen
-	Repeated bool               // this very move of the ref was reported and answered before
-	Exists   bool               // the provider has the commit New; asked only when New is not Head
+	Old, New string             // the change as reported
+	Head     string             // the head at the provider now
+	Known    autobuild.RefState // the last accepted state; zero = the ref was never seen
+	Repeated bool               // the same change of the ref was answered before
+	Exists   bool               // the provider has the commit New; set only if New is not Head
 }
 
-// A verdict is the explained answer to a sighting.
-type verdict struct {
+// A decision is the result for one observation, with its reason.
+type decision struct {
 	Accept  bool
-	Old     string // of the transition, when accepted: always the head we knew
+	Old     string // of the transition, if accepted: always the last accepted head
 	New     string
-	Reason  string // for people
-	Settled bool   // after this answer the head we know is the provider's
+	Reason  string // shown on the delivery's page
+	Settled bool   // after this decision the stored head is the provider's head
 }
 
-// accept decides whether a reported move is a transition of its ref that nobody accounted
-// for yet. The provider's word on the ref decides; the report is a hint that can be late,
-// doubled, replayed or out of order:
+// evaluate decides whether a reported change is a new transition of its ref. The provider's state
+// of the ref decides. The report is only a hint: it can be late, duplicated, replayed or out of
+// order.
 //
-//   - it ends where the ref is now: a transition if that is news, a repetition if not;
-//   - it ends elsewhere (the ref moved on since): a transition only where it continues what we
-//     know and was never answered before, so that A→B→A pushed quickly is three transitions
-//     and a replayed delivery none.
+//   - The change ends at the current head: it is a transition if the head is new, else a repetition.
+//   - The change ends at another commit, because the ref moved on. It is a transition only if it
+//     continues the last accepted state and was never answered before. So three quick pushes A→B→A
+//     are three transitions, and a replayed delivery is none.
 //
-// A ref known by a baseline only (Seq 0) has had no transition yet: its first report is
-// believed although the baseline may have seen the same head already.
-func accept(s sighting) verdict {
+// A ref with only a baseline (Seq 0) had no transition yet. evaluate accepts its first report
+// even if the baseline already has the same head.
+func evaluate(s observation) decision {
 	fresh := s.Known.Seq == 0
 	switch {
 	case s.New == s.Head && s.New != s.Known.Head:
-		return s.accepted("confirmed: " + s.now())
+		return s.accepted("confirmed: " + s.describeHead())
 	case s.New == s.Head && fresh && s.New != "" && !s.Repeated:
-		return s.accepted("confirmed: " + s.now() + ", its first push since it is watched")
+		return s.accepted("confirmed: " + s.describeHead() + ", its first push since it is watched")
 	case s.New == s.Head:
-		return s.refused("already seen: " + s.now())
+		return s.refused("already seen: " + s.describeHead())
 	case s.Repeated:
-		return s.refused("already seen, and moved on since: " + s.now())
+		return s.refused("already seen, and moved on since: " + s.describeHead())
 	case s.New == "" && s.Known.Head == "":
-		return s.refused("deleted before it was seen: " + s.now())
+		return s.refused("deleted before it was seen: " + s.describeHead())
 	case !fresh && s.Old != s.Known.Head:
-		return s.refused("out of date: " + s.now())
+		return s.refused("out of date: " + s.describeHead())
 	case s.New != "" && !s.Exists:
-		return s.refused(fmt.Sprintf("commit %s is gone: %s", short(s.New), s.now()))
+		return s.refused(fmt.Sprintf("commit %s is gone: %s", short(s.New), s.describeHead()))
 	default:
-		return s.accepted("confirmed as a step on the way: " + s.now())
+		return s.accepted("confirmed as a step on the way: " + s.describeHead())
 	}
 }
 
-func (s sighting) accepted(reason string) verdict {
-	return verdict{Accept: true, Old: s.Known.Head, New: s.New, Reason: reason, Settled: s.New == s.Head}
+func (s observation) accepted(reason string) decision {
+	return decision{Accept: true, Old: s.Known.Head, New: s.New, Reason: reason, Settled: s.New == s.Head}
 }
 
-func (s sighting) refused(reason string) verdict {
-	return verdict{Reason: reason, Settled: s.Known.Head == s.Head}
+func (s observation) refused(reason string) decision {
+	return decision{Reason: reason, Settled: s.Known.Head == s.Head}
 }
 
-// now says where the provider has the ref.
-func (s sighting) now() string {
+// describeHead describes the current head of the ref for a reason, for example "branch main is at
+// 0123456789ab now".
+func (s observation) describeHead() string {
 	if s.Head == "" {
 		return fmt.Sprintf("there is no %s %s now", s.Ref.Kind, s.Ref.Name)
 	}
 	return fmt.Sprintf("%s %s is at %s now", s.Ref.Kind, s.Ref.Name, short(s.Head))
 }
 
-// short abbreviates a hash as git does.
+// short abbreviates a hash to 12 characters, as git does.
 func short(hash string) string {
 	if len(hash) > 12 {
 		return hash[:12]

@@ -9,39 +9,38 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A report is one delivery's word on the ref.
+// A report is the change of the ref in one delivery.
 type report struct{ old, new string }
 
-// world is a remote ref, the deliveries about it that are under way, and what the store
-// would hold: every transition gets the next number, and each transition that ends at a
-// commit is one build.
-type world struct {
-	head     string
-	pushes   []report // as they happened
-	underWay []report
-	sent     []report // every report ever made
+// model holds a remote ref, the pending deliveries about it, and the state that the store would
+// have. Each transition gets the next number, and each transition to a commit is one build.
+type model struct {
+	head    string
+	pushes  []report // in the order of the pushes
+	pending []report
+	sent    []report // every report of the run
 
 	known    autobuild.RefState
 	answered map[report]bool
 	moves    []report
 }
 
-func newWorld() *world { return &world{answered: map[report]bool{}} }
+func newModel() *model { return &model{answered: map[report]bool{}} }
 
-func (w *world) push(to string) {
+func (w *model) push(to string) {
 	if to == w.head {
 		return
 	}
 	r := report{w.head, to}
 	w.head = to
 	w.pushes = append(w.pushes, r)
-	w.underWay = append(w.underWay, r)
+	w.pending = append(w.pending, r)
 	w.sent = append(w.sent, r)
 }
 
-// receive answers a report as the planner does, and reports whether it moved the ref.
-func (w *world) receive(t *rapid.T, r report) bool {
-	v := accept(sighting{
+// receive evaluates a report as the planner does, and returns whether the ref moved.
+func (w *model) receive(t *rapid.T, r report) bool {
+	v := evaluate(observation{
 		Ref: autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
 		Old: r.old, New: r.new, Head: w.head,
 		Known: w.known, Repeated: w.answered[r], Exists: true,
@@ -63,13 +62,13 @@ func (w *world) receive(t *rapid.T, r report) bool {
 	return v.Accept
 }
 
-func (w *world) poll(t *rapid.T) {
+func (w *model) poll(t *rapid.T) {
 	if w.known.Head != w.head {
 		w.receive(t, report{w.known.Head, w.head})
 	}
 }
 
-func (w *world) targets(moves []report) []string {
+func (w *model) targets(moves []report) []string {
 	out := []string{}
 	for _, m := range moves {
 		out = append(out, m.new)
@@ -79,19 +78,19 @@ func (w *world) targets(moves []report) []string {
 
 var hashes = rapid.SampledFrom([]string{"", "a", "b", "c", "d"})
 
-// Deliveries that come in order, however late and however often, give one transition for
-// each push whose (old, new) is new: none lost, none doubled.
+// Deliveries arrive in order, with any delay and any number of repetitions. They cause exactly
+// one transition for each push with a new pair (old, new).
 func TestModelInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, distinct := newWorld(), map[report]bool{}
+		w, distinct := newModel(), map[report]bool{}
 		deliver := func() {
-			if len(w.underWay) == 0 {
+			if len(w.pending) == 0 {
 				return
 			}
-			r := w.underWay[0]
+			r := w.pending[0]
 			w.receive(t, r)
 			if !rapid.Bool().Draw(t, "again") {
-				w.underWay = w.underWay[1:]
+				w.pending = w.pending[1:]
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -104,7 +103,7 @@ func TestModelInOrder(t *testing.T) {
 			},
 			"deliver": func(*rapid.T) { deliver() },
 		})
-		for len(w.underWay) > 0 {
+		for len(w.pending) > 0 {
 			deliver()
 		}
 		if got, want := w.targets(w.moves), w.targets(w.pushes); !slices.Equal(got, want) {
@@ -113,12 +112,11 @@ func TestModelInOrder(t *testing.T) {
 	})
 }
 
-// Whatever is lost, doubled, replayed or out of order: after a poll the head we know is the
-// provider's, the last build is of that head, and replaying every delivery ever made
-// starts nothing.
+// Deliveries are lost, duplicated, replayed and reordered. After a poll the stored head is the
+// provider's head, and the last build is of that head. Replaying all deliveries starts no build.
 func TestModelChaos(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
+		w := newModel()
 		pick := func(t *rapid.T, from []report) (int, bool) {
 			if len(from) == 0 {
 				return 0, false
@@ -133,14 +131,14 @@ func TestModelChaos(t *testing.T) {
 				}
 			},
 			"deliver": func(t *rapid.T) {
-				if i, ok := pick(t, w.underWay); ok {
-					w.receive(t, w.underWay[i])
-					w.underWay = slices.Delete(w.underWay, i, i+1)
+				if i, ok := pick(t, w.pending); ok {
+					w.receive(t, w.pending[i])
+					w.pending = slices.Delete(w.pending, i, i+1)
 				}
 			},
 			"drop": func(t *rapid.T) {
-				if i, ok := pick(t, w.underWay); ok {
-					w.underWay = slices.Delete(w.underWay, i, i+1)
+				if i, ok := pick(t, w.pending); ok {
+					w.pending = slices.Delete(w.pending, i, i+1)
 				}
 			},
 			"replay": func(t *rapid.T) {
@@ -150,13 +148,13 @@ func TestModelChaos(t *testing.T) {
 			},
 			"poll": func(t *rapid.T) { w.poll(t) },
 		})
-		for _, r := range w.underWay {
+		for _, r := range w.pending {
 			w.receive(t, r)
 		}
 		w.poll(t)
 		w.checkSettled(t)
 		for _, r := range w.sent {
-			w.answered[r] = true // a delivery that was dropped is answered by being replayed once
+			w.answered[r] = true // the first replay answers a dropped delivery
 		}
 		before := len(w.moves)
 		for _, r := range w.sent {
@@ -167,7 +165,7 @@ func TestModelChaos(t *testing.T) {
 	})
 }
 
-func (w *world) checkSettled(t *rapid.T) {
+func (w *model) checkSettled(t *rapid.T) {
 	if w.known.Head != w.head {
 		t.Fatalf("known head %q, provider's %q", w.known.Head, w.head)
 	}

@@ -10,8 +10,9 @@ import (
 	"slipway/plugin/trail"
 )
 
-// Deliver answers one delivery: builds, or the reason why there are none, stored. An error
-// means that it is to be tried again; deliveries that were answered stay as they are.
+// Deliver plans one delivery: it stores builds, or the reason why it stored none. It leaves a
+// finished or deleted delivery unchanged. After an error the task must be retried; an error from
+// queue.Snooze contains the delay. Deliver is safe for concurrent use.
 func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
 	ctx = trail.Delivery(ctx, deliveryID)
 	d, err := p.o.Store.Delivery(ctx, deliveryID)
@@ -26,7 +27,7 @@ func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
 	}
 	hook, err := p.o.Store.Hook(ctx, d.HookID)
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return p.conclude(ctx, d.ID, autobuild.DeliveryIgnored, "its webhook was removed meanwhile")
+		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryIgnored, "its webhook was removed meanwhile")
 	}
 	if err != nil {
 		return fmt.Errorf("load webhook of delivery %s: %w", d.ID, err)
@@ -37,18 +38,19 @@ func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
 	}
 	push, err := provider.ParsePush(source.Kind, d.Event, d.Body)
 	if err != nil {
-		return p.conclude(ctx, d.ID, autobuild.DeliveryFailed, "not understood: "+err.Error())
+		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryFailed, "not understood: "+err.Error())
 	}
-	if state, reason := refuse(hook, push); state != "" {
-		return p.conclude(ctx, d.ID, state, reason)
+	if state, reason := checkPush(hook, push); state != "" {
+		return p.finishDelivery(ctx, d.ID, state, reason)
 	}
-	err = p.inTurn(ctx, hook, autobuild.CausePush, func(r *round) error { return r.deliver(ctx, d, push) })
-	return p.answerTo(ctx, d, err)
+	err = p.withRepoLock(ctx, hook, autobuild.CausePush, func(r *planning) error { return r.deliver(ctx, d, push) })
+	return p.handleError(ctx, d, err)
 }
 
-// refuse says why a push is none that this hook plans, before anybody is asked about it.
-// The hook's repository is the only one that its secret speaks for.
-func refuse(hook autobuild.Hook, push autobuild.Push) (autobuild.DeliveryState, string) {
+// checkPush returns a state and a reason if the webhook must not plan this push, before any call
+// to the provider. A webhook's secret authenticates deliveries for the webhook's own repository
+// only.
+func checkPush(hook autobuild.Hook, push autobuild.Push) (autobuild.DeliveryState, string) {
 	switch {
 	case push.Ignored != "":
 		return autobuild.DeliveryIgnored, push.Ignored
@@ -63,24 +65,28 @@ func refuse(hook autobuild.Hook, push autobuild.Push) (autobuild.DeliveryState, 
 	return "", ""
 }
 
-// conclude ends a delivery that moves nothing.
-func (p *Planner) conclude(ctx context.Context, deliveryID string, state autobuild.DeliveryState, reason string) error {
+// finishDelivery stores the final state of a delivery without transitions.
+func (p *Planner) finishDelivery(
+	ctx context.Context, deliveryID string, state autobuild.DeliveryState, reason string,
+) error {
 	if _, err := p.o.Store.Plan(ctx, autobuild.Plan{DeliveryID: deliveryID, State: state, Reason: reason}); err != nil {
 		return fmt.Errorf("write down that delivery %s is %s: %w", deliveryID, state, err)
 	}
-	p.tellAnswer(ctx, state, reason)
+	p.logAnswer(ctx, state, reason)
 	return nil
 }
 
-// tellAnswer logs what a delivery came to: what follows of it has the numbers of its builds.
-func (p *Planner) tellAnswer(ctx context.Context, state autobuild.DeliveryState, reason string) {
+// logAnswer logs the result of a delivery. Later log lines about its builds have the build
+// numbers.
+func (p *Planner) logAnswer(ctx context.Context, state autobuild.DeliveryState, reason string) {
 	trail.Log(ctx, p.o.Log).WithField("state", state).WithField("reason", reason).Info("delivery answered")
 }
 
-// answerTo turns an error of planning into the task's: what time or a person mends waits,
-// with the reason on the delivery's page, and the rest ends the delivery.
-func (p *Planner) answerTo(ctx context.Context, d autobuild.Delivery, err error) error {
-	f := faultOf(err, p.o.Now().Sub(d.ReceivedAt))
+// handleError converts a planning error to the result of the task. If time or an administrator
+// can fix the error, the delivery waits and its page shows the reason. Other provider errors
+// finish the delivery as failed.
+func (p *Planner) handleError(ctx context.Context, d autobuild.Delivery, err error) error {
+	f := errorActionFor(err, p.o.Now().Sub(d.ReceivedAt))
 	switch {
 	case f.snooze != nil:
 		trail.Log(ctx, p.o.Log).WithError(err).Warn("delivery waits")
@@ -92,7 +98,7 @@ func (p *Planner) answerTo(ctx context.Context, d autobuild.Delivery, err error)
 		return f.snooze
 	case f.reason != "":
 		trail.Log(ctx, p.o.Log).WithError(err).Error("delivery failed")
-		return p.conclude(ctx, d.ID, autobuild.DeliveryFailed, f.reason)
+		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryFailed, f.reason)
 	}
 	return err
 }

@@ -17,8 +17,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-func TestAPushBecomesABuildWithEverythingTheRuleSays(t *testing.T) {
-	w := newTown(t)
+func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
+	w := newEnv(t)
 	rule := branchRule("main", "latest,{sourceref}")
 	rule.Context, rule.Dockerfile, rule.Caching = "/svc", "docker/Dockerfile", false
 	rule.BuildArgs, rule.Platforms = map[string]string{"REF": "{sourceref}"}, []string{"linux/amd64"}
@@ -47,7 +47,7 @@ func TestAPushBecomesABuildWithEverythingTheRuleSays(t *testing.T) {
 }
 
 func TestABAGivesThreeBuilds(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a := w.commit("main", "A")
 	b := w.commit("main", "B")
@@ -60,7 +60,7 @@ func TestABAGivesThreeBuilds(t *testing.T) {
 }
 
 func TestABAPlannedOneByOneGivesThreeBuilds(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a := w.commit("main", "A")
 	w.planAll()
@@ -72,13 +72,14 @@ func TestABAPlannedOneByOneGivesThreeBuilds(t *testing.T) {
 }
 
 func TestTenDeliveriesOneBuild(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	body := w.bodies()[0]
 	for i := range 10 {
 		d := w.plan(body)
-		if i > 0 && (d.State != autobuild.DeliveryIgnored || !strings.HasPrefix(d.Reason, "already seen: branch main is at ")) {
+		if i > 0 &&
+			(d.State != autobuild.DeliveryIgnored || !strings.HasPrefix(d.Reason, "already seen: branch main is at ")) {
 			t.Errorf("delivery %d is %s: %s", i, d.State, d.Reason)
 		}
 	}
@@ -86,7 +87,7 @@ func TestTenDeliveriesOneBuild(t *testing.T) {
 }
 
 func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", tagRule("/^v(.*)$/", `{\1}`))
 	head := w.commit("main", "A")
 	object, err := w.app.Annotate(t.Context(), "v2", head, "annotated")
@@ -101,7 +102,7 @@ func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
 }
 
 func TestEveryRuleOfEveryAutomatedBuildAnswers(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	off := branchRule("main", "off")
 	off.Autobuild = false
 	w.automate("r/one", branchRule("main", "latest"), tagRule("main", "no"), branchRule("/^m/", "second"))
@@ -119,7 +120,7 @@ func TestEveryRuleOfEveryAutomatedBuildAnswers(t *testing.T) {
 }
 
 func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "A")
 	body := w.bodies()[0]
@@ -139,13 +140,14 @@ func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
 }
 
 func TestW9DeletionsBuildNothing(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("/.*/", "latest"))
 	w.commit("main", "A")
 	w.planAll()
 	w.push(map[string]string{"refs/heads/main": ""})
 	d := w.planAll()[0]
-	if d.State != autobuild.DeliveryPlanned || d.Reason != "no rule builds this" || d.Outcomes[0].Refused != "deleted: nothing to build" {
+	if d.State != autobuild.DeliveryPlanned || d.Reason != "no rule builds this" ||
+		d.Outcomes[0].Refused != "deleted: nothing to build" {
 		t.Errorf("%s: %s: %+v", d.State, d.Reason, d.Outcomes)
 	}
 	if got := w.state(branch("main")); got != (autobuild.RefState{Seq: 2}) {
@@ -158,7 +160,7 @@ func TestW9DeletionsBuildNothing(t *testing.T) {
 }
 
 func TestARefReCreatedAtTheSameCommitBuildsAgain(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", tagRule("v1", "1"))
 	head := w.commit("main", "A")
 	for _, object := range []string{head, "", head} {
@@ -169,7 +171,7 @@ func TestARefReCreatedAtTheSameCommitBuildsAgain(t *testing.T) {
 }
 
 func TestW11AForcePushBuildsTheNewHead(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a := w.commit("main", "A")
 	other, err := w.app.Write(t.Context(), bitbuckettestCommit("forced"))
@@ -180,7 +182,7 @@ func TestW11AForcePushBuildsTheNewHead(t *testing.T) {
 }
 
 func TestW15ARedeliveryAfterTheBranchMovedBuildsNothing(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a, b := w.commit("main", "A"), w.commit("main", "B")
 	bodies := w.bodies()
@@ -194,7 +196,7 @@ func TestW15ARedeliveryAfterTheBranchMovedBuildsNothing(t *testing.T) {
 }
 
 func TestW16TwoHooksOnePush(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	w.plan(w.bodies()[0])
@@ -205,9 +207,10 @@ func TestW16TwoHooksOnePush(t *testing.T) {
 	w.wantCommits(head)
 }
 
-// I3: a replay at any later time of a year, when the branch is back where the replayed push began too.
+// I3: A replay within a year builds nothing, even if the branch is back at the replayed push's
+// start.
 func TestI3AReplayedDeliveryBuildsNothing(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a := w.commit("main", "A")
 	b := w.commit("main", "B")
@@ -228,9 +231,9 @@ func TestI3AReplayedDeliveryBuildsNothing(t *testing.T) {
 	w.wantCommits(a, b, a)
 }
 
-// I3: a delivery that was refused because it came too late is not believed later either.
+// I3: A delivery that was refused because it was late is refused again later.
 func TestI3ARefusedDeliveryIsRememberedToo(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a, b, c := w.commit("main", "A"), w.commit("main", "B"), w.commit("main", "C")
 	bodies := w.bodies()
@@ -244,7 +247,7 @@ func TestI3ARefusedDeliveryIsRememberedToo(t *testing.T) {
 }
 
 func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	for _, tt := range []struct {
 		event, body string
 		want        autobuild.DeliveryState
@@ -262,7 +265,7 @@ func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
 }
 
 func TestPullRequestsAreIgnoredWithAReason(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	body := `{"repository":{"uuid":"` + w.repo.ID + `","full_name":"acme/app"},"pullrequest":{"id":7,
 		"source":{"branch":{"name":"fix"},"commit":{"hash":"0123456789ab"},"repository":{"uuid":"` + w.repo.ID + `"}},
 		"destination":{"branch":{"name":"main"},"repository":{"uuid":"` + w.repo.ID + `"}}}}`
@@ -274,7 +277,7 @@ func TestPullRequestsAreIgnoredWithAReason(t *testing.T) {
 }
 
 func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.app.Rename("renamed")
 	head := w.commit("main", "A")
@@ -292,9 +295,9 @@ func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
 	}
 }
 
-// O1, I7: a name that only the payload has changes nothing.
-func TestI7ANameThatOnlyThePayloadHasIsNotTaken(t *testing.T) {
-	w := newTown(t)
+// O1, I7: A repository name that only the payload contains changes nothing.
+func TestI7ANameInThePayloadOnlyIsIgnored(t *testing.T) {
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "A")
 	body := strings.ReplaceAll(string(w.bodies()[0]), "acme/app", "evil/../app")
@@ -307,10 +310,9 @@ func TestI7ANameThatOnlyThePayloadHasIsNotTaken(t *testing.T) {
 	}
 }
 
-// O1: nobody whom a payload names is called, and what is built is fetched from the configured
-// origin.
+// O1: The planner calls no host named in a payload. Builds fetch from the configured origin.
 func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	var called atomic.Int64
@@ -331,7 +333,7 @@ func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
 	}
 }
 
-// poison gives every object of a payload links of an attacker's.
+// poison adds links to an attacker's host to every object of a payload.
 func poison(v any, to string) {
 	switch v := v.(type) {
 	case map[string]any:
@@ -339,7 +341,8 @@ func poison(v any, to string) {
 			poison(inner, to)
 		}
 		link := map[string]any{"href": to + "/x.git", "name": "https"}
-		v["links"] = map[string]any{"self": link, "html": link, "commits": link, "diff": link, "avatar": link, "clone": []any{link, link}}
+		v["links"] = map[string]any{"self": link, "html": link, "commits": link, "diff": link, "avatar": link,
+			"clone": []any{link, link}}
 		v["website"], v["url"], v["cloneUrl"] = to, to, to
 	case []any:
 		for _, inner := range v {
@@ -349,7 +352,7 @@ func poison(v any, to string) {
 }
 
 func TestW21TheProvidersCommitMessageDecidesAboutSkipping(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "Docs only [skip ci]")
 	body := strings.ReplaceAll(string(w.bodies()[0]), "[skip ci]", "")
@@ -358,7 +361,7 @@ func TestW21TheProvidersCommitMessageDecidesAboutSkipping(t *testing.T) {
 }
 
 func TestW12PathsComeFromTheDiffstat(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	rule := branchRule("main", "latest")
 	rule.Paths = []string{"svc/**"}
 	w.automate("r/app", rule)
@@ -368,7 +371,7 @@ func TestW12PathsComeFromTheDiffstat(t *testing.T) {
 		w.planAll()
 		return hash
 	}
-	first := change("README.md") // no commit before it: unknown, so it builds
+	first := change("README.md") // no earlier commit: the paths are unknown, so it builds
 	change("docs/a.md")
 	hit := change("svc/main.go")
 	w.wantCommits(first, hit)
@@ -377,7 +380,7 @@ func TestW12PathsComeFromTheDiffstat(t *testing.T) {
 }
 
 func TestPathsAreNotAskedForInVain(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	rule := branchRule("other", "latest")
 	rule.Paths = []string{"svc/**"}
 	w.automate("r/app", rule, branchRule("main", "main"))
@@ -390,7 +393,7 @@ func TestPathsAreNotAskedForInVain(t *testing.T) {
 }
 
 func TestManyChangesAreResolvedByOneList(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", tagRule("/.*/", "{sourceref}"))
 	head := w.commit("main", "A")
 	refs := map[string]string{}
@@ -417,7 +420,7 @@ func TestManyChangesAreResolvedByOneList(t *testing.T) {
 }
 
 func TestAListThatIsNotFoundIsNoDeletion(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	head := w.commit("main", "A")
 	refs := map[string]string{}
 	for i := range 40 {
@@ -435,7 +438,7 @@ func TestAListThatIsNotFoundIsNoDeletion(t *testing.T) {
 }
 
 func TestADeliveryIsAnsweredOnce(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	id := w.receive(w.hook, "repo:push", w.bodies()[0])
@@ -447,7 +450,7 @@ func TestADeliveryIsAnsweredOnce(t *testing.T) {
 }
 
 func TestADeliveryOfARemovedHookIsIgnored(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.commit("main", "A")
 	id := w.receive(w.hook, "repo:push", w.bodies()[0])
 	must(t, w.store.DeleteHook(t.Context(), w.hook.ID))

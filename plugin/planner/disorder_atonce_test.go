@@ -12,11 +12,12 @@ import (
 	"slipway/plugin/planner"
 )
 
-// F17: deliveries of one repository that several processes plan at once, so that refs move
-// between a decision and its storing, are each answered, and end where the provider is.
+// F17: Two processes plan deliveries of one repository concurrently, so that refs move between a
+// decision and its transaction. Every delivery is answered, and the stored refs end at the
+// provider's heads.
 func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testing.T) {
-	w, p := newPaperTown(t)
-	d := &disorder{town: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
+	w, p := newFakeCloudEnv(t)
+	d := &chaosEnv{env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
 	d.reset()
 	d.watch()
 	for i := range 12 {
@@ -24,11 +25,11 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	}
 	ids := make(chan string, len(d.sent))
 	for _, p := range d.sent { // the deliveries of the two webhooks follow each other
-		ids <- d.arrive(p)
+		ids <- d.storeDelivery(p)
 	}
 	close(ids)
 	meet := make(chan struct{})
-	d.faults.before = func() { // both processes ask at the same time, as far as both have something to ask
+	d.faults.before = func() { // both processes call at the same time, if both have a call
 		select {
 		case meet <- struct{}{}:
 		case <-meet:
@@ -40,7 +41,7 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	must(t, d.Poll(t.Context(), d.hook))
 	built := map[string]string{} // commit by image, ref and seq
 	last := map[string]autobuild.Build{}
-	for _, b := range d.ofRun() {
+	for _, b := range d.allBuilds() {
 		one := line(b.Image, b.Ref.Full(), b.Seq, "")
 		if _, twice := built[one]; twice {
 			t.Errorf("%s was built twice", one)
@@ -50,7 +51,7 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 			last[key] = b
 		}
 	}
-	for _, b := range d.ofRun() {
+	for _, b := range d.allBuilds() {
 		if built[line(b.Image, b.Ref.Full(), b.Seq-1, "")] == b.Commit.Hash {
 			t.Errorf("%s was built at %s as transition %d and %d", b.Ref.Full(), b.Commit.Hash, b.Seq-1, b.Seq)
 		}
@@ -68,9 +69,9 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	t.Logf("%d builds, %d plans given up for a later attempt", len(built), conflicts)
 }
 
-// deliverAll plans deliveries with two planners; what moved too often
-// meanwhile comes again, as its task does.
-func (d *disorder) deliverAll(ids <-chan string) (conflicts int) {
+// deliverAll plans deliveries with two planners. It retries a delivery after a conflict, as the
+// queue does.
+func (d *chaosEnv) deliverAll(ids <-chan string) (conflicts int) {
 	d.t.Helper()
 	var group errgroup.Group
 	var mu sync.Mutex

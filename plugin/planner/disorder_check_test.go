@@ -11,8 +11,8 @@ import (
 	"slipway/plugin/store"
 )
 
-// checkRefs holds after every step.
-func (d *disorder) checkRefs(t *rapid.T) {
+// checkRefs compares the stored refs with the model. It runs after every step.
+func (d *chaosEnv) checkRefs(t *rapid.T) {
 	for _, ref := range refNames {
 		if got, want := d.state(refOf(ref)), d.ledger.known[ref]; got != want {
 			t.Fatalf("%s is known at %+v, want %+v", ref, got, want)
@@ -20,8 +20,8 @@ func (d *disorder) checkRefs(t *rapid.T) {
 	}
 }
 
-// ofRun returns the builds of this run.
-func (d *disorder) ofRun() []autobuild.Build {
+// allBuilds returns the builds of this run.
+func (d *chaosEnv) allBuilds() []autobuild.Build {
 	var all []autobuild.Build
 	for _, a := range d.automated {
 		builds, err := d.store.Builds(d.t.Context(), store.BuildFilter{AutomatedBuildID: a.ID, Limit: 10_000})
@@ -31,12 +31,12 @@ func (d *disorder) ofRun() []autobuild.Build {
 	return all
 }
 
-// check polls, and compares everything that was built with the model.
-func (d *disorder) check(t *rapid.T) {
+// check polls, and compares all builds with the model.
+func (d *chaosEnv) check(t *rapid.T) {
 	d.pollNow(t)
 	d.checkRefs(t)
 	lines, last := []string{}, map[string]autobuild.Build{}
-	for _, b := range d.ofRun() {
+	for _, b := range d.allBuilds() {
 		lines = append(lines, line(b.Image, b.Ref.Full(), b.Seq, b.Commit.Hash))
 		if key := b.Image + " " + b.Ref.Full(); b.Seq > last[key].Seq {
 			last[key] = b
@@ -58,9 +58,9 @@ func (d *disorder) check(t *rapid.T) {
 	}
 }
 
-// start starts any build that waits.
-func (d *disorder) start(t *rapid.T) {
-	d.some(t, func(b autobuild.Build) bool { return b.State == autobuild.Queued }, func(b autobuild.Build) {
+// start starts a random queued build.
+func (d *chaosEnv) start(t *rapid.T) {
+	d.withAnyBuild(t, func(b autobuild.Build) bool { return b.State == autobuild.Queued }, func(b autobuild.Build) {
 		_, err := d.store.StartAttempt(d.t.Context(), b.ID, "embedded", b.ID, d.now.Add(time.Hour), 0)
 		if err != nil {
 			t.Fatal(err)
@@ -68,20 +68,22 @@ func (d *disorder) start(t *rapid.T) {
 	})
 }
 
-// askPermit lets any build under way ask to move its tags.
-func (d *disorder) askPermit(t *rapid.T) {
-	d.some(t, func(b autobuild.Build) bool { return b.State == autobuild.Starting }, func(b autobuild.Build) { d.permit(t, b) })
+// askPermit requests a permit for the tags of a random started build.
+func (d *chaosEnv) askPermit(t *rapid.T) {
+	d.withAnyBuild(t, func(b autobuild.Build) bool { return b.State == autobuild.Starting },
+		func(b autobuild.Build) { d.permit(t, b) })
 }
 
-// permit asks for all tags of a build, and compares the answer with those before.
-func (d *disorder) permit(t *rapid.T, b autobuild.Build) {
+// permit requests all tags of a build, and checks the answer against the earlier permits.
+func (d *chaosEnv) permit(t *rapid.T, b autobuild.Build) {
 	granted, holder, err := d.store.Permit(d.t.Context(), b.ID, 1, b.Tags, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	newer := slices.ContainsFunc(b.Tags, func(tag string) bool { return d.held[place(b, tag)] > b.Seq })
 	if granted == newer {
-		t.Fatalf("%s seq %d asks for %v: granted %v, holder %d; held are %v", b.Ref.Full(), b.Seq, b.Tags, granted, holder.Seq, d.held)
+		t.Fatalf("%s seq %d asks for %v: granted %v, holder %d; held are %v", b.Ref.Full(), b.Seq, b.Tags, granted,
+			holder.Seq, d.held)
 	}
 	for _, tag := range b.Tags {
 		if granted {
@@ -92,23 +94,23 @@ func (d *disorder) permit(t *rapid.T, b autobuild.Build) {
 
 func place(b autobuild.Build, tag string) string { return b.Image + ":" + tag + " " + b.Ref.Full() }
 
-// some does something with one build of those that fit, if there is one.
-func (d *disorder) some(t *rapid.T, fits func(autobuild.Build) bool, do func(autobuild.Build)) {
-	fit := slices.DeleteFunc(d.ofRun(), func(b autobuild.Build) bool { return !fits(b) })
+// withAnyBuild calls do with a random build that fits, if there is one.
+func (d *chaosEnv) withAnyBuild(t *rapid.T, fits func(autobuild.Build) bool, do func(autobuild.Build)) {
+	fit := slices.DeleteFunc(d.allBuilds(), func(b autobuild.Build) bool { return !fits(b) })
 	if len(fit) > 0 {
 		do(rapid.SampledFrom(fit).Draw(t, "build"))
 	}
 }
 
-// checkPermits lets every build push, in any order: each tag ends at its ref's newest build.
-func (d *disorder) checkPermits(t *rapid.T) {
-	for _, b := range d.ofRun() {
+// checkPermits lets all builds push in random order. Each tag must end at its ref's newest build.
+func (d *chaosEnv) checkPermits(t *rapid.T) {
+	for _, b := range d.allBuilds() {
 		if b.State == autobuild.Queued {
 			_, err := d.store.StartAttempt(d.t.Context(), b.ID, "embedded", b.ID, d.now.Add(time.Hour), 0)
 			must(d.t, err)
 		}
 	}
-	all := d.ofRun()
+	all := d.allBuilds()
 	newest := map[string]int64{}
 	for _, b := range all {
 		for _, tag := range b.Tags {
@@ -126,20 +128,20 @@ func (d *disorder) checkPermits(t *rapid.T) {
 	}
 }
 
-// checkReplays sends again all that was ever sent. What was lost may still fit; after that
-// nothing is news, however often it comes.
-func (d *disorder) checkReplays(t *rapid.T) {
+// checkReplays sends all deliveries again. The first replay may deliver lost ones. After that,
+// further replays start no build.
+func (d *chaosEnv) checkReplays(t *rapid.T) {
 	for _, p := range d.sent {
 		d.receive(t, p)
 	}
-	d.calm = false // a replay is no push in its turn
+	d.calm = false // replays do not arrive in the order of the pushes
 	d.check(t)
-	before := len(d.ofRun())
+	before := len(d.allBuilds())
 	for _, p := range d.sent {
 		d.receive(t, p)
 	}
 	d.check(t)
-	if after := len(d.ofRun()); after != before {
+	if after := len(d.allBuilds()); after != before {
 		t.Fatalf("replays made %d builds", after-before)
 	}
 }

@@ -8,24 +8,26 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A report is one delivery's word on one ref.
+// A report is the change of one ref in one delivery.
 type report struct{ ref, old, new string }
 
-// A ledger is the model: which transitions the planner is to accept, by what it was told
-// and where the refs were then. It knows neither rounds nor plans nor a database.
+// A ledger is the reference model: it computes the transitions that the planner must accept, from
+// the reports and the heads at the time. It is independent of the planner's types and of the
+// database.
 type ledger struct {
 	known    map[string]autobuild.RefState // by full name
 	answered map[report]bool
-	accepted []report // the seq of each is its place among those of its ref
+	accepted []report // the seq of each is its index among the changes of its ref
 }
 
 func newLedger() ledger {
 	return ledger{known: map[string]autobuild.RefState{}, answered: map[report]bool{}}
 }
 
-// hear answers a report while the ref is at head. What ends at the head is believed, unless
-// the head is no news; what ended elsewhere only as an unheard step on from what is known.
-func (l *ledger) hear(r report, head string) {
+// apply evaluates a report while the ref is at head. A report that ends at the head is accepted
+// if the head is new. Another report is accepted only if it continues the known head and was
+// never answered.
+func (l *ledger) apply(r report, head string) {
 	known := l.known[r.ref]
 	follows := r.old == known.Head || known.Seq == 0 && r.new != ""
 	if r.new == head && head != known.Head || r.new != head && follows && !l.answered[r] {
@@ -34,7 +36,7 @@ func (l *ledger) hear(r report, head string) {
 	l.answered[r] = true
 }
 
-// settle is what a poll does.
+// settle applies a poll.
 func (l *ledger) settle(heads map[string]string) {
 	for _, ref := range refNames {
 		if l.known[ref].Head != heads[ref] {
@@ -50,7 +52,7 @@ func (l *ledger) move(ref, to string) {
 	l.accepted, l.answered[step] = append(l.accepted, step), true
 }
 
-// builds lists what every matching rule makes of the accepted transitions, sorted.
+// builds lists the builds of all matching rules for the accepted transitions, sorted.
 func (l *ledger) builds() []string {
 	seqs, builds := map[string]int{}, []string{}
 	for _, step := range l.accepted {
@@ -69,7 +71,7 @@ func line(image, ref string, seq int64, commit string) string {
 	return fmt.Sprintf("%s %s %d %.7s", image, ref, seq, commit)
 }
 
-// imagesOf says whose rules match a ref: those of begin.
+// imagesOf returns the images whose rules match a ref. The rules are those of watch.
 func imagesOf(ref string) []string {
 	if ref == "refs/heads/main" {
 		return []string{"r/app", "r/main"}
@@ -77,7 +79,7 @@ func imagesOf(ref string) []string {
 	return []string{"r/app"}
 }
 
-// pushed lists the builds of every push as it happened, for when nothing is lost.
+// pushed lists the builds of every push in order, for runs that lose nothing.
 func pushed(history []report) []string {
 	l := newLedger()
 	l.accepted = history

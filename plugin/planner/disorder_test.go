@@ -11,37 +11,38 @@ import (
 	"pgregory.net/rapid"
 )
 
-// F17–F19: pushes of several refs at once, forced, deleting and making anew, told by two
-// webhooks, late, twice, out of order, long after or never, polls between, and a planner that
-// dies: every transition is built once by each rule that matches, and the last one is built.
-func TestF17DisorderAtARealRepositoryBuildsWhatTheModelBuilds(t *testing.T) {
+// F17–F19: Pushes move several refs at once, force, delete and recreate them. Two webhooks
+// deliver them late, twice, out of order, much later or never. Polls run in between, and the
+// planner is killed. Each matching rule builds every transition once, and builds the last one.
+func TestF17DisorderAtARealRepositoryMatchesTheModel(t *testing.T) {
 	runs(t, 1, 200)
-	w := newTown(t)
-	w.catch() // the second webhook of the repository
+	w := newEnv(t)
+	w.recordDeliveries() // the second webhook of the repository
 	commits := []string{}
 	for _, message := range []string{"A", "B", "C"} {
 		commits = append(commits, w.commit("main", message))
 	}
 	aside, err := w.app.Write(t.Context(), bitbuckettestCommit("aside"))
 	must(t, err)
-	d := &disorder{town: w, commits: append(commits, aside), heads: map[string]string{"refs/heads/main": commits[2]}}
+	d := &chaosEnv{env: w, commits: append(commits, aside), heads: map[string]string{"refs/heads/main": commits[2]}}
 	d.remote = func(refs map[string]string) [][]byte {
 		w.push(refs)
-		defer func() { w.caught = nil }()
+		defer func() { w.recorded = nil }()
 		return w.bodies()
 	}
 	rapid.Check(t, d.run)
 }
 
-// The same on a repository without git, where ten thousand runs take minutes.
-func TestF17DisorderAtAPaperRepositoryBuildsWhatTheModelBuilds(t *testing.T) {
+// The same test with a fake repository without git, because ten thousand runs then take only
+// minutes.
+func TestF17DisorderAtAFakeRepositoryMatchesTheModel(t *testing.T) {
 	runs(t, 6, 10_000)
-	w, p := newPaperTown(t)
-	d := &disorder{town: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
+	w, p := newFakeCloudEnv(t)
+	d := &chaosEnv{env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
 	rapid.Check(t, d.run)
 }
 
-// runs says how many runs rapid makes: short, or with SLIPWAY_TRUST=1 long.
+// runs sets the number of rapid's runs: short, or long with SLIPWAY_TRUST=1.
 func runs(t *testing.T, short, long int) {
 	t.Helper()
 	checks := flag.Lookup("rapid.checks").Value
@@ -54,9 +55,9 @@ func runs(t *testing.T, short, long int) {
 	must(t, checks.Set(strconv.Itoa(n)))
 }
 
-// run is one life of the repository, from empty on.
-func (d *disorder) run(t *rapid.T) {
-	d.begin(t)
+// run executes random steps on a repository that starts empty.
+func (d *chaosEnv) run(t *rapid.T) {
+	d.startRun(t)
 	t.Repeat(map[string]func(*rapid.T){
 		"push": func(t *rapid.T) {
 			ref := refs.Draw(t, "ref")
@@ -82,7 +83,7 @@ func (d *disorder) run(t *rapid.T) {
 		"ask for a permit": d.askPermit,
 		"":                 d.checkRefs,
 	})
-	for len(d.underWay) > 0 {
+	for len(d.pending) > 0 {
 		d.deliver(t, true)
 	}
 	d.check(t)
@@ -90,39 +91,39 @@ func (d *disorder) run(t *rapid.T) {
 	d.checkReplays(t)
 }
 
-// recreate pushes a deleted ref where it was before it was deleted.
-func (d *disorder) recreate(*rapid.T) {
+// recreate pushes a deleted ref at its last commit.
+func (d *chaosEnv) recreate(*rapid.T) {
 	for _, ref := range slices.Sorted(maps.Keys(d.deleted)) {
 		d.push(map[string]string{ref: d.deleted[ref]})
 		return
 	}
 }
 
-// deliver hands over one delivery that is under way: in disorder any, else the oldest.
-func (d *disorder) deliver(t *rapid.T, last bool) {
+// deliver plans one pending delivery: the oldest in calm runs, otherwise a random one.
+func (d *chaosEnv) deliver(t *rapid.T, last bool) {
 	if i, ok := d.pick(t); ok {
-		d.receive(t, d.underWay[i])
+		d.receive(t, d.pending[i])
 		if last {
-			d.underWay = slices.Delete(d.underWay, i, i+1)
+			d.pending = slices.Delete(d.pending, i, i+1)
 		}
 	}
 }
 
-func (d *disorder) pick(t *rapid.T) (int, bool) {
-	if len(d.underWay) == 0 || d.calm {
-		return 0, len(d.underWay) > 0
+func (d *chaosEnv) pick(t *rapid.T) (int, bool) {
+	if len(d.pending) == 0 || d.calm {
+		return 0, len(d.pending) > 0
 	}
-	return rapid.IntRange(0, len(d.underWay)-1).Draw(t, "which"), true
+	return rapid.IntRange(0, len(d.pending)-1).Draw(t, "which"), true
 }
 
-func (d *disorder) drop(t *rapid.T) {
+func (d *chaosEnv) drop(t *rapid.T) {
 	if i, ok := d.pick(t); ok && !d.calm {
-		d.underWay = slices.Delete(d.underWay, i, i+1)
+		d.pending = slices.Delete(d.pending, i, i+1)
 	}
 }
 
-// replay sends any delivery again that was ever sent.
-func (d *disorder) replay(t *rapid.T) {
+// replay sends a random earlier delivery again.
+func (d *chaosEnv) replay(t *rapid.T) {
 	if len(d.sent) > 0 && !d.calm {
 		d.receive(t, rapid.SampledFrom(d.sent).Draw(t, "sent"))
 	}

@@ -19,34 +19,34 @@ var (
 	refs     = rapid.SampledFrom(refNames)
 )
 
-// disorder is a repository whose deliveries come as they like, beside the model of it.
-type disorder struct {
-	*town
-	remote  func(refs map[string]string) [][]byte // pushes, and returns what the webhooks were sent
+// chaosEnv is an env whose deliveries arrive in any order, with a reference model.
+type chaosEnv struct {
+	*env
+	remote  func(refs map[string]string) [][]byte // pushes, and returns the payloads of the webhooks
 	commits []string
 	heads   map[string]string // of the refs at the provider
 
-	// Of one run.
+	// The fields below are reset at the start of each run.
 	automated []autobuild.AutomatedBuild
-	calm      bool // nothing is lost or overtaken, and polls wait until everything came
+	calm      bool // no delivery is lost or reordered, and polls wait for pending deliveries
 	ledger    ledger
-	deleted   map[string]string // where deleted refs were
+	deleted   map[string]string // last commits of deleted refs
 	history   []report
-	underWay  []parcel
-	sent      []parcel
+	pending   []sentDelivery
+	sent      []sentDelivery
 	held      map[string]int64 // image, tag and ref → seq of the last permit
 	runs      int
 }
 
-// A parcel is a delivery, and what it says.
-type parcel struct {
+// A sentDelivery is the payload of a delivery and its parsed reports.
+type sentDelivery struct {
 	body    []byte
 	reports []report
 }
 
-// begin empties the repository and has it watched anew: as that of another source provider,
-// so that the store knows nothing of it.
-func (d *disorder) begin(t *rapid.T) {
+// startRun deletes all refs and registers the repository under a new source provider, so that the
+// store knows nothing about it.
+func (d *chaosEnv) startRun(t *rapid.T) {
 	gone := map[string]string{}
 	for ref, head := range d.heads {
 		if head != "" {
@@ -61,15 +61,17 @@ func (d *disorder) begin(t *rapid.T) {
 	d.watch()
 }
 
-func (d *disorder) reset() {
+func (d *chaosEnv) reset() {
 	d.runs++
 	d.heads, d.deleted, d.held = map[string]string{}, map[string]string{}, map[string]int64{}
-	d.ledger, d.history, d.underWay, d.sent = newLedger(), nil, nil, nil
+	d.ledger = newLedger()
+	d.history, d.pending, d.sent = nil, nil, nil
 }
 
-func (d *disorder) watch() {
+func (d *chaosEnv) watch() {
 	ctx := d.t.Context()
-	source, err := d.store.SaveProvider(ctx, autobuild.Provider{Kind: autobuild.Cloud, Name: fmt.Sprint("bitbucket", d.runs)})
+	source, err := d.store.SaveProvider(ctx,
+		autobuild.Provider{Kind: autobuild.Cloud, Name: fmt.Sprint("bitbucket", d.runs)})
 	must(d.t, err)
 	d.connect(source.ID)
 	d.repo.ProviderID = source.ID
@@ -84,13 +86,13 @@ func (d *disorder) watch() {
 	d.restart()
 }
 
-// restart lets another process plan: what the last one kept in memory is lost.
-func (d *disorder) restart() {
+// restart replaces the planner, so that its state in memory is lost as after a process restart.
+func (d *chaosEnv) restart() {
 	d.Planner = planner.New(planner.Options{Store: d.store, Connector: d.account, Now: d.clock, Log: quiet()})
 }
 
-// push moves refs, and sets their deliveries on their way.
-func (d *disorder) push(to map[string]string) {
+// push moves refs and adds their deliveries to the pending ones.
+func (d *chaosEnv) push(to map[string]string) {
 	moves, reports := map[string]string{}, []report{}
 	for _, ref := range refNames { // in the order in which Bitbucket lists changes
 		commit, asked := to[ref]
@@ -103,50 +105,52 @@ func (d *disorder) push(to map[string]string) {
 		return
 	}
 	for _, body := range d.remote(moves) {
-		d.underWay = append(d.underWay, parcel{body, reports})
-		d.sent = append(d.sent, parcel{body, reports})
+		d.pending = append(d.pending, sentDelivery{body, reports})
+		d.sent = append(d.sent, sentDelivery{body, reports})
 	}
 	for _, r := range reports {
 		delete(d.deleted, r.ref)
-		if d.heads[r.ref] = r.new; r.new == "" {
+		d.heads[r.ref] = r.new
+		if r.new == "" {
 			d.deleted[r.ref] = r.old
 		}
 	}
 	d.history = append(d.history, reports...)
 }
 
-// receive has a delivery planned.
-func (d *disorder) receive(t *rapid.T, p parcel) {
-	if err := d.Deliver(d.t.Context(), d.arrive(p)); err != nil {
+// receive stores and plans a delivery, and applies it to the model.
+func (d *chaosEnv) receive(t *rapid.T, p sentDelivery) {
+	if err := d.Deliver(d.t.Context(), d.storeDelivery(p)); err != nil {
 		t.Fatal(err)
 	}
-	d.hear(p)
+	d.applyReports(p)
 }
 
-func (d *disorder) arrive(p parcel) (id string) {
+func (d *chaosEnv) storeDelivery(p sentDelivery) (id string) {
 	d.now = d.now.Add(time.Second)
-	return d.town.receive(d.hook, "repo:push", p.body)
+	return d.env.receive(d.hook, "repo:push", p.body)
 }
 
-func (d *disorder) hear(p parcel) {
+func (d *chaosEnv) applyReports(p sentDelivery) {
 	for _, r := range p.reports {
-		d.ledger.hear(r, d.heads[r.ref])
+		d.ledger.apply(r, d.heads[r.ref])
 	}
 }
 
-// die lets the process die at one of the calls for a delivery, or after the last; its task
-// runs again in the next.
-func (d *disorder) die(t *rapid.T) {
+// die cancels the planner at a random API call of a delivery, or after the last one. The
+// delivery's task then runs again in a new planner.
+func (d *chaosEnv) die(t *rapid.T) {
 	i, ok := d.pick(t)
 	if !ok {
 		return
 	}
-	id := d.arrive(d.underWay[i])
+	id := d.storeDelivery(d.pending[i])
 	ctx, kill := context.WithCancel(d.t.Context())
 	defer kill()
 	calls := rapid.IntRange(0, 4).Draw(t, "calls")
 	d.faults.before = func() {
-		if calls--; calls < 0 {
+		calls--
+		if calls < 0 {
 			kill()
 		}
 	}
@@ -159,13 +163,13 @@ func (d *disorder) die(t *rapid.T) {
 	if err := d.Deliver(d.t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	d.hear(d.underWay[i])
-	d.underWay = slices.Delete(d.underWay, i, i+1)
+	d.applyReports(d.pending[i])
+	d.pending = slices.Delete(d.pending, i, i+1)
 }
 
-// pollNow polls; while all is calm, polls give way to deliveries.
-func (d *disorder) pollNow(t *rapid.T) {
-	if d.calm && len(d.underWay) > 0 {
+// pollNow polls. In calm runs it does nothing while deliveries are pending.
+func (d *chaosEnv) pollNow(t *rapid.T) {
+	if d.calm && len(d.pending) > 0 {
 		return
 	}
 	if err := d.Poll(d.t.Context(), d.hook); err != nil {

@@ -1,10 +1,8 @@
-// Package planner turns what is said to have happened into builds: deliveries of
-// webhooks, polls of refs, and people who press Start.
+// Package planner creates builds from webhook deliveries, polls of refs, and manual requests.
 //
-// A delivery is a hint. Its repository must be the hook's, and each ref that it says
-// moved is looked up at the provider with our own credential before anything follows
-// from it (accept). What is accepted is put to every rule of the repository's automated
-// builds, and transitions, decisions and builds are stored in one transaction. The
-// planner starts nothing and reports nothing: the dispatcher and the reporter do, by the
-// tasks that the transaction made.
+// A delivery is only a hint. Its repository must be the repository of the webhook. The planner
+// looks up each reported ref at the provider with our own credentials before it decides
+// (evaluate). Each accepted change is checked against every rule of the repository's automated
+// builds. Transitions, decisions and builds are stored in one transaction. The planner starts no
+// build and reports no status: the transaction creates tasks for the dispatcher and the reporter.
 package planner

@@ -13,33 +13,37 @@ const (
 	maxPause = time.Minute
 )
 
-// A fault says what follows from an error of a provider: a snooze that does not count as an
-// attempt, with what the delivery waits for; or, without a snooze, why it failed for good.
-// Neither: the error is ours and the task's to retry.
-type fault struct {
+// An errorAction is the planner's reaction to an error of a provider. With a snooze the delivery
+// is retried, and the reason is the cause. A snooze does not count as an attempt. With a
+// reason only, the delivery failed for good. The zero errorAction means that the error is
+// internal: the task returns it, and the queue retries the task.
+type errorAction struct {
 	snooze error
 	reason string
 }
 
-// faultOf decides about an error, for a delivery that is age old. An outage never costs a
-// delivery: it is looked at again, soon at first and then once a minute.
-func faultOf(err error, age time.Duration) fault {
+// errorActionFor returns the reaction to an error for a delivery of this age. An outage never
+// costs a delivery: the planner retries it soon at first, and then once a minute.
+func errorActionFor(err error, age time.Duration) errorAction {
 	var limited *autobuild.RateLimitError
 	switch {
 	case err == nil:
-		return fault{}
+		return errorAction{}
 	case errors.As(err, &limited):
-		return fault{queue.Snooze(max(limited.RetryAfter, minPause)), "waits: Bitbucket limits the rate of requests"}
+		return errorAction{queue.Snooze(max(limited.RetryAfter, minPause)), "waits: Bitbucket limits the rate of requests"}
 	case errors.Is(err, autobuild.ErrUnauthorized):
-		return fault{queue.Snooze(maxPause), "waits: the linked account's access ended; link it again in the settings, under Source providers"}
+		return errorAction{queue.Snooze(maxPause),
+			"waits: the linked account's access ended; link it again in the settings, under Source providers"}
 	case errors.Is(err, autobuild.ErrUnavailable):
-		return fault{queue.Snooze(min(max(age/4, minPause), maxPause)), "waits: Bitbucket is not available"}
+		return errorAction{queue.Snooze(min(max(age/4, minPause), maxPause)), "waits: Bitbucket is not available"}
 	case errors.Is(err, autobuild.ErrForbidden):
-		return fault{nil, "Bitbucket does not let the linked account read the repository: give it access, then resend the delivery"}
+		return errorAction{nil,
+			"Bitbucket does not let the linked account read the repository: give it access, then resend the delivery"}
 	case errors.Is(err, autobuild.ErrNotFound):
-		return fault{nil, "Bitbucket no longer shows the repository to the linked account: " + err.Error()}
+		return errorAction{nil, "Bitbucket no longer shows the repository to the linked account: " + err.Error()}
 	case errors.Is(err, autobuild.ErrRemoved):
-		return fault{nil, "Bitbucket removed the API that this needs; a newer version of Slipway is needed: " + err.Error()}
+		return errorAction{nil,
+			"Bitbucket removed the API that this needs; a newer version of Slipway is needed: " + err.Error()}
 	}
-	return fault{}
+	return errorAction{}
 }

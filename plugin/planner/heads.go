@@ -8,30 +8,31 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// listFrom is how many changes it takes until listing all refs is cheaper than asking for each.
+// listFrom is the number of changes from which listing all refs is cheaper than one call per ref.
 const listFrom = 30
 
-// heads says where refs are at the provider, asking for each or once for all.
-type heads struct {
+// A headResolver looks up the commits of refs at the provider: with one call per ref, or with one
+// list of all refs. It is not safe for concurrent use.
+type headResolver struct {
 	commits    autobuild.Commits
 	repository autobuild.Repository
 	list       bool
 	listed     map[autobuild.Ref]autobuild.Commit
 }
 
-func newHeads(c autobuild.Connection, r autobuild.Repository, changes int) *heads {
-	return &heads{commits: c.Commits, repository: r, list: changes >= listFrom}
+func newHeadResolver(c autobuild.Connection, r autobuild.Repository, changes int) *headResolver {
+	return &headResolver{commits: c.Commits, repository: r, list: changes >= listFrom}
 }
 
-// resolve returns the commit that a ref points at; ErrNotFound when it is gone.
-func (h *heads) resolve(ctx context.Context, ref autobuild.Ref) (autobuild.Commit, error) {
+// resolve returns the head commit of a ref. It returns ErrNotFound if the ref does not exist.
+func (h *headResolver) resolve(ctx context.Context, ref autobuild.Ref) (autobuild.Commit, error) {
 	if !h.list {
 		return h.commits.Resolve(ctx, h.repository, ref)
 	}
 	if h.listed == nil {
 		all, err := h.commits.Heads(ctx, h.repository)
 		if err != nil {
-			return autobuild.Commit{}, notOfRef(err)
+			return autobuild.Commit{}, asRepositoryError(err)
 		}
 		h.listed = headsByRef(all)
 	}
@@ -42,10 +43,12 @@ func (h *heads) resolve(ctx context.Context, ref autobuild.Ref) (autobuild.Commi
 	return commit, nil
 }
 
-// notOfRef keeps a repository that is not found from passing for a ref that is gone.
-func notOfRef(err error) error {
+// asRepositoryError replaces ErrNotFound by ErrForbidden, because callers read ErrNotFound as a
+// deleted ref and not as a missing repository.
+func asRepositoryError(err error) error {
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return fmt.Errorf("list refs: %s: %w", err, autobuild.ErrForbidden) //nolint:errorlint // what is wrapped would pass for "not found"
+		//nolint:errorlint // wrapping err would report ErrNotFound
+		return fmt.Errorf("list refs: %s: %w", err, autobuild.ErrForbidden)
 	}
 	return fmt.Errorf("list refs: %w", err)
 }

@@ -8,10 +8,11 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// LookSoon has the refs of a repository polled after SettleAfter, for somebody who knows of a
-// push that was not told. Asking again meanwhile changes nothing; a repository without a
-// webhook of ours has nobody who builds it.
-func (p *Planner) LookSoon(ctx context.Context, r autobuild.Repository) error {
+// PollSoon schedules a poll of the repository's refs after SettleAfter. Call it if a push is
+// known from another source than a delivery. Further calls before the poll change nothing.
+// PollSoon returns nil without a poll if Slipway manages no webhook for the repository, because
+// no automated build uses it. It is safe for concurrent use.
+func (p *Planner) PollSoon(ctx context.Context, r autobuild.Repository) error {
 	hook, err := p.o.Store.HookOf(ctx, r)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
@@ -19,6 +20,6 @@ func (p *Planner) LookSoon(ctx context.Context, r autobuild.Repository) error {
 	if err != nil {
 		return fmt.Errorf("find the webhook of %s: %w", r.FullName, err)
 	}
-	p.settleLater(hook.ID)
+	p.schedulePoll(hook.ID)
 	return nil
 }

@@ -12,24 +12,25 @@ func TestARepositoryIsLookedAtSoonAndOnce(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	s, r := storetest.Open(t), storetest.Repository("app")
 	a := storetest.AutomatedBuild(t, s, r)
-	hook, err := s.SaveHook(t.Context(), autobuild.Hook{AccountID: a.AccountID, Repository: r, State: autobuild.HookActive})
+	hook, err := s.SaveHook(t.Context(),
+		autobuild.Hook{AccountID: a.AccountID, Repository: r, State: autobuild.HookActive})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := New(Options{Store: s, Now: func() time.Time { return now }})
 	for _, asked := range []autobuild.Repository{r, r, storetest.Repository("unknown")} {
-		if err := p.LookSoon(t.Context(), asked); err != nil {
+		if err := p.PollSoon(t.Context(), asked); err != nil {
 			t.Fatal(err)
 		}
 		now = now.Add(time.Second)
 	}
-	if due := p.unsettled(now.Add(11 * time.Second)); len(due) != 0 {
+	if due := p.takeScheduled(now.Add(11 * time.Second)); len(due) != 0 {
 		t.Errorf("due before that: %v", due)
 	}
-	if due := p.unsettled(now.Add(12 * time.Second)); !due[hook.ID] || len(due) != 1 {
+	if due := p.takeScheduled(now.Add(12 * time.Second)); !due[hook.ID] || len(due) != 1 {
 		t.Errorf("due 15 s after it was first asked: %v", due)
 	}
-	if due := p.unsettled(now.Add(time.Hour)); len(due) != 0 {
+	if due := p.takeScheduled(now.Add(time.Hour)); len(due) != 0 {
 		t.Errorf("due again: %v", due)
 	}
 }

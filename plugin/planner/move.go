@@ -10,9 +10,12 @@ import (
 	"slipway/plugin/trail"
 )
 
-// move puts an accepted change to the rules of every automated build of the repository and
-// composes the builds. What the rules read is the provider's commit, not the delivery's.
-func (r *round) move(ctx context.Context, v verdict, c autobuild.Change, commit autobuild.Commit) autobuild.Move {
+// planMove evaluates an accepted change with the rules of every automated build of the
+// repository, and composes the builds. The rules read the provider's commit, because a payload is
+// not trusted.
+func (r *planning) planMove(
+	ctx context.Context, v decision, c autobuild.Change, commit autobuild.Commit,
+) autobuild.Move {
 	t := autobuild.Transition{Repository: r.repository, Ref: c.Ref(), Old: v.Old, New: v.New}
 	c.Action, c.Message = actionOf(t, c.Action), commit.Message
 	m := autobuild.Move{Transition: t, Outcome: autobuild.Outcome{Change: c}}
@@ -35,37 +38,37 @@ func (r *round) move(ctx context.Context, v verdict, c autobuild.Change, commit 
 	return m
 }
 
-// actionOf says what a transition did to its ref; where the reported action can be right,
-// it stands.
-func actionOf(t autobuild.Transition, told autobuild.Action) autobuild.Action {
+// actionOf returns the action of a transition. It keeps the reported action if that is possible.
+func actionOf(t autobuild.Transition, reported autobuild.Action) autobuild.Action {
 	switch {
 	case t.New == "":
 		return autobuild.Deleted
-	case told == autobuild.Created || told == autobuild.Updated:
-		return told
+	case reported == autobuild.Created || reported == autobuild.Updated:
+		return reported
 	case t.Old == "":
 		return autobuild.Created
 	}
 	return autobuild.Updated
 }
 
-// withPaths adds the changed paths where a rule that would build asks for them. That they
-// cannot be had leaves them unknown, and unknown builds.
-func (r *round) withPaths(ctx context.Context, t autobuild.Transition, c autobuild.Change) autobuild.Change {
+// withPaths adds the changed paths if the answer of a rule depends on them. If the lookup fails,
+// the paths stay unknown, and unknown paths build: a surplus build is better than a missing one.
+func (r *planning) withPaths(ctx context.Context, t autobuild.Transition, c autobuild.Change) autobuild.Change {
 	wanted := slices.ContainsFunc(r.builds, func(a autobuild.AutomatedBuild) bool { return wantsPaths(c, a) })
 	if t.Old == "" || !wanted {
 		return c
 	}
 	paths, err := r.connection.Commits.ChangedPaths(ctx, r.repository, t.Old, t.New)
 	if err != nil {
-		trail.Log(ctx, r.o.Log).WithError(err).Warnf("changed paths of %s %s not known, its rules build", r.repository.FullName, t.Ref.Full())
+		trail.Log(ctx, r.o.Log).WithError(err).Warnf("changed paths of %s %s not known, its rules build",
+			r.repository.FullName, t.Ref.Full())
 		return c
 	}
 	c.Paths = paths
 	return c
 }
 
-// wantsPaths reports whether a rule's answer depends on the changed paths.
+// wantsPaths reports whether the answer of any rule depends on the changed paths.
 func wantsPaths(c autobuild.Change, a autobuild.AutomatedBuild) bool {
 	for i, d := range rules.Decide(c, a.Rules, rules.Options{Autotest: a.Autotest}) {
 		if d.Build && len(a.Rules[i].Paths) > 0 {
@@ -75,8 +78,11 @@ func wantsPaths(c autobuild.Change, a autobuild.AutomatedBuild) bool {
 	return false
 }
 
-// compose makes the build of one decision. Cause, delivery and times are the caller's.
-func compose(a autobuild.AutomatedBuild, rule autobuild.Rule, d autobuild.Decision, ref autobuild.Ref, c autobuild.Commit) autobuild.Build {
+// compose creates the build of one decision. The caller sets the cause, the delivery and the
+// times.
+func compose(
+	a autobuild.AutomatedBuild, rule autobuild.Rule, d autobuild.Decision, ref autobuild.Ref, c autobuild.Commit,
+) autobuild.Build {
 	return autobuild.Build{
 		AutomatedBuildID: a.ID,
 		RuleID:           rule.ID,

@@ -11,27 +11,27 @@ import (
 	"slipway/plugin/bitbucket/webhook/webhooktest"
 )
 
-// I6: our payloads and a true push, signed and each with one place deleted, made null or of
-// another type: every one is answered, none is tried for ever, and every answer says why. Of the
-// 50,000 every 401st is tried, with SLIPWAY_TRUST every eleventh.
+// I6: Each mutation of our sample payloads and of a real push deletes one value, sets it to null
+// or changes its type. The planner answers each mutation with a reason and retries none forever.
+// The test tries every 401st of 50,000 mutations, and every 11th with SLIPWAY_TRUST=1.
 func TestI6EveryMutationOfAPayloadIsAnsweredWithAReason(t *testing.T) {
 	every := 401
 	if os.Getenv("SLIPWAY_TRUST") != "" {
 		every = 11
 	}
-	cloud, dataCenter := newTown(t), newTown(t)
+	cloud, dataCenter := newEnv(t), newEnv(t)
 	asDataCenter(dataCenter)
 	m := mutations{t: t, answers: map[autobuild.DeliveryState]int{}}
-	for i, flavour := range []string{"cloud", "datacenter"} {
-		w := []*town{cloud, dataCenter}[i]
+	for i, flavor := range []string{"cloud", "datacenter"} {
+		w := []*env{cloud, dataCenter}[i]
 		w.automate("r/app", branchRule("/.*/", "latest"), tagRule("/.*/", "{sourceref}"))
-		files, err := filepath.Glob(filepath.Join("../../testdata/webhooks", flavour, "*.json"))
+		files, err := filepath.Glob(filepath.Join("../../testdata/webhooks", flavor, "*.json"))
 		must(t, err)
 		for _, file := range files {
 			text, err := os.ReadFile(file)
 			must(t, err)
 			event, _, _ := strings.Cut(filepath.Base(file), "--")
-			// The repository is the hook's, so that the rest of the payload decides.
+			// Use the hook's repository, so that the planner reads the rest of the payload.
 			own := strings.ReplaceAll(string(text), "{7f3f1d0c-52ab-4c5e-9f0e-0d5a3b8c1e11}", w.repo.ID)
 			m.try(w, strings.ReplaceAll(event, ".", ":"), []byte(own), every)
 		}
@@ -39,25 +39,27 @@ func TestI6EveryMutationOfAPayloadIsAnsweredWithAReason(t *testing.T) {
 	cloud.commit("main", "A")
 	m.try(cloud, "repo:push", cloud.bodies()[0], max(1, every/10))
 	t.Logf("%d of %d mutations: %v", m.tried, m.all, m.answers)
-	for _, state := range []autobuild.DeliveryState{autobuild.DeliveryPlanned, autobuild.DeliveryFailed, autobuild.DeliveryIgnored, autobuild.DeliveryRefused} {
+	for _, state := range []autobuild.DeliveryState{autobuild.DeliveryPlanned, autobuild.DeliveryFailed,
+		autobuild.DeliveryIgnored, autobuild.DeliveryRefused} {
 		if m.answers[state] == 0 {
 			t.Errorf("of %d mutations none is %s", m.tried, state)
 		}
 	}
 }
 
-// mutations delivers payloads with one place changed, and counts what comes of them.
+// mutations delivers payloads with one changed value, and counts the resulting states.
 type mutations struct {
 	t          *testing.T
 	all, tried int
 	answers    map[autobuild.DeliveryState]int
 }
 
-func (m *mutations) try(w *town, event string, body []byte, every int) {
+func (m *mutations) try(w *env, event string, body []byte, every int) {
 	var whole any
 	must(m.t, json.Unmarshal(body, &whole))
 	webhooktest.Mutate(whole, nil, func() {
-		if m.all++; m.all%every != 0 {
+		m.all++
+		if m.all%every != 0 {
 			return
 		}
 		m.tried++
@@ -75,9 +77,9 @@ func (m *mutations) try(w *town, event string, body []byte, every int) {
 	})
 }
 
-// asDataCenter makes a town's webhook one of a Data Center, whose payloads have another form, and
-// whose repositories have numbers; that of ours is 84.
-func asDataCenter(w *town) {
+// asDataCenter changes the webhook to one of a Bitbucket Data Center, which has other payloads
+// and numeric repository ids. The repository gets the id 84.
+func asDataCenter(w *env) {
 	w.t.Helper()
 	all, err := w.store.Providers(w.t.Context())
 	must(w.t, err)

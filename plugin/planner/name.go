@@ -8,10 +8,12 @@ import (
 	"slipway/plugin/trail"
 )
 
-// named returns a repository under its present name, which it stores when it is news: the id
-// finds the repository, and the provider says the name.
-func (p *Planner) named(ctx context.Context, c autobuild.Connection, r autobuild.Repository) (autobuild.Repository, error) {
-	found, err := repositoryNow(ctx, c, r)
+// refreshName returns the repository with its current name, and stores a rename. It looks up the
+// repository by id, because an id survives a rename.
+func (p *Planner) refreshName(
+	ctx context.Context, c autobuild.Connection, r autobuild.Repository,
+) (autobuild.Repository, error) {
+	found, err := fetchRepository(ctx, c, r)
 	if err != nil {
 		return r, fmt.Errorf("ask for the name of %s: %w", r.FullName, err)
 	}
@@ -22,13 +24,16 @@ func (p *Planner) named(ctx context.Context, c autobuild.Connection, r autobuild
 	if err := p.o.Store.RenameRepository(ctx, found); err != nil {
 		return r, fmt.Errorf("rename %s to %s: %w", r.FullName, found.FullName, err)
 	}
-	trail.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName, found.FullName)
+	trail.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName,
+		found.FullName)
 	return found, nil
 }
 
-// repositoryNow asks the provider for a repository by its ids, which renaming leaves alone.
-// Where ids do not address a repository, its name does.
-func repositoryNow(ctx context.Context, c autobuild.Connection, r autobuild.Repository) (autobuild.Repository, error) {
+// fetchRepository loads a repository from the provider by its ids, because a rename keeps them.
+// It uses the name if the provider cannot address repositories by id (no WorkspaceID).
+func fetchRepository(
+	ctx context.Context, c autobuild.Connection, r autobuild.Repository,
+) (autobuild.Repository, error) {
 	name := r.FullName
 	if r.WorkspaceID != "" {
 		name = r.WorkspaceID + "/" + r.ID

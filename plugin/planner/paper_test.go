@@ -15,9 +15,9 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// paper is the part of Bitbucket Cloud that planning reads, of one repository without git: where
-// tens of thousands of pushes matter more than what is in them. bitbuckettest is the real one.
-type paper struct {
+// fakeCloud serves the part of Bitbucket Cloud's API that the planner reads, for one repository
+// without git. It makes tests with tens of thousands of pushes fast; bitbuckettest uses real git.
+type fakeCloud struct {
 	mux     http.ServeMux
 	commits []string
 	heads   map[string]string // by full name
@@ -25,27 +25,27 @@ type paper struct {
 
 type object = map[string]any
 
-var paperRepository = autobuild.Repository{ID: "{app}", WorkspaceID: "{acme}", FullName: "acme/app"}
+var fakeRepository = autobuild.Repository{ID: "{app}", WorkspaceID: "{acme}", FullName: "acme/app"}
 
-// newPaperTown is a town with a paper Bitbucket in place of the server.
-func newPaperTown(t *testing.T) (*town, *paper) {
+// newFakeCloudEnv returns an env whose API client calls a fakeCloud.
+func newFakeCloudEnv(t *testing.T) (*env, *fakeCloud) {
 	t.Helper()
-	p := &paper{heads: map[string]string{}}
+	p := &fakeCloud{heads: map[string]string{}}
 	for _, digit := range []string{"a", "b", "c", "d"} {
 		p.commits = append(p.commits, strings.Repeat(digit, 40))
 	}
 	p.route()
-	w := &town{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), repo: paperRepository}
+	w := &env{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), repo: fakeRepository}
 	w.store = storetest.OpenAt(t, t.TempDir(), w.clock)
 	w.openAPI("https://api.bitbucket.example.com", secret.New("token"), p)
 	return w, p
 }
 
-func (p *paper) route() {
+func (p *fakeCloud) route() {
 	const repository = "GET /2.0/repositories/{workspace}/{name}"
 	p.mux.HandleFunc(repository, func(w http.ResponseWriter, _ *http.Request) { reply(w, shownRepository()) })
 	p.mux.HandleFunc(repository+"/commit/{hash}", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, object{"hash": r.PathValue("hash")}) // nobody asks for one that was not pushed
+		reply(w, object{"hash": r.PathValue("hash")}) // the planner requests pushed commits only
 	})
 	for kind, prefix := range map[string]string{"branches": "refs/heads/", "tags": "refs/tags/"} {
 		p.mux.HandleFunc(repository+"/refs/"+kind, func(w http.ResponseWriter, _ *http.Request) {
@@ -70,10 +70,11 @@ func (p *paper) route() {
 func reply(w http.ResponseWriter, o object) { _ = json.NewEncoder(w).Encode(o) }
 
 func shownRepository() object {
-	return object{"uuid": paperRepository.ID, "full_name": paperRepository.FullName, "workspace": object{"uuid": paperRepository.WorkspaceID}}
+	return object{"uuid": fakeRepository.ID, "full_name": fakeRepository.FullName,
+		"workspace": object{"uuid": fakeRepository.WorkspaceID}}
 }
 
-func (p *paper) RoundTrip(r *http.Request) (*http.Response, error) {
+func (p *fakeCloud) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
@@ -82,12 +83,13 @@ func (p *paper) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer.Result(), nil
 }
 
-// push moves refs, and returns what two webhooks are sent of it.
-func (p *paper) push(to map[string]string) [][]byte {
+// push moves refs, and returns the payloads of two webhooks.
+func (p *fakeCloud) push(to map[string]string) [][]byte {
 	changes := []object{}
 	for _, ref := range slices.Sorted(maps.Keys(to)) {
 		changes = append(changes, object{"old": shownRef(ref, p.heads[ref]), "new": shownRef(ref, to[ref])})
-		if p.heads[ref] = to[ref]; to[ref] == "" {
+		p.heads[ref] = to[ref]
+		if to[ref] == "" {
 			delete(p.heads, ref)
 		}
 	}

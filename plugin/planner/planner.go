@@ -17,37 +17,39 @@ import (
 
 const (
 	workers = 4
-	// maxAnew bounds how often a plan is decided anew because a ref moved meanwhile.
-	maxAnew = 5
+	// maxPlanAttempts bounds how often a plan is computed again because a ref moved in the
+	// meantime.
+	maxPlanAttempts = 5
 )
 
-// Options make a Planner.
+// Options configure a Planner. Store, Connector and Log are required.
 type Options struct {
 	Store     *store.Store
 	Connector autobuild.Connector
 	Now       func() time.Time // nil = time.Now
-	// SettleAfter is how long after an answer that leaves a ref behind the provider's head,
-	// or after a new webhook, its refs are polled; default 15 s. Until then the deliveries
-	// that are on their way have come.
+	// SettleAfter is the delay before a poll after a new webhook, or after a delivery that leaves
+	// a stored ref behind the provider's head. Default 15 s. The delay gives pending deliveries
+	// time to arrive.
 	SettleAfter time.Duration
-	// Leads reports whether this gateway does the polls that are due by the clock; nil = it is
-	// alone, and does.
-	Leads func() bool
-	// CheckHook makes the webhook of a repository stand that should have one; nil = nobody does.
+	// IsLeader reports whether this gateway runs the periodic polls. nil = always, for a single
+	// gateway.
+	IsLeader func() bool
+	// CheckHook creates or repairs the webhook of a repository that should have one; nil = no
+	// check.
 	CheckHook func(ctx context.Context, r autobuild.Repository) error
 	Log       logrus.FieldLogger
 }
 
-// A Planner makes builds of deliveries, polls and requests. It is safe for concurrent use.
+// A Planner creates builds from deliveries, polls and requests. It is safe for concurrent use.
 type Planner struct {
 	o Options
 
-	mu       sync.Mutex
-	turns    map[string]*sync.Mutex // by hook id
-	unsettle map[string]time.Time   // hook id → when its refs are to be polled
+	mu     sync.Mutex
+	locks  map[string]*sync.Mutex // by hook id
+	pollAt map[string]time.Time   // hook id → time of the scheduled poll
 }
 
-// New returns a Planner.
+// New returns a Planner and fills in the defaults of its options.
 func New(o Options) *Planner {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -55,33 +57,33 @@ func New(o Options) *Planner {
 	if o.SettleAfter == 0 {
 		o.SettleAfter = 15 * time.Second
 	}
-	if o.Leads == nil {
-		o.Leads = func() bool { return true }
+	if o.IsLeader == nil {
+		o.IsLeader = func() bool { return true }
 	}
 	if o.CheckHook == nil {
 		o.CheckHook = func(context.Context, autobuild.Repository) error { return nil }
 	}
-	return &Planner{o: o, turns: map[string]*sync.Mutex{}, unsettle: map[string]time.Time{}}
+	return &Planner{o: o, locks: map[string]*sync.Mutex{}, pollAt: map[string]time.Time{}}
 }
 
-// Register takes the plan tasks of a queue.
+// Register makes the planner handle the plan tasks of a queue. Call it before the queue runs.
 func (p *Planner) Register(q *queue.Queue) {
 	q.Handle(store.TaskPlan, func(ctx context.Context, t queue.Task) error { return p.Deliver(ctx, t.Arg) },
-		queue.Options{Workers: workers, Dead: p.giveUp})
+		queue.Options{Workers: workers, Dead: p.recordFailure})
 }
 
-// giveUp writes down that a delivery cannot be planned.
-func (p *Planner) giveUp(ctx context.Context, t queue.Task, cause error) {
+// recordFailure stores that the queue gave up on a delivery.
+func (p *Planner) recordFailure(ctx context.Context, t queue.Task, cause error) {
 	ctx = trail.Delivery(ctx, t.Arg)
 	reason := "given up: " + cause.Error()
-	if err := p.conclude(ctx, t.Arg, autobuild.DeliveryFailed, reason); err != nil {
+	if err := p.finishDelivery(ctx, t.Arg, autobuild.DeliveryFailed, reason); err != nil {
 		trail.Log(ctx, p.o.Log).WithError(err).Error("end of a delivery not written down")
 	}
 }
 
-// connect opens a connection to a hook's repository: with the account that manages the hook, or,
-// when that can be used no more, with another one that an automated build of the repository
-// has. Who leaves stops nobody else's builds.
+// connect opens a connection to a hook's repository with the account that manages the hook. If
+// that account is unlinked or removed, it uses the account of another automated build of the
+// repository. So an unlinked account does not stop the builds of other users.
 func (p *Planner) connect(ctx context.Context, hook autobuild.Hook) (autobuild.Connection, error) {
 	connection, err := p.o.Connector.Connect(ctx, hook.AccountID)
 	if err == nil {
@@ -106,25 +108,26 @@ func (p *Planner) connect(ctx context.Context, hook autobuild.Hook) (autobuild.C
 	return autobuild.Connection{}, err
 }
 
-// turn lets deliveries and polls of one repository follow each other, so that what was
-// gathered for a decision still holds when it is stored. Call the result to end the turn.
-func (p *Planner) turn(hookID string) (end func()) {
+// lock serializes planning per repository, so that the inputs of a decision are still valid when
+// it is stored. Call the result to unlock.
+func (p *Planner) lock(hookID string) (unlock func()) {
 	p.mu.Lock()
-	mine, ok := p.turns[hookID]
+	repoLock, ok := p.locks[hookID]
 	if !ok {
-		mine = &sync.Mutex{}
-		p.turns[hookID] = mine
+		repoLock = &sync.Mutex{}
+		p.locks[hookID] = repoLock
 	}
 	p.mu.Unlock()
-	mine.Lock()
-	return mine.Unlock
+	repoLock.Lock()
+	return repoLock.Unlock
 }
 
-// settleLater asks for a poll of a hook's refs.
-func (p *Planner) settleLater(hookID string) {
+// schedulePoll schedules a poll of a hook's refs after SettleAfter, unless one is scheduled
+// already.
+func (p *Planner) schedulePoll(hookID string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, asked := p.unsettle[hookID]; !asked {
-		p.unsettle[hookID] = p.o.Now().Add(p.o.SettleAfter)
+	if _, asked := p.pollAt[hookID]; !asked {
+		p.pollAt[hookID] = p.o.Now().Add(p.o.SettleAfter)
 	}
 }

@@ -11,20 +11,23 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Poll compares the refs of a hook's repository with those we know, and plans what moved
-// untold. Refs never seen are a baseline, without builds, when the hook is polled for the
-// first time: rules are not retroactive.
+// Poll compares the provider's refs of a hook's repository with the stored refs, and plans each
+// difference. The first poll of a hook stores unknown refs as a baseline without builds, because
+// rules are not retroactive. Poll is safe for concurrent use.
 func (p *Planner) Poll(ctx context.Context, hook autobuild.Hook) error {
-	return p.pollUnless(ctx, hook, func(context.Context, string) bool { return false })
+	return p.pollUnlessPending(ctx, hook, func(context.Context, string) bool { return false })
 }
 
-// errAwaited: deliveries wait that tell of what a poll found, push by push.
-var errAwaited = errors.New("deliveries wait to be planned")
+// errPendingDeliveries is returned by a poll that found changes while deliveries wait. Deliveries
+// go first, because they contain every push.
+var errPendingDeliveries = errors.New("deliveries wait to be planned")
 
-// pollUnless is Poll that gives way with errAwaited to deliveries that came in until the refs
-// were listed: of several pushes to a ref it would plan the last alone.
-func (p *Planner) pollUnless(ctx context.Context, hook autobuild.Hook, awaits func(ctx context.Context, hookID string) bool) error {
-	err := p.inTurn(ctx, hook, autobuild.CauseReconcile, func(r *round) error { return r.poll(ctx, awaits) })
+// pollUnlessPending polls like Poll. It returns errPendingDeliveries if deliveries arrived before
+// the refs were listed, because a poll sees only the last of several pushes to a ref.
+func (p *Planner) pollUnlessPending(
+	ctx context.Context, hook autobuild.Hook, hasPending func(ctx context.Context, hookID string) bool,
+) error {
+	err := p.withRepoLock(ctx, hook, autobuild.CauseReconcile, func(r *planning) error { return r.poll(ctx, hasPending) })
 	if err != nil {
 		return err
 	}
@@ -34,8 +37,10 @@ func (p *Planner) pollUnless(ctx context.Context, hook autobuild.Hook, awaits fu
 	return nil
 }
 
-func (r *round) poll(ctx context.Context, awaits func(context.Context, string) bool) error {
-	known, err := r.o.Store.RefStates(ctx, r.repository) // before the heads: what moves in between is a conflict, never a step back
+func (r *planning) poll(ctx context.Context, hasPending func(context.Context, string) bool) error {
+	// Load the stored refs before the provider's heads. A ref that moves between the two loads
+	// then causes a conflict, and never a step back.
+	known, err := r.o.Store.RefStates(ctx, r.repository)
 	if err != nil {
 		return fmt.Errorf("load refs of %s: %w", r.repository.FullName, err)
 	}
@@ -54,10 +59,11 @@ func (r *round) poll(ctx context.Context, awaits func(context.Context, string) b
 	if len(changes) == 0 {
 		return nil
 	}
-	if awaits(ctx, r.hook.ID) {
-		return errAwaited
+	if hasPending(ctx, r.hook.ID) {
+		return errPendingDeliveries
 	}
-	if err := r.rename(ctx); err != nil { // no delivery tells, and what is fetched is fetched by name
+	// No delivery reports the rename of a polled repository, and runners fetch by name.
+	if err := r.rename(ctx); err != nil {
 		return err
 	}
 	if err := r.loadBuilds(ctx); err != nil {
@@ -65,7 +71,7 @@ func (r *round) poll(ctx context.Context, awaits func(context.Context, string) b
 	}
 	for _, c := range changes {
 		ref := c.Ref()
-		s := sighting{Ref: ref, Old: c.Old, New: c.Commit, Head: c.Commit, Known: known[ref], Exists: true}
+		s := observation{Ref: ref, Old: c.Old, New: c.Commit, Head: c.Commit, Known: known[ref], Exists: true}
 		if err := r.decide(ctx, s, c, commits[ref]); err != nil {
 			return err
 		}
@@ -73,12 +79,12 @@ func (r *round) poll(ctx context.Context, awaits func(context.Context, string) b
 	if len(r.plan.Moves) == 0 {
 		return nil
 	}
-	r.plan.State, r.plan.Reason = summary(r.plan)
+	r.plan.State, r.plan.Reason = summarize(r.plan)
 	return r.store(ctx)
 }
 
-// moved lists what differs between the refs we know and the provider's: the oldest commits
-// first, so that builds are made in the order of their pushes as far as that can be known.
+// moved lists the differences between the stored refs and the provider's heads. Oldest commits
+// come first: this is the best available guess of the order of the pushes.
 func moved(known map[autobuild.Ref]autobuild.RefState, heads map[autobuild.Ref]autobuild.Commit) []autobuild.Change {
 	var changes []autobuild.Change
 	for ref, commit := range heads {

@@ -14,15 +14,15 @@ import (
 	"slipway/plugin/planner"
 )
 
-func (w *town) poll() {
+func (w *env) poll() {
 	w.t.Helper()
 	hook, err := w.store.Hook(w.t.Context(), w.hook.ID)
 	must(w.t, err)
 	must(w.t, w.Poll(w.t.Context(), hook))
 }
 
-// neverPolled makes the hook a new one.
-func (w *town) neverPolled() {
+// neverPolled resets the hook to a new one.
+func (w *env) neverPolled() {
 	w.t.Helper()
 	must(w.t, w.store.DeleteHook(w.t.Context(), w.hook.ID))
 	w.hook.PolledAt = time.Time{}
@@ -31,8 +31,8 @@ func (w *town) neverPolled() {
 	w.hook = saved
 }
 
-func TestW22APollFindsWhatWasMissed(t *testing.T) {
-	w := newTown(t)
+func TestW22APollFindsMissedPushes(t *testing.T) {
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"), tagRule("/.*/", "{sourceref}"))
 	a := w.commit("main", "A")
 	w.planAll()
@@ -49,7 +49,8 @@ func TestW22APollFindsWhatWasMissed(t *testing.T) {
 	slices.Sort(got)
 	want := []string{a, b}
 	slices.Sort(want)
-	if !slices.Equal(got, want) || builds[1].Cause != autobuild.CauseReconcile || builds[2].Cause != autobuild.CauseReconcile {
+	if !slices.Equal(got, want) || builds[1].Cause != autobuild.CauseReconcile ||
+		builds[2].Cause != autobuild.CauseReconcile {
 		t.Errorf("builds of %v, causes %s and %s", got, builds[1].Cause, builds[2].Cause)
 	}
 	for _, d := range w.planAll() { // the deliveries come late
@@ -68,7 +69,7 @@ func TestW22APollFindsWhatWasMissed(t *testing.T) {
 }
 
 func TestAPollFindsDeletions(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("/.*/", "latest"))
 	w.commit("main", "A")
 	w.planAll()
@@ -83,7 +84,7 @@ func TestAPollFindsDeletions(t *testing.T) {
 }
 
 func TestTheFirstPollIsABaseline(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("/.*/", "{sourceref}"))
 	old := w.commit("main", "A")
 	w.neverPolled()
@@ -99,8 +100,8 @@ func TestTheFirstPollIsABaseline(t *testing.T) {
 	w.wantCommits(b, b)
 }
 
-func TestTheFirstPollStillFindsWhatRefsSeenMissed(t *testing.T) {
-	w := newTown(t)
+func TestTheFirstPollFindsMissedPushesOfKnownRefs(t *testing.T) {
+	w := newEnv(t)
 	w.automate("r/app", branchRule("/.*/", "{sourceref}"))
 	a := w.commit("main", "A")
 	w.planAll()
@@ -111,10 +112,10 @@ func TestTheFirstPollStillFindsWhatRefsSeenMissed(t *testing.T) {
 	w.wantCommits(a, b)
 }
 
-// Pushes between the making of a webhook and its baseline are not lost: the baseline has
-// their heads already when their deliveries come.
+// A push between the creation of a webhook and its baseline is not lost, although the baseline
+// already has its head when the delivery arrives.
 func TestDeliveriesAfterTheBaselineStillBuild(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.neverPolled()
 	a, b := w.commit("main", "A"), w.commit("main", "B")
@@ -125,15 +126,15 @@ func TestDeliveriesAfterTheBaselineStillBuild(t *testing.T) {
 	w.wantCommits(a, b)
 }
 
-// What an answered delivery leaves behind the provider's head is polled for soon after.
-func TestRunPollsSettlesWhatDeliveriesLeaveBehind(t *testing.T) {
-	w := newTown(t)
+// If a delivery leaves a stored ref behind the provider's head, a poll follows soon.
+func TestRunPollsFollowsUpOnDeliveriesBehindTheHead(t *testing.T) {
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a, b := w.commit("main", "A"), w.commit("main", "B")
 	w.push(map[string]string{"refs/heads/main": a})
 	bodies := w.bodies()
 	w.plan(bodies[2]) // B→A first
-	w.plan(bodies[1]) // then A→B, which fits what is known now
+	w.plan(bodies[1]) // then A→B, which continues the known head
 	w.wantCommits(a, b)
 	w.now = w.now.Add(time.Minute)
 	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 3 })
@@ -141,17 +142,17 @@ func TestRunPollsSettlesWhatDeliveriesLeaveBehind(t *testing.T) {
 }
 
 func TestRunPollsLooksAtEveryHookAtItsStart(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
-	head := w.commit("main", "A") // while nobody listened
+	head := w.commit("main", "A") // while no gateway runs
 	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 1 })
 	w.wantCommits(head)
 }
 
-// After a restart the deliveries that were received before are planned first: a poll would
-// know of their last push only.
+// After a restart the received deliveries are planned before a poll, because a poll would find
+// only the last of their pushes.
 func TestPollsGiveWayToDeliveries(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a, b := w.commit("main", "A"), w.commit("main", "B")
 	var waiting []string
@@ -167,10 +168,10 @@ func TestPollsGiveWayToDeliveries(t *testing.T) {
 	w.wantCommits(a, b)
 }
 
-// A delivery that comes in while a poll is under way tells of a push that the poll has not seen
-// by itself: another one has followed it before the poll listed the refs.
+// A delivery that arrives during a poll can contain a push that the poll cannot find. Another
+// push followed before the poll listed the refs.
 func TestPollsGiveWayToDeliveriesThatComeMeanwhile(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	var a, b string
 	received := make(chan string, 1)
@@ -182,9 +183,9 @@ func TestPollsGiveWayToDeliveriesThatComeMeanwhile(t *testing.T) {
 	w.runPolls(time.Hour, func() bool {
 		select {
 		case id := <-received:
-			must(t, w.Deliver(t.Context(), id)) // when the poll's turn is over
+			must(t, w.Deliver(t.Context(), id)) // after the poll
 		default:
-			w.pass(time.Second)
+			w.advance(time.Second)
 		}
 		return len(w.builds()) > 1
 	})
@@ -192,22 +193,22 @@ func TestPollsGiveWayToDeliveriesThatComeMeanwhile(t *testing.T) {
 }
 
 func TestPollsDoNotWaitForEver(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
-	w.receive(w.hook, "repo:push", w.bodies()[0]) // nobody plans it
+	w.receive(w.hook, "repo:push", w.bodies()[0]) // not planned
 	w.now = w.now.Add(time.Hour)
 	w.runPolls(time.Hour, func() bool { return len(w.builds()) == 1 })
 	w.wantCommits(head)
 }
 
 // runPolls runs the polls until the condition holds.
-func (w *town) runPolls(interval time.Duration, until func() bool) {
+func (w *env) runPolls(interval time.Duration, until func() bool) {
 	w.t.Helper()
-	w.runPollsEvery(planner.Every{Polled: interval, Active: 24 * time.Hour}, until)
+	w.runPollsEvery(planner.Intervals{Polled: interval, Active: 24 * time.Hour}, until)
 }
 
-func (w *town) runPollsEvery(every planner.Every, until func() bool) {
+func (w *env) runPollsEvery(every planner.Intervals, until func() bool) {
 	w.t.Helper()
 	ctx, stop := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
@@ -230,7 +231,7 @@ func (w *town) runPollsEvery(every planner.Every, until func() bool) {
 }
 
 func TestAPollThatFailsChangesNothing(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("/.*/", "latest"))
 	w.commit("main", "A")
 	w.planAll()
@@ -251,13 +252,14 @@ func TestAPollThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-// I6: what nobody foresaw of one repository ends neither the polls nor the process.
+// I6: A panic about one repository ends neither the polls nor the process.
 func TestI6APanicAboutOneRepositoryCostsNoOther(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	other := w.repo
 	other.ID, other.FullName = "{other}", "acme/other"
-	_, err := w.store.SaveHook(t.Context(), autobuild.Hook{AccountID: "strange", Repository: other, Secret: secret.New("s"), State: autobuild.HookPolled})
+	_, err := w.store.SaveHook(t.Context(),
+		autobuild.Hook{AccountID: "strange", Repository: other, Secret: secret.New("s"), State: autobuild.HookPolled})
 	must(t, err)
 	w.account.panics = "strange"
 	head := w.commit("main", "A")

@@ -10,39 +10,42 @@ import (
 	"slipway/plugin/trail"
 )
 
-// A round gathers and decides one plan: of one delivery, or of one poll. It is used once.
-type round struct {
+// A planning collects and decides one plan, for one delivery or one poll. Use it once. It is not
+// safe for concurrent use.
+type planning struct {
 	*Planner
 	connection autobuild.Connection
 	hook       autobuild.Hook
 	repository autobuild.Repository
 	cause      autobuild.Cause
 	delivery   autobuild.Delivery // zero for a poll
-	received   time.Time          // when what caused the round was safe here
+	received   time.Time          // when the delivery was stored, or the poll began
 
 	builds  []autobuild.AutomatedBuild
-	known   map[autobuild.Ref]autobuild.RefState // as this round's moves leave them
+	known   map[autobuild.Ref]autobuild.RefState // after the moves of this planning
 	plan    autobuild.Plan
-	settled bool // every ref that was looked at is where the provider has it
+	settled bool // every observed ref has the provider's head
 }
 
-func (p *Planner) newRound(c autobuild.Connection, hook autobuild.Hook, cause autobuild.Cause) *round {
-	return &round{
+func (p *Planner) newPlanning(c autobuild.Connection, hook autobuild.Hook, cause autobuild.Cause) *planning {
+	return &planning{
 		Planner: p, connection: c, hook: hook, repository: hook.Repository, cause: cause, received: p.o.Now(),
 		known: map[autobuild.Ref]autobuild.RefState{}, settled: true,
 	}
 }
 
-// inTurn lets work gather, decide and store in a round, while no other round of the same
-// repository does, and anew when a ref moved meanwhile.
-func (p *Planner) inTurn(ctx context.Context, hook autobuild.Hook, cause autobuild.Cause, work func(*round) error) error {
-	defer p.turn(hook.ID)()
+// withRepoLock runs work while no other planning of the same repository runs. It runs work again,
+// up to maxPlanAttempts times in all, if a ref moved before the plan was stored.
+func (p *Planner) withRepoLock(
+	ctx context.Context, hook autobuild.Hook, cause autobuild.Cause, work func(*planning) error,
+) error {
+	defer p.lock(hook.ID)()
 	connection, err := p.connect(ctx, hook)
 	if err != nil {
 		return err
 	}
-	for range maxAnew {
-		err = work(p.newRound(connection, hook, cause))
+	for range maxPlanAttempts {
+		err = work(p.newPlanning(connection, hook, cause))
 		if !errors.Is(err, autobuild.ErrConflict) {
 			break
 		}
@@ -50,45 +53,45 @@ func (p *Planner) inTurn(ctx context.Context, hook autobuild.Hook, cause autobui
 	return err
 }
 
-// deliver plans a delivery's changes, in their order.
-func (r *round) deliver(ctx context.Context, d autobuild.Delivery, push autobuild.Push) error {
+// deliver plans the changes of a delivery in their order.
+func (r *planning) deliver(ctx context.Context, d autobuild.Delivery, push autobuild.Push) error {
 	r.delivery, r.received = d, d.ReceivedAt
-	if err := r.follow(ctx, push.Repository.FullName); err != nil {
+	if err := r.checkRename(ctx, push.Repository.FullName); err != nil {
 		return err
 	}
 	if err := r.loadBuilds(ctx); err != nil {
 		return err
 	}
-	heads := newHeads(r.connection, r.repository, len(push.Changes))
+	heads := newHeadResolver(r.connection, r.repository, len(push.Changes))
 	for _, c := range push.Changes {
-		if err := r.report(ctx, heads, c); err != nil {
+		if err := r.planChange(ctx, heads, c); err != nil {
 			return err
 		}
 	}
 	r.plan.DeliveryID = r.delivery.ID
-	r.plan.State, r.plan.Reason = summary(r.plan)
+	r.plan.State, r.plan.Reason = summarize(r.plan)
 	if len(push.Skipped) > 0 {
-		r.settled = false // what was left off is for the poll to find
+		r.settled = false // the poll finds the changes that the payload left out
 	}
 	return r.store(ctx)
 }
 
-// follow notices that the repository was renamed. The delivery's name is only the occasion to
-// ask.
-func (r *round) follow(ctx context.Context, told string) error {
-	if told == "" || told == r.repository.FullName {
+// checkRename refreshes the repository's name if a delivery has another one. The name in the
+// payload is only the reason to ask the provider.
+func (r *planning) checkRename(ctx context.Context, reported string) error {
+	if reported == "" || reported == r.repository.FullName {
 		return nil
 	}
 	return r.rename(ctx)
 }
 
-// rename takes over the repository's present name.
-func (r *round) rename(ctx context.Context) (err error) {
-	r.repository, err = r.named(ctx, r.connection, r.repository)
+// rename loads the repository's current name from the provider and stores it.
+func (r *planning) rename(ctx context.Context) (err error) {
+	r.repository, err = r.refreshName(ctx, r.connection, r.repository)
 	return err
 }
 
-func (r *round) loadBuilds(ctx context.Context) (err error) {
+func (r *planning) loadBuilds(ctx context.Context) (err error) {
 	r.builds, err = r.o.Store.AutomatedBuildsOf(ctx, r.repository)
 	if err != nil {
 		return fmt.Errorf("load automated builds of %s: %w", r.repository.FullName, err)
@@ -96,46 +99,51 @@ func (r *round) loadBuilds(ctx context.Context) (err error) {
 	return nil
 }
 
-// report answers one change that a delivery tells of.
-func (r *round) report(ctx context.Context, heads *heads, c autobuild.Change) error {
+// planChange plans one change of a delivery.
+func (r *planning) planChange(ctx context.Context, heads *headResolver, c autobuild.Change) error {
 	if c.Kind == autobuild.PullRequest {
 		r.refuse(c, "pull requests are not tested by this version")
 		return nil
 	}
-	s, commit, err := r.look(ctx, heads, c)
+	s, commit, err := r.observe(ctx, heads, c)
 	if err != nil {
 		return fmt.Errorf("look at %s of %s: %w", c.Ref().Full(), r.repository.FullName, err)
 	}
 	return r.decide(ctx, s, c, commit)
 }
 
-// decide accepts or refuses a sighting, and puts what is accepted to the rules.
-func (r *round) decide(ctx context.Context, s sighting, c autobuild.Change, commit autobuild.Commit) error {
-	v := accept(s)
+// decide evaluates an observation, and plans the change if it is accepted.
+func (r *planning) decide(ctx context.Context, s observation, c autobuild.Change, commit autobuild.Commit) error {
+	v := evaluate(s)
 	r.settled = r.settled && v.Settled
 	if !v.Accept {
 		r.refuse(c, v.Reason)
 		return nil
 	}
 	r.known[s.Ref] = autobuild.RefState{Head: v.New, Seq: s.Known.Seq + 1}
-	r.plan.Moves = append(r.plan.Moves, r.move(ctx, v, c, commit))
+	r.plan.Moves = append(r.plan.Moves, r.planMove(ctx, v, c, commit))
 	return nil
 }
 
-func (r *round) refuse(c autobuild.Change, reason string) {
+func (r *planning) refuse(c autobuild.Change, reason string) {
 	r.plan.Refused = append(r.plan.Refused, autobuild.Outcome{Change: c, Refused: reason})
 }
 
-// look gathers what accepting a change depends on, and the commit that it leads to.
-func (r *round) look(ctx context.Context, heads *heads, c autobuild.Change) (sighting, autobuild.Commit, error) {
+// observe collects the inputs of the decision on a change, and returns the commit that the change
+// leads to.
+func (r *planning) observe(
+	ctx context.Context, heads *headResolver, c autobuild.Change,
+) (observation, autobuild.Commit, error) {
 	ref := c.Ref()
-	s := sighting{Ref: ref, Old: c.Old, New: c.Commit}
+	s := observation{Ref: ref, Old: c.Old, New: c.Commit}
 	var err error
-	if s.Known, err = r.stateOf(ctx, ref); err != nil {
+	s.Known, err = r.loadRefState(ctx, ref)
+	if err != nil {
 		return s, autobuild.Commit{}, err
 	}
 	asked := autobuild.Transition{Repository: r.repository, Ref: ref, Old: c.Old, New: c.Commit}
-	if s.Repeated, err = r.o.Store.TransitionSeen(ctx, asked); err != nil {
+	s.Repeated, err = r.o.Store.TransitionSeen(ctx, asked)
+	if err != nil {
 		return s, autobuild.Commit{}, err
 	}
 	head, err := heads.resolve(ctx, ref)
@@ -154,7 +162,7 @@ func (r *round) look(ctx context.Context, heads *heads, c autobuild.Change) (sig
 	return s, commit, err
 }
 
-func (r *round) stateOf(ctx context.Context, ref autobuild.Ref) (autobuild.RefState, error) {
+func (r *planning) loadRefState(ctx context.Context, ref autobuild.Ref) (autobuild.RefState, error) {
 	if state, ok := r.known[ref]; ok {
 		return state, nil
 	}
@@ -165,10 +173,11 @@ func (r *round) stateOf(ctx context.Context, ref autobuild.Ref) (autobuild.RefSt
 	return state, err
 }
 
-// store writes the plan, in one transaction, and asks for a poll where a ref is left behind.
-func (r *round) store(ctx context.Context) error {
+// store writes the plan in one transaction. It schedules a poll if a stored ref is behind the
+// provider's head.
+func (r *planning) store(ctx context.Context) error {
 	if !r.settled {
-		r.settleLater(r.hook.ID)
+		r.schedulePoll(r.hook.ID)
 	}
 	r.plan.Repository = r.repository
 	builds, err := r.o.Store.Plan(ctx, r.plan)
@@ -176,16 +185,17 @@ func (r *round) store(ctx context.Context) error {
 		return fmt.Errorf("store the plan for %s: %w", r.repository.FullName, err)
 	}
 	if r.plan.DeliveryID != "" {
-		r.tellAnswer(ctx, r.plan.State, r.plan.Reason)
+		r.logAnswer(ctx, r.plan.State, r.plan.Reason)
 	}
 	for _, b := range builds {
-		trail.Log(trail.Build(ctx, b), r.o.Log).Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(), short(b.Commit.Hash))
+		trail.Log(trail.Build(ctx, b), r.o.Log).Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(),
+			short(b.Commit.Hash))
 	}
 	return nil
 }
 
-// summary says in one line what a delivery came to.
-func summary(p autobuild.Plan) (autobuild.DeliveryState, string) {
+// summarize returns the state of a delivery and a one-line reason.
+func summarize(p autobuild.Plan) (autobuild.DeliveryState, string) {
 	builds := 0
 	for _, m := range p.Moves {
 		builds += len(m.Builds)

@@ -14,43 +14,49 @@ import (
 )
 
 const (
-	pollsAtOnce = 4
-	pollTime    = 2 * time.Minute // bounds one poll
-	retryPolls  = time.Minute     // after a failed one
-	giveWay     = time.Second     // to deliveries that wait to be planned
-	// giveWayTo is how old a delivery may be that polls wait for, and waitingFor how many of
-	// a hook's newest are looked at.
-	giveWayTo  = time.Hour
-	waitingFor = 100
+	maxConcurrentPolls = 4
+	pollTimeout        = 2 * time.Minute // bounds one poll
+	pollRetryDelay     = time.Minute     // delay after a failed poll
+	yieldDelay         = time.Second     // delay of a poll while deliveries wait
+	// A poll waits for deliveries younger than maxDeliveryAge. It looks at the newest
+	// recentDeliveries of a hook.
+	maxDeliveryAge   = time.Hour
+	recentDeliveries = 100
 
-	// callsOfAPoll is what a poll takes of Cloud's limit: a page of branches, a page of tags.
-	// perHour is how much of it, 1000 calls an hour, polls take that only mend what was not
-	// delivered.
-	callsOfAPoll = 2
-	perHour      = 500
+	// callsPerPoll is the number of API calls of one poll of Bitbucket Cloud: one page of
+	// branches and one page of tags. pollCallsPerHour is the share of Cloud's limit, 1000 calls
+	// an hour, for polls of repositories that also have a webhook.
+	callsPerPoll     = 2
+	pollCallsPerHour = 500
 )
 
-// Every says how often the repositories are polled by the clock, give or take a tenth.
-type Every struct {
-	// Polled is for those without a webhook.
+// Intervals say how often RunPolls polls a repository. Each delay varies by 10 percent.
+type Intervals struct {
+	// Polled is the interval for repositories without a webhook.
 	Polled time.Duration
-	// Active is for those with one, whose pushes are delivered: Bitbucket sends no large
-	// delivery, none while it is disabled, and repeats few. With many repositories it is longer
-	// (rarely).
+	// Active is the interval for repositories with a webhook. Polls find the pushes that
+	// Bitbucket does not deliver. It sends no large payload and none while the webhook is
+	// disabled, and it repeats few failed deliveries. The interval is longer with many
+	// repositories (stretchInterval).
 	Active time.Duration
 }
 
-// RunPolls polls until ctx ends: every hook once at the start, for what was pushed while
-// nobody listened; new hooks soon after they were made; refs that a delivery left behind
-// the provider's head; and every hook by the clock. Active hooks that are polled by the clock
-// are checked before, so that no push falls in between. Of several gateways one does all that,
-// from the moment it leads on, and the others what their own deliveries left behind.
-func (p *Planner) RunPolls(ctx context.Context, every Every) error {
-	s := schedule{planner: p, every: every, next: map[string]visit{}}
+// RunPolls polls until ctx ends, and then returns nil. It polls
+//
+//   - every hook once at the start, for pushes while no gateway ran;
+//   - every new hook soon after its creation;
+//   - refs that a delivery left behind the provider's head;
+//   - every hook at its interval.
+//
+// Before a periodic poll of an active hook, RunPolls checks the webhook, so that it misses no
+// push in between. With several gateways only the leader does all of this. The other gateways
+// poll only after their own deliveries.
+func (p *Planner) RunPolls(ctx context.Context, every Intervals) error {
+	s := schedule{planner: p, every: every, next: map[string]nextPoll{}}
 	tick := time.NewTicker(min(max(min(every.Polled, every.Active)/10, 50*time.Millisecond), 5*time.Second))
 	defer tick.Stop()
 	for {
-		if err := s.round(ctx); err != nil && ctx.Err() == nil {
+		if err := s.pollDue(ctx); err != nil && ctx.Err() == nil {
 			p.o.Log.WithError(err).Warn("polls postponed")
 		}
 		select {
@@ -61,32 +67,32 @@ func (p *Planner) RunPolls(ctx context.Context, every Every) error {
 	}
 }
 
-// A schedule says when each hook is polled next.
+// A schedule holds the time of the next poll of each hook. It is not safe for concurrent use.
 type schedule struct {
 	planner *Planner
-	every   Every
-	next    map[string]visit // by hook id
+	every   Intervals
+	next    map[string]nextPoll // by hook id
 	started bool
 }
 
-// A visit is when a hook is polled next, planned when it was in a state.
-type visit struct {
+// A nextPoll is the time of a hook's next poll, and the hook's state when it was scheduled.
+type nextPoll struct {
 	at    time.Time
 	state autobuild.HookState
 }
 
-// round polls what is due.
-func (s *schedule) round(ctx context.Context) error {
+// pollDue polls all hooks that are due.
+func (s *schedule) pollDue(ctx context.Context) error {
 	hooks, err := s.planner.o.Store.Hooks(ctx)
 	if err != nil {
 		return err
 	}
 	now := s.planner.o.Now()
-	due := s.mine(hooks, s.planner.unsettled(now), now)
-	active := rarely(s.every.Active, len(hooks))
+	due := s.selectHooks(hooks, s.planner.takeScheduled(now), now)
+	active := stretchInterval(s.every.Active, len(hooks))
 	next := make([]time.Time, len(due))
 	var polls errgroup.Group
-	polls.SetLimit(pollsAtOnce)
+	polls.SetLimit(maxConcurrentPolls)
 	for i, h := range due {
 		polls.Go(func() error {
 			next[i] = s.poll(ctx, h, active)
@@ -95,36 +101,36 @@ func (s *schedule) round(ctx context.Context) error {
 	}
 	_ = polls.Wait() // no poll returns an error
 	for i, h := range due {
-		s.next[h.ID] = visit{next[i], h.State}
+		s.next[h.ID] = nextPoll{next[i], h.State}
 	}
 	return nil
 }
 
-// mine chooses the hooks that this gateway polls now. One that does not lead forgets its
-// schedule: should it lead later, everything is polled anew.
-func (s *schedule) mine(hooks []autobuild.Hook, unsettled map[string]bool, now time.Time) []autobuild.Hook {
-	if s.planner.o.Leads() {
-		return s.due(hooks, unsettled, now)
+// selectHooks returns the hooks that this gateway polls now. A gateway that is not the leader
+// drops its schedule, so that it polls every hook when it becomes the leader.
+func (s *schedule) selectHooks(hooks []autobuild.Hook, scheduled map[string]bool, now time.Time) []autobuild.Hook {
+	if s.planner.o.IsLeader() {
+		return s.dueHooks(hooks, scheduled, now)
 	}
-	s.next, s.started = map[string]visit{}, false
-	return slices.DeleteFunc(hooks, func(h autobuild.Hook) bool { return !unsettled[h.ID] })
+	s.next, s.started = map[string]nextPoll{}, false
+	return slices.DeleteFunc(hooks, func(h autobuild.Hook) bool { return !scheduled[h.ID] })
 }
 
-// due chooses the hooks to poll now, and forgets those that are gone.
-func (s *schedule) due(hooks []autobuild.Hook, unsettled map[string]bool, now time.Time) []autobuild.Hook {
+// dueHooks returns the hooks that are due, and drops removed hooks from the schedule.
+func (s *schedule) dueHooks(hooks []autobuild.Hook, scheduled map[string]bool, now time.Time) []autobuild.Hook {
 	var due []autobuild.Hook
-	planned := make(map[string]visit, len(hooks))
+	planned := make(map[string]nextPoll, len(hooks))
 	for _, h := range hooks {
 		v, ok := s.next[h.ID]
 		switch {
 		case !ok && s.started:
 			v.at = now.Add(min(s.planner.o.SettleAfter, s.every.Polled))
-		case !ok, h.State == autobuild.HookPolled && v.state != autobuild.HookPolled: // it lost its webhook since
+		case !ok, h.State == autobuild.HookPolled && v.state != autobuild.HookPolled: // the hook lost its webhook
 			v.at = now
 		}
 		v.state = h.State
 		planned[h.ID] = v
-		if unsettled[h.ID] || !v.at.After(now) {
+		if scheduled[h.ID] || !v.at.After(now) {
 			due = append(due, h)
 		}
 	}
@@ -132,22 +138,22 @@ func (s *schedule) due(hooks []autobuild.Hook, unsettled map[string]bool, now ti
 	return due
 }
 
-// poll polls one hook and returns when to do it again, by the clock after active when its
-// pushes are delivered. Deliveries go first: they tell of each push, a poll only of where the
-// pushes led.
+// poll polls one hook and returns the time of its next poll. active is the interval of hooks with
+// a webhook. Deliveries go first, because they contain every push; a poll sees only the final
+// heads.
 func (s *schedule) poll(ctx context.Context, h autobuild.Hook, active time.Duration) time.Time {
 	p := s.planner
-	if p.awaits(ctx, h.ID) {
-		return p.o.Now().Add(giveWay)
+	if p.hasPendingDeliveries(ctx, h.ID) {
+		return p.o.Now().Add(yieldDelay)
 	}
-	bounded, cancel := context.WithTimeout(ctx, pollTime)
+	bounded, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	if v, planned := s.next[h.ID]; planned && !v.at.After(p.o.Now()) && h.State == autobuild.HookActive {
-		p.check(bounded, h)
+		p.checkHook(bounded, h)
 	}
-	err := autobuild.Contain(func() error { return p.pollUnless(bounded, h, p.awaits) })
-	if errors.Is(err, errAwaited) {
-		return p.o.Now().Add(giveWay)
+	err := autobuild.Contain(func() error { return p.pollUnlessPending(bounded, h, p.hasPendingDeliveries) })
+	if errors.Is(err, errPendingDeliveries) {
+		return p.o.Now().Add(yieldDelay)
 	}
 	if err != nil && ctx.Err() == nil {
 		p.o.Log.WithError(err).WithField("hook", h.ID).Warn("poll failed")
@@ -155,55 +161,55 @@ func (s *schedule) poll(ctx context.Context, h autobuild.Hook, active time.Durat
 	var limited *autobuild.RateLimitError
 	switch {
 	case errors.As(err, &limited):
-		return p.o.Now().Add(max(limited.RetryAfter, retryPolls))
+		return p.o.Now().Add(max(limited.RetryAfter, pollRetryDelay))
 	case err != nil:
-		return p.o.Now().Add(jitter(retryPolls))
+		return p.o.Now().Add(jitter(pollRetryDelay))
 	case h.State == autobuild.HookPolled:
 		return p.o.Now().Add(jitter(s.every.Polled))
 	}
 	return p.o.Now().Add(jitter(active))
 }
 
-// check has a hook's webhook looked after. What fails is looked at again the next time, and is
-// no reason not to poll.
-func (p *Planner) check(ctx context.Context, h autobuild.Hook) {
+// checkHook checks the webhook of a hook. It only logs an error, because the poll must still run,
+// and the next poll checks again.
+func (p *Planner) checkHook(ctx context.Context, h autobuild.Hook) {
 	err := autobuild.Contain(func() error { return p.o.CheckHook(ctx, h.Repository) })
 	if err != nil && ctx.Err() == nil {
 		p.o.Log.WithError(err).WithField("hook", h.ID).Warn("webhook not checked")
 	}
 }
 
-// rarely stretches an interval so that polls of so many hooks leave the rest of Cloud's limit to
-// the builds.
-func rarely(interval time.Duration, hooks int) time.Duration {
-	return max(interval, time.Duration(hooks)*callsOfAPoll*time.Hour/perHour)
+// stretchInterval returns a longer interval for many hooks, so that polls leave most of Cloud's
+// rate limit to builds.
+func stretchInterval(interval time.Duration, hooks int) time.Duration {
+	return max(interval, time.Duration(hooks)*callsPerPoll*time.Hour/pollCallsPerHour)
 }
 
-// awaits reports whether deliveries of a hook wait to be planned.
-func (p *Planner) awaits(ctx context.Context, hookID string) bool {
-	newest, err := p.o.Store.Deliveries(ctx, store.DeliveryFilter{HookID: hookID, Limit: waitingFor})
+// hasPendingDeliveries reports whether deliveries of a hook wait for planning.
+func (p *Planner) hasPendingDeliveries(ctx context.Context, hookID string) bool {
+	newest, err := p.o.Store.Deliveries(ctx, store.DeliveryFilter{HookID: hookID, Limit: recentDeliveries})
 	if err != nil {
-		return false // then the poll fails, too, and says why
+		return false // the poll fails for the same reason and logs it
 	}
 	return slices.ContainsFunc(newest, func(d autobuild.Delivery) bool {
-		return d.State == autobuild.DeliveryReceived && p.o.Now().Sub(d.ReceivedAt) < giveWayTo
+		return d.State == autobuild.DeliveryReceived && p.o.Now().Sub(d.ReceivedAt) < maxDeliveryAge
 	})
 }
 
-// jitter spreads d by a tenth either way.
+// jitter varies d by up to 10 percent in both directions.
 func jitter(d time.Duration) time.Duration {
-	return d - d/10 + rand.N(d/5+1) //nolint:gosec // spreads load, guards nothing
+	return d - d/10 + rand.N(d/5+1) //nolint:gosec // spreads load; not used for security
 }
 
-// unsettled takes the hooks whose settling poll is due.
-func (p *Planner) unsettled(now time.Time) map[string]bool {
+// takeScheduled removes and returns the hooks whose scheduled poll is due.
+func (p *Planner) takeScheduled(now time.Time) map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	due := map[string]bool{}
-	for id, at := range p.unsettle {
+	for id, at := range p.pollAt {
 		if !at.After(now) {
 			due[id] = true
-			delete(p.unsettle, id)
+			delete(p.pollAt, id)
 		}
 	}
 	return due

@@ -6,12 +6,12 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A repository's webhook is managed with one account. When that is unlinked or broken, an
-// automated build of another account goes on.
-func TestWhoLeavesStopsNobodyElsesBuilds(t *testing.T) {
+// One account manages the webhook of a repository. If that account is unlinked or fails, the
+// account of another automated build takes over.
+func TestAnUnlinkedAccountDoesNotStopOtherBuilds(t *testing.T) {
 	for name, err := range map[string]error{"broken": autobuild.ErrUnauthorized, "gone": autobuild.ErrNotFound} {
 		t.Run(name, func(t *testing.T) {
-			w := newTown(t)
+			w := newEnv(t)
 			a := w.automate("r/app", branchRule("main", "latest"))
 			a.AccountID = "another"
 			_, saveErr := w.store.SaveAutomatedBuild(t.Context(), a)
@@ -26,9 +26,10 @@ func TestWhoLeavesStopsNobodyElsesBuilds(t *testing.T) {
 	}
 }
 
-// A repository that is only polled is followed, too, when it is renamed: runners fetch by name.
+// A rename of a repository without a webhook is noticed by the poll, because runners fetch by
+// name.
 func TestAPolledRepositoryIsFollowedWhenItIsRenamed(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.app.Rename("renamed")
 	head := w.commit("main", "A")

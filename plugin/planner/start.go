@@ -12,22 +12,23 @@ import (
 	"slipway/plugin/trail"
 )
 
-// A Request asks for builds without a push: by a person, or by a build trigger.
+// A Request asks for builds without a push, from a user or from a build trigger.
 type Request struct {
 	AutomatedBuildID string
 	RuleID           string        // empty = every enabled rule; without a Ref, those with a literal source
 	Ref              autobuild.Ref // zero = the rule's literal source
 	Commit           string        // full hash; empty = the ref's head
 	Cause            autobuild.Cause
-	Key              string // repeating a request with the same key starts nothing more; empty = none
-	By               string // who asks, for people
+	Key              string // a repeated request with the same key starts no more builds; empty = no key
+	By               string // user name or trigger, shown on the build's page
 }
 
 var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// Start makes the builds of a request and returns them, those of an earlier call with the
-// same key too. What the asker can mend is an autobuild.FieldError, with the field rule,
-// ref or commit; other errors are the store's and the provider's.
+// Start creates and returns the builds of a request. If an earlier request had the same key, it
+// returns the builds of that request. If the caller can correct the request, the error is an
+// autobuild.FieldError with the field rule, ref or commit. Other errors come from the store and
+// the provider. Start is safe for concurrent use.
 func (p *Planner) Start(ctx context.Context, q Request) ([]autobuild.Build, error) {
 	a, err := p.o.Store.AutomatedBuild(ctx, q.AutomatedBuildID)
 	if err != nil {
@@ -41,13 +42,15 @@ func (p *Planner) Start(ctx context.Context, q Request) ([]autobuild.Build, erro
 	if err != nil {
 		return nil, fmt.Errorf("use the account linked to %s: %w", a.Repository.FullName, err)
 	}
-	// A repository that is out of sight keeps its name here: why, the search for the commit tells.
-	if a.Repository, err = p.named(ctx, connection, a.Repository); err != nil && !errors.Is(err, autobuild.ErrNotFound) {
+	// Keep the stored name if the provider does not show the repository. The lookup of the commit
+	// reports the cause.
+	a.Repository, err = p.refreshName(ctx, connection, a.Repository)
+	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return nil, err
 	}
 	drafts := make([]autobuild.Build, 0, len(targets))
 	for _, t := range targets {
-		b, err := p.draft(ctx, connection, a, q, t)
+		b, err := p.draftBuild(ctx, connection, a, q, t)
 		if err != nil {
 			return nil, err
 		}
@@ -56,14 +59,14 @@ func (p *Planner) Start(ctx context.Context, q Request) ([]autobuild.Build, erro
 	return p.create(ctx, drafts)
 }
 
-// A target is a rule with the ref that it is to build, and what it makes of it.
+// A target is a rule, the ref to build, and the rule's decision for it.
 type target struct {
 	rule     autobuild.Rule
 	ref      autobuild.Ref
 	decision autobuild.Decision
 }
 
-// targetsOf chooses the rules of a request. Pure.
+// targetsOf chooses the rules of a request. It has no side effects.
 func targetsOf(a autobuild.AutomatedBuild, q Request) ([]target, error) {
 	var targets []target
 	for _, rule := range a.Rules {
@@ -84,17 +87,20 @@ func targetsOf(a autobuild.AutomatedBuild, q Request) ([]target, error) {
 	case q.RuleID != "":
 		return nil, autobuild.FieldError{Field: "rule", Message: fmt.Sprintf("there is no rule %s", q.RuleID)}
 	case q.Ref != (autobuild.Ref{}):
-		return nil, autobuild.FieldError{Field: "ref", Message: fmt.Sprintf("no enabled rule builds %s %s", q.Ref.Kind, q.Ref.Name)}
+		return nil, autobuild.FieldError{Field: "ref",
+			Message: fmt.Sprintf("no enabled rule builds %s %s", q.Ref.Kind, q.Ref.Name)}
 	}
-	return nil, autobuild.FieldError{Field: "ref", Message: "every enabled rule's source is a pattern: name the branch or tag"}
+	return nil, autobuild.FieldError{Field: "ref",
+		Message: "every enabled rule's source is a pattern: name the branch or tag"}
 }
 
-// targetOf asks a rule what it makes of a ref that somebody wants built: whether its pushes
-// build automatically, which paths changed and what the commit says does not matter then.
+// targetOf evaluates a rule for a requested ref. The rule's autobuild switch, the changed paths
+// and skip phrases of the commit do not apply to a request.
 func targetOf(rule autobuild.Rule, ref autobuild.Ref) (target, error) {
 	if ref == (autobuild.Ref{}) {
 		if strings.HasPrefix(rule.Source, "/") {
-			return target{}, autobuild.FieldError{Field: "ref", Message: "this rule's source is a pattern: name the branch or tag"}
+			return target{}, autobuild.FieldError{Field: "ref",
+				Message: "this rule's source is a pattern: name the branch or tag"}
 		}
 		ref = autobuild.Ref{Kind: rule.SourceType, Name: rule.Source}
 	}
@@ -108,8 +114,10 @@ func targetOf(rule autobuild.Rule, ref autobuild.Ref) (target, error) {
 	return target{rule: rule, ref: ref, decision: d}, nil
 }
 
-// draft finds the commit of a target and composes its build.
-func (p *Planner) draft(ctx context.Context, c autobuild.Connection, a autobuild.AutomatedBuild, q Request, t target) (autobuild.Build, error) {
+// draftBuild looks up the commit of a target and composes its build.
+func (p *Planner) draftBuild(
+	ctx context.Context, c autobuild.Connection, a autobuild.AutomatedBuild, q Request, t target,
+) (autobuild.Build, error) {
 	commit, err := commitOf(ctx, c, a.Repository, t.ref, q.Commit)
 	if err != nil {
 		return autobuild.Build{}, err
@@ -119,20 +127,27 @@ func (p *Planner) draft(ctx context.Context, c autobuild.Connection, a autobuild
 		return autobuild.Build{}, fmt.Errorf("load state of %s: %w", t.ref.Full(), err)
 	}
 	b := compose(a, t.rule, t.decision, t.ref, commit)
-	b.Seq = state.Seq // it stands beside the ref's newest push, so that an older one does not overtake it
-	b.Cause, b.CauseKey, b.CausedBy, b.ReceivedAt = q.Cause, q.Key, q.By, p.o.Now()
+	b.Seq = state.Seq // the number of the ref's newest push, so that no older push replaces this build's tags
+	b.Cause = q.Cause
+	b.CauseKey = q.Key
+	b.CausedBy = q.By
+	b.ReceivedAt = p.o.Now()
 	if b.Cause == "" {
 		b.Cause = autobuild.CauseManual
 	}
 	return b, nil
 }
 
-// commitOf returns the commit asked for, or the ref's head, as the provider has it.
-func commitOf(ctx context.Context, c autobuild.Connection, r autobuild.Repository, ref autobuild.Ref, hash string) (autobuild.Commit, error) {
+// commitOf returns the requested commit, or the ref's head, from the provider. It returns a
+// FieldError if the provider has no such ref or commit.
+func commitOf(
+	ctx context.Context, c autobuild.Connection, r autobuild.Repository, ref autobuild.Ref, hash string,
+) (autobuild.Commit, error) {
 	if hash == "" {
 		commit, err := c.Commits.Resolve(ctx, r, ref)
 		if errors.Is(err, autobuild.ErrNotFound) {
-			return commit, autobuild.FieldError{Field: "ref", Message: fmt.Sprintf("%s has no %s %s", r.FullName, ref.Kind, ref.Name)}
+			return commit, autobuild.FieldError{Field: "ref",
+				Message: fmt.Sprintf("%s has no %s %s", r.FullName, ref.Kind, ref.Name)}
 		}
 		if err != nil {
 			return commit, fmt.Errorf("find %s of %s: %w", ref.Full(), r.FullName, err)
@@ -160,7 +175,8 @@ func (p *Planner) create(ctx context.Context, drafts []autobuild.Build) ([]autob
 			return builds, fmt.Errorf("store build of %s: %w", draft.Ref.Full(), err)
 		}
 		if created {
-			trail.Log(trail.Build(ctx, b), p.o.Log).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(), b.CausedBy)
+			trail.Log(trail.Build(ctx, b), p.o.Log).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(),
+				b.CausedBy)
 		}
 		builds = append(builds, b)
 	}

@@ -10,24 +10,26 @@ import (
 )
 
 func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	off := branchRule("main", "latest")
 	off.Autobuild, off.Paths = false, []string{"never/**"}
 	a := w.automate("r/app", off)
 	head := w.commit("main", "Skipped by pushes [skip ci]")
-	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Cause: autobuild.CauseManual, By: "alice"})
+	builds, err := w.Start(t.Context(),
+		planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Cause: autobuild.CauseManual, By: "alice"})
 	must(t, err)
 	if len(builds) != 1 {
 		t.Fatalf("%d builds", len(builds))
 	}
 	b := builds[0]
-	if b.Commit.Hash != head || b.Cause != autobuild.CauseManual || b.CausedBy != "alice" || !b.Publish || b.Tags[0] != "latest" || !b.ReceivedAt.Equal(w.now) {
+	if b.Commit.Hash != head || b.Cause != autobuild.CauseManual || b.CausedBy != "alice" || !b.Publish ||
+		b.Tags[0] != "latest" || !b.ReceivedAt.Equal(w.now) {
 		t.Errorf("build %+v", b)
 	}
 }
 
 func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	off := branchRule("main", "off")
 	off.Autobuild = false
 	a := w.automate("r/app", branchRule("main", "latest"), branchRule("/.*/", "{sourceref}"), tagRule("v1", "1"), off)
@@ -35,17 +37,19 @@ func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
 	must(t, w.app.Tag(t.Context(), "v1", head, ""))
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
 	must(t, err)
-	if len(builds) != 2 || builds[0].Ref != branch("main") || builds[1].Ref != tag("v1") || builds[0].Cause != autobuild.CauseManual {
+	if len(builds) != 2 || builds[0].Ref != branch("main") || builds[1].Ref != tag("v1") ||
+		builds[0].Cause != autobuild.CauseManual {
 		t.Errorf("builds %+v", builds)
 	}
 }
 
 func TestStartWithARefAsksPatternsToo(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"), tagRule("/^v(.*)$/", `{\1}`))
 	head := w.commit("main", "A")
 	must(t, w.app.Tag(t.Context(), "v3", head, ""))
-	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Ref: tag("v3"), Cause: autobuild.CauseTrigger})
+	builds, err := w.Start(t.Context(),
+		planner.Request{AutomatedBuildID: a.ID, Ref: tag("v3"), Cause: autobuild.CauseTrigger})
 	must(t, err)
 	if len(builds) != 1 || builds[0].Tags[0] != "3" || builds[0].Cause != autobuild.CauseTrigger {
 		t.Errorf("builds %+v", builds)
@@ -53,7 +57,7 @@ func TestStartWithARefAsksPatternsToo(t *testing.T) {
 }
 
 func TestStartIsIdempotentByItsKey(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"), branchRule("main", "second"))
 	w.commit("main", "A")
 	q := planner.Request{AutomatedBuildID: a.ID, Cause: autobuild.CauseManual, Key: "k1"}
@@ -64,7 +68,8 @@ func TestStartIsIdempotentByItsKey(t *testing.T) {
 	q.Key = "k2"
 	other, err := w.Start(t.Context(), q)
 	must(t, err)
-	if len(first) != 2 || len(again) != 2 || first[0].ID != again[0].ID || first[1].ID != again[1].ID || other[0].ID == first[0].ID {
+	if len(first) != 2 || len(again) != 2 || first[0].ID != again[0].ID || first[1].ID != again[1].ID ||
+		other[0].ID == first[0].ID {
 		t.Errorf("builds %v, again %v, other %v", ids(first), ids(again), ids(other))
 	}
 }
@@ -76,10 +81,10 @@ func ids(builds []autobuild.Build) (out []string) {
 	return out
 }
 
-// A build that is started by hand stands beside the newest push of its ref: an older one
-// does not overtake it, and a later push does.
+// A manual build gets the number of its ref's newest push. An older push does not replace its
+// tags, and a later push does.
 func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"))
 	old := w.commit("main", "A")
 	w.commit("main", "B")
@@ -91,8 +96,8 @@ func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
 	}
 }
 
-func TestStartSaysWhatToMend(t *testing.T) {
-	w := newTown(t)
+func TestStartReturnsTheFieldToCorrect(t *testing.T) {
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("/^release/", "r"))
 	gone := w.automate("r/gone", branchRule("gone", "latest"))
 	w.commit("main", "A")
@@ -100,28 +105,37 @@ func TestStartSaysWhatToMend(t *testing.T) {
 		q           planner.Request
 		field, text string
 	}{
-		"pattern without a ref":    {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID}, "ref", "this rule's source is a pattern: name the branch or tag"},
-		"patterns only":            {planner.Request{AutomatedBuildID: a.ID}, "ref", "every enabled rule's source is a pattern: name the branch or tag"},
-		"ref that no rule builds":  {planner.Request{AutomatedBuildID: a.ID, Ref: branch("main")}, "ref", "no enabled rule builds branch main"},
-		"ref that the rule is not": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Ref: branch("main")}, "ref", "branch main does not match /^release/"},
-		"unknown rule":             {planner.Request{AutomatedBuildID: a.ID, RuleID: "nope"}, "rule", "there is no rule nope"},
-		"branch that is gone":      {planner.Request{AutomatedBuildID: gone.ID}, "ref", "acme/app has no branch gone"},
-		"short commit":             {planner.Request{AutomatedBuildID: gone.ID, Commit: "abc"}, "commit", "a commit is 40 hexadecimal digits"},
-		"argument as a commit":     {planner.Request{AutomatedBuildID: gone.ID, Commit: "--upload-pack=x"}, "commit", "a commit is 40 hexadecimal digits"},
-		"unknown commit":           {planner.Request{AutomatedBuildID: gone.ID, Commit: strings.Repeat("0", 40)}, "commit", "acme/app has no commit " + strings.Repeat("0", 40)},
+		"pattern without a ref": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID}, "ref",
+			"this rule's source is a pattern: name the branch or tag"},
+		"patterns only": {planner.Request{AutomatedBuildID: a.ID}, "ref",
+			"every enabled rule's source is a pattern: name the branch or tag"},
+		"ref that no rule builds": {planner.Request{AutomatedBuildID: a.ID, Ref: branch("main")}, "ref",
+			"no enabled rule builds branch main"},
+		"ref that the rule is not": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Ref: branch("main")},
+			"ref", "branch main does not match /^release/"},
+		"unknown rule": {planner.Request{AutomatedBuildID: a.ID, RuleID: "nope"}, "rule",
+			"there is no rule nope"},
+		"branch that is gone": {planner.Request{AutomatedBuildID: gone.ID}, "ref", "acme/app has no branch gone"},
+		"short commit": {planner.Request{AutomatedBuildID: gone.ID, Commit: "abc"}, "commit",
+			"a commit is 40 hexadecimal digits"},
+		"argument as a commit": {planner.Request{AutomatedBuildID: gone.ID, Commit: "--upload-pack=x"}, "commit",
+			"a commit is 40 hexadecimal digits"},
+		"unknown commit": {planner.Request{AutomatedBuildID: gone.ID, Commit: strings.Repeat("0", 40)}, "commit",
+			"acme/app has no commit " + strings.Repeat("0", 40)},
 	} {
 		_, err := w.Start(t.Context(), tt.q)
-		var fault autobuild.FieldError
-		if !errors.As(err, &fault) || fault.Field != tt.field || fault.Message != tt.text {
+		var errorAction autobuild.FieldError
+		if !errors.As(err, &errorAction) || errorAction.Field != tt.field || errorAction.Message != tt.text {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	w.wantCommits()
 }
 
-// Runners fetch by name, and a repository without pushes may have been renamed untold.
+// Start refreshes the repository's name, because runners fetch by name and no push reported a
+// rename.
 func TestStartFollowsARenamedRepository(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "A")
 	w.app.Rename("renamed")
@@ -130,13 +144,14 @@ func TestStartFollowsARenamedRepository(t *testing.T) {
 	if len(builds) != 1 || builds[0].Repository.FullName != "acme/renamed" {
 		t.Errorf("builds %+v", builds)
 	}
-	if a, err = w.store.AutomatedBuild(t.Context(), a.ID); err != nil || a.Repository.FullName != "acme/renamed" {
+	a, err = w.store.AutomatedBuild(t.Context(), a.ID)
+	if err != nil || a.Repository.FullName != "acme/renamed" {
 		t.Errorf("automated build of %s, error %v", a.Repository.FullName, err)
 	}
 }
 
-func TestStartPassesOnWhatFails(t *testing.T) {
-	w := newTown(t)
+func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
+	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: "nope"}); !errors.Is(err, autobuild.ErrNotFound) {
@@ -145,12 +160,14 @@ func TestStartPassesOnWhatFails(t *testing.T) {
 	w.faults.set("/refs/", 503)
 	w.faults.set("/commit/", 503)
 	for _, commit := range []string{"", head} {
-		if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Commit: commit}); !errors.Is(err, autobuild.ErrUnavailable) {
+		if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Commit: commit}); !errors.Is(err,
+			autobuild.ErrUnavailable) {
 			t.Errorf("provider is down: %v", err)
 		}
 	}
 	w.account.err = autobuild.ErrUnauthorized
-	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID}); !errors.Is(err, autobuild.ErrUnauthorized) {
+	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID}); !errors.Is(err,
+		autobuild.ErrUnauthorized) {
 		t.Errorf("broken link: %v", err)
 	}
 }

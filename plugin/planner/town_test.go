@@ -28,9 +28,9 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// town is a Bitbucket with acme/app, whose pushes are caught for the test to hand over, and a
-// planner over a real store that is linked to it.
-type town struct {
+// env is a Bitbucket with the repository acme/app, and a planner over a real store that is linked
+// to it. env records the deliveries, and the test hands them to the planner.
+type env struct {
 	*planner.Planner
 	t       *testing.T
 	server  *bitbuckettest.Server
@@ -40,42 +40,42 @@ type town struct {
 	faults  *faults
 	api     *bitbucket.Client
 	token   func(context.Context) (secret.Secret, error)
-	account *linked
+	account *fakeConnector
 	repo    autobuild.Repository
 	hook    autobuild.Hook
 	now     time.Time
 
-	mu     sync.Mutex
-	caught [][]byte
+	mu       sync.Mutex
+	recorded [][]byte
 }
 
-func newTown(t *testing.T) *town {
+func newEnv(t *testing.T) *env {
 	t.Helper()
-	w := &town{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	w := &env{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	w.openBitbucket()
 	w.store = storetest.OpenAt(t, t.TempDir(), w.clock)
 	source, err := w.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"})
 	must(t, err)
-	w.link(source.ID)
+	w.linkAccount(source.ID)
 	w.repo, err = w.account.connection.Repositories.Repository(t.Context(), "acme/app")
 	must(t, err)
 	w.hook, err = w.store.SaveHook(t.Context(), autobuild.Hook{
 		AccountID: "account", Repository: w.repo, Secret: secret.New("s"), State: autobuild.HookActive, PolledAt: w.now,
 	})
 	must(t, err)
-	w.catch()
+	w.recordDeliveries()
 	w.Planner = w.planner(nil)
 	return w
 }
 
-// planner is that of a gateway that looks after webhooks in this way.
-func (w *town) planner(check func(context.Context, autobuild.Repository) error) *planner.Planner {
+// planner returns a planner that checks webhooks with check.
+func (w *env) planner(check func(context.Context, autobuild.Repository) error) *planner.Planner {
 	return planner.New(planner.Options{
 		Store: w.store, Connector: w.account, Now: w.clock, SettleAfter: time.Minute, CheckHook: check, Log: quiet(),
 	})
 }
 
-func (w *town) openBitbucket() {
+func (w *env) openBitbucket() {
 	server, err := bitbuckettest.New(bitbuckettest.Options{Root: w.t.TempDir(), AllowPrivateHooks: true})
 	must(w.t, err)
 	w.t.Cleanup(server.Close)
@@ -87,17 +87,18 @@ func (w *town) openBitbucket() {
 	must(w.t, err)
 }
 
-// link connects an account to the Bitbucket, through a transport that can be made to fail.
-func (w *town) link(providerID string) {
-	consumer, err := w.server.AddConsumer(w.app.Workspace, "https://ci.example.com/oauth", "account", "repository", "webhook")
+// linkAccount links an account to the Bitbucket with a transport that can fail on request.
+func (w *env) linkAccount(providerID string) {
+	consumer, err := w.server.AddConsumer(w.app.Workspace, "https://ci.example.com/oauth", "account", "repository",
+		"webhook")
 	must(w.t, err)
 	token, _ := w.server.Link(w.alice, consumer)
 	w.openAPI(w.server.URL(), token, http.DefaultTransport)
 	w.connect(providerID)
 }
 
-// openAPI makes the client of the Bitbucket at an address.
-func (w *town) openAPI(url string, token secret.Secret, transport http.RoundTripper) {
+// openAPI creates the API client of the Bitbucket at a URL.
+func (w *env) openAPI(url string, token secret.Secret, transport http.RoundTripper) {
 	w.token = func(context.Context) (secret.Secret, error) { return token, nil }
 	w.faults = &faults{next: transport}
 	var err error
@@ -108,48 +109,50 @@ func (w *town) openAPI(url string, token secret.Secret, transport http.RoundTrip
 	must(w.t, err)
 }
 
-// connect shows the Bitbucket as a source provider of this id.
-func (w *town) connect(providerID string) {
-	w.account = &linked{connection: provider.Cloud(provider.CloudOptions{
+// connect registers the Bitbucket as the source provider with this id.
+func (w *env) connect(providerID string) {
+	w.account = &fakeConnector{connection: provider.Cloud(provider.CloudOptions{
 		Client: cloud.New(w.api), ProviderID: providerID, WebURL: "https://bitbucket.example.com", Token: w.token,
 	})}
 }
 
-// catch registers a webhook that keeps what it is sent.
-func (w *town) catch() {
+// recordDeliveries registers a webhook whose receiver stores the payloads.
+func (w *env) recordDeliveries() {
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.caught = append(w.caught, body)
+		w.recorded = append(w.recorded, body)
 	}))
 	w.t.Cleanup(receiver.Close)
-	_, err := w.account.connection.Hooks.Ensure(w.t.Context(), w.repo, autobuild.Webhook{URL: receiver.URL + "/hook", Secret: secret.New("s")})
+	_, err := w.account.connection.Hooks.Ensure(w.t.Context(), w.repo,
+		autobuild.Webhook{URL: receiver.URL + "/hook", Secret: secret.New("s")})
 	must(w.t, err)
 }
 
-func (w *town) clock() time.Time {
+func (w *env) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now
 }
 
-// pass lets time pass while polls run.
-func (w *town) pass(d time.Duration) {
+// advance moves the clock forward; it is safe while polls run.
+func (w *env) advance(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(d)
 }
 
-// linked is a connector whose accounts all see the same; err is of all, or of the one named.
-type linked struct {
+// fakeConnector returns the same connection for every account. It returns err for every account,
+// or only for the account broken.
+type fakeConnector struct {
 	connection autobuild.Connection
 	err        error
-	broken     string // the id of the only account that has err; empty = all have
-	panics     string // the id of the account that is met with a panic
+	broken     string // the id of the only account that has err; empty = all accounts have it
+	panics     string // the id of the account for which Connect panics
 }
 
-func (l *linked) Connect(_ context.Context, id string) (autobuild.Connection, error) {
+func (l *fakeConnector) Connect(_ context.Context, id string) (autobuild.Connection, error) {
 	if l.panics != "" && id == l.panics {
 		panic("nil pointer dereference")
 	}
@@ -159,13 +162,13 @@ func (l *linked) Connect(_ context.Context, id string) (autobuild.Connection, er
 	return l.connection, l.err
 }
 
-// faults is a transport that answers calls whose path contains a key with a status.
+// faults is a transport that answers calls with a status if their path contains a key.
 type faults struct {
 	next   http.RoundTripper
 	mu     sync.Mutex
 	status map[string]int
 	calls  []string
-	before func() // each call; may be nil
+	before func() // runs before each call; may be nil
 }
 
 func (f *faults) set(path string, status int) {
@@ -211,8 +214,8 @@ func (f *faults) count(part string) int {
 	return n
 }
 
-// automate saves an automated build with rules.
-func (w *town) automate(image string, rules ...autobuild.Rule) autobuild.AutomatedBuild {
+// automate stores an automated build with rules.
+func (w *env) automate(image string, rules ...autobuild.Rule) autobuild.AutomatedBuild {
 	w.t.Helper()
 	a, err := w.store.SaveAutomatedBuild(w.t.Context(), autobuild.AutomatedBuild{
 		AccountID: "account", Repository: w.repo, Image: image, Engine: "embedded", Rules: rules,
@@ -234,29 +237,30 @@ func tagRule(source, tags string) autobuild.Rule {
 }
 
 // commit pushes a commit to a branch.
-func (w *town) commit(branch, message string) string {
+func (w *env) commit(branch, message string) string {
 	w.t.Helper()
-	hash, err := w.app.Commit(w.t.Context(), branch, map[string]string{"Dockerfile": "FROM scratch\n", "f": message}, message)
+	hash, err := w.app.Commit(w.t.Context(), branch, map[string]string{"Dockerfile": "FROM scratch\n", "f": message},
+		message)
 	must(w.t, err)
 	return hash
 }
 
-func (w *town) push(refs map[string]string) {
+func (w *env) push(refs map[string]string) {
 	w.t.Helper()
 	must(w.t, w.app.Push(w.t.Context(), refs))
 }
 
 // bodies returns the payloads of all pushes so far.
-func (w *town) bodies() [][]byte {
+func (w *env) bodies() [][]byte {
 	w.t.Helper()
 	must(w.t, w.server.WaitIdle(w.t.Context()))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.caught)
+	return slices.Clone(w.recorded)
 }
 
 // receive stores a payload as a delivery of the hook and returns its id.
-func (w *town) receive(hook autobuild.Hook, event string, body []byte) string {
+func (w *env) receive(hook autobuild.Hook, event string, body []byte) string {
 	w.t.Helper()
 	id, err := w.store.ReceiveDelivery(w.t.Context(), autobuild.Delivery{
 		HookID: hook.ID, Event: event, Body: body, ReceivedAt: w.clock(), State: autobuild.DeliveryReceived,
@@ -266,15 +270,15 @@ func (w *town) receive(hook autobuild.Hook, event string, body []byte) string {
 }
 
 // plan receives a push and plans it.
-func (w *town) plan(body []byte) autobuild.Delivery {
+func (w *env) plan(body []byte) autobuild.Delivery {
 	w.t.Helper()
 	id := w.receive(w.hook, "repo:push", body)
 	must(w.t, w.Deliver(w.t.Context(), id))
 	return w.delivery(id)
 }
 
-// planAll plans every push so far that was not planned yet, in order.
-func (w *town) planAll() []autobuild.Delivery {
+// planAll plans every recorded push that was not planned yet, in order.
+func (w *env) planAll() []autobuild.Delivery {
 	w.t.Helper()
 	var planned []autobuild.Delivery
 	for _, body := range w.bodies() {
@@ -282,11 +286,11 @@ func (w *town) planAll() []autobuild.Delivery {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.caught = nil
+	w.recorded = nil
 	return planned
 }
 
-func (w *town) delivery(id string) autobuild.Delivery {
+func (w *env) delivery(id string) autobuild.Delivery {
 	w.t.Helper()
 	d, err := w.store.Delivery(w.t.Context(), id)
 	must(w.t, err)
@@ -294,7 +298,7 @@ func (w *town) delivery(id string) autobuild.Delivery {
 }
 
 // builds returns all builds, oldest first.
-func (w *town) builds() []autobuild.Build {
+func (w *env) builds() []autobuild.Build {
 	w.t.Helper()
 	all, err := w.store.Builds(w.t.Context(), store.BuildFilter{Limit: 1000})
 	must(w.t, err)
@@ -303,7 +307,7 @@ func (w *town) builds() []autobuild.Build {
 }
 
 // commits returns the commits of all builds, oldest first.
-func (w *town) commits() []string {
+func (w *env) commits() []string {
 	w.t.Helper()
 	hashes := []string{}
 	for _, b := range w.builds() {
@@ -312,7 +316,7 @@ func (w *town) commits() []string {
 	return hashes
 }
 
-func (w *town) state(ref autobuild.Ref) autobuild.RefState {
+func (w *env) state(ref autobuild.Ref) autobuild.RefState {
 	w.t.Helper()
 	s, err := w.store.RefState(w.t.Context(), w.repo, ref)
 	if !errors.Is(err, autobuild.ErrNotFound) {
@@ -321,7 +325,7 @@ func (w *town) state(ref autobuild.Ref) autobuild.RefState {
 	return s
 }
 
-func (w *town) wantCommits(want ...string) {
+func (w *env) wantCommits(want ...string) {
 	w.t.Helper()
 	if got := w.commits(); !slices.Equal(got, want) {
 		w.t.Errorf("builds of %v, want %v", got, want)

@@ -21,10 +21,11 @@ func TestW17OutagesNeverCostADelivery(t *testing.T) {
 	}{
 		{"unavailable", 503, time.Second, "waits: Bitbucket is not available"},
 		{"rate limited", 429, 2 * time.Minute, "waits: Bitbucket limits the rate of requests"},
-		{"token refused", 401, time.Minute, "waits: the linked account's access ended; link it again in the settings, under Source providers"},
+		{"token refused", 401, time.Minute,
+			"waits: the linked account's access ended; link it again in the settings, under Source providers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newTown(t)
+			w := newEnv(t)
 			w.automate("r/app", branchRule("main", "latest"))
 			head := w.commit("main", "A")
 			id := w.receive(w.hook, "repo:push", w.bodies()[0])
@@ -46,7 +47,7 @@ func TestW17OutagesNeverCostADelivery(t *testing.T) {
 }
 
 func TestW17ALongOutageIsLookedAtOnceAMinute(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.commit("main", "A")
 	id := w.receive(w.hook, "repo:push", w.bodies()[0])
 	w.faults.set("/refs/", 502)
@@ -55,7 +56,7 @@ func TestW17ALongOutageIsLookedAtOnceAMinute(t *testing.T) {
 }
 
 func TestABrokenLinkKeepsItsDeliveries(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
 	id := w.receive(w.hook, "repo:push", w.bodies()[0])
@@ -66,16 +67,16 @@ func TestABrokenLinkKeepsItsDeliveries(t *testing.T) {
 	w.wantCommits(head)
 }
 
-func TestWhatNobodyMendsFailsTheDelivery(t *testing.T) {
-	tests := map[string]func(w *town){
-		"forbidden":           func(w *town) { w.faults.set("/refs/", 403) },
-		"repository is gone":  func(w *town) { w.faults.set("/repositories/", 404) },
-		"account was removed": func(w *town) { w.account.err = autobuild.ErrNotFound },
-		"API was removed":     func(w *town) { w.faults.set("/refs/", 410) },
+func TestPermanentErrorsFailTheDelivery(t *testing.T) {
+	tests := map[string]func(w *env){
+		"forbidden":           func(w *env) { w.faults.set("/refs/", 403) },
+		"repository is gone":  func(w *env) { w.faults.set("/repositories/", 404) },
+		"account was removed": func(w *env) { w.account.err = autobuild.ErrNotFound },
+		"API was removed":     func(w *env) { w.faults.set("/refs/", 410) },
 	}
 	for name, damage := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newTown(t)
+			w := newEnv(t)
 			w.automate("r/app", branchRule("main", "latest"))
 			w.commit("main", "A")
 			body := w.bodies()[0]
@@ -90,9 +91,9 @@ func TestWhatNobodyMendsFailsTheDelivery(t *testing.T) {
 	}
 }
 
-// A ref that moves between the decision and its storing is decided about anew.
-func TestAConflictIsDecidedAnew(t *testing.T) {
-	w := newTown(t)
+// If a ref moves between a decision and its transaction, the planner decides again.
+func TestAConflictIsDecidedAgain(t *testing.T) {
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	a, b := w.commit("main", "A"), w.commit("main", "B")
 	bodies := w.bodies()
@@ -109,8 +110,8 @@ func TestAConflictIsDecidedAnew(t *testing.T) {
 	}
 }
 
-func TestARefThatNeverRestsIsTriedAgainLater(t *testing.T) {
-	w := newTown(t)
+func TestARefThatKeepsMovingIsRetriedLater(t *testing.T) {
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.commit("main", "A")
 	id := w.receive(w.hook, "repo:push", w.bodies()[0])
@@ -131,7 +132,7 @@ func TestARefThatNeverRestsIsTriedAgainLater(t *testing.T) {
 	}
 }
 
-// racing does something just after a ref was resolved.
+// racing runs a function directly after a ref was resolved.
 type racing struct {
 	autobuild.Commits
 	once, always func()
@@ -150,7 +151,7 @@ func (r *racing) Resolve(ctx context.Context, repo autobuild.Repository, ref aut
 }
 
 func TestTasksOfTheQueueArePlanned(t *testing.T) {
-	w := newTown(t)
+	w := newEnv(t)
 	w.automate("r/app", branchRule("main", "latest"))
 	w.Register(w.store.Tasks())
 	head := w.commit("main", "A")

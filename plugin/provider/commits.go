@@ -14,9 +14,9 @@ type commits struct{ *connection }
 
 var _ autobuild.Commits = commits{}
 
-// Resolve returns the commit that a ref points at now. Cloud answers 404 for a ref that is
-// gone and for a repository that the account no longer sees alike; the second must not pass
-// for a deletion, so after a 404 the repository is asked for too.
+// Resolve returns the current head commit of a ref. It returns ErrNotFound for a deleted ref and
+// ErrForbidden if the account no longer sees the repository. Cloud answers 404 in both cases, so
+// Resolve also requests the repository after a 404.
 func (p commits) Resolve(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.Commit, error) {
 	id, err := address(r)
 	if err != nil {
@@ -25,7 +25,7 @@ func (p commits) Resolve(ctx context.Context, r autobuild.Repository, ref autobu
 	found, err := p.ref(ctx, id, ref)
 	if errors.Is(err, bitbucket.ErrNotFound) {
 		if _, gone := p.Client.Repository(ctx, id); gone != nil {
-			return autobuild.Commit{}, invisible(r, gone)
+			return autobuild.Commit{}, invisibleError(r, gone)
 		}
 	}
 	if err != nil {
@@ -45,9 +45,11 @@ func (p commits) ref(ctx context.Context, id cloud.RepositoryID, ref autobuild.R
 	}
 }
 
-func invisible(r autobuild.Repository, err error) error {
+// invisibleError converts the error of a repository that the account cannot see.
+func invisibleError(r autobuild.Repository, err error) error {
 	if errors.Is(err, bitbucket.ErrNotFound) {
-		return fmt.Errorf("repository %s: %w: the linked account does not see it; it was deleted or access was taken away", r.FullName, autobuild.ErrForbidden)
+		return fmt.Errorf("repository %s: %w: the linked account does not see it; it was deleted or access was taken away",
+			r.FullName, autobuild.ErrForbidden)
 	}
 	return Translate(err)
 }
@@ -62,7 +64,7 @@ func (p commits) Commit(ctx context.Context, r autobuild.Repository, hash string
 	return autobuild.Commit(commit), Translate(err)
 }
 
-// Heads returns all branches and tags, or an error: never a part of them.
+// Heads returns all branches and tags, or an error. It never returns only a part of them.
 func (p commits) Heads(ctx context.Context, r autobuild.Repository) ([]autobuild.Head, error) {
 	id, err := address(r)
 	if err != nil {
@@ -87,8 +89,8 @@ func heads(kind autobuild.RefKind, refs []cloud.Ref) []autobuild.Head {
 	return out
 }
 
-// ChangedPaths returns the paths that differ; nil without an error when the difference is
-// too large for Cloud to tell, and then everything may have changed.
+// ChangedPaths returns the paths that differ between two commits. It returns nil without an error
+// if Cloud cannot list so large a difference; then every path may have changed.
 func (p commits) ChangedPaths(ctx context.Context, r autobuild.Repository, from, to string) ([]string, error) {
 	id, err := address(r)
 	if err != nil {

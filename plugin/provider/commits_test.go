@@ -12,7 +12,7 @@ import (
 )
 
 func TestResolve(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	first := w.commit(t, "main", map[string]string{"a": "1"})
 	second := w.commit(t, "feature/x+#é", map[string]string{"a": "2"})
 	tag, err := w.repo.Annotate(t.Context(), "v1.0", first, "Release")
@@ -41,14 +41,15 @@ func TestResolve(t *testing.T) {
 	if _, err := c.Commits.Resolve(t.Context(), w.app(), gone); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.Commits.Resolve(t.Context(), w.app(), autobuild.Ref{Kind: autobuild.PullRequest, Name: "1"}); err == nil {
+	if _, err := c.Commits.Resolve(t.Context(), w.app(),
+		autobuild.Ref{Kind: autobuild.PullRequest, Name: "1"}); err == nil {
 		t.Error("a pull request is resolved")
 	}
 }
 
-// A repository that cannot be seen any more is no heap of deleted branches.
+// A repository that the account no longer sees must not look like a set of deleted branches.
 func TestResolveTellsLostAccessFromADeletedRef(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.commit(t, "main", map[string]string{"a": "1"})
 	c, main := w.as(t, w.bob), autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
 	w.repo.Grant(w.bob, bitbuckettest.None)
@@ -63,17 +64,19 @@ func TestResolveTellsLostAccessFromADeletedRef(t *testing.T) {
 		}
 		rw.WriteHeader(503)
 	})
-	if _, err := c.Commits.Resolve(t.Context(), w.app(), main); !errors.Is(err, autobuild.ErrUnavailable) || errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := c.Commits.Resolve(t.Context(), w.app(), main); !errors.Is(err, autobuild.ErrUnavailable) ||
+		errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestCommit(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c := w.as(t, w.alice)
 	got, err := c.Commits.Commit(t.Context(), w.app(), hash[:12])
-	if err != nil || got.Hash != hash || got.Message != "Change main\n" && got.Message != "Change main" || got.Author == "" || strings.Contains(got.Author, "@") {
+	if err != nil || got.Hash != hash || got.Message != "Change main\n" && got.Message != "Change main" ||
+		got.Author == "" || strings.Contains(got.Author, "@") {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := c.Commits.Commit(t.Context(), w.app(), strings.Repeat("0", 40)); !errors.Is(err, autobuild.ErrNotFound) {
@@ -81,9 +84,9 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// Heads of more than one page, both kinds.
+// Heads reads more than one page of branches and of tags.
 func TestHeads(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	refs := map[string]string{}
 	for _, name := range names("b", 110) {
@@ -121,7 +124,7 @@ func TestHeads(t *testing.T) {
 	same(t, err, []autobuild.Head{}, none)
 }
 
-func TestHeadsFailWhole(t *testing.T) {
+func TestHeadsReturnsAllRefsOrAnError(t *testing.T) {
 	for _, failing := range []string{"branches", "tags"} {
 		c := handled(t, func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, failing) {
@@ -138,9 +141,11 @@ func TestHeadsFailWhole(t *testing.T) {
 }
 
 func TestChangedPaths(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	from := w.commit(t, "main", map[string]string{"keep": "1", "svc/a": "1", "old": "1"})
-	to, err := w.repo.Write(t.Context(), bitbuckettest.NewCommit{Parent: from, Files: map[string]string{"svc/a": "2", "new file": "1"}, Remove: []string{"old"}, Message: "m"})
+	to, err := w.repo.Write(t.Context(),
+		bitbuckettest.NewCommit{Parent: from, Files: map[string]string{"svc/a": "2", "new file": "1"},
+			Remove: []string{"old"}, Message: "m"})
 	if err != nil {
 		t.Fatal(err)
 	}

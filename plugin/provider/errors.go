@@ -9,12 +9,12 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// defaultPause is how long a rate limit is taken to last when the provider does not say:
-// Cloud counts over a rolling hour.
+// defaultPause is the assumed duration of a rate limit without Retry-After. Cloud counts over a
+// rolling hour.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/api-request-limits/.
 const defaultPause = time.Minute
 
-// kinds pairs the wire's errors with the ports', in the order they are tried.
+// kinds maps errors of the API client to errors of the ports, in the order of the checks.
 var kinds = []struct{ wire, port error }{
 	{bitbucket.ErrUnauthorized, autobuild.ErrUnauthorized},
 	{bitbucket.ErrForbidden, autobuild.ErrForbidden},
@@ -23,8 +23,9 @@ var kinds = []struct{ wire, port error }{
 	{bitbucket.ErrUnavailable, autobuild.ErrUnavailable},
 }
 
-// Translate gives an error of the wire its place among the errors of the ports, keeping what
-// it says. Others, as those of a token source, stay as they are.
+// Translate wraps an error of the API client with the matching error of the ports
+// (autobuild.Err...) and keeps its text. It returns other errors unchanged, for example those of
+// a token source.
 func Translate(err error) error {
 	if err == nil {
 		return nil

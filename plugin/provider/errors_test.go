@@ -14,11 +14,12 @@ import (
 
 const removed = `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated","detail":"Please read the changelog entry for more details.","data":{"announcement_url":"https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"}}}`
 
-// H6: a removed API says so to whoever reads the message.
+// H6: The error of a removed API states that the API was removed.
 func TestH6RemovedAPIIsShownAsSuch(t *testing.T) {
 	c := answering(t, 410, "", removed)
 	_, err := c.Repositories.Workspaces(t.Context())
-	if !errors.Is(err, autobuild.ErrRemoved) || !strings.Contains(err.Error(), "CHANGE-2770") || !strings.Contains(err.Error(), "changelog#CHANGE-2770") {
+	if !errors.Is(err, autobuild.ErrRemoved) || !strings.Contains(err.Error(), "CHANGE-2770") ||
+		!strings.Contains(err.Error(), "changelog#CHANGE-2770") {
 		t.Errorf("got %v", err)
 	}
 	if _, _, err := c.Repositories.List(t.Context(), "acme", "", ""); !errors.Is(err, autobuild.ErrRemoved) {
@@ -26,7 +27,7 @@ func TestH6RemovedAPIIsShownAsSuch(t *testing.T) {
 	}
 }
 
-// S5, F11: a rate limit says when to come back, and passes for unavailable.
+// S5, F11: A rate limit error has the time of the next try, and counts as unavailable.
 func TestS5RateLimit(t *testing.T) {
 	for header, want := range map[string]time.Duration{"600": 10 * time.Minute, "": time.Minute} {
 		err := answering(t, http.StatusTooManyRequests, header, "Rate limit for this resource has been exceeded").
@@ -38,10 +39,11 @@ func TestS5RateLimit(t *testing.T) {
 	}
 }
 
-// F11: a connection that breaks is unavailable, not a fault of the repository.
+// F11: A broken connection counts as unavailable, and not as an error of the repository.
 func TestF11NoConnection(t *testing.T) {
 	c := connect(t, "http://127.0.0.1:1", secret.New("t"))
-	if _, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err, autobuild.ErrUnavailable) {
+	if _, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err,
+		autobuild.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// gitUser stands before an OAuth or access token in git over HTTPS.
+// gitUser is the user name for an OAuth or access token in git over HTTPS.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/use-oauth-on-bitbucket-cloud/.
 const gitUser = "x-token-auth"
 
@@ -18,10 +18,10 @@ type git struct{ *connection }
 
 var _ autobuild.GitCredentials = git{}
 
-// CloneURL builds the address from the configured origin and the repository's name. The clone
-// links of the API and of payloads are not used.
+// CloneURL returns the clone URL from the configured origin and the repository's name. It ignores
+// the clone links of the API and of payloads, because they are not trusted.
 func (p git) CloneURL(r autobuild.Repository) (string, error) {
-	id, err := named(r.FullName)
+	id, err := parseFullName(r.FullName)
 	if err != nil {
 		return "", err
 	}
@@ -34,8 +34,10 @@ func (p git) GitCredential(ctx context.Context, r autobuild.Repository) (autobui
 	return credential(r, token, err)
 }
 
-// RenewGitCredential returns the account's token after a refresh.
-func (p git) RenewGitCredential(ctx context.Context, r autobuild.Repository, refused secret.Secret) (autobuild.GitCredential, error) {
+// RenewGitCredential refreshes the account's token and returns it.
+func (p git) RenewGitCredential(
+	ctx context.Context, r autobuild.Repository, refused secret.Secret,
+) (autobuild.GitCredential, error) {
 	token, err := p.Renew(ctx, refused)
 	return credential(r, token, err)
 }

@@ -11,10 +11,10 @@ import (
 	"slipway/plugin/bitbucket/cloud"
 )
 
-// hookDescription is what the repository's settings page shows beside our URL.
+// hookDescription is the name of the webhook on the repository's settings page.
 const hookDescription = "Slipway automated builds"
 
-// hookEvents is what a webhook must tell us of.
+// hookEvents are the events that a webhook must send.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/.
 var hookEvents = []string{"repo:push"}
 
@@ -22,8 +22,9 @@ type hooks struct{ *connection }
 
 var _ autobuild.Hooks = hooks{}
 
-// Ensure makes exactly one webhook with w.URL stand. The secret cannot be read back, so it is
-// written again unless the webhook is the one that w.RemoteID remembers and w.Rewrite is false.
+// Ensure creates, repairs or keeps the only webhook with w.URL, and returns its id. A secret
+// cannot be read back. So Ensure writes it again, unless the webhook has the id w.RemoteID and
+// w.Rewrite is false. It returns autobuild.ErrHookRefused if Cloud rejects the URL.
 func (p hooks) Ensure(ctx context.Context, r autobuild.Repository, w autobuild.Webhook) (string, error) {
 	id, err := address(r)
 	if err != nil {
@@ -39,7 +40,7 @@ func (p hooks) Ensure(ctx context.Context, r autobuild.Repository, w autobuild.W
 	keep, doubles := choose(all, w)
 	remoteID, err := p.keep(ctx, id, keep, w)
 	if err != nil {
-		return "", fmt.Errorf("webhook of %s: %w", r.FullName, refused(err))
+		return "", fmt.Errorf("webhook of %s: %w", r.FullName, refusedError(err))
 	}
 	for _, double := range doubles {
 		if err := p.delete(ctx, id, double.UUID); err != nil {
@@ -49,8 +50,9 @@ func (p hooks) Ensure(ctx context.Context, r autobuild.Repository, w autobuild.W
 	return remoteID, nil
 }
 
-// choose finds the webhook to keep among those with our full URL (the one remembered if it is
-// there) and the doubles to delete. Others on the same host are somebody else's.
+// choose returns the webhook to keep and the duplicates to delete, among those with the full
+// w.URL. It prefers the one with the id w.RemoteID. Webhooks with other URLs on the same host
+// belong to others.
 func choose(all []cloud.Hook, w autobuild.Webhook) (keep *cloud.Hook, doubles []cloud.Hook) {
 	var ours []cloud.Hook
 	for _, h := range all {
@@ -65,8 +67,8 @@ func choose(all []cloud.Hook, w autobuild.Webhook) (keep *cloud.Hook, doubles []
 	return &ours[i], slices.Delete(slices.Clone(ours), i, i+1)
 }
 
-// complete reports whether a webhook needs no repair.
-func complete(h cloud.Hook, w autobuild.Webhook) bool {
+// isComplete reports whether a webhook needs no repair.
+func isComplete(h cloud.Hook, w autobuild.Webhook) bool {
 	missing := slices.ContainsFunc(hookEvents, func(e string) bool { return !slices.Contains(h.Events, e) })
 	return h.Active && h.SecretSet && !missing && h.UUID == w.RemoteID && !w.Rewrite
 }
@@ -77,7 +79,7 @@ func (p hooks) keep(ctx context.Context, id cloud.RepositoryID, keep *cloud.Hook
 	case keep == nil:
 		made, err := p.Client.CreateHook(ctx, id, settings)
 		return made.UUID, err
-	case complete(*keep, w):
+	case isComplete(*keep, w):
 		return keep.UUID, nil
 	default:
 		_, err := p.Client.UpdateHook(ctx, id, keep.UUID, settings)
@@ -85,16 +87,18 @@ func (p hooks) keep(ctx context.Context, id cloud.RepositoryID, keep *cloud.Hook
 	}
 }
 
-// refused tells a URL that Cloud does not take (400) from other failures, in Cloud's words.
-func refused(err error) error {
+// refusedError returns ErrHookRefused with Cloud's message if Cloud rejected the URL (400). It
+// translates other errors.
+func refusedError(err error) error {
 	var e *bitbucket.Error
 	if errors.As(err, &e) && errors.Is(e, bitbucket.ErrInvalid) {
-		return fmt.Errorf("%w: %s", autobuild.ErrHookRefused, e.Sentence())
+		return fmt.Errorf("%w: %s", autobuild.ErrHookRefused, e.Explanation())
 	}
 	return Translate(err)
 }
 
-// Remove deletes the webhook that w.RemoteID remembers and every other one with our URL.
+// Remove deletes the webhook with the id w.RemoteID and all webhooks with w.URL. It returns nil
+// if the repository does not exist.
 func (p hooks) Remove(ctx context.Context, r autobuild.Repository, w autobuild.Webhook) error {
 	id, err := address(r)
 	if err != nil {
@@ -102,7 +106,7 @@ func (p hooks) Remove(ctx context.Context, r autobuild.Repository, w autobuild.W
 	}
 	all, err := p.Client.Hooks(ctx, id)
 	if errors.Is(err, bitbucket.ErrNotFound) {
-		return nil // the repository is gone, and its webhooks with it
+		return nil // the repository was deleted together with its webhooks
 	}
 	if err != nil {
 		return fmt.Errorf("webhooks of %s: %w", r.FullName, Translate(err))

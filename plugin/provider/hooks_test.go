@@ -17,10 +17,10 @@ const hookURL = "https://ci.example.com/hooks/bitbucket/h1"
 
 var ours = autobuild.Webhook{URL: hookURL, Secret: secret.New("s3cret")}
 
-// H1: saving twice, or again with a forgotten id, leaves exactly one webhook; others on the
-// same host stay.
+// H1: After two calls, or a call with a lost id, exactly one webhook exists. Other webhooks on
+// the same host stay.
 func TestH1ExactlyOneHook(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	c, ctx := w.as(t, w.alice), t.Context()
 	neighbour, err := c.Hooks.Ensure(ctx, w.app(), autobuild.Webhook{URL: hookURL + "2", Secret: secret.New("x")})
 	if err != nil {
@@ -37,8 +37,10 @@ func TestH1ExactlyOneHook(t *testing.T) {
 		same(t, err, first, again)
 	}
 	same(t, nil, []bitbuckettest.Hook{
-		{UUID: neighbour, URL: hookURL + "2", Description: "Slipway automated builds", Events: []string{"repo:push"}, Active: true, SecretSet: true},
-		{UUID: first, URL: hookURL, Description: "Slipway automated builds", Events: []string{"repo:push"}, Active: true, SecretSet: true},
+		{UUID: neighbour, URL: hookURL + "2", Description: "Slipway automated builds", Events: []string{"repo:push"},
+			Active: true, SecretSet: true},
+		{UUID: first, URL: hookURL, Description: "Slipway automated builds", Events: []string{"repo:push"}, Active: true,
+			SecretSet: true},
 	}, w.repo.Hooks())
 
 	if err := c.Hooks.Remove(ctx, w.app(), remembered); err != nil {
@@ -52,7 +54,7 @@ func TestH1ExactlyOneHook(t *testing.T) {
 	}
 }
 
-// script is a hooks API that keeps a list and records what is written.
+// script is a hooks API that keeps a list and records the writes.
 type script struct {
 	hooks  string
 	writes []string
@@ -79,7 +81,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(`{"uuid":"{new}"}`))
 }
 
-// H2: what is disabled or incomplete is repaired by a PUT; doubles go.
+// H2: A PUT repairs a disabled or incomplete webhook, and duplicates are deleted.
 func TestH2Repairs(t *testing.T) {
 	const (
 		good     = `{"uuid":"{1}","url":"` + hookURL + `","active":true,"events":["repo:push","repo:fork"],"secret_set":true}`
@@ -117,7 +119,7 @@ func TestH2Repairs(t *testing.T) {
 	}
 }
 
-// A replaced secret is written although the webhook needs no repair.
+// A replaced secret is written even if the webhook needs no repair.
 func TestEnsureRewritesTheSecret(t *testing.T) {
 	s := &script{hooks: `{"uuid":"{1}","url":"` + hookURL + `","active":true,"events":["repo:push"],"secret_set":true}`}
 	webhook := ours
@@ -129,25 +131,27 @@ func TestEnsureRewritesTheSecret(t *testing.T) {
 	}
 }
 
-// H4: somebody who may not administer the repository gets a clear refusal, and no half.
+// H4: A user without administrator rights gets a clear error, and no webhook is changed.
 func TestH4NotAnAdministrator(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	_, err := w.as(t, w.bob).Hooks.Ensure(t.Context(), w.app(), ours)
 	if !errors.Is(err, autobuild.ErrForbidden) || !strings.Contains(err.Error(), "acme/app") || len(w.repo.Hooks()) != 0 {
 		t.Errorf("%v, hooks %+v", err, w.repo.Hooks())
 	}
 }
 
-// A URL that Cloud cannot reach is refused in Cloud's words.
+// An error for a URL that Cloud cannot reach contains Cloud's message.
 func TestHookRefused(t *testing.T) {
-	w := newWorld(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
-	_, err := w.as(t, w.alice).Hooks.Ensure(t.Context(), w.app(), autobuild.Webhook{URL: "http://127.0.0.1:8080/hooks/bitbucket/h1", Secret: secret.New("s")})
+	w := newEnv(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
+	_, err := w.as(t, w.alice).Hooks.Ensure(t.Context(), w.app(),
+		autobuild.Webhook{URL: "http://127.0.0.1:8080/hooks/bitbucket/h1", Secret: secret.New("s")})
 	if !errors.Is(err, autobuild.ErrHookRefused) || errors.Is(err, autobuild.ErrUnavailable) {
 		t.Fatalf("got %v", err)
 	}
 	s := &script{codes: map[string]int{"POST": 400}}
 	_, err = handled(t, s.ServeHTTP).Hooks.Ensure(t.Context(), w.app(), ours)
-	if !errors.Is(err, autobuild.ErrHookRefused) || !strings.HasSuffix(err.Error(), "the provider refused the webhook: url: Enter a valid URL.") {
+	if !errors.Is(err, autobuild.ErrHookRefused) ||
+		!strings.HasSuffix(err.Error(), "the provider refused the webhook: url: Enter a valid URL.") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -175,7 +179,8 @@ func TestHookFailures(t *testing.T) {
 	if err := remove(&script{codes: map[string]int{"GET": 403}}); !errors.Is(err, autobuild.ErrForbidden) {
 		t.Errorf("remove: %v", err)
 	}
-	if err := remove(&script{hooks: two, codes: map[string]int{"DELETE": 500}}); !errors.Is(err, autobuild.ErrUnavailable) {
+	if err := remove(&script{hooks: two, codes: map[string]int{"DELETE": 500}}); !errors.Is(err,
+		autobuild.ErrUnavailable) {
 		t.Errorf("remove: %v", err)
 	}
 	if _, err := answering(t, 200, "", "{}").Hooks.Ensure(t.Context(), r, autobuild.Webhook{URL: hookURL}); err == nil {

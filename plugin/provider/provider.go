@@ -1,6 +1,6 @@
-// Package provider shows source providers as the ports of package autobuild: one connection
-// is one provider seen through one linked account. It translates nouns and errors, and keeps
-// the provider's limits; which calls there are is the business of the clients below it.
+// Package provider implements the ports of package autobuild for source providers. A connection
+// is one provider with the rights of one linked account. The package translates nouns and errors,
+// and applies the provider's limits. The API clients below it define the calls.
 package provider
 
 import (
@@ -13,24 +13,25 @@ import (
 	"slipway/plugin/bitbucket/cloud"
 )
 
-// CloudOptions connect to Bitbucket Cloud. Client, WebURL, Token and Renew are required.
+// CloudOptions configure a connection to Bitbucket Cloud. Client, WebURL, Token and Renew are
+// required.
 type CloudOptions struct {
 	Client     *cloud.Client
-	ProviderID string // of the repositories that are returned
-	WebURL     string // origin of git: https://bitbucket.org
+	ProviderID string // ProviderID of the returned repositories
+	WebURL     string // origin of clone URLs, for example https://bitbucket.org
 
-	// Token returns a credential for git that is good for at least five minutes.
+	// Token returns a credential for git that is valid for at least five minutes.
 	Token func(ctx context.Context) (secret.Secret, error)
-	// Renew returns another credential than the one that git's server refused.
+	// Renew returns a new credential after git's server refused this one.
 	Renew func(ctx context.Context, refused secret.Secret) (secret.Secret, error)
 
-	// An access token sees one workspace, or one repository of it; an OAuth link leaves these
-	// empty and sees what its user sees.
+	// An access token sees one workspace, or one repository in it. An OAuth link leaves these
+	// empty and sees the repositories of its user.
 	Workspace      autobuild.Workspace
 	RepositoryName string // full name
 }
 
-// Cloud returns the connection. It makes no call; all its parts are safe for concurrent use.
+// Cloud returns a connection without any call. All its parts are safe for concurrent use.
 func Cloud(o CloudOptions) autobuild.Connection {
 	c := &connection{o}
 	return autobuild.Connection{
@@ -44,19 +45,20 @@ func Cloud(o CloudOptions) autobuild.Connection {
 
 type connection struct{ CloudOptions }
 
-// address is how the API finds a repository: by uuids, and by its name when the workspace's
-// is not known.
+// address returns the repository's id in the API: its UUIDs, or its name if the workspace's UUID
+// is unknown.
 func address(r autobuild.Repository) (cloud.RepositoryID, error) {
 	if r.ID != "" && r.WorkspaceID != "" {
 		return cloud.RepositoryID{Workspace: r.WorkspaceID, Repository: r.ID}, nil
 	}
-	return named(r.FullName)
+	return parseFullName(r.FullName)
 }
 
-func named(fullName string) (cloud.RepositoryID, error) {
+func parseFullName(fullName string) (cloud.RepositoryID, error) {
 	workspace, slug, ok := strings.Cut(fullName, "/")
 	if !ok || workspace == "" || slug == "" || strings.Contains(slug, "/") {
-		return cloud.RepositoryID{}, fmt.Errorf("repository %q: %w: a full name has the form workspace/name", fullName, autobuild.ErrNotFound)
+		return cloud.RepositoryID{}, fmt.Errorf("repository %q: %w: a full name has the form workspace/name", fullName,
+			autobuild.ErrNotFound)
 	}
 	return cloud.RepositoryID{Workspace: workspace, Repository: slug}, nil
 }

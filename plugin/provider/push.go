@@ -7,23 +7,24 @@ import (
 	"slipway/plugin/bitbucket/webhook"
 )
 
-// MaxPayload is the largest delivery of a kind of provider that ParsePush reads, in bytes.
+// MaxPayload returns the maximum size of a delivery that ParsePush reads, in bytes.
 func MaxPayload(kind autobuild.ProviderKind) (int, error) {
-	f, err := flavourOf(kind)
+	f, err := flavorOf(kind)
 	if err != nil {
 		return 0, err
 	}
 	return f.MaxBody(), nil
 }
 
-// ParsePush reads the body of a delivery whose signature was verified. Errors name the place
-// in the payload; an event that is none of ours is no error but Push.Ignored. Pure.
+// ParsePush parses the body of a delivery with a verified signature. Its errors name the position
+// in the payload. An event that Slipway does not use yields Push.Ignored and no error. ParsePush
+// has no side effects.
 func ParsePush(kind autobuild.ProviderKind, event string, body []byte) (autobuild.Push, error) {
-	flavour, err := flavourOf(kind)
+	flavor, err := flavorOf(kind)
 	if err != nil {
 		return autobuild.Push{}, err
 	}
-	e, err := webhook.Parse(flavour, event, body)
+	e, err := webhook.Parse(flavor, event, body)
 	if err != nil {
 		return autobuild.Push{}, err
 	}
@@ -33,7 +34,7 @@ func ParsePush(kind autobuild.ProviderKind, event string, body []byte) (autobuil
 		Skipped:    e.Skipped,
 		Ignored:    e.Ignored,
 	}
-	if flavour == webhook.DataCenter {
+	if flavor == webhook.DataCenter {
 		push.Repository.ID = e.Repository.ID
 	}
 	for _, c := range e.Changes {
@@ -56,7 +57,7 @@ func changeOf(c webhook.Change) autobuild.Change {
 	}
 }
 
-func flavourOf(kind autobuild.ProviderKind) (webhook.Flavour, error) {
+func flavorOf(kind autobuild.ProviderKind) (webhook.Flavor, error) {
 	switch kind {
 	case autobuild.Cloud:
 		return webhook.Cloud, nil

@@ -22,8 +22,9 @@ func TestParsePushKeepsEveryFieldOfAChange(t *testing.T) {
 	want := autobuild.Push{
 		Event:      "repo:push",
 		Repository: autobuild.Repository{ID: "{r}", FullName: "acme/app"},
-		Changes:    []autobuild.Change{{Kind: autobuild.Tag, Name: "v1", Action: autobuild.Created, Commit: head, Message: "ship it"}},
-		Skipped:    []string{"push.changes[1]: it has neither an old nor a new ref"},
+		Changes: []autobuild.Change{{Kind: autobuild.Tag, Name: "v1", Action: autobuild.Created, Commit: head,
+			Message: "ship it"}},
+		Skipped: []string{"push.changes[1]: it has neither an old nor a new ref"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

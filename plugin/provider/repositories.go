@@ -10,14 +10,14 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// maxDockerfiles is how many a page can sensibly offer.
+// maxDockerfiles limits the number of Dockerfiles that a page offers.
 const maxDockerfiles = 200
 
 type repositories struct{ *connection }
 
 var _ autobuild.Repositories = repositories{}
 
-// Workspaces lists the user's workspaces; an access token's is known.
+// Workspaces lists the workspaces of the user, or the workspace of the access token.
 func (p repositories) Workspaces(ctx context.Context) ([]autobuild.Workspace, error) {
 	if p.Workspace.Slug != "" {
 		return []autobuild.Workspace{p.Workspace}, nil
@@ -33,10 +33,13 @@ func (p repositories) Workspaces(ctx context.Context) ([]autobuild.Workspace, er
 	return workspaces, nil
 }
 
-// List returns one page of a workspace. A repository's access token lists that repository.
-func (p repositories) List(ctx context.Context, workspace, search, page string) ([]autobuild.Repository, string, error) {
+// List returns one page of a workspace's repositories and the next page's key. With the access
+// token of a repository, it returns only that repository.
+func (p repositories) List(
+	ctx context.Context, workspace, search, page string,
+) ([]autobuild.Repository, string, error) {
 	if p.RepositoryName != "" {
-		only, err := p.only(ctx, search)
+		only, err := p.onlyRepository(ctx, search)
 		return only, "", err
 	}
 	found, err := p.Client.Repositories(ctx, workspace, search, page)
@@ -50,7 +53,7 @@ func (p repositories) List(ctx context.Context, workspace, search, page string) 
 	return repos, found.Next, nil
 }
 
-func (p repositories) only(ctx context.Context, search string) ([]autobuild.Repository, error) {
+func (p repositories) onlyRepository(ctx context.Context, search string) ([]autobuild.Repository, error) {
 	if !strings.Contains(strings.ToLower(p.RepositoryName), strings.ToLower(search)) {
 		return nil, nil
 	}
@@ -61,9 +64,9 @@ func (p repositories) only(ctx context.Context, search string) ([]autobuild.Repo
 	return []autobuild.Repository{r}, nil
 }
 
-// Repository finds one by full name.
+// Repository returns a repository by its full name.
 func (p repositories) Repository(ctx context.Context, fullName string) (autobuild.Repository, error) {
-	id, err := named(fullName)
+	id, err := parseFullName(fullName)
 	if err != nil {
 		return autobuild.Repository{}, err
 	}
@@ -74,8 +77,8 @@ func (p repositories) Repository(ctx context.Context, fullName string) (autobuil
 	return p.repository(r), nil
 }
 
-// Dockerfiles finds the files named Dockerfile, *.Dockerfile and Dockerfile.*, in any case,
-// those nearest to the root first.
+// Dockerfiles returns the files named Dockerfile, *.Dockerfile and Dockerfile.*, in any case.
+// Files nearest to the root come first.
 func (p repositories) Dockerfiles(ctx context.Context, r autobuild.Repository, commit string) ([]string, error) {
 	id, err := address(r)
 	if err != nil {
@@ -100,7 +103,7 @@ func isDockerfile(file string) bool {
 	name := strings.ToLower(path.Base(file))
 	switch {
 	case strings.HasSuffix(name, ".dockerignore"):
-		return false // Dockerfile.dockerignore belongs to one, and is none
+		return false // Dockerfile.dockerignore is not a Dockerfile
 	case name == "dockerfile":
 		return true
 	default:

@@ -13,9 +13,9 @@ import (
 	"slipway/plugin/provider"
 )
 
-// H6: workspaces, then their repositories, over more than one page.
+// H6: Listing works for workspaces and for repositories on more than one page.
 func TestH6RepositoriesOfMoreThanOnePage(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	for _, name := range names("lib", 100) {
 		if _, err := w.server.AddRepository(w.workspace, name, bitbuckettest.Public); err != nil {
 			t.Fatal(err)
@@ -29,7 +29,8 @@ func TestH6RepositoriesOfMoreThanOnePage(t *testing.T) {
 	pages := 0
 	for next := ""; pages == 0 || next != ""; pages++ {
 		var repos []autobuild.Repository
-		if repos, next, err = c.Repositories.List(ctx, "acme", "", next); err != nil {
+		repos, next, err = c.Repositories.List(ctx, "acme", "", next)
+		if err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range repos {
@@ -47,7 +48,7 @@ func TestH6RepositoriesOfMoreThanOnePage(t *testing.T) {
 }
 
 func TestRepository(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.commit(t, "main", map[string]string{"a": "b"})
 	c := w.as(t, w.alice)
 	got, err := c.Repositories.Repository(t.Context(), "acme/app")
@@ -62,23 +63,25 @@ func TestRepository(t *testing.T) {
 	}
 }
 
-// The names of a Dockerfile, nearest to the root first.
+// Dockerfiles recognizes all names of a Dockerfile and sorts those nearest to the root first.
 func TestDockerfiles(t *testing.T) {
 	for _, depth := range []int{0, 3} { // 0: Cloud lists any depth at once; 3: it gives up on more
 		t.Run(fmt.Sprint(depth), func(t *testing.T) {
-			w := newWorld(t, func(o *bitbuckettest.Options) { o.MaxSourceDepth = depth })
+			w := newEnv(t, func(o *bitbuckettest.Options) { o.MaxSourceDepth = depth })
 			hash := w.commit(t, "main", map[string]string{
 				"z/Dockerfile": "x", "Dockerfile": "x", "build/api.Dockerfile": "x", "a/b/c/d/e/DOCKERFILE": "x", "dev.dockerfile": "x",
 				"a b/ü/Dockerfile.prod": "x", "Dockerfile.dockerignore": "x", "Dockerfiles": "x", "myDockerfile": "x", "dockerfile/readme.md": "x", "main.go": "x",
 			})
 			got, err := w.as(t, w.alice).Repositories.Dockerfiles(t.Context(), w.app(), hash)
-			same(t, err, []string{"Dockerfile", "dev.dockerfile", "build/api.Dockerfile", "z/Dockerfile", "a b/ü/Dockerfile.prod", "a/b/c/d/e/DOCKERFILE"}, got)
+			same(t, err,
+				[]string{"Dockerfile", "dev.dockerfile", "build/api.Dockerfile", "z/Dockerfile", "a b/ü/Dockerfile.prod",
+					"a/b/c/d/e/DOCKERFILE"}, got)
 		})
 	}
 }
 
 func TestDockerfilesAreCapped(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	files := map[string]string{}
 	for _, dir := range names("d", 250) {
 		files[dir+"/Dockerfile"] = "x"
@@ -90,13 +93,14 @@ func TestDockerfilesAreCapped(t *testing.T) {
 	}
 }
 
-// Access tokens list what they are confined to.
+// Access tokens list only their workspace or repository.
 func TestAccessTokensSeeTheirPlace(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	if _, err := w.server.AddRepository(w.workspace, "other", bitbuckettest.Private); err != nil {
 		t.Fatal(err)
 	}
-	token, err := w.server.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.RepositoryToken, Name: "t", Repository: w.repo, Scopes: []string{"repository"}})
+	token, err := w.server.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.RepositoryToken, Name: "t",
+		Repository: w.repo, Scopes: []string{"repository"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +124,11 @@ func TestAccessTokensSeeTheirPlace(t *testing.T) {
 	}
 }
 
-// O1, S5: the clone address is the configured origin's; the token is beside it, not in it.
+// O1, S5: The clone URL has the configured origin. The token is a separate value and not part of
+// it.
 func TestO1GitCredential(t *testing.T) {
-	c := connect(t, "https://bitbucket.example", secret.New("canary"), func(o *provider.CloudOptions) { o.WebURL = "https://bitbucket.example/" })
+	c := connect(t, "https://bitbucket.example", secret.New("canary"),
+		func(o *provider.CloudOptions) { o.WebURL = "https://bitbucket.example/" })
 	got, err := c.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"})
 	same(t, err, autobuild.GitCredential{Username: "x-token-auth", Password: secret.New("canary")}, got)
 	address, err := c.Git.CloneURL(autobuild.Repository{FullName: "acme/app"})
@@ -133,7 +139,8 @@ func TestO1GitCredential(t *testing.T) {
 	failing := connect(t, "https://bitbucket.example", secret.New(""), func(o *provider.CloudOptions) {
 		o.Token = func(context.Context) (secret.Secret, error) { return secret.Secret{}, autobuild.ErrUnauthorized }
 	})
-	if _, err := failing.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err, autobuild.ErrUnauthorized) {
+	if _, err := failing.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err,
+		autobuild.ErrUnauthorized) {
 		t.Errorf("got %v", err)
 	}
 }

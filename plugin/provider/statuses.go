@@ -29,7 +29,8 @@ func (p statuses) Put(ctx context.Context, r autobuild.Repository, commit string
 	return nil
 }
 
-// status fits a status into the limits: texts may be cut, a key or a link may not.
+// status applies Cloud's limits to a status. It shortens texts, and returns an error for a key or
+// a link that is too long.
 func status(s autobuild.Status) (cloud.Status, error) {
 	link, err := bitbucket.StatusURL(s.URL)
 	switch {
@@ -41,6 +42,7 @@ func status(s autobuild.Status) (cloud.Status, error) {
 		return cloud.Status{}, fmt.Errorf("key %q does not have 1 to %d characters", s.Key, bitbucket.MaxStatusKey)
 	}
 	return cloud.Status{
-		Key: s.Key, State: string(s.State), Name: bitbucket.StatusText(s.Name), Description: bitbucket.StatusText(s.Description), URL: link, RefName: s.RefName,
+		Key: s.Key, State: string(s.State), Name: bitbucket.StatusText(s.Name),
+		Description: bitbucket.StatusText(s.Description), URL: link, RefName: s.RefName,
 	}, nil
 }

@@ -15,27 +15,31 @@ import (
 
 func building() autobuild.Status {
 	return autobuild.Status{
-		Key: autobuild.StatusKey("i", strings.Repeat("a", 120), strings.Repeat("r", 120), "branch", "refs/heads/main"), State: autobuild.StatusInProgress,
+		Key: autobuild.StatusKey("i", strings.Repeat("a", 120), strings.Repeat("r", 120), "branch",
+			"refs/heads/main"), State: autobuild.StatusInProgress,
 		Name: "acme/app:latest", Description: "Build 7 runs", URL: "https://ci.example.com/builds/7", RefName: "main",
 	}
 }
 
-// S2: the key is 40 characters however long the names are, and is the status' identity.
+// S2: The key is the status's identity and has 40 characters for names of any length.
 func TestS2KeyIsTheIdentity(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c, s := w.as(t, w.bob), building() // reading is enough
 	if len(s.Key) != 40 {
 		t.Fatalf("key of %d characters", len(s.Key))
 	}
-	for _, state := range []autobuild.StatusState{autobuild.StatusInProgress, autobuild.StatusInProgress, autobuild.StatusSuccessful} {
+	for _, state := range []autobuild.StatusState{autobuild.StatusInProgress, autobuild.StatusInProgress,
+		autobuild.StatusSuccessful} {
 		s.State = state
 		if err := c.Statuses.Put(t.Context(), w.app(), hash, s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := []bitbuckettest.Status{{Key: s.Key, State: "SUCCESSFUL", Name: s.Name, Description: s.Description, URL: s.URL, Refname: "main"}}
-	if diff := cmp.Diff(want, w.repo.Statuses(hash), cmpopts.IgnoreFields(bitbuckettest.Status{}, "CreatedOn", "UpdatedOn"), cmpopts.IgnoreUnexported(bitbuckettest.Status{})); diff != "" {
+	want := []bitbuckettest.Status{{Key: s.Key, State: "SUCCESSFUL", Name: s.Name, Description: s.Description, URL: s.URL,
+		Refname: "main"}}
+	if diff := cmp.Diff(want, w.repo.Statuses(hash),
+		cmpopts.IgnoreFields(bitbuckettest.Status{}, "CreatedOn", "UpdatedOn"), cmpopts.IgnoreUnexported(bitbuckettest.Status{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	s.Key += "x"
@@ -45,7 +49,7 @@ func TestS2KeyIsTheIdentity(t *testing.T) {
 }
 
 func TestStatusesAreFittedIntoTheLimits(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c, s := w.as(t, w.alice), building()
 	s.Name, s.Description = strings.Repeat("ü", 300), strings.Repeat("b", 254)+"\xff"+"ccc"
@@ -75,16 +79,17 @@ func TestStatusesThatCannotBeSent(t *testing.T) {
 	} {
 		s := building()
 		change(&s)
-		if err := c.Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", s); err == nil || !strings.Contains(err.Error(), "acme/app@c") {
+		if err := c.Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", s); err == nil ||
+			!strings.Contains(err.Error(), "acme/app@c") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// S5, S6: what the provider answers is told apart, so that the reporter can retry the one and
-// warn of the other.
+// S5, S6: Errors are distinguishable, so that the reporter retries some and reports others.
 func TestS6StatusRefused(t *testing.T) {
-	for code, want := range map[int]error{404: autobuild.ErrNotFound, 403: autobuild.ErrForbidden, 401: autobuild.ErrUnauthorized, 503: autobuild.ErrUnavailable, 410: autobuild.ErrRemoved} {
+	for code, want := range map[int]error{404: autobuild.ErrNotFound, 403: autobuild.ErrForbidden,
+		401: autobuild.ErrUnauthorized, 503: autobuild.ErrUnavailable, 410: autobuild.ErrRemoved} {
 		err := answering(t, code, "", `{"type":"error","error":{"message":"no"}}`).Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", building())
 		if !errors.Is(err, want) {
 			t.Errorf("%d: %v", code, err)
@@ -93,7 +98,7 @@ func TestS6StatusRefused(t *testing.T) {
 }
 
 func TestStatusOfACommitThatIsGone(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.commit(t, "main", map[string]string{"a": "1"})
 	err := w.as(t, w.alice).Statuses.Put(t.Context(), w.app(), strings.Repeat("0", 40), building())
 	if !errors.Is(err, autobuild.ErrNotFound) {

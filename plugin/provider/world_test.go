@@ -20,9 +20,8 @@ import (
 	"slipway/plugin/provider"
 )
 
-// world is a Bitbucket with acme/app in it, seen by its owner alice and by bob, who may only
-// read.
-type world struct {
+// env is a Bitbucket with the repository acme/app, its owner alice, and bob with read access.
+type env struct {
 	url        string
 	workspace  *bitbuckettest.Workspace
 	repo       *bitbuckettest.Repository
@@ -31,7 +30,7 @@ type world struct {
 	alice, bob *bitbuckettest.User
 }
 
-func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
+func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 	t.Helper()
 	o := bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true}
 	for _, c := range change {
@@ -44,26 +43,30 @@ func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
 	listener := httptest.NewServer(server)
 	t.Cleanup(func() { server.Close(); listener.Close() })
 	server.SetURL(listener.URL)
-	w := &world{url: listener.URL, server: server, alice: server.AddUser("alice"), bob: server.AddUser("bob")}
+	w := &env{url: listener.URL, server: server, alice: server.AddUser("alice"), bob: server.AddUser("bob")}
 	w.workspace = server.AddWorkspace("acme", w.alice)
-	if w.repo, err = server.AddRepository(w.workspace, "app", bitbuckettest.Private); err != nil {
+	w.repo, err = server.AddRepository(w.workspace, "app", bitbuckettest.Private)
+	if err != nil {
 		t.Fatal(err)
 	}
 	w.repo.Grant(w.bob, bitbuckettest.Read)
-	if w.consumer, err = server.AddConsumer(w.workspace, "https://ci.example/cb", "account", "repository", "webhook"); err != nil {
+	w.consumer, err = server.AddConsumer(w.workspace, "https://ci.example/cb", "account", "repository", "webhook")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-// as connects with a user's token.
-func (w *world) as(t *testing.T, u *bitbuckettest.User) autobuild.Connection {
+// as returns a connection with a user's token.
+func (w *env) as(t *testing.T, u *bitbuckettest.User) autobuild.Connection {
 	t.Helper()
 	token, _ := w.server.Link(u, w.consumer)
 	return connect(t, w.url, token)
 }
 
-func connect(t *testing.T, url string, token secret.Secret, change ...func(*provider.CloudOptions)) autobuild.Connection {
+func connect(
+	t *testing.T, url string, token secret.Secret, change ...func(*provider.CloudOptions),
+) autobuild.Connection {
 	t.Helper()
 	source := func(context.Context) (secret.Secret, error) { return token, nil }
 	api, err := bitbucket.New(bitbucket.Options{
@@ -80,12 +83,13 @@ func connect(t *testing.T, url string, token secret.Secret, change ...func(*prov
 	return provider.Cloud(o)
 }
 
-// app is the repository as the planner would know it.
-func (w *world) app() autobuild.Repository {
-	return autobuild.Repository{ProviderID: "p1", ID: w.repo.UUID, WorkspaceID: w.workspace.UUID, FullName: "acme/app", DefaultBranch: "main", Private: true}
+// app returns the repository in the planner's form.
+func (w *env) app() autobuild.Repository {
+	return autobuild.Repository{ProviderID: "p1", ID: w.repo.UUID, WorkspaceID: w.workspace.UUID, FullName: "acme/app",
+		DefaultBranch: "main", Private: true}
 }
 
-func (w *world) commit(t *testing.T, branch string, files map[string]string) string {
+func (w *env) commit(t *testing.T, branch string, files map[string]string) string {
 	t.Helper()
 	hash, err := w.repo.Commit(t.Context(), branch, files, "Change "+branch)
 	if err != nil {
@@ -94,7 +98,7 @@ func (w *world) commit(t *testing.T, branch string, files map[string]string) str
 	return hash
 }
 
-// answering connects to a server that gives every request the same answer.
+// answering returns a connection to a server that answers every request in the same way.
 func answering(t *testing.T, status int, header, body string) autobuild.Connection {
 	t.Helper()
 	return handled(t, func(w http.ResponseWriter, _ *http.Request) {

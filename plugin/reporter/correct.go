@@ -12,44 +12,49 @@ import (
 )
 
 const (
-	// promptly is how soon a status is answered when nothing is wrong.
-	promptly = 10 * time.Second
-	// afterwards is when a status is corrected that may still be on its way: whatever was
-	// sent has arrived by then, or never will.
-	afterwards = time.Minute
+	// slowAfter is the duration after which the outcome of a call counts as uncertain. Without
+	// problems, Bitbucket answers sooner.
+	slowAfter = 10 * time.Second
+	// correctionDelay is the delay before the correction of a status with unknown outcome. After
+	// this time each earlier request has arrived or is lost.
+	correctionDelay = time.Minute
 )
 
-// A claim is the hold of a worker on its task.
-type claim struct {
-	again bool                                // an earlier try of the task ended without a word
-	held  func(context.Context) (bool, error) // whether the task is still the worker's
+// A lease is a worker's temporary hold of its task.
+type lease struct {
+	retried bool                                // an earlier try of the task ended without a result
+	isHeld  func(context.Context) (bool, error) // reports whether the worker still has the lease
 }
 
-// check follows each status that was sent, however that ended. A task that was lost meanwhile
-// is another gateway's, which may have told what followed before this status was taken: it is
-// corrected at once. One of which nobody knows when it is taken, if at all, is corrected later.
-// Only who still holds the task notes what it told.
-func (r *Reporter) check(ctx context.Context, b autobuild.Build, c claim, unsure bool) (held bool, err error) {
+// confirm runs after every call that sent a status, and returns whether the worker still has the
+// lease of the task. Only then may the caller record the report.
+//
+// If the lease was lost, another gateway may have sent a newer status before this one arrived. So
+// confirm schedules an immediate correction. If the outcome is unknown (timeout), it schedules a
+// correction after correctionDelay.
+func (r *Reporter) confirm(ctx context.Context, b autobuild.Build, c lease, unsure bool) (held bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
 	if unsure {
-		err = r.o.Store.AskCorrection(ctx, b.ID, afterwards)
+		err = r.o.Store.AskCorrection(ctx, b.ID, correctionDelay)
 	}
-	held, heldErr := c.held(ctx)
+	held, heldErr := c.isHeld(ctx)
 	if heldErr == nil && !held {
 		r.log(ctx, b).Warn("this gateway stood still while it told a status; the status is told again")
 		heldErr = r.o.Store.AskCorrection(ctx, b.ID, 0)
 	}
-	if err = errors.Join(err, heldErr); err != nil {
+	err = errors.Join(err, heldErr)
+	if err != nil {
 		return false, fmt.Errorf("check the status of build %d: %w", b.Number, err)
 	}
 	return held, nil
 }
 
-// correct tells how the newest build of a status stands, also when that was told before, until
-// it stands so after it was told. What was told is not noted: that is for reports alone.
-func (r *Reporter) correct(ctx context.Context, buildID string, c claim) error {
-	b, err := r.newest(ctx, buildID)
+// correct sends the state of the newest build of a status, even if it was sent before. It repeats
+// this until the state did not change during the call. It does not record the report, because
+// records belong to report tasks.
+func (r *Reporter) correct(ctx context.Context, buildID string, c lease) error {
+	b, err := r.latestBuild(ctx, buildID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
 	}
@@ -57,25 +62,25 @@ func (r *Reporter) correct(ctx context.Context, buildID string, c claim) error {
 		return err
 	}
 	ctx = trail.Build(ctx, b)
-	age := r.o.Now().Sub(since(b))
-	if !r.enter(b.Repository.ID) {
+	age := r.o.Now().Sub(stateSince(b))
+	if !r.acquireSlot(b.Repository.ID) {
 		return queue.Snooze(pauseOf(age))
 	}
-	defer r.leave(b.Repository.ID)
+	defer r.releaseSlot(b.Repository.ID)
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	err = r.put(call, b)
-	if held, checkErr := r.check(ctx, b, c, false); checkErr != nil || !held {
+	err = r.putStatus(call, b)
+	if held, checkErr := r.confirm(ctx, b, c, false); checkErr != nil || !held {
 		return checkErr
 	}
 	if ctx.Err() != nil && err != nil {
 		return err
 	}
-	if next := answer(err, age); next.pause > 0 {
+	if next := resultOf(err, age); next.pause > 0 {
 		r.log(ctx, b).WithError(err).WithField("again", next.pause.String()).Warn("status not corrected yet")
 		return queue.Snooze(next.pause)
 	}
-	now, err := r.newest(ctx, buildID)
+	now, err := r.latestBuild(ctx, buildID)
 	if err != nil {
 		return err
 	}
@@ -85,8 +90,9 @@ func (r *Reporter) correct(ctx context.Context, buildID string, c claim) error {
 	return nil
 }
 
-// newest loads the build that speaks for a build's status. ErrNotFound when the build is gone.
-func (r *Reporter) newest(ctx context.Context, buildID string) (autobuild.Build, error) {
+// latestBuild loads the newest build that shares the status of a build. It returns ErrNotFound if
+// the build was deleted.
+func (r *Reporter) latestBuild(ctx context.Context, buildID string) (autobuild.Build, error) {
 	b, err := r.o.Store.Build(ctx, buildID)
 	if err != nil {
 		return autobuild.Build{}, fmt.Errorf("load build %s: %w", buildID, err)

@@ -25,105 +25,106 @@ const (
 	built   = "SUCCESSFUL built in 0s, pushed 1.2, latest"
 )
 
-// F9, F17: a gateway that stands still in the middle of a report is not the last to speak: the
-// status that it sent, taken after another gateway told the end, is corrected.
+// F9, F17: A gateway pauses during a report, and another gateway reports the end. The late status
+// of the first gateway is corrected.
 func TestF9F17AStatusThatIsTakenLateIsCorrected(t *testing.T) {
 	for name, gateways := range map[string]int{"SQLite": 1, "PostgreSQL": 2} {
 		t.Run(name, func(t *testing.T) {
-			o, all := newOfficeOf(t, gateways)
+			o, all := newEnvWithGateways(t, gateways)
 			answered := make(chan struct{})
 			held := o.front.Add(trouble.Rule{Method: http.MethodPost, Path: statuses, Times: 1, Fault: trouble.Hold(answered)})
 			b := o.build("one", main1)
-			defer o.open(all[0])()
+			defer o.startGateway(all[0])()
 			o.until("the first status is sent", func() bool { return held.Hits() == 1 })
 			o.finish(o.run(b), autobuild.Succeeded, "", "")
-			o.pass(time.Minute) // the gateway does not renew its lease
+			o.advance(time.Minute) // the gateway does not renew its lease
 			for _, s := range all[1:] {
-				defer o.open(s)()
+				defer o.startGateway(s)()
 			}
-			o.until("the end is told", func() bool { return o.ends(1, built) })
+			o.until("the end is reported", func() bool { return o.historyEndsWith(1, built) })
 			close(answered)
-			o.until("the status is corrected", func() bool { return o.ends(3, built) })
+			o.until("the status is corrected", func() bool { return o.historyEndsWith(3, built) })
 			o.wantHistory(built, waiting, built)
-			o.pass(time.Minute)
-			o.until("nothing is left to tell", o.silent)
-			if !o.ends(3, built) {
+			o.advance(time.Minute)
+			o.until("no report is left", o.isIdle)
+			if !o.historyEndsWith(3, built) {
 				t.Errorf("statuses %q", o.history())
 			}
 		})
 	}
 }
 
-// F11, F17: a status that Bitbucket took although it did not answer in time is not the last, either.
+// F11, F17: Bitbucket accepts a status but does not answer in time. The status is corrected.
 func TestF11F17AStatusThatWasNotAnsweredIsCorrected(t *testing.T) {
-	o := newOfficeThat(t, bitbucket.Options{Timeout: 300 * time.Millisecond})
+	o := newEnvWithClient(t, bitbucket.Options{Timeout: 300 * time.Millisecond})
 	arrives := make(chan struct{})
-	slow := o.front.Add(trouble.Rule{Method: http.MethodPost, Path: statuses, Fault: late(arrives)})
-	o.faults.before = func() { o.pass(3 * time.Second) } // of each of four tries
+	slow := o.front.Add(trouble.Rule{Method: http.MethodPost, Path: statuses, Fault: delayedFault(arrives)})
+	o.faults.before = func() { o.advance(3 * time.Second) } // of each of four tries
 	b := o.build("one", main1)
-	defer o.open(o.store)()
+	defer o.startGateway(o.store)()
 	o.until("the first status is given up", func() bool { return slow.Hits() == 4 })
 	slow.Stop()
 	o.finish(o.run(b), autobuild.Succeeded, "", "")
-	o.until("the end is told", func() bool { o.pass(100 * time.Millisecond); return o.ends(1, built) })
+	o.until("the end is reported", func() bool { o.advance(100 * time.Millisecond); return o.historyEndsWith(1, built) })
 	close(arrives)
-	o.until("what was sent first arrives", func() bool { return o.ends(5, waiting) })
-	o.pass(time.Minute)
-	o.until("the status is corrected", func() bool { return o.ends(6, built) })
-	// On a loaded machine further answers come late, and are corrected in their turn.
-	o.until("nothing is left to tell", func() bool { o.pass(100 * time.Millisecond); return o.silent() })
+	o.until("the first request arrives", func() bool { return o.historyEndsWith(5, waiting) })
+	o.advance(time.Minute)
+	o.until("the status is corrected", func() bool { return o.historyEndsWith(6, built) })
+	// On a loaded machine more answers are late and cause more corrections.
+	o.until("no report is left", func() bool { o.advance(100 * time.Millisecond); return o.isIdle() })
 }
 
-// A status that is corrected once too often is told as it stands, and one whose commit is gone
-// is left.
-func TestACorrectionTellsHowItStandsNow(t *testing.T) {
-	o := newOffice(t)
+// A surplus correction sends the current state. A correction of a missing commit ends without
+// retry.
+func TestACorrectionReportsTheCurrentState(t *testing.T) {
+	o := newEnv(t)
 	b := o.build("one", main1)
 	o.report(b)
 	o.finish(o.run(b), autobuild.Failed, autobuild.ReasonBuild, "no")
 	newer := o.build("one", main1)
 	o.report(newer)
-	defer o.open(o.store)()
-	o.until("nothing is left to tell", o.silent)
+	defer o.startGateway(o.store)()
+	o.until("no report is left", o.isIdle)
 	must(t, o.store.AskCorrection(t.Context(), b.ID, 0))
-	o.until("nothing is left to tell", o.silent)
+	o.until("no report is left", o.isIdle)
 	o.wantHistory(waiting, waiting, waiting)
 	o.faults.set(404)
 	must(t, o.store.AskCorrection(t.Context(), b.ID, 0))
-	o.until("nothing is left to tell", o.silent)
+	o.until("no report is left", o.isIdle)
 	if calls := o.faults.count(); calls != 4 {
 		t.Errorf("%d calls, want 4", calls)
 	}
 }
 
-// What a build became while its status was corrected is told after that.
-func TestACorrectionThatWasOvertakenIsMadeAgain(t *testing.T) {
-	o := newOffice(t)
+// If the build's state changes during a correction, the new state is sent afterwards.
+func TestACorrectionIsRepeatedAfterANewState(t *testing.T) {
+	o := newEnv(t)
 	b := o.build("one", main1)
 	o.report(b)
 	must(t, o.store.AskCorrection(t.Context(), b.ID, 0))
 	o.faults.before = sync.OnceFunc(func() { o.finish(o.run(b), autobuild.Succeeded, "", "") })
-	defer o.open(o.store)()
-	o.until("nothing is left to tell", o.silent)
+	defer o.startGateway(o.store)()
+	o.until("no report is left", o.isIdle)
 	ends := slices.DeleteFunc(o.history(), func(s string) bool { return s != built })
-	if len(ends) != 2 { // by its report, and by the correction
+	if len(ends) != 2 { // one from the report, one from the correction
 		t.Errorf("statuses %q", o.history())
 	}
 }
 
-// newOfficeOf is an office of so many gateways on one database: one on SQLite, where another
-// worker takes the place of another gateway, more on PostgreSQL.
-func newOfficeOf(t *testing.T, gateways int) (*office, []*store.Store) {
+// newEnvWithGateways returns an env and the stores of its gateways, which share one database. One
+// gateway uses SQLite, where a second worker acts as the other gateway. More gateways use
+// PostgreSQL.
+func newEnvWithGateways(t *testing.T, gateways int) (*env, []*store.Store) {
 	t.Helper()
 	if gateways == 1 {
-		o := newOffice(t)
+		o := newEnv(t)
 		return o, []*store.Store{o.store}
 	}
 	address := storetest.PostgresAddress(t)
 	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
 	must(t, err)
 	var all []*store.Store
-	o := newOfficeOn(t, bitbucket.Options{}, func(t testing.TB, _ string, now func() time.Time) *store.Store {
+	o := newEnvWithStore(t, bitbucket.Options{}, func(t testing.TB, _ string, now func() time.Time) *store.Store {
 		for range gateways {
 			all = append(all, storetest.OpenPostgresAt(t, address, sealer, now))
 		}
@@ -132,8 +133,8 @@ func newOfficeOf(t *testing.T, gateways int) (*office, []*store.Store) {
 	return o, all
 }
 
-// open lets a gateway work; the result closes it.
-func (o *office) open(s *store.Store) (closed func()) {
+// startGateway runs a gateway's tasks until the returned function is called.
+func (o *env) startGateway(s *store.Store) (closed func()) {
 	o.reporter(s).Register(s.Tasks())
 	ctx, stop := context.WithCancel(o.t.Context())
 	done := make(chan error, 1)
@@ -141,14 +142,14 @@ func (o *office) open(s *store.Store) (closed func()) {
 	return func() { stop(); must(o.t, <-done) }
 }
 
-// ends reports whether so many statuses were taken, at least, and this one last.
-func (o *office) ends(n int, last string) bool {
+// historyEndsWith reports whether at least n statuses were accepted and the last one is last.
+func (o *env) historyEndsWith(n int, last string) bool {
 	h := o.history()
 	return len(h) >= n && h[len(h)-1] == last
 }
 
-// silent reports whether no report or correction waits or is under way.
-func (o *office) silent() bool {
+// isIdle reports whether no report or correction is waiting or running.
+func (o *env) isIdle() bool {
 	o.t.Helper()
 	for _, kind := range []string{store.TaskReport, store.TaskCorrect} {
 		tasks, _, err := o.store.Tasks().Depth(o.t.Context(), kind)
@@ -160,8 +161,8 @@ func (o *office) silent() bool {
 	return true
 }
 
-// late lets what was sent arrive when the channel is closed, whether or not the sender waits.
-func late(arrives <-chan struct{}) trouble.Fault {
+// delayedFault delivers a request only when the channel is closed, even if the client gave up.
+func delayedFault(arrives <-chan struct{}) trouble.Fault {
 	return func(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		sent := r.Clone(context.WithoutCancel(r.Context()))

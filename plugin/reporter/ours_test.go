@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// What fails before the provider is asked is no answer of the provider's.
-func TestS5OurOwnFaultsAreRetried(t *testing.T) {
-	o := newOffice(t)
+// S5: An error before the call to the provider does not count as the provider's answer.
+func TestS5InternalErrorsAreRetried(t *testing.T) {
+	o := newEnv(t)
 	b := o.build("one", main1)
 	o.account.err = errors.New("database is locked")
 	o.wantSnooze(b, 2*time.Second)

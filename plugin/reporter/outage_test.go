@@ -20,9 +20,9 @@ import (
 
 const statuses = "/2.0/repositories/*/*/commit/*/statuses/**"
 
-// F11: whatever Bitbucket does in place of an answer, a status is sent about once a second at
-// most, and stands as soon as the trouble is over.
-func TestF11AStatusStandsAfterWhateverTroubleItMet(t *testing.T) {
+// F11: During every kind of outage a status is sent at most about once a second. It is set as
+// soon as the outage ends.
+func TestF11AStatusIsSetAfterEveryKindOfOutage(t *testing.T) {
 	const hangs = "no answer in time"
 	hung := make(chan struct{})
 	for name, fault := range map[string]trouble.Fault{
@@ -40,7 +40,7 @@ func TestF11AStatusStandsAfterWhateverTroubleItMet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := newOfficeThat(t, bitbucket.Options{Timeout: 200 * time.Millisecond})
+			o := newEnvWithClient(t, bitbucket.Options{Timeout: 200 * time.Millisecond})
 			if name == hangs {
 				t.Cleanup(func() { close(hung) })
 			}
@@ -49,7 +49,7 @@ func TestF11AStatusStandsAfterWhateverTroubleItMet(t *testing.T) {
 			o.finish(o.run(b), autobuild.Succeeded, "", "")
 			seconds := 0.0
 			for range rounds() {
-				seconds += o.troubled(b).Seconds()
+				seconds += o.failReport(b).Seconds()
 			}
 			if calls := script.Hits(); calls == 0 || float64(calls) > seconds+1 {
 				t.Errorf("%d calls in %.1f s", calls, seconds)
@@ -64,7 +64,7 @@ func TestF11AStatusStandsAfterWhateverTroubleItMet(t *testing.T) {
 	}
 }
 
-// rounds is how many reports of one state meet the trouble.
+// rounds returns the number of reports of one state that meet the fault.
 func rounds() int {
 	if os.Getenv("SLIPWAY_TRUST") == "1" {
 		return 5
@@ -72,9 +72,9 @@ func rounds() int {
 	return 1
 }
 
-// troubled makes a report that fails, and returns the time until the next one, its own
-// included.
-func (o *office) troubled(b autobuild.Build) time.Duration {
+// failReport sends a report that must fail, and returns the time until the next try, including
+// the duration of the report.
+func (o *env) failReport(b autobuild.Build) time.Duration {
 	o.t.Helper()
 	began := time.Now()
 	pause, snoozed := queue.SnoozedFor(o.Report(o.t.Context(), b.ID))
@@ -85,14 +85,15 @@ func (o *office) troubled(b autobuild.Build) time.Duration {
 	return time.Since(began) + pause
 }
 
-// F11: statuses of one repository that hang, however many, keep nobody else's waiting.
-func TestF11ARepositoryThatHangsHoldsUpNoOther(t *testing.T) {
-	o := newOffice(t)
+// F11: Reports of one repository that hang do not delay reports of other repositories.
+func TestF11AHangingRepositoryDoesNotDelayOthers(t *testing.T) {
+	o := newEnv(t)
 	lib, err := o.server.AddRepository(o.app.Workspace, "lib", bitbuckettest.Private)
 	must(t, err)
 	until := make(chan struct{})
 	release := sync.OnceFunc(func() { close(until) })
-	script := o.front.Add(trouble.Rule{Path: "/2.0/repositories/*/" + o.app.UUID + "/commit/**", Fault: trouble.Hold(until)})
+	script := o.front.Add(trouble.Rule{Path: "/2.0/repositories/*/" + o.app.UUID + "/commit/**",
+		Fault: trouble.Hold(until)})
 	want := []string{}
 	for i := range 20 {
 		o.build("one", autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", i)})
@@ -117,13 +118,13 @@ func TestF11ARepositoryThatHangsHoldsUpNoOther(t *testing.T) {
 		t.Errorf("%d calls hang, told is %v", script.Hits(), o.history())
 	}
 	release()
-	o.until("the held ones are told, too", func() bool { o.pass(time.Second); return len(o.history()) == len(want)+1 })
+	o.until("the held reports are sent", func() bool { o.advance(time.Second); return len(o.history()) == len(want)+1 })
 	if diff := cmp.Diff(append(want, want[0]), o.history()); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func (o *office) until(what string, met func() bool) {
+func (o *env) until(what string, met func() bool) {
 	o.t.Helper()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()

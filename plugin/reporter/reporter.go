@@ -1,9 +1,10 @@
-// Package reporter tells Bitbucket how a build stands: one status for each (automated
-// build, rule, ref) on a commit. A report is a task of its own, so that repeating it never
-// starts anything, and it tells the build's state of the moment it is told, not of the
-// moment it became due. Reports of one status follow each other; where that did not hold,
-// because a gateway stood still or was not answered, the status is corrected (correct.go): who
-// writes last writes how the build stands.
+// Package reporter sets Bitbucket's build statuses: one status for each (automated build, rule,
+// ref) on a commit.
+//
+// Each report is a task of its own, so that a repeated report starts no build. It sends the
+// build's state at the time of the call, and not the state that caused the task. Reports of one
+// status run one after another. A paused gateway or a timeout can break that order. A correction
+// task then sends the current state again, so that the last status is the right one (correct.go).
 package reporter
 
 import (
@@ -23,20 +24,20 @@ import (
 
 const (
 	workers = 16
-	// perRepository is how many reports of one repository are under way at once: those that
-	// hang leave workers to the others.
+	// perRepository is the maximum number of concurrent reports of one repository. It keeps
+	// workers free for other repositories if the calls of one repository hang.
 	perRepository = 4
-	// callTime bounds one report.
+	// callTime is the timeout of one report.
 	callTime = 30 * time.Second
-	// keepTrying is how long a report is tried against a provider that fails.
-	keepTrying = 48 * time.Hour
-	// keepWaiting is how long a report waits for a broken account to be linked again.
-	keepWaiting = 30 * 24 * time.Hour
+	// outageLimit is how long reports are retried while the provider fails.
+	outageLimit = 48 * time.Hour
+	// relinkLimit is how long a report waits until a broken account is linked again.
+	relinkLimit = 30 * 24 * time.Hour
 	minPause    = 2 * time.Second
 	maxPause    = time.Minute
 )
 
-// Options make a Reporter.
+// Options configure a Reporter. All but Now are required.
 type Options struct {
 	Store     *store.Store
 	Connector autobuild.Connector
@@ -45,12 +46,12 @@ type Options struct {
 	Log       logrus.FieldLogger
 }
 
-// A Reporter does the report tasks. It is safe for concurrent use.
+// A Reporter handles report and correction tasks. It is safe for concurrent use.
 type Reporter struct {
 	o Options
 
-	mu       sync.Mutex
-	underWay map[string]int // by repository id
+	mu      sync.Mutex
+	running map[string]int // concurrent reports by repository id
 }
 
 // New returns a Reporter.
@@ -58,13 +59,14 @@ func New(o Options) *Reporter {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Reporter{o: o, underWay: map[string]int{}}
+	return &Reporter{o: o, running: map[string]int{}}
 }
 
-// Register takes the report and correction tasks of a queue.
+// Register makes the reporter handle the report and correction tasks of a queue. Call it before
+// the queue runs.
 func (r *Reporter) Register(q *queue.Queue) {
-	of := func(t queue.Task) claim {
-		return claim{again: t.Attempt > 1, held: func(ctx context.Context) (bool, error) { return q.Holds(ctx, t) }}
+	of := func(t queue.Task) lease {
+		return lease{retried: t.Attempt > 1, isHeld: func(ctx context.Context) (bool, error) { return q.Holds(ctx, t) }}
 	}
 	q.Handle(store.TaskReport, func(ctx context.Context, t queue.Task) error { return r.report(ctx, t.Arg, of(t)) },
 		queue.Options{Workers: workers})
@@ -72,14 +74,14 @@ func (r *Reporter) Register(q *queue.Queue) {
 		queue.Options{Workers: workers})
 }
 
-// Report tells how a build stands now, for a caller that alone speaks of it. What was told
-// already, or is no longer for this build to tell, is left out. The error is one of package
-// queue's where waiting helps.
+// Report sends the current state of a build, for a caller that is the only reporter. It skips a
+// state that was reported already, and a build that a newer build replaces. The error is one of
+// package queue (Snooze) if a later retry can help. Report is safe for concurrent use.
 func (r *Reporter) Report(ctx context.Context, buildID string) error {
-	return r.report(ctx, buildID, claim{held: func(context.Context) (bool, error) { return true, nil }})
+	return r.report(ctx, buildID, lease{isHeld: func(context.Context) (bool, error) { return true, nil }})
 }
 
-func (r *Reporter) report(ctx context.Context, buildID string, c claim) error {
+func (r *Reporter) report(ctx context.Context, buildID string, c lease) error {
 	b, err := r.o.Store.Build(ctx, buildID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
@@ -88,58 +90,60 @@ func (r *Reporter) report(ctx context.Context, buildID string, c claim) error {
 		return fmt.Errorf("load build %s: %w", buildID, err)
 	}
 	ctx = trail.Build(ctx, b)
-	if due, err := r.due(ctx, b); err != nil || !due {
+	if due, err := r.isDue(ctx, b); err != nil || !due {
 		return err
 	}
-	if !r.enter(b.Repository.ID) {
-		return queue.Snooze(pauseOf(r.o.Now().Sub(since(b))))
+	if !r.acquireSlot(b.Repository.ID) {
+		return queue.Snooze(pauseOf(r.o.Now().Sub(stateSince(b))))
 	}
-	defer r.leave(b.Repository.ID)
+	defer r.releaseSlot(b.Repository.ID)
 	began := r.o.Now()
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	err = r.put(call, b)
-	unsure := c.again || ctx.Err() != nil || r.o.Now().Sub(began) >= promptly
-	if held, checkErr := r.check(ctx, b, c, unsure); checkErr != nil || !held {
+	err = r.putStatus(call, b)
+	unsure := c.retried || ctx.Err() != nil || r.o.Now().Sub(began) >= slowAfter
+	if held, checkErr := r.confirm(ctx, b, c, unsure); checkErr != nil || !held {
 		return checkErr
 	}
 	if ctx.Err() != nil && err != nil {
-		return err // the gateway stops: the provider has said nothing
+		return err // the gateway is stopping, and the provider did not answer
 	}
-	switch next := answer(err, r.o.Now().Sub(since(b))); {
+	switch next := resultOf(err, r.o.Now().Sub(stateSince(b))); {
 	case next.pause > 0:
 		r.log(ctx, b).WithError(err).WithField("again", next.pause.String()).Warn("status not taken yet")
 		return queue.Snooze(next.pause)
 	case next.problem != "":
 		r.log(ctx, b).WithError(err).Warn("status not taken")
-		return r.mark(ctx, b, next.problem)
+		return r.markReported(ctx, b, next.problem)
 	default:
-		return r.mark(ctx, b, "")
+		return r.markReported(ctx, b, "")
 	}
 }
 
-// enter takes one of a repository's places, if there is one; leave gives it back.
-func (r *Reporter) enter(repositoryID string) bool {
+// acquireSlot takes one of the perRepository slots of a repository. It returns false if none is
+// free. Call releaseSlot afterwards.
+func (r *Reporter) acquireSlot(repositoryID string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.underWay[repositoryID] >= perRepository {
+	if r.running[repositoryID] >= perRepository {
 		return false
 	}
-	r.underWay[repositoryID]++
+	r.running[repositoryID]++
 	return true
 }
 
-func (r *Reporter) leave(repositoryID string) {
+func (r *Reporter) releaseSlot(repositoryID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.underWay[repositoryID]--; r.underWay[repositoryID] == 0 {
-		delete(r.underWay, repositoryID)
+	r.running[repositoryID]--
+	if r.running[repositoryID] == 0 {
+		delete(r.running, repositoryID)
 	}
 }
 
-// due reports whether the build's state is still to be told, and by this build: a newer build
-// of the same rule, ref and commit speaks for both.
-func (r *Reporter) due(ctx context.Context, b autobuild.Build) (bool, error) {
+// isDue reports whether the build's state must be sent. It returns false if a newer build of the
+// same rule, ref and commit exists, because both share one status.
+func (r *Reporter) isDue(ctx context.Context, b autobuild.Build) (bool, error) {
 	latest, err := r.o.Store.LatestBuild(ctx, b)
 	if err != nil {
 		return false, fmt.Errorf("find the newest build like %d: %w", b.Number, err)
@@ -147,29 +151,29 @@ func (r *Reporter) due(ctx context.Context, b autobuild.Build) (bool, error) {
 	if latest.ID != b.ID {
 		return false, nil
 	}
-	told, err := r.o.Store.Reported(ctx, b.ID)
+	reported, err := r.o.Store.Reported(ctx, b.ID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return true, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("load what was told of build %d: %w", b.Number, err)
 	}
-	same := told.Attempt == b.Attempt && told.State == b.State && told.Problem == ""
+	same := reported.Attempt == b.Attempt && reported.State == b.State && reported.Problem == ""
 	return !same, nil
 }
 
-func (r *Reporter) put(ctx context.Context, b autobuild.Build) error {
+func (r *Reporter) putStatus(ctx context.Context, b autobuild.Build) error {
 	instance, err := r.o.Store.InstanceID(ctx)
 	if err != nil {
-		return ours(fmt.Errorf("load instance id: %w", err))
+		return markTemporary(fmt.Errorf("load instance id: %w", err))
 	}
 	account, err := r.o.Store.AccountOf(ctx, b.ID)
 	if err != nil {
-		return ours(err)
+		return markTemporary(err)
 	}
 	connection, err := r.o.Connector.Connect(ctx, account)
 	if err != nil {
-		return ours(fmt.Errorf("connect for build %d: %w", b.Number, err))
+		return markTemporary(fmt.Errorf("connect for build %d: %w", b.Number, err))
 	}
 	s := statusOf(b, instance, r.o.URL)
 	if err := connection.Statuses.Put(ctx, b.Repository, b.Commit.Hash, s); err != nil {
@@ -179,7 +183,7 @@ func (r *Reporter) put(ctx context.Context, b autobuild.Build) error {
 	return nil
 }
 
-func (r *Reporter) mark(ctx context.Context, b autobuild.Build, problem string) error {
+func (r *Reporter) markReported(ctx context.Context, b autobuild.Build, problem string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
 	if err := r.o.Store.MarkReported(ctx, b.ID, b.Attempt, b.State, problem); err != nil {
@@ -192,8 +196,8 @@ func (r *Reporter) log(ctx context.Context, b autobuild.Build) logrus.FieldLogge
 	return trail.Log(ctx, r.o.Log).WithField("state", b.State)
 }
 
-// since is when the build came to the state it is in.
-func since(b autobuild.Build) time.Time {
+// stateSince returns the time at which the build entered its state.
+func stateSince(b autobuild.Build) time.Time {
 	switch {
 	case b.State.Final():
 		return b.FinishedAt

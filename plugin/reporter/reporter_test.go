@@ -29,39 +29,41 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// office is a Bitbucket with one commit of acme/app, and a reporter over a real store.
-type office struct {
+// env is a Bitbucket with one commit of acme/app, and a reporter over a real store.
+type env struct {
 	*reporter.Reporter
 	t       *testing.T
 	server  *bitbuckettest.Server
-	front   *trouble.Faults // before the server
+	front   *trouble.Faults // injects faults in front of the server
 	app     *bitbuckettest.Repository
 	repo    autobuild.Repository
 	commit  autobuild.Commit
-	dir     string // of the store
+	dir     string // data directory of the store
 	store   *store.Store
 	owner   autobuild.AutomatedBuild
-	account *linked
+	account *fakeConnector
 	faults  *faults
-	mu      sync.Mutex // for tests that pass time while reports are made
+	mu      sync.Mutex // protects now in tests that advance it during reports
 	now     time.Time
 }
 
-func newOffice(t *testing.T) *office {
+func newEnv(t *testing.T) *env {
 	t.Helper()
-	return newOfficeThat(t, bitbucket.Options{Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} }})
+	return newEnvWithClient(t, bitbucket.Options{Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} }})
 }
 
-// newOfficeThat calls the Bitbucket in a way of its own.
-func newOfficeThat(t *testing.T, calls bitbucket.Options) *office {
+// newEnvWithClient returns an env whose API client has these options.
+func newEnvWithClient(t *testing.T, calls bitbucket.Options) *env {
 	t.Helper()
-	return newOfficeOn(t, calls, storetest.OpenAt)
+	return newEnvWithStore(t, calls, storetest.OpenAt)
 }
 
-// newOfficeOn opens its store in a way of its own.
-func newOfficeOn(t *testing.T, calls bitbucket.Options, open func(t testing.TB, dir string, now func() time.Time) *store.Store) *office {
+// newEnvWithStore returns an env whose store is opened by open.
+func newEnvWithStore(
+	t *testing.T, calls bitbucket.Options, open func(t testing.TB, dir string, now func() time.Time) *store.Store,
+) *env {
 	t.Helper()
-	o := &office{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), faults: &faults{}}
+	o := &env{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), faults: &faults{}}
 	server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
 	must(t, err)
 	t.Cleanup(server.Close)
@@ -83,33 +85,35 @@ func newOfficeOn(t *testing.T, calls bitbucket.Options, open func(t testing.TB, 
 	o.store = open(t, o.dir, o.clock)
 	cloudProvider, err := o.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
 	must(t, err)
-	o.account = &linked{connection: provider.Cloud(provider.CloudOptions{
+	o.account = &fakeConnector{connection: provider.Cloud(provider.CloudOptions{
 		Client: cloud.New(api), ProviderID: cloudProvider.ID, WebURL: listener.URL, Token: source,
 	})}
 	o.repo, err = o.account.connection.Repositories.Repository(t.Context(), "acme/app")
 	must(t, err)
 	o.commit.Hash, err = o.app.Commit(t.Context(), "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "A")
 	must(t, err)
-	o.owner, err = o.store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{AccountID: "account", Repository: o.repo, Image: "r/app"})
+	o.owner, err = o.store.SaveAutomatedBuild(t.Context(),
+		autobuild.AutomatedBuild{AccountID: "account", Repository: o.repo, Image: "r/app"})
 	must(t, err)
 	o.Reporter = o.reporter(o.store)
 	return o
 }
 
-// reporter is that of one gateway.
-func (o *office) reporter(s *store.Store) *reporter.Reporter {
+// reporter returns the reporter of one gateway.
+func (o *env) reporter(s *store.Store) *reporter.Reporter {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	return reporter.New(reporter.Options{Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock, Log: log})
+	return reporter.New(reporter.Options{Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock,
+		Log: log})
 }
 
-func (o *office) clock() time.Time {
+func (o *env) clock() time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.now
 }
 
-func (o *office) pass(d time.Duration) {
+func (o *env) advance(d time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.now = o.now.Add(d)
@@ -122,16 +126,16 @@ func must(t *testing.T, err error) {
 	}
 }
 
-type linked struct {
+type fakeConnector struct {
 	connection autobuild.Connection
 	err        error
 }
 
-func (l *linked) Connect(context.Context, string) (autobuild.Connection, error) {
+func (l *fakeConnector) Connect(context.Context, string) (autobuild.Connection, error) {
 	return l.connection, l.err
 }
 
-// faults is a transport that answers statuses with a code, when one is set.
+// faults is a transport that answers calls for statuses with a code, if one is set.
 type faults struct {
 	mu     sync.Mutex
 	status int
@@ -171,7 +175,7 @@ func (f *faults) count() int {
 	return f.calls
 }
 
-func (o *office) build(rule string, ref autobuild.Ref) autobuild.Build {
+func (o *env) build(rule string, ref autobuild.Ref) autobuild.Build {
 	o.t.Helper()
 	b, _, err := o.store.CreateBuild(o.t.Context(), autobuild.Build{
 		AutomatedBuildID: o.owner.ID, RuleID: rule, Repository: o.repo, Ref: ref, Commit: o.commit,
@@ -181,8 +185,8 @@ func (o *office) build(rule string, ref autobuild.Ref) autobuild.Build {
 	return b
 }
 
-// run starts an attempt of a build, claims it, and returns it.
-func (o *office) run(b autobuild.Build) autobuild.Attempt {
+// run starts and claims an attempt of a build, and returns the attempt.
+func (o *env) run(b autobuild.Build) autobuild.Attempt {
 	o.t.Helper()
 	a, err := o.store.StartAttempt(o.t.Context(), b.ID, "embedded", "hash"+b.ID, o.now.Add(time.Hour), 0)
 	must(o.t, err)
@@ -190,7 +194,7 @@ func (o *office) run(b autobuild.Build) autobuild.Attempt {
 	return a
 }
 
-func (o *office) finish(a autobuild.Attempt, state autobuild.State, reason autobuild.Reason, detail string) {
+func (o *env) finish(a autobuild.Attempt, state autobuild.State, reason autobuild.Reason, detail string) {
 	o.t.Helper()
 	_, err := o.store.FinishAttempt(o.t.Context(), store.Finish{
 		BuildID: a.BuildID, Attempt: a.Number, State: state, Reason: reason, Detail: detail, Digest: "sha256:1",
@@ -198,12 +202,12 @@ func (o *office) finish(a autobuild.Attempt, state autobuild.State, reason autob
 	must(o.t, err)
 }
 
-func (o *office) report(b autobuild.Build) {
+func (o *env) report(b autobuild.Build) {
 	o.t.Helper()
 	must(o.t, o.Report(o.t.Context(), b.ID))
 }
 
-func (o *office) history() []string {
+func (o *env) history() []string {
 	o.t.Helper()
 	lines := []string{}
 	for _, s := range o.app.StatusHistory(o.commit.Hash) {
@@ -212,7 +216,7 @@ func (o *office) history() []string {
 	return lines
 }
 
-func (o *office) wantHistory(want ...string) {
+func (o *env) wantHistory(want ...string) {
 	o.t.Helper()
 	if diff := cmp.Diff(want, o.history()); diff != "" {
 		o.t.Errorf("statuses (-want +got)\n%s", diff)
@@ -225,7 +229,7 @@ var (
 	v2    = autobuild.Ref{Kind: autobuild.Tag, Name: "v2"}
 )
 
-func TestS1EveryStateIsTold(t *testing.T) {
+func TestS1EveryStateIsReported(t *testing.T) {
 	for _, tt := range []struct {
 		state  autobuild.State
 		reason autobuild.Reason
@@ -236,10 +240,11 @@ func TestS1EveryStateIsTold(t *testing.T) {
 		{autobuild.Failed, autobuild.ReasonBuild, "RUN make: exit\ncode 2", "FAILED failed: RUN make: exit code 2"},
 		{autobuild.Failed, autobuild.ReasonCommitGone, "", "FAILED failed: commit gone"},
 		{autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice", "STOPPED cancelled: cancelled by alice"},
-		{autobuild.Errored, autobuild.ReasonLost, "the runner is gone", "FAILED not built, which is not the repository's doing: the runner is gone"},
+		{autobuild.Errored, autobuild.ReasonLost, "the runner is gone",
+			"FAILED not built, which is not the repository's doing: the runner is gone"},
 	} {
 		t.Run(string(tt.state)+string(tt.reason), func(t *testing.T) {
-			o := newOffice(t)
+			o := newEnv(t)
 			b := o.build("releases", main1)
 			o.report(b)
 			a := o.run(b)
@@ -253,13 +258,14 @@ func TestS1EveryStateIsTold(t *testing.T) {
 }
 
 func TestTheStatusLeadsToTheBuild(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	b := o.build("releases", main1)
 	o.report(b)
 	instance, err := o.store.InstanceID(t.Context())
 	must(t, err)
 	got := o.app.Statuses(o.commit.Hash)[0]
-	if want := autobuild.StatusKey(instance, o.owner.ID, "releases", "build", "refs/heads/main"); got.Key != want || len(got.Key) != 40 {
+	if want := autobuild.StatusKey(instance, o.owner.ID, "releases", "build", "refs/heads/main"); got.Key != want ||
+		len(got.Key) != 40 {
 		t.Errorf("key %q, want %q", got.Key, want)
 	}
 	if want := fmt.Sprintf("https://slipway.example.com/builds/%d", b.Number); got.URL != want {
@@ -271,7 +277,7 @@ func TestTheStatusLeadsToTheBuild(t *testing.T) {
 }
 
 func TestS3TwoRulesOnOneCommitAreTwoStatuses(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	o.report(o.build("one", main1))
 	o.report(o.build("two", main1))
 	if n := len(o.app.Statuses(o.commit.Hash)); n != 2 {
@@ -280,7 +286,7 @@ func TestS3TwoRulesOnOneCommitAreTwoStatuses(t *testing.T) {
 }
 
 func TestTwoTagsOnOneCommitAreTwoStatuses(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	o.report(o.build("one", v1))
 	o.report(o.build("one", v2))
 	if n := len(o.app.Statuses(o.commit.Hash)); n != 2 {
@@ -289,7 +295,7 @@ func TestTwoTagsOnOneCommitAreTwoStatuses(t *testing.T) {
 }
 
 func TestS4ARetryKeepsItsKey(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	b := o.build("one", main1)
 	o.finish(o.run(b), autobuild.Failed, autobuild.ReasonBuild, "no")
 	o.report(b)
@@ -298,17 +304,19 @@ func TestS4ARetryKeepsItsKey(t *testing.T) {
 	o.report(b)
 	o.finish(o.run(b), autobuild.Succeeded, "", "")
 	o.report(b)
-	o.wantHistory("FAILED failed: no", "INPROGRESS waiting: retried by alice", "SUCCESSFUL built in 0s, pushed 1.2, latest")
+	o.wantHistory("FAILED failed: no", "INPROGRESS waiting: retried by alice",
+		"SUCCESSFUL built in 0s, pushed 1.2, latest")
 	if n := len(o.app.Statuses(o.commit.Hash)); n != 1 {
 		t.Errorf("%d statuses, want 1", n)
 	}
 }
 
-func TestTheAttemptIsTold(t *testing.T) {
-	o := newOffice(t)
+func TestTheAttemptIsReported(t *testing.T) {
+	o := newEnv(t)
 	b := o.build("one", main1)
 	a := o.run(b)
-	_, err := o.store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
+	_, err := o.store.FinishAttempt(t.Context(),
+		store.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
 	must(t, err)
 	_, err = o.store.StartAttempt(t.Context(), b.ID, "embedded", "hash2", o.now.Add(time.Hour), 0)
 	must(t, err)
@@ -317,7 +325,7 @@ func TestTheAttemptIsTold(t *testing.T) {
 }
 
 func TestS5FailuresAreRetriedAndTheFinalStateWins(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	b := o.build("one", main1)
 	a := o.run(b)
 	o.faults.status = 503
@@ -336,7 +344,7 @@ func TestS5FailuresAreRetriedAndTheFinalStateWins(t *testing.T) {
 	o.wantHistory("SUCCESSFUL built in 1m0s, pushed 1.2, latest")
 }
 
-func (o *office) wantSnooze(b autobuild.Build, want time.Duration) {
+func (o *env) wantSnooze(b autobuild.Build, want time.Duration) {
 	o.t.Helper()
 	err := o.Report(o.t.Context(), b.ID)
 	if got, ok := queue.SnoozedFor(err); !ok || got != want {
@@ -345,7 +353,7 @@ func (o *office) wantSnooze(b autobuild.Build, want time.Duration) {
 }
 
 func TestS5TwoDaysAreEnough(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	b := o.build("one", main1)
 	o.faults.status = 503
 	o.now = o.now.Add(49 * time.Hour)
@@ -353,11 +361,11 @@ func TestS5TwoDaysAreEnough(t *testing.T) {
 	o.wantProblem(b, "did not take the status for two days")
 }
 
-func TestS6WhatTheProviderRefusesIsAProblemOfTheReportOnly(t *testing.T) {
+func TestS6ARefusedStatusFailsTheReportOnly(t *testing.T) {
 	for status, want := range map[int]string{
 		403: "does not allow the linked account to set statuses", 404: "no longer has the commit", 400: "400",
 	} {
-		o := newOffice(t)
+		o := newEnv(t)
 		b := o.build("one", main1)
 		o.faults.status = status
 		o.report(b)
@@ -370,17 +378,17 @@ func TestS6WhatTheProviderRefusesIsAProblemOfTheReportOnly(t *testing.T) {
 	}
 }
 
-func (o *office) wantProblem(b autobuild.Build, want string) {
+func (o *env) wantProblem(b autobuild.Build, want string) {
 	o.t.Helper()
-	told, err := o.store.Reported(o.t.Context(), b.ID)
+	reported, err := o.store.Reported(o.t.Context(), b.ID)
 	must(o.t, err)
-	if !strings.Contains(told.Problem, want) {
-		o.t.Errorf("problem %q, want %q in it", told.Problem, want)
+	if !strings.Contains(reported.Problem, want) {
+		o.t.Errorf("problem %q, want %q in it", reported.Problem, want)
 	}
 }
 
 func TestABrokenLinkWaits(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	b := o.build("one", main1)
 	o.account.err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
 	o.now = o.now.Add(10 * 24 * time.Hour)
@@ -397,7 +405,7 @@ func TestABrokenLinkWaits(t *testing.T) {
 }
 
 func TestS7OnlyBranchesAreNamed(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	o.report(o.build("one", main1))
 	o.report(o.build("one", v1))
 	if got := o.app.Statuses(o.commit.Hash)[1].Refname; got != "" {
@@ -408,8 +416,8 @@ func TestS7OnlyBranchesAreNamed(t *testing.T) {
 	}
 }
 
-func TestOnlyTheNewestBuildOfACommitSpeaks(t *testing.T) {
-	o := newOffice(t)
+func TestOnlyTheNewestBuildOfACommitIsReported(t *testing.T) {
+	o := newEnv(t)
 	older, newer := o.build("one", main1), o.build("one", main1)
 	o.finish(o.run(older), autobuild.Failed, autobuild.ReasonBuild, "old")
 	o.report(newer)
@@ -417,8 +425,8 @@ func TestOnlyTheNewestBuildOfACommitSpeaks(t *testing.T) {
 	o.wantHistory("INPROGRESS waiting to be built")
 }
 
-func TestWhatWasToldIsNotToldAgain(t *testing.T) {
-	o := newOffice(t)
+func TestAReportedStateIsNotReportedAgain(t *testing.T) {
+	o := newEnv(t)
 	b := o.build("one", main1)
 	for range 3 {
 		o.report(b)
@@ -429,16 +437,16 @@ func TestWhatWasToldIsNotToldAgain(t *testing.T) {
 	o.report(autobuild.Build{ID: "no such build"})
 }
 
-func TestAWaitingBuildSaysWhatFor(t *testing.T) {
-	o := newOffice(t)
+func TestAQueuedBuildReportsItsReason(t *testing.T) {
+	o := newEnv(t)
 	b := o.build("one", main1)
 	must(t, o.store.ExplainBuild(t.Context(), b.ID, "engine drone is not available"))
 	o.report(b)
 	o.wantHistory("INPROGRESS waiting: engine drone is not available")
 }
 
-func TestABuildThatPushesNothingSaysSo(t *testing.T) {
-	o := newOffice(t)
+func TestABuildWithoutAPushReportsThat(t *testing.T) {
+	o := newEnv(t)
 	b, _, err := o.store.CreateBuild(t.Context(), autobuild.Build{
 		AutomatedBuildID: o.owner.ID, RuleID: "one", Repository: o.repo, Ref: main1, Commit: o.commit, Image: "r/app",
 	})
@@ -448,16 +456,16 @@ func TestABuildThatPushesNothingSaysSo(t *testing.T) {
 	o.wantHistory("SUCCESSFUL built in 0s, not pushed")
 }
 
-func TestReportsOfTheQueueAreTold(t *testing.T) {
-	o := newOffice(t)
+func TestQueuedReportsAreSent(t *testing.T) {
+	o := newEnv(t)
 	o.Register(o.store.Tasks())
 	o.build("one", main1)
 	o.work()
 	o.wantHistory("INPROGRESS waiting to be built")
 }
 
-// work does the tasks that wait.
-func (o *office) work() {
+// work runs the waiting tasks.
+func (o *env) work() {
 	t := o.t
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())

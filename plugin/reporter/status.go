@@ -9,7 +9,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// statusOf says in Bitbucket's words how a build stands. Connections cut what is too long.
+// statusOf returns the status of a build in Bitbucket's terms. The connection shortens texts that
+// are too long.
 func statusOf(b autobuild.Build, instanceID, baseURL string) autobuild.Status {
 	s := autobuild.Status{
 		Key:         autobuild.StatusKey(instanceID, b.AutomatedBuildID, b.RuleID, "build", b.Ref.Full()),
@@ -24,7 +25,8 @@ func statusOf(b autobuild.Build, instanceID, baseURL string) autobuild.Status {
 	return s
 }
 
-// nameOf is like "registry.example.com/acme/app:1.2 (rule releases)".
+// nameOf returns the name of a status, for example "registry.example.com/acme/app:1.2 (rule
+// releases)".
 func nameOf(b autobuild.Build) string {
 	name := b.Image
 	if len(b.Tags) > 0 {
@@ -33,7 +35,7 @@ func nameOf(b autobuild.Build) string {
 	return fmt.Sprintf("%s (rule %s)", name, b.RuleID)
 }
 
-// describe says a state in one line.
+// describe returns a one-line description of a build's state.
 func describe(b autobuild.Build) string {
 	switch b.State {
 	case autobuild.Queued:
@@ -42,20 +44,20 @@ func describe(b autobuild.Build) string {
 		}
 		return "waiting to be built"
 	case autobuild.Starting:
-		return "starting" + again(b)
+		return "starting" + attemptText(b)
 	case autobuild.Running:
-		return "building" + again(b)
+		return "building" + attemptText(b)
 	case autobuild.Succeeded:
-		return "built in " + took(b) + pushed(b)
+		return "built in " + durationText(b) + pushedText(b)
 	case autobuild.Cancelled:
-		return ended("cancelled", b)
+		return finishedText("cancelled", b)
 	case autobuild.Failed:
-		return ended("failed", b)
+		return finishedText("failed", b)
 	}
-	return ended("not built, which is not the repository's doing", b)
+	return finishedText("not built, which is not the repository's doing", b)
 }
 
-func ended(how string, b autobuild.Build) string {
+func finishedText(how string, b autobuild.Build) string {
 	if b.Detail != "" {
 		return how + ": " + b.Detail
 	}
@@ -65,21 +67,21 @@ func ended(how string, b autobuild.Build) string {
 	return how
 }
 
-func again(b autobuild.Build) string {
+func attemptText(b autobuild.Build) string {
 	if b.Attempt > 1 {
 		return fmt.Sprintf(", attempt %d", b.Attempt)
 	}
 	return ""
 }
 
-func took(b autobuild.Build) string {
+func durationText(b autobuild.Build) string {
 	if b.StartedAt.IsZero() || b.FinishedAt.Before(b.StartedAt) {
 		return "no time"
 	}
 	return b.FinishedAt.Sub(b.StartedAt).Round(time.Second).String()
 }
 
-func pushed(b autobuild.Build) string {
+func pushedText(b autobuild.Build) string {
 	if !b.Publish {
 		return ", not pushed"
 	}

@@ -13,9 +13,9 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// A gateway that stops in the middle of a report owes it still: the next one tells it.
-func TestAReportThatTheGatewaysEndInterruptedIsOwed(t *testing.T) {
-	o := newOffice(t)
+// A gateway stops during a report. The next gateway sends it.
+func TestAnInterruptedReportIsSentByTheNextGateway(t *testing.T) {
+	o := newEnv(t)
 	b := o.build("r", main1)
 	stopping, stop := context.WithCancel(t.Context())
 	o.faults.before = stop
@@ -23,8 +23,8 @@ func TestAReportThatTheGatewaysEndInterruptedIsOwed(t *testing.T) {
 	if err == nil || queue.IsPermanent(err) {
 		t.Errorf("Report = %v, want an error that keeps the task", err)
 	}
-	if told, err := o.store.Reported(t.Context(), b.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("noted %+v, %v, want nothing", told, err)
+	if reported, err := o.store.Reported(t.Context(), b.ID); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("noted %+v, %v, want nothing", reported, err)
 	}
 	o.faults.before = nil
 	o.report(b)
@@ -33,10 +33,10 @@ func TestAReportThatTheGatewaysEndInterruptedIsOwed(t *testing.T) {
 	}
 }
 
-// Builds of one rule, ref and commit share a status: what an older one says of itself, slowly,
-// must not cover what the newer one said since.
+// Builds of one rule, ref and commit share a status. A slow report of an older build must not
+// replace the newer build's status.
 func TestASlowReportDoesNotCoverANewerBuilds(t *testing.T) {
-	o := newOffice(t)
+	o := newEnv(t)
 	o.Register(o.store.Tasks())
 	o.build("r", main1)
 	var calls atomic.Int32

@@ -22,11 +22,13 @@ var (
 	platformName = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
 )
 
-// Check finds what is wrong with rules that somebody wants to save, each fault with its field
-// as rules[0].source, and what may surprise: two rules that push the same tag.
+// Check validates rules before they are saved. Each error names its field, for example
+// "rules[0].source". If the rules are valid, Check returns warnings instead, for example about
+// two rules that push the same tag. Check has no side effects.
 func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
 	if len(rs) > maxRules {
-		return []ab.FieldError{{Field: "rules", Message: fmt.Sprintf("%d rules, at most %d are allowed", len(rs), maxRules)}}, nil
+		return []ab.FieldError{{Field: "rules",
+			Message: fmt.Sprintf("%d rules, at most %d are allowed", len(rs), maxRules)}}, nil
 	}
 	compiled := make([]compiledRule, len(rs))
 	ids := map[string]int{}
@@ -35,7 +37,8 @@ func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
 		compiled[i] = c
 		found = append(found, checkLists(r)...)
 		if first, double := ids[r.ID]; r.ID != "" && double {
-			found = append(found, ab.FieldError{Field: "id", Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first)})
+			found = append(found,
+				ab.FieldError{Field: "id", Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first)})
 		} else {
 			ids[r.ID] = i
 		}
@@ -46,10 +49,10 @@ func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
 	if len(faults) > 0 {
 		return faults, nil
 	}
-	return nil, warn(compiled)
+	return nil, findWarnings(compiled)
 }
 
-// checkLists checks what Decide does not depend on.
+// checkLists validates the fields that Decide does not use.
 func checkLists(r ab.Rule) (faults []ab.FieldError) {
 	fault := func(field, format string, args ...any) {
 		faults = append(faults, ab.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
@@ -76,11 +79,13 @@ func checkLists(r ab.Rule) (faults []ab.FieldError) {
 	return faults
 }
 
-// warn tells of pairs of rules that push the same tag, and of sources that look mistaken.
-func warn(rs []compiledRule) (warnings []string) {
+// findWarnings warns of pairs of rules that push the same tag, and of sources that are probably
+// wrong.
+func findWarnings(rs []compiledRule) (warnings []string) {
 	for i, a := range rs {
 		if strings.HasPrefix(a.source.literal, "refs/") {
-			warnings = append(warnings, fmt.Sprintf("rules[%d].source: %s is compared with the short name, as main or v1.0", i, a.source.literal))
+			warnings = append(warnings,
+				fmt.Sprintf("rules[%d].source: %s is compared with the short name, as main or v1.0", i, a.source.literal))
 		}
 		for j, b := range rs[:i] {
 			if tag := sharedTag(b, a); tag != "" {
@@ -91,7 +96,8 @@ func warn(rs []compiledRule) (warnings []string) {
 	return warnings
 }
 
-// sharedTag returns a tag, or a template of one, that both rules push; empty if none is known.
+// sharedTag returns a tag, or a tag template, that both rules push. It returns "" if none is
+// known.
 func sharedTag(a, b compiledRule) string {
 	if !a.rule.Autobuild || !b.rule.Autobuild {
 		return ""
@@ -104,9 +110,9 @@ func sharedTag(a, b compiledRule) string {
 	return ""
 }
 
-// knownTags are the tags that the rule can be said to push without seeing a ref: its fixed
-// ones, those of its literal source and of the other's where it matches, and the templates
-// themselves where both rules have the same source.
+// knownTags returns the tags of the rule that are known without a ref. These are the fixed tags,
+// the tags for its literal source, and the tags for the other rule's literal source if it
+// matches. If both rules have the same source, the templates are included.
 func (c compiledRule) knownTags(other compiledRule) []string {
 	var known []string
 	same := c.rule.SourceType == other.rule.SourceType

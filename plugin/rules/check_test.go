@@ -27,7 +27,8 @@ func TestR16FaultsAreFoundAtSave(t *testing.T) {
 		{"an unknown placeholder", rule(ab.Tag, version, `{branch}`), "tags", "{branch} is no placeholder"},
 		{"half a placeholder", rule(ab.Tag, version, `{sourceref`), "tags", "cannot stand in a tag"},
 		{"a bad expression", rule(ab.Tag, "/(/", "latest"), "source", "not a regular expression"},
-		{"look-ahead", rule(ab.Tag, "/v(?=1)/", "latest"), "source", "look-ahead and look-behind, here (?=, are not supported"},
+		{"look-ahead", rule(ab.Tag, "/v(?=1)/", "latest"), "source",
+			"look-ahead and look-behind, here (?=, are not supported"},
 		{"look-behind", rule(ab.Tag, "/(?<!a)v/", "latest"), "source", "here (?<!"},
 		{"a back-reference", rule(ab.Tag, `/(a)\1/`, "latest"), "source", `back-references, here \1, are not supported`},
 		{"half an expression", rule(ab.Tag, "/v1", "latest"), "source", "between two slashes"},
@@ -46,18 +47,25 @@ func TestR16FaultsAreFoundAtSave(t *testing.T) {
 		{"O5 a backslash in the context", edit(func(r *ab.Rule) { r.Context = `svc\a` }), "context", "a backslash"},
 		{"O5 a backslash in the dockerfile", edit(func(r *ab.Rule) { r.Dockerfile = `svc\Dockerfile` }), "dockerfile", "a backslash"},
 		{"a directory as dockerfile", edit(func(r *ab.Rule) { r.Dockerfile = "svc/." }), "dockerfile", "names a directory"},
-		{"the root as dockerfile", edit(func(r *ab.Rule) { r.Context, r.Dockerfile = "", "." }), "dockerfile", "names a directory"},
+		{"the root as dockerfile", edit(func(r *ab.Rule) { r.Context, r.Dockerfile = "", "." }), "dockerfile",
+			"names a directory"},
 		{"a zero byte", edit(func(r *ab.Rule) { r.Dockerfile = "a\x00" }), "dockerfile", "control character"},
 		{"a long path", edit(func(r *ab.Rule) { r.Context = strings.Repeat("a", 1001) }), "context", "at most 1000"},
 		{"an id", edit(func(r *ab.Rule) { r.ID = "a b" }), "id", "up to 64 letters"},
-		{"a platform", edit(func(r *ab.Rule) { r.Platforms = []string{"linux/amd64", "arm"} }), "platforms[1]", "no platform"},
+		{"a platform", edit(func(r *ab.Rule) { r.Platforms = []string{"linux/amd64", "arm"} }), "platforms[1]",
+			"no platform"},
 		{"a build argument", edit(func(r *ab.Rule) { r.BuildArgs = map[string]string{"A B": ""} }), "build_args", `"A B" is no name`},
-		{"a large build argument", edit(func(r *ab.Rule) { r.BuildArgs = map[string]string{"A": strings.Repeat("x", 17<<10)} }), "build_args", "the value of A"},
+		{"a large build argument",
+			edit(func(r *ab.Rule) {
+				r.BuildArgs = map[string]string{"A": strings.Repeat("x",
+					17<<10)}
+			}), "build_args", "the value of A"},
 		{"many paths", edit(func(r *ab.Rule) { r.Paths = make([]string, 101) }), "build_args", "101 entries"},
 		{"an empty path", edit(func(r *ab.Rule) { r.Paths = []string{"a", "/"} }), "paths[1]", "empty"},
 		{"a negated path", edit(func(r *ab.Rule) { r.Paths = []string{"!a"} }), "paths[0]", "negated"},
 		{"a bad class", edit(func(r *ab.Rule) { r.Paths = []string{"a/[b"} }), "paths[0]", "no pattern"},
-		{"a long pattern", edit(func(r *ab.Rule) { r.Paths = []string{strings.Repeat("a", 1001)} }), "paths[0]", "at most 1000"},
+		{"a long pattern", edit(func(r *ab.Rule) { r.Paths = []string{strings.Repeat("a", 1001)} }), "paths[0]",
+			"at most 1000"},
 	} {
 		faults, warnings := rules.Check([]ab.Rule{rule(ab.Branch, "x", "x"), row.rule})
 		found := false
@@ -76,7 +84,8 @@ func TestEveryFaultOfARuleIsFoundAtOnce(t *testing.T) {
 	for _, f := range faults {
 		fields = append(fields, f.Field)
 	}
-	if got, want := strings.Join(fields, " "), "rules[0].source_type rules[0].source rules[0].context rules[0].dockerfile"; got != want {
+	if got, want := strings.Join(fields,
+		" "), "rules[0].source_type rules[0].source rules[0].context rules[0].dockerfile"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -102,7 +111,8 @@ func TestR15RulesThatPushTheSameTagAreWarnedOf(t *testing.T) {
 	}{
 		{"the same literal", rule(ab.Branch, "main", "edge,latest"), rule(ab.Tag, "/^v/", "{sourceref},latest"), "latest"},
 		{"a literal source's tag", rule(ab.Branch, "main", "{sourceref}"), rule(ab.Branch, "dev", "main"), "main"},
-		{"an expression that finds the literal", rule(ab.Branch, "main", "main"), rule(ab.Branch, "/^m/", "{sourceref}"), "main"},
+		{"an expression that finds the literal", rule(ab.Branch, "main", "main"), rule(ab.Branch, "/^m/", "{sourceref}"),
+			"main"},
 		{"the same expression", rule(ab.Tag, `/^v(\d+)/`, `{\1}`), rule(ab.Tag, `/^v(\d+)/`, `x,{\1}`), `{\1}`},
 		{"different tags", rule(ab.Branch, "main", "latest"), rule(ab.Branch, "main", "edge"), ""},
 		{"different kinds", rule(ab.Branch, "/v/", "{sourceref}"), rule(ab.Tag, "/v/", "{sourceref}"), ""},

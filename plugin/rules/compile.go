@@ -6,7 +6,7 @@ import (
 	ab "slipway/plugin/autobuild"
 )
 
-// A compiledRule is a rule whose every field was understood.
+// A compiledRule is a valid rule in parsed form.
 type compiledRule struct {
 	rule       ab.Rule
 	source     source
@@ -16,7 +16,7 @@ type compiledRule struct {
 	globs      []glob
 }
 
-// compile reads a rule; the faults' fields are relative to it, as "source".
+// compile parses a rule. The fields of its errors are relative to the rule, for example "source".
 func compile(r ab.Rule) (compiledRule, []ab.FieldError) {
 	c := compiledRule{rule: r}
 	var faults []ab.FieldError
@@ -36,7 +36,7 @@ func compile(r ab.Rule) (compiledRule, []ab.FieldError) {
 		fault("tags", err)
 	}
 	c.context, c.dockerfile, err = resolvePaths(r.Context, r.Dockerfile)
-	faults = append(faults, asFaults(err)...)
+	faults = append(faults, fieldErrors(err)...)
 	for i, p := range r.Paths {
 		g, err := parseGlob(p)
 		fault(fmt.Sprintf("paths[%d]", i), err)
@@ -45,8 +45,8 @@ func compile(r ab.Rule) (compiledRule, []ab.FieldError) {
 	return c, faults
 }
 
-// pathsMatch reports whether one of the changed paths is asked for. What changed may not be
-// known, and then the rule builds: a build too many is better than one that is missing.
+// pathsMatch reports whether a changed path matches the rule's paths. Unknown changes (nil)
+// match, because a surplus build is better than a missing one.
 func (c compiledRule) pathsMatch(changed []string) (bool, string) {
 	if changed == nil {
 		return true, "which paths changed is not known, so it builds"
@@ -61,7 +61,7 @@ func (c compiledRule) pathsMatch(changed []string) (bool, string) {
 	return false, fmt.Sprintf("none of the %d changed paths matches %v", len(changed), c.rule.Paths)
 }
 
-// tags expands all templates for a ref: in order, without doubles and empty ones.
+// tags expands all templates for a ref, in order, without duplicates and empty tags.
 func (c compiledRule) tags(ref string, groups []string) (tags, rewrites []string) {
 	seen := map[string]bool{}
 	for _, t := range c.templates {

@@ -16,9 +16,9 @@ import (
 	"slipway/runner/spec"
 )
 
-// FuzzDecide holds a decision to what was asked for, worked out here again and otherwise, and to
-// what the runner takes: a rule that can be saved never makes a build that the runner refuses
-// for its tags, paths or arguments.
+// FuzzDecide compares decisions with an independent implementation, and with the runner's
+// validation. The runner must accept the tags, paths and arguments of every build of a valid
+// rule.
 func FuzzDecide(f *testing.F) {
 	f.Add(true, "main", "Change", true, "main", "latest", "/", "Dockerfile", "VERSION", "{sourceref}", "svc/**", "svc/a")
 	f.Add(false, "v1.2", "[skip ci]", false, `/^v([0-9]+)\.([0-9]+)$/`, `{\1}.{\2},{\1},latest`, "", "docker/Dockerfile", "A", "x", "", "")
@@ -39,7 +39,8 @@ func FuzzDecide(f *testing.F) {
 		if glob != "" {
 			r.Paths = []string{glob}
 		}
-		c := ab.Change{Kind: kinds[branch], Name: name, Message: message, Action: ab.Updated, Old: one, Commit: two, Paths: []string{changed}}
+		c := ab.Change{Kind: kinds[branch], Name: name, Message: message, Action: ab.Updated, Old: one, Commit: two,
+			Paths: []string{changed}}
 		faults, _ := rules.Check([]ab.Rule{r})
 		ds := rules.Decide(c, []ab.Rule{r}, rules.Options{})
 		if diff := cmp.Diff(ds, rules.Decide(c, []ab.Rule{r}, rules.Options{})); diff != "" {
@@ -62,21 +63,23 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// matches says what a source means, in other words than the code's.
+// matches is an independent implementation of source.match.
 func matches(source, name string) bool {
-	source = strings.Trim(source, " \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000")
+	source = strings.Trim(source,
+		" \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000")
 	if source[0] != '/' {
 		return source == name
 	}
 	return regexp.MustCompile(source[1:len(source)-1]).FindStringIndex(name) != nil
 }
 
-// checkRunnable holds a decision to what the runner validates.
+// checkRunnable checks that the runner accepts a decision.
 func checkRunnable(t *testing.T, d ab.Decision) {
 	t.Helper()
 	s := spec.Spec{
 		BuildID: "b", Attempt: 1, Timeout: 1, Image: "r.example/acme/app", Publish: true, Tags: d.Tags, Dockerfile: d.Dockerfile, Context: d.Context,
-		BuildArgs: d.BuildArgs, Source: spec.Source{URL: "https://h.example/a/b", Commit: two, Ref: "refs/heads/main", RefName: "main"},
+		BuildArgs: d.BuildArgs, Source: spec.Source{URL: "https://h.example/a/b", Commit: two, Ref: "refs/heads/main",
+			RefName: "main"},
 	}
 	if err := s.Validate(); err != nil {
 		t.Errorf("the runner refuses %+v: %v", d, err)
@@ -93,8 +96,8 @@ func checkRunnable(t *testing.T, d ab.Decision) {
 	}
 }
 
-// FuzzTags expands templates as a text is replaced, without their parser, and writes the result
-// as OCI's grammar for tags has it.
+// FuzzTags compares the tags with an independent expansion by text replacement, and with OCI's
+// grammar for tags.
 func FuzzTags(f *testing.F) {
 	f.Add("v1.2-rc", "{sourceref}")
 	f.Add("v1-x", `{\1}.{\2},{\1},latest, {\3}`)
@@ -109,7 +112,8 @@ func FuzzTags(f *testing.F) {
 		if faults, _ := rules.Check([]ab.Rule{r}); len(faults) > 0 {
 			return
 		}
-		d := rules.Decide(ab.Change{Kind: ab.Branch, Name: name, Action: ab.Created, Commit: one}, []ab.Rule{r}, rules.Options{})[0]
+		d := rules.Decide(ab.Change{Kind: ab.Branch, Name: name, Action: ab.Created, Commit: one}, []ab.Rule{r},
+			rules.Options{})[0]
 		groups := regexp.MustCompile("^(.*?)-(.*)$").FindStringSubmatch(name)
 		if groups == nil {
 			if d.Build {
@@ -120,7 +124,7 @@ func FuzzTags(f *testing.F) {
 		want := []string{}
 		for _, item := range strings.Split(tags, ",") {
 			text := strings.NewReplacer("{sourceref}", name, `{\1}`, groups[1], `{\2}`, groups[2]).Replace(strings.TrimSpace(item))
-			if tag := legal(text); tag != "" && !slices.Contains(want, tag) {
+			if tag := validTag(text); tag != "" && !slices.Contains(want, tag) {
 				want = append(want, tag)
 			}
 		}
@@ -130,8 +134,8 @@ func FuzzTags(f *testing.F) {
 	})
 }
 
-// legal replaces what a tag cannot have, and cuts.
-func legal(text string) string {
+// validTag replaces invalid characters of a tag and limits its length.
+func validTag(text string) string {
 	text = regexp.MustCompile(`[^A-Za-z0-9_.-]`).ReplaceAllString(text, "_")
 	if text != "" && (text[0] == '.' || text[0] == '-') {
 		text = "_" + text[1:]
@@ -139,7 +143,7 @@ func legal(text string) string {
 	return text[:min(len(text), 128)]
 }
 
-// rulesTags are the tags of our rules files.
+// rulesTags returns the tags of our sample rules files.
 func rulesTags(f *testing.F) (all []string) {
 	files, err := filepath.Glob("../../testdata/rules/*.yaml")
 	if err != nil || len(files) == 0 {

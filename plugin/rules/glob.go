@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// A glob selects paths from the repository's root: * and ? stay within a folder, ** spans
-// folders, […] is a class of characters; a trailing / means everything below.
+// A glob matches paths relative to the repository's root. * and ? match within a folder, **
+// matches across folders, and […] is a character class. A trailing / matches everything below a
+// folder.
 type glob struct {
 	text  string
 	parts []string
@@ -28,7 +29,7 @@ func parseGlob(text string) (glob, error) {
 		clean += "**"
 	}
 	if clean == "**" || strings.HasSuffix(clean, "/**") {
-		clean += "/*" // what is below a folder, not the folder itself
+		clean += "/*" // matches the content of a folder, not the folder itself
 	}
 	g := glob{text: text, parts: strings.Split(clean, "/")}
 	for _, p := range g.parts {
@@ -41,11 +42,12 @@ func parseGlob(text string) (glob, error) {
 
 func (g glob) String() string { return g.text }
 
-// match goes along the path once and, where it fails, lets the last ** take one folder more,
-// so that its time is bounded by the product of the two lengths.
+// match walks along the path once. On a mismatch it backtracks only to the last **. So its time
+// is bounded by the product of the two lengths.
 func (g glob) match(file string) bool {
 	names := strings.Split(file, "/")
-	part, name, star, retry := 0, 0, -1, 0
+	part, name := 0, 0
+	star, retry := -1, 0 // the last ** and the folder after it; -1 = none yet
 	for name < len(names) {
 		switch {
 		case part < len(g.parts) && g.parts[part] == "**":

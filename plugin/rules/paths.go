@@ -12,21 +12,25 @@ import (
 
 const maxPath = 1000
 
-// resolvePaths gives context and Dockerfile from the repository's root, clean; the root is ".".
-// The Dockerfile is relative to the context. A blank context is the Dockerfile's folder, and
-// the Dockerfile then stands from the root. A path cannot leave the repository; symbolic links
-// that do are the runner's to refuse.
+// resolvePaths returns the context and the Dockerfile as clean paths relative to the repository's
+// root; the root is ".". A Dockerfile is relative to its context. If the context is blank, the
+// Dockerfile is relative to the root, and its folder is the context.
+//
+// A path cannot leave the repository. The runner refuses symbolic links that do.
 func resolvePaths(context, dockerfile string) (dir, file string, err error) {
 	if err := errors.Join(checkPath("context", context), checkPath("dockerfile", dockerfile)); err != nil {
 		return "", "", err
 	}
-	if dockerfile = strings.TrimSpace(dockerfile); dockerfile == "" || strings.HasSuffix(dockerfile, "/") {
+	dockerfile = strings.TrimSpace(dockerfile)
+	if dockerfile == "" || strings.HasSuffix(dockerfile, "/") {
 		dockerfile += "Dockerfile"
 	}
 	if path.Base(dockerfile) == "." {
-		return "", "", ab.FieldError{Field: "dockerfile", Message: dockerfile + ": it names a directory; leave it blank for the Dockerfile there"}
+		return "", "", ab.FieldError{Field: "dockerfile",
+			Message: dockerfile + ": it names a directory; leave it blank for the Dockerfile there"}
 	}
-	if context = strings.TrimSpace(context); context == "" {
+	context = strings.TrimSpace(context)
+	if context == "" {
 		file = fromRoot(dockerfile)
 		return path.Dir(file), file, nil
 	}
@@ -57,8 +61,8 @@ func checkPath(field, p string) error {
 	return nil
 }
 
-// asFaults takes joined field errors apart.
-func asFaults(err error) []ab.FieldError {
+// fieldErrors splits joined field errors.
+func fieldErrors(err error) []ab.FieldError {
 	var fault ab.FieldError
 	if errors.As(err, &fault) {
 		joined, ok := err.(interface{ Unwrap() []error })
@@ -67,7 +71,7 @@ func asFaults(err error) []ab.FieldError {
 		}
 		var faults []ab.FieldError
 		for _, e := range joined.Unwrap() {
-			faults = append(faults, asFaults(e)...)
+			faults = append(faults, fieldErrors(e)...)
 		}
 		return faults
 	}

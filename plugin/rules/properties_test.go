@@ -12,7 +12,7 @@ import (
 	"slipway/plugin/rules"
 )
 
-// The grammar of a tag in the OCI distribution specification.
+// ociTag is the grammar of a tag in the OCI distribution specification.
 var ociTag = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 func anyRule(t *rapid.T) ab.Rule {
@@ -64,7 +64,8 @@ func TestAnyTextAsARuleIsCheckedOrDecidedWithoutPanic(t *testing.T) {
 			Context: text.Draw(t, "context"), Dockerfile: text.Draw(t, "dockerfile"), Paths: []string{text.Draw(t, "path")},
 		}
 		faults, _ := rules.Check([]ab.Rule{r})
-		d := rules.Decide(ab.Change{Kind: ab.Branch, Name: "main", Action: ab.Created, Commit: one, Paths: []string{"a/b"}}, []ab.Rule{r}, rules.Options{})[0]
+		d := rules.Decide(ab.Change{Kind: ab.Branch, Name: "main", Action: ab.Created, Commit: one, Paths: []string{"a/b"}},
+			[]ab.Rule{r}, rules.Options{})[0]
 		if len(faults) > 0 && d.Build || d.Reason == "" {
 			t.Fatalf("faults %v, decision %+v", faults, d)
 		}

@@ -34,14 +34,15 @@ func decide(t *testing.T, c ab.Change, r ab.Rule, autotest ab.Autotest) ab.Decis
 	return ds[0]
 }
 
-func TestDecideFillsInWhatIsBuilt(t *testing.T) {
+func TestDecideFillsInTheBuild(t *testing.T) {
 	r := ab.Rule{
 		ID: "releases", SourceType: ab.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},latest`, Context: "/svc", Dockerfile: "Dockerfile",
 		Autobuild: true, BuildArgs: map[string]string{"VERSION": "{sourceref}", "PLAIN": "{other}"},
 	}
 	got := decide(t, ab.Change{Kind: ab.Tag, Name: "v1.2", Action: ab.Created, Commit: one}, r, "")
 	want := ab.Decision{
-		Rule: "releases", Build: true, Publish: true, Tags: []string{"1.2", "latest"}, Dockerfile: "svc/Dockerfile", Context: "svc",
+		Rule: "releases", Build: true, Publish: true, Tags: []string{"1.2",
+			"latest"}, Dockerfile: "svc/Dockerfile", Context: "svc",
 		BuildArgs: map[string]string{"VERSION": "v1.2", "PLAIN": "{other}"},
 		Reason:    `tag v1.2 matches /^v([0-9]+)\.([0-9]+)$/`,
 	}
@@ -53,8 +54,9 @@ func TestDecideFillsInWhatIsBuilt(t *testing.T) {
 	}
 }
 
-func TestDecideSaysWhyNot(t *testing.T) {
-	off, pathed, broken := rule(ab.Branch, "main", "latest"), rule(ab.Branch, "main", "latest"), rule(ab.Branch, "/(/", "latest")
+func TestDecideReturnsAReason(t *testing.T) {
+	off, pathed, broken := rule(ab.Branch, "main", "latest"), rule(ab.Branch, "main", "latest"), rule(ab.Branch, "/(/",
+		"latest")
 	off.Autobuild = false
 	pathed.Paths = []string{"svc/**"}
 	docs := mainUpdated()
@@ -73,7 +75,8 @@ func TestDecideSaysWhyNot(t *testing.T) {
 		{"a rule with a fault", mainUpdated(), broken, "the rule is not valid: source: not a regular expression"},
 	} {
 		d := decide(t, row.change, row.rule, "")
-		if d.Build || d.Publish || d.Tags == nil || len(d.Tags) > 0 || d.Dockerfile+d.Context != "" || !strings.HasPrefix(d.Reason, row.reason) {
+		if d.Build || d.Publish || d.Tags == nil || len(d.Tags) > 0 || d.Dockerfile+d.Context != "" ||
+			!strings.HasPrefix(d.Reason, row.reason) {
 			t.Errorf("%s: %+v", row.name, d)
 		}
 	}
@@ -105,7 +108,8 @@ func TestADeletedRefHasNoDecisions(t *testing.T) {
 func TestRulesAreNamedByIDElseByIndex(t *testing.T) {
 	named := rule(ab.Branch, "main", "edge")
 	named.ID = "edge"
-	ds := rules.Decide(mainUpdated(), []ab.Rule{rule(ab.Branch, "x", "x"), named, rule(ab.Branch, "main", "latest")}, rules.Options{})
+	ds := rules.Decide(mainUpdated(), []ab.Rule{rule(ab.Branch, "x", "x"), named, rule(ab.Branch, "main", "latest")},
+		rules.Options{})
 	if ds[0].Rule != "0" || ds[1].Rule != "edge" || ds[2].Rule != "2" {
 		t.Errorf("%q %q %q", ds[0].Rule, ds[1].Rule, ds[2].Rule)
 	}
@@ -143,10 +147,12 @@ func TestPullRequests(t *testing.T) {
 	}{
 		{"P1 off", pr, branch, ab.AutotestOff, false, "autotest is off"},
 		{"P1 internal", pr, branch, ab.AutotestInternal, true, "not pushed"},
-		{"P1 fork, internal only", with(func(c *ab.Change) { c.Fork = true }), branch, ab.AutotestInternal, false, "comes from a fork"},
+		{"P1 fork, internal only", with(func(c *ab.Change) { c.Fork = true }), branch, ab.AutotestInternal, false,
+			"comes from a fork"},
 		{"P1 fork, all", with(func(c *ab.Change) { c.Fork = true }), branch, ab.AutotestAll, true, "not pushed"},
 		{"P2", with(func(c *ab.Change) { c.Target = "sandbox" }), branch, ab.AutotestAll, false, "does not match main"},
-		{"P4", with(func(c *ab.Change) { c.Action, c.Old = ab.Updated, one }), branch, ab.AutotestAll, false, "same as before"},
+		{"P4", with(func(c *ab.Change) { c.Action, c.Old = ab.Updated, one }), branch, ab.AutotestAll, false,
+			"same as before"},
 		{"P6", with(func(c *ab.Change) { c.Commit = "" }), branch, ab.AutotestAll, false, "gone"},
 		{"autobuild off is not autotest off", pr, off, ab.AutotestInternal, true, "not pushed"},
 		{"a rule for tags", pr, rule(ab.Tag, "/.*/", "x"), ab.AutotestAll, false, "pull requests go to branches"},

@@ -2,9 +2,9 @@ package rules
 
 import "strings"
 
-// skipPhrase returns the first phrase in a head commit's message that asks for no build. They
-// are literal, as Bitbucket Pipelines has them. They count for branches only: the commit that
-// a release tool makes often says [skip ci] for its branch, and its tag is the release.
+// skipPhrase returns the first phrase in a commit message that disables the build, or "". The
+// phrases are literal, as in Bitbucket Pipelines. They apply to branches only: release tools
+// often write [skip ci] into the commit that they tag, and the tag must still be built.
 func skipPhrase(message string) string {
 	for _, phrase := range []string{"[skip ci]", "[ci skip]", "[skip build]", "[build skip]"} {
 		if strings.Contains(message, phrase) {

@@ -10,7 +10,8 @@ import (
 
 const maxSource = 1000
 
-// A source selects refs by name: a literal is the whole name, /…/ is searched for in it.
+// A source matches refs by name. A literal matches the whole name, and /…/ is a regular
+// expression that matches a part of it.
 type source struct {
 	literal string
 	pattern *regexp.Regexp // nil for a literal
@@ -36,7 +37,8 @@ func parseSource(text string) (source, error) {
 	return source{pattern: pattern}, nil
 }
 
-// explainRegexp says which of RE2's limits people run into who come from other engines.
+// explainRegexp explains the RE2 limits that users of other regular expression engines often
+// meet.
 // Source: https://github.com/google/re2/wiki/Syntax
 func explainRegexp(expression string, err error) error {
 	for _, look := range []string{"(?=", "(?!", "(?<=", "(?<!"} {
@@ -54,8 +56,8 @@ func explainRegexp(expression string, err error) error {
 	return fmt.Errorf("not a regular expression (RE2 syntax): %w", err)
 }
 
-// match returns the groups of the leftmost match, the whole match first; an unmatched group
-// is empty.
+// match returns the groups of the leftmost match; the whole match is first. An unmatched group is
+// empty.
 func (s source) match(name string) (groups []string, ok bool) {
 	if s.pattern == nil {
 		return nil, name == s.literal
@@ -64,7 +66,7 @@ func (s source) match(name string) (groups []string, ok bool) {
 	return groups, groups != nil
 }
 
-// groups is how many groups the expression has.
+// groups returns the number of groups in the expression.
 func (s source) groups() int {
 	if s.pattern == nil {
 		return 0

@@ -18,7 +18,8 @@ var (
 	tagText     = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
 )
 
-// A template is one tag with its placeholders: a list of literals, {sourceref} and {\1}…{\9}.
+// A template is one tag with placeholders. It is a list of literals, {sourceref} and {\1} to
+// {\9}.
 type template struct {
 	text  string
 	parts []part
@@ -26,11 +27,12 @@ type template struct {
 
 type part struct {
 	literal string
-	ref     bool // {sourceref}: the whole name, not only what matched
+	ref     bool // {sourceref}: the whole name, not only the match
 	group   int  // 1 to 9; 0 = none
 }
 
-// parseTags reads the comma list; blanks around its items and empty items do not count.
+// parseTags parses a comma-separated list of tags. It ignores blanks around items, and empty
+// items.
 func parseTags(text string, s source) ([]template, error) {
 	var templates []template
 	for item := range strings.SplitSeq(text, ",") {
@@ -93,7 +95,8 @@ func parsePlaceholder(text string, s source) (part, error) {
 	return part{group: group}, nil
 }
 
-// checkLiterals refuses at save what every expansion would have to be rewritten for.
+// checkLiterals rejects literals that every expansion would have to rewrite, so that the user
+// sees the error when saving.
 func (t template) checkLiterals() error {
 	total := 0
 	for i, p := range t.parts {
@@ -131,8 +134,9 @@ func (t template) expand(ref string, groups []string) string {
 	return b.String()
 }
 
-// escapeTag writes s as an image's tag: every other character than ASCII letters, digits,
-// _ . and - becomes _, as does a leading . or -; what is too long is cut.
+// escapeTag converts s to a valid image tag. It replaces every character other than ASCII
+// letters, digits, _ . and - by _, and also a leading . or -. It cuts the tag after 128
+// characters.
 // Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 func escapeTag(s string) string {
 	var b strings.Builder
@@ -148,7 +152,7 @@ func escapeTag(s string) string {
 	return b.String()
 }
 
-// buildArgs expands {sourceref} in the values: the ref's name as it is.
+// buildArgs replaces {sourceref} in the values by the unchanged name of the ref.
 func buildArgs(args map[string]string, ref string) map[string]string {
 	if len(args) == 0 {
 		return nil

@@ -7,16 +7,16 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// An Access is what an access token turned out to reach.
+// An Access describes the rights of an access token.
 type Access struct {
-	WorkspaceUUID  string // empty when the workspace shows no repository
-	RepositoryUUID string // of a token that was checked with a repository
+	WorkspaceUUID  string // empty if no repository of the workspace is visible
+	RepositoryUUID string // set if the token was checked with a repository
 	Scopes         []string
 }
 
-// Access checks an access token by a call that it permits: the repository it is for, or with
-// an empty slug the first repositories of the workspace. Such tokens need not have the scope
-// account, so /2.0/user is no check for them.
+// Access checks an access token with a call that the token permits. It requests the repository,
+// or the first repository of the workspace if slug is empty. Such tokens may lack the scope
+// account, so /2.0/user cannot check them.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/access-tokens/.
 func (c *Client) Access(ctx context.Context, workspace, slug string) (Access, error) {
 	if slug != "" {
@@ -37,5 +37,6 @@ func (c *Client) Access(ctx context.Context, workspace, slug string) (Access, er
 func (c *Client) repositoryAccess(ctx context.Context, id RepositoryID) (Access, error) {
 	var w wireRepository
 	answer, err := c.get(ctx, id.path(), nil, &w)
-	return Access{WorkspaceUUID: w.Workspace.UUID, RepositoryUUID: w.UUID, Scopes: Scopes(answer.Header.Get("X-OAuth-Scopes"))}, err
+	return Access{WorkspaceUUID: w.Workspace.UUID, RepositoryUUID: w.UUID,
+		Scopes: Scopes(answer.Header.Get("X-OAuth-Scopes"))}, err
 }

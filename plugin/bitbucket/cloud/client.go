@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// The caps of lists, in pages.
+// The limits of lists, in pages.
 const (
 	pageLength   = 100
 	maxPages     = 50  // of workspaces, hooks, changed paths
@@ -18,29 +18,29 @@ const (
 	maxTokenPart = 2048
 )
 
-// A Client calls Cloud with one credential.
+// A Client calls Cloud with one credential. It is safe for concurrent use.
 type Client struct{ api *bitbucket.Client }
 
-// New wraps the wire.
+// New returns a Client that sends its calls with api.
 func New(api *bitbucket.Client) *Client { return &Client{api: api} }
 
-// A RepositoryID addresses a repository: by the uuids of its workspace and of itself, with
-// braces, or by slugs where the uuids are not known yet.
+// A RepositoryID addresses a repository by the UUIDs of workspace and repository, with braces.
+// Slugs work if the UUIDs are unknown.
 type RepositoryID struct{ Workspace, Repository string }
 
 func (id RepositoryID) path(segments ...string) string {
 	return bitbucket.Join(append([]string{"2.0", "repositories", id.Workspace, id.Repository}, segments...)...)
 }
 
-// A User is who a credential acts as.
+// A User is the user of a credential.
 type User struct {
 	UUID        string   `json:"uuid"`
 	Nickname    string   `json:"nickname"`
 	DisplayName string   `json:"display_name"`
-	Scopes      []string `json:"-"` // of the credential, where the answer told
+	Scopes      []string `json:"-"` // scopes of the credential, if the response has them
 }
 
-// User returns who the credential acts as. It needs the scope account.
+// User returns the user of the credential. It needs the scope account.
 func (c *Client) User(ctx context.Context) (User, error) {
 	var u User
 	answer, err := c.get(ctx, "/2.0/user", nil, &u)
@@ -48,16 +48,15 @@ func (c *Client) User(ctx context.Context) (User, error) {
 	return u, err
 }
 
-// Scopes takes a list of scopes apart: separated by spaces in token answers, by commas in
-// headers.
+// Scopes splits a list of scopes. Token responses separate them by spaces, and headers by commas.
 func Scopes(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == ',' })
 }
 
-// A Workspace is one that the credential's user belongs to. It has no name there.
+// A Workspace is a workspace of the credential's user. The API returns no display name here.
 type Workspace struct{ UUID, Slug string }
 
-// Workspaces lists the user's workspaces.
+// Workspaces lists the workspaces of the user.
 // Source: https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-3022.
 func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 	type access struct {
@@ -67,7 +66,8 @@ func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 		} `json:"workspace"`
 	}
 	query := page(url.Values{"sort": {"slug"}})
-	entries, err := bitbucket.All[access](ctx, c.api, bitbucket.Request{Path: "/2.0/user/workspaces", Query: query}, maxPages)
+	entries, err := bitbucket.All[access](ctx, c.api, bitbucket.Request{Path: "/2.0/user/workspaces", Query: query},
+		maxPages)
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +78,11 @@ func (c *Client) Workspaces(ctx context.Context) ([]Workspace, error) {
 	return workspaces, nil
 }
 
-func (c *Client) get(ctx context.Context, path string, query url.Values, out any) (bitbucket.Answer, error) {
+func (c *Client) get(ctx context.Context, path string, query url.Values, out any) (bitbucket.Response, error) {
 	return c.api.Do(ctx, bitbucket.Request{Method: http.MethodGet, Path: path, Query: query}, out)
 }
 
-// page asks for the longest pages.
+// page sets the maximum page length in a query.
 func page(query url.Values) url.Values {
 	query.Set("pagelen", strconv.Itoa(pageLength))
 	return query

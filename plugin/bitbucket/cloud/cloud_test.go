@@ -32,7 +32,7 @@ var app = cloud.RepositoryID{Workspace: "{w-1}", Repository: "{r-1}"}
 
 const appPath = "/2.0/repositories/%7Bw-1%7D/%7Br-1%7D"
 
-// serve starts a server that answers by "METHOD escaped-path" and 404s the rest.
+// serve starts a server that answers requests by "METHOD escaped-path", and all others with 404.
 func serve(t *testing.T, routes map[string]http.HandlerFunc) *cloud.Client {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -84,10 +84,12 @@ func TestUser(t *testing.T) {
 		_, _ = io.WriteString(w, `{"uuid":"{u}","nickname":"alice","display_name":"Alice A.","type":"user"}`)
 	}})
 	got, err := c.User(t.Context())
-	check(t, err, cloud.User{UUID: "{u}", Nickname: "alice", DisplayName: "Alice A.", Scopes: []string{"account", "repository", "webhook"}}, got)
+	check(t, err,
+		cloud.User{UUID: "{u}", Nickname: "alice", DisplayName: "Alice A.",
+			Scopes: []string{"account", "repository", "webhook"}}, got)
 }
 
-// H6: workspaces come from /2.0/user/workspaces, all pages of them.
+// H6: Workspaces reads all pages of /2.0/user/workspaces.
 func TestH6Workspaces(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/user/workspaces": func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("page"))
@@ -98,7 +100,8 @@ func TestH6Workspaces(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"values":[{"type":"workspace_access","administrator":true,"workspace":{"uuid":"{w%d}","slug":"ws%d"}}]%s}`, n, n, next)
 	}})
 	got, err := c.Workspaces(t.Context())
-	check(t, err, []cloud.Workspace{{UUID: "{w0}", Slug: "ws0"}, {UUID: "{w1}", Slug: "ws1"}, {UUID: "{w2}", Slug: "ws2"}}, got)
+	check(t, err,
+		[]cloud.Workspace{{UUID: "{w0}", Slug: "ws0"}, {UUID: "{w1}", Slug: "ws1"}, {UUID: "{w2}", Slug: "ws2"}}, got)
 }
 
 const repositoryBody = `{"uuid":"{r-1}","full_name":"acme/app","is_private":true,"mainbranch":%s,"workspace":{"uuid":"{w-1}","slug":"acme"},"links":{"clone":[{"href":"https://evil.example/x"}]}}`
@@ -110,13 +113,14 @@ func TestRepository(t *testing.T) {
 		"GET /2.0/repositories/acme/brand-new": body(fmt.Sprintf(repositoryBody, "null")),
 	})
 	got, err := c.Repository(t.Context(), app)
-	check(t, err, cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", MainBranch: "main", Private: true}, got)
+	check(t, err,
+		cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", MainBranch: "main", Private: true}, got)
 	got, err = c.Repository(t.Context(), cloud.RepositoryID{Workspace: "acme", Repository: "brand-new"})
 	check(t, err, cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", Private: true}, got)
 }
 
-// H6: repositories come workspace by workspace and page by page; what goes through the
-// browser is no link.
+// H6: Repositories are listed by workspace and page. The token that goes through the browser is
+// not a link.
 func TestH6RepositoriesPageByPage(t *testing.T) {
 	var asked url.Values
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/repositories/acme": func(w http.ResponseWriter, r *http.Request) {
@@ -133,8 +137,11 @@ func TestH6RepositoriesPageByPage(t *testing.T) {
 }
 
 func TestTokensOfPagesCannotChangeTheList(t *testing.T) {
-	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/repositories/acme": func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) }})
-	for _, token := range []string{"sort=name", "pagelen=1", "role=owner", "fields=-values", "%zz", strings.Repeat("a", 3000)} {
+	c := serve(t, map[string]http.HandlerFunc{
+		"GET /2.0/repositories/acme": func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) },
+	})
+	for _, token := range []string{"sort=name", "pagelen=1", "role=owner", "fields=-values", "%zz",
+		strings.Repeat("a", 3000)} {
 		if _, err := c.Repositories(t.Context(), "acme", "", token); err == nil {
 			t.Errorf("%.20q is taken", token)
 		}
@@ -145,7 +152,7 @@ func TestTokensOfPagesCannotChangeTheList(t *testing.T) {
 	}
 }
 
-// H6: CHANGE-2770 is shown as what it is.
+// H6: The error of CHANGE-2770 names the removed API.
 func TestH6RemovedAPI(t *testing.T) {
 	gone := status(410, `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated","detail":"Please read the changelog entry for more details."}}`)
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/user/workspaces": gone})
@@ -220,8 +227,8 @@ func TestAnswersWithoutAFullHashAreRefused(t *testing.T) {
 	}
 }
 
-// A part of the refs would look like deletions of the others.
-func TestListsOfRefsAreWholeOrNothing(t *testing.T) {
+// A partial list of refs would look like deletions of the others.
+func TestRefListsAreCompleteOrAnError(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{"GET " + appPath + "/refs/branches": func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("page"))
 		_, _ = fmt.Fprintf(w, `{"values":[{"name":"b%d","target":%s}],"next":"http://%s%s?page=%d"}`, n, target(hash1, "{}"), r.Host, r.URL.EscapedPath(), n+1)
@@ -247,7 +254,8 @@ func TestChangedPaths(t *testing.T) {
 	got, err = c.ChangedPaths(t.Context(), app, hash1, hash2)
 	check(t, err, []string{}, got)
 	c = serve(t, map[string]http.HandlerFunc{route: status(555, `{"type":"error","error":{"message":"timed out"}}`)})
-	if _, err = c.ChangedPaths(t.Context(), app, hash1, hash2); !errors.Is(err, bitbucket.ErrTooMuch) {
+	_, err = c.ChangedPaths(t.Context(), app, hash1, hash2)
+	if !errors.Is(err, bitbucket.ErrTooMuch) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -267,8 +275,10 @@ func TestHookCalls(t *testing.T) {
 		"GET " + appPath + "/hooks":  body(`{"values":[` + hook + `]}`),
 		"POST " + appPath + "/hooks": record(hook, 201), "PUT " + one: record(hook, 200), "DELETE " + one: record("", 204),
 	})
-	want := cloud.Hook{UUID: "{h}", URL: "https://ci.example/h", Active: true, Events: []string{"repo:push"}, SecretSet: true}
-	s := cloud.HookSettings{Description: "d", URL: "https://ci.example/h", Events: []string{"repo:push"}, Secret: secret.New("s")}
+	want := cloud.Hook{UUID: "{h}", URL: "https://ci.example/h", Active: true, Events: []string{"repo:push"},
+		SecretSet: true}
+	s := cloud.HookSettings{Description: "d", URL: "https://ci.example/h", Events: []string{"repo:push"},
+		Secret: secret.New("s")}
 	all, err := c.Hooks(t.Context(), app)
 	check(t, err, []cloud.Hook{want}, all)
 	made, err := c.CreateHook(t.Context(), app, s)
@@ -313,15 +323,17 @@ func TestAccess(t *testing.T) {
 	check(t, err, cloud.Access{WorkspaceUUID: "{w-1}", Scopes: scopes}, got)
 	got, err = c.Access(t.Context(), "empty", "")
 	check(t, err, cloud.Access{Scopes: scopes}, got)
-	if _, err = c.Access(t.Context(), "foreign", ""); !errors.Is(err, bitbucket.ErrNotFound) {
+	_, err = c.Access(t.Context(), "foreign", "")
+	if !errors.Is(err, bitbucket.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if _, err = c.Access(t.Context(), "foreign", "x"); !errors.Is(err, bitbucket.ErrNotFound) {
+	_, err = c.Access(t.Context(), "foreign", "x")
+	if !errors.Is(err, bitbucket.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// Every call passes its failure on.
+// Every call returns the typed error.
 func TestFailuresAreTyped(t *testing.T) {
 	c, ctx := serve(t, nil), t.Context()
 	calls := map[string]func() error{
@@ -345,8 +357,8 @@ func TestFailuresAreTyped(t *testing.T) {
 	}
 }
 
-// tree is a source browser: it lists breadth first, ignores q, and gives up on listings with
-// more than limit entries.
+// tree is a source browser. It lists breadth first, ignores q, and gives up on listings with more
+// than limit entries.
 type tree struct {
 	files []string
 	limit int
@@ -395,7 +407,8 @@ func find(t *testing.T, s *tree) []string {
 	t.Helper()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	api, err := bitbucket.New(bitbucket.Options{BaseURL: server.URL, Token: func(context.Context) (secret.Secret, error) { return secret.New("t"), nil }})
+	api, err := bitbucket.New(bitbucket.Options{BaseURL: server.URL,
+		Token: func(context.Context) (secret.Secret, error) { return secret.New("t"), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,12 +435,13 @@ func TestFilesWhenCloudGivesUp(t *testing.T) {
 	slices.Sort(want)
 	s := &tree{files: files, limit: 12}
 	check(t, nil, want, find(t, s))
-	if !slices.Contains(s.asked, "@20") || !slices.Contains(s.asked, "@10") || !slices.Contains(s.asked, "@5") || len(s.asked) < 5 {
+	if !slices.Contains(s.asked, "@20") || !slices.Contains(s.asked, "@10") || !slices.Contains(s.asked, "@5") ||
+		len(s.asked) < 5 {
 		t.Errorf("asked %v", s.asked)
 	}
 }
 
-func TestFilesLeaveOutWhatIsTooMuchByItself(t *testing.T) {
+func TestFilesOmitsFilesThatAreTooLarge(t *testing.T) {
 	s := &tree{limit: 5, files: []string{"Dockerfile", "many/Dockerfile", "other/Dockerfile"}}
 	for n := range 20 {
 		s.files = append(s.files, fmt.Sprintf("many/%d", n))

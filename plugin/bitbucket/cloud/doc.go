@@ -1,8 +1,8 @@
-// Package cloud calls Bitbucket Cloud's REST API 2.0: the calls that turning pushes into
-// builds needs, and none of those that Atlassian removed (CHANGE-2770).
+// Package cloud calls Bitbucket Cloud's REST API 2.0. It has only the calls that Slipway needs,
+// and none that Atlassian removed (CHANGE-2770).
 //
-// Repositories are addressed by {workspace uuid}/{repository uuid}, since names change. The
-// Client is safe for concurrent use; its errors are those of package bitbucket.
+// It addresses repositories by {workspace uuid}/{repository uuid}, because names change. The
+// Client is safe for concurrent use. Its errors are those of package bitbucket.
 //
 // Source: https://developer.atlassian.com/cloud/bitbucket/rest/.
 package cloud

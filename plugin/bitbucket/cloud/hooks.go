@@ -9,7 +9,7 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// A Hook is a webhook of a repository as Cloud tells it. Its secret cannot be read.
+// A Hook is a webhook of a repository. The API does not return its secret.
 type Hook struct {
 	UUID      string   `json:"uuid"`
 	URL       string   `json:"url"`
@@ -18,8 +18,8 @@ type Hook struct {
 	SecretSet bool     `json:"secret_set"`
 }
 
-// HookSettings is what a webhook is to be. A PUT replaces all of it; without Secret the
-// secret stays.
+// HookSettings are the settings of a webhook. A PUT replaces all of them. With an empty Secret it
+// keeps the old secret.
 type HookSettings struct {
 	Description string
 	URL         string
@@ -39,22 +39,22 @@ func (s HookSettings) wire() wireHook {
 	return wireHook{Description: s.Description, URL: s.URL, Active: true, Events: s.Events, Secret: s.Secret.Reveal()}
 }
 
-// Hooks lists all webhooks of a repository. Like the other hook calls it needs the scope
+// Hooks lists all webhooks of a repository. Like all calls for webhooks it needs the scope
 // webhook and an administrator of the repository.
 // Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/.
 func (c *Client) Hooks(ctx context.Context, id RepositoryID) ([]Hook, error) {
 	return bitbucket.All[Hook](ctx, c.api, bitbucket.Request{Path: id.path("hooks"), Query: page(url.Values{})}, maxPages)
 }
 
-// CreateHook makes an active webhook. It is not repeated when the answer gets lost: list and
-// look before calling it again.
+// CreateHook creates an active webhook. It is not retried after a lost response. List the
+// webhooks before you call it again.
 func (c *Client) CreateHook(ctx context.Context, id RepositoryID, s HookSettings) (Hook, error) {
 	var h Hook
 	_, err := c.api.Do(ctx, bitbucket.Request{Method: http.MethodPost, Path: id.path("hooks"), Body: s.wire()}, &h)
 	return h, err
 }
 
-// UpdateHook replaces a webhook's settings and makes it active.
+// UpdateHook replaces the settings of a webhook and activates it.
 func (c *Client) UpdateHook(ctx context.Context, id RepositoryID, uuid string, s HookSettings) (Hook, error) {
 	var h Hook
 	_, err := c.api.Do(ctx, bitbucket.Request{Method: http.MethodPut, Path: id.path("hooks", uuid), Body: s.wire()}, &h)

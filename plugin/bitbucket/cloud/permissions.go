@@ -10,16 +10,18 @@ import (
 )
 
 const (
-	// maxNamed bounds the repositories that one query names: about 90 bytes of the URL each.
+	// maxNamed is the maximum number of repositories in one query. Each takes about 90 bytes of
+	// the URL.
 	maxNamed = 40
-	// maxNamedPages bounds the pages of one such query, whose answer fits on one.
+	// maxNamedPages is the maximum number of pages of one such query. Its result fits on one
+	// page.
 	maxNamedPages = 2
 )
 
-// Permissions returns what the credential's user may do with some repositories of a workspace:
-// read, write or admin by repository uuid. Repositories that the user was not granted a
-// permission on are left out, public ones too, and so are all if the user is not in the
-// workspace. It needs the scopes account and repository; ErrForbidden if one is missing.
+// Permissions returns the permissions of the credential's user on some repositories of a
+// workspace: read, write or admin by repository UUID. It omits repositories without a granted
+// permission, even public ones. It returns none if the user is not in the workspace. It needs the
+// scopes account and repository, and returns ErrForbidden without them.
 // Source: https://developer.atlassian.com/cloud/bitbucket/changelog/#CHANGE-3022.
 func (c *Client) Permissions(ctx context.Context, workspace string, uuids []string) (map[string]string, error) {
 	type entry struct {
@@ -29,11 +31,11 @@ func (c *Client) Permissions(ctx context.Context, workspace string, uuids []stri
 		} `json:"repository"`
 	}
 	path := bitbucket.Join("2.0", "user", "workspaces", workspace, "permissions", "repositories")
-	found, err := named[entry](ctx, c, path, "repository.uuid", uuids)
+	found, err := listByField[entry](ctx, c, path, "repository.uuid", uuids)
 	if err != nil {
 		return nil, err
 	}
-	wanted := set(uuids)
+	wanted := toSet(uuids)
 	permissions := map[string]string{}
 	for _, e := range found {
 		if wanted[e.Repository.UUID] {
@@ -43,14 +45,14 @@ func (c *Client) Permissions(ctx context.Context, workspace string, uuids []stri
 	return permissions, nil
 }
 
-// Public returns which of some repositories of a workspace are public, as the credential's user
-// sees them now.
+// Public returns the UUIDs of those repositories of a workspace that are public now, as the
+// credential's user sees them.
 func (c *Client) Public(ctx context.Context, workspace string, uuids []string) ([]string, error) {
-	found, err := named[wireRepository](ctx, c, bitbucket.Join("2.0", "repositories", workspace), "uuid", uuids)
+	found, err := listByField[wireRepository](ctx, c, bitbucket.Join("2.0", "repositories", workspace), "uuid", uuids)
 	if err != nil {
 		return nil, err
 	}
-	wanted := set(uuids)
+	wanted := toSet(uuids)
 	var public []string
 	for _, r := range found {
 		if wanted[r.UUID] && !r.Private {
@@ -60,7 +62,7 @@ func (c *Client) Public(ctx context.Context, workspace string, uuids []string) (
 	return public, nil
 }
 
-func set(names []string) map[string]bool {
+func toSet(names []string) map[string]bool {
 	all := make(map[string]bool, len(names))
 	for _, n := range names {
 		all[n] = true
@@ -68,9 +70,9 @@ func set(names []string) map[string]bool {
 	return all
 }
 
-// named reads the entries of a list whose field has one of the values. A workspace that the
-// user may not see has none.
-func named[T any](ctx context.Context, c *Client, path, field string, values []string) ([]T, error) {
+// listByField returns the entries of a list whose field has one of the values. It returns none if
+// the user cannot see the workspace.
+func listByField[T any](ctx context.Context, c *Client, path, field string, values []string) ([]T, error) {
 	var all []T
 	for len(values) > 0 {
 		n := min(len(values), maxNamed)
@@ -80,7 +82,7 @@ func named[T any](ctx context.Context, c *Client, path, field string, values []s
 		}
 		query := page(url.Values{"q": {strings.Join(terms, " OR ")}})
 		found, err := bitbucket.All[T](ctx, c.api, bitbucket.Request{Path: path, Query: query}, maxNamedPages)
-		if notVisible(err) {
+		if isNotVisible(err) {
 			return nil, nil
 		}
 		if err != nil {
@@ -91,9 +93,9 @@ func named[T any](ctx context.Context, c *Client, path, field string, values []s
 	return all, nil
 }
 
-// notVisible reports that the user may not see what was asked for. A credential without the
-// scopes says nothing of the user.
-func notVisible(err error) bool {
+// isNotVisible reports whether the user cannot see the requested object. Missing scopes of the
+// credential do not count, because they say nothing about the user.
+func isNotVisible(err error) bool {
 	var answer *bitbucket.Error
 	return errors.Is(err, bitbucket.ErrNotFound) ||
 		errors.Is(err, bitbucket.ErrForbidden) && errors.As(err, &answer) && len(answer.Required) == 0

@@ -13,7 +13,7 @@ import (
 
 const permissionsPath = "GET /2.0/user/workspaces/%7Bw-1%7D/permissions/repositories"
 
-// Only repositories that were asked for count, whatever the answer has.
+// Other repositories in the response do not count.
 func TestPermissions(t *testing.T) {
 	var query string
 	c := serve(t, map[string]http.HandlerFunc{permissionsPath: func(w http.ResponseWriter, r *http.Request) {
@@ -50,14 +50,15 @@ func TestPermissionsOfAWorkspaceThatIsNotVisible(t *testing.T) {
 		"404": status(404, `{"type":"error","error":{"message":"No workspace with identifier 'acme'."}}`),
 		"403": status(403, `{"type":"error","error":{"message":"You do not have access to this workspace."}}`),
 	} {
-		got, err := serve(t, map[string]http.HandlerFunc{permissionsPath: answer}).Permissions(t.Context(), "{w-1}", []string{"{r-1}"})
+		got, err := serve(t, map[string]http.HandlerFunc{permissionsPath: answer}).Permissions(t.Context(), "{w-1}",
+			[]string{"{r-1}"})
 		if err != nil || len(got) != 0 {
 			t.Errorf("%s: got %v and error %v, want none of both", name, got, err)
 		}
 	}
 }
 
-// What says nothing of the person is an error, never "no permission".
+// A failure that says nothing about the user is an error, and never "no permission".
 func TestPermissionsThatAreNotKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
@@ -67,7 +68,8 @@ func TestPermissionsThatAreNotKnown(t *testing.T) {
 		"an outage":       {status(503, `{"type":"error","error":{"message":"Something went wrong"}}`), bitbucket.ErrUnavailable},
 		"a removed API":   {status(410, `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated"}}`), bitbucket.ErrRemoved},
 	} {
-		_, err := serve(t, map[string]http.HandlerFunc{permissionsPath: c.answer}).Permissions(t.Context(), "{w-1}", []string{"{r-1}"})
+		_, err := serve(t, map[string]http.HandlerFunc{permissionsPath: c.answer}).Permissions(t.Context(), "{w-1}",
+			[]string{"{r-1}"})
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
 		}

@@ -13,15 +13,15 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// A Ref is a branch or a tag with the commit it points at. Cloud peels annotated tags.
+// A Ref is a branch or a tag with its commit. Cloud resolves annotated tags to their commits.
 type Ref struct {
 	Name   string
 	Commit Commit
 }
 
-// A Commit is one commit.
+// A Commit is a commit of a repository.
 type Commit struct {
-	Hash    string // 40 hex
+	Hash    string // 40 hex digits
 	Message string
 	Author  string // display name
 	Date    time.Time
@@ -40,7 +40,7 @@ type wireCommit struct {
 		Raw  string `json:"raw"`
 		User struct {
 			DisplayName string `json:"display_name"`
-		} `json:"user"` // absent when the e-mail is nobody's
+		} `json:"user"` // absent if no account has the e-mail address
 	} `json:"author"`
 }
 
@@ -50,11 +50,11 @@ func (w wireCommit) commit() (Commit, error) {
 	if !fullHash.MatchString(w.Hash) {
 		return Commit{}, fmt.Errorf("the answer's commit hash %.60q is not 40 hex digits", w.Hash)
 	}
-	date, _ := time.Parse(time.RFC3339, w.Date) // for display only; zero when absent
+	date, _ := time.Parse(time.RFC3339, w.Date) // for display only; zero if absent
 	return Commit{Hash: w.Hash, Message: w.Message, Author: w.author(), Date: date}, nil
 }
 
-// author prefers the account's name to what git says, without the e-mail address.
+// author returns the account's display name, or the name from git without the e-mail address.
 func (w wireCommit) author() string {
 	if name := w.Author.User.DisplayName; name != "" {
 		return name
@@ -92,12 +92,13 @@ func (w wireRef) ref(path string) (Ref, error) {
 	return Ref{Name: w.Name, Commit: commit}, nil
 }
 
-// Branches lists all branches. A list that is longer than the cap is an error, never a part.
+// Branches lists all branches. It returns ErrTooMany for more than 200 pages, and never a partial
+// list.
 func (c *Client) Branches(ctx context.Context, id RepositoryID) ([]Ref, error) {
 	return c.refs(ctx, id.path("refs", "branches"))
 }
 
-// Tags lists all tags, as Branches does.
+// Tags lists all tags, with the same limit as Branches.
 func (c *Client) Tags(ctx context.Context, id RepositoryID) ([]Ref, error) {
 	return c.refs(ctx, id.path("refs", "tags"))
 }
@@ -118,7 +119,7 @@ func (c *Client) refs(ctx context.Context, path string) ([]Ref, error) {
 	return refs, nil
 }
 
-// Commit returns a commit by its hash, full or short.
+// Commit returns a commit by its full or abbreviated hash.
 func (c *Client) Commit(ctx context.Context, id RepositoryID, hash string) (Commit, error) {
 	path := id.path("commit", hash)
 	var w wireCommit
@@ -132,9 +133,9 @@ func (c *Client) Commit(ctx context.Context, id RepositoryID, hash string) (Comm
 	return commit, nil
 }
 
-// ChangedPaths lists the paths, old and new, that differ between two commits, sorted. It is a
-// plain comparison of the two (topic=false), not one with their merge base. ErrTooMuch and
-// bitbucket.ErrTooMany mean that the list cannot be had.
+// ChangedPaths lists the old and new paths that differ between two commits, sorted. It compares
+// the two commits directly (topic=false), and not with their merge base. It returns ErrTooMuch or
+// bitbucket.ErrTooMany if the list is too long.
 func (c *Client) ChangedPaths(ctx context.Context, id RepositoryID, from, to string) ([]string, error) {
 	type file struct {
 		Path string `json:"path"`

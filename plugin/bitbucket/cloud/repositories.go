@@ -9,7 +9,7 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// A Repository is what lists and single answers tell of one.
+// A Repository holds the fields of a repository that lists and single responses share.
 type Repository struct {
 	UUID          string
 	WorkspaceUUID string
@@ -38,7 +38,7 @@ func (w wireRepository) repository() Repository {
 	return r
 }
 
-// Repository returns one.
+// Repository returns a repository by id.
 func (c *Client) Repository(ctx context.Context, id RepositoryID) (Repository, error) {
 	var w wireRepository
 	if _, err := c.get(ctx, id.path(), nil, &w); err != nil {
@@ -50,11 +50,11 @@ func (c *Client) Repository(ctx context.Context, id RepositoryID) (Repository, e
 // A RepositoryPage is one page of a workspace's repositories.
 type RepositoryPage struct {
 	Repositories []Repository
-	Next         string // to ask for the next page with; empty on the last one
+	Next         string // token of the next page; empty on the last one
 }
 
-// Repositories lists the repositories of a workspace that the credential sees, latest update
-// first. search selects by name; token is a RepositoryPage's Next, or empty.
+// Repositories lists the repositories of a workspace that the credential can see, latest update
+// first. search selects by name. token is empty, or RepositoryPage.Next of the previous page.
 func (c *Client) Repositories(ctx context.Context, workspace, search, token string) (RepositoryPage, error) {
 	query := page(url.Values{"sort": {"-updated_on"}})
 	if search != "" {
@@ -76,17 +76,18 @@ func (c *Client) Repositories(ctx context.Context, workspace, search, token stri
 	return result, err
 }
 
-// quote makes a string of Bitbucket's query language.
+// quote returns a string literal of Bitbucket's query language.
 // Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#filtering.
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
+// errToken is returned for a page token that does not belong to the list.
 var errToken = errors.New("the page is not one of this list")
 
-// nextToken keeps of a link only what it adds to our own query: usually page=2. It goes
-// through browsers, so it must not become more than a query of the same list.
-func nextToken(link string, ours url.Values) (string, error) {
+// nextToken returns the part of a link that is not in our own query: usually page=2. The token
+// goes through browsers, so it must not become more than a query of the same list.
+func nextToken(link string, own url.Values) (string, error) {
 	if link == "" {
 		return "", nil
 	}
@@ -96,14 +97,14 @@ func nextToken(link string, ours url.Values) (string, error) {
 	}
 	added := url.Values{}
 	for name, values := range u.Query() {
-		if name == "page" || !ours.Has(name) {
+		if name == "page" || !own.Has(name) {
 			added[name] = values
 		}
 	}
 	return added.Encode(), nil
 }
 
-// addToken adds what nextToken kept; it cannot change what the list was asked for.
+// addToken adds the parameters of a page token. They cannot override the parameters of the list.
 func addToken(query url.Values, token string) error {
 	added, err := url.ParseQuery(token)
 	if err != nil || len(token) > maxTokenPart {

@@ -7,8 +7,8 @@ import (
 	"slipway/plugin/bitbucket"
 )
 
-// PutStatus creates or overwrites the build status with s.Key on a commit. It needs no more
-// than the scope repository.
+// PutStatus creates or overwrites the build status with s.Key on a commit. It needs only the
+// scope repository.
 // Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/.
 func (c *Client) PutStatus(ctx context.Context, id RepositoryID, commit string, s Status) error {
 	_, err := c.api.Do(ctx, bitbucket.Request{

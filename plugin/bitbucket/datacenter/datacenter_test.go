@@ -34,13 +34,14 @@ func newServer() *datacentertest.Server {
 	}
 }
 
-// open serves s and opens a client with a credential.
+// open serves s and returns a client with a credential.
 func open(t *testing.T, s http.Handler, user string, credential secret.Secret) *datacenter.Client {
 	t.Helper()
 	front := httptest.NewServer(s)
 	t.Cleanup(front.Close)
 	wire, err := bitbucket.New(bitbucket.Options{
-		BaseURL: front.URL + "/bitbucket", User: user, Token: func(context.Context) (secret.Secret, error) { return credential, nil },
+		BaseURL: front.URL + "/bitbucket", User: user,
+		Token:   func(context.Context) (secret.Secret, error) { return credential, nil },
 		Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} },
 	})
 	if err != nil {
@@ -50,7 +51,8 @@ func open(t *testing.T, s http.Handler, user string, credential secret.Secret) *
 }
 
 func building() datacenter.Status {
-	return datacenter.Status{Key: "k", State: "INPROGRESS", Name: "acme/app", Description: "builds", URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
+	return datacenter.Status{Key: "k", State: "INPROGRESS", Name: "acme/app", Description: "builds",
+		URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
 }
 
 func TestStatusArrivesWithATokenOrAPassword(t *testing.T) {
@@ -58,12 +60,14 @@ func TestStatusArrivesWithATokenOrAPassword(t *testing.T) {
 		s := newServer()
 		c, one := open(t, s, user, token), building()
 		for _, state := range []string{"INPROGRESS", "SUCCESSFUL", datacenter.Cancelled} {
-			if one.State = state; c.PutStatus(t.Context(), app, commit, one) != nil {
+			one.State = state
+			if c.PutStatus(t.Context(), app, commit, one) != nil {
 				t.Fatalf("%q: %s is refused", user, state)
 			}
 		}
 		got := s.StatusHistory(commit)
-		want := datacentertest.Status{Key: "k", State: "CANCELLED", Name: "acme/app", Description: "builds", URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
+		want := datacentertest.Status{Key: "k", State: "CANCELLED", Name: "acme/app", Description: "builds",
+			URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
 		if len(got) != 3 || !cmp.Equal(want, got[2]) {
 			t.Errorf("%q: got %+v", user, got)
 		}
@@ -94,14 +98,19 @@ func TestRefusalsAreTyped(t *testing.T) {
 		is         error
 		text       string
 	}{
-		{"a wrong token", secret.New("other-canary-2"), "", app, commit, nil, bitbucket.ErrUnauthorized, "Authentication failed"},
+		{"a wrong token", secret.New("other-canary-2"), "", app, commit, nil, bitbucket.ErrUnauthorized,
+			"Authentication failed"},
 		{"a wrong user", token, "bob", app, commit, nil, bitbucket.ErrUnauthorized, "Authentication failed"},
-		{"another repository", token, "", datacenter.RepositoryID{Project: "PRJ", Slug: "app"}, commit, nil, bitbucket.ErrNotFound, "does not exist"},
+		{"another repository", token, "", datacenter.RepositoryID{Project: "PRJ", Slug: "app"}, commit, nil,
+			bitbucket.ErrNotFound, "does not exist"},
 		{"a short hash", token, "", app, commit[:12], nil, bitbucket.ErrInvalid, "full commit hash"},
 		{"no link", token, "", app, commit, func(s *datacenter.Status) { s.URL = "/7" }, bitbucket.ErrInvalid, "valid url"},
-		{"a branch by its name", token, "", app, commit, func(s *datacenter.Status) { s.Ref = "main" }, bitbucket.ErrInvalid, "invalid branch"},
-		{"a long key", token, "", app, commit, func(s *datacenter.Status) { s.Key = strings.Repeat("k", 256) }, bitbucket.ErrInvalid, "between 1 and 255"},
-		{"cancelled with a bad link", token, "", app, commit, func(s *datacenter.Status) { s.State, s.URL = "CANCELLED", "x" }, bitbucket.ErrInvalid, "valid url"},
+		{"a branch by its name", token, "", app, commit, func(s *datacenter.Status) { s.Ref = "main" }, bitbucket.ErrInvalid,
+			"invalid branch"},
+		{"a long key", token, "", app, commit, func(s *datacenter.Status) { s.Key = strings.Repeat("k", 256) },
+			bitbucket.ErrInvalid, "between 1 and 255"},
+		{"cancelled with a bad link", token, "", app, commit,
+			func(s *datacenter.Status) { s.State, s.URL = "CANCELLED", "x" }, bitbucket.ErrInvalid, "valid url"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			one := building()
@@ -128,11 +137,12 @@ func TestCommitOfAnAnnotatedTag(t *testing.T) {
 	}
 }
 
-// A post is never repeated elsewhere, and the credential stays at its origin.
+// A POST is never repeated at another origin, and the credential stays at its own.
 func TestCredentialIsNotSentAfterARedirect(t *testing.T) {
 	var asked int
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if asked++; r.Header.Get("Authorization") != "" {
+		asked++
+		if r.Header.Get("Authorization") != "" {
 			t.Errorf("%s with the credential", r.Method)
 		}
 	}))

@@ -1,9 +1,9 @@
-// Package webhook reads what Bitbucket sends: Verify checks a delivery's signature over its
-// raw bytes, Parse turns its body into an Event. Both are pure.
+// Package webhook reads Bitbucket's deliveries. Verify checks the signature over the raw body,
+// and Parse converts the body to an Event. Both have no side effects.
 //
-// Payloads vary by version, plugin and the age of an account, so only what a decision needs
-// is required; a fault in that names its place, as push.changes[3].new.target.hash. Nothing
-// of an Event is to be believed before the provider's API confirms it.
+// Payloads differ by version, by plugin and by the age of an account. So Parse requires only the
+// fields that a decision needs. An error in these names its position, for example
+// push.changes[3].new.target.hash. Do not trust an Event before the provider's API confirms it.
 //
 // Sources: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/ and
 // https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
@@ -14,31 +14,32 @@ import (
 	"fmt"
 )
 
-// Flavour says whose payloads are read.
-type Flavour string
+// Flavor is the kind of Bitbucket that sent a payload.
+type Flavor string
 
-// The two flavours.
+// The two flavors.
 const (
-	Cloud      Flavour = "cloud"
-	DataCenter Flavour = "datacenter"
+	Cloud      Flavor = "cloud"
+	DataCenter Flavor = "datacenter"
 )
 
-// MaxBody is the largest body of the flavour that is read: Cloud sends nothing above 256 KB,
-// Data Center has no such bound.
-func (f Flavour) MaxBody() int {
+// MaxBody returns the maximum size of a body in bytes. Cloud sends at most 256 KB. Data Center
+// has no limit of its own.
+func (f Flavor) MaxBody() int {
 	if f == DataCenter {
 		return 10 << 20
 	}
 	return 1 << 20
 }
 
-// MaxChanges is how many changes of one delivery are read; the rest are counted in Skipped.
+// MaxChanges is the maximum number of changes that are read from one delivery. Event.Skipped has
+// the number of the others.
 const MaxChanges = 1000
 
-// ErrTooLarge says that the body is larger than Flavour.MaxBody.
+// ErrTooLarge is returned for a body larger than Flavor.MaxBody.
 var ErrTooLarge = errors.New("the payload is too large")
 
-// Kind says what a change is about.
+// Kind is the kind of object that a change is about.
 type Kind string
 
 // The kinds of changes.
@@ -48,7 +49,7 @@ const (
 	PullRequest Kind = "pull_request"
 )
 
-// Action says what happened to it.
+// Action is the effect of a change.
 type Action string
 
 // The actions of refs (first three) and of pull requests.
@@ -58,47 +59,48 @@ const (
 	Deleted   Action = "deleted"
 	Opened    Action = "opened"
 	Closed    Action = "closed"    // merged, declined or deleted
-	Commented Action = "commented" // talked about or reviewed; the code is the same
+	Commented Action = "commented" // commented or reviewed; the code is unchanged
 )
 
-// An Event is one delivery, normalised.
+// An Event is one normalized delivery.
 type Event struct {
 	Event      string // the event key
 	Repository Repository
 	Changes    []Change
-	Skipped    []string // entries that are no changes, a line each
-	Ignored    string   // why the whole event is none of ours; empty otherwise
+	Skipped    []string // entries that are not changes, with one line each
+	Ignored    string   // why Slipway does not use the event; else empty
 }
 
-// A Repository is the one that the delivery says it is about. Any field may be empty: old
-// payloads lack ids.
+// A Repository is the repository named in the delivery. Any field may be empty, because old
+// payloads have no ids.
 type Repository struct {
 	UUID     string // Cloud, with braces
 	ID       string // Data Center, decimal
 	FullName string // acme/app, or PROJ/slug
 }
 
-// A Change is one ref that moved, or one pull request event.
+// A Change is one moved ref, or one pull request event.
 type Change struct {
 	Kind    Kind
-	Name    string // short name; of a pull request its id
+	Name    string // short name of the ref, or id of the pull request
 	Action  Action
-	Old     string // 40 hex; empty when created or not told
-	Commit  string // 40 hex, or what a pull request has (Cloud: 12 hex, or empty when gone); empty when deleted
-	Message string // the head commit's, where the payload has it
+	Old     string // 40 hex digits; empty if created or unknown
+	Commit  string // 40 hex digits; for Cloud's pull requests 12, or empty if the commit is gone; empty if deleted
+	Message string // message of the head commit, if the payload has it
 
 	Source, Target string // of pull requests: short names
-	Fork           bool   // of pull requests: the source is another repository, or gone
+	Fork           bool   // for pull requests: the source is another or a deleted repository
 }
 
-// Parse reads the body of a delivery with the event key given. Keys that are not ours give
-// an Event with Ignored set, whatever the body is. Safe for concurrent use.
-func Parse(flavour Flavour, eventKey string, body []byte) (Event, error) {
-	if len(body) > flavour.MaxBody() {
-		return Event{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, len(body), flavour.MaxBody())
+// Parse parses the body of a delivery with this event key. For an event key that Slipway does not
+// use, it returns an Event with Ignored set, for any body. Parse is safe for concurrent
+// use.
+func Parse(flavor Flavor, eventKey string, body []byte) (Event, error) {
+	if len(body) > flavor.MaxBody() {
+		return Event{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, len(body), flavor.MaxBody())
 	}
 	e := Event{Event: eventKey}
-	read, ignored := readerOf(flavour, eventKey)
+	read, ignored := readerOf(flavor, eventKey)
 	root := node{raw: body}.object()
 	if ignored != "" {
 		e.Ignored = ignored
@@ -114,19 +116,19 @@ func Parse(flavour Flavour, eventKey string, body []byte) (Event, error) {
 	return e, nil
 }
 
-// readerOf chooses the reader of an event key, or says why the event is ignored.
-func readerOf(flavour Flavour, key string) (read func(object, *Event) error, ignored string) {
-	if action, ok := pullRequestActions(flavour)[key]; ok {
-		return pullRequestReader(flavour, action), ""
+// readerOf returns the reader of an event key, or the reason why the event is ignored.
+func readerOf(flavor Flavor, key string) (read func(object, *Event) error, ignored string) {
+	if action, ok := pullRequestActions(flavor)[key]; ok {
+		return pullRequestReader(flavor, action), ""
 	}
 	switch {
 	case key == "repo:push":
-		return readPush, "" // of Cloud, and of Data Center's old post-webhooks plugin
-	case flavour == DataCenter && key == "repo:refs_changed":
+		return readPush, "" // sent by Cloud, and by Data Center's old post-webhooks plugin
+	case flavor == DataCenter && key == "repo:refs_changed":
 		return readRefsChanged, ""
-	case flavour == DataCenter && key == "mirror:repo_synchronized":
+	case flavor == DataCenter && key == "mirror:repo_synchronized":
 		return readMirrorSync, ""
-	case flavour == DataCenter && key == "diagnostics:ping":
+	case flavor == DataCenter && key == "diagnostics:ping":
 		return nil, "diagnostics:ping tests the connection and tells nothing else"
 	case key == "":
 		return nil, "the delivery has no event key"
@@ -136,7 +138,8 @@ func readerOf(flavour Flavour, key string) (read func(object, *Event) error, ign
 
 func repositoryOf(n node) Repository {
 	o := n.object()
-	r := Repository{UUID: o.get("uuid").textOrNone(), ID: o.get("id").digitsOrNone(), FullName: o.get("full_name").textOrNone()}
+	r := Repository{UUID: o.get("uuid").textOrNone(), ID: o.get("id").digitsOrNone(),
+		FullName: o.get("full_name").textOrNone()}
 	project, slug := o.get("project").object().get("key").textOrNone(), o.get("slug").textOrNone()
 	if r.FullName == "" && project != "" && slug != "" {
 		r.FullName = project + "/" + slug

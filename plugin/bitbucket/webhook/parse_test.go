@@ -23,19 +23,20 @@ const (
 )
 
 type payload struct {
-	name    string
-	flavour webhook.Flavour
-	event   string
-	body    []byte
+	name   string
+	flavor webhook.Flavor
+	event  string
+	body   []byte
 }
 
-// payloads are ours, of both flavours; a file's name is its event, --, and what it shows.
+// payloads returns the sample payloads of both flavors. A file name consists of the event, --,
+// and a description.
 func payloads(t testing.TB) (all []payload) {
 	t.Helper()
-	for _, flavour := range []webhook.Flavour{webhook.Cloud, webhook.DataCenter} {
-		files, err := filepath.Glob(filepath.Join("../../../testdata/webhooks", string(flavour), "*.json"))
+	for _, flavor := range []webhook.Flavor{webhook.Cloud, webhook.DataCenter} {
+		files, err := filepath.Glob(filepath.Join("../../../testdata/webhooks", string(flavor), "*.json"))
 		if err != nil || len(files) == 0 {
-			t.Fatalf("no payloads of %s: %v", flavour, err)
+			t.Fatalf("no payloads of %s: %v", flavor, err)
 		}
 		for _, f := range files {
 			body, err := os.ReadFile(f)
@@ -43,7 +44,7 @@ func payloads(t testing.TB) (all []payload) {
 				t.Fatal(err)
 			}
 			event, _, _ := strings.Cut(filepath.Base(f), "--")
-			all = append(all, payload{filepath.Base(f), flavour, strings.ReplaceAll(event, ".", ":"), body})
+			all = append(all, payload{filepath.Base(f), flavor, strings.ReplaceAll(event, ".", ":"), body})
 		}
 	}
 	return all
@@ -53,7 +54,7 @@ func file(t *testing.T, name string) webhook.Event {
 	t.Helper()
 	for _, p := range payloads(t) {
 		if p.name == name+".json" {
-			e, err := webhook.Parse(p.flavour, p.event, p.body)
+			e, err := webhook.Parse(p.flavor, p.event, p.body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,7 +65,7 @@ func file(t *testing.T, name string) webhook.Event {
 	return webhook.Event{}
 }
 
-func TestParseKeepsWhatABranchWasAndIs(t *testing.T) {
+func TestParseKeepsTheOldAndNewCommitOfABranch(t *testing.T) {
 	e, err := webhook.Parse(webhook.Cloud, "repo:push", []byte(`{"repository":{"uuid":"{r}","full_name":"acme/app"},"push":{"changes":[
 		{"old":{"type":"branch","name":"main","target":{"hash":"`+one+`"}},
 		 "new":{"type":"branch","name":"main","target":{"hash":"`+strings.ToUpper(two)+`","message":"Say \"hi\"\n"}}}]}}`))
@@ -74,7 +75,8 @@ func TestParseKeepsWhatABranchWasAndIs(t *testing.T) {
 	want := webhook.Event{
 		Event:      "repo:push",
 		Repository: webhook.Repository{UUID: "{r}", FullName: "acme/app"},
-		Changes:    []webhook.Change{{Kind: webhook.Branch, Name: "main", Action: webhook.Updated, Old: one, Commit: two, Message: "Say \"hi\"\n"}},
+		Changes: []webhook.Change{{Kind: webhook.Branch, Name: "main", Action: webhook.Updated, Old: one, Commit: two,
+			Message: "Say \"hi\"\n"}},
 	}
 	if diff := cmp.Diff(want, e); diff != "" {
 		t.Error(diff)
@@ -82,7 +84,8 @@ func TestParseKeepsWhatABranchWasAndIs(t *testing.T) {
 }
 
 func TestW13AnAnnotatedTagOfDataCenterIsPeeledWhereItIsKnown(t *testing.T) {
-	if c := file(t, "repo.refs_changed--tag-annotated").Changes[0]; c.Commit != "e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98" || c.Message == "" {
+	c := file(t, "repo.refs_changed--tag-annotated").Changes[0]
+	if c.Commit != "e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98" || c.Message == "" {
 		t.Errorf("one change, toCommit is its commit: %+v", c)
 	}
 	for _, c := range file(t, "repo.refs_changed--two-annotated-tags").Changes {
@@ -100,11 +103,15 @@ func TestPullRequestsOfBothFlavours(t *testing.T) {
 		want func(*webhook.Change)
 	}{
 		{"pullrequest.created--internal", func(c *webhook.Change) { c.Action, c.Commit = webhook.Opened, "49c794b6ce70" }},
-		{"pullrequest.created--fork", func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Opened, "49c794b6ce70", true }},
-		{"pullrequest.updated--source-repository-gone", func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Updated, "49c794b6ce70", true }},
-		{"pullrequest.updated--everything-gone", func(c *webhook.Change) { c.Action, c.Source, c.Fork = webhook.Updated, "x", true }},
+		{"pullrequest.created--fork",
+			func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Opened, "49c794b6ce70", true }},
+		{"pullrequest.updated--source-repository-gone",
+			func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Updated, "49c794b6ce70", true }},
+		{"pullrequest.updated--everything-gone",
+			func(c *webhook.Change) { c.Action, c.Source, c.Fork = webhook.Updated, "x", true }},
 		{"pullrequest.fulfilled--merged", func(c *webhook.Change) { c.Action, c.Commit = webhook.Closed, "49c794b6ce70" }},
-		{"pullrequest.approved--approval", func(c *webhook.Change) { c.Action, c.Commit = webhook.Commented, "49c794b6ce70" }},
+		{"pullrequest.approved--approval",
+			func(c *webhook.Change) { c.Action, c.Commit = webhook.Commented, "49c794b6ce70" }},
 		{"pr.opened--internal", func(c *webhook.Change) { c.Action, c.Commit = webhook.Opened, dcHead }},
 		{"pr.opened--fork", func(c *webhook.Change) { c.Action, c.Commit, c.Fork = webhook.Opened, dcHead, true }},
 		{"pr.opened--from-tag", func(c *webhook.Change) { c.Action, c.Commit, c.Source = webhook.Opened, dcHead, "v1.2" }},
@@ -158,26 +165,27 @@ func TestI5ChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(e.Changes) != webhook.MaxChanges || len(e.Skipped) != 1 || !strings.HasPrefix(e.Skipped[0], "234 more changes") {
+	if len(e.Changes) != webhook.MaxChanges || len(e.Skipped) != 1 ||
+		!strings.HasPrefix(e.Skipped[0], "234 more changes") {
 		t.Errorf("%d changes, skipped %v", len(e.Changes), e.Skipped)
 	}
 }
 
 func TestABodyOverTheLimitIsNotRead(t *testing.T) {
-	for flavour, limit := range map[webhook.Flavour]int{webhook.Cloud: 1 << 20, webhook.DataCenter: 10 << 20} {
-		if _, err := webhook.Parse(flavour, "repo:push", make([]byte, limit+1)); !errors.Is(err, webhook.ErrTooLarge) {
-			t.Errorf("%s: %v", flavour, err)
+	for flavor, limit := range map[webhook.Flavor]int{webhook.Cloud: 1 << 20, webhook.DataCenter: 10 << 20} {
+		if _, err := webhook.Parse(flavor, "repo:push", make([]byte, limit+1)); !errors.Is(err, webhook.ErrTooLarge) {
+			t.Errorf("%s: %v", flavor, err)
 		}
 	}
 }
 
-// Ten MiB of the smallest elements must not take a multiple of their size in memory.
+// Parsing ten MiB of the smallest elements must not take a multiple of their size in memory.
 func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	body := []byte(`{"changes":[` + strings.Repeat("0,", 5<<20-20) + `0]}`)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := webhook.Parse(webhook.DataCenter, "repo:refs_changed", body)
-	runtime.ReadMemStats(&after) // TotalAlloc never falls: an upper bound of what was in use
+	runtime.ReadMemStats(&after) // TotalAlloc never falls: an upper bound of the memory in use
 	if err == nil {
 		t.Error("a number passed for a change")
 	}
@@ -196,7 +204,7 @@ func TestI5W24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
 func TestErrorsNameThePlace(t *testing.T) {
 	pr := `{"pullrequest":{"id":1,"source":{"commit":{"hash":%s}},"destination":{"branch":{"name":%s}}}}`
 	for _, row := range []struct {
-		flavour           webhook.Flavour
+		flavor            webhook.Flavor
 		event, body, want string
 	}{
 		{webhook.Cloud, "pullrequest:created", fmt.Sprintf(pr, `"abc"`, `"main"`), "pullrequest.source.commit.hash: not a commit hash of 12 to 40 hex digits"},
@@ -213,16 +221,16 @@ func TestErrorsNameThePlace(t *testing.T) {
 		{webhook.Cloud, "repo:push", `null`, "payload: null in place of an object"},
 		{webhook.Cloud, "repo:push", `{} {}`, "payload: not valid JSON at byte 4"},
 	} {
-		_, err := webhook.Parse(row.flavour, row.event, []byte(row.body))
+		_, err := webhook.Parse(row.flavor, row.event, []byte(row.body))
 		if err == nil || !strings.HasPrefix(err.Error(), row.want) {
 			t.Errorf("%s %s: error %v, want %s", row.event, row.body, err, row.want)
 		}
 	}
 }
 
-// I6: each place of our payloads is deleted, made null and given every other type. Without
-// SLIPWAY_TRUST, which tries all 50,000 cases, a place that payloads of an event share is changed
-// in one of them, and of the cases every fourth is tried.
+// I6: Each value of the sample payloads is deleted, set to null and given every other type.
+// Without SLIPWAY_TRUST=1, which tries all 50,000 cases, the test changes a shared place in one
+// payload only and tries every fourth case.
 func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 	all := os.Getenv("SLIPWAY_TRUST") != ""
 	count, tried := 0, map[string]bool{}
@@ -237,14 +245,15 @@ func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 			return !before || all
 		}
 		webhooktest.Mutate(whole, first, func() {
-			if count++; count%4 != 0 && !all {
+			count++
+			if count%4 != 0 && !all {
 				return
 			}
 			body, err := json.Marshal(whole)
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := webhook.Parse(p.flavour, p.event, body)
+			e, err := webhook.Parse(p.flavor, p.event, body)
 			checkEvent(t, e, err)
 		})
 	}
@@ -254,7 +263,7 @@ func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 	}
 }
 
-// checkEvent holds whatever is parsed to what its readers rely on.
+// checkEvent checks the properties of an event that its users rely on.
 func checkEvent(t *testing.T, e webhook.Event, err error) {
 	t.Helper()
 	if err != nil {
@@ -281,14 +290,14 @@ func checkEvent(t *testing.T, e webhook.Event, err error) {
 
 func FuzzParse(f *testing.F) {
 	for _, p := range payloads(f) {
-		f.Add(p.flavour == webhook.Cloud, p.event, p.body)
+		f.Add(p.flavor == webhook.Cloud, p.event, p.body)
 	}
 	f.Fuzz(func(t *testing.T, cloud bool, event string, body []byte) {
-		flavour := webhook.DataCenter
+		flavor := webhook.DataCenter
 		if cloud {
-			flavour = webhook.Cloud
+			flavor = webhook.Cloud
 		}
-		e, err := webhook.Parse(flavour, event, body)
+		e, err := webhook.Parse(flavor, event, body)
 		checkEvent(t, e, err)
 		if err == nil && e.Ignored == "" && event == "repo:push" {
 			checkPush(t, e, body)
@@ -296,8 +305,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkPush looks the same push up in the payload as a whole: every entry is a change or a line
-// of what was skipped, and each change's name and commit stand where they should.
+// checkPush compares the event with the same push in the decoded payload. Every entry is a change
+// or a skipped line, and the name and the commit of each change match.
 func checkPush(t *testing.T, e webhook.Event, body []byte) {
 	t.Helper()
 	var whole any
@@ -322,7 +331,7 @@ func checkPush(t *testing.T, e webhook.Event, body []byte) {
 	}
 }
 
-// at is what stands at a place; nil where nothing does.
+// at returns the value at a position, or nil.
 func at(v any, keys ...string) any {
 	for _, key := range keys {
 		object, _ := v.(map[string]any)

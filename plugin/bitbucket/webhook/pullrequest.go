@@ -1,22 +1,22 @@
 package webhook
 
-// pullRequestActions maps the event keys of pull requests to what happened. Data Center's
-// old post-webhooks plugin has Cloud's keys.
-func pullRequestActions(f Flavour) map[string]Action {
+// pullRequestActions maps the event keys of pull requests to actions. Data Center's old
+// post-webhooks plugin uses Cloud's keys.
+func pullRequestActions(f Flavor) map[string]Action {
 	keys := map[string]Action{
 		"pullrequest:created":                 Opened,
 		"pullrequest:updated":                 Updated, // new commits, or only a title
 		"pullrequest:push":                    Updated,
 		"pullrequest:fulfilled":               Closed,
-		"pullrequest:merged":                  Closed, // the plugin's
+		"pullrequest:merged":                  Closed, // of the plugin
 		"pullrequest:rejected":                Closed,
-		"pullrequest:declined":                Closed, // the plugin's
+		"pullrequest:declined":                Closed, // of the plugin
 		"pullrequest:comment_created":         Commented,
 		"pullrequest:comment_updated":         Commented,
 		"pullrequest:comment_deleted":         Commented,
 		"pullrequest:comment_resolved":        Commented,
 		"pullrequest:comment_reopened":        Commented,
-		"pullrequest:comment":                 Commented, // the plugin's
+		"pullrequest:comment":                 Commented, // of the plugin
 		"pullrequest:approved":                Commented,
 		"pullrequest:unapproved":              Commented,
 		"pullrequest:changes_request_created": Commented,
@@ -46,11 +46,12 @@ func pullRequestActions(f Flavour) map[string]Action {
 	return keys
 }
 
-// pullRequestReader chooses by shape: Cloud has a source, Data Center and its plugin a fromRef.
-func pullRequestReader(f Flavour, action Action) func(object, *Event) error {
+// pullRequestReader returns the reader of a pull request event. The shape decides: Cloud has a
+// source, and Data Center and its plugin have a fromRef.
+func pullRequestReader(f Flavor, action Action) func(object, *Event) error {
 	return func(root object, e *Event) error {
 		pr := root.get("pullrequest")
-		if f == DataCenter && !root.get("pullRequest").null() {
+		if f == DataCenter && !root.get("pullRequest").isNull() {
 			pr = root.get("pullRequest")
 		}
 		o := pr.object()
@@ -62,15 +63,15 @@ func pullRequestReader(f Flavour, action Action) func(object, *Event) error {
 			return err
 		}
 		c := Change{Kind: PullRequest, Name: id, Action: action}
-		if f == DataCenter && !o.get("fromRef").null() {
+		if f == DataCenter && !o.get("fromRef").isNull() {
 			return readDataCenterPullRequest(root, o, c, e)
 		}
 		return readCloudPullRequest(root, o, c, e)
 	}
 }
 
-// readCloudPullRequest reads source and destination. The source's repository and commit are
-// null once the fork or the branch is gone.
+// readCloudPullRequest reads source and destination. The repository and the commit of the source
+// are null after the fork or the branch was deleted.
 func readCloudPullRequest(root, pr object, c Change, e *Event) error {
 	e.Repository = repositoryOf(root.get("repository"))
 	source, target := pr.get("source").object(), pr.get("destination").object()
@@ -78,10 +79,12 @@ func readCloudPullRequest(root, pr object, c Change, e *Event) error {
 		return source.err
 	}
 	var err error
-	if c.Target, err = target.get("branch").object().get("name").text(); err != nil {
+	c.Target, err = target.get("branch").object().get("name").text()
+	if err != nil {
 		return err
 	}
-	if c.Commit, err = source.get("commit").object().get("hash").abbreviated(); err != nil {
+	c.Commit, err = source.get("commit").object().get("hash").abbreviated()
+	if err != nil {
 		return err
 	}
 	c.Source = source.get("branch").object().get("name").textOrNone()
@@ -90,23 +93,26 @@ func readCloudPullRequest(root, pr object, c Change, e *Event) error {
 	return nil
 }
 
-// readDataCenterPullRequest reads fromRef, which may be a tag, and toRef. The plugin nests
-// commit and branch there.
+// readDataCenterPullRequest reads fromRef, which can be a tag, and toRef. The plugin nests commit
+// and branch in them.
 func readDataCenterPullRequest(root, pr object, c Change, e *Event) error {
 	from, to := pr.get("fromRef").object(), pr.get("toRef").object()
 	e.Repository = repositoryOf(to.get("repository"))
 	var err error
-	if c.Target, err = sideName(to); err != nil {
+	c.Target, err = refNameOf(to)
+	if err != nil {
 		return err
 	}
 	commit := from.get("latestCommit")
-	if commit.null() {
+	if commit.isNull() {
 		commit = from.get("commit").object().get("hash")
 	}
-	if c.Commit, err = commit.abbreviated(); err != nil {
+	c.Commit, err = commit.abbreviated()
+	if err != nil {
 		return err
 	}
-	if c.Source, err = sideName(from); err != nil {
+	c.Source, err = refNameOf(from)
+	if err != nil {
 		c.Source = ""
 	}
 	c.Fork = !sameRepository(repositoryOf(from.get("repository")), e.Repository)
@@ -118,14 +124,15 @@ func readDataCenterPullRequest(root, pr object, c Change, e *Event) error {
 	return nil
 }
 
-// onlyTextEdited reports that a pr:modified changed no ref: the target is what it was.
+// onlyTextEdited reports whether a pr:modified event changed no ref, because its target is
+// unchanged.
 func onlyTextEdited(root, to object) bool {
 	previous := root.get("previousTarget").object().get("id").textOrNone()
 	return previous != "" && previous == to.get("id").textOrNone()
 }
 
-// sideName returns the short name of one side's ref.
-func sideName(o object) (string, error) {
+// refNameOf returns the short name of the ref of one side.
+func refNameOf(o object) (string, error) {
 	id, err := o.get("id").text()
 	if err == nil {
 		_, name := splitRef(id)
@@ -139,8 +146,8 @@ func sideName(o object) (string, error) {
 	return "", err
 }
 
-// sameRepository compares by identity where both sides have one, else by name. A source that
-// tells neither is taken for a fork: forks are trusted less.
+// sameRepository compares two repositories by id if both have one, else by name. A source without
+// id and name counts as a fork, because forks get fewer rights.
 func sameRepository(a, b Repository) bool {
 	switch {
 	case a.UUID != "" && b.UUID != "":

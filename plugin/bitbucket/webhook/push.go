@@ -2,8 +2,8 @@ package webhook
 
 import "fmt"
 
-// readPush reads repo:push, of Cloud and of the old post-webhooks plugin of Data Center,
-// which copied its shape but for the repository.
+// readPush reads repo:push. Cloud sends it, and also the old post-webhooks plugin of Data Center,
+// which copied the format except for the repository.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Push
 func readPush(root object, e *Event) error {
 	e.Repository = repositoryOf(root.get("repository"))
@@ -18,11 +18,11 @@ func readPush(root object, e *Event) error {
 		}
 		e.add(n.path, c, skipped)
 	}
-	e.leaveOff(more)
+	e.addOmitted(more)
 	return nil
 }
 
-// add keeps a change, or the line that says why an entry is none.
+// add adds a change, or a line with the reason why an entry is not a change.
 func (e *Event) add(path string, c Change, skipped string) {
 	if skipped != "" {
 		e.Skipped = append(e.Skipped, path+": "+skipped)
@@ -31,31 +31,33 @@ func (e *Event) add(path string, c Change, skipped string) {
 	e.Changes = append(e.Changes, c)
 }
 
-func (e *Event) leaveOff(more int) {
+func (e *Event) addOmitted(more int) {
 	if more > 0 {
 		e.Skipped = append(e.Skipped, fmt.Sprintf("%d more changes: of one delivery the first %d are read", more, MaxChanges))
 	}
 }
 
-// pushChange reads one entry of push.changes: old null = created, new null = deleted.
+// pushChange reads one entry of push.changes. A null old means created, and a null new means
+// deleted.
 func pushChange(o object) (c Change, skipped string, err error) {
 	if o.err != nil {
 		return Change{}, "", o.err
 	}
 	before, after := o.get("old"), o.get("new")
-	if before.null() && after.null() {
+	if before.isNull() && after.isNull() {
 		return Change{}, "it has neither an old nor a new ref", nil
 	}
 	ref := after
 	c.Action = Updated
 	switch {
-	case after.null():
+	case after.isNull():
 		ref, c.Action = before, Deleted
-	case before.null():
+	case before.isNull():
 		c.Action = Created
 	}
 	named := ref.object()
-	if c.Kind, c.Name, skipped, err = pushRef(named); err != nil || skipped != "" {
+	c.Kind, c.Name, skipped, err = pushRef(named)
+	if err != nil || skipped != "" {
 		return Change{}, skipped, err
 	}
 	c.Old = before.object().get("target").object().get("hash").hashOrNone()
@@ -73,7 +75,8 @@ func pushRef(o object) (kind Kind, name, skipped string, err error) {
 	if err != nil {
 		return "", "", "", err
 	}
-	if name, err = o.get("name").text(); err != nil {
+	name, err = o.get("name").text()
+	if err != nil {
 		return "", "", "", err
 	}
 	switch refType {

@@ -9,7 +9,7 @@ const (
 	headsPrefix = "refs/heads/"
 	tagsPrefix  = "refs/tags/"
 	hashLength  = 40
-	shortLength = 12 // what Cloud tells of a pull request's commits
+	shortLength = 12 // length of the commit hashes in Cloud's pull requests
 	maxRefName  = 1000
 )
 
@@ -25,7 +25,8 @@ func (n node) hash() (string, error) {
 	return strings.ToLower(s), nil
 }
 
-// hashOrNone returns the hash; empty where there is none. Data Center writes "none" as 40 zeros.
+// hashOrNone returns the hash, or "" if it is absent or invalid. Data Center writes 40 zeros for
+// "none".
 func (n node) hashOrNone() string {
 	s, err := n.hash()
 	if err != nil || strings.Trim(s, "0") == "" {
@@ -34,9 +35,9 @@ func (n node) hashOrNone() string {
 	return s
 }
 
-// abbreviated returns a full or shortened commit hash; absent or null is empty.
+// abbreviated returns a full or abbreviated commit hash, or "" if it is absent or null.
 func (n node) abbreviated() (string, error) {
-	if n.null() {
+	if n.isNull() {
 		return "", nil
 	}
 	s, err := n.text()
@@ -74,7 +75,7 @@ func validRefName(name string) bool {
 	return true
 }
 
-// splitRef takes a full ref name apart; a ref of another kind gives an empty kind.
+// splitRef splits a full ref name into kind and short name. The kind is empty for other refs.
 func splitRef(id string) (Kind, string) {
 	if name, ok := strings.CutPrefix(id, headsPrefix); ok {
 		return Branch, name

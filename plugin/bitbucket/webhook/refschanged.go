@@ -2,8 +2,8 @@ package webhook
 
 import "fmt"
 
-// readRefsChanged reads Data Center's repo:refs_changed. Its date is not read: version 10
-// writes it otherwise than those before.
+// readRefsChanged reads Data Center's repo:refs_changed. It ignores the date, because version 10
+// changed its format.
 // Source: https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html#Eventpayload-Push
 func readRefsChanged(root object, e *Event) error {
 	e.Repository = repositoryOf(root.get("repository"))
@@ -11,20 +11,20 @@ func readRefsChanged(root object, e *Event) error {
 	if err != nil {
 		return err
 	}
-	heads := headsOf(root, len(changes)+more == 1)
+	commitInfo := readCommitInfo(root, len(changes)+more == 1)
 	for _, n := range changes {
-		c, skipped, err := refChange(n.object(), heads)
+		c, skipped, err := refChange(n.object(), commitInfo)
 		if err != nil {
 			return err
 		}
 		e.add(n.path, c, skipped)
 	}
-	e.leaveOff(more)
+	e.addOmitted(more)
 	return nil
 }
 
-// readMirrorSync reads the event of a mirror that fetched refs; one that fetched too many
-// tells none of them.
+// readMirrorSync reads the event of a mirror that fetched refs. If it fetched too many, the event
+// lists none of them.
 func readMirrorSync(root object, e *Event) error {
 	if root.get("refLimitExceeded").isTrue() {
 		e.Skipped = append(e.Skipped, "refLimitExceeded: more refs moved than the event tells")
@@ -32,16 +32,16 @@ func readMirrorSync(root object, e *Event) error {
 	return readRefsChanged(root, e)
 }
 
-// heads is what a delivery tells of commits besides their hashes.
-type heads struct {
+// commitInfo holds the information about commits in a delivery, apart from their hashes.
+type commitInfo struct {
 	messages map[string]string
-	peeled   string // of a delivery with one change: the commit behind it; empty when not told
+	peeled   string // the commit of the tag in a delivery with one change; empty if unknown
 }
 
-// headsOf reads toCommit, which versions since 2024 send, and commits. toCommit belongs to
-// one change and does not say to which, so it peels a tag only where there is no other.
-func headsOf(root object, single bool) heads {
-	h := heads{messages: map[string]string{}}
+// readCommitInfo reads commits and toCommit, which versions since 2024 send. toCommit belongs to
+// one change without naming it. So it is used for a tag only if the delivery has a single change.
+func readCommitInfo(root object, single bool) commitInfo {
+	h := commitInfo{messages: map[string]string{}}
 	commits, _, err := root.get("commits").list(MaxChanges)
 	if err != nil {
 		commits = nil
@@ -58,22 +58,26 @@ func headsOf(root object, single bool) heads {
 	return h
 }
 
-// refChange reads one entry of changes. The toHash of an annotated tag is the tag object's.
-func refChange(o object, h heads) (c Change, skipped string, err error) {
+// refChange reads one entry of changes. The toHash of an annotated tag is the hash of the tag
+// object.
+func refChange(o object, h commitInfo) (c Change, skipped string, err error) {
 	if o.err != nil {
 		return Change{}, "", o.err
 	}
-	if c.Kind, c.Name, skipped, err = refOf(o); err != nil || skipped != "" {
+	c.Kind, c.Name, skipped, err = refOf(o)
+	if err != nil || skipped != "" {
 		return Change{}, skipped, err
 	}
-	if c.Action, err = refAction(o.get("type")); err != nil {
+	c.Action, err = refAction(o.get("type"))
+	if err != nil {
 		return Change{}, "", err
 	}
 	c.Old = o.get("fromHash").hashOrNone()
 	if c.Action == Deleted {
 		return c, "", nil
 	}
-	if c.Commit, err = o.get("toHash").hash(); err != nil {
+	c.Commit, err = o.get("toHash").hash()
+	if err != nil {
 		return Change{}, "", err
 	}
 	if c.Kind == Tag && h.peeled != "" {
@@ -85,7 +89,7 @@ func refChange(o object, h heads) (c Change, skipped string, err error) {
 
 func refOf(o object) (kind Kind, name, skipped string, err error) {
 	id := o.get("ref").object().get("id")
-	if id.null() && !o.get("refId").null() {
+	if id.isNull() && !o.get("refId").isNull() {
 		id = o.get("refId")
 	}
 	full, err := id.text()

@@ -12,18 +12,18 @@ import (
 	"slipway/config/secret"
 )
 
-// SignatureHeader is the header that Cloud and Data Center sign with.
+// SignatureHeader is the header with the signature of Cloud and Data Center.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
 const SignatureHeader = "X-Hub-Signature"
 
 const signaturePrefix = "sha256="
 
-// ErrSignature says that the delivery is not proven to come from who knows the secret.
+// ErrSignature is returned if the signature does not prove that the sender knows the secret.
 var ErrSignature = errors.New("the signature is not valid")
 
-// Verify checks that header holds exactly one signature and that it is the HMAC-SHA256 of
-// body, as received, under one of the secrets. Empty secrets prove nothing and are passed
-// over; without any other the delivery is refused. The error is ErrSignature.
+// Verify checks that header has exactly one signature, and that it is the HMAC-SHA256 of the raw
+// body with one of the secrets. It ignores empty secrets, and rejects every delivery if no other
+// secret is given. The error is ErrSignature.
 func Verify(body []byte, header http.Header, secrets ...secret.Secret) error {
 	values := header.Values(SignatureHeader)
 	if len(values) != 1 {
@@ -34,7 +34,7 @@ func Verify(body []byte, header http.Header, secrets ...secret.Secret) error {
 		return fmt.Errorf("%w: %s is not sha256= and 64 hex digits", ErrSignature, SignatureHeader)
 	}
 	given, err := hex.DecodeString(digits)
-	if err != nil || strings.ToLower(digits) != digits { // Bitbucket writes small letters, and one spelling is enough
+	if err != nil || strings.ToLower(digits) != digits { // Bitbucket writes lower case, and only one form is accepted
 		return fmt.Errorf("%w: %s is not sha256= and 64 hex digits", ErrSignature, SignatureHeader)
 	}
 	for _, s := range secrets {

@@ -17,7 +17,7 @@ import (
 
 type vector struct{ name, secret, body, signature string }
 
-// vectors are Atlassian's own, and those recorded beside SLIPWAY_FIXTURES where it is set.
+// vectors returns Atlassian's own test vectors, and recorded ones if SLIPWAY_FIXTURES is set.
 func vectors(t *testing.T) []vector {
 	t.Helper()
 	all := []vector{{
@@ -54,7 +54,7 @@ func signed(values ...string) http.Header {
 	return http.Header{webhook.SignatureHeader: values}
 }
 
-func TestI1WhatBitbucketSignsIsAccepted(t *testing.T) {
+func TestI1SignaturesOfBitbucketAreAccepted(t *testing.T) {
 	for _, v := range vectors(t) {
 		t.Run(v.name, func(t *testing.T) {
 			s := secret.New(v.secret)
@@ -71,7 +71,7 @@ func TestI1WhatBitbucketSignsIsAccepted(t *testing.T) {
 	}
 }
 
-// I1: one spelling of one signature counts, and no secret is no proof.
+// I1: Only one form of one signature is accepted. An empty secret never matches.
 func TestI1OnlyAWellFormedSignatureByTheHooksKeyCounts(t *testing.T) {
 	const body = "Hello World!"
 	s := secret.New("It's a Secret to Everybody")
@@ -112,12 +112,14 @@ func TestI1OnlyAWellFormedSignatureByTheHooksKeyCounts(t *testing.T) {
 	}
 }
 
-// FuzzVerify compares with an oracle that computes the only header that may pass.
+// FuzzVerify compares Verify with an oracle that computes the only valid header.
 func FuzzVerify(f *testing.F) {
-	f.Add([]byte("Hello World!"), "It's a Secret to Everybody", "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9")
+	f.Add([]byte("Hello World!"), "It's a Secret to Everybody",
+		"sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9")
 	f.Add([]byte(""), "", "sha256=")
 	f.Add([]byte("{}"), "s", "sha1=0")
-	f.Add([]byte("Hello World!"), "It's a Secret to Everybody", "sha256=A4771C39FBE90F317C7824E83DDEF3CAAE9CB3D976C214ACE1F2937E133263C9")
+	f.Add([]byte("Hello World!"), "It's a Secret to Everybody",
+		"sha256=A4771C39FBE90F317C7824E83DDEF3CAAE9CB3D976C214ACE1F2937E133263C9")
 	for _, p := range payloads(f) {
 		f.Add(p.body, p.name, webhook.Sign(p.body, secret.New(p.name)))
 	}

@@ -39,7 +39,7 @@ type Specs interface {
 
 // Logs keeps builds' logs; *logs.Logs.
 type Logs interface {
-	Conceal(buildID string, attempt int, secrets []secret.Secret)
+	SetSecrets(buildID string, attempt int, secrets []secret.Secret)
 	Append(ctx context.Context, buildID string, attempt int, offset int64, data []byte) (size int64, err error)
 }
 

@@ -70,7 +70,7 @@ func (a *API) claim(c *gin.Context, attempt ab.Attempt) error {
 	if err != nil {
 		return specProblem(err)
 	}
-	a.o.Logs.Conceal(attempt.BuildID, attempt.Number, secretsOf(s))
+	a.o.Logs.SetSecrets(attempt.BuildID, attempt.Number, secretsOf(s))
 	var body bytes.Buffer
 	if err := spec.EncodeSpec(&body, s); err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package webhooktest changes payloads, for tests of what reads them.
+// Package webhooktest changes payloads for tests of parsers.
 package webhooktest
 
 import (
@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// Mutate calls try with every single place of a decoded JSON document deleted, made null and
-// given every other type, one at a time; v is as before when it returns. enter is asked whether
-// to change what is below a place, which is named like .push.changes[].new; nil = always.
+// Mutate changes one value of a decoded JSON document at a time. It deletes the value, sets it to
+// null, and replaces it by each other type. It calls try after each change. When it returns, v is
+// unchanged. Mutate skips the children of a place for which enter returns false; nil = never. A
+// place has the form .push.changes[].new.
 func Mutate(v any, enter func(place string) bool, try func()) {
 	if enter == nil {
 		enter = func(string) bool { return true }
