@@ -54,9 +54,9 @@ type Engine struct {
 	*pipeline.Engine
 	o       Options
 	client  *client
-	desk    *pipeline.Desk
+	desk    *pipeline.TokenIssuer
 	replays *pipeline.Replays
-	seen    *pipeline.Seen
+	seen    *pipeline.RequestLog
 }
 
 // program is what an exec runner's shell takes for one word.
@@ -81,12 +81,12 @@ func New(o Options) (*Engine, error) {
 	c := &client{server: o.Server, token: o.Token, base: http.DefaultTransport, activating: make(chan struct{}, 1)}
 	return &Engine{
 		Engine: pipeline.New(pipeline.Options{
-			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Probes: o.Probes, Mends: mends(o), Log: o.Log,
+			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Probes: o.Probes, Remedies: mends(o), Log: o.Log,
 		}),
 		o:       o,
 		client:  c,
-		desk:    pipeline.NewDesk(o.Handovers, c, o.Probes, event),
+		desk:    pipeline.NewTokenIssuer(o.Handovers, c, o.Probes, event),
 		replays: pipeline.NewReplays(pipeline.MaxAge, o.Now),
-		seen:    pipeline.NewSeen(o.Now),
+		seen:    pipeline.NewRequestLog(o.Now),
 	}, nil
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // mends are what people look at on Drone's server and its runners, and at the gateway.
-func mends(o Options) pipeline.Mends {
-	m := pipeline.Mends{
+func mends(o Options) pipeline.Remedies {
+	m := pipeline.Remedies{
 		Agent:   fmt.Sprintf("is a runner of type %s for %s connected (SLIPWAY_DRONE_TYPE, SLIPWAY_DRONE_PLATFORM), with a place free", o.Type, o.Platform),
 		Config:  "are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on Drone's server as `slipway engines` prints them?",
 		Image:   fmt.Sprintf("is SLIPWAY_DRONE_IMAGE=%s this program, and in reach of the runners?", o.Step.Image),

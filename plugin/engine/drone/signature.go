@@ -61,7 +61,7 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 		case known.refused != nil:
 			e.refused(r.Context(), kind, known.refused)
 		default:
-			e.seen.Good(kind)
+			e.seen.Accepted(kind)
 		}
 	}
 }
@@ -73,7 +73,7 @@ func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string,
 }
 
 func (e *Engine) refused(ctx context.Context, kind string, err error) {
-	if e.seen.Bad(kind, err) {
+	if e.seen.Refused(kind, err) {
 		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).Warn("request of Drone refused; further ones are logged once a minute")
 	}
 }

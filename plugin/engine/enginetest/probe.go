@@ -15,7 +15,7 @@ import (
 func ServeProbes(t testing.TB, probes pipeline.Probes) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if _, ok := probes.Know(secret.New(token)); !ok || r.URL.Path != spec.ProbePath {
+		if _, ok := probes.Verify(secret.New(token)); !ok || r.URL.Path != spec.ProbePath {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}

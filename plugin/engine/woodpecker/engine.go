@@ -33,10 +33,10 @@ type Engine struct {
 	*pipeline.Engine
 	o        Options
 	client   *client
-	desk     *pipeline.Desk
+	desk     *pipeline.TokenIssuer
 	verifier *verifier
 	replays  *pipeline.Replays
-	seen     *pipeline.Seen
+	seen     *pipeline.RequestLog
 }
 
 // New returns an Engine. It asks nobody anything.
@@ -49,13 +49,13 @@ func New(o Options) *Engine {
 	}}
 	return &Engine{
 		Engine: pipeline.New(pipeline.Options{
-			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Probes: o.Probes, Mends: mends(o), Log: o.Log,
+			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Probes: o.Probes, Remedies: mends(o), Log: o.Log,
 		}),
 		o:        o,
 		client:   c,
-		desk:     pipeline.NewDesk(o.Handovers, c, o.Probes, event),
+		desk:     pipeline.NewTokenIssuer(o.Handovers, c, o.Probes, event),
 		verifier: &verifier{client: c, now: o.Now},
 		replays:  pipeline.NewReplays(pipeline.MaxAge, o.Now),
-		seen:     pipeline.NewSeen(o.Now),
+		seen:     pipeline.NewRequestLog(o.Now),
 	}
 }

@@ -61,17 +61,17 @@ func (e *Engine) extension(kind string, answer func(ctx context.Context, q reque
 		case errors.Is(err, errReplay):
 			e.refuse(r.Context(), w, kind, err)
 		case errors.Is(err, autobuild.ErrNotFound):
-			e.seen.Good(kind)
+			e.seen.Accepted(kind)
 			w.WriteHeader(http.StatusNoContent)
 		case errors.Is(err, autobuild.ErrForbidden), errors.Is(err, autobuild.ErrConflict), errors.Is(err, autobuild.ErrFenced):
-			e.seen.Good(kind)
+			e.seen.Accepted(kind)
 			e.log(r.Context(), kind, q).WithError(err).Warn("a pipeline with our parameters gets nothing of ours")
 			w.WriteHeader(http.StatusNoContent)
 		case err != nil:
 			e.log(r.Context(), kind, q).WithError(err).Error("request of Woodpecker not answered")
 			http.Error(w, notNow, http.StatusServiceUnavailable)
 		default:
-			e.seen.Good(kind)
+			e.seen.Accepted(kind)
 			e.reply(r.Context(), w, kind, q, out)
 		}
 	}
@@ -159,7 +159,7 @@ func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string,
 	case errors.Is(err, errNoKey):
 		status, words = http.StatusServiceUnavailable, notNow
 	}
-	if e.seen.Bad(kind, err) {
+	if e.seen.Refused(kind, err) {
 		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).Warn("request of Woodpecker refused; further ones are logged once a minute")
 	}
 	http.Error(w, words, status)

@@ -7,8 +7,8 @@ import (
 )
 
 // mends are what people look at on Woodpecker's server and its agents, and at the gateway.
-func mends(o Options) pipeline.Mends {
-	m := pipeline.Mends{
+func mends(o Options) pipeline.Remedies {
+	m := pipeline.Remedies{
 		Agent:   "is an agent connected, with a place free",
 		Config:  "is the config extension set on the server (WOODPECKER_CONFIG_EXTENSION_ENDPOINT)?",
 		Image:   fmt.Sprintf("is SLIPWAY_WOODPECKER_IMAGE=%s this program, and in reach of the agents?", o.Step.Image),
