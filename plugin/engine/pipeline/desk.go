@@ -50,8 +50,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 	if !ok {
 		return autobuild.Attempt{}, fmt.Errorf(
 			"a pipeline of %s without our parameters: %w",
-			r.Repository,
-			autobuild.ErrNotFound,
+			r.Repository, autobuild.ErrNotFound,
 		)
 	}
 	if err := i.checkOrigin(ctx, r); err != nil {
@@ -64,8 +63,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return autobuild.Attempt{}, fmt.Errorf(
 			"a pipeline of %s with a nonce that was not given out: %w",
-			r.Repository,
-			autobuild.ErrForbidden,
+			r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	if err != nil {
@@ -74,8 +72,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 	if repository, _ := split(a.EngineRef); !p.Of(a.BuildID, a.Number) || repository != r.Repository {
 		return autobuild.Attempt{}, fmt.Errorf(
 			"a pipeline of %s with parameters of another one: %w",
-			r.Repository,
-			autobuild.ErrForbidden,
+			r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	return a, nil
@@ -86,9 +83,7 @@ func (i *TokenIssuer) probe(r Request, p Params) (autobuild.Attempt, error) {
 	if !p.Of(probeID, 1) || !i.probes.has(p.Nonce, r.Repository) {
 		return autobuild.Attempt{}, fmt.Errorf(
 			"a pipeline of %s as a probe that was not asked for, or more than %s ago: %w",
-			r.Repository,
-			probeAge,
-			autobuild.ErrForbidden,
+			r.Repository, probeAge, autobuild.ErrForbidden,
 		)
 	}
 	return autobuild.Attempt{BuildID: probeID, Number: 1, EngineRef: r.Repository}, nil
@@ -103,8 +98,7 @@ func (i *TokenIssuer) Token(ctx context.Context, r Request) (secret.Secret, erro
 	if r.Number <= 0 {
 		return secret.Secret{}, fmt.Errorf(
 			"a pipeline of %s that has no number: %w",
-			r.Repository,
-			autobuild.ErrForbidden,
+			r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	if _, err := i.Attempt(ctx, r); err != nil {
@@ -132,10 +126,7 @@ func (i *TokenIssuer) checkOrigin(ctx context.Context, r Request) error {
 	if r.Event != i.event || r.Sender != login {
 		return fmt.Errorf(
 			"a pipeline of %s with our parameters was started by %q through %q: %w",
-			r.Repository,
-			r.Sender,
-			r.Event,
-			autobuild.ErrForbidden,
+			r.Repository, r.Sender, r.Event, autobuild.ErrForbidden,
 		)
 	}
 	return nil

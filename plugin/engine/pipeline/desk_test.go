@@ -82,10 +82,8 @@ func TestTokenBindsTheFirstPipeline(t *testing.T) {
 	}
 	second, err := issuer.Token(t.Context(), r)
 	must(t, err)
-	if _, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(first)); !errors.Is(
-		err,
-		autobuild.ErrUnauthorized,
-	) {
+	_, err = e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(first))
+	if !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("the first token when a second one was made: %v", err)
 	}
 	if a, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(second)); err != nil ||

@@ -215,10 +215,8 @@ func TestAMissingPipelineIsGone(t *testing.T) {
 func TestStateReturnsAnErrorIfTheCIDoesNotAnswer(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	e.ci.err = fmt.Errorf("connection refused: %w", autobuild.ErrUnavailable)
-	if state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "unknown", Number: 1}); !errors.Is(
-		err,
-		autobuild.ErrUnavailable,
-	) {
+	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "unknown", Number: 1})
+	if !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("it is %s, %v", state, err)
 	}
 }

@@ -38,8 +38,8 @@ func (e *Engine) Probe(ctx context.Context, repository string) []Finding {
 		return []Finding{
 			{
 				Subject: "probe",
-				Good:    "not tried: there is no builder repository, " +
-				"and no automated build on this engine whose own could run it",
+				Good: "not tried: there is no builder repository, " +
+					"and no automated build on this engine whose own could run it",
 			},
 		}
 	}
@@ -142,16 +142,12 @@ func (p *probeRun) findings(ctx context.Context) []Finding {
 	case !p.over():
 		return problem(
 			"was not over after %s; its last words: %s; if it was loading the step's image, ask again, else %s",
-			took,
-			output.last,
-			remedies.Image,
+			took, output.last, remedies.Image,
 		)
 	}
 	return problem(
 		"ended and our step said nothing; its last words: %s; %s; and %s",
-		output.last,
-		remedies.Image,
-		remedies.Config,
+		output.last, remedies.Image, remedies.Config,
 	)
 }
 

@@ -132,10 +132,8 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 		engine != "drone" {
 		t.Errorf("another engine's know it as of %q, %t", engine, ok)
 	}
-	if _, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(token)); !errors.Is(
-		err,
-		autobuild.ErrUnauthorized,
-	) {
+	_, err = e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(token))
+	if !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("as a build's token: %v", err)
 	}
 }

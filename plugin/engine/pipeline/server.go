@@ -22,8 +22,7 @@ func CheckAge(signed, now time.Time) error {
 	if age := now.Sub(signed).Abs(); age > MaxAge {
 		return fmt.Errorf(
 			"it was signed %s from now by our clock, at most %s is taken: check both clocks",
-			age.Round(time.Second),
-			MaxAge,
+			age.Round(time.Second), MaxAge,
 		)
 	}
 	return nil
