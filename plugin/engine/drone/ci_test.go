@@ -111,8 +111,7 @@ func TestManyStartsAtOnceEachRunTheirOwn(t *testing.T) {
 	const n = 12
 	e := newEnv(t, drone.Options{Repository: "acme/builder", Step: pipeline.Step{
 		Image: script(
-			t,
-			`echo "runs $SLIPWAY_RUNNER_URL, token of ${#SLIPWAY_RUNNER_TOKEN}"`,
+			t, `echo "runs $SLIPWAY_RUNNER_URL, token of ${#SLIPWAY_RUNNER_TOKEN}"`,
 		), URL: func(id string) string { return "http://gw/$HOME/" + id },
 	}})
 	r := e.server.AddRepository("acme/builder", "main")
@@ -197,8 +196,7 @@ func TestOnlyOurOwnBuildsAreFound(t *testing.T) {
 	e := newEnv(t, drone.Options{Repository: "acme/builder"})
 	e.server.AddRepository("acme/builder", "main")
 	e.instead(
-		"GET",
-		"/builds",
+		"GET", "/builds",
 		respond(fmt.Sprintf(list, `"SLIPWAY_BUILD":"b1","SLIPWAY_ATTEMPT":"2","SLIPWAY_NONCE":"n"`)),
 	)
 	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 2, EngineRef: "acme/builder"}); err != nil {
@@ -313,7 +311,8 @@ func TestLogsAreBounded(t *testing.T) {
 			fmt.Fprint(
 				w,
 				`{"number":1,"status":"error","error":"no space",`+
-					`"stages":[null,{"number":1,"error":"stage's","steps":[null,{"number":1,"name":"a"},{"number":2,"name":"skipped"}]}]}`,
+					`"stages":[null,{"number":1,"error":"stage's","steps":[null,`+
+					`{"number":1,"name":"a"},{"number":2,"name":"skipped"}]}]}`,
 			)
 		case strings.HasSuffix(r.URL.Path, "/logs/1/1"):
 			fmt.Fprintf(w, `[null%s]`, strings.Repeat(fmt.Sprintf(`,{"out":"%s\r\n"}`, strings.Repeat("x", 5000)), 40))

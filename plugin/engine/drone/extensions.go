@@ -65,17 +65,8 @@ func (e configs) Find(ctx context.Context, r *config.Request) (*drone.Config, er
 		return nil, nil //nolint:nilnil // drone-go's word for 204
 	}
 	if errors.Is(err, autobuild.ErrForbidden) {
-		trail.Log(
-			ctx,
-			e.o.Log,
-		).WithError(
-			err,
-		).WithField(
-			"extension",
-			"config",
-		).Warn(
-			"a build with our parameters gets nothing of ours",
-		)
+		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", "config").
+			Warn("a build with our parameters gets nothing of ours")
 		return nil, nil //nolint:nilnil // drone-go's word for 204
 	}
 	if err == nil && !e.isFirst(ctx) {
@@ -109,18 +100,8 @@ func (e tokens) Find(ctx context.Context, r *secret.Request) (*drone.Secret, err
 	if err != nil {
 		return nil, refusal(ctx, err)
 	}
-	trail.Log(
-		trail.Attempt(ctx, a),
-		e.o.Log,
-	).WithField(
-		"extension",
-		"secret",
-	).WithField(
-		"pipeline",
-		r.Build.Number,
-	).Info(
-		"runner's token handed to its pipeline",
-	)
+	trail.Log(trail.Attempt(ctx, a), e.o.Log).WithField("extension", "secret").WithField("pipeline", r.Build.Number).
+		Info("runner's token handed to its pipeline")
 	return &drone.Secret{Name: secretName, Data: token.Reveal()}, nil
 }
 

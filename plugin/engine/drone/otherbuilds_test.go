@@ -141,8 +141,7 @@ func TestAPushRunsTheRepositorysOwnPipeline(t *testing.T) {
 	e := newEnv(t, drone.Options{})
 	r := e.server.AddRepository("acme/app", "main")
 	e.server.SetConfig(
-		r,
-		"kind: pipeline\ntype: exec\nname: own\nsteps:\n- name: a\n  commands: ['echo own $DRONE_COMMIT']",
+		r, "kind: pipeline\ntype: exec\nname: own\nsteps:\n- name: a\n  commands: ['echo own $DRONE_COMMIT']",
 	)
 	built, err := e.server.Push(r, "main", "cafe")
 	if err != nil || built == nil {

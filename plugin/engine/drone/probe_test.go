@@ -86,11 +86,7 @@ func TestAProbeThatNoRunnerTakesIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	enginetest.WantProblem(
-		t,
-		e.Probe(ctx, ""),
-		0,
-		"was taken by nobody",
-		"is a runner of type exec for linux/amd64 connected",
+		t, e.Probe(ctx, ""), 0, "was taken by nobody", "is a runner of type exec for linux/amd64 connected",
 	)
 	if builds := e.server.Builds(builder); len(builds) != 1 || builds[0].Status != godrone.StatusKilled {
 		t.Errorf("builds %+v, want one that was cancelled", builds)

@@ -95,12 +95,7 @@ func (d *real) start(ctx context.Context, w *world.World) error {
 		return err
 	}
 	consumer, err := w.Bitbucket.AddConsumer(
-		w.App.Workspace,
-		"http://"+d.address+"/login",
-		"account",
-		"repository",
-		"webhook",
-		"pullrequest",
+		w.App.Workspace, "http://"+d.address+"/login", "account", "repository", "webhook", "pullrequest",
 	)
 	if err != nil {
 		return err

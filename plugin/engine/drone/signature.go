@@ -59,8 +59,7 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 		switch {
 		case recorded.status == http.StatusBadRequest:
 			e.logRefusal(
-				r.Context(),
-				kind,
+				r.Context(), kind,
 				fmt.Errorf("%s: is this extension's secret the one that `slipway engines` prints?", recorded.text),
 			)
 		case state.refused != nil:
@@ -79,17 +78,8 @@ func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string,
 
 func (e *Engine) logRefusal(ctx context.Context, kind string, err error) {
 	if e.requestLog.Refused(kind, err) {
-		trail.Log(
-			ctx,
-			e.o.Log,
-		).WithError(
-			err,
-		).WithField(
-			"extension",
-			kind,
-		).Warn(
-			"request of Drone refused; further ones are logged once a minute",
-		)
+		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).
+			Warn("request of Drone refused; further ones are logged once a minute")
 	}
 }
 

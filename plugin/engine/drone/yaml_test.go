@@ -49,7 +49,9 @@ func TestConfigurations(t *testing.T) {
 		step pipeline.Step
 		want string
 	}{
-		"docker": {drone.TypeDocker, pipeline.Step{URL: url, Image: "registry.example/slipway:1"}, head + middle + `  image: registry.example/slipway:1
+		"docker": {drone.TypeDocker, pipeline.Step{
+			URL: url, Image: "registry.example/slipway:1",
+		}, head + middle + `  image: registry.example/slipway:1
   pull: if-not-exists
   settings:
     runner_hooks: "on"
@@ -69,7 +71,9 @@ func TestConfigurations(t *testing.T) {
       from_secret: slipway_runner_token
     runner_url: https://gw.example/$$HOME/$${PATH}/$$$$
 ` + tail},
-		"exec": {drone.TypeExec, pipeline.Step{URL: url, Image: "/usr/local/bin/slipway", Builder: "tcp://builder:8372"}, head + middle + `  environment:
+		"exec": {drone.TypeExec, pipeline.Step{
+			URL: url, Image: "/usr/local/bin/slipway", Builder: "tcp://builder:8372",
+		}, head + middle + `  environment:
     SLIPWAY_BUILDER: tcp://builder:8372
     SLIPWAY_RUNNER_HOOKS: "on"
     SLIPWAY_RUNNER_TOKEN:

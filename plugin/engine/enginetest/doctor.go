@@ -10,8 +10,7 @@ import (
 // signatures, that the step gets its token, and that it reaches the gateway and a builder.
 func (c *CI) doctor(h *worldtest.House) {
 	h.Automate(
-		h.Dockerfile("x"),
-		worldtest.MainToLatest(),
+		h.Dockerfile("x"), worldtest.MainToLatest(),
 	) // without a builder repository its repository runs the probe
 	printed, err := h.Gateway.Doctor(h.Context)
 	if err != nil {

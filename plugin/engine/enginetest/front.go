@@ -87,8 +87,7 @@ func (f *Front) accept(l net.Listener, inner *tunnels, certificate tls.Certifica
 		go func() {
 			if err := tunnel(conn, inner, certificate); err != nil {
 				_, _ = io.WriteString(
-					conn,
-					"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+					conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
 				) // the client may have closed the connection
 				_ = conn.Close()
 			}

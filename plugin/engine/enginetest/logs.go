@@ -20,10 +20,7 @@ func liveLog(h *worldtest.House) transcript {
 	p.Push("main")
 	b := p.Await(1, autobuild.Running)
 	first, err := h.Browser.WaitLog(
-		h.Context,
-		b,
-		1,
-		func(log string) bool { return strings.Contains(log, "first-42") },
+		h.Context, b, 1, func(log string) bool { return strings.Contains(log, "first-42") },
 	)
 	h.Must(err)
 	if strings.Contains(first, "last-48") {

@@ -91,8 +91,7 @@ func loginOf(h *worldtest.House) string {
 		return "PLUGIN_INSECURE=true"
 	}
 	return fmt.Sprintf(
-		"PLUGIN_INSECURE=true PLUGIN_USERNAME=%s PLUGIN_PASSWORD=%s",
-		world.RegistryUser,
+		"PLUGIN_INSECURE=true PLUGIN_USERNAME=%s PLUGIN_PASSWORD=%s", world.RegistryUser,
 		h.RegistryPassword().Reveal(),
 	)
 }

@@ -49,8 +49,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 	p, ok := ReadParams(r.Params)
 	if !ok {
 		return autobuild.Attempt{}, fmt.Errorf(
-			"a pipeline of %s without our parameters: %w",
-			r.Repository, autobuild.ErrNotFound,
+			"a pipeline of %s without our parameters: %w", r.Repository, autobuild.ErrNotFound,
 		)
 	}
 	if err := i.checkOrigin(ctx, r); err != nil {
@@ -62,8 +61,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 	a, err := i.handovers.AttemptByNonce(ctx, p.nonceHash())
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return autobuild.Attempt{}, fmt.Errorf(
-			"a pipeline of %s with a nonce that was not given out: %w",
-			r.Repository, autobuild.ErrForbidden,
+			"a pipeline of %s with a nonce that was not given out: %w", r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	if err != nil {
@@ -71,8 +69,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 	}
 	if repository, _ := split(a.EngineRef); !p.Of(a.BuildID, a.Number) || repository != r.Repository {
 		return autobuild.Attempt{}, fmt.Errorf(
-			"a pipeline of %s with parameters of another one: %w",
-			r.Repository, autobuild.ErrForbidden,
+			"a pipeline of %s with parameters of another one: %w", r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	return a, nil
@@ -97,8 +94,7 @@ func (i *TokenIssuer) probe(r Request, p Params) (autobuild.Attempt, error) {
 func (i *TokenIssuer) Token(ctx context.Context, r Request) (secret.Secret, error) {
 	if r.Number <= 0 {
 		return secret.Secret{}, fmt.Errorf(
-			"a pipeline of %s that has no number: %w",
-			r.Repository, autobuild.ErrForbidden,
+			"a pipeline of %s that has no number: %w", r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	if _, err := i.Attempt(ctx, r); err != nil {

@@ -100,17 +100,8 @@ func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error
 	for {
 		run, err := e.o.CI.Find(ctx, o.Repository, o.Params)
 		if err == nil {
-			trail.Log(
-				ctx,
-				e.o.Log,
-			).WithError(
-				cause,
-			).WithField(
-				"pipeline",
-				name(o.Repository, run.Number),
-			).Info(
-				"the start was not answered, its pipeline is there",
-			)
+			trail.Log(ctx, e.o.Log).WithError(cause).WithField("pipeline", name(o.Repository, run.Number)).
+				Info("the start was not answered, its pipeline is there")
 			return run.Number, nil
 		}
 		select {

@@ -36,10 +36,7 @@ func newEnv(t *testing.T, repository string) *env {
 	log.SetOutput(io.Discard)
 	e := &env{t: t, ci: &scriptedCI{}, store: storetest.Open(t)}
 	e.build, _ = storetest.Started(
-		t,
-		e.store,
-		storetest.AutomatedBuild(t, e.store, storetest.Repository("app")),
-		"",
+		t, e.store, storetest.AutomatedBuild(t, e.store, storetest.Repository("app")), "",
 		storetest.Commit(1),
 	)
 	e.probes = pipeline.NewProbes("drone", secret.New("key"), time.Now)

@@ -86,10 +86,7 @@ func newEnvWith(t *testing.T, repository, script string, step pipeline.Step) *en
 	e.extensions = gateway.URL + "/extensions/woodpecker/"
 	e.server.SetExtensions(e.extensions+"config", e.extensions+"secret")
 	e.build, _ = storetest.Started(
-		t,
-		e.store,
-		storetest.AutomatedBuild(t, e.store, storetest.Repository("app")),
-		"",
+		t, e.store, storetest.AutomatedBuild(t, e.store, storetest.Repository("app")), "",
 		storetest.Commit(1),
 	)
 	return e

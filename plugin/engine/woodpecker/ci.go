@@ -111,8 +111,7 @@ func (c *client) create(ctx context.Context, r repo, branch string, p pipeline.P
 	case a.status == http.StatusNoContent:
 		return 0, fmt.Errorf(
 			"the Woodpecker server could not load the pipeline's configuration: %s (%w)",
-			c.failureReason(ctx, r, p),
-			autobuild.ErrUnavailable,
+			c.failureReason(ctx, r, p), autobuild.ErrUnavailable,
 		)
 	}
 	var started run
@@ -121,10 +120,8 @@ func (c *client) create(ctx context.Context, r repo, branch string, p pipeline.P
 	}
 	if started.Status == "error" {
 		return 0, fmt.Errorf(
-			"the Woodpecker server does not run pipeline %d of %s: %s (%w)",
-			started.Number, r.FullName,
-			strings.Join(started.faults(), "; "),
-			autobuild.ErrForbidden,
+			"the Woodpecker server does not run pipeline %d of %s: %s (%w)", started.Number, r.FullName,
+			strings.Join(started.faults(), "; "), autobuild.ErrForbidden,
 		)
 	}
 	if started.isForeign() {
@@ -141,8 +138,7 @@ const noConfig = "for its config extension did not answer with ours: set " +
 // stopForeign cancels a pipeline of ours that runs the repository's own workflow.
 func (c *client) stopForeign(ctx context.Context, r repo, number int64) error {
 	err := fmt.Errorf(
-		"the Woodpecker server ran the repository's own workflow, %s (%w)",
-		noConfig, autobuild.ErrForbidden,
+		"the Woodpecker server ran the repository's own workflow, %s (%w)", noConfig, autobuild.ErrForbidden,
 	)
 	if cancelErr := c.cancel(context.WithoutCancel(ctx), r, number); cancelErr != nil {
 		return fmt.Errorf("%w; and it runs on: %w", err, cancelErr)
@@ -196,8 +192,7 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 // page returns a page of the pipelines that were started by API, newest first. number begins at 1.
 func (c *client) page(ctx context.Context, r repo, number int) (all []run, err error) {
 	err = c.get(
-		ctx,
-		fmt.Sprintf("/api/repos/%d/pipelines?event=%s&page=%d&perPage=%d", r.ID, event, number, perPage),
+		ctx, fmt.Sprintf("/api/repos/%d/pipelines?event=%s&page=%d&perPage=%d", r.ID, event, number, perPage),
 		&all,
 	)
 	return all, err
@@ -240,10 +235,7 @@ func (c *client) Cancel(ctx context.Context, repository string, number int64) er
 // cancel stops a pipeline. Woodpecker answers 400 if the pipeline is finished.
 func (c *client) cancel(ctx context.Context, r repo, number int64) error {
 	a, err := c.call(
-		ctx,
-		callTimeout,
-		http.MethodPost,
-		fmt.Sprintf("/api/repos/%d/pipelines/%d/cancel", r.ID, number),
+		ctx, callTimeout, http.MethodPost, fmt.Sprintf("/api/repos/%d/pipelines/%d/cancel", r.ID, number),
 		nil,
 	)
 	if err != nil {
@@ -259,7 +251,6 @@ func (c *client) cancel(ctx context.Context, r repo, number int64) error {
 		)
 	}
 	return fmt.Errorf(
-		"cancel pipeline %d of %s: Woodpecker answered %d %s",
-		number, r.FullName, a.status, a.errorText(),
+		"cancel pipeline %d of %s: Woodpecker answered %d %s", number, r.FullName, a.status, a.errorText(),
 	)
 }

@@ -54,8 +54,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 				Program: func(image string) string { return image }, Capacity: 8,
 				HasBranch: func(repository, branch string) bool {
 					head, err := known[repository].Head(
-						context.WithoutCancel(ctx),
-						branch,
+						context.WithoutCancel(ctx), branch,
 					) // the world outlives the ctx that opens it
 					return err == nil && head != ""
 				},
@@ -72,8 +71,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			}
 			origin, err := ci.Connect(ctx, w, "http://"+address)
 			server.SetExtensions(
-				w.Gateway.URL+"/extensions/woodpecker/config",
-				w.Gateway.URL+"/extensions/woodpecker/secret",
+				w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret",
 			)
 			return append([]string{
 				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin,
@@ -109,11 +107,7 @@ func alone(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
 	t.Cleanup(gateway.Close)
 	server.SetExtensions(gateway.URL+"/extensions/woodpecker/config", gateway.URL+"/extensions/woodpecker/secret")
 	e, _ := storetest.Started(
-		t,
-		store,
-		storetest.AutomatedBuild(t, store, storetest.Repository("app")),
-		"",
-		storetest.Commit(1),
+		t, store, storetest.AutomatedBuild(t, store, storetest.Repository("app")), "", storetest.Commit(1),
 	)
 	return engine, autobuild.Pipeline{
 		BuildID:    e.ID,

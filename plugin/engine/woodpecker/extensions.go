@@ -167,28 +167,16 @@ func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string,
 		status, words = http.StatusServiceUnavailable, notNow
 	}
 	if e.requestLog.Refused(kind, err) {
-		trail.Log(
-			ctx,
-			e.o.Log,
-		).WithError(
-			err,
-		).WithField(
-			"extension",
-			kind,
-		).Warn(
-			"request of Woodpecker refused; further ones are logged once a minute",
-		)
+		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).
+			Warn("request of Woodpecker refused; further ones are logged once a minute")
 	}
 	http.Error(w, words, status)
 }
 
 func (e *Engine) log(ctx context.Context, kind string, q request) logrus.FieldLogger {
-	return trail.Log(
-		ctx,
-		e.o.Log,
-	).WithFields(
-		logrus.Fields{"extension": kind, "repository": q.Repo.FullName, "pipeline": q.Pipeline.Number},
-	)
+	return trail.Log(ctx, e.o.Log).WithFields(logrus.Fields{
+		"extension": kind, "repository": q.Repo.FullName, "pipeline": q.Pipeline.Number,
+	})
 }
 
 func requestOf(q request) pipeline.Request {

@@ -116,14 +116,8 @@ func (p *real) startServer(ctx context.Context) (err error) {
 	}
 	w := p.world
 	consumer, err := w.Bitbucket.AddConsumer(
-		w.App.Workspace,
-		"http://"+p.address+"/authorize",
-		"account",
-		"email",
-		"project",
-		"repository",
-		"webhook",
-		"pullrequest",
+		w.App.Workspace, "http://"+p.address+"/authorize", "account", "email", "project", "repository",
+		"webhook", "pullrequest",
 	)
 	if err != nil {
 		return err
@@ -199,8 +193,7 @@ func (p *real) signIn(ctx context.Context) (secret.Secret, error) {
 	}
 	if at.Host != p.address || strings.Contains(at.RawQuery, "error") {
 		return secret.Secret{}, fmt.Errorf(
-			"signing in ended at %s; Woodpecker's log ends with: %s",
-			at.Redacted(), p.lastLog(),
+			"signing in ended at %s; Woodpecker's log ends with: %s", at.Redacted(), p.lastLog(),
 		)
 	}
 	script, _, err := visit(ctx, browser, http.MethodGet, "http://"+p.address+"/web-config.js", nil)
@@ -236,11 +229,8 @@ func (p *real) activate(ctx context.Context, token secret.Secret, fullName strin
 	if err != nil {
 		return err
 	}
-	id := regexp.MustCompile(
-		`"forge_remote_id":"([^"]*)"[^{]*"full_name":"` + fullName + `"`,
-	).FindStringSubmatch(
-		listed,
-	)
+	pattern := `"forge_remote_id":"([^"]*)"[^{]*"full_name":"` + fullName + `"`
+	id := regexp.MustCompile(pattern).FindStringSubmatch(listed)
 	if id == nil {
 		return fmt.Errorf("Woodpecker does not see %s: %s", fullName, listed)
 	}

@@ -72,11 +72,8 @@ func (c *client) activeRepo(ctx context.Context, fullName string) (repo, error) 
 
 func (c *client) activate(ctx context.Context, inactive repo) (repo, error) {
 	a, err := c.call(
-		ctx,
-		forgeTimeout,
-		http.MethodPost,
-		"/api/repos?forge_remote_id="+url.QueryEscape(inactive.ForgeRemoteID),
-		nil,
+		ctx, forgeTimeout, http.MethodPost,
+		"/api/repos?forge_remote_id="+url.QueryEscape(inactive.ForgeRemoteID), nil,
 	)
 	switch {
 	case errors.Is(err, autobuild.ErrForbidden):

@@ -20,8 +20,7 @@ func TestPrintedSettingsWork(t *testing.T) {
 		}
 	}
 	e.server.SetExtensions(
-		values["WOODPECKER_CONFIG_EXTENSION_ENDPOINT"],
-		values["WOODPECKER_SECRET_EXTENSION_ENDPOINT"],
+		values["WOODPECKER_CONFIG_EXTENSION_ENDPOINT"], values["WOODPECKER_SECRET_EXTENSION_ENDPOINT"],
 	)
 	e.start()
 	for _, subject := range []string{"config extension", "secret extension"} {

@@ -56,8 +56,7 @@ func TestAValidSignatureIsAccepted(t *testing.T) {
 	}
 	for _, at := range []time.Duration{-4 * time.Minute, 4 * time.Minute} {
 		w := e.ask(
-			configPath,
-			pushed,
+			configPath, pushed,
 			func(r *http.Request) { e.server.Sign(r, []byte(pushed), e.clock.now().Add(at)) },
 		)
 		if w.Code != http.StatusNoContent {

@@ -34,7 +34,9 @@ func (s *Server) route() {
 		"GET /api/user": func(w http.ResponseWriter, _ *http.Request, login string) {
 			respond(w, drone.User{Login: login, Admin: true})
 		},
-		"GET /api/system/stats":                                 func(w http.ResponseWriter, _ *http.Request, _ string) { respond(w, map[string]any{}) },
+		"GET /api/system/stats": func(w http.ResponseWriter, _ *http.Request, _ string) {
+			respond(w, map[string]any{})
+		},
 		"POST /api/user/repos":                                  s.sync,
 		"GET /api/repos/{owner}/{name}":                         s.inRepo(s.showRepo),
 		"POST /api/repos/{owner}/{name}":                        s.inRepo(s.enable),
@@ -238,9 +240,6 @@ func respond(w http.ResponseWriter, body any) {
 func fail(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(
-		w,
-	).Encode(
-		map[string]string{"message": message},
-	) // an error means that the client closed the connection
+	// An error means that the client closed the connection.
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": message})
 }

@@ -146,8 +146,7 @@ func (s *Server) environ(ctx context.Context, b *build, c command, dir string) (
 func (b *build) variables() map[string]string {
 	all := map[string]string{
 		"DRONE_BUILD_NUMBER": strconv.FormatInt(
-			b.Number,
-			10,
+			b.Number, 10,
 		), "DRONE_BUILD_EVENT": b.Event, "DRONE_BUILD_ACTION": b.Action,
 		"DRONE_COMMIT": b.After, "DRONE_COMMIT_SHA": b.After, "DRONE_COMMIT_REF": b.Ref,
 		"DRONE_COMMIT_BRANCH": b.Target,

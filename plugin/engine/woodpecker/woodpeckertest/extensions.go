@@ -101,8 +101,7 @@ func (s *Server) configOf(r *Repository, p *Pipeline, url, own string) (file, er
 		Configs []file `json:"configs"`
 	}
 	status, err := s.send(
-		url,
-		map[string]any{"repo": s.locked(r.json), "pipeline": p, "netrc": nil, "configuration": old},
+		url, map[string]any{"repo": s.locked(r.json), "pipeline": p, "netrc": nil, "configuration": old},
 		&reply,
 	)
 	switch {
