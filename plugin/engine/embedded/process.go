@@ -39,10 +39,8 @@ func (e *Engine) launch(p autobuild.Pipeline, name, dir, builder string, uid int
 			return nil, fmt.Errorf("hand %s to the runner: %w", dir, err)
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Credential: &syscall.Credential{
-				Uid: uint32(uid),
-				Gid: uint32(e.o.FirstGID),
-			}, //nolint:gosec // small positive numbers
+			//nolint:gosec // small positive numbers
+			Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(e.o.FirstGID)},
 			Cloneflags: syscall.CLONE_NEWPID,
 		}
 	}
