@@ -241,7 +241,7 @@ func databaseOf(c config.Gateway) store.Options {
 // join takes the gateway's place among those of its database: nothing is worked on before.
 func (g *Gateway) join(ctx context.Context) error {
 	g.member = member.New(member.Options{Leases: g.store, Log: g.log})
-	return g.member.Join(ctx)
+	return g.member.Acquire(ctx)
 }
 
 // seedProvider makes the first source provider of the environment's settings; what the

@@ -85,7 +85,7 @@ func newDrone(ctx context.Context, c config.Gateway, s *store.Store, find extens
 	}
 	return drone.New(drone.Options{
 		Server: c.Drone.Server, Token: c.Drone.Token, Repository: c.Drone.Repository, Type: c.Drone.Type, Platform: c.Drone.Platform,
-		Step: step(c, c.Drone.CI), Secrets: secrets, Handovers: s, Probes: p, Nudge: nudge, Log: log,
+		Step: step(c, c.Drone.CI), Secrets: secrets, Handovers: s, Probes: p, Recheck: nudge, Log: log,
 	})
 }
 

@@ -1,8 +1,9 @@
-// Package member is a gateway's place among those that share its database: whether it is the
-// one that does what one does for all, and whether another one is still there. Both are leases
-// on the database's time. A gateway that stands still for longer than its lease has lost them
-// when it goes on: what it then still writes is refused by what each write is bound to, an
-// attempt, a task's claim or a ref's head.
+// Package member is a gateway's membership among the gateways that share a database. It decides
+// which gateway is the leader, which does the work that only one may do, and which gateways are
+// alive. Both are leases that use the database's clock.
+//
+// A gateway that is suspended for longer than its lease loses its leases. Its later writes are
+// rejected, because each write is bound to an attempt, a task's claim or a ref's head.
 package member
 
 import (
@@ -15,36 +16,41 @@ import (
 )
 
 const (
-	leading = "leader"
-	place   = "gateway/" // and the gateway's name
+	leaderLease  = "leader"   // name of the leader lease
+	gatewayLease = "gateway/" // prefix of the name of a gateway's lease; the gateway's name follows
 )
 
-// Leases are what a database keeps; *store.Store.
+// Leases stores leases in the database; *store.Store implements it. It must be safe for concurrent
+// use.
 type Leases interface {
+	// Gateway returns the name of this gateway.
 	Gateway() string
+	// Hold acquires or renews a lease for life. held is false if another gateway has it.
 	Hold(ctx context.Context, lease string, life time.Duration) (held bool, err error)
+	// Held reports whether any gateway holds a lease.
 	Held(ctx context.Context, lease string) (bool, error)
+	// Release gives up a lease of this gateway. It is no error if the gateway does not hold it.
 	Release(ctx context.Context, lease string) error
 }
 
-// Options make a Member.
+// Options configure a Member.
 type Options struct {
 	Leases Leases
-	// Life is how long a gateway counts as there, and leads, after its last word; default 15 s.
-	// It speaks three times as often.
+	// Life is how long a lease is valid after its last renewal; 0 = 15 s. Run renews the leases
+	// three times in this period.
 	Life time.Duration
 	Log  logrus.FieldLogger
 }
 
-// A Member is safe for concurrent use; Run by one caller.
+// A Member is one gateway's membership. It is safe for concurrent use. Only one caller may use Run.
 type Member struct {
 	o Options
 
-	mu    sync.Mutex
-	leads time.Time // until when, by this process's monotonic clock
+	mu          sync.Mutex
+	leaderUntil time.Time // end of the leader lease, by the monotonic clock; zero = not the leader
 }
 
-// New returns a Member that has no place yet.
+// New returns a Member without leases. It sends no query.
 func New(o Options) *Member {
 	if o.Life == 0 {
 		o.Life = 15 * time.Second
@@ -52,77 +58,83 @@ func New(o Options) *Member {
 	return &Member{o: o}
 }
 
-// Join takes the gateway's place, and the lead when nobody has it. Call it before any work.
-func (m *Member) Join(ctx context.Context) error {
-	if _, err := m.o.Leases.Hold(ctx, place+m.Self(), m.o.Life); err != nil {
+// Acquire acquires or renews the gateway's lease, and the leader lease if it is free. Call it
+// before any other work.
+func (m *Member) Acquire(ctx context.Context) error {
+	if _, err := m.o.Leases.Hold(ctx, gatewayLease+m.Self(), m.o.Life); err != nil {
 		return fmt.Errorf("join the gateways of this database: %w", err)
 	}
-	return m.lead(ctx)
+	return m.acquireLeader(ctx)
 }
 
-// Run keeps the place until ctx ends, then gives it back. Faults are logged and tried again.
+// Run renews the leases until ctx ends, and then releases them. It logs errors and retries; it
+// returns nil.
 func (m *Member) Run(ctx context.Context) error {
 	tick := time.NewTicker(m.o.Life / 3)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return m.leave(context.WithoutCancel(ctx))
+			return m.release(context.WithoutCancel(ctx))
 		case <-tick.C:
 		}
-		if err := m.Join(ctx); err != nil && ctx.Err() == nil {
+		if err := m.Acquire(ctx); err != nil && ctx.Err() == nil {
 			m.o.Log.WithError(err).Warn("place among the gateways not renewed")
 		}
 	}
 }
 
-// lead takes or renews the lead. What it is good for counts from before the question: the
-// database cannot have begun earlier.
-func (m *Member) lead(ctx context.Context) error {
-	asked, led := time.Now(), m.Leads()
-	held, err := m.o.Leases.Hold(ctx, leading, m.o.Life)
+// acquireLeader acquires or renews the leader lease. The validity counts from before the query,
+// because the database cannot have started the lease earlier.
+func (m *Member) acquireLeader(ctx context.Context) error {
+	started, wasLeader := time.Now(), m.Leads()
+	held, err := m.o.Leases.Hold(ctx, leaderLease, m.o.Life)
 	if err != nil {
 		return fmt.Errorf("lead the gateways of this database: %w", err)
 	}
 	until := time.Time{}
 	if held {
-		until = asked.Add(m.o.Life)
+		until = started.Add(m.o.Life)
 	}
 	m.mu.Lock()
-	m.leads = until
+	m.leaderUntil = until
 	m.mu.Unlock()
-	if held != led {
-		m.o.Log.WithFields(logrus.Fields{"gateway": m.Self(), "leads": held}).Info("the lead among the gateways changed")
+	if held != wasLeader {
+		m.o.Log.WithFields(logrus.Fields{"gateway": m.Self(), "leads": held}).
+			Info("the lead among the gateways changed")
 	}
 	return nil
 }
 
-// leave gives back the lead, then the place.
-func (m *Member) leave(ctx context.Context) error {
+// release releases the leader lease and then the gateway's lease. An error is only logged, because
+// the leases expire.
+func (m *Member) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, m.o.Life)
 	defer cancel()
 	m.mu.Lock()
-	m.leads = time.Time{}
+	m.leaderUntil = time.Time{}
 	m.mu.Unlock()
-	for _, lease := range []string{leading, place + m.Self()} {
+	for _, lease := range []string{leaderLease, gatewayLease + m.Self()} {
 		if err := m.o.Leases.Release(ctx, lease); err != nil {
-			m.o.Log.WithError(err).WithField("lease", lease).Warn("place among the gateways not given back, it lapses by itself")
+			m.o.Log.WithError(err).WithField("lease", lease).
+				Warn("place among the gateways not given back, it lapses by itself")
 		}
 	}
 	return nil
 }
 
-// Self is this gateway's name.
+// Self returns the name of this gateway.
 func (m *Member) Self() string { return m.o.Leases.Gateway() }
 
-// Leads reports whether this gateway does what one does for all. At most one does at a time.
+// Leads reports whether this gateway is the leader. At most one gateway is the leader at any time.
 func (m *Member) Leads() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return time.Now().Before(m.leads)
+	return time.Now().Before(m.leaderUntil)
 }
 
-// Alive reports whether a gateway of this database is there.
+// Alive reports whether the gateway with this name holds its lease. Errors are those of the
+// database.
 func (m *Member) Alive(ctx context.Context, gateway string) (bool, error) {
-	return m.o.Leases.Held(ctx, place+gateway)
+	return m.o.Leases.Held(ctx, gatewayLease+gateway)
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(storetest.RunBesidePostgres(m)) }
 
-// gateways are stores that share a database, with a way to make a member of each.
+// gateways returns n stores that share a database.
 func gateways(t *testing.T, n int) []*store.Store {
 	t.Helper()
 	address := storetest.PostgresAddress(t)
@@ -33,18 +33,18 @@ func gateways(t *testing.T, n int) []*store.Store {
 	return all
 }
 
-func join(t *testing.T, s *store.Store, life time.Duration) *member.Member {
+func acquire(t *testing.T, s *store.Store, life time.Duration) *member.Member {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	m := member.New(member.Options{Leases: s, Life: life, Log: log})
-	if err := m.Join(t.Context()); err != nil {
+	if err := m.Acquire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
-// run keeps a member's place until the function returned is called.
+// run keeps a member's leases until stop is called.
 func run(t *testing.T, m *member.Member) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -60,16 +60,16 @@ func run(t *testing.T, m *member.Member) (stop func()) {
 
 func alive(t *testing.T, m *member.Member, gateway string) bool {
 	t.Helper()
-	there, err := m.Alive(t.Context(), gateway)
+	isAlive, err := m.Alive(t.Context(), gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return there
+	return isAlive
 }
 
-func TestOneGatewayLeadsUntilItLeaves(t *testing.T) {
+func TestOneGatewayLeadsUntilItReleasesItsLease(t *testing.T) {
 	all := gateways(t, 2)
-	first, second := join(t, all[0], time.Minute), join(t, all[1], time.Minute)
+	first, second := acquire(t, all[0], time.Minute), acquire(t, all[1], time.Minute)
 	stop := run(t, first)
 	if !first.Leads() || second.Leads() {
 		t.Fatalf("the first leads %v, the second %v", first.Leads(), second.Leads())
@@ -81,52 +81,52 @@ func TestOneGatewayLeadsUntilItLeaves(t *testing.T) {
 	if first.Leads() || alive(t, second, first.Self()) {
 		t.Error("it left, and leads or is there still")
 	}
-	if err := second.Join(t.Context()); err != nil || !second.Leads() {
+	if err := second.Acquire(t.Context()); err != nil || !second.Leads() {
 		t.Errorf("the second does not lead, error %v", err)
 	}
 }
 
-// F9: a gateway that stands still loses the lead to another one, and knows it when it goes on.
-func TestAGatewayThatStandsStillLosesTheLead(t *testing.T) {
+// F9: a suspended gateway loses the leader lease to another one, and knows it when it continues.
+func TestASuspendedGatewayLosesTheLead(t *testing.T) {
 	all := gateways(t, 2)
 	const life = 300 * time.Millisecond
-	stood := join(t, all[0], life) // it does not run, as if it were stopped
-	second := join(t, all[1], life)
+	suspended := acquire(t, all[0], life) // it does not renew its leases, like a suspended process
+	second := acquire(t, all[1], life)
 	if second.Leads() {
 		t.Fatal("both lead")
 	}
 	defer run(t, second)()
 	deadline := time.After(30 * time.Second)
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	for !second.Leads() {
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-deadline:
 			t.Fatal("nobody took the lead over")
 		}
 	}
-	if stood.Leads() {
+	if suspended.Leads() {
 		t.Error("two lead")
 	}
-	if err := stood.Join(t.Context()); err != nil || stood.Leads() {
-		t.Errorf("it leads again %v, error %v", stood.Leads(), err)
+	if err := suspended.Acquire(t.Context()); err != nil || suspended.Leads() {
+		t.Errorf("it leads again %v, error %v", suspended.Leads(), err)
 	}
 }
 
-// A gateway that was killed has its place again when it comes back under its name.
-func TestARestartNeedNotWaitForALease(t *testing.T) {
+// A gateway that was killed gets its leases again when it restarts with the same name.
+func TestARestartGetsItsLeasesAtOnce(t *testing.T) {
 	address := storetest.PostgresAddress(t)
 	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // without leaving in between, as a crash
+	for range 2 { // without a release in between, as after a crash
 		s, err := store.Open(t.Context(), store.Options{Postgres: address, Sealer: sealer, Gateway: "a"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := join(t, s, time.Hour); !m.Leads() || !alive(t, m, "a") {
+		if m := acquire(t, s, time.Hour); !m.Leads() || !alive(t, m, "a") {
 			t.Errorf("it leads %v, is there %v", m.Leads(), alive(t, m, "a"))
 		}
 		if err := s.Close(); err != nil {

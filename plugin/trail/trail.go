@@ -1,10 +1,10 @@
-// Package trail names the fields by which the log's lines of one push are found, and carries
-// them along a context, so that every room below a station says whose work it is about.
+// Package trail carries the log fields of one push in a context. Each log line about the push has
+// the same fields, in all packages.
 //
-//	delivery  id of the webhook request as it is stored
-//	build     number of the build, as pages and statuses say it
+//	delivery  id of the stored webhook request
+//	build     number of the build, as on pages and in statuses
 //	attempt   number of the attempt, from 1
-//	request   id of an HTTP request, as its answer says in X-Request-Id
+//	request   id of an HTTP request, as in the header X-Request-Id of its response
 package trail
 
 import (
@@ -16,7 +16,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// The names of the fields.
+// The names of the log fields.
 const (
 	delivery = "delivery"
 	build    = "build"
@@ -26,7 +26,7 @@ const (
 
 type key struct{}
 
-// Log is a log whose lines have the fields that ctx carries.
+// Log returns a logger that adds the fields of ctx to each line.
 func Log(ctx context.Context, log logrus.FieldLogger) logrus.FieldLogger {
 	fields, _ := ctx.Value(key{}).(logrus.Fields)
 	if len(fields) == 0 {
@@ -35,19 +35,19 @@ func Log(ctx context.Context, log logrus.FieldLogger) logrus.FieldLogger {
 	return log.WithFields(fields)
 }
 
-// Delivery returns a context that carries a delivery's id.
+// Delivery returns a context with the id of a delivery.
 func Delivery(ctx context.Context, id string) context.Context {
 	return with(ctx, logrus.Fields{delivery: id})
 }
 
-// Request returns a context that carries an HTTP request's id.
+// Request returns a context with the id of an HTTP request.
 func Request(ctx context.Context, id string) context.Context {
 	return with(ctx, logrus.Fields{request: id})
 }
 
-// Build returns a context that carries a build's number, its delivery's id where a delivery
-// caused it, and its attempt where one is under way or was the last. What is zero, as the number
-// of a probe, is left out.
+// Build returns a context with a build's number. It adds the id of the delivery that caused the
+// build, if any, and the running or last attempt. It omits zero values, such as the number of a
+// probe.
 func Build(ctx context.Context, b autobuild.Build) context.Context {
 	fields := logrus.Fields{}
 	if b.Number > 0 {
@@ -56,16 +56,18 @@ func Build(ctx context.Context, b autobuild.Build) context.Context {
 	if b.DeliveryID != "" {
 		fields[delivery] = b.DeliveryID
 	}
-	if b.Attempt > 0 && b.State != autobuild.Queued { // what is queued waits for the next one
+	if b.Attempt > 0 && b.State != autobuild.Queued { // a queued build waits for its next attempt
 		fields[attempt] = b.Attempt
 	}
 	return with(ctx, fields)
 }
 
-// Attempt returns a context that carries an attempt's number, its build's number and its
-// delivery's id.
+// Attempt returns a context with an attempt's number, its build's number and its delivery's id.
 func Attempt(ctx context.Context, a autobuild.Attempt) context.Context {
-	return Build(ctx, autobuild.Build{Number: a.BuildNumber, DeliveryID: a.DeliveryID, Attempt: a.Number, State: a.State})
+	return Build(
+		ctx,
+		autobuild.Build{Number: a.BuildNumber, DeliveryID: a.DeliveryID, Attempt: a.Number, State: a.State},
+	)
 }
 
 func with(ctx context.Context, more logrus.Fields) context.Context {

@@ -21,11 +21,23 @@ func TestALineHasWhatItsContextCarries(t *testing.T) {
 		ctx  func(context.Context) context.Context
 		want logrus.Fields
 	}{
-		"nothing":         {func(ctx context.Context) context.Context { return ctx }, logrus.Fields{}},
-		"a delivery":      {func(ctx context.Context) context.Context { return trail.Delivery(ctx, "d1") }, logrus.Fields{"delivery": "d1"}},
-		"a push's build":  {func(ctx context.Context) context.Context { return trail.Build(ctx, push) }, logrus.Fields{"delivery": "d1", "build": int64(7)}},
-		"a started build": {func(ctx context.Context) context.Context { return trail.Build(ctx, started) }, logrus.Fields{"delivery": "d1", "build": int64(7), "attempt": 2}},
-		"a build that waits for its next attempt": {func(ctx context.Context) context.Context { return trail.Build(ctx, waiting) }, logrus.Fields{"build": int64(7)}},
+		"nothing": {func(ctx context.Context) context.Context { return ctx }, logrus.Fields{}},
+		"a delivery": {
+			func(ctx context.Context) context.Context { return trail.Delivery(ctx, "d1") },
+			logrus.Fields{"delivery": "d1"},
+		},
+		"a push's build": {
+			func(ctx context.Context) context.Context { return trail.Build(ctx, push) },
+			logrus.Fields{"delivery": "d1", "build": int64(7)},
+		},
+		"a started build": {
+			func(ctx context.Context) context.Context { return trail.Build(ctx, started) },
+			logrus.Fields{"delivery": "d1", "build": int64(7), "attempt": 2},
+		},
+		"a build that waits for its next attempt": {
+			func(ctx context.Context) context.Context { return trail.Build(ctx, waiting) },
+			logrus.Fields{"build": int64(7)},
+		},
 		"an attempt of a request": {func(ctx context.Context) context.Context {
 			return trail.Attempt(trail.Request(ctx, "r1"), attempt)
 		}, logrus.Fields{"request": "r1", "delivery": "d1", "build": int64(7), "attempt": 1}},

@@ -22,27 +22,27 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// bench is an engine on a fake Drone, whose gateway is a store and nothing else.
-type bench struct {
+// env is an engine on a fake Drone. Its gateway consists of a store only.
+type env struct {
 	*drone.Engine
-	server  *dronetest.Server
-	store   *store.Store
-	api     string // URL of the server
-	gateway string // URL of what its extensions are
-	nudged  chan string
-	token   string
-	log     *lockedBuffer
+	server    *dronetest.Server
+	store     *store.Store
+	api       string // URL of the Drone server
+	gateway   string // URL of the extensions
+	rechecked chan string
+	token     string
+	log       *lockedBuffer
 
-	mu     sync.Mutex
-	answer func(w http.ResponseWriter, r *http.Request) bool // before the server; true = that was it
-	asked  []string                                          // requests to it
+	mu        sync.Mutex
+	answer    func(w http.ResponseWriter, r *http.Request) bool // runs before the server; true = the request is answered
+	requested []string                                          // requests to the server
 }
 
-// instead answers a kind of request to the server, once or always, in its place.
-func (b *bench) instead(method, pathSuffix string, answer http.HandlerFunc) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.answer = func(w http.ResponseWriter, r *http.Request) bool {
+// instead replaces the server's response to one kind of request.
+func (e *env) instead(method, pathSuffix string, answer http.HandlerFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.answer = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != method || !strings.HasSuffix(r.URL.Path, pathSuffix) {
 			return false
 		}
@@ -51,36 +51,36 @@ func (b *bench) instead(method, pathSuffix string, answer http.HandlerFunc) {
 	}
 }
 
-// status answers with a status, and a message as Drone's.
-func status(code int, message string) http.HandlerFunc {
+// respondStatus returns a handler that responds with a status and a message in Drone's form.
+func respondStatus(code int, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(code)
 		fmt.Fprintf(w, `{"message":%q}`, message)
 	}
 }
 
-// says answers with a text.
-func says(text string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) }
+// respond returns a handler that responds with a text.
+func respond(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
 }
 
-// ServeHTTP is what the engine takes for its server.
-func (b *bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	b.mu.Lock()
-	answer := b.answer
-	b.asked = append(b.asked, r.Method+" "+r.URL.RequestURI())
-	b.mu.Unlock()
+// ServeHTTP serves the engine's requests to the Drone server.
+func (e *env) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	answer := e.answer
+	e.requested = append(e.requested, r.Method+" "+r.URL.RequestURI())
+	e.mu.Unlock()
 	if answer == nil || !answer(w, r) {
-		b.server.ServeHTTP(w, r)
+		e.server.ServeHTTP(w, r)
 	}
 }
 
-// requests are those so far with a method.
-func (b *bench) requests(method string) []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// requests returns the received requests with the given method.
+func (e *env) requests(method string) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	var all []string
-	for _, line := range b.asked {
+	for _, line := range e.requested {
 		if strings.HasPrefix(line, method+" ") {
 			all = append(all, line)
 		}
@@ -88,7 +88,7 @@ func (b *bench) requests(method string) []string {
 	return all
 }
 
-// lockedBuffer is a log that is read while it is written.
+// lockedBuffer is a log that tests read while it is written.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -106,21 +106,21 @@ func (l *lockedBuffer) String() string {
 	return l.text.String()
 }
 
-func newBench(t testing.TB, o drone.Options) *bench {
+func newEnv(t testing.TB, o drone.Options) *env {
 	t.Helper()
-	b := &bench{store: storetest.Open(t), nudged: make(chan string, 100), log: &lockedBuffer{}}
-	b.server = dronetest.New(dronetest.Options{Commit: func(_, branch, commit string) string {
+	e := &env{store: storetest.Open(t), rechecked: make(chan string, 100), log: &lockedBuffer{}}
+	e.server = dronetest.New(dronetest.Options{Commit: func(_, branch, commit string) string {
 		if commit == "" && branch == "main" {
 			commit = storetest.Commit(9)
 		}
 		return commit
 	}, Program: func(image string) []string { return []string{image} }})
-	t.Cleanup(b.server.Close)
-	api := httptest.NewServer(b)
+	t.Cleanup(e.server.Close)
+	api := httptest.NewServer(e)
 	t.Cleanup(api.Close)
-	b.api = api.URL
+	e.api = api.URL
 	log := logrus.New()
-	log.SetOutput(b.log)
+	log.SetOutput(e.log)
 	all := secrets()
 	if o.Type == "" {
 		o.Type = drone.TypeExec
@@ -135,75 +135,86 @@ func newBench(t testing.TB, o drone.Options) *bench {
 		o.Server = api.URL
 	}
 	if o.Handovers == nil {
-		o.Handovers = b.store
+		o.Handovers = e.store
 	}
-	o.Token, o.Log, o.Platform = b.server.AddUser("slipway"), log, "linux/amd64"
-	b.token = o.Token.Reveal()
+	o.Token, o.Log, o.Platform = e.server.AddUser("slipway"), log, "linux/amd64"
+	e.token = o.Token.Reveal()
 	o.Secrets = drone.Secrets{Config: all["config"], Secret: all["secret"], Webhook: all["webhook"]}
-	o.Nudge = func(buildID string, _ int) {
+	o.Recheck = func(buildID string, _ int) {
 		select {
-		case b.nudged <- buildID:
+		case e.rechecked <- buildID:
 		default:
 		}
 	}
 	var err error
-	if b.Engine, err = drone.New(o); err != nil {
+	if e.Engine, err = drone.New(o); err != nil {
 		t.Fatal(err)
 	}
-	gateway := httptest.NewServer(b.Handler())
+	gateway := httptest.NewServer(e.Handler())
 	t.Cleanup(gateway.Close)
-	b.gateway = gateway.URL
-	b.server.SetExtensions(extensions(gateway.URL, all))
-	return b
+	e.gateway = gateway.URL
+	e.server.SetExtensions(extensions(gateway.URL, all))
+	return e
 }
 
 func secrets() map[string]secret.Secret {
-	return map[string]secret.Secret{"config": secret.New("config secret"), "secret": secret.New("secret secret"), "webhook": secret.New("webhook secret")}
+	return map[string]secret.Secret{
+		"config":  secret.New("config secret"),
+		"secret":  secret.New("secret secret"),
+		"webhook": secret.New("webhook secret"),
+	}
 }
 
-func (b *bench) pipeline(t testing.TB) autobuild.Pipeline { return b.pipelineOf(t, "app") }
+func (e *env) pipeline(t testing.TB) autobuild.Pipeline { return e.pipelineOf(t, "app") }
 
-// pipelineOf is one of a repository of its own.
-func (b *bench) pipelineOf(t testing.TB, repository string) autobuild.Pipeline {
+// pipelineOf returns a pipeline of a new repository.
+func (e *env) pipelineOf(t testing.TB, repository string) autobuild.Pipeline {
 	t.Helper()
 	r := storetest.Repository(repository)
-	built, _ := storetest.Started(t, b.store, storetest.AutomatedBuild(t, b.store, r), "", storetest.Commit(1))
-	return autobuild.Pipeline{BuildID: built.ID, Number: built.Number, Attempt: 1, Repository: built.Repository, Ref: built.Ref, Commit: built.Commit.Hash}
+	built, _ := storetest.Started(t, e.store, storetest.AutomatedBuild(t, e.store, r), "", storetest.Commit(1))
+	return autobuild.Pipeline{
+		BuildID:    built.ID,
+		Number:     built.Number,
+		Attempt:    1,
+		Repository: built.Repository,
+		Ref:        built.Ref,
+		Commit:     built.Commit.Hash,
+	}
 }
 
-// started is the attempt of a pipeline that was just started.
-func (b *bench) started(t testing.TB) autobuild.Attempt { return b.startedOf(t, "app") }
+// started returns the attempt of a pipeline that was just started.
+func (e *env) started(t testing.TB) autobuild.Attempt { return e.startedOf(t, "app") }
 
-func (b *bench) startedOf(t testing.TB, repository string) autobuild.Attempt {
+func (e *env) startedOf(t testing.TB, repository string) autobuild.Attempt {
 	t.Helper()
-	p := b.pipelineOf(t, repository)
-	ref, err := b.Start(t.Context(), p)
+	p := e.pipelineOf(t, repository)
+	ref, err := e.Start(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return autobuild.Attempt{BuildID: p.BuildID, Number: 1, EngineRef: ref}
 }
 
-// over waits for the end of a build, and returns its status.
-func (b *bench) over(t testing.TB, r *dronetest.Repository, number int64) string {
+// waitFinished waits for the end of a build and returns its status.
+func (e *env) waitFinished(t testing.TB, r *dronetest.Repository, number int64) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	status, err := b.server.Wait(ctx, r, number)
+	respondStatus, err := e.server.Wait(ctx, r, number)
 	if err != nil {
-		t.Fatalf("build %d is %s still", number, status)
+		t.Fatalf("build %d is %s still", number, respondStatus)
 	}
-	return status
+	return respondStatus
 }
 
-// shortly bounds a start whose pipeline is then looked for in vain.
+// shortly returns a context for a Start that searches for its pipeline in vain.
 func shortly(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// script is a program for steps to run.
+// script writes a program for steps to run and returns its path.
 func script(t testing.TB, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "program")

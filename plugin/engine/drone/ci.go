@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// event is what Drone calls builds that are started by API.
+	// event is Drone's event name for builds that are started by API.
 	event    = "custom"
-	perPage  = 100 // the most that the API gives
-	maxPages = 2   // that a build is looked for on
+	perPage  = 100 // maximum of the API
+	maxPages = 2   // pages of builds that Find reads
 )
 
 var (
@@ -26,9 +26,9 @@ var (
 	_ pipeline.RunLogs  = (*client)(nil)
 )
 
-// Login returns the name of the token's user.
+// Login returns the login of the token's user.
 func (c *client) Login(ctx context.Context) (login string, err error) {
-	err = c.call(ctx, answerTime, func(d drone.Client) error {
+	err = c.call(ctx, callTimeout, func(d drone.Client) error {
 		user, err := d.Self()
 		if err == nil {
 			login = user.Login
@@ -36,21 +36,25 @@ func (c *client) Login(ctx context.Context) (login string, err error) {
 		return err
 	})
 	if err == nil && login == "" {
-		err = c.strange()
+		err = c.unexpectedAnswer()
 	}
 	return login, err
 }
 
-// strange is the error of an answer that Drone would not give, as null where something was asked for.
-func (c *client) strange() error {
-	return fmt.Errorf("%s does not answer as Drone does: check SLIPWAY_DRONE_SERVER: %w", c.server, autobuild.ErrUnavailable)
+// unexpectedAnswer is the error for a response that Drone never sends, for example null instead of
+// an object.
+func (c *client) unexpectedAnswer() error {
+	return fmt.Errorf(
+		"%s does not answer as Drone does: check SLIPWAY_DRONE_SERVER: %w",
+		c.server, autobuild.ErrUnavailable,
+	)
 }
 
-// Create starts a build. Its action is its own: Drone remembers configurations by it, and not
-// by parameters, so that two builds of one commit in one second would get the same.
+// Create starts a build. Each order has its own action parameter. Drone caches configurations by
+// action and not by parameters, so two builds of one commit in the same second would share one.
 //
-// A fault of the builder repository is one of all builds, which wait for it (ErrForbidden); one
-// of a build's own repository or commit is that build's (ErrNotFound).
+// A failure of the builder repository affects all builds, so that they wait (ErrForbidden). A
+// failure of a build's own repository or commit fails this build only (ErrNotFound).
 // https://docs.drone.io/api/builds/build_create/
 func (c *client) Create(ctx context.Context, o pipeline.Order) (int64, error) {
 	number, err := c.create(ctx, o)
@@ -71,25 +75,38 @@ func (c *client) create(ctx context.Context, o pipeline.Order) (int64, error) {
 	params := o.Params.Map()
 	params["action"] = fmt.Sprintf("slipway-%s-%d", o.Params.BuildID, o.Params.Attempt)
 	var b *drone.Build
-	carried, err := c.carry(ctx, createTime, func(d drone.Client) (err error) {
-		b, err = d.BuildCreate(r.Namespace, r.Name, o.Commit, branchOf(r, o.Ref), params)
+	t, err := c.callRecorded(ctx, createTimeout, func(d drone.Client) (err error) {
+		b, err = d.BuildCreate(r.Namespace, r.Name, o.Commit, branchParam(r, o.Ref), params)
 		return err
 	})
 	switch {
-	case err != nil && carried.status >= http.StatusInternalServerError && !strings.Contains(err.Error(), seeLog):
-		return 0, fmt.Errorf("start a build of %s: %w; Drone answers so, after 45 s, where nobody gave it a configuration: are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on its server as `slipway engines` prints them?", o.Repository, err)
+	case err != nil && t.status >= http.StatusInternalServerError && !strings.Contains(err.Error(), seeLog):
+		return 0, fmt.Errorf(
+			"start a build of %s: %w; Drone answers so, after 45 s, where nobody gave it a configuration: "+
+				"are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on its server as `slipway engines` prints "+
+				"them?",
+			o.Repository, err,
+		)
 	case err != nil:
 		return 0, fmt.Errorf("start a build of %s: %w", o.Repository, err)
-	case b.Number == 0: // the answer is null
-		return 0, fmt.Errorf("the Drone server made no build of %s: its configuration did not come from our config extension (DRONE_YAML_ENDPOINT) and is not for event %s, or the user who activated the repository there is inactive: %w", o.Repository, event, autobuild.ErrForbidden)
+	case b.Number == 0: // the response is null
+		return 0, fmt.Errorf(
+			"the Drone server made no build of %s: its configuration did not come from our config extension "+
+				"(DRONE_YAML_ENDPOINT) and is not for event %s, or the user who activated the repository there "+
+				"is inactive: %w",
+			o.Repository, event, autobuild.ErrForbidden,
+		)
 	case b.Status == drone.StatusError:
-		return 0, fmt.Errorf("the Drone server does not run build %d of %s: %s: %w", b.Number, o.Repository, b.Error, autobuild.ErrForbidden)
+		return 0, fmt.Errorf(
+			"the Drone server does not run build %d of %s: %s: %w",
+			b.Number, o.Repository, b.Error, autobuild.ErrForbidden,
+		)
 	}
 	return b.Number, nil
 }
 
-// branchOf is what Drone takes for the branch of a build.
-func branchOf(r *drone.Repo, ref autobuild.Ref) string {
+// branchParam returns the value that Drone expects as the branch of a build.
+func branchParam(r *drone.Repo, ref autobuild.Ref) string {
 	switch ref.Kind {
 	case autobuild.Branch:
 		return ref.Name
@@ -99,7 +116,7 @@ func branchOf(r *drone.Repo, ref autobuild.Ref) string {
 	return r.Branch
 }
 
-// Find looks through the newest builds.
+// Find searches the newest maxPages*perPage builds. Errors are those of pipeline.CI.
 func (c *client) Find(ctx context.Context, repository string, p pipeline.Params) (pipeline.Run, error) {
 	owner, name, err := split(repository)
 	if err != nil {
@@ -111,7 +128,7 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 	}
 	for page := 1; page <= maxPages; page++ {
 		var all []*drone.Build
-		err := c.call(ctx, answerTime, func(d drone.Client) (err error) {
+		err := c.call(ctx, callTimeout, func(d drone.Client) (err error) {
 			all, err = d.BuildList(owner, name, drone.ListOptions{Page: page, Size: perPage})
 			return err
 		})
@@ -134,7 +151,7 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 	return pipeline.Run{}, fmt.Errorf("no build of %s is this attempt's: %w", repository, autobuild.ErrNotFound)
 }
 
-// Run returns one build.
+// Run returns a build by its number. Errors are those of pipeline.CI.
 func (c *client) Run(ctx context.Context, repository string, number int64) (pipeline.Run, error) {
 	b, err := c.build(ctx, repository, number)
 	if err != nil {
@@ -148,21 +165,25 @@ func (c *client) build(ctx context.Context, repository string, number int64) (b 
 	if err != nil {
 		return nil, err
 	}
-	err = c.call(ctx, answerTime, func(d drone.Client) (err error) {
+	err = c.call(ctx, callTimeout, func(d drone.Client) (err error) {
 		b, err = d.Build(owner, name, int(number))
 		return err
 	})
 	if err == nil && b.Number != number {
-		return nil, c.strange()
+		return nil, c.unexpectedAnswer()
 	}
 	return b, err
 }
 
 func (c *client) runOf(repository string, b *drone.Build) pipeline.Run {
-	return pipeline.Run{Number: b.Number, State: stateOf(b.Status), URL: fmt.Sprintf("%s/%s/%d", c.server, repository, b.Number)}
+	return pipeline.Run{
+		Number: b.Number,
+		State:  stateOf(b.Status),
+		URL:    fmt.Sprintf("%s/%s/%d", c.server, repository, b.Number),
+	}
 }
 
-// stateOf says in our words where a build is.
+// stateOf converts a status of Drone.
 // https://docs.drone.io/api/overview/
 func stateOf(status string) autobuild.PipelineState {
 	switch status {
@@ -176,11 +197,11 @@ func stateOf(status string) autobuild.PipelineState {
 	return autobuild.PipelineGone // success, failure, error, skipped
 }
 
-// Cancel stops a build; one that is over is no error of Drone's either.
+// Cancel stops a build. Drone reports no error if the build is finished.
 func (c *client) Cancel(ctx context.Context, repository string, number int64) error {
 	owner, name, err := split(repository)
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, answerTime, func(d drone.Client) error { return d.BuildCancel(owner, name, int(number)) })
+	return c.call(ctx, callTimeout, func(d drone.Client) error { return d.BuildCancel(owner, name, int(number)) })
 }

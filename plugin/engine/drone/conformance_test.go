@@ -31,7 +31,7 @@ func conform(t *testing.T, repository string) {
 	})
 }
 
-// forge answers what a fake Drone asks of Bitbucket.
+// forge answers the fake Drone's requests to Bitbucket.
 type forge map[string]*bitbuckettest.Repository
 
 func (f forge) commit(repository, branch, commit string) string {
@@ -45,8 +45,8 @@ func (f forge) commit(repository, branch, commit string) string {
 	return head
 }
 
-// withFake makes a world whose gateway runs everything on a fake Drone, which tells all that it
-// tells twice.
+// withFake returns a world whose gateway runs all builds on a fake Drone that sends every webhook
+// twice.
 func withFake(repository string) (world.Options, *enginetest.CI) {
 	ci, known := &enginetest.CI{}, forge{}
 	var server *dronetest.Server
@@ -63,7 +63,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			}
 			server = dronetest.New(dronetest.Options{Commit: known.commit, Capacity: 8, ConfigWait: time.Second})
 			w.OnClose(server.Close)
-			server.TellTwice()
+			server.SendTwice()
 			ci.Hold, ci.Release = server.Hold, server.Release
 			known[r.FullName()] = r
 			server.AddUnseen(r.FullName())
@@ -73,7 +73,8 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			}
 			origin, err := ci.Connect(ctx, w, "http://"+address)
 			return append([]string{
-				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
+				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin,
+				"SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
 				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(),
 			}, ci.Settings("SLIPWAY_DRONE_")...), err
 		},
@@ -100,10 +101,10 @@ func alone(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBench(t, drone.Options{
+	e := newEnv(t, drone.Options{
 		Repository: "acme/builder", Type: drone.TypeExec,
 		Step: pipeline.Step{URL: func(id string) string { return url + "/" + id }, Image: program},
 	})
-	b.server.AddRepository("acme/builder", "main")
-	return b, b.pipeline(t)
+	e.server.AddRepository("acme/builder", "main")
+	return e, e.pipeline(t)
 }

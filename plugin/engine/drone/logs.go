@@ -13,27 +13,27 @@ import (
 
 const (
 	maxLines = 200
-	maxLog   = 64 << 10 // bytes of all of them
-	maxLine  = 4 << 10  // bytes of one
-	maxSteps = 20       // whose logs are read; ours has one
+	maxLog   = 64 << 10 // bytes of all lines
+	maxLine  = 4 << 10  // bytes of one line
+	maxSteps = 20       // maximum number of steps whose logs are read; ours has one
 )
 
-// Logs returns the last lines of all steps, then what Drone itself says of their end. Drone
-// has no log of a step that runs or was skipped.
+// Logs returns the last lines of all steps, followed by Drone's own messages about their end. Drone
+// has no log for steps that are running or were skipped.
 // https://docs.drone.io/api/builds/build_logs/
 func (c *client) Logs(ctx context.Context, repository string, number int64) ([]string, error) {
 	b, err := c.build(ctx, repository, number)
 	if err != nil {
 		return nil, err
 	}
-	var lines, words []string
+	var lines, messages []string
 	steps := 0
 	for _, stage := range b.Stages {
 		if stage == nil {
 			continue
 		}
 		if stage.Error != "" {
-			words = append(words, "Drone: "+shortened(stage.Error))
+			messages = append(messages, "Drone: "+truncated(stage.Error))
 		}
 		for _, step := range stage.Steps {
 			if steps++; step == nil || steps > maxSteps {
@@ -45,18 +45,26 @@ func (c *client) Logs(ctx context.Context, repository string, number int64) ([]s
 			}
 			lines = append(lines, printed...)
 			if step.Error != "" || step.ExitCode != 0 {
-				words = append(words, strings.TrimSpace(fmt.Sprintf("Drone: step %s ended with exit code %d %s", step.Name, step.ExitCode, shortened(step.Error))))
+				messages = append(
+					messages,
+					strings.TrimSpace(
+						fmt.Sprintf(
+							"Drone: step %s ended with exit code %d %s",
+							step.Name, step.ExitCode, truncated(step.Error),
+						),
+					),
+				)
 			}
 		}
 	}
 	if b.Error != "" {
-		words = append(words, "Drone: "+shortened(b.Error))
+		messages = append(messages, "Drone: "+truncated(b.Error))
 	}
-	return append(last(lines), last(words)...), nil
+	return append(lastLines(lines), lastLines(messages)...), nil
 }
 
-// last returns as many of the last lines as are kept.
-func last(lines []string) []string {
+// lastLines returns at most maxLines of the last lines, and at most maxLog bytes.
+func lastLines(lines []string) []string {
 	from, size := len(lines), 0
 	for from > 0 && len(lines)-from < maxLines {
 		if size += len(lines[from-1]) + 1; size > maxLog {
@@ -67,7 +75,7 @@ func last(lines []string) []string {
 	return lines[from:]
 }
 
-func shortened(line string) string {
+func truncated(line string) string {
 	return strings.TrimRight(strings.ToValidUTF8(line[:min(len(line), maxLine)], "?"), "\r\n")
 }
 
@@ -77,7 +85,7 @@ func (c *client) stepLog(ctx context.Context, repository string, number int64, s
 		return nil, err
 	}
 	var printed []*drone.Line
-	err = c.call(ctx, answerTime, func(d drone.Client) (err error) {
+	err = c.call(ctx, callTimeout, func(d drone.Client) (err error) {
 		printed, err = d.Logs(owner, name, int(number), stage, step)
 		return err
 	})
@@ -87,7 +95,7 @@ func (c *client) stepLog(ctx context.Context, repository string, number int64, s
 	lines := make([]string, 0, len(printed))
 	for _, line := range printed {
 		if line != nil {
-			lines = append(lines, shortened(line.Message))
+			lines = append(lines, truncated(line.Message))
 		}
 	}
 	return lines, err

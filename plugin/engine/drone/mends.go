@@ -6,14 +6,22 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// mends are what people look at on Drone's server and its runners, and at the gateway.
-func mends(o Options) pipeline.Mends {
-	m := pipeline.Mends{
-		Agent:   fmt.Sprintf("is a runner of type %s for %s connected (SLIPWAY_DRONE_TYPE, SLIPWAY_DRONE_PLATFORM), with a place free", o.Type, o.Platform),
-		Config:  "are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on Drone's server as `slipway engines` prints them?",
-		Image:   fmt.Sprintf("is SLIPWAY_DRONE_IMAGE=%s this program, and in reach of the runners?", o.Step.Image),
-		Secret:  "set DRONE_SECRET_PLUGIN_ENDPOINT and DRONE_SECRET_PLUGIN_TOKEN on each of Drone's runners as `slipway engines` prints them, and let them reach the gateway",
-		Builder: fmt.Sprintf("on Drone, name the image in DRONE_RUNNER_PRIVILEGED_IMAGES=%s of the runners, or set SLIPWAY_DRONE_BUILDER", o.Step.Image),
+// remedies returns the hints for Drone's server, its runners and the gateway.
+func remedies(o Options) pipeline.Remedies {
+	m := pipeline.Remedies{
+		Agent: fmt.Sprintf(
+			"is a runner of type %s for %s connected (SLIPWAY_DRONE_TYPE, SLIPWAY_DRONE_PLATFORM), with a place free",
+			o.Type, o.Platform,
+		),
+		Config: "are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on Drone's server as `slipway engines` prints them?",
+		Image:  fmt.Sprintf("is SLIPWAY_DRONE_IMAGE=%s this program, and in reach of the runners?", o.Step.Image),
+		Secret: "set DRONE_SECRET_PLUGIN_ENDPOINT and DRONE_SECRET_PLUGIN_TOKEN on each of Drone's runners " +
+			"as `slipway engines` prints them, and let them reach the gateway",
+		Builder: fmt.Sprintf(
+			"on Drone, name the image in DRONE_RUNNER_PRIVILEGED_IMAGES=%s of the runners, or set "+
+				"SLIPWAY_DRONE_BUILDER",
+			o.Step.Image,
+		),
 	}
 	if len(o.Step.Labels) > 0 {
 		m.Agent += ", and the labels of SLIPWAY_DRONE_LABELS in DRONE_RUNNER_LABELS"

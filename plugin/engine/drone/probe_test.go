@@ -14,71 +14,81 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// probeBench is a bench whose steps run the runner, with a builder at no address.
-func probeBench(t *testing.T) (b *bench, builder *dronetest.Repository) {
+// probeEnv returns an env whose steps run the runner, with an unreachable builder.
+func probeEnv(t *testing.T) (e *env, builder *dronetest.Repository) {
 	t.Helper()
 	program, err := enginetest.Link(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	probes := pipeline.NewProbes(drone.Name, secret.New("key"), time.Now)
-	b = newBench(t, drone.Options{
+	e = newEnv(t, drone.Options{
 		Repository: "acme/builder", Probes: probes,
-		Step: pipeline.Step{Image: program, ProbeURL: enginetest.ServeProbes(t, probes), Builder: "unix:///nowhere.sock"},
+		Step: pipeline.Step{
+			Image:    program,
+			ProbeURL: enginetest.ServeProbes(t, probes),
+			Builder:  "unix:///nowhere.sock",
+		},
 	})
-	return b, b.server.AddRepository("acme/builder", "main")
+	return e, e.server.AddRepository("acme/builder", "main")
 }
 
-// Each thing that may be set up wrongly on Drone, or be away, is told with what mends it.
-func TestAProbeSaysWhatToMend(t *testing.T) {
+// Each wrong setting or missing program of Drone is reported with its fix.
+func TestAProbeNamesTheFix(t *testing.T) {
 	all := secrets()
 	for name, c := range map[string]struct {
-		change func(b *bench, builder *dronetest.Repository, e dronetest.Extensions)
-		well   int
-		says   []string
+		change   func(e *env, builder *dronetest.Repository, ext dronetest.Extensions)
+		well     int
+		wantText []string
 	}{
 		"no builder": {
-			func(*bench, *dronetest.Repository, dronetest.Extensions) {},
-			1, []string{"the builder: ", "unix:///nowhere.sock", "SLIPWAY_DRONE_BUILDER=unix:///nowhere.sock must be in reach"},
+			func(*env, *dronetest.Repository, dronetest.Extensions) {},
+			1,
+			[]string{
+				"the builder: ", "unix:///nowhere.sock", "SLIPWAY_DRONE_BUILDER=unix:///nowhere.sock must be in reach",
+			},
 		},
-		"no config extension": {func(b *bench, _ *dronetest.Repository, e dronetest.Extensions) {
-			e.Config = dronetest.Extension{}
-			b.server.SetExtensions(e)
+		"no config extension": {func(e *env, _ *dronetest.Repository, ext dronetest.Extensions) {
+			ext.Config = dronetest.Extension{}
+			e.server.SetExtensions(ext)
 		}, 0, []string{"DRONE_YAML_ENDPOINT"}},
-		"config extension with another secret": {func(b *bench, _ *dronetest.Repository, e dronetest.Extensions) {
-			e.Config.Secret = secret.New("other")
-			b.server.SetExtensions(e)
+		"config extension with another secret": {func(e *env, _ *dronetest.Repository, ext dronetest.Extensions) {
+			ext.Config.Secret = secret.New("other")
+			e.server.SetExtensions(ext)
 		}, 0, []string{"DRONE_YAML_SECRET"}},
-		"the repository's own pipeline": {func(b *bench, builder *dronetest.Repository, e dronetest.Extensions) {
-			e.Config = dronetest.Extension{}
-			b.server.SetExtensions(e)
-			b.server.SetConfig(builder, "kind: pipeline\ntype: exec\nname: own\nsteps:\n- name: test\n  commands:\n  - echo their own\n")
+		"the repository's own pipeline": {func(e *env, builder *dronetest.Repository, ext dronetest.Extensions) {
+			ext.Config = dronetest.Extension{}
+			e.server.SetExtensions(ext)
+			e.server.SetConfig(builder, "kind: pipeline\ntype: exec\nname: own\nsteps:\n- name: test\n  "+
+				"commands:\n  - echo their own\n")
 		}, 0, []string{"our step said nothing", "their own", "DRONE_YAML_ENDPOINT"}},
-		"no secret extension": {func(b *bench, _ *dronetest.Repository, e dronetest.Extensions) {
-			e.Secret = dronetest.Extension{}
-			b.server.SetExtensions(e)
+		"no secret extension": {func(e *env, _ *dronetest.Repository, ext dronetest.Extensions) {
+			ext.Secret = dronetest.Extension{}
+			e.server.SetExtensions(ext)
 		}, 0, []string{"SLIPWAY_RUNNER_TOKEN is not set", "DRONE_SECRET_PLUGIN_ENDPOINT"}},
-		"secret extension with another secret": {func(b *bench, _ *dronetest.Repository, e dronetest.Extensions) {
-			e.Secret.Secret = all["config"]
-			b.server.SetExtensions(e)
+		"secret extension with another secret": {func(e *env, _ *dronetest.Repository, ext dronetest.Extensions) {
+			ext.Secret.Secret = all["config"]
+			e.server.SetExtensions(ext)
 		}, 0, []string{"DRONE_SECRET_PLUGIN_TOKEN"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, builder := probeBench(t)
-			c.change(b, builder, extensions(b.gateway, all))
-			enginetest.WantProblem(t, b.Probe(t.Context(), ""), c.well, c.says...)
+			e, builder := probeEnv(t)
+			c.change(e, builder, extensions(e.gateway, all))
+			enginetest.WantProblem(t, e.Probe(t.Context(), ""), c.well, c.wantText...)
 		})
 	}
 }
 
 func TestAProbeThatNoRunnerTakesIsCancelled(t *testing.T) {
-	b, builder := probeBench(t)
-	b.server.Hold()
+	e, builder := probeEnv(t)
+	e.server.Hold()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	enginetest.WantProblem(t, b.Probe(ctx, ""), 0, "was taken by nobody", "is a runner of type exec for linux/amd64 connected")
-	if builds := b.server.Builds(builder); len(builds) != 1 || builds[0].Status != godrone.StatusKilled {
+	enginetest.WantProblem(
+		t, e.Probe(ctx, ""), 0, "was taken by nobody", "is a runner of type exec for linux/amd64 connected",
+	)
+	if builds := e.server.Builds(builder); len(builds) != 1 || builds[0].Status != godrone.StatusKilled {
 		t.Errorf("builds %+v, want one that was cancelled", builds)
 	}
 }

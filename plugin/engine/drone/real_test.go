@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite" // Drone's database, to give its machine user a token of Bitbucket's
+	_ "modernc.org/sqlite" // Drone's database: the test stores a Bitbucket token for the machine user
 
 	"slipway/config/secret"
 	"slipway/plugin/demo/world"
@@ -25,17 +25,18 @@ import (
 	"slipway/plugin/engine/enginetest"
 )
 
-// binVariable names a drone-server, with drone-runner-exec beside it.
+// binVariable names a drone-server program, with drone-runner-exec in the same directory.
 const binVariable = "SLIPWAY_TEST_DRONE_BIN"
 
-// ownPipeline is a repository's own, with one step.
-const ownPipeline = "kind: pipeline\ntype: exec\nname: own\nplatform: {os: linux, arch: amd64}\ntrigger: {event: [push, tag]}\nsteps:\n  - name: say\n"
+// ownPipeline is a repository's own pipeline with one step.
+const ownPipeline = "kind: pipeline\ntype: exec\nname: own\nplatform: {os: linux, arch: amd64}\ntrigger: " +
+	"{event: [push, tag]}\nsteps:\n  - name: say\n"
 
 func TestRealDroneInTheBuilderRepository(t *testing.T) { conformReal(t, "acme/builder") }
 
 func TestRealDronePerRepository(t *testing.T) { conformReal(t, "") }
 
-// conformReal allows for the runner's way to ask for work only every 10 s.
+// conformReal allows for the runner, which polls only every 10 s.
 func conformReal(t *testing.T, repository string) {
 	worldtest.NeedMachine(t)
 	server, runner := enginetest.Binaries(t, binVariable, "drone-runner-exec")
@@ -47,22 +48,24 @@ func conformReal(t *testing.T, repository string) {
 
 // real is a Drone server and its runner in a world.
 type real struct {
-	server, runner string // programs
+	server, runner string // paths of the programs
 	world          *world.World
 	front          *enginetest.Front
 	address        string
 	token          string
-	rpc            string // secret between the two
+	rpc            string // secret that the server and the runner share
 	ci             *enginetest.CI
 }
 
-// withReal makes a world whose gateway runs everything on a real Drone. That starts after the
-// gateway, which makes the secrets that Drone signs with.
+// withReal returns a world whose gateway runs all builds on a real Drone. Drone starts after the
+// gateway, because the gateway creates the secrets that Drone signs with.
 func withReal(server, runner, repository string) (world.Options, *enginetest.CI) {
 	d := &real{server: server, runner: runner, token: rand.Text(), rpc: rand.Text(), ci: &enginetest.CI{}}
 	return world.Options{
-		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) { return d.prepare(ctx, w, repository) },
-		AfterGateway:  d.start,
+		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+			return d.prepare(ctx, w, repository)
+		},
+		AfterGateway: d.start,
 	}, d.ci
 }
 
@@ -80,7 +83,8 @@ func (d *real) prepare(ctx context.Context, w *world.World, repository string) (
 	}
 	origin, err := d.ci.Connect(ctx, w, "http://"+d.address)
 	return append([]string{
-		"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin, "SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
+		"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin,
+		"SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",
 		"SLIPWAY_DRONE_TOKEN=" + d.token,
 	}, d.ci.Settings("SLIPWAY_DRONE_")...), err
 }
@@ -90,7 +94,9 @@ func (d *real) start(ctx context.Context, w *world.World) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := w.Bitbucket.AddConsumer(w.App.Workspace, "http://"+d.address+"/login", "account", "repository", "webhook", "pullrequest")
+	consumer, err := w.Bitbucket.AddConsumer(
+		w.App.Workspace, "http://"+d.address+"/login", "account", "repository", "webhook", "pullrequest",
+	)
 	if err != nil {
 		return err
 	}
@@ -104,17 +110,25 @@ func (d *real) start(ctx context.Context, w *world.World) error {
 	return d.startRunner(ctx, secrets["secret"])
 }
 
-func (d *real) startServer(ctx context.Context, secrets map[string]secret.Secret, key string, consumer secret.Secret) error {
+func (d *real) startServer(
+	ctx context.Context,
+	secrets map[string]secret.Secret,
+	key string,
+	consumer secret.Secret,
+) error {
 	gateway := d.world.Gateway.URL
 	_, err := enginetest.StartProcess(d.world, "drone-server", d.server, nil, []string{
-		"DRONE_SERVER_HOST=" + d.address, "DRONE_SERVER_PROTO=http", "DRONE_SERVER_PORT=" + d.address, "DRONE_RPC_SECRET=" + d.rpc,
+		"DRONE_SERVER_HOST=" + d.address, "DRONE_SERVER_PROTO=http",
+		"DRONE_SERVER_PORT=" + d.address, "DRONE_RPC_SECRET=" + d.rpc,
 		"DRONE_DATABASE_DRIVER=sqlite3", "DRONE_DATABASE_DATASOURCE=" + d.database(),
 		"DRONE_BITBUCKET_CLIENT_ID=" + key, "DRONE_BITBUCKET_CLIENT_SECRET=" + consumer.Reveal(),
 		"HTTPS_PROXY=" + d.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "SSL_CERT_FILE=" + d.front.Authority,
 		"DRONE_USER_CREATE=username:slipway,machine:true,admin:true,token:" + d.token,
 		"DRONE_STATUS_DISABLED=true", "DRONE_DATADOG_ENABLED=false", "DRONE_CRON_DISABLED=true",
-		"DRONE_YAML_ENDPOINT=" + gateway + "/extensions/drone/config", "DRONE_YAML_SECRET=" + secrets["config"].Reveal(),
-		"DRONE_WEBHOOK_ENDPOINT=" + gateway + "/extensions/drone/webhook", "DRONE_WEBHOOK_SECRET=" + secrets["webhook"].Reveal(),
+		"DRONE_YAML_ENDPOINT=" + gateway + "/extensions/drone/config",
+		"DRONE_YAML_SECRET=" + secrets["config"].Reveal(),
+		"DRONE_WEBHOOK_ENDPOINT=" + gateway + "/extensions/drone/webhook",
+		"DRONE_WEBHOOK_SECRET=" + secrets["webhook"].Reveal(),
 		"DRONE_WEBHOOK_EVENTS=build:*",
 	})
 	if err != nil {
@@ -125,15 +139,21 @@ func (d *real) startServer(ctx context.Context, secrets map[string]secret.Secret
 
 func (d *real) database() string { return filepath.Join(d.world.Dir, "drone.sqlite") }
 
-// giveToken links Drone's machine user with Alice's account, which a person does by signing in.
+// giveToken links Drone's machine user with Alice's account. A user does this by signing in.
 func (d *real) giveToken(ctx context.Context, access, refresh secret.Secret) error {
 	db, err := sql.Open("sqlite", d.database())
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	_, err = db.ExecContext(ctx, `UPDATE users SET user_oauth_token = ?, user_oauth_refresh = ?, user_oauth_expiry = ? WHERE user_login = 'slipway'`,
-		access.Reveal(), refresh.Reveal(), time.Now().Add(time.Hour).Unix())
+	_, err = db.ExecContext(
+		ctx,
+		`UPDATE users SET user_oauth_token = ?, user_oauth_refresh = ?, user_oauth_expiry = ?
+			WHERE user_login = 'slipway'`,
+		access.Reveal(),
+		refresh.Reveal(),
+		time.Now().Add(time.Hour).Unix(),
+	)
 	return err
 }
 
@@ -143,11 +163,15 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 		return err
 	}
 	p, err := enginetest.StartProcess(d.world, "drone-runner-exec", d.runner, []string{"daemon"}, []string{
-		"USER=root", "DRONE_RPC_HOST=" + d.address, "DRONE_RPC_PROTO=http", "DRONE_RPC_SECRET=" + d.rpc, "DRONE_HTTP_BIND=" + address,
-		"DRONE_RUNNER_CAPACITY=8", "DRONE_RUNNER_NAME=test", "DRONE_RUNNER_ROOT=" + filepath.Join(d.world.Dir, "drone-root"),
-		"DRONE_SECRET_PLUGIN_ENDPOINT=" + d.world.Gateway.URL + "/extensions/drone/secret", "DRONE_SECRET_PLUGIN_TOKEN=" + key.Reveal(),
-		// Its steps clone from Bitbucket.
-		"HTTPS_PROXY=" + d.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "DRONE_RUNNER_ENVIRON=GIT_SSL_CAINFO:" + d.front.Authority,
+		"USER=root", "DRONE_RPC_HOST=" + d.address, "DRONE_RPC_PROTO=http",
+		"DRONE_RPC_SECRET=" + d.rpc, "DRONE_HTTP_BIND=" + address,
+		"DRONE_RUNNER_CAPACITY=8", "DRONE_RUNNER_NAME=test",
+		"DRONE_RUNNER_ROOT=" + filepath.Join(d.world.Dir, "drone-root"),
+		"DRONE_SECRET_PLUGIN_ENDPOINT=" + d.world.Gateway.URL + "/extensions/drone/secret",
+		"DRONE_SECRET_PLUGIN_TOKEN=" + key.Reveal(),
+		// Steps clone from Bitbucket.
+		"HTTPS_PROXY=" + d.front.Proxy, "NO_PROXY=127.0.0.1,localhost",
+		"DRONE_RUNNER_ENVIRON=GIT_SSL_CAINFO:" + d.front.Authority,
 	})
 	if err != nil {
 		return err
@@ -156,8 +180,10 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 	d.ci.Own = &enginetest.OwnPipeline{
 		File: ".drone.yml",
 		Text: func(line string) string { return ownPipeline + "    commands:\n      - " + line + "\n" },
-		Step: func(program string, settings map[string]string) string { // exec pipelines have no settings, but an environment
-			step := ownPipeline + "    environment:\n      DRONE_REMOTE_URL: https://bitbucket.org/${DRONE_REPO}.git\n" // and not where the fake is
+		// Exec pipelines have no settings, only an environment.
+		Step: func(program string, settings map[string]string) string {
+			// Clone from bitbucket.org and not from the fake's address.
+			step := ownPipeline + "    environment:\n      DRONE_REMOTE_URL: https://bitbucket.org/${DRONE_REPO}.git\n"
 			for _, name := range slices.Sorted(maps.Keys(settings)) {
 				step += "      PLUGIN_" + strings.ToUpper(name) + ": " + strconv.Quote(settings[name]) + "\n"
 			}
@@ -168,7 +194,7 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 	return nil
 }
 
-// activate is a person who presses Sync and then Activate.
+// activate presses Sync and then Activate, as a user does.
 func (d *real) activate(ctx context.Context, fullName string) error {
 	for _, path := range []string{"/api/user/repos?async=false", "/api/repos/" + fullName} {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.address+path, nil)

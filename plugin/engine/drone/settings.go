@@ -8,7 +8,8 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// Environments are what Drone's programs need; gateway is the URL by which they find us.
+// Environments returns the settings for Drone's programs. gateway is the URL at which they reach
+// the gateway.
 func (e *Engine) Environments(gateway string) []pipeline.Environment {
 	return []pipeline.Environment{
 		{Of: "the Drone server", Settings: e.ServerSettings(gateway)},
@@ -16,24 +17,50 @@ func (e *Engine) Environments(gateway string) []pipeline.Environment {
 	}
 }
 
-// ServerSettings are for the environment of the Drone server; gateway is the URL by which that
-// finds us.
+// ServerSettings returns the settings for the Drone server. gateway is the URL at which the server
+// reaches the gateway.
 func (e *Engine) ServerSettings(gateway string) []pipeline.Setting {
 	return []pipeline.Setting{
-		{Name: "DRONE_YAML_ENDPOINT", Value: gateway + "/extensions/drone/config", Why: "asks the gateway for the pipelines of its builds; others run their repository's .drone.yml as before"},
+		{
+			Name:  "DRONE_YAML_ENDPOINT",
+			Value: gateway + "/extensions/drone/config",
+			Why: "asks the gateway for the pipelines of its builds; others run their repository's " +
+				".drone.yml as before",
+		},
 		{Name: "DRONE_YAML_SECRET", Secret: e.o.Secrets.Config, Why: "what it signs these requests with"},
-		{Name: "DRONE_WEBHOOK_ENDPOINT", Value: gateway + "/extensions/drone/webhook", Why: "optional: tells the gateway at once what it would see within 15 s"},
+		{
+			Name:  "DRONE_WEBHOOK_ENDPOINT",
+			Value: gateway + "/extensions/drone/webhook",
+			Why:   "optional: tells the gateway at once what it would see within 15 s",
+		},
 		{Name: "DRONE_WEBHOOK_SECRET", Secret: e.o.Secrets.Webhook, Why: "what it signs these requests with"},
 		{Name: "DRONE_WEBHOOK_EVENTS", Value: "build:*", Why: "only what the gateway looks at"},
-		{Name: "DRONE_STATUS_DISABLED", Value: "true", Why: "optional, where Drone runs nothing but our builds: the gateway posts each build's status itself, and Drone's own, for all of a commit under one name, would stand beside it"},
-		{Name: "DRONE_INCOMING_WEBHOOK_EVENTS", Value: "pull_request", Why: "optional, where Drone runs nothing but our builds: when it activates a repository it makes a webhook at Bitbucket, without this one for pushes too, and looks for a .drone.yml at each"},
+		{
+			Name:  "DRONE_STATUS_DISABLED",
+			Value: "true",
+			Why: "optional, where Drone runs nothing but our builds: the gateway posts each build's status " +
+				"itself, and Drone's own, for all of a commit under one name, would stand beside it",
+		},
+		{
+			Name:  "DRONE_INCOMING_WEBHOOK_EVENTS",
+			Value: "pull_request",
+			Why: "optional, where Drone runs nothing but our builds: when it activates a repository it " +
+				"makes a webhook at Bitbucket, without this one for pushes too, and looks for a .drone.yml " +
+				"at each",
+		},
 	}
 }
 
-// RunnerSettings are for the environment of each of its runners. https://docs.drone.io/runner/
+// RunnerSettings returns the settings for each Drone runner. gateway is the URL at which the
+// runners reach the gateway.
+// https://docs.drone.io/runner/
 func (e *Engine) RunnerSettings(gateway string) []pipeline.Setting {
 	all := []pipeline.Setting{
-		{Name: "DRONE_SECRET_PLUGIN_ENDPOINT", Value: gateway + "/extensions/drone/secret", Why: "asks the gateway for the token of a build's runner"},
+		{
+			Name:  "DRONE_SECRET_PLUGIN_ENDPOINT",
+			Value: gateway + "/extensions/drone/secret",
+			Why:   "asks the gateway for the token of a build's runner",
+		},
 		{Name: "DRONE_SECRET_PLUGIN_TOKEN", Secret: e.o.Secrets.Secret, Why: "what it signs these requests with"},
 	}
 	if labels := e.o.Step.Labels; len(labels) > 0 {
@@ -41,7 +68,14 @@ func (e *Engine) RunnerSettings(gateway string) []pipeline.Setting {
 		for _, name := range slices.Sorted(maps.Keys(labels)) {
 			pairs = append(pairs, name+":"+labels[name])
 		}
-		all = append(all, pipeline.Setting{Name: "DRONE_RUNNER_LABELS", Value: strings.Join(pairs, ","), Why: "our pipelines are for runners with these labels (SLIPWAY_DRONE_LABELS)"})
+		all = append(
+			all,
+			pipeline.Setting{
+				Name:  "DRONE_RUNNER_LABELS",
+				Value: strings.Join(pairs, ","),
+				Why:   "our pipelines are for runners with these labels (SLIPWAY_DRONE_LABELS)",
+			},
+		)
 	}
 	return all
 }

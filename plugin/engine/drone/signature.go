@@ -18,25 +18,26 @@ import (
 	"slipway/plugin/trail"
 )
 
-// maxRequest bounds a request's body, in bytes.
+// maxRequest bounds the body of a request, in bytes.
 const maxRequest = 1 << 20
 
-// signed is the one form of a signature that Drone writes. Its own library takes more: another
-// order, a key twice, a list of headers that leaves the body out.
-const signed = `^keyId="hmac-key",algorithm="hmac-sha256",signature="([A-Za-z0-9+/]{43}=)",headers="([a-z -]+)"$`
+// signaturePattern matches the only form of a signature header that Drone sends. Drone's own
+// library also accepts another order of keys, duplicate keys, and header lists without the digest.
+const signaturePattern = `^keyId="hmac-key",algorithm="hmac-sha256",` +
+	`signature="([A-Za-z0-9+/]{43}=)",headers="([a-z -]+)"$`
 
-// requestKey is where a request's context has what the guard knows of it.
+// requestKey is the context key of the *request that guard passes to the handlers.
 type requestKey struct{}
 
-// A request is one whose headers may be believed if they are signed.
+// A request is the state of one request between guard and the handlers.
 type request struct {
 	signature string
-	refused   error // by our answer, its signature good
+	refused   error // the handler's error for a request with a valid signature
 }
 
-// guard stands before drone-go's handlers, which check the signature of the headers and
-// nothing else: not that the digest is the body's, how old the date is, or which headers were
-// signed. It bounds the body, too.
+// guard checks requests before drone-go's handlers do. Those verify only the signature of the
+// headers: not the digest of the body, the age of the date, or which headers are signed. guard also
+// limits the size of the body.
 // https://datatracker.ietf.org/doc/html/draft-cavage-http-signatures
 func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -45,46 +46,51 @@ func (e *Engine) guard(kind string, h http.Handler) http.HandlerFunc {
 			e.refuse(r.Context(), w, kind, http.StatusRequestEntityTooLarge, fmt.Errorf("read the request: %w", err))
 			return
 		}
-		signature, err := check(r.Header, body, e.o.Now())
+		signature, err := verifyHeaders(r.Header, body, e.o.Now())
 		if err != nil {
 			e.refuse(r.Context(), w, kind, http.StatusUnauthorized, err)
 			return
 		}
-		known := &request{signature: signature}
-		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, known))
+		state := &request{signature: signature}
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, state))
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		answered := &watched{ResponseWriter: w}
-		h.ServeHTTP(answered, r)
+		recorded := &recordedResponse{ResponseWriter: w}
+		h.ServeHTTP(recorded, r)
 		switch {
-		case answered.status == http.StatusBadRequest:
-			e.refused(r.Context(), kind, fmt.Errorf("%s: is this extension's secret the one that `slipway engines` prints?", answered.text))
-		case known.refused != nil:
-			e.refused(r.Context(), kind, known.refused)
+		case recorded.status == http.StatusBadRequest:
+			e.logRefusal(
+				r.Context(), kind,
+				fmt.Errorf("%s: is this extension's secret the one that `slipway engines` prints?", recorded.text),
+			)
+		case state.refused != nil:
+			e.logRefusal(r.Context(), kind, state.refused)
 		default:
-			e.seen.Good(kind)
+			e.requestLog.Accepted(kind)
 		}
 	}
 }
 
-// refuse answers a request that is not taken, with the reason for whoever reads Drone's log.
+// refuse rejects a request. The response contains the reason for the readers of Drone's log.
 func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string, status int, err error) {
-	e.refused(ctx, kind, err)
+	e.logRefusal(ctx, kind, err)
 	http.Error(w, err.Error(), status)
 }
 
-func (e *Engine) refused(ctx context.Context, kind string, err error) {
-	if e.seen.Bad(kind, err) {
-		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).Warn("request of Drone refused; further ones are logged once a minute")
+func (e *Engine) logRefusal(ctx context.Context, kind string, err error) {
+	if e.requestLog.Refused(kind, err) {
+		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).
+			Warn("request of Drone refused; further ones are logged once a minute")
 	}
 }
 
-// check returns the signature of a request whose headers may be believed if they are signed.
-func check(h http.Header, body []byte, now time.Time) (string, error) {
-	line, err := one(h, "Signature")
+// verifyHeaders checks the form of a signature, the age and the digest, and returns the signature.
+// drone-go's handler verifies the signature afterwards.
+func verifyHeaders(h http.Header, body []byte, now time.Time) (string, error) {
+	line, err := singleHeader(h, "Signature")
 	if err != nil {
 		return "", err
 	}
-	parts := regexp.MustCompile(signed).FindStringSubmatch(line)
+	parts := regexp.MustCompile(signaturePattern).FindStringSubmatch(line)
 	if parts == nil {
 		return "", errors.New("header Signature is not of Drone's form")
 	}
@@ -94,7 +100,7 @@ func check(h http.Header, body []byte, now time.Time) (string, error) {
 			return "", fmt.Errorf("the signature does not cover %s", name)
 		}
 	}
-	date, err := one(h, "Date")
+	date, err := singleHeader(h, "Date")
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +111,7 @@ func check(h http.Header, body []byte, now time.Time) (string, error) {
 	if err := pipeline.CheckAge(at, now); err != nil {
 		return "", err
 	}
-	digest, err := one(h, "Digest")
+	digest, err := singleHeader(h, "Digest")
 	if err != nil {
 		return "", err
 	}
@@ -116,8 +122,8 @@ func check(h http.Header, body []byte, now time.Time) (string, error) {
 	return parts[1], nil
 }
 
-// one returns a header that must stand there exactly once.
-func one(h http.Header, name string) (string, error) {
+// singleHeader returns the value of a header that must occur exactly once.
+func singleHeader(h http.Header, name string) (string, error) {
 	all := h.Values(name)
 	if len(all) != 1 {
 		return "", fmt.Errorf("header %s is there %d times, not once", name, len(all))
@@ -125,21 +131,21 @@ func one(h http.Header, name string) (string, error) {
 	return all[0], nil
 }
 
-// watched remembers the status of an answer, and what a refusal says.
-type watched struct {
+// A recordedResponse records the status of a response and the text of a refusal.
+type recordedResponse struct {
 	http.ResponseWriter
 	status int
 	text   string
 }
 
-// WriteHeader notes the status.
-func (w *watched) WriteHeader(status int) {
+// WriteHeader records the status.
+func (w *recordedResponse) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write notes drone-go's word for what it refuses.
-func (w *watched) Write(p []byte) (int, error) {
+// Write records drone-go's message for a rejected request.
+func (w *recordedResponse) Write(p []byte) (int, error) {
 	if w.status == http.StatusBadRequest {
 		w.text = strings.ToLower(strings.TrimSpace(string(p)))
 	}

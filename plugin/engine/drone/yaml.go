@@ -9,8 +9,9 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// A document is what Drone runs for a build: one step, on a workspace without a clone, for the
-// runner fetches the build's commit itself. https://docs.drone.io/pipeline/overview/
+// A document is the pipeline that Drone runs for a build. It has one step and no clone, because the
+// runner fetches the build's commit itself.
+// https://docs.drone.io/pipeline/overview/
 type document struct {
 	Kind     string            `yaml:"kind"`
 	Type     string            `yaml:"type"`
@@ -31,14 +32,14 @@ type clone struct {
 	Disable bool `yaml:"disable"`
 }
 
-// Promotions restart our pipeline with its parameters and are none of ours; without them the
-// trigger would be for pushes too.
+// A trigger limits our pipeline to builds started by API. Promotions restart our pipeline with its
+// parameters, but are not our builds. Without a trigger, pushes would run it as well.
 type trigger struct {
 	Event []string `yaml:"event"`
 }
 
-// A step is a plugin (image and settings) where there are containers, so that Drone may give it
-// privilege by its image's name. The exec runner knows commands and environment only.
+// A step is a plugin (image and settings) on runners with containers, so that Drone can grant
+// privileges by the name of its image. The exec runner supports only commands and environment.
 type step struct {
 	Name        string         `yaml:"name"`
 	Image       string         `yaml:"image,omitempty"`
@@ -52,43 +53,47 @@ type fromSecret struct {
 	Name string `yaml:"from_secret"`
 }
 
-// secretDocument declares the secret: Drone asks its extension for declared ones only.
+// A secretDocument declares the secret: Drone requests only declared secrets from the extension.
 type secretDocument struct {
-	Kind string `yaml:"kind"`
-	Name string `yaml:"name"`
-	Get  place  `yaml:"get"`
+	Kind string    `yaml:"kind"`
+	Name string    `yaml:"name"`
+	Get  secretRef `yaml:"get"`
 }
 
-type place struct {
+type secretRef struct {
 	Path string `yaml:"path"`
 	Name string `yaml:"name"`
 }
 
-// The place of the runner's token, which the secret extension is asked for.
+// The reference of the runner's token in requests to the secret extension.
 const (
 	secretPath = "slipway"
 	secretName = "runner_token"
 )
 
-// yamlOf is the configuration of a build. Drone replaces ${…} and $$ in all of it, so each $
-// is doubled.
-func (e *Engine) yamlOf(buildID string) (string, error) {
+// buildConfig returns the configuration of a build. Drone replaces ${...} and $$ in the whole text, so
+// that each $ is doubled.
+func (e *Engine) buildConfig(buildID string) (string, error) {
 	system, arch, _ := strings.Cut(e.o.Platform, "/")
 	main, err := yaml.Marshal(document{
 		Kind: "pipeline", Type: e.o.Type, Name: "slipway", Platform: platform{system, arch}, Node: e.o.Step.Labels,
-		Clone: clone{Disable: true}, Trigger: trigger{[]string{event}}, Steps: []step{stepOf(e.o.Type, e.o.Step, buildID)},
+		Clone: clone{
+			Disable: true,
+		}, Trigger: trigger{[]string{event}}, Steps: []step{newStep(e.o.Type, e.o.Step, buildID)},
 	})
 	if err != nil {
 		return "", fmt.Errorf("write the pipeline: %w", err)
 	}
-	further, err := yaml.Marshal(secretDocument{Kind: "secret", Name: pipeline.TokenSecret, Get: place{secretPath, secretName}})
+	further, err := yaml.Marshal(
+		secretDocument{Kind: "secret", Name: pipeline.TokenSecret, Get: secretRef{secretPath, secretName}},
+	)
 	if err != nil {
 		return "", fmt.Errorf("write the secret: %w", err)
 	}
 	return strings.ReplaceAll(string(main)+"---\n"+string(further), "$", "$$"), nil
 }
 
-func stepOf(kind string, s pipeline.Step, buildID string) step {
+func newStep(kind string, s pipeline.Step, buildID string) step {
 	prefix, values := "", map[string]any{}
 	if kind == TypeExec {
 		prefix = "SLIPWAY_"

@@ -36,11 +36,12 @@ get:
   name: runner_token
 `
 
-// What stands in it is values, whatever they look like, and every $ is doubled.
+// Options appear as plain values, whatever characters they contain, and each $ is doubled.
 func TestConfigurations(t *testing.T) {
 	url := func(string) string { return "https://gw.example/runner/v1/builds/b1" }
 	odd := pipeline.Step{
-		URL: func(string) string { return "https://gw.example/$HOME/${PATH}/$$" }, Image: "registry.example/slipway:1 # no", Builder: "tcp://b: {x}\n- y",
+		URL:   func(string) string { return "https://gw.example/$HOME/${PATH}/$$" },
+		Image: "registry.example/slipway:1 # no", Builder: "tcp://b: {x}\n- y",
 		Labels: map[string]string{"disk": "on", "zone": "1"},
 	}
 	for name, c := range map[string]struct {
@@ -48,7 +49,9 @@ func TestConfigurations(t *testing.T) {
 		step pipeline.Step
 		want string
 	}{
-		"docker": {drone.TypeDocker, pipeline.Step{URL: url, Image: "registry.example/slipway:1"}, head + middle + `  image: registry.example/slipway:1
+		"docker": {drone.TypeDocker, pipeline.Step{
+			URL: url, Image: "registry.example/slipway:1",
+		}, head + middle + `  image: registry.example/slipway:1
   pull: if-not-exists
   settings:
     runner_hooks: "on"
@@ -68,7 +71,9 @@ func TestConfigurations(t *testing.T) {
       from_secret: slipway_runner_token
     runner_url: https://gw.example/$$HOME/$${PATH}/$$$$
 ` + tail},
-		"exec": {drone.TypeExec, pipeline.Step{URL: url, Image: "/usr/local/bin/slipway", Builder: "tcp://builder:8372"}, head + middle + `  environment:
+		"exec": {drone.TypeExec, pipeline.Step{
+			URL: url, Image: "/usr/local/bin/slipway", Builder: "tcp://builder:8372",
+		}, head + middle + `  environment:
     SLIPWAY_BUILDER: tcp://builder:8372
     SLIPWAY_RUNNER_HOOKS: "on"
     SLIPWAY_RUNNER_TOKEN:
@@ -79,31 +84,37 @@ func TestConfigurations(t *testing.T) {
 ` + tail},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, drone.Options{Repository: "acme/builder", Type: c.kind, Step: c.step})
-			b.server.Hold()
-			b.server.AddRepository("acme/builder", "main")
-			_, body := send(t, b.visitOf(t, "config", "app").request(t, b.gateway))
+			e := newEnv(t, drone.Options{Repository: "acme/builder", Type: c.kind, Step: c.step})
+			e.server.Hold()
+			e.server.AddRepository("acme/builder", "main")
+			_, body := send(t, e.requestFor(t, "config", "app").request(t, e.gateway))
 			var told struct{ Data, Kind string }
 			if err := json.Unmarshal([]byte(body), &told); err != nil {
 				t.Fatalf("%s: %v", body, err)
 			}
-			if diff := cmp.Diff(strings.Replace(c.want, "%TYPE%", c.kind, 1), told.Data); diff != "" || told.Kind != "pipeline" {
+			if diff := cmp.Diff(strings.Replace(c.want, "%TYPE%", c.kind, 1), told.Data); diff != "" ||
+				told.Kind != "pipeline" {
 				t.Errorf("kind %s (-want +got)\n%s", told.Kind, diff)
 			}
 		})
 	}
 }
 
-// Values reach the step as they were, through Drone's substitution and as a plugin's settings.
+// Values reach the step unchanged by Drone's substitution, also as settings of a plugin.
 func TestAPluginStepGetsItsSettings(t *testing.T) {
 	const url = "https://gw.example/$HOME/${SLIPWAY_BUILD}/$$/a'b\"c"
-	b := newBench(t, drone.Options{Repository: "acme/builder", Type: drone.TypeDocker, Step: pipeline.Step{
-		URL: func(string) string { return url }, Builder: "tcp://b", Image: script(t, `echo "$PLUGIN_RUNNER_URL|$PLUGIN_BUILDER|$PLUGIN_RUNNER_HOOKS|${#PLUGIN_RUNNER_TOKEN}|$PLUGIN_RUNNER_TOKEN"`),
+	e := newEnv(t, drone.Options{Repository: "acme/builder", Type: drone.TypeDocker, Step: pipeline.Step{
+		URL: func(string) string { return url }, Builder: "tcp://b",
+		Image: script(
+			t,
+			`echo "$PLUGIN_RUNNER_URL|$PLUGIN_BUILDER|$PLUGIN_RUNNER_HOOKS|`+
+				`${#PLUGIN_RUNNER_TOKEN}|$PLUGIN_RUNNER_TOKEN"`,
+		),
 	}})
-	r := b.server.AddRepository("acme/builder", "main")
-	b.started(t)
-	status := b.over(t, r, 1)
-	if log := strings.TrimSpace(b.server.Log(r, 1)); status != "success" || log != url+"|tcp://b|on|43|[secret]" {
+	r := e.server.AddRepository("acme/builder", "main")
+	e.started(t)
+	status := e.waitFinished(t, r, 1)
+	if log := strings.TrimSpace(e.server.Log(r, 1)); status != "success" || log != url+"|tcp://b|on|43|[secret]" {
 		t.Errorf("%s: %s", status, log)
 	}
 }

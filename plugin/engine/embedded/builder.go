@@ -16,64 +16,65 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// BuilderOptions make a Builder.
+// BuilderOptions configure a Builder. Executable, Dir and Log are required.
 type BuilderOptions struct {
-	Executable string        // the slipway binary
-	Dir        string        // of the builder's state and, unless Socket is set, its socket
-	Socket     string        // path of the socket; default <Dir>/builder.sock. The runners must be able to reach it
-	Network    string        // of RUN steps; empty = auto
-	CacheSize  string        // as 20GB; empty = the builder's default
-	Frontends  []string      // allowed besides the built-in one
-	Idle       time.Duration // the builder stops itself after this time without work; 0 = never
-	Gid        int           // group that may use the socket besides the gateway's user; 0 = no other
+	Executable string        // path of the slipway binary
+	Dir        string        // directory of the builder's state and, by default, its socket
+	Socket     string        // path of the socket, which runners must be able to reach; empty = <Dir>/builder.sock
+	Network    string        // network mode of RUN steps; empty = auto
+	CacheSize  string        // limit of the build cache, e.g. 20GB; empty = the builder's default
+	Frontends  []string      // frontend images allowed besides the built-in one
+	Idle       time.Duration // time without work after which the builder stops itself; 0 = never
+	Gid        int           // group that may use the socket besides the gateway's user; 0 = none
 	Log        logrus.FieldLogger
 }
 
-// A Builder keeps one `slipway builder` for all builds: started when a build needs it,
-// started again after it stopped for want of work or crashed, and stopped with the
-// gateway. There are never two on one Dir. It is safe for concurrent use.
+// A Builder supervises one `slipway builder` process for all builds. It starts the process when a
+// build needs it, and starts it again after a crash or an idle stop. Close stops it. Two processes
+// never use one Dir at the same time. It is safe for concurrent use.
 type Builder struct {
-	o     BuilderOptions
-	turn  chan struct{} // holds one token; who has it may touch what follows
-	child *builderProcess
-	gone  bool
+	o      BuilderOptions
+	lock   chan struct{} // holds one token; its owner may use the fields below
+	child  *builderProcess
+	closed bool
 }
 
-// The times of a Builder.
+// The time limits of a Builder.
 const (
-	builderAnswers  = 2 * time.Second  // a running builder is asked for no longer
-	builderStarts   = 30 * time.Second // from start to first answer; a large cache takes seconds to open
-	builderStops    = 15 * time.Second
-	builderRetries  = 5 * time.Second // for a predecessor that was killed to let go of the state
-	builderInterval = 50 * time.Millisecond
+	pingTimeout  = 2 * time.Second       // for the response to a health check
+	startTimeout = 30 * time.Second      // from start to the first response; a large cache takes seconds to open
+	stopTimeout  = 15 * time.Second      // from the stop signal to the kill
+	stateTimeout = 5 * time.Second       // how long start waits for a killed predecessor to release the state directory
+	pollInterval = 50 * time.Millisecond // between two health checks of a starting builder
 )
 
-// errBuilderClosed is the answer after Close.
+// errBuilderClosed is the error of Address after Close.
 var errBuilderClosed = errors.New("the builder is closed")
 
-// NewBuilder returns a Builder that has started nothing yet.
+// NewBuilder returns a Builder. It starts no process.
 func NewBuilder(o BuilderOptions) *Builder {
 	if o.Socket == "" {
 		o.Socket = filepath.Join(o.Dir, "builder.sock")
 	}
-	b := &Builder{o: o, turn: make(chan struct{}, 1)}
-	b.turn <- struct{}{}
+	b := &Builder{o: o, lock: make(chan struct{}, 1)}
+	b.lock <- struct{}{}
 	return b
 }
 
-// Address returns where a builder answers now, starting one when none does. It ends with
-// ctx. The builder counts it as work, so the address is good for at least the idle time.
+// Address returns the address of a running builder, and starts one if necessary. It returns an
+// error when ctx ends, or if the builder does not start. The health check counts as work, so the
+// address stays valid for at least the idle time.
 func (b *Builder) Address(ctx context.Context) (string, error) {
 	select {
-	case <-b.turn:
+	case <-b.lock:
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	defer func() { b.turn <- struct{}{} }()
-	if b.gone {
+	defer func() { b.lock <- struct{}{} }()
+	if b.closed {
 		return "", errBuilderClosed
 	}
-	if b.child != nil && b.child.Running() && b.answers(ctx) == nil {
+	if b.child != nil && b.child.Running() && b.ping(ctx) == nil {
 		return b.address(), nil
 	}
 	if err := b.start(ctx); err != nil {
@@ -82,28 +83,29 @@ func (b *Builder) Address(ctx context.Context) (string, error) {
 	return b.address(), nil
 }
 
-// Close stops the builder and waits for its end.
+// Close stops the builder and waits for its end. It may be called more than once.
 func (b *Builder) Close() {
-	<-b.turn
-	defer func() { b.turn <- struct{}{} }()
-	b.gone = true
+	<-b.lock
+	defer func() { b.lock <- struct{}{} }()
+	b.closed = true
 	if b.child != nil {
-		b.child.Stop(builderStops)
+		b.child.Stop(stopTimeout)
 	}
 }
 
 func (b *Builder) address() string { return "unix://" + b.o.Socket }
 
-// start starts a builder in place of the last one and waits until it answers. A state
-// that is still held by a predecessor which is just being killed is tried again.
+// start starts a builder and waits until it responds. It retries while a predecessor that is being
+// killed still holds the state directory.
 func (b *Builder) start(ctx context.Context) error {
 	if b.child != nil {
-		b.child.Stop(builderStops)
+		b.child.Stop(stopTimeout)
 	}
-	if err := os.MkdirAll(b.o.Dir, 0o711); err != nil { //nolint:gosec // runners pass through to the socket; the state below is 0700
+	//nolint:gosec // runners pass through to the socket; the state below is 0700
+	if err := os.MkdirAll(b.o.Dir, 0o711); err != nil {
 		return fmt.Errorf("make its directory: %w", err)
 	}
-	deadline := time.Now().Add(builderRetries)
+	deadline := time.Now().Add(stateTimeout)
 	for {
 		p, err := startBuilder(b.o.Executable, b.args(), b.o.Log)
 		if err != nil {
@@ -114,21 +116,21 @@ func (b *Builder) start(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		p.Stop(builderStops)
-		if !p.foundStateInUse() || time.Now().After(deadline) || ctx.Err() != nil {
+		p.Stop(stopTimeout)
+		if !p.isStateInUse() || time.Now().After(deadline) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// await polls a new builder until it answers, ends, or took too long.
+// await polls a new builder until it responds, ends, or exceeds startTimeout.
 func (b *Builder) await(ctx context.Context, p *builderProcess) error {
-	ctx, cancel := context.WithTimeout(ctx, builderStarts)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	tick := time.NewTicker(builderInterval)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		if err := b.answers(ctx); err == nil && p.Running() {
+		if err := b.ping(ctx); err == nil && p.Running() {
 			return nil
 		}
 		select {
@@ -141,9 +143,9 @@ func (b *Builder) await(ctx context.Context, p *builderProcess) error {
 	}
 }
 
-// answers asks the builder for its health.
-func (b *Builder) answers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, builderAnswers)
+// ping runs a health check.
+func (b *Builder) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	conn, err := grpc.NewClient(b.address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -155,7 +157,10 @@ func (b *Builder) answers(ctx context.Context) error {
 }
 
 func (b *Builder) args() []string {
-	args := []string{"builder", "--address", b.address(), "--state", filepath.Join(b.o.Dir, "state"), "--idle", b.o.Idle.String()}
+	args := []string{
+		"builder", "--address", b.address(),
+		"--state", filepath.Join(b.o.Dir, "state"), "--idle", b.o.Idle.String(),
+	}
 	if b.o.Network != "" {
 		args = append(args, "--network", b.o.Network)
 	}
@@ -171,14 +176,15 @@ func (b *Builder) args() []string {
 	return args
 }
 
-// builderEnv is what of the gateway's environment the builder needs: where programs are,
-// and how registries are reached. The gateway's own settings hold secrets.
+// builderEnv returns the part of the gateway's environment that the builder needs: the location of
+// programs and the access to registries. The other variables may contain secrets of the gateway.
 func builderEnv(environ []string) []string {
 	var env []string
 	for _, v := range environ {
 		name, _, _ := strings.Cut(v, "=")
 		switch strings.ToUpper(name) {
-		case "PATH", "HOME", "USER", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
+		case "PATH", "HOME", "USER", "TMPDIR",
+			"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
 			env = append(env, v)
 		}
 	}

@@ -13,16 +13,16 @@ import (
 	"slipway/config/child"
 )
 
-// A builderProcess is one run of `slipway builder`.
+// A builderProcess is one process of `slipway builder`.
 type builderProcess struct {
 	*child.Child
 
 	mu   sync.Mutex
-	last string // line of its output
+	last string // last line of its output
 }
 
-// startBuilder starts the process. It dies with the gateway, however that ends, so that
-// the next gateway finds the state free. Its lines go into the gateway's log.
+// startBuilder starts the process. The process also dies if the gateway is killed, so that the next
+// gateway can use the state directory. Its output goes to the gateway's log.
 func startBuilder(executable string, args []string, log logrus.FieldLogger) (p *builderProcess, err error) {
 	cmd := exec.Command(executable, args...) //nolint:gosec,noctx // our own binary, which outlives the call
 	cmd.Env = builderEnv(os.Environ())
@@ -44,7 +44,7 @@ func startBuilder(executable string, args []string, log logrus.FieldLogger) (p *
 	return p, nil
 }
 
-// failure says why an ended process ended, in its own last words.
+// failure returns the error of a finished process, with the last line of its output.
 func (p *builderProcess) failure() error {
 	if err := p.Err(); err != nil {
 		return fmt.Errorf("%w: %s", err, p.lastLine())
@@ -58,7 +58,7 @@ func (p *builderProcess) lastLine() string {
 	return p.last
 }
 
-// foundStateInUse reports whether it ended because another process has the state.
-func (p *builderProcess) foundStateInUse() bool {
+// isStateInUse reports whether the process ended because another process uses the state directory.
+func (p *builderProcess) isStateInUse() bool {
 	return !p.Running() && strings.Contains(p.lastLine(), "is in use by")
 }

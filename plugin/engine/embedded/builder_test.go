@@ -38,7 +38,15 @@ func newBuilder(t *testing.T, change func(*embedded.BuilderOptions)) (*embedded.
 		t.Fatal(err)
 	}
 	log, hook := logrustest.NewNullLogger()
-	o := embedded.BuilderOptions{Executable: self, Dir: t.TempDir(), Network: "none", CacheSize: "1GB", Frontends: []string{"example.com/frontend"}, Idle: time.Minute, Log: log}
+	o := embedded.BuilderOptions{
+		Executable: self,
+		Dir:        t.TempDir(),
+		Network:    "none",
+		CacheSize:  "1GB",
+		Frontends:  []string{"example.com/frontend"},
+		Idle:       time.Minute,
+		Log:        log,
+	}
 	if change != nil {
 		change(&o)
 	}
@@ -65,7 +73,7 @@ func ping(t *testing.T, address string) {
 	_ = c.Close()
 }
 
-// pidOf reads who holds the state.
+// pidOf returns the process ID in the lock file of the state directory.
 func pidOf(t *testing.T, dir string) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, "state", "builder.lock"))
@@ -104,7 +112,7 @@ func TestBuilderIsStartedOnceForAll(t *testing.T) {
 	}
 }
 
-func TestBuilderComesBackAfterACrash(t *testing.T) {
+func TestBuilderRestartsAfterACrash(t *testing.T) {
 	needBuilder(t)
 	var dir string
 	b, hook := newBuilder(t, func(o *embedded.BuilderOptions) { dir = o.Dir })
@@ -120,7 +128,7 @@ func TestBuilderComesBackAfterACrash(t *testing.T) {
 	}
 }
 
-func TestBuilderComesBackAfterIdleStop(t *testing.T) {
+func TestBuilderRestartsAfterAnIdleStop(t *testing.T) {
 	needBuilder(t)
 	b, hook := newBuilder(t, func(o *embedded.BuilderOptions) { o.Idle = 300 * time.Millisecond })
 	ping(t, address(t, b))
@@ -143,27 +151,33 @@ func TestBuilderClose(t *testing.T) {
 	b.Close() // harmless
 }
 
-// A gateway that was killed leaves a builder that is just ending; the next one waits.
+// The builder of a killed gateway may still be ending. The next builder waits for it.
 func TestBuilderWaitsForItsPredecessor(t *testing.T) {
 	needBuilder(t)
 	var dir string
 	first, _ := newBuilder(t, func(o *embedded.BuilderOptions) { dir = o.Dir })
 	address(t, first)
-	second, _ := newBuilder(t, func(o *embedded.BuilderOptions) { o.Dir, o.Socket = dir, filepath.Join(t.TempDir(), "b.sock") })
+	second, _ := newBuilder(
+		t, func(o *embedded.BuilderOptions) { o.Dir, o.Socket = dir, filepath.Join(t.TempDir(), "b.sock") },
+	)
 	closed := make(chan struct{})
 	time.AfterFunc(500*time.Millisecond, func() { first.Close(); close(closed) })
 	ping(t, address(t, second))
 	<-closed
 }
 
-func TestBuilderThatCannotStartSaysWhy(t *testing.T) {
+func TestBuilderReportsWhyItDidNotStart(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*embedded.BuilderOptions)
 		want   string
 	}{
-		"no such program": {change: func(o *embedded.BuilderOptions) { o.Executable = "/no/such/program" }, want: "no such file"},
-		"wrong setting":   {change: func(o *embedded.BuilderOptions) { o.CacheSize = "many" }, want: "--cache-size"},
-		"ends well":       {change: func(o *embedded.BuilderOptions) { o.Executable = "/bin/true" }, want: "stopped at once"},
+		"no such program": {
+			change: func(o *embedded.BuilderOptions) { o.Executable = "/no/such/program" }, want: "no such file",
+		},
+		"wrong setting": {change: func(o *embedded.BuilderOptions) { o.CacheSize = "many" }, want: "--cache-size"},
+		"ends well": {
+			change: func(o *embedded.BuilderOptions) { o.Executable = "/bin/true" }, want: "stopped at once",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _ := newBuilder(t, c.change)
@@ -184,7 +198,7 @@ func TestBuilderAddressEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestBuilderSeesNothingOfTheGatewaysEnvironment(t *testing.T) {
+func TestBuilderGetsACleanEnvironment(t *testing.T) {
 	t.Setenv("SLIPWAY_BITBUCKET_CLIENT_SECRET", "canary")
 	t.Setenv("https_proxy", "http://proxy.example:3128")
 	dump := filepath.Join(t.TempDir(), "env")

@@ -32,7 +32,13 @@ func TestConformance(t *testing.T) {
 				Address: func(context.Context) (string, error) { return "unix:///nobody-listens", nil },
 			})
 			t.Cleanup(e.Close)
-			return e, autobuild.Pipeline{BuildID: "twice", Number: 7, Attempt: 1, URL: url + "/twice", Token: secret.New("token")}
+			return e, autobuild.Pipeline{
+				BuildID: "twice",
+				Number:  7,
+				Attempt: 1,
+				URL:     url + "/twice",
+				Token:   secret.New("token"),
+			}
 		},
 	})
 }

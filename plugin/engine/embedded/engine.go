@@ -1,8 +1,8 @@
-// Package embedded is the engine that needs nothing installed: each pipeline is a child
-// process of the gateway, `slipway runner`, beside one builder that all of them share.
+// Package embedded is the engine that needs no installation. Each pipeline is a child process
+// `slipway runner` of the gateway. All pipelines share one builder process.
 //
-// The engine remembers nothing over a restart of the gateway: children die with it, and
-// State answers PipelineGone, upon which the watcher gives the build its next attempt.
+// The engine keeps no state across a restart of the gateway, because children die with it. State
+// then returns PipelineGone, and the watcher starts the next attempt of the build.
 package embedded
 
 import (
@@ -19,20 +19,21 @@ import (
 	"slipway/plugin/trail"
 )
 
-// Name is what automated builds and attempts call this engine.
+// Name identifies this engine in automated builds and attempts.
 const Name = "embedded"
 
-// Options make an Engine.
+// Options configure an Engine.
 type Options struct {
-	Executable string // the slipway binary that children run
-	WorkDir    string // each pipeline gets a directory of its own below it
-	// Address returns where the builder listens, starting one when needed.
+	Executable string // path of the slipway binary, which children run
+	WorkDir    string // parent of the working directories of pipelines
+	// Address returns the address of the builder, and starts one if necessary.
 	Address func(ctx context.Context) (string, error)
-	// FirstUID and FirstGID are what children run as, one uid per pipeline at once counted
-	// up from FirstUID, so that one build's hooks cannot see another's processes. Zero runs
-	// them as the gateway's own user, and build hooks are then refused.
+	// FirstUID and FirstGID are the ids that children run with. Each running pipeline has its own
+	// uid, counted up from FirstUID, so that the hooks of one build cannot see the processes of
+	// another. If FirstUID is 0, children run as the gateway's user and the engine refuses build
+	// hooks.
 	FirstUID, FirstGID int
-	Grace              time.Duration // between asking a child to stop and killing it; default 5 s
+	Grace              time.Duration // time between the stop signal to a child and the kill; 0 = 5 s
 	Log                logrus.FieldLogger
 }
 
@@ -42,16 +43,16 @@ type Engine struct {
 
 	mu       sync.Mutex
 	closed   bool
-	starting map[string]int      // calls of Start that wait for the builder, by pipeline name
+	starting map[string]int      // calls of Start that wait for the builder, by pipeline name, e.g. "b1-2"
 	procs    map[string]*process // by pipeline name
-	uids     map[int]bool        // in use
+	uids     map[int]bool        // uids of running pipelines
 	wg       sync.WaitGroup
 }
 
 var _ autobuild.Engine = (*Engine)(nil)
 
-// New returns an engine with no pipelines, and clears away what those of an earlier process
-// left in WorkDir.
+// New returns an Engine without pipelines. It deletes WorkDir, which may contain files of an
+// earlier process.
 func New(o Options) *Engine {
 	if o.Grace == 0 {
 		o.Grace = 5 * time.Second
@@ -62,13 +63,14 @@ func New(o Options) *Engine {
 	return &Engine{o: o, starting: map[string]int{}, procs: map[string]*process{}, uids: map[int]bool{}}
 }
 
-// Confined reports whether children run apart from the gateway, so that build hooks may run.
+// Confined reports whether children run isolated from the gateway, which build hooks require.
 func (e *Engine) Confined() bool { return e.o.FirstUID != 0 }
 
-// Start starts the child of an attempt, once.
+// Start starts the child of an attempt unless it runs already. It returns the name of the pipeline,
+// e.g. "b1-2". All its errors wrap autobuild.ErrUnavailable.
 func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error) {
 	name := pipelineName(p.BuildID, p.Attempt)
-	defer e.begin(name)()
+	defer e.markStarting(name)()
 	address, err := e.o.Address(ctx)
 	if err != nil {
 		return "", fmt.Errorf("start builder for build %d: %w (%w)", p.Number, err, autobuild.ErrUnavailable)
@@ -97,22 +99,23 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 	return name, nil
 }
 
-// begin notes that a pipeline is on its way: a builder that opens a large cache takes longer
-// to start than silence may last. Call the result when it runs, or does not.
-func (e *Engine) begin(name string) (end func()) {
+// markStarting records that Start waits for the builder. A builder with a large cache may start
+// more slowly than a runner may be silent. The caller calls end when Start returns.
+func (e *Engine) markStarting(name string) (end func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.starting[name]++
 	return func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if e.starting[name]--; e.starting[name] == 0 {
+		e.starting[name]--
+		if e.starting[name] == 0 {
 			delete(e.starting, name)
 		}
 	}
 }
 
-// Cancel asks the child to stop and kills it after the grace time.
+// Cancel sends a stop signal to the child, and kills it after the grace time.
 func (e *Engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	e.mu.Lock()
 	proc := e.procs[pipelineName(a.BuildID, a.Number)]
@@ -123,7 +126,7 @@ func (e *Engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	return nil
 }
 
-// State says running, queued while the builder is being started, or gone.
+// State returns running, queued while the builder is being started, or gone.
 func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -137,7 +140,7 @@ func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.Pipeli
 	return autobuild.PipelineGone, nil
 }
 
-// Close stops all children and waits for them.
+// Close stops all children and waits for their end.
 func (e *Engine) Close() {
 	e.mu.Lock()
 	e.closed = true
@@ -148,12 +151,12 @@ func (e *Engine) Close() {
 	e.wg.Wait()
 }
 
-// reap waits for a child's end and clears what it left.
+// reap waits for the end of a child, and deletes its files.
 func (e *Engine) reap(name string, uid int, proc *process, log logrus.FieldLogger) {
 	defer e.wg.Done()
 	err := proc.Err()
 	log = log.WithField("pipeline", name)
-	if err != nil { // what a build says is in its own log; what kept a runner from telling is here alone
+	if err != nil { // a build's errors are in its own log; only here are those of a runner that could not report
 		log = log.WithError(err).WithField("output", proc.output.String())
 	}
 	log.Info("runner ended")
@@ -166,7 +169,7 @@ func (e *Engine) reap(name string, uid int, proc *process, log logrus.FieldLogge
 	delete(e.uids, uid)
 }
 
-// takeUID returns the lowest uid that no pipeline has. The caller holds e.mu.
+// takeUID returns the lowest free uid. The caller holds e.mu.
 func (e *Engine) takeUID() int {
 	if !e.Confined() {
 		return 0
@@ -184,7 +187,8 @@ func (e *Engine) makeDir(name string) (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(e.o.WorkDir, 0o711); err != nil { //nolint:gosec // each runner passes through to its own directory
+	//nolint:gosec // each runner passes through to its own directory
+	if err := os.MkdirAll(e.o.WorkDir, 0o711); err != nil {
 		return "", err
 	}
 	return dir, os.Mkdir(dir, 0o700)

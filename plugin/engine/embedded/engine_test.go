@@ -18,7 +18,7 @@ import (
 	"slipway/plugin/engine/embedded"
 )
 
-// script writes a program that stands for the slipway binary.
+// script writes a shell script in place of the slipway binary.
 func script(t *testing.T, body string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -61,7 +61,7 @@ func state(t *testing.T, e *embedded.Engine, build string) autobuild.PipelineSta
 	return s
 }
 
-// until waits for a condition, a few milliseconds between looks.
+// until waits for a condition.
 func until(t *testing.T, what string, met func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(20 * time.Second)
@@ -79,8 +79,21 @@ func until(t *testing.T, what string, met func() bool) {
 
 func TestStartIsIdempotent(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "starts")
-	e := newEngine(t, embedded.Options{Executable: script(t, `echo "$SLIPWAY_RUNNER_URL $SLIPWAY_RUNNER_HOOKS" >> `+out+`; exec sleep 60`), Grace: 50 * time.Millisecond})
-	p := autobuild.Pipeline{BuildID: "b1", Number: 1, Attempt: 1, URL: "http://gateway/runner/v1/builds/b1", Token: secret.New("hush"), Hooks: true}
+	e := newEngine(
+		t,
+		embedded.Options{
+			Executable: script(t, `echo "$SLIPWAY_RUNNER_URL $SLIPWAY_RUNNER_HOOKS" >> `+out+`; exec sleep 60`),
+			Grace:      50 * time.Millisecond,
+		},
+	)
+	p := autobuild.Pipeline{
+		BuildID: "b1",
+		Number:  1,
+		Attempt: 1,
+		URL:     "http://gateway/runner/v1/builds/b1",
+		Token:   secret.New("hush"),
+		Hooks:   true,
+	}
 	first, err := e.Start(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +103,8 @@ func TestStartIsIdempotent(t *testing.T) {
 		t.Fatalf("second start: %q, %v; the first was %q", second, err, first)
 	}
 	until(t, "the child's start", func() bool { data, _ := os.ReadFile(out); return len(data) > 0 })
-	if data, _ := os.ReadFile(out); strings.Count(string(data), "\n") != 1 || !strings.Contains(string(data), "builds/b1 off") {
+	if data, _ := os.ReadFile(out); strings.Count(string(data), "\n") != 1 ||
+		!strings.Contains(string(data), "builds/b1 off") {
 		t.Errorf("starts: %q, want one, with hooks off since the child is not confined", data)
 	}
 	if s := state(t, e, "b1"); s != autobuild.PipelineRunning {
@@ -98,9 +112,9 @@ func TestStartIsIdempotent(t *testing.T) {
 	}
 }
 
-// While the builder is being started, which may take longer than a runner may be silent, a
-// pipeline is on its way and not lost.
-func TestAPipelineThatWaitsForTheBuilderIsNotGone(t *testing.T) {
+// The builder may start more slowly than a runner may be silent. A pipeline that waits for it is
+// queued and not gone.
+func TestAPipelineThatWaitsForTheBuilderIsQueued(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	e := newEngine(t, embedded.Options{
 		Executable: script(t, `exec sleep 60`), Grace: 50 * time.Millisecond,
@@ -128,9 +142,15 @@ func TestAPipelineThatWaitsForTheBuilderIsNotGone(t *testing.T) {
 	}
 }
 
-func TestCancelKillsWhatDoesNotStop(t *testing.T) {
+func TestCancelKillsAChildThatDoesNotStop(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
-	e := newEngine(t, embedded.Options{Executable: script(t, `trap '' TERM; echo $$ > `+pid+`; sleep 60; sleep 60`), Grace: 50 * time.Millisecond})
+	e := newEngine(
+		t,
+		embedded.Options{
+			Executable: script(t, `trap '' TERM; echo $$ > `+pid+`; sleep 60; sleep 60`),
+			Grace:      50 * time.Millisecond,
+		},
+	)
 	if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +163,7 @@ func TestCancelKillsWhatDoesNotStop(t *testing.T) {
 	until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
 }
 
-func TestCancelOfTheUnknownIsNoError(t *testing.T) {
+func TestCancelOfAnUnknownPipelineIsNoError(t *testing.T) {
 	e := newEngine(t, embedded.Options{Executable: "/bin/true"})
 	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "never", Number: 1}); err != nil {
 		t.Error(err)
@@ -153,7 +173,7 @@ func TestCancelOfTheUnknownIsNoError(t *testing.T) {
 	}
 }
 
-func TestStartSaysUnavailable(t *testing.T) {
+func TestStartErrorsAreUnavailable(t *testing.T) {
 	boom := errors.New("no runc")
 	for name, o := range map[string]embedded.Options{
 		"no builder": {Executable: "/bin/true", Address: func(context.Context) (string, error) { return "", boom }},
@@ -161,7 +181,8 @@ func TestStartSaysUnavailable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEngine(t, o)
-			if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); !errors.Is(err, autobuild.ErrUnavailable) {
+			_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
+			if !errors.Is(err, autobuild.ErrUnavailable) {
 				t.Errorf("err = %v, want unavailable", err)
 			}
 			if s := state(t, e, "b1"); s != autobuild.PipelineGone {
@@ -174,13 +195,14 @@ func TestStartSaysUnavailable(t *testing.T) {
 func TestCloseRefusesFurtherStarts(t *testing.T) {
 	e := newEngine(t, embedded.Options{Executable: "/bin/true"})
 	e.Close()
-	if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); !errors.Is(err, autobuild.ErrUnavailable) {
+	_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
+	if !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("err = %v", err)
 	}
 }
 
-// What a build says is in its own log; the gateway's has only what a runner could not tell.
-func TestOnlyFailuresAreQuoted(t *testing.T) {
+// The gateway's log contains the output of a runner only if the runner failed.
+func TestOnlyTheOutputOfFailedRunnersIsLogged(t *testing.T) {
 	for exit, quoted := range map[string]bool{"0": false, "3": true} {
 		t.Run("exit "+exit, func(t *testing.T) {
 			log, hook := logrustest.NewNullLogger()
@@ -190,7 +212,8 @@ func TestOnlyFailuresAreQuoted(t *testing.T) {
 			}
 			until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
 			ended := hook.LastEntry()
-			if out, _ := ended.Data["output"].(string); ended.Message != "runner ended" || (out == "last words") != quoted {
+			if out, _ := ended.Data["output"].(string); ended.Message != "runner ended" ||
+				(out == "last words") != quoted {
 				t.Errorf("logged %q with the output %q", ended.Message, out)
 			}
 		})
@@ -210,8 +233,8 @@ func TestWorkDirectoryIsClearedAway(t *testing.T) {
 	}
 }
 
-// Runners of a gateway that is root have a uid each, a clean environment and their own
-// processes, and take what they started with them when they end.
+// Runners of a root gateway have their own uid, a clean environment and their own processes. The
+// descendants of a runner end with it.
 func TestConfinedChildren(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: children of their own users need root, which is absent")
@@ -232,16 +255,23 @@ func TestConfinedChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEngine(t, embedded.Options{
-		Executable: script(t, `{ id -u; id -g; env; echo "pid $$"; } > `+shared+`/$SLIPWAY_RUNNER_TOKEN; sleep 300 & exec sleep 300`),
-		WorkDir:    work, FirstUID: 64000, FirstGID: 64000, Grace: 50 * time.Millisecond,
+		Executable: script(
+			t,
+			`{ id -u; id -g; env; echo "pid $$"; } > `+shared+`/$SLIPWAY_RUNNER_TOKEN; sleep 300 & exec sleep 300`,
+		),
+		WorkDir: work, FirstUID: 64000, FirstGID: 64000, Grace: 50 * time.Millisecond,
 	})
 	for _, build := range []string{"b1", "b2"} {
-		if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: build, Attempt: 1, Token: secret.New(build), Hooks: true}); err != nil {
+		p := autobuild.Pipeline{BuildID: build, Attempt: 1, Token: secret.New(build), Hooks: true}
+		if _, err := e.Start(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 	}
 	read := func(build string) string { data, _ := os.ReadFile(filepath.Join(shared, build)); return string(data) }
-	until(t, "both children", func() bool { return strings.Contains(read("b1"), "pid") && strings.Contains(read("b2"), "pid") })
+	until(
+		t, "both children",
+		func() bool { return strings.Contains(read("b1"), "pid") && strings.Contains(read("b2"), "pid") },
+	)
 	for build, uid := range map[string]string{"b1": "64000\n64000\n", "b2": "64001\n64000\n"} {
 		got := read(build)
 		if !strings.HasPrefix(got, uid) {

@@ -13,22 +13,23 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// maxOutput bounds what is kept of a child's own output; its build log goes over the
-// runner protocol.
+// maxOutput bounds the stored output of a child, in bytes. The build log does not count: it is sent
+// over the runner protocol.
 const maxOutput = 8 << 10
 
-// A process is one running child.
+// A process is a running child.
 type process struct {
 	*child.Child
 	dir    string
-	output *tail
+	output *lastBytes
 }
 
-// launch starts the child with a clean environment. As root it gets a uid of its own and
-// its own PID namespace, so that nothing it started outlives it.
+// launch starts the child with a clean environment. If the gateway is root, the child gets its own
+// uid and PID namespace, so that its descendants die with it.
 func (e *Engine) launch(p autobuild.Pipeline, name, dir, builder string, uid int) (*process, error) {
-	proc := &process{dir: dir, output: &tail{}}
-	cmd := exec.Command(e.o.Executable, "runner") //nolint:gosec,noctx // our own binary, no argument from outside; it outlives the call
+	proc := &process{dir: dir, output: &lastBytes{}}
+	//nolint:gosec,noctx // our own binary, no argument from outside; it outlives the call
+	cmd := exec.Command(e.o.Executable, "runner")
 	cmd.Dir = dir
 	cmd.Env = e.environment(p, dir, builder)
 	cmd.Stdout, cmd.Stderr = proc.output, proc.output
@@ -38,12 +39,14 @@ func (e *Engine) launch(p autobuild.Pipeline, name, dir, builder string, uid int
 			return nil, fmt.Errorf("hand %s to the runner: %w", dir, err)
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(e.o.FirstGID)}, //nolint:gosec // small positive numbers
+			//nolint:gosec // small positive numbers
+			Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(e.o.FirstGID)},
 			Cloneflags: syscall.CLONE_NEWPID,
 		}
 	}
 	var err error
-	if proc.Child, err = child.Start(cmd, child.Options{}); err != nil {
+	proc.Child, err = child.Start(cmd, child.Options{})
+	if err != nil {
 		return nil, fmt.Errorf("start runner of %s: %w", name, err)
 	}
 	return proc, nil
@@ -65,13 +68,13 @@ func (e *Engine) environment(p autobuild.Pipeline, dir, builder string) []string
 	}
 }
 
-// A tail keeps the last maxOutput bytes written to it.
-type tail struct {
+// lastBytes keeps the last maxOutput bytes written to it. It is safe for concurrent use.
+type lastBytes struct {
 	mu  sync.Mutex
 	buf []byte
 }
 
-func (t *tail) Write(b []byte) (int, error) {
+func (t *lastBytes) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, b...)
@@ -81,7 +84,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (t *tail) String() string {
+func (t *lastBytes) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(bytes.TrimSpace(t.buf))

@@ -7,7 +7,7 @@ import (
 	"slipway/plugin/demo/world/worldtest"
 )
 
-// success: a push becomes a pushed image with the build's digest and a green status.
+// success: a push gives an image with the build's digest and a successful status.
 func success(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("first"), worldtest.MainToLatest())
 	commit := p.Commit("Second", h.Dockerfile("second", "RUN test second = $(cat greeting.txt)"))
@@ -23,7 +23,8 @@ func success(h *worldtest.House) {
 	}
 }
 
-// failure: a Dockerfile's failing step is the repository's doing, and is not tried again.
+// failure: a failing step of the Dockerfile is an error of the repository, so the build is not
+// retried.
 func failure(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	commit := p.Commit("Break", h.Dockerfile("x", "RUN echo about-to-fail && false"))
@@ -42,7 +43,7 @@ func failure(h *worldtest.House) {
 	}
 }
 
-// tagBuild: one pushed tag moves all image tags of its rule to one digest.
+// tagBuild: a pushed tag moves all image tags of its rule to one digest.
 func tagBuild(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
 	commit := p.Commit("Release", h.Dockerfile("release"))
@@ -56,8 +57,8 @@ func tagBuild(h *worldtest.House) {
 	p.Holds("1", b, "release")
 }
 
-// onePush: one push of two branches and a tag is three builds, each of its own commit, with a
-// status of its own.
+// onePush: a push of two branches and a tag gives three builds, each with its own commit and
+// status.
 func onePush(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), eachBranch(), worldtest.Versions())
 	commits := map[string]string{}
@@ -87,7 +88,7 @@ func onePush(h *worldtest.House) {
 	}
 }
 
-// lostRunner: a runner that died without a word costs an attempt and no more.
+// lostRunner: if a runner is killed, the build loses one attempt and succeeds in the next.
 func lostRunner(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	commit := p.Commit("Slow", h.Dockerfile("slow", "RUN sleep 4"))

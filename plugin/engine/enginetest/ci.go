@@ -18,22 +18,22 @@ import (
 	"slipway/runner/builder"
 )
 
-// A CI is the CI of a world's gateway, as far as the suite meddles with it. Its fields are set
-// when the world is there.
+// A CI is the CI server of a world's gateway, with the controls that the suite needs. Its fields
+// are valid after the world has started.
 type CI struct {
-	Line    *Line  // from the gateway to its server
-	Program string // a link to the program that its steps run
-	// Builder is the address of the builder that its steps use, on TCP as if on another machine,
-	// and BuilderTLS the file of its clients' certificate.
+	Proxy   *FaultProxy // proxy between the gateway and the server
+	Program string      // link to the program that steps run
+	// Builder is the address of the builder for steps. It uses TCP, as a builder on another machine
+	// does. BuilderTLS is the file of the client certificate.
 	Builder, BuilderTLS string
-	// Hold keeps its agents from beginning anything, and Release lets them.
+	// Hold stops the CI's agents from starting pipelines until Release.
 	Hold, Release func()
-	// Own is how repositories have pipelines of their own on it; nil = the fake runs none.
+	// Own describes pipelines of repositories on this CI. It is nil for fakes, which run none.
 	Own *OwnPipeline
 }
 
-// Link makes, in a directory, the link that steps run the runner by: it leads to this test's
-// own program, which acts as slipway (worldtest.Main).
+// Link creates a link in dir to the running test program and returns its path. Steps run the link:
+// the test program then acts as slipway (worldtest.Main).
 func Link(dir string) (string, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -43,10 +43,11 @@ func Link(dir string) (string, error) {
 	return link, os.Symlink(program, link)
 }
 
-// Prepare makes what the steps of every CI need, a builder and the link, and acme/builder,
-// which it returns.
+// Prepare creates the prerequisites of all CIs: a builder, the link and the repository
+// acme/builder, which it returns.
 func (c *CI) Prepare(ctx context.Context, w *world.World) (r *bitbuckettest.Repository, err error) {
-	if c.Program, err = Link(w.Dir); err != nil {
+	c.Program, err = Link(w.Dir)
+	if err != nil {
 		return nil, err
 	}
 	if err := c.startBuilder(ctx, w); err != nil {
@@ -55,17 +56,18 @@ func (c *CI) Prepare(ctx context.Context, w *world.World) (r *bitbuckettest.Repo
 	return builderRepository(ctx, w)
 }
 
-// Connect lays the line from a world's gateway to the server at an origin, and returns the
-// origin at which the gateway finds it.
+// Connect creates the proxy from a world's gateway to the server at an origin. It returns the
+// origin that the gateway must use.
 func (c *CI) Connect(ctx context.Context, w *world.World, server string) (origin string, err error) {
-	if c.Line, err = NewLine(server); err != nil {
+	c.Proxy, err = NewFaultProxy(server)
+	if err != nil {
 		return "", err
 	}
-	address, err := w.Serve(ctx, c.Line)
+	address, err := w.Serve(ctx, c.Proxy)
 	return "http://" + address, err
 }
 
-// builderRepository makes acme/builder, private and with one commit.
+// builderRepository creates the private repository acme/builder with one commit.
 func builderRepository(ctx context.Context, w *world.World) (*bitbuckettest.Repository, error) {
 	r, err := w.Bitbucket.AddRepository(w.App.Workspace, "builder", bitbuckettest.Private)
 	if err != nil {
@@ -75,8 +77,13 @@ func builderRepository(ctx context.Context, w *world.World) (*bitbuckettest.Repo
 	return r, err
 }
 
-// ExtensionSecrets reads what a world's gateway made for a CI's requests to it.
-func ExtensionSecrets(ctx context.Context, w *world.World, engine string, purposes ...string) (map[string]secret.Secret, error) {
+// ExtensionSecrets returns the keys that a world's gateway created for a CI's requests, by purpose.
+func ExtensionSecrets(
+	ctx context.Context,
+	w *world.World,
+	engine string,
+	purposes ...string,
+) (map[string]secret.Secret, error) {
 	s, err := w.Gateway.Store(ctx)
 	if err != nil {
 		return nil, err
@@ -91,10 +98,11 @@ func ExtensionSecrets(ctx context.Context, w *world.World, engine string, purpos
 	return all, nil
 }
 
-// startBuilder starts `slipway builder` for the steps of a world's CI, as a person does.
+// startBuilder starts `slipway builder` for the steps of a CI, as an administrator does.
 func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
 	keys := filepath.Join(w.Dir, "builder-keys")
-	if out, err := exec.CommandContext(ctx, c.Program, "builder", "keys", keys, "--host", "127.0.0.1").CombinedOutput(); err != nil {
+	out, err := exec.CommandContext(ctx, c.Program, "builder", "keys", keys, "--host", "127.0.0.1").CombinedOutput()
+	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	address, err := FreePort(ctx)
@@ -103,17 +111,18 @@ func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
 	}
 	c.Builder, c.BuilderTLS = "tcp://"+address, filepath.Join(keys, "client.pem")
 	args := []string{
-		"builder", "--address", c.Builder, "--tls", filepath.Join(keys, "server.pem"), "--state", filepath.Join(w.Dir, "builder-state"), "--network", "none",
+		"builder", "--address", c.Builder, "--tls", filepath.Join(keys, "server.pem"), "--state",
+		filepath.Join(w.Dir, "builder-state"), "--network", "none",
 	}
 	if _, err := StartProcess(w, "builder", c.Program, args, nil); err != nil {
 		return err
 	}
-	who, err := identity.Read(secret.New(c.BuilderTLS))
+	id, err := identity.Read(secret.New(c.BuilderTLS))
 	if err != nil {
 		return err
 	}
 	return world.Wait(ctx, func() (bool, error) {
-		client, err := builder.Dial(ctx, c.Builder, who)
+		client, err := builder.Dial(ctx, c.Builder, id)
 		if err != nil {
 			return false, nil //nolint:nilerr // it is not up yet
 		}
@@ -121,12 +130,17 @@ func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
 	})
 }
 
-// Settings are what a gateway is told of the steps, by the prefix of its CI's settings.
+// Settings returns the gateway's settings for the steps. prefix is that of the CI, e.g.
+// SLIPWAY_DRONE_.
 func (c *CI) Settings(prefix string) []string {
-	return []string{prefix + "IMAGE=" + c.Program, prefix + "BUILDER=" + c.Builder, prefix + "BUILDER_TLS=" + c.BuilderTLS}
+	return []string{
+		prefix + "IMAGE=" + c.Program,
+		prefix + "BUILDER=" + c.Builder,
+		prefix + "BUILDER_TLS=" + c.BuilderTLS,
+	}
 }
 
-// KillRunner kills the runner of a build, which its environment names, as a crash would.
+// KillRunner kills the runner of a build with SIGKILL. It finds the process by its environment.
 func KillRunner(ctx context.Context, a autobuild.Attempt) error {
 	name := "/runner/v1/builds/" + a.BuildID
 	err := world.Wait(ctx, func() (bool, error) {
@@ -138,7 +152,7 @@ func KillRunner(ctx context.Context, a autobuild.Attempt) error {
 		for _, p := range all {
 			environ, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(p.ID), "environ"))
 			if err != nil || !strings.Contains(string(environ), name) || p.ID == os.Getpid() {
-				continue // it ended, or is somebody else's
+				continue // it has ended, or is another process
 			}
 			killed = syscall.Kill(p.ID, syscall.SIGKILL) == nil || killed
 		}
@@ -150,11 +164,11 @@ func KillRunner(ctx context.Context, a autobuild.Attempt) error {
 	return nil
 }
 
-// answerLost: the CI took the pipeline, and the gateway never heard that it did.
-func (c *CI) answerLost(h *worldtest.House) {
+// responseLost: the CI creates the pipeline, but its response does not reach the gateway.
+func (c *CI) responseLost(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	commit := p.Commit("Lost", h.Dockerfile("lost"))
-	c.Line.LoseAnswer()
+	c.Proxy.LoseAnswer()
 	p.Push("main")
 	b := p.End(1, autobuild.Succeeded)
 	if b.Attempt != 1 {
@@ -164,10 +178,10 @@ func (c *CI) answerLost(h *worldtest.House) {
 	p.OneEnd(commit)
 }
 
-// down: builds wait while the CI does not answer, say so, and start when it is back.
-func (c *CI) down(h *worldtest.House) {
+// unreachable: builds wait while the CI is unreachable, show the reason, and start when it is back.
+func (c *CI) unreachable(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), eachBranch())
-	c.Line.Cut()
+	c.Proxy.Cut()
 	p.Commit("One", h.Dockerfile("one"))
 	p.Push("HEAD:refs/heads/b-one")
 	p.Commit("Two", h.Dockerfile("two"))
@@ -182,7 +196,7 @@ func (c *CI) down(h *worldtest.House) {
 		}
 		return waiting == 2, err
 	})
-	c.Line.Mend()
+	c.Proxy.Restore()
 	for _, b := range p.All(2) {
 		if b.State != autobuild.Succeeded {
 			h.T.Errorf("want success, but %s", h.BuildOf(b))
@@ -195,36 +209,40 @@ func (c *CI) down(h *worldtest.House) {
 	}
 }
 
-// diesBefore: a pipeline that never gets as far as the runner costs an attempt, and what it
-// printed can be read.
-func (c *CI) diesBefore(h *worldtest.House) {
+// endsBeforeRunner: if a pipeline ends before the runner starts, the build loses an attempt. The
+// pipeline's output is in the build's log.
+func (c *CI) endsBeforeRunner(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	commit := p.Commit("Away", h.Dockerfile("away"))
-	c.away(h, func() {
+	c.withoutProgram(h, func() {
 		p.Push("main")
 		h.Until("the first attempt has failed", func() (bool, error) {
 			b, err := p.Builds(h.Context)
-			return len(b) == 1 && (b[0].Attempt > 1 || b[0].State == autobuild.Queued && b[0].Attempt == 1 || b[0].State.Final()), err
+			return len(b) == 1 &&
+				(b[0].Attempt > 1 || b[0].State == autobuild.Queued && b[0].Attempt == 1 || b[0].State.Final()), err
 		})
 	})
 	b := p.End(1, autobuild.Succeeded)
 	log, err := h.Browser.Log(h.Context, b, 1, 0)
 	h.Must(err)
 	if b.Attempt < 2 || !strings.Contains(log, "ended before its runner came") || !strings.Contains(log, "slipway") {
-		h.T.Errorf("it succeeded in attempt %d; the log of the first one does not say what its pipeline printed:\n%s", b.Attempt, log)
+		h.T.Errorf(
+			"it succeeded in attempt %d; the log of the first one does not say what its pipeline printed:\n%s",
+			b.Attempt, log,
+		)
 	}
 	p.OneEnd(commit)
 }
 
-// away does something while the program of the steps is not where the CI looks for it.
-func (c *CI) away(h *worldtest.House, do func()) {
+// withoutProgram calls do while the program of the steps is missing.
+func (c *CI) withoutProgram(h *worldtest.House, do func()) {
 	h.Must(os.Rename(c.Program, c.Program+".away"))
 	do()
 	h.Must(os.Rename(c.Program+".away", c.Program))
 }
 
-// cancelUnbegun: a pipeline that the CI has not begun is cancelled there too.
-func (c *CI) cancelUnbegun(h *worldtest.House) {
+// cancelUnstarted: a pipeline that the CI has not started is canceled on the CI as well.
+func (c *CI) cancelUnstarted(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	p.Commit("Unwanted", h.Dockerfile("unwanted"))
 	c.Hold()
@@ -246,22 +264,22 @@ func (c *CI) cancelUnbegun(h *worldtest.House) {
 	p.Holds("latest", p.End(2, autobuild.Succeeded), "wanted")
 }
 
-// endNeverTold: the runner dies, and the CI says for ever that its pipeline runs. The build's
-// own time ends it.
-func (c *CI) endNeverTold(h *worldtest.House) {
+// endNotReported: the runner is killed, and the CI reports its pipeline as running. The build's
+// timeout ends it.
+func (c *CI) endNotReported(h *worldtest.House) {
 	p, b := occupy(h)
-	c.Line.Freeze()
+	c.Proxy.Freeze()
 	h.Must(KillRunner(h.Context, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
 	b = p.End(1, autobuild.Failed)
-	c.Line.Thaw()
+	c.Proxy.Thaw()
 	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
 		h.T.Errorf("build %+v, want attempt 1 failed by its time", b)
 	}
 	p.OneEnd(b.Commit.Hash)
 }
 
-// gatewayRestarted: a pipeline runs on while the gateway is away; its log, its state and its
-// status arrive.
+// gatewayRestarted: a pipeline continues while the gateway restarts. Its log, state and status
+// reach the gateway afterwards.
 func gatewayRestarted(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	commit := p.Commit("Away", h.Dockerfile("restart", "RUN echo before-$((6*7)); sleep 6; echo after-$((6*8))"))

@@ -15,17 +15,17 @@ import (
 	"slipway/runner/spec"
 )
 
-// A reception takes runners' claims and lets them wait until it is closed.
-type reception struct {
+// A claimServer receives the claims of runners and blocks them until it is closed.
+type claimServer struct {
 	mu     sync.Mutex
-	asked  map[string]int // claims by runner
+	claims map[string]int // number of claims by runner ID
 	closed chan struct{}
 }
 
-func (r *reception) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+func (r *claimServer) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	claim := claimOf(q)
 	r.mu.Lock()
-	r.asked[claim.RunnerID]++
+	r.claims[claim.RunnerID]++
 	r.mu.Unlock()
 	select {
 	case <-r.closed:
@@ -34,18 +34,18 @@ func (r *reception) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	w.WriteHeader(http.StatusGone)
 }
 
-func (r *reception) runners() int {
+func (r *claimServer) runners() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.asked)
+	return len(r.claims)
 }
 
-// startTwice: the same attempt started twice is one pipeline; it runs until it ends or is
-// cancelled, and cancelling what is unknown or over is no error.
+// startTwice: if an attempt is started twice, one pipeline runs until it ends or is canceled. It is
+// no error to cancel an unknown or finished pipeline.
 func (f Factory) startTwice(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), worldtest.Patience)
 	defer cancel()
-	r := &reception{asked: map[string]int{}, closed: make(chan struct{})}
+	r := &claimServer{claims: map[string]int{}, closed: make(chan struct{})}
 	server := httptest.NewServer(r)
 	defer server.Close()
 	defer close(r.closed)
@@ -84,7 +84,7 @@ func (f Factory) startTwice(t *testing.T) {
 	}
 }
 
-// claimOf reads a claim; one that cannot be read is of the runner without a name.
+// claimOf decodes a claim. An invalid claim has an empty runner ID.
 func claimOf(q *http.Request) (c spec.ClaimRequest) {
 	_ = json.NewDecoder(io.LimitReader(q.Body, spec.MaxBody)).Decode(&c)
 	return c

@@ -1,6 +1,6 @@
-// Package enginetest is the conformance suite of engines. It runs the whole loop, from a
-// real push to the commit's status, in worlds whose gateway uses the engine, and asks the
-// engine alone what only it can be asked.
+// Package enginetest is the conformance suite of engines. It tests the whole path, from a real push
+// to the commit's status, in worlds whose gateway uses the engine. It also tests the engine without
+// a gateway.
 package enginetest
 
 import (
@@ -12,30 +12,29 @@ import (
 	"slipway/plugin/demo/world/worldtest"
 )
 
-// A Factory says how the suite is run on one engine.
+// A Factory describes how to run the suite on one engine.
 type Factory struct {
-	// World returns how a world uses the engine, and its CI, where it has one. The suite adds
-	// settings of its own.
+	// World returns the options of a world that uses the engine, and its CI or nil. The suite adds
+	// its own settings.
 	World func(t testing.TB) (world.Options, *CI)
-	// Limit is the setting of how many builds run at once.
+	// Limit is the name of the setting for the number of builds that run at once.
 	Limit string
-	// Alone returns the engine without a gateway, and a pipeline that it may start; its runner
-	// is to ask for its work at url/{build id}.
+	// Alone returns the engine without a gateway, and a pipeline for it to start. The runner must
+	// claim its work at url/{build id}.
 	Alone func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline)
-	// Slow is how much longer than others this engine takes to begin.
+	// Slow is how much longer than other engines this one takes to start a pipeline.
 	Slow time.Duration
-	// Brief leaves out what does not depend on which repository runs a pipeline, for a further
-	// way on a CI that is run whole elsewhere.
+	// Brief omits the cases that do not depend on the repository that runs a pipeline. It is for
+	// the second configuration of a CI whose first one runs the whole suite.
 	Brief bool
 }
 
-// shortTime is how long builds may take in the world with little time, on an engine that
-// begins at once.
+// shortTime is the build timeout in the world with short timeouts. Factory.Slow is added to it.
 const shortTime = 15 * time.Second
 
-// Run runs every case. A first world has room for many builds, which run beside each
-// other; a second one has a single place, and a third one little time for each build: a case
-// that holds the place must not race with its holder's time.
+// Run runs all cases in three worlds. The first has room for many concurrent builds. The second
+// runs one build at a time. The third has a short timeout for each build. It is a separate world so
+// that a case that occupies the only place cannot be ended by the timeout.
 func Run(t *testing.T, f Factory) {
 	t.Run("start twice", f.startTwice)
 	t.Run("many places", f.manyPlaces)
@@ -48,7 +47,12 @@ func Run(t *testing.T, f Factory) {
 func (f Factory) manyPlaces(t *testing.T) {
 	h, ci := f.open(t, f.Limit+"=8")
 	var kept transcript
-	together := map[string]func(*worldtest.House){"success": success, "failure": failure, "tag": tagBuild, "one push": onePush}
+	together := map[string]func(*worldtest.House){
+		"success":  success,
+		"failure":  failure,
+		"tag":      tagBuild,
+		"one push": onePush,
+	}
 	if !f.Brief {
 		together["lost runner"] = lostRunner
 		together["live log"] = func(h *worldtest.House) { kept = liveLog(h) }
@@ -65,20 +69,21 @@ func (f Factory) manyPlaces(t *testing.T) {
 		t.Run("log after a restart", func(t *testing.T) { logAfterRestart(h.For(t), kept) })
 	}
 	if ci != nil {
-		f.trouble(t, h, ci)
+		f.runCICases(t, h, ci)
 	}
 }
 
-// trouble is what goes wrong between the gateway and a CI, and what people do on a CI.
-func (f Factory) trouble(t *testing.T, h *worldtest.House, ci *CI) {
+// runCICases runs the cases about errors between the gateway and a CI, and about users' actions on a
+// CI.
+func (f Factory) runCICases(t *testing.T, h *worldtest.House, ci *CI) {
 	if !f.Brief {
 		t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(h.For(t)) })
-		t.Run("CI down", func(t *testing.T) { ci.down(h.For(t)) })
-		t.Run("dies before its runner speaks", func(t *testing.T) { ci.diesBefore(h.For(t)) })
+		t.Run("CI down", func(t *testing.T) { ci.unreachable(h.For(t)) })
+		t.Run("ends before its runner starts", func(t *testing.T) { ci.endsBeforeRunner(h.For(t)) })
 		t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(h.For(t)) })
 	}
-	t.Run("answer lost", func(t *testing.T) { ci.answerLost(h.For(t)) })
-	t.Run("cancel what the CI has not begun", func(t *testing.T) { ci.cancelUnbegun(h.For(t)) })
+	t.Run("response lost", func(t *testing.T) { ci.responseLost(h.For(t)) })
+	t.Run("cancel before the CI starts it", func(t *testing.T) { ci.cancelUnstarted(h.For(t)) })
 	t.Run("doctor", func(t *testing.T) { ci.doctor(h.For(t)) })
 	if ci.Own != nil {
 		t.Run("its own pipeline", func(t *testing.T) { ci.ownPipeline(h.For(t)) })
@@ -102,7 +107,7 @@ func (f Factory) littleTime(t *testing.T) {
 	h, ci := f.open(t, "SLIPWAY_BUILD_TIMEOUT="+(shortTime+f.Slow).String())
 	t.Run("time-out", func(t *testing.T) { f.timeOut(h.For(t)) })
 	if ci != nil {
-		t.Run("CI never tells the end", func(t *testing.T) { ci.endNeverTold(h.For(t)) })
+		t.Run("CI does not report the end", func(t *testing.T) { ci.endNotReported(h.For(t)) })
 	}
 }
 

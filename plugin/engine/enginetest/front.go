@@ -24,20 +24,20 @@ import (
 	"slipway/plugin/demo/world"
 )
 
-// A Front shows a world's Bitbucket as https://bitbucket.org and https://api.bitbucket.org to
-// programs whose addresses of it cannot be set: it is their HTTPS proxy, with an authority of
-// its own.
+// A Front serves a world's Bitbucket as https://bitbucket.org and https://api.bitbucket.org. It is
+// for programs whose Bitbucket addresses cannot be configured. It is their HTTPS proxy, with its
+// own certificate authority.
 type Front struct {
-	Proxy     string // its address, for HTTPS_PROXY
-	Authority string // file of its certificate, for SSL_CERT_FILE
+	Proxy     string // URL, for HTTPS_PROXY
+	Authority string // file of the authority's certificate, for SSL_CERT_FILE
 
 	pool *x509.CertPool
 }
 
-// hosts are what the front stands for.
+// hosts returns the names that the front serves.
 func hosts() []string { return []string{"bitbucket.org", "api.bitbucket.org"} }
 
-// NewFront starts one in a world.
+// NewFront starts a Front, which ends with the world.
 func NewFront(ctx context.Context, w *world.World) (*Front, error) {
 	certificate, authority, err := certify()
 	if err != nil {
@@ -65,7 +65,7 @@ func NewFront(ctx context.Context, w *world.World) (*Front, error) {
 	return f, nil
 }
 
-// Client is a person's browser behind the front.
+// Client returns a user's browser behind the front.
 func (f *Front) Client(jar http.CookieJar) *http.Client {
 	proxy := func(r *http.Request) (*url.URL, error) {
 		if r.URL.Scheme == "https" {
@@ -86,7 +86,9 @@ func (f *Front) accept(l net.Listener, inner *tunnels, certificate tls.Certifica
 		}
 		go func() {
 			if err := tunnel(conn, inner, certificate); err != nil {
-				_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n") // it may be gone
+				_, _ = io.WriteString(
+					conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+				) // the client may have closed the connection
 				_ = conn.Close()
 			}
 		}()
@@ -105,10 +107,12 @@ func tunnel(conn net.Conn, inner *tunnels, certificate tls.Certificate) error {
 	if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
 		return err
 	}
-	return inner.offer(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}))
+	return inner.offer(
+		tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}),
+	)
 }
 
-// certify makes an authority and a certificate of both hosts, for an hour.
+// certify creates an authority and a certificate for both hosts, valid for an hour.
 func certify() (tls.Certificate, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -116,7 +120,9 @@ func certify() (tls.Certificate, []byte, error) {
 	}
 	from, until := time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
 	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Slipway's tests"}, NotBefore: from, NotAfter: until,
+		SerialNumber: big.NewInt(
+			1,
+		), Subject: pkix.Name{CommonName: "Slipway's tests"}, NotBefore: from, NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	root, err := x509.CreateCertificate(rand.Reader, authority, authority, key.Public(), key)
@@ -124,16 +130,23 @@ func certify() (tls.Certificate, []byte, error) {
 		return tls.Certificate{}, nil, err
 	}
 	leaf, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: hosts()[0]}, DNSNames: hosts(), NotBefore: from, NotAfter: until,
+		SerialNumber: big.NewInt(
+			2,
+		), Subject: pkix.Name{CommonName: hosts()[0]}, DNSNames: hosts(), NotBefore: from, NotAfter: until,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, authority, key.Public(), key)
 	if err != nil {
 		return tls.Certificate{}, nil, err
 	}
-	return tls.Certificate{Certificate: [][]byte{leaf}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root}), nil
+	return tls.Certificate{
+			Certificate: [][]byte{leaf},
+			PrivateKey:  key,
+		}, pem.EncodeToMemory(
+			&pem.Block{Type: "CERTIFICATE", Bytes: root},
+		), nil
 }
 
-// tunnels is a listener of connections that came through the proxy.
+// tunnels is a net.Listener for the connections that arrive through the proxy.
 type tunnels struct {
 	accepted chan net.Conn
 	closed   chan struct{}

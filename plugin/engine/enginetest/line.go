@@ -14,24 +14,24 @@ import (
 	"sync"
 )
 
-// A Line is the network between the gateway and a CI's server, in which things go wrong. It is
-// safe for concurrent use.
-type Line struct {
+// A FaultProxy is a proxy between the gateway and a CI's server that simulates network errors. It
+// is safe for concurrent use.
+type FaultProxy struct {
 	proxy *httputil.ReverseProxy
 
-	mu     sync.Mutex
-	cut    bool
-	lose   bool
-	frozen bool
+	mu       sync.Mutex
+	cut      bool
+	dropNext bool
+	frozen   bool
 }
 
-// NewLine leads to the server at an origin.
-func NewLine(server string) (*Line, error) {
+// NewFaultProxy returns a proxy to the server at an origin.
+func NewFaultProxy(server string) (*FaultProxy, error) {
 	target, err := url.Parse(server)
 	if err != nil {
 		return nil, err
 	}
-	l := &Line{}
+	l := &FaultProxy{}
 	l.proxy = &httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		ModifyResponse: l.modify,
@@ -40,53 +40,54 @@ func NewLine(server string) (*Line, error) {
 	return l, nil
 }
 
-// Cut lets no request through.
-func (l *Line) Cut() { l.set(func() { l.cut = true }) }
+// Cut blocks all requests until Restore.
+func (l *FaultProxy) Cut() { l.set(func() { l.cut = true }) }
 
-// Mend ends Cut.
-func (l *Line) Mend() { l.set(func() { l.cut = false }) }
+// Restore ends Cut.
+func (l *FaultProxy) Restore() { l.set(func() { l.cut = false }) }
 
-// LoseAnswer keeps back the answer to the next start of a pipeline.
-func (l *Line) LoseAnswer() { l.set(func() { l.lose = true }) }
+// LoseAnswer drops the response to the next start of a pipeline.
+func (l *FaultProxy) LoseAnswer() { l.set(func() { l.dropNext = true }) }
 
-// Freeze has every pipeline that is over told to be running.
-func (l *Line) Freeze() { l.set(func() { l.frozen = true }) }
+// Freeze replaces the status of finished pipelines by running, until Thaw.
+func (l *FaultProxy) Freeze() { l.set(func() { l.frozen = true }) }
 
 // Thaw ends Freeze.
-func (l *Line) Thaw() { l.set(func() { l.frozen = false }) }
+func (l *FaultProxy) Thaw() { l.set(func() { l.frozen = false }) }
 
-func (l *Line) set(change func()) {
+func (l *FaultProxy) set(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change()
 }
 
-// ServeHTTP passes a request on.
-func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := r.Method == http.MethodPost && (strings.HasSuffix(r.URL.Path, "/builds") || strings.HasSuffix(r.URL.Path, "/pipelines"))
+// ServeHTTP passes a request to the server.
+func (l *FaultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := r.Method == http.MethodPost &&
+		(strings.HasSuffix(r.URL.Path, "/builds") || strings.HasSuffix(r.URL.Path, "/pipelines"))
 	l.mu.Lock()
-	cut, lose := l.cut, l.lose && start
-	if lose {
-		l.lose = false
+	cut, dropNext := l.cut, l.dropNext && start
+	if dropNext {
+		l.dropNext = false
 	}
 	l.mu.Unlock()
 	switch {
 	case cut:
 		panic(http.ErrAbortHandler)
-	case lose:
+	case dropNext:
 		l.proxy.ServeHTTP(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
 	}
 	l.proxy.ServeHTTP(w, r)
 }
 
-// maxBody bounds an answer that is changed on its way, in bytes.
+// maxBody bounds a modified response, in bytes.
 const maxBody = 8 << 20
 
-// over is how the servers say that a pipeline has ended.
-const over = `"status":"(success|failure|error|killed|canceled|declined)"`
+// finishedStatus matches the status of a finished pipeline in the servers' responses.
+const finishedStatus = `"status":"(success|failure|error|killed|canceled|declined)"`
 
-func (l *Line) modify(resp *http.Response) error {
+func (l *FaultProxy) modify(resp *http.Response) error {
 	l.mu.Lock()
 	frozen := l.frozen
 	l.mu.Unlock()
@@ -100,7 +101,7 @@ func (l *Line) modify(resp *http.Response) error {
 	if len(body) > maxBody {
 		return fmt.Errorf("an answer of more than %d bytes", maxBody)
 	}
-	body = regexp.MustCompile(over).ReplaceAll(body, []byte(`"status":"running"`))
+	body = regexp.MustCompile(finishedStatus).ReplaceAll(body, []byte(`"status":"running"`))
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
 	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))

@@ -7,19 +7,21 @@ import (
 	"slipway/plugin/demo/world/worldtest"
 )
 
-// A transcript is a log as it was read at its build's end.
+// A transcript is a log, read at the end of its build.
 type transcript struct {
 	build autobuild.Build
 	text  string
 }
 
-// liveLog: a log can be read while the build runs, and read on from any offset.
+// liveLog: a log can be read while the build runs, and from any offset.
 func liveLog(h *worldtest.House) transcript {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	p.Commit("Talk", h.Dockerfile("x", "RUN echo first-$((6*7)); sleep 3; echo last-$((6*8))"))
 	p.Push("main")
 	b := p.Await(1, autobuild.Running)
-	first, err := h.Browser.WaitLog(h.Context, b, 1, func(log string) bool { return strings.Contains(log, "first-42") })
+	first, err := h.Browser.WaitLog(
+		h.Context, b, 1, func(log string) bool { return strings.Contains(log, "first-42") },
+	)
 	h.Must(err)
 	if strings.Contains(first, "last-48") {
 		h.T.Error("the log came only when the step had ended")
@@ -35,7 +37,7 @@ func liveLog(h *worldtest.House) transcript {
 	return transcript{b, whole}
 }
 
-// logAfterRestart: a log outlives the gateway's process.
+// logAfterRestart: a log is the same after a restart of the gateway.
 func logAfterRestart(h *worldtest.House, kept transcript) {
 	if kept.text == "" {
 		h.T.Fatal("there is no log to read again")

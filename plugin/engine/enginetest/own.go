@@ -13,17 +13,16 @@ import (
 	"slipway/plugin/demo/world/worldtest"
 )
 
-// OwnPipeline is how repositories tell a CI what to run of their own accord.
+// OwnPipeline describes the pipelines in repositories for one CI.
 type OwnPipeline struct {
-	File string                                                  // its path in a repository
-	Text func(line string) string                                // one that clones and then runs a line of shell there
-	Step func(program string, settings map[string]string) string // one that clones and then runs a plugin
-	// Activate has the CI hear of a repository's pushes, as a person does on its pages.
+	File string                                                  // path of the pipeline file in a repository
+	Text func(line string) string                                // returns a pipeline that clones and runs a shell line
+	Step func(program string, settings map[string]string) string // returns a pipeline that clones and runs a plugin
+	// Activate makes the CI react to a repository's pushes, as a user does on its pages.
 	Activate func(ctx context.Context, fullName string) error
 }
 
-// ownPipeline: a repository with a pipeline of its own runs it with each push, once and as it
-// is, beside the build of ours.
+// ownPipeline: a repository's own pipeline runs once with each push, unchanged, besides our build.
 func (c *CI) ownPipeline(h *worldtest.House) {
 	said := filepath.Join(h.Dir, "own-pipeline")
 	files := func(greeting string) map[string]string {
@@ -53,13 +52,16 @@ func (c *CI) ownPipeline(h *worldtest.House) {
 	}
 }
 
-// ownStep: the runner is a step of the repository's own pipeline, by the automated build's
-// token. What is built, under which tags and with which status is the gateway's.
+// ownStep: the runner is a step of the repository's own pipeline and uses the automated build's
+// token. The gateway decides the content, tags and status of the build.
 func (c *CI) ownStep(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), eachBranch(), worldtest.Versions())
 	id, token := h.Joining()
-	line := fmt.Sprintf("PLUGIN_GATEWAY=%s PLUGIN_AUTOMATED_BUILD=%s PLUGIN_TOKEN=%s PLUGIN_BUILDER=%s PLUGIN_BUILDER_TLS=%s %s %s runner",
-		h.Gateway.URL, id, token, c.Builder, c.BuilderTLS, loginOf(h), c.Program)
+	line := fmt.Sprintf(
+		"PLUGIN_GATEWAY=%s PLUGIN_AUTOMATED_BUILD=%s PLUGIN_TOKEN=%s PLUGIN_BUILDER=%s PLUGIN_BUILDER_TLS=%s "+
+			"%s %s runner",
+		h.Gateway.URL, id, token, c.Builder, c.BuilderTLS, loginOf(h), c.Program,
+	)
 	h.Must(c.Own.Activate(h.Context, p.Repository.FullName()))
 	commits := map[string]string{}
 	for _, name := range []string{"b-own", "v3.4"} {
@@ -68,7 +70,7 @@ func (c *CI) ownStep(h *worldtest.House) {
 		commits[name] = p.Commit(name, files)
 		p.Git("tag", "of-"+name)
 	}
-	p.Push("of-b-own^{commit}:refs/heads/b-own") // a CI itself runs one ref of a push
+	p.Push("of-b-own^{commit}:refs/heads/b-own") // a CI runs only one ref of a push
 	p.Push("of-v3.4^{commit}:refs/tags/v3.4")
 	for _, b := range p.All(2) {
 		if b.State != autobuild.Succeeded || b.Commit.Hash != commits[b.Ref.Name] || b.Attempt != 1 {
@@ -82,25 +84,30 @@ func (c *CI) ownStep(h *worldtest.House) {
 	}
 }
 
-// loginOf is the login at the world's registry as the settings of a step, which the gateway does not
-// give it.
+// loginOf returns the registry login as settings of a step. The gateway does not provide it to
+// steps of own pipelines.
 func loginOf(h *worldtest.House) string {
 	if h.RegistryPassword().IsZero() {
 		return "PLUGIN_INSECURE=true"
 	}
-	return fmt.Sprintf("PLUGIN_INSECURE=true PLUGIN_USERNAME=%s PLUGIN_PASSWORD=%s", world.RegistryUser, h.RegistryPassword().Reveal())
+	return fmt.Sprintf(
+		"PLUGIN_INSECURE=true PLUGIN_USERNAME=%s PLUGIN_PASSWORD=%s", world.RegistryUser,
+		h.RegistryPassword().Reveal(),
+	)
 }
 
-// stepAlone: the runner is a plugin's step in a pipeline of a repository that no gateway knows
-// of. A branch is the image's latest, a version its tags, and each commit has its status.
+// stepAlone: the runner is a plugin in a pipeline of a repository without a gateway. A branch
+// becomes the image's latest tag, a version its tags, and each commit gets its status.
 func (c *CI) stepAlone(h *worldtest.House) {
 	p := h.Repository(h.Dockerfile("x"))
 	consumer, err := h.Bitbucket.AddConsumer(h.App.Workspace, "http://127.0.0.1/", "repository")
 	h.Must(err)
 	token, _ := h.Bitbucket.Link(h.Alice, consumer)
 	settings := map[string]string{
-		"repo": p.Image, "auto_tag": "true", "insecure": "true", "username": world.RegistryUser, "password": h.RegistryPassword().Reveal(),
-		"builder": c.Builder, "builder_tls": c.BuilderTLS, "bitbucket_url": h.Bitbucket.URL(), "bitbucket_token": token.Reveal(),
+		"repo": p.Image, "auto_tag": "true", "insecure": "true", "username": world.RegistryUser,
+		"password": h.RegistryPassword().Reveal(),
+		"builder":  c.Builder, "builder_tls": c.BuilderTLS, "bitbucket_url": h.Bitbucket.URL(),
+		"bitbucket_token": token.Reveal(),
 	}
 	if h.RegistryPassword().IsZero() {
 		delete(settings, "username")

@@ -11,11 +11,12 @@ import (
 	"slipway/runner/spec"
 )
 
-// ServeProbes is as much of a gateway as the steps of probes see. It returns their URL.
+// ServeProbes starts a server with the part of a gateway that steps of probes need. It returns its
+// URL.
 func ServeProbes(t testing.TB, probes pipeline.Probes) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if _, ok := probes.Know(secret.New(token)); !ok || r.URL.Path != spec.ProbePath {
+		if _, ok := probes.Verify(secret.New(token)); !ok || r.URL.Path != spec.ProbePath {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
@@ -27,9 +28,9 @@ func ServeProbes(t testing.TB, probes pipeline.Probes) string {
 	return server.URL + spec.ProbePath
 }
 
-// WantProblem holds that a probe ends with one problem, which says all of these, after so many
-// things that are well.
-func WantProblem(t testing.TB, found []pipeline.Finding, well int, says ...string) {
+// WantProblem checks that a probe found good results, followed by one problem that contains all
+// texts.
+func WantProblem(t testing.TB, found []pipeline.Finding, well int, texts ...string) {
 	t.Helper()
 	if len(found) != well+1 {
 		t.Fatalf("found %+v, want %d things well and one problem", found, well)
@@ -39,7 +40,7 @@ func WantProblem(t testing.TB, found []pipeline.Finding, well int, says ...strin
 			t.Errorf("finding %d: %+v, want the problem last, in one line", i, f)
 		}
 	}
-	for _, want := range says {
+	for _, want := range texts {
 		if !strings.Contains(found[well].Problem, want) {
 			t.Errorf("the problem does not say %q: %s", want, found[well].Problem)
 		}

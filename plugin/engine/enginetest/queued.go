@@ -9,15 +9,15 @@ import (
 	"slipway/plugin/demo/world/worldtest"
 )
 
-// eachBranch builds every branch but main as an image tag of its name.
+// eachBranch returns a rule that builds each branch b... as an image tag of the same name.
 func eachBranch() world.Rule {
 	return world.Rule{Type: "branch", Source: `/^(b.*)$/`, Tags: `{\1}`}
 }
 
-// slow is a Dockerfile step that outlives every case.
+// slow is a Dockerfile step that takes longer than any case.
 const slow = "RUN sleep 600"
 
-// occupy takes a place of a house with a running build.
+// occupy starts a build that occupies one of the gateway's places.
 func occupy(h *worldtest.House) (*worldtest.Project, autobuild.Build) {
 	h.T.Helper()
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
@@ -26,7 +26,7 @@ func occupy(h *worldtest.House) (*worldtest.Project, autobuild.Build) {
 	return p, p.Await(1, autobuild.Running)
 }
 
-// cancelQueued: a build that waits for a place is cancelled at once.
+// cancelQueued: a queued build is canceled at once.
 func cancelQueued(h *worldtest.House) {
 	holder, holding := occupy(h)
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
@@ -36,7 +36,7 @@ func cancelQueued(h *worldtest.House) {
 	holder.Cancel(holding)
 }
 
-// cancelRunning: a running build is stopped, its runner too, and its place is free again.
+// cancelRunning: canceling a running build stops its runner and frees its place.
 func cancelRunning(h *worldtest.House) {
 	p, b := occupy(h)
 	p.Cancel(b)
@@ -45,7 +45,7 @@ func cancelRunning(h *worldtest.House) {
 	p.Holds("latest", p.End(2, autobuild.Succeeded), "again")
 }
 
-// branchMoved (B11): a queued build builds its commit, not the branch's newest.
+// branchMoved (B11): a queued build builds its own commit and not the branch's newest.
 func branchMoved(h *worldtest.House) {
 	holder, holding := occupy(h)
 	p := h.Automate(h.Dockerfile("x"), eachBranch())
@@ -62,7 +62,7 @@ func branchMoved(h *worldtest.House) {
 	p.Holds("b-moved", b, "older")
 }
 
-// branchDeleted: a queued build builds its commit although the branch is gone.
+// branchDeleted: a queued build builds its commit although the branch was deleted.
 func branchDeleted(h *worldtest.House) {
 	holder, holding := occupy(h)
 	p := h.Automate(h.Dockerfile("x"), eachBranch())
@@ -74,7 +74,7 @@ func branchDeleted(h *worldtest.House) {
 	p.Holds("b-deleted", p.End(1, autobuild.Succeeded), "last words")
 }
 
-// timeOut: a build that takes too long fails, and its status says why.
+// timeOut: a build that exceeds its timeout fails, and its status names the reason.
 func (f Factory) timeOut(h *worldtest.House) {
 	p, _ := occupy(h)
 	b := p.End(1, autobuild.Failed)
@@ -82,7 +82,8 @@ func (f Factory) timeOut(h *worldtest.House) {
 		h.T.Errorf("build %+v, want attempt 1 failed by its time", b)
 	}
 	statuses := p.Statuses(b.Commit.Hash)
-	if len(statuses) != 1 || !strings.HasPrefix(statuses[0].Description, "failed: ") || !strings.Contains(statuses[0].Description, "longer than") {
+	if len(statuses) != 1 || !strings.HasPrefix(statuses[0].Description, "failed: ") ||
+		!strings.Contains(statuses[0].Description, "longer than") {
 		h.T.Errorf("statuses %+v, want one that says that it took too long", statuses)
 	}
 	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {

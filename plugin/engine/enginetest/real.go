@@ -15,8 +15,9 @@ import (
 	"slipway/plugin/demo/world"
 )
 
-// Binaries skips a test, and says why, unless a variable names the directory or the program of
-// a real server, and its agent stands beside it. It returns both.
+// Binaries returns the paths of a real server and its agent. variable names the environment
+// variable with the server's path; the agent is in the same directory. Binaries skips the test if
+// it is not set.
 func Binaries(t testing.TB, variable, agent string) (serverPath, agentPath string) {
 	t.Helper()
 	serverPath = os.Getenv(variable)
@@ -25,7 +26,7 @@ func Binaries(t testing.TB, variable, agent string) (serverPath, agentPath strin
 	}
 	agentPath = filepath.Join(filepath.Dir(serverPath), agent)
 	for _, path := range []string{serverPath, agentPath} {
-		if _, err := os.Stat(path); err != nil { //nolint:gosec // whoever runs the test named it
+		if _, err := os.Stat(path); err != nil { //nolint:gosec // the path comes from the user of the test
 			t.Fatalf("%s=%s: %v", variable, serverPath, err)
 		}
 	}
@@ -35,8 +36,8 @@ func Binaries(t testing.TB, variable, agent string) (serverPath, agentPath strin
 // A Process is a program of a real CI.
 type Process struct{ cmd *exec.Cmd }
 
-// StartProcess starts a program in a world, whose environment is all that it gets besides PATH.
-// What it prints is in the world's directory, in name.log.
+// StartProcess starts a program that ends with the world. Its environment is environ, PATH and
+// HOME. Its output goes to name.log in the world's directory.
 func StartProcess(w *world.World, name, path string, args, environ []string) (*Process, error) {
 	log, err := os.OpenFile(filepath.Join(w.Dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -53,7 +54,7 @@ func StartProcess(w *world.World, name, path string, args, environ []string) (*P
 		return nil, errors.Join(err, log.Close())
 	}
 	w.OnClose(func() {
-		_ = cmd.Process.Signal(syscall.SIGCONT) // it may be held
+		_ = cmd.Process.Signal(syscall.SIGCONT) // Hold may have stopped it
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		_ = log.Close()
@@ -61,13 +62,13 @@ func StartProcess(w *world.World, name, path string, args, environ []string) (*P
 	return &Process{cmd}, nil
 }
 
-// Hold stops the process where it stands; Release lets it go on.
+// Hold suspends the process until Release.
 func (p *Process) Hold() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Release ends Hold.
 func (p *Process) Release() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
 
-// FreePort finds an address of loopback that nobody has.
+// FreePort returns a free loopback address.
 func FreePort(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,7 +77,7 @@ func FreePort(ctx context.Context) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// Answers waits until an address is answered well.
+// Answers waits until a request to url gets a status below 300.
 func Answers(ctx context.Context, url string) error {
 	err := world.Wait(ctx, func() (bool, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -15,31 +15,31 @@ import (
 	"slipway/plugin/trail"
 )
 
-// Options make an Engine; all but Repository, Probes, Mends and Tick are required.
+// Options configure an Engine. Repository, Probes, Remedies and Tick are optional.
 type Options struct {
 	CI        CI
 	Identity  Identity
 	Logs      RunLogs
 	Handovers Handovers
-	// Repository is the builder repository, which runs the pipelines of all; empty = each
-	// repository runs its own.
+	// Repository is the builder repository (owner/name on the CI), in which all pipelines run. If
+	// it is empty, each repository runs its own pipelines.
 	Repository string
 	Probes     Probes
-	Mends      Mends         // for Probe
-	Tick       time.Duration // between two looks at a probe; 0 = a second
+	Remedies   Remedies      // hints for the findings of Probe
+	Tick       time.Duration // interval between two polls of a probe; 0 = 1 s
 	Log        logrus.FieldLogger
 }
 
-// searchFor is how long a pipeline is looked for whose start was not answered.
+// searchFor is how long Start looks for a pipeline after the CI did not answer the create request.
 const searchFor = 10 * time.Second
 
-// An Engine runs pipelines on a CI. It keeps nothing that a restart would lose: a pipeline is
-// found by the name that the attempt has, or by its parameters. It is safe for concurrent use.
+// An Engine runs pipelines on a CI. It has no state that a restart would lose: it finds a pipeline
+// by the attempt's EngineRef, or by its parameters. It is safe for concurrent use.
 type Engine struct {
 	o Options
 
 	mu       sync.Mutex
-	starting map[string]int // calls of Start under way, by attempt
+	starting map[string]int // running calls of Start by attempt, e.g. "b1-2": 1
 }
 
 var (
@@ -47,7 +47,7 @@ var (
 	_ autobuild.PipelineLogs = (*Engine)(nil)
 )
 
-// New returns an Engine. It asks nobody anything.
+// New returns an Engine. It sends no request.
 func New(o Options) *Engine {
 	if o.Tick == 0 {
 		o.Tick = time.Second
@@ -55,10 +55,10 @@ func New(o Options) *Engine {
 	return &Engine{o: o, starting: map[string]int{}}
 }
 
-// Start starts the pipeline of an attempt unless the CI has it already, and returns its name,
-// as acme/builder#17.
+// Start starts the pipeline of an attempt unless the CI has it already. It returns the pipeline's
+// name, for example acme/builder#17. Errors are those of CI and Handovers.
 func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error) {
-	defer e.begin(p.BuildID, p.Attempt)()
+	defer e.markStarting(p.BuildID, p.Attempt)()
 	repository := e.o.Repository
 	if repository == "" {
 		repository = p.Repository.FullName
@@ -89,8 +89,9 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 	return name(repository, number), nil
 }
 
-// search looks for a pipeline whose start was not answered: the CI may have taken it. When it
-// is found too late, its config and token are refused, for its attempt is over by then.
+// search looks for a pipeline after an unanswered create request, because the CI may have created
+// it. If the pipeline appears later than searchFor, the attempt is finished by that time, so that
+// the TokenIssuer refuses the pipeline's token.
 func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, searchFor)
 	defer cancel()
@@ -99,7 +100,8 @@ func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error
 	for {
 		run, err := e.o.CI.Find(ctx, o.Repository, o.Params)
 		if err == nil {
-			trail.Log(ctx, e.o.Log).WithError(cause).WithField("pipeline", name(o.Repository, run.Number)).Info("the start was not answered, its pipeline is there")
+			trail.Log(ctx, e.o.Log).WithError(cause).WithField("pipeline", name(o.Repository, run.Number)).
+				Info("the start was not answered, its pipeline is there")
 			return run.Number, nil
 		}
 		select {
@@ -110,8 +112,9 @@ func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error
 	}
 }
 
-// State asks the CI. Of an attempt that was never offered there is no pipeline; the CI is
-// asked all the same, so that an error says that it does not answer.
+// State returns the state of the attempt's pipeline, and PipelineGone if it has none. It sends a
+// request even for an attempt that was never offered, so that the caller gets an error if the CI
+// does not answer.
 func (e *Engine) State(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
 	run, err := e.run(ctx, a)
 	if errors.Is(err, autobuild.ErrNotFound) {
@@ -123,7 +126,7 @@ func (e *Engine) State(ctx context.Context, a autobuild.Attempt) (autobuild.Pipe
 	return run.State, err
 }
 
-// Cancel stops the attempt's pipeline, where it has one.
+// Cancel stops the attempt's pipeline. It is no error if the attempt has no pipeline.
 func (e *Engine) Cancel(ctx context.Context, a autobuild.Attempt) error {
 	run, err := e.run(ctx, a)
 	if err == nil {
@@ -136,7 +139,7 @@ func (e *Engine) Cancel(ctx context.Context, a autobuild.Attempt) error {
 	return err
 }
 
-// Logs returns what the attempt's pipeline printed.
+// Logs returns the output of the attempt's pipeline, and nil if it has none.
 func (e *Engine) Logs(ctx context.Context, a autobuild.Attempt) ([]string, error) {
 	run, err := e.run(ctx, a)
 	if err == nil {
@@ -153,14 +156,14 @@ func (e *Engine) Logs(ctx context.Context, a autobuild.Attempt) ([]string, error
 	return nil, err
 }
 
-// PipelineURL returns the page of the attempt's pipeline on the CI, which is asked for it;
-// ErrNotFound when it has none.
+// PipelineURL requests the page of the attempt's pipeline from the CI. It returns ErrNotFound if
+// the attempt has no pipeline.
 func (e *Engine) PipelineURL(ctx context.Context, a autobuild.Attempt) (string, error) {
 	run, err := e.run(ctx, a)
 	return run.URL, err
 }
 
-// run finds an attempt's pipeline; ErrNotFound when it has none.
+// run finds the attempt's pipeline. It returns ErrNotFound if the attempt has none.
 func (e *Engine) run(ctx context.Context, a autobuild.Attempt) (Run, error) {
 	repository, number := split(a.EngineRef)
 	switch {
@@ -175,9 +178,9 @@ func (e *Engine) run(ctx context.Context, a autobuild.Attempt) (Run, error) {
 	return e.o.CI.Run(ctx, repository, number)
 }
 
-// begin notes that a pipeline is on its way: a CI may take most of a minute to answer. Call
-// the result when it is there, or is not.
-func (e *Engine) begin(buildID string, attempt int) (end func()) {
+// markStarting records that Start runs for an attempt: a CI may need most of a minute to answer.
+// The caller calls end when Start returns.
+func (e *Engine) markStarting(buildID string, attempt int) (end func()) {
 	key := fmt.Sprintf("%s-%d", buildID, attempt)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -185,24 +188,26 @@ func (e *Engine) begin(buildID string, attempt int) (end func()) {
 	return func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if e.starting[key]--; e.starting[key] == 0 {
+		e.starting[key]--
+		if e.starting[key] == 0 {
 			delete(e.starting, key)
 		}
 	}
 }
 
+// isStarting reports whether a call of Start runs for the attempt.
 func (e *Engine) isStarting(a autobuild.Attempt) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.starting[fmt.Sprintf("%s-%d", a.BuildID, a.Number)] > 0
 }
 
-// name is what the gateway calls a pipeline, and split takes it apart; the number is 0 while
-// it is not known.
+// name returns the gateway's name for a pipeline, e.g. acme/builder#17. split is its inverse; its
+// number is 0 if engineRef contains only the repository.
 func name(repository string, number int64) string { return fmt.Sprintf("%s#%d", repository, number) }
 
 func split(engineRef string) (repository string, number int64) {
 	repository, digits, _ := strings.Cut(engineRef, "#")
-	number, _ = strconv.ParseInt(digits, 10, 64) // what is no number was not known
+	number, _ = strconv.ParseInt(digits, 10, 64) // no digits: the number is not known yet
 	return repository, number
 }

@@ -19,8 +19,8 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// A bench is an engine on a scripted CI, with a build that was just started.
-type bench struct {
+// env is an engine on a scripted CI, with a build that was just started.
+type env struct {
 	*pipeline.Engine
 	t     *testing.T
 	ci    *scriptedCI
@@ -30,40 +30,45 @@ type bench struct {
 	probes pipeline.Probes
 }
 
-func newBench(t *testing.T, repository string) *bench {
+func newEnv(t *testing.T, repository string) *env {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	b := &bench{t: t, ci: &scriptedCI{}, store: storetest.Open(t)}
-	b.build, _ = storetest.Started(t, b.store, storetest.AutomatedBuild(t, b.store, storetest.Repository("app")), "", storetest.Commit(1))
-	b.probes = pipeline.NewProbes("drone", secret.New("key"), time.Now)
-	b.Engine = pipeline.New(pipeline.Options{
-		CI: b.ci, Identity: b.ci, Logs: b.ci, Handovers: b.store, Repository: repository, Probes: b.probes, Mends: mends(), Tick: time.Millisecond, Log: log,
+	e := &env{t: t, ci: &scriptedCI{}, store: storetest.Open(t)}
+	e.build, _ = storetest.Started(
+		t, e.store, storetest.AutomatedBuild(t, e.store, storetest.Repository("app")), "",
+		storetest.Commit(1),
+	)
+	e.probes = pipeline.NewProbes("drone", secret.New("key"), time.Now)
+	e.Engine = pipeline.New(pipeline.Options{
+		CI: e.ci, Identity: e.ci, Logs: e.ci, Handovers: e.store, Repository: repository,
+		Probes: e.probes, Remedies: remedies(), Tick: time.Millisecond, Log: log,
 	})
-	return b
+	return e
 }
 
-func (b *bench) pipeline() autobuild.Pipeline {
+func (e *env) pipeline() autobuild.Pipeline {
 	return autobuild.Pipeline{
-		BuildID: b.build.ID, Number: b.build.Number, Attempt: 1, Repository: b.build.Repository, Ref: b.build.Ref, Commit: b.build.Commit.Hash,
+		BuildID: e.build.ID, Number: e.build.Number, Attempt: 1, Repository: e.build.Repository,
+		Ref: e.build.Ref, Commit: e.build.Commit.Hash,
 	}
 }
 
-func (b *bench) attempt() autobuild.Attempt {
-	b.t.Helper()
-	a, err := b.store.Attempt(b.t.Context(), b.build.ID, 1)
-	must(b.t, err)
+func (e *env) attempt() autobuild.Attempt {
+	e.t.Helper()
+	a, err := e.store.Attempt(e.t.Context(), e.build.ID, 1)
+	must(e.t, err)
 	return a
 }
 
-// scriptedCI has the pipelines that it was ordered.
+// scriptedCI is a CI whose pipelines are the orders that it received.
 type scriptedCI struct {
 	orders    []pipeline.Order
 	state     autobuild.PipelineState
 	printed   []string
 	cancelled []int64
 	createErr error
-	keep      bool // an order that fails is kept all the same
+	keep      bool // store an order although Create returns createErr
 	err       error
 }
 
@@ -108,103 +113,107 @@ func TestAnAttemptIsStartedOnce(t *testing.T) {
 	for repository, want := range map[string]pipeline.Order{
 		"acme/builder": {Repository: "acme/builder"},
 		"": {
-			Repository: "acme/app", Ref: autobuild.Ref{Kind: autobuild.Branch, Name: "main"}, Commit: storetest.Commit(1),
+			Repository: "acme/app", Ref: autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
+			Commit: storetest.Commit(1),
 		},
 	} {
-		b := newBench(t, repository)
+		e := newEnv(t, repository)
 		for range 2 {
-			ref, err := b.Start(t.Context(), b.pipeline())
+			ref, err := e.Start(t.Context(), e.pipeline())
 			if err != nil || ref != want.Repository+"#1" {
 				t.Fatalf("started as %q, %v", ref, err)
 			}
 		}
-		if len(b.ci.orders) != 1 {
-			t.Fatalf("%d pipelines, want 1", len(b.ci.orders))
+		if len(e.ci.orders) != 1 {
+			t.Fatalf("%d pipelines, want 1", len(e.ci.orders))
 		}
-		got := b.ci.orders[0]
+		got := e.ci.orders[0]
 		params := got.Params.Map()
-		if params["SLIPWAY_BUILD"] != b.build.ID || params["SLIPWAY_ATTEMPT"] != "1" || len(params["SLIPWAY_NONCE"]) != 43 || len(params) != 3 {
+		if params["SLIPWAY_BUILD"] != e.build.ID || params["SLIPWAY_ATTEMPT"] != "1" ||
+			len(params["SLIPWAY_NONCE"]) != 43 ||
+			len(params) != 3 {
 			t.Errorf("parameters %v", params)
 		}
 		got.Params = pipeline.Params{}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("order (-want +got)\n%s", diff)
 		}
-		if a := b.attempt(); a.EngineRef != want.Repository {
+		if a := e.attempt(); a.EngineRef != want.Repository {
 			t.Errorf("before the pipeline is known the attempt is of %q, want its repository", a.EngineRef)
 		}
 	}
 }
 
-func TestAStartThatWasNotAnsweredIsLookedFor(t *testing.T) {
-	b := newBench(t, "acme/builder")
-	b.ci.createErr, b.ci.keep = fmt.Errorf("connection reset: %w", autobuild.ErrUnavailable), true
-	if ref, err := b.Start(t.Context(), b.pipeline()); err != nil || ref != "acme/builder#1" {
+func TestStartFindsAPipelineAfterALostAnswer(t *testing.T) {
+	e := newEnv(t, "acme/builder")
+	e.ci.createErr, e.ci.keep = fmt.Errorf("connection reset: %w", autobuild.ErrUnavailable), true
+	if ref, err := e.Start(t.Context(), e.pipeline()); err != nil || ref != "acme/builder#1" {
 		t.Errorf("started as %q, %v", ref, err)
 	}
 }
 
-func TestAStartThatIsRefusedIsNotLookedFor(t *testing.T) {
-	b := newBench(t, "acme/builder")
-	b.ci.createErr, b.ci.keep = fmt.Errorf("inactive: %w", autobuild.ErrNotFound), true
-	if ref, err := b.Start(t.Context(), b.pipeline()); !errors.Is(err, autobuild.ErrNotFound) {
+func TestStartReturnsARefusal(t *testing.T) {
+	e := newEnv(t, "acme/builder")
+	e.ci.createErr, e.ci.keep = fmt.Errorf("inactive: %w", autobuild.ErrNotFound), true
+	if ref, err := e.Start(t.Context(), e.pipeline()); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("started as %q, %v", ref, err)
 	}
-	_, err := b.store.CancelBuild(t.Context(), b.build.ID, autobuild.ReasonUser, "")
+	_, err := e.store.CancelBuild(t.Context(), e.build.ID, autobuild.ReasonUser, "")
 	must(t, err)
-	b.ci.orders, b.ci.createErr = nil, nil
-	if _, err := b.Start(t.Context(), b.pipeline()); !errors.Is(err, autobuild.ErrFenced) || len(b.ci.orders) != 0 {
-		t.Errorf("an attempt that is over: %d pipelines, %v", len(b.ci.orders), err)
+	e.ci.orders, e.ci.createErr = nil, nil
+	if _, err := e.Start(t.Context(), e.pipeline()); !errors.Is(err, autobuild.ErrFenced) || len(e.ci.orders) != 0 {
+		t.Errorf("an attempt that is over: %d pipelines, %v", len(e.ci.orders), err)
 	}
 }
 
-// An attempt is known by its repository until its pipeline's number is; both find it.
+// EngineRef is the repository until the pipeline's number is known. Both find the pipeline.
 func TestAPipelineIsFoundByNumberAndByParameters(t *testing.T) {
-	b := newBench(t, "acme/builder")
-	ref, err := b.Start(t.Context(), b.pipeline())
+	e := newEnv(t, "acme/builder")
+	ref, err := e.Start(t.Context(), e.pipeline())
 	must(t, err)
-	byParameters, byNumber := b.attempt(), b.attempt()
+	byParameters, byNumber := e.attempt(), e.attempt()
 	byNumber.EngineRef = ref
-	b.ci.state = autobuild.PipelineRunning
+	e.ci.state = autobuild.PipelineRunning
 	for _, a := range []autobuild.Attempt{byParameters, byNumber} {
-		if state, err := b.State(t.Context(), a); err != nil || state != autobuild.PipelineRunning {
+		if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineRunning {
 			t.Errorf("%q is %s, %v", a.EngineRef, state, err)
 		}
-		if lines, err := b.Logs(t.Context(), a); err != nil || !slices.Equal(lines, []string{"acme/builder 1"}) {
+		if lines, err := e.Logs(t.Context(), a); err != nil || !slices.Equal(lines, []string{"acme/builder 1"}) {
 			t.Errorf("%q printed %q, %v", a.EngineRef, lines, err)
 		}
-		if address, err := b.PipelineURL(t.Context(), a); err != nil || address != "https://ci/1" {
+		if address, err := e.PipelineURL(t.Context(), a); err != nil || address != "https://ci/1" {
 			t.Errorf("%q is at %q, %v", a.EngineRef, address, err)
 		}
-		must(t, b.Cancel(t.Context(), a))
+		must(t, e.Cancel(t.Context(), a))
 	}
-	if !slices.Equal(b.ci.cancelled, []int64{1, 1}) {
-		t.Errorf("cancelled %v", b.ci.cancelled)
+	if !slices.Equal(e.ci.cancelled, []int64{1, 1}) {
+		t.Errorf("cancelled %v", e.ci.cancelled)
 	}
 }
 
-func TestWhatIsNotThereIsGone(t *testing.T) {
-	b := newBench(t, "acme/builder")
+func TestAMissingPipelineIsGone(t *testing.T) {
+	e := newEnv(t, "acme/builder")
 	for _, ref := range []string{"", "acme/builder", "acme/builder#7"} {
 		a := autobuild.Attempt{BuildID: "unknown", Number: 1, EngineRef: ref}
-		if state, err := b.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
+		if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
 			t.Errorf("%q is %s, %v", ref, state, err)
 		}
-		must(t, b.Cancel(t.Context(), a))
-		if lines, err := b.Logs(t.Context(), a); err != nil || lines != nil {
+		must(t, e.Cancel(t.Context(), a))
+		if lines, err := e.Logs(t.Context(), a); err != nil || lines != nil {
 			t.Errorf("%q printed %q, %v", ref, lines, err)
 		}
-		if address, err := b.PipelineURL(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
+		if address, err := e.PipelineURL(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("%q is at %q, %v", ref, address, err)
 		}
 	}
 }
 
-// The dispatcher asks about an attempt that cannot be there to learn whether the CI answers.
-func TestACIThatDoesNotAnswerIsAnError(t *testing.T) {
-	b := newBench(t, "acme/builder")
-	b.ci.err = fmt.Errorf("connection refused: %w", autobuild.ErrUnavailable)
-	if state, err := b.State(t.Context(), autobuild.Attempt{BuildID: "unknown", Number: 1}); !errors.Is(err, autobuild.ErrUnavailable) {
+// The dispatcher requests the state of an attempt that cannot exist, to learn if the CI answers.
+func TestStateReturnsAnErrorIfTheCIDoesNotAnswer(t *testing.T) {
+	e := newEnv(t, "acme/builder")
+	e.ci.err = fmt.Errorf("connection refused: %w", autobuild.ErrUnavailable)
+	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "unknown", Number: 1})
+	if !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("it is %s, %v", state, err)
 	}
 }

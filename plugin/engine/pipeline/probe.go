@@ -11,30 +11,37 @@ import (
 )
 
 const (
-	probeTime  = 2 * time.Minute // of a probe from its start to its end
-	probeLogs  = 5               // looks for the words of one that is over: a CI may be late with them
-	giveUpTime = 10 * time.Second
+	probeTime   = 2 * time.Minute  // limit for a probe from start to end
+	probeLogs   = 5                // attempts to read the log of a finished probe: a CI may publish it late
+	cleanupTime = 10 * time.Second // limit for the cancel and log requests after the probe's own time is used up
 )
 
-// Mends say, in the words of one CI, what to look at when a probe does not go well.
-type Mends struct {
-	Agent   string // nothing takes the pipeline
-	Config  string // another pipeline runs than ours
-	Image   string // our step does not come to speak
-	Secret  string // it got no token
-	Builder string // it cannot build
+// Remedies are the hints that a finding of Probe ends with, in the vocabulary of one CI.
+type Remedies struct {
+	Agent   string // no agent takes the pipeline
+	Config  string // the CI runs another pipeline than ours
+	Image   string // our step prints no output
+	Secret  string // our step got no token
+	Builder string // our step cannot build
 }
 
-// Probe runs a pipeline on the CI that builds nothing, and tells how far it came: taken by an
-// agent, with our steps, their token, the gateway and a builder in reach. It ends within two
-// minutes, and when ctx does; a pipeline that is not over by then is cancelled. The repository
-// counts where there is no builder repository.
+// Probe runs a pipeline on the CI that builds nothing, and reports how far it came. The stages are:
+// an agent takes the pipeline, the CI runs our step, the step gets its token, and the step reaches
+// the gateway and a builder. Probe returns after at most two minutes, or when ctx ends. It cancels
+// a pipeline that is still running. repository is used only if the engine has no builder
+// repository.
 func (e *Engine) Probe(ctx context.Context, repository string) []Finding {
 	if e.o.Repository != "" {
 		repository = e.o.Repository
 	}
 	if repository == "" {
-		return []Finding{{Subject: "probe", Good: "not tried: there is no builder repository, and no automated build on this engine whose own could run it"}}
+		return []Finding{
+			{
+				Subject: "probe",
+				Good: "not tried: there is no builder repository, " +
+					"and no automated build on this engine whose own could run it",
+			},
+		}
 	}
 	if e.o.Probes.key.IsZero() {
 		return []Finding{{Subject: "probe", Problem: "the gateway has no key for it yet: start the gateway anew"}}
@@ -43,32 +50,32 @@ func (e *Engine) Probe(ctx context.Context, repository string) []Finding {
 	defer cancel()
 	number, err := e.o.CI.Create(ctx, Order{Repository: repository, Params: e.o.Probes.params(repository)})
 	if err != nil {
-		return []Finding{{Subject: "probe", Problem: e.mended(err.Error())}}
+		return []Finding{{Subject: "probe", Problem: e.withRemedy(err.Error())}}
 	}
-	one := &probing{engine: e, repository: repository, number: number, began: time.Now()}
-	defer one.giveUp(ctx)
-	one.follow(ctx)
-	return one.findings(ctx)
+	running := &probeRun{engine: e, repository: repository, number: number, began: time.Now()}
+	defer running.cancelIfRunning(ctx)
+	running.follow(ctx)
+	return running.findings(ctx)
 }
 
-// probing is a probe under way.
-type probing struct {
+// A probeRun is the pipeline of one running probe.
+type probeRun struct {
 	engine     *Engine
 	repository string
 	number     int64
 	began      time.Time
 
 	run Run
-	err error // of the last look
+	err error // error of the last poll
 }
 
 // over reports whether the pipeline has ended.
-func (p *probing) over() bool {
+func (p *probeRun) over() bool {
 	return p.run.State == autobuild.PipelineGone || p.run.State == autobuild.PipelineCancelled
 }
 
-// follow looks until the pipeline is over, or ctx.
-func (p *probing) follow(ctx context.Context) {
+// follow polls until the pipeline has ended or ctx ends.
+func (p *probeRun) follow(ctx context.Context) {
 	tick := time.NewTicker(p.engine.o.Tick)
 	defer tick.Stop()
 	for {
@@ -89,118 +96,132 @@ func (p *probing) follow(ctx context.Context) {
 	}
 }
 
-// giveUp stops a pipeline that is not over.
-func (p *probing) giveUp(ctx context.Context) {
+// cancelIfRunning stops the pipeline unless it has ended.
+func (p *probeRun) cancelIfRunning(ctx context.Context) {
 	if p.over() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	if err := p.engine.o.CI.Cancel(ctx, p.repository, p.number); err != nil {
 		p.engine.o.Log.WithError(err).WithField("pipeline", p.name()).Warn("a probe was not cancelled")
 	}
 }
 
-func (p *probing) name() string { return name(p.repository, p.number) }
+// name returns the pipeline's name, e.g. acme/builder#17.
+func (p *probeRun) name() string { return name(p.repository, p.number) }
 
-// findings judges what was seen.
-func (p *probing) findings(ctx context.Context) []Finding {
-	mends, took := p.engine.o.Mends, time.Since(p.began).Round(time.Second)
+// findings returns the result of the probe.
+func (p *probeRun) findings(ctx context.Context) []Finding {
+	remedies, took := p.engine.o.Remedies, time.Since(p.began).Round(time.Second)
 	problem := func(format string, args ...any) []Finding {
 		where := ""
 		if p.run.URL != "" {
 			where = " (" + p.run.URL + ")"
 		}
-		return []Finding{{Subject: "probe", Problem: "pipeline " + p.name() + where + " " + fmt.Sprintf(format, args...)}}
+		return []Finding{
+			{Subject: "probe", Problem: "pipeline " + p.name() + where + " " + fmt.Sprintf(format, args...)},
+		}
 	}
 	switch {
 	case p.err != nil:
 		return problem("was started, and then not told of: %s", oneLine(p.err.Error()))
 	case p.run.State == autobuild.PipelineQueued:
-		return problem("was taken by nobody within %s: %s", took, mends.Agent)
+		return problem("was taken by nobody within %s: %s", took, remedies.Agent)
 	case p.run.State == autobuild.PipelineCancelled:
 		return problem("was cancelled on the CI: ask again")
 	}
-	said := p.words(ctx)
+	output := p.readOutput(ctx)
 	switch {
-	case said.trouble != "":
-		return append(said.findings(), Finding{Subject: "step", Problem: p.engine.mended(said.trouble)})
-	case said.done && p.over():
-		return append([]Finding{{Subject: "probe", Good: "pipeline " + p.name() + " ran our step, with its token"}}, said.findings()...)
+	case output.trouble != "":
+		return append(output.findings(), Finding{Subject: "step", Problem: p.engine.withRemedy(output.trouble)})
+	case output.done && p.over():
+		return append(
+			[]Finding{{Subject: "probe", Good: "pipeline " + p.name() + " ran our step, with its token"}},
+			output.findings()...)
 	case !p.over():
-		return problem("was not over after %s; its last words: %s; if it was loading the step's image, ask again, else %s", took, said.last, mends.Image)
+		return problem(
+			"was not over after %s; its last words: %s; if it was loading the step's image, ask again, else %s",
+			took, output.last, remedies.Image,
+		)
 	}
-	return problem("ended and our step said nothing; its last words: %s; %s; and %s", said.last, mends.Image, mends.Config)
+	return problem(
+		"ended and our step said nothing; its last words: %s; %s; and %s",
+		output.last, remedies.Image, remedies.Config,
+	)
 }
 
-// words reads what the pipeline printed. What ours has to say may come late.
-func (p *probing) words(ctx context.Context) words {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTime)
+// readOutput reads the pipeline's output. It polls several times, because a CI may publish the
+// output of our step late.
+func (p *probeRun) readOutput(ctx context.Context) stepOutput {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	tick := time.NewTicker(p.engine.o.Tick)
 	defer tick.Stop()
-	for look := 1; ; look++ {
+	for try := 1; ; try++ {
 		lines, err := p.engine.o.Logs.Logs(ctx, p.repository, p.number)
-		said := read(lines)
+		output := parseOutput(lines)
 		if err != nil {
-			said.last = "not to be had, " + oneLine(err.Error())
+			output.last = "not to be had, " + oneLine(err.Error())
 		}
-		if said.done || said.trouble != "" || look == probeLogs {
-			return said
+		if output.done || output.trouble != "" || try == probeLogs {
+			return output
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return said
+			return output
 		}
 	}
 }
 
-// words are what a probe's step said.
-type words struct {
-	well    []string
-	done    bool
-	trouble string
-	last    string // line of the pipeline, whoever said it
+// stepOutput is the output of a probe's step.
+type stepOutput struct {
+	passed  []string // messages of the checks that succeeded
+	done    bool     // all checks succeeded
+	trouble string   // message of the check that failed; empty = none
+	last    string   // last line of the pipeline, from the step or from the CI
 }
 
-func read(lines []string) (w words) {
-	w.last = "none"
+// parseOutput collects the messages of our step from the lines of a pipeline.
+func parseOutput(lines []string) (o stepOutput) {
+	o.last = "none"
 	for _, line := range lines {
 		line = strings.TrimSpace(line)
 		if line != "" {
-			w.last = line
+			o.last = line
 		}
-		if well, ok := strings.CutPrefix(line, spec.ProbeWell); ok {
-			w.well = append(w.well, well)
+		if check, ok := strings.CutPrefix(line, spec.ProbeWell); ok {
+			o.passed = append(o.passed, check)
 		} else if line == spec.ProbeDone {
-			w.done = true
+			o.done = true
 		} else if trouble, ok := strings.CutPrefix(line, spec.ProbeSays); ok {
-			w.trouble = trouble
+			o.trouble = trouble
 		}
 	}
-	return w
+	return o
 }
 
-func (w words) findings() []Finding {
+// findings returns the successful checks.
+func (o stepOutput) findings() []Finding {
 	var all []Finding
-	for _, well := range w.well {
-		all = append(all, Finding{Subject: "step", Good: well})
+	for _, check := range o.passed {
+		all = append(all, Finding{Subject: "step", Good: check})
 	}
 	return all
 }
 
-// mended adds to what is wrong, in one line, where that is set on this CI.
-func (e *Engine) mended(problem string) string {
+// withRemedy returns a problem in one line, followed by the hint that fits.
+func (e *Engine) withRemedy(problem string) string {
 	problem = oneLine(problem)
 	switch {
 	case strings.HasPrefix(problem, spec.ProbeBuilder):
-		return problem + ": " + e.o.Mends.Builder
+		return problem + ": " + e.o.Remedies.Builder
 	case strings.Contains(problem, TokenSecret):
-		return problem + ": " + e.o.Mends.Secret
+		return problem + ": " + e.o.Remedies.Secret
 	}
 	return problem
 }
 
-// oneLine is what a CI said, which may have several lines.
+// oneLine joins the lines of a CI's message.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -13,12 +13,18 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-func mends() pipeline.Mends {
-	return pipeline.Mends{Agent: "mend-agent", Config: "mend-config", Image: "mend-image", Secret: "mend-secret", Builder: "mend-builder"}
+func remedies() pipeline.Remedies {
+	return pipeline.Remedies{
+		Agent:   "hint-agent",
+		Config:  "hint-config",
+		Image:   "hint-image",
+		Secret:  "hint-secret",
+		Builder: "hint-builder",
+	}
 }
 
-// TestWhatAProbeFinds: each way that a pipeline may go is told in one line, with its mend.
-func TestWhatAProbeFinds(t *testing.T) {
+// Each outcome of a pipeline gives one finding with its remedy.
+func TestProbeFindings(t *testing.T) {
 	for name, c := range map[string]struct {
 		state     autobuild.PipelineState
 		printed   []string
@@ -28,28 +34,55 @@ func TestWhatAProbeFinds(t *testing.T) {
 		cancelled bool
 	}{
 		"all well": {
-			state: autobuild.PipelineGone, printed: []string{"+ exec slipway runner", "slipway: well: the gateway", "slipway: well: the builder", "slipway: this step can build"},
+			state: autobuild.PipelineGone,
+			printed: []string{
+				"+ exec slipway runner", "slipway: well: the gateway", "slipway: well: the builder",
+				"slipway: this step can build",
+			},
 			good: 3, says: []string{"the builder"},
 		},
-		"not taken":  {state: autobuild.PipelineQueued, says: []string{"acme/builder#1", "was taken by nobody", "mend-agent"}, cancelled: true},
-		"not over":   {state: autobuild.PipelineRunning, printed: []string{"Pulling"}, says: []string{"was not over", "Pulling", "mend-image"}, cancelled: true},
-		"cancelled":  {state: autobuild.PipelineCancelled, says: []string{"was cancelled on the CI"}},
-		"silent":     {state: autobuild.PipelineGone, printed: []string{"make test", "ok"}, says: []string{"said nothing", "ok", "mend-image", "mend-config"}},
-		"no token":   {state: autobuild.PipelineGone, printed: []string{"slipway: PLUGIN_RUNNER_TOKEN is not set: the secret slipway_runner_token"}, says: []string{"PLUGIN_RUNNER_TOKEN", "mend-secret"}},
-		"no gateway": {state: autobuild.PipelineGone, printed: []string{"slipway: the gateway: refused; set SLIPWAY_URL"}, says: []string{"the gateway: refused; set SLIPWAY_URL"}},
-		"no builder": {
-			state: autobuild.PipelineGone, printed: []string{"slipway: well: the gateway", "slipway: the builder: none", "CI: exit code 1"},
-			good: 1, says: []string{"the builder: none", "mend-builder"},
+		"not taken": {
+			state: autobuild.PipelineQueued,
+			says:  []string{"acme/builder#1", "was taken by nobody", "hint-agent"}, cancelled: true,
 		},
-		"no secret to compile with": {createErr: fmt.Errorf("secret slipway_runner_token not found: %w", autobuild.ErrForbidden), says: []string{"not found", "mend-secret"}},
-		"inactive":                  {createErr: fmt.Errorf("inactive: %w", autobuild.ErrForbidden), says: []string{"inactive"}},
+		"not over": {
+			state: autobuild.PipelineRunning, printed: []string{"Pulling"},
+			says: []string{"was not over", "Pulling", "hint-image"}, cancelled: true,
+		},
+		"cancelled": {state: autobuild.PipelineCancelled, says: []string{"was cancelled on the CI"}},
+		"silent": {
+			state: autobuild.PipelineGone, printed: []string{"make test", "ok"},
+			says: []string{"said nothing", "ok", "hint-image", "hint-config"},
+		},
+		"no token": {
+			state:   autobuild.PipelineGone,
+			printed: []string{"slipway: PLUGIN_RUNNER_TOKEN is not set: the secret slipway_runner_token"},
+			says:    []string{"PLUGIN_RUNNER_TOKEN", "hint-secret"},
+		},
+		"no gateway": {
+			state:   autobuild.PipelineGone,
+			printed: []string{"slipway: the gateway: refused; set SLIPWAY_URL"},
+			says:    []string{"the gateway: refused; set SLIPWAY_URL"},
+		},
+		"no builder": {
+			state:   autobuild.PipelineGone,
+			printed: []string{"slipway: well: the gateway", "slipway: the builder: none", "CI: exit code 1"},
+			good:    1, says: []string{"the builder: none", "hint-builder"},
+		},
+		"no secret to compile with": {
+			createErr: fmt.Errorf("secret slipway_runner_token not found: %w", autobuild.ErrForbidden),
+			says:      []string{"not found", "hint-secret"},
+		},
+		"inactive": {
+			createErr: fmt.Errorf("inactive: %w", autobuild.ErrForbidden), says: []string{"inactive"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, "acme/builder")
-			b.ci.state, b.ci.printed, b.ci.createErr = c.state, c.printed, c.createErr
+			e := newEnv(t, "acme/builder")
+			e.ci.state, e.ci.printed, e.ci.createErr = c.state, c.printed, c.createErr
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
-			found := b.Probe(ctx, "acme/app")
+			found := e.Probe(ctx, "acme/app")
 			good := 0
 			for _, f := range found {
 				if f.Problem == "" {
@@ -65,34 +98,35 @@ func TestWhatAProbeFinds(t *testing.T) {
 					t.Errorf("the last finding does not say %q: %+v", want, last)
 				}
 			}
-			if got := slices.Equal(b.ci.cancelled, []int64{1}); got != c.cancelled {
-				t.Errorf("cancelled %v", b.ci.cancelled)
+			if got := slices.Equal(e.ci.cancelled, []int64{1}); got != c.cancelled {
+				t.Errorf("cancelled %v", e.ci.cancelled)
 			}
 		})
 	}
 }
 
-func TestAProbeRunsWhereBuildsDo(t *testing.T) {
+func TestAProbeRunsInTheRepositoryOfBuilds(t *testing.T) {
 	for builder, want := range map[string]string{"acme/builder": "acme/builder", "": "acme/app"} {
-		b := newBench(t, builder)
-		b.ci.state, b.ci.printed = autobuild.PipelineGone, []string{"slipway: this step can build"}
-		b.Probe(t.Context(), "acme/app")
-		if len(b.ci.orders) != 1 || b.ci.orders[0].Repository != want || b.ci.orders[0].Commit != "" {
-			t.Errorf("ordered %+v, want one in %s on its default branch", b.ci.orders, want)
+		e := newEnv(t, builder)
+		e.ci.state, e.ci.printed = autobuild.PipelineGone, []string{"slipway: this step can build"}
+		e.Probe(t.Context(), "acme/app")
+		if len(e.ci.orders) != 1 || e.ci.orders[0].Repository != want || e.ci.orders[0].Commit != "" {
+			t.Errorf("ordered %+v, want one in %s on its default branch", e.ci.orders, want)
 		}
 	}
-	b := newBench(t, "")
-	if found := b.Probe(t.Context(), ""); len(found) != 1 || !strings.Contains(found[0].Good, "not tried") || len(b.ci.orders) != 0 {
+	e := newEnv(t, "")
+	if found := e.Probe(t.Context(), ""); len(found) != 1 || !strings.Contains(found[0].Good, "not tried") ||
+		len(e.ci.orders) != 0 {
 		t.Errorf("without any repository: %+v", found)
 	}
 }
 
-func TestAProbeIsToldWhenItsCIGoesAway(t *testing.T) {
-	b := newBench(t, "acme/builder")
-	b.ci.err = errors.New("connection refused")
+func TestAProbeReportsAnUnreachableCI(t *testing.T) {
+	e := newEnv(t, "acme/builder")
+	e.ci.err = errors.New("connection refused")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if found := b.Probe(ctx, ""); len(found) != 1 || !strings.Contains(found[0].Problem, "connection refused") {
+	if found := e.Probe(ctx, ""); len(found) != 1 || !strings.Contains(found[0].Problem, "connection refused") {
 		t.Errorf("found %+v", found)
 	}
 }

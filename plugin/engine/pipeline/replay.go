@@ -5,28 +5,30 @@ import (
 	"time"
 )
 
-// maxRemembered bounds the signatures of one Replays: far more than a CI sends in the time
-// that a signature is good for. Beyond it new requests are refused, never old ones forgotten.
+// maxRemembered bounds the number of signatures in one Replays. It is far above the number that a
+// CI sends while a signature is valid. If it is reached, new requests are refused; old signatures
+// stay.
 const maxRemembered = 100_000
 
-// Replays remembers signatures for as long as they are good, so that each counts once. What a
-// CI asks again it signs anew, but within one second that is the same signature: Forget is for
-// what may come again. It is safe for concurrent use.
+// Replays remembers signatures while they are valid, so that each is accepted once. A CI signs a
+// repeated request anew, but within one second the signature is the same. Use Forget for a request
+// that may be repeated. Replays is safe for concurrent use.
 type Replays struct {
 	good time.Duration
 	now  func() time.Time
 
 	mu    sync.Mutex
 	until map[string]time.Time
-	sweep time.Time // when those that are no longer good are next dropped
+	sweep time.Time // time of the next removal of expired signatures
 }
 
-// NewReplays returns a memory of signatures that are good for a time.
+// NewReplays returns an empty Replays for signatures that are valid for the given time.
 func NewReplays(good time.Duration, now func() time.Time) *Replays {
 	return &Replays{good: good, now: now, until: map[string]time.Time{}}
 }
 
-// First reports whether a signature is seen for the first time, and remembers it.
+// First reports whether a signature is new, and remembers it. It returns false if the memory is
+// full.
 func (r *Replays) First(signature string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,11 +44,11 @@ func (r *Replays) First(signature string) bool {
 	if _, seen := r.until[signature]; seen || len(r.until) >= maxRemembered {
 		return false
 	}
-	r.until[signature] = now.Add(2 * r.good) // a clock that runs ahead makes a signature good for longer
+	r.until[signature] = now.Add(2 * r.good) // a CI's clock that runs ahead extends the validity
 	return true
 }
 
-// Forget takes back what First remembered, for a request that had no effect and may come again.
+// Forget removes a signature, for a request that had no effect and may be repeated.
 func (r *Replays) Forget(signature string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-func TestASignatureCountsOnceWhileItIsGood(t *testing.T) {
+func TestASignatureIsAcceptedOnceWhileItIsValid(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	r := pipeline.NewReplays(5*time.Minute, func() time.Time { return now })
 	for range 20 {
@@ -28,7 +28,7 @@ func TestASignatureCountsOnceWhileItIsGood(t *testing.T) {
 	}
 }
 
-func TestAFloodIsRefusedAndNothingForgotten(t *testing.T) {
+func TestAFullMemoryRefusesNewSignatures(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	r := pipeline.NewReplays(5*time.Minute, func() time.Time { return now })
 	for i := range 100_000 {
@@ -43,7 +43,7 @@ func TestAFloodIsRefusedAndNothingForgotten(t *testing.T) {
 	}
 }
 
-func TestARequestWithoutEffectMayComeAgain(t *testing.T) {
+func TestForgetAllowsARepetition(t *testing.T) {
 	r := pipeline.NewReplays(time.Minute, time.Now)
 	if !r.First("a") || !r.First("b") {
 		t.Fatal("a new signature is taken for a replay")

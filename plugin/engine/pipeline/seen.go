@@ -6,67 +6,70 @@ import (
 	"time"
 )
 
-// Seen remembers how the CI's requests to the gateway went, for those who set it up. It is
-// safe for concurrent use.
-type Seen struct {
+// A RequestLog remembers the last accepted and the last refused request of each kind, so that an
+// administrator can check the setup of a CI. It is safe for concurrent use.
+type RequestLog struct {
 	now func() time.Time
 
 	mu  sync.Mutex
-	all map[string]seen
+	all map[string]lastRequests
 }
 
-// seen is the last of one kind of request.
-type seen struct {
+// lastRequests are the last requests of one kind.
+type lastRequests struct {
 	goodAt, badAt time.Time
 	bad           string
-	toldAt        time.Time // when a refusal was last worth a line
+	loggedAt      time.Time // when a refusal was last logged
 }
 
-// NewSeen returns a memory of nothing.
-func NewSeen(now func() time.Time) *Seen { return &Seen{now: now, all: map[string]seen{}} }
-
-// Good notes a request that was signed as it must be.
-func (s *Seen) Good(kind string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	one := s.all[kind]
-	one.goodAt = s.now()
-	s.all[kind] = one
+// NewRequestLog returns an empty RequestLog.
+func NewRequestLog(now func() time.Time) *RequestLog {
+	return &RequestLog{now: now, all: map[string]lastRequests{}}
 }
 
-// tellEvery is how often refusals of one kind are worth a line of the log: strangers reach
-// these addresses too, and are not to fill it.
-const tellEvery = time.Minute
+// Accepted records a request with a valid signature. kind is for example "config".
+func (l *RequestLog) Accepted(kind string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := l.all[kind]
+	last.goodAt = l.now()
+	l.all[kind] = last
+}
 
-// Bad notes one that was refused, and reports whether to log it.
-func (s *Seen) Bad(kind string, why error) (tell bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	one := s.all[kind]
-	one.badAt, one.bad = s.now(), why.Error()
-	if tell = one.badAt.Sub(one.toldAt) >= tellEvery; tell {
-		one.toldAt = one.badAt
+// logInterval is the minimum time between two log lines about refusals of one kind. The addresses
+// are public, so that unsigned requests could fill the log.
+const logInterval = time.Minute
+
+// Refused records a refused request, and reports whether to log it.
+func (l *RequestLog) Refused(kind string, cause error) (log bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := l.all[kind]
+	last.badAt, last.bad = l.now(), cause.Error()
+	log = last.badAt.Sub(last.loggedAt) >= logInterval
+	if log {
+		last.loggedAt = last.badAt
 	}
-	s.all[kind] = one
-	return tell
+	l.all[kind] = last
+	return log
 }
 
-// Finding tells what came of a kind of request since the gateway started; mend is for when
-// none came.
-func (s *Seen) Finding(kind, mend string) Finding {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	one := s.all[kind]
+// Finding returns the outcome of the last request of a kind since the gateway started. hint is
+// appended if no request came.
+func (l *RequestLog) Finding(kind, hint string) Finding {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := l.all[kind]
 	f := Finding{Subject: kind + " extension"}
 	switch {
-	case one.badAt.After(one.goodAt):
-		f.Problem = fmt.Sprintf("the last request, %s ago, was refused: %s", s.ago(one.badAt), one.bad)
-	case one.goodAt.IsZero():
-		f.Unknown, f.Good = true, "was not asked since the gateway started; "+mend
+	case last.badAt.After(last.goodAt):
+		f.Problem = fmt.Sprintf("the last request, %s ago, was refused: %s", l.ago(last.badAt), last.bad)
+	case last.goodAt.IsZero():
+		f.Unknown, f.Good = true, "was not asked since the gateway started; "+hint
 	default:
-		f.Good = fmt.Sprintf("was asked %s ago, well signed", s.ago(one.goodAt))
+		f.Good = fmt.Sprintf("was asked %s ago, well signed", l.ago(last.goodAt))
 	}
 	return f
 }
 
-func (s *Seen) ago(t time.Time) time.Duration { return s.now().Sub(t).Round(time.Second) }
+func (l *RequestLog) ago(t time.Time) time.Duration { return l.now().Sub(t).Round(time.Second) }

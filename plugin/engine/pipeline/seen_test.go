@@ -9,18 +9,19 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-func TestSeenTellsHowRequestsWent(t *testing.T) {
+func TestRequestLogReportsTheLastRequest(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
-	s := pipeline.NewSeen(func() time.Time { return now })
-	if f := s.Finding("config", "is it set?"); !f.Unknown || f.Problem != "" || f.Good != "was not asked since the gateway started; is it set?" {
+	s := pipeline.NewRequestLog(func() time.Time { return now })
+	if f := s.Finding("config", "is it set?"); !f.Unknown || f.Problem != "" ||
+		f.Good != "was not asked since the gateway started; is it set?" {
 		t.Errorf("before any request: %+v", f)
 	}
-	s.Good("config")
+	s.Accepted("config")
 	now = now.Add(time.Minute)
 	if f := s.Finding("config", ""); f.Unknown || f.Problem != "" || f.Good != "was asked 1m0s ago, well signed" {
 		t.Errorf("after a good one: %+v", f)
 	}
-	s.Bad("config", errors.New("no signature"))
+	s.Refused("config", errors.New("no signature"))
 	if f := s.Finding("config", ""); !strings.Contains(f.Problem, "was refused: no signature") {
 		t.Errorf("after a bad one: %+v", f)
 	}
@@ -29,21 +30,21 @@ func TestSeenTellsHowRequestsWent(t *testing.T) {
 	}
 }
 
-// Whoever reaches the gateway may send what is refused.
+// The addresses are public, so unsigned requests must not fill the log.
 func TestRefusalsDoNotFillTheLog(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
-	s := pipeline.NewSeen(func() time.Time { return now })
-	told := 0
+	s := pipeline.NewRequestLog(func() time.Time { return now })
+	logged := 0
 	for range 600 { // ten minutes
-		if s.Bad("config", errors.New("no signature")) {
-			told++
+		if s.Refused("config", errors.New("no signature")) {
+			logged++
 		}
 		now = now.Add(time.Second)
 	}
-	if told != 10 {
-		t.Errorf("%d of 600 refusals are worth a line, want one a minute", told)
+	if logged != 10 {
+		t.Errorf("%d of 600 refusals are worth a line, want one a minute", logged)
 	}
-	if !s.Bad("secret", errors.New("no signature")) {
+	if !s.Refused("secret", errors.New("no signature")) {
 		t.Error("the first of another kind is not")
 	}
 }

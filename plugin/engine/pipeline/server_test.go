@@ -12,7 +12,8 @@ import (
 func TestASignatureIsGoodForMinutesInBothDirections(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	for off, good := range map[time.Duration]bool{
-		0: true, 5 * time.Minute: true, -5 * time.Minute: true, 5*time.Minute + time.Second: false, -5*time.Minute - time.Second: false,
+		0: true, 5 * time.Minute: true, -5 * time.Minute: true, 5*time.Minute + time.Second: false,
+		-5*time.Minute - time.Second: false,
 	} {
 		if err := pipeline.CheckAge(now.Add(off), now); (err == nil) != good {
 			t.Errorf("signed %s from now: %v", off, err)
@@ -20,12 +21,18 @@ func TestASignatureIsGoodForMinutesInBothDirections(t *testing.T) {
 	}
 }
 
-func TestAClockThatIsOffIsToldAndOneThatTellsNothingIsNot(t *testing.T) {
+func TestClockProblem(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		theirs time.Time
 		off    bool
-	}{{now, false}, {now.Add(30 * time.Second), false}, {now.Add(time.Minute), true}, {now.Add(-time.Minute), true}, {time.Time{}, false}} {
+	}{
+		{now, false},
+		{now.Add(30 * time.Second), false},
+		{now.Add(time.Minute), true},
+		{now.Add(-time.Minute), true},
+		{time.Time{}, false},
+	} {
 		if problem := pipeline.ClockProblem(c.theirs, now); (problem != "") != c.off {
 			t.Errorf("%s at %s: %q", c.theirs, now, problem)
 		}
@@ -34,7 +41,8 @@ func TestAClockThatIsOffIsToldAndOneThatTellsNothingIsNot(t *testing.T) {
 
 func TestOlderVersions(t *testing.T) {
 	for version, older := range map[string]bool{
-		"3.13.9": true, "2.99.0": true, "v3.2": true, "3.14.0": false, "v3.14": false, "4.0.0": false, "next-abc": false, "3": false, "": false, "x.y": false,
+		"3.13.9": true, "2.99.0": true, "v3.2": true, "3.14.0": false, "v3.14": false,
+		"4.0.0": false, "next-abc": false, "3": false, "": false, "x.y": false,
 	} {
 		if got := pipeline.Older(version, 3, 14); got != older {
 			t.Errorf("%q is older than 3.14: %t", version, got)
@@ -42,9 +50,10 @@ func TestOlderVersions(t *testing.T) {
 	}
 }
 
-func TestATransportsErrorLosesItsAddress(t *testing.T) {
+func TestWithoutURLRemovesTheAddress(t *testing.T) {
 	cause := errors.New("refused")
-	if got := pipeline.WithoutURL(&url.Error{Op: "Get", URL: "http://ci/?nonce=x", Err: cause}); got.Error() != "refused" {
+	err := &url.Error{Op: "Get", URL: "http://ci/?nonce=x", Err: cause}
+	if got := pipeline.WithoutURL(err); got.Error() != "refused" {
 		t.Errorf("got %v", got)
 	}
 	if got := pipeline.WithoutURL(cause); got.Error() != "refused" {

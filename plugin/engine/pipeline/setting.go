@@ -6,22 +6,22 @@ import (
 	"slipway/config/secret"
 )
 
-// A Setting is a line of the environment of a CI's server or runners.
+// A Setting is an environment variable of a CI's server or runners.
 type Setting struct {
 	Name   string
 	Value  string
-	Secret secret.Secret // in place of Value
-	Why    string        // for people; begins with "optional" where builds run without it
+	Secret secret.Secret // used instead of Value if it is set
+	Why    string        // explanation; begins with "optional" if builds run without the setting
 }
 
-// An Environment is what one of a CI's programs needs in its environment.
+// An Environment is the list of settings for one of a CI's programs.
 type Environment struct {
-	Of       string // as "the Drone server"
+	Of       string // the program, e.g. "the Drone server"
 	Settings []Setting
 }
 
-// Reveal returns the lines to copy, secrets included, each after its reason. Programs read
-// files of this form: a line that begins with # is none of theirs.
+// Reveal returns the settings as an environment file, secrets included. The line before each
+// setting is a comment with its explanation. CI programs ignore lines that begin with #.
 func (e Environment) Reveal() string {
 	var lines strings.Builder
 	for _, s := range e.Settings {

@@ -1,21 +1,22 @@
 package pipeline
 
-// A Step is how pipelines run the runner, as an administrator set it.
+// A Step holds the administrator's settings for the pipeline step that runs the runner.
 type Step struct {
-	// URL returns where the runner of a build asks for its work.
+	// URL returns the gateway address at which the runner of a build claims its work.
 	URL func(buildID string) string
-	// ProbeURL is where the runner of a probe does.
+	// ProbeURL is the gateway address for the runner of a probe.
 	ProbeURL string
-	// Image is the container image with the slipway program; where a CI runs steps without
-	// containers, the program itself.
+	// Image is the container image with the slipway program. For a CI that runs steps without
+	// containers it is the path of the program.
 	Image string
-	// Builder is the address of the builder that runners use; empty = each starts its own.
+	// Builder is the address of the builder that runners use. If it is empty, each runner starts
+	// its own.
 	Builder string
-	// Labels choose the CI's agents that may run it; none = any.
+	// Labels select the CI's agents that may run the step. If it is empty, any agent may.
 	Labels map[string]string
 }
 
-// RunnerURL returns the runner's address in the pipeline of a build, or of a probe.
+// RunnerURL returns the runner's address for the pipeline of a build or a probe.
 func (s Step) RunnerURL(buildID string) string {
 	if buildID == probeID {
 		return s.ProbeURL
@@ -23,13 +24,13 @@ func (s Step) RunnerURL(buildID string) string {
 	return s.URL(buildID)
 }
 
-// TokenSecret is what pipelines call the secret that the secret extension answers with.
+// TokenSecret is the name of the secret in pipelines. The secret extension returns its value.
 const TokenSecret = "slipway_runner_token"
 
-// A Finding is one thing that was looked at on a CI, in words for an administrator.
+// A Finding is the result of one check of a CI, in words for an administrator.
 type Finding struct {
-	Subject string // as "token"
-	Good    string // what was found, where all is well
-	Problem string // what is wrong, with what mends it; empty = nothing
-	Unknown bool   // nothing shows yet whether all is well; Good says what to look at
+	Subject string // the checked object, e.g. "token"
+	Good    string // the result of a successful check
+	Problem string // the error and its fix; empty = none
+	Unknown bool   // the result is not known yet; Good names the setting to check
 }

@@ -24,104 +24,115 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// A bench is an engine on a fake server, with a build that was just started. The server's
-// agent begins nothing until it is released; then steps run a script.
-type bench struct {
+// env is an engine on a fake server, with a build that was just started. The server's agent starts
+// nothing before Release. Steps run a script.
+type env struct {
 	*woodpecker.Engine
 	t          *testing.T
 	repository string
 	server     *woodpeckertest.Server
 	builder    *woodpeckertest.Repository // acme/builder, active
-	app        *woodpeckertest.Repository // acme/app, which is the build's, not active
+	app        *woodpeckertest.Repository // acme/app, the build's repository, not active
 	token      secret.Secret
-	line       *line  // to the server
-	api        string // URL of it
+	proxy      *proxy // between the engine and the server
+	api        string // URL of the server
 	clock      *clock
-	handing    *faulty
+	faults     *faultyStore
 	store      *store.Store
 	build      autobuild.Build
 	gateway    http.Handler
-	extensions string // where the gateway answers the server
+	extensions string // URL of the gateway's extensions
 	log        *bytes.Buffer
 }
 
-// newBench runs pipelines in the builder repository, or in each repository when it is empty.
-// The script is what the step's image is.
-func newBench(t *testing.T, repository, script string) *bench {
+// newEnv returns an env that runs pipelines in the given builder repository, or in each repository
+// if it is empty. script is the program of the step's image.
+func newEnv(t *testing.T, repository, script string) *env {
 	t.Helper()
-	return newBenchWith(t, repository, script, pipeline.Step{
+	return newEnvWith(t, repository, script, pipeline.Step{
 		URL: func(id string) string { return "https://slipway.example.com/runner/v1/builds/" + id }, Image: "slipway",
 	})
 }
 
-func newBenchWith(t *testing.T, repository, script string, step pipeline.Step) *bench {
+func newEnvWith(t *testing.T, repository, script string, step pipeline.Step) *env {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "program")
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\n"+script), 0o700))
-	b := &bench{t: t, repository: repository, clock: &clock{}, log: &bytes.Buffer{}}
-	b.server = woodpeckertest.New(woodpeckertest.Options{
+	e := &env{t: t, repository: repository, clock: &clock{}, log: &bytes.Buffer{}}
+	e.server = woodpeckertest.New(woodpeckertest.Options{
 		Program:   func(string) string { return program },
 		HasBranch: func(_, branch string) bool { return branch == "main" || branch == "topic" },
 	})
-	b.server.Hold()
-	t.Cleanup(b.server.Close)
-	b.builder, b.app = b.server.AddRepository("acme/builder", "main"), b.server.AddRepository("acme/app", "main")
-	b.server.Activate(b.builder)
-	b.token = b.server.AddUser("slipway")
-	b.line = &line{to: b.server, asked: map[string]int{}}
-	api := httptest.NewServer(b.line)
+	e.server.Hold()
+	t.Cleanup(e.server.Close)
+	e.builder, e.app = e.server.AddRepository("acme/builder", "main"), e.server.AddRepository("acme/app", "main")
+	e.server.Activate(e.builder)
+	e.token = e.server.AddUser("slipway")
+	e.proxy = &proxy{to: e.server, requests: map[string]int{}}
+	api := httptest.NewServer(e.proxy)
 	t.Cleanup(api.Close)
-	b.api = api.URL
-	b.store = storetest.Open(t)
-	b.handing = &faulty{Handovers: b.store}
+	e.api = api.URL
+	e.store = storetest.Open(t)
+	e.faults = &faultyStore{Handovers: e.store}
 	log := logrus.New()
-	log.SetOutput(b.log)
-	b.Engine = woodpecker.New(woodpecker.Options{
-		Server: api.URL, Token: b.token, Repository: repository, Handovers: b.handing, Probes: probes(), Log: log, Now: b.clock.now, Step: step,
+	log.SetOutput(e.log)
+	e.Engine = woodpecker.New(woodpecker.Options{
+		Server: api.URL, Token: e.token, Repository: repository, Handovers: e.faults,
+		Probes: probes(), Log: log, Now: e.clock.now, Step: step,
 	})
-	b.gateway = b.Handler()
-	gateway := httptest.NewServer(b.gateway)
+	e.gateway = e.Handler()
+	gateway := httptest.NewServer(e.gateway)
 	t.Cleanup(gateway.Close)
-	b.extensions = gateway.URL + "/extensions/woodpecker/"
-	b.server.SetExtensions(b.extensions+"config", b.extensions+"secret")
-	b.build, _ = storetest.Started(t, b.store, storetest.AutomatedBuild(t, b.store, storetest.Repository("app")), "", storetest.Commit(1))
-	return b
+	e.extensions = gateway.URL + "/extensions/woodpecker/"
+	e.server.SetExtensions(e.extensions+"config", e.extensions+"secret")
+	e.build, _ = storetest.Started(
+		t, e.store, storetest.AutomatedBuild(t, e.store, storetest.Repository("app")), "",
+		storetest.Commit(1),
+	)
+	return e
 }
 
-// probes are a bench's.
+// probes returns the Probes of an env.
 func probes() pipeline.Probes {
 	return pipeline.NewProbes(woodpecker.Name, secret.New("key"), time.Now)
 }
 
-func (b *bench) pipeline(ref autobuild.Ref) autobuild.Pipeline {
+func (e *env) pipeline(ref autobuild.Ref) autobuild.Pipeline {
 	return autobuild.Pipeline{
-		BuildID: b.build.ID, Number: b.build.Number, Attempt: 1, Repository: b.build.Repository, Ref: ref, Commit: b.build.Commit.Hash,
+		BuildID: e.build.ID, Number: e.build.Number, Attempt: 1, Repository: e.build.Repository,
+		Ref: ref, Commit: e.build.Commit.Hash,
 	}
 }
 
-// start starts the build's pipeline, which must work.
-func (b *bench) start() autobuild.Attempt {
-	b.t.Helper()
-	ref, err := b.Start(b.t.Context(), b.pipeline(storetest.Main()))
-	must(b.t, err)
-	return autobuild.Attempt{BuildID: b.build.ID, Number: 1, EngineRef: ref}
+// start starts the build's pipeline.
+func (e *env) start() autobuild.Attempt {
+	e.t.Helper()
+	ref, err := e.Start(e.t.Context(), e.pipeline(storetest.Main()))
+	must(e.t, err)
+	return autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: ref}
 }
 
-// order offers the attempt, and returns what the engine would order then.
-func (b *bench) order(ref autobuild.Ref) pipeline.Order {
-	b.t.Helper()
-	o := pipeline.Order{Repository: b.repository, Params: pipeline.Params{BuildID: b.build.ID, Attempt: 1, Nonce: "nonce"}}
+// order offers the attempt and returns the order that the engine would send.
+func (e *env) order(ref autobuild.Ref) pipeline.Order {
+	e.t.Helper()
+	o := pipeline.Order{
+		Repository: e.repository,
+		Params:     pipeline.Params{BuildID: e.build.ID, Attempt: 1, Nonce: "nonce"},
+	}
 	if o.Repository == "" {
-		o.Repository, o.Ref, o.Commit = "acme/app", ref, b.build.Commit.Hash
+		o.Repository, o.Ref, o.Commit = "acme/app", ref, e.build.Commit.Hash
 	}
-	must(b.t, b.store.OfferAttempt(b.t.Context(), b.build.ID, 1, autobuild.TokenHash(secret.New("nonce")), o.Repository))
+	must(
+		e.t,
+		e.store.OfferAttempt(e.t.Context(), e.build.ID, 1, autobuild.TokenHash(secret.New("nonce")), o.Repository),
+	)
 	return o
 }
 
-// of lists a repository's pipelines, without those that were filtered out.
-func (b *bench) of(r *woodpeckertest.Repository) []woodpeckertest.Pipeline {
+// of returns a repository's pipelines without the filtered ones.
+func (e *env) of(r *woodpeckertest.Repository) []woodpeckertest.Pipeline {
 	var all []woodpeckertest.Pipeline
-	for _, p := range b.server.Pipelines(r) {
+	for _, p := range e.server.Pipelines(r) {
 		if p.Status != "deleted" {
 			all = append(all, p)
 		}
@@ -129,15 +140,15 @@ func (b *bench) of(r *woodpeckertest.Repository) []woodpeckertest.Pipeline {
 	return all
 }
 
-// wants holds an error to what it is and what it says.
-func wants(t *testing.T, err, want error, says string) {
+// wantError checks an error's sentinel and text.
+func wantError(t *testing.T, err, want error, wantText string) {
 	t.Helper()
-	if err == nil || (want != nil && !errors.Is(err, want)) || !strings.Contains(err.Error(), says) {
-		t.Errorf("error %v, want %v that says %q", err, want, says)
+	if err == nil || (want != nil && !errors.Is(err, want)) || !strings.Contains(err.Error(), wantText) {
+		t.Errorf("error %v, want %v that says %q", err, want, wantText)
 	}
 }
 
-// await waits for what another process brings about.
+// await waits until another process makes met true.
 func await(t *testing.T, met func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -153,18 +164,18 @@ func await(t *testing.T, met func() bool) {
 	}
 }
 
-// A line counts what the engine asks, and may answer in the server's place.
-type line struct {
+// proxy counts the engine's requests, and can replace the server's responses.
+type proxy struct {
 	to http.Handler
 
-	mu      sync.Mutex
-	asked   map[string]int // by path
-	instead http.HandlerFunc
+	mu       sync.Mutex
+	requests map[string]int // number of requests by path
+	instead  http.HandlerFunc
 }
 
-func (l *line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (l *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
-	l.asked[r.URL.Path]++
+	l.requests[r.URL.Path]++
 	instead := l.instead
 	l.mu.Unlock()
 	if instead != nil {
@@ -174,19 +185,19 @@ func (l *line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.to.ServeHTTP(w, r)
 }
 
-func (l *line) answer(instead http.HandlerFunc) {
+func (l *proxy) answer(instead http.HandlerFunc) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.instead = instead
 }
 
-func (l *line) times(path string) int {
+func (l *proxy) times(path string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.asked[path]
+	return l.requests[path]
 }
 
-// A clock is the real one, put forward.
+// clock is the real clock plus an offset.
 type clock struct {
 	mu    sync.Mutex
 	ahead time.Duration
@@ -204,18 +215,18 @@ func (c *clock) add(d time.Duration) {
 	c.ahead += d
 }
 
-// faulty is a store that may not answer.
-type faulty struct {
+// faultyStore is a store with failing methods.
+type faultyStore struct {
 	pipeline.Handovers
 
 	mu       sync.Mutex
-	lookUp   int // how many more times it fails
+	lookUp   int // number of further failures
 	handOver int
 }
 
 var errDisk = &os.PathError{Op: "read", Path: "database", Err: os.ErrClosed}
 
-func (f *faulty) fail(left *int) error {
+func (f *faultyStore) fail(left *int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if *left == 0 {
@@ -225,14 +236,14 @@ func (f *faulty) fail(left *int) error {
 	return errDisk
 }
 
-func (f *faulty) AttemptByNonce(ctx context.Context, hash string) (autobuild.Attempt, error) {
+func (f *faultyStore) AttemptByNonce(ctx context.Context, hash string) (autobuild.Attempt, error) {
 	if err := f.fail(&f.lookUp); err != nil {
 		return autobuild.Attempt{}, err
 	}
 	return f.Handovers.AttemptByNonce(ctx, hash)
 }
 
-func (f *faulty) HandOver(ctx context.Context, hash, pipeline, token string) error {
+func (f *faultyStore) HandOver(ctx context.Context, hash, pipeline, token string) error {
 	if err := f.fail(&f.handOver); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func conform(t *testing.T, repository string) {
 	})
 }
 
-// withFake makes a world whose gateway runs everything on a fake Woodpecker.
+// withFake returns a world whose gateway runs all builds on a fake Woodpecker.
 func withFake(repository string) (world.Options, *enginetest.CI) {
 	ci, known := &enginetest.CI{}, map[string]*bitbuckettest.Repository{}
 	var server *woodpeckertest.Server
@@ -53,7 +53,9 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 			server = woodpeckertest.New(woodpeckertest.Options{
 				Program: func(image string) string { return image }, Capacity: 8,
 				HasBranch: func(repository, branch string) bool {
-					head, err := known[repository].Head(context.WithoutCancel(ctx), branch) // the world outlives its opening
+					head, err := known[repository].Head(
+						context.WithoutCancel(ctx), branch,
+					) // the world outlives the ctx that opens it
 					return err == nil && head != ""
 				},
 			})
@@ -68,23 +70,27 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 				return nil, err
 			}
 			origin, err := ci.Connect(ctx, w, "http://"+address)
-			server.SetExtensions(w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret")
+			server.SetExtensions(
+				w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret",
+			)
 			return append([]string{
-				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
+				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin,
+				"SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
 				"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(),
 			}, ci.Settings("SLIPWAY_WOODPECKER_")...), err
 		},
 	}, ci
 }
 
-// alone is an engine whose gateway is a store and nothing else.
+// alone returns an engine whose gateway consists of a store only.
 func alone(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
 	program, err := enginetest.Link(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := woodpeckertest.New(woodpeckertest.Options{
-		Program: func(image string) string { return image }, HasBranch: func(_, branch string) bool { return branch == "main" },
+		Program:   func(image string) string { return image },
+		HasBranch: func(_, branch string) bool { return branch == "main" },
 	})
 	t.Cleanup(server.Close)
 	server.Activate(server.AddRepository("acme/builder", "main"))
@@ -93,13 +99,22 @@ func alone(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	store := storetest.Open(t)
-	e := woodpecker.New(woodpecker.Options{
+	engine := woodpecker.New(woodpecker.Options{
 		Server: api.URL, Token: server.AddUser("slipway"), Repository: "acme/builder", Handovers: store, Log: log,
 		Step: pipeline.Step{URL: func(id string) string { return url + "/" + id }, Image: program},
 	})
-	gateway := httptest.NewServer(e.Handler())
+	gateway := httptest.NewServer(engine.Handler())
 	t.Cleanup(gateway.Close)
 	server.SetExtensions(gateway.URL+"/extensions/woodpecker/config", gateway.URL+"/extensions/woodpecker/secret")
-	b, _ := storetest.Started(t, store, storetest.AutomatedBuild(t, store, storetest.Repository("app")), "", storetest.Commit(1))
-	return e, autobuild.Pipeline{BuildID: b.ID, Number: b.Number, Attempt: 1, Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash}
+	e, _ := storetest.Started(
+		t, store, storetest.AutomatedBuild(t, store, storetest.Repository("app")), "", storetest.Commit(1),
+	)
+	return engine, autobuild.Pipeline{
+		BuildID:    e.ID,
+		Number:     e.Number,
+		Attempt:    1,
+		Repository: e.Repository,
+		Ref:        e.Ref,
+		Commit:     e.Commit.Hash,
+	}
 }

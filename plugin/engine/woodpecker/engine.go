@@ -1,6 +1,6 @@
-// Package woodpecker is the engine that runs pipelines on a Woodpecker server. It starts them
-// by REST, answers the server's config and secret extensions, and polls; nothing needs to be in
-// the repositories. docs/woodpecker.md says how the two are set up.
+// Package woodpecker is the engine that runs pipelines on a Woodpecker server. It starts them by
+// REST, answers the server's config and secret extensions, and polls. The repositories need no
+// files. docs/woodpecker.md describes the setup.
 package woodpecker
 
 import (
@@ -13,49 +13,51 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// Name is what automated builds and attempts call this engine.
+// Name identifies this engine in automated builds and attempts.
 const Name = "woodpecker"
 
-// Options make an Engine; Repository, Probes and Now may be empty.
+// Options configure an Engine. Repository, Probes and Now are optional.
 type Options struct {
-	Server     string // its origin
+	Server     string // origin, e.g. https://ci.example.com
 	Token      secret.Secret
-	Repository string // builder repository; empty = each repository runs its own
+	Repository string // builder repository (owner/name); empty = each repository runs its own pipelines
 	Step       pipeline.Step
 	Handovers  pipeline.Handovers
 	Probes     pipeline.Probes
-	Now        func() time.Time // nil = time.Now
+	Now        func() time.Time // clock; nil = time.Now
 	Log        logrus.FieldLogger
 }
 
-// An Engine runs pipelines on one server. It is safe for concurrent use.
+// An Engine runs pipelines on one Woodpecker server. It is safe for concurrent use.
 type Engine struct {
 	*pipeline.Engine
-	o        Options
-	client   *client
-	desk     *pipeline.Desk
-	verifier *verifier
-	replays  *pipeline.Replays
-	seen     *pipeline.Seen
+	o          Options
+	client     *client
+	issuer     *pipeline.TokenIssuer
+	verifier   *verifier
+	replays    *pipeline.Replays
+	requestLog *pipeline.RequestLog
 }
 
-// New returns an Engine. It asks nobody anything.
+// New returns an Engine. It sends no request.
 func New(o Options) *Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	c := &client{server: o.Server, token: o.Token, http: &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for the server alone
+		// A redirect could send the token to another server.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	return &Engine{
 		Engine: pipeline.New(pipeline.Options{
-			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository, Probes: o.Probes, Mends: mends(o), Log: o.Log,
+			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository,
+			Probes: o.Probes, Remedies: remedies(o), Log: o.Log,
 		}),
-		o:        o,
-		client:   c,
-		desk:     pipeline.NewDesk(o.Handovers, c, o.Probes, event),
-		verifier: &verifier{client: c, now: o.Now},
-		replays:  pipeline.NewReplays(pipeline.MaxAge, o.Now),
-		seen:     pipeline.NewSeen(o.Now),
+		o:          o,
+		client:     c,
+		issuer:     pipeline.NewTokenIssuer(o.Handovers, c, o.Probes, event),
+		verifier:   &verifier{client: c, now: o.Now},
+		replays:    pipeline.NewReplays(pipeline.MaxAge, o.Now),
+		requestLog: pipeline.NewRequestLog(o.Now),
 	}
 }

@@ -2,5 +2,5 @@ package woodpecker
 
 import "slipway/plugin/engine/pipeline"
 
-// CI is the engine's client, for tests of what the shared engine does not pass on.
-func (e *Engine) CI() pipeline.CI { return e.client }
+// CI returns the engine's client, for tests of methods that the shared engine does not expose.
+func (engine *Engine) CI() pipeline.CI { return engine.client }

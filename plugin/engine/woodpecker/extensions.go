@@ -15,24 +15,24 @@ import (
 	"slipway/plugin/trail"
 )
 
-// maxRequest bounds a request's body, in bytes. It holds a pipeline with up to 500 changed
-// files and the repository's own configuration.
+// maxRequest bounds the body of a request, in bytes. It is large enough for a pipeline with 500
+// changed files and the repository's own configuration.
 const maxRequest = 4 << 20
 
-// A request is what both extensions are asked with. Whatever else stands in it, as credentials
-// for the forge, is not read, and bodies are not logged.
+// A request is the body of a request to both extensions. Other fields, among them credentials for
+// Bitbucket, are not read. Bodies are never logged.
 type request struct {
 	Repo     repo `json:"repo"`
 	Pipeline run  `json:"pipeline"`
 }
 
-// Handler serves the two extensions, below /extensions/woodpecker/.
+// Handler serves the two extensions below /extensions/woodpecker/.
 //
-//   - config: our workflow for our builds, 204 for every other pipeline, which goes on unchanged.
-//   - secret: the runner's token, for the pipeline that has the attempt; otherwise 204.
+//   - config: returns our workflow for our builds, and 204 for any other pipeline, which runs unchanged.
+//   - secret: returns the runner's token to the pipeline that is bound to the attempt, otherwise 204.
 //
-// A request that is not signed as it must be gets 401, one that changes something a second time
-// too. https://woodpecker-ci.org/docs/usage/extensions
+// A request with an invalid signature gets 401, and so does a repeated request that had an effect.
+// https://woodpecker-ci.org/docs/usage/extensions
 func (e *Engine) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /extensions/woodpecker/config", e.extension("config", e.config))
@@ -40,15 +40,15 @@ func (e *Engine) Handler() http.Handler {
 	return mux
 }
 
-// notNow is all that is told of a fault that is ours.
+// notNow is the whole text of a response to a request that fails because of the gateway.
 const notNow = "the gateway cannot answer now"
 
-// errReplay refuses a request that had its effect before.
+// errReplay refuses a request that has already had its effect.
 var errReplay = errors.New("the same signature came before")
 
-// extension stands before a kind of request. Woodpecker asks thrice where it is told nothing
-// (204) or nothing comes back, and within a second that is the same signature: so only what is
-// answered with something counts once.
+// extension handles one kind of request. Woodpecker sends a request up to three times if it gets
+// 204 or no response. Within one second these requests have the same signature. So only a request
+// with a result counts as used.
 func (e *Engine) extension(kind string, answer func(ctx context.Context, q request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q, signature, err := e.read(w, r)
@@ -56,31 +56,38 @@ func (e *Engine) extension(kind string, answer func(ctx context.Context, q reque
 			e.refuse(r.Context(), w, kind, err)
 			return
 		}
-		out, err := e.ours(r.Context(), q, signature, answer)
+		out, err := e.answerOnce(r.Context(), q, signature, answer)
 		switch {
 		case errors.Is(err, errReplay):
 			e.refuse(r.Context(), w, kind, err)
 		case errors.Is(err, autobuild.ErrNotFound):
-			e.seen.Good(kind)
+			e.requestLog.Accepted(kind)
 			w.WriteHeader(http.StatusNoContent)
-		case errors.Is(err, autobuild.ErrForbidden), errors.Is(err, autobuild.ErrConflict), errors.Is(err, autobuild.ErrFenced):
-			e.seen.Good(kind)
+		case errors.Is(err, autobuild.ErrForbidden),
+			errors.Is(err, autobuild.ErrConflict),
+			errors.Is(err, autobuild.ErrFenced):
+			e.requestLog.Accepted(kind)
 			e.log(r.Context(), kind, q).WithError(err).Warn("a pipeline with our parameters gets nothing of ours")
 			w.WriteHeader(http.StatusNoContent)
 		case err != nil:
 			e.log(r.Context(), kind, q).WithError(err).Error("request of Woodpecker not answered")
 			http.Error(w, notNow, http.StatusServiceUnavailable)
 		default:
-			e.seen.Good(kind)
+			e.requestLog.Accepted(kind)
 			e.reply(r.Context(), w, kind, q, out)
 		}
 	}
 }
 
-// ours answers for a pipeline of ours, once for each signature. What cannot be answered now
-// Woodpecker asks again, within a second with the same signature.
-func (e *Engine) ours(ctx context.Context, q request, signature string, answer func(context.Context, request) (any, error)) (any, error) {
-	a, err := e.desk.Attempt(ctx, asked(q))
+// answerOnce answers the request of one of our pipelines, once for each signature. If answer fails,
+// the signature may be used again, because Woodpecker may repeat the request within one second.
+func (e *Engine) answerOnce(
+	ctx context.Context,
+	q request,
+	signature string,
+	answer func(context.Context, request) (any, error),
+) (any, error) {
+	a, err := e.issuer.Attempt(ctx, requestOf(q))
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +101,7 @@ func (e *Engine) ours(ctx context.Context, q request, signature string, answer f
 	return out, err
 }
 
-// read takes a request whose signature is good.
+// read returns the content and the signature of a request with a valid signature.
 func (e *Engine) read(w http.ResponseWriter, r *http.Request) (q request, signature string, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
@@ -119,7 +126,7 @@ func (e *Engine) reply(ctx context.Context, w http.ResponseWriter, kind string, 
 
 func (e *Engine) config(_ context.Context, q request) (any, error) {
 	p, _ := pipeline.ReadParams(q.Pipeline.Variables)
-	text, err := yamlOf(e.o.Step, p.BuildID)
+	text, err := workflowYAML(e.o.Step, p.BuildID)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +140,7 @@ func (e *Engine) config(_ context.Context, q request) (any, error) {
 }
 
 func (e *Engine) secret(ctx context.Context, q request) (any, error) {
-	token, err := e.desk.Token(ctx, asked(q))
+	token, err := e.issuer.Token(ctx, requestOf(q))
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +155,8 @@ func (e *Engine) secret(ctx context.Context, q request) (any, error) {
 	}{[]secret{{pipeline.TokenSecret, token.Reveal(), []string{event}}}}, nil
 }
 
-// refuse answers a request that is not taken, with the reason for whoever reads Woodpecker's
-// log. Where the fault is not the request's, Woodpecker asks again, and nobody is told why.
+// refuse rejects a request. The response contains the reason for the readers of Woodpecker's log.
+// If the gateway has no key, Woodpecker retries, and the response contains no reason.
 func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string, err error) {
 	var tooLong *http.MaxBytesError
 	status, words := http.StatusUnauthorized, err.Error()
@@ -159,18 +166,22 @@ func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string,
 	case errors.Is(err, errNoKey):
 		status, words = http.StatusServiceUnavailable, notNow
 	}
-	if e.seen.Bad(kind, err) {
-		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).Warn("request of Woodpecker refused; further ones are logged once a minute")
+	if e.requestLog.Refused(kind, err) {
+		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).
+			Warn("request of Woodpecker refused; further ones are logged once a minute")
 	}
 	http.Error(w, words, status)
 }
 
 func (e *Engine) log(ctx context.Context, kind string, q request) logrus.FieldLogger {
-	return trail.Log(ctx, e.o.Log).WithFields(logrus.Fields{"extension": kind, "repository": q.Repo.FullName, "pipeline": q.Pipeline.Number})
+	return trail.Log(ctx, e.o.Log).WithFields(logrus.Fields{
+		"extension": kind, "repository": q.Repo.FullName, "pipeline": q.Pipeline.Number,
+	})
 }
 
-func asked(q request) pipeline.Request {
+func requestOf(q request) pipeline.Request {
 	return pipeline.Request{
-		Params: q.Pipeline.Variables, Repository: q.Repo.FullName, Number: q.Pipeline.Number, Event: q.Pipeline.Event, Sender: q.Pipeline.Author,
+		Params: q.Pipeline.Variables, Repository: q.Repo.FullName, Number: q.Pipeline.Number,
+		Event: q.Pipeline.Event, Sender: q.Pipeline.Author,
 	}
 }

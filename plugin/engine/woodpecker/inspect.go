@@ -9,40 +9,46 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// Inspect looks at the server as the engine uses it, without changing anything there.
+// Inspect checks the server with read-only requests.
 func (e *Engine) Inspect(ctx context.Context) []pipeline.Finding {
 	all := []pipeline.Finding{e.inspectVersion(ctx), e.inspectToken(ctx)}
 	if e.o.Repository != "" {
 		all = append(all, e.inspectRepository(ctx))
 	}
-	return append(all,
-		e.seen.Finding("config", "is WOODPECKER_CONFIG_EXTENSION_ENDPOINT set on the server, and this gateway among WOODPECKER_EXTENSIONS_ALLOWED_HOSTS?"),
-		e.seen.Finding("secret", "is WOODPECKER_SECRET_EXTENSION_ENDPOINT set on the server?"))
+	return append(
+		all,
+		e.requestLog.Finding(
+			"config",
+			"is WOODPECKER_CONFIG_EXTENSION_ENDPOINT set on the server, and this gateway among "+
+				"WOODPECKER_EXTENSIONS_ALLOWED_HOSTS?",
+		),
+		e.requestLog.Finding("secret", "is WOODPECKER_SECRET_EXTENSION_ENDPOINT set on the server?"),
+	)
 }
 
-// inspectVersion also compares the clocks: signatures count for minutes only.
+// inspectVersion also compares the clocks, because signatures are valid for minutes only.
 func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 	f := pipeline.Finding{Subject: "server"}
-	a, err := e.client.call(ctx, answerTime, http.MethodGet, "/version", nil)
+	a, err := e.client.call(ctx, callTimeout, http.MethodGet, "/version", nil)
 	if err != nil {
 		f.Problem = err.Error()
 		return f
 	}
-	var told struct {
+	var reply struct {
 		Version string `json:"version"`
 	}
-	if err := json.Unmarshal(a.body, &told); err != nil || told.Version == "" {
+	if err := json.Unmarshal(a.body, &reply); err != nil || reply.Version == "" {
 		f.Problem = fmt.Sprintf("%s does not answer as Woodpecker: check SLIPWAY_WOODPECKER_SERVER", e.o.Server)
 		return f
 	}
-	skewed := pipeline.ClockProblem(a.date, e.o.Now())
+	clockProblem := pipeline.ClockProblem(a.date, e.o.Now())
 	switch {
-	case pipeline.Older(told.Version, 3, 14):
-		f.Problem = fmt.Sprintf("it is version %s, and the secret extension needs 3.14: upgrade it", told.Version)
-	case skewed != "":
-		f.Problem = skewed
+	case pipeline.Older(reply.Version, 3, 14):
+		f.Problem = fmt.Sprintf("it is version %s, and the secret extension needs 3.14: upgrade it", reply.Version)
+	case clockProblem != "":
+		f.Problem = clockProblem
 	default:
-		f.Good = fmt.Sprintf("Woodpecker %s at %s, its clock agrees", told.Version, e.o.Server)
+		f.Good = fmt.Sprintf("Woodpecker %s at %s, its clock agrees", reply.Version, e.o.Server)
 	}
 	return f
 }
@@ -71,7 +77,8 @@ func (e *Engine) inspectRepository(ctx context.Context) pipeline.Finding {
 	if err := e.client.get(ctx, fmt.Sprintf("/api/repos/%d/permissions", r.ID), &perm); err != nil {
 		f.Problem = fmt.Sprintf("what our user may do in %s is not to be had: %v", r.FullName, err)
 	} else if !perm.Push {
-		f.Problem = fmt.Sprintf("our user may not push to %s, which starting pipelines needs: give it write access at Bitbucket", r.FullName)
+		f.Problem = fmt.Sprintf("our user may not push to %s, which starting pipelines needs: "+
+			"give it write access at Bitbucket", r.FullName)
 	} else {
 		f.Good = fmt.Sprintf("%s is active, and our user may start pipelines on %s", r.FullName, r.DefaultBranch)
 	}

@@ -10,19 +10,19 @@ import (
 
 const (
 	maxLines = 200
-	maxBytes = 64 << 10 // of all lines
-	maxSteps = 20       // whose logs are read; ours has one
+	maxBytes = 64 << 10 // bytes of all lines
+	maxSteps = 20       // maximum number of steps whose logs are read; ours has one
 )
 
-// Logs returns the last lines of all steps, then what Woodpecker itself says of their end.
+// Logs returns the last lines of all steps, followed by Woodpecker's own messages about their end.
 // https://woodpecker-ci.org/api (Pipeline logs)
 func (c *client) Logs(ctx context.Context, repository string, number int64) ([]string, error) {
-	r, one, err := c.run(ctx, repository, number)
+	r, found, err := c.run(ctx, repository, number)
 	if err != nil {
 		return nil, err
 	}
 	var lines, words []string
-	for _, w := range one.Workflows {
+	for _, w := range found.Workflows {
 		if w.Error != "" {
 			words = append(words, "Woodpecker: "+w.Error)
 		}
@@ -39,18 +39,26 @@ func (c *client) Logs(ctx context.Context, repository string, number int64) ([]s
 			}
 			lines = append(lines, printed...)
 			if step.Error != "" || step.ExitCode != 0 {
-				words = append(words, strings.TrimSpace(fmt.Sprintf("Woodpecker: step %s ended with exit code %d %s", step.Name, step.ExitCode, step.Error)))
+				words = append(
+					words,
+					strings.TrimSpace(
+						fmt.Sprintf(
+							"Woodpecker: step %s ended with exit code %d %s",
+							step.Name, step.ExitCode, step.Error,
+						),
+					),
+				)
 			}
 		}
 	}
-	for _, fault := range one.faults() {
+	for _, fault := range found.faults() {
 		words = append(words, "Woodpecker: "+fault)
 	}
-	return append(last(lines), words...), nil
+	return append(lastLines(lines), words...), nil
 }
 
-// last returns as many of the last lines as are shown.
-func last(lines []string) []string {
+// lastLines returns at most maxLines of the last lines, and at most maxBytes.
+func lastLines(lines []string) []string {
 	lines = lines[max(0, len(lines)-maxLines):]
 	size := 0
 	for i, line := range slices.Backward(lines) {
@@ -61,12 +69,12 @@ func last(lines []string) []string {
 	return lines
 }
 
-// stepLog reads a step's lines. The body is null for one that printed nothing, and so is the
-// data of an empty line.
+// stepLog returns a step's lines. The body is null if the step printed nothing, and data is null
+// for an empty line.
 func (c *client) stepLog(ctx context.Context, r repo, number, step int64) ([]string, error) {
 	var entries []struct {
 		Data []byte `json:"data"` // base64
-		Type int    `json:"type"` // above 1, which is standard error: none of its lines
+		Type int    `json:"type"` // 0 = standard output, 1 = standard error; above 1 = not output
 	}
 	if err := c.get(ctx, fmt.Sprintf("/api/repos/%d/logs/%d/%d", r.ID, number, step), &entries); err != nil {
 		return nil, err

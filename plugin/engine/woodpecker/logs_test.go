@@ -13,37 +13,37 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-func TestWhatAStepPrintedAndHowItEnded(t *testing.T) {
-	b := newBench(t, "acme/builder", "echo one; echo; echo two >&2; echo $PLUGIN_RUNNER_TOKEN; exit 3")
-	b.server.Release()
-	a := b.start()
+func TestLogsContainOutputAndExitCode(t *testing.T) {
+	e := newEnv(t, "acme/builder", "echo one; echo; echo two >&2; echo $PLUGIN_RUNNER_TOKEN; exit 3")
+	e.server.Release()
+	a := e.start()
 	await(t, func() bool {
-		state, err := b.State(t.Context(), a)
+		state, err := e.State(t.Context(), a)
 		return err == nil && state == autobuild.PipelineGone
 	})
-	got, err := b.Logs(t.Context(), a)
+	got, err := e.Logs(t.Context(), a)
 	want := []string{"one", "", "two", "********", "Woodpecker: step build ended with exit code 3"}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
 }
 
-// A pipeline that was not made has no steps, and says why.
-func TestWhatWoodpeckerSaysOfAPipelineWithoutSteps(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
-	withoutSecrets(b)
-	_, err := b.CI().Create(t.Context(), b.order(autobuild.Ref{}))
-	wants(t, err, autobuild.ErrForbidden, "not found")
-	got, err := b.Logs(t.Context(), autobuild.Attempt{BuildID: b.build.ID, Number: 1, EngineRef: "acme/builder#1"})
+// A pipeline that was not created has no steps, only an error.
+func TestLogsOfAPipelineWithoutSteps(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
+	withoutSecrets(e)
+	_, err := e.CI().Create(t.Context(), e.order(autobuild.Ref{}))
+	wantError(t, err, autobuild.ErrForbidden, "not found")
+	got, err := e.Logs(t.Context(), autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: "acme/builder#1"})
 	want := []string{`Woodpecker: secret "slipway_runner_token" not found`}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
 }
 
-// printed answers for pipeline 7, whose steps 1… printed these bodies.
-func (b *bench) printed(pipeline string, bodies ...string) autobuild.Attempt {
-	b.line.answer(func(w http.ResponseWriter, r *http.Request) {
+// printed makes the server answer for pipeline 7, whose steps 1, 2, ... printed these bodies.
+func (e *env) printed(pipeline string, bodies ...string) autobuild.Attempt {
+	e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
 		for i, body := range bodies {
 			if strings.HasSuffix(r.URL.Path, fmt.Sprintf("/logs/7/%d", i+1)) {
 				fmt.Fprint(w, body)
@@ -54,22 +54,30 @@ func (b *bench) printed(pipeline string, bodies ...string) autobuild.Attempt {
 			fmt.Fprint(w, pipeline)
 			return
 		}
-		b.server.ServeHTTP(w, r)
+		e.server.ServeHTTP(w, r)
 	})
 	return autobuild.Attempt{EngineRef: "acme/builder#7"}
 }
 
-// twoSteps is a pipeline with all that Woodpecker can say of its end.
-const twoSteps = `{"number":7,"status":"failure","errors":[{"message":"a warning","is_warning":true},{"message":"a fault"}],
-	"workflows":[{"name":"slipway","error":"agent lost","children":[{"id":1,"name":"clone"},{"id":2,"name":"build","error":"oom","exit_code":137}]}]}`
+// twoSteps is a pipeline with all of Woodpecker's error fields.
+const twoSteps = `{"number":7,"status":"failure",
+	"errors":[{"message":"a warning","is_warning":true},{"message":"a fault"}],
+	"workflows":[{"name":"slipway","error":"agent lost","children":[{"id":1,"name":"clone"},
+	{"id":2,"name":"build","error":"oom","exit_code":137}]}]}`
 
-// A body is null where nothing was printed, and data where a line is empty.
-func TestLinesAsWoodpeckerKeepsThem(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
-	a := b.printed(twoSteps, "null", `[{"line":0,"data":"YQ0K","type":0},{"line":1,"data":null,"type":0},{"line":2,"data":"/w==","type":1},{"line":3,"data":"MA==","type":2}]`)
-	got, err := b.Logs(t.Context(), a)
+// A body is null if a step printed nothing, and data is null for an empty line.
+func TestEmptyLogsAndLines(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
+	a := e.printed(
+		twoSteps,
+		"null",
+		`[{"line":0,"data":"YQ0K","type":0},{"line":1,"data":null,"type":0},`+
+			`{"line":2,"data":"/w==","type":1},{"line":3,"data":"MA==","type":2}]`,
+	)
+	got, err := e.Logs(t.Context(), a)
 	want := []string{
-		"a", "", "?", "Woodpecker: agent lost", "Woodpecker: step build ended with exit code 137 oom", "Woodpecker: a fault",
+		"a", "", "?", "Woodpecker: agent lost",
+		"Woodpecker: step build ended with exit code 137 oom", "Woodpecker: a fault",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
@@ -77,7 +85,7 @@ func TestLinesAsWoodpeckerKeepsThem(t *testing.T) {
 }
 
 func TestOnlyTheLastLinesAreRead(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
+	e := newEnv(t, "acme/builder", "")
 	body := func(lines int, text string) string {
 		type entry struct {
 			Data []byte `json:"data"`
@@ -94,26 +102,27 @@ func TestOnlyTheLastLinesAreRead(t *testing.T) {
 		{body(1000, strings.Repeat("x", 1<<10)), 64},
 		{body(1, strings.Repeat("x", 1<<17)), 0},
 	} {
-		got, err := b.Logs(t.Context(), b.printed(`{"number":7,"workflows":[{"children":[{"id":1}]}]}`, c.body))
+		got, err := e.Logs(t.Context(), e.printed(`{"number":7,"workflows":[{"children":[{"id":1}]}]}`, c.body))
 		if err != nil || len(got) != c.lines {
 			t.Errorf("%d lines, %v; want %d", len(got), err, c.lines)
 		}
 	}
-	got, err := b.Logs(t.Context(), b.printed(twoSteps, "null", body(10, strings.Repeat("x", 1<<20))))
+	got, err := e.Logs(t.Context(), e.printed(twoSteps, "null", body(10, strings.Repeat("x", 1<<20))))
 	if err != nil || len(got) != 4 || got[0] != "(what step build printed is too long to be shown here)" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
 
-func TestNoLogIsNoError(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
+func TestAMissingLogIsNoError(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
 	for _, ref := range []string{"acme/builder#99", "acme/none#1", "acme/builder"} {
-		if got, err := b.Logs(t.Context(), autobuild.Attempt{BuildID: "x", Number: 1, EngineRef: ref}); err != nil || got != nil {
+		if got, err := e.Logs(t.Context(), autobuild.Attempt{BuildID: "x", Number: 1, EngineRef: ref}); err != nil ||
+			got != nil {
 			t.Errorf("%s: %q, %v", ref, got, err)
 		}
 	}
-	a := b.printed(twoSteps, "null", "<html>")
-	if got, err := b.Logs(t.Context(), a); err == nil {
+	a := e.printed(twoSteps, "null", "<html>")
+	if got, err := e.Logs(t.Context(), a); err == nil {
 		t.Errorf("of what is no log: %q", got)
 	}
 }

@@ -6,14 +6,19 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// mends are what people look at on Woodpecker's server and its agents, and at the gateway.
-func mends(o Options) pipeline.Mends {
-	m := pipeline.Mends{
-		Agent:   "is an agent connected, with a place free",
-		Config:  "is the config extension set on the server (WOODPECKER_CONFIG_EXTENSION_ENDPOINT)?",
-		Image:   fmt.Sprintf("is SLIPWAY_WOODPECKER_IMAGE=%s this program, and in reach of the agents?", o.Step.Image),
-		Secret:  "set WOODPECKER_SECRET_EXTENSION_ENDPOINT on Woodpecker's server, and let it ask this gateway with WOODPECKER_EXTENSIONS_ALLOWED_HOSTS",
-		Builder: fmt.Sprintf("on Woodpecker, name the image in WOODPECKER_PLUGINS_PRIVILEGED=%s of the server, or set SLIPWAY_WOODPECKER_BUILDER", o.Step.Image),
+// remedies returns the hints for Woodpecker's server, its agents and the gateway.
+func remedies(o Options) pipeline.Remedies {
+	m := pipeline.Remedies{
+		Agent:  "is an agent connected, with a place free",
+		Config: "is the config extension set on the server (WOODPECKER_CONFIG_EXTENSION_ENDPOINT)?",
+		Image:  fmt.Sprintf("is SLIPWAY_WOODPECKER_IMAGE=%s this program, and in reach of the agents?", o.Step.Image),
+		Secret: "set WOODPECKER_SECRET_EXTENSION_ENDPOINT on Woodpecker's server, and let it ask this " +
+			"gateway with WOODPECKER_EXTENSIONS_ALLOWED_HOSTS",
+		Builder: fmt.Sprintf(
+			"on Woodpecker, name the image in WOODPECKER_PLUGINS_PRIVILEGED=%s of the server, or set "+
+				"SLIPWAY_WOODPECKER_BUILDER",
+			o.Step.Image,
+		),
 	}
 	if len(o.Step.Labels) > 0 {
 		m.Agent += ", and the labels of SLIPWAY_WOODPECKER_LABELS in WOODPECKER_AGENT_LABELS"

@@ -5,10 +5,10 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// event is what Woodpecker calls pipelines that are started by API.
+// event is Woodpecker's event name for pipelines that are started by API.
 const event = "manual"
 
-// A repo is a repository as the API and the extensions' requests have it.
+// A repo is a repository in the API and in requests to the extensions.
 type repo struct {
 	ID            int64  `json:"id"`
 	ForgeRemoteID string `json:"forge_remote_id"`
@@ -17,10 +17,10 @@ type repo struct {
 	Active        bool   `json:"active"`
 }
 
-// A run is a pipeline as the API and the extensions' requests have it.
+// A run is a pipeline in the API and in requests to the extensions.
 type run struct {
 	Number    int64             `json:"number"`
-	Author    string            `json:"author"` // the login of who started it by API
+	Author    string            `json:"author"` // login of the user who started it by API
 	Event     string            `json:"event"`
 	Status    string            `json:"status"`
 	Variables map[string]string `json:"variables"`
@@ -40,7 +40,7 @@ type run struct {
 	} `json:"workflows"`
 }
 
-// state says in our words where a pipeline is.
+// state converts a status of Woodpecker.
 // https://woodpecker-ci.org/docs/usage/terminology (status values)
 func (r run) state() autobuild.PipelineState {
 	switch r.Status {
@@ -54,13 +54,13 @@ func (r run) state() autobuild.PipelineState {
 	return autobuild.PipelineGone // success, failure, error, skipped
 }
 
-// of reports whether a user started it for that attempt.
+// of reports whether the user with this login started the pipeline for the attempt in p.
 func (r run) of(login string, p pipeline.Params) bool {
-	theirs, ok := pipeline.ReadParams(r.Variables)
-	return ok && r.Event == event && r.Author == login && theirs.Of(p.BuildID, p.Attempt)
+	params, ok := pipeline.ReadParams(r.Variables)
+	return ok && r.Event == event && r.Author == login && params.Of(p.BuildID, p.Attempt)
 }
 
-// faults are the errors that Woodpecker gives, without warnings.
+// faults returns Woodpecker's errors without the warnings.
 func (r run) faults() []string {
 	var all []string
 	for _, e := range r.Errors {
@@ -71,15 +71,15 @@ func (r run) faults() []string {
 	return all
 }
 
-// neverBegan reports whether Woodpecker could not make it, or has not yet: no step of it ever
-// ran. Such a pipeline keeps its number. One that its server failed to make (500, as when
-// SQLite is locked) stays created for ever; one under way is pending within moments.
-func (r run) neverBegan() bool {
+// neverStarted reports whether Woodpecker has not created the pipeline, or failed to: none of its
+// steps ever ran. Such a pipeline keeps its number. If the server failed (500, for example because
+// SQLite was locked), the status stays created. Otherwise it changes to pending within moments.
+func (r run) neverStarted() bool {
 	return r.Status == "created" || (r.Status == "error" && len(r.faults()) > 0)
 }
 
-// isNotOurs reports whether its workflows are known, and ours is not among them.
-func (r run) isNotOurs() bool {
+// isForeign reports whether the workflows are known and ours is not among them.
+func (r run) isForeign() bool {
 	for _, w := range r.Workflows {
 		if w.Name == workflowName {
 			return false

@@ -23,11 +23,12 @@ import (
 	"slipway/plugin/engine/enginetest"
 )
 
-// binVariable names a woodpecker-server, with woodpecker-agent beside it.
+// binVariable names a woodpecker-server program, with woodpecker-agent in the same directory.
 const binVariable = "SLIPWAY_TEST_WOODPECKER_BIN"
 
-// ownClone begins a repository's own pipeline: it runs with each push, and clones.
-const ownClone = "when:\n  event: [push, tag]\nclone:\n  - name: git\n    image: woodpeckerci/plugin-git\n    settings: {lfs: false}\n"
+// ownClone is the beginning of a repository's own pipeline: it runs on each push, and clones.
+const ownClone = "when:\n  event: [push, tag]\nclone:\n  - name: git\n    image: woodpeckerci/plugin-git\n   " +
+	" settings: {lfs: false}\n"
 
 func TestRealWoodpeckerInTheBuilderRepository(t *testing.T) { conformReal(t, "acme/builder") }
 
@@ -44,15 +45,15 @@ func conformReal(t *testing.T, repository string) {
 
 // real is a Woodpecker server and its agent in a world.
 type real struct {
-	server, agent string // programs
+	server, agent string // paths of the programs
 	world         *world.World
 	front         *enginetest.Front
 	address, rpc  string
-	shared        string // secret between the two
+	shared        string // secret that the server and the agent share
 	ci            *enginetest.CI
 }
 
-// withReal makes a world whose gateway runs everything on a real Woodpecker with the local
+// withReal returns a world whose gateway runs all builds on a real Woodpecker with the local
 // backend.
 func withReal(server, agent, repository string) (world.Options, *enginetest.CI) {
 	p := &real{server: server, agent: agent, shared: rand.Text(), ci: &enginetest.CI{}}
@@ -86,8 +87,8 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	}
 	p.ci.Own = &enginetest.OwnPipeline{
 		File: ".woodpecker.yaml",
-		Text: func(line string) string {
-			return ownClone + "steps:\n  - name: say\n    image: sh\n    commands:\n      - " + line + "\n"
+		Text: func(proxy string) string {
+			return ownClone + "steps:\n  - name: say\n    image: sh\n    commands:\n      - " + proxy + "\n"
 		},
 		Step: func(program string, settings map[string]string) string {
 			step := ownClone + "steps:\n  - name: publish\n    image: " + program + "\n    settings:\n"
@@ -100,7 +101,8 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	}
 	origin, err := p.ci.Connect(ctx, w, "http://"+p.address)
 	return append([]string{
-		"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin, "SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
+		"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin,
+		"SLIPWAY_WOODPECKER_REPOSITORY=" + repository,
 		"SLIPWAY_WOODPECKER_TOKEN=" + token.Reveal(),
 	}, p.ci.Settings("SLIPWAY_WOODPECKER_")...), err
 }
@@ -113,16 +115,22 @@ func (p *real) startServer(ctx context.Context) (err error) {
 		return err
 	}
 	w := p.world
-	consumer, err := w.Bitbucket.AddConsumer(w.App.Workspace, "http://"+p.address+"/authorize", "account", "email", "project", "repository", "webhook", "pullrequest")
+	consumer, err := w.Bitbucket.AddConsumer(
+		w.App.Workspace, "http://"+p.address+"/authorize", "account", "email", "project", "repository",
+		"webhook", "pullrequest",
+	)
 	if err != nil {
 		return err
 	}
 	w.Bitbucket.Link(w.Alice, consumer)
 	_, err = enginetest.StartProcess(w, "woodpecker-server", p.server, nil, []string{
 		"WOODPECKER_HOST=http://" + p.address, "WOODPECKER_SERVER_ADDR=" + p.address, "WOODPECKER_GRPC_ADDR=" + p.rpc,
-		"WOODPECKER_AGENT_SECRET=" + p.shared, "WOODPECKER_OPEN=true", "WOODPECKER_ADMIN=alice", "WOODPECKER_LOG_LEVEL=debug",
-		"WOODPECKER_DATABASE_DRIVER=sqlite3", "WOODPECKER_DATABASE_DATASOURCE=" + filepath.Join(w.Dir, "woodpecker.sqlite"),
-		"WOODPECKER_BITBUCKET=true", "WOODPECKER_BITBUCKET_CLIENT=" + consumer.Key, "WOODPECKER_BITBUCKET_SECRET=" + consumer.Secret.Reveal(),
+		"WOODPECKER_AGENT_SECRET=" + p.shared, "WOODPECKER_OPEN=true", "WOODPECKER_ADMIN=alice",
+		"WOODPECKER_LOG_LEVEL=debug",
+		"WOODPECKER_DATABASE_DRIVER=sqlite3",
+		"WOODPECKER_DATABASE_DATASOURCE=" + filepath.Join(w.Dir, "woodpecker.sqlite"),
+		"WOODPECKER_BITBUCKET=true", "WOODPECKER_BITBUCKET_CLIENT=" + consumer.Key,
+		"WOODPECKER_BITBUCKET_SECRET=" + consumer.Secret.Reveal(),
 		"WOODPECKER_CONFIG_EXTENSION_ENDPOINT=" + w.Gateway.URL + "/extensions/woodpecker/config",
 		"WOODPECKER_SECRET_EXTENSION_ENDPOINT=" + w.Gateway.URL + "/extensions/woodpecker/secret",
 		"WOODPECKER_EXTENSIONS_ALLOWED_HOSTS=loopback", "WOODPECKER_DISABLE_VERSION_CHECK=true",
@@ -140,13 +148,16 @@ func (p *real) startAgent(ctx context.Context) error {
 		return err
 	}
 	agent, err := enginetest.StartProcess(p.world, "woodpecker-agent", p.agent, nil, []string{
-		"WOODPECKER_SERVER=" + p.rpc, "WOODPECKER_AGENT_SECRET=" + p.shared, "WOODPECKER_BACKEND=local", "WOODPECKER_MAX_WORKFLOWS=8",
-		"WOODPECKER_BACKEND_LOCAL_TEMP_DIR=" + p.world.Dir, "WOODPECKER_AGENT_CONFIG_FILE=" + filepath.Join(p.world.Dir, "agent.conf"),
+		"WOODPECKER_SERVER=" + p.rpc, "WOODPECKER_AGENT_SECRET=" + p.shared,
+		"WOODPECKER_BACKEND=local", "WOODPECKER_MAX_WORKFLOWS=8",
+		"WOODPECKER_BACKEND_LOCAL_TEMP_DIR=" + p.world.Dir,
+		"WOODPECKER_AGENT_CONFIG_FILE=" + filepath.Join(p.world.Dir, "agent.conf"),
 		"WOODPECKER_HEALTHCHECK_ADDR=" + health,
-		// Its steps clone from Bitbucket, by the plugin-git beside the server.
+		// Steps clone from Bitbucket with the plugin-git in the server's directory.
 		"HTTPS_PROXY=" + p.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "GIT_SSL_CAINFO=" + p.front.Authority,
-		// Woodpecker's credential is for bitbucket.org.
-		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.https://bitbucket.org/.insteadOf", "GIT_CONFIG_VALUE_0=" + p.world.Bitbucket.URL() + "/",
+		// Woodpecker's credential is valid for bitbucket.org.
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.https://bitbucket.org/.insteadOf",
+		"GIT_CONFIG_VALUE_0=" + p.world.Bitbucket.URL() + "/",
 		"PATH=" + filepath.Dir(p.agent) + ":" + os.Getenv("PATH"),
 	})
 	if err != nil {
@@ -156,8 +167,8 @@ func (p *real) startAgent(ctx context.Context) error {
 	return nil
 }
 
-// signIn is Alice with a browser: Woodpecker sends her to Bitbucket, where she signs in, and
-// makes her a token.
+// signIn signs in as Alice with a browser: Woodpecker redirects to Bitbucket, where she signs in.
+// It returns a new token of hers.
 func (p *real) signIn(ctx context.Context) (secret.Secret, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -168,15 +179,22 @@ func (p *real) signIn(ctx context.Context) (secret.Secret, error) {
 	if err != nil {
 		return secret.Secret{}, err
 	}
-	fields := url.Values{"username": {"alice"}, "password": {p.world.Password.Reveal()}, "next": {at.Query().Get("next")}}
-	for _, hidden := range regexp.MustCompile(`name="(csrfmiddlewaretoken|next)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+	fields := url.Values{
+		"username": {"alice"},
+		"password": {p.world.Password.Reveal()},
+		"next":     {at.Query().Get("next")},
+	}
+	hiddenField := regexp.MustCompile(`name="(csrfmiddlewaretoken|next)" value="([^"]*)"`)
+	for _, hidden := range hiddenField.FindAllStringSubmatch(page, -1) {
 		fields.Set(hidden[1], strings.ReplaceAll(hidden[2], "&amp;", "&"))
 	}
 	if _, at, err = visit(ctx, browser, http.MethodPost, at.String(), fields); err != nil {
 		return secret.Secret{}, err
 	}
 	if at.Host != p.address || strings.Contains(at.RawQuery, "error") {
-		return secret.Secret{}, fmt.Errorf("signing in ended at %s; Woodpecker's log ends with: %s", at.Redacted(), p.lastLog())
+		return secret.Secret{}, fmt.Errorf(
+			"signing in ended at %s; Woodpecker's log ends with: %s", at.Redacted(), p.lastLog(),
+		)
 	}
 	script, _, err := visit(ctx, browser, http.MethodGet, "http://"+p.address+"/web-config.js", nil)
 	if err != nil {
@@ -195,7 +213,7 @@ func (p *real) signIn(ctx context.Context) (secret.Secret, error) {
 	return secret.New(token), err
 }
 
-// lastLog is what Woodpecker's server said last.
+// lastLog returns the end of the Woodpecker server's log.
 func (p *real) lastLog() string {
 	log, err := os.ReadFile(filepath.Join(p.world.Dir, "woodpecker-server.log"))
 	if err != nil {
@@ -204,13 +222,15 @@ func (p *real) lastLog() string {
 	return string(log[max(0, len(log)-4000):])
 }
 
-// activate is what the engine does for other repositories, and a person for the builder's.
+// activate activates a repository. The engine activates the builds' repositories itself; a user
+// activates the builder repository.
 func (p *real) activate(ctx context.Context, token secret.Secret, fullName string) error {
 	listed, _, err := p.call(ctx, token, http.MethodGet, "/api/user/repos?all=true")
 	if err != nil {
 		return err
 	}
-	id := regexp.MustCompile(`"forge_remote_id":"([^"]*)"[^{]*"full_name":"` + fullName + `"`).FindStringSubmatch(listed)
+	pattern := `"forge_remote_id":"([^"]*)"[^{]*"full_name":"` + fullName + `"`
+	id := regexp.MustCompile(pattern).FindStringSubmatch(listed)
 	if id == nil {
 		return fmt.Errorf("Woodpecker does not see %s: %s", fullName, listed)
 	}

@@ -6,28 +6,49 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// Environments are what Woodpecker's programs need: its agents need nothing. gateway is the
-// URL by which the server finds us.
+// Environments returns the settings for Woodpecker's programs; its agents need none. gateway is the
+// URL at which the server reaches the gateway.
 func (e *Engine) Environments(gateway string) []pipeline.Environment {
 	return []pipeline.Environment{{Of: "the Woodpecker server", Settings: e.ServerSettings(gateway)}}
 }
 
-// ServerSettings are for the environment of the Woodpecker server. There is no secret among
-// them: it signs its requests with a key of its own, and we fetch the public half from it.
+// ServerSettings returns the settings for the Woodpecker server. They contain no secret: the server
+// signs requests with its own key, and the gateway fetches the public half from it.
 // https://woodpecker-ci.org/docs/administration/configuration/server
 func (e *Engine) ServerSettings(gateway string) []pipeline.Setting {
 	all := []pipeline.Setting{
-		{Name: "WOODPECKER_CONFIG_EXTENSION_ENDPOINT", Value: gateway + "/extensions/woodpecker/config", Why: "asks the gateway for the pipelines of its builds; others run their repository's .woodpecker.yaml as before"},
-		{Name: "WOODPECKER_SECRET_EXTENSION_ENDPOINT", Value: gateway + "/extensions/woodpecker/secret", Why: "asks the gateway for the token of a build's runner"},
-		{Name: "WOODPECKER_EXTENSIONS_ALLOWED_HOSTS", Value: allowedHosts(gateway), Why: "where it may ask: external, which is public hosts, is its default, and a gateway in a private network must be named"},
+		{
+			Name:  "WOODPECKER_CONFIG_EXTENSION_ENDPOINT",
+			Value: gateway + "/extensions/woodpecker/config",
+			Why: "asks the gateway for the pipelines of its builds; others run their repository's " +
+				".woodpecker.yaml as before",
+		},
+		{
+			Name:  "WOODPECKER_SECRET_EXTENSION_ENDPOINT",
+			Value: gateway + "/extensions/woodpecker/secret",
+			Why:   "asks the gateway for the token of a build's runner",
+		},
+		{
+			Name:  "WOODPECKER_EXTENSIONS_ALLOWED_HOSTS",
+			Value: allowedHosts(gateway),
+			Why: "where it may ask: external, which is public hosts, is its default, and a gateway in a " +
+				"private network must be named",
+		},
 	}
 	if e.o.Step.Builder == "" {
-		all = append(all, pipeline.Setting{Name: "WOODPECKER_PLUGINS_PRIVILEGED", Value: e.o.Step.Image, Why: "lets our step start its own builder; add it to the images that are there already"})
+		all = append(
+			all,
+			pipeline.Setting{
+				Name:  "WOODPECKER_PLUGINS_PRIVILEGED",
+				Value: e.o.Step.Image,
+				Why:   "lets our step start its own builder; add it to the images that are there already",
+			},
+		)
 	}
 	return all
 }
 
-// allowedHosts keeps what is allowed by default, and adds the gateway wherever it is.
+// allowedHosts returns Woodpecker's default and the host of the gateway.
 func allowedHosts(gateway string) string {
 	const byDefault = "external"
 	u, err := url.Parse(gateway)

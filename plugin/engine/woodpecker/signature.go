@@ -19,36 +19,37 @@ import (
 )
 
 const (
-	// label is what Woodpecker calls its signature.
+	// label is the name of Woodpecker's signature.
 	label = "woodpecker-ci-extensions"
-	// keyAgain is how often the key is fetched again at most when signatures do not fit it;
-	// keyFirst the same while there is none.
-	keyAgain = 10 * time.Second
-	keyFirst = 200 * time.Millisecond // less than Woodpecker's pause before it asks again
-	// maxHeader bounds a signature's header, in bytes; Woodpecker's are half as long.
+	// keyInterval is the minimum time between two requests for the key if a signature does not
+	// match it. keyRetry is the same if the gateway has no key yet.
+	keyInterval = 10 * time.Second
+	keyRetry    = 200 * time.Millisecond // shorter than Woodpecker's pause before a retry
+	// maxHeader bounds the header of a signature, in bytes. Woodpecker's is half as long.
 	maxHeader = 512
 )
 
-// errNoKey says nothing of a signature: there is nothing to check it with.
+// errNoKey means that a signature could not be checked, because the gateway has no key.
 var errNoKey = errors.New("the server's public key is not to be had")
 
-// A verifier checks the signatures of a server's requests to its extensions: RFC 9421 with
-// ed25519, in the one form that Woodpecker writes. Whatever else the RFC allows is refused,
-// which is what makes it shorter than the use of a library. It is safe for concurrent use.
-// https://www.rfc-editor.org/rfc/rfc9421, https://woodpecker-ci.org/docs/usage/extensions
+// A verifier checks the signatures of a server's requests to its extensions. It implements RFC 9421
+// with ed25519 in the only form that Woodpecker sends, and refuses all other forms of the RFC. This
+// takes less code than a library. It is safe for concurrent use.
+// https://www.rfc-editor.org/rfc/rfc9421
+// https://woodpecker-ci.org/docs/usage/extensions
 type verifier struct {
 	client *client
 	now    func() time.Time
 
-	fetching sync.Mutex // held while the key is asked for
-	mu       sync.Mutex
-	key      ed25519.PublicKey
-	asked    time.Time
+	fetching  sync.Mutex // held while the key is requested
+	mu        sync.Mutex
+	key       ed25519.PublicKey
+	requested time.Time
 }
 
-// verify returns the signature of a request, which is good. Its error says what is wrong.
+// verify checks the signature of a request and returns it.
 func (v *verifier) verify(r *http.Request, body []byte) (string, error) {
-	digest, err := one(r.Header, "Content-Digest")
+	digest, err := singleHeader(r.Header, "Content-Digest")
 	if err != nil {
 		return "", err
 	}
@@ -56,7 +57,7 @@ func (v *verifier) verify(r *http.Request, body []byte) (string, error) {
 	if digest != "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":" {
 		return "", errors.New("header Content-Digest is not the body's")
 	}
-	params, created, err := input(r.Header)
+	params, created, err := parseInput(r.Header)
 	if err != nil {
 		return "", err
 	}
@@ -67,17 +68,20 @@ func (v *verifier) verify(r *http.Request, body []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	base := fmt.Sprintf("\"@request-target\": %s\n\"content-digest\": %s\n\"@signature-params\": %s", r.RequestURI, digest, params)
+	base := fmt.Sprintf(
+		"\"@request-target\": %s\n\"content-digest\": %s\n\"@signature-params\": %s",
+		r.RequestURI, digest, params,
+	)
 	if err := v.check(r.Context(), []byte(base), signature); err != nil {
 		return "", err
 	}
 	return base64.StdEncoding.EncodeToString(signature), nil
 }
 
-// check fits a signature to the server's key, which is fetched when there is none, and again
-// when it does not fit: the server may have a new one.
+// check verifies a signature with the server's key. It fetches the key if there is none. If the
+// signature does not match it fetches the key again, because the server may have a new one.
 func (v *verifier) check(ctx context.Context, base, signature []byte) error {
-	if key := v.known(); key != nil && ed25519.Verify(key, base, signature) {
+	if key := v.currentKey(); key != nil && ed25519.Verify(key, base, signature) {
 		return nil
 	}
 	key, err := v.fetch(ctx)
@@ -90,25 +94,25 @@ func (v *verifier) check(ctx context.Context, base, signature []byte) error {
 	return nil
 }
 
-func (v *verifier) known() ed25519.PublicKey {
+func (v *verifier) currentKey() ed25519.PublicKey {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.key
 }
 
-// fetch asks the server for its key, unless that was done a moment ago: then it is the one
-// that is known. Who sends what does not fit costs the server no more than that.
+// fetch requests the server's key. It returns the current key if the last request was a moment ago.
+// So invalid signatures cannot cause more requests to the server.
 func (v *verifier) fetch(ctx context.Context) (ed25519.PublicKey, error) {
 	v.fetching.Lock()
 	defer v.fetching.Unlock()
 	v.mu.Lock()
-	key, pause, now := v.key, keyAgain, v.now()
+	key, pause, now := v.key, keyInterval, v.now()
 	if key == nil {
-		pause = keyFirst
+		pause = keyRetry
 	}
-	early := now.Sub(v.asked) < pause
+	early := now.Sub(v.requested) < pause
 	if !early {
-		v.asked = now
+		v.requested = now
 	}
 	v.mu.Unlock()
 	switch {
@@ -117,7 +121,9 @@ func (v *verifier) fetch(ctx context.Context) (ed25519.PublicKey, error) {
 	case early:
 		return nil, errors.New("nor was it a moment ago")
 	}
-	key, err := v.client.publicKey(context.WithoutCancel(ctx)) // for all, whoever asks
+	key, err := v.client.publicKey(
+		context.WithoutCancel(ctx),
+	) // other requests wait for the same key, so the end of this one must not cancel it
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +133,9 @@ func (v *verifier) fetch(ctx context.Context) (ed25519.PublicKey, error) {
 	return key, nil
 }
 
-// publicKey asks the configured server, and nobody that a request names.
+// publicKey requests the key from the configured server. It uses no address from a request.
 func (c *client) publicKey(ctx context.Context) (ed25519.PublicKey, error) {
-	a, err := c.call(ctx, answerTime, http.MethodGet, "/api/signature/public-key", nil)
+	a, err := c.call(ctx, callTimeout, http.MethodGet, "/api/signature/public-key", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -148,10 +154,10 @@ func (c *client) publicKey(ctx context.Context) (ed25519.PublicKey, error) {
 	return key, nil
 }
 
-// input takes Signature-Input apart: it must cover the target and the digest, in this order,
-// and nothing that is not checked.
-func input(h http.Header) (params string, created time.Time, err error) {
-	value, err := one(h, "Signature-Input")
+// parseInput parses the header Signature-Input. The signature must cover exactly the target and the
+// digest, in this order. created is the time of the signature.
+func parseInput(h http.Header) (params string, created time.Time, err error) {
+	value, err := singleHeader(h, "Signature-Input")
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -160,13 +166,16 @@ func input(h http.Header) (params string, created time.Time, err error) {
 	digits, alg := strings.CutSuffix(rest, `;alg="ed25519"`)
 	seconds, parseErr := strconv.ParseInt(digits, 10, 64)
 	if !found || !covers || !alg || parseErr != nil {
-		return "", time.Time{}, errors.New(`header Signature-Input is not of Woodpecker's form: ` + label + `=("@request-target" "content-digest");created=…;alg="ed25519"`)
+		return "", time.Time{}, errors.New(
+			`header Signature-Input is not of Woodpecker's form: ` + label +
+				`=("@request-target" "content-digest");created=…;alg="ed25519"`,
+		)
 	}
 	return params, time.Unix(seconds, 0), nil
 }
 
 func signatureOf(h http.Header) ([]byte, error) {
-	value, err := one(h, "Signature")
+	value, err := singleHeader(h, "Signature")
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +188,8 @@ func signatureOf(h http.Header) ([]byte, error) {
 	return signature, nil
 }
 
-// one returns a header that must stand there exactly once.
-func one(h http.Header, name string) (string, error) {
+// singleHeader returns the value of a header that must occur exactly once.
+func singleHeader(h http.Header, name string) (string, error) {
 	switch all := h.Values(name); {
 	case len(all) == 0:
 		return "", fmt.Errorf("header %s is missing", name)

@@ -17,50 +17,56 @@ const (
 	keyPath    = "/api/signature/public-key"
 )
 
-// pushed is what the extensions are asked about a push, which is none of ours.
-const pushed = `{"repo":{"full_name":"acme/app"},"pipeline":{"number":3,"event":"push","author":"alice"},"netrc":{"password":"hunter2"}}`
+// pushed is the extensions' request about a push, which is not a pipeline of ours.
+const pushed = `{"repo":{"full_name":"acme/app"},"pipeline":{"number":3,"event":"push","author":"alice"},` +
+	`"netrc":{"password":"hunter2"}}`
 
-// ask sends the gateway a request as it is; change alters one that is signed well.
-func (b *bench) ask(path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
-	r := httptest.NewRequestWithContext(b.t.Context(), http.MethodPost, path, strings.NewReader(body))
-	b.server.Sign(r, []byte(body), b.clock.now())
+// ask sends the gateway a signed request. change may alter it after it was signed.
+func (e *env) ask(path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(e.t.Context(), http.MethodPost, path, strings.NewReader(body))
+	e.server.Sign(r, []byte(body), e.clock.now())
 	if change != nil {
 		change(r)
 	}
 	w := httptest.NewRecorder()
-	b.gateway.ServeHTTP(w, r)
+	e.gateway.ServeHTTP(w, r)
 	return w
 }
 
-// refused asks with one alteration, and wants it refused in one plain line that says why.
-func (b *bench) refused(change func(*http.Request), says string) {
-	b.t.Helper()
-	w := b.ask(configPath, pushed, change)
-	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), says) || strings.Count(w.Body.String(), "\n") != 1 {
-		b.t.Errorf("answered %d %q, want 401 that says %q", w.Code, w.Body, says)
+// wantRefused sends an altered request and checks that the response is 401 with one line that has
+// the reason.
+func (e *env) wantRefused(change func(*http.Request), wantText string) {
+	e.t.Helper()
+	w := e.ask(configPath, pushed, change)
+	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), wantText) ||
+		strings.Count(w.Body.String(), "\n") != 1 {
+		e.t.Errorf("answered %d %q, want 401 that says %q", w.Code, w.Body, wantText)
 	}
 }
 
-func TestWhatWoodpeckerSignedIsTaken(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
+func TestAValidSignatureIsAccepted(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
 	for _, path := range []string{configPath, secretPath, configPath + "?a=b%20c&d"} {
-		if w := b.ask(path, pushed, nil); w.Code != http.StatusNoContent {
+		if w := e.ask(path, pushed, nil); w.Code != http.StatusNoContent {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-	if n := b.line.times(keyPath); n != 1 {
+	if n := e.proxy.times(keyPath); n != 1 {
 		t.Errorf("the key was fetched %d times, want once", n)
 	}
 	for _, at := range []time.Duration{-4 * time.Minute, 4 * time.Minute} {
-		w := b.ask(configPath, pushed, func(r *http.Request) { b.server.Sign(r, []byte(pushed), b.clock.now().Add(at)) })
+		w := e.ask(
+			configPath, pushed,
+			func(r *http.Request) { e.server.Sign(r, []byte(pushed), e.clock.now().Add(at)) },
+		)
 		if w.Code != http.StatusNoContent {
 			t.Errorf("signed %s from now: %d %s", at, w.Code, w.Body)
 		}
 	}
 }
 
-func TestWhatWoodpeckerDidNotSignIsRefused(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
+func TestAnInvalidSignatureIsRefused(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
 	other := woodpeckertest.New(woodpeckertest.Options{})
 	defer other.Close()
 	const form, base = "not of Woodpecker's form", "is not the server's"
@@ -68,30 +74,42 @@ func TestWhatWoodpeckerDidNotSignIsRefused(t *testing.T) {
 		return func(r *http.Request) {
 			value := r.Header.Get(name)
 			if !strings.Contains(value, old) {
-				b.t.Errorf("%s is %q, without %q", name, value, old)
+				e.t.Errorf("%s is %q, without %q", name, value, old)
 			}
 			r.Header.Set(name, strings.Replace(value, old, replacement, 1))
 		}
 	}
 	for name, c := range map[string]struct {
-		change func(*http.Request)
-		says   string
+		change   func(*http.Request)
+		wantText string
 	}{
-		"body swapped":         {func(r *http.Request) { r.Body = readCloser(strings.ToUpper(pushed)) }, "Content-Digest is not the body's"},
-		"body and digest":      {func(r *http.Request) { swap(b, other, r) }, base},
-		"body cut":             {func(r *http.Request) { r.Body = readCloser(pushed[:20]) }, "Content-Digest is not the body's"},
+		"body swapped": {
+			func(r *http.Request) { r.Body = readCloser(strings.ToUpper(pushed)) }, "Content-Digest is not the body's",
+		},
+		"body and digest": {func(r *http.Request) { swap(e, other, r) }, base},
+		"body cut": {
+			func(r *http.Request) { r.Body = readCloser(pushed[:20]) }, "Content-Digest is not the body's",
+		},
 		"another path":         {func(r *http.Request) { r.RequestURI = secretPath }, base},
 		"another query":        {func(r *http.Request) { r.RequestURI += "?x" }, base},
-		"another server's key": {func(r *http.Request) { other.Sign(r, []byte(pushed), b.clock.now()) }, base},
+		"another server's key": {func(r *http.Request) { other.Sign(r, []byte(pushed), e.clock.now()) }, base},
 		"no signature":         {func(r *http.Request) { r.Header.Del("Signature") }, "Signature is missing"},
-		"no input":             {func(r *http.Request) { r.Header.Del("Signature-Input") }, "Signature-Input is missing"},
-		"no digest":            {func(r *http.Request) { r.Header.Del("Content-Digest") }, "Content-Digest is missing"},
-		"stale":                {func(r *http.Request) { b.server.Sign(r, []byte(pushed), b.clock.now().Add(-6*time.Minute)) }, "check both clocks"},
-		"from the future":      {func(r *http.Request) { b.server.Sign(r, []byte(pushed), b.clock.now().Add(6*time.Minute)) }, "check both clocks"},
-		"made young":           {header("Signature-Input", "created=", "created=1"), "check both clocks"},
-		"of another second":    {func(r *http.Request) { another(b, r) }, base},
-		"another algorithm":    {header("Signature-Input", "ed25519", "hmac-sha256"), form},
-		"no algorithm":         {header("Signature-Input", `;alg="ed25519"`, ""), form},
+		"no input": {
+			func(r *http.Request) { r.Header.Del("Signature-Input") }, "Signature-Input is missing",
+		},
+		"no digest": {func(r *http.Request) { r.Header.Del("Content-Digest") }, "Content-Digest is missing"},
+		"stale": {
+			func(r *http.Request) { e.server.Sign(r, []byte(pushed), e.clock.now().Add(-6*time.Minute)) },
+			"check both clocks",
+		},
+		"from the future": {
+			func(r *http.Request) { e.server.Sign(r, []byte(pushed), e.clock.now().Add(6*time.Minute)) },
+			"check both clocks",
+		},
+		"made young":        {header("Signature-Input", "created=", "created=1"), "check both clocks"},
+		"of another second": {func(r *http.Request) { another(e, r) }, base},
+		"another algorithm": {header("Signature-Input", "ed25519", "hmac-sha256"), form},
+		"no algorithm":      {header("Signature-Input", `;alg="ed25519"`, ""), form},
 		"no time": {func(r *http.Request) {
 			r.Header.Set("Signature-Input", `woodpecker-ci-extensions=("@request-target" "content-digest");alg="ed25519"`)
 		}, form},
@@ -103,114 +121,130 @@ func TestWhatWoodpeckerDidNotSignIsRefused(t *testing.T) {
 		"another label":          {header("Signature-Input", "woodpecker-ci-extensions", "sig1"), form},
 		"label of the signature": {header("Signature", "woodpecker-ci-extensions", "sig1"), form},
 		"two labels":             {header("Signature-Input", "woodpecker", "sig1=();created=1, woodpecker"), form},
-		"two labels, ours first": {func(r *http.Request) { r.Header.Set("Signature-Input", r.Header.Get("Signature-Input")+", sig1=()") }, form},
-		"two signatures":         {func(r *http.Request) { r.Header.Add("Signature", r.Header.Get("Signature")) }, "2 times"},
-		"two inputs":             {func(r *http.Request) { r.Header.Add("Signature-Input", r.Header.Get("Signature-Input")) }, "2 times"},
-		"two digests":            {func(r *http.Request) { r.Header.Add("Content-Digest", "sha-256=:AAAA:") }, "2 times"},
-		"another digest":         {header("Content-Digest", "sha-256", "sha-512"), "Content-Digest is not the body's"},
-		"signature cut":          {header("Signature", "==:", ":"), form},
-		"signature short":        {func(r *http.Request) { r.Header.Set("Signature", "woodpecker-ci-extensions=:AAAA:") }, form},
+		"two labels, ours first": {
+			func(r *http.Request) { r.Header.Set("Signature-Input", r.Header.Get("Signature-Input")+", sig1=()") },
+			form,
+		},
+		"two signatures": {
+			func(r *http.Request) { r.Header.Add("Signature", r.Header.Get("Signature")) }, "2 times",
+		},
+		"two inputs": {
+			func(r *http.Request) { r.Header.Add("Signature-Input", r.Header.Get("Signature-Input")) }, "2 times",
+		},
+		"two digests": {
+			func(r *http.Request) { r.Header.Add("Content-Digest", "sha-256=:AAAA:") }, "2 times",
+		},
+		"another digest": {header("Content-Digest", "sha-256", "sha-512"), "Content-Digest is not the body's"},
+		"signature cut":  {header("Signature", "==:", ":"), form},
+		"signature short": {
+			func(r *http.Request) { r.Header.Set("Signature", "woodpecker-ci-extensions=:AAAA:") }, form,
+		},
 		"signature of nothing": {func(r *http.Request) {
 			r.Header.Set("Signature", "woodpecker-ci-extensions=:"+strings.Repeat("A", 86)+"==:")
 		}, base},
-		"a header without end": {func(r *http.Request) { r.Header.Set("Signature-Input", strings.Repeat("a", 1<<20)) }, "too long"},
+		"a header without end": {
+			func(r *http.Request) { r.Header.Set("Signature-Input", strings.Repeat("a", 1<<20)) }, "too long",
+		},
 	} {
 		t.Log(name)
-		b.refused(c.change, c.says)
+		e.wantRefused(c.change, c.wantText)
 	}
-	if strings.Contains(b.log.String(), "hunter2") {
+	if strings.Contains(e.log.String(), "hunter2") {
 		t.Error("the log shows a body")
 	}
 }
 
-// swap puts another body under the old signature, with its own digest.
-func swap(b *bench, other *woodpeckertest.Server, r *http.Request) {
+// swap replaces the body and the digest, and keeps the signature.
+func swap(e *env, other *woodpeckertest.Server, r *http.Request) {
 	signature := r.Header.Get("Signature")
 	body := strings.ToUpper(pushed)
-	other.Sign(r, []byte(body), b.clock.now())
+	other.Sign(r, []byte(body), e.clock.now())
 	r.Header.Set("Signature", signature)
 	r.Body = readCloser(body)
 }
 
-// another says another second than was signed.
-func another(b *bench, r *http.Request) {
+// another replaces the time of the signature.
+func another(e *env, r *http.Request) {
 	signature := r.Header.Get("Signature")
-	b.server.Sign(r, []byte(pushed), b.clock.now().Add(-2*time.Second))
+	e.server.Sign(r, []byte(pushed), e.clock.now().Add(-2*time.Second))
 	r.Header.Set("Signature", signature)
 }
 
 func TestAHugeBodyIsNotRead(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
-	if w := b.ask(configPath, strings.Repeat("x", 5<<20), nil); w.Code != http.StatusRequestEntityTooLarge {
+	e := newEnv(t, "acme/builder", "")
+	if w := e.ask(configPath, strings.Repeat("x", 5<<20), nil); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("answered %d %s", w.Code, w.Body)
 	}
-	if n := b.line.times(keyPath); n != 0 {
+	if n := e.proxy.times(keyPath); n != 0 {
 		t.Errorf("the key was fetched %d times for it", n)
 	}
 }
 
-func TestABodyThatIsNotWoodpeckersIsRefused(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
-	if w := b.ask(configPath, `[]`, nil); w.Code != http.StatusUnauthorized {
+func TestAnInvalidBodyIsRefused(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
+	if w := e.ask(configPath, `[]`, nil); w.Code != http.StatusUnauthorized {
 		t.Errorf("answered %d %s", w.Code, w.Body)
 	}
 }
 
-func TestOnlyPostIsServed(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
+func TestOnlyPostIsAccepted(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
 	w := httptest.NewRecorder()
-	b.gateway.ServeHTTP(w, httptest.NewRequest(http.MethodGet, configPath, nil))
+	e.gateway.ServeHTTP(w, httptest.NewRequest(http.MethodGet, configPath, nil))
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("GET answered %d", w.Code)
 	}
 }
 
-// A server that has a new key is believed, but who signs with any other one does not make the
-// gateway ask it more than so often.
-func TestTheKeyIsFetchedAgainWhenItChanged(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
-	if w := b.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
+// If the server has a new key, its signatures are accepted. Signatures with any other key do not
+// cause frequent requests for the key.
+func TestAChangedKeyIsFetchedAgain(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
+	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
 		t.Fatalf("answered %d", w.Code)
 	}
-	b.server.RotateKey()
-	b.refused(nil, "is not the server's") // the key was fetched a moment ago
-	b.clock.add(11 * time.Second)
-	if w := b.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
+	e.server.RotateKey()
+	e.wantRefused(nil, "is not the server's") // the key was fetched a moment ago
+	e.clock.add(11 * time.Second)
+	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
 		t.Errorf("with the new key: %d %s", w.Code, w.Body)
 	}
 	other := woodpeckertest.New(woodpeckertest.Options{})
 	defer other.Close()
 	for range 20 {
-		b.clock.add(time.Second)
-		b.refused(func(r *http.Request) { other.Sign(r, []byte(pushed), b.clock.now()) }, "is not the server's")
+		e.clock.add(time.Second)
+		e.wantRefused(func(r *http.Request) { other.Sign(r, []byte(pushed), e.clock.now()) }, "is not the server's")
 	}
-	if n := b.line.times(keyPath); n < 3 || n > 5 {
+	if n := e.proxy.times(keyPath); n < 3 || n > 5 {
 		t.Errorf("the key was fetched %d times, want two and one for each ten seconds of forgery", n)
 	}
 }
 
-// While there is no key Woodpecker is to ask again, and nobody learns where it is.
-func TestWithoutTheKeyWoodpeckerIsToAskAgain(t *testing.T) {
-	b := newBench(t, "acme/builder", "")
+// Without a key the gateway asks Woodpecker to retry, and does not reveal the server's address.
+func TestWithoutAKeyWoodpeckerRetries(t *testing.T) {
+	e := newEnv(t, "acme/builder", "")
 	for name, instead := range map[string]http.HandlerFunc{
-		"connection dropped": drop, "server fails": status(http.StatusInternalServerError, "oh"), "no PEM": status(http.StatusOK, "<html>"),
-		"not a key": status(http.StatusOK, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "not there": status(http.StatusNotFound, ""),
+		"connection dropped": drop, "server fails": status(http.StatusInternalServerError, "oh"),
+		"no PEM":       status(http.StatusOK, "<html>"),
+		"not a key":    status(http.StatusOK, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
+		"not there":    status(http.StatusNotFound, ""),
 		"another kind": status(http.StatusOK, p256),
 	} {
-		b.clock.add(time.Second)
-		b.line.answer(instead)
-		w := b.ask(configPath, pushed, nil)
+		e.clock.add(time.Second)
+		e.proxy.answer(instead)
+		w := e.ask(configPath, pushed, nil)
 		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the gateway cannot answer now\n" {
 			t.Errorf("%s: answered %d %s", name, w.Code, w.Body)
 		}
-		before := b.line.times(keyPath)
-		if w := b.ask(configPath, pushed, nil); w.Code != http.StatusServiceUnavailable || b.line.times(keyPath) > before+1 {
-			t.Errorf("%s: at once answered %d after asking %d times", name, w.Code, b.line.times(keyPath)-before)
+		before := e.proxy.times(keyPath)
+		if w := e.ask(configPath, pushed, nil); w.Code != http.StatusServiceUnavailable ||
+			e.proxy.times(keyPath) > before+1 {
+			t.Errorf("%s: at once answered %d after asking %d times", name, w.Code, e.proxy.times(keyPath)-before)
 		}
 	}
-	b.clock.add(time.Second)
-	b.line.answer(nil)
-	if w := b.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
+	e.clock.add(time.Second)
+	e.proxy.answer(nil)
+	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
 		t.Errorf("when it is there: %d %s", w.Code, w.Body)
 	}
 }

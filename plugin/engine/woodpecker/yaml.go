@@ -9,12 +9,13 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-// workflowName is what our workflow is called.
+// workflowName is the name of our workflow.
 const workflowName = "slipway"
 
-// A workflow is what Woodpecker runs for a build: one step, on a workspace without a clone,
-// for the runner fetches the build's commit itself. The step is a plugin (settings and nothing
-// else), which Woodpecker may give privilege by its image's name, and hands no variables.
+// A workflow is the pipeline that Woodpecker runs for a build. It has one step and no clone,
+// because the runner fetches the build's commit itself. The step is a plugin: it has only settings.
+// Woodpecker can grant privileges to a plugin by the name of its image, and passes no variables to
+// it.
 // https://woodpecker-ci.org/docs/usage/workflow-syntax
 type workflow struct {
 	When      []condition       `yaml:"when"`
@@ -44,17 +45,22 @@ type fromSecret struct {
 	Name string `yaml:"from_secret"`
 }
 
-// yamlOf is the workflow of a build.
-func yamlOf(s pipeline.Step, buildID string) (string, error) {
+// workflowYAML returns the workflow of a build.
+func workflowYAML(s pipeline.Step, buildID string) (string, error) {
 	text, err := yaml.Marshal(workflow{
 		When: []condition{{Event: event}}, Labels: s.Labels, SkipClone: true,
 		Steps: []step{{
 			Name: "build", Image: s.Image,
-			Settings: settings{URL: s.RunnerURL(buildID), Token: fromSecret{pipeline.TokenSecret}, Hooks: "on", Builder: s.Builder},
+			Settings: settings{
+				URL:     s.RunnerURL(buildID),
+				Token:   fromSecret{pipeline.TokenSecret},
+				Hooks:   "on",
+				Builder: s.Builder,
+			},
 		}},
 	})
 	if err != nil {
 		return "", fmt.Errorf("write the workflow: %w", err)
 	}
-	return strings.ReplaceAll(string(text), "$", "$$"), nil // Woodpecker puts variables in for ${…}
+	return strings.ReplaceAll(string(text), "$", "$$"), nil // Woodpecker substitutes ${...}
 }

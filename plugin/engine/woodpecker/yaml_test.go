@@ -28,10 +28,12 @@ func TestTheWorkflow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			step.URL = func(string) string { return "https://slipway.example.com/runner/v1/builds/17" }
-			b := newBenchWith(t, "acme/builder", "", step)
-			w := b.ask(configPath, b.ours(1, nil), nil)
+			e := newEnvWith(t, "acme/builder", "", step)
+			w := e.ask(configPath, e.requestBody(1, nil), nil)
 			var reply struct{ Configs []struct{ Name, Data string } }
-			if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil || w.Code != http.StatusOK || len(reply.Configs) != 1 || reply.Configs[0].Name != "slipway" {
+			if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil || w.Code != http.StatusOK ||
+				len(reply.Configs) != 1 ||
+				reply.Configs[0].Name != "slipway" {
 				t.Fatalf("answered %d %s, %v", w.Code, w.Body, err)
 			}
 			got := reply.Configs[0].Data
@@ -49,7 +51,7 @@ func TestTheWorkflow(t *testing.T) {
 	}
 }
 
-// roundTrip reads a workflow as Woodpecker does: whatever was set is one value of one key.
+// roundTrip parses a workflow as Woodpecker does: each option is one value of one key.
 func roundTrip(t *testing.T, text string, want pipeline.Step) {
 	t.Helper()
 	var read struct {

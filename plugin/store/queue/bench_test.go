@@ -8,7 +8,8 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// A backlog of 2000 tasks, worked by four: in one lane, in a hundred, and without lanes.
+// BenchmarkBacklog runs 2000 tasks with four workers: in one lane, in a hundred lanes, and without
+// lanes.
 func BenchmarkBacklog(b *testing.B) {
 	for _, lanes := range []int{1, 100, 0} {
 		b.Run(fmt.Sprintf("lanes=%d", lanes), func(b *testing.B) {
@@ -17,7 +18,10 @@ func BenchmarkBacklog(b *testing.B) {
 				db := open(b)
 				q := queue.New(queue.Config{DB: db})
 				done := make(chan struct{}, n)
-				q.Handle("k", func(context.Context, queue.Task) error { done <- struct{}{}; return nil }, queue.Options{Workers: 4})
+				q.Handle(
+					"k", func(context.Context, queue.Task) error { done <- struct{}{}; return nil },
+					queue.Options{Workers: 4},
+				)
 				var tasks []queue.NewTask
 				for i := range n {
 					task := queue.NewTask{Kind: "k", Arg: fmt.Sprint(i)}

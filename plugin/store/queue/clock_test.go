@@ -8,15 +8,18 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// What is due in a second does not wait for a day because the clock is set back by one, while
-// the queue runs or between two runs.
-func TestAClockThatIsSetBackStallsNothing(t *testing.T) {
+// If the clock is set back by a day, a task that is due in a second must not wait for a day. The
+// clock changes while the queue runs or between two runs.
+func TestAClockThatIsSetBackDelaysNoTask(t *testing.T) {
 	for name, running := range map[string]bool{"while it runs": true, "between two runs": false} {
 		t.Run(name, func(t *testing.T) {
 			db, c := open(t), newClock()
 			q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
 			done := make(chan string, 10)
-			q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil }, queue.Options{})
+			q.Handle(
+				"plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil },
+				queue.Options{},
+			)
 			if running {
 				defer start(t, q)()
 				enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "first"})
@@ -36,13 +39,16 @@ func TestAClockThatIsSetBackStallsNothing(t *testing.T) {
 	}
 }
 
-// What was postponed for long stays so over a restart.
-func TestAStartHastensNothingThatWasPostponed(t *testing.T) {
+// A long delay of a task survives a restart.
+func TestAStartKeepsDelays(t *testing.T) {
 	db, c := open(t), newClock()
 	q := queue.New(queue.Config{DB: db, Now: c.now})
 	done := make(chan string, 10)
 	q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil }, queue.Options{})
-	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "later", RunAt: c.now().Add(59 * time.Minute)}, queue.NewTask{Kind: "plan", Arg: "now"})
+	enqueue(
+		t, db, q, queue.NewTask{Kind: "plan", Arg: "later", RunAt: c.now().Add(59 * time.Minute)},
+		queue.NewTask{Kind: "plan", Arg: "now"},
+	)
 	stop := start(t, q)
 	first := <-done
 	stop()

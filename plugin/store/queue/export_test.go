@@ -1,4 +1,4 @@
 package queue
 
-// Backoff is the delay after a failed attempt, for tests.
+// Backoff exports backoff for tests.
 var Backoff = backoff

@@ -50,9 +50,9 @@ func TestALaneKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// What stands behind a task that waits is not looked at by each claim meanwhile, and is done right
-// after it.
-func TestWhatFollowsAPostponedTaskWaitsForIt(t *testing.T) {
+// A task behind a postponed one in its lane is not due, so that no claim reads it. It is due as
+// soon as the task before it has ended.
+func TestATaskBehindAPostponedOneWaits(t *testing.T) {
 	db, c := open(t), newClock()
 	q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
 	seen := make(chan string, 10)
@@ -64,15 +64,18 @@ func TestWhatFollowsAPostponedTaskWaitsForIt(t *testing.T) {
 		}
 		return nil
 	}, queue.Options{Lease: forever})
-	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"},
-		queue.NewTask{Kind: "plan", Arg: "c", Lane: "h2"})
+	enqueue(
+		t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"},
+		queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h2"},
+	)
 	stop := start(t, q)
 	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"a", "c"}) {
 		t.Fatalf("at first %q were worked, want a and c", got)
 	}
-	stop() // with all ends written down
+	stop() // stop waits until the results are stored
 	var due int
-	if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).Scan(&due); err != nil || due != 0 {
+	if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).Scan(&due); err != nil ||
+		due != 0 {
 		t.Errorf("%d tasks are due, error %v", due, err)
 	}
 	c.add(time.Minute)
@@ -83,7 +86,7 @@ func TestWhatFollowsAPostponedTaskWaitsForIt(t *testing.T) {
 	stop()
 }
 
-// I13: however much stands in one lane, a claim looks at the first of it alone.
+// I13: of any number of tasks in a lane, a claim reads only the first.
 func TestI13OneTaskOfALaneIsDue(t *testing.T) {
 	db, c := open(t), newClock()
 	q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
@@ -103,7 +106,7 @@ func TestI13OneTaskOfALaneIsDue(t *testing.T) {
 	}
 	seen := make(chan int, all)
 	q.Handle("plan", func(_ context.Context, task queue.Task) error {
-		seen <- due() // this one runs under its lease, the others stand behind it
+		seen <- due() // this task runs under its lease, the others are blocked by it
 		if task.Arg == "7" {
 			return queue.Permanent(errors.New("no"))
 		}
@@ -118,13 +121,16 @@ func TestI13OneTaskOfALaneIsDue(t *testing.T) {
 	}
 }
 
-// What an older version of the program ended left the next of the lane behind nothing.
-func TestWhatStandsBehindNothingIsDueAtTheStart(t *testing.T) {
+// Older versions of the program end a task without making the next one in its lane due.
+func TestAStartWakesBlockedTasks(t *testing.T) {
 	db := open(t)
 	q := queue.New(queue.Config{DB: db})
 	seen := make(chan string, 2)
 	q.Handle("plan", func(_ context.Context, task queue.Task) error { seen <- task.Arg; return nil }, queue.Options{})
-	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h"})
+	enqueue(
+		t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"},
+		queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h"},
+	)
 	if _, err := db.Exec(`DELETE FROM tasks WHERE arg = 'a'`); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +148,10 @@ func TestADeadTaskDoesNotBlockItsLane(t *testing.T) {
 		seen <- task.Arg
 		return queue.Permanent(errors.New("no"))
 	}, queue.Options{Workers: 2})
-	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"}, queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"})
+	enqueue(
+		t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"},
+		queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"},
+	)
 	stop := start(t, q)
 	if first, second := <-seen, <-seen; first != "1" || second != "2" {
 		t.Errorf("order %s, %s", first, second)

@@ -13,16 +13,22 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// Any mix of tasks, failures, snoozes and workers: every task ends exactly once, lanes keep
+// With any mix of tasks, failures, snoozes and workers each task ends exactly once, lanes keep
 // their order, and no two tasks of a lane overlap.
 func TestQueueModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		db, c := open(t), newClock()
 		c.step = time.Minute
 		lanes := rapid.SliceOfN(rapid.SampledFrom([]string{"", "a", "b", "c"}), 1, 15).Draw(r, "lanes")
-		trouble := rapid.SliceOfN(rapid.SampledFrom([]string{"", "", "fail", "snooze", "panic"}), len(lanes), len(lanes)).Draw(r, "trouble")
+		failures := rapid.SampledFrom([]string{"", "", "fail", "snooze", "panic"})
+		trouble := rapid.SliceOfN(failures, len(lanes), len(lanes)).Draw(r, "trouble")
 		workers := rapid.IntRange(1, 4).Draw(r, "workers")
-		m := &model{lanes: lanes, trouble: trouble, tries: make([]int, len(lanes)), done: make(chan struct{}, len(lanes))}
+		m := &model{
+			lanes:   lanes,
+			trouble: trouble,
+			tries:   make([]int, len(lanes)),
+			done:    make(chan struct{}, len(lanes)),
+		}
 		var stops []func()
 		for range 2 { // two processes on one table
 			q := queue.New(queue.Config{DB: db, Now: c.now, Poll: 5 * time.Millisecond})

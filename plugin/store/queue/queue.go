@@ -1,6 +1,7 @@
-// Package queue is a task table: tasks are written in the transaction that makes them
-// due, leased to one worker at a time, fenced by their attempt, retried with jittered
-// backoff and kept as dead letters when they do not succeed.
+// Package queue is a task queue in a database table. Tasks are inserted in the transaction that
+// causes them. Each is leased to one worker at a time, and its attempt number is the fencing token
+// of all its changes. Failed tasks are retried with jittered backoff, and kept as dead letters
+// after the last attempt.
 package queue
 
 import (
@@ -15,65 +16,69 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// A Task is one row of the table.
+// A Task is a claimed row of the table.
 type Task struct {
 	ID      int64
 	Kind    string
-	Arg     string // what it is about: an id
-	Attempt int    // from 1
+	Arg     string // the subject of the task, usually an id
+	Attempt int    // begins at 1
 
 	lane string
 }
 
-// A NewTask is a task to be. Key, when not empty, is unique among the unfinished tasks of its kind
-// that have not started: a second one changes nothing. Tasks of one lane run one after
-// the other, in the order they were made.
+// A NewTask is a task to enqueue. A Key, if not empty, is unique among the tasks of a kind that
+// have not started; enqueuing a second one has no effect. Tasks of one Lane run one after the
+// other, in the order in which they were enqueued.
 type NewTask struct {
 	Kind  string
 	Arg   string
 	Key   string
 	Lane  string
-	RunAt time.Time // zero = now
+	RunAt time.Time // earliest start; zero = now
 }
 
-// Options set a kind's workers.
+// Options configure the workers of a kind.
 type Options struct {
-	Workers     int                                            // at once; default 1
-	MaxAttempts int                                            // then dead; default 20
-	Lease       time.Duration                                  // renewed by heartbeat while the handler runs; default 30 s
-	Dead        func(ctx context.Context, t Task, cause error) // told when a task is given up, before it is marked so; again after a crash between; may be nil
+	Workers     int           // maximum number of running handlers; 0 = 1
+	MaxAttempts int           // attempts before the task is dead; 0 = 20
+	Lease       time.Duration // renewed by a heartbeat while the handler runs; 0 = 30 s
+	// Dead is called when a task is given up, before the task is marked dead. After a crash between
+	// the two it is called again. nil = no call.
+	Dead func(ctx context.Context, t Task, cause error)
 }
 
-// A Handler does a task. An error is retried with backoff; Snooze postpones without
-// counting an attempt; Permanent gives up at once. Its context ends with Run's, and when
-// the lease was lost; then it returns soon, and its task is at once another's.
+// A Handler executes a task. After an error the task is retried with backoff. Snooze postpones it
+// without counting an attempt, and Permanent gives it up at once. ctx ends with Run's ctx, and when
+// the lease is lost. The handler must then return soon, because another worker may already run the
+// task.
 type Handler func(ctx context.Context, t Task) error
 
-// Config is what a Queue stands on.
+// Config configures a Queue. Only DB is required.
 type Config struct {
-	DB *sql.DB // its pool writes; the schema has tables tasks and counters
-	// Begin starts a transaction that no other process's claim overlaps; nil = DB.BeginTx,
-	// for a pool of one connection to SQLite.
+	DB *sql.DB // read-write pool; the schema has tables tasks and counters
+	// Begin starts a transaction that excludes claims of other processes. nil = DB.BeginTx, which
+	// is sufficient for a pool of one connection to SQLite.
 	Begin func(ctx context.Context) (*sql.Tx, error)
-	// Worker names this process. What an earlier one of the name was working on when it died is
-	// due at once when Run begins, in place of when its leases end. Empty = no name.
+	// Worker is the name of this process. If an earlier process with this name died, its running
+	// tasks are due when Run begins, and not only when their leases end. Empty = no name.
 	Worker string
-	// Commit is told of each change of a running task, before and after; nil = nobody is.
-	Commit func(what string, done bool)
-	Now    func() time.Time   // nil = time.Now; leases and due times run on it
-	Log    logrus.FieldLogger // of faults that a later look mends; nil = silent
+	// Commit is called before (done false) and after (done true) each commit that claims or
+	// completes a task. nil = no call.
+	Commit func(operation string, done bool)
+	Now    func() time.Time   // clock for leases and due times; nil = time.Now
+	Log    logrus.FieldLogger // for errors that a retry fixes; nil = no log
 
-	// Poll is how often each kind looks without being woken, for tasks that become due and
-	// those of other processes; 0 = 250 ms.
+	// Poll is the interval at which each kind looks for tasks that became due or that other
+	// processes enqueued. 0 = 250 ms.
 	Poll time.Duration
 }
 
-// Queue works the tasks of one database. It is safe for concurrent use.
+// A Queue runs the tasks of one database. It is safe for concurrent use.
 type Queue struct {
 	db     *sql.DB
 	begin  func(context.Context) (*sql.Tx, error)
 	worker string
-	commit func(what string, done bool)
+	commit func(operation string, done bool)
 	now    func() time.Time
 	log    logrus.FieldLogger
 	poll   time.Duration
@@ -82,9 +87,12 @@ type Queue struct {
 	kinds map[string]*worker
 }
 
-// New makes a Queue; nothing runs before Run.
+// New returns a Queue. It runs no task before Run.
 func New(c Config) *Queue {
-	q := &Queue{db: c.DB, begin: c.Begin, worker: c.Worker, commit: c.Commit, now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{}}
+	q := &Queue{
+		db: c.DB, begin: c.Begin, worker: c.Worker, commit: c.Commit,
+		now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{},
+	}
 	if q.poll <= 0 {
 		q.poll = 250 * time.Millisecond
 	}
@@ -105,7 +113,7 @@ func New(c Config) *Queue {
 	return q
 }
 
-// Handle registers the handler of a kind; call it before Run.
+// Handle registers the handler of a kind. Call it before Run.
 func (q *Queue) Handle(kind string, h Handler, o Options) {
 	if o.Workers <= 0 {
 		o.Workers = 1
@@ -118,16 +126,19 @@ func (q *Queue) Handle(kind string, h Handler, o Options) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.kinds[kind] = &worker{queue: q, kind: kind, handle: h, options: o, wake: make(chan struct{}, 1), slots: make(chan struct{}, o.Workers)}
+	q.kinds[kind] = &worker{
+		queue: q, kind: kind, handle: h, options: o,
+		wake: make(chan struct{}, 1), slots: make(chan struct{}, o.Workers),
+	}
 }
 
-// Run works until ctx ends, then waits for handlers under way. Faults of the database are
-// logged and tried again; it returns nil.
+// Run runs tasks until ctx ends, and then waits for running handlers. It logs errors of the
+// database and retries. It always returns nil.
 func (q *Queue) Run(ctx context.Context) error {
-	if err := q.takeUp(ctx); err != nil && ctx.Err() == nil {
+	if err := q.recoverTasks(ctx); err != nil && ctx.Err() == nil {
 		q.log.WithError(err).Warn("tasks of an earlier process wait until their leases end")
 	}
-	if err := q.mend(ctx); err != nil && ctx.Err() == nil {
+	if err := q.wakeBlocked(ctx); err != nil && ctx.Err() == nil {
 		q.log.WithError(err).Warn("tasks that an older version left behind others wait until the next start")
 	}
 	var running sync.WaitGroup
@@ -138,10 +149,10 @@ func (q *Queue) Run(ctx context.Context) error {
 	return nil
 }
 
-// Wake makes workers look at once; the store calls it after each commit that made tasks.
+// Wake makes all workers poll at once. The store calls it after each commit that enqueued tasks.
 func (q *Queue) Wake() {
 	for _, w := range q.workers() {
-		w.look()
+		w.signal()
 	}
 }
 
@@ -155,7 +166,7 @@ func (q *Queue) workers() []*worker {
 	return all
 }
 
-// errSnooze and errPermanent are what Snooze and Permanent make.
+// errSnooze and errPermanent are the errors of Snooze and Permanent.
 type errSnooze struct{ delay time.Duration }
 
 func (e errSnooze) Error() string { return fmt.Sprintf("again in %s", e.delay) }
@@ -165,10 +176,10 @@ type errPermanent struct{ cause error }
 func (e errPermanent) Error() string { return e.cause.Error() }
 func (e errPermanent) Unwrap() error { return e.cause }
 
-// Snooze postpones a task by d without counting an attempt.
+// Snooze returns an error that postpones a task by d without counting an attempt.
 func Snooze(d time.Duration) error { return errSnooze{d} }
 
-// Permanent wraps an error that no retry can mend; nil stays nil.
+// Permanent wraps an error that no retry can fix, so that the task is dead. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -176,13 +187,13 @@ func Permanent(err error) error {
 	return errPermanent{err}
 }
 
-// IsPermanent reports whether err was wrapped by Permanent.
+// IsPermanent reports whether Permanent wrapped err.
 func IsPermanent(err error) bool {
 	var p errPermanent
 	return errors.As(err, &p)
 }
 
-// SnoozedFor returns the delay of an error made by Snooze.
+// SnoozedFor returns the delay of an error of Snooze. ok is false for other errors.
 func SnoozedFor(err error) (d time.Duration, ok bool) {
 	var s errSnooze
 	if !errors.As(err, &s) {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,10 +18,15 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// open makes a database with the two tables that a queue needs, from the migrations.
+// open creates a database with the two tables of a queue, from the migrations.
 func open(t testing.TB) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "q.db")+"?_txlock=immediate&_pragma=busy_timeout(8000)&_pragma=journal_mode(WAL)")
+	db, err := sql.Open(
+		"sqlite",
+		"file:"+filepath.Join(
+			t.TempDir(), "q.db",
+		)+"?_txlock=immediate&_pragma=busy_timeout(8000)&_pragma=journal_mode(WAL)",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +62,7 @@ func enqueue(t testing.TB, db *sql.DB, q *queue.Queue, tasks ...queue.NewTask) {
 	q.Wake()
 }
 
-// start runs a queue; the function returned stops it and waits.
+// start runs a queue. stop stops it and waits for its end.
 func start(t testing.TB, q *queue.Queue) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -81,8 +85,8 @@ func depth(t testing.TB, q *queue.Queue, kind string) (waiting, dead int) {
 	return waiting, dead
 }
 
-// A clock that tests move, safe for the workers' goroutines. With a step it moves by itself
-// whenever it is read, so that whatever was postponed is soon due.
+// clock is a clock that tests set. It is safe for concurrent use. With a step it advances on each
+// reading, so that every postponed task is soon due.
 type clock struct {
 	ms   atomic.Int64
 	step time.Duration
@@ -128,10 +132,13 @@ func TestAKeyIsUniqueUntilItsTaskStarts(t *testing.T) {
 		t.Fatalf("%d waiting, want 1", waiting)
 	}
 	started, release := make(chan struct{}), make(chan struct{})
-	q.Handle("report", func(context.Context, queue.Task) error { started <- struct{}{}; <-release; return nil }, queue.Options{})
+	q.Handle(
+		"report", func(context.Context, queue.Task) error { started <- struct{}{}; <-release; return nil },
+		queue.Options{},
+	)
 	stop := start(t, q)
 	<-started
-	enqueue(t, db, q, report, report) // what runs may have read the old state: one more is needed
+	enqueue(t, db, q, report, report) // the running task may have read the old state, so one more is needed
 	if waiting, _ := depth(t, q, "report"); waiting != 2 {
 		t.Errorf("%d wait or run, want 2", waiting)
 	}
@@ -145,17 +152,20 @@ func TestFailuresAreRetriedThenDead(t *testing.T) {
 	c.step = time.Minute
 	q := queue.New(queue.Config{DB: db, Now: c.now})
 	var attempts []int
-	told := make(chan error, 1)
+	calls := make(chan error, 1)
 	q.Handle("plan", func(_ context.Context, task queue.Task) error {
 		attempts = append(attempts, task.Attempt)
 		if task.Attempt == 2 {
 			panic("a bug")
 		}
 		return errors.New("not today")
-	}, queue.Options{MaxAttempts: 3, Lease: forever, Dead: func(_ context.Context, task queue.Task, cause error) { told <- cause }})
+	}, queue.Options{
+		MaxAttempts: 3, Lease: forever,
+		Dead: func(_ context.Context, task queue.Task, cause error) { calls <- cause },
+	})
 	stop := start(t, q)
 	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "d1"})
-	cause := <-told
+	cause := <-calls
 	stop()
 	if !slices.Equal(attempts, []int{1, 2, 3}) || cause.Error() != "not today" {
 		t.Errorf("attempts %v, cause %v", attempts, cause)
@@ -180,7 +190,10 @@ func TestI6APanicIsAFailureWithItsText(t *testing.T) {
 	db := open(t)
 	q := queue.New(queue.Config{DB: db})
 	done := make(chan struct{})
-	q.Handle("plan", func(context.Context, queue.Task) error { defer close(done); panic("out of range") }, queue.Options{})
+	q.Handle(
+		"plan", func(context.Context, queue.Task) error { defer close(done); panic("out of range") },
+		queue.Options{},
+	)
 	stop := start(t, q)
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
 	<-done
@@ -193,13 +206,18 @@ func TestI6APanicIsAFailureWithItsText(t *testing.T) {
 func TestPermanentGivesUpAtOnce(t *testing.T) {
 	db := open(t)
 	q := queue.New(queue.Config{DB: db})
-	told := make(chan error, 1)
+	calls := make(chan error, 1)
 	fault := errors.New("not JSON")
-	q.Handle("plan", func(context.Context, queue.Task) error { return fmt.Errorf("plan: %w", queue.Permanent(fault)) },
-		queue.Options{Dead: func(_ context.Context, _ queue.Task, cause error) { told <- cause; panic("in the callback") }})
+	q.Handle(
+		"plan",
+		func(context.Context, queue.Task) error { return fmt.Errorf("plan: %w", queue.Permanent(fault)) },
+		queue.Options{
+			Dead: func(_ context.Context, _ queue.Task, cause error) { calls <- cause; panic("in the callback") },
+		},
+	)
 	stop := start(t, q)
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
-	if cause := <-told; !errors.Is(cause, fault) {
+	if cause := <-calls; !errors.Is(cause, fault) {
 		t.Errorf("cause %v", cause)
 	}
 	stop()
@@ -236,153 +254,6 @@ func TestSnoozeCountsNoAttempt(t *testing.T) {
 	}
 }
 
-func TestAStoppedWorkerReleasesItsTask(t *testing.T) {
-	db, c := open(t), newClock()
-	q := queue.New(queue.Config{DB: db, Now: c.now})
-	started := make(chan struct{})
-	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
-		close(started)
-		<-ctx.Done()
-		return ctx.Err()
-	}, queue.Options{MaxAttempts: 1})
-	stop := start(t, q)
-	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
-	<-started
-	stop()
-
-	again := queue.New(queue.Config{DB: db, Now: c.now}) // the clock stands still: no lease has run out
-	attempt := make(chan int)
-	again.Handle("plan", func(_ context.Context, task queue.Task) error { attempt <- task.Attempt; return nil }, queue.Options{})
-	stop = start(t, again)
-	if got := <-attempt; got != 1 {
-		t.Errorf("attempt %d, want 1: being stopped is no fault of the task", got)
-	}
-	stop()
-}
-
-func TestATaskIsClaimableWhenItsWorkerDied(t *testing.T) {
-	db, c := open(t), newClock()
-	dead := queue.New(queue.Config{DB: db, Now: c.now})
-	claimed := make(chan struct{}, 1)
-	stuck := make(chan struct{})
-	dead.Handle("plan", func(context.Context, queue.Task) error { claimed <- struct{}{}; <-stuck; return nil }, queue.Options{Lease: time.Hour})
-	enqueue(t, db, dead, queue.NewTask{Kind: "plan", Arg: "d"})
-	stopDead := start(t, dead)
-	<-claimed
-
-	next := queue.New(queue.Config{DB: db, Now: c.now})
-	attempts := make(chan int)
-	next.Handle("plan", func(_ context.Context, task queue.Task) error { attempts <- task.Attempt; return nil }, queue.Options{})
-	stop := start(t, next)
-	if waiting, _ := depth(t, next, "plan"); waiting != 1 {
-		t.Errorf("%d waiting", waiting)
-	}
-	c.add(2 * time.Hour) // its heartbeat, every 20 real minutes, does not come in between
-	if attempt := <-attempts; attempt != 2 {
-		t.Errorf("attempt %d, want 2", attempt)
-	}
-	stop()
-	close(stuck) // the dead one wakes up and is refused
-	stopDead()
-	if waiting, deadLetters := depth(t, next, "plan"); waiting != 0 || deadLetters != 0 {
-		t.Errorf("%d waiting, %d dead", waiting, deadLetters)
-	}
-}
-
-func TestI6ATaskThatKillsTheProcessIsGivenUp(t *testing.T) {
-	db, c := open(t), newClock()
-	q := queue.New(queue.Config{DB: db, Now: c.now})
-	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
-	if _, err := db.Exec(`UPDATE tasks SET state = 'running', attempt = 2, due_at = 1`); err != nil {
-		t.Fatal(err)
-	}
-	told := make(chan error)
-	q.Handle("plan", func(context.Context, queue.Task) error { t.Error("it ran again"); return nil },
-		queue.Options{MaxAttempts: 2, Dead: func(_ context.Context, _ queue.Task, cause error) { told <- cause }})
-	stop := start(t, q)
-	if cause := <-told; !strings.Contains(cause.Error(), "died") {
-		t.Errorf("cause %v", cause)
-	}
-	stop()
-}
-
-func TestALostLeaseEndsTheHandler(t *testing.T) {
-	db := open(t)
-	q := queue.New(queue.Config{DB: db})
-	ended := make(chan error)
-	started := make(chan struct{})
-	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
-		close(started)
-		<-ctx.Done()
-		ended <- context.Cause(ctx)
-		return nil
-	}, queue.Options{Lease: 30 * time.Millisecond})
-	stop := start(t, q)
-	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
-	<-started
-	if _, err := db.Exec(`UPDATE tasks SET attempt = 7, due_at = 9999999999999`); err != nil { // somebody else claims it
-		t.Fatal(err)
-	}
-	if cause := <-ended; cause == nil || errors.Is(cause, context.Canceled) {
-		t.Errorf("cause %v", cause)
-	}
-	stop()
-	if got := column(t, db, "attempt"); got != "7" {
-		t.Errorf("the other claim was changed: attempt %s", got)
-	}
-}
-
-// Who is told of commits is told that one is done only when it is.
-func TestATaskThatIsAnothersIsNotToldAsComplete(t *testing.T) {
-	db := open(t)
-	var mu sync.Mutex
-	var told []string
-	q := queue.New(queue.Config{DB: db, Commit: func(what string, done bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		told = append(told, fmt.Sprint(what, " ", done))
-	}})
-	begun := make(chan struct{})
-	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
-		_, err := db.ExecContext(ctx, `UPDATE tasks SET attempt = 7, due_at = 9999999999999`) // somebody else claims it
-		close(begun)
-		return err
-	}, queue.Options{})
-	stop := start(t, q)
-	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
-	<-begun
-	stop()
-	if want := []string{"claim a task to plan false", "claim a task to plan true", "complete a task to plan false"}; !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
-	}
-}
-
-func TestALongTaskKeepsItsLease(t *testing.T) {
-	db := open(t)
-	q := queue.New(queue.Config{DB: db})
-	var runs atomic.Int32
-	done := make(chan struct{})
-	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
-		runs.Add(1)
-		timer := time.NewTimer(400 * time.Millisecond) // several leases
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			t.Error("the lease was lost")
-		}
-		close(done)
-		return nil
-	}, queue.Options{Workers: 3, Lease: 150 * time.Millisecond})
-	stop := start(t, q)
-	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
-	<-done
-	stop()
-	if runs.Load() != 1 {
-		t.Errorf("it ran %d times", runs.Load())
-	}
-}
-
 func TestBackoffGrowsAndIsJittered(t *testing.T) {
 	previous := time.Duration(0)
 	for attempt := 1; attempt < 40; attempt++ {
@@ -395,33 +266,5 @@ func TestBackoffGrowsAndIsJittered(t *testing.T) {
 			t.Errorf("attempt %d: from %s to %s", attempt, low, high)
 		}
 		previous = high / 2
-	}
-}
-
-// What a process was working on when it died is done at once by the next one of its name, and
-// by others when its lease ends.
-func TestANameTakesUpWhatItLeft(t *testing.T) {
-	db, c := open(t), newClock()
-	died := make(chan struct{})
-	before := queue.New(queue.Config{DB: db, Worker: "a", Now: c.now})
-	before.Handle("plan", func(context.Context, queue.Task) error { close(died); select {} }, queue.Options{Lease: forever})
-	enqueue(t, db, before, queue.NewTask{Kind: "plan", Arg: "d1"})
-	go func() { _ = before.Run(context.Background()) }() // for ever: what it has is never settled
-	<-died
-	for _, name := range []string{"b", "a"} {
-		q := queue.New(queue.Config{DB: db, Worker: name, Now: c.now, Poll: time.Millisecond})
-		done := make(chan queue.Task, 1)
-		q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task; return nil }, queue.Options{})
-		q.Handle("other", func(_ context.Context, task queue.Task) error { done <- task; return nil }, queue.Options{})
-		enqueue(t, db, q, queue.NewTask{Kind: "other", Arg: "after"})
-		stop := start(t, q)
-		first := []string{(<-done).Arg}
-		if name == "a" {
-			first = append(first, (<-done).Arg)
-		}
-		stop()
-		if took := slices.Contains(first, "d1"); took != (name == "a") {
-			t.Errorf("%s did %v", name, first)
-		}
 	}
 }

@@ -10,32 +10,44 @@ import (
 	"time"
 )
 
-// errLost: the task is no longer ours; somebody else has claimed it since.
-var errLost = errors.New("the lease was lost")
+// errLeaseLost means that another worker has claimed the task.
+var errLeaseLost = errors.New("the lease was lost")
 
-// behind is when a task is due that has another one before it in its lane: not before that one is
-// out of it. Thousands of deliveries of one repository would else be passed over by each claim,
-// while all other writers wait.
-const behind = int64(1 << 62)
+// blockedUntil is the due time of a task with another task before it in its lane. It is never due.
+// The end of the task before it sets the real time. Otherwise each claim would skip thousands of
+// deliveries of one repository, and block all other writers meanwhile.
+const blockedUntil = int64(1 << 62)
 
-// maxErrorText bounds what is kept of a handler's error, in bytes.
+// maxErrorText bounds the stored text of a handler's error, in bytes.
 const maxErrorText = 4 << 10
 
-// Enqueue writes a task within the caller's transaction. Tasks get their ids in the order
-// of commits, which is the order of a lane.
+// Enqueue inserts a task in the caller's transaction. The ids of tasks follow the order of commits,
+// which is the order of a lane.
 func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error {
 	now := q.now()
 	if t.RunAt.IsZero() {
 		t.RunAt = now
 	}
 	var id int64
-	err := tx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = 'tasks' RETURNING value`).Scan(&id)
+	const nextID = `UPDATE counters SET value = value + 1 WHERE name = 'tasks' RETURNING value`
+	err := tx.QueryRowContext(ctx, nextID).Scan(&id)
 	if err == nil {
-		_, err = tx.ExecContext(ctx, `INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
+		_, err = tx.ExecContext(
+			ctx,
+			`INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
 			VALUES ($1, $2, $3, $4, $5, 'waiting', 0,
-				CASE WHEN EXISTS (SELECT 1 FROM tasks e WHERE e.lane = $5 AND e.lane <> '' AND e.state <> 'dead') THEN CAST($8 AS BIGINT) ELSE CAST($6 AS BIGINT) END,
+				CASE WHEN EXISTS (SELECT 1 FROM tasks e WHERE e.lane = $5 AND e.lane <> '' AND e.state <> 'dead')
+					THEN CAST($8 AS BIGINT) ELSE CAST($6 AS BIGINT) END,
 				'', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`,
-			id, t.Kind, t.Arg, t.Key, t.Lane, t.RunAt.UnixMilli(), now.UnixMilli(), behind)
+			id,
+			t.Kind,
+			t.Arg,
+			t.Key,
+			t.Lane,
+			t.RunAt.UnixMilli(),
+			now.UnixMilli(),
+			blockedUntil,
+		)
 	}
 	if err != nil {
 		return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
@@ -43,7 +55,7 @@ func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error {
 	return nil
 }
 
-// Depth returns how many tasks of a kind wait or run, and how many are dead.
+// Depth returns the number of waiting or running tasks of a kind, and the number of dead ones.
 func (q *Queue) Depth(ctx context.Context, kind string) (waiting, dead int, err error) {
 	err = q.db.QueryRowContext(ctx, `SELECT
 		COUNT(CASE WHEN state <> 'dead' THEN 1 END), COUNT(CASE WHEN state = 'dead' THEN 1 END)
@@ -54,14 +66,14 @@ func (q *Queue) Depth(ctx context.Context, kind string) (waiting, dead int, err 
 	return waiting, dead, nil
 }
 
-// claim leases up to n due tasks of a kind. A task that runs beyond its lease is due
-// again; one with an unfinished task before it in its lane has to wait for that.
+// claim leases up to n due tasks of a kind. A running task whose lease has expired is due again. A
+// task with an unfinished one before it in its lane is not claimed.
 func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Duration) ([]Task, error) {
 	tx, err := q.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	defer func() { _ = tx.Rollback() }() // has no effect after a commit
 	claimed, err := q.claimIn(ctx, tx, kind, n, lease)
 	if err != nil || len(claimed) == 0 {
 		return nil, err
@@ -76,14 +88,22 @@ func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Durati
 
 func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lease time.Duration) ([]Task, error) {
 	now := q.now()
-	rows, err := tx.QueryContext(ctx, `UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', due_at = $1, gateway = $5
+	rows, err := tx.QueryContext(
+		ctx,
+		`UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', due_at = $1, gateway = $5
 		WHERE id IN (
 			SELECT t.id FROM tasks t
 			WHERE t.kind = $2 AND t.state <> 'dead' AND t.due_at <= $3
-			AND (t.lane = '' OR NOT EXISTS (SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < t.id))
+			AND (t.lane = '' OR NOT EXISTS (
+				SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < t.id))
 			ORDER BY t.due_at, t.id LIMIT $4)
 		RETURNING id, kind, arg, attempt, lane`,
-		now.Add(lease).UnixMilli(), kind, now.UnixMilli(), n, q.worker)
+		now.Add(lease).UnixMilli(),
+		kind,
+		now.UnixMilli(),
+		n,
+		q.worker,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -96,40 +116,47 @@ func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lea
 		}
 		claimed = append(claimed, t)
 	}
-	slices.SortFunc(claimed, func(a, b Task) int { return int(a.ID - b.ID) }) // RETURNING keeps no order
+	slices.SortFunc(claimed, func(a, b Task) int { return int(a.ID - b.ID) }) // RETURNING does not preserve the order
 	return claimed, rows.Err()
 }
 
-// takeUp makes due what an earlier process of this name was working on.
-func (q *Queue) takeUp(ctx context.Context) error {
+// recoverTasks makes the running tasks of an earlier process with this name due.
+func (q *Queue) recoverTasks(ctx context.Context) error {
 	if q.worker == "" {
 		return nil
 	}
-	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $1 WHERE state = 'running' AND gateway = $2`, q.now().UnixMilli(), q.worker)
+	_, err := q.db.ExecContext(
+		ctx, `UPDATE tasks SET due_at = $1 WHERE state = 'running' AND gateway = $2`, q.now().UnixMilli(),
+		q.worker,
+	)
 	return err
 }
 
-// mend makes due what stands behind nothing: an older version of this program does not when it
-// ends the task before.
-func (q *Queue) mend(ctx context.Context) error {
+// wakeBlocked makes blocked tasks without a task before them due. Older versions of the program
+// leave such tasks, because they do not wake the next task of a lane.
+func (q *Queue) wakeBlocked(ctx context.Context) error {
 	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $1 WHERE due_at = $2 AND NOT EXISTS (
-		SELECT 1 FROM tasks e WHERE e.lane = tasks.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < tasks.id)`, q.now().UnixMilli(), behind)
+		SELECT 1 FROM tasks e WHERE e.lane = tasks.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < tasks.id)`,
+		q.now().UnixMilli(), blockedUntil)
 	return err
 }
 
-// hasten makes what waits beyond a time due now.
-func (q *Queue) hasten(ctx context.Context, kind string, now, beyond time.Time) error {
-	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state = 'waiting' AND due_at > $3 AND due_at < $4`,
-		kind, now.UnixMilli(), beyond.UnixMilli(), behind)
+// makeDue makes waiting tasks due now if their due time is after the given one.
+func (q *Queue) makeDue(ctx context.Context, kind string, now, beyond time.Time) error {
+	_, err := q.db.ExecContext(
+		ctx,
+		`UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state = 'waiting' AND due_at > $3 AND due_at < $4`,
+		kind, now.UnixMilli(), beyond.UnixMilli(), blockedUntil,
+	)
 	return err
 }
 
-// fence is the claim that each change of a running task is bound to.
+// fence limits a change to the claim of a running task.
 const fence = ` WHERE id = $1 AND attempt = $2 AND state = 'running'`
 
 func (q *Queue) complete(ctx context.Context, t Task) error {
 	q.commit("complete a task to "+t.Kind, false)
-	if err := q.end(ctx, t, `DELETE FROM tasks`+fence, t.ID, t.Attempt); err != nil {
+	if err := q.endInLane(ctx, t, `DELETE FROM tasks`+fence, t.ID, t.Attempt); err != nil {
 		return err
 	}
 	q.commit("complete a task to "+t.Kind, true)
@@ -140,8 +167,8 @@ func (q *Queue) extend(ctx context.Context, t Task, lease time.Duration) error {
 	return q.change(ctx, `UPDATE tasks SET due_at = $3`+fence, t.ID, t.Attempt, q.now().Add(lease).UnixMilli())
 }
 
-// Holds reports whether a task that was claimed is still so: nobody has claimed it since, nor
-// any that follows it in its lane.
+// Holds reports whether a claimed task still belongs to the claim: no other worker has claimed it.
+// Therefore none has claimed a later task of its lane.
 func (q *Queue) Holds(ctx context.Context, t Task) (bool, error) {
 	var n int
 	if err := q.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM tasks`+fence, t.ID, t.Attempt).Scan(&n); err != nil {
@@ -150,23 +177,24 @@ func (q *Queue) Holds(ctx context.Context, t Task) (bool, error) {
 	return n == 1, nil
 }
 
-// postpone makes the task due again in delay; counted says whether this attempt counts.
+// postpone makes the task due again after delay. counted reports whether this attempt counts.
 func (q *Queue) postpone(ctx context.Context, t Task, delay time.Duration, cause error, counted bool) error {
 	uncounted := 1
 	if counted {
 		uncounted = 0
 	}
 	return q.change(ctx, `UPDATE tasks SET state = 'waiting', due_at = $3, error = $4, attempt = attempt - $5`+fence,
-		t.ID, t.Attempt, q.now().Add(delay).UnixMilli(), text(cause), uncounted)
+		t.ID, t.Attempt, q.now().Add(delay).UnixMilli(), errorText(cause), uncounted)
 }
 
-func (q *Queue) bury(ctx context.Context, t Task, cause error) error {
-	return q.end(ctx, t, `UPDATE tasks SET state = 'dead', error = $3`+fence, t.ID, t.Attempt, text(cause))
+func (q *Queue) markDead(ctx context.Context, t Task, cause error) error {
+	return q.endInLane(ctx, t, `UPDATE tasks SET state = 'dead', error = $3`+fence, t.ID, t.Attempt, errorText(cause))
 }
 
-// end takes a task out of its lane by a change of it, and makes the next one due. No other task
-// may come into the lane meanwhile: it would find the one before it there, and wait for ever.
-func (q *Queue) end(ctx context.Context, t Task, query string, args ...any) error {
+// endInLane removes a task from its lane with the given change, and makes the next one due. The
+// transaction excludes Enqueue: a task that is inserted meanwhile would wait forever for the ended
+// one.
+func (q *Queue) endInLane(ctx context.Context, t Task, query string, args ...any) error {
 	if t.lane == "" {
 		return q.change(ctx, query, args...)
 	}
@@ -174,12 +202,13 @@ func (q *Queue) end(ctx context.Context, t Task, query string, args ...any) erro
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	defer func() { _ = tx.Rollback() }() // has no effect after a commit
 	if err := changed(tx.ExecContext(ctx, query, args...)); err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE tasks SET due_at = $2 WHERE due_at = $3
-		AND id = (SELECT MIN(e.id) FROM tasks e WHERE e.lane = $1 AND e.lane <> '' AND e.state <> 'dead')`, t.lane, q.now().UnixMilli(), behind)
+		AND id = (SELECT MIN(e.id) FROM tasks e WHERE e.lane = $1 AND e.lane <> '' AND e.state <> 'dead')`,
+		t.lane, q.now().UnixMilli(), blockedUntil)
 	if err != nil {
 		return err
 	}
@@ -190,19 +219,19 @@ func (q *Queue) change(ctx context.Context, query string, args ...any) error {
 	return changed(q.db.ExecContext(ctx, query, args...))
 }
 
-// changed makes errLost of a change of a running task that changed none.
+// changed returns errLeaseLost if a change of a running task affected no row.
 func changed(result sql.Result, err error) error {
 	if err != nil {
 		return err
 	}
 	n, err := result.RowsAffected()
 	if err == nil && n == 0 {
-		err = errLost
+		err = errLeaseLost
 	}
 	return err
 }
 
-func text(err error) string {
+func errorText(err error) string {
 	if err == nil {
 		return ""
 	}

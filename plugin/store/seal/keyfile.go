@@ -15,14 +15,15 @@ import (
 	"strings"
 )
 
-// maxKeyFile bounds a key file; 255 keys need a quarter of it.
+// maxKeyFile bounds the size of a key file, in bytes. 255 keys need a quarter of it.
 const maxKeyFile = 64 << 10
 
-// LoadOrCreate reads the key file at path, making it with mode 0600 when there is none and
-// create is set. A file that others may read is refused.
+// LoadOrCreate reads the key file at path. If the file does not exist and create is true, it
+// creates one with mode 0600. It refuses a file that other users may read or change.
 //
-// The file holds one key a line, as "id base64", id from 1 to 255; the last line is the
-// key that seals, the others only open. Empty lines and lines that begin with # are skipped.
+// Each line has one key, as "id base64", for example "1 q83vEj...=". The id is from 1 to 255. Seal
+// uses the last key; the others only open older values. Empty lines and lines that begin with # are
+// ignored.
 func LoadOrCreate(path string, create bool) (*Sealer, error) {
 	s, err := load(path)
 	if !create || !errors.Is(err, fs.ErrNotExist) {
@@ -44,7 +45,7 @@ func load(path string) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w", err)
 	}
-	// Reading by the group is let through: that is how orchestrators mount secrets.
+	// Read access of the group is allowed, because orchestrators mount secrets this way.
 	if mode := info.Mode().Perm(); mode&0o037 != 0 {
 		return nil, fmt.Errorf("key file %s has mode %04o: others may read or change it; chmod 600 it", path, mode)
 	}
@@ -82,7 +83,7 @@ func parse(r io.Reader) (*Sealer, error) {
 	return New(current, keys)
 }
 
-// parseLine never repeats the line in an error: it is a key.
+// parseLine parses one line. Its errors never contain the line, because it is a key.
 func parseLine(line string) (byte, []byte, error) {
 	name, text, _ := strings.Cut(line, " ")
 	id, err := strconv.ParseUint(name, 10, 8)
@@ -96,13 +97,16 @@ func parseLine(line string) (byte, []byte, error) {
 	return byte(id), key, nil
 }
 
-// createFile makes the file whole or not at all, and never over another one: what is
-// sealed with a key that is lost can never be opened.
+// createFile creates the complete file or none, and never replaces an existing one: a value sealed
+// with a lost key can never be opened.
 func createFile(path string) error {
 	key := make([]byte, KeySize)
 	_, _ = rand.Read(key) // never fails
 	var content bytes.Buffer
-	fmt.Fprintf(&content, "# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n")
+	fmt.Fprintf(
+		&content,
+		"# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n",
+	)
 	fmt.Fprintf(&content, "1 %s\n", base64.StdEncoding.EncodeToString(key))
 
 	dir := filepath.Dir(path)

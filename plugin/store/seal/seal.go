@@ -1,6 +1,6 @@
-// Package seal encrypts secrets at rest with AES-256-GCM. A sealed value begins with the
-// id of its key, and is bound by additional data to the table, column and row it stands in:
-// copied to another row it does not open.
+// Package seal encrypts secrets at rest with AES-256-GCM. The first byte of a sealed value is the
+// id of its key. Additional data binds the value to its table, column and row: a copy in another
+// row does not open.
 package seal
 
 import (
@@ -15,17 +15,17 @@ import (
 // KeySize is the length of a key in bytes.
 const KeySize = 32
 
-// ErrUnknownKey means that a value was sealed with a key that the key file does not hold.
+// ErrUnknownKey means that the key file does not contain the key of a sealed value.
 var ErrUnknownKey = errors.New("sealed with a key that the key file does not hold")
 
-// A Sealer seals and opens with one current key and any number of older ones. It is
+// A Sealer seals with one current key, and opens with it and any number of older ones. It is
 // immutable and safe for concurrent use.
 type Sealer struct {
 	current byte
 	keys    map[byte]cipher.AEAD
 }
 
-// New makes a Sealer of keys by id; current is the id that Seal uses.
+// New returns a Sealer for keys by id. current is the id of the key that Seal uses.
 func New(current byte, keys map[byte][]byte) (*Sealer, error) {
 	s := &Sealer{current: current, keys: make(map[byte]cipher.AEAD, len(keys))}
 	for id, key := range keys {
@@ -36,7 +36,8 @@ func New(current byte, keys map[byte][]byte) (*Sealer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("key %d: %w", id, err)
 		}
-		if s.keys[id], err = cipher.NewGCMWithRandomNonce(block); err != nil {
+		s.keys[id], err = cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
 			return nil, fmt.Errorf("key %d: %w", id, err)
 		}
 	}
@@ -46,8 +47,8 @@ func New(current byte, keys map[byte][]byte) (*Sealer, error) {
 	return s, nil
 }
 
-// Seal encrypts; place is "table/column/row". An empty secret is sealed as nothing, so that
-// "not set" stays visible.
+// Seal encrypts v. place is "table/column/row", for example "accounts/access_token/a". It returns
+// nil for an empty secret, so that the database shows that the secret is not set.
 func (s *Sealer) Seal(place string, v secret.Secret) ([]byte, error) {
 	if v.IsZero() {
 		return nil, nil
@@ -55,11 +56,12 @@ func (s *Sealer) Seal(place string, v secret.Secret) ([]byte, error) {
 	if place == "" {
 		return nil, errors.New("seal: no place given")
 	}
-	return s.keys[s.current].Seal([]byte{s.current}, nil, []byte(v.Reveal()), []byte(place)), nil //nolint:gosec // the key id is a prefix; the nonce is random, by NewGCMWithRandomNonce
+	//nolint:gosec // the key id is a prefix; NewGCMWithRandomNonce adds a random nonce
+	return s.keys[s.current].Seal([]byte{s.current}, nil, []byte(v.Reveal()), []byte(place)), nil
 }
 
-// Open decrypts what Seal wrote for the same place. ErrUnknownKey when the key is not
-// held; any other error means that the value was altered or stands in another place.
+// Open decrypts a value that Seal returned for the same place. It returns ErrUnknownKey if the key
+// is not in the key file. Any other error means that the value was altered or is in another place.
 func (s *Sealer) Open(place string, sealed []byte) (secret.Secret, error) {
 	if len(sealed) == 0 {
 		return secret.Secret{}, nil

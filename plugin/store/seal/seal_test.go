@@ -53,7 +53,7 @@ func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 	}
 }
 
-func TestNothingIsSealedAsNothing(t *testing.T) {
+func TestAnEmptySecretIsSealedAsNil(t *testing.T) {
 	s := sealer(t, 1, map[byte][]byte{1: key(1)})
 	sealed, err := s.Seal("t/c/r", secret.Secret{})
 	if len(sealed) != 0 || err != nil {
@@ -86,14 +86,16 @@ func TestOldKeysStillOpen(t *testing.T) {
 }
 
 func TestBadKeys(t *testing.T) {
-	for name, keys := range map[string]map[byte][]byte{"none": {}, "short": {1: key(1)[:16]}, "not current": {2: key(2)}} {
+	for name, keys := range map[string]map[byte][]byte{
+		"none": {}, "short": {1: key(1)[:16]}, "not current": {2: key(2)},
+	} {
 		if _, err := seal.New(1, keys); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 }
 
-func TestTheKeyFileIsMadeOnce(t *testing.T) {
+func TestTheKeyFileIsCreatedOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret.key")
 	if _, err := seal.LoadOrCreate(path, false); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without create: %v", err)
@@ -160,7 +162,11 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 
 func TestS1TheLastKeyOfTheFileSeals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k")
-	lines := "# old\n1 " + base64.StdEncoding.EncodeToString(key(1)) + "\n\n9 " + base64.StdEncoding.EncodeToString(key(9)) + "\n"
+	lines := "# old\n1 " + base64.StdEncoding.EncodeToString(
+		key(1),
+	) + "\n\n9 " + base64.StdEncoding.EncodeToString(
+		key(9),
+	) + "\n"
 	if err := os.WriteFile(path, []byte(lines), 0o440); err != nil {
 		t.Fatal(err)
 	}

@@ -50,8 +50,8 @@ type Joins interface {
 
 // Probes knows the tokens of steps that build nothing; pipeline.Probes.
 type Probes interface {
-	// Know tells of which engine a probe is that has a token; false where none has, or no longer.
-	Know(token secret.Secret) (engine string, ok bool)
+	// Verify returns the engine of the probe that a token belongs to. ok is false if the token is invalid or expired.
+	Verify(token secret.Secret) (engine string, ok bool)
 }
 
 // Options make an API; all fields but Now are required.

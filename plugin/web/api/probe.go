@@ -17,7 +17,7 @@ func (a *API) probe(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	engine, ok := a.o.Probes.Know(token)
+	engine, ok := a.o.Probes.Verify(token)
 	if !ok {
 		return ab.ErrUnauthorized
 	}

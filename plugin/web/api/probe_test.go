@@ -12,7 +12,7 @@ import (
 // known is the one token that is of a probe.
 type known string
 
-func (k known) Know(token secret.Secret) (engine string, ok bool) {
+func (k known) Verify(token secret.Secret) (engine string, ok bool) {
 	return "drone", token.Equal(secret.New(string(k)))
 }
 

@@ -10,21 +10,33 @@ import (
 	"github.com/drone/drone-go/drone"
 )
 
-// version is what v2.28.2 calls itself.
+// version is the version that Drone v2.28.2 reports.
 const version = "2.28.1"
 
 func (s *Server) route() {
 	s.mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]string{"source": "https://github.com/drone/drone", "version": version})
+		respond(w, map[string]string{"source": "https://github.com/drone/drone", "version": version})
 	})
 	s.mux.HandleFunc("GET /varz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]any{"license": map[string]any{"kind": "trial", "seats": 0, "repos": 0, "expire_at": "0001-01-01T00:00:00Z"}})
+		respond(
+			w,
+			map[string]any{
+				"license": map[string]any{
+					"kind":      "trial",
+					"seats":     0,
+					"repos":     0,
+					"expire_at": "0001-01-01T00:00:00Z",
+				},
+			},
+		)
 	})
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, string){
 		"GET /api/user": func(w http.ResponseWriter, _ *http.Request, login string) {
-			answer(w, drone.User{Login: login, Admin: true})
+			respond(w, drone.User{Login: login, Admin: true})
 		},
-		"GET /api/system/stats":                                 func(w http.ResponseWriter, _ *http.Request, _ string) { answer(w, map[string]any{}) },
+		"GET /api/system/stats": func(w http.ResponseWriter, _ *http.Request, _ string) {
+			respond(w, map[string]any{})
+		},
 		"POST /api/user/repos":                                  s.sync,
 		"GET /api/repos/{owner}/{name}":                         s.inRepo(s.showRepo),
 		"POST /api/repos/{owner}/{name}":                        s.inRepo(s.enable),
@@ -38,7 +50,7 @@ func (s *Server) route() {
 	}
 }
 
-// ServeHTTP serves the API.
+// ServeHTTP serves Drone's API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 func (s *Server) authenticated(h func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
@@ -54,7 +66,9 @@ func (s *Server) authenticated(h func(http.ResponseWriter, *http.Request, string
 	}
 }
 
-func (s *Server) inRepo(h func(http.ResponseWriter, *http.Request, string, *Repository)) func(http.ResponseWriter, *http.Request, string) {
+func (s *Server) inRepo(
+	h func(http.ResponseWriter, *http.Request, string, *Repository),
+) func(http.ResponseWriter, *http.Request, string) {
 	return func(w http.ResponseWriter, r *http.Request, login string) {
 		s.mu.Lock()
 		repo := s.repos[r.PathValue("owner")+"/"+r.PathValue("name")]
@@ -67,7 +81,7 @@ func (s *Server) inRepo(h func(http.ResponseWriter, *http.Request, string, *Repo
 	}
 }
 
-// sync makes known what the forge has shown since.
+// sync adds the repositories that the forge has shown since the last sync.
 func (s *Server) sync(w http.ResponseWriter, _ *http.Request, _ string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +93,7 @@ func (s *Server) sync(w http.ResponseWriter, _ *http.Request, _ string) {
 	for _, repo := range s.repos {
 		all = append(all, repo.Repo)
 	}
-	answer(w, all)
+	respond(w, all)
 }
 
 func (s *Server) showRepo(w http.ResponseWriter, _ *http.Request, _ string, repo *Repository) {
@@ -87,10 +101,11 @@ func (s *Server) showRepo(w http.ResponseWriter, _ *http.Request, _ string, repo
 	defer s.mu.Unlock()
 	shown := repo.Repo
 	shown.Secret = ""
-	answer(w, shown)
+	respond(w, shown)
 }
 
-// enable takes the time that a webhook at the forge takes. Of two at once one fails.
+// enable takes as long as the creation of a webhook at the forge. Of two concurrent calls one
+// fails.
 func (s *Server) enable(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
 	s.mu.Lock()
 	version := repo.Version
@@ -108,11 +123,11 @@ func (s *Server) enable(w http.ResponseWriter, r *http.Request, _ string, repo *
 	}
 	repo.Active = true
 	repo.Version++
-	answer(w, repo.Repo)
+	respond(w, repo.Repo)
 }
 
-// start answers as the real one does: null when nothing matched, 404 for a commit that is not
-// there, 500 when no configuration was found, 200 with status error for one that cannot run.
+// start responds like Drone: null if no pipeline matches the event, 404 for an unknown commit, 500
+// if there is no configuration, and 200 with status error for an invalid configuration.
 func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, repo *Repository) {
 	query := r.URL.Query()
 	branch, ref := query.Get("branch"), "refs/heads/"+query.Get("branch")
@@ -120,8 +135,9 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 		ref = branch
 	}
 	b := drone.Build{
-		Event: "custom", Trigger: login, Sender: login, Target: branch, Source: branch, Ref: ref, Action: query.Get("action"),
-		After: s.o.Commit(repo.Slug, branch, query.Get("commit")), Params: map[string]string{},
+		Event: "custom", Trigger: login, Sender: login, Target: branch, Source: branch, Ref: ref,
+		Action: query.Get("action"),
+		After:  s.o.Commit(repo.Slug, branch, query.Get("commit")), Params: map[string]string{},
 	}
 	for name := range query {
 		if name != "commit" && name != "branch" && name != "access_token" {
@@ -143,7 +159,7 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 	case err != nil:
 		fail(w, http.StatusInternalServerError, err.Error())
 	default:
-		answer(w, created)
+		respond(w, created)
 	}
 }
 
@@ -159,7 +175,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 		listed.Stages = nil
 		all = append(all, listed)
 	}
-	answer(w, all)
+	respond(w, all)
 }
 
 func (s *Server) build(w http.ResponseWriter, r *http.Request, repo *Repository) *build {
@@ -176,11 +192,11 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b := s.build(w, r, repo); b != nil {
-		answer(w, b.shown())
+		respond(w, b.shown())
 	}
 }
 
-// log has lines of steps that are over, and none of those that run or were skipped.
+// log returns the lines of finished steps, and 404 for steps that are running or were skipped.
 func (s *Server) log(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,10 +213,10 @@ func (s *Server) log(w http.ResponseWriter, r *http.Request, _ string, repo *Rep
 	for i, text := range b.lines[step-1] {
 		lines = append(lines, drone.Line{Number: i, Message: text + "\n"})
 	}
-	answer(w, lines)
+	respond(w, lines)
 }
 
-// shown is a copy for others to keep.
+// shown returns a copy that the caller may keep.
 func (b *build) shown() *drone.Build {
 	c := b.Build
 	c.Stages = nil
@@ -216,13 +232,14 @@ func (b *build) shown() *drone.Build {
 	return &c
 }
 
-func answer(w http.ResponseWriter, body any) {
+func respond(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(body) // who hung up does not want it
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client closed the connection
 }
 
 func fail(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"message": message}) // who hung up does not want it
+	// An error means that the client closed the connection.
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": message})
 }

@@ -24,14 +24,14 @@ import (
 	"slipway/plugin/engine/drone/dronetest"
 )
 
-// extensions are drone-go's own handlers, which say whether the fake signs as they expect.
+// extensions uses drone-go's own handlers, which check that the fake signs as they expect.
 type extensions struct {
-	mu      sync.Mutex
-	configs []*config.Request
-	secrets []*secret.Request
-	hooks   []*webhook.Request
-	headers []http.Header
-	told    chan struct{} // one for each webhook
+	mu           sync.Mutex
+	configs      []*config.Request
+	secrets      []*secret.Request
+	hooks        []*webhook.Request
+	headers      []http.Header
+	webhooksSent chan struct{} // one value for each webhook
 }
 
 func (e *extensions) Find(_ context.Context, r *config.Request) (*drone.Config, error) {
@@ -45,7 +45,7 @@ func (e *extensions) Deliver(_ context.Context, r *webhook.Request) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.hooks = append(e.hooks, r)
-	e.told <- struct{}{}
+	e.webhooksSent <- struct{}{}
 	return nil
 }
 
@@ -58,11 +58,14 @@ func (e secrets) Find(_ context.Context, r *secret.Request) (*drone.Secret, erro
 	return &drone.Secret{Data: "hush-" + r.Path + "-" + r.Name}, nil
 }
 
-// own is a configuration with one step.
+// own returns a configuration with one step.
 func own(lines ...string) string {
 	text, _ := json.Marshal(lines) // of strings
-	return "kind: pipeline\ntype: exec\nname: own\nsteps:\n- name: a\n  environment: {WORD: {from_secret: word}, OTHER: {from_secret: undeclared}, HOME: /ours, DRONE_BUILD_NUMBER: x}\n  commands: " +
-		string(text) + "\n---\nkind: secret\nname: word\nget: {path: p, name: n}\n"
+	return "kind: pipeline\ntype: exec\nname: own\nsteps:\n- name: a\n  environment: {WORD: {from_secret: " +
+		"word}, OTHER: {from_secret: undeclared}, HOME: /ours, DRONE_BUILD_NUMBER: x}\n  commands: " +
+		string(
+			text,
+		) + "\n---\nkind: secret\nname: word\nget: {path: p, name: n}\n"
 }
 
 func open(t *testing.T, o dronetest.Options) (*dronetest.Server, *dronetest.Repository) {
@@ -80,7 +83,7 @@ func open(t *testing.T, o dronetest.Options) (*dronetest.Server, *dronetest.Repo
 
 func extended(t *testing.T, s *dronetest.Server) *extensions {
 	t.Helper()
-	e := &extensions{told: make(chan struct{}, 100)}
+	e := &extensions{webhooksSent: make(chan struct{}, 100)}
 	mux := http.NewServeMux()
 	mux.Handle("/config", config.Handler(e, "c", nil))
 	mux.Handle("/secret", secret.Handler("s", secrets{e}, nil))
@@ -119,9 +122,9 @@ func TestTheStockHandlersTakeWhatIsSent(t *testing.T) {
 		t.Fatal(b, err)
 	}
 	e.mu.Lock()
-	told := len(e.hooks)
+	webhooksSent := len(e.hooks)
 	e.mu.Unlock()
-	if told == 0 {
+	if webhooksSent == 0 {
 		t.Error("the start was answered before its webhook was sent")
 	}
 	if status := wait(t, s, r, 1); status != "success" || !strings.Contains(s.Log(r, 1), "runs one") {
@@ -144,11 +147,11 @@ func TestTheStockHandlersTakeWhatIsSent(t *testing.T) {
 	}
 }
 
-// Drone's memory of configurations has no parameters in its key.
+// Drone's cache of configurations has no parameters in its key.
 func TestTwoBuildsOfOneSecondAreConfusedWithoutAnAction(t *testing.T) {
 	s, r := open(t, dronetest.Options{})
 	e := extended(t, s)
-	for tries := range 5 { // a second may end in between
+	for tries := range 5 { // the two builds may fall into different seconds
 		for i := range 2 {
 			if _, err := s.Custom(r, "slipway", map[string]string{"ID": fmt.Sprint("n", 2*tries+i)}); err != nil {
 				t.Fatal(err)
@@ -166,7 +169,8 @@ func TestTwoBuildsOfOneSecondAreConfusedWithoutAnAction(t *testing.T) {
 func TestAStepsEnvironment(t *testing.T) {
 	s, r := open(t, dronetest.Options{Environ: []string{"PATH=" + os.Getenv("PATH"), "WHO=runner", "RUNNER=yes"}})
 	s.SetConfig(r, own(`echo "$WHO|$RUNNER|$CI|$HOME|$DRONE_BUILD_NUMBER|$WORD|$OTHER|${ID}|$$ID|$DRONE_TAG"`))
-	if _, err := s.Custom(r, "slipway", map[string]string{"ID": "i", "WHO": "param", "CI": "no", "HOME": "no", "DRONE_BUILD_NUMBER": "9"}); err != nil {
+	params := map[string]string{"ID": "i", "WHO": "param", "CI": "no", "HOME": "no", "DRONE_BUILD_NUMBER": "9"}
+	if _, err := s.Custom(r, "slipway", params); err != nil {
 		t.Fatal(err)
 	}
 	status := wait(t, s, r, 1)
@@ -209,7 +213,7 @@ func TestBuildsRunInOrderWithinCapacity(t *testing.T) {
 	}
 }
 
-// A pipeline of a kind for which there is no runner waits for ever, and holds up no other.
+// A pipeline of a type without a runner waits, and does not block others.
 func TestAPipelineWithoutItsRunnerWaits(t *testing.T) {
 	s, r := open(t, dronetest.Options{})
 	s.SetConfig(r, "kind: pipeline\ntype: docker\nname: own\nsteps: [{name: a, image: x}]")
@@ -226,7 +230,7 @@ func TestAPipelineWithoutItsRunnerWaits(t *testing.T) {
 	}
 }
 
-// A cancel kills the shell and not its children, and may be lost altogether.
+// A cancel kills the shell but not its children. A cancel may also be lost.
 func TestCancels(t *testing.T) {
 	for name, c := range map[string]struct {
 		script string
@@ -268,7 +272,7 @@ func TestCancels(t *testing.T) {
 	}
 }
 
-// fifo is open in both directions, so that nobody waits for the other.
+// fifo opens a named pipe in both directions, so that no open waits for the other side.
 func fifo(t *testing.T, dir, name string) *os.File {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -294,16 +298,16 @@ func expect(t *testing.T, f *os.File, want string) {
 	}
 }
 
-// kill cancels a build, and returns the status that is answered.
+// kill cancels a build and returns the status in the response.
 func kill(t *testing.T, s *dronetest.Server, number int) string {
 	t.Helper()
 	req := httptest.NewRequest(http.MethodDelete, fmt.Sprint("/api/repos/acme/app/builds/", number), nil)
 	req.Header.Set("Authorization", "Bearer "+s.AddUser("slipway").Reveal())
-	answer := httptest.NewRecorder()
-	s.ServeHTTP(answer, req)
+	respond := httptest.NewRecorder()
+	s.ServeHTTP(respond, req)
 	var b drone.Build
-	if err := json.Unmarshal(answer.Body.Bytes(), &b); err != nil {
-		t.Fatalf("%s: %v", answer.Body, err)
+	if err := json.Unmarshal(respond.Body.Bytes(), &b); err != nil {
+		t.Fatalf("%s: %v", respond.Body, err)
 	}
 	return b.Status
 }
@@ -311,14 +315,14 @@ func kill(t *testing.T, s *dronetest.Server, number int) string {
 func TestHintsComeTwice(t *testing.T) {
 	s, r := open(t, dronetest.Options{})
 	e := extended(t, s)
-	s.TellTwice()
+	s.SendTwice()
 	if _, err := s.Custom(r, "slipway", nil); err != nil {
 		t.Fatal(err)
 	}
 	late := time.After(30 * time.Second)
 	for i := range 6 {
 		select {
-		case <-e.told:
+		case <-e.webhooksSent:
 		case <-late:
 			t.Fatalf("%d webhooks, want created, running and success, each twice", i)
 		}

@@ -18,24 +18,24 @@ import (
 	"github.com/drone/drone-go/drone"
 )
 
-// create makes a build as the real one does: its configuration is asked for before it has a
-// number, and its webhooks are sent before anybody is answered.
-func (s *Server) create(r *Repository, asked drone.Build) (*drone.Build, error) {
-	text, err := s.configOf(r, asked)
+// create creates a build like Drone: it requests the configuration before the build has a number,
+// and sends the webhooks before it responds to the API call.
+func (s *Server) create(r *Repository, template drone.Build) (*drone.Build, error) {
+	text, err := s.configOf(r, template)
 	if err != nil {
 		return nil, err
 	}
 	documents, err := parse(text)
-	if err == nil && !documents.runsOn(asked.Event) {
-		return nil, nil //nolint:nilnil // the answer is null
+	if err == nil && !documents.runsOn(template.Event) {
+		return nil, nil // the response is null
 	}
 	s.mu.Lock()
-	b := &build{Build: asked, repo: r, ended: make(chan struct{})}
+	b := &build{Build: template, repo: r, ended: make(chan struct{})}
 	b.Number, b.ID, b.Created = int64(len(r.builds)+1), int64(len(r.builds)+1), time.Now().Unix()
 	r.builds = append(r.builds, b)
 	if err != nil {
 		b.Status, b.Error = drone.StatusError, err.Error()
-	} else if documents, err = parse(substitute(text, b.values())); err != nil { // a value broke it
+	} else if documents, err = parse(substitute(text, b.values())); err != nil { // a value made it invalid
 		b.Status, b.Error = drone.StatusError, err.Error()
 	} else {
 		b.Status = drone.StatusPending
@@ -48,19 +48,19 @@ func (s *Server) create(r *Repository, asked drone.Build) (*drone.Build, error) 
 	}
 	created := b.shown()
 	s.mu.Unlock()
-	s.tell(r, "created", created)
+	s.sendWebhook(r, "created", created)
 	s.dispatch()
 	return created, nil
 }
 
-// values are what stands for ${…} in a configuration.
+// values returns the substitutions for ${...} in a configuration.
 func (b *build) values() map[string]string {
-	all := b.told()
+	all := b.variables()
 	maps.Copy(all, b.Params)
 	return all
 }
 
-// configOf remembers what it was told by a key without parameters.
+// configOf returns the configuration of a build. It caches responses by a key without parameters.
 func (s *Server) configOf(r *Repository, b drone.Build) (string, error) {
 	s.mu.Lock()
 	key := fmt.Sprint(r.ID, time.Now().Unix(), b.Event, b.Action, b.Ref, b.After)
@@ -73,8 +73,12 @@ func (s *Server) configOf(r *Repository, b drone.Build) (string, error) {
 	if extension.URL != "" {
 		var reply drone.Config
 		repo := r.Repo
-		repo.Secret = "" // only its runners are told
-		body := map[string]any{"build": b, "repo": repo, "token": map[string]string{"access": "forge-access", "refresh": "forge-refresh"}}
+		repo.Secret = "" // Drone sends it only to runners
+		body := map[string]any{
+			"build": b,
+			"repo":  repo,
+			"token": map[string]string{"access": "forge-access", "refresh": "forge-refresh"},
+		}
 		status, err := s.send(s.ctx, extension, "application/vnd.drone.config.v1+json", body, &reply)
 		if err != nil {
 			return "", err
@@ -94,8 +98,8 @@ func (s *Server) configOf(r *Repository, b drone.Build) (string, error) {
 	return own, nil
 }
 
-// tell sends a webhook and waits for its answer, which does not matter.
-func (s *Server) tell(r *Repository, action string, b *drone.Build) {
+// sendWebhook sends a webhook and waits for the response, which it ignores.
+func (s *Server) sendWebhook(r *Repository, action string, b *drone.Build) {
 	s.mu.Lock()
 	extension, twice := s.extensions.Webhook, s.twice
 	repo := r.Repo
@@ -104,7 +108,13 @@ func (s *Server) tell(r *Repository, action string, b *drone.Build) {
 		return
 	}
 	repo.Secret = ""
-	body := map[string]any{"event": "build", "action": action, "repo": repo, "build": b, "system": drone.System{Proto: "http", Host: "drone", Version: version}}
+	body := map[string]any{
+		"event":  "build",
+		"action": action,
+		"repo":   repo,
+		"build":  b,
+		"system": drone.System{Proto: "http", Host: "drone", Version: version},
+	}
 	_, _ = s.send(s.ctx, extension, "", body, nil)
 	if twice {
 		s.running.Add(1)
@@ -115,7 +125,7 @@ func (s *Server) tell(r *Repository, action string, b *drone.Build) {
 	}
 }
 
-// secretOf asks for a secret as the runner does; whatever goes wrong is an empty value.
+// secretOf requests a secret as the runner does. After any error the value is empty.
 func (s *Server) secretOf(ctx context.Context, b *build, path, name string) string {
 	s.mu.Lock()
 	extension, shown, repo := s.extensions.Secret, b.shown(), b.repo.Repo
@@ -164,8 +174,8 @@ func (s *Server) send(ctx context.Context, e Extension, accept string, in, out a
 	return resp.StatusCode, json.Unmarshal(data, out)
 }
 
-// Sign signs a request as the server and its runners do: the webhooks, which accept nothing in
-// particular, by date and digest alone.
+// Sign signs a request as the server and its runners do. Webhooks have no header Accept and are
+// signed by date and digest only.
 // https://datatracker.ietf.org/doc/html/draft-cavage-http-signatures
 func Sign(req *http.Request, body []byte, key string, at time.Time) {
 	sum := sha256.Sum256(body)
@@ -179,7 +189,7 @@ func Sign(req *http.Request, body []byte, key string, at time.Time) {
 	SignHeaders(req, key, names...)
 }
 
-// SignHeaders signs these headers and no others.
+// SignHeaders signs only the given headers.
 func SignHeaders(req *http.Request, key string, names ...string) {
 	lines := make([]string, 0, len(names))
 	for _, name := range names {

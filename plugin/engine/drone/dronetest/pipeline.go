@@ -11,7 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// A document is as much of a configuration as the runner understands.
+// A document is the part of a configuration that this runner supports.
 type document struct {
 	Kind  string `yaml:"kind"`
 	Type  string `yaml:"type"`
@@ -43,7 +43,7 @@ type document struct {
 
 type documents []document
 
-// A command is a step to run: a script, or what its image stands for.
+// A command is a step to run: a script, or the program that stands for an image.
 type command struct {
 	script  string
 	image   string
@@ -51,8 +51,8 @@ type command struct {
 	secrets map[string][2]string // variable → path and name
 }
 
-// parse reads all documents of a text. The server reads them as they stand; the runner after
-// it has replaced their variables.
+// parse reads all documents of a configuration. The server parses the original text; the runner
+// parses it after the substitution of variables.
 func parse(text string) (documents, error) {
 	var all documents
 	for part := range strings.SplitSeq(text, "\n---\n") {
@@ -65,7 +65,7 @@ func parse(text string) (documents, error) {
 	return all, all.lint()
 }
 
-// substitute replaces ${NAME} in a whole configuration, and $$ by $.
+// substitute replaces ${NAME} in a configuration, and $$ by $.
 func substitute(text string, values map[string]string) string {
 	return regexp.MustCompile(`\$\$|\$\{[^}]*\}`).ReplaceAllStringFunc(text, func(found string) string {
 		if found == "$$" {
@@ -98,7 +98,7 @@ func (all documents) runsOn(event string) bool {
 	return false
 }
 
-// plan makes commands of the steps. The caller holds the server's lock.
+// plan converts the steps to commands. The caller holds the server's lock.
 func (b *build) plan(all documents) {
 	declared := map[string][2]string{}
 	for _, d := range all {
@@ -120,7 +120,7 @@ func (b *build) plan(all documents) {
 	b.Stages = []*drone.Stage{stage}
 }
 
-// set takes variables, of which some are secrets. Of an undeclared one the place is empty.
+// set adds variables, some of which refer to secrets. An undeclared secret has an empty reference.
 func (c *command) set(prefix string, values map[string]any, declared map[string][2]string) {
 	for name, value := range values {
 		if prefix != "" {
@@ -134,7 +134,7 @@ func (c *command) set(prefix string, values map[string]any, declared map[string]
 	}
 }
 
-// scriptOf prints each command before it runs it.
+// scriptOf returns a script that prints each command before it runs it.
 func scriptOf(commands []string) string {
 	script := []string{"set -e"}
 	for _, line := range commands {

@@ -16,7 +16,7 @@ import (
 	"github.com/drone/drone-go/drone"
 )
 
-// dispatch hands builds to the runner, in order, as far as it has places.
+// dispatch passes queued builds to the runner, in order, up to its capacity.
 func (s *Server) dispatch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,12 +35,12 @@ func (s *Server) dispatch() {
 	}
 }
 
-// takes reports whether there is a runner for a build; without one it waits for ever.
+// takes reports whether there is a runner for a build. Without one the build waits.
 func (s *Server) takes(b *build) bool { return b.kind == "exec" || s.o.Program != nil }
 
 func (s *Server) run(ctx context.Context, b *build) {
 	defer s.running.Done()
-	s.tell(b.repo, "updated", s.shown(b))
+	s.sendWebhook(b.repo, "updated", s.shown(b))
 	status := drone.StatusPassing
 	for i, c := range b.steps {
 		if status != drone.StatusPassing {
@@ -57,13 +57,13 @@ func (s *Server) run(ctx context.Context, b *build) {
 	}
 	s.mu.Lock()
 	b.cancel()
-	if b.Status == drone.StatusRunning { // else it was killed
+	if b.Status == drone.StatusRunning { // otherwise it was killed
 		b.Status = status
 	}
 	b.Stages[0].Status, b.Finished = b.Status, time.Now().Unix()
 	s.busy--
 	s.mu.Unlock()
-	s.tell(b.repo, "updated", s.shown(b))
+	s.sendWebhook(b.repo, "updated", s.shown(b))
 	close(b.ended)
 	s.dispatch()
 }
@@ -74,8 +74,8 @@ func (s *Server) shown(b *build) *drone.Build {
 	return b.shown()
 }
 
-// runStep runs one as the exec runner does: a script by sh, in an empty workspace. Where its
-// step has an image, the image's program runs instead. A cancel kills that process alone.
+// runStep runs a step like the exec runner: a script with sh in an empty workspace. For a step with
+// an image it runs the program that stands for the image. A cancel kills only that process.
 func (s *Server) runStep(ctx context.Context, b *build, c command) (int, []string) {
 	dir, err := os.MkdirTemp("", "drone-")
 	if err != nil {
@@ -109,9 +109,10 @@ func (s *Server) runStep(ctx context.Context, b *build, c command) (int, []strin
 	return code, strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 }
 
-// environ is what a step sees, the last of a name being the one: the runner's, the build's
-// parameters, Drone's own, the step's, what Drone has of the build, secrets. It also returns
-// the secrets. A parameter may so change PATH, and a step HOME; neither the build's number.
+// environ returns the environment of a step, and the secrets in it. The last value of a name
+// counts. The order is: the runner's environment, the build's parameters, Drone's constants, the
+// step's variables, Drone's variables of the build, secrets. So a parameter can change PATH and a
+// step HOME, but neither can change the build's number.
 func (s *Server) environ(ctx context.Context, b *build, c command, dir string) (environ, hidden []string) {
 	environ = slices.Clone(s.o.Environ)
 	add := func(values map[string]string) {
@@ -120,9 +121,17 @@ func (s *Server) environ(ctx context.Context, b *build, c command, dir string) (
 		}
 	}
 	add(b.Params)
-	add(map[string]string{"CI": "true", "DRONE": "true", "HOME": dir, "DRONE_WORKSPACE": dir, "DRONE_REPO": b.repo.Slug})
+	add(
+		map[string]string{
+			"CI":              "true",
+			"DRONE":           "true",
+			"HOME":            dir,
+			"DRONE_WORKSPACE": dir,
+			"DRONE_REPO":      b.repo.Slug,
+		},
+	)
 	add(c.environ)
-	add(b.told())
+	add(b.variables())
 	for name, place := range c.secrets {
 		value := ""
 		if place[1] != "" {
@@ -133,11 +142,14 @@ func (s *Server) environ(ctx context.Context, b *build, c command, dir string) (
 	return environ, hidden
 }
 
-// told is what a step is told of its build.
-func (b *build) told() map[string]string {
+// variables returns Drone's variables of a build.
+func (b *build) variables() map[string]string {
 	all := map[string]string{
-		"DRONE_BUILD_NUMBER": strconv.FormatInt(b.Number, 10), "DRONE_BUILD_EVENT": b.Event, "DRONE_BUILD_ACTION": b.Action,
-		"DRONE_COMMIT": b.After, "DRONE_COMMIT_SHA": b.After, "DRONE_COMMIT_REF": b.Ref, "DRONE_COMMIT_BRANCH": b.Target,
+		"DRONE_BUILD_NUMBER": strconv.FormatInt(
+			b.Number, 10,
+		), "DRONE_BUILD_EVENT": b.Event, "DRONE_BUILD_ACTION": b.Action,
+		"DRONE_COMMIT": b.After, "DRONE_COMMIT_SHA": b.After, "DRONE_COMMIT_REF": b.Ref,
+		"DRONE_COMMIT_BRANCH": b.Target,
 	}
 	if tag, ok := strings.CutPrefix(b.Ref, "refs/tags/"); ok {
 		all["DRONE_TAG"] = tag
@@ -145,7 +157,7 @@ func (b *build) told() map[string]string {
 	return all
 }
 
-// kill stops a build. One that is over is no error.
+// kill stops a build. It is no error if the build is finished.
 func (s *Server) kill(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
 	s.mu.Lock()
 	b := s.build(w, r, repo)
@@ -166,6 +178,6 @@ func (s *Server) kill(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 	}
 	shown := b.shown()
 	s.mu.Unlock()
-	s.tell(repo, "updated", shown)
-	answer(w, shown)
+	s.sendWebhook(repo, "updated", shown)
+	respond(w, shown)
 }

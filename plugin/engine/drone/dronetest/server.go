@@ -1,6 +1,6 @@
-// Package dronetest is a Drone server with one exec runner, as far as its API, its extensions,
-// its webhooks and that runner go: what a gateway needs of it, with its odd answers. Steps are
-// run as real processes.
+// Package dronetest is a fake Drone server with one exec runner. It implements the part of the API,
+// the extensions, the webhooks and the runner that a gateway needs, including Drone's irregular
+// responses. Steps run as real processes.
 package dronetest
 
 import (
@@ -18,44 +18,44 @@ import (
 	"slipway/config/secret"
 )
 
-// Options make a Server.
+// Options configure a Server.
 type Options struct {
-	// Commit finds the head of a branch, or checks a commit, at the forge; empty = none there.
+	// Commit returns the head of a branch at the forge, or commit if it exists there. Empty = none.
 	Commit func(repository, branch, commit string) string
-	// ConfigWait stands for the 45 s in which a missing configuration is looked for.
+	// ConfigWait replaces the 45 s for which Drone waits for a missing configuration.
 	ConfigWait time.Duration
-	// Capacity is how many builds run at once; 0 = 4.
+	// Capacity is the number of builds that run at once; 0 = 4.
 	Capacity int
-	// Program is what an image stands for, as a command; nil = there is no runner for images,
-	// and pipelines of type docker wait.
+	// Program returns the command that stands for an image. If it is nil, there is no runner for
+	// images, and pipelines of type docker wait.
 	Program func(image string) []string
-	// Environ is what steps inherit of the runner's environment; nil = PATH.
+	// Environ is the environment that steps inherit from the runner; nil = PATH only.
 	Environ []string
 }
 
-// An Extension is where a kind of request goes, and what it is signed with.
+// An Extension is the address of one kind of request, and the key that signs it.
 type Extension struct {
-	URL    string // empty = it is not set
+	URL    string // empty = not set
 	Secret secret.Secret
 }
 
-// Extensions are the server's and the runner's.
+// Extensions are the settings of the server (Config, Webhook) and of the runner (Secret).
 type Extensions struct{ Config, Secret, Webhook Extension }
 
-// A Server is an http.Handler. It is safe for concurrent use; Close ends its runner.
+// A Server is an http.Handler. It is safe for concurrent use. Close stops its runner.
 type Server struct {
 	o       Options
 	mux     *http.ServeMux
-	ctx     context.Context //nolint:containedctx // the runner's, which Close ends
+	ctx     context.Context // canceled by Close
 	close   context.CancelFunc
 	running sync.WaitGroup
 
 	mu         sync.Mutex
 	tokens     map[string]string // token → login
 	repos      map[string]*Repository
-	unseen     []string // at the forge, and not known before the next sync
+	unseen     []string // repositories that the next sync adds
 	extensions Extensions
-	remembered map[string]string // configurations, by a key that has no parameters in it
+	remembered map[string]string // configurations by a key without parameters
 	loseAnswer bool
 	twice      bool
 	lostCancel bool
@@ -64,22 +64,22 @@ type Server struct {
 	held       bool
 }
 
-// A Repository is one that the server knows of.
+// A Repository is a repository that the server knows.
 type Repository struct {
 	drone.Repo
-	ownConfig string // .drone.yml; empty = it has none
+	ownConfig string // .drone.yml; empty = none
 	builds    []*build
 }
 
-// A build is one with what its runner has of it.
+// A build is a build with the state of its runner.
 type build struct {
 	drone.Build
-	kind   string // of runner that takes it
+	kind   string // type of the runner that takes it
 	repo   *Repository
 	steps  []command
 	lines  [][]string // by step
 	over   []bool     // by step
-	cancel func()     // of what runs
+	cancel func()     // stops the running step
 	ended  chan struct{}
 }
 
@@ -92,20 +92,21 @@ func New(o Options) *Server {
 		o.Environ = []string{"PATH=" + os.Getenv("PATH")}
 	}
 	s := &Server{
-		o: o, tokens: map[string]string{}, repos: map[string]*Repository{}, remembered: map[string]string{}, mux: http.NewServeMux(),
+		o: o, tokens: map[string]string{}, repos: map[string]*Repository{},
+		remembered: map[string]string{}, mux: http.NewServeMux(),
 	}
 	s.ctx, s.close = context.WithCancel(context.Background())
 	s.route()
 	return s
 }
 
-// Close kills what runs and waits for it.
+// Close kills running steps and waits for their end.
 func (s *Server) Close() {
 	s.close()
 	s.running.Wait()
 }
 
-// AddUser adds an administrator, and returns its token.
+// AddUser adds an administrator and returns the user's token.
 func (s *Server) AddUser(login string) secret.Secret {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,17 +115,17 @@ func (s *Server) AddUser(login string) secret.Secret {
 	return secret.New(token)
 }
 
-// AddRepository makes a repository known, and not active.
+// AddRepository adds a repository that is not active.
 func (s *Server) AddRepository(fullName, defaultBranch string) *Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.addRepository(fullName, defaultBranch)
 }
 
-// AddUnseen makes a repository, with the default branch main, that is known after a sync.
+// AddUnseen adds a repository with the default branch main. The server knows it after a sync.
 func (s *Server) AddUnseen(fullName string) { s.set(func() { s.unseen = append(s.unseen, fullName) }) }
 
-// Repository returns one by its full name; nil when it is not known.
+// Repository returns a repository by its full name, or nil.
 func (s *Server) Repository(fullName string) *Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,36 +135,39 @@ func (s *Server) Repository(fullName string) *Repository {
 func (s *Server) addRepository(fullName, defaultBranch string) *Repository {
 	owner, name, _ := strings.Cut(fullName, "/")
 	r := &Repository{Repo: drone.Repo{
-		ID: int64(len(s.repos) + 1), Namespace: owner, Name: name, Slug: fullName, Branch: defaultBranch, Secret: "its-own-key",
+		ID: int64(
+			len(s.repos) + 1,
+		), Namespace: owner, Name: name, Slug: fullName, Branch: defaultBranch, Secret: "its-own-key",
 	}}
 	s.repos[fullName] = r
 	return r
 }
 
-// SetConfig gives a repository a .drone.yml.
+// SetConfig sets the .drone.yml of a repository.
 func (s *Server) SetConfig(r *Repository, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.ownConfig = text
 }
 
-// SetExtensions sets what the environments of the server and the runner do.
+// SetExtensions sets the extensions, as the environments of the server and the runner do.
 func (s *Server) SetExtensions(e Extensions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.extensions = e
 }
 
-// LoseAnswer drops the connection of the next start of a build after it was accepted.
+// LoseAnswer drops the connection of the next call that starts a build, after the build was
+// created.
 func (s *Server) LoseAnswer() { s.set(func() { s.loseAnswer = true }) }
 
-// TellTwice sends every webhook twice, the second one whenever it comes: out of order, too.
-func (s *Server) TellTwice() { s.set(func() { s.twice = true }) }
+// SendTwice sends every webhook twice. The second one may arrive out of order.
+func (s *Server) SendTwice() { s.set(func() { s.twice = true }) }
 
-// LoseCancels has the runner not hear of cancels, as when one falls into its pause.
+// LoseCancels makes the runner miss all cancels, as happens if one arrives between two polls.
 func (s *Server) LoseCancels() { s.set(func() { s.lostCancel = true }) }
 
-// Hold keeps the runner from taking further builds.
+// Hold stops the runner from taking further builds until Release.
 func (s *Server) Hold() { s.set(func() { s.held = true }) }
 
 // Release ends Hold.
@@ -178,7 +182,7 @@ func (s *Server) set(change func()) {
 	change()
 }
 
-// Builds lists a repository's builds, oldest first.
+// Builds returns a repository's builds, oldest first.
 func (s *Server) Builds(r *Repository) []drone.Build {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,24 +193,26 @@ func (s *Server) Builds(r *Repository) []drone.Build {
 	return all
 }
 
-// Push starts what a push to a branch starts, as the server's own webhook does: the
-// repository's own pipeline, unless an extension has another one. Its build is nil when there
-// is none.
+// Push creates the build for a push to a branch, as the server's own webhook does. It runs the
+// repository's own pipeline, unless an extension returns another one. The build is nil if there is
+// no pipeline.
 func (s *Server) Push(r *Repository, branch, commit string) (*drone.Build, error) {
 	return s.create(r, drone.Build{
-		Event: "push", Trigger: "@hook", Sender: "pusher", Source: branch, Target: branch, Ref: "refs/heads/" + branch, After: commit,
+		Event: "push", Trigger: "@hook", Sender: "pusher", Source: branch, Target: branch,
+		Ref: "refs/heads/" + branch, After: commit,
 	})
 }
 
-// Custom starts a build as somebody with access to the API does, on the default branch.
+// Custom starts a build on the default branch as a user of the API.
 func (s *Server) Custom(r *Repository, login string, params map[string]string) (*drone.Build, error) {
 	return s.create(r, drone.Build{
-		Event: "custom", Trigger: login, Sender: login, Source: r.Branch, Target: r.Branch, Ref: "refs/heads/" + r.Branch,
+		Event: "custom", Trigger: login, Sender: login, Source: r.Branch, Target: r.Branch,
+		Ref:   "refs/heads/" + r.Branch,
 		After: s.o.Commit(r.Slug, r.Branch, ""), Params: params,
 	})
 }
 
-// Wait waits for the end of a build, and returns its status.
+// Wait waits for the end of a build and returns its status.
 func (s *Server) Wait(ctx context.Context, r *Repository, number int64) (string, error) {
 	s.mu.Lock()
 	b := r.builds[number-1]
@@ -220,7 +226,7 @@ func (s *Server) Wait(ctx context.Context, r *Repository, number int64) (string,
 	return b.Status, ctx.Err()
 }
 
-// Log is everything that a build's steps printed.
+// Log returns the whole output of a build's steps.
 func (s *Server) Log(r *Repository, number int64) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

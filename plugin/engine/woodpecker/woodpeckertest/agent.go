@@ -16,7 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// A configuration is as much of a workflow file as the agent understands.
+// A configuration is the part of a workflow file that this agent supports.
 type configuration struct {
 	When []struct {
 		Event string `yaml:"event"`
@@ -35,11 +35,11 @@ type configuration struct {
 type command struct {
 	args    []string
 	environ []string
-	secrets []string // that its log does not show
+	secrets []string // values that the log masks
 }
 
-// parse reads a configuration. The real one puts variables in for ${…} first, which is not
-// done here, and one dollar for two.
+// parse reads a configuration and replaces $$ by $. Unlike Woodpecker it does not substitute
+// ${...}.
 func parse(text string) (configuration, error) {
 	var c configuration
 	text = strings.ReplaceAll(text, "$$", "$")
@@ -59,8 +59,8 @@ func (c configuration) runsOn(event string) bool {
 	return len(c.When) == 0
 }
 
-// compile makes commands of steps: a plugin's program without arguments and with its settings
-// as variables, or a shell with commands.
+// compile converts steps to commands. A plugin is its program without arguments, with the settings
+// as variables. Other steps are a shell with commands.
 func (c configuration) compile(o Options, secrets map[string]string) ([]*step, error) {
 	var steps []*step
 	for _, s := range c.Steps {
@@ -84,7 +84,7 @@ func (c configuration) compile(o Options, secrets map[string]string) ([]*step, e
 	return steps, nil
 }
 
-// dispatch hands pipelines to the agent, in order, as far as it has places.
+// dispatch passes queued pipelines to the agent, in order, up to its capacity.
 func (s *Server) dispatch() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +115,7 @@ func (s *Server) run(ctx context.Context, p *Pipeline) {
 	}
 	s.mu.Lock()
 	p.cancel()
-	if p.Status == "running" { // else it was killed
+	if p.Status == "running" { // otherwise it was killed
 		p.Status = status
 	}
 	p.Workflows[0].State = p.Status
@@ -136,7 +136,7 @@ func (s *Server) note(one *step, code int, lines []string, err error) {
 	}
 }
 
-// runStep runs one in an empty workspace of its own. A cancel kills its process group.
+// runStep runs a step in its own empty workspace. A cancel kills the process group.
 func runStep(ctx context.Context, run command) (code int, lines []string, err error) {
 	dir, err := os.MkdirTemp("", "woodpecker-")
 	if err != nil {
@@ -162,7 +162,7 @@ func runStep(ctx context.Context, run command) (code int, lines []string, err er
 	return 0, lines, err
 }
 
-// cancelPipeline stops a pipeline: canceled when it had not begun, else killed.
+// cancelPipeline stops a pipeline. The status is canceled if it had not started, otherwise killed.
 func (s *Server) cancelPipeline(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
 	s.mu.Lock()
 	p := s.pipeline(r, repo)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// A Pipeline is one run. Its JSON is the API's and the extensions'.
+// A Pipeline is a run of a pipeline. Its JSON is that of the API and of requests to extensions.
 // https://woodpecker-ci.org/api
 type Pipeline struct {
 	Number    int64             `json:"number"`
@@ -23,7 +23,7 @@ type Pipeline struct {
 	Workflows []*workflow       `json:"workflows,omitempty"`
 
 	repo   *Repository
-	cancel func() // of what runs
+	cancel func() // stops the running step
 }
 
 type fault struct {
@@ -72,12 +72,12 @@ func (p *Pipeline) steps() []*step {
 
 func (s *Server) route() {
 	s.mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]string{"source": "https://github.com/woodpecker-ci/woodpecker", "version": s.o.Version})
+		respond(w, map[string]string{"source": "https://github.com/woodpecker-ci/woodpecker", "version": s.o.Version})
 	})
 	s.mux.HandleFunc("GET /api/signature/public-key", s.publicKey)
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, string){
 		"GET /api/user": func(w http.ResponseWriter, _ *http.Request, login string) {
-			answer(w, map[string]string{"login": login})
+			respond(w, map[string]string{"login": login})
 		},
 		"GET /api/user/repos":                       s.listRepos,
 		"POST /api/repos":                           s.activateRepo,
@@ -92,7 +92,7 @@ func (s *Server) route() {
 	}
 }
 
-// ServeHTTP serves the API.
+// ServeHTTP serves Woodpecker's API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if name, ok := strings.CutPrefix(r.URL.Path, "/api/repos/lookup/"); ok && r.Method == http.MethodGet {
 		s.authenticated(func(w http.ResponseWriter, _ *http.Request, _ string) { s.lookup(w, name) })(w, r)
@@ -121,14 +121,14 @@ func (s *Server) authenticated(h func(http.ResponseWriter, *http.Request, string
 	}
 }
 
-// FailNext answers the next n calls with 500 and nothing else.
+// FailNext makes the server answer the next n calls with 500.
 func (s *Server) FailNext(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failing = n
 }
 
-// A repoHandler answers a user's request about a repository.
+// A repoHandler handles a user's request about a repository.
 type repoHandler func(w http.ResponseWriter, r *http.Request, login string, repo *Repository)
 
 func (s *Server) inRepo(h repoHandler) func(http.ResponseWriter, *http.Request, string) {
@@ -160,7 +160,7 @@ func (s *Server) publicKey(w http.ResponseWriter, _ *http.Request) {
 	_ = pem.Encode(w, &pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-// json is a repository as the API and the extensions' requests have it.
+// json returns a repository as it appears in the API and in requests to extensions.
 func (r *Repository) json() map[string]any {
 	owner, name, _ := strings.Cut(r.FullName, "/")
 	return map[string]any{
@@ -180,7 +180,7 @@ func (s *Server) listRepos(w http.ResponseWriter, r *http.Request, _ string) {
 			all = append(all, repo.json())
 		}
 	}
-	answer(w, all)
+	respond(w, all)
 }
 
 func (s *Server) activateRepo(w http.ResponseWriter, r *http.Request, _ string) {
@@ -199,20 +199,20 @@ func (s *Server) activateRepo(w http.ResponseWriter, r *http.Request, _ string) 
 			return
 		}
 		repo.active = true
-		answer(w, repo.json())
+		respond(w, repo.json())
 		return
 	}
 	http.Error(w, "could not fetch repository from forge", http.StatusInternalServerError)
 }
 
-// lookup finds a repository by any name that it ever had, in any case.
+// lookup returns a repository by any of its current or former names, ignoring case.
 func (s *Server) lookup(w http.ResponseWriter, fullName string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, repo := range s.repos {
 		for _, name := range append([]string{repo.FullName}, repo.former...) {
 			if strings.EqualFold(name, fullName) {
-				answer(w, repo.json())
+				respond(w, repo.json())
 				return
 			}
 		}
@@ -223,10 +223,11 @@ func (s *Server) lookup(w http.ResponseWriter, fullName string) {
 func (s *Server) permissions(w http.ResponseWriter, _ *http.Request, _ string, repo *Repository) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answer(w, map[string]bool{"pull": true, "push": repo.push, "admin": repo.admin})
+	respond(w, map[string]bool{"pull": true, "push": repo.push, "admin": repo.admin})
 }
 
-// pushers lets only those who may push do something; others do not learn that it is there.
+// pushers allows only users with push access. Other users get the response for an unknown
+// repository.
 func (s *Server) pushers(h repoHandler) repoHandler {
 	return func(w http.ResponseWriter, r *http.Request, login string, repo *Repository) {
 		s.mu.Lock()
@@ -240,9 +241,9 @@ func (s *Server) pushers(h repoHandler) repoHandler {
 	}
 }
 
-// start answers as the real one does: 500 and nothing else for a branch that the forge does not
-// have, 204 with a header for a pipeline without configuration, 204 without one when an
-// extension failed, 200 with status error for a configuration that cannot run.
+// start responds like Woodpecker: 500 without a message for a branch that the forge does not have,
+// 204 with a header for a pipeline without configuration, 204 without it if an extension failed,
+// and 200 with status error for an invalid configuration.
 func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, repo *Repository) {
 	var options struct {
 		Branch    string            `json:"branch"`
@@ -272,7 +273,7 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 	case err != nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		answer(w, created)
+		respond(w, created)
 	}
 }
 
@@ -301,7 +302,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 		listed.Workflows = nil
 		all = append(all, listed)
 	}
-	answer(w, all)
+	respond(w, all)
 }
 
 func (s *Server) pipeline(r *http.Request, repo *Repository) *Pipeline {
@@ -321,7 +322,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	answer(w, p.copy())
+	respond(w, p.copy())
 }
 
 func (s *Server) logs(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
@@ -336,7 +337,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 		Line int    `json:"line"`
 		Data []byte `json:"data"`
 	}
-	var entries []entry // null where there are none, as the real one
+	var entries []entry // null if empty, like Woodpecker
 	for _, step := range p.steps() {
 		if strconv.FormatInt(step.ID, 10) != r.PathValue("step") {
 			continue
@@ -349,10 +350,10 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 			entries = append(entries, entry{i, data})
 		}
 	}
-	answer(w, entries)
+	respond(w, entries)
 }
 
-func answer(w http.ResponseWriter, body any) {
+func respond(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(body) // who hung up does not want it
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client closed the connection
 }

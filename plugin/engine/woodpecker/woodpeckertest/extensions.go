@@ -17,7 +17,7 @@ import (
 
 const (
 	tries     = 3
-	firstWait = 100 * time.Millisecond // a fifth of the real one's
+	firstWait = 100 * time.Millisecond // a fifth of Woodpecker's pause
 )
 
 var (
@@ -26,8 +26,8 @@ var (
 	errConfig   = errors.New("could not load config from forge")
 )
 
-// create makes a pipeline as the real one does: the config extension is asked when it has a
-// number, the secret extension when its configuration is compiled.
+// create creates a pipeline like Woodpecker: it assigns the number, then calls the config
+// extension, and calls the secret extension when it compiles the configuration.
 func (s *Server) create(r *Repository, p *Pipeline) (Pipeline, error) {
 	s.mu.Lock()
 	p.repo, p.Number, p.Status = r, int64(len(r.pipelines)+1), "created"
@@ -47,7 +47,7 @@ func (s *Server) create(r *Repository, p *Pipeline) (Pipeline, error) {
 	if from.Data == "" || (err == nil && !parsed.runsOn(p.Event)) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		p.Status, p.Event = "deleted", "deleted" // its number is not given again, and no list has it
+		p.Status, p.Event = "deleted", "deleted" // Woodpecker does not reuse the number and lists the pipeline nowhere
 		return Pipeline{}, errFiltered
 	}
 	if err != nil {
@@ -77,33 +77,36 @@ func (s *Server) failed(p *Pipeline, err error) Pipeline {
 	return p.copy()
 }
 
-// A file is a configuration.
+// A file is a configuration file.
 type file struct {
 	Name string `json:"name"`
 	Data string `json:"data"`
 }
 
-// workflow is what a file's workflow is called.
+// workflow returns the name of a file's workflow.
 func (f file) workflow() string {
 	return strings.TrimPrefix(strings.TrimSuffix(path.Base(f.Name), ".yaml"), ".")
 }
 
 func (s *Server) configOf(r *Repository, p *Pipeline, url, own string) (file, error) {
-	kept := file{".woodpecker.yaml", own}
+	original := file{".woodpecker.yaml", own}
 	var old []file
 	if own != "" {
-		old = []file{kept}
+		old = []file{original}
 	}
 	if url == "" {
-		return kept, nil
+		return original, nil
 	}
 	var reply struct {
 		Configs []file `json:"configs"`
 	}
-	status, err := s.send(url, map[string]any{"repo": s.locked(r.json), "pipeline": p, "netrc": nil, "configuration": old}, &reply)
+	status, err := s.send(
+		url, map[string]any{"repo": s.locked(r.json), "pipeline": p, "netrc": nil, "configuration": old},
+		&reply,
+	)
 	switch {
 	case status == http.StatusNoContent:
-		return kept, nil
+		return original, nil
 	case err != nil:
 		return file{}, fmt.Errorf("%w: failed to fetch config via http (status: %d): %w", errConfig, status, err)
 	case len(reply.Configs) == 0:
@@ -112,7 +115,7 @@ func (s *Server) configOf(r *Repository, p *Pipeline, url, own string) (file, er
 	return reply.Configs[0], nil
 }
 
-// secretsOf goes on without the extension's secrets when that fails.
+// secretsOf returns the secrets of the extension. It returns none if the extension fails.
 func (s *Server) secretsOf(r *Repository, p *Pipeline, url string) map[string]string {
 	secrets := map[string]string{}
 	if url == "" {
@@ -138,8 +141,8 @@ func (s *Server) locked(f func() map[string]any) map[string]any {
 	return f()
 }
 
-// send signs and sends, and again after a 5xx, a connection that was refused, and a 204, whose
-// empty body it cannot read.
+// send signs and sends a request. It retries after a 5xx, a refused connection, and a 204, because
+// Woodpecker cannot parse the empty body.
 func (s *Server) send(url string, in, out any) (status int, err error) {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -182,7 +185,7 @@ func (s *Server) once(url string, body []byte, out any) (int, error) {
 	return resp.StatusCode, json.NewDecoder(bytes.NewReader(data)).Decode(out)
 }
 
-// Sign signs a request as the server does: RFC 9421, ed25519.
+// Sign signs a request as the server does: RFC 9421 with ed25519.
 func (s *Server) Sign(req *http.Request, body []byte, at time.Time) {
 	sum := sha256.Sum256(body)
 	digest := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
@@ -190,9 +193,15 @@ func (s *Server) Sign(req *http.Request, body []byte, at time.Time) {
 	s.mu.Lock()
 	private := s.private
 	s.mu.Unlock()
-	base := fmt.Sprintf("\"@request-target\": %s\n\"content-digest\": %s\n\"@signature-params\": %s", req.URL.RequestURI(), digest, params)
+	base := fmt.Sprintf(
+		"\"@request-target\": %s\n\"content-digest\": %s\n\"@signature-params\": %s",
+		req.URL.RequestURI(), digest, params,
+	)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Content-Digest", digest)
 	req.Header.Set("Signature-Input", "woodpecker-ci-extensions="+params)
-	req.Header.Set("Signature", "woodpecker-ci-extensions=:"+base64.StdEncoding.EncodeToString(ed25519.Sign(private, []byte(base)))+":")
+	req.Header.Set(
+		"Signature",
+		"woodpecker-ci-extensions=:"+base64.StdEncoding.EncodeToString(ed25519.Sign(private, []byte(base)))+":",
+	)
 }

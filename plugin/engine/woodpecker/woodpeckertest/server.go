@@ -1,6 +1,6 @@
-// Package woodpeckertest is a Woodpecker server with one agent, as far as its API, its
-// extensions and its local backend go: what a gateway needs of it, with its odd answers. Steps
-// are run as real processes.
+// Package woodpeckertest is a fake Woodpecker server with one agent. It implements the part of the
+// API, the extensions and the local backend that a gateway needs, including Woodpecker's irregular
+// responses. Steps run as real processes.
 package woodpeckertest
 
 import (
@@ -16,25 +16,25 @@ import (
 	"slipway/config/secret"
 )
 
-// Options make a Server.
+// Options configure a Server.
 type Options struct {
-	// Program says which program a step's image is, as the agent's PATH does.
+	// Program returns the program that stands for a step's image, as the agent's PATH does.
 	Program func(image string) string
-	// HasBranch says whether a repository has a branch at its forge.
+	// HasBranch reports whether a repository has a branch at its forge.
 	HasBranch func(repository, branch string) bool
-	// Capacity is how many pipelines run at once; 0 = 4.
+	// Capacity is the number of pipelines that run at once; 0 = 4.
 	Capacity int
-	// Version is the server's; empty = 3.17.0.
+	// Version is the version that the server reports; empty = 3.17.0.
 	Version string
-	// Environ is what steps inherit of the agent's environment; nil = PATH.
+	// Environ is the environment that steps inherit from the agent; nil = PATH only.
 	Environ []string
 }
 
-// A Server is an http.Handler. It is safe for concurrent use; Close ends its agent.
+// A Server is an http.Handler. It is safe for concurrent use. Close stops its agent.
 type Server struct {
 	o       Options
 	mux     *http.ServeMux
-	ctx     context.Context //nolint:containedctx // the agent's, which Close ends
+	ctx     context.Context //nolint:containedctx // canceled by Close
 	close   context.CancelFunc
 	running sync.WaitGroup
 
@@ -42,11 +42,11 @@ type Server struct {
 	private    ed25519.PrivateKey
 	tokens     map[string]string // token → login
 	repos      []*Repository
-	config     string // extensions' addresses; empty = none
+	config     string // address of the config extension; empty = none
 	secret     string
 	loseAnswer bool
 	breakNext  bool
-	failing    int // calls still to be answered with 500
+	failing    int // number of calls that still get 500
 	queue      []*Pipeline
 	busy       int
 	held       bool
@@ -71,24 +71,25 @@ func New(o Options) *Server {
 	return s
 }
 
-// RotateKey gives the server another key to sign with.
+// RotateKey replaces the key that the server signs with.
 func (s *Server) RotateKey() {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		panic(err) // the system gives no random numbers
+		panic(err) // the system has no random numbers
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.private = private
 }
 
-// Close kills what runs and waits for it.
+// Close kills running steps and waits for their end.
 func (s *Server) Close() {
 	s.close()
 	s.running.Wait()
 }
 
-// AddUser adds a user, and returns its token. What users may do is the repositories' (Permit).
+// AddUser adds a user and returns the user's token. Permit sets the rights of all users in a
+// repository.
 func (s *Server) AddUser(login string) secret.Secret {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,14 +98,14 @@ func (s *Server) AddUser(login string) secret.Secret {
 	return secret.New(token)
 }
 
-// RevokeTokens makes all tokens void, as a user does who asks for a new one.
+// RevokeTokens invalidates all tokens, as a user does by creating a new one.
 func (s *Server) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.tokens)
 }
 
-// A Repository is one that the server knows from its forge.
+// A Repository is a repository that the server knows from its forge.
 type Repository struct {
 	ID            int64
 	FullName      string
@@ -113,21 +114,27 @@ type Repository struct {
 	active    bool
 	push      bool
 	admin     bool
-	former    []string // names
-	ownConfig string   // .woodpecker.yaml; empty = it has none
+	former    []string // former names
+	ownConfig string   // .woodpecker.yaml; empty = none
 	pipelines []*Pipeline
 }
 
-// AddRepository makes a repository known, and not active. Users may do everything there.
+// AddRepository adds a repository that is not active. Users have all rights in it.
 func (s *Server) AddRepository(fullName, defaultBranch string) *Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &Repository{ID: int64(len(s.repos) + 1), FullName: fullName, DefaultBranch: defaultBranch, push: true, admin: true}
+	r := &Repository{
+		ID:            int64(len(s.repos) + 1),
+		FullName:      fullName,
+		DefaultBranch: defaultBranch,
+		push:          true,
+		admin:         true,
+	}
 	s.repos = append(s.repos, r)
 	return r
 }
 
-// Repository returns one by its full name; nil when it is not known.
+// Repository returns a repository by its full name, or nil.
 func (s *Server) Repository(fullName string) *Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,28 +146,28 @@ func (s *Server) Repository(fullName string) *Repository {
 	return nil
 }
 
-// Permit sets what users may do in a repository; they always may read it.
+// Permit sets the rights of users in a repository. They can always read it.
 func (s *Server) Permit(r *Repository, push, admin bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.push, r.admin = push, admin
 }
 
-// Rename gives a repository another name; it is found by the old one too.
+// Rename renames a repository. Lookups still find it by the old name.
 func (s *Server) Rename(r *Repository, fullName string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.former, r.FullName = append(r.former, r.FullName), fullName
 }
 
-// Activate is what a person presses.
+// Activate activates a repository, as a user does on its page.
 func (s *Server) Activate(r *Repository) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.active = true
 }
 
-// SetConfig gives a repository a .woodpecker.yaml.
+// SetConfig sets the .woodpecker.yaml of a repository.
 func (s *Server) SetConfig(r *Repository, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,29 +175,29 @@ func (s *Server) SetConfig(r *Repository, text string) {
 }
 
 // SetExtensions sets the addresses of the config and the secret extension, as the server's
-// environment does; empty = none.
+// environment does. Empty = none.
 func (s *Server) SetExtensions(config, secret string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.config, s.secret = config, secret
 }
 
-// LoseAnswer drops the connection of the next start of a pipeline after it was accepted.
+// LoseAnswer drops the connection of the next call that starts a pipeline, after it was created.
 func (s *Server) LoseAnswer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loseAnswer = true
 }
 
-// BreakNext has the server's own database fail it in the middle of the next start: a pipeline
-// stays behind that never becomes anything, and the answer is 500.
+// BreakNext makes the server's database fail during the next start. The server answers 500, and a
+// pipeline remains that never runs.
 func (s *Server) BreakNext() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.breakNext = true
 }
 
-// Hold keeps the agent from taking further pipelines; Release lets it go on.
+// Hold stops the agent from taking further pipelines until Release.
 func (s *Server) Hold() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,7 +212,7 @@ func (s *Server) Release() {
 	s.dispatch()
 }
 
-// Pipelines lists a repository's pipelines, oldest first.
+// Pipelines returns a repository's pipelines, oldest first.
 func (s *Server) Pipelines(r *Repository) []Pipeline {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,9 +223,9 @@ func (s *Server) Pipelines(r *Repository) []Pipeline {
 	return all
 }
 
-// Push starts what a push to a branch starts, as the server's own webhook does: the
-// repository's own pipeline, unless an extension has another one. Without a configuration
-// nothing comes of it (nil).
+// Push creates the pipeline for a push to a branch, as the server's own webhook does. It runs the
+// repository's own workflow, unless an extension returns another one. It returns nil if there is no
+// configuration.
 func (s *Server) Push(r *Repository, branch string) *Pipeline {
 	p := &Pipeline{Event: "push", Branch: branch, Author: "pusher"}
 	if _, err := s.create(r, p); err != nil {
@@ -227,12 +234,12 @@ func (s *Server) Push(r *Repository, branch string) *Pipeline {
 	return p
 }
 
-// Manual starts what a user starts on the server's own page.
+// Manual starts a pipeline as a user does on the server's page.
 func (s *Server) Manual(r *Repository, branch, login string, variables map[string]string) (Pipeline, error) {
 	return s.create(r, &Pipeline{Event: "manual", Branch: branch, Author: login, Variables: variables})
 }
 
-// Log is everything that a pipeline's steps printed.
+// Log returns the whole output of a pipeline's steps.
 func (s *Server) Log(r *Repository, number int64) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
