@@ -62,7 +62,7 @@ func action(ctx context.Context, cmd *cli.Command) error {
 	return builder.Run(ctx, config.State, func(ctx context.Context) error {
 		// BuildKit logs to the global logger of logrus. The build's progress has all that users need.
 		logrus.SetLevel(logrus.ErrorLevel)
-		if builder.Lost() {
+		if builder.Ephemeral() {
 			if err := skipSyncs(); err != nil {
 				config.Log.WithError(err).Info("it syncs a state that is to be lost")
 			}
