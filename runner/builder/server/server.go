@@ -17,13 +17,14 @@ import (
 
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/moby/buildkit/util/grpcerrors"
-	// buildkitd registers the same codec. It reuses the buffer of the last message for the next packet
-	// of files. A message that is used again must be reset before RecvMsg.
-	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+
+	// buildkitd registers the same codec. It reuses the buffer of the last message for the next packet
+	// of files. A message that is used again must be reset before RecvMsg.
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
 	"slipway/config/identity"
 	"slipway/runner/builder"
