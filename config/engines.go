@@ -9,8 +9,8 @@ import (
 	"slipway/config/secret"
 )
 
-// CI is how the gateway runs pipelines on the server of an existing CI. Without Server that
-// engine is not there.
+// CI configures an engine that runs pipelines on the server of an existing CI. The engine exists
+// only if Server is set.
 type CI struct {
 	Server      string            `env:"SERVER" help:"its origin, as https://ci.example.com; without it the engine is off"`
 	Token       secret.Secret     `env:"TOKEN,unset" help:"token of the user that starts the pipelines"`
@@ -22,16 +22,18 @@ type CI struct {
 	Concurrency int               `env:"CONCURRENCY" envDefault:"0" help:"builds at once; 0 = as many as it takes"`
 }
 
-// Drone is the CI of that name, which has several kinds of runners.
+// Drone configures the engine that runs pipelines on Drone. Drone has several kinds of runners.
 type Drone struct {
 	CI
 	Type     string `env:"TYPE" envDefault:"docker" help:"kind of its runners: docker, kubernetes or exec"`
 	Platform string `env:"PLATFORM" envDefault:"linux/amd64" help:"platform of its runners"`
 }
 
-// platforms are what Drone's runners can be: os/arch.
-const platforms = `^[a-z]+/[a-z0-9]+$`
+// platformPattern matches the platform of a Drone runner: os/arch, as linux/amd64.
+const platformPattern = `^[a-z]+/[a-z0-9]+$`
 
+// validate returns one error for each invalid setting, joined. prefix is that of the environment
+// variables, as SLIPWAY_DRONE_.
 func (d Drone) validate(prefix string) error {
 	if d.Server == "" {
 		return nil
@@ -42,15 +44,17 @@ func (d Drone) validate(prefix string) error {
 	default:
 		err = errors.Join(err, fmt.Errorf("%sTYPE is %q: use docker, kubernetes or exec", prefix, d.Type))
 	}
-	if !regexp.MustCompile(platforms).MatchString(d.Platform) {
+	if !regexp.MustCompile(platformPattern).MatchString(d.Platform) {
 		err = errors.Join(err, fmt.Errorf("%sPLATFORM is %q: give it as linux/amd64", prefix, d.Platform))
 	}
 	return err
 }
 
-// fullName is owner/name of letters that need no escape anywhere.
-const fullName = `^[A-Za-z0-9_.~-]+/[A-Za-z0-9_.-]+$`
+// fullNamePattern matches owner/name, in characters that need no escaping in URLs and in YAML.
+const fullNamePattern = `^[A-Za-z0-9_.~-]+/[A-Za-z0-9_.-]+$`
 
+// validate returns one error for each invalid setting, joined. prefix is that of the environment
+// variables, as SLIPWAY_WOODPECKER_.
 func (c CI) validate(prefix string) error {
 	if c.Server == "" {
 		return nil
@@ -59,7 +63,7 @@ func (c CI) validate(prefix string) error {
 	if c.Token.IsZero() {
 		errs = append(errs, fmt.Errorf("%sTOKEN is not set: give the token of the user on %s that is to start the pipelines", prefix, c.Server))
 	}
-	if c.Repository != "" && !regexp.MustCompile(fullName).MatchString(c.Repository) {
+	if c.Repository != "" && !regexp.MustCompile(fullNamePattern).MatchString(c.Repository) {
 		errs = append(errs, fmt.Errorf("%sREPOSITORY is %q: give it as acme/builder", prefix, c.Repository))
 	}
 	if c.Image == "" {
@@ -71,19 +75,19 @@ func (c CI) validate(prefix string) error {
 	return errors.Join(append(errs, checkBuilder(prefix+"BUILDER", c.Builder, c.BuilderTLS))...)
 }
 
-// checkBuilder checks a builder's address (empty = none) and the certificate of its clients,
-// which stands in the setting of that name with _TLS.
+// checkBuilder checks a builder's address (empty = none) and the client certificate for it. name is
+// the variable of the address, as SLIPWAY_BUILDER; the variable of the certificate is name + "_TLS".
 func checkBuilder(name, address string, tls secret.Secret) error {
-	who, err := identity.Read(tls)
+	client, err := identity.Read(tls)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s_TLS: %w", name, err)
-	case address == "" && !who.IsZero():
+	case address == "" && !client.IsZero():
 		return fmt.Errorf("%s is not set, %s_TLS is: give the builder's address", name, name)
 	case address == "":
 		return nil
 	}
-	err = identity.CheckAddress(address, who)
+	err = identity.CheckAddress(address, client)
 	if errors.Is(err, identity.ErrNeeded) {
 		return fmt.Errorf("%s_TLS is not set: %w", name, err)
 	}
@@ -93,8 +97,9 @@ func checkBuilder(name, address string, tls secret.Secret) error {
 	return nil
 }
 
-// Engines names the engines that are configured; own always is. Embedded is, unless there may be
-// several gateways and no builder that serves them all: what one builds is another's cache.
+// Engines returns the names of the configured engines. The engine own is always configured. The
+// engine embedded is missing if SLIPWAY_DATABASE is set without SLIPWAY_BUILDER: several gateways
+// may share the database, and their builds share the cache, so they need one common builder.
 func (g Gateway) Engines() []string {
 	names := []string{"own"}
 	if g.Database.IsZero() || g.Builder != "" {

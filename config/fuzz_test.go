@@ -9,8 +9,8 @@ import (
 	"slipway/config"
 )
 
-// FuzzLoadGateway holds that settings which are taken are usable, that those which are refused
-// are named, and that no error shows a secret.
+// FuzzLoadGateway checks that the error names the invalid settings and shows no secret. It always
+// sets an invalid certificate, so LoadGateway must always fail.
 func FuzzLoadGateway(f *testing.F) {
 	f.Add("https://ci.example.com/", "2", "4h", "auto", "embedded", "", "")
 	f.Add("https://u:p@ci.example.com", "0", "-1s", "vpn", "drone", "tcp://builder:9443", "drone.example.com")
@@ -33,11 +33,12 @@ func FuzzLoadGateway(f *testing.F) {
 			}
 			return
 		}
-		t.Errorf("a certificate that is none was taken: %v", g.BuilderTLS)
+		t.Errorf("an invalid certificate was accepted: %v", g.BuilderTLS)
 	})
 }
 
-// FuzzLoadGatewayWithoutABuilder is the same where everything may be taken.
+// FuzzLoadGatewayWithoutABuilder sets no certificate, so valid settings are accepted. It checks that
+// accepted settings are usable, and that errors name the invalid ones.
 func FuzzLoadGatewayWithoutABuilder(f *testing.F) {
 	f.Add("https://ci.example.com/", "2", "24h", "auto", "embedded", "")
 	f.Add("http://[::1]:8080", "9", "48h0m", "none", "drone", "https://drone.example.com")
@@ -64,7 +65,7 @@ func FuzzLoadGatewayWithoutABuilder(f *testing.F) {
 			}
 		}
 		if g.Concurrency < 1 || g.BuildTimeout <= 0 || g.Keep < g.PollInterval || !slices.Contains(g.Engines(), g.Engine) {
-			t.Errorf("taken: %+v", g)
+			t.Errorf("invalid settings were accepted: %+v", g)
 		}
 	})
 }

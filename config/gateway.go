@@ -1,7 +1,7 @@
-// Package config names the settings of the gateway and of the build step: the environment
-// variable, its default, its meaning and its validation. The builder's are flags of its
-// command (package runner/builder), each with its variable; what a gateway starts its builder
-// with is among the gateway's.
+// Package config defines the settings of the gateway and of the build step: the environment
+// variable, its default, its help text and its validation. The settings of the builder are flags of
+// its command (package runner/builder), and each flag has an environment variable. A gateway that
+// starts a builder passes it the gateway's own settings SLIPWAY_BUILDER_*.
 package config
 
 import (
@@ -10,8 +10,8 @@ import (
 	"slipway/config/secret"
 )
 
-// Gateway is the gateway's configuration. Every field is one environment variable; the
-// help tag is what `slipway gateway --help` prints.
+// Gateway is the gateway's configuration. Every field is one environment variable.
+// `slipway gateway --help` prints the help tags.
 type Gateway struct {
 	Listen string `env:"SLIPWAY_LISTEN" envDefault:":8080" help:"address to serve on"`
 	URL    string `env:"SLIPWAY_URL" help:"public base URL, as https://slipway.example.com: of the pages, the webhooks and the links in statuses"`

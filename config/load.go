@@ -15,12 +15,12 @@ import (
 	"slipway/config/secret"
 )
 
-// LoadGateway reads the gateway's settings from an environment (as os.Environ gives it)
-// and checks them. Its error names every setting that is wrong.
+// LoadGateway reads the gateway's settings from environment variables in the form of os.Environ,
+// and validates them. The error names every invalid setting.
 func LoadGateway(environ []string) (Gateway, error) {
 	g, err := env.ParseAsWithOptions[Gateway](env.Options{Environment: env.ToMap(environ)})
 	if err != nil {
-		return Gateway{}, unreadable(err)
+		return Gateway{}, withVariableNames(err)
 	}
 	g.URL = strings.TrimRight(g.URL, "/")
 	g.WebURL = strings.TrimRight(g.WebURL, "/")
@@ -36,9 +36,9 @@ func LoadGateway(environ []string) (Gateway, error) {
 	return g, nil
 }
 
-// unreadable names the variables whose values their types do not take: the library names the
-// fields.
-func unreadable(err error) error {
+// withVariableNames replaces field names by environment variables in the errors of values that do
+// not parse. The library names only the fields.
+func withVariableNames(err error) error {
 	var all env.AggregateError
 	if !errors.As(err, &all) {
 		return fmt.Errorf("settings: %w", err)
@@ -46,19 +46,20 @@ func unreadable(err error) error {
 	named := make([]error, len(all.Errors))
 	for i, one := range all.Errors {
 		named[i] = fmt.Errorf("settings: %w", one)
-		var fault env.ParseError
-		if !errors.As(one, &fault) {
+		var parseErr env.ParseError
+		if !errors.As(one, &parseErr) {
 			continue
 		}
-		if name := variableOf(reflect.TypeFor[Gateway](), fault.Name); name != "" {
-			named[i] = fmt.Errorf("%s: %w", name, fault.Err)
+		if name := variableOf(reflect.TypeFor[Gateway](), parseErr.Name); name != "" {
+			named[i] = fmt.Errorf("%s: %w", name, parseErr.Err)
 		}
 	}
 	return errors.Join(named...)
 }
 
-// variableOf is the environment variable of a field that is known by its name alone; of the
-// structs within, which share theirs, all that it may be.
+// variableOf returns the environment variable of the field with this name. Embedded structs share
+// field names; then it returns all candidates, as "SLIPWAY_DRONE_TOKEN or SLIPWAY_WOODPECKER_TOKEN".
+// It returns "" for an unknown field.
 func variableOf(t reflect.Type, field string) string {
 	var names []string
 	for _, s := range settingsOf(t, "") {
@@ -69,20 +70,22 @@ func variableOf(t reflect.Type, field string) string {
 	return strings.Join(names, " or ")
 }
 
-// variable is the environment variable of a field.
+// variable returns the environment variable of a field, without the prefix of its struct.
 func variable(field reflect.StructField) string {
 	name, _, _ := strings.Cut(field.Tag.Get("env"), ",")
 	return name
 }
 
-// minToken is the shortest bearer token that may be chosen, in characters.
+// minToken is the minimum length of the bearer token for /metrics, in characters.
 const minToken = 16
 
-// Validate checks what types cannot say. Its error names every setting that is wrong.
+// Validate checks the values of the settings beyond their types. The error names every invalid
+// setting.
 func (g Gateway) Validate() error {
 	var errs []error
 	if g.URL == "" {
-		errs = append(errs, errors.New("SLIPWAY_URL is not set: give the address that people and Bitbucket reach this gateway by, as https://slipway.example.com"))
+		errs = append(errs, errors.New("SLIPWAY_URL is not set: give the address that people and Bitbucket reach "+
+			"this gateway by, as https://slipway.example.com"))
 	} else {
 		errs = append(errs, checkOrigin("SLIPWAY_URL", g.URL))
 	}
@@ -103,40 +106,51 @@ func (g Gateway) Validate() error {
 		errs = append(errs, fmt.Errorf("SLIPWAY_KEEP is %s: keep a day at least, 24h", g.Keep))
 	}
 	if n := len(g.MetricsToken.Reveal()); n > 0 && n < minToken {
-		errs = append(errs, fmt.Errorf("SLIPWAY_METRICS_TOKEN has %d characters: give %d or more, as openssl rand -hex 16 prints", n, minToken))
+		errs = append(errs, fmt.Errorf("SLIPWAY_METRICS_TOKEN has %d characters: give %d or more, "+
+			"as openssl rand -hex 16 prints", n, minToken))
 	}
 	switch g.BuilderNetwork {
 	case "auto", "cni", "slirp4netns", "host", "none":
 	default:
-		errs = append(errs, fmt.Errorf("SLIPWAY_BUILDER_NETWORK is %q: use auto, cni, slirp4netns, host or none", g.BuilderNetwork))
+		errs = append(errs,
+			fmt.Errorf("SLIPWAY_BUILDER_NETWORK is %q: use auto, cni, slirp4netns, host or none", g.BuilderNetwork))
 	}
 	if g.PushHooks != On && g.PushHooks != Off {
 		errs = append(errs, fmt.Errorf("SLIPWAY_PUSH_HOOKS is %q: use on or off", g.PushHooks))
 	}
 	if g.Key == "" {
-		errs = append(errs, errors.New("SLIPWAY_KEY_FILE is not set: with SLIPWAY_DATABASE, give the file of the key that all gateways share"))
+		errs = append(errs, errors.New("SLIPWAY_KEY_FILE is not set: with SLIPWAY_DATABASE, "+
+			"give the file of the key that all gateways share"))
 	}
-	errs = append(errs, g.checkEngine())
-	errs = append(errs, checkBuilder("SLIPWAY_BUILDER", g.Builder, g.BuilderTLS), g.Drone.validate("SLIPWAY_DRONE_"), g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))
+	errs = append(errs,
+		g.checkEngine(),
+		checkBuilder("SLIPWAY_BUILDER", g.Builder, g.BuilderTLS),
+		g.Drone.validate("SLIPWAY_DRONE_"),
+		g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))
 	return errors.Join(errs...)
 }
 
-// The values of settings that are switches.
+// The values of on/off settings.
 const (
 	On  = "on"
 	Off = "off"
 )
 
+// checkEngine checks that the default engine is configured.
 func (g Gateway) checkEngine() error {
 	switch {
 	case slices.Contains(g.Engines(), g.Engine):
 		return nil
 	case g.Engine == "embedded":
-		return errors.New("SLIPWAY_ENGINE is embedded, which with SLIPWAY_DATABASE needs a builder for all gateways: set SLIPWAY_BUILDER, or choose another engine")
+		return errors.New("SLIPWAY_ENGINE is embedded, which with SLIPWAY_DATABASE needs a builder for all gateways: " +
+			"set SLIPWAY_BUILDER, or choose another engine")
 	}
-	return fmt.Errorf("SLIPWAY_ENGINE is %q, and configured are %s: choose one of them, or give its server", g.Engine, strings.Join(g.Engines(), ", "))
+	return fmt.Errorf("SLIPWAY_ENGINE is %q, and configured are %s: choose one of them, or give its server",
+		g.Engine, strings.Join(g.Engines(), ", "))
 }
 
+// checkOrigin checks that value is an http or https URL without user, query and fragment. name is
+// the environment variable, for the error.
 func checkOrigin(name, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
@@ -151,12 +165,12 @@ func checkOrigin(name, value string) error {
 // A Setting describes one environment variable, for --help and the documentation.
 type Setting struct {
 	Name, Default, Help string
-	Secret              bool // its type is secret.Secret
+	Secret              bool // the type of the field is secret.Secret
 
-	field string // of the struct
+	field string // name of the struct's field
 }
 
-// Help is the text of settings in --help, a line each.
+// Help returns the help text of the settings for --help, one line for each setting.
 func Help(all []Setting) string {
 	var text strings.Builder
 	for _, s := range all {
@@ -172,20 +186,24 @@ func Help(all []Setting) string {
 // GatewaySettings lists the gateway's settings in the order of the struct.
 func GatewaySettings() []Setting { return describe[Gateway]() }
 
-// describe reads the settings out of a struct's tags.
+// describe returns the settings that the tags of the struct T define.
 func describe[T any]() []Setting { return settingsOf(reflect.TypeFor[T](), "") }
 
+// settingsOf returns the settings of a struct and of the structs in it, in the order of the fields.
 func settingsOf(t reflect.Type, prefix string) []Setting {
 	var all []Setting
 	for i := range t.NumField() {
 		field := t.Field(i)
-		if within, ok := field.Tag.Lookup("envPrefix"); ok || field.Anonymous {
-			all = append(all, settingsOf(field.Type, prefix+within)...)
+		if nested, ok := field.Tag.Lookup("envPrefix"); ok || field.Anonymous {
+			all = append(all, settingsOf(field.Type, prefix+nested)...)
 			continue
 		}
 		all = append(all, Setting{
-			Name: prefix + variable(field), Default: field.Tag.Get("envDefault"), Help: field.Tag.Get("help"), field: field.Name,
-			Secret: field.Type == reflect.TypeFor[secret.Secret](),
+			Name:    prefix + variable(field),
+			Default: field.Tag.Get("envDefault"),
+			Help:    field.Tag.Get("help"),
+			Secret:  field.Type == reflect.TypeFor[secret.Secret](),
+			field:   field.Name,
 		})
 	}
 	return all

@@ -10,22 +10,31 @@ import (
 )
 
 func TestLoadGatewayDefaults(t *testing.T) {
-	g, err := config.LoadGateway([]string{"SLIPWAY_URL=https://ci.example.com/", "SLIPWAY_BITBUCKET_CLIENT_SECRET=hush", "SLIPWAY_DATA=/var/lib/slipway", "SLIPWAY_METRICS_TOKEN=0123456789abcdef"})
+	g, err := config.LoadGateway([]string{
+		"SLIPWAY_URL=https://ci.example.com/", "SLIPWAY_BITBUCKET_CLIENT_SECRET=hush",
+		"SLIPWAY_DATA=/var/lib/slipway", "SLIPWAY_METRICS_TOKEN=0123456789abcdef",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.URL != "https://ci.example.com" || g.Listen != ":8080" || g.BuildTimeout != 4*time.Hour || g.Keep != 90*24*time.Hour || g.Concurrency != 2 {
-		t.Errorf("unexpected settings: %+v", g)
-	}
-	if g.Key != "/var/lib/slipway/secret.key" {
-		t.Errorf("key file = %q", g.Key)
+	for name, pair := range map[string][2]any{
+		"URL":          {g.URL, "https://ci.example.com"},
+		"Listen":       {g.Listen, ":8080"},
+		"BuildTimeout": {g.BuildTimeout, 4 * time.Hour},
+		"Keep":         {g.Keep, 90 * 24 * time.Hour},
+		"Concurrency":  {g.Concurrency, 2},
+		"Key":          {g.Key, "/var/lib/slipway/secret.key"},
+	} {
+		if got, want := pair[0], pair[1]; got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
 	}
 	if g.ClientSecret.Reveal() != "hush" || strings.Contains(g.ClientSecret.String(), "hush") {
 		t.Error("the client secret must be read and not printed")
 	}
 }
 
-func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
+func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		environ []string
@@ -68,7 +77,7 @@ func TestLoadGatewayNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestLoadGatewayTakesCIs(t *testing.T) {
+func TestLoadGatewayAcceptsCIs(t *testing.T) {
 	g, err := config.LoadGateway([]string{
 		"SLIPWAY_URL=https://x.example", "SLIPWAY_ENGINE=woodpecker",
 		"SLIPWAY_DRONE_SERVER=https://drone.example.com/", "SLIPWAY_DRONE_TOKEN=hush", "SLIPWAY_DRONE_TYPE=exec", "SLIPWAY_DRONE_REPOSITORY=acme/builder",
@@ -96,7 +105,7 @@ func TestGatewaySettingsAreDescribed(t *testing.T) {
 	}
 }
 
-func TestHelpIsALineForEachSetting(t *testing.T) {
+func TestHelpHasALineForEachSetting(t *testing.T) {
 	got := config.Help([]config.Setting{{Name: "SLIPWAY_A", Help: "the first"}, {Name: "SLIPWAY_B", Default: "2", Help: "the second"}})
 	want := "  SLIPWAY_A                          the first\n  SLIPWAY_B                          the second [2]\n"
 	if got != want {

@@ -2,9 +2,9 @@ package config
 
 import "slipway/config/secret"
 
-// Plugin is the configuration of the build step in a pipeline of the user's own, without a
-// gateway. A CI makes PLUGIN_* of a step's settings: lists joined by commas, an unset one
-// absent. Package runner/settings reads and checks it.
+// Plugin is the configuration of a build step without a gateway, in a pipeline that the user wrote.
+// The CI converts the step's settings to variables PLUGIN_*: it joins lists with commas, and sets no
+// variable for a setting that is not given. Package runner/settings reads and validates it.
 type Plugin struct {
 	Repo string `env:"PLUGIN_REPO" help:"image to build, without a tag, as registry.example.com/acme/app, or several names of it: a list; builds the checked-out workspace without a gateway"`
 	PluginLogin
@@ -32,8 +32,8 @@ type Plugin struct {
 	PluginECR
 }
 
-// Join is the configuration of the build step in a pipeline of the user's own under a gateway,
-// which says what there is to build. Package runner/settings reads and checks it.
+// Join is the configuration of a build step in the user's own pipeline that gets its build from a
+// gateway. Package runner/settings reads and validates it.
 type Join struct {
 	Gateway        string        `env:"PLUGIN_GATEWAY" help:"the gateway's URL, as https://slipway.example.com: it decides what is built, and receives the log and the status"`
 	AutomatedBuild string        `env:"PLUGIN_AUTOMATED_BUILD" help:"id of the automated build, as its page shows it"`
@@ -45,7 +45,7 @@ type Join struct {
 	Insecure string `env:"PLUGIN_INSECURE" envDefault:"false" help:"true: the registry (setting registry, else that of the first login, else the image's) uses plain HTTP; or the registries that do, a list"`
 }
 
-// JoinSettings lists them in the order of the struct.
+// JoinSettings lists the settings of Join in the order of the struct.
 func JoinSettings() []Setting { return describe[Join]() }
 
 // PluginSettings lists the plugin's settings in the order of the struct.

@@ -2,8 +2,8 @@ package config
 
 import "slipway/config/secret"
 
-// PluginBuild is what a step without a gateway may tell its builder besides what every build
-// needs. Names are those of Drone's plugins/docker and Woodpecker's docker-buildx.
+// PluginBuild holds the optional build settings of a step without a gateway. The names are those of
+// Drone's plugins/docker and Woodpecker's docker-buildx.
 type PluginBuild struct {
 	Secret            string        `env:"PLUGIN_SECRET" help:"a secret for RUN --mount=type=secret, as id=npm,src=path or id=npm,env=NAME"`
 	Secrets           string        `env:"PLUGIN_SECRETS" help:"several of them: a list"`

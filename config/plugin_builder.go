@@ -2,8 +2,8 @@ package config
 
 import "slipway/config/secret"
 
-// PluginBuilder is what the builder that a step starts is told. A builder that is named has its
-// own configuration.
+// PluginBuilder configures the builder that a step starts. A builder that already runs (setting
+// builder) has its own configuration.
 type PluginBuilder struct {
 	Mirror          string `env:"PLUGIN_MIRROR" help:"mirrors of Docker Hub for base images, as https://mirror.example.com, a list; of the builder that the step starts"`
 	CustomDNS       string `env:"PLUGIN_CUSTOM_DNS" help:"name servers of RUN, a list; of the builder that the step starts"`

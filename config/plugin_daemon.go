@@ -1,8 +1,8 @@
 package config
 
-// PluginDaemon are settings of Drone's plugins/docker and Woodpecker's docker-buildx for the
-// Docker daemon that those start in the step. There is none here: they are taken, so that a
-// pipeline keeps them, and one line of the log says which do nothing.
+// PluginDaemon holds settings of Drone's plugins/docker and Woodpecker's docker-buildx for the Docker
+// daemon that these plugins start in the step. Slipway starts no Docker daemon. It accepts the
+// settings so that existing pipelines work, and logs one line with the names of those without effect.
 type PluginDaemon struct {
 	Bip              string `env:"PLUGIN_BIP" help:"does nothing: there is no Docker daemon"`
 	BuildkitConfig   string `env:"PLUGIN_BUILDKIT_CONFIG" help:"does nothing: there is no buildkitd"`
@@ -20,5 +20,5 @@ type PluginDaemon struct {
 	StoragePath      string `env:"PLUGIN_STORAGE_PATH" help:"does nothing: there is no Docker daemon"`
 }
 
-// DaemonSettings lists them in the order of the struct.
+// DaemonSettings lists the settings of PluginDaemon in the order of the struct.
 func DaemonSettings() []Setting { return describe[PluginDaemon]() }

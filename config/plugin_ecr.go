@@ -2,8 +2,8 @@ package config
 
 import "slipway/config/secret"
 
-// PluginECR is how a step without a gateway logs in at Amazon's registry, and what it makes of
-// a repository there. Names are those of Woodpecker's docker-buildx.
+// PluginECR configures the login to Amazon ECR and the ECR repository of a step without a gateway.
+// The names are those of Woodpecker's docker-buildx.
 type PluginECR struct {
 	AWSAccessKeyID      string        `env:"PLUGIN_AWS_ACCESS_KEY_ID" help:"access key by which to log in where repo is ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME; default: AWS_ACCESS_KEY_ID"`
 	AWSSecretAccessKey  secret.Secret `env:"PLUGIN_AWS_SECRET_ACCESS_KEY" help:"its secret; default: AWS_SECRET_ACCESS_KEY; removed from the environment after reading"`

@@ -2,9 +2,9 @@ package config
 
 import "slipway/config/secret"
 
-// PluginLogin is which registries a step without a gateway logs in to, and as whom. Names are
-// those of Drone's plugins/docker and Woodpecker's docker-buildx; runner/settings says where
-// else a value may come from (DOCKER_USERNAME, …), and which login goes before which.
+// PluginLogin holds the registry logins of a step without a gateway. The names are those of Drone's
+// plugins/docker and Woodpecker's docker-buildx. Package runner/settings defines the other sources of
+// a value (DOCKER_USERNAME, …) and the precedence of the logins.
 type PluginLogin struct {
 	Registry    string        `env:"PLUGIN_REGISTRY" help:"registry that username and password are for, or the beginning of images' names; default: the image's registry"`
 	Username    string        `env:"PLUGIN_USERNAME" help:"user name at the registry; default: DOCKER_USERNAME, else anonymous"`

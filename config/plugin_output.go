@@ -1,6 +1,6 @@
 package config
 
-// PluginOutput is what a step shows in its log, and what it makes besides a push.
+// PluginOutput configures the log of a step and its outputs in addition to the push.
 type PluginOutput struct {
 	Quiet  string `env:"PLUGIN_QUIET" envDefault:"false" help:"true: the log shows the builder's own lines only of a build that failed"`
 	Debug  string `env:"PLUGIN_DEBUG" envDefault:"false" help:"true: the log shows every setting that has a value, and its origin"`

@@ -2,7 +2,7 @@ package config
 
 import "slipway/config/secret"
 
-// PluginStatus is what a step without a gateway reports to Bitbucket of its commit.
+// PluginStatus configures the commit status that a step without a gateway reports to Bitbucket.
 type PluginStatus struct {
 	BitbucketStatus   string        `env:"PLUGIN_BITBUCKET_STATUS" envDefault:"on" help:"on or off: report the status of the commit to Bitbucket, if a credential for it is given"`
 	BitbucketToken    secret.Secret `env:"PLUGIN_BITBUCKET_TOKEN" help:"Bitbucket access token of the repository, project or workspace; Data Center: HTTP access token. Reading the repository is enough; removed from the environment after reading"`

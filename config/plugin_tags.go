@@ -1,7 +1,7 @@
 package config
 
-// Tags are the settings that say which tags the build step pushes. Some have two names, as the
-// plugins that people come from have them.
+// Tags holds the settings for the tags that the build step pushes. Some settings have two names
+// because the plugins that Slipway replaces use different names.
 type Tags struct {
 	Tags          string `env:"PLUGIN_TAGS" envDefault:"latest" help:"tags to push: a comma list, or a JSON list"`
 	Tag           string `env:"PLUGIN_TAG" help:"the same as tags"`

@@ -2,8 +2,8 @@ package config
 
 import "slipway/config/secret"
 
-// Runner is the configuration of the build step that gets its work from a gateway. Engines
-// set it; nobody needs to by hand. Package runner/settings reads and checks it.
+// Runner is the configuration of a build step that gets its work from a gateway. The engines set
+// these variables, not the user. Package runner/settings reads and validates them.
 type Runner struct {
 	URL     string        `env:"SLIPWAY_RUNNER_URL" help:"where the gateway answers for this build: https://slipway.example.com/runner/v1/builds/{id}"`
 	Token   secret.Secret `env:"SLIPWAY_RUNNER_TOKEN" help:"the attempt's token; removed from the environment after reading"`
@@ -13,5 +13,5 @@ type Runner struct {
 	Workdir string        `env:"SLIPWAY_WORKDIR" help:"directory for the source tree and the log; default: one is made below TMPDIR and removed at the end"`
 }
 
-// RunnerSettings lists the runner's settings in the order of the struct.
+// RunnerSettings lists the settings of Runner in the order of the struct.
 func RunnerSettings() []Setting { return describe[Runner]() }

@@ -1,4 +1,4 @@
 package config
 
-// Version is the version of this binary; the Makefile sets it at build time.
+// Version is the version of this binary. The Makefile sets it at build time with -ldflags -X.
 var Version = "dev"

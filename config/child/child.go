@@ -1,4 +1,5 @@
-// Package child starts processes that end with their starter, however that ends.
+// Package child starts child processes that the kernel kills if the parent process ends, even if
+// the parent crashes.
 package child
 
 import (
@@ -12,27 +13,28 @@ import (
 	"time"
 )
 
-// maxLine bounds what is kept of one line of output, in bytes. What follows a longer one is not
-// passed on.
+// maxLine is the longest line of output that is passed on, in bytes. After a longer line, the rest
+// of the output is discarded.
 const maxLine = 16 << 10
 
-// Options say how a process is started.
+// Options configure Start.
 type Options struct {
-	Death syscall.Signal // what it gets when its starter ends; default SIGKILL
-	// Line gets each line of its output, without the spaces around it, one after the other; nil =
-	// the command's own Stdout and Stderr do.
+	// Death is the signal that the kernel sends to the process if the parent ends; 0 = SIGKILL.
+	Death syscall.Signal
+	// Line is called with each non-empty line of stdout and stderr, without surrounding spaces.
+	// Calls do not overlap. If Line is nil, the command's own Stdout and Stderr are used.
 	Line func(line string)
 }
 
-// A Child is a process that was started. It is safe for concurrent use.
+// A Child is a started process. It is safe for concurrent use.
 type Child struct {
 	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has ended; err is final then
+	ended chan struct{} // closed after the process has ended; err does not change after that
 	err   error
 }
 
-// Start starts the command in a process group of its own: Ctrl-C is for the starter, which then
-// stops it in order.
+// Start starts the command in its own process group. So Ctrl-C signals only the parent, which can
+// then stop the command in order. The error is the one of exec.Cmd.Start.
 func Start(cmd *exec.Cmd, o Options) (*Child, error) {
 	if o.Death == 0 {
 		o.Death = syscall.SIGKILL
@@ -50,8 +52,8 @@ func Start(cmd *exec.Cmd, o Options) (*Child, error) {
 	return c, nil
 }
 
-// run owns the process from start to end, on one thread: the kernel takes the end of the thread
-// that started a process for the end of its parent.
+// run starts the process and waits for its end on one locked thread. The kernel sends the death
+// signal when the thread that started the process ends, not when the whole parent ends.
 func (c *Child) run(line func(string), started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -60,19 +62,20 @@ func (c *Child) run(line func(string), started chan<- error) {
 	if err != nil {
 		return
 	}
-	followed := make(chan struct{})
+	outputDone := make(chan struct{})
 	go func() {
-		defer close(followed)
+		defer close(outputDone)
 		if read != nil {
-			follow(read, line)
+			passLines(read, line)
 		}
 	}()
 	c.err = c.cmd.Wait()
-	<-followed
+	<-outputDone
 	close(c.ended)
 }
 
-// start starts the process; read is the end of a pipe that has its output, if that is piped.
+// start starts the process. If piped, read is the read end of a pipe for stdout and stderr, and the
+// caller must close it; else read is nil.
 func (c *Child) start(piped bool) (read *os.File, err error) {
 	if !piped {
 		return nil, c.cmd.Start()
@@ -90,7 +93,8 @@ func (c *Child) start(piped bool) (read *os.File, err error) {
 	return read, nil
 }
 
-func follow(read *os.File, line func(string)) {
+// passLines calls line for each non-empty line until the end of the output, and closes read.
+func passLines(read *os.File, line func(string)) {
 	defer read.Close()
 	lines := bufio.NewScanner(read)
 	lines.Buffer(nil, maxLine)
@@ -99,19 +103,20 @@ func follow(read *os.File, line func(string)) {
 			line(text)
 		}
 	}
-	_, _ = io.Copy(io.Discard, read) // after a line too long: the process must not block
+	_, _ = io.Copy(io.Discard, read) // after a line that is too long: a full pipe would block the process
 }
 
-// PID is its process's number, also after its end.
+// PID returns the process ID, also after the process has ended.
 func (c *Child) PID() int { return c.cmd.Process.Pid }
 
-// Signal sends a signal, if the process has not ended.
+// Signal sends a signal to the process. It does nothing if the process has ended.
 func (c *Child) Signal(signal syscall.Signal) { _ = c.cmd.Process.Signal(signal) }
 
-// Ended is closed when the process has ended, and its last line was passed on.
+// Ended returns a channel that is closed when the process has ended and its last line was passed to
+// Options.Line.
 func (c *Child) Ended() <-chan struct{} { return c.ended }
 
-// Running reports whether it has not ended.
+// Running reports whether the process has not ended yet.
 func (c *Child) Running() bool {
 	select {
 	case <-c.ended:
@@ -121,28 +126,29 @@ func (c *Child) Running() bool {
 	}
 }
 
-// Err waits for the end and says how it ended, as exec.Cmd's Wait does.
+// Err waits for the end of the process and returns the result of exec.Cmd.Wait: nil for exit code 0,
+// else usually an *exec.ExitError.
 func (c *Child) Err() error {
 	<-c.ended
 	return c.err
 }
 
-// End sends a signal that ends the process, and waits for that.
+// End sends a signal that ends the process, and waits until it has ended. It has no time limit.
 func (c *Child) End(signal syscall.Signal) {
-	_ = c.cmd.Process.Signal(signal) // one that ended meanwhile is what we want
+	_ = c.cmd.Process.Signal(signal) // it fails only if the process has already ended
 	<-c.ended
 }
 
-// Stop asks the process to end, kills its group when it has not after grace, and waits for the
-// end. Calling it again is harmless.
+// Stop sends SIGTERM and waits for the end of the process. If the process has not ended after grace,
+// Stop kills its process group. A second call has no effect.
 func (c *Child) Stop(grace time.Duration) {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // one that ended meanwhile is what we want
-	over := time.NewTimer(grace)
-	defer over.Stop()
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it fails only if the process has already ended
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
 	select {
 	case <-c.ended:
 		return
-	case <-over.C:
+	case <-timer.C:
 	}
 	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 	<-c.ended

@@ -17,7 +17,7 @@ import (
 	"slipway/config/child"
 )
 
-// parentVariable makes the test binary a starter that prints its child's number and waits.
+// parentVariable makes the test binary start a child, print its process ID, and wait.
 const parentVariable = "SLIPWAY_TEST_STARTER"
 
 func TestMain(m *testing.M) {
@@ -35,55 +35,56 @@ func TestMain(m *testing.M) {
 
 func shell(script string) *exec.Cmd { return exec.Command("sh", "-c", script) }
 
-// gone waits until there is no such process, or only what is left of one that nobody waits for.
-func gone(t *testing.T, pid int) {
+// waitGone waits until the process does not exist or is a zombie.
+func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
 	for {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || strings.Contains(string(stat), ") Z ") {
 			return
 		}
 		select {
-		case <-look.C:
+		case <-poll.C:
 		case <-ctx.Done():
-			t.Fatalf("process %d goes on: %s", pid, stat)
+			t.Fatalf("process %d still runs: %s", pid, stat)
 		}
 	}
 }
 
-func TestItEndsWithItsStarterHoweverThatEnds(t *testing.T) {
+func TestChildEndsWhenItsParentIsKilled(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	starter := exec.Command(self)
-	starter.Env = append(os.Environ(), parentVariable+"=yes")
-	out, err := starter.StdoutPipe()
+	parent := exec.Command(self)
+	parent.Env = append(os.Environ(), parentVariable+"=yes")
+	out, err := parent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := starter.Start(); err != nil {
+	if err := parent.Start(); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	pid, notNumber := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil || notNumber != nil {
-		t.Fatalf("the starter said %q: %v", line, err)
+		t.Fatalf("the parent printed %q: %v", line, err)
 	}
-	if err := starter.Process.Kill(); err != nil {
+	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = starter.Wait() // it was killed
-	gone(t, pid)
+	_ = parent.Wait() // it was killed
+	waitGone(t, pid)
 }
 
-func TestEachLineOfItsOutputIsPassedOn(t *testing.T) {
+func TestLineGetsEachLineOfTheOutput(t *testing.T) {
 	var lines []string
-	c, err := child.Start(shell("echo ' one '; echo; echo two >&2; exit 3"), child.Options{Line: func(line string) { lines = append(lines, line) }})
+	appendLine := func(line string) { lines = append(lines, line) }
+	c, err := child.Start(shell("echo ' one '; echo; echo two >&2; exit 3"), child.Options{Line: appendLine})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,12 +92,15 @@ func TestEachLineOfItsOutputIsPassedOn(t *testing.T) {
 	if err := c.Err(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
 		t.Errorf("it ended with %v", err)
 	}
-	if c.Running() || !slices.Equal(lines, []string{"one", "two"}) {
-		t.Errorf("running %v, lines %q", c.Running(), lines)
+	if c.Running() {
+		t.Error("got Running() true after the end, want false")
+	}
+	if want := []string{"one", "two"}; !slices.Equal(lines, want) {
+		t.Errorf("got lines %q, want %q", lines, want)
 	}
 }
 
-func TestALineTooLongHoldsNothingUp(t *testing.T) {
+func TestALineThatIsTooLongDoesNotBlockTheProcess(t *testing.T) {
 	c, err := child.Start(shell("head -c 1000000 /dev/zero"), child.Options{Line: func(string) {}})
 	if err != nil {
 		t.Fatal(err)
@@ -106,23 +110,25 @@ func TestALineTooLongHoldsNothingUp(t *testing.T) {
 	}
 }
 
-func TestStopAsksAndThenKillsTheGroup(t *testing.T) {
-	t.Run("asks", func(t *testing.T) {
+func TestStopSendsSIGTERMAndThenKillsTheGroup(t *testing.T) {
+	t.Run("terminates", func(t *testing.T) {
 		ready := make(chan string, 2)
-		c, err := child.Start(shell("trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.01; done"), child.Options{Line: func(line string) { ready <- line }})
+		script := "trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
+		c, err := child.Start(shell(script), child.Options{Line: func(line string) { ready <- line }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-ready
 		c.Stop(time.Minute)
-		if said := <-ready; said != "asked" || c.Err() != nil {
-			t.Errorf("it said %q and ended with %v", said, c.Err())
+		if line := <-ready; line != "asked" || c.Err() != nil {
+			t.Errorf("it printed %q and ended with %v", line, c.Err())
 		}
-		c.Stop(time.Minute) // changes nothing
+		c.Stop(time.Minute) // has no effect
 	})
 	t.Run("kills", func(t *testing.T) {
 		ready := make(chan string, 1)
-		c, err := child.Start(shell("trap '' TERM; sleep 1000 & echo $!; wait; wait"), child.Options{Line: func(line string) { ready <- line }})
+		script := "trap '' TERM; sleep 1000 & echo $!; wait; wait"
+		c, err := child.Start(shell(script), child.Options{Line: func(line string) { ready <- line }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +141,7 @@ func TestStopAsksAndThenKillsTheGroup(t *testing.T) {
 		if err := c.Err(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Errorf("it ended with %v", err)
 		}
-		gone(t, pid)
+		waitGone(t, pid)
 	})
 }
 
@@ -151,7 +157,7 @@ func TestEndSendsTheSignal(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThereIsNotStarted(t *testing.T) {
+func TestStartReturnsTheErrorOfAMissingProgram(t *testing.T) {
 	for _, line := range []func(string){nil, func(string) {}} {
 		if _, err := child.Start(exec.Command("/nonexistent"), child.Options{Line: line}); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("error %v", err)

@@ -10,12 +10,14 @@ import (
 	"slices"
 )
 
-// ErrNeeded is CheckAddress's answer where the client must be somebody.
-var ErrNeeded = errors.New("a builder on another machine takes only clients with a certificate: `slipway builder keys` makes them")
+// ErrNeeded reports that a connection to a builder on another machine needs a client certificate.
+var ErrNeeded = errors.New("a builder on another machine takes only clients with a certificate: " +
+	"`slipway builder keys` makes them")
 
-// CheckAddress checks a builder's address: unix:///path, tcp://host:port, or one of IsExec. ErrNeeded when
-// who is nobody and the connection would leave this machine.
-func CheckAddress(address string, who Identity) error {
+// CheckAddress checks a builder's address: unix:///path, tcp://host:port, or an address that IsExec
+// accepts. It returns ErrNeeded if the client has no certificate (its Identity is zero) and the
+// connection would leave this machine.
+func CheckAddress(address string, client Identity) error {
 	if IsExec(address) {
 		return nil
 	}
@@ -25,17 +27,20 @@ func CheckAddress(address string, who Identity) error {
 	case u.Scheme == "unix" && u.Host == "" && filepath.IsAbs(u.Path):
 		return nil
 	case u.Scheme == "tcp" && u.Hostname() != "" && u.Port() != "" && u.Path == "":
-		if who.IsZero() && !isLoopback(u.Hostname()) {
+		if client.IsZero() && !isLoopback(u.Hostname()) {
 			return ErrNeeded
 		}
 		return nil
 	}
-	return fmt.Errorf("%q is no address of a builder: give it as unix:///run/slipway/builder.sock tcp://builder.example.com:9443, docker-container://NAME or kube-pod://NAME", address)
+	return fmt.Errorf("%q is no address of a builder: give it as unix:///run/slipway/builder.sock "+
+		"tcp://builder.example.com:9443, docker-container://NAME or kube-pod://NAME", address)
 }
 
-// IsExec reports whether a builder is reached by a command that runs in its container:
-// docker-container://NAME[?context=…], by docker, and kube-pod://NAME[?context=…&namespace=…&container=…],
-// by kubectl. Those commands know by themselves whom they talk to. A name is none of an option's.
+// IsExec reports whether the client reaches the builder through a command in the builder's container.
+// The address docker-container://NAME[?context=…] uses docker, and
+// kube-pod://NAME[?context=…&namespace=…&container=…] uses kubectl. These commands authenticate the
+// server themselves, so no certificate is needed. A NAME cannot begin with "-", so it cannot be an
+// option of the command.
 // https://github.com/moby/buildkit/tree/master/client/connhelper
 func IsExec(address string) bool {
 	u, err := url.Parse(address)
@@ -51,16 +56,17 @@ func IsExec(address string) bool {
 	return known != nil
 }
 
-// containerName is of containers, pods and contexts. A length in it would make of it, whenever a
-// program starts, as many states.
+// containerName matches names of containers, pods and contexts. The length is checked separately: a
+// repetition {1,253} would make the compiled expression large, and it is compiled at every start.
 var containerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@:/-]*$`)
 
 func namesContainer(text string) bool { return len(text) <= 253 && containerName.MatchString(text) }
 
-// Encrypts reports whether a client that is somebody shows it at an address.
-func Encrypts(address string, who Identity) bool {
+// Encrypts reports whether a connection to the address uses mutual TLS: the address is tcp://, and
+// the client has a certificate.
+func Encrypts(address string, client Identity) bool {
 	u, err := url.Parse(address)
-	return err == nil && u.Scheme == "tcp" && !who.IsZero()
+	return err == nil && u.Scheme == "tcp" && !client.IsZero()
 }
 
 func isLoopback(host string) bool {

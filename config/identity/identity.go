@@ -1,7 +1,7 @@
-// Package identity is who the two sides of a connection to a builder are: certificates by
-// which each knows the other (mutual TLS). Whoever reaches a builder may build on it and read
-// its cache, and registry passwords cross the connection; so nothing but this machine's own
-// traffic goes without.
+// Package identity holds the certificates of the two sides of a connection to a builder, which
+// authenticate each other (mutual TLS). A client of a builder can build on it and read its cache, and
+// registry passwords cross the connection. So only connections inside one machine work without
+// certificates.
 package identity
 
 import (
@@ -19,21 +19,21 @@ import (
 	"slipway/config/secret"
 )
 
-// maxFile bounds the file of an Identity, in bytes.
+// maxFile is the largest file that Read accepts, in bytes.
 const maxFile = 64 << 10
 
-// An Identity is one side: the certificate that it shows, with its key, and the authorities
-// whose certificates it takes from the other side. The zero Identity is nobody. It is
-// immutable and safe for concurrent use.
+// An Identity is the TLS identity of a client or a server: its certificate, its key, and the
+// authorities that it trusts for the certificate of the other side. The zero Identity has no
+// certificate. An Identity is immutable and safe for concurrent use.
 type Identity struct {
 	text    secret.Secret
 	own     tls.Certificate
 	trusted *x509.CertPool
 }
 
-// Parse reads PEM, as `cat cert.pem ca.pem key.pem` makes it: the first certificate is its own,
-// the others are the authorities. `slipway builder keys` writes such files. Its error shows
-// nothing of the text; empty is nobody.
+// Parse parses PEM in the form of `cat cert.pem ca.pem key.pem`: the first certificate is the
+// identity's own, the others are the authorities. `slipway builder keys` writes such files. For an
+// empty text it returns the zero Identity. The error contains nothing of the text.
 func Parse(text secret.Secret) (Identity, error) {
 	if text.IsZero() {
 		return Identity{}, nil
@@ -46,18 +46,19 @@ func Parse(text secret.Secret) (Identity, error) {
 	if len(own.Certificate) < 2 {
 		return Identity{}, errors.New("it has one certificate, its own: put the authority's after it (cat cert.pem ca.pem key.pem)")
 	}
-	who := Identity{text: text, own: own, trusted: x509.NewCertPool()}
+	id := Identity{text: text, own: own, trusted: x509.NewCertPool()}
 	for _, der := range own.Certificate[1:] {
 		authority, err := x509.ParseCertificate(der)
 		if err != nil {
 			return Identity{}, fmt.Errorf("a certificate after its own: %w", err)
 		}
-		who.trusted.AddCert(authority)
+		id.trusted.AddCert(authority)
 	}
-	return who, nil
+	return id, nil
 }
 
-// Read is Parse for what a setting holds: the PEM itself, or the absolute path of its file.
+// Read parses the value of a setting, which is either the PEM itself or the absolute path of a PEM
+// file of at most 64 KiB.
 func Read(value secret.Secret) (Identity, error) {
 	path := value.Reveal()
 	if !strings.HasPrefix(path, "/") {
@@ -67,7 +68,7 @@ func Read(value secret.Secret) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // the file is only read, so no data is lost
 	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	switch {
 	case err != nil:
@@ -75,41 +76,44 @@ func Read(value secret.Secret) (Identity, error) {
 	case len(text) == 0 || len(text) > maxFile:
 		return Identity{}, fmt.Errorf("%s has %d bytes or more: it is no certificate", path, len(text))
 	}
-	who, err := Parse(secret.New(string(text)))
+	id, err := Parse(secret.New(string(text)))
 	if err != nil {
 		return Identity{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return who, nil
+	return id, nil
 }
 
-// IsZero reports whether it is nobody.
+// IsZero reports whether the identity has no certificate.
 func (i Identity) IsZero() bool { return i.text.IsZero() }
 
-// Equal reports whether both are the same.
+// Equal reports whether both identities have the same PEM text.
 func (i Identity) Equal(other Identity) bool { return i.text.Equal(other.text) }
 
-// Format prints stars, as its text does.
+// Format prints stars instead of the PEM text, as secret.Secret does. It implements fmt.Formatter.
 func (i Identity) Format(f fmt.State, verb rune) { i.text.Format(f, verb) }
 
-// Text is the PEM that Parse takes.
+// Text returns the PEM text. Parse accepts it.
 func (i Identity) Text() secret.Secret { return i.text }
 
-// Expires is the time after which the other side refuses it.
+// Expires returns the end of the certificate's validity. After it the other side rejects the
+// certificate. The identity must not be zero.
 func (i Identity) Expires() time.Time { return i.own.Leaf.NotAfter }
 
-// FingerprintBytes is the length of a fingerprint, which has two hex digits a byte.
+// FingerprintBytes is the length of a fingerprint in bytes. Fingerprint writes two hex digits a byte.
 const FingerprintBytes = sha256.Size
 
-// Fingerprint returns the SHA-256 of a certificate in small hex digits.
+// Fingerprint returns the SHA-256 sum of a certificate in lower-case hex digits.
 func Fingerprint(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.Raw)
 	return hex.EncodeToString(sum[:])
 }
 
-// Fingerprint returns that of the certificate that it shows. It must not be zero.
+// Fingerprint returns the fingerprint of the identity's own certificate. The identity must not be
+// zero.
 func (i Identity) Fingerprint() string { return Fingerprint(i.own.Leaf) }
 
-// Server is how a server speaks that takes only clients of its authorities.
+// Server returns the TLS configuration of a server. The server accepts only clients whose certificate
+// is signed by one of the identity's authorities.
 func (i Identity) Server() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{i.own},
@@ -117,7 +121,8 @@ func (i Identity) Server() *tls.Config {
 	}
 }
 
-// Client is how a client speaks. The server's name is that which it dials.
+// Client returns the TLS configuration of a client. It has no ServerName, so the certificate of the
+// server must be valid for the host that the client dials.
 func (i Identity) Client() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{i.own}, RootCAs: i.trusted,

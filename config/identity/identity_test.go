@@ -26,18 +26,29 @@ func TestRead(t *testing.T) {
 	cert, key := identitytest.Pair(t)
 	whole := cert + cert + key
 	for name, value := range map[string]string{"its PEM": whole, "its file": write(t, whole), "key first": key + cert + cert} {
-		who, err := identity.Read(secret.New(value))
-		if err != nil || who.IsZero() || who.Expires().Year() != 2099 {
-			t.Errorf("%s: %v, nobody %t", name, err, who.IsZero())
+		id, err := identity.Read(secret.New(value))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if id.IsZero() {
+			t.Errorf("%s: got a zero identity, want a certificate", name)
+			continue
+		}
+		if got := id.Expires().Year(); got != 2099 {
+			t.Errorf("%s: got expiry in %d, want 2099", name, got)
 		}
 	}
-	who, err := identity.Read(secret.New(whole))
-	shown := fmt.Sprintf("%v %+v %#v %s", who, struct{ Who identity.Identity }{who}, &who, who)
-	if err != nil || strings.Contains(shown, "KEY") || len(shown) > 200 {
-		t.Errorf("%v: it is shown as %s", err, shown)
+	id, err := identity.Read(secret.New(whole))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if who, err := identity.Read(secret.Secret{}); err != nil || !who.IsZero() {
-		t.Errorf("nothing: %v, nobody %t", err, who.IsZero())
+	printed := fmt.Sprintf("%v %+v %#v %s", id, struct{ ID identity.Identity }{id}, &id, id)
+	if strings.Contains(printed, "KEY") || len(printed) > 200 {
+		t.Errorf("an identity prints its key: %s", printed)
+	}
+	if id, err := identity.Read(secret.Secret{}); err != nil || !id.IsZero() {
+		t.Errorf("empty setting: got error %v and zero %t, want a zero identity", err, id.IsZero())
 	}
 }
 
@@ -65,7 +76,7 @@ func TestReadRefuses(t *testing.T) {
 
 func TestCheckAddress(t *testing.T) {
 	cert, key := identitytest.Pair(t)
-	somebody, err := identity.Parse(secret.New(cert + cert + key))
+	client, err := identity.Parse(secret.New(cert + cert + key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,21 +111,21 @@ func TestCheckAddress(t *testing.T) {
 		"kube-pod://b:1":                                        {},
 		"podman-container://b":                                  {},
 	} {
-		nobody := identity.CheckAddress(address, identity.Identity{})
-		if (nobody == nil) != c.good || errors.Is(nobody, identity.ErrNeeded) != c.needed {
-			t.Errorf("%q as nobody: %v", address, nobody)
+		err := identity.CheckAddress(address, identity.Identity{})
+		if (err == nil) != c.good || errors.Is(err, identity.ErrNeeded) != c.needed {
+			t.Errorf("%q without a certificate: %v", address, err)
 		}
-		if err := identity.CheckAddress(address, somebody); (err == nil) != (c.good || c.needed) {
-			t.Errorf("%q as somebody: %v", address, err)
+		if err := identity.CheckAddress(address, client); (err == nil) != (c.good || c.needed) {
+			t.Errorf("%q with a certificate: %v", address, err)
 		}
 		if !c.good && !c.needed {
 			continue
 		}
-		if got := identity.Encrypts(address, somebody); got != c.encrypts {
+		if got := identity.Encrypts(address, client); got != c.encrypts {
 			t.Errorf("%q encrypts: %t", address, got)
 		}
 		if identity.Encrypts(address, identity.Identity{}) {
-			t.Errorf("%q encrypts as nobody", address)
+			t.Errorf("%q encrypts without a certificate", address)
 		}
 	}
 }

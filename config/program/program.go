@@ -1,5 +1,5 @@
-// Package program runs a program's commands from start to end: signals, what is said of an error,
-// and the exit code.
+// Package program runs the commands of a program. It handles signals, prints errors, and returns the
+// exit code.
 package program
 
 import (
@@ -14,20 +14,20 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// Run carries out a program's arguments and returns its exit code. SIGINT and SIGTERM end the
-// context that the command gets; what ended it in error is printed to standard error.
+// Run runs the command that the arguments name and returns the exit code. SIGINT and SIGTERM cancel
+// the command's context. Run prints the command's error to standard error.
 func Run(app *cli.Command, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	app.ExitErrHandler = func(context.Context, *cli.Command, error) {} // ExitCode does it
+	app.ExitErrHandler = func(context.Context, *cli.Command, error) {} // ExitCode handles errors
 	if err := app.Run(ctx, args); err != nil {
 		return ExitCode(os.Stderr, err)
 	}
 	return 0
 }
 
-// ExitCode prints an error to w, once, and returns the exit code that it asks for: what
-// the error says by an ExitCode method, else 1.
+// ExitCode prints an error to w and returns the exit code: that of the error if it implements
+// cli.ExitCoder, else 1.
 func ExitCode(w io.Writer, err error) int {
 	if text := err.Error(); text != "" {
 		fmt.Fprintln(w, "slipway:", Plain(text))

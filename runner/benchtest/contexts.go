@@ -12,13 +12,12 @@ import (
 	"strings"
 )
 
-// A row is a Dockerfile and its context. The file that a change changes is changing.txt, or
-// what changes names.
+// A row is a Dockerfile and its context.
 type row struct {
 	name, about string
-	make        func(ctx context.Context, w *world, dir string) error
-	changes     string // of the context; the case changed writes it
-	text        string // of that file; %s is what tells one build from another
+	make        func(ctx context.Context, e *env, dir string) error
+	changes     string // file of the context that the case "changed" writes, as changing.txt
+	text        string // content of that file; %s is replaced by a text that is unique to the build
 }
 
 func rows() []row {
@@ -47,7 +46,8 @@ func contains(names []string, name string) bool { return slices.Contains(names, 
 
 func goarch() string { return runtime.GOARCH }
 
-// change writes what tells a build from another, in a file of its own: clones share theirs.
+// change writes the changing file with a mark that is unique to the build. It removes the old file
+// first, because cloned directories share files by hard links.
 func (r row) change(dir, mark string) error {
 	if err := os.Remove(filepath.Join(dir, r.changes)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -55,30 +55,30 @@ func (r row) change(dir, mark string) error {
 	return write(dir, map[string]string{r.changes: fmt.Sprintf(r.text, mark)})
 }
 
-func (w *world) from(image string) string { return "FROM " + w.registry + "/" + image + ":latest" }
+func (e *env) from(image string) string { return "FROM " + e.registry + "/" + image + ":latest" }
 
-func tiny(_ context.Context, w *world, dir string) error {
-	return write(dir, map[string]string{"Dockerfile": w.from(shellImage) + "\nRUN echo made > /made\nCOPY changing.txt /\n"})
+func tiny(_ context.Context, e *env, dir string) error {
+	return write(dir, map[string]string{"Dockerfile": e.from(shellImage) + "\nRUN echo made > /made\nCOPY changing.txt /\n"})
 }
 
-// goMain uses a package of some weight.
+// goMain is a program that imports a large package, so that compiling takes time.
 const goMain = "package main\n\nimport \"github.com/gin-gonic/gin\"\n\nfunc main() { gin.New().Run(%q) }\n"
 
-func goStages(ctx context.Context, w *world, dir string) error {
+func goStages(ctx context.Context, e *env, dir string) error {
 	version, err := moduleVersion("github.com/gin-gonic/gin")
 	if err != nil {
 		return err
 	}
 	err = write(dir, map[string]string{
-		"Dockerfile": w.from(goImage) + " AS build\nWORKDIR /src\nCOPY . .\nENV CGO_ENABLED=0 GOCACHE=/tmp/cache GOFLAGS=-mod=vendor GOTOOLCHAIN=local\nRUN go build -o /app .\n" +
-			w.from(shellImage) + "\nCOPY --from=build /app /app\n",
+		"Dockerfile": e.from(goImage) + " AS build\nWORKDIR /src\nCOPY . .\nENV CGO_ENABLED=0 GOCACHE=/tmp/cache GOFLAGS=-mod=vendor GOTOOLCHAIN=local\nRUN go build -o /app .\n" +
+			e.from(shellImage) + "\nCOPY --from=build /app /app\n",
 		"go.mod":  "module app\n\ngo 1.25.0\n\nrequire github.com/gin-gonic/gin " + version + "\n",
 		"main.go": fmt.Sprintf(goMain, "first"),
 	})
 	return errors.Join(err, command(ctx, dir, "go", "mod", "tidy"), command(ctx, dir, "go", "mod", "vendor"))
 }
 
-// moduleVersion is the version of a module that this repository is built of.
+// moduleVersion returns the version of a module in the go.mod of this repository.
 func moduleVersion(module string) (string, error) {
 	text, err := os.ReadFile("go.mod")
 	if err != nil {
@@ -92,8 +92,8 @@ func moduleVersion(module string) (string, error) {
 	return "", fmt.Errorf("go.mod has no %s", module)
 }
 
-func smallFiles(ctx context.Context, w *world, dir string) error {
-	modules := filepath.Join(w.dir, "modules")
+func smallFiles(ctx context.Context, e *env, dir string) error {
+	modules := filepath.Join(e.dir, "modules")
 	if err := fill(modules, 8000, 4<<10); err != nil {
 		return err
 	}
@@ -104,32 +104,32 @@ func smallFiles(ctx context.Context, w *world, dir string) error {
 		return err
 	}
 	return write(dir, map[string]string{
-		"Dockerfile": w.from(shellImage) + "\nWORKDIR /app\nCOPY modules.tgz /\nRUN mkdir node_modules && tar -xzf /modules.tgz -C node_modules\nCOPY changing.txt .\n",
+		"Dockerfile": e.from(shellImage) + "\nWORKDIR /app\nCOPY modules.tgz /\nRUN mkdir node_modules && tar -xzf /modules.tgz -C node_modules\nCOPY changing.txt .\n",
 	})
 }
 
-func dag(_ context.Context, w *world, dir string) error {
+func dag(_ context.Context, e *env, dir string) error {
 	var text, last strings.Builder
 	for i := range 6 {
-		fmt.Fprintf(&text, "%s AS s%d\nCOPY changing.txt /\nRUN i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done; echo %d > /out%d\n", w.from(shellImage), i, i, i)
+		fmt.Fprintf(&text, "%s AS s%d\nCOPY changing.txt /\nRUN i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done; echo %d > /out%d\n", e.from(shellImage), i, i, i)
 		fmt.Fprintf(&last, "COPY --from=s%d /out%d /\n", i, i)
 	}
-	return write(dir, map[string]string{"Dockerfile": text.String() + w.from(shellImage) + "\n" + last.String()})
+	return write(dir, map[string]string{"Dockerfile": text.String() + e.from(shellImage) + "\n" + last.String()})
 }
 
-func bigContext(_ context.Context, w *world, dir string) error {
+func bigContext(_ context.Context, e *env, dir string) error {
 	if err := fill(filepath.Join(dir, "data"), 20_000, 548_000_000/20_000); err != nil {
 		return err
 	}
-	return write(dir, map[string]string{"Dockerfile": w.from(shellImage) + "\nCOPY . /data\n"})
+	return write(dir, map[string]string{"Dockerfile": e.from(shellImage) + "\nCOPY . /data\n"})
 }
 
-// fill writes files of about a size, of bytes that compress like a program's.
+// fill writes files of size/2 to size*3/2 bytes. Their content compresses about as well as programs.
 func fill(dir string, files, size int) error {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time is what is wanted
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // every run needs the same content
 	pool := make([]byte, 1<<20)
 	for i := range pool {
-		pool[i] = byte(random.Uint32() & random.Uint32()) //nolint:gosec // its lowest bits
+		pool[i] = byte(random.Uint32() & random.Uint32()) //nolint:gosec // the lowest eight bits are enough
 	}
 	for i := range files {
 		sub := filepath.Join(dir, fmt.Sprintf("d%03d", i/100))
@@ -147,7 +147,7 @@ func fill(dir string, files, size int) error {
 	return nil
 }
 
-// clone is a directory of the same files, which share their bytes.
+// clone creates a directory with hard links to all files of another directory.
 func clone(from, to string) error {
 	return filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
 		if err != nil {
@@ -160,6 +160,6 @@ func clone(from, to string) error {
 		if entry.IsDir() {
 			return os.MkdirAll(filepath.Join(to, rel), 0o755)
 		}
-		return os.Link(path, filepath.Join(to, rel)) //nolint:gosec // a tree that this program made
+		return os.Link(path, filepath.Join(to, rel)) //nolint:gosec // this program created the tree
 	})
 }

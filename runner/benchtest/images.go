@@ -24,9 +24,9 @@ const (
 	goImage    = "library/golang"
 )
 
-// seed makes the base images: a static shell, and the Go of this machine on top of it.
-func (w *world) seed(ctx context.Context) error {
-	shell, err := w.shellLayer(ctx)
+// seed pushes the base images: a static shell, and this machine's Go on top of it.
+func (e *env) seed(ctx context.Context) error {
+	shell, err := e.shellLayer(ctx)
 	if err != nil {
 		return err
 	}
@@ -34,10 +34,11 @@ func (w *world) seed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if base, err = configure(base, "PATH=/usr/local/go/bin:/bin"); err != nil {
+	base, err = configure(base, "PATH=/usr/local/go/bin:/bin")
+	if err != nil {
 		return err
 	}
-	golang, err := w.goLayer(ctx)
+	golang, err := e.goLayer(ctx)
 	if err != nil {
 		return err
 	}
@@ -45,13 +46,13 @@ func (w *world) seed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.put(ctx, shellImage, base), w.put(ctx, goImage, withGo))
+	return errors.Join(e.put(ctx, shellImage, base), e.put(ctx, goImage, withGo))
 }
 
-// shellLayer is busybox under all its names.
-func (w *world) shellLayer(ctx context.Context) (v1.Layer, error) {
+// shellLayer returns a layer with busybox, and links to it for all its commands.
+func (e *env) shellLayer(ctx context.Context) (v1.Layer, error) {
 	const busybox = "/bin/busybox"
-	root := filepath.Join(w.dir, "shell")
+	root := filepath.Join(e.dir, "shell")
 	bin := filepath.Join(root, "bin")
 	program, err := os.ReadFile(busybox)
 	if err != nil {
@@ -75,24 +76,24 @@ func (w *world) shellLayer(ctx context.Context) (v1.Layer, error) {
 			return nil, err
 		}
 	}
-	return w.layer(ctx, "shell.tar", root, ".")
+	return e.layer(ctx, "shell.tar", root, ".")
 }
 
-// goLayer is this machine's Go, without its tests and documents.
-func (w *world) goLayer(ctx context.Context) (v1.Layer, error) {
+// goLayer returns a layer with this machine's Go, without its tests and documents.
+func (e *env) goLayer(ctx context.Context) (v1.Layer, error) {
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go env GOROOT: %w", err)
 	}
 	dir := strings.TrimSpace(string(root))
-	return w.layer(ctx, "go.tar", filepath.Dir(dir), filepath.Base(dir),
+	return e.layer(ctx, "go.tar", filepath.Dir(dir), filepath.Base(dir),
 		"--exclude="+filepath.Base(dir)+"/test", "--exclude="+filepath.Base(dir)+"/doc", "--exclude="+filepath.Base(dir)+"/api",
 		"--transform=s,^"+filepath.Base(dir)+",usr/local/go,")
 }
 
-// layer packs a directory.
-func (w *world) layer(ctx context.Context, file, dir, what string, more ...string) (v1.Layer, error) {
-	path := filepath.Join(w.dir, file)
+// layer packs a directory with tar and returns it as a layer.
+func (e *env) layer(ctx context.Context, file, dir, what string, more ...string) (v1.Layer, error) {
+	path := filepath.Join(e.dir, file)
 	args := append([]string{"--sort=name", "--mtime=@0", "--numeric-owner", "--owner=0", "--group=0", "-C", dir, "-cf", path}, more...)
 	if err := command(ctx, ".", "tar", append(args, what)...); err != nil {
 		return nil, err
@@ -111,8 +112,8 @@ func configure(img v1.Image, environ ...string) (v1.Image, error) {
 	return mutate.ConfigFile(img, config)
 }
 
-func (w *world) put(ctx context.Context, repository string, img v1.Image) error {
-	ref, err := name.ParseReference(w.registry + "/" + repository + ":latest")
+func (e *env) put(ctx context.Context, repository string, img v1.Image) error {
+	ref, err := name.ParseReference(e.registry + "/" + repository + ":latest")
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,12 @@
-// Command benchtest compares the step with what people would build by otherwise: BuildKit's own
-// buildctl, on a buildkitd that is warm and on one that is started for each step. All are timed
-// as whole processes, in turns, on the same Dockerfiles and the same registry:
+// Command benchtest compares the time of a build step with the time of BuildKit's own client buildctl,
+// both with a running buildkitd and with a buildkitd that is started for each step. It times whole
+// processes, in turns, on the same Dockerfiles and the same registry:
 //
 //	make bench-runner ARGS="-rows tiny,dag -rounds 5"
 //
-// It builds what it needs and makes its base images of what a Debian with Go has, so that no
-// figure has a network in it; caches are on a disk of its own (disk.go). Stopped (Ctrl-C), it reports
-// what it has timed. It needs root, runc, busybox, mount and mkfs.ext4.
+// It builds the programs that it needs. It makes its base images from files of a Debian with Go, so
+// no figure includes network time. Caches are on a separate disk (disk.go). If it is interrupted
+// (Ctrl-C), it reports the times that it has. It needs root, runc, busybox, mount and mkfs.ext4.
 package main
 
 import (
@@ -36,7 +36,7 @@ type options struct {
 	rows, cases []string // names; empty = all
 	rounds      int
 	work        string // directory for tools, and for the disk with all else
-	here        bool   // no disk: all else is in the directory itself
+	here        bool   // use the work directory itself instead of a separate disk
 }
 
 func parse(args []string) (o options, err error) {
@@ -52,19 +52,20 @@ func parse(args []string) (o options, err error) {
 	if o.rounds < 1 || flags.NArg() > 0 {
 		return o, errors.New("-rounds is to be positive, and there are no arguments but flags")
 	}
-	o.rows, err = chosen(*rows, rowNames())
+	o.rows, err = selectNames(*rows, rowNames())
 	if err != nil {
 		return o, fmt.Errorf("-rows: %w", err)
 	}
-	if o.cases, err = chosen(*cases, []string{caseCold, caseUnchanged, caseChanged}); err != nil {
+	o.cases, err = selectNames(*cases, []string{caseCold, caseUnchanged, caseChanged})
+	if err != nil {
 		return o, fmt.Errorf("-cases: %w", err)
 	}
 	o.work, err = filepath.Abs(o.work)
 	return o, err
 }
 
-// chosen are the names of a comma list, all of which must be known; an empty list means all.
-func chosen(list string, known []string) ([]string, error) {
+// selectNames splits a comma list of known names. An empty list selects all known names.
+func selectNames(list string, known []string) ([]string, error) {
 	if list == "" {
 		return known, nil
 	}
@@ -89,22 +90,22 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	w, err := openWorld(ctx, o.work, o.here, tools)
+	e, err := openEnv(ctx, o.work, o.here, tools)
 	if err != nil {
 		return err
 	}
-	defer w.close()
+	defer e.close()
 	var all []figure
 	for _, name := range o.rows {
-		figures, failed := w.row(ctx, rowNamed(name), o)
+		figures, failed := e.row(ctx, rowNamed(name), o)
 		all = append(all, figures...)
 		if failed != nil {
 			err = fmt.Errorf("%s: %w", name, failed)
 			break
 		}
 	}
-	if len(all) > 0 {
-		fmt.Fprintf(os.Stdout, "\nCaches are on %s.\n\n%s", w.disk, report(all)) // of what there is, also when it is stopped: it took long to find
+	if len(all) > 0 { // report also after an error or an interrupt: the measurement took long
+		fmt.Fprintf(os.Stdout, "\nCaches are on %s.\n\n%s", e.disk, report(all))
 	}
 	return err
 }

@@ -10,17 +10,17 @@ import (
 
 // Names of the cases.
 const (
-	caseCold      = "cold"      // nothing is known: empty states, an image that the registry does not have
-	caseUnchanged = "unchanged" // what was built last is built again
-	caseChanged   = "changed"   // one line of the context is another
+	caseCold      = "cold"      // empty caches, and a new image name in the registry
+	caseUnchanged = "unchanged" // repeat the last build
+	caseChanged   = "changed"   // one line of the context has changed
 )
 
-// row times all ways on one Dockerfile, in turns, so that what else the machine does meets all. With
-// an error it returns what was timed before.
-func (w *world) row(ctx context.Context, r row, o options) ([]figure, error) {
+// row times all variants on one Dockerfile, in turns, so that other load on the machine affects all
+// variants. If it fails, it also returns the times of the finished builds.
+func (e *env) row(ctx context.Context, r row, o options) ([]figure, error) {
 	fmt.Fprintf(os.Stderr, "%s: %s\n", r.name, r.about)
-	original := filepath.Join(w.dir, r.name)
-	if err := r.make(ctx, w, original); err != nil {
+	original := filepath.Join(e.dir, r.name)
+	if err := r.make(ctx, e, original); err != nil {
 		return nil, err
 	}
 	var places []*place
@@ -30,23 +30,23 @@ func (w *world) row(ctx context.Context, r row, o options) ([]figure, error) {
 			_ = os.RemoveAll(p.dir)
 		}
 	}()
-	for i, of := range ways() {
-		p, err := w.openPlace(ctx, r, original, of, i)
+	for i, v := range variants() {
+		p, err := e.openPlace(ctx, r, original, v, i)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", of.name, err)
+			return nil, fmt.Errorf("%s: %w", v.name, err)
 		}
 		places = append(places, p)
-		if _, err := of.build(ctx, p); err != nil { // so that each case finds what it needs
-			return nil, fmt.Errorf("%s: %w", of.name, err)
+		if _, err := v.build(ctx, p); err != nil { // the cases unchanged and changed need a first build
+			return nil, fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
 	figures := newFigures(r.name, o.cases)
 	for round := range o.rounds {
 		for c, name := range o.cases {
 			for i := range places {
-				p := places[(i+round)%len(places)] // nobody is always first
+				p := places[(i+round)%len(places)] // another variant is first in each round
 				if err := p.time(ctx, name, &figures[c]); err != nil {
-					return figures, fmt.Errorf("%s, %s: %w", p.way.name, name, err)
+					return figures, fmt.Errorf("%s, %s: %w", p.variant.name, name, err)
 				}
 			}
 			figures[c].loads = append(figures[c].loads, load())
@@ -56,7 +56,8 @@ func (w *world) row(ctx context.Context, r row, o options) ([]figure, error) {
 	return figures, nil
 }
 
-// time prepares a case, which is not timed, and builds.
+// time prepares a case, and then adds the time of one build to the figure. It does not time the
+// preparation.
 func (p *place) time(ctx context.Context, name string, f *figure) (err error) {
 	switch name {
 	case caseCold:
@@ -67,15 +68,15 @@ func (p *place) time(ctx context.Context, name string, f *figure) (err error) {
 	if err != nil {
 		return err
 	}
-	took, err := p.way.build(ctx, p)
+	took, err := p.variant.build(ctx, p)
 	if err != nil {
 		return err
 	}
-	f.times[p.way.name] = append(f.times[p.way.name], took)
+	f.times[p.variant.name] = append(f.times[p.variant.name], took)
 	return nil
 }
 
-// load is how many processes wanted to run, on average over the last minute.
+// load returns the machine's load average over the last minute, or 0 if it cannot be read.
 func load() float64 {
 	var average float64
 	text, err := os.ReadFile("/proc/loadavg")

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A figure is what one case of one Dockerfile took by each way.
+// A figure holds the times of one case of one Dockerfile by variant.
 type figure struct {
 	row, name string
-	times     map[string][]time.Duration // by way
+	times     map[string][]time.Duration // by variant
 	loads     []float64                  // of the machine, a round each
 }
 
@@ -23,28 +23,28 @@ func newFigures(row string, cases []string) []figure {
 	return all
 }
 
-// A bound is what the step promises in comparison with another way.
+// A bound is the promised ratio of the times of two variants.
 type bound struct {
-	name       string // of the case
-	way, other string
-	most       float64 // times what the other takes; 0 = nothing is promised
+	name           string // of the case
+	variant, other string
+	limit          float64 // times what the other takes; 0 = nothing is promised
 }
 
 func bounds() []bound {
 	return []bound{
-		{caseUnchanged, wayConnected, wayBuildctl, 1.0},
-		{caseChanged, wayConnected, wayBuildctl, 1.0},
-		{caseUnchanged, wayBuilder, wayBuildctl, 1.0},
-		{caseChanged, wayBuilder, wayBuildctl, 1.0},
-		{caseUnchanged, wayKept, wayBuildctl, 2.0},
-		{caseUnchanged, wayKept, wayPerStep, 0},
-		{caseCold, wayKept, wayBuildctl, 1.1},
-		{caseCold, wayKept, wayPerStep, 0},
-		{caseUnchanged, wayCache, wayKept, 2.0},
+		{caseUnchanged, variantConnected, variantBuildctl, 1.0},
+		{caseChanged, variantConnected, variantBuildctl, 1.0},
+		{caseUnchanged, variantBuilder, variantBuildctl, 1.0},
+		{caseChanged, variantBuilder, variantBuildctl, 1.0},
+		{caseUnchanged, variantKept, variantBuildctl, 2.0},
+		{caseUnchanged, variantKept, variantPerStep, 0},
+		{caseCold, variantKept, variantBuildctl, 1.1},
+		{caseCold, variantKept, variantPerStep, 0},
+		{caseUnchanged, variantCache, variantKept, 2.0},
 	}
 }
 
-// median is the middle one, or the mean of the two that are; 0 of none.
+// median returns the middle value, or the mean of the two middle values. It returns 0 for no values.
 func median[T time.Duration | float64](values []T) T {
 	if len(values) == 0 {
 		return 0
@@ -57,32 +57,32 @@ func median[T time.Duration | float64](values []T) T {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
-// ratio is the median over rounds of what a way took in times of another: what burdened a whole
-// round is in neither. It is 0 where there is nothing to compare.
-func (f figure) ratio(way, other string) float64 {
+// ratio returns the median of the rounds' ratios of two variants' times. Other load during a whole
+// round affects both times, so it hardly changes the ratio. The result is 0 if a variant has no times.
+func (f figure) ratio(variant, other string) float64 {
 	var all []float64
-	for i := range min(len(f.times[way]), len(f.times[other])) {
-		if of := f.times[other][i]; of > 0 {
-			all = append(all, float64(f.times[way][i])/float64(of))
+	for i := range min(len(f.times[variant]), len(f.times[other])) {
+		if base := f.times[other][i]; base > 0 {
+			all = append(all, float64(f.times[variant][i])/float64(base))
 		}
 	}
 	return median(all)
 }
 
-// report is both tables, for people.
+// report returns two tables as text: the median times, and the ratios with the promised bounds.
 func report(figures []figure) string {
 	var text strings.Builder
 	text.WriteString("Medians in seconds. n is the number of rounds, load the machine's while they ran.\n\n")
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(table, "Dockerfile\tcase\tn\tload\t")
-	for _, w := range ways() {
-		fmt.Fprint(table, w.name+"\t")
+	for _, v := range variants() {
+		fmt.Fprint(table, v.name+"\t")
 	}
 	fmt.Fprintln(table)
 	for _, f := range figures {
 		fmt.Fprintf(table, "%s\t%s\t%d\t%.1f\t", f.row, f.name, len(f.loads), median(f.loads))
-		for _, w := range ways() {
-			fmt.Fprintf(table, "%.3f\t", median(f.times[w.name]).Seconds())
+		for _, v := range variants() {
+			fmt.Fprintf(table, "%.3f\t", median(f.times[v.name]).Seconds())
 		}
 		fmt.Fprintln(table)
 	}
@@ -93,7 +93,7 @@ func report(figures []figure) string {
 	for _, f := range figures {
 		for _, b := range bounds() {
 			if b.name == f.name {
-				fmt.Fprintf(table, "%s\t%s\t%s : %s = %.2f\t%s\t\n", f.row, f.name, b.way, b.other, f.ratio(b.way, b.other), b.verdict(f))
+				fmt.Fprintf(table, "%s\t%s\t%s : %s = %.2f\t%s\t\n", f.row, f.name, b.variant, b.other, f.ratio(b.variant, b.other), b.result(f))
 			}
 		}
 	}
@@ -101,16 +101,16 @@ func report(figures []figure) string {
 	return text.String()
 }
 
-// verdict is whether a bound holds.
-func (b bound) verdict(f figure) string {
-	got := f.ratio(b.way, b.other)
+// result returns the table cell that says whether the bound holds for a figure.
+func (b bound) result(f figure) string {
+	got := f.ratio(b.variant, b.other)
 	switch {
 	case got == 0:
 		return "not measured"
-	case b.most == 0:
+	case b.limit == 0:
 		return "nothing"
-	case got <= b.most:
-		return fmt.Sprintf("≤ %.1f: holds", b.most)
+	case got <= b.limit:
+		return fmt.Sprintf("≤ %.1f: holds", b.limit)
 	}
-	return fmt.Sprintf("≤ %.1f: MISSED", b.most)
+	return fmt.Sprintf("≤ %.1f: MISSED", b.limit)
 }

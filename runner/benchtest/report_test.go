@@ -20,7 +20,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// seconds are times of a way.
+// seconds converts seconds to the times of a variant.
 func seconds(all ...float64) (times []time.Duration) {
 	for _, s := range all {
 		times = append(times, time.Duration(s*float64(time.Second)))
@@ -29,23 +29,23 @@ func seconds(all ...float64) (times []time.Duration) {
 }
 
 func TestARatioIsTakenRoundByRound(t *testing.T) {
-	// The second round met a busy machine: medians alone would say 4.
+	// The machine was busy in the second round.
 	f := figure{times: map[string][]time.Duration{"a": seconds(1, 20, 2), "b": seconds(0.5, 10, 1)}}
 	if got := f.ratio("a", "b"); got != 2 {
 		t.Errorf("got %v, want 2", got)
 	}
 	if got := f.ratio("a", "none"); got != 0 {
-		t.Errorf("got %v, want 0 where there is nothing to compare", got)
+		t.Errorf("got %v, want 0 without times of the other variant", got)
 	}
 }
 
-func TestTheReportSaysWhichPromisesHold(t *testing.T) {
+func TestTheReportShowsWhichBoundsHold(t *testing.T) {
 	f := newFigures("tiny", []string{caseUnchanged})[0]
 	f.loads = []float64{0.5, 1.5}
-	f.times[wayBuildctl] = seconds(0.1, 0.1)
-	f.times[wayConnected] = seconds(0.1, 0.1)
-	f.times[wayBuilder] = seconds(0.11, 0.11)
-	f.times[wayKept] = seconds(0.2, 0.2)
+	f.times[variantBuildctl] = seconds(0.1, 0.1)
+	f.times[variantConnected] = seconds(0.1, 0.1)
+	f.times[variantBuilder] = seconds(0.11, 0.11)
+	f.times[variantKept] = seconds(0.2, 0.2)
 	text := report([]figure{f})
 	for _, want := range []string{
 		"tiny  unchanged  2   1.0     0.100            0.100          0.110               0.000",
@@ -60,10 +60,10 @@ func TestTheReportSaysWhichPromisesHold(t *testing.T) {
 	}
 }
 
-func TestFlagsThatAreWrongAreRefused(t *testing.T) {
+func TestInvalidFlagsAreRejected(t *testing.T) {
 	for _, args := range [][]string{{"-rows", "none"}, {"-cases", "warm"}, {"-rounds", "0"}, {"tiny"}} {
 		if _, err := parse(args); err == nil {
-			t.Errorf("%v was taken", args)
+			t.Errorf("%v was accepted", args)
 		}
 	}
 	o, err := parse([]string{"-rows", "dag,tiny", "-rounds", "2"})

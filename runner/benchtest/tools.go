@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// tools are the programs' paths.
+// tools holds the paths of the programs.
 type tools struct{ slipway, buildctl, buildkitd, registry string }
 
-// What is compared with, as modules: the BuildKit that ours is built of, and the registry that
-// most registries are.
+// The modules of other projects: the BuildKit version that Slipway uses, and the most common registry
+// server.
 const (
 	buildkitModule = "github.com/moby/buildkit v0.33.1"
 	registryModule = "github.com/distribution/distribution/v3 v3.1.2"
 )
 
-// buildTools builds the programs; those of others are built once.
+// buildTools builds the programs. It builds those of other projects only if they do not exist yet.
 func buildTools(ctx context.Context, work string) (tools, error) {
 	bin := filepath.Join(work, "programs")
 	at := func(name string) string { return filepath.Join(bin, name) }
@@ -28,7 +28,7 @@ func buildTools(ctx context.Context, work string) (tools, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return t, err
 	}
-	// A module of its own: ./... of this one is not to find the sources in the builders' caches.
+	// A separate module, so that ./... of Slipway's module does not match sources in the builders' caches.
 	if err := write(work, map[string]string{"go.mod": "module bench\n"}); err != nil {
 		return t, err
 	}
@@ -43,17 +43,17 @@ func buildTools(ctx context.Context, work string) (tools, error) {
 	return t, buildOthers(ctx, bin, buildkitModule, buildkit+"/cmd/buildctl", buildkit+"/cmd/buildkitd")
 }
 
-// buildOthers builds commands of a module within one of our own, for `go install` refuses modules
-// that replace others.
+// buildOthers builds commands of a module inside a temporary module, because `go install` rejects
+// modules with replace directives.
 func buildOthers(ctx context.Context, bin, module string, packages ...string) error {
 	var imports []string
-	there := true
+	exist := true
 	for _, p := range packages {
 		_, err := os.Stat(filepath.Join(bin, filepath.Base(p)))
-		there = there && err == nil
+		exist = exist && err == nil
 		imports = append(imports, fmt.Sprintf("import _ %q\n", p))
 	}
-	if there {
+	if exist {
 		return nil
 	}
 	fmt.Fprintln(os.Stderr, "builds", strings.Join(packages, " and "), "(some minutes, once)")
@@ -75,7 +75,7 @@ func buildOthers(ctx context.Context, bin, module string, packages ...string) er
 	return command(ctx, dir, "go", append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", bin}, packages...)...)
 }
 
-// command runs a program without cgo and shows what it said when it fails.
+// command runs a program with CGO_ENABLED=0. The error contains the program's output.
 func command(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")

@@ -9,49 +9,52 @@ import (
 	"time"
 )
 
-// Names of the ways to build.
+// Names of the variants.
 const (
-	wayBuildctl  = "buildctl"
-	wayPerStep   = "buildkitd per step"
-	wayConnected = "step, buildkitd"
-	wayBuilder   = "step, builder"
-	wayKept      = "step, state kept"
-	wayCache     = "step, registry cache"
+	variantBuildctl  = "buildctl"
+	variantPerStep   = "buildkitd per step"
+	variantConnected = "step, buildkitd"
+	variantBuilder   = "step, builder"
+	variantKept      = "step, state kept"
+	variantCache     = "step, registry cache"
 )
 
-// A way is one way to build and push.
-type way struct {
+// A variant is one of the compared ways to build and push.
+type variant struct {
 	name string
-	// server starts what stands while builds are timed; nil = nothing does.
-	server func(w *world, ctx context.Context, state, socket string) (*server, error)
+	// server starts a server that runs while builds are timed; nil = the variant needs none.
+	server func(e *env, ctx context.Context, state, socket string) (*server, error)
 	build  func(ctx context.Context, p *place) (time.Duration, error)
 }
 
-func ways() []way {
-	return []way{
-		{wayBuildctl, (*world).daemon, buildctl},
-		{wayConnected, (*world).daemon, connected},
-		{wayBuilder, (*world).builder, connected},
-		{wayPerStep, nil, perStep},
-		{wayKept, nil, kept},
-		{wayCache, nil, cached},
+func variants() []variant {
+	return []variant{
+		{variantBuildctl, (*env).daemon, buildctl},
+		{variantConnected, (*env).daemon, stepConnected},
+		{variantBuilder, (*env).builder, stepConnected},
+		{variantPerStep, nil, buildctlPerStep},
+		{variantKept, nil, stepKept},
+		{variantCache, nil, stepCached},
 	}
 }
 
-// A place is where a way builds a row: its context, its state and its image, which nobody shares.
+// A place holds the context, the state and the image of one variant for one row. Nothing is shared
+// with other variants.
 type place struct {
-	way     way
-	w       *world
+	variant variant
+	e       *env
 	row     row
 	context string // directory
-	dir     string // of all else
-	run     int    // counts cold builds, each of which has a state and an image of its own
-	builds  int    // counts builds that differ
+	dir     string // directory of the context, the state and the socket
+	run     int    // number of cold builds; each has its own state and image name
+	builds  int    // number of changes of the context
 	server  *server
 }
 
-func (w *world) openPlace(ctx context.Context, r row, original string, of way, number int) (*place, error) {
-	p := &place{way: of, w: w, row: r, dir: filepath.Join(w.dir, fmt.Sprintf("%s-%d", r.name, number))}
+// openPlace clones the original context of a row, and starts the variant's server. number is the
+// index of the variant.
+func (e *env) openPlace(ctx context.Context, r row, original string, v variant, number int) (*place, error) {
+	p := &place{variant: v, e: e, row: r, dir: filepath.Join(e.dir, fmt.Sprintf("%s-%d", r.name, number))}
 	p.context = filepath.Join(p.dir, "context")
 	if err := clone(original, p.context); err != nil {
 		return nil, err
@@ -63,18 +66,19 @@ func (p *place) state() string   { return filepath.Join(p.dir, fmt.Sprintf("stat
 func (p *place) socket() string  { return filepath.Join(p.dir, "s.sock") }
 func (p *place) address() string { return "unix://" + p.socket() }
 func (p *place) image() string {
-	return fmt.Sprintf("%s/%s-%d", p.w.registry, filepath.Base(p.dir), p.run)
+	return fmt.Sprintf("%s/%s-%d", p.e.registry, filepath.Base(p.dir), p.run)
 }
 
-// renew forgets all that was built, and changes the context.
+// renew removes the state, selects a new image name, restarts the server, and changes the context.
 func (p *place) renew(ctx context.Context) (err error) {
 	p.close()
 	if err := os.RemoveAll(p.state()); err != nil {
 		return err
 	}
 	p.run++
-	if p.way.server != nil {
-		if p.server, err = p.way.server(p.w, ctx, p.state(), p.socket()); err != nil {
+	if p.variant.server != nil {
+		p.server, err = p.variant.server(p.e, ctx, p.state(), p.socket())
+		if err != nil {
 			return err
 		}
 	}
@@ -83,7 +87,7 @@ func (p *place) renew(ctx context.Context) (err error) {
 
 func (p *place) change() error {
 	p.builds++
-	return p.row.change(p.context, fmt.Sprintf("%s %d", p.way.name, p.builds))
+	return p.row.change(p.context, fmt.Sprintf("%s %d", p.variant.name, p.builds))
 }
 
 func (p *place) close() {
@@ -93,36 +97,36 @@ func (p *place) close() {
 	}
 }
 
-// buildctl builds and pushes by BuildKit's own client, with its defaults.
+// buildctl builds and pushes with BuildKit's own client and its defaults.
 func buildctl(ctx context.Context, p *place) (time.Duration, error) {
-	return p.w.timed(ctx, nil, p.w.tools.buildctl, "--addr", p.address(), "build", "--progress", "plain", "--frontend", "dockerfile.v0",
+	return p.e.timed(ctx, nil, p.e.tools.buildctl, "--addr", p.address(), "build", "--progress", "plain", "--frontend", "dockerfile.v0",
 		"--local", "context="+p.context, "--local", "dockerfile="+p.context, "--output", "type=image,name="+p.image()+":latest,push=true")
 }
 
-// step is `slipway runner` with its defaults, but for labels: buildctl gives none, and the one
-// with the time would make of every build another image.
+// step runs `slipway runner` with its defaults, except for labels. buildctl adds no labels, and the
+// label with the time would change the image in every build.
 func (p *place) step(ctx context.Context, environ ...string) (time.Duration, error) {
-	return p.w.timed(ctx, append([]string{
+	return p.e.timed(ctx, append([]string{
 		"PLUGIN_REPO=" + p.image(), "PLUGIN_AUTO_LABEL=false", "CI_WORKSPACE=" + p.context, "SLIPWAY_BUILDER_NETWORK=none",
-	}, environ...), p.w.tools.slipway, "runner")
+	}, environ...), p.e.tools.slipway, "runner")
 }
 
-func connected(ctx context.Context, p *place) (time.Duration, error) {
+func stepConnected(ctx context.Context, p *place) (time.Duration, error) {
 	return p.step(ctx, "PLUGIN_BUILDER="+p.address())
 }
 
-func kept(ctx context.Context, p *place) (time.Duration, error) {
+func stepKept(ctx context.Context, p *place) (time.Duration, error) {
 	return p.step(ctx, "PLUGIN_STATE="+p.state())
 }
 
-func cached(ctx context.Context, p *place) (time.Duration, error) {
+func stepCached(ctx context.Context, p *place) (time.Duration, error) {
 	return p.step(ctx, "PLUGIN_STATE=off", "PLUGIN_CACHE=registry="+p.image()+"-cache:main")
 }
 
-// perStep starts a buildkitd, builds by buildctl, and stops the buildkitd, which keeps its state.
-func perStep(ctx context.Context, p *place) (took time.Duration, err error) {
+// buildctlPerStep starts a buildkitd, builds with buildctl, and stops the buildkitd. The state stays.
+func buildctlPerStep(ctx context.Context, p *place) (took time.Duration, err error) {
 	started := time.Now()
-	server, err := p.w.daemon(ctx, p.state(), p.socket())
+	server, err := p.e.daemon(ctx, p.state(), p.socket())
 	if err != nil {
 		return 0, err
 	}

@@ -16,20 +16,21 @@ import (
 	"slipway/config/child"
 )
 
-// startTime bounds how long a server may take to answer.
+// startTime is the time limit for the start of a server.
 const startTime = time.Minute
 
-// A world is a registry with base images, and a place for what is built.
-type world struct {
+// An env is a registry with base images, and a directory for the builds.
+type env struct {
 	tools    tools
-	dir      string // of this run alone, on a disk of its own
-	disk     string // what that is
+	dir      string // directory of this run, on a separate disk
+	disk     string // description of that disk
 	registry string // host:port
 	stop     []func()
 }
 
-// openWorld makes one. Here: on the file system of the work directory.
-func openWorld(ctx context.Context, work string, here bool, t tools) (*world, error) {
+// openEnv mounts the disk, starts the registry and pushes the base images. With here, it uses the file
+// system of the work directory instead of a disk.
+func openEnv(ctx context.Context, work string, here bool, t tools) (*env, error) {
 	dir, err := os.MkdirTemp(work, "run-")
 	if err != nil {
 		return nil, err
@@ -38,54 +39,57 @@ func openWorld(ctx context.Context, work string, here bool, t tools) (*world, er
 	if !here {
 		on = mountDisk(ctx, dir)
 	}
-	w := &world{tools: t, dir: dir, disk: on.about}
-	w.stop = append(w.stop, func() { _ = os.RemoveAll(dir) }, on.unmount)
-	if err := errors.Join(os.Mkdir(w.temporary(), 0o700), w.startRegistry(ctx), w.seed(ctx)); err != nil {
-		w.close()
+	e := &env{tools: t, dir: dir, disk: on.about}
+	e.stop = append(e.stop, func() { _ = os.RemoveAll(dir) }, on.unmount)
+	if err := errors.Join(os.Mkdir(e.temporary(), 0o700), e.startRegistry(ctx), e.seed(ctx)); err != nil {
+		e.close()
 		return nil, err
 	}
-	return w, nil
+	return e, nil
 }
 
-// temporary is the directory for temporary files, as steps' own builders have their caches in.
-func (w *world) temporary() string { return filepath.Join(w.dir, "tmp") }
+// temporary returns the directory for temporary files, which include the caches of the steps' own
+// builders.
+func (e *env) temporary() string { return filepath.Join(e.dir, "tmp") }
 
-func (w *world) close() {
-	for i := len(w.stop) - 1; i >= 0; i-- {
-		w.stop[i]()
+func (e *env) close() {
+	for i := len(e.stop) - 1; i >= 0; i-- {
+		e.stop[i]()
 	}
 }
 
-// startRegistry serves https://distribution.github.io/distribution/about/configuration/ on files.
-func (w *world) startRegistry(ctx context.Context) error {
+// startRegistry starts a registry that stores its content in files.
+// https://distribution.github.io/distribution/about/configuration/
+func (e *env) startRegistry(ctx context.Context) error {
 	free, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // to find a port
 	if err != nil {
 		return err
 	}
-	w.registry = free.Addr().String()
+	e.registry = free.Addr().String()
 	_ = free.Close()
 	config := "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n" +
-		"storage:\n  filesystem: {rootdirectory: " + filepath.Join(w.dir, "registry") + "}\n  delete: {enabled: true}\n" +
-		"http: {addr: " + w.registry + "}\n"
-	if err := write(w.dir, map[string]string{"registry.yml": config}); err != nil {
+		"storage:\n  filesystem: {rootdirectory: " + filepath.Join(e.dir, "registry") + "}\n  delete: {enabled: true}\n" +
+		"http: {addr: " + e.registry + "}\n"
+	if err := write(e.dir, map[string]string{"registry.yml": config}); err != nil {
 		return err
 	}
-	server, err := w.serve(ctx, "tcp", w.registry, w.tools.registry, "serve", filepath.Join(w.dir, "registry.yml"))
+	server, err := e.serve(ctx, "tcp", e.registry, e.tools.registry, "serve", filepath.Join(e.dir, "registry.yml"))
 	if err != nil {
 		return err
 	}
-	w.stop = append(w.stop, server.stop)
+	e.stop = append(e.stop, server.stop)
 	return nil
 }
 
-// A server is a process that answers on an address.
+// A server is a process that accepts connections on an address.
 type server struct {
 	process *child.Child
-	dir     string // goes with it; may be empty
+	dir     string // removed by stop; may be empty
 }
 
-// serve starts a program and waits, without a pause that would be in a figure, until it answers.
-func (w *world) serve(ctx context.Context, network, address, name string, args ...string) (*server, error) {
+// serve starts a program and waits until it accepts connections. It polls every 2 ms, because a longer
+// pause would be part of the measured time.
+func (e *env) serve(ctx context.Context, network, address, name string, args ...string) (*server, error) {
 	cmd := exec.Command(name, args...) //nolint:noctx // stop ends it
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -100,7 +104,7 @@ func (w *world) serve(ctx context.Context, network, address, name string, args .
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if conn, err := net.Dial(network, address); err == nil { //nolint:noctx // it answers or refuses at once
+		if conn, err := net.Dial(network, address); err == nil { //nolint:noctx // a local server accepts or refuses at once
 			_ = conn.Close()
 			return s, nil
 		}
@@ -122,21 +126,21 @@ func (s *server) stop() {
 	}
 }
 
-// daemon starts a buildkitd on a state.
-func (w *world) daemon(ctx context.Context, state, socket string) (*server, error) {
-	return w.serve(ctx, "unix", socket, w.tools.buildkitd, "--root", state, "--addr", "unix://"+socket, "--oci-worker-net", "host",
+// daemon starts a buildkitd with a state directory.
+func (e *env) daemon(ctx context.Context, state, socket string) (*server, error) {
+	return e.serve(ctx, "unix", socket, e.tools.buildkitd, "--root", state, "--addr", "unix://"+socket, "--oci-worker-net", "host",
 		"--containerd-worker=false", "--oci-worker-gc=false")
 }
 
-// builder starts a `slipway builder` on a state.
-func (w *world) builder(ctx context.Context, state, socket string) (*server, error) {
-	return w.serve(ctx, "unix", socket, w.tools.slipway, "builder", "--state", state, "--address", "unix://"+socket, "--network", "none")
+// builder starts a `slipway builder` with a state directory.
+func (e *env) builder(ctx context.Context, state, socket string) (*server, error) {
+	return e.serve(ctx, "unix", socket, e.tools.slipway, "builder", "--state", state, "--address", "unix://"+socket, "--network", "none")
 }
 
-// timed runs a command and returns how long it took, and what it said if it failed.
-func (w *world) timed(ctx context.Context, environ []string, name string, args ...string) (time.Duration, error) {
+// timed runs a command and returns its run time. The error contains the command's output.
+func (e *env) timed(ctx context.Context, environ []string, name string, args ...string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "TMPDIR=" + w.temporary()}, environ...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "TMPDIR=" + e.temporary()}, environ...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	started := time.Now()

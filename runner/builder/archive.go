@@ -12,8 +12,9 @@ import (
 	"slipway/runner/spec"
 )
 
-// exports are the file that the image is written to besides, and the image, which stays with the
-// builder until it is pushed: the digest that the builder names is the last one's.
+// exports returns the exports of a build: the archive file, if any, and the image. The builder keeps
+// the image until it is pushed. The image comes last, because BuildKit returns the digest of the last
+// export.
 func (r Request) exports() []client.ExportEntry {
 	image := client.ExportEntry{Type: client.ExporterImage, Attrs: r.exporterAttrs()}
 	archive := r.Options.Archive
@@ -30,8 +31,9 @@ func (r Request) exports() []client.ExportEntry {
 		}
 	}
 	file := client.ExportEntry{Type: archive.Type, Attrs: attrs, Output: func(map[string]string) (io.WriteCloser, error) {
-		// a link in its place is the repository's doing
-		return os.OpenFile(archive.Path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|syscall.O_NOFOLLOW, 0o644) //nolint:gosec // the pipeline's own file, for the steps after this one
+		// O_NOFOLLOW: the repository may contain a symbolic link with this name.
+		const flags = os.O_CREATE | os.O_TRUNC | os.O_WRONLY | syscall.O_NOFOLLOW
+		return os.OpenFile(archive.Path, flags, 0o644) //nolint:gosec // later steps of the pipeline read the file
 	}}
 	return []client.ExportEntry{file, image}
 }

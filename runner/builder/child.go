@@ -17,40 +17,45 @@ import (
 	"slipway/config/child"
 )
 
-// The times of a Child.
+// Time limits of a Child.
 const (
-	childStarts = 30 * time.Second // from start until it is ready
-	childStops  = killGrace        // from the request to stop until it is killed
+	childStartTimeout = 30 * time.Second // from the start until it is ready
+	childStopTimeout  = killGrace        // from SIGTERM until SIGKILL
 )
 
-// ChildOptions make a Child.
+// ChildOptions configure StartChild.
 type ChildOptions struct {
-	Program            string    // path of one with the command builder; empty = this one
-	Dir                string    // of its socket, and of its state if that has no place of its own; must be private to the caller
-	State              string    // directory of a cache that stays; empty = one below Dir
-	Context            string    // directory that the caller will build; a builder without a State reads it itself; may be empty
-	InsecureRegistries []string  // hosts that are read over plain HTTP
-	Environ            []string  // the caller's; the child gets of it what a builder needs
-	Output             io.Writer // for its warnings; nil = nowhere
+	Program string // path of a program with the command builder; empty = this program
+	// Dir is the directory of the socket, and of the state if State is empty. It must be private to the
+	// caller.
+	Dir   string
+	State string // directory of a cache that stays; empty = one below Dir
+	// Context is the directory of the build context; may be empty. If State is empty, the builder
+	// reads the context itself.
+	Context            string
+	InsecureRegistries []string  // hosts with plain HTTP
+	Environ            []string  // the caller's environment; the child gets only the variables that a builder needs
+	Output             io.Writer // receives the builder's warnings; nil = discard
 }
 
-// A Child is a `slipway builder` for its starter alone. It ends with its starter, however
-// that ends.
+// A Child is a `slipway builder` process for one caller. The kernel ends it with the caller, even if
+// the caller crashes.
 type Child struct {
-	Address string
-	How     string // it runs, in words: privileged, rootless, …
+	Address string // as unix:///tmp/x/builder.sock
+	How     string // mode for the log: privileged, rootless, …
 
 	process *child.Child
-	life    lifeline
-	ready   chan struct{} // closed when it answers
+	life    controlPipe
+	ready   chan struct{} // closed when the builder accepts connections
 
 	announced sync.Once
-	quiet     atomic.Bool // it was asked to stop: what BuildKit complains of from then on is of no use
-	last      string      // line of its output that is more than news; final when it has ended
+	quiet     atomic.Bool // set by Stop: later messages of BuildKit are only about the stop
+	last      string      // last line of output above level info; final when the process has ended
 }
 
-// StartChild starts a program as a builder and waits until it answers. Where none can run
-// its error is, at once, an *Obstacle; *LockedError where another builder has the state.
+// StartChild starts a program as a builder and waits until it accepts connections. If no builder can
+// run here, it returns an *Obstacle at once. If another builder uses the state, it returns a
+// *LockedError.
 func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if o.Output == nil {
 		o.Output = io.Discard
@@ -58,7 +63,7 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if err := o.checkProgram(); err != nil {
 		return nil, err
 	}
-	findings := append(Probe(ctx, childConfig(o.Environ)), probeRoom(o.Dir))
+	findings := append(Probe(ctx, childConfig(o.Environ)), probeFreeSpace(o.Dir))
 	if err := canRun(findings, o.Output); err != nil {
 		return nil, err
 	}
@@ -66,7 +71,7 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 		return nil, err
 	}
 	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), ready: make(chan struct{})}
-	server, err := inOneWay(ctx, planIsolation(readMachine()), func() *exec.Cmd { return c.command(o) }, c.starter(o.Output))
+	server, err := firstWorking(ctx, planIsolation(readMachine()), func() *exec.Cmd { return c.command(o) }, c.starter(o.Output))
 	var obstacle *Obstacle
 	switch {
 	case errors.As(err, &obstacle):
@@ -74,7 +79,7 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	case err != nil:
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
-	c.life, c.How = server.life, server.way.String()
+	c.life, c.How = server.life, server.candidate.String()
 	if err := c.await(ctx); err != nil {
 		c.Stop()
 		return nil, fmt.Errorf("start builder: %w", err)
@@ -82,19 +87,21 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	return c, nil
 }
 
-// command is the builder's, in the stage after the one that this process is for it.
+// command returns the command of the builder in the stage init. This process acts as the stage
+// launch.
 func (c *Child) command(o ChildOptions) *exec.Cmd {
 	cmd := exec.Command(cmp.Or(o.Program, "/proc/self/exe"), c.args(o)...) //nolint:gosec,noctx // ours; Stop ends it
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, briefVar+"=1")
+	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, inProcessVar+"=1")
 	if o.State == "" {
-		cmd.Env = append(cmd.Env, lostVar+"=1", contextVar+"="+o.ownContext())
+		cmd.Env = append(cmd.Env, ephemeralVar+"=1", contextVar+"="+o.ownContext())
 	}
 	return cmd
 }
 
-// ownContext is the directory that the builder is to read itself. One that it works in looks
-// otherwise to it, for it mounts there.
+// ownContext returns the directory that the builder reads the context from, or "" if the client sends
+// the context. The latter is so if the builder's own directory is inside the context, because the
+// builder mounts file systems there.
 func (o ChildOptions) ownContext() string {
 	dir, err := filepath.EvalSymlinks(o.Dir)
 	if err != nil || o.Context == "" {
@@ -106,34 +113,39 @@ func (o ChildOptions) ownContext() string {
 	return o.Context
 }
 
-// starter starts it, and follows what it prints.
+// starter returns a function that starts the builder and handles each line of its output.
 func (c *Child) starter(output io.Writer) starter {
 	return func(cmd *exec.Cmd) (_ started, err error) {
 		c.process, err = child.Start(cmd, child.Options{Line: func(line string) { c.follow(line, output) }})
-		return followed{c.process}, err
+		return watchedProcess{c.process}, err
 	}
 }
 
-// followed is a child as inOneWay has it.
-type followed struct{ *child.Child }
+// watchedProcess adapts a child.Child to the interface started.
+type watchedProcess struct{ *child.Child }
 
-var _ started = followed{}
+var _ started = watchedProcess{}
 
-func (f followed) Wait() error { return f.Err() }
+func (f watchedProcess) Wait() error { return f.Err() }
 
-// checkProgram is for who takes one of the image's programs and leaves the other.
+// checkProgram checks that the builder's program exists. A user may have copied only one of the two
+// programs out of the image.
 func (o ChildOptions) checkProgram() error {
 	if o.Program == "" {
 		return nil
 	}
 	if _, err := os.Stat(o.Program); err != nil {
-		return &Obstacle{Name: "program", Detail: filepath.Base(o.Program) + " is not beside this program, which starts builders by it", Mend: "take both out of the image"}
+		return &Obstacle{
+			Name:   "program",
+			Detail: filepath.Base(o.Program) + " is not beside this program, which starts builders by it",
+			Mend:   "take both out of the image",
+		}
 	}
 	return nil
 }
 
-// checkState finds out before a start whether another builder has a state that stays. One that
-// comes in between is told by the child's end.
+// checkState returns a *LockedError if another builder uses the state. If another builder locks the
+// state after this check, the child ends with an error.
 func (o ChildOptions) checkState() error {
 	if o.State == "" {
 		return nil
@@ -146,15 +158,15 @@ func (o ChildOptions) checkState() error {
 	return nil
 }
 
-// WouldRun says in which way StartChild would run a builder here, as far as it shows without
-// starting one, or with which *Obstacle it would fail.
+// WouldRun predicts StartChild without starting a builder. It returns the mode in which a builder
+// would run, or the *Obstacle.
 func WouldRun(ctx context.Context, environ []string) (how string, err error) {
 	findings := Probe(ctx, childConfig(environ))
 	return findings[0].Detail, canRun(findings, io.Discard)
 }
 
-// canRun makes an error of what Probe found when no builder can run. A network that is
-// lacking is only said: not every Dockerfile needs one.
+// canRun returns an *Obstacle for the first finding that prevents a builder from running. A missing
+// network is only a warning on output, because not every Dockerfile needs a network.
 func canRun(findings []Finding, output io.Writer) error {
 	for _, f := range findings {
 		switch {
@@ -168,7 +180,7 @@ func canRun(findings []Finding, output io.Writer) error {
 	return nil
 }
 
-// childConfig is as much of the child's settings as Probe looks at.
+// childConfig returns the settings of the child that Probe uses.
 func childConfig(environ []string) (o ProbeOptions) {
 	o.Network = defaultNetwork(inContainer())
 	for _, v := range environ {
@@ -183,14 +195,20 @@ func childConfig(environ []string) (o ProbeOptions) {
 }
 
 func (c *Child) args(o ChildOptions) []string {
-	args := []string{"builder", "--address", c.Address, "--state", cmp.Or(o.State, filepath.Join(o.Dir, "state")), "--network", childConfig(o.Environ).Network}
+	args := []string{
+		"builder",
+		"--address", c.Address,
+		"--state", cmp.Or(o.State, filepath.Join(o.Dir, "state")),
+		"--network", childConfig(o.Environ).Network,
+	}
 	for _, host := range o.InsecureRegistries {
 		args = append(args, "--insecure-registry", host)
 	}
 	return args
 }
 
-// defaultNetwork is the network of a child whose settings name none.
+// defaultNetwork returns the network of a child if its settings name none. container reports whether
+// this process runs in a container.
 func defaultNetwork(container bool) string {
 	if container {
 		return NetworkStep
@@ -198,8 +216,9 @@ func defaultNetwork(container bool) string {
 	return NetworkAuto
 }
 
-// childEnv is what a builder needs: where programs are, how registries are reached, and its
-// own settings but those that the starter decides. A CI's environment holds secrets.
+// childEnv returns the variables that a builder needs: search paths, proxies, certificates, and the
+// builder's settings that StartChild does not set itself. It drops all others, because the environment
+// of a CI contains secrets.
 func childEnv(environ []string) []string {
 	var env []string
 	for _, v := range environ {
@@ -215,8 +234,8 @@ func childEnv(environ []string) []string {
 	return env
 }
 
-// follow passes on the lines that are more than news, and notes the one by which the child says
-// that its socket answers.
+// follow writes lines above level info to output. It closes c.ready when the child logs that it
+// accepts connections.
 func (c *Child) follow(line string, output io.Writer) {
 	if strings.Contains(line, ReadyMessage) {
 		c.announced.Do(func() { close(c.ready) })
@@ -225,12 +244,14 @@ func (c *Child) follow(line string, output io.Writer) {
 		return
 	}
 	c.last = line
-	_, _ = fmt.Fprintln(output, "builder:", line) // a log that cannot be written must not fail the build
+	_, _ = fmt.Fprintln(output, "builder:", line) // a lost log line does not fail the build
 }
 
-// await waits until the child is ready, ends, or took too long.
+// await waits until the child is ready. It returns an error if the child ends, or after
+// childStartTimeout.
 func (c *Child) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, childStarts, fmt.Errorf("no answer within %s", childStarts))
+	timeout := fmt.Errorf("no answer within %s", childStartTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, childStartTimeout, timeout)
 	defer cancel()
 	select {
 	case <-c.ready:
@@ -242,7 +263,7 @@ func (c *Child) await(ctx context.Context) error {
 	}
 }
 
-// failure says why an ended child ended, in its own last words.
+// failure returns the error of an ended child, with the last warning of its output.
 func (c *Child) failure() error {
 	if err := c.process.Err(); err != nil {
 		return fmt.Errorf("%w: %s", err, c.last)
@@ -250,9 +271,9 @@ func (c *Child) failure() error {
 	return errors.New("it stopped at once")
 }
 
-// Stop asks the child to end, waits for it, and kills it when it does not.
+// Stop sends SIGTERM and waits for the end of the child. It kills the child after killGrace.
 func (c *Child) Stop() {
 	c.quiet.Store(true)
-	c.process.Stop(childStops)
+	c.process.Stop(childStopTimeout)
 	c.life.close()
 }

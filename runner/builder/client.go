@@ -1,7 +1,7 @@
-// Package builder is what is needed of a BuildKit (0.12 or newer, or our own in package server)
-// from outside: a client that builds a Dockerfile and pushes the image, a server's start in
-// namespaces of its own, and what shows beforehand whether and how one can run here. BuildKit's
-// server itself is not in it: a step that has a builder elsewhere starts in half the time without.
+// Package builder builds Dockerfiles with BuildKit (0.12 or newer, or the server of package server).
+// It has a client that builds and pushes images, the code that starts a server in its own namespaces,
+// and checks that predict whether and how a server can run here. BuildKit's server is in package
+// server, so that a step with a remote builder can do without it: such a step starts in half the time.
 package builder
 
 import (
@@ -31,54 +31,57 @@ import (
 	"slipway/runner/spec"
 )
 
-// abandonAfter is how long a cancelled call waits for the server to take note.
+// abandonAfter is the time that a canceled call waits for the server's response.
 const abandonAfter = 500 * time.Millisecond
 
-// ContextName is what Dockerfile frontends call the build context.
+// ContextName is the name of the build context in Dockerfile frontends.
 const ContextName = "context"
 
-// A Client builds and pushes on one builder, which stays up as long as the client is
-// open. It is safe for concurrent use.
+// A Client builds and pushes on one builder. While the client is open, the builder does not stop for
+// being idle. A Client is safe for concurrent use.
 type Client struct {
 	bk   *client.Client
-	hold context.CancelFunc
+	hold context.CancelFunc // ends the call that keeps the builder from being idle
 }
 
-// A Request says what to build. Context and Dockerfile are paths on disk; what lies
-// behind a symbolic link out of their directories is not sent.
+// A Request describes a build. Context and Dockerfile are paths on disk. Symbolic links out of their
+// directories are not followed.
 type Request struct {
 	Context    string            // directory
 	Dockerfile string            // file, inside or outside of Context
 	Target     string            // stage to stop at; empty = the last
-	BuildArgs  map[string]string // of ARG instructions
+	BuildArgs  map[string]string // values of ARG instructions by name
 	Platforms  []string          // linux/amd64, …; empty = the builder's own
 	NoCache    bool              // run every step again
 	Image      string            // registry/name without a tag; Push and Publish need it
-	Publish    bool              // the builder itself pushes the image, if it can, by its digest; without Whole it keeps no record of the build
-	Tag        string            // with Publish: the builder points it at the image, once all else is there; may be empty
-	Whole      bool              // with Publish: Push may follow, and finds layers that the registry had already, too
 
-	Registries []spec.RegistryCredential // each is used for its own host only
-	Progress   io.Writer                 // plain lines; nil = none
-	SharedKey  string                    // the same for builds of one repository: only changed files are sent
-	Options    spec.BuildOptions         // what else the build asks for
-	MountFrom  string                    // another repository, where Push put the same image before; may be empty
+	// Publish makes the builder push the image by its digest, if it can. Without Whole, the builder
+	// keeps no record of the build.
+	Publish bool
+	Tag     string // with Publish: tag that the builder moves to the image after the push; may be empty
+	Whole   bool   // with Publish: keep all layers in the builder, so that Push can follow
+
+	Registries []spec.RegistryCredential // each is used only for its own host
+	Progress   io.Writer                 // receives plain lines; nil = discard
+	SharedKey  string                    // the same for builds of one repository, so that only changed files are sent
+	Options    spec.BuildOptions         // further options of the build
+	MountFrom  string                    // repository to which Push has pushed the same image before; may be empty
 }
 
-// An Image is what a build came to.
+// An Image is the result of a build.
 type Image struct {
 	Digest   string // of the manifest: sha256:…
-	Manifest []byte // or the index; nil = not known
-	Size     int64  // bytes, compressed, of all layers and the config; 0 = not known
-	Steps    int    // of the Dockerfile
-	Cached   int    // of those, taken from the cache
+	Manifest []byte // manifest or index; nil = unknown
+	Size     int64  // compressed size of the config and all layers, in bytes; 0 = unknown
+	Steps    int    // number of the Dockerfile's steps
+	Cached   int    // number of those steps that came from the cache
 	Ran      []hints.Step
-	Pushed   bool // by the builder, to the registry that it finds by the image's name
+	Pushed   bool // the builder has pushed the image to the registry in the image's name
 }
 
-// Dial connects to a builder and makes sure that it answers before ctx ends, and is none of
-// the versions that are known to be unsafe. Who is the client; nobody may be it on this machine
-// alone.
+// Dial connects to a builder. It fails if the builder does not answer before ctx ends, or if its
+// version is known to be unsafe. who is the client's identity; it may be zero for a builder on this
+// machine. The error may wrap identity.ErrNeeded.
 func Dial(ctx context.Context, address string, who identity.Identity) (*Client, error) {
 	if err := identity.CheckAddress(address, who); err != nil {
 		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
@@ -102,7 +105,7 @@ func Dial(ctx context.Context, address string, who identity.Identity) (*Client, 
 	if err := checkVersion(info.BuildkitVersion.Version); err != nil {
 		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())
 	}
-	// A call that stays open tells the server that it is needed between Build and Push.
+	// An open call keeps the server from becoming idle between Build and Push.
 	life, hold := context.WithCancel(context.Background())
 	events, err := bk.ControlClient().ListenBuildHistory(life, &controlapi.BuildHistoryRequest{ActiveOnly: true})
 	if err != nil {
@@ -117,31 +120,31 @@ func Dial(ctx context.Context, address string, who identity.Identity) (*Client, 
 	return &Client{bk: bk, hold: hold}, nil
 }
 
-// Close ends the connection; builds under way on it fail.
+// Close closes the connection. Running builds on it fail.
 func (c *Client) Close() error {
 	c.hold()
 	return c.bk.Close()
 }
 
-// Build builds the image into the builder's store, and pushes nothing but what r.Publish says.
-// Errors: *BuildError when the Dockerfile is to blame, ctx's cause within a second of its end,
-// any other when the surroundings are.
+// Build builds the image into the builder's store. It pushes the image only with r.Publish. It returns
+// a *BuildError if the Dockerfile is the cause, and ctx's cause within a second after ctx has ended.
+// Any other error is one of the infrastructure, as the network.
 func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 	if err := r.check(); err != nil {
 		return Image{}, err
 	}
-	way := c.build
+	build := c.build
 	if r.Publish {
-		way = c.publish
+		build = c.publish
 	}
-	image, err := way(ctx, r)
+	image, err := build(ctx, r)
 	if err != nil {
 		return Image{}, err
 	}
 	return image, nil
 }
 
-// build builds the image. What it tells of the steps counts whatever the error.
+// build builds the image. The fields Steps, Cached and Ran are valid also with an error.
 func (c *Client) build(ctx context.Context, r Request) (image Image, err error) {
 	options, err := r.solveOptions()
 	if err != nil {
@@ -155,26 +158,26 @@ func (c *Client) build(ctx context.Context, r Request) (image Image, err error) 
 		return image, classify(ctx, err, out.failedStep())
 	}
 	image.Digest = response.ExporterResponse[exptypes.ExporterImageDigestKey]
-	image.Manifest, image.Size, err = reader(c.store(ctx).small).orOfRegistry(ctx, r).weigh(image.Digest)
+	image.Manifest, image.Size, err = reader(c.store(ctx).small).withRegistryFallback(ctx, r).measure(image.Digest)
 	switch {
 	case err == nil:
-	case !r.pushedAtOnce() || ctx.Err() != nil:
+	case !r.pushedByBuilder() || ctx.Err() != nil:
 		return image, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
-	default: // it is pushed: what is amiss there shows when a tag is to move, or did not matter
+	default: // the image is already pushed; a real problem there appears when a tag is moved
 		r.say("the size of the image is not known: %s", plainMessage(err))
 	}
 	return image, nil
 }
 
-// say writes a line of the log.
+// say writes a line to the log.
 func (r Request) say(format string, args ...any) {
 	if r.Progress != nil {
-		_, _ = fmt.Fprintf(r.Progress, format+"\n", args...) // a log that cannot be written must not fail the build
+		_, _ = fmt.Fprintf(r.Progress, format+"\n", args...) // a lost log line does not fail the build
 	}
 }
 
-// solve runs a build and gives up waiting soon after ctx ends: BuildKit's client waits for
-// the server's last words for seconds.
+// solve runs a build. It returns at most abandonAfter after ctx has ended, while BuildKit's client
+// would wait for the server's last messages for seconds.
 func (c *Client) solve(ctx context.Context, r Request, options client.SolveOpt, out *progress) (*client.SolveResponse, error) {
 	defer out.close()
 	type result struct {
@@ -205,9 +208,9 @@ func (c *Client) solve(ctx context.Context, r Request, options client.SolveOpt, 
 	}
 }
 
-// materialize runs the Dockerfile frontend and then looks into each result, so that the
-// layers of a base image that no step needed are fetched too: BuildKit leaves them at
-// their registry otherwise, and Push could not read them.
+// materialize runs the Dockerfile frontend and then reads a file of each result. So BuildKit also
+// fetches the layers of a base image that no step needs. Otherwise it would leave them in their
+// registry, and Push could not read them.
 func materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 	result, err := c.Solve(ctx, gateway.SolveRequest{
 		Frontend:    FrontendDockerfile,
@@ -232,23 +235,24 @@ func materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error)
 	return result, nil
 }
 
-// check finds what BuildKit would only report as a broken transfer.
+// check reports a missing context or Dockerfile. BuildKit would only report a broken transfer.
 func (r Request) check() error {
 	if info, err := os.Stat(r.Context); err != nil || !info.IsDir() {
 		return &BuildError{Err: fmt.Errorf("there is no build context directory %s in the repository", filepath.Base(r.Context))}
 	}
 	info, err := os.Lstat(r.Dockerfile)
 	if errors.Is(err, os.ErrNotExist) {
-		return &BuildError{Err: fmt.Errorf("there is no Dockerfile %s in the repository", r.shownDockerfile())}
+		return &BuildError{Err: fmt.Errorf("there is no Dockerfile %s in the repository", r.dockerfileName())}
 	}
 	if err == nil && info.IsDir() {
-		return &BuildError{Err: fmt.Errorf("the Dockerfile %s is a directory", r.shownDockerfile())}
+		return &BuildError{Err: fmt.Errorf("the Dockerfile %s is a directory", r.dockerfileName())}
 	}
 	return nil
 }
 
-// shownDockerfile is the path that people know: from the context where it lies inside.
-func (r Request) shownDockerfile() string {
+// dockerfileName returns the Dockerfile's path for messages: relative to the context if it is inside,
+// else only the file name.
+func (r Request) dockerfileName() string {
 	inside, err := filepath.Rel(r.Context, r.Dockerfile)
 	if err != nil || strings.HasPrefix(inside, "..") {
 		return filepath.Base(r.Dockerfile)
@@ -256,7 +260,7 @@ func (r Request) shownDockerfile() string {
 	return inside
 }
 
-// solveOptions are a build's attributes for BuildKit.
+// solveOptions returns the options of a build for BuildKit.
 // https://docs.docker.com/build/exporters/image-registry/
 func (r Request) solveOptions() (client.SolveOpt, error) {
 	context, err := fsutil.NewFS(r.Context)
@@ -273,13 +277,13 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 	}
 	return client.SolveOpt{
 		FrontendAttrs: r.frontendAttrs(),
-		LocalMounts:   map[string]fsutil.FS{ContextName: inPackets{context}, "dockerfile": dockerfile},
+		LocalMounts:   map[string]fsutil.FS{ContextName: chunkedFS{context}, "dockerfile": dockerfile},
 		SharedKey:     r.SharedKey,
 		Session:       attached,
 		CacheImports:  cacheEntries(r.Options.CacheFrom),
 		CacheExports:  cacheEntries(r.Options.CacheTo),
 		Exports:       r.exports(),
-		Internal:      r.pushedAtOnce(),
+		Internal:      r.pushedByBuilder(),
 	}, nil
 }
 

@@ -20,13 +20,14 @@ import (
 	"slipway/runner/registry"
 )
 
-// maxManifest bounds manifests and configs, in bytes, as registries do.
+// maxManifest is the largest manifest or config that is read, in bytes. Registries have the same limit.
 const maxManifest = 4 << 20
 
-// store reads the builder's content: the manifests, configs and layers of recent builds, which the
-// records in BuildKit's history keep. Without one the builder's next collection takes them.
+// store reads the builder's content: the manifests, configs and layers of recent builds. The records
+// in BuildKit's history keep them. Without a record the builder's next garbage collection removes
+// them.
 type store struct {
-	ctx   context.Context // of the push: go-containerregistry's interfaces carry none
+	ctx   context.Context // context of the push; go-containerregistry's interfaces have no parameter for it
 	calls contentapi.ContentClient
 }
 
@@ -49,7 +50,7 @@ func (s store) blob(dgst string, size int64) (io.ReadCloser, error) {
 	}{io.NewSectionReader(reader, 0, reader.Size()), reader}, nil
 }
 
-// small reads a manifest or config in one call, and checks it against its digest.
+// small reads a manifest or config of at most maxManifest bytes in one call, and checks its digest.
 func (s store) small(dgst string) ([]byte, error) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
@@ -66,7 +67,8 @@ func (s store) small(dgst string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s from the builder: %w", dgst, err)
 		}
-		if data = append(data, part.GetData()...); len(data) > maxManifest {
+		data = append(data, part.GetData()...)
+		if len(data) > maxManifest {
 			return nil, fmt.Errorf("manifest %s is larger than %d bytes", dgst, maxManifest)
 		}
 	}
@@ -76,42 +78,45 @@ func (s store) small(dgst string) ([]byte, error) {
 	return data, nil
 }
 
-// registryTime bounds how long a registry is asked for what the builder has forgotten.
-const registryTime = 10 * time.Second
+// registryTimeout is the time limit for reading a manifest from the registry.
+const registryTimeout = 10 * time.Second
 
-// A reader reads a manifest by its digest.
+// A reader returns a manifest by its digest.
 type reader func(dgst string) ([]byte, error)
 
-// orOfRegistry reads what r was built to of its registry, too, where there is no record of the build.
-func (read reader) orOfRegistry(ctx context.Context, r Request) reader {
-	if !r.pushedAtOnce() {
+// withRegistryFallback returns a reader that reads from the registry if the builder has no content. It
+// applies only to builds without a record, whose content the builder may have removed.
+func (read reader) withRegistryFallback(ctx context.Context, r Request) reader {
+	if !r.pushedByBuilder() {
 		return read
 	}
-	client := registry.New(registry.Options{Attempts: 1, Timeout: registryTime})
+	client := registry.New(registry.Options{Attempts: 1, Timeout: registryTimeout})
 	return func(dgst string) ([]byte, error) {
 		raw, err := read(dgst)
 		if err == nil || ctx.Err() != nil {
 			return raw, err
 		}
-		m, elsewhere := client.Manifest(ctx, r.Image, dgst, registry.LoginFor(r.Image, r.Registries))
-		if elsewhere != nil {
-			return nil, errors.Join(err, elsewhere)
+		m, registryErr := client.Manifest(ctx, r.Image, dgst, registry.LoginFor(r.Image, r.Registries))
+		if registryErr != nil {
+			return nil, errors.Join(err, registryErr)
 		}
 		return m.Bytes, nil
 	}
 }
 
-// weigh reads the manifest of an image and its size.
-func (read reader) weigh(dgst string) (raw []byte, size int64, err error) {
-	if raw, err = read(dgst); err != nil {
+// measure returns the manifest of an image, and its compressed size in bytes. If the size is unknown,
+// it returns the manifest with an error.
+func (read reader) measure(dgst string) (raw []byte, size int64, err error) {
+	raw, err = read(dgst)
+	if err != nil {
 		return nil, 0, err
 	}
 	size, err = read.sizeOf(dgst, raw)
 	return raw, size, err
 }
 
-// sizeOf is the sum of the config and the compressed layers of an image or, for several
-// platforms, of all images.
+// sizeOf returns the size of the config and the compressed layers of an image, in bytes. For an index
+// it returns the sum of all its images.
 func (read reader) sizeOf(dgst string, raw []byte) (int64, error) {
 	var m struct {
 		Config    ocispecs.Descriptor   `json:"config"`
@@ -126,7 +131,7 @@ func (read reader) sizeOf(dgst string, raw []byte) (int64, error) {
 		total += layer.Size
 	}
 	for _, child := range m.Manifests {
-		_, size, err := read.weigh(child.Digest.String())
+		_, size, err := read.measure(child.Digest.String())
 		if err != nil {
 			return 0, err
 		}
@@ -135,7 +140,7 @@ func (read reader) sizeOf(dgst string, raw []byte) (int64, error) {
 	return total, nil
 }
 
-// image is one platform's image in the store.
+// image is the image of one platform in the store.
 type image struct {
 	store    store
 	raw      []byte
@@ -184,7 +189,7 @@ func (l *layer) Compressed() (io.ReadCloser, error) {
 	return l.store.blob(l.desc.Digest.String(), l.desc.Size)
 }
 
-// index is the list of the images of several platforms.
+// index is an index of images for several platforms in the store.
 type index struct {
 	store    store
 	raw      []byte

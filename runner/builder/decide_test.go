@@ -79,12 +79,12 @@ func TestWhoseFault(t *testing.T) {
 		"dockerfile parse error on line 3: unknown instruction: COPI":                               true,
 		"target stage \"x\" could not be found":                                                     true,
 	} {
-		if got := dockerfilesDoing(errors.New(text)); got != dockerfiles {
+		if got := isDockerfileError(errors.New(text)); got != dockerfiles {
 			t.Errorf("%q: got %v", text, got)
 		}
 	}
 	for code, want := range map[codes.Code]bool{codes.FailedPrecondition: true, codes.Unavailable: false} {
-		if got := dockerfilesDoing(status.Error(code, "failed to read dockerfile")); got != want {
+		if got := isDockerfileError(status.Error(code, "failed to read dockerfile")); got != want {
 			t.Errorf("%s: got %v", code, got)
 		}
 	}

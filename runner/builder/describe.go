@@ -10,7 +10,8 @@ import (
 	"slipway/config/identity"
 )
 
-// Describe says what a builder is, in one line.
+// Describe returns one line about a builder: its address, its platforms, and the expiry of the client
+// certificate.
 func Describe(ctx context.Context, address string, who identity.Identity) (string, error) {
 	c, err := Dial(ctx, address, who)
 	if err != nil {
@@ -27,7 +28,7 @@ func Describe(ctx context.Context, address string, who identity.Identity) (strin
 			platforms = append(platforms, p.OS+"/"+p.Architecture)
 		}
 	}
-	slices.Sort(platforms) // which come in variants of a processor
+	slices.Sort(platforms) // the same platform occurs once for each variant of a processor
 	line := fmt.Sprintf("%s answers, and builds for %s", address, strings.Join(slices.Compact(platforms), ", "))
 	if identity.Encrypts(address, who) {
 		line += "; our certificate is good until " + who.Expires().Format(time.DateOnly)

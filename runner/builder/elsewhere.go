@@ -9,12 +9,12 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// CommandOf is `slipway builder` of a program without BuildKit's server: it becomes the one at the
-// path, which has it, with the same arguments.
+// CommandOf returns the command `slipway builder` for a program without BuildKit's server. The command
+// executes the program at the path, which has the server, with the same arguments.
 func CommandOf(path string) *cli.Command {
 	return &cli.Command{
 		Name: "builder", Usage: "BuildKit on a socket: builds Dockerfiles for the runners of this machine, or of others",
-		SkipFlagParsing: true, HideHelp: true, // the other has both
+		SkipFlagParsing: true, HideHelp: true, // the other program does both
 		Action: func(context.Context, *cli.Command) error {
 			return fmt.Errorf("start %s: %w", path, syscall.Exec(path, os.Args, os.Environ())) //nolint:gosec // our own, beside this one
 		},

@@ -14,13 +14,13 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// A BuildError is the Dockerfile's doing: building the same commit again will fail again.
-// Every other error of Build and Push but ctx's own is the surroundings' and worth
-// another attempt.
+// A BuildError is an error that the Dockerfile causes: another build of the same commit fails too.
+// All other errors of Build and Push, except ctx's own, come from the infrastructure and can be
+// retried.
 type BuildError struct {
-	Step     string // the failing step as the progress shows it; empty when none ran
-	Line     int    // in the Dockerfile, from 1; 0 = not known
-	ExitCode int    // of a RUN step's command; 0 = it was not that
+	Step     string // failed step as the progress shows it; empty if no step ran
+	Line     int    // line in the Dockerfile, from 1; 0 = unknown
+	ExitCode int    // exit code of a RUN step's command; 0 = no command failed
 	Excerpt  string // the lines around Line, marked; may be empty
 	Err      error
 }
@@ -35,8 +35,8 @@ func (e *BuildError) Error() string {
 
 func (e *BuildError) Unwrap() error { return e.Err }
 
-// classify turns an error of a solve into ctx's error, a *BuildError or an error of the
-// surroundings. step names the vertex that failed, as far as the progress told.
+// classify converts an error of a solve to ctx's cause, a *BuildError, or an error of the
+// infrastructure. step is the name of the failed step, if the progress contained it.
 func classify(ctx context.Context, err error, step string) error {
 	if err == nil {
 		return nil
@@ -44,7 +44,7 @@ func classify(ctx context.Context, err error, step string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if !dockerfilesDoing(err) {
+	if !isDockerfileError(err) {
 		return fmt.Errorf("build: %w", err)
 	}
 	e := &BuildError{Step: step, Err: err}
@@ -61,10 +61,10 @@ func classify(ctx context.Context, err error, step string) error {
 	return e
 }
 
-// dockerfilesDoing decides whose fault an error is. A command that ended with a status is
-// the Dockerfile's, whatever it printed. What has a place in the Dockerfile is its too,
-// unless it reads like a network, registry or disk that failed.
-func dockerfilesDoing(err error) bool {
+// isDockerfileError reports whether the Dockerfile caused an error. It did if a command ended with an
+// exit code, whatever the command printed. It did also if the error has a line in the Dockerfile,
+// unless the text is that of a failed network, registry or disk.
+func isDockerfileError(err error) bool {
 	var exit *gatewaypb.ExitError
 	if errors.As(err, &exit) {
 		return exit.ExitCode != gatewaypb.UnknownExitStatus
@@ -75,28 +75,28 @@ func dockerfilesDoing(err error) bool {
 	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded, codes.Internal:
 		return false
 	}
-	if surroundings().MatchString(err.Error()) {
+	if infrastructureErrors().MatchString(err.Error()) {
 		return false
 	}
-	return len(errdefs.Sources(err)) > 0 || repositoryWords().MatchString(err.Error())
+	return len(errdefs.Sources(err)) > 0 || dockerfileErrors().MatchString(err.Error())
 }
 
-// matching is an expression that is made when it is needed.
-func matching(expression string) func() *regexp.Regexp {
+// lazyRegexp returns a function that compiles an expression on its first call.
+func lazyRegexp(expression string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }
 
-// surroundings are the words of Go's network stack, of registries and of the kernel; the
-// types do not survive the wire. Who needs no such words does not wait for them either.
-var surroundings = matching(`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
+// infrastructureErrors matches error texts of Go's network stack, of registries and of the kernel. The
+// error types are lost in gRPC. The expression is compiled lazily to save start time.
+var infrastructureErrors = lazyRegexp(`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
 	`server misbehaving|unexpected status.*: (429|5\d\d)|toomanyrequests|no space left on device|disk quota|cannot allocate memory|` +
 	`transport is closing|error reading from server|no active session|context canceled|failed to mount|runc run failed: unable to start`)
 
-// repositoryWords are of errors that BuildKit gives no place in the Dockerfile.
-var repositoryWords = matching(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
+// dockerfileErrors matches errors of the Dockerfile for which BuildKit reports no line.
+var dockerfileErrors = lazyRegexp(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
 	`(security\.insecure|network\.host|device) is not allowed|build arg|target stage .* could not be found|failed to parse platform|not allowed by`)
 
-// plainMessage drops the words of the layers that an error came through.
+// plainMessage returns the text of an error without the prefixes of gRPC and BuildKit.
 func plainMessage(err error) string {
 	text := err.Error()
 	if _, refusal, found := strings.Cut(text, ": "+RefusedADD); found {

@@ -13,27 +13,27 @@ import (
 	"github.com/moby/sys/user"
 )
 
-// The ways in which a server can run.
+// The modes in which a server can run.
 const (
-	ModePrivileged = "privileged"     // as root that may mount: of the machine, or of a privileged container
-	ModeUserNS     = "user namespace" // as root of a container, in a user namespace of its own with the same ids
-	ModeRootless   = "rootless"       // as an ordinary user with subordinate ids, or in the user namespace of somebody else
+	ModePrivileged = "privileged"     // root that can mount: of the machine, or of a privileged container
+	ModeUserNS     = "user namespace" // root of a container, in a new user namespace with the same ids
+	ModeRootless   = "rootless"       // ordinary user with subordinate ids, or root of an existing user namespace
 	ModeNone       = "none"           // BuildKit cannot mount here
 )
 
-// An isolation is how a server is set apart from the machine.
+// An isolation describes how a server is isolated from the machine.
 type isolation struct {
 	mode string
 	attr syscall.SysProcAttr
-	// sharedPIDs: it has no PID namespace and no /proc of its own. That is for containers whose
-	// /proc is masked: a user namespace may not mount what would show more of it.
+	// sharedPIDs means that the server has no own PID namespace and no own /proc. It is for containers
+	// with a masked /proc: the kernel then refuses to mount an unmasked /proc in a user namespace.
 	sharedPIDs bool
-	// mapIDs writes the user namespace's maps from outside, where the process itself may
-	// not; nil = the kernel was given them in attr, or there are none.
+	// mapIDs writes the id maps of the user namespace from outside, if the process cannot write them
+	// itself. nil = attr contains the maps, or there is no new user namespace.
 	mapIDs func(ctx context.Context, pid int) error
 }
 
-// String says the mode as a step's log does.
+// String returns the mode as text for the step's log.
 func (i isolation) String() string {
 	text := i.mode
 	if i.mode == ModeUserNS {
@@ -48,53 +48,53 @@ func (i isolation) String() string {
 const (
 	rootFlags     = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID
 	rootlessFlags = rootFlags | syscall.CLONE_NEWUSER
-	idRange       = 65536 // ids that images may use
+	idRange       = 65536 // number of ids that images may use
 )
 
-// An isolationPlan is every way that may do, the best one first, and why not the others.
-// Whether one really does shows when it is tried.
+// An isolationPlan lists the isolations that may work here, the best one first, and the reasons
+// against others. Only an attempt shows whether one really works.
 type isolationPlan struct {
-	ways    []isolation
-	against []string // why better ways were left out, or failed; without any way, why there is none
-	mend    string   // the setting that would allow one
+	candidates []isolation
+	reasons    []string // why better candidates were omitted or failed, or why there are none
+	mend       string   // the setting that would allow a candidate
 }
 
-// why is what is against this plan, or a better one, in one line.
-func (p isolationPlan) why() string { return strings.Join(p.against, "; ") }
+// why returns the reasons against this plan or a better one, in one line.
+func (p isolationPlan) why() string { return strings.Join(p.reasons, "; ") }
 
 func (f machineFacts) mayBePrivileged() bool {
 	return f.uid == 0 && f.admin && (f.cgroups || f.nestedUser)
 }
 
-// planIsolation decides how a server may run here.
+// planIsolation returns the isolations that may work on a machine. It makes no system calls.
 func planIsolation(f machineFacts) isolationPlan {
-	plan := isolationPlan{mend: mendOf(f)}
+	plan := isolationPlan{mend: fixFor(f)}
 	none := func(why string) isolationPlan {
-		plan.against = append(plan.against, why)
+		plan.reasons = append(plan.reasons, why)
 		return plan
 	}
 	switch {
 	case f.keyring != nil && f.userNS == nil:
-		return none(fmt.Sprintf("this process may not use the kernel's keyring, as runc does for RUN steps (%v)", innermost(f.keyring)))
+		return none(fmt.Sprintf("this process may not use the kernel's keyring, as runc does for RUN steps (%v)", errnoOf(f.keyring)))
 	case f.mayBePrivileged():
-		way := isolation{mode: ModePrivileged, attr: syscall.SysProcAttr{Cloneflags: rootFlags}}
+		candidate := isolation{mode: ModePrivileged, attr: syscall.SysProcAttr{Cloneflags: rootFlags}}
 		if f.nestedUser {
-			way.mode = ModeRootless
-			plan.ways = withSharedPIDs(way)
+			candidate.mode = ModeRootless
+			plan.candidates = withSharedPIDs(candidate)
 			return plan
 		}
-		plan.ways = []isolation{way}
+		plan.candidates = []isolation{candidate}
 		if !f.setIDs {
 			return plan
 		}
 	case f.uid == 0 && f.admin:
-		plan.against = append(plan.against, "this is root with CAP_SYS_ADMIN, but /sys/fs/cgroup is read-only, and RUN steps need cgroups there")
+		plan.reasons = append(plan.reasons, "this is root with CAP_SYS_ADMIN, but /sys/fs/cgroup is read-only, and RUN steps need cgroups there")
 	}
 	switch {
 	case f.userNS != nil:
-		return none(fmt.Sprintf("this process may neither mount nor make a user namespace (%v)", innermost(f.userNS)))
+		return none(fmt.Sprintf("this process may neither mount nor make a user namespace (%v)", errnoOf(f.userNS)))
 	case f.uid == 0 && f.setIDs:
-		plan.ways = append(plan.ways, withSharedPIDs(selfMapped(f.uids, f.gids))...)
+		plan.candidates = append(plan.candidates, withSharedPIDs(selfMapped(f.uids, f.gids))...)
 	case f.uid == 0:
 		plan.mend = "add both capabilities to the container"
 		return none("root without CAP_SETUID and CAP_SETGID cannot map users")
@@ -105,13 +105,13 @@ func planIsolation(f machineFacts) isolationPlan {
 		plan.mend = "add a line USER:100000:65536 to /etc/subuid and /etc/subgid, or run it as root"
 		return none(fmt.Sprintf("user %d has no 65536 subordinate ids", f.uid))
 	default:
-		plan.ways = withSharedPIDs(helperMapped(f))
+		plan.candidates = withSharedPIDs(helperMapped(f))
 	}
 	return plan
 }
 
-// mendOf names what forbids mounts here, as far as it shows.
-func mendOf(f machineFacts) string {
+// fixFor returns the settings to change so that mounts are allowed, as far as they are known.
+func fixFor(f machineFacts) string {
 	var options, sysctls []string
 	if f.seccomp {
 		options = append(options, "seccomp=unconfined")
@@ -141,8 +141,8 @@ func mendOf(f machineFacts) string {
 	return strings.Join(mend, ", and ") + ", or run it in a privileged container"
 }
 
-// innermost drops which program an error is of.
-func innermost(err error) error {
+// errnoOf returns the error number in an error, without the name of the program, or the error itself.
+func errnoOf(err error) error {
 	var number syscall.Errno
 	if errors.As(err, &number) {
 		return number
@@ -150,15 +150,15 @@ func innermost(err error) error {
 	return err
 }
 
-// withSharedPIDs is a way and, for where /proc is masked, the same without a /proc of its own.
-func withSharedPIDs(way isolation) []isolation {
-	shared := way
+// withSharedPIDs returns an isolation, and the same one without its own /proc for a masked /proc.
+func withSharedPIDs(candidate isolation) []isolation {
+	shared := candidate
 	shared.sharedPIDs = true
 	shared.attr.Cloneflags &^= syscall.CLONE_NEWPID
-	return []isolation{way, shared}
+	return []isolation{candidate, shared}
 }
 
-// selfMapped is for root in a container: it may write the identity map itself.
+// selfMapped returns the isolation for root in a container, which can write the identity map itself.
 func selfMapped(uids, gids []syscall.SysProcIDMap) isolation {
 	return isolation{mode: ModeUserNS, attr: syscall.SysProcAttr{
 		Cloneflags:                 rootlessFlags,
@@ -168,7 +168,8 @@ func selfMapped(uids, gids []syscall.SysProcIDMap) isolation {
 	}}
 }
 
-// helperMapped is for an ordinary user: the set-uid helpers write the maps.
+// helperMapped returns the isolation for an ordinary user. The set-uid helpers newuidmap and newgidmap
+// write the maps.
 // https://man7.org/linux/man-pages/man1/newuidmap.1.html
 func helperMapped(f machineFacts) isolation {
 	uids, gids := widest(f.subUIDs), widest(f.subGIDs)
@@ -192,7 +193,8 @@ func runIDMap(ctx context.Context, command string, pid, own int, sub user.SubID)
 	return nil
 }
 
-// idMapArgs maps root to the user itself and 1… to its subordinate ids.
+// idMapArgs returns the arguments of newuidmap and newgidmap. They map root to the user (own), and the
+// ids from 1 to the user's subordinate ids.
 func idMapArgs(pid, own int, sub user.SubID) []string {
 	count := min(sub.Count, idRange-1)
 	return []string{

@@ -45,8 +45,8 @@ func TestPlanIsolation(t *testing.T) {
 		facts := ordinary
 		c.change(&facts)
 		plan := planIsolation(facts)
-		if got := modes(plan.ways); got != c.modes || !strings.Contains(plan.why(), c.why) || !strings.Contains(plan.mend, c.mend) {
-			t.Errorf("%s: got %q against %q, mend %q", name, got, plan.against, plan.mend)
+		if got := modes(plan.candidates); got != c.modes || !strings.Contains(plan.why(), c.why) || !strings.Contains(plan.mend, c.mend) {
+			t.Errorf("%s: got %q against %q, mend %q", name, got, plan.reasons, plan.mend)
 		}
 		if f := probeMode(plan); f.OK != (c.modes != "") || f.OK == (f.Mend != "") || f.Detail == "" {
 			t.Errorf("%s: finding %+v", name, f)

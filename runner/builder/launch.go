@@ -13,37 +13,38 @@ import (
 	"syscall"
 )
 
-// maxWords bounds what init says of its mounts, in bytes.
-const maxWords = 4 << 10
+// maxStatus is the longest status that launch reads from init, in bytes.
+const maxStatus = 4 << 10
 
-// mendMaps is for set-uid helpers in a container: their root may not what a user's own process
-// with the one capability may.
+// mendMaps is the fix if the set-uid helpers fail in a container. Root of the container may lack a
+// right there that a user's process with the single capability has.
 const mendMaps = "run setcap cap_setuid=ep /usr/bin/newuidmap and setcap cap_setgid=ep /usr/bin/newgidmap in the container's image, or run it as root"
 
-// mountsDone is what init says when its mounts are made; anything else is why they are not.
+// mountsDone is the status that init reports after it has made its mounts. Any other status is an
+// error text.
 const mountsDone = "done"
 
-// A wayError says that a way cannot be gone here, and another one may be.
-type wayError struct {
-	way  isolation
-	err  error
-	mend string // what would help; empty = what the plan says
+// A modeError reports that an isolation does not work here. Another one may work.
+type modeError struct {
+	candidate isolation
+	err       error
+	mend      string // the fix; empty = the fix of the plan
 }
 
-func (e *wayError) Error() string {
-	if e.way.sharedPIDs {
-		return fmt.Sprintf("%s, with /proc as it is: %v", e.way.mode, e.err)
+func (e *modeError) Error() string {
+	if e.candidate.sharedPIDs {
+		return fmt.Sprintf("%s, with /proc as it is: %v", e.candidate.mode, e.err)
 	}
-	return fmt.Sprintf("%s: %v", e.way.mode, e.err)
+	return fmt.Sprintf("%s: %v", e.candidate.mode, e.err)
 }
 
-// masked reports whether it was /proc that could not be mounted.
-func (e *wayError) masked() bool { return e != nil && strings.HasPrefix(e.err.Error(), mountProc) }
+// masked reports whether the error is a /proc that cannot be mounted.
+func (e *modeError) masked() bool { return e != nil && strings.HasPrefix(e.err.Error(), mountProc) }
 
-// A starter starts a command, which then is its own to wait for.
+// A starter starts a command. The caller must wait for the returned process.
 type starter func(cmd *exec.Cmd) (started, error)
 
-// A started process is one of exec's, or a child that is followed.
+// A started process is an exec.Cmd, or a child whose output is read.
 type started interface {
 	PID() int
 	Signal(signal syscall.Signal)
@@ -52,18 +53,18 @@ type started interface {
 
 func kill(process started) func() { return func() { process.Signal(syscall.SIGKILL) } }
 
-// A launched server runs in one of the ways. What holds it on is the lifeline: when that is
-// closed, however that comes about, the server ends, and all that it has started.
+// A launched server runs in one of the isolations. When its control pipe is closed, also by a crash of
+// this process, the server ends with all processes that it has started.
 type launched struct {
-	process started
-	way     isolation
-	life    lifeline
+	process   started
+	candidate isolation
+	life      controlPipe
 }
 
-// launch is the stage that people start: it runs the server until that ends, and ends with its
-// exit code.
+// launch is the stage that the user starts. It runs the server until it ends, and returns an error with
+// the server's exit code.
 func launch(ctx context.Context, plan isolationPlan) error {
-	server, err := inOneWay(ctx, plan, func() *exec.Cmd { return again(stageInit) }, startHere)
+	server, err := firstWorking(ctx, plan, func() *exec.Cmd { return selfCommand(stageInit) }, startHere)
 	if err != nil {
 		return err
 	}
@@ -73,33 +74,34 @@ func launch(ctx context.Context, plan isolationPlan) error {
 	return exitWith(server.process.Wait())
 }
 
-// inOneWay tries the ways of the plan until the server runs in one. Command makes the one of the
-// stage init. Where none can be gone, the error is an *Obstacle.
-func inOneWay(ctx context.Context, plan isolationPlan, command func() *exec.Cmd, start starter) (launched, error) {
-	var refused *wayError
-	for _, way := range plan.ways {
-		if way.sharedPIDs && !refused.masked() {
-			continue // it would fail as the way before
+// firstWorking tries the candidates of the plan until the server runs in one. command returns a new
+// command of the stage init. If no candidate works, the error is an *Obstacle.
+func firstWorking(ctx context.Context, plan isolationPlan, command func() *exec.Cmd, start starter) (launched, error) {
+	var refused *modeError
+	for _, candidate := range plan.candidates {
+		if candidate.sharedPIDs && !refused.masked() {
+			continue // it would fail like the last candidate
 		}
-		server, err := attempt(ctx, way, command(), start)
+		server, err := attempt(ctx, candidate, command(), start)
 		if !errors.As(err, &refused) {
 			return server, err
 		}
-		plan.against = append(plan.against, refused.Error())
+		plan.reasons = append(plan.reasons, refused.Error())
 		plan.mend = cmp.Or(refused.mend, plan.mend)
 	}
 	return launched{}, plan.obstacle()
 }
 
-// attempt runs the other stages in one way. Its error is a *wayError when it cannot be gone here.
-func attempt(ctx context.Context, way isolation, cmd *exec.Cmd, start starter) (server launched, err error) {
+// attempt starts the stage init in one isolation. It returns a *modeError if the isolation does not
+// work here.
+func attempt(ctx context.Context, candidate isolation, cmd *exec.Cmd, start starter) (server launched, err error) {
 	cmd.Env = append(cmd.Env, launchPIDVar+"="+strconv.Itoa(os.Getpid()))
-	if way.sharedPIDs {
+	if candidate.sharedPIDs {
 		cmd.Env = append(cmd.Env, pidsVar+"="+pidsShared)
 	}
-	attr := way.attr
+	attr := candidate.attr
 	cmd.SysProcAttr = &attr
-	if way.mapIDs != nil {
+	if candidate.mapIDs != nil {
 		cmd.Env = append(cmd.Env, stageVar+"="+stageMap)
 	}
 	life, err := pipes(cmd)
@@ -114,35 +116,35 @@ func attempt(ctx context.Context, way isolation, cmd *exec.Cmd, start starter) (
 	process, err := start(cmd)
 	life.started()
 	if err != nil {
-		return launched{}, &wayError{way: way, err: innermost(err)}
+		return launched{}, &modeError{candidate: candidate, err: errnoOf(err)}
 	}
 	defer context.AfterFunc(ctx, kill(process))()
-	if err := letGo(ctx, way, process.PID(), life.ours); err != nil {
+	if err := writeIDMaps(ctx, candidate, process.PID(), life.ours); err != nil {
 		kill(process)()
 		_ = process.Wait() // it was killed
-		return launched{}, &wayError{way: way, err: err, mend: mendMaps}
+		return launched{}, &modeError{candidate: candidate, err: err, mend: mendMaps}
 	}
-	words, err := io.ReadAll(io.LimitReader(life.words, maxWords))
+	words, err := io.ReadAll(io.LimitReader(life.status, maxStatus))
 	if err != nil || string(words) != mountsDone {
 		_ = process.Wait() // it ends by itself
-		return launched{}, ended(ctx, way, string(words))
+		return launched{}, ended(ctx, candidate, string(words))
 	}
-	return launched{process, way, life}, nil
+	return launched{process, candidate, life}, nil
 }
 
-// here is a process that nobody follows.
-type here struct{ cmd *exec.Cmd }
+// execProcess is a process whose output is not read.
+type execProcess struct{ cmd *exec.Cmd }
 
-var _ started = here{}
+var _ started = execProcess{}
 
-func startHere(cmd *exec.Cmd) (started, error) { return here{cmd}, cmd.Start() }
+func startHere(cmd *exec.Cmd) (started, error) { return execProcess{cmd}, cmd.Start() }
 
-func (h here) PID() int                     { return h.cmd.Process.Pid }
-func (h here) Signal(signal syscall.Signal) { _ = h.cmd.Process.Signal(signal) } // if it has not ended
-func (h here) Wait() error                  { return h.cmd.Wait() }
+func (p execProcess) PID() int                     { return p.cmd.Process.Pid }
+func (p execProcess) Signal(signal syscall.Signal) { _ = p.cmd.Process.Signal(signal) } // if it has not ended
+func (p execProcess) Wait() error                  { return p.cmd.Wait() }
 
-// letGo maps the ids of a process that waits for them.
-func letGo(ctx context.Context, how isolation, pid int, life io.Writer) error {
+// writeIDMaps maps the ids of a process that waits for them, and then writes a byte to its control pipe.
+func writeIDMaps(ctx context.Context, how isolation, pid int, life io.Writer) error {
 	if how.mapIDs == nil {
 		return nil
 	}
@@ -153,47 +155,47 @@ func letGo(ctx context.Context, how isolation, pid int, life io.Writer) error {
 	return err
 }
 
-// ended is the error of an init that ended before there was a server.
-func ended(ctx context.Context, way isolation, words string) error {
+// ended returns the error for an init that ended before the server started. words is its status.
+func ended(ctx context.Context, candidate isolation, words string) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case words == "":
 		return errors.New("start builder: it ended without a word")
 	}
-	return &wayError{way: way, err: errors.New(words)}
+	return &modeError{candidate: candidate, err: errors.New(words)}
 }
 
-// sayWords tells launch what became of the mounts.
-func sayWords(err error) {
-	words := os.NewFile(wordsFD, "words")
+// reportStatus reports the result of the mounts to launch.
+func reportStatus(err error) {
+	words := os.NewFile(statusFD, "words")
 	text := mountsDone
 	if err != nil {
 		text = err.Error()
 	}
-	_, _ = io.WriteString(words, text) // launch is gone, and so are we soon
+	_, _ = io.WriteString(words, text) // fails only if launch has ended, and then this process ends soon
 	_ = words.Close()
 }
 
-// lifeline is the pipes between launch and init.
-type lifeline struct {
-	ours, words           *os.File // launch's ends
-	theirLife, theirWords *os.File // init's
+// controlPipe holds the pipes between launch and init.
+type controlPipe struct {
+	ours, status              *os.File // launch's ends
+	childControl, childStatus *os.File // init's
 }
 
-// pipes gives a command the ends of the pipes that init expects.
-func pipes(cmd *exec.Cmd) (l lifeline, err error) {
-	if l.theirLife, l.ours, err = os.Pipe(); err != nil {
+// pipes creates the pipes between launch and init, and passes init's ends to the command.
+func pipes(cmd *exec.Cmd) (l controlPipe, err error) {
+	if l.childControl, l.ours, err = os.Pipe(); err != nil {
 		return l, err
 	}
-	if l.words, l.theirWords, err = os.Pipe(); err != nil {
-		return l, errors.Join(err, l.theirLife.Close(), l.ours.Close())
+	if l.status, l.childStatus, err = os.Pipe(); err != nil {
+		return l, errors.Join(err, l.childControl.Close(), l.ours.Close())
 	}
-	cmd.ExtraFiles = []*os.File{l.theirLife, l.theirWords}
+	cmd.ExtraFiles = []*os.File{l.childControl, l.childStatus}
 	return l, nil
 }
 
-// started closes init's ends here, once it has them.
-func (l lifeline) started() { _, _ = l.theirLife.Close(), l.theirWords.Close() }
+// started closes init's ends in this process. Call it after init has started.
+func (l controlPipe) started() { _, _ = l.childControl.Close(), l.childStatus.Close() }
 
-func (l lifeline) close() { _, _ = l.ours.Close(), l.words.Close() }
+func (l controlPipe) close() { _, _ = l.ours.Close(), l.status.Close() }

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A LockedError says that another server uses the state directory.
+// A LockedError reports that another server uses the state directory.
 type LockedError struct {
 	State string
-	PID   int // of the holder, as it sees itself in its parent's namespace; 0 = unknown
+	PID   int // process ID of the other server in its parent's PID namespace; 0 = unknown
 }
 
 func (e *LockedError) Error() string {
@@ -24,9 +24,9 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("builder state %s is in use by process %d", e.State, e.PID)
 }
 
-// LockState takes the state directory for this process or fails at once: BuildKit itself
-// would wait for its database without a word and without end. The kernel drops the lock
-// with the process, however that ends.
+// LockState locks the state directory for this process. It returns a *LockedError at once if another
+// process has the lock, while BuildKit itself would wait for its database silently and forever. The
+// kernel releases the lock when the process ends, even if it crashes.
 func LockState(state string) (unlock func(), err error) {
 	path := filepath.Join(state, "builder.lock")
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

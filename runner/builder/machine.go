@@ -14,20 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machineFacts is what planIsolation knows of where this process runs.
+// machineFacts describes the process and its machine for planIsolation.
 type machineFacts struct {
 	uid        int
 	admin      bool                   // CAP_SYS_ADMIN
 	setIDs     bool                   // CAP_SETUID and CAP_SETGID
-	seccomp    bool                   // a filter forbids system calls
-	apparmor   string                 // profile; empty = none
-	cgroups    bool                   // can be written, so that runc can make some
-	keyring    error                  // of an attempt to use the kernel's keys
-	nestedUser bool                   // in a user namespace already
-	uids, gids []syscall.SysProcIDMap // that there are here, each as itself
+	seccomp    bool                   // a seccomp filter is active
+	apparmor   string                 // AppArmor profile; empty = none
+	cgroups    bool                   // /sys/fs/cgroup is writable, so runc can create cgroups
+	keyring    error                  // error of an attempt to use the kernel's keyring
+	nestedUser bool                   // this process is in a user namespace
+	uids, gids []syscall.SysProcIDMap // existing ids, each mapped to itself
 
-	userNS          error  // of an attempt to make a user namespace
-	maxUserNS       string // sysctls that forbid them; empty = there is no such one
+	userNS          error  // error of an attempt to create a user namespace
+	maxUserNS       string // values of sysctls that can forbid user namespaces; empty = no such sysctl
 	unprivileged    string
 	apparmorForbids string
 
@@ -65,7 +65,7 @@ func readMachine() machineFacts {
 	return f
 }
 
-// readFile reads a file of the kernel's; one that is not there is as one that is empty.
+// readFile returns the content of a kernel file, or "" if it does not exist.
 func readFile(path string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -88,15 +88,16 @@ func effectiveCaps(status string) uint64 {
 	return caps
 }
 
-// cgroupsWritable reads off a mountinfo whether every hierarchy is mounted for writing. Docker
-// gives that to privileged containers alone.
+// cgroupsWritable reports whether a mountinfo has all cgroup hierarchies mounted writable. Docker does
+// this only for privileged containers.
 // https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
 func cgroupsWritable(mountinfo string) bool {
 	found := false
 	for line := range strings.Lines(mountinfo) {
 		mount, source, ok := strings.Cut(line, " - ")
 		if fields := strings.Fields(mount); ok && len(fields) > 5 && strings.HasPrefix(source, "cgroup") {
-			if found = true; strings.HasPrefix(fields[5]+",", "ro,") {
+			found = true
+			if strings.HasPrefix(fields[5]+",", "ro,") {
 				return false
 			}
 		}
@@ -104,8 +105,8 @@ func cgroupsWritable(mountinfo string) bool {
 	return found
 }
 
-// identityMap maps each id that a uid_map gives to itself. A range must lie in one of its
-// parent's, so there is one for each.
+// identityMap returns a map of each id in a uid_map to itself. It has one range for each range of the
+// uid_map, because a range must lie inside one range of the parent namespace.
 // https://man7.org/linux/man-pages/man7/user_namespaces.7.html
 func identityMap(uidMap string) (ids []syscall.SysProcIDMap) {
 	for line := range strings.Lines(uidMap) {
@@ -125,19 +126,20 @@ func identityMap(uidMap string) (ids []syscall.SysProcIDMap) {
 	return ids
 }
 
-// tryUserNS starts a program that ends at once in a user namespace of its own.
+// tryUserNS starts the program true in a new user namespace, and returns the error.
 func tryUserNS() error {
 	cmd := exec.CommandContext(context.Background(), "true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil // whether it can is seen when the builder starts
+		return nil // unknown; the start of the builder shows it
 	}
 	return err
 }
 
-// tryKeyring asks for what each container of runc begins with, and Docker's default seccomp
-// profile forbids even where CAP_SYS_ADMIN is given. A kernel without keys does no harm.
+// tryKeyring makes the keyring call with which runc starts each container. Docker's default seccomp
+// profile forbids the call, even with CAP_SYS_ADMIN. It returns nil for a kernel without keyrings,
+// because runc works there.
 func tryKeyring() error {
 	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); errors.Is(err, unix.EPERM) {
 		return err
@@ -145,17 +147,16 @@ func tryKeyring() error {
 	return nil
 }
 
-// Privileged reports whether this process is root of the machine.
+// Privileged reports whether this process is root of the machine, and not only of a user namespace.
 func Privileged() bool {
 	return os.Geteuid() == 0 && !userns.RunningInUserNS()
 }
 
-// initialPIDs is the kernel's number of the machine's own PID namespace.
+// initialPIDs is the link target of /proc/self/ns/pid in the machine's initial PID namespace.
 // https://github.com/torvalds/linux/blob/master/include/uapi/linux/nsfs.h (PID_NS_INIT_INO)
 const initialPIDs = "pid:[4026531836]"
 
-// inContainer reports whether this process is in a container, of which a PID namespace of its
-// own is the sign.
+// inContainer reports whether this process is in a container: it is not in the initial PID namespace.
 func inContainer() bool {
 	pids, err := os.Readlink("/proc/self/ns/pid")
 	return err == nil && pids != initialPIDs

@@ -18,24 +18,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A killed BuildKit leaves its containers running and their file systems mounted. So the
-// server runs in a PID and a mount namespace of its own, which the kernel clears with
-// the last process in them:
+// If BuildKit is killed, its containers keep running and their file systems stay mounted. So the
+// server runs in its own PID and mount namespaces. The kernel removes these with their last process.
+// There are three stages:
 //
-//	launch   what the caller started and signals; stays outside. A step is it for its own builder
-//	init     PID 1 inside: mounts, starts the server, reaps orphans
+//	launch   the process that the caller starts and signals; it stays outside. A step is the launch
+//	         stage of its own builder
+//	init     PID 1 of the namespaces: it mounts, starts the server, and reaps orphans
 //	serve    the server
 //
-// A step's own builder ends soon, and its orphans with it: there init is the server and reaps
-// nothing, which is a program less to start.
+// In a step's own builder, init is the server itself and reaps nothing. The builder and its orphans
+// end soon anyway, and this saves the start of one program.
 //
-// Each stage but a step is this program again with the same arguments. A pipe that launch holds open
-// tells init when launch is gone, however it went; when init ends, the kernel kills all
-// else in the namespaces. (PR_SET_PDEATHSIG would not do: the kernel forgets it when init
-// gets its capabilities.)
+// Each stage except a step is this program with the same arguments. launch holds a pipe open. When
+// launch ends, even by a crash, init reads the end of the pipe and exits. Then the kernel kills all
+// other processes in the namespaces. PR_SET_PDEATHSIG would not work, because the kernel clears it
+// when init gets its capabilities.
 //
-// In a container whose /proc is masked there is no PID namespace, and init is an ordinary
-// process: where it is not the server, it takes that with it. What the server has started ends with
+// In a container with a masked /proc there is no PID namespace, and init is an ordinary process. If
+// init is not the server, the server ends with it. The processes that the server has started end with
 // the container.
 const (
 	stageVar  = "SLIPWAY_BUILDER_STAGE"
@@ -44,16 +45,16 @@ const (
 	stageRun  = "serve"
 
 	launchPIDVar = "SLIPWAY_BUILDER_LAUNCH_PID"
-	briefVar     = "SLIPWAY_BUILDER_BRIEF"   // set: init is to be the server
-	lostVar      = "SLIPWAY_BUILDER_LOST"    // set: the state goes with the builder
-	contextVar   = "SLIPWAY_BUILDER_CONTEXT" // directory that the one build has its context of; the state goes with the builder
+	inProcessVar = "SLIPWAY_BUILDER_BRIEF"   // set: init is also the server
+	ephemeralVar = "SLIPWAY_BUILDER_LOST"    // set: the state is removed with the builder
+	contextVar   = "SLIPWAY_BUILDER_CONTEXT" // directory of the build context; only with ephemeralVar
 	pidsVar      = "SLIPWAY_BUILDER_PIDS"
-	pidsShared   = "shared" // the server has the PID namespace and the /proc of its starter
+	pidsShared   = "shared" // the server shares the PID namespace and /proc of launch
 	killGrace    = StopGrace + 5*time.Second
 
-	// The pipes' ends in init.
-	lifeFD  = 3 // ends with launch; one byte comes when the ids are mapped
-	wordsFD = 4 // takes what became of the mounts
+	// File descriptors of the pipes in init.
+	controlFD = 3 // closed when launch ends; receives one byte after the ids are mapped
+	statusFD  = 4 // init writes the result of the mounts
 )
 
 func stage() string { return os.Getenv(stageVar) }
@@ -63,23 +64,24 @@ func IsolatedPIDs() bool {
 	return !sharedPIDs() && (stage() == stageRun && os.Getppid() == 1 || stage() == stageInit && os.Getpid() == 1)
 }
 
-// Lost reports whether the state of this server goes with it.
-func Lost() bool { return os.Getenv(lostVar) != "" }
+// Ephemeral reports whether the state of this server is removed when the server ends.
+func Ephemeral() bool { return os.Getenv(ephemeralVar) != "" }
 
-// Context is the directory that this server's builds have their context of; empty = of their clients.
-// A server that outlives one build has none.
+// Context returns the directory from which this server reads the build context. "" means that clients
+// send the context. A server for more than one build always returns "".
 func Context() string {
-	if !Lost() {
+	if !Ephemeral() {
 		return ""
 	}
 	return os.Getenv(contextVar)
 }
 
-func brief() bool { return os.Getenv(briefVar) != "" }
+func inProcess() bool { return os.Getenv(inProcessVar) != "" }
 
 func sharedPIDs() bool { return os.Getenv(pidsVar) == pidsShared }
 
-// outerPID is the process that stands for this server outside its namespaces.
+// outerPID returns the process ID of the stage launch, which represents the server outside its
+// namespaces.
 func outerPID() int {
 	if pid, err := strconv.Atoi(os.Getenv(launchPIDVar)); err == nil && (stage() == stageRun || stage() == stageInit) {
 		return pid
@@ -87,7 +89,7 @@ func outerPID() int {
 	return os.Getpid()
 }
 
-// Run is a builder's program in each of its stages: it starts the next one, or serves. State is the
+// Run runs the current stage of a builder: it starts the next stage, or calls serve. state is the
 // directory of the cache.
 func Run(ctx context.Context, state string, serve func(ctx context.Context) error) error {
 	switch stage() {
@@ -102,16 +104,17 @@ func Run(ctx context.Context, state string, serve func(ctx context.Context) erro
 	}
 }
 
-// again is this program with the same arguments, in another stage.
-func again(stage string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec,noctx // this very program; its stage before asks it to stop
+// selfCommand returns a command that runs this program with the same arguments, in another stage.
+func selfCommand(stage string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec,noctx // this program itself; the stage before stops it
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), stageVar+"="+stage)
 	return cmd
 }
 
-// forward asks a process to stop when ctx ends, and kills it when it does not.
+// forward sends SIGTERM to a process when ctx ends, and SIGKILL if it has not ended after killGrace.
+// The caller calls stop after the process has ended.
 func forward(ctx context.Context, process started) (stop func()) {
 	done := make(chan struct{})
 	go func() {
@@ -130,7 +133,8 @@ func forward(ctx context.Context, process started) (stop func()) {
 	return func() { close(done) }
 }
 
-// exitWith passes on an exit code; the stage that failed has already said why.
+// exitWith converts an exit error to an error with the same exit code and no text, because the failed
+// stage has already printed its error.
 func exitWith(err error) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -139,37 +143,38 @@ func exitWith(err error) error {
 	return err
 }
 
-// awaitMap waits until launch has mapped our ids and becomes this program again, because
-// only then does the kernel give root of the namespace its capabilities.
+// awaitMap waits until launch has mapped the ids, and then executes this program again. Only then does
+// the kernel give root of the namespace its capabilities.
 func awaitMap() error {
-	if n, err := syscall.Read(lifeFD, make([]byte, 1)); n != 1 {
+	if n, err := syscall.Read(controlFD, make([]byte, 1)); n != 1 {
 		return fmt.Errorf("builder: user ids were not mapped: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
 	if err := os.Setenv(stageVar, stageInit); err != nil {
 		return fmt.Errorf("start builder again: %w", err)
 	}
-	return fmt.Errorf("start builder again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ())) //nolint:gosec // this very program
+	return fmt.Errorf("start builder again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ())) //nolint:gosec // this program itself
 }
 
-// initProcess is PID 1 of the namespaces, unless the PIDs are shared.
+// initProcess runs the stage init. It is PID 1 of the namespaces unless the PIDs are shared.
 func initProcess(ctx context.Context, state string, serve func(context.Context) error) error {
 	if os.Getpid() != 1 && !sharedPIDs() {
 		return fmt.Errorf("%s=%s is set, but this is not process 1 of a namespace", stageVar, stageInit)
 	}
-	syscall.CloseOnExec(lifeFD)
-	syscall.CloseOnExec(wordsFD)
-	go dieWithLaunch()
+	syscall.CloseOnExec(controlFD)
+	syscall.CloseOnExec(statusFD)
+	go exitWithLaunch()
 	env, err := prepareMounts(state)
-	if sayWords(err); err != nil {
+	reportStatus(err)
+	if err != nil {
 		return cli.Exit("", 1)
 	}
-	if brief() {
-		return serveHere(ctx, serve, env)
+	if inProcess() {
+		return serveInProcess(ctx, serve, env)
 	}
-	process := again(stageRun)
+	process := selfCommand(stageRun)
 	process.Env = append(process.Env, env...)
 	if sharedPIDs() {
-		runtime.LockOSThread() // the kernel takes the end of this thread for that of the parent
+		runtime.LockOSThread() // Pdeathsig is sent when this thread ends
 		process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("adopt orphans: %w", err)
@@ -178,7 +183,7 @@ func initProcess(ctx context.Context, state string, serve func(context.Context) 
 	if err := process.Start(); err != nil {
 		return fmt.Errorf("start builder: %w", err)
 	}
-	stop := forward(ctx, here{process})
+	stop := forward(ctx, execProcess{process})
 	defer stop()
 	code, err := reapUntil(process.Process.Pid)
 	if err != nil || code == 0 {
@@ -187,8 +192,8 @@ func initProcess(ctx context.Context, state string, serve func(context.Context) 
 	return cli.Exit("", code)
 }
 
-// serveHere is the server in place of init.
-func serveHere(ctx context.Context, serve func(context.Context) error, env []string) error {
+// serveInProcess runs the server in the process of the stage init.
+func serveInProcess(ctx context.Context, serve func(context.Context) error, env []string) error {
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
 		if err := os.Setenv(name, value); err != nil {
@@ -198,17 +203,17 @@ func serveHere(ctx context.Context, serve func(context.Context) error, env []str
 	return serve(ctx)
 }
 
-// dieWithLaunch ends this process, and all in its namespaces with it, when launch is gone.
-func dieWithLaunch() {
-	_, _ = io.Copy(io.Discard, os.NewFile(lifeFD, "life"))
+// exitWithLaunch exits when launch ends. The kernel then kills all processes in the namespaces.
+func exitWithLaunch() {
+	_, _ = io.Copy(io.Discard, os.NewFile(controlFD, "life"))
 	os.Exit(1)
 }
 
-// mountProc is how the error of a masked /proc begins.
+// mountProc is the beginning of the error for a masked /proc.
 const mountProc = "mount /proc: "
 
-// prepareMounts gives the namespace its own /proc and its own place for runc's state,
-// and returns the environment that goes with them.
+// prepareMounts mounts a /proc and a directory for runc's state in the namespace. It returns the
+// environment variables that the server needs for them.
 func prepareMounts(state string) ([]string, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, fmt.Errorf("make mounts private: %w", err)
@@ -221,7 +226,7 @@ func prepareMounts(state string) ([]string, error) {
 	if Privileged() {
 		return nil, mountTmpfs("/run/runc")
 	}
-	// runc of a user namespace's root looks below XDG_RUNTIME_DIR, unless USER is root.
+	// As root of a user namespace, runc uses XDG_RUNTIME_DIR, unless USER is root.
 	runtimeDir := filepath.Join(state, "run")
 	return []string{"XDG_RUNTIME_DIR=" + runtimeDir, "USER=slipway", "HOME=" + state}, mountTmpfs(runtimeDir)
 }
@@ -236,7 +241,8 @@ func mountTmpfs(dir string) error {
 	return nil
 }
 
-// reapUntil waits for every child, adopted orphans included, until one process ends.
+// reapUntil reaps all children, including adopted orphans, until the process pid ends. It returns the
+// exit code, or 128 plus the signal.
 func reapUntil(pid int) (code int, err error) {
 	for {
 		var status syscall.WaitStatus

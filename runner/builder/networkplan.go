@@ -8,33 +8,33 @@ import (
 	"path/filepath"
 )
 
-// The networks that RUN steps may have. Host is never chosen by itself on a machine: it shows a
-// Dockerfile every service that listens on its loopback. In the container of a CI's step there
-// is no more to be seen than the step itself sees.
+// The networks of RUN steps. The setting auto never chooses host, because a Dockerfile could then
+// reach every service on the machine's loopback addresses. The setting step may choose host: in the
+// container of a CI's step, RUN then reaches only the services that the step itself can reach.
 const (
 	NetworkAuto  = "auto"
-	NetworkStep  = "step" // as auto, and where that finds none, the network of the container that this is in
+	NetworkStep  = "step" // like auto, but with the network of this container instead of none
 	NetworkCNI   = "cni"
 	NetworkSlirp = "slirp4netns"
 	NetworkNone  = "none"
 	NetworkHost  = "host"
 )
 
-// A NetworkPlan is the network that was chosen, and why.
+// A NetworkPlan is the chosen network and the reason for the choice.
 type NetworkPlan struct {
 	Mode   string
 	Reason string
 }
 
-// NetworkFacts is what PlanNetwork knows of the machine.
+// NetworkFacts describes the machine for PlanNetwork.
 type NetworkFacts struct {
-	PluginDir string // has bridge, host-local and loopback; empty = none found
-	IPTables  bool
+	PluginDir string // directory of the plugins bridge, host-local and loopback; empty = not found
+	IPTables  bool   // iptables is installed
 	Slirp     string // path of slirp4netns; empty = not usable
-	Privilege bool   // root of the machine, not of a user namespace
+	Privilege bool   // this process is root of the machine, not of a user namespace
 }
 
-// ReadNetworkFacts looks what there is on this machine. Privileged is what Privileged reports.
+// ReadNetworkFacts returns the facts of this machine. privileged is the result of Privileged.
 func ReadNetworkFacts(privileged bool) NetworkFacts {
 	f := NetworkFacts{Privilege: privileged}
 	for _, dir := range []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"} {
@@ -59,7 +59,8 @@ func hasPlugins(dir string, names ...string) bool {
 	return true
 }
 
-// PlanNetwork chooses the network of RUN steps.
+// PlanNetwork chooses the network of RUN steps for the requested one. It fails if the requested
+// network cannot work on this machine.
 func PlanNetwork(asked string, f NetworkFacts) (NetworkPlan, error) {
 	cniLacks := lacksForCNI(f)
 	switch asked {
@@ -97,7 +98,7 @@ func planAuto(f NetworkFacts, cniLacks string) NetworkPlan {
 	}
 }
 
-// lacksForCNI says what a CNI bridge needs and is not there; empty = nothing.
+// lacksForCNI returns the reason why a CNI bridge cannot work, with the fix; "" = it can.
 func lacksForCNI(f NetworkFacts) string {
 	switch {
 	case !f.Privilege:
@@ -111,7 +112,7 @@ func lacksForCNI(f NetworkFacts) string {
 	}
 }
 
-// Without is the facts of a machine where a mode was tried and does not work.
+// Without returns the facts with a mode marked as not usable, after an attempt has failed.
 func (f NetworkFacts) Without(mode string) NetworkFacts {
 	if mode == NetworkCNI {
 		f.PluginDir = ""

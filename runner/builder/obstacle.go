@@ -2,19 +2,19 @@ package builder
 
 import "fmt"
 
-// An Obstacle is why no builder can run here.
+// An Obstacle is an error that reports why no builder can run here.
 type Obstacle struct {
-	Name   string // of the Finding that it is
-	Detail string // what was found
-	Mend   string // the one thing to change, for whoever runs the container or the machine
+	Name   string // name of the Finding
+	Detail string // the cause
+	Mend   string // the fix, for the operator of the container or the machine
 }
 
 func (o *Obstacle) Error() string {
 	return fmt.Sprintf("no builder can run here: %s: %s", o.Detail, o.Mend)
 }
 
-// Privilege reports whether this process lacks the right to mount. It has it when whoever runs
-// the container gives it more, or none is needed: with a builder elsewhere.
+// Privilege reports whether the cause is that this process has no right to mount. The fix is more
+// privilege for the container, or a builder on another machine.
 func (o *Obstacle) Privilege() bool { return o.Name == findingMode }
 
 func (p isolationPlan) obstacle() *Obstacle {

@@ -17,7 +17,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// optionAttrs are a build's options in the words of the Dockerfile frontend.
+// optionAttrs returns a build's options as attributes of the Dockerfile frontend.
 func optionAttrs(o spec.BuildOptions) map[string]string {
 	attrs := map[string]string{}
 	for _, proxy := range o.Proxies {
@@ -45,8 +45,8 @@ func optionAttrs(o spec.BuildOptions) map[string]string {
 	return attrs
 }
 
-// exporterAttrs say what the image is made of. Docker's older media types are what every
-// registry takes; OCI's are taken where what was asked for needs them.
+// exporterAttrs returns the attributes of BuildKit's image exporter. It uses Docker's media types,
+// because every registry accepts them. It uses OCI media types only if an option needs them.
 // https://docs.docker.com/build/exporters/image-registry/
 func (r Request) exporterAttrs() map[string]string {
 	o := r.Options
@@ -70,14 +70,15 @@ func (r Request) exporterAttrs() map[string]string {
 	maps.Copy(attrs, r.pushAttrs())
 	for name, value := range o.Annotations {
 		attrs["annotation."+name] = value
-		if len(r.Platforms) > 1 || attested { // then there is an index
+		if len(r.Platforms) > 1 || attested { // the image then has an index
 			attrs["annotation-index."+name] = value
 		}
 	}
 	return attrs
 }
 
-// cacheEntries are caches in BuildKit's form. Its client writes into them.
+// cacheEntries converts caches to BuildKit's form. It copies the attributes, because BuildKit's client
+// changes them.
 func cacheEntries(caches []spec.Cache) (all []client.CacheOptionsEntry) {
 	for _, c := range caches {
 		all = append(all, client.CacheOptionsEntry{Type: c.Type, Attrs: maps.Clone(c.Attrs)})
@@ -85,8 +86,8 @@ func cacheEntries(caches []spec.Cache) (all []client.CacheOptionsEntry) {
 	return all
 }
 
-// attachables are what the builder may ask of us while it builds: logins, and the secrets and
-// the key that the build was given. They go to the steps that mount them, and into no layer.
+// attachables returns the services that the client offers the builder during the build: registry
+// logins, secrets, and the SSH key. Only steps that mount a secret get it, and no layer contains it.
 func (r Request) attachables() ([]session.Attachable, error) {
 	all := []session.Attachable{newCredentials(r.Image, r.Registries)}
 	values := make(map[string][]byte, len(r.Options.Secrets))
@@ -104,21 +105,22 @@ func (r Request) attachables() ([]session.Attachable, error) {
 	return append(all, key), nil
 }
 
-// sshAgent signs with a key. BuildKit reads keys of files alone, so the key is in one for as
-// long as that takes.
+// sshAgent returns an SSH agent with one key. BuildKit reads keys only from files, so the key is in a
+// temporary file until BuildKit has read it.
 func sshAgent(key string) (session.Attachable, error) {
-	file, err := os.CreateTemp("", "key-") // only we may read it
+	file, err := os.CreateTemp("", "key-") // mode 0600: only this user can read it
 	if err != nil {
 		return nil, fmt.Errorf("ssh key: %w", err)
 	}
 	defer func() { _ = os.Remove(file.Name()) }()
 	_, err = file.WriteString(strings.TrimSpace(key) + "\n")
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("ssh key: %w", err)
 	}
 	agent, err := sshprovider.NewSSHAgentProvider([]sshprovider.AgentConfig{{Paths: []string{file.Name()}}})
 	if err != nil {
-		return nil, errors.New("the ssh key (setting ssh_agent_key) cannot be used: give a private key in PEM form, all of its lines, without a passphrase")
+		return nil, errors.New("the ssh key (setting ssh_agent_key) cannot be used: " +
+			"give a private key in PEM form, all of its lines, without a passphrase")
 	}
 	return agent, nil
 }

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Finding is one line of what `slipway doctor` says about the builder.
+// A Finding is one result of Probe. `slipway doctor` prints it as a line.
 type Finding struct {
 	Name   string // mode, runtime, network, state
 	OK     bool
-	Detail string // what was found
-	Mend   string // the one thing to change; empty when OK
+	Detail string // the result
+	Mend   string // the fix; empty if OK
 }
 
 // Names of findings.
@@ -26,18 +26,22 @@ const (
 
 const mendRoom = "set TMPDIR to a directory on a larger file system, as a volume"
 
-// ProbeOptions are what a builder would be told, as far as Probe looks at it. All may be empty.
+// ProbeOptions holds the builder's settings that Probe checks. All may be empty.
 type ProbeOptions struct {
 	State      string // directory of the cache
 	Network    string // of RUN steps; empty = NetworkAuto
 	OCIRuntime string // path or name; empty = runc
 }
 
-// Probe tells, within a second and without starting a builder, how one would run here.
-// The first finding is the mode. It goes by what this process may do, which a builder that
-// starts tries: only there it shows what a container forbids besides.
+// Probe reports how a builder would run here. It takes less than a second and starts no builder. The
+// first finding is the mode. Probe uses the rights of this process. A container may forbid more, which
+// only the start of a builder shows.
 func Probe(ctx context.Context, o ProbeOptions) []Finding {
-	findings := []Finding{probeMode(planIsolation(readMachine())), probeRuntime(ctx, o.OCIRuntime), probeNetwork(o.Network)}
+	findings := []Finding{
+		probeMode(planIsolation(readMachine())),
+		probeRuntime(ctx, o.OCIRuntime),
+		probeNetwork(o.Network),
+	}
 	if ctx.Err() == nil && o.State != "" {
 		findings = append(findings, probeState(o.State))
 	}
@@ -45,10 +49,10 @@ func Probe(ctx context.Context, o ProbeOptions) []Finding {
 }
 
 func probeMode(plan isolationPlan) Finding {
-	if len(plan.ways) == 0 {
+	if len(plan.candidates) == 0 {
 		return Finding{Name: findingMode, Detail: plan.why(), Mend: plan.mend}
 	}
-	return Finding{Name: findingMode, OK: true, Detail: plan.ways[0].String()}
+	return Finding{Name: findingMode, OK: true, Detail: plan.candidates[0].String()}
 }
 
 func probeRuntime(ctx context.Context, name string) Finding {
@@ -76,24 +80,24 @@ func probeNetwork(asked string) Finding {
 	}
 }
 
-// leastRoom is what a builder needs at the least to begin with, in bytes.
-const leastRoom = 32 << 20
+// minFreeSpace is the free space that a builder needs to start, in bytes.
+const minFreeSpace = 32 << 20
 
-// probeRoom looks whether a directory has room for a build.
-func probeRoom(dir string) Finding {
+// probeFreeSpace checks that a directory has enough free space to start a builder.
+func probeFreeSpace(dir string) Finding {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return Finding{Name: findingState, Detail: fmt.Sprintf("%s: %v", dir, err), Mend: mendRoom}
 	}
-	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec // a block's size is no negative number
+	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec // a block size is never negative
 	detail := fmt.Sprintf("%s has %s free", dir, units.BytesSize(float64(free)))
-	if free < leastRoom {
+	if free < minFreeSpace {
 		return Finding{Name: findingState, Detail: detail, Mend: mendRoom}
 	}
 	return Finding{Name: findingState, OK: true, Detail: detail}
 }
 
-// probeState tries whether the state directory can be used, and by whom it is.
+// probeState checks that the state directory is usable, and reports the builder that uses it.
 func probeState(state string) Finding {
 	if _, err := os.Stat(state); errors.Is(err, os.ErrNotExist) {
 		return Finding{Name: findingState, OK: true, Detail: state + " will be made"}

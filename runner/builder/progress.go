@@ -14,10 +14,10 @@ import (
 	"slipway/runner/hints"
 )
 
-// stepName is how BuildKit names the steps of a Dockerfile, as in "[build 2/5] RUN make".
+// stepName matches BuildKit's names for steps of a Dockerfile, as "[build 2/5] RUN make".
 var stepName = regexp.MustCompile(`^\[.*\b\d+/\d+\] `)
 
-// progress shows a solve as plain lines and counts its steps.
+// progress writes the status of a solve as plain lines, and counts its steps.
 type progress struct {
 	status chan *client.SolveStatus // written and closed by BuildKit's client
 	out    *closableWriter
@@ -38,7 +38,7 @@ func newProgress(w io.Writer) *progress {
 	}
 }
 
-// display shows what comes on status until that is closed.
+// display writes the messages of p.status until the channel is closed.
 func (p *progress) display() {
 	shown := make(chan *client.SolveStatus, cap(p.status))
 	go func() {
@@ -53,11 +53,11 @@ func (p *progress) display() {
 	if err == nil {
 		warnings, err = screen.UpdateFrom(context.Background(), shown)
 	}
-	for _, w := range warnings { // as of a secret in an argument; the screen leaves them to its caller
+	for _, w := range warnings { // warnings of the Dockerfile linter; the display does not print them itself
 		fmt.Fprintf(p.out, "WARN: %s\n", w.Short)
 	}
-	if err != nil { // a display that fails must not hold up the build
-		for range shown { // drained
+	if err != nil { // a failed display must not block the build, so drain the channel
+		for range shown {
 		}
 	}
 }
@@ -73,7 +73,8 @@ func (p *progress) note(s *client.SolveStatus) {
 	}
 }
 
-// steps counts the Dockerfile's steps that were done, and those of them from the cache.
+// steps returns the number of completed steps of the Dockerfile, and the number of those that came
+// from the cache.
 func (p *progress) steps() (done, cached int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,7 +90,7 @@ func (p *progress) steps() (done, cached int) {
 	return done, cached
 }
 
-// ran are the Dockerfile's steps that were done, with their times.
+// ran returns the completed steps of the Dockerfile with their times.
 func (p *progress) ran() (all []hints.Step) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,11 +109,11 @@ func (p *progress) failedStep() string {
 	return p.failed
 }
 
-// close makes sure that the caller's writer is not used any more.
+// close stops all writes to the caller's writer.
 func (p *progress) close() { p.out.close() }
 
-// closableWriter swallows what comes after close, and the errors of the writer below: who
-// reads the log may be gone, which is no reason to fail a build.
+// closableWriter discards writes after close. It ignores errors of the underlying writer, because a
+// closed log must not fail the build.
 type closableWriter struct {
 	mu     sync.Mutex
 	w      io.Writer

@@ -10,9 +10,10 @@ import (
 	"slipway/runner/registry"
 )
 
-// publish builds the image and has the builder push it, in one go: what a registry lacks does not
-// come through this connection. Without this right, way or luck the answer is what build gives,
-// and Push is left to do: it tries for longer and knows the registry's own words.
+// publish builds the image and lets the builder push it, so layers do not pass through this
+// connection. If the builder cannot push (no permission, no route, or an error), publish returns the
+// result of build with Pushed false. Then the caller uses Push, which retries longer and has better
+// error messages.
 func (c *Client) publish(ctx context.Context, r Request) (Image, error) {
 	image, err := c.build(ctx, r)
 	if err == nil {
@@ -23,21 +24,21 @@ func (c *Client) publish(ctx context.Context, r Request) (Image, error) {
 		return image, err
 	}
 	r.say("the builder cannot push it, so this step is going to: %s", plainMessage(err))
-	r.Publish, r.NoCache = false, false // every step ran a moment ago, if it was to
+	r.Publish, r.NoCache = false, false // with NoCache, every step has just run again
 	again, err := c.build(ctx, r)
 	again.Steps, again.Cached, again.Ran = image.Steps, image.Cached, image.Ran
 	return again, err
 }
 
-// pushFailed reports whether an image was built and could not be pushed, by the words of
-// BuildKit's exporter: the type does not survive the wire.
+// pushFailed reports whether the image was built but not pushed. It matches the text of BuildKit's
+// exporter, because gRPC does not transfer the error's type.
 func pushFailed(err error) bool {
-	var blame *BuildError
-	return !errors.As(err, &blame) && strings.Contains(err.Error(), "failed to push ")
+	var buildErr *BuildError
+	return !errors.As(err, &buildErr) && strings.Contains(err.Error(), "failed to push ")
 }
 
-// pushAttrs have the exporter push by digest alone, so that no tag moves, or by the tag that it
-// may move: it sends that last.
+// pushAttrs returns the attributes that make the exporter push. Without r.Tag it pushes only by
+// digest, so no tag moves. With r.Tag it moves the tag after all blobs.
 // https://docs.docker.com/build/exporters/image-registry/
 func (r Request) pushAttrs() map[string]string {
 	if !r.Publish {
@@ -53,16 +54,16 @@ func (r Request) pushAttrs() map[string]string {
 	return attrs
 }
 
-// pushedAtOnce reports whether the builder's own push is all that becomes of the image, so that it
-// keeps no record of the build. A record holds on to the image for a later Push. It also shows the
-// build's settings to whoever else uses the builder, and takes a tenth of a short build; the log is
-// the step's anyway.
-func (r Request) pushedAtOnce() bool { return r.Publish && !r.Whole }
+// pushedByBuilder reports whether the builder pushes the image and no Push follows. Then the builder
+// keeps no record of the build. A record keeps the image for a later Push. But it also shows the
+// build's settings to other clients of the builder, and takes a tenth of the time of a short build.
+// The log is not lost: the step has it.
+func (r Request) pushedByBuilder() bool { return r.Publish && !r.Whole }
 
-// start begins a build. The builder's own push finds the layers of a base image that no step
-// needed by itself, and leaves those at the registry that it has already.
+// start starts a build. If only the builder pushes, it needs no materialize: its push fetches missing
+// layers of a base image itself, and skips layers that the registry already has.
 func (c *Client) start(ctx context.Context, r Request, options client.SolveOpt, status chan *client.SolveStatus) (*client.SolveResponse, error) {
-	if r.pushedAtOnce() {
+	if r.pushedByBuilder() {
 		options.Frontend = FrontendDockerfile
 		return c.bk.Solve(ctx, nil, options, status)
 	}

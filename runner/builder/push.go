@@ -12,16 +12,15 @@ import (
 	"slipway/runner/registry"
 )
 
-// Push puts the image of an earlier Build with the same builder into the registry of
-// r.Image: blobs and manifest, by digest. No tag moves; runner/registry does that. The
-// bytes are those that were built and tested, whatever happened to the sources since.
-// What the registry has already is not sent again, so repeating it is cheap; what it has in
-// r.MountFrom it is asked to take over from there.
+// Push uploads the image of an earlier Build on the same builder to the registry of r.Image: blobs
+// and manifest, by digest. It moves no tag; package runner/registry does that. It uploads exactly the
+// bytes that were built and tested. It skips blobs that the registry already has, so a second call is
+// fast. It asks the registry to mount blobs from the repository r.MountFrom.
 func (c *Client) Push(ctx context.Context, r Request, digest string) error {
 	if r.Image == "" {
 		return errors.New("push: no image name")
 	}
-	what, err := c.store(ctx).any(digest)
+	content, err := c.store(ctx).any(digest)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -29,19 +28,20 @@ func (c *Client) Push(ctx context.Context, r Request, digest string) error {
 		return fmt.Errorf("push %s: the builder does not have it any more: %w", digest, err)
 	}
 	if r.MountFrom != "" {
-		if what, err = registry.Mountable(what, r.MountFrom); err != nil {
+		content, err = registry.Mountable(content, r.MountFrom)
+		if err != nil {
 			return fmt.Errorf("push %s: %w", digest, err)
 		}
 	}
 	uploads := registry.New(registry.Options{})
-	err = uploads.Upload(ctx, r.Image, digest, what, registry.LoginFor(r.Image, r.Registries))
+	err = uploads.Upload(ctx, r.Image, digest, content, registry.LoginFor(r.Image, r.Registries))
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
 }
 
-// any is the image or index of a digest.
+// any returns the image or index with a digest.
 func (s store) any(dgst string) (remote.Taggable, error) {
 	raw, err := s.small(dgst)
 	if err != nil {

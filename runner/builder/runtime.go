@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// FindRuntime looks for runc. crun is refused up to 1.8.1, Debian 12's: it does not know
-// an option that BuildKit passes, and every RUN step would fail.
+// FindRuntime returns the path of the OCI runtime; name "" = runc. It rejects crun up to 1.8.1, the
+// version of Debian 12: this crun lacks an option that BuildKit uses, so every RUN step would fail.
 func FindRuntime(ctx context.Context, name string) (string, error) {
 	if name == "" {
 		name = "runc"

@@ -6,23 +6,26 @@ import (
 	"github.com/tonistiigi/fsutil"
 )
 
-// packet is how much of a file goes to the builder at once, in bytes. A packet and its head, of at most
-// 12 bytes, fit into 32 KiB: for any more, gRPC takes a buffer of 1 MiB, and zeroes all of it for each
-// packet (google.golang.org/grpc/mem.DefaultBufferPool).
-const packet = 32<<10 - 64
+// chunkSize is the largest part of a file that is sent in one message, in bytes. A chunk and its header
+// of at most 12 bytes fit into 32 KiB. For a larger message gRPC uses a buffer of 1 MiB, and clears it
+// for each message (google.golang.org/grpc/mem.DefaultBufferPool).
+const chunkSize = 32<<10 - 64
 
-// inPackets is a directory whose files are sent in packets of that size: as much as one Read gives.
-type inPackets struct{ fsutil.FS }
+// chunkedFS is a directory whose files are sent in chunks. fsutil sends one message for each Read, so
+// a Read returns at most chunkSize bytes.
+type chunkedFS struct{ fsutil.FS }
 
 // Open opens a file of the directory.
-func (d inPackets) Open(path string) (io.ReadCloser, error) {
+func (d chunkedFS) Open(path string) (io.ReadCloser, error) {
 	file, err := d.FS.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	return packetReader{file}, nil
+	return chunkReader{file}, nil
 }
 
-type packetReader struct{ io.ReadCloser }
+type chunkReader struct{ io.ReadCloser }
 
-func (r packetReader) Read(p []byte) (int, error) { return r.ReadCloser.Read(p[:min(len(p), packet)]) }
+func (r chunkReader) Read(p []byte) (int, error) {
+	return r.ReadCloser.Read(p[:min(len(p), chunkSize)])
+}

@@ -18,20 +18,20 @@ import (
 
 // The buffers that gRPC has for messages end at 32 KiB, and go on at 1 MiB.
 func TestAPacketFitsABuffer(t *testing.T) {
-	if size := (&types.Packet{Type: types.PACKET_DATA, ID: math.MaxUint32, Data: make([]byte, packet)}).SizeVT(); size > 32<<10 {
-		t.Errorf("a packet is of %d bytes", size)
+	if size := (&types.Packet{Type: types.PACKET_DATA, ID: math.MaxUint32, Data: make([]byte, chunkSize)}).SizeVT(); size > 32<<10 {
+		t.Errorf("a chunkSize is of %d bytes", size)
 	}
 	dir := t.TempDir()
 	options, err := Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile")}.solveOptions()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := options.LocalMounts["context"].(inPackets); !ok {
+	if _, ok := options.LocalMounts["context"].(chunkedFS); !ok {
 		t.Errorf("the context is a %T", options.LocalMounts["context"])
 	}
 }
 
-// GRPC's own codec reads each packet into a new slice.
+// GRPC's own codec reads each chunkSize into a new slice.
 func TestMessagesHaveBuildKitsCodec(t *testing.T) {
 	const want = "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 	if got := reflect.TypeOf(encoding.GetCodecV2("proto")).PkgPath(); got != want {
@@ -49,7 +49,7 @@ func TestFilesAreSentInPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := inPackets{files}.Open("a")
+	file, err := chunkedFS{files}.Open("a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +58,8 @@ func TestFilesAreSentInPackets(t *testing.T) {
 	buffer := make([]byte, 1<<20)
 	for {
 		n, err := file.Read(buffer)
-		if got = append(got, buffer[:n]...); n > packet {
-			t.Errorf("a packet of %d bytes", n)
+		if got = append(got, buffer[:n]...); n > chunkSize {
+			t.Errorf("a chunkSize of %d bytes", n)
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -71,7 +71,7 @@ func TestFilesAreSentInPackets(t *testing.T) {
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := (inPackets{files}).Open("b"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := (chunkedFS{files}).Open("b"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }

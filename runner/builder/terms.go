@@ -2,14 +2,14 @@ package builder
 
 import "time"
 
-// What the server (package server), its starter and its client have in common.
+// Constants that the server (package server), the code that starts it, and the client share.
 const (
-	// ReadyMessage is what the log of a server says once its socket answers.
+	// ReadyMessage is the log message of a server that accepts connections.
 	ReadyMessage = "builder is ready"
-	// StopGrace is how long running solves may go on after a stop was asked for.
+	// StopGrace is the time that running solves get to finish after a stop request.
 	StopGrace = 3 * time.Second
 	// FrontendDockerfile is BuildKit's name of the built-in frontend.
 	FrontendDockerfile = "dockerfile.v0"
-	// RefusedADD is how a refusal begins; what stands before it are the words of Go's network stack.
+	// RefusedADD is the beginning of a refusal. The text before it comes from Go's network stack.
 	RefusedADD = "ADD may not fetch from "
 )

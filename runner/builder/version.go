@@ -6,16 +6,17 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// oldestVersion is the first BuildKit whose frontends cannot write outside of its storage
-// (CVE-2026-33747), which any Dockerfile may name by its syntax line. What was known before that
-// is mended in it, too.
+// oldestVersion is the first BuildKit whose frontends cannot write outside its storage
+// (CVE-2026-33747). Any Dockerfile can select a frontend with its syntax line. This version also has
+// the fixes for all earlier vulnerabilities.
 const oldestVersion = "v0.28.1"
 
-// unknownVersion is what a BuildKit says that was built without its build system, as ours is.
+// unknownVersion is the version that a BuildKit reports if it was built without its own build system.
+// Slipway's builder is such a build.
 const unknownVersion = "v0.0.0"
 
-// checkVersion refuses a BuildKit that is known to be unsafe. One that does not know its version
-// is taken: it is ours, or somebody built it.
+// checkVersion rejects a BuildKit version that is known to be unsafe. It accepts an unknown version,
+// because Slipway's builder and custom builds report none.
 func checkVersion(v string) error {
 	if !semver.IsValid(v) || semver.Compare(v, oldestVersion) >= 0 || semver.Compare(semver.Canonical(v), unknownVersion) == 0 {
 		return nil

@@ -39,14 +39,14 @@ func TestWhatTheBuilderForgotIsReadOfTheRegistry(t *testing.T) {
 	}
 	forgot := errors.New("forgotten")
 	forgetful := reader(func(string) ([]byte, error) { return nil, forgot })
-	read := forgetful.orOfRegistry(t.Context(), r)
-	if raw, size, err := read.weigh(digest.String()); raw != nil || size != 0 || !errors.Is(err, forgot) || !strings.Contains(err.Error(), "not in the registry") {
+	read := forgetful.withRegistryFallback(t.Context(), r)
+	if raw, size, err := read.measure(digest.String()); raw != nil || size != 0 || !errors.Is(err, forgot) || !strings.Contains(err.Error(), "not in the registry") {
 		t.Errorf("in no registry: %q, %d, %v; want both errors", raw, size, err)
 	}
 	if err := remote.WriteIndex(ref, index); err != nil {
 		t.Fatal(err)
 	}
-	raw, size, err := read.weigh(digest.String())
+	raw, size, err := read.measure(digest.String())
 	if err != nil || !bytes.Equal(raw, want) || size < 2*100 {
 		t.Errorf("%q, %d, %v; want %q and the size of two layers", raw, size, err, want)
 	}
@@ -56,15 +56,15 @@ func TestWhatTheBuilderForgotIsReadOfTheRegistry(t *testing.T) {
 		}
 		return nil, forgot
 	})
-	if raw, size, err := partly.weigh(digest.String()); !bytes.Equal(raw, want) || size != 0 || !errors.Is(err, forgot) {
+	if raw, size, err := partly.measure(digest.String()); !bytes.Equal(raw, want) || size != 0 || !errors.Is(err, forgot) {
 		t.Errorf("without its images: %q, %d, %v; want %q and no size", raw, size, err, want)
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
 	recorded := r
 	recorded.Whole = true
-	for why, read := range map[string]reader{"the step ended": forgetful.orOfRegistry(ended, r), "there is a record": forgetful.orOfRegistry(t.Context(), recorded)} {
-		if raw, _, err := read.weigh(digest.String()); raw != nil || !errors.Is(err, forgot) {
+	for why, read := range map[string]reader{"the step ended": forgetful.withRegistryFallback(ended, r), "there is a record": forgetful.withRegistryFallback(t.Context(), recorded)} {
+		if raw, _, err := read.measure(digest.String()); raw != nil || !errors.Is(err, forgot) {
 			t.Errorf("%s: %q, %v; want the builder's own error, and no other asked", why, raw, err)
 		}
 	}

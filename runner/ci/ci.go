@@ -1,8 +1,8 @@
-// Package ci reads what a CI tells a step of the commit, the repository and the pipeline that
-// it runs for. It is pure: an environment goes in, values with their origins come out.
+// Package ci reads the CI's description of the commit, the repository and the pipeline of a step. It
+// does no I/O: it converts an environment to values, and records the variable of each value.
 //
-// Drone says it in DRONE_*, Woodpecker in CI_* and, for most, in DRONE_* too. Where both are
-// there, DRONE_* is read, as the plugins for either do.
+// Drone sets DRONE_*. Woodpecker sets CI_* and most of DRONE_*. If both variables of a value are set,
+// DRONE_* is read, as the plugins for both CIs do.
 // Sources: https://docs.drone.io/pipeline/environment/reference/,
 // https://woodpecker-ci.org/docs/usage/environment
 package ci
@@ -12,49 +12,50 @@ import (
 	"strings"
 )
 
-// The CIs that are told apart by what they set.
+// The names of the supported CIs.
 const (
 	Drone      = "drone"
 	Woodpecker = "woodpecker"
 )
 
-// A Run is one run of a step, as its CI describes it. What the CI does not say is empty: no
-// value is checked or made up here. Refs, names and the message are as whoever pushed wrote
-// them.
+// A Run is one run of a step, as its CI describes it. A value that the CI does not set is empty. No
+// value is validated or invented here. The pusher controls refs, names and the message, so callers
+// must not trust them.
 type Run struct {
 	CI string // Drone, Woodpecker, or empty
 
-	Event         string // in the CI's word: push, tag, pull_request, cron, custom, manual, promote, …
-	Ref           string // in full, as refs/heads/main; some drivers give a branch's name alone
+	Event         string // as the CI names it: push, tag, pull_request, cron, custom, manual, promote, …
+	Ref           string // full, as refs/heads/main; some drivers give only the branch's name
 	Commit        string // hash
-	CommitLink    string // its page, or a pull request's
+	CommitLink    string // page of the commit or of the pull request
 	Message       string
-	Branch        string // of a pull request, the one that it would be merged into; empty for a tag
-	SourceBranch  string // of a pull request
+	Branch        string // for a pull request, the target branch; empty for a tag
+	SourceBranch  string // source branch of a pull request
 	Tag           string
-	PullRequest   string // number
+	PullRequest   string // number of the pull request
 	DefaultBranch string // of the repository
 
 	Repository      string // owner/name
 	RepositoryOwner string // workspace or project
 	RepositoryName  string
-	RepositoryLink  string // its page
-	RemoteURL       string // to clone from, without a credential
-	Forge           string // what hosts it, where said: bitbucket, bitbucket_dc, …
+	RepositoryLink  string // page of the repository
+	RemoteURL       string // clone address, without a credential
+	Forge           string // kind of the Git host, as bitbucket or bitbucket_dc; only Woodpecker sets it
 	ForgeURL        string
 
-	PipelineLink   string // the run's page
+	PipelineLink   string // page of the pipeline's run
 	PipelineNumber string
-	Stage          string // the pipeline or workflow that the step is of
+	Stage          string // pipeline or workflow of the step
 	Step           string
 
-	// Origins has for each field that is set, by its name, the variable that it came from.
+	// Origins maps the name of each set field to the variable of its value, as "Ref" to
+	// "DRONE_COMMIT_REF".
 	Origins map[string]string
 }
 
-// Read takes an environment as a map of names to values. An empty value counts as not set.
+// Read reads a run from an environment, a map of names to values. An empty value counts as not set.
 func Read(environ map[string]string) Run {
-	r := Run{CI: which(environ), Origins: map[string]string{}}
+	r := Run{CI: detect(environ), Origins: map[string]string{}}
 	for _, row := range r.fields() {
 		for _, name := range row.names {
 			if value := environ[name]; value != "" {
@@ -64,12 +65,12 @@ func Read(environ map[string]string) Run {
 		}
 	}
 	r.RemoteURL = withoutCredential(r.RemoteURL)
-	r.straighten()
+	r.correctTag()
 	return r
 }
 
-// which tells the CIs apart: Woodpecker sets Drone's variables too, but not DRONE itself.
-func which(environ map[string]string) string {
+// detect returns the name of the CI, or "". Woodpecker sets Drone's variables too, but not DRONE.
+func detect(environ map[string]string) string {
 	switch {
 	case environ["CI_SYSTEM_NAME"] == Woodpecker, environ["CI"] == Woodpecker:
 		return Woodpecker
@@ -79,7 +80,7 @@ func which(environ map[string]string) string {
 	return ""
 }
 
-// A field is a value and the variables that may hold it, first come, first taken.
+// A field is a field of Run and its variables. The first variable that is set has precedence.
 type field struct {
 	field string
 	to    *string
@@ -112,33 +113,35 @@ func (r *Run) fields() []field {
 	}
 }
 
-// straighten repairs what the CIs say wrongly of a tag: Woodpecker gives it as the branch too,
-// Drone its whole ref, and Drone's tag is missing where a build of it was started by hand.
-func (r *Run) straighten() {
+// correctTag corrects the fields of a run for a Git tag. Woodpecker sets the branch to the tag, and
+// Drone sets it to the tag's full ref. Drone sets no tag if a user started the build by hand.
+func (r *Run) correctTag() {
 	name, isTag := strings.CutPrefix(r.Ref, "refs/tags/")
 	if !isTag {
 		return
 	}
-	if r.Branch = ""; r.Tag == "" {
+	r.Branch = ""
+	delete(r.Origins, "Branch")
+	if r.Tag == "" {
 		r.Tag, r.Origins["Tag"] = name, r.Origins["Ref"]
 	}
-	delete(r.Origins, "Branch")
 }
 
-// withoutCredential takes what may be secret out of an address: labels and logs show it.
+// withoutCredential removes passwords and tokens from an address, because labels and logs show it. It
+// returns "" for a URL that does not parse.
 func withoutCredential(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		if strings.Contains(address, "://") {
-			return "" // what cannot be read cannot be cleaned
+			return "" // an unparsed URL may contain a credential
 		}
-		return address // the form of scp: host:path
+		return address // the scp form: host:path
 	}
 	if u.User == nil {
 		return address
 	}
 	if name := u.User.Username(); strings.HasPrefix(u.Scheme, "http") {
-		u.User = nil // by HTTP a user's name alone may be a token
+		u.User = nil // in an HTTP URL the user name itself may be a token
 	} else {
 		u.User = url.User(name)
 	}

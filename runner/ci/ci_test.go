@@ -8,7 +8,8 @@ import (
 	"slipway/runner/ci"
 )
 
-// onDrone and onWoodpecker are what a step saw of real servers, shortened to what is read.
+// onDrone and onWoodpecker return environments of steps on real servers, with only the variables that
+// Read uses.
 // Sources: https://docs.drone.io/pipeline/environment/reference/,
 // https://woodpecker-ci.org/docs/usage/environment
 func onDrone() map[string]string {
@@ -69,7 +70,7 @@ func TestReadOnWoodpecker(t *testing.T) {
 	}
 }
 
-func TestATagThatWasStartedByHandIsATag(t *testing.T) {
+func TestATagOfAManualBuildIsRead(t *testing.T) {
 	got := ci.Read(map[string]string{"DRONE_BUILD_EVENT": "custom", "DRONE_COMMIT_REF": "refs/tags/v1.2.3", "DRONE_BRANCH": "refs/tags/v1.2.3"})
 	if got.Tag != "v1.2.3" || got.Origins["Tag"] != "DRONE_COMMIT_REF" || got.Branch != "" || got.Kind() != ci.Tag {
 		t.Errorf("got %+v", got)
@@ -120,7 +121,7 @@ func TestARemoteURLShowsNoCredential(t *testing.T) {
 	}
 }
 
-func TestAnEnvironmentWithoutACISaysNothing(t *testing.T) {
+func TestReadWithoutACIReturnsNoValues(t *testing.T) {
 	got := ci.Read(map[string]string{"PATH": "/bin", "CI": "true"})
 	if diff := cmp.Diff(ci.Run{Origins: map[string]string{}}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -2,19 +2,19 @@ package ci
 
 import "strings"
 
-// A Kind says what a run is for.
+// A Kind is the kind of ref that a run is for.
 type Kind string
 
-// The kinds of a ref.
+// The kinds.
 const (
 	Branch      Kind = "branch"
 	Tag         Kind = "tag"
 	PullRequest Kind = "pull request"
-	Unknown     Kind = "unknown" // the CI says no ref, or one of none of these
+	Unknown     Kind = "unknown" // the CI sets no ref, or another kind of ref
 )
 
-// Kind goes by the event first, then by the ref: some drivers give a pull request the ref of
-// its source branch.
+// Kind returns the kind of the run. The event comes before the ref, because some drivers set the ref
+// of a pull request to its source branch.
 func (r Run) Kind() Kind {
 	switch {
 	case strings.HasPrefix(r.Event, "pull_request"):
@@ -23,15 +23,18 @@ func (r Run) Kind() Kind {
 		return Branch
 	case strings.HasPrefix(r.Ref, "refs/tags/"):
 		return Tag
-	case strings.HasPrefix(r.Ref, "refs/pull/"), strings.HasPrefix(r.Ref, "refs/pull-requests/"), strings.HasPrefix(r.Ref, "refs/merge-requests/"):
+	case strings.HasPrefix(r.Ref, "refs/pull/"),
+		strings.HasPrefix(r.Ref, "refs/pull-requests/"),
+		strings.HasPrefix(r.Ref, "refs/merge-requests/"):
 		return PullRequest
 	case r.Ref == "", strings.HasPrefix(r.Ref, "refs/"):
 		return Unknown
 	}
-	return Branch // Drone's driver for Bitbucket Server names a new branch without refs/heads/
+	return Branch // Drone's driver for Bitbucket Server omits refs/heads/ for a new branch
 }
 
-// Name is the ref's short name, as main or v1.2; of a pull request its whole ref.
+// Name returns the short name of a branch or tag, as main or v1.2. For other kinds it returns the
+// whole ref.
 func (r Run) Name() string {
 	switch r.Kind() {
 	case Branch:

@@ -85,7 +85,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-func TestDescribeSaysWhatIsMissing(t *testing.T) {
+func TestDescribeNamesTheMissingVariable(t *testing.T) {
 	for want, edit := range map[string]func(*ci.Run){
 		"DRONE_COMMIT_SHA":                func(r *ci.Run) { r.Commit = "" },
 		"CI_COMMIT_SHA":                   func(r *ci.Run) { r.Commit = r.Commit[:12] },
@@ -101,8 +101,8 @@ func TestDescribeSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// Two steps on one commit have a status each, and the same step on it again has the same.
-func TestKeyTellsStepsApart(t *testing.T) {
+// Two steps on one commit have different keys. A second run of the same step has the same key.
+func TestKeyDiffersBetweenSteps(t *testing.T) {
 	base := commitstatus.Subject{Image: "acme/app", Dockerfile: "Dockerfile", Context: "."}
 	seen := map[string]string{commitstatus.Key(onMain(), base): "base"}
 	add := func(name, key string) {

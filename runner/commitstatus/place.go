@@ -1,6 +1,6 @@
-// Package commitstatus reports at Bitbucket, Cloud or Data Center, what became of a step that
-// no gateway knows of. Where the commit lies and what is said of it are pure decisions; Post is
-// the one call.
+// Package commitstatus reports the result of a step without a gateway to Bitbucket Cloud or Data
+// Center. Find and Describe compute the repository and the status without I/O. Only Post makes a
+// request.
 package commitstatus
 
 import (
@@ -16,15 +16,15 @@ const CloudAPI = "https://api.bitbucket.org"
 
 const cloudHost = "bitbucket.org"
 
-// A Place is a repository at one Bitbucket.
+// A Place is a repository on a Bitbucket server.
 type Place struct {
-	API         string // base URL of its API, the only origin that sees the credential
-	DataCenter  bool
-	Owner, Slug string // workspace, or project key (~name for a person's)
+	API         string // base URL of the API; the credential is sent only there
+	DataCenter  bool   // false = Cloud
+	Owner, Slug string // Owner is a workspace, or a project key (~name for a personal project)
 }
 
-// Find tells where the commit of a run lies: from the address that the CI clones from, and the
-// base URL that was set, if any. Its error says why there is no place and how to mend it.
+// Find returns the repository of a run's commit. It uses the address that the CI clones from, and
+// the base URL that the user set; empty = none. The error names the cause and the setting to change.
 //
 // Clone addresses: https://bitbucket.org/{workspace}/{slug}.git and {base}/scm/{project}/{slug}.git,
 // or the same by SSH without the /scm.
@@ -34,7 +34,7 @@ func Find(run ci.Run, baseURL string) (Place, error) {
 		return Place{}, err
 	}
 	if strings.EqualFold(remote.owner, run.RepositoryOwner) {
-		remote.owner = run.RepositoryOwner // clone addresses of Data Center have a project's key in small letters
+		remote.owner = run.RepositoryOwner // Data Center's clone addresses have the project key in lower case
 	}
 	p := Place{Owner: remote.owner, Slug: remote.slug, API: strings.TrimRight(baseURL, "/")}
 	switch {
@@ -44,7 +44,8 @@ func Find(run ci.Run, baseURL string) (Place, error) {
 		}
 		return p, nil
 	case !remote.scm && p.API == "" && run.Forge != "bitbucket_dc":
-		return Place{}, fmt.Errorf("the CI clones from %s, which is not known to be a Bitbucket: set PLUGIN_BITBUCKET_URL if it is one", remote.host)
+		return Place{}, fmt.Errorf("the CI clones from %s, which is not known to be a Bitbucket: "+
+			"set PLUGIN_BITBUCKET_URL if it is one", remote.host)
 	}
 	p.DataCenter = true
 	if p.API == "" {
@@ -59,13 +60,14 @@ func Find(run ci.Run, baseURL string) (Place, error) {
 	return p, nil
 }
 
-// A remote is a clone URL taken apart.
+// A remote is a parsed clone address.
 type remote struct {
 	host, owner, slug string
-	base              string // of a Data Center, where https says it
-	scm               bool   // the path is Data Center's
+	base              string // base URL of a Data Center, known only from an https address; else empty
+	scm               bool   // the path contains /scm/, as those of Data Center do
 }
 
+// readRemote parses a clone address: https, ssh, or the scp form host:path.
 func readRemote(address string) (remote, error) {
 	if address == "" {
 		return remote{}, fmt.Errorf("the CI does not say where it clones from (DRONE_REMOTE_URL or CI_REPO_CLONE_URL)")
@@ -75,20 +77,24 @@ func readRemote(address string) (remote, error) {
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" {
-		return remote{}, fmt.Errorf("where the CI clones from (DRONE_REMOTE_URL or CI_REPO_CLONE_URL) is no address of a server")
+		return remote{}, fmt.Errorf("where the CI clones from (DRONE_REMOTE_URL or CI_REPO_CLONE_URL) " +
+			"is no address of a server")
 	}
 	r := remote{host: strings.ToLower(u.Hostname())}
 	path := strings.Trim(u.Path, "/")
 	if parts := strings.Split(path, "/"); len(parts) > 2 && parts[len(parts)-3] == "scm" && u.Scheme != "ssh" {
-		r.scm, path = true, strings.Join(parts[len(parts)-2:], "/")
-		if u.Scheme == "https" { // nobody's credential goes over plain HTTP unasked
+		r.scm = true
+		path = strings.Join(parts[len(parts)-2:], "/")
+		if u.Scheme == "https" { // a credential goes over plain HTTP only if the user sets such an address
 			r.base = "https://" + u.Host + strings.TrimRight("/"+strings.Join(parts[:len(parts)-3], "/"), "/")
 		}
 	}
 	owner, slug, _ := strings.Cut(path, "/")
 	slug = strings.TrimSuffix(slug, ".git")
-	if r.owner, r.slug = owner, slug; owner == "" || slug == "" || strings.Contains(slug, "/") {
-		return remote{}, fmt.Errorf("the address that the CI clones from at %s (DRONE_REMOTE_URL or CI_REPO_CLONE_URL) is not of the form of Bitbucket's", r.host)
+	if owner == "" || slug == "" || strings.Contains(slug, "/") {
+		return remote{}, fmt.Errorf("the address that the CI clones from at %s "+
+			"(DRONE_REMOTE_URL or CI_REPO_CLONE_URL) is not of the form of Bitbucket's", r.host)
 	}
+	r.owner, r.slug = owner, slug
 	return r, nil
 }

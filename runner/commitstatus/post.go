@@ -15,27 +15,27 @@ import (
 	"slipway/plugin/bitbucket/datacenter"
 )
 
-// A Credential reports. Without a user name it is a bearer token.
+// A Credential authenticates the reports.
 type Credential struct {
-	Username string
+	Username string // empty = Password is a bearer token
 	Password secret.Secret
 }
 
-// Options open a Reporter.
+// Options configure a Reporter.
 type Options struct {
 	Place      Place
 	Credential Credential
-	Backoff    func() backoff.BackOff // between tries; nil = the wire's own
+	Backoff    func() backoff.BackOff // pauses between tries; nil = the default of package bitbucket
 }
 
-// A Reporter posts to one repository. It is safe for concurrent use; calls of one report must
-// not overlap, for the last one that arrives stands.
+// A Reporter posts statuses to one repository. It is safe for concurrent use. Calls for one report
+// must not overlap, because Bitbucket keeps the status that arrives last.
 type Reporter struct {
 	o   Options
 	api *bitbucket.Client
 }
 
-// New opens a Reporter; it makes no call.
+// New returns a Reporter. It makes no request.
 func New(o Options) (*Reporter, error) {
 	api, err := bitbucket.New(bitbucket.Options{
 		BaseURL: o.Place.API, User: o.Credential.Username, Backoff: o.Backoff,
@@ -47,8 +47,8 @@ func New(o Options) (*Reporter, error) {
 	return &Reporter{o: o, api: api}, nil
 }
 
-// Post creates or overwrites the report's status. Trying again ends with ctx. Its error says
-// how to mend it.
+// Post creates or overwrites the status of a report. It retries temporary failures until ctx ends.
+// The error names the cause and the fix.
 func (r *Reporter) Post(ctx context.Context, report Report, state State, description string) (err error) {
 	description = bitbucket.StatusText(description)
 	if r.o.Place.DataCenter {
@@ -56,15 +56,28 @@ func (r *Reporter) Post(ctx context.Context, report Report, state State, descrip
 	} else {
 		id := cloud.RepositoryID{Workspace: r.o.Place.Owner, Repository: r.o.Place.Slug}
 		err = cloud.New(r.api).PutStatus(ctx, id, report.Commit, cloud.Status{
-			Key: report.Key, State: string(state), Name: report.Name, Description: description, URL: report.URL, RefName: report.Branch,
+			Key:         report.Key,
+			State:       string(state),
+			Name:        report.Name,
+			Description: description,
+			URL:         report.URL,
+			RefName:     report.Branch,
 		})
 	}
 	return r.explain(err)
 }
 
 func (r *Reporter) postDataCenter(ctx context.Context, report Report, state State, description string) (err error) {
-	client, id := datacenter.New(r.api), datacenter.RepositoryID{Project: r.o.Place.Owner, Slug: r.o.Place.Slug}
-	s := datacenter.Status{Key: report.Key, State: string(state), Name: report.Name, Description: description, URL: report.URL, Parent: report.Parent}
+	client := datacenter.New(r.api)
+	id := datacenter.RepositoryID{Project: r.o.Place.Owner, Slug: r.o.Place.Slug}
+	s := datacenter.Status{
+		Key:         report.Key,
+		State:       string(state),
+		Name:        report.Name,
+		Description: description,
+		URL:         report.URL,
+		Parent:      report.Parent,
+	}
 	if state == Stopped {
 		s.State = datacenter.Cancelled
 	}
@@ -72,30 +85,35 @@ func (r *Reporter) postDataCenter(ctx context.Context, report Report, state Stat
 		s.Ref = "refs/heads/" + report.Branch
 	}
 	commit := report.Commit
-	if report.IsTag { // a status of a tag's object is taken and shown nowhere
-		if commit, err = client.Commit(ctx, id, commit); err != nil {
+	if report.IsTag { // Data Center accepts a status on a tag object but never shows it
+		commit, err = client.Commit(ctx, id, commit)
+		if err != nil {
 			return err
 		}
 	}
 	return client.PutStatus(ctx, id, commit, s)
 }
 
-// explain adds the mend.
+// explain adds the fix to an error of Bitbucket.
 func (r *Reporter) explain(err error) error {
-	var answer *bitbucket.Error
+	var apiErr *bitbucket.Error
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, bitbucket.ErrUnauthorized) && r.o.Place.DataCenter:
 		return fmt.Errorf("%w; give an HTTP access token in PLUGIN_BITBUCKET_TOKEN", err)
 	case errors.Is(err, bitbucket.ErrUnauthorized):
-		return fmt.Errorf("%w; give a repository access token in PLUGIN_BITBUCKET_TOKEN, or an e-mail address and an API token in PLUGIN_BITBUCKET_USERNAME and PLUGIN_BITBUCKET_PASSWORD", err)
+		return fmt.Errorf("%w; give a repository access token in PLUGIN_BITBUCKET_TOKEN, "+
+			"or an e-mail address and an API token in PLUGIN_BITBUCKET_USERNAME and PLUGIN_BITBUCKET_PASSWORD", err)
 	case errors.Is(err, bitbucket.ErrForbidden), errors.Is(err, bitbucket.ErrNotFound):
-		return fmt.Errorf("%w; the credential must be allowed to read %s/%s (scope repository, read:repository:bitbucket or REPO_READ)", err, r.o.Place.Owner, r.o.Place.Slug)
+		return fmt.Errorf("%w; the credential must be allowed to read %s/%s "+
+			"(scope repository, read:repository:bitbucket or REPO_READ)", err, r.o.Place.Owner, r.o.Place.Slug)
 	case errors.Is(err, bitbucket.ErrInvalid) && strings.Contains(err.Error(), "url"):
-		return fmt.Errorf("%w; Bitbucket takes no link to localhost or a name without a dot: give the CI its public address (DRONE_SERVER_HOST, WOODPECKER_HOST)", err)
-	case errors.As(err, &answer) && answer.Status >= http.StatusMultipleChoices && answer.Status < http.StatusBadRequest:
-		return fmt.Errorf("%w; it answers with a redirect, which is not followed: set PLUGIN_BITBUCKET_URL to where it leads", err)
+		return fmt.Errorf("%w; Bitbucket takes no link to localhost or a name without a dot: "+
+			"give the CI its public address (DRONE_SERVER_HOST, WOODPECKER_HOST)", err)
+	case errors.As(err, &apiErr) && apiErr.Status >= http.StatusMultipleChoices && apiErr.Status < http.StatusBadRequest:
+		return fmt.Errorf("%w; it answers with a redirect, which is not followed: "+
+			"set PLUGIN_BITBUCKET_URL to where it leads", err)
 	}
 	return fmt.Errorf("%w; check PLUGIN_BITBUCKET_URL (%s) and the network of this step", err, r.o.Place.API)
 }

@@ -12,10 +12,10 @@ import (
 	"slipway/runner/ci"
 )
 
-// State is the state of a commit's build status, in Cloud's words.
+// State is the state of a commit's build status, with the values of Bitbucket Cloud.
 type State string
 
-// Bitbucket's states. Data Center is told CANCELLED in place of STOPPED.
+// The states. Post sends CANCELLED instead of STOPPED to Data Center.
 const (
 	InProgress State = "INPROGRESS"
 	Successful State = "SUCCESSFUL"
@@ -23,32 +23,33 @@ const (
 	Stopped    State = "STOPPED"
 )
 
-// A Subject is what a step builds; what tells its status from those of other steps on the same
-// commit. Tags are no part of it: those that hold a build's number would leave the failed
-// status of an earlier run behind.
+// A Subject identifies the image of a step. It distinguishes the statuses of several steps on one
+// commit. It has no tags: if a tag contained the build number, a second run would not overwrite the
+// failed status of the first.
 type Subject struct{ Image, Dockerfile, Context, Target string }
 
-// A Report is the status of one commit, but for what changes while the step runs.
+// A Report holds the fields of a status that stay the same while the step runs.
 type Report struct {
 	Commit string // full hash; of an annotated tag on Data Center it may be the tag's object
 	IsTag  bool
 	Key    string
 	Name   string
-	URL    string // the pipeline's
-	Branch string // the branch, a pull request's source; empty for tags and where it is not known
-	Parent string // the same for every ref: what Data Center's merge check "required builds" asks for
+	URL    string // page of the pipeline
+	Branch string // the branch, or a pull request's source branch; empty for tags and if unknown
+	Parent string // the same for every ref; Data Center's merge check "required builds" uses it
 }
 
 var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// Describe makes the report of a step: key is the one that was set, or empty. Its error says
-// what is missing.
+// Describe returns the report of a step. key is the status key that the user set; empty = derive it.
+// The error names the missing value and the CI's variable for it.
 func Describe(run ci.Run, s Subject, key string) (Report, error) {
 	if !fullHash.MatchString(run.Commit) {
 		return Report{}, errors.New("the CI does not say which commit it builds (DRONE_COMMIT_SHA or CI_COMMIT_SHA)")
 	}
 	if run.PipelineLink == "" {
-		return Report{}, errors.New("the CI does not say the pipeline's address, and a status needs a link (DRONE_BUILD_LINK or CI_PIPELINE_URL)")
+		return Report{}, errors.New("the CI does not say the pipeline's address, and a status needs a link " +
+			"(DRONE_BUILD_LINK or CI_PIPELINE_URL)")
 	}
 	link, err := bitbucket.StatusURL(run.PipelineLink)
 	if err != nil {
@@ -59,16 +60,24 @@ func Describe(run ci.Run, s Subject, key string) (Report, error) {
 		name += " (" + s.Target + ")"
 	}
 	name = bitbucket.StatusText(name)
-	r := Report{Commit: run.Commit, IsTag: run.Kind() == ci.Tag, Key: key, Name: name, URL: link, Branch: branch(run), Parent: key}
+	r := Report{
+		Commit: run.Commit,
+		IsTag:  run.Kind() == ci.Tag,
+		Key:    key,
+		Name:   name,
+		URL:    link,
+		Branch: branch(run),
+		Parent: key,
+	}
 	if key == "" {
 		r.Key, r.Parent = Key(run, s), name
 	}
 	return r, nil
 }
 
-// Key is the identity of a step's status on a commit: one for each ref, kind of ref and
-// subject, 40 characters, Cloud's limit. Running the pipeline again overwrites it.
-// Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/.
+// Key returns the key of a step's status on a commit. It differs by repository, ref, kind of ref and
+// subject, so a second run of the pipeline overwrites the status. It has 40 characters, which is
+// Cloud's limit: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/.
 func Key(run ci.Run, s Subject) string {
 	sum := sha256.Sum256([]byte(strings.Join([]string{
 		"step", run.Repository, s.Image, s.Dockerfile, s.Context, s.Target, string(run.Kind()), run.Ref,
@@ -76,7 +85,7 @@ func Key(run ci.Run, s Subject) string {
 	return "slipway-" + hex.EncodeToString(sum[:16])
 }
 
-// branch is what pull requests find a status by: none for tags.
+// branch returns the branch by which Bitbucket shows the status in pull requests, or "" for tags.
 func branch(run ci.Run) string {
 	switch run.Kind() {
 	case ci.Branch:
@@ -87,17 +96,18 @@ func branch(run ci.Run) string {
 	return ""
 }
 
-// digestRoom is the room that a description keeps for a digest, in characters.
-const digestRoom = len(" at sha256:") + 2*sha256.Size
+// digestLength is the number of characters that a description reserves for the digest.
+const digestLength = len(" at sha256:") + 2*sha256.Size
 
-// Built describes an image: its tags, shortened where they are many, and its whole digest.
+// Built returns the description of an image: the verb, the tags, and the whole digest. It truncates
+// the list of tags if the text would be longer than bitbucket.MaxStatusText.
 func Built(verb string, tags []string, digest string) string {
 	text := verb
 	if len(tags) > 0 {
 		text += " " + strings.Join(tags, ", ")
 	}
-	if most := bitbucket.MaxStatusText - digestRoom; len(text) > most { // tags are ASCII
-		text = text[:most-len("…")] + "…"
+	if limit := bitbucket.MaxStatusText - digestLength; len(text) > limit { // tags are ASCII
+		text = text[:limit-len("…")] + "…"
 	}
 	return text + " at " + digest
 }

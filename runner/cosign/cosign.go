@@ -18,21 +18,21 @@ import (
 	"slipway/runner/registry"
 )
 
-// What cosign finds signatures by.
+// Media type and annotation of a signature, as cosign expects them.
 // https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
 const (
 	payloadType         = types.MediaType("application/vnd.dev.cosign.simplesigning.v1+json")
 	signatureAnnotation = "dev.cosignproject.cosign/signature"
 )
 
-// Tag is the tag at which the signatures of a digest are.
+// Tag returns the tag of the image that holds the signatures of a digest, as sha256-4f1d….sig.
 func Tag(digest string) string { return strings.Replace(digest, ":", "-", 1) + ".sig" }
 
-// Attach signs the image of a digest, and puts the signature beside it, to those that are there
-// already. One by the same key that says the same is left as it is, so repeating it is
-// harmless. Two that attach to one digest at the same moment may lose one of the signatures, as
-// with cosign.
-func Attach(ctx context.Context, c *registry.Client, image, digest string, key *Key, annotations map[string]string, l registry.Login) error {
+// Attach signs an image and adds the signature to those that the registry has for the digest. It adds
+// nothing if the same key has already signed the same payload, so it is idempotent. Two concurrent
+// calls for one digest may lose one of the signatures; cosign has the same limit.
+func Attach(ctx context.Context, c *registry.Client, image, digest string, key *Key,
+	annotations map[string]string, l registry.Login) error {
 	text, err := document(image, digest, annotations)
 	if err != nil {
 		return err
@@ -42,21 +42,21 @@ func Attach(ctx context.Context, c *registry.Client, image, digest string, key *
 			signatures = mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 		}
 		layer := static.NewLayer(text, payloadType)
-		there, err := signed(signatures, text, key)
-		if err != nil || there {
+		exists, err := hasSignature(signatures, text, key)
+		if err != nil || exists {
 			return nil, err
 		}
-		made, err := key.sign(text)
+		sig, err := key.sign(text)
 		if err != nil {
 			return nil, err
 		}
 		return mutate.Append(signatures, mutate.Addendum{
-			Layer: layer, Annotations: map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(made)},
+			Layer: layer, Annotations: map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(sig)},
 		})
 	})
 }
 
-// document is what is signed: that this digest is this image.
+// document returns the signed payload: JSON that binds the digest to the image's name.
 func document(image, digest string, annotations map[string]string) ([]byte, error) {
 	ref, err := name.NewDigest(image + "@" + digest)
 	if err != nil {
@@ -67,20 +67,20 @@ func document(image, digest string, annotations map[string]string) ([]byte, erro
 		optional[name] = value
 	}
 	if len(optional) == 0 {
-		optional = nil // null, as cosign writes it
+		optional = nil // cosign writes null if there are no annotations
 	}
 	return json.Marshal(payload.Cosign{Image: ref, Annotations: optional})
 }
 
-// signed reports whether the same is there, by the same key.
-func signed(signatures v1.Image, text []byte, key *Key) (bool, error) {
+// hasSignature reports whether the signatures contain one of this text by this key.
+func hasSignature(signatures v1.Image, text []byte, key *Key) (bool, error) {
 	manifest, err := signatures.Manifest()
 	if err != nil {
 		return false, err
 	}
 	for _, one := range manifest.Layers {
 		sig, err := base64.StdEncoding.DecodeString(one.Annotations[signatureAnnotation])
-		if err == nil && key.made(sig, text) {
+		if err == nil && key.verifies(sig, text) {
 			return true, nil
 		}
 	}

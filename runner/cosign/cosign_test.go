@@ -48,7 +48,7 @@ func encode(t *testing.T, private any) secret.Secret {
 	return secret.New(string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 }
 
-// A found signature is read as any client of the registry would, with nothing of cosign's code.
+// A found signature is read as any registry client reads it, without cosign's code.
 type found struct {
 	sig      []byte
 	payload  []byte
@@ -113,7 +113,7 @@ func signatures(t *testing.T, image string) (all []found) {
 	return all
 }
 
-// Each kind of key that cosign verifies by is verified with the public key, by Go's own packages.
+// Go's own packages verify a signature by each kind of key that cosign supports.
 func TestAttachSignsWithEachKindOfKey(t *testing.T) {
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -168,8 +168,8 @@ func TestAttachSignsWithEachKindOfKey(t *testing.T) {
 	}
 }
 
-// What cosign generate-key-pair writes: PKCS 8, encrypted by scrypt and a secret box.
-func TestParseKeyReadsCosignsOwn(t *testing.T) {
+// cosign generate-key-pair writes PKCS 8, encrypted with scrypt and a secret box.
+func TestParseKeyReadsKeysOfCosign(t *testing.T) {
 	for _, password := range []string{"", "right"} {
 		text, _, err := cryptoutils.GeneratePEMEncodedECDSAKeyPair(elliptic.P256(), cryptoutils.StaticPasswordFunc([]byte(password)))
 		if err != nil {
@@ -208,7 +208,7 @@ func newKey(t *testing.T) *cosign.Key {
 	return key
 }
 
-func TestAttachAddsToWhatIsThereAndRepeatsNothing(t *testing.T) {
+func TestAttachKeepsOtherSignaturesAndIsIdempotent(t *testing.T) {
 	image, ours, theirs := serve(t), newKey(t), newKey(t)
 	c := registry.New(registry.Options{})
 	for i, step := range []struct {

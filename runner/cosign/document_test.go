@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestDockerHubIsNamedAsCosignNamesIt(t *testing.T) {
+func TestDockerHubHasTheSameNameAsInCosign(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("4f", 32)
 	text, err := document("docker.io/acme/app", digest, nil)
 	want := `{"critical":{"identity":{"docker-reference":"index.docker.io/acme/app"},"image":{"docker-manifest-digest":"` + digest +

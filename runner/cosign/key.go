@@ -1,6 +1,6 @@
-// Package cosign signs images as `cosign sign --key` does: with a key of the user's own, and
-// with the signature beside the image in its registry. There is no entry in a transparency log
-// and no certificate, so `cosign verify --key cosign.pub --insecure-ignore-tlog` verifies it.
+// Package cosign signs images as `cosign sign --key` does: with the user's key, and with the signature
+// stored next to the image in its registry. It writes no entry to a transparency log and uses no
+// certificate. So the command to verify is `cosign verify --key cosign.pub --insecure-ignore-tlog`.
 package cosign
 
 import (
@@ -16,42 +16,45 @@ import (
 	"slipway/config/secret"
 )
 
-// The errors of a key, which show nothing of it.
+// ErrKey reports a key that cannot be parsed, and ErrPassword a wrong password. Neither error contains
+// any part of the key.
 var (
-	ErrKey      = errors.New("is no private key that can be read: give what cosign generate-key-pair wrote, or an ECDSA, RSA or Ed25519 key in PEM")
+	ErrKey = errors.New("is no private key that can be read: give what cosign generate-key-pair wrote, " +
+		"or an ECDSA, RSA or Ed25519 key in PEM")
 	ErrPassword = errors.New("does not open the key")
 )
 
-// A Key signs. It is safe for concurrent use.
+// A Key is a private key for signatures. It is safe for concurrent use.
 type Key struct{ pair signature.SignerVerifier }
 
-// ParseKey reads a private key in PEM: cosign's own, encrypted with the password (which may be
-// empty), or another, encrypted or not. ErrKey or ErrPassword when it cannot be read.
+// ParseKey parses a private key in PEM. The key is either one of cosign, encrypted with the password
+// (which may be empty), or another key, encrypted or not. ParseKey returns ErrKey or ErrPassword.
 func ParseKey(text, password secret.Secret) (*Key, error) {
-	private, err := cryptoutils.UnmarshalPEMToPrivateKey([]byte(strings.TrimSpace(text.Reveal())), cryptoutils.StaticPasswordFunc([]byte(password.Reveal())))
+	passwordFunc := cryptoutils.StaticPasswordFunc([]byte(password.Reveal()))
+	private, err := cryptoutils.UnmarshalPEMToPrivateKey([]byte(strings.TrimSpace(text.Reveal())), passwordFunc)
 	if err != nil {
 		if strings.Contains(text.Reveal(), "ENCRYPTED") {
 			return nil, ErrPassword
 		}
 		return nil, ErrKey
 	}
-	pair, err := signature.LoadSignerVerifier(private, crypto.SHA256) // what cosign verifies by
+	pair, err := signature.LoadSignerVerifier(private, crypto.SHA256) // cosign verifies with SHA-256
 	if err != nil {
 		return nil, ErrKey
 	}
 	return &Key{pair}, nil
 }
 
-// sign signs a payload.
+// sign returns the signature of a payload.
 func (k *Key) sign(payload []byte) ([]byte, error) {
-	made, err := k.pair.SignMessage(bytes.NewReader(payload))
+	sig, err := k.pair.SignMessage(bytes.NewReader(payload))
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
-	return made, nil
+	return sig, nil
 }
 
-// made reports whether a signature of a payload is of this key.
-func (k *Key) made(sig, payload []byte) bool {
+// verifies reports whether sig is a signature of the payload by this key.
+func (k *Key) verifies(sig, payload []byte) bool {
 	return k.pair.VerifySignature(bytes.NewReader(sig), bytes.NewReader(payload)) == nil
 }

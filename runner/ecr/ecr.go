@@ -1,6 +1,5 @@
-// Package ecr logs in at Amazon's registry with an access key, and makes and settles
-// repositories there.
-// It follows https://docs.aws.amazon.com/AmazonECR/latest/APIReference/ by way of Amazon's SDK.
+// Package ecr logs in to Amazon ECR with an access key, and creates and configures repositories.
+// It uses Amazon's SDK for https://docs.aws.amazon.com/AmazonECR/latest/APIReference/.
 package ecr
 
 import (
@@ -23,32 +22,34 @@ import (
 )
 
 const (
-	callTime  = 30 * time.Second // of one request
-	maxAnswer = 1 << 20          // bytes
+	requestTimeout = 30 * time.Second
+	maxResponse    = 1 << 20 // bytes
 )
 
-// Options make a Client; Region, KeyID and KeySecret are required.
+// Options configure a Client. Region, KeyID and KeySecret are required.
 type Options struct {
-	Region    string
+	Region    string // as eu-central-1
 	KeyID     string
 	KeySecret secret.Secret
-	Session   secret.Secret // of a key that was lent; may be empty
-	Endpoint  string        // empty = Amazon's, for the region
-	Pause     time.Duration // the longest between tries; 0 = the SDK's own
+	Session   secret.Secret // session token of a temporary key; may be empty
+	Endpoint  string        // base URL of the API; empty = Amazon's for the region
+	Pause     time.Duration // longest pause between tries; 0 = the SDK's default
 }
 
-// A Client speaks to the registry of one region. It tries again what may succeed later, three
-// times in all, and is safe for concurrent use.
+// A Client calls the ECR API of one region. It retries temporary failures, with three tries in all.
+// It is safe for concurrent use.
 type Client struct{ api *ecr.Client }
 
-// New makes a Client. It makes no request.
+// New returns a Client. It makes no request.
 func New(o Options) *Client {
 	return &Client{ecr.New(ecr.Options{
 		Region: o.Region,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: o.KeyID, SecretAccessKey: o.KeySecret.Reveal(), SessionToken: o.Session.Reveal()}, nil
+			return aws.Credentials{
+				AccessKeyID: o.KeyID, SecretAccessKey: o.KeySecret.Reveal(), SessionToken: o.Session.Reveal(),
+			}, nil
 		}),
-		HTTPClient: &http.Client{Timeout: callTime, Transport: bounded{http.DefaultTransport}},
+		HTTPClient: &http.Client{Timeout: requestTimeout, Transport: boundedTransport{http.DefaultTransport}},
 		Retryer: retry.NewStandard(func(s *retry.StandardOptions) {
 			if o.Pause > 0 {
 				s.MaxBackoff = o.Pause
@@ -65,22 +66,23 @@ func endpoint(given string) *string {
 	return &given
 }
 
-// bounded cuts answers that are too long.
-type bounded struct{ base http.RoundTripper }
+// boundedTransport truncates response bodies after maxResponse bytes.
+type boundedTransport struct{ base http.RoundTripper }
 
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+func (b boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.base.RoundTrip(r)
 	if err == nil {
 		resp.Body = struct {
 			io.Reader
 			io.Closer
-		}{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+		}{io.LimitReader(resp.Body, maxResponse), resp.Body}
 	}
 	return resp, err
 }
 
-// Login returns the user name and password by which a registry of the region knows the key,
-// for twelve hours.
+// Login returns a user name and a password for the registries of the region. They are valid for
+// twelve hours. The error wraps ErrKey if Amazon rejects the key, and ErrDenied if the key lacks the
+// permission ecr:GetAuthorizationToken.
 func (c *Client) Login(ctx context.Context) (username string, password secret.Secret, err error) {
 	out, err := c.api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
@@ -97,43 +99,46 @@ func (c *Client) Login(ctx context.Context) (username string, password secret.Se
 	return username, secret.New(token), nil
 }
 
-// A Repository is what one is to be like; what is not said stays as it is.
+// A Repository is the wanted state of a repository. Settings that are not set stay unchanged.
 type Repository struct {
-	Name      string
-	Create    bool
-	Scan      *bool  // on push
-	Lifecycle string // policies, as JSON
-	Policy    string
+	Name      string // without the registry, as acme/app
+	Create    bool   // create the repository if it does not exist
+	Scan      *bool  // scan images on push; nil = unchanged
+	Lifecycle string // lifecycle policy as JSON; empty = unchanged
+	Policy    string // access policy as JSON; empty = unchanged
 }
 
-// Settle makes a repository be as it is wanted. Repeating it is harmless. Done is what was made
-// or changed, for people, also when an error ended it.
+// Settle creates the repository if wanted, and applies its settings. It is idempotent. It returns the
+// applied changes as words for the log, also together with an error. The error wraps ErrKey or
+// ErrDenied.
 func (c *Client) Settle(ctx context.Context, want Repository) (done []string, err error) {
 	if want.Create {
-		made, err := c.create(ctx, want)
+		created, err := c.create(ctx, want)
 		if err != nil {
 			return done, err
 		}
-		if made {
+		if created {
 			done = append(done, "made")
 		}
 	}
 	name := &want.Name
 	if want.Scan != nil {
-		_, err := c.api.PutImageScanningConfiguration(ctx, &ecr.PutImageScanningConfigurationInput{RepositoryName: name, ImageScanningConfiguration: scanning(*want.Scan)})
-		if err != nil {
+		in := &ecr.PutImageScanningConfigurationInput{RepositoryName: name, ImageScanningConfiguration: scanning(*want.Scan)}
+		if _, err := c.api.PutImageScanningConfiguration(ctx, in); err != nil {
 			return done, explain("ecr:PutImageScanningConfiguration", err)
 		}
 		done = append(done, fmt.Sprintf("scan on push: %t", *want.Scan))
 	}
 	if want.Lifecycle != "" {
-		if _, err := c.api.PutLifecyclePolicy(ctx, &ecr.PutLifecyclePolicyInput{RepositoryName: name, LifecyclePolicyText: &want.Lifecycle}); err != nil {
+		in := &ecr.PutLifecyclePolicyInput{RepositoryName: name, LifecyclePolicyText: &want.Lifecycle}
+		if _, err := c.api.PutLifecyclePolicy(ctx, in); err != nil {
 			return done, explain("ecr:PutLifecyclePolicy", err)
 		}
 		done = append(done, "lifecycle policy")
 	}
 	if want.Policy != "" {
-		if _, err := c.api.SetRepositoryPolicy(ctx, &ecr.SetRepositoryPolicyInput{RepositoryName: name, PolicyText: &want.Policy}); err != nil {
+		in := &ecr.SetRepositoryPolicyInput{RepositoryName: name, PolicyText: &want.Policy}
+		if _, err := c.api.SetRepositoryPolicy(ctx, in); err != nil {
 			return done, explain("ecr:SetRepositoryPolicy", err)
 		}
 		done = append(done, "access policy")
@@ -141,15 +146,15 @@ func (c *Client) Settle(ctx context.Context, want Repository) (done []string, er
 	return done, nil
 }
 
-// create reports whether the repository was not there.
-func (c *Client) create(ctx context.Context, want Repository) (made bool, err error) {
+// create creates the repository. It returns false if the repository already exists.
+func (c *Client) create(ctx context.Context, want Repository) (created bool, err error) {
 	in := &ecr.CreateRepositoryInput{RepositoryName: &want.Name}
 	if want.Scan != nil {
 		in.ImageScanningConfiguration = scanning(*want.Scan)
 	}
 	_, err = c.api.CreateRepository(ctx, in)
-	var there *types.RepositoryAlreadyExistsException
-	if errors.As(err, &there) {
+	var exists *types.RepositoryAlreadyExistsException
+	if errors.As(err, &exists) {
 		return false, nil
 	}
 	if err != nil {
@@ -162,25 +167,26 @@ func scanning(on bool) *types.ImageScanningConfiguration {
 	return &types.ImageScanningConfiguration{ScanOnPush: on}
 }
 
-// ErrKey says that Amazon does not know the key, or that its secret is another; ErrDenied that
-// the key may not do what was asked.
+// ErrKey reports that Amazon does not know the key ID, or that the secret does not match it. ErrDenied
+// reports that the key lacks the permission for the action.
 var (
 	ErrKey    = errors.New("the access key is not known to Amazon, or its secret is another")
 	ErrDenied = errors.New("the access key may not do that")
 )
 
-// explain tells the kinds of refusals apart.
+// explain adds the action to an error, and maps Amazon's error codes to ErrKey and ErrDenied.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html
 func explain(action string, err error) error {
-	var answer smithy.APIError
-	if !errors.As(err, &answer) {
+	var apiErr smithy.APIError
+	if !errors.As(err, &apiErr) {
 		return fmt.Errorf("%s: %w", action, err)
 	}
-	switch answer.ErrorCode() {
-	case "UnrecognizedClientException", "InvalidSignatureException", "InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredTokenException":
-		return fmt.Errorf("%s: %w (%s)", action, ErrKey, answer.ErrorCode())
+	switch apiErr.ErrorCode() {
+	case "UnrecognizedClientException", "InvalidSignatureException", "InvalidClientTokenId",
+		"SignatureDoesNotMatch", "ExpiredTokenException":
+		return fmt.Errorf("%s: %w (%s)", action, ErrKey, apiErr.ErrorCode())
 	case "AccessDeniedException":
-		return fmt.Errorf("%s: %w: %s", action, ErrDenied, answer.ErrorMessage())
+		return fmt.Errorf("%s: %w: %s", action, ErrDenied, apiErr.ErrorMessage())
 	}
-	return fmt.Errorf("%s: %s: %s", action, answer.ErrorCode(), answer.ErrorMessage())
+	return fmt.Errorf("%s: %s: %s", action, apiErr.ErrorCode(), apiErr.ErrorMessage())
 }

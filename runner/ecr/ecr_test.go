@@ -19,23 +19,30 @@ func client(s *ecrtest.Server, edit func(*ecr.Options)) *ecr.Client {
 	return ecr.New(o)
 }
 
-func asItIs(*ecr.Options) {}
+func unchanged(*ecr.Options) {}
 
-func TestLoginIsAmazonsToken(t *testing.T) {
+func TestLoginReturnsAmazonsToken(t *testing.T) {
 	s := ecrtest.New(t)
-	s.Down = 2 // two tries more than one
-	user, password, err := client(s, asItIs).Login(t.Context())
-	if err != nil || user != ecrtest.Username || password.Reveal() != ecrtest.Token || len(s.Calls()) != 3 {
-		t.Errorf("%q, %v after %v", user, err, s.Calls())
+	s.Down = 2 // the third try succeeds
+	user, password, err := client(s, unchanged).Login(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	lent := ecrtest.New(t)
-	lent.Session = "session-canary"
-	if _, _, err := client(lent, func(o *ecr.Options) { o.Session = secret.New("session-canary") }).Login(t.Context()); err != nil {
-		t.Errorf("a key that was lent: %v", err)
+	if user != ecrtest.Username || password.Reveal() != ecrtest.Token {
+		t.Errorf("got user %q and another password, want %q and the token", user, ecrtest.Username)
+	}
+	if got := len(s.Calls()); got != 3 {
+		t.Errorf("got %d calls (%v), want 3", got, s.Calls())
+	}
+	temporary := ecrtest.New(t)
+	temporary.Session = "session-canary"
+	withSession := func(o *ecr.Options) { o.Session = secret.New("session-canary") }
+	if _, _, err := client(temporary, withSession).Login(t.Context()); err != nil {
+		t.Errorf("temporary key: %v", err)
 	}
 }
 
-func TestAKeyThatAmazonDoesNotTakeIsTold(t *testing.T) {
+func TestLoginReportsAKeyThatAmazonRejects(t *testing.T) {
 	for name, edit := range map[string]func(*ecr.Options){
 		"another key":      func(o *ecr.Options) { o.KeyID = "AKIAOTHER" },
 		"another secret":   func(o *ecr.Options) { o.KeySecret = secret.New("other-canary") },
@@ -50,18 +57,18 @@ func TestAKeyThatAmazonDoesNotTakeIsTold(t *testing.T) {
 	}
 	s := ecrtest.New(t)
 	s.Deny = "GetAuthorizationToken"
-	if _, _, err := client(s, asItIs).Login(t.Context()); !errors.Is(err, ecr.ErrDenied) || !strings.Contains(err.Error(), "user/ci is not authorized to perform: ecr:GetAuthorizationToken") {
-		t.Errorf("a key that may not: %v", err)
+	if _, _, err := client(s, unchanged).Login(t.Context()); !errors.Is(err, ecr.ErrDenied) || !strings.Contains(err.Error(), "user/ci is not authorized to perform: ecr:GetAuthorizationToken") {
+		t.Errorf("a key without the permission: %v", err)
 	}
 	s.Close()
-	if _, _, err := client(s, asItIs).Login(t.Context()); err == nil || errors.Is(err, ecr.ErrKey) {
-		t.Errorf("a server that is gone: %v", err)
+	if _, _, err := client(s, unchanged).Login(t.Context()); err == nil || errors.Is(err, ecr.ErrKey) {
+		t.Errorf("a closed server: %v", err)
 	}
 }
 
-func TestSettleMakesARepositoryAsItIsWanted(t *testing.T) {
+func TestSettleCreatesAndConfiguresARepository(t *testing.T) {
 	s := ecrtest.New(t)
-	c := client(s, asItIs)
+	c := client(s, unchanged)
 	on, off := true, false
 	for _, step := range []struct {
 		want ecr.Repository
@@ -87,7 +94,7 @@ func TestSettleMakesARepositoryAsItIsWanted(t *testing.T) {
 	}
 }
 
-func TestSettleSaysWhatWasRefused(t *testing.T) {
+func TestSettleReportsTheDeniedAction(t *testing.T) {
 	on := true
 	for action, want := range map[string]ecr.Repository{
 		"CreateRepository":              {Create: true},
@@ -97,12 +104,12 @@ func TestSettleSaysWhatWasRefused(t *testing.T) {
 	} {
 		s := ecrtest.New(t)
 		s.Deny, want.Name = action, "acme/app"
-		if _, err := client(s, asItIs).Settle(t.Context(), want); !errors.Is(err, ecr.ErrDenied) || !strings.Contains(err.Error(), "ecr:"+action) {
+		if _, err := client(s, unchanged).Settle(t.Context(), want); !errors.Is(err, ecr.ErrDenied) || !strings.Contains(err.Error(), "ecr:"+action) {
 			t.Errorf("%s: %v", action, err)
 		}
 	}
 	s := ecrtest.New(t)
-	if _, err := client(s, asItIs).Settle(t.Context(), ecr.Repository{Name: "acme/app", Scan: &on}); err == nil || !strings.Contains(err.Error(), "RepositoryNotFoundException") {
+	if _, err := client(s, unchanged).Settle(t.Context(), ecr.Repository{Name: "acme/app", Scan: &on}); err == nil || !strings.Contains(err.Error(), "RepositoryNotFoundException") {
 		t.Errorf("a repository that is not there: %v", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package hints says what in a Dockerfile would have made a build faster, from its
-// instructions and from what was run. It is pure.
+// Package hints suggests changes to a Dockerfile that would have made a build faster. It compares the
+// Dockerfile's instructions with the steps of the build, and does no I/O.
 package hints
 
 import (
@@ -18,24 +18,24 @@ import (
 
 const (
 	maxHints = 5
-	worth    = 3 * time.Second // a RUN that takes less has little to gain
+	minTime  = 3 * time.Second // a cache mount saves little in a RUN that takes less
 )
 
-// A Step is an instruction that a build came to, by BuildKit's name: "[build 2/5] RUN make".
+// A Step is an instruction that a build reached.
 type Step struct {
-	Name   string
+	Name   string // BuildKit's name, as "[build 2/5] RUN make"
 	Cached bool
 	Took   time.Duration
 }
 
-// A Hint is one thing that would have helped.
+// A Hint is one suggested change.
 type Hint struct {
-	Line int // of the Dockerfile
+	Line int // of the Dockerfile, from 1; 0 = unknown
 	Text string
 }
 
-// Find returns up to five hints, from the top of the Dockerfile down. Of a Dockerfile that it
-// cannot read, or steps that do not fit it, it says nothing.
+// Find returns up to five hints in the order of the Dockerfile's lines. It returns none if the
+// Dockerfile does not parse or the steps do not match it.
 func Find(dockerfile []byte, steps []Step) []Hint {
 	file, err := parser.Parse(bytes.NewReader(dockerfile))
 	if err != nil {
@@ -45,17 +45,20 @@ func Find(dockerfile []byte, steps []Step) []Hint {
 	if err != nil {
 		return nil
 	}
-	again := slices.ContainsFunc(steps, func(s Step) bool { return s.Cached })
+	// A build without any cached step is the first one. No hint would have made it faster.
+	if !slices.ContainsFunc(steps, func(s Step) bool { return s.Cached }) {
+		return nil
+	}
 	var found []Hint
 	for i, stage := range stages {
-		found = append(found, ofStage(commands(stage), ran(stages, i, steps), again)...)
+		found = append(found, stageHints(countedCommands(stage), stageSteps(stages, i, steps))...)
 	}
 	slices.SortFunc(found, func(a, b Hint) int { return cmp.Compare(a.Line, b.Line) })
 	return found[:min(maxHints, len(found))]
 }
 
-// commands are the instructions of a stage that BuildKit counts.
-func commands(stage instructions.Stage) (all []instructions.Command) {
+// countedCommands returns the instructions of a stage that BuildKit counts as steps.
+func countedCommands(stage instructions.Stage) (all []instructions.Command) {
 	for _, c := range stage.Commands {
 		switch c.(type) {
 		case *instructions.AddCommand, *instructions.CopyCommand, *instructions.RunCommand, *instructions.WorkdirCommand:
@@ -65,16 +68,17 @@ func commands(stage instructions.Stage) (all []instructions.Command) {
 	return all
 }
 
+// stepName matches BuildKit's names, as "[build 2/5] RUN make" and "[linux/arm64 build 2/5] RUN make".
 var stepName = regexp.MustCompile(`^\[(?:(.*) )?\s*(\d+)/(\d+)\] `)
 
-// ran finds the steps of a stage by the index of its commands. BuildKit counts FROM as a step
-// where that is an image, and names no stage where there is one alone.
-func ran(stages []instructions.Stage, stage int, steps []Step) map[int]Step {
+// stageSteps returns the steps of a stage by the index of its command in countedCommands. BuildKit
+// counts FROM as a step if it names an image, and omits the stage's name if there is only one stage.
+func stageSteps(stages []instructions.Stage, stage int, steps []Step) map[int]Step {
 	name := stages[stage].Name
 	if name == "" {
 		name = "stage-" + strconv.Itoa(stage)
 	}
-	total := len(commands(stages[stage]))
+	total := len(countedCommands(stages[stage]))
 	found := map[int]Step{}
 	for _, s := range steps {
 		m := stepName.FindStringSubmatch(s.Name)
@@ -82,59 +86,61 @@ func ran(stages []instructions.Stage, stage int, steps []Step) map[int]Step {
 			continue
 		}
 		prefix := strings.TrimSpace(m[1])
-		index, _ := strconv.Atoi(m[2]) // digits alone
-		of, _ := strconv.Atoi(m[3])
-		ours := len(stages) == 1 || prefix == name || strings.HasSuffix(prefix, " "+name)
-		if from := of - total; ours && from >= 0 && from <= 1 && index > from {
+		index, _ := strconv.Atoi(m[2]) // the expression matches only digits
+		count, _ := strconv.Atoi(m[3])
+		matches := len(stages) == 1 || prefix == name || strings.HasSuffix(prefix, " "+name)
+		if from := count - total; matches && from >= 0 && from <= 1 && index > from {
 			found[index-from-1] = s
 		}
 	}
 	return found
 }
 
-// ofStage looks at one stage. A build that found nothing in its cache is the first one, which
-// nothing of this would have made faster.
-func ofStage(commands []instructions.Command, ran map[int]Step, again bool) (found []Hint) {
-	if !again {
-		return nil
-	}
-	rerun, told := false, false // a RUN before; COPY --link, once for each stage
+// stageHints returns the hints for one stage: a cache mount for each slow RUN that ran again, and
+// --link for the first COPY or ADD after such a RUN.
+func stageHints(commands []instructions.Command, steps map[int]Step) (found []Hint) {
+	rerun := false    // an earlier RUN of the stage ran again
+	linkHint := false // found has a hint about --link
 	for i, c := range commands {
-		step, known := ran[i]
+		step, known := steps[i]
 		if !known || step.Cached {
 			continue
 		}
 		switch c := c.(type) {
 		case *instructions.RunCommand:
-			if h, ok := cacheMount(c, step); ok {
+			if h, ok := newCacheHint(c, step); ok {
 				found = append(found, h)
 			}
 			rerun = true
 		case *instructions.CopyCommand:
-			if rerun && !told && !c.Link {
-				found, told = append(found, link(c, "COPY")), true
+			if rerun && !linkHint && !c.Link {
+				found = append(found, newLinkHint(c, "COPY"))
+				linkHint = true
 			}
 		case *instructions.AddCommand:
-			if rerun && !told && !c.Link {
-				found, told = append(found, link(c, "ADD")), true
+			if rerun && !linkHint && !c.Link {
+				found = append(found, newLinkHint(c, "ADD"))
+				linkHint = true
 			}
 		}
 	}
 	return found
 }
 
-func link(c instructions.Command, name string) Hint {
-	return Hint{line(c), name + " ran again after a RUN before it did; " + name + " --link makes a layer of its own, which is kept while its files are the same"}
+func newLinkHint(c instructions.Command, name string) Hint {
+	return Hint{line(c), name + " ran again after a RUN before it did; " +
+		name + " --link makes a layer of its own, which is kept while its files are the same"}
 }
 
-// A tool is a program that keeps what it fetched or built in a directory of the image: root's, for
-// that is who RUN is where a Dockerfile does not say otherwise.
+// A tool is a program that caches downloads or build results in a directory of the image. dir is the
+// one of root, because RUN runs as root unless the Dockerfile sets USER.
 type tool struct {
 	command *regexp.Regexp
 	dir     string
 }
 
-// tools are of the documentation: https://docs.docker.com/build/cache/optimize/#use-cache-mounts.
+// tools lists the tools of Docker's documentation:
+// https://docs.docker.com/build/cache/optimize/#use-cache-mounts.
 func tools() []tool {
 	return []tool{
 		{regexp.MustCompile(`\bgo (build|install|test|mod download)\b`), "/root/.cache/go-build and /go/pkg/mod"},
@@ -151,26 +157,29 @@ func tools() []tool {
 	}
 }
 
-func cacheMount(c *instructions.RunCommand, step Step) (Hint, bool) {
+// newCacheHint returns a hint for a slow RUN that uses one of the tools without a cache mount.
+func newCacheHint(c *instructions.RunCommand, step Step) (Hint, bool) {
 	text := c.String() + " " + strings.Join(c.CmdLine, " ")
 	for _, f := range c.Files {
 		text += " " + f.Data
 	}
-	if step.Took < worth || strings.Contains(text, "type=cache") {
+	if step.Took < minTime || strings.Contains(text, "type=cache") {
 		return Hint{}, false
 	}
 	for _, t := range tools() {
 		if name := t.command.FindString(text); name != "" {
 			name, _, _ = strings.Cut(name, "\n")
-			return Hint{line(c), fmt.Sprintf("RUN ran again for %s; with --mount=type=cache on %s, %s does not begin anew", step.Took.Round(time.Second), t.dir, name)}, true
+			return Hint{line(c), fmt.Sprintf("RUN ran again for %s; with --mount=type=cache on %s, %s does not begin anew",
+				step.Took.Round(time.Second), t.dir, name)}, true
 		}
 	}
 	return Hint{}, false
 }
 
+// line returns the line of a command in the Dockerfile, from 1, or 0 if it is unknown.
 func line(c instructions.Command) int {
-	if where := c.Location(); len(where) > 0 {
-		return where[0].Start.Line
+	if ranges := c.Location(); len(ranges) > 0 {
+		return ranges[0].Start.Line
 	}
 	return 0
 }

@@ -21,7 +21,7 @@ COPY --from=build /app /app
 COPY extra /extra
 `
 
-// lines of the hints, as "6:mount 10:link".
+// lines formats hints as "6:mount 10:link".
 func lines(found []hints.Hint) string {
 	var all []string
 	for _, h := range found {
@@ -82,7 +82,7 @@ func TestNoMoreThanFiveHints(t *testing.T) {
 	}
 }
 
-// Nothing that a repository brings makes it panic.
+// FuzzFind checks that no Dockerfile of a repository makes Find panic.
 func FuzzFind(f *testing.F) {
 	f.Add([]byte(goApp), "[build 6/6] RUN go build")
 	f.Add([]byte("FROM scratch\nRUN <<EOF\nnpm ci\nEOF\n"), "[ 1/10] RUN")

@@ -11,28 +11,29 @@ import (
 	"regexp"
 )
 
-// part is what a layout is made of; nothing else of an archive is unpacked.
-var part = regexp.MustCompile(`^(oci-layout|index\.json|blobs/sha256/[0-9a-f]{64})$`)
+// layoutFile matches the files of an OCI layout. No other files of an archive are unpacked.
+var layoutFile = regexp.MustCompile(`^(oci-layout|index\.json|blobs/sha256/[0-9a-f]{64})$`)
 
-// openArchive tells an archive of a layout from what docker save wrote. Newer ones are both;
-// then what `docker load` would read goes before.
+// openArchive opens a tar archive of an OCI layout, or an archive of docker save. Newer versions of
+// docker save write files for both forms; then the manifest that `docker load` reads has precedence.
 func openArchive(name string, size int64) (i Image, err error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return i, err
 	}
 	defer file.Close()
-	saved, laid, err := kinds(file)
+	saved, isLayout, err := detectFormat(file)
 	switch {
 	case err != nil:
 		return i, err
 	case saved:
 		i.Content, err = openSaved(name)
 		return i, err
-	case !laid:
+	case !isLayout:
 		return i, errKind
 	}
-	if i.unpack, err = os.MkdirTemp("", "slipway-image-*"); err != nil {
+	i.unpack, err = os.MkdirTemp("", "slipway-image-*")
+	if err != nil {
 		return i, err
 	}
 	if _, err = file.Seek(0, io.SeekStart); err == nil {
@@ -44,8 +45,9 @@ func openArchive(name string, size int64) (i Image, err error) {
 	return i, err
 }
 
-// kinds looks which files an archive has at its top.
-func kinds(file io.ReadSeeker) (saved, laid bool, err error) {
+// detectFormat reports which top-level files an archive has: manifest.json of docker save, and
+// index.json of an OCI layout.
+func detectFormat(file io.ReadSeeker) (saved, isLayout bool, err error) {
 	magic := make([]byte, 2)
 	if _, err := io.ReadFull(file, magic); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
 		return false, false, errors.New("is compressed: give it as it was before gzip")
@@ -53,27 +55,30 @@ func kinds(file io.ReadSeeker) (saved, laid bool, err error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return false, false, err
 	}
-	return saved, laid, each(file, func(name string, header *tar.Header, _ io.Reader) error {
+	err = forEachFile(file, func(name string, header *tar.Header, _ io.Reader) error {
 		document := name == "manifest.json" || name == "index.json"
 		if document && header.Size > maxDocument {
 			return fmt.Errorf("its %s is larger than 4 MiB", name)
 		}
-		saved, laid = saved || name == "manifest.json", laid || name == "index.json"
+		saved = saved || name == "manifest.json"
+		isLayout = isLayout || name == "index.json"
 		return nil
 	})
+	return saved, isLayout, err
 }
 
-// unpack writes the parts of a layout below dir: no more bytes than the archive has, whatever
-// it says of itself.
+// unpack writes the files of a layout below dir. It writes at most size bytes, the size of the
+// archive, because the sizes in the archive's headers are not trusted.
 func unpack(file io.Reader, dir string, size int64) error {
 	if err := os.MkdirAll(filepath.Join(dir, "blobs/sha256"), 0o700); err != nil {
 		return err
 	}
-	return each(file, func(name string, header *tar.Header, content io.Reader) error {
-		if !part.MatchString(name) {
+	return forEachFile(file, func(name string, header *tar.Header, content io.Reader) error {
+		if !layoutFile.MatchString(name) {
 			return nil
 		}
-		if size -= header.Size; size < 0 {
+		size -= header.Size
+		if size < 0 {
 			return errors.New("its files are larger than it is")
 		}
 		out, err := os.OpenFile(filepath.Join(dir, filepath.FromSlash(name)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -85,8 +90,9 @@ func unpack(file io.Reader, dir string, size int64) error {
 	})
 }
 
-// each visits the regular files of an archive.
-func each(file io.Reader, visit func(name string, header *tar.Header, content io.Reader) error) error {
+// forEachFile calls visit for each regular file of a tar archive, with its cleaned name. It stops at
+// the first error of visit.
+func forEachFile(file io.Reader, visit func(name string, header *tar.Header, content io.Reader) error) error {
 	for archive := tar.NewReader(file); ; {
 		header, err := archive.Next()
 		switch {

@@ -1,6 +1,6 @@
-// Package imagefile reads an image that is not in a registry: an OCI layout, as a directory or
-// a tar archive, or what `docker save` writes. Their content is not trusted; a blob that is not
-// what its digest says is refused by the registry that it is pushed to.
+// Package imagefile reads an image from a file: an OCI layout (a directory or a tar archive), or an
+// archive of `docker save`. The content is not trusted. It does not verify the digests of blobs,
+// because the target registry rejects a blob that does not match its digest.
 package imagefile
 
 import (
@@ -18,23 +18,26 @@ import (
 	"slipway/runner/registry"
 )
 
-// maxDocument bounds an index, in bytes; registries take manifests of 4 MiB.
+// maxDocument is the largest index or manifest that is read, in bytes. Registries accept manifests of
+// up to 4 MiB.
 const maxDocument = 4 << 20
 
-// errKind says what would have been an image.
+// errKind reports a file that is not an image in one of the supported formats.
 var errKind = errors.New("is neither an OCI layout (a directory, or a tar archive of one) nor what docker save writes")
 
-// An Image is an image, or an index of several platforms' images, in a file. Its blobs are read
-// from there until it is closed.
+// An Image is an image, or an index of images for several platforms, in a file. Its blobs are read
+// from the file until Close.
 type Image struct {
 	Content remote.Taggable
-	Digest  string // of what docker save wrote, the one that it is pushed under
-	Size    int64  // bytes, compressed, of all platforms
-	unpack  string // directory of an unpacked archive; empty = none
+	// Digest is the digest under which the image is pushed, as sha256:4f1d…. An archive of docker
+	// save has no manifest, so its digest is computed here.
+	Digest string
+	Size   int64  // compressed size of all platforms, in bytes
+	unpack string // directory of an unpacked archive; empty = none
 }
 
-// Open reads the image that is at a path, and must be the only one there. Layers that docker
-// save left uncompressed are compressed here, as docker push does. Close must be called.
+// Open opens the image at a path. The file or directory must contain exactly one image. docker save
+// leaves layers uncompressed; Open compresses them, as docker push does. The caller must call Close.
 func Open(path string) (Image, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -55,7 +58,7 @@ func Open(path string) (Image, error) {
 	return i, nil
 }
 
-// Close removes what Open unpacked.
+// Close removes the files that Open unpacked.
 func (i Image) Close() error {
 	if i.unpack == "" {
 		return nil
@@ -63,6 +66,7 @@ func (i Image) Close() error {
 	return os.RemoveAll(i.unpack)
 }
 
+// describe sets the digest and the size.
 func (i *Image) describe() error {
 	digest, err := i.Content.(interface{ Digest() (v1.Hash, error) }).Digest()
 	if err != nil {
@@ -73,7 +77,7 @@ func (i *Image) describe() error {
 	return err
 }
 
-// openLayout reads a layout whose index names one image or index.
+// openLayout opens an OCI layout whose index.json names exactly one image or index.
 // https://specs.opencontainers.org/image-spec/image-layout/
 func openLayout(dir string) (remote.Taggable, error) {
 	info, err := os.Stat(filepath.Join(dir, "index.json"))
@@ -87,21 +91,21 @@ func openLayout(dir string) (remote.Taggable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errKind, err)
 	}
-	all, err := index.IndexManifest()
+	manifest, err := index.IndexManifest()
 	if err != nil {
 		return nil, err
 	}
-	if len(all.Manifests) != 1 {
-		return nil, fmt.Errorf("it has %d images, and which one is meant is not said: leave one", len(all.Manifests))
+	if len(manifest.Manifests) != 1 {
+		return nil, fmt.Errorf("it has %d images, and which one is meant is not said: leave one", len(manifest.Manifests))
 	}
-	one := all.Manifests[0]
-	if one.MediaType.IsIndex() {
-		return index.ImageIndex(one.Digest)
+	only := manifest.Manifests[0]
+	if only.MediaType.IsIndex() {
+		return index.ImageIndex(only.Digest)
 	}
-	return index.Image(one.Digest)
+	return index.Image(only.Digest)
 }
 
-// openSaved reads what docker save wrote of one image.
+// openSaved opens an archive of docker save with exactly one image.
 func openSaved(path string) (v1.Image, error) {
 	open := func() (io.ReadCloser, error) { return os.Open(path) }
 	all, err := tarball.LoadManifest(open)

@@ -32,8 +32,8 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-// laid writes a layout of these images.
-func laid(t *testing.T, images ...v1.Image) string {
+// writeLayout writes an OCI layout of the images and returns its directory.
+func writeLayout(t *testing.T, images ...v1.Image) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "layout")
 	path := must[layout.Path](t)(layout.Write(dir, empty.Index))
@@ -45,8 +45,8 @@ func laid(t *testing.T, images ...v1.Image) string {
 	return dir
 }
 
-// packed makes an archive of a directory; edit may change an entry's header.
-func packed(t *testing.T, dir string, edit func(*tar.Header)) string {
+// packTar returns a tar archive of a directory. edit may change an entry's header.
+func packTar(t *testing.T, dir string, edit func(*tar.Header)) string {
 	t.Helper()
 	file := must[*os.File](t)(os.Create(filepath.Join(t.TempDir(), "image.tar")))
 	defer file.Close()
@@ -74,7 +74,7 @@ func packed(t *testing.T, dir string, edit func(*tar.Header)) string {
 	return file.Name()
 }
 
-func asItIs(*tar.Header) {}
+func unchanged(*tar.Header) {}
 
 func TestOpenReadsEachForm(t *testing.T) {
 	image := must[v1.Image](t)(random.Image(512, 2))
@@ -85,9 +85,9 @@ func TestOpenReadsEachForm(t *testing.T) {
 	if err := tarball.WriteToFile(saved, tag, image); err != nil {
 		t.Fatal(err)
 	}
-	dir := laid(t, image)
+	dir := writeLayout(t, image)
 	t.Setenv("TMPDIR", t.TempDir())
-	for form, path := range map[string]string{"a layout": dir, "an archive of it": packed(t, dir, asItIs), "what docker save wrote": saved} {
+	for form, path := range map[string]string{"a layout": dir, "an archive of it": packTar(t, dir, unchanged), "what docker save wrote": saved} {
 		t.Run(form, func(t *testing.T) {
 			got, err := imagefile.Open(path)
 			if err != nil {
@@ -117,13 +117,13 @@ func TestOpenReadsEachForm(t *testing.T) {
 	}
 }
 
-func TestOpenReadsAnIndexWhole(t *testing.T) {
+func TestOpenReadsAWholeIndex(t *testing.T) {
 	index := must[v1.ImageIndex](t)(random.Index(512, 1, 3))
-	dir := laid(t)
+	dir := writeLayout(t)
 	if err := layout.Path(dir).AppendIndex(index); err != nil {
 		t.Fatal(err)
 	}
-	got, err := imagefile.Open(packed(t, dir, asItIs))
+	got, err := imagefile.Open(packTar(t, dir, unchanged))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestOpenReadsAnIndexWhole(t *testing.T) {
 	}
 }
 
-func TestOpenSaysWhyNot(t *testing.T) {
+func TestOpenErrorsNameTheReason(t *testing.T) {
 	one, two := must[v1.Image](t)(random.Image(64, 1)), must[v1.Image](t)(random.Image(64, 1))
 	several := filepath.Join(t.TempDir(), "several.tar")
 	tags := map[name.Tag]v1.Image{must[name.Tag](t)(name.NewTag("app:1")): one, must[name.Tag](t)(name.NewTag("api:1")): two}
@@ -144,7 +144,7 @@ func TestOpenSaysWhyNot(t *testing.T) {
 	if err := os.WriteFile(text, []byte("FROM scratch\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	large := laid(t, one)
+	large := writeLayout(t, one)
 	if err := os.WriteFile(filepath.Join(large, "index.json"), make([]byte, 5<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -158,13 +158,13 @@ func TestOpenSaysWhyNot(t *testing.T) {
 		"no such file":             "/no/such/image.tar",
 		"is neither an OCI layout": t.TempDir(),
 		"nor what docker save":     text,
-		"has 2 images":             laid(t, one, two),
+		"has 2 images":             writeLayout(t, one, two),
 		"it has 2 images":          several,
-		"has 0 images":             laid(t),
+		"has 0 images":             writeLayout(t),
 		"larger than 4 MiB":        large,
-		"its index.json is larger": packed(t, large, asItIs),
+		"its index.json is larger": packTar(t, large, unchanged),
 		"give it as it was before": zipped,
-		"file exists":              packed(t, laid(t, one, two), func(h *tar.Header) { sameBlob(h) }),
+		"file exists":              packTar(t, writeLayout(t, one, two), func(h *tar.Header) { sameBlob(h) }),
 	} {
 		if _, err := imagefile.Open(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", path, err, want)
@@ -175,16 +175,16 @@ func TestOpenSaysWhyNot(t *testing.T) {
 	}
 }
 
-// sameBlob gives all blobs of an archive one name.
+// sameBlob renames all blobs of an archive to one name.
 func sameBlob(h *tar.Header) {
 	if strings.Contains(h.Name, "blobs/") {
 		h.Name = "blobs/sha256/" + strings.Repeat("0", 64)
 	}
 }
 
-// What an archive says of itself leads nowhere outside of the directory that it is unpacked to.
+// Names and links in an archive cannot lead out of the directory that it is unpacked to.
 func TestUnpackingStaysInItsDirectory(t *testing.T) {
-	dir := laid(t, must[v1.Image](t)(random.Image(64, 1)))
+	dir := writeLayout(t, must[v1.Image](t)(random.Image(64, 1)))
 	if err := os.WriteFile(filepath.Join(dir, "evil"), []byte("evil"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestUnpackingStaysInItsDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, where := range []string{"../../evil", "/../evil", "blobs/sha256/../../../../evil", "blobs/sha256/evil"} {
-		image, err := imagefile.Open(packed(t, dir, func(h *tar.Header) {
+		image, err := imagefile.Open(packTar(t, dir, func(h *tar.Header) {
 			if h.Name == "./evil" {
 				h.Name = where
 			}

@@ -1,5 +1,5 @@
-// Package resultfiles tells programs what a step without a gateway made: in the formats of the
-// plugins that it takes the place of, and of Drone's cards. It is pure but for Write and Check.
+// Package resultfiles writes the result of a step without a gateway for other programs. The formats
+// are those of the plugins that Slipway replaces, and of Drone's cards. Only Write and Check do I/O.
 package resultfiles
 
 import (
@@ -14,18 +14,18 @@ import (
 	"github.com/docker/go-units"
 )
 
-// A Result is what a step made.
+// A Result is the result of a step.
 type Result struct {
-	Images       []string // without a tag
-	Names        []string // of them, with a tag each, that were pushed
-	Digest       string
-	Size         int64 // bytes, compressed
-	RegistryType string
+	Images       []string // without a tag, as docker.io/acme/app
+	Names        []string // pushed names, each with a tag, as docker.io/acme/app:1.2
+	Digest       string   // as sha256:4f1d…
+	Size         int64    // compressed size in bytes; 0 = unknown
+	RegistryType string   // as Docker or ECR
 	RegistryURL  string
 	Time         time.Time // of the push
 }
 
-// Artifact is the artifact file of plugins/docker: each tag that was pushed, with the digest.
+// Artifact returns the artifact file of plugins/docker: each pushed name with the digest.
 // Source: https://github.com/drone/drone-plugin-lib (docker/v1).
 func Artifact(r Result) []byte {
 	type image struct {
@@ -40,7 +40,9 @@ func Artifact(r Result) []byte {
 			Images       []image `json:"images"`
 		} `json:"data"`
 	}
-	file.Kind, file.Data.RegistryType, file.Data.RegistryURL = "docker/v1", r.RegistryType, r.RegistryURL
+	file.Kind = "docker/v1"
+	file.Data.RegistryType = r.RegistryType
+	file.Data.RegistryURL = r.RegistryURL
 	file.Data.Images = []image{}
 	for _, name := range r.Names {
 		file.Data.Images = append(file.Data.Images, image{name, r.Digest})
@@ -48,7 +50,7 @@ func Artifact(r Result) []byte {
 	return encode(file)
 }
 
-// Metadata is the metadata file of docker buildx.
+// Metadata returns the metadata file of docker buildx.
 // Source: https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file.
 func Metadata(r Result) []byte {
 	return encode(struct {
@@ -57,10 +59,11 @@ func Metadata(r Result) []byte {
 	}{r.Digest, strings.Join(r.Names, ",")})
 }
 
-// Digest is the digest alone, without a line's end: `$(cat file)` and kaniko's readers take it.
+// Digest returns the digest without a newline at the end, for `$(cat file)` and for programs that
+// read kaniko's digest file.
 func Digest(r Result) []byte { return []byte(r.Digest) }
 
-// Card is a Drone card in the form of plugins/docker, whose template shows it.
+// Card returns a Drone card for the template of plugins/docker.
 // Source: https://docs.drone.io/plugins/adaptive_cards/.
 func Card(r Result) []byte {
 	type tag struct{ Tag string }
@@ -76,7 +79,10 @@ func Card(r Result) []byte {
 		Time              string
 		URL               string
 	}
-	data.ID, data.RepoTags, data.RepoDigests, data.ParsedRepoTags = r.Digest, append([]string{}, r.Names...), []string{}, []tag{}
+	data.ID = r.Digest
+	data.RepoTags = append([]string{}, r.Names...) // in JSON an empty list, never null
+	data.RepoDigests = []string{}
+	data.ParsedRepoTags = []tag{}
 	for _, image := range r.Images {
 		data.RepoDigests = append(data.RepoDigests, image+"@"+r.Digest)
 		if name, hub := strings.CutPrefix(image, "docker.io/"); hub && data.URL == "" {
@@ -87,32 +93,35 @@ func Card(r Result) []byte {
 		data.ParsedRepoTags = append(data.ParsedRepoTags, tag{name})
 	}
 	data.Size, data.VirtualSize = r.Size, r.Size
-	if data.SizeString = "unknown"; r.Size > 0 {
+	data.SizeString = "unknown"
+	if r.Size > 0 {
 		data.SizeString = units.HumanSize(float64(r.Size))
 	}
-	data.VirtualSizeString, data.Time = data.SizeString, r.Time.UTC().Format(time.RFC3339)
+	data.VirtualSizeString = data.SizeString
+	data.Time = r.Time.UTC().Format(time.RFC3339)
 	return encode(struct {
 		Schema string `json:"schema"`
 		Data   any    `json:"data"`
 	}{"https://drone-plugins.github.io/drone-docker/card.json", data})
 }
 
-// Escaped is a card in a step's output: Drone's runner takes it out of the log.
+// Escaped returns a card as an escape sequence for the step's output. Drone's runner removes the
+// sequence from the log and shows the card.
 func Escaped(card []byte) string {
 	return "\x1b]1338;" + base64.StdEncoding.EncodeToString(card) + "\x1b]0m\n"
 }
 
 func encode(v any) []byte {
 	text, err := json.Marshal(v)
-	if err != nil { // structs of strings and numbers alone
+	if err != nil { // impossible: the structs contain only strings, numbers and lists of them
 		return nil
 	}
 	return text
 }
 
-// Check finds out whether Write could write a file, and makes its directory.
+// Check creates the directory of a file, and returns an error if Write could not write the file.
 func Check(path string) error {
-	probe, err := begin(path)
+	probe, err := createTemp(path)
 	if err != nil {
 		return err
 	}
@@ -120,19 +129,19 @@ func Check(path string) error {
 	return os.Remove(probe.Name())
 }
 
-// Write makes or replaces a file as a whole: who reads it never sees half of it, and a link of
-// that name is replaced and not followed.
+// Write creates or replaces a file atomically, with mode 0644, so readers never see a part of the
+// content. It replaces a symbolic link instead of following it.
 func Write(path string, content []byte) error {
-	file, err := begin(path)
+	file, err := createTemp(path)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(content)
-	if closed := file.Close(); err == nil {
-		err = closed
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
 	}
 	if err == nil {
-		err = os.Chmod(file.Name(), 0o644) //nolint:gosec // other steps read it, as other users
+		err = os.Chmod(file.Name(), 0o644) //nolint:gosec // other steps read the file as other users
 	}
 	if err == nil {
 		err = os.Rename(file.Name(), path)
@@ -144,12 +153,13 @@ func Write(path string, content []byte) error {
 	return nil
 }
 
-func begin(path string) (*os.File, error) {
+// createTemp creates the directory of path, and a temporary file in it.
+func createTemp(path string) (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory", path)
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // other steps read in it, as other users
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // other steps read the directory as other users
 		return nil, err
 	}
 	return os.CreateTemp(dir, ".slipway-*")

@@ -8,7 +8,7 @@ import (
 	"slipway/runner/tags"
 )
 
-// A line of the log leads to its row by the name in brackets.
+// A user finds the row of a log line by the name in brackets.
 func TestTheDocumentHasARowForEachNote(t *testing.T) {
 	text, err := os.ReadFile("../../docs/migrate-step.md")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"slipway/runner/tags"
 )
 
-// candidates are names of Git tags that are pre-releases beyond doubt.
-var candidates = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+-[a-z]+$`)
+// prereleases matches names of Git tags that are certainly pre-releases.
+var prereleases = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+-[a-z]+$`)
 
 func TestPropertiesOfAnyPlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -58,12 +58,14 @@ func checkPlan(t *rapid.T, run ci.Run, s tags.Settings, p tags.Plan) {
 		t.Fatalf("skipped with tags %q, auto_tag %t", p.Tags, s.Auto)
 	}
 	if len(p.Tags) == 0 && p.Skip == "" && len(p.Notes) == 0 {
-		t.Fatal("nothing is pushed, and nothing is said")
+		t.Fatal("got no tags, no skip and no notes; want a reason why nothing is pushed")
 	}
 	onDefault := run.Kind() == ci.Branch && run.Name() == run.DefaultBranch
-	elsewhere := !onDefault && (run.Kind() != ci.Tag || candidates.MatchString(run.Name())) && (run.Ref != "" || run.Kind() == ci.PullRequest)
-	// Tags that a pipeline names without auto_tag are pushed as they are.
-	if s.Mode == tags.Slipway && (s.Auto || len(s.Named) == 0) && elsewhere && slices.Contains(p.Tags, "latest") {
+	notRelease := run.Kind() != ci.Tag || prereleases.MatchString(run.Name())
+	known := run.Ref != "" || run.Kind() == ci.PullRequest
+	blocked := !onDefault && notRelease && known
+	explicit := !s.Auto && len(s.Named) > 0 // such tags are pushed unchanged
+	if s.Mode == tags.Slipway && !explicit && blocked && slices.Contains(p.Tags, "latest") {
 		t.Fatalf("%+v moves latest", run)
 	}
 	unnamed := s.Auto && len(s.Named) == 0
@@ -71,13 +73,13 @@ func checkPlan(t *rapid.T, run ci.Run, s tags.Settings, p tags.Plan) {
 		t.Fatalf("%s: %+v pushes %q", s.Mode, run, p.Tags)
 	}
 	if unnamed && s.Mode == tags.Slipway && run.Kind() == ci.Tag && slices.Contains(p.Tags, "latest") {
-		t.Fatalf("a tag moves latest, which nobody named: %+v", run)
+		t.Fatalf("a Git tag moves latest without naming it: %+v", run)
 	}
 }
 
-// FuzzDecide holds that of whatever a CI says and a pipeline names come legal tags without
-// doubles, or an error that names the setting; and that in no mode a branch that is not the
-// default one becomes latest by itself.
+// FuzzDecide checks that Decide returns legal and unique tags for any input, or an error that names
+// the setting. It also checks that in no mode auto_tag alone pushes tags from a branch other than the
+// default one.
 func FuzzDecide(f *testing.F) {
 	f.Add("docker", true, "push", mainBranch, "main", "", "latest", "linux-amd64")
 	f.Add("buildx", true, "tag", release, "main", "a,b+c", "edge", "")
@@ -86,7 +88,10 @@ func FuzzDecide(f *testing.F) {
 	f.Add("slipway", true, "custom", "refs/tags/2024-01-31", "", "x/y,-", "-", "-")
 	f.Add("docker", true, "tag", "refs/tags/v018.06.00+5_6", "", "", "", "")
 	f.Fuzz(func(t *testing.T, mode string, auto bool, event, ref, branch, named, defaultTag, suffix string) {
-		s := tags.Settings{Mode: tags.Mode(mode), Auto: auto, DefaultTag: defaultTag, Suffix: suffix, From: "PLUGIN_TAGS", AutoFrom: "PLUGIN_AUTO_TAG"}
+		s := tags.Settings{
+			Mode: tags.Mode(mode), Auto: auto, DefaultTag: defaultTag, Suffix: suffix,
+			From: "PLUGIN_TAGS", AutoFrom: "PLUGIN_AUTO_TAG",
+		}
 		if named != "" {
 			s.Named = strings.Split(named, ",")
 		}

@@ -2,16 +2,16 @@ package tags
 
 import "fmt"
 
-// A Source is a place that names tags.
+// A Source is a setting or a file that names tags.
 type Source struct {
-	Name string // for people, as PLUGIN_TAGS or .tags
+	Name string // for log messages, as PLUGIN_TAGS or .tags
 	Tags []string
 }
 
-// Choose is the place that wins: a file that a setting names, as docker-buildx has it; then
-// the setting tags and the workspace's file .tags. Between these docker and slipway take the
-// setting, for whoever pushes can write the file, and buildx the file. A note says what is not
-// read.
+// Choose returns the source with the highest precedence that names tags, and a note for each other
+// source that names tags. A file that a setting names (namedFile) comes first, as in docker-buildx.
+// Next, the modes docker and slipway prefer the setting tags to the workspace's file .tags, because
+// every pusher can write the file. The mode buildx prefers the file, as its plugin does.
 func Choose(mode Mode, setting, namedFile, dotFile Source) (Source, []Note) {
 	order := []Source{namedFile, setting, dotFile}
 	if mode == Buildx {
@@ -25,7 +25,8 @@ func Choose(mode Mode, setting, namedFile, dotFile Source) (Source, []Note) {
 		case len(winner.Tags) == 0:
 			winner = source
 		default:
-			text := fmt.Sprintf("%s is not read (%d tags): %s goes before it (auto_tag_mode %s)", source.Name, len(source.Tags), winner.Name, mode)
+			text := fmt.Sprintf("%s is not read (%d tags): %s goes before it (auto_tag_mode %s)",
+				source.Name, len(source.Tags), winner.Name, mode)
 			notes = append(notes, Note{Kind: Unread, Text: text})
 		}
 	}

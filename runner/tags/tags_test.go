@@ -19,20 +19,20 @@ const (
 	pull       = "refs/pull-requests/3/from"
 )
 
-// of is what a CI says of a ref of a repository whose default branch is main.
-func of(ref string) ci.Run { return ci.Run{Ref: ref, DefaultBranch: "main"} }
+// runOf returns a run for a ref of a repository whose default branch is main.
+func runOf(ref string) ci.Run { return ci.Run{Ref: ref, DefaultBranch: "main"} }
 
 func decide(t *testing.T, ref string, s tags.Settings) tags.Plan {
 	t.Helper()
 	s.From = "PLUGIN_TAGS"
-	p, err := tags.Decide(of(ref), s)
+	p, err := tags.Decide(runOf(ref), s)
 	if err != nil {
 		t.Fatalf("%s of %+v: %v", ref, s, err)
 	}
 	return p
 }
 
-// kinds are what a plan's notes are about.
+// kinds returns the kinds of a plan's notes.
 func kinds(p tags.Plan) []tags.Kind {
 	var all []tags.Kind
 	for _, n := range p.Notes {
@@ -41,10 +41,10 @@ func kinds(p tags.Plan) []tags.Kind {
 	return all
 }
 
-// Each mode makes of a Git tag what its plugin makes of it; refused is what its plugin fails on.
+// Each mode derives the same tags from a Git tag as its plugin, and fails if its plugin fails.
 // Sources: the plugins' documentation, https://plugins.drone.io/plugins/docker and
-// https://woodpecker-ci.org/plugins/docker-buildx, and what their programs do.
-func TestTheTagsOfAGitTag(t *testing.T) {
+// https://woodpecker-ci.org/plugins/docker-buildx, and the behavior of their programs.
+func TestTagsDerivedFromAGitTag(t *testing.T) {
 	const refused = "refused"
 	for _, c := range []struct{ name, docker, buildx, slipway string }{
 		{"1.0.0", "1 1.0 1.0.0", "1 1.0 1.0.0 latest", "1 1.0 1.0.0"},
@@ -80,7 +80,7 @@ func TestTheTagsOfAGitTag(t *testing.T) {
 		{"1.0.0-" + strings.Repeat("a", 130), refused, refused, refused},
 	} {
 		for mode, want := range map[tags.Mode]string{tags.Docker: c.docker, tags.Buildx: c.buildx, tags.Slipway: c.slipway} {
-			p, err := tags.Decide(of("refs/tags/"+c.name), tags.Settings{Mode: mode, Auto: true})
+			p, err := tags.Decide(runOf("refs/tags/"+c.name), tags.Settings{Mode: mode, Auto: true})
 			got := strings.Join(p.Tags, " ")
 			if err != nil {
 				got = refused
@@ -95,9 +95,9 @@ func TestTheTagsOfAGitTag(t *testing.T) {
 	}
 }
 
-// A row is a ref, settings, and what each mode answers: tags, or "skip", or nothing for a
-// build that is not pushed, and what the notes are about.
-func TestTheTagsOfOtherRefs(t *testing.T) {
+// A row has a ref, settings, and the result of each mode: the tags (none if the build is not pushed)
+// or "skip", then the kinds of the notes.
+func TestTagsOfOtherRefs(t *testing.T) {
 	auto := tags.Settings{Auto: true}
 	suffix := tags.Settings{Auto: true, Suffix: "linux-amd64"}
 	edge := tags.Settings{Auto: true, DefaultTag: "edge"}
@@ -153,47 +153,47 @@ func TestTheTagsOfOtherRefs(t *testing.T) {
 	}
 }
 
-func TestASkipAndANoteSayWhy(t *testing.T) {
+func TestASkipAndANoteGiveTheReason(t *testing.T) {
 	for _, c := range []struct {
 		run  ci.Run
 		s    tags.Settings
 		want string
 	}{
-		{of(feature), tags.Settings{Auto: true}, `this is branch "feature/x", and the default branch is "main"`},
+		{runOf(feature), tags.Settings{Auto: true}, `this is branch "feature/x", and the default branch is "main"`},
 		{ci.Run{Ref: mainBranch}, tags.Settings{Auto: true}, `this is branch "main", and the CI does not name the default branch (DRONE_REPO_BRANCH`},
 		{ci.Run{Event: "pull_request", Ref: mainBranch, DefaultBranch: "main"}, tags.Settings{Auto: true}, "this is a pull request"},
 		{ci.Run{Ref: "refs/heads/"}, tags.Settings{Auto: true}, "the CI does not name the default branch"},
 		{ci.Run{Event: "pull_request"}, tags.Settings{}, "this is a pull request"},
-		{of(feature), tags.Settings{}, "nothing is pushed: no tags are set, and latest is not moved from here (this is branch"},
-		{of(candidate), tags.Settings{Auto: true, Named: []string{"latest"}}, `latest is not moved (tag "v1.2.3-rc.1" is a pre-release`},
-		{of(mainBranch), tags.Settings{Named: []string{"1+2"}}, `"1+2" is pushed as "1_2"`},
-		{of(feature), tags.Settings{Mode: tags.Buildx, Auto: true}, "docker-buildx would move it [latest-branch]"},
+		{runOf(feature), tags.Settings{}, "nothing is pushed: no tags are set, and latest is not moved from here (this is branch"},
+		{runOf(candidate), tags.Settings{Auto: true, Named: []string{"latest"}}, `latest is not moved (tag "v1.2.3-rc.1" is a pre-release`},
+		{runOf(mainBranch), tags.Settings{Named: []string{"1+2"}}, `"1+2" is pushed as "1_2"`},
+		{runOf(feature), tags.Settings{Mode: tags.Buildx, Auto: true}, "docker-buildx would move it [latest-branch]"},
 	} {
 		if c.s.Mode == "" {
 			c.s.Mode = tags.Slipway
 		}
 		p, err := tags.Decide(c.run, c.s)
-		told := p.Skip
+		reasons := p.Skip
 		for _, n := range p.Notes {
-			told += "\n" + n.String()
+			reasons += "\n" + n.String()
 		}
-		if err != nil || !strings.Contains(told, c.want) {
-			t.Errorf("%+v of %+v: %v, told %q, want %q", c.s, c.run, err, told, c.want)
+		if err != nil || !strings.Contains(reasons, c.want) {
+			t.Errorf("%+v of %+v: error %v, got reasons %q, want %q", c.s, c.run, err, reasons, c.want)
 		}
 	}
 }
 
-func TestWhatCannotBeDecidedIsRefusedWithWhatToSet(t *testing.T) {
+func TestDecideErrorsNameTheSetting(t *testing.T) {
 	for want, c := range map[string]struct {
 		run ci.Run
 		s   tags.Settings
 	}{
 		"the CI does not say which ref":                                   {ci.Run{DefaultBranch: "main"}, tags.Settings{Auto: true}},
-		`default_tag is "-x"`:                                             {of(mainBranch), tags.Settings{Auto: true, DefaultTag: "-x"}},
-		`the tag made of "main" is "-x"`:                                  {of(mainBranch), tags.Settings{Auto: true, Suffix: "-x"}},
-		`PLUGIN_TAGS has "a/b", which is no tag`:                          {of(mainBranch), tags.Settings{Named: []string{"1", "a/b"}, From: "PLUGIN_TAGS"}},
-		`"v1.2" is no version like v1.2.3 in full (auto_tag_mode docker)`: {of("refs/tags/v1.2"), tags.Settings{Mode: tags.Docker, Auto: true}},
-		"name them yourself (setting tags":                                {of("refs/tags/foo"), tags.Settings{Mode: tags.Slipway, Auto: true}},
+		`default_tag is "-x"`:                                             {runOf(mainBranch), tags.Settings{Auto: true, DefaultTag: "-x"}},
+		`the tag made of "main" is "-x"`:                                  {runOf(mainBranch), tags.Settings{Auto: true, Suffix: "-x"}},
+		`PLUGIN_TAGS has "a/b", which is no tag`:                          {runOf(mainBranch), tags.Settings{Named: []string{"1", "a/b"}, From: "PLUGIN_TAGS"}},
+		`"v1.2" is no version like v1.2.3 in full (auto_tag_mode docker)`: {runOf("refs/tags/v1.2"), tags.Settings{Mode: tags.Docker, Auto: true}},
+		"name them yourself (setting tags":                                {runOf("refs/tags/foo"), tags.Settings{Mode: tags.Slipway, Auto: true}},
 	} {
 		if p, err := tags.Decide(c.run, c.s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v of %+v: got %+v, %v, want %q", c.s, c.run, p, err, want)
@@ -201,7 +201,7 @@ func TestWhatCannotBeDecidedIsRefusedWithWhatToSet(t *testing.T) {
 	}
 }
 
-func TestWhoNamesTheTags(t *testing.T) {
+func TestChooseReadsTheSourceWithTheHighestPrecedence(t *testing.T) {
 	setting := tags.Source{Name: "PLUGIN_TAGS", Tags: []string{"s"}}
 	file := tags.Source{Name: "PLUGIN_TAGS_FILE", Tags: []string{"f"}}
 	dot := tags.Source{Name: ".tags", Tags: []string{"d", "e"}}
@@ -217,13 +217,13 @@ func TestWhoNamesTheTags(t *testing.T) {
 		{setting, file, none, "PLUGIN_TAGS_FILE", "PLUGIN_TAGS_FILE", "PLUGIN_TAGS_FILE"},
 		{setting, file, dot, "PLUGIN_TAGS_FILE", "PLUGIN_TAGS_FILE", "PLUGIN_TAGS_FILE"},
 	} {
-		places := 0
+		sources := 0
 		for _, s := range []tags.Source{c.setting, c.file, c.dot} {
-			places += min(1, len(s.Tags))
+			sources += min(1, len(s.Tags))
 		}
 		for mode, want := range map[tags.Mode]string{tags.Docker: c.docker, tags.Buildx: c.buildx, tags.Slipway: c.slipway} {
 			got, notes := tags.Choose(mode, c.setting, c.file, c.dot)
-			if got.Name != want || len(notes) != max(0, places-1) {
+			if got.Name != want || len(notes) != max(0, sources-1) {
 				t.Errorf("%s: %q wins with %v, want %q", mode, got.Name, notes, want)
 			}
 			for _, n := range notes {

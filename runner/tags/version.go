@@ -1,6 +1,7 @@
 package tags
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -10,14 +11,14 @@ import (
 	"slipway/runner/ci"
 )
 
-// A version is the name of a Git tag, read as a semantic version that may be short (1.2), be
-// padded (18.06.0), and begin with v. What is none has no numbers.
+// A version is the name of a Git tag, parsed as a semantic version. It may be short (1.2), have
+// leading zeros (18.06.0), and begin with v. If the name is not a version, numbers is empty.
 type version struct {
-	whole      string   // as Git has it
-	name       string   // without the v
-	numbers    []string // as written
-	prerelease string   // with its -
-	metadata   string   // with its +
+	whole      string   // the Git tag, as v1.2.3-rc.1+b7
+	name       string   // without the v, as 1.2.3-rc.1+b7
+	numbers    []string // as written, as 1, 2, 3
+	prerelease string   // as -rc.1; may be empty
+	metadata   string   // as +b7; may be empty
 }
 
 var (
@@ -26,6 +27,7 @@ var (
 	year   = regexp.MustCompile(`^[1-9][0-9]{3}$`)
 )
 
+// versionOf parses the Git tag of a run. For other refs it returns the zero version.
 func versionOf(run ci.Run) version {
 	if run.Kind() != ci.Tag {
 		return version{}
@@ -45,48 +47,51 @@ func versionOf(run ci.Run) version {
 	if found {
 		metadata = "+" + metadata
 	}
-	if date.MatchString(v.name) || !semver.IsValid("v1.0.0"+unpadded(prerelease)+metadata) {
+	if date.MatchString(v.name) || !semver.IsValid("v1.0.0"+trimZeros(prerelease)+metadata) {
 		return v
 	}
 	v.numbers, v.prerelease, v.metadata = numbers, prerelease, metadata
 	return v
 }
 
-// exact reports whether the version names itself alone, and no newest of a line.
-func (v version) exact() bool { return v.prerelease != "" || v.metadata != "" }
+// isExact reports whether the version gets only its own tag, and not those of its line (1 and 1.2).
+func (v version) isExact() bool { return v.prerelease != "" || v.metadata != "" }
 
-// tags are what a mode makes of the version.
+// tags returns the tags of the version in a mode.
 func (v version) tags(mode Mode) ([]string, error) {
 	switch {
 	case date.MatchString(v.name) && mode != Docker:
 		return []string{v.name}, nil
 	case len(v.numbers) == 0 || len(v.numbers) > 3:
-		return nil, v.unfit("1.2.3")
+		return nil, v.noVersionError("1.2.3")
 	case mode == Docker && len(v.numbers) < 3:
-		return nil, v.unfit("1.2.3 in full (auto_tag_mode docker)")
+		return nil, v.noVersionError("1.2.3 in full (auto_tag_mode docker)")
 	}
 	numbers := v.numbers
 	if mode == Buildx {
 		numbers = append(append([]string{}, numbers...), "0", "0")[:3]
 	}
-	if mode == Buildx || mode == Docker && v.exact() {
-		numbers = strings.Split(unpadded(strings.Join(numbers, ".")), ".")
+	if mode == Buildx || mode == Docker && v.isExact() {
+		numbers = strings.Split(trimZeros(strings.Join(numbers, ".")), ".")
 	}
-	if v.exact() {
+	if v.isExact() {
 		return []string{strings.Join(numbers, ".") + v.prerelease + v.metadata}, nil
 	}
 	if mode == Buildx && year.MatchString(numbers[0]) && numbers[1] == "0" && numbers[2] == "0" {
-		return numbers[:1], nil // 2024.0.0 is a date
+		return numbers[:1], nil // docker-buildx treats 2024.0.0 as a date
 	}
-	return lines(numbers), nil
+	return linesOf(numbers), nil
 }
 
-func (v version) unfit(want string) error {
-	return fmt.Errorf("the Git tag %q is no version like v%s, so that no tags can be made of it: name them yourself (setting tags, and auto_tag off), or run the step for versions alone", v.whole, want)
+// noVersionError returns the error for a Git tag that is not a version of the wanted form.
+func (v version) noVersionError(want string) error {
+	return fmt.Errorf("the Git tag %q is no version like v%s, so that no tags can be made of it: "+
+		"name them yourself (setting tags, and auto_tag off), or run the step for versions alone", v.whole, want)
 }
 
-// lines are 1, 1.2 and 1.2.3 of 1.2.3. Versions below 1 promise nothing to each other: no 0.
-func lines(numbers []string) []string {
+// linesOf returns 1, 1.2 and 1.2.3 for 1.2.3. It never returns 0, because versions below 1 are not
+// compatible with each other.
+func linesOf(numbers []string) []string {
 	var all []string
 	for i := range numbers {
 		if i > 0 || len(numbers) == 1 || strings.Trim(numbers[0], "0") != "" {
@@ -96,8 +101,8 @@ func lines(numbers []string) []string {
 	return all
 }
 
-// unpadded takes the zeros from before the numbers among the parts of a version.
-func unpadded(s string) string {
+// trimZeros removes leading zeros from the numeric parts of a version: 18.06.0 becomes 18.6.0.
+func trimZeros(s string) string {
 	sign := ""
 	if strings.HasPrefix(s, "-") {
 		sign, s = "-", s[1:]
@@ -105,9 +110,7 @@ func unpadded(s string) string {
 	parts := strings.Split(s, ".")
 	for i, part := range parts {
 		if digits.MatchString(part) {
-			if parts[i] = strings.TrimLeft(part, "0"); parts[i] == "" {
-				parts[i] = "0"
-			}
+			parts[i] = cmp.Or(strings.TrimLeft(part, "0"), "0")
 		}
 	}
 	return sign + strings.Join(parts, ".")

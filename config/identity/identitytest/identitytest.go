@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// PEM is somebody, as identity.Parse takes it.
+// PEM returns a new identity as PEM that identity.Parse accepts.
 func PEM(t testing.TB) string {
 	t.Helper()
 	cert, key := Pair(t)
 	return cert + cert + key
 }
 
-// Pair is a certificate that signed itself, and its key, in PEM. It is good until 2099.
+// Pair returns a self-signed certificate and its key as PEM. The certificate is valid until 2099.
 func Pair(t testing.TB) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

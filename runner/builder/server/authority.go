@@ -18,19 +18,20 @@ import (
 	"slipway/config/secret"
 )
 
-// The files of an authority. Its key makes further clients and is needed for nothing else.
+// The files of an authority. The key is needed only to issue further certificates.
 const (
 	authorityCert = "ca.pem"
 	authorityKey  = "ca.key"
 )
 
-// An authority is who builders and their clients know each other by.
+// An authority signs the certificates by which builders and their clients authenticate each other.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// openAuthority reads the authority of a directory, or makes one that is valid until the time.
+// openAuthority reads the authority in a directory. If there is none, it creates one that is valid
+// until the given time. It fails if only one of the two files exists.
 func openAuthority(dir string, until time.Time) (authority, error) {
 	certFile, keyFile := filepath.Join(dir, authorityCert), filepath.Join(dir, authorityKey)
 	certText, certErr := os.ReadFile(certFile)
@@ -39,7 +40,8 @@ func openAuthority(dir string, until time.Time) (authority, error) {
 	case errors.Is(certErr, os.ErrNotExist) && errors.Is(keyErr, os.ErrNotExist):
 		return newAuthority(certFile, keyFile, until)
 	case certErr != nil || keyErr != nil:
-		return authority{}, fmt.Errorf("read the authority: %w; both files are needed to make further certificates", errors.Join(certErr, keyErr))
+		return authority{}, fmt.Errorf("read the authority: %w; both files are needed to make further certificates",
+			errors.Join(certErr, keyErr))
 	}
 	a, err := parseAuthority(certText, keyText)
 	if err != nil {
@@ -58,11 +60,11 @@ func newAuthority(certFile, keyFile string, until time.Time) (authority, error) 
 		return authority{}, fmt.Errorf("make the authority: %w", err)
 	}
 	a := authority{cert, key}
-	keyText, err := pemOfKey(key)
+	keyText, err := encodeKey(key)
 	if err != nil {
 		return authority{}, err
 	}
-	return a, errors.Join(writeNew(keyFile, keyText, 0o600), writeNew(certFile, pemOf(cert), 0o644))
+	return a, errors.Join(writeNew(keyFile, keyText, 0o600), writeNew(certFile, encodeCert(cert), 0o644))
 }
 
 func parseAuthority(certText, keyText []byte) (authority, error) {
@@ -86,23 +88,24 @@ func parseAuthority(certText, keyText []byte) (authority, error) {
 	return authority{cert, key}, nil
 }
 
-// A member is who an authority makes a certificate for: a server has hosts, a client has none.
-type member struct {
+// A subject is a server or a client that gets a certificate.
+type subject struct {
 	name  string
-	hosts []string // names and addresses that clients reach it by
+	hosts []string // host names and IP addresses of a server; empty for a client
 	until time.Time
 }
 
-// issue makes the member's identity, in the form of identity.Parse.
-func (a authority) issue(m member) (secret.Secret, error) {
+// issue returns a new certificate of the subject, the authority's certificate, and the key, as PEM
+// that identity.Parse accepts.
+func (a authority) issue(s subject) (secret.Secret, error) {
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: m.name}, NotAfter: m.until,
+		Subject: pkix.Name{CommonName: s.name}, NotAfter: s.until,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	if len(m.hosts) > 0 {
+	if len(s.hosts) > 0 {
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	}
-	for _, host := range m.hosts {
+	for _, host := range s.hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {
@@ -111,22 +114,23 @@ func (a authority) issue(m member) (secret.Secret, error) {
 	}
 	cert, key, err := sign(template, a)
 	if err != nil {
-		return secret.Secret{}, fmt.Errorf("make the certificate of %s: %w", m.name, err)
+		return secret.Secret{}, fmt.Errorf("make the certificate of %s: %w", s.name, err)
 	}
-	keyText, err := pemOfKey(key)
+	keyText, err := encodeKey(key)
 	if err != nil {
 		return secret.Secret{}, err
 	}
-	return secret.New(string(slices.Concat(pemOf(cert), pemOf(a.cert), keyText))), nil
+	return secret.New(string(slices.Concat(encodeCert(cert), encodeCert(a.cert), keyText))), nil
 }
 
-// sign makes a certificate with a key of its own; by no authority, it is its own.
+// sign returns a certificate for a new key, signed by the authority. With the zero authority the
+// certificate is self-signed. The certificate never outlives the authority.
 func sign(template *x509.Certificate, by authority) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	template.NotBefore = time.Now().Add(-time.Hour) // for clocks that are behind
+	template.NotBefore = time.Now().Add(-time.Hour) // accept clocks of other machines that are late
 	if by.cert == nil {
 		by = authority{template, key}
 	} else if template.NotAfter.After(by.cert.NotAfter) {
@@ -140,11 +144,11 @@ func sign(template *x509.Certificate, by authority) (*x509.Certificate, *ecdsa.P
 	return cert, key, err
 }
 
-func pemOf(cert *x509.Certificate) []byte {
+func encodeCert(cert *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }
 
-func pemOfKey(key *ecdsa.PrivateKey) ([]byte, error) {
+func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("write a key: %w", err)
@@ -152,7 +156,7 @@ func pemOfKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// writeNew never replaces a file: a builder or a client may be using it.
+// writeNew writes a new file. It fails if the file exists, because a builder or a client may use it.
 func writeNew(path string, text []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {

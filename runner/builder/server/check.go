@@ -15,10 +15,10 @@ import (
 	"slipway/runner/builder"
 )
 
-// checkTime bounds how long `slipway builder check` waits for an answer.
-const checkTime = 10 * time.Second
+// checkTimeout is the time limit of `slipway builder check`.
+const checkTimeout = 10 * time.Second
 
-// checkCommand is `slipway builder check`.
+// checkCommand returns the command `slipway builder check`.
 func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "check",
@@ -29,13 +29,13 @@ func checkCommand() *cli.Command {
 			if cmd.NArg() != 1 {
 				return cli.Exit(errors.New("name one address, as tcp://builder.example.com:9443"), 2)
 			}
-			who, err := readIdentity(cmd.String("tls"))
+			client, err := readIdentity(cmd.String("tls"))
 			if err != nil {
 				return cli.Exit(err, 2)
 			}
-			ctx, cancel := context.WithTimeout(ctx, checkTime)
+			ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 			defer cancel()
-			line, err := builder.Describe(ctx, cmd.Args().First(), who)
+			line, err := builder.Describe(ctx, cmd.Args().First(), client)
 			if err != nil {
 				return err
 			}
@@ -45,13 +45,14 @@ func checkCommand() *cli.Command {
 	}
 }
 
-// tlsFlag names the file of an Identity: a key must not stand among the arguments.
+// tlsFlag returns the flag for the file of an identity. The flag takes a file name, because other
+// users can read the arguments of a process.
 func tlsFlag(usage string) cli.Flag {
 	return &cli.StringFlag{Name: "tls", Usage: usage, Sources: cli.EnvVars("SLIPWAY_BUILDER_TLS")}
 }
 
-// readIdentity reads an identity of its file, or of the variable that holds it; without
-// either it is nobody.
+// readIdentity reads an identity from the value of the flag --tls: a file name, or the PEM itself if
+// it comes from the variable. For an empty value it returns the zero Identity.
 func readIdentity(value string) (identity.Identity, error) {
 	if value == "" {
 		return identity.Identity{}, nil
@@ -63,9 +64,9 @@ func readIdentity(value string) (identity.Identity, error) {
 		}
 		value = path
 	}
-	who, err := identity.Read(secret.New(value))
+	id, err := identity.Read(secret.New(value))
 	if err != nil {
 		return identity.Identity{}, fmt.Errorf("--tls (SLIPWAY_BUILDER_TLS): %w", err)
 	}
-	return who, nil
+	return id, nil
 }

@@ -17,19 +17,19 @@ import (
 	"slipway/runner/builder"
 )
 
-// The bridge and its addresses are shared by all builders of a machine; host-local hands
-// the addresses out under a lock of its own, and forgets them with the next boot.
+// All builders of a machine share the bridge and its addresses. The plugin host-local assigns the
+// addresses under its own lock. The leases are in /run, so they end with the next boot.
 const (
 	cniNetwork = "slipway"
 	cniBridge  = "slipway0"
 	cniSubnet  = "10.209.0.0/16"
 	cniLeases  = "/run/slipway-cni"
-	cniPool    = 2 // network namespaces kept ready: making one takes longer than a small step
+	cniPool    = 2 // number of prepared network namespaces: creating one takes longer than a small step
 )
 
-// cniConfig is the network of RUN steps: a bridge. https://www.cni.dev/docs/spec/
-// Masquerading and forwarding are two rules for the whole bridge (bridgeRules) and not the
-// plugins' several for each step: those would stay behind when the builder is killed.
+// cniConfig returns the CNI configuration for RUN steps: a bridge. https://www.cni.dev/docs/spec/
+// It does not use the plugins' rules for masquerading and forwarding. Those exist per step, and would
+// remain if the builder were killed. The rules of bridgeRules serve the whole bridge instead.
 func cniConfig() ([]byte, error) {
 	type object map[string]any
 	return json.MarshalIndent(object{"cniVersion": "0.4.0", "name": cniNetwork, "plugins": []object{{
@@ -44,10 +44,10 @@ func cniConfig() ([]byte, error) {
 	}}}, "", "  ")
 }
 
-// bridgeRules are the iptables rules that the bridge needs: out by NAT, through FORWARD
-// where Docker or a firewall made that drop, and never to the cloud's metadata service,
-// which would give a Dockerfile this machine's identity. Each begins with its table and
-// chain; the last one ends up first.
+// bridgeRules returns the iptables rules of the bridge. They allow outgoing connections by NAT, also if
+// Docker or a firewall has set the policy of FORWARD to DROP. They reject the cloud's metadata
+// service, which would give this machine's credentials to a Dockerfile. Each rule begins with its
+// table and chain. Each rule is inserted at the top, so the last one has precedence.
 func bridgeRules() [][]string {
 	return [][]string{
 		{"nat", "POSTROUTING", "-s", cniSubnet, "!", "-d", cniSubnet, "-j", "MASQUERADE"},
@@ -57,8 +57,8 @@ func bridgeRules() [][]string {
 	}
 }
 
-// openCNI writes the configuration below state and opens the bridge. It fails when a
-// first namespace cannot be set up.
+// openCNI writes the CNI configuration to the state directory, and returns a provider for the bridge.
+// It fails if a first namespace cannot be set up.
 func openCNI(ctx context.Context, state string, f builder.NetworkFacts) (network.Provider, error) {
 	config, err := cniConfig()
 	if err != nil {
@@ -79,7 +79,7 @@ func openCNI(ctx context.Context, state string, f builder.NetworkFacts) (network
 	return cniprovider.New(cniprovider.Opt{Root: state, ConfigPath: path, BinaryDir: f.PluginDir, PoolSize: cniPool})
 }
 
-// ensureRule inserts an iptables rule unless it is there.
+// ensureRule inserts an iptables rule if it does not exist yet.
 func ensureRule(ctx context.Context, rule []string) error {
 	if exec.CommandContext(ctx, "iptables", ruleArgs("-C", rule)...).Run() == nil { //nolint:gosec // constants
 		return nil
@@ -91,12 +91,13 @@ func ensureRule(ctx context.Context, rule []string) error {
 	return nil
 }
 
+// ruleArgs returns the arguments of iptables for a rule. verb is -C (check) or -I (insert).
 func ruleArgs(verb string, rule []string) []string {
 	return append([]string{"-w", "5", "-t", rule[0], verb, rule[1]}, rule[2:]...)
 }
 
-// dropNamespaces gives back the addresses of namespaces that a killed server left. The
-// namespaces themselves went with its mounts, so the plugins could not be asked to.
+// dropNamespaces releases the addresses of namespaces that a killed server left. The namespaces
+// themselves ended with the server's mounts, so the CNI plugins cannot release the addresses.
 func dropNamespaces(dir, leases string) error {
 	left, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -123,8 +124,8 @@ func dropNamespaces(dir, leases string) error {
 	return nil
 }
 
-// leasesByID reads host-local's directory: a file for each address, named after it, that
-// begins with the container's id.
+// leasesByID returns the lease files of host-local by container ID. host-local has a file for each
+// address, named after the address. The first line of the file is the container's ID.
 func leasesByID(dir string) (map[string]string, error) {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -138,7 +139,7 @@ func leasesByID(dir string) (map[string]string, error) {
 		path := filepath.Join(dir, file.Name())
 		text, err := os.ReadFile(path)
 		if err != nil {
-			continue // given back meanwhile
+			continue // the lease was released in the meantime
 		}
 		id, _, _ := bytes.Cut(text, []byte("\n"))
 		held[strings.TrimSpace(string(id))] = path

@@ -16,7 +16,7 @@ import (
 	"slipway/runner/registry"
 )
 
-// Command is `slipway builder`.
+// Command returns the command `slipway builder`.
 func Command() *cli.Command {
 	env := func(name string) cli.ValueSourceChain { return cli.EnvVars(name) }
 	return &cli.Command{
@@ -60,9 +60,9 @@ func action(ctx context.Context, cmd *cli.Command) error {
 		return printProbe(cmd.Root().Writer, builder.Probe(ctx, builder.ProbeOptions{State: config.State, Network: config.Network, OCIRuntime: config.OCIRuntime}))
 	}
 	return builder.Run(ctx, config.State, func(ctx context.Context) error {
-		// BuildKit logs through logrus's own logger; what users need is in the build's progress.
+		// BuildKit logs to the global logger of logrus. The build's progress has all that users need.
 		logrus.SetLevel(logrus.ErrorLevel)
-		if builder.Lost() {
+		if builder.Ephemeral() {
 			if err := skipSyncs(); err != nil {
 				config.Log.WithError(err).Info("it syncs a state that is to be lost")
 			}
@@ -76,7 +76,7 @@ func configOf(cmd *cli.Command) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("--cache-size: %w", err)
 	}
-	who, err := readIdentity(cmd.String("tls"))
+	id, err := readIdentity(cmd.String("tls"))
 	if err != nil {
 		return Config{}, err
 	}
@@ -84,7 +84,7 @@ func configOf(cmd *cli.Command) (Config, error) {
 	log.SetOutput(cmd.Root().ErrWriter)
 	return Config{
 		Address:            cmd.String("address"),
-		TLS:                who,
+		TLS:                id,
 		Revoked:            cmd.String("revoked"),
 		State:              cmd.String("state"),
 		Context:            builder.Context(),
@@ -104,17 +104,18 @@ func configOf(cmd *cli.Command) (Config, error) {
 	}.complete()
 }
 
-// printProbe prints the findings in one line, and fails with what is to mend.
+// printProbe prints the findings in one line. If a finding is not OK, it prints nothing and returns an
+// error with the problems and their fixes.
 func printProbe(w io.Writer, findings []builder.Finding) error {
-	var found, mend []string
+	var found, problems []string
 	for _, f := range findings {
 		found = append(found, f.Name+" "+f.Detail)
 		if !f.OK {
-			mend = append(mend, f.Detail+": "+f.Mend)
+			problems = append(problems, f.Detail+": "+f.Mend)
 		}
 	}
-	if mend != nil {
-		return errors.New(strings.Join(mend, "; "))
+	if problems != nil {
+		return errors.New(strings.Join(problems, "; "))
 	}
 	_, err := fmt.Fprintln(w, strings.Join(found, "; "))
 	return err

@@ -22,8 +22,9 @@ import (
 	"slipway/runner/builder"
 )
 
-// readContext lets builds have their context of a directory of this machine. Its client would send
-// it file by file, by a connection that is in another one, to a builder that has nothing of it yet.
+// readContext makes builds read their context from a directory of this machine. Otherwise the client
+// would send it file by file, through a connection inside another one, to a builder with an empty
+// cache.
 func readContext(w *base.Worker, dir string) error {
 	clients, err := local.NewSource(local.Opt{CacheAccessor: w.CacheMgr})
 	if err != nil {
@@ -33,49 +34,52 @@ func readContext(w *base.Worker, dir string) error {
 	return nil
 }
 
-// A contextSource is BuildKit's source of clients' directories, but for the context.
+// A contextSource is BuildKit's source for directories of clients. It reads the build context from dir
+// instead of the client.
 type contextSource struct {
 	source.Source
 	cache cache.Accessor
 	dir   string
 }
 
-// Resolve is source.Source's.
+// Resolve implements source.Source.
 func (s contextSource) Resolve(ctx context.Context, id source.Identifier, sessions *session.Manager, vertex solver.Vertex) (source.SourceInstance, error) {
 	clients, err := s.Source.Resolve(ctx, id, sessions, vertex)
-	if asked, ok := id.(*local.LocalIdentifier); err == nil && ok && asked.Name == builder.ContextName && !asked.MetadataOnly {
-		return contextCopy{SourceInstance: clients, of: s, asked: asked}, nil
+	request, ok := id.(*local.LocalIdentifier)
+	if err == nil && ok && request.Name == builder.ContextName && !request.MetadataOnly {
+		return contextCopy{SourceInstance: clients, source: s, request: request}, nil
 	}
 	return clients, err
 }
 
-// A contextCopy makes a context of what the directory has.
+// A contextCopy makes the snapshot of a context from the files of a directory.
 type contextCopy struct {
-	source.SourceInstance // makes it of what the client sends
-	of                    contextSource
-	asked                 *local.LocalIdentifier
+	source.SourceInstance // the fallback: makes the snapshot from files that the client sends
+	source                contextSource
+	request               *local.LocalIdentifier
 }
 
-// Snapshot is source.SourceInstance's. What this builder cannot read, as other users' files in a
-// user namespace, its client may, which then sends all of it.
+// Snapshot implements source.SourceInstance. If this builder cannot read the directory, the client
+// sends all files instead. In a user namespace the builder cannot read other users' files, for
+// example, but the client may be able to.
 func (c contextCopy) Snapshot(ctx context.Context, job solver.JobContext) (cache.ImmutableRef, error) {
-	said := startTransfer(ctx)
-	ref, err := c.copy(ctx, said)
+	progress := startTransfer(ctx)
+	ref, err := c.copy(ctx, progress)
 	if err == nil || ctx.Err() != nil || errors.Is(err, unix.ENOSPC) {
-		said.end()
+		progress.end()
 		return ref, err
 	}
-	said.fail(err)
-	said.end()
+	progress.fail(err)
+	progress.end()
 	return c.SourceInstance.Snapshot(ctx, job)
 }
 
-func (c contextCopy) copy(ctx context.Context, said *transfer) (_ cache.ImmutableRef, err error) {
+func (c contextCopy) copy(ctx context.Context, progress *transfer) (_ cache.ImmutableRef, err error) {
 	files, err := c.files()
 	if err != nil {
 		return nil, err
 	}
-	ref, err := c.of.cache.New(ctx, nil, nil, cache.CachePolicyRetain,
+	ref, err := c.source.cache.New(ctx, nil, nil, cache.CachePolicyRetain,
 		cache.WithRecordType(client.UsageRecordTypeLocalSource), cache.WithDescription("local source for "+builder.ContextName))
 	if err != nil {
 		return nil, err
@@ -86,15 +90,16 @@ func (c contextCopy) copy(ctx context.Context, said *transfer) (_ cache.Immutabl
 			err = errors.Join(err, ref.SetCachePolicyDefault(), ref.Release(context.WithoutCancel(ctx)))
 		}
 	}()
-	if err := fill(ctx, ref, files, said); err != nil {
+	if err := fill(ctx, ref, files, progress); err != nil {
 		return nil, err
 	}
 	return ref.Commit(ctx)
 }
 
-// files are those that the Dockerfile may ask for; all are root's, as of any client.
+// files returns the files of the context that the Dockerfile may use. Their owner is root, as in a
+// context that a client sends.
 func (c contextCopy) files() (fsutil.FS, error) {
-	dir, err := fsutil.NewFS(c.of.dir)
+	dir, err := fsutil.NewFS(c.source.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +108,10 @@ func (c contextCopy) files() (fsutil.FS, error) {
 		return fsutil.MapResultKeep
 	}
 	files, err := fsutil.NewFilterFS(dir, &fsutil.FilterOpt{
-		IncludePatterns: c.asked.IncludePatterns, ExcludePatterns: c.asked.ExcludePatterns, FollowPaths: c.asked.FollowPaths, Map: ofRoot,
+		IncludePatterns: c.request.IncludePatterns,
+		ExcludePatterns: c.request.ExcludePatterns,
+		FollowPaths:     c.request.FollowPaths,
+		Map:             ofRoot,
 	})
 	if err != nil {
 		return nil, err
@@ -111,8 +119,8 @@ func (c contextCopy) files() (fsutil.FS, error) {
 	return fsutil.WithHardlinkReset(files), nil
 }
 
-// fill copies the files, and notes their hashes, which later steps are looked up by.
-func fill(ctx context.Context, ref cache.MutableRef, files fsutil.FS, said *transfer) (err error) {
+// fill copies the files, and records their hashes. BuildKit finds cached steps by these hashes.
+func fill(ctx context.Context, ref cache.MutableRef, files fsutil.FS, progress *transfer) (err error) {
 	hashes, err := contenthash.GetCacheContext(ctx, ref)
 	if err != nil {
 		return err
@@ -127,11 +135,11 @@ func fill(ctx context.Context, ref cache.MutableRef, files fsutil.FS, said *tran
 		return err
 	}
 	err = copyFiles(ctx, files, dir, func(kind fsutil.ChangeKind, path string, info fs.FileInfo, err error) error {
-		said.add(info.Size())
+		progress.add(info.Size())
 		return hashes.HandleChange(kind, path, info, err)
 	})
-	if failed := mounter.Unmount(); err == nil {
-		err = failed
+	if unmountErr := mounter.Unmount(); err == nil {
+		err = unmountErr
 	}
 	if err != nil {
 		return err

@@ -19,11 +19,11 @@ func (clients) Resolve(context.Context, source.Identifier, *session.Manager, sol
 
 type ofClients struct{ source.SourceInstance }
 
-// Of all that a client has, the context alone is read here, and only for its files.
-func TestWhatIsNotAskedOfClients(t *testing.T) {
+// The builder reads only the files of the build context itself. Clients send all other directories.
+func TestContextFilesAreNotRequestedFromClients(t *testing.T) {
 	for name, c := range map[string]struct {
-		asked local.LocalIdentifier
-		here  bool
+		request local.LocalIdentifier
+		here    bool
 	}{
 		"the context":              {local.LocalIdentifier{Name: "context"}, true},
 		"the Dockerfile":           {local.LocalIdentifier{Name: "dockerfile"}, false},
@@ -31,7 +31,7 @@ func TestWhatIsNotAskedOfClients(t *testing.T) {
 		"a list of what there is":  {local.LocalIdentifier{Name: "context", MetadataOnly: true}, false},
 		"a named context, by name": {local.LocalIdentifier{Name: "docs"}, false},
 	} {
-		got, err := contextSource{Source: clients{}}.Resolve(t.Context(), &c.asked, nil, nil)
+		got, err := contextSource{Source: clients{}}.Resolve(t.Context(), &c.request, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

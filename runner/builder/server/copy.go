@@ -21,29 +21,34 @@ import (
 )
 
 const (
-	copiesAtOnce = 8
-	copyBuffer   = 64 << 10 // bytes
+	maxCopies  = 8        // concurrent copies
+	copyBuffer = 64 << 10 // bytes
 )
 
-// copyFiles copies files into an empty directory as fsutil.Receive would have put them there, and
-// tells of each, from several goroutines, with its hash. It opens a regular file once where fsutil
-// comes back to it by its path five times, and copies several at once; all else is left to fsutil.
-func copyFiles(ctx context.Context, files fsutil.FS, dir string, tell fsutil.ChangeFunc) error {
+// copyFiles copies files into an empty directory, with the same result as fsutil.Receive. It calls
+// notify for each file with its hash, from several goroutines. It is faster than fsutil: it opens a
+// regular file once, where fsutil uses the path five times, and it copies several files concurrently.
+// fsutil creates all other files.
+func copyFiles(ctx context.Context, files fsutil.FS, dir string, notify fsutil.ChangeFunc) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	others, err := fsutil.NewDiskWriter(ctx, dir, fsutil.DiskWriterOpt{
-		NotifyCb:      tell,
+		NotifyCb:      notify,
 		ContentHasher: contenthash.NewFromStat,
-		SyncDataCb:    func(context.Context, string, io.WriteCloser) error { return errors.ErrUnsupported }, // of regular files
+		// fsutil calls SyncDataCb only for regular files, which it must not get here.
+		SyncDataCb: func(context.Context, string, io.WriteCloser) error { return errors.ErrUnsupported },
 	})
 	if err != nil {
 		return err
 	}
-	c := copier{files: files, dir: dir, others: others, tell: tell, buffers: sync.Pool{New: func() any { return new([copyBuffer]byte) }}}
+	c := contextCopier{
+		files: files, dir: dir, others: others, notify: notify,
+		buffers: sync.Pool{New: func() any { return new([copyBuffer]byte) }},
+	}
 	if err := c.walk(ctx); err != nil {
 		return err
 	}
-	for _, link := range c.links { // what they link to is there now
+	for _, link := range c.links { // the link targets exist now
 		if err := others.HandleChange(fsutil.ChangeKindAdd, link.Path, &fsutil.StatInfo{Stat: link}, nil); err != nil {
 			return err
 		}
@@ -51,26 +56,27 @@ func copyFiles(ctx context.Context, files fsutil.FS, dir string, tell fsutil.Cha
 	return errors.Join(others.Wait(ctx), ctx.Err())
 }
 
-// A copier copies regular files, and leaves all else to others.
-type copier struct {
+// A contextCopier copies regular files. others creates all other files.
+type contextCopier struct {
 	files   fsutil.FS
 	dir     string
 	others  *fsutil.DiskWriter
-	tell    fsutil.ChangeFunc
+	notify  fsutil.ChangeFunc
 	buffers sync.Pool
 
-	// Of the walk. A repository may be changed while it is copied: what was a directory when it was
-	// listed may be a link when its files are to be written.
+	// State of the walk. order rejects paths below anything that is not a directory: a repository may
+	// change while it is copied, and a listed directory may have become a link.
 	order  fsutil.Validator
 	linked fsutil.Hardlinks
-	links  []*types.Stat // hard links, which come last
+	links  []*types.Stat // hard links; they are created last
 }
 
-// walk copies all but hard links, and returns when no copy is under way any more.
-func (c *copier) walk(ctx context.Context) error {
+// walk copies all files except hard links. It returns after the last copy has ended.
+func (c *contextCopier) walk(ctx context.Context) error {
 	copies, copying := errgroup.WithContext(ctx)
-	copies.SetLimit(copiesAtOnce)
-	var failed error // the first; Walk goes on where something is not there, be it in the directory that is written
+	copies.SetLimit(maxCopies)
+	// failed is the first error. Walk ignores fs.ErrNotExist, also one of the target directory.
+	var failed error
 	walked := c.files.Walk(copying, "/", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -80,15 +86,17 @@ func (c *copier) walk(ctx context.Context) error {
 			return err
 		}
 		if failed == nil {
-			failed = c.visit(path, info, func(stat *types.Stat) { copies.Go(func() error { return c.copy(copying, stat) }) })
+			failed = c.visit(path, info, func(stat *types.Stat) {
+				copies.Go(func() error { return c.copy(copying, stat) })
+			})
 		}
 		return failed
 	})
 	return cmp.Or(copies.Wait(), failed, walked, ctx.Err())
 }
 
-// visit starts the copy of a regular file, and makes what else there is but hard links.
-func (c *copier) visit(path string, info fs.FileInfo, start func(*types.Stat)) error {
+// visit starts the copy of a regular file, remembers a hard link, and creates any other file.
+func (c *contextCopier) visit(path string, info fs.FileInfo, start func(*types.Stat)) error {
 	if err := c.order.HandleChange(fsutil.ChangeKindAdd, path, info, nil); err != nil {
 		return err
 	}
@@ -107,16 +115,17 @@ func (c *copier) visit(path string, info fs.FileInfo, start func(*types.Stat)) e
 	return nil
 }
 
-// A copiedFile is a file as contenthash wants to be told of it.
+// A copiedFile is the description of a copied file that contenthash expects.
 type copiedFile struct {
 	fs.FileInfo
 	digest digest.Digest
 }
 
-// Digest is of the file's head and bytes.
+// Digest returns the digest of the file's metadata and content.
 func (f copiedFile) Digest() digest.Digest { return f.digest }
 
-func (c *copier) copy(ctx context.Context, stat *types.Stat) error {
+// copy copies one regular file and calls notify.
+func (c *contextCopier) copy(ctx context.Context, stat *types.Stat) error {
 	hash, err := contenthash.NewFromStat(stat)
 	if err != nil {
 		return err
@@ -136,8 +145,8 @@ func (c *copier) copy(ctx context.Context, stat *types.Stat) error {
 	if err == nil {
 		_, err = io.CopyBuffer(io.MultiWriter(to, hash), cancellable{ctx, from}, buffer[:])
 	}
-	if closed := to.Close(); err == nil {
-		err = closed
+	if closeErr := to.Close(); err == nil {
+		err = closeErr
 	}
 	modified := time.Unix(0, stat.ModTime)
 	if err == nil {
@@ -146,11 +155,12 @@ func (c *copier) copy(ctx context.Context, stat *types.Stat) error {
 	if err != nil {
 		return err
 	}
-	return c.tell(fsutil.ChangeKindAdd, stat.Path, copiedFile{&fsutil.StatInfo{Stat: stat}, digest.NewDigest(digest.SHA256, hash)}, nil)
+	file := copiedFile{&fsutil.StatInfo{Stat: stat}, digest.NewDigest(digest.SHA256, hash)}
+	return c.notify(fsutil.ChangeKindAdd, stat.Path, file, nil)
 }
 
-// openFile opens a file. One that is gone, and a socket, which cannot be opened, are empty, as
-// fsutil.Send has them.
+// openFile opens a file for reading. A file that no longer exists, and a socket, which cannot be
+// opened, have empty content. fsutil.Send does the same.
 func openFile(files fsutil.FS, path string) (io.ReadCloser, error) {
 	file, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) {
@@ -159,18 +169,19 @@ func openFile(files fsutil.FS, path string) (io.ReadCloser, error) {
 	return file, err
 }
 
-// describe gives a file all but its bytes and its time, in fsutil's order: a change of owner takes set-uid
-// bits and capabilities away, and so does, in a user namespace, what is written then.
+// describe sets extended attributes, owner and mode of a file, in fsutil's order. The order matters:
+// a change of the owner removes set-uid bits and capabilities. In a user namespace, a later write
+// removes them too.
 func describe(file *os.File, stat *types.Stat) error {
 	for name, value := range stat.Xattrs {
-		_ = unix.Fsetxattr(int(file.Fd()), name, value, 0) // not every file system has them
+		_ = unix.Fsetxattr(int(file.Fd()), name, value, 0) // not every file system supports them
 	}
 	return errors.Join(file.Chown(int(stat.Uid), int(stat.Gid)), file.Chmod(fs.FileMode(stat.Mode)))
 }
 
-// A cancellable reader ends with its context.
+// A cancellable reader fails after the end of its context.
 type cancellable struct {
-	ctx  context.Context //nolint:containedctx // of the one copy that reads
+	ctx  context.Context //nolint:containedctx // the reader lives as long as one copy
 	from io.Reader
 }
 

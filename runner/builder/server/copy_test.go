@@ -35,13 +35,13 @@ func needRoot(t *testing.T) {
 
 // The copy has the same files with the same hashes as what fsutil, which BuildKit has its contexts
 // by, makes of what a client sends: a cache of one is a cache of the other.
-func TestACopyIsWhatATransferWouldHaveMade(t *testing.T) {
+func TestACopyEqualsATransfer(t *testing.T) {
 	needRoot(t)
 	from := t.TempDir()
 	plant(t, from)
 	for name, c := range map[string]struct {
-		asked local.LocalIdentifier
-		files int
+		request local.LocalIdentifier
+		files   int
 	}{
 		"all":                      {local.LocalIdentifier{}, 21},
 		"without a file":           {local.LocalIdentifier{ExcludePatterns: []string{"ignored"}}, 20},
@@ -54,9 +54,9 @@ func TestACopyIsWhatATransferWouldHaveMade(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent, copied := t.TempDir(), t.TempDir()
-			var want, got told
-			transferFiles(t, sentBy(t, from, c.asked), sent, want.note)
-			files, err := contextCopy{of: contextSource{dir: from}, asked: &c.asked}.files()
+			var want, got notified
+			transferFiles(t, sentBy(t, from, c.request), sent, want.note)
+			files, err := contextCopy{source: contextSource{dir: from}, request: &c.request}.files()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,10 +64,10 @@ func TestACopyIsWhatATransferWouldHaveMade(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want.hashes, got.hashes); diff != "" || len(got.hashes) != c.files {
-				t.Errorf("%d files are told of, want %d:\n%s", len(got.hashes), c.files, diff)
+				t.Errorf("got %d notifications, want %d:\n%s", len(got.hashes), c.files, diff)
 			}
 			if diff := cmp.Diff(readTree(t, sent), readTree(t, copied)); diff != "" {
-				t.Errorf("what is there:\n%s", diff)
+				t.Errorf("files differ:\n%s", diff)
 			}
 		})
 	}
@@ -75,7 +75,7 @@ func TestACopyIsWhatATransferWouldHaveMade(t *testing.T) {
 
 // sentBy is a directory as BuildKit's client and its session send it (client/solve.go,
 // session/filesync).
-func sentBy(t *testing.T, dir string, asked local.LocalIdentifier) fsutil.FS {
+func sentBy(t *testing.T, dir string, request local.LocalIdentifier) fsutil.FS {
 	t.Helper()
 	all, err := fsutil.NewFS(dir)
 	if err != nil {
@@ -88,7 +88,7 @@ func sentBy(t *testing.T, dir string, asked local.LocalIdentifier) fsutil.FS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	some, err := fsutil.NewFilterFS(ofRoot, &fsutil.FilterOpt{IncludePatterns: asked.IncludePatterns, ExcludePatterns: asked.ExcludePatterns, FollowPaths: asked.FollowPaths})
+	some, err := fsutil.NewFilterFS(ofRoot, &fsutil.FilterOpt{IncludePatterns: request.IncludePatterns, ExcludePatterns: request.ExcludePatterns, FollowPaths: request.FollowPaths})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func plant(t *testing.T, dir string) {
 		os.WriteFile(at("deep/deeper/empty"), nil, 0o644),
 		os.WriteFile(at("no one's"), []byte("secret"), 0o600), os.Chown(at("no one's"), 65534, 65534), os.Chmod(at("no one's"), 0),
 		os.WriteFile(at("program"), []byte("#!/bin/sh\n"), 0o600), os.Chown(at("program"), 9, 9), os.Chmod(at("program"), 0o755|fs.ModeSetuid|fs.ModeSetgid),
-		os.Link(at("deep/long"), at("another name")), os.Link(at("deep/long"), at("zzz")), // the first name of the walk is not the first one made
+		os.Link(at("deep/long"), at("another name")), os.Link(at("deep/long"), at("zzz")), // the walk finds another name first
 		os.Symlink("nowhere", at("dangling")), os.Symlink("deep/long", at("link")),
 		os.WriteFile(at("caf\xe9"), []byte("a name is bytes"), 0o640),
 		unix.Mkfifo(at("fifo"), 0o640), unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))),
@@ -130,20 +130,20 @@ func plant(t *testing.T, dir string) {
 	if err := unix.Setxattr(at("with attributes"), "user.mark", []byte("mark"), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
 		t.Fatal(err)
 	}
-	// cap_net_raw=ep, of which a change of the owner leaves nothing
+	// cap_net_raw=ep; a change of the owner removes it
 	raw := []byte{1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 	if err := unix.Setxattr(at("with attributes"), "security.capability", raw, 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
 		t.Fatal(err)
 	}
 }
 
-// told are the hashes of files, by name.
-type told struct {
+// notified are the hashes of files, by name.
+type notified struct {
 	mu     sync.Mutex
 	hashes map[string]digest.Digest
 }
 
-func (n *told) note(kind fsutil.ChangeKind, path string, info fs.FileInfo, err error) error {
+func (n *notified) note(kind fsutil.ChangeKind, path string, info fs.FileInfo, err error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	hashed, ok := info.(contenthash.Hashed)
@@ -154,7 +154,7 @@ func (n *told) note(kind fsutil.ChangeKind, path string, info fs.FileInfo, err e
 		n.hashes = map[string]digest.Digest{}
 	}
 	if _, twice := n.hashes[path]; twice {
-		return fmt.Errorf("%s is told of twice", path)
+		return fmt.Errorf("%s is notified of twice", path)
 	}
 	n.hashes[path] = hashed.Digest()
 	return nil

@@ -17,13 +17,13 @@ import (
 type listing struct {
 	stats []types.Stat
 	open  func(path string) (io.ReadCloser, error)
-	done  func() // when all is listed; may be nil
+	done  func() // called after the listing; may be nil
 }
 
 func (l listing) Walk(_ context.Context, _ string, visit fs.WalkDirFunc) error {
 	for i := range l.stats {
 		if err := visit(l.stats[i].Path, fs.FileInfoToDirEntry(&fsutil.StatInfo{Stat: &l.stats[i]}), nil); err != nil {
-			if errors.Is(err, fs.ErrNotExist) { // fsutil goes on, too
+			if errors.Is(err, fs.ErrNotExist) { // fsutil continues too
 				continue
 			}
 			return err

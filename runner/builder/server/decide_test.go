@@ -17,7 +17,7 @@ import (
 )
 
 // O6
-func TestO6Judge(t *testing.T) {
+func TestO6Evaluate(t *testing.T) {
 	policy, err := newFrontendPolicy([]string{"example.com/any", "example.com/exact:2", "docker/dockerfile:1-labs"})
 	if err != nil {
 		t.Fatal(err)
@@ -33,8 +33,8 @@ func TestO6Judge(t *testing.T) {
 	}
 	for answer, names := range cases {
 		for _, name := range names {
-			if v := policy.judge(name); v.answer != answer || v.reason == "" {
-				t.Errorf("judge(%q) = %+v, want %d", name, v, answer)
+			if v := policy.evaluate(name); v.answer != answer || v.reason == "" {
+				t.Errorf("evaluate(%q) = %+v, want %d", name, v, answer)
 			}
 		}
 	}
@@ -48,7 +48,7 @@ func TestO6Judge(t *testing.T) {
 
 func TestO6NamedContextMayNotReplaceTheFrontend(t *testing.T) {
 	for name, want := range map[string]bool{"context:example.com/any": true, "context:example.com/any::linux/amd64": true, "context:base": false, "build-arg:x": false} {
-		if _, got := substituted(map[string]string{attrSource: "example.com/any:1", name: "docker-image://evil/x"}); got != want {
+		if _, got := findReplacement(map[string]string{attrSource: "example.com/any:1", name: "docker-image://evil/x"}); got != want {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}
@@ -113,7 +113,7 @@ func TestIdleCounting(t *testing.T) {
 	_, _ = c.unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/x/y"}, func(context.Context, any) (any, error) { return nil, nil })
 }
 
-func TestDropNamespacesGivesAddressesBack(t *testing.T) {
+func TestDropNamespacesReleasesAddresses(t *testing.T) {
 	state, leases := t.TempDir(), t.TempDir()
 	put := func(path, text string) {
 		t.Helper()

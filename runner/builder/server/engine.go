@@ -20,9 +20,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// newEngine puts together what buildkitd's main does for a Dockerfile build: one worker,
-// the frontends, the cache and the history. The history keeps the content of recent
-// results, which is what Push reads.
+// newEngine creates a BuildKit controller for Dockerfile builds, as buildkitd's main does: one worker,
+// the frontends, the cache and the history. The history keeps the content of recent results, because
+// Push reads it.
 func newEngine(ctx context.Context, c Config) (_ *control.Controller, err error) {
 	var undo closers
 	defer func() {
@@ -78,11 +78,11 @@ func newEngine(ctx context.Context, c Config) (_ *control.Controller, err error)
 		ContentStore:   w.ContentStore(),
 		GarbageCollect: w.GarbageCollect,
 		GracefulStop:   ctx.Done(),
-		Entitlements:   nil, // neither network.host nor security.insecure nor devices
+		Entitlements:   nil, // no network.host, no security.insecure, no devices
 	})
 }
 
-// closers undoes the steps of a start that failed half-way, last step first.
+// closers closes the parts of an engine whose start failed, in reverse order.
 type closers []func() error
 
 func (c *closers) add(f func() error) { *c = append(*c, f) }

@@ -16,9 +16,9 @@ import (
 	"slipway/runner/builder"
 )
 
-// confineADD makes `ADD https://…` see no more of this machine than RUN does: the server
-// itself fetches those URLs, so without this a Dockerfile could read the services on
-// 127.0.0.1 and the cloud's metadata address through it.
+// confineADD makes `ADD https://…` refuse addresses of this machine. The server itself fetches these
+// URLs. Without the check, a Dockerfile could read services on 127.0.0.1 and the cloud's metadata
+// address, which RUN cannot reach.
 func confineADD(w *base.Worker) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = http.ProxyFromEnvironment
@@ -32,8 +32,9 @@ func confineADD(w *base.Worker) error {
 	return nil
 }
 
-// refuseLocal is asked with the address that the name resolved to, so that a name that
-// points at this machine helps nobody. Its refusal is the Dockerfile's doing.
+// refuseLocal refuses loopback, unspecified and link-local addresses. net.Dialer calls it with the
+// resolved IP address, so a host name cannot bypass it. The error has the code FailedPrecondition,
+// because the Dockerfile is the cause.
 func refuseLocal(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -41,7 +42,8 @@ func refuseLocal(_, address string, _ syscall.RawConn) error {
 	}
 	ip := to.Addr().Unmap()
 	if ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() {
-		return grpcerrors.WrapCode(fmt.Errorf("%s%s: it is an address of the build machine itself", builder.RefusedADD, ip), codes.FailedPrecondition)
+		err := fmt.Errorf("%s%s: it is an address of the build machine itself", builder.RefusedADD, ip)
+		return grpcerrors.WrapCode(err, codes.FailedPrecondition)
 	}
 	return nil
 }

@@ -26,10 +26,9 @@ import (
 	"slipway/runner/builder"
 )
 
-// A frontend turns a Dockerfile into build steps, and a foreign one is a program of its
-// author's with the builder's ear (CVE-2026-33747). So the built-in one serves every
-// stable `# syntax=docker/dockerfile:1…` line, without a pull, and any other image runs
-// only when the operator named it.
+// A frontend converts a Dockerfile to build steps. A frontend image is a foreign program with access
+// to the builder's API (CVE-2026-33747). So the built-in frontend serves every stable line
+// `# syntax=docker/dockerfile:1…` without a pull. Another image runs only if the operator allows it.
 // https://docs.docker.com/build/buildkit/frontend/
 const (
 	frontendGateway = "gateway.v0"
@@ -46,7 +45,9 @@ func frontends(infos worker.Infos, allowed []string) (map[string]frontend.Fronte
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]frontend.Frontend{builder.FrontendDockerfile: optioned{forwarder.NewGatewayForwarder(infos, policy.build)}}
+	all := map[string]frontend.Frontend{
+		builder.FrontendDockerfile: withOptions{forwarder.NewGatewayForwarder(infos, policy.build)},
+	}
 	if len(allowed) == 0 {
 		return all, nil
 	}
@@ -58,14 +59,14 @@ func frontends(infos worker.Infos, allowed []string) (map[string]frontend.Fronte
 	return all, nil
 }
 
-// optioned gives a frontend options that it may add to, whatever the client sent: one that sends
-// none, as buildctl with its defaults, leaves no map.
-type optioned struct{ frontend.Frontend }
+// withOptions passes a non-nil map of options to a frontend, because the frontend adds options. A
+// client without options, as buildctl with its defaults, sends no map.
+type withOptions struct{ frontend.Frontend }
 
-var _ frontend.Frontend = optioned{}
+var _ frontend.Frontend = withOptions{}
 
 // Solve implements frontend.Frontend.
-func (o optioned) Solve(ctx context.Context, llb frontend.FrontendLLBBridge, exec executor.Executor,
+func (o withOptions) Solve(ctx context.Context, llb frontend.FrontendLLBBridge, exec executor.Executor,
 	opt map[string]string, inputs map[string]*pb.Definition, sid string, sm *session.Manager) (*frontend.Result, error) {
 	if opt == nil {
 		opt = map[string]string{}
@@ -73,7 +74,8 @@ func (o optioned) Solve(ctx context.Context, llb frontend.FrontendLLBBridge, exe
 	return o.Frontend.Solve(ctx, llb, exec, opt, inputs, sid, sm)
 }
 
-// build is the built-in Dockerfile frontend, asked only when the policy says so.
+// build runs the built-in Dockerfile frontend. It fails if the policy refuses the frontend that the
+// Dockerfile or the client names.
 func (p frontendPolicy) build(ctx context.Context, c client.Client) (*client.Result, error) {
 	opts := c.BuildOpts().Opts
 	if _, decided := opts[attrCmdline]; decided {
@@ -92,15 +94,16 @@ func (p frontendPolicy) build(ctx context.Context, c client.Client) (*client.Res
 		_, line, where, _ = parser.DetectSyntax(src.Data)
 	}
 	ref, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-	switch v := p.judge(ref); v.answer {
+	switch v := p.evaluate(ref); v.answer {
 	case frontendBuiltin:
-		opts[attrCmdline] = line // tells BuildKit that this already is the frontend asked for
+		opts[attrCmdline] = line // BuildKit then does not load the named frontend image
 	case frontendRefused:
 		return nil, refusal(v.reason, src, where)
 	}
 	return dockerfile.Build(ctx, c)
 }
 
+// refusal returns an error with the reason and the lines of the Dockerfile that cause it.
 func refusal(reason string, src *dockerui.Source, where []parser.Range) error {
 	err := grpcerrors.WrapCode(fmt.Errorf("%s", reason), codes.FailedPrecondition)
 	if len(where) == 0 {
@@ -117,7 +120,7 @@ func refusal(reason string, src *dockerui.Source, where []parser.Range) error {
 	return errdefs.WithSource(err, &errdefs.Source{Info: info, Ranges: ranges})
 }
 
-// guardedGateway runs frontend images that the operator allowed, whoever asks for them.
+// guardedGateway runs only the frontend images that the operator allowed.
 type guardedGateway struct {
 	inner  frontend.Frontend
 	policy frontendPolicy
@@ -128,18 +131,19 @@ var _ frontend.Frontend = (*guardedGateway)(nil)
 // Solve implements frontend.Frontend.
 func (g *guardedGateway) Solve(ctx context.Context, llb frontend.FrontendLLBBridge, exec executor.Executor,
 	opt map[string]string, inputs map[string]*pb.Definition, sid string, sm *session.Manager) (*frontend.Result, error) {
-	v := g.policy.judge(opt[attrSource])
+	v := g.policy.evaluate(opt[attrSource])
 	if v.answer != frontendAllowed {
 		return nil, grpcerrors.WrapCode(fmt.Errorf("%s", v.reason), codes.FailedPrecondition)
 	}
-	if name, ok := substituted(opt); ok {
-		return nil, grpcerrors.WrapCode(fmt.Errorf("frontend %s may not be replaced by the build context %q", opt[attrSource], name), codes.FailedPrecondition)
+	if name, ok := findReplacement(opt); ok {
+		err := fmt.Errorf("frontend %s may not be replaced by the build context %q", opt[attrSource], name)
+		return nil, grpcerrors.WrapCode(err, codes.FailedPrecondition)
 	}
 	return g.inner.Solve(ctx, llb, exec, opt, inputs, sid, sm)
 }
 
-// substituted finds a named build context that would stand in for the frontend's image.
-func substituted(opt map[string]string) (string, bool) {
+// findReplacement returns the name of a build context that would replace the frontend's image.
+func findReplacement(opt map[string]string) (string, bool) {
 	source, err := reference.ParseNormalizedNamed(opt[attrSource])
 	if err != nil {
 		return "", false
@@ -165,8 +169,8 @@ const (
 	frontendAllowed
 )
 
-// A frontendVerdict is an explained answer.
-type frontendVerdict struct {
+// A frontendDecision is an answer and the reason for it.
+type frontendDecision struct {
 	answer frontendAnswer
 	reason string
 }
@@ -189,6 +193,7 @@ func newFrontendPolicy(allowed []string) (frontendPolicy, error) {
 	return p, nil
 }
 
+// builtinMinor returns the minor number of a version, as 4 for 1.4.2, or 0 if it has none.
 func builtinMinor(version string) int {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {
@@ -201,32 +206,32 @@ func builtinMinor(version string) int {
 	return minor
 }
 
-// judge decides on one frontend image; an empty name asks for the built-in one. A stable
-// release that is pinned by digest too is served by the built-in frontend: it is newer,
-// and compatible by Docker's promise for the major version.
-func (p frontendPolicy) judge(name string) frontendVerdict {
+// evaluate decides on a frontend image. An empty name means the built-in frontend. The built-in
+// frontend also serves a stable release that has a digest: it is newer than the release, and Docker
+// promises compatibility within the major version.
+func (p frontendPolicy) evaluate(name string) frontendDecision {
 	if name == "" {
-		return frontendVerdict{answer: frontendBuiltin, reason: "no frontend was named"}
+		return frontendDecision{answer: frontendBuiltin, reason: "no frontend was named"}
 	}
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
-		return frontendVerdict{reason: fmt.Sprintf("frontend %q is not an image name: %v", name, err)}
+		return frontendDecision{reason: fmt.Sprintf("frontend %q is not an image name: %v", name, err)}
 	}
 	for _, allowed := range p.allowed {
 		if sameImage(allowed, ref) {
-			return frontendVerdict{answer: frontendAllowed, reason: "allowed by the operator"}
+			return frontendDecision{answer: frontendAllowed, reason: "allowed by the operator"}
 		}
 	}
 	if ref.Name() == builtinFrontend && p.knows(ref) {
-		return frontendVerdict{answer: frontendBuiltin, reason: "served by the built-in frontend"}
+		return frontendDecision{answer: frontendBuiltin, reason: "served by the built-in frontend"}
 	}
-	return frontendVerdict{reason: fmt.Sprintf(
+	return frontendDecision{reason: fmt.Sprintf(
 		"frontend %s is not allowed: this builder has docker/dockerfile:1 up to 1.%d built in; remove the \"# syntax=\" line, or have the operator allow the image (SLIPWAY_BUILDER_FRONTENDS)",
 		name, p.minor)}
 }
 
-// sameImage reports whether ref is the allowed image: any version when the allowed name
-// has no tag and no digest, exactly that one otherwise.
+// sameImage reports whether ref is the allowed image. If the allowed name has no tag and no digest,
+// any version matches, else only the same one.
 func sameImage(allowed, ref reference.Named) bool {
 	if reference.IsNameOnly(allowed) {
 		return allowed.Name() == ref.Name()
@@ -234,8 +239,8 @@ func sameImage(allowed, ref reference.Named) bool {
 	return allowed.String() == ref.String()
 }
 
-// knows reports whether ref is a stable release that the built-in frontend covers:
-// 1, 1.n and 1.n.m with n not newer than ours, latest, or no tag.
+// knows reports whether ref is a stable release that the built-in frontend supports: latest, no tag,
+// 1, 1.n and 1.n.m with n at most p.minor.
 func (p frontendPolicy) knows(ref reference.Named) bool {
 	tagged, ok := ref.(reference.Tagged)
 	if !ok {

@@ -8,21 +8,24 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 )
 
-// hostNetwork says of RUN steps that name no network that they are in the host's: only then
-// they get a nameserver on loopback, as Docker's own in a container is.
+// hostNetwork sets the network of RUN steps to the host's if they name no network. Only then does
+// BuildKit keep a name server on a loopback address, as Docker's name server in a container is.
 type hostNetwork struct{ executor.Executor }
 
 var _ executor.Executor = hostNetwork{}
 
-func (h hostNetwork) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo, started chan<- struct{}) (resourcestypes.Recorder, error) {
-	return h.Executor.Run(ctx, id, root, mounts, named(process), started)
+// Run implements executor.Executor.
+func (h hostNetwork) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount,
+	process executor.ProcessInfo, started chan<- struct{}) (resourcestypes.Recorder, error) {
+	return h.Executor.Run(ctx, id, root, mounts, withNetMode(process), started)
 }
 
+// Exec implements executor.Executor.
 func (h hostNetwork) Exec(ctx context.Context, id string, process executor.ProcessInfo) error {
-	return h.Executor.Exec(ctx, id, named(process))
+	return h.Executor.Exec(ctx, id, withNetMode(process))
 }
 
-func named(process executor.ProcessInfo) executor.ProcessInfo {
+func withNetMode(process executor.ProcessInfo) executor.ProcessInfo {
 	if process.Meta.NetMode == pb.NetMode_UNSET {
 		process.Meta.NetMode = pb.NetMode_HOST
 	}

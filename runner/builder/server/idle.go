@@ -9,11 +9,11 @@ import (
 	"google.golang.org/grpc"
 )
 
-// calls counts the calls under way and says when there were none for a while. A build
-// holds several calls open (its session, its status), and our client one more for its
-// whole life, so a server is idle only when nobody needs it.
+// calls counts the active calls, and calls onIdle if there are none for the idle time. A build keeps
+// several calls open (its session, its status), and Slipway's client keeps one open for its whole
+// life. So a server with a client is never idle. It is safe for concurrent use.
 type calls struct {
-	idle   time.Duration
+	idle   time.Duration // 0 = never idle
 	onIdle func()
 
 	mu      sync.Mutex
@@ -27,13 +27,14 @@ func newCalls(idle time.Duration, onIdle func()) *calls {
 	return &calls{idle: idle, onIdle: onIdle, changed: make(chan struct{})}
 }
 
-// arm starts the clock of a server that nobody has called yet.
+// arm starts the idle timer of a new server.
 func (c *calls) arm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.restart()
 }
 
+// restart starts the idle timer if no call is active. The caller holds c.mu.
 func (c *calls) restart() {
 	if c.idle > 0 && c.active == 0 {
 		c.timer = time.AfterFunc(c.idle, c.fire)
@@ -49,7 +50,7 @@ func (c *calls) fire() {
 	}
 }
 
-// begin counts one call and returns what ends it.
+// begin counts a call as active, and returns the function that ends it.
 func (c *calls) begin(method string) (end func()) {
 	solve := strings.HasSuffix(method, ".Control/Solve")
 	c.mu.Lock()
@@ -79,9 +80,9 @@ func (c *calls) end(solve bool) {
 	c.restart()
 }
 
-// waitSolves returns when no solve runs, at the latest after the given time.
-func (c *calls) waitSolves(atMost time.Duration) {
-	deadline := time.NewTimer(atMost)
+// waitSolves waits until no solve runs, but no longer than the timeout.
+func (c *calls) waitSolves(timeout time.Duration) {
+	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
 	for {
 		c.mu.Lock()

@@ -16,13 +16,13 @@ import (
 	"slipway/config/secret"
 )
 
-// serverName is the name, and with .pem the file, of the builder's own certificate.
+// serverName is the name of the builder's own certificate. The file is serverName + ".pem".
 const serverName = "server"
 
-// authorityTime is how long an authority is good for; what it signs has a shorter time.
+// authorityTime is the validity of an authority. The certificates that it signs end earlier.
 const authorityTime = 10 * 365 * 24 * time.Hour
 
-// keysCommand is `slipway builder keys`.
+// keysCommand returns the command `slipway builder keys`.
 func keysCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "keys",
@@ -46,18 +46,19 @@ func keysCommand() *cli.Command {
 	}
 }
 
-// A keyRequest is what `slipway builder keys` was asked for.
+// A keyRequest holds the arguments of `slipway builder keys`.
 type keyRequest struct {
-	dir     string
-	members []member
+	dir      string
+	subjects []subject
 }
 
-// memberName is a file's name without anything that a path could be made of, if it is no longer
-// than maxMember.
-var memberName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+// subjectName matches names that are safe as file names: they contain no path separator and do not
+// begin with a dot. maxSubjectName limits their length.
+var subjectName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
-const maxMember = 63
+const maxSubjectName = 63
 
+// keyRequestOf reads and checks the arguments.
 func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 	if cmd.NArg() != 1 {
 		return keyRequest{}, errors.New("name one directory: slipway builder keys DIRECTORY --host builder.example.com")
@@ -68,22 +69,23 @@ func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 	until := time.Now().AddDate(0, 0, cmd.Int("days"))
 	r := keyRequest{dir: cmd.Args().First()}
 	if hosts := cmd.StringSlice("host"); len(hosts) > 0 {
-		r.members = append(r.members, member{name: serverName, hosts: hosts, until: until})
+		r.subjects = append(r.subjects, subject{name: serverName, hosts: hosts, until: until})
 	}
 	for _, name := range cmd.StringSlice("client") {
-		if len(name) > maxMember || !memberName.MatchString(name) || name == serverName || name == "ca" {
+		if len(name) > maxSubjectName || !subjectName.MatchString(name) || name == serverName || name == "ca" {
 			return keyRequest{}, fmt.Errorf("--client is %q: use small letters, digits, dots and dashes, and neither ca nor server", name)
 		}
-		r.members = append(r.members, member{name: name, until: until})
+		r.subjects = append(r.subjects, subject{name: name, until: until})
 	}
 	return r, nil
 }
 
+// write writes the missing files, and prints a line for each subject.
 func (r keyRequest) write(w io.Writer) error {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory: %w", err)
 	}
-	if len(r.members) > 0 && r.members[0].name != serverName {
+	if len(r.subjects) > 0 && r.subjects[0].name != serverName {
 		if _, err := os.Stat(filepath.Join(r.dir, authorityCert)); err != nil {
 			return fmt.Errorf("there is no builder in %s yet: give --host, the name that clients reach it by", r.dir)
 		}
@@ -92,8 +94,8 @@ func (r keyRequest) write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range r.members {
-		line, err := r.one(a, m)
+	for _, s := range r.subjects {
+		line, err := r.writeOne(a, s)
 		if err != nil {
 			return err
 		}
@@ -104,36 +106,38 @@ func (r keyRequest) write(w io.Writer) error {
 	return nil
 }
 
-// one writes the file of a member, or says that it is there.
-func (r keyRequest) one(a authority, m member) (line string, err error) {
-	path := filepath.Join(r.dir, m.name+".pem")
-	if there, err := os.ReadFile(path); err == nil {
-		who, err := identity.Parse(secret.New(string(there)))
-		if err == nil && who.IsZero() {
+// writeOne writes the file of a subject unless it exists, and returns a line that describes it.
+func (r keyRequest) writeOne(a authority, s subject) (line string, err error) {
+	path := filepath.Join(r.dir, s.name+".pem")
+	if existing, err := os.ReadFile(path); err == nil {
+		id, err := identity.Parse(secret.New(string(existing)))
+		if err == nil && id.IsZero() {
 			err = errors.New("it is empty")
 		}
 		if err != nil {
 			return "", fmt.Errorf("%s is there, and %w; remove the file to have it made", path, err)
 		}
-		return fmt.Sprintf("%s stays, good until %s, fingerprint %s", path, who.Expires().Format(time.DateOnly), who.Fingerprint()), nil
+		return fmt.Sprintf("%s stays, good until %s, fingerprint %s",
+			path, id.Expires().Format(time.DateOnly), id.Fingerprint()), nil
 	}
-	text, err := a.issue(m)
+	text, err := a.issue(s)
 	if err != nil {
 		return "", err
 	}
-	who, err := identity.Parse(text)
+	id, err := identity.Parse(text)
 	if err != nil {
 		return "", err
 	}
 	if err := writeNew(path, []byte(text.Reveal()), 0o600); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s for %s, good until %s, fingerprint %s", path, m.use(), who.Expires().Format(time.DateOnly), who.Fingerprint()), nil
+	return fmt.Sprintf("%s for %s, good until %s, fingerprint %s",
+		path, s.use(), id.Expires().Format(time.DateOnly), id.Fingerprint()), nil
 }
 
-// use says where a member's file belongs.
-func (m member) use() string {
-	if len(m.hosts) > 0 {
+// use returns the setting that the subject's file is for.
+func (s subject) use() string {
+	if len(s.hosts) > 0 {
 		return "slipway builder --tls"
 	}
 	return "its clients: SLIPWAY_BUILDER_TLS of the gateway, or setting builder_tls of a step"

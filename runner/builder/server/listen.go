@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	// handshakeTime bounds how long a connection may take to show its certificate.
-	handshakeTime = 10 * time.Second
-	// A client whose machine is gone sends nothing: it is asked every pingAfter, and its builds
-	// end when pingPatience passes without an answer.
-	pingAfter    = 30 * time.Second
-	pingPatience = 20 * time.Second
+	// handshakeTimeout is the time limit for the TLS handshake.
+	handshakeTimeout = 10 * time.Second
+	// A client on a crashed machine sends nothing. The server pings a silent client every
+	// pingInterval, and cancels its builds if no answer arrives within pingTimeout.
+	pingInterval = 30 * time.Second
+	pingTimeout  = 20 * time.Second
 )
 
-// listen opens the server's address. TCP takes only clients with a certificate: whoever
-// reaches a builder may build on it, and read its cache.
+// listen opens the server's address. On TCP the server accepts only clients with a certificate,
+// because every client can build and read the cache.
 func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, error) {
 	scheme, rest, _ := strings.Cut(c.Address, "://")
 	switch {
@@ -35,7 +35,8 @@ func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, 
 	case scheme != "tcp" || rest == "":
 		return nil, nil, fmt.Errorf("builder: address %q is neither unix:///absolute/path nor tcp://host:port", c.Address)
 	case c.TLS.IsZero():
-		return nil, nil, fmt.Errorf("builder: %s without --tls (SLIPWAY_BUILDER_TLS) would serve whoever reaches it: make certificates with `slipway builder keys`", c.Address)
+		return nil, nil, fmt.Errorf("builder: %s without --tls (SLIPWAY_BUILDER_TLS) would serve whoever reaches it: "+
+			"make certificates with `slipway builder keys`", c.Address)
 	}
 	secure := c.TLS.Server()
 	if c.Revoked != "" {
@@ -51,15 +52,15 @@ func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, 
 	}
 	return listener, []grpc.ServerOption{
 		grpc.Creds(transport.NewTLS(secure)),
-		grpc.ConnectionTimeout(handshakeTime),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingPatience}),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingInterval, Timeout: pingTimeout}),
 	}, nil
 }
 
-// listenUnix opens the socket for its owner and group. A socket that nobody answers on
-// is left over from a killed server and replaced.
+// listenUnix opens a socket for its owner and the group. It replaces a socket that accepts no
+// connections, because a killed server left it. It fails if another server accepts connections.
 func listenUnix(ctx context.Context, path string, group int) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket itself is for owner and group
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the mode of the socket itself limits access
 		return nil, fmt.Errorf("make directory of socket: %w", err)
 	}
 	var dialer net.Dialer
@@ -82,15 +83,15 @@ func listenUnix(ctx context.Context, path string, group int) (net.Listener, erro
 	return listener, nil
 }
 
-// shareSocket opens the socket to a group. Until then its mode lets only the owner write,
-// which is what connecting needs.
+// shareSocket makes the socket writable for a group. To connect, a process needs write permission,
+// and before the change only the owner has it.
 func shareSocket(path string, group int) error {
 	if group != 0 && group != os.Getegid() {
 		if err := os.Chown(path, -1, group); err != nil {
 			return fmt.Errorf("give socket to group %d: %w", group, err)
 		}
 	}
-	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group is meant to have it
+	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group needs access
 		return fmt.Errorf("open socket to group %d: %w", group, err)
 	}
 	return nil

@@ -11,15 +11,15 @@ import (
 	"slipway/runner/builder"
 )
 
-// openedNetwork is a plan put into practice.
+// openedNetwork is a network plan with its open providers.
 type openedNetwork struct {
 	plan      builder.NetworkPlan
 	providers map[pb.NetMode]network.Provider
-	dns       *oci.DNSConfig // nil = the machine's resolvers
+	dns       *oci.DNSConfig // nil = use the machine's resolvers
 }
 
-// openNetwork plans and opens the network of RUN steps. Under auto and step a network that
-// cannot be opened gives way to the next one, and the plan's reason says so.
+// openNetwork plans and opens the network of RUN steps. With the settings auto and step it tries the
+// next network if one cannot be opened, and the plan's reason contains this.
 func openNetwork(ctx context.Context, c Config) (openedNetwork, error) {
 	facts := builder.ReadNetworkFacts(builder.Privileged())
 	for {
@@ -31,7 +31,9 @@ func openNetwork(ctx context.Context, c Config) (openedNetwork, error) {
 		if err == nil {
 			return openedNetwork{plan: plan, providers: providers(plan, provider), dns: dns}, nil
 		}
-		if c.Network != builder.NetworkAuto && c.Network != builder.NetworkStep || plan.Mode == builder.NetworkNone || plan.Mode == builder.NetworkHost {
+		fixed := c.Network != builder.NetworkAuto && c.Network != builder.NetworkStep
+		last := plan.Mode == builder.NetworkNone || plan.Mode == builder.NetworkHost
+		if fixed || last {
 			return openedNetwork{}, fmt.Errorf("open network %s: %w", plan.Mode, err)
 		}
 		c.Log.WithError(err).Warn("network " + plan.Mode + " does not work here")
@@ -39,7 +41,8 @@ func openNetwork(ctx context.Context, c Config) (openedNetwork, error) {
 	}
 }
 
-func openProvider(ctx context.Context, plan builder.NetworkPlan, f builder.NetworkFacts, state string) (network.Provider, *oci.DNSConfig, error) {
+func openProvider(ctx context.Context, plan builder.NetworkPlan, f builder.NetworkFacts,
+	state string) (network.Provider, *oci.DNSConfig, error) {
 	switch plan.Mode {
 	case builder.NetworkCNI:
 		provider, err := openCNI(ctx, state, f)
@@ -54,15 +57,15 @@ func openProvider(ctx context.Context, plan builder.NetworkPlan, f builder.Netwo
 	}
 }
 
-// providers maps what a step may ask for. There is no host network to be had, whatever a
-// request says, unless it is the network of every step.
+// providers returns the networks that a step may request. The host network is not among them unless
+// it is the network of every step.
 func providers(plan builder.NetworkPlan, provider network.Provider) map[pb.NetMode]network.Provider {
 	all := map[pb.NetMode]network.Provider{
 		pb.NetMode_UNSET: provider,
 		pb.NetMode_NONE:  network.NewNoneProvider(),
 	}
 	if plan.Mode == builder.NetworkHost {
-		all[pb.NetMode_HOST] = provider // which every step's is then
+		all[pb.NetMode_HOST] = provider // it is the network of every step
 	}
 	return all
 }

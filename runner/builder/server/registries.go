@@ -14,8 +14,8 @@ import (
 	"slipway/runner/registry"
 )
 
-// registries says how each registry is read. Loopback hosts speak plain HTTP without being
-// named, unless they have certificates.
+// registries returns BuildKit's configuration of each registry by host. BuildKit uses plain HTTP for
+// loopback hosts without configuration, so a loopback host with certificates is set to HTTPS.
 func (c Config) registries() map[string]resolverconfig.RegistryConfig {
 	all := map[string]resolverconfig.RegistryConfig{}
 	plain := func(host string, yes bool) {
@@ -24,7 +24,7 @@ func (c Config) registries() map[string]resolverconfig.RegistryConfig {
 		all[host] = one
 	}
 	certs := cmp.Or(c.Certs, registry.CertsDir)
-	folders, _ := os.ReadDir(certs) // most machines have none
+	folders, _ := os.ReadDir(certs) // the directory is missing on most machines
 	for _, folder := range folders {
 		all[folder.Name()] = resolverconfig.RegistryConfig{TLSConfigDir: []string{filepath.Join(certs, folder.Name())}}
 		plain(folder.Name(), false)
@@ -47,8 +47,8 @@ func (c Config) registries() map[string]resolverconfig.RegistryConfig {
 	return all
 }
 
-// splitMirror takes a mirror's address apart: https://host, http://host, or host alone, each with
-// or without a path.
+// splitMirror splits the address of a mirror into host and path, and the scheme. The address is
+// https://host, http://host, or only host (scheme ""), each with or without a path.
 func splitMirror(mirror string) (place, scheme string) {
 	scheme, place, found := strings.Cut(mirror, "://")
 	if !found {
@@ -57,7 +57,7 @@ func splitMirror(mirror string) (place, scheme string) {
 	return strings.TrimSuffix(place, "/"), scheme
 }
 
-// checkHosts finds mirrors and name servers that are none.
+// checkHosts checks the addresses of mirrors and name servers.
 func (c Config) checkHosts() error {
 	for _, mirror := range c.Mirrors {
 		place, scheme := splitMirror(mirror)
@@ -73,8 +73,8 @@ func (c Config) checkHosts() error {
 	return nil
 }
 
-// dns is what RUN steps ask for names: what was configured, else what their network has; nil =
-// the machine's resolvers.
+// dns returns the name servers of RUN steps: the configured ones, else those of their network. nil
+// means the machine's resolvers.
 func (c Config) dns(network *oci.DNSConfig) *oci.DNSConfig {
 	if len(c.DNS)+len(c.DNSSearch) == 0 {
 		return network

@@ -12,16 +12,16 @@ import (
 	"slipway/config/identity"
 )
 
-// maxRevoked bounds the file of revoked certificates, in bytes: some 15,000 lines.
+// maxRevoked is the largest accepted file of revoked certificates, in bytes: about 15,000 lines.
 const maxRevoked = 1 << 20
 
 var errRevoked = errors.New("the client's certificate is revoked")
 
-// refuseRevoked makes config refuse clients whose certificate's fingerprint is in the file. The
-// file is read at each handshake, so that a new line counts without a restart; connections that
-// are open stay. A file that cannot be read refuses every client.
+// refuseRevoked makes the server reject clients whose fingerprint is in the file. It reads the file at
+// each handshake, so a new line takes effect without a restart. Open connections stay open. If the
+// file cannot be read, the server rejects every client.
 func refuseRevoked(config *tls.Config, path string) {
-	config.VerifyConnection = func(state tls.ConnectionState) error { // also called when a session is resumed
+	config.VerifyConnection = func(state tls.ConnectionState) error { // also called for a resumed session
 		revoked, err := readRevoked(path)
 		if err != nil {
 			return err
@@ -33,21 +33,22 @@ func refuseRevoked(config *tls.Config, path string) {
 	}
 }
 
-// readRevoked reads SHA-256 fingerprints, one a line in hex digits, with or without colons: as
-// `slipway builder keys` and `openssl x509 -fingerprint -sha256` print them. Empty lines and
-// lines that begin with # are skipped.
+// readRevoked reads a file of SHA-256 fingerprints: one a line, in hex digits, with or without colons.
+// `slipway builder keys` and `openssl x509 -fingerprint -sha256` print this form. Empty lines and
+// lines that begin with # are ignored.
 func readRevoked(path string) (map[string]bool, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read revoked certificates: %w: check --revoked", err)
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // the file is only read, so no data is lost
 	text, err := io.ReadAll(io.LimitReader(file, maxRevoked+1))
 	if err != nil {
 		return nil, fmt.Errorf("read revoked certificates: %w: check --revoked", err)
 	}
 	if len(text) > maxRevoked {
-		return nil, fmt.Errorf("read revoked certificates: %s has more than %d bytes: make a new authority instead", path, maxRevoked)
+		return nil, fmt.Errorf("read revoked certificates: %s has more than %d bytes: make a new authority instead",
+			path, maxRevoked)
 	}
 	revoked := map[string]bool{}
 	number := 0
@@ -62,7 +63,8 @@ func readRevoked(path string) (map[string]bool, error) {
 		}
 		fingerprint := strings.ToLower(strings.ReplaceAll(line, ":", ""))
 		if sum, err := hex.DecodeString(fingerprint); err != nil || len(sum) != identity.FingerprintBytes {
-			return nil, fmt.Errorf("read revoked certificates: %s: line %d is no SHA-256 fingerprint: write 64 hex digits", path, number)
+			return nil, fmt.Errorf("read revoked certificates: %s: line %d is no SHA-256 fingerprint: write 64 hex digits",
+				path, number)
 		}
 		revoked[fingerprint] = true
 	}

@@ -27,20 +27,20 @@ func newRevokedEnv(t *testing.T) *revokedEnv {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issue := func(m member) identity.Identity {
-		m.until = until
-		text, err := a.issue(m)
+	issue := func(s subject) identity.Identity {
+		s.until = until
+		text, err := a.issue(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		who, err := identity.Parse(text)
+		id, err := identity.Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return who
+		return id
 	}
-	e := &revokedEnv{first: issue(member{name: "first"}), next: issue(member{name: "next"}), file: filepath.Join(t.TempDir(), "revoked")}
-	e.server = issue(member{name: "server", hosts: []string{"builder.example.com"}}).Server()
+	e := &revokedEnv{first: issue(subject{name: "first"}), next: issue(subject{name: "next"}), file: filepath.Join(t.TempDir(), "revoked")}
+	e.server = issue(subject{name: "server", hosts: []string{"builder.example.com"}}).Server()
 	refuseRevoked(e.server, e.file)
 	return e
 }
@@ -65,10 +65,10 @@ func (e *revokedEnv) handshake(t *testing.T, who identity.Identity, cache tls.Cl
 		config.ServerName, config.ClientSessionCache = "builder.example.com", cache
 		conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", l.Addr().String())
 		if err != nil {
-			return // the server's side says why
+			return // the server reports the reason
 		}
 		defer conn.Close()
-		_, _ = conn.Read(make([]byte, 1)) // takes the session ticket; ends with the server's close
+		_, _ = conn.Read(make([]byte, 1)) // receives the session ticket; returns when the server closes
 	}()
 	conn, err := l.Accept()
 	if err != nil {
@@ -102,7 +102,7 @@ func TestA8RevokedClientsAreRefused(t *testing.T) {
 	}
 }
 
-func TestA8ARevokedClientResumesNoSession(t *testing.T) {
+func TestA8ARevokedClientCannotResumeASession(t *testing.T) {
 	e := newRevokedEnv(t)
 	e.revoke(t)
 	cache := tls.NewLRUClientSessionCache(1)
@@ -116,7 +116,7 @@ func TestA8ARevokedClientResumesNoSession(t *testing.T) {
 }
 
 // A file that cannot be read lets nobody in.
-func TestRevokedFilesThatAreRefused(t *testing.T) {
+func TestInvalidRevokedFilesAreRejected(t *testing.T) {
 	e := newRevokedEnv(t)
 	if err := e.handshake(t, e.first, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: got %v, want ErrNotExist", err)

@@ -1,10 +1,9 @@
-// Package server is BuildKit as a library: what `slipway builder` runs, with no buildkitd and no
-// Docker daemon.
+// Package server runs BuildKit as a library. It implements `slipway builder`, without a buildkitd and
+// without a Docker daemon.
 //
-// It speaks BuildKit's own control API, so any BuildKit client may use it. What it adds is on
-// its own side of the wire, where a client cannot leave it out: which Dockerfile frontends may
-// run (frontend.go), which network RUN steps see (network.go), what ADD may fetch (fetch.go),
-// and no entitlements at all.
+// It serves BuildKit's own control API, so any BuildKit client can use it. It adds limits that a
+// client cannot bypass: on Dockerfile frontends (frontend.go), on the network of RUN steps
+// (network.go), and on the addresses that ADD may fetch (fetch.go). It grants no entitlements.
 package server
 
 import (
@@ -18,50 +17,53 @@ import (
 
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/moby/buildkit/util/grpcerrors"
-	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as buildkitd has it: a packet of files is read where the last one was; a message that is used again is to be reset before RecvMsg
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
+	// buildkitd registers the same codec. It reuses the buffer of the last message for the next packet
+	// of files. A message that is used again must be reset before RecvMsg.
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
+
 	"slipway/config/identity"
 	"slipway/runner/builder"
 )
 
-// Config is what a builder server is told. State and Address are required.
+// Config configures a builder server. State and Address are required.
 type Config struct {
 	Address    string            // unix:///path, or tcp://host:port with TLS
-	TLS        identity.Identity // who the server is and whose clients it takes; for TCP
+	TLS        identity.Identity // the server's certificate and the authority of its clients; required for TCP
 	Revoked    string            // file of revoked clients' fingerprints, read at each connection; empty = none
-	State      string            // directory of the cache; one server at a time
-	Context    string            // directory that builds have their context of; empty = of their clients
-	Network    string            // of RUN steps: auto (or empty), cni, slirp4netns, none, host
-	OCIRuntime string            // path or name; empty = runc
-	CacheBytes int64             // the cache is kept below this; 0 = DefaultCacheBytes
-	Frontends  []string          // frontend images allowed besides the built-in one
+	State      string            // directory of the cache; for one server at a time
+	Context    string            // directory of the build context; empty = clients send the context
+	Network    string            // network of RUN steps: auto (or empty), step, cni, slirp4netns, none, host
+	OCIRuntime string            // path or name of the program; empty = runc
+	CacheBytes int64             // maximum size of the cache in bytes; 0 = DefaultCacheBytes
+	Frontends  []string          // frontend images allowed in addition to the built-in one
 	Idle       time.Duration     // stop after this time without a call; 0 = never
 
-	InsecureRegistries []string // hosts that are read over plain HTTP; loopback always is
-	Mirrors            []string // of Docker Hub, asked before it: https://host, http://host or host
+	InsecureRegistries []string // hosts with plain HTTP; loopback hosts always use it
+	Mirrors            []string // mirrors of Docker Hub, tried first: https://host, http://host or host
 	Certs              string   // directory of registries' certificates; empty = registry.CertsDir
 	DNS, DNSSearch     []string // name servers and search domains of RUN steps; nil = their network's
 	MaxParallelism     int      // steps at once; 0 = twice the processors
 
-	SocketGroup int    // gid that may use the socket besides the owner; 0 = the owner's own
-	Ready       func() // called once when the socket answers; may be nil
+	SocketGroup int    // gid that may use the socket in addition to the owner; 0 = the owner's group
+	Ready       func() // called once when the server accepts connections; may be nil
 
-	Log logrus.FieldLogger // nil = silent
+	Log logrus.FieldLogger // nil = no log
 }
 
-// DefaultCacheBytes is the cache size of a Config that names none.
+// DefaultCacheBytes is the default of Config.CacheBytes.
 const DefaultCacheBytes = 20e9
 
-// ErrIdle is the cause with which Serve's own context ends after Idle without work.
+// ErrIdle is the cause of the end of Serve's own context after Config.Idle without calls.
 var ErrIdle = errors.New("idle")
 
-// Serve serves until ctx ends or nothing was asked of it for c.Idle, and returns nil
-// then. Solves that run when ctx ends have three seconds to finish before they are
-// cancelled. A second server on the same State fails at once with *LockedError.
+// Serve runs a server until ctx ends, or until there was no call for c.Idle; then it returns nil.
+// Running solves get builder.StopGrace to finish before they are canceled. If another server uses the
+// same State, Serve fails at once with *builder.LockedError.
 func Serve(ctx context.Context, c Config) error {
 	c, err := c.complete()
 	if err != nil {
@@ -112,7 +114,7 @@ func newGRPCServer(calls *calls, options ...grpc.ServerOption) *grpc.Server {
 	return server
 }
 
-// run serves until ctx ends, then lets solves finish for builder.StopGrace and cancels the rest.
+// run serves until ctx ends. Then it waits up to builder.StopGrace for solves and cancels the rest.
 func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls *calls, c Config) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
@@ -133,7 +135,7 @@ func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls 
 	return nil
 }
 
-// complete checks c and fills in its defaults.
+// complete validates c and returns it with the defaults set.
 func (c Config) complete() (Config, error) {
 	if c.State == "" {
 		return c, errors.New("builder: no state directory")
@@ -144,7 +146,8 @@ func (c Config) complete() (Config, error) {
 	}
 	c.State = state
 	if c.Revoked != "" {
-		if c.Revoked, err = filepath.Abs(c.Revoked); err != nil {
+		c.Revoked, err = filepath.Abs(c.Revoked)
+		if err != nil {
 			return c, fmt.Errorf("builder: file of revoked certificates: %w", err)
 		}
 	}

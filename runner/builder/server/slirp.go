@@ -19,22 +19,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slirpDNS is slirp4netns's own forwarder to the machine's resolver, which may listen on
-// a loopback address that the namespace cannot see.
+// slirpDNS is the address of slirp4netns's forwarder to the machine's resolver. The resolver itself may
+// listen on a loopback address, which a namespace cannot reach.
 const slirpDNS = "10.0.2.3"
 
+// slirpStart is the time limit for the start of slirp4netns.
 const slirpStart = 5 * time.Second
 
-// slirpProvider gives each RUN step a network namespace with a user-mode network, which
-// changes nothing on the machine. https://github.com/rootless-containers/slirp4netns
+// slirpProvider gives each RUN step a network namespace with a user-mode network. It changes nothing
+// on the machine. https://github.com/rootless-containers/slirp4netns
 type slirpProvider struct {
-	command string
-	dir     string // of the namespaces' mount points
+	command string // path of slirp4netns
+	dir     string // directory of the namespaces' mount points
 }
 
 var _ network.Provider = (*slirpProvider)(nil)
 
-// openSlirp returns a provider that has set up and removed one namespace.
+// openSlirp returns a provider. To check that it works, it sets up and removes one namespace.
 func openSlirp(state, command string) (network.Provider, error) {
 	p := &slirpProvider{command: command, dir: filepath.Join(state, "net", "slirp")}
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
@@ -47,10 +48,10 @@ func openSlirp(state, command string) (network.Provider, error) {
 	return p, first.Close()
 }
 
-// Close has nothing to do: each namespace is closed by its step.
+// Close does nothing, because each step closes its namespace.
 func (p *slirpProvider) Close() error { return nil }
 
-// New makes a namespace and starts its slirp4netns.
+// New creates a namespace and starts slirp4netns for it.
 func (p *slirpProvider) New(ctx context.Context, _ string, _ network.NamespaceOptions) (network.Namespace, error) {
 	path := filepath.Join(p.dir, identity.NewID())
 	if err := newNetNS(path); err != nil {
@@ -63,9 +64,12 @@ func (p *slirpProvider) New(ctx context.Context, _ string, _ network.NamespaceOp
 	return ns, nil
 }
 
-// slirpArgs forbids what would reach the machine's loopback.
+// slirpArgs returns the arguments of slirp4netns. They disable access to the machine's loopback
+// addresses.
 func slirpArgs(path string) []string {
-	return []string{"--configure", "--mtu=65520", "--disable-host-loopback", "--ready-fd=3", "--netns-type=path", path, "tap0"}
+	return []string{
+		"--configure", "--mtu=65520", "--disable-host-loopback", "--ready-fd=3", "--netns-type=path", path, "tap0",
+	}
 }
 
 type slirpNamespace struct {
@@ -75,18 +79,18 @@ type slirpNamespace struct {
 
 var _ network.Namespace = (*slirpNamespace)(nil)
 
-// start returns when slirp4netns says that the network is up.
+// start starts slirp4netns and waits until it reports that the network is up.
 func (n *slirpNamespace) start(ctx context.Context, command string) error {
-	ready, theirs, err := os.Pipe()
+	ready, childEnd, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start slirp4netns: %w", err)
 	}
 	defer func() { _ = ready.Close() }()
-	cmd := exec.Command(command, slirpArgs(n.path)...) //nolint:gosec,noctx // the command was found by LookPath; Close ends it
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd := exec.Command(command, slirpArgs(n.path)...) //nolint:gosec,noctx // LookPath found the command; Close ends it
+	cmd.ExtraFiles = []*os.File{childEnd}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
-	_ = theirs.Close()
+	_ = childEnd.Close()
 	if err != nil {
 		return fmt.Errorf("start slirp4netns: %w", err)
 	}
@@ -106,7 +110,7 @@ func (n *slirpNamespace) Set(s *specs.Spec) error {
 	return containerdoci.WithLinuxNamespace(join)(context.Background(), nil, nil, s)
 }
 
-// Sample measures nothing.
+// Sample returns no measurement.
 func (n *slirpNamespace) Sample() (*resourcestypes.NetworkSample, error) { return nil, nil }
 
 // Close stops slirp4netns and removes the namespace.
@@ -121,7 +125,7 @@ func (n *slirpNamespace) Close() error {
 	return os.Remove(n.path)
 }
 
-// newNetNS makes a network namespace and mounts it on path.
+// newNetNS creates a network namespace and mounts it on path.
 func newNetNS(path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -130,7 +134,7 @@ func newNetNS(path string) error {
 	_ = file.Close()
 	made := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, its namespace with the mount
+		runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine; the mount keeps the namespace
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			made <- err
 			return

@@ -11,10 +11,11 @@ import (
 	"slipway/runner/builder"
 )
 
-// A transfer is how far the context is, for the build's log. It is safe for concurrent use.
+// A transfer reports the progress of copying the context to the build's log. It is safe for concurrent
+// use.
 type transfer struct {
 	log   progress.Writer
-	often *rate.Limiter
+	limit *rate.Limiter // of the lines in the log
 
 	mu    sync.Mutex
 	state progress.Status
@@ -23,34 +24,40 @@ type transfer struct {
 func startTransfer(ctx context.Context) *transfer {
 	log, _, _ := progress.NewFromContext(ctx)
 	now := time.Now()
-	t := &transfer{log: log, often: rate.NewLimiter(rate.Every(100*time.Millisecond), 1), state: progress.Status{Action: "transferring", Started: &now}}
-	t.say()
+	t := &transfer{
+		log:   log,
+		limit: rate.NewLimiter(rate.Every(100*time.Millisecond), 1),
+		state: progress.Status{Action: "transferring", Started: &now},
+	}
+	t.write()
 	return t
 }
 
-// add counts bytes that are there.
+// add adds copied bytes to the progress.
 func (t *transfer) add(bytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.state.Current += int(bytes); t.often.Allow() {
-		t.say()
+	t.state.Current += int(bytes)
+	if t.limit.Allow() {
+		t.write()
 	}
 }
 
+// end writes the last line and closes the log.
 func (t *transfer) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.state.Completed = &now
-	t.say()
-	_ = t.log.Close() // of a log, as say
+	t.write()
+	_ = t.log.Close() // a lost log line does not fail the build
 }
 
-// fail says why the context is going to be transferred in the other way.
+// fail logs the reason why the client sends the context instead.
 func (t *transfer) fail(err error) {
 	now := time.Now()
 	_ = t.log.Write("it cannot be read here, and is sent: "+err.Error(), progress.Status{Started: &now, Completed: &now})
 }
 
-// say writes the line that BuildKit writes of a context that a client sends.
-func (t *transfer) say() { _ = t.log.Write("transferring "+builder.ContextName+":", t.state) }
+// write writes the same line that BuildKit writes if a client sends the context.
+func (t *transfer) write() { _ = t.log.Write("transferring "+builder.ContextName+":", t.state) }

@@ -40,12 +40,13 @@ import (
 	"slipway/runner/builder"
 )
 
-// newWorker is BuildKit's runc worker with our networks. It follows
-// worker/runc.NewWorkerOpt of BuildKit, which has no way to run without a network.
+// newWorker returns BuildKit's runc worker with Slipway's networks. It follows BuildKit's
+// worker/runc.NewWorkerOpt, which cannot run steps without a network.
 func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base.Worker, error) {
 	name, newSnapshotter := chooseSnapshotter(c.State)
 	if name == nativeSnapshotter && mountedNoexec(c.State) {
-		return nil, fmt.Errorf("RUN steps could start nothing: %s is mounted noexec, and overlayfs does not work there either; set TMPDIR to another directory, as a volume", c.State)
+		return nil, fmt.Errorf("RUN steps could start nothing: %s is mounted noexec, and overlayfs does not work there either; "+
+			"set TMPDIR to another directory, as a volume", c.State)
 	}
 	root := filepath.Join(c.State, "runc-"+name)
 	if err := os.MkdirAll(root, 0o700); err != nil {
@@ -61,7 +62,9 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 	opt.RegistryHosts = hosts
 	opt.GCPolicy = gcPolicy(c.CacheBytes, c.State)
 	opt.ParallelismSem = semaphore.NewWeighted(int64(parallelism(c.MaxParallelism)))
-	opt.BuildkitVersion = client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision}
+	opt.BuildkitVersion = client.BuildkitVersion{
+		Package: version.Package, Version: version.Version, Revision: version.Revision,
+	}
 	w, err := base.NewWorker(ctx, opt)
 	if err != nil {
 		return nil, fmt.Errorf("make worker: %w", err)
@@ -79,14 +82,15 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 
 const nativeSnapshotter = "native"
 
-// mountedNoexec matters to plain copies alone: an overlay is a mount of its own.
+// mountedNoexec reports whether the file system of a directory is mounted noexec. It matters only to
+// the native snapshotter, because an overlay is a separate mount without that flag.
 func mountedNoexec(dir string) bool {
 	var fs unix.Statfs_t
 	return unix.Statfs(dir, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
 }
 
-// chooseSnapshotter takes overlayfs where the kernel and the file system allow it, else
-// plain copies.
+// chooseSnapshotter returns the overlayfs snapshotter if the kernel and the file system support it,
+// else the native one, which copies files.
 func chooseSnapshotter(state string) (string, func(root string) (snapshots.Snapshotter, error)) {
 	if overlayutils.Supported(state) != nil {
 		return nativeSnapshotter, native.NewSnapshotter
@@ -96,7 +100,7 @@ func chooseSnapshotter(state string) (string, func(root string) (snapshots.Snaps
 	}
 }
 
-// openStores opens the content, snapshots and their metadata below root.
+// openStores opens the stores of content, snapshots and metadata below root.
 func openStores(root, snapshotter string, newSnapshotter func(string) (snapshots.Snapshotter, error)) (base.WorkerOpt, error) {
 	var opt base.WorkerOpt
 	snaps, err := newSnapshotter(filepath.Join(root, "snapshots"))
@@ -140,7 +144,7 @@ func openStores(root, snapshotter string, newSnapshotter func(string) (snapshots
 	}, nil
 }
 
-// addExecutor sets what runs RUN steps: runc in the network that c asks for.
+// addExecutor adds the executor of RUN steps: runc in the network that c configures.
 func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string) error {
 	command, err := builder.FindRuntime(ctx, c.OCIRuntime)
 	if err != nil {
@@ -177,21 +181,26 @@ func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string
 	opt.NetworkProviders = net.providers
 	opt.ResourceMonitor = monitor
 	maps.Copy(opt.Labels, map[string]string{wlabel.Network: net.plan.Mode, wlabel.OCIProcessMode: mode.String()})
-	c.Log.WithFields(logrus.Fields{"network": net.plan.Mode, "why": net.plan.Reason, "snapshotter": opt.Labels[wlabel.Snapshotter], "rootless": rootless}).
-		Info("RUN steps use network " + net.plan.Mode)
+	c.Log.WithFields(logrus.Fields{
+		"network":     net.plan.Mode,
+		"why":         net.plan.Reason,
+		"snapshotter": opt.Labels[wlabel.Snapshotter],
+		"rootless":    rootless,
+	}).Info("RUN steps use network " + net.plan.Mode)
 	return nil
 }
 
-func parallelism(asked int) int {
-	if asked > 0 {
-		return asked
+// parallelism returns the number of concurrent steps; configured = 0 means twice the processors.
+func parallelism(configured int) int {
+	if configured > 0 {
+		return configured
 	}
 	return 2 * runtime.NumCPU()
 }
 
-// gcPolicy keeps the cache below max bytes, dropping in this order: what is quickly made
-// again, what was not used for two months, then the least recently used. Only shortage of
-// disk takes it below a tenth of max.
+// gcPolicy returns rules that keep the cache below max bytes. They remove entries in this order: cheap
+// ones (contexts, cache mounts, Git checkouts), entries not used for 60 days, then the least recently
+// used ones. The cache shrinks below a tenth of max only if the disk has less than 5% free space.
 // https://docs.docker.com/build/cache/garbage-collection/
 func gcPolicy(max int64, state string) []client.PruneInfo {
 	var free int64

@@ -1,5 +1,5 @@
-// Package citest makes of a pipeline's step what a CI gives the step's program, as Drone and
-// Woodpecker do. Tests alone use it.
+// Package citest converts a step of a pipeline to the environment of the step's program, as Drone and
+// Woodpecker do. Only tests use it.
 package citest
 
 import (
@@ -20,16 +20,17 @@ type Step struct {
 	CI          string // ci.Drone or ci.Woodpecker
 	Settings    map[string]any
 	Environment map[string]string
-	Secrets     map[string]string // of the repository, by name
+	Secrets     map[string]string // the repository's secrets by name
 }
 
-// Expand replaces the variables in a pipeline's text, as both CIs do before they read it.
+// Expand replaces the variables in a pipeline's text. Both CIs do this before they parse it.
 // https://docs.drone.io/pipeline/environment/substitution/
 func Expand(text string, variables map[string]string) (string, error) {
 	return envsubst.Eval(text, func(name string) string { return variables[name] })
 }
 
-// Environ is the step's part of its program's environment, sorted.
+// Environ returns the variables that the CI derives from the step, as NAME=value, sorted. It fails if
+// the step uses a secret that does not exist.
 func (s Step) Environ() ([]string, error) {
 	all := maps.Clone(s.Environment)
 	if all == nil {
@@ -43,9 +44,11 @@ func (s Step) Environ() ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("setting %s: %w", name, err)
 		}
-		if all[s.variable(name)], err = encode(value); err != nil {
+		text, err := encode(value)
+		if err != nil {
 			return nil, fmt.Errorf("setting %s: %w", name, err)
 		}
+		all[s.variable(name)] = text
 	}
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -54,7 +57,8 @@ func (s Step) Environ() ([]string, error) {
 	return lines, nil
 }
 
-// variable is a setting's. Drone keeps a hyphen, Woodpecker makes an underscore of it and of a dot.
+// variable returns the variable of a setting, as PLUGIN_BUILD_ARGS for build_args. Drone keeps a
+// hyphen; Woodpecker replaces hyphens and dots by underscores.
 // https://github.com/drone-runners/drone-runner-docker/blob/master/engine/compiler/step.go
 // https://github.com/woodpecker-ci/woodpecker/blob/main/pipeline/frontend/yaml/compiler/settings/params.go
 func (s Step) variable(setting string) string {
@@ -64,7 +68,7 @@ func (s Step) variable(setting string) string {
 	return "PLUGIN_" + strings.ToUpper(setting)
 }
 
-// reveal puts secrets in the place of from_secret: Woodpecker at any depth, Drone where that
+// reveal replaces from_secret by the secret's value: in Woodpecker at any depth, in Drone only if it
 // is the whole setting.
 func (s Step) reveal(value any, whole bool) (any, error) {
 	deep := s.CI == ci.Woodpecker
@@ -79,26 +83,29 @@ func (s Step) reveal(value any, whole bool) (any, error) {
 		}
 		all := map[string]any{}
 		for key, one := range value {
-			var err error
-			if all[key], err = s.reveal(one, false); err != nil {
+			revealed, err := s.reveal(one, false)
+			if err != nil {
 				return nil, err
 			}
+			all[key] = revealed
 		}
 		return all, nil
 	case []any:
 		all := make([]any, len(value))
 		for i, one := range value {
-			var err error
-			if all[i], err = s.reveal(one, false); err != nil {
+			revealed, err := s.reveal(one, false)
+			if err != nil {
 				return nil, err
 			}
+			all[i] = revealed
 		}
 		return all, nil
 	}
 	return value, nil
 }
 
-// encode writes words as they are, lists of words joined by commas, and all else as JSON.
+// encode returns the text of a setting's value: words unchanged, lists of words joined by commas, and
+// other values as JSON.
 // https://github.com/drone-runners/drone-runner-docker/blob/master/engine/compiler/encoder/encoder.go
 func encode(value any) (string, error) {
 	if text, ok := word(value); ok {
@@ -119,7 +126,7 @@ func encode(value any) (string, error) {
 	return string(text), err
 }
 
-// word is a value that is neither a list nor a map.
+// word returns the text of a value that is neither a list nor a map.
 func word(value any) (text string, ok bool) {
 	switch value := value.(type) {
 	case string:

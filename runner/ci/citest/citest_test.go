@@ -11,7 +11,7 @@ import (
 	"slipway/runner/ci/citest"
 )
 
-func TestSettingsBecomeVariablesAsEachCIMakesThem(t *testing.T) {
+func TestSettingsBecomeTheVariablesOfEachCI(t *testing.T) {
 	const text = `
 repo: acme/app
 tags: [latest, 1.0, '1.0', 7]
@@ -50,7 +50,7 @@ WHO=me`,
 	}
 }
 
-func TestASecretThatIsNotThereIsAnError(t *testing.T) {
+func TestAMissingSecretIsAnError(t *testing.T) {
 	step := citest.Step{CI: ci.Drone, Settings: map[string]any{"password": map[string]any{"from_secret": "token"}}}
 	if _, err := step.Environ(); err == nil || !strings.Contains(err.Error(), `setting password: there is no secret "token"`) {
 		t.Errorf("got %v", err)

@@ -1,5 +1,5 @@
-// Package ecrtest is Amazon's registry API as a server, as far as package ecr speaks to it. It
-// checks the signature of each request, and answers as is documented:
+// Package ecrtest provides a test server with the actions of the Amazon ECR API that package ecr
+// calls. It checks the signature of each request, and answers as documented:
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/.
 package ecrtest
 
@@ -19,7 +19,7 @@ import (
 	"testing"
 )
 
-// The one key that the server knows, and what it gives for it.
+// The only key that the server accepts, and the login that it returns for it.
 const (
 	KeyID    = "AKIAIOSFODNN7EXAMPLE"
 	Secret   = "secret-key-canary"
@@ -28,25 +28,25 @@ const (
 	Token    = "token-canary"
 )
 
-// A Repository is what the server keeps of one.
+// A Repository is the state of a repository on the server.
 type Repository struct {
 	Scan              bool
 	Lifecycle, Policy string
 }
 
-// A Server is a region of Amazon's. Its fields may be set before the first request.
+// A Server serves the API of one region. A test may set its fields before the first request.
 type Server struct {
 	*httptest.Server
-	Deny    string // an action that the key may not do
-	Down    int    // so many requests are answered 500
-	Session string // token that the key is lent with; empty = it is not
+	Deny    string // action that the key has no permission for
+	Down    int    // number of requests that fail with status 500
+	Session string // required session token; empty = the key is not temporary
 
 	mu           sync.Mutex
 	repositories map[string]*Repository
 	calls        []string
 }
 
-// New starts a server that ends with the test.
+// New starts a server. It is closed at the end of the test.
 func New(t testing.TB) *Server {
 	s := &Server{repositories: map[string]*Repository{}}
 	s.Server = httptest.NewServer(s)
@@ -54,14 +54,14 @@ func New(t testing.TB) *Server {
 	return s
 }
 
-// Repository is the one of this name, or nil.
+// Repository returns the repository with this name, or nil if it does not exist.
 func (s *Server) Repository(name string) *Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.repositories[name]
 }
 
-// Calls are the actions that were asked for, in order.
+// Calls returns the requested actions in order, as GetAuthorizationToken.
 func (s *Server) Calls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +83,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.Down > 0:
 		s.Down--
 		fail(w, http.StatusInternalServerError, "ServerException", "these are server-side issues")
-	case !strings.Contains(r.Header.Get("Authorization"), "Credential="+KeyID+"/") || r.Header.Get("X-Amz-Security-Token") != s.Session:
+	case !strings.Contains(r.Header.Get("Authorization"), "Credential="+KeyID+"/"),
+		r.Header.Get("X-Amz-Security-Token") != s.Session:
 		fail(w, http.StatusBadRequest, "UnrecognizedClientException", "The security token included in the request is invalid.")
 	case !signed(r, body):
 		fail(w, http.StatusBadRequest, "InvalidSignatureException", "The request signature we calculated does not match the signature you provided.")
@@ -137,7 +138,7 @@ func fail(w http.ResponseWriter, status int, kind, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"__type": kind, "message": message})
 }
 
-// signed checks a request's signature, version 4, of the key's secret.
+// signed reports whether a request has a valid signature (version 4) by the key.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 func signed(r *http.Request, body []byte) bool {
 	fields := map[string]string{}
@@ -163,7 +164,8 @@ func signed(r *http.Request, body []byte) bool {
 	}
 	canonical += "\n" + fields["SignedHeaders"] + "\n" + sum(body)
 	key := []byte("AWS4" + Secret)
-	for _, part := range []string{date, Region, "ecr", "aws4_request", "AWS4-HMAC-SHA256\n" + r.Header.Get("X-Amz-Date") + "\n" + scope + "\n" + sum([]byte(canonical))} {
+	toSign := "AWS4-HMAC-SHA256\n" + r.Header.Get("X-Amz-Date") + "\n" + scope + "\n" + sum([]byte(canonical))
+	for _, part := range []string{date, Region, "ecr", "aws4_request", toSign} {
 		mac := hmac.New(sha256.New, key)
 		_, _ = io.WriteString(mac, part)
 		key = mac.Sum(nil)
