@@ -42,7 +42,7 @@ func (strangers) AttemptByToken(context.Context, string, string) (ab.Attempt, er
 }
 func (strangers) Build(context.Context, string) (ab.Build, error) { return ab.Build{}, ab.ErrNotFound }
 func (strangers) BuilderTLS(string) secret.Secret                 { return secret.Secret{} }
-func (strangers) Verify(token secret.Secret) (string, bool)         { return "drone", token.Reveal() == "good" }
+func (strangers) Verify(token secret.Secret) (string, bool)       { return "drone", token.Reveal() == "good" }
 func (strangers) Receive(context.Context, string, http.Header, []byte) error {
 	return intake.ErrUnauthorized
 }
