@@ -21,7 +21,7 @@ const firstTokenLife = 24 * time.Hour
 // of several gateways the one does that leads. It is the only secret that is ever logged:
 // whoever reads this log may as well read the data.
 func (g *Gateway) greetFirstAdministrator(ctx context.Context) error {
-	if !g.member.Leads() {
+	if !g.leader.IsLeader() {
 		return nil
 	}
 	token, err := g.FirstToken(ctx)

@@ -30,8 +30,8 @@ import (
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/gitproxy"
 	"slipway/plugin/intake"
+	"slipway/plugin/leader"
 	"slipway/plugin/logs"
-	"slipway/plugin/member"
 	"slipway/plugin/metrics"
 	"slipway/plugin/planner"
 	"slipway/plugin/reporter"
@@ -60,7 +60,7 @@ type Gateway struct {
 	commit   func(what string, done bool)
 	listener net.Listener
 	store    *store.Store
-	member   *member.Member
+	leader   *leader.Elector
 	close    []func()
 
 	accounts   *accounts.Accounts
@@ -113,7 +113,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(g.serve)
-	group.Go(func() error { return g.member.Run(ctx) })
+	group.Go(func() error { return g.leader.Run(ctx) })
 	group.Go(g.serveMetrics)
 	group.Go(func() error { return g.store.Tasks().Run(ctx) })
 	group.Go(func() error { return g.watcher.Run(ctx) })
@@ -240,8 +240,8 @@ func databaseOf(c config.Gateway) store.Options {
 
 // join takes the gateway's place among those of its database: nothing is worked on before.
 func (g *Gateway) join(ctx context.Context) error {
-	g.member = member.New(member.Options{Leases: g.store, Log: g.log})
-	return g.member.Acquire(ctx)
+	g.leader = leader.New(leader.Options{Leases: g.store, Log: g.log})
+	return g.leader.Acquire(ctx)
 }
 
 // seedProvider makes the first source provider of the environment's settings; what the
@@ -284,7 +284,7 @@ func (g *Gateway) wireFoundation(context.Context) error {
 func (g *Gateway) wireStations(context.Context) error {
 	g.intake = intake.New(intake.Options{Store: g.store, Now: g.store.Now, Observe: g.metrics.Received, Log: g.log})
 	g.planner = planner.New(planner.Options{
-		Store: g.store, Connector: g.accounts, Now: g.store.Now, IsLeader: g.member.Leads, CheckHook: g.catalog.CheckHook, Log: g.log,
+		Store: g.store, Connector: g.accounts, Now: g.store.Now, IsLeader: g.leader.IsLeader, CheckHook: g.catalog.CheckHook, Log: g.log,
 	})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
 		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Now: g.store.Now, Log: g.log,
@@ -296,7 +296,7 @@ func (g *Gateway) wireStations(context.Context) error {
 	}
 	g.watcher = watcher.New(watcher.Options{
 		Store: g.store, Engines: watched, Append: g.logs.Line, Over: g.logs.Close,
-		Peers: g.member, Local: map[string]bool{embedded.Name: true}, Now: g.store.Now, Log: g.log,
+		Peers: g.leader, Local: map[string]bool{embedded.Name: true}, Now: g.store.Now, Log: g.log,
 	})
 	g.reporter = reporter.New(reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Now: g.store.Now, Log: g.log})
 	g.git = gitproxy.New(gitproxy.Options{

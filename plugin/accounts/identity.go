@@ -8,7 +8,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/cloud"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // An identity is who granted access, and where.
@@ -125,7 +125,7 @@ func (a *Accounts) save(ctx context.Context, account autobuild.Account) (autobui
 	if err != nil {
 		return saved, fmt.Errorf("linked account %s: %w", account.Name, err)
 	}
-	trail.Log(ctx, a.log).WithField("account", saved.ID).WithField("kind", string(saved.Kind)).Info("account linked")
+	logctx.Log(ctx, a.log).WithField("account", saved.ID).WithField("kind", string(saved.Kind)).Info("account linked")
 	return saved, nil
 }
 

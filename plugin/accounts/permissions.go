@@ -11,8 +11,8 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/cloud"
+	"slipway/plugin/logctx"
 	"slipway/plugin/provider"
-	"slipway/plugin/trail"
 )
 
 const (
@@ -90,7 +90,7 @@ func (a *Accounts) checkOnce(ctx context.Context, sessionID string) error {
 		defer cancel()
 		err := a.checkPermissions(ctx, sessionID)
 		if err != nil && !definite(err) { // once for each check, and not for each page
-			trail.Log(ctx, a.log).WithError(err).Warn("permissions could not be read: those of the last hour are used")
+			logctx.Log(ctx, a.log).WithError(err).Warn("permissions could not be read: those of the last hour are used")
 		}
 		a.rememberFailure(sessionID, err)
 		return nil, err
@@ -220,7 +220,7 @@ func (a *Accounts) readWorkspace(
 	for id, name := range granted {
 		permission := autobuild.Permission(name)
 		if !permission.Known() {
-			log := trail.Log(ctx, a.log).WithField("permission", name)
+			log := logctx.Log(ctx, a.log).WithField("permission", name)
 			log.Warn("Bitbucket reported an unknown permission: it counts as none")
 			continue
 		}

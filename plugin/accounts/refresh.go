@@ -10,7 +10,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 const (
@@ -116,7 +116,7 @@ func (a *Accounts) keep(ctx context.Context, account autobuild.Account, tokens g
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("store the tokens of %s: %w", account.Name, err)
 	}
-	trail.Log(ctx, a.log).WithField("account", account.ID).Debug("tokens refreshed")
+	logctx.Log(ctx, a.log).WithField("account", account.ID).Debug("tokens refreshed")
 	return updated.AccessToken, nil
 }
 
@@ -139,6 +139,6 @@ func (a *Accounts) broken(ctx context.Context, account autobuild.Account, proble
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("linked account %s: %w", account.Name, err)
 	}
-	trail.Log(ctx, a.log).WithField("account", account.ID).WithField("problem", problem).Warn("linked account is broken")
+	logctx.Log(ctx, a.log).WithField("account", account.ID).WithField("problem", problem).Warn("linked account is broken")
 	return secret.Secret{}, fmt.Errorf("linked account %s: %w: %s", account.Name, autobuild.ErrUnauthorized, problem)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // CheckHook makes the webhook of a repository stand again that was removed or changed at the
@@ -27,7 +27,7 @@ func (c *Catalog) CheckHook(ctx context.Context, r ab.Repository) error {
 	}
 	after, _, err := c.stand(ctx, h, h, candidates(h, accountsOf(builds)...))
 	if err == nil && after.State == ab.HookActive && after.RemoteID != h.RemoteID {
-		trail.Log(ctx, c.o.Log).WithField("repository", r.FullName).Warn("the webhook was gone at Bitbucket; it was made anew")
+		logctx.Log(ctx, c.o.Log).WithField("repository", r.FullName).Warn("the webhook was gone at Bitbucket; it was made anew")
 	}
 	return err
 }

@@ -11,7 +11,7 @@ import (
 
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // secretBytes is how much randomness a webhook's secret holds; as hex it is half of what
@@ -87,7 +87,7 @@ func (c *Catalog) stand(ctx context.Context, before, h ab.Hook, accounts []strin
 			passing = problem
 		}
 	}
-	log := trail.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName)
+	log := logctx.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName)
 	if before.State == ab.HookActive && passing != nil {
 		log.WithError(passing).Warn("the webhook could not be looked at; it is left as it was")
 		return before, passing, nil
@@ -152,7 +152,7 @@ func (c *Catalog) baseline(ctx context.Context, r ab.Repository, accountID strin
 	}
 	heads, err := connection.Commits.Heads(ctx, r)
 	if err != nil {
-		trail.Log(ctx, c.o.Log).WithError(err).WithField("repository", r.FullName).Warn("refs could not be listed; the first poll does it")
+		logctx.Log(ctx, c.o.Log).WithError(err).WithField("repository", r.FullName).Warn("refs could not be listed; the first poll does it")
 		return time.Time{}, ctx.Err()
 	}
 	return at, c.o.Store.AdoptRefs(ctx, r, heads)

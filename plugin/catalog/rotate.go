@@ -7,7 +7,7 @@ import (
 	"time"
 
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 const (
@@ -64,7 +64,7 @@ func (c *Catalog) RotateSecret(ctx context.Context, r ab.Repository) (Rotation, 
 		if err != nil {
 			return Rotation{}, err
 		}
-		trail.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName).Info("webhook secret replaced")
+		logctx.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName).Info("webhook secret replaced")
 	}
 	if h.State != ab.HookActive {
 		return Rotation{Hook: h}, nil

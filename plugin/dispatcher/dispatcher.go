@@ -13,9 +13,9 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
-	"slipway/plugin/trail"
 	"slipway/runner/spec"
 )
 
@@ -84,9 +84,9 @@ func (d *Dispatcher) giveUp(ctx context.Context, t queue.Task, cause error) {
 		return
 	}
 	if b, err := d.o.Store.Build(ctx, t.Arg); err == nil {
-		ctx = trail.Build(ctx, b)
+		ctx = logctx.Build(ctx, b)
 	}
-	log := trail.Log(ctx, d.o.Log).WithField("build_id", t.Arg)
+	log := logctx.Log(ctx, d.o.Log).WithField("build_id", t.Arg)
 	if err != nil {
 		log.WithError(err).Error("end of a build not written down")
 		return
@@ -104,7 +104,7 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	if err != nil {
 		return fmt.Errorf("load build: %w", err)
 	}
-	ctx = trail.Build(ctx, b)
+	ctx = logctx.Build(ctx, b)
 	if b.State != autobuild.Queued {
 		return nil
 	}
@@ -187,7 +187,7 @@ func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error)
 		h.detail = "it cannot be started yet: " + err.Error()
 	}
 	if b.Detail != h.detail {
-		trail.Log(ctx, d.o.Log).Info("build waits: " + h.detail)
+		logctx.Log(ctx, d.o.Log).Info("build waits: " + h.detail)
 		if err := d.o.Store.ExplainBuild(ctx, b.ID, h.detail); err != nil {
 			return fmt.Errorf("note what build %d waits for: %w", b.Number, err)
 		}
@@ -212,7 +212,7 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 	case err != nil:
 		return fmt.Errorf("start attempt of build %d: %w", b.Number, err)
 	}
-	ctx = trail.Attempt(ctx, a)
+	ctx = logctx.Attempt(ctx, a)
 	ref, err := engine.Engine.Start(ctx, autobuild.Pipeline{
 		BuildID: b.ID, Number: b.Number, Attempt: a.Number, URL: RunnerURL(engine.URL, b.ID), Token: token, Hooks: true,
 		Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash,
@@ -221,7 +221,7 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 		return d.failed(ctx, b, a, err)
 	}
 	d.circuit.close(name)
-	trail.Log(ctx, d.o.Log).WithFields(logrus.Fields{"engine": name, "pipeline": ref}).Info("pipeline started")
+	logctx.Log(ctx, d.o.Log).WithFields(logrus.Fields{"engine": name, "pipeline": ref}).Info("pipeline started")
 	return d.started(ctx, a, engine.Engine, ref)
 }
 
@@ -242,7 +242,7 @@ func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine au
 		return nil
 	}
 	if err := engine.Cancel(ctx, a); err != nil {
-		trail.Log(ctx, d.o.Log).WithError(err).WithField("pipeline", ref).Warn("cancelled pipeline not stopped, its runner will stop itself")
+		logctx.Log(ctx, d.o.Log).WithError(err).WithField("pipeline", ref).Warn("cancelled pipeline not stopped, its runner will stop itself")
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine au
 // take our credential, the build waits for it, however long; what the engine refuses for good
 // costs the build an attempt.
 func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.Attempt, cause error) error {
-	trail.Log(ctx, d.o.Log).WithError(cause).WithField("engine", a.Engine).Error("pipeline not started")
+	logctx.Log(ctx, d.o.Log).WithError(cause).WithField("engine", a.Engine).Error("pipeline not started")
 	d.circuit.trip(a.Engine, cause)
 	_, err := d.o.Store.FinishAttempt(ctx, store.Finish{
 		BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Reason: autobuild.ReasonInfrastructure,

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/store"
-	"slipway/plugin/trail"
 )
 
 const (
@@ -22,7 +22,7 @@ const (
 func (d *Dispatcher) untilRoom(ctx context.Context, b autobuild.Build) time.Duration {
 	queue, err := d.o.Store.QueueOf(ctx, b.AutomatedBuildID)
 	if err != nil {
-		trail.Log(ctx, d.o.Log).WithError(err).Warn("length of the queue not known")
+		logctx.Log(ctx, d.o.Log).WithError(err).Warn("length of the queue not known")
 	}
 	return patience(queue)
 }

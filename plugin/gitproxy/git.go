@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // The headers that are passed on; all others stay here. Rewrite is used because a Director's
@@ -35,7 +35,7 @@ func pick(from http.Header, names []string) http.Header {
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, u *upstream, call kind) error {
 	started := time.Now()
 	defer func() {
-		trail.Log(r.Context(), p.o.Log).WithField("call", string(call)).WithField("cause", context.Cause(r.Context())).
+		logctx.Log(r.Context(), p.o.Log).WithField("call", string(call)).WithField("cause", context.Cause(r.Context())).
 			Debugf("git request ended after %s", time.Since(started).Round(time.Millisecond))
 	}()
 	var refusal error

@@ -29,7 +29,7 @@ import (
 
 	"slipway/config/netpolicy"
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // The bounds of the proxy. Transfers hold a place while they run; the rest of a gateway's
@@ -151,7 +151,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer p.leave(s)
-	ctx, cancel := context.WithCancelCause(trail.Attempt(r.Context(), attempt))
+	ctx, cancel := context.WithCancelCause(logctx.Attempt(r.Context(), attempt))
 	defer cancel(nil)
 	limits := newDeadlines(w, p.o.Idle)
 	defer limits.finish()

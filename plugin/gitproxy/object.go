@@ -11,7 +11,7 @@ import (
 	"slices"
 
 	"slipway/config/netpolicy"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // maxRedirects bounds how often the host of an object may redirect.
@@ -35,7 +35,7 @@ func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *up
 	w.Header().Set("Cache-Control", "no-store")
 	if err := p.copyObject(w, resp.Body, o); err != nil {
 		cause := context.Cause(r.Context())
-		trail.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", cause).Debug("LFS object broke off")
+		logctx.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", cause).Debug("LFS object broke off")
 		panic(http.ErrAbortHandler) // the head was sent: only the connection's end says that it is not whole
 	}
 	p.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // An upstream is a build's repository, seen through the automated build's linked account.
@@ -129,7 +129,7 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	}
 	found, err := u.account.Repositories.Repository(ctx, r.WorkspaceID+"/"+r.ID)
 	if err != nil {
-		log := trail.Log(ctx, u.proxy.o.Log).WithError(err).WithField("repository", r.ID)
+		log := logctx.Log(ctx, u.proxy.o.Log).WithError(err).WithField("repository", r.ID)
 		log.Debug("the name of a repository was not found")
 		return false, nil // the first answer says what is missing
 	}
@@ -140,7 +140,7 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	if err := u.proxy.o.Store.RenameRepository(ctx, found); err != nil {
 		return false, refusalOf(fmt.Sprintf("rename %s to %s", r.FullName, found.FullName), err)
 	}
-	log := trail.Log(ctx, u.proxy.o.Log).WithField("repository", r.ID)
+	log := logctx.Log(ctx, u.proxy.o.Log).WithField("repository", r.ID)
 	log.Infof("repository %s is called %s now", r.FullName, found.FullName)
 	u.repository = found
 	return true, nil

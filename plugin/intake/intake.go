@@ -21,8 +21,8 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
+	"slipway/plugin/logctx"
 	"slipway/plugin/provider"
-	"slipway/plugin/trail"
 )
 
 // MaxBody bounds the body of any delivery, in bytes; the flavours' own bounds lie below it.
@@ -126,11 +126,11 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 	}
 	id, err := i.commit(ctx, deliveryOf(hook, header, body, i.o.Now()))
 	if err != nil {
-		trail.Log(ctx, i.o.Log).WithError(err).WithField("hook", hook.ID).Error("delivery not stored, Bitbucket is asked to send it again")
+		logctx.Log(ctx, i.o.Log).WithError(err).WithField("hook", hook.ID).Error("delivery not stored, Bitbucket is asked to send it again")
 		return err
 	}
-	ctx = trail.Delivery(ctx, id)
-	trail.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hook.ID, "event": header.Get(eventHeader)}).Info("delivery received")
+	ctx = logctx.Delivery(ctx, id)
+	logctx.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hook.ID, "event": header.Get(eventHeader)}).Info("delivery received")
 	i.touch(ctx, hook)
 	return nil
 }
@@ -210,7 +210,7 @@ func (i *Intake) touch(ctx context.Context, h autobuild.Hook) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), touchTime)
 	defer cancel()
 	if err := i.o.Store.TouchHook(ctx, h.ID, now, time.Time{}); err != nil {
-		trail.Log(ctx, i.o.Log).WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not noted")
+		logctx.Log(ctx, i.o.Log).WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not noted")
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // refusalsEvery bounds how often refused deliveries are logged: anyone can send them.
@@ -22,7 +22,7 @@ type refusals struct {
 // their number: one line for known webhooks, whose secret is wrong, and one for unknown ones, so
 // that a flood of the latter hides none of the former. The metric counts each (Options.Observe).
 func (i *Intake) logRefused(ctx context.Context, hookID string, known bool) {
-	log := trail.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hookID, "known": known})
+	log := logctx.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hookID, "known": known})
 	log.Debug("delivery refused: webhook or signature")
 	if n := i.countRefused(known); n > 0 {
 		log.WithField("refused", n).Info("deliveries refused: webhook or signature; this is the last one's webhook")

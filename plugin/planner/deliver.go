@@ -6,15 +6,15 @@ import (
 	"fmt"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/provider"
-	"slipway/plugin/trail"
 )
 
 // Deliver plans one delivery: it stores builds, or the reason why it stored none. It leaves a
 // finished or deleted delivery unchanged. After an error the task must be retried; an error from
 // queue.Snooze contains the delay. Deliver is safe for concurrent use.
 func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
-	ctx = trail.Delivery(ctx, deliveryID)
+	ctx = logctx.Delivery(ctx, deliveryID)
 	d, err := p.o.Store.Delivery(ctx, deliveryID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
@@ -79,7 +79,7 @@ func (p *Planner) finishDelivery(
 // logAnswer logs the result of a delivery. Later log lines about its builds have the build
 // numbers.
 func (p *Planner) logAnswer(ctx context.Context, state autobuild.DeliveryState, reason string) {
-	trail.Log(ctx, p.o.Log).WithField("state", state).WithField("reason", reason).Info("delivery answered")
+	logctx.Log(ctx, p.o.Log).WithField("state", state).WithField("reason", reason).Info("delivery answered")
 }
 
 // handleError converts a planning error to the result of the task. If time or an administrator
@@ -89,7 +89,7 @@ func (p *Planner) handleError(ctx context.Context, d autobuild.Delivery, err err
 	f := errorActionFor(err, p.o.Now().Sub(d.ReceivedAt))
 	switch {
 	case f.snooze != nil:
-		trail.Log(ctx, p.o.Log).WithError(err).Warn("delivery waits")
+		logctx.Log(ctx, p.o.Log).WithError(err).Warn("delivery waits")
 		if d.Reason != f.reason {
 			if err := p.o.Store.ExplainDelivery(ctx, d.ID, f.reason); err != nil {
 				return err
@@ -97,7 +97,7 @@ func (p *Planner) handleError(ctx context.Context, d autobuild.Delivery, err err
 		}
 		return f.snooze
 	case f.reason != "":
-		trail.Log(ctx, p.o.Log).WithError(err).Error("delivery failed")
+		logctx.Log(ctx, p.o.Log).WithError(err).Error("delivery failed")
 		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryFailed, f.reason)
 	}
 	return err

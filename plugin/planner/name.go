@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // refreshName returns the repository with its current name, and stores a rename. It looks up the
@@ -24,7 +24,7 @@ func (p *Planner) refreshName(
 	if err := p.o.Store.RenameRepository(ctx, found); err != nil {
 		return r, fmt.Errorf("rename %s to %s: %w", r.FullName, found.FullName, err)
 	}
-	trail.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName,
+	logctx.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName,
 		found.FullName)
 	return found, nil
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
-	"slipway/plugin/trail"
 )
 
 const (
@@ -74,10 +74,10 @@ func (p *Planner) Register(q *queue.Queue) {
 
 // recordFailure stores that the queue gave up on a delivery.
 func (p *Planner) recordFailure(ctx context.Context, t queue.Task, cause error) {
-	ctx = trail.Delivery(ctx, t.Arg)
+	ctx = logctx.Delivery(ctx, t.Arg)
 	reason := "given up: " + cause.Error()
 	if err := p.finishDelivery(ctx, t.Arg, autobuild.DeliveryFailed, reason); err != nil {
-		trail.Log(ctx, p.o.Log).WithError(err).Error("end of a delivery not written down")
+		logctx.Log(ctx, p.o.Log).WithError(err).Error("end of a delivery not written down")
 	}
 }
 

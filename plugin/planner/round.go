@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // A planning collects and decides one plan, for one delivery or one poll. Use it once. It is not
@@ -188,7 +188,7 @@ func (r *planning) store(ctx context.Context) error {
 		r.logAnswer(ctx, r.plan.State, r.plan.Reason)
 	}
 	for _, b := range builds {
-		trail.Log(trail.Build(ctx, b), r.o.Log).Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(),
+		logctx.Log(logctx.Build(ctx, b), r.o.Log).Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(),
 			short(b.Commit.Hash))
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/rules"
-	"slipway/plugin/trail"
 )
 
 // A Request asks for builds without a push, from a user or from a build trigger.
@@ -175,7 +175,7 @@ func (p *Planner) create(ctx context.Context, drafts []autobuild.Build) ([]autob
 			return builds, fmt.Errorf("store build of %s: %w", draft.Ref.Full(), err)
 		}
 		if created {
-			trail.Log(trail.Build(ctx, b), p.o.Log).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(),
+			logctx.Log(logctx.Build(ctx, b), p.o.Log).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(),
 				b.CausedBy)
 		}
 		builds = append(builds, b)

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/store/queue"
-	"slipway/plugin/trail"
 )
 
 const (
@@ -61,7 +61,7 @@ func (r *Reporter) correct(ctx context.Context, buildID string, c lease) error {
 	if err != nil {
 		return err
 	}
-	ctx = trail.Build(ctx, b)
+	ctx = logctx.Build(ctx, b)
 	age := r.o.Now().Sub(stateSince(b))
 	if !r.acquireSlot(b.Repository.ID) {
 		return queue.Snooze(pauseOf(age))

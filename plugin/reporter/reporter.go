@@ -17,9 +17,9 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
-	"slipway/plugin/trail"
 )
 
 const (
@@ -89,7 +89,7 @@ func (r *Reporter) report(ctx context.Context, buildID string, c lease) error {
 	if err != nil {
 		return fmt.Errorf("load build %s: %w", buildID, err)
 	}
-	ctx = trail.Build(ctx, b)
+	ctx = logctx.Build(ctx, b)
 	if due, err := r.isDue(ctx, b); err != nil || !due {
 		return err
 	}
@@ -193,7 +193,7 @@ func (r *Reporter) markReported(ctx context.Context, b autobuild.Build, problem 
 }
 
 func (r *Reporter) log(ctx context.Context, b autobuild.Build) logrus.FieldLogger {
-	return trail.Log(ctx, r.o.Log).WithField("state", b.State)
+	return logctx.Log(ctx, r.o.Log).WithField("state", b.State)
 }
 
 // stateSince returns the time at which the build entered its state.

@@ -163,7 +163,7 @@ func (w *Watcher) letGo(ctx context.Context, k asking) error {
 		return fmt.Errorf("load an attempt that ended: %w", err)
 	}
 	removed := a.Reason == autobuild.ReasonRemoved
-	if removed && w.o.Peers.Leads() {
+	if removed && w.o.Peers.IsLeader() {
 		w.log(ctx, a).Info("pipeline is stopped: " + a.Detail)
 		w.line(ctx, a.BuildID, a.Number, a.Detail)
 	}

@@ -19,8 +19,8 @@ type peers struct {
 	alive map[string]bool
 }
 
-func (p *peers) Self() string { return p.self }
-func (p *peers) Leads() bool  { return p.leads }
+func (p *peers) ID() string     { return p.self }
+func (p *peers) IsLeader() bool { return p.leads }
 func (p *peers) Alive(_ context.Context, gateway string) (bool, error) {
 	return p.alive[gateway], nil
 }

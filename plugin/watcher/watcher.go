@@ -13,8 +13,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/store"
-	"slipway/plugin/trail"
 )
 
 const (
@@ -112,8 +112,8 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 	if err != nil {
 		return autobuild.Build{}, err
 	}
-	ctx = trail.Build(ctx, b)
-	trail.Log(ctx, w.o.Log).Info("build " + detail)
+	ctx = logctx.Build(ctx, b)
+	logctx.Log(ctx, w.o.Log).Info("build " + detail)
 	if b.Attempt == 0 {
 		return b, nil
 	}
@@ -121,7 +121,7 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 	w.o.Over(b.ID, b.Attempt)
 	a, err := w.o.Store.Attempt(ctx, b.ID, b.Attempt)
 	if err != nil {
-		trail.Log(ctx, w.o.Log).WithError(err).Warn("pipeline of a cancelled build not found, its runner will stop itself")
+		logctx.Log(ctx, w.o.Log).WithError(err).Warn("pipeline of a cancelled build not found, its runner will stop itself")
 		return b, nil
 	}
 	w.stop(ctx, a)
@@ -134,7 +134,7 @@ func (w *Watcher) Retry(ctx context.Context, buildID, by string) (autobuild.Buil
 	if err != nil {
 		return autobuild.Build{}, err
 	}
-	trail.Log(trail.Build(ctx, b), w.o.Log).Info("build retried by " + by)
+	logctx.Log(logctx.Build(ctx, b), w.o.Log).Info("build retried by " + by)
 	return b, nil
 }
 
@@ -163,17 +163,17 @@ func (w *Watcher) end(ctx context.Context, a autobuild.Attempt, f store.Finish) 
 		return fmt.Errorf("end attempt %d of build %s: %w", a.Number, a.BuildID, err)
 	}
 	w.log(ctx, a).WithFields(logrus.Fields{"state": f.State, "reason": f.Reason, "build_state": b.State}).Warn("attempt ended: " + f.Detail)
-	w.line(trail.Attempt(ctx, a), a.BuildID, a.Number, f.Detail)
+	w.line(logctx.Attempt(ctx, a), a.BuildID, a.Number, f.Detail)
 	w.o.Over(a.BuildID, a.Number)
 	return nil
 }
 
 func (w *Watcher) line(ctx context.Context, buildID string, attempt int, line string) {
 	if err := w.o.Append(ctx, buildID, attempt, line); err != nil {
-		trail.Log(ctx, w.o.Log).WithError(err).Warn("line not added to the log")
+		logctx.Log(ctx, w.o.Log).WithError(err).Warn("line not added to the log")
 	}
 }
 
 func (w *Watcher) log(ctx context.Context, a autobuild.Attempt) logrus.FieldLogger {
-	return trail.Log(trail.Attempt(ctx, a), w.o.Log).WithField("engine", a.Engine)
+	return logctx.Log(logctx.Attempt(ctx, a), w.o.Log).WithField("engine", a.Engine)
 }

@@ -12,7 +12,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // Handler serves Drone's requests below /extensions/drone/.
@@ -65,7 +65,7 @@ func (e configs) Find(ctx context.Context, r *config.Request) (*drone.Config, er
 		return nil, nil //nolint:nilnil // drone-go's word for 204
 	}
 	if errors.Is(err, autobuild.ErrForbidden) {
-		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", "config").
+		logctx.Log(ctx, e.o.Log).WithError(err).WithField("extension", "config").
 			Warn("a build with our parameters gets nothing of ours")
 		return nil, nil //nolint:nilnil // drone-go's word for 204
 	}
@@ -100,7 +100,7 @@ func (e tokens) Find(ctx context.Context, r *secret.Request) (*drone.Secret, err
 	if err != nil {
 		return nil, refusal(ctx, err)
 	}
-	trail.Log(trail.Attempt(ctx, a), e.o.Log).WithField("extension", "secret").WithField("pipeline", r.Build.Number).
+	logctx.Log(logctx.Attempt(ctx, a), e.o.Log).WithField("extension", "secret").WithField("pipeline", r.Build.Number).
 		Info("runner's token handed to its pipeline")
 	return &drone.Secret{Name: secretName, Data: token.Reveal()}, nil
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"slipway/plugin/engine/pipeline"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // maxRequest bounds the body of a request, in bytes.
@@ -78,7 +78,7 @@ func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string,
 
 func (e *Engine) logRefusal(ctx context.Context, kind string, err error) {
 	if e.requestLog.Refused(kind, err) {
-		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).
+		logctx.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).
 			Warn("request of Drone refused; further ones are logged once a minute")
 	}
 }

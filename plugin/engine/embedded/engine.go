@@ -16,7 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // Name identifies this engine in automated builds and attempts.
@@ -95,7 +95,7 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 	}
 	e.procs[name] = proc
 	e.wg.Add(1)
-	go e.reap(name, uid, proc, trail.Log(ctx, e.o.Log))
+	go e.reap(name, uid, proc, logctx.Log(ctx, e.o.Log))
 	return name, nil
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // An Answer is what a pipeline is to do: build BuildID with Token, or nothing, for a Reason.
@@ -47,7 +47,7 @@ func (e *Engine) Join(ctx context.Context, token secret.Secret, j autobuild.Join
 	runners := autobuild.NewToken()
 	b, err := e.o.Builds.JoinAttempt(ctx, Name, j, autobuild.TokenHash(runners))
 	if err == nil {
-		trail.Log(trail.Build(ctx, b), e.o.Log).WithField("pipeline", j.Pipeline).Info("pipeline of the repository's own joined")
+		logctx.Log(logctx.Build(ctx, b), e.o.Log).WithField("pipeline", j.Pipeline).Info("pipeline of the repository's own joined")
 		return Answer{BuildID: b.ID, Number: b.Number, Token: runners}, nil
 	}
 	if !errors.Is(err, autobuild.ErrNotFound) {
@@ -73,7 +73,7 @@ func (e *Engine) explain(ctx context.Context, j autobuild.Joining) (Answer, erro
 	answer, err := judge(a, j, k, builds)
 	if answer.Unsure || errors.Is(err, autobuild.ErrNotFound) {
 		if lookErr := e.o.Look(ctx, a.Repository); lookErr != nil {
-			trail.Log(ctx, e.o.Log).WithError(lookErr).Warnf("refs of %s are not looked at", a.Repository.FullName)
+			logctx.Log(ctx, e.o.Log).WithError(lookErr).Warnf("refs of %s are not looked at", a.Repository.FullName)
 		}
 	}
 	return answer, err

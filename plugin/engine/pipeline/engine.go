@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // Options configure an Engine. Repository, Probes, Remedies and Tick are optional.
@@ -100,7 +100,7 @@ func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error
 	for {
 		run, err := e.o.CI.Find(ctx, o.Repository, o.Params)
 		if err == nil {
-			trail.Log(ctx, e.o.Log).WithError(cause).WithField("pipeline", name(o.Repository, run.Number)).
+			logctx.Log(ctx, e.o.Log).WithError(cause).WithField("pipeline", name(o.Repository, run.Number)).
 				Info("the start was not answered, its pipeline is there")
 			return run.Number, nil
 		}

@@ -12,7 +12,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // maxRequest bounds the body of a request, in bytes. It is large enough for a pipeline with 500
@@ -94,7 +94,7 @@ func (e *Engine) answerOnce(
 	if !e.replays.First(signature) {
 		return nil, errReplay
 	}
-	out, err := answer(trail.Attempt(ctx, a), q)
+	out, err := answer(logctx.Attempt(ctx, a), q)
 	if err != nil {
 		e.replays.Forget(signature)
 	}
@@ -167,14 +167,14 @@ func (e *Engine) refuse(ctx context.Context, w http.ResponseWriter, kind string,
 		status, words = http.StatusServiceUnavailable, notNow
 	}
 	if e.requestLog.Refused(kind, err) {
-		trail.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).
+		logctx.Log(ctx, e.o.Log).WithError(err).WithField("extension", kind).
 			Warn("request of Woodpecker refused; further ones are logged once a minute")
 	}
 	http.Error(w, words, status)
 }
 
 func (e *Engine) log(ctx context.Context, kind string, q request) logrus.FieldLogger {
-	return trail.Log(ctx, e.o.Log).WithFields(logrus.Fields{
+	return logctx.Log(ctx, e.o.Log).WithFields(logrus.Fields{
 		"extension": kind, "repository": q.Repo.FullName, "pipeline": q.Pipeline.Number,
 	})
 }

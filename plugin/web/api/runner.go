@@ -11,9 +11,9 @@ import (
 
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
-	"slipway/plugin/trail"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
@@ -28,7 +28,7 @@ func (a *API) attempt(c *gin.Context) (ab.Attempt, error) {
 	ctx := c.Request.Context()
 	attempt, err := a.o.Store.AttemptByToken(ctx, c.Param("id"), ab.TokenHash(token))
 	if attempt.BuildID != "" {
-		c.Request = c.Request.WithContext(trail.Attempt(ctx, attempt))
+		c.Request = c.Request.WithContext(logctx.Attempt(ctx, attempt))
 	}
 	return attempt, err
 }

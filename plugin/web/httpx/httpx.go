@@ -18,7 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // A HandlerFunc handles a request and either writes the reply or returns an error and
@@ -79,7 +79,7 @@ func retryAfter(err error) time.Duration {
 }
 
 func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
-	entry := trail.Log(c.Request.Context(), log).WithFields(logrus.Fields{"method": c.Request.Method, "route": c.FullPath(), "status": status}).WithError(err)
+	entry := logctx.Log(c.Request.Context(), log).WithFields(logrus.Fields{"method": c.Request.Method, "route": c.FullPath(), "status": status}).WithError(err)
 	if status >= http.StatusInternalServerError {
 		entry.Error("request failed")
 		return

@@ -6,14 +6,14 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 // requestIDHeader names the header of replies that carries the request's id.
 const requestIDHeader = "X-Request-Id"
 
 // RequestIDs is the middleware that gives each request an id of our own: on every reply,
-// in each line that is logged about it (package trail), and on the page of an error for people to quote. An id that the caller sent
+// in each line that is logged about it (package logctx), and on the page of an error for people to quote. An id that the caller sent
 // is not taken over.
 func RequestIDs() gin.HandlerFunc {
 	return func(c *gin.Context) {
@@ -21,7 +21,7 @@ func RequestIDs() gin.HandlerFunc {
 		_, _ = rand.Read(id[:]) // never fails, says its documentation
 		name := hex.EncodeToString(id[:])
 		c.Header(requestIDHeader, name)
-		c.Request = c.Request.WithContext(trail.Request(c.Request.Context(), name))
+		c.Request = c.Request.WithContext(logctx.Request(c.Request.Context(), name))
 		c.Next()
 	}
 }

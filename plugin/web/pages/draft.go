@@ -10,7 +10,7 @@ import (
 
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 	"slipway/plugin/web/session"
 )
 
@@ -133,7 +133,7 @@ func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, what string) erro
 		builds, err := p.start(c, saved.AutomatedBuild, startForm{Key: c.Request.PostForm.Get("key")}, ab.Rule{})
 		switch {
 		case err != nil:
-			trail.Log(c.Request.Context(), p.Log).WithError(err).WithField("automated_build", saved.ID).Warn("saved, but not started")
+			logctx.Log(c.Request.Context(), p.Log).WithError(err).WithField("automated_build", saved.ID).Warn("saved, but not started")
 			warnings = append(warnings, "It is saved, but no build could be started. Start one from its page.")
 		case len(builds) == 1 && len(warnings) == 0:
 			return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "created")

@@ -13,7 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 	"slipway/plugin/web/pages/loghtml"
 	"slipway/plugin/web/session"
 )
@@ -223,7 +223,7 @@ func (s *logStream) run(ctx context.Context, from int64) error {
 		case <-look.C:
 		case <-recheck.C:
 			if err := s.recheck(); err != nil {
-				trail.Log(ctx, s.pages.Log).WithError(err).Debug("a log's stream ends: the person may no longer read it")
+				logctx.Log(ctx, s.pages.Log).WithError(err).Debug("a log's stream ends: the person may no longer read it")
 				return nil
 			}
 		case <-beat.C:

@@ -8,7 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
 )
@@ -138,5 +138,5 @@ func (p *Pages) removePerson(c *gin.Context) error {
 
 func (p *Pages) logPerson(c *gin.Context, user ab.User, what string) {
 	self, _ := session.User(c)
-	trail.Log(c.Request.Context(), p.Log).WithField("user", user.ID).WithField("by", self.Name).Info(what)
+	logctx.Log(c.Request.Context(), p.Log).WithField("user", user.ID).WithField("by", self.Name).Info(what)
 }

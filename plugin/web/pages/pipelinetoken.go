@@ -10,7 +10,7 @@ import (
 	"slipway/config/secret"
 	ab "slipway/plugin/autobuild"
 	"slipway/plugin/engine/own"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 	"slipway/plugin/web/session"
 )
 
@@ -73,7 +73,7 @@ func (p *Pages) makePipelineToken(c *gin.Context) error {
 	if err := p.Store.SetPipelineToken(c.Request.Context(), a.ID, ab.TokenHash(token), user.Name); err != nil {
 		return fmt.Errorf("make a pipeline token for %s: %w", a.Repository.FullName, err)
 	}
-	trail.Log(c.Request.Context(), p.Log).WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token made")
+	logctx.Log(c.Request.Context(), p.Log).WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token made")
 	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{token: token})
 }
 
@@ -87,7 +87,7 @@ func (p *Pages) revokePipelineToken(c *gin.Context) error {
 		return fmt.Errorf("revoke the pipeline token of %s: %w", a.Repository.FullName, err)
 	}
 	user, _ := session.User(c)
-	trail.Log(c.Request.Context(), p.Log).WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token revoked")
+	logctx.Log(c.Request.Context(), p.Log).WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token revoked")
 	return done(c, "/automated-builds/"+a.ID, "revoked")
 }
 

@@ -11,7 +11,7 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/accounts"
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
 )
@@ -139,7 +139,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 	}
 	// Where the account was linked before, its automated builds get their webhooks back.
 	if err := p.Catalog.RestoreHooks(c.Request.Context(), linked.Account.ID); err != nil {
-		trail.Log(c.Request.Context(), p.Log).WithError(err).WithField("account", linked.Account.ID).Warn("linked, but not every webhook stands again")
+		logctx.Log(c.Request.Context(), p.Log).WithError(err).WithField("account", linked.Account.ID).Warn("linked, but not every webhook stands again")
 	}
 	return done(c, withoutQuery(where), "linked")
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	ab "slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
 )
@@ -110,7 +110,7 @@ func (p *Pages) WriteError(c *gin.Context, status int, message string) {
 		title = "Error"
 	}
 	if err := p.show(c, status, "error", frame{Title: title, Content: content}); err != nil {
-		trail.Log(c.Request.Context(), p.Log).WithError(err).Error("cannot show an error's page")
+		logctx.Log(c.Request.Context(), p.Log).WithError(err).Error("cannot show an error's page")
 		c.String(status, "%s", message)
 	}
 }

@@ -1,11 +1,11 @@
-// Package trail carries the log fields of one push in a context. Each log line about the push has
+// Package logctx carries the log fields of one push in a context. Each log line about the push has
 // the same fields, in all packages.
 //
 //	delivery  id of the stored webhook request
 //	build     number of the build, as on pages and in statuses
 //	attempt   number of the attempt, from 1
 //	request   id of an HTTP request, as in the header X-Request-Id of its response
-package trail
+package logctx
 
 import (
 	"context"

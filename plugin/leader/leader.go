@@ -1,10 +1,10 @@
-// Package member is a gateway's membership among the gateways that share a database. It decides
-// which gateway is the leader, which does the work that only one may do, and which gateways are
-// alive. Both are leases that use the database's clock.
+// Package leader elects the leader of the gateways that share a database, which does the work that
+// only one may do. It also reports which gateways are alive. Both are leases that use the
+// database's clock.
 //
 // A gateway that is suspended for longer than its lease loses its leases. Its later writes are
 // rejected, because each write is bound to an attempt, a task's claim or a ref's head.
-package member
+package leader
 
 import (
 	"context"
@@ -33,7 +33,7 @@ type Leases interface {
 	Release(ctx context.Context, lease string) error
 }
 
-// Options configure a Member.
+// Options configure an Elector.
 type Options struct {
 	Leases Leases
 	// Life is how long a lease is valid after its last renewal; 0 = 15 s. Run renews the leases
@@ -42,65 +42,65 @@ type Options struct {
 	Log  logrus.FieldLogger
 }
 
-// A Member is one gateway's membership. It is safe for concurrent use. Only one caller may use Run.
-type Member struct {
+// An Elector is one gateway's part in the election. It is safe for concurrent use. Only one caller may use Run.
+type Elector struct {
 	o Options
 
 	mu          sync.Mutex
 	leaderUntil time.Time // end of the leader lease, by the monotonic clock; zero = not the leader
 }
 
-// New returns a Member without leases. It sends no query.
-func New(o Options) *Member {
+// New returns an Elector without leases. It sends no query.
+func New(o Options) *Elector {
 	if o.Life == 0 {
 		o.Life = 15 * time.Second
 	}
-	return &Member{o: o}
+	return &Elector{o: o}
 }
 
 // Acquire acquires or renews the gateway's lease, and the leader lease if it is free. Call it
 // before any other work.
-func (m *Member) Acquire(ctx context.Context) error {
-	if _, err := m.o.Leases.Hold(ctx, gatewayLease+m.Self(), m.o.Life); err != nil {
+func (e *Elector) Acquire(ctx context.Context) error {
+	if _, err := e.o.Leases.Hold(ctx, gatewayLease+e.ID(), e.o.Life); err != nil {
 		return fmt.Errorf("join the gateways of this database: %w", err)
 	}
-	return m.acquireLeader(ctx)
+	return e.acquireLeader(ctx)
 }
 
 // Run renews the leases until ctx ends, and then releases them. It logs errors and retries; it
 // returns nil.
-func (m *Member) Run(ctx context.Context) error {
-	tick := time.NewTicker(m.o.Life / 3)
+func (e *Elector) Run(ctx context.Context) error {
+	tick := time.NewTicker(e.o.Life / 3)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return m.release(context.WithoutCancel(ctx))
+			return e.release(context.WithoutCancel(ctx))
 		case <-tick.C:
 		}
-		if err := m.Acquire(ctx); err != nil && ctx.Err() == nil {
-			m.o.Log.WithError(err).Warn("place among the gateways not renewed")
+		if err := e.Acquire(ctx); err != nil && ctx.Err() == nil {
+			e.o.Log.WithError(err).Warn("place among the gateways not renewed")
 		}
 	}
 }
 
 // acquireLeader acquires or renews the leader lease. The validity counts from before the query,
 // because the database cannot have started the lease earlier.
-func (m *Member) acquireLeader(ctx context.Context) error {
-	started, wasLeader := time.Now(), m.Leads()
-	held, err := m.o.Leases.Hold(ctx, leaderLease, m.o.Life)
+func (e *Elector) acquireLeader(ctx context.Context) error {
+	started, wasLeader := time.Now(), e.IsLeader()
+	held, err := e.o.Leases.Hold(ctx, leaderLease, e.o.Life)
 	if err != nil {
 		return fmt.Errorf("lead the gateways of this database: %w", err)
 	}
 	until := time.Time{}
 	if held {
-		until = started.Add(m.o.Life)
+		until = started.Add(e.o.Life)
 	}
-	m.mu.Lock()
-	m.leaderUntil = until
-	m.mu.Unlock()
+	e.mu.Lock()
+	e.leaderUntil = until
+	e.mu.Unlock()
 	if held != wasLeader {
-		m.o.Log.WithFields(logrus.Fields{"gateway": m.Self(), "leads": held}).
+		e.o.Log.WithFields(logrus.Fields{"gateway": e.ID(), "leads": held}).
 			Info("the lead among the gateways changed")
 	}
 	return nil
@@ -108,33 +108,33 @@ func (m *Member) acquireLeader(ctx context.Context) error {
 
 // release releases the leader lease and then the gateway's lease. An error is only logged, because
 // the leases expire.
-func (m *Member) release(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, m.o.Life)
+func (e *Elector) release(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, e.o.Life)
 	defer cancel()
-	m.mu.Lock()
-	m.leaderUntil = time.Time{}
-	m.mu.Unlock()
-	for _, lease := range []string{leaderLease, gatewayLease + m.Self()} {
-		if err := m.o.Leases.Release(ctx, lease); err != nil {
-			m.o.Log.WithError(err).WithField("lease", lease).
+	e.mu.Lock()
+	e.leaderUntil = time.Time{}
+	e.mu.Unlock()
+	for _, lease := range []string{leaderLease, gatewayLease + e.ID()} {
+		if err := e.o.Leases.Release(ctx, lease); err != nil {
+			e.o.Log.WithError(err).WithField("lease", lease).
 				Warn("place among the gateways not given back, it lapses by itself")
 		}
 	}
 	return nil
 }
 
-// Self returns the name of this gateway.
-func (m *Member) Self() string { return m.o.Leases.Gateway() }
+// ID returns the name of this gateway.
+func (e *Elector) ID() string { return e.o.Leases.Gateway() }
 
-// Leads reports whether this gateway is the leader. At most one gateway is the leader at any time.
-func (m *Member) Leads() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return time.Now().Before(m.leaderUntil)
+// IsLeader reports whether this gateway is the leader. At most one gateway is the leader at any time.
+func (e *Elector) IsLeader() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Now().Before(e.leaderUntil)
 }
 
 // Alive reports whether the gateway with this name holds its lease. Errors are those of the
 // database.
-func (m *Member) Alive(ctx context.Context, gateway string) (bool, error) {
-	return m.o.Leases.Held(ctx, gatewayLease+gateway)
+func (e *Elector) Alive(ctx context.Context, gateway string) (bool, error) {
+	return e.o.Leases.Held(ctx, gatewayLease+gateway)
 }

@@ -1,4 +1,4 @@
-package member_test
+package leader_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"slipway/plugin/member"
+	"slipway/plugin/leader"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 	"slipway/plugin/store/storetest"
@@ -33,23 +33,23 @@ func gateways(t *testing.T, n int) []*store.Store {
 	return all
 }
 
-func acquire(t *testing.T, s *store.Store, life time.Duration) *member.Member {
+func acquire(t *testing.T, s *store.Store, life time.Duration) *leader.Elector {
 	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	m := member.New(member.Options{Leases: s, Life: life, Log: log})
-	if err := m.Acquire(t.Context()); err != nil {
+	e := leader.New(leader.Options{Leases: s, Life: life, Log: log})
+	if err := e.Acquire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return e
 }
 
-// run keeps a member's leases until stop is called.
-func run(t *testing.T, m *member.Member) (stop func()) {
+// run keeps a gateway's leases until stop is called.
+func run(t *testing.T, e *leader.Elector) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- m.Run(ctx) }()
+	go func() { ended <- e.Run(ctx) }()
 	return func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -58,9 +58,9 @@ func run(t *testing.T, m *member.Member) (stop func()) {
 	}
 }
 
-func alive(t *testing.T, m *member.Member, gateway string) bool {
+func alive(t *testing.T, e *leader.Elector, gateway string) bool {
 	t.Helper()
-	isAlive, err := m.Alive(t.Context(), gateway)
+	isAlive, err := e.Alive(t.Context(), gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,17 +71,17 @@ func TestOneGatewayLeadsUntilItReleasesItsLease(t *testing.T) {
 	all := gateways(t, 2)
 	first, second := acquire(t, all[0], time.Minute), acquire(t, all[1], time.Minute)
 	stop := run(t, first)
-	if !first.Leads() || second.Leads() {
-		t.Fatalf("the first leads %v, the second %v", first.Leads(), second.Leads())
+	if !first.IsLeader() || second.IsLeader() {
+		t.Fatalf("the first leads %v, the second %v", first.IsLeader(), second.IsLeader())
 	}
-	if !alive(t, first, second.Self()) || !alive(t, second, first.Self()) || alive(t, first, "nobody") {
+	if !alive(t, first, second.ID()) || !alive(t, second, first.ID()) || alive(t, first, "nobody") {
 		t.Error("the gateways do not know of each other, or know of nobody")
 	}
 	stop()
-	if first.Leads() || alive(t, second, first.Self()) {
+	if first.IsLeader() || alive(t, second, first.ID()) {
 		t.Error("it left, and leads or is there still")
 	}
-	if err := second.Acquire(t.Context()); err != nil || !second.Leads() {
+	if err := second.Acquire(t.Context()); err != nil || !second.IsLeader() {
 		t.Errorf("the second does not lead, error %v", err)
 	}
 }
@@ -92,25 +92,25 @@ func TestASuspendedGatewayLosesTheLead(t *testing.T) {
 	const life = 300 * time.Millisecond
 	suspended := acquire(t, all[0], life) // it does not renew its leases, like a suspended process
 	second := acquire(t, all[1], life)
-	if second.Leads() {
+	if second.IsLeader() {
 		t.Fatal("both lead")
 	}
 	defer run(t, second)()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for !second.Leads() {
+	for !second.IsLeader() {
 		select {
 		case <-tick.C:
 		case <-deadline:
 			t.Fatal("nobody took the lead over")
 		}
 	}
-	if suspended.Leads() {
+	if suspended.IsLeader() {
 		t.Error("two lead")
 	}
-	if err := suspended.Acquire(t.Context()); err != nil || suspended.Leads() {
-		t.Errorf("it leads again %v, error %v", suspended.Leads(), err)
+	if err := suspended.Acquire(t.Context()); err != nil || suspended.IsLeader() {
+		t.Errorf("it leads again %v, error %v", suspended.IsLeader(), err)
 	}
 }
 
@@ -126,8 +126,8 @@ func TestARestartGetsItsLeasesAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := acquire(t, s, time.Hour); !m.Leads() || !alive(t, m, "a") {
-			t.Errorf("it leads %v, is there %v", m.Leads(), alive(t, m, "a"))
+		if e := acquire(t, s, time.Hour); !e.IsLeader() || !alive(t, e, "a") {
+			t.Errorf("it leads %v, is there %v", e.IsLeader(), alive(t, e, "a"))
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package trail_test
+package logctx_test
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/trail"
+	"slipway/plugin/logctx"
 )
 
 func TestALineHasWhatItsContextCarries(t *testing.T) {
@@ -23,31 +23,31 @@ func TestALineHasWhatItsContextCarries(t *testing.T) {
 	}{
 		"nothing": {func(ctx context.Context) context.Context { return ctx }, logrus.Fields{}},
 		"a delivery": {
-			func(ctx context.Context) context.Context { return trail.Delivery(ctx, "d1") },
+			func(ctx context.Context) context.Context { return logctx.Delivery(ctx, "d1") },
 			logrus.Fields{"delivery": "d1"},
 		},
 		"a push's build": {
-			func(ctx context.Context) context.Context { return trail.Build(ctx, push) },
+			func(ctx context.Context) context.Context { return logctx.Build(ctx, push) },
 			logrus.Fields{"delivery": "d1", "build": int64(7)},
 		},
 		"a started build": {
-			func(ctx context.Context) context.Context { return trail.Build(ctx, started) },
+			func(ctx context.Context) context.Context { return logctx.Build(ctx, started) },
 			logrus.Fields{"delivery": "d1", "build": int64(7), "attempt": 2},
 		},
 		"a build that waits for its next attempt": {
-			func(ctx context.Context) context.Context { return trail.Build(ctx, waiting) },
+			func(ctx context.Context) context.Context { return logctx.Build(ctx, waiting) },
 			logrus.Fields{"build": int64(7)},
 		},
 		"an attempt of a request": {func(ctx context.Context) context.Context {
-			return trail.Attempt(trail.Request(ctx, "r1"), attempt)
+			return logctx.Attempt(logctx.Request(ctx, "r1"), attempt)
 		}, logrus.Fields{"request": "r1", "delivery": "d1", "build": int64(7), "attempt": 1}},
 		"a later build in place of an earlier one": {func(ctx context.Context) context.Context {
-			return trail.Build(trail.Build(ctx, autobuild.Build{Number: 6}), push)
+			return logctx.Build(logctx.Build(ctx, autobuild.Build{Number: 6}), push)
 		}, logrus.Fields{"delivery": "d1", "build": int64(7)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, logged := test.NewNullLogger()
-			trail.Log(tt.ctx(t.Context()), log).Info("done")
+			logctx.Log(tt.ctx(t.Context()), log).Info("done")
 			if diff := cmp.Diff(tt.want, logged.LastEntry().Data); diff != "" {
 				t.Error(diff)
 			}
@@ -57,9 +57,9 @@ func TestALineHasWhatItsContextCarries(t *testing.T) {
 
 func TestAContextKeepsItsOwnFields(t *testing.T) {
 	log, logged := test.NewNullLogger()
-	outer := trail.Delivery(t.Context(), "d1")
-	trail.Build(outer, autobuild.Build{Number: 7})
-	trail.Log(outer, log).Info("done")
+	outer := logctx.Delivery(t.Context(), "d1")
+	logctx.Build(outer, autobuild.Build{Number: 7})
+	logctx.Log(outer, log).Info("done")
 	if diff := cmp.Diff(logrus.Fields{"delivery": "d1"}, logged.LastEntry().Data); diff != "" {
 		t.Error(diff)
 	}
