@@ -20,7 +20,7 @@ VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unkno
 RELEASE       := -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)"
 GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
 RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap
-TESTING       := procps chromium nginx-light postgresql docker-registry git-lfs skopeo curl openssl wget iproute2
+TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2
 
 # The race detector, but not in SQLite, which is C made Go: four times as fast, and ours all the same.
 RACE          := -race -gcflags=modernc.org/...=-race=false

@@ -15,7 +15,7 @@ import (
 )
 
 // storeCredentials stores one credential of each kind; its user name says which.
-func storeCredentials(t *testing.T, y *yard) {
+func storeCredentials(t *testing.T, y *env) {
 	t.Helper()
 	other := y.automate("registry.example.com/acme/other", "embedded")
 	for user, r := range map[string]autobuild.Registry{
@@ -35,7 +35,7 @@ func storeCredentials(t *testing.T, y *yard) {
 }
 
 // specOn returns the spec of a build on an engine, as it goes over the wire.
-func specOn(t *testing.T, y *yard, engine string) (s spec.Spec, users []string) {
+func specOn(t *testing.T, y *env, engine string) (s spec.Spec, users []string) {
 	t.Helper()
 	b := y.build(y.owner)
 	a, err := y.store.StartAttempt(t.Context(), b.ID, engine, "h", y.now.Add(time.Hour), 0)
@@ -58,7 +58,7 @@ func specOn(t *testing.T, y *yard, engine string) (s spec.Spec, users []string) 
 }
 
 func TestABuildGetsItsOwnPushCredentialAndPullOnlyOnes(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	storeCredentials(t, y)
 	s, users := specOn(t, y, "embedded")
 	if diff := cmp.Diff([]string{"bound", "own reader (pull only)", "reader (pull only)"}, users); diff != "" {
@@ -74,7 +74,7 @@ func TestABuildGetsItsOwnPushCredentialAndPullOnlyOnes(t *testing.T) {
 
 // A runner that the people of the repository control gets what is bound to their automated build.
 func TestARunnerInTheRepositoryGetsBoundCredentialsOnly(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	storeCredentials(t, y)
 	s, users := specOn(t, y, "own")
 	if diff := cmp.Diff([]string{"bound", "own reader (pull only)"}, users); diff != "" {
@@ -100,7 +100,7 @@ func TestARunnerInTheRepositoryGetsBoundCredentialsOnly(t *testing.T) {
 
 // An attempt may outlive its engine's configuration: its runner gets no more than any runner may have.
 func TestARunnerOfAnUnknownEngineGetsBoundCredentialsOnly(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	storeCredentials(t, y)
 	s, users := specOn(t, y, "removed")
 	if diff := cmp.Diff([]string{"bound", "own reader (pull only)"}, users); diff != "" {
@@ -112,7 +112,7 @@ func TestARunnerOfAnUnknownEngineGetsBoundCredentialsOnly(t *testing.T) {
 }
 
 func TestTheSettingOfPushHooksReachesTheRunner(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	y.Dispatcher = dispatcher.New(dispatcher.Options{Store: y.store, Connector: y.account, PushHooks: true, Now: y.clock})
 	if s, _ := specOn(t, y, "embedded"); !s.PushHooks {
 		t.Error("got PushHooks off, want on")

@@ -5,172 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/sirupsen/logrus"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/dispatcher"
 	"slipway/plugin/store"
-	"slipway/plugin/store/queue"
-	"slipway/plugin/store/storetest"
 	"slipway/runner/spec"
 )
 
-// yard is a dispatcher over a real store, with a scripted engine.
-type yard struct {
-	*dispatcher.Dispatcher
-	t       *testing.T
-	store   *store.Store
-	engine  *engine
-	account *account
-	repo    autobuild.Repository
-	owner   autobuild.AutomatedBuild
-	now     time.Time
-}
-
-func newYard(t *testing.T, limit int) *yard {
-	t.Helper()
-	y := &yard{t: t, engine: &engine{}, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
-	y.store = storetest.OpenAt(t, t.TempDir(), y.clock)
-	source, err := y.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
-	must(t, err)
-	y.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
-	y.owner = y.automate("registry.example.com/acme/app", "embedded")
-	y.account = &account{}
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	y.Dispatcher = dispatcher.New(dispatcher.Options{
-		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{
-			"embedded": {Engine: y.engine, Limit: limit, URL: "http://127.0.0.1:8080", BuilderTLS: secret.New("builder secret")},
-			"own":      {Engine: y.engine, URL: "http://127.0.0.1:8080", BuilderTLS: secret.New("builder secret"), InRepository: true},
-		},
-		Now: y.clock, Log: log,
-	})
-	return y
-}
-
-func (y *yard) clock() time.Time { return y.now }
-
-func (y *yard) automate(image, engine string) autobuild.AutomatedBuild {
-	y.t.Helper()
-	a, err := y.store.SaveAutomatedBuild(y.t.Context(), autobuild.AutomatedBuild{
-		AccountID: "account", Repository: y.repo, Image: image, Engine: engine,
-		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("n")},
-	})
-	must(y.t, err)
-	return a
-}
-
-func (y *yard) build(owner autobuild.AutomatedBuild) autobuild.Build {
-	y.t.Helper()
-	b, _, err := y.store.CreateBuild(y.t.Context(), autobuild.Build{
-		AutomatedBuildID: owner.ID, RuleID: "rule", Repository: y.repo, Ref: autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
-		Commit: autobuild.Commit{Hash: strings.Repeat("a", 40), Message: "A"}, Image: owner.Image, Tags: []string{"latest"},
-		Dockerfile: "Dockerfile", Context: ".", BuildArgs: map[string]string{"A": "1"}, Platforms: []string{"linux/amd64"},
-		Caching: true, Publish: true, Cause: autobuild.CauseManual,
-	})
-	must(y.t, err)
-	return b
-}
-
-func (y *yard) reload(b autobuild.Build) autobuild.Build {
-	y.t.Helper()
-	b, err := y.store.Build(y.t.Context(), b.ID)
-	must(y.t, err)
-	return b
-}
-
-func (y *yard) dispatch(b autobuild.Build) {
-	y.t.Helper()
-	must(y.t, y.Dispatch(y.t.Context(), b.ID))
-}
-
-// wantSnooze dispatches a build and wants it postponed, with the detail on its page.
-func (y *yard) wantSnooze(b autobuild.Build, from, to time.Duration, detail string) {
-	y.t.Helper()
-	err := y.Dispatch(y.t.Context(), b.ID)
-	if got, ok := queue.SnoozedFor(err); !ok || got < from || got > to {
-		y.t.Errorf("Dispatch = %v, want a snooze of %s to %s", err, from, to)
-	}
-	if now := y.reload(b); now.State != autobuild.Queued || !strings.Contains(now.Detail, detail) {
-		y.t.Errorf("build is %s: %q, want %q in it", now.State, now.Detail, detail)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// engine is a scripted engine.
-type engine struct {
-	mu                 sync.Mutex
-	startErr, stateErr error
-	onStart            func()
-	started            []autobuild.Pipeline
-	cancelled          []autobuild.Attempt
-	cancelErr          error
-	asked              int
-}
-
-func (e *engine) Start(_ context.Context, p autobuild.Pipeline) (string, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.startErr != nil {
-		return "", e.startErr
-	}
-	e.started = append(e.started, p)
-	if e.onStart != nil {
-		e.onStart()
-	}
-	return fmt.Sprintf("pipeline-%d", len(e.started)), nil
-}
-
-func (e *engine) Cancel(_ context.Context, a autobuild.Attempt) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.cancelled = append(e.cancelled, a)
-	return e.cancelErr
-}
-
-func (e *engine) State(context.Context, autobuild.Attempt) (autobuild.PipelineState, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.asked++
-	return autobuild.PipelineGone, e.stateErr
-}
-
-// account is a connector whose account knows addresses, and gives no credential.
-type account struct{ err error }
-
-func (a *account) Connect(context.Context, string) (autobuild.Connection, error) {
-	return autobuild.Connection{Git: a}, a.err
-}
-
-func (a *account) CloneURL(r autobuild.Repository) (string, error) {
-	return "https://bitbucket.example.com/" + r.FullName + ".git", nil
-}
-
-func (a *account) GitCredential(context.Context, autobuild.Repository) (autobuild.GitCredential, error) {
-	return autobuild.GitCredential{}, errors.New("the dispatcher asks for no credential")
-}
-
-func (a *account) RenewGitCredential(context.Context, autobuild.Repository, secret.Secret) (autobuild.GitCredential, error) {
-	return autobuild.GitCredential{}, errors.New("the dispatcher asks for no credential")
-}
-
 func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	y.dispatch(b)
 	y.dispatch(b) // the task once more
@@ -196,7 +45,7 @@ func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
 }
 
 func TestOnlyQueuedBuildsAreStarted(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	_, err := y.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "no")
 	must(t, err)
@@ -208,7 +57,7 @@ func TestOnlyQueuedBuildsAreStarted(t *testing.T) {
 }
 
 func TestAFullEngineIsWaitedFor(t *testing.T) {
-	y := newYard(t, 1)
+	y := newEnv(t, 1)
 	first, second := y.build(y.owner), y.build(y.owner)
 	y.dispatch(first)
 	y.wantSnooze(second, 500*time.Millisecond, time.Second, "")
@@ -221,7 +70,7 @@ func TestAFullEngineIsWaitedFor(t *testing.T) {
 }
 
 func TestI13ABuildOfAnotherComesFirstWhenPlacesAreFew(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	other := y.automate("registry.example.com/acme/other", "embedded")
 	y.dispatch(y.build(y.owner))
 	y.dispatch(y.build(y.owner))
@@ -233,7 +82,7 @@ func TestI13ABuildOfAnotherComesFirstWhenPlacesAreFew(t *testing.T) {
 // I13: however many builds of one repository wait, the next place is for the build of another, and
 // that one looks for it soon.
 func TestI13AFloodHoldsUpNoOthersBuild(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	other := y.automate("registry.example.com/acme/other", "embedded")
 	first, second := y.build(y.owner), y.build(y.owner)
 	y.dispatch(first)
@@ -256,7 +105,7 @@ func TestI13AFloodHoldsUpNoOthersBuild(t *testing.T) {
 }
 
 func TestWhatPeopleMustMendIsSaid(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	for _, tt := range []struct {
 		err    error
@@ -283,7 +132,7 @@ func TestWhatPeopleMustMendIsSaid(t *testing.T) {
 
 // An engine that fails for all costs a build one attempt, and then nothing until it answers.
 func TestAnEngineThatIsDownIsWaitedFor(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	down := fmt.Errorf("connection refused: %w", autobuild.ErrUnavailable)
 	y.engine.startErr, y.engine.stateErr = down, down
@@ -322,7 +171,7 @@ func TestAnEngineThatIsDownIsWaitedFor(t *testing.T) {
 }
 
 func TestThreeFailedStartsEndTheBuild(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	y.engine.startErr = errors.New("no such image")
 	for range autobuild.MaxAttempts {
@@ -339,7 +188,7 @@ func TestThreeFailedStartsEndTheBuild(t *testing.T) {
 // in a build: it waits, and its attempts stay its own.
 func TestStartsThatFailForAllCostNoAttempt(t *testing.T) {
 	for _, cause := range []error{autobuild.ErrUnavailable, autobuild.ErrUnauthorized, autobuild.ErrForbidden} {
-		y := newYard(t, 0)
+		y := newEnv(t, 0)
 		b := y.build(y.owner)
 		y.engine.startErr = fmt.Errorf("no pipeline: %w", cause)
 		for range 2 * autobuild.MaxAttempts {
@@ -358,7 +207,7 @@ func TestStartsThatFailForAllCostNoAttempt(t *testing.T) {
 }
 
 func TestABuildCancelledWhileItStartsIsCancelledOnTheEngineToo(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	y.engine.cancelErr = errors.New("is logged")
 	y.engine.onStart = func() {
@@ -375,7 +224,7 @@ func TestABuildCancelledWhileItStartsIsCancelledOnTheEngineToo(t *testing.T) {
 }
 
 func TestABuildCancelledBeforeAFailedStartStaysCancelled(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	y.engine.startErr = errors.New("no")
 	a, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h", y.now.Add(time.Hour), 0)
@@ -389,7 +238,7 @@ func TestABuildCancelledBeforeAFailedStartStaysCancelled(t *testing.T) {
 }
 
 func TestTasksOfTheQueueAreDispatched(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	started := make(chan struct{})
 	y.engine.onStart = func() { close(started) }
 	y.Register(y.store.Tasks())
@@ -410,7 +259,7 @@ func TestTasksOfTheQueueAreDispatched(t *testing.T) {
 // B11: what is built is the queued commit, wherever its branch has moved; the one credential is the
 // image's registry's.
 func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	for host, password := range map[string]string{"registry.example.com": "registry secret", "ghcr.io": "another secret"} {
 		_, err := y.store.SaveRegistry(t.Context(), autobuild.Registry{Host: host, Username: "robot", Password: secret.New(password), Insecure: true})
 		must(t, err)
@@ -457,7 +306,7 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 }
 
 func TestASpecThatCannotBeHadIsAnError(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	a, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", y.now.Add(time.Hour), 0)
 	must(t, err)
@@ -475,7 +324,7 @@ func TestASpecThatCannotBeHadIsAnError(t *testing.T) {
 }
 
 func TestAnImageWithoutACredentialIsPushedWithoutOne(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	a, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", y.now.Add(-time.Hour), 0)
 	must(t, err)

@@ -11,7 +11,7 @@ import (
 // B16: Docker Hub discards what is pushed while 30 builds wait. Here each waits its turn, however
 // many there are, and is built once.
 func TestB16NoQueuedBuildIsDiscarded(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	var all []autobuild.Build
 	for range 60 {
 		all = append(all, y.build(y.owner))

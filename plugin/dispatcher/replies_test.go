@@ -177,7 +177,7 @@ func TestAClaimHoldsWhatIsDocumentedForItsEngine(t *testing.T) {
 	rows := documented(t)
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
-			y := newYard(t, 2)
+			y := newEnv(t, 2)
 			if engine == "drone" || engine == "woodpecker" {
 				y.Dispatcher = dispatcher.New(dispatcher.Options{
 					Store: y.store, Connector: y.account, Now: y.clock,

@@ -13,7 +13,7 @@ import (
 // A build that outlives its automated build ends: retried after the deletion, or planned while
 // it happened, it would wait for ever.
 func TestABuildWithoutItsAutomatedBuildEnds(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	must(t, y.store.DeleteAutomatedBuild(t.Context(), y.owner.ID))
 	_, err := y.store.RetryBuild(t.Context(), b.ID, "alice")
@@ -29,7 +29,7 @@ func TestABuildWithoutItsAutomatedBuildEnds(t *testing.T) {
 // What keeps a build from starting is on its page also when it is nobody's to mend there, and
 // when the task is given up the build ends.
 func TestABuildThatCannotStartSaysSoAndEnds(t *testing.T) {
-	y := newYard(t, 2)
+	y := newEnv(t, 2)
 	b := y.build(y.owner)
 	y.account.err = errors.New("unseal: wrong key")
 	err := y.Dispatch(t.Context(), b.ID)
@@ -50,7 +50,7 @@ func TestABuildThatCannotStartSaysSoAndEnds(t *testing.T) {
 
 // A place that becomes free is the older build's, whichever of a ref's builds looks first.
 func TestPushesOfARefAreBuiltInTheirOrder(t *testing.T) {
-	y := newYard(t, 1)
+	y := newEnv(t, 1)
 	running, older, newer := y.build(y.owner), y.build(y.owner), y.build(y.owner)
 	y.dispatch(running)
 	_, err := y.store.CancelBuild(t.Context(), running.ID, autobuild.ReasonUser, "no")
@@ -65,7 +65,7 @@ func TestPushesOfARefAreBuiltInTheirOrder(t *testing.T) {
 // However many builds wait, as after an outage, they look for room about a hundred times a
 // second together: a look is two commits, and deliveries need the disk, too.
 func TestManyWaitingBuildsLookSeldom(t *testing.T) {
-	y := newYard(t, 1)
+	y := newEnv(t, 1)
 	y.dispatch(y.build(y.owner))
 	var last autobuild.Build
 	for range 400 {
