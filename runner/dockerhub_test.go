@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner/spec"
 )
 
@@ -24,7 +24,7 @@ func TestB12PrivateSubmoduleOfABuild(t *testing.T) {
 		".gitmodules":    "[submodule \"lib\"]\n\tpath = lib\n\turl = " + server.URL("lib") + "\n",
 	}, map[string]string{"lib": lib})
 	b := w.push(nil)
-	if failed := w.must(b, ab.Failed, ab.ReasonConfig); !strings.Contains(failed.Detail, "SSH_PRIVATE") {
+	if failed := w.must(b, autobuild.Failed, autobuild.ReasonConfig); !strings.Contains(failed.Detail, "SSH_PRIVATE") {
 		t.Errorf("without a key: %s", failed.Detail)
 	}
 	w.edit = func(s *spec.Spec) {
@@ -46,7 +46,7 @@ func TestB12PrivateSubmoduleOfABuild(t *testing.T) {
 			return err
 		})
 	}
-	done := w.must(w.push(map[string]string{"again": ""}), ab.Succeeded, "")
+	done := w.must(w.push(map[string]string{"again": ""}), autobuild.Succeeded, "")
 	if log := w.log(done); greeting != "from a submodule\n" || strings.Contains(log, middle) || !strings.Contains(log, "submodule lib is at commit "+lib) {
 		t.Errorf("greeting %q; log:\n%s", greeting, log)
 	}

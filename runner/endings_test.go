@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner"
 	"slipway/runner/report"
 	"slipway/runner/spec"
@@ -20,7 +20,7 @@ func TestTimeout(t *testing.T) {
 	w := newWorld(t)
 	waitInside(w)
 	w.edit = func(s *spec.Spec) { s.Timeout = 500 * time.Millisecond }
-	w.must(w.push(dockerfile("FROM scratch\n")), ab.Failed, ab.ReasonTimeout)
+	w.must(w.push(dockerfile("FROM scratch\n")), autobuild.Failed, autobuild.ReasonTimeout)
 }
 
 // B13: SIGTERM, which ends Run's context, is a cancellation; no tag is pushed.
@@ -33,7 +33,7 @@ func TestB13Terminated(t *testing.T) {
 		cancel()
 	}()
 	b := w.push(dockerfile("FROM scratch\n"))
-	w.check(b, w.run(ctx, b), ab.Cancelled, ab.ReasonUser)
+	w.check(b, w.run(ctx, b), autobuild.Cancelled, autobuild.ReasonUser)
 	if got := w.tag("latest"); got != "" {
 		t.Errorf("latest was pushed: %s", got)
 	}
@@ -59,7 +59,7 @@ func TestCancelledAtTheGateway(t *testing.T) {
 	if took := time.Since(<-cancelled); took > 10*time.Second { // a runner hears of it within 2 s; a machine may be loaded
 		t.Errorf("stopped after %s", took)
 	}
-	if got, err := w.store.Build(t.Context(), b.ID); err != nil || got.State != ab.Cancelled {
+	if got, err := w.store.Build(t.Context(), b.ID); err != nil || got.State != autobuild.Cancelled {
 		t.Errorf("build %+v, %v", got, err)
 	}
 }
@@ -81,7 +81,7 @@ func TestGatewayRestarts(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	b := w.must(w.push(dockerfile("FROM scratch\n")), autobuild.Succeeded, "")
 	if w.tag("latest") != b.Digest || !strings.Contains(w.log(b), "succeeded") {
 		t.Errorf("latest at %s, want %s; log:\n%s", w.tag("latest"), b.Digest, w.log(b))
 	}
@@ -118,8 +118,8 @@ func TestSpecThatCannotBeHad(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	got := w.check(b, runner.Run(t.Context(), o), ab.Errored, ab.ReasonConfig)
-	if got.State != ab.Queued {
+	got := w.check(b, runner.Run(t.Context(), o), autobuild.Errored, autobuild.ReasonConfig)
+	if got.State != autobuild.Queued {
 		t.Errorf("the build is %s, want another attempt", got.State)
 	}
 }
@@ -146,5 +146,5 @@ func TestNoPlaceToWork(t *testing.T) {
 	b := w.push(dockerfile("FROM scratch\n"))
 	o := w.options(b, w.start(b))
 	o.Settings.Workdir += "/none"
-	w.check(b, runner.Run(t.Context(), o), ab.Errored, ab.ReasonInfrastructure)
+	w.check(b, runner.Run(t.Context(), o), autobuild.Errored, autobuild.ReasonInfrastructure)
 }

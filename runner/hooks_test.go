@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner/spec"
 )
 
@@ -35,7 +35,7 @@ func TestB1HooksAroundTheBuild(t *testing.T) {
 	w := newWorld(t)
 	w.edit = pushHooks
 	files, said := allHooks(t)
-	b := w.must(w.push(files), ab.Succeeded, "")
+	b := w.must(w.push(files), autobuild.Succeeded, "")
 	want := "post_checkout in svc\npre_build in svc\npost_build in svc\npre_test in svc\ntest in svc\npost_test in svc\n" +
 		"pre_push in svc with credentials\npost_push in svc with credentials\n"
 	if got := said(); got != want {
@@ -50,7 +50,7 @@ func TestPushHooksOnlyWhenPublishing(t *testing.T) {
 	w := newWorld(t)
 	w.edit = func(s *spec.Spec) { s.Publish = false }
 	files, said := allHooks(t)
-	w.must(w.push(files), ab.Succeeded, "")
+	w.must(w.push(files), autobuild.Succeeded, "")
 	if got := said(); strings.Contains(got, "_push") || !strings.Contains(got, "post_test") {
 		t.Errorf("hooks said:\n%s", got)
 	}
@@ -58,12 +58,12 @@ func TestPushHooksOnlyWhenPublishing(t *testing.T) {
 
 // B3, B9: a failing hook ends the build, named with its code, and the tags stay.
 func TestB3FailingHooks(t *testing.T) {
-	for name, reason := range map[string]ab.Reason{"pre_build": ab.ReasonHook, "test": ab.ReasonTest, "pre_push": ab.ReasonHook} {
+	for name, reason := range map[string]autobuild.Reason{"pre_build": autobuild.ReasonHook, "test": autobuild.ReasonTest, "pre_push": autobuild.ReasonHook} {
 		w := newWorld(t)
 		before := w.put("latest", "as it was")
 		files := dockerfile("FROM scratch\n")
 		files[hook(name)] = "#!/bin/sh\nexit 3\n"
-		b := w.must(w.push(files), ab.Failed, reason)
+		b := w.must(w.push(files), autobuild.Failed, reason)
 		if !strings.Contains(b.Detail, "hooks/"+name) || !strings.Contains(b.Detail, "exit code 3") {
 			t.Errorf("%s: detail %q", name, b.Detail)
 		}
@@ -78,20 +78,20 @@ func TestHooksThatMayNotRunFailTheBuild(t *testing.T) {
 	w.hooks = false
 	files := dockerfile("FROM scratch\n")
 	files[hook("post_push")] = "#!/bin/sh\n"
-	b := w.must(w.push(files), ab.Failed, ab.ReasonHook)
+	b := w.must(w.push(files), autobuild.Failed, autobuild.ReasonHook)
 	if !strings.Contains(b.Detail, "hooks/post_push") || !strings.Contains(b.Detail, "SLIPWAY_RUNNER_HOOKS") {
 		t.Errorf("detail %q", b.Detail)
 	}
 	if len(w.builder.requests) != 0 {
 		t.Error("it was built all the same")
 	}
-	w.must(w.push(map[string]string{"svc/Dockerfile": "FROM other\n", hook("post_push") + ".bak": ""}), ab.Failed, ab.ReasonHook)
+	w.must(w.push(map[string]string{"svc/Dockerfile": "FROM other\n", hook("post_push") + ".bak": ""}), autobuild.Failed, autobuild.ReasonHook)
 }
 
 // A Dockerfile may be made by a hook.
 func TestHookMakesTheDockerfile(t *testing.T) {
 	w := newWorld(t)
-	w.must(w.push(map[string]string{hook("pre_build"): "#!/bin/sh\necho FROM scratch > Dockerfile\n"}), ab.Succeeded, "")
+	w.must(w.push(map[string]string{hook("pre_build"): "#!/bin/sh\necho FROM scratch > Dockerfile\n"}), autobuild.Succeeded, "")
 }
 
 // seeded makes the registry point IMAGE_NAME at an image when a hook asks for it.
@@ -119,7 +119,7 @@ func pushScript(url string) string {
 func TestB2B5HookBuilds(t *testing.T) {
 	w := newWorld(t)
 	w.edit = pushHooks
-	b := w.must(w.push(w.seeded(t)), ab.Succeeded, "")
+	b := w.must(w.push(w.seeded(t)), autobuild.Succeeded, "")
 	if len(w.builder.requests) != 0 {
 		t.Error("the default build ran too")
 	}
@@ -134,17 +134,17 @@ func TestHookThatBuildsNothing(t *testing.T) {
 	w := newWorld(t)
 	w.edit = pushHooks
 	idle := map[string]string{"svc/README": "", hook("build"): "#!/bin/sh\n"}
-	b := w.must(w.push(idle), ab.Failed, ab.ReasonHook)
+	b := w.must(w.push(idle), autobuild.Failed, autobuild.ReasonHook)
 	if !strings.Contains(b.Detail, w.image()+":1.2") {
 		t.Errorf("detail %q", b.Detail)
 	}
 	// The image of an earlier build is not this one's.
 	w.put("1.2", "of an earlier build")
 	idle["svc/README"] = "again"
-	w.must(w.push(idle), ab.Failed, ab.ReasonHook)
+	w.must(w.push(idle), autobuild.Failed, autobuild.ReasonHook)
 	w.edit = func(s *spec.Spec) { s.Publish = false }
 	idle["svc/README"] = "tested only"
-	w.must(w.push(idle), ab.Succeeded, "")
+	w.must(w.push(idle), autobuild.Succeeded, "")
 }
 
 func TestSupersededHookBuildDoesNotStart(t *testing.T) {
@@ -152,8 +152,8 @@ func TestSupersededHookBuildDoesNotStart(t *testing.T) {
 	w.edit = pushHooks
 	older := w.push(w.seeded(t))
 	newer := map[string]string{"svc/Dockerfile": "FROM newer\n", hook("build"): "#!/bin/sh\n", hook("push"): "#!/bin/sh\n"}
-	w.must(w.push(newer), ab.Succeeded, "")
-	w.must(older, ab.Cancelled, ab.ReasonSuperseded)
+	w.must(w.push(newer), autobuild.Succeeded, "")
+	w.must(older, autobuild.Cancelled, autobuild.ReasonSuperseded)
 	if got := w.tag("1.2"); got != "" {
 		t.Errorf("hooks/build of the older build ran: 1.2 is at %s", got)
 	}
@@ -167,7 +167,7 @@ func TestHookPushes(t *testing.T) {
 	files[hook("push")] = files[hook("build")]
 	delete(files, hook("build"))
 	files["svc/Dockerfile"] = "FROM scratch\n"
-	b := w.must(w.push(files), ab.Succeeded, "")
+	b := w.must(w.push(files), autobuild.Succeeded, "")
 	if w.tag("1.2") == "" || w.tag("latest") != "" || !strings.Contains(w.log(b), "hooks/push left no tag latest") {
 		t.Errorf("1.2 at %q, latest at %q; log:\n%s", w.tag("1.2"), w.tag("latest"), w.log(b))
 	}

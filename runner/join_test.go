@@ -12,7 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
@@ -48,7 +48,7 @@ func (w *world) steps(patience time.Duration, answers ...func() told) (output st
 		_ = spec.EncodeJoin(rw, a.reply)
 	})
 	var out bytes.Buffer
-	run := w.options(ab.Build{}, "")
+	run := w.options(autobuild.Build{}, "")
 	run.Output = &out
 	err = runner.RunJoined(w.t.Context(), runner.JoinOptions{
 		Settings: settings.Join{Gateway: w.gateway.URL, AutomatedBuild: "kq3", Token: secret.New("long-lived"), Builder: "unix:///of-the-world.sock", Hooks: true, Commit: w.head, Ref: "refs/heads/main", Logins: w.logins},
@@ -68,10 +68,10 @@ func nothing(reason string, unsure bool) func() told {
 }
 
 // has starts the build's next attempt and hands it out.
-func (w *world) has(b ab.Build) func() told {
+func (w *world) has(b autobuild.Build) func() told {
 	return func() told {
-		token := ab.NewToken()
-		if _, err := w.store.StartAttempt(w.t.Context(), b.ID, "own", ab.TokenHash(token), time.Now().Add(time.Hour), 0); err != nil {
+		token := autobuild.NewToken()
+		if _, err := w.store.StartAttempt(w.t.Context(), b.ID, "own", autobuild.TokenHash(token), time.Now().Add(time.Hour), 0); err != nil {
 			w.t.Error(err)
 		}
 		return told{status: http.StatusOK, reply: spec.JoinReply{BuildID: b.ID, Build: b.Number, Token: token}}
@@ -85,8 +85,8 @@ func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
 	if err != nil || asked != 6 {
 		t.Errorf("asked %d times, %v", asked, err)
 	}
-	w.check(first, nil, ab.Succeeded, "")
-	w.check(second, nil, ab.Succeeded, "")
+	w.check(first, nil, autobuild.Succeeded, "")
+	w.check(second, nil, autobuild.Succeeded, "")
 	if strings.Count(output, "waiting: not yet") != 1 || !strings.HasSuffix(output, "all done\n") {
 		t.Errorf("the step says\n%s", output)
 	}
@@ -122,7 +122,7 @@ func TestABuildThatFailsDoesNotKeepOthersWaiting(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "build 1: build failed (config)") || strings.Contains(err.Error(), "is over") {
 		t.Errorf("the step: %v", err)
 	}
-	w.check(good, nil, ab.Succeeded, "")
+	w.check(good, nil, autobuild.Succeeded, "")
 }
 
 // An error of the surroundings is tried again by the gateway, in the same step.
@@ -134,7 +134,7 @@ func TestARetryInTheSameStepMakesItGood(t *testing.T) {
 	if output, _, err := w.steps(time.Minute, w.has(b), again, nothing("done", false)); err != nil {
 		t.Errorf("the step: %v\n%s", err, output)
 	}
-	if got, err := w.store.Build(t.Context(), b.ID); err != nil || got.State != ab.Succeeded || got.Attempt != 2 {
+	if got, err := w.store.Build(t.Context(), b.ID); err != nil || got.State != autobuild.Succeeded || got.Attempt != 2 {
 		t.Errorf("build %+v, %v", got, err)
 	}
 }

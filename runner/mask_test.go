@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner"
 	"slipway/runner/spec"
 )
@@ -18,13 +18,13 @@ func TestResultsAreMasked(t *testing.T) {
 	const token = "npm-canary-0123456789"
 	for name, test := range map[string]struct {
 		prepare func(*world)
-		state   ab.State
-		reason  ab.Reason
+		state   autobuild.State
+		reason  autobuild.Reason
 	}{
 		"a command of the Dockerfile": {func(w *world) {
 			line := strings.Repeat("x", 480) + " " + token + " did not complete"
 			w.builder.buildError = &runner.DockerfileError{Err: errors.New(line)}
-		}, ab.Failed, ab.ReasonBuild},
+		}, autobuild.Failed, autobuild.ReasonBuild},
 		"an answer of the registry": {func(w *world) {
 			w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 				if r.Method != http.MethodPut {
@@ -34,7 +34,7 @@ func TestResultsAreMasked(t *testing.T) {
 				rw.WriteHeader(http.StatusBadRequest)
 				_, _ = rw.Write([]byte(`{"errors":[{"code":"TAG_INVALID","message":"` + token + `"}]}`))
 			})
-		}, ab.Errored, ab.ReasonInfrastructure},
+		}, autobuild.Errored, autobuild.ReasonInfrastructure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

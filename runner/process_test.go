@@ -21,7 +21,7 @@ import (
 
 	"slipway/config/program"
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner"
 	"slipway/runner/builder"
 	"slipway/runner/builder/server"
@@ -75,7 +75,7 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	if err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
 	}
-	got := w.check(b, nil, ab.Succeeded, "")
+	got := w.check(b, nil, autobuild.Succeeded, "")
 	if w.tag("latest") != got.Digest || got.Size == 0 {
 		t.Errorf("latest is at %s, the build is %+v", w.tag("latest"), got)
 	}
@@ -105,7 +105,7 @@ func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 	if err != nil {
 		t.Fatalf("slipway: %v\n%s", err, out)
 	}
-	got := w.check(b, nil, ab.Succeeded, "")
+	got := w.check(b, nil, autobuild.Succeeded, "")
 	if w.tag("latest") != got.Digest || greeting(t, w) != "hello\n" {
 		t.Errorf("latest is at %s, the build is %+v", w.tag("latest"), got)
 	}
@@ -126,7 +126,7 @@ func TestStepOfAGatewayBuildsOnARemoteBuilder(t *testing.T) {
 	if err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
 	}
-	w.check(b, nil, ab.Succeeded, "")
+	w.check(b, nil, autobuild.Succeeded, "")
 	if greeting(t, w) != "hello\n" {
 		t.Error("the image is another one")
 	}

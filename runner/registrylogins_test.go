@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -46,7 +46,7 @@ func TestTheBuilderGetsNoPushCredential(t *testing.T) {
 		}
 	}
 	w.locked("pusher", pushPassword)
-	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	b := w.must(w.push(dockerfile("FROM scratch\n")), autobuild.Succeeded, "")
 	if len(w.builder.requests) != 1 {
 		t.Fatalf("got %d builds, want 1", len(w.builder.requests))
 	}
@@ -64,7 +64,7 @@ func TestTheBuilderGetsNoPushCredential(t *testing.T) {
 	w.edit = func(s *spec.Spec) {
 		s.Registries = []spec.RegistryCredential{credentialOf(w.host(), "reader", pullPassword, true)}
 	}
-	b = w.must(w.push(dockerfile("FROM again\n")), ab.Errored, ab.ReasonConfig)
+	b = w.must(w.push(dockerfile("FROM again\n")), autobuild.Errored, autobuild.ReasonConfig)
 	if want := "no push credential is stored for " + w.image() + ": add one under Settings → Registries"; !strings.Contains(b.Detail, want) {
 		t.Errorf("pushed with a pull credential: got detail %q, want %q", b.Detail, want)
 	}
@@ -77,7 +77,7 @@ func TestHooksThatHaveToPushAreOff(t *testing.T) {
 		"build": {"svc/README": "", hook("build"): "#!/bin/sh\n"},
 	} {
 		w := newWorld(t)
-		b := w.must(w.push(files), ab.Failed, ab.ReasonHook)
+		b := w.must(w.push(files), autobuild.Failed, autobuild.ReasonHook)
 		for _, want := range []string{"hooks/" + name + " ", "SLIPWAY_PUSH_HOOKS=on"} {
 			if !strings.Contains(b.Detail, want) {
 				t.Errorf("%s: got detail %q, want %q in it", name, b.Detail, want)
@@ -88,7 +88,7 @@ func TestHooksThatHaveToPushAreOff(t *testing.T) {
 		}
 		w.edit = func(s *spec.Spec) { s.Publish = false } // nothing is to be pushed
 		files["svc/README"] = "tested only"
-		w.must(w.push(files), ab.Succeeded, "")
+		w.must(w.push(files), autobuild.Succeeded, "")
 	}
 }
 
@@ -99,7 +99,7 @@ func TestHooksAroundThePushGetNoCredential(t *testing.T) {
 		s.Registries = []spec.RegistryCredential{credentialOf(w.host(), "pusher", pushPassword, false)}
 	}
 	files, said := allHooks(t)
-	b := w.must(w.push(files), ab.Succeeded, "")
+	b := w.must(w.push(files), autobuild.Succeeded, "")
 	if got := said(); strings.Contains(got, "with credentials") || !strings.Contains(got, "post_push in svc\n") {
 		t.Errorf("hooks said:\n%s", got)
 	}
@@ -119,7 +119,7 @@ func TestHooksThatPushGetThePushCredential(t *testing.T) {
 	}
 	files := dockerfile("FROM scratch\n")
 	files[hook("pre_push")] = "#!/bin/sh\nexec cat \"$DOCKER_CONFIG/config.json\"\n"
-	log := w.log(w.must(w.push(files), ab.Succeeded, ""))
+	log := w.log(w.must(w.push(files), autobuild.Succeeded, ""))
 	if !strings.Contains(log, `"`+w.host()+`":{"auth":`) {
 		t.Errorf("the hook has no credential for %s:\n%s", w.host(), log)
 	}
@@ -145,7 +145,7 @@ func TestAHookThatBuildsAndPushesGetsThePushCredential(t *testing.T) {
 			files[hook("build")] = "#!/bin/bash\n"
 		}
 		files[hook("build")] += "[ -r \"$DOCKER_CONFIG/config.json\" ] && echo build with credentials || echo build without\n"
-		log := w.log(w.must(w.push(files), ab.Succeeded, ""))
+		log := w.log(w.must(w.push(files), autobuild.Succeeded, ""))
 		if !strings.Contains(log, test.want) {
 			t.Errorf("%s: the log lacks %q:\n%s", name, test.want, log)
 		}
@@ -164,7 +164,7 @@ func TestAStepPushesWithItsOwnLogin(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the step: %v\n%s", err, output)
 	}
-	w.check(b, nil, ab.Succeeded, "")
+	w.check(b, nil, autobuild.Succeeded, "")
 	if strings.Contains(output, pushPassword) {
 		t.Error("the log shows the password")
 	}

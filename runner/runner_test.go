@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner"
 	"slipway/runner/spec"
 )
@@ -22,7 +22,7 @@ func dockerfile(text string) map[string]string {
 
 func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
 	w := newWorld(t)
-	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	b := w.must(w.push(dockerfile("FROM scratch\n")), autobuild.Succeeded, "")
 	for _, tag := range []string{"1.2", "1", "latest"} {
 		if got := w.tag(tag); got == "" || got != b.Digest {
 			t.Errorf("tag %s is at %q, the build's digest is %q", tag, got, b.Digest)
@@ -31,7 +31,7 @@ func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
 	if b.Size != 42 || len(b.Stages) != 3 {
 		t.Fatalf("build %+v", b)
 	}
-	for i, want := range []ab.Stage{{Name: "fetch"}, {Name: "build", Detail: "2 of 3 steps cached"}, {Name: "push", Detail: "1.2, 1, latest"}} {
+	for i, want := range []autobuild.Stage{{Name: "fetch"}, {Name: "build", Detail: "2 of 3 steps cached"}, {Name: "push", Detail: "1.2, 1, latest"}} {
 		got := b.Stages[i]
 		if got.Name != want.Name || got.Detail != want.Detail || got.StartedAt.IsZero() || got.FinishedAt.IsZero() {
 			t.Errorf("stage %+v, want %+v", got, want)
@@ -55,7 +55,7 @@ func TestTestOnlyBuildsPublishNothing(t *testing.T) {
 	files := dockerfile("FROM scratch\n")
 	files[hook("pre_push")] = "#!/bin/sh\nexit 1\n"
 	files[hook("test")] = "#!/bin/sh\necho tested $IMAGE_NAME\n"
-	b := w.must(w.push(files), ab.Succeeded, "")
+	b := w.must(w.push(files), autobuild.Succeeded, "")
 	if got := w.tag("latest"); got != "" {
 		t.Errorf("latest was pushed: %s", got)
 	}
@@ -72,12 +72,12 @@ func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
 		w.put(tag, "built before")
 	}
 	w.edit = func(s *spec.Spec) { s.BuiltDigest = digest }
-	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	b := w.must(w.push(dockerfile("FROM scratch\n")), autobuild.Succeeded, "")
 	if b.Digest != digest || len(w.builder.requests) != 0 {
 		t.Errorf("digest %s, want %s; built %d times", b.Digest, digest, len(w.builder.requests))
 	}
 	w.put("1", "something else")
-	b = w.must(w.push(dockerfile("FROM other\n")), ab.Succeeded, "")
+	b = w.must(w.push(dockerfile("FROM other\n")), autobuild.Succeeded, "")
 	if len(w.builder.requests) != 1 || w.tag("1") != b.Digest || b.Digest == digest {
 		t.Errorf("one tag elsewhere: digest %s, built %d times", b.Digest, len(w.builder.requests))
 	}
@@ -89,36 +89,36 @@ func TestTheRepositoryIsToBlame(t *testing.T) {
 			prepare: func(w *world) {
 				w.builder.buildError = &runner.DockerfileError{Excerpt: ">>> RUN false", Err: errors.New("line 2: exit code 1")}
 			},
-			state: ab.Failed, reason: ab.ReasonBuild, detail: "line 2",
+			state: autobuild.Failed, reason: autobuild.ReasonBuild, detail: "line 2",
 		},
 		"memory": {
 			prepare: func(w *world) {
 				w.builder.buildError = &runner.DockerfileError{OOM: true, Err: errors.New("exit code 137")}
 			},
-			state: ab.Failed, reason: ab.ReasonOOM, detail: "137",
+			state: autobuild.Failed, reason: autobuild.ReasonOOM, detail: "137",
 		},
 		"no Dockerfile": {
-			files: map[string]string{"svc/README": ""}, state: ab.Failed, reason: ab.ReasonConfig, detail: "svc/Dockerfile",
+			files: map[string]string{"svc/README": ""}, state: autobuild.Failed, reason: autobuild.ReasonConfig, detail: "svc/Dockerfile",
 		},
 		"no folder": {
-			files: map[string]string{"README": ""}, state: ab.Failed, reason: ab.ReasonConfig, detail: `"svc" does not exist`,
+			files: map[string]string{"README": ""}, state: autobuild.Failed, reason: autobuild.ReasonConfig, detail: `"svc" does not exist`,
 		},
 		"no context": {
 			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Context = "nowhere" } },
-			state:   ab.Failed, reason: ab.ReasonConfig, detail: "nowhere",
+			state:   autobuild.Failed, reason: autobuild.ReasonConfig, detail: "nowhere",
 		},
 		"an illegal spec": {
 			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Dockerfile = "../x" } },
-			state:   ab.Failed, reason: ab.ReasonConfig, detail: "dockerfile",
+			state:   autobuild.Failed, reason: autobuild.ReasonConfig, detail: "dockerfile",
 		},
 		"the environment": {
 			files:   map[string]string{"svc/Dockerfile": "", hook("pre_build"): "#!/bin/sh\n"},
 			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Environment["LD_PRELOAD"] = secret.New("x") } },
-			state:   ab.Failed, reason: ab.ReasonConfig, detail: "LD_PRELOAD",
+			state:   autobuild.Failed, reason: autobuild.ReasonConfig, detail: "LD_PRELOAD",
 		},
 		"a forced push": {
 			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Source.Commit = strings.Repeat("1", 40) } },
-			state:   ab.Failed, reason: ab.ReasonCommitGone, detail: "forced push",
+			state:   autobuild.Failed, reason: autobuild.ReasonCommitGone, detail: "forced push",
 		},
 	})
 }
@@ -127,19 +127,19 @@ func TestTheSurroundingsAreToBlame(t *testing.T) {
 	blamed(t, map[string]mishap{
 		"the builder": {
 			prepare: func(w *world) { w.builder.buildError = errors.New("no space left on device") },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "no space",
+			state:   autobuild.Errored, reason: autobuild.ReasonInfrastructure, detail: "no space",
 		},
 		"no builder": {
 			prepare: func(w *world) { w.builder.dialError = errors.New("builder at unix:///x does not answer") },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "does not answer; check PLUGIN_BUILDER",
+			state:   autobuild.Errored, reason: autobuild.ReasonInfrastructure, detail: "does not answer; check PLUGIN_BUILDER",
 		},
 		"the git credential": {
-			prepare: func(w *world) { w.account.err = ab.ErrUnauthorized },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "link the account again",
+			prepare: func(w *world) { w.account.err = autobuild.ErrUnauthorized },
+			state:   autobuild.Errored, reason: autobuild.ReasonInfrastructure, detail: "link the account again",
 		},
 		"the upload": {
 			prepare: func(w *world) { w.builder.pushError = errors.New("connection reset") },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "connection reset",
+			state:   autobuild.Errored, reason: autobuild.ReasonInfrastructure, detail: "connection reset",
 		},
 		"the registry credential": {
 			prepare: func(w *world) {
@@ -151,11 +151,11 @@ func TestTheSurroundingsAreToBlame(t *testing.T) {
 					next.ServeHTTP(rw, r)
 				})
 			},
-			state: ab.Errored, reason: ab.ReasonConfig, detail: "1 of 3 tags were not pushed",
+			state: autobuild.Errored, reason: autobuild.ReasonConfig, detail: "1 of 3 tags were not pushed",
 		},
 		"Slipway": {
 			prepare: func(w *world) { w.builder.inside = func(context.Context) error { panic("boom") } },
-			state:   ab.Errored, reason: ab.ReasonInfrastructure, detail: "fault of Slipway",
+			state:   autobuild.Errored, reason: autobuild.ReasonInfrastructure, detail: "fault of Slipway",
 		},
 	})
 }
@@ -166,7 +166,7 @@ func TestNoBuilderCanBeStartedHere(t *testing.T) {
 	b := w.push(dockerfile("FROM scratch\n"))
 	o := w.options(b, w.start(b))
 	o.Settings.Builder, o.Environ = "", append(os.Environ(), "SLIPWAY_BUILDER_RUNTIME=no-such-runtime")
-	w.check(b, runner.Run(t.Context(), o), ab.Errored, ab.ReasonInfrastructure)
+	w.check(b, runner.Run(t.Context(), o), autobuild.Errored, autobuild.ReasonInfrastructure)
 	a, err := w.store.Attempt(t.Context(), b.ID, 1)
 	for _, want := range []string{"no builder can run here", "no-such-runtime is not installed", "PLUGIN_BUILDER", "SLIPWAY_BUILDER"} {
 		if err != nil || !strings.Contains(a.Detail, want) || !strings.Contains(w.log(b), want) {
@@ -179,8 +179,8 @@ func TestNoBuilderCanBeStartedHere(t *testing.T) {
 type mishap struct {
 	files   map[string]string // of the repository; nil = a Dockerfile that builds
 	prepare func(w *world)
-	state   ab.State
-	reason  ab.Reason
+	state   autobuild.State
+	reason  autobuild.Reason
 	detail  string
 }
 
@@ -210,7 +210,7 @@ func TestS5SecretsAreMaskedInTheLog(t *testing.T) {
 	w := newWorld(t)
 	files := dockerfile("FROM scratch\n")
 	files[hook("pre_build")] = "#!/bin/sh\necho token $NPM_TOKEN; printf %s \"$NPM_TOKEN\" | base64\n"
-	b := w.must(w.push(files), ab.Succeeded, "")
+	b := w.must(w.push(files), autobuild.Succeeded, "")
 	if log := w.log(b); strings.Contains(log, "npm-canary") || strings.Contains(log, "bnBtLWNhbmFyeQ") || !strings.Contains(log, "token **********") {
 		t.Errorf("the log:\n%s", log)
 	}
@@ -220,8 +220,8 @@ func TestS5SecretsAreMaskedInTheLog(t *testing.T) {
 func TestSupersededBuildsPushNothing(t *testing.T) {
 	w := newWorld(t)
 	older := w.push(dockerfile("FROM older\n"))
-	newer := w.must(w.push(dockerfile("FROM newer\n")), ab.Succeeded, "")
-	got := w.must(older, ab.Cancelled, ab.ReasonSuperseded)
+	newer := w.must(w.push(dockerfile("FROM newer\n")), autobuild.Succeeded, "")
+	got := w.must(older, autobuild.Cancelled, autobuild.ReasonSuperseded)
 	if got.Detail != "build 2 is newer" || w.tag("latest") != newer.Digest {
 		t.Errorf("detail %q, latest is at %s, want %s", got.Detail, w.tag("latest"), newer.Digest)
 	}
@@ -233,8 +233,8 @@ func TestABuildSupersededWhileItUploadsMovesNoTag(t *testing.T) {
 	w := newWorld(t)
 	older := w.push(dockerfile("FROM older\n"))
 	newer := w.push(dockerfile("FROM newer\n"))
-	w.builder.uploading = func() { newer = w.must(newer, ab.Succeeded, "") }
-	w.must(older, ab.Cancelled, ab.ReasonSuperseded)
+	w.builder.uploading = func() { newer = w.must(newer, autobuild.Succeeded, "") }
+	w.must(older, autobuild.Cancelled, autobuild.ReasonSuperseded)
 	if got := w.tag("latest"); got != newer.Digest {
 		t.Errorf("latest is at %s, want the newer build's %s", got, newer.Digest)
 	}
@@ -248,13 +248,13 @@ func TestABuildSupersededBetweenTriesMovesNoTag(t *testing.T) {
 	var tries atomic.Int32
 	w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/latest") && tries.Add(1) == 1 {
-			newer = w.must(newer, ab.Succeeded, "")
+			newer = w.must(newer, autobuild.Succeeded, "")
 			rw.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 		next.ServeHTTP(rw, r)
 	})
-	w.must(older, ab.Cancelled, ab.ReasonSuperseded)
+	w.must(older, autobuild.Cancelled, autobuild.ReasonSuperseded)
 	if got := w.tag("latest"); got != newer.Digest || tries.Load() != 2 {
 		t.Errorf("latest is at %s after %d tries, want the newer build's %s after 2", got, tries.Load(), newer.Digest)
 	}
@@ -282,7 +282,7 @@ func TestB14TagsAreRetried(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	b := w.must(w.push(dockerfile("FROM scratch\n")), ab.Succeeded, "")
+	b := w.must(w.push(dockerfile("FROM scratch\n")), autobuild.Succeeded, "")
 	if w.tag("1.2") != b.Digest || !strings.Contains(w.log(b), "attempt 3") {
 		t.Errorf("1.2 at %s; log:\n%s", w.tag("1.2"), w.log(b))
 	}
@@ -303,7 +303,7 @@ func TestF16ATagThatIsNeverTakenIsToldByItsName(t *testing.T) {
 	b := w.push(dockerfile("FROM scratch\n"))
 	err := w.run(t.Context(), b)
 	attempts, storeErr := w.store.Attempts(t.Context(), b.ID)
-	if storeErr != nil || err == nil || attempts[0].State != ab.Errored || attempts[0].Reason != ab.ReasonInfrastructure {
+	if storeErr != nil || err == nil || attempts[0].State != autobuild.Errored || attempts[0].Reason != autobuild.ReasonInfrastructure {
 		t.Fatalf("%v, %v: %+v", err, storeErr, attempts)
 	}
 	if log := w.log(b); !strings.Contains(attempts[0].Detail, "1 of 3 tags were not pushed") || !strings.Contains(log, "tag 1 was not pushed") || !strings.Contains(log, ":1.2\n") {
@@ -313,7 +313,7 @@ func TestF16ATagThatIsNeverTakenIsToldByItsName(t *testing.T) {
 		t.Errorf("1 is at %s, 1.2 at %s, latest at %s", w.tag("1"), w.tag("1.2"), w.tag("latest"))
 	}
 	w.registry.set(nil)
-	done := w.must(b, ab.Succeeded, "")
+	done := w.must(b, autobuild.Succeeded, "")
 	for _, tag := range []string{"1.2", "1", "latest"} {
 		if w.tag(tag) != done.Digest {
 			t.Errorf("%s is at %s after the retry, the image is %s", tag, w.tag(tag), done.Digest)

@@ -27,7 +27,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/gitproxy"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
@@ -58,7 +58,7 @@ type world struct {
 	hooks    bool
 	logins   settings.StepLogins
 	edit     func(*spec.Spec) // of what the gateway hands out
-	owner    ab.AutomatedBuild
+	owner    autobuild.AutomatedBuild
 	head     string // what the ref was at before the next push
 
 	statusTime time.Duration // of a step without a gateway; 0 = its own
@@ -93,7 +93,7 @@ func (w *world) image() string { return strings.TrimPrefix(w.registry.URL, "http
 func (w *world) BuilderTLS(string) secret.Secret { return secret.Secret{} }
 
 // Spec makes the world the gateway's api.Specs.
-func (w *world) Spec(ctx context.Context, a ab.Attempt) (spec.Spec, error) {
+func (w *world) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, error) {
 	b, err := w.store.Build(ctx, a.BuildID)
 	if err != nil {
 		return spec.Spec{}, err
@@ -116,21 +116,21 @@ type account struct {
 }
 
 // Connect returns the account, whatever the id.
-func (a *account) Connect(context.Context, string) (ab.Connection, error) {
-	return ab.Connection{Git: a}, nil
+func (a *account) Connect(context.Context, string) (autobuild.Connection, error) {
+	return autobuild.Connection{Git: a}, nil
 }
 
 // CloneURL returns the one repository's address.
-func (a *account) CloneURL(ab.Repository) (string, error) { return a.url, nil }
+func (a *account) CloneURL(autobuild.Repository) (string, error) { return a.url, nil }
 
 // GitCredential returns what the repository's server accepts.
-func (a *account) GitCredential(context.Context, ab.Repository) (ab.GitCredential, error) {
+func (a *account) GitCredential(context.Context, autobuild.Repository) (autobuild.GitCredential, error) {
 	c := sourcetest.Credential()
-	return ab.GitCredential{Username: c.Username, Password: c.Password}, a.err
+	return autobuild.GitCredential{Username: c.Username, Password: c.Password}, a.err
 }
 
 // RenewGitCredential returns the same again.
-func (a *account) RenewGitCredential(ctx context.Context, r ab.Repository, _ secret.Secret) (ab.GitCredential, error) {
+func (a *account) RenewGitCredential(ctx context.Context, r autobuild.Repository, _ secret.Secret) (autobuild.GitCredential, error) {
 	return a.GitCredential(ctx, r)
 }
 
@@ -138,7 +138,7 @@ func (a *account) RenewGitCredential(ctx context.Context, r ab.Repository, _ sec
 func tags() []string { return []string{"1.2", "1", "latest"} }
 
 // push commits files and returns the build of that push, queued.
-func (w *world) push(files map[string]string) ab.Build {
+func (w *world) push(files map[string]string) autobuild.Build {
 	w.t.Helper()
 	commit := w.git.Commit(w.t, files)
 	p := storetest.Push(w.owner, storetest.Main(), w.head, commit)
@@ -152,10 +152,10 @@ func (w *world) push(files map[string]string) ab.Build {
 }
 
 // start starts the build's next attempt and returns its token.
-func (w *world) start(b ab.Build) string {
+func (w *world) start(b autobuild.Build) string {
 	w.t.Helper()
 	token := "runner-token-" + rand.Text() // each attempt's own
-	_, err := w.store.StartAttempt(w.t.Context(), b.ID, "embedded", ab.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	_, err := w.store.StartAttempt(w.t.Context(), b.ID, "embedded", autobuild.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -163,12 +163,12 @@ func (w *world) start(b ab.Build) string {
 }
 
 // run runs the build's next attempt to its end.
-func (w *world) run(ctx context.Context, b ab.Build) error {
+func (w *world) run(ctx context.Context, b autobuild.Build) error {
 	w.t.Helper()
 	return runner.Run(ctx, w.options(b, w.start(b)))
 }
 
-func (w *world) options(b ab.Build, token string) runner.Options {
+func (w *world) options(b autobuild.Build, token string) runner.Options {
 	return runner.Options{
 		Settings: settings.Settings{
 			URL: w.gateway.URL + "/runner/v1/builds/" + b.ID, Token: secret.New(token), Builder: "unix:///of-the-world.sock", Hooks: w.hooks, Workdir: w.t.TempDir(),
@@ -182,16 +182,16 @@ func (w *world) options(b ab.Build, token string) runner.Options {
 }
 
 // must runs the build and returns it as the gateway has it at the end.
-func (w *world) must(b ab.Build, state ab.State, reason ab.Reason) ab.Build {
+func (w *world) must(b autobuild.Build, state autobuild.State, reason autobuild.Reason) autobuild.Build {
 	w.t.Helper()
 	err := w.run(w.t.Context(), b)
 	return w.check(b, err, state, reason)
 }
 
-func (w *world) check(b ab.Build, err error, state ab.State, reason ab.Reason) ab.Build {
+func (w *world) check(b autobuild.Build, err error, state autobuild.State, reason autobuild.Reason) autobuild.Build {
 	w.t.Helper()
 	var ended *runner.ResultError
-	if (state == ab.Succeeded) != (err == nil) || (err != nil && !errors.As(err, &ended)) {
+	if (state == autobuild.Succeeded) != (err == nil) || (err != nil && !errors.As(err, &ended)) {
 		w.t.Errorf("Run returned %v", err)
 	}
 	attempts, storeErr := w.store.Attempts(w.t.Context(), b.ID)
@@ -209,7 +209,7 @@ func (w *world) check(b ab.Build, err error, state ab.State, reason ab.Reason) a
 }
 
 // log is the log of the build's newest attempt.
-func (w *world) log(b ab.Build) string {
+func (w *world) log(b autobuild.Build) string {
 	w.t.Helper()
 	attempts, err := w.store.Attempts(w.t.Context(), b.ID)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
 	"slipway/plugin/engine/own"
 )
@@ -18,20 +18,20 @@ const checkPatience = 10 * time.Second
 // the draft are *Invalid; nothing is kept then.
 func (c *Catalog) Create(ctx context.Context, d Draft) (Saved, error) {
 	connection, err := c.connect(ctx, d.AccountID)
-	if errors.Is(err, ab.ErrNotFound) {
+	if errors.Is(err, autobuild.ErrNotFound) {
 		return Saved{}, invalid("account", "there is no such linked account")
 	}
 	if err != nil {
 		return Saved{}, err
 	}
 	r, err := connection.Repositories.Repository(ctx, d.Repository)
-	if errors.Is(err, ab.ErrNotFound) {
+	if errors.Is(err, autobuild.ErrNotFound) {
 		return Saved{}, invalid("repository", "the linked account sees no repository %q", d.Repository)
 	}
 	if err != nil {
 		return Saved{}, fmt.Errorf("find repository %s: %w", d.Repository, err)
 	}
-	return c.save(ctx, d, r, ab.AutomatedBuild{CreatedBy: d.UserID})
+	return c.save(ctx, d, r, autobuild.AutomatedBuild{CreatedBy: d.UserID})
 }
 
 // Update changes an automated build; its repository stays. The account need not be usable.
@@ -43,7 +43,7 @@ func (c *Catalog) Update(ctx context.Context, id string, d Draft) (Saved, error)
 	if d.Repository != "" && d.Repository != before.Repository.FullName {
 		return Saved{}, invalid("repository", "it stays %s: make another automated build for %s", before.Repository.FullName, d.Repository)
 	}
-	if _, err := c.o.Store.Account(ctx, d.AccountID); errors.Is(err, ab.ErrNotFound) {
+	if _, err := c.o.Store.Account(ctx, d.AccountID); errors.Is(err, autobuild.ErrNotFound) {
 		return Saved{}, invalid("account", "there is no such linked account")
 	} else if err != nil {
 		return Saved{}, err
@@ -51,7 +51,7 @@ func (c *Catalog) Update(ctx context.Context, id string, d Draft) (Saved, error)
 	return c.save(ctx, d, before.Repository, before)
 }
 
-func (c *Catalog) save(ctx context.Context, d Draft, r ab.Repository, before ab.AutomatedBuild) (Saved, error) {
+func (c *Catalog) save(ctx context.Context, d Draft, r autobuild.Repository, before autobuild.AutomatedBuild) (Saved, error) {
 	a, warnings, err := c.check(d, r, before)
 	if err != nil {
 		return Saved{}, err
@@ -76,7 +76,7 @@ func (c *Catalog) save(ctx context.Context, d Draft, r ab.Repository, before ab.
 
 // warnOfImage says what will hinder pushes of the image, as far as it can be known now. It names
 // no repository that the viewer may not read.
-func (c *Catalog) warnOfImage(ctx context.Context, a ab.AutomatedBuild, viewer ab.Viewer) (warnings []string, err error) {
+func (c *Catalog) warnOfImage(ctx context.Context, a autobuild.AutomatedBuild, viewer autobuild.Viewer) (warnings []string, err error) {
 	all, err := c.o.Store.AutomatedBuilds(ctx)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (c *Catalog) warnOfImage(ctx context.Context, a ab.AutomatedBuild, viewer a
 			return nil, err
 		}
 		subject := "Another automated build"
-		if permission.Includes(ab.PermissionRead) {
+		if permission.Includes(autobuild.PermissionRead) {
 			subject = "The automated build of " + other.Repository.FullName
 		}
 		warnings = append(warnings, fmt.Sprintf("%s pushes %s too: where they make the same tag, the later build wins.", subject, a.Image))
@@ -107,7 +107,7 @@ func (c *Catalog) warnOfImage(ctx context.Context, a ab.AutomatedBuild, viewer a
 
 // checkPush begins a push with the credential that builds will use. It returns a sentence if the
 // registry refuses.
-func (c *Catalog) checkPush(ctx context.Context, a ab.AutomatedBuild) (warning string, err error) {
+func (c *Catalog) checkPush(ctx context.Context, a autobuild.AutomatedBuild) (warning string, err error) {
 	stored, err := c.o.Store.Registries(ctx)
 	if err != nil {
 		return "", err

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // Workspaces lists those that a linked account sees.
-func (c *Catalog) Workspaces(ctx context.Context, accountID string) ([]ab.Workspace, error) {
+func (c *Catalog) Workspaces(ctx context.Context, accountID string) ([]autobuild.Workspace, error) {
 	connection, err := c.connect(ctx, accountID)
 	if err != nil {
 		return nil, err
@@ -22,7 +22,7 @@ func (c *Catalog) Workspaces(ctx context.Context, accountID string) ([]ab.Worksp
 
 // Repositories returns one page of a workspace, most recently updated first, and the next
 // page's name; empty on the last one.
-func (c *Catalog) Repositories(ctx context.Context, accountID, workspace, search, page string) ([]ab.Repository, string, error) {
+func (c *Catalog) Repositories(ctx context.Context, accountID, workspace, search, page string) ([]autobuild.Repository, string, error) {
 	connection, err := c.connect(ctx, accountID)
 	if err != nil {
 		return nil, "", err
@@ -36,33 +36,33 @@ func (c *Catalog) Repositories(ctx context.Context, accountID, workspace, search
 
 // Dockerfiles finds a repository and the Dockerfiles at the head of its default branch; an
 // empty repository has none.
-func (c *Catalog) Dockerfiles(ctx context.Context, accountID, fullName string) (ab.Repository, []string, error) {
+func (c *Catalog) Dockerfiles(ctx context.Context, accountID, fullName string) (autobuild.Repository, []string, error) {
 	connection, err := c.connect(ctx, accountID)
 	if err != nil {
-		return ab.Repository{}, nil, err
+		return autobuild.Repository{}, nil, err
 	}
 	r, err := connection.Repositories.Repository(ctx, fullName)
 	if err != nil {
-		return ab.Repository{}, nil, fmt.Errorf("find repository %s: %w", fullName, err)
+		return autobuild.Repository{}, nil, fmt.Errorf("find repository %s: %w", fullName, err)
 	}
 	if r.DefaultBranch == "" {
 		return r, nil, nil
 	}
-	head, err := connection.Commits.Resolve(ctx, r, ab.Ref{Kind: ab.Branch, Name: r.DefaultBranch})
+	head, err := connection.Commits.Resolve(ctx, r, autobuild.Ref{Kind: autobuild.Branch, Name: r.DefaultBranch})
 	if err != nil {
-		return ab.Repository{}, nil, fmt.Errorf("find branch %s of %s: %w", r.DefaultBranch, fullName, err)
+		return autobuild.Repository{}, nil, fmt.Errorf("find branch %s of %s: %w", r.DefaultBranch, fullName, err)
 	}
 	files, err := connection.Repositories.Dockerfiles(ctx, r, head.Hash)
 	if err != nil {
-		return ab.Repository{}, nil, fmt.Errorf("find Dockerfiles of %s: %w", fullName, err)
+		return autobuild.Repository{}, nil, fmt.Errorf("find Dockerfiles of %s: %w", fullName, err)
 	}
 	return r, files, nil
 }
 
-func (c *Catalog) connect(ctx context.Context, accountID string) (ab.Connection, error) {
+func (c *Catalog) connect(ctx context.Context, accountID string) (autobuild.Connection, error) {
 	connection, err := c.o.Connector.Connect(ctx, accountID)
 	if err != nil {
-		return ab.Connection{}, fmt.Errorf("connect: %w", err)
+		return autobuild.Connection{}, fmt.Errorf("connect: %w", err)
 	}
 	return connection, nil
 }

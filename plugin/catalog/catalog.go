@@ -14,7 +14,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -22,13 +22,13 @@ import (
 type RegistryChecker interface {
 	// Check asks the registry whether the credential may push the image; with an empty image,
 	// whether it lets the credential in at all.
-	Check(ctx context.Context, image string, r ab.Registry) error
+	Check(ctx context.Context, image string, r autobuild.Registry) error
 }
 
 // Options are what a Catalog stands on. Store and Connector are required.
 type Options struct {
 	Store         *store.Store
-	Connector     ab.Connector
+	Connector     autobuild.Connector
 	URL           string           // the gateway's public base URL; empty = none, and every repository is polled
 	Registry      RegistryChecker  // nil = RemoteRegistry
 	DefaultEngine string           // of automated builds that name none
@@ -61,7 +61,7 @@ func New(o Options) *Catalog {
 }
 
 // lock keeps others from a repository's webhook until the returned function is called.
-func (c *Catalog) lock(r ab.Repository) (unlock func()) {
+func (c *Catalog) lock(r autobuild.Repository) (unlock func()) {
 	lock, _ := c.locks.LoadOrStore(r.ProviderID+"/"+r.ID, &sync.Mutex{})
 	mu := lock.(*sync.Mutex)
 	mu.Lock()
@@ -69,7 +69,7 @@ func (c *Catalog) lock(r ab.Repository) (unlock func()) {
 }
 
 // Invalid are faults in what a person typed, each with its field.
-type Invalid struct{ Fields []ab.FieldError }
+type Invalid struct{ Fields []autobuild.FieldError }
 
 func (e *Invalid) Error() string {
 	lines := make([]string, 0, len(e.Fields))
@@ -80,5 +80,5 @@ func (e *Invalid) Error() string {
 }
 
 func invalid(field, format string, args ...any) *Invalid {
-	return &Invalid{Fields: []ab.FieldError{{Field: field, Message: fmt.Sprintf(format, args...)}}}
+	return &Invalid{Fields: []autobuild.FieldError{{Field: field, Message: fmt.Sprintf(format, args...)}}}
 }

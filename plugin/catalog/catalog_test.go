@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/catalog"
 )
@@ -39,16 +39,16 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 
 func TestBrowsingTellsWhatIsNotThere(t *testing.T) {
 	w := newWorld(t)
-	if _, err := w.Workspaces(t.Context(), "nobody"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := w.Workspaces(t.Context(), "nobody"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("workspaces: %v", err)
 	}
-	if _, _, err := w.Repositories(t.Context(), "nobody", "acme", "", ""); !errors.Is(err, ab.ErrNotFound) {
+	if _, _, err := w.Repositories(t.Context(), "nobody", "acme", "", ""); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("repositories: %v", err)
 	}
-	if _, _, err := w.Dockerfiles(t.Context(), "nobody", "acme/app"); !errors.Is(err, ab.ErrNotFound) {
+	if _, _, err := w.Dockerfiles(t.Context(), "nobody", "acme/app"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("dockerfiles: %v", err)
 	}
-	if _, _, err := w.Dockerfiles(t.Context(), w.alice.ID, "acme/none"); !errors.Is(err, ab.ErrNotFound) {
+	if _, _, err := w.Dockerfiles(t.Context(), w.alice.ID, "acme/none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("dockerfiles of no repository: %v", err)
 	}
 }
@@ -61,7 +61,7 @@ func TestCreateKeepsWhatWasTypedAndFillsInDefaults(t *testing.T) {
 	saved := w.create(t, d)
 	stored, err := w.store.AutomatedBuild(t.Context(), saved.ID)
 	must(t, err)
-	if stored.Image != w.registry+"/acme/app" || stored.Engine != "embedded" || stored.Autotest != ab.AutotestOff || stored.CreatedBy != "u1" {
+	if stored.Image != w.registry+"/acme/app" || stored.Engine != "embedded" || stored.Autotest != autobuild.AutotestOff || stored.CreatedBy != "u1" {
 		t.Errorf("%+v", stored)
 	}
 	if len(stored.Rules) != 1 || stored.Rules[0].Source != "main" || stored.Rules[0].Tags != "latest" || stored.Rules[0].ID == "" {
@@ -76,7 +76,7 @@ func TestCreateFindsAllFaultsAtOnceAndKeepsNothing(t *testing.T) {
 	w := newWorld(t)
 	d := w.draft()
 	d.Image, d.Engine, d.Autotest = "Registry/App:latest", "jenkins", "sometimes"
-	d.Rules = []ab.Rule{{SourceType: ab.Tag, Source: "/(/", Tags: "latest"}}
+	d.Rules = []autobuild.Rule{{SourceType: autobuild.Tag, Source: "/(/", Tags: "latest"}}
 	d.Environment = map[string]secret.Secret{"A B": {}, "SLIPWAY_X": {}, "BIG": password(strings.Repeat("x", 33<<10))}
 	_, err := w.Create(t.Context(), d)
 	want := []string{"image", "engine", "autotest", "rules[0].source", "environment", "environment", "environment"}
@@ -163,7 +163,7 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 	w := newWorld(t)
 	w.create(t, w.draft())
 	d := w.draft()
-	d.Repository, d.Viewer = "acme/lib", ab.Viewer{Administrator: true}
+	d.Repository, d.Viewer = "acme/lib", autobuild.Viewer{Administrator: true}
 	saved := w.create(t, d)
 	if len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "acme/app pushes") {
 		t.Errorf("the same image twice: %q", saved.Warnings)
@@ -173,9 +173,9 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 		t.Errorf("no registry: %q", saved.Warnings)
 	}
 	refusing := w.with(func(o *catalog.Options) {
-		o.Registry = checker(func(string, ab.Registry) error { return errors.New("it is wrong") })
+		o.Registry = checker(func(string, autobuild.Registry) error { return errors.New("it is wrong") })
 	})
-	_, err := refusing.SaveRegistry(t.Context(), ab.Registry{Host: "registry.example.com", Username: "ada", Password: password("x")})
+	_, err := refusing.SaveRegistry(t.Context(), autobuild.Registry{Host: "registry.example.com", Username: "ada", Password: password("x")})
 	must(t, err)
 	d.Image = "registry.example.com/acme/lib"
 	if saved, err := refusing.Create(t.Context(), d); err != nil || len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
@@ -188,7 +188,7 @@ func TestWarningsNameNoOtherRepository(t *testing.T) {
 	w := newWorld(t)
 	w.create(t, w.draft())
 	d := w.draft()
-	d.Repository, d.Viewer = "acme/lib", ab.Viewer{UserID: "u1"}
+	d.Repository, d.Viewer = "acme/lib", autobuild.Viewer{UserID: "u1"}
 	saved := w.create(t, d)
 	if len(saved.Warnings) != 1 || !strings.HasPrefix(saved.Warnings[0], "Another automated build pushes") {
 		t.Errorf("got %q, want one warning of another automated build", saved.Warnings)
@@ -201,7 +201,7 @@ func TestUpdateKeepsValuesThatWereNotTypedAgain(t *testing.T) {
 	d.Environment = map[string]secret.Secret{"KEPT": password("a"), "CHANGED": password("b"), "GONE": password("c")}
 	saved := w.create(t, d)
 	d.Environment = map[string]secret.Secret{"KEPT": {}, "CHANGED": password("new"), "ADDED": password("d")}
-	d.Rules = append(saved.Rules, ab.DefaultRule("develop"))
+	d.Rules = append(saved.Rules, autobuild.DefaultRule("develop"))
 	d.Rules[1].Tags, d.UserID = "edge", "u2"
 	updated, err := w.Update(t.Context(), saved.ID, d)
 	must(t, err)
@@ -233,7 +233,7 @@ func TestUpdateRefuses(t *testing.T) {
 			t.Errorf("%s: faults in %v", field, got)
 		}
 	}
-	if _, err := w.Update(t.Context(), "none", w.draft()); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := w.Update(t.Context(), "none", w.draft()); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("none: %v", err)
 	}
 }
@@ -247,7 +247,7 @@ func TestRulesCanBeEditedWhileBitbucketIsDown(t *testing.T) {
 	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
 	updated, err := w.Update(t.Context(), saved.ID, d)
 	must(t, err)
-	if updated.Rules[0].Tags != "edge" || updated.Hook.State != ab.HookActive {
+	if updated.Rules[0].Tags != "edge" || updated.Hook.State != autobuild.HookActive {
 		t.Errorf("tags %q, webhook %s: %s", updated.Rules[0].Tags, updated.Hook.State, updated.Hook.Problem)
 	}
 }

@@ -5,18 +5,18 @@ import (
 	"strings"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
 // F18: whatever somebody did to the webhook at Bitbucket, one stands in the end, and the same one
 // of ours.
 func TestF18AWebhookThatIsCheckedStands(t *testing.T) {
-	for name, happens := range map[string]func(*world, ab.Hook) error{
-		"nothing":  func(*world, ab.Hook) error { return nil },
-		"removed":  func(w *world, _ ab.Hook) error { w.app.RemoveHooks(); return nil },
-		"disabled": func(w *world, _ ab.Hook) error { w.app.DisableHooks(); return nil },
-		"doubled": func(w *world, h ab.Hook) error {
+	for name, happens := range map[string]func(*world, autobuild.Hook) error{
+		"nothing":  func(*world, autobuild.Hook) error { return nil },
+		"removed":  func(w *world, _ autobuild.Hook) error { w.app.RemoveHooks(); return nil },
+		"disabled": func(w *world, _ autobuild.Hook) error { w.app.DisableHooks(); return nil },
+		"doubled": func(w *world, h autobuild.Hook) error {
 			_, err := w.app.AddHook(w.HookURL(h), "", "repo:push")
 			return err
 		},
@@ -29,7 +29,7 @@ func TestF18AWebhookThatIsCheckedStands(t *testing.T) {
 			h, err := w.store.Hook(t.Context(), saved.Hook.ID)
 			must(t, err)
 			hooks := w.app.Hooks()
-			if len(hooks) != 1 || !hooks[0].Active || !hooks[0].SecretSet || hooks[0].UUID != h.RemoteID || hooks[0].URL != w.HookURL(h) || h.State != ab.HookActive {
+			if len(hooks) != 1 || !hooks[0].Active || !hooks[0].SecretSet || hooks[0].UUID != h.RemoteID || hooks[0].URL != w.HookURL(h) || h.State != autobuild.HookActive {
 				t.Errorf("webhooks %+v, ours %+v", hooks, h)
 			}
 			if !h.Secret.Equal(saved.Hook.Secret) {
@@ -47,7 +47,7 @@ func TestF18AWebhookThatCannotBeMadeAnewIsPolled(t *testing.T) {
 	must(t, w.CheckHook(t.Context(), saved.Repository))
 	h, err := w.store.Hook(t.Context(), saved.Hook.ID)
 	must(t, err)
-	if h.State != ab.HookActive || passing.Hits() == 0 {
+	if h.State != autobuild.HookActive || passing.Hits() == 0 {
 		t.Errorf("a look that failed: %s (%s)", h.State, h.Problem)
 	}
 	passing.Stop()
@@ -55,7 +55,7 @@ func TestF18AWebhookThatCannotBeMadeAnewIsPolled(t *testing.T) {
 	must(t, w.CheckHook(t.Context(), saved.Repository))
 	h, err = w.store.Hook(t.Context(), saved.Hook.ID)
 	must(t, err)
-	if h.State != ab.HookPolled || !strings.Contains(h.Problem, "may not add webhooks to acme/app") {
+	if h.State != autobuild.HookPolled || !strings.Contains(h.Problem, "may not add webhooks to acme/app") {
 		t.Errorf("%s: %s", h.State, h.Problem)
 	}
 }
@@ -71,7 +71,7 @@ func TestAnotherAccountsRefusalGivesNoWebhookUp(t *testing.T) {
 	must(t, w.CheckHook(t.Context(), saved.Repository))
 	h, err := w.store.Hook(t.Context(), saved.Hook.ID)
 	must(t, err)
-	if h.State != ab.HookActive || h.AccountID != w.alice.ID {
+	if h.State != autobuild.HookActive || h.AccountID != w.alice.ID {
 		t.Errorf("%s of %s: %s", h.State, h.AccountID, h.Problem)
 	}
 }
@@ -79,12 +79,14 @@ func TestAnotherAccountsRefusalGivesNoWebhookUp(t *testing.T) {
 // A repository that is left to nobody, or whose account is being unlinked, gets no webhook by
 // being looked at.
 func TestWhatIsLeftToNobodyIsNotChecked(t *testing.T) {
-	for name, leave := range map[string]func(*world, ab.AutomatedBuild) error{
-		"deleted": func(w *world, a ab.AutomatedBuild) error { return w.store.DeleteAutomatedBuild(t.Context(), a.ID) },
-		"tidied": func(w *world, a ab.AutomatedBuild) error {
+	for name, leave := range map[string]func(*world, autobuild.AutomatedBuild) error{
+		"deleted": func(w *world, a autobuild.AutomatedBuild) error {
+			return w.store.DeleteAutomatedBuild(t.Context(), a.ID)
+		},
+		"tidied": func(w *world, a autobuild.AutomatedBuild) error {
 			return errors.Join(w.store.DeleteAutomatedBuild(t.Context(), a.ID), w.Tidy(t.Context()))
 		},
-		"unlinked": func(w *world, _ ab.AutomatedBuild) error {
+		"unlinked": func(w *world, _ autobuild.AutomatedBuild) error {
 			_, err := w.DropAccount(t.Context(), w.alice.ID)
 			return err
 		},

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/rules"
 	"slipway/runner/registry"
 	"slipway/runner/spec"
@@ -24,25 +24,25 @@ type Draft struct {
 	Repository  string // full name
 	Image       string // registry/name without a tag; without a registry it is Docker Hub's
 	Engine      string // empty = the default
-	Autotest    ab.Autotest
+	Autotest    autobuild.Autotest
 	Environment map[string]secret.Secret // a zero value keeps what is stored
-	Rules       []ab.Rule                // none = the default rule
+	Rules       []autobuild.Rule         // none = the default rule
 	UserID      string                   // who types
-	Viewer      ab.Viewer                // whose rights decide which other repositories warnings name
+	Viewer      autobuild.Viewer         // whose rights decide which other repositories warnings name
 }
 
 // A Saved is what became of a draft.
 type Saved struct {
-	ab.AutomatedBuild
-	Hook     ab.Hook
+	autobuild.AutomatedBuild
+	Hook     autobuild.Hook
 	Warnings []string // what may surprise, a sentence each
 }
 
 // check fills defaults in and finds all faults at once. before is what is stored already.
-func (c *Catalog) check(d Draft, r ab.Repository, before ab.AutomatedBuild) (ab.AutomatedBuild, []string, error) {
-	var faults []ab.FieldError
+func (c *Catalog) check(d Draft, r autobuild.Repository, before autobuild.AutomatedBuild) (autobuild.AutomatedBuild, []string, error) {
+	var faults []autobuild.FieldError
 	fault := func(field, format string, args ...any) {
-		faults = append(faults, ab.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+		faults = append(faults, autobuild.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
 	a := before
 	a.AccountID, a.Repository, a.Engine, a.Autotest, a.Rules = d.AccountID, r, d.Engine, d.Autotest, d.Rules
@@ -58,8 +58,8 @@ func (c *Catalog) check(d Draft, r ab.Repository, before ab.AutomatedBuild) (ab.
 	}
 	switch a.Autotest {
 	case "":
-		a.Autotest = ab.AutotestOff
-	case ab.AutotestOff, ab.AutotestInternal, ab.AutotestAll:
+		a.Autotest = autobuild.AutotestOff
+	case autobuild.AutotestOff, autobuild.AutotestInternal, autobuild.AutotestAll:
 	default:
 		fault("autotest", "%q is none of off, internal and all", a.Autotest)
 	}
@@ -67,7 +67,7 @@ func (c *Catalog) check(d Draft, r ab.Repository, before ab.AutomatedBuild) (ab.
 		if r.DefaultBranch == "" {
 			fault("rules", "%s has no branch yet to make the default rule from: give a rule", r.FullName)
 		} else {
-			a.Rules = []ab.Rule{ab.DefaultRule(r.DefaultBranch)}
+			a.Rules = []autobuild.Rule{autobuild.DefaultRule(r.DefaultBranch)}
 		}
 	}
 	found, warnings := rules.Check(a.Rules)
@@ -75,17 +75,17 @@ func (c *Catalog) check(d Draft, r ab.Repository, before ab.AutomatedBuild) (ab.
 	a.Environment, found = environment(d.Environment, before.Environment)
 	faults = append(faults, found...)
 	if len(faults) > 0 {
-		return ab.AutomatedBuild{}, nil, &Invalid{Fields: faults}
+		return autobuild.AutomatedBuild{}, nil, &Invalid{Fields: faults}
 	}
 	return a, warnings, nil
 }
 
 // environment checks variables and keeps the stored value of those that were given none.
-func environment(given, stored map[string]secret.Secret) (map[string]secret.Secret, []ab.FieldError) {
+func environment(given, stored map[string]secret.Secret) (map[string]secret.Secret, []autobuild.FieldError) {
 	if len(given) > maxVariables {
-		return nil, []ab.FieldError{{Field: "environment", Message: fmt.Sprintf("%d variables, at most %d are allowed", len(given), maxVariables)}}
+		return nil, []autobuild.FieldError{{Field: "environment", Message: fmt.Sprintf("%d variables, at most %d are allowed", len(given), maxVariables)}}
 	}
-	var faults []ab.FieldError
+	var faults []autobuild.FieldError
 	merged := make(map[string]secret.Secret, len(given))
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		value := given[name]
@@ -94,7 +94,7 @@ func environment(given, stored map[string]secret.Secret) (map[string]secret.Secr
 			err = fmt.Errorf("the value of %s is longer than %d bytes", name, maxValue)
 		}
 		if err != nil {
-			faults = append(faults, ab.FieldError{Field: "environment", Message: err.Error()})
+			faults = append(faults, autobuild.FieldError{Field: "environment", Message: err.Error()})
 		}
 		if value.IsZero() {
 			value = stored[name]

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 )
 
@@ -19,11 +19,11 @@ import (
 const secretBytes = 32
 
 // HookURL is where a hook's deliveries come in.
-func (c *Catalog) HookURL(h ab.Hook) string { return c.o.URL + "/hooks/bitbucket/" + h.ID }
+func (c *Catalog) HookURL(h autobuild.Hook) string { return c.o.URL + "/hooks/bitbucket/" + h.ID }
 
 // EnsureHook makes the one webhook of a repository stand and returns it. It is idempotent,
 // and repairs. Where none can be had the hook is HookPolled, with Problem; an error is ours.
-func (c *Catalog) EnsureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error) {
+func (c *Catalog) EnsureHook(ctx context.Context, r autobuild.Repository, accountID string) (autobuild.Hook, error) {
 	defer c.lock(r)()
 	return c.ensureHook(ctx, r, accountID)
 }
@@ -50,13 +50,13 @@ func (c *Catalog) RestoreHooks(ctx context.Context, accountID string) error {
 	return errors.Join(errs...)
 }
 
-func (c *Catalog) ensureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error) {
+func (c *Catalog) ensureHook(ctx context.Context, r autobuild.Repository, accountID string) (autobuild.Hook, error) {
 	h, err := c.o.Store.HookOf(ctx, r)
-	if errors.Is(err, ab.ErrNotFound) {
+	if errors.Is(err, autobuild.ErrNotFound) {
 		h, err = c.newHook(ctx, r, accountID)
 	}
 	if err != nil {
-		return ab.Hook{}, err
+		return autobuild.Hook{}, err
 	}
 	before := h
 	h.Repository = r
@@ -66,16 +66,16 @@ func (c *Catalog) ensureHook(ctx context.Context, r ab.Repository, accountID str
 
 // stand registers a hook's webhook by the first account that can, and stores the result. refusal
 // is the provider's answer if the webhook is not as it should be; err is ours.
-func (c *Catalog) stand(ctx context.Context, before, h ab.Hook, accounts []string) (saved ab.Hook, refusal, err error) {
+func (c *Catalog) stand(ctx context.Context, before, h autobuild.Hook, accounts []string) (saved autobuild.Hook, refusal, err error) {
 	var passing, problem error
 	for _, id := range accounts {
 		h.AccountID = id
 		registered, refused, err := c.registerNewest(ctx, h)
 		if err != nil {
-			return ab.Hook{}, nil, err
+			return autobuild.Hook{}, nil, err
 		}
 		if refused == nil {
-			registered.State, registered.Problem = ab.HookActive, ""
+			registered.State, registered.Problem = autobuild.HookActive, ""
 			if same(before, registered) {
 				return registered, nil, nil
 			}
@@ -88,20 +88,20 @@ func (c *Catalog) stand(ctx context.Context, before, h ab.Hook, accounts []strin
 		}
 	}
 	log := logctx.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName)
-	if before.State == ab.HookActive && passing != nil {
+	if before.State == autobuild.HookActive && passing != nil {
 		log.WithError(passing).Warn("the webhook could not be looked at; it is left as it was")
 		return before, passing, nil
 	}
-	h.State, h.RemoteID, h.Problem = ab.HookPolled, "", c.explain(ctx, h, problem)
+	h.State, h.RemoteID, h.Problem = autobuild.HookPolled, "", c.explain(ctx, h, problem)
 	log.WithError(problem).Info("no webhook; the repository is polled")
 	saved, err = c.o.Store.SaveHook(ctx, h)
 	return saved, problem, err
 }
 
 // candidates are the accounts to manage a hook with: an active hook's own first.
-func candidates(h ab.Hook, accounts ...string) []string {
+func candidates(h autobuild.Hook, accounts ...string) []string {
 	var all []string
-	if h.State == ab.HookActive {
+	if h.State == autobuild.HookActive {
 		all = append(all, h.AccountID)
 	}
 	for _, id := range accounts {
@@ -113,7 +113,7 @@ func candidates(h ab.Hook, accounts ...string) []string {
 }
 
 // same reports whether looking at a webhook changed nothing of what is known of it.
-func same(before, after ab.Hook) bool {
+func same(before, after autobuild.Hook) bool {
 	return before.State == after.State && before.Problem == after.Problem && before.AccountID == after.AccountID &&
 		before.RemoteID == after.RemoteID && before.Repository == after.Repository
 }
@@ -125,14 +125,14 @@ const beingAdded = "The webhook is being added."
 // newHook stores the hook of a repository that had none. The refs it has now are the baseline:
 // rules are not retroactive. They are read before the webhook stands, so that a push in
 // between is found by the next poll rather than taken for old.
-func (c *Catalog) newHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error) {
+func (c *Catalog) newHook(ctx context.Context, r autobuild.Repository, accountID string) (autobuild.Hook, error) {
 	at, err := c.baseline(ctx, r, accountID)
 	if err != nil {
-		return ab.Hook{}, err
+		return autobuild.Hook{}, err
 	}
-	return c.o.Store.SaveHook(ctx, ab.Hook{
+	return c.o.Store.SaveHook(ctx, autobuild.Hook{
 		AccountID: accountID, Repository: r, Secret: newHookSecret(),
-		State: ab.HookPolled, Problem: beingAdded, PolledAt: at,
+		State: autobuild.HookPolled, Problem: beingAdded, PolledAt: at,
 	})
 }
 
@@ -144,7 +144,7 @@ func newHookSecret() secret.Secret {
 
 // baseline records the heads of all refs and when they were read. Where the provider does not
 // answer, the time is zero, and the first poll makes the baseline.
-func (c *Catalog) baseline(ctx context.Context, r ab.Repository, accountID string) (time.Time, error) {
+func (c *Catalog) baseline(ctx context.Context, r autobuild.Repository, accountID string) (time.Time, error) {
 	at := c.o.Now()
 	connection, err := c.connect(ctx, accountID)
 	if err != nil {
@@ -161,7 +161,7 @@ func (c *Catalog) baseline(ctx context.Context, r ab.Repository, accountID strin
 var errNoURL = errors.New("the gateway has no public URL")
 
 // register asks the provider for the webhook.
-func (c *Catalog) register(ctx context.Context, h ab.Hook) (remoteID string, err error) {
+func (c *Catalog) register(ctx context.Context, h autobuild.Hook) (remoteID string, err error) {
 	if c.o.URL == "" {
 		return h.RemoteID, errNoURL
 	}
@@ -176,14 +176,14 @@ func (c *Catalog) register(ctx context.Context, h ab.Hook) (remoteID string, err
 	return remoteID, nil
 }
 
-func (c *Catalog) webhook(h ab.Hook) ab.Webhook {
-	return ab.Webhook{RemoteID: h.RemoteID, URL: c.HookURL(h), Secret: h.Secret, Rewrite: h.SecretWritten < h.SecretVersion}
+func (c *Catalog) webhook(h autobuild.Hook) autobuild.Webhook {
+	return autobuild.Webhook{RemoteID: h.RemoteID, URL: c.HookURL(h), Secret: h.Secret, Rewrite: h.SecretWritten < h.SecretVersion}
 }
 
 // lasting tells a refusal that stands from a failure that passes: a webhook that stood is not
 // given up for the second.
 func lasting(err error) bool {
-	for _, refusal := range []error{ab.ErrForbidden, ab.ErrHookRefused, ab.ErrNotFound, ab.ErrRemoved, errNoURL} {
+	for _, refusal := range []error{autobuild.ErrForbidden, autobuild.ErrHookRefused, autobuild.ErrNotFound, autobuild.ErrRemoved, errNoURL} {
 		if errors.Is(err, refusal) {
 			return true
 		}
@@ -192,7 +192,7 @@ func lasting(err error) bool {
 }
 
 // explain says for people why there is no webhook, and what they can do.
-func (c *Catalog) explain(ctx context.Context, h ab.Hook, err error) string {
+func (c *Catalog) explain(ctx context.Context, h autobuild.Hook, err error) string {
 	name := h.AccountID
 	if a, found := c.o.Store.Account(ctx, h.AccountID); found == nil {
 		name = a.Name
@@ -200,11 +200,11 @@ func (c *Catalog) explain(ctx context.Context, h ab.Hook, err error) string {
 	switch {
 	case errors.Is(err, errNoURL):
 		return "The gateway has no public URL, so Bitbucket cannot reach it. Set SLIPWAY_URL."
-	case errors.Is(err, ab.ErrForbidden):
+	case errors.Is(err, autobuild.ErrForbidden):
 		return fmt.Sprintf("The linked account %s may not add webhooks to %s: it has to be an administrator of the repository. Somebody who is can add the webhook by hand.", name, h.Repository.FullName)
-	case errors.Is(err, ab.ErrHookRefused):
+	case errors.Is(err, autobuild.ErrHookRefused):
 		return fmt.Sprintf("Bitbucket does not take the address %s for a webhook (%s): it has to be reachable from the internet.", c.HookURL(h), err)
-	case errors.Is(err, ab.ErrUnauthorized):
+	case errors.Is(err, autobuild.ErrUnauthorized):
 		return fmt.Sprintf("Bitbucket does not accept the linked account %s. Link it again.", name)
 	}
 	return fmt.Sprintf("The webhook could not be added: %s.", err)

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/catalog"
@@ -15,7 +15,7 @@ import (
 func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
 	w := newWorld(t)
 	saved := w.create(t, w.draft())
-	if saved.Hook.State != ab.HookActive || saved.Hook.Problem != "" || len(saved.Hook.Secret.Reveal()) != 64 {
+	if saved.Hook.State != autobuild.HookActive || saved.Hook.Problem != "" || len(saved.Hook.Secret.Reveal()) != 64 {
 		t.Errorf("hook %s (%s), secret of %d", saved.Hook.State, saved.Hook.Problem, len(saved.Hook.Secret.Reveal()))
 	}
 	_, err := w.Update(t.Context(), saved.ID, w.draft())
@@ -52,10 +52,10 @@ func TestH2AWebhookThatIsGoneIsMadeAgain(t *testing.T) {
 	saved := w.create(t, w.draft())
 	connection, err := w.options.Connector.Connect(t.Context(), w.alice.ID)
 	must(t, err)
-	must(t, connection.Hooks.Remove(t.Context(), saved.Repository, ab.Webhook{RemoteID: saved.Hook.RemoteID, URL: w.HookURL(saved.Hook)}))
+	must(t, connection.Hooks.Remove(t.Context(), saved.Repository, autobuild.Webhook{RemoteID: saved.Hook.RemoteID, URL: w.HookURL(saved.Hook)}))
 	again, err := w.EnsureHook(t.Context(), saved.Repository, w.alice.ID)
 	must(t, err)
-	if hooks := w.app.Hooks(); len(hooks) != 1 || hooks[0].UUID != again.RemoteID || again.ID != saved.Hook.ID || again.State != ab.HookActive {
+	if hooks := w.app.Hooks(); len(hooks) != 1 || hooks[0].UUID != again.RemoteID || again.ID != saved.Hook.ID || again.State != autobuild.HookActive {
 		t.Errorf("webhooks %+v, ours %+v", hooks, again)
 	}
 }
@@ -74,10 +74,10 @@ func TestH3TheLastAutomatedBuildTakesTheWebhookAlong(t *testing.T) {
 		t.Error("the webhook went with the first of two")
 	}
 	must(t, w.Delete(t.Context(), second.ID))
-	if _, err := w.store.Hook(t.Context(), first.Hook.ID); !errors.Is(err, ab.ErrNotFound) || len(w.app.Hooks()) != 0 {
+	if _, err := w.store.Hook(t.Context(), first.Hook.ID); !errors.Is(err, autobuild.ErrNotFound) || len(w.app.Hooks()) != 0 {
 		t.Errorf("left: %v, %d at Bitbucket", err, len(w.app.Hooks()))
 	}
-	if err := w.Delete(t.Context(), second.ID); !errors.Is(err, ab.ErrNotFound) {
+	if err := w.Delete(t.Context(), second.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
 	}
 }
@@ -88,7 +88,7 @@ func TestH3AWebhookThatCannotBeRemovedIsTold(t *testing.T) {
 	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
 	var left *catalog.LeftBehind
 	err := w.Delete(t.Context(), saved.ID)
-	if !errors.As(err, &left) || left.Repository != "acme/app" || left.URL != w.HookURL(saved.Hook) || !errors.Is(err, ab.ErrUnauthorized) || !strings.Contains(err.Error(), "by hand") {
+	if !errors.As(err, &left) || left.Repository != "acme/app" || left.URL != w.HookURL(saved.Hook) || !errors.Is(err, autobuild.ErrUnauthorized) || !strings.Contains(err.Error(), "by hand") {
 		t.Errorf("error %v", err)
 	}
 	if all, err := w.store.AutomatedBuilds(t.Context()); err != nil || len(all) != 0 {
@@ -104,17 +104,17 @@ func TestH4WhoIsNoAdministratorIsPolled(t *testing.T) {
 	d := w.draft()
 	d.AccountID = w.bob.ID
 	saved := w.create(t, d)
-	if saved.Hook.State != ab.HookPolled || !strings.Contains(saved.Hook.Problem, "bob may not add webhooks to acme/app") || saved.Hook.Secret.IsZero() {
+	if saved.Hook.State != autobuild.HookPolled || !strings.Contains(saved.Hook.Problem, "bob may not add webhooks to acme/app") || saved.Hook.Secret.IsZero() {
 		t.Errorf("%s: %s", saved.Hook.State, saved.Hook.Problem)
 	}
 	again, err := w.EnsureHook(t.Context(), saved.Repository, w.alice.ID)
 	must(t, err)
-	if again.ID != saved.Hook.ID || again.State != ab.HookActive || again.AccountID != w.alice.ID || !again.Secret.Equal(saved.Hook.Secret) {
+	if again.ID != saved.Hook.ID || again.State != autobuild.HookActive || again.AccountID != w.alice.ID || !again.Secret.Equal(saved.Hook.Secret) {
 		t.Errorf("with an administrator's account: %+v", again)
 	}
 	kept, err := w.EnsureHook(t.Context(), saved.Repository, w.bob.ID)
 	must(t, err)
-	if kept.State != ab.HookActive || kept.AccountID != w.alice.ID {
+	if kept.State != autobuild.HookActive || kept.AccountID != w.alice.ID {
 		t.Errorf("saved by bob again: %s of %s", kept.State, kept.AccountID)
 	}
 	must(t, w.Delete(t.Context(), saved.ID))
@@ -129,7 +129,7 @@ func TestAURLThatBitbucketDoesNotTakeIsPolled(t *testing.T) {
 		c := w.with(func(o *catalog.Options) { o.URL = url })
 		saved, err := c.Create(t.Context(), w.draft())
 		must(t, err)
-		if saved.Hook.State != ab.HookPolled || !strings.Contains(saved.Hook.Problem, problem) {
+		if saved.Hook.State != autobuild.HookPolled || !strings.Contains(saved.Hook.Problem, problem) {
 			t.Errorf("%q: %s: %s", url, saved.Hook.State, saved.Hook.Problem)
 		}
 		must(t, c.Delete(t.Context(), saved.ID))
@@ -147,7 +147,7 @@ func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
 	w.create(t, d) // does not take the new branch for old
 	states, err := w.store.RefStates(t.Context(), saved.Repository)
 	must(t, err)
-	if len(states) != 2 || states[ab.Ref{Kind: ab.Branch, Name: "main"}] != (ab.RefState{Head: head}) || states[ab.Ref{Kind: ab.Tag, Name: "v1"}] != (ab.RefState{Head: head}) {
+	if len(states) != 2 || states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] != (autobuild.RefState{Head: head}) || states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}] != (autobuild.RefState{Head: head}) {
 		t.Errorf("%+v", states)
 	}
 	if saved.Hook.PolledAt.IsZero() {
@@ -161,12 +161,12 @@ func TestRefsKnownFromAnEarlierTimeAreBaselineToo(t *testing.T) {
 	w := newWorld(t)
 	commit(t, w.app, "main", nil)
 	first := w.create(t, w.draft())
-	main := ab.Ref{Kind: ab.Branch, Name: "main"}
+	main := autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
 	before, err := w.store.RefState(t.Context(), first.Repository, main)
 	must(t, err)
 	seen := commit(t, w.app, "main", nil)
-	_, err = w.store.Plan(t.Context(), ab.Plan{Repository: first.Repository, Moves: []ab.Move{
-		{Transition: ab.Transition{Repository: first.Repository, Ref: main, Old: before.Head, New: seen}},
+	_, err = w.store.Plan(t.Context(), autobuild.Plan{Repository: first.Repository, Moves: []autobuild.Move{
+		{Transition: autobuild.Transition{Repository: first.Repository, Ref: main, Old: before.Head, New: seen}},
 	}})
 	must(t, err)
 	must(t, w.Delete(t.Context(), first.ID))
@@ -174,7 +174,7 @@ func TestRefsKnownFromAnEarlierTimeAreBaselineToo(t *testing.T) {
 	w.create(t, w.draft())
 	got, err := w.store.RefState(t.Context(), first.Repository, main)
 	must(t, err)
-	if want := (ab.RefState{Head: unseen, Seq: 1}); got != want {
+	if want := (autobuild.RefState{Head: unseen, Seq: 1}); got != want {
 		t.Errorf("main is known as %+v, want %+v: the first poll would build it", got, want)
 	}
 }
@@ -183,7 +183,7 @@ func TestWhereTheRefsCannotBeListedTheFirstPollIsTheBaseline(t *testing.T) {
 	w := newWorld(t)
 	w.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/refs/**", Fault: faults.Status(400, "")})
 	saved := w.create(t, w.draft())
-	if !saved.Hook.PolledAt.IsZero() || saved.Hook.State != ab.HookActive {
+	if !saved.Hook.PolledAt.IsZero() || saved.Hook.State != autobuild.HookActive {
 		t.Errorf("%+v", saved.Hook)
 	}
 }
@@ -202,7 +202,7 @@ func TestDropAccountRemovesItsWebhooks(t *testing.T) {
 		t.Errorf("%+v", dropped)
 	}
 	for _, id := range []string{app.Hook.ID, lib.Hook.ID} {
-		if h, err := w.store.Hook(t.Context(), id); err != nil || h.State != ab.HookPolled || h.RemoteID != "" || !strings.Contains(h.Problem, "unlinked") {
+		if h, err := w.store.Hook(t.Context(), id); err != nil || h.State != autobuild.HookPolled || h.RemoteID != "" || !strings.Contains(h.Problem, "unlinked") {
 			t.Errorf("%+v, %v", h, err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestDropAccountLeavesARepositoryToItsOtherAccount(t *testing.T) {
 	must(t, err)
 	h, err := w.store.Hook(t.Context(), saved.Hook.ID)
 	must(t, err)
-	if h.AccountID != w.bob.ID || h.State != ab.HookPolled || !strings.Contains(h.Problem, "bob may not add") {
+	if h.AccountID != w.bob.ID || h.State != autobuild.HookPolled || !strings.Contains(h.Problem, "bob may not add") {
 		t.Errorf("%+v", h)
 	}
 }
@@ -248,7 +248,7 @@ func TestLinkingAgainBringsTheWebhooksBack(t *testing.T) {
 	must(t, w.RestoreHooks(t.Context(), w.alice.ID))
 	h, err := w.store.Hook(t.Context(), saved.Hook.ID)
 	must(t, err)
-	if h.State != ab.HookActive || h.Problem != "" || len(w.app.Hooks()) != 1 || again.Hook.ID != h.ID {
+	if h.State != autobuild.HookActive || h.Problem != "" || len(w.app.Hooks()) != 1 || again.Hook.ID != h.ID {
 		t.Errorf("%+v, %d at Bitbucket", h, len(w.app.Hooks()))
 	}
 }

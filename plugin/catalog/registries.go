@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
 	"slipway/runner/registry"
 )
@@ -17,7 +17,7 @@ type RemoteRegistry struct{}
 var _ RegistryChecker = RemoteRegistry{}
 
 // Check begins a push of the image and gives it up, or logs in where there is no image.
-func (RemoteRegistry) Check(ctx context.Context, image string, r ab.Registry) error {
+func (RemoteRegistry) Check(ctx context.Context, image string, r autobuild.Registry) error {
 	client := registry.New(registry.Options{})
 	login := registry.Login{Username: r.Username, Password: r.Password, Insecure: r.Insecure}
 	if image == "" {
@@ -29,62 +29,62 @@ func (RemoteRegistry) Check(ctx context.Context, image string, r ab.Registry) er
 // SaveRegistry stores a credential (an empty ID makes a new one; an empty password keeps the
 // stored one) after it was checked live. What the check found is in Problem, and is no error:
 // the registry may be down.
-func (c *Catalog) SaveRegistry(ctx context.Context, r ab.Registry) (ab.Registry, error) {
+func (c *Catalog) SaveRegistry(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error) {
 	host, err := registry.ParseHost(r.Host)
 	if err != nil {
-		return ab.Registry{}, invalid("host", "%s", err)
+		return autobuild.Registry{}, invalid("host", "%s", err)
 	}
 	r.Host, r.Username = host, strings.TrimSpace(r.Username)
 	if r, err = c.keepPassword(ctx, r); err != nil {
-		return ab.Registry{}, err
+		return autobuild.Registry{}, err
 	}
 	if r.Purpose == "" {
-		r.Purpose = ab.RegistryPush
+		r.Purpose = autobuild.RegistryPush
 	}
 	switch {
 	case r.Username == "":
-		return ab.Registry{}, invalid("username", "empty")
+		return autobuild.Registry{}, invalid("username", "empty")
 	case r.Password.IsZero():
-		return ab.Registry{}, invalid("password", "empty")
-	case r.Purpose != ab.RegistryPush && r.Purpose != ab.RegistryPull:
-		return ab.Registry{}, invalid("purpose", "unknown: choose push or pull")
+		return autobuild.Registry{}, invalid("password", "empty")
+	case r.Purpose != autobuild.RegistryPush && r.Purpose != autobuild.RegistryPull:
+		return autobuild.Registry{}, invalid("purpose", "unknown: choose push or pull")
 	}
 	if err := c.checkBinding(ctx, r); err != nil {
-		return ab.Registry{}, err
+		return autobuild.Registry{}, err
 	}
 	return c.checked(ctx, r)
 }
 
 // keepPassword adds the stored password to a credential that comes without one. The password
 // never goes to another host or user name than it was stored for.
-func (c *Catalog) keepPassword(ctx context.Context, r ab.Registry) (ab.Registry, error) {
+func (c *Catalog) keepPassword(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error) {
 	if r.ID == "" || !r.Password.IsZero() {
 		return r, nil
 	}
 	stored, err := c.o.Store.Registry(ctx, r.ID)
 	if err != nil {
-		return ab.Registry{}, err
+		return autobuild.Registry{}, err
 	}
 	if stored.Host != r.Host || stored.Username != r.Username {
-		return ab.Registry{}, invalid("password", "give it again: the stored one is %s's at %s", stored.Username, stored.Host)
+		return autobuild.Registry{}, invalid("password", "give it again: the stored one is %s's at %s", stored.Username, stored.Host)
 	}
 	r.Password = stored.Password
 	return r, nil
 }
 
 // checkBinding refuses a credential that is bound to an automated build which could not use it.
-func (c *Catalog) checkBinding(ctx context.Context, r ab.Registry) error {
+func (c *Catalog) checkBinding(ctx context.Context, r autobuild.Registry) error {
 	if r.AutomatedBuildID == "" {
 		return nil
 	}
 	a, err := c.o.Store.AutomatedBuild(ctx, r.AutomatedBuildID)
-	if errors.Is(err, ab.ErrNotFound) {
+	if errors.Is(err, autobuild.ErrNotFound) {
 		return invalid("automated_build", "it no longer exists: choose another one")
 	}
 	if err != nil {
 		return err
 	}
-	if r.Purpose == ab.RegistryPush && !credentials.Covers(r, a.Image) {
+	if r.Purpose == autobuild.RegistryPush && !credentials.Covers(r, a.Image) {
 		return invalid("host", "the automated build of %s pushes %s, which does not begin with %s",
 			a.Repository.FullName, a.Image, r.Host)
 	}
@@ -92,18 +92,18 @@ func (c *Catalog) checkBinding(ctx context.Context, r ab.Registry) error {
 }
 
 // CheckRegistry checks a stored credential anew.
-func (c *Catalog) CheckRegistry(ctx context.Context, id string) (ab.Registry, error) {
+func (c *Catalog) CheckRegistry(ctx context.Context, id string) (autobuild.Registry, error) {
 	r, err := c.o.Store.Registry(ctx, id)
 	if err != nil {
-		return ab.Registry{}, err
+		return autobuild.Registry{}, err
 	}
 	return c.checked(ctx, r)
 }
 
-func (c *Catalog) checked(ctx context.Context, r ab.Registry) (ab.Registry, error) {
+func (c *Catalog) checked(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error) {
 	image, err := c.imageOf(ctx, r)
 	if err != nil {
-		return ab.Registry{}, err
+		return autobuild.Registry{}, err
 	}
 	limited, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
@@ -112,20 +112,20 @@ func (c *Catalog) checked(ctx context.Context, r ab.Registry) (ab.Registry, erro
 		r.Problem = err.Error()
 	}
 	saved, err := c.o.Store.SaveRegistry(ctx, r)
-	if errors.Is(err, ab.ErrConflict) {
-		return ab.Registry{}, invalid("host", "a %s credential for %s with the same binding exists already",
+	if errors.Is(err, autobuild.ErrConflict) {
+		return autobuild.Registry{}, invalid("host", "a %s credential for %s with the same binding exists already",
 			r.Purpose, r.Host)
 	}
 	if err != nil {
-		return ab.Registry{}, fmt.Errorf("save registry %s: %w", r.Host, err)
+		return autobuild.Registry{}, fmt.Errorf("save registry %s: %w", r.Host, err)
 	}
 	return saved, nil
 }
 
 // imageOf returns an image that the credential pushes. It is empty if no automated build uses the
 // credential yet, and for a pull credential, for which only the login can be checked.
-func (c *Catalog) imageOf(ctx context.Context, r ab.Registry) (string, error) {
-	if r.Purpose == ab.RegistryPull {
+func (c *Catalog) imageOf(ctx context.Context, r autobuild.Registry) (string, error) {
+	if r.Purpose == autobuild.RegistryPull {
 		return "", nil
 	}
 	all, err := c.o.Store.AutomatedBuilds(ctx)

@@ -6,18 +6,18 @@ import (
 	"strings"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 )
 
 func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 	w := newWorld(t)
-	good, err := w.SaveRegistry(t.Context(), ab.Registry{Host: "http://" + w.registry + "/", Username: " ada ", Password: password("x")})
+	good, err := w.SaveRegistry(t.Context(), autobuild.Registry{Host: "http://" + w.registry + "/", Username: " ada ", Password: password("x")})
 	must(t, err)
 	if good.ID == "" || good.Host != w.registry || good.Username != "ada" || good.Problem != "" || good.CheckedAt.IsZero() {
 		t.Errorf("%+v", good)
 	}
-	down, err := w.SaveRegistry(t.Context(), ab.Registry{Host: "127.0.0.1:1", Username: "ada", Password: password("hunter2")})
+	down, err := w.SaveRegistry(t.Context(), autobuild.Registry{Host: "127.0.0.1:1", Username: "ada", Password: password("hunter2")})
 	must(t, err)
 	if down.ID == "" || down.Problem == "" || strings.Contains(down.Problem, "hunter2") {
 		t.Errorf("of a registry that is down: %+v", down)
@@ -27,7 +27,7 @@ func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 	if checked.Problem != "" || !checked.Password.Equal(password("x")) {
 		t.Errorf("%+v", checked)
 	}
-	if _, err := w.CheckRegistry(t.Context(), "none"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := w.CheckRegistry(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("none: %v", err)
 	}
 }
@@ -36,9 +36,9 @@ func TestACredentialIsCheckedWithAnImageThatNeedsIt(t *testing.T) {
 	w := newWorld(t)
 	var images []string
 	c := w.with(func(o *catalog.Options) {
-		o.Registry = checker(func(image string, _ ab.Registry) error { images = append(images, image); return nil })
+		o.Registry = checker(func(image string, _ autobuild.Registry) error { images = append(images, image); return nil })
 	})
-	r, err := c.SaveRegistry(t.Context(), ab.Registry{Host: w.registry, Username: "ada", Password: password("x")})
+	r, err := c.SaveRegistry(t.Context(), autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")})
 	must(t, err)
 	if _, err := c.Create(t.Context(), w.draft()); err != nil {
 		t.Fatal(err)
@@ -53,28 +53,28 @@ func TestACredentialIsCheckedWithAnImageThatNeedsIt(t *testing.T) {
 
 func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
 	w := newWorld(t)
-	r, err := w.SaveRegistry(t.Context(), ab.Registry{Host: w.registry, Username: "ada", Password: password("x")})
+	r, err := w.SaveRegistry(t.Context(), autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")})
 	must(t, err)
-	again, err := w.SaveRegistry(t.Context(), ab.Registry{ID: r.ID, Host: r.Host, Username: "ada", Insecure: true})
+	again, err := w.SaveRegistry(t.Context(), autobuild.Registry{ID: r.ID, Host: r.Host, Username: "ada", Insecure: true})
 	must(t, err)
 	if !again.Insecure || !again.Password.Equal(password("x")) {
 		t.Errorf("%+v", again)
 	}
-	_, err = w.SaveRegistry(t.Context(), ab.Registry{ID: r.ID, Host: "evil.example.com", Username: "ada"})
+	_, err = w.SaveRegistry(t.Context(), autobuild.Registry{ID: r.ID, Host: "evil.example.com", Username: "ada"})
 	if got := fieldsOf(t, err); !slices.Equal(got, []string{"password"}) {
 		t.Errorf("another host: faults in %v", got)
 	}
-	if _, err := w.SaveRegistry(t.Context(), ab.Registry{ID: "none", Host: r.Host, Username: "ada"}); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := w.SaveRegistry(t.Context(), autobuild.Registry{ID: "none", Host: r.Host, Username: "ada"}); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("none: %v", err)
 	}
 }
 
 func TestFaultsOfACredential(t *testing.T) {
 	w := newWorld(t)
-	good := ab.Registry{Host: w.registry, Username: "ada", Password: password("x")}
+	good := autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")}
 	_, err := w.SaveRegistry(t.Context(), good)
 	must(t, err)
-	for field, r := range map[string]ab.Registry{
+	for field, r := range map[string]autobuild.Registry{
 		"host":     {Host: "a b", Username: "ada", Password: password("x")},
 		"username": {Host: "registry.example.com", Password: password("x")},
 		"password": {Host: "registry.example.com", Username: "ada"},
@@ -94,16 +94,16 @@ func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 	w := newWorld(t)
 	saved, err := w.Create(t.Context(), w.draft())
 	must(t, err)
-	r := ab.Registry{Host: w.registry, Username: "ada", Password: password("x"), AutomatedBuildID: saved.ID}
+	r := autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x"), AutomatedBuildID: saved.ID}
 	bound, err := w.SaveRegistry(t.Context(), r)
 	must(t, err)
-	if bound.AutomatedBuildID != saved.ID || bound.Purpose != ab.RegistryPush {
+	if bound.AutomatedBuildID != saved.ID || bound.Purpose != autobuild.RegistryPush {
 		t.Errorf("got %+v", bound)
 	}
-	for field, change := range map[string]func(*ab.Registry){
-		"automated_build": func(r *ab.Registry) { r.AutomatedBuildID = "none" },
-		"host":            func(r *ab.Registry) { r.Host += "/acme/ap" }, // not the beginning of acme/app in whole segments
-		"purpose":         func(r *ab.Registry) { r.Purpose = "both" },
+	for field, change := range map[string]func(*autobuild.Registry){
+		"automated_build": func(r *autobuild.Registry) { r.AutomatedBuildID = "none" },
+		"host":            func(r *autobuild.Registry) { r.Host += "/acme/ap" }, // not the beginning of acme/app in whole segments
+		"purpose":         func(r *autobuild.Registry) { r.Purpose = "both" },
 	} {
 		wrong := r
 		change(&wrong)
@@ -123,13 +123,13 @@ func TestAPullCredentialIsCheckedByItsLogin(t *testing.T) {
 	w := newWorld(t)
 	var images []string
 	c := w.with(func(o *catalog.Options) {
-		o.Registry = checker(func(image string, _ ab.Registry) error { images = append(images, image); return nil })
+		o.Registry = checker(func(image string, _ autobuild.Registry) error { images = append(images, image); return nil })
 	})
 	if _, err := c.Create(t.Context(), w.draft()); err != nil {
 		t.Fatal(err)
 	}
 	images = nil
-	r := ab.Registry{Host: w.registry, Purpose: ab.RegistryPull, Username: "ada", Password: password("x")}
+	r := autobuild.Registry{Host: w.registry, Purpose: autobuild.RegistryPull, Username: "ada", Password: password("x")}
 	if _, err := c.SaveRegistry(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +144,9 @@ func TestNoPushIsCheckedForTheRepositorysOwnPipeline(t *testing.T) {
 	checks := 0
 	c := w.with(func(o *catalog.Options) {
 		o.Engines = []string{"own"}
-		o.Registry = checker(func(string, ab.Registry) error { checks++; return errors.New("refused") })
+		o.Registry = checker(func(string, autobuild.Registry) error { checks++; return errors.New("refused") })
 	})
-	if _, err := w.SaveRegistry(t.Context(), ab.Registry{Host: w.registry, Username: "ada", Password: password("x")}); err != nil {
+	if _, err := w.SaveRegistry(t.Context(), autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")}); err != nil {
 		t.Fatal(err)
 	}
 	d := w.draft()

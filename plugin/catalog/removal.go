@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // LeftBehind is a webhook of ours that still stands at the provider, and that we no longer know.
@@ -25,9 +25,9 @@ func (e *LeftBehind) Unwrap() error { return e.Err }
 
 // removeHook removes a repository's webhook at the provider and forgets it, in any case: a
 // repository without automated builds is neither listened to nor polled.
-func (c *Catalog) removeHook(ctx context.Context, r ab.Repository) error {
+func (c *Catalog) removeHook(ctx context.Context, r autobuild.Repository) error {
 	h, err := c.o.Store.HookOf(ctx, r)
-	if errors.Is(err, ab.ErrNotFound) {
+	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -42,7 +42,7 @@ func (c *Catalog) removeHook(ctx context.Context, r ab.Repository) error {
 
 // unregister removes a webhook at the provider. A polled one may have been added by hand, with
 // our URL; it is removed where that is allowed.
-func (c *Catalog) unregister(ctx context.Context, h ab.Hook) error {
+func (c *Catalog) unregister(ctx context.Context, h autobuild.Hook) error {
 	connection, err := c.connect(ctx, h.AccountID)
 	if err == nil {
 		err = connection.Hooks.Remove(ctx, h.Repository, c.webhook(h))
@@ -86,7 +86,7 @@ func (c *Catalog) DropAccount(ctx context.Context, accountID string) (Dropped, e
 }
 
 // dropHook removes one webhook and leaves the repository to whoever may still use it.
-func (c *Catalog) dropHook(ctx context.Context, h ab.Hook) error {
+func (c *Catalog) dropHook(ctx context.Context, h autobuild.Hook) error {
 	defer c.lock(h.Repository)()
 	builds, err := c.o.Store.AutomatedBuildsOf(ctx, h.Repository)
 	if err != nil {
@@ -96,7 +96,7 @@ func (c *Catalog) dropHook(ctx context.Context, h ab.Hook) error {
 		return c.removeHook(ctx, h.Repository)
 	}
 	left := c.unregister(ctx, h)
-	h.State, h.RemoteID = ab.HookPolled, ""
+	h.State, h.RemoteID = autobuild.HookPolled, ""
 	h.Problem = "The linked account that managed the webhook was unlinked. Link it again, or save the automated build with another one."
 	if h, err = c.o.Store.SaveHook(ctx, h); err != nil {
 		return err

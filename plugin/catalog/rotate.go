@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 )
 
@@ -20,11 +20,11 @@ const (
 
 // A Rotation is the result of replacing a webhook's secret.
 type Rotation struct {
-	Hook ab.Hook // with the new secret; the old one is accepted until Hook.PreviousUntil
+	Hook autobuild.Hook // with the new secret; the old one is accepted until Hook.PreviousUntil
 	// Resumed is true if no new secret was made, because Bitbucket had not confirmed the last one.
 	Resumed bool
 	// Refusal is Bitbucket's answer if it did not take the secret; nil if it did, or if the
-	// webhook is not managed here (ab.HookPolled). CheckHook and Tidy write the secret later.
+	// webhook is not managed here (autobuild.HookPolled). CheckHook and Tidy write the secret later.
 	Refusal error
 }
 
@@ -44,9 +44,9 @@ func (e *RotatedRecently) Error() string {
 // are accepted for 24 hours more. The new secret is stored first and written to Bitbucket then,
 // so that no delivery is signed with a secret that the gateway does not know. A process that
 // dies in between leaves a pending secret, which RotateSecret, CheckHook and Tidy write. The
-// call does not end with ctx. It returns ab.ErrNotFound without a webhook, *RotatedRecently, or
-// ab.ErrConflict if another process replaced the secret at the same time.
-func (c *Catalog) RotateSecret(ctx context.Context, r ab.Repository) (Rotation, error) {
+// call does not end with ctx. It returns autobuild.ErrNotFound without a webhook, *RotatedRecently, or
+// autobuild.ErrConflict if another process replaced the secret at the same time.
+func (c *Catalog) RotateSecret(ctx context.Context, r autobuild.Repository) (Rotation, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	defer c.lock(r)()
@@ -66,7 +66,7 @@ func (c *Catalog) RotateSecret(ctx context.Context, r ab.Repository) (Rotation, 
 		}
 		logctx.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName).Info("webhook secret replaced")
 	}
-	if h.State != ab.HookActive {
+	if h.State != autobuild.HookActive {
 		return Rotation{Hook: h}, nil
 	}
 	builds, err := c.o.Store.AutomatedBuildsOf(ctx, r)
@@ -83,7 +83,7 @@ func (c *Catalog) RotateSecret(ctx context.Context, r ab.Repository) (Rotation, 
 // registerNewest registers the webhook with the newest secret. Another process may replace the
 // secret meanwhile, and this one may then overwrite it at the provider: so the hook is read
 // again after each registration. refusal is the provider's answer; err is the store's.
-func (c *Catalog) registerNewest(ctx context.Context, h ab.Hook) (registered ab.Hook, refusal, err error) {
+func (c *Catalog) registerNewest(ctx context.Context, h autobuild.Hook) (registered autobuild.Hook, refusal, err error) {
 	for range maxRewrites {
 		h.RemoteID, refusal = c.register(ctx, h)
 		if refusal != nil {
@@ -104,7 +104,7 @@ func (c *Catalog) registerNewest(ctx context.Context, h ab.Hook) (registered ab.
 	return h, errors.New("the secret is replaced again and again by other processes"), nil
 }
 
-func (c *Catalog) confirmSecret(ctx context.Context, h ab.Hook) (ab.Hook, error) {
+func (c *Catalog) confirmSecret(ctx context.Context, h autobuild.Hook) (autobuild.Hook, error) {
 	if h.SecretWritten >= h.SecretVersion {
 		return h, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/intake"
 	"slipway/plugin/store"
@@ -20,8 +20,8 @@ type env struct {
 	*world
 	catalog *catalog.Catalog
 	intake  *intake.Intake
-	build   ab.AutomatedBuild
-	hook    ab.Hook
+	build   autobuild.AutomatedBuild
+	hook    autobuild.Hook
 
 	mu  sync.Mutex
 	now time.Time
@@ -82,7 +82,7 @@ func (e *env) beside(t *testing.T, commit func(what string, done bool)) *catalog
 	})
 }
 
-func (e *env) stored(t *testing.T) ab.Hook {
+func (e *env) stored(t *testing.T) autobuild.Hook {
 	t.Helper()
 	h, err := e.store.Hook(t.Context(), e.hook.ID)
 	must(t, err)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/catalog"
@@ -140,8 +140,8 @@ func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks**", Fault: faults.Status(403, "")})
 	must(t, e.catalog.CheckHook(t.Context(), e.build.Repository))
 	hook := e.stored(t)
-	if hook.State != ab.HookPolled {
-		t.Fatalf("got state %s, want %s", hook.State, ab.HookPolled)
+	if hook.State != autobuild.HookPolled {
+		t.Fatalf("got state %s, want %s", hook.State, autobuild.HookPolled)
 	}
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	must(t, err)
@@ -164,11 +164,11 @@ func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(403, "")})
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	must(t, err)
-	if !errors.Is(rotation.Refusal, ab.ErrForbidden) {
+	if !errors.Is(rotation.Refusal, autobuild.ErrForbidden) {
 		t.Errorf("got refusal %v, want ErrForbidden", rotation.Refusal)
 	}
-	if rotation.Hook.State != ab.HookPolled {
-		t.Errorf("got state %s, want %s", rotation.Hook.State, ab.HookPolled)
+	if rotation.Hook.State != autobuild.HookPolled {
+		t.Errorf("got state %s, want %s", rotation.Hook.State, autobuild.HookPolled)
 	}
 	if err := e.deliver(t); err != nil {
 		t.Errorf("a delivery with the old secret: %v", err)
@@ -177,8 +177,8 @@ func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
 
 func TestRotateSecretWithoutAWebhook(t *testing.T) {
 	e := newEnv(t)
-	_, err := e.catalog.RotateSecret(t.Context(), ab.Repository{ProviderID: e.build.Repository.ProviderID, ID: "{none}"})
-	if !errors.Is(err, ab.ErrNotFound) {
+	_, err := e.catalog.RotateSecret(t.Context(), autobuild.Repository{ProviderID: e.build.Repository.ProviderID, ID: "{none}"})
+	if !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // finishing bounds what is brought to its end although whoever asked for it has left.
@@ -43,9 +43,9 @@ func (c *Catalog) Tidy(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-func (c *Catalog) tidyBuild(ctx context.Context, a ab.AutomatedBuild) error {
+func (c *Catalog) tidyBuild(ctx context.Context, a autobuild.AutomatedBuild) error {
 	h, err := c.o.Store.HookOf(ctx, a.Repository)
-	if errors.Is(err, ab.ErrNotFound) || err == nil && h.Problem == beingAdded {
+	if errors.Is(err, autobuild.ErrNotFound) || err == nil && h.Problem == beingAdded {
 		_, err = c.EnsureHook(ctx, a.Repository, a.AccountID)
 	}
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *Catalog) tidyBuild(ctx context.Context, a ab.AutomatedBuild) error {
 	return nil
 }
 
-func (c *Catalog) tidyHook(ctx context.Context, r ab.Repository) error {
+func (c *Catalog) tidyHook(ctx context.Context, r autobuild.Repository) error {
 	defer c.lock(r)()
 	rest, err := c.o.Store.AutomatedBuildsOf(ctx, r)
 	if err != nil || len(rest) > 0 {

@@ -13,7 +13,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/catalog"
@@ -33,7 +33,7 @@ type world struct {
 	bitbucket  *bitbuckettest.Server
 	faults     *faults.Faults
 	app, lib   *bitbuckettest.Repository
-	alice, bob ab.Account
+	alice, bob autobuild.Account
 	registry   string // host
 }
 
@@ -63,13 +63,13 @@ func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
 	w.app.Grant(bob, bitbuckettest.Read)
 	consumer, err := server.AddConsumer(acme, publicURL+"/cb", "account", "repository", "webhook")
 	must(t, err)
-	p, err := w.store.SaveProvider(t.Context(), ab.Provider{Kind: ab.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL})
+	p, err := w.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL})
 	must(t, err)
-	link := func(u *bitbuckettest.User) ab.Account {
+	link := func(u *bitbuckettest.User) autobuild.Account {
 		token, refresh := server.Link(u, consumer)
-		a, err := w.store.SaveAccount(t.Context(), ab.Account{
-			ProviderID: p.ID, Kind: ab.AccountOAuth, Name: u.Name, RemoteID: u.UUID,
-			AccessToken: token, RefreshToken: refresh, ExpiresAt: time.Now().Add(time.Hour), State: ab.AccountLinked,
+		a, err := w.store.SaveAccount(t.Context(), autobuild.Account{
+			ProviderID: p.ID, Kind: autobuild.AccountOAuth, Name: u.Name, RemoteID: u.UUID,
+			AccessToken: token, RefreshToken: refresh, ExpiresAt: time.Now().Add(time.Hour), State: autobuild.AccountLinked,
 		})
 		must(t, err)
 		return a
@@ -96,7 +96,7 @@ func commit(t *testing.T, r *bitbuckettest.Repository, branch string, files map[
 }
 
 func (w *world) draft() catalog.Draft {
-	return catalog.Draft{AccountID: w.alice.ID, Repository: "acme/app", Image: w.registry + "/acme/app", Rules: []ab.Rule{ab.DefaultRule("main")}, UserID: "u1"}
+	return catalog.Draft{AccountID: w.alice.ID, Repository: "acme/app", Image: w.registry + "/acme/app", Rules: []autobuild.Rule{autobuild.DefaultRule("main")}, UserID: "u1"}
 }
 
 func (w *world) create(t *testing.T, d catalog.Draft) catalog.Saved {
@@ -114,8 +114,10 @@ func (w *world) with(change func(*catalog.Options)) *catalog.Catalog {
 }
 
 // A checker answers for a registry that cannot be started here.
-type checker func(image string, r ab.Registry) error
+type checker func(image string, r autobuild.Registry) error
 
-func (c checker) Check(_ context.Context, image string, r ab.Registry) error { return c(image, r) }
+func (c checker) Check(_ context.Context, image string, r autobuild.Registry) error {
+	return c(image, r)
+}
 
 func password(s string) secret.Secret { return secret.New(s) }

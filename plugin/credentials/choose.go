@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // A Use is the build that credentials are chosen for.
@@ -21,9 +21,9 @@ type Use struct {
 
 // A Choice is the credentials of one build.
 type Choice struct {
-	Push   ab.Registry   // its ID is empty if no credential fits
-	Pull   []ab.Registry // at most one for each registry host, ordered by host
-	Reason string        // why Push was chosen, or why none was: "bound to this automated build"
+	Push   autobuild.Registry   // its ID is empty if no credential fits
+	Pull   []autobuild.Registry // at most one for each registry host, ordered by host
+	Reason string               // why Push was chosen, or why none was: "bound to this automated build"
 }
 
 // Choose returns the credentials that a build uses.
@@ -34,14 +34,14 @@ type Choice struct {
 // A base image may have any path, so a pull credential is chosen for each registry host. Of
 // several for one host, one that is bound goes first, then the longest Host that begins the
 // image's name, then the shortest Host. A pull credential never pushes.
-func Choose(all []ab.Registry, u Use) Choice {
+func Choose(all []autobuild.Registry, u Use) Choice {
 	var c Choice
-	pull := map[string]ab.Registry{}
+	pull := map[string]autobuild.Registry{}
 	for _, r := range all {
 		if !usable(r, u) {
 			continue
 		}
-		if r.Purpose == ab.RegistryPull {
+		if r.Purpose == autobuild.RegistryPull {
 			host := hostOf(r.Host)
 			if best, ok := pull[host]; !ok || better(r, best, u.Image) {
 				pull[host] = r
@@ -55,14 +55,14 @@ func Choose(all []ab.Registry, u Use) Choice {
 	for _, r := range pull {
 		c.Pull = append(c.Pull, r)
 	}
-	slices.SortFunc(c.Pull, func(a, b ab.Registry) int { return strings.Compare(a.Host, b.Host) })
+	slices.SortFunc(c.Pull, func(a, b autobuild.Registry) int { return strings.Compare(a.Host, b.Host) })
 	c.Reason = reason(c.Push, u)
 	return c
 }
 
 // usable reports whether the binding of a credential lets a build use it. An automated build that is
 // not saved yet has no id, and nothing is bound to it.
-func usable(r ab.Registry, u Use) bool {
+func usable(r autobuild.Registry, u Use) bool {
 	if r.AutomatedBuildID == "" {
 		return !u.BoundOnly
 	}
@@ -72,14 +72,14 @@ func usable(r ab.Registry, u Use) bool {
 // Covers reports whether an image's name begins with the credential's Host in whole path
 // segments: registry.example.com/acme covers registry.example.com/acme/app, and not
 // registry.example.com/acme-other/app.
-func Covers(r ab.Registry, image string) bool {
+func Covers(r autobuild.Registry, image string) bool {
 	return strings.HasPrefix(image+"/", strings.TrimSuffix(r.Host, "/")+"/")
 }
 
 // Warning returns a sentence about a credential that more automated builds can use than one would
 // expect, with the fix; it is empty if there is nothing to warn of.
-func Warning(r ab.Registry) string {
-	if r.Purpose == ab.RegistryPull || r.AutomatedBuildID != "" || strings.Contains(r.Host, "/") {
+func Warning(r autobuild.Registry) string {
+	if r.Purpose == autobuild.RegistryPull || r.AutomatedBuildID != "" || strings.Contains(r.Host, "/") {
 		return ""
 	}
 	return fmt.Sprintf("every automated build with an image at %s may push with it: "+
@@ -87,7 +87,7 @@ func Warning(r ab.Registry) string {
 }
 
 // better reports whether a build uses r rather than other, which are for the same registry.
-func better(r, other ab.Registry, image string) bool {
+func better(r, other autobuild.Registry, image string) bool {
 	if bound := r.AutomatedBuildID != ""; bound != (other.AutomatedBuildID != "") {
 		return bound
 	}
@@ -102,7 +102,7 @@ func better(r, other ab.Registry, image string) bool {
 	return r.Host < other.Host // any fixed order: the same credential for every build
 }
 
-func reason(r ab.Registry, u Use) string {
+func reason(r autobuild.Registry, u Use) string {
 	switch {
 	case r.ID == "" && u.BoundOnly:
 		return "no push credential is bound to this automated build"

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
 )
 
@@ -17,16 +17,16 @@ const (
 )
 
 // credential parses "push host [bound-to]"; its id is the text.
-func credential(text string) ab.Registry {
+func credential(text string) autobuild.Registry {
 	words := strings.Fields(text)
-	r := ab.Registry{ID: text, Purpose: ab.RegistryPurpose(words[0]), Host: words[1]}
+	r := autobuild.Registry{ID: text, Purpose: autobuild.RegistryPurpose(words[0]), Host: words[1]}
 	if len(words) > 2 {
 		r.AutomatedBuildID = words[2]
 	}
 	return r
 }
 
-func parse(texts []string) (all []ab.Registry) {
+func parse(texts []string) (all []autobuild.Registry) {
 	for _, text := range texts {
 		all = append(all, credential(text))
 	}
@@ -189,15 +189,15 @@ func FuzzChoose(f *testing.F) {
 	f.Add("registry.example.com/acme/ap", "docker.io", image, false, true, false)
 	f.Add("/", "", "", false, false, false)
 	f.Fuzz(func(t *testing.T, first, second, image string, bound, pull, boundOnly bool) {
-		all := []ab.Registry{
-			{ID: "1", Host: first, Purpose: ab.RegistryPush, AutomatedBuildID: map[bool]string{true: own}[bound]},
-			{ID: "2", Host: second, Purpose: map[bool]ab.RegistryPurpose{true: ab.RegistryPull, false: ab.RegistryPush}[pull]},
-			{ID: "3", Host: first, Purpose: ab.RegistryPush, AutomatedBuildID: "other"},
-			{ID: "4", Host: second, Purpose: ab.RegistryPull, AutomatedBuildID: "other"},
+		all := []autobuild.Registry{
+			{ID: "1", Host: first, Purpose: autobuild.RegistryPush, AutomatedBuildID: map[bool]string{true: own}[bound]},
+			{ID: "2", Host: second, Purpose: map[bool]autobuild.RegistryPurpose{true: autobuild.RegistryPull, false: autobuild.RegistryPush}[pull]},
+			{ID: "3", Host: first, Purpose: autobuild.RegistryPush, AutomatedBuildID: "other"},
+			{ID: "4", Host: second, Purpose: autobuild.RegistryPull, AutomatedBuildID: "other"},
 		}
 		use := credentials.Use{AutomatedBuildID: own, Image: image, BoundOnly: boundOnly}
 		got := credentials.Choose(all, use)
-		check := func(r ab.Registry, purpose ab.RegistryPurpose) {
+		check := func(r autobuild.Registry, purpose autobuild.RegistryPurpose) {
 			if r.Purpose != purpose {
 				t.Errorf("got a %s credential, want %s", r.Purpose, purpose)
 			}
@@ -206,7 +206,7 @@ func FuzzChoose(f *testing.F) {
 			}
 		}
 		if got.Push.ID != "" {
-			check(got.Push, ab.RegistryPush)
+			check(got.Push, autobuild.RegistryPush)
 			prefix := strings.TrimSuffix(got.Push.Host, "/")
 			if rest, ok := strings.CutPrefix(image, prefix); !ok || rest != "" && rest[0] != '/' {
 				t.Errorf("got the credential of %q for %q", got.Push.Host, image)
@@ -214,7 +214,7 @@ func FuzzChoose(f *testing.F) {
 		}
 		hosts := map[string]bool{}
 		for _, r := range got.Pull {
-			check(r, ab.RegistryPull)
+			check(r, autobuild.RegistryPull)
 			host, _, _ := strings.Cut(r.Host, "/")
 			if hosts[host] {
 				t.Errorf("got two pull credentials for %q", host)
@@ -222,7 +222,7 @@ func FuzzChoose(f *testing.F) {
 			hosts[host] = true
 		}
 		slices.Reverse(all)
-		same := cmp.Comparer(func(a, b ab.Registry) bool { return a.ID == b.ID })
+		same := cmp.Comparer(func(a, b autobuild.Registry) bool { return a.ID == b.ID })
 		if diff := cmp.Diff(got, credentials.Choose(all, use), same); diff != "" && first != second {
 			t.Errorf("another order, another choice (-want +got):\n%s", diff)
 		}

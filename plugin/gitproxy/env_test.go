@@ -21,7 +21,7 @@ import (
 	"slipway/config/netpolicy"
 	"slipway/config/secret"
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/gitproxy"
@@ -45,12 +45,12 @@ type env struct {
 
 	store    *store.Store
 	accounts *accounts.Accounts
-	account  ab.Account
+	account  autobuild.Account
 	proxy    *gitproxy.Proxy
 	gateway  *httptest.Server
 	log      *lockedBuffer
 
-	build ab.Build
+	build autobuild.Build
 	token string // of the build's attempt
 
 	mu       sync.Mutex
@@ -129,13 +129,13 @@ func newEnv(t testing.TB, change ...func(*gitproxy.Options)) *env {
 
 func (e *env) link(bitbucket string) {
 	e.t.Helper()
-	p, err := e.store.SaveProvider(e.t.Context(), ab.Provider{
-		Kind: ab.Cloud, Name: "cloud", WebURL: bitbucket, APIURL: bitbucket, ClientID: e.consumer.Key, ClientSecret: e.consumer.Secret,
+	p, err := e.store.SaveProvider(e.t.Context(), autobuild.Provider{
+		Kind: autobuild.Cloud, Name: "cloud", WebURL: bitbucket, APIURL: bitbucket, ClientID: e.consumer.Key, ClientSecret: e.consumer.Secret,
 	})
 	e.must(err)
 	access, refresh := e.server.Link(e.alice, e.consumer)
-	e.account, err = e.store.SaveAccount(e.t.Context(), ab.Account{
-		ProviderID: p.ID, Kind: ab.AccountOAuth, Name: "alice", RemoteID: e.alice.UUID,
+	e.account, err = e.store.SaveAccount(e.t.Context(), autobuild.Account{
+		ProviderID: p.ID, Kind: autobuild.AccountOAuth, Name: "alice", RemoteID: e.alice.UUID,
 		AccessToken: access, RefreshToken: refresh, ExpiresAt: time.Now().Add(2 * time.Hour),
 	})
 	e.must(err)
@@ -180,18 +180,18 @@ func (e *env) push(files map[string]string) string {
 }
 
 // start makes a build of a commit, of an automated build of its own, and starts its attempt.
-func (e *env) start(commit string) (ab.Build, string) {
+func (e *env) start(commit string) (autobuild.Build, string) {
 	e.t.Helper()
-	owner, err := e.store.SaveAutomatedBuild(e.t.Context(), ab.AutomatedBuild{
+	owner, err := e.store.SaveAutomatedBuild(e.t.Context(), autobuild.AutomatedBuild{
 		AccountID: e.account.ID, Image: "registry.example.com/acme/app", Engine: "embedded",
-		Repository: ab.Repository{ProviderID: e.account.ProviderID, ID: e.repo.UUID, WorkspaceID: e.acme.UUID, FullName: e.repo.FullName()},
-		Rules:      []ab.Rule{ab.DefaultRule("main")},
+		Repository: autobuild.Repository{ProviderID: e.account.ProviderID, ID: e.repo.UUID, WorkspaceID: e.acme.UUID, FullName: e.repo.FullName()},
+		Rules:      []autobuild.Rule{autobuild.DefaultRule("main")},
 	})
 	e.must(err)
-	b, _, err := e.store.CreateBuild(e.t.Context(), storetest.Draft(owner, storetest.Main(), commit, ab.CauseManual))
+	b, _, err := e.store.CreateBuild(e.t.Context(), storetest.Draft(owner, storetest.Main(), commit, autobuild.CauseManual))
 	e.must(err)
 	token := "attempt-canary-" + rand.Text()
-	_, err = e.store.StartAttempt(e.t.Context(), b.ID, "embedded", ab.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	_, err = e.store.StartAttempt(e.t.Context(), b.ID, "embedded", autobuild.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
 	e.must(err)
 	e.must(e.store.ClaimAttempt(e.t.Context(), b.ID, 1, "runner"))
 	return b, token
@@ -200,7 +200,7 @@ func (e *env) start(commit string) (ab.Build, string) {
 // finish ends the attempt in the store, as any gateway of the database may.
 func (e *env) finish() {
 	e.t.Helper()
-	_, err := e.store.FinishAttempt(e.t.Context(), store.Finish{BuildID: e.build.ID, Attempt: 1, State: ab.Failed})
+	_, err := e.store.FinishAttempt(e.t.Context(), store.Finish{BuildID: e.build.ID, Attempt: 1, State: autobuild.Failed})
 	e.must(err)
 }
 

@@ -28,7 +28,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"slipway/config/netpolicy"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 )
 
@@ -50,19 +50,19 @@ const (
 type Store interface {
 	// AttemptByToken returns the attempt of a build that a token's hash belongs to.
 	// ErrUnauthorized = there is none; ErrFenced, with the attempt = it is over.
-	AttemptByToken(ctx context.Context, buildID, tokenHash string) (ab.Attempt, error)
+	AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error)
 	// Build returns a build by id, with its repository's current name. ErrNotFound = there is none.
-	Build(ctx context.Context, id string) (ab.Build, error)
+	Build(ctx context.Context, id string) (autobuild.Build, error)
 	// AutomatedBuild returns an automated build by id. ErrNotFound = there is none.
-	AutomatedBuild(ctx context.Context, id string) (ab.AutomatedBuild, error)
+	AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error)
 	// RenameRepository stores a repository's new name. ErrNotFound = the repository is not known.
-	RenameRepository(ctx context.Context, r ab.Repository) error
+	RenameRepository(ctx context.Context, r autobuild.Repository) error
 }
 
 // Options make a Proxy. Store, Connector, BaseURL and Log are required.
 type Options struct {
 	Store     Store
-	Connector ab.Connector
+	Connector autobuild.Connector
 	// BaseURL returns the address by which the runners of an engine reach the gateway, without a
 	// trailing slash. LFS answers name it.
 	BaseURL func(engine string) string

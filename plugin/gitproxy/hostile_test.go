@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/gitproxy"
 )
@@ -121,9 +121,9 @@ type failingStore struct {
 	broken atomic.Bool
 }
 
-func (s *failingStore) AttemptByToken(ctx context.Context, build, hash string) (ab.Attempt, error) {
+func (s *failingStore) AttemptByToken(ctx context.Context, build, hash string) (autobuild.Attempt, error) {
 	if s.broken.Load() {
-		return ab.Attempt{}, errors.New("no connection")
+		return autobuild.Attempt{}, errors.New("no connection")
 	}
 	return s.Store.AttemptByToken(ctx, build, hash)
 }

@@ -12,7 +12,7 @@ import (
 	"net/url"
 	"regexp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // lfsType is the content type of the Git LFS API.
@@ -236,7 +236,7 @@ func (p *Proxy) hold(s *session, id string, o object) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.ctx.Err() != nil {
-		return refuse(http.StatusForbidden, errEnded.Error(), ab.ErrFenced)
+		return refuse(http.StatusForbidden, errEnded.Error(), autobuild.ErrFenced)
 	}
 	if len(s.order) == maxObjects {
 		p.drop(s, s.order[0])

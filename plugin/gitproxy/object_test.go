@@ -4,20 +4,20 @@ import (
 	"strings"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // httpsGit is a provider that is reached over https.
-type httpsGit struct{ ab.GitCredentials }
+type httpsGit struct{ autobuild.GitCredentials }
 
-func (httpsGit) CloneURL(ab.Repository) (string, error) {
+func (httpsGit) CloneURL(autobuild.Repository) (string, error) {
 	return "https://bitbucket.org/acme/app.git", nil
 }
 
 // What opens an object never goes over plain HTTP, unless the provider itself is reached so, and
 // the account's credential to the provider's own address only.
 func TestAddressesOfObjects(t *testing.T) {
-	u := &upstream{account: ab.Connection{Git: httpsGit{}}}
+	u := &upstream{account: autobuild.Connection{Git: httpsGit{}}}
 	header := map[string]string{"Authorization": "JWT x"}
 	for href, want := range map[string]struct{ ok, login bool }{
 		"https://bitbucket.org/acme/app.git/info/lfs/x": {true, true},

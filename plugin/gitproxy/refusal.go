@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 var (
@@ -55,14 +55,14 @@ const (
 func refusalOf(operation string, err error) *Refusal {
 	cause := fmt.Errorf("%s: %w", operation, err)
 	var known *Refusal
-	var limited *ab.RateLimitError
+	var limited *autobuild.RateLimitError
 	switch {
 	case errors.As(err, &known):
 		return known
-	case errors.Is(err, ab.ErrUnauthorized):
+	case errors.Is(err, autobuild.ErrUnauthorized):
 		// Without the cause: the middleware counts ErrUnauthorized as a guessed token.
 		return refuse(http.StatusBadGateway, relink, errors.New(cause.Error()))
-	case errors.Is(err, ab.ErrNotFound), errors.Is(err, ab.ErrForbidden):
+	case errors.Is(err, autobuild.ErrNotFound), errors.Is(err, autobuild.ErrForbidden):
 		return refuse(http.StatusNotFound, missing, cause)
 	case errors.As(err, &limited):
 		return busy(unavailable, limited.RetryAfter, cause)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // retryAfter is how long a client that found no place is asked to stay away.
@@ -37,24 +37,24 @@ type session struct {
 
 // enter authorizes a request and joins it to its attempt's session. Every call is followed by
 // leave, unless it returns an error.
-func (p *Proxy) enter(r *http.Request, build string) (ab.Attempt, *session, error) {
+func (p *Proxy) enter(r *http.Request, build string) (autobuild.Attempt, *session, error) {
 	values := r.Header.Values("Authorization")
 	token, bearer := "", false
 	if len(values) == 1 {
 		token, bearer = strings.CutPrefix(values[0], "Bearer ")
 	}
 	if !bearer || token == "" {
-		return ab.Attempt{}, nil, refuse(http.StatusForbidden, needsToken, ab.ErrUnauthorized)
+		return autobuild.Attempt{}, nil, refuse(http.StatusForbidden, needsToken, autobuild.ErrUnauthorized)
 	}
-	k := key{build: build, tokenHash: ab.TokenHash(secret.New(token))}
+	k := key{build: build, tokenHash: autobuild.TokenHash(secret.New(token))}
 	attempt, err := p.o.Store.AttemptByToken(r.Context(), k.build, k.tokenHash)
 	switch {
-	case errors.Is(err, ab.ErrUnauthorized):
-		return ab.Attempt{}, nil, refuse(http.StatusForbidden, needsToken, err)
-	case errors.Is(err, ab.ErrFenced):
-		return ab.Attempt{}, nil, refuse(http.StatusForbidden, errEnded.Error(), err)
+	case errors.Is(err, autobuild.ErrUnauthorized):
+		return autobuild.Attempt{}, nil, refuse(http.StatusForbidden, needsToken, err)
+	case errors.Is(err, autobuild.ErrFenced):
+		return autobuild.Attempt{}, nil, refuse(http.StatusForbidden, errEnded.Error(), err)
 	case err != nil:
-		return ab.Attempt{}, nil, busy("the gateway cannot look the attempt up at the moment", retryAfter, err)
+		return autobuild.Attempt{}, nil, busy("the gateway cannot look the attempt up at the moment", retryAfter, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,7 +67,7 @@ func (p *Proxy) enter(r *http.Request, build string) (ab.Attempt, *session, erro
 	}
 	if s.requests == maxPerAttempt {
 		message := fmt.Sprintf("more than %d requests of one attempt at once", maxPerAttempt)
-		return ab.Attempt{}, nil, busy(message, retryAfter, nil)
+		return autobuild.Attempt{}, nil, busy(message, retryAfter, nil)
 	}
 	s.requests++
 	return attempt, s, nil
@@ -116,7 +116,7 @@ func (p *Proxy) watch(s *session) {
 		switch {
 		case err == nil:
 			unknown = 0
-		case errors.Is(err, ab.ErrFenced), errors.Is(err, ab.ErrUnauthorized):
+		case errors.Is(err, autobuild.ErrFenced), errors.Is(err, autobuild.ErrUnauthorized):
 			s.end(errEnded)
 		default:
 			if unknown++; unknown == maxUnknown {

@@ -8,15 +8,15 @@ import (
 	"net/url"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 )
 
 // An upstream is a build's repository, seen through the automated build's linked account.
 type upstream struct {
 	proxy      *Proxy
-	account    ab.Connection
-	repository ab.Repository
+	account    autobuild.Connection
+	repository autobuild.Repository
 }
 
 // repositoryOf finds the upstream of a build by what the gateway stored, never by the request.
@@ -51,7 +51,7 @@ func (u *upstream) address() (*url.URL, error) {
 
 // send sends a request to a path below the repository's address, with a credential that is good
 // for some minutes at least: a build may have waited long since it was claimed.
-func (u *upstream) send(r *http.Request, call kind, c ab.GitCredential) (*http.Response, error) {
+func (u *upstream) send(r *http.Request, call kind, c autobuild.GitCredential) (*http.Response, error) {
 	address, err := u.address()
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (u *upstream) send(r *http.Request, call kind, c ab.GitCredential) (*http.R
 	return resp, nil
 }
 
-func (u *upstream) credential(ctx context.Context) (ab.GitCredential, error) {
+func (u *upstream) credential(ctx context.Context) (autobuild.GitCredential, error) {
 	c, err := u.account.Git.GitCredential(ctx, u.repository)
 	if err != nil {
 		return c, refusalOf("get the git credential of "+u.repository.FullName, err)

@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // files stores logs as <dir>/<build>/<attempt>.log. A file <attempt>.log.own contains the number
@@ -24,7 +24,7 @@ func (k files) path(n name) string {
 }
 
 // write appends the addition that next returns. The caller serializes the writes to one log.
-func (k files) write(_ context.Context, n name, next func(ab.LogEnd) (ab.LogAddition, error)) (err error) {
+func (k files) write(_ context.Context, n name, next func(autobuild.LogEnd) (autobuild.LogAddition, error)) (err error) {
 	path := k.path(n)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (k files) write(_ context.Context, n name, next func(ab.LogEnd) (ab.LogAddi
 	return err
 }
 
-func endOf(f *os.File, path string) (end ab.LogEnd, err error) {
+func endOf(f *os.File, path string) (end autobuild.LogEnd, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return end, err

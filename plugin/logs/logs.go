@@ -13,7 +13,7 @@ import (
 	"sync"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -37,7 +37,7 @@ type Options struct {
 // A backend stores the bytes of logs. Callers serialize the writes to one log. The other methods
 // are safe for concurrent use. Errors are those of the file system or the database.
 type backend interface {
-	write(ctx context.Context, n name, next func(ab.LogEnd) (ab.LogAddition, error)) error
+	write(ctx context.Context, n name, next func(autobuild.LogEnd) (autobuild.LogAddition, error)) error
 	read(ctx context.Context, n name, offset int64, max int) ([]byte, error)
 	size(ctx context.Context, n name) int64
 	prune(ctx context.Context, keep func(buildID string) bool) error
@@ -87,7 +87,7 @@ var buildID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
 func (n name) check() error {
 	if !buildID.MatchString(n.build) {
-		return fmt.Errorf("log of build %q: %w", n.build, ab.ErrNotFound)
+		return fmt.Errorf("log of build %q: %w", n.build, autobuild.ErrNotFound)
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func (l *Logs) Append(
 	if offset < 0 {
 		return 0, fmt.Errorf("log of build %s attempt %d at %d: %w", buildID, attempt, offset, ErrGap)
 	}
-	err = l.change(ctx, n, func(end ab.LogEnd, r *secret.Redactor) (add ab.LogAddition, err error) {
+	err = l.change(ctx, n, func(end autobuild.LogEnd, r *secret.Redactor) (add autobuild.LogAddition, err error) {
 		add, size, err = nextAddition(end, offset, r.Mask(data), l.maxSize)
 		return add, err
 	})
@@ -128,14 +128,14 @@ func (l *Logs) Append(
 func (l *Logs) Line(ctx context.Context, buildID string, attempt int, line string) error {
 	line = strings.Join(strings.FieldsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' }), " ")
 	line = line[:min(len(line), maxLine)]
-	return l.change(ctx, name{buildID, attempt}, func(end ab.LogEnd, r *secret.Redactor) (ab.LogAddition, error) {
+	return l.change(ctx, name{buildID, attempt}, func(end autobuild.LogEnd, r *secret.Redactor) (autobuild.LogAddition, error) {
 		return gatewayLine(end.MidLine, string(r.Mask([]byte(line)))), nil
 	})
 }
 
 // change serializes the additions to a log, and wakes its followers.
 func (l *Logs) change(
-	ctx context.Context, n name, next func(ab.LogEnd, *secret.Redactor) (ab.LogAddition, error),
+	ctx context.Context, n name, next func(autobuild.LogEnd, *secret.Redactor) (autobuild.LogAddition, error),
 ) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (l *Logs) change(
 	s := l.slot(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := l.backend.write(ctx, n, func(end ab.LogEnd) (ab.LogAddition, error) { return next(end, s.redactors[n]) })
+	err := l.backend.write(ctx, n, func(end autobuild.LogEnd) (autobuild.LogAddition, error) { return next(end, s.redactors[n]) })
 	s.wake()
 	if err != nil {
 		return fmt.Errorf("log of build %s attempt %d: %w", n.build, n.attempt, err)

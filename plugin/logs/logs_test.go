@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logs"
 	"slipway/plugin/store/storetest"
 )
@@ -116,10 +116,10 @@ func TestNamesCannotLeaveTheDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "logs")
 	l := logs.New(logs.Options{Dir: dir})
 	for _, build := range []string{"", "..", "../x", "a/b", "a\x00b", ".", strings.Repeat("a", 65)} {
-		if _, err := l.Append(t.Context(), build, 1, 0, []byte("x")); !errors.Is(err, ab.ErrNotFound) {
+		if _, err := l.Append(t.Context(), build, 1, 0, []byte("x")); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("append to %q: %v", build, err)
 		}
-		if _, err := l.Read(t.Context(), build, 1, 0, 10); !errors.Is(err, ab.ErrNotFound) {
+		if _, err := l.Read(t.Context(), build, 1, 0, 10); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("read %q: %v", build, err)
 		}
 	}

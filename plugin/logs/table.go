@@ -3,14 +3,14 @@ package logs
 import (
 	"context"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 // table stores logs in the database, where every gateway can read them.
 type table struct{ store *store.Store }
 
-func (k table) write(ctx context.Context, n name, next func(ab.LogEnd) (ab.LogAddition, error)) error {
+func (k table) write(ctx context.Context, n name, next func(autobuild.LogEnd) (autobuild.LogAddition, error)) error {
 	return k.store.WriteLog(ctx, n.build, n.attempt, next)
 }
 

@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // waitBuckets returns the buckets for waiting times in seconds, from an idle installation to a delay
@@ -58,19 +58,19 @@ func (e events) initialize(engines []string) {
 	for _, answer := range []string{"stored", "ping", "unauthorized", "too_large", "unavailable"} {
 		e.received.WithLabelValues(answer)
 	}
-	for _, state := range []ab.DeliveryState{ab.DeliveryPlanned, ab.DeliveryIgnored, ab.DeliveryRefused,
-		ab.DeliveryFailed} {
+	for _, state := range []autobuild.DeliveryState{autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused,
+		autobuild.DeliveryFailed} {
 		e.answered.WithLabelValues(string(state))
 	}
 	for _, engine := range engines {
 		e.queue.WithLabelValues(engine)
 		e.start.WithLabelValues(engine)
-		e.attemptsEnded.WithLabelValues(engine, string(ab.Errored), string(ab.ReasonLost))
+		e.attemptsEnded.WithLabelValues(engine, string(autobuild.Errored), string(autobuild.ReasonLost))
 	}
 	for _, answer := range []string{"build", "skip"} {
 		e.decisions.WithLabelValues(answer)
 	}
-	e.buildsEnded.WithLabelValues(string(ab.Errored), string(ab.ReasonInfrastructure))
+	e.buildsEnded.WithLabelValues(string(autobuild.Errored), string(autobuild.ReasonInfrastructure))
 	e.statuses.WithLabelValues("told")
 	e.statuses.WithLabelValues("given_up")
 }
@@ -86,7 +86,7 @@ func (e events) all() []prometheus.Collector {
 func (e events) Received(answer string) { e.received.WithLabelValues(answer).Inc() }
 
 // Planned counts the result of a delivery or a poll.
-func (e events) Planned(p ab.Plan) {
+func (e events) Planned(p autobuild.Plan) {
 	source := "poll"
 	if p.DeliveryID != "" {
 		source = "delivery"
@@ -106,7 +106,7 @@ func (e events) Planned(p ab.Plan) {
 }
 
 // Claimed measures how long a build waited for its runner.
-func (e events) Claimed(b ab.Build, a ab.Attempt) {
+func (e events) Claimed(b autobuild.Build, a autobuild.Attempt) {
 	observe(e.start.WithLabelValues(a.Engine), a.CreatedAt, a.ClaimedAt)
 	if b.Tries == 1 { // later attempts would also count the time of the earlier ones
 		observe(e.queue.WithLabelValues(a.Engine), b.AskedAt(), a.ClaimedAt)
@@ -115,7 +115,7 @@ func (e events) Claimed(b ab.Build, a ab.Attempt) {
 
 // Ended counts and measures the end of an attempt, if there was one, and of its build, if it is
 // final.
-func (e events) Ended(b ab.Build, a ab.Attempt) {
+func (e events) Ended(b autobuild.Build, a autobuild.Attempt) {
 	if a.Number > 0 {
 		e.attemptsEnded.WithLabelValues(a.Engine, string(a.State), string(a.Reason)).Inc()
 		if !a.ClaimedAt.IsZero() {
@@ -132,7 +132,7 @@ func (e events) Ended(b ab.Build, a ab.Attempt) {
 }
 
 // Reported counts a status that Bitbucket accepted, or finally refused.
-func (e events) Reported(_ ab.State, problem string) {
+func (e events) Reported(_ autobuild.State, problem string) {
 	if problem != "" {
 		e.statuses.WithLabelValues("given_up").Inc()
 		return

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/sirupsen/logrus/hooks/test"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/metrics"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
@@ -111,7 +111,7 @@ func TestAPushIsMeasured(t *testing.T) {
 	b := open(t)
 	ctx := t.Context()
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
-	delivery, err := b.ReceiveDelivery(ctx, ab.Delivery{HookID: "h", Event: "repo:push"})
+	delivery, err := b.ReceiveDelivery(ctx, autobuild.Delivery{HookID: "h", Event: "repo:push"})
 	b.must(t, err)
 	b.clock.Add(10 * time.Second)
 	b.expect(t, map[string]float64{
@@ -120,7 +120,7 @@ func TestAPushIsMeasured(t *testing.T) {
 	})
 	plan := storetest.Push(a, storetest.Main(), "", storetest.Commit(1))
 	plan.DeliveryID = delivery
-	plan.Refused = []ab.Outcome{{Refused: "no news"}}
+	plan.Refused = []autobuild.Outcome{{Refused: "no news"}}
 	builds, err := b.Plan(ctx, plan)
 	b.must(t, err)
 	id := builds[0].ID
@@ -140,14 +140,14 @@ func TestAPushIsMeasured(t *testing.T) {
 		`slipway_build_queue_seconds_sum{engine="embedded"}`:                   35, `slipway_attempt_start_seconds_sum{engine="embedded"}`: 5,
 	})
 	_, err = b.FinishAttempt(ctx,
-		store.Finish{BuildID: id, Attempt: 1, State: ab.Errored, Reason: ab.ReasonLost, Retry: true})
+		store.Finish{BuildID: id, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true})
 	b.must(t, err)
 	storetest.Start(ctx, t, b.Store, id)
 	b.must(t, b.ClaimAttempt(ctx, id, 2, "runner"))
 	b.clock.Add(25 * time.Second)
-	_, err = b.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: 2, State: ab.Succeeded})
+	_, err = b.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: 2, State: autobuild.Succeeded})
 	b.must(t, err)
-	b.must(t, b.MarkReported(ctx, id, 2, ab.Succeeded, "Bitbucket says no"))
+	b.must(t, b.MarkReported(ctx, id, 2, autobuild.Succeeded, "Bitbucket says no"))
 	b.expect(t, map[string]float64{
 		`slipway_builds{engine="embedded",state="running"}`:                           0,
 		`slipway_attempts_ended_total{engine="embedded",reason="lost",state="error"}`: 1,
@@ -166,9 +166,9 @@ func TestAPushIsMeasured(t *testing.T) {
 func TestARetryIsMeasuredFromTheRetry(t *testing.T) {
 	b := open(t)
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
-	build, _, err := b.CreateBuild(t.Context(), storetest.Draft(a, storetest.Main(), storetest.Commit(1), ab.CauseManual))
+	build, _, err := b.CreateBuild(t.Context(), storetest.Draft(a, storetest.Main(), storetest.Commit(1), autobuild.CauseManual))
 	b.must(t, err)
-	_, err = b.CancelBuild(t.Context(), build.ID, ab.ReasonUser, "")
+	_, err = b.CancelBuild(t.Context(), build.ID, autobuild.ReasonUser, "")
 	b.must(t, err)
 	b.clock.Add(7 * 24 * time.Hour)
 	_, err = b.RetryBuild(t.Context(), build.ID, "jo")
@@ -187,10 +187,10 @@ func TestStatesThatNeedAnAdministratorAreShown(t *testing.T) {
 	_, err := b.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
 	b.must(t, err)
 	_, err = b.SaveAccount(t.Context(),
-		ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, Name: "jo", State: ab.AccountBroken})
+		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, Name: "jo", State: autobuild.AccountBroken})
 	b.must(t, err)
 	_, err = b.SaveHook(t.Context(),
-		ab.Hook{Repository: storetest.Repository("lib"), State: ab.HookPolled, Problem: "no administrator",
+		autobuild.Hook{Repository: storetest.Repository("lib"), State: autobuild.HookPolled, Problem: "no administrator",
 			PolledAt: b.clock.Now()})
 	b.must(t, err)
 	b.clock.Add(time.Hour)
@@ -209,7 +209,7 @@ func TestALostHandOverShows(t *testing.T) {
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
 	_, err := b.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
 	b.must(t, err)
-	_, err = b.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Event: "repo:push"})
+	_, err = b.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Event: "repo:push"})
 	b.must(t, err)
 	b.expect(t, map[string]float64{`slipway_builds_stranded`: 0, `slipway_deliveries_stranded`: 0})
 	// the store has no way to lose one
@@ -295,7 +295,7 @@ func everything(t *testing.T, b *env) {
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
 	build, attempt := storetest.Started(t, b.Store, a, "", storetest.Commit(1))
 	b.must(t, b.ClaimAttempt(ctx, build.ID, attempt.Number, "runner"))
-	_, err := b.FinishAttempt(ctx, store.Finish{BuildID: build.ID, Attempt: 1, State: ab.Succeeded})
+	_, err := b.FinishAttempt(ctx, store.Finish{BuildID: build.ID, Attempt: 1, State: autobuild.Succeeded})
 	b.must(t, err)
 	b.Requested("GET", "/builds", http.StatusOK, time.Millisecond)
 }

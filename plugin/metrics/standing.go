@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -140,7 +140,7 @@ func (w writer) overview(o store.Overview, engines []string) {
 // A backlogKey identifies the builds of one engine in one state.
 type backlogKey struct {
 	engine string
-	state  ab.State
+	state  autobuild.State
 }
 
 // builds writes the backlog of each configured engine, with 0 if it is empty. It also writes
@@ -148,7 +148,7 @@ type backlogKey struct {
 func (w writer) builds(o store.Overview, engines []string) {
 	all := map[backlogKey]store.Backlog{}
 	for _, engine := range engines {
-		for _, state := range []ab.State{ab.Queued, ab.Starting, ab.Running} {
+		for _, state := range []autobuild.State{autobuild.Queued, autobuild.Starting, autobuild.Running} {
 			all[backlogKey{engine, state}] = store.Backlog{}
 		}
 	}
@@ -189,7 +189,7 @@ func (w writer) tasks(counts []store.TaskCount) {
 }
 
 func (w writer) hooks(counts []store.HookCount) {
-	all := map[ab.HookState]store.HookCount{ab.HookActive: {}, ab.HookPolled: {}}
+	all := map[autobuild.HookState]store.HookCount{autobuild.HookActive: {}, autobuild.HookPolled: {}}
 	for _, h := range counts {
 		all[h.State] = h
 	}
@@ -199,7 +199,7 @@ func (w writer) hooks(counts []store.HookCount) {
 		problems += h.Problems
 	}
 	w.gauge(w.descs.hookProblems, float64(problems))
-	w.gauge(w.descs.neverPolled, float64(all[ab.HookPolled].NeverPolled))
+	w.gauge(w.descs.neverPolled, float64(all[autobuild.HookPolled].NeverPolled))
 	// Repositories with a webhook are polled less often, so their age has no meaning.
-	w.gauge(w.descs.pollAge, w.age(all[ab.HookPolled].Polled))
+	w.gauge(w.descs.pollAge, w.age(all[autobuild.HookPolled].Polled))
 }

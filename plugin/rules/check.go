@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const (
@@ -25,9 +25,9 @@ var (
 // Check validates rules before they are saved. Each error names its field, for example
 // "rules[0].source". If the rules are valid, Check returns warnings instead, for example about
 // two rules that push the same tag. Check has no side effects.
-func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
+func Check(rs []autobuild.Rule) (faults []autobuild.FieldError, warnings []string) {
 	if len(rs) > maxRules {
-		return []ab.FieldError{{Field: "rules",
+		return []autobuild.FieldError{{Field: "rules",
 			Message: fmt.Sprintf("%d rules, at most %d are allowed", len(rs), maxRules)}}, nil
 	}
 	compiled := make([]compiledRule, len(rs))
@@ -38,12 +38,12 @@ func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
 		found = append(found, checkLists(r)...)
 		if first, double := ids[r.ID]; r.ID != "" && double {
 			found = append(found,
-				ab.FieldError{Field: "id", Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first)})
+				autobuild.FieldError{Field: "id", Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first)})
 		} else {
 			ids[r.ID] = i
 		}
 		for _, f := range found {
-			faults = append(faults, ab.FieldError{Field: fmt.Sprintf("rules[%d].%s", i, f.Field), Message: f.Message})
+			faults = append(faults, autobuild.FieldError{Field: fmt.Sprintf("rules[%d].%s", i, f.Field), Message: f.Message})
 		}
 	}
 	if len(faults) > 0 {
@@ -53,9 +53,9 @@ func Check(rs []ab.Rule) (faults []ab.FieldError, warnings []string) {
 }
 
 // checkLists validates the fields that Decide does not use.
-func checkLists(r ab.Rule) (faults []ab.FieldError) {
+func checkLists(r autobuild.Rule) (faults []autobuild.FieldError) {
 	fault := func(field, format string, args ...any) {
-		faults = append(faults, ab.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+		faults = append(faults, autobuild.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
 	if r.ID != "" && !ruleID.MatchString(r.ID) {
 		fault("id", "%q: an id has up to 64 letters, digits, . _ and -", r.ID)

@@ -4,70 +4,70 @@ import (
 	"strings"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/rules"
 )
 
 func TestR16FaultsAreFoundAtSave(t *testing.T) {
 	version := `/^v([0-9]+)\.([0-9]+)$/`
-	edit := func(f func(*ab.Rule)) ab.Rule {
-		r := rule(ab.Branch, "main", "latest")
+	edit := func(f func(*autobuild.Rule)) autobuild.Rule {
+		r := rule(autobuild.Branch, "main", "latest")
 		f(&r)
 		return r
 	}
 	for _, row := range []struct {
 		name          string
-		rule          ab.Rule
+		rule          autobuild.Rule
 		field, reason string
 	}{
-		{"a group too many", rule(ab.Tag, version, `{\3}`), "tags", `{\3}: the source has 2 groups`},
-		{"a group of a literal", rule(ab.Branch, "main", `{\1}`), "tags", "needs a regular expression"},
-		{"a tenth group", rule(ab.Tag, version, `{\10}`), "tags", `{\10} is no placeholder`},
-		{"group zero", rule(ab.Tag, version, `{\0}`), "tags", `{\0} is no placeholder`},
-		{"an unknown placeholder", rule(ab.Tag, version, `{branch}`), "tags", "{branch} is no placeholder"},
-		{"half a placeholder", rule(ab.Tag, version, `{sourceref`), "tags", "cannot stand in a tag"},
-		{"a bad expression", rule(ab.Tag, "/(/", "latest"), "source", "not a regular expression"},
-		{"look-ahead", rule(ab.Tag, "/v(?=1)/", "latest"), "source",
+		{"a group too many", rule(autobuild.Tag, version, `{\3}`), "tags", `{\3}: the source has 2 groups`},
+		{"a group of a literal", rule(autobuild.Branch, "main", `{\1}`), "tags", "needs a regular expression"},
+		{"a tenth group", rule(autobuild.Tag, version, `{\10}`), "tags", `{\10} is no placeholder`},
+		{"group zero", rule(autobuild.Tag, version, `{\0}`), "tags", `{\0} is no placeholder`},
+		{"an unknown placeholder", rule(autobuild.Tag, version, `{branch}`), "tags", "{branch} is no placeholder"},
+		{"half a placeholder", rule(autobuild.Tag, version, `{sourceref`), "tags", "cannot stand in a tag"},
+		{"a bad expression", rule(autobuild.Tag, "/(/", "latest"), "source", "not a regular expression"},
+		{"look-ahead", rule(autobuild.Tag, "/v(?=1)/", "latest"), "source",
 			"look-ahead and look-behind, here (?=, are not supported"},
-		{"look-behind", rule(ab.Tag, "/(?<!a)v/", "latest"), "source", "here (?<!"},
-		{"a back-reference", rule(ab.Tag, `/(a)\1/`, "latest"), "source", `back-references, here \1, are not supported`},
-		{"half an expression", rule(ab.Tag, "/v1", "latest"), "source", "between two slashes"},
-		{"an empty expression", rule(ab.Tag, "//", "latest"), "source", "between two slashes"},
-		{"no source", rule(ab.Tag, " ", "latest"), "source", "empty"},
-		{"a long source", rule(ab.Tag, strings.Repeat("x", 1001), "latest"), "source", "at most 1000"},
-		{"no source type", edit(func(r *ab.Rule) { r.SourceType = "pull_request" }), "source_type", "neither branch nor tag"},
-		{"no tags", rule(ab.Branch, "main", " , "), "tags", "empty"},
-		{"a slash in a tag", rule(ab.Branch, "main", "a/b"), "tags", `"a/b" cannot stand in a tag`},
-		{"a tag with a dash first", rule(ab.Branch, "main", "-a"), "tags", "begins with"},
-		{"a tag with a dot first", rule(ab.Branch, "main", ".a"), "tags", "begins with"},
-		{"a long tag", rule(ab.Branch, "main", strings.Repeat("a", 129)), "tags", "at most 128"},
-		{"many tags", rule(ab.Branch, "main", strings.Repeat("a,", 51)), "tags", "51 tags"},
-		{"R22 context", edit(func(r *ab.Rule) { r.Context = "../.." }), "context", ".. is not allowed"},
-		{"R22 dockerfile", edit(func(r *ab.Rule) { r.Dockerfile = "a/../../b" }), "dockerfile", ".. is not allowed"},
-		{"O5 a backslash in the context", edit(func(r *ab.Rule) { r.Context = `svc\a` }), "context", "a backslash"},
-		{"O5 a backslash in the dockerfile", edit(func(r *ab.Rule) { r.Dockerfile = `svc\Dockerfile` }), "dockerfile", "a backslash"},
-		{"a directory as dockerfile", edit(func(r *ab.Rule) { r.Dockerfile = "svc/." }), "dockerfile", "names a directory"},
-		{"the root as dockerfile", edit(func(r *ab.Rule) { r.Context, r.Dockerfile = "", "." }), "dockerfile",
+		{"look-behind", rule(autobuild.Tag, "/(?<!a)v/", "latest"), "source", "here (?<!"},
+		{"a back-reference", rule(autobuild.Tag, `/(a)\1/`, "latest"), "source", `back-references, here \1, are not supported`},
+		{"half an expression", rule(autobuild.Tag, "/v1", "latest"), "source", "between two slashes"},
+		{"an empty expression", rule(autobuild.Tag, "//", "latest"), "source", "between two slashes"},
+		{"no source", rule(autobuild.Tag, " ", "latest"), "source", "empty"},
+		{"a long source", rule(autobuild.Tag, strings.Repeat("x", 1001), "latest"), "source", "at most 1000"},
+		{"no source type", edit(func(r *autobuild.Rule) { r.SourceType = "pull_request" }), "source_type", "neither branch nor tag"},
+		{"no tags", rule(autobuild.Branch, "main", " , "), "tags", "empty"},
+		{"a slash in a tag", rule(autobuild.Branch, "main", "a/b"), "tags", `"a/b" cannot stand in a tag`},
+		{"a tag with a dash first", rule(autobuild.Branch, "main", "-a"), "tags", "begins with"},
+		{"a tag with a dot first", rule(autobuild.Branch, "main", ".a"), "tags", "begins with"},
+		{"a long tag", rule(autobuild.Branch, "main", strings.Repeat("a", 129)), "tags", "at most 128"},
+		{"many tags", rule(autobuild.Branch, "main", strings.Repeat("a,", 51)), "tags", "51 tags"},
+		{"R22 context", edit(func(r *autobuild.Rule) { r.Context = "../.." }), "context", ".. is not allowed"},
+		{"R22 dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = "a/../../b" }), "dockerfile", ".. is not allowed"},
+		{"O5 a backslash in the context", edit(func(r *autobuild.Rule) { r.Context = `svc\a` }), "context", "a backslash"},
+		{"O5 a backslash in the dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = `svc\Dockerfile` }), "dockerfile", "a backslash"},
+		{"a directory as dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = "svc/." }), "dockerfile", "names a directory"},
+		{"the root as dockerfile", edit(func(r *autobuild.Rule) { r.Context, r.Dockerfile = "", "." }), "dockerfile",
 			"names a directory"},
-		{"a zero byte", edit(func(r *ab.Rule) { r.Dockerfile = "a\x00" }), "dockerfile", "control character"},
-		{"a long path", edit(func(r *ab.Rule) { r.Context = strings.Repeat("a", 1001) }), "context", "at most 1000"},
-		{"an id", edit(func(r *ab.Rule) { r.ID = "a b" }), "id", "up to 64 letters"},
-		{"a platform", edit(func(r *ab.Rule) { r.Platforms = []string{"linux/amd64", "arm"} }), "platforms[1]",
+		{"a zero byte", edit(func(r *autobuild.Rule) { r.Dockerfile = "a\x00" }), "dockerfile", "control character"},
+		{"a long path", edit(func(r *autobuild.Rule) { r.Context = strings.Repeat("a", 1001) }), "context", "at most 1000"},
+		{"an id", edit(func(r *autobuild.Rule) { r.ID = "a b" }), "id", "up to 64 letters"},
+		{"a platform", edit(func(r *autobuild.Rule) { r.Platforms = []string{"linux/amd64", "arm"} }), "platforms[1]",
 			"no platform"},
-		{"a build argument", edit(func(r *ab.Rule) { r.BuildArgs = map[string]string{"A B": ""} }), "build_args", `"A B" is no name`},
+		{"a build argument", edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A B": ""} }), "build_args", `"A B" is no name`},
 		{"a large build argument",
-			edit(func(r *ab.Rule) {
+			edit(func(r *autobuild.Rule) {
 				r.BuildArgs = map[string]string{"A": strings.Repeat("x",
 					17<<10)}
 			}), "build_args", "the value of A"},
-		{"many paths", edit(func(r *ab.Rule) { r.Paths = make([]string, 101) }), "build_args", "101 entries"},
-		{"an empty path", edit(func(r *ab.Rule) { r.Paths = []string{"a", "/"} }), "paths[1]", "empty"},
-		{"a negated path", edit(func(r *ab.Rule) { r.Paths = []string{"!a"} }), "paths[0]", "negated"},
-		{"a bad class", edit(func(r *ab.Rule) { r.Paths = []string{"a/[b"} }), "paths[0]", "no pattern"},
-		{"a long pattern", edit(func(r *ab.Rule) { r.Paths = []string{strings.Repeat("a", 1001)} }), "paths[0]",
+		{"many paths", edit(func(r *autobuild.Rule) { r.Paths = make([]string, 101) }), "build_args", "101 entries"},
+		{"an empty path", edit(func(r *autobuild.Rule) { r.Paths = []string{"a", "/"} }), "paths[1]", "empty"},
+		{"a negated path", edit(func(r *autobuild.Rule) { r.Paths = []string{"!a"} }), "paths[0]", "negated"},
+		{"a bad class", edit(func(r *autobuild.Rule) { r.Paths = []string{"a/[b"} }), "paths[0]", "no pattern"},
+		{"a long pattern", edit(func(r *autobuild.Rule) { r.Paths = []string{strings.Repeat("a", 1001)} }), "paths[0]",
 			"at most 1000"},
 	} {
-		faults, warnings := rules.Check([]ab.Rule{rule(ab.Branch, "x", "x"), row.rule})
+		faults, warnings := rules.Check([]autobuild.Rule{rule(autobuild.Branch, "x", "x"), row.rule})
 		found := false
 		for _, f := range faults {
 			found = found || f.Field == "rules[1]."+row.field && strings.Contains(f.Message, row.reason)
@@ -79,7 +79,7 @@ func TestR16FaultsAreFoundAtSave(t *testing.T) {
 }
 
 func TestEveryFaultOfARuleIsFoundAtOnce(t *testing.T) {
-	faults, _ := rules.Check([]ab.Rule{{SourceType: "x", Source: "/(/", Context: "..", Dockerfile: ".."}})
+	faults, _ := rules.Check([]autobuild.Rule{{SourceType: "x", Source: "/(/", Context: "..", Dockerfile: ".."}})
 	var fields []string
 	for _, f := range faults {
 		fields = append(fields, f.Field)
@@ -91,34 +91,34 @@ func TestEveryFaultOfARuleIsFoundAtOnce(t *testing.T) {
 }
 
 func TestRulesAreCountedAndIDsUnique(t *testing.T) {
-	if faults, _ := rules.Check(make([]ab.Rule, 101)); len(faults) != 1 || faults[0].Field != "rules" {
+	if faults, _ := rules.Check(make([]autobuild.Rule, 101)); len(faults) != 1 || faults[0].Field != "rules" {
 		t.Errorf("%v", faults)
 	}
-	a := rule(ab.Branch, "main", "latest")
+	a := rule(autobuild.Branch, "main", "latest")
 	a.ID = "a"
-	if faults, _ := rules.Check([]ab.Rule{a, rule(ab.Tag, "x", "x"), a}); len(faults) != 1 || faults[0].Error() != `rules[2].id: "a" is the id of rules[0] already` {
+	if faults, _ := rules.Check([]autobuild.Rule{a, rule(autobuild.Tag, "x", "x"), a}); len(faults) != 1 || faults[0].Error() != `rules[2].id: "a" is the id of rules[0] already` {
 		t.Errorf("%v", faults)
 	}
 }
 
 func TestR15RulesThatPushTheSameTagAreWarnedOf(t *testing.T) {
-	off := rule(ab.Branch, "main", "latest")
+	off := rule(autobuild.Branch, "main", "latest")
 	off.Autobuild = false
 	for _, row := range []struct {
 		name string
-		a, b ab.Rule
+		a, b autobuild.Rule
 		tag  string
 	}{
-		{"the same literal", rule(ab.Branch, "main", "edge,latest"), rule(ab.Tag, "/^v/", "{sourceref},latest"), "latest"},
-		{"a literal source's tag", rule(ab.Branch, "main", "{sourceref}"), rule(ab.Branch, "dev", "main"), "main"},
-		{"an expression that finds the literal", rule(ab.Branch, "main", "main"), rule(ab.Branch, "/^m/", "{sourceref}"),
+		{"the same literal", rule(autobuild.Branch, "main", "edge,latest"), rule(autobuild.Tag, "/^v/", "{sourceref},latest"), "latest"},
+		{"a literal source's tag", rule(autobuild.Branch, "main", "{sourceref}"), rule(autobuild.Branch, "dev", "main"), "main"},
+		{"an expression that finds the literal", rule(autobuild.Branch, "main", "main"), rule(autobuild.Branch, "/^m/", "{sourceref}"),
 			"main"},
-		{"the same expression", rule(ab.Tag, `/^v(\d+)/`, `{\1}`), rule(ab.Tag, `/^v(\d+)/`, `x,{\1}`), `{\1}`},
-		{"different tags", rule(ab.Branch, "main", "latest"), rule(ab.Branch, "main", "edge"), ""},
-		{"different kinds", rule(ab.Branch, "/v/", "{sourceref}"), rule(ab.Tag, "/v/", "{sourceref}"), ""},
-		{"one is off", rule(ab.Branch, "main", "latest"), off, ""},
+		{"the same expression", rule(autobuild.Tag, `/^v(\d+)/`, `{\1}`), rule(autobuild.Tag, `/^v(\d+)/`, `x,{\1}`), `{\1}`},
+		{"different tags", rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "main", "edge"), ""},
+		{"different kinds", rule(autobuild.Branch, "/v/", "{sourceref}"), rule(autobuild.Tag, "/v/", "{sourceref}"), ""},
+		{"one is off", rule(autobuild.Branch, "main", "latest"), off, ""},
 	} {
-		faults, warnings := rules.Check([]ab.Rule{row.a, row.b})
+		faults, warnings := rules.Check([]autobuild.Rule{row.a, row.b})
 		want := "rules[0] and rules[1] both push " + row.tag + ": the later build wins"
 		if row.tag == "" && len(warnings) == 0 && len(faults) == 0 {
 			continue
@@ -130,13 +130,13 @@ func TestR15RulesThatPushTheSameTagAreWarnedOf(t *testing.T) {
 }
 
 func TestAFullRefNameAsSourceIsWarnedOf(t *testing.T) {
-	if _, warnings := rules.Check([]ab.Rule{rule(ab.Branch, "refs/heads/main", "latest")}); len(warnings) != 1 {
+	if _, warnings := rules.Check([]autobuild.Rule{rule(autobuild.Branch, "refs/heads/main", "latest")}); len(warnings) != 1 {
 		t.Errorf("%q", warnings)
 	}
 }
 
 func TestR23TheDefaultRuleHasNoFault(t *testing.T) {
-	if faults, warnings := rules.Check([]ab.Rule{ab.DefaultRule("main")}); len(faults)+len(warnings) > 0 {
+	if faults, warnings := rules.Check([]autobuild.Rule{autobuild.DefaultRule("main")}); len(faults)+len(warnings) > 0 {
 		t.Errorf("%v %q", faults, warnings)
 	}
 }
@@ -168,7 +168,7 @@ func TestPathPatterns(t *testing.T) {
 		{"Dockerfile", "Dockerfile", true},
 		{"Dockerfile", "svc/Dockerfile", false},
 	} {
-		r := rule(ab.Branch, "main", "latest")
+		r := rule(autobuild.Branch, "main", "latest")
 		r.Paths = []string{row.pattern}
 		c := mainUpdated()
 		c.Paths = []string{row.path}
@@ -179,7 +179,7 @@ func TestPathPatterns(t *testing.T) {
 }
 
 func TestAPatternOfManyStarsIsQuick(t *testing.T) {
-	r := rule(ab.Branch, "main", "latest")
+	r := rule(autobuild.Branch, "main", "latest")
 	r.Paths = []string{strings.Repeat("**/a/", 190) + "b"}
 	c := mainUpdated()
 	c.Paths = []string{strings.Repeat("a/", 5000) + "c"}

@@ -3,12 +3,12 @@ package rules
 import (
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // A compiledRule is a valid rule in parsed form.
 type compiledRule struct {
-	rule       ab.Rule
+	rule       autobuild.Rule
 	source     source
 	templates  []template
 	context    string // from the repository's root, clean; "." is the root
@@ -17,15 +17,15 @@ type compiledRule struct {
 }
 
 // compile parses a rule. The fields of its errors are relative to the rule, for example "source".
-func compile(r ab.Rule) (compiledRule, []ab.FieldError) {
+func compile(r autobuild.Rule) (compiledRule, []autobuild.FieldError) {
 	c := compiledRule{rule: r}
-	var faults []ab.FieldError
+	var faults []autobuild.FieldError
 	fault := func(field string, err error) {
 		if err != nil {
-			faults = append(faults, ab.FieldError{Field: field, Message: err.Error()})
+			faults = append(faults, autobuild.FieldError{Field: field, Message: err.Error()})
 		}
 	}
-	if r.SourceType != ab.Branch && r.SourceType != ab.Tag {
+	if r.SourceType != autobuild.Branch && r.SourceType != autobuild.Tag {
 		fault("source_type", fmt.Errorf("%q is neither branch nor tag", r.SourceType))
 	}
 	var err error

@@ -3,19 +3,19 @@ package rules_test
 import (
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/rules"
 )
 
 // A pushed tag gets several image tags. The rule for branches explains why it does not build.
 func ExampleDecide() {
-	all := []ab.Rule{
-		{ID: "releases", SourceType: ab.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`,
+	all := []autobuild.Rule{
+		{ID: "releases", SourceType: autobuild.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`,
 			Context: "/", Dockerfile: "Dockerfile", Autobuild: true},
-		{ID: "main", SourceType: ab.Branch, Source: "main", Tags: "edge",
+		{ID: "main", SourceType: autobuild.Branch, Source: "main", Tags: "edge",
 			Context: "/", Dockerfile: "Dockerfile", Autobuild: true},
 	}
-	change := ab.Change{Kind: ab.Tag, Name: "v1.2", Action: ab.Created, Commit: "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}
+	change := autobuild.Change{Kind: autobuild.Tag, Name: "v1.2", Action: autobuild.Created, Commit: "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}
 	for _, d := range rules.Decide(change, all, rules.Options{}) {
 		fmt.Println(d.Rule, d.Build, d.Tags)
 		fmt.Println(" ", d.Reason)
@@ -29,9 +29,9 @@ func ExampleDecide() {
 
 // Faults of rules are found when they are saved.
 func ExampleCheck() {
-	faults, warnings := rules.Check([]ab.Rule{
-		{SourceType: ab.Tag, Source: `/^v(/`, Tags: "latest", Dockerfile: "Dockerfile", Autobuild: true},
-		{SourceType: ab.Branch, Source: "main", Tags: `{\1}`, Dockerfile: "../Dockerfile", Autobuild: true},
+	faults, warnings := rules.Check([]autobuild.Rule{
+		{SourceType: autobuild.Tag, Source: `/^v(/`, Tags: "latest", Dockerfile: "Dockerfile", Autobuild: true},
+		{SourceType: autobuild.Branch, Source: "main", Tags: `{\1}`, Dockerfile: "../Dockerfile", Autobuild: true},
 	})
 	for _, f := range faults {
 		fmt.Println(f)

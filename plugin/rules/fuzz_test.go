@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/rules"
 	"slipway/runner/spec"
 )
@@ -31,19 +31,19 @@ func FuzzDecide(f *testing.F) {
 		f.Add(true, "main", "", true, "main", "latest", "", path, "A", "", "", "")
 	}
 	f.Fuzz(func(t *testing.T, branch bool, name, message string, forBranch bool, source, tags, context, dockerfile, arg, value, glob, changed string) {
-		kinds := map[bool]ab.RefKind{true: ab.Branch, false: ab.Tag}
-		r := ab.Rule{
+		kinds := map[bool]autobuild.RefKind{true: autobuild.Branch, false: autobuild.Tag}
+		r := autobuild.Rule{
 			SourceType: kinds[forBranch], Source: source, Tags: tags, Context: context, Dockerfile: dockerfile,
 			Autobuild: true, BuildArgs: map[string]string{arg: value},
 		}
 		if glob != "" {
 			r.Paths = []string{glob}
 		}
-		c := ab.Change{Kind: kinds[branch], Name: name, Message: message, Action: ab.Updated, Old: one, Commit: two,
+		c := autobuild.Change{Kind: kinds[branch], Name: name, Message: message, Action: autobuild.Updated, Old: one, Commit: two,
 			Paths: []string{changed}}
-		faults, _ := rules.Check([]ab.Rule{r})
-		ds := rules.Decide(c, []ab.Rule{r}, rules.Options{})
-		if diff := cmp.Diff(ds, rules.Decide(c, []ab.Rule{r}, rules.Options{})); diff != "" {
+		faults, _ := rules.Check([]autobuild.Rule{r})
+		ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})
+		if diff := cmp.Diff(ds, rules.Decide(c, []autobuild.Rule{r}, rules.Options{})); diff != "" {
 			t.Fatalf("decided otherwise the second time: %s", diff)
 		}
 		d := ds[0]
@@ -74,7 +74,7 @@ func matches(source, name string) bool {
 }
 
 // checkRunnable checks that the runner accepts a decision.
-func checkRunnable(t *testing.T, d ab.Decision) {
+func checkRunnable(t *testing.T, d autobuild.Decision) {
 	t.Helper()
 	s := spec.Spec{
 		BuildID: "b", Attempt: 1, Timeout: 1, Image: "r.example/acme/app", Publish: true, Tags: d.Tags, Dockerfile: d.Dockerfile, Context: d.Context,
@@ -108,11 +108,11 @@ func FuzzTags(f *testing.F) {
 		f.Add("1.2-3", text)
 	}
 	f.Fuzz(func(t *testing.T, name, tags string) {
-		r := rule(ab.Branch, "/^(.*?)-(.*)$/", tags)
-		if faults, _ := rules.Check([]ab.Rule{r}); len(faults) > 0 {
+		r := rule(autobuild.Branch, "/^(.*?)-(.*)$/", tags)
+		if faults, _ := rules.Check([]autobuild.Rule{r}); len(faults) > 0 {
 			return
 		}
-		d := rules.Decide(ab.Change{Kind: ab.Branch, Name: name, Action: ab.Created, Commit: one}, []ab.Rule{r},
+		d := rules.Decide(autobuild.Change{Kind: autobuild.Branch, Name: name, Action: autobuild.Created, Commit: one}, []autobuild.Rule{r},
 			rules.Options{})[0]
 		groups := regexp.MustCompile("^(.*?)-(.*)$").FindStringSubmatch(name)
 		if groups == nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const maxPath = 1000
@@ -26,7 +26,7 @@ func resolvePaths(context, dockerfile string) (dir, file string, err error) {
 		dockerfile += "Dockerfile"
 	}
 	if path.Base(dockerfile) == "." {
-		return "", "", ab.FieldError{Field: "dockerfile",
+		return "", "", autobuild.FieldError{Field: "dockerfile",
 			Message: dockerfile + ": it names a directory; leave it blank for the Dockerfile there"}
 	}
 	context = strings.TrimSpace(context)
@@ -43,7 +43,7 @@ func fromRoot(p string) string {
 }
 
 func checkPath(field, p string) error {
-	fault := func(message string) error { return ab.FieldError{Field: field, Message: message} }
+	fault := func(message string) error { return autobuild.FieldError{Field: field, Message: message} }
 	if len(p) > maxPath {
 		return fault(fmt.Sprintf("%d bytes, at most %d are allowed", len(p), maxPath))
 	}
@@ -62,14 +62,14 @@ func checkPath(field, p string) error {
 }
 
 // fieldErrors splits joined field errors.
-func fieldErrors(err error) []ab.FieldError {
-	var fault ab.FieldError
+func fieldErrors(err error) []autobuild.FieldError {
+	var fault autobuild.FieldError
 	if errors.As(err, &fault) {
 		joined, ok := err.(interface{ Unwrap() []error })
 		if !ok {
-			return []ab.FieldError{fault}
+			return []autobuild.FieldError{fault}
 		}
-		var faults []ab.FieldError
+		var faults []autobuild.FieldError
 		for _, e := range joined.Unwrap() {
 			faults = append(faults, fieldErrors(e)...)
 		}

@@ -8,21 +8,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/rules"
 )
 
 // ociTag is the grammar of a tag in the OCI distribution specification.
 var ociTag = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
-func anyRule(t *rapid.T) ab.Rule {
+func anyRule(t *rapid.T) autobuild.Rule {
 	source := rapid.SampledFrom([]string{"main", "/.*/", `/^v?(\d*)(-.+)?/`, "/(.)(.)?/", "v1"}).Draw(t, "source")
 	templates := []string{"{sourceref}", "latest", "v{sourceref}-x", "{sourceref}{sourceref}"}
 	if strings.Contains(source, "(") {
 		templates = append(templates, `{\1}`, `{\2}`, `{\1}.{\2}`, `{\2},{\1}`)
 	}
 	tags := rapid.SliceOfN(rapid.SampledFrom(templates), 1, 4).Draw(t, "tags")
-	r := rule(rapid.SampledFrom([]ab.RefKind{ab.Branch, ab.Tag}).Draw(t, "type"), source, strings.Join(tags, ", "))
+	r := rule(rapid.SampledFrom([]autobuild.RefKind{autobuild.Branch, autobuild.Tag}).Draw(t, "type"), source, strings.Join(tags, ", "))
 	r.Autobuild = rapid.Bool().Draw(t, "autobuild")
 	return r
 }
@@ -30,15 +30,15 @@ func anyRule(t *rapid.T) ab.Rule {
 func TestO8AnyRefGivesValidTagsOrAnExplainedRefusal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := anyRule(t)
-		c := ab.Change{
-			Kind:   rapid.SampledFrom([]ab.RefKind{ab.Branch, ab.Tag}).Draw(t, "kind"),
+		c := autobuild.Change{
+			Kind:   rapid.SampledFrom([]autobuild.RefKind{autobuild.Branch, autobuild.Tag}).Draw(t, "kind"),
 			Name:   rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-z/.+#é-]{1,300}`), rapid.SampledFrom([]string{"main", "v1"})).Draw(t, "name"),
-			Action: ab.Created, Commit: one,
+			Action: autobuild.Created, Commit: one,
 		}
-		if faults, _ := rules.Check([]ab.Rule{r}); len(faults) > 0 {
+		if faults, _ := rules.Check([]autobuild.Rule{r}); len(faults) > 0 {
 			t.Fatalf("the rule is not valid: %v", faults)
 		}
-		ds := rules.Decide(c, []ab.Rule{r}, rules.Options{})
+		ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})
 		d := ds[0]
 		if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != d.Publish || d.Build && c.Kind != r.SourceType {
 			t.Fatalf("%+v", d)
@@ -50,7 +50,7 @@ func TestO8AnyRefGivesValidTagsOrAnExplainedRefusal(t *testing.T) {
 			}
 			seen[tag] = true
 		}
-		if diff := cmp.Diff(ds, rules.Decide(c, []ab.Rule{r}, rules.Options{})); diff != "" {
+		if diff := cmp.Diff(ds, rules.Decide(c, []autobuild.Rule{r}, rules.Options{})); diff != "" {
 			t.Fatalf("decided otherwise the second time: %s", diff)
 		}
 	})
@@ -59,13 +59,13 @@ func TestO8AnyRefGivesValidTagsOrAnExplainedRefusal(t *testing.T) {
 func TestAnyTextAsARuleIsCheckedOrDecidedWithoutPanic(t *testing.T) {
 	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`/?[a-z(){}\\0-9.*+,/?<=!|^$-]{0,30}/?`))
 	rapid.Check(t, func(t *rapid.T) {
-		r := ab.Rule{
-			SourceType: ab.Branch, Source: text.Draw(t, "source"), Tags: text.Draw(t, "tags"), Autobuild: true,
+		r := autobuild.Rule{
+			SourceType: autobuild.Branch, Source: text.Draw(t, "source"), Tags: text.Draw(t, "tags"), Autobuild: true,
 			Context: text.Draw(t, "context"), Dockerfile: text.Draw(t, "dockerfile"), Paths: []string{text.Draw(t, "path")},
 		}
-		faults, _ := rules.Check([]ab.Rule{r})
-		d := rules.Decide(ab.Change{Kind: ab.Branch, Name: "main", Action: ab.Created, Commit: one, Paths: []string{"a/b"}},
-			[]ab.Rule{r}, rules.Options{})[0]
+		faults, _ := rules.Check([]autobuild.Rule{r})
+		d := rules.Decide(autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Created, Commit: one, Paths: []string{"a/b"}},
+			[]autobuild.Rule{r}, rules.Options{})[0]
 		if len(faults) > 0 && d.Build || d.Reason == "" {
 			t.Fatalf("faults %v, decision %+v", faults, d)
 		}

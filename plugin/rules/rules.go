@@ -12,19 +12,19 @@ import (
 	"fmt"
 	"strconv"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // Options are the settings of an automated build other than its rules.
 type Options struct {
-	Autotest ab.Autotest // empty = off
+	Autotest autobuild.Autotest // empty = off
 }
 
 // Decide returns one decision per rule, in order, and none for a deleted ref. An invalid rule
 // (Check) builds nothing, and its decision has the reason.
-func Decide(c ab.Change, rs []ab.Rule, o Options) []ab.Decision {
-	decisions := make([]ab.Decision, 0, len(rs))
-	if c.Action == ab.Deleted {
+func Decide(c autobuild.Change, rs []autobuild.Rule, o Options) []autobuild.Decision {
+	decisions := make([]autobuild.Decision, 0, len(rs))
+	if c.Action == autobuild.Deleted {
 		return decisions
 	}
 	for i, r := range rs {
@@ -39,19 +39,19 @@ func Decide(c ab.Change, rs []ab.Rule, o Options) []ab.Decision {
 }
 
 // ruleName returns the id of the rule at index i, or the index if the rule has no id.
-func ruleName(r ab.Rule, i int) string {
+func ruleName(r autobuild.Rule, i int) string {
 	if r.ID != "" {
 		return r.ID
 	}
 	return strconv.Itoa(i)
 }
 
-func decide(c ab.Change, r ab.Rule, o Options) ab.Decision {
+func decide(c autobuild.Change, r autobuild.Rule, o Options) autobuild.Decision {
 	compiled, faults := compile(r)
 	if len(faults) > 0 {
 		return skip("the rule is not valid: %s", faults[0].Error())
 	}
-	if c.Kind == ab.PullRequest {
+	if c.Kind == autobuild.PullRequest {
 		return decidePullRequest(c, compiled, o)
 	}
 	if c.Kind != r.SourceType {
@@ -65,7 +65,7 @@ func decide(c ab.Change, r ab.Rule, o Options) ab.Decision {
 	if !r.Autobuild && !testOnly {
 		return skip("%s %s matches %s, but autobuild is off", c.Kind, c.Name, r.Source)
 	}
-	if phrase := skipPhrase(c.Message); phrase != "" && c.Kind == ab.Branch {
+	if phrase := skipPhrase(c.Message); phrase != "" && c.Kind == autobuild.Branch {
 		return skip("%s %s matches %s, but its commit says %s", c.Kind, c.Name, r.Source, phrase)
 	}
 	d := buildDecision(c, compiled, c.Name, groups)
@@ -82,11 +82,11 @@ func decide(c ab.Change, r ab.Rule, o Options) ab.Decision {
 
 // decidePullRequest decides on a pull request to a branch that the rule builds. Its builds are
 // tests and are not pushed.
-func decidePullRequest(c ab.Change, r compiledRule, o Options) ab.Decision {
+func decidePullRequest(c autobuild.Change, r compiledRule, o Options) autobuild.Decision {
 	if reason := skipReason(c, o); reason != "" {
 		return skip("%s", reason)
 	}
-	if r.rule.SourceType != ab.Branch {
+	if r.rule.SourceType != autobuild.Branch {
 		return skip("the rule is for a tag, pull requests go to branches")
 	}
 	groups, ok := r.source.match(c.Target)
@@ -102,15 +102,15 @@ func decidePullRequest(c ab.Change, r compiledRule, o Options) ab.Decision {
 }
 
 // skipReason returns the reason why no rule tests a pull request event, or "".
-func skipReason(c ab.Change, o Options) string {
+func skipReason(c autobuild.Change, o Options) string {
 	switch {
-	case c.Action == ab.Closed:
+	case c.Action == autobuild.Closed:
 		return "the pull request is closed"
-	case c.Action == ab.Commented:
+	case c.Action == autobuild.Commented:
 		return "a comment or review changes no code"
 	case !autotestEnabled(o):
 		return "autotest is off for pull requests"
-	case c.Fork && o.Autotest != ab.AutotestAll:
+	case c.Fork && o.Autotest != autobuild.AutotestAll:
 		return "the pull request comes from a fork, autotest is for internal ones"
 	case c.Commit == "":
 		return "the pull request's source commit is gone"
@@ -121,12 +121,12 @@ func skipReason(c ab.Change, o Options) string {
 }
 
 func autotestEnabled(o Options) bool {
-	return o.Autotest == ab.AutotestInternal || o.Autotest == ab.AutotestAll
+	return o.Autotest == autobuild.AutotestInternal || o.Autotest == autobuild.AutotestAll
 }
 
 // buildDecision returns the decision of a rule that matched ref. The caller prepends the match to
 // its Reason.
-func buildDecision(c ab.Change, r compiledRule, ref string, groups []string) ab.Decision {
+func buildDecision(c autobuild.Change, r compiledRule, ref string, groups []string) autobuild.Decision {
 	reason := ""
 	if len(r.rule.Paths) > 0 {
 		hit, why := r.pathsMatch(c.Paths)
@@ -142,7 +142,7 @@ func buildDecision(c ab.Change, r compiledRule, ref string, groups []string) ab.
 	for _, w := range rewrites {
 		reason += "; " + w
 	}
-	return ab.Decision{
+	return autobuild.Decision{
 		Build:      true,
 		Tags:       tags,
 		Dockerfile: r.dockerfile,
@@ -152,6 +152,6 @@ func buildDecision(c ab.Change, r compiledRule, ref string, groups []string) ab.
 	}
 }
 
-func skip(format string, args ...any) ab.Decision {
-	return ab.Decision{Reason: fmt.Sprintf(format, args...)}
+func skip(format string, args ...any) autobuild.Decision {
+	return autobuild.Decision{Reason: fmt.Sprintf(format, args...)}
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/rules"
 )
 
@@ -15,19 +15,19 @@ const (
 	two = "2222222222222222222222222222222222222222"
 )
 
-func rule(kind ab.RefKind, source, tags string) ab.Rule {
-	r := ab.DefaultRule(source)
+func rule(kind autobuild.RefKind, source, tags string) autobuild.Rule {
+	r := autobuild.DefaultRule(source)
 	r.SourceType, r.Tags = kind, tags
 	return r
 }
 
-func mainUpdated() ab.Change {
-	return ab.Change{Kind: ab.Branch, Name: "main", Action: ab.Updated, Old: one, Commit: two, Message: "Change\n"}
+func mainUpdated() autobuild.Change {
+	return autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Updated, Old: one, Commit: two, Message: "Change\n"}
 }
 
-func decide(t *testing.T, c ab.Change, r ab.Rule, autotest ab.Autotest) ab.Decision {
+func decide(t *testing.T, c autobuild.Change, r autobuild.Rule, autotest autobuild.Autotest) autobuild.Decision {
 	t.Helper()
-	ds := rules.Decide(c, []ab.Rule{r}, rules.Options{Autotest: autotest})
+	ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{Autotest: autotest})
 	if len(ds) != 1 {
 		t.Fatalf("%d decisions for one rule", len(ds))
 	}
@@ -35,12 +35,12 @@ func decide(t *testing.T, c ab.Change, r ab.Rule, autotest ab.Autotest) ab.Decis
 }
 
 func TestDecideFillsInTheBuild(t *testing.T) {
-	r := ab.Rule{
-		ID: "releases", SourceType: ab.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},latest`, Context: "/svc", Dockerfile: "Dockerfile",
+	r := autobuild.Rule{
+		ID: "releases", SourceType: autobuild.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},latest`, Context: "/svc", Dockerfile: "Dockerfile",
 		Autobuild: true, BuildArgs: map[string]string{"VERSION": "{sourceref}", "PLAIN": "{other}"},
 	}
-	got := decide(t, ab.Change{Kind: ab.Tag, Name: "v1.2", Action: ab.Created, Commit: one}, r, "")
-	want := ab.Decision{
+	got := decide(t, autobuild.Change{Kind: autobuild.Tag, Name: "v1.2", Action: autobuild.Created, Commit: one}, r, "")
+	want := autobuild.Decision{
 		Rule: "releases", Build: true, Publish: true, Tags: []string{"1.2",
 			"latest"}, Dockerfile: "svc/Dockerfile", Context: "svc",
 		BuildArgs: map[string]string{"VERSION": "v1.2", "PLAIN": "{other}"},
@@ -55,7 +55,7 @@ func TestDecideFillsInTheBuild(t *testing.T) {
 }
 
 func TestDecideReturnsAReason(t *testing.T) {
-	off, pathed, broken := rule(ab.Branch, "main", "latest"), rule(ab.Branch, "main", "latest"), rule(ab.Branch, "/(/",
+	off, pathed, broken := rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "/(/",
 		"latest")
 	off.Autobuild = false
 	pathed.Paths = []string{"svc/**"}
@@ -63,15 +63,15 @@ func TestDecideReturnsAReason(t *testing.T) {
 	docs.Paths = []string{"docs/a.md", "README.md"}
 	for _, row := range []struct {
 		name   string
-		change ab.Change
-		rule   ab.Rule
+		change autobuild.Change
+		rule   autobuild.Rule
 		reason string
 	}{
-		{"another kind", mainUpdated(), rule(ab.Tag, "main", "latest"), "the rule is for a tag, this is a branch"},
-		{"another name", mainUpdated(), rule(ab.Branch, "master", "latest"), "branch main does not match master"},
+		{"another kind", mainUpdated(), rule(autobuild.Tag, "main", "latest"), "the rule is for a tag, this is a branch"},
+		{"another name", mainUpdated(), rule(autobuild.Branch, "master", "latest"), "branch main does not match master"},
 		{"autobuild off", mainUpdated(), off, "branch main matches main, but autobuild is off"},
 		{"paths", docs, pathed, "none of the 2 changed paths matches [svc/**]"},
-		{"R17", mainUpdated(), rule(ab.Branch, "/^(x)?/", `{\1}`), `no valid tag: "{\\1}" expands to nothing for main`},
+		{"R17", mainUpdated(), rule(autobuild.Branch, "/^(x)?/", `{\1}`), `no valid tag: "{\\1}" expands to nothing for main`},
 		{"a rule with a fault", mainUpdated(), broken, "the rule is not valid: source: not a regular expression"},
 	} {
 		d := decide(t, row.change, row.rule, "")
@@ -87,10 +87,10 @@ func TestW21PhrasesThatSkip(t *testing.T) {
 		"[skip ci]": false, "[ci skip]": false, "[skip build]": false, "[build skip]": false,
 		"[skip-ci]": true, "skip ci": true, "[SKIP CI]": true, "": true,
 	} {
-		for _, kind := range []ab.RefKind{ab.Branch, ab.Tag} {
-			c := ab.Change{Kind: kind, Name: "main", Action: ab.Updated, Commit: one, Message: "Fix a typo\n\n" + phrase + "\n"}
+		for _, kind := range []autobuild.RefKind{autobuild.Branch, autobuild.Tag} {
+			c := autobuild.Change{Kind: kind, Name: "main", Action: autobuild.Updated, Commit: one, Message: "Fix a typo\n\n" + phrase + "\n"}
 			d := decide(t, c, rule(kind, "main", "latest"), "")
-			builds := builds || kind == ab.Tag // a tag is pushed on purpose
+			builds := builds || kind == autobuild.Tag // a tag is pushed on purpose
 			if d.Build != builds || !builds && !strings.HasSuffix(d.Reason, "says "+phrase) {
 				t.Errorf("%s %q: %+v", kind, phrase, d)
 			}
@@ -99,16 +99,16 @@ func TestW21PhrasesThatSkip(t *testing.T) {
 }
 
 func TestADeletedRefHasNoDecisions(t *testing.T) {
-	c := ab.Change{Kind: ab.Branch, Name: "main", Action: ab.Deleted, Old: one}
-	if ds := rules.Decide(c, []ab.Rule{rule(ab.Branch, "main", "latest")}, rules.Options{}); ds == nil || len(ds) > 0 {
+	c := autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Deleted, Old: one}
+	if ds := rules.Decide(c, []autobuild.Rule{rule(autobuild.Branch, "main", "latest")}, rules.Options{}); ds == nil || len(ds) > 0 {
 		t.Errorf("%#v", ds)
 	}
 }
 
 func TestRulesAreNamedByIDElseByIndex(t *testing.T) {
-	named := rule(ab.Branch, "main", "edge")
+	named := rule(autobuild.Branch, "main", "edge")
 	named.ID = "edge"
-	ds := rules.Decide(mainUpdated(), []ab.Rule{rule(ab.Branch, "x", "x"), named, rule(ab.Branch, "main", "latest")},
+	ds := rules.Decide(mainUpdated(), []autobuild.Rule{rule(autobuild.Branch, "x", "x"), named, rule(autobuild.Branch, "main", "latest")},
 		rules.Options{})
 	if ds[0].Rule != "0" || ds[1].Rule != "edge" || ds[2].Rule != "2" {
 		t.Errorf("%q %q %q", ds[0].Rule, ds[1].Rule, ds[2].Rule)
@@ -116,7 +116,7 @@ func TestRulesAreNamedByIDElseByIndex(t *testing.T) {
 }
 
 func TestW12PathsThatAreNotKnownBuild(t *testing.T) {
-	r := rule(ab.Branch, "main", "latest")
+	r := rule(autobuild.Branch, "main", "latest")
 	r.Paths = []string{"docs/**", "svc/**"}
 	c := mainUpdated()
 	if d := decide(t, c, r, ""); !d.Build || !strings.Contains(d.Reason, "not known") {
@@ -133,31 +133,31 @@ func TestW12PathsThatAreNotKnownBuild(t *testing.T) {
 }
 
 func TestPullRequests(t *testing.T) {
-	pr := ab.Change{Kind: ab.PullRequest, Name: "17", Action: ab.Opened, Commit: one, Source: "feature", Target: "main"}
-	with := func(f func(*ab.Change)) ab.Change { c := pr; f(&c); return c }
-	branch, off := rule(ab.Branch, "main", "latest"), rule(ab.Branch, "main", "latest")
+	pr := autobuild.Change{Kind: autobuild.PullRequest, Name: "17", Action: autobuild.Opened, Commit: one, Source: "feature", Target: "main"}
+	with := func(f func(*autobuild.Change)) autobuild.Change { c := pr; f(&c); return c }
+	branch, off := rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "main", "latest")
 	off.Autobuild = false
 	for _, row := range []struct {
 		name     string
-		change   ab.Change
-		rule     ab.Rule
-		autotest ab.Autotest
+		change   autobuild.Change
+		rule     autobuild.Rule
+		autotest autobuild.Autotest
 		build    bool
 		reason   string
 	}{
-		{"P1 off", pr, branch, ab.AutotestOff, false, "autotest is off"},
-		{"P1 internal", pr, branch, ab.AutotestInternal, true, "not pushed"},
-		{"P1 fork, internal only", with(func(c *ab.Change) { c.Fork = true }), branch, ab.AutotestInternal, false,
+		{"P1 off", pr, branch, autobuild.AutotestOff, false, "autotest is off"},
+		{"P1 internal", pr, branch, autobuild.AutotestInternal, true, "not pushed"},
+		{"P1 fork, internal only", with(func(c *autobuild.Change) { c.Fork = true }), branch, autobuild.AutotestInternal, false,
 			"comes from a fork"},
-		{"P1 fork, all", with(func(c *ab.Change) { c.Fork = true }), branch, ab.AutotestAll, true, "not pushed"},
-		{"P2", with(func(c *ab.Change) { c.Target = "sandbox" }), branch, ab.AutotestAll, false, "does not match main"},
-		{"P4", with(func(c *ab.Change) { c.Action, c.Old = ab.Updated, one }), branch, ab.AutotestAll, false,
+		{"P1 fork, all", with(func(c *autobuild.Change) { c.Fork = true }), branch, autobuild.AutotestAll, true, "not pushed"},
+		{"P2", with(func(c *autobuild.Change) { c.Target = "sandbox" }), branch, autobuild.AutotestAll, false, "does not match main"},
+		{"P4", with(func(c *autobuild.Change) { c.Action, c.Old = autobuild.Updated, one }), branch, autobuild.AutotestAll, false,
 			"same as before"},
-		{"P6", with(func(c *ab.Change) { c.Commit = "" }), branch, ab.AutotestAll, false, "gone"},
-		{"autobuild off is not autotest off", pr, off, ab.AutotestInternal, true, "not pushed"},
-		{"a rule for tags", pr, rule(ab.Tag, "/.*/", "x"), ab.AutotestAll, false, "pull requests go to branches"},
-		{"closed", with(func(c *ab.Change) { c.Action = ab.Closed }), branch, ab.AutotestAll, false, "closed"},
-		{"commented", with(func(c *ab.Change) { c.Action = ab.Commented }), branch, ab.AutotestAll, false, "changes no code"},
+		{"P6", with(func(c *autobuild.Change) { c.Commit = "" }), branch, autobuild.AutotestAll, false, "gone"},
+		{"autobuild off is not autotest off", pr, off, autobuild.AutotestInternal, true, "not pushed"},
+		{"a rule for tags", pr, rule(autobuild.Tag, "/.*/", "x"), autobuild.AutotestAll, false, "pull requests go to branches"},
+		{"closed", with(func(c *autobuild.Change) { c.Action = autobuild.Closed }), branch, autobuild.AutotestAll, false, "closed"},
+		{"commented", with(func(c *autobuild.Change) { c.Action = autobuild.Commented }), branch, autobuild.AutotestAll, false, "changes no code"},
 	} {
 		d := decide(t, row.change, row.rule, row.autotest)
 		if d.Build != row.build || d.Publish || !strings.Contains(d.Reason, row.reason) {
@@ -167,9 +167,9 @@ func TestPullRequests(t *testing.T) {
 }
 
 func TestR18TestOnly(t *testing.T) {
-	r := rule(ab.Branch, "main", "latest")
+	r := rule(autobuild.Branch, "main", "latest")
 	r.Autobuild = false
-	d := decide(t, mainUpdated(), r, ab.AutotestInternal)
+	d := decide(t, mainUpdated(), r, autobuild.AutotestInternal)
 	if !d.Build || d.Publish || len(d.Tags) != 1 || !strings.Contains(d.Reason, "built and tested, not pushed") {
 		t.Errorf("%+v", d)
 	}

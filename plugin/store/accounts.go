@@ -8,21 +8,21 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const selectAccount = `SELECT id, provider_id, kind, user_id, name, remote_id, scopes, repository, workspace,
 	access_token, refresh_token, expires_at, state, problem, version, linked_at FROM accounts`
 
-func (s *Store) scanAccount(r scanner) (a ab.Account, err error) {
+func (s *Store) scanAccount(r scanner) (a autobuild.Account, err error) {
 	var access, refresh []byte
 	err = r.Scan(&a.ID, &a.ProviderID, &a.Kind, &a.UserID, &a.Name, &a.RemoteID, fromJSON(&a.Scopes), &a.Repository, &a.Workspace,
 		&access, &refresh, at(&a.ExpiresAt), &a.State, &a.Problem, &a.Version, at(&a.LinkedAt))
 	if err != nil {
-		return ab.Account{}, err
+		return autobuild.Account{}, err
 	}
 	if a.AccessToken, err = s.unsealed("accounts", "access_token", a.ID, access); err != nil {
-		return ab.Account{}, err
+		return autobuild.Account{}, err
 	}
 	a.RefreshToken, err = s.unsealed("accounts", "refresh_token", a.ID, refresh)
 	return a, err
@@ -38,7 +38,7 @@ func (s *Store) sealTokens(id string, access, refresh secret.Secret) (sealedAcce
 
 // SaveAccount creates (empty ID) or replaces a linked account. Its version rises; a zero
 // LinkedAt becomes now, an empty State linked.
-func (s *Store) SaveAccount(ctx context.Context, a ab.Account) (saved ab.Account, err error) {
+func (s *Store) SaveAccount(ctx context.Context, a autobuild.Account) (saved autobuild.Account, err error) {
 	if a.ID == "" {
 		a.ID = newID()
 	}
@@ -46,11 +46,11 @@ func (s *Store) SaveAccount(ctx context.Context, a ab.Account) (saved ab.Account
 		a.LinkedAt = s.Now()
 	}
 	if a.State == "" {
-		a.State = ab.AccountLinked
+		a.State = autobuild.AccountLinked
 	}
 	access, refresh, err := s.sealTokens(a.ID, a.AccessToken, a.RefreshToken)
 	if err != nil {
-		return ab.Account{}, err
+		return autobuild.Account{}, err
 	}
 	err = s.tx(ctx, "save account "+a.Name, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO accounts (id, provider_id, kind, user_id, name, remote_id, scopes, repository, workspace,
@@ -71,21 +71,21 @@ func (s *Store) SaveAccount(ctx context.Context, a ab.Account) (saved ab.Account
 	return saved, err
 }
 
-func (s *Store) account(ctx context.Context, q querier, id string) (ab.Account, error) {
+func (s *Store) account(ctx context.Context, q querier, id string) (autobuild.Account, error) {
 	return s.scanAccount(q.QueryRowContext(ctx, selectAccount+` WHERE id = $1`, id))
 }
 
 // Account returns one by id.
-func (s *Store) Account(ctx context.Context, id string) (ab.Account, error) {
+func (s *Store) Account(ctx context.Context, id string) (autobuild.Account, error) {
 	a, err := s.account(ctx, s.read, id)
 	if err != nil {
-		return ab.Account{}, fmt.Errorf("account %s: %w", id, known(err))
+		return autobuild.Account{}, fmt.Errorf("account %s: %w", id, known(err))
 	}
 	return a, nil
 }
 
 // Accounts lists all, oldest first.
-func (s *Store) Accounts(ctx context.Context) ([]ab.Account, error) {
+func (s *Store) Accounts(ctx context.Context) ([]autobuild.Account, error) {
 	all, err := rows(ctx, s.read, s.scanAccount, selectAccount+` ORDER BY linked_at, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
@@ -96,15 +96,15 @@ func (s *Store) Accounts(ctx context.Context) ([]ab.Account, error) {
 // UpdateTokens stores refreshed tokens before anybody uses them; the account is linked then,
 // whatever another process made of the tokens they replace. ErrConflict when the account is no
 // longer at version: somebody else refreshed it.
-func (s *Store) UpdateTokens(ctx context.Context, id string, version int64, access, refresh secret.Secret, expires time.Time) (a ab.Account, err error) {
+func (s *Store) UpdateTokens(ctx context.Context, id string, version int64, access, refresh secret.Secret, expires time.Time) (a autobuild.Account, err error) {
 	sealedAccess, sealedRefresh, err := s.sealTokens(id, access, refresh)
 	if err != nil {
-		return ab.Account{}, err
+		return autobuild.Account{}, err
 	}
 	err = s.tx(ctx, "update tokens of account "+id, func(tx *sql.Tx) error {
 		err := execOne(ctx, tx, `UPDATE accounts SET access_token = $3, refresh_token = $4, expires_at = $5, state = $6, problem = '', version = version + 1
-			WHERE id = $1 AND version = $2`, id, version, sealedAccess, sealedRefresh, ms(expires), ab.AccountLinked)
-		moved := errors.Is(err, ab.ErrNotFound)
+			WHERE id = $1 AND version = $2`, id, version, sealedAccess, sealedRefresh, ms(expires), autobuild.AccountLinked)
+		moved := errors.Is(err, autobuild.ErrNotFound)
 		if err != nil && !moved {
 			return err
 		}
@@ -112,12 +112,12 @@ func (s *Store) UpdateTokens(ctx context.Context, id string, version int64, acce
 			return err
 		}
 		if moved {
-			return fmt.Errorf("it is at version %d, not %d: %w", a.Version, version, ab.ErrConflict)
+			return fmt.Errorf("it is at version %d, not %d: %w", a.Version, version, autobuild.ErrConflict)
 		}
 		return nil
 	})
 	if err != nil {
-		return ab.Account{}, err
+		return autobuild.Account{}, err
 	}
 	return a, nil
 }
@@ -126,14 +126,14 @@ func (s *Store) UpdateTokens(ctx context.Context, id string, version int64, acce
 // longer at version: it was linked again, or refreshed, since the problem was seen.
 func (s *Store) BreakAccount(ctx context.Context, id string, version int64, problem string) error {
 	return s.tx(ctx, "mark account "+id+" broken", func(tx *sql.Tx) error {
-		err := execOne(ctx, tx, `UPDATE accounts SET state = $3, problem = $4 WHERE id = $1 AND version = $2`, id, version, ab.AccountBroken, problem)
-		if !errors.Is(err, ab.ErrNotFound) {
+		err := execOne(ctx, tx, `UPDATE accounts SET state = $3, problem = $4 WHERE id = $1 AND version = $2`, id, version, autobuild.AccountBroken, problem)
+		if !errors.Is(err, autobuild.ErrNotFound) {
 			return err
 		}
 		if _, err := s.account(ctx, tx, id); err != nil {
 			return err
 		}
-		return fmt.Errorf("it is no longer at version %d: %w", version, ab.ErrConflict)
+		return fmt.Errorf("it is no longer at version %d: %w", version, autobuild.ErrConflict)
 	})
 }
 
@@ -145,7 +145,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 			return err
 		}
 		if used > 0 {
-			return fmt.Errorf("%d automated builds use it: %w", used, ab.ErrConflict)
+			return fmt.Errorf("%d automated builds use it: %w", used, autobuild.ErrConflict)
 		}
 		return execOne(ctx, tx, `DELETE FROM accounts WHERE id = $1`, id)
 	})

@@ -4,14 +4,14 @@ import (
 	"context"
 	"database/sql"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // rememberMoves keeps every move of a ref that the outcomes of a plan answered, accepted or
 // refused, so that a delivery that is replayed later is known (TransitionSeen).
-func rememberMoves(ctx context.Context, tx *sql.Tx, r ab.Repository, outcomes []ab.Outcome) error {
+func rememberMoves(ctx context.Context, tx *sql.Tx, r autobuild.Repository, outcomes []autobuild.Outcome) error {
 	for _, o := range outcomes {
-		if o.Change.Kind == ab.PullRequest {
+		if o.Change.Kind == autobuild.PullRequest {
 			continue
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO answered_moves (provider_id, repository_id, kind, name, old_head, new_head)
@@ -28,7 +28,7 @@ func rememberMoves(ctx context.Context, tx *sql.Tx, r ab.Repository, outcomes []
 // delivery that was planned is left as it is.
 func (s *Store) ExplainDelivery(ctx context.Context, id, reason string) error {
 	return s.tx(ctx, "explain delivery "+id, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET reason = $2 WHERE id = $1 AND state = $3`, id, reason, ab.DeliveryReceived)
+		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET reason = $2 WHERE id = $1 AND state = $3`, id, reason, autobuild.DeliveryReceived)
 		return err
 	})
 }
@@ -37,7 +37,7 @@ func (s *Store) ExplainDelivery(ctx context.Context, id, reason string) error {
 // A build in another state is left as it is.
 func (s *Store) ExplainBuild(ctx context.Context, id, detail string) error {
 	return s.tx(ctx, "explain build "+id, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE builds SET detail = $2 WHERE id = $1 AND state = $3`, id, detail, ab.Queued)
+		_, err := tx.ExecContext(ctx, `UPDATE builds SET detail = $2 WHERE id = $1 AND state = $3`, id, detail, autobuild.Queued)
 		return err
 	})
 }

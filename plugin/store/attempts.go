@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // selectAttempt names no column of builds outside its own queries, so that what follows it needs no prefix.
@@ -15,7 +15,7 @@ const selectAttempt = `SELECT build_id, (SELECT b.number FROM builds b WHERE b.i
 	(SELECT b.delivery_id FROM builds b WHERE b.id = build_id), number, engine, engine_ref, state, reason, detail, runner_id, digest, event_seq,
 	created_at, claimed_at, heartbeat_at, deadline, finished_at, gateway FROM attempts`
 
-func scanAttempt(r scanner) (a ab.Attempt, err error) {
+func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
 	err = r.Scan(&a.BuildID, &a.BuildNumber, &a.DeliveryID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason, &a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq,
 		at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt), at(&a.Deadline), at(&a.FinishedAt), &a.Gateway)
 	return a, err
@@ -25,14 +25,14 @@ func scanAttempt(r scanner) (a ab.Attempt, err error) {
 // limit bounds how many builds may be active on the engine, 0 = any number; ErrUnavailable
 // when they are, or when the place is for an older build of the same rule and ref, or for one of
 // an automated build that has fewer. ErrConflict when the build is not queued.
-func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int) (a ab.Attempt, err error) {
+func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int) (a autobuild.Attempt, err error) {
 	err = s.tx(ctx, "start attempt of build "+buildID, func(tx *sql.Tx) error {
 		b, err := buildByID(ctx, tx, buildID)
 		if err != nil {
 			return err
 		}
-		if b.State != ab.Queued {
-			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+		if b.State != autobuild.Queued {
+			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
 		if err := haveRoom(ctx, tx, b, engine, limit); err != nil {
 			return err
@@ -48,7 +48,7 @@ func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenH
 		if err := execOne(ctx, tx, `UPDATE builds SET tries = tries + 1 WHERE id = $1`, buildID); err != nil {
 			return err
 		}
-		if err := s.advance(ctx, tx, &b, step{attempt: number, state: ab.Starting}); err != nil {
+		if err := s.advance(ctx, tx, &b, step{attempt: number, state: autobuild.Starting}); err != nil {
 			return err
 		}
 		a, err = attempt(ctx, tx, buildID, number)
@@ -57,7 +57,7 @@ func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenH
 	return a, err
 }
 
-func haveRoom(ctx context.Context, tx *sql.Tx, b ab.Build, engine string, limit int) error {
+func haveRoom(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string, limit int) error {
 	if limit <= 0 {
 		return nil
 	}
@@ -66,7 +66,7 @@ func haveRoom(ctx context.Context, tx *sql.Tx, b ab.Build, engine string, limit 
 		return err
 	}
 	if active >= limit {
-		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine, ab.ErrUnavailable)
+		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine, autobuild.ErrUnavailable)
 	}
 	if err := olderFirst(ctx, tx, b); err != nil {
 		return err
@@ -77,7 +77,7 @@ func haveRoom(ctx context.Context, tx *sql.Tx, b ab.Build, engine string, limit 
 // fewerFirst leaves a place to an automated build that has fewer on the engine and waits:
 // thousands of builds of one repository would else draw lots with the one of another. Builds that
 // say what hinders them do not count, so that no place stays empty for them.
-func fewerFirst(ctx context.Context, tx *sql.Tx, b ab.Build, engine string) error {
+func fewerFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string) error {
 	var fewer bool
 	err := tx.QueryRowContext(ctx, `WITH active AS MATERIALIZED (SELECT u.automated_build_id AS id, COUNT(*) AS builds
 			FROM attempts t JOIN builds u ON u.id = t.build_id WHERE t.engine = $1 AND t.finished_at = 0 GROUP BY u.automated_build_id)
@@ -86,14 +86,14 @@ func fewerFirst(ctx context.Context, tx *sql.Tx, b ab.Build, engine string) erro
 			AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued' AND q.automated_build_id = a.id AND q.detail = ''))`,
 		engine, b.AutomatedBuildID).Scan(&fewer)
 	if err == nil && fewer {
-		err = fmt.Errorf("an automated build that has fewer on engine %s goes first: %w", engine, ab.ErrUnavailable)
+		err = fmt.Errorf("an automated build that has fewer on engine %s goes first: %w", engine, autobuild.ErrUnavailable)
 	}
 	return err
 }
 
 // olderFirst keeps the order of pushes where places are few: were the newer build of a rule
 // and ref to start first, the older one would find its tags taken.
-func olderFirst(ctx context.Context, tx *sql.Tx, b ab.Build) error {
+func olderFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	var older int64
 	err := tx.QueryRowContext(ctx, `SELECT number FROM builds WHERE state = 'queued' AND automated_build_id = $1 AND rule_id = $2
 		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6 AND (seq < $7 OR (seq = $7 AND number < $8)) LIMIT 1`,
@@ -102,7 +102,7 @@ func olderFirst(ctx context.Context, tx *sql.Tx, b ab.Build) error {
 		return nil
 	}
 	if err == nil {
-		err = fmt.Errorf("build %d of the same ref goes first: %w", older, ab.ErrUnavailable)
+		err = fmt.Errorf("build %d of the same ref goes first: %w", older, autobuild.ErrUnavailable)
 	}
 	return err
 }
@@ -114,21 +114,21 @@ func (s *Store) SetEngineRef(ctx context.Context, buildID string, attempt int, r
 	})
 }
 
-func attempt(ctx context.Context, q querier, buildID string, number int) (ab.Attempt, error) {
+func attempt(ctx context.Context, q querier, buildID string, number int) (autobuild.Attempt, error) {
 	return scanAttempt(q.QueryRowContext(ctx, selectAttempt+` WHERE build_id = $1 AND number = $2`, buildID, number))
 }
 
 // Attempt returns one.
-func (s *Store) Attempt(ctx context.Context, buildID string, number int) (ab.Attempt, error) {
+func (s *Store) Attempt(ctx context.Context, buildID string, number int) (autobuild.Attempt, error) {
 	a, err := attempt(ctx, s.read, buildID, number)
 	if err != nil {
-		return ab.Attempt{}, fmt.Errorf("attempt %d of build %s: %w", number, buildID, known(err))
+		return autobuild.Attempt{}, fmt.Errorf("attempt %d of build %s: %w", number, buildID, known(err))
 	}
 	return a, nil
 }
 
 // Attempts returns all attempts of a build, oldest first.
-func (s *Store) Attempts(ctx context.Context, buildID string) ([]ab.Attempt, error) {
+func (s *Store) Attempts(ctx context.Context, buildID string) ([]autobuild.Attempt, error) {
 	all, err := rows(ctx, s.read, scanAttempt, selectAttempt+` WHERE build_id = $1 ORDER BY attempts.number`, buildID)
 	if err != nil {
 		return nil, fmt.Errorf("attempts of build %s: %w", buildID, err)
@@ -137,7 +137,7 @@ func (s *Store) Attempts(ctx context.Context, buildID string) ([]ab.Attempt, err
 }
 
 // ActiveAttempts returns all attempts that are not final, for the watcher.
-func (s *Store) ActiveAttempts(ctx context.Context) ([]ab.Attempt, error) {
+func (s *Store) ActiveAttempts(ctx context.Context) ([]autobuild.Attempt, error) {
 	all, err := rows(ctx, s.read, scanAttempt, selectAttempt+` WHERE finished_at = 0 ORDER BY created_at, build_id`)
 	if err != nil {
 		return nil, fmt.Errorf("active attempts: %w", err)
@@ -147,18 +147,18 @@ func (s *Store) ActiveAttempts(ctx context.Context) ([]ab.Attempt, error) {
 
 // AttemptByToken returns the attempt that a runner's token is bound to. ErrUnauthorized when
 // there is none; ErrFenced, with the attempt, when it is over.
-func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (ab.Attempt, error) {
+func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error) {
 	op := fmt.Sprintf("attempt of build %s by its token", buildID)
 	a, err := scanAttempt(s.read.QueryRowContext(ctx, selectAttempt+` WHERE build_id = $1 AND token_hash = $2 AND token_hash <> ''`, buildID, tokenHash))
 	if errors.Is(err, sql.ErrNoRows) {
-		return ab.Attempt{}, fmt.Errorf("%s: %w", op, ab.ErrUnauthorized)
+		return autobuild.Attempt{}, fmt.Errorf("%s: %w", op, autobuild.ErrUnauthorized)
 	}
 	if err != nil {
-		return ab.Attempt{}, fmt.Errorf("%s: %w", op, err)
+		return autobuild.Attempt{}, fmt.Errorf("%s: %w", op, err)
 	}
 	b, err := buildByID(ctx, s.read, buildID)
 	if err != nil {
-		return ab.Attempt{}, fmt.Errorf("%s: %w", op, known(err))
+		return autobuild.Attempt{}, fmt.Errorf("%s: %w", op, known(err))
 	}
 	if err := underWay(a, b); err != nil {
 		return a, fmt.Errorf("%s: %w", op, err)
@@ -167,22 +167,22 @@ func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (
 }
 
 // underWay is the fence: ErrFenced unless the attempt is its build's newest and not final.
-func underWay(a ab.Attempt, b ab.Build) error {
-	if a.State.Final() || b.State.Final() || b.State == ab.Queued || a.Number != b.Attempt {
-		return fmt.Errorf("attempt %d is %s, build %d is %s in attempt %d: %w", a.Number, a.State, b.Number, b.State, b.Attempt, ab.ErrFenced)
+func underWay(a autobuild.Attempt, b autobuild.Build) error {
+	if a.State.Final() || b.State.Final() || b.State == autobuild.Queued || a.Number != b.Attempt {
+		return fmt.Errorf("attempt %d is %s, build %d is %s in attempt %d: %w", a.Number, a.State, b.Number, b.State, b.Attempt, autobuild.ErrFenced)
 	}
 	return nil
 }
 
 // fenced reads an attempt that must be under way, and its build.
-func (s *Store) fenced(ctx context.Context, tx *sql.Tx, buildID string, number int) (ab.Attempt, ab.Build, error) {
+func (s *Store) fenced(ctx context.Context, tx *sql.Tx, buildID string, number int) (autobuild.Attempt, autobuild.Build, error) {
 	a, err := attempt(ctx, tx, buildID, number)
 	if err != nil {
-		return ab.Attempt{}, ab.Build{}, err
+		return autobuild.Attempt{}, autobuild.Build{}, err
 	}
 	b, err := buildByID(ctx, tx, buildID)
 	if err != nil {
-		return ab.Attempt{}, ab.Build{}, err
+		return autobuild.Attempt{}, autobuild.Build{}, err
 	}
 	return a, b, underWay(a, b)
 }
@@ -190,29 +190,29 @@ func (s *Store) fenced(ctx context.Context, tx *sql.Tx, buildID string, number i
 // ClaimAttempt marks the attempt and its build running, for one runner; a repeated claim by
 // the same runner is no error. ErrConflict when another runner has it, ErrFenced when it is over.
 func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, runnerID string) error {
-	var a ab.Attempt
-	var b ab.Build
+	var a autobuild.Attempt
+	var b autobuild.Build
 	repeated := false
 	err := s.tx(ctx, fmt.Sprintf("claim attempt %d of build %s", attempt, buildID), func(tx *sql.Tx) (err error) {
 		if a, b, err = s.fenced(ctx, tx, buildID, attempt); err != nil {
 			return err
 		}
-		if a.State == ab.Running && a.RunnerID == runnerID {
+		if a.State == autobuild.Running && a.RunnerID == runnerID {
 			repeated = true
 			return nil
 		}
-		if a.State == ab.Running {
-			return fmt.Errorf("runner %s has it: %w", a.RunnerID, ab.ErrConflict)
+		if a.State == autobuild.Running {
+			return fmt.Errorf("runner %s has it: %w", a.RunnerID, autobuild.ErrConflict)
 		}
 		err = execOne(ctx, tx, `UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4 WHERE build_id = $1 AND number = $2`,
 			buildID, attempt, runnerID, ms(s.Now()))
 		if err != nil {
 			return err
 		}
-		return s.advance(ctx, tx, &b, step{attempt: attempt, state: ab.Running})
+		return s.advance(ctx, tx, &b, step{attempt: attempt, state: autobuild.Running})
 	})
 	if err == nil && !repeated {
-		a.State, a.RunnerID, a.ClaimedAt = ab.Running, runnerID, b.StartedAt
+		a.State, a.RunnerID, a.ClaimedAt = autobuild.Running, runnerID, b.StartedAt
 		s.observer.Claimed(b, a)
 	}
 	return err
@@ -221,8 +221,8 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 // An EventRecord is a runner's report as the store keeps it.
 type EventRecord struct {
 	Seq    int64
-	Stages []ab.Stage // all stages known so far; nil = unchanged
-	Digest string     // built; empty = unchanged
+	Stages []autobuild.Stage // all stages known so far; nil = unchanged
+	Digest string            // built; empty = unchanged
 }
 
 // RecordEvents renews the heartbeat and stores what is newer than the attempt's EventSeq.
@@ -247,7 +247,7 @@ func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e
 	})
 }
 
-func setStages(ctx context.Context, tx *sql.Tx, buildID string, stages []ab.Stage) error {
+func setStages(ctx context.Context, tx *sql.Tx, buildID string, stages []autobuild.Stage) error {
 	if stages == nil {
 		return nil
 	}
@@ -258,15 +258,15 @@ func setStages(ctx context.Context, tx *sql.Tx, buildID string, stages []ab.Stag
 type Finish struct {
 	BuildID string
 	Attempt int
-	State   ab.State // final
-	Reason  ab.Reason
+	State   autobuild.State // final
+	Reason  autobuild.Reason
 	Detail  string
 	Digest  string
 	Size    int64
 	// Tags are the build's tags of which the runner reports, pushed or not, and ExtraTags what
 	// came of the others.
 	Tags      []string
-	ExtraTags []ab.ExtraTag
+	ExtraTags []autobuild.ExtraTag
 	Retry     bool // queue the build for a further attempt, if MaxAttempts allows, in place of ending it
 	// Unstarted says that no pipeline came of the attempt: it does not count toward
 	// MaxAttempts, and the build is queued again however often that happens.
@@ -278,9 +278,9 @@ type Finish struct {
 
 // FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
 // same transaction. ErrFenced when the attempt is over or not the newest; an
-// ab.FieldError when it reports a tag that it had no permit for.
-func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err error) {
-	var a ab.Attempt
+// autobuild.FieldError when it reports a tag that it had no permit for.
+func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b autobuild.Build, err error) {
+	var a autobuild.Attempt
 	err = s.tx(ctx, fmt.Sprintf("finish attempt %d of build %s", f.Attempt, f.BuildID), func(tx *sql.Tx) error {
 		if !f.State.Final() {
 			return fmt.Errorf("state %q is not final", f.State)
@@ -291,7 +291,7 @@ func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err er
 		if err := recordPushed(ctx, tx, &b, f); err != nil {
 			return err
 		}
-		if f.Digest == "" && f.State == ab.Succeeded {
+		if f.Digest == "" && f.State == autobuild.Succeeded {
 			f.Digest = a.Digest
 		}
 		end := step{attempt: f.Attempt, state: f.State, reason: f.Reason, detail: f.Detail, digest: f.Digest, size: f.Size}
@@ -308,7 +308,7 @@ func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b ab.Build, err er
 		return s.queueAgain(ctx, tx, &b, f.Detail)
 	})
 	if err != nil {
-		return ab.Build{}, err
+		return autobuild.Build{}, err
 	}
 	a.State, a.Reason, a.Detail, a.FinishedAt = f.State, f.Reason, f.Detail, s.Now()
 	s.tellEnded(ending{b, a})
@@ -326,7 +326,7 @@ func mayRetry(ctx context.Context, tx *sql.Tx, f Finish) (bool, error) {
 	var tries int
 	err := tx.QueryRowContext(ctx, `SELECT tries FROM builds WHERE id = $1`, f.BuildID).Scan(&tries)
 	if f.Interrupted {
-		return tries < ab.MaxInterrupted, err
+		return tries < autobuild.MaxInterrupted, err
 	}
-	return tries < ab.MaxAttempts, err
+	return tries < autobuild.MaxAttempts, err
 }

@@ -7,13 +7,13 @@ import (
 	"fmt"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const selectAutomatedBuild = `SELECT a.id, a.account_id, ` + repositoryColumns + `, a.image, a.engine, a.autotest, a.created_by, a.created_at, a.updated_at
 	FROM automated_builds a JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id`
 
-func scanAutomatedBuild(r scanner) (a ab.AutomatedBuild, err error) {
+func scanAutomatedBuild(r scanner) (a autobuild.AutomatedBuild, err error) {
 	fields := append([]any{&a.ID, &a.AccountID}, repositoryFields(&a.Repository)...)
 	err = r.Scan(append(fields, &a.Image, &a.Engine, &a.Autotest, &a.CreatedBy, at(&a.CreatedAt), at(&a.UpdatedAt))...)
 	return a, err
@@ -21,7 +21,7 @@ func scanAutomatedBuild(r scanner) (a ab.AutomatedBuild, err error) {
 
 // SaveAutomatedBuild creates (empty ID) or replaces one with its rules; rules without an id
 // get one. The stored form is returned. ErrConflict when two rules have one id.
-func (s *Store) SaveAutomatedBuild(ctx context.Context, a ab.AutomatedBuild) (saved ab.AutomatedBuild, err error) {
+func (s *Store) SaveAutomatedBuild(ctx context.Context, a autobuild.AutomatedBuild) (saved autobuild.AutomatedBuild, err error) {
 	if a.ID == "" {
 		a.ID = newID()
 	}
@@ -50,7 +50,7 @@ func (s *Store) SaveAutomatedBuild(ctx context.Context, a ab.AutomatedBuild) (sa
 	return saved, err
 }
 
-func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []ab.Rule) error {
+func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []autobuild.Rule) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM rules WHERE automated_build_id = $1`, id); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []ab.Rule) e
 // unique among the rules that one automated build ever had.
 func newRuleID() string { return newID()[:8] }
 
-func scanRule(r scanner) (rule ab.Rule, err error) {
+func scanRule(r scanner) (rule autobuild.Rule, err error) {
 	err = r.Scan(&rule.ID, &rule.SourceType, &rule.Source, &rule.Tags, &rule.Context, &rule.Dockerfile, &rule.Autobuild, &rule.Caching,
 		fromJSON(&rule.BuildArgs), fromJSON(&rule.Platforms), fromJSON(&rule.Paths))
 	return rule, err
@@ -114,24 +114,24 @@ func (s *Store) environment(ctx context.Context, q querier, id string) (map[stri
 }
 
 // AutomatedBuild returns one with its rules.
-func (s *Store) AutomatedBuild(ctx context.Context, id string) (ab.AutomatedBuild, error) {
+func (s *Store) AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error) {
 	a, err := s.automatedBuild(ctx, s.read, id)
 	if err != nil {
-		return ab.AutomatedBuild{}, fmt.Errorf("automated build %s: %w", id, known(err))
+		return autobuild.AutomatedBuild{}, fmt.Errorf("automated build %s: %w", id, known(err))
 	}
 	return a, nil
 }
 
-func (s *Store) automatedBuild(ctx context.Context, q querier, id string) (ab.AutomatedBuild, error) {
+func (s *Store) automatedBuild(ctx context.Context, q querier, id string) (autobuild.AutomatedBuild, error) {
 	a, err := scanAutomatedBuild(q.QueryRowContext(ctx, selectAutomatedBuild+` WHERE a.id = $1`, id))
 	if err != nil {
-		return ab.AutomatedBuild{}, err
+		return autobuild.AutomatedBuild{}, err
 	}
 	return a, s.complete(ctx, q, &a)
 }
 
 // complete adds the rules and the environment.
-func (s *Store) complete(ctx context.Context, q querier, a *ab.AutomatedBuild) (err error) {
+func (s *Store) complete(ctx context.Context, q querier, a *autobuild.AutomatedBuild) (err error) {
 	a.Rules, err = rows(ctx, q, scanRule, `SELECT id, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths
 		FROM rules WHERE automated_build_id = $1 ORDER BY position`, a.ID)
 	if err != nil {
@@ -142,16 +142,16 @@ func (s *Store) complete(ctx context.Context, q querier, a *ab.AutomatedBuild) (
 }
 
 // AutomatedBuilds lists all, by repository and image.
-func (s *Store) AutomatedBuilds(ctx context.Context) ([]ab.AutomatedBuild, error) {
+func (s *Store) AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error) {
 	return s.listAutomatedBuilds(ctx, "")
 }
 
 // AutomatedBuildsOf lists those of one repository.
-func (s *Store) AutomatedBuildsOf(ctx context.Context, r ab.Repository) ([]ab.AutomatedBuild, error) {
+func (s *Store) AutomatedBuildsOf(ctx context.Context, r autobuild.Repository) ([]autobuild.AutomatedBuild, error) {
 	return s.listAutomatedBuilds(ctx, ` WHERE a.provider_id = $1 AND a.repository_id = $2`, r.ProviderID, r.ID)
 }
 
-func (s *Store) listAutomatedBuilds(ctx context.Context, where string, args ...any) ([]ab.AutomatedBuild, error) {
+func (s *Store) listAutomatedBuilds(ctx context.Context, where string, args ...any) ([]autobuild.AutomatedBuild, error) {
 	all, err := rows(ctx, s.read, scanAutomatedBuild, selectAutomatedBuild+where+` ORDER BY r.full_name, a.image, a.id`, args...)
 	for i := range all {
 		err = errors.Join(err, s.complete(ctx, s.read, &all[i]))
@@ -176,7 +176,7 @@ func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
 			return err
 		}
 		for _, b := range active {
-			end, err := s.cancel(ctx, tx, b, ab.ReasonRemoved, "its automated build was deleted")
+			end, err := s.cancel(ctx, tx, b, autobuild.ReasonRemoved, "its automated build was deleted")
 			if err != nil {
 				return err
 			}

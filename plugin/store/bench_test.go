@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store/storetest"
 )
 
@@ -24,7 +24,7 @@ func BenchmarkReceiveDelivery(b *testing.B) {
 			for range senders {
 				go func() {
 					for range work {
-						_, err := s.ReceiveDelivery(b.Context(), ab.Delivery{HookID: "h", Event: "repo:push", Body: body})
+						_, err := s.ReceiveDelivery(b.Context(), autobuild.Delivery{HookID: "h", Event: "repo:push", Body: body})
 						if err != nil {
 							b.Error(err)
 						}
@@ -51,16 +51,16 @@ func BenchmarkOverview(b *testing.B) {
 		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
 			s := storetest.Open(b)
 			a := storetest.AutomatedBuild(b, s, storetest.Repository("app"))
-			plan := ab.Plan{State: ab.DeliveryPlanned}
+			plan := autobuild.Plan{State: autobuild.DeliveryPlanned}
 			for i := range waiting {
-				ref := ab.Ref{Kind: ab.Branch, Name: fmt.Sprint("topic/", i)}
+				ref := autobuild.Ref{Kind: autobuild.Branch, Name: fmt.Sprint("topic/", i)}
 				plan.Moves = append(plan.Moves, storetest.Push(a, ref, "", storetest.Commit(i)).Moves...)
 			}
 			if _, err := s.Plan(b.Context(), plan); err != nil {
 				b.Fatal(err)
 			}
 			for range min(waiting, 500) {
-				if _, err := s.ReceiveDelivery(b.Context(), ab.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}")}); err != nil {
+				if _, err := s.ReceiveDelivery(b.Context(), autobuild.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}")}); err != nil {
 					b.Fatal(err)
 				}
 			}

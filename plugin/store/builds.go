@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const selectBuild = `SELECT b.id, b.number, b.automated_build_id, b.rule_id, ` + repositoryColumns + `,
@@ -17,7 +17,7 @@ const selectBuild = `SELECT b.id, b.number, b.automated_build_id, b.rule_id, ` +
 	b.received_at, b.retried_at, b.created_at, b.started_at, b.finished_at, b.stages, b.extra_tags
 	FROM builds b JOIN repositories r ON r.provider_id = b.provider_id AND r.id = b.repository_id`
 
-func scanBuild(r scanner) (b ab.Build, err error) {
+func scanBuild(r scanner) (b autobuild.Build, err error) {
 	fields := append([]any{&b.ID, &b.Number, &b.AutomatedBuildID, &b.RuleID}, repositoryFields(&b.Repository)...)
 	err = r.Scan(append(fields,
 		&b.Ref.Kind, &b.Ref.Name, &b.Seq, &b.Commit.Hash, &b.Commit.Message, &b.Commit.Author, at(&b.Commit.Date),
@@ -28,7 +28,7 @@ func scanBuild(r scanner) (b ab.Build, err error) {
 	return b, err
 }
 
-func insertBuildRow(ctx context.Context, tx *sql.Tx, b ab.Build) error {
+func insertBuildRow(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO builds (
 		id, number, automated_build_id, rule_id, provider_id, repository_id, ref_kind, ref_name, seq,
 		commit_hash, commit_message, commit_author, commit_date,
@@ -45,24 +45,24 @@ func insertBuildRow(ctx context.Context, tx *sql.Tx, b ab.Build) error {
 }
 
 // buildByID reads with a pool or within a transaction.
-func buildByID(ctx context.Context, q querier, id string) (ab.Build, error) {
+func buildByID(ctx context.Context, q querier, id string) (autobuild.Build, error) {
 	return scanBuild(q.QueryRowContext(ctx, selectBuild+` WHERE b.id = $1`, id))
 }
 
 // Build returns one by id.
-func (s *Store) Build(ctx context.Context, id string) (ab.Build, error) {
+func (s *Store) Build(ctx context.Context, id string) (autobuild.Build, error) {
 	b, err := buildByID(ctx, s.read, id)
 	if err != nil {
-		return ab.Build{}, fmt.Errorf("build %s: %w", id, known(err))
+		return autobuild.Build{}, fmt.Errorf("build %s: %w", id, known(err))
 	}
 	return b, nil
 }
 
 // BuildByNumber returns one by its number.
-func (s *Store) BuildByNumber(ctx context.Context, number int64) (ab.Build, error) {
+func (s *Store) BuildByNumber(ctx context.Context, number int64) (autobuild.Build, error) {
 	b, err := scanBuild(s.read.QueryRowContext(ctx, selectBuild+` WHERE b.number = $1`, number))
 	if err != nil {
-		return ab.Build{}, fmt.Errorf("build %d: %w", number, known(err))
+		return autobuild.Build{}, fmt.Errorf("build %d: %w", number, known(err))
 	}
 	return b, nil
 }
@@ -71,17 +71,17 @@ func (s *Store) BuildByNumber(ctx context.Context, number int64) (ab.Build, erro
 type BuildFilter struct {
 	AutomatedBuildID string
 	DeliveryID       string
-	States           []ab.State
+	States           []autobuild.State
 	Limit            int   // default 50
 	Before           int64 // number to page on from
 }
 
 // Builds lists builds without stages.
-func (s *Store) Builds(ctx context.Context, f BuildFilter) ([]ab.Build, error) {
+func (s *Store) Builds(ctx context.Context, f BuildFilter) ([]autobuild.Build, error) {
 	return s.listBuilds(ctx, conditions{}, f)
 }
 
-func (s *Store) listBuilds(ctx context.Context, c conditions, f BuildFilter) ([]ab.Build, error) {
+func (s *Store) listBuilds(ctx context.Context, c conditions, f BuildFilter) ([]autobuild.Build, error) {
 	if f.AutomatedBuildID != "" {
 		c.terms = append(c.terms, "b.automated_build_id = "+c.arg(f.AutomatedBuildID))
 	}
@@ -107,7 +107,7 @@ func (s *Store) listBuilds(ctx context.Context, c conditions, f BuildFilter) ([]
 	return all, nil
 }
 
-func stateArgs(c *conditions, states []ab.State) []string {
+func stateArgs(c *conditions, states []autobuild.State) []string {
 	placeholders := make([]string, 0, len(states))
 	for _, state := range states {
 		placeholders = append(placeholders, c.arg(state))
@@ -117,12 +117,12 @@ func stateArgs(c *conditions, states []ab.State) []string {
 
 // LatestBuild returns the newest build that reports under the same status identity: same
 // automated build, rule, ref and commit.
-func (s *Store) LatestBuild(ctx context.Context, b ab.Build) (ab.Build, error) {
+func (s *Store) LatestBuild(ctx context.Context, b autobuild.Build) (autobuild.Build, error) {
 	latest, err := scanBuild(s.read.QueryRowContext(ctx, selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2
 		AND b.ref_kind = $3 AND b.ref_name = $4 AND b.commit_hash = $5 ORDER BY b.number DESC LIMIT 1`,
 		b.AutomatedBuildID, b.RuleID, b.Ref.Kind, b.Ref.Name, b.Commit.Hash))
 	if err != nil {
-		return ab.Build{}, fmt.Errorf("latest build of rule %s at %s: %w", b.RuleID, b.Ref.Full(), known(err))
+		return autobuild.Build{}, fmt.Errorf("latest build of rule %s at %s: %w", b.RuleID, b.Ref.Full(), known(err))
 	}
 	return latest, nil
 }
@@ -133,7 +133,7 @@ func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string
 	err = s.read.QueryRowContext(ctx, `SELECT COALESCE(a.account_id, b.account_id) FROM builds b
 		LEFT JOIN automated_builds a ON a.id = b.automated_build_id WHERE b.id = $1`, buildID).Scan(&accountID)
 	if err == nil && accountID == "" {
-		err = ab.ErrNotFound
+		err = autobuild.ErrNotFound
 	}
 	if err != nil {
 		return "", fmt.Errorf("account of build %s: %w", buildID, known(err))

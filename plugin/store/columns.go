@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // newID returns 128 random bits as 26 lower-case letters and digits.
@@ -86,11 +86,11 @@ func known(err error) error {
 	var postgresError *pgconn.PgError
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return ab.ErrNotFound
+		return autobuild.ErrNotFound
 	case errors.As(err, &sqliteError) && (sqliteError.Code() == sqliteUnique || sqliteError.Code() == sqlitePrimaryKey):
-		return fmt.Errorf("%w: %w", ab.ErrConflict, err)
+		return fmt.Errorf("%w: %w", autobuild.ErrConflict, err)
 	case errors.As(err, &postgresError) && postgresError.Code == postgresUnique:
-		return fmt.Errorf("%w: %w", ab.ErrConflict, err)
+		return fmt.Errorf("%w: %w", autobuild.ErrConflict, err)
 	}
 	return err
 }

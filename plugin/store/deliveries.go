@@ -8,7 +8,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 )
 
@@ -21,7 +21,7 @@ const receiveTimeout = 8 * time.Second
 
 // A deliveryRow is a delivery ready to be written, its body packed.
 type deliveryRow struct {
-	ab.Delivery
+	autobuild.Delivery
 	packed []byte
 }
 
@@ -36,8 +36,8 @@ func (s *Store) openCompression() (err error) {
 // ReceiveDelivery stores a delivery and its plan task; when it returns nil both are
 // durable. Concurrent calls share commits (up to 256 a transaction). The id is given here;
 // a zero ReceivedAt becomes now.
-func (s *Store) ReceiveDelivery(ctx context.Context, d ab.Delivery) (id string, err error) {
-	d.ID, d.State = newID(), ab.DeliveryReceived
+func (s *Store) ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (id string, err error) {
+	d.ID, d.State = newID(), autobuild.DeliveryReceived
 	if d.ReceivedAt.IsZero() {
 		d.ReceivedAt = s.Now()
 	}
@@ -102,29 +102,29 @@ func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) er
 
 const deliveryColumns = `id, hook_id, event, request_id, header, received_at, state, reason, outcomes, planned_at`
 
-func scanDelivery(r scanner) (d ab.Delivery, err error) {
+func scanDelivery(r scanner) (d autobuild.Delivery, err error) {
 	err = r.Scan(&d.ID, &d.HookID, &d.Event, &d.RequestID, fromJSON(&d.Header), at(&d.ReceivedAt), &d.State, &d.Reason, fromJSON(&d.Outcomes), at(&d.PlannedAt))
 	return d, err
 }
 
 // Delivery returns one, body and headers included.
-func (s *Store) Delivery(ctx context.Context, id string) (ab.Delivery, error) {
+func (s *Store) Delivery(ctx context.Context, id string) (autobuild.Delivery, error) {
 	var c conditions
 	c.terms = append(c.terms, "id = "+c.arg(id))
 	return s.delivery(ctx, id, c)
 }
 
-func (s *Store) delivery(ctx context.Context, id string, c conditions) (ab.Delivery, error) {
+func (s *Store) delivery(ctx context.Context, id string, c conditions) (autobuild.Delivery, error) {
 	d, err := scanDelivery(s.read.QueryRowContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries`+c.where(), c.args...))
 	if err != nil {
-		return ab.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
+		return autobuild.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
 	}
 	var packed []byte
 	if err := s.read.QueryRowContext(ctx, `SELECT body FROM deliveries WHERE id = $1`, id).Scan(&packed); err != nil {
-		return ab.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
+		return autobuild.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
 	}
 	if d.Body, err = s.unzip.DecodeAll(packed, nil); err != nil {
-		return ab.Delivery{}, fmt.Errorf("delivery %s: unpack: %w", id, err)
+		return autobuild.Delivery{}, fmt.Errorf("delivery %s: unpack: %w", id, err)
 	}
 	return d, nil
 }
@@ -137,11 +137,11 @@ type DeliveryFilter struct {
 }
 
 // Deliveries lists without bodies.
-func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]ab.Delivery, error) {
+func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]autobuild.Delivery, error) {
 	return s.listDeliveries(ctx, conditions{}, f)
 }
 
-func (s *Store) listDeliveries(ctx context.Context, c conditions, f DeliveryFilter) ([]ab.Delivery, error) {
+func (s *Store) listDeliveries(ctx context.Context, c conditions, f DeliveryFilter) ([]autobuild.Delivery, error) {
 	if f.HookID != "" {
 		c.terms = append(c.terms, "hook_id = "+c.arg(f.HookID))
 	}

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 	"slipway/plugin/store/storetest"
@@ -44,7 +44,7 @@ func receive(dir string) error {
 	for range 7 {
 		go func() {
 			for {
-				id, err := s.ReceiveDelivery(context.Background(), ab.Delivery{HookID: "h", Body: []byte("{}")})
+				id, err := s.ReceiveDelivery(context.Background(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
 				printing.Lock()
 				if err == nil {
 					fmt.Fprintln(os.Stdout, id)

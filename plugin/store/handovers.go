@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // OfferAttempt notes, before a pipeline of the attempt is started, in which of the CI's
@@ -26,10 +26,10 @@ func (s *Store) OfferAttempt(ctx context.Context, buildID string, attempt int, n
 
 // AttemptByNonce returns the attempt that was offered with a nonce, also when it is over.
 // ErrNotFound when there is none.
-func (s *Store) AttemptByNonce(ctx context.Context, nonceHash string) (ab.Attempt, error) {
+func (s *Store) AttemptByNonce(ctx context.Context, nonceHash string) (autobuild.Attempt, error) {
 	a, err := attemptByNonce(ctx, s.read, nonceHash)
 	if err != nil {
-		return ab.Attempt{}, fmt.Errorf("attempt by its nonce: %w", known(err))
+		return autobuild.Attempt{}, fmt.Errorf("attempt by its nonce: %w", known(err))
 	}
 	return a, nil
 }
@@ -47,11 +47,11 @@ func (s *Store) HandOver(ctx context.Context, nonceHash, pipeline, tokenHash str
 		if _, _, err := s.fenced(ctx, tx, a.BuildID, a.Number); err != nil {
 			return err
 		}
-		if a.State == ab.Running {
-			return fmt.Errorf("runner %s has attempt %d of build %s: %w", a.RunnerID, a.Number, a.BuildID, ab.ErrConflict)
+		if a.State == autobuild.Running {
+			return fmt.Errorf("runner %s has attempt %d of build %s: %w", a.RunnerID, a.Number, a.BuildID, autobuild.ErrConflict)
 		}
 		if !mayHave(a.EngineRef, pipeline) {
-			return fmt.Errorf("attempt %d of build %s is for %s: %w", a.Number, a.BuildID, a.EngineRef, ab.ErrConflict)
+			return fmt.Errorf("attempt %d of build %s is for %s: %w", a.Number, a.BuildID, a.EngineRef, autobuild.ErrConflict)
 		}
 		return execOne(ctx, tx, `UPDATE attempts SET engine_ref = $3, token_hash = $4 WHERE build_id = $1 AND number = $2`,
 			a.BuildID, a.Number, pipeline, tokenHash)
@@ -65,7 +65,7 @@ func mayHave(bound, pipeline string) bool {
 	return bound == pipeline || bound == repository
 }
 
-func attemptByNonce(ctx context.Context, q querier, nonceHash string) (ab.Attempt, error) {
+func attemptByNonce(ctx context.Context, q querier, nonceHash string) (autobuild.Attempt, error) {
 	return scanAttempt(q.QueryRowContext(ctx, selectAttempt+` WHERE nonce_hash = $1 AND nonce_hash <> ''`, nonceHash))
 }
 
@@ -78,7 +78,7 @@ func (s *Store) ExtensionSecret(ctx context.Context, engine, purpose string) (va
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		value = ab.NewToken()
+		value = autobuild.NewToken()
 		sealed, err := s.sealed("extension_secrets", "value", row, value)
 		if err != nil {
 			return err

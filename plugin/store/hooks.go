@@ -6,22 +6,22 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const selectHook = `SELECT h.id, h.account_id, ` + repositoryColumns + `, h.remote_id, h.secret, h.previous_secret, h.previous_until,
 	h.secret_version, h.secret_written, h.state, h.problem, h.polled_at, h.delivered_at
 	FROM hooks h JOIN repositories r ON r.provider_id = h.provider_id AND r.id = h.repository_id`
 
-func (s *Store) scanHook(r scanner) (h ab.Hook, err error) {
+func (s *Store) scanHook(r scanner) (h autobuild.Hook, err error) {
 	var current, previous []byte
 	fields := append([]any{&h.ID, &h.AccountID}, repositoryFields(&h.Repository)...)
 	fields = append(fields, &h.RemoteID, &current, &previous, at(&h.PreviousUntil), &h.SecretVersion, &h.SecretWritten)
 	if err := r.Scan(append(fields, &h.State, &h.Problem, at(&h.PolledAt), at(&h.DeliveredAt))...); err != nil {
-		return ab.Hook{}, err
+		return autobuild.Hook{}, err
 	}
 	if h.Secret, err = s.unsealed("hooks", "secret", h.ID, current); err != nil {
-		return ab.Hook{}, err
+		return autobuild.Hook{}, err
 	}
 	h.PreviousSecret, err = s.unsealed("hooks", "previous_secret", h.ID, previous)
 	return h, err
@@ -30,17 +30,17 @@ func (s *Store) scanHook(r scanner) (h ab.Hook, err error) {
 // SaveHook creates a hook (empty ID) with its secrets, or replaces one. A replaced hook keeps its
 // stored secrets, which another process may have replaced since the caller read them, and its
 // latest times of a delivery and a poll. ErrConflict if its repository has another hook.
-func (s *Store) SaveHook(ctx context.Context, h ab.Hook) (saved ab.Hook, err error) {
+func (s *Store) SaveHook(ctx context.Context, h autobuild.Hook) (saved autobuild.Hook, err error) {
 	if h.ID == "" {
 		h.ID = newID()
 	}
 	current, err := s.sealed("hooks", "secret", h.ID, h.Secret)
 	if err != nil {
-		return ab.Hook{}, err
+		return autobuild.Hook{}, err
 	}
 	previous, err := s.sealed("hooks", "previous_secret", h.ID, h.PreviousSecret)
 	if err != nil {
-		return ab.Hook{}, err
+		return autobuild.Hook{}, err
 	}
 	err = s.tx(ctx, "save hook of "+h.Repository.FullName, func(tx *sql.Tx) error {
 		if err := ensureRepository(ctx, tx, h.Repository); err != nil {
@@ -64,29 +64,29 @@ func (s *Store) SaveHook(ctx context.Context, h ab.Hook) (saved ab.Hook, err err
 }
 
 // Hook returns one by the id in our URL.
-func (s *Store) Hook(ctx context.Context, id string) (ab.Hook, error) {
+func (s *Store) Hook(ctx context.Context, id string) (autobuild.Hook, error) {
 	h, err := s.scanHook(s.read.QueryRowContext(ctx, selectHook+` WHERE h.id = $1`, id))
 	if err != nil {
-		return ab.Hook{}, fmt.Errorf("hook %s: %w", id, known(err))
+		return autobuild.Hook{}, fmt.Errorf("hook %s: %w", id, known(err))
 	}
 	return h, nil
 }
 
 // HookOf returns the hook of a repository.
-func (s *Store) HookOf(ctx context.Context, r ab.Repository) (ab.Hook, error) {
+func (s *Store) HookOf(ctx context.Context, r autobuild.Repository) (autobuild.Hook, error) {
 	h, err := s.scanHook(s.read.QueryRowContext(ctx, selectHook+` WHERE h.provider_id = $1 AND h.repository_id = $2`, r.ProviderID, r.ID))
 	if err != nil {
-		return ab.Hook{}, fmt.Errorf("hook of repository %s: %w", r.ID, known(err))
+		return autobuild.Hook{}, fmt.Errorf("hook of repository %s: %w", r.ID, known(err))
 	}
 	return h, nil
 }
 
 // Hooks lists all.
-func (s *Store) Hooks(ctx context.Context) ([]ab.Hook, error) {
+func (s *Store) Hooks(ctx context.Context) ([]autobuild.Hook, error) {
 	return s.listHooks(ctx, conditions{})
 }
 
-func (s *Store) listHooks(ctx context.Context, c conditions) ([]ab.Hook, error) {
+func (s *Store) listHooks(ctx context.Context, c conditions) ([]autobuild.Hook, error) {
 	all, err := rows(ctx, s.read, s.scanHook, selectHook+c.where()+` ORDER BY r.full_name, h.id`, c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)

@@ -7,29 +7,29 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // ReplaceHookSecret makes next the secret of a hook, and the secret that h holds its previous
 // one, accepted until the time given. It returns the hook as stored. ErrConflict if the stored
 // secret is no longer the one that h holds, ErrNotFound if the hook is gone.
-func (s *Store) ReplaceHookSecret(ctx context.Context, h ab.Hook, next secret.Secret, until time.Time) (ab.Hook, error) {
+func (s *Store) ReplaceHookSecret(ctx context.Context, h autobuild.Hook, next secret.Secret, until time.Time) (autobuild.Hook, error) {
 	current, err := s.sealed("hooks", "secret", h.ID, next)
 	if err != nil {
-		return ab.Hook{}, fmt.Errorf("seal the secret of hook %s: %w", h.ID, err)
+		return autobuild.Hook{}, fmt.Errorf("seal the secret of hook %s: %w", h.ID, err)
 	}
 	previous, err := s.sealed("hooks", "previous_secret", h.ID, h.Secret)
 	if err != nil {
-		return ab.Hook{}, fmt.Errorf("seal the previous secret of hook %s: %w", h.ID, err)
+		return autobuild.Hook{}, fmt.Errorf("seal the previous secret of hook %s: %w", h.ID, err)
 	}
-	var replaced ab.Hook
+	var replaced autobuild.Hook
 	err = s.tx(ctx, "replace hook secret", func(tx *sql.Tx) error {
 		stored, err := s.scanHook(tx.QueryRowContext(ctx, selectHook+` WHERE h.id = $1`, h.ID))
 		if err != nil {
 			return err
 		}
 		if stored.SecretVersion != h.SecretVersion {
-			return fmt.Errorf("hook %s: its secret was replaced meanwhile: %w", h.ID, ab.ErrConflict)
+			return fmt.Errorf("hook %s: its secret was replaced meanwhile: %w", h.ID, autobuild.ErrConflict)
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE hooks SET secret = $2, previous_secret = $3, previous_until = $4,
 			secret_version = secret_version + 1 WHERE id = $1`, h.ID, current, previous, ms(until))

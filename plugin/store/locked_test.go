@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // F6: while another program holds the SQLite file, as a backup does, deliveries wait; when that
@@ -28,7 +28,7 @@ func TestF6ALockedFileDelaysAndThenRefuses(t *testing.T) {
 		}
 	}
 	receive := func() error {
-		_, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Body: []byte("{}")})
+		_, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
 		return err
 	}
 

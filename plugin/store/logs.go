@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const (
@@ -18,7 +18,7 @@ const (
 
 // WriteLog adds to the log of an attempt what write makes of its end. One caller at a time
 // writes to a log, whichever gateway it is of.
-func (s *Store) WriteLog(ctx context.Context, buildID string, attempt int, write func(ab.LogEnd) (ab.LogAddition, error)) error {
+func (s *Store) WriteLog(ctx context.Context, buildID string, attempt int, write func(autobuild.LogEnd) (autobuild.LogAddition, error)) error {
 	op := fmt.Sprintf("write log of build %s attempt %d", buildID, attempt)
 	if s.write == nil {
 		return fmt.Errorf("%s: %w", op, errReadOnly)
@@ -40,8 +40,8 @@ func (s *Store) WriteLog(ctx context.Context, buildID string, attempt int, write
 	return nil
 }
 
-func writeLog(ctx context.Context, tx *sql.Tx, buildID string, attempt int, write func(ab.LogEnd) (ab.LogAddition, error)) error {
-	var end ab.LogEnd
+func writeLog(ctx context.Context, tx *sql.Tx, buildID string, attempt int, write func(autobuild.LogEnd) (autobuild.LogAddition, error)) error {
+	var end autobuild.LogEnd
 	err := tx.QueryRowContext(ctx, `INSERT INTO logs (build_id, attempt, size, own, mid_line)
 		VALUES ($1, $2, 0, 0, FALSE)
 		ON CONFLICT (build_id, attempt) DO UPDATE SET size = logs.size RETURNING size, own, mid_line`,

@@ -1,21 +1,21 @@
 package store
 
 import (
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // An Observer is told what this process committed, once each, after the commit. What it does is
 // quick and calls no store; it is safe for concurrent use.
 type Observer interface {
 	// Planned: a delivery was answered, or, without a delivery's id, a poll found something.
-	Planned(p ab.Plan)
+	Planned(p autobuild.Plan)
 	// Claimed: a runner took an attempt. The build is as the claim left it.
-	Claimed(b ab.Build, a ab.Attempt)
+	Claimed(b autobuild.Build, a autobuild.Attempt)
 	// Ended: an attempt ended, and with it its build unless that is queued again. The attempt is
 	// zero for a build that ended while it was queued.
-	Ended(b ab.Build, a ab.Attempt)
+	Ended(b autobuild.Build, a autobuild.Attempt)
 	// Reported: a build's state was told to the provider, or given up with a problem.
-	Reported(state ab.State, problem string)
+	Reported(state autobuild.State, problem string)
 }
 
 // Observe sets who is told; call it before others use the store.
@@ -26,15 +26,15 @@ type nobody struct{}
 
 var _ Observer = nobody{}
 
-func (nobody) Planned(ab.Plan)              {}
-func (nobody) Claimed(ab.Build, ab.Attempt) {}
-func (nobody) Ended(ab.Build, ab.Attempt)   {}
-func (nobody) Reported(ab.State, string)    {}
+func (nobody) Planned(autobuild.Plan)                     {}
+func (nobody) Claimed(autobuild.Build, autobuild.Attempt) {}
+func (nobody) Ended(autobuild.Build, autobuild.Attempt)   {}
+func (nobody) Reported(autobuild.State, string)           {}
 
 // An ending is a build and the attempt that ended with it, zero when none was under way.
 type ending struct {
-	build   ab.Build
-	attempt ab.Attempt
+	build   autobuild.Build
+	attempt autobuild.Attempt
 }
 
 func (s *Store) tellEnded(all ...ending) {

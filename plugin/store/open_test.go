@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 	"slipway/plugin/store/storetest"
@@ -131,18 +131,18 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 	s := storetest.OpenAt(t, dir, time.Now)
 	canary := func(name string) secret.Secret { return secret.New("c4nary-" + name) }
 	r := storetest.Repository("app")
-	account, err := s.SaveAccount(t.Context(), ab.Account{AccessToken: canary("access"), RefreshToken: canary("refresh")})
+	account, err := s.SaveAccount(t.Context(), autobuild.Account{AccessToken: canary("access"), RefreshToken: canary("refresh")})
 	_, tokensErr := s.UpdateTokens(t.Context(), account.ID, account.Version, canary("access2"), canary("refresh2"), time.Now())
-	_, providerErr := s.SaveProvider(t.Context(), ab.Provider{Name: "p", ClientSecret: canary("client")})
-	_, registryErr := s.SaveRegistry(t.Context(), ab.Registry{Host: "h", Password: canary("registry")})
-	_, hookErr := s.SaveHook(t.Context(), ab.Hook{Repository: r, Secret: canary("hook"), PreviousSecret: canary("before")})
-	_, buildErr := s.SaveAutomatedBuild(t.Context(), ab.AutomatedBuild{Repository: r, Environment: map[string]secret.Secret{"NAME": canary("env")}})
-	flowErr := s.SaveOAuthFlow(t.Context(), ab.OAuthFlow{State: "s", CodeVerifier: canary("verifier"), ExpiresAt: time.Now().Add(time.Hour)})
-	user, userErr := s.SaveUser(t.Context(), ab.User{Name: "jo", Role: ab.RoleNone})
-	sessionErr := s.CreateSession(t.Context(), ab.Session{ID: "s", UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour), Grant: ab.Grant{
+	_, providerErr := s.SaveProvider(t.Context(), autobuild.Provider{Name: "p", ClientSecret: canary("client")})
+	_, registryErr := s.SaveRegistry(t.Context(), autobuild.Registry{Host: "h", Password: canary("registry")})
+	_, hookErr := s.SaveHook(t.Context(), autobuild.Hook{Repository: r, Secret: canary("hook"), PreviousSecret: canary("before")})
+	_, buildErr := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{Repository: r, Environment: map[string]secret.Secret{"NAME": canary("env")}})
+	flowErr := s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{State: "s", CodeVerifier: canary("verifier"), ExpiresAt: time.Now().Add(time.Hour)})
+	user, userErr := s.SaveUser(t.Context(), autobuild.User{Name: "jo", Role: autobuild.RoleNone})
+	sessionErr := s.CreateSession(t.Context(), autobuild.Session{ID: "s", UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour), Grant: autobuild.Grant{
 		AccessToken: canary("session"), RefreshToken: canary("session refresh"),
 	}})
-	_, grantErr := s.UpdateGrant(t.Context(), "s", ab.Grant{AccessToken: canary("session2"), RefreshToken: canary("session refresh2")})
+	_, grantErr := s.UpdateGrant(t.Context(), "s", autobuild.Grant{AccessToken: canary("session2"), RefreshToken: canary("session refresh2")})
 	err = errors.Join(err, tokensErr, providerErr, registryErr, hookErr, buildErr, flowErr, userErr, sessionErr, grantErr)
 	if err != nil {
 		t.Fatal(err)
@@ -169,8 +169,8 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 func TestS1ASealedColumnIsBoundToItsRow(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir)
-	ours, err := s.SaveRegistry(t.Context(), ab.Registry{Host: "ours", Password: secret.New("ours")})
-	theirs, err2 := s.SaveRegistry(t.Context(), ab.Registry{Host: "theirs", Password: secret.New("theirs")})
+	ours, err := s.SaveRegistry(t.Context(), autobuild.Registry{Host: "ours", Password: secret.New("ours")})
+	theirs, err2 := s.SaveRegistry(t.Context(), autobuild.Registry{Host: "theirs", Password: secret.New("theirs")})
 	if err := errors.Join(err, err2, s.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestAClosedStoreTakesNothing(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ReceiveDelivery(t.Context(), ab.Delivery{}); err == nil {
+	if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{}); err == nil {
 		t.Error("a delivery was taken")
 	}
 	if err := s.Ping(t.Context()); err == nil {
@@ -207,7 +207,7 @@ func TestAClosedStoreTakesNothing(t *testing.T) {
 
 func TestWhatWasNotSetIsReadAsNotSet(t *testing.T) {
 	s := storetest.Open(t)
-	_, created, err := s.CreateBuild(t.Context(), ab.Build{Repository: storetest.Repository("app"), Ref: storetest.Main(), Cause: ab.CauseManual})
+	_, created, err := s.CreateBuild(t.Context(), autobuild.Build{Repository: storetest.Repository("app"), Ref: storetest.Main(), Cause: autobuild.CauseManual})
 	if err != nil || !created {
 		t.Fatalf("created %v, error %v", created, err)
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // An Overview is how the work of the installation stands: what waits, since when, and what
@@ -17,7 +17,7 @@ type Overview struct {
 	Tasks     []TaskCount
 	Refused   int // builds whose newest status Bitbucket did not take
 	Hooks     []HookCount
-	Accounts  map[ab.AccountState]int
+	Accounts  map[autobuild.AccountState]int
 	// Registries are those whose credential worked at the last check, Failing those where it did not.
 	Registries, Failing int
 }
@@ -25,7 +25,7 @@ type Overview struct {
 // A Backlog is what waits or works in one place.
 type Backlog struct {
 	Engine string // empty where there is none, or its automated build was deleted
-	State  ab.State
+	State  autobuild.State
 	Count  int
 	Oldest time.Time // zero without any: when the delivery came, the build was asked for, the attempt made or claimed
 	// Stranded are those of Count that no task moves on. Always 0, unless a hand-over was lost.
@@ -44,7 +44,7 @@ type TaskCount struct {
 
 // A HookCount counts the hooks of one state.
 type HookCount struct {
-	State       ab.HookState
+	State       autobuild.HookState
 	Count       int
 	Problems    int       // those that say what is wrong with them
 	NeverPolled int       // those whose refs were not looked at yet
@@ -73,7 +73,7 @@ func (s *Store) countUnplanned(ctx context.Context, o *Overview) error {
 
 func (s *Store) countQueued(ctx context.Context, o *Overview) (err error) {
 	o.Queued, err = rows(ctx, s.read, func(r scanner) (b Backlog, err error) {
-		b.State = ab.Queued
+		b.State = autobuild.Queued
 		err = r.Scan(&b.Engine, &b.Count, at(&b.Oldest), &b.Stranded)
 		return b, err
 	}, `SELECT COALESCE(a.engine, ''), COUNT(*), MIN(CASE WHEN b.retried_at > b.received_at THEN b.retried_at ELSE b.received_at END),
@@ -119,7 +119,7 @@ func (s *Store) countLinks(ctx context.Context, o *Overview) error {
 	err := s.read.QueryRowContext(ctx, `SELECT
 		(SELECT COUNT(*) FROM accounts WHERE state = $1), (SELECT COUNT(*) FROM accounts WHERE state = $2),
 		(SELECT COUNT(*) FROM registries WHERE problem = ''), (SELECT COUNT(*) FROM registries WHERE problem <> '')`,
-		ab.AccountLinked, ab.AccountBroken).Scan(&linked, &broken, &o.Registries, &o.Failing)
-	o.Accounts = map[ab.AccountState]int{ab.AccountLinked: linked, ab.AccountBroken: broken}
+		autobuild.AccountLinked, autobuild.AccountBroken).Scan(&linked, &broken, &o.Registries, &o.Failing)
+	o.Accounts = map[autobuild.AccountState]int{autobuild.AccountLinked: linked, autobuild.AccountBroken: broken}
 	return err
 }

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // SavePermissions replaces everything that is known of a person's permissions. ErrNotFound if
 // the session has ended: what was dropped with it must not come back.
-func (s *Store) SavePermissions(ctx context.Context, p ab.Permissions) error {
+func (s *Store) SavePermissions(ctx context.Context, p autobuild.Permissions) error {
 	return s.tx(ctx, "save permissions of user "+p.UserID, func(tx *sql.Tx) error {
 		now := ms(s.Now())
 		err := execOne(ctx, tx, `UPDATE users SET permissions_at = $2, had_right = had_right OR $4
@@ -65,8 +65,8 @@ func (s *Store) PermissionsAt(ctx context.Context, userID string) (read time.Tim
 
 // Repositories lists the repositories of a provider that automated builds, builds or webhooks
 // belong to, by id.
-func (s *Store) Repositories(ctx context.Context, providerID string) ([]ab.Repository, error) {
-	scan := func(r scanner) (one ab.Repository, err error) {
+func (s *Store) Repositories(ctx context.Context, providerID string) ([]autobuild.Repository, error) {
+	scan := func(r scanner) (one autobuild.Repository, err error) {
 		err = r.Scan(repositoryFields(&one)...)
 		return one, err
 	}
@@ -79,15 +79,15 @@ func (s *Store) Repositories(ctx context.Context, providerID string) ([]ab.Repos
 }
 
 // Session returns a session that has not expired, with its grant; ErrNotFound otherwise.
-func (s *Store) Session(ctx context.Context, sessionID string) (ab.Session, error) {
+func (s *Store) Session(ctx context.Context, sessionID string) (autobuild.Session, error) {
 	found, err := s.session(ctx, s.read, sessionID)
 	if err != nil {
-		return ab.Session{}, fmt.Errorf("session: %w", known(err))
+		return autobuild.Session{}, fmt.Errorf("session: %w", known(err))
 	}
 	return found, nil
 }
 
-func (s *Store) session(ctx context.Context, q querier, sessionID string) (se ab.Session, err error) {
+func (s *Store) session(ctx context.Context, q querier, sessionID string) (se autobuild.Session, err error) {
 	var access, refresh []byte
 	row := q.QueryRowContext(ctx, `SELECT id, user_id, created_at, expires_at,
 		access_token, refresh_token, token_expires_at, grant_version
@@ -95,16 +95,16 @@ func (s *Store) session(ctx context.Context, q querier, sessionID string) (se ab
 	err = row.Scan(&se.ID, &se.UserID, at(&se.CreatedAt), at(&se.ExpiresAt),
 		&access, &refresh, at(&se.Grant.ExpiresAt), &se.Grant.Version)
 	if err != nil {
-		return ab.Session{}, err
+		return autobuild.Session{}, err
 	}
 	if se.Grant.AccessToken, err = s.unsealed("sessions", "access_token", se.ID, access); err != nil {
-		return ab.Session{}, err
+		return autobuild.Session{}, err
 	}
 	se.Grant.RefreshToken, err = s.unsealed("sessions", "refresh_token", se.ID, refresh)
 	return se, err
 }
 
-func (s *Store) sealGrant(sessionID string, g ab.Grant) (access, refresh []byte, err error) {
+func (s *Store) sealGrant(sessionID string, g autobuild.Grant) (access, refresh []byte, err error) {
 	if access, err = s.sealed("sessions", "access_token", sessionID, g.AccessToken); err != nil {
 		return nil, nil, err
 	}
@@ -115,26 +115,26 @@ func (s *Store) sealGrant(sessionID string, g ab.Grant) (access, refresh []byte,
 // UpdateGrant replaces the grant of a session that is at g.Version, and returns it with its new
 // version. A grant without tokens drops it. ErrConflict: another process replaced it first;
 // ErrNotFound: the session has ended.
-func (s *Store) UpdateGrant(ctx context.Context, sessionID string, g ab.Grant) (ab.Grant, error) {
+func (s *Store) UpdateGrant(ctx context.Context, sessionID string, g autobuild.Grant) (autobuild.Grant, error) {
 	access, refresh, err := s.sealGrant(sessionID, g)
 	if err != nil {
-		return ab.Grant{}, err
+		return autobuild.Grant{}, err
 	}
 	err = s.tx(ctx, "update the grant of a session", func(tx *sql.Tx) error {
 		err := execOne(ctx, tx, `UPDATE sessions SET access_token = $3, refresh_token = $4, token_expires_at = $5,
 			grant_version = grant_version + 1
 			WHERE id = $1 AND grant_version = $2`, sessionID, g.Version, access, refresh, ms(g.ExpiresAt))
-		if !errors.Is(err, ab.ErrNotFound) {
+		if !errors.Is(err, autobuild.ErrNotFound) {
 			return err
 		}
 		now, err := s.session(ctx, tx, sessionID)
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("it is at version %d, not %d: %w", now.Grant.Version, g.Version, ab.ErrConflict)
+		return fmt.Errorf("it is at version %d, not %d: %w", now.Grant.Version, g.Version, autobuild.ErrConflict)
 	})
 	if err != nil {
-		return ab.Grant{}, err
+		return autobuild.Grant{}, err
 	}
 	g.Version++
 	return g, nil

@@ -7,17 +7,17 @@ import (
 	"fmt"
 	"slices"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // Permit asks to move tags of the build's image: tags are of the build, extra are others. It grants
 // them all, or none if a newer transition of the same ref holds or held one of them. Different refs
 // and rules may share a tag, the last one wins. Asking again is harmless. holder is the build that
-// stands in the way; zero if that one was pruned. An ab.FieldError if a tag is not the build's, or if
-// the build would have more than ab.MaxExtraTags; ab.ErrFenced if the attempt is over.
+// stands in the way; zero if that one was pruned. An autobuild.FieldError if a tag is not the build's, or if
+// the build would have more than autobuild.MaxExtraTags; autobuild.ErrFenced if the attempt is over.
 func (s *Store) Permit(
 	ctx context.Context, buildID string, attempt int, tags, extra []string,
-) (granted bool, holder ab.Build, err error) {
+) (granted bool, holder autobuild.Build, err error) {
 	op := fmt.Sprintf("permit for build %s attempt %d", buildID, attempt)
 	err = s.tx(ctx, op, func(tx *sql.Tx) error {
 		_, b, err := s.fenced(ctx, tx, buildID, attempt)
@@ -39,19 +39,19 @@ func (s *Store) Permit(
 		return s.grant(ctx, tx, b, attempt, all)
 	})
 	if err != nil {
-		return false, ab.Build{}, err
+		return false, autobuild.Build{}, err
 	}
 	return granted, holder, nil
 }
 
 // checkTags adds the extra tags to the build's, and returns all that are asked for.
-func checkTags(b *ab.Build, tags, extra []string) ([]string, error) {
+func checkTags(b *autobuild.Build, tags, extra []string) ([]string, error) {
 	if !b.Publish {
-		return nil, ab.FieldError{Field: "tags", Message: "this build publishes nothing: ask for no permit"}
+		return nil, autobuild.FieldError{Field: "tags", Message: "this build publishes nothing: ask for no permit"}
 	}
 	for i, tag := range tags {
 		if !slices.Contains(b.Tags, tag) {
-			return nil, ab.FieldError{
+			return nil, autobuild.FieldError{
 				Field:   fmt.Sprintf("tags[%d]", i),
 				Message: fmt.Sprintf("%.130q is not a tag of this build: ask for it as an extra tag", tag),
 			}
@@ -60,45 +60,45 @@ func checkTags(b *ab.Build, tags, extra []string) ([]string, error) {
 	all := slices.Clone(tags)
 	for i, tag := range extra {
 		all = append(all, tag)
-		known := func(e ab.ExtraTag) bool { return e.Tag == tag }
+		known := func(e autobuild.ExtraTag) bool { return e.Tag == tag }
 		if slices.Contains(b.Tags, tag) || slices.ContainsFunc(b.ExtraTags, known) {
 			continue
 		}
-		if len(b.ExtraTags) == ab.MaxExtraTags {
-			return nil, ab.FieldError{
+		if len(b.ExtraTags) == autobuild.MaxExtraTags {
+			return nil, autobuild.FieldError{
 				Field: fmt.Sprintf("extra_tags[%d]", i),
 				Message: fmt.Sprintf("this build has %d extra tags already, the most that a build may have: "+
-					"push fewer tags", ab.MaxExtraTags),
+					"push fewer tags", autobuild.MaxExtraTags),
 			}
 		}
-		b.ExtraTags = append(b.ExtraTags, ab.ExtraTag{Tag: tag})
+		b.ExtraTags = append(b.ExtraTags, autobuild.ExtraTag{Tag: tag})
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil
 }
 
-func setExtraTags(ctx context.Context, tx *sql.Tx, b ab.Build) error {
+func setExtraTags(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	if len(b.ExtraTags) == 0 {
 		return nil
 	}
 	return execOne(ctx, tx, `UPDATE builds SET extra_tags = $2 WHERE id = $1`, b.ID, asJSON(b.ExtraTags))
 }
 
-// recordPushed notes what a runner reports of its tags. An ab.FieldError if one is not the build's,
+// recordPushed notes what a runner reports of its tags. An autobuild.FieldError if one is not the build's,
 // or is an extra tag without a permit.
-func recordPushed(ctx context.Context, tx *sql.Tx, b *ab.Build, f Finish) error {
+func recordPushed(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f Finish) error {
 	for i, tag := range f.Tags {
 		if !b.Publish || !slices.Contains(b.Tags, tag) {
-			return ab.FieldError{
+			return autobuild.FieldError{
 				Field:   fmt.Sprintf("tags[%d]", i),
 				Message: fmt.Sprintf("%.130q is not a tag of this build: report it in extra_tags", tag),
 			}
 		}
 	}
 	for i, reported := range f.ExtraTags {
-		at := slices.IndexFunc(b.ExtraTags, func(e ab.ExtraTag) bool { return e.Tag == reported.Tag })
+		at := slices.IndexFunc(b.ExtraTags, func(e autobuild.ExtraTag) bool { return e.Tag == reported.Tag })
 		if at < 0 {
-			return ab.FieldError{
+			return autobuild.FieldError{
 				Field:   fmt.Sprintf("extra_tags[%d]", i),
 				Message: fmt.Sprintf("%.130q has no permit: ask for one before the tag moves", reported.Tag),
 			}
@@ -113,34 +113,34 @@ func recordPushed(ctx context.Context, tx *sql.Tx, b *ab.Build, f Finish) error 
 
 // holderOf returns the build of a newer transition of b's ref that moved one of the tags; held is false
 // if there is none. The build is zero if it was pruned.
-func holderOf(ctx context.Context, tx *sql.Tx, b ab.Build, tags []string) (holder ab.Build, held bool, err error) {
+func holderOf(ctx context.Context, tx *sql.Tx, b autobuild.Build, tags []string) (holder autobuild.Build, held bool, err error) {
 	for _, tag := range tags {
 		newer, err := newerHolder(ctx, tx, b, tag)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
 		if err != nil {
-			return ab.Build{}, false, err
+			return autobuild.Build{}, false, err
 		}
 		holder, err = buildByID(ctx, tx, newer)
 		if errors.Is(err, sql.ErrNoRows) {
-			return ab.Build{}, true, nil
+			return autobuild.Build{}, true, nil
 		}
 		return holder, true, err
 	}
-	return ab.Build{}, false, nil
+	return autobuild.Build{}, false, nil
 }
 
 // newerHolder returns the build of a newer transition of b's ref that moved the tag;
 // sql.ErrNoRows when there is none.
-func newerHolder(ctx context.Context, tx *sql.Tx, b ab.Build, tag string) (buildID string, err error) {
+func newerHolder(ctx context.Context, tx *sql.Tx, b autobuild.Build, tag string) (buildID string, err error) {
 	err = tx.QueryRowContext(ctx, `SELECT build_id FROM permits WHERE image = $1 AND tag = $2
 		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6 AND seq > $7`,
 		b.Image, tag, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq).Scan(&buildID)
 	return buildID, err
 }
 
-func (s *Store) grant(ctx context.Context, tx *sql.Tx, b ab.Build, attempt int, tags []string) error {
+func (s *Store) grant(ctx context.Context, tx *sql.Tx, b autobuild.Build, attempt int, tags []string) error {
 	for _, tag := range tags {
 		_, err := tx.ExecContext(ctx, `INSERT INTO permits (image, tag, provider_id, repository_id, ref_kind, ref_name, seq, build_id, attempt, granted_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // SetPipelineToken makes the token with that hash (autobuild.TokenHash) the automated build's
@@ -33,11 +33,11 @@ func (s *Store) RevokePipelineToken(ctx context.Context, automatedBuildID string
 }
 
 // PipelineToken tells of the automated build's token; ErrNotFound when there is none.
-func (s *Store) PipelineToken(ctx context.Context, automatedBuildID string) (t ab.PipelineToken, err error) {
+func (s *Store) PipelineToken(ctx context.Context, automatedBuildID string) (t autobuild.PipelineToken, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT created_by, created_at FROM pipeline_tokens WHERE automated_build_id = $1`, automatedBuildID).
 		Scan(&t.CreatedBy, at(&t.CreatedAt))
 	if err != nil {
-		return ab.PipelineToken{}, fmt.Errorf("pipeline token of %s: %w", automatedBuildID, known(err))
+		return autobuild.PipelineToken{}, fmt.Errorf("pipeline token of %s: %w", automatedBuildID, known(err))
 	}
 	return t, nil
 }
@@ -51,7 +51,7 @@ func (s *Store) CheckPipelineToken(ctx context.Context, automatedBuildID, tokenH
 		return fmt.Errorf("check pipeline token of %s: %w", automatedBuildID, err)
 	}
 	if subtle.ConstantTimeCompare([]byte(stored), []byte(tokenHash)) != 1 || stored == "" {
-		return fmt.Errorf("pipeline token of %s: %w", automatedBuildID, ab.ErrUnauthorized)
+		return fmt.Errorf("pipeline token of %s: %w", automatedBuildID, autobuild.ErrUnauthorized)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // Plan stores transitions, decisions, builds, their dispatch and report tasks and the
@@ -16,7 +16,7 @@ import (
 // a ref is no longer at Transition.Old (the caller decides anew); a ref not seen before
 // takes any Old. A build that exists by (rule, ref, seq) is not made twice. For a delivery
 // that is planned already nothing changes, and its builds are returned.
-func (s *Store) Plan(ctx context.Context, p ab.Plan) (builds []ab.Build, err error) {
+func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.Build, err error) {
 	var done bool
 	err = s.tx(ctx, "plan delivery "+p.DeliveryID, func(tx *sql.Tx) error {
 		builds = nil
@@ -29,7 +29,7 @@ func (s *Store) Plan(ctx context.Context, p ab.Plan) (builds []ab.Build, err err
 			builds, err = rows(ctx, tx, scanBuild, selectBuild+` WHERE b.delivery_id = $1 ORDER BY b.number`, p.DeliveryID)
 			return err
 		}
-		outcomes := []ab.Outcome{}
+		outcomes := []autobuild.Outcome{}
 		for _, m := range p.Moves {
 			made, outcome, err := s.planMove(ctx, tx, p.DeliveryID, receivedAt, m)
 			if err != nil {
@@ -64,12 +64,12 @@ func (s *Store) deliveryToPlan(ctx context.Context, tx *sql.Tx, id string) (rece
 }
 
 // planMove accepts one transition and makes its builds. The outcome returned names their numbers.
-func (s *Store) planMove(ctx context.Context, tx *sql.Tx, deliveryID string, receivedAt time.Time, m ab.Move) ([]ab.Build, ab.Outcome, error) {
+func (s *Store) planMove(ctx context.Context, tx *sql.Tx, deliveryID string, receivedAt time.Time, m autobuild.Move) ([]autobuild.Build, autobuild.Outcome, error) {
 	seq, err := s.move(ctx, tx, m.Transition)
 	if err != nil {
-		return nil, ab.Outcome{}, err
+		return nil, autobuild.Outcome{}, err
 	}
-	var made []ab.Build
+	var made []autobuild.Build
 	for _, b := range m.Builds {
 		b.Repository, b.Ref, b.Seq, b.DeliveryID = m.Transition.Repository, m.Transition.Ref, seq, deliveryID
 		if b.ReceivedAt.IsZero() {
@@ -77,7 +77,7 @@ func (s *Store) planMove(ctx context.Context, tx *sql.Tx, deliveryID string, rec
 		}
 		stored, _, err := s.insertBuild(ctx, tx, b)
 		if err != nil {
-			return nil, ab.Outcome{}, err
+			return nil, autobuild.Outcome{}, err
 		}
 		made = append(made, stored)
 	}
@@ -85,7 +85,7 @@ func (s *Store) planMove(ctx context.Context, tx *sql.Tx, deliveryID string, rec
 }
 
 // numbered writes the builds' numbers beside the answers that made them, in a copy.
-func numbered(o ab.Outcome, made []ab.Build) ab.Outcome {
+func numbered(o autobuild.Outcome, made []autobuild.Build) autobuild.Outcome {
 	o.Rules = slices.Clone(o.Rules)
 	for i := range o.Rules {
 		if len(made) > 0 && o.Rules[i].Decision.Build {
@@ -95,7 +95,7 @@ func numbered(o ab.Outcome, made []ab.Build) ab.Outcome {
 	return o
 }
 
-func (s *Store) settleDelivery(ctx context.Context, tx *sql.Tx, p ab.Plan, outcomes []ab.Outcome) error {
+func (s *Store) settleDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan, outcomes []autobuild.Outcome) error {
 	if p.DeliveryID == "" {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (s *Store) settleDelivery(ctx context.Context, tx *sql.Tx, p ab.Plan, outco
 // CreateBuild stores a manual or triggered build with its tasks. A second call with the same
 // cause, CauseKey, automated build and rule returns the first build and false. A Seq of 0
 // becomes the ref's current one, so that later pushes are newer than this build.
-func (s *Store) CreateBuild(ctx context.Context, b ab.Build) (build ab.Build, created bool, err error) {
+func (s *Store) CreateBuild(ctx context.Context, b autobuild.Build) (build autobuild.Build, created bool, err error) {
 	err = s.tx(ctx, "create build", func(tx *sql.Tx) error {
 		if b.Seq == 0 {
 			state, err := refState(ctx, tx, b.Repository, b.Ref)
@@ -123,36 +123,36 @@ func (s *Store) CreateBuild(ctx context.Context, b ab.Build) (build ab.Build, cr
 
 // insertBuild stores a queued build with its tasks; where its identity is taken already it
 // returns the build that has it.
-func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b ab.Build) (ab.Build, bool, error) {
+func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) (autobuild.Build, bool, error) {
 	if err := ensureRepository(ctx, tx, b.Repository); err != nil {
-		return ab.Build{}, false, err
+		return autobuild.Build{}, false, err
 	}
 	existing, err := sameBuild(ctx, tx, b)
 	if err == nil || !errors.Is(err, sql.ErrNoRows) {
 		return existing, false, err
 	}
 	if b.Number, err = next(ctx, tx, "builds"); err != nil {
-		return ab.Build{}, false, err
+		return autobuild.Build{}, false, err
 	}
 	b.ID, b.CreatedAt = newID(), s.Now()
 	if b.ReceivedAt.IsZero() {
 		b.ReceivedAt = b.CreatedAt
 	}
 	if err := insertBuildRow(ctx, tx, b); err != nil {
-		return ab.Build{}, false, fmt.Errorf("build for rule %s at %s: %w", b.RuleID, b.Ref.Full(), err)
+		return autobuild.Build{}, false, fmt.Errorf("build for rule %s at %s: %w", b.RuleID, b.Ref.Full(), err)
 	}
 	if err := s.enqueueDispatch(ctx, tx, b.ID); err != nil {
-		return ab.Build{}, false, err
+		return autobuild.Build{}, false, err
 	}
 	if err := s.enqueueReport(ctx, tx, b); err != nil {
-		return ab.Build{}, false, err
+		return autobuild.Build{}, false, err
 	}
 	stored, err := buildByID(ctx, tx, b.ID)
 	return stored, true, err
 }
 
 // sameBuild finds the build with the identity of b; sql.ErrNoRows when there is none.
-func sameBuild(ctx context.Context, tx *sql.Tx, b ab.Build) (ab.Build, error) {
+func sameBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) (autobuild.Build, error) {
 	if b.CauseKey != "" {
 		found, err := scanBuild(tx.QueryRowContext(ctx, selectBuild+` WHERE b.cause = $1 AND b.cause_key = $2 AND b.automated_build_id = $3 AND b.rule_id = $4`,
 			b.Cause, b.CauseKey, b.AutomatedBuildID, b.RuleID))
@@ -160,8 +160,8 @@ func sameBuild(ctx context.Context, tx *sql.Tx, b ab.Build) (ab.Build, error) {
 			return found, err
 		}
 	}
-	if b.Cause != ab.CausePush && b.Cause != ab.CauseReconcile {
-		return ab.Build{}, sql.ErrNoRows
+	if b.Cause != autobuild.CausePush && b.Cause != autobuild.CauseReconcile {
+		return autobuild.Build{}, sql.ErrNoRows
 	}
 	return scanBuild(tx.QueryRowContext(ctx, selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2 AND b.provider_id = $3 AND b.repository_id = $4
 		AND b.ref_kind = $5 AND b.ref_name = $6 AND b.seq = $7 AND b.cause IN ('push', 'reconcile')`,

@@ -5,28 +5,28 @@ import (
 	"database/sql"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const selectProvider = `SELECT id, kind, name, web_url, api_url, client_id, client_secret FROM providers`
 
-func (s *Store) scanProvider(r scanner) (p ab.Provider, err error) {
+func (s *Store) scanProvider(r scanner) (p autobuild.Provider, err error) {
 	var sealed []byte
 	if err := r.Scan(&p.ID, &p.Kind, &p.Name, &p.WebURL, &p.APIURL, &p.ClientID, &sealed); err != nil {
-		return ab.Provider{}, err
+		return autobuild.Provider{}, err
 	}
 	p.ClientSecret, err = s.unsealed("providers", "client_secret", p.ID, sealed)
 	return p, err
 }
 
 // SaveProvider creates (empty ID) or replaces a source provider; names are unique.
-func (s *Store) SaveProvider(ctx context.Context, p ab.Provider) (saved ab.Provider, err error) {
+func (s *Store) SaveProvider(ctx context.Context, p autobuild.Provider) (saved autobuild.Provider, err error) {
 	if p.ID == "" {
 		p.ID = newID()
 	}
 	sealed, err := s.sealed("providers", "client_secret", p.ID, p.ClientSecret)
 	if err != nil {
-		return ab.Provider{}, err
+		return autobuild.Provider{}, err
 	}
 	err = s.tx(ctx, "save provider "+p.Name, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO providers (id, kind, name, web_url, api_url, client_id, client_secret, created_at)
@@ -44,16 +44,16 @@ func (s *Store) SaveProvider(ctx context.Context, p ab.Provider) (saved ab.Provi
 }
 
 // Provider returns one by id.
-func (s *Store) Provider(ctx context.Context, id string) (ab.Provider, error) {
+func (s *Store) Provider(ctx context.Context, id string) (autobuild.Provider, error) {
 	p, err := s.scanProvider(s.read.QueryRowContext(ctx, selectProvider+` WHERE id = $1`, id))
 	if err != nil {
-		return ab.Provider{}, fmt.Errorf("provider %s: %w", id, known(err))
+		return autobuild.Provider{}, fmt.Errorf("provider %s: %w", id, known(err))
 	}
 	return p, nil
 }
 
 // Providers lists all, oldest first.
-func (s *Store) Providers(ctx context.Context) ([]ab.Provider, error) {
+func (s *Store) Providers(ctx context.Context) ([]autobuild.Provider, error) {
 	all, err := rows(ctx, s.read, s.scanProvider, selectProvider+` ORDER BY created_at, name`)
 	if err != nil {
 		return nil, fmt.Errorf("list providers: %w", err)

@@ -6,31 +6,31 @@ import (
 	"errors"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // Refs are keyed by provider and repository id.
 const ofRef = ` WHERE provider_id = $1 AND repository_id = $2 AND kind = $3 AND name = $4`
 
 // RefState returns the last accepted head of a ref; ErrNotFound when it was never seen.
-func (s *Store) RefState(ctx context.Context, r ab.Repository, ref ab.Ref) (ab.RefState, error) {
+func (s *Store) RefState(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.RefState, error) {
 	state, err := refState(ctx, s.read, r, ref)
 	if err != nil {
-		return ab.RefState{}, fmt.Errorf("state of %s in %s: %w", ref.Full(), r.ID, known(err))
+		return autobuild.RefState{}, fmt.Errorf("state of %s in %s: %w", ref.Full(), r.ID, known(err))
 	}
 	return state, nil
 }
 
-func refState(ctx context.Context, q querier, r ab.Repository, ref ab.Ref) (state ab.RefState, err error) {
+func refState(ctx context.Context, q querier, r autobuild.Repository, ref autobuild.Ref) (state autobuild.RefState, err error) {
 	err = q.QueryRowContext(ctx, `SELECT head, seq FROM refs`+ofRef, r.ProviderID, r.ID, ref.Kind, ref.Name).Scan(&state.Head, &state.Seq)
 	return state, err
 }
 
 // RefStates returns all refs seen of a repository, deleted ones (empty head) included.
-func (s *Store) RefStates(ctx context.Context, r ab.Repository) (map[ab.Ref]ab.RefState, error) {
+func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[autobuild.Ref]autobuild.RefState, error) {
 	type row struct {
-		ref   ab.Ref
-		state ab.RefState
+		ref   autobuild.Ref
+		state autobuild.RefState
 	}
 	scan := func(r scanner) (one row, err error) {
 		err = r.Scan(&one.ref.Kind, &one.ref.Name, &one.state.Head, &one.state.Seq)
@@ -40,7 +40,7 @@ func (s *Store) RefStates(ctx context.Context, r ab.Repository) (map[ab.Ref]ab.R
 	if err != nil {
 		return nil, fmt.Errorf("states of the refs in %s: %w", r.ID, err)
 	}
-	states := make(map[ab.Ref]ab.RefState, len(all))
+	states := make(map[autobuild.Ref]autobuild.RefState, len(all))
 	for _, one := range all {
 		states[one.ref] = one.state
 	}
@@ -49,7 +49,7 @@ func (s *Store) RefStates(ctx context.Context, r ab.Repository) (map[ab.Ref]ab.R
 
 // TransitionSeen reports whether the ref ever moved from one head to the other, or a plan
 // answered a delivery that reported this move, refused ones too.
-func (s *Store) TransitionSeen(ctx context.Context, t ab.Transition) (bool, error) {
+func (s *Store) TransitionSeen(ctx context.Context, t autobuild.Transition) (bool, error) {
 	var seen bool
 	const move = ofRef + ` AND old_head = $5 AND new_head = $6`
 	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM transitions`+move+`) OR EXISTS (SELECT 1 FROM answered_moves`+move+`)`,
@@ -62,7 +62,7 @@ func (s *Store) TransitionSeen(ctx context.Context, t ab.Transition) (bool, erro
 
 // BaselineRefs records the heads of refs not seen before, with seq 0 and no build: rules
 // are not retroactive.
-func (s *Store) BaselineRefs(ctx context.Context, r ab.Repository, heads []ab.Head) error {
+func (s *Store) BaselineRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error {
 	return s.tx(ctx, "baseline refs of "+r.ID, func(tx *sql.Tx) error {
 		for _, h := range heads {
 			_, err := tx.ExecContext(ctx, `INSERT INTO refs (provider_id, repository_id, kind, name, head, seq) VALUES ($1, $2, $3, $4, $5, 0)
@@ -78,7 +78,7 @@ func (s *Store) BaselineRefs(ctx context.Context, r ab.Repository, heads []ab.He
 // AdoptRefs records the heads of a repository that was not watched until now, of refs seen in an
 // earlier time too: what moved in between was nobody's to build. Sequence numbers stay, so
 // that what an earlier time has pushed still counts as older.
-func (s *Store) AdoptRefs(ctx context.Context, r ab.Repository, heads []ab.Head) error {
+func (s *Store) AdoptRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error {
 	return s.tx(ctx, "adopt refs of "+r.ID, func(tx *sql.Tx) error {
 		for _, h := range heads {
 			_, err := tx.ExecContext(ctx, `INSERT INTO refs (provider_id, repository_id, kind, name, head, seq) VALUES ($1, $2, $3, $4, $5, 0)
@@ -94,7 +94,7 @@ func (s *Store) AdoptRefs(ctx context.Context, r ab.Repository, heads []ab.Head)
 
 // move accepts a transition: the ref must stand at t.Old, or not be known at all. It
 // returns the ref's new sequence number.
-func (s *Store) move(ctx context.Context, tx *sql.Tx, t ab.Transition) (seq int64, err error) {
+func (s *Store) move(ctx context.Context, tx *sql.Tx, t autobuild.Transition) (seq int64, err error) {
 	r := t.Repository
 	err = tx.QueryRowContext(ctx, `UPDATE refs SET head = $5, seq = seq + 1`+ofRef+` AND head = $6 RETURNING seq`,
 		r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New, t.Old).Scan(&seq)
@@ -103,7 +103,7 @@ func (s *Store) move(ctx context.Context, tx *sql.Tx, t ab.Transition) (seq int6
 			ON CONFLICT DO NOTHING RETURNING seq`, r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New).Scan(&seq)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("%s in %s is no longer at %q: %w", t.Ref.Full(), r.ID, t.Old, ab.ErrConflict)
+		return 0, fmt.Errorf("%s in %s is no longer at %q: %w", t.Ref.Full(), r.ID, t.Old, autobuild.ErrConflict)
 	}
 	if err != nil {
 		return 0, err

@@ -5,18 +5,18 @@ import (
 	"database/sql"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const selectRegistry = `SELECT id, host, purpose, automated_build_id, username, password, insecure,
 	checked_at, problem FROM registries`
 
-func (s *Store) scanRegistry(r scanner) (g ab.Registry, err error) {
+func (s *Store) scanRegistry(r scanner) (g autobuild.Registry, err error) {
 	var sealed []byte
 	var boundTo sql.NullString
 	err = r.Scan(&g.ID, &g.Host, &g.Purpose, &boundTo, &g.Username, &sealed, &g.Insecure, at(&g.CheckedAt), &g.Problem)
 	if err != nil {
-		return ab.Registry{}, err
+		return autobuild.Registry{}, err
 	}
 	g.AutomatedBuildID = boundTo.String
 	g.Password, err = s.unsealed("registries", "password", g.ID, sealed)
@@ -26,16 +26,16 @@ func (s *Store) scanRegistry(r scanner) (g ab.Registry, err error) {
 // SaveRegistry creates (empty ID) or replaces a registry credential. It returns ErrConflict if
 // another one has the same Host, Purpose and AutomatedBuildID, and ErrNotFound if the automated
 // build does not exist.
-func (s *Store) SaveRegistry(ctx context.Context, r ab.Registry) (saved ab.Registry, err error) {
+func (s *Store) SaveRegistry(ctx context.Context, r autobuild.Registry) (saved autobuild.Registry, err error) {
 	if r.ID == "" {
 		r.ID = newID()
 	}
 	if r.Purpose == "" {
-		r.Purpose = ab.RegistryPush
+		r.Purpose = autobuild.RegistryPush
 	}
 	sealed, err := s.sealed("registries", "password", r.ID, r.Password)
 	if err != nil {
-		return ab.Registry{}, err
+		return autobuild.Registry{}, err
 	}
 	boundTo := sql.NullString{String: r.AutomatedBuildID, Valid: r.AutomatedBuildID != ""}
 	err = s.tx(ctx, "save registry "+r.Host, func(tx *sql.Tx) error {
@@ -61,16 +61,16 @@ func (s *Store) SaveRegistry(ctx context.Context, r ab.Registry) (saved ab.Regis
 }
 
 // Registry returns one by id.
-func (s *Store) Registry(ctx context.Context, id string) (ab.Registry, error) {
+func (s *Store) Registry(ctx context.Context, id string) (autobuild.Registry, error) {
 	r, err := s.scanRegistry(s.read.QueryRowContext(ctx, selectRegistry+` WHERE id = $1`, id))
 	if err != nil {
-		return ab.Registry{}, fmt.Errorf("registry %s: %w", id, known(err))
+		return autobuild.Registry{}, fmt.Errorf("registry %s: %w", id, known(err))
 	}
 	return r, nil
 }
 
 // Registries lists all, by host and purpose.
-func (s *Store) Registries(ctx context.Context) ([]ab.Registry, error) {
+func (s *Store) Registries(ctx context.Context) ([]autobuild.Registry, error) {
 	all, err := rows(ctx, s.read, s.scanRegistry, selectRegistry+` ORDER BY host, purpose, automated_build_id, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list registries: %w", err)

@@ -6,20 +6,20 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 )
 
 // A Report is what was last told of a build.
 type Report struct {
 	Attempt int
-	State   ab.State
+	State   autobuild.State
 	Problem string // why the provider did not take it; empty = it did
 	At      time.Time
 }
 
 // MarkReported records that a build's (attempt, state) was told to the provider.
-func (s *Store) MarkReported(ctx context.Context, buildID string, attempt int, state ab.State, problem string) error {
+func (s *Store) MarkReported(ctx context.Context, buildID string, attempt int, state autobuild.State, problem string) error {
 	err := s.tx(ctx, "mark report of build "+buildID, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO reports (build_id, attempt, state, problem, reported_at) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (build_id) DO UPDATE SET attempt = excluded.attempt, state = excluded.state, problem = excluded.problem, reported_at = excluded.reported_at`,

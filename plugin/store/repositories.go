@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // A repository stands in one row, to which hooks, automated builds and builds refer: a new
@@ -13,17 +13,17 @@ import (
 // repositoryColumns follow a JOIN of repositories as r.
 const repositoryColumns = `r.provider_id, r.id, r.workspace_id, r.full_name, r.default_branch, r.private, r.admin`
 
-func repositoryFields(r *ab.Repository) []any {
+func repositoryFields(r *autobuild.Repository) []any {
 	return []any{&r.ProviderID, &r.ID, &r.WorkspaceID, &r.FullName, &r.DefaultBranch, &r.Private, &r.Admin}
 }
 
 // ensureRepository makes sure that the row is there; one that is stays as it is.
-func ensureRepository(ctx context.Context, tx *sql.Tx, r ab.Repository) error {
+func ensureRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository) error {
 	return execRepository(ctx, tx, r, insertRepository+`DO NOTHING`)
 }
 
 // saveRepository creates or replaces the row.
-func saveRepository(ctx context.Context, tx *sql.Tx, r ab.Repository) error {
+func saveRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository) error {
 	return execRepository(ctx, tx, r, insertRepository+`DO UPDATE SET workspace_id = excluded.workspace_id, full_name = excluded.full_name,
 		default_branch = excluded.default_branch, private = excluded.private, admin = excluded.admin`)
 }
@@ -31,13 +31,13 @@ func saveRepository(ctx context.Context, tx *sql.Tx, r ab.Repository) error {
 const insertRepository = `INSERT INTO repositories (provider_id, id, workspace_id, full_name, default_branch, private, admin)
 	VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (provider_id, id) `
 
-func execRepository(ctx context.Context, tx *sql.Tx, r ab.Repository, query string) error {
+func execRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository, query string) error {
 	_, err := tx.ExecContext(ctx, query, r.ProviderID, r.ID, r.WorkspaceID, r.FullName, r.DefaultBranch, r.Private, r.Admin)
 	return err
 }
 
 // RenameRepository updates the full name, clone name and default branch wherever a repository is kept.
-func (s *Store) RenameRepository(ctx context.Context, r ab.Repository) error {
+func (s *Store) RenameRepository(ctx context.Context, r autobuild.Repository) error {
 	return s.tx(ctx, "rename repository "+r.ID, func(tx *sql.Tx) error {
 		return execOne(ctx, tx, `UPDATE repositories SET full_name = $3, default_branch = $4 WHERE provider_id = $1 AND id = $2`,
 			r.ProviderID, r.ID, r.FullName, r.DefaultBranch)

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store/storetest"
 )
 
@@ -64,17 +64,17 @@ func TestOldPermissionsShowNothing(t *testing.T) {
 	now := time.Now()
 	s := storetest.OpenAt(t, t.TempDir(), func() time.Time { return now })
 	app := storetest.AutomatedBuild(t, s, storetest.Repository("app"))
-	jo, err := s.SaveUser(t.Context(), ab.User{ProviderID: app.Repository.ProviderID, RemoteID: "{jo}", Role: ab.RoleNone})
+	jo, err := s.SaveUser(t.Context(), autobuild.User{ProviderID: app.Repository.ProviderID, RemoteID: "{jo}", Role: autobuild.RoleNone})
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := ab.Session{ID: "s", UserID: jo.ID, ExpiresAt: now.Add(24 * time.Hour)}
+	session := autobuild.Session{ID: "s", UserID: jo.ID, ExpiresAt: now.Add(24 * time.Hour)}
 	if err := s.CreateSession(t.Context(), session); err != nil {
 		t.Fatal(err)
 	}
-	err = s.SavePermissions(t.Context(), ab.Permissions{
+	err = s.SavePermissions(t.Context(), autobuild.Permissions{
 		SessionID: "s", UserID: jo.ID, ProviderID: app.Repository.ProviderID,
-		Repositories: map[string]ab.Permission{app.Repository.ID: ab.PermissionAdmin},
+		Repositories: map[string]autobuild.Permission{app.Repository.ID: autobuild.PermissionAdmin},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -82,10 +82,10 @@ func TestOldPermissionsShowNothing(t *testing.T) {
 	for _, c := range []struct {
 		age        time.Duration
 		sees       int
-		permission ab.Permission
-	}{{ab.PermissionsKept - time.Second, 1, ab.PermissionAdmin}, {2 * time.Second, 0, ab.PermissionNone}} {
+		permission autobuild.Permission
+	}{{autobuild.PermissionsKept - time.Second, 1, autobuild.PermissionAdmin}, {2 * time.Second, 0, autobuild.PermissionNone}} {
 		now = now.Add(c.age)
-		v := s.As(ab.Viewer{UserID: jo.ID})
+		v := s.As(autobuild.Viewer{UserID: jo.ID})
 		if all, err := v.AutomatedBuilds(t.Context()); err != nil || len(all) != c.sees {
 			t.Errorf("%s later: got %d automated builds and error %v, want %d", c.age, len(all), err, c.sees)
 		}

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // CreateSession stores a session under the hash of its cookie, with its grant. Sessions that
 // have expired are forgotten by the way.
-func (s *Store) CreateSession(ctx context.Context, se ab.Session) error {
+func (s *Store) CreateSession(ctx context.Context, se autobuild.Session) error {
 	if se.CreatedAt.IsZero() {
 		se.CreatedAt = s.Now()
 	}
@@ -35,10 +35,10 @@ func (s *Store) CreateSession(ctx context.Context, se ab.Session) error {
 }
 
 // SessionUser returns the user of a session that has not expired; ErrNotFound otherwise.
-func (s *Store) SessionUser(ctx context.Context, sessionID string) (ab.User, error) {
+func (s *Store) SessionUser(ctx context.Context, sessionID string) (autobuild.User, error) {
 	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` JOIN sessions s ON s.user_id = u.id WHERE s.id = $1 AND s.expires_at > $2`, sessionID, ms(s.Now())))
 	if err != nil {
-		return ab.User{}, fmt.Errorf("user of the session: %w", known(err))
+		return autobuild.User{}, fmt.Errorf("user of the session: %w", known(err))
 	}
 	return u, nil
 }
@@ -99,7 +99,7 @@ func (s *Store) SessionCounts(ctx context.Context) (map[string]int, error) {
 }
 
 // SaveOAuthFlow stores a flow under way. Flows that have expired are forgotten by the way.
-func (s *Store) SaveOAuthFlow(ctx context.Context, f ab.OAuthFlow) error {
+func (s *Store) SaveOAuthFlow(ctx context.Context, f autobuild.OAuthFlow) error {
 	sealed, err := s.sealed("oauth_flows", "code_verifier", f.State, f.CodeVerifier)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (s *Store) SaveOAuthFlow(ctx context.Context, f ab.OAuthFlow) error {
 }
 
 // TakeOAuthFlow returns and deletes a flow, once; ErrNotFound when unknown, expired or taken.
-func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f ab.OAuthFlow, err error) {
+func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f autobuild.OAuthFlow, err error) {
 	var sealed []byte
 	err = s.tx(ctx, "take OAuth flow", func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `DELETE FROM oauth_flows WHERE state = $1 AND expires_at > $2
@@ -123,10 +123,10 @@ func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f ab.OAuth
 			Scan(&f.State, &f.BrowserID, &f.ProviderID, &f.UserID, &sealed, &f.ReturnTo, at(&f.ExpiresAt))
 	})
 	if err != nil {
-		return ab.OAuthFlow{}, err
+		return autobuild.OAuthFlow{}, err
 	}
 	if f.CodeVerifier, err = s.unsealed("oauth_flows", "code_verifier", f.State, sealed); err != nil {
-		return ab.OAuthFlow{}, fmt.Errorf("take OAuth flow: %w", err)
+		return autobuild.OAuthFlow{}, fmt.Errorf("take OAuth flow: %w", err)
 	}
 	return f, nil
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
 	"slipway/plugin/store/seal"
@@ -125,7 +125,7 @@ func TestATransitionCountsOnceForAllGateways(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case errors.Is(err, ab.ErrConflict):
+			case errors.Is(err, autobuild.ErrConflict):
 				refused++
 			case err != nil:
 				t.Error(err)
@@ -144,9 +144,9 @@ func TestATransitionCountsOnceForAllGateways(t *testing.T) {
 func TestAnEnginesLimitIsForAllGateways(t *testing.T) {
 	all := gateways(t, 3)
 	a := storetest.AutomatedBuild(t, all[0], storetest.Repository("app"))
-	var builds []ab.Build
+	var builds []autobuild.Build
 	for n := range 12 {
-		ref := ab.Ref{Kind: ab.Branch, Name: fmt.Sprint("b", n)}
+		ref := autobuild.Ref{Kind: autobuild.Branch, Name: fmt.Sprint("b", n)}
 		planned, err := all[0].Plan(t.Context(), storetest.Push(a, ref, "", storetest.Commit(n)))
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func TestAnEnginesLimitIsForAllGateways(t *testing.T) {
 	for i, b := range builds {
 		starting.Go(func() {
 			_, err := all[i%3].StartAttempt(t.Context(), b.ID, "embedded", "hash"+b.ID, time.Now().Add(time.Hour), 5)
-			if err != nil && !errors.Is(err, ab.ErrUnavailable) {
+			if err != nil && !errors.Is(err, autobuild.ErrUnavailable) {
 				t.Error(err)
 			}
 		})
@@ -167,7 +167,7 @@ func TestAnEnginesLimitIsForAllGateways(t *testing.T) {
 	if err != nil || len(active) != 5 {
 		t.Fatalf("%d active, error %v; want 5", len(active), err)
 	}
-	if i := slices.IndexFunc(builds, func(b ab.Build) bool { return b.ID == active[0].BuildID }); active[0].Gateway != all[i%3].Gateway() {
+	if i := slices.IndexFunc(builds, func(b autobuild.Build) bool { return b.ID == active[0].BuildID }); active[0].Gateway != all[i%3].Gateway() {
 		t.Errorf("attempt %+v was started by another gateway", active[0])
 	}
 }
@@ -216,7 +216,7 @@ func TestF10TheDatabaseTellsTheTime(t *testing.T) {
 // Text that PostgreSQL does not take is stored as what it can be shown as.
 func TestAnyTextIsTaken(t *testing.T) {
 	s := storetest.OpenPostgres(t)
-	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", RequestID: "a\x00b\xffc", Body: []byte{0, 0xff}})
+	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", RequestID: "a\x00b\xffc", Body: []byte{0, 0xff}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,15 +7,15 @@ import (
 	"strings"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 )
 
 // A step is one move of a build: to a state within an attempt.
 type step struct {
 	attempt int
-	state   ab.State
-	reason  ab.Reason
+	state   autobuild.State
+	reason  autobuild.Reason
 	detail  string
 	digest  string
 	size    int64
@@ -23,8 +23,8 @@ type step struct {
 
 // attemptOf returns the attempt that a build's state belongs to. A queued build waits for its next
 // attempt; Build.Attempt is the newest one that was made.
-func attemptOf(b ab.Build) int {
-	if b.State == ab.Queued {
+func attemptOf(b autobuild.Build) int {
+	if b.State == autobuild.Queued {
 		return b.Attempt + 1
 	}
 	return b.Attempt
@@ -33,22 +33,22 @@ func attemptOf(b ab.Build) int {
 // advance is the one place where a build changes its state: it checks the order, writes the
 // build and its newest attempt, and makes the report task, in the caller's transaction.
 // ErrFenced when the build is further already.
-func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *ab.Build, to step) error {
-	if !ab.Advances(attemptOf(*b), b.State, to.attempt, to.state) {
+func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to step) error {
+	if !autobuild.Advances(attemptOf(*b), b.State, to.attempt, to.state) {
 		return fmt.Errorf("build %d is %s in attempt %d, not to become %s in attempt %d: %w",
-			b.Number, b.State, attemptOf(*b), to.state, to.attempt, ab.ErrFenced)
+			b.Number, b.State, attemptOf(*b), to.state, to.attempt, autobuild.ErrFenced)
 	}
 	b.State, b.Reason, b.Detail, b.Digest, b.Size = to.state, to.reason, to.detail, to.digest, to.size
 	now := s.Now()
 	switch {
-	case to.state == ab.Starting:
+	case to.state == autobuild.Starting:
 		b.Attempt = to.attempt
-	case to.state == ab.Running:
+	case to.state == autobuild.Running:
 		b.StartedAt = now
 	case to.state.Final():
 		b.FinishedAt = now
 	}
-	if to.state == ab.Queued || to.state == ab.Starting { // a new attempt begins with nothing
+	if to.state == autobuild.Queued || to.state == autobuild.Starting { // a new attempt begins with nothing
 		b.StartedAt, b.FinishedAt, b.Stages = time.Time{}, time.Time{}, nil
 	}
 	err := execOne(ctx, tx, `UPDATE builds SET state = $2, reason = $3, detail = $4, attempt = $5, digest = $6, size = $7,
@@ -57,7 +57,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *ab.Build, to step) e
 	if err != nil {
 		return err
 	}
-	if to.state == ab.Running || to.state.Final() {
+	if to.state == autobuild.Running || to.state.Final() {
 		if err := s.advanceAttempt(ctx, tx, b.ID, to); err != nil {
 			return err
 		}
@@ -78,8 +78,8 @@ func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, 
 }
 
 // queueAgain puts a build back for a further attempt.
-func (s *Store) queueAgain(ctx context.Context, tx *sql.Tx, b *ab.Build, detail string) error {
-	if err := s.advance(ctx, tx, b, step{attempt: b.Attempt + 1, state: ab.Queued, detail: detail}); err != nil {
+func (s *Store) queueAgain(ctx context.Context, tx *sql.Tx, b *autobuild.Build, detail string) error {
+	if err := s.advance(ctx, tx, b, step{attempt: b.Attempt + 1, state: autobuild.Queued, detail: detail}); err != nil {
 		return err
 	}
 	return s.enqueueDispatch(ctx, tx, b.ID)
@@ -89,19 +89,19 @@ func (s *Store) enqueueDispatch(ctx context.Context, tx *sql.Tx, buildID string)
 	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskDispatch, Arg: buildID, Key: buildID})
 }
 
-func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, b ab.Build) error {
+func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskReport, Arg: b.ID, Key: b.ID, Lane: reportLane(b)})
 }
 
 // reportLane is one for all builds that share a status (LatestBuild): what an older one says
 // slowly must not come after what a newer one says.
-func reportLane(b ab.Build) string {
+func reportLane(b autobuild.Build) string {
 	return strings.Join([]string{b.AutomatedBuildID, b.RuleID, b.Commit.Hash, b.Ref.Full()}, " ")
 }
 
 // CancelBuild ends a build that is not final as cancelled, with reason and detail, its
 // attempt too, and makes the report task. ErrConflict when it is final already.
-func (s *Store) CancelBuild(ctx context.Context, id string, reason ab.Reason, detail string) (b ab.Build, err error) {
+func (s *Store) CancelBuild(ctx context.Context, id string, reason autobuild.Reason, detail string) (b autobuild.Build, err error) {
 	var end ending
 	err = s.tx(ctx, "cancel build "+id, func(tx *sql.Tx) error {
 		if b, err = buildByID(ctx, tx, id); err != nil {
@@ -111,19 +111,19 @@ func (s *Store) CancelBuild(ctx context.Context, id string, reason ab.Reason, de
 		return err
 	})
 	if err != nil {
-		return ab.Build{}, err
+		return autobuild.Build{}, err
 	}
 	s.tellEnded(end)
 	return end.build, nil
 }
 
 // cancel ends a build and the attempt that is under way.
-func (s *Store) cancel(ctx context.Context, tx *sql.Tx, b ab.Build, reason ab.Reason, detail string) (end ending, err error) {
+func (s *Store) cancel(ctx context.Context, tx *sql.Tx, b autobuild.Build, reason autobuild.Reason, detail string) (end ending, err error) {
 	if b.State.Final() {
-		return ending{}, fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+		return ending{}, fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 	}
-	underWay := b.State != ab.Queued
-	if err := s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: ab.Cancelled, reason: reason, detail: detail}); err != nil {
+	underWay := b.State != autobuild.Queued
+	if err := s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: autobuild.Cancelled, reason: reason, detail: detail}); err != nil {
 		return ending{}, err
 	}
 	end.build = b
@@ -136,15 +136,15 @@ func (s *Store) cancel(ctx context.Context, tx *sql.Tx, b ab.Build, reason ab.Re
 // GiveUpBuild ends a queued build that cannot be started, as an error of ours. ErrConflict when
 // it is not queued.
 func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
-	var b ab.Build
+	var b autobuild.Build
 	err := s.tx(ctx, "give up build "+id, func(tx *sql.Tx) (err error) {
 		if b, err = buildByID(ctx, tx, id); err != nil {
 			return err
 		}
-		if b.State != ab.Queued {
-			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+		if b.State != autobuild.Queued {
+			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
-		return s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: ab.Errored, reason: ab.ReasonInfrastructure, detail: detail})
+		return s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: autobuild.Errored, reason: autobuild.ReasonInfrastructure, detail: detail})
 	})
 	if err == nil {
 		s.tellEnded(ending{build: b})
@@ -154,13 +154,13 @@ func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 
 // RetryBuild queues a final build again: its next attempt will follow. ErrConflict when it
 // is not final.
-func (s *Store) RetryBuild(ctx context.Context, id, by string) (b ab.Build, err error) {
+func (s *Store) RetryBuild(ctx context.Context, id, by string) (b autobuild.Build, err error) {
 	err = s.tx(ctx, "retry build "+id, func(tx *sql.Tx) error {
 		if b, err = buildByID(ctx, tx, id); err != nil {
 			return err
 		}
 		if !b.State.Final() {
-			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, ab.ErrConflict)
+			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
 		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0, retried_at = $2 WHERE id = $1`, id, ms(s.Now())); err != nil {
 			return err
@@ -172,7 +172,7 @@ func (s *Store) RetryBuild(ctx context.Context, id, by string) (b ab.Build, err 
 		return err
 	})
 	if err != nil {
-		return ab.Build{}, err
+		return autobuild.Build{}, err
 	}
 	return b, nil
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 	"slipway/plugin/store/seal"
 )
@@ -239,7 +239,7 @@ func execOne(ctx context.Context, tx *sql.Tx, query string, args ...any) error {
 	}
 	n, err := result.RowsAffected()
 	if err == nil && n == 0 {
-		err = ab.ErrNotFound
+		err = autobuild.ErrNotFound
 	}
 	return err
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 	"slipway/plugin/store/storetest"
@@ -146,7 +146,7 @@ func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
 		t.Fatalf("%d builds of %d pushes, error %v", len(builds), pushes, err)
 	}
 	for _, b := range builds {
-		if b.State != ab.Succeeded || b.Attempt != 1 || b.Digest != "sha256:"+b.Commit.Hash || b.Seq != 1 {
+		if b.State != autobuild.Succeeded || b.Attempt != 1 || b.Digest != "sha256:"+b.Commit.Hash || b.Seq != 1 {
 			t.Errorf("build %d is %s in attempt %d at %s, of transition %d", b.Number, b.State, b.Attempt, b.Digest, b.Seq)
 		}
 	}
@@ -156,9 +156,9 @@ func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
 }
 
 // live is the life of a push's build, as the stations and its runner go through it.
-func live(t *testing.T, s *store.Store, a ab.AutomatedBuild, n int) error {
-	p := storetest.Push(a, ab.Ref{Kind: ab.Branch, Name: fmt.Sprint("b", n)}, "", storetest.Commit(n))
-	var b ab.Build
+func live(t *testing.T, s *store.Store, a autobuild.AutomatedBuild, n int) error {
+	p := storetest.Push(a, autobuild.Ref{Kind: autobuild.Branch, Name: fmt.Sprint("b", n)}, "", storetest.Commit(n))
+	var b autobuild.Build
 	digest := "sha256:" + storetest.Commit(n)
 	for _, step := range []struct {
 		name string
@@ -166,7 +166,7 @@ func live(t *testing.T, s *store.Store, a ab.AutomatedBuild, n int) error {
 		done error // what it says of being done already; nil = nothing
 	}{
 		{"receive", func() (err error) {
-			p.DeliveryID, err = s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Body: []byte("{}")})
+			p.DeliveryID, err = s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
 			return err
 		}, nil},
 		{"plan", func() error {
@@ -179,20 +179,20 @@ func live(t *testing.T, s *store.Store, a ab.AutomatedBuild, n int) error {
 		{"start", func() error {
 			_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "hash"+b.ID, time.Now().Add(time.Hour), 0)
 			return err
-		}, ab.ErrConflict},
+		}, autobuild.ErrConflict},
 		{"claim", func() error { return s.ClaimAttempt(t.Context(), b.ID, 1, "runner"+b.ID) }, nil},
 		{"record", func() error { return s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 1, Digest: digest}) }, nil},
 		{"permit", func() error {
 			granted, holder, err := s.Permit(t.Context(), b.ID, 1, nil, []string{fmt.Sprint("tag", n)})
 			if err == nil && !granted {
-				err = fmt.Errorf("build %d stands in the way: %w", holder.Number, ab.ErrConflict)
+				err = fmt.Errorf("build %d stands in the way: %w", holder.Number, autobuild.ErrConflict)
 			}
 			return err
 		}, nil},
 		{"finish", func() error {
-			_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded})
+			_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
 			return err
-		}, ab.ErrFenced},
+		}, autobuild.ErrFenced},
 	} {
 		if err := untilAnswered(step.do, step.done); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
@@ -208,7 +208,7 @@ func untilAnswered(do func() error, done error) (err error) {
 		switch {
 		case err == nil, tries > 0 && done != nil && errors.Is(err, done):
 			return nil
-		case errors.Is(err, ab.ErrConflict), errors.Is(err, ab.ErrFenced), errors.Is(err, ab.ErrNotFound):
+		case errors.Is(err, autobuild.ErrConflict), errors.Is(err, autobuild.ErrFenced), errors.Is(err, autobuild.ErrNotFound):
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
@@ -167,7 +167,7 @@ func checkUpgraded(t *testing.T, s *store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.State != ab.Succeeded || b.Size != 12345 || len(b.Stages) != 1 || b.ExtraTags != nil {
+	if b.State != autobuild.Succeeded || b.Size != 12345 || len(b.Stages) != 1 || b.ExtraTags != nil {
 		t.Errorf("got build %+v, want it as it was stored, without extra tags", b)
 	}
 	hooks, err := s.Hooks(t.Context())
@@ -200,11 +200,11 @@ func checkPeople(t *testing.T, s *store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	roles := map[string]ab.Role{}
+	roles := map[string]autobuild.Role{}
 	for _, u := range users {
 		roles[u.Name] = u.Role
 	}
-	want := map[string]ab.Role{"none": ab.RoleNone, "viewer": ab.RoleNone, "member": ab.RoleNone, "admin": ab.RoleAdmin}
+	want := map[string]autobuild.Role{"none": autobuild.RoleNone, "viewer": autobuild.RoleNone, "member": autobuild.RoleNone, "admin": autobuild.RoleAdmin}
 	if diff := cmp.Diff(want, roles); diff != "" {
 		t.Errorf("roles (-want +got):\n%s", diff)
 	}
@@ -212,7 +212,7 @@ func checkPeople(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(map[string]int{"user-admin": 1}, counts); diff != "" || err != nil {
 		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
 	}
-	if u, err := s.SessionUser(t.Context(), "session-admin"); err != nil || u.Role != ab.RoleAdmin {
+	if u, err := s.SessionUser(t.Context(), "session-admin"); err != nil || u.Role != autobuild.RoleAdmin {
 		t.Errorf("got user %+v of the administrator's session, error %v", u, err)
 	}
 }
@@ -234,8 +234,8 @@ func checkCredentials(t *testing.T, s *store.Store) {
 		t.Errorf("got push credential %q and %d that pull, want the longest path and none", chosen.Push.ID, len(chosen.Pull))
 	}
 	whole, err := s.Registry(t.Context(), "whole")
-	want := ab.Registry{
-		ID: "whole", Host: "registry.example.com", Purpose: ab.RegistryPush, Username: "robot",
+	want := autobuild.Registry{
+		ID: "whole", Host: "registry.example.com", Purpose: autobuild.RegistryPush, Username: "robot",
 		Password: secret.New("registry password"), Insecure: true, CheckedAt: storetest.NewClock().Now(), Problem: "down",
 	}
 	if diff := cmp.Diff(want, whole); diff != "" || err != nil {
@@ -274,7 +274,7 @@ func useUpgraded(t *testing.T, s *store.Store) {
 	if granted, _, err := s.Permit(ctx, older.ID, 1, nil, []string{"nightly"}); !granted || err != nil {
 		t.Errorf("an extra tag: granted %t, error %v", granted, err)
 	}
-	bound, err := s.SaveRegistry(ctx, ab.Registry{
+	bound, err := s.SaveRegistry(ctx, autobuild.Registry{
 		Host: "registry.example.com", AutomatedBuildID: older.AutomatedBuildID, Username: "u", Password: secret.New("p"),
 	})
 	if err != nil {
@@ -284,7 +284,7 @@ func useUpgraded(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	left, err := s.Registries(ctx)
-	if err != nil || len(left) != 2 || slices.ContainsFunc(left, func(r ab.Registry) bool { return r.ID == bound.ID }) {
+	if err != nil || len(left) != 2 || slices.ContainsFunc(left, func(r autobuild.Registry) bool { return r.ID == bound.ID }) {
 		t.Errorf("got %d credentials, error %v, want the two that are bound to nothing", len(left), err)
 	}
 }

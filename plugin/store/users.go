@@ -7,18 +7,18 @@ import (
 	"fmt"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const selectUser = `SELECT u.id, u.provider_id, u.remote_id, u.name, u.role, u.created_at FROM users u`
 
-func scanUser(r scanner) (u ab.User, err error) {
+func scanUser(r scanner) (u autobuild.User, err error) {
 	err = r.Scan(&u.ID, &u.ProviderID, &u.RemoteID, &u.Name, &u.Role, at(&u.CreatedAt))
 	return u, err
 }
 
 // SaveUser creates (empty ID) or replaces a user; (provider, remote id) is unique.
-func (s *Store) SaveUser(ctx context.Context, u ab.User) (saved ab.User, err error) {
+func (s *Store) SaveUser(ctx context.Context, u autobuild.User) (saved autobuild.User, err error) {
 	err = s.tx(ctx, "save user "+u.Name, func(tx *sql.Tx) error {
 		saved, err = s.saveUser(ctx, tx, u)
 		return err
@@ -26,7 +26,7 @@ func (s *Store) SaveUser(ctx context.Context, u ab.User) (saved ab.User, err err
 	return saved, err
 }
 
-func (s *Store) saveUser(ctx context.Context, tx *sql.Tx, u ab.User) (ab.User, error) {
+func (s *Store) saveUser(ctx context.Context, tx *sql.Tx, u autobuild.User) (autobuild.User, error) {
 	if u.ID == "" {
 		u.ID = newID()
 	}
@@ -37,25 +37,25 @@ func (s *Store) saveUser(ctx context.Context, tx *sql.Tx, u ab.User) (ab.User, e
 }
 
 // User returns one by id.
-func (s *Store) User(ctx context.Context, id string) (ab.User, error) {
+func (s *Store) User(ctx context.Context, id string) (autobuild.User, error) {
 	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` WHERE u.id = $1`, id))
 	if err != nil {
-		return ab.User{}, fmt.Errorf("user %s: %w", id, known(err))
+		return autobuild.User{}, fmt.Errorf("user %s: %w", id, known(err))
 	}
 	return u, nil
 }
 
 // UserByRemote returns the user with a provider's identity.
-func (s *Store) UserByRemote(ctx context.Context, providerID, remoteID string) (ab.User, error) {
+func (s *Store) UserByRemote(ctx context.Context, providerID, remoteID string) (autobuild.User, error) {
 	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` WHERE u.provider_id = $1 AND u.remote_id = $2 AND u.remote_id <> ''`, providerID, remoteID))
 	if err != nil {
-		return ab.User{}, fmt.Errorf("user with identity %s: %w", remoteID, known(err))
+		return autobuild.User{}, fmt.Errorf("user with identity %s: %w", remoteID, known(err))
 	}
 	return u, nil
 }
 
 // Users lists all, oldest first.
-func (s *Store) Users(ctx context.Context) ([]ab.User, error) {
+func (s *Store) Users(ctx context.Context) ([]autobuild.User, error) {
 	all, err := rows(ctx, s.read, scanUser, selectUser+` ORDER BY u.created_at, u.id`)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
@@ -66,7 +66,7 @@ func (s *Store) Users(ctx context.Context) ([]ab.User, error) {
 // SetRole gives a user a role, and forgets what hangs on the earlier one (dropSignIn): somebody
 // who is no longer an administrator cannot finish linking an account. ErrNotFound: there is no
 // such user.
-func (s *Store) SetRole(ctx context.Context, id string, role ab.Role) error {
+func (s *Store) SetRole(ctx context.Context, id string, role autobuild.Role) error {
 	return s.tx(ctx, "set role of user "+id, func(tx *sql.Tx) error {
 		if err := execOne(ctx, tx, `UPDATE users SET role = $2 WHERE id = $1`, id, role); err != nil {
 			return err
@@ -84,7 +84,7 @@ func (s *Store) DeleteUser(ctx context.Context, id string) error {
 			return err
 		}
 		if linked > 0 {
-			return fmt.Errorf("%d linked accounts are theirs: %w", linked, ab.ErrConflict)
+			return fmt.Errorf("%d linked accounts are theirs: %w", linked, autobuild.ErrConflict)
 		}
 		if err := dropSignIn(ctx, tx, id); err != nil {
 			return err
@@ -112,7 +112,7 @@ func (s *Store) CreateFirstToken(ctx context.Context, hash string, expires time.
 
 // TakeFirstToken uses the token once and returns the first administrator, who is made when not
 // there. ErrNotFound when the token is wrong, used or expired.
-func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u ab.User, err error) {
+func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u autobuild.User, err error) {
 	err = s.tx(ctx, "take the first administrator's token", func(tx *sql.Tx) error {
 		err := execOne(ctx, tx, `DELETE FROM first_tokens WHERE hash = $1 AND expires_at > $2`, hash, ms(s.Now()))
 		if err != nil {
@@ -121,9 +121,9 @@ func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u ab.User, err
 		if err := noAdministrator(ctx, tx); err != nil {
 			return err
 		}
-		u, err = scanUser(tx.QueryRowContext(ctx, selectUser+` WHERE u.role = $1 AND u.remote_id = '' ORDER BY u.created_at LIMIT 1`, ab.RoleAdmin))
+		u, err = scanUser(tx.QueryRowContext(ctx, selectUser+` WHERE u.role = $1 AND u.remote_id = '' ORDER BY u.created_at LIMIT 1`, autobuild.RoleAdmin))
 		if errors.Is(err, sql.ErrNoRows) {
-			u, err = s.saveUser(ctx, tx, ab.User{Name: "administrator", Role: ab.RoleAdmin})
+			u, err = s.saveUser(ctx, tx, autobuild.User{Name: "administrator", Role: autobuild.RoleAdmin})
 		}
 		return err
 	})
@@ -132,12 +132,12 @@ func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u ab.User, err
 
 func noAdministrator(ctx context.Context, tx *sql.Tx) error {
 	var one int
-	err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE role = $1 AND remote_id <> '' LIMIT 1`, ab.RoleAdmin).Scan(&one)
+	err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE role = $1 AND remote_id <> '' LIMIT 1`, autobuild.RoleAdmin).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("there is an administrator already: %w", ab.ErrConflict)
+	return fmt.Errorf("there is an administrator already: %w", autobuild.ErrConflict)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // A View is the database as one person sees it. A row of a repository that the person may not
@@ -13,11 +13,11 @@ import (
 // The condition is part of each query, so that no caller can forget it.
 type View struct {
 	store  *Store
-	viewer ab.Viewer
+	viewer autobuild.Viewer
 }
 
 // As returns the database as a person sees it.
-func (s *Store) As(v ab.Viewer) View { return View{store: s, viewer: v} }
+func (s *Store) As(v autobuild.Viewer) View { return View{store: s, viewer: v} }
 
 // may adds the condition under which the viewer may read the repository in these columns.
 func (v View) may(c *conditions, provider, repository string) {
@@ -28,7 +28,7 @@ func (v View) may(c *conditions, provider, repository string) {
 }
 
 func (v View) reads(c *conditions, provider, repository string) string {
-	since := ms(v.store.Now().Add(-ab.PermissionsKept))
+	since := ms(v.store.Now().Add(-autobuild.PermissionsKept))
 	return `EXISTS (SELECT 1 FROM permissions p WHERE p.user_id = ` + c.arg(v.viewer.UserID) +
 		` AND p.provider_id = ` + provider + ` AND p.repository_id = ` + repository +
 		` AND p.checked_at > ` + c.arg(since) + `)`
@@ -36,59 +36,59 @@ func (v View) reads(c *conditions, provider, repository string) string {
 
 // Permission returns what the viewer may do with a repository: admin for an administrator of the
 // installation, none if nothing is known.
-func (v View) Permission(ctx context.Context, r ab.Repository) (p ab.Permission, err error) {
+func (v View) Permission(ctx context.Context, r autobuild.Repository) (p autobuild.Permission, err error) {
 	if v.viewer.Administrator {
-		return ab.PermissionAdmin, nil
+		return autobuild.PermissionAdmin, nil
 	}
 	err = v.store.read.QueryRowContext(ctx, `SELECT permission FROM permissions
 		WHERE user_id = $1 AND provider_id = $2 AND repository_id = $3 AND checked_at > $4`,
-		v.viewer.UserID, r.ProviderID, r.ID, ms(v.store.Now().Add(-ab.PermissionsKept))).Scan(&p)
-	if errors.Is(known(err), ab.ErrNotFound) {
-		return ab.PermissionNone, nil
+		v.viewer.UserID, r.ProviderID, r.ID, ms(v.store.Now().Add(-autobuild.PermissionsKept))).Scan(&p)
+	if errors.Is(known(err), autobuild.ErrNotFound) {
+		return autobuild.PermissionNone, nil
 	}
 	if err != nil {
-		return ab.PermissionNone, fmt.Errorf("permission on repository %s: %w", r.ID, err)
+		return autobuild.PermissionNone, fmt.Errorf("permission on repository %s: %w", r.ID, err)
 	}
 	return p, nil
 }
 
 // AutomatedBuilds lists those that the viewer may read, by repository and image.
-func (v View) AutomatedBuilds(ctx context.Context) ([]ab.AutomatedBuild, error) {
+func (v View) AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error) {
 	var c conditions
 	v.may(&c, "a.provider_id", "a.repository_id")
 	return v.store.listAutomatedBuilds(ctx, c.where(), c.args...)
 }
 
 // AutomatedBuild returns one with its rules.
-func (v View) AutomatedBuild(ctx context.Context, id string) (ab.AutomatedBuild, error) {
+func (v View) AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error) {
 	var c conditions
 	c.terms = append(c.terms, "a.id = "+c.arg(id))
 	v.may(&c, "a.provider_id", "a.repository_id")
 	all, err := v.store.listAutomatedBuilds(ctx, c.where(), c.args...)
 	if err == nil && len(all) == 0 {
-		err = ab.ErrNotFound
+		err = autobuild.ErrNotFound
 	}
 	if err != nil {
-		return ab.AutomatedBuild{}, fmt.Errorf("automated build %s: %w", id, err)
+		return autobuild.AutomatedBuild{}, fmt.Errorf("automated build %s: %w", id, err)
 	}
 	return all[0], nil
 }
 
 // Builds lists builds that the viewer may read, without stages.
-func (v View) Builds(ctx context.Context, f BuildFilter) ([]ab.Build, error) {
+func (v View) Builds(ctx context.Context, f BuildFilter) ([]autobuild.Build, error) {
 	var c conditions
 	v.may(&c, "b.provider_id", "b.repository_id")
 	return v.store.listBuilds(ctx, c, f)
 }
 
 // BuildByNumber returns one by its number.
-func (v View) BuildByNumber(ctx context.Context, number int64) (ab.Build, error) {
+func (v View) BuildByNumber(ctx context.Context, number int64) (autobuild.Build, error) {
 	var c conditions
 	c.terms = append(c.terms, "b.number = "+c.arg(number))
 	v.may(&c, "b.provider_id", "b.repository_id")
 	b, err := scanBuild(v.store.read.QueryRowContext(ctx, selectBuild+c.where(), c.args...))
 	if err != nil {
-		return ab.Build{}, fmt.Errorf("build %d: %w", number, known(err))
+		return autobuild.Build{}, fmt.Errorf("build %d: %w", number, known(err))
 	}
 	return b, nil
 }
@@ -104,14 +104,14 @@ func (v View) mayDelivery(c *conditions) {
 }
 
 // Deliveries lists deliveries that the viewer may read, without bodies.
-func (v View) Deliveries(ctx context.Context, f DeliveryFilter) ([]ab.Delivery, error) {
+func (v View) Deliveries(ctx context.Context, f DeliveryFilter) ([]autobuild.Delivery, error) {
 	var c conditions
 	v.mayDelivery(&c)
 	return v.store.listDeliveries(ctx, c, f)
 }
 
 // Delivery returns one, body and headers included.
-func (v View) Delivery(ctx context.Context, id string) (ab.Delivery, error) {
+func (v View) Delivery(ctx context.Context, id string) (autobuild.Delivery, error) {
 	var c conditions
 	c.terms = append(c.terms, "id = "+c.arg(id))
 	v.mayDelivery(&c)
@@ -119,23 +119,23 @@ func (v View) Delivery(ctx context.Context, id string) (ab.Delivery, error) {
 }
 
 // Hooks lists the webhooks of repositories that the viewer may read.
-func (v View) Hooks(ctx context.Context) ([]ab.Hook, error) {
+func (v View) Hooks(ctx context.Context) ([]autobuild.Hook, error) {
 	var c conditions
 	v.may(&c, "h.provider_id", "h.repository_id")
 	return v.store.listHooks(ctx, c)
 }
 
 // Hook returns the webhook in our URL with this id.
-func (v View) Hook(ctx context.Context, id string) (ab.Hook, error) {
+func (v View) Hook(ctx context.Context, id string) (autobuild.Hook, error) {
 	var c conditions
 	c.terms = append(c.terms, "h.id = "+c.arg(id))
 	v.may(&c, "h.provider_id", "h.repository_id")
 	all, err := v.store.listHooks(ctx, c)
 	if err == nil && len(all) == 0 {
-		err = ab.ErrNotFound
+		err = autobuild.ErrNotFound
 	}
 	if err != nil {
-		return ab.Hook{}, fmt.Errorf("hook %s: %w", id, err)
+		return autobuild.Hook{}, fmt.Errorf("hook %s: %w", id, err)
 	}
 	return all[0], nil
 }

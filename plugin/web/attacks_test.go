@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/store/storetest"
 	"slipway/plugin/web/pages/pagestest"
@@ -44,24 +44,24 @@ func machine(path string) bool {
 }
 
 // hook is a webhook whose secret is "hook-secret".
-func (w *whole) hook(t *testing.T) ab.Hook {
+func (w *whole) hook(t *testing.T) autobuild.Hook {
 	t.Helper()
 	r := storetest.Repository("app")
-	provider, err := w.store.SaveProvider(t.Context(), ab.Provider{Kind: ab.Cloud, Name: "bitbucket-cloud"})
+	provider, err := w.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"})
 	must(t, err)
 	r.ProviderID = provider.ID
-	h, err := w.store.SaveHook(t.Context(), ab.Hook{AccountID: "a", Repository: r, Secret: secret.New("hook-secret"), State: ab.HookActive})
+	h, err := w.store.SaveHook(t.Context(), autobuild.Hook{AccountID: "a", Repository: r, Secret: secret.New("hook-secret"), State: autobuild.HookActive})
 	must(t, err)
 	return h
 }
 
 // session is the Cookie header of somebody who is signed in.
-func (w *whole) session(t *testing.T, role ab.Role) (value string, header http.Header) {
+func (w *whole) session(t *testing.T, role autobuild.Role) (value string, header http.Header) {
 	t.Helper()
-	user, err := w.store.SaveUser(t.Context(), ab.User{Name: string(role), Role: role})
+	user, err := w.store.SaveUser(t.Context(), autobuild.User{Name: string(role), Role: role})
 	must(t, err)
-	token := ab.NewToken()
-	must(t, w.store.CreateSession(t.Context(), ab.Session{ID: ab.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	token := autobuild.NewToken()
+	must(t, w.store.CreateSession(t.Context(), autobuild.Session{ID: autobuild.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	return token.Reveal(), cookie(token.Reveal())
 }
 
@@ -172,7 +172,7 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 // S9: whatever is served, the browser is told to run nothing but our own script.
 func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
 	w := newWhole(t)
-	_, admin := w.session(t, ab.RoleAdmin)
+	_, admin := w.session(t, autobuild.RoleAdmin)
 	asked := 0
 	for _, r := range append(w.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}, gin.RouteInfo{Method: "TRACE", Path: "/builds"}) {
 		for _, header := range []http.Header{nil, admin} {
@@ -198,7 +198,7 @@ func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
 // asks where the request comes from, or of programs, and knows no cookie.
 func TestS10NoOtherSiteChangesAnything(t *testing.T) {
 	w := newWhole(t)
-	_, admin := w.session(t, ab.RoleAdmin)
+	_, admin := w.session(t, autobuild.RoleAdmin)
 	foreign := []http.Header{
 		{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
 		{"Origin": {"https://evil.example"}}, {"Origin": {"null"}}, {},
@@ -244,11 +244,11 @@ func TestS3NoTokenServesForAnother(t *testing.T) {
 	a := storetest.AutomatedBuild(t, w.store, hook.Repository)
 	builds, err := w.store.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
 	must(t, err)
-	runner, pipeline, first := ab.NewToken(), ab.NewToken(), ab.NewToken()
-	_, err = w.store.StartAttempt(t.Context(), builds[0].ID, "embedded", ab.TokenHash(runner), time.Now().Add(time.Hour), 0)
+	runner, pipeline, first := autobuild.NewToken(), autobuild.NewToken(), autobuild.NewToken()
+	_, err = w.store.StartAttempt(t.Context(), builds[0].ID, "embedded", autobuild.TokenHash(runner), time.Now().Add(time.Hour), 0)
 	must(t, err)
-	must(t, w.store.SetPipelineToken(t.Context(), a.ID, ab.TokenHash(pipeline), "alice"))
-	must(t, w.store.CreateFirstToken(t.Context(), ab.TokenHash(first), time.Now().Add(time.Hour)))
+	must(t, w.store.SetPipelineToken(t.Context(), a.ID, autobuild.TokenHash(pipeline), "alice"))
+	must(t, w.store.CreateFirstToken(t.Context(), autobuild.TokenHash(first), time.Now().Add(time.Hour)))
 
 	bearer := func(path, body string) func(string) *http.Response {
 		return func(token string) *http.Response {
@@ -289,7 +289,7 @@ func TestS3NoTokenServesForAnother(t *testing.T) {
 			if door.key == kind {
 				continue
 			}
-			for form, v := range map[string]string{"itself": value, "its hash": ab.TokenHash(secret.New(value))} {
+			for form, v := range map[string]string{"itself": value, "its hash": autobuild.TokenHash(secret.New(value))} {
 				if got := door.open(v).StatusCode; got != door.refused {
 					t.Errorf("%s of the %s token at %s: %d, want %d", form, kind, name, got, door.refused)
 				}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/pages"
 	"slipway/plugin/web/pages/pagestest"
@@ -117,7 +117,7 @@ func checkHeaders(t *testing.T, r *http.Response) {
 // S10: what changes something comes from a page of ours.
 func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 	w := open(t, nil)
-	admin := w.Cookie(t, ab.RoleAdmin)
+	admin := w.Cookie(t, autobuild.RoleAdmin)
 	foreign := map[string]http.Header{
 		"another site":       {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
 		"another subdomain":  {"Sec-Fetch-Site": {"same-site"}},
@@ -207,7 +207,7 @@ func TestFormsAreBounded(t *testing.T) {
 	r := httptest.NewRequest("POST", "/automated-builds/new", strings.NewReader("image="+strings.Repeat("x", maxForm)))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	r.AddCookie(w.Cookie(t, ab.RoleAdmin))
+	r.AddCookie(w.Cookie(t, autobuild.RoleAdmin))
 	rec := httptest.NewRecorder()
 	w.engine.ServeHTTP(rec, r)
 	if rec.Code != http.StatusRequestEntityTooLarge {

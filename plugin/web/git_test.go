@@ -12,20 +12,20 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store/storetest"
 	"slipway/plugin/web"
 )
 
 // started stores a build with an active attempt.
-func (w *whole) started(t *testing.T, token string) ab.Build {
+func (w *whole) started(t *testing.T, token string) autobuild.Build {
 	t.Helper()
 	owner := storetest.AutomatedBuild(t, w.store, storetest.Repository("app"))
-	b, _, err := w.store.CreateBuild(t.Context(), storetest.Draft(owner, storetest.Main(), storetest.Commit(1), ab.CauseManual))
+	b, _, err := w.store.CreateBuild(t.Context(), storetest.Draft(owner, storetest.Main(), storetest.Commit(1), autobuild.CauseManual))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.store.StartAttempt(t.Context(), b.ID, "embedded", ab.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	_, err = w.store.StartAttempt(t.Context(), b.ID, "embedded", autobuild.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
 )
 
@@ -50,7 +50,7 @@ func guarded(metrics http.Handler, token secret.Secret) httpx.HandlerFunc {
 		shown, bearer := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
 		if !token.IsZero() && (!bearer || !token.Equal(secret.New(shown))) {
 			c.Header("WWW-Authenticate", "Bearer")
-			return ab.ErrUnauthorized
+			return autobuild.ErrUnauthorized
 		}
 		metrics.ServeHTTP(c.Writer, c.Request)
 		return nil

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
 )
 
@@ -55,7 +55,7 @@ func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
 	w := open(t, func(s *site) {
 		s.Metrics = publicMetrics(http.HandlerFunc(told), secret.New("0123456789abcdef"), false)
 	})
-	if got := w.do("GET", "/metrics", ours, w.Cookie(t, ab.RoleAdmin)).StatusCode; got != http.StatusUnauthorized {
+	if got := w.do("GET", "/metrics", ours, w.Cookie(t, autobuild.RoleAdmin)).StatusCode; got != http.StatusUnauthorized {
 		t.Errorf("status %d: the path is for programs, which have no cookie", got)
 	}
 }

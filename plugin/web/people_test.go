@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/store/storetest"
 )
@@ -17,9 +17,9 @@ type tenants struct {
 	*whole
 	bitbucket *bitbuckettest.Server
 	consumer  *bitbuckettest.Consumer
-	provider  ab.Provider
+	provider  autobuild.Provider
 	people    map[string]*bitbuckettest.User
-	builds    map[string]ab.AutomatedBuild // by the owner's name
+	builds    map[string]autobuild.AutomatedBuild // by the owner's name
 }
 
 func newTenants(t *testing.T) *tenants {
@@ -29,7 +29,7 @@ func newTenants(t *testing.T) *tenants {
 	listener := httptest.NewServer(server)
 	t.Cleanup(func() { server.Close(); listener.Close() })
 	server.SetURL(listener.URL)
-	w := &tenants{whole: newWhole(t), bitbucket: server, people: map[string]*bitbuckettest.User{}, builds: map[string]ab.AutomatedBuild{}}
+	w := &tenants{whole: newWhole(t), bitbucket: server, people: map[string]*bitbuckettest.User{}, builds: map[string]autobuild.AutomatedBuild{}}
 	for _, name := range []string{"alice", "bob"} {
 		u := server.AddUser(name)
 		w.people[name] = u
@@ -37,14 +37,14 @@ func newTenants(t *testing.T) *tenants {
 		if w.consumer == nil {
 			w.consumer, err = server.AddConsumer(workspace, url+"/oauth/bitbucket/callback", "account", "repository", "webhook")
 			must(t, err)
-			w.provider, err = w.store.SaveProvider(t.Context(), ab.Provider{
-				Kind: ab.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL, ClientID: w.consumer.Key, ClientSecret: w.consumer.Secret,
+			w.provider, err = w.store.SaveProvider(t.Context(), autobuild.Provider{
+				Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL, ClientID: w.consumer.Key, ClientSecret: w.consumer.Secret,
 			})
 			must(t, err)
 		}
 		r, err := server.AddRepository(workspace, "secret-of-"+name, bitbuckettest.Private)
 		must(t, err)
-		w.builds[name] = storetest.AutomatedBuild(t, w.store, ab.Repository{
+		w.builds[name] = storetest.AutomatedBuild(t, w.store, autobuild.Repository{
 			ProviderID: w.provider.ID, ID: r.UUID, WorkspaceID: workspace.UUID, FullName: r.FullName(), DefaultBranch: "main", Private: true,
 		})
 	}
@@ -55,12 +55,12 @@ func newTenants(t *testing.T) *tenants {
 func (w *tenants) signIn(t *testing.T, name string) http.Header {
 	t.Helper()
 	access, refresh := w.bitbucket.Link(w.people[name], w.consumer)
-	user, err := w.store.SaveUser(t.Context(), ab.User{ProviderID: w.provider.ID, RemoteID: w.people[name].UUID, Name: name, Role: ab.RoleNone})
+	user, err := w.store.SaveUser(t.Context(), autobuild.User{ProviderID: w.provider.ID, RemoteID: w.people[name].UUID, Name: name, Role: autobuild.RoleNone})
 	must(t, err)
-	token := ab.NewToken()
-	must(t, w.store.CreateSession(t.Context(), ab.Session{
-		ID: ab.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour),
-		Grant: ab.Grant{AccessToken: access, RefreshToken: refresh, ExpiresAt: time.Now().Add(2 * time.Hour)},
+	token := autobuild.NewToken()
+	must(t, w.store.CreateSession(t.Context(), autobuild.Session{
+		ID: autobuild.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour),
+		Grant: autobuild.Grant{AccessToken: access, RefreshToken: refresh, ExpiresAt: time.Now().Add(2 * time.Hour)},
 	}))
 	return cookie(token.Reveal())
 }

@@ -9,13 +9,13 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // A8: no header of a client says where a redirect leads, nor does a path that has no route.
 func TestA8NoHeaderChangesARedirect(t *testing.T) {
 	w := newWhole(t)
-	_, admin := w.session(t, ab.RoleAdmin)
+	_, admin := w.session(t, autobuild.RoleAdmin)
 	for _, prefix := range []string{"", "//evil.example", "/evil.example", `/\evil.example`, "https://evil.example"} {
 		forged := admin.Clone()
 		forged.Set("X-Forwarded-Prefix", prefix)
@@ -39,7 +39,7 @@ func TestA8NoHeaderChangesARedirect(t *testing.T) {
 // A8: the Host that a client names is in no answer: addresses are made of SLIPWAY_URL.
 func TestA8TheHostIsNotReflected(t *testing.T) {
 	w := newWhole(t)
-	_, admin := w.session(t, ab.RoleAdmin)
+	_, admin := w.session(t, autobuild.RoleAdmin)
 	for _, route := range append(w.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}) {
 		for _, header := range []http.Header{nil, admin} {
 			r := httptest.NewRequest(route.Method, route.Path, nil)

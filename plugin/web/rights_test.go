@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages"
 	"slipway/plugin/web/pages/pagestest"
 )
@@ -14,20 +14,20 @@ import (
 type person struct {
 	name   string
 	cookie *http.Cookie // nil = no session
-	has    ab.Permission
+	has    autobuild.Permission
 	admin  bool // of the installation
 }
 
 func (w *world) persons(t *testing.T) []person {
 	t.Helper()
-	w.Rights.Grant(w.Users[ab.RoleNone].ID, ab.PermissionAdmin, "{another}") // of a repository that is not the sample's
+	w.Rights.Grant(w.Users[autobuild.RoleNone].ID, autobuild.PermissionAdmin, "{another}") // of a repository that is not the sample's
 	return []person{
-		{"no session", nil, ab.PermissionNone, false},
-		{"the admin of another repository", w.Cookie(t, ab.RoleNone), ab.PermissionNone, false},
-		{"a reader", w.Cookie(t, pagestest.Reader), ab.PermissionRead, false},
-		{"a writer", w.Cookie(t, pagestest.Writer), ab.PermissionWrite, false},
-		{"a repository's admin", w.Cookie(t, pagestest.Owner), ab.PermissionAdmin, false},
-		{"an administrator", w.Cookie(t, ab.RoleAdmin), ab.PermissionAdmin, true},
+		{"no session", nil, autobuild.PermissionNone, false},
+		{"the admin of another repository", w.Cookie(t, autobuild.RoleNone), autobuild.PermissionNone, false},
+		{"a reader", w.Cookie(t, pagestest.Reader), autobuild.PermissionRead, false},
+		{"a writer", w.Cookie(t, pagestest.Writer), autobuild.PermissionWrite, false},
+		{"a repository's admin", w.Cookie(t, pagestest.Owner), autobuild.PermissionAdmin, false},
+		{"an administrator", w.Cookie(t, autobuild.RoleAdmin), autobuild.PermissionAdmin, true},
 	}
 }
 
@@ -43,9 +43,9 @@ func refusal(r pages.Route, p person) int {
 		return http.StatusUnauthorized
 	case r.Needs == pages.Installation:
 		return http.StatusForbidden
-	case onRepository && p.has == ab.PermissionNone:
+	case onRepository && p.has == autobuild.PermissionNone:
 		return http.StatusNotFound
-	case onRepository && !p.has.Includes(ab.Permission(r.Needs)):
+	case onRepository && !p.has.Includes(autobuild.Permission(r.Needs)):
 		return http.StatusForbidden
 	}
 	return 0
@@ -82,7 +82,7 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 // What a person may not read is answered like what is not there, to the byte.
 func TestInvisibleIsLikeUnknown(t *testing.T) {
 	w := open(t, nil)
-	stranger := w.Cookie(t, ab.RoleNone)
+	stranger := w.Cookie(t, autobuild.RoleNone)
 	tried := 0
 	for _, r := range w.Pages.Routes() {
 		if !strings.Contains(r.Path, ":id") && !strings.Contains(r.Path, ":number") || r.Needs == pages.Installation {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/web/pages/pagestest"
 )
@@ -90,7 +90,7 @@ func TestLiveLogOutlastsTheLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, events, "#9 0.9 download done")
-	if _, err := w.Store.FinishAttempt(t.Context(), store.Finish{BuildID: w.Live.ID, Attempt: 1, State: ab.Failed, Reason: ab.ReasonTest}); err != nil {
+	if _, err := w.Store.FinishAttempt(t.Context(), store.Finish{BuildID: w.Live.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonTest}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, events, "event: end")

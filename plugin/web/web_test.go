@@ -13,7 +13,7 @@ import (
 
 	"slipway/config"
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/own"
@@ -45,7 +45,7 @@ func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
 	log.SetFormatter(&logrus.JSONFormatter{})
 	linked := accounts.New(accounts.Options{Store: w.store, URL: url, Log: log})
 	kept := logs.New(logs.Options{Dir: t.TempDir()})
-	joins := own.New(own.Options{Tokens: w.store, Builds: w.store, Refs: w.store, Log: log, Look: func(context.Context, ab.Repository) error { return nil }})
+	joins := own.New(own.Options{Tokens: w.store, Builds: w.store, Refs: w.store, Log: log, Look: func(context.Context, autobuild.Repository) error { return nil }})
 	git := gitproxy.New(gitproxy.Options{Store: w.store, Connector: linked, BaseURL: func(string) string { return url }, Log: log})
 	t.Cleanup(git.Close)
 	o := web.Options{

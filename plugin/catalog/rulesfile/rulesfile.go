@@ -14,7 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 // and of its environment only the names: their values are empty.
 type Document struct {
 	Provider string // a source provider's name; may be empty
-	Build    ab.AutomatedBuild
+	Build    autobuild.AutomatedBuild
 	Line     int // where the document begins; 0 when it was not read from a file
 }
 
@@ -94,16 +94,16 @@ func (d document) noun() (Document, error) {
 	if d.Version != version {
 		return Document{}, fmt.Errorf("version: %d is not known, this Slipway reads %d", d.Version, version)
 	}
-	autotest := ab.Autotest(d.Autotest)
+	autotest := autobuild.Autotest(d.Autotest)
 	switch autotest {
 	case "":
-		autotest = ab.AutotestOff
-	case ab.AutotestOff, ab.AutotestInternal, ab.AutotestAll:
+		autotest = autobuild.AutotestOff
+	case autobuild.AutotestOff, autobuild.AutotestInternal, autobuild.AutotestAll:
 	default:
 		return Document{}, fmt.Errorf("autotest: %q is none of off, internal and all", d.Autotest)
 	}
-	build := ab.AutomatedBuild{
-		Repository: ab.Repository{FullName: string(d.Repository)},
+	build := autobuild.AutomatedBuild{
+		Repository: autobuild.Repository{FullName: string(d.Repository)},
 		Image:      string(d.Image),
 		Engine:     string(d.Engine),
 		Autotest:   autotest,
@@ -120,10 +120,10 @@ func (d document) noun() (Document, error) {
 	return Document{Provider: string(d.Provider), Build: build}, nil
 }
 
-func (r rule) noun() ab.Rule {
-	noun := ab.Rule{
+func (r rule) noun() autobuild.Rule {
+	noun := autobuild.Rule{
 		ID:         string(r.ID),
-		SourceType: ab.RefKind(r.SourceType),
+		SourceType: autobuild.RefKind(r.SourceType),
 		Source:     string(r.Source),
 		Tags:       string(r.Tags),
 		Context:    string(or(r.Context, "/")),
@@ -180,7 +180,7 @@ func formOf(d Document) document {
 		Rules:       []rule{},
 	}
 	if f.Autotest == "" {
-		f.Autotest = text(ab.AutotestOff)
+		f.Autotest = text(autobuild.AutotestOff)
 	}
 	for _, r := range d.Build.Rules {
 		f.Rules = append(f.Rules, ruleForm(r))
@@ -188,7 +188,7 @@ func formOf(d Document) document {
 	return f
 }
 
-func ruleForm(r ab.Rule) rule {
+func ruleForm(r autobuild.Rule) rule {
 	context, dockerfile := text(r.Context), text(r.Dockerfile)
 	form := rule{
 		ID:         text(r.ID),

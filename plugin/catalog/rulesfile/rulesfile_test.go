@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog/rulesfile"
 )
 
@@ -35,19 +35,19 @@ func TestDecodeReadsEveryKey(t *testing.T) {
 	want := []rulesfile.Document{{
 		Provider: "bitbucket-cloud",
 		Line:     1,
-		Build: ab.AutomatedBuild{
-			Repository:  ab.Repository{FullName: "acme/app"},
+		Build: autobuild.AutomatedBuild{
+			Repository:  autobuild.Repository{FullName: "acme/app"},
 			Image:       "registry.example.com/acme/app",
 			Engine:      "embedded",
-			Autotest:    ab.AutotestAll,
+			Autotest:    autobuild.AutotestAll,
 			Environment: map[string]secret.Secret{"NPM_MODE": {}, "NPM_TOKEN": {}},
-			Rules: []ab.Rule{
+			Rules: []autobuild.Rule{
 				{
-					ID: "releases", SourceType: ab.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`,
+					ID: "releases", SourceType: autobuild.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`,
 					Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true,
 					BuildArgs: map[string]string{"VERSION": "{sourceref}"}, Platforms: []string{"linux/amd64"}, Paths: []string{"svc/**"},
 				},
-				{ID: "main", SourceType: ab.Branch, Source: "main", Tags: "edge", Context: "", Dockerfile: "docker/Dockerfile"},
+				{ID: "main", SourceType: autobuild.Branch, Source: "main", Tags: "edge", Context: "", Dockerfile: "docker/Dockerfile"},
 			},
 		},
 	}}
@@ -58,7 +58,7 @@ func TestDecodeReadsEveryKey(t *testing.T) {
 
 func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
 	r := decode(t, "version: 1\nrules:\n- source_type: branch\n  source: main\n  tags: latest\n- {source_type: branch, source: main, tags: latest, context: '', dockerfile: '', autobuild: false, caching: false}\n")[0].Build
-	if r.Autotest != ab.AutotestOff || r.Rules[0].Context != "/" || r.Rules[0].Dockerfile != "Dockerfile" || !r.Rules[0].Autobuild || !r.Rules[0].Caching {
+	if r.Autotest != autobuild.AutotestOff || r.Rules[0].Context != "/" || r.Rules[0].Dockerfile != "Dockerfile" || !r.Rules[0].Autobuild || !r.Rules[0].Caching {
 		t.Errorf("defaults: %+v", r)
 	}
 	if r := r.Rules[1]; r.Context+r.Dockerfile != "" || r.Autobuild || r.Caching {
@@ -104,7 +104,7 @@ func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 
 func TestEncodeNeverWritesAValueOfTheEnvironment(t *testing.T) {
 	var out bytes.Buffer
-	build := ab.AutomatedBuild{Environment: map[string]secret.Secret{"TOKEN": secret.New("hunter2"), "A": {}}}
+	build := autobuild.AutomatedBuild{Environment: map[string]secret.Secret{"TOKEN": secret.New("hunter2"), "A": {}}}
 	if err := rulesfile.Encode(&out, []rulesfile.Document{{Build: build}}); err != nil {
 		t.Fatal(err)
 	}
@@ -158,13 +158,13 @@ func TestAnyRuleComesBackAsItWas(t *testing.T) {
 		rapid.SampledFrom([]string{"", "null", "true", "1", "1.0", "0x1", "---", "- a", "a: b", "~", "*a", "&a", "<<", "yes", " a ", "\n", "'", `"`, `\`, "1e3", "2026-11-22"}),
 	)
 	rapid.Check(t, func(t *rapid.T) {
-		r := ab.Rule{
-			ID: text.Draw(t, "id"), SourceType: ab.Tag, Source: text.Draw(t, "source"), Tags: text.Draw(t, "tags"),
+		r := autobuild.Rule{
+			ID: text.Draw(t, "id"), SourceType: autobuild.Tag, Source: text.Draw(t, "source"), Tags: text.Draw(t, "tags"),
 			Context: text.Draw(t, "context"), Dockerfile: text.Draw(t, "dockerfile"), Autobuild: rapid.Bool().Draw(t, "autobuild"), Caching: rapid.Bool().Draw(t, "caching"),
 			BuildArgs: map[string]string{"A": text.Draw(t, "argument")},
 			Paths:     []string{text.Draw(t, "path"), text.Draw(t, "path")},
 		}
-		build := ab.AutomatedBuild{Image: text.Draw(t, "image"), Autotest: ab.AutotestOff, Rules: []ab.Rule{r}}
+		build := autobuild.AutomatedBuild{Image: text.Draw(t, "image"), Autotest: autobuild.AutotestOff, Rules: []autobuild.Rule{r}}
 		checkRoundTrip(t, []rulesfile.Document{{Build: build}, {Build: build}})
 	})
 }

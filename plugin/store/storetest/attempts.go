@@ -8,14 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 func buildSucceeds(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, attempt := Started(t, s, a, "", Commit(1))
-	if attempt.Number != 1 || attempt.State != ab.Starting || attempt.Engine != "embedded" || attempt.Deadline.IsZero() {
+	if attempt.Number != 1 || attempt.State != autobuild.Starting || attempt.Engine != "embedded" || attempt.Deadline.IsZero() {
 		t.Errorf("attempt %+v", attempt)
 	}
 	must(t, s.SetEngineRef(t.Context(), b.ID, 1, "engine-1"))
@@ -23,23 +23,23 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 1 || err != nil {
 		t.Errorf("%d active, error %v", len(active), err)
 	}
-	stages := []ab.Stage{{Name: "fetch", StartedAt: time.UnixMilli(1000).UTC()}}
+	stages := []autobuild.Stage{{Name: "fetch", StartedAt: time.UnixMilli(1000).UTC()}}
 	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 2, Stages: stages, Digest: "sha256:abc"}))
-	finished, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded, Size: 42})
+	finished, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42})
 	must(t, err)
 	stored, err := s.Build(t.Context(), b.ID)
 	must(t, err)
 	if diff := cmp.Diff(finished, stored); diff != "" {
 		t.Errorf("returned and stored build differ (-returned +stored):\n%s", diff)
 	}
-	if stored.State != ab.Succeeded || stored.Digest != "sha256:abc" || stored.Size != 42 || stored.StartedAt.IsZero() || stored.FinishedAt.IsZero() || stored.Attempt != 1 {
+	if stored.State != autobuild.Succeeded || stored.Digest != "sha256:abc" || stored.Size != 42 || stored.StartedAt.IsZero() || stored.FinishedAt.IsZero() || stored.Attempt != 1 {
 		t.Errorf("build %+v", stored)
 	}
 	if diff := cmp.Diff(stages, stored.Stages); diff != "" {
 		t.Errorf("stages (-want +got):\n%s", diff)
 	}
 	all, err := s.Attempts(t.Context(), b.ID)
-	if err != nil || len(all) != 1 || all[0].EngineRef != "engine-1" || all[0].State != ab.Succeeded || all[0].FinishedAt.IsZero() || all[0].HeartbeatAt.IsZero() {
+	if err != nil || len(all) != 1 || all[0].EngineRef != "engine-1" || all[0].State != autobuild.Succeeded || all[0].FinishedAt.IsZero() || all[0].HeartbeatAt.IsZero() {
 		t.Errorf("error %v, attempts %+v", err, all)
 	}
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 0 || err != nil {
@@ -50,32 +50,32 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 func buildRetries(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	lost := store.Finish{BuildID: b.ID, State: ab.Errored, Reason: ab.ReasonLost, Detail: "the runner went silent", Retry: true}
-	for number := 1; number < ab.MaxAttempts; number++ {
+	lost := store.Finish{BuildID: b.ID, State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: "the runner went silent", Retry: true}
+	for number := 1; number < autobuild.MaxAttempts; number++ {
 		lost.Attempt = number
 		again, err := s.FinishAttempt(t.Context(), lost)
 		must(t, err)
-		if again.State != ab.Queued || again.Attempt != number || again.Reason != "" {
+		if again.State != autobuild.Queued || again.Attempt != number || again.Reason != "" {
 			t.Fatalf("after attempt %d: %+v", number, again)
 		}
-		if ended, err := s.Attempt(t.Context(), b.ID, number); err != nil || ended.State != ab.Errored || ended.Reason != ab.ReasonLost {
+		if ended, err := s.Attempt(t.Context(), b.ID, number); err != nil || ended.State != autobuild.Errored || ended.Reason != autobuild.ReasonLost {
 			t.Errorf("attempt %+v, error %v", ended, err)
 		}
 		if next := Start(t.Context(), t, s, b.ID); next.Number != number+1 {
 			t.Errorf("next attempt is %d", next.Number)
 		}
 	}
-	lost.Attempt = ab.MaxAttempts
+	lost.Attempt = autobuild.MaxAttempts
 	last, err := s.FinishAttempt(t.Context(), lost)
 	must(t, err)
-	if last.State != ab.Errored || last.Reason != ab.ReasonLost {
+	if last.State != autobuild.Errored || last.Reason != autobuild.ReasonLost {
 		t.Errorf("after the last attempt: %+v", last)
 	}
-	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, ab.ErrFenced) {
+	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("finished twice: %v", err)
 	}
 	lost.Attempt = 1
-	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, ab.ErrFenced) {
+	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("an old attempt finished: %v", err)
 	}
 }
@@ -83,46 +83,46 @@ func buildRetries(t *testing.T, s *store.Store) {
 func buildRetriedByPerson(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	if _, err := s.RetryBuild(t.Context(), b.ID, "jo"); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.RetryBuild(t.Context(), b.ID, "jo"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("retry of a build under way: %v", err)
 	}
-	_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Failed, Reason: ab.ReasonBuild})
+	_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild})
 	must(t, err)
 	again, err := s.RetryBuild(t.Context(), b.ID, "jo")
-	if err != nil || again.State != ab.Queued || !again.FinishedAt.IsZero() || again.Reason != "" {
+	if err != nil || again.State != autobuild.Queued || !again.FinishedAt.IsZero() || again.Reason != "" {
 		t.Fatalf("error %v, build %+v", err, again)
 	}
-	for number := 2; number <= 1+ab.MaxAttempts; number++ { // it has all its attempts again
+	for number := 2; number <= 1+autobuild.MaxAttempts; number++ { // it has all its attempts again
 		if attempt := Start(t.Context(), t, s, b.ID); attempt.Number != number {
 			t.Errorf("attempt %d, want %d", attempt.Number, number)
 		}
-		again, err = s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: number, State: ab.Errored, Retry: true})
+		again, err = s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true})
 		must(t, err)
 	}
-	if again.State != ab.Errored {
+	if again.State != autobuild.Errored {
 		t.Errorf("build %+v", again)
 	}
 }
 
 func cancelQueued(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
-	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), ab.CauseManual))
+	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
-	cancelled, err := s.CancelBuild(t.Context(), b.ID, ab.ReasonUser, "by jo")
-	if err != nil || cancelled.State != ab.Cancelled || cancelled.Reason != ab.ReasonUser || cancelled.Detail != "by jo" || cancelled.FinishedAt.IsZero() {
+	cancelled, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "by jo")
+	if err != nil || cancelled.State != autobuild.Cancelled || cancelled.Reason != autobuild.ReasonUser || cancelled.Detail != "by jo" || cancelled.FinishedAt.IsZero() {
 		t.Errorf("error %v, build %+v", err, cancelled)
 	}
-	if _, err := s.CancelBuild(t.Context(), b.ID, ab.ReasonUser, ""); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, ""); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("cancelled twice: %v", err)
 	}
-	if _, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h", time.Now(), 0); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h", time.Now(), 0); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("started after cancel: %v", err)
 	}
 }
 
 func buildExplained(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
-	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), ab.CauseManual))
+	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
 	must(t, s.ExplainBuild(t.Context(), b.ID, "waits for the engine"))
 	if waiting, err := s.Build(t.Context(), b.ID); err != nil || waiting.Detail != "waits for the engine" {
@@ -139,13 +139,13 @@ func cancelRunning(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
-	_, err := s.CancelBuild(t.Context(), b.ID, ab.ReasonTimeout, "too long")
+	_, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonTimeout, "too long")
 	must(t, err)
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
-	if err != nil || attempt.State != ab.Cancelled || attempt.Reason != ab.ReasonTimeout || attempt.FinishedAt.IsZero() {
+	if err != nil || attempt.State != autobuild.Cancelled || attempt.Reason != autobuild.ReasonTimeout || attempt.FinishedAt.IsZero() {
 		t.Errorf("error %v, attempt %+v", err, attempt)
 	}
-	_, finishErr := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded})
+	_, finishErr := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
 	_, _, permitErr := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, nil)
 	_, tokenErr := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
 	for what, err := range map[string]error{
@@ -153,7 +153,7 @@ func cancelRunning(t *testing.T, s *store.Store) {
 		"claim":  s.ClaimAttempt(t.Context(), b.ID, 1, "runner"),
 		"events": s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{}),
 	} {
-		if !errors.Is(err, ab.ErrFenced) {
+		if !errors.Is(err, autobuild.ErrFenced) {
 			t.Errorf("%s after cancel: %v", what, err)
 		}
 	}
@@ -161,10 +161,10 @@ func cancelRunning(t *testing.T, s *store.Store) {
 
 func engineLimit(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
-	var builds []ab.Build
+	var builds []autobuild.Build
 	for i := range 3 {
-		ref := ab.Ref{Kind: ab.Tag, Name: fmt.Sprintf("v%d", i)}
-		b, _, err := s.CreateBuild(t.Context(), Draft(a, ref, Commit(i), ab.CauseManual))
+		ref := autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", i)}
+		b, _, err := s.CreateBuild(t.Context(), Draft(a, ref, Commit(i), autobuild.CauseManual))
 		must(t, err)
 		builds = append(builds, b)
 	}
@@ -173,14 +173,14 @@ func engineLimit(t *testing.T, s *store.Store) {
 		return err
 	}
 	must(t, start(0, "embedded"))
-	if err := start(1, "embedded"); !errors.Is(err, ab.ErrUnavailable) {
+	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("a second build on a full engine: %v", err)
 	}
 	must(t, start(2, "drone"))
-	_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: builds[0].ID, Attempt: 1, State: ab.Succeeded})
+	_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: builds[0].ID, Attempt: 1, State: autobuild.Succeeded})
 	must(t, err)
 	must(t, start(1, "embedded"))
-	if err := start(1, "embedded"); !errors.Is(err, ab.ErrConflict) {
+	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("started twice: %v", err)
 	}
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 2 || err != nil {
@@ -195,17 +195,17 @@ func olderFirst(t *testing.T, s *store.Store) {
 	must(t, err)
 	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
 	must(t, err)
-	again, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(2), ab.CauseManual)) // as new as the newest push
+	again, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(2), autobuild.CauseManual)) // as new as the newest push
 	must(t, err)
-	tag, err := s.Plan(t.Context(), Push(a, ab.Ref{Kind: ab.Tag, Name: "v1"}, "", Commit(2)))
+	tag, err := s.Plan(t.Context(), Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}, "", Commit(2)))
 	must(t, err)
-	start := func(b ab.Build) error {
+	start := func(b autobuild.Build) error {
 		const places = 5 // enough for all: it is not for want of room that the later ones wait
 		_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, time.Now().Add(time.Hour), places)
 		return err
 	}
-	for _, later := range []ab.Build{again, newer[0]} {
-		if err := start(later); !errors.Is(err, ab.ErrUnavailable) {
+	for _, later := range []autobuild.Build{again, newer[0]} {
+		if err := start(later); !errors.Is(err, autobuild.ErrUnavailable) {
 			t.Errorf("build %d started before build %d: %v", later.Number, older[0].Number, err)
 		}
 	}
@@ -219,19 +219,19 @@ func olderFirst(t *testing.T, s *store.Store) {
 func fewerFirst(t *testing.T, s *store.Store) {
 	many, one := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("lib"))
 	n := 0
-	queue := func(a ab.AutomatedBuild) ab.Build {
+	queue := func(a autobuild.AutomatedBuild) autobuild.Build {
 		n++
-		b, _, err := s.CreateBuild(t.Context(), Draft(a, ab.Ref{Kind: ab.Tag, Name: fmt.Sprintf("v%d", n)}, Commit(n), ab.CauseManual))
+		b, _, err := s.CreateBuild(t.Context(), Draft(a, autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", n)}, Commit(n), autobuild.CauseManual))
 		must(t, err)
 		return b
 	}
-	start := func(b ab.Build) error {
+	start := func(b autobuild.Build) error {
 		_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, time.Now().Add(time.Hour), 3)
 		return err
 	}
 	must(t, start(queue(many)))
 	waits, theirs := queue(many), queue(one)
-	if err := start(waits); !errors.Is(err, ab.ErrUnavailable) {
+	if err := start(waits); !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("it started before the build of another one: %v", err)
 	}
 	must(t, s.ExplainBuild(t.Context(), theirs.ID, "the linked account's access ended"))
@@ -248,14 +248,14 @@ func claimOnce(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
 	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
-	if err := s.ClaimAttempt(t.Context(), b.ID, 1, "two"); !errors.Is(err, ab.ErrConflict) {
+	if err := s.ClaimAttempt(t.Context(), b.ID, 1, "two"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("a second runner: %v", err)
 	}
-	if err := s.ClaimAttempt(t.Context(), b.ID, 7, "two"); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.ClaimAttempt(t.Context(), b.ID, 7, "two"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an attempt that is not: %v", err)
 	}
 	running, err := s.Build(t.Context(), b.ID)
-	if err != nil || running.State != ab.Running || running.StartedAt.IsZero() {
+	if err != nil || running.State != autobuild.Running || running.StartedAt.IsZero() {
 		t.Errorf("error %v, build %+v", err, running)
 	}
 }
@@ -264,8 +264,8 @@ func eventsOnce(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
-	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 3, Digest: "sha256:new", Stages: []ab.Stage{{Name: "fetch"}, {Name: "build"}}}))
-	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []ab.Stage{{Name: "fetch"}}}))
+	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 3, Digest: "sha256:new", Stages: []autobuild.Stage{{Name: "fetch"}, {Name: "build"}}}))
+	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []autobuild.Stage{{Name: "fetch"}}}))
 	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{})) // a heartbeat
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
 	if err != nil || attempt.EventSeq != 3 || attempt.Digest != "sha256:new" {
@@ -275,7 +275,7 @@ func eventsOnce(t *testing.T, s *store.Store) {
 	if err != nil || len(stored.Stages) != 2 {
 		t.Errorf("error %v, stages %+v", err, stored.Stages)
 	}
-	if err := s.RecordEvents(t.Context(), b.ID, 2, store.EventRecord{}); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.RecordEvents(t.Context(), b.ID, 2, store.EventRecord{}); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an attempt that is not: %v", err)
 	}
 }
@@ -289,13 +289,13 @@ func tokens(t *testing.T, s *store.Store) {
 		t.Errorf("error %v, attempt %+v", err, got)
 	}
 	for _, wrong := range []string{"", "hash-" + other.ID} {
-		if _, err := s.AttemptByToken(t.Context(), b.ID, wrong); !errors.Is(err, ab.ErrUnauthorized) {
+		if _, err := s.AttemptByToken(t.Context(), b.ID, wrong); !errors.Is(err, autobuild.ErrUnauthorized) {
 			t.Errorf("token %q: %v", wrong, err)
 		}
 	}
-	_, err = s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Errored, Retry: true})
+	_, err = s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true})
 	must(t, err)
-	if got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID); !errors.Is(err, ab.ErrFenced) || got.State != ab.Errored {
+	if got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID); !errors.Is(err, autobuild.ErrFenced) || got.State != autobuild.Errored {
 		t.Errorf("an attempt that is over: %+v, error %v", got, err)
 	}
 }

@@ -9,18 +9,18 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
-	want := ab.AutomatedBuild{
-		AccountID: "a1", Repository: Repository("app"), Image: "registry.example.com/acme/app", Engine: "drone", Autotest: ab.AutotestAll, CreatedBy: "jo",
+	want := autobuild.AutomatedBuild{
+		AccountID: "a1", Repository: Repository("app"), Image: "registry.example.com/acme/app", Engine: "drone", Autotest: autobuild.AutotestAll, CreatedBy: "jo",
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("t0ps3cret"), "EMPTY": {}},
-		Rules: []ab.Rule{
-			{ID: "releases", SourceType: ab.Tag, Source: `/^v(.*)$/`, Tags: `{\1}`, Context: "/svc", Dockerfile: "Dockerfile.prod", Autobuild: true,
+		Rules: []autobuild.Rule{
+			{ID: "releases", SourceType: autobuild.Tag, Source: `/^v(.*)$/`, Tags: `{\1}`, Context: "/svc", Dockerfile: "Dockerfile.prod", Autobuild: true,
 				BuildArgs: map[string]string{"V": "{sourceref}"}, Platforms: []string{"linux/arm64"}, Paths: []string{"svc/**"}},
-			ab.DefaultRule("main"),
+			autobuild.DefaultRule("main"),
 		},
 	}
 	saved, err := s.SaveAutomatedBuild(t.Context(), want)
@@ -31,7 +31,7 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	want.ID, want.Rules[1].ID, want.CreatedAt, want.UpdatedAt = saved.ID, saved.Rules[1].ID, saved.CreatedAt, saved.UpdatedAt
 	read, err := s.AutomatedBuild(t.Context(), saved.ID)
 	must(t, err)
-	for what, got := range map[string]ab.AutomatedBuild{"saved": saved, "read": read} {
+	for what, got := range map[string]autobuild.AutomatedBuild{"saved": saved, "read": read} {
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
@@ -41,8 +41,8 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	if err != nil || len(changed.Rules) != 1 || len(changed.Environment) != 0 || !changed.CreatedAt.Equal(saved.CreatedAt) {
 		t.Errorf("error %v, changed %+v", err, changed)
 	}
-	read.Rules = []ab.Rule{{ID: "twice"}, {ID: "twice"}}
-	if _, err := s.SaveAutomatedBuild(t.Context(), read); !errors.Is(err, ab.ErrConflict) {
+	read.Rules = []autobuild.Rule{{ID: "twice"}, {ID: "twice"}}
+	if _, err := s.SaveAutomatedBuild(t.Context(), read); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("two rules with one id: %v", err)
 	}
 	of, err := s.AutomatedBuildsOf(t.Context(), want.Repository)
@@ -76,17 +76,17 @@ func automatedBuildDeleted(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	must(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
-	if _, err := s.AutomatedBuild(t.Context(), a.ID); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.AutomatedBuild(t.Context(), a.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("it is still there: %v", err)
 	}
 	ended, err := s.Build(t.Context(), b.ID)
-	if err != nil || ended.State != ab.Cancelled || ended.Reason != ab.ReasonRemoved {
+	if err != nil || ended.State != autobuild.Cancelled || ended.Reason != autobuild.ReasonRemoved {
 		t.Errorf("error %v, build %+v", err, ended)
 	}
 	if account, err := s.AccountOf(t.Context(), b.ID); account != a.AccountID || err != nil {
 		t.Errorf("account %q, error %v: nobody could tell the provider", account, err)
 	}
-	if err := s.DeleteAutomatedBuild(t.Context(), a.ID); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.DeleteAutomatedBuild(t.Context(), a.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
 	}
 }
@@ -95,7 +95,7 @@ func rename(t *testing.T, s *store.Store) {
 	r := Repository("app")
 	a := AutomatedBuild(t, s, r)
 	b, _ := Started(t, s, a, "", Commit(1))
-	h, err := s.SaveHook(t.Context(), ab.Hook{Repository: r, State: ab.HookActive})
+	h, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: r, State: autobuild.HookActive})
 	must(t, err)
 	r.FullName, r.DefaultBranch = "acme/new-name", "trunk"
 	must(t, s.RenameRepository(t.Context(), r))
@@ -103,7 +103,7 @@ func rename(t *testing.T, s *store.Store) {
 	automated, automatedErr := s.AutomatedBuild(t.Context(), a.ID)
 	build, buildErr := s.Build(t.Context(), b.ID)
 	must(t, errors.Join(hookErr, automatedErr, buildErr))
-	for what, got := range map[string]ab.Repository{"hook": hook.Repository, "automated build": automated.Repository, "build": build.Repository} {
+	for what, got := range map[string]autobuild.Repository{"hook": hook.Repository, "automated build": automated.Repository, "build": build.Repository} {
 		if diff := cmp.Diff(r, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
@@ -111,9 +111,9 @@ func rename(t *testing.T, s *store.Store) {
 }
 
 func hookRoundTrip(t *testing.T, s *store.Store) {
-	want := ab.Hook{
+	want := autobuild.Hook{
 		AccountID: "a1", Repository: Repository("app"), RemoteID: "{hook}", Secret: secret.New("current"), PreviousSecret: secret.New("before"),
-		PreviousUntil: time.UnixMilli(5000).UTC(), SecretVersion: 1, SecretWritten: 1, State: ab.HookPolled, Problem: "not an administrator",
+		PreviousUntil: time.UnixMilli(5000).UTC(), SecretVersion: 1, SecretWritten: 1, State: autobuild.HookPolled, Problem: "not an administrator",
 	}
 	saved, err := s.SaveHook(t.Context(), want)
 	must(t, err)
@@ -127,23 +127,23 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := s.SaveHook(t.Context(), ab.Hook{Repository: want.Repository}); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: want.Repository}); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("a second hook of the repository: %v", err)
 	}
 	if all, err := s.Hooks(t.Context()); len(all) != 1 || err != nil {
 		t.Errorf("error %v, hooks %+v", err, all)
 	}
 	must(t, s.DeleteHook(t.Context(), saved.ID))
-	if _, err := s.Hook(t.Context(), saved.ID); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Hook(t.Context(), saved.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("it is still there: %v", err)
 	}
-	if err := s.TouchHook(t.Context(), saved.ID, polled, polled); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.TouchHook(t.Context(), saved.ID, polled, polled); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("touched a hook that is not: %v", err)
 	}
 }
 
 func providerNames(t *testing.T, s *store.Store) {
-	want := ab.Provider{Kind: ab.Cloud, Name: "cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org", ClientID: "key", ClientSecret: secret.New("s3cret")}
+	want := autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org", ClientID: "key", ClientSecret: secret.New("s3cret")}
 	saved, err := s.SaveProvider(t.Context(), want)
 	must(t, err)
 	want.ID = saved.ID
@@ -151,7 +151,7 @@ func providerNames(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
-	if _, err := s.SaveProvider(t.Context(), ab.Provider{Name: "cloud"}); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.SaveProvider(t.Context(), autobuild.Provider{Name: "cloud"}); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("a second one of that name: %v", err)
 	}
 	if all, err := s.Providers(t.Context()); len(all) != 1 || err != nil {
@@ -160,8 +160,8 @@ func providerNames(t *testing.T, s *store.Store) {
 }
 
 func tokenRefresh(t *testing.T, s *store.Store) {
-	saved, err := s.SaveAccount(t.Context(), ab.Account{
-		ProviderID: "cloud", Kind: ab.AccountOAuth, UserID: "u", Name: "jo", Scopes: []string{"account", "webhook"},
+	saved, err := s.SaveAccount(t.Context(), autobuild.Account{
+		ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: "u", Name: "jo", Scopes: []string{"account", "webhook"},
 		AccessToken: secret.New("access1"), RefreshToken: secret.New("refresh1"),
 	})
 	must(t, err)
@@ -172,15 +172,15 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New("access2"), secret.New("refresh2"), expires, saved.Version+1
 	read, err := s.Account(t.Context(), saved.ID)
 	must(t, err)
-	for what, got := range map[string]ab.Account{"returned": got, "read": read} {
+	for what, got := range map[string]autobuild.Account{"returned": got, "read": read} {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
-	if _, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("x"), secret.New("y"), expires); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("x"), secret.New("y"), expires); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("refreshed from an old version: %v", err)
 	}
-	if _, err := s.UpdateTokens(t.Context(), "none", 1, secret.New("x"), secret.New("y"), expires); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.UpdateTokens(t.Context(), "none", 1, secret.New("x"), secret.New("y"), expires); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an account that is not: %v", err)
 	}
 }
@@ -188,38 +188,38 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 // Who saw a credential refused breaks the account with that credential, not the one that took
 // its place; and a credential that is stored mends it.
 func accountBreaks(t *testing.T, s *store.Store) {
-	old, err := s.SaveAccount(t.Context(), ab.Account{Name: "jo", AccessToken: secret.New("old")})
+	old, err := s.SaveAccount(t.Context(), autobuild.Account{Name: "jo", AccessToken: secret.New("old")})
 	must(t, err)
 	old.AccessToken = secret.New("new")
 	linked, err := s.SaveAccount(t.Context(), old)
 	must(t, err)
-	if err := s.BreakAccount(t.Context(), old.ID, old.Version, "revoked"); !errors.Is(err, ab.ErrConflict) {
+	if err := s.BreakAccount(t.Context(), old.ID, old.Version, "revoked"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("broken by what happened to an old version: %v", err)
 	}
-	if err := s.BreakAccount(t.Context(), "none", 1, "revoked"); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.BreakAccount(t.Context(), "none", 1, "revoked"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an account that is not: %v", err)
 	}
 	must(t, s.BreakAccount(t.Context(), linked.ID, linked.Version, "revoked"))
-	if all, err := s.Accounts(t.Context()); err != nil || len(all) != 1 || all[0].State != ab.AccountBroken || all[0].Problem != "revoked" {
+	if all, err := s.Accounts(t.Context()); err != nil || len(all) != 1 || all[0].State != autobuild.AccountBroken || all[0].Problem != "revoked" {
 		t.Errorf("error %v, accounts %+v", err, all)
 	}
 	mended, err := s.UpdateTokens(t.Context(), linked.ID, linked.Version, secret.New("x"), secret.New("y"), time.UnixMilli(9000))
-	if err != nil || mended.State != ab.AccountLinked || mended.Problem != "" {
+	if err != nil || mended.State != autobuild.AccountLinked || mended.Problem != "" {
 		t.Errorf("error %v, %s %q", err, mended.State, mended.Problem)
 	}
 }
 
 func accountInUse(t *testing.T, s *store.Store) {
-	account, err := s.SaveAccount(t.Context(), ab.Account{Name: "jo"})
+	account, err := s.SaveAccount(t.Context(), autobuild.Account{Name: "jo"})
 	must(t, err)
-	a, err := s.SaveAutomatedBuild(t.Context(), ab.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")})
+	a, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")})
 	must(t, err)
-	if err := s.DeleteAccount(t.Context(), account.ID); !errors.Is(err, ab.ErrConflict) {
+	if err := s.DeleteAccount(t.Context(), account.ID); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("deleted while in use: %v", err)
 	}
 	must(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
 	must(t, s.DeleteAccount(t.Context(), account.ID))
-	if _, err := s.Account(t.Context(), account.ID); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Account(t.Context(), account.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("it is still there: %v", err)
 	}
 }
@@ -227,19 +227,19 @@ func accountInUse(t *testing.T, s *store.Store) {
 func registries(t *testing.T, s *store.Store) {
 	app := AutomatedBuild(t, s, Repository("app"))
 	password := secret.New("p")
-	var stored []ab.Registry
-	for _, r := range []ab.Registry{
-		{Host: "docker.io", Purpose: ab.RegistryPull},
+	var stored []autobuild.Registry
+	for _, r := range []autobuild.Registry{
+		{Host: "docker.io", Purpose: autobuild.RegistryPull},
 		{Host: "registry.example.com", Insecure: true}, // pushes
-		{Host: "registry.example.com", Purpose: ab.RegistryPull, AutomatedBuildID: app.ID},
-		{Host: "registry.example.com", Purpose: ab.RegistryPush, AutomatedBuildID: app.ID},
-		{Host: "registry.example.com/acme", Purpose: ab.RegistryPush},
+		{Host: "registry.example.com", Purpose: autobuild.RegistryPull, AutomatedBuildID: app.ID},
+		{Host: "registry.example.com", Purpose: autobuild.RegistryPush, AutomatedBuildID: app.ID},
+		{Host: "registry.example.com/acme", Purpose: autobuild.RegistryPush},
 	} {
 		r.Username, r.Password = "robot", password
 		saved, err := s.SaveRegistry(t.Context(), r)
 		must(t, err)
 		if r.Purpose == "" {
-			r.Purpose = ab.RegistryPush
+			r.Purpose = autobuild.RegistryPush
 		}
 		r.ID = saved.ID
 		if diff := cmp.Diff(r, saved, cmp.Comparer(secret.Secret.Equal)); diff != "" {
@@ -252,14 +252,14 @@ func registries(t *testing.T, s *store.Store) {
 	if len(all) != len(stored) {
 		t.Fatalf("got %d registries, want %d", len(all), len(stored))
 	}
-	for _, second := range []ab.Registry{stored[1], stored[3]} { // the same use, once for all and once bound
+	for _, second := range []autobuild.Registry{stored[1], stored[3]} { // the same use, once for all and once bound
 		second.ID = ""
-		if _, err := s.SaveRegistry(t.Context(), second); !errors.Is(err, ab.ErrConflict) {
+		if _, err := s.SaveRegistry(t.Context(), second); !errors.Is(err, autobuild.ErrConflict) {
 			t.Errorf("a second one of %s for %q: got %v, want a conflict", second.Host, second.AutomatedBuildID, err)
 		}
 	}
-	unknown := ab.Registry{Host: "ghcr.io", AutomatedBuildID: "none", Username: "robot", Password: password}
-	if _, err := s.SaveRegistry(t.Context(), unknown); !errors.Is(err, ab.ErrNotFound) {
+	unknown := autobuild.Registry{Host: "ghcr.io", AutomatedBuildID: "none", Username: "robot", Password: password}
+	if _, err := s.SaveRegistry(t.Context(), unknown); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("bound to an unknown automated build: got %v, want not found", err)
 	}
 	unbound := stored[2]
@@ -271,11 +271,11 @@ func registries(t *testing.T, s *store.Store) {
 	}
 
 	must(t, s.DeleteAutomatedBuild(t.Context(), app.ID))
-	if _, err := s.Registry(t.Context(), stored[3].ID); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Registry(t.Context(), stored[3].ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("the credential of the deleted automated build: got %v, want not found", err)
 	}
 	must(t, s.DeleteRegistry(t.Context(), stored[0].ID))
-	if _, err := s.Registry(t.Context(), stored[0].ID); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Registry(t.Context(), stored[0].ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a deleted credential: got %v, want not found", err)
 	}
 	if all, err = s.Registries(t.Context()); err != nil || len(all) != 3 {

@@ -13,12 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 func deliveryRoundTrip(t *testing.T, s *store.Store) {
-	want := ab.Delivery{
+	want := autobuild.Delivery{
 		HookID: "h1", Event: "repo:push", RequestID: "r1", Header: http.Header{"X-Event-Key": {"repo:push"}},
 		Body: []byte("{\"push\": \"\xff\x00 any bytes\"}"), ReceivedAt: time.UnixMilli(1_764_000_000_123).UTC(),
 	}
@@ -30,14 +30,14 @@ func deliveryRoundTrip(t *testing.T, s *store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.ID, want.State = id, ab.DeliveryReceived
+	want.ID, want.State = id, autobuild.DeliveryReceived
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("stored delivery (-want +got):\n%s", diff)
 	}
 	if waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskPlan); err != nil || waiting != 1 {
 		t.Errorf("%d plan tasks, error %v; want 1", waiting, err)
 	}
-	if _, err := s.Delivery(t.Context(), "none"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Delivery(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("unknown delivery: %v", err)
 	}
 }
@@ -45,7 +45,7 @@ func deliveryRoundTrip(t *testing.T, s *store.Store) {
 func deliveriesList(t *testing.T, s *store.Store) {
 	var ids []string
 	for i := range 5 {
-		id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: fmt.Sprintf("h%d", i%2), ReceivedAt: time.UnixMilli(int64(1000 + i))})
+		id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: fmt.Sprintf("h%d", i%2), ReceivedAt: time.UnixMilli(int64(1000 + i))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func deliveriesConcurrent(t *testing.T, s *store.Store) {
 	failed := make(chan error, n)
 	for i := range n {
 		all.Go(func() {
-			if _, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", RequestID: fmt.Sprint(i)}); err != nil {
+			if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", RequestID: fmt.Sprint(i)}); err != nil {
 				failed <- err
 			}
 		})
@@ -102,7 +102,7 @@ func deliveryCancelled(t *testing.T, s *store.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 50 {
-		if _, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: "h"}); !errors.Is(err, context.Canceled) {
+		if _, err := s.ReceiveDelivery(ctx, autobuild.Delivery{HookID: "h"}); !errors.Is(err, context.Canceled) {
 			t.Fatalf("error %v, want cancelled", err)
 		}
 	}
@@ -120,7 +120,7 @@ func deliveriesGivenUp(t *testing.T, s *store.Store) {
 		all.Go(func() {
 			for i := range 20 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*50)*time.Microsecond)
-				if id, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: "h"}); err == nil {
+				if id, err := s.ReceiveDelivery(ctx, autobuild.Delivery{HookID: "h"}); err == nil {
 					promised <- id
 				}
 				cancel()
@@ -137,7 +137,7 @@ func deliveriesGivenUp(t *testing.T, s *store.Store) {
 }
 
 func deliveryExplained(t *testing.T, s *store.Store) {
-	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h"})
+	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h"})
 	must(t, err)
 	reason := func() string {
 		d, err := s.Delivery(t.Context(), id)
@@ -148,7 +148,7 @@ func deliveryExplained(t *testing.T, s *store.Store) {
 	if got := reason(); got != "the account's link is broken" {
 		t.Errorf("reason %q", got)
 	}
-	_, err = s.Plan(t.Context(), ab.Plan{DeliveryID: id, State: ab.DeliveryIgnored, Reason: "nothing to do"})
+	_, err = s.Plan(t.Context(), autobuild.Plan{DeliveryID: id, State: autobuild.DeliveryIgnored, Reason: "nothing to do"})
 	must(t, err)
 	must(t, s.ExplainDelivery(t.Context(), id, "too late"))
 	if got := reason(); got != "nothing to do" {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -39,7 +39,7 @@ func numbered(from, to int) []string {
 // wantFault checks that an error names a place.
 func wantFault(t *testing.T, err error, place string) {
 	t.Helper()
-	var fault ab.FieldError
+	var fault autobuild.FieldError
 	if !errors.As(err, &fault) || fault.Field != place {
 		t.Errorf("got error %v, want a fault of %s", err, place)
 	}
@@ -53,7 +53,7 @@ func permitOwnTags(t *testing.T, s *store.Store) {
 		t.Error("got a permit for a tag that the build does not have")
 	}
 	wantFault(t, err, "tags[1]")
-	draft := Draft(a, Main(), Commit(2), ab.CauseManual)
+	draft := Draft(a, Main(), Commit(2), autobuild.CauseManual)
 	draft.Publish = false
 	test, _, err := s.CreateBuild(t.Context(), draft)
 	must(t, err)
@@ -87,8 +87,8 @@ func permitExtra(t *testing.T, s *store.Store) {
 	}
 	got, err = s.Build(t.Context(), b.ID)
 	must(t, err)
-	if len(got.ExtraTags) != ab.MaxExtraTags {
-		t.Errorf("got %d extra tags, want %d", len(got.ExtraTags), ab.MaxExtraTags)
+	if len(got.ExtraTags) != autobuild.MaxExtraTags {
+		t.Errorf("got %d extra tags, want %d", len(got.ExtraTags), autobuild.MaxExtraTags)
 	}
 }
 
@@ -100,7 +100,7 @@ func permitExtraConcurrently(t *testing.T, s *store.Store) {
 	for i := range 4 {
 		group.Go(func() {
 			ok, _, err := s.Permit(t.Context(), b.ID, 1, nil, numbered(i*40, i*40+40))
-			var fault ab.FieldError
+			var fault autobuild.FieldError
 			if err != nil && !errors.As(err, &fault) {
 				t.Errorf("permit %d: %v", i, err)
 			}
@@ -141,19 +141,19 @@ func permitReported(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	_, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, []string{"nightly", "edge", "unused"})
 	must(t, err)
-	finish := store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded, Tags: []string{"latest", "of-another"}}
+	finish := store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Tags: []string{"latest", "of-another"}}
 	_, err = s.FinishAttempt(t.Context(), finish)
 	wantFault(t, err, "tags[1]")
 	finish.Tags = []string{"latest"}
-	finish.ExtraTags = []ab.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "stolen", Pushed: true}}
+	finish.ExtraTags = []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "stolen", Pushed: true}}
 	_, err = s.FinishAttempt(t.Context(), finish)
 	wantFault(t, err, "extra_tags[1]")
-	finish.ExtraTags[1] = ab.ExtraTag{Tag: "edge", Problem: "503"}
+	finish.ExtraTags[1] = autobuild.ExtraTag{Tag: "edge", Problem: "503"}
 	_, err = s.FinishAttempt(t.Context(), finish)
 	must(t, err)
 	got, err := s.Build(t.Context(), b.ID)
 	must(t, err)
-	want := []ab.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503"}, {Tag: "unused"}}
+	want := []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503"}, {Tag: "unused"}}
 	if diff := cmp.Diff(want, got.ExtraTags); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -23,22 +23,22 @@ func (c *Clock) Now() time.Time { return c.now }
 func (c *Clock) Add(d time.Duration) { c.now = c.now.Add(d) }
 
 // Repository is a repository with a name of its own.
-func Repository(name string) ab.Repository {
-	return ab.Repository{ProviderID: "cloud", ID: "{" + name + "}", WorkspaceID: "{acme}", FullName: "acme/" + name, DefaultBranch: "main"}
+func Repository(name string) autobuild.Repository {
+	return autobuild.Repository{ProviderID: "cloud", ID: "{" + name + "}", WorkspaceID: "{acme}", FullName: "acme/" + name, DefaultBranch: "main"}
 }
 
 // Main is the ref that most tests push.
-func Main() ab.Ref { return ab.Ref{Kind: ab.Branch, Name: "main"} }
+func Main() autobuild.Ref { return autobuild.Ref{Kind: autobuild.Branch, Name: "main"} }
 
 // Commit is a hash of 40 digits made of n.
 func Commit(n int) string { return fmt.Sprintf("%040x", n) }
 
 // AutomatedBuild stores an automated build of a repository with one rule.
-func AutomatedBuild(t testing.TB, s *store.Store, r ab.Repository) ab.AutomatedBuild {
+func AutomatedBuild(t testing.TB, s *store.Store, r autobuild.Repository) autobuild.AutomatedBuild {
 	t.Helper()
-	saved, err := s.SaveAutomatedBuild(t.Context(), ab.AutomatedBuild{
-		AccountID: "account", Repository: r, Image: "registry.example.com/" + r.FullName, Engine: "embedded", Autotest: ab.AutotestOff,
-		Rules: []ab.Rule{ab.DefaultRule("main")},
+	saved, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
+		AccountID: "account", Repository: r, Image: "registry.example.com/" + r.FullName, Engine: "embedded", Autotest: autobuild.AutotestOff,
+		Rules: []autobuild.Rule{autobuild.DefaultRule("main")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -47,28 +47,28 @@ func AutomatedBuild(t testing.TB, s *store.Store, r ab.Repository) ab.AutomatedB
 }
 
 // Draft is a build of an automated build's first rule, not stored yet.
-func Draft(a ab.AutomatedBuild, ref ab.Ref, commit string, cause ab.Cause) ab.Build {
-	return ab.Build{
+func Draft(a autobuild.AutomatedBuild, ref autobuild.Ref, commit string, cause autobuild.Cause) autobuild.Build {
+	return autobuild.Build{
 		AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Repository: a.Repository, Ref: ref, Image: a.Image,
-		Commit: ab.Commit{Hash: commit, Message: "say it", Author: "Jo"}, Tags: []string{"latest"},
+		Commit: autobuild.Commit{Hash: commit, Message: "say it", Author: "Jo"}, Tags: []string{"latest"},
 		Dockerfile: "Dockerfile", Context: ".", Caching: true, Publish: true, Cause: cause,
 	}
 }
 
 // Push is the plan of one pushed commit that builds by the first rule.
-func Push(a ab.AutomatedBuild, ref ab.Ref, from, to string) ab.Plan {
-	return ab.Plan{State: ab.DeliveryPlanned, Moves: []ab.Move{{
-		Transition: ab.Transition{Repository: a.Repository, Ref: ref, Old: from, New: to},
-		Outcome: ab.Outcome{
-			Change: ab.Change{Kind: ref.Kind, Name: ref.Name, Action: ab.Updated, Old: from, Commit: to},
-			Rules:  []ab.RuleAnswer{{AutomatedBuildID: a.ID, Decision: ab.Decision{Rule: a.Rules[0].ID, Build: true, Publish: true, Tags: []string{"latest"}}}},
+func Push(a autobuild.AutomatedBuild, ref autobuild.Ref, from, to string) autobuild.Plan {
+	return autobuild.Plan{State: autobuild.DeliveryPlanned, Moves: []autobuild.Move{{
+		Transition: autobuild.Transition{Repository: a.Repository, Ref: ref, Old: from, New: to},
+		Outcome: autobuild.Outcome{
+			Change: autobuild.Change{Kind: ref.Kind, Name: ref.Name, Action: autobuild.Updated, Old: from, Commit: to},
+			Rules:  []autobuild.RuleAnswer{{AutomatedBuildID: a.ID, Decision: autobuild.Decision{Rule: a.Rules[0].ID, Build: true, Publish: true, Tags: []string{"latest"}}}},
 		},
-		Builds: []ab.Build{Draft(a, ref, to, ab.CausePush)},
+		Builds: []autobuild.Build{Draft(a, ref, to, autobuild.CausePush)},
 	}}}
 }
 
 // Started stores a push of a commit and starts its build's first attempt.
-func Started(t testing.TB, s *store.Store, a ab.AutomatedBuild, from, to string) (ab.Build, ab.Attempt) {
+func Started(t testing.TB, s *store.Store, a autobuild.AutomatedBuild, from, to string) (autobuild.Build, autobuild.Attempt) {
 	t.Helper()
 	builds, err := s.Plan(t.Context(), Push(a, Main(), from, to))
 	if err != nil {
@@ -78,7 +78,7 @@ func Started(t testing.TB, s *store.Store, a ab.AutomatedBuild, from, to string)
 }
 
 // Start starts the next attempt of a queued build.
-func Start(ctx context.Context, t testing.TB, s *store.Store, buildID string) ab.Attempt {
+func Start(ctx context.Context, t testing.TB, s *store.Store, buildID string) autobuild.Attempt {
 	t.Helper()
 	attempt, err := s.StartAttempt(ctx, buildID, "embedded", "hash-"+buildID, time.Now().Add(time.Hour), 0)
 	if err != nil {

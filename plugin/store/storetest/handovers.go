@@ -4,39 +4,39 @@ import (
 	"errors"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 func handOver(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	b, _ := Started(t, s, AutomatedBuild(t, s, Repository("app")), "", Commit(1))
-	if err := s.HandOver(ctx, "nonce", "acme/ci#1", "token-1"); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.HandOver(ctx, "nonce", "acme/ci#1", "token-1"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("hand over of what was not offered: %v", err)
 	}
 	must(t, s.OfferAttempt(ctx, b.ID, 1, "nonce", "acme/ci"))
 	if a, err := s.AttemptByNonce(ctx, "nonce"); err != nil || a.BuildID != b.ID || a.EngineRef != "acme/ci" {
 		t.Errorf("attempt by its nonce %+v, %v", a, err)
 	}
-	if _, err := s.AttemptByNonce(ctx, ""); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.AttemptByNonce(ctx, ""); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("attempt by no nonce: %v", err)
 	}
-	if err := s.HandOver(ctx, "nonce", "acme/other#7", "stolen"); !errors.Is(err, ab.ErrConflict) {
+	if err := s.HandOver(ctx, "nonce", "acme/other#7", "stolen"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("hand over to another repository: %v", err)
 	}
 	must(t, s.HandOver(ctx, "nonce", "acme/ci#7", "token-1"))
-	if err := s.HandOver(ctx, "nonce", "acme/ci#8", "stolen"); !errors.Is(err, ab.ErrConflict) {
+	if err := s.HandOver(ctx, "nonce", "acme/ci#8", "stolen"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("hand over to a second pipeline: %v", err)
 	}
 	must(t, s.HandOver(ctx, "nonce", "acme/ci#7", "token-2"))
-	if _, err := s.AttemptByToken(ctx, b.ID, "token-1"); !errors.Is(err, ab.ErrUnauthorized) {
+	if _, err := s.AttemptByToken(ctx, b.ID, "token-1"); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("the first token after a second one was made: %v", err)
 	}
 	if a, err := s.AttemptByToken(ctx, b.ID, "token-2"); err != nil || a.EngineRef != "acme/ci#7" {
 		t.Errorf("attempt by its second token %+v, %v", a, err)
 	}
 	must(t, s.ClaimAttempt(ctx, b.ID, 1, "runner"))
-	if err := s.HandOver(ctx, "nonce", "acme/ci#7", "late"); !errors.Is(err, ab.ErrConflict) {
+	if err := s.HandOver(ctx, "nonce", "acme/ci#7", "late"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("hand over after the claim: %v", err)
 	}
 }
@@ -47,25 +47,25 @@ func handOverVoid(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, AutomatedBuild(t, s, Repository("app")), "", Commit(1))
 	must(t, s.OfferAttempt(ctx, b.ID, 1, "first", "acme/ci"))
 	must(t, s.OfferAttempt(ctx, b.ID, 1, "second", "acme/app"))
-	if err := s.HandOver(ctx, "first", "acme/ci#1", "token"); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.HandOver(ctx, "first", "acme/ci#1", "token"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("hand over of a void offer: %v", err)
 	}
-	_, err := s.CancelBuild(ctx, b.ID, ab.ReasonUser, "cancelled")
+	_, err := s.CancelBuild(ctx, b.ID, autobuild.ReasonUser, "cancelled")
 	must(t, err)
-	if err := s.HandOver(ctx, "second", "acme/app#1", "token"); !errors.Is(err, ab.ErrFenced) {
+	if err := s.HandOver(ctx, "second", "acme/app#1", "token"); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("hand over of a cancelled attempt: %v", err)
 	}
-	if err := s.OfferAttempt(ctx, b.ID, 1, "third", "acme/app"); !errors.Is(err, ab.ErrFenced) {
+	if err := s.OfferAttempt(ctx, b.ID, 1, "third", "acme/app"); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("offer of a cancelled attempt: %v", err)
 	}
-	if a, err := s.AttemptByNonce(ctx, "second"); err != nil || a.State != ab.Cancelled {
+	if a, err := s.AttemptByNonce(ctx, "second"); err != nil || a.State != autobuild.Cancelled {
 		t.Errorf("a cancelled attempt by its nonce %+v, %v", a, err)
 	}
 }
 
 func extensionSecrets(t *testing.T, s *store.Store) {
 	seen := map[string]bool{}
-	if _, err := s.KnownExtensionSecret(t.Context(), "drone", "config"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.KnownExtensionSecret(t.Context(), "drone", "config"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a secret that nobody made: %v", err)
 	}
 	for _, place := range [][2]string{{"drone", "config"}, {"drone", "secret"}, {"woodpecker", "config"}} {

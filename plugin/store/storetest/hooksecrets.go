@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -19,7 +19,7 @@ func hookSecrets(t *testing.T, s *store.Store) {
 
 // hookSecretReplaced replaces a secret, and refuses to replace one that was replaced meanwhile.
 func hookSecretReplaced(t *testing.T, s *store.Store) {
-	before, err := s.SaveHook(t.Context(), ab.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: ab.HookActive})
+	before, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive})
 	must(t, err)
 	if before.SecretPending() {
 		t.Errorf("a new hook: got a pending secret (version %d, written %d), want none", before.SecretVersion, before.SecretWritten)
@@ -37,7 +37,7 @@ func hookSecretReplaced(t *testing.T, s *store.Store) {
 		t.Error("a replaced secret: got not pending, want pending")
 	}
 	_, err = s.ReplaceHookSecret(t.Context(), before, secret.New("third"), until)
-	if !errors.Is(err, ab.ErrConflict) {
+	if !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("replace the first secret again: got %v, want ErrConflict", err)
 	}
 	must(t, s.ConfirmHookSecret(t.Context(), before.ID, 2))
@@ -49,17 +49,17 @@ func hookSecretReplaced(t *testing.T, s *store.Store) {
 		t.Errorf("confirmed (-want +got):\n%s", diff)
 	}
 	must(t, s.DeleteHook(t.Context(), before.ID))
-	if err := s.ConfirmHookSecret(t.Context(), before.ID, 2); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.ConfirmHookSecret(t.Context(), before.ID, 2); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("confirm a deleted hook: got %v, want ErrNotFound", err)
 	}
-	if _, err := s.ReplaceHookSecret(t.Context(), got, secret.New("third"), until); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.ReplaceHookSecret(t.Context(), got, secret.New("third"), until); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("replace the secret of a deleted hook: got %v, want ErrNotFound", err)
 	}
 }
 
 // hookSecretKept saves a hook that was read before its secret was replaced.
 func hookSecretKept(t *testing.T, s *store.Store) {
-	stale, err := s.SaveHook(t.Context(), ab.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: ab.HookActive})
+	stale, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive})
 	must(t, err)
 	replaced, err := s.ReplaceHookSecret(t.Context(), stale, secret.New("second"), time.UnixMilli(9000).UTC())
 	must(t, err)

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -14,12 +14,12 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 	a, other := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("other"))
 	refused := func(what, id, hash string) {
 		t.Helper()
-		if err := s.CheckPipelineToken(ctx, id, hash); !errors.Is(err, ab.ErrUnauthorized) {
+		if err := s.CheckPipelineToken(ctx, id, hash); !errors.Is(err, autobuild.ErrUnauthorized) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	refused("no token was made", a.ID, "")
-	if err := s.SetPipelineToken(ctx, "nobody's", "hash", "Jo"); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.SetPipelineToken(ctx, "nobody's", "hash", "Jo"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a token of no automated build: %v", err)
 	}
 	must(t, s.SetPipelineToken(ctx, a.ID, "first", "Jo"))
@@ -35,7 +35,7 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 	must(t, s.RevokePipelineToken(ctx, a.ID))
 	must(t, s.RevokePipelineToken(ctx, a.ID))
 	refused("a revoked one", a.ID, "second")
-	if _, err := s.PipelineToken(ctx, a.ID); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.PipelineToken(ctx, a.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a revoked token is known: %v", err)
 	}
 	must(t, s.SetPipelineToken(ctx, a.ID, "third", "Jo"))
@@ -47,30 +47,30 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 }
 
 // join is a pipeline's asking for the builds of a commit of main.
-func join(a ab.AutomatedBuild, commit, pipeline string) ab.Joining {
-	return ab.Joining{AutomatedBuildID: a.ID, Ref: Main(), Commit: commit, Pipeline: pipeline}
+func join(a autobuild.AutomatedBuild, commit, pipeline string) autobuild.Joining {
+	return autobuild.Joining{AutomatedBuildID: a.ID, Ref: Main(), Commit: commit, Pipeline: pipeline}
 }
 
 func joins(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	a, other := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("other"))
 	first, _ := Started(t, s, a, "", Commit(1))
-	second, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), ab.CauseManual))
+	second, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
 	Start(ctx, t, s, second.ID)
 	tag := join(a, Commit(1), "ci#1")
-	tag.Ref.Kind = ab.Tag
-	for what, j := range map[string]ab.Joining{
+	tag.Ref.Kind = autobuild.Tag
+	for what, j := range map[string]autobuild.Joining{
 		"another automated build": join(other, Commit(1), "ci#1"), "another commit": join(a, Commit(2), "ci#1"), "another ref": tag,
 	} {
-		if _, err := s.JoinAttempt(ctx, "embedded", j, "stolen"); !errors.Is(err, ab.ErrNotFound) {
+		if _, err := s.JoinAttempt(ctx, "embedded", j, "stolen"); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := s.JoinAttempt(ctx, "own", join(a, Commit(1), "ci#1"), "stolen"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.JoinAttempt(ctx, "own", join(a, Commit(1), "ci#1"), "stolen"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an attempt on another engine: %v", err)
 	}
-	take := func(pipeline, token string, want ab.Build) {
+	take := func(pipeline, token string, want autobuild.Build) {
 		t.Helper()
 		got, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), pipeline), token)
 		if err != nil || got.ID != want.ID {
@@ -80,17 +80,17 @@ func joins(t *testing.T, s *store.Store) {
 	take("ci#1", "token-1", first)
 	take("ci#2", "token-2", second) // what a pipeline has is no other one's
 	take("ci#1", "token-3", first)
-	if _, err := s.AttemptByToken(ctx, first.ID, "token-1"); !errors.Is(err, ab.ErrUnauthorized) {
+	if _, err := s.AttemptByToken(ctx, first.ID, "token-1"); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("the first token after another was made: %v", err)
 	}
 	if got, err := s.AttemptByToken(ctx, first.ID, "token-3"); err != nil || got.EngineRef != "ci#1" || got.HeartbeatAt.IsZero() {
 		t.Errorf("the attempt is %+v, %v", got, err)
 	}
 	must(t, s.ClaimAttempt(ctx, first.ID, 1, "runner"))
-	_, err = s.CancelBuild(ctx, second.ID, ab.ReasonUser, "cancelled")
+	_, err = s.CancelBuild(ctx, second.ID, autobuild.ReasonUser, "cancelled")
 	must(t, err)
 	for _, pipeline := range []string{"ci#1", "ci#2", "ci#3"} {
-		if b, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), pipeline), "late"); !errors.Is(err, ab.ErrNotFound) {
+		if b, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), pipeline), "late"); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("after a claim and a cancel %s gets build %d, %v", pipeline, b.Number, err)
 		}
 	}
@@ -103,9 +103,9 @@ func joinRetried(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	_, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), "ci#1"), "old")
 	must(t, err)
-	_, err = s.FinishAttempt(ctx, store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Errored, Reason: ab.ReasonLost, Retry: true})
+	_, err = s.FinishAttempt(ctx, store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true})
 	must(t, err)
-	if _, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), "ci#1"), "late"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), "ci#1"), "late"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("while the next attempt is not there: %v", err)
 	}
 	_, err = s.StartAttempt(ctx, b.ID, "embedded", "nobody's", time.Now().Add(time.Hour), 0)
@@ -121,7 +121,7 @@ func knownOfCommit(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	a := AutomatedBuild(t, s, Repository("app"))
 	first, _ := Started(t, s, a, "", Commit(1))
-	second, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), ab.CauseManual))
+	second, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
 	Started(t, s, a, Commit(1), Commit(2))
 	builds, err := s.BuildsOf(ctx, a.ID, Main(), Commit(1))

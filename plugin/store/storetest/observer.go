@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -16,17 +16,19 @@ type notebook struct{ notes []string }
 
 var _ store.Observer = (*notebook)(nil)
 
-func (n *notebook) Planned(p ab.Plan) { n.note("planned %s, %d moves", p.State, len(p.Moves)) }
+func (n *notebook) Planned(p autobuild.Plan) { n.note("planned %s, %d moves", p.State, len(p.Moves)) }
 
-func (n *notebook) Claimed(b ab.Build, a ab.Attempt) {
+func (n *notebook) Claimed(b autobuild.Build, a autobuild.Attempt) {
 	n.note("claimed %d %s by %s after %t", a.Number, b.State, a.RunnerID, !a.ClaimedAt.Before(b.ReceivedAt))
 }
 
-func (n *notebook) Ended(b ab.Build, a ab.Attempt) {
+func (n *notebook) Ended(b autobuild.Build, a autobuild.Attempt) {
 	n.note("ended attempt %d %s %s in time %t, build %s %s", a.Number, a.State, a.Reason, a.Number == 0 || !a.FinishedAt.IsZero(), b.State, b.Reason)
 }
 
-func (n *notebook) Reported(state ab.State, problem string) { n.note("reported %s %s", state, problem) }
+func (n *notebook) Reported(state autobuild.State, problem string) {
+	n.note("reported %s %s", state, problem)
+}
 
 func (n *notebook) note(format string, args ...any) {
 	n.notes = append(n.notes, fmt.Sprintf(format, args...))
@@ -65,21 +67,21 @@ func observed(t *testing.T, s *store.Store) {
 	must(t, s.ClaimAttempt(t.Context(), b.ID, try.Number, "runner"))
 	_ = s.ClaimAttempt(t.Context(), b.ID, try.Number, "another")
 	n.expect(t, "a claim, repeated and contested", "claimed 1 running by runner after true")
-	lost := store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Errored, Reason: ab.ReasonLost, Retry: true}
+	lost := store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true}
 	_, err = s.FinishAttempt(t.Context(), lost)
 	must(t, err)
 	_, _ = s.FinishAttempt(t.Context(), lost)
 	n.expect(t, "a lost attempt, told twice", "ended attempt 1 error lost in time true, build queued ")
 
 	Start(t.Context(), t, s, b.ID)
-	_, err = s.CancelBuild(t.Context(), b.ID, ab.ReasonUser, "")
+	_, err = s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
 	must(t, err)
 	n.expect(t, "a cancel", "ended attempt 2 cancelled user in time true, build cancelled user")
 	_, err = s.RetryBuild(t.Context(), b.ID, "jo")
 	must(t, err)
 	must(t, s.GiveUpBuild(t.Context(), b.ID, "days"))
 	n.expect(t, "a build given up", "ended attempt 0   in time true, build error infrastructure")
-	must(t, s.MarkReported(t.Context(), b.ID, 2, ab.Errored, "no"))
+	must(t, s.MarkReported(t.Context(), b.ID, 2, autobuild.Errored, "no"))
 	n.expect(t, "a report", "reported error no")
 
 	_, err = s.RetryBuild(t.Context(), b.ID, "jo")
@@ -96,7 +98,7 @@ func attemptsKnowTheirPush(t *testing.T, s *store.Store) {
 	builds, err := s.Plan(t.Context(), plan)
 	must(t, err)
 	b := builds[0]
-	found := map[string]ab.Attempt{"started": Start(t.Context(), t, s, b.ID)}
+	found := map[string]autobuild.Attempt{"started": Start(t.Context(), t, s, b.ID)}
 	active, err := s.ActiveAttempts(t.Context())
 	must(t, err)
 	found["active"] = active[0]

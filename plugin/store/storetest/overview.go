@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
 )
@@ -16,7 +16,7 @@ import (
 // overviewOfNothing needs no rows to count.
 func overviewOfNothing(t *testing.T, s *store.Store) {
 	got, err := s.Overview(t.Context())
-	want := store.Overview{Accounts: map[ab.AccountState]int{ab.AccountLinked: 0, ab.AccountBroken: 0}}
+	want := store.Overview{Accounts: map[autobuild.AccountState]int{autobuild.AccountLinked: 0, autobuild.AccountBroken: 0}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
@@ -31,13 +31,13 @@ func overviewCounts(t *testing.T, s *store.Store) {
 	_, starting := Started(t, s, a, "", Commit(1))
 	running, attempt := Started(t, s, a, Commit(1), Commit(2))
 	must(t, s.ClaimAttempt(t.Context(), running.ID, attempt.Number, "runner"))
-	draft := Draft(a, Main(), Commit(3), ab.CauseManual)
+	draft := Draft(a, Main(), Commit(3), autobuild.CauseManual)
 	draft.ReceivedAt = long
 	queued, _, err := s.CreateBuild(t.Context(), draft)
 	must(t, err)
-	must(t, s.MarkReported(t.Context(), queued.ID, 0, ab.Queued, "Bitbucket says no"))
-	for name, state := range map[string]ab.HookState{"app": ab.HookActive, "lib": ab.HookPolled, "new": ab.HookPolled} {
-		h := ab.Hook{Repository: Repository(name), State: state}
+	must(t, s.MarkReported(t.Context(), queued.ID, 0, autobuild.Queued, "Bitbucket says no"))
+	for name, state := range map[string]autobuild.HookState{"app": autobuild.HookActive, "lib": autobuild.HookPolled, "new": autobuild.HookPolled} {
+		h := autobuild.Hook{Repository: Repository(name), State: state}
 		if name == "lib" {
 			h.Problem, h.PolledAt = "no webhook could be had", long
 		}
@@ -51,10 +51,10 @@ func overviewCounts(t *testing.T, s *store.Store) {
 	must(t, err)
 	want := store.Overview{
 		Unplanned: store.Backlog{Count: 2, Oldest: long},
-		Queued:    []store.Backlog{{Engine: "embedded", State: ab.Queued, Count: 1, Oldest: long}},
+		Queued:    []store.Backlog{{Engine: "embedded", State: autobuild.Queued, Count: 1, Oldest: long}},
 		Active: []store.Backlog{
-			{Engine: "embedded", State: ab.Running, Count: 1, Oldest: claimed.ClaimedAt},
-			{Engine: "embedded", State: ab.Starting, Count: 1, Oldest: starting.CreatedAt},
+			{Engine: "embedded", State: autobuild.Running, Count: 1, Oldest: claimed.ClaimedAt},
+			{Engine: "embedded", State: autobuild.Starting, Count: 1, Oldest: starting.CreatedAt},
 		},
 		Tasks: []store.TaskCount{
 			{Kind: store.TaskDispatch, State: "waiting", Count: 3}, // nobody works here: those of the started builds are there yet
@@ -63,10 +63,10 @@ func overviewCounts(t *testing.T, s *store.Store) {
 		},
 		Refused: 1,
 		Hooks: []store.HookCount{
-			{State: ab.HookActive, Count: 1, NeverPolled: 1},
-			{State: ab.HookPolled, Count: 2, Problems: 1, NeverPolled: 1, Polled: long},
+			{State: autobuild.HookActive, Count: 1, NeverPolled: 1},
+			{State: autobuild.HookPolled, Count: 2, Problems: 1, NeverPolled: 1, Polled: long},
 		},
-		Accounts: map[ab.AccountState]int{ab.AccountLinked: 0, ab.AccountBroken: 0},
+		Accounts: map[autobuild.AccountState]int{autobuild.AccountLinked: 0, autobuild.AccountBroken: 0},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(store.TaskCount{}, "Oldest", "Due")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -81,11 +81,11 @@ func overviewCounts(t *testing.T, s *store.Store) {
 // overviewRetried counts the time in the queue from the retry, not from the push.
 func overviewRetried(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
-	draft := Draft(a, Main(), Commit(1), ab.CauseManual)
+	draft := Draft(a, Main(), Commit(1), autobuild.CauseManual)
 	draft.ReceivedAt = time.Now().Add(-time.Hour)
 	b, _, err := s.CreateBuild(t.Context(), draft)
 	must(t, err)
-	_, err = s.CancelBuild(t.Context(), b.ID, ab.ReasonUser, "")
+	_, err = s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
 	must(t, err)
 	b, err = s.RetryBuild(t.Context(), b.ID, "jo")
 	must(t, err)
@@ -100,7 +100,7 @@ func overviewRetried(t *testing.T, s *store.Store) {
 // is to be linked again: it is due, and no worker is to blame.
 func overviewBehind(t *testing.T, s *store.Store) {
 	receive := func() {
-		_, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Body: []byte("{}")})
+		_, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
 		must(t, err)
 	}
 	receive()

@@ -10,14 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 func sessions(t *testing.T, s *store.Store) {
-	u, err := s.SaveUser(t.Context(), ab.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: ab.RoleNone})
+	u, err := s.SaveUser(t.Context(), autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone})
 	must(t, err)
-	u.Role = ab.RoleAdmin
+	u.Role = autobuild.RoleAdmin
 	changed, err := s.SaveUser(t.Context(), u)
 	if diff := cmp.Diff(u, changed); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
@@ -25,40 +25,40 @@ func sessions(t *testing.T, s *store.Store) {
 	if byRemote, err := s.UserByRemote(t.Context(), "cloud", "{jo}"); err != nil || byRemote.ID != u.ID {
 		t.Errorf("error %v, user %+v", err, byRemote)
 	}
-	if _, err := s.SaveUser(t.Context(), ab.User{ProviderID: "cloud", RemoteID: "{jo}"}); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.SaveUser(t.Context(), autobuild.User{ProviderID: "cloud", RemoteID: "{jo}"}); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("a second user with that identity: %v", err)
 	}
 	for range 2 { // identities not taken yet do not collide
-		_, err := s.SaveUser(t.Context(), ab.User{Name: "nobody"})
+		_, err := s.SaveUser(t.Context(), autobuild.User{Name: "nobody"})
 		must(t, err)
 	}
 	if all, err := s.Users(t.Context()); len(all) != 3 || err != nil {
 		t.Errorf("error %v, users %+v", err, all)
 	}
-	must(t, s.CreateSession(t.Context(), ab.Session{ID: "old", UserID: u.ID, ExpiresAt: time.Now().Add(-time.Second)}))
-	must(t, s.CreateSession(t.Context(), ab.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	must(t, s.CreateSession(t.Context(), autobuild.Session{ID: "old", UserID: u.ID, ExpiresAt: time.Now().Add(-time.Second)}))
+	must(t, s.CreateSession(t.Context(), autobuild.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	if got, err := s.SessionUser(t.Context(), "new"); err != nil || got.ID != u.ID {
 		t.Errorf("error %v, user %+v", err, got)
 	}
 	must(t, s.DeleteSession(t.Context(), "new"))
 	for _, id := range []string{"old", "new", "none"} {
-		if _, err := s.SessionUser(t.Context(), id); !errors.Is(err, ab.ErrNotFound) {
+		if _, err := s.SessionUser(t.Context(), id); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("session %s: %v", id, err)
 		}
 	}
 }
 
 func oauthFlow(t *testing.T, s *store.Store) {
-	want := ab.OAuthFlow{State: "state", BrowserID: "browser", ProviderID: "cloud", UserID: "u", CodeVerifier: secret.New("verifier"), ReturnTo: "/x",
+	want := autobuild.OAuthFlow{State: "state", BrowserID: "browser", ProviderID: "cloud", UserID: "u", CodeVerifier: secret.New("verifier"), ReturnTo: "/x",
 		ExpiresAt: time.Now().Add(time.Minute).UTC().Truncate(time.Millisecond)}
 	must(t, s.SaveOAuthFlow(t.Context(), want))
-	must(t, s.SaveOAuthFlow(t.Context(), ab.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}))
+	must(t, s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}))
 	got, err := s.TakeOAuthFlow(t.Context(), "state")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
 	for _, state := range []string{"state", "expired", "unknown"} {
-		if _, err := s.TakeOAuthFlow(t.Context(), state); !errors.Is(err, ab.ErrNotFound) {
+		if _, err := s.TakeOAuthFlow(t.Context(), state); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("flow %s: %v", state, err)
 		}
 	}
@@ -67,18 +67,18 @@ func oauthFlow(t *testing.T, s *store.Store) {
 // A role is set without writing the rest of the row: a person who was removed stays removed.
 func roleSet(t *testing.T, s *store.Store) {
 	jo := signedIn(t, s, "jo")
-	must(t, s.SetRole(t.Context(), jo.ID, ab.RoleAdmin))
+	must(t, s.SetRole(t.Context(), jo.ID, autobuild.RoleAdmin))
 	want := jo
-	want.Role = ab.RoleAdmin
+	want.Role = autobuild.RoleAdmin
 	got, err := s.SessionUser(t.Context(), "jo")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, user (-want +got):\n%s", err, diff)
 	}
 	must(t, s.DeleteUser(t.Context(), jo.ID))
-	if err := s.SetRole(t.Context(), jo.ID, ab.RoleAdmin); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.SetRole(t.Context(), jo.ID, autobuild.RoleAdmin); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("of a removed person: got %v, want ErrNotFound", err)
 	}
-	if _, err := s.User(t.Context(), jo.ID); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.User(t.Context(), jo.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a removed person: got %v, want ErrNotFound", err)
 	}
 }
@@ -86,20 +86,20 @@ func roleSet(t *testing.T, s *store.Store) {
 // The end of a flow signs its user in, so a flow that was begun with a copied cookie must not
 // outlive the sessions of that user.
 func flowsEnd(t *testing.T, s *store.Store) {
-	for what, end := range map[string]func(u ab.User) error{
-		"sign-out":     func(u ab.User) error { return s.DeleteSession(t.Context(), u.Name) },
-		"end sessions": func(u ab.User) error { return s.EndSessions(t.Context(), u.ID) },
-		"removal":      func(u ab.User) error { return s.DeleteUser(t.Context(), u.ID) },
-		"another role": func(u ab.User) error { return s.SetRole(t.Context(), u.ID, ab.RoleNone) },
+	for what, end := range map[string]func(u autobuild.User) error{
+		"sign-out":     func(u autobuild.User) error { return s.DeleteSession(t.Context(), u.Name) },
+		"end sessions": func(u autobuild.User) error { return s.EndSessions(t.Context(), u.ID) },
+		"removal":      func(u autobuild.User) error { return s.DeleteUser(t.Context(), u.ID) },
+		"another role": func(u autobuild.User) error { return s.SetRole(t.Context(), u.ID, autobuild.RoleNone) },
 	} {
 		victim, other := signedIn(t, s, what), signedIn(t, s, "other than "+what)
-		for _, u := range []ab.User{victim, other} {
-			must(t, s.SaveOAuthFlow(t.Context(), ab.OAuthFlow{
+		for _, u := range []autobuild.User{victim, other} {
+			must(t, s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{
 				State: "of " + u.Name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Minute),
 			}))
 		}
 		must(t, end(victim))
-		if _, err := s.TakeOAuthFlow(t.Context(), "of "+victim.Name); !errors.Is(err, ab.ErrNotFound) {
+		if _, err := s.TakeOAuthFlow(t.Context(), "of "+victim.Name); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("%s: flow of the user: got %v, want ErrNotFound", what, err)
 		}
 		if _, err := s.TakeOAuthFlow(t.Context(), "of "+other.Name); err != nil {
@@ -112,7 +112,7 @@ func firstToken(t *testing.T, s *store.Store) {
 	must(t, s.CreateFirstToken(t.Context(), "replaced", time.Now().Add(time.Hour)))
 	must(t, s.CreateFirstToken(t.Context(), "expired", time.Now().Add(-time.Hour)))
 	for _, wrong := range []string{"wrong", "replaced", "expired"} {
-		if _, err := s.TakeFirstToken(t.Context(), wrong); !errors.Is(err, ab.ErrNotFound) {
+		if _, err := s.TakeFirstToken(t.Context(), wrong); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("token %s: %v", wrong, err)
 		}
 	}
@@ -121,7 +121,7 @@ func firstToken(t *testing.T, s *store.Store) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if u, err := s.TakeFirstToken(t.Context(), "right"); err == nil && u.Role == ab.RoleAdmin {
+			if u, err := s.TakeFirstToken(t.Context(), "right"); err == nil && u.Role == autobuild.RoleAdmin {
 				taken.Add(1)
 			}
 		})
@@ -140,7 +140,7 @@ func firstToken(t *testing.T, s *store.Store) {
 	admin.ProviderID, admin.RemoteID = "cloud", "{jo}"
 	_, err = s.SaveUser(t.Context(), admin)
 	must(t, err)
-	if err := s.CreateFirstToken(t.Context(), "late", time.Now().Add(time.Hour)); !errors.Is(err, ab.ErrConflict) {
+	if err := s.CreateFirstToken(t.Context(), "late", time.Now().Add(time.Hour)); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("a token while there is an administrator who can sign in: %v", err)
 	}
 }

@@ -3,12 +3,12 @@ package storetest
 import (
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 // permit asks for latest, for the first attempt of a build.
-func permit(t *testing.T, s *store.Store, b ab.Build) (granted bool, holder ab.Build) {
+func permit(t *testing.T, s *store.Store, b autobuild.Build) (granted bool, holder autobuild.Build) {
 	t.Helper()
 	granted, holder, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, nil)
 	must(t, err)
@@ -39,10 +39,10 @@ func permitShared(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	older, _ := Started(t, s, a, "", Commit(1))
 	newer, _ := Started(t, s, a, Commit(1), Commit(2))
-	builds, err := s.Plan(t.Context(), Push(a, ab.Ref{Kind: ab.Branch, Name: "dev"}, "", Commit(3)))
+	builds, err := s.Plan(t.Context(), Push(a, autobuild.Ref{Kind: autobuild.Branch, Name: "dev"}, "", Commit(3)))
 	must(t, err)
 	Start(t.Context(), t, s, builds[0].ID)
-	for _, b := range []ab.Build{newer, builds[0]} {
+	for _, b := range []autobuild.Build{newer, builds[0]} {
 		if granted, holder := permit(t, s, b); !granted {
 			t.Errorf("build %d was refused for build %d", b.Number, holder.Number)
 		}
@@ -59,7 +59,7 @@ func permitManual(t *testing.T, s *store.Store) {
 	if granted, _ := permit(t, s, second); !granted {
 		t.Fatal("the second push was refused")
 	}
-	manual, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), ab.CauseManual))
+	manual, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
 	Start(t.Context(), t, s, manual.ID)
 	if granted, _ := permit(t, s, manual); !granted {
@@ -80,10 +80,10 @@ func reports(t *testing.T, s *store.Store) {
 	if _, err := s.Reported(t.Context(), b.ID); err == nil {
 		t.Error("nothing was reported yet")
 	}
-	must(t, s.MarkReported(t.Context(), b.ID, 0, ab.Queued, ""))
-	must(t, s.MarkReported(t.Context(), b.ID, 1, ab.Starting, "rate limited"))
+	must(t, s.MarkReported(t.Context(), b.ID, 0, autobuild.Queued, ""))
+	must(t, s.MarkReported(t.Context(), b.ID, 1, autobuild.Starting, "rate limited"))
 	r, err := s.Reported(t.Context(), b.ID)
-	if err != nil || r.Attempt != 1 || r.State != ab.Starting || r.Problem != "rate limited" || r.At.IsZero() {
+	if err != nil || r.Attempt != 1 || r.State != autobuild.Starting || r.Problem != "rate limited" || r.At.IsZero() {
 		t.Errorf("error %v, report %+v", err, r)
 	}
 }

@@ -6,25 +6,25 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 func refBaseline(t *testing.T, s *store.Store) {
 	r := Repository("app")
-	if _, err := s.RefState(t.Context(), r, Main()); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.RefState(t.Context(), r, Main()); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a ref never seen: %v", err)
 	}
 	for _, commit := range []string{Commit(1), Commit(2)} { // the second one must change nothing
-		if err := s.BaselineRefs(t.Context(), r, []ab.Head{{Ref: Main(), Commit: ab.Commit{Hash: commit}}}); err != nil {
+		if err := s.BaselineRefs(t.Context(), r, []autobuild.Head{{Ref: Main(), Commit: autobuild.Commit{Hash: commit}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	states, err := s.RefStates(t.Context(), r)
-	if diff := cmp.Diff(map[ab.Ref]ab.RefState{Main(): {Head: Commit(1)}}, states); diff != "" || err != nil {
+	if diff := cmp.Diff(map[autobuild.Ref]autobuild.RefState{Main(): {Head: Commit(1)}}, states); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
-	seen, err := s.TransitionSeen(t.Context(), ab.Transition{Repository: r, Ref: Main(), New: Commit(1)})
+	seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: r, Ref: Main(), New: Commit(1)})
 	if seen || err != nil {
 		t.Errorf("seen %v, error %v", seen, err)
 	}
@@ -39,7 +39,7 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(builds) != 1 || builds[0].Seq != int64(i+1) || builds[0].State != ab.Queued {
+		if len(builds) != 1 || builds[0].Seq != int64(i+1) || builds[0].State != autobuild.Queued {
 			t.Errorf("push %d made %+v", i, builds)
 		}
 		numbers[builds[0].Number] = true
@@ -48,11 +48,11 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 		t.Errorf("numbers %v, want three", numbers)
 	}
 	state, err := s.RefState(t.Context(), a.Repository, Main())
-	if diff := cmp.Diff(ab.RefState{Head: A, Seq: 3}, state); diff != "" || err != nil {
+	if diff := cmp.Diff(autobuild.RefState{Head: A, Seq: 3}, state); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
 	for old, want := range map[string]bool{A: true, Commit(9): false} {
-		seen, err := s.TransitionSeen(t.Context(), ab.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B})
+		seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B})
 		if seen != want || err != nil {
 			t.Errorf("%s→B seen: %v, error %v", old, seen, err)
 		}
@@ -68,19 +68,19 @@ func planConflict(t *testing.T, s *store.Store) {
 	if _, err := s.Plan(t.Context(), Push(a, Main(), "", Commit(1))); err != nil {
 		t.Fatal(err)
 	}
-	other := ab.Ref{Kind: ab.Tag, Name: "v1"}
+	other := autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}
 	plan := Push(a, other, "", Commit(3))
 	plan.Moves = append(plan.Moves, Push(a, Main(), Commit(7), Commit(8)).Moves...)
-	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("error %v, want a conflict", err)
 	}
-	if _, err := s.RefState(t.Context(), a.Repository, other); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.RefState(t.Context(), a.Repository, other); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("the plan's other move stands: %v", err)
 	}
 	if builds, err := s.Builds(t.Context(), store.BuildFilter{}); len(builds) != 1 || err != nil {
 		t.Errorf("%d builds, error %v; want the first only", len(builds), err)
 	}
-	unseen := ab.Ref{Kind: ab.Branch, Name: "unseen"}
+	unseen := autobuild.Ref{Kind: autobuild.Branch, Name: "unseen"}
 	if _, err := s.Plan(t.Context(), Push(a, unseen, Commit(4), Commit(5))); err != nil {
 		t.Errorf("a ref not seen before takes any old head: %v", err)
 	}
@@ -88,7 +88,7 @@ func planConflict(t *testing.T, s *store.Store) {
 
 func planOnce(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
-	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h"})
+	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,38 +110,38 @@ func planOnce(t *testing.T, s *store.Store) {
 		t.Errorf("the ref moved: %+v", state)
 	}
 	plan.DeliveryID = "none"
-	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an unknown delivery: %v", err)
 	}
 }
 
 func planOutcome(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
-	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h"})
+	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	plan := Push(a, Main(), "", Commit(1))
 	plan.DeliveryID, plan.Reason = id, "planned it"
-	no := ab.RuleAnswer{AutomatedBuildID: a.ID, Decision: ab.Decision{Rule: "no", Tags: []string{}, Reason: "another branch"}}
-	plan.Moves[0].Outcome.Rules = append([]ab.RuleAnswer{no}, plan.Moves[0].Outcome.Rules...)
-	refused := ab.Outcome{Change: ab.Change{Kind: ab.Branch, Name: "gone"}, Refused: "gone"}
-	plan.Refused = []ab.Outcome{refused}
+	no := autobuild.RuleAnswer{AutomatedBuildID: a.ID, Decision: autobuild.Decision{Rule: "no", Tags: []string{}, Reason: "another branch"}}
+	plan.Moves[0].Outcome.Rules = append([]autobuild.RuleAnswer{no}, plan.Moves[0].Outcome.Rules...)
+	refused := autobuild.Outcome{Change: autobuild.Change{Kind: autobuild.Branch, Name: "gone"}, Refused: "gone"}
+	plan.Refused = []autobuild.Outcome{refused}
 	builds, err := s.Plan(t.Context(), plan)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := plan.Moves[0].Outcome
-	want.Rules = []ab.RuleAnswer{no, want.Rules[1]}
+	want.Rules = []autobuild.RuleAnswer{no, want.Rules[1]}
 	want.Rules[1].BuildNumber = builds[0].Number
 	d, err := s.Delivery(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]ab.Outcome{want, refused}, d.Outcomes); diff != "" {
+	if diff := cmp.Diff([]autobuild.Outcome{want, refused}, d.Outcomes); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	if d.State != ab.DeliveryPlanned || d.Reason != "planned it" || d.PlannedAt.IsZero() {
+	if d.State != autobuild.DeliveryPlanned || d.Reason != "planned it" || d.PlannedAt.IsZero() {
 		t.Errorf("delivery %+v", d)
 	}
 	if plan.Moves[0].Outcome.Rules[1].BuildNumber != 0 {
@@ -154,8 +154,8 @@ func planOutcome(t *testing.T, s *store.Store) {
 
 func planTwoTags(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
-	plan := Push(a, ab.Ref{Kind: ab.Tag, Name: "v1"}, "", Commit(1))
-	plan.Moves = append(plan.Moves, Push(a, ab.Ref{Kind: ab.Tag, Name: "v2"}, "", Commit(1)).Moves...)
+	plan := Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}, "", Commit(1))
+	plan.Moves = append(plan.Moves, Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v2"}, "", Commit(1)).Moves...)
 	builds, err := s.Plan(t.Context(), plan)
 	if err != nil || len(builds) != 2 || builds[0].ID == builds[1].ID || builds[0].Number == builds[1].Number {
 		t.Errorf("error %v, builds %+v", err, builds)
@@ -171,10 +171,10 @@ func createOnce(t *testing.T, s *store.Store) {
 	if _, err := s.Plan(t.Context(), Push(a, Main(), "", Commit(1))); err != nil {
 		t.Fatal(err)
 	}
-	draft := Draft(a, Main(), Commit(1), ab.CauseManual)
+	draft := Draft(a, Main(), Commit(1), autobuild.CauseManual)
 	draft.CauseKey = "key"
 	first, created, err := s.CreateBuild(t.Context(), draft)
-	if err != nil || !created || first.Seq != 1 || first.State != ab.Queued {
+	if err != nil || !created || first.Seq != 1 || first.State != autobuild.Queued {
 		t.Fatalf("created %v, error %v, build %+v", created, err, first)
 	}
 	again, created, err := s.CreateBuild(t.Context(), draft)
@@ -199,7 +199,7 @@ func createOnce(t *testing.T, s *store.Store) {
 func buildsList(t *testing.T, s *store.Store) {
 	a, b := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("other"))
 	for i := range 4 {
-		draft := Draft([]ab.AutomatedBuild{a, b}[i%2], Main(), Commit(i), ab.CauseManual)
+		draft := Draft([]autobuild.AutomatedBuild{a, b}[i%2], Main(), Commit(i), autobuild.CauseManual)
 		if _, _, err := s.CreateBuild(t.Context(), draft); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +208,7 @@ func buildsList(t *testing.T, s *store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.CancelBuild(t.Context(), third.ID, ab.ReasonUser, ""); err != nil {
+	if _, err := s.CancelBuild(t.Context(), third.ID, autobuild.ReasonUser, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -218,7 +218,7 @@ func buildsList(t *testing.T, s *store.Store) {
 		{store.BuildFilter{}, []int64{4, 3, 2, 1}},
 		{store.BuildFilter{Limit: 2, Before: 4}, []int64{3, 2}},
 		{store.BuildFilter{AutomatedBuildID: a.ID}, []int64{3, 1}},
-		{store.BuildFilter{States: []ab.State{ab.Queued, ab.Running}}, []int64{4, 2, 1}},
+		{store.BuildFilter{States: []autobuild.State{autobuild.Queued, autobuild.Running}}, []int64{4, 2, 1}},
 		{store.BuildFilter{DeliveryID: "none"}, nil},
 	} {
 		builds, err := s.Builds(t.Context(), c.filter)
@@ -230,7 +230,7 @@ func buildsList(t *testing.T, s *store.Store) {
 			t.Errorf("%+v: error %v, (-want +got):\n%s", c.filter, err, diff)
 		}
 	}
-	if _, err := s.Build(t.Context(), "none"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Build(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("unknown build: %v", err)
 	}
 }

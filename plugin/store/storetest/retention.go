@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -31,7 +31,7 @@ func pruned(t *testing.T, s *store.Store) {
 	for _, b := range builds {
 		finished(t, s, b)
 	}
-	must(t, s.MarkReported(t.Context(), oldest.ID, 1, ab.Succeeded, ""))
+	must(t, s.MarkReported(t.Context(), oldest.ID, 1, autobuild.Succeeded, ""))
 
 	if got, err := s.Prune(t.Context(), received.Add(-time.Minute)); err != nil || got != (store.Pruned{}) {
 		t.Errorf("error %v, removed %+v of what is not old", err, got)
@@ -40,16 +40,16 @@ func pruned(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(store.Pruned{Deliveries: 1, Builds: 1}, got); diff != "" || err != nil {
 		t.Errorf("error %v, removed (-want +got):\n%s", err, diff)
 	}
-	if _, err := s.Delivery(t.Context(), answered); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Delivery(t.Context(), answered); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("the answered delivery: %v", err)
 	}
 	if _, err := s.Delivery(t.Context(), waiting); err != nil {
 		t.Errorf("the delivery that waits: %v", err)
 	}
-	if _, err := s.Build(t.Context(), oldest.ID); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Build(t.Context(), oldest.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("the oldest build: %v", err)
 	}
-	seen, err := s.TransitionSeen(t.Context(), ab.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)})
+	seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)})
 	if err != nil || !seen {
 		t.Errorf("error %v, a repeated delivery is recognised: %v", err, seen)
 	}
@@ -59,7 +59,7 @@ func pruned(t *testing.T, s *store.Store) {
 func prunedNotActive(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	for i := range 12 {
-		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), ab.CauseManual))
+		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), autobuild.CauseManual))
 		must(t, err)
 	}
 	if got, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil || got.Builds != 0 {
@@ -78,7 +78,7 @@ func prunedPermit(t *testing.T, s *store.Store) {
 	must(t, err)
 	finish(t, s, newer[0])
 	for i := range 10 {
-		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), ab.CauseManual))
+		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), autobuild.CauseManual))
 		must(t, err)
 	}
 	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
@@ -91,20 +91,20 @@ func prunedPermit(t *testing.T, s *store.Store) {
 
 func receivedAt(t *testing.T, s *store.Store, at time.Time) string {
 	t.Helper()
-	id, err := s.ReceiveDelivery(t.Context(), ab.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}"), ReceivedAt: at})
+	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}"), ReceivedAt: at})
 	must(t, err)
 	return id
 }
 
-func finished(t *testing.T, s *store.Store, b ab.Build) {
+func finished(t *testing.T, s *store.Store, b autobuild.Build) {
 	t.Helper()
 	Start(t.Context(), t, s, b.ID)
 	finish(t, s, b)
 }
 
-func finish(t *testing.T, s *store.Store, b ab.Build) {
+func finish(t *testing.T, s *store.Store, b autobuild.Build) {
 	t.Helper()
-	if _, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded}); err != nil {
+	if _, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded}); err != nil {
 		t.Fatal(fmt.Errorf("finish build %d: %w", b.Number, err))
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -29,27 +29,27 @@ func rightsTests() map[string]func(*testing.T, *store.Store) {
 }
 
 // signedIn stores a person with a session of the same name.
-func signedIn(t *testing.T, s *store.Store, name string) ab.User {
+func signedIn(t *testing.T, s *store.Store, name string) autobuild.User {
 	t.Helper()
-	u, err := s.SaveUser(t.Context(), ab.User{
-		ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: ab.RoleNone,
+	u, err := s.SaveUser(t.Context(), autobuild.User{
+		ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: autobuild.RoleNone,
 	})
 	must(t, err)
-	must(t, s.CreateSession(t.Context(), ab.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	must(t, s.CreateSession(t.Context(), autobuild.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	return u
 }
 
-func grant(t *testing.T, s *store.Store, u ab.User, repositories map[string]ab.Permission) {
+func grant(t *testing.T, s *store.Store, u autobuild.User, repositories map[string]autobuild.Permission) {
 	t.Helper()
-	must(t, s.SavePermissions(t.Context(), ab.Permissions{
+	must(t, s.SavePermissions(t.Context(), autobuild.Permissions{
 		SessionID: u.Name, UserID: u.ID, ProviderID: "cloud", Repositories: repositories, Granted: len(repositories) > 0,
 	}))
 }
 
-func activeHook(t *testing.T, s *store.Store, r ab.Repository) ab.Hook {
+func activeHook(t *testing.T, s *store.Store, r autobuild.Repository) autobuild.Hook {
 	t.Helper()
-	h, err := s.SaveHook(t.Context(), ab.Hook{
-		AccountID: "account", Repository: r, Secret: secret.New("s"), State: ab.HookActive,
+	h, err := s.SaveHook(t.Context(), autobuild.Hook{
+		AccountID: "account", Repository: r, Secret: secret.New("s"), State: autobuild.HookActive,
 	})
 	must(t, err)
 	return h
@@ -59,32 +59,32 @@ func activeHook(t *testing.T, s *store.Store, r ab.Repository) ab.Hook {
 func views(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	app, lib := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("lib"))
-	of := map[string]ab.Build{}
+	of := map[string]autobuild.Build{}
 	delivered := map[string]string{}
 	hooks := map[string]string{}
-	for _, a := range []ab.AutomatedBuild{app, lib} {
-		b, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), ab.CauseManual))
+	for _, a := range []autobuild.AutomatedBuild{app, lib} {
+		b, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), autobuild.CauseManual))
 		must(t, err)
 		h := activeHook(t, s, a.Repository)
-		id, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: h.ID, Event: "repo:push", Body: []byte("{}")})
+		id, err := s.ReceiveDelivery(ctx, autobuild.Delivery{HookID: h.ID, Event: "repo:push", Body: []byte("{}")})
 		must(t, err)
 		of[a.ID], delivered[a.ID], hooks[a.ID] = b, id, h.ID
 	}
-	_, err := s.ReceiveDelivery(ctx, ab.Delivery{HookID: "gone", Event: "repo:push", Body: []byte("{}")})
+	_, err := s.ReceiveDelivery(ctx, autobuild.Delivery{HookID: "gone", Event: "repo:push", Body: []byte("{}")})
 	must(t, err)
 	jo, mo := signedIn(t, s, "jo"), signedIn(t, s, "mo")
-	grant(t, s, jo, map[string]ab.Permission{app.Repository.ID: ab.PermissionWrite, lib.Repository.ID: ab.PermissionNone})
-	grant(t, s, mo, map[string]ab.Permission{lib.Repository.ID: ab.PermissionRead})
+	grant(t, s, jo, map[string]autobuild.Permission{app.Repository.ID: autobuild.PermissionWrite, lib.Repository.ID: autobuild.PermissionNone})
+	grant(t, s, mo, map[string]autobuild.Permission{lib.Repository.ID: autobuild.PermissionRead})
 
 	for name, c := range map[string]struct {
-		viewer       ab.Viewer
-		sees, misses []ab.AutomatedBuild
+		viewer       autobuild.Viewer
+		sees, misses []autobuild.AutomatedBuild
 		deliveries   int
 	}{
-		"jo":               {ab.Viewer{UserID: jo.ID}, []ab.AutomatedBuild{app}, []ab.AutomatedBuild{lib}, 1},
-		"mo":               {ab.Viewer{UserID: mo.ID}, []ab.AutomatedBuild{lib}, []ab.AutomatedBuild{app}, 1},
-		"nobody":           {ab.Viewer{}, nil, []ab.AutomatedBuild{app, lib}, 0},
-		"an administrator": {ab.Viewer{Administrator: true}, []ab.AutomatedBuild{app, lib}, nil, 3},
+		"jo":               {autobuild.Viewer{UserID: jo.ID}, []autobuild.AutomatedBuild{app}, []autobuild.AutomatedBuild{lib}, 1},
+		"mo":               {autobuild.Viewer{UserID: mo.ID}, []autobuild.AutomatedBuild{lib}, []autobuild.AutomatedBuild{app}, 1},
+		"nobody":           {autobuild.Viewer{}, nil, []autobuild.AutomatedBuild{app, lib}, 0},
+		"an administrator": {autobuild.Viewer{Administrator: true}, []autobuild.AutomatedBuild{app, lib}, nil, 3},
 	} {
 		v := s.As(c.viewer)
 		automated, err := v.AutomatedBuilds(ctx)
@@ -100,7 +100,7 @@ func views(t *testing.T, s *store.Store) {
 		if list, err := v.Hooks(ctx); err != nil || len(list) != len(c.sees) {
 			t.Errorf("%s: got %d webhooks and error %v, want %d", name, len(list), err, len(c.sees))
 		}
-		single := func(a ab.AutomatedBuild) map[string]error {
+		single := func(a autobuild.AutomatedBuild) map[string]error {
 			_, automated := v.AutomatedBuild(ctx, a.ID)
 			_, build := v.BuildByNumber(ctx, of[a.ID].Number)
 			_, delivery := v.Delivery(ctx, delivered[a.ID])
@@ -116,7 +116,7 @@ func views(t *testing.T, s *store.Store) {
 		}
 		for _, a := range c.misses {
 			for what, err := range single(a) {
-				if !errors.Is(err, ab.ErrNotFound) {
+				if !errors.Is(err, autobuild.ErrNotFound) {
 					t.Errorf("%s: %s of %s: got %v, want ErrNotFound", name, what, a.Repository.FullName, err)
 				}
 			}
@@ -127,7 +127,7 @@ func views(t *testing.T, s *store.Store) {
 	}
 }
 
-func ids(all []ab.AutomatedBuild) []string {
+func ids(all []autobuild.AutomatedBuild) []string {
 	var some []string
 	for _, a := range all {
 		some = append(some, a.ID)
@@ -140,61 +140,61 @@ func permissions(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	app, lib := Repository("app"), Repository("lib")
 	jo := signedIn(t, s, "jo")
-	has := func(r ab.Repository) ab.Permission {
+	has := func(r autobuild.Repository) autobuild.Permission {
 		t.Helper()
-		p, err := s.As(ab.Viewer{UserID: jo.ID}).Permission(ctx, r)
+		p, err := s.As(autobuild.Viewer{UserID: jo.ID}).Permission(ctx, r)
 		must(t, err)
 		return p
 	}
 	if at, err := s.PermissionsAt(ctx, jo.ID); err != nil || !at.IsZero() {
 		t.Errorf("before a check: got %v and error %v, want zero", at, err)
 	}
-	grant(t, s, jo, map[string]ab.Permission{app.ID: ab.PermissionAdmin, lib.ID: "owner"})
-	if has(app) != ab.PermissionAdmin || has(lib) != ab.PermissionNone {
+	grant(t, s, jo, map[string]autobuild.Permission{app.ID: autobuild.PermissionAdmin, lib.ID: "owner"})
+	if has(app) != autobuild.PermissionAdmin || has(lib) != autobuild.PermissionNone {
 		t.Errorf("got %q and %q, want admin and none", has(app), has(lib))
 	}
 	other := app
 	other.ProviderID = "another"
-	if got := has(other); got != ab.PermissionNone {
+	if got := has(other); got != autobuild.PermissionNone {
 		t.Errorf("the same id at another provider: got %q, want none", got)
 	}
 	AutomatedBuild(t, s, other)
-	if all, err := s.As(ab.Viewer{UserID: jo.ID}).AutomatedBuilds(ctx); err != nil || len(all) != 0 {
+	if all, err := s.As(autobuild.Viewer{UserID: jo.ID}).AutomatedBuilds(ctx); err != nil || len(all) != 0 {
 		t.Errorf("the same id at another provider: got %d automated builds and error %v, want none", len(all), err)
 	}
-	administrator := ab.Viewer{UserID: jo.ID, Administrator: true}
-	if p, err := s.As(administrator).Permission(ctx, lib); err != nil || p != ab.PermissionAdmin {
+	administrator := autobuild.Viewer{UserID: jo.ID, Administrator: true}
+	if p, err := s.As(administrator).Permission(ctx, lib); err != nil || p != autobuild.PermissionAdmin {
 		t.Errorf("an administrator: got %q and error %v, want admin", p, err)
 	}
-	grant(t, s, jo, map[string]ab.Permission{lib.ID: ab.PermissionRead})
-	if has(app) != ab.PermissionNone || has(lib) != ab.PermissionRead {
+	grant(t, s, jo, map[string]autobuild.Permission{lib.ID: autobuild.PermissionRead})
+	if has(app) != autobuild.PermissionNone || has(lib) != autobuild.PermissionRead {
 		t.Errorf("after another check: got %q and %q, want none and read", has(app), has(lib))
 	}
 	if at, err := s.PermissionsAt(ctx, jo.ID); err != nil || at.IsZero() {
 		t.Errorf("after a check: got %v and error %v, want a time", at, err)
 	}
 	must(t, s.DropPermissions(ctx, jo.ID))
-	if got := has(lib); got != ab.PermissionNone {
+	if got := has(lib); got != autobuild.PermissionNone {
 		t.Errorf("dropped: got %q, want none", got)
 	}
-	grant(t, s, jo, map[string]ab.Permission{lib.ID: ab.PermissionRead})
+	grant(t, s, jo, map[string]autobuild.Permission{lib.ID: autobuild.PermissionRead})
 	must(t, s.DeleteSession(ctx, "jo"))
-	if got := has(lib); got != ab.PermissionNone {
+	if got := has(lib); got != autobuild.PermissionNone {
 		t.Errorf("signed out: got %q, want none", got)
 	}
-	late := ab.Permissions{
-		SessionID: "jo", UserID: jo.ID, ProviderID: "cloud", Repositories: map[string]ab.Permission{lib.ID: ab.PermissionRead},
+	late := autobuild.Permissions{
+		SessionID: "jo", UserID: jo.ID, ProviderID: "cloud", Repositories: map[string]autobuild.Permission{lib.ID: autobuild.PermissionRead},
 	}
-	if err := s.SavePermissions(ctx, late); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check that ends after the sign-out: got %v, want ErrNotFound", err)
 	}
-	must(t, s.CreateSession(ctx, ab.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
-	if err := s.SavePermissions(ctx, late); !errors.Is(err, ab.ErrNotFound) {
+	must(t, s.CreateSession(ctx, autobuild.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check of an ended session beside a new one: got %v, want ErrNotFound", err)
 	}
 	late.SessionID = "mo"
 	signedIn(t, s, "mo")
-	if err := s.SavePermissions(ctx, late); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check with another person's session: got %v, want ErrNotFound", err)
 	}
 }
@@ -202,10 +202,10 @@ func permissions(t *testing.T, s *store.Store) {
 // A session keeps its grant, which one of several processes replaces.
 func grants(t *testing.T, s *store.Store) {
 	ctx := t.Context()
-	u, err := s.SaveUser(ctx, ab.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: ab.RoleNone})
+	u, err := s.SaveUser(ctx, autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone})
 	must(t, err)
 	end := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
-	want := ab.Session{ID: "s", UserID: u.ID, CreatedAt: end.Add(-time.Hour), ExpiresAt: end, Grant: ab.Grant{
+	want := autobuild.Session{ID: "s", UserID: u.ID, CreatedAt: end.Add(-time.Hour), ExpiresAt: end, Grant: autobuild.Grant{
 		AccessToken: secret.New("access"), RefreshToken: secret.New("refresh"), ExpiresAt: end.Add(-time.Minute),
 	}}
 	must(t, s.CreateSession(ctx, want))
@@ -213,22 +213,22 @@ func grants(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, session (-want +got):\n%s", err, diff)
 	}
-	next := ab.Grant{AccessToken: secret.New("access 2"), RefreshToken: secret.New("refresh 2"), ExpiresAt: end}
+	next := autobuild.Grant{AccessToken: secret.New("access 2"), RefreshToken: secret.New("refresh 2"), ExpiresAt: end}
 	stored, err := s.UpdateGrant(ctx, "s", next)
 	if err != nil || stored.Version != 1 {
 		t.Errorf("got version %d and error %v, want 1", stored.Version, err)
 	}
-	if _, err := s.UpdateGrant(ctx, "s", next); !errors.Is(err, ab.ErrConflict) {
+	if _, err := s.UpdateGrant(ctx, "s", next); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("the same version again: got %v, want ErrConflict", err)
 	}
 	if got, err := s.Session(ctx, "s"); err != nil || !got.Grant.RefreshToken.Equal(next.RefreshToken) {
 		t.Errorf("the new grant is not stored, error %v", err)
 	}
 	must(t, s.EndSessions(ctx, u.ID))
-	if _, err := s.UpdateGrant(ctx, "s", stored); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.UpdateGrant(ctx, "s", stored); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("of an ended session: got %v, want ErrNotFound", err)
 	}
-	if _, err := s.Session(ctx, "s"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.Session(ctx, "s"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an ended session: got %v, want ErrNotFound", err)
 	}
 }
@@ -236,24 +236,24 @@ func grants(t *testing.T, s *store.Store) {
 func usersRemoved(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	jo, mo := signedIn(t, s, "jo"), signedIn(t, s, "mo")
-	must(t, s.CreateSession(ctx, ab.Session{ID: "jo 2", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
-	must(t, s.CreateSession(ctx, ab.Session{ID: "jo 3", UserID: jo.ID, ExpiresAt: time.Now().Add(-time.Hour)}))
+	must(t, s.CreateSession(ctx, autobuild.Session{ID: "jo 2", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	must(t, s.CreateSession(ctx, autobuild.Session{ID: "jo 3", UserID: jo.ID, ExpiresAt: time.Now().Add(-time.Hour)}))
 	counts, err := s.SessionCounts(ctx)
 	if diff := cmp.Diff(map[string]int{jo.ID: 2, mo.ID: 1}, counts); diff != "" || err != nil {
 		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
 	}
-	grant(t, s, jo, map[string]ab.Permission{"{app}": ab.PermissionRead})
-	account, err := s.SaveAccount(ctx, ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, UserID: jo.ID, Name: "jo"})
+	grant(t, s, jo, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
+	account, err := s.SaveAccount(ctx, autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: jo.ID, Name: "jo"})
 	must(t, err)
-	if err := s.DeleteUser(ctx, jo.ID); !errors.Is(err, ab.ErrConflict) {
+	if err := s.DeleteUser(ctx, jo.ID); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("with a linked account: got %v, want ErrConflict", err)
 	}
 	must(t, s.DeleteAccount(ctx, account.ID))
 	must(t, s.DeleteUser(ctx, jo.ID))
-	if _, err := s.SessionUser(ctx, "jo"); !errors.Is(err, ab.ErrNotFound) {
+	if _, err := s.SessionUser(ctx, "jo"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a removed person's session: got %v, want ErrNotFound", err)
 	}
-	if err := s.DeleteUser(ctx, jo.ID); !errors.Is(err, ab.ErrNotFound) {
+	if err := s.DeleteUser(ctx, jo.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("again: got %v, want ErrNotFound", err)
 	}
 	if u, err := s.SessionUser(ctx, "mo"); err != nil || u.ID != mo.ID {
@@ -265,23 +265,23 @@ func usersRemoved(t *testing.T, s *store.Store) {
 // everything that is as old.
 func peoplePruned(t *testing.T, s *store.Store) {
 	ctx := t.Context()
-	person := func(name string, role ab.Role, signedIn time.Time) ab.User {
+	person := func(name string, role autobuild.Role, signedIn time.Time) autobuild.User {
 		t.Helper()
-		u, err := s.SaveUser(ctx, ab.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role})
+		u, err := s.SaveUser(ctx, autobuild.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role})
 		must(t, err)
-		must(t, s.CreateSession(ctx, ab.Session{
+		must(t, s.CreateSession(ctx, autobuild.Session{
 			ID: name, UserID: u.ID, CreatedAt: signedIn, ExpiresAt: time.Now().Add(time.Hour),
 		}))
 		return u
 	}
 	long := time.Now().Add(-48 * time.Hour)
-	stranger, member := person("stranger", ab.RoleNone, long), person("member", ab.RoleNone, long)
-	admin, linker := person("admin", ab.RoleAdmin, long), person("linker", ab.RoleNone, long)
-	present := person("present", ab.RoleNone, long)
-	grant(t, s, member, map[string]ab.Permission{"{app}": ab.PermissionRead})
-	_, err := s.SaveAccount(ctx, ab.Account{ProviderID: "cloud", Kind: ab.AccountOAuth, UserID: linker.ID, Name: "linker"})
+	stranger, member := person("stranger", autobuild.RoleNone, long), person("member", autobuild.RoleNone, long)
+	admin, linker := person("admin", autobuild.RoleAdmin, long), person("linker", autobuild.RoleNone, long)
+	present := person("present", autobuild.RoleNone, long)
+	grant(t, s, member, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
+	_, err := s.SaveAccount(ctx, autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: linker.ID, Name: "linker"})
 	must(t, err)
-	for _, u := range []ab.User{stranger, member, admin, linker} {
+	for _, u := range []autobuild.User{stranger, member, admin, linker} {
 		must(t, s.EndSessions(ctx, u.ID))
 	}
 	left := func() map[string]bool {
@@ -309,7 +309,7 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(map[string]bool{"admin": true, "linker": true, "present": true}, left()); diff != "" {
 		t.Errorf("people (-want +got):\n%s", diff)
 	}
-	must(t, s.CreateSession(ctx, ab.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)}))
+	must(t, s.CreateSession(ctx, autobuild.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)}))
 	if got, err := s.Prune(ctx, long); err != nil || got.Sessions != 1 {
 		t.Errorf("an expired session: got %+v removed and error %v, want 1 session", got, err)
 	}

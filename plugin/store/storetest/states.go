@@ -7,19 +7,19 @@ import (
 
 	"pgregory.net/rapid"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 // position is where a build stands, in an order that may only rise: a queued build waits
 // for the attempt after its newest one.
-func position(b ab.Build) int {
+func position(b autobuild.Build) int {
 	switch {
-	case b.State == ab.Queued:
+	case b.State == autobuild.Queued:
 		return (b.Attempt + 1) * 10
-	case b.State == ab.Starting:
+	case b.State == autobuild.Starting:
 		return b.Attempt*10 + 1
-	case b.State == ab.Running:
+	case b.State == autobuild.Running:
 		return b.Attempt*10 + 2
 	case b.Attempt == 0:
 		return 13 // ended before its first attempt
@@ -32,7 +32,7 @@ func position(b ab.Build) int {
 func statesAdvance(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	rapid.Check(t, func(r *rapid.T) {
-		b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), ab.CauseManual))
+		b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 		must(t, err)
 		calls := rapid.SliceOfN(rapid.IntRange(0, 6), 1, 25).Draw(r, "calls")
 		for _, call := range calls {
@@ -40,9 +40,9 @@ func statesAdvance(t *testing.T, s *store.Store) {
 			_ = change(t, s, b.ID, call, attempt) // refusals are part of the game
 			after, err := s.Build(t.Context(), b.ID)
 			must(t, err)
-			retried := b.State.Final() && after.State == ab.Queued && call == retry
+			retried := b.State.Final() && after.State == autobuild.Queued && call == retry
 			// A cancelled build that waited for its next attempt stands a little lower than it waited.
-			cancelledWaiting := b.State == ab.Queued && after.State == ab.Cancelled
+			cancelledWaiting := b.State == autobuild.Queued && after.State == autobuild.Cancelled
 			if position(after) < position(b) && !retried && !cancelledWaiting {
 				r.Fatalf("call %d: from %s %d to %s %d", call, b.State, b.Attempt, after.State, after.Attempt)
 			}
@@ -66,25 +66,25 @@ func change(t *testing.T, s *store.Store, id string, call, attempt int) error {
 	case 2:
 		err = s.ClaimAttempt(ctx, id, attempt, "runner")
 	case 3:
-		_, err = s.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: attempt, State: ab.Succeeded})
+		_, err = s.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: attempt, State: autobuild.Succeeded})
 	case 4:
-		_, err = s.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: attempt, State: ab.Errored, Retry: true})
+		_, err = s.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: attempt, State: autobuild.Errored, Retry: true})
 	case 5:
-		_, err = s.CancelBuild(ctx, id, ab.ReasonUser, "")
+		_, err = s.CancelBuild(ctx, id, autobuild.ReasonUser, "")
 	case retry:
 		_, err = s.RetryBuild(ctx, id, "jo")
 	}
 	return err
 }
 
-func checkAttempts(t *testing.T, r *rapid.T, s *store.Store, b ab.Build) {
+func checkAttempts(t *testing.T, r *rapid.T, s *store.Store, b autobuild.Build) {
 	attempts, err := s.Attempts(t.Context(), b.ID)
 	must(t, err)
 	if len(attempts) != b.Attempt {
 		r.Fatalf("build is in attempt %d of %d", b.Attempt, len(attempts))
 	}
 	for _, a := range attempts {
-		underWay := a.Number == b.Attempt && (b.State == ab.Starting || b.State == ab.Running)
+		underWay := a.Number == b.Attempt && (b.State == autobuild.Starting || b.State == autobuild.Running)
 		if a.State.Final() == underWay || a.FinishedAt.IsZero() != underWay {
 			r.Fatalf("build is %s in attempt %d, attempt %d is %s", b.State, b.Attempt, a.Number, a.State)
 		}

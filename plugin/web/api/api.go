@@ -9,7 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/own"
 	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
@@ -18,21 +18,21 @@ import (
 
 // Store finds whom a runner's token belongs to, and what is known of its build.
 type Store interface {
-	AttemptByToken(ctx context.Context, buildID, tokenHash string) (ab.Attempt, error)
-	Build(ctx context.Context, id string) (ab.Build, error)
+	AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error)
+	Build(ctx context.Context, id string) (autobuild.Build, error)
 }
 
 // Watcher takes a runner's reports; *watcher.Watcher.
 type Watcher interface {
-	Claim(ctx context.Context, a ab.Attempt, runnerID string) error
-	Events(ctx context.Context, a ab.Attempt, e store.EventRecord) error
-	Permit(ctx context.Context, a ab.Attempt, tags, extra []string) (granted bool, reason string, err error)
-	Finish(ctx context.Context, a ab.Attempt, f store.Finish) error
+	Claim(ctx context.Context, a autobuild.Attempt, runnerID string) error
+	Events(ctx context.Context, a autobuild.Attempt, e store.EventRecord) error
+	Permit(ctx context.Context, a autobuild.Attempt, tags, extra []string) (granted bool, reason string, err error)
+	Finish(ctx context.Context, a autobuild.Attempt, f store.Finish) error
 }
 
 // Specs says what an attempt is to build; *dispatcher.Dispatcher.
 type Specs interface {
-	Spec(ctx context.Context, a ab.Attempt) (spec.Spec, error)
+	Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, error)
 	// BuilderTLS is who an engine's runners are to their builder.
 	BuilderTLS(engine string) secret.Secret
 }
@@ -45,7 +45,7 @@ type Logs interface {
 
 // Joins gives builds to the repositories' own pipelines; *own.Engine.
 type Joins interface {
-	Join(ctx context.Context, token secret.Secret, j ab.Joining) (own.Answer, error)
+	Join(ctx context.Context, token secret.Secret, j autobuild.Joining) (own.Answer, error)
 }
 
 // Probes knows the tokens of steps that build nothing; pipeline.Probes.
@@ -98,7 +98,7 @@ func (a *API) Mount(r gin.IRouter) {
 	runners := r.Group("", a.limit)
 	runners.POST(spec.ProbePath, httpx.Handle(a.probe))
 	builds := runners.Group("/runner/v1/builds/:id")
-	for path, handler := range map[string]func(*gin.Context, ab.Attempt) error{
+	for path, handler := range map[string]func(*gin.Context, autobuild.Attempt) error{
 		"/claim": a.claim, "/events": a.recordEvents, "/log": a.appendLog, "/permit": a.permit,
 	} {
 		builds.POST(path, httpx.Handle(a.authenticated(handler)))

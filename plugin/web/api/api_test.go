@@ -17,7 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/own"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
@@ -39,7 +39,7 @@ type desk struct {
 	engine  *gin.Engine
 	store   *store.Store
 	logs    *logs.Logs
-	build   ab.Build
+	build   autobuild.Build
 	specErr error
 	intake  func(hookID string, body []byte) error
 }
@@ -54,7 +54,7 @@ func newDesk(t *testing.T) *desk {
 	d.engine.Use(httpx.Errors(quiet, httpx.JSON))
 	api.New(api.Options{
 		Store: d.store, Watcher: watcher.New(watcher.Options{Store: d.store, Log: quiet}), Specs: d, Logs: d.logs, Intake: d,
-		Joins:  own.New(own.Options{Tokens: d.store, Builds: d.store, Refs: d.store, Log: quiet, Look: func(context.Context, ab.Repository) error { return nil }}),
+		Joins:  own.New(own.Options{Tokens: d.store, Builds: d.store, Refs: d.store, Log: quiet, Look: func(context.Context, autobuild.Repository) error { return nil }}),
 		Probes: known("probe-token"),
 	}).Mount(d.engine)
 	owner := storetest.AutomatedBuild(t, d.store, storetest.Repository("app"))
@@ -63,7 +63,7 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	d.build = builds[0]
-	_, err = d.store.StartAttempt(t.Context(), d.build.ID, "embedded", ab.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	_, err = d.store.StartAttempt(t.Context(), d.build.ID, "embedded", autobuild.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func newDesk(t *testing.T) *desk {
 // BuilderTLS is of one engine.
 func (d *desk) BuilderTLS(engine string) secret.Secret { return secret.New("certificate of " + engine) }
 
-func (d *desk) Spec(_ context.Context, a ab.Attempt) (spec.Spec, error) {
+func (d *desk) Spec(_ context.Context, a autobuild.Attempt) (spec.Spec, error) {
 	return spec.Spec{
 		BuildID: a.BuildID, Attempt: a.Number,
 		Registries:  []spec.RegistryCredential{{Host: "r", Credential: spec.Credential{Password: secret.New("registry-canary")}}},
@@ -133,7 +133,7 @@ func TestClaimHandsOutTheSpecOnce(t *testing.T) {
 	}
 	answer[spec.ErrorReply](t, d.runner("claim", spec.ClaimRequest{RunnerID: "r2"}), http.StatusConflict)
 	b, err := d.store.Build(t.Context(), d.build.ID)
-	if err != nil || b.State != ab.Running {
+	if err != nil || b.State != autobuild.Running {
 		t.Errorf("build is %s, %v", b.State, err)
 	}
 	answer[spec.ErrorReply](t, d.runner("claim", spec.ClaimRequest{}), http.StatusBadRequest)
@@ -147,7 +147,7 @@ func TestS7Tokens(t *testing.T) {
 			"none":          d.post("/runner/v1/builds/"+d.build.ID+"/"+path, claim(), ""),
 			"wrong":         d.post("/runner/v1/builds/"+d.build.ID+"/"+path, claim(), "wrong"),
 			"another build": d.post("/runner/v1/builds/b-other/"+path, claim(), token),
-			"the hash":      d.post("/runner/v1/builds/"+d.build.ID+"/"+path, claim(), ab.TokenHash(secret.New(token))),
+			"the hash":      d.post("/runner/v1/builds/"+d.build.ID+"/"+path, claim(), autobuild.TokenHash(secret.New(token))),
 		} {
 			if w.Code != http.StatusUnauthorized {
 				t.Errorf("%s with token %s: %d, want 401", path, name, w.Code)
@@ -158,8 +158,8 @@ func TestS7Tokens(t *testing.T) {
 
 func TestSpecProblemsAreNotTheRunners(t *testing.T) {
 	for err, status := range map[error]int{
-		ab.ErrUnauthorized: http.StatusFailedDependency, ab.ErrNotFound: http.StatusFailedDependency,
-		ab.ErrForbidden: http.StatusFailedDependency, ab.ErrUnavailable: http.StatusServiceUnavailable,
+		autobuild.ErrUnauthorized: http.StatusFailedDependency, autobuild.ErrNotFound: http.StatusFailedDependency,
+		autobuild.ErrForbidden: http.StatusFailedDependency, autobuild.ErrUnavailable: http.StatusServiceUnavailable,
 		errors.New("disk"): http.StatusInternalServerError,
 	} {
 		d := newDesk(t)
@@ -191,7 +191,7 @@ func TestEventsBecomeStages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []ab.Stage{{Name: "build", StartedAt: at(0), FinishedAt: at(3), Detail: "all cached"}}
+	want := []autobuild.Stage{{Name: "build", StartedAt: at(0), FinishedAt: at(3), Detail: "all cached"}}
 	if diff := cmp.Diff(want, b.Stages); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -250,7 +250,7 @@ func TestFinishMayBeRepeated(t *testing.T) {
 		}
 	}
 	b, err := d.store.Build(t.Context(), d.build.ID)
-	if err != nil || b.State != ab.Succeeded || b.Digest != digest || b.Size != 42 || b.Reason != "" {
+	if err != nil || b.State != autobuild.Succeeded || b.Digest != digest || b.Size != 42 || b.Reason != "" {
 		t.Errorf("build %+v, %v", b, err)
 	}
 	answer[spec.ErrorReply](t, d.runner("finish", spec.Result{State: spec.Failed}), http.StatusGone)
@@ -260,14 +260,14 @@ func TestFinishMayBeRepeated(t *testing.T) {
 func TestResultsInTheGatewaysWords(t *testing.T) {
 	for _, tt := range []struct {
 		result spec.Result
-		state  ab.State
-		reason ab.Reason
+		state  autobuild.State
+		reason autobuild.Reason
 	}{
-		{spec.Result{State: spec.Failed, Reason: "hook"}, ab.Failed, ab.ReasonHook},
-		{spec.Result{State: spec.Failed, Reason: "of its own"}, ab.Failed, ab.ReasonBuild},
-		{spec.Result{State: spec.Cancelled, Reason: "superseded"}, ab.Cancelled, ab.ReasonSuperseded},
-		{spec.Result{State: spec.Error, Reason: "<script>"}, ab.Errored, ab.ReasonInfrastructure},
-		{spec.Result{State: "exploded", Detail: strings.Repeat("é", 4000)}, ab.Errored, ab.ReasonInfrastructure},
+		{spec.Result{State: spec.Failed, Reason: "hook"}, autobuild.Failed, autobuild.ReasonHook},
+		{spec.Result{State: spec.Failed, Reason: "of its own"}, autobuild.Failed, autobuild.ReasonBuild},
+		{spec.Result{State: spec.Cancelled, Reason: "superseded"}, autobuild.Cancelled, autobuild.ReasonSuperseded},
+		{spec.Result{State: spec.Error, Reason: "<script>"}, autobuild.Errored, autobuild.ReasonInfrastructure},
+		{spec.Result{State: "exploded", Detail: strings.Repeat("é", 4000)}, autobuild.Errored, autobuild.ReasonInfrastructure},
 	} {
 		d := newDesk(t)
 		d.runner("claim", claim())
@@ -297,7 +297,7 @@ func TestDeliveries(t *testing.T) {
 		{nil, http.StatusAccepted},
 		{intake.ErrUnauthorized, http.StatusUnauthorized},
 		{intake.ErrTooLarge, http.StatusRequestEntityTooLarge},
-		{ab.ErrUnavailable, http.StatusServiceUnavailable},
+		{autobuild.ErrUnavailable, http.StatusServiceUnavailable},
 		{errors.New("disk"), http.StatusServiceUnavailable},
 	} {
 		var got string

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
@@ -38,7 +38,7 @@ func invalid(place, format string, args ...any) error {
 
 // asInvalid maps a fault that the store found in a request to a 422.
 func asInvalid(err error) error {
-	var fault ab.FieldError
+	var fault autobuild.FieldError
 	if errors.As(err, &fault) {
 		return &httpx.Error{Status: http.StatusUnprocessableEntity, Message: fault.Error(), Err: err}
 	}

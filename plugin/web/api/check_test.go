@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner/spec"
 )
 
@@ -73,7 +73,7 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 			}
 			a, err := d.store.Attempt(t.Context(), d.build.ID, 1)
 			d.must(err)
-			if a.Digest != "" || a.EventSeq != 0 || a.State != ab.Running {
+			if a.Digest != "" || a.EventSeq != 0 || a.State != autobuild.Running {
 				t.Errorf("got digest %q, event %d and state %s, want nothing stored", a.Digest, a.EventSeq, a.State)
 			}
 		})
@@ -159,7 +159,7 @@ func TestExtraTags(t *testing.T) {
 	}
 	b, err := d.store.Build(t.Context(), d.build.ID)
 	d.must(err)
-	want := []ab.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 Service Unavailable"}}
+	want := []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 Service Unavailable"}}
 	if diff := cmp.Diff(want, b.ExtraTags); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

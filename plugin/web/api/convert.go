@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/runner/spec"
 )
@@ -32,13 +32,13 @@ func newsOf(seq int64, events []spec.Event) []spec.Event {
 }
 
 // recordOf adds events to the stages known so far.
-func recordOf(known []ab.Stage, news []spec.Event) store.EventRecord {
+func recordOf(known []autobuild.Stage, news []spec.Event) store.EventRecord {
 	record := store.EventRecord{Stages: slices.Clone(known)}
 	for _, e := range news {
 		record.Seq = e.Seq
 		switch e.Kind {
 		case spec.StageStarted:
-			record.Stages = append(record.Stages, ab.Stage{Name: e.Stage, StartedAt: e.At})
+			record.Stages = append(record.Stages, autobuild.Stage{Name: e.Stage, StartedAt: e.At})
 		case spec.StageFinished:
 			finishStage(record.Stages, e)
 		case spec.Built:
@@ -49,7 +49,7 @@ func recordOf(known []ab.Stage, news []spec.Event) store.EventRecord {
 }
 
 // finishStage ends the newest stage of the event's name.
-func finishStage(stages []ab.Stage, e spec.Event) {
+func finishStage(stages []autobuild.Stage, e spec.Event) {
 	for i := len(stages) - 1; i >= 0; i-- {
 		if stages[i].Name == e.Stage {
 			stages[i].FinishedAt, stages[i].Detail = e.At, plain(e.Detail, maxStageDetail)
@@ -59,46 +59,46 @@ func finishStage(stages []ab.Stage, e spec.Event) {
 }
 
 // finishOf turns a runner's result into the store's words.
-func finishOf(a ab.Attempt, r spec.Result) store.Finish {
+func finishOf(a autobuild.Attempt, r spec.Result) store.Finish {
 	f := store.Finish{
 		BuildID: a.BuildID, Attempt: a.Number, State: stateOf(r.State), Reason: reasonOf(r),
 		Detail: plain(r.Detail, maxDetail), Digest: r.Digest, Size: r.Size, Tags: tagsOf(r.Tags),
 	}
 	for _, t := range r.ExtraTags {
-		f.ExtraTags = append(f.ExtraTags, ab.ExtraTag{Tag: t.Tag, Pushed: t.Error == "", Problem: plain(t.Error, maxTagDetail)})
+		f.ExtraTags = append(f.ExtraTags, autobuild.ExtraTag{Tag: t.Tag, Pushed: t.Error == "", Problem: plain(t.Error, maxTagDetail)})
 	}
 	return f
 }
 
 // stateOf passes words it does not know on: the watcher says so in the build's detail.
-func stateOf(s spec.State) ab.State {
+func stateOf(s spec.State) autobuild.State {
 	switch s {
 	case spec.Succeeded:
-		return ab.Succeeded
+		return autobuild.Succeeded
 	case spec.Failed:
-		return ab.Failed
+		return autobuild.Failed
 	case spec.Cancelled:
-		return ab.Cancelled
+		return autobuild.Cancelled
 	case spec.Error:
-		return ab.Errored
+		return autobuild.Errored
 	}
-	return ab.State(plain(string(s), 40))
+	return autobuild.State(plain(string(s), 40))
 }
 
-func reasonOf(r spec.Result) ab.Reason {
-	known := []ab.Reason{
-		ab.ReasonUser, ab.ReasonSuperseded, ab.ReasonTimeout, ab.ReasonOOM, ab.ReasonLost, ab.ReasonCommitGone,
-		ab.ReasonInfrastructure, ab.ReasonBuild, ab.ReasonHook, ab.ReasonTest, ab.ReasonConfig, ab.ReasonRemoved,
+func reasonOf(r spec.Result) autobuild.Reason {
+	known := []autobuild.Reason{
+		autobuild.ReasonUser, autobuild.ReasonSuperseded, autobuild.ReasonTimeout, autobuild.ReasonOOM, autobuild.ReasonLost, autobuild.ReasonCommitGone,
+		autobuild.ReasonInfrastructure, autobuild.ReasonBuild, autobuild.ReasonHook, autobuild.ReasonTest, autobuild.ReasonConfig, autobuild.ReasonRemoved,
 	}
-	switch reason := ab.Reason(r.Reason); {
+	switch reason := autobuild.Reason(r.Reason); {
 	case r.State == spec.Succeeded:
 		return ""
 	case slices.Contains(known, reason):
 		return reason
 	case r.State == spec.Failed:
-		return ab.ReasonBuild
+		return autobuild.ReasonBuild
 	}
-	return ab.ReasonInfrastructure
+	return autobuild.ReasonInfrastructure
 }
 
 func clip(s string, limit int) string {

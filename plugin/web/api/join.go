@@ -10,7 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/own"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
@@ -60,13 +60,13 @@ func (a *API) join(c *gin.Context) error {
 }
 
 // joiningOf checks what a pipeline says of itself.
-func joiningOf(automatedBuildID string, r spec.JoinRequest) (ab.Joining, error) {
+func joiningOf(automatedBuildID string, r spec.JoinRequest) (autobuild.Joining, error) {
 	if !fullHash.MatchString(r.Commit) {
-		return ab.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "commit is not 40 hexadecimal digits"}
+		return autobuild.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "commit is not 40 hexadecimal digits"}
 	}
-	ref, ok := ab.ParseRef(r.Ref)
+	ref, ok := autobuild.ParseRef(r.Ref)
 	if !ok || len(r.Ref) > maxRef {
-		return ab.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "ref is no full name of a branch or tag, as refs/heads/main"}
+		return autobuild.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "ref is no full name of a branch or tag, as refs/heads/main"}
 	}
 	pipeline := strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
@@ -75,7 +75,7 @@ func joiningOf(automatedBuildID string, r spec.JoinRequest) (ab.Joining, error) 
 		return -1
 	}, clip(r.Pipeline, spec.MaxPipeline))
 	if pipeline == "" {
-		return ab.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "pipeline is missing: its link or name"}
+		return autobuild.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "pipeline is missing: its link or name"}
 	}
-	return ab.Joining{AutomatedBuildID: automatedBuildID, Ref: ref, Commit: r.Commit, Pipeline: pipeline}, nil
+	return autobuild.Joining{AutomatedBuildID: automatedBuildID, Ref: ref, Commit: r.Commit, Pipeline: pipeline}, nil
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/own"
 	"slipway/plugin/store/storetest"
 	"slipway/runner/spec"
@@ -18,14 +18,14 @@ const pipelineToken = "pipeline-token"
 
 // ownBuild makes the desk's automated build one of the engine own, with a token and a build
 // of commit 2 that waits for a pipeline.
-func (d *desk) ownBuild() ab.Build {
+func (d *desk) ownBuild() autobuild.Build {
 	d.t.Helper()
 	a, err := d.store.AutomatedBuild(d.t.Context(), d.build.AutomatedBuildID)
 	d.must(err)
 	a.Engine = own.Name
 	_, err = d.store.SaveAutomatedBuild(d.t.Context(), a)
 	d.must(err)
-	d.must(d.store.SetPipelineToken(d.t.Context(), a.ID, ab.TokenHash(secret.New(pipelineToken)), "Jo"))
+	d.must(d.store.SetPipelineToken(d.t.Context(), a.ID, autobuild.TokenHash(secret.New(pipelineToken)), "Jo"))
 	builds, err := d.store.Plan(d.t.Context(), storetest.Push(a, storetest.Main(), storetest.Commit(1), storetest.Commit(2)))
 	d.must(err)
 	_, err = d.store.StartAttempt(d.t.Context(), builds[0].ID, own.Name, "nobody's", time.Now().Add(time.Hour), 0)
@@ -74,7 +74,7 @@ func TestWhoMayJoin(t *testing.T) {
 	d := newDesk(t)
 	d.ownBuild()
 	other := storetest.AutomatedBuild(t, d.store, storetest.Repository("other"))
-	d.must(d.store.SetPipelineToken(t.Context(), other.ID, ab.TokenHash(secret.New("other's")), "Jo"))
+	d.must(d.store.SetPipelineToken(t.Context(), other.ID, autobuild.TokenHash(secret.New("other's")), "Jo"))
 	for name, given := range map[string]string{"none": "", "wrong": "wrong", "a runner's": token, "another automated build's": "other's"} {
 		if w := d.join(asks(2, "ci"), given); w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "2") {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
@@ -114,7 +114,7 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 	if w := d.join(asks(2, strings.Repeat("x", 9<<10)), pipelineToken); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a large request: %d", w.Code)
 	}
-	_, err := d.store.CancelBuild(t.Context(), b.ID, ab.ReasonUser, "")
+	_, err := d.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
 	d.must(err)
 	if got := answer[spec.ErrorReply](t, d.join(asks(2, "ci"), pipelineToken), http.StatusConflict); !strings.Contains(got.Error, "cancelled (user)") {
 		t.Errorf("a cancelled build: %q", got.Error)

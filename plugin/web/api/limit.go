@@ -7,7 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
 )
 
@@ -26,12 +26,12 @@ const (
 )
 
 // nameOf names an attempt to a limiter.
-func nameOf(a ab.Attempt) string { return a.BuildID + "/" + strconv.Itoa(a.Number) }
+func nameOf(a autobuild.Attempt) string { return a.BuildID + "/" + strconv.Itoa(a.Number) }
 
 // limit bounds how often one token asks, and how often an address tries tokens.
 func (a *API) limit(c *gin.Context) {
 	if token, err := bearer(c); err == nil {
-		if err := a.tokens.Allow(ab.TokenHash(token)); err != nil {
+		if err := a.tokens.Allow(autobuild.TokenHash(token)); err != nil {
 			_ = c.Error(err)
 			c.Abort()
 			return
@@ -39,7 +39,7 @@ func (a *API) limit(c *gin.Context) {
 	}
 	c.Next()
 	if last := c.Errors.Last(); last != nil {
-		if errors.Is(last.Err, ab.ErrUnauthorized) {
+		if errors.Is(last.Err, autobuild.ErrUnauthorized) {
 			if err := a.refused.Allow(httpx.Client(c)); err != nil {
 				_ = c.Error(err)
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/intake"
 	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
@@ -37,12 +37,14 @@ func newGate(t *testing.T) *gate {
 
 type strangers struct{ Specs }
 
-func (strangers) AttemptByToken(context.Context, string, string) (ab.Attempt, error) {
-	return ab.Attempt{}, ab.ErrUnauthorized
+func (strangers) AttemptByToken(context.Context, string, string) (autobuild.Attempt, error) {
+	return autobuild.Attempt{}, autobuild.ErrUnauthorized
 }
-func (strangers) Build(context.Context, string) (ab.Build, error) { return ab.Build{}, ab.ErrNotFound }
-func (strangers) BuilderTLS(string) secret.Secret                 { return secret.Secret{} }
-func (strangers) Verify(token secret.Secret) (string, bool)       { return "drone", token.Reveal() == "good" }
+func (strangers) Build(context.Context, string) (autobuild.Build, error) {
+	return autobuild.Build{}, autobuild.ErrNotFound
+}
+func (strangers) BuilderTLS(string) secret.Secret           { return secret.Secret{} }
+func (strangers) Verify(token secret.Secret) (string, bool) { return "drone", token.Reveal() == "good" }
 func (strangers) Receive(context.Context, string, http.Header, []byte) error {
 	return intake.ErrUnauthorized
 }
@@ -115,11 +117,11 @@ type reporting struct {
 	Watcher
 }
 
-func (reporting) AttemptByToken(context.Context, string, string) (ab.Attempt, error) {
-	return ab.Attempt{BuildID: "b", Number: 1}, nil
+func (reporting) AttemptByToken(context.Context, string, string) (autobuild.Attempt, error) {
+	return autobuild.Attempt{BuildID: "b", Number: 1}, nil
 }
 
-func (reporting) Events(context.Context, ab.Attempt, store.EventRecord) error { return nil }
+func (reporting) Events(context.Context, autobuild.Attempt, store.EventRecord) error { return nil }
 
 // newReporting is a gate whose tokens are all of one attempt.
 func newReporting(t *testing.T) *gate {

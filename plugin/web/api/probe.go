@@ -6,7 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/runner/spec"
 )
 
@@ -19,7 +19,7 @@ func (a *API) probe(c *gin.Context) error {
 	}
 	engine, ok := a.o.Probes.Verify(token)
 	if !ok {
-		return ab.ErrUnauthorized
+		return autobuild.ErrUnauthorized
 	}
 	var body bytes.Buffer
 	if err := spec.EncodeProbe(&body, spec.ProbeReply{BuilderTLS: a.o.Specs.BuilderTLS(engine)}); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
@@ -20,13 +20,13 @@ import (
 
 // attempt returns the attempt that the request's token is bound to. When it is over, the
 // attempt comes with ErrFenced. What is logged of the request says whose it is from here on.
-func (a *API) attempt(c *gin.Context) (ab.Attempt, error) {
+func (a *API) attempt(c *gin.Context) (autobuild.Attempt, error) {
 	token, err := bearer(c)
 	if err != nil {
-		return ab.Attempt{}, err
+		return autobuild.Attempt{}, err
 	}
 	ctx := c.Request.Context()
-	attempt, err := a.o.Store.AttemptByToken(ctx, c.Param("id"), ab.TokenHash(token))
+	attempt, err := a.o.Store.AttemptByToken(ctx, c.Param("id"), autobuild.TokenHash(token))
 	if attempt.BuildID != "" {
 		c.Request = c.Request.WithContext(logctx.Attempt(ctx, attempt))
 	}
@@ -37,13 +37,13 @@ func (a *API) attempt(c *gin.Context) (ab.Attempt, error) {
 func bearer(c *gin.Context) (secret.Secret, error) {
 	token, found := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
 	if !found || token == "" {
-		return secret.Secret{}, ab.ErrUnauthorized
+		return secret.Secret{}, autobuild.ErrUnauthorized
 	}
 	return secret.New(token), nil
 }
 
 // authenticated gives a handler the attempt that the token is bound to.
-func (a *API) authenticated(h func(*gin.Context, ab.Attempt) error) httpx.HandlerFunc {
+func (a *API) authenticated(h func(*gin.Context, autobuild.Attempt) error) httpx.HandlerFunc {
 	return func(c *gin.Context) error {
 		attempt, err := a.attempt(c)
 		if err != nil {
@@ -54,7 +54,7 @@ func (a *API) authenticated(h func(*gin.Context, ab.Attempt) error) httpx.Handle
 }
 
 // claim gives the attempt to the runner that asks, with the spec and fresh credentials.
-func (a *API) claim(c *gin.Context, attempt ab.Attempt) error {
+func (a *API) claim(c *gin.Context, attempt autobuild.Attempt) error {
 	var request spec.ClaimRequest
 	if err := httpx.ReadJSON(c, maxReport, &request); err != nil {
 		return err
@@ -84,10 +84,10 @@ func (a *API) claim(c *gin.Context, attempt ab.Attempt) error {
 // runner's own: a 401 would say that its token is unknown.
 func specProblem(err error) error {
 	switch {
-	case errors.Is(err, ab.ErrUnauthorized):
+	case errors.Is(err, autobuild.ErrUnauthorized):
 		return &httpx.Error{Status: http.StatusFailedDependency, Err: err,
 			Message: "Bitbucket does not accept the linked account's credential; link the account again"}
-	case errors.Is(err, ab.ErrNotFound), errors.Is(err, ab.ErrForbidden), errors.Is(err, ab.ErrConflict):
+	case errors.Is(err, autobuild.ErrNotFound), errors.Is(err, autobuild.ErrForbidden), errors.Is(err, autobuild.ErrConflict):
 		return &httpx.Error{Status: http.StatusFailedDependency, Err: err,
 			Message: "the automated build, its repository or its linked account is not there any more"}
 	}
@@ -106,7 +106,7 @@ func secretsOf(s spec.Spec) []secret.Secret {
 }
 
 // recordEvents records what is new and renews the heartbeat.
-func (a *API) recordEvents(c *gin.Context, attempt ab.Attempt) error {
+func (a *API) recordEvents(c *gin.Context, attempt autobuild.Attempt) error {
 	if err := a.events.Allow(nameOf(attempt)); err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (a *API) recordEvents(c *gin.Context, attempt ab.Attempt) error {
 }
 
 // appendLog takes raw bytes of the log that stand at an offset.
-func (a *API) appendLog(c *gin.Context, attempt ab.Attempt) error {
+func (a *API) appendLog(c *gin.Context, attempt autobuild.Attempt) error {
 	offset, err := strconv.ParseInt(c.Query("offset"), 10, 64)
 	if err != nil || offset < 0 {
 		return &httpx.Error{Status: http.StatusBadRequest, Message: "offset is not a number of bytes"}
@@ -160,7 +160,7 @@ func (a *API) appendLog(c *gin.Context, attempt ab.Attempt) error {
 }
 
 // permit answers whether the attempt may move tags.
-func (a *API) permit(c *gin.Context, attempt ab.Attempt) error {
+func (a *API) permit(c *gin.Context, attempt autobuild.Attempt) error {
 	if err := a.permits.Allow(nameOf(attempt)); err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (a *API) permit(c *gin.Context, attempt ab.Attempt) error {
 // what it is: the watcher knows whether it is the same.
 func (a *API) finish(c *gin.Context) error {
 	attempt, err := a.attempt(c)
-	repeated := errors.Is(err, ab.ErrFenced) && attempt.BuildID != ""
+	repeated := errors.Is(err, autobuild.ErrFenced) && attempt.BuildID != ""
 	if err != nil && !repeated {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // An Error is an error with its status and a sentence for the caller. Where a handler
@@ -37,14 +37,14 @@ var answers = []struct {
 	status  int
 	message string
 }{
-	{ab.ErrNotFound, http.StatusNotFound, "nothing is at this address; what was here may be deleted"},
-	{ab.ErrUnauthorized, http.StatusUnauthorized, "the credential is not accepted"},
-	{ab.ErrForbidden, http.StatusForbidden, "not allowed"},
-	{ab.ErrFenced, http.StatusGone, "this attempt is over"},
-	{ab.ErrConflict, http.StatusConflict, "it changed meanwhile; look again"},
-	{ab.ErrHookRefused, http.StatusUnprocessableEntity, "Bitbucket refused the webhook"},
-	{ab.ErrRemoved, http.StatusBadGateway, "Bitbucket removed the API that this needs"},
-	{ab.ErrUnavailable, http.StatusServiceUnavailable, "not available at the moment; try again"},
+	{autobuild.ErrNotFound, http.StatusNotFound, "nothing is at this address; what was here may be deleted"},
+	{autobuild.ErrUnauthorized, http.StatusUnauthorized, "the credential is not accepted"},
+	{autobuild.ErrForbidden, http.StatusForbidden, "not allowed"},
+	{autobuild.ErrFenced, http.StatusGone, "this attempt is over"},
+	{autobuild.ErrConflict, http.StatusConflict, "it changed meanwhile; look again"},
+	{autobuild.ErrHookRefused, http.StatusUnprocessableEntity, "Bitbucket refused the webhook"},
+	{autobuild.ErrRemoved, http.StatusBadGateway, "Bitbucket removed the API that this needs"},
+	{autobuild.ErrUnavailable, http.StatusServiceUnavailable, "not available at the moment; try again"},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "it took too long; try again"},
 	{context.Canceled, StatusClientClosed, "the request was cancelled"},
 }

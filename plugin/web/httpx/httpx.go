@@ -17,7 +17,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/sirupsen/logrus"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 )
 
@@ -67,7 +67,7 @@ func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 
 // retryAfter says how long the caller is to wait; 0 = it is not told.
 func retryAfter(err error) time.Duration {
-	var limited *ab.RateLimitError
+	var limited *autobuild.RateLimitError
 	if errors.As(err, &limited) {
 		return limited.RetryAfter
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
 )
 
@@ -36,17 +36,17 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		status int
 		text   string
 	}{
-		"not found":    {fmt.Errorf("build 7: %w", ab.ErrNotFound), 404, "nothing is at this address"},
-		"unauthorized": {ab.ErrUnauthorized, 401, "credential"},
-		"forbidden":    {ab.ErrForbidden, 403, "not allowed"},
-		"fenced":       {ab.ErrFenced, 410, "over"},
-		"conflict":     {ab.ErrConflict, 409, "changed"},
-		"hook refused": {ab.ErrHookRefused, 422, "webhook"},
-		"removed":      {ab.ErrRemoved, 502, "removed"},
-		"rate limited": {&ab.RateLimitError{RetryAfter: 2 * time.Second}, 503, "try again"},
+		"not found":    {fmt.Errorf("build 7: %w", autobuild.ErrNotFound), 404, "nothing is at this address"},
+		"unauthorized": {autobuild.ErrUnauthorized, 401, "credential"},
+		"forbidden":    {autobuild.ErrForbidden, 403, "not allowed"},
+		"fenced":       {autobuild.ErrFenced, 410, "over"},
+		"conflict":     {autobuild.ErrConflict, 409, "changed"},
+		"hook refused": {autobuild.ErrHookRefused, 422, "webhook"},
+		"removed":      {autobuild.ErrRemoved, 502, "removed"},
+		"rate limited": {&autobuild.RateLimitError{RetryAfter: 2 * time.Second}, 503, "try again"},
 		"deadline":     {context.DeadlineExceeded, 504, "too long"},
 		"left":         {context.Canceled, httpx.StatusClientClosed, "cancelled"},
-		"own":          {&httpx.Error{Status: 424, Message: "re-link the account", Err: ab.ErrUnauthorized}, 424, "re-link"},
+		"own":          {&httpx.Error{Status: 424, Message: "re-link the account", Err: autobuild.ErrUnauthorized}, 424, "re-link"},
 		"unknown":      {errors.New("dial 10.0.0.7: secret detail"), 500, "went wrong"},
 	}
 	for name, tt := range tests {
@@ -66,7 +66,7 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 }
 
 func TestRateLimitSaysWhenToComeBack(t *testing.T) {
-	w, _ := serve(t, "", func(*gin.Context) error { return &ab.RateLimitError{RetryAfter: 1500 * time.Millisecond} })
+	w, _ := serve(t, "", func(*gin.Context) error { return &autobuild.RateLimitError{RetryAfter: 1500 * time.Millisecond} })
 	if got := w.Header().Get("Retry-After"); got != "2" {
 		t.Errorf("Retry-After = %q, want 2", got)
 	}

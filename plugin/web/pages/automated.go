@@ -9,7 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/web/session"
 )
@@ -26,8 +26,8 @@ type automatedPage struct {
 }
 
 type automatedRow struct {
-	ab.AutomatedBuild
-	Last    ab.Build // zero when there was none
+	autobuild.AutomatedBuild
+	Last    autobuild.Build // zero when there was none
 	Took    string
 	Bars    bars
 	Trouble string // why pushes do not arrive as they should
@@ -72,7 +72,7 @@ func (p *Pages) automatedBuilds(c *gin.Context) error {
 	return p.show(c, http.StatusOK, "automated", frame{Title: "Automated builds", Nav: "automated", Content: content})
 }
 
-func readAutomatedRow(ctx context.Context, v store.View, a ab.AutomatedBuild, h ab.Hook) (automatedRow, error) {
+func readAutomatedRow(ctx context.Context, v store.View, a autobuild.AutomatedBuild, h autobuild.Hook) (automatedRow, error) {
 	row := automatedRow{AutomatedBuild: a}
 	builds, err := v.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: sparkBuilds})
 	if err != nil {
@@ -85,7 +85,7 @@ func readAutomatedRow(ctx context.Context, v store.View, a ab.AutomatedBuild, h 
 	switch {
 	case h.ID == "":
 		row.Trouble = "no webhook: pushes are not received"
-	case h.State == ab.HookPolled:
+	case h.State == autobuild.HookPolled:
 		row.Trouble = "polled, no webhook"
 	}
 	return row, nil
@@ -112,14 +112,14 @@ func (r automatedRow) matches(search, state string) bool {
 
 type repositoryID struct{ provider, id string }
 
-func repositoryKey(r ab.Repository) repositoryID { return repositoryID{r.ProviderID, r.ID} }
+func repositoryKey(r autobuild.Repository) repositoryID { return repositoryID{r.ProviderID, r.ID} }
 
-func hooksByRepository(ctx context.Context, v store.View) (map[repositoryID]ab.Hook, error) {
+func hooksByRepository(ctx context.Context, v store.View) (map[repositoryID]autobuild.Hook, error) {
 	hooks, err := v.Hooks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)
 	}
-	all := map[repositoryID]ab.Hook{}
+	all := map[repositoryID]autobuild.Hook{}
 	for _, h := range hooks {
 		all[repositoryKey(h.Repository)] = h
 	}
@@ -128,7 +128,7 @@ func hooksByRepository(ctx context.Context, v store.View) (map[repositoryID]ab.H
 
 // optional makes the zero value of what is not there.
 func optional[T any](v T, err error) (T, error) {
-	if errors.Is(err, ab.ErrNotFound) {
+	if errors.Is(err, autobuild.ErrNotFound) {
 		var none T
 		return none, nil
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/credentials"
 	"slipway/plugin/engine/own"
@@ -21,8 +21,8 @@ import (
 )
 
 type automatedBuildPage struct {
-	ab.AutomatedBuild
-	Account       ab.Account
+	autobuild.AutomatedBuild
+	Account       autobuild.Account
 	RepositoryURL string
 	Credentials   credentials.Choice
 	Hook          hookView
@@ -33,7 +33,7 @@ type automatedBuildPage struct {
 }
 
 type hookView struct {
-	ab.Hook
+	autobuild.Hook
 	URL        string
 	ByHand     string // where a person adds it
 	Interval   string // of polls
@@ -63,7 +63,7 @@ func (p *Pages) automatedBuild(c *gin.Context) error {
 	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{})
 }
 
-func (p *Pages) findAutomated(c *gin.Context) (ab.AutomatedBuild, error) {
+func (p *Pages) findAutomated(c *gin.Context) (autobuild.AutomatedBuild, error) {
 	a, err := p.view(c).AutomatedBuild(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		return a, fmt.Errorf("automated build %q: %w", c.Param("id"), err)
@@ -71,7 +71,7 @@ func (p *Pages) findAutomated(c *gin.Context) (ab.AutomatedBuild, error) {
 	return a, nil
 }
 
-func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, start startForm, wrong faults, reveal reveals) error {
+func (p *Pages) showAutomated(c *gin.Context, status int, a autobuild.AutomatedBuild, start startForm, wrong faults, reveal reveals) error {
 	ctx := c.Request.Context()
 	content := automatedBuildPage{AutomatedBuild: a, Start: start}
 	builds, err := p.view(c).Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
@@ -111,7 +111,7 @@ func (p *Pages) showAutomated(c *gin.Context, status int, a ab.AutomatedBuild, s
 	})
 }
 
-func (p *Pages) hookView(ctx context.Context, a ab.AutomatedBuild) (hookView, error) {
+func (p *Pages) hookView(ctx context.Context, a autobuild.AutomatedBuild) (hookView, error) {
 	h, err := optional(p.Store.HookOf(ctx, a.Repository))
 	if err != nil {
 		return hookView{}, fmt.Errorf("webhook of %s: %w", a.Repository.FullName, err)
@@ -124,7 +124,7 @@ func (p *Pages) hookView(ctx context.Context, a ab.AutomatedBuild) (hookView, er
 }
 
 // startRules are the choices for a manual start: all rules that name one ref, or one rule.
-func startRules(rules []ab.Rule) []option {
+func startRules(rules []autobuild.Rule) []option {
 	all := []option{{"", "Every rule that names one ref"}}
 	for _, r := range rules {
 		all = append(all, option{r.ID, fmt.Sprintf("%s: %s %s → %s", r.ID, r.SourceType, r.Source, r.Tags)})
@@ -133,7 +133,7 @@ func startRules(rules []ab.Rule) []option {
 }
 
 // pattern reports whether a rule's source matches many refs.
-func pattern(r ab.Rule) bool {
+func pattern(r autobuild.Rule) bool {
 	return len(r.Source) > 1 && strings.HasPrefix(r.Source, "/") && strings.HasSuffix(r.Source, "/")
 }
 
@@ -170,11 +170,11 @@ func (p *Pages) startBuilds(c *gin.Context) error {
 	return done(c, "/automated-builds/"+a.ID, "started")
 }
 
-func (p *Pages) start(c *gin.Context, a ab.AutomatedBuild, form startForm, rule ab.Rule) ([]ab.Build, error) {
+func (p *Pages) start(c *gin.Context, a autobuild.AutomatedBuild, form startForm, rule autobuild.Rule) ([]autobuild.Build, error) {
 	user, _ := session.User(c)
-	r := planner.Request{AutomatedBuildID: a.ID, RuleID: form.Rule, Cause: ab.CauseManual, Key: form.Key, By: user.Name}
+	r := planner.Request{AutomatedBuildID: a.ID, RuleID: form.Rule, Cause: autobuild.CauseManual, Key: form.Key, By: user.Name}
 	if form.Ref != "" {
-		r.Ref = ab.Ref{Kind: rule.SourceType, Name: form.Ref}
+		r.Ref = autobuild.Ref{Kind: rule.SourceType, Name: form.Ref}
 	}
 	return p.Starter.Start(c.Request.Context(), r)
 }
@@ -187,7 +187,7 @@ func (p *Pages) rebuild(c *gin.Context) error {
 	}
 	user, _ := session.User(c)
 	builds, err := p.Starter.Start(c.Request.Context(), planner.Request{
-		AutomatedBuildID: b.AutomatedBuildID, RuleID: b.RuleID, Ref: b.Ref, Commit: b.Commit.Hash, Cause: ab.CauseManual, Key: rand.Text(), By: user.Name,
+		AutomatedBuildID: b.AutomatedBuildID, RuleID: b.RuleID, Ref: b.Ref, Commit: b.Commit.Hash, Cause: autobuild.CauseManual, Key: rand.Text(), By: user.Name,
 	})
 	if err != nil {
 		return fmt.Errorf("rebuild %d: %w", b.Number, err)

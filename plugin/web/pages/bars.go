@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 const (
@@ -27,9 +27,9 @@ type column struct {
 }
 
 // barsOf draws builds, given newest first, that have ended.
-func barsOf(builds []ab.Build) bars {
+func barsOf(builds []autobuild.Build) bars {
 	var longest time.Duration
-	var ended []ab.Build
+	var ended []autobuild.Build
 	for i := len(builds) - 1; i >= 0; i-- {
 		if b := builds[i]; !b.StartedAt.IsZero() && !b.FinishedAt.IsZero() {
 			ended = append(ended, b)

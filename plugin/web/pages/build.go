@@ -11,22 +11,22 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/web/pages/loghtml"
 	"slipway/plugin/web/session"
 )
 
 type buildPage struct {
-	ab.Build
-	Automated  ab.AutomatedBuild // zero when it was deleted
-	Rule       ab.Rule
+	autobuild.Build
+	Automated  autobuild.AutomatedBuild // zero when it was deleted
+	Rule       autobuild.Rule
 	CommitURL  string
 	Stations   []station
 	Pull       string // the command that fetches the image; empty when none was pushed
 	Attempts   []attemptRow
-	Shown      ab.Attempt // whose log is shown; zero when there is none
-	Pipeline   string     // leads to that attempt's on its CI; empty when there is none
+	Shown      autobuild.Attempt // whose log is shown; zero when there is none
+	Pipeline   string            // leads to that attempt's on its CI; empty when there is none
 	Report     store.Report
 	Log        logView
 	Took       string
@@ -39,12 +39,12 @@ type buildPage struct {
 const untoldTime = 10 * time.Minute
 
 // moving reports whether a build is at work, or its end is yet to be told.
-func moving(now time.Time, b ab.Build, r store.Report) bool {
+func moving(now time.Time, b autobuild.Build, r store.Report) bool {
 	return !b.State.Final() || reported(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < untoldTime
 }
 
 type attemptRow struct {
-	ab.Attempt
+	autobuild.Attempt
 	Took     string
 	Pipeline string
 	Shown    bool
@@ -58,15 +58,15 @@ func (p *Pages) build(c *gin.Context) error {
 		return err
 	}
 	content := buildPage{Build: b, Took: took(b), Cancelable: !b.State.Final(), Pull: pullCommand(b)}
-	if content.Automated, err = p.view(c).AutomatedBuild(ctx, b.AutomatedBuildID); err != nil && !errors.Is(err, ab.ErrNotFound) {
+	if content.Automated, err = p.view(c).AutomatedBuild(ctx, b.AutomatedBuildID); err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return fmt.Errorf("automated build of build %d: %w", b.Number, err)
 	}
 	content.Rule = ruleOf(content.Automated, b.RuleID)
-	if content.Report, err = p.Store.Reported(ctx, b.ID); err != nil && !errors.Is(err, ab.ErrNotFound) {
+	if content.Report, err = p.Store.Reported(ctx, b.ID); err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return fmt.Errorf("report of build %d: %w", b.Number, err)
 	}
 	provider, err := p.Store.Provider(ctx, b.Repository.ProviderID)
-	if err != nil && !errors.Is(err, ab.ErrNotFound) {
+	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return fmt.Errorf("provider of build %d: %w", b.Number, err)
 	}
 	content.CommitURL = commitURL(provider, b.Repository, b.Commit.Hash)
@@ -79,7 +79,7 @@ func (p *Pages) build(c *gin.Context) error {
 	})
 }
 
-func buildCrumbs(b ab.Build, a ab.AutomatedBuild) []crumb {
+func buildCrumbs(b autobuild.Build, a autobuild.AutomatedBuild) []crumb {
 	if a.ID == "" {
 		return []crumb{{"Builds", "/builds"}, {b.Repository.FullName, ""}}
 	}
@@ -109,14 +109,14 @@ func (p *Pages) attempts(c *gin.Context, content *buildPage) error {
 }
 
 // chosen is the attempt that a query names, else the newest; zero when there is none.
-func chosen(all []ab.Attempt, query string) ab.Attempt {
+func chosen(all []autobuild.Attempt, query string) autobuild.Attempt {
 	number, err := strconv.Atoi(query)
 	for _, a := range slices.Backward(all) {
 		if err != nil || a.Number == number {
 			return a
 		}
 	}
-	return ab.Attempt{}
+	return autobuild.Attempt{}
 }
 
 // A logView is a log on a page.
@@ -134,7 +134,7 @@ type station struct {
 }
 
 // stations puts what is known of a build into the order of its way.
-func stations(now time.Time, b ab.Build, r store.Report) []station {
+func stations(now time.Time, b autobuild.Build, r store.Report) []station {
 	all := []station{{Name: "received", Took: duration(b.CreatedAt.Sub(b.ReceivedAt)), Status: "done"}, queued(now, b)}
 	known := map[string]bool{}
 	for i, s := range b.Stages {
@@ -151,7 +151,7 @@ func stations(now time.Time, b ab.Build, r store.Report) []station {
 	return append(all, reported(b, r))
 }
 
-func queued(now time.Time, b ab.Build) station {
+func queued(now time.Time, b autobuild.Build) station {
 	s := station{Name: "queued", Status: "done"}
 	switch {
 	case !b.StartedAt.IsZero():
@@ -164,7 +164,7 @@ func queued(now time.Time, b ab.Build) station {
 	return s
 }
 
-func stageStation(now time.Time, b ab.Build, s ab.Stage, last bool) station {
+func stageStation(now time.Time, b autobuild.Build, s autobuild.Stage, last bool) station {
 	out := station{Name: s.Name, Detail: s.Detail, Status: "done"}
 	end := s.FinishedAt
 	if end.IsZero() {
@@ -173,40 +173,40 @@ func stageStation(now time.Time, b ab.Build, s ab.Stage, last bool) station {
 			end = b.FinishedAt
 		}
 	}
-	if last && b.State.Final() && b.State != ab.Succeeded {
+	if last && b.State.Final() && b.State != autobuild.Succeeded {
 		out.Status = "failed"
 	}
 	out.Took = duration(end.Sub(s.StartedAt))
 	return out
 }
 
-func reported(b ab.Build, r store.Report) station {
+func reported(b autobuild.Build, r store.Report) station {
 	s := station{Name: "reported", Status: "waiting"}
 	told := b.State.Final() && r.State == b.State && r.Attempt == b.Attempt
 	switch {
 	case told && r.Problem != "":
 		s.Status, s.Detail = "failed", "Bitbucket did not take it"
 	case told:
-		s.Status, s.Detail, s.Took = "done", string(ab.StatusOf(b.State)), duration(r.At.Sub(b.FinishedAt))
+		s.Status, s.Detail, s.Took = "done", string(autobuild.StatusOf(b.State)), duration(r.At.Sub(b.FinishedAt))
 	}
 	return s
 }
 
 // pullCommand names the image by its first tag, once it was pushed.
-func pullCommand(b ab.Build) string {
-	if b.State != ab.Succeeded || !b.Publish || len(b.Tags) == 0 {
+func pullCommand(b autobuild.Build) string {
+	if b.State != autobuild.Succeeded || !b.Publish || len(b.Tags) == 0 {
 		return ""
 	}
 	return "docker pull " + b.Image + ":" + b.Tags[0]
 }
 
-func ruleOf(a ab.AutomatedBuild, id string) ab.Rule {
+func ruleOf(a autobuild.AutomatedBuild, id string) autobuild.Rule {
 	for _, r := range a.Rules {
 		if r.ID == id {
 			return r
 		}
 	}
-	return ab.Rule{}
+	return autobuild.Rule{}
 }
 
 func (p *Pages) cancelBuild(c *gin.Context) error {
@@ -218,7 +218,7 @@ func (p *Pages) retryBuild(c *gin.Context) error {
 }
 
 // act does one thing to the build in the path on behalf of who is signed in.
-func (p *Pages) act(c *gin.Context, do func(ctx context.Context, buildID, by string) (ab.Build, error), what string) error {
+func (p *Pages) act(c *gin.Context, do func(ctx context.Context, buildID, by string) (autobuild.Build, error), what string) error {
 	b, err := p.findBuild(c)
 	if err != nil {
 		return err

@@ -11,17 +11,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/web/pages/pagestest"
 )
 
-func path(b ab.Build, rest string) string { return fmt.Sprintf("/builds/%d%s", b.Number, rest) }
+func path(b autobuild.Build, rest string) string { return fmt.Sprintf("/builds/%d%s", b.Number, rest) }
 
 func TestBuildShowsItsWay(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	tests := map[string]struct {
-		build    ab.Build
+		build    autobuild.Build
 		stations string
 		says     []string
 	}{
@@ -57,8 +57,8 @@ func TestBuildShowsExtraTags(t *testing.T) {
 	}
 	s.get(t, pagestest.Writer, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly permitted")
 	_, err = s.Store.FinishAttempt(t.Context(), store.Finish{
-		BuildID: s.Live.ID, Attempt: 1, State: ab.Succeeded,
-		ExtraTags: []ab.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 <b>"}},
+		BuildID: s.Live.ID, Attempt: 1, State: autobuild.Succeeded,
+		ExtraTags: []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 <b>"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestCancelRetryRebuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Commit.Hash != s.Done.Commit.Hash || b.Cause != ab.CauseManual || b.CausedBy != "Bob Moss" {
+	if b.Commit.Hash != s.Done.Commit.Hash || b.Cause != autobuild.CauseManual || b.CausedBy != "Bob Moss" {
 		t.Errorf("rebuilt as %+v", b)
 	}
 }
@@ -232,7 +232,7 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		if _, err := s.Logs.Append(t.Context(), b.ID, 1, 0, []byte(strings.Repeat("x\n", 20_000)+end)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: ab.Succeeded}); err != nil {
+		if _, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded}); err != nil {
 			t.Fatal(err)
 		}
 		r := s.get(t, pagestest.Reader, path(b, ""))
@@ -265,13 +265,13 @@ func TestListsAreRenewed(t *testing.T) {
 // A build's head is renewed until its end was told, too, which is a moment after the end.
 func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	renewed := func(b ab.Build) string {
+	renewed := func(b autobuild.Build) string {
 		return attr(byID(s.get(t, pagestest.Reader, path(b, "")).main(), "build-head"), "data-refresh")
 	}
 	if got := renewed(s.Live); got != "2" {
 		t.Errorf("at work: every %q s", got)
 	}
-	ended, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: s.Live.ID, Attempt: 1, State: ab.Succeeded})
+	ended, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: s.Live.ID, Attempt: 1, State: autobuild.Succeeded})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 		t.Errorf("not told for an hour: every %q s", got)
 	}
 	s.Clock.Pass(-time.Hour)
-	if err := s.Store.MarkReported(t.Context(), ended.ID, 1, ab.Succeeded, ""); err != nil {
+	if err := s.Store.MarkReported(t.Context(), ended.ID, 1, autobuild.Succeeded, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := renewed(ended); got != "" {

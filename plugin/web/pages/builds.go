@@ -7,7 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -17,14 +17,14 @@ const pageSize = 50
 // stateFilters are the choices over the list of builds, in order.
 var stateFilters = []struct {
 	Name   string
-	States []ab.State
+	States []autobuild.State
 }{
 	{"all", nil},
-	{"active", []ab.State{ab.Queued, ab.Starting, ab.Running}},
-	{"succeeded", []ab.State{ab.Succeeded}},
-	{"failed", []ab.State{ab.Failed}},
-	{"error", []ab.State{ab.Errored}},
-	{"cancelled", []ab.State{ab.Cancelled}},
+	{"active", []autobuild.State{autobuild.Queued, autobuild.Starting, autobuild.Running}},
+	{"succeeded", []autobuild.State{autobuild.Succeeded}},
+	{"failed", []autobuild.State{autobuild.Failed}},
+	{"error", []autobuild.State{autobuild.Errored}},
+	{"cancelled", []autobuild.State{autobuild.Cancelled}},
 }
 
 type buildsPage struct {
@@ -67,11 +67,11 @@ func (p *Pages) builds(c *gin.Context) error {
 
 // A buildRow is a build in a list.
 type buildRow struct {
-	ab.Build
+	autobuild.Build
 	Took string // empty until it ended
 }
 
-func (p *Pages) rows(builds []ab.Build) []buildRow {
+func (p *Pages) rows(builds []autobuild.Build) []buildRow {
 	var rows []buildRow
 	for _, b := range builds {
 		rows = append(rows, buildRow{b, took(b)})
@@ -80,14 +80,14 @@ func (p *Pages) rows(builds []ab.Build) []buildRow {
 }
 
 // took is the time from the runner's claim to the end.
-func took(b ab.Build) string {
+func took(b autobuild.Build) string {
 	if b.StartedAt.IsZero() || b.FinishedAt.IsZero() {
 		return ""
 	}
 	return duration(b.FinishedAt.Sub(b.StartedAt))
 }
 
-func anyActive(builds []ab.Build) bool {
+func anyActive(builds []autobuild.Build) bool {
 	for _, b := range builds {
 		if !b.State.Final() {
 			return true
@@ -97,12 +97,12 @@ func anyActive(builds []ab.Build) bool {
 }
 
 // findBuild reads the build that the path names by number, if the person of the request may.
-func (p *Pages) findBuild(c *gin.Context) (ab.Build, error) { return findBuild(c, p.view(c)) }
+func (p *Pages) findBuild(c *gin.Context) (autobuild.Build, error) { return findBuild(c, p.view(c)) }
 
-func findBuild(c *gin.Context, v store.View) (ab.Build, error) {
+func findBuild(c *gin.Context, v store.View) (autobuild.Build, error) {
 	n, err := strconv.ParseInt(c.Param("number"), 10, 64)
 	if err != nil {
-		return ab.Build{}, fmt.Errorf("build %q: %w", c.Param("number"), ab.ErrNotFound)
+		return autobuild.Build{}, fmt.Errorf("build %q: %w", c.Param("number"), autobuild.ErrNotFound)
 	}
 	return v.BuildByNumber(c.Request.Context(), n)
 }

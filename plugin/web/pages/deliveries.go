@@ -10,7 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -24,7 +24,7 @@ type deliveriesPage struct {
 }
 
 type deliveryRow struct {
-	ab.Delivery
+	autobuild.Delivery
 	Repository string
 }
 
@@ -55,7 +55,7 @@ func (p *Pages) deliveries(c *gin.Context) error {
 }
 
 type deliveryPage struct {
-	ab.Delivery
+	autobuild.Delivery
 	Repository string
 	Outcomes   []outcomeView
 	Headers    []headerLine
@@ -64,12 +64,12 @@ type deliveryPage struct {
 }
 
 type outcomeView struct {
-	ab.Outcome
+	autobuild.Outcome
 	Answers []answerView
 }
 
 type answerView struct {
-	ab.RuleAnswer
+	autobuild.RuleAnswer
 	Image string
 }
 
@@ -100,7 +100,7 @@ func (p *Pages) delivery(c *gin.Context) error {
 	})
 }
 
-func outcomeOf(o ab.Outcome, automated []ab.AutomatedBuild) outcomeView {
+func outcomeOf(o autobuild.Outcome, automated []autobuild.AutomatedBuild) outcomeView {
 	view := outcomeView{Outcome: o}
 	for _, r := range o.Rules {
 		answer := answerView{RuleAnswer: r}

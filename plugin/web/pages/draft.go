@@ -8,7 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/logctx"
 	"slipway/plugin/web/session"
@@ -18,15 +18,15 @@ import (
 type draftPage struct {
 	draftForm
 	New                       bool
-	Account                   ab.Account
+	Account                   autobuild.Account
 	Repository, DefaultBranch string
 	Dockerfile                string
 	ID                        string // empty when New
 	Steps                     []string
 	Engines, Autotests        []option
 	SourceTypes               []option
-	Accounts                  []option      // that a stored one may move to
-	Registries                []ab.Registry // that may push its image
+	Accounts                  []option             // that a stored one may move to
+	Registries                []autobuild.Registry // that may push its image
 }
 
 func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong faults) error {
@@ -43,7 +43,7 @@ func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong f
 			return fmt.Errorf("list registries: %w", err)
 		}
 		for _, r := range stored {
-			if r.Purpose == ab.RegistryPush && (r.AutomatedBuildID == "" || r.AutomatedBuildID == content.ID) {
+			if r.Purpose == autobuild.RegistryPush && (r.AutomatedBuildID == "" || r.AutomatedBuildID == content.ID) {
 				content.Registries = append(content.Registries, r)
 			}
 		}
@@ -79,7 +79,7 @@ func (p *Pages) fillAccounts(c *gin.Context, content *draftPage) error {
 	}
 	user, _ := session.User(c)
 	for _, a := range all {
-		if a.ID == content.Account.ID || (a.State == ab.AccountLinked && administers(user)) {
+		if a.ID == content.Account.ID || (a.State == autobuild.AccountLinked && administers(user)) {
 			content.Accounts = append(content.Accounts, option{a.ID, a.Name + " (" + accountKind(a.Kind) + ")"})
 		}
 	}
@@ -115,7 +115,7 @@ func (p *Pages) save(c *gin.Context, content draftPage, do func(context.Context,
 	user, _ := session.User(c)
 	var wrong faults
 	draft := catalog.Draft{
-		AccountID: content.Account.ID, Repository: content.Repository, Image: content.Image, Engine: content.Engine, Autotest: ab.Autotest(content.Autotest),
+		AccountID: content.Account.ID, Repository: content.Repository, Image: content.Image, Engine: content.Engine, Autotest: autobuild.Autotest(content.Autotest),
 		Rules: content.rules(&wrong), Environment: content.environment(&wrong), UserID: user.ID, Viewer: viewer(c),
 	}
 	if wrong != nil {
@@ -130,7 +130,7 @@ func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, what string) erro
 	where := "/automated-builds/" + saved.ID
 	warnings := saved.Warnings
 	if c.Request.PostForm.Get("then") == "build" {
-		builds, err := p.start(c, saved.AutomatedBuild, startForm{Key: c.Request.PostForm.Get("key")}, ab.Rule{})
+		builds, err := p.start(c, saved.AutomatedBuild, startForm{Key: c.Request.PostForm.Get("key")}, autobuild.Rule{})
 		switch {
 		case err != nil:
 			logctx.Log(c.Request.Context(), p.Log).WithError(err).WithField("automated_build", saved.ID).Warn("saved, but not started")
@@ -167,7 +167,7 @@ func (p *Pages) editAutomated(c *gin.Context) error {
 	return p.showDraft(c, http.StatusOK, content, nil)
 }
 
-func (p *Pages) storedDraft(c *gin.Context, a ab.AutomatedBuild) (draftPage, error) {
+func (p *Pages) storedDraft(c *gin.Context, a autobuild.AutomatedBuild) (draftPage, error) {
 	account, err := optional(p.Store.Account(c.Request.Context(), a.AccountID))
 	if err != nil {
 		return draftPage{}, fmt.Errorf("account of %s: %w", a.Repository.FullName, err)

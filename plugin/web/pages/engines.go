@@ -10,7 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/web/httpx"
 )
@@ -67,7 +67,7 @@ func (p *Pages) engines(c *gin.Context) error {
 // secrets that they sign with.
 func (p *Pages) revealEnvironment(c *gin.Context) error {
 	if p.ci(c.Param("id")).CI == nil {
-		return fmt.Errorf("engine %q: %w", c.Param("id"), ab.ErrNotFound)
+		return fmt.Errorf("engine %q: %w", c.Param("id"), autobuild.ErrNotFound)
 	}
 	return p.showEngines(c, func(e *engineRow) {
 		if e.Name != c.Param("id") {
@@ -101,7 +101,7 @@ func (p *Pages) ci(name string) Engine {
 
 // pipelineLink leads to an attempt's pipeline; empty where its engine is no CI, or has not
 // said that there is one.
-func (p *Pages) pipelineLink(b ab.Build, a ab.Attempt) string {
+func (p *Pages) pipelineLink(b autobuild.Build, a autobuild.Attempt) string {
 	if p.ci(a.Engine).CI == nil || !strings.Contains(a.EngineRef, "#") {
 		return ""
 	}
@@ -131,7 +131,7 @@ func (p *Pages) pipeline(c *gin.Context) error {
 		err = fmt.Errorf("%q is not at %s", address, e.Server)
 	}
 	switch {
-	case errors.Is(err, ab.ErrNotFound):
+	case errors.Is(err, autobuild.ErrNotFound):
 		return &httpx.Error{Status: http.StatusNotFound, Message: e.Title() + " has no pipeline of this attempt, or no longer.", Err: err}
 	case err != nil:
 		return &httpx.Error{Status: http.StatusBadGateway, Message: e.Title() + " does not say where this pipeline is. Try again; Settings → Engines tells an administrator what to mend.", Err: err}

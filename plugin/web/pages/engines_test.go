@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/net/html"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages"
 	"slipway/plugin/web/pages/pagestest"
 )
@@ -19,7 +19,7 @@ const enginesPage = "/settings/engines"
 
 func TestEnginesAreShown(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	r := s.get(t, ab.RoleAdmin, enginesPage)
+	r := s.get(t, autobuild.RoleAdmin, enginesPage)
 	r.want(t, http.StatusOK,
 		"Embedded default", "Builds at once 2 ( SLIPWAY_CONCURRENCY )", "started here when needed",
 		"Server https://drone.example.com", "run in the builder repository acme/builder", "Step registry.example.com/slipway", "each step starts its own", "docker, linux/amd64", "as many as it takes",
@@ -35,7 +35,7 @@ func TestEnginesAreShown(t *testing.T) {
 	woodpecker := drone
 	woodpecker.Name, woodpecker.Prefix = "woodpecker", "SLIPWAY_WOODPECKER_"
 	s.Pages.Engines = []pages.Engine{woodpecker, drone, pagestest.Embedded()}
-	s.get(t, ab.RoleAdmin, enginesPage).want(t, http.StatusOK,
+	s.get(t, autobuild.RoleAdmin, enginesPage).want(t, http.StatusOK,
 		"Woodpecker default", "Pipelines each repository runs its own", "Its builder tcp://builder.example.com:1234", "Builds at once 4",
 		"ci/woodpecker/manual/slipway Woodpecker How a pipeline went, beside ours", "It cannot be turned off.")
 }
@@ -44,7 +44,7 @@ func TestEnginesAreShown(t *testing.T) {
 // and without a script a person does.
 func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	r := s.get(t, ab.RoleAdmin, enginesPage)
+	r := s.get(t, autobuild.RoleAdmin, enginesPage)
 	if len(s.CI.Looks()) != 0 {
 		t.Fatal("the page waits for the CI's server")
 	}
@@ -55,7 +55,7 @@ func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 	if links := find(later, "a"); len(links) != 1 || attr(links[0], "href") != enginesPage+"?look=drone#h-drone" {
 		t.Error("without a script there is no way to the rest")
 	}
-	looked := byID(s.get(t, ab.RoleAdmin, enginesPage+"?look=drone").Page, "look-drone")
+	looked := byID(s.get(t, autobuild.RoleAdmin, enginesPage+"?look=drone").Page, "look-drone")
 	if looked == nil || attr(looked, "data-from") != "" {
 		t.Fatal("what was found is not there, or is asked for again")
 	}
@@ -71,7 +71,7 @@ func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 		t.Errorf("looks that may take %v, want one of at most 10 s", all)
 	}
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
-		s.get(t, ab.RoleAdmin, enginesPage+"?look="+other).want(t, http.StatusOK, "Look at Drone now")
+		s.get(t, autobuild.RoleAdmin, enginesPage+"?look="+other).want(t, http.StatusOK, "Look at Drone now")
 	}
 	if len(s.CI.Looks()) != 1 {
 		t.Error("one engine's server is looked at for another's")
@@ -82,11 +82,11 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	where := enginesPage + "/drone/environment"
 	for _, address := range []string{enginesPage, where} {
-		if r := s.get(t, ab.RoleAdmin, address); strings.Contains(r.Text, pagestest.ExtensionSecret) {
+		if r := s.get(t, autobuild.RoleAdmin, address); strings.Contains(r.Text, pagestest.ExtensionSecret) {
 			t.Errorf("GET %s shows a secret", address)
 		}
 	}
-	shown := s.post(t, ab.RoleAdmin, where)
+	shown := s.post(t, autobuild.RoleAdmin, where)
 	shown.want(t, http.StatusOK, "Environment of the Drone server", "# signs DRONE_YAML_SECRET="+pagestest.ExtensionSecret, "DRONE_YAML_ENDPOINT="+pagestest.URL+"/extensions/drone/config")
 	if shown.Header.Get("Cache-Control") != "no-store" {
 		t.Error("the secrets may be stored")
@@ -94,14 +94,14 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 	if len(s.CI.Looks()) != 0 {
 		t.Error("the CI's server is looked at for its environment")
 	}
-	for role, status := range map[ab.Role]int{pagestest.Writer: http.StatusForbidden, pagestest.Reader: http.StatusForbidden, "": http.StatusUnauthorized} {
+	for role, status := range map[autobuild.Role]int{pagestest.Writer: http.StatusForbidden, pagestest.Reader: http.StatusForbidden, "": http.StatusUnauthorized} {
 		refused := s.post(t, role, where)
 		if refused.StatusCode != status || strings.Contains(refused.Text, pagestest.ExtensionSecret) {
 			t.Errorf("%q gets %d, want %d", role, refused.StatusCode, status)
 		}
 	}
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
-		s.post(t, ab.RoleAdmin, enginesPage+"/"+other+"/environment").want(t, http.StatusNotFound)
+		s.post(t, autobuild.RoleAdmin, enginesPage+"/"+other+"/environment").want(t, http.StatusNotFound)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestABuildLeadsToItsPipeline(t *testing.T) {
 	for _, address := range []string{link, path(s.Live, "/pipeline")} {
 		s.leads(t, address, fmt.Sprintf("https://drone.example.com/acme/builder/%d", s.Live.Number))
 	}
-	for name, without := range map[string]ab.Build{"on the embedded engine": s.Done, "that waits": s.Waiting} {
+	for name, without := range map[string]autobuild.Build{"on the embedded engine": s.Done, "that waits": s.Waiting} {
 		if r := s.get(t, pagestest.Reader, path(without, "")); strings.Contains(r.Text, "/pipeline") {
 			t.Errorf("a build %s leads to a pipeline", name)
 		}
@@ -142,9 +142,9 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 		s.CI.Lead(address, nil)
 		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Drone does not say where this pipeline is.")
 	}
-	s.CI.Lead("", fmt.Errorf("deleted: %w", ab.ErrNotFound))
+	s.CI.Lead("", fmt.Errorf("deleted: %w", autobuild.ErrNotFound))
 	s.get(t, pagestest.Reader, link).want(t, http.StatusNotFound, "Drone has no pipeline of this attempt, or no longer.")
-	for _, err := range []error{ab.ErrUnauthorized, ab.ErrUnavailable, errors.New("it says nothing")} {
+	for _, err := range []error{autobuild.ErrUnauthorized, autobuild.ErrUnavailable, errors.New("it says nothing")} {
 		s.CI.Lead("", err)
 		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Settings → Engines")
 	}
@@ -153,7 +153,7 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 func TestTheEngineIsChosenWhereThereAreSeveral(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	edit := "/automated-builds/" + s.Worker.ID + "/edit"
-	form := s.get(t, ab.RoleAdmin, edit)
+	form := s.get(t, autobuild.RoleAdmin, edit)
 	var offered []string
 	for _, o := range find(byID(form.Page, "engine"), "option") {
 		offered = append(offered, attr(o, "value"))
@@ -162,24 +162,24 @@ func TestTheEngineIsChosenWhereThereAreSeveral(t *testing.T) {
 		t.Errorf("offered are %q with %q, want those that are configured with the stored one", got, form.value(t, "engine"))
 	}
 	for _, name := range []string{"embedded", "drone"} {
-		s.post(t, ab.RoleAdmin, edit, draft(s, "repository", "acme/worker", "engine", name)...).wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=saved")
+		s.post(t, autobuild.RoleAdmin, edit, draft(s, "repository", "acme/worker", "engine", name)...).wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=saved")
 		if a, err := s.Store.AutomatedBuild(t.Context(), s.Worker.ID); err != nil || a.Engine != name {
 			t.Errorf("chosen was %s, stored is %q, %v", name, a.Engine, err)
 		}
 	}
-	kept := s.post(t, ab.RoleAdmin, edit, draft(s, "engine", "drone", "add-rule", "1")...)
+	kept := s.post(t, autobuild.RoleAdmin, edit, draft(s, "engine", "drone", "add-rule", "1")...)
 	if kept.value(t, "engine") != "drone" {
 		t.Error("the choice is lost when a rule is added")
 	}
-	wrong := s.post(t, ab.RoleAdmin, edit, draft(s, "engine", "woodpecker")...)
+	wrong := s.post(t, autobuild.RoleAdmin, edit, draft(s, "engine", "woodpecker")...)
 	wrong.want(t, http.StatusUnprocessableEntity, `"woodpecker" is not configured here.`)
 	checkPage(t, wrong)
 	if fault := byID(wrong.Page, "engine-fault"); fault == nil || words(fault) != `"woodpecker" is not configured here.` {
 		t.Error("the fault is not at its field")
 	}
 	s.Pages.Engines = []pages.Engine{pagestest.Embedded(), pagestest.Absent("drone"), pagestest.Absent("woodpecker")}
-	s.get(t, ab.RoleAdmin, edit).want(t, http.StatusOK, "drone (not configured)")
-	only := s.get(t, ab.RoleAdmin, "/automated-builds/"+s.App.ID+"/edit")
+	s.get(t, autobuild.RoleAdmin, edit).want(t, http.StatusOK, "drone (not configured)")
+	only := s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.App.ID+"/edit")
 	if byID(only.Page, "engine") != nil || only.value(t, "engine") != "embedded" {
 		t.Error("there is a choice of one, or the stored engine is lost")
 	}

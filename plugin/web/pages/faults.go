@@ -4,16 +4,16 @@ import (
 	"errors"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/web/httpx"
 )
 
 // faults are what is wrong with a form: at its fields, and all together in a summary.
-type faults []ab.FieldError
+type faults []autobuild.FieldError
 
 func (f *faults) add(field, message string) {
-	*f = append(*f, ab.FieldError{Field: field, Message: message})
+	*f = append(*f, autobuild.FieldError{Field: field, Message: message})
 }
 
 // At returns the message for a field, or nothing.
@@ -36,7 +36,7 @@ func fieldID(field string) string {
 // own are none.
 func faultsOf(err error, field string) faults {
 	var invalid *catalog.Invalid
-	var one ab.FieldError
+	var one autobuild.FieldError
 	var known *httpx.Error
 	switch {
 	case err == nil:
@@ -52,11 +52,11 @@ func faultsOf(err error, field string) faults {
 		err     error
 		message string
 	}{
-		{ab.ErrNotFound, "this was not found at the provider"},
-		{ab.ErrUnauthorized, "the account's credential is no longer accepted; link it again under Settings → Source providers"},
-		{ab.ErrForbidden, "the account is not allowed to do this at the provider"},
-		{ab.ErrUnavailable, "the provider does not answer at the moment; try again"},
-		{ab.ErrRemoved, "the provider removed the API that this needs"},
+		{autobuild.ErrNotFound, "this was not found at the provider"},
+		{autobuild.ErrUnauthorized, "the account's credential is no longer accepted; link it again under Settings → Source providers"},
+		{autobuild.ErrForbidden, "the account is not allowed to do this at the provider"},
+		{autobuild.ErrUnavailable, "the provider does not answer at the moment; try again"},
+		{autobuild.ErrRemoved, "the provider removed the API that this needs"},
 	} {
 		if errors.Is(err, answer.err) {
 			return faults{{Field: field, Message: answer.message}}

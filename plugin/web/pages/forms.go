@@ -6,7 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
 )
 
@@ -24,15 +24,15 @@ func parseForm(c *gin.Context) error {
 }
 
 // accountKind names a kind of credential for people.
-func accountKind(k ab.AccountKind) string {
+func accountKind(k autobuild.AccountKind) string {
 	switch k {
-	case ab.AccountOAuth:
+	case autobuild.AccountOAuth:
 		return "linked through OAuth"
-	case ab.AccountWorkspaceToken:
+	case autobuild.AccountWorkspaceToken:
 		return "workspace access token"
-	case ab.AccountProjectToken:
+	case autobuild.AccountProjectToken:
 		return "project access token"
-	case ab.AccountRepositoryToken:
+	case autobuild.AccountRepositoryToken:
 		return "repository access token"
 	}
 	return string(k)

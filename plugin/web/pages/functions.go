@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // functions are what templates may call. None of them makes markup.
@@ -131,18 +131,18 @@ type stateLook struct{ Word, Class string }
 
 func stateOf(s any) stateLook {
 	switch s := s.(type) {
-	case ab.State:
-		if s == ab.Errored {
+	case autobuild.State:
+		if s == autobuild.Errored {
 			return stateLook{"error", "error"}
 		}
-		if s == ab.Starting {
+		if s == autobuild.Starting {
 			return stateLook{"starting", "running"}
 		}
 		return stateLook{string(s), string(s)}
-	case ab.DeliveryState:
-		class := map[ab.DeliveryState]string{
-			ab.DeliveryReceived: "queued", ab.DeliveryPlanned: "succeeded", ab.DeliveryIgnored: "cancelled",
-			ab.DeliveryRefused: "error", ab.DeliveryFailed: "failed",
+	case autobuild.DeliveryState:
+		class := map[autobuild.DeliveryState]string{
+			autobuild.DeliveryReceived: "queued", autobuild.DeliveryPlanned: "succeeded", autobuild.DeliveryIgnored: "cancelled",
+			autobuild.DeliveryRefused: "error", autobuild.DeliveryFailed: "failed",
 		}
 		return stateLook{string(s), class[s]}
 	}

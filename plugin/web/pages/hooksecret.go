@@ -7,7 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/web/httpx"
 )
@@ -44,7 +44,7 @@ func (p *Pages) rotateSecret(c *gin.Context) error {
 		return &httpx.Error{Status: http.StatusConflict, Message: recently.Error(), Err: err}
 	case err != nil:
 		return fmt.Errorf("replace webhook secret of %s: %w", a.Repository.FullName, err)
-	case rotation.Hook.State != ab.HookActive:
+	case rotation.Hook.State != autobuild.HookActive:
 		return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
 	}
 	return done(c, page, "rotated")

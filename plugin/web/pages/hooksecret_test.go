@@ -5,36 +5,36 @@ import (
 	"strings"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
 )
 
 func TestReplacingAWebhookSecret(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID
-	s.get(t, ab.RoleAdmin, page).want(t, http.StatusOK, "Replace secret")
+	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "Replace secret")
 	if r := s.get(t, pagestest.Writer, page); strings.Contains(r.Text, "Replace secret") {
 		t.Error("a member is offered the button")
 	}
 	s.post(t, pagestest.Writer, page+"/webhook/rotate").want(t, http.StatusForbidden)
-	asked := s.get(t, ab.RoleAdmin, page+"/webhook/rotate")
+	asked := s.get(t, autobuild.RoleAdmin, page+"/webhook/rotate")
 	asked.want(t, http.StatusOK, "Replace the webhook secret of acme/app?", "accepted for 24 hours more")
 	checkPage(t, asked)
-	s.post(t, ab.RoleAdmin, page+"/webhook/rotate").wantRedirect(t, page+"?done=rotated")
-	after := s.get(t, ab.RoleAdmin, page+"?done=rotated")
+	s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate").wantRedirect(t, page+"?done=rotated")
+	after := s.get(t, autobuild.RoleAdmin, page+"?done=rotated")
 	after.want(t, http.StatusOK, "secret is replaced.", "The old one is accepted until "+pagestest.Start.AddDate(0, 0, 1).Format("2006-01-02 15:04:05"))
 	checkPage(t, after)
 	if strings.Contains(after.Text, pagestest.ReplacedSecret) {
 		t.Error("the page of a webhook that is managed here shows the new secret")
 	}
-	s.post(t, ab.RoleAdmin, page+"/webhook/rotate").want(t, http.StatusConflict, "less than 24 hours ago: try again after")
+	s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate").want(t, http.StatusConflict, "less than 24 hours ago: try again after")
 }
 
 // The person who added the webhook by hand gets the new secret to paste, and when to.
 func TestReplacingASecretByHand(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	page := "/automated-builds/" + s.Worker.ID
-	shown := s.post(t, ab.RoleAdmin, page+"/webhook/rotate")
+	shown := s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate")
 	shown.want(t, http.StatusOK, pagestest.ReplacedSecret, "paste the new secret before that")
 	checkPage(t, shown)
 	if got := shown.Header.Get("Cache-Control"); got != "no-store" {

@@ -4,12 +4,12 @@ import (
 	"net/url"
 	"strings"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // repositoryURL is a repository's page at its provider, made of the configured origin and
 // the stored name; empty where they make no web address.
-func repositoryURL(p ab.Provider, r ab.Repository) string {
+func repositoryURL(p autobuild.Provider, r autobuild.Repository) string {
 	origin, err := url.Parse(p.WebURL)
 	if err != nil || (origin.Scheme != "https" && origin.Scheme != "http") || origin.Host == "" {
 		return ""
@@ -18,13 +18,13 @@ func repositoryURL(p ab.Provider, r ab.Repository) string {
 	if !ok {
 		return ""
 	}
-	if p.Kind == ab.DataCenter {
+	if p.Kind == autobuild.DataCenter {
 		return origin.JoinPath("projects", url.PathEscape(project), "repos", url.PathEscape(slug)).String()
 	}
 	return origin.JoinPath(url.PathEscape(project), url.PathEscape(slug)).String()
 }
 
-func commitURL(p ab.Provider, r ab.Repository, hash string) string {
+func commitURL(p autobuild.Provider, r autobuild.Repository, hash string) string {
 	repository := repositoryURL(p, r)
 	if repository == "" || hash == "" {
 		return ""
@@ -34,12 +34,12 @@ func commitURL(p ab.Provider, r ab.Repository, hash string) string {
 
 // webhooksURL is where a person adds a webhook by hand.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
-func webhooksURL(p ab.Provider, r ab.Repository) string {
+func webhooksURL(p autobuild.Provider, r autobuild.Repository) string {
 	repository := repositoryURL(p, r)
 	switch {
 	case repository == "":
 		return ""
-	case p.Kind == ab.DataCenter:
+	case p.Kind == autobuild.DataCenter:
 		return repository + "/settings/webhooks" // the project's menu: Repository settings → Webhooks
 	}
 	return repository + "/admin/webhooks"

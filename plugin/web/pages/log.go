@@ -12,7 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 	"slipway/plugin/web/pages/loghtml"
 	"slipway/plugin/web/session"
@@ -27,7 +27,7 @@ const (
 )
 
 // renderLog reads an attempt's log as far as it goes.
-func (p *Pages) renderLog(ctx context.Context, a ab.Attempt) (logView, error) {
+func (p *Pages) renderLog(ctx context.Context, a autobuild.Attempt) (logView, error) {
 	view := logView{Live: !a.State.Final()}
 	var renderer loghtml.Renderer
 	var lines []loghtml.Line
@@ -62,10 +62,10 @@ func tail(lines []loghtml.Line, n int) []loghtml.Line {
 }
 
 // eachChunk reads a log from an offset to its present end. A log that is not there is empty.
-func (p *Pages) eachChunk(ctx context.Context, a ab.Attempt, offset int64, do func([]byte) error) error {
+func (p *Pages) eachChunk(ctx context.Context, a autobuild.Attempt, offset int64, do func([]byte) error) error {
 	for {
 		chunk, err := p.Logs.Read(ctx, a.BuildID, a.Number, offset, logChunk)
-		if err != nil && !errors.Is(err, ab.ErrNotFound) && !errors.Is(err, io.EOF) {
+		if err != nil && !errors.Is(err, autobuild.ErrNotFound) && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("log of attempt %d at %d: %w", a.Number, offset, err)
 		}
 		if len(chunk) == 0 {
@@ -79,20 +79,20 @@ func (p *Pages) eachChunk(ctx context.Context, a ab.Attempt, offset int64, do fu
 }
 
 // askedAttempt reads the attempt that a log's request names, else the build's newest.
-func (p *Pages) askedAttempt(c *gin.Context) (ab.Attempt, error) {
+func (p *Pages) askedAttempt(c *gin.Context) (autobuild.Attempt, error) {
 	b, err := p.findBuild(c)
 	if err != nil {
-		return ab.Attempt{}, err
+		return autobuild.Attempt{}, err
 	}
 	number := b.Attempt
 	if asked := c.Query("attempt"); asked != "" {
 		if number, err = strconv.Atoi(asked); err != nil {
-			return ab.Attempt{}, fmt.Errorf("attempt %q: %w", asked, ab.ErrNotFound)
+			return autobuild.Attempt{}, fmt.Errorf("attempt %q: %w", asked, autobuild.ErrNotFound)
 		}
 	}
 	a, err := p.Store.Attempt(c.Request.Context(), b.ID, number)
 	if err != nil {
-		return ab.Attempt{}, fmt.Errorf("attempt %d of build %d: %w", number, b.Number, err)
+		return autobuild.Attempt{}, fmt.Errorf("attempt %d of build %d: %w", number, b.Number, err)
 	}
 	return a, nil
 }
@@ -107,7 +107,7 @@ func (p *Pages) rawLog(c *gin.Context) error {
 	}
 	offset, err := strconv.ParseInt(c.DefaultQuery("offset", "0"), 10, 64)
 	if err != nil || offset < 0 {
-		return fmt.Errorf("log offset %q: %w", c.Query("offset"), ab.ErrNotFound)
+		return fmt.Errorf("log offset %q: %w", c.Query("offset"), autobuild.ErrNotFound)
 	}
 	control := http.NewResponseController(c.Writer)
 	write := func(chunk []byte) error {
@@ -148,7 +148,7 @@ func (p *Pages) streamLog(c *gin.Context) error {
 	}
 	offset, err := strconv.ParseInt(from, 10, 64)
 	if err != nil || offset < 0 {
-		return fmt.Errorf("log offset %q: %w", from, ab.ErrNotFound)
+		return fmt.Errorf("log offset %q: %w", from, autobuild.ErrNotFound)
 	}
 	s := &logStream{
 		pages: p, attempt: a, out: c.Writer, control: http.NewResponseController(c.Writer),
@@ -166,7 +166,7 @@ func (p *Pages) streamLog(c *gin.Context) error {
 // A logStream is one browser that follows one log.
 type logStream struct {
 	pages    *Pages
-	attempt  ab.Attempt
+	attempt  autobuild.Attempt
 	renderer loghtml.Renderer
 	offset   int64        // bytes that the renderer has read
 	shown    int64        // bytes that the browser has seen the lines of
@@ -277,7 +277,7 @@ func (s *logStream) lines(lines []loghtml.Line) error {
 	return s.send(event.String())
 }
 
-func (s *logStream) end(a ab.Attempt) error {
+func (s *logStream) end(a autobuild.Attempt) error {
 	if err := s.lines(s.renderer.Flush()); err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
 )
 
@@ -40,7 +40,7 @@ func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 	if got, want := shown.Header.Get("Content-Type"), "text/plain; charset=utf-8"; got != want {
 		t.Errorf("got Content-Type %q, want %q", got, want)
 	}
-	s.get(t, ab.RoleNone, path(s.Live, "/log?raw=1")).want(t, http.StatusNotFound)
+	s.get(t, autobuild.RoleNone, path(s.Live, "/log?raw=1")).want(t, http.StatusNotFound)
 }
 
 func tail(text string, n int) string { return text[max(0, len(text)-n):] }

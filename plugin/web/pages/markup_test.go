@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/net/html"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
 )
 
@@ -26,10 +26,10 @@ func addresses(s *site) []string {
 	for _, repository := range []string{"app", "docs", "tools"} {
 		all = append(all, "/automated-builds/new?account="+s.Account.ID+"&repository=acme/"+repository)
 	}
-	for _, a := range []ab.AutomatedBuild{s.App, s.Worker} {
+	for _, a := range []autobuild.AutomatedBuild{s.App, s.Worker} {
 		all = append(all, "/automated-builds/"+a.ID, "/automated-builds/"+a.ID+"/edit", "/automated-builds/"+a.ID+"/delete")
 	}
-	for _, b := range []ab.Build{s.Done, s.Broken, s.Live, s.Waiting, s.Errored, s.Undone} {
+	for _, b := range []autobuild.Build{s.Done, s.Broken, s.Live, s.Waiting, s.Errored, s.Undone} {
 		all = append(all, fmt.Sprintf("/builds/%d", b.Number))
 	}
 	return all
@@ -39,7 +39,7 @@ func TestEveryPageIsSound(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	for _, address := range addresses(s) {
 		t.Run(address, func(t *testing.T) {
-			r := s.get(t, ab.RoleAdmin, address)
+			r := s.get(t, autobuild.RoleAdmin, address)
 			if r.StatusCode >= 500 || r.StatusCode == http.StatusForbidden {
 				t.Fatalf("status %d", r.StatusCode)
 			}
@@ -51,12 +51,12 @@ func TestEveryPageIsSound(t *testing.T) {
 	for _, address := range []string{"/automated-builds", "/builds", "/deliveries", "/setup", "/settings/providers", "/settings/registries", "/settings/engines", "/settings/people", "/automated-builds/new", "/signin"} {
 		t.Run("empty "+address, func(t *testing.T) {
 			empty := serve(pagestest.Empty(t))
-			u, err := empty.Store.SaveUser(t.Context(), ab.User{Role: ab.RoleAdmin})
+			u, err := empty.Store.SaveUser(t.Context(), autobuild.User{Role: autobuild.RoleAdmin})
 			if err != nil {
 				t.Fatal(err)
 			}
-			empty.Users[ab.RoleAdmin] = u
-			r := empty.get(t, ab.RoleAdmin, address)
+			empty.Users[autobuild.RoleAdmin] = u
+			r := empty.get(t, autobuild.RoleAdmin, address)
 			r.want(t, http.StatusOK)
 			checkPage(t, r)
 		})

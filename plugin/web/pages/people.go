@@ -7,7 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
@@ -19,14 +19,14 @@ type peoplePage struct {
 }
 
 type personRow struct {
-	ab.User
+	autobuild.User
 	Provider string
 	Self     bool
 	Sessions int // signed-in browsers
 }
 
 // roles are the choices of a person's role.
-var roles = []option{{string(ab.RoleNone), "none"}, {string(ab.RoleAdmin), "admin"}}
+var roles = []option{{string(autobuild.RoleNone), "none"}, {string(autobuild.RoleAdmin), "admin"}}
 
 // people lists everybody who signed in, with their roles.
 func (p *Pages) people(c *gin.Context) error {
@@ -57,7 +57,7 @@ func (p *Pages) people(c *gin.Context) error {
 
 // anotherUser reads the user that the path names. Administrators do not change themselves here,
 // so that one remains.
-func (p *Pages) anotherUser(c *gin.Context, what string) (ab.User, error) {
+func (p *Pages) anotherUser(c *gin.Context, what string) (autobuild.User, error) {
 	user, err := p.Store.User(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		return user, fmt.Errorf("user %q: %w", c.Param("id"), err)
@@ -74,7 +74,7 @@ func (p *Pages) setRole(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	role := ab.Role(c.PostForm("role"))
+	role := autobuild.Role(c.PostForm("role"))
 	for _, known := range roles {
 		if known.Value != string(role) {
 			continue
@@ -123,7 +123,7 @@ func (p *Pages) removePerson(c *gin.Context) error {
 		return err
 	}
 	err = p.Store.DeleteUser(c.Request.Context(), user.ID)
-	if errors.Is(err, ab.ErrConflict) {
+	if errors.Is(err, autobuild.ErrConflict) {
 		return &httpx.Error{
 			Status: http.StatusConflict, Err: err,
 			Message: name + " owns a linked account. Unlink it under Settings → Source providers first.",
@@ -136,7 +136,7 @@ func (p *Pages) removePerson(c *gin.Context) error {
 	return done(c, "/settings/people", "removed")
 }
 
-func (p *Pages) logPerson(c *gin.Context, user ab.User, what string) {
+func (p *Pages) logPerson(c *gin.Context, user autobuild.User, what string) {
 	self, _ := session.User(c)
 	logctx.Log(c.Request.Context(), p.Log).WithField("user", user.ID).WithField("by", self.Name).Info(what)
 }

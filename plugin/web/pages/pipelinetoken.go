@@ -8,7 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/own"
 	"slipway/plugin/logctx"
 	"slipway/plugin/web/session"
@@ -18,7 +18,7 @@ import (
 type ownView struct {
 	Chosen   bool // the automated build runs by it
 	Has      bool // a token was made
-	Token    ab.PipelineToken
+	Token    autobuild.PipelineToken
 	Revealed string // the token itself, this once
 	// What to put into the CI's file.
 	Drone, Woodpecker string
@@ -26,7 +26,7 @@ type ownView struct {
 
 // ownView takes whether a push credential is bound to the automated build. Without one the step
 // needs a login of its own.
-func (p *Pages) ownView(ctx context.Context, a ab.AutomatedBuild, bound bool, made secret.Secret) (ownView, error) {
+func (p *Pages) ownView(ctx context.Context, a autobuild.AutomatedBuild, bound bool, made secret.Secret) (ownView, error) {
 	view := ownView{Chosen: a.Engine == own.Name, Revealed: made.Reveal()}
 	token, err := optional(p.Store.PipelineToken(ctx, a.ID))
 	if err != nil {
@@ -69,8 +69,8 @@ func (p *Pages) makePipelineToken(c *gin.Context) error {
 		return err
 	}
 	user, _ := session.User(c)
-	token := ab.NewToken()
-	if err := p.Store.SetPipelineToken(c.Request.Context(), a.ID, ab.TokenHash(token), user.Name); err != nil {
+	token := autobuild.NewToken()
+	if err := p.Store.SetPipelineToken(c.Request.Context(), a.ID, autobuild.TokenHash(token), user.Name); err != nil {
 		return fmt.Errorf("make a pipeline token for %s: %w", a.Repository.FullName, err)
 	}
 	logctx.Log(c.Request.Context(), p.Log).WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token made")

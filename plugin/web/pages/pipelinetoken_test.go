@@ -7,21 +7,21 @@ import (
 	"testing"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
 )
 
 func TestPipelineTokensAreShownOnce(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID
-	if r := s.get(t, ab.RoleAdmin, page); strings.Contains(r.Text, "own pipeline") {
+	if r := s.get(t, autobuild.RoleAdmin, page); strings.Contains(r.Text, "own pipeline") {
 		t.Error("the page of another engine tells of the step")
 	}
 	s.App.Engine = "own"
 	if _, err := s.Store.SaveAutomatedBuild(t.Context(), s.App); err != nil {
 		t.Fatal(err)
 	}
-	s.get(t, ab.RoleAdmin, page).want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Make a token",
+	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Make a token",
 		"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token", "from_secret: registry_password", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
 	bound := s.Registry
 	bound.ID, bound.AutomatedBuildID = "", s.App.ID
@@ -29,7 +29,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := s.get(t, ab.RoleAdmin, page); strings.Contains(r.Text, "registry_password") {
+	if r := s.get(t, autobuild.RoleAdmin, page); strings.Contains(r.Text, "registry_password") {
 		t.Error("the step has a login although a credential is bound to the automated build")
 	}
 	if err := s.Store.DeleteRegistry(t.Context(), bound.ID); err != nil {
@@ -40,7 +40,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	}
 	var tokens []string
 	for range 2 {
-		shown := s.post(t, ab.RoleAdmin, page+"/pipeline-token")
+		shown := s.post(t, autobuild.RoleAdmin, page+"/pipeline-token")
 		shown.want(t, http.StatusOK, "It is not shown again.", "Replace the token")
 		checkPage(t, shown)
 		if shown.Header.Get("Cache-Control") != "no-store" {
@@ -49,28 +49,28 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 		tokens = append(tokens, regexp.MustCompile(`<code>([A-Za-z0-9_-]{43})</code>`).FindStringSubmatch(shown.Text)[1])
 	}
 	check := func(token string) error {
-		return s.Store.CheckPipelineToken(t.Context(), s.App.ID, ab.TokenHash(secret.New(token)))
+		return s.Store.CheckPipelineToken(t.Context(), s.App.ID, autobuild.TokenHash(secret.New(token)))
 	}
 	if check(tokens[0]) == nil || check(tokens[1]) != nil {
 		t.Errorf("the first token: %v; the one in its place: %v", check(tokens[0]), check(tokens[1]))
 	}
-	later := s.get(t, ab.RoleAdmin, page)
+	later := s.get(t, autobuild.RoleAdmin, page)
 	later.want(t, http.StatusOK, "made by Alice Adams", "Revoke it")
 	if strings.Contains(later.Text, tokens[1]) {
 		t.Error("the token is shown again")
 	}
 	s.post(t, pagestest.Writer, page+"/pipeline-token/revoke").want(t, http.StatusForbidden)
-	s.post(t, ab.RoleAdmin, page+"/pipeline-token/revoke").wantRedirect(t, page+"?done=revoked")
+	s.post(t, autobuild.RoleAdmin, page+"/pipeline-token/revoke").wantRedirect(t, page+"?done=revoked")
 	if check(tokens[1]) == nil {
 		t.Error("a revoked token is taken")
 	}
-	s.post(t, ab.RoleAdmin, "/automated-builds/none/pipeline-token").want(t, http.StatusNotFound)
+	s.post(t, autobuild.RoleAdmin, "/automated-builds/none/pipeline-token").want(t, http.StatusNotFound)
 }
 
 // A token that is left from another engine's time can be seen and revoked.
 func TestATokenOfAnotherEngineSaysSo(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID
-	s.post(t, ab.RoleAdmin, page+"/pipeline-token").want(t, http.StatusOK)
-	s.get(t, ab.RoleAdmin, page).want(t, http.StatusOK, "the engine is embedded: the step builds nothing", "Revoke it")
+	s.post(t, autobuild.RoleAdmin, page+"/pipeline-token").want(t, http.StatusOK)
+	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "the engine is embedded: the step builds nothing", "Revoke it")
 }

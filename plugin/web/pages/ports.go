@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/planner"
@@ -23,9 +23,9 @@ type Accounts interface {
 
 // Credentials keeps what linked accounts hold.
 type Credentials interface {
-	AddToken(ctx context.Context, t accounts.Token) (ab.Account, error)
+	AddToken(ctx context.Context, t accounts.Token) (autobuild.Account, error)
 	Forget(ctx context.Context, accountID string) error
-	MissingScopes(a ab.Account) []string
+	MissingScopes(a autobuild.Account) []string
 }
 
 // Rights keeps what people may do with repositories, as Bitbucket says. Both methods return
@@ -40,9 +40,9 @@ type Rights interface {
 
 // Browser shows what a linked account sees.
 type Browser interface {
-	Workspaces(ctx context.Context, accountID string) ([]ab.Workspace, error)
-	Repositories(ctx context.Context, accountID, workspace, search, page string) ([]ab.Repository, string, error)
-	Dockerfiles(ctx context.Context, accountID, fullName string) (ab.Repository, []string, error)
+	Workspaces(ctx context.Context, accountID string) ([]autobuild.Workspace, error)
+	Repositories(ctx context.Context, accountID, workspace, search, page string) ([]autobuild.Repository, string, error)
+	Dockerfiles(ctx context.Context, accountID, fullName string) (autobuild.Repository, []string, error)
 }
 
 // Editor keeps automated builds.
@@ -54,11 +54,11 @@ type Editor interface {
 
 // Webhooks keeps ours.
 type Webhooks interface {
-	EnsureHook(ctx context.Context, r ab.Repository, accountID string) (ab.Hook, error)
-	HookURL(h ab.Hook) string
+	EnsureHook(ctx context.Context, r autobuild.Repository, accountID string) (autobuild.Hook, error)
+	HookURL(h autobuild.Hook) string
 	// RotateSecret replaces a webhook's secret; *catalog.RotatedRecently within 24 hours of the last
-	// time, ab.ErrNotFound without a webhook. It is safe for concurrent use.
-	RotateSecret(ctx context.Context, r ab.Repository) (catalog.Rotation, error)
+	// time, autobuild.ErrNotFound without a webhook. It is safe for concurrent use.
+	RotateSecret(ctx context.Context, r autobuild.Repository) (catalog.Rotation, error)
 	AccountWebhooks
 }
 
@@ -70,8 +70,8 @@ type AccountWebhooks interface {
 
 // Registries keeps credentials, checked live.
 type Registries interface {
-	SaveRegistry(ctx context.Context, r ab.Registry) (ab.Registry, error)
-	CheckRegistry(ctx context.Context, id string) (ab.Registry, error)
+	SaveRegistry(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error)
+	CheckRegistry(ctx context.Context, id string) (autobuild.Registry, error)
 }
 
 // Catalog is the room of automated builds with what belongs to them.
@@ -84,13 +84,13 @@ type Catalog interface {
 
 // Starter starts builds by hand.
 type Starter interface {
-	Start(ctx context.Context, r planner.Request) ([]ab.Build, error)
+	Start(ctx context.Context, r planner.Request) ([]autobuild.Build, error)
 }
 
 // Control stops and repeats builds.
 type Control interface {
-	Cancel(ctx context.Context, buildID, by string) (ab.Build, error)
-	Retry(ctx context.Context, buildID, by string) (ab.Build, error)
+	Cancel(ctx context.Context, buildID, by string) (autobuild.Build, error)
+	Retry(ctx context.Context, buildID, by string) (autobuild.Build, error)
 }
 
 // A CI is an engine that runs builds on a CI's server.
@@ -100,7 +100,7 @@ type CI interface {
 	// Environments are what the CI's programs need to know of the gateway at that URL, with secrets.
 	Environments(gateway string) []pipeline.Environment
 	// PipelineURL asks the server for the page of an attempt's pipeline; ErrNotFound when it has none.
-	PipelineURL(ctx context.Context, a ab.Attempt) (string, error)
+	PipelineURL(ctx context.Context, a autobuild.Attempt) (string, error)
 }
 
 // Logs reads the logs of attempts.

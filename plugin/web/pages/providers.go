@@ -13,21 +13,21 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 )
 
 type providersPage struct{ Providers []providerView }
 
 type providerView struct {
-	ab.Provider
+	autobuild.Provider
 	Link     string // begins a link; empty when no OAuth consumer is configured
 	Accounts []accountView
 	Plugged  bool // one of them can be used
 }
 
 type accountView struct {
-	ab.Account
+	autobuild.Account
 	Kind    string
 	Owner   string // who linked it
 	Missing []string
@@ -66,7 +66,7 @@ func (p *Pages) providerViews(c *gin.Context) ([]providerView, error) {
 		for _, a := range linked {
 			if a.ProviderID == provider.ID {
 				view.Accounts = append(view.Accounts, a)
-				view.Plugged = view.Plugged || a.State == ab.AccountLinked
+				view.Plugged = view.Plugged || a.State == autobuild.AccountLinked
 			}
 		}
 		views = append(views, view)
@@ -98,7 +98,7 @@ func (p *Pages) accountViews(c *gin.Context) ([]accountView, error) {
 	var views []accountView
 	for _, a := range stored {
 		view := accountView{Account: a, Kind: accountKind(a.Kind), Owner: names[a.UserID], Used: used[a.ID]}
-		if a.Kind == ab.AccountOAuth {
+		if a.Kind == autobuild.AccountOAuth {
 			view.Missing = p.Accounts.MissingScopes(a)
 		}
 		views = append(views, view)
@@ -139,8 +139,8 @@ func (p *Pages) unlink(c *gin.Context) error {
 }
 
 type unlinkedPage struct {
-	Account  ab.Account
-	Provider ab.Provider
+	Account  autobuild.Account
+	Provider autobuild.Provider
 	OAuth    bool
 	Removed  []string
 	Failed   []failedHook
@@ -160,8 +160,8 @@ func failedOf(repository string, err error) failedHook {
 	return failed
 }
 
-func unlinkedOf(a ab.Account, provider ab.Provider, d catalog.Dropped) unlinkedPage {
-	content := unlinkedPage{Account: a, Provider: provider, OAuth: a.Kind == ab.AccountOAuth, Removed: d.Removed}
+func unlinkedOf(a autobuild.Account, provider autobuild.Provider, d catalog.Dropped) unlinkedPage {
+	content := unlinkedPage{Account: a, Provider: provider, OAuth: a.Kind == autobuild.AccountOAuth, Removed: d.Removed}
 	for repository, err := range d.Failed {
 		content.Failed = append(content.Failed, failedOf(repository, err))
 	}
@@ -171,7 +171,7 @@ func unlinkedOf(a ab.Account, provider ab.Provider, d catalog.Dropped) unlinkedP
 
 // tokenPage is the form for an access token of a workspace, project or repository.
 type tokenPage struct {
-	Provider                                   ab.Provider
+	Provider                                   autobuild.Provider
 	Kinds                                      []option
 	Kind, Name, Workspace, Repository, Expires string
 }
@@ -182,7 +182,7 @@ func (p *Pages) newToken(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("provider %q: %w", c.Param("id"), err)
 	}
-	content := tokenPage{Provider: provider, Kind: string(ab.AccountRepositoryToken)}
+	content := tokenPage{Provider: provider, Kind: string(autobuild.AccountRepositoryToken)}
 	if c.Request.Method == http.MethodGet {
 		return p.showToken(c, http.StatusOK, content, nil)
 	}
@@ -203,7 +203,7 @@ func (p *Pages) newToken(c *gin.Context) error {
 }
 
 func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, wrong faults) error {
-	for _, k := range []ab.AccountKind{ab.AccountRepositoryToken, ab.AccountProjectToken, ab.AccountWorkspaceToken} {
+	for _, k := range []autobuild.AccountKind{autobuild.AccountRepositoryToken, autobuild.AccountProjectToken, autobuild.AccountWorkspaceToken} {
 		content.Kinds = append(content.Kinds, option{string(k), sentenceCase(accountKind(k))})
 	}
 	return p.show(c, status, "token", frame{
@@ -219,13 +219,13 @@ func (t tokenPage) token(value string) (accounts.Token, faults) {
 	if value == "" {
 		wrong.add("token", "paste the token that Bitbucket showed")
 	}
-	if t.Kind == string(ab.AccountRepositoryToken) && !strings.Contains(t.Repository, "/") {
+	if t.Kind == string(autobuild.AccountRepositoryToken) && !strings.Contains(t.Repository, "/") {
 		wrong.add("repository", "name the repository as workspace/repository")
 	}
-	if t.Kind != string(ab.AccountRepositoryToken) && t.Workspace == "" {
+	if t.Kind != string(autobuild.AccountRepositoryToken) && t.Workspace == "" {
 		wrong.add("workspace", "name the workspace that the token belongs to")
 	}
-	out := accounts.Token{ProviderID: t.Provider.ID, Kind: ab.AccountKind(t.Kind), Name: t.Name, Workspace: t.Workspace, Repository: t.Repository, Token: secret.New(value)}
+	out := accounts.Token{ProviderID: t.Provider.ID, Kind: autobuild.AccountKind(t.Kind), Name: t.Name, Workspace: t.Workspace, Repository: t.Repository, Token: secret.New(value)}
 	if t.Expires != "" {
 		day, err := time.Parse(time.DateOnly, t.Expires)
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
 )
 
@@ -21,7 +21,7 @@ type registriesPage struct {
 }
 
 type registryRow struct {
-	ab.Registry
+	autobuild.Registry
 	Only    string // full name of the repository that it is bound to; empty = not bound
 	Warning string
 }
@@ -41,7 +41,7 @@ func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPag
 		return fmt.Errorf("list automated builds: %w", err)
 	}
 	content.Purposes = []option{
-		{string(ab.RegistryPush), "Push images"}, {string(ab.RegistryPull), "Pull base images"},
+		{string(autobuild.RegistryPush), "Push images"}, {string(autobuild.RegistryPull), "Pull base images"},
 	}
 	content.AutomatedBuildNames = []option{{"", "Every automated build"}}
 	names := map[string]string{}
@@ -69,12 +69,12 @@ func (p *Pages) saveRegistry(c *gin.Context) error {
 	if wrong := checkRegistryForm(content, password); wrong != nil {
 		return p.showRegistries(c, http.StatusUnprocessableEntity, content, wrong)
 	}
-	r := ab.Registry{
+	r := autobuild.Registry{
 		Host: content.Host, Username: content.Username, Password: secret.New(password), Insecure: content.Insecure,
-		Purpose: ab.RegistryPurpose(content.Purpose), AutomatedBuildID: content.AutomatedBuild,
+		Purpose: autobuild.RegistryPurpose(content.Purpose), AutomatedBuildID: content.AutomatedBuild,
 	}
 	if r.Purpose == "" {
-		r.Purpose = ab.RegistryPush
+		r.Purpose = autobuild.RegistryPush
 	}
 	known, err := p.Store.Registries(c.Request.Context())
 	if err != nil {
@@ -117,7 +117,7 @@ func (p *Pages) checkRegistry(c *gin.Context) error {
 	return p.afterCheck(c, checked)
 }
 
-func (p *Pages) afterCheck(c *gin.Context, r ab.Registry) error {
+func (p *Pages) afterCheck(c *gin.Context, r autobuild.Registry) error {
 	if r.Problem != "" {
 		c.Redirect(http.StatusSeeOther, "/settings/registries") // its row says what is wrong
 		return nil
@@ -132,7 +132,7 @@ func (p *Pages) deleteRegistry(c *gin.Context) error {
 		return fmt.Errorf("registry %q: %w", c.Param("id"), err)
 	}
 	consequence := "Builds of images that begin with " + r.Host + " can no longer push, unless another credential fits."
-	if r.Purpose == ab.RegistryPull {
+	if r.Purpose == autobuild.RegistryPull {
 		consequence = "Builds can no longer read private base images of " + r.Host + ", unless another credential fits."
 	}
 	ok, err := p.confirmed(c, "settings", confirmPage{

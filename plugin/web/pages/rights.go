@@ -9,7 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
@@ -38,10 +38,10 @@ func (p *Pages) guard(e entry) httpx.HandlerFunc {
 	}
 }
 
-func administers(user ab.User) bool { return user.Role == ab.RoleAdmin }
+func administers(user autobuild.User) bool { return user.Role == autobuild.RoleAdmin }
 
 // allow checks the right of a person who does not administer the installation.
-func (p *Pages) allow(c *gin.Context, e entry, user ab.User) error {
+func (p *Pages) allow(c *gin.Context, e entry, user autobuild.User) error {
 	if e.needs == SignedIn {
 		return nil
 	}
@@ -59,7 +59,7 @@ func (p *Pages) allow(c *gin.Context, e entry, user ab.User) error {
 		return nil
 	}
 	if e.of == nil {
-		return fmt.Errorf("route %s %s needs %s and names no repository: %w", e.method, e.path, e.needs, ab.ErrForbidden)
+		return fmt.Errorf("route %s %s needs %s and names no repository: %w", e.method, e.path, e.needs, autobuild.ErrForbidden)
 	}
 	view := p.view(c)
 	r, err := e.of(ctx, view, c)
@@ -70,11 +70,11 @@ func (p *Pages) allow(c *gin.Context, e entry, user ab.User) error {
 	if err != nil {
 		return err
 	}
-	if !has.Includes(ab.PermissionRead) { // it ended between the two queries
-		return fmt.Errorf("repository %s: %w", r.ID, ab.ErrNotFound)
+	if !has.Includes(autobuild.PermissionRead) { // it ended between the two queries
+		return fmt.Errorf("repository %s: %w", r.ID, autobuild.ErrNotFound)
 	}
 	c.Set(permissionKey, has)
-	if !has.Includes(ab.Permission(e.needs)) {
+	if !has.Includes(autobuild.Permission(e.needs)) {
 		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf(
 			"This needs the permission %s on %s at Bitbucket; yours is %s. "+
 				"If it was changed a moment ago, choose Refresh my permissions in the menu.", e.needs, r.FullName, has)}
@@ -85,17 +85,17 @@ func (p *Pages) allow(c *gin.Context, e entry, user ab.User) error {
 // permissionsError explains that nothing is known of a person's permissions. The answer is the
 // same at every address, so that it does not show what is there.
 func permissionsError(err error) error {
-	if errors.Is(err, ab.ErrUnauthorized) && !errors.Is(err, ab.ErrUnavailable) {
+	if errors.Is(err, autobuild.ErrUnauthorized) && !errors.Is(err, autobuild.ErrUnavailable) {
 		return &httpx.Error{Status: http.StatusForbidden, Err: err,
 			Message: "Bitbucket no longer says what you may see here. Sign out, and sign in with Bitbucket again."}
 	}
-	if errors.Is(err, ab.ErrForbidden) {
+	if errors.Is(err, autobuild.ErrForbidden) {
 		return &httpx.Error{Status: http.StatusBadGateway, Err: err,
 			Message: "The OAuth consumer of this Slipway may not read your permissions, so nothing is shown. " +
 				"An administrator has to tick Account: Read and Repositories: Read on it at Bitbucket. Then sign in again."}
 	}
 	status := http.StatusServiceUnavailable
-	if !errors.Is(err, ab.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, autobuild.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
 		status = http.StatusBadGateway
 	}
 	return &httpx.Error{Status: status, Err: err,
@@ -104,37 +104,37 @@ func permissionsError(err error) error {
 }
 
 // viewer is the person of a request; the zero Viewer, who sees nothing, without a session.
-func viewer(c *gin.Context) ab.Viewer {
+func viewer(c *gin.Context) autobuild.Viewer {
 	user, _ := session.User(c)
-	return ab.Viewer{UserID: user.ID, Administrator: administers(user)}
+	return autobuild.Viewer{UserID: user.ID, Administrator: administers(user)}
 }
 
 // view is the store as the person of a request sees it.
 func (p *Pages) view(c *gin.Context) store.View { return p.Store.As(viewer(c)) }
 
 // permissionOf returns the permission of a request's person on the page's repository.
-func permissionOf(c *gin.Context) ab.Permission {
+func permissionOf(c *gin.Context) autobuild.Permission {
 	if user, ok := session.User(c); ok && administers(user) {
-		return ab.PermissionAdmin
+		return autobuild.PermissionAdmin
 	}
-	has, _ := c.Value(permissionKey).(ab.Permission)
+	has, _ := c.Value(permissionKey).(autobuild.Permission)
 	return has
 }
 
-func automatedBuildPlace(ctx context.Context, v store.View, c *gin.Context) (ab.Repository, error) {
+func automatedBuildPlace(ctx context.Context, v store.View, c *gin.Context) (autobuild.Repository, error) {
 	a, err := v.AutomatedBuild(ctx, c.Param("id"))
 	return a.Repository, err
 }
 
-func buildPlace(_ context.Context, v store.View, c *gin.Context) (ab.Repository, error) {
+func buildPlace(_ context.Context, v store.View, c *gin.Context) (autobuild.Repository, error) {
 	b, err := findBuild(c, v)
 	return b.Repository, err
 }
 
-func deliveryPlace(ctx context.Context, v store.View, c *gin.Context) (ab.Repository, error) {
+func deliveryPlace(ctx context.Context, v store.View, c *gin.Context) (autobuild.Repository, error) {
 	d, err := v.Delivery(ctx, c.Param("id"))
 	if err != nil {
-		return ab.Repository{}, err
+		return autobuild.Repository{}, err
 	}
 	h, err := v.Hook(ctx, d.HookID)
 	return h.Repository, err

@@ -14,15 +14,15 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
 )
 
 // Lists, counters and pages show nothing of a repository that the person may not read.
 func TestNothingOfOtherRepositoriesIsShown(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	dave := s.Users[ab.RoleNone]
-	s.Rights.Grant(dave.ID, ab.PermissionRead, "{docs}")
+	dave := s.Users[autobuild.RoleNone]
+	s.Rights.Grant(dave.ID, autobuild.PermissionRead, "{docs}")
 	hidden := []string{
 		"acme/app", "acme/worker", "registry.example.com", "Tidy the build", "Bump the base image", "Jane Doe",
 		s.App.ID, s.Worker.ID, s.Delivery, s.Hook.ID, "of 3", "Show all 3",
@@ -31,7 +31,7 @@ func TestNothingOfOtherRepositoriesIsShown(t *testing.T) {
 		"/automated-builds", "/automated-builds?search=app", "/automated-builds?search=acme", "/automated-builds?state=failed",
 		"/builds", "/builds?state=failed", "/builds?state=active", fmt.Sprintf("/builds?before=%d", s.Done.Number), "/deliveries", "/deliveries?before=" + s.Delivery,
 	} {
-		r := s.get(t, ab.RoleNone, address)
+		r := s.get(t, autobuild.RoleNone, address)
 		r.want(t, http.StatusOK)
 		for _, text := range hidden {
 			if strings.Contains(r.Text, text) && !strings.Contains(address, text) {
@@ -39,25 +39,25 @@ func TestNothingOfOtherRepositoriesIsShown(t *testing.T) {
 			}
 		}
 	}
-	s.get(t, ab.RoleNone, "/automated-builds").want(t, http.StatusOK, "acme/docs")
+	s.get(t, autobuild.RoleNone, "/automated-builds").want(t, http.StatusOK, "acme/docs")
 }
 
 // The permission at Bitbucket decides at each request, up and down.
 func TestPermissionsFollowBitbucket(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	dave, cookie := s.Users[ab.RoleNone], s.Cookie(t, ab.RoleNone)
+	dave, cookie := s.Users[autobuild.RoleNone], s.Cookie(t, autobuild.RoleNone)
 	page := func() reply {
 		return s.do(t, httptest.NewRequest(http.MethodGet, "/automated-builds/"+s.App.ID, nil), cookie)
 	}
 	page().want(t, http.StatusNotFound)
 	for _, step := range []struct {
-		permission ab.Permission
+		permission autobuild.Permission
 		shown      []string
 		missing    []string
 	}{
-		{ab.PermissionRead, nil, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}},
-		{ab.PermissionWrite, []string{"Start a build by hand"}, []string{"Show secret", "/hooks/bitbucket/", "Edit"}},
-		{ab.PermissionAdmin, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}, nil},
+		{autobuild.PermissionRead, nil, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}},
+		{autobuild.PermissionWrite, []string{"Start a build by hand"}, []string{"Show secret", "/hooks/bitbucket/", "Edit"}},
+		{autobuild.PermissionAdmin, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}, nil},
 	} {
 		s.Rights.Grant(dave.ID, step.permission, "{app}")
 		r := page()
@@ -68,7 +68,7 @@ func TestPermissionsFollowBitbucket(t *testing.T) {
 			}
 		}
 	}
-	s.Rights.Grant(dave.ID, ab.PermissionNone, "{app}")
+	s.Rights.Grant(dave.ID, autobuild.PermissionNone, "{app}")
 	page().want(t, http.StatusNotFound)
 }
 
@@ -80,9 +80,9 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 		status int
 		text   string
 	}{
-		"an outage":         {ab.ErrUnavailable, http.StatusServiceUnavailable, "Try again in a minute"},
-		"a missing scope":   {ab.ErrForbidden, http.StatusBadGateway, "tick Account: Read"},
-		"a revoked sign-in": {ab.ErrUnauthorized, http.StatusForbidden, "sign in with Bitbucket again"},
+		"an outage":         {autobuild.ErrUnavailable, http.StatusServiceUnavailable, "Try again in a minute"},
+		"a missing scope":   {autobuild.ErrForbidden, http.StatusBadGateway, "tick Account: Read"},
+		"a revoked sign-in": {autobuild.ErrUnauthorized, http.StatusForbidden, "sign in with Bitbucket again"},
 	} {
 		s.Rights.Fail(c.err)
 		for _, address := range []string{
@@ -93,7 +93,7 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 				t.Errorf("%s at %s: got %d, want %d and %q", name, address, r.StatusCode, c.status, c.text)
 			}
 		}
-		s.get(t, ab.RoleAdmin, "/builds").want(t, http.StatusOK, "Build 15")
+		s.get(t, autobuild.RoleAdmin, "/builds").want(t, http.StatusOK, "Build 15")
 	}
 }
 
@@ -106,7 +106,7 @@ func TestRefreshMyPermissions(t *testing.T) {
 	}
 	s.post(t, pagestest.Reader, "/permissions/refresh", "return_to", "//evil.example").wantRedirect(t, "/automated-builds?done=permissions")
 	s.post(t, "", "/permissions/refresh").want(t, http.StatusUnauthorized)
-	s.Rights.Fail(ab.ErrUnavailable)
+	s.Rights.Fail(autobuild.ErrUnavailable)
 	s.post(t, pagestest.Reader, "/permissions/refresh").want(t, http.StatusServiceUnavailable)
 }
 
@@ -170,14 +170,14 @@ func (s *site) stream(t *testing.T, address string, cookie *http.Cookie) <-chan 
 func TestStreamEndsWithTheRight(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *site){
 		"the permission ends": func(_ *testing.T, s *site) {
-			s.Rights.Grant(s.Users[pagestest.Reader].ID, ab.PermissionNone, s.Live.Repository.ID)
+			s.Rights.Grant(s.Users[pagestest.Reader].ID, autobuild.PermissionNone, s.Live.Repository.ID)
 		},
 		"the session ends": func(t *testing.T, s *site) {
 			if err := s.Store.EndSessions(t.Context(), s.Users[pagestest.Reader].ID); err != nil {
 				t.Error(err)
 			}
 		},
-		"the sign-in is revoked": func(_ *testing.T, s *site) { s.Rights.Fail(ab.ErrUnauthorized) },
+		"the sign-in is revoked": func(_ *testing.T, s *site) { s.Rights.Fail(autobuild.ErrUnauthorized) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(pagestest.Open(t))

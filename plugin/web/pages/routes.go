@@ -6,7 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 )
@@ -30,9 +30,9 @@ const (
 	// Visible is for lists: they show only what belongs to repositories that the person may read.
 	Visible Right = "visible"
 	// Read, Write and Admin are permissions on the repository that the path leads to.
-	Read  = Right(ab.PermissionRead)
-	Write = Right(ab.PermissionWrite)
-	Admin = Right(ab.PermissionAdmin)
+	Read  = Right(autobuild.PermissionRead)
+	Write = Right(autobuild.PermissionWrite)
+	Admin = Right(autobuild.PermissionAdmin)
 	// Installation is for administrators of the installation alone.
 	Installation Right = "installation"
 )
@@ -43,7 +43,7 @@ const (
 )
 
 // A place finds the repository that a request's path leads to, as a person sees it.
-type place func(ctx context.Context, v store.View, c *gin.Context) (ab.Repository, error)
+type place func(ctx context.Context, v store.View, c *gin.Context) (autobuild.Repository, error)
 
 // entry is a line of the table of routes.
 type entry struct {

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // maxRows bounds the rules and the environment of one form.
@@ -36,7 +36,7 @@ type envRow struct {
 	value  secret.Secret
 }
 
-func ruleRowOf(r ab.Rule) ruleRow {
+func ruleRowOf(r autobuild.Rule) ruleRow {
 	return ruleRow{
 		ID: r.ID, SourceType: string(r.SourceType), Source: r.Source, Tags: r.Tags, Context: r.Context, Dockerfile: r.Dockerfile,
 		Autobuild: r.Autobuild, Caching: r.Caching,
@@ -54,7 +54,7 @@ func pairLines(m map[string]string) string {
 }
 
 // draftFormOf fills the form with what is stored.
-func draftFormOf(a ab.AutomatedBuild) draftForm {
+func draftFormOf(a autobuild.AutomatedBuild) draftForm {
 	f := draftForm{Image: a.Image, Engine: a.Engine, Autotest: string(a.Autotest)}
 	for _, r := range a.Rules {
 		f.Rules = append(f.Rules, ruleRowOf(r))
@@ -98,7 +98,7 @@ func readDraftForm(form url.Values) draftForm {
 func (f *draftForm) change(form url.Values) bool {
 	switch {
 	case form.Has("add-rule"):
-		f.Rules = append(f.Rules, ruleRow{SourceType: string(ab.Branch), Tags: "{sourceref}", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true})
+		f.Rules = append(f.Rules, ruleRow{SourceType: string(autobuild.Branch), Tags: "{sourceref}", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true})
 		return true
 	case form.Has("add-variable"):
 		f.Environment = append(f.Environment, envRow{})
@@ -113,15 +113,15 @@ func (f *draftForm) change(form url.Values) bool {
 }
 
 // rules makes the rules that were typed; a line that cannot be read is a fault at its field.
-func (f draftForm) rules(wrong *faults) []ab.Rule {
-	var all []ab.Rule
+func (f draftForm) rules(wrong *faults) []autobuild.Rule {
+	var all []autobuild.Rule
 	for i, row := range f.Rules {
 		args, err := parsePairs(row.BuildArgs)
 		if err != nil {
 			wrong.add(fmt.Sprintf("rules[%d].build_args", i), err.Error())
 		}
-		all = append(all, ab.Rule{
-			ID: row.ID, SourceType: ab.RefKind(row.SourceType), Source: row.Source, Tags: row.Tags, Context: row.Context, Dockerfile: row.Dockerfile,
+		all = append(all, autobuild.Rule{
+			ID: row.ID, SourceType: autobuild.RefKind(row.SourceType), Source: row.Source, Tags: row.Tags, Context: row.Context, Dockerfile: row.Dockerfile,
 			Autobuild: row.Autobuild, Caching: row.Caching, BuildArgs: args, Platforms: words(row.Platforms), Paths: lines(row.Paths),
 		})
 	}

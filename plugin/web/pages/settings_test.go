@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
 )
 
@@ -40,7 +40,7 @@ func TestI11OneTimeToken(t *testing.T) {
 
 func TestSignOut(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	cookie := s.Cookie(t, ab.RoleAdmin)
+	cookie := s.Cookie(t, autobuild.RoleAdmin)
 	s.do(t, httptest.NewRequest(http.MethodPost, "/signout", nil), cookie).wantRedirect(t, "/signin?done=signed-out")
 	s.do(t, httptest.NewRequest(http.MethodGet, "/builds", nil), cookie).wantRedirect(t, "/signin?return_to=%2Fbuilds")
 	s.get(t, "", "/signin?done=signed-out").want(t, http.StatusOK, "You are signed out.", "Sign in with Bitbucket")
@@ -82,7 +82,7 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 	finish("code=c&state="+state, browser).want(t, http.StatusBadRequest, "used already")
 	finish("error=access_denied&state="+state, browser).want(t, http.StatusBadRequest, "did not grant access")
 	s.get(t, pagestest.Writer, "/oauth/bitbucket/link?provider=bitbucket").want(t, http.StatusForbidden, "needs the role admin")
-	for err, status := range map[error]int{accounts.ErrNotConfigured: http.StatusConflict, accounts.ErrIdentityTaken: http.StatusConflict, accounts.ErrDenied: http.StatusBadRequest, ab.ErrUnavailable: http.StatusServiceUnavailable} {
+	for err, status := range map[error]int{accounts.ErrNotConfigured: http.StatusConflict, accounts.ErrIdentityTaken: http.StatusConflict, accounts.ErrDenied: http.StatusBadRequest, autobuild.ErrUnavailable: http.StatusServiceUnavailable} {
 		s.Rooms.Fail(err)
 		s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket").want(t, status)
 	}
@@ -90,24 +90,24 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 
 func TestSetupTakesTheConsumer(t *testing.T) {
 	s := serve(pagestest.Empty(t))
-	admin, err := s.Store.SaveUser(t.Context(), ab.User{Name: "administrator", Role: ab.RoleAdmin})
+	admin, err := s.Store.SaveUser(t.Context(), autobuild.User{Name: "administrator", Role: autobuild.RoleAdmin})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Users[ab.RoleAdmin] = admin
-	wrong := s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_id", "key")
+	s.Users[autobuild.RoleAdmin] = admin
+	wrong := s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key")
 	wrong.want(t, http.StatusUnprocessableEntity, "Paste the consumer's secret.")
 	if wrong.value(t, "client_id") != "key" {
 		t.Error("the key that was typed is lost")
 	}
-	s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_secret", "s").want(t, http.StatusUnprocessableEntity, "Paste the consumer's key.")
-	s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "sesame").wantRedirect(t, "/setup?done=saved")
-	page := s.get(t, ab.RoleAdmin, "/setup")
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_secret", "s").want(t, http.StatusUnprocessableEntity, "Paste the consumer's key.")
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "sesame").wantRedirect(t, "/setup?done=saved")
+	page := s.get(t, autobuild.RoleAdmin, "/setup")
 	page.want(t, http.StatusOK, "A secret is stored", "Link account")
 	if strings.Contains(page.Text, "sesame") {
 		t.Error("the page shows the secret")
 	}
-	s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "").wantRedirect(t, "/setup?done=saved")
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "").wantRedirect(t, "/setup?done=saved")
 	p, err := s.Store.Provider(t.Context(), pagestest.ProviderID)
 	if err != nil {
 		t.Fatal(err)
@@ -116,9 +116,9 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 		t.Errorf("stored %q and %q", p.ClientID, p.ClientSecret.Reveal())
 	}
 	// A secret belongs to its key.
-	s.post(t, ab.RoleAdmin, "/setup/bitbucket", "client_id", "other").want(t, http.StatusUnprocessableEntity)
-	s.get(t, ab.RoleAdmin, "/setup?provider=none").want(t, http.StatusNotFound)
-	s.post(t, ab.RoleAdmin, "/setup/none", "client_id", "x").want(t, http.StatusNotFound)
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "other").want(t, http.StatusUnprocessableEntity)
+	s.get(t, autobuild.RoleAdmin, "/setup?provider=none").want(t, http.StatusNotFound)
+	s.post(t, autobuild.RoleAdmin, "/setup/none", "client_id", "x").want(t, http.StatusNotFound)
 }
 
 func TestMissingScopesAreNamed(t *testing.T) {
@@ -128,39 +128,39 @@ func TestMissingScopesAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, address := range []string{"/setup", "/settings/providers"} {
-		s.get(t, ab.RoleAdmin, address).want(t, http.StatusOK, "not granted: webhook")
+		s.get(t, autobuild.RoleAdmin, address).want(t, http.StatusOK, "not granted: webhook")
 	}
 }
 
 func TestUnlinking(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	where := "/settings/accounts/" + s.Account.ID + "/unlink"
-	s.get(t, ab.RoleAdmin, where).want(t, http.StatusOK, "Type alice to confirm")
-	s.post(t, ab.RoleAdmin, where, "name", "bob").want(t, http.StatusUnprocessableEntity)
-	done := s.post(t, ab.RoleAdmin, where, "name", "alice")
+	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "Type alice to confirm")
+	s.post(t, autobuild.RoleAdmin, where, "name", "bob").want(t, http.StatusUnprocessableEntity)
+	done := s.post(t, autobuild.RoleAdmin, where, "name", "alice")
 	done.want(t, http.StatusOK, "1 webhook was removed: acme/app", "1 could not be removed", "acme/worker", "App authorizations → Revoke")
 	checkPage(t, done)
-	s.get(t, ab.RoleAdmin, "/settings/providers").want(t, http.StatusOK, "Broken: it was unlinked")
-	token := s.post(t, ab.RoleAdmin, "/settings/accounts/"+s.Token.ID+"/unlink", "name", "docs token")
+	s.get(t, autobuild.RoleAdmin, "/settings/providers").want(t, http.StatusOK, "Broken: it was unlinked")
+	token := s.post(t, autobuild.RoleAdmin, "/settings/accounts/"+s.Token.ID+"/unlink", "name", "docs token")
 	token.want(t, http.StatusOK, "Repository settings → Access tokens")
-	s.get(t, ab.RoleAdmin, "/settings/accounts/none/unlink").want(t, http.StatusNotFound)
+	s.get(t, autobuild.RoleAdmin, "/settings/accounts/none/unlink").want(t, http.StatusNotFound)
 }
 
 func TestAccessTokens(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	where := "/settings/providers/bitbucket/token"
-	wrong := s.post(t, ab.RoleAdmin, where, "kind", "repository_token", "expires", "soon", "repository", "app")
+	wrong := s.post(t, autobuild.RoleAdmin, where, "kind", "repository_token", "expires", "soon", "repository", "app")
 	wrong.want(t, http.StatusUnprocessableEntity, "4 things need mending", "workspace/repository", "2027-01-31")
 	checkPage(t, wrong)
 	if wrong.value(t, "repository") != "app" || wrong.value(t, "kind") != "repository_token" {
 		t.Error("what was typed is lost")
 	}
-	s.post(t, ab.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").want(t, http.StatusUnprocessableEntity, "Name the workspace")
-	s.Rooms.Fail(ab.FieldError{Field: "token", Message: "Bitbucket does not accept it"})
-	s.post(t, ab.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame").want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept it")
+	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").want(t, http.StatusUnprocessableEntity, "Name the workspace")
+	s.Rooms.Fail(autobuild.FieldError{Field: "token", Message: "Bitbucket does not accept it"})
+	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame").want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept it")
 	s.Rooms.Fail(nil)
-	s.post(t, ab.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame", "expires", "2027-09-30").wantRedirect(t, "/settings/providers?done=linked")
-	page := s.get(t, ab.RoleAdmin, "/settings/providers")
+	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame", "expires", "2027-09-30").wantRedirect(t, "/settings/providers?done=linked")
+	page := s.get(t, autobuild.RoleAdmin, "/settings/providers")
 	page.want(t, http.StatusOK, "ci workspace access token of acme")
 	if strings.Contains(page.Text, "sesame") {
 		t.Error("the page shows the token")
@@ -170,18 +170,18 @@ func TestAccessTokens(t *testing.T) {
 func TestRegistries(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	where := "/settings/registries"
-	wrong := s.post(t, ab.RoleAdmin, where, "host", "https://registry.example.com", "username", "u")
+	wrong := s.post(t, autobuild.RoleAdmin, where, "host", "https://registry.example.com", "username", "u")
 	wrong.want(t, http.StatusUnprocessableEntity, "2 things need mending")
 	if wrong.value(t, "username") != "u" {
 		t.Error("what was typed is lost")
 	}
-	s.post(t, ab.RoleAdmin, where, "host", "r.example.com:5000", "username", "u", "password", "sesame", "insecure", "on").wantRedirect(t, where+"?done=checked")
-	r := s.get(t, ab.RoleAdmin, where)
+	s.post(t, autobuild.RoleAdmin, where, "host", "r.example.com:5000", "username", "u", "password", "sesame", "insecure", "on").wantRedirect(t, where+"?done=checked")
+	r := s.get(t, autobuild.RoleAdmin, where)
 	r.want(t, http.StatusOK, "r.example.com:5000 plain HTTP", "works", "does not work")
 	if strings.Contains(r.Text, "sesame") {
 		t.Error("the page shows the password")
 	}
-	s.post(t, ab.RoleAdmin, where, "host", "registry.example.com", "username", "nobody", "password", "x").want(t, http.StatusSeeOther)
+	s.post(t, autobuild.RoleAdmin, where, "host", "registry.example.com", "username", "nobody", "password", "x").want(t, http.StatusSeeOther)
 	all, err := s.Store.Registries(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -189,22 +189,22 @@ func TestRegistries(t *testing.T) {
 	if len(all) != 3 {
 		t.Errorf("%d registries, want 3: a known host is replaced", len(all))
 	}
-	s.post(t, ab.RoleAdmin, where+"/"+s.Registry.ID+"/check").wantRedirect(t, where)
-	s.get(t, ab.RoleAdmin, where).want(t, http.StatusOK, "does not accept")
-	s.post(t, ab.RoleAdmin, where+"/none/check").want(t, http.StatusNotFound)
-	s.post(t, ab.RoleAdmin, where+"/"+s.Registry.ID+"/delete", "name", "registry.example.com").wantRedirect(t, where+"?done=deleted")
-	s.get(t, ab.RoleAdmin, where+"/"+s.Registry.ID+"/delete").want(t, http.StatusNotFound)
+	s.post(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/check").wantRedirect(t, where)
+	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "does not accept")
+	s.post(t, autobuild.RoleAdmin, where+"/none/check").want(t, http.StatusNotFound)
+	s.post(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/delete", "name", "registry.example.com").wantRedirect(t, where+"?done=deleted")
+	s.get(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/delete").want(t, http.StatusNotFound)
 }
 
 // One host has a credential for each use, and the page says what each is used for.
 func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	where := "/settings/registries"
-	s.get(t, ab.RoleAdmin, where).want(t, http.StatusOK, "registry.example.com Every automated build with an image at registry.example.com may push with it: add a path prefix")
+	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "registry.example.com Every automated build with an image at registry.example.com may push with it: add a path prefix")
 	save := func(more ...string) {
 		t.Helper()
 		form := append([]string{"host", "registry.example.com", "username", "robot", "password", "sesame"}, more...)
-		s.post(t, ab.RoleAdmin, where, form...).wantRedirect(t, where+"?done=checked")
+		s.post(t, autobuild.RoleAdmin, where, form...).wantRedirect(t, where+"?done=checked")
 	}
 	save("purpose", "pull")
 	save("purpose", "push", "automated_build", s.App.ID)
@@ -216,11 +216,11 @@ func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 	if len(all) != 4 {
 		t.Errorf("got %d credentials, want the sample's 2, one that pulls and one that is bound", len(all))
 	}
-	s.get(t, ab.RoleAdmin, where).want(t, http.StatusOK, "pulling base images", "pushing only for acme/app", "Every automated build", "acme/app → registry.example.com/acme/app")
-	s.get(t, ab.RoleAdmin, "/automated-builds/"+s.App.ID).want(t, http.StatusOK, "robot at registry.example.com (bound to this automated build)", "Base images robot at registry.example.com")
+	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "pulling base images", "pushing only for acme/app", "Every automated build", "acme/app → registry.example.com/acme/app")
+	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.App.ID).want(t, http.StatusOK, "robot at registry.example.com (bound to this automated build)", "Base images robot at registry.example.com")
 	for _, r := range all {
-		if r.Purpose == ab.RegistryPull {
-			s.get(t, ab.RoleAdmin, where+"/"+r.ID+"/delete").want(t, http.StatusOK, "Delete the pull credential for registry.example.com?", "no longer read private base images")
+		if r.Purpose == autobuild.RegistryPull {
+			s.get(t, autobuild.RoleAdmin, where+"/"+r.ID+"/delete").want(t, http.StatusOK, "Delete the pull credential for registry.example.com?", "no longer read private base images")
 		}
 	}
 }

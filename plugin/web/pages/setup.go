@@ -8,13 +8,13 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // A setupPage leads from an empty installation to the first automated build.
 type setupPage struct {
-	Provider  ab.Provider
-	Providers []ab.Provider
+	Provider  autobuild.Provider
+	Providers []autobuild.Provider
 	Callback  string
 	ClientID  string
 	Link      string
@@ -41,7 +41,7 @@ func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID strin
 		}
 	}
 	if content.Provider.ID == "" {
-		return fmt.Errorf("source provider %q: %w", providerID, ab.ErrNotFound)
+		return fmt.Errorf("source provider %q: %w", providerID, autobuild.ErrNotFound)
 	}
 	if wrong != nil {
 		content.ClientID = clientID

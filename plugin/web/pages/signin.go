@@ -10,7 +10,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
@@ -23,7 +23,7 @@ type signInPage struct {
 }
 
 type providerLink struct {
-	ab.Provider
+	autobuild.Provider
 	Link string
 }
 
@@ -49,7 +49,7 @@ func (p *Pages) showSignIn(c *gin.Context, status int, wrong faults) error {
 	}
 	content := signInPage{First: true, ReturnTo: returnTo(c)}
 	for _, u := range users {
-		content.First = content.First && (u.Role != ab.RoleAdmin || u.RemoteID == "")
+		content.First = content.First && (u.Role != autobuild.RoleAdmin || u.RemoteID == "")
 	}
 	for _, provider := range providers {
 		if provider.Configured() {
@@ -72,14 +72,14 @@ func returnTo(c *gin.Context) string {
 // wrong, used or expired gets the same answer.
 func (p *Pages) signInByToken(c *gin.Context) error {
 	token := secret.New(strings.TrimSpace(c.PostForm("token")))
-	user, err := p.Store.TakeFirstToken(c.Request.Context(), ab.TokenHash(token))
-	if errors.Is(err, ab.ErrNotFound) {
+	user, err := p.Store.TakeFirstToken(c.Request.Context(), autobuild.TokenHash(token))
+	if errors.Is(err, autobuild.ErrNotFound) {
 		return p.showSignIn(c, http.StatusGone, faults{{Field: "token", Message: "this token was mistyped, used already or is older than a day; a restart of the gateway prints a new one until an administrator has linked an account"}})
 	}
 	if err != nil {
 		return fmt.Errorf("take the first administrator's token: %w", err)
 	}
-	if err := p.Sessions.Start(c, user.ID, ab.Grant{}); err != nil {
+	if err := p.Sessions.Start(c, user.ID, autobuild.Grant{}); err != nil {
 		return err
 	}
 	where := returnTo(c)

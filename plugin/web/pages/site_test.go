@@ -11,7 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"golang.org/x/net/html"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/pages/pagestest"
 )
@@ -59,12 +59,12 @@ func (s *site) do(t *testing.T, r *http.Request, cookies ...*http.Cookie) reply 
 	return reply{w.Result(), w.Body.String(), page}
 }
 
-func (s *site) get(t *testing.T, role ab.Role, path string) reply {
+func (s *site) get(t *testing.T, role autobuild.Role, path string) reply {
 	t.Helper()
 	return s.do(t, httptest.NewRequest(http.MethodGet, path, nil), s.cookie(t, role))
 }
 
-func (s *site) post(t *testing.T, role ab.Role, path string, values ...string) reply {
+func (s *site) post(t *testing.T, role autobuild.Role, path string, values ...string) reply {
 	t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(values); i += 2 {
@@ -75,7 +75,7 @@ func (s *site) post(t *testing.T, role ab.Role, path string, values ...string) r
 	return s.do(t, r, s.cookie(t, role))
 }
 
-func (s *site) cookie(t *testing.T, role ab.Role) *http.Cookie {
+func (s *site) cookie(t *testing.T, role autobuild.Role) *http.Cookie {
 	t.Helper()
 	if role == "" {
 		return nil

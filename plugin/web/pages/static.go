@@ -11,7 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 //go:embed static
@@ -40,7 +40,7 @@ func assetVersions() (map[string]string, error) {
 func (p *Pages) static(c *gin.Context) error {
 	content, err := staticFiles.ReadFile("static/" + c.Param("file"))
 	if err != nil {
-		return fmt.Errorf("static file %q: %w", c.Param("file"), ab.ErrNotFound)
+		return fmt.Errorf("static file %q: %w", c.Param("file"), autobuild.ErrNotFound)
 	}
 	c.Header("Cache-Control", "public, max-age=31536000, immutable")
 	http.ServeContent(c.Writer, c.Request, c.Param("file"), time.Time{}, bytes.NewReader(content))

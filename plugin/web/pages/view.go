@@ -12,7 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
@@ -56,10 +56,10 @@ type frame struct {
 	Title   string
 	Nav     string // the entry of the menu that the page belongs to
 	Crumbs  []crumb
-	User    ab.User // zero when nobody is signed in
+	User    autobuild.User // zero when nobody is signed in
 	Signed  bool
-	Has     ab.Permission // on the page's repository
-	Notice  string        // what was just done
+	Has     autobuild.Permission // on the page's repository
+	Notice  string               // what was just done
 	Faults  faults
 	Here    string // path to come back to; empty on a page of an error
 	Content any
@@ -69,7 +69,7 @@ type crumb struct{ Name, Link string }
 
 // Can reports whether the user has a permission on the page's repository, for buttons that would
 // be refused. On a page without one, only administrators of the installation can anything.
-func (f frame) Can(permission string) bool { return f.Has.Includes(ab.Permission(permission)) }
+func (f frame) Can(permission string) bool { return f.Has.Includes(autobuild.Permission(permission)) }
 
 // Administers reports whether the user is an administrator of the installation.
 func (f frame) Administers() bool { return f.Signed && administers(f.User) }

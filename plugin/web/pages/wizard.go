@@ -8,7 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 // newSteps are the steps to a new automated build; each is a page of its own address, so
@@ -19,13 +19,13 @@ var newSteps = []string{"Account", "Workspace", "Repository", "Dockerfile", "Rul
 type wizardPage struct {
 	Step       int // index into Steps
 	Steps      []string
-	Account    ab.Account
+	Account    autobuild.Account
 	Accounts   []choice
 	Choices    []choice // of workspaces, repositories or Dockerfiles
 	Search     string
 	Hidden     map[string]string // what a search form must keep
 	More       string            // link to further repositories
-	Repository ab.Repository
+	Repository autobuild.Repository
 }
 
 // A choice is one line to pick.
@@ -75,7 +75,7 @@ func (p *Pages) chooseAccount(c *gin.Context) error {
 	}
 	content := wizardPage{Step: 0}
 	for _, a := range accounts {
-		if a.State != ab.AccountLinked {
+		if a.State != autobuild.AccountLinked {
 			continue
 		}
 		content.Choices = append(content.Choices, choice{a.Name, accountKind(a.Kind), newLink("account", a.ID)})
@@ -87,7 +87,7 @@ func (p *Pages) chooseAccount(c *gin.Context) error {
 	return p.showStep(c, content, nil)
 }
 
-func (p *Pages) chooseWorkspace(c *gin.Context, a ab.Account) error {
+func (p *Pages) chooseWorkspace(c *gin.Context, a autobuild.Account) error {
 	content := wizardPage{Step: 1, Account: a}
 	workspaces, err := p.Catalog.Workspaces(c.Request.Context(), a.ID)
 	if wrong := faultsOf(err, ""); wrong != nil {
@@ -102,7 +102,7 @@ func (p *Pages) chooseWorkspace(c *gin.Context, a ab.Account) error {
 	return p.showStep(c, content, nil)
 }
 
-func (p *Pages) chooseRepository(c *gin.Context, a ab.Account, workspace string) error {
+func (p *Pages) chooseRepository(c *gin.Context, a autobuild.Account, workspace string) error {
 	search := c.Query("search")
 	content := wizardPage{Step: 2, Account: a, Search: search, Hidden: map[string]string{"account": a.ID, "workspace": workspace}}
 	repositories, next, err := p.Catalog.Repositories(c.Request.Context(), a.ID, workspace, search, c.Query("page"))
@@ -126,7 +126,7 @@ func (p *Pages) chooseRepository(c *gin.Context, a ab.Account, workspace string)
 }
 
 // chooseDockerfile lists the Dockerfiles at the default branch's head; one alone is chosen.
-func (p *Pages) chooseDockerfile(c *gin.Context, a ab.Account, fullName string) error {
+func (p *Pages) chooseDockerfile(c *gin.Context, a autobuild.Account, fullName string) error {
 	content := wizardPage{Step: 3, Account: a}
 	r, found, err := p.Catalog.Dockerfiles(c.Request.Context(), a.ID, fullName)
 	if wrong := faultsOf(err, ""); wrong != nil {
@@ -151,12 +151,12 @@ func (p *Pages) chooseDockerfile(c *gin.Context, a ab.Account, fullName string) 
 }
 
 // newDraft shows the form with the default rule filled in.
-func (p *Pages) newDraft(c *gin.Context, a ab.Account, r ab.Repository, dockerfile string) error {
-	rule := ab.DefaultRule(r.DefaultBranch)
+func (p *Pages) newDraft(c *gin.Context, a autobuild.Account, r autobuild.Repository, dockerfile string) error {
+	rule := autobuild.DefaultRule(r.DefaultBranch)
 	if rule.Dockerfile = dockerfile; path.Dir(dockerfile) != "." {
 		rule.Context = "" // the Dockerfile's folder
 	}
-	form := draftForm{Rules: []ruleRow{ruleRowOf(rule)}, Autotest: string(ab.AutotestOff)}
+	form := draftForm{Rules: []ruleRow{ruleRowOf(rule)}, Autotest: string(autobuild.AutotestOff)}
 	return p.showDraft(c, http.StatusOK, draftPage{draftForm: form, Account: a, Repository: r.FullName, DefaultBranch: r.DefaultBranch, Dockerfile: dockerfile, New: true}, nil)
 }
 

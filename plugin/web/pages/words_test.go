@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 )
 
 func TestWords(t *testing.T) {
@@ -21,8 +21,8 @@ func TestWords(t *testing.T) {
 		firstLine("one\ntwo"): "one", firstLine(strings.Repeat("x", 200)): strings.Repeat("x", 99) + "…",
 		sentence("it broke"): "It broke.", sentence("done!"): "Done!", sentence(""): "",
 		fieldID("rules[0].source"): "rules-0-source", fieldID("rules[0]"): "rules-0", fieldID("image"): "image",
-		stateOf(ab.Starting).Class: "running", stateOf(ab.DeliveryRefused).Class: "error", stateOf("odd").Word: "odd",
-		accountKind(ab.AccountProjectToken): "project access token", accountKind("new"): "new",
+		stateOf(autobuild.Starting).Class: "running", stateOf(autobuild.DeliveryRefused).Class: "error", stateOf("odd").Word: "odd",
+		accountKind(autobuild.AccountProjectToken): "project access token", accountKind("new"): "new",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -38,9 +38,9 @@ func TestWords(t *testing.T) {
 
 // Links to the provider are made of its configured origin: O1.
 func TestLinksToTheProvider(t *testing.T) {
-	cloud := ab.Provider{Kind: ab.Cloud, WebURL: "https://bitbucket.org"}
-	center := ab.Provider{Kind: ab.DataCenter, WebURL: "https://bb.example.com/git"}
-	r := ab.Repository{FullName: "acme/app"}
+	cloud := autobuild.Provider{Kind: autobuild.Cloud, WebURL: "https://bitbucket.org"}
+	center := autobuild.Provider{Kind: autobuild.DataCenter, WebURL: "https://bb.example.com/git"}
+	r := autobuild.Repository{FullName: "acme/app"}
 	for got, want := range map[string]string{
 		commitURL(cloud, r, "abc"): "https://bitbucket.org/acme/app/commits/abc", commitURL(center, r, "abc"): "https://bb.example.com/git/projects/acme/repos/app/commits/abc",
 		webhooksURL(cloud, r): "https://bitbucket.org/acme/app/admin/webhooks", webhooksURL(center, r): "https://bb.example.com/git/projects/acme/repos/app/settings/webhooks",
@@ -49,12 +49,12 @@ func TestLinksToTheProvider(t *testing.T) {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-	for _, bad := range []ab.Provider{{WebURL: "javascript:alert(1)"}, {WebURL: "//x"}, {}, {WebURL: "ftp://x"}} {
+	for _, bad := range []autobuild.Provider{{WebURL: "javascript:alert(1)"}, {WebURL: "//x"}, {}, {WebURL: "ftp://x"}} {
 		if got := commitURL(bad, r, "abc") + webhooksURL(bad, r); got != "" {
 			t.Errorf("%q gives %s", bad.WebURL, got)
 		}
 	}
-	if got := commitURL(cloud, ab.Repository{FullName: "app"}, "abc"); got != "" {
+	if got := commitURL(cloud, autobuild.Repository{FullName: "app"}, "abc"); got != "" {
 		t.Errorf("a name without a workspace gives %s", got)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 )
@@ -56,12 +56,12 @@ func New(o Options) *Manager {
 // Start signs a user in under a new session id, which keeps the grant of the sign-in. The
 // session that the browser came with ends: an id planted before the sign-in is worth nothing
 // after it.
-func (m *Manager) Start(c *gin.Context, userID string, grant ab.Grant) error {
+func (m *Manager) Start(c *gin.Context, userID string, grant autobuild.Grant) error {
 	if err := m.forget(c); err != nil {
 		return err
 	}
-	value, now := ab.NewToken().Reveal(), m.now()
-	s := ab.Session{ID: hash(value), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(Lifetime), Grant: grant}
+	value, now := autobuild.NewToken().Reveal(), m.now()
+	s := autobuild.Session{ID: hash(value), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(Lifetime), Grant: grant}
 	if err := m.store.CreateSession(c.Request.Context(), s); err != nil {
 		return fmt.Errorf("sign in user %s: %w", userID, err)
 	}
@@ -86,7 +86,7 @@ func (m *Manager) forget(c *gin.Context) error {
 		return nil
 	}
 	err := m.store.DeleteSession(c.Request.Context(), hash(value))
-	if err != nil && !errors.Is(err, ab.ErrNotFound) {
+	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return fmt.Errorf("end session: %w", err)
 	}
 	return nil
@@ -100,7 +100,7 @@ func (m *Manager) Load() gin.HandlerFunc {
 			return nil
 		}
 		user, err := m.store.SessionUser(c.Request.Context(), hash(value))
-		if errors.Is(err, ab.ErrNotFound) {
+		if errors.Is(err, autobuild.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -114,10 +114,10 @@ func (m *Manager) Load() gin.HandlerFunc {
 
 // Reload reads the session's user again, for a request that lasts. ErrNotFound: the session has
 // ended, or there was none.
-func (m *Manager) Reload(c *gin.Context) (ab.User, error) {
+func (m *Manager) Reload(c *gin.Context) (autobuild.User, error) {
 	user, err := m.store.SessionUser(c.Request.Context(), ID(c))
 	if err != nil {
-		return ab.User{}, fmt.Errorf("find the session: %w", err)
+		return autobuild.User{}, fmt.Errorf("find the session: %w", err)
 	}
 	c.Set(userKey, user)
 	return user, nil
@@ -127,9 +127,9 @@ func (m *Manager) Reload(c *gin.Context) (ab.User, error) {
 func ID(c *gin.Context) string { return c.GetString(idKey) }
 
 // User returns who is signed in.
-func User(c *gin.Context) (user ab.User, ok bool) {
+func User(c *gin.Context) (user autobuild.User, ok bool) {
 	value, _ := c.Get(userKey)
-	user, ok = value.(ab.User)
+	user, ok = value.(autobuild.User)
 	return user, ok
 }
 
@@ -150,7 +150,7 @@ func (m *Manager) Browser(c *gin.Context) string {
 	if value := m.cookie(c, "slipway-flow"); value != "" {
 		return value
 	}
-	value := ab.NewToken().Reveal()
+	value := autobuild.NewToken().Reveal()
 	m.setCookie(c, m.name("slipway-flow"), value, flowLifetime)
 	return value
 }
@@ -189,4 +189,4 @@ func (m *Manager) setCookie(c *gin.Context, name, value string, life time.Durati
 	http.SetCookie(c.Writer, cookie)
 }
 
-func hash(value string) string { return ab.TokenHash(secret.New(value)) }
+func hash(value string) string { return autobuild.TokenHash(secret.New(value)) }

@@ -10,7 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/storetest"
 	"slipway/plugin/web/httpx"
@@ -19,7 +19,7 @@ import (
 
 type fixture struct {
 	store  *store.Store
-	user   ab.User
+	user   autobuild.User
 	now    time.Time
 	engine *gin.Engine
 }
@@ -30,14 +30,14 @@ func open(t *testing.T, url string) *fixture {
 	f := &fixture{now: time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)}
 	f.store = storetest.OpenAt(t, t.TempDir(), func() time.Time { return f.now })
 	var err error
-	if f.user, err = f.store.SaveUser(t.Context(), ab.User{Name: "alice", Role: ab.RoleNone}); err != nil {
+	if f.user, err = f.store.SaveUser(t.Context(), autobuild.User{Name: "alice", Role: autobuild.RoleNone}); err != nil {
 		t.Fatal(err)
 	}
 	m := session.New(session.Options{Store: f.store, URL: url, Now: func() time.Time { return f.now }})
 	log, _ := logtest.NewNullLogger()
 	f.engine = gin.New()
 	f.engine.Use(httpx.Errors(log, httpx.JSON), m.Load())
-	f.engine.GET("/in", httpx.Handle(func(c *gin.Context) error { return m.Start(c, f.user.ID, ab.Grant{}) }))
+	f.engine.GET("/in", httpx.Handle(func(c *gin.Context) error { return m.Start(c, f.user.ID, autobuild.Grant{}) }))
 	f.engine.GET("/out", httpx.Handle(m.End))
 	f.engine.GET("/who", httpx.Handle(func(c *gin.Context) error {
 		user, _ := session.User(c)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/web/pages"
 )
@@ -62,7 +62,7 @@ func (c *CI) Environments(gateway string) []pipeline.Environment {
 }
 
 // PipelineURL is made of the pipeline's name, as Drone's is.
-func (c *CI) PipelineURL(_ context.Context, a ab.Attempt) (string, error) {
+func (c *CI) PipelineURL(_ context.Context, a autobuild.Attempt) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.address != "" || c.err != nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 )
 
@@ -13,7 +13,7 @@ import (
 const ReplacedSecret = "canary-replaced-secret"
 
 // RotateSecret replaces the stored secret, and asks nobody.
-func (r *Rooms) RotateSecret(ctx context.Context, repository ab.Repository) (catalog.Rotation, error) {
+func (r *Rooms) RotateSecret(ctx context.Context, repository autobuild.Repository) (catalog.Rotation, error) {
 	if err := r.failure(); err != nil {
 		return catalog.Rotation{}, err
 	}

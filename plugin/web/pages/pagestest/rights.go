@@ -5,16 +5,16 @@ import (
 	"maps"
 	"sync"
 
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
 // The sample's people without a role, by their permission on its repositories: keys of Users.
 const (
-	Reader ab.Role = "reader"
-	Writer ab.Role = "writer"
-	Owner  ab.Role = "owner" // admin of the repositories
-	Idle   ab.Role = "idle"  // without any, for tests that need nobody in particular
+	Reader autobuild.Role = "reader"
+	Writer autobuild.Role = "writer"
+	Owner  autobuild.Role = "owner" // admin of the repositories
+	Idle   autobuild.Role = "idle"  // without any, for tests that need nobody in particular
 )
 
 // Rights stand in for Bitbucket's permissions: each check stores what was granted until then.
@@ -22,17 +22,17 @@ type Rights struct {
 	Store *store.Store
 
 	mu      sync.Mutex
-	granted map[string]map[string]ab.Permission // by user id and repository id
+	granted map[string]map[string]autobuild.Permission // by user id and repository id
 	err     error
 	renewed int
 }
 
 // Grant gives a user a permission on repositories; PermissionNone takes it.
-func (r *Rights) Grant(userID string, p ab.Permission, repositories ...string) {
+func (r *Rights) Grant(userID string, p autobuild.Permission, repositories ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.granted[userID] == nil {
-		r.granted[userID] = map[string]ab.Permission{}
+		r.granted[userID] = map[string]autobuild.Permission{}
 	}
 	for _, id := range repositories {
 		r.granted[userID][id] = p
@@ -60,7 +60,7 @@ func (r *Rights) CurrentPermissions(ctx context.Context, sessionID, userID strin
 	if r.err != nil {
 		return r.err
 	}
-	return r.Store.SavePermissions(ctx, ab.Permissions{
+	return r.Store.SavePermissions(ctx, autobuild.Permissions{
 		SessionID: sessionID, UserID: userID, ProviderID: ProviderID, Repositories: maps.Clone(r.granted[userID]),
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"slipway/plugin/accounts"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/planner"
 	"slipway/plugin/store"
@@ -21,7 +21,7 @@ type Rooms struct {
 	mu    sync.Mutex
 	err   error
 	flows map[string]string // state → browser
-	who   ab.User           // who comes back from Bitbucket
+	who   autobuild.User    // who comes back from Bitbucket
 }
 
 // Fail makes every further call answer err; nil makes them work again.
@@ -67,11 +67,11 @@ func (r *Rooms) Finish(_ context.Context, state, _, browserID string) (accounts.
 }
 
 // AddToken stores an account.
-func (r *Rooms) AddToken(ctx context.Context, t accounts.Token) (ab.Account, error) {
+func (r *Rooms) AddToken(ctx context.Context, t accounts.Token) (autobuild.Account, error) {
 	if err := r.failure(); err != nil {
-		return ab.Account{}, err
+		return autobuild.Account{}, err
 	}
-	return r.Store.SaveAccount(ctx, ab.Account{ProviderID: t.ProviderID, Kind: t.Kind, Name: t.Name, Workspace: t.Workspace, Repository: t.Repository, AccessToken: t.Token, ExpiresAt: t.Expires})
+	return r.Store.SaveAccount(ctx, autobuild.Account{ProviderID: t.ProviderID, Kind: t.Kind, Name: t.Name, Workspace: t.Workspace, Repository: t.Repository, AccessToken: t.Token, ExpiresAt: t.Expires})
 }
 
 // Forget deletes an account, or marks it broken where automated builds stand on it.
@@ -90,7 +90,7 @@ func (r *Rooms) Forget(ctx context.Context, accountID string) error {
 }
 
 // MissingScopes compares with the three that are needed.
-func (r *Rooms) MissingScopes(a ab.Account) []string {
+func (r *Rooms) MissingScopes(a autobuild.Account) []string {
 	var missing []string
 	for _, needed := range []string{"account", "repository", "webhook"} {
 		if !strings.Contains(strings.Join(a.Scopes, " "), needed) {
@@ -101,16 +101,16 @@ func (r *Rooms) MissingScopes(a ab.Account) []string {
 }
 
 // Workspaces are two.
-func (r *Rooms) Workspaces(context.Context, string) ([]ab.Workspace, error) {
-	return []ab.Workspace{{ID: "{w1}", Slug: "acme"}, {ID: "{w2}", Slug: "acme-labs"}}, r.failure()
+func (r *Rooms) Workspaces(context.Context, string) ([]autobuild.Workspace, error) {
+	return []autobuild.Workspace{{ID: "{w1}", Slug: "acme"}, {ID: "{w2}", Slug: "acme-labs"}}, r.failure()
 }
 
 // Repositories fill a page of two, with another after it, unless something is searched.
-func (r *Rooms) Repositories(_ context.Context, _, workspace, search, page string) ([]ab.Repository, string, error) {
-	var found []ab.Repository
+func (r *Rooms) Repositories(_ context.Context, _, workspace, search, page string) ([]autobuild.Repository, string, error) {
+	var found []autobuild.Repository
 	for _, slug := range []string{"app", "worker", "docs", "tools"} {
 		if strings.Contains(slug, search) {
-			found = append(found, ab.Repository{ProviderID: ProviderID, ID: "{" + slug + "}", FullName: workspace + "/" + slug, DefaultBranch: "main", Private: slug == "worker"})
+			found = append(found, autobuild.Repository{ProviderID: ProviderID, ID: "{" + slug + "}", FullName: workspace + "/" + slug, DefaultBranch: "main", Private: slug == "worker"})
 		}
 	}
 	switch {
@@ -123,7 +123,7 @@ func (r *Rooms) Repositories(_ context.Context, _, workspace, search, page strin
 }
 
 // Dockerfiles are none in tools, two in docs and one elsewhere.
-func (r *Rooms) Dockerfiles(_ context.Context, _, fullName string) (ab.Repository, []string, error) {
+func (r *Rooms) Dockerfiles(_ context.Context, _, fullName string) (autobuild.Repository, []string, error) {
 	repository := Repository(fullName)
 	switch {
 	case strings.HasSuffix(fullName, "/docs"):
@@ -149,18 +149,18 @@ func (r *Rooms) save(ctx context.Context, id string, d catalog.Draft) (catalog.S
 		return catalog.Saved{}, err
 	}
 	if !strings.Contains(d.Image, "/") {
-		return catalog.Saved{}, &catalog.Invalid{Fields: []ab.FieldError{{Field: "image", Message: "name the registry too, as registry.example.com/app"}}}
+		return catalog.Saved{}, &catalog.Invalid{Fields: []autobuild.FieldError{{Field: "image", Message: "name the registry too, as registry.example.com/app"}}}
 	}
 	if len(d.Rules) == 0 {
-		return catalog.Saved{}, &catalog.Invalid{Fields: []ab.FieldError{{Field: "rules", Message: "add a rule"}}}
+		return catalog.Saved{}, &catalog.Invalid{Fields: []autobuild.FieldError{{Field: "rules", Message: "add a rule"}}}
 	}
 	if d.Engine == "" {
 		d.Engine = "embedded"
 	}
 	if d.Engine != "embedded" && d.Engine != "drone" {
-		return catalog.Saved{}, &catalog.Invalid{Fields: []ab.FieldError{{Field: "engine", Message: fmt.Sprintf("%q is not configured here", d.Engine)}}}
+		return catalog.Saved{}, &catalog.Invalid{Fields: []autobuild.FieldError{{Field: "engine", Message: fmt.Sprintf("%q is not configured here", d.Engine)}}}
 	}
-	a, err := r.Store.SaveAutomatedBuild(ctx, ab.AutomatedBuild{
+	a, err := r.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
 		ID: id, AccountID: d.AccountID, Repository: Repository(d.Repository), Image: d.Image, Engine: d.Engine, Autotest: d.Autotest, Environment: d.Environment, Rules: d.Rules, CreatedBy: d.UserID,
 	})
 	saved := catalog.Saved{AutomatedBuild: a}
@@ -176,30 +176,30 @@ func (r *Rooms) Delete(ctx context.Context, id string) error {
 }
 
 // EnsureHook makes the hook active.
-func (r *Rooms) EnsureHook(ctx context.Context, repository ab.Repository, _ string) (ab.Hook, error) {
+func (r *Rooms) EnsureHook(ctx context.Context, repository autobuild.Repository, _ string) (autobuild.Hook, error) {
 	if err := r.failure(); err != nil {
-		return ab.Hook{}, err
+		return autobuild.Hook{}, err
 	}
 	h, err := r.Store.HookOf(ctx, repository)
 	if err != nil {
 		return h, err
 	}
-	h.State, h.Problem = ab.HookActive, ""
+	h.State, h.Problem = autobuild.HookActive, ""
 	return r.Store.SaveHook(ctx, h)
 }
 
 // HookURL is the contract's.
-func (r *Rooms) HookURL(h ab.Hook) string { return URL + "/hooks/bitbucket/" + h.ID }
+func (r *Rooms) HookURL(h autobuild.Hook) string { return URL + "/hooks/bitbucket/" + h.ID }
 
 // DropAccount removes one hook and fails at another.
 func (r *Rooms) DropAccount(context.Context, string) (catalog.Dropped, error) {
-	return catalog.Dropped{Removed: []string{"acme/app"}, Failed: map[string]error{"acme/worker": ab.ErrForbidden}}, r.failure()
+	return catalog.Dropped{Removed: []string{"acme/app"}, Failed: map[string]error{"acme/worker": autobuild.ErrForbidden}}, r.failure()
 }
 
 // SaveRegistry stores a registry as checked; the user name "nobody" is refused.
-func (r *Rooms) SaveRegistry(ctx context.Context, reg ab.Registry) (ab.Registry, error) {
+func (r *Rooms) SaveRegistry(ctx context.Context, reg autobuild.Registry) (autobuild.Registry, error) {
 	if err := r.failure(); err != nil {
-		return ab.Registry{}, err
+		return autobuild.Registry{}, err
 	}
 	reg.CheckedAt = Start
 	reg.Problem = ""
@@ -210,7 +210,7 @@ func (r *Rooms) SaveRegistry(ctx context.Context, reg ab.Registry) (ab.Registry,
 }
 
 // CheckRegistry checks a stored one.
-func (r *Rooms) CheckRegistry(ctx context.Context, id string) (ab.Registry, error) {
+func (r *Rooms) CheckRegistry(ctx context.Context, id string) (autobuild.Registry, error) {
 	reg, err := r.Store.Registry(ctx, id)
 	if err != nil {
 		return reg, err
@@ -219,7 +219,7 @@ func (r *Rooms) CheckRegistry(ctx context.Context, id string) (ab.Registry, erro
 }
 
 // Start makes one build of the rule asked for, else of the first.
-func (r *Rooms) Start(ctx context.Context, q planner.Request) ([]ab.Build, error) {
+func (r *Rooms) Start(ctx context.Context, q planner.Request) ([]autobuild.Build, error) {
 	if err := r.failure(); err != nil {
 		return nil, err
 	}
@@ -235,21 +235,21 @@ func (r *Rooms) Start(ctx context.Context, q planner.Request) ([]ab.Build, error
 	}
 	ref := q.Ref
 	if ref.Name == "" {
-		ref = ab.Ref{Kind: rule.SourceType, Name: rule.Source}
+		ref = autobuild.Ref{Kind: rule.SourceType, Name: rule.Source}
 	}
 	b, _, err := r.Store.CreateBuild(ctx, newBuild(a, rule, ref, q.Commit, "", q.Cause, q.By, q.Key))
-	return []ab.Build{b}, err
+	return []autobuild.Build{b}, err
 }
 
 // Cancel cancels in the store.
-func (r *Rooms) Cancel(ctx context.Context, buildID, by string) (ab.Build, error) {
+func (r *Rooms) Cancel(ctx context.Context, buildID, by string) (autobuild.Build, error) {
 	if err := r.failure(); err != nil {
-		return ab.Build{}, err
+		return autobuild.Build{}, err
 	}
-	return r.Store.CancelBuild(ctx, buildID, ab.ReasonUser, "cancelled by "+by)
+	return r.Store.CancelBuild(ctx, buildID, autobuild.ReasonUser, "cancelled by "+by)
 }
 
 // Retry queues again.
-func (r *Rooms) Retry(ctx context.Context, buildID, by string) (ab.Build, error) {
+func (r *Rooms) Retry(ctx context.Context, buildID, by string) (autobuild.Build, error) {
 	return r.Store.RetryBuild(ctx, buildID, by)
 }

@@ -15,7 +15,7 @@ import (
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"slipway/config/secret"
-	ab "slipway/plugin/autobuild"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
 	"slipway/plugin/store/storetest"
@@ -75,17 +75,17 @@ type Sample struct {
 	Log      *logrus.Logger
 	Logged   *logtest.Hook
 
-	Users  map[ab.Role]ab.User // administrator, Owner, Writer, Reader, and RoleNone: a person without any permission
+	Users  map[autobuild.Role]autobuild.User // administrator, Owner, Writer, Reader, and RoleNone: a person without any permission
 	Rights *Rights
 
-	App, Worker     ab.AutomatedBuild // with an active and a polled webhook
-	Account, Token  ab.Account
-	Registry        ab.Registry
-	Hook            ab.Hook // of App
-	Delivery        string  // id of one that made builds
-	Done, Broken    ab.Build
-	Live, Waiting   ab.Build
-	Errored, Undone ab.Build
+	App, Worker     autobuild.AutomatedBuild // with an active and a polled webhook
+	Account, Token  autobuild.Account
+	Registry        autobuild.Registry
+	Hook            autobuild.Hook // of App
+	Delivery        string         // id of one that made builds
+	Done, Broken    autobuild.Build
+	Live, Waiting   autobuild.Build
+	Errored, Undone autobuild.Build
 }
 
 // Empty opens a sample of an installation at its first start: one provider without an
@@ -96,13 +96,13 @@ func Empty(t testing.TB) *Sample {
 	st := storetest.OpenAt(t, t.TempDir(), clock.Now)
 	log, hook := logtest.NewNullLogger()
 	s := &Sample{
-		Store: st, Clock: clock, Log: log, Logged: hook, Users: map[ab.Role]ab.User{},
+		Store: st, Clock: clock, Log: log, Logged: hook, Users: map[autobuild.Role]autobuild.User{},
 		Logs:     logs.New(logs.Options{Dir: t.TempDir()}),
 		Rooms:    &Rooms{Store: st, flows: map[string]string{}},
-		Rights:   &Rights{Store: st, granted: map[string]map[string]ab.Permission{}},
+		Rights:   &Rights{Store: st, granted: map[string]map[string]autobuild.Permission{}},
 		Sessions: session.New(session.Options{Store: st, URL: URL, Now: clock.Now}),
 	}
-	_, err := st.SaveProvider(t.Context(), ab.Provider{ID: ProviderID, Kind: ab.Cloud, Name: "bitbucket-cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org"})
+	_, err := st.SaveProvider(t.Context(), autobuild.Provider{ID: ProviderID, Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org"})
 	must(t, err)
 	s.Pages, err = pages.New(pages.Options{
 		Store: st, Sessions: s.Sessions, Accounts: s.Rooms, Rights: s.Rights, Catalog: s.Rooms, Starter: s.Rooms, Control: s.Rooms, Logs: s.Logs,
@@ -149,69 +149,69 @@ func (s *Sample) people(ctx context.Context) error {
 	var f first
 	for i, who := range []struct {
 		name string
-		role ab.Role
-	}{{"Alice Adams", ab.RoleAdmin}, {"Bob Moss", Writer}, {"Carol View", Reader}, {"Dave New", ab.RoleNone}, {"Erin Own", Owner}, {"Fay Idle", Idle}} {
-		role := ab.RoleNone
-		if who.role == ab.RoleAdmin {
-			role = ab.RoleAdmin
+		role autobuild.Role
+	}{{"Alice Adams", autobuild.RoleAdmin}, {"Bob Moss", Writer}, {"Carol View", Reader}, {"Dave New", autobuild.RoleNone}, {"Erin Own", Owner}, {"Fay Idle", Idle}} {
+		role := autobuild.RoleNone
+		if who.role == autobuild.RoleAdmin {
+			role = autobuild.RoleAdmin
 		}
-		u := ab.User{ProviderID: ProviderID, RemoteID: fmt.Sprintf("{u%d}", i), Name: who.name, Role: role, CreatedAt: Start.Add(-72 * time.Hour)}
-		s.Users[who.role] = keep[ab.User](&f)(s.Store.SaveUser(ctx, u))
+		u := autobuild.User{ProviderID: ProviderID, RemoteID: fmt.Sprintf("{u%d}", i), Name: who.name, Role: role, CreatedAt: Start.Add(-72 * time.Hour)}
+		s.Users[who.role] = keep[autobuild.User](&f)(s.Store.SaveUser(ctx, u))
 	}
-	for who, permission := range map[ab.Role]ab.Permission{Reader: ab.PermissionRead, Writer: ab.PermissionWrite, Owner: ab.PermissionAdmin} {
+	for who, permission := range map[autobuild.Role]autobuild.Permission{Reader: autobuild.PermissionRead, Writer: autobuild.PermissionWrite, Owner: autobuild.PermissionAdmin} {
 		s.Rights.Grant(s.Users[who].ID, permission, "{app}", "{worker}", "{docs}", "{tools}")
 	}
-	s.Rooms.who = s.Users[ab.RoleAdmin]
+	s.Rooms.who = s.Users[autobuild.RoleAdmin]
 	return f.err
 }
 
 func (s *Sample) links(ctx context.Context) error {
 	var f first
-	keep[ab.Provider](&f)(s.Store.SaveProvider(ctx, ab.Provider{ID: ProviderID, Kind: ab.Cloud, Name: "bitbucket-cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org", ClientID: "aBcDeFgHiJkLmNoPqR", ClientSecret: secret.New(ClientSecret)}))
-	s.Account = keep[ab.Account](&f)(s.Store.SaveAccount(ctx, ab.Account{
-		ProviderID: ProviderID, Kind: ab.AccountOAuth, UserID: s.Users[ab.RoleAdmin].ID, Name: "alice", RemoteID: "{u0}",
+	keep[autobuild.Provider](&f)(s.Store.SaveProvider(ctx, autobuild.Provider{ID: ProviderID, Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org", ClientID: "aBcDeFgHiJkLmNoPqR", ClientSecret: secret.New(ClientSecret)}))
+	s.Account = keep[autobuild.Account](&f)(s.Store.SaveAccount(ctx, autobuild.Account{
+		ProviderID: ProviderID, Kind: autobuild.AccountOAuth, UserID: s.Users[autobuild.RoleAdmin].ID, Name: "alice", RemoteID: "{u0}",
 		Scopes: []string{"account", "repository", "webhook"}, AccessToken: secret.New(AccessToken), LinkedAt: Start.Add(-70 * time.Hour),
 	}))
-	s.Token = keep[ab.Account](&f)(s.Store.SaveAccount(ctx, ab.Account{
-		ProviderID: ProviderID, Kind: ab.AccountRepositoryToken, Name: "docs token", Repository: "acme/docs", AccessToken: secret.New(AccessToken), LinkedAt: Start.Add(-20 * time.Hour),
+	s.Token = keep[autobuild.Account](&f)(s.Store.SaveAccount(ctx, autobuild.Account{
+		ProviderID: ProviderID, Kind: autobuild.AccountRepositoryToken, Name: "docs token", Repository: "acme/docs", AccessToken: secret.New(AccessToken), LinkedAt: Start.Add(-20 * time.Hour),
 	}))
-	s.Registry = keep[ab.Registry](&f)(s.Store.SaveRegistry(ctx, ab.Registry{Host: "registry.example.com", Username: "slipway", Password: secret.New(RegistryToken), CheckedAt: Start.Add(-2 * time.Hour)}))
-	keep[ab.Registry](&f)(s.Store.SaveRegistry(ctx, ab.Registry{Host: "docker.io/acme", Username: "acme-bot", Password: secret.New(RegistryToken), CheckedAt: Start.Add(-30 * time.Hour), Problem: "the registry does not accept the user name and password"}))
+	s.Registry = keep[autobuild.Registry](&f)(s.Store.SaveRegistry(ctx, autobuild.Registry{Host: "registry.example.com", Username: "slipway", Password: secret.New(RegistryToken), CheckedAt: Start.Add(-2 * time.Hour)}))
+	keep[autobuild.Registry](&f)(s.Store.SaveRegistry(ctx, autobuild.Registry{Host: "docker.io/acme", Username: "acme-bot", Password: secret.New(RegistryToken), CheckedAt: Start.Add(-30 * time.Hour), Problem: "the registry does not accept the user name and password"}))
 	return f.err
 }
 
 // Repository is a repository of the sample's provider.
-func Repository(fullName string) ab.Repository {
+func Repository(fullName string) autobuild.Repository {
 	_, slug, _ := strings.Cut(fullName, "/")
-	return ab.Repository{ProviderID: ProviderID, ID: "{" + slug + "}", WorkspaceID: "{w1}", FullName: fullName, DefaultBranch: "main", Private: slug == "worker"}
+	return autobuild.Repository{ProviderID: ProviderID, ID: "{" + slug + "}", WorkspaceID: "{w1}", FullName: fullName, DefaultBranch: "main", Private: slug == "worker"}
 }
 
 func (s *Sample) catalog(ctx context.Context) error {
 	var f first
-	s.App = keep[ab.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, ab.AutomatedBuild{
-		AccountID: s.Account.ID, Repository: Repository("acme/app"), Image: "registry.example.com/acme/app", Engine: "embedded", Autotest: ab.AutotestInternal,
+	s.App = keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
+		AccountID: s.Account.ID, Repository: Repository("acme/app"), Image: "registry.example.com/acme/app", Engine: "embedded", Autotest: autobuild.AutotestInternal,
 		Environment: map[string]secret.Secret{"NPM_MODE": secret.New(EnvironmentVar)},
-		Rules: []ab.Rule{
-			{ID: "default", SourceType: ab.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true},
-			{ID: "releases", SourceType: ab.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`, Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true, BuildArgs: map[string]string{"VERSION": "{sourceref}"}},
-			{ID: "nightly", SourceType: ab.Branch, Source: "/^nightly/", Tags: "nightly", Context: "", Dockerfile: "ci/Dockerfile", Autobuild: false, Paths: []string{"svc/**"}, Platforms: []string{"linux/amd64"}},
+		Rules: []autobuild.Rule{
+			{ID: "default", SourceType: autobuild.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true},
+			{ID: "releases", SourceType: autobuild.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`, Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true, BuildArgs: map[string]string{"VERSION": "{sourceref}"}},
+			{ID: "nightly", SourceType: autobuild.Branch, Source: "/^nightly/", Tags: "nightly", Context: "", Dockerfile: "ci/Dockerfile", Autobuild: false, Paths: []string{"svc/**"}, Platforms: []string{"linux/amd64"}},
 		},
 	}))
-	s.Worker = keep[ab.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, ab.AutomatedBuild{
-		AccountID: s.Account.ID, Repository: Repository("acme/worker"), Image: "registry.example.com/acme/worker", Engine: "drone", Autotest: ab.AutotestOff,
-		Rules: []ab.Rule{{ID: "default", SourceType: ab.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true}},
+	s.Worker = keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
+		AccountID: s.Account.ID, Repository: Repository("acme/worker"), Image: "registry.example.com/acme/worker", Engine: "drone", Autotest: autobuild.AutotestOff,
+		Rules: []autobuild.Rule{{ID: "default", SourceType: autobuild.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true}},
 	}))
-	keep[ab.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, ab.AutomatedBuild{
-		AccountID: s.Token.ID, Repository: Repository("acme/docs"), Image: "docker.io/acme/docs", Engine: "embedded", Autotest: ab.AutotestOff,
-		Rules: []ab.Rule{{ID: "default", SourceType: ab.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true}},
+	keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
+		AccountID: s.Token.ID, Repository: Repository("acme/docs"), Image: "docker.io/acme/docs", Engine: "embedded", Autotest: autobuild.AutotestOff,
+		Rules: []autobuild.Rule{{ID: "default", SourceType: autobuild.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true}},
 	}))
-	s.Hook = keep[ab.Hook](&f)(s.Store.SaveHook(ctx, ab.Hook{AccountID: s.Account.ID, Repository: s.App.Repository, RemoteID: "{h1}", Secret: secret.New(WebhookSecret), State: ab.HookActive, DeliveredAt: Start.Add(-3 * time.Minute)}))
-	keep[ab.Hook](&f)(s.Store.SaveHook(ctx, ab.Hook{AccountID: s.Account.ID, Repository: s.Worker.Repository, Secret: secret.New(WebhookSecret), State: ab.HookPolled, Problem: "alice is not an administrator of acme/worker, so Bitbucket does not let a webhook be added", PolledAt: Start.Add(-2 * time.Minute)}))
+	s.Hook = keep[autobuild.Hook](&f)(s.Store.SaveHook(ctx, autobuild.Hook{AccountID: s.Account.ID, Repository: s.App.Repository, RemoteID: "{h1}", Secret: secret.New(WebhookSecret), State: autobuild.HookActive, DeliveredAt: Start.Add(-3 * time.Minute)}))
+	keep[autobuild.Hook](&f)(s.Store.SaveHook(ctx, autobuild.Hook{AccountID: s.Account.ID, Repository: s.Worker.Repository, Secret: secret.New(WebhookSecret), State: autobuild.HookPolled, Problem: "alice is not an administrator of acme/worker, so Bitbucket does not let a webhook be added", PolledAt: Start.Add(-2 * time.Minute)}))
 	return f.err
 }
 
 // Cookie signs a user in and returns the request's cookie.
-func (s *Sample) Cookie(t testing.TB, role ab.Role) *http.Cookie {
+func (s *Sample) Cookie(t testing.TB, role autobuild.Role) *http.Cookie {
 	t.Helper()
 	return s.CookieOf(t, s.Users[role].ID)
 }
