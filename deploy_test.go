@@ -65,7 +65,8 @@ func compose(t *testing.T) example {
 		t.Fatal(err)
 	}
 	s := file.Services["builder"]
-	if !s.Privileged || file.Secrets[s.Secrets[0]].File == "" || s.Environment["SLIPWAY_BUILDER_TLS"] != "/run/secrets/"+s.Secrets[0] {
+	if !s.Privileged || file.Secrets[s.Secrets[0]].File == "" ||
+		s.Environment["SLIPWAY_BUILDER_TLS"] != "/run/secrets/"+s.Secrets[0] {
 		t.Errorf("compose.yaml: it could not mount or not find its certificate: %+v", s)
 	}
 	return example{s.Command, s.Environment}
@@ -113,7 +114,8 @@ func kubernetes(t *testing.T) example {
 		t.Fatalf("kubernetes.yaml: set %+v, service %+v", set, service)
 	}
 	c := pod.Spec.Containers[0]
-	if !c.SecurityContext.Privileged || service.Spec.Selector["app"] != pod.Metadata.Labels["app"] || service.Spec.Ports[0].TargetPort != c.Ports[0].Name {
+	if !c.SecurityContext.Privileged || service.Spec.Selector["app"] != pod.Metadata.Labels["app"] ||
+		service.Spec.Ports[0].TargetPort != c.Ports[0].Name {
 		t.Errorf("kubernetes.yaml: it could not mount or not be reached: %+v", set)
 	}
 	e := example{c.Args, map[string]string{}}
@@ -142,7 +144,8 @@ func TestDeployExamplesRunTheBuilder(t *testing.T) {
 					t.Errorf("`slipway builder` has no %s", variable)
 				}
 			}
-			if !strings.HasPrefix(e.environment["SLIPWAY_BUILDER_ADDRESS"], "tcp://") || !strings.HasSuffix(e.environment["SLIPWAY_BUILDER_TLS"], ".pem") {
+			if !strings.HasPrefix(e.environment["SLIPWAY_BUILDER_ADDRESS"], "tcp://") ||
+				!strings.HasSuffix(e.environment["SLIPWAY_BUILDER_TLS"], ".pem") {
 				t.Errorf("it does not serve by certificate: %v", e.environment)
 			}
 		})

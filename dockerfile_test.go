@@ -22,8 +22,14 @@ import (
 // bare answers for the base images, whose registry a test does not ask.
 type bare struct{}
 
-func (bare) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
-	config := []byte(`{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/usr/bin"]},"rootfs":{"type":"layers"}}`)
+func (bare) ResolveImageConfig(
+	_ context.Context,
+	ref string,
+	_ sourceresolver.Opt,
+) (string, digest.Digest, []byte, error) {
+	config := []byte(
+		`{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/usr/bin"]},"rootfs":{"type":"layers"}}`,
+	)
 	return ref, digest.FromBytes(config), config, nil
 }
 
@@ -54,7 +60,8 @@ func TestDockerfileHasItsTargets(t *testing.T) {
 			t.Errorf("%s: %v", target, err)
 			continue
 		}
-		if !strings.Contains(config, `"Entrypoint":["slipway"]`) || !strings.Contains(config, fmt.Sprintf(`"Cmd":[%q]`, command)) {
+		if !strings.Contains(config, `"Entrypoint":["slipway"]`) ||
+			!strings.Contains(config, fmt.Sprintf(`"Cmd":[%q]`, command)) {
 			t.Errorf("%s: got %s, want that it runs slipway %s", target, config, command)
 		}
 	}
@@ -90,7 +97,15 @@ func TestOwnPipelineBuildsOurImage(t *testing.T) {
 			t.Fatal(err)
 		}
 		step := pipeline.Steps[len(pipeline.Steps)-1]
-		given := citest.Step{CI: ci.Drone, Settings: step.Settings, Secrets: map[string]string{"slipway_image": "registry.example.com/tools/slipway", "slipway_registry_username": "ci", "slipway_registry_password": "canary"}}
+		given := citest.Step{
+			CI:       ci.Drone,
+			Settings: step.Settings,
+			Secrets: map[string]string{
+				"slipway_image":             "registry.example.com/tools/slipway",
+				"slipway_registry_username": "ci",
+				"slipway_registry_password": "canary",
+			},
+		}
 		environ, err := given.Environ()
 		if err != nil {
 			t.Fatal(err)

@@ -20,9 +20,17 @@ func FuzzLoadGateway(f *testing.F) {
 	f.Fuzz(func(t *testing.T, address, concurrency, timeout, network, engine, builder, drone string) {
 		const canary = "c4nary-of-a-setting"
 		g, err := config.LoadGateway([]string{
-			"SLIPWAY_URL=" + address, "SLIPWAY_CONCURRENCY=" + concurrency, "SLIPWAY_BUILD_TIMEOUT=" + timeout, "SLIPWAY_KEEP=" + timeout,
-			"SLIPWAY_BUILDER_NETWORK=" + network, "SLIPWAY_ENGINE=" + engine, "SLIPWAY_BUILDER=" + builder, "SLIPWAY_BUILDER_TLS=" + canary,
-			"SLIPWAY_DRONE_SERVER=" + drone, "SLIPWAY_DRONE_TOKEN=" + canary, "SLIPWAY_BITBUCKET_CLIENT_SECRET=" + canary,
+			"SLIPWAY_URL=" + address,
+			"SLIPWAY_CONCURRENCY=" + concurrency,
+			"SLIPWAY_BUILD_TIMEOUT=" + timeout,
+			"SLIPWAY_KEEP=" + timeout,
+			"SLIPWAY_BUILDER_NETWORK=" + network,
+			"SLIPWAY_ENGINE=" + engine,
+			"SLIPWAY_BUILDER=" + builder,
+			"SLIPWAY_BUILDER_TLS=" + canary,
+			"SLIPWAY_DRONE_SERVER=" + drone,
+			"SLIPWAY_DRONE_TOKEN=" + canary,
+			"SLIPWAY_BITBUCKET_CLIENT_SECRET=" + canary,
 		})
 		if err != nil {
 			if strings.Contains(err.Error(), canary) {
@@ -46,8 +54,14 @@ func FuzzLoadGatewayWithoutABuilder(f *testing.F) {
 	f.Add("HTTPS://Ci.Example.com:443///", "1", "25h", "slirp4netns", "own", "http://d/?q")
 	f.Fuzz(func(t *testing.T, address, concurrency, timeout, network, engine, drone string) {
 		g, err := config.LoadGateway([]string{
-			"SLIPWAY_URL=" + address, "SLIPWAY_CONCURRENCY=" + concurrency, "SLIPWAY_BUILD_TIMEOUT=" + timeout, "SLIPWAY_KEEP=" + timeout,
-			"SLIPWAY_BUILDER_NETWORK=" + network, "SLIPWAY_ENGINE=" + engine, "SLIPWAY_DRONE_SERVER=" + drone, "SLIPWAY_DRONE_TOKEN=hush",
+			"SLIPWAY_URL=" + address,
+			"SLIPWAY_CONCURRENCY=" + concurrency,
+			"SLIPWAY_BUILD_TIMEOUT=" + timeout,
+			"SLIPWAY_KEEP=" + timeout,
+			"SLIPWAY_BUILDER_NETWORK=" + network,
+			"SLIPWAY_ENGINE=" + engine,
+			"SLIPWAY_DRONE_SERVER=" + drone,
+			"SLIPWAY_DRONE_TOKEN=hush",
 		})
 		if err != nil {
 			if !strings.Contains(err.Error(), "SLIPWAY_") {
@@ -60,11 +74,15 @@ func FuzzLoadGatewayWithoutABuilder(f *testing.F) {
 			if origin == "" && name != "url" {
 				continue
 			}
-			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(origin, "/") {
+			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil ||
+				u.RawQuery != "" ||
+				u.Fragment != "" ||
+				strings.HasSuffix(origin, "/") {
 				t.Errorf("%s is %q: %v, %v", name, origin, u, err)
 			}
 		}
-		if g.Concurrency < 1 || g.BuildTimeout <= 0 || g.Keep < g.PollInterval || !slices.Contains(g.Engines(), g.Engine) {
+		if g.Concurrency < 1 || g.BuildTimeout <= 0 || g.Keep < g.PollInterval ||
+			!slices.Contains(g.Engines(), g.Engine) {
 			t.Errorf("invalid settings were accepted: %+v", g)
 		}
 	})

@@ -89,7 +89,11 @@ func (g Gateway) Validate() error {
 	} else {
 		errs = append(errs, checkOrigin("SLIPWAY_URL", g.URL))
 	}
-	errs = append(errs, checkOrigin("SLIPWAY_BITBUCKET_URL", g.WebURL), checkOrigin("SLIPWAY_BITBUCKET_API_URL", g.APIURL))
+	errs = append(
+		errs,
+		checkOrigin("SLIPWAY_BITBUCKET_URL", g.WebURL),
+		checkOrigin("SLIPWAY_BITBUCKET_API_URL", g.APIURL),
+	)
 	if g.Concurrency < 1 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_CONCURRENCY is %d: at least 1 is needed", g.Concurrency))
 	}

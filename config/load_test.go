@@ -79,9 +79,15 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 
 func TestLoadGatewayAcceptsCIs(t *testing.T) {
 	g, err := config.LoadGateway([]string{
-		"SLIPWAY_URL=https://x.example", "SLIPWAY_ENGINE=woodpecker",
-		"SLIPWAY_DRONE_SERVER=https://drone.example.com/", "SLIPWAY_DRONE_TOKEN=hush", "SLIPWAY_DRONE_TYPE=exec", "SLIPWAY_DRONE_REPOSITORY=acme/builder",
-		"SLIPWAY_WOODPECKER_SERVER=http://woodpecker", "SLIPWAY_WOODPECKER_TOKEN=hush", "SLIPWAY_WOODPECKER_LABELS=disk=ssd,zone=a",
+		"SLIPWAY_URL=https://x.example",
+		"SLIPWAY_ENGINE=woodpecker",
+		"SLIPWAY_DRONE_SERVER=https://drone.example.com/",
+		"SLIPWAY_DRONE_TOKEN=hush",
+		"SLIPWAY_DRONE_TYPE=exec",
+		"SLIPWAY_DRONE_REPOSITORY=acme/builder",
+		"SLIPWAY_WOODPECKER_SERVER=http://woodpecker",
+		"SLIPWAY_WOODPECKER_TOKEN=hush",
+		"SLIPWAY_WOODPECKER_LABELS=disk=ssd,zone=a",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +95,9 @@ func TestLoadGatewayAcceptsCIs(t *testing.T) {
 	if !slices.Equal(g.Engines(), []string{"embedded", "own", "drone", "woodpecker"}) {
 		t.Errorf("engines %v", g.Engines())
 	}
-	if g.Drone.Server != "https://drone.example.com" || g.Drone.Token.Reveal() != "hush" || g.Drone.Image != "slipway" || g.Drone.Platform != "linux/amd64" {
+	if g.Drone.Server != "https://drone.example.com" || g.Drone.Token.Reveal() != "hush" ||
+		g.Drone.Image != "slipway" ||
+		g.Drone.Platform != "linux/amd64" {
 		t.Errorf("Drone %+v", g.Drone)
 	}
 	if w := g.Woodpecker; w.Labels["disk"] != "ssd" || w.Labels["zone"] != "a" || w.Repository != "" {
@@ -106,7 +114,9 @@ func TestGatewaySettingsAreDescribed(t *testing.T) {
 }
 
 func TestHelpHasALineForEachSetting(t *testing.T) {
-	got := config.Help([]config.Setting{{Name: "SLIPWAY_A", Help: "the first"}, {Name: "SLIPWAY_B", Default: "2", Help: "the second"}})
+	got := config.Help(
+		[]config.Setting{{Name: "SLIPWAY_A", Help: "the first"}, {Name: "SLIPWAY_B", Default: "2", Help: "the second"}},
+	)
 	want := "  SLIPWAY_A                          the first\n  SLIPWAY_B                          the second [2]\n"
 	if got != want {
 		t.Errorf("help:\n%s\nwant:\n%s", got, want)

@@ -33,8 +33,10 @@ func TestTheSettingsPageIsCurrent(t *testing.T) {
 
 func settingsPage() string {
 	var b strings.Builder
-	b.WriteString("# Settings\n\nAfter reading this page you can look up every setting, its default and its meaning.\n\n" +
-		"This page is generated from package `config` by `make docs`. Settings are environment variables.\n")
+	b.WriteString(
+		"# Settings\n\nAfter reading this page you can look up every setting, its default and its meaning.\n\n" +
+			"This page is generated from package `config` by `make docs`. Settings are environment variables.\n",
+	)
 	for _, part := range []struct {
 		title, text string
 		settings    []config.Setting

@@ -65,10 +65,19 @@ var alone = map[string][]string{
 var leaves = []string{"config/secret", "config/identity", "config/child", "config/netpolicy", "config/program"}
 
 // settled lists the packages that take settings apart; the others are handed what they need.
-var settled = []string{"plugin", "plugin/web", "plugin/demo/world", "runner", "runner/settings", "runner/slipway", "runner/slipway-builder"}
+var settled = []string{
+	"plugin",
+	"plugin/web",
+	"plugin/demo/world",
+	"runner",
+	"runner/settings",
+	"runner/slipway",
+	"runner/slipway-builder",
+}
 
 func TestRoomsImportOnlyRoomsBelow(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "slipway/...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "slipway/...").
+		Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}

@@ -16,7 +16,14 @@ import (
 
 // Commands are the gateway's half of the program.
 func Commands() []*cli.Command {
-	return []*cli.Command{gatewayCommand(), explain.Command(), doctorCommand(), enginesCommand(), webhooksCommand(), versionCommand()}
+	return []*cli.Command{
+		gatewayCommand(),
+		explain.Command(),
+		doctorCommand(),
+		enginesCommand(),
+		webhooksCommand(),
+		versionCommand(),
+	}
 }
 
 func gatewayCommand() *cli.Command {

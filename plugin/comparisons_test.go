@@ -64,7 +64,19 @@ func leakyComparisons(t *testing.T, path string, src any) (places []string) {
 				sides = []ast.Expr{n.X, n.Y}
 			}
 		case *ast.CallExpr:
-			if name := called(n); slices.Contains([]string{"bytes.Equal", "bytes.Compare", "strings.Compare", "strings.EqualFold", "slices.Equal", "reflect.DeepEqual"}, name) {
+			if name := called(
+				n,
+			); slices.Contains(
+				[]string{
+					"bytes.Equal",
+					"bytes.Compare",
+					"strings.Compare",
+					"strings.EqualFold",
+					"slices.Equal",
+					"reflect.DeepEqual",
+				},
+				name,
+			) {
 				sides = n.Args
 			}
 		}

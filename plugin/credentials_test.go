@@ -80,7 +80,13 @@ func storeCredentials(t *testing.T, c config.Gateway, host string) {
 		t.Fatalf("%d providers, %v", len(providers), err)
 	}
 	a, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
-		Repository: autobuild.Repository{ProviderID: providers[0].ID, ID: "{1}", FullName: "acme/app"}, Image: host + "/acme/app", Engine: "embedded",
+		Repository: autobuild.Repository{
+			ProviderID: providers[0].ID,
+			ID:         "{1}",
+			FullName:   "acme/app",
+		},
+		Image:  host + "/acme/app",
+		Engine: "embedded",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -80,7 +80,11 @@ func (d *diagnosis) database(ctx context.Context) []finding {
 func (d *diagnosis) publicURL(ctx context.Context) []finding {
 	f := finding{what: "public URL", note: d.config.URL + " answers"}
 	if _, err := get(ctx, d.config.URL+"/healthz"); err != nil {
-		f.err = fmt.Errorf("SLIPWAY_URL=%s: %w: start the gateway, or mend the address or the proxy before it", d.config.URL, err)
+		f.err = fmt.Errorf(
+			"SLIPWAY_URL=%s: %w: start the gateway, or mend the address or the proxy before it",
+			d.config.URL,
+			err,
+		)
 		return []finding{f}
 	}
 	d.up = true
@@ -94,7 +98,11 @@ func (d *diagnosis) clock(ctx context.Context) []finding {
 	f := finding{what: "clock", note: "agrees with Bitbucket's"}
 	header, err := get(ctx, d.config.APIURL+"/2.0/user")
 	if err != nil && header == nil {
-		f.err = fmt.Errorf("SLIPWAY_BITBUCKET_API_URL=%s: %w: builds cannot be confirmed without it", d.config.APIURL, err)
+		f.err = fmt.Errorf(
+			"SLIPWAY_BITBUCKET_API_URL=%s: %w: builds cannot be confirmed without it",
+			d.config.APIURL,
+			err,
+		)
 		return []finding{f}
 	}
 	theirs, err := http.ParseTime(header.Get("Date"))
@@ -103,7 +111,10 @@ func (d *diagnosis) clock(ctx context.Context) []finding {
 		return []finding{f}
 	}
 	if skew := time.Since(theirs).Abs(); skew > maxClockSkew {
-		f.err = fmt.Errorf("this machine's clock is %s off Bitbucket's: tokens will seem expired; start a time service", skew.Round(time.Second))
+		f.err = fmt.Errorf(
+			"this machine's clock is %s off Bitbucket's: tokens will seem expired; start a time service",
+			skew.Round(time.Second),
+		)
 	}
 	return []finding{f}
 }
@@ -119,7 +130,10 @@ func (d *diagnosis) oauthClients(ctx context.Context) []finding {
 	checker := accounts.New(accounts.Options{Store: d.store, URL: d.config.URL, Log: silent()})
 	var all []finding
 	for _, p := range providers {
-		f := finding{what: "OAuth client", note: p.Name + " knows it; its callback URL must be " + checker.CallbackURL()}
+		f := finding{
+			what: "OAuth client",
+			note: p.Name + " knows it; its callback URL must be " + checker.CallbackURL(),
+		}
 		if err := checker.ProviderReady(ctx, p); err != nil {
 			f.err = fmt.Errorf("%s: %w", p.Name, err)
 		}
@@ -143,7 +157,11 @@ func (d *diagnosis) linkedAccounts(ctx context.Context) []finding {
 		if a.State == autobuild.AccountBroken {
 			f.err = fmt.Errorf("%s: %s: link it again under Settings → Source providers", a.Name, a.Problem)
 		} else if missing := checker.MissingScopes(a); len(missing) > 0 {
-			f.err = fmt.Errorf("%s: its grant lacks %s: tick them on the OAuth consumer and link again", a.Name, strings.Join(missing, ", "))
+			f.err = fmt.Errorf(
+				"%s: its grant lacks %s: tick them on the OAuth consumer and link again",
+				a.Name,
+				strings.Join(missing, ", "),
+			)
 		}
 		all = append(all, f)
 	}
@@ -200,7 +218,11 @@ func (d *diagnosis) webhooks(ctx context.Context) []finding {
 			f.note = fmt.Sprintf("%s is polled every %s: %s", h.Repository.FullName, d.config.PollInterval, h.Problem)
 		}
 		if h.SecretPending() {
-			f.err = fmt.Errorf("%s: Bitbucket does not have the new secret yet: run `slipway webhooks rotate %s`", h.Repository.FullName, h.Repository.FullName)
+			f.err = fmt.Errorf(
+				"%s: Bitbucket does not have the new secret yet: run `slipway webhooks rotate %s`",
+				h.Repository.FullName,
+				h.Repository.FullName,
+			)
 		}
 		all = append(all, f)
 	}
@@ -227,7 +249,10 @@ func (d *diagnosis) builder(ctx context.Context) []finding {
 func (d *diagnosis) askBuilder(ctx context.Context, environ []string, args ...string) finding {
 	ctx, cancel := context.WithTimeout(ctx, 2*doctorTimeout) // it has one of its own
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self, append([]string{"builder"}, args...)...) //nolint:gosec // this very program and settings of its administrator
+	cmd := exec.CommandContext(
+		ctx,
+		self,
+		append([]string{"builder"}, args...)...) //nolint:gosec // this very program and settings of its administrator
 	cmd.Env = append(os.Environ(), environ...)
 	out, err := cmd.CombinedOutput()
 	f := finding{what: "builder", note: strings.TrimSpace(string(out))}

@@ -150,7 +150,9 @@ func engines(ctx context.Context, w io.Writer, environ []string) error {
 // which are in the database.
 func (d *diagnosis) environments(ctx context.Context) ([]pipeline.Environment, error) {
 	if d.config.Drone.Server == "" && d.config.Woodpecker.Server == "" {
-		return nil, errors.New("neither SLIPWAY_DRONE_SERVER nor SLIPWAY_WOODPECKER_SERVER is set: there is no CI to set up")
+		return nil, errors.New(
+			"neither SLIPWAY_DRONE_SERVER nor SLIPWAY_WOODPECKER_SERVER is set: there is no CI to set up",
+		)
 	}
 	var all []pipeline.Environment
 	if d.config.Drone.Server != "" {

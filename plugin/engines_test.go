@@ -12,8 +12,17 @@ import (
 
 // TestEnginesPrintsWhatDroneNeeds: the secrets are there once the gateway ran, and stay.
 func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
-	environ := []string{"SLIPWAY_URL=https://slipway.example.com", "SLIPWAY_DATA=" + t.TempDir(), "SLIPWAY_LISTEN=127.0.0.1:0"}
-	if err := engines(t.Context(), &bytes.Buffer{}, environ); err == nil || !strings.Contains(err.Error(), "neither SLIPWAY_DRONE_SERVER nor SLIPWAY_WOODPECKER_SERVER is set") {
+	environ := []string{
+		"SLIPWAY_URL=https://slipway.example.com",
+		"SLIPWAY_DATA=" + t.TempDir(),
+		"SLIPWAY_LISTEN=127.0.0.1:0",
+	}
+	if err := engines(
+		t.Context(),
+		&bytes.Buffer{},
+		environ,
+	); err == nil ||
+		!strings.Contains(err.Error(), "neither SLIPWAY_DRONE_SERVER nor SLIPWAY_WOODPECKER_SERVER is set") {
 		t.Errorf("without a CI: %v", err)
 	}
 	environ = append(environ, "SLIPWAY_DRONE_SERVER=http://127.0.0.1:1", "SLIPWAY_DRONE_TOKEN=hush")
@@ -32,7 +41,8 @@ func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, first.String())
 		}
 	}
-	if first.String() != again.String() || strings.Contains(first.String(), "***") || strings.Contains(first.String(), "hush") {
+	if first.String() != again.String() || strings.Contains(first.String(), "***") ||
+		strings.Contains(first.String(), "hush") {
 		t.Errorf("first\n%s\nthen\n%s", first.String(), again.String())
 	}
 }
@@ -41,7 +51,10 @@ func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
 func TestEnginesPrintsWhatWoodpeckerNeeds(t *testing.T) {
 	var out bytes.Buffer
 	err := engines(t.Context(), &out, []string{
-		"SLIPWAY_URL=https://slipway.example.com", "SLIPWAY_DATA=" + t.TempDir(), "SLIPWAY_WOODPECKER_SERVER=http://127.0.0.1:1", "SLIPWAY_WOODPECKER_TOKEN=hush",
+		"SLIPWAY_URL=https://slipway.example.com",
+		"SLIPWAY_DATA=" + t.TempDir(),
+		"SLIPWAY_WOODPECKER_SERVER=http://127.0.0.1:1",
+		"SLIPWAY_WOODPECKER_TOKEN=hush",
 		"SLIPWAY_WOODPECKER_IMAGE=registry.example.com/slipway",
 	})
 	if err != nil {
@@ -68,10 +81,16 @@ func TestDoctorLooksAtCIs(t *testing.T) {
 	api := httptest.NewServer(server)
 	t.Cleanup(api.Close)
 	environ := []string{
-		"SLIPWAY_URL=http://127.0.0.1:1", "SLIPWAY_DATA=" + t.TempDir(), "SLIPWAY_LISTEN=127.0.0.1:0",
-		"SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1", "SLIPWAY_BUILDER=unix:///no/such/builder.sock",
-		"SLIPWAY_DRONE_SERVER=http://127.0.0.1:1", "SLIPWAY_DRONE_TOKEN=hush",
-		"SLIPWAY_WOODPECKER_SERVER=" + api.URL, "SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(), "SLIPWAY_WOODPECKER_REPOSITORY=acme/builder",
+		"SLIPWAY_URL=http://127.0.0.1:1",
+		"SLIPWAY_DATA=" + t.TempDir(),
+		"SLIPWAY_LISTEN=127.0.0.1:0",
+		"SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1",
+		"SLIPWAY_BUILDER=unix:///no/such/builder.sock",
+		"SLIPWAY_DRONE_SERVER=http://127.0.0.1:1",
+		"SLIPWAY_DRONE_TOKEN=hush",
+		"SLIPWAY_WOODPECKER_SERVER=" + api.URL,
+		"SLIPWAY_WOODPECKER_TOKEN=" + server.AddUser("slipway").Reveal(),
+		"SLIPWAY_WOODPECKER_REPOSITORY=acme/builder",
 	}
 	wireOnce(t, environ)
 	var out bytes.Buffer

@@ -79,9 +79,15 @@ func cis(t *testing.T) (drone, woodpecker string, environ []string) {
 	}
 	drone, woodpecker = serve(drones), serve(woodpeckers)
 	return drone, woodpecker, []string{
-		"SLIPWAY_URL=http://slipway.example.com", "SLIPWAY_DATA=" + t.TempDir(), "SLIPWAY_LISTEN=127.0.0.1:0", "SLIPWAY_ENGINE=drone",
-		"SLIPWAY_DRONE_SERVER=" + drone, "SLIPWAY_DRONE_TOKEN=" + drones.AddUser("slipway").Reveal(),
-		"SLIPWAY_WOODPECKER_SERVER=" + woodpecker, "SLIPWAY_WOODPECKER_TOKEN=" + woodpeckers.AddUser("slipway").Reveal(), "SLIPWAY_WOODPECKER_REPOSITORY=acme/builder",
+		"SLIPWAY_URL=http://slipway.example.com",
+		"SLIPWAY_DATA=" + t.TempDir(),
+		"SLIPWAY_LISTEN=127.0.0.1:0",
+		"SLIPWAY_ENGINE=drone",
+		"SLIPWAY_DRONE_SERVER=" + drone,
+		"SLIPWAY_DRONE_TOKEN=" + drones.AddUser("slipway").Reveal(),
+		"SLIPWAY_WOODPECKER_SERVER=" + woodpecker,
+		"SLIPWAY_WOODPECKER_TOKEN=" + woodpeckers.AddUser("slipway").Reveal(),
+		"SLIPWAY_WOODPECKER_REPOSITORY=acme/builder",
 	}
 }
 
@@ -127,11 +133,21 @@ func TestBuildsLeadToTheirPipelines(t *testing.T) {
 	v := visit(t, environ)
 	automated := storetest.AutomatedBuild(t, v.store, storetest.Repository("app"))
 	for i, want := range map[int]struct{ engine, page string }{1: {"drone", drone + "/acme/builder/1"}, 2: {"woodpecker", woodpecker + "/repos/1/pipeline/1"}} {
-		b, _, err := v.store.CreateBuild(t.Context(), storetest.Draft(automated, storetest.Main(), storetest.Commit(i), autobuild.CauseManual))
+		b, _, err := v.store.CreateBuild(
+			t.Context(),
+			storetest.Draft(automated, storetest.Main(), storetest.Commit(i), autobuild.CauseManual),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := v.store.StartAttempt(t.Context(), b.ID, want.engine, "hash", time.Now().Add(time.Hour), 0); err != nil {
+		if _, err := v.store.StartAttempt(
+			t.Context(),
+			b.ID,
+			want.engine,
+			"hash",
+			time.Now().Add(time.Hour),
+			0,
+		); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.store.SetEngineRef(t.Context(), b.ID, 1, "acme/builder#1"); err != nil {

@@ -49,7 +49,18 @@ func TestI11AFreshStartHasNoKnownCredential(t *testing.T) {
 			t.Fatalf("tokens %q", tokens)
 		}
 		seen[tokens[0]] = true
-		if first, second := g.post(t, "/signin/token", "token", tokens[0]), g.post(t, "/signin/token", "token", tokens[0]); first != http.StatusSeeOther || second != http.StatusGone {
+		if first, second := g.post(
+			t,
+			"/signin/token",
+			"token",
+			tokens[0],
+		), g.post(
+			t,
+			"/signin/token",
+			"token",
+			tokens[0],
+		); first != http.StatusSeeOther ||
+			second != http.StatusGone {
 			t.Errorf("the first use is answered %d, the second %d", first, second)
 		}
 		g.stop()
@@ -223,7 +234,12 @@ func (f *fresh) tokens(t *testing.T) []string {
 
 // post sends a form and returns the answer's status, of a redirect its own; 0 = none came.
 func (f *fresh) post(t *testing.T, path, field, value string) int {
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url+path, strings.NewReader(url.Values{field: {value}}.Encode()))
+	req, err := http.NewRequestWithContext(
+		t.Context(),
+		http.MethodPost,
+		f.url+path,
+		strings.NewReader(url.Values{field: {value}}.Encode()),
+	)
 	if err != nil {
 		t.Error(err)
 		return 0

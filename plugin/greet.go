@@ -40,7 +40,11 @@ func (g *Gateway) greetFirstAdministrator(ctx context.Context) error {
 // autobuild.ErrConflict = there is an administrator already.
 func (g *Gateway) FirstToken(ctx context.Context) (string, error) {
 	token := rand.Text()
-	if err := g.store.CreateFirstToken(ctx, autobuild.TokenHash(secret.New(token)), g.store.Now().Add(firstTokenLife)); err != nil {
+	if err := g.store.CreateFirstToken(
+		ctx,
+		autobuild.TokenHash(secret.New(token)),
+		g.store.Now().Add(firstTokenLife),
+	); err != nil {
 		return "", fmt.Errorf("make the first administrator's token: %w", err)
 	}
 	return token, nil

@@ -18,7 +18,11 @@ func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || os.Args[1] != "builder" {
 		os.Exit(storetest.RunBesidePostgres(m))
 	}
-	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{server.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	app := &cli.Command{
+		Name:           "slipway",
+		Commands:       []*cli.Command{server.Command()},
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+	}
 	if err := app.Run(context.Background(), os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "slipway:", err)
 		os.Exit(1)

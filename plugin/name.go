@@ -27,7 +27,10 @@ func takeName(data string) (name string, release func(), err error) {
 	release = func() { _ = f.Close() } // which unlocks it
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("SLIPWAY_DATA=%s: another gateway runs there: stop it, or give this one a directory of its own", data)
+		err = fmt.Errorf(
+			"SLIPWAY_DATA=%s: another gateway runs there: stop it, or give this one a directory of its own",
+			data,
+		)
 	}
 	if err == nil {
 		name, err = readName(f)

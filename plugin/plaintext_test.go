@@ -41,7 +41,8 @@ func TestS9ErrorsOfCommandsAreText(t *testing.T) {
 	var out bytes.Buffer
 	program.ExitCode(&out, errors.New("two\nlines\tof "+hostile))
 	checkPlain(t, out.String())
-	if !strings.HasPrefix(out.String(), "slipway: two\nlines\tof a\\u001b]0;title\\u0007b") || !strings.Contains(out.String(), `\udb40\udc41 é 日本`) {
+	if !strings.HasPrefix(out.String(), "slipway: two\nlines\tof a\\u001b]0;title\\u0007b") ||
+		!strings.Contains(out.String(), `\udb40\udc41 é 日本`) {
 		t.Errorf("it says %q", out.String())
 	}
 }

@@ -126,7 +126,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return g.hangUp(context.WithoutCancel(ctx))
 	})
-	g.log.WithFields(logrus.Fields{"url": g.config.URL, "address": g.listener.Addr().String(), "version": config.Version}).Info("gateway is up")
+	g.log.WithFields(logrus.Fields{"url": g.config.URL, "address": g.listener.Addr().String(), "version": config.Version}).
+		Info("gateway is up")
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("gateway: %w", err)
 	}
@@ -275,8 +276,13 @@ func (g *Gateway) wireFoundation(context.Context) error {
 	g.logs = logs.New(kept)
 	g.accounts = accounts.New(accounts.Options{Store: g.store, URL: g.config.URL, Log: g.log})
 	g.catalog = catalog.New(catalog.Options{
-		Store: g.store, Connector: g.accounts, URL: g.config.URL, DefaultEngine: g.config.Engine, Engines: g.config.Engines(),
-		Now: g.store.Now, Log: g.log,
+		Store:         g.store,
+		Connector:     g.accounts,
+		URL:           g.config.URL,
+		DefaultEngine: g.config.Engine,
+		Engines:       g.config.Engines(),
+		Now:           g.store.Now,
+		Log:           g.log,
 	})
 	return nil
 }
@@ -284,10 +290,20 @@ func (g *Gateway) wireFoundation(context.Context) error {
 func (g *Gateway) wireStations(context.Context) error {
 	g.intake = intake.New(intake.Options{Store: g.store, Now: g.store.Now, Observe: g.metrics.Received, Log: g.log})
 	g.planner = planner.New(planner.Options{
-		Store: g.store, Connector: g.accounts, Now: g.store.Now, IsLeader: g.leader.IsLeader, CheckHook: g.catalog.CheckHook, Log: g.log,
+		Store:     g.store,
+		Connector: g.accounts,
+		Now:       g.store.Now,
+		IsLeader:  g.leader.IsLeader,
+		CheckHook: g.catalog.CheckHook,
+		Log:       g.log,
 	})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
-		Store: g.store, Connector: g.accounts, Timeout: g.config.BuildTimeout, Engines: g.engines, Now: g.store.Now, Log: g.log,
+		Store:     g.store,
+		Connector: g.accounts,
+		Timeout:   g.config.BuildTimeout,
+		Engines:   g.engines,
+		Now:       g.store.Now,
+		Log:       g.log,
 		PushHooks: g.config.PushHooks == config.On,
 	})
 	watched := make(map[string]autobuild.Engine, len(g.engines))
@@ -298,10 +314,15 @@ func (g *Gateway) wireStations(context.Context) error {
 		Store: g.store, Engines: watched, Append: g.logs.Line, Over: g.logs.Close,
 		Peers: g.leader, Local: map[string]bool{embedded.Name: true}, Now: g.store.Now, Log: g.log,
 	})
-	g.reporter = reporter.New(reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Now: g.store.Now, Log: g.log})
+	g.reporter = reporter.New(
+		reporter.Options{Store: g.store, Connector: g.accounts, URL: g.config.URL, Now: g.store.Now, Log: g.log},
+	)
 	g.git = gitproxy.New(gitproxy.Options{
-		Store: g.store, Connector: g.accounts, Policy: netpolicy.Policy{Allow: hostsOf(g.config.WebURL, g.config.APIURL)}, Log: g.log,
-		BaseURL: func(engine string) string { return strings.TrimSuffix(g.engines[engine].URL, "/") },
+		Store:     g.store,
+		Connector: g.accounts,
+		Policy:    netpolicy.Policy{Allow: hostsOf(g.config.WebURL, g.config.APIURL)},
+		Log:       g.log,
+		BaseURL:   func(engine string) string { return strings.TrimSuffix(g.engines[engine].URL, "/") },
 	})
 	g.close = append(g.close, g.git.Close)
 

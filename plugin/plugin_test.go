@@ -129,7 +129,10 @@ func TestGatewayStopsWhileARequestIsUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	ready.Body.Close()
-	_, err = io.WriteString(conn, "POST /hooks/bitbucket/none HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+	_, err = io.WriteString(
+		conn,
+		"POST /hooks/bitbucket/none HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +151,13 @@ func TestDoctor(t *testing.T) {
 	environ := settingsOf(t, l)
 	stop := serve(t, environ, l)
 	var out bytes.Buffer
-	if err := doctor(t.Context(), &out, environ, true); err == nil || err.Error() != "1 to mend" { // nobody builds at that address
+	if err := doctor(
+		t.Context(),
+		&out,
+		environ,
+		true,
+	); err == nil ||
+		err.Error() != "1 to mend" { // nobody builds at that address
 		t.Errorf("doctor beside a healthy gateway: %v\n%s", err, out.String())
 	}
 	for _, want := range []string{"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled", "✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer (it was asked without a certificate"} {
@@ -159,7 +168,12 @@ func TestDoctor(t *testing.T) {
 	stop()
 
 	out.Reset()
-	err := doctor(t.Context(), &out, append(environ, "SLIPWAY_BUILDER=unix:///no/such/builder.sock", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1"), true)
+	err := doctor(
+		t.Context(),
+		&out,
+		append(environ, "SLIPWAY_BUILDER=unix:///no/such/builder.sock", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1"),
+		true,
+	)
 	if err == nil || program.ExitCode(&bytes.Buffer{}, err) != 1 {
 		t.Errorf("doctor of a stopped gateway: %v", err)
 	}
@@ -172,7 +186,13 @@ func TestDoctor(t *testing.T) {
 
 func TestDoctorOfNothing(t *testing.T) {
 	var out bytes.Buffer
-	if err := doctor(t.Context(), &out, nil, true); err == nil || !strings.Contains(out.String(), "✕ settings     SLIPWAY_URL is not set") {
+	if err := doctor(
+		t.Context(),
+		&out,
+		nil,
+		true,
+	); err == nil ||
+		!strings.Contains(out.String(), "✕ settings     SLIPWAY_URL is not set") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
@@ -197,7 +217,11 @@ func TestNewSaysWhatStandsInTheWay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := New(t.Context(), Options{Config: c, Log: silent()}); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := New(
+				t.Context(),
+				Options{Config: c, Log: silent()},
+			); err == nil ||
+				!strings.Contains(err.Error(), tc.want) {
 				t.Errorf("err = %v, want it to name %s", err, tc.want)
 			}
 		})
@@ -293,7 +317,12 @@ func TestMetricsAtAnAddressOfTheirOwn(t *testing.T) {
 	free.Close()
 	l := listen(t)
 	stop := serve(t, append(settingsOf(t, l), "SLIPWAY_METRICS_LISTEN="+address), l)
-	if status, text := scrape(t, "http://"+address, ""); status != http.StatusOK || !strings.Contains(text, "slipway_database_up 1\n") {
+	if status, text := scrape(
+		t,
+		"http://"+address,
+		"",
+	); status != http.StatusOK ||
+		!strings.Contains(text, "slipway_database_up 1\n") {
 		t.Errorf("%d %.200s", status, text)
 	}
 	if status, _ := scrape(t, "http://"+l.Addr().String(), ""); status != http.StatusNotFound {

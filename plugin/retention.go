@@ -40,7 +40,10 @@ func (g *Gateway) prune(ctx context.Context, before time.Time) error {
 	}
 	if removed != (store.Pruned{}) {
 		g.log.WithFields(logrus.Fields{
-			"deliveries": removed.Deliveries, "builds": removed.Builds, "people": removed.People, "sessions": removed.Sessions,
+			"deliveries": removed.Deliveries,
+			"builds":     removed.Builds,
+			"people":     removed.People,
+			"sessions":   removed.Sessions,
 		}).Info("removed what is older than SLIPWAY_KEEP")
 	}
 	return g.logs.Prune(ctx, func(buildID string) bool {

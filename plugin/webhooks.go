@@ -77,7 +77,11 @@ func rotateIn(ctx context.Context, w io.Writer, s *store.Store, c config.Gateway
 	log := logrus.New()
 	log.SetOutput(io.Discard) // each result is a line of its own
 	keeper := catalog.New(catalog.Options{
-		Store: s, Connector: accounts.New(accounts.Options{Store: s, URL: c.URL, Log: log}), URL: c.URL, Now: s.Now, Log: log,
+		Store:     s,
+		Connector: accounts.New(accounts.Options{Store: s, URL: c.URL, Log: log}),
+		URL:       c.URL,
+		Now:       s.Now,
+		Log:       log,
 	})
 	var limited *autobuild.RateLimitError
 	failed := 0
@@ -91,7 +95,13 @@ func rotateIn(ctx context.Context, w io.Writer, s *store.Store, c config.Gateway
 			failed++
 		}
 		if i+1 < len(hooks) && errors.As(rotation.Refusal, &limited) {
-			return cli.Exit(fmt.Sprintf("%d webhooks left: Bitbucket's rate limit is used up: run the command again later", len(hooks)-i-1), 1)
+			return cli.Exit(
+				fmt.Sprintf(
+					"%d webhooks left: Bitbucket's rate limit is used up: run the command again later",
+					len(hooks)-i-1,
+				),
+				1,
+			)
 		}
 	}
 	if failed > 0 {
@@ -112,7 +122,10 @@ func hooksNamed(ctx context.Context, s *store.Store, names []string) ([]autobuil
 			return nil, fmt.Errorf("rotate webhook of %s: no such repository: check the name, like acme/app", name)
 		}
 	}
-	return slices.DeleteFunc(all, func(h autobuild.Hook) bool { return !slices.Contains(names, h.Repository.FullName) }), nil
+	return slices.DeleteFunc(
+		all,
+		func(h autobuild.Hook) bool { return !slices.Contains(names, h.Repository.FullName) },
+	), nil
 }
 
 // rotationLine says in one line how a rotation went, and whether it needs no further attempt.
@@ -126,11 +139,25 @@ func rotationLine(name string, r catalog.Rotation, err error, lenient bool) (lin
 	case err != nil:
 		return fmt.Sprintf("✕ %s: %v", name, err), false
 	case r.Hook.State != autobuild.HookActive && r.Refusal != nil:
-		return fmt.Sprintf("✕ %s: stored, but Bitbucket refuses it: %v: paste the secret that the automated build's page shows, until %s", name, r.Refusal, until), false
+		return fmt.Sprintf(
+			"✕ %s: stored, but Bitbucket refuses it: %v: paste the secret that the automated build's page shows, until %s",
+			name,
+			r.Refusal,
+			until,
+		), false
 	case r.Hook.State != autobuild.HookActive:
-		return fmt.Sprintf("! %s: stored; if the webhook was added by hand, paste the secret that the automated build's page shows, until %s", name, until), true
+		return fmt.Sprintf(
+			"! %s: stored; if the webhook was added by hand, paste the secret that the automated build's page shows, until %s",
+			name,
+			until,
+		), true
 	case r.Refusal != nil:
-		return fmt.Sprintf("✕ %s: stored, but Bitbucket does not have it yet: %v: the gateway writes it at its next check; the old secret is accepted until %s", name, r.Refusal, until), false
+		return fmt.Sprintf(
+			"✕ %s: stored, but Bitbucket does not have it yet: %v: the gateway writes it at its next check; the old secret is accepted until %s",
+			name,
+			r.Refusal,
+			until,
+		), false
 	}
 	return fmt.Sprintf("✓ %s: rotated; the old secret is accepted until %s", name, until), true
 }

@@ -95,11 +95,21 @@ func (e *rotateEnv) addHooks(t *testing.T, alice autobuild.Account) {
 	for name, id := range map[string]string{"acme/app": e.app.UUID, "acme/docs": "{docs}"} {
 		r := autobuild.Repository{ProviderID: alice.ProviderID, ID: id, FullName: name}
 		_, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
-			AccountID: alice.ID, Repository: r, Image: "registry.example.com/" + name, Engine: "embedded", Autotest: autobuild.AutotestOff,
-			Rules: []autobuild.Rule{autobuild.DefaultRule("main")},
+			AccountID:  alice.ID,
+			Repository: r,
+			Image:      "registry.example.com/" + name,
+			Engine:     "embedded",
+			Autotest:   autobuild.AutotestOff,
+			Rules:      []autobuild.Rule{autobuild.DefaultRule("main")},
 		})
 		check(t, err)
-		keeper := catalog.New(catalog.Options{Store: s, Connector: accounts.New(accounts.Options{Store: s, URL: c.URL, Log: silent()}), URL: c.URL})
+		keeper := catalog.New(
+			catalog.Options{
+				Store:     s,
+				Connector: accounts.New(accounts.Options{Store: s, URL: c.URL, Log: silent()}),
+				URL:       c.URL,
+			},
+		)
 		h, err := keeper.EnsureHook(t.Context(), r, alice.ID)
 		check(t, err)
 		if name == "acme/app" {
@@ -119,7 +129,12 @@ func (e *rotateEnv) sign(body []byte) http.Header {
 // send sends a delivery to the gateway and returns the status of its answer.
 func (e *rotateEnv) send(t *testing.T, header http.Header, body []byte) int {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, e.url+"/hooks/bitbucket/"+e.hook.ID, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(
+		t.Context(),
+		http.MethodPost,
+		e.url+"/hooks/bitbucket/"+e.hook.ID,
+		bytes.NewReader(body),
+	)
 	check(t, err)
 	r.Header = header
 	answer, err := http.DefaultClient.Do(r)
@@ -145,7 +160,10 @@ func TestI2RotateBesideARunningGateway(t *testing.T) {
 			old := e.sign(body)
 			var out bytes.Buffer
 			check(t, rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app"}))
-			if want := "✓ acme/app: rotated; the old secret is accepted until "; !strings.HasPrefix(out.String(), want) {
+			if want := "✓ acme/app: rotated; the old secret is accepted until "; !strings.HasPrefix(
+				out.String(),
+				want,
+			) {
 				t.Errorf("got output %q, want %q…", out.String(), want)
 			}
 			renewed := e.sign(body)
@@ -221,7 +239,13 @@ func TestRotateNeedsTheGatewaysSettings(t *testing.T) {
 		t.Errorf("no settings: got %v", err)
 	}
 	environ := settingsOf(t, listen(t))
-	if err := rotateWebhooks(t.Context(), &out, environ, nil); err == nil || !strings.Contains(err.Error(), "secret.key") {
+	if err := rotateWebhooks(
+		t.Context(),
+		&out,
+		environ,
+		nil,
+	); err == nil ||
+		!strings.Contains(err.Error(), "secret.key") {
 		t.Errorf("no key: got %v", err)
 	}
 	for _, arguments := range [][]string{{"rotate"}, {"rotate", "--all", "acme/app"}} {

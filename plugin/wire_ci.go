@@ -74,7 +74,15 @@ func newProbes(ctx context.Context, engine string, find extensionSecret) (pipeli
 	return pipeline.NewProbes(engine, key, time.Now), err
 }
 
-func newDrone(ctx context.Context, c config.Gateway, s *store.Store, find extensionSecret, p pipeline.Probes, nudge func(string, int), log logrus.FieldLogger) (*drone.Engine, error) {
+func newDrone(
+	ctx context.Context,
+	c config.Gateway,
+	s *store.Store,
+	find extensionSecret,
+	p pipeline.Probes,
+	nudge func(string, int),
+	log logrus.FieldLogger,
+) (*drone.Engine, error) {
 	var secrets drone.Secrets
 	for purpose, to := range map[string]*secret.Secret{"config": &secrets.Config, "secret": &secrets.Secret, "webhook": &secrets.Webhook} {
 		value, err := find(ctx, drone.Name, purpose)
@@ -84,15 +92,29 @@ func newDrone(ctx context.Context, c config.Gateway, s *store.Store, find extens
 		*to = value
 	}
 	return drone.New(drone.Options{
-		Server: c.Drone.Server, Token: c.Drone.Token, Repository: c.Drone.Repository, Type: c.Drone.Type, Platform: c.Drone.Platform,
-		Step: step(c, c.Drone.CI), Secrets: secrets, Handovers: s, Probes: p, Recheck: nudge, Log: log,
+		Server:     c.Drone.Server,
+		Token:      c.Drone.Token,
+		Repository: c.Drone.Repository,
+		Type:       c.Drone.Type,
+		Platform:   c.Drone.Platform,
+		Step:       step(c, c.Drone.CI),
+		Secrets:    secrets,
+		Handovers:  s,
+		Probes:     p,
+		Recheck:    nudge,
+		Log:        log,
 	})
 }
 
 func newWoodpecker(c config.Gateway, s *store.Store, p pipeline.Probes, log logrus.FieldLogger) *woodpecker.Engine {
 	return woodpecker.New(woodpecker.Options{
-		Server: c.Woodpecker.Server, Token: c.Woodpecker.Token, Repository: c.Woodpecker.Repository, Step: step(c, c.Woodpecker),
-		Handovers: s, Probes: p, Log: log,
+		Server:     c.Woodpecker.Server,
+		Token:      c.Woodpecker.Token,
+		Repository: c.Woodpecker.Repository,
+		Step:       step(c, c.Woodpecker),
+		Handovers:  s,
+		Probes:     p,
+		Log:        log,
 	})
 }
 

@@ -42,8 +42,14 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 	address := func(context.Context) (string, error) { return g.config.Builder, nil }
 	if g.config.Builder == "" {
 		builder := embedded.NewBuilder(embedded.BuilderOptions{
-			Executable: self, Dir: filepath.Join(g.config.Data, "builder"), Network: g.config.BuilderNetwork,
-			CacheSize: g.config.BuilderCache, Frontends: g.config.Frontends, Idle: g.config.BuilderIdle, Gid: gid, Log: g.log,
+			Executable: self,
+			Dir:        filepath.Join(g.config.Data, "builder"),
+			Network:    g.config.BuilderNetwork,
+			CacheSize:  g.config.BuilderCache,
+			Frontends:  g.config.Frontends,
+			Idle:       g.config.BuilderIdle,
+			Gid:        gid,
+			Log:        g.log,
 		})
 		g.close = append(g.close, builder.Close)
 		address = builder.Address
@@ -53,7 +59,12 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 		FirstUID: uid, FirstGID: gid, Log: g.log,
 	})
 	g.close = append(g.close, engine.Close)
-	g.engines[embedded.Name] = dispatcher.Engine{Engine: engine, Limit: g.config.Concurrency, URL: g.runnerURL(), BuilderTLS: who.Text()}
+	g.engines[embedded.Name] = dispatcher.Engine{
+		Engine:     engine,
+		Limit:      g.config.Concurrency,
+		URL:        g.runnerURL(),
+		BuilderTLS: who.Text(),
+	}
 	return nil
 }
 
@@ -61,8 +72,13 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 // time of an attempt at most: the other half is for the build.
 func (g *Gateway) wireOwn(context.Context) error {
 	g.own = own.New(own.Options{
-		Tokens: g.store, Builds: g.store, Refs: g.store, Wait: min(time.Hour, g.config.BuildTimeout/2), Now: g.store.Now, Log: g.log,
-		Look: func(ctx context.Context, r autobuild.Repository) error { return g.planner.PollSoon(ctx, r) }, // the planner is wired after the engines
+		Tokens: g.store,
+		Builds: g.store,
+		Refs:   g.store,
+		Wait:   min(time.Hour, g.config.BuildTimeout/2),
+		Now:    g.store.Now,
+		Log:    g.log,
+		Look:   func(ctx context.Context, r autobuild.Repository) error { return g.planner.PollSoon(ctx, r) }, // the planner is wired after the engines
 	})
 	g.engines[own.Name] = dispatcher.Engine{Engine: g.own, URL: g.config.URL, InRepository: true}
 	return nil
@@ -73,7 +89,10 @@ func (g *Gateway) wireOwn(context.Context) error {
 func runnerUser(setting string, euid int) (uid, gid int, err error) {
 	if euid != 0 {
 		if setting != "" {
-			return 0, 0, fmt.Errorf("SLIPWAY_RUNNER_USER=%s: only a gateway that runs as root can change users; unset it", setting)
+			return 0, 0, fmt.Errorf(
+				"SLIPWAY_RUNNER_USER=%s: only a gateway that runs as root can change users; unset it",
+				setting,
+			)
 		}
 		return 0, 0, nil
 	}
@@ -84,7 +103,11 @@ func runnerUser(setting string, euid int) (uid, gid int, err error) {
 	uid, errU := strconv.Atoi(u)
 	gid, errG := strconv.Atoi(g)
 	if !found || errU != nil || errG != nil || uid <= 0 || gid <= 0 {
-		return 0, 0, fmt.Errorf("SLIPWAY_RUNNER_USER=%s: give uid:gid in numbers above 0, as %s", setting, defaultRunnerUser)
+		return 0, 0, fmt.Errorf(
+			"SLIPWAY_RUNNER_USER=%s: give uid:gid in numbers above 0, as %s",
+			setting,
+			defaultRunnerUser,
+		)
 	}
 	return uid, gid, nil
 }

@@ -20,7 +20,8 @@ func Command(builderProgram string) *cli.Command {
 			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" + config.Help(config.JoinSettings()) +
 			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + config.Help(config.PluginSettings()),
 		Flags: []cli.Flag{&cli.BoolFlag{
-			Name: dryRunFlag, Usage: "without a gateway: say what the step would do and where each setting came from, and do none of it",
+			Name:  dryRunFlag,
+			Usage: "without a gateway: say what the step would do and where each setting came from, and do none of it",
 		}},
 		Action: start{builderProgram}.action,
 	}
@@ -57,7 +58,13 @@ func (s start) action(ctx context.Context, cmd *cli.Command) error {
 	if err := hideProcess(); err != nil {
 		return err
 	}
-	o := Options{Settings: given, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer, BuilderProgram: s.builderProgram}
+	o := Options{
+		Settings:       given,
+		Version:        config.Version,
+		Environ:        os.Environ(),
+		Output:         cmd.Root().Writer,
+		BuilderProgram: s.builderProgram,
+	}
 	if given.Probe() {
 		return Probe(ctx, o)
 	}
@@ -73,7 +80,18 @@ func (s start) joined(ctx context.Context, cmd *cli.Command) error {
 	if err := hideProcess(); err != nil {
 		return err
 	}
-	return RunJoined(ctx, JoinOptions{Settings: given, Run: Options{Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer, BuilderProgram: s.builderProgram}})
+	return RunJoined(
+		ctx,
+		JoinOptions{
+			Settings: given,
+			Run: Options{
+				Version:        config.Version,
+				Environ:        os.Environ(),
+				Output:         cmd.Root().Writer,
+				BuilderProgram: s.builderProgram,
+			},
+		},
+	)
 }
 
 // standalone hides the process as the other way does: RUN steps of a rootless builder run

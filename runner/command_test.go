@@ -41,10 +41,14 @@ func TestCommandRunsWhatTheEnvironmentSays(t *testing.T) {
 
 func TestCommandWithoutSettings(t *testing.T) {
 	setenv(t, "")
-	app := &cli.Command{Commands: []*cli.Command{runner.Command(""), server.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	app := &cli.Command{
+		Commands:       []*cli.Command{runner.Command(""), server.Command()},
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+	}
 	err := app.Run(t.Context(), []string{"slipway", "runner"})
 	var exit cli.ExitCoder
-	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(err.Error(), "SLIPWAY_RUNNER_URL is not set") {
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 ||
+		!strings.Contains(err.Error(), "SLIPWAY_RUNNER_URL is not set") {
 		t.Errorf("got %v, want exit code 2 and the setting's name", err)
 	}
 }

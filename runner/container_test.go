@@ -33,8 +33,23 @@ type container struct {
 // defaultCapabilities are Docker's.
 // https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
 func defaultCapabilities(more ...string) []string {
-	return append(more, "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
-		"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE")
+	return append(
+		more,
+		"CAP_CHOWN",
+		"CAP_DAC_OVERRIDE",
+		"CAP_FSETID",
+		"CAP_FOWNER",
+		"CAP_MKNOD",
+		"CAP_NET_RAW",
+		"CAP_SETGID",
+		"CAP_SETUID",
+		"CAP_SETFCAP",
+		"CAP_SETPCAP",
+		"CAP_NET_BIND_SERVICE",
+		"CAP_SYS_CHROOT",
+		"CAP_KILL",
+		"CAP_AUDIT_WRITE",
+	)
 }
 
 // privilegedCapabilities are most of what --privileged gives; a virtual machine may not have all.
@@ -87,7 +102,21 @@ func (c container) rootfs(t *testing.T, bundle string) string {
 	root, store := filepath.Join(bundle, "rootfs"), filepath.Join(bundle, "store")
 	makeDirs(t, bundle, "rootfs", "store")
 	mountFor(t, "tmpfs", store, "tmpfs", "mode=0755")
-	makeDirs(t, store, "lower/proc", "lower/sys", "lower/dev", "lower/etc", "lower/tmp", "lower/run", "lower/root", "lower/drone/src", "lower/usr-local", "upper", "work")
+	makeDirs(
+		t,
+		store,
+		"lower/proc",
+		"lower/sys",
+		"lower/dev",
+		"lower/etc",
+		"lower/tmp",
+		"lower/run",
+		"lower/root",
+		"lower/drone/src",
+		"lower/usr-local",
+		"upper",
+		"work",
+	)
 	if err := os.Chmod(filepath.Join(store, "lower/tmp"), 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
@@ -99,8 +128,10 @@ func (c container) rootfs(t *testing.T, bundle string) string {
 		}
 	}
 	files := map[string]string{
-		"/etc/passwd": "root:x:0:0::/root:/bin/sh\nstep:x:1000:1000::/tmp:/bin/sh\n", "/etc/group": "root:x:0:\nstep:x:1000:\n",
-		"/etc/resolv.conf": "nameserver 127.0.0.11\n", "/slipway": "",
+		"/etc/passwd":      "root:x:0:0::/root:/bin/sh\nstep:x:1000:1000::/tmp:/bin/sh\n",
+		"/etc/group":       "root:x:0:\nstep:x:1000:\n",
+		"/etc/resolv.conf": "nameserver 127.0.0.11\n",
+		"/slipway":         "",
 	}
 	for path, text := range c.files {
 		files[path] = text
@@ -164,16 +195,41 @@ func (c container) spec(t *testing.T, root, workspace string, environ []string) 
 		Version: "1.0.2",
 		Root:    &specs.Root{Path: root},
 		Process: &specs.Process{
-			Args: []string{"/slipway", "runner"}, Cwd: "/drone/src", Capabilities: held, User: specs.User{UID: c.uid, GID: c.uid},
-			Env: append([]string{asCommand + "=1", "PATH=/usr-local:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp"}, environ...),
+			Args: []string{
+				"/slipway",
+				"runner",
+			},
+			Cwd:          "/drone/src",
+			Capabilities: held,
+			User:         specs.User{UID: c.uid, GID: c.uid},
+			Env: append(
+				[]string{asCommand + "=1", "PATH=/usr-local:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp"},
+				environ...),
 		},
 		Mounts: c.mounts(t, workspace),
 		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
-			{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+			{
+				Type: specs.MountNamespace,
+			},
+			{Type: specs.PIDNamespace},
+			{Type: specs.IPCNamespace},
+			{Type: specs.UTSNamespace},
 		}},
 	}
 	if !c.unmasked {
-		s.Linux.MaskedPaths = []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}
+		s.Linux.MaskedPaths = []string{
+			"/proc/acpi",
+			"/proc/asound",
+			"/proc/interrupts",
+			"/proc/kcore",
+			"/proc/keys",
+			"/proc/latency_stats",
+			"/proc/timer_list",
+			"/proc/timer_stats",
+			"/proc/sched_debug",
+			"/proc/scsi",
+			"/sys/firmware",
+		}
 		s.Linux.ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 	}
 	if c.seccomp {
@@ -198,17 +254,40 @@ func (c container) mounts(t *testing.T, workspace string) []specs.Mount {
 	}
 	all := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc"},
-		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
-		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=64m"}},
+		{
+			Destination: "/dev",
+			Type:        "tmpfs",
+			Source:      "tmpfs",
+			Options:     []string{"nosuid", "strictatime", "mode=755", "size=65536k"},
+		},
+		{
+			Destination: "/dev/pts",
+			Type:        "devpts",
+			Source:      "devpts",
+			Options:     []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"},
+		},
+		{
+			Destination: "/dev/shm",
+			Type:        "tmpfs",
+			Source:      "shm",
+			Options:     []string{"nosuid", "noexec", "nodev", "mode=1777", "size=64m"},
+		},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", mode}},
-		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", mode}},
+		{
+			Destination: "/sys/fs/cgroup",
+			Type:        "cgroup",
+			Source:      "cgroup",
+			Options:     []string{"nosuid", "noexec", "nodev", "relatime", mode},
+		},
 		{Destination: "/slipway", Type: "bind", Source: self, Options: []string{"bind", "ro"}},
 		{Destination: "/drone/src", Type: "bind", Source: workspace, Options: []string{"rbind"}},
 	}
 	for _, dir := range programs() {
 		if _, err := os.Readlink(dir); err != nil {
-			all = append(all, specs.Mount{Destination: dir, Type: "bind", Source: dir, Options: []string{"rbind", "ro"}})
+			all = append(
+				all,
+				specs.Mount{Destination: dir, Type: "bind", Source: dir, Options: []string{"rbind", "ro"}},
+			)
 		}
 	}
 	return append(all, c.mount...)

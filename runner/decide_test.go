@@ -52,7 +52,10 @@ func TestWhereTheCacheIs(t *testing.T) {
 		}
 	}
 	locked := keptState{name: "/cache"}.without(fmt.Errorf("start: %w", &builder.LockedError{}))
-	if other := (keptState{name: "/cache"}).without(errors.New("broken")); !strings.Contains(locked, "another step is using") || !strings.Contains(other, "broken") {
+	if other := (keptState{name: "/cache"}).without(
+		errors.New("broken"),
+	); !strings.Contains(locked, "another step is using") ||
+		!strings.Contains(other, "broken") {
 		t.Errorf("got %q and %q", locked, other)
 	}
 }

@@ -28,26 +28,35 @@ func TestB12PrivateSubmoduleOfABuild(t *testing.T) {
 		t.Errorf("without a key: %s", failed.Detail)
 	}
 	w.edit = func(s *spec.Spec) {
-		s.Environment = map[string]secret.Secret{"SSH_PRIVATE": server.Key, "SSH_KNOWN_HOSTS": secret.New(server.KnownHosts)}
+		s.Environment = map[string]secret.Secret{
+			"SSH_PRIVATE":     server.Key,
+			"SSH_KNOWN_HOSTS": secret.New(server.KnownHosts),
+		}
 	}
 	middle, greeting := strings.Split(server.Key.Reveal(), "\n")[2], ""
 	w.builder.inside = func(context.Context) error {
-		return filepath.WalkDir(w.builder.requests[len(w.builder.requests)-1].Context, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
+		return filepath.WalkDir(
+			w.builder.requests[len(w.builder.requests)-1].Context,
+			func(path string, d fs.DirEntry, err error) error {
+				if err != nil || !d.Type().IsRegular() {
+					return err
+				}
+				content, err := os.ReadFile(path)
+				if strings.Contains(string(content), middle) {
+					t.Errorf("%s of the build context holds the key", path)
+				}
+				if strings.HasSuffix(path, "/lib/greeting") {
+					greeting = string(content)
+				}
 				return err
-			}
-			content, err := os.ReadFile(path)
-			if strings.Contains(string(content), middle) {
-				t.Errorf("%s of the build context holds the key", path)
-			}
-			if strings.HasSuffix(path, "/lib/greeting") {
-				greeting = string(content)
-			}
-			return err
-		})
+			},
+		)
 	}
 	done := w.must(w.push(map[string]string{"again": ""}), autobuild.Succeeded, "")
-	if log := w.log(done); greeting != "from a submodule\n" || strings.Contains(log, middle) || !strings.Contains(log, "submodule lib is at commit "+lib) {
+	if log := w.log(
+		done,
+	); greeting != "from a submodule\n" || strings.Contains(log, middle) ||
+		!strings.Contains(log, "submodule lib is at commit "+lib) {
 		t.Errorf("greeting %q; log:\n%s", greeting, log)
 	}
 }

@@ -56,7 +56,9 @@ func TestCancelledAtTheGateway(t *testing.T) {
 	if !errors.Is(err, report.ErrOver) {
 		t.Errorf("Run returned %v, want ErrOver", err)
 	}
-	if took := time.Since(<-cancelled); took > 10*time.Second { // a runner hears of it within 2 s; a machine may be loaded
+	if took := time.Since(
+		<-cancelled,
+	); took > 10*time.Second { // a runner hears of it within 2 s; a machine may be loaded
 		t.Errorf("stopped after %s", took)
 	}
 	if got, err := w.store.Build(t.Context(), b.ID); err != nil || got.State != autobuild.Cancelled {

@@ -252,7 +252,10 @@ func (n *internet) has(t *testing.T) (lines []string) {
 			at[desc.Digest.String()+what] = append(at[desc.Digest.String()+what], tag)
 		}
 		for digest, tags := range at {
-			lines = append(lines, image+": "+hashes.ReplaceAllString(strings.Join(tags, ", "), "…")+digest[len("sha256:")+64:])
+			lines = append(
+				lines,
+				image+": "+hashes.ReplaceAllString(strings.Join(tags, ", "), "…")+digest[len("sha256:")+64:],
+			)
 		}
 	}
 	slices.Sort(lines)
@@ -306,8 +309,15 @@ func authority(t *testing.T, file string) func(*tls.ClientHelloInfo) (*tls.Certi
 		t.Fatal(err)
 	}
 	from, until := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "examples"}, NotBefore: from, NotAfter: until,
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	ca := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "examples"},
+		NotBefore:             from,
+		NotAfter:              until,
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +326,12 @@ func authority(t *testing.T, file string) func(*tls.ClientHelloInfo) (*tls.Certi
 		t.Fatal(err)
 	}
 	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		leaf := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{hello.ServerName}, NotBefore: from, NotAfter: until}
+		leaf := &x509.Certificate{
+			SerialNumber: big.NewInt(2),
+			DNSNames:     []string{hello.ServerName},
+			NotBefore:    from,
+			NotAfter:     until,
+		}
 		der, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), key)
 		return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 	}

@@ -33,8 +33,15 @@ const maxMessage = 64 << 20
 
 func tap(t *testing.T, builder string) *wiretap {
 	t.Helper()
-	to, err := grpc.NewClient(builder, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodec(frames{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
+	to, err := grpc.NewClient(
+		builder,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodec(frames{}),
+			grpc.MaxCallRecvMsgSize(maxMessage),
+			grpc.MaxCallSendMsgSize(maxMessage),
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +52,12 @@ func tap(t *testing.T, builder string) *wiretap {
 		t.Fatal(err)
 	}
 	w.address = "unix://" + socket
-	server := grpc.NewServer(grpc.ForceServerCodec(frames{}), grpc.UnknownServiceHandler(w.pass), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage))
+	server := grpc.NewServer(
+		grpc.ForceServerCodec(frames{}),
+		grpc.UnknownServiceHandler(w.pass),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
+	)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() {
 		server.Stop()
@@ -127,7 +139,9 @@ func (w *wiretap) asked(proxy string) (lines []string) {
 		}
 		lines = append(lines, attributes("", r.FrontendAttrs, proxy)...)
 		for _, e := range r.Exporters {
-			lines = append(lines, attributes("export "+e.Type+" ", withoutAnnotations(e.Attrs, r.FrontendAttrs), proxy)...)
+			lines = append(
+				lines,
+				attributes("export "+e.Type+" ", withoutAnnotations(e.Attrs, r.FrontendAttrs), proxy)...)
 		}
 		if r.Cache == nil {
 			continue

@@ -141,16 +141,37 @@ func (e example) metadata() map[string]string {
 	}
 	if e.CI == ci.Woodpecker {
 		return map[string]string{
-			"CI": "woodpecker", "CI_SYSTEM_NAME": "woodpecker", "CI_PIPELINE_EVENT": event, "CI_COMMIT_REF": ref, "CI_COMMIT_SHA": exampleCommit,
-			"CI_COMMIT_BRANCH": branch, "CI_COMMIT_TAG": tag, "CI_REPO_DEFAULT_BRANCH": "main", "CI_REPO": "octocat/hello", "CI_REPO_OWNER": "octocat",
-			"CI_REPO_NAME": "hello", "CI_REPO_URL": "https://bitbucket.org/octocat/hello", "CI_REPO_CLONE_URL": "https://bitbucket.org/octocat/hello.git",
+			"CI":                     "woodpecker",
+			"CI_SYSTEM_NAME":         "woodpecker",
+			"CI_PIPELINE_EVENT":      event,
+			"CI_COMMIT_REF":          ref,
+			"CI_COMMIT_SHA":          exampleCommit,
+			"CI_COMMIT_BRANCH":       branch,
+			"CI_COMMIT_TAG":          tag,
+			"CI_REPO_DEFAULT_BRANCH": "main",
+			"CI_REPO":                "octocat/hello",
+			"CI_REPO_OWNER":          "octocat",
+			"CI_REPO_NAME":           "hello",
+			"CI_REPO_URL":            "https://bitbucket.org/octocat/hello",
+			"CI_REPO_CLONE_URL":      "https://bitbucket.org/octocat/hello.git",
 		}
 	}
 	return map[string]string{
-		"CI": "true", "DRONE": "true", "DRONE_BUILD_EVENT": event, "DRONE_COMMIT_REF": ref, "DRONE_COMMIT_SHA": exampleCommit, "DRONE_BUILD_NUMBER": "42",
-		"DRONE_BRANCH": branch, "DRONE_COMMIT_BRANCH": branch, "DRONE_TAG": tag, "DRONE_REPO_BRANCH": "main", "DRONE_REPO": "octocat/hello",
-		"DRONE_REPO_OWNER": "octocat", "DRONE_REPO_NAME": "hello", "DRONE_REPO_LINK": "https://bitbucket.org/octocat/hello",
-		"DRONE_REMOTE_URL": "https://bitbucket.org/octocat/hello.git",
+		"CI":                  "true",
+		"DRONE":               "true",
+		"DRONE_BUILD_EVENT":   event,
+		"DRONE_COMMIT_REF":    ref,
+		"DRONE_COMMIT_SHA":    exampleCommit,
+		"DRONE_BUILD_NUMBER":  "42",
+		"DRONE_BRANCH":        branch,
+		"DRONE_COMMIT_BRANCH": branch,
+		"DRONE_TAG":           tag,
+		"DRONE_REPO_BRANCH":   "main",
+		"DRONE_REPO":          "octocat/hello",
+		"DRONE_REPO_OWNER":    "octocat",
+		"DRONE_REPO_NAME":     "hello",
+		"DRONE_REPO_LINK":     "https://bitbucket.org/octocat/hello",
+		"DRONE_REMOTE_URL":    "https://bitbucket.org/octocat/hello.git",
 	}
 }
 
@@ -161,7 +182,12 @@ func (e example) run(t *testing.T, n *internet, w *wiretap) string {
 		n.put(t, image)
 	}
 	n.begin(n.now, e) // forgets the calls
-	environ, err := citest.Step{CI: e.CI, Settings: e.Settings, Environment: e.Environment, Secrets: e.Secrets}.Environ()
+	environ, err := citest.Step{
+		CI:          e.CI,
+		Settings:    e.Settings,
+		Environment: e.Environment,
+		Secrets:     e.Secrets,
+	}.Environ()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +215,8 @@ func (e example) run(t *testing.T, n *internet, w *wiretap) string {
 		}
 	}
 	t.Logf("%s", log)
-	text := strings.NewReplacer(dir, "<workspace>", exampleCommit, "<commit>", w.address, "<builder>").Replace(out.String())
+	text := strings.NewReplacer(dir, "<workspace>", exampleCommit, "<commit>", w.address, "<builder>").
+		Replace(out.String())
 	return sometimes.ReplaceAllString(text, "<time>")
 }
 
@@ -220,7 +247,9 @@ func decided(log string, err error) (lines []string) {
 	return lines
 }
 
-var decision = regexp.MustCompile(`^(note: |tags: |skipped: |slipway: |would (build|copy|push|sign|write) |  (tags|secrets|login|platforms|cache|file|source) {2,8}\S)`)
+var decision = regexp.MustCompile(
+	`^(note: |tags: |skipped: |slipway: |would (build|copy|push|sign|write) |  (tags|secrets|login|platforms|cache|file|source) {2,8}\S)`,
+)
 
 // made are the files that the step left in the workspace.
 func made(t *testing.T, dir string, before map[string]string) (lines []string) {

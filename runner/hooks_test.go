@@ -85,13 +85,21 @@ func TestHooksThatMayNotRunFailTheBuild(t *testing.T) {
 	if len(w.builder.requests) != 0 {
 		t.Error("it was built all the same")
 	}
-	w.must(w.push(map[string]string{"svc/Dockerfile": "FROM other\n", hook("post_push") + ".bak": ""}), autobuild.Failed, autobuild.ReasonHook)
+	w.must(
+		w.push(map[string]string{"svc/Dockerfile": "FROM other\n", hook("post_push") + ".bak": ""}),
+		autobuild.Failed,
+		autobuild.ReasonHook,
+	)
 }
 
 // A Dockerfile may be made by a hook.
 func TestHookMakesTheDockerfile(t *testing.T) {
 	w := newWorld(t)
-	w.must(w.push(map[string]string{hook("pre_build"): "#!/bin/sh\necho FROM scratch > Dockerfile\n"}), autobuild.Succeeded, "")
+	w.must(
+		w.push(map[string]string{hook("pre_build"): "#!/bin/sh\necho FROM scratch > Dockerfile\n"}),
+		autobuild.Succeeded,
+		"",
+	)
 }
 
 // seeded makes the registry point IMAGE_NAME at an image when a hook asks for it.
@@ -151,7 +159,11 @@ func TestSupersededHookBuildDoesNotStart(t *testing.T) {
 	w := newWorld(t)
 	w.edit = pushHooks
 	older := w.push(w.seeded(t))
-	newer := map[string]string{"svc/Dockerfile": "FROM newer\n", hook("build"): "#!/bin/sh\n", hook("push"): "#!/bin/sh\n"}
+	newer := map[string]string{
+		"svc/Dockerfile": "FROM newer\n",
+		hook("build"):    "#!/bin/sh\n",
+		hook("push"):     "#!/bin/sh\n",
+	}
 	w.must(w.push(newer), autobuild.Succeeded, "")
 	w.must(older, autobuild.Cancelled, autobuild.ReasonSuperseded)
 	if got := w.tag("1.2"); got != "" {

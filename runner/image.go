@@ -69,8 +69,15 @@ func (j *job) imageRequest() (ImageRequest, error) {
 		return ImageRequest{}, fmt.Errorf("the build context %w; correct the rule's context", err)
 	}
 	return ImageRequest{
-		Context: folder, Dockerfile: dockerfile, BuildArgs: j.spec.BuildArgs, Platforms: j.spec.Platforms, NoCache: !j.spec.Caching,
-		Image: j.spec.Image, Registries: j.logins.Build, Progress: j.log, SharedKey: j.spec.Source.URL,
+		Context:    folder,
+		Dockerfile: dockerfile,
+		BuildArgs:  j.spec.BuildArgs,
+		Platforms:  j.spec.Platforms,
+		NoCache:    !j.spec.Caching,
+		Image:      j.spec.Image,
+		Registries: j.logins.Build,
+		Progress:   j.log,
+		SharedKey:  j.spec.Source.URL,
 	}, nil
 }
 
@@ -80,7 +87,11 @@ func (j *job) dial(ctx context.Context) (err error) {
 	if address == "" {
 		named = false
 		address, j.stopBuilder, err = startBuilder(ctx, ownBuilder{
-			Registries: j.logins.Build, Environ: j.o.Environ, Output: j.log, Program: j.o.BuilderProgram, Context: j.request.Context,
+			Registries: j.logins.Build,
+			Environ:    j.o.Environ,
+			Output:     j.log,
+			Program:    j.o.BuilderProgram,
+			Context:    j.request.Context,
 		})
 		if err != nil {
 			return err
@@ -100,7 +111,10 @@ func (j *job) dial(ctx context.Context) (err error) {
 
 // badName is the error of a builder that was named.
 func badName(err error) error {
-	return fmt.Errorf("%w; check PLUGIN_BUILDER or SLIPWAY_BUILDER, or leave it out to start a builder in the step", err)
+	return fmt.Errorf(
+		"%w; check PLUGIN_BUILDER or SLIPWAY_BUILDER, or leave it out to start a builder in the step",
+		err,
+	)
 }
 
 // whoWeAre is who the step is to its builder: whom it was told, else whom the gateway says.
@@ -139,8 +153,13 @@ func (j *job) buildByHook(ctx context.Context) (detail string, err error) {
 		return "", err
 	}
 	if after == "" || (after == before && after != j.spec.BuiltDigest) {
-		return "", failed(reasonHook, fmt.Errorf("hooks/build ended well but did not push %s (IMAGE_NAME): let it push the image, or add hooks/push",
-			buildhooks.ImageName(j.spec)))
+		return "", failed(
+			reasonHook,
+			fmt.Errorf(
+				"hooks/build ended well but did not push %s (IMAGE_NAME): let it push the image, or add hooks/push",
+				buildhooks.ImageName(j.spec),
+			),
+		)
 	}
 	j.image = Image{Digest: after}
 	return "by hooks/build", nil

@@ -100,8 +100,16 @@ func (j *job) fetch(ctx context.Context) error {
 		}
 		proxy := source.Proxy{URL: address, Token: j.o.Settings.Token}
 		how := source.Options{
-			Dir: filepath.Join(j.dir, "src"), Home: home, Environ: j.o.Environ, Log: j.log, Backoff: newBackoff(j.o.Backoff),
-			SSHKey: j.spec.Environment["SSH_PRIVATE"], KnownHosts: j.spec.Environment["SSH_KNOWN_HOSTS"].Reveal(),
+			Dir: filepath.Join(
+				j.dir,
+				"src",
+			),
+			Home:       home,
+			Environ:    j.o.Environ,
+			Log:        j.log,
+			Backoff:    newBackoff(j.o.Backoff),
+			SSHKey:     j.spec.Environment["SSH_PRIVATE"],
+			KnownHosts: j.spec.Environment["SSH_KNOWN_HOSTS"].Reveal(),
 		}
 		if j.tree, err = source.Fetch(ctx, j.spec.Source, proxy, how); err != nil {
 			return "", err

@@ -46,7 +46,11 @@ func RunJoined(ctx context.Context, o JoinOptions) error {
 	s := o.Settings
 	j := &joining{o: o, log: logger{o.Run.Output, o.Run.Now}, ends: map[int64]error{}}
 	j.client = report.New(report.Options{
-		URL: s.Gateway + "/runner/v1/automated/" + s.AutomatedBuild, Token: s.Token, Version: o.Run.Version, Now: o.Run.Now, Backoff: o.Run.Backoff,
+		URL:     s.Gateway + "/runner/v1/automated/" + s.AutomatedBuild,
+		Token:   s.Token,
+		Version: o.Run.Version,
+		Now:     o.Run.Now,
+		Backoff: o.Run.Backoff,
 	})
 	j.asks = spec.JoinRequest{Commit: s.Commit, Ref: s.Ref, Pipeline: s.Pipeline}
 	if j.asks.Pipeline == "" {
@@ -110,7 +114,10 @@ func (j *joining) next(ctx context.Context) (reply spec.JoinReply, err error) {
 	for {
 		reply, err = j.client.Join(ctx, j.asks)
 		if errors.Is(err, report.ErrUnauthorized) {
-			return reply, fmt.Errorf("the gateway does not take PLUGIN_TOKEN for the automated build %s (PLUGIN_AUTOMATED_BUILD): make a token on its page, and keep it as the CI's secret", j.o.Settings.AutomatedBuild)
+			return reply, fmt.Errorf(
+				"the gateway does not take PLUGIN_TOKEN for the automated build %s (PLUGIN_AUTOMATED_BUILD): make a token on its page, and keep it as the CI's secret",
+				j.o.Settings.AutomatedBuild,
+			)
 		}
 		var refused *report.StatusError
 		none := errors.As(err, &refused) && refused.Status == http.StatusNotFound

@@ -36,7 +36,9 @@ func (w *world) steps(patience time.Duration, answers ...func() told) (output st
 			return
 		}
 		var request spec.JoinRequest
-		if err := json.NewDecoder(r.Body).Decode(&request); err != nil || request.Pipeline == "" || r.Header.Get("Authorization") != "Bearer long-lived" {
+		if err := json.NewDecoder(r.Body).
+			Decode(&request); err != nil || request.Pipeline == "" ||
+			r.Header.Get("Authorization") != "Bearer long-lived" {
 			w.t.Errorf("asked with %+v, %v", request, err)
 		}
 		a := answers[min(int(n.Add(1)), len(answers))-1]()
@@ -51,8 +53,19 @@ func (w *world) steps(patience time.Duration, answers ...func() told) (output st
 	run := w.options(autobuild.Build{}, "")
 	run.Output = &out
 	err = runner.RunJoined(w.t.Context(), runner.JoinOptions{
-		Settings: settings.Join{Gateway: w.gateway.URL, AutomatedBuild: "kq3", Token: secret.New("long-lived"), Builder: "unix:///of-the-world.sock", Hooks: true, Commit: w.head, Ref: "refs/heads/main", Logins: w.logins},
-		Run:      run, Patience: patience, Pace: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
+		Settings: settings.Join{
+			Gateway:        w.gateway.URL,
+			AutomatedBuild: "kq3",
+			Token:          secret.New("long-lived"),
+			Builder:        "unix:///of-the-world.sock",
+			Hooks:          true,
+			Commit:         w.head,
+			Ref:            "refs/heads/main",
+			Logins:         w.logins,
+		},
+		Run:      run,
+		Patience: patience,
+		Pace:     func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
 	})
 	return out.String(), int(n.Load()), err
 }
@@ -71,7 +84,14 @@ func nothing(reason string, unsure bool) func() told {
 func (w *world) has(b autobuild.Build) func() told {
 	return func() told {
 		token := autobuild.NewToken()
-		if _, err := w.store.StartAttempt(w.t.Context(), b.ID, "own", autobuild.TokenHash(token), time.Now().Add(time.Hour), 0); err != nil {
+		if _, err := w.store.StartAttempt(
+			w.t.Context(),
+			b.ID,
+			"own",
+			autobuild.TokenHash(token),
+			time.Now().Add(time.Hour),
+			0,
+		); err != nil {
 			w.t.Error(err)
 		}
 		return told{status: http.StatusOK, reply: spec.JoinReply{BuildID: b.ID, Build: b.Number, Token: token}}
@@ -81,7 +101,15 @@ func (w *world) has(b autobuild.Build) func() told {
 func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
 	w := newWorld(t)
 	first, second := w.push(dockerfile("FROM scratch\n")), w.push(dockerfile("FROM other\n"))
-	output, asked, err := w.steps(time.Minute, says(404, "not yet"), says(404, "not yet"), w.has(first), says(404, "build 2 is queued"), w.has(second), nothing("all done", true))
+	output, asked, err := w.steps(
+		time.Minute,
+		says(404, "not yet"),
+		says(404, "not yet"),
+		w.has(first),
+		says(404, "build 2 is queued"),
+		w.has(second),
+		nothing("all done", true),
+	)
 	if err != nil || asked != 6 {
 		t.Errorf("asked %d times, %v", asked, err)
 	}
@@ -119,7 +147,8 @@ func TestABuildThatFailsDoesNotKeepOthersWaiting(t *testing.T) {
 	w := newWorld(t)
 	failing, good := w.push(map[string]string{"README": "no Dockerfile"}), w.push(dockerfile("FROM scratch\n"))
 	_, _, err := w.steps(time.Minute, w.has(failing), w.has(good), says(409, "build 1 is over"))
-	if err == nil || !strings.Contains(err.Error(), "build 1: build failed (config)") || strings.Contains(err.Error(), "is over") {
+	if err == nil || !strings.Contains(err.Error(), "build 1: build failed (config)") ||
+		strings.Contains(err.Error(), "is over") {
 		t.Errorf("the step: %v", err)
 	}
 	w.check(good, nil, autobuild.Succeeded, "")
@@ -134,7 +163,11 @@ func TestARetryInTheSameStepMakesItGood(t *testing.T) {
 	if output, _, err := w.steps(time.Minute, w.has(b), again, nothing("done", false)); err != nil {
 		t.Errorf("the step: %v\n%s", err, output)
 	}
-	if got, err := w.store.Build(t.Context(), b.ID); err != nil || got.State != autobuild.Succeeded || got.Attempt != 2 {
+	if got, err := w.store.Build(
+		t.Context(),
+		b.ID,
+	); err != nil || got.State != autobuild.Succeeded ||
+		got.Attempt != 2 {
 		t.Errorf("build %+v, %v", got, err)
 	}
 }

@@ -26,7 +26,13 @@ type ownBuilder struct {
 
 func (r *standalone) ownBuilder() ownBuilder {
 	return ownBuilder{
-		Registries: r.s.Registries(), State: r.s.State, Origin: r.s.Origins["PLUGIN_STATE"], Environ: r.o.Environ, Output: r.log, Program: r.o.BuilderProgram, Context: r.request.Context,
+		Registries: r.s.Registries(),
+		State:      r.s.State,
+		Origin:     r.s.Origins["PLUGIN_STATE"],
+		Environ:    r.o.Environ,
+		Output:     r.log,
+		Program:    r.o.BuilderProgram,
+		Context:    r.request.Context,
 	}
 }
 
@@ -39,7 +45,10 @@ func startBuilder(ctx context.Context, o ownBuilder) (address string, stop func(
 	}
 	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
-		return "", nil, fmt.Errorf("make a directory for the builder: %w; set TMPDIR to one that can be written, as a volume", err)
+		return "", nil, fmt.Errorf(
+			"make a directory for the builder: %w; set TMPDIR to one that can be written, as a volume",
+			err,
+		)
 	}
 	remove := func() { _ = os.RemoveAll(dir) }
 	child, err := o.start(ctx, dir, kept)
@@ -47,14 +56,26 @@ func startBuilder(ctx context.Context, o ownBuilder) (address string, stop func(
 		remove()
 		return "", nil, advise(err, o.Environ)
 	}
-	_, _ = fmt.Fprintf(o.Output, "  %-11s starts here, %s\n", "builder", child.How) // a log that cannot be written must not fail the build
+	_, _ = fmt.Fprintf(
+		o.Output,
+		"  %-11s starts here, %s\n",
+		"builder",
+		child.How,
+	) // a log that cannot be written must not fail the build
 	return child.Address, func() { child.Stop(); remove() }, nil
 }
 
 // start starts the builder on the state that is kept, and, where that cannot be had, on one that
 // goes with the step: a cache is no reason to fail, nor to wait for another step.
 func (o ownBuilder) start(ctx context.Context, dir string, kept keptState) (*builder.Child, error) {
-	options := builder.ChildOptions{Program: o.Program, Dir: dir, Context: o.Context, InsecureRegistries: insecureHosts(o.Registries), Environ: o.Environ, Output: o.Output}
+	options := builder.ChildOptions{
+		Program:            o.Program,
+		Dir:                dir,
+		Context:            o.Context,
+		InsecureRegistries: insecureHosts(o.Registries),
+		Environ:            o.Environ,
+		Output:             o.Output,
+	}
 	if kept.dir == "" {
 		o.say(kept.line)
 		return builder.StartChild(ctx, options)

@@ -36,11 +36,24 @@ func TestAStepsOwnBuilderIsGivenTheContext(t *testing.T) {
 	}
 
 	at := workspace(t, map[string]string{"app/Dockerfile": "FROM scratch\n"})
-	s, err := settings.ReadPlugin(fixed([]string{"PLUGIN_REPO=" + w.image(), "PLUGIN_STATE=off", "PLUGIN_DOCKERFILE=app/Dockerfile", "PLUGIN_CONTEXT=app", "CI_WORKSPACE=" + at}))
+	s, err := settings.ReadPlugin(
+		fixed(
+			[]string{
+				"PLUGIN_REPO=" + w.image(),
+				"PLUGIN_STATE=off",
+				"PLUGIN_DOCKERFILE=app/Dockerfile",
+				"PLUGIN_CONTEXT=app",
+				"CI_WORKSPACE=" + at,
+			},
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = runner.RunStandalone(t.Context(), runner.StandaloneOptions{Settings: s, Environ: os.Environ(), Output: io.Discard, BuilderProgram: program})
+	err = runner.RunStandalone(
+		t.Context(),
+		runner.StandaloneOptions{Settings: s, Environ: os.Environ(), Output: io.Discard, BuilderProgram: program},
+	)
 	if got, want := given(err), filepath.Join(at, "app"); got != want {
 		t.Errorf("a step alone: %q, want %q", got, want)
 	}

@@ -42,7 +42,11 @@ func (o ownBuilder) keptState() (keptState, error) {
 	}
 	facts := readState(o.State.Dir)
 	if !facts.writable {
-		return keptState{}, fmt.Errorf("%s: %s, the directory for the builder's cache, cannot be written: mount a volume there that this step may write, or leave it out", o.Origin, o.State.Dir)
+		return keptState{}, fmt.Errorf(
+			"%s: %s, the directory for the builder's cache, cannot be written: mount a volume there that this step may write, or leave it out",
+			o.Origin,
+			o.State.Dir,
+		)
 	}
 	return chooseState(o, facts), nil
 }
@@ -75,7 +79,9 @@ func (k keptState) without(err error) string {
 	if errors.As(err, &locked) {
 		return "another step is using the cache in " + k.name + "; this one starts with an empty cache, which goes with it"
 	}
-	return "the cache in " + k.name + " cannot be used, so this step starts with an empty one, which goes with it: " + oneLine(err)
+	return "the cache in " + k.name + " cannot be used, so this step starts with an empty one, which goes with it: " + oneLine(
+		err,
+	)
 }
 
 func readState(dir string) (f stateFacts) {

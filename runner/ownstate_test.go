@@ -35,7 +35,10 @@ func TestTheStateOutlivesKilledStepsAndHoldsNobodyUp(t *testing.T) {
 	needBuildKit(t)
 	dir, state := shellWorkspace(t, waits, map[string]string{}), filepath.Join(t.TempDir(), "made", "state")
 	on := func(more ...string) *exec.Cmd {
-		return step(t, dir, append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE=" + state}, more...)...)
+		return step(
+			t,
+			dir,
+			append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE=" + state}, more...)...)
 	}
 	keeps(t, on(), "builder: its cache is in "+state+" (PLUGIN_STATE), which was empty", "cached  0 of 4 steps")
 
@@ -49,7 +52,12 @@ func TestTheStateOutlivesKilledStepsAndHoldsNobodyUp(t *testing.T) {
 	_ = killed.Wait() // it was killed
 	untilNobodyUses(t, state)
 
-	keeps(t, on(), "builder: its cache is in "+state+" (PLUGIN_STATE), as earlier steps left it", "cached  4 of 4 steps")
+	keeps(
+		t,
+		on(),
+		"builder: its cache is in "+state+" (PLUGIN_STATE), as earlier steps left it",
+		"cached  4 of 4 steps",
+	)
 }
 
 // A state that was cut off in the middle of a write must not fail every step from then on.
@@ -60,7 +68,11 @@ func TestAStateThatCannotBeReadIsDoneWithout(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(state, worker), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(state, worker, "containerdmeta.db"), []byte(strings.Repeat("no database ", 2000)), 0o600); err != nil {
+		if err := os.WriteFile(
+			filepath.Join(state, worker, "containerdmeta.db"),
+			[]byte(strings.Repeat("no database ", 2000)),
+			0o600,
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,7 +87,10 @@ func TestTheVolumeForTheStateIsTakenUnasked(t *testing.T) {
 	}
 	dir, volume := shellWorkspace(t, waits, map[string]string{}), t.TempDir()
 	in := func(mount string, more ...string) *exec.Cmd {
-		cmd := step(t, dir, append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "VOLUME=" + volume}, more...)...)
+		cmd := step(
+			t,
+			dir,
+			append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "VOLUME=" + volume}, more...)...)
 		self, err := os.Executable()
 		if err != nil {
 			t.Fatal(err)
@@ -86,15 +101,31 @@ func TestTheVolumeForTheStateIsTakenUnasked(t *testing.T) {
 	}
 	const bind, none = `mount --bind "$VOLUME" /var/lib/slipway/builder`, "true"
 	keeps(t, in(bind), "builder: its cache is in /var/lib/slipway/builder (a volume is there), which was empty")
-	keeps(t, in(bind), "builder: its cache is in /var/lib/slipway/builder (a volume is there), as earlier steps left it", "cached  4 of 4 steps")
-	keeps(t, in(bind, "PLUGIN_STATE=off"), "builder: its cache goes with this step, as PLUGIN_STATE says", "cached  0 of 4 steps")
-	keeps(t, in(none), "builder: its cache goes with this step; a volume at /var/lib/slipway/builder would keep it", "cached  0 of 4 steps")
+	keeps(
+		t,
+		in(bind),
+		"builder: its cache is in /var/lib/slipway/builder (a volume is there), as earlier steps left it",
+		"cached  4 of 4 steps",
+	)
+	keeps(
+		t,
+		in(bind, "PLUGIN_STATE=off"),
+		"builder: its cache goes with this step, as PLUGIN_STATE says",
+		"cached  0 of 4 steps",
+	)
+	keeps(
+		t,
+		in(none),
+		"builder: its cache goes with this step; a volume at /var/lib/slipway/builder would keep it",
+		"cached  0 of 4 steps",
+	)
 }
 
 func TestAStateThatCannotBeMadeFailsTheStep(t *testing.T) {
 	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	out, err := step(t, dir, "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE=/proc/state").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "PLUGIN_STATE: the directory for the builder's cache cannot be made") {
+	if err == nil ||
+		!strings.Contains(string(out), "PLUGIN_STATE: the directory for the builder's cache cannot be made") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -22,8 +22,12 @@ func advise(err error, environ []string) error {
 	if !obstacle.Privilege() {
 		return fmt.Errorf("%w; or %s", obstacle, elsewhere)
 	}
-	return fmt.Errorf("no builder can run here: %s. Either %s; then no step needs privilege. Or give the step privilege: %s",
-		obstacle.Detail, elsewhere, privilegeOf(asMap(environ), obstacle.Mend))
+	return fmt.Errorf(
+		"no builder can run here: %s. Either %s; then no step needs privilege. Or give the step privilege: %s",
+		obstacle.Detail,
+		elsewhere,
+		privilegeOf(asMap(environ), obstacle.Mend),
+	)
 }
 
 // privilegeOf names the setting by which the CI at hand gives a step the privilege to mount, and
@@ -37,14 +41,22 @@ func privilegeOf(environ map[string]string, mend string) string {
 	kubernetes := environ["KUBERNETES_SERVICE_HOST"] != ""
 	switch name := ci.Read(environ).CI; {
 	case name == ci.Drone:
-		return "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner to the step's image, or make the repository trusted and the step privileged (privileged: true)" + orElse(mend)
+		return "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner to the step's image, or make the repository trusted and the step privileged (privileged: true)" + orElse(
+			mend,
+		)
 	case name == ci.Woodpecker && kubernetes:
 		return "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server to the step's image with its tag; or, for a trusted repository, " +
-			"give the step backend_options.kubernetes.securityContext with seccompProfile {type: Unconfined}" + orElse(mend)
+			"give the step backend_options.kubernetes.securityContext with seccompProfile {type: Unconfined}" + orElse(
+			mend,
+		)
 	case name == ci.Woodpecker:
-		return "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server to the step's image with its tag; the step may have settings alone, no commands" + orElse(mend)
+		return "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server to the step's image with its tag; the step may have settings alone, no commands" + orElse(
+			mend,
+		)
 	case kubernetes:
-		return "give the container securityContext with privileged: true, or with seccompProfile {type: Unconfined}" + orElse(mend)
+		return "give the container securityContext with privileged: true, or with seccompProfile {type: Unconfined}" + orElse(
+			mend,
+		)
 	}
 	return mend
 }

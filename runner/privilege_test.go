@@ -30,7 +30,11 @@ func TestWhatIsAdvisedWhereNoBuilderCanRun(t *testing.T) {
 		if !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
-		if other := strings.Contains(got, "PRIVILEGED"); other && !strings.Contains(c.want, "PRIVILEGED") && name != "Woodpecker on Kubernetes" {
+		if other := strings.Contains(
+			got,
+			"PRIVILEGED",
+		); other && !strings.Contains(c.want, "PRIVILEGED") &&
+			name != "Woodpecker on Kubernetes" {
 			t.Errorf("%s: it advises privilege that would not help: %q", name, got)
 		}
 	}

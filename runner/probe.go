@@ -23,13 +23,26 @@ const probeDial = 20 * time.Second
 // that says what is wrong, and what would mend it.
 func Probe(ctx context.Context, o Options) error {
 	o = o.complete()
-	client := report.New(report.Options{URL: strings.TrimSuffix(o.Settings.URL, "/"+path.Base(spec.ProbePath)), Token: o.Settings.Token, Version: o.Version})
+	client := report.New(
+		report.Options{
+			URL:     strings.TrimSuffix(o.Settings.URL, "/"+path.Base(spec.ProbePath)),
+			Token:   o.Settings.Token,
+			Version: o.Version,
+		},
+	)
 	reply, err := client.Probe(ctx)
 	switch {
 	case errors.Is(err, report.ErrUnauthorized):
-		return fmt.Errorf(spec.ProbeGateway+"%s does not know the step's token: is it the one that started this pipeline, and less than 10 minutes ago?", o.Settings.URL)
+		return fmt.Errorf(
+			spec.ProbeGateway+"%s does not know the step's token: is it the one that started this pipeline, and less than 10 minutes ago?",
+			o.Settings.URL,
+		)
 	case err != nil:
-		return fmt.Errorf(spec.ProbeGateway+"%s is not reached from here: %s; set SLIPWAY_URL of the gateway to an address that steps reach", o.Settings.URL, oneLine(err))
+		return fmt.Errorf(
+			spec.ProbeGateway+"%s is not reached from here: %s; set SLIPWAY_URL of the gateway to an address that steps reach",
+			o.Settings.URL,
+			oneLine(err),
+		)
 	}
 	o.well("the gateway answers at %s, and knows the step's token", o.Settings.URL)
 	if err := o.probeBuilder(ctx, reply.BuilderTLS); err != nil {
@@ -41,7 +54,15 @@ func Probe(ctx context.Context, o Options) error {
 
 func (o Options) probeBuilder(ctx context.Context, given secret.Secret) error {
 	if o.Settings.Builder == "" {
-		_, stop, err := startBuilder(ctx, ownBuilder{State: settings.State{Off: true}, Environ: o.Environ, Output: o.output(), Program: o.BuilderProgram})
+		_, stop, err := startBuilder(
+			ctx,
+			ownBuilder{
+				State:   settings.State{Off: true},
+				Environ: o.Environ,
+				Output:  o.output(),
+				Program: o.BuilderProgram,
+			},
+		)
 		if err != nil {
 			return err
 		}

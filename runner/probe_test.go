@@ -64,7 +64,13 @@ func TestWhatAProbesStepSays(t *testing.T) {
 					t.Errorf("%v\n%s", err, out.String())
 				}
 			} else if err == nil || !strings.HasPrefix(err.Error(), c.err) || !strings.Contains(err.Error(), c.mend) || strings.Contains(err.Error(), "\n") || strings.Contains(out.String(), "can build") {
-				t.Errorf("error %v, want one line that begins with %q and says %q\n%s", err, c.err, c.mend, out.String())
+				t.Errorf(
+					"error %v, want one line that begins with %q and says %q\n%s",
+					err,
+					c.err,
+					c.mend,
+					out.String(),
+				)
 			}
 			if !strings.Contains(out.String(), c.prints) {
 				t.Errorf("it does not print %q:\n%s", c.prints, out.String())
@@ -79,7 +85,14 @@ func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
 	t.Setenv("TMPDIR", openDir(t))
 	var out bytes.Buffer
 	s := settings.Settings{URL: prober(t, "") + "/runner/v1/probe", Token: secret.New("probe-token")}
-	err := runner.Probe(t.Context(), runner.Options{Settings: s, Environ: append(os.Environ(), asCommand+"=1", "SLIPWAY_BUILDER_NETWORK=none"), Output: &out})
+	err := runner.Probe(
+		t.Context(),
+		runner.Options{
+			Settings: s,
+			Environ:  append(os.Environ(), asCommand+"=1", "SLIPWAY_BUILDER_NETWORK=none"),
+			Output:   &out,
+		},
+	)
 	if err != nil || !strings.Contains(out.String(), "slipway: well: a builder starts in the step\n") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
@@ -91,12 +104,20 @@ func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
 // A step that cannot build ends with exit code 1, and with one line that names the mend.
 func TestAProbesStepWithoutABuilder(t *testing.T) {
 	needBuildKit(t)
-	cmd := step(t, t.TempDir(), "PLUGIN_RUNNER_URL="+prober(t, "")+"/runner/v1/probe", "PLUGIN_RUNNER_TOKEN=probe-token", "PATH="+t.TempDir())
+	cmd := step(
+		t,
+		t.TempDir(),
+		"PLUGIN_RUNNER_URL="+prober(t, "")+"/runner/v1/probe",
+		"PLUGIN_RUNNER_TOKEN=probe-token",
+		"PATH="+t.TempDir(),
+	)
 	out, err := cmd.CombinedOutput()
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	last := lines[len(lines)-1]
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.HasPrefix(last, "slipway: the builder: no builder can run here") || !strings.Contains(last, "apt-get install runc; or name a builder elsewhere") {
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 ||
+		!strings.HasPrefix(last, "slipway: the builder: no builder can run here") ||
+		!strings.Contains(last, "apt-get install runc; or name a builder elsewhere") {
 		t.Errorf("without runc: %v\n%s", err, out)
 	}
 	if strings.Contains(string(out), "probe-token") {

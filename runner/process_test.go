@@ -36,7 +36,12 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
 		os.Exit(m.Run())
 	}
-	os.Exit(program.Run(&cli.Command{Name: "slipway", Commands: []*cli.Command{runner.Command(""), server.Command()}}, runner.Bare(os.Args, os.Environ())))
+	os.Exit(
+		program.Run(
+			&cli.Command{Name: "slipway", Commands: []*cli.Command{runner.Command(""), server.Command()}},
+			runner.Bare(os.Args, os.Environ()),
+		),
+	)
 }
 
 // stranger is a user without rights, as embedded runners are when the gateway is root.
@@ -67,8 +72,15 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "runner")
 	cmd.Env = []string{
-		asCommand + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "SLIPWAY_RUNNER_URL=" + w.gateway.URL + "/runner/v1/builds/" + b.ID,
-		"SLIPWAY_RUNNER_TOKEN=" + token, "SLIPWAY_BUILDER=" + address, "SLIPWAY_RUNNER_HOOKS=on", "SLIPWAY_WORKDIR=" + dir,
+		asCommand + "=1",
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + dir,
+		"TMPDIR=" + dir,
+		"SLIPWAY_RUNNER_URL=" + w.gateway.URL + "/runner/v1/builds/" + b.ID,
+		"SLIPWAY_RUNNER_TOKEN=" + token,
+		"SLIPWAY_BUILDER=" + address,
+		"SLIPWAY_RUNNER_HOOKS=on",
+		"SLIPWAY_WORKDIR=" + dir,
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
 	out, err := cmd.CombinedOutput()
@@ -80,7 +92,9 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 		t.Errorf("latest is at %s, the build is %+v", w.tag("latest"), got)
 	}
 	log := w.log(b)
-	if !strings.Contains(log, fmt.Sprint(stranger)) || !strings.Contains(log, "Permission denied") || strings.Contains(log, token) || strings.Contains(log, "SLIPWAY_RUNNER_URL") {
+	if !strings.Contains(log, fmt.Sprint(stranger)) || !strings.Contains(log, "Permission denied") ||
+		strings.Contains(log, token) ||
+		strings.Contains(log, "SLIPWAY_RUNNER_URL") {
 		t.Errorf("the hook saw more than it should:\n%s", log)
 	}
 	if !bytes.Contains(out, []byte("COPY")) || greeting(t, w) != "hello\n" {
@@ -99,7 +113,14 @@ func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 		hook("post_checkout"): "#!/bin/sh\nenv\n",
 	})
 	token := w.start(b)
-	cmd := step(t, t.TempDir(), "PLUGIN_RUNNER_URL="+w.gateway.URL+"/runner/v1/builds/"+b.ID, "PLUGIN_RUNNER_TOKEN="+token, "PLUGIN_RUNNER_HOOKS=on", "PLUGIN_BUILDER=")
+	cmd := step(
+		t,
+		t.TempDir(),
+		"PLUGIN_RUNNER_URL="+w.gateway.URL+"/runner/v1/builds/"+b.ID,
+		"PLUGIN_RUNNER_TOKEN="+token,
+		"PLUGIN_RUNNER_HOOKS=on",
+		"PLUGIN_BUILDER=",
+	)
 	cmd.Args = cmd.Args[:1]
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -122,7 +143,13 @@ func TestStepOfAGatewayBuildsOnARemoteBuilder(t *testing.T) {
 	b := w.push(map[string]string{"svc/Dockerfile": "FROM scratch\nCOPY greeting /greeting\n", "greeting": "hello\n"})
 	address, pem := remoteBuilder(t)
 	w.edit = func(s *spec.Spec) { s.BuilderTLS = secret.New(pem) }
-	out, err := step(t, t.TempDir(), "PLUGIN_RUNNER_URL="+w.gateway.URL+"/runner/v1/builds/"+b.ID, "PLUGIN_RUNNER_TOKEN="+w.start(b), "PLUGIN_BUILDER="+address).CombinedOutput()
+	out, err := step(
+		t,
+		t.TempDir(),
+		"PLUGIN_RUNNER_URL="+w.gateway.URL+"/runner/v1/builds/"+b.ID,
+		"PLUGIN_RUNNER_TOKEN="+w.start(b),
+		"PLUGIN_BUILDER="+address,
+	).CombinedOutput()
 	if err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
 	}
@@ -147,7 +174,15 @@ func remoteBuilder(t *testing.T) (address, pem string) {
 	}
 	address = "tcp://" + free.Addr().String()
 	_ = free.Close()
-	serveBuilder(t, "--state", filepath.Join(dir, "state"), "--address", address, "--tls", filepath.Join(dir, "keys", "server.pem"))
+	serveBuilder(
+		t,
+		"--state",
+		filepath.Join(dir, "state"),
+		"--address",
+		address,
+		"--tls",
+		filepath.Join(dir, "keys", "server.pem"),
+	)
 	text, err := os.ReadFile(filepath.Join(dir, "keys", "client.pem"))
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +213,15 @@ func startBuilder(t *testing.T) (address string) {
 		t.Fatal(err)
 	}
 	address = "unix://" + filepath.Join(state, "builder.sock")
-	serveBuilder(t, "--state", filepath.Join(state, "state"), "--address", address, "--socket-group", fmt.Sprint(stranger))
+	serveBuilder(
+		t,
+		"--state",
+		filepath.Join(state, "state"),
+		"--address",
+		address,
+		"--socket-group",
+		fmt.Sprint(stranger),
+	)
 	return address
 }
 

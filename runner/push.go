@@ -76,7 +76,12 @@ func (j *job) moveTags(ctx context.Context) error {
 		j.tags = append(j.tags, result)
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("%d of %d tags were not pushed: %w", len(problems), len(j.spec.Tags), errors.Join(problems...))
+		return fmt.Errorf(
+			"%d of %d tags were not pushed: %w",
+			len(problems),
+			len(j.spec.Tags),
+			errors.Join(problems...),
+		)
 	}
 	return nil
 }
@@ -119,8 +124,11 @@ func (j *job) giveCredentials() (err error) {
 		return nil
 	}
 	for _, r := range j.logins.Hooks {
-		j.log.line("%s: get the credential of %s, so everyone who can push to this repository can replace every image that it opens",
-			buildhooks.Files(pushing), r.Host)
+		j.log.line(
+			"%s: get the credential of %s, so everyone who can push to this repository can replace every image that it opens",
+			buildhooks.Files(pushing),
+			r.Host,
+		)
 	}
 	dir, err := j.emptyDir("docker")
 	if err != nil {
@@ -160,8 +168,14 @@ func (j *job) hooksMayRun() error {
 	if j.o.Settings.Hooks || len(present) == 0 {
 		return nil
 	}
-	return failed(reasonHook, fmt.Errorf("the repository has the build hook hooks/%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
-		"the embedded engine can confine them only where the gateway runs as root", present[0]))
+	return failed(
+		reasonHook,
+		fmt.Errorf(
+			"the repository has the build hook hooks/%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
+				"the embedded engine can confine them only where the gateway runs as root",
+			present[0],
+		),
+	)
 }
 
 // checkPushHooks fails a build whose own hooks have to push and get no credential, before the time

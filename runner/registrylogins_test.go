@@ -33,7 +33,10 @@ func (w *world) host() string { return strings.TrimPrefix(w.registry.URL, "http:
 
 func credentialOf(host, user, password string, pullOnly bool) spec.RegistryCredential {
 	return spec.RegistryCredential{
-		Host: host, Insecure: true, PullOnly: pullOnly, Credential: spec.Credential{Username: user, Password: secret.New(password)},
+		Host:       host,
+		Insecure:   true,
+		PullOnly:   pullOnly,
+		Credential: spec.Credential{Username: user, Password: secret.New(password)},
 	}
 }
 
@@ -42,7 +45,13 @@ func TestTheBuilderGetsNoPushCredential(t *testing.T) {
 	w := newWorld(t)
 	w.edit = func(s *spec.Spec) {
 		s.Registries = []spec.RegistryCredential{
-			credentialOf(w.host()+"/acme", "pusher", pushPassword, false), credentialOf("base.example.com", "reader", pullPassword, true),
+			credentialOf(
+				w.host()+"/acme",
+				"pusher",
+				pushPassword,
+				false,
+			),
+			credentialOf("base.example.com", "reader", pullPassword, true),
 		}
 	}
 	w.locked("pusher", pushPassword)
@@ -65,7 +74,10 @@ func TestTheBuilderGetsNoPushCredential(t *testing.T) {
 		s.Registries = []spec.RegistryCredential{credentialOf(w.host(), "reader", pullPassword, true)}
 	}
 	b = w.must(w.push(dockerfile("FROM again\n")), autobuild.Errored, autobuild.ReasonConfig)
-	if want := "no push credential is stored for " + w.image() + ": add one under Settings → Registries"; !strings.Contains(b.Detail, want) {
+	if want := "no push credential is stored for " + w.image() + ": add one under Settings → Registries"; !strings.Contains(
+		b.Detail,
+		want,
+	) {
 		t.Errorf("pushed with a pull credential: got detail %q, want %q", b.Detail, want)
 	}
 }
@@ -114,7 +126,13 @@ func TestHooksThatPushGetThePushCredential(t *testing.T) {
 	w.edit = func(s *spec.Spec) {
 		s.PushHooks = true
 		s.Registries = []spec.RegistryCredential{
-			credentialOf(w.host(), "pusher", pushPassword, false), credentialOf("base.example.com", "reader", pullPassword, true),
+			credentialOf(
+				w.host(),
+				"pusher",
+				pushPassword,
+				false,
+			),
+			credentialOf("base.example.com", "reader", pullPassword, true),
 		}
 	}
 	files := dockerfile("FROM scratch\n")
@@ -181,7 +199,8 @@ func TestAStepWithoutALoginNamesTheSettings(t *testing.T) {
 	w.locked("ci", pushPassword)
 	b := w.push(dockerfile("FROM scratch\n"))
 	_, _, err := w.steps(time.Minute, w.has(b), nothing("done", false))
-	if want := "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"; err == nil ||
+		!strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}
 }

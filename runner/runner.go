@@ -106,7 +106,13 @@ func (o Options) attempt(ctx context.Context, client *report.Client, s spec.Spec
 	work, stop := context.WithTimeoutCause(work, s.Timeout, errTimeout)
 	defer stop()
 	j := &job{
-		o: o, spec: s, client: client, session: session, dir: dir, log: logger{session, o.Now}, logins: logins.Of(s, own),
+		o:        o,
+		spec:     s,
+		client:   client,
+		session:  session,
+		dir:      dir,
+		log:      logger{session, o.Now},
+		logins:   logins.Of(s, own),
 		redactor: redactor,
 	}
 	for _, note := range notes {

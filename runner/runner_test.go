@@ -38,7 +38,9 @@ func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
 		}
 	}
 	r := w.builder.requests[0]
-	if filepath.Base(r.Context) != "src" || !strings.HasSuffix(r.Dockerfile, "/src/svc/Dockerfile") || r.NoCache || r.Image != w.image() || !w.builder.closed {
+	if filepath.Base(r.Context) != "src" || !strings.HasSuffix(r.Dockerfile, "/src/svc/Dockerfile") || r.NoCache ||
+		r.Image != w.image() ||
+		!w.builder.closed {
 		t.Errorf("asked the builder for %+v", r)
 	}
 	log := w.log(b)
@@ -59,7 +61,10 @@ func TestTestOnlyBuildsPublishNothing(t *testing.T) {
 	if got := w.tag("latest"); got != "" {
 		t.Errorf("latest was pushed: %s", got)
 	}
-	if log := w.log(b); !strings.Contains(log, "not published") || !strings.Contains(log, "tested "+w.image()+":"+b.Commit.Hash[:12]) {
+	if log := w.log(
+		b,
+	); !strings.Contains(log, "not published") ||
+		!strings.Contains(log, "tested "+w.image()+":"+b.Commit.Hash[:12]) {
 		t.Errorf("the log:\n%s", log)
 	}
 }
@@ -87,7 +92,10 @@ func TestTheRepositoryIsToBlame(t *testing.T) {
 	blamed(t, map[string]mishap{
 		"the Dockerfile": {
 			prepare: func(w *world) {
-				w.builder.buildError = &runner.DockerfileError{Excerpt: ">>> RUN false", Err: errors.New("line 2: exit code 1")}
+				w.builder.buildError = &runner.DockerfileError{
+					Excerpt: ">>> RUN false",
+					Err:     errors.New("line 2: exit code 1"),
+				}
 			},
 			state: autobuild.Failed, reason: autobuild.ReasonBuild, detail: "line 2",
 		},
@@ -98,10 +106,20 @@ func TestTheRepositoryIsToBlame(t *testing.T) {
 			state: autobuild.Failed, reason: autobuild.ReasonOOM, detail: "137",
 		},
 		"no Dockerfile": {
-			files: map[string]string{"svc/README": ""}, state: autobuild.Failed, reason: autobuild.ReasonConfig, detail: "svc/Dockerfile",
+			files: map[string]string{
+				"svc/README": "",
+			},
+			state:  autobuild.Failed,
+			reason: autobuild.ReasonConfig,
+			detail: "svc/Dockerfile",
 		},
 		"no folder": {
-			files: map[string]string{"README": ""}, state: autobuild.Failed, reason: autobuild.ReasonConfig, detail: `"svc" does not exist`,
+			files: map[string]string{
+				"README": "",
+			},
+			state:  autobuild.Failed,
+			reason: autobuild.ReasonConfig,
+			detail: `"svc" does not exist`,
 		},
 		"no context": {
 			prepare: func(w *world) { w.edit = func(s *spec.Spec) { s.Context = "nowhere" } },
@@ -131,7 +149,9 @@ func TestTheSurroundingsAreToBlame(t *testing.T) {
 		},
 		"no builder": {
 			prepare: func(w *world) { w.builder.dialError = errors.New("builder at unix:///x does not answer") },
-			state:   autobuild.Errored, reason: autobuild.ReasonInfrastructure, detail: "does not answer; check PLUGIN_BUILDER",
+			state:   autobuild.Errored,
+			reason:  autobuild.ReasonInfrastructure,
+			detail:  "does not answer; check PLUGIN_BUILDER",
 		},
 		"the git credential": {
 			prepare: func(w *world) { w.account.err = autobuild.ErrUnauthorized },
@@ -211,7 +231,10 @@ func TestS5SecretsAreMaskedInTheLog(t *testing.T) {
 	files := dockerfile("FROM scratch\n")
 	files[hook("pre_build")] = "#!/bin/sh\necho token $NPM_TOKEN; printf %s \"$NPM_TOKEN\" | base64\n"
 	b := w.must(w.push(files), autobuild.Succeeded, "")
-	if log := w.log(b); strings.Contains(log, "npm-canary") || strings.Contains(log, "bnBtLWNhbmFyeQ") || !strings.Contains(log, "token **********") {
+	if log := w.log(
+		b,
+	); strings.Contains(log, "npm-canary") || strings.Contains(log, "bnBtLWNhbmFyeQ") ||
+		!strings.Contains(log, "token **********") {
 		t.Errorf("the log:\n%s", log)
 	}
 }
@@ -303,10 +326,14 @@ func TestF16ATagThatIsNeverTakenIsToldByItsName(t *testing.T) {
 	b := w.push(dockerfile("FROM scratch\n"))
 	err := w.run(t.Context(), b)
 	attempts, storeErr := w.store.Attempts(t.Context(), b.ID)
-	if storeErr != nil || err == nil || attempts[0].State != autobuild.Errored || attempts[0].Reason != autobuild.ReasonInfrastructure {
+	if storeErr != nil || err == nil || attempts[0].State != autobuild.Errored ||
+		attempts[0].Reason != autobuild.ReasonInfrastructure {
 		t.Fatalf("%v, %v: %+v", err, storeErr, attempts)
 	}
-	if log := w.log(b); !strings.Contains(attempts[0].Detail, "1 of 3 tags were not pushed") || !strings.Contains(log, "tag 1 was not pushed") || !strings.Contains(log, ":1.2\n") {
+	if log := w.log(
+		b,
+	); !strings.Contains(attempts[0].Detail, "1 of 3 tags were not pushed") || !strings.Contains(log, "tag 1 was not pushed") ||
+		!strings.Contains(log, ":1.2\n") {
 		t.Errorf("%s\n%s", attempts[0].Detail, log)
 	}
 	if w.tag("1") != old || w.tag("1.2") == "" || w.tag("1.2") != w.tag("latest") {

@@ -100,10 +100,23 @@ func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
 		".dockerignore": "token\n",
 	})
 	cache := t.TempDir()
-	cmd := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS=latest", "PLUGIN_INSECURE=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary-password",
-		"PLUGIN_SECRETS_FROM_ENV=npm=NPM", "NPM=canary-npm", "PLUGIN_SECRETS_FROM_FILE=file=token", "PLUGIN_SSH_AGENT_KEY="+key,
-		"PLUGIN_HTTPS_PROXY=http://u:canary-proxy@127.0.0.1:1", "PLUGIN_CACHE_TO=type=local,dest="+cache+",mode=max",
-		"PLUGIN_CACHE_IMAGES="+w.image()+"-cache:c", "PLUGIN_PROVENANCE=mode=min")
+	cmd := step(
+		t,
+		dir,
+		"PLUGIN_REPO="+w.image(),
+		"PLUGIN_TAGS=latest",
+		"PLUGIN_INSECURE=true",
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=canary-password",
+		"PLUGIN_SECRETS_FROM_ENV=npm=NPM",
+		"NPM=canary-npm",
+		"PLUGIN_SECRETS_FROM_FILE=file=token",
+		"PLUGIN_SSH_AGENT_KEY="+key,
+		"PLUGIN_HTTPS_PROXY=http://u:canary-proxy@127.0.0.1:1",
+		"PLUGIN_CACHE_TO=type=local,dest="+cache+",mode=max",
+		"PLUGIN_CACHE_IMAGES="+w.image()+"-cache:c",
+		"PLUGIN_PROVENANCE=mode=min",
+	)
 	stop := argv()
 	out, err := cmd.CombinedOutput()
 	started := stop()
@@ -168,7 +181,8 @@ func TestB15NoCacheUnlessAskedFor(t *testing.T) {
 	puts := 0
 	for _, ask := range recorded.asks {
 		method, path, _ := strings.Cut(ask, " ")
-		if strings.Contains(path, "/manifests/") && !allowed[path] || strings.Contains(path, "/blobs/") && !strings.HasPrefix(path, "/v2/acme/app/") {
+		if strings.Contains(path, "/manifests/") && !allowed[path] ||
+			strings.Contains(path, "/blobs/") && !strings.HasPrefix(path, "/v2/acme/app/") {
 			t.Errorf("the registry was asked for %s", ask)
 		}
 		if method == http.MethodPut && strings.Contains(path, "/manifests/") {
@@ -187,8 +201,21 @@ func TestB15NoCacheUnlessAskedFor(t *testing.T) {
 func TestB17OneIndexForEachTag(t *testing.T) {
 	needBuildKit(t)
 	w := newWorld(t)
-	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY greeting /\n", "greeting": "hello\n"})
-	cmd := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS=1.2,latest", "PLUGIN_PLATFORMS=linux/amd64,linux/arm64", "PLUGIN_INSECURE=true")
+	dir := workspace(
+		t,
+		map[string]string{
+			"Dockerfile": "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY greeting /\n",
+			"greeting":   "hello\n",
+		},
+	)
+	cmd := step(
+		t,
+		dir,
+		"PLUGIN_REPO="+w.image(),
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_PLATFORMS=linux/amd64,linux/arm64",
+		"PLUGIN_INSECURE=true",
+	)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
 	}

@@ -145,25 +145,48 @@ func (r *standalone) imageRequest() (ImageRequest, error) {
 		return ImageRequest{}, fmt.Errorf("workspace %s: %w", r.s.Workspace, err)
 	}
 	if info, err := os.Stat(top); err != nil || !info.IsDir() {
-		return ImageRequest{}, fmt.Errorf("the workspace %s (%s) is no directory: run the step where the repository is checked out", top, r.s.Origins["workspace"])
+		return ImageRequest{}, fmt.Errorf(
+			"the workspace %s (%s) is no directory: run the step where the repository is checked out",
+			top,
+			r.s.Origins["workspace"],
+		)
 	}
 	tree := source.Tree{Dir: top}
 	dockerfile, err := tree.File(filepath.Clean(r.s.Dockerfile))
 	if err != nil {
-		return ImageRequest{}, fmt.Errorf("PLUGIN_DOCKERFILE: the Dockerfile %w; give its path from the workspace %s", err, top)
+		return ImageRequest{}, fmt.Errorf(
+			"PLUGIN_DOCKERFILE: the Dockerfile %w; give its path from the workspace %s",
+			err,
+			top,
+		)
 	}
 	folder, err := tree.Directory(filepath.Clean(r.s.Context))
 	if err != nil {
-		return ImageRequest{}, fmt.Errorf("PLUGIN_CONTEXT: the build context %w; give its path from the workspace %s", err, top)
+		return ImageRequest{}, fmt.Errorf(
+			"PLUGIN_CONTEXT: the build context %w; give its path from the workspace %s",
+			err,
+			top,
+		)
 	}
 	options, err := r.buildOptions(top)
 	if err != nil {
 		return ImageRequest{}, err
 	}
 	return ImageRequest{
-		Context: folder, Dockerfile: dockerfile, Target: r.s.Target, BuildArgs: r.s.BuildArgs, Platforms: r.s.Platforms, NoCache: r.s.NoCache,
-		Image: r.s.Image(), Publish: r.publishes() && builderPushes(r.s.Builder, r.s.Image()), Tag: r.firstTag(options.CacheTo), Whole: len(r.s.Images) > 1,
-		Registries: r.s.Registries(), Progress: r.log, SharedKey: r.s.Image(), Options: options,
+		Context:    folder,
+		Dockerfile: dockerfile,
+		Target:     r.s.Target,
+		BuildArgs:  r.s.BuildArgs,
+		Platforms:  r.s.Platforms,
+		NoCache:    r.s.NoCache,
+		Image:      r.s.Image(),
+		Publish:    r.publishes() && builderPushes(r.s.Builder, r.s.Image()),
+		Tag:        r.firstTag(options.CacheTo),
+		Whole:      len(r.s.Images) > 1,
+		Registries: r.s.Registries(),
+		Progress:   r.log,
+		SharedKey:  r.s.Image(),
+		Options:    options,
 	}, nil
 }
 
@@ -183,7 +206,11 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 	defer cancel()
 	if r.builder, err = r.o.Dial(ctx, address, r.s.BuilderTLS); err != nil {
 		stop()
-		return nil, fmt.Errorf("%w; check %s, or leave it out to start a builder here", err, r.s.Origins["PLUGIN_BUILDER"])
+		return nil, fmt.Errorf(
+			"%w; check %s, or leave it out to start a builder here",
+			err,
+			r.s.Origins["PLUGIN_BUILDER"],
+		)
 	}
 	if r.s.Log.Quiet {
 		r.builder = quiet{r.builder}

@@ -36,12 +36,18 @@ func (r *standalone) buildOptions(workspace string) (o spec.BuildOptions, err er
 	}
 	for _, c := range o.CacheTo {
 		if r.isPushed(c.Attrs["ref"]) {
-			return o, fmt.Errorf("the cache %s is a tag that is pushed, and one would replace the other: give the cache a tag or a repository of its own", c.Attrs["ref"])
+			return o, fmt.Errorf(
+				"the cache %s is a tag that is pushed, and one would replace the other: give the cache a tag or a repository of its own",
+				c.Attrs["ref"],
+			)
 		}
 	}
 	if r.s.DryRun || len(r.s.Tags) == 0 {
 		before := len(o.CacheTo)
-		o.CacheTo = slices.DeleteFunc(slices.Clone(o.CacheTo), func(c spec.Cache) bool { return c.Type == spec.CacheRegistry })
+		o.CacheTo = slices.DeleteFunc(
+			slices.Clone(o.CacheTo),
+			func(c spec.Cache) bool { return c.Type == spec.CacheRegistry },
+		)
 		if len(o.CacheTo) < before {
 			r.log.line("note: no cache is written to a registry, for nothing is pushed")
 		}

@@ -42,7 +42,12 @@ func TestAnInlineCacheIsLookedForWhereTheTagsPoint(t *testing.T) {
 func TestADryRunWritesNoCacheToARegistry(t *testing.T) {
 	w := newWorld(t)
 	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
-	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_DRY_RUN=true", "PLUGIN_CACHE=registry=r.example.com/c", "PLUGIN_CACHE_TO=type=local,dest=own/cache")
+	log, err := w.alone(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_DRY_RUN=true",
+		"PLUGIN_CACHE=registry=r.example.com/c",
+		"PLUGIN_CACHE_TO=type=local,dest=own/cache",
+	)
 	if err != nil || !strings.Contains(log, "no cache is written to a registry") {
 		t.Errorf("%v\n%s", err, log)
 	}
@@ -65,7 +70,12 @@ func TestACacheReplacesNoTagAndLeavesNoWorkspace(t *testing.T) {
 		"PLUGIN_CACHE=local=link":                     "the local cache",
 		"PLUGIN_CACHE=local=../cache":                 "the local cache ../cache",
 	} {
-		if _, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_TAGS=1.2", setting); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := w.alone(
+			"CI_WORKSPACE="+dir,
+			"PLUGIN_TAGS=1.2",
+			setting,
+		); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", setting, err)
 		}
 	}
@@ -80,12 +90,27 @@ func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
 	needBuildKit(t)
 	w := newWorld(t)
 	cache := strings.TrimSuffix(w.image(), "app") + "cache:main"
-	dir := shellWorkspace(t, "RUN busybox cat /proc/sys/kernel/random/uuid > /id\nFROM scratch\nCOPY --from=0 /id /greeting\n", map[string]string{})
+	dir := shellWorkspace(
+		t,
+		"RUN busybox cat /proc/sys/kernel/random/uuid > /id\nFROM scratch\nCOPY --from=0 /id /greeting\n",
+		map[string]string{},
+	)
 	var made []string
 	for _, tag := range []string{"one", "two"} {
-		out, err := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS="+tag, "PLUGIN_INSECURE=true", "PLUGIN_CACHE=registry="+cache, "PLUGIN_COMPRESSION=zstd",
-			"PLUGIN_LABELS=team=a", "CI_COMMIT_SHA=4f1d0c8", "PLUGIN_BUILDKIT_DEBUG=true").CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "cache       registry "+cache) || !strings.Contains(string(out), "note: PLUGIN_BUILDKIT_DEBUG") {
+		out, err := step(
+			t,
+			dir,
+			"PLUGIN_REPO="+w.image(),
+			"PLUGIN_TAGS="+tag,
+			"PLUGIN_INSECURE=true",
+			"PLUGIN_CACHE=registry="+cache,
+			"PLUGIN_COMPRESSION=zstd",
+			"PLUGIN_LABELS=team=a",
+			"CI_COMMIT_SHA=4f1d0c8",
+			"PLUGIN_BUILDKIT_DEBUG=true",
+		).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "cache       registry "+cache) ||
+			!strings.Contains(string(out), "note: PLUGIN_BUILDKIT_DEBUG") {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		ref, err := name.ParseReference(w.image() + ":" + tag)
@@ -97,11 +122,13 @@ func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		config, err := img.ConfigFile()
-		if err != nil || config.Config.Labels["team"] != "a" || config.Config.Labels["org.opencontainers.image.revision"] != "4f1d0c8" {
+		if err != nil || config.Config.Labels["team"] != "a" ||
+			config.Config.Labels["org.opencontainers.image.revision"] != "4f1d0c8" {
 			t.Errorf("labels %v, %v", config.Config.Labels, err)
 		}
 		manifest, err := img.Manifest()
-		if err != nil || len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != types.OCILayerZStd || manifest.Annotations["org.opencontainers.image.revision"] != "4f1d0c8" {
+		if err != nil || len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != types.OCILayerZStd ||
+			manifest.Annotations["org.opencontainers.image.revision"] != "4f1d0c8" {
 			t.Fatalf("manifest %+v, %v", manifest, err)
 		}
 		made = append(made, manifest.Layers[0].Digest.String())

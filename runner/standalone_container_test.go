@@ -27,7 +27,13 @@ func TestStepInAContainerBuilds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			log, err := c.in.run(t, greeter(t), "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true", "SLIPWAY_BUILDER_NETWORK=none")
+			log, err := c.in.run(
+				t,
+				greeter(t),
+				"PLUGIN_REPO="+w.image(),
+				"PLUGIN_INSECURE=true",
+				"SLIPWAY_BUILDER_NETWORK=none",
+			)
 			if err != nil || !strings.Contains(log, "  builder     "+c.says) {
 				t.Fatalf("it ended with %v and does not say %q:\n%s", err, c.says, log)
 			}
@@ -59,7 +65,10 @@ func TestStepInAContainerWithoutPrivilegeSaysWhatToSet(t *testing.T) {
 			if err == nil || strings.Contains(log, "=== build") || strings.Contains(log, "starts here") {
 				t.Fatalf("it ended with %v:\n%s", err, log)
 			}
-			_, line, _ := strings.Cut("\n"+log, "\nslipway: no builder can run here: ") // runc may bring it before the log
+			_, line, _ := strings.Cut(
+				"\n"+log,
+				"\nslipway: no builder can run here: ",
+			) // runc may bring it before the log
 			line, _, _ = strings.Cut(line, "\n")
 			for _, want := range c.says {
 				if !strings.Contains(line, want) {
@@ -78,7 +87,14 @@ func TestStepInAContainerShowsRUNTheNetworkAndNoSecret(t *testing.T) {
 	dir := shellWorkspace(t, "RUN (busybox cat /etc/resolv.conf; busybox tr '\\0' ' ' < /proc/1/cmdline; "+
 		"echo \"secrets $(busybox cat /proc/[0-9]*/environ 2>/dev/null | busybox grep -c canary)\"; "+
 		"busybox cat /proc/1/environ /proc/1/root/etc/passwd 2>&1) > /greeting; true\n", map[string]string{})
-	log, err := container{}.run(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=password-canary")
+	log, err := container{}.run(
+		t,
+		dir,
+		"PLUGIN_REPO="+w.image(),
+		"PLUGIN_INSECURE=true",
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=password-canary",
+	)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -93,7 +109,12 @@ func TestStepInAContainerShowsRUNTheNetworkAndNoSecret(t *testing.T) {
 // A CI stops a step by SIGTERM, and kills it ten seconds later.
 func TestStepInAContainerEndsAtSIGTERM(t *testing.T) {
 	needContainers(t)
-	cmd := container{}.command(t, shellWorkspace(t, "RUN echo it-runs; busybox sleep 100\n", map[string]string{}), "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true")
+	cmd := container{}.command(
+		t,
+		shellWorkspace(t, "RUN echo it-runs; busybox sleep 100\n", map[string]string{}),
+		"PLUGIN_REPO=acme/app",
+		"PLUGIN_DRY_RUN=true",
+	)
 	if err := endAtSIGTERM(t, cmd); err == nil {
 		t.Error("it ended as if it had built")
 	}
@@ -107,7 +128,13 @@ func TestStepInAContainerWithAUselessTMPDIR(t *testing.T) {
 	}
 	dir := t.TempDir()
 	makeDirs(t, dir, "lower", "upper", "work", "overlay")
-	mountFor(t, "overlay", filepath.Join(dir, "overlay"), "overlay", "lowerdir="+dir+"/lower,upperdir="+dir+"/upper,workdir="+dir+"/work")
+	mountFor(
+		t,
+		"overlay",
+		filepath.Join(dir, "overlay"),
+		"overlay",
+		"lowerdir="+dir+"/lower,upperdir="+dir+"/upper,workdir="+dir+"/work",
+	)
 	for name, c := range map[string]struct {
 		mount []specs.Mount
 		says  string

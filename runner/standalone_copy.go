@@ -72,8 +72,12 @@ func noSource(reference string, err error) error {
 	var refused *registry.UnauthorizedError
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		return fmt.Errorf("PLUGIN_SOURCE_IMAGE: %s is not there; an image that an earlier step left in a Docker daemon is not seen here: "+
-			"push it, or save it to a file and give its path: %w", reference, err)
+		return fmt.Errorf(
+			"PLUGIN_SOURCE_IMAGE: %s is not there; an image that an earlier step left in a Docker daemon is not seen here: "+
+				"push it, or save it to a file and give its path: %w",
+			reference,
+			err,
+		)
 	case errors.As(err, &refused):
 		return fmt.Errorf("PLUGIN_SOURCE_IMAGE: %s may not be read with the logins of this step: %w", reference, err)
 	}

@@ -29,14 +29,29 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
-	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+elsewhere.image()+":candidate", "PLUGIN_TAGS=1.2,latest",
-		"PLUGIN_DIGEST_FILE=digest", "PLUGIN_DOCKERFILE=not/there", "PLUGIN_CACHE=inline", "PLUGIN_SECRETS_FROM_ENV=npm=TOKEN", "TOKEN=canary")
+	log, err := w.alone(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_PUSH_ONLY=true",
+		"PLUGIN_SOURCE_IMAGE="+elsewhere.image()+":candidate",
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_DIGEST_FILE=digest",
+		"PLUGIN_DOCKERFILE=not/there",
+		"PLUGIN_CACHE=inline",
+		"PLUGIN_SECRETS_FROM_ENV=npm=TOKEN",
+		"TOKEN=canary",
+	)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	digest, _ := index.Digest()
 	if w.tag("1.2") != digest.String() || w.tag("latest") != digest.String() || len(w.builder.requests) != 0 {
-		t.Errorf("1.2 is at %q, latest at %q, want %s; built %d times", w.tag("1.2"), w.tag("latest"), digest, len(w.builder.requests))
+		t.Errorf(
+			"1.2 is at %q, latest at %q, want %s; built %d times",
+			w.tag("1.2"),
+			w.tag("latest"),
+			digest,
+			len(w.builder.requests),
+		)
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, "digest")); err != nil || string(text) != digest.String() {
 		t.Errorf("the digest file says %s, %v", text, err)
@@ -74,7 +89,12 @@ func TestPushOnlyPushesAFile(t *testing.T) {
 	if err := tarball.WriteToFile(filepath.Join(dir, "out/image.tar"), tag, image); err != nil {
 		t.Fatal(err)
 	}
-	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=./out/image.tar", "PLUGIN_TAGS=1.2")
+	log, err := w.alone(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_PUSH_ONLY=true",
+		"PLUGIN_SOURCE_IMAGE=./out/image.tar",
+		"PLUGIN_TAGS=1.2",
+	)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -98,7 +118,8 @@ func TestPushOnlyRetags(t *testing.T) {
 	digest := w.put("1.2", "tested")
 	var sent []string
 	w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Method == http.MethodPut && !strings.HasSuffix(r.URL.Path, "/manifests/latest") && !strings.HasSuffix(r.URL.Path, "/manifests/1.2") {
+		if r.Method == http.MethodPut && !strings.HasSuffix(r.URL.Path, "/manifests/latest") &&
+			!strings.HasSuffix(r.URL.Path, "/manifests/1.2") {
 			sent = append(sent, r.URL.Path)
 		}
 		next.ServeHTTP(rw, r)
@@ -124,13 +145,24 @@ func TestPushOnlySaysWhatIsWrongWithTheSource(t *testing.T) {
 		"/no/such/image.tar": "no such file",
 	} {
 		log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+source)
-		if err == nil || !strings.HasPrefix(err.Error(), "PLUGIN_SOURCE_IMAGE: ") || !strings.Contains(err.Error(), want) || w.tag("latest") != "" {
+		if err == nil || !strings.HasPrefix(err.Error(), "PLUGIN_SOURCE_IMAGE: ") ||
+			!strings.Contains(err.Error(), want) ||
+			w.tag("latest") != "" {
 			t.Errorf("%s: got %v, want %q\n%s", source, err, want, log)
 		}
 	}
-	closed := newGate(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { asks("ci", "right")(rw, r, http.NotFoundHandler()) }))
+	closed := newGate(
+		t,
+		http.HandlerFunc(
+			func(rw http.ResponseWriter, r *http.Request) { asks("ci", "right")(rw, r, http.NotFoundHandler()) },
+		),
+	)
 	source := strings.TrimPrefix(closed.URL, "http://") + "/acme/app:1"
-	if _, err := w.alone("PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+source); err == nil || !strings.Contains(err.Error(), "may not be read with the logins of this step") {
+	if _, err := w.alone(
+		"PLUGIN_PUSH_ONLY=true",
+		"PLUGIN_SOURCE_IMAGE="+source,
+	); err == nil ||
+		!strings.Contains(err.Error(), "may not be read with the logins of this step") {
 		t.Errorf("a registry that wants a login: %v", err)
 	}
 }

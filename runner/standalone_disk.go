@@ -15,8 +15,15 @@ func (r *standalone) explainBuild(err error) error {
 	case !strings.Contains(err.Error(), noSpace):
 		return r.blameRead(err)
 	case r.s.Builder != "":
-		return fmt.Errorf("%w; the disk of the builder at %s is full: free some of it there, or let it keep a smaller cache (`slipway builder --cache-size`)", err, r.s.Builder)
+		return fmt.Errorf(
+			"%w; the disk of the builder at %s is full: free some of it there, or let it keep a smaller cache (`slipway builder --cache-size`)",
+			err,
+			r.s.Builder,
+		)
 	}
-	return fmt.Errorf("%w; the disk of the step's own builder is full: give it room below TMPDIR (%s) or on a volume of its own (setting state, PLUGIN_STATE), or name a builder elsewhere (setting builder, PLUGIN_BUILDER)",
-		err, cmp.Or(asMap(r.o.Environ)["TMPDIR"], "/tmp"))
+	return fmt.Errorf(
+		"%w; the disk of the step's own builder is full: give it room below TMPDIR (%s) or on a volume of its own (setting state, PLUGIN_STATE), or name a builder elsewhere (setting builder, PLUGIN_BUILDER)",
+		err,
+		cmp.Or(asMap(r.o.Environ)["TMPDIR"], "/tmp"),
+	)
 }

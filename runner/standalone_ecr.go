@@ -24,7 +24,16 @@ func (r *standalone) logIn(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ecrTime)
 	defer cancel()
-	client := ecr.New(ecr.Options{Region: e.Region, KeyID: e.KeyID, KeySecret: e.KeySecret, Session: e.Session, Endpoint: e.Endpoint, Pause: r.pause()})
+	client := ecr.New(
+		ecr.Options{
+			Region:    e.Region,
+			KeyID:     e.KeyID,
+			KeySecret: e.KeySecret,
+			Session:   e.Session,
+			Endpoint:  e.Endpoint,
+			Pause:     r.pause(),
+		},
+	)
 	login := settings.Login{Origin: r.s.Origins["PLUGIN_AWS_ACCESS_KEY_ID"]}
 	var err error
 	if login.Username, login.Password, err = client.Login(ctx); err != nil {
@@ -112,7 +121,11 @@ func (r *standalone) blameKey(err error) error {
 
 // noRepository is what a push without a repository comes to: Amazon's registry makes none.
 func noRepository(name string, err error) error {
-	return fmt.Errorf("PLUGIN_REPO: Amazon's registry has no repository %s: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true: %w", name, err)
+	return fmt.Errorf(
+		"PLUGIN_REPO: Amazon's registry has no repository %s: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true: %w",
+		name,
+		err,
+	)
 }
 
 // pause is the longest between tries; 0 = the client's own.

@@ -22,9 +22,19 @@ import (
 func (w *world) atECR(amazon *ecrtest.Server, environ ...string) (log string, err error) {
 	w.t.Helper()
 	s, err := settings.ReadPlugin(fixed(append([]string{
-		"PLUGIN_REPO=123456789012.dkr.ecr." + ecrtest.Region + ".amazonaws.com/acme/app", "PLUGIN_BUILDER=unix:///of-the-world.sock",
-		"PLUGIN_AWS_ACCESS_KEY_ID=" + ecrtest.KeyID, "PLUGIN_AWS_SECRET_ACCESS_KEY=" + ecrtest.Secret, "AWS_ENDPOINT_URL_ECR=" + amazon.URL,
-		"CI_WORKSPACE=" + workspace(w.t, map[string]string{"Dockerfile": "FROM scratch\n", "ci/lifecycle.json": `{"rules":[]}`, "ci/policy.json": `{"Version":"2012-10-17"}`}),
+		"PLUGIN_REPO=123456789012.dkr.ecr." + ecrtest.Region + ".amazonaws.com/acme/app",
+		"PLUGIN_BUILDER=unix:///of-the-world.sock",
+		"PLUGIN_AWS_ACCESS_KEY_ID=" + ecrtest.KeyID,
+		"PLUGIN_AWS_SECRET_ACCESS_KEY=" + ecrtest.Secret,
+		"AWS_ENDPOINT_URL_ECR=" + amazon.URL,
+		"CI_WORKSPACE=" + workspace(
+			w.t,
+			map[string]string{
+				"Dockerfile":        "FROM scratch\n",
+				"ci/lifecycle.json": `{"rules":[]}`,
+				"ci/policy.json":    `{"Version":"2012-10-17"}`,
+			},
+		),
 	}, environ...)))
 	if err != nil {
 		w.t.Fatal(err)
@@ -49,8 +59,14 @@ func TestAStepLogsInAtAmazonsRegistryWithAKey(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	log, err := w.atECR(amazon, "PLUGIN_TAGS=1.2", "PLUGIN_ECR_CREATE_REPOSITORY=true", "PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json",
-		"PLUGIN_ECR_REPOSITORY_POLICY=./ci/policy.json", "PLUGIN_ECR_SCAN_ON_PUSH=true")
+	log, err := w.atECR(
+		amazon,
+		"PLUGIN_TAGS=1.2",
+		"PLUGIN_ECR_CREATE_REPOSITORY=true",
+		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json",
+		"PLUGIN_ECR_REPOSITORY_POLICY=./ci/policy.json",
+		"PLUGIN_ECR_SCAN_ON_PUSH=true",
+	)
 	if strings.Contains(log, "canary") {
 		t.Errorf("the log shows a secret:\n%s", log)
 	}
@@ -82,7 +98,13 @@ func TestARepositoryThatIsNotThereIsToldAndEndsTheBuild(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	if log, err := w.atECR(amazon); err == nil || !strings.Contains(err.Error(), "has no repository acme/app: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true") {
+	if log, err := w.atECR(
+		amazon,
+	); err == nil ||
+		!strings.Contains(
+			err.Error(),
+			"has no repository acme/app: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true",
+		) {
 		t.Errorf("got %v\n%s", err, log)
 	}
 }
@@ -94,7 +116,10 @@ func TestThePasswordOfAmazonsIsMasked(t *testing.T) {
 		_, err := io.WriteString(w.builder.requests[0].Progress, "#2 "+ecrtest.Token+"\n")
 		return err
 	}
-	if log, err := w.atECR(amazon); err != nil || strings.Contains(log, ecrtest.Token) || !strings.Contains(log, "#2 ***") {
+	if log, err := w.atECR(
+		amazon,
+	); err != nil || strings.Contains(log, ecrtest.Token) ||
+		!strings.Contains(log, "#2 ***") {
 		t.Errorf("%v\n%s", err, log)
 	}
 }
@@ -102,8 +127,16 @@ func TestThePasswordOfAmazonsIsMasked(t *testing.T) {
 // A dry run may need the login for a private base image, and changes nothing.
 func TestADryRunLogsInAtAmazonsRegistryAndMakesNothing(t *testing.T) {
 	w, amazon := newWorld(t), ecrtest.New(t)
-	log, err := w.atECR(amazon, "PLUGIN_DRY_RUN=true", "PLUGIN_ECR_CREATE_REPOSITORY=true", "PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json")
-	if want := "would settle the repository acme/app: make it if it is not there, lifecycle policy ci/lifecycle.json\n"; !strings.Contains(log, want) {
+	log, err := w.atECR(
+		amazon,
+		"PLUGIN_DRY_RUN=true",
+		"PLUGIN_ECR_CREATE_REPOSITORY=true",
+		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json",
+	)
+	if want := "would settle the repository acme/app: make it if it is not there, lifecycle policy ci/lifecycle.json\n"; !strings.Contains(
+		log,
+		want,
+	) {
 		t.Errorf("the log does not say %q", want)
 	}
 	if err != nil || amazon.Repository("acme/app") != nil {
@@ -140,8 +173,11 @@ func TestFaultsAtAmazonsRegistryNameTheSetting(t *testing.T) {
 
 func TestAFaultOfAKeyInLoginsNamesItsEntry(t *testing.T) {
 	entry := `{"registry":"123456789012.dkr.ecr.` + ecrtest.Region + `.amazonaws.com","aws_access_key_id":"AKIAOTHER","aws_secret_access_key":"other-canary"}`
-	log, err := newWorld(t).atECR(ecrtest.New(t), "PLUGIN_AWS_ACCESS_KEY_ID=", "PLUGIN_AWS_SECRET_ACCESS_KEY=", "PLUGIN_LOGINS=["+entry+"]")
-	if err == nil || !strings.HasPrefix(err.Error(), "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken") || strings.Contains(log+err.Error(), "canary") {
+	log, err := newWorld(
+		t,
+	).atECR(ecrtest.New(t), "PLUGIN_AWS_ACCESS_KEY_ID=", "PLUGIN_AWS_SECRET_ACCESS_KEY=", "PLUGIN_LOGINS=["+entry+"]")
+	if err == nil || !strings.HasPrefix(err.Error(), "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken") ||
+		strings.Contains(log+err.Error(), "canary") {
 		t.Errorf("got %v\n%s", err, log)
 	}
 }

@@ -17,8 +17,15 @@ func TestStandaloneLeavesFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	card := filepath.Join(t.TempDir(), "card.json")
-	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_TAGS=1.2,latest", "PLUGIN_ARTIFACT_FILE=out/artifact.json", "PLUGIN_METADATA_FILE="+filepath.Join(dir, "out/metadata.json"),
-		"PLUGIN_DIGEST_FILE=digest.txt", "PLUGIN_REGISTRY_TYPE=ECR", "DRONE_CARD_PATH="+card)
+	log, err := w.alone(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_ARTIFACT_FILE=out/artifact.json",
+		"PLUGIN_METADATA_FILE="+filepath.Join(dir, "out/metadata.json"),
+		"PLUGIN_DIGEST_FILE=digest.txt",
+		"PLUGIN_REGISTRY_TYPE=ECR",
+		"DRONE_CARD_PATH="+card,
+	)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -72,7 +79,8 @@ func checkCard(t *testing.T, text []byte, image, digest string) {
 	err := json.Unmarshal(text, &card)
 	d := card.Data
 	if err != nil || card.Schema != "https://drone-plugins.github.io/drone-docker/card.json" || d.ID != digest || len(d.ParsedRepoTags) != 2 ||
-		d.ParsedRepoTags[1].Tag != image+":latest" || d.SizeString != "42B" || d.RepoDigests[0] != image+"@"+digest {
+		d.ParsedRepoTags[1].Tag != image+":latest" || d.SizeString != "42B" ||
+		d.RepoDigests[0] != image+"@"+digest {
 		t.Errorf("%v: %s", err, text)
 	}
 }
@@ -83,7 +91,8 @@ func TestStandaloneFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
 	for _, setting := range []string{"PLUGIN_ARTIFACT_FILE", "PLUGIN_METADATA_FILE", "PLUGIN_DIGEST_FILE"} {
 		for _, path := range []string{"file/below.json", ".", "/proc/no/such.json"} {
 			log, err := w.alone("CI_WORKSPACE="+dir, setting+"="+path)
-			if err == nil || !strings.HasPrefix(err.Error(), setting+": ") || !strings.Contains(err.Error(), "give a path that this step may write") {
+			if err == nil || !strings.HasPrefix(err.Error(), setting+": ") ||
+				!strings.Contains(err.Error(), "give a path that this step may write") {
 				t.Errorf("%s=%s: got %v\n%s", setting, path, err, log)
 			}
 		}
@@ -91,7 +100,10 @@ func TestStandaloneFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
 	if len(w.builder.requests) != 0 {
 		t.Error("a build was started whose result could not be written")
 	}
-	if log, err := w.alone("DRONE_CARD_PATH=/proc/no/such.json"); err != nil || !strings.Contains(log, "the card was not written (DRONE_CARD_PATH)") {
+	if log, err := w.alone(
+		"DRONE_CARD_PATH=/proc/no/such.json",
+	); err != nil ||
+		!strings.Contains(log, "the card was not written (DRONE_CARD_PATH)") {
 		t.Errorf("a card fails the step: %v\n%s", err, log)
 	}
 }
@@ -99,7 +111,12 @@ func TestStandaloneFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
 func TestStandaloneDryRunPublishesNothingInItsFiles(t *testing.T) {
 	w := newWorld(t)
 	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
-	if log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_DRY_RUN=true", "PLUGIN_ARTIFACT_FILE=a", "PLUGIN_DIGEST_FILE=d"); err != nil {
+	if log, err := w.alone(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_DRY_RUN=true",
+		"PLUGIN_ARTIFACT_FILE=a",
+		"PLUGIN_DIGEST_FILE=d",
+	); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	artifact, _ := os.ReadFile(filepath.Join(dir, "a"))

@@ -11,8 +11,14 @@ import (
 // the annotation too.
 func TestLabelsSayWhatTheCISays(t *testing.T) {
 	w := newWorld(t)
-	if _, err := w.alone("DRONE_COMMIT_SHA=4f1d0c8", "DRONE_REMOTE_URL=https://ci:canary@bitbucket.org/acme/app.git", "DRONE_REPO_LINK=https://bitbucket.org/acme/app",
-		"DRONE_COMMIT_REF=refs/tags/v1.2.3", "PLUGIN_LABELS=team=a,org.opencontainers.image.revision=mine", "PLUGIN_LABEL_SCHEMA=vendor=Acme"); err != nil {
+	if _, err := w.alone(
+		"DRONE_COMMIT_SHA=4f1d0c8",
+		"DRONE_REMOTE_URL=https://ci:canary@bitbucket.org/acme/app.git",
+		"DRONE_REPO_LINK=https://bitbucket.org/acme/app",
+		"DRONE_COMMIT_REF=refs/tags/v1.2.3",
+		"PLUGIN_LABELS=team=a,org.opencontainers.image.revision=mine",
+		"PLUGIN_LABEL_SCHEMA=vendor=Acme",
+	); err != nil {
 		t.Fatal(err)
 	}
 	o := w.builder.requests[0].Options
@@ -22,8 +28,11 @@ func TestLabelsSayWhatTheCISays(t *testing.T) {
 	delete(o.Annotations, "org.opencontainers.image.created")
 	delete(o.Labels, "org.opencontainers.image.created")
 	want := map[string]string{
-		"org.opencontainers.image.revision": "mine", "org.opencontainers.image.source": "https://bitbucket.org/acme/app.git",
-		"org.opencontainers.image.url": "https://bitbucket.org/acme/app", "org.opencontainers.image.version": "1.2.3", "org.opencontainers.image.vendor": "Acme",
+		"org.opencontainers.image.revision": "mine",
+		"org.opencontainers.image.source":   "https://bitbucket.org/acme/app.git",
+		"org.opencontainers.image.url":      "https://bitbucket.org/acme/app",
+		"org.opencontainers.image.version":  "1.2.3",
+		"org.opencontainers.image.vendor":   "Acme",
 	}
 	if diff := cmp.Diff(want, o.Annotations); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)
@@ -36,12 +45,23 @@ func TestLabelsSayWhatTheCISays(t *testing.T) {
 
 func TestNoLabelsOfTheCIWhereTheyAreOff(t *testing.T) {
 	w := newWorld(t)
-	log, err := w.alone("PLUGIN_AUTO_LABEL=false", "PLUGIN_LABEL=team=a", "DRONE_COMMIT_SHA=4f1d0c8", "PLUGIN_PLATFORMS=linux/amd64,linux/arm64", "PLUGIN_BUILDKIT_DEBUG=true")
-	if err != nil || !strings.Contains(log, "platforms   linux/amd64, linux/arm64 (PLUGIN_PLATFORMS)") || !strings.Contains(log, "note: PLUGIN_BUILDKIT_DEBUG does nothing here") {
+	log, err := w.alone(
+		"PLUGIN_AUTO_LABEL=false",
+		"PLUGIN_LABEL=team=a",
+		"DRONE_COMMIT_SHA=4f1d0c8",
+		"PLUGIN_PLATFORMS=linux/amd64,linux/arm64",
+		"PLUGIN_BUILDKIT_DEBUG=true",
+	)
+	if err != nil || !strings.Contains(log, "platforms   linux/amd64, linux/arm64 (PLUGIN_PLATFORMS)") ||
+		!strings.Contains(log, "note: PLUGIN_BUILDKIT_DEBUG does nothing here") {
 		t.Errorf("%v\n%s", err, log)
 	}
 	r := w.builder.requests[0]
-	if diff := cmp.Diff(map[string]string{"team": "a"}, r.Options.Labels); diff != "" || r.Options.Annotations != nil || len(r.Platforms) != 2 {
+	if diff := cmp.Diff(
+		map[string]string{"team": "a"},
+		r.Options.Labels,
+	); diff != "" || r.Options.Annotations != nil ||
+		len(r.Platforms) != 2 {
 		t.Errorf("platforms %v, annotations %v (-want +got):\n%s", r.Platforms, r.Options.Annotations, diff)
 	}
 }

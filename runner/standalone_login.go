@@ -24,7 +24,10 @@ func (r *standalone) checkLogins(ctx context.Context) error {
 		var refused *registry.UnauthorizedError
 		switch {
 		case errors.As(err, &refused):
-			problems = append(problems, fmt.Errorf("the login of %s is not right: %s does not know it: %w", l.Origin, l.Host, refused.Err))
+			problems = append(
+				problems,
+				fmt.Errorf("the login of %s is not right: %s does not know it: %w", l.Origin, l.Host, refused.Err),
+			)
 		case err != nil && ctx.Err() == nil:
 			r.log.line("note: the login of %s was not tried: %v", l.Origin, firstLine(err.Error()))
 		}
@@ -50,7 +53,11 @@ func (r *standalone) blame(image string, err error) error {
 	if len(r.s.Images) == 1 {
 		return fmt.Errorf("PLUGIN_USERNAME and PLUGIN_PASSWORD are not set, and the registry asks for them: %w", err)
 	}
-	return fmt.Errorf("no setting has a login for %s, and the registry asks for one; give it in PLUGIN_LOGINS (setting logins): %w", registryOf(image), err)
+	return fmt.Errorf(
+		"no setting has a login for %s, and the registry asks for one; give it in PLUGIN_LOGINS (setting logins): %w",
+		registryOf(image),
+		err,
+	)
 }
 
 // blameRead names the settings when a registry refused a build what its Dockerfile begins from.
@@ -62,8 +69,11 @@ func (r *standalone) blameRead(err error) error {
 	if l := r.s.LoginFor(image); !l.Anonymous() {
 		return fmt.Errorf("%w; the login of %s is not right, or may not read there", err, l.Origin)
 	}
-	return fmt.Errorf("%w; no setting has a login for %s: give it in PLUGIN_LOGINS (setting logins) or PLUGIN_BASE_IMAGE_REGISTRY, _USERNAME and _PASSWORD, if there is such an image",
-		err, registryOf(image))
+	return fmt.Errorf(
+		"%w; no setting has a login for %s: give it in PLUGIN_LOGINS (setting logins) or PLUGIN_BASE_IMAGE_REGISTRY, _USERNAME and _PASSWORD, if there is such an image",
+		err,
+		registryOf(image),
+	)
 }
 
 func (r *standalone) loginFor(image string) registry.Login { return loginOf(r.s.LoginFor(image)) }

@@ -57,8 +57,18 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 	web := strings.TrimSuffix(w.image(), "app") + "web"
 	images := []string{w.image(), host + "/team/app", web}
 	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
-	out, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_REPO="+strings.Join(images, ","), "PLUGIN_TAGS=1.2,latest", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=first-canary",
-		logins([3]string{"http://" + host + "/v2/", "robot", "second-canary"}), "PLUGIN_METADATA_FILE=metadata.json", "PLUGIN_CACHE=inline")
+	out, err := w.alone(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_REPO="+strings.Join(images, ","),
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=first-canary",
+		logins(
+			[3]string{"http://" + host + "/v2/", "robot", "second-canary"},
+		),
+		"PLUGIN_METADATA_FILE=metadata.json",
+		"PLUGIN_CACHE=inline",
+	)
 	if err != nil || strings.Contains(out, "canary") {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -71,7 +81,11 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 	}
 	for _, image := range images {
 		for _, tag := range []string{":1.2", ":latest"} {
-			if got := digestAt(t, image+tag); got != digest || !strings.Contains(string(metadata), image+tag) || !strings.Contains(out, "pushed "+image+tag) {
+			if got := digestAt(
+				t,
+				image+tag,
+			); got != digest || !strings.Contains(string(metadata), image+tag) ||
+				!strings.Contains(out, "pushed "+image+tag) {
 				t.Errorf("%s is at %q, want %q; metadata %s\n%s", image+tag, got, digest, metadata, out)
 			}
 		}
@@ -91,7 +105,10 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 func TestNothingIsMountedAcrossLogins(t *testing.T) {
 	w := newWorld(t)
 	host := strings.TrimPrefix(w.registry.URL, "http://")
-	out, err := w.alone("PLUGIN_REPO="+host+"/a/app,"+host+"/b/app", logins([3]string{host + "/a", "ada", "x-canary"}, [3]string{host + "/b", "bob", "y-canary"}))
+	out, err := w.alone(
+		"PLUGIN_REPO="+host+"/a/app,"+host+"/b/app",
+		logins([3]string{host + "/a", "ada", "x-canary"}, [3]string{host + "/b", "bob", "y-canary"}),
+	)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -103,12 +120,22 @@ func TestNothingIsMountedAcrossLogins(t *testing.T) {
 func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 	w := newWorld(t)
 	_, host := another(t)
-	_, err := w.alone("PLUGIN_REPO="+w.image()+","+host+"/acme/app", "PLUGIN_TAGS=1.2", "PLUGIN_CACHE=registry="+host+"/acme/app:1.2")
+	_, err := w.alone(
+		"PLUGIN_REPO="+w.image()+","+host+"/acme/app",
+		"PLUGIN_TAGS=1.2",
+		"PLUGIN_CACHE=registry="+host+"/acme/app:1.2",
+	)
 	if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
 		t.Errorf("got %v", err)
 	}
 	for _, cache := range []string{"registry=acme/app", "registry=docker.io/acme/app:latest", "registry=index.docker.io/acme/app:latest"} {
-		_, err := w.alone("PLUGIN_REPO=acme/app", "PLUGIN_USERNAME=", "PLUGIN_PASSWORD=", "PLUGIN_TAGS=latest", "PLUGIN_CACHE="+cache)
+		_, err := w.alone(
+			"PLUGIN_REPO=acme/app",
+			"PLUGIN_USERNAME=",
+			"PLUGIN_PASSWORD=",
+			"PLUGIN_TAGS=latest",
+			"PLUGIN_CACHE="+cache,
+		)
 		if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
 			t.Errorf("%s: got %v", cache, err)
 		}
@@ -130,7 +157,12 @@ func TestNoTagMovesUntilEveryRepositoryHasTheImage(t *testing.T) {
 	other, host := another(t)
 	other.set(refusing(http.MethodPut, "/manifests/sha256:"))
 	out, err := w.alone("PLUGIN_REPO=" + host + "/acme/app," + w.image())
-	if err == nil || !strings.Contains(err.Error(), "no tag was moved anywhere, for the image is not in 1 of 2 repositories: push sha256:") || !strings.Contains(err.Error(), host) {
+	if err == nil ||
+		!strings.Contains(
+			err.Error(),
+			"no tag was moved anywhere, for the image is not in 1 of 2 repositories: push sha256:",
+		) ||
+		!strings.Contains(err.Error(), host) {
 		t.Errorf("got %v\n%s", err, out)
 	}
 	if w.tag("latest") != "" {
@@ -162,7 +194,11 @@ func TestALoginThatIsRefusedIsNamedAndEndsTheBuild(t *testing.T) {
 	other, host := another(t)
 	w.registry.set(asks("ci", "right"))
 	other.set(asks("robot", "right"))
-	both, first := "PLUGIN_REPO="+w.image()+","+host+"/acme/app", [3]string{strings.TrimPrefix(w.registry.URL, "http://"), "ci", "right"}
+	both, first := "PLUGIN_REPO="+w.image()+","+host+"/acme/app", [3]string{
+		strings.TrimPrefix(w.registry.URL, "http://"),
+		"ci",
+		"right",
+	}
 	for want, environ := range map[string][]string{
 		"the login of PLUGIN_LOGINS (entry 2) is not right, or may not push there":             {both, logins(first, [3]string{host, "robot", "canary"})},
 		"no setting has a login for " + host:                                                   {both, logins(first)},
@@ -186,8 +222,12 @@ func TestALoginThatNothingNeedsFailsNoStep(t *testing.T) {
 	w := newWorld(t)
 	other, host := another(t)
 	other.set(asks("robot", "right"))
-	out, err := w.alone(`PLUGIN_CONFIG={"auths":{"`+host+`":{"username":"robot","password":"canary"}}}`, logins([3]string{"127.0.0.1:1", "ci", "canary"}))
-	if err != nil || w.tag("latest") == "" || !strings.Contains(out, "note: the login of PLUGIN_LOGINS (entry 1) was not tried") {
+	out, err := w.alone(
+		`PLUGIN_CONFIG={"auths":{"`+host+`":{"username":"robot","password":"canary"}}}`,
+		logins([3]string{"127.0.0.1:1", "ci", "canary"}),
+	)
+	if err != nil || w.tag("latest") == "" ||
+		!strings.Contains(out, "note: the login of PLUGIN_LOGINS (entry 1) was not tried") {
 		t.Errorf("%v, latest at %q\n%s", err, w.tag("latest"), out)
 	}
 }
@@ -226,21 +266,45 @@ func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
 	}
 	w.registry.set(asks("ci", "main-canary"))
 	other.set(asks("robot", "base-canary"))
-	dir := workspace(t, map[string]string{"Dockerfile": "FROM " + base.String() + "\nCOPY g /greeting\n", "g": "hello\n"})
+	dir := workspace(
+		t,
+		map[string]string{"Dockerfile": "FROM " + base.String() + "\nCOPY g /greeting\n", "g": "hello\n"},
+	)
 	web := strings.TrimSuffix(w.image(), "app") + "web"
 	environ := []string{
-		"PLUGIN_REPO=" + w.image() + "," + web, "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=main-canary", "PLUGIN_CACHE=registry=" + host + "/team/cache:app",
+		"PLUGIN_REPO=" + w.image() + "," + web,
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=main-canary",
+		"PLUGIN_CACHE=registry=" + host + "/team/cache:app",
 		"PLUGIN_INSECURE=" + host + "," + strings.TrimPrefix(w.registry.URL, "http://"),
 	}
-	cmd := step(t, dir, append(environ, `PLUGIN_CONFIG={"auths":{"`+host+`":{"auth":"`+base64.StdEncoding.EncodeToString([]byte("robot:base-canary"))+`"}}}`)...)
+	cmd := step(
+		t,
+		dir,
+		append(
+			environ,
+			`PLUGIN_CONFIG={"auths":{"`+host+`":{"auth":"`+base64.StdEncoding.EncodeToString(
+				[]byte("robot:base-canary"),
+			)+`"}}}`,
+		)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "canary") {
 		t.Fatalf("%v, and the log is to show no password:\n%s", err, out)
 	}
 	w.registry.set(nil)
 	other.set(nil)
-	if got := greeting(t, w); got != "hello\n" || digestAt(t, web+":latest") != w.tag("latest") || digestAt(t, host+"/team/cache:app") == "" {
-		t.Errorf("greeting %q, web at %q, cache at %q\n%s", got, digestAt(t, web+":latest"), digestAt(t, host+"/team/cache:app"), out)
+	if got := greeting(
+		t,
+		w,
+	); got != "hello\n" || digestAt(t, web+":latest") != w.tag("latest") ||
+		digestAt(t, host+"/team/cache:app") == "" {
+		t.Errorf(
+			"greeting %q, web at %q, cache at %q\n%s",
+			got,
+			digestAt(t, web+":latest"),
+			digestAt(t, host+"/team/cache:app"),
+			out,
+		)
 	}
 	checkNothingLeft(t, cmd)
 

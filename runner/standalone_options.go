@@ -22,7 +22,11 @@ func readSecretFiles(s *settings.Plugin) error {
 		}
 		value, err := source.ReadFile(s.Workspace, one.File, maxSecret)
 		if err != nil {
-			return fmt.Errorf("the file of the build secret %s (setting secrets_from_file, secrets or secret) %w", one.ID, err)
+			return fmt.Errorf(
+				"the file of the build secret %s (setting secrets_from_file, secrets or secret) %w",
+				one.ID,
+				err,
+			)
 		}
 		s.Build.Secrets[i] = spec.BuildSecret{ID: one.ID, Value: secret.New(string(value))}
 	}

@@ -25,9 +25,20 @@ func TestStepGivesRUNItsSecretsAndTheLogMasksThem(t *testing.T) {
 	dir := shellWorkspace(t, "ARG VERSION\nARG LIST\n"+
 		"RUN --mount=type=secret,id=npm --mount=type=secret,id=file --mount=type=secret,id=doc echo \"got $(busybox cat /run/secrets/npm /run/secrets/file /run/secrets/doc)\"\n"+
 		"RUN echo \"args $VERSION $LIST via $HTTPS_PROXY\"\n", map[string]string{"etc/token": "file-canary\n", "doc": "document-canary"})
-	cmd := step(t, dir, "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "NPM_TOKEN=npm-canary", "VERSION=1.2", "https_proxy=http://ci:proxy-canary@127.0.0.1:9",
-		"PLUGIN_SECRETS_FROM_ENV=npm=NPM_TOKEN", "PLUGIN_SECRETS_FROM_FILE=file=etc/token", `PLUGIN_SECRETS=id=doc\,src=doc`,
-		"PLUGIN_BUILD_ARGS_FROM_ENV=VERSION", `PLUGIN_BUILD_ARGS={"LIST":"1,2"}`)
+	cmd := step(
+		t,
+		dir,
+		"PLUGIN_REPO=acme/app",
+		"PLUGIN_DRY_RUN=true",
+		"NPM_TOKEN=npm-canary",
+		"VERSION=1.2",
+		"https_proxy=http://ci:proxy-canary@127.0.0.1:9",
+		"PLUGIN_SECRETS_FROM_ENV=npm=NPM_TOKEN",
+		"PLUGIN_SECRETS_FROM_FILE=file=etc/token",
+		`PLUGIN_SECRETS=id=doc\,src=doc`,
+		"PLUGIN_BUILD_ARGS_FROM_ENV=VERSION",
+		`PLUGIN_BUILD_ARGS={"LIST":"1,2"}`,
+	)
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "canary") {
 		t.Fatalf("%v, and the log is to show no canary:\n%s", err, out)

@@ -22,7 +22,10 @@ func (r *standalone) date(ctx context.Context) {
 	}
 	when, err := source.AuthorDate(ctx, r.s.Workspace)
 	if err != nil {
-		r.log.line("note: files keep their dates, for the commit's is not known; give the build argument SOURCE_DATE_EPOCH (%s)", firstLine(err.Error()))
+		r.log.line(
+			"note: files keep their dates, for the commit's is not known; give the build argument SOURCE_DATE_EPOCH (%s)",
+			firstLine(err.Error()),
+		)
 		return
 	}
 	r.s.BuildArgs[epochArg] = strconv.FormatInt(when.Unix(), 10)

@@ -12,7 +12,8 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 	w := newWorld(t)
 	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=image,rewrite-timestamp=true")
-	if err != nil || !strings.Contains(log, "files keep their dates") || w.builder.requests[0].BuildArgs["SOURCE_DATE_EPOCH"] != "" {
+	if err != nil || !strings.Contains(log, "files keep their dates") ||
+		w.builder.requests[0].BuildArgs["SOURCE_DATE_EPOCH"] != "" {
 		t.Errorf("outside of a repository: %v\n%s", err, log)
 	}
 	for _, args := range [][]string{{"init", "-q"}, {"-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x", "--date=1700000000 +0000"}} {
@@ -23,7 +24,8 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 		}
 	}
 	log, err = w.alone("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=image,rewrite-timestamp=true")
-	if r := w.builder.requests[1]; err != nil || r.BuildArgs["SOURCE_DATE_EPOCH"] != "1700000000" || !r.Options.RewriteTimestamp {
+	if r := w.builder.requests[1]; err != nil || r.BuildArgs["SOURCE_DATE_EPOCH"] != "1700000000" ||
+		!r.Options.RewriteTimestamp {
 		t.Errorf("%v: asked for %+v\n%s", err, r, log)
 	}
 }
@@ -36,7 +38,11 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dest := range []string{"link/app.tar", "link/new/app.tar", "../app.tar"} {
-		if _, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=oci,dest="+dest); err == nil || !strings.Contains(err.Error(), "PLUGIN_OUTPUT") {
+		if _, err := w.alone(
+			"CI_WORKSPACE="+dir,
+			"PLUGIN_OUTPUT=type=oci,dest="+dest,
+		); err == nil ||
+			!strings.Contains(err.Error(), "PLUGIN_OUTPUT") {
 			t.Errorf("%s: got %v", dest, err)
 		}
 	}
@@ -44,7 +50,12 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 		t.Errorf("written outside: %v, %v", left, err)
 	}
 	web := strings.TrimSuffix(w.image(), "app") + "web"
-	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=docker,dest=out/app.tar", "PLUGIN_TAGS=1,2", "PLUGIN_REPO="+w.image()+","+web)
+	log, err := w.alone(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_OUTPUT=type=docker,dest=out/app.tar",
+		"PLUGIN_TAGS=1,2",
+		"PLUGIN_REPO="+w.image()+","+web,
+	)
 	if err != nil || !strings.Contains(log, "file        out/app.tar, of type docker (PLUGIN_OUTPUT)") {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -53,7 +64,8 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := w.builder.requests[0].Options.Archive
-	if got.Path != filepath.Join(real, "out", "app.tar") || strings.Join(got.Names, " ") != w.image()+":1 "+w.image()+":2 "+web+":1 "+web+":2" {
+	if got.Path != filepath.Join(real, "out", "app.tar") ||
+		strings.Join(got.Names, " ") != w.image()+":1 "+w.image()+":2 "+web+":1 "+web+":2" {
 		t.Errorf("asked for %+v", got)
 	}
 }

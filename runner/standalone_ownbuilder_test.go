@@ -29,8 +29,19 @@ func TestStepTellsItsOwnBuilderOfMirrorsAndNameServers(t *testing.T) {
 	if err := remote.Write(ref, base); err != nil {
 		t.Fatal(err)
 	}
-	dir := shellWorkspace(t, "RUN busybox cat /etc/resolv.conf; echo made > /made\nFROM acme/base:1\nCOPY --from=0 /made /made\n", map[string]string{})
-	cmd := step(t, dir, "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_MIRROR=http://"+mirror, "PLUGIN_CUSTOM_DNS=10.9.8.7")
+	dir := shellWorkspace(
+		t,
+		"RUN busybox cat /etc/resolv.conf; echo made > /made\nFROM acme/base:1\nCOPY --from=0 /made /made\n",
+		map[string]string{},
+	)
+	cmd := step(
+		t,
+		dir,
+		"PLUGIN_REPO=acme/app",
+		"PLUGIN_DRY_RUN=true",
+		"PLUGIN_MIRROR=http://"+mirror,
+		"PLUGIN_CUSTOM_DNS=10.9.8.7",
+	)
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "nameserver 10.9.8.7") {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -24,7 +24,13 @@ func (r *standalone) plan(ctx context.Context) error {
 	case err != nil:
 		status += ": " + err.Error()
 	case r.status.reporter != nil:
-		status = fmt.Sprintf("report the status of %s/%s@%s at %s", r.status.place.Owner, r.status.place.Slug, r.status.report.Commit[:12], r.status.place.API)
+		status = fmt.Sprintf(
+			"report the status of %s/%s@%s at %s",
+			r.status.place.Owner,
+			r.status.place.Slug,
+			r.status.report.Commit[:12],
+			r.status.place.API,
+		)
 	}
 	r.log.line("would %s", status)
 	return nil
@@ -34,7 +40,12 @@ func (r *standalone) plan(ctx context.Context) error {
 func (r *standalone) settings() {
 	r.log.line("\nsettings")
 	for _, s := range r.s.Shown() {
-		r.log.line("  %-28s %s (%s)", strings.ToLower(strings.TrimPrefix(s.Name, "PLUGIN_")), firstLine(s.Value), s.Origin)
+		r.log.line(
+			"  %-28s %s (%s)",
+			strings.ToLower(strings.TrimPrefix(s.Name, "PLUGIN_")),
+			firstLine(s.Value),
+			s.Origin,
+		)
 	}
 }
 

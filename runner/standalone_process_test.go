@@ -33,7 +33,11 @@ func step(t *testing.T, dir string, environ ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", "runner")
 	cmd.Dir = dir
 	cmd.Env = append([]string{
-		asCommand + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + openDir(t), "SLIPWAY_BUILDER_NETWORK=none",
+		asCommand + "=1",
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + t.TempDir(),
+		"TMPDIR=" + openDir(t),
+		"SLIPWAY_BUILDER_NETWORK=none",
 	}, environ...)
 	return cmd
 }
@@ -49,8 +53,19 @@ func TestStepBuildsAndPushesWithItsOwnBuilder(t *testing.T) {
 			"FROM scratch AS release\nARG WHO\nLABEL who=$WHO\nCOPY --from=files /g /greeting\nFROM scratch AS other\nCOPY no-such-file /\n",
 		"app/greeting": "hello\n",
 	})
-	cmd := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS=1.2,latest", "PLUGIN_DOCKERFILE=docker/Dockerfile", "PLUGIN_CONTEXT=app",
-		"PLUGIN_TARGET=release", "PLUGIN_BUILD_ARGS=WHO=world", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=password-canary", "PLUGIN_INSECURE=true")
+	cmd := step(
+		t,
+		dir,
+		"PLUGIN_REPO="+w.image(),
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_DOCKERFILE=docker/Dockerfile",
+		"PLUGIN_CONTEXT=app",
+		"PLUGIN_TARGET=release",
+		"PLUGIN_BUILD_ARGS=WHO=world",
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=password-canary",
+		"PLUGIN_INSECURE=true",
+	)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
@@ -82,7 +97,10 @@ func TestStepFailsWithExitCode1(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), want) {
 			t.Errorf("%v: got %v, want exit code 1 and %q\n%s", environ, err, want, out)
 		}
-		if took := time.Since(started); strings.Contains(want, "no builder") && took > 10*time.Second { // a fraction of a second, and what a loaded machine adds
+		if took := time.Since(
+			started,
+		); strings.Contains(want, "no builder") &&
+			took > 10*time.Second { // a fraction of a second, and what a loaded machine adds
 			t.Errorf("it took %s to say that no builder can run here", took)
 		}
 	}
@@ -92,7 +110,9 @@ func TestStepEndsAtSIGTERM(t *testing.T) {
 	needBuildKit(t)
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		t.Skip("SKIPPED: a step that takes long needs a static shell, which is absent (Debian: apt-get install busybox-static)")
+		t.Skip(
+			"SKIPPED: a step that takes long needs a static shell, which is absent (Debian: apt-get install busybox-static)",
+		)
 	}
 	dir := workspace(t, map[string]string{
 		"busybox":    string(busybox),

@@ -90,7 +90,13 @@ func (r *standalone) moveTags(ctx context.Context) error {
 	if problems == nil {
 		return nil
 	}
-	return fmt.Errorf("%d of %d tags were not pushed: %w; %s", len(problems), len(r.s.Tags)*len(r.s.Images), errors.Join(problems...), r.wasPushed())
+	return fmt.Errorf(
+		"%d of %d tags were not pushed: %w; %s",
+		len(problems),
+		len(r.s.Tags)*len(r.s.Images),
+		errors.Join(problems...),
+		r.wasPushed(),
+	)
 }
 
 // shown is a tag as people know it: by its image's name, too, where there are several.

@@ -13,13 +13,18 @@ func TestQuietShowsTheBuildersLinesOfAFailedBuildAlone(t *testing.T) {
 	w := newWorld(t)
 	for _, quiet := range []string{"false", "true"} {
 		log, err := w.alone("PLUGIN_QUIET=" + quiet)
-		if err != nil || strings.Contains(log, "#1 building") != (quiet == "false") || !strings.Contains(log, "digest") {
+		if err != nil || strings.Contains(log, "#1 building") != (quiet == "false") ||
+			!strings.Contains(log, "digest") {
 			t.Errorf("quiet %s: %v\n%s", quiet, err, log)
 		}
 	}
 	w.builder.buildError = &runner.DockerfileError{Excerpt: "Dockerfile:1", Err: errors.New("exit code 1")}
 	log, err := w.alone("PLUGIN_QUIET=true")
-	if before, after, found := strings.Cut(log, "#1 building\n"); err == nil || !found || strings.Contains(before, "Dockerfile:1") || !strings.Contains(after, "Dockerfile:1") {
+	if before, after, found := strings.Cut(
+		log,
+		"#1 building\n",
+	); err == nil || !found || strings.Contains(before, "Dockerfile:1") ||
+		!strings.Contains(after, "Dockerfile:1") {
 		t.Errorf("a build that failed: %v\n%s", err, log)
 	}
 }
@@ -72,14 +77,18 @@ func TestQuietTakesLinesOfABuildThatWasLeft(t *testing.T) {
 func TestDebugShowsEverySetting(t *testing.T) {
 	w := newWorld(t)
 	log, err := w.alone("PLUGIN_DEBUG=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary")
-	if err != nil || !strings.Contains(log, "dockerfile                   Dockerfile (default)") || strings.Contains(log, "canary") {
+	if err != nil || !strings.Contains(log, "dockerfile                   Dockerfile (default)") ||
+		strings.Contains(log, "canary") {
 		t.Errorf("%v\n%s", err, log)
 	}
 }
 
 func TestNoPushSaysWhichSettingAsksForIt(t *testing.T) {
 	w := newWorld(t)
-	if log, err := w.alone("PLUGIN_NO_PUSH=true"); err != nil || !strings.Contains(log, "none: PLUGIN_NO_PUSH is set") || w.tag("latest") != "" {
+	if log, err := w.alone(
+		"PLUGIN_NO_PUSH=true",
+	); err != nil || !strings.Contains(log, "none: PLUGIN_NO_PUSH is set") ||
+		w.tag("latest") != "" {
 		t.Errorf("%v\n%s", err, log)
 	}
 }

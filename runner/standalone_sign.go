@@ -19,7 +19,9 @@ func readSigningKey(s *settings.Plugin) error {
 	}
 	text, err := source.ReadFile(s.Workspace, s.Sign.Key.Reveal(), maxSecret)
 	if err != nil {
-		return errors.New("PLUGIN_COSIGN_PRIVATE_KEY is neither a key in PEM, which begins with -----BEGIN, nor the path of a file that can be read, absolute or from the workspace")
+		return errors.New(
+			"PLUGIN_COSIGN_PRIVATE_KEY is neither a key in PEM, which begins with -----BEGIN, nor the path of a file that can be read, absolute or from the workspace",
+		)
 	}
 	s.Sign.Key, s.Sign.InFile = secret.New(string(text)), false
 	return nil
@@ -49,7 +51,15 @@ func (r *standalone) sign(ctx context.Context) error {
 		return nil
 	}
 	for _, image := range r.s.Images {
-		if err := cosign.Attach(ctx, r.registry, image, r.image.Digest, r.key, r.s.Sign.Annotations, r.loginFor(image)); err != nil {
+		if err := cosign.Attach(
+			ctx,
+			r.registry,
+			image,
+			r.image.Digest,
+			r.key,
+			r.s.Sign.Annotations,
+			r.loginFor(image),
+		); err != nil {
 			return fmt.Errorf("the image was not signed, and so no tag was pushed: %w", r.blame(image, err))
 		}
 		r.log.line("signed %s@%s", image, r.image.Digest)

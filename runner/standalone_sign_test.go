@@ -20,7 +20,10 @@ import (
 // keyPair is what cosign generate-key-pair makes, with the password "sesame-canary".
 func keyPair(t *testing.T) (private string, public *ecdsa.PublicKey) {
 	t.Helper()
-	text, pub, err := cryptoutils.GeneratePEMEncodedECDSAKeyPair(elliptic.P256(), cryptoutils.StaticPasswordFunc([]byte("sesame-canary")))
+	text, pub, err := cryptoutils.GeneratePEMEncodedECDSAKeyPair(
+		elliptic.P256(),
+		cryptoutils.StaticPasswordFunc([]byte("sesame-canary")),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +82,19 @@ func TestAnImageIsSignedBeforeATagIsAtIt(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	log, err := w.alone("PLUGIN_TAGS=v1.2", "PLUGIN_COSIGN_PRIVATE_KEY="+private, "PLUGIN_COSIGN_PASSWORD=sesame-canary", "PLUGIN_COSIGN_PARAMS=-a build=7")
+	log, err := w.alone(
+		"PLUGIN_TAGS=v1.2",
+		"PLUGIN_COSIGN_PRIVATE_KEY="+private,
+		"PLUGIN_COSIGN_PASSWORD=sesame-canary",
+		"PLUGIN_COSIGN_PARAMS=-a build=7",
+	)
 	if err != nil || strings.Contains(log, "canary") || strings.Contains(log, "PRIVATE KEY") {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	digest := w.tag("v1.2")
 	payload := w.signed(digest, public)
-	if !strings.Contains(payload, digest) || !strings.Contains(payload, `"docker-reference":"`+w.image()+`"`) || !strings.Contains(payload, `"optional":{"build":"7"}`) {
+	if !strings.Contains(payload, digest) || !strings.Contains(payload, `"docker-reference":"`+w.image()+`"`) ||
+		!strings.Contains(payload, `"optional":{"build":"7"}`) {
 		t.Errorf("signed %s", payload)
 	}
 	if got := strings.Join(order, " "); got != digest[len(digest)-4:]+" .sig v1.2" {
@@ -101,8 +110,14 @@ func TestAnImageThatIsOnlyPushedIsSignedWithAKeyInAFile(t *testing.T) {
 	private, public := keyPair(t)
 	digest := w.put("candidate", "tested")
 	dir := workspace(t, map[string]string{"cosign.key": private})
-	log, err := w.alone("CI_WORKSPACE="+dir, "PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+w.image()+":candidate", "PLUGIN_TAGS=1.2",
-		"PLUGIN_COSIGN_PRIVATE_KEY=cosign.key", "PLUGIN_COSIGN_PASSWORD=sesame-canary")
+	log, err := w.alone(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_PUSH_ONLY=true",
+		"PLUGIN_SOURCE_IMAGE="+w.image()+":candidate",
+		"PLUGIN_TAGS=1.2",
+		"PLUGIN_COSIGN_PRIVATE_KEY=cosign.key",
+		"PLUGIN_COSIGN_PASSWORD=sesame-canary",
+	)
 	if err != nil || w.tag("1.2") != digest || !strings.Contains(w.signed(digest, public), `"optional":null`) {
 		t.Errorf("%v, 1.2 is at %q\n%s", err, w.tag("1.2"), log)
 	}
@@ -119,7 +134,8 @@ func TestASignatureThatIsRefusedKeepsTheTagsBack(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	_, err := w.alone("PLUGIN_COSIGN_PRIVATE_KEY="+private, "PLUGIN_COSIGN_PASSWORD=sesame-canary")
-	if err == nil || !strings.Contains(err.Error(), "the image was not signed, and so no tag was pushed") || w.tag("latest") != "" {
+	if err == nil || !strings.Contains(err.Error(), "the image was not signed, and so no tag was pushed") ||
+		w.tag("latest") != "" {
 		t.Errorf("got %v, latest at %q", err, w.tag("latest"))
 	}
 }
@@ -142,7 +158,11 @@ func TestAKeyThatCannotSignIsFoundBeforeTheBuild(t *testing.T) {
 		t.Error("a build was started whose image could not be signed")
 	}
 	// Where nothing is pushed nothing is signed, so the key does not matter.
-	if log, err := w.alone("PLUGIN_DRY_RUN=true", "PLUGIN_COSIGN_PRIVATE_KEY="+private); err != nil || !strings.Contains(log, "would sign it with PLUGIN_COSIGN_PRIVATE_KEY") {
+	if log, err := w.alone(
+		"PLUGIN_DRY_RUN=true",
+		"PLUGIN_COSIGN_PRIVATE_KEY="+private,
+	); err != nil ||
+		!strings.Contains(log, "would sign it with PLUGIN_COSIGN_PRIVATE_KEY") {
 		t.Errorf("a dry run: %v\n%s", err, log)
 	}
 }

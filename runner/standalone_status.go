@@ -58,22 +58,31 @@ func (r *standalone) openStatus() (err error) {
 	}
 	if s.place, err = commitstatus.Find(r.s.CI, told.URL); told.Credential.Password.IsZero() {
 		if asked || told.Credential.Username != "" || err == nil {
-			return errors.New("PLUGIN_BITBUCKET_TOKEN is not set, nor PLUGIN_BITBUCKET_USERNAME with PLUGIN_BITBUCKET_PASSWORD; " +
-				"a CI keeps secrets from pull requests and from steps that do not name them")
+			return errors.New(
+				"PLUGIN_BITBUCKET_TOKEN is not set, nor PLUGIN_BITBUCKET_USERNAME with PLUGIN_BITBUCKET_PASSWORD; " +
+					"a CI keeps secrets from pull requests and from steps that do not name them",
+			)
 		}
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	subject := commitstatus.Subject{Image: r.s.Image(), Dockerfile: r.s.Dockerfile, Context: r.s.Context, Target: r.s.Target}
+	subject := commitstatus.Subject{
+		Image:      r.s.Image(),
+		Dockerfile: r.s.Dockerfile,
+		Context:    r.s.Context,
+		Target:     r.s.Target,
+	}
 	if r.s.Copy.On { // a status beside that of the step that builds the same image
 		subject = commitstatus.Subject{Image: r.s.Image(), Target: "push only"}
 	}
 	if s.report, err = commitstatus.Describe(r.s.CI, subject, told.Key); err != nil {
 		return err
 	}
-	s.reporter, err = commitstatus.New(commitstatus.Options{Place: s.place, Credential: told.Credential, Backoff: r.o.Backoff})
+	s.reporter, err = commitstatus.New(
+		commitstatus.Options{Place: s.place, Credential: told.Credential, Backoff: r.o.Backoff},
+	)
 	return err
 }
 

@@ -35,10 +35,19 @@ func newCloud(t *testing.T) *aCloud {
 	c := &aCloud{Server: httptest.NewServer(server), alice: server.AddUser("alice")}
 	t.Cleanup(c.Close)
 	server.SetURL(c.URL)
-	if c.app, err = server.AddRepository(server.AddWorkspace("acme", c.alice), "app", bitbuckettest.Private); err != nil {
+	if c.app, err = server.AddRepository(
+		server.AddWorkspace("acme", c.alice),
+		"app",
+		bitbuckettest.Private,
+	); err != nil {
 		t.Fatal(err)
 	}
-	if c.commit, err = c.app.Commit(t.Context(), "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "Start"); err != nil {
+	if c.commit, err = c.app.Commit(
+		t.Context(),
+		"main",
+		map[string]string{"Dockerfile": "FROM scratch\n"},
+		"Start",
+	); err != nil {
 		t.Fatal(err)
 	}
 	if c.bot, err = server.AddAccessToken(bitbuckettest.AccessToken{
@@ -52,13 +61,24 @@ func newCloud(t *testing.T) *aCloud {
 // pipeline is what Drone says of a run on the commit.
 func pipeline(remote, ref, commit string) []string {
 	return []string{
-		"DRONE=true", "DRONE_REPO_BRANCH=main", "DRONE_BUILD_EVENT=push", "DRONE_REMOTE_URL=" + remote, "DRONE_COMMIT_REF=" + ref, "DRONE_COMMIT_SHA=" + commit,
-		"DRONE_BUILD_LINK=https://drone.example.com/acme/app/7", "DRONE_REPO=acme/app",
+		"DRONE=true",
+		"DRONE_REPO_BRANCH=main",
+		"DRONE_BUILD_EVENT=push",
+		"DRONE_REMOTE_URL=" + remote,
+		"DRONE_COMMIT_REF=" + ref,
+		"DRONE_COMMIT_SHA=" + commit,
+		"DRONE_BUILD_LINK=https://drone.example.com/acme/app/7",
+		"DRONE_REPO=acme/app",
 	}
 }
 
 func (c *aCloud) environ(more ...string) []string {
-	return append(append(pipeline("https://bitbucket.org/acme/app.git", "refs/heads/main", c.commit), "PLUGIN_BITBUCKET_URL="+c.URL), more...)
+	return append(
+		append(
+			pipeline("https://bitbucket.org/acme/app.git", "refs/heads/main", c.commit),
+			"PLUGIN_BITBUCKET_URL="+c.URL,
+		),
+		more...)
 }
 
 func TestStandaloneReportsToCloud(t *testing.T) {
@@ -77,10 +97,13 @@ func TestStandaloneReportsToCloud(t *testing.T) {
 			t.Fatalf("got %+v", got)
 		}
 		end := got[1]
-		if end.State != "SUCCESSFUL" || end.Refname != "main" || end.URL != "https://drone.example.com/acme/app/7" || end.Name != w.image() || end.Description != "Pushed 1.2, latest at "+w.tag("1.2") {
+		if end.State != "SUCCESSFUL" || end.Refname != "main" || end.URL != "https://drone.example.com/acme/app/7" ||
+			end.Name != w.image() ||
+			end.Description != "Pushed 1.2, latest at "+w.tag("1.2") {
 			t.Errorf("got %+v", end)
 		}
-		if want := "status  SUCCESSFUL at acme/app@" + c.commit[:12]; !strings.Contains(log, want) || strings.Contains(log, c.bot.Reveal()) {
+		if want := "status  SUCCESSFUL at acme/app@" + c.commit[:12]; !strings.Contains(log, want) ||
+			strings.Contains(log, c.bot.Reveal()) {
 			t.Errorf("the log does not say %q, or shows the token:\n%s", want, log)
 		}
 	}
@@ -97,7 +120,8 @@ func TestStandaloneReportsAFailure(t *testing.T) {
 	if err == nil || len(got) != 2 || got[1].State != "FAILED" || got[1].Key != "image" {
 		t.Fatalf("%v; got %+v", err, got)
 	}
-	if text := got[1].Description; !strings.Contains(text, "build of Dockerfile: exit code 1 of") || strings.Contains(text, c.bot.Reveal()) {
+	if text := got[1].Description; !strings.Contains(text, "build of Dockerfile: exit code 1 of") ||
+		strings.Contains(text, c.bot.Reveal()) {
 		t.Errorf("described as %q", text)
 	}
 	if !strings.Contains(log, "status of the commit: FAILED at acme/app@") {
@@ -108,14 +132,26 @@ func TestStandaloneReportsAFailure(t *testing.T) {
 func TestStandaloneReportsThatItWasStopped(t *testing.T) {
 	w := newWorld(t)
 	for older, want := range map[bool]string{false: "CANCELLED", true: "FAILED"} {
-		dc := &datacentertest.Server{Project: "PRJ", Slug: "app", Token: secret.New("dc-token-canary"), Commits: []string{someCommit}, WithoutCancelled: older}
+		dc := &datacentertest.Server{
+			Project:          "PRJ",
+			Slug:             "app",
+			Token:            secret.New("dc-token-canary"),
+			Commits:          []string{someCommit},
+			WithoutCancelled: older,
+		}
 		front := httptest.NewServer(dc)
 		t.Cleanup(front.Close)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		w.builder.inside = func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }
-		_, err := w.aloneIn(ctx, append(pipeline("https://git.example.com/scm/prj/app.git", "refs/heads/main", someCommit),
-			"DRONE_REPO_NAMESPACE=PRJ", "PLUGIN_BITBUCKET_TOKEN=dc-token-canary", "PLUGIN_BITBUCKET_URL="+front.URL)...)
+		_, err := w.aloneIn(
+			ctx,
+			append(
+				pipeline("https://git.example.com/scm/prj/app.git", "refs/heads/main", someCommit),
+				"DRONE_REPO_NAMESPACE=PRJ",
+				"PLUGIN_BITBUCKET_TOKEN=dc-token-canary",
+				"PLUGIN_BITBUCKET_URL="+front.URL,
+			)...)
 		got := dc.StatusHistory(someCommit)
 		if err == nil || len(got) == 0 || got[len(got)-1].State != want {
 			t.Errorf("%v; got %+v, want %s", err, got, want)
@@ -132,18 +168,31 @@ const (
 func TestStandaloneReportsATagToDataCenter(t *testing.T) {
 	w := newWorld(t)
 	dc := &datacentertest.Server{
-		Context: "/bitbucket", Project: "PRJ", Slug: "app", Token: secret.New("dc-token-canary"), User: "ci", Commits: []string{someCommit},
-		Tags: map[string]string{tagObject: someCommit},
+		Context: "/bitbucket",
+		Project: "PRJ",
+		Slug:    "app",
+		Token:   secret.New("dc-token-canary"),
+		User:    "ci",
+		Commits: []string{someCommit},
+		Tags:    map[string]string{tagObject: someCommit},
 	}
 	front := httptest.NewServer(dc)
 	t.Cleanup(front.Close)
-	log, err := w.alone(append(pipeline("https://git.example.com/bitbucket/scm/prj/app.git", "refs/tags/v1", tagObject),
-		"DRONE_REPO_NAMESPACE=PRJ", "PLUGIN_BITBUCKET_USERNAME=ci", "PLUGIN_BITBUCKET_PASSWORD=dc-token-canary", "PLUGIN_BITBUCKET_URL="+front.URL+"/bitbucket/", "PLUGIN_DRY_RUN=true")...)
+	log, err := w.alone(append(
+		pipeline("https://git.example.com/bitbucket/scm/prj/app.git", "refs/tags/v1", tagObject),
+		"DRONE_REPO_NAMESPACE=PRJ",
+		"PLUGIN_BITBUCKET_USERNAME=ci",
+		"PLUGIN_BITBUCKET_PASSWORD=dc-token-canary",
+		"PLUGIN_BITBUCKET_URL="+front.URL+"/bitbucket/",
+		"PLUGIN_DRY_RUN=true",
+	)...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	got := dc.StatusHistory(someCommit)
-	if len(got) != 2 || got[0].State != "INPROGRESS" || got[1].State != "SUCCESSFUL" || got[1].Ref != "" || got[1].Parent != w.image() || !strings.HasPrefix(got[1].Description, "Built, not pushed") {
+	if len(got) != 2 || got[0].State != "INPROGRESS" || got[1].State != "SUCCESSFUL" || got[1].Ref != "" ||
+		got[1].Parent != w.image() ||
+		!strings.HasPrefix(got[1].Description, "Built, not pushed") {
 		t.Errorf("got %+v\n%s", got, log)
 	}
 }
@@ -151,7 +200,9 @@ func TestStandaloneReportsATagToDataCenter(t *testing.T) {
 // What goes wrong with a status is one line that says how to mend it, and fails nothing.
 func TestStandaloneStatusThatFailsChangesNothingElse(t *testing.T) {
 	w, c := newWorld(t), newCloud(t)
-	down := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }))
+	down := httptest.NewServer(
+		http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }),
+	)
 	t.Cleanup(down.Close)
 	asked := false
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
@@ -182,7 +233,9 @@ func TestStandaloneStatusThatFailsChangesNothingElse(t *testing.T) {
 					said += line
 				}
 			}
-			if err != nil || !strings.Contains(said, row.want) || strings.Count(said, "\n") > 1 || (row.want == "") != (said == "") || strings.Contains(log, "canary") {
+			if err != nil || !strings.Contains(said, row.want) || strings.Count(said, "\n") > 1 ||
+				(row.want == "") != (said == "") ||
+				strings.Contains(log, "canary") {
 				t.Errorf("%v; the log says %q, want %q", err, said, row.want)
 			}
 		})
@@ -204,7 +257,8 @@ func TestStandaloneDoesNotWaitForABitbucketThatHangs(t *testing.T) {
 	t.Cleanup(hanging.Close)
 	w.statusTime = 100 * time.Millisecond
 	log, err := w.alone(c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_BITBUCKET_URL="+hanging.URL)...)
-	if err != nil || !strings.Contains(log, "not reported, which changes nothing else: ") || w.tag("latest") == "" || len(asked) == 0 {
+	if err != nil || !strings.Contains(log, "not reported, which changes nothing else: ") || w.tag("latest") == "" ||
+		len(asked) == 0 {
 		t.Errorf("%v\n%s", err, log)
 	}
 }

@@ -13,7 +13,12 @@ import (
 // onRef is what Drone and Woodpecker both say of a ref of a repository whose default branch
 // is main.
 func onRef(ref string) []string {
-	return []string{"DRONE_COMMIT_REF=" + ref, "CI_COMMIT_REF=" + ref, "DRONE_REPO_BRANCH=main", "CI_REPO_DEFAULT_BRANCH=main"}
+	return []string{
+		"DRONE_COMMIT_REF=" + ref,
+		"CI_COMMIT_REF=" + ref,
+		"DRONE_REPO_BRANCH=main",
+		"CI_REPO_DEFAULT_BRANCH=main",
+	}
 }
 
 // tags are all that the registry has of the image.
@@ -47,9 +52,16 @@ func TestStandaloneMakesTheTagsOfARelease(t *testing.T) {
 func TestStandaloneSkipsABranchThatAutoTagLeavesOut(t *testing.T) {
 	for _, mode := range []string{"docker", "buildx", "slipway"} {
 		w := newWorld(t)
-		w.registry.set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) })
-		log, err := w.alone(append(onRef("refs/heads/feature/x"), "PLUGIN_AUTO_TAG=true", "PLUGIN_AUTO_TAG_MODE="+mode)...)
-		if err != nil || len(w.builder.requests) != 0 || !strings.Contains(log, "skipped: auto_tag makes tags of the default branch and of Git tags alone: this is branch \"feature/x\"") {
+		w.registry.set(
+			func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) },
+		)
+		log, err := w.alone(
+			append(onRef("refs/heads/feature/x"), "PLUGIN_AUTO_TAG=true", "PLUGIN_AUTO_TAG_MODE="+mode)...)
+		if err != nil || len(w.builder.requests) != 0 ||
+			!strings.Contains(
+				log,
+				"skipped: auto_tag makes tags of the default branch and of Git tags alone: this is branch \"feature/x\"",
+			) {
 			t.Errorf("%s: %v, %d builds\n%s", mode, err, len(w.builder.requests), log)
 		}
 	}
@@ -59,7 +71,8 @@ func TestStandaloneBuildsABranchWithoutTagsAndPushesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.registry.set(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) })
 	log, err := w.alone(onRef("refs/heads/feature/x")...)
-	if err != nil || len(w.builder.requests) != 1 || !strings.Contains(log, "[latest-unnamed]") || !strings.Contains(log, "none: there is no tag to push") {
+	if err != nil || len(w.builder.requests) != 1 || !strings.Contains(log, "[latest-unnamed]") ||
+		!strings.Contains(log, "none: there is no tag to push") {
 		t.Errorf("%v, %d builds\n%s", err, len(w.builder.requests), log)
 	}
 }
@@ -81,7 +94,10 @@ func TestStepPushesTheTagsOfItsMode(t *testing.T) {
 		if c.files != "" {
 			files[".tags"] = c.files
 		}
-		cmd := step(t, workspace(t, files), append(append(onRef(c.ref), "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true"), c.environ...)...)
+		cmd := step(
+			t,
+			workspace(t, files),
+			append(append(onRef(c.ref), "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true"), c.environ...)...)
 		out, err := cmd.CombinedOutput()
 		if err != nil || w.tags() != c.want || !strings.Contains(string(out), c.says) {
 			t.Errorf("%s: %v, exit code %d, tags %q, want %q\n%s", c.ref, err, exitCode(cmd), w.tags(), c.want, out)

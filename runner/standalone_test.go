@@ -43,8 +43,12 @@ func (w *world) alone(environ ...string) (log string, err error) {
 func (w *world) aloneIn(ctx context.Context, environ ...string) (log string, err error) {
 	w.t.Helper()
 	s, err := settings.ReadPlugin(fixed(append([]string{
-		"PLUGIN_REPO=" + w.image(), "PLUGIN_BUILDER=unix:///of-the-world.sock",
-		"CI_WORKSPACE=" + workspace(w.t, map[string]string{"Dockerfile": "FROM scratch\n", "app/Dockerfile": "FROM app\n"}),
+		"PLUGIN_REPO=" + w.image(),
+		"PLUGIN_BUILDER=unix:///of-the-world.sock",
+		"CI_WORKSPACE=" + workspace(
+			w.t,
+			map[string]string{"Dockerfile": "FROM scratch\n", "app/Dockerfile": "FROM app\n"},
+		),
 	}, environ...)))
 	if err != nil {
 		w.t.Fatal(err)
@@ -71,7 +75,13 @@ func (e fixed) Unsetenv(string) error { return nil }
 
 func TestStandalonePushesEveryTag(t *testing.T) {
 	w := newWorld(t)
-	log, err := w.alone("PLUGIN_TAGS=1.2,latest", "PLUGIN_TARGET=release", "PLUGIN_BUILD_ARGS=A=b", "PLUGIN_NO_CACHE=true", "PLUGIN_CONTEXT=./app/")
+	log, err := w.alone(
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_TARGET=release",
+		"PLUGIN_BUILD_ARGS=A=b",
+		"PLUGIN_NO_CACHE=true",
+		"PLUGIN_CONTEXT=./app/",
+	)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -85,7 +95,8 @@ func TestStandalonePushesEveryTag(t *testing.T) {
 		}
 	}
 	r := w.builder.requests[0]
-	if r.Target != "release" || r.BuildArgs["A"] != "b" || !r.NoCache || filepath.Base(r.Context) != "app" || filepath.Base(filepath.Dir(r.Dockerfile)) == "app" {
+	if r.Target != "release" || r.BuildArgs["A"] != "b" || !r.NoCache || filepath.Base(r.Context) != "app" ||
+		filepath.Base(filepath.Dir(r.Dockerfile)) == "app" {
 		t.Errorf("asked for %+v", r)
 	}
 	if !w.builder.closed {
@@ -129,7 +140,8 @@ func TestStandaloneOneTagThatFailsKeepsNoneBack(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	log, err := w.alone("PLUGIN_TAGS=1.2,latest")
-	if err == nil || !strings.Contains(err.Error(), "1 of 2 tags were not pushed") || !strings.Contains(log, "tag 1.2 was not pushed") {
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 tags were not pushed") ||
+		!strings.Contains(log, "tag 1.2 was not pushed") {
 		t.Errorf("got %v\n%s", err, log)
 	}
 	if w.tag("1.2") != "" || w.tag("latest") == "" {
@@ -210,7 +222,8 @@ func TestStandaloneFailuresOfTheBuilder(t *testing.T) {
 	}
 	w = newWorld(t)
 	w.builder.buildError = &runner.DockerfileError{Excerpt: ">>> RUN false", Err: errors.New("exit code 1")}
-	if log, err := w.alone(); err == nil || !strings.Contains(err.Error(), "build of Dockerfile: exit code 1") || !strings.Contains(log, ">>> RUN false") {
+	if log, err := w.alone(); err == nil || !strings.Contains(err.Error(), "build of Dockerfile: exit code 1") ||
+		!strings.Contains(log, ">>> RUN false") {
 		t.Errorf("got %v\n%s", err, log)
 	}
 	w = newWorld(t)
@@ -226,8 +239,15 @@ func TestStandaloneStopsWhenTold(t *testing.T) {
 	w.builder.inside = func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }
 	err := runner.RunStandalone(ctx, runner.StandaloneOptions{
 		Settings: settings.Plugin{
-			Workspace: workspace(t, map[string]string{"Dockerfile": ""}), Images: []string{w.image()}, Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
-			Builder: "unix:///of-the-world.sock",
+			Workspace: workspace(
+				t,
+				map[string]string{"Dockerfile": ""},
+			),
+			Images:     []string{w.image()},
+			Tags:       []string{"latest"},
+			Dockerfile: "Dockerfile",
+			Context:    ".",
+			Builder:    "unix:///of-the-world.sock",
 		},
 		Dial: func(context.Context, string, identity.Identity) (runner.Builder, error) { return w.builder, nil },
 	})

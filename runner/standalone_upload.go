@@ -43,7 +43,12 @@ func (r *standalone) upload(ctx context.Context) error {
 		}
 	}
 	if n := len(r.s.Images); problems != nil && n > 1 {
-		return fmt.Errorf("no tag was moved anywhere, for the image is not in %d of %d repositories: %w", len(problems), n, errors.Join(problems...))
+		return fmt.Errorf(
+			"no tag was moved anywhere, for the image is not in %d of %d repositories: %w",
+			len(problems),
+			n,
+			errors.Join(problems...),
+		)
 	}
 	return errors.Join(problems...)
 }
@@ -60,7 +65,10 @@ func (r *standalone) firstTag(caches []spec.Cache) string {
 
 // mayFail reports whether a cache that cannot be written fails its build.
 func mayFail(caches []spec.Cache) bool {
-	return slices.ContainsFunc(caches, func(c spec.Cache) bool { return c.Type != spec.CacheInline && c.Attrs["ignore-error"] != "true" })
+	return slices.ContainsFunc(
+		caches,
+		func(c spec.Cache) bool { return c.Type != spec.CacheInline && c.Attrs["ignore-error"] != "true" },
+	)
 }
 
 // uploadTo makes sure that one repository has the image by its digest.

@@ -71,7 +71,10 @@ func TestTheRegistryIsAskedWhileTheBuilderOpens(t *testing.T) {
 	}
 	w.registry.set(asks("ci", "password-canary"))
 	w.builder.opening, w.builder.closed, w.builder.inside = nil, false, untilStopped
-	if _, err := w.alone("PLUGIN_TAGS=1.2"); err == nil || !strings.Contains(err.Error(), "PLUGIN_USERNAME") || !w.builder.closed {
+	if _, err := w.alone(
+		"PLUGIN_TAGS=1.2",
+	); err == nil || !strings.Contains(err.Error(), "PLUGIN_USERNAME") ||
+		!w.builder.closed {
 		t.Errorf("%v, builder closed %v", err, w.builder.closed)
 	}
 }

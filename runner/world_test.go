@@ -99,10 +99,24 @@ func (w *world) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, error
 		return spec.Spec{}, err
 	}
 	s := spec.Spec{
-		BuildID: b.ID, Number: b.Number, Attempt: a.Number, Repository: b.Repository.FullName,
-		Source: spec.Source{URL: w.git.URL + "/app/.git", Ref: b.Ref.Full(), RefName: b.Ref.Name, Commit: b.Commit.Hash, Message: b.Commit.Message},
-		Image:  w.image(), Tags: tags(), Dockerfile: "svc/Dockerfile", Context: ".",
-		Caching: true, Publish: true, Timeout: time.Minute,
+		BuildID:    b.ID,
+		Number:     b.Number,
+		Attempt:    a.Number,
+		Repository: b.Repository.FullName,
+		Source: spec.Source{
+			URL:     w.git.URL + "/app/.git",
+			Ref:     b.Ref.Full(),
+			RefName: b.Ref.Name,
+			Commit:  b.Commit.Hash,
+			Message: b.Commit.Message,
+		},
+		Image:       w.image(),
+		Tags:        tags(),
+		Dockerfile:  "svc/Dockerfile",
+		Context:     ".",
+		Caching:     true,
+		Publish:     true,
+		Timeout:     time.Minute,
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("npm-canary")},
 	}
 	w.edit(&s)
@@ -130,7 +144,11 @@ func (a *account) GitCredential(context.Context, autobuild.Repository) (autobuil
 }
 
 // RenewGitCredential returns the same again.
-func (a *account) RenewGitCredential(ctx context.Context, r autobuild.Repository, _ secret.Secret) (autobuild.GitCredential, error) {
+func (a *account) RenewGitCredential(
+	ctx context.Context,
+	r autobuild.Repository,
+	_ secret.Secret,
+) (autobuild.GitCredential, error) {
 	return a.GitCredential(ctx, r)
 }
 
@@ -155,7 +173,14 @@ func (w *world) push(files map[string]string) autobuild.Build {
 func (w *world) start(b autobuild.Build) string {
 	w.t.Helper()
 	token := "runner-token-" + rand.Text() // each attempt's own
-	_, err := w.store.StartAttempt(w.t.Context(), b.ID, "embedded", autobuild.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	_, err := w.store.StartAttempt(
+		w.t.Context(),
+		b.ID,
+		"embedded",
+		autobuild.TokenHash(secret.New(token)),
+		time.Now().Add(time.Hour),
+		0,
+	)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -171,7 +196,11 @@ func (w *world) run(ctx context.Context, b autobuild.Build) error {
 func (w *world) options(b autobuild.Build, token string) runner.Options {
 	return runner.Options{
 		Settings: settings.Settings{
-			URL: w.gateway.URL + "/runner/v1/builds/" + b.ID, Token: secret.New(token), Builder: "unix:///of-the-world.sock", Hooks: w.hooks, Workdir: w.t.TempDir(),
+			URL:     w.gateway.URL + "/runner/v1/builds/" + b.ID,
+			Token:   secret.New(token),
+			Builder: "unix:///of-the-world.sock",
+			Hooks:   w.hooks,
+			Workdir: w.t.TempDir(),
 		},
 		Version: "test", Environ: os.Environ(), Grace: 100 * time.Millisecond,
 		Dial: func(context.Context, string, identity.Identity) (runner.Builder, error) {

@@ -159,7 +159,13 @@ func TestEndSendsTheSignal(t *testing.T) {
 
 func TestStartReturnsTheErrorOfAMissingProgram(t *testing.T) {
 	for _, line := range []func(string){nil, func(string) {}} {
-		if _, err := child.Start(exec.Command("/nonexistent"), child.Options{Line: line}); !errors.Is(err, os.ErrNotExist) {
+		if _, err := child.Start(
+			exec.Command("/nonexistent"),
+			child.Options{Line: line},
+		); !errors.Is(
+			err,
+			os.ErrNotExist,
+		) {
 			t.Errorf("error %v", err)
 		}
 	}

@@ -44,7 +44,8 @@ func CheckAddress(address string, client Identity) error {
 // https://github.com/moby/buildkit/tree/master/client/connhelper
 func IsExec(address string) bool {
 	u, err := url.Parse(address)
-	if err != nil || u.User != nil || u.Fragment != "" || u.Path != "" || u.Port() != "" || !namesContainer(u.Hostname()) {
+	if err != nil || u.User != nil || u.Fragment != "" || u.Path != "" || u.Port() != "" ||
+		!namesContainer(u.Hostname()) {
 		return false
 	}
 	known := map[string][]string{"docker-container": {"context"}, "kube-pod": {"context", "namespace", "container"}}[u.Scheme]

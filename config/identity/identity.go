@@ -41,10 +41,15 @@ func Parse(text secret.Secret) (Identity, error) {
 	all := []byte(text.Reveal())
 	own, err := tls.X509KeyPair(all, all)
 	if err != nil {
-		return Identity{}, fmt.Errorf("it is no certificate with its authority's and its key in PEM (cat cert.pem ca.pem key.pem): %w", err)
+		return Identity{}, fmt.Errorf(
+			"it is no certificate with its authority's and its key in PEM (cat cert.pem ca.pem key.pem): %w",
+			err,
+		)
 	}
 	if len(own.Certificate) < 2 {
-		return Identity{}, errors.New("it has one certificate, its own: put the authority's after it (cat cert.pem ca.pem key.pem)")
+		return Identity{}, errors.New(
+			"it has one certificate, its own: put the authority's after it (cat cert.pem ca.pem key.pem)",
+		)
 	}
 	id := Identity{text: text, own: own, trusted: x509.NewCertPool()}
 	for _, der := range own.Certificate[1:] {

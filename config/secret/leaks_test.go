@@ -42,7 +42,11 @@ func leaksOf(value string) []leak {
 		whole("xxd -p", wrap(hex.EncodeToString([]byte(value)), 60, "\n")),
 	}
 	for _, code := range []string{"\x1b[31m", "\x1b[1;38;2;255;0;0m\x1b[K", "\x1b(B\x1b[m"} {
-		all = append(all, whole("color code", value[:1]+code+value[1:]), whole("color codes", value[:2]+code+value[2:3]+code+value[3:]))
+		all = append(
+			all,
+			whole("color code", value[:1]+code+value[1:]),
+			whole("color codes", value[:2]+code+value[2:3]+code+value[3:]),
+		)
 	}
 	if utf8.ValidString(value) {
 		all = append(all, textLeaks(value)...)

@@ -84,7 +84,12 @@ func (p printer) print(value string) string {
 		}
 		return p.wrapped(text)
 	case 1:
-		encodings := []*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding}
+		encodings := []*base64.Encoding{
+			base64.StdEncoding,
+			base64.URLEncoding,
+			base64.RawStdEncoding,
+			base64.RawURLEncoding,
+		}
 		return p.wrapped(encodings[p.IntN(4)].EncodeToString([]byte(value)))
 	}
 	return p.mixed(value)

@@ -41,7 +41,12 @@ func TestS5Mask(t *testing.T) {
 }
 
 func TestMaskLeavesTheRest(t *testing.T) {
-	r := secret.NewRedactor(secret.New("hunter22"), secret.New("abc"), secret.New(""), secret.New("-----BEGIN-----\nline one of it\nshort\n"))
+	r := secret.NewRedactor(
+		secret.New("hunter22"),
+		secret.New("abc"),
+		secret.New(""),
+		secret.New("-----BEGIN-----\nline one of it\nshort\n"),
+	)
 	for text, want := range map[string]string{
 		"":                       "",
 		"nothing here":           "nothing here",
@@ -247,7 +252,10 @@ func BenchmarkMask(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		var secrets []secret.Secret
 		for i := range n {
-			secrets = append(secrets, secret.New(strings.Repeat(string(rune('a'+i%26)), 3)+strconv.Itoa(i)+"-some-long-token-value"))
+			secrets = append(
+				secrets,
+				secret.New(strings.Repeat(string(rune('a'+i%26)), 3)+strconv.Itoa(i)+"-some-long-token-value"),
+			)
 		}
 		r := secret.NewRedactor(secrets...)
 		for name, line := range logs {

@@ -104,7 +104,12 @@ func (a *Accounts) usable(ctx context.Context, id string) (autobuild.Account, er
 	case err != nil:
 		return autobuild.Account{}, fmt.Errorf("linked account %s: %w", id, err)
 	case account.State == autobuild.AccountBroken:
-		return autobuild.Account{}, fmt.Errorf("linked account %s: %w: %s", account.Name, autobuild.ErrUnauthorized, account.Problem)
+		return autobuild.Account{}, fmt.Errorf(
+			"linked account %s: %w: %s",
+			account.Name,
+			autobuild.ErrUnauthorized,
+			account.Problem,
+		)
 	}
 	return account, nil
 }
@@ -115,7 +120,12 @@ func (a *Accounts) provider(ctx context.Context, id string) (autobuild.Provider,
 		return autobuild.Provider{}, fmt.Errorf("source provider %s: %w", id, err)
 	}
 	if p.Kind != autobuild.Cloud {
-		return autobuild.Provider{}, fmt.Errorf("source provider %s: %w: %s is not supported yet", p.Name, ErrNotConfigured, p.Kind)
+		return autobuild.Provider{}, fmt.Errorf(
+			"source provider %s: %w: %s is not supported yet",
+			p.Name,
+			ErrNotConfigured,
+			p.Kind,
+		)
 	}
 	return p, nil
 }

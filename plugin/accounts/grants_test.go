@@ -103,11 +103,13 @@ func TestSignOutDropsPermissions(t *testing.T) {
 	w := newWorld(t)
 	app, s := w.bobWith(bitbuckettest.Admin)
 	inside, leave := make(chan struct{}), make(chan struct{})
-	w.faults.Add(faults.Rule{Path: permissionsOf, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		close(inside)
-		<-leave
-		next.ServeHTTP(rw, r)
-	}})
+	w.faults.Add(
+		faults.Rule{Path: permissionsOf, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			close(inside)
+			<-leave
+			next.ServeHTTP(rw, r)
+		}},
+	)
 	result := make(chan error, 1)
 	go func() { result <- w.current(s) }()
 	<-inside

@@ -44,7 +44,11 @@ func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Link
 	user, err := a.store.UserByRemote(ctx, who.provider.ID, who.UUID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		user, err = a.store.SaveUser(ctx, autobuild.User{
-			ProviderID: who.provider.ID, RemoteID: who.UUID, Name: who.name(), Role: autobuild.RoleNone, CreatedAt: a.now(),
+			ProviderID: who.provider.ID,
+			RemoteID:   who.UUID,
+			Name:       who.name(),
+			Role:       autobuild.RoleNone,
+			CreatedAt:  a.now(),
 		})
 	}
 	if err != nil {
@@ -69,7 +73,11 @@ func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Link
 // linker decides whose the linked account becomes. The first administrator, who came by the
 // one-time token, takes the identity; if the same person signed in with it before, without
 // being anybody here, that user becomes the administrator instead (taken).
-func (a *Accounts) linker(ctx context.Context, userID string, who identity) (user autobuild.User, taken bool, err error) {
+func (a *Accounts) linker(
+	ctx context.Context,
+	userID string,
+	who identity,
+) (user autobuild.User, taken bool, err error) {
 	user, err = a.store.User(ctx, userID)
 	if err != nil {
 		return user, false, fmt.Errorf("user %s: %w", userID, err)
@@ -95,12 +103,22 @@ func (a *Accounts) linker(ctx context.Context, userID string, who identity) (use
 }
 
 func taking(who identity, owner autobuild.User) error {
-	return fmt.Errorf("link %s: %w (%s); sign in as that user, or sign out at Bitbucket and link your own", who.name(), ErrIdentityTaken, owner.Name)
+	return fmt.Errorf(
+		"link %s: %w (%s); sign in as that user, or sign out at Bitbucket and link your own",
+		who.name(),
+		ErrIdentityTaken,
+		owner.Name,
+	)
 }
 
 // link stores the tokens. An identity that was linked before keeps its account, so that its
 // automated builds go on.
-func (a *Accounts) link(ctx context.Context, user autobuild.User, who identity, tokens grant) (autobuild.Account, error) {
+func (a *Accounts) link(
+	ctx context.Context,
+	user autobuild.User,
+	who identity,
+	tokens grant,
+) (autobuild.Account, error) {
 	account, err := a.accountOf(ctx, who)
 	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return account, err
@@ -136,7 +154,8 @@ func (a *Accounts) accountOf(ctx context.Context, who identity) (autobuild.Accou
 		return autobuild.Account{}, fmt.Errorf("linked accounts: %w", err)
 	}
 	for _, account := range all {
-		if account.Kind == autobuild.AccountOAuth && account.ProviderID == who.provider.ID && account.RemoteID == who.UUID {
+		if account.Kind == autobuild.AccountOAuth && account.ProviderID == who.provider.ID &&
+			account.RemoteID == who.UUID {
 			return account, nil
 		}
 	}

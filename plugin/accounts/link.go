@@ -111,7 +111,12 @@ func (a *Accounts) whoAmI(ctx context.Context, p autobuild.Provider, tokens gran
 	}
 	who, err := client.User(ctx)
 	if errors.Is(err, bitbucket.ErrForbidden) {
-		return who, fmt.Errorf("who am I: %w: the OAuth consumer of %s lacks the permission account; tick it there and link again: %w", autobuild.ErrForbidden, p.Name, err)
+		return who, fmt.Errorf(
+			"who am I: %w: the OAuth consumer of %s lacks the permission account; tick it there and link again: %w",
+			autobuild.ErrForbidden,
+			p.Name,
+			err,
+		)
 	}
 	if err != nil {
 		return who, fmt.Errorf("who am I: %w", provider.Translate(err))

@@ -23,7 +23,9 @@ func TestLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done.User.ID != w.admin.ID || done.User.RemoteID != w.alice.UUID || done.User.Name != "alice" || done.User.Role != autobuild.RoleAdmin || done.SignedIn {
+	if done.User.ID != w.admin.ID || done.User.RemoteID != w.alice.UUID || done.User.Name != "alice" ||
+		done.User.Role != autobuild.RoleAdmin ||
+		done.SignedIn {
 		t.Errorf("user %+v, signed in %v", done.User, done.SignedIn)
 	}
 	if done.ReturnTo != "/settings/providers?x=1" {
@@ -31,8 +33,15 @@ func TestLink(t *testing.T) {
 	}
 	got := w.account(done.Account.ID)
 	want := autobuild.Account{
-		ID: got.ID, ProviderID: w.provider.ID, Kind: autobuild.AccountOAuth, UserID: w.admin.ID, Name: "alice", RemoteID: w.alice.UUID,
-		Scopes: []string{"account", "repository", "webhook"}, State: autobuild.AccountLinked, Version: 1,
+		ID:         got.ID,
+		ProviderID: w.provider.ID,
+		Kind:       autobuild.AccountOAuth,
+		UserID:     w.admin.ID,
+		Name:       "alice",
+		RemoteID:   w.alice.UUID,
+		Scopes:     []string{"account", "repository", "webhook"},
+		State:      autobuild.AccountLinked,
+		Version:    1,
 	}
 	got.LinkedAt = time.Time{}
 	life := got.ExpiresAt.Sub(w.clock.Now())
@@ -60,13 +69,16 @@ func TestAuthorizeURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := u.Query()
-	if !strings.HasPrefix(page, w.provider.WebURL+"/site/oauth2/authorize?") || q.Get("client_id") != w.consumer.Key || q.Get("response_type") != "code" {
+	if !strings.HasPrefix(page, w.provider.WebURL+"/site/oauth2/authorize?") || q.Get("client_id") != w.consumer.Key ||
+		q.Get("response_type") != "code" {
 		t.Errorf("page %s", page)
 	}
 	if q.Get("redirect_uri") != gateway+"/oauth/bitbucket/callback" || w.CallbackURL() != q.Get("redirect_uri") {
 		t.Errorf("callback %s", q.Get("redirect_uri"))
 	}
-	if q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43 || len(q.Get("state")) != 43 || q.Has("scope") || q.Has("client_secret") {
+	if q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43 || len(q.Get("state")) != 43 ||
+		q.Has("scope") ||
+		q.Has("client_secret") {
 		t.Errorf("query %v", q)
 	}
 }
@@ -165,7 +177,9 @@ func TestSignIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.User.Role != autobuild.RoleNone || first.User.Name != "bob" || first.User.RemoteID != w.bob.UUID || !first.SignedIn || first.Account.ID != "" {
+	if first.User.Role != autobuild.RoleNone || first.User.Name != "bob" || first.User.RemoteID != w.bob.UUID ||
+		!first.SignedIn ||
+		first.Account.ID != "" {
 		t.Errorf("%+v", first)
 	}
 	again, err := w.run(w.bob, "")
@@ -195,11 +209,16 @@ func TestH8RelinkingResumes(t *testing.T) {
 			if broken.State != autobuild.AccountBroken || !strings.Contains(broken.Problem, "Link the account again") {
 				t.Fatalf("%s: %q", broken.State, broken.Problem)
 			}
-			if _, err := w.Connect(t.Context(), before.ID); !errors.Is(err, autobuild.ErrUnauthorized) || !strings.Contains(err.Error(), "alice") {
+			if _, err := w.Connect(
+				t.Context(),
+				before.ID,
+			); !errors.Is(err, autobuild.ErrUnauthorized) ||
+				!strings.Contains(err.Error(), "alice") {
 				t.Errorf("connect: %v", err)
 			}
 			done, err := w.run(w.alice, userID(w))
-			if err != nil || done.Account.ID != before.ID || done.Account.State != autobuild.AccountLinked || done.Account.Problem != "" {
+			if err != nil || done.Account.ID != before.ID || done.Account.State != autobuild.AccountLinked ||
+				done.Account.Problem != "" {
 				t.Fatalf("%+v, %v", done.Account, err)
 			}
 			if _, err := c.Repositories.Workspaces(t.Context()); err != nil { // the connection of before
@@ -213,7 +232,8 @@ func TestIdentityOfAnotherUser(t *testing.T) {
 	w := newWorld(t)
 	w.user(w.bob, autobuild.RoleAdmin)
 	_, err := w.run(w.bob, w.admin.ID)
-	if !errors.Is(err, accounts.ErrIdentityTaken) || !errors.Is(err, autobuild.ErrConflict) || !strings.Contains(err.Error(), "bob") {
+	if !errors.Is(err, accounts.ErrIdentityTaken) || !errors.Is(err, autobuild.ErrConflict) ||
+		!strings.Contains(err.Error(), "bob") {
 		t.Errorf("got %v", err)
 	}
 	if all, err := w.store.Accounts(t.Context()); err != nil || len(all) != 0 {
@@ -228,7 +248,8 @@ func TestSecondIdentity(t *testing.T) {
 	robot := w.server.AddUser("robot")
 	robot.SetPassword(w.secretOf("robot"))
 	done, err := w.run(robot, w.admin.ID)
-	if err != nil || done.User.RemoteID != w.alice.UUID || done.Account.RemoteID != robot.UUID || done.Account.UserID != w.admin.ID {
+	if err != nil || done.User.RemoteID != w.alice.UUID || done.Account.RemoteID != robot.UUID ||
+		done.Account.UserID != w.admin.ID {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	other := w.user(w.bob, autobuild.RoleAdmin)
@@ -249,7 +270,8 @@ func TestFirstAdministratorWhoSignedInBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	done, err := w.run(w.alice, w.admin.ID)
-	if err != nil || !done.SignedIn || done.User.ID != before.User.ID || done.User.Role != autobuild.RoleAdmin || done.Account.UserID != before.User.ID {
+	if err != nil || !done.SignedIn || done.User.ID != before.User.ID || done.User.Role != autobuild.RoleAdmin ||
+		done.Account.UserID != before.User.ID {
 		t.Errorf("%+v, %v", done, err)
 	}
 }
@@ -313,9 +335,16 @@ func TestForgetWhatAutomatedBuildsUse(t *testing.T) {
 	w := newWorld(t)
 	account := w.linked()
 	_, err := w.store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
-		AccountID: account.ID, Image: "registry.example.com/acme/app", Engine: "embedded",
-		Repository: autobuild.Repository{ProviderID: w.provider.ID, ID: w.repo.UUID, WorkspaceID: w.acme.UUID, FullName: "acme/app"},
-		Rules:      []autobuild.Rule{autobuild.DefaultRule("main")},
+		AccountID: account.ID,
+		Image:     "registry.example.com/acme/app",
+		Engine:    "embedded",
+		Repository: autobuild.Repository{
+			ProviderID:  w.provider.ID,
+			ID:          w.repo.UUID,
+			WorkspaceID: w.acme.UUID,
+			FullName:    "acme/app",
+		},
+		Rules: []autobuild.Rule{autobuild.DefaultRule("main")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -325,7 +354,8 @@ func TestForgetWhatAutomatedBuildsUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := w.account(account.ID)
-	if !after.AccessToken.IsZero() || !after.RefreshToken.IsZero() || after.State != autobuild.AccountBroken || !strings.Contains(after.Problem, "link it again") {
+	if !after.AccessToken.IsZero() || !after.RefreshToken.IsZero() || after.State != autobuild.AccountBroken ||
+		!strings.Contains(after.Problem, "link it again") {
 		t.Errorf("%s %q", after.State, after.Problem)
 	}
 	if _, err := c.Repositories.Workspaces(t.Context()); !errors.Is(err, autobuild.ErrUnauthorized) {
@@ -352,7 +382,10 @@ func TestProviderReady(t *testing.T) {
 	if err := ready(func(*autobuild.Provider) {}); err != nil {
 		t.Error(err)
 	}
-	if err := ready(func(p *autobuild.Provider) { p.ClientSecret = w.secretOf("wrong") }); !errors.Is(err, autobuild.ErrUnauthorized) || !strings.Contains(err.Error(), "key or secret") {
+	if err := ready(
+		func(p *autobuild.Provider) { p.ClientSecret = w.secretOf("wrong") },
+	); !errors.Is(err, autobuild.ErrUnauthorized) ||
+		!strings.Contains(err.Error(), "key or secret") {
 		t.Errorf("wrong secret: %v", err)
 	}
 	if err := ready(func(p *autobuild.Provider) { p.ClientID += " " }); !errors.Is(err, accounts.ErrNotConfigured) {
@@ -361,7 +394,12 @@ func TestProviderReady(t *testing.T) {
 	if err := ready(func(p *autobuild.Provider) { p.ClientID = "" }); !errors.Is(err, accounts.ErrNotConfigured) {
 		t.Errorf("no key: %v", err)
 	}
-	if err := ready(func(p *autobuild.Provider) { p.WebURL = "http://127.0.0.1:1" }); !errors.Is(err, autobuild.ErrUnavailable) {
+	if err := ready(
+		func(p *autobuild.Provider) { p.WebURL = "http://127.0.0.1:1" },
+	); !errors.Is(
+		err,
+		autobuild.ErrUnavailable,
+	) {
 		t.Errorf("nobody there: %v", err)
 	}
 	w.faults.Add(faults.Rule{Path: tokenPath, Times: 1, Fault: faults.Status(http.StatusUnauthorized, "{}")})

@@ -29,7 +29,9 @@ const (
 // Why the token endpoint gave no token, besides autobuild.ErrUnavailable.
 var (
 	errGrant  = errors.New("the grant is not accepted")
-	errClient = errors.New("the OAuth consumer's key or secret is not accepted; compare both with the consumer at Bitbucket")
+	errClient = errors.New(
+		"the OAuth consumer's key or secret is not accepted; compare both with the consumer at Bitbucket",
+	)
 )
 
 // oauthClient follows no redirects: they would carry the consumer's secret elsewhere.
@@ -49,9 +51,17 @@ func (a *Accounts) consumer(p autobuild.Provider) (*oauth2.Config, error) {
 	web, err := url.Parse(p.WebURL)
 	switch {
 	case !p.Configured():
-		return nil, fmt.Errorf("source provider %s: %w: enter the key and the secret of an OAuth consumer", p.Name, ErrNotConfigured)
+		return nil, fmt.Errorf(
+			"source provider %s: %w: enter the key and the secret of an OAuth consumer",
+			p.Name,
+			ErrNotConfigured,
+		)
 	case err != nil || web.Host == "" || (web.Scheme != "https" && web.Scheme != "http"):
-		return nil, fmt.Errorf("source provider %s: %w: its URL is not of the form https://host", p.Name, ErrNotConfigured)
+		return nil, fmt.Errorf(
+			"source provider %s: %w: its URL is not of the form https://host",
+			p.Name,
+			ErrNotConfigured,
+		)
 	}
 	origin := strings.TrimSuffix(p.WebURL, "/")
 	return &oauth2.Config{
@@ -70,7 +80,12 @@ type grant struct {
 	scopes          []string
 }
 
-func (a *Accounts) exchange(ctx context.Context, p autobuild.Provider, code string, verifier secret.Secret) (grant, error) {
+func (a *Accounts) exchange(
+	ctx context.Context,
+	p autobuild.Provider,
+	code string,
+	verifier secret.Secret,
+) (grant, error) {
 	consumer, err := a.consumer(p)
 	if err != nil {
 		return grant{}, err
@@ -147,7 +162,12 @@ func refusal(p autobuild.Provider, err error) error {
 	if answer.Response != nil {
 		status = answer.Response.Status
 	}
-	return fmt.Errorf("%w: %s gives no tokens: %s", autobuild.ErrUnavailable, p.Name, strings.TrimSpace(status+" "+said))
+	return fmt.Errorf(
+		"%w: %s gives no tokens: %s",
+		autobuild.ErrUnavailable,
+		p.Name,
+		strings.TrimSpace(status+" "+said),
+	)
 }
 
 // ProviderReady checks a provider's OAuth client without a user: the token endpoint is shown a
@@ -155,7 +175,12 @@ func refusal(p autobuild.Provider, err error) error {
 func (a *Accounts) ProviderReady(ctx context.Context, p autobuild.Provider) error {
 	for name, value := range map[string]string{"key": p.ClientID, "secret": p.ClientSecret.Reveal()} {
 		if strings.TrimSpace(value) != value {
-			return fmt.Errorf("source provider %s: %w: the consumer's %s has blanks around it", p.Name, ErrNotConfigured, name)
+			return fmt.Errorf(
+				"source provider %s: %w: the consumer's %s has blanks around it",
+				p.Name,
+				ErrNotConfigured,
+				name,
+			)
 		}
 	}
 	_, err := a.refreshGrant(ctx, p, secret.New("none-such"))

@@ -103,7 +103,14 @@ func (a *Accounts) refreshOnce(ctx context.Context, id string, stale secret.Secr
 // keep stores refreshed tokens, or takes those that another process stored first.
 func (a *Accounts) keep(ctx context.Context, account autobuild.Account, tokens grant) (secret.Secret, error) {
 	updated, err := backoff.Retry(ctx, func() (autobuild.Account, error) {
-		updated, err := a.store.UpdateTokens(ctx, account.ID, account.Version, tokens.access, tokens.refresh, tokens.expires)
+		updated, err := a.store.UpdateTokens(
+			ctx,
+			account.ID,
+			account.Version,
+			tokens.access,
+			tokens.refresh,
+			tokens.expires,
+		)
 		if errors.Is(err, autobuild.ErrConflict) || errors.Is(err, autobuild.ErrNotFound) {
 			err = backoff.Permanent(err)
 		}
@@ -123,7 +130,11 @@ func (a *Accounts) keep(ctx context.Context, account autobuild.Account, tokens g
 // refused handles a refresh token that the provider does not take: unless another process
 // rotated it, the link is broken until somebody links again.
 func (a *Accounts) refused(ctx context.Context, account autobuild.Account, cause error) (secret.Secret, error) {
-	problem := fmt.Sprintf("Bitbucket no longer accepts the link of %s (%v). Link the account again under Settings → Source providers; what waits for it goes on then.", account.Name, cause)
+	problem := fmt.Sprintf(
+		"Bitbucket no longer accepts the link of %s (%v). Link the account again under Settings → Source providers; what waits for it goes on then.",
+		account.Name,
+		cause,
+	)
 	return a.broken(ctx, account, problem)
 }
 
@@ -139,6 +150,9 @@ func (a *Accounts) broken(ctx context.Context, account autobuild.Account, proble
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("linked account %s: %w", account.Name, err)
 	}
-	logctx.Log(ctx, a.log).WithField("account", account.ID).WithField("problem", problem).Warn("linked account is broken")
+	logctx.Log(ctx, a.log).
+		WithField("account", account.ID).
+		WithField("problem", problem).
+		Warn("linked account is broken")
 	return secret.Secret{}, fmt.Errorf("linked account %s: %w: %s", account.Name, autobuild.ErrUnauthorized, problem)
 }

@@ -43,7 +43,10 @@ func TestF12FiftyCallersOneRefresh(t *testing.T) {
 		"told":     func(w *world) { w.server.ExpireTokens() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, func(o *bitbuckettest.Options) { o.RefreshGrace = -1 }) // a second use of a refresh token fails
+			w := newWorld(
+				t,
+				func(o *bitbuckettest.Options) { o.RefreshGrace = -1 },
+			) // a second use of a refresh token fails
 			account := w.linked()
 			expire(w)
 			refreshes := w.count("POST", tokenPath)
@@ -73,7 +76,11 @@ type stored struct {
 }
 
 func (s stored) RoundTrip(r *http.Request) (*http.Response, error) {
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && token != s.w.account(s.id).AccessToken.Reveal() {
+	if token, ok := strings.CutPrefix(
+		r.Header.Get("Authorization"),
+		"Bearer ",
+	); ok &&
+		token != s.w.account(s.id).AccessToken.Reveal() {
 		s.w.t.Error("a token is used that is not stored")
 	}
 	return http.DefaultTransport.RoundTrip(r)
@@ -115,7 +122,8 @@ func TestH7HoursLater(t *testing.T) {
 	w.clock.pass(3 * time.Hour)
 	credential, err := c.Git.GitCredential(t.Context(), r)
 	after := w.account(account.ID)
-	if err != nil || !credential.Password.Equal(after.AccessToken) || after.ExpiresAt.Before(w.clock.Now().Add(5*time.Minute)) {
+	if err != nil || !credential.Password.Equal(after.AccessToken) ||
+		after.ExpiresAt.Before(w.clock.Now().Add(5*time.Minute)) {
 		t.Errorf("clone: %v, token until %s", err, after.ExpiresAt)
 	}
 	w.clock.pass(4 * time.Hour)
@@ -139,7 +147,13 @@ func TestRefreshMargin(t *testing.T) {
 		want int
 	}{{0, 0}, {2*time.Hour - 6*time.Minute, 0}, {time.Minute + time.Second, 1}, {time.Minute, 1}} {
 		w.clock.pass(step.pass)
-		if _, err := w.connect(account.ID).Git.GitCredential(t.Context(), app); err != nil || refreshes.Hits() != step.want {
+		if _, err := w.connect(
+			account.ID,
+		).Git.GitCredential(
+			t.Context(),
+			app,
+		); err != nil ||
+			refreshes.Hits() != step.want {
 			t.Errorf("after another %s: %d refreshes, %v", step.pass, refreshes.Hits(), err)
 		}
 	}
@@ -158,17 +172,20 @@ func TestF12TwoProcesses(t *testing.T) {
 			}
 			w.clock.pass(3 * time.Hour)
 			var first atomic.Bool
-			w.faults.Add(faults.Rule{Path: tokenPath, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-				if first.CompareAndSwap(false, true) {
-					if _, err := other.Git.GitCredential(t.Context(), app); err != nil {
-						t.Errorf("the other process: %v", err)
+			w.faults.Add(
+				faults.Rule{Path: tokenPath, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+					if first.CompareAndSwap(false, true) {
+						if _, err := other.Git.GitCredential(t.Context(), app); err != nil {
+							t.Errorf("the other process: %v", err)
+						}
 					}
-				}
-				next.ServeHTTP(rw, r)
-			}})
+					next.ServeHTTP(rw, r)
+				}},
+			)
 			credential, err := w.connect(account.ID).Git.GitCredential(t.Context(), app)
 			after := w.account(account.ID)
-			if err != nil || !credential.Password.Equal(after.AccessToken) || after.Version != account.Version+1 || after.State != autobuild.AccountLinked {
+			if err != nil || !credential.Password.Equal(after.AccessToken) || after.Version != account.Version+1 ||
+				after.State != autobuild.AccountLinked {
 				t.Errorf("%v, version %d, %s", err, after.Version, after.State)
 			}
 		})
@@ -202,11 +219,13 @@ func TestF12CallerGivesUp(t *testing.T) {
 	c := w.connect(account.ID)
 	w.clock.pass(3 * time.Hour)
 	arrived, release := make(chan struct{}), make(chan struct{})
-	refreshes := w.faults.Add(faults.Rule{Path: tokenPath, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		close(arrived)
-		<-release
-		next.ServeHTTP(rw, r)
-	}})
+	refreshes := w.faults.Add(
+		faults.Rule{Path: tokenPath, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			close(arrived)
+			<-release
+			next.ServeHTTP(rw, r)
+		}},
+	)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-arrived; cancel() }()
 	if _, err := c.Git.GitCredential(ctx, app); !errors.Is(err, context.Canceled) {
@@ -223,13 +242,19 @@ func TestRefreshWithoutRotation(t *testing.T) {
 	w := newWorld(t)
 	account := w.linked()
 	w.clock.pass(3 * time.Hour)
-	w.faults.Add(faults.Rule{Path: tokenPath, Fault: faults.Status(200, `{"access_token":"new","token_type":"bearer","scope":"account"}`)})
+	w.faults.Add(
+		faults.Rule{
+			Path:  tokenPath,
+			Fault: faults.Status(200, `{"access_token":"new","token_type":"bearer","scope":"account"}`),
+		},
+	)
 	credential, err := w.connect(account.ID).Git.GitCredential(t.Context(), app)
 	if err != nil || credential.Password.Reveal() != "new" {
 		t.Fatalf("%v", err)
 	}
 	after := w.account(account.ID)
-	if !after.RefreshToken.Equal(account.RefreshToken) || !after.ExpiresAt.Equal(w.clock.Now().Add(time.Hour).Truncate(time.Millisecond)) {
+	if !after.RefreshToken.Equal(account.RefreshToken) ||
+		!after.ExpiresAt.Equal(w.clock.Now().Add(time.Hour).Truncate(time.Millisecond)) {
 		t.Errorf("refresh token changed, or until %s", after.ExpiresAt)
 	}
 }
@@ -248,7 +273,8 @@ func TestH8RefreshRefused(t *testing.T) {
 			}
 		}
 		after := w.account(account.ID)
-		if after.State != autobuild.AccountBroken || !strings.Contains(after.Problem, "alice") || refreshes.Hits() != 1 {
+		if after.State != autobuild.AccountBroken || !strings.Contains(after.Problem, "alice") ||
+			refreshes.Hits() != 1 {
 			t.Errorf("%s %q after %d refreshes", after.State, after.Problem, refreshes.Hits())
 		}
 	}
@@ -290,7 +316,8 @@ func TestRefreshWithAWrongConsumer(t *testing.T) {
 	}
 	w.clock.pass(3 * time.Hour)
 	_, err := w.connect(account.ID).Git.GitCredential(t.Context(), app)
-	if !errors.Is(err, autobuild.ErrUnauthorized) || !strings.Contains(err.Error(), "OAuth consumer") || w.account(account.ID).State != autobuild.AccountLinked {
+	if !errors.Is(err, autobuild.ErrUnauthorized) || !strings.Contains(err.Error(), "OAuth consumer") ||
+		w.account(account.ID).State != autobuild.AccountLinked {
 		t.Errorf("got %v", err)
 	}
 }

@@ -21,7 +21,8 @@ func LocalPath(target string) string {
 		return home
 	}
 	for _, path := range []string{u.Path, u.EscapedPath()} { // %2f and %5c count as what they become
-		if strings.Contains(path, "//") || strings.Contains(path, `\`) || strings.Contains(path, "..") || strings.ContainsFunc(path, unicode.IsControl) {
+		if strings.Contains(path, "//") || strings.Contains(path, `\`) || strings.Contains(path, "..") ||
+			strings.ContainsFunc(path, unicode.IsControl) {
 			return home
 		}
 	}

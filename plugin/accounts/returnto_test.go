@@ -38,7 +38,10 @@ func FuzzS2ReturnTo(f *testing.F) {
 	f.Fuzz(func(t *testing.T, target string) {
 		got := LocalPath(target)
 		u, err := base.Parse(got)
-		if err != nil || u.Host != base.Host || u.Scheme != base.Scheme || u.User != nil || !strings.HasPrefix(got, "/") || strings.HasPrefix(got, "//") || strings.ContainsAny(got, "\\\r\n") {
+		if err != nil || u.Host != base.Host || u.Scheme != base.Scheme || u.User != nil ||
+			!strings.HasPrefix(got, "/") ||
+			strings.HasPrefix(got, "//") ||
+			strings.ContainsAny(got, "\\\r\n") {
 			t.Errorf("%q → %q → %v (%v)", target, got, u, err)
 		}
 	})

@@ -57,7 +57,10 @@ func (a *Accounts) AddToken(ctx context.Context, t Token) (autobuild.Account, er
 // account checks what was typed, without asking anybody.
 func (t Token) account() (autobuild.Account, error) {
 	account := autobuild.Account{
-		ProviderID: t.ProviderID, Kind: t.Kind, AccessToken: secret.New(strings.TrimSpace(t.Token.Reveal())), ExpiresAt: t.Expires,
+		ProviderID:  t.ProviderID,
+		Kind:        t.Kind,
+		AccessToken: secret.New(strings.TrimSpace(t.Token.Reveal())),
+		ExpiresAt:   t.Expires,
 	}
 	fault := func(field, message string) (autobuild.Account, error) {
 		return autobuild.Account{}, autobuild.FieldError{Field: field, Message: message}
@@ -125,7 +128,8 @@ func (a *Accounts) sameToken(ctx context.Context, account autobuild.Account) (au
 		return account, fmt.Errorf("linked accounts: %w", err)
 	}
 	for _, known := range all {
-		if known.ProviderID == account.ProviderID && known.Kind == account.Kind && place(known) == place(account) && known.Name == account.Name {
+		if known.ProviderID == account.ProviderID && known.Kind == account.Kind && place(known) == place(account) &&
+			known.Name == account.Name {
 			account.ID, account.Version = known.ID, known.Version
 		}
 	}
@@ -138,7 +142,10 @@ func (a *Accounts) accessToken(ctx context.Context, account autobuild.Account) (
 		return account.AccessToken, nil
 	}
 	return a.broken(ctx, account, fmt.Sprintf(
-		"The access token %s expired on %s. Enter a new one under Settings → Source providers.", account.Name, account.ExpiresAt.Format(time.DateOnly)))
+		"The access token %s expired on %s. Enter a new one under Settings → Source providers.",
+		account.Name,
+		account.ExpiresAt.Format(time.DateOnly),
+	))
 }
 
 // recheck asks once more before an access token that was refused is given up: one call may
@@ -152,5 +159,7 @@ func (a *Accounts) recheck(ctx context.Context, account autobuild.Account) (secr
 		return account.AccessToken, err
 	}
 	return a.broken(ctx, account, fmt.Sprintf(
-		"Bitbucket no longer accepts the access token %s. Enter a new one under Settings → Source providers.", account.Name))
+		"Bitbucket no longer accepts the access token %s. Enter a new one under Settings → Source providers.",
+		account.Name,
+	))
 }

@@ -54,7 +54,8 @@ func TestAccessTokens(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			w := newWorld(t)
 			account := w.add(w.accessToken(kind))
-			if account.Name != place || account.UserID != "" || account.State != autobuild.AccountLinked || account.RemoteID == "" {
+			if account.Name != place || account.UserID != "" || account.State != autobuild.AccountLinked ||
+				account.RemoteID == "" {
 				t.Errorf("%+v", account)
 			}
 			if diff := cmp.Diff([]string{"repository", "webhook"}, account.Scopes); diff != "" {
@@ -70,7 +71,8 @@ func TestAccessTokens(t *testing.T) {
 				t.Errorf("%v, %v", repos, err)
 			}
 			again := w.add(w.accessToken(kind))
-			if again.ID != account.ID || again.AccessToken.Equal(account.AccessToken) || again.Version != account.Version+1 {
+			if again.ID != account.ID || again.AccessToken.Equal(account.AccessToken) ||
+				again.Version != account.Version+1 {
 				t.Errorf("replaced: %+v", again)
 			}
 		})
@@ -97,10 +99,18 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	if err := change(func(a *accounts.Token) { a.Token = secret.New("wrong") }); !errors.Is(err, autobuild.ErrUnauthorized) {
+	if err := change(
+		func(a *accounts.Token) { a.Token = secret.New("wrong") },
+	); !errors.Is(
+		err,
+		autobuild.ErrUnauthorized,
+	) {
 		t.Errorf("wrong token: %v", err)
 	}
-	if err := change(func(a *accounts.Token) { a.Repository = "acme/other" }); !errors.Is(err, autobuild.ErrNotFound) || !strings.Contains(err.Error(), "acme/other") {
+	if err := change(
+		func(a *accounts.Token) { a.Repository = "acme/other" },
+	); !errors.Is(err, autobuild.ErrNotFound) ||
+		!strings.Contains(err.Error(), "acme/other") {
 		t.Errorf("another repository: %v", err)
 	}
 	if err := change(func(a *accounts.Token) { a.ProviderID = "none" }); !errors.Is(err, autobuild.ErrNotFound) {
@@ -121,7 +131,10 @@ func TestH8AccessTokenRevoked(t *testing.T) {
 	if _, err := c.Commits.Heads(t.Context(), app); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("got %v", err)
 	}
-	if after := w.account(account.ID); after.State != autobuild.AccountBroken || !strings.Contains(after.Problem, "Enter a new one") {
+	if after := w.account(
+		account.ID,
+	); after.State != autobuild.AccountBroken ||
+		!strings.Contains(after.Problem, "Enter a new one") {
 		t.Errorf("%s %q", after.State, after.Problem)
 	}
 	mended := w.add(w.accessToken(autobuild.AccountWorkspaceToken))
@@ -139,7 +152,11 @@ func TestAccessTokenExpires(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.clock.pass(2 * time.Hour)
-	if _, err := c.Git.GitCredential(t.Context(), app); !errors.Is(err, autobuild.ErrUnauthorized) || !strings.Contains(err.Error(), "expired on") {
+	if _, err := c.Git.GitCredential(
+		t.Context(),
+		app,
+	); !errors.Is(err, autobuild.ErrUnauthorized) ||
+		!strings.Contains(err.Error(), "expired on") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -148,7 +165,9 @@ func TestAccessTokenExpires(t *testing.T) {
 func TestAccessTokenRefusedOnce(t *testing.T) {
 	w := newWorld(t)
 	account := w.add(w.accessToken(autobuild.AccountWorkspaceToken))
-	w.faults.Add(faults.Rule{Path: "/2.0/repositories/acme/app/refs/branches", Times: 1, Fault: faults.Status(401, "{}")})
+	w.faults.Add(
+		faults.Rule{Path: "/2.0/repositories/acme/app/refs/branches", Times: 1, Fault: faults.Status(401, "{}")},
+	)
 	_, err := w.connect(account.ID).Commits.Heads(t.Context(), app)
 	if err != nil || w.account(account.ID).State != autobuild.AccountLinked {
 		t.Errorf("%v, %s", err, w.account(account.ID).State)
@@ -162,15 +181,21 @@ func TestH8AccessTokenReplacedMeanwhile(t *testing.T) {
 	replacement := w.accessToken(autobuild.AccountRepositoryToken)
 	c := w.connect(account.ID)
 	refused := 0
-	w.faults.Add(faults.Rule{Path: "/2.0/repositories/**", Times: 2, Fault: func(rw http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		if refused++; refused == 2 { // the check before an account is given up
-			account.AccessToken = secret.New(strings.TrimSpace(replacement.Token.Reveal()))
-			if _, err := w.store.SaveAccount(t.Context(), account); err != nil {
-				t.Error(err)
-			}
-		}
-		rw.WriteHeader(http.StatusUnauthorized)
-	}})
+	w.faults.Add(
+		faults.Rule{
+			Path:  "/2.0/repositories/**",
+			Times: 2,
+			Fault: func(rw http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				if refused++; refused == 2 { // the check before an account is given up
+					account.AccessToken = secret.New(strings.TrimSpace(replacement.Token.Reveal()))
+					if _, err := w.store.SaveAccount(t.Context(), account); err != nil {
+						t.Error(err)
+					}
+				}
+				rw.WriteHeader(http.StatusUnauthorized)
+			},
+		},
+	)
 	_, err := c.Commits.Heads(t.Context(), app)
 	if after := w.account(account.ID); err != nil || after.State != autobuild.AccountLinked || refused != 2 {
 		t.Errorf("%v, %s %q after %d refusals", err, after.State, after.Problem, refused)

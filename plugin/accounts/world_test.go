@@ -109,7 +109,13 @@ func (w *world) populate() {
 	if w.repo, err = w.server.AddRepository(w.acme, "app", bitbuckettest.Private); err != nil {
 		w.t.Fatal(err)
 	}
-	w.consumer, err = w.server.AddConsumer(w.acme, gateway+"/oauth/bitbucket/callback", "account", "repository", "webhook")
+	w.consumer, err = w.server.AddConsumer(
+		w.acme,
+		gateway+"/oauth/bitbucket/callback",
+		"account",
+		"repository",
+		"webhook",
+	)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -120,7 +126,9 @@ func (w *world) another(transport http.RoundTripper) *accounts.Accounts {
 	log := logrus.New()
 	log.SetOutput(&lockedWriter{to: w.log})
 	log.SetLevel(logrus.TraceLevel)
-	return accounts.New(accounts.Options{Store: w.store, URL: gateway, Transport: transport, Now: w.clock.Now, Log: log})
+	return accounts.New(
+		accounts.Options{Store: w.store, URL: gateway, Transport: transport, Now: w.clock.Now, Log: log},
+	)
 }
 
 type lockedWriter struct {
@@ -149,7 +157,10 @@ func (w *world) firstAdministrator() autobuild.User {
 // user adds a user of the gateway who has the identity of u.
 func (w *world) user(u *bitbuckettest.User, role autobuild.Role) autobuild.User {
 	w.t.Helper()
-	saved, err := w.store.SaveUser(w.t.Context(), autobuild.User{ProviderID: w.provider.ID, RemoteID: u.UUID, Name: u.Name, Role: role})
+	saved, err := w.store.SaveUser(
+		w.t.Context(),
+		autobuild.User{ProviderID: w.provider.ID, RemoteID: u.UUID, Name: u.Name, Role: role},
+	)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -250,5 +261,11 @@ func (w *world) connect(id string) autobuild.Connection {
 
 // count counts requests that match, and lets them pass.
 func (w *world) count(method, path string) *faults.Script {
-	return w.faults.Add(faults.Rule{Method: method, Path: path, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(rw, r) }})
+	return w.faults.Add(
+		faults.Rule{
+			Method: method,
+			Path:   path,
+			Fault:  func(rw http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(rw, r) },
+		},
+	)
 }

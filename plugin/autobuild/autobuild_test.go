@@ -70,9 +70,13 @@ func TestAdvancesNeverGoesBack(t *testing.T) {
 // S1: every state has a status, and queued states are in progress.
 func TestStatusOf(t *testing.T) {
 	want := map[autobuild.State]autobuild.StatusState{
-		autobuild.Queued: autobuild.StatusInProgress, autobuild.Starting: autobuild.StatusInProgress,
-		autobuild.Running: autobuild.StatusInProgress, autobuild.Succeeded: autobuild.StatusSuccessful,
-		autobuild.Failed: autobuild.StatusFailed, autobuild.Errored: autobuild.StatusFailed, autobuild.Cancelled: autobuild.StatusStopped,
+		autobuild.Queued:    autobuild.StatusInProgress,
+		autobuild.Starting:  autobuild.StatusInProgress,
+		autobuild.Running:   autobuild.StatusInProgress,
+		autobuild.Succeeded: autobuild.StatusSuccessful,
+		autobuild.Failed:    autobuild.StatusFailed,
+		autobuild.Errored:   autobuild.StatusFailed,
+		autobuild.Cancelled: autobuild.StatusStopped,
 	}
 	for _, s := range states {
 		if got := autobuild.StatusOf(s); got != want[s] {
@@ -105,7 +109,8 @@ func TestRefFull(t *testing.T) {
 	if got := (autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}).Full(); got != "refs/tags/v1" {
 		t.Error(got)
 	}
-	if got := (autobuild.Change{Kind: autobuild.Branch, Name: "feature/x"}).Ref().Full(); got != "refs/heads/feature/x" {
+	if got := (autobuild.Change{Kind: autobuild.Branch, Name: "feature/x"}).Ref().
+		Full(); got != "refs/heads/feature/x" {
 		t.Error(got)
 	}
 }

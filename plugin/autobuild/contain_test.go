@@ -17,7 +17,8 @@ func TestContainMakesAnErrorOfAPanic(t *testing.T) {
 		t.Errorf("success became %v", err)
 	}
 	err := autobuild.Contain(func() error { panic("an index out of range") })
-	if err == nil || !strings.Contains(err.Error(), "an index out of range") || !strings.Contains(err.Error(), "contain_test.go") {
+	if err == nil || !strings.Contains(err.Error(), "an index out of range") ||
+		!strings.Contains(err.Error(), "contain_test.go") {
 		t.Errorf("a panic became %v", err)
 	}
 }

@@ -18,7 +18,15 @@ type Rule struct {
 
 // DefaultRule is what a new automated build starts with: the default branch becomes latest.
 func DefaultRule(branch string) Rule {
-	return Rule{SourceType: Branch, Source: branch, Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true}
+	return Rule{
+		SourceType: Branch,
+		Source:     branch,
+		Tags:       "latest",
+		Context:    "/",
+		Dockerfile: "Dockerfile",
+		Autobuild:  true,
+		Caching:    true,
+	}
 }
 
 // Autotest says which pull requests are tested.

@@ -82,7 +82,13 @@ var fine = reply(200, "", `{}`)
 func TestRequestCarriesCredentialAndBody(t *testing.T) {
 	var got struct{ auth, accept, kind, path, query string }
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		got.auth, got.accept, got.kind = r.Header.Get("Authorization"), r.Header.Get("Accept"), r.Header.Get("Content-Type")
+		got.auth, got.accept, got.kind = r.Header.Get(
+			"Authorization",
+		), r.Header.Get(
+			"Accept",
+		), r.Header.Get(
+			"Content-Type",
+		)
 		got.path, got.query = r.URL.EscapedPath(), r.URL.RawQuery
 		w.Header().Set("X-OAuth-Scopes", "account")
 		fine(w, r)
@@ -112,27 +118,78 @@ func TestErrorBodies(t *testing.T) {
 		is    error
 		text  string // all of it
 	}{
-		"plain":       {reply(404, "", `{"type":"error","error":{"message":"No such file or directory: x"}}`), bitbucket.ErrNotFound, "GET /2.0/user: 404 Not Found: No such file or directory: x"},
-		"detail":      {reply(400, "", `{"type":"error","error":{"message":"Bad","detail":"because"}}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: Bad (because)"},
-		"scopes":      {reply(403, "", `{"type":"error","error":{"message":"Your credentials lack one or more required privilege scopes.","detail":{"required":["webhook"],"granted":["account","repository"]}}}`), bitbucket.ErrForbidden, "GET /2.0/user: 403 Forbidden: Your credentials lack one or more required privilege scopes. (needs webhook, has account repository)"},
-		"expired":     {reply(401, "", `{"type":"error","error":{"message":"OAuth2 access token expired. Use your refresh token to obtain a new access token."}}`), bitbucket.ErrUnauthorized, "GET /2.0/user: 401 Unauthorized: OAuth2 access token expired. Use your refresh token to obtain a new access token."},
-		"oauth":       {reply(400, "", `{"error_description":"Unsupported grant type: None","error":"invalid_grant"}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: invalid_grant (Unsupported grant type: None)"},
-		"bulk":        {reply(400, "", `{"code":400,"message":"Bulk upload supports a maximum of /100 annotations."}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: Bulk upload supports a maximum of /100 annotations."},
-		"data center": {reply(404, "", `{"errors":[{"context":null,"message":"Repository x does not exist.","exceptionName":"com.x"}]}`), bitbucket.ErrNotFound, "GET /2.0/user: 404 Not Found: Repository x does not exist."},
+		"plain": {
+			reply(404, "", `{"type":"error","error":{"message":"No such file or directory: x"}}`),
+			bitbucket.ErrNotFound,
+			"GET /2.0/user: 404 Not Found: No such file or directory: x",
+		},
+		"detail": {
+			reply(400, "", `{"type":"error","error":{"message":"Bad","detail":"because"}}`),
+			bitbucket.ErrInvalid,
+			"GET /2.0/user: 400 Bad Request: Bad (because)",
+		},
+		"scopes": {
+			reply(
+				403,
+				"",
+				`{"type":"error","error":{"message":"Your credentials lack one or more required privilege scopes.","detail":{"required":["webhook"],"granted":["account","repository"]}}}`,
+			),
+			bitbucket.ErrForbidden,
+			"GET /2.0/user: 403 Forbidden: Your credentials lack one or more required privilege scopes. (needs webhook, has account repository)",
+		},
+		"expired": {
+			reply(
+				401,
+				"",
+				`{"type":"error","error":{"message":"OAuth2 access token expired. Use your refresh token to obtain a new access token."}}`,
+			),
+			bitbucket.ErrUnauthorized,
+			"GET /2.0/user: 401 Unauthorized: OAuth2 access token expired. Use your refresh token to obtain a new access token.",
+		},
+		"oauth": {
+			reply(400, "", `{"error_description":"Unsupported grant type: None","error":"invalid_grant"}`),
+			bitbucket.ErrInvalid,
+			"GET /2.0/user: 400 Bad Request: invalid_grant (Unsupported grant type: None)",
+		},
+		"bulk": {
+			reply(400, "", `{"code":400,"message":"Bulk upload supports a maximum of /100 annotations."}`),
+			bitbucket.ErrInvalid,
+			"GET /2.0/user: 400 Bad Request: Bulk upload supports a maximum of /100 annotations.",
+		},
+		"data center": {
+			reply(
+				404,
+				"",
+				`{"errors":[{"context":null,"message":"Repository x does not exist.","exceptionName":"com.x"}]}`,
+			),
+			bitbucket.ErrNotFound,
+			"GET /2.0/user: 404 Not Found: Repository x does not exist.",
+		},
 		"text": {reply(400, "Content-Type: text/plain", "not\tJSON\n"), bitbucket.ErrInvalid,
 			"GET /2.0/user: 400 Bad Request: not JSON"},
 		"empty":        {reply(403, "", ""), bitbucket.ErrForbidden, "GET /2.0/user: 403 Forbidden: no explanation"},
 		"empty object": {reply(403, "", "{}"), bitbucket.ErrForbidden, "GET /2.0/user: 403 Forbidden: {}"},
-		"removed": {reply(410, "", removedBody), bitbucket.ErrRemoved,
-			"GET /2.0/user: 410 Gone: CHANGE-2770 - Functionality has been deprecated (Please read the changelog entry for more details.; https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770)"},
-		"gave up": {reply(555, "", `{"type":"error","error":{"message":"timed out"}}`), bitbucket.ErrTooMuch, "GET /2.0/user: 555: timed out"},
+		"removed": {
+			reply(410, "", removedBody),
+			bitbucket.ErrRemoved,
+			"GET /2.0/user: 410 Gone: CHANGE-2770 - Functionality has been deprecated (Please read the changelog entry for more details.; https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770)",
+		},
+		"gave up": {
+			reply(555, "", `{"type":"error","error":{"message":"timed out"}}`),
+			bitbucket.ErrTooMuch,
+			"GET /2.0/user: 555: timed out",
+		},
 		"html 200": {reply(200, "Content-Type: text/html; charset=utf-8", "<html>log in</html>"), bitbucket.ErrHTML,
 			"GET /2.0/user: a web page answered in the API's place"},
 		"html 503": {reply(503, "Content-Type: text/html", "<html>down</html>"), bitbucket.ErrUnavailable,
 			"GET /2.0/user: 503 Service Unavailable: a web page answered in the API's place"},
 		"not json": {reply(200, "", "{"), bitbucket.ErrUnavailable,
 			"GET /2.0/user: the answer is not understood: unexpected end of JSON input"},
-		"echo": {reply(400, "", `{"type":"error","error":{"message":"bad token `+canary+`"}}`), bitbucket.ErrInvalid, "GET /2.0/user: 400 Bad Request: bad token ***"},
+		"echo": {
+			reply(400, "", `{"type":"error","error":{"message":"bad token `+canary+`"}}`),
+			bitbucket.ErrInvalid,
+			"GET /2.0/user: 400 Bad Request: bad token ***",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +207,17 @@ func TestErrorBodies(t *testing.T) {
 const removedBody = `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated","detail":"Please read the changelog entry for more details.","data":{"announcement_url":"https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"}}}`
 
 func TestErrorFields(t *testing.T) {
-	err := get(t, serve(t, reply(400, "", `{"type":"error","error":{"fields":{"url":["Enter a valid URL."],"key":"too long","odd":3},"message":"url: Enter a valid URL."}}`)))
+	err := get(
+		t,
+		serve(
+			t,
+			reply(
+				400,
+				"",
+				`{"type":"error","error":{"fields":{"url":["Enter a valid URL."],"key":"too long","odd":3},"message":"url: Enter a valid URL."}}`,
+			),
+		),
+	)
 	var e *bitbucket.Error
 	if !errors.As(err, &e) {
 		t.Fatalf("%v is no *Error", err)
@@ -245,7 +312,8 @@ func TestF11LongRetryAfterIsTheCallers(t *testing.T) {
 		var count atomic.Int32
 		err := get(t, serve(t, answers(&count, reply(429, header, "Rate limit for this resource has been exceeded"))))
 		var e *bitbucket.Error
-		if !errors.As(err, &e) || !errors.Is(err, bitbucket.ErrRateLimited) || !errors.Is(err, bitbucket.ErrUnavailable) {
+		if !errors.As(err, &e) || !errors.Is(err, bitbucket.ErrRateLimited) ||
+			!errors.Is(err, bitbucket.ErrUnavailable) {
 			t.Fatalf("%s: %v", header, err)
 		}
 		if count.Load() != 1 || (e.RetryAfter-want).Abs() > 2*time.Second {
@@ -272,7 +340,11 @@ func TestOversizedAnswersAreRefused(t *testing.T) {
 
 // F12: The client renews a rejected credential once and repeats the call once.
 func TestF12RenewsOnceAfter401(t *testing.T) {
-	expired := reply(401, "", `{"type":"error","error":{"message":"Access token expired. Use your refresh token to obtain a new access token."}}`)
+	expired := reply(
+		401,
+		"",
+		`{"type":"error","error":{"message":"Access token expired. Use your refresh token to obtain a new access token."}}`,
+	)
 	var renewed atomic.Int32
 	renew := func(o *bitbucket.Options) {
 		o.Renew = func(_ context.Context, refused secret.Secret) (secret.Secret, error) {

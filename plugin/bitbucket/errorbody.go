@@ -133,7 +133,10 @@ func cleanAll(in []string) []string {
 
 // clean converts a provider's text to one line of limited length.
 func clean(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	s = strings.Join(
+		strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }),
+		" ",
+	)
 	if runes := []rune(s); len(runes) > maxText {
 		return string(runes[:maxText]) + "…"
 	}

@@ -29,7 +29,10 @@ func parseBase(raw string) (*url.URL, error) {
 	}
 	if (base.Scheme != "https" && base.Scheme != "http") || base.Hostname() == "" || base.User != nil ||
 		base.RawQuery != "" || base.Fragment != "" {
-		return nil, fmt.Errorf("bitbucket: the API's URL %q is not of the form https://host[:port][/path]", base.Redacted())
+		return nil, fmt.Errorf(
+			"bitbucket: the API's URL %q is not of the form https://host[:port][/path]",
+			base.Redacted(),
+		)
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
 	base.RawPath = ""

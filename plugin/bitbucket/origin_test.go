@@ -82,9 +82,17 @@ func TestO1NextLinksStayWithinTheOrigin(t *testing.T) {
 	var seen atomic.Int32
 	other := foreign(t, &seen)
 	links := []string{
-		other.URL + "/2.0/x?page=2", "//" + strings.TrimPrefix(other.URL, "http://") + "/x",
-		"https://api.bitbucket.org/2.0/x", "file:///etc/passwd",
-		"/2.0/x?page=2", "http://user@SELF/2.0/x", "http://SELF.evil.example/2.0/x", "http://SELF/2.0/../../x", "http://SELF/%2e%2e/x", "http://[::1", "https://SELF/2.0/x",
+		other.URL + "/2.0/x?page=2",
+		"//" + strings.TrimPrefix(other.URL, "http://") + "/x",
+		"https://api.bitbucket.org/2.0/x",
+		"file:///etc/passwd",
+		"/2.0/x?page=2",
+		"http://user@SELF/2.0/x",
+		"http://SELF.evil.example/2.0/x",
+		"http://SELF/2.0/../../x",
+		"http://SELF/%2e%2e/x",
+		"http://[::1",
+		"https://SELF/2.0/x",
 	}
 	for _, link := range links {
 		c := serve(t, func(w http.ResponseWriter, r *http.Request) {

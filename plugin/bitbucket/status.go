@@ -26,8 +26,11 @@ func StatusURL(raw string) (string, error) {
 		return "", fmt.Errorf("link %q is not an absolute URL", raw)
 	}
 	if len(link) > MaxStatusURL {
-		return "", fmt.Errorf("link of %d characters is longer than the %d that Bitbucket takes; use a shorter public URL",
-			len(link), MaxStatusURL)
+		return "", fmt.Errorf(
+			"link of %d characters is longer than the %d that Bitbucket takes; use a shorter public URL",
+			len(link),
+			MaxStatusURL,
+		)
 	}
 	return link, nil
 }

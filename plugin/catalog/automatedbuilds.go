@@ -41,7 +41,12 @@ func (c *Catalog) Update(ctx context.Context, id string, d Draft) (Saved, error)
 		return Saved{}, err
 	}
 	if d.Repository != "" && d.Repository != before.Repository.FullName {
-		return Saved{}, invalid("repository", "it stays %s: make another automated build for %s", before.Repository.FullName, d.Repository)
+		return Saved{}, invalid(
+			"repository",
+			"it stays %s: make another automated build for %s",
+			before.Repository.FullName,
+			d.Repository,
+		)
 	}
 	if _, err := c.o.Store.Account(ctx, d.AccountID); errors.Is(err, autobuild.ErrNotFound) {
 		return Saved{}, invalid("account", "there is no such linked account")
@@ -51,7 +56,12 @@ func (c *Catalog) Update(ctx context.Context, id string, d Draft) (Saved, error)
 	return c.save(ctx, d, before.Repository, before)
 }
 
-func (c *Catalog) save(ctx context.Context, d Draft, r autobuild.Repository, before autobuild.AutomatedBuild) (Saved, error) {
+func (c *Catalog) save(
+	ctx context.Context,
+	d Draft,
+	r autobuild.Repository,
+	before autobuild.AutomatedBuild,
+) (Saved, error) {
 	a, warnings, err := c.check(d, r, before)
 	if err != nil {
 		return Saved{}, err
@@ -76,7 +86,11 @@ func (c *Catalog) save(ctx context.Context, d Draft, r autobuild.Repository, bef
 
 // warnOfImage says what will hinder pushes of the image, as far as it can be known now. It names
 // no repository that the viewer may not read.
-func (c *Catalog) warnOfImage(ctx context.Context, a autobuild.AutomatedBuild, viewer autobuild.Viewer) (warnings []string, err error) {
+func (c *Catalog) warnOfImage(
+	ctx context.Context,
+	a autobuild.AutomatedBuild,
+	viewer autobuild.Viewer,
+) (warnings []string, err error) {
 	all, err := c.o.Store.AutomatedBuilds(ctx)
 	if err != nil {
 		return nil, err
@@ -93,7 +107,10 @@ func (c *Catalog) warnOfImage(ctx context.Context, a autobuild.AutomatedBuild, v
 		if permission.Includes(autobuild.PermissionRead) {
 			subject = "The automated build of " + other.Repository.FullName
 		}
-		warnings = append(warnings, fmt.Sprintf("%s pushes %s too: where they make the same tag, the later build wins.", subject, a.Image))
+		warnings = append(
+			warnings,
+			fmt.Sprintf("%s pushes %s too: where they make the same tag, the later build wins.", subject, a.Image),
+		)
 	}
 	warning, err := c.checkPush(ctx, a)
 	if err != nil {

@@ -22,7 +22,10 @@ func (c *Catalog) Workspaces(ctx context.Context, accountID string) ([]autobuild
 
 // Repositories returns one page of a workspace, most recently updated first, and the next
 // page's name; empty on the last one.
-func (c *Catalog) Repositories(ctx context.Context, accountID, workspace, search, page string) ([]autobuild.Repository, string, error) {
+func (c *Catalog) Repositories(
+	ctx context.Context,
+	accountID, workspace, search, page string,
+) ([]autobuild.Repository, string, error) {
 	connection, err := c.connect(ctx, accountID)
 	if err != nil {
 		return nil, "", err

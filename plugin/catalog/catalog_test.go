@@ -16,7 +16,12 @@ import (
 
 func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 	w := newWorld(t)
-	commit(t, w.app, "main", map[string]string{"Dockerfile": "FROM scratch\n", "svc/a/Dockerfile": "FROM scratch\n", "README.md": "hi"})
+	commit(
+		t,
+		w.app,
+		"main",
+		map[string]string{"Dockerfile": "FROM scratch\n", "svc/a/Dockerfile": "FROM scratch\n", "README.md": "hi"},
+	)
 	workspaces, err := w.Workspaces(t.Context(), w.alice.ID)
 	must(t, err)
 	if len(workspaces) != 1 || workspaces[0].Slug != "acme" {
@@ -61,13 +66,17 @@ func TestCreateKeepsWhatWasTypedAndFillsInDefaults(t *testing.T) {
 	saved := w.create(t, d)
 	stored, err := w.store.AutomatedBuild(t.Context(), saved.ID)
 	must(t, err)
-	if stored.Image != w.registry+"/acme/app" || stored.Engine != "embedded" || stored.Autotest != autobuild.AutotestOff || stored.CreatedBy != "u1" {
+	if stored.Image != w.registry+"/acme/app" || stored.Engine != "embedded" ||
+		stored.Autotest != autobuild.AutotestOff ||
+		stored.CreatedBy != "u1" {
 		t.Errorf("%+v", stored)
 	}
-	if len(stored.Rules) != 1 || stored.Rules[0].Source != "main" || stored.Rules[0].Tags != "latest" || stored.Rules[0].ID == "" {
+	if len(stored.Rules) != 1 || stored.Rules[0].Source != "main" || stored.Rules[0].Tags != "latest" ||
+		stored.Rules[0].ID == "" {
 		t.Errorf("R23: rules %+v", stored.Rules)
 	}
-	if stored.Repository.ID != w.app.UUID || stored.Environment["NPM_MODE"].Reveal() != "ci" || len(saved.Warnings) > 0 {
+	if stored.Repository.ID != w.app.UUID || stored.Environment["NPM_MODE"].Reveal() != "ci" ||
+		len(saved.Warnings) > 0 {
 		t.Errorf("%+v, warnings %q", stored, saved.Warnings)
 	}
 }
@@ -101,7 +110,11 @@ func TestTheEngineIsOneThatIsConfigured(t *testing.T) {
 	}
 	d.Engine = "woodpecker"
 	_, err = several.Update(t.Context(), saved.ID, d)
-	if diff := cmp.Diff([]string{"engine"}, fieldsOf(t, err)); diff != "" || !strings.Contains(err.Error(), `"woodpecker" is not configured here`) {
+	if diff := cmp.Diff(
+		[]string{"engine"},
+		fieldsOf(t, err),
+	); diff != "" ||
+		!strings.Contains(err.Error(), `"woodpecker" is not configured here`) {
 		t.Errorf("%v\n%s", err, diff)
 	}
 }
@@ -145,7 +158,11 @@ func TestEnvironmentIsWhatTheRunnerTakes(t *testing.T) {
 		d := w.draft()
 		d.Environment = map[string]secret.Secret{name: password("canary")}
 		_, err := w.Create(t.Context(), d)
-		if got := fieldsOf(t, err); !slices.Equal(got, []string{"environment"}) || strings.Contains(err.Error(), "canary") {
+		if got := fieldsOf(
+			t,
+			err,
+		); !slices.Equal(got, []string{"environment"}) ||
+			strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: faults in %v: %v", name, got, err)
 		}
 	}
@@ -169,16 +186,27 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 		t.Errorf("the same image twice: %q", saved.Warnings)
 	}
 	d.Image = "127.0.0.1:1/acme/lib"
-	if saved := w.create(t, d); len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "There is no registry credential for it") {
+	if saved := w.create(
+		t,
+		d,
+	); len(saved.Warnings) != 1 ||
+		!strings.Contains(saved.Warnings[0], "There is no registry credential for it") {
 		t.Errorf("no registry: %q", saved.Warnings)
 	}
 	refusing := w.with(func(o *catalog.Options) {
 		o.Registry = checker(func(string, autobuild.Registry) error { return errors.New("it is wrong") })
 	})
-	_, err := refusing.SaveRegistry(t.Context(), autobuild.Registry{Host: "registry.example.com", Username: "ada", Password: password("x")})
+	_, err := refusing.SaveRegistry(
+		t.Context(),
+		autobuild.Registry{Host: "registry.example.com", Username: "ada", Password: password("x")},
+	)
 	must(t, err)
 	d.Image = "registry.example.com/acme/lib"
-	if saved, err := refusing.Create(t.Context(), d); err != nil || len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
+	if saved, err := refusing.Create(
+		t.Context(),
+		d,
+	); err != nil || len(saved.Warnings) != 1 ||
+		!strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
 		t.Errorf("a wrong credential: %q, %v", saved.Warnings, err)
 	}
 }
@@ -213,7 +241,9 @@ func TestUpdateKeepsValuesThatWereNotTypedAgain(t *testing.T) {
 	if diff := cmp.Diff([]string{"ADDED=d", "CHANGED=new", "KEPT=a"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if updated.ID != saved.ID || updated.CreatedBy != "u1" || len(updated.Rules) != 2 || updated.Rules[0].ID != saved.Rules[0].ID || updated.Hook.ID != saved.Hook.ID {
+	if updated.ID != saved.ID || updated.CreatedBy != "u1" || len(updated.Rules) != 2 ||
+		updated.Rules[0].ID != saved.Rules[0].ID ||
+		updated.Hook.ID != saved.Hook.ID {
 		t.Errorf("%+v", updated)
 	}
 }

@@ -27,7 +27,9 @@ func (c *Catalog) CheckHook(ctx context.Context, r autobuild.Repository) error {
 	}
 	after, _, err := c.stand(ctx, h, h, candidates(h, accountsOf(builds)...))
 	if err == nil && after.State == autobuild.HookActive && after.RemoteID != h.RemoteID {
-		logctx.Log(ctx, c.o.Log).WithField("repository", r.FullName).Warn("the webhook was gone at Bitbucket; it was made anew")
+		logctx.Log(ctx, c.o.Log).
+			WithField("repository", r.FullName).
+			Warn("the webhook was gone at Bitbucket; it was made anew")
 	}
 	return err
 }

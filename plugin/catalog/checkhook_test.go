@@ -29,7 +29,9 @@ func TestF18AWebhookThatIsCheckedStands(t *testing.T) {
 			h, err := w.store.Hook(t.Context(), saved.Hook.ID)
 			must(t, err)
 			hooks := w.app.Hooks()
-			if len(hooks) != 1 || !hooks[0].Active || !hooks[0].SecretSet || hooks[0].UUID != h.RemoteID || hooks[0].URL != w.HookURL(h) || h.State != autobuild.HookActive {
+			if len(hooks) != 1 || !hooks[0].Active || !hooks[0].SecretSet || hooks[0].UUID != h.RemoteID ||
+				hooks[0].URL != w.HookURL(h) ||
+				h.State != autobuild.HookActive {
 				t.Errorf("webhooks %+v, ours %+v", hooks, h)
 			}
 			if !h.Secret.Equal(saved.Hook.Secret) {

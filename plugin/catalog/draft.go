@@ -39,7 +39,11 @@ type Saved struct {
 }
 
 // check fills defaults in and finds all faults at once. before is what is stored already.
-func (c *Catalog) check(d Draft, r autobuild.Repository, before autobuild.AutomatedBuild) (autobuild.AutomatedBuild, []string, error) {
+func (c *Catalog) check(
+	d Draft,
+	r autobuild.Repository,
+	before autobuild.AutomatedBuild,
+) (autobuild.AutomatedBuild, []string, error) {
 	var faults []autobuild.FieldError
 	fault := func(field, format string, args ...any) {
 		faults = append(faults, autobuild.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
@@ -83,7 +87,12 @@ func (c *Catalog) check(d Draft, r autobuild.Repository, before autobuild.Automa
 // environment checks variables and keeps the stored value of those that were given none.
 func environment(given, stored map[string]secret.Secret) (map[string]secret.Secret, []autobuild.FieldError) {
 	if len(given) > maxVariables {
-		return nil, []autobuild.FieldError{{Field: "environment", Message: fmt.Sprintf("%d variables, at most %d are allowed", len(given), maxVariables)}}
+		return nil, []autobuild.FieldError{
+			{
+				Field:   "environment",
+				Message: fmt.Sprintf("%d variables, at most %d are allowed", len(given), maxVariables),
+			},
+		}
 	}
 	var faults []autobuild.FieldError
 	merged := make(map[string]secret.Secret, len(given))

@@ -66,7 +66,11 @@ func (c *Catalog) ensureHook(ctx context.Context, r autobuild.Repository, accoun
 
 // stand registers a hook's webhook by the first account that can, and stores the result. refusal
 // is the provider's answer if the webhook is not as it should be; err is ours.
-func (c *Catalog) stand(ctx context.Context, before, h autobuild.Hook, accounts []string) (saved autobuild.Hook, refusal, err error) {
+func (c *Catalog) stand(
+	ctx context.Context,
+	before, h autobuild.Hook,
+	accounts []string,
+) (saved autobuild.Hook, refusal, err error) {
 	var passing, problem error
 	for _, id := range accounts {
 		h.AccountID = id
@@ -152,7 +156,10 @@ func (c *Catalog) baseline(ctx context.Context, r autobuild.Repository, accountI
 	}
 	heads, err := connection.Commits.Heads(ctx, r)
 	if err != nil {
-		logctx.Log(ctx, c.o.Log).WithError(err).WithField("repository", r.FullName).Warn("refs could not be listed; the first poll does it")
+		logctx.Log(ctx, c.o.Log).
+			WithError(err).
+			WithField("repository", r.FullName).
+			Warn("refs could not be listed; the first poll does it")
 		return time.Time{}, ctx.Err()
 	}
 	return at, c.o.Store.AdoptRefs(ctx, r, heads)
@@ -177,7 +184,12 @@ func (c *Catalog) register(ctx context.Context, h autobuild.Hook) (remoteID stri
 }
 
 func (c *Catalog) webhook(h autobuild.Hook) autobuild.Webhook {
-	return autobuild.Webhook{RemoteID: h.RemoteID, URL: c.HookURL(h), Secret: h.Secret, Rewrite: h.SecretWritten < h.SecretVersion}
+	return autobuild.Webhook{
+		RemoteID: h.RemoteID,
+		URL:      c.HookURL(h),
+		Secret:   h.Secret,
+		Rewrite:  h.SecretWritten < h.SecretVersion,
+	}
 }
 
 // lasting tells a refusal that stands from a failure that passes: a webhook that stood is not
@@ -201,9 +213,17 @@ func (c *Catalog) explain(ctx context.Context, h autobuild.Hook, err error) stri
 	case errors.Is(err, errNoURL):
 		return "The gateway has no public URL, so Bitbucket cannot reach it. Set SLIPWAY_URL."
 	case errors.Is(err, autobuild.ErrForbidden):
-		return fmt.Sprintf("The linked account %s may not add webhooks to %s: it has to be an administrator of the repository. Somebody who is can add the webhook by hand.", name, h.Repository.FullName)
+		return fmt.Sprintf(
+			"The linked account %s may not add webhooks to %s: it has to be an administrator of the repository. Somebody who is can add the webhook by hand.",
+			name,
+			h.Repository.FullName,
+		)
 	case errors.Is(err, autobuild.ErrHookRefused):
-		return fmt.Sprintf("Bitbucket does not take the address %s for a webhook (%s): it has to be reachable from the internet.", c.HookURL(h), err)
+		return fmt.Sprintf(
+			"Bitbucket does not take the address %s for a webhook (%s): it has to be reachable from the internet.",
+			c.HookURL(h),
+			err,
+		)
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		return fmt.Sprintf("Bitbucket does not accept the linked account %s. Link it again.", name)
 	}

@@ -23,7 +23,10 @@ func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
 	again, err := w.EnsureHook(t.Context(), saved.Repository, w.alice.ID)
 	must(t, err)
 	hooks := w.app.Hooks()
-	if len(hooks) != 1 || hooks[0].URL != publicURL+"/hooks/bitbucket/"+saved.Hook.ID || hooks[0].URL != w.HookURL(again) || !hooks[0].SecretSet || hooks[0].UUID != again.RemoteID {
+	if len(hooks) != 1 || hooks[0].URL != publicURL+"/hooks/bitbucket/"+saved.Hook.ID ||
+		hooks[0].URL != w.HookURL(again) ||
+		!hooks[0].SecretSet ||
+		hooks[0].UUID != again.RemoteID {
 		t.Errorf("webhooks %+v, ours %+v", hooks, again)
 	}
 	if !again.Secret.Equal(saved.Hook.Secret) {
@@ -52,10 +55,18 @@ func TestH2AWebhookThatIsGoneIsMadeAgain(t *testing.T) {
 	saved := w.create(t, w.draft())
 	connection, err := w.options.Connector.Connect(t.Context(), w.alice.ID)
 	must(t, err)
-	must(t, connection.Hooks.Remove(t.Context(), saved.Repository, autobuild.Webhook{RemoteID: saved.Hook.RemoteID, URL: w.HookURL(saved.Hook)}))
+	must(
+		t,
+		connection.Hooks.Remove(
+			t.Context(),
+			saved.Repository,
+			autobuild.Webhook{RemoteID: saved.Hook.RemoteID, URL: w.HookURL(saved.Hook)},
+		),
+	)
 	again, err := w.EnsureHook(t.Context(), saved.Repository, w.alice.ID)
 	must(t, err)
-	if hooks := w.app.Hooks(); len(hooks) != 1 || hooks[0].UUID != again.RemoteID || again.ID != saved.Hook.ID || again.State != autobuild.HookActive {
+	if hooks := w.app.Hooks(); len(hooks) != 1 || hooks[0].UUID != again.RemoteID || again.ID != saved.Hook.ID ||
+		again.State != autobuild.HookActive {
 		t.Errorf("webhooks %+v, ours %+v", hooks, again)
 	}
 }
@@ -74,7 +85,11 @@ func TestH3TheLastAutomatedBuildTakesTheWebhookAlong(t *testing.T) {
 		t.Error("the webhook went with the first of two")
 	}
 	must(t, w.Delete(t.Context(), second.ID))
-	if _, err := w.store.Hook(t.Context(), first.Hook.ID); !errors.Is(err, autobuild.ErrNotFound) || len(w.app.Hooks()) != 0 {
+	if _, err := w.store.Hook(
+		t.Context(),
+		first.Hook.ID,
+	); !errors.Is(err, autobuild.ErrNotFound) ||
+		len(w.app.Hooks()) != 0 {
 		t.Errorf("left: %v, %d at Bitbucket", err, len(w.app.Hooks()))
 	}
 	if err := w.Delete(t.Context(), second.ID); !errors.Is(err, autobuild.ErrNotFound) {
@@ -88,7 +103,9 @@ func TestH3AWebhookThatCannotBeRemovedIsTold(t *testing.T) {
 	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
 	var left *catalog.LeftBehind
 	err := w.Delete(t.Context(), saved.ID)
-	if !errors.As(err, &left) || left.Repository != "acme/app" || left.URL != w.HookURL(saved.Hook) || !errors.Is(err, autobuild.ErrUnauthorized) || !strings.Contains(err.Error(), "by hand") {
+	if !errors.As(err, &left) || left.Repository != "acme/app" || left.URL != w.HookURL(saved.Hook) ||
+		!errors.Is(err, autobuild.ErrUnauthorized) ||
+		!strings.Contains(err.Error(), "by hand") {
 		t.Errorf("error %v", err)
 	}
 	if all, err := w.store.AutomatedBuilds(t.Context()); err != nil || len(all) != 0 {
@@ -104,12 +121,15 @@ func TestH4WhoIsNoAdministratorIsPolled(t *testing.T) {
 	d := w.draft()
 	d.AccountID = w.bob.ID
 	saved := w.create(t, d)
-	if saved.Hook.State != autobuild.HookPolled || !strings.Contains(saved.Hook.Problem, "bob may not add webhooks to acme/app") || saved.Hook.Secret.IsZero() {
+	if saved.Hook.State != autobuild.HookPolled ||
+		!strings.Contains(saved.Hook.Problem, "bob may not add webhooks to acme/app") ||
+		saved.Hook.Secret.IsZero() {
 		t.Errorf("%s: %s", saved.Hook.State, saved.Hook.Problem)
 	}
 	again, err := w.EnsureHook(t.Context(), saved.Repository, w.alice.ID)
 	must(t, err)
-	if again.ID != saved.Hook.ID || again.State != autobuild.HookActive || again.AccountID != w.alice.ID || !again.Secret.Equal(saved.Hook.Secret) {
+	if again.ID != saved.Hook.ID || again.State != autobuild.HookActive || again.AccountID != w.alice.ID ||
+		!again.Secret.Equal(saved.Hook.Secret) {
 		t.Errorf("with an administrator's account: %+v", again)
 	}
 	kept, err := w.EnsureHook(t.Context(), saved.Repository, w.bob.ID)
@@ -147,7 +167,9 @@ func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
 	w.create(t, d) // does not take the new branch for old
 	states, err := w.store.RefStates(t.Context(), saved.Repository)
 	must(t, err)
-	if len(states) != 2 || states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] != (autobuild.RefState{Head: head}) || states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}] != (autobuild.RefState{Head: head}) {
+	if len(states) != 2 ||
+		states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] != (autobuild.RefState{Head: head}) ||
+		states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}] != (autobuild.RefState{Head: head}) {
 		t.Errorf("%+v", states)
 	}
 	if saved.Hook.PolledAt.IsZero() {
@@ -198,11 +220,16 @@ func TestDropAccountRemovesItsWebhooks(t *testing.T) {
 	must(t, w.store.DeleteAutomatedBuild(t.Context(), orphan.ID))
 	dropped, err := w.DropAccount(t.Context(), w.alice.ID)
 	must(t, err)
-	if strings.Join(dropped.Removed, " ") != "acme/app acme/lib" || len(dropped.Failed) > 0 || len(w.app.Hooks())+len(w.lib.Hooks()) > 0 {
+	if strings.Join(dropped.Removed, " ") != "acme/app acme/lib" || len(dropped.Failed) > 0 ||
+		len(w.app.Hooks())+len(w.lib.Hooks()) > 0 {
 		t.Errorf("%+v", dropped)
 	}
 	for _, id := range []string{app.Hook.ID, lib.Hook.ID} {
-		if h, err := w.store.Hook(t.Context(), id); err != nil || h.State != autobuild.HookPolled || h.RemoteID != "" || !strings.Contains(h.Problem, "unlinked") {
+		if h, err := w.store.Hook(
+			t.Context(),
+			id,
+		); err != nil || h.State != autobuild.HookPolled || h.RemoteID != "" ||
+			!strings.Contains(h.Problem, "unlinked") {
 			t.Errorf("%+v, %v", h, err)
 		}
 	}

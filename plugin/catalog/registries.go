@@ -66,7 +66,12 @@ func (c *Catalog) keepPassword(ctx context.Context, r autobuild.Registry) (autob
 		return autobuild.Registry{}, err
 	}
 	if stored.Host != r.Host || stored.Username != r.Username {
-		return autobuild.Registry{}, invalid("password", "give it again: the stored one is %s's at %s", stored.Username, stored.Host)
+		return autobuild.Registry{}, invalid(
+			"password",
+			"give it again: the stored one is %s's at %s",
+			stored.Username,
+			stored.Host,
+		)
 	}
 	r.Password = stored.Password
 	return r, nil

@@ -12,12 +12,19 @@ import (
 
 func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 	w := newWorld(t)
-	good, err := w.SaveRegistry(t.Context(), autobuild.Registry{Host: "http://" + w.registry + "/", Username: " ada ", Password: password("x")})
+	good, err := w.SaveRegistry(
+		t.Context(),
+		autobuild.Registry{Host: "http://" + w.registry + "/", Username: " ada ", Password: password("x")},
+	)
 	must(t, err)
-	if good.ID == "" || good.Host != w.registry || good.Username != "ada" || good.Problem != "" || good.CheckedAt.IsZero() {
+	if good.ID == "" || good.Host != w.registry || good.Username != "ada" || good.Problem != "" ||
+		good.CheckedAt.IsZero() {
 		t.Errorf("%+v", good)
 	}
-	down, err := w.SaveRegistry(t.Context(), autobuild.Registry{Host: "127.0.0.1:1", Username: "ada", Password: password("hunter2")})
+	down, err := w.SaveRegistry(
+		t.Context(),
+		autobuild.Registry{Host: "127.0.0.1:1", Username: "ada", Password: password("hunter2")},
+	)
 	must(t, err)
 	if down.ID == "" || down.Problem == "" || strings.Contains(down.Problem, "hunter2") {
 		t.Errorf("of a registry that is down: %+v", down)
@@ -36,9 +43,14 @@ func TestACredentialIsCheckedWithAnImageThatNeedsIt(t *testing.T) {
 	w := newWorld(t)
 	var images []string
 	c := w.with(func(o *catalog.Options) {
-		o.Registry = checker(func(image string, _ autobuild.Registry) error { images = append(images, image); return nil })
+		o.Registry = checker(
+			func(image string, _ autobuild.Registry) error { images = append(images, image); return nil },
+		)
 	})
-	r, err := c.SaveRegistry(t.Context(), autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")})
+	r, err := c.SaveRegistry(
+		t.Context(),
+		autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")},
+	)
 	must(t, err)
 	if _, err := c.Create(t.Context(), w.draft()); err != nil {
 		t.Fatal(err)
@@ -53,9 +65,15 @@ func TestACredentialIsCheckedWithAnImageThatNeedsIt(t *testing.T) {
 
 func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
 	w := newWorld(t)
-	r, err := w.SaveRegistry(t.Context(), autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")})
+	r, err := w.SaveRegistry(
+		t.Context(),
+		autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")},
+	)
 	must(t, err)
-	again, err := w.SaveRegistry(t.Context(), autobuild.Registry{ID: r.ID, Host: r.Host, Username: "ada", Insecure: true})
+	again, err := w.SaveRegistry(
+		t.Context(),
+		autobuild.Registry{ID: r.ID, Host: r.Host, Username: "ada", Insecure: true},
+	)
 	must(t, err)
 	if !again.Insecure || !again.Password.Equal(password("x")) {
 		t.Errorf("%+v", again)
@@ -64,7 +82,13 @@ func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
 	if got := fieldsOf(t, err); !slices.Equal(got, []string{"password"}) {
 		t.Errorf("another host: faults in %v", got)
 	}
-	if _, err := w.SaveRegistry(t.Context(), autobuild.Registry{ID: "none", Host: r.Host, Username: "ada"}); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := w.SaveRegistry(
+		t.Context(),
+		autobuild.Registry{ID: "none", Host: r.Host, Username: "ada"},
+	); !errors.Is(
+		err,
+		autobuild.ErrNotFound,
+	) {
 		t.Errorf("none: %v", err)
 	}
 }
@@ -123,7 +147,9 @@ func TestAPullCredentialIsCheckedByItsLogin(t *testing.T) {
 	w := newWorld(t)
 	var images []string
 	c := w.with(func(o *catalog.Options) {
-		o.Registry = checker(func(image string, _ autobuild.Registry) error { images = append(images, image); return nil })
+		o.Registry = checker(
+			func(image string, _ autobuild.Registry) error { images = append(images, image); return nil },
+		)
 	})
 	if _, err := c.Create(t.Context(), w.draft()); err != nil {
 		t.Fatal(err)
@@ -146,7 +172,10 @@ func TestNoPushIsCheckedForTheRepositorysOwnPipeline(t *testing.T) {
 		o.Engines = []string{"own"}
 		o.Registry = checker(func(string, autobuild.Registry) error { checks++; return errors.New("refused") })
 	})
-	if _, err := w.SaveRegistry(t.Context(), autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")}); err != nil {
+	if _, err := w.SaveRegistry(
+		t.Context(),
+		autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")},
+	); err != nil {
 		t.Fatal(err)
 	}
 	d := w.draft()

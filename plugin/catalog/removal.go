@@ -17,7 +17,12 @@ type LeftBehind struct {
 }
 
 func (e *LeftBehind) Error() string {
-	return fmt.Sprintf("the webhook of %s could not be removed (%s): remove the one with the URL %s by hand, in the repository's settings under Webhooks", e.Repository, e.Err, e.URL)
+	return fmt.Sprintf(
+		"the webhook of %s could not be removed (%s): remove the one with the URL %s by hand, in the repository's settings under Webhooks",
+		e.Repository,
+		e.Err,
+		e.URL,
+	)
 }
 
 // Unwrap gives the cause.

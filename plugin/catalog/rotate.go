@@ -83,7 +83,10 @@ func (c *Catalog) RotateSecret(ctx context.Context, r autobuild.Repository) (Rot
 // registerNewest registers the webhook with the newest secret. Another process may replace the
 // secret meanwhile, and this one may then overwrite it at the provider: so the hook is read
 // again after each registration. refusal is the provider's answer; err is the store's.
-func (c *Catalog) registerNewest(ctx context.Context, h autobuild.Hook) (registered autobuild.Hook, refusal, err error) {
+func (c *Catalog) registerNewest(
+	ctx context.Context,
+	h autobuild.Hook,
+) (registered autobuild.Hook, refusal, err error) {
 	for range maxRewrites {
 		h.RemoteID, refusal = c.register(ctx, h)
 		if refusal != nil {

@@ -58,7 +58,9 @@ func TestI2RotationLosesItsRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // the client tries again for seconds
 			e := newEnv(t)
-			broken := e.faults.Add(faults.Rule{Method: http.MethodPut, Path: "/2.0/repositories/*/*/hooks/*", Fault: fault})
+			broken := e.faults.Add(
+				faults.Rule{Method: http.MethodPut, Path: "/2.0/repositories/*/*/hooks/*", Fault: fault},
+			)
 			rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 			must(t, err)
 			broken.Stop()
@@ -146,7 +148,12 @@ func TestI2RotationUnderLoad(t *testing.T) {
 	}
 	close(stop)
 	load.Wait()
-	t.Logf("%d deliveries in %s, %d rotations, none refused", accepted.Load(), time.Since(began).Round(time.Millisecond), rotations)
+	t.Logf(
+		"%d deliveries in %s, %d rotations, none refused",
+		accepted.Load(),
+		time.Since(began).Round(time.Millisecond),
+		rotations,
+	)
 }
 
 // awaitDeliveries waits until n further deliveries were accepted.

@@ -73,7 +73,10 @@ func (e *env) beside(t *testing.T, commit func(what string, done bool)) *catalog
 	t.Helper()
 	sealer, err := seal.LoadOrCreate(filepath.Join(e.dir, "secret.key"), false)
 	must(t, err)
-	s, err := store.OpenBeside(t.Context(), store.Options{Path: filepath.Join(e.dir, "slipway.db"), Sealer: sealer, Commit: commit})
+	s, err := store.OpenBeside(
+		t.Context(),
+		store.Options{Path: filepath.Join(e.dir, "slipway.db"), Sealer: sealer, Commit: commit},
+	)
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return e.with(func(o *catalog.Options) {

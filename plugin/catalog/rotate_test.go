@@ -45,7 +45,12 @@ func TestI2RotateSecret(t *testing.T) {
 	if want := e.clock().Add(day); !rotation.Hook.PreviousUntil.Equal(want) {
 		t.Errorf("old secret accepted until: got %s, want %s", rotation.Hook.PreviousUntil, want)
 	}
-	if got, want := e.sign(t, body).Get(webhook.SignatureHeader), webhook.Sign(body, rotation.Hook.Secret); got != want {
+	if got, want := e.sign(t, body).
+		Get(webhook.SignatureHeader),
+		webhook.Sign(
+			body,
+			rotation.Hook.Secret,
+		); got != want {
 		t.Errorf("Bitbucket signs %s, want %s", got, want)
 	}
 	if err := e.deliver(t); err != nil {
@@ -152,7 +157,10 @@ func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 		t.Errorf("a delivery with the old secret: %v", err)
 	}
 	body := []byte(`{}`)
-	pasted := http.Header{"X-Event-Key": {"repo:push"}, webhook.SignatureHeader: {webhook.Sign(body, rotation.Hook.Secret)}}
+	pasted := http.Header{
+		"X-Event-Key":           {"repo:push"},
+		webhook.SignatureHeader: {webhook.Sign(body, rotation.Hook.Secret)},
+	}
 	if err := e.intake.Receive(t.Context(), e.hook.ID, pasted, body); err != nil {
 		t.Errorf("a delivery with the new secret: %v", err)
 	}
@@ -177,7 +185,10 @@ func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
 
 func TestRotateSecretWithoutAWebhook(t *testing.T) {
 	e := newEnv(t)
-	_, err := e.catalog.RotateSecret(t.Context(), autobuild.Repository{ProviderID: e.build.Repository.ProviderID, ID: "{none}"})
+	_, err := e.catalog.RotateSecret(
+		t.Context(),
+		autobuild.Repository{ProviderID: e.build.Repository.ProviderID, ID: "{none}"},
+	)
 	if !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}

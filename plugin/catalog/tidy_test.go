@@ -24,7 +24,11 @@ func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
 	if h, err := w.store.HookOf(t.Context(), app.Repository); err != nil || h.State != autobuild.HookActive {
 		t.Errorf("acme/app: %+v, %v", h, err)
 	}
-	if _, err := w.store.HookOf(t.Context(), lib.Repository); !errors.Is(err, autobuild.ErrNotFound) || len(w.lib.Hooks()) != 0 {
+	if _, err := w.store.HookOf(
+		t.Context(),
+		lib.Repository,
+	); !errors.Is(err, autobuild.ErrNotFound) ||
+		len(w.lib.Hooks()) != 0 {
 		t.Errorf("acme/lib: %v, %d webhooks at Bitbucket", err, len(w.lib.Hooks()))
 	}
 	must(t, w.Tidy(t.Context()))                   // finds nothing more to do
@@ -42,7 +46,11 @@ func TestTidyAsksForAWebhookThatWasNotAskedFor(t *testing.T) {
 	_, err := w.store.SaveHook(t.Context(), h)
 	must(t, err)
 	must(t, w.Tidy(t.Context()))
-	if got, err := w.store.Hook(t.Context(), h.ID); err != nil || got.State != autobuild.HookActive || got.Problem != "" {
+	if got, err := w.store.Hook(
+		t.Context(),
+		h.ID,
+	); err != nil || got.State != autobuild.HookActive ||
+		got.Problem != "" {
 		t.Errorf("hook %+v, error %v", got, err)
 	}
 }

@@ -63,19 +63,33 @@ func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
 	w.app.Grant(bob, bitbuckettest.Read)
 	consumer, err := server.AddConsumer(acme, publicURL+"/cb", "account", "repository", "webhook")
 	must(t, err)
-	p, err := w.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL})
+	p, err := w.store.SaveProvider(
+		t.Context(),
+		autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL},
+	)
 	must(t, err)
 	link := func(u *bitbuckettest.User) autobuild.Account {
 		token, refresh := server.Link(u, consumer)
 		a, err := w.store.SaveAccount(t.Context(), autobuild.Account{
-			ProviderID: p.ID, Kind: autobuild.AccountOAuth, Name: u.Name, RemoteID: u.UUID,
-			AccessToken: token, RefreshToken: refresh, ExpiresAt: time.Now().Add(time.Hour), State: autobuild.AccountLinked,
+			ProviderID:   p.ID,
+			Kind:         autobuild.AccountOAuth,
+			Name:         u.Name,
+			RemoteID:     u.UUID,
+			AccessToken:  token,
+			RefreshToken: refresh,
+			ExpiresAt:    time.Now().Add(time.Hour),
+			State:        autobuild.AccountLinked,
 		})
 		must(t, err)
 		return a
 	}
 	w.alice, w.bob = link(alice), link(bob)
-	w.options = catalog.Options{Store: w.store, Connector: accounts.New(accounts.Options{Store: w.store, URL: publicURL}), URL: publicURL + "/", DefaultEngine: "embedded"}
+	w.options = catalog.Options{
+		Store:         w.store,
+		Connector:     accounts.New(accounts.Options{Store: w.store, URL: publicURL}),
+		URL:           publicURL + "/",
+		DefaultEngine: "embedded",
+	}
 	w.Catalog = catalog.New(w.options)
 	return w
 }
@@ -96,7 +110,13 @@ func commit(t *testing.T, r *bitbuckettest.Repository, branch string, files map[
 }
 
 func (w *world) draft() catalog.Draft {
-	return catalog.Draft{AccountID: w.alice.ID, Repository: "acme/app", Image: w.registry + "/acme/app", Rules: []autobuild.Rule{autobuild.DefaultRule("main")}, UserID: "u1"}
+	return catalog.Draft{
+		AccountID:  w.alice.ID,
+		Repository: "acme/app",
+		Image:      w.registry + "/acme/app",
+		Rules:      []autobuild.Rule{autobuild.DefaultRule("main")},
+		UserID:     "u1",
+	}
 }
 
 func (w *world) create(t *testing.T, d catalog.Draft) catalog.Saved {

@@ -89,7 +89,10 @@ func TestChoosePush(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			all := parse(test.stored)
 			for range 2 { // in whichever order they are stored
-				got := credentials.Choose(all, credentials.Use{AutomatedBuildID: own, Image: image, BoundOnly: test.boundOnly})
+				got := credentials.Choose(
+					all,
+					credentials.Use{AutomatedBuildID: own, Image: image, BoundOnly: test.boundOnly},
+				)
 				if got.Push.ID != test.want {
 					t.Errorf("got %q, want %q", got.Push.ID, test.want)
 				}
@@ -190,8 +193,17 @@ func FuzzChoose(f *testing.F) {
 	f.Add("/", "", "", false, false, false)
 	f.Fuzz(func(t *testing.T, first, second, image string, bound, pull, boundOnly bool) {
 		all := []autobuild.Registry{
-			{ID: "1", Host: first, Purpose: autobuild.RegistryPush, AutomatedBuildID: map[bool]string{true: own}[bound]},
-			{ID: "2", Host: second, Purpose: map[bool]autobuild.RegistryPurpose{true: autobuild.RegistryPull, false: autobuild.RegistryPush}[pull]},
+			{
+				ID:               "1",
+				Host:             first,
+				Purpose:          autobuild.RegistryPush,
+				AutomatedBuildID: map[bool]string{true: own}[bound],
+			},
+			{
+				ID:      "2",
+				Host:    second,
+				Purpose: map[bool]autobuild.RegistryPurpose{true: autobuild.RegistryPull, false: autobuild.RegistryPush}[pull],
+			},
 			{ID: "3", Host: first, Purpose: autobuild.RegistryPush, AutomatedBuildID: "other"},
 			{ID: "4", Host: second, Purpose: autobuild.RegistryPull, AutomatedBuildID: "other"},
 		}

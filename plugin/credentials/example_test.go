@@ -39,7 +39,10 @@ func ExampleCovers() {
 // A credential for a whole registry serves every automated build: the pages warn about it.
 func ExampleWarning() {
 	fmt.Println(credentials.Warning(autobuild.Registry{Host: "registry.example.com", Purpose: autobuild.RegistryPush}))
-	fmt.Printf("%q\n", credentials.Warning(autobuild.Registry{Host: "registry.example.com/acme/app", Purpose: autobuild.RegistryPush}))
+	fmt.Printf(
+		"%q\n",
+		credentials.Warning(autobuild.Registry{Host: "registry.example.com/acme/app", Purpose: autobuild.RegistryPush}),
+	)
 	// Output:
 	// every automated build with an image at registry.example.com may push with it: add a path prefix, as registry.example.com/team, or bind it to one automated build
 	// ""

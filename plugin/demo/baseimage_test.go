@@ -14,12 +14,21 @@ import (
 // with the credential that pushes its own. It needs a pull credential, and the error says so.
 func TestTheCredentialThatPushesReadsNoBaseImage(t *testing.T) {
 	worldtest.NeedMachine(t)
-	h := worldtest.Open(t, world.Options{RegistryPassword: secret.New("registry-51fb0a3e"), Environment: []string{"SLIPWAY_BUILDER_NETWORK=none"}})
+	h := worldtest.Open(
+		t,
+		world.Options{
+			RegistryPassword: secret.New("registry-51fb0a3e"),
+			Environment:      []string{"SLIPWAY_BUILDER_NETWORK=none"},
+		},
+	)
 	h.Must(h.AddRegistry(h.Context, h.Browser))
 	private := h.Registry + "/other/private:1"
 	h.Must(h.SeedImage(h.Context, private))
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
-	p.Commit("Of another's image", map[string]string{"Dockerfile": "FROM " + private + "\nCOPY greeting.txt /\n", "greeting.txt": "taken"})
+	p.Commit(
+		"Of another's image",
+		map[string]string{"Dockerfile": "FROM " + private + "\nCOPY greeting.txt /\n", "greeting.txt": "taken"},
+	)
 	p.Push("main")
 	failed := p.End(1, autobuild.Failed)
 	if want := "add a pull credential for " + h.Registry; !strings.Contains(failed.Detail, want) {

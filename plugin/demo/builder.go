@@ -38,7 +38,11 @@ func ensureBuilder(ctx context.Context, executable string, stderr io.Writer) (ad
 	if _, err := exec.LookPath("sudo"); err != nil {
 		return "", nil, fmt.Errorf("the builder cannot run here: %s; or install sudo", mode.Mend)
 	}
-	fmt.Fprintf(stderr, "the builder needs root here (%s): starting it through sudo, everything else runs as you\n", mode.Mend)
+	fmt.Fprintf(
+		stderr,
+		"the builder needs root here (%s): starting it through sudo, everything else runs as you\n",
+		mode.Mend,
+	)
 	return startRootBuilder(ctx, executable, stderr)
 }
 
@@ -47,7 +51,16 @@ func startRootBuilder(ctx context.Context, executable string, stderr io.Writer) 
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.Command("sudo", "sh", "-c", rootBuilder, "sh", executable, dir, strconv.Itoa(os.Getgid())) //nolint:gosec,noctx // our own words; the end of its input ends it
+	cmd := exec.Command(
+		"sudo",
+		"sh",
+		"-c",
+		rootBuilder,
+		"sh",
+		executable,
+		dir,
+		strconv.Itoa(os.Getgid()),
+	) //nolint:gosec,noctx // our own words; the end of its input ends it
 	cmd.Stdout, cmd.Stderr = stderr, stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -21,10 +21,20 @@ const canary = "canary-5e1f0c9a7b"
 // ends the build once, as attempt 2. What was secret stays secret throughout.
 func TestKilledGateway(t *testing.T) {
 	worldtest.NeedMachine(t)
-	h := worldtest.Open(t, world.Options{Child: true, RegistryPassword: secret.New("registry-9d3b21c4"), Environment: quick()})
+	h := worldtest.Open(
+		t,
+		world.Options{Child: true, RegistryPassword: secret.New("registry-9d3b21c4"), Environment: quick()},
+	)
 	h.Must(h.AddRegistry(h.Context, h.Browser))
 	p := h.Repository(h.Dockerfile("x"))
-	h.Must(p.AutomateWith(h.Context, h.Browser, map[string]secret.Secret{"CANARY": secret.New(canary)}, worldtest.MainToLatest()))
+	h.Must(
+		p.AutomateWith(
+			h.Context,
+			h.Browser,
+			map[string]secret.Secret{"CANARY": secret.New(canary)},
+			worldtest.MainToLatest(),
+		),
+	)
 	files := h.Dockerfile("survivor", "RUN echo napping; "+napping)
 	files["hooks/pre_build"] = "#!/bin/sh\necho \"hook sees $CANARY\"\n"
 	commit := p.Commit("Nap", files)

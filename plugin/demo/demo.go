@@ -113,7 +113,9 @@ func (l *loop) automate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.tell.say("made an automated build: main → latest, /^v([0-9]+)\\.([0-9]+)$/ → {\\1}.{\\2},{\\1}; its webhook stands at Bitbucket")
+	l.tell.say(
+		"made an automated build: main → latest, /^v([0-9]+)\\.([0-9]+)$/ → {\\1}.{\\2},{\\1}; its webhook stands at Bitbucket",
+	)
 	return nil
 }
 

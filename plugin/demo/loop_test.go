@@ -40,7 +40,12 @@ func TestLoop(t *testing.T) {
 // privateRepository: what strangers cannot fetch is built with the linked account's credential.
 func privateRepository(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
-	req, err := http.NewRequestWithContext(h.Context, http.MethodGet, p.Repository.CloneURL()+"/info/refs?service=git-upload-pack", nil)
+	req, err := http.NewRequestWithContext(
+		h.Context,
+		http.MethodGet,
+		p.Repository.CloneURL()+"/info/refs?service=git-upload-pack",
+		nil,
+	)
 	h.Must(err)
 	resp, err := http.DefaultClient.Do(req)
 	h.Must(err)
@@ -75,7 +80,8 @@ func twoTags(h *worldtest.House) {
 		h.T.Errorf("built %v", refs)
 	}
 	statuses := p.Repository.Statuses(commit)
-	if len(statuses) != 2 || statuses[0].Key == statuses[1].Key || statuses[0].State != "SUCCESSFUL" || statuses[1].State != "SUCCESSFUL" {
+	if len(statuses) != 2 || statuses[0].Key == statuses[1].Key || statuses[0].State != "SUCCESSFUL" ||
+		statuses[1].State != "SUCCESSFUL" {
 		h.T.Errorf("statuses %+v, want two SUCCESSFUL", statuses)
 	}
 }
@@ -135,7 +141,10 @@ func slowerOlder(h *worldtest.House) {
 func retry(h *worldtest.House) {
 	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
 	base := h.Registry + "/" + p.Repository.FullName() + "/base:1"
-	commit := p.Commit("From a base that is missing", map[string]string{"Dockerfile": "FROM " + base + "\nCOPY greeting.txt /\n", "greeting.txt": "at last"})
+	commit := p.Commit(
+		"From a base that is missing",
+		map[string]string{"Dockerfile": "FROM " + base + "\nCOPY greeting.txt /\n", "greeting.txt": "at last"},
+	)
 	p.Push("main")
 	failed := p.End(1, autobuild.Failed)
 	before := p.Repository.Statuses(commit)

@@ -20,7 +20,13 @@ func TestF18AGatewayThatStartsFindsWhatItMissed(t *testing.T) {
 	p.Commit("Missed", h.Dockerfile("missed"))
 	p.Push("main")
 	h.Must(h.Gateway.Start(h.Context))
-	if b := p.Await(1, autobuild.Queued, autobuild.Starting, autobuild.Running, autobuild.Succeeded); b.Cause != autobuild.CauseReconcile {
+	if b := p.Await(
+		1,
+		autobuild.Queued,
+		autobuild.Starting,
+		autobuild.Running,
+		autobuild.Succeeded,
+	); b.Cause != autobuild.CauseReconcile {
 		t.Errorf("cause %s, want a poll's", b.Cause)
 	}
 	hooks := p.Repository.Hooks()

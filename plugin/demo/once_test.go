@@ -44,7 +44,8 @@ func TestOnce(t *testing.T) {
 	if decoder.More() {
 		t.Error("standard output has more than one object")
 	}
-	if !r.OK || r.Error != "" || r.Repository != "acme/app" || !strings.HasPrefix(r.Gateway, "http://") || !strings.HasSuffix(r.Image, "/acme/app") {
+	if !r.OK || r.Error != "" || r.Repository != "acme/app" || !strings.HasPrefix(r.Gateway, "http://") ||
+		!strings.HasSuffix(r.Image, "/acme/app") {
 		t.Errorf("report %+v", r)
 	}
 	var refs []string

@@ -23,8 +23,10 @@ func secretsOf(h *worldtest.House, p *worldtest.Project) map[string]string {
 	h.T.Helper()
 	password := h.RegistryPassword().Reveal()
 	all := map[string]string{
-		"the registry's password":        password,
-		"the registry's login":           base64.StdEncoding.EncodeToString([]byte(world.RegistryUser + ":" + password)),
+		"the registry's password": password,
+		"the registry's login": base64.StdEncoding.EncodeToString(
+			[]byte(world.RegistryUser + ":" + password),
+		),
 		"the OAuth consumer's secret":    h.Client.Reveal(),
 		"Alice's password":               h.Password.Reveal(),
 		"the environment's value":        canary,
@@ -87,7 +89,8 @@ func (w *watchman) look(secrets map[string]string) {
 	w.looks++
 	for _, p := range processes {
 		args := strings.Join(p.Args, " ")
-		if strings.HasSuffix(args, " runner") && strings.HasPrefix(p.Dir, w.h.Gateway.Data) { // other tests run runners too
+		if strings.HasSuffix(args, " runner") &&
+			strings.HasPrefix(p.Dir, w.h.Gateway.Data) { // other tests run runners too
 			w.learn(p)
 		}
 		for what, text := range secrets {

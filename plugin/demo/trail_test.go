@@ -42,15 +42,23 @@ func logOfOnePush(h *worldtest.House) {
 			return l["build"] == float64(b.Number) && l["msg"] == "status told" && l["state"] == "succeeded"
 		}), err
 	})
-	byDelivery := slices.DeleteFunc(slices.Clone(all), func(l map[string]any) bool { return l["delivery"] != b.DeliveryID })
-	byBuild := slices.DeleteFunc(slices.Clone(all), func(l map[string]any) bool { return l["build"] != float64(b.Number) })
+	byDelivery := slices.DeleteFunc(
+		slices.Clone(all),
+		func(l map[string]any) bool { return l["delivery"] != b.DeliveryID },
+	)
+	byBuild := slices.DeleteFunc(
+		slices.Clone(all),
+		func(l map[string]any) bool { return l["build"] != float64(b.Number) },
+	)
 	expectStations(h, "by the delivery's id", byDelivery, 0)
 	expectStations(h, "by the build's number", byBuild, 2)
 	for _, line := range byBuild {
 		if line["delivery"] != b.DeliveryID {
 			h.T.Errorf("a line of the build does not name its delivery: %v", line)
 		}
-		late := line["msg"] == "pipeline started" || line["msg"] == "attempt claimed" || line["msg"] == "permit granted" || line["msg"] == "attempt finished"
+		late := line["msg"] == "pipeline started" || line["msg"] == "attempt claimed" ||
+			line["msg"] == "permit granted" ||
+			line["msg"] == "attempt finished"
 		if late && line["attempt"] != float64(1) {
 			h.T.Errorf("a line of the attempt does not name it: %v", line)
 		}

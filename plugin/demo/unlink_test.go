@@ -29,7 +29,8 @@ func unlink(h *worldtest.House) {
 		h.T.Errorf("webhooks stay: %+v", hooks)
 	}
 	left, err := s.Account(h.Context, accounts[0].ID)
-	if err != nil || left.State != autobuild.AccountBroken || !left.AccessToken.IsZero() || !left.RefreshToken.IsZero() {
+	if err != nil || left.State != autobuild.AccountBroken || !left.AccessToken.IsZero() ||
+		!left.RefreshToken.IsZero() {
 		h.T.Errorf("the account is %s (%v), want it broken and its tokens forgotten", left.State, err)
 	}
 	h.Must(h.LinkAccount(h.Context, h.Browser))

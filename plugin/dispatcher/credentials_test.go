@@ -113,7 +113,9 @@ func TestARunnerOfAnUnknownEngineGetsBoundCredentialsOnly(t *testing.T) {
 
 func TestTheSettingOfPushHooksReachesTheRunner(t *testing.T) {
 	y := newEnv(t, 2)
-	y.Dispatcher = dispatcher.New(dispatcher.Options{Store: y.store, Connector: y.account, PushHooks: true, Now: y.clock})
+	y.Dispatcher = dispatcher.New(
+		dispatcher.Options{Store: y.store, Connector: y.account, PushHooks: true, Now: y.clock},
+	)
 	if s, _ := specOn(t, y, "embedded"); !s.PushHooks {
 		t.Error("got PushHooks off, want on")
 	}

@@ -73,8 +73,15 @@ func New(o Options) *Dispatcher {
 
 // Register takes the dispatch tasks of a queue.
 func (d *Dispatcher) Register(q *queue.Queue) {
-	q.Handle(store.TaskDispatch, func(ctx context.Context, t queue.Task) error { return d.Dispatch(ctx, t.Arg) },
-		queue.Options{Workers: workers, MaxAttempts: 1000, Dead: d.giveUp}) // what fails here is ours, and no reason to lose a build
+	q.Handle(
+		store.TaskDispatch,
+		func(ctx context.Context, t queue.Task) error { return d.Dispatch(ctx, t.Arg) },
+		queue.Options{
+			Workers:     workers,
+			MaxAttempts: 1000,
+			Dead:        d.giveUp,
+		},
+	) // what fails here is ours, and no reason to lose a build
 }
 
 // giveUp ends a build that could not be started in days of tries.
@@ -154,14 +161,23 @@ func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, e
 		return "", fmt.Errorf("load automated build of %d: %w", b.Number, err)
 	}
 	if _, ok := d.o.Engines[a.Engine]; !ok {
-		return "", hindrance{fmt.Sprintf("this gateway has no engine %q: configure it, or choose another one", a.Engine), waitForPeople}
+		return "", hindrance{
+			fmt.Sprintf("this gateway has no engine %q: configure it, or choose another one", a.Engine),
+			waitForPeople,
+		}
 	}
 	_, err = d.o.Connector.Connect(ctx, a.AccountID)
 	switch {
 	case errors.Is(err, autobuild.ErrUnauthorized):
-		return "", hindrance{"the linked account's access ended: link it again in the settings, under Source providers", waitForPeople}
+		return "", hindrance{
+			"the linked account's access ended: link it again in the settings, under Source providers",
+			waitForPeople,
+		}
 	case errors.Is(err, autobuild.ErrNotFound):
-		return "", hindrance{"the linked account was removed: choose another one for the automated build", waitForPeople}
+		return "", hindrance{
+			"the linked account was removed: choose another one for the automated build",
+			waitForPeople,
+		}
 	case err != nil:
 		return "", fmt.Errorf("use the account of build %d: %w", b.Number, err)
 	}
@@ -203,7 +219,14 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	token := autobuild.NewToken()
-	a, err := d.o.Store.StartAttempt(ctx, b.ID, name, autobuild.TokenHash(token), d.o.Now().Add(d.o.Timeout), engine.Limit)
+	a, err := d.o.Store.StartAttempt(
+		ctx,
+		b.ID,
+		name,
+		autobuild.TokenHash(token),
+		d.o.Now().Add(d.o.Timeout),
+		engine.Limit,
+	)
 	switch {
 	case errors.Is(err, autobuild.ErrUnavailable):
 		return queue.Snooze(d.untilRoom(ctx, b))
@@ -242,7 +265,10 @@ func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine au
 		return nil
 	}
 	if err := engine.Cancel(ctx, a); err != nil {
-		logctx.Log(ctx, d.o.Log).WithError(err).WithField("pipeline", ref).Warn("cancelled pipeline not stopped, its runner will stop itself")
+		logctx.Log(ctx, d.o.Log).
+			WithError(err).
+			WithField("pipeline", ref).
+			Warn("cancelled pipeline not stopped, its runner will stop itself")
 	}
 	return nil
 }
@@ -266,5 +292,6 @@ func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.
 
 // waits reports whether a failed start says nothing of the build.
 func waits(cause error) bool {
-	return errors.Is(cause, autobuild.ErrUnavailable) || errors.Is(cause, autobuild.ErrUnauthorized) || errors.Is(cause, autobuild.ErrForbidden)
+	return errors.Is(cause, autobuild.ErrUnavailable) || errors.Is(cause, autobuild.ErrUnauthorized) ||
+		errors.Is(cause, autobuild.ErrForbidden)
 }

@@ -27,13 +27,24 @@ func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
 		t.Fatalf("%d pipelines, want 1", len(y.engine.started))
 	}
 	p := y.engine.started[0]
-	want := autobuild.Pipeline{BuildID: b.ID, Number: b.Number, Attempt: 1, URL: "http://127.0.0.1:8080/runner/v1/builds/" + b.ID, Token: p.Token, Hooks: true, Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash}
+	want := autobuild.Pipeline{
+		BuildID:    b.ID,
+		Number:     b.Number,
+		Attempt:    1,
+		URL:        "http://127.0.0.1:8080/runner/v1/builds/" + b.ID,
+		Token:      p.Token,
+		Hooks:      true,
+		Repository: b.Repository,
+		Ref:        b.Ref,
+		Commit:     b.Commit.Hash,
+	}
 	if diff := cmp.Diff(want, p, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	a, err := y.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(p.Token))
 	must(t, err)
-	if a.Number != 1 || a.EngineRef != "pipeline-1" || a.Engine != "embedded" || !a.Deadline.Equal(y.now.Add(4*time.Hour)) {
+	if a.Number != 1 || a.EngineRef != "pipeline-1" || a.Engine != "embedded" ||
+		!a.Deadline.Equal(y.now.Add(4*time.Hour)) {
 		t.Errorf("attempt %+v", a)
 	}
 	if len(p.Token.Reveal()) != 43 {
@@ -93,7 +104,10 @@ func TestI13AFloodHoldsUpNoOthersBuild(t *testing.T) {
 	}
 	theirs := y.build(other)
 	y.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
-	_, err := y.store.FinishAttempt(t.Context(), store.Finish{BuildID: first.ID, Attempt: 1, State: autobuild.Succeeded})
+	_, err := y.store.FinishAttempt(
+		t.Context(),
+		store.Finish{BuildID: first.ID, Attempt: 1, State: autobuild.Succeeded},
+	)
 	must(t, err)
 	for _, b := range flood[:20] {
 		y.wantSnooze(b, 5*time.Second, 15*time.Second, "")
@@ -142,7 +156,8 @@ func TestAnEngineThatIsDownIsWaitedFor(t *testing.T) {
 	}
 	a, err := y.store.Attempt(t.Context(), b.ID, 1)
 	must(t, err)
-	if a.State != autobuild.Errored || a.Reason != autobuild.ReasonInfrastructure || !strings.Contains(a.Detail, "connection refused") {
+	if a.State != autobuild.Errored || a.Reason != autobuild.ReasonInfrastructure ||
+		!strings.Contains(a.Detail, "connection refused") {
 		t.Errorf("attempt %+v", a)
 	}
 	y.wantSnooze(b, 2*time.Second, 2*time.Second, "engine embedded is not available")
@@ -179,7 +194,8 @@ func TestThreeFailedStartsEndTheBuild(t *testing.T) {
 		y.now = y.now.Add(2 * time.Minute)
 	}
 	now := y.reload(b)
-	if now.State != autobuild.Errored || now.Attempt != 3 || now.Detail != "engine embedded did not start it: no such image" {
+	if now.State != autobuild.Errored || now.Attempt != 3 ||
+		now.Detail != "engine embedded did not start it: no such image" {
 		t.Errorf("build is %s in attempt %d: %s", now.State, now.Attempt, now.Detail)
 	}
 }
@@ -261,7 +277,10 @@ func TestTasksOfTheQueueAreDispatched(t *testing.T) {
 func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 	y := newEnv(t, 2)
 	for host, password := range map[string]string{"registry.example.com": "registry secret", "ghcr.io": "another secret"} {
-		_, err := y.store.SaveRegistry(t.Context(), autobuild.Registry{Host: host, Username: "robot", Password: secret.New(password), Insecure: true})
+		_, err := y.store.SaveRegistry(
+			t.Context(),
+			autobuild.Registry{Host: host, Username: "robot", Password: secret.New(password), Insecure: true},
+		)
 		must(t, err)
 	}
 	b := y.build(y.owner)
@@ -274,7 +293,10 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 	if got.BuiltDigest != "" {
 		t.Errorf("the first attempt is told of %s", got.BuiltDigest)
 	}
-	_, err = y.store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true})
+	_, err = y.store.FinishAttempt(
+		t.Context(),
+		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true},
+	)
 	must(t, err)
 	second, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h2", y.now.Add(time.Hour), 0)
 	must(t, err)
@@ -285,14 +307,22 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 	want := spec.Spec{
 		BuildID: b.ID, Number: b.Number, Attempt: 2, Repository: "acme/app",
 		Source: spec.Source{
-			URL: "https://bitbucket.example.com/acme/app.git", Ref: "refs/heads/main", RefName: "main", Commit: strings.Repeat("a", 40), Message: "A",
+			URL:     "https://bitbucket.example.com/acme/app.git",
+			Ref:     "refs/heads/main",
+			RefName: "main",
+			Commit:  strings.Repeat("a", 40),
+			Message: "A",
 		},
 		Image: "registry.example.com/acme/app", Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
 		BuildArgs: map[string]string{"A": "1"}, Platforms: []string{"linux/amd64"}, Caching: true, Publish: true,
 		BuiltDigest: "sha256:built", Timeout: 40 * time.Minute,
-		Registries: []spec.RegistryCredential{{
-			Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "robot", Password: secret.New("registry secret")},
-		}},
+		Registries: []spec.RegistryCredential{
+			{
+				Host:       "registry.example.com",
+				Insecure:   true,
+				Credential: spec.Credential{Username: "robot", Password: secret.New("registry secret")},
+			},
+		},
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("n")}, BuilderTLS: secret.New("builder secret"),
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {

@@ -45,8 +45,18 @@ func newEnv(t *testing.T, limit int) *env {
 	log.SetOutput(io.Discard)
 	y.Dispatcher = dispatcher.New(dispatcher.Options{
 		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{
-			"embedded": {Engine: y.engine, Limit: limit, URL: "http://127.0.0.1:8080", BuilderTLS: secret.New("builder secret")},
-			"own":      {Engine: y.engine, URL: "http://127.0.0.1:8080", BuilderTLS: secret.New("builder secret"), InRepository: true},
+			"embedded": {
+				Engine:     y.engine,
+				Limit:      limit,
+				URL:        "http://127.0.0.1:8080",
+				BuilderTLS: secret.New("builder secret"),
+			},
+			"own": {
+				Engine:       y.engine,
+				URL:          "http://127.0.0.1:8080",
+				BuilderTLS:   secret.New("builder secret"),
+				InRepository: true,
+			},
 		},
 		Now: y.clock, Log: log,
 	})
@@ -68,10 +78,23 @@ func (y *env) automate(image, engine string) autobuild.AutomatedBuild {
 func (y *env) build(owner autobuild.AutomatedBuild) autobuild.Build {
 	y.t.Helper()
 	b, _, err := y.store.CreateBuild(y.t.Context(), autobuild.Build{
-		AutomatedBuildID: owner.ID, RuleID: "rule", Repository: y.repo, Ref: autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
-		Commit: autobuild.Commit{Hash: strings.Repeat("a", 40), Message: "A"}, Image: owner.Image, Tags: []string{"latest"},
-		Dockerfile: "Dockerfile", Context: ".", BuildArgs: map[string]string{"A": "1"}, Platforms: []string{"linux/amd64"},
-		Caching: true, Publish: true, Cause: autobuild.CauseManual,
+		AutomatedBuildID: owner.ID,
+		RuleID:           "rule",
+		Repository:       y.repo,
+		Ref:              autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
+		Commit: autobuild.Commit{
+			Hash:    strings.Repeat("a", 40),
+			Message: "A",
+		},
+		Image:      owner.Image,
+		Tags:       []string{"latest"},
+		Dockerfile: "Dockerfile",
+		Context:    ".",
+		BuildArgs:  map[string]string{"A": "1"},
+		Platforms:  []string{"linux/amd64"},
+		Caching:    true,
+		Publish:    true,
+		Cause:      autobuild.CauseManual,
 	})
 	must(y.t, err)
 	return b
@@ -161,6 +184,10 @@ func (a *account) GitCredential(context.Context, autobuild.Repository) (autobuil
 	return autobuild.GitCredential{}, errors.New("the dispatcher asks for no credential")
 }
 
-func (a *account) RenewGitCredential(context.Context, autobuild.Repository, secret.Secret) (autobuild.GitCredential, error) {
+func (a *account) RenewGitCredential(
+	context.Context,
+	autobuild.Repository,
+	secret.Secret,
+) (autobuild.GitCredential, error) {
 	return autobuild.GitCredential{}, errors.New("the dispatcher asks for no credential")
 }

@@ -30,7 +30,10 @@ func TestB16NoQueuedBuildIsDiscarded(t *testing.T) {
 				}
 			case autobuild.Starting:
 				started++
-				_, err := y.store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: now.Attempt, State: autobuild.Succeeded})
+				_, err := y.store.FinishAttempt(
+					t.Context(),
+					store.Finish{BuildID: b.ID, Attempt: now.Attempt, State: autobuild.Succeeded},
+				)
 				must(t, err)
 			}
 		}

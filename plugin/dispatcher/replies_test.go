@@ -137,7 +137,14 @@ func wantListed(t *testing.T, rows map[string][]string, reply, engine string, fi
 		if !found {
 			t.Errorf("%s.%s is not in the table of %s: add a row that says what it opens", reply, field, repliesTable)
 		} else if engine != "" && !slices.Contains(listed, engine) {
-			t.Errorf("%s.%s is sent on the engine %s: the table of %s lists %v", reply, field, engine, repliesTable, listed)
+			t.Errorf(
+				"%s.%s is sent on the engine %s: the table of %s lists %v",
+				reply,
+				field,
+				engine,
+				repliesTable,
+				listed,
+			)
 		}
 	}
 }
@@ -180,12 +187,19 @@ func TestAClaimHoldsWhatIsDocumentedForItsEngine(t *testing.T) {
 			y := newEnv(t, 2)
 			if engine == "drone" || engine == "woodpecker" {
 				y.Dispatcher = dispatcher.New(dispatcher.Options{
-					Store: y.store, Connector: y.account, Now: y.clock,
-					Engines: map[string]dispatcher.Engine{engine: {Engine: y.engine, BuilderTLS: secret.New("builder secret")}},
+					Store:     y.store,
+					Connector: y.account,
+					Now:       y.clock,
+					Engines: map[string]dispatcher.Engine{
+						engine: {Engine: y.engine, BuilderTLS: secret.New("builder secret")},
+					},
 				})
 			}
 			_, err := y.store.SaveRegistry(t.Context(), autobuild.Registry{
-				Host: "registry.example.com", Username: "robot", Password: secret.New("registry secret"), Insecure: true,
+				Host:     "registry.example.com",
+				Username: "robot",
+				Password: secret.New("registry secret"),
+				Insecure: true,
 			})
 			must(t, err)
 			b := y.build(y.owner)

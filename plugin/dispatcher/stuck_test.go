@@ -40,7 +40,10 @@ func TestABuildThatCannotStartSaysSoAndEnds(t *testing.T) {
 		t.Errorf("build is %s: %q", got.State, got.Detail)
 	}
 	must(t, y.store.GiveUpBuild(t.Context(), b.ID, "it could not be started: why"))
-	if got := y.reload(b); got.State != autobuild.Errored || got.Reason != autobuild.ReasonInfrastructure || got.Detail == "" {
+	if got := y.reload(
+		b,
+	); got.State != autobuild.Errored || got.Reason != autobuild.ReasonInfrastructure ||
+		got.Detail == "" {
 		t.Errorf("build is %s (%s): %q", got.State, got.Reason, got.Detail)
 	}
 	if err := y.store.GiveUpBuild(t.Context(), b.ID, "again"); err == nil {

@@ -67,7 +67,9 @@ func Run(ctx context.Context, o Options) error {
 		return usageError("--provider: %w", err)
 	}
 	if o.RulesFile == "" || o.Payload == "" {
-		return usageError("a rules file and a payload are needed: explain --provider … --event KEY --rules FILE PAYLOAD|-")
+		return usageError(
+			"a rules file and a payload are needed: explain --provider … --event KEY --rules FILE PAYLOAD|-",
+		)
 	}
 	documents, err := readRules(o.RulesFile)
 	if err != nil {

@@ -98,7 +98,8 @@ func TestTheCommandEndsWith1AndNamesThePlace(t *testing.T) {
 	} {
 		out, code, err := command(t, row.payload, "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules",
 			row.rules, "-")
-		if code != 1 || err == nil || !strings.Contains(err.Error(), row.place) || strings.Contains(err.Error(), "\n") ||
+		if code != 1 || err == nil || !strings.Contains(err.Error(), row.place) ||
+			strings.Contains(err.Error(), "\n") ||
 			out != "" {
 			t.Errorf("%s: code %d, error %v, output %q; want the place %q", row.name, code, err, out, row.place)
 		}
@@ -110,7 +111,10 @@ func TestTheCommandEndsWith1AndNamesThePlace(t *testing.T) {
 }
 
 func TestDataCenterMayBeLargerThanCloud(t *testing.T) {
-	payload := `{"padding":"` + strings.Repeat("x", 2<<20) + `","repository":{"id":1,"slug":"app","project":{"key":"APP"}},"changes":[]}`
+	payload := `{"padding":"` + strings.Repeat(
+		"x",
+		2<<20,
+	) + `","repository":{"id":1,"slug":"app","project":{"key":"APP"}},"changes":[]}`
 	_, e := run(t, autobuild.DataCenter, "repo:refs_changed", everything(t), payload)
 	if e.Repository.ID != 1 || e.Repository.FullName != "APP/app" || e.Repository.UUID != "" {
 		t.Errorf("%+v", e.Repository)

@@ -80,8 +80,15 @@ func decisions(c autobuild.Change, r autobuild.Repository, documents []rulesfile
 				ds[i].Rule = strconv.Itoa(place + i)
 			}
 			if len(documents) > 1 && otherRepository(d, r) {
-				ds[i] = autobuild.Decision{Rule: ds[i].Rule, Tags: []string{},
-					Reason: fmt.Sprintf("the rule is for %s, the payload is about %s", d.Build.Repository.FullName, r.FullName)}
+				ds[i] = autobuild.Decision{
+					Rule: ds[i].Rule,
+					Tags: []string{},
+					Reason: fmt.Sprintf(
+						"the rule is for %s, the payload is about %s",
+						d.Build.Repository.FullName,
+						r.FullName,
+					),
+				}
 			}
 		}
 		place += len(d.Build.Rules)

@@ -51,7 +51,10 @@ func fixtures(t *testing.T) []fixture {
 			strings.Contains(notes, "sha-not-40hex") || strings.Contains(notes, "INVALID_JSON") {
 			continue
 		}
-		all = append(all, fixture{name: cell("file"), file: file, event: event, kind: kind, want: wanted(cell("expected"))})
+		all = append(
+			all,
+			fixture{name: cell("file"), file: file, event: event, kind: kind, want: wanted(cell("expected"))},
+		)
 	}
 	if len(all) == 0 {
 		t.Fatalf("%s: the manifest has no usable row", dir)

@@ -69,7 +69,8 @@ func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string
 	}
 	for _, c := range e.Changes {
 		for _, d := range c.Decisions {
-			if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != (d.Dockerfile != "") || d.Publish && !d.Build {
+			if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != (d.Dockerfile != "") ||
+				d.Publish && !d.Build {
 				t.Errorf("%s %s: decision does not hold together: %+v", c.Kind, c.Name, d)
 			}
 		}

@@ -24,7 +24,10 @@ func summary(e explanation) (lines []string) {
 		for _, d := range c.Decisions {
 			tags = append(tags, d.Tags...)
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s %.7s: %s", c.Kind, c.Name, c.Action, c.Commit, strings.Join(tags, ",")))
+		lines = append(
+			lines,
+			fmt.Sprintf("%s %s %s %.7s: %s", c.Kind, c.Name, c.Action, c.Commit, strings.Join(tags, ",")),
+		)
 	}
 	return lines
 }

@@ -47,8 +47,13 @@ func created(t *testing.T, refs ...string) string {
 	for _, ref := range refs {
 		kind, name, _ := strings.Cut(ref, ":")
 		changes = append(changes, map[string]any{
-			"old": nil, "created": true,
-			"new": map[string]any{"type": kind, "name": name, "target": map[string]any{"hash": head, "message": "Change\n"}},
+			"old":     nil,
+			"created": true,
+			"new": map[string]any{
+				"type":   kind,
+				"name":   name,
+				"target": map[string]any{"hash": head, "message": "Change\n"},
+			},
 		})
 	}
 	text, err := json.Marshal(map[string]any{
@@ -106,7 +111,13 @@ func TestRulesByRow(t *testing.T) {
 		{"R17", rule(autobuild.Tag, `/^v(-rc)?/`, `{\1}`), "tag:v2", nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, autobuild.AutotestOff, row.rule), created(t, row.ref))
+			_, e := run(
+				t,
+				autobuild.Cloud,
+				"repo:push",
+				rulesOf(t, autobuild.AutotestOff, row.rule),
+				created(t, row.ref),
+			)
 			var want [][]string
 			if row.tags != nil {
 				want = [][]string{row.tags}
@@ -139,7 +150,13 @@ func TestR15EveryRuleThatMatchesBuilds(t *testing.T) {
 }
 
 func TestR17NoTagIsSaid(t *testing.T) {
-	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", rule(autobuild.Tag, "/^v(-rc)?/", `{\1}`)), created(t, "tag:v2"))
+	_, e := run(
+		t,
+		autobuild.Cloud,
+		"repo:push",
+		rulesOf(t, "", rule(autobuild.Tag, "/^v(-rc)?/", `{\1}`)),
+		created(t, "tag:v2"),
+	)
 	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, "no valid tag") {
 		t.Error(reason)
 	}

@@ -28,8 +28,12 @@ func BenchmarkClone(b *testing.B) {
 				dir := filepath.Join(b.TempDir(), "work")
 				cmd := exec.CommandContext(b.Context(), "git", "clone", "-q", "--bare", "--depth=1", from.url, dir)
 				cmd.Env = []string{
-					"PATH=" + os.Getenv("PATH"), "HOME=" + b.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=1",
-					"GIT_CONFIG_KEY_0=http." + e.gateway.URL + "/.extraHeader", "GIT_CONFIG_VALUE_0=Authorization: Bearer " + e.token,
+					"PATH=" + os.Getenv("PATH"),
+					"HOME=" + b.TempDir(),
+					"GIT_CONFIG_NOSYSTEM=1",
+					"GIT_CONFIG_COUNT=1",
+					"GIT_CONFIG_KEY_0=http." + e.gateway.URL + "/.extraHeader",
+					"GIT_CONFIG_VALUE_0=Authorization: Bearer " + e.token,
 				}
 				if out, err := cmd.CombinedOutput(); err != nil {
 					b.Fatalf("git clone: %v\n%s", err, out)

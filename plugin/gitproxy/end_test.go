@@ -94,7 +94,13 @@ func (e *env) stall(t *testing.T) {
 	conn, err := net.Dial("tcp", hostOf(e.gateway.URL))
 	e.must(err)
 	t.Cleanup(func() { conn.Close() })
-	_, err = fmt.Fprintf(conn, "GET /git/%s%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", e.build.ID, refs, e.token)
+	_, err = fmt.Fprintf(
+		conn,
+		"GET /git/%s%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n",
+		e.build.ID,
+		refs,
+		e.token,
+	)
 	e.must(err)
 }
 
@@ -192,10 +198,15 @@ func TestLongNegotiationsAreRefused(t *testing.T) {
 		}
 		w.Close()
 	}()
-	e.faults.Add(faults.Rule{Path: "/acme/app.git/git-upload-pack", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.WriteHeader(http.StatusOK)
-	}})
+	e.faults.Add(
+		faults.Rule{
+			Path: "/acme/app.git/git-upload-pack",
+			Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.WriteHeader(http.StatusOK)
+			},
+		},
+	)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, e.url()+pack, r)
 	e.must(err)
 	request.Header.Set("Authorization", "Bearer "+e.token)

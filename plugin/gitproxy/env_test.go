@@ -112,8 +112,14 @@ func newEnv(t testing.TB, change ...func(*gitproxy.Options)) *env {
 	e.accounts = accounts.New(accounts.Options{Store: e.store, URL: "https://ci.example.com", Log: log})
 	e.link(bitbucket.URL)
 	o := gitproxy.Options{
-		Store: e.store, Connector: e.accounts, BaseURL: func(string) string { return e.gateway.URL }, Log: log,
-		Policy: netpolicy.Policy{Allow: []string{strings.TrimPrefix(bitbucket.URL, "http://")}}, Check: 10 * time.Millisecond,
+		Store:     e.store,
+		Connector: e.accounts,
+		BaseURL:   func(string) string { return e.gateway.URL },
+		Log:       log,
+		Policy: netpolicy.Policy{
+			Allow: []string{strings.TrimPrefix(bitbucket.URL, "http://")},
+		},
+		Check: 10 * time.Millisecond,
 	}
 	for _, c := range change {
 		c(&o)
@@ -130,7 +136,12 @@ func newEnv(t testing.TB, change ...func(*gitproxy.Options)) *env {
 func (e *env) link(bitbucket string) {
 	e.t.Helper()
 	p, err := e.store.SaveProvider(e.t.Context(), autobuild.Provider{
-		Kind: autobuild.Cloud, Name: "cloud", WebURL: bitbucket, APIURL: bitbucket, ClientID: e.consumer.Key, ClientSecret: e.consumer.Secret,
+		Kind:         autobuild.Cloud,
+		Name:         "cloud",
+		WebURL:       bitbucket,
+		APIURL:       bitbucket,
+		ClientID:     e.consumer.Key,
+		ClientSecret: e.consumer.Secret,
 	})
 	e.must(err)
 	access, refresh := e.server.Link(e.alice, e.consumer)
@@ -183,15 +194,32 @@ func (e *env) push(files map[string]string) string {
 func (e *env) start(commit string) (autobuild.Build, string) {
 	e.t.Helper()
 	owner, err := e.store.SaveAutomatedBuild(e.t.Context(), autobuild.AutomatedBuild{
-		AccountID: e.account.ID, Image: "registry.example.com/acme/app", Engine: "embedded",
-		Repository: autobuild.Repository{ProviderID: e.account.ProviderID, ID: e.repo.UUID, WorkspaceID: e.acme.UUID, FullName: e.repo.FullName()},
-		Rules:      []autobuild.Rule{autobuild.DefaultRule("main")},
+		AccountID: e.account.ID,
+		Image:     "registry.example.com/acme/app",
+		Engine:    "embedded",
+		Repository: autobuild.Repository{
+			ProviderID:  e.account.ProviderID,
+			ID:          e.repo.UUID,
+			WorkspaceID: e.acme.UUID,
+			FullName:    e.repo.FullName(),
+		},
+		Rules: []autobuild.Rule{autobuild.DefaultRule("main")},
 	})
 	e.must(err)
-	b, _, err := e.store.CreateBuild(e.t.Context(), storetest.Draft(owner, storetest.Main(), commit, autobuild.CauseManual))
+	b, _, err := e.store.CreateBuild(
+		e.t.Context(),
+		storetest.Draft(owner, storetest.Main(), commit, autobuild.CauseManual),
+	)
 	e.must(err)
 	token := "attempt-canary-" + rand.Text()
-	_, err = e.store.StartAttempt(e.t.Context(), b.ID, "embedded", autobuild.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	_, err = e.store.StartAttempt(
+		e.t.Context(),
+		b.ID,
+		"embedded",
+		autobuild.TokenHash(secret.New(token)),
+		time.Now().Add(time.Hour),
+		0,
+	)
 	e.must(err)
 	e.must(e.store.ClaimAttempt(e.t.Context(), b.ID, 1, "runner"))
 	return b, token
@@ -200,7 +228,10 @@ func (e *env) start(commit string) (autobuild.Build, string) {
 // finish ends the attempt in the store, as any gateway of the database may.
 func (e *env) finish() {
 	e.t.Helper()
-	_, err := e.store.FinishAttempt(e.t.Context(), store.Finish{BuildID: e.build.ID, Attempt: 1, State: autobuild.Failed})
+	_, err := e.store.FinishAttempt(
+		e.t.Context(),
+		store.Finish{BuildID: e.build.ID, Attempt: 1, State: autobuild.Failed},
+	)
 	e.must(err)
 }
 
@@ -220,10 +251,22 @@ func (e *env) git(args ...string) (string, error) {
 	e.t.Helper()
 	cmd := exec.CommandContext(e.t.Context(), "git", args...)
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + e.t.TempDir(), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
-		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b",
-		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=http." + e.gateway.URL + "/.extraHeader", "GIT_CONFIG_VALUE_0=Authorization: Bearer " + e.token,
-		"GIT_CONFIG_KEY_1=http." + e.gateway.URL + "/.proxy", "GIT_CONFIG_VALUE_1=",
+		"PATH=" + os.Getenv(
+			"PATH",
+		),
+		"HOME=" + e.t.TempDir(),
+		"LC_ALL=C",
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=a",
+		"GIT_AUTHOR_EMAIL=a@b",
+		"GIT_COMMITTER_NAME=a",
+		"GIT_COMMITTER_EMAIL=a@b",
+		"GIT_CONFIG_COUNT=2",
+		"GIT_CONFIG_KEY_0=http." + e.gateway.URL + "/.extraHeader",
+		"GIT_CONFIG_VALUE_0=Authorization: Bearer " + e.token,
+		"GIT_CONFIG_KEY_1=http." + e.gateway.URL + "/.proxy",
+		"GIT_CONFIG_VALUE_1=",
 	}
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -132,7 +132,9 @@ func TestAnEndedTokenIsRenewedOnce(t *testing.T) {
 	if e.current() == before {
 		t.Error("got the old token, want a renewed one")
 	}
-	unauthorized := e.faults.Add(faults.Rule{Path: "/acme/app.git/info/refs", Fault: faults.Status(http.StatusUnauthorized, "no")})
+	unauthorized := e.faults.Add(
+		faults.Rule{Path: "/acme/app.git/info/refs", Fault: faults.Status(http.StatusUnauthorized, "no")},
+	)
 	resp := e.do(http.MethodGet, refs, nil)
 	if resp.StatusCode != http.StatusBadGateway {
 		t.Errorf("a token that stays refused: got status %d, want 502", resp.StatusCode)
@@ -147,7 +149,8 @@ func TestARevokedGrantAsksForALink(t *testing.T) {
 	e := newEnv(t)
 	e.server.RevokeGrant(e.alice, e.consumer)
 	_, err := e.fetch()
-	if err == nil || !strings.Contains(err.Error(), source.ErrRelink.Error()) || !strings.Contains(err.Error(), "link the account again") {
+	if err == nil || !strings.Contains(err.Error(), source.ErrRelink.Error()) ||
+		!strings.Contains(err.Error(), "link the account again") {
 		t.Errorf("got %v, want ErrRelink with its fix", err)
 	}
 	e.mu.Lock()
@@ -178,9 +181,11 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	var asked atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 	defer other.Close()
-	e.faults.Add(faults.Rule{Path: "/acme/app.git/**", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		http.Redirect(w, r, other.URL+r.URL.String(), http.StatusMovedPermanently)
-	}})
+	e.faults.Add(
+		faults.Rule{Path: "/acme/app.git/**", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			http.Redirect(w, r, other.URL+r.URL.String(), http.StatusMovedPermanently)
+		}},
+	)
 	resp := e.do(http.MethodGet, refs, nil)
 	if resp.StatusCode != http.StatusNotFound {
 		t.Errorf("got status %d, want 404", resp.StatusCode)

@@ -16,7 +16,13 @@ import (
 // result can lose our Authorization: a client may name it in its Connection header.
 var (
 	requestHeaders = []string{
-		"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "Content-Encoding", "Git-Protocol", "User-Agent",
+		"Accept",
+		"Accept-Encoding",
+		"Accept-Language",
+		"Content-Type",
+		"Content-Encoding",
+		"Git-Protocol",
+		"User-Agent",
 	}
 	answerHeaders = []string{"Content-Type", "Content-Encoding", "Cache-Control", "Expires", "Pragma"}
 )

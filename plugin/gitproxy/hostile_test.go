@@ -28,8 +28,14 @@ func (e *env) slowBatches(n int) []net.Conn {
 		conn, err := net.Dial("tcp", hostOf(e.gateway.URL))
 		e.must(err)
 		e.t.Cleanup(func() { conn.Close() })
-		_, err = fmt.Fprintf(conn, "POST /git/%s/info/lfs/objects/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
-			"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n", e.build.ID, e.token, len(emptyBatch))
+		_, err = fmt.Fprintf(
+			conn,
+			"POST /git/%s/info/lfs/objects/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+				"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n",
+			e.build.ID,
+			e.token,
+			len(emptyBatch),
+		)
 		e.must(err)
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		e.must(err)
@@ -50,7 +56,12 @@ func (l *lfsEnv) wantBatch(oid string) {
 	ctx, cancel := context.WithTimeout(l.t.Context(), 10*time.Second)
 	defer cancel()
 	body := `{"operation":"download","objects":[{"oid":"` + oid + `","size":1}]}`
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, l.gateway.URL+"/git/"+other.ID+"/info/lfs/objects/batch", strings.NewReader(body))
+	r, err := http.NewRequestWithContext(
+		ctx,
+		http.MethodPost,
+		l.gateway.URL+"/git/"+other.ID+"/info/lfs/objects/batch",
+		strings.NewReader(body),
+	)
 	l.must(err)
 	r.Header.Set("Authorization", "Bearer "+token)
 	resp, err := http.DefaultTransport.RoundTrip(r)
@@ -83,10 +94,16 @@ func TestUnreadBatchAnswersHoldNobodyUp(t *testing.T) {
 	t.Cleanup(l.gateway.Close)
 	large := `{"objects":[{"error":{"code":404,"message":"` + strings.Repeat("x", 1000<<10) + `"}}]}`
 	answered := make(chan struct{}, 8)
-	l.faults.Add(faults.Rule{Path: "/acme/app.git/info/lfs/objects/batch", Times: 8, Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		_, _ = io.WriteString(w, large)
-		answered <- struct{}{}
-	}})
+	l.faults.Add(
+		faults.Rule{
+			Path:  "/acme/app.git/info/lfs/objects/batch",
+			Times: 8,
+			Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				_, _ = io.WriteString(w, large)
+				answered <- struct{}{}
+			},
+		},
+	)
 	for _, conn := range l.slowBatches(8) {
 		_, err := io.WriteString(conn, emptyBatch)
 		l.must(err)
@@ -132,11 +149,16 @@ func (s *failingStore) AttemptByToken(ctx context.Context, build, hash string) (
 func TestLFSOffersTheBasicTransferOnly(t *testing.T) {
 	l := newLFS(t)
 	asked := make(chan string, 1)
-	l.faults.Add(faults.Rule{Path: "/acme/app.git/info/lfs/objects/batch", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		body, _ := io.ReadAll(r.Body)
-		asked <- string(body)
-		_, _ = io.WriteString(w, `{"transfer":"ssh","objects":[]}`)
-	}})
+	l.faults.Add(
+		faults.Rule{
+			Path: "/acme/app.git/info/lfs/objects/batch",
+			Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				body, _ := io.ReadAll(r.Body)
+				asked <- string(body)
+				_, _ = io.WriteString(w, `{"transfer":"ssh","objects":[]}`)
+			},
+		},
+	)
 	resp, _ := l.batch("download", strings.Repeat("a", 64))
 	if resp.StatusCode != http.StatusBadGateway {
 		t.Errorf("another transfer: got status %d, want 502", resp.StatusCode)
@@ -166,13 +188,25 @@ func TestLFSBatchAnswersAreBounded(t *testing.T) {
 func TestTrailersDoNotPass(t *testing.T) {
 	e := newEnv(t)
 	seen := make(chan http.Header, 1)
-	e.faults.Add(faults.Rule{Path: "/acme/app.git/git-upload-pack", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		seen <- r.Trailer
-		w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
-	}})
-	status, _ := e.raw("POST /git/"+e.build.ID+pack, "Authorization: Bearer "+e.token, "Content-Type: application/x-git-upload-pack-request",
-		"Transfer-Encoding: chunked", "Trailer: X-Canary, Authorization", "", "4\r\n0000\r\n0\r\nX-Canary: 1\r\nAuthorization: Basic eDp5")
+	e.faults.Add(
+		faults.Rule{
+			Path: "/acme/app.git/git-upload-pack",
+			Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				seen <- r.Trailer
+				w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+			},
+		},
+	)
+	status, _ := e.raw(
+		"POST /git/"+e.build.ID+pack,
+		"Authorization: Bearer "+e.token,
+		"Content-Type: application/x-git-upload-pack-request",
+		"Transfer-Encoding: chunked",
+		"Trailer: X-Canary, Authorization",
+		"",
+		"4\r\n0000\r\n0\r\nX-Canary: 1\r\nAuthorization: Basic eDp5",
+	)
 	if status != http.StatusOK {
 		t.Fatalf("got status %d, want 200", status)
 	}

@@ -196,7 +196,11 @@ func (p *Proxy) offer(o *batchObject, s *session, u *upstream, base string) erro
 	}
 	offered, err := u.objectOf(*o, download, authenticated)
 	if err != nil {
-		return refuse(http.StatusBadGateway, "Bitbucket's answer about Git LFS names an address that is not understood", err)
+		return refuse(
+			http.StatusBadGateway,
+			"Bitbucket's answer about Git LFS names an address that is not understood",
+			err,
+		)
 	}
 	id := rand.Text()
 	if err := p.hold(s, id, offered); err != nil {

@@ -34,7 +34,9 @@ func newLFS(t *testing.T) *lfsEnv {
 	t.Helper()
 	l := &lfsEnv{}
 	var handlers [2]http.Handler
-	l.media = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handlers[0].ServeHTTP(w, r) }))
+	l.media = httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handlers[0].ServeHTTP(w, r) }),
+	)
 	t.Cleanup(l.media.Close)
 	l.storage = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l.mu.Lock()
@@ -145,7 +147,11 @@ func TestLFSRefusals(t *testing.T) {
 		t.Errorf("no JSON: got status %d, want 400", resp.StatusCode)
 	}
 	large := append(bytes.Repeat([]byte(" "), 1<<20), "{}"...)
-	if resp := l.do(http.MethodPost, "/info/lfs/objects/batch", large); resp.StatusCode != http.StatusRequestEntityTooLarge {
+	if resp := l.do(
+		http.MethodPost,
+		"/info/lfs/objects/batch",
+		large,
+	); resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("more than 1 MiB: got status %d, want 413", resp.StatusCode)
 	}
 	_, answer = l.batch("download", strings.Repeat("0", 64))
@@ -213,7 +219,9 @@ func TestLFSObjectsAreChecked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLFS(t)
 			oid := l.server.AddLFSObject(content)
-			storage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(forged) }))
+			storage := httptest.NewServer(
+				http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(forged) }),
+			)
 			defer storage.Close()
 			l.storage.Config.Handler = storage.Config.Handler
 			_, answer := l.batch("download", oid)
@@ -229,7 +237,9 @@ func TestLFSObjectsAreChecked(t *testing.T) {
 func TestLFSBatchIsNotRepeated(t *testing.T) {
 	l := newLFS(t)
 	oid := l.server.AddLFSObject([]byte("x"))
-	script := l.faults.Add(faults.Rule{Path: "/acme/app.git/info/lfs/objects/batch", Fault: faults.Status(http.StatusUnauthorized, "no")})
+	script := l.faults.Add(
+		faults.Rule{Path: "/acme/app.git/info/lfs/objects/batch", Fault: faults.Status(http.StatusUnauthorized, "no")},
+	)
 	resp, _ := l.batch("download", oid)
 	if resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("got status %d, want 503", resp.StatusCode)
@@ -259,7 +269,11 @@ func TestGitLFSKeepsToTheProxy(t *testing.T) {
 			oid := l.server.AddLFSObject(content)
 			files := map[string]string{
 				".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
-				"a.bin":          fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", oid, len(content)),
+				"a.bin": fmt.Sprintf(
+					"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n",
+					oid,
+					len(content),
+				),
 			}
 			if config != "" {
 				files[".lfsconfig"] = config
@@ -286,17 +300,37 @@ func TestGitLFSKeepsToTheProxy(t *testing.T) {
 // lfsClone clones with git-lfs's filters and the settings that a runner's git gets.
 func (l *lfsEnv) lfsClone(work, ssh string) (string, error) {
 	settings := []string{
-		"http." + l.gateway.URL + "/.extraHeader", "Authorization: Bearer " + l.token,
-		"http." + l.gateway.URL + "/.proxy", "", "lfs.url", l.url() + "/info/lfs",
-		"filter.lfs.process", "git-lfs filter-process", "filter.lfs.required", "true", "filter.lfs.smudge", "git-lfs smudge -- %f",
+		"http." + l.gateway.URL + "/.extraHeader",
+		"Authorization: Bearer " + l.token,
+		"http." + l.gateway.URL + "/.proxy",
+		"",
+		"lfs.url",
+		l.url() + "/info/lfs",
+		"filter.lfs.process",
+		"git-lfs filter-process",
+		"filter.lfs.required",
+		"true",
+		"filter.lfs.smudge",
+		"git-lfs smudge -- %f",
 	}
 	cmd := exec.CommandContext(l.t.Context(), "git", "clone", "-q", l.url(), work)
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + l.t.TempDir(), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_SSH_COMMAND=" + ssh,
+		"PATH=" + os.Getenv(
+			"PATH",
+		),
+		"HOME=" + l.t.TempDir(),
+		"LC_ALL=C",
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0",
+		"GIT_SSH_COMMAND=" + ssh,
 		fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(settings)/2),
 	}
 	for i := 0; i < len(settings); i += 2 {
-		cmd.Env = append(cmd.Env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i/2, settings[i]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i/2, settings[i+1]))
+		cmd.Env = append(
+			cmd.Env,
+			fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i/2, settings[i]),
+			fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i/2, settings[i+1]),
+		)
 	}
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()

@@ -113,6 +113,10 @@ func (e *env) nginxConfig(dir, address string) string {
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temporary += fmt.Sprintf("    %s_temp_path %s/%s;\n", kind, dir, kind)
 	}
-	return fmt.Sprintf("daemon off;\nmaster_process off;\npid %s/pid;\nerror_log stderr;\nevents {}\nhttp {\n    access_log off;\n%s%s}\n",
-		dir, temporary, server)
+	return fmt.Sprintf(
+		"daemon off;\nmaster_process off;\npid %s/pid;\nerror_log stderr;\nevents {}\nhttp {\n    access_log off;\n%s%s}\n",
+		dir,
+		temporary,
+		server,
+	)
 }

@@ -77,7 +77,11 @@ func (p *Proxy) open(ctx context.Context, u *upstream, o object) (*http.Response
 		}
 		resp, err := p.objects.RoundTrip(request)
 		if errors.Is(err, netpolicy.ErrRefused) {
-			return nil, refuse(http.StatusBadGateway, "the object is at an address that the gateway does not connect to", err)
+			return nil, refuse(
+				http.StatusBadGateway,
+				"the object is at an address that the gateway does not connect to",
+				err,
+			)
 		}
 		if err != nil {
 			return nil, busy("the object's host does not answer", retryAfter, err)

@@ -84,8 +84,15 @@ func (e *relayEnv) hook(args ...string) (string, error) {
 	e.t.Helper()
 	cmd := exec.CommandContext(e.t.Context(), "git", args...)
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + e.t.TempDir(), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
-		"GIT_SSL_CAINFO=" + e.bundle, "SSL_CERT_FILE=" + e.bundle,
+		"PATH=" + os.Getenv(
+			"PATH",
+		),
+		"HOME=" + e.t.TempDir(),
+		"LC_ALL=C",
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0",
+		"GIT_SSL_CAINFO=" + e.bundle,
+		"SSL_CERT_FILE=" + e.bundle,
 	}
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
@@ -130,7 +137,11 @@ func TestGitThroughRelayAndProxy(t *testing.T) {
 	}
 	other, err := e.server.AddRepository(e.acme, "secret", bitbuckettest.Private)
 	e.must(err)
-	e.refused("this build may only fetch acme/app", "ls-remote", strings.Replace(e.origin, "acme/app", other.FullName(), 1))
+	e.refused(
+		"this build may only fetch acme/app",
+		"ls-remote",
+		strings.Replace(e.origin, "acme/app", other.FullName(), 1),
+	)
 	e.ok("ls-remote", strings.TrimSuffix(e.origin, ".git"))
 	e.repo.Rename("renamed")
 	e.ok("ls-remote", e.origin) // origin keeps its name; the proxy knows the new one
@@ -148,7 +159,11 @@ func TestLFSThroughRelayAndProxy(t *testing.T) {
 	oid := e.server.AddLFSObject([]byte(content))
 	e.push(map[string]string{
 		".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
-		"a.bin":          fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", oid, len(content)),
+		"a.bin": fmt.Sprintf(
+			"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n",
+			oid,
+			len(content),
+		),
 	})
 	work := filepath.Join(t.TempDir(), "work")
 	filters := []string{"-c", "filter.lfs.process=git-lfs filter-process", "-c", "filter.lfs.required=true"}

@@ -80,7 +80,11 @@ func TestOnlyTheBuildsRepositoryIsServed(t *testing.T) {
 // still gets the account's.
 func TestTheCredentialSurvivesAConnectionHeader(t *testing.T) {
 	e := newEnv(t)
-	status, _ := e.raw("GET /git/"+e.build.ID+refs, "Authorization: Bearer "+e.token, "Connection: Authorization, close")
+	status, _ := e.raw(
+		"GET /git/"+e.build.ID+refs,
+		"Authorization: Bearer "+e.token,
+		"Connection: Authorization, close",
+	)
 	if status != http.StatusOK {
 		t.Errorf("got status %d, want 200", status)
 	}
@@ -96,12 +100,17 @@ func TestTheCredentialSurvivesAConnectionHeader(t *testing.T) {
 // Only listed headers pass, in both directions.
 func TestHeadersArePickedFromAList(t *testing.T) {
 	e := newEnv(t)
-	e.faults.Add(faults.Rule{Path: "/acme/app.git/info/refs", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		for _, name := range []string{"Set-Cookie", "X-Canary", "WWW-Authenticate", "Location", "Link"} {
-			w.Header().Set(name, "canary")
-		}
-		next.ServeHTTP(w, r)
-	}})
+	e.faults.Add(
+		faults.Rule{
+			Path: "/acme/app.git/info/refs",
+			Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				for _, name := range []string{"Set-Cookie", "X-Canary", "WWW-Authenticate", "Location", "Link"} {
+					w.Header().Set(name, "canary")
+				}
+				next.ServeHTTP(w, r)
+			},
+		},
+	)
 	resp := e.do(http.MethodGet, refs, nil, func(r *http.Request) {
 		for _, name := range []string{"Cookie", "X-Forwarded-For", "Forwarded", "Referer", "Proxy-Authorization", "X-Canary"} {
 			r.Header.Set(name, "canary")
@@ -131,8 +140,15 @@ func TestTwoFramingsAreOneRequest(t *testing.T) {
 	e := newEnv(t)
 	smuggled := "GET /acme/secret.git/info/refs HTTP/1.1\r\nHost: x\r\n\r\n"
 	body := "0\r\n\r\n" + smuggled
-	status, _ := e.raw("POST /git/"+e.build.ID+pack, "Authorization: Bearer "+e.token, "Content-Type: application/x-git-upload-pack-request",
-		fmt.Sprintf("Content-Length: %d", len(body)), "Transfer-Encoding: chunked", "", body)
+	status, _ := e.raw(
+		"POST /git/"+e.build.ID+pack,
+		"Authorization: Bearer "+e.token,
+		"Content-Type: application/x-git-upload-pack-request",
+		fmt.Sprintf("Content-Length: %d", len(body)),
+		"Transfer-Encoding: chunked",
+		"",
+		body,
+	)
 	for _, r := range e.upstream() {
 		if strings.Contains(r.URL.Path, "secret") {
 			t.Errorf("got an upstream request for %s (status %d), want none", r.URL.Path, status)

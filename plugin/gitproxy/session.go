@@ -120,7 +120,9 @@ func (p *Proxy) watch(s *session) {
 			s.end(errEnded)
 		default:
 			if unknown++; unknown == maxUnknown {
-				p.o.Log.WithError(err).WithField("build", s.key.build).Warn("git transfers ended: the attempt cannot be looked up")
+				p.o.Log.WithError(err).
+					WithField("build", s.key.build).
+					Warn("git transfers ended: the attempt cannot be looked up")
 				s.end(fmt.Errorf("look the attempt up: %w", err))
 			}
 		}

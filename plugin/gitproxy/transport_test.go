@@ -93,7 +93,13 @@ func TestRedirectsOfObjects(t *testing.T) {
 
 // What a batch answer gives for an object goes to its first address, but not what frames a message.
 func TestHeadersOfObjects(t *testing.T) {
-	header := map[string]string{"X-Canary": "1", "authorization": "JWT x", "host": "evil", "Transfer-Encoding": "chunked", "content-length": "5"}
+	header := map[string]string{
+		"X-Canary":          "1",
+		"authorization":     "JWT x",
+		"host":              "evil",
+		"Transfer-Encoding": "chunked",
+		"content-length":    "5",
+	}
 	seen, err := opened(t, header, "https://a/1", "https://joe:password@b/2")
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +130,12 @@ func TestHeldObjectsAreBounded(t *testing.T) {
 	}
 	other := &session{ctx: t.Context(), objects: map[string]object{}}
 	var known *Refusal
-	if err := p.hold(other, "x", object{held: maxHeld}); !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable {
+	if err := p.hold(
+		other,
+		"x",
+		object{held: maxHeld},
+	); !errors.As(err, &known) ||
+		known.Status != http.StatusServiceUnavailable {
 		t.Errorf("too many bytes in all: got %v, want 503", err)
 	}
 	for id := range s.objects {
@@ -155,7 +166,8 @@ func TestTheQueueIsBounded(t *testing.T) {
 	cancel(errClosed)
 	for range maxWaiting {
 		err := <-ended
-		if !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable || strings.Contains(err.Error(), errEnded.Error()) {
+		if !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable ||
+			strings.Contains(err.Error(), errEnded.Error()) {
 			t.Fatalf("a gateway that stops: got %v, want 503 with its reason", err)
 		}
 	}

@@ -86,7 +86,12 @@ func New(o Options) *Intake {
 	if o.Observe == nil {
 		o.Observe = func(string) {}
 	}
-	return &Intake{o: o, decoy: secret.New(rand.Text()), touched: map[string]time.Time{}, refused: map[bool]*refusals{true: {}, false: {}}}
+	return &Intake{
+		o:       o,
+		decoy:   secret.New(rand.Text()),
+		touched: map[string]time.Time{},
+		refused: map[bool]*refusals{true: {}, false: {}},
+	}
 }
 
 // Receive makes a delivery durable, body and header as they came. After nil the push is safe.
@@ -126,18 +131,28 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 	}
 	id, err := i.commit(ctx, deliveryOf(hook, header, body, i.o.Now()))
 	if err != nil {
-		logctx.Log(ctx, i.o.Log).WithError(err).WithField("hook", hook.ID).Error("delivery not stored, Bitbucket is asked to send it again")
+		logctx.Log(ctx, i.o.Log).
+			WithError(err).
+			WithField("hook", hook.ID).
+			Error("delivery not stored, Bitbucket is asked to send it again")
 		return err
 	}
 	ctx = logctx.Delivery(ctx, id)
-	logctx.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hook.ID, "event": header.Get(eventHeader)}).Info("delivery received")
+	logctx.Log(ctx, i.o.Log).
+		WithFields(logrus.Fields{"hook": hook.ID, "event": header.Get(eventHeader)}).
+		Info("delivery received")
 	i.touch(ctx, hook)
 	return nil
 }
 
 // authenticate finds the hook and proves the signature. An unknown hook costs the same work
 // and gives the same answer as a wrong signature.
-func (i *Intake) authenticate(ctx context.Context, hookID string, header http.Header, body []byte) (autobuild.Hook, error) {
+func (i *Intake) authenticate(
+	ctx context.Context,
+	hookID string,
+	header http.Header,
+	body []byte,
+) (autobuild.Hook, error) {
 	hook, err := i.o.Store.Hook(ctx, hookID)
 	unknown := errors.Is(err, autobuild.ErrNotFound)
 	if err != nil && !unknown {

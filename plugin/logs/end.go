@@ -9,7 +9,12 @@ import (
 // nextAddition returns the part of a runner's data that is new, and the size of the runner's
 // output afterwards. The offset counts the runner's bytes only. After maxSize is reached, it
 // counts bytes and drops them.
-func nextAddition(end autobuild.LogEnd, offset int64, data []byte, maxSize int64) (add autobuild.LogAddition, size int64, err error) {
+func nextAddition(
+	end autobuild.LogEnd,
+	offset int64,
+	data []byte,
+	maxSize int64,
+) (add autobuild.LogAddition, size int64, err error) {
 	to := offset + int64(len(data))
 	have := end.Size - end.Own
 	switch {

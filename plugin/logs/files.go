@@ -24,7 +24,11 @@ func (k files) path(n name) string {
 }
 
 // write appends the addition that next returns. The caller serializes the writes to one log.
-func (k files) write(_ context.Context, n name, next func(autobuild.LogEnd) (autobuild.LogAddition, error)) (err error) {
+func (k files) write(
+	_ context.Context,
+	n name,
+	next func(autobuild.LogEnd) (autobuild.LogAddition, error),
+) (err error) {
 	path := k.path(n)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err

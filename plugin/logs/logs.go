@@ -128,9 +128,13 @@ func (l *Logs) Append(
 func (l *Logs) Line(ctx context.Context, buildID string, attempt int, line string) error {
 	line = strings.Join(strings.FieldsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' }), " ")
 	line = line[:min(len(line), maxLine)]
-	return l.change(ctx, name{buildID, attempt}, func(end autobuild.LogEnd, r *secret.Redactor) (autobuild.LogAddition, error) {
-		return gatewayLine(end.MidLine, string(r.Mask([]byte(line)))), nil
-	})
+	return l.change(
+		ctx,
+		name{buildID, attempt},
+		func(end autobuild.LogEnd, r *secret.Redactor) (autobuild.LogAddition, error) {
+			return gatewayLine(end.MidLine, string(r.Mask([]byte(line)))), nil
+		},
+	)
 }
 
 // change serializes the additions to a log, and wakes its followers.
@@ -146,7 +150,11 @@ func (l *Logs) change(
 	s := l.slot(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := l.backend.write(ctx, n, func(end autobuild.LogEnd) (autobuild.LogAddition, error) { return next(end, s.redactors[n]) })
+	err := l.backend.write(
+		ctx,
+		n,
+		func(end autobuild.LogEnd) (autobuild.LogAddition, error) { return next(end, s.redactors[n]) },
+	)
 	s.wake()
 	if err != nil {
 		return fmt.Errorf("log of build %s attempt %d: %w", n.build, n.attempt, err)

@@ -17,12 +17,17 @@ func newMetricDescs() metricDescs {
 	return metricDescs{
 		databaseUp:   desc("database_up", "1 when the database answered and took a write, else 0."),
 		databasePing: desc("database_ping_seconds", "Time that the database took for it."),
-		circuit: desc("engine_circuit_open",
+		circuit: desc(
+			"engine_circuit_open",
 			"1 from a failed start on an engine to the next one that succeeds: until then builds wait longer and longer.",
-			"engine"),
+			"engine",
+		),
 
-		unplanned:          desc("deliveries_unplanned", "Deliveries that are stored and wait to be planned."),
-		unplannedAge:       desc("deliveries_unplanned_oldest_age_seconds", "Age of the oldest of them; 0 without any."),
+		unplanned: desc("deliveries_unplanned", "Deliveries that are stored and wait to be planned."),
+		unplannedAge: desc(
+			"deliveries_unplanned_oldest_age_seconds",
+			"Age of the oldest of them; 0 without any.",
+		),
 		deliveriesStranded: desc("deliveries_stranded", "Those of them that no task will plan. Always 0."),
 
 		builds: desc("builds", "Builds that are queued, starting or running, by engine.", "engine", "state"),
@@ -33,8 +38,11 @@ func newMetricDescs() metricDescs {
 
 		tasks:    desc("tasks", "Tasks of the gateway that wait, run, or were given up (dead).", "kind", "state"),
 		tasksAge: desc("tasks_oldest_age_seconds", "Age of the oldest task of a kind; 0 without any.", "kind", "state"),
-		tasksOverdue: desc("tasks_overdue_seconds",
-			"How long a task has been due, and waiting for none before it, that nobody has taken yet; 0 without any.", "kind"),
+		tasksOverdue: desc(
+			"tasks_overdue_seconds",
+			"How long a task has been due, and waiting for none before it, that nobody has taken yet; 0 without any.",
+			"kind",
+		),
 
 		statusesRefused: desc("statuses_refused",
 			"Builds whose newest status Bitbucket did not take, and will not be told again."),
@@ -43,8 +51,10 @@ func newMetricDescs() metricDescs {
 			"Repositories by how their pushes come: active = webhook, polled = no webhook could be had.", "state"),
 		hookProblems: desc("hooks_problems", "Repositories whose webhook is not in order; their page says why."),
 		neverPolled:  desc("hooks_never_polled", "Repositories without a webhook whose refs were never looked at yet."),
-		pollAge: desc("poll_oldest_success_age_seconds",
-			"Of the repositories without a webhook, the time since the last poll of the one that waits longest; 0 without any."),
+		pollAge: desc(
+			"poll_oldest_success_age_seconds",
+			"Of the repositories without a webhook, the time since the last poll of the one that waits longest; 0 without any.",
+		),
 
 		accounts:   desc("accounts", "Linked accounts: linked, or broken = somebody must link it again.", "state"),
 		registries: desc("registries", "Registry credentials by what their last check found.", "state"),
@@ -57,8 +67,24 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 func (d metricDescs) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
-		d.databaseUp, d.databasePing, d.circuit, d.unplanned, d.unplannedAge, d.deliveriesStranded, d.builds, d.buildsAge,
-		d.buildsStranded, d.tasks, d.tasksAge, d.tasksOverdue, d.statusesRefused, d.hooks, d.hookProblems,
-		d.neverPolled, d.pollAge, d.accounts, d.registries,
+		d.databaseUp,
+		d.databasePing,
+		d.circuit,
+		d.unplanned,
+		d.unplannedAge,
+		d.deliveriesStranded,
+		d.builds,
+		d.buildsAge,
+		d.buildsStranded,
+		d.tasks,
+		d.tasksAge,
+		d.tasksOverdue,
+		d.statusesRefused,
+		d.hooks,
+		d.hookProblems,
+		d.neverPolled,
+		d.pollAge,
+		d.accounts,
+		d.registries,
 	}
 }

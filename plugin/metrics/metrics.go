@@ -64,7 +64,9 @@ func New(o Options) *Metrics {
 	}
 	m := &Metrics{registry: prometheus.NewRegistry(), events: newEvents(o.Engines), requests: newRequests()}
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "Always 1; its labels name the version of this program and of Go.",
+		Namespace: namespace,
+		Name:      "build_info",
+		Help:      "Always 1; its labels name the version of this program and of Go.",
 	}, []string{"version", "goversion"})
 	info.WithLabelValues(o.Version, runtime.Version()).Set(1)
 	m.registry.MustRegister(info, newGauges(o),

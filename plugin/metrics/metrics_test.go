@@ -92,16 +92,29 @@ func (b *env) must(t *testing.T, err error) {
 func TestAnIdleGatewayShowsZeros(t *testing.T) {
 	b := open(t)
 	b.expect(t, map[string]float64{
-		`slipway_database_up`: 1, `slipway_deliveries_unplanned`: 0, `slipway_deliveries_unplanned_oldest_age_seconds`: 0,
-		`slipway_deliveries_stranded`: 0, `slipway_builds_stranded`: 0,
-		`slipway_builds{engine="drone",state="queued"}`: 0, `slipway_builds_oldest_age_seconds{engine="embedded",state="running"}`: 0,
-		`slipway_tasks{kind="plan",state="dead"}`: 0, `slipway_tasks_overdue_seconds{kind="report"}`: 0,
-		`slipway_statuses_refused`: 0, `slipway_hooks{state="polled"}`: 0, `slipway_poll_oldest_success_age_seconds`: 0,
-		`slipway_accounts{state="broken"}`: 0, `slipway_registries{state="failing"}`: 0, `slipway_engine_circuit_open{engine="drone"}`: 0,
-		`slipway_deliveries_received_total{answer="unavailable"}`: 0, `slipway_statuses_reported_total{result="given_up"}`: 0,
+		`slipway_database_up`:                                                      1,
+		`slipway_deliveries_unplanned`:                                             0,
+		`slipway_deliveries_unplanned_oldest_age_seconds`:                          0,
+		`slipway_deliveries_stranded`:                                              0,
+		`slipway_builds_stranded`:                                                  0,
+		`slipway_builds{engine="drone",state="queued"}`:                            0,
+		`slipway_builds_oldest_age_seconds{engine="embedded",state="running"}`:     0,
+		`slipway_tasks{kind="plan",state="dead"}`:                                  0,
+		`slipway_tasks_overdue_seconds{kind="report"}`:                             0,
+		`slipway_statuses_refused`:                                                 0,
+		`slipway_hooks{state="polled"}`:                                            0,
+		`slipway_poll_oldest_success_age_seconds`:                                  0,
+		`slipway_accounts{state="broken"}`:                                         0,
+		`slipway_registries{state="failing"}`:                                      0,
+		`slipway_engine_circuit_open{engine="drone"}`:                              0,
+		`slipway_deliveries_received_total{answer="unavailable"}`:                  0,
+		`slipway_statuses_reported_total{result="given_up"}`:                       0,
 		`slipway_attempts_ended_total{engine="drone",reason="lost",state="error"}`: 0,
 	})
-	if text := b.scrape(t); !strings.Contains(text, `slipway_build_info{goversion="go1.`) || !strings.Contains(text, "go_goroutines ") || !strings.Contains(text, "process_open_fds ") {
+	if text := b.scrape(
+		t,
+	); !strings.Contains(text, `slipway_build_info{goversion="go1.`) || !strings.Contains(text, "go_goroutines ") ||
+		!strings.Contains(text, "process_open_fds ") {
 		t.Error("the program and its process are not told of")
 	}
 }
@@ -126,18 +139,25 @@ func TestAPushIsMeasured(t *testing.T) {
 	id := builds[0].ID
 	b.clock.Add(20 * time.Second)
 	b.expect(t, map[string]float64{
-		`slipway_deliveries_unplanned`: 0, `slipway_deliveries_answered_total{state="planned"}`: 1, `slipway_decisions_total{answer="build"}`: 1,
-		`slipway_changes_total{answer="accepted",source="delivery"}`: 1, `slipway_changes_total{answer="refused",source="delivery"}`: 1,
-		`slipway_builds{engine="embedded",state="queued"}`: 1, `slipway_builds_oldest_age_seconds{engine="embedded",state="queued"}`: 30, `slipway_builds_stranded`: 0,
+		`slipway_deliveries_unplanned`:                                        0,
+		`slipway_deliveries_answered_total{state="planned"}`:                  1,
+		`slipway_decisions_total{answer="build"}`:                             1,
+		`slipway_changes_total{answer="accepted",source="delivery"}`:          1,
+		`slipway_changes_total{answer="refused",source="delivery"}`:           1,
+		`slipway_builds{engine="embedded",state="queued"}`:                    1,
+		`slipway_builds_oldest_age_seconds{engine="embedded",state="queued"}`: 30,
+		`slipway_builds_stranded`:                                             0,
 	})
 	storetest.Start(ctx, t, b.Store, id)
 	b.clock.Add(5 * time.Second)
 	b.must(t, b.ClaimAttempt(ctx, id, 1, "runner"))
 	b.clock.Add(40 * time.Second)
 	b.expect(t, map[string]float64{
-		`slipway_builds{engine="embedded",state="queued"}`: 0, `slipway_builds{engine="embedded",state="running"}`: 1,
+		`slipway_builds{engine="embedded",state="queued"}`:                     0,
+		`slipway_builds{engine="embedded",state="running"}`:                    1,
 		`slipway_builds_oldest_age_seconds{engine="embedded",state="running"}`: 40,
-		`slipway_build_queue_seconds_sum{engine="embedded"}`:                   35, `slipway_attempt_start_seconds_sum{engine="embedded"}`: 5,
+		`slipway_build_queue_seconds_sum{engine="embedded"}`:                   35,
+		`slipway_attempt_start_seconds_sum{engine="embedded"}`:                 5,
 	})
 	_, err = b.FinishAttempt(ctx,
 		store.Finish{BuildID: id, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true})
@@ -166,7 +186,10 @@ func TestAPushIsMeasured(t *testing.T) {
 func TestARetryIsMeasuredFromTheRetry(t *testing.T) {
 	b := open(t)
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
-	build, _, err := b.CreateBuild(t.Context(), storetest.Draft(a, storetest.Main(), storetest.Commit(1), autobuild.CauseManual))
+	build, _, err := b.CreateBuild(
+		t.Context(),
+		storetest.Draft(a, storetest.Main(), storetest.Commit(1), autobuild.CauseManual),
+	)
 	b.must(t, err)
 	_, err = b.CancelBuild(t.Context(), build.ID, autobuild.ReasonUser, "")
 	b.must(t, err)
@@ -174,7 +197,13 @@ func TestARetryIsMeasuredFromTheRetry(t *testing.T) {
 	_, err = b.RetryBuild(t.Context(), build.ID, "jo")
 	b.must(t, err)
 	b.clock.Add(3 * time.Second)
-	b.expect(t, map[string]float64{`slipway_builds_oldest_age_seconds{engine="embedded",state="queued"}`: 3, `slipway_builds_ended_total{reason="user",state="cancelled"}`: 1})
+	b.expect(
+		t,
+		map[string]float64{
+			`slipway_builds_oldest_age_seconds{engine="embedded",state="queued"}`: 3,
+			`slipway_builds_ended_total{reason="user",state="cancelled"}`:         1,
+		},
+	)
 	storetest.Start(t.Context(), t, b.Store, build.ID)
 	b.must(t, b.ClaimAttempt(t.Context(), build.ID, 1, "runner"))
 	b.expect(t, map[string]float64{`slipway_build_queue_seconds_sum{engine="embedded"}`: 3})
@@ -186,19 +215,36 @@ func TestStatesThatNeedAnAdministratorAreShown(t *testing.T) {
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
 	_, err := b.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
 	b.must(t, err)
-	_, err = b.SaveAccount(t.Context(),
-		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, Name: "jo", State: autobuild.AccountBroken})
+	_, err = b.SaveAccount(
+		t.Context(),
+		autobuild.Account{
+			ProviderID: "cloud",
+			Kind:       autobuild.AccountOAuth,
+			Name:       "jo",
+			State:      autobuild.AccountBroken,
+		},
+	)
 	b.must(t, err)
-	_, err = b.SaveHook(t.Context(),
-		autobuild.Hook{Repository: storetest.Repository("lib"), State: autobuild.HookPolled, Problem: "no administrator",
-			PolledAt: b.clock.Now()})
+	_, err = b.SaveHook(
+		t.Context(),
+		autobuild.Hook{
+			Repository: storetest.Repository("lib"),
+			State:      autobuild.HookPolled,
+			Problem:    "no administrator",
+			PolledAt:   b.clock.Now(),
+		},
+	)
 	b.must(t, err)
 	b.clock.Add(time.Hour)
 	b.openCircuits = []string{"drone"}
 	b.expect(t, map[string]float64{
-		`slipway_changes_total{answer="accepted",source="poll"}`: 1, `slipway_accounts{state="broken"}`: 1,
-		`slipway_hooks{state="polled"}`: 1, `slipway_hooks_problems`: 1, `slipway_poll_oldest_success_age_seconds`: 3600,
-		`slipway_engine_circuit_open{engine="drone"}`: 1, `slipway_engine_circuit_open{engine="embedded"}`: 0,
+		`slipway_changes_total{answer="accepted",source="poll"}`: 1,
+		`slipway_accounts{state="broken"}`:                       1,
+		`slipway_hooks{state="polled"}`:                          1,
+		`slipway_hooks_problems`:                                 1,
+		`slipway_poll_oldest_success_age_seconds`:                3600,
+		`slipway_engine_circuit_open{engine="drone"}`:            1,
+		`slipway_engine_circuit_open{engine="embedded"}`:         0,
 	})
 }
 
@@ -254,7 +300,10 @@ func TestADatabaseThatIsGoneShows(t *testing.T) {
 	b.must(t, b.Close())
 	b.clock.Add(time.Minute)
 	b.Received("unavailable")
-	b.expect(t, map[string]float64{`slipway_database_up`: 0, `slipway_deliveries_received_total{answer="unavailable"}`: 1})
+	b.expect(
+		t,
+		map[string]float64{`slipway_database_up`: 0, `slipway_deliveries_received_total{answer="unavailable"}`: 1},
+	)
 	if text := b.scrape(t); strings.Contains(text, "\nslipway_builds{") {
 		t.Error("builds are counted without a database")
 	}

@@ -17,8 +17,13 @@ type requests struct {
 
 func newRequests() requests {
 	return requests{
-		count: counter("http_requests_total", "HTTP requests by method, pattern of the route and status.", "method", "route",
-			"code"),
+		count: counter(
+			"http_requests_total",
+			"HTTP requests by method, pattern of the route and status.",
+			"method",
+			"route",
+			"code",
+		),
 		took: histogram("http_request_duration_seconds",
 			"Time to answer an HTTP request; of a log that is followed, the time it was.",
 			[]float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}, "method", "route"),

@@ -138,7 +138,14 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 			if !slices.Contains(has.names(), m.Name) {
 				t.Errorf("%s: %s has no label %s", r.Alert, selector.Name, m.Name)
 			} else if m.Type == promlabels.MatchEqual && !slices.Contains(has[m.Name], m.Value) {
-				t.Errorf("%s: of %s the label %s is never %q, but %q", r.Alert, selector.Name, m.Name, m.Value, has[m.Name])
+				t.Errorf(
+					"%s: of %s the label %s is never %q, but %q",
+					r.Alert,
+					selector.Name,
+					m.Name,
+					m.Value,
+					has[m.Name],
+				)
 			}
 		}
 		kept := has.names()

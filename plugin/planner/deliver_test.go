@@ -31,12 +31,32 @@ func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
 	}
 	got := w.builds()[0]
 	want := autobuild.Build{
-		ID: got.ID, Number: 1, AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Repository: w.repo, Ref: branch("main"), Seq: 1,
-		Commit: autobuild.Commit{Hash: head, Message: "First commit\n", Author: "alice", Date: got.Commit.Date},
-		Image:  "registry.example.com/acme/app", Tags: []string{"latest", "main"},
-		Dockerfile: "svc/docker/Dockerfile", Context: "svc", BuildArgs: map[string]string{"REF": "main"},
-		Platforms: []string{"linux/amd64"}, Caching: false, Publish: true,
-		Cause: autobuild.CausePush, DeliveryID: d.ID, State: autobuild.Queued, ReceivedAt: w.now, CreatedAt: w.now,
+		ID:               got.ID,
+		Number:           1,
+		AutomatedBuildID: a.ID,
+		RuleID:           a.Rules[0].ID,
+		Repository:       w.repo,
+		Ref:              branch("main"),
+		Seq:              1,
+		Commit: autobuild.Commit{
+			Hash:    head,
+			Message: "First commit\n",
+			Author:  "alice",
+			Date:    got.Commit.Date,
+		},
+		Image:      "registry.example.com/acme/app",
+		Tags:       []string{"latest", "main"},
+		Dockerfile: "svc/docker/Dockerfile",
+		Context:    "svc",
+		BuildArgs:  map[string]string{"REF": "main"},
+		Platforms:  []string{"linux/amd64"},
+		Caching:    false,
+		Publish:    true,
+		Cause:      autobuild.CausePush,
+		DeliveryID: d.ID,
+		State:      autobuild.Queued,
+		ReceivedAt: w.now,
+		CreatedAt:  w.now,
 	}
 	if diff := cmp.Diff(want, got, cmp.Transformer("ms", time.Time.UnixMilli)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -96,7 +116,8 @@ func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
 	w.planAll()
 	w.wantCommits(head, head)
 	builds := w.builds()
-	if builds[0].Ref != tag("v1") || builds[1].Ref != tag("v2") || builds[0].Tags[0] != "1" || builds[1].Tags[0] != "2" {
+	if builds[0].Ref != tag("v1") || builds[1].Ref != tag("v2") || builds[0].Tags[0] != "1" ||
+		builds[1].Tags[0] != "2" {
 		t.Errorf("builds of %v %v and %v %v", builds[0].Ref, builds[0].Tags, builds[1].Ref, builds[1].Tags)
 	}
 }

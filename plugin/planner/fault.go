@@ -30,7 +30,10 @@ func errorActionFor(err error, age time.Duration) errorAction {
 	case err == nil:
 		return errorAction{}
 	case errors.As(err, &limited):
-		return errorAction{queue.Snooze(max(limited.RetryAfter, minPause)), "waits: Bitbucket limits the rate of requests"}
+		return errorAction{
+			queue.Snooze(max(limited.RetryAfter, minPause)),
+			"waits: Bitbucket limits the rate of requests",
+		}
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		return errorAction{queue.Snooze(maxPause),
 			"waits: the linked account's access ended; link it again in the settings, under Source providers"}

@@ -27,7 +27,12 @@ var errPendingDeliveries = errors.New("deliveries wait to be planned")
 func (p *Planner) pollUnlessPending(
 	ctx context.Context, hook autobuild.Hook, hasPending func(ctx context.Context, hookID string) bool,
 ) error {
-	err := p.withRepoLock(ctx, hook, autobuild.CauseReconcile, func(r *planning) error { return r.poll(ctx, hasPending) })
+	err := p.withRepoLock(
+		ctx,
+		hook,
+		autobuild.CauseReconcile,
+		func(r *planning) error { return r.poll(ctx, hasPending) },
+	)
 	if err != nil {
 		return err
 	}

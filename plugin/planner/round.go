@@ -188,8 +188,9 @@ func (r *planning) store(ctx context.Context) error {
 		r.logAnswer(ctx, r.plan.State, r.plan.Reason)
 	}
 	for _, b := range builds {
-		logctx.Log(logctx.Build(ctx, b), r.o.Log).Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(),
-			short(b.Commit.Hash))
+		logctx.Log(logctx.Build(ctx, b), r.o.Log).
+			Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(),
+				short(b.Commit.Hash))
 	}
 	return nil
 }

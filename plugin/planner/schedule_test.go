@@ -41,8 +41,12 @@ func TestScheduleChoosesDueHooks(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := schedule{planner: New(Options{}), every: Intervals{Polled: time.Minute, Active: time.Hour}, next: tt.next,
-				started: tt.started}
+			s := schedule{
+				planner: New(Options{}),
+				every:   Intervals{Polled: time.Minute, Active: time.Hour},
+				next:    tt.next,
+				started: tt.started,
+			}
 			var got []string
 			for _, h := range s.dueHooks([]autobuild.Hook{active, polled}, tt.scheduled, now) {
 				got = append(got, h.ID)
@@ -93,8 +97,10 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 		{&autobuild.RateLimitError{RetryAfter: 5 * time.Minute}, 5 * time.Minute, 5 * time.Minute},
 		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
 	} {
-		p := New(Options{Store: storetest.Open(t), Connector: failingConnector{tt.err}, Now: func() time.Time { return now },
-			Log: log})
+		p := New(
+			Options{Store: storetest.Open(t), Connector: failingConnector{tt.err}, Now: func() time.Time { return now },
+				Log: log},
+		)
 		s := schedule{planner: p, every: Intervals{Polled: time.Hour, Active: time.Hour}}
 		if got := s.poll(t.Context(), autobuild.Hook{ID: "h"}, time.Hour).Sub(now); got < tt.from || got > tt.to {
 			t.Errorf("%v: again in %s, want %s to %s", tt.err, got, tt.from, tt.to)
@@ -120,7 +126,11 @@ func TestADeliveryRecordsThatItWasGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.recordFailure(t.Context(), queue.Task{Kind: store.TaskPlan, Arg: id}, errors.New("panic: index out of range"))
-	p.recordFailure(t.Context(), queue.Task{Kind: store.TaskPlan, Arg: "nobody"}, errors.New("x")) // is logged, not fatal
+	p.recordFailure(
+		t.Context(),
+		queue.Task{Kind: store.TaskPlan, Arg: "nobody"},
+		errors.New("x"),
+	) // is logged, not fatal
 	d, err := s.Delivery(t.Context(), id)
 	if err != nil || d.State != autobuild.DeliveryFailed || d.Reason != "given up: panic: index out of range" {
 		t.Errorf("%v %s: %s", err, d.State, d.Reason)

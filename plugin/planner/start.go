@@ -159,7 +159,10 @@ func commitOf(
 	}
 	commit, err := c.Commits.Commit(ctx, r, hash)
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return commit, autobuild.FieldError{Field: "commit", Message: fmt.Sprintf("%s has no commit %s", r.FullName, hash)}
+		return commit, autobuild.FieldError{
+			Field:   "commit",
+			Message: fmt.Sprintf("%s has no commit %s", r.FullName, hash),
+		}
 	}
 	if err != nil {
 		return commit, fmt.Errorf("find commit %s of %s: %w", hash, r.FullName, err)
@@ -175,8 +178,9 @@ func (p *Planner) create(ctx context.Context, drafts []autobuild.Build) ([]autob
 			return builds, fmt.Errorf("store build of %s: %w", draft.Ref.Full(), err)
 		}
 		if created {
-			logctx.Log(logctx.Build(ctx, b), p.o.Log).Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(),
-				b.CausedBy)
+			logctx.Log(logctx.Build(ctx, b), p.o.Log).
+				Infof("build of %s %s started by %s", b.Repository.FullName, b.Ref.Full(),
+					b.CausedBy)
 		}
 		builds = append(builds, b)
 	}

@@ -154,7 +154,13 @@ func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
 	w := newEnv(t)
 	a := w.automate("r/app", branchRule("main", "latest"))
 	head := w.commit("main", "A")
-	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: "nope"}); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := w.Start(
+		t.Context(),
+		planner.Request{AutomatedBuildID: "nope"},
+	); !errors.Is(
+		err,
+		autobuild.ErrNotFound,
+	) {
 		t.Errorf("unknown automated build: %v", err)
 	}
 	w.faults.set("/refs/", 503)

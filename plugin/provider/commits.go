@@ -48,8 +48,11 @@ func (p commits) ref(ctx context.Context, id cloud.RepositoryID, ref autobuild.R
 // invisibleError converts the error of a repository that the account cannot see.
 func invisibleError(r autobuild.Repository, err error) error {
 	if errors.Is(err, bitbucket.ErrNotFound) {
-		return fmt.Errorf("repository %s: %w: the linked account does not see it; it was deleted or access was taken away",
-			r.FullName, autobuild.ErrForbidden)
+		return fmt.Errorf(
+			"repository %s: %w: the linked account does not see it; it was deleted or access was taken away",
+			r.FullName,
+			autobuild.ErrForbidden,
+		)
 	}
 	return Translate(err)
 }
@@ -84,7 +87,10 @@ func (p commits) Heads(ctx context.Context, r autobuild.Repository) ([]autobuild
 func heads(kind autobuild.RefKind, refs []cloud.Ref) []autobuild.Head {
 	out := make([]autobuild.Head, 0, len(refs))
 	for _, r := range refs {
-		out = append(out, autobuild.Head{Ref: autobuild.Ref{Kind: kind, Name: r.Name}, Commit: autobuild.Commit(r.Commit)})
+		out = append(
+			out,
+			autobuild.Head{Ref: autobuild.Ref{Kind: kind, Name: r.Name}, Commit: autobuild.Commit(r.Commit)},
+		)
 	}
 	return out
 }

@@ -79,7 +79,14 @@ func TestCommit(t *testing.T) {
 		got.Author == "" || strings.Contains(got.Author, "@") {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := c.Commits.Commit(t.Context(), w.app(), strings.Repeat("0", 40)); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := c.Commits.Commit(
+		t.Context(),
+		w.app(),
+		strings.Repeat("0", 40),
+	); !errors.Is(
+		err,
+		autobuild.ErrNotFound,
+	) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -160,7 +167,20 @@ func TestChangedPaths(t *testing.T) {
 
 	got, err = answering(t, 555, "", `{}`).Commits.ChangedPaths(t.Context(), w.app(), from, to)
 	same(t, err, []string(nil), got)
-	if _, err := answering(t, 503, "", ``).Commits.ChangedPaths(t.Context(), w.app(), from, to); !errors.Is(err, autobuild.ErrUnavailable) {
+	if _, err := answering(
+		t,
+		503,
+		"",
+		``,
+	).Commits.ChangedPaths(
+		t.Context(),
+		w.app(),
+		from,
+		to,
+	); !errors.Is(
+		err,
+		autobuild.ErrUnavailable,
+	) {
 		t.Errorf("got %v", err)
 	}
 }

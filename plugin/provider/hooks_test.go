@@ -39,8 +39,14 @@ func TestH1ExactlyOneHook(t *testing.T) {
 	same(t, nil, []bitbuckettest.Hook{
 		{UUID: neighbour, URL: hookURL + "2", Description: "Slipway automated builds", Events: []string{"repo:push"},
 			Active: true, SecretSet: true},
-		{UUID: first, URL: hookURL, Description: "Slipway automated builds", Events: []string{"repo:push"}, Active: true,
-			SecretSet: true},
+		{
+			UUID:        first,
+			URL:         hookURL,
+			Description: "Slipway automated builds",
+			Events:      []string{"repo:push"},
+			Active:      true,
+			SecretSet:   true,
+		},
 	}, w.repo.Hooks())
 
 	if err := c.Hooks.Remove(ctx, w.app(), remembered); err != nil {
@@ -75,7 +81,11 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.writes = append(s.writes, r.Method+" "+last)
 	if code := s.codes[r.Method]; code != 0 {
 		w.WriteHeader(code)
-		_, _ = w.Write([]byte(`{"type":"error","error":{"message":"url: Enter a valid URL.","fields":{"url":["Enter a valid URL."]}}}`))
+		_, _ = w.Write(
+			[]byte(
+				`{"type":"error","error":{"message":"url: Enter a valid URL.","fields":{"url":["Enter a valid URL."]}}}`,
+			),
+		)
 		return
 	}
 	_, _ = w.Write([]byte(`{"uuid":"{new}"}`))
@@ -110,7 +120,14 @@ func TestH2Repairs(t *testing.T) {
 			s := &script{hooks: tc.hooks}
 			webhook := ours
 			webhook.RemoteID = tc.remembered
-			id, err := handled(t, s.ServeHTTP).Hooks.Ensure(t.Context(), autobuild.Repository{FullName: "acme/app"}, webhook)
+			id, err := handled(
+				t,
+				s.ServeHTTP,
+			).Hooks.Ensure(
+				t.Context(),
+				autobuild.Repository{FullName: "acme/app"},
+				webhook,
+			)
 			same(t, err, tc.id, id)
 			if diff := cmp.Diff(tc.writes, s.writes); diff != "" {
 				t.Errorf("writes (-want +got):\n%s", diff)
@@ -135,7 +152,8 @@ func TestEnsureRewritesTheSecret(t *testing.T) {
 func TestH4NotAnAdministrator(t *testing.T) {
 	w := newEnv(t)
 	_, err := w.as(t, w.bob).Hooks.Ensure(t.Context(), w.app(), ours)
-	if !errors.Is(err, autobuild.ErrForbidden) || !strings.Contains(err.Error(), "acme/app") || len(w.repo.Hooks()) != 0 {
+	if !errors.Is(err, autobuild.ErrForbidden) || !strings.Contains(err.Error(), "acme/app") ||
+		len(w.repo.Hooks()) != 0 {
 		t.Errorf("%v, hooks %+v", err, w.repo.Hooks())
 	}
 }
@@ -166,7 +184,12 @@ func TestHookFailures(t *testing.T) {
 	if err := ensure(&script{codes: map[string]int{"POST": 503}}); !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("create: %v", err)
 	}
-	if err := ensure(&script{hooks: two, codes: map[string]int{"DELETE": 403}}); !errors.Is(err, autobuild.ErrForbidden) {
+	if err := ensure(
+		&script{hooks: two, codes: map[string]int{"DELETE": 403}},
+	); !errors.Is(
+		err,
+		autobuild.ErrForbidden,
+	) {
 		t.Errorf("delete a double: %v", err)
 	}
 	if err := ensure(&script{hooks: two, codes: map[string]int{"DELETE": 404}}); err != nil {

@@ -69,13 +69,32 @@ func TestDockerfiles(t *testing.T) {
 		t.Run(fmt.Sprint(depth), func(t *testing.T) {
 			w := newEnv(t, func(o *bitbuckettest.Options) { o.MaxSourceDepth = depth })
 			hash := w.commit(t, "main", map[string]string{
-				"z/Dockerfile": "x", "Dockerfile": "x", "build/api.Dockerfile": "x", "a/b/c/d/e/DOCKERFILE": "x", "dev.dockerfile": "x",
-				"a b/ü/Dockerfile.prod": "x", "Dockerfile.dockerignore": "x", "Dockerfiles": "x", "myDockerfile": "x", "dockerfile/readme.md": "x", "main.go": "x",
+				"z/Dockerfile":            "x",
+				"Dockerfile":              "x",
+				"build/api.Dockerfile":    "x",
+				"a/b/c/d/e/DOCKERFILE":    "x",
+				"dev.dockerfile":          "x",
+				"a b/ü/Dockerfile.prod":   "x",
+				"Dockerfile.dockerignore": "x",
+				"Dockerfiles":             "x",
+				"myDockerfile":            "x",
+				"dockerfile/readme.md":    "x",
+				"main.go":                 "x",
 			})
 			got, err := w.as(t, w.alice).Repositories.Dockerfiles(t.Context(), w.app(), hash)
-			same(t, err,
-				[]string{"Dockerfile", "dev.dockerfile", "build/api.Dockerfile", "z/Dockerfile", "a b/ü/Dockerfile.prod",
-					"a/b/c/d/e/DOCKERFILE"}, got)
+			same(
+				t,
+				err,
+				[]string{
+					"Dockerfile",
+					"dev.dockerfile",
+					"build/api.Dockerfile",
+					"z/Dockerfile",
+					"a b/ü/Dockerfile.prod",
+					"a/b/c/d/e/DOCKERFILE",
+				},
+				got,
+			)
 		})
 	}
 }

@@ -36,10 +36,20 @@ func TestS2KeyIsTheIdentity(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []bitbuckettest.Status{{Key: s.Key, State: "SUCCESSFUL", Name: s.Name, Description: s.Description, URL: s.URL,
-		Refname: "main"}}
-	if diff := cmp.Diff(want, w.repo.Statuses(hash),
-		cmpopts.IgnoreFields(bitbuckettest.Status{}, "CreatedOn", "UpdatedOn"), cmpopts.IgnoreUnexported(bitbuckettest.Status{})); diff != "" {
+	want := []bitbuckettest.Status{
+		{Key: s.Key, State: "SUCCESSFUL", Name: s.Name, Description: s.Description, URL: s.URL,
+			Refname: "main"},
+	}
+	if diff := cmp.Diff(
+		want,
+		w.repo.Statuses(hash),
+		cmpopts.IgnoreFields(
+			bitbuckettest.Status{},
+			"CreatedOn",
+			"UpdatedOn",
+		),
+		cmpopts.IgnoreUnexported(bitbuckettest.Status{}),
+	); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	s.Key += "x"
@@ -90,7 +100,17 @@ func TestStatusesThatCannotBeSent(t *testing.T) {
 func TestS6StatusRefused(t *testing.T) {
 	for code, want := range map[int]error{404: autobuild.ErrNotFound, 403: autobuild.ErrForbidden,
 		401: autobuild.ErrUnauthorized, 503: autobuild.ErrUnavailable, 410: autobuild.ErrRemoved} {
-		err := answering(t, code, "", `{"type":"error","error":{"message":"no"}}`).Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", building())
+		err := answering(
+			t,
+			code,
+			"",
+			`{"type":"error","error":{"message":"no"}}`,
+		).Statuses.Put(
+			t.Context(),
+			autobuild.Repository{FullName: "acme/app"},
+			"c",
+			building(),
+		)
 		if !errors.Is(err, want) {
 			t.Errorf("%d: %v", code, err)
 		}

@@ -32,7 +32,9 @@ func TestF9F17AStatusThatIsTakenLateIsCorrected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o, all := newEnvWithGateways(t, gateways)
 			answered := make(chan struct{})
-			held := o.front.Add(trouble.Rule{Method: http.MethodPost, Path: statuses, Times: 1, Fault: trouble.Hold(answered)})
+			held := o.front.Add(
+				trouble.Rule{Method: http.MethodPost, Path: statuses, Times: 1, Fault: trouble.Hold(answered)},
+			)
 			b := o.build("one", main1)
 			defer o.startGateway(all[0])()
 			o.until("the first status is sent", func() bool { return held.Hits() == 1 })
@@ -65,7 +67,10 @@ func TestF11F17AStatusThatWasNotAnsweredIsCorrected(t *testing.T) {
 	o.until("the first status is given up", func() bool { return slow.Hits() == 4 })
 	slow.Stop()
 	o.finish(o.run(b), autobuild.Succeeded, "", "")
-	o.until("the end is reported", func() bool { o.advance(100 * time.Millisecond); return o.historyEndsWith(1, built) })
+	o.until(
+		"the end is reported",
+		func() bool { o.advance(100 * time.Millisecond); return o.historyEndsWith(1, built) },
+	)
 	close(arrives)
 	o.until("the first request arrives", func() bool { return o.historyEndsWith(5, waiting) })
 	o.advance(time.Minute)

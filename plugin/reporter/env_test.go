@@ -100,8 +100,10 @@ func newEnvWithStore(
 func (o *env) reporter(s *store.Store) *reporter.Reporter {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	return reporter.New(reporter.Options{Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock,
-		Log: log})
+	return reporter.New(
+		reporter.Options{Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock,
+			Log: log},
+	)
 }
 
 func (o *env) clock() time.Time {

@@ -37,13 +37,21 @@ func Check(rs []autobuild.Rule) (faults []autobuild.FieldError, warnings []strin
 		compiled[i] = c
 		found = append(found, checkLists(r)...)
 		if first, double := ids[r.ID]; r.ID != "" && double {
-			found = append(found,
-				autobuild.FieldError{Field: "id", Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first)})
+			found = append(
+				found,
+				autobuild.FieldError{
+					Field:   "id",
+					Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first),
+				},
+			)
 		} else {
 			ids[r.ID] = i
 		}
 		for _, f := range found {
-			faults = append(faults, autobuild.FieldError{Field: fmt.Sprintf("rules[%d].%s", i, f.Field), Message: f.Message})
+			faults = append(
+				faults,
+				autobuild.FieldError{Field: fmt.Sprintf("rules[%d].%s", i, f.Field), Message: f.Message},
+			)
 		}
 	}
 	if len(faults) > 0 {
@@ -61,7 +69,12 @@ func checkLists(r autobuild.Rule) (faults []autobuild.FieldError) {
 		fault("id", "%q: an id has up to 64 letters, digits, . _ and -", r.ID)
 	}
 	if n := max(len(r.BuildArgs), len(r.Platforms), len(r.Paths)); n > maxPerRule {
-		fault("build_args", "of build_args, platforms and paths, one has %d entries, at most %d are allowed", n, maxPerRule)
+		fault(
+			"build_args",
+			"of build_args, platforms and paths, one has %d entries, at most %d are allowed",
+			n,
+			maxPerRule,
+		)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.BuildArgs)) {
 		if !argumentName.MatchString(name) {
@@ -84,12 +97,21 @@ func checkLists(r autobuild.Rule) (faults []autobuild.FieldError) {
 func findWarnings(rs []compiledRule) (warnings []string) {
 	for i, a := range rs {
 		if strings.HasPrefix(a.source.literal, "refs/") {
-			warnings = append(warnings,
-				fmt.Sprintf("rules[%d].source: %s is compared with the short name, as main or v1.0", i, a.source.literal))
+			warnings = append(
+				warnings,
+				fmt.Sprintf(
+					"rules[%d].source: %s is compared with the short name, as main or v1.0",
+					i,
+					a.source.literal,
+				),
+			)
 		}
 		for j, b := range rs[:i] {
 			if tag := sharedTag(b, a); tag != "" {
-				warnings = append(warnings, fmt.Sprintf("rules[%d] and rules[%d] both push %s: the later build wins", j, i, tag))
+				warnings = append(
+					warnings,
+					fmt.Sprintf("rules[%d] and rules[%d] both push %s: the later build wins", j, i, tag),
+				)
 			}
 		}
 	}

@@ -96,7 +96,10 @@ func TestRulesAreCountedAndIDsUnique(t *testing.T) {
 	}
 	a := rule(autobuild.Branch, "main", "latest")
 	a.ID = "a"
-	if faults, _ := rules.Check([]autobuild.Rule{a, rule(autobuild.Tag, "x", "x"), a}); len(faults) != 1 || faults[0].Error() != `rules[2].id: "a" is the id of rules[0] already` {
+	if faults, _ := rules.Check(
+		[]autobuild.Rule{a, rule(autobuild.Tag, "x", "x"), a},
+	); len(faults) != 1 ||
+		faults[0].Error() != `rules[2].id: "a" is the id of rules[0] already` {
 		t.Errorf("%v", faults)
 	}
 }
@@ -130,7 +133,11 @@ func TestR15RulesThatPushTheSameTagAreWarnedOf(t *testing.T) {
 }
 
 func TestAFullRefNameAsSourceIsWarnedOf(t *testing.T) {
-	if _, warnings := rules.Check([]autobuild.Rule{rule(autobuild.Branch, "refs/heads/main", "latest")}); len(warnings) != 1 {
+	if _, warnings := rules.Check(
+		[]autobuild.Rule{rule(autobuild.Branch, "refs/heads/main", "latest")},
+	); len(
+		warnings,
+	) != 1 {
 		t.Errorf("%q", warnings)
 	}
 }

@@ -15,7 +15,12 @@ func ExampleDecide() {
 		{ID: "main", SourceType: autobuild.Branch, Source: "main", Tags: "edge",
 			Context: "/", Dockerfile: "Dockerfile", Autobuild: true},
 	}
-	change := autobuild.Change{Kind: autobuild.Tag, Name: "v1.2", Action: autobuild.Created, Commit: "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd"}
+	change := autobuild.Change{
+		Kind:   autobuild.Tag,
+		Name:   "v1.2",
+		Action: autobuild.Created,
+		Commit: "1f6a9c2e07bd4c1f6a9c2e07bd4c1f6a9c2e07bd",
+	}
 	for _, d := range rules.Decide(change, all, rules.Options{}) {
 		fmt.Println(d.Rule, d.Build, d.Tags)
 		fmt.Println(" ", d.Reason)

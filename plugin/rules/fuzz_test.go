@@ -20,8 +20,34 @@ import (
 // validation. The runner must accept the tags, paths and arguments of every build of a valid
 // rule.
 func FuzzDecide(f *testing.F) {
-	f.Add(true, "main", "Change", true, "main", "latest", "/", "Dockerfile", "VERSION", "{sourceref}", "svc/**", "svc/a")
-	f.Add(false, "v1.2", "[skip ci]", false, `/^v([0-9]+)\.([0-9]+)$/`, `{\1}.{\2},{\1},latest`, "", "docker/Dockerfile", "A", "x", "", "")
+	f.Add(
+		true,
+		"main",
+		"Change",
+		true,
+		"main",
+		"latest",
+		"/",
+		"Dockerfile",
+		"VERSION",
+		"{sourceref}",
+		"svc/**",
+		"svc/a",
+	)
+	f.Add(
+		false,
+		"v1.2",
+		"[skip ci]",
+		false,
+		`/^v([0-9]+)\.([0-9]+)$/`,
+		`{\1}.{\2},{\1},latest`,
+		"",
+		"docker/Dockerfile",
+		"A",
+		"x",
+		"",
+		"",
+	)
 	f.Add(true, "feature/é", "", true, "/.*/", "{sourceref}", "/svc/", "", "A", "", "*", "a")
 	f.Add(true, "--upload-pack=x", "", true, "/^(.)(.)?/", `{\2},{\1}`, "a//b", ".", "A", "", "!", "a")
 	f.Add(true, "a;id", "", true, "/(/", "{{.Token}}", "../x", `a\b`, "LD_PRELOAD", "", "", "")
@@ -30,43 +56,55 @@ func FuzzDecide(f *testing.F) {
 		f.Add(true, "main", "", true, "main", "latest", path, "Dockerfile", "A", "", "", "")
 		f.Add(true, "main", "", true, "main", "latest", "", path, "A", "", "", "")
 	}
-	f.Fuzz(func(t *testing.T, branch bool, name, message string, forBranch bool, source, tags, context, dockerfile, arg, value, glob, changed string) {
-		kinds := map[bool]autobuild.RefKind{true: autobuild.Branch, false: autobuild.Tag}
-		r := autobuild.Rule{
-			SourceType: kinds[forBranch], Source: source, Tags: tags, Context: context, Dockerfile: dockerfile,
-			Autobuild: true, BuildArgs: map[string]string{arg: value},
-		}
-		if glob != "" {
-			r.Paths = []string{glob}
-		}
-		c := autobuild.Change{Kind: kinds[branch], Name: name, Message: message, Action: autobuild.Updated, Old: one, Commit: two,
-			Paths: []string{changed}}
-		faults, _ := rules.Check([]autobuild.Rule{r})
-		ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})
-		if diff := cmp.Diff(ds, rules.Decide(c, []autobuild.Rule{r}, rules.Options{})); diff != "" {
-			t.Fatalf("decided otherwise the second time: %s", diff)
-		}
-		d := ds[0]
-		if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != d.Publish {
-			t.Fatalf("%+v", d)
-		}
-		if !d.Build || len(faults) > 0 {
-			return
-		}
-		if branch != forBranch || !matches(source, name) {
-			t.Errorf("%s %q was built by a rule for %s %q", c.Kind, name, r.SourceType, source)
-		}
-		if branch && regexp.MustCompile(`\[(skip|ci|build) (skip|ci|build)\]`).MatchString(message) && strings.Contains(message, "[skip ci]") {
-			t.Errorf("built although its commit says %q", message)
-		}
-		checkRunnable(t, d)
-	})
+	f.Fuzz(
+		func(t *testing.T, branch bool, name, message string, forBranch bool, source, tags, context, dockerfile, arg, value, glob, changed string) {
+			kinds := map[bool]autobuild.RefKind{true: autobuild.Branch, false: autobuild.Tag}
+			r := autobuild.Rule{
+				SourceType: kinds[forBranch], Source: source, Tags: tags, Context: context, Dockerfile: dockerfile,
+				Autobuild: true, BuildArgs: map[string]string{arg: value},
+			}
+			if glob != "" {
+				r.Paths = []string{glob}
+			}
+			c := autobuild.Change{
+				Kind:    kinds[branch],
+				Name:    name,
+				Message: message,
+				Action:  autobuild.Updated,
+				Old:     one,
+				Commit:  two,
+				Paths:   []string{changed},
+			}
+			faults, _ := rules.Check([]autobuild.Rule{r})
+			ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})
+			if diff := cmp.Diff(ds, rules.Decide(c, []autobuild.Rule{r}, rules.Options{})); diff != "" {
+				t.Fatalf("decided otherwise the second time: %s", diff)
+			}
+			d := ds[0]
+			if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != d.Publish {
+				t.Fatalf("%+v", d)
+			}
+			if !d.Build || len(faults) > 0 {
+				return
+			}
+			if branch != forBranch || !matches(source, name) {
+				t.Errorf("%s %q was built by a rule for %s %q", c.Kind, name, r.SourceType, source)
+			}
+			if branch && regexp.MustCompile(`\[(skip|ci|build) (skip|ci|build)\]`).MatchString(message) &&
+				strings.Contains(message, "[skip ci]") {
+				t.Errorf("built although its commit says %q", message)
+			}
+			checkRunnable(t, d)
+		},
+	)
 }
 
 // matches is an independent implementation of source.match.
 func matches(source, name string) bool {
-	source = strings.Trim(source,
-		" \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000")
+	source = strings.Trim(
+		source,
+		" \t\r\n\v\f\u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000",
+	)
 	if source[0] != '/' {
 		return source == name
 	}
@@ -77,8 +115,16 @@ func matches(source, name string) bool {
 func checkRunnable(t *testing.T, d autobuild.Decision) {
 	t.Helper()
 	s := spec.Spec{
-		BuildID: "b", Attempt: 1, Timeout: 1, Image: "r.example/acme/app", Publish: true, Tags: d.Tags, Dockerfile: d.Dockerfile, Context: d.Context,
-		BuildArgs: d.BuildArgs, Source: spec.Source{URL: "https://h.example/a/b", Commit: two, Ref: "refs/heads/main",
+		BuildID:    "b",
+		Attempt:    1,
+		Timeout:    1,
+		Image:      "r.example/acme/app",
+		Publish:    true,
+		Tags:       d.Tags,
+		Dockerfile: d.Dockerfile,
+		Context:    d.Context,
+		BuildArgs:  d.BuildArgs,
+		Source: spec.Source{URL: "https://h.example/a/b", Commit: two, Ref: "refs/heads/main",
 			RefName: "main"},
 	}
 	if err := s.Validate(); err != nil {
@@ -123,7 +169,8 @@ func FuzzTags(f *testing.F) {
 		}
 		want := []string{}
 		for _, item := range strings.Split(tags, ",") {
-			text := strings.NewReplacer("{sourceref}", name, `{\1}`, groups[1], `{\2}`, groups[2]).Replace(strings.TrimSpace(item))
+			text := strings.NewReplacer("{sourceref}", name, `{\1}`, groups[1], `{\2}`, groups[2]).
+				Replace(strings.TrimSpace(item))
 			if tag := validTag(text); tag != "" && !slices.Contains(want, tag) {
 				want = append(want, tag)
 			}

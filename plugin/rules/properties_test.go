@@ -22,7 +22,11 @@ func anyRule(t *rapid.T) autobuild.Rule {
 		templates = append(templates, `{\1}`, `{\2}`, `{\1}.{\2}`, `{\2},{\1}`)
 	}
 	tags := rapid.SliceOfN(rapid.SampledFrom(templates), 1, 4).Draw(t, "tags")
-	r := rule(rapid.SampledFrom([]autobuild.RefKind{autobuild.Branch, autobuild.Tag}).Draw(t, "type"), source, strings.Join(tags, ", "))
+	r := rule(
+		rapid.SampledFrom([]autobuild.RefKind{autobuild.Branch, autobuild.Tag}).Draw(t, "type"),
+		source,
+		strings.Join(tags, ", "),
+	)
 	r.Autobuild = rapid.Bool().Draw(t, "autobuild")
 	return r
 }
@@ -31,9 +35,11 @@ func TestO8AnyRefGivesValidTagsOrAnExplainedRefusal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := anyRule(t)
 		c := autobuild.Change{
-			Kind:   rapid.SampledFrom([]autobuild.RefKind{autobuild.Branch, autobuild.Tag}).Draw(t, "kind"),
-			Name:   rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-z/.+#é-]{1,300}`), rapid.SampledFrom([]string{"main", "v1"})).Draw(t, "name"),
-			Action: autobuild.Created, Commit: one,
+			Kind: rapid.SampledFrom([]autobuild.RefKind{autobuild.Branch, autobuild.Tag}).Draw(t, "kind"),
+			Name: rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-z/.+#é-]{1,300}`), rapid.SampledFrom([]string{"main", "v1"})).
+				Draw(t, "name"),
+			Action: autobuild.Created,
+			Commit: one,
 		}
 		if faults, _ := rules.Check([]autobuild.Rule{r}); len(faults) > 0 {
 			t.Fatalf("the rule is not valid: %v", faults)
@@ -60,8 +66,16 @@ func TestAnyTextAsARuleIsCheckedOrDecidedWithoutPanic(t *testing.T) {
 	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`/?[a-z(){}\\0-9.*+,/?<=!|^$-]{0,30}/?`))
 	rapid.Check(t, func(t *rapid.T) {
 		r := autobuild.Rule{
-			SourceType: autobuild.Branch, Source: text.Draw(t, "source"), Tags: text.Draw(t, "tags"), Autobuild: true,
-			Context: text.Draw(t, "context"), Dockerfile: text.Draw(t, "dockerfile"), Paths: []string{text.Draw(t, "path")},
+			SourceType: autobuild.Branch,
+			Source:     text.Draw(t, "source"),
+			Tags:       text.Draw(t, "tags"),
+			Autobuild:  true,
+			Context: text.Draw(
+				t,
+				"context",
+			),
+			Dockerfile: text.Draw(t, "dockerfile"),
+			Paths:      []string{text.Draw(t, "path")},
 		}
 		faults, _ := rules.Check([]autobuild.Rule{r})
 		d := rules.Decide(autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Created, Commit: one, Paths: []string{"a/b"}},

@@ -22,7 +22,14 @@ func rule(kind autobuild.RefKind, source, tags string) autobuild.Rule {
 }
 
 func mainUpdated() autobuild.Change {
-	return autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Updated, Old: one, Commit: two, Message: "Change\n"}
+	return autobuild.Change{
+		Kind:    autobuild.Branch,
+		Name:    "main",
+		Action:  autobuild.Updated,
+		Old:     one,
+		Commit:  two,
+		Message: "Change\n",
+	}
 }
 
 func decide(t *testing.T, c autobuild.Change, r autobuild.Rule, autotest autobuild.Autotest) autobuild.Decision {
@@ -36,8 +43,14 @@ func decide(t *testing.T, c autobuild.Change, r autobuild.Rule, autotest autobui
 
 func TestDecideFillsInTheBuild(t *testing.T) {
 	r := autobuild.Rule{
-		ID: "releases", SourceType: autobuild.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},latest`, Context: "/svc", Dockerfile: "Dockerfile",
-		Autobuild: true, BuildArgs: map[string]string{"VERSION": "{sourceref}", "PLAIN": "{other}"},
+		ID:         "releases",
+		SourceType: autobuild.Tag,
+		Source:     `/^v([0-9]+)\.([0-9]+)$/`,
+		Tags:       `{\1}.{\2},latest`,
+		Context:    "/svc",
+		Dockerfile: "Dockerfile",
+		Autobuild:  true,
+		BuildArgs:  map[string]string{"VERSION": "{sourceref}", "PLAIN": "{other}"},
 	}
 	got := decide(t, autobuild.Change{Kind: autobuild.Tag, Name: "v1.2", Action: autobuild.Created, Commit: one}, r, "")
 	want := autobuild.Decision{
@@ -55,8 +68,19 @@ func TestDecideFillsInTheBuild(t *testing.T) {
 }
 
 func TestDecideReturnsAReason(t *testing.T) {
-	off, pathed, broken := rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "/(/",
-		"latest")
+	off, pathed, broken := rule(
+		autobuild.Branch,
+		"main",
+		"latest",
+	), rule(
+		autobuild.Branch,
+		"main",
+		"latest",
+	), rule(
+		autobuild.Branch,
+		"/(/",
+		"latest",
+	)
 	off.Autobuild = false
 	pathed.Paths = []string{"svc/**"}
 	docs := mainUpdated()
@@ -88,7 +112,13 @@ func TestW21PhrasesThatSkip(t *testing.T) {
 		"[skip-ci]": true, "skip ci": true, "[SKIP CI]": true, "": true,
 	} {
 		for _, kind := range []autobuild.RefKind{autobuild.Branch, autobuild.Tag} {
-			c := autobuild.Change{Kind: kind, Name: "main", Action: autobuild.Updated, Commit: one, Message: "Fix a typo\n\n" + phrase + "\n"}
+			c := autobuild.Change{
+				Kind:    kind,
+				Name:    "main",
+				Action:  autobuild.Updated,
+				Commit:  one,
+				Message: "Fix a typo\n\n" + phrase + "\n",
+			}
 			d := decide(t, c, rule(kind, "main", "latest"), "")
 			builds := builds || kind == autobuild.Tag // a tag is pushed on purpose
 			if d.Build != builds || !builds && !strings.HasSuffix(d.Reason, "says "+phrase) {
@@ -100,7 +130,12 @@ func TestW21PhrasesThatSkip(t *testing.T) {
 
 func TestADeletedRefHasNoDecisions(t *testing.T) {
 	c := autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Deleted, Old: one}
-	if ds := rules.Decide(c, []autobuild.Rule{rule(autobuild.Branch, "main", "latest")}, rules.Options{}); ds == nil || len(ds) > 0 {
+	if ds := rules.Decide(
+		c,
+		[]autobuild.Rule{rule(autobuild.Branch, "main", "latest")},
+		rules.Options{},
+	); ds == nil ||
+		len(ds) > 0 {
 		t.Errorf("%#v", ds)
 	}
 }
@@ -108,8 +143,11 @@ func TestADeletedRefHasNoDecisions(t *testing.T) {
 func TestRulesAreNamedByIDElseByIndex(t *testing.T) {
 	named := rule(autobuild.Branch, "main", "edge")
 	named.ID = "edge"
-	ds := rules.Decide(mainUpdated(), []autobuild.Rule{rule(autobuild.Branch, "x", "x"), named, rule(autobuild.Branch, "main", "latest")},
-		rules.Options{})
+	ds := rules.Decide(
+		mainUpdated(),
+		[]autobuild.Rule{rule(autobuild.Branch, "x", "x"), named, rule(autobuild.Branch, "main", "latest")},
+		rules.Options{},
+	)
 	if ds[0].Rule != "0" || ds[1].Rule != "edge" || ds[2].Rule != "2" {
 		t.Errorf("%q %q %q", ds[0].Rule, ds[1].Rule, ds[2].Rule)
 	}
@@ -133,7 +171,14 @@ func TestW12PathsThatAreNotKnownBuild(t *testing.T) {
 }
 
 func TestPullRequests(t *testing.T) {
-	pr := autobuild.Change{Kind: autobuild.PullRequest, Name: "17", Action: autobuild.Opened, Commit: one, Source: "feature", Target: "main"}
+	pr := autobuild.Change{
+		Kind:   autobuild.PullRequest,
+		Name:   "17",
+		Action: autobuild.Opened,
+		Commit: one,
+		Source: "feature",
+		Target: "main",
+	}
 	with := func(f func(*autobuild.Change)) autobuild.Change { c := pr; f(&c); return c }
 	branch, off := rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "main", "latest")
 	off.Autobuild = false

@@ -27,7 +27,9 @@ func parseSource(text string) (source, error) {
 	case !strings.HasPrefix(text, "/"):
 		return source{literal: text}, nil
 	case len(text) < 3 || !strings.HasSuffix(text, "/"):
-		return source{}, errors.New("a regular expression stands between two slashes, as /^v[0-9]+$/; no name begins with one")
+		return source{}, errors.New(
+			"a regular expression stands between two slashes, as /^v[0-9]+$/; no name begins with one",
+		)
 	}
 	expression := text[1 : len(text)-1]
 	pattern, err := regexp.Compile(expression)
@@ -48,7 +50,8 @@ func explainRegexp(expression string, err error) error {
 	}
 	var fault *syntax.Error
 	if errors.As(err, &fault) {
-		if fault.Code == syntax.ErrInvalidEscape && len(fault.Expr) == 2 && fault.Expr[1] >= '1' && fault.Expr[1] <= '9' {
+		if fault.Code == syntax.ErrInvalidEscape && len(fault.Expr) == 2 && fault.Expr[1] >= '1' &&
+			fault.Expr[1] <= '9' {
 			return fmt.Errorf("back-references, here %s, are not supported (RE2 syntax)", fault.Expr)
 		}
 		return fmt.Errorf("not a regular expression (RE2 syntax): %s: %s", fault.Code, fault.Expr)

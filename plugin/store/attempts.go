@@ -16,8 +16,26 @@ const selectAttempt = `SELECT build_id, (SELECT b.number FROM builds b WHERE b.i
 	created_at, claimed_at, heartbeat_at, deadline, finished_at, gateway FROM attempts`
 
 func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
-	err = r.Scan(&a.BuildID, &a.BuildNumber, &a.DeliveryID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason, &a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq,
-		at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt), at(&a.Deadline), at(&a.FinishedAt), &a.Gateway)
+	err = r.Scan(
+		&a.BuildID,
+		&a.BuildNumber,
+		&a.DeliveryID,
+		&a.Number,
+		&a.Engine,
+		&a.EngineRef,
+		&a.State,
+		&a.Reason,
+		&a.Detail,
+		&a.RunnerID,
+		&a.Digest,
+		&a.EventSeq,
+		at(&a.CreatedAt),
+		at(&a.ClaimedAt),
+		at(&a.HeartbeatAt),
+		at(&a.Deadline),
+		at(&a.FinishedAt),
+		&a.Gateway,
+	)
 	return a, err
 }
 
@@ -25,7 +43,13 @@ func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
 // limit bounds how many builds may be active on the engine, 0 = any number; ErrUnavailable
 // when they are, or when the place is for an older build of the same rule and ref, or for one of
 // an automated build that has fewer. ErrConflict when the build is not queued.
-func (s *Store) StartAttempt(ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int) (a autobuild.Attempt, err error) {
+func (s *Store) StartAttempt(
+	ctx context.Context,
+	buildID, engine string,
+	tokenHash string,
+	deadline time.Time,
+	limit int,
+) (a autobuild.Attempt, err error) {
 	err = s.tx(ctx, "start attempt of build "+buildID, func(tx *sql.Tx) error {
 		b, err := buildByID(ctx, tx, buildID)
 		if err != nil {
@@ -66,7 +90,13 @@ func haveRoom(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string,
 		return err
 	}
 	if active >= limit {
-		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine, autobuild.ErrUnavailable)
+		return fmt.Errorf(
+			"%d of %d builds are active on engine %s: %w",
+			active,
+			limit,
+			engine,
+			autobuild.ErrUnavailable,
+		)
 	}
 	if err := olderFirst(ctx, tx, b); err != nil {
 		return err
@@ -86,7 +116,11 @@ func fewerFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine strin
 			AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued' AND q.automated_build_id = a.id AND q.detail = ''))`,
 		engine, b.AutomatedBuildID).Scan(&fewer)
 	if err == nil && fewer {
-		err = fmt.Errorf("an automated build that has fewer on engine %s goes first: %w", engine, autobuild.ErrUnavailable)
+		err = fmt.Errorf(
+			"an automated build that has fewer on engine %s goes first: %w",
+			engine,
+			autobuild.ErrUnavailable,
+		)
 	}
 	return err
 }
@@ -97,7 +131,8 @@ func olderFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	var older int64
 	err := tx.QueryRowContext(ctx, `SELECT number FROM builds WHERE state = 'queued' AND automated_build_id = $1 AND rule_id = $2
 		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6 AND (seq < $7 OR (seq = $7 AND number < $8)) LIMIT 1`,
-		b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq, b.Number).Scan(&older)
+		b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq, b.Number).
+		Scan(&older)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -110,7 +145,14 @@ func olderFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 // SetEngineRef records the engine's name of an attempt's pipeline.
 func (s *Store) SetEngineRef(ctx context.Context, buildID string, attempt int, ref string) error {
 	return s.tx(ctx, fmt.Sprintf("set engine's name of build %s attempt %d", buildID, attempt), func(tx *sql.Tx) error {
-		return execOne(ctx, tx, `UPDATE attempts SET engine_ref = $3 WHERE build_id = $1 AND number = $2`, buildID, attempt, ref)
+		return execOne(
+			ctx,
+			tx,
+			`UPDATE attempts SET engine_ref = $3 WHERE build_id = $1 AND number = $2`,
+			buildID,
+			attempt,
+			ref,
+		)
 	})
 }
 
@@ -149,7 +191,14 @@ func (s *Store) ActiveAttempts(ctx context.Context) ([]autobuild.Attempt, error)
 // there is none; ErrFenced, with the attempt, when it is over.
 func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error) {
 	op := fmt.Sprintf("attempt of build %s by its token", buildID)
-	a, err := scanAttempt(s.read.QueryRowContext(ctx, selectAttempt+` WHERE build_id = $1 AND token_hash = $2 AND token_hash <> ''`, buildID, tokenHash))
+	a, err := scanAttempt(
+		s.read.QueryRowContext(
+			ctx,
+			selectAttempt+` WHERE build_id = $1 AND token_hash = $2 AND token_hash <> ''`,
+			buildID,
+			tokenHash,
+		),
+	)
 	if errors.Is(err, sql.ErrNoRows) {
 		return autobuild.Attempt{}, fmt.Errorf("%s: %w", op, autobuild.ErrUnauthorized)
 	}
@@ -169,13 +218,26 @@ func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (
 // underWay is the fence: ErrFenced unless the attempt is its build's newest and not final.
 func underWay(a autobuild.Attempt, b autobuild.Build) error {
 	if a.State.Final() || b.State.Final() || b.State == autobuild.Queued || a.Number != b.Attempt {
-		return fmt.Errorf("attempt %d is %s, build %d is %s in attempt %d: %w", a.Number, a.State, b.Number, b.State, b.Attempt, autobuild.ErrFenced)
+		return fmt.Errorf(
+			"attempt %d is %s, build %d is %s in attempt %d: %w",
+			a.Number,
+			a.State,
+			b.Number,
+			b.State,
+			b.Attempt,
+			autobuild.ErrFenced,
+		)
 	}
 	return nil
 }
 
 // fenced reads an attempt that must be under way, and its build.
-func (s *Store) fenced(ctx context.Context, tx *sql.Tx, buildID string, number int) (autobuild.Attempt, autobuild.Build, error) {
+func (s *Store) fenced(
+	ctx context.Context,
+	tx *sql.Tx,
+	buildID string,
+	number int,
+) (autobuild.Attempt, autobuild.Build, error) {
 	a, err := attempt(ctx, tx, buildID, number)
 	if err != nil {
 		return autobuild.Attempt{}, autobuild.Build{}, err
@@ -204,8 +266,15 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 		if a.State == autobuild.Running {
 			return fmt.Errorf("runner %s has it: %w", a.RunnerID, autobuild.ErrConflict)
 		}
-		err = execOne(ctx, tx, `UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4 WHERE build_id = $1 AND number = $2`,
-			buildID, attempt, runnerID, ms(s.Now()))
+		err = execOne(
+			ctx,
+			tx,
+			`UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4 WHERE build_id = $1 AND number = $2`,
+			buildID,
+			attempt,
+			runnerID,
+			ms(s.Now()),
+		)
 		if err != nil {
 			return err
 		}
@@ -242,8 +311,16 @@ func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e
 				return err
 			}
 		}
-		return execOne(ctx, tx, `UPDATE attempts SET heartbeat_at = $3, event_seq = $4, digest = $5 WHERE build_id = $1 AND number = $2`,
-			buildID, attempt, ms(s.Now()), a.EventSeq, a.Digest)
+		return execOne(
+			ctx,
+			tx,
+			`UPDATE attempts SET heartbeat_at = $3, event_seq = $4, digest = $5 WHERE build_id = $1 AND number = $2`,
+			buildID,
+			attempt,
+			ms(s.Now()),
+			a.EventSeq,
+			a.Digest,
+		)
 	})
 }
 
@@ -294,7 +371,14 @@ func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b autobuild.Build,
 		if f.Digest == "" && f.State == autobuild.Succeeded {
 			f.Digest = a.Digest
 		}
-		end := step{attempt: f.Attempt, state: f.State, reason: f.Reason, detail: f.Detail, digest: f.Digest, size: f.Size}
+		end := step{
+			attempt: f.Attempt,
+			state:   f.State,
+			reason:  f.Reason,
+			detail:  f.Detail,
+			digest:  f.Digest,
+			size:    f.Size,
+		}
 		again, err := mayRetry(ctx, tx, f)
 		if err != nil {
 			return err

@@ -24,7 +24,13 @@ func OpenBeside(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(string, bool) {}
 	}
-	s := &Store{database: &database{}, gateway: cmp.Or(o.Gateway, newID()), sealer: o.Sealer, commit: o.Commit, observer: nobody{}}
+	s := &Store{
+		database: &database{},
+		gateway:  cmp.Or(o.Gateway, newID()),
+		sealer:   o.Sealer,
+		commit:   o.Commit,
+		observer: nobody{},
+	}
 	if err := s.openBeside(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
 	}

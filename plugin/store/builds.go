@@ -19,17 +19,51 @@ const selectBuild = `SELECT b.id, b.number, b.automated_build_id, b.rule_id, ` +
 
 func scanBuild(r scanner) (b autobuild.Build, err error) {
 	fields := append([]any{&b.ID, &b.Number, &b.AutomatedBuildID, &b.RuleID}, repositoryFields(&b.Repository)...)
-	err = r.Scan(append(fields,
-		&b.Ref.Kind, &b.Ref.Name, &b.Seq, &b.Commit.Hash, &b.Commit.Message, &b.Commit.Author, at(&b.Commit.Date),
-		&b.Image, fromJSON(&b.Tags), &b.Dockerfile, &b.Context, fromJSON(&b.BuildArgs), fromJSON(&b.Platforms), &b.Caching, &b.Publish,
-		&b.Cause, &b.CauseKey, &b.CausedBy, &b.DeliveryID,
-		&b.State, &b.Reason, &b.Detail, &b.Attempt, &b.Tries, &b.Digest, &b.Size,
-		at(&b.ReceivedAt), at(&b.RetriedAt), at(&b.CreatedAt), at(&b.StartedAt), at(&b.FinishedAt), fromJSON(&b.Stages), fromJSON(&b.ExtraTags))...)
+	err = r.Scan(append(
+		fields,
+		&b.Ref.Kind,
+		&b.Ref.Name,
+		&b.Seq,
+		&b.Commit.Hash,
+		&b.Commit.Message,
+		&b.Commit.Author,
+		at(&b.Commit.Date),
+		&b.Image,
+		fromJSON(&b.Tags),
+		&b.Dockerfile,
+		&b.Context,
+		fromJSON(&b.BuildArgs),
+		fromJSON(&b.Platforms),
+		&b.Caching,
+		&b.Publish,
+		&b.Cause,
+		&b.CauseKey,
+		&b.CausedBy,
+		&b.DeliveryID,
+		&b.State,
+		&b.Reason,
+		&b.Detail,
+		&b.Attempt,
+		&b.Tries,
+		&b.Digest,
+		&b.Size,
+		at(
+			&b.ReceivedAt,
+		),
+		at(&b.RetriedAt),
+		at(&b.CreatedAt),
+		at(&b.StartedAt),
+		at(&b.FinishedAt),
+		fromJSON(&b.Stages),
+		fromJSON(&b.ExtraTags),
+	)...)
 	return b, err
 }
 
 func insertBuildRow(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO builds (
+	_, err := tx.ExecContext(
+		ctx,
+		`INSERT INTO builds (
 		id, number, automated_build_id, rule_id, provider_id, repository_id, ref_kind, ref_name, seq,
 		commit_hash, commit_message, commit_author, commit_date,
 		image, tags, dockerfile, context, build_args, platforms, caching, publish,
@@ -37,10 +71,34 @@ func insertBuildRow(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 		state, reason, detail, attempt, tries, digest, size, started_at, finished_at, stages, account_id)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27,
 		'queued', '', '', 0, 0, '', 0, 0, 0, 'null', COALESCE((SELECT account_id FROM automated_builds WHERE id = $3), ''))`,
-		b.ID, b.Number, b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq,
-		b.Commit.Hash, b.Commit.Message, b.Commit.Author, ms(b.Commit.Date),
-		b.Image, asJSON(b.Tags), b.Dockerfile, b.Context, asJSON(b.BuildArgs), asJSON(b.Platforms), b.Caching, b.Publish,
-		b.Cause, b.CauseKey, b.CausedBy, b.DeliveryID, ms(b.ReceivedAt), ms(b.CreatedAt))
+		b.ID,
+		b.Number,
+		b.AutomatedBuildID,
+		b.RuleID,
+		b.Repository.ProviderID,
+		b.Repository.ID,
+		b.Ref.Kind,
+		b.Ref.Name,
+		b.Seq,
+		b.Commit.Hash,
+		b.Commit.Message,
+		b.Commit.Author,
+		ms(b.Commit.Date),
+		b.Image,
+		asJSON(b.Tags),
+		b.Dockerfile,
+		b.Context,
+		asJSON(b.BuildArgs),
+		asJSON(b.Platforms),
+		b.Caching,
+		b.Publish,
+		b.Cause,
+		b.CauseKey,
+		b.CausedBy,
+		b.DeliveryID,
+		ms(b.ReceivedAt),
+		ms(b.CreatedAt),
+	)
 	return err
 }
 
@@ -97,7 +155,12 @@ func (s *Store) listBuilds(ctx context.Context, c conditions, f BuildFilter) ([]
 	if f.Limit <= 0 {
 		f.Limit = 50
 	}
-	all, err := rows(ctx, s.read, scanBuild, selectBuild+c.where()+` ORDER BY b.number DESC LIMIT `+c.arg(f.Limit), c.args...)
+	all, err := rows(
+		ctx,
+		s.read,
+		scanBuild,
+		selectBuild+c.where()+` ORDER BY b.number DESC LIMIT `+c.arg(f.Limit),
+		c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list builds: %w", err)
 	}
@@ -118,9 +181,11 @@ func stateArgs(c *conditions, states []autobuild.State) []string {
 // LatestBuild returns the newest build that reports under the same status identity: same
 // automated build, rule, ref and commit.
 func (s *Store) LatestBuild(ctx context.Context, b autobuild.Build) (autobuild.Build, error) {
-	latest, err := scanBuild(s.read.QueryRowContext(ctx, selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2
+	latest, err := scanBuild(
+		s.read.QueryRowContext(ctx, selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2
 		AND b.ref_kind = $3 AND b.ref_name = $4 AND b.commit_hash = $5 ORDER BY b.number DESC LIMIT 1`,
-		b.AutomatedBuildID, b.RuleID, b.Ref.Kind, b.Ref.Name, b.Commit.Hash))
+			b.AutomatedBuildID, b.RuleID, b.Ref.Kind, b.Ref.Name, b.Commit.Hash),
+	)
 	if err != nil {
 		return autobuild.Build{}, fmt.Errorf("latest build of rule %s at %s: %w", b.RuleID, b.Ref.Full(), known(err))
 	}

@@ -13,7 +13,12 @@ import (
 // ReplaceHookSecret makes next the secret of a hook, and the secret that h holds its previous
 // one, accepted until the time given. It returns the hook as stored. ErrConflict if the stored
 // secret is no longer the one that h holds, ErrNotFound if the hook is gone.
-func (s *Store) ReplaceHookSecret(ctx context.Context, h autobuild.Hook, next secret.Secret, until time.Time) (autobuild.Hook, error) {
+func (s *Store) ReplaceHookSecret(
+	ctx context.Context,
+	h autobuild.Hook,
+	next secret.Secret,
+	until time.Time,
+) (autobuild.Hook, error) {
 	current, err := s.sealed("hooks", "secret", h.ID, next)
 	if err != nil {
 		return autobuild.Hook{}, fmt.Errorf("seal the secret of hook %s: %w", h.ID, err)

@@ -18,7 +18,12 @@ const (
 
 // WriteLog adds to the log of an attempt what write makes of its end. One caller at a time
 // writes to a log, whichever gateway it is of.
-func (s *Store) WriteLog(ctx context.Context, buildID string, attempt int, write func(autobuild.LogEnd) (autobuild.LogAddition, error)) error {
+func (s *Store) WriteLog(
+	ctx context.Context,
+	buildID string,
+	attempt int,
+	write func(autobuild.LogEnd) (autobuild.LogAddition, error),
+) error {
 	op := fmt.Sprintf("write log of build %s attempt %d", buildID, attempt)
 	if s.write == nil {
 		return fmt.Errorf("%s: %w", op, errReadOnly)
@@ -40,7 +45,13 @@ func (s *Store) WriteLog(ctx context.Context, buildID string, attempt int, write
 	return nil
 }
 
-func writeLog(ctx context.Context, tx *sql.Tx, buildID string, attempt int, write func(autobuild.LogEnd) (autobuild.LogAddition, error)) error {
+func writeLog(
+	ctx context.Context,
+	tx *sql.Tx,
+	buildID string,
+	attempt int,
+	write func(autobuild.LogEnd) (autobuild.LogAddition, error),
+) error {
 	var end autobuild.LogEnd
 	err := tx.QueryRowContext(ctx, `INSERT INTO logs (build_id, attempt, size, own, mid_line)
 		VALUES ($1, $2, 0, 0, FALSE)
@@ -56,8 +67,14 @@ func writeLog(ctx context.Context, tx *sql.Tx, buildID string, attempt int, writ
 	for data := add.Data; len(data) > 0; {
 		chunk := data[:min(len(data), maxChunk)]
 		data = data[len(chunk):]
-		if _, err := tx.ExecContext(ctx, `INSERT INTO log_chunks (build_id, attempt, position, data) VALUES ($1, $2, $3, $4)`,
-			buildID, attempt, end.Size, chunk); err != nil {
+		if _, err := tx.ExecContext(
+			ctx,
+			`INSERT INTO log_chunks (build_id, attempt, position, data) VALUES ($1, $2, $3, $4)`,
+			buildID,
+			attempt,
+			end.Size,
+			chunk,
+		); err != nil {
 			return err
 		}
 		end.Size += int64(len(chunk))
@@ -95,7 +112,8 @@ func (s *Store) ReadLog(ctx context.Context, buildID string, attempt int, offset
 
 // LogSize returns how many bytes an attempt's log has.
 func (s *Store) LogSize(ctx context.Context, buildID string, attempt int) (size int64, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT size FROM logs WHERE build_id = $1 AND attempt = $2`, buildID, attempt).Scan(&size)
+	err = s.read.QueryRowContext(ctx, `SELECT size FROM logs WHERE build_id = $1 AND attempt = $2`, buildID, attempt).
+		Scan(&size)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("size of the log of build %s attempt %d: %w", buildID, attempt, err)
 	}

@@ -47,7 +47,12 @@ func TestRegistriesBecomePushCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := autobuild.Registry{
-		ID: "r1", Host: "registry.example.com", Purpose: autobuild.RegistryPush, Username: "robot", Insecure: true, Problem: "down",
+		ID:       "r1",
+		Host:     "registry.example.com",
+		Purpose:  autobuild.RegistryPush,
+		Username: "robot",
+		Insecure: true,
+		Problem:  "down",
 	}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)

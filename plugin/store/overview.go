@@ -68,7 +68,8 @@ const pending = `(SELECT arg FROM tasks WHERE kind = $1 AND state <> 'dead')`
 
 func (s *Store) countUnplanned(ctx context.Context, o *Overview) error {
 	return s.read.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(MIN(received_at), 0), COUNT(CASE WHEN id NOT IN `+pending+` THEN 1 END)
-		FROM deliveries WHERE planned_at = 0`, TaskPlan).Scan(&o.Unplanned.Count, at(&o.Unplanned.Oldest), &o.Unplanned.Stranded)
+		FROM deliveries WHERE planned_at = 0`, TaskPlan).
+		Scan(&o.Unplanned.Count, at(&o.Unplanned.Oldest), &o.Unplanned.Stranded)
 }
 
 func (s *Store) countQueued(ctx context.Context, o *Overview) (err error) {

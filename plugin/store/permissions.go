@@ -28,8 +28,16 @@ func (s *Store) SavePermissions(ctx context.Context, p autobuild.Permissions) er
 			if !permission.Known() {
 				continue
 			}
-			_, err := tx.ExecContext(ctx, `INSERT INTO permissions (user_id, provider_id, repository_id, permission, checked_at)
-				VALUES ($1, $2, $3, $4, $5)`, p.UserID, p.ProviderID, id, permission, now)
+			_, err := tx.ExecContext(
+				ctx,
+				`INSERT INTO permissions (user_id, provider_id, repository_id, permission, checked_at)
+				VALUES ($1, $2, $3, $4, $5)`,
+				p.UserID,
+				p.ProviderID,
+				id,
+				permission,
+				now,
+			)
 			if err != nil {
 				return err
 			}

@@ -19,11 +19,24 @@ type Report struct {
 }
 
 // MarkReported records that a build's (attempt, state) was told to the provider.
-func (s *Store) MarkReported(ctx context.Context, buildID string, attempt int, state autobuild.State, problem string) error {
+func (s *Store) MarkReported(
+	ctx context.Context,
+	buildID string,
+	attempt int,
+	state autobuild.State,
+	problem string,
+) error {
 	err := s.tx(ctx, "mark report of build "+buildID, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO reports (build_id, attempt, state, problem, reported_at) VALUES ($1, $2, $3, $4, $5)
+		_, err := tx.ExecContext(
+			ctx,
+			`INSERT INTO reports (build_id, attempt, state, problem, reported_at) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (build_id) DO UPDATE SET attempt = excluded.attempt, state = excluded.state, problem = excluded.problem, reported_at = excluded.reported_at`,
-			buildID, attempt, state, problem, ms(s.Now()))
+			buildID,
+			attempt,
+			state,
+			problem,
+			ms(s.Now()),
+		)
 		return err
 	})
 	if err == nil {
@@ -36,7 +49,16 @@ func (s *Store) MarkReported(ctx context.Context, buildID string, attempt int, s
 // was told of it before.
 func (s *Store) AskCorrection(ctx context.Context, buildID string, after time.Duration) error {
 	return s.tx(ctx, "ask to correct the status of build "+buildID, func(tx *sql.Tx) error {
-		return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskCorrect, Arg: buildID, Key: buildID + " " + after.String(), RunAt: s.Now().Add(after)})
+		return s.tasks.Enqueue(
+			ctx,
+			tx,
+			queue.NewTask{
+				Kind:  TaskCorrect,
+				Arg:   buildID,
+				Key:   buildID + " " + after.String(),
+				RunAt: s.Now().Add(after),
+			},
+		)
 	})
 }
 

@@ -51,9 +51,22 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to 
 	if to.state == autobuild.Queued || to.state == autobuild.Starting { // a new attempt begins with nothing
 		b.StartedAt, b.FinishedAt, b.Stages = time.Time{}, time.Time{}, nil
 	}
-	err := execOne(ctx, tx, `UPDATE builds SET state = $2, reason = $3, detail = $4, attempt = $5, digest = $6, size = $7,
+	err := execOne(
+		ctx,
+		tx,
+		`UPDATE builds SET state = $2, reason = $3, detail = $4, attempt = $5, digest = $6, size = $7,
 		started_at = $8, finished_at = $9, stages = $10 WHERE id = $1`,
-		b.ID, b.State, b.Reason, b.Detail, b.Attempt, b.Digest, b.Size, ms(b.StartedAt), ms(b.FinishedAt), asJSON(b.Stages))
+		b.ID,
+		b.State,
+		b.Reason,
+		b.Detail,
+		b.Attempt,
+		b.Digest,
+		b.Size,
+		ms(b.StartedAt),
+		ms(b.FinishedAt),
+		asJSON(b.Stages),
+	)
 	if err != nil {
 		return err
 	}
@@ -101,7 +114,12 @@ func reportLane(b autobuild.Build) string {
 
 // CancelBuild ends a build that is not final as cancelled, with reason and detail, its
 // attempt too, and makes the report task. ErrConflict when it is final already.
-func (s *Store) CancelBuild(ctx context.Context, id string, reason autobuild.Reason, detail string) (b autobuild.Build, err error) {
+func (s *Store) CancelBuild(
+	ctx context.Context,
+	id string,
+	reason autobuild.Reason,
+	detail string,
+) (b autobuild.Build, err error) {
 	var end ending
 	err = s.tx(ctx, "cancel build "+id, func(tx *sql.Tx) error {
 		if b, err = buildByID(ctx, tx, id); err != nil {
@@ -118,12 +136,23 @@ func (s *Store) CancelBuild(ctx context.Context, id string, reason autobuild.Rea
 }
 
 // cancel ends a build and the attempt that is under way.
-func (s *Store) cancel(ctx context.Context, tx *sql.Tx, b autobuild.Build, reason autobuild.Reason, detail string) (end ending, err error) {
+func (s *Store) cancel(
+	ctx context.Context,
+	tx *sql.Tx,
+	b autobuild.Build,
+	reason autobuild.Reason,
+	detail string,
+) (end ending, err error) {
 	if b.State.Final() {
 		return ending{}, fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 	}
 	underWay := b.State != autobuild.Queued
-	if err := s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: autobuild.Cancelled, reason: reason, detail: detail}); err != nil {
+	if err := s.advance(
+		ctx,
+		tx,
+		&b,
+		step{attempt: attemptOf(b), state: autobuild.Cancelled, reason: reason, detail: detail},
+	); err != nil {
 		return ending{}, err
 	}
 	end.build = b
@@ -144,7 +173,17 @@ func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 		if b.State != autobuild.Queued {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
-		return s.advance(ctx, tx, &b, step{attempt: attemptOf(b), state: autobuild.Errored, reason: autobuild.ReasonInfrastructure, detail: detail})
+		return s.advance(
+			ctx,
+			tx,
+			&b,
+			step{
+				attempt: attemptOf(b),
+				state:   autobuild.Errored,
+				reason:  autobuild.ReasonInfrastructure,
+				detail:  detail,
+			},
+		)
 	})
 	if err == nil {
 		s.tellEnded(ending{build: b})
@@ -162,7 +201,13 @@ func (s *Store) RetryBuild(ctx context.Context, id, by string) (b autobuild.Buil
 		if !b.State.Final() {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
-		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0, retried_at = $2 WHERE id = $1`, id, ms(s.Now())); err != nil {
+		if err := execOne(
+			ctx,
+			tx,
+			`UPDATE builds SET tries = 0, retried_at = $2 WHERE id = $1`,
+			id,
+			ms(s.Now()),
+		); err != nil {
 			return err
 		}
 		if err := s.queueAgain(ctx, tx, &b, "retried by "+by); err != nil {

@@ -85,7 +85,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Commit == nil {
 		o.Commit = func(string, bool) {}
 	}
-	s := &Store{database: &database{}, gateway: cmp.Or(o.Gateway, newID()), sealer: o.Sealer, commit: o.Commit, observer: nobody{}}
+	s := &Store{
+		database: &database{},
+		gateway:  cmp.Or(o.Gateway, newID()),
+		sealer:   o.Sealer,
+		commit:   o.Commit,
+		observer: nobody{},
+	}
 	err := s.open(ctx, o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
@@ -110,7 +116,9 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if err := s.openCompression(); err != nil {
 		return err
 	}
-	s.tasks = queue.New(queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log})
+	s.tasks = queue.New(
+		queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log},
+	)
 	s.inbox = newInbox(s.storeDeliveries)
 	return nil
 }
@@ -154,7 +162,12 @@ func (s *Store) checkKey(ctx context.Context) error {
 			if sealed, err = s.sealer.Seal(place, secret.New(newID())); err != nil {
 				return err
 			}
-			_, err = tx.ExecContext(ctx, `INSERT INTO instance (name, value) VALUES ('id', $1), ('key_check', $2)`, []byte(newID()), sealed)
+			_, err = tx.ExecContext(
+				ctx,
+				`INSERT INTO instance (name, value) VALUES ('id', $1), ('key_check', $2)`,
+				[]byte(newID()),
+				sealed,
+			)
 			return err
 		}
 		if err != nil {
@@ -194,12 +207,19 @@ func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) err
 
 // next draws a number from a counter; numbers are in the order of commits.
 func next(ctx context.Context, tx *sql.Tx, counter string) (n int64, err error) {
-	err = tx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value`, counter).Scan(&n)
+	err = tx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value`, counter).
+		Scan(&n)
 	return n, err
 }
 
 // rows reads all rows of a query with one scan function.
-func rows[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+func rows[T any](
+	ctx context.Context,
+	q querier,
+	scan func(scanner) (T, error),
+	query string,
+	args ...any,
+) ([]T, error) {
 	r, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

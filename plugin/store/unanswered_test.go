@@ -147,7 +147,14 @@ func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
 	}
 	for _, b := range builds {
 		if b.State != autobuild.Succeeded || b.Attempt != 1 || b.Digest != "sha256:"+b.Commit.Hash || b.Seq != 1 {
-			t.Errorf("build %d is %s in attempt %d at %s, of transition %d", b.Number, b.State, b.Attempt, b.Digest, b.Seq)
+			t.Errorf(
+				"build %d is %s in attempt %d at %s, of transition %d",
+				b.Number,
+				b.State,
+				b.Attempt,
+				b.Digest,
+				b.Seq,
+			)
 		}
 	}
 	if active, err := s.ActiveAttempts(t.Context()); err != nil || len(active) != 0 {
@@ -208,7 +215,9 @@ func untilAnswered(do func() error, done error) (err error) {
 		switch {
 		case err == nil, tries > 0 && done != nil && errors.Is(err, done):
 			return nil
-		case errors.Is(err, autobuild.ErrConflict), errors.Is(err, autobuild.ErrFenced), errors.Is(err, autobuild.ErrNotFound):
+		case errors.Is(err, autobuild.ErrConflict),
+			errors.Is(err, autobuild.ErrFenced),
+			errors.Is(err, autobuild.ErrNotFound):
 			return err
 		}
 	}

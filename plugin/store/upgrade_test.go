@@ -179,7 +179,11 @@ func checkUpgraded(t *testing.T, s *store.Store) {
 		t.Error("the webhook's secrets are not those that were stored")
 	}
 	if h.SecretVersion != 1 || h.SecretWritten != 1 {
-		t.Errorf("got secret version %d, written %d, want 1 and 1: no rotation is pending", h.SecretVersion, h.SecretWritten)
+		t.Errorf(
+			"got secret version %d, written %d, want 1 and 1: no rotation is pending",
+			h.SecretVersion,
+			h.SecretWritten,
+		)
 	}
 	if attempts, err := s.ActiveAttempts(t.Context()); err != nil || len(attempts) != 1 {
 		t.Errorf("got %d active attempts, error %v, want the one that was running", len(attempts), err)
@@ -204,7 +208,12 @@ func checkPeople(t *testing.T, s *store.Store) {
 	for _, u := range users {
 		roles[u.Name] = u.Role
 	}
-	want := map[string]autobuild.Role{"none": autobuild.RoleNone, "viewer": autobuild.RoleNone, "member": autobuild.RoleNone, "admin": autobuild.RoleAdmin}
+	want := map[string]autobuild.Role{
+		"none":   autobuild.RoleNone,
+		"viewer": autobuild.RoleNone,
+		"member": autobuild.RoleNone,
+		"admin":  autobuild.RoleAdmin,
+	}
 	if diff := cmp.Diff(want, roles); diff != "" {
 		t.Errorf("roles (-want +got):\n%s", diff)
 	}
@@ -229,20 +238,36 @@ func checkCredentials(t *testing.T, s *store.Store) {
 	if err != nil || len(automated) != 1 {
 		t.Fatalf("got %d automated builds, error %v", len(automated), err)
 	}
-	chosen := credentials.Choose(registries, credentials.Use{AutomatedBuildID: automated[0].ID, Image: automated[0].Image})
+	chosen := credentials.Choose(
+		registries,
+		credentials.Use{AutomatedBuildID: automated[0].ID, Image: automated[0].Image},
+	)
 	if chosen.Push.ID != "path" || len(chosen.Pull) != 0 {
-		t.Errorf("got push credential %q and %d that pull, want the longest path and none", chosen.Push.ID, len(chosen.Pull))
+		t.Errorf(
+			"got push credential %q and %d that pull, want the longest path and none",
+			chosen.Push.ID,
+			len(chosen.Pull),
+		)
 	}
 	whole, err := s.Registry(t.Context(), "whole")
 	want := autobuild.Registry{
-		ID: "whole", Host: "registry.example.com", Purpose: autobuild.RegistryPush, Username: "robot",
-		Password: secret.New("registry password"), Insecure: true, CheckedAt: storetest.NewClock().Now(), Problem: "down",
+		ID:       "whole",
+		Host:     "registry.example.com",
+		Purpose:  autobuild.RegistryPush,
+		Username: "robot",
+		Password: secret.New(
+			"registry password",
+		),
+		Insecure:  true,
+		CheckedAt: storetest.NewClock().Now(),
+		Problem:   "down",
 	}
 	if diff := cmp.Diff(want, whole); diff != "" || err != nil {
 		t.Errorf("error %v, registry (-want +got):\n%s", err, diff)
 	}
 	account, err := s.Account(t.Context(), automated[0].AccountID)
-	if err != nil || account.AccessToken.Reveal() != "access token" || account.RefreshToken.Reveal() != "refresh token" {
+	if err != nil || account.AccessToken.Reveal() != "access token" ||
+		account.RefreshToken.Reveal() != "refresh token" {
 		t.Errorf("the account's tokens are not those that were stored, error %v", err)
 	}
 	if got := automated[0].Environment["NPM_TOKEN"].Reveal(); got != "npm token" {
@@ -269,13 +294,21 @@ func useUpgraded(t *testing.T, s *store.Store) {
 	}
 	granted, holder, err := s.Permit(ctx, older.ID, 1, []string{"latest"}, nil)
 	if granted || holder.Number != 2 || err != nil {
-		t.Errorf("granted %t, held by build %d, error %v: the stored permit of build 2 is gone", granted, holder.Number, err)
+		t.Errorf(
+			"granted %t, held by build %d, error %v: the stored permit of build 2 is gone",
+			granted,
+			holder.Number,
+			err,
+		)
 	}
 	if granted, _, err := s.Permit(ctx, older.ID, 1, nil, []string{"nightly"}); !granted || err != nil {
 		t.Errorf("an extra tag: granted %t, error %v", granted, err)
 	}
 	bound, err := s.SaveRegistry(ctx, autobuild.Registry{
-		Host: "registry.example.com", AutomatedBuildID: older.AutomatedBuildID, Username: "u", Password: secret.New("p"),
+		Host:             "registry.example.com",
+		AutomatedBuildID: older.AutomatedBuildID,
+		Username:         "u",
+		Password:         secret.New("p"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +317,8 @@ func useUpgraded(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	left, err := s.Registries(ctx)
-	if err != nil || len(left) != 2 || slices.ContainsFunc(left, func(r autobuild.Registry) bool { return r.ID == bound.ID }) {
+	if err != nil || len(left) != 2 ||
+		slices.ContainsFunc(left, func(r autobuild.Registry) bool { return r.ID == bound.ID }) {
 		t.Errorf("got %d credentials, error %v, want the two that are bound to nothing", len(left), err)
 	}
 }

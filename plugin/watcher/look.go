@@ -65,7 +65,13 @@ func (w *Watcher) askAndJudge(ctx context.Context, a autobuild.Attempt) error {
 // judgePipeline ends an attempt whose pipeline is over. Where its runner never came, what the
 // pipeline printed is all there is to see.
 func (w *Watcher) judgePipeline(ctx context.Context, a autobuild.Attempt, state autobuild.PipelineState) error {
-	f := store.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: "the runner is gone without a word", Retry: true, Interrupted: w.interrupted(a)}
+	f := store.Finish{
+		State:       autobuild.Errored,
+		Reason:      autobuild.ReasonLost,
+		Detail:      "the runner is gone without a word",
+		Retry:       true,
+		Interrupted: w.interrupted(a),
+	}
 	switch {
 	case state == autobuild.PipelineQueued, state == autobuild.PipelineRunning:
 		return nil
@@ -108,7 +114,10 @@ func (w *Watcher) copyLog(ctx context.Context, a autobuild.Attempt) {
 // giveUp ends an attempt whose runner came and went silent for longer than it would itself.
 func (w *Watcher) giveUp(ctx context.Context, a autobuild.Attempt) error {
 	err := w.end(ctx, a, store.Finish{
-		State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: fmt.Sprintf("the runner said nothing for %s", maxSilence), Retry: true,
+		State:  autobuild.Errored,
+		Reason: autobuild.ReasonLost,
+		Detail: fmt.Sprintf("the runner said nothing for %s", maxSilence),
+		Retry:  true,
 	})
 	if err != nil {
 		return err

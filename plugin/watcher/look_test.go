@@ -206,10 +206,17 @@ func TestARemovedBuildsPipelineIsStopped(t *testing.T) {
 	for range 3 {
 		w.look()
 	}
-	if !slices.Equal(w.engine.cancelled, []int{1}) || !slices.Equal(w.lines, []string{"1: its automated build was deleted"}) {
+	if !slices.Equal(w.engine.cancelled, []int{1}) ||
+		!slices.Equal(w.lines, []string{"1: its automated build was deleted"}) {
 		t.Errorf("cancelled %v, lines %q", w.engine.cancelled, w.lines)
 	}
-	if want := []string{fmt.Sprint(a.BuildID, "-", 1), fmt.Sprint(done.BuildID, "-", 1)}; !slices.Equal(slices.Sorted(slices.Values(w.over)), slices.Sorted(slices.Values(want))) {
+	if want := []string{
+		fmt.Sprint(a.BuildID, "-", 1),
+		fmt.Sprint(done.BuildID, "-", 1),
+	}; !slices.Equal(
+		slices.Sorted(slices.Values(w.over)),
+		slices.Sorted(slices.Values(want)),
+	) {
 		t.Errorf("told of %v, want %v", w.over, want)
 	}
 }

@@ -36,7 +36,11 @@ func TestWhatAPipelinePrintedIsKeptWhenItsRunnerNeverCame(t *testing.T) {
 	w.pass(16 * time.Second)
 	w.look()
 	w.want(b, 1, autobuild.Queued, "", "pipeline acme/builder#7 ended before its runner came")
-	want := []string{"1: sh: slipway: not found", "1: exit code 127", "1: pipeline acme/builder#7 ended before its runner came"}
+	want := []string{
+		"1: sh: slipway: not found",
+		"1: exit code 127",
+		"1: pipeline acme/builder#7 ended before its runner came",
+	}
 	if !slices.Equal(w.lines, want) {
 		t.Errorf("lines %q, want %q", w.lines, want)
 	}
@@ -64,7 +68,10 @@ func TestANudgeAsksAtOnce(t *testing.T) {
 	w.want(waiting, 1, autobuild.Queued, "", "the runner is gone without a word")
 	w.want(running, 1, autobuild.Running, "", "")
 	if w.engine.asked != 1 {
-		t.Errorf("the engine was asked %d times, want once: a runner that speaks needs no word of the engine's", w.engine.asked)
+		t.Errorf(
+			"the engine was asked %d times, want once: a runner that speaks needs no word of the engine's",
+			w.engine.asked,
+		)
 	}
 }
 

@@ -29,7 +29,11 @@ func (w *Watcher) Events(ctx context.Context, a autobuild.Attempt, e store.Event
 // Permit answers whether the attempt may move tags of its build's image: tags that the rule names,
 // and extra ones. reason says which newer build stands in the way. An autobuild.FieldError when a tag
 // is neither; autobuild.ErrFenced when the attempt is over.
-func (w *Watcher) Permit(ctx context.Context, a autobuild.Attempt, tags, extra []string) (granted bool, reason string, err error) {
+func (w *Watcher) Permit(
+	ctx context.Context,
+	a autobuild.Attempt,
+	tags, extra []string,
+) (granted bool, reason string, err error) {
 	granted, holder, err := w.o.Store.Permit(ctx, a.BuildID, a.Number, tags, extra)
 	if err != nil {
 		return false, "", err
@@ -58,7 +62,11 @@ func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f store.Finis
 	if err != nil {
 		return err
 	}
-	w.log(ctx, a).WithField("state", f.State).WithField("reason", f.Reason).WithField("build_state", b.State).Info("attempt finished")
+	w.log(ctx, a).
+		WithField("state", f.State).
+		WithField("reason", f.Reason).
+		WithField("build_state", b.State).
+		Info("attempt finished")
 	w.o.Over(a.BuildID, a.Number)
 	return nil
 }

@@ -37,13 +37,20 @@ type tower struct {
 
 func newTower(t *testing.T) *tower {
 	t.Helper()
-	w := &tower{t: t, engine: &engine{state: autobuild.PipelineRunning}, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	w := &tower{
+		t:      t,
+		engine: &engine{state: autobuild.PipelineRunning},
+		now:    time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
+	}
 	w.engines = map[string]autobuild.Engine{"embedded": w.engine}
 	w.store = storetest.OpenAt(t, t.TempDir(), w.clock)
 	source, err := w.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
 	must(t, err)
 	w.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
-	w.owner, err = w.store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{AccountID: "account", Repository: w.repo, Image: "r/app"})
+	w.owner, err = w.store.SaveAutomatedBuild(
+		t.Context(),
+		autobuild.AutomatedBuild{AccountID: "account", Repository: w.repo, Image: "r/app"},
+	)
 	must(t, err)
 	w.restart()
 	return w
@@ -71,8 +78,18 @@ func (w *tower) pass(d time.Duration) { w.now = w.now.Add(d) }
 func (w *tower) build(seq int64) autobuild.Build {
 	w.t.Helper()
 	b, _, err := w.store.CreateBuild(w.t.Context(), autobuild.Build{
-		AutomatedBuildID: w.owner.ID, RuleID: "rule", Repository: w.repo, Ref: autobuild.Ref{Kind: autobuild.Branch, Name: "main"}, Seq: seq,
-		Commit: autobuild.Commit{Hash: fmt.Sprint(seq)}, Image: "r/app", Tags: []string{"latest"}, Publish: true, Cause: autobuild.CauseManual,
+		AutomatedBuildID: w.owner.ID,
+		RuleID:           "rule",
+		Repository:       w.repo,
+		Ref:              autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
+		Seq:              seq,
+		Commit: autobuild.Commit{
+			Hash: fmt.Sprint(seq),
+		},
+		Image:   "r/app",
+		Tags:    []string{"latest"},
+		Publish: true,
+		Cause:   autobuild.CauseManual,
 	})
 	must(w.t, err)
 	return b
@@ -111,12 +128,26 @@ func (w *tower) want(b autobuild.Build, attempt int, state autobuild.State, reas
 	w.t.Helper()
 	b = w.reload(b)
 	if b.Attempt != attempt || b.State != state || b.Reason != reason || b.Detail != detail {
-		w.t.Errorf("build is %s (%s) in attempt %d: %q; want %s (%s) in %d: %q", b.State, b.Reason, b.Attempt, b.Detail, state, reason, attempt, detail)
+		w.t.Errorf(
+			"build is %s (%s) in attempt %d: %q; want %s (%s) in %d: %q",
+			b.State,
+			b.Reason,
+			b.Attempt,
+			b.Detail,
+			state,
+			reason,
+			attempt,
+			detail,
+		)
 	}
 }
 
 func (w *tower) finish(a autobuild.Attempt, state autobuild.State, reason autobuild.Reason, detail string) error {
-	return w.Finish(w.t.Context(), a, store.Finish{State: state, Reason: reason, Detail: detail, Digest: "sha256:1", Size: 7})
+	return w.Finish(
+		w.t.Context(),
+		a,
+		store.Finish{State: state, Reason: reason, Detail: detail, Digest: "sha256:1", Size: 7},
+	)
 }
 
 func must(t *testing.T, err error) {

@@ -121,7 +121,9 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 	w.o.Over(b.ID, b.Attempt)
 	a, err := w.o.Store.Attempt(ctx, b.ID, b.Attempt)
 	if err != nil {
-		logctx.Log(ctx, w.o.Log).WithError(err).Warn("pipeline of a cancelled build not found, its runner will stop itself")
+		logctx.Log(ctx, w.o.Log).
+			WithError(err).
+			Warn("pipeline of a cancelled build not found, its runner will stop itself")
 		return b, nil
 	}
 	w.stop(ctx, a)
@@ -162,7 +164,9 @@ func (w *Watcher) end(ctx context.Context, a autobuild.Attempt, f store.Finish) 
 	if err != nil {
 		return fmt.Errorf("end attempt %d of build %s: %w", a.Number, a.BuildID, err)
 	}
-	w.log(ctx, a).WithFields(logrus.Fields{"state": f.State, "reason": f.Reason, "build_state": b.State}).Warn("attempt ended: " + f.Detail)
+	w.log(ctx, a).
+		WithFields(logrus.Fields{"state": f.State, "reason": f.Reason, "build_state": b.State}).
+		Warn("attempt ended: " + f.Detail)
 	w.line(logctx.Attempt(ctx, a), a.BuildID, a.Number, f.Detail)
 	w.o.Over(a.BuildID, a.Number)
 	return nil

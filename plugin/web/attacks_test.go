@@ -47,10 +47,16 @@ func machine(path string) bool {
 func (w *whole) hook(t *testing.T) autobuild.Hook {
 	t.Helper()
 	r := storetest.Repository("app")
-	provider, err := w.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"})
+	provider, err := w.store.SaveProvider(
+		t.Context(),
+		autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"},
+	)
 	must(t, err)
 	r.ProviderID = provider.ID
-	h, err := w.store.SaveHook(t.Context(), autobuild.Hook{AccountID: "a", Repository: r, Secret: secret.New("hook-secret"), State: autobuild.HookActive})
+	h, err := w.store.SaveHook(
+		t.Context(),
+		autobuild.Hook{AccountID: "a", Repository: r, Secret: secret.New("hook-secret"), State: autobuild.HookActive},
+	)
 	must(t, err)
 	return h
 }
@@ -61,7 +67,13 @@ func (w *whole) session(t *testing.T, role autobuild.Role) (value string, header
 	user, err := w.store.SaveUser(t.Context(), autobuild.User{Name: string(role), Role: role})
 	must(t, err)
 	token := autobuild.NewToken()
-	must(t, w.store.CreateSession(t.Context(), autobuild.Session{ID: autobuild.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	must(
+		t,
+		w.store.CreateSession(
+			t.Context(),
+			autobuild.Session{ID: autobuild.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour)},
+		),
+	)
 	return token.Reveal(), cookie(token.Reveal())
 }
 
@@ -89,7 +101,12 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 	w := newWhole(t)
 	known := w.hook(t).ID
 	answer := func(hook, signature string) (int, string, http.Header) {
-		r := w.do("POST", "/hooks/bitbucket/"+hook, `{"push":{}}`, http.Header{"X-Event-Key": {"repo:push"}, webhook.SignatureHeader: {signature}})
+		r := w.do(
+			"POST",
+			"/hooks/bitbucket/"+hook,
+			`{"push":{}}`,
+			http.Header{"X-Event-Key": {"repo:push"}, webhook.SignatureHeader: {signature}},
+		)
 		id := r.Header.Get("X-Request-Id")
 		r.Header.Del("X-Request-Id")
 		return r.StatusCode, strings.ReplaceAll(text(t, r), id, "its id"), r.Header
@@ -105,7 +122,10 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d %s; headers %s", what, s, b, status, body, diff)
 		}
 	}
-	if s, _, _ := answer(known, webhook.Sign([]byte(`{"push":{}}`), secret.New("hook-secret"))); s != http.StatusAccepted {
+	if s, _, _ := answer(
+		known,
+		webhook.Sign([]byte(`{"push":{}}`), secret.New("hook-secret")),
+	); s != http.StatusAccepted {
 		t.Errorf("the hook's own: %d", s)
 	}
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
@@ -123,9 +143,15 @@ func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
 	for _, r := range w.routes() {
 		for _, body := range []string{"{}", "token=" + canary, `{"runner_id":"` + canary + `"}`} {
 			w.do(r.Method, r.Path+"?access_token="+canary+"&state="+canary+"&code="+canary, body, http.Header{
-				"Authorization": {"Bearer " + canary}, "Cookie": {"__Host-slipway=" + canary + "; __Host-slipway-flow=" + canary},
-				"X-Hub-Signature": {"sha256=" + canary}, "X-Request-Id": {canary}, "Referer": {"https://x/?" + canary},
-				"Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/x-www-form-urlencoded"},
+				"Authorization": {
+					"Bearer " + canary,
+				},
+				"Cookie":          {"__Host-slipway=" + canary + "; __Host-slipway-flow=" + canary},
+				"X-Hub-Signature": {"sha256=" + canary},
+				"X-Request-Id":    {canary},
+				"Referer":         {"https://x/?" + canary},
+				"Sec-Fetch-Site":  {"same-origin"},
+				"Content-Type":    {"application/x-www-form-urlencoded"},
 			})
 		}
 	}
@@ -145,15 +171,29 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 	w.hook(t)
 	p, err := w.store.Providers(t.Context())
 	must(t, err)
-	p[0].ClientID, p[0].ClientSecret, p[0].WebURL, p[0].APIURL = "key", secret.New("s"), "https://bitbucket.org", "https://api.bitbucket.org"
+	p[0].ClientID, p[0].ClientSecret, p[0].WebURL, p[0].APIURL = "key", secret.New(
+		"s",
+	), "https://bitbucket.org", "https://api.bitbucket.org"
 	_, err = w.store.SaveProvider(t.Context(), p[0])
 	must(t, err)
 	forged := http.Header{
-		"X-Forwarded-Host": {"evil.example"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Prefix": {"/evil.example"}, "X-Real-Ip": {"evil.example"},
-		"Forwarded": {"host=evil.example;proto=http"}, "X-Original-Url": {"https://evil.example"}, "Origin": {"https://evil.example"},
+		"X-Forwarded-Host": {
+			"evil.example",
+		},
+		"X-Forwarded-Proto":  {"http"},
+		"X-Forwarded-Prefix": {"/evil.example"},
+		"X-Real-Ip":          {"evil.example"},
+		"Forwarded": {
+			"host=evil.example;proto=http",
+		},
+		"X-Original-Url": {"https://evil.example"},
+		"Origin":         {"https://evil.example"},
 	}
 	link := w.do("GET", "/oauth/bitbucket/link?provider="+p[0].ID, "", forged)
-	if to := link.Header.Get("Location"); link.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "https://bitbucket.org/") || strings.Contains(to, "evil") {
+	if to := link.Header.Get(
+		"Location",
+	); link.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "https://bitbucket.org/") ||
+		strings.Contains(to, "evil") {
 		t.Errorf("%d to %s", link.StatusCode, to)
 	}
 	for _, c := range link.Cookies() {
@@ -163,7 +203,11 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 	}
 	for _, r := range w.routes() {
 		reply := w.do(r.Method, r.Path, "", forged)
-		if body := text(t, reply); strings.Contains(body, "evil.example") || strings.Contains(reply.Header.Get("Location"), "evil.example") {
+		if body := text(
+			t,
+			reply,
+		); strings.Contains(body, "evil.example") ||
+			strings.Contains(reply.Header.Get("Location"), "evil.example") {
 			t.Errorf("%s %s speaks of evil.example", r.Method, r.Path)
 		}
 	}
@@ -245,7 +289,14 @@ func TestS3NoTokenServesForAnother(t *testing.T) {
 	builds, err := w.store.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
 	must(t, err)
 	runner, pipeline, first := autobuild.NewToken(), autobuild.NewToken(), autobuild.NewToken()
-	_, err = w.store.StartAttempt(t.Context(), builds[0].ID, "embedded", autobuild.TokenHash(runner), time.Now().Add(time.Hour), 0)
+	_, err = w.store.StartAttempt(
+		t.Context(),
+		builds[0].ID,
+		"embedded",
+		autobuild.TokenHash(runner),
+		time.Now().Add(time.Hour),
+		0,
+	)
 	must(t, err)
 	must(t, w.store.SetPipelineToken(t.Context(), a.ID, autobuild.TokenHash(pipeline), "alice"))
 	must(t, w.store.CreateFirstToken(t.Context(), autobuild.TokenHash(first), time.Now().Add(time.Hour)))
@@ -261,7 +312,11 @@ func TestS3NoTokenServesForAnother(t *testing.T) {
 		refused int
 		key     string // what opens it
 	}{
-		"session": {func(token string) *http.Response { return w.do("GET", "/builds", "", cookie(token)) }, http.StatusSeeOther, "session"},
+		"session": {
+			func(token string) *http.Response { return w.do("GET", "/builds", "", cookie(token)) },
+			http.StatusSeeOther,
+			"session",
+		},
 		"session by bearer": {func(token string) *http.Response {
 			return w.do("GET", "/builds", "", http.Header{"Authorization": {"Bearer " + token}})
 		}, http.StatusSeeOther, ""},
@@ -270,20 +325,40 @@ func TestS3NoTokenServesForAnother(t *testing.T) {
 		}, http.StatusSeeOther, ""},
 		"events": {bearer("/runner/v1/builds/"+builds[0].ID+"/events", `{}`), http.StatusUnauthorized, "runner"},
 		"log":    {bearer("/runner/v1/builds/"+builds[0].ID+"/log?offset=0", `x`), http.StatusUnauthorized, "runner"},
-		"permit": {bearer("/runner/v1/builds/"+builds[0].ID+"/permit", `{"tags":["x"]}`), http.StatusUnauthorized, "runner"},
+		"permit": {
+			bearer("/runner/v1/builds/"+builds[0].ID+"/permit", `{"tags":["x"]}`),
+			http.StatusUnauthorized,
+			"runner",
+		},
 		"claim":  {bearer("/runner/v1/builds/"+builds[0].ID+"/claim", `{}`), http.StatusUnauthorized, "runner"},
 		"finish": {bearer("/runner/v1/builds/"+builds[0].ID+"/finish", `{`), http.StatusUnauthorized, "runner"},
 		"join":   {bearer("/runner/v1/automated/"+a.ID+"/join", join), http.StatusUnauthorized, "pipeline"},
 		"probe":  {bearer("/runner/v1/probe", ``), http.StatusUnauthorized, ""},
 		"hook": {func(token string) *http.Response {
-			return w.do("POST", "/hooks/bitbucket/"+hook.ID, "{}", http.Header{webhook.SignatureHeader: {webhook.Sign([]byte("{}"), secret.New(token))}})
+			return w.do(
+				"POST",
+				"/hooks/bitbucket/"+hook.ID,
+				"{}",
+				http.Header{webhook.SignatureHeader: {webhook.Sign([]byte("{}"), secret.New(token))}},
+			)
 		}, http.StatusUnauthorized, "hook"},
 		"first": {func(token string) *http.Response {
-			return w.do("POST", "/signin/token", "token="+token, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}})
+			return w.do(
+				"POST",
+				"/signin/token",
+				"token="+token,
+				http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}},
+			)
 		}, http.StatusGone, "first"},
 	}
 	session, _ := w.session(t, pagestest.Reader)
-	keys := map[string]string{"session": session, "runner": runner.Reveal(), "pipeline": pipeline.Reveal(), "hook": "hook-secret", "first": first.Reveal()}
+	keys := map[string]string{
+		"session":  session,
+		"runner":   runner.Reveal(),
+		"pipeline": pipeline.Reveal(),
+		"hook":     "hook-secret",
+		"first":    first.Reveal(),
+	}
 	for kind, value := range keys {
 		for name, door := range doors {
 			if door.key == kind {

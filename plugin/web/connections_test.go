@@ -51,9 +51,11 @@ func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 // I8: clients that send a byte now and then, of headers or of a body, keep nobody waiting, and
 // all are cut off in the end.
 func TestI8SlowClientsKeepNobodyWaiting(t *testing.T) {
-	clients, patience, server := 200, 5*time.Second, Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-	}))
+	clients, patience, server := 200, 5*time.Second, Server(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}),
+	)
 	server.ReadHeaderTimeout, server.ReadTimeout = time.Second, 2*time.Second
 	if os.Getenv("SLIPWAY_TRUST") != "" {
 		clients, patience = 2000, time.Second
@@ -112,7 +114,10 @@ func feed(ctx context.Context, to []net.Conn) {
 func ask(t *testing.T, address string, n int) (took []time.Duration) {
 	t.Helper()
 	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: from.DialContext}, Timeout: 10 * time.Second}
+	client := &http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: from.DialContext},
+		Timeout:   10 * time.Second,
+	}
 	for range n {
 		began := time.Now()
 		r, err := client.Get("http://" + address)

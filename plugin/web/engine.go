@@ -49,7 +49,13 @@ func (s site) engine() (*gin.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.Use(httpx.RequestIDs(), observed(s.Observe), securityHeaders(s.URL), httpx.Errors(s.Log, s.writeError), recovery())
+	e.Use(
+		httpx.RequestIDs(),
+		observed(s.Observe),
+		securityHeaders(s.URL),
+		httpx.Errors(s.Log, s.writeError),
+		recovery(),
+	)
 	e.GET("/healthz", httpx.Handle(func(c *gin.Context) error {
 		c.String(http.StatusOK, "ok\n")
 		return nil
@@ -74,7 +80,10 @@ func (s site) engine() (*gin.Engine, error) {
 		return &httpx.Error{Status: http.StatusNotFound, Message: "There is nothing at this address."}
 	}))
 	e.NoMethod(httpx.Handle(func(*gin.Context) error {
-		return &httpx.Error{Status: http.StatusMethodNotAllowed, Message: "This address does not take that kind of request."}
+		return &httpx.Error{
+			Status:  http.StatusMethodNotAllowed,
+			Message: "This address does not take that kind of request.",
+		}
 	}))
 	return e, nil
 }

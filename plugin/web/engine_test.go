@@ -73,7 +73,8 @@ func (w *world) at(r pages.Route) string {
 	case strings.HasPrefix(r.Path, "/settings/people"):
 		id = w.Users[pagestest.Idle].ID
 	}
-	return strings.NewReplacer(":id", id, ":number", strconv.FormatInt(w.Done.Number, 10), ":file", "style.css").Replace(r.Path)
+	return strings.NewReplacer(":id", id, ":number", strconv.FormatInt(w.Done.Number, 10), ":file", "style.css").
+		Replace(r.Path)
 }
 
 func (w *world) do(method, path string, header http.Header, cookies ...*http.Cookie) *http.Response {
@@ -98,7 +99,8 @@ var ours = http.Header{"Sec-Fetch-Site": {"same-origin"}}
 func checkHeaders(t *testing.T, r *http.Response) {
 	t.Helper()
 	csp := r.Header.Get("Content-Security-Policy")
-	if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") {
+	if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") ||
+		strings.Contains(csp, "unsafe") {
 		t.Errorf("%d: Content-Security-Policy %q", r.StatusCode, csp)
 	}
 	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"} {
@@ -109,7 +111,8 @@ func checkHeaders(t *testing.T, r *http.Response) {
 	if len(r.Header.Get("X-Request-Id")) != 16 {
 		t.Errorf("%d: request id %q", r.StatusCode, r.Header.Get("X-Request-Id"))
 	}
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") && r.StatusCode == http.StatusOK && r.Header.Get("Cache-Control") != "no-store" {
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") && r.StatusCode == http.StatusOK &&
+		r.Header.Get("Cache-Control") != "no-store" {
 		t.Error("a page may be stored")
 	}
 }
@@ -147,7 +150,13 @@ func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 // The engine serves nothing that the tables do not name.
 func TestNoRouteIsForgotten(t *testing.T) {
 	w := open(t, nil)
-	known := []string{"GET /healthz", "GET /readyz", "GET /metrics", "POST /hooks/bitbucket/:id", "POST /runner/v1/broken"}
+	known := []string{
+		"GET /healthz",
+		"GET /readyz",
+		"GET /metrics",
+		"POST /hooks/bitbucket/:id",
+		"POST /runner/v1/broken",
+	}
 	for _, r := range w.Pages.Routes() {
 		known = append(known, r.Method+" "+r.Path)
 	}
@@ -163,18 +172,24 @@ func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
 	missing := w.do("GET", "/nothing/here", nil)
 	page := read(t, missing)
 	checkHeaders(t, missing)
-	if missing.StatusCode != http.StatusNotFound || !strings.Contains(page, missing.Header.Get("X-Request-Id")) || !strings.Contains(page, "nothing at this address") {
+	if missing.StatusCode != http.StatusNotFound || !strings.Contains(page, missing.Header.Get("X-Request-Id")) ||
+		!strings.Contains(page, "nothing at this address") {
 		t.Errorf("%d %s", missing.StatusCode, page)
 	}
 	if got := w.do("DELETE", "/builds", ours).StatusCode; got != http.StatusMethodNotAllowed {
 		t.Errorf("DELETE /builds: %d", got)
 	}
 	broken := w.do("POST", "/runner/v1/broken", nil)
-	if text := read(t, broken); broken.StatusCode != 500 || !strings.HasPrefix(text, `{"error":`) || !strings.Contains(text, `"request":"`+broken.Header.Get("X-Request-Id")) || strings.Contains(text, "fault of ours") {
+	if text := read(
+		t,
+		broken,
+	); broken.StatusCode != 500 || !strings.HasPrefix(text, `{"error":`) || !strings.Contains(text, `"request":"`+broken.Header.Get("X-Request-Id")) ||
+		strings.Contains(text, "fault of ours") {
 		t.Errorf("a panic answers %d %s", broken.StatusCode, text)
 	}
 	entry := w.Logged.LastEntry()
-	if entry == nil || entry.Data["request"] != broken.Header.Get("X-Request-Id") || !strings.Contains(entry.Data["error"].(error).Error(), "fault of ours") {
+	if entry == nil || entry.Data["request"] != broken.Header.Get("X-Request-Id") ||
+		!strings.Contains(entry.Data["error"].(error).Error(), "fault of ours") {
 		t.Errorf("the log does not tell of the panic: %v", entry)
 	}
 }

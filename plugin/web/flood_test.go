@@ -72,9 +72,18 @@ func TestI4AFloodOfLargeBodiesFillsNoMemory(t *testing.T) {
 	stop()
 	watch.Wait()
 	slices.Sort(took)
-	t.Logf("%d clients: at most %d MiB of heap, slowest health probe %s, answers %v", clients, peak.Load()>>20, took[len(took)-1], answers)
+	t.Logf(
+		"%d clients: at most %d MiB of heap, slowest health probe %s, answers %v",
+		clients,
+		peak.Load()>>20,
+		took[len(took)-1],
+		answers,
+	)
 	for _, a := range answers {
-		if !slices.Contains([]int{http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable, 0}, a) {
+		if !slices.Contains(
+			[]int{http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable, 0},
+			a,
+		) {
 			t.Errorf("a client got %d", a)
 		}
 	}

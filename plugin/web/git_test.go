@@ -21,11 +21,21 @@ import (
 func (w *whole) started(t *testing.T, token string) autobuild.Build {
 	t.Helper()
 	owner := storetest.AutomatedBuild(t, w.store, storetest.Repository("app"))
-	b, _, err := w.store.CreateBuild(t.Context(), storetest.Draft(owner, storetest.Main(), storetest.Commit(1), autobuild.CauseManual))
+	b, _, err := w.store.CreateBuild(
+		t.Context(),
+		storetest.Draft(owner, storetest.Main(), storetest.Commit(1), autobuild.CauseManual),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.store.StartAttempt(t.Context(), b.ID, "embedded", autobuild.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	_, err = w.store.StartAttempt(
+		t.Context(),
+		b.ID,
+		"embedded",
+		autobuild.TokenHash(secret.New(token)),
+		time.Now().Add(time.Hour),
+		0,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +75,12 @@ func TestGitPathsAreNotNormalized(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: slipway.example.com\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", line, token)
+		fmt.Fprintf(
+			conn,
+			"%s HTTP/1.1\r\nHost: slipway.example.com\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+			line,
+			token,
+		)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
@@ -113,7 +128,12 @@ func TestGuessedGitTokensAreLimited(t *testing.T) {
 	b := w.started(t, "attempt-token")
 	limited := 0
 	for i := range 300 {
-		resp := w.do(http.MethodGet, "/git/"+b.ID+"/info/refs?service=git-upload-pack", "", http.Header{"Authorization": {fmt.Sprint("Bearer ", i)}})
+		resp := w.do(
+			http.MethodGet,
+			"/git/"+b.ID+"/info/refs?service=git-upload-pack",
+			"",
+			http.Header{"Authorization": {fmt.Sprint("Bearer ", i)}},
+		)
 		if resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests {
 			limited++
 		}

@@ -38,7 +38,11 @@ func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 		"no token, but they live elsewhere":  {secret.Secret{}, true, nil, http.StatusNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := of(t, sample, func(s *site) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) })
+			w := of(
+				t,
+				sample,
+				func(s *site) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) },
+			)
 			r := w.do("GET", "/metrics", tt.header)
 			text := read(t, r)
 			if r.StatusCode != tt.want || strings.Contains(text, "slipway_builds") != (tt.want == http.StatusOK) {
@@ -55,7 +59,12 @@ func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
 	w := open(t, func(s *site) {
 		s.Metrics = publicMetrics(http.HandlerFunc(told), secret.New("0123456789abcdef"), false)
 	})
-	if got := w.do("GET", "/metrics", ours, w.Cookie(t, autobuild.RoleAdmin)).StatusCode; got != http.StatusUnauthorized {
+	if got := w.do(
+		"GET",
+		"/metrics",
+		ours,
+		w.Cookie(t, autobuild.RoleAdmin),
+	).StatusCode; got != http.StatusUnauthorized {
 		t.Errorf("status %d: the path is for programs, which have no cookie", got)
 	}
 }
@@ -98,7 +107,12 @@ func TestRequestsAreToldByTheirRoute(t *testing.T) {
 	w.do("POST", "/runner/v1/broken", nil)
 	w.do("GET", "/no/such/place", nil)
 	w.do("GET", "/builds/12", nil)
-	want := []string{"POST /hooks/bitbucket/:id Accepted", "POST /runner/v1/broken Internal Server Error", "GET  Not Found", "GET /builds/:number See Other"}
+	want := []string{
+		"POST /hooks/bitbucket/:id Accepted",
+		"POST /runner/v1/broken Internal Server Error",
+		"GET  Not Found",
+		"GET /builds/:number See Other",
+	}
 	if !slices.Equal(routes, want) {
 		t.Errorf("told %q, want %q", routes, want)
 	}
@@ -114,7 +128,14 @@ func TestEveryErrorNamesItsRequest(t *testing.T) {
 		r := w.do(request.method, request.path, http.Header{"X-Request-Id": {"chosen-outside"}})
 		text, id := read(t, r), r.Header.Get("X-Request-Id")
 		if r.StatusCode < 400 || !strings.Contains(text, id) || len(id) != 16 || seen[id] {
-			t.Errorf("%s %s: %d with the id %q and the body %.200s", request.method, request.path, r.StatusCode, id, text)
+			t.Errorf(
+				"%s %s: %d with the id %q and the body %.200s",
+				request.method,
+				request.path,
+				r.StatusCode,
+				id,
+				text,
+			)
 		}
 		seen[id] = true
 	}

@@ -64,11 +64,16 @@ func sameOrigin(publicURL string) (httpx.HandlerFunc, error) {
 	}
 	return func(c *gin.Context) error {
 		err := protection.Check(c.Request)
-		if err == nil && changes(c.Request.Method) && c.GetHeader("Sec-Fetch-Site") == "" && c.GetHeader("Origin") == "" {
+		if err == nil && changes(c.Request.Method) && c.GetHeader("Sec-Fetch-Site") == "" &&
+			c.GetHeader("Origin") == "" {
 			err = http.ErrNotSupported
 		}
 		if err != nil {
-			return &httpx.Error{Status: http.StatusForbidden, Message: "This request came from another site, so nothing was done. Open the page here and try again; behind a proxy, SLIPWAY_URL must be the address that people use.", Err: err}
+			return &httpx.Error{
+				Status:  http.StatusForbidden,
+				Message: "This request came from another site, so nothing was done. Open the page here and try again; behind a proxy, SLIPWAY_URL must be the address that people use.",
+				Err:     err,
+			}
 		}
 		return nil
 	}, nil

@@ -29,23 +29,44 @@ func newTenants(t *testing.T) *tenants {
 	listener := httptest.NewServer(server)
 	t.Cleanup(func() { server.Close(); listener.Close() })
 	server.SetURL(listener.URL)
-	w := &tenants{whole: newWhole(t), bitbucket: server, people: map[string]*bitbuckettest.User{}, builds: map[string]autobuild.AutomatedBuild{}}
+	w := &tenants{
+		whole:     newWhole(t),
+		bitbucket: server,
+		people:    map[string]*bitbuckettest.User{},
+		builds:    map[string]autobuild.AutomatedBuild{},
+	}
 	for _, name := range []string{"alice", "bob"} {
 		u := server.AddUser(name)
 		w.people[name] = u
 		workspace := server.AddWorkspace(name+"-team", u)
 		if w.consumer == nil {
-			w.consumer, err = server.AddConsumer(workspace, url+"/oauth/bitbucket/callback", "account", "repository", "webhook")
+			w.consumer, err = server.AddConsumer(
+				workspace,
+				url+"/oauth/bitbucket/callback",
+				"account",
+				"repository",
+				"webhook",
+			)
 			must(t, err)
 			w.provider, err = w.store.SaveProvider(t.Context(), autobuild.Provider{
-				Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL, ClientID: w.consumer.Key, ClientSecret: w.consumer.Secret,
+				Kind:         autobuild.Cloud,
+				Name:         "bitbucket-cloud",
+				WebURL:       listener.URL,
+				APIURL:       listener.URL,
+				ClientID:     w.consumer.Key,
+				ClientSecret: w.consumer.Secret,
 			})
 			must(t, err)
 		}
 		r, err := server.AddRepository(workspace, "secret-of-"+name, bitbuckettest.Private)
 		must(t, err)
 		w.builds[name] = storetest.AutomatedBuild(t, w.store, autobuild.Repository{
-			ProviderID: w.provider.ID, ID: r.UUID, WorkspaceID: workspace.UUID, FullName: r.FullName(), DefaultBranch: "main", Private: true,
+			ProviderID:    w.provider.ID,
+			ID:            r.UUID,
+			WorkspaceID:   workspace.UUID,
+			FullName:      r.FullName(),
+			DefaultBranch: "main",
+			Private:       true,
 		})
 	}
 	return w
@@ -55,7 +76,10 @@ func newTenants(t *testing.T) *tenants {
 func (w *tenants) signIn(t *testing.T, name string) http.Header {
 	t.Helper()
 	access, refresh := w.bitbucket.Link(w.people[name], w.consumer)
-	user, err := w.store.SaveUser(t.Context(), autobuild.User{ProviderID: w.provider.ID, RemoteID: w.people[name].UUID, Name: name, Role: autobuild.RoleNone})
+	user, err := w.store.SaveUser(
+		t.Context(),
+		autobuild.User{ProviderID: w.provider.ID, RemoteID: w.people[name].UUID, Name: name, Role: autobuild.RoleNone},
+	)
 	must(t, err)
 	token := autobuild.NewToken()
 	must(t, w.store.CreateSession(t.Context(), autobuild.Session{
@@ -78,16 +102,31 @@ func TestEachPersonSeesWhatBitbucketLetsThem(t *testing.T) {
 		if strings.Contains(page, "secret-of-"+other) {
 			t.Errorf("%s: got the name of %s's repository, want nothing of it", name, other)
 		}
-		if got := w.do("GET", "/automated-builds/"+w.builds[name].ID+"/edit", "", signedIn).StatusCode; got != http.StatusOK {
+		if got := w.do(
+			"GET",
+			"/automated-builds/"+w.builds[name].ID+"/edit",
+			"",
+			signedIn,
+		).StatusCode; got != http.StatusOK {
 			t.Errorf("%s: edit the own: got %d, want 200", name, got)
 		}
 		for _, path := range []string{"", "/edit", "/delete"} {
-			if got := w.do("GET", "/automated-builds/"+w.builds[other].ID+path, "", signedIn).StatusCode; got != http.StatusNotFound {
+			if got := w.do(
+				"GET",
+				"/automated-builds/"+w.builds[other].ID+path,
+				"",
+				signedIn,
+			).StatusCode; got != http.StatusNotFound {
 				t.Errorf("%s: GET %s of %s's: got %d, want 404", name, path, other, got)
 			}
 		}
 		for _, path := range []string{"/start", "/edit", "/secret", "/webhook", "/pipeline-token", "/pipeline-token/revoke", "/delete"} {
-			if got := w.do("POST", "/automated-builds/"+w.builds[other].ID+path, "", signedIn).StatusCode; got != http.StatusNotFound {
+			if got := w.do(
+				"POST",
+				"/automated-builds/"+w.builds[other].ID+path,
+				"",
+				signedIn,
+			).StatusCode; got != http.StatusNotFound {
 				t.Errorf("%s: POST %s of %s's: got %d, want 404", name, path, other, got)
 			}
 		}

@@ -24,12 +24,29 @@ func TestA8NoHeaderChangesARedirect(t *testing.T) {
 			for _, method := range []string{"GET", "POST"} {
 				reply := w.do(method, path, "", forged)
 				if to := reply.Header.Get("Location"); to != "" {
-					t.Errorf("%s %s with prefix %q: got %d to %q, want no redirect", method, path, prefix, reply.StatusCode, to)
+					t.Errorf(
+						"%s %s with prefix %q: got %d to %q, want no redirect",
+						method,
+						path,
+						prefix,
+						reply.StatusCode,
+						to,
+					)
 				}
 			}
 		}
 		for _, path := range []string{"/", "/builds", "/signin"} {
-			if to := w.do("GET", path, "", http.Header{"X-Forwarded-Prefix": {prefix}}).Header.Get("Location"); strings.Contains(to, "evil") {
+			if to := w.do(
+				"GET",
+				path,
+				"",
+				http.Header{"X-Forwarded-Prefix": {prefix}},
+			).Header.Get(
+				"Location",
+			); strings.Contains(
+				to,
+				"evil",
+			) {
 				t.Errorf("%s with prefix %q: leads to %q", path, prefix, to)
 			}
 		}

@@ -20,7 +20,11 @@ type person struct {
 
 func (w *world) persons(t *testing.T) []person {
 	t.Helper()
-	w.Rights.Grant(w.Users[autobuild.RoleNone].ID, autobuild.PermissionAdmin, "{another}") // of a repository that is not the sample's
+	w.Rights.Grant(
+		w.Users[autobuild.RoleNone].ID,
+		autobuild.PermissionAdmin,
+		"{another}",
+	) // of a repository that is not the sample's
 	return []person{
 		{"no session", nil, autobuild.PermissionNone, false},
 		{"the admin of another repository", w.Cookie(t, autobuild.RoleNone), autobuild.PermissionNone, false},
@@ -73,7 +77,13 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 			case want == 0 && (got == http.StatusForbidden && r.Needs != pages.Anybody || got >= 500):
 				t.Errorf("%s %s as %s: got %d, want no refusal", r.Method, r.Path, p.name, got)
 			case want == http.StatusSeeOther && !strings.HasPrefix(reply.Header.Get("Location"), "/signin?"):
-				t.Errorf("%s %s as %s: got a redirect to %s, want the sign-in page", r.Method, r.Path, p.name, reply.Header.Get("Location"))
+				t.Errorf(
+					"%s %s as %s: got a redirect to %s, want the sign-in page",
+					r.Method,
+					r.Path,
+					p.name,
+					reply.Header.Get("Location"),
+				)
 			}
 		}
 	}

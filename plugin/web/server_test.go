@@ -18,7 +18,9 @@ import (
 // I8: no client may hold a connection for nothing.
 func TestI8ServerHasLimits(t *testing.T) {
 	s := Server(http.NotFoundHandler())
-	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 15*time.Second || s.IdleTimeout != 60*time.Second || s.MaxHeaderBytes != 16<<10 || s.WriteTimeout == 0 {
+	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 15*time.Second || s.IdleTimeout != 60*time.Second ||
+		s.MaxHeaderBytes != 16<<10 ||
+		s.WriteTimeout == 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -66,7 +68,12 @@ func TestLiveLogOutlastsTheLimits(t *testing.T) {
 	s.ReadTimeout, s.WriteTimeout = 100*time.Millisecond, 150*time.Millisecond
 	address := serve(t, s)
 
-	r, err := http.NewRequestWithContext(t.Context(), "GET", fmt.Sprintf("http://%s/builds/%d/log/stream", address, w.Live.Number), nil)
+	r, err := http.NewRequestWithContext(
+		t.Context(),
+		"GET",
+		fmt.Sprintf("http://%s/builds/%d/log/stream", address, w.Live.Number),
+		nil,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +97,10 @@ func TestLiveLogOutlastsTheLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, events, "#9 0.9 download done")
-	if _, err := w.Store.FinishAttempt(t.Context(), store.Finish{BuildID: w.Live.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonTest}); err != nil {
+	if _, err := w.Store.FinishAttempt(
+		t.Context(),
+		store.Finish{BuildID: w.Live.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonTest},
+	); err != nil {
 		t.Fatal(err)
 	}
 	await(t, events, "event: end")

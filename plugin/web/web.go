@@ -55,14 +55,32 @@ func New(o Options) (http.Handler, error) {
 	}
 	sessions := session.New(session.Options{Store: o.Store, URL: o.Config.URL, Now: o.Now})
 	p, err := pages.New(pages.Options{
-		Store: o.Store, Sessions: sessions, Accounts: o.Accounts, Rights: o.Accounts, Catalog: o.Catalog, Starter: o.Planner, Control: o.Watcher, Logs: o.Logs,
-		URL: o.Config.URL, Engines: engines(o.Config, o.CIs), PollInterval: o.Config.PollInterval, Now: o.Now, Log: o.Log,
+		Store:        o.Store,
+		Sessions:     sessions,
+		Accounts:     o.Accounts,
+		Rights:       o.Accounts,
+		Catalog:      o.Catalog,
+		Starter:      o.Planner,
+		Control:      o.Watcher,
+		Logs:         o.Logs,
+		URL:          o.Config.URL,
+		Engines:      engines(o.Config, o.CIs),
+		PollInterval: o.Config.PollInterval,
+		Now:          o.Now,
+		Log:          o.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
 	machines := api.New(api.Options{
-		Store: o.Store, Watcher: o.Watcher, Specs: o.Dispatcher, Logs: o.Logs, Intake: o.Intake, Joins: o.Joins, Probes: o.Probes, Git: o.Git,
+		Store:   o.Store,
+		Watcher: o.Watcher,
+		Specs:   o.Dispatcher,
+		Logs:    o.Logs,
+		Intake:  o.Intake,
+		Joins:   o.Joins,
+		Probes:  o.Probes,
+		Git:     o.Git,
 	})
 	return site{
 		URL: o.Config.URL, TrustedProxies: o.Config.TrustedProxies, Pages: p, Sessions: sessions,

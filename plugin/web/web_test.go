@@ -45,12 +45,31 @@ func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
 	log.SetFormatter(&logrus.JSONFormatter{})
 	linked := accounts.New(accounts.Options{Store: w.store, URL: url, Log: log})
 	kept := logs.New(logs.Options{Dir: t.TempDir()})
-	joins := own.New(own.Options{Tokens: w.store, Builds: w.store, Refs: w.store, Log: log, Look: func(context.Context, autobuild.Repository) error { return nil }})
-	git := gitproxy.New(gitproxy.Options{Store: w.store, Connector: linked, BaseURL: func(string) string { return url }, Log: log})
+	joins := own.New(
+		own.Options{
+			Tokens: w.store,
+			Builds: w.store,
+			Refs:   w.store,
+			Log:    log,
+			Look:   func(context.Context, autobuild.Repository) error { return nil },
+		},
+	)
+	git := gitproxy.New(
+		gitproxy.Options{Store: w.store, Connector: linked, BaseURL: func(string) string { return url }, Log: log},
+	)
 	t.Cleanup(git.Close)
 	o := web.Options{
-		Config: config.Gateway{URL: url, Engine: "embedded", PollInterval: 5 * time.Minute}, Store: w.store, Accounts: linked, Logs: kept,
-		Catalog:    catalog.New(catalog.Options{Store: w.store, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log}),
+		Config: config.Gateway{
+			URL:          url,
+			Engine:       "embedded",
+			PollInterval: 5 * time.Minute,
+		},
+		Store:    w.store,
+		Accounts: linked,
+		Logs:     kept,
+		Catalog: catalog.New(
+			catalog.Options{Store: w.store, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log},
+		),
 		Intake:     intake.New(intake.Options{Store: w.store, Log: log}),
 		Planner:    planner.New(planner.Options{Store: w.store, Connector: linked, Log: log}),
 		Dispatcher: dispatcher.New(dispatcher.Options{Store: w.store, Connector: linked, Log: log}),
@@ -104,7 +123,15 @@ func TestNewServesPeopleAndPrograms(t *testing.T) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, strings.NewReader("{}")))
 		if w.Code != tt.status || !strings.HasPrefix(w.Header().Get("Content-Type"), tt.kind) {
-			t.Errorf("%s %s: %d %s, want %d %s", tt.method, tt.path, w.Code, w.Header().Get("Content-Type"), tt.status, tt.kind)
+			t.Errorf(
+				"%s %s: %d %s, want %d %s",
+				tt.method,
+				tt.path,
+				w.Code,
+				w.Header().Get("Content-Type"),
+				tt.status,
+				tt.kind,
+			)
 		}
 	}
 }

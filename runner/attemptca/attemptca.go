@@ -87,7 +87,10 @@ func normalize(names []string) ([]string, error) {
 		if address, err := netip.ParseAddr(name); err == nil && address.Zone() == "" {
 			name = address.Unmap().String()
 		} else if !isHostName(name) {
-			return nil, fmt.Errorf("make the attempt's authority: %q is no host name: give one as registry.example.com", name)
+			return nil, fmt.Errorf(
+				"make the attempt's authority: %q is no host name: give one as registry.example.com",
+				name,
+			)
 		}
 		if !slices.Contains(normal, name) {
 			normal = append(normal, name)

@@ -47,7 +47,8 @@ func TestOpenSSLTellsTwoAuthoritiesApart(t *testing.T) {
 			}
 			out, err := exec.CommandContext(t.Context(), "openssl", "verify", "-x509_strict", "-purpose", "sslserver", flag,
 				host,
-				"-CAfile", bundle, leaf).CombinedOutput()
+				"-CAfile", bundle, leaf).
+				CombinedOutput()
 			if err != nil {
 				t.Errorf("certificate of the %s for %s: got %v, want it valid\n%s", name, host, err, out)
 			}
@@ -88,7 +89,11 @@ func TestSystemBundle(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "etc/pki/tls/certs"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "etc/pki/tls/certs/ca-bundle.crt"), []byte("fedora"), 0o600); err != nil {
+	if err := os.WriteFile(
+		filepath.Join(root, "etc/pki/tls/certs/ca-bundle.crt"),
+		[]byte("fedora"),
+		0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
 	if got, err = SystemBundle(root); err != nil || string(got) != "fedora" {

@@ -24,7 +24,13 @@ func rows() []row {
 	return []row{
 		{"tiny", "one RUN, one COPY", tiny, "changing.txt", "%s\n"},
 		{"go", "Go in two stages, vendored", goStages, "main.go", goMain},
-		{"files", "8,000 small files unpacked, as npm ci leaves them, then the source", smallFiles, "changing.txt", "%s\n"},
+		{
+			"files",
+			"8,000 small files unpacked, as npm ci leaves them, then the source",
+			smallFiles,
+			"changing.txt",
+			"%s\n",
+		},
 		{"dag", "six stages of about 2 s of processor each", dag, "changing.txt", "%s\n"},
 		{"big", "a context of 548 MB in 20,000 files", bigContext, "changing.txt", "%s\n"},
 	}
@@ -58,7 +64,10 @@ func (r row) change(dir, mark string) error {
 func (e *env) from(image string) string { return "FROM " + e.registry + "/" + image + ":latest" }
 
 func tiny(_ context.Context, e *env, dir string) error {
-	return write(dir, map[string]string{"Dockerfile": e.from(shellImage) + "\nRUN echo made > /made\nCOPY changing.txt /\n"})
+	return write(
+		dir,
+		map[string]string{"Dockerfile": e.from(shellImage) + "\nRUN echo made > /made\nCOPY changing.txt /\n"},
+	)
 }
 
 // goMain is a program that imports a large package, so that compiling takes time.
@@ -70,8 +79,12 @@ func goStages(ctx context.Context, e *env, dir string) error {
 		return err
 	}
 	err = write(dir, map[string]string{
-		"Dockerfile": e.from(goImage) + " AS build\nWORKDIR /src\nCOPY . .\nENV CGO_ENABLED=0 GOCACHE=/tmp/cache GOFLAGS=-mod=vendor GOTOOLCHAIN=local\nRUN go build -o /app .\n" +
-			e.from(shellImage) + "\nCOPY --from=build /app /app\n",
+		"Dockerfile": e.from(
+			goImage,
+		) + " AS build\nWORKDIR /src\nCOPY . .\nENV CGO_ENABLED=0 GOCACHE=/tmp/cache GOFLAGS=-mod=vendor GOTOOLCHAIN=local\nRUN go build -o /app .\n" +
+			e.from(
+				shellImage,
+			) + "\nCOPY --from=build /app /app\n",
 		"go.mod":  "module app\n\ngo 1.25.0\n\nrequire github.com/gin-gonic/gin " + version + "\n",
 		"main.go": fmt.Sprintf(goMain, "first"),
 	})
@@ -100,18 +113,38 @@ func smallFiles(ctx context.Context, e *env, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := command(ctx, ".", "tar", "--sort=name", "--mtime=@0", "-C", modules, "-czf", filepath.Join(dir, "modules.tgz"), "."); err != nil {
+	if err := command(
+		ctx,
+		".",
+		"tar",
+		"--sort=name",
+		"--mtime=@0",
+		"-C",
+		modules,
+		"-czf",
+		filepath.Join(dir, "modules.tgz"),
+		".",
+	); err != nil {
 		return err
 	}
 	return write(dir, map[string]string{
-		"Dockerfile": e.from(shellImage) + "\nWORKDIR /app\nCOPY modules.tgz /\nRUN mkdir node_modules && tar -xzf /modules.tgz -C node_modules\nCOPY changing.txt .\n",
+		"Dockerfile": e.from(
+			shellImage,
+		) + "\nWORKDIR /app\nCOPY modules.tgz /\nRUN mkdir node_modules && tar -xzf /modules.tgz -C node_modules\nCOPY changing.txt .\n",
 	})
 }
 
 func dag(_ context.Context, e *env, dir string) error {
 	var text, last strings.Builder
 	for i := range 6 {
-		fmt.Fprintf(&text, "%s AS s%d\nCOPY changing.txt /\nRUN i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done; echo %d > /out%d\n", e.from(shellImage), i, i, i)
+		fmt.Fprintf(
+			&text,
+			"%s AS s%d\nCOPY changing.txt /\nRUN i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done; echo %d > /out%d\n",
+			e.from(shellImage),
+			i,
+			i,
+			i,
+		)
 		fmt.Fprintf(&last, "COPY --from=s%d /out%d /\n", i, i)
 	}
 	return write(dir, map[string]string{"Dockerfile": text.String() + e.from(shellImage) + "\n" + last.String()})
@@ -140,7 +173,11 @@ func fill(dir string, files, size int) error {
 		}
 		length := size/2 + random.IntN(size)
 		start := random.IntN(len(pool) - length)
-		if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("f%02d", i%100)), pool[start:start+length], 0o600); err != nil {
+		if err := os.WriteFile(
+			filepath.Join(sub, fmt.Sprintf("f%02d", i%100)),
+			pool[start:start+length],
+			0o600,
+		); err != nil {
 			return err
 		}
 	}

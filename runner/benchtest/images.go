@@ -86,15 +86,26 @@ func (e *env) goLayer(ctx context.Context) (v1.Layer, error) {
 		return nil, fmt.Errorf("go env GOROOT: %w", err)
 	}
 	dir := strings.TrimSpace(string(root))
-	return e.layer(ctx, "go.tar", filepath.Dir(dir), filepath.Base(dir),
-		"--exclude="+filepath.Base(dir)+"/test", "--exclude="+filepath.Base(dir)+"/doc", "--exclude="+filepath.Base(dir)+"/api",
-		"--transform=s,^"+filepath.Base(dir)+",usr/local/go,")
+	return e.layer(
+		ctx,
+		"go.tar",
+		filepath.Dir(dir),
+		filepath.Base(dir),
+		"--exclude="+filepath.Base(
+			dir,
+		)+"/test",
+		"--exclude="+filepath.Base(dir)+"/doc",
+		"--exclude="+filepath.Base(dir)+"/api",
+		"--transform=s,^"+filepath.Base(dir)+",usr/local/go,",
+	)
 }
 
 // layer packs a directory with tar and returns it as a layer.
 func (e *env) layer(ctx context.Context, file, dir, what string, more ...string) (v1.Layer, error) {
 	path := filepath.Join(e.dir, file)
-	args := append([]string{"--sort=name", "--mtime=@0", "--numeric-owner", "--owner=0", "--group=0", "-C", dir, "-cf", path}, more...)
+	args := append(
+		[]string{"--sort=name", "--mtime=@0", "--numeric-owner", "--owner=0", "--group=0", "-C", dir, "-cf", path},
+		more...)
 	if err := command(ctx, ".", "tar", append(args, what)...); err != nil {
 		return nil, err
 	}

@@ -41,11 +41,25 @@ type options struct {
 
 func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	rows := flags.String("rows", "", "Dockerfiles to build, joined by commas: "+strings.Join(rowNames(), ", ")+"; default: all")
+	rows := flags.String(
+		"rows",
+		"",
+		"Dockerfiles to build, joined by commas: "+strings.Join(rowNames(), ", ")+"; default: all",
+	)
 	cases := flags.String("cases", "", "cold, unchanged, changed; default: all")
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each is timed")
-	flags.StringVar(&o.work, "work", "bin/bench", "directory for the programs, which stay there, and for caches, which do not")
-	flags.BoolVar(&o.here, "here", false, "have caches on the file system of that directory, in place of a disk (ext4 with a journal) in a file there")
+	flags.StringVar(
+		&o.work,
+		"work",
+		"bin/bench",
+		"directory for the programs, which stay there, and for caches, which do not",
+	)
+	flags.BoolVar(
+		&o.here,
+		"here",
+		false,
+		"have caches on the file system of that directory, in place of a disk (ext4 with a journal) in a file there",
+	)
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

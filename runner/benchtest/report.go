@@ -93,7 +93,16 @@ func report(figures []figure) string {
 	for _, f := range figures {
 		for _, b := range bounds() {
 			if b.name == f.name {
-				fmt.Fprintf(table, "%s\t%s\t%s : %s = %.2f\t%s\t\n", f.row, f.name, b.variant, b.other, f.ratio(b.variant, b.other), b.result(f))
+				fmt.Fprintf(
+					table,
+					"%s\t%s\t%s : %s = %.2f\t%s\t\n",
+					f.row,
+					f.name,
+					b.variant,
+					b.other,
+					f.ratio(b.variant, b.other),
+					b.result(f),
+				)
 			}
 		}
 	}

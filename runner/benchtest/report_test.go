@@ -67,7 +67,11 @@ func TestInvalidFlagsAreRejected(t *testing.T) {
 		}
 	}
 	o, err := parse([]string{"-rows", "dag,tiny", "-rounds", "2"})
-	if diff := cmp.Diff([]string{"dag", "tiny"}, o.rows); err != nil || diff != "" || o.rounds != 2 || len(o.cases) != 3 {
+	if diff := cmp.Diff(
+		[]string{"dag", "tiny"},
+		o.rows,
+	); err != nil || diff != "" || o.rounds != 2 ||
+		len(o.cases) != 3 {
 		t.Errorf("%+v, %v", o, err)
 	}
 }

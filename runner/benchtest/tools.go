@@ -32,7 +32,19 @@ func buildTools(ctx context.Context, work string) (tools, error) {
 	if err := write(work, map[string]string{"go.mod": "module bench\n"}); err != nil {
 		return t, err
 	}
-	if err := command(ctx, ".", "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./runner/slipway", "./runner/slipway-builder"); err != nil {
+	if err := command(
+		ctx,
+		".",
+		"go",
+		"build",
+		"-trimpath",
+		"-ldflags",
+		"-s -w",
+		"-o",
+		bin,
+		"./runner/slipway",
+		"./runner/slipway-builder",
+	); err != nil {
 		return t, err
 	}
 	buildkit, _, _ := strings.Cut(buildkitModule, " ")
@@ -72,7 +84,11 @@ func buildOthers(ctx context.Context, bin, module string, packages ...string) er
 	if err := command(ctx, dir, "go", "mod", "tidy"); err != nil {
 		return err
 	}
-	return command(ctx, dir, "go", append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", bin}, packages...)...)
+	return command(
+		ctx,
+		dir,
+		"go",
+		append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", bin}, packages...)...)
 }
 
 // command runs a program with CGO_ENABLED=0. The error contains the program's output.

@@ -99,15 +99,34 @@ func (p *place) close() {
 
 // buildctl builds and pushes with BuildKit's own client and its defaults.
 func buildctl(ctx context.Context, p *place) (time.Duration, error) {
-	return p.e.timed(ctx, nil, p.e.tools.buildctl, "--addr", p.address(), "build", "--progress", "plain", "--frontend", "dockerfile.v0",
-		"--local", "context="+p.context, "--local", "dockerfile="+p.context, "--output", "type=image,name="+p.image()+":latest,push=true")
+	return p.e.timed(
+		ctx,
+		nil,
+		p.e.tools.buildctl,
+		"--addr",
+		p.address(),
+		"build",
+		"--progress",
+		"plain",
+		"--frontend",
+		"dockerfile.v0",
+		"--local",
+		"context="+p.context,
+		"--local",
+		"dockerfile="+p.context,
+		"--output",
+		"type=image,name="+p.image()+":latest,push=true",
+	)
 }
 
 // step runs `slipway runner` with its defaults, except for labels. buildctl adds no labels, and the
 // label with the time would change the image in every build.
 func (p *place) step(ctx context.Context, environ ...string) (time.Duration, error) {
 	return p.e.timed(ctx, append([]string{
-		"PLUGIN_REPO=" + p.image(), "PLUGIN_AUTO_LABEL=false", "CI_WORKSPACE=" + p.context, "SLIPWAY_BUILDER_NETWORK=none",
+		"PLUGIN_REPO=" + p.image(),
+		"PLUGIN_AUTO_LABEL=false",
+		"CI_WORKSPACE=" + p.context,
+		"SLIPWAY_BUILDER_NETWORK=none",
 	}, environ...), p.e.tools.slipway, "runner")
 }
 

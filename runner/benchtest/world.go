@@ -104,7 +104,10 @@ func (e *env) serve(ctx context.Context, network, address, name string, args ...
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if conn, err := net.Dial(network, address); err == nil { //nolint:noctx // a local server accepts or refuses at once
+		if conn, err := net.Dial(
+			network,
+			address,
+		); err == nil { //nolint:noctx // a local server accepts or refuses at once
 			_ = conn.Close()
 			return s, nil
 		}
@@ -128,13 +131,37 @@ func (s *server) stop() {
 
 // daemon starts a buildkitd with a state directory.
 func (e *env) daemon(ctx context.Context, state, socket string) (*server, error) {
-	return e.serve(ctx, "unix", socket, e.tools.buildkitd, "--root", state, "--addr", "unix://"+socket, "--oci-worker-net", "host",
-		"--containerd-worker=false", "--oci-worker-gc=false")
+	return e.serve(
+		ctx,
+		"unix",
+		socket,
+		e.tools.buildkitd,
+		"--root",
+		state,
+		"--addr",
+		"unix://"+socket,
+		"--oci-worker-net",
+		"host",
+		"--containerd-worker=false",
+		"--oci-worker-gc=false",
+	)
 }
 
 // builder starts a `slipway builder` with a state directory.
 func (e *env) builder(ctx context.Context, state, socket string) (*server, error) {
-	return e.serve(ctx, "unix", socket, e.tools.slipway, "builder", "--state", state, "--address", "unix://"+socket, "--network", "none")
+	return e.serve(
+		ctx,
+		"unix",
+		socket,
+		e.tools.slipway,
+		"builder",
+		"--state",
+		state,
+		"--address",
+		"unix://"+socket,
+		"--network",
+		"none",
+	)
 }
 
 // timed runs a command and returns its run time. The error contains the command's output.

@@ -30,10 +30,14 @@ func (r Request) exports() []client.ExportEntry {
 			maps.DeleteFunc(attrs, func(name, _ string) bool { return strings.HasPrefix(name, "annotation") })
 		}
 	}
-	file := client.ExportEntry{Type: archive.Type, Attrs: attrs, Output: func(map[string]string) (io.WriteCloser, error) {
-		// O_NOFOLLOW: the repository may contain a symbolic link with this name.
-		const flags = os.O_CREATE | os.O_TRUNC | os.O_WRONLY | syscall.O_NOFOLLOW
-		return os.OpenFile(archive.Path, flags, 0o644) //nolint:gosec // later steps of the pipeline read the file
-	}}
+	file := client.ExportEntry{
+		Type:  archive.Type,
+		Attrs: attrs,
+		Output: func(map[string]string) (io.WriteCloser, error) {
+			// O_NOFOLLOW: the repository may contain a symbolic link with this name.
+			const flags = os.O_CREATE | os.O_TRUNC | os.O_WRONLY | syscall.O_NOFOLLOW
+			return os.OpenFile(archive.Path, flags, 0o644) //nolint:gosec // later steps of the pipeline read the file
+		},
+	}
 	return []client.ExportEntry{file, image}
 }

@@ -25,7 +25,11 @@ func TestAnImageIsWrittenToAFileBesides(t *testing.T) {
 	r.Options.Annotations = map[string]string{"a": "b"}
 	plain := publish(t, client, r)
 	for kind, want := range map[string]string{spec.ArchiveOCI: "index.json", spec.ArchiveDocker: "manifest.json", spec.ArchiveTar: "a"} {
-		r.Options.Archive = spec.Archive{Type: kind, Path: filepath.Join(t.TempDir(), "file"), Names: []string{r.Image + ":1", r.Image + ":2"}}
+		r.Options.Archive = spec.Archive{
+			Type:  kind,
+			Path:  filepath.Join(t.TempDir(), "file"),
+			Names: []string{r.Image + ":1", r.Image + ":2"},
+		}
 		if got := publish(t, client, r); got != plain {
 			t.Errorf("%s: pushed %s, want %s as without the file", kind, got, plain)
 		}
@@ -63,7 +67,9 @@ func TestTimestampsAreNoNewerThanTheEpoch(t *testing.T) {
 		client := start(t, t.TempDir()).dial(t)
 		r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"}))
 		r.Image = serveRegistry(t) + "/acme/app"
-		r.BuildArgs, r.Options.RewriteTimestamp, r.Options.OCI = map[string]string{"SOURCE_DATE_EPOCH": "1700000000"}, true, true
+		r.BuildArgs, r.Options.RewriteTimestamp, r.Options.OCI = map[string]string{
+			"SOURCE_DATE_EPOCH": "1700000000",
+		}, true, true
 		digests = append(digests, publish(t, client, r))
 		layers := mutate.Extract(pull(t, r.Image, digests[0]))
 		for files := tar.NewReader(layers); ; {

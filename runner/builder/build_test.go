@@ -84,7 +84,10 @@ func TestPushIsExactWithoutCaching(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
 	client := start(t, t.TempDir()).dial(t)
-	dir := withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN cat /proc/sys/kernel/random/uuid > /id\n"}))
+	dir := withShell(
+		t,
+		write(t, map[string]string{"Dockerfile": shellStage + "RUN cat /proc/sys/kernel/random/uuid > /id\n"}),
+	)
 	r := request(dir)
 	r.Image, r.NoCache = host+"/acme/app", true
 	first, second := build(t, client, r), build(t, client, r)
@@ -119,7 +122,12 @@ func TestPushOfAnUntouchedBaseImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := start(t, t.TempDir()).dial(t) // has never seen the base image
-	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + pushed.Digest + "\nCOPY a /a\n", "a": "a"}))
+	r := request(
+		write(
+			t,
+			map[string]string{"Dockerfile": "FROM " + base.Image + "@" + pushed.Digest + "\nCOPY a /a\n", "a": "a"},
+		),
+	)
 	r.Image = to + "/acme/app"
 	built := build(t, other, r)
 	if err := other.Push(t.Context(), r, built.Digest); err != nil {
@@ -146,7 +154,8 @@ func TestHeredocCacheMountAndDockerignore(t *testing.T) {
 		"docker/App.Dockerfile":              shellStage + "COPY . /ctx\nRUN [ -e /ctx/dropped ] && [ ! -e /ctx/secret ]\n",
 		"docker/App.Dockerfile.dockerignore": "secret\n",
 		".dockerignore":                      "dropped\n", // not read: the Dockerfile has its own
-		"dropped":                            "", "secret": "",
+		"dropped":                            "",
+		"secret":                             "",
 	}))
 	r := request(own)
 	r.Dockerfile = filepath.Join(own, "docker", "App.Dockerfile")
@@ -157,7 +166,15 @@ func TestSeveralPlatforms(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
 	client := start(t, t.TempDir()).dial(t)
-	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY a /a\n", "a": "a"}))
+	r := request(
+		write(
+			t,
+			map[string]string{
+				"Dockerfile": "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY a /a\n",
+				"a":          "a",
+			},
+		),
+	)
 	r.Image, r.Platforms = host+"/acme/app", []string{"linux/amd64", "linux/arm64"}
 	built := build(t, client, r)
 	if err := client.Push(t.Context(), r, built.Digest); err != nil {
@@ -185,7 +202,8 @@ func TestTarget(t *testing.T) {
 	host := serveRegistry(t)
 	client := start(t, t.TempDir()).dial(t)
 	r := request(write(t, map[string]string{
-		"Dockerfile": "FROM scratch AS first\nLABEL stage=first\nCOPY a /a\nFROM first AS second\nLABEL stage=second\n", "a": "a",
+		"Dockerfile": "FROM scratch AS first\nLABEL stage=first\nCOPY a /a\nFROM first AS second\nLABEL stage=second\n",
+		"a":          "a",
 	}))
 	r.Image = host + "/acme/app"
 	for target, want := range map[string]string{"first": "first", "second": "second", "": "second"} {
@@ -219,7 +237,10 @@ func TestRegistryLogin(t *testing.T) {
 	t.Cleanup(guarded.Close)
 	host := strings.TrimPrefix(guarded.URL, "http://")
 	client := start(t, t.TempDir()).dial(t)
-	credential := spec.RegistryCredential{Host: host, Credential: spec.Credential{Username: "ci", Password: secret.New("s3cret")}}
+	credential := spec.RegistryCredential{
+		Host:       host,
+		Credential: spec.Credential{Username: "ci", Password: secret.New("s3cret")},
+	}
 
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"}))
 	r.Image, r.Registries = host+"/private/base", []spec.RegistryCredential{credential}
@@ -231,7 +252,9 @@ func TestRegistryLogin(t *testing.T) {
 		t.Error("push without the login worked")
 	}
 	var log bytes.Buffer
-	next := request(write(t, map[string]string{"Dockerfile": "FROM " + r.Image + "@" + base.Digest + "\nCOPY b /b\n", "b": "b"}))
+	next := request(
+		write(t, map[string]string{"Dockerfile": "FROM " + r.Image + "@" + base.Digest + "\nCOPY b /b\n", "b": "b"}),
+	)
 	next.Progress = &log
 	other := start(t, t.TempDir()).dial(t)
 	if _, err := other.Build(t.Context(), next); err == nil {

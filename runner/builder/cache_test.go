@@ -13,7 +13,12 @@ func TestACacheServesABuilderThatKnowsNothing(t *testing.T) {
 	needBuildKit(t)
 	host, dir := serveRegistry(t), t.TempDir()
 	image := host + "/acme/app"
-	registry := map[string]string{"ref": host + "/acme/app-cache:main", "mode": "max", "image-manifest": "true", "oci-mediatypes": "true"}
+	registry := map[string]string{
+		"ref":            host + "/acme/app-cache:main",
+		"mode":           "max",
+		"image-manifest": "true",
+		"oci-mediatypes": "true",
+	}
 	stages := []spec.Cache{
 		{Type: spec.CacheInline},
 		{Type: spec.CacheRegistry, Attrs: registry},
@@ -58,9 +63,18 @@ func TestACacheThatIsNotThereFailsNoBuild(t *testing.T) {
 	host := serveRegistry(t)
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"}))
 	r.Options.CacheFrom = []spec.Cache{
-		{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/none:none"}}, {Type: spec.CacheLocal, Attrs: map[string]string{"src": t.TempDir()}},
+		{
+			Type:  spec.CacheRegistry,
+			Attrs: map[string]string{"ref": host + "/acme/none:none"},
+		},
+		{Type: spec.CacheLocal, Attrs: map[string]string{"src": t.TempDir()}},
 	}
-	nobody := []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": "127.0.0.1:1/acme/none:none", "ignore-error": "true"}}}
+	nobody := []spec.Cache{
+		{
+			Type:  spec.CacheRegistry,
+			Attrs: map[string]string{"ref": "127.0.0.1:1/acme/none:none", "ignore-error": "true"},
+		},
+	}
 	r.Options.CacheTo = nobody
 	client := start(t, t.TempDir()).dial(t)
 	if built := build(t, client, r); !strings.HasPrefix(built.Digest, "sha256:") {

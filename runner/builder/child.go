@@ -71,7 +71,12 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 		return nil, err
 	}
 	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), ready: make(chan struct{})}
-	server, err := firstWorking(ctx, planIsolation(readMachine()), func() *exec.Cmd { return c.command(o) }, c.starter(o.Output))
+	server, err := firstWorking(
+		ctx,
+		planIsolation(readMachine()),
+		func() *exec.Cmd { return c.command(o) },
+		c.starter(o.Output),
+	)
 	var obstacle *Obstacle
 	switch {
 	case errors.As(err, &obstacle):

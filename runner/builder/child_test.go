@@ -18,7 +18,10 @@ func TestChildBuildsAndGoes(t *testing.T) {
 	dir := t.TempDir()
 	var out syncBuffer
 	child, err := builder.StartChild(t.Context(), builder.ChildOptions{
-		Dir: dir, InsecureRegistries: []string{"registry.invalid"}, Environ: append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=none"), Output: &out,
+		Dir:                dir,
+		InsecureRegistries: []string{"registry.invalid"},
+		Environ:            append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=none"),
+		Output:             &out,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &out)
@@ -31,7 +34,9 @@ func TestChildBuildsAndGoes(t *testing.T) {
 	_ = client.Close()
 	started := time.Now()
 	child.Stop()
-	if took := time.Since(started); took > 6*time.Second { // the race detector adds a second to the end of each of its three processes
+	if took := time.Since(
+		started,
+	); took > 6*time.Second { // the race detector adds a second to the end of each of its three processes
 		t.Errorf("it took %s to stop", took)
 	}
 	if left := processes(t, dir); len(left) != 0 {
@@ -64,14 +69,23 @@ func TestChildIsNotAwaitedAfterTheEnd(t *testing.T) {
 	needBuildKit(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := builder.StartChild(ctx, builder.ChildOptions{Dir: t.TempDir(), Environ: os.Environ()}); !errors.Is(err, context.Canceled) {
+	if _, err := builder.StartChild(
+		ctx,
+		builder.ChildOptions{Dir: t.TempDir(), Environ: os.Environ()},
+	); !errors.Is(
+		err,
+		context.Canceled,
+	) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestChildWhereNoneCanRun(t *testing.T) {
 	started := time.Now()
-	_, err := builder.StartChild(t.Context(), builder.ChildOptions{Dir: t.TempDir(), Environ: []string{"SLIPWAY_BUILDER_RUNTIME=no-such-runtime"}})
+	_, err := builder.StartChild(
+		t.Context(),
+		builder.ChildOptions{Dir: t.TempDir(), Environ: []string{"SLIPWAY_BUILDER_RUNTIME=no-such-runtime"}},
+	)
 	if err == nil || !strings.Contains(err.Error(), "no builder can run here") {
 		t.Errorf("got %v, want what to mend", err)
 	}

@@ -88,7 +88,10 @@ func Dial(ctx context.Context, address string, who identity.Identity) (*Client, 
 	}
 	var options []client.ClientOpt
 	if identity.Encrypts(address, who) {
-		options = append(options, client.WithGRPCDialOption(grpc.WithTransportCredentials(transport.NewTLS(who.Client()))))
+		options = append(
+			options,
+			client.WithGRPCDialOption(grpc.WithTransportCredentials(transport.NewTLS(who.Client()))),
+		)
 	}
 	bk, err := client.New(ctx, address, options...)
 	if err != nil {
@@ -178,7 +181,12 @@ func (r Request) say(format string, args ...any) {
 
 // solve runs a build. It returns at most abandonAfter after ctx has ended, while BuildKit's client
 // would wait for the server's last messages for seconds.
-func (c *Client) solve(ctx context.Context, r Request, options client.SolveOpt, out *progress) (*client.SolveResponse, error) {
+func (c *Client) solve(
+	ctx context.Context,
+	r Request,
+	options client.SolveOpt,
+	out *progress,
+) (*client.SolveResponse, error) {
 	defer out.close()
 	type result struct {
 		response *client.SolveResponse
@@ -238,7 +246,9 @@ func materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error)
 // check reports a missing context or Dockerfile. BuildKit would only report a broken transfer.
 func (r Request) check() error {
 	if info, err := os.Stat(r.Context); err != nil || !info.IsDir() {
-		return &BuildError{Err: fmt.Errorf("there is no build context directory %s in the repository", filepath.Base(r.Context))}
+		return &BuildError{
+			Err: fmt.Errorf("there is no build context directory %s in the repository", filepath.Base(r.Context)),
+		}
 	}
 	info, err := os.Lstat(r.Dockerfile)
 	if errors.Is(err, os.ErrNotExist) {

@@ -37,7 +37,13 @@ func TestWhoReadsTheContext(t *testing.T) {
 	needBuildKit(t)
 	const dockerfile, ignore = "FROM scratch\nCOPY . /\n", "Dockerfile\n.dockerignore\nsecret\n"
 	sent := map[string]string{"Dockerfile": dockerfile, ".dockerignore": ignore, "a": "sent", "secret": "sent"}
-	given := map[string]string{"Dockerfile": "FROM scratch\nCOPY a /not-this-one\n", ".dockerignore": ignore, "a": "read", "secret": "read", "b": "read"}
+	given := map[string]string{
+		"Dockerfile":    "FROM scratch\nCOPY a /not-this-one\n",
+		".dockerignore": ignore,
+		"a":             "read",
+		"secret":        "read",
+		"b":             "read",
+	}
 	byClient, byBuilder := map[string]string{"a": "sent"}, map[string]string{"a": "read", "b": "read"}
 	for name, c := range map[string]struct {
 		options builder.ChildOptions
@@ -77,7 +83,9 @@ func TestACacheIsTheSameHoweverTheContextCame(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
 	r := request(withShell(t, write(t, map[string]string{
-		"Dockerfile": shellStage + "COPY a folder /\nRUN busybox cat /proc/sys/kernel/random/uuid > /id\n", "a": "a", "folder/b": "b",
+		"Dockerfile": shellStage + "COPY a folder /\nRUN busybox cat /proc/sys/kernel/random/uuid > /id\n",
+		"a":          "a",
+		"folder/b":   "b",
 	})))
 	if err := os.Symlink("b", filepath.Join(r.Context, "folder/link")); err != nil {
 		t.Fatal(err)
@@ -90,10 +98,14 @@ func TestACacheIsTheSameHoweverTheContextCame(t *testing.T) {
 		return files(t, r.Image, image.Digest)["id"]
 	}
 	r.Image = host + "/acme/app"
-	r.Options.CacheTo = []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main", "mode": "max"}}}
+	r.Options.CacheTo = []spec.Cache{
+		{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main", "mode": "max"}},
+	}
 	sent := id(start(t, t.TempDir()).dial(t))
 	r.Image = host + "/other/app"
-	r.Options = spec.BuildOptions{CacheFrom: []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main"}}}}
+	r.Options = spec.BuildOptions{
+		CacheFrom: []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main"}}},
+	}
 	whole := r.Context
 	r.Context = write(t, nil) // a client that would have to send it cannot
 	if read := id(dialChild(t, builder.ChildOptions{Context: whole})); read != sent || read == "" {

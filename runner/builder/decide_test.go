@@ -105,7 +105,10 @@ func TestWhoseFault(t *testing.T) {
 
 func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 	login := func(host, name string) spec.RegistryCredential {
-		return spec.RegistryCredential{Host: host, Credential: spec.Credential{Username: name, Password: secret.New("pw-" + name)}}
+		return spec.RegistryCredential{
+			Host:       host,
+			Credential: spec.Credential{Username: name, Password: secret.New("pw-" + name)},
+		}
 	}
 	c := newCredentials("registry.example.com/team/app", []spec.RegistryCredential{
 		login("registry.example.com", "all"), login("registry.example.com/team", "team"),

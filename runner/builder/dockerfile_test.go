@@ -43,7 +43,17 @@ func TestONBUILD(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
 	client := start(t, t.TempDir()).dial(t)
-	base := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "ONBUILD COPY app /app\nONBUILD RUN busybox cp /app /made-of-it\n"})))
+	base := request(
+		withShell(
+			t,
+			write(
+				t,
+				map[string]string{
+					"Dockerfile": shellStage + "ONBUILD COPY app /app\nONBUILD RUN busybox cp /app /made-of-it\n",
+				},
+			),
+		),
+	)
 	base.Image = host + "/library/onbuild"
 	tagAs(t, base.Image, publish(t, client, base), "latest")
 	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "\n", "app": "the app"}))
@@ -58,10 +68,17 @@ func TestONBUILD(t *testing.T) {
 func TestADDOverHTTPWithAChecksum(t *testing.T) {
 	needBuildKit(t)
 	text := "what was published"
-	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }))
+	site := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }),
+	)
 	t.Cleanup(site.Close)
 	client := start(t, t.TempDir(), "--network", "host").dial(t)
-	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nARG SUM\nADD --checksum=$SUM " + site.URL + "/file /file\n"}))
+	r := request(
+		write(
+			t,
+			map[string]string{"Dockerfile": "FROM scratch\nARG SUM\nADD --checksum=$SUM " + site.URL + "/file /file\n"},
+		),
+	)
 	r.Image = serveRegistry(t) + "/acme/app"
 	r.BuildArgs = map[string]string{"SUM": fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))}
 	if got := files(t, r.Image, publish(t, client, r))["file"]; got != text {
@@ -80,7 +97,14 @@ func TestADDOfAGitRepositoryAtACommit(t *testing.T) {
 	first := remote.Commit(t, map[string]string{"lib/file": "first"})
 	remote.Commit(t, map[string]string{"lib/file": "second"})
 	client := start(t, t.TempDir(), "--network", "host").dial(t)
-	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nARG COMMIT\nADD " + remote.URL + "/app/.git#${COMMIT}:lib /lib\n"}))
+	r := request(
+		write(
+			t,
+			map[string]string{
+				"Dockerfile": "FROM scratch\nARG COMMIT\nADD " + remote.URL + "/app/.git#${COMMIT}:lib /lib\n",
+			},
+		),
+	)
 	r.Image, r.BuildArgs = serveRegistry(t)+"/acme/app", map[string]string{"COMMIT": first}
 	if _, err := client.Build(t.Context(), r); err == nil {
 		t.Error("a private repository was read without a credential")

@@ -88,9 +88,11 @@ func lazyRegexp(expression string) func() *regexp.Regexp {
 
 // infrastructureErrors matches error texts of Go's network stack, of registries and of the kernel. The
 // error types are lost in gRPC. The expression is compiled lazily to save start time.
-var infrastructureErrors = lazyRegexp(`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
-	`server misbehaving|unexpected status.*: (429|5\d\d)|toomanyrequests|no space left on device|disk quota|cannot allocate memory|` +
-	`transport is closing|error reading from server|no active session|context canceled|failed to mount|runc run failed: unable to start`)
+var infrastructureErrors = lazyRegexp(
+	`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
+		`server misbehaving|unexpected status.*: (429|5\d\d)|toomanyrequests|no space left on device|disk quota|cannot allocate memory|` +
+		`transport is closing|error reading from server|no active session|context canceled|failed to mount|runc run failed: unable to start`,
+)
 
 // dockerfileErrors matches errors of the Dockerfile for which BuildKit reports no line.
 var dockerfileErrors = lazyRegexp(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +

@@ -63,7 +63,12 @@ func TestABuilderInAContainerIsReachedByItsOwnCommand(t *testing.T) {
 		_ = client.Close()
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := builder.Dial(t.Context(), "docker-container://builder0", identity.Identity{}); err == nil || !strings.Contains(err.Error(), "executable file not found") {
+	if _, err := builder.Dial(
+		t.Context(),
+		"docker-container://builder0",
+		identity.Identity{},
+	); err == nil ||
+		!strings.Contains(err.Error(), "executable file not found") {
 		t.Errorf("without docker: got %v, want that it is not there", err)
 	}
 }

@@ -75,7 +75,12 @@ func planIsolation(f machineFacts) isolationPlan {
 	}
 	switch {
 	case f.keyring != nil && f.userNS == nil:
-		return none(fmt.Sprintf("this process may not use the kernel's keyring, as runc does for RUN steps (%v)", errnoOf(f.keyring)))
+		return none(
+			fmt.Sprintf(
+				"this process may not use the kernel's keyring, as runc does for RUN steps (%v)",
+				errnoOf(f.keyring),
+			),
+		)
 	case f.mayBePrivileged():
 		candidate := isolation{mode: ModePrivileged, attr: syscall.SysProcAttr{Cloneflags: rootFlags}}
 		if f.nestedUser {
@@ -88,7 +93,10 @@ func planIsolation(f machineFacts) isolationPlan {
 			return plan
 		}
 	case f.uid == 0 && f.admin:
-		plan.reasons = append(plan.reasons, "this is root with CAP_SYS_ADMIN, but /sys/fs/cgroup is read-only, and RUN steps need cgroups there")
+		plan.reasons = append(
+			plan.reasons,
+			"this is root with CAP_SYS_ADMIN, but /sys/fs/cgroup is read-only, and RUN steps need cgroups there",
+		)
 	}
 	switch {
 	case f.userNS != nil:
@@ -186,7 +194,9 @@ func helperMapped(f machineFacts) isolation {
 }
 
 func runIDMap(ctx context.Context, command string, pid, own int, sub user.SubID) error {
-	out, err := exec.CommandContext(ctx, command, idMapArgs(pid, own, sub)...).CombinedOutput() //nolint:gosec // one of two fixed names
+	out, err := exec.CommandContext(ctx, command, idMapArgs(pid, own, sub)...).
+		CombinedOutput()
+		//nolint:gosec // one of two fixed names
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, strings.Join(strings.Fields(string(out)), " "))
 	}

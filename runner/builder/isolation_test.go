@@ -45,7 +45,10 @@ func TestPlanIsolation(t *testing.T) {
 		facts := ordinary
 		c.change(&facts)
 		plan := planIsolation(facts)
-		if got := modes(plan.candidates); got != c.modes || !strings.Contains(plan.why(), c.why) || !strings.Contains(plan.mend, c.mend) {
+		if got := modes(
+			plan.candidates,
+		); got != c.modes || !strings.Contains(plan.why(), c.why) ||
+			!strings.Contains(plan.mend, c.mend) {
 			t.Errorf("%s: got %q against %q, mend %q", name, got, plan.reasons, plan.mend)
 		}
 		if f := probeMode(plan); f.OK != (c.modes != "") || f.OK == (f.Mend != "") || f.Detail == "" {
@@ -62,7 +65,8 @@ func modes(ways []isolation) string {
 		if way.sharedPIDs {
 			mode += "+"
 		}
-		if (way.attr.Cloneflags&syscall.CLONE_NEWPID == 0) != way.sharedPIDs || way.attr.Cloneflags&syscall.CLONE_NEWNS == 0 {
+		if (way.attr.Cloneflags&syscall.CLONE_NEWPID == 0) != way.sharedPIDs ||
+			way.attr.Cloneflags&syscall.CLONE_NEWNS == 0 {
 			mode += " in the wrong namespaces"
 		}
 		all = append(all, mode)
@@ -104,7 +108,10 @@ func TestIdentityMapKeepsToTheRangesThatThereAre(t *testing.T) {
 
 func TestFactsOfAProcessStatus(t *testing.T) {
 	status := "Name:\tx\nCapEff:\t00000000a80425fb\nSeccomp:\t2\nSeccomp_filters:\t1\n"
-	if caps := effectiveCaps(status); caps&(1<<unix.CAP_SETUID) == 0 || caps&(1<<unix.CAP_SYS_ADMIN) != 0 || statusField(status, "Seccomp") != "2" {
+	if caps := effectiveCaps(
+		status,
+	); caps&(1<<unix.CAP_SETUID) == 0 || caps&(1<<unix.CAP_SYS_ADMIN) != 0 ||
+		statusField(status, "Seccomp") != "2" {
 		t.Errorf("got %x, %q", caps, statusField(status, "Seccomp"))
 	}
 	if effectiveCaps("") != 0 || effectiveCaps("CapEff:\tzz\n") != 0 {

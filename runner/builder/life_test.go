@@ -26,11 +26,20 @@ func TestSecondServerOnAStateFailsAtOnce(t *testing.T) {
 	if err := second.wait(t, 5*time.Second); err == nil {
 		t.Error("the second server ran")
 	}
-	if want := "in use by process " + strconv.Itoa(first.cmd.Process.Pid); !strings.Contains(second.log.String(), want) {
+	if want := "in use by process " + strconv.Itoa(
+		first.cmd.Process.Pid,
+	); !strings.Contains(
+		second.log.String(),
+		want,
+	) {
 		t.Errorf("got %s\nwant %q", second.log, want)
 	}
 	other := launch(t, t.TempDir(), "--address", first.address)
-	if err := other.wait(t, 5*time.Second); err == nil || !strings.Contains(other.log.String(), "another server answers") {
+	if err := other.wait(
+		t,
+		5*time.Second,
+	); err == nil ||
+		!strings.Contains(other.log.String(), "another server answers") {
 		t.Errorf("a second server took the socket: %v %s", err, other.log)
 	}
 	build(t, first.dial(t), request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /\n", "a": ""})))
@@ -64,7 +73,9 @@ func TestSigtermEndsABuildSoon(t *testing.T) {
 	client := server.dial(t)
 	failed := make(chan error, 1)
 	running := make(chan struct{})
-	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN echo it-runs; busybox sleep 100\n"})))
+	r := request(
+		withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN echo it-runs; busybox sleep 100\n"})),
+	)
 	r.Progress = onText("it-runs", func() { close(running) })
 	go func() { _, err := client.Build(t.Context(), r); failed <- err }()
 	<-running
@@ -87,7 +98,15 @@ func TestKillLeavesNothing(t *testing.T) {
 			client := server.dial(t)
 			mark := "4242" + strconv.Itoa(os.Getpid()%1000)
 			running := make(chan struct{})
-			r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN echo it-runs; busybox sleep " + mark + "\n"})))
+			r := request(
+				withShell(
+					t,
+					write(
+						t,
+						map[string]string{"Dockerfile": shellStage + "RUN echo it-runs; busybox sleep " + mark + "\n"},
+					),
+				),
+			)
 			r.Progress = onText("it-runs", func() { close(running) })
 			failed := make(chan error, 1)
 			go func() { _, err := client.Build(t.Context(), r); failed <- err }()
@@ -120,7 +139,11 @@ func TestKillLeavesNothing(t *testing.T) {
 			}
 		})
 	}
-	build(t, start(t, state).dial(t), request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN true\n"}))))
+	build(
+		t,
+		start(t, state).dial(t),
+		request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN true\n"}))),
+	)
 }
 
 func TestSocketBelongsToItsGroup(t *testing.T) {
@@ -143,7 +166,12 @@ func TestServeInProcess(t *testing.T) {
 	defer cancel()
 	state := t.TempDir()
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	config := server.Config{Address: "unix://" + state + ".sock", State: state, Network: builder.NetworkNone, Ready: func() { close(ready) }}
+	config := server.Config{
+		Address: "unix://" + state + ".sock",
+		State:   state,
+		Network: builder.NetworkNone,
+		Ready:   func() { close(ready) },
+	}
 	go func() { ended <- server.Serve(ctx, config) }()
 	select {
 	case <-ready:
@@ -168,13 +196,22 @@ func TestServeInProcess(t *testing.T) {
 
 func TestConfigFaults(t *testing.T) {
 	cases := map[string]server.Config{
-		"no state":           {Address: "unix:///x"},
-		"negative cache":     {State: t.TempDir(), CacheBytes: -1},
-		"address of TCP":     {State: t.TempDir(), Address: "tcp://127.0.0.1:1"},
-		"relative socket":    {State: t.TempDir(), Address: "unix://x"},
-		"unknown network":    {State: t.TempDir(), Address: "unix://" + t.TempDir() + "/s", Network: "bridge"},
-		"runtime is missing": {State: t.TempDir(), Address: "unix://" + t.TempDir() + "/s", OCIRuntime: "no-such-runtime"},
-		"illegal frontend":   {State: t.TempDir(), Address: "unix://" + t.TempDir() + "/s", Network: builder.NetworkNone, Frontends: []string{"A B"}},
+		"no state":        {Address: "unix:///x"},
+		"negative cache":  {State: t.TempDir(), CacheBytes: -1},
+		"address of TCP":  {State: t.TempDir(), Address: "tcp://127.0.0.1:1"},
+		"relative socket": {State: t.TempDir(), Address: "unix://x"},
+		"unknown network": {State: t.TempDir(), Address: "unix://" + t.TempDir() + "/s", Network: "bridge"},
+		"runtime is missing": {
+			State:      t.TempDir(),
+			Address:    "unix://" + t.TempDir() + "/s",
+			OCIRuntime: "no-such-runtime",
+		},
+		"illegal frontend": {
+			State:     t.TempDir(),
+			Address:   "unix://" + t.TempDir() + "/s",
+			Network:   builder.NetworkNone,
+			Frontends: []string{"A B"},
+		},
 	}
 	for name, config := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +239,15 @@ func TestRuntimesThatDoNotWork(t *testing.T) {
 	if err := os.WriteFile(old, []byte("#!/bin/sh\necho 'Usage: crun run [--no-pivot]'\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := server.Serve(t.Context(), server.Config{State: filepath.Join(dir, "s"), Address: "unix://" + dir + "/sock", Network: builder.NetworkNone, OCIRuntime: old})
+	err := server.Serve(
+		t.Context(),
+		server.Config{
+			State:      filepath.Join(dir, "s"),
+			Address:    "unix://" + dir + "/sock",
+			Network:    builder.NetworkNone,
+			OCIRuntime: old,
+		},
+	)
 	if err == nil || !strings.Contains(err.Error(), "use runc") {
 		t.Errorf("got %v", err)
 	}

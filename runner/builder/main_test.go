@@ -44,7 +44,11 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	app := &cli.Command{Name: "slipway", Commands: []*cli.Command{server.Command()}, ExitErrHandler: func(context.Context, *cli.Command, error) {}}
+	app := &cli.Command{
+		Name:           "slipway",
+		Commands:       []*cli.Command{server.Command()},
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+	}
 	err := app.Run(ctx, os.Args)
 	stop()
 	if err == nil {

@@ -106,7 +106,9 @@ func Run(ctx context.Context, state string, serve func(ctx context.Context) erro
 
 // selfCommand returns a command that runs this program with the same arguments, in another stage.
 func selfCommand(stage string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:gosec,noctx // this program itself; the stage before stops it
+	cmd := exec.Command(
+		"/proc/self/exe",
+		os.Args[1:]...) //nolint:gosec,noctx // this program itself; the stage before stops it
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), stageVar+"="+stage)
@@ -152,7 +154,10 @@ func awaitMap() error {
 	if err := os.Setenv(stageVar, stageInit); err != nil {
 		return fmt.Errorf("start builder again: %w", err)
 	}
-	return fmt.Errorf("start builder again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ())) //nolint:gosec // this program itself
+	return fmt.Errorf(
+		"start builder again: %w",
+		syscall.Exec("/proc/self/exe", os.Args, os.Environ()),
+	) //nolint:gosec // this program itself
 }
 
 // initProcess runs the stage init. It is PID 1 of the namespaces unless the PIDs are shared.

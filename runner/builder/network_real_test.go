@@ -30,7 +30,12 @@ func TestNetworkOfRUN(t *testing.T) {
 				t.Errorf("the log does not name the network: %s", server.log)
 			}
 			port := greet(t)
-			steps := fmt.Sprintf("RUN busybox nc -w 3 %s %d </dev/null || echo no-outside\nRUN busybox nc -w 3 127.0.0.1 %d </dev/null || echo no-loopback\n", ownAddress(t), port, port)
+			steps := fmt.Sprintf(
+				"RUN busybox nc -w 3 %s %d </dev/null || echo no-outside\nRUN busybox nc -w 3 127.0.0.1 %d </dev/null || echo no-loopback\n",
+				ownAddress(t),
+				port,
+				port,
+			)
 			r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + steps})))
 			var log bytes.Buffer
 			r.Progress, r.NoCache = &log, true
@@ -54,10 +59,17 @@ func needNetwork(t *testing.T, mode string) {
 	if mode == builder.NetworkCNI {
 		needRoot(t)
 	}
-	need := map[string][]string{builder.NetworkCNI: {"/usr/lib/cni/bridge", "iptables"}, builder.NetworkSlirp: {"slirp4netns"}}
+	need := map[string][]string{
+		builder.NetworkCNI:   {"/usr/lib/cni/bridge", "iptables"},
+		builder.NetworkSlirp: {"slirp4netns"},
+	}
 	for _, program := range need[mode] {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("SKIPPED: network %s needs %s, which is absent (Debian: apt-get install containernetworking-plugins iptables slirp4netns)", mode, program)
+			t.Skipf(
+				"SKIPPED: network %s needs %s, which is absent (Debian: apt-get install containernetworking-plugins iptables slirp4netns)",
+				mode,
+				program,
+			)
 		}
 	}
 }
@@ -91,7 +103,8 @@ func ownAddress(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, a := range addresses {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() && !strings.HasPrefix(ip.IP.String(), "10.209.") {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() &&
+			!strings.HasPrefix(ip.IP.String(), "10.209.") {
 			return ip.IP.String()
 		}
 	}

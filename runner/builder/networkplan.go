@@ -78,7 +78,9 @@ func PlanNetwork(asked string, f NetworkFacts) (NetworkPlan, error) {
 		}
 	case NetworkSlirp:
 		if f.Slirp == "" {
-			return NetworkPlan{}, errors.New("network slirp4netns: it needs the program slirp4netns and the device /dev/net/tun")
+			return NetworkPlan{}, errors.New(
+				"network slirp4netns: it needs the program slirp4netns and the device /dev/net/tun",
+			)
 		}
 	case NetworkNone, NetworkHost:
 	default:

@@ -16,7 +16,14 @@ func TestAStateThatIsLostIsNotSynced(t *testing.T) {
 	own := filters(t, "self")
 	for what, c := range map[string]struct{ state, more string }{"lost": {"", "1"}, "kept": {t.TempDir(), "0"}} {
 		dir := t.TempDir()
-		child, err := builder.StartChild(t.Context(), builder.ChildOptions{Dir: dir, State: c.state, Environ: append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=none")})
+		child, err := builder.StartChild(
+			t.Context(),
+			builder.ChildOptions{
+				Dir:     dir,
+				State:   c.state,
+				Environ: append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=none"),
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,8 +52,10 @@ func (r Request) exporterAttrs() map[string]string {
 	o := r.Options
 	attested := o.Provenance != "" || o.SBOM != ""
 	attrs := map[string]string{
-		"compression":    cmp.Or(o.Compression.Type, "gzip"),
-		"oci-mediatypes": strconv.FormatBool(o.OCI || len(o.Annotations) > 0 || attested || o.Compression.Type == "zstd"),
+		"compression": cmp.Or(o.Compression.Type, "gzip"),
+		"oci-mediatypes": strconv.FormatBool(
+			o.OCI || len(o.Annotations) > 0 || attested || o.Compression.Type == "zstd",
+		),
 	}
 	switch {
 	case o.Compression.Level != "":

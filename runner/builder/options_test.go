@@ -44,9 +44,14 @@ func TestSecretsAnAgentHostsAndProxiesReachRUN(t *testing.T) {
 		"RUN [ ! -e /run/secrets/npm ] && [ -z \"$SSH_AUTH_SOCK\" ]\n"})))
 	proxy := secret.New("http://ci:canary-proxy@proxy")
 	r.Options = spec.BuildOptions{
-		Secrets: []spec.BuildSecret{{ID: "npm", Value: secret.New("canary-npm")}}, SSHKey: secret.New(sshKey(t)),
-		Hosts:   []spec.Host{{Name: "db", Address: netip.MustParseAddr("10.1.2.3")}, {Name: "six", Address: netip.MustParseAddr("fe80::1")}},
-		Proxies: []spec.Proxy{{Name: "HTTP_PROXY", Value: proxy}, {Name: "http_proxy", Value: proxy}}, Pull: true,
+		Secrets: []spec.BuildSecret{{ID: "npm", Value: secret.New("canary-npm")}},
+		SSHKey:  secret.New(sshKey(t)),
+		Hosts: []spec.Host{
+			{Name: "db", Address: netip.MustParseAddr("10.1.2.3")},
+			{Name: "six", Address: netip.MustParseAddr("fe80::1")},
+		},
+		Proxies: []spec.Proxy{{Name: "HTTP_PROXY", Value: proxy}, {Name: "http_proxy", Value: proxy}},
+		Pull:    true,
 	}
 	r.Image = serveRegistry(t) + "/acme/app"
 	built := build(t, client, r)
@@ -62,13 +67,25 @@ func TestSecretsAnAgentHostsAndProxiesReachRUN(t *testing.T) {
 func TestASecretThatIsNotGivenFailsWithItsName(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
-	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN --mount=type=secret,id=npm,required=true true\n"})))
+	r := request(
+		withShell(
+			t,
+			write(
+				t,
+				map[string]string{"Dockerfile": shellStage + "RUN --mount=type=secret,id=npm,required=true true\n"},
+			),
+		),
+	)
 	var blame *builder.BuildError
 	if _, err := client.Build(t.Context(), r); !errors.As(err, &blame) || !strings.Contains(err.Error(), "npm") {
 		t.Errorf("got %v, want a *BuildError that names the secret", err)
 	}
 	r.Options.SSHKey = secret.New("canary")
-	if _, err := client.Build(t.Context(), r); err == nil || !strings.Contains(err.Error(), "ssh_agent_key") || strings.Contains(err.Error(), "canary") {
+	if _, err := client.Build(
+		t.Context(),
+		r,
+	); err == nil || !strings.Contains(err.Error(), "ssh_agent_key") ||
+		strings.Contains(err.Error(), "canary") {
 		t.Errorf("a key that is none: got %v", err)
 	}
 }

@@ -44,13 +44,18 @@ func index(t *testing.T, image, digest string) v1.ImageIndex {
 func TestLabelsAndAnnotations(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
-	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nLABEL own=1 team=none\nCOPY a /a\n", "a": "a"}))
+	r := request(
+		write(t, map[string]string{"Dockerfile": "FROM scratch\nLABEL own=1 team=none\nCOPY a /a\n", "a": "a"}),
+	)
 	r.Image = serveRegistry(t) + "/acme/app"
 	plain := pull(t, r.Image, publish(t, client, r))
 	if got, err := plain.MediaType(); err != nil || got != types.DockerManifestSchema2 {
 		t.Errorf("asked for nothing, the image is %s, %v", got, err)
 	}
-	notes := map[string]string{"org.opencontainers.image.revision": "4f1d0c8", "org.opencontainers.image.title": "A, b=c"}
+	notes := map[string]string{
+		"org.opencontainers.image.revision": "4f1d0c8",
+		"org.opencontainers.image.title":    "A, b=c",
+	}
 	r.Options.Labels, r.Options.Annotations = map[string]string{"team": "a", "text": "a=b, \"c\""}, notes
 	img := pull(t, r.Image, publish(t, client, r))
 	if diff := cmp.Diff(map[string]string{"own": "1", "team": "a", "text": "a=b, \"c\""}, labels(t, img)); diff != "" {
@@ -85,7 +90,15 @@ func TestCompression(t *testing.T) {
 		"uncompressed": types.DockerUncompressedLayer,
 	} {
 		// Each is another file: a layer that is there in one form is not made again in another.
-		r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": kind + strings.Repeat("some text ", 5000)}))
+		r := request(
+			write(
+				t,
+				map[string]string{
+					"Dockerfile": "FROM scratch\nCOPY a /a\n",
+					"a":          kind + strings.Repeat("some text ", 5000),
+				},
+			),
+		)
 		r.Image = host + "/acme/app"
 		r.Options.Compression.Type, r.Options.Compression.Level, _ = strings.Cut(kind, ":")
 		layers, err := pull(t, r.Image, publish(t, client, r)).Layers()
@@ -110,19 +123,26 @@ func TestProvenanceAndSBOMAreAttached(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
 	host := serveRegistry(t)
-	scanner := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage +
-		"COPY --chmod=755 scan /scan\nENTRYPOINT [\"/scan\"]\n",
-		"scan": "#!/bin/sh\necho '{\"_type\":\"https://in-toto.io/Statement/v0.1\",\"predicateType\":\"https://spdx.dev/Document\",\"predicate\":{\"name\":\"found-by-scan\"}}' > $BUILDKIT_SCAN_DESTINATION/a.spdx.json\n"})))
+	scanner := request(withShell(t, write(t, map[string]string{
+		"Dockerfile": shellStage +
+			"COPY --chmod=755 scan /scan\nENTRYPOINT [\"/scan\"]\n",
+		"scan": "#!/bin/sh\necho '{\"_type\":\"https://in-toto.io/Statement/v0.1\",\"predicateType\":\"https://spdx.dev/Document\",\"predicate\":{\"name\":\"found-by-scan\"}}' > $BUILDKIT_SCAN_DESTINATION/a.spdx.json\n",
+	})))
 	scanner.Image = host + "/acme/scanner"
 	tagAs(t, scanner.Image, publish(t, client, scanner), "1")
 
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"}))
 	proxy := secret.New("http://ci:canary@proxy")
 	r.Image = host + "/acme/app"
-	r.Options = spec.BuildOptions{Provenance: "mode=min", SBOM: "generator=" + scanner.Image + ":1", Proxies: []spec.Proxy{{Name: "HTTP_PROXY", Value: proxy}}}
+	r.Options = spec.BuildOptions{
+		Provenance: "mode=min",
+		SBOM:       "generator=" + scanner.Image + ":1",
+		Proxies:    []spec.Proxy{{Name: "HTTP_PROXY", Value: proxy}},
+	}
 	list := index(t, r.Image, publish(t, client, r))
 	manifest, err := list.IndexManifest()
-	if err != nil || len(manifest.Manifests) != 2 || manifest.Manifests[1].Annotations["vnd.docker.reference.type"] != "attestation-manifest" {
+	if err != nil || len(manifest.Manifests) != 2 ||
+		manifest.Manifests[1].Annotations["vnd.docker.reference.type"] != "attestation-manifest" {
 		t.Fatalf("%+v, %v", manifest, err)
 	}
 	attestations, err := list.Image(manifest.Manifests[1].Digest)
@@ -144,7 +164,9 @@ func TestProvenanceAndSBOMAreAttached(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if text := all.String(); !strings.Contains(text, "found-by-scan") || !strings.Contains(text, "slsa.dev/provenance") || strings.Contains(text, "canary") {
+	if text := all.String(); !strings.Contains(text, "found-by-scan") ||
+		!strings.Contains(text, "slsa.dev/provenance") ||
+		strings.Contains(text, "canary") {
 		t.Errorf("attested: %s", text)
 	}
 }

@@ -70,11 +70,23 @@ func probeNetwork(asked string) Finding {
 	plan, err := PlanNetwork(asked, ReadNetworkFacts(Privileged()))
 	switch {
 	case err != nil:
-		return Finding{Name: "network", Detail: err.Error(), Mend: "apt-get install containernetworking-plugins iptables slirp4netns"}
+		return Finding{
+			Name:   "network",
+			Detail: err.Error(),
+			Mend:   "apt-get install containernetworking-plugins iptables slirp4netns",
+		}
 	case asked == NetworkAuto && plan.Mode == NetworkNone:
-		return Finding{Name: "network", Detail: "RUN steps have no network: " + plan.Reason, Mend: "apt-get install slirp4netns"}
+		return Finding{
+			Name:   "network",
+			Detail: "RUN steps have no network: " + plan.Reason,
+			Mend:   "apt-get install slirp4netns",
+		}
 	case plan.Mode == NetworkHost:
-		return Finding{Name: "network", OK: true, Detail: "host: RUN steps can reach every service on this machine's loopback"}
+		return Finding{
+			Name:   "network",
+			OK:     true,
+			Detail: "host: RUN steps can reach every service on this machine's loopback",
+		}
 	default:
 		return Finding{Name: "network", OK: true, Detail: plan.Mode + ": " + plan.Reason}
 	}
@@ -103,7 +115,11 @@ func probeState(state string) Finding {
 		return Finding{Name: findingState, OK: true, Detail: state + " will be made"}
 	}
 	if err := unix.Access(state, unix.W_OK); err != nil {
-		return Finding{Name: findingState, Detail: fmt.Sprintf("%s: %v", state, err), Mend: "give the directory to the user that runs the builder"}
+		return Finding{
+			Name:   findingState,
+			Detail: fmt.Sprintf("%s: %v", state, err),
+			Mend:   "give the directory to the user that runs the builder",
+		}
 	}
 	unlock, err := LockState(state)
 	var locked *LockedError
@@ -111,7 +127,11 @@ func probeState(state string) Finding {
 		return Finding{Name: findingState, OK: true, Detail: locked.Error()}
 	}
 	if err != nil {
-		return Finding{Name: findingState, Detail: err.Error(), Mend: "give the directory to the user that runs the builder"}
+		return Finding{
+			Name:   findingState,
+			Detail: err.Error(),
+			Mend:   "give the directory to the user that runs the builder",
+		}
 	}
 	unlock()
 	return Finding{Name: findingState, OK: true, Detail: state + " is free"}

@@ -62,7 +62,12 @@ func (r Request) pushedByBuilder() bool { return r.Publish && !r.Whole }
 
 // start starts a build. If only the builder pushes, it needs no materialize: its push fetches missing
 // layers of a base image itself, and skips layers that the registry already has.
-func (c *Client) start(ctx context.Context, r Request, options client.SolveOpt, status chan *client.SolveStatus) (*client.SolveResponse, error) {
+func (c *Client) start(
+	ctx context.Context,
+	r Request,
+	options client.SolveOpt,
+	status chan *client.SolveStatus,
+) (*client.SolveResponse, error) {
 	if r.pushedByBuilder() {
 		options.Frontend = FrontendDockerfile
 		return c.bk.Solve(ctx, nil, options, status)

@@ -46,7 +46,8 @@ func TestTheBuilderPublishesByTag(t *testing.T) {
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "tagged"}))
 	r.Image, r.Publish, r.Tag = host+"/acme/app", true, "1.2"
 	image := build(t, client, r)
-	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "tagged" || !slices.Equal(tags(t, r.Image), []string{"1.2"}) {
+	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "tagged" ||
+		!slices.Equal(tags(t, r.Image), []string{"1.2"}) {
 		t.Errorf("%+v, file is %q, tags are %v", image, got, tags(t, r.Image))
 	}
 }
@@ -80,7 +81,8 @@ func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "kept"}))
 	r.Image, r.Publish, r.NoCache, r.Progress = "127.0.0.1:1/acme/app", true, true, &log
 	image := build(t, client, r)
-	if image.Steps != 1 || image.Cached != 0 || len(image.Ran) != 1 || image.Ran[0].Cached || !strings.Contains(log.String(), "CACHED") {
+	if image.Steps != 1 || image.Cached != 0 || len(image.Ran) != 1 || image.Ran[0].Cached ||
+		!strings.Contains(log.String(), "CACHED") {
 		t.Errorf("the step ran, and is not to run again: %+v\n%s", image, &log)
 	}
 	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push it, so this step is going to") {

@@ -23,7 +23,11 @@ func TestStepsThatRanFitTheDockerfile(t *testing.T) {
 	}
 	second := build(t, client, request(dir))
 	found := hints.Find([]byte(text), second.Ran)
-	if want := strings.Count(text, "\n"); len(found) != 1 || found[0].Line != want || !strings.Contains(found[0].Text, "COPY --link") {
+	if want := strings.Count(
+		text,
+		"\n",
+	); len(found) != 1 || found[0].Line != want ||
+		!strings.Contains(found[0].Text, "COPY --link") {
 		t.Errorf("got %+v of %+v, want COPY --link in line %d", found, second.Ran, want)
 	}
 }

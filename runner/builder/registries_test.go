@@ -29,7 +29,14 @@ func TestBaseImagesByMirrorAndByCertificate(t *testing.T) {
 	private := httptest.NewTLSServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(private.Close)
 	host := strings.TrimPrefix(private.URL, "https://")
-	base, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{Architecture: runtime.GOARCH, OS: "linux", Config: v1.Config{Labels: map[string]string{"team": "a"}}})
+	base, err := mutate.ConfigFile(
+		empty.Image,
+		&v1.ConfigFile{
+			Architecture: runtime.GOARCH,
+			OS:           "linux",
+			Config:       v1.Config{Labels: map[string]string{"team": "a"}},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +71,9 @@ func TestRUNAsksTheNameServersThatWereNamed(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir(), "--dns", "10.9.8.7", "--dns-search", "corp.example.com").dial(t)
 	var out bytes.Buffer
-	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN busybox cat /etc/resolv.conf\n"})))
+	r := request(
+		withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN busybox cat /etc/resolv.conf\n"})),
+	)
 	r.Progress = &out
 	if _, err := client.Build(t.Context(), r); err != nil {
 		t.Fatalf("%v\n%s", err, &out)

@@ -68,11 +68,28 @@ func TestRemoteBuilder(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	revoked := filepath.Join(dir, "revoked")
-	if err := os.WriteFile(revoked, []byte(client(t, filepath.Join(dir, "revoked.pem")).Fingerprint()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(
+		revoked,
+		[]byte(client(t, filepath.Join(dir, "revoked.pem")).Fingerprint()+"\n"),
+		0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
-	server := launch(t, t.TempDir(), "--address", address, "--tls", filepath.Join(dir, "server.pem"), "--revoked", revoked)
-	eventually(t, "the builder is not ready", func() bool { return strings.Contains(server.log.String(), "builder is ready") })
+	server := launch(
+		t,
+		t.TempDir(),
+		"--address",
+		address,
+		"--tls",
+		filepath.Join(dir, "server.pem"),
+		"--revoked",
+		revoked,
+	)
+	eventually(
+		t,
+		"the builder is not ready",
+		func() bool { return strings.Contains(server.log.String(), "builder is ready") },
+	)
 
 	c, err := builder.Dial(t.Context(), address, client(t, filepath.Join(dir, "client.pem")))
 	if err != nil {

@@ -18,7 +18,10 @@ func TestS8AnArgumentThatLooksLikeASecretIsWarnedOf(t *testing.T) {
 		if _, err := client.Build(t.Context(), r); err != nil {
 			t.Fatalf("%v\n%s", err, &log)
 		}
-		if got := strings.Contains(log.String(), `Do not use ARG or ENV instructions for sensitive data (ARG "`+name+`") (line 2)`); got != warned {
+		if got := strings.Contains(
+			log.String(),
+			`Do not use ARG or ENV instructions for sensitive data (ARG "`+name+`") (line 2)`,
+		); got != warned {
 			t.Errorf("%s: a warning %v, want %v:\n%s", name, got, warned, &log)
 		}
 	}

@@ -18,8 +18,13 @@ const unknownVersion = "v0.0.0"
 // checkVersion rejects a BuildKit version that is known to be unsafe. It accepts an unknown version,
 // because Slipway's builder and custom builds report none.
 func checkVersion(v string) error {
-	if !semver.IsValid(v) || semver.Compare(v, oldestVersion) >= 0 || semver.Compare(semver.Canonical(v), unknownVersion) == 0 {
+	if !semver.IsValid(v) || semver.Compare(v, oldestVersion) >= 0 ||
+		semver.Compare(semver.Canonical(v), unknownVersion) == 0 {
 		return nil
 	}
-	return fmt.Errorf("it is BuildKit %s, of which a Dockerfile's frontend may leave its storage (CVE-2026-33747): update it to %s or newer", v, oldestVersion)
+	return fmt.Errorf(
+		"it is BuildKit %s, of which a Dockerfile's frontend may leave its storage (CVE-2026-33747): update it to %s or newer",
+		v,
+		oldestVersion,
+	)
 }

@@ -25,7 +25,10 @@ func (v versioned) Info(context.Context, *controlapi.InfoRequest) (*controlapi.I
 	return &controlapi.InfoResponse{BuildkitVersion: &apitypes.BuildkitVersion{Version: v.version}}, nil
 }
 
-func (v versioned) ListenBuildHistory(_ *controlapi.BuildHistoryRequest, s grpc.ServerStreamingServer[controlapi.BuildHistoryEvent]) error {
+func (v versioned) ListenBuildHistory(
+	_ *controlapi.BuildHistoryRequest,
+	s grpc.ServerStreamingServer[controlapi.BuildHistoryEvent],
+) error {
 	<-s.Context().Done()
 	return nil
 }

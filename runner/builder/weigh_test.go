@@ -40,7 +40,10 @@ func TestWhatTheBuilderForgotIsReadOfTheRegistry(t *testing.T) {
 	forgot := errors.New("forgotten")
 	forgetful := reader(func(string) ([]byte, error) { return nil, forgot })
 	read := forgetful.withRegistryFallback(t.Context(), r)
-	if raw, size, err := read.measure(digest.String()); raw != nil || size != 0 || !errors.Is(err, forgot) || !strings.Contains(err.Error(), "not in the registry") {
+	if raw, size, err := read.measure(
+		digest.String(),
+	); raw != nil || size != 0 || !errors.Is(err, forgot) ||
+		!strings.Contains(err.Error(), "not in the registry") {
 		t.Errorf("in no registry: %q, %d, %v; want both errors", raw, size, err)
 	}
 	if err := remote.WriteIndex(ref, index); err != nil {
@@ -56,7 +59,10 @@ func TestWhatTheBuilderForgotIsReadOfTheRegistry(t *testing.T) {
 		}
 		return nil, forgot
 	})
-	if raw, size, err := partly.measure(digest.String()); !bytes.Equal(raw, want) || size != 0 || !errors.Is(err, forgot) {
+	if raw, size, err := partly.measure(
+		digest.String(),
+	); !bytes.Equal(raw, want) || size != 0 ||
+		!errors.Is(err, forgot) {
 		t.Errorf("without its images: %q, %d, %v; want %q and no size", raw, size, err, want)
 	}
 	ended, end := context.WithCancel(t.Context())

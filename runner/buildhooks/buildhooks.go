@@ -116,8 +116,11 @@ func (h Hooks) CheckPush() error {
 		return fmt.Errorf("build hook hooks/push has to push the image, and %s: "+
 			"delete the hook, and Slipway pushes every tag, or set SLIPWAY_PUSH_HOOKS=on", off)
 	case h.Has(Build):
-		return fmt.Errorf("build hook hooks/build builds in place of the Dockerfile, so it has to push the image, and %s: "+
-			"build with the Dockerfile and build arguments, or set SLIPWAY_PUSH_HOOKS=on", off)
+		return fmt.Errorf(
+			"build hook hooks/build builds in place of the Dockerfile, so it has to push the image, and %s: "+
+				"build with the Dockerfile and build arguments, or set SLIPWAY_PUSH_HOOKS=on",
+			off,
+		)
 	}
 	return nil
 }

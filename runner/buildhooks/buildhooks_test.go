@@ -98,7 +98,12 @@ func TestB4RunsInTheDockerfilesFolder(t *testing.T) {
 
 func TestAHookThatIsNotThere(t *testing.T) {
 	h := find(t, nil)
-	if out, err := run(t, h, buildhooks.Build); out != "" || err != nil || h.Has(buildhooks.Build) || h.Present() != nil {
+	if out, err := run(
+		t,
+		h,
+		buildhooks.Build,
+	); out != "" || err != nil || h.Has(buildhooks.Build) ||
+		h.Present() != nil {
 		t.Errorf("%q, %v", out, err)
 	}
 }
@@ -244,7 +249,8 @@ func TestHooksThatNeedARegistryCredential(t *testing.T) {
 			if (err != nil) != (test.fault != "") {
 				t.Fatalf("got %v, want an error: %t", err, test.fault != "")
 			}
-			if err != nil && (!strings.Contains(err.Error(), test.fault) || !strings.Contains(err.Error(), "SLIPWAY_PUSH_HOOKS=on")) {
+			if err != nil &&
+				(!strings.Contains(err.Error(), test.fault) || !strings.Contains(err.Error(), "SLIPWAY_PUSH_HOOKS=on")) {
 				t.Errorf("got %q, want %q and the setting in it", err, test.fault)
 			}
 		})

@@ -18,8 +18,15 @@ import (
 
 func example() spec.Spec {
 	return spec.Spec{
-		Image: "registry.example.com/acme/app", Tags: []string{"1.2", "1", "latest"}, Dockerfile: "svc/Dockerfile.prod", Caching: true,
-		Source: spec.Source{RefName: "v1.2", Commit: strings.Repeat("a", 40), Message: "Say \"1.2\"\n\nit's $(id) `id`\n"},
+		Image:      "registry.example.com/acme/app",
+		Tags:       []string{"1.2", "1", "latest"},
+		Dockerfile: "svc/Dockerfile.prod",
+		Caching:    true,
+		Source: spec.Source{
+			RefName: "v1.2",
+			Commit:  strings.Repeat("a", 40),
+			Message: "Say \"1.2\"\n\nit's $(id) `id`\n",
+		},
 		Environment: map[string]secret.Secret{
 			"NPM_MODE": secret.New("ci"),
 		},
@@ -38,7 +45,10 @@ func TestB6Environment(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")
-	got = slices.DeleteFunc(got, func(line string) bool { return strings.HasPrefix(line, "PATH=") || strings.HasPrefix(line, "PWD=") })
+	got = slices.DeleteFunc(
+		got,
+		func(line string) bool { return strings.HasPrefix(line, "PATH=") || strings.HasPrefix(line, "PWD=") },
+	)
 	slices.Sort(got)
 	want := []string{
 		"CACHE_TAG=1.2",
@@ -143,7 +153,10 @@ func TestDockerConfigIsForThisUserOnly(t *testing.T) {
 	if err := json.Unmarshal(content, &got); err != nil {
 		t.Fatal(err)
 	}
-	_ = json.Unmarshal([]byte(`{"auths":{"registry.example.com:5000":{"auth":"dTpw"},"https://index.docker.io/v1/":{"auth":"dTpw"}}}`), &want)
+	_ = json.Unmarshal(
+		[]byte(`{"auths":{"registry.example.com:5000":{"auth":"dTpw"},"https://index.docker.io/v1/":{"auth":"dTpw"}}}`),
+		&want,
+	)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

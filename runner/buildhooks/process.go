@@ -94,7 +94,10 @@ func (e Execution) grace() time.Duration {
 
 func startProblem(err error) string {
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOEXEC) {
-		return fmt.Sprintf("could not be started; does its first line name a program that is here, as #!/bin/sh? (%v)", err)
+		return fmt.Sprintf(
+			"could not be started; does its first line name a program that is here, as #!/bin/sh? (%v)",
+			err,
+		)
 	}
 	return fmt.Sprintf("could not be started: %v", err)
 }

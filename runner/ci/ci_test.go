@@ -14,22 +14,55 @@ import (
 // https://woodpecker-ci.org/docs/usage/environment
 func onDrone() map[string]string {
 	return map[string]string{
-		"CI": "true", "DRONE": "true", "DRONE_BUILD_EVENT": "push", "DRONE_COMMIT_REF": "refs/heads/main", "DRONE_COMMIT_SHA": "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3",
-		"DRONE_COMMIT": "other", "DRONE_COMMIT_LINK": "https://bitbucket.org/acme/app/commits/4f1d0c8", "DRONE_COMMIT_MESSAGE": "Greet", "DRONE_BRANCH": "main",
-		"DRONE_COMMIT_BRANCH": "main", "DRONE_SOURCE_BRANCH": "main", "DRONE_REPO_BRANCH": "main", "DRONE_REPO": "acme/app", "DRONE_REPO_NAMESPACE": "acme", "DRONE_REPO_NAME": "app",
-		"DRONE_REPO_LINK": "https://bitbucket.org/acme/app", "DRONE_REMOTE_URL": "https://ci:canary@bitbucket.org/acme/app.git",
-		"DRONE_BUILD_LINK": "https://drone.example.com/acme/app/17", "DRONE_BUILD_NUMBER": "17", "DRONE_STAGE_NAME": "default", "DRONE_STEP_NAME": "image", "DRONE_TAG": "",
+		"CI":                   "true",
+		"DRONE":                "true",
+		"DRONE_BUILD_EVENT":    "push",
+		"DRONE_COMMIT_REF":     "refs/heads/main",
+		"DRONE_COMMIT_SHA":     "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3",
+		"DRONE_COMMIT":         "other",
+		"DRONE_COMMIT_LINK":    "https://bitbucket.org/acme/app/commits/4f1d0c8",
+		"DRONE_COMMIT_MESSAGE": "Greet",
+		"DRONE_BRANCH":         "main",
+		"DRONE_COMMIT_BRANCH":  "main",
+		"DRONE_SOURCE_BRANCH":  "main",
+		"DRONE_REPO_BRANCH":    "main",
+		"DRONE_REPO":           "acme/app",
+		"DRONE_REPO_NAMESPACE": "acme",
+		"DRONE_REPO_NAME":      "app",
+		"DRONE_REPO_LINK":      "https://bitbucket.org/acme/app",
+		"DRONE_REMOTE_URL":     "https://ci:canary@bitbucket.org/acme/app.git",
+		"DRONE_BUILD_LINK":     "https://drone.example.com/acme/app/17",
+		"DRONE_BUILD_NUMBER":   "17",
+		"DRONE_STAGE_NAME":     "default",
+		"DRONE_STEP_NAME":      "image",
+		"DRONE_TAG":            "",
 	}
 }
 
 func onWoodpecker() map[string]string {
 	return map[string]string{
-		"CI": "woodpecker", "CI_SYSTEM_NAME": "woodpecker", "CI_PIPELINE_EVENT": "tag", "CI_COMMIT_REF": "refs/tags/v1.2.3", "DRONE_COMMIT_REF": "refs/tags/v1.2.3",
-		"CI_COMMIT_TAG": "v1.2.3", "CI_COMMIT_BRANCH": "v1.2.3", "DRONE_BRANCH": "v1.2.3", "CI_COMMIT_SHA": "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3",
-		"CI_REPO_DEFAULT_BRANCH": "main", "CI_REPO": "PRJ/app", "CI_REPO_OWNER": "PRJ", "CI_REPO_NAME": "app", "CI_REPO_URL": "https://bitbucket.example.com/projects/PRJ/repos/app",
-		"CI_REPO_CLONE_URL": "https://bitbucket.example.com/scm/prj/app.git", "CI_FORGE_TYPE": "bitbucket_dc", "CI_FORGE_URL": "https://bitbucket.example.com",
-		"CI_PIPELINE_URL": "https://woodpecker.example.com/repos/1/pipeline/17", "CI_PIPELINE_FORGE_URL": "https://bitbucket.example.com/c", "CI_PIPELINE_NUMBER": "17",
-		"CI_WORKFLOW_NAME": "build", "CI_STEP_NAME": "image",
+		"CI":                     "woodpecker",
+		"CI_SYSTEM_NAME":         "woodpecker",
+		"CI_PIPELINE_EVENT":      "tag",
+		"CI_COMMIT_REF":          "refs/tags/v1.2.3",
+		"DRONE_COMMIT_REF":       "refs/tags/v1.2.3",
+		"CI_COMMIT_TAG":          "v1.2.3",
+		"CI_COMMIT_BRANCH":       "v1.2.3",
+		"DRONE_BRANCH":           "v1.2.3",
+		"CI_COMMIT_SHA":          "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3",
+		"CI_REPO_DEFAULT_BRANCH": "main",
+		"CI_REPO":                "PRJ/app",
+		"CI_REPO_OWNER":          "PRJ",
+		"CI_REPO_NAME":           "app",
+		"CI_REPO_URL":            "https://bitbucket.example.com/projects/PRJ/repos/app",
+		"CI_REPO_CLONE_URL":      "https://bitbucket.example.com/scm/prj/app.git",
+		"CI_FORGE_TYPE":          "bitbucket_dc",
+		"CI_FORGE_URL":           "https://bitbucket.example.com",
+		"CI_PIPELINE_URL":        "https://woodpecker.example.com/repos/1/pipeline/17",
+		"CI_PIPELINE_FORGE_URL":  "https://bitbucket.example.com/c",
+		"CI_PIPELINE_NUMBER":     "17",
+		"CI_WORKFLOW_NAME":       "build",
+		"CI_STEP_NAME":           "image",
 	}
 }
 
@@ -38,15 +71,30 @@ func TestReadOnDrone(t *testing.T) {
 	origins := got.Origins
 	got.Origins = nil
 	want := ci.Run{
-		CI: ci.Drone, Event: "push", Ref: "refs/heads/main", Commit: "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3", CommitLink: "https://bitbucket.org/acme/app/commits/4f1d0c8",
-		Message: "Greet", Branch: "main", SourceBranch: "main", DefaultBranch: "main", Repository: "acme/app", RepositoryOwner: "acme", RepositoryName: "app",
-		RepositoryLink: "https://bitbucket.org/acme/app", RemoteURL: "https://bitbucket.org/acme/app.git",
-		PipelineLink: "https://drone.example.com/acme/app/17", PipelineNumber: "17", Stage: "default", Step: "image",
+		CI:              ci.Drone,
+		Event:           "push",
+		Ref:             "refs/heads/main",
+		Commit:          "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3",
+		CommitLink:      "https://bitbucket.org/acme/app/commits/4f1d0c8",
+		Message:         "Greet",
+		Branch:          "main",
+		SourceBranch:    "main",
+		DefaultBranch:   "main",
+		Repository:      "acme/app",
+		RepositoryOwner: "acme",
+		RepositoryName:  "app",
+		RepositoryLink:  "https://bitbucket.org/acme/app",
+		RemoteURL:       "https://bitbucket.org/acme/app.git",
+		PipelineLink:    "https://drone.example.com/acme/app/17",
+		PipelineNumber:  "17",
+		Stage:           "default",
+		Step:            "image",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if origins["Commit"] != "DRONE_COMMIT_SHA" || origins["DefaultBranch"] != "DRONE_REPO_BRANCH" || len(origins) != 17 {
+	if origins["Commit"] != "DRONE_COMMIT_SHA" || origins["DefaultBranch"] != "DRONE_REPO_BRANCH" ||
+		len(origins) != 17 {
 		t.Errorf("%d origins: %v", len(origins), origins)
 	}
 }
@@ -56,11 +104,24 @@ func TestReadOnWoodpecker(t *testing.T) {
 	origins := got.Origins
 	got.Origins = nil
 	want := ci.Run{
-		CI: ci.Woodpecker, Event: "tag", Ref: "refs/tags/v1.2.3", Commit: "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3", CommitLink: "https://bitbucket.example.com/c",
-		Tag: "v1.2.3", DefaultBranch: "main", Repository: "PRJ/app", RepositoryOwner: "PRJ", RepositoryName: "app",
-		RepositoryLink: "https://bitbucket.example.com/projects/PRJ/repos/app", RemoteURL: "https://bitbucket.example.com/scm/prj/app.git",
-		Forge: "bitbucket_dc", ForgeURL: "https://bitbucket.example.com",
-		PipelineLink: "https://woodpecker.example.com/repos/1/pipeline/17", PipelineNumber: "17", Stage: "build", Step: "image",
+		CI:              ci.Woodpecker,
+		Event:           "tag",
+		Ref:             "refs/tags/v1.2.3",
+		Commit:          "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3",
+		CommitLink:      "https://bitbucket.example.com/c",
+		Tag:             "v1.2.3",
+		DefaultBranch:   "main",
+		Repository:      "PRJ/app",
+		RepositoryOwner: "PRJ",
+		RepositoryName:  "app",
+		RepositoryLink:  "https://bitbucket.example.com/projects/PRJ/repos/app",
+		RemoteURL:       "https://bitbucket.example.com/scm/prj/app.git",
+		Forge:           "bitbucket_dc",
+		ForgeURL:        "https://bitbucket.example.com",
+		PipelineLink:    "https://woodpecker.example.com/repos/1/pipeline/17",
+		PipelineNumber:  "17",
+		Stage:           "build",
+		Step:            "image",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -71,7 +132,13 @@ func TestReadOnWoodpecker(t *testing.T) {
 }
 
 func TestATagOfAManualBuildIsRead(t *testing.T) {
-	got := ci.Read(map[string]string{"DRONE_BUILD_EVENT": "custom", "DRONE_COMMIT_REF": "refs/tags/v1.2.3", "DRONE_BRANCH": "refs/tags/v1.2.3"})
+	got := ci.Read(
+		map[string]string{
+			"DRONE_BUILD_EVENT": "custom",
+			"DRONE_COMMIT_REF":  "refs/tags/v1.2.3",
+			"DRONE_BRANCH":      "refs/tags/v1.2.3",
+		},
+	)
 	if got.Tag != "v1.2.3" || got.Origins["Tag"] != "DRONE_COMMIT_REF" || got.Branch != "" || got.Kind() != ci.Tag {
 		t.Errorf("got %+v", got)
 	}

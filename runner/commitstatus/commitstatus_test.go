@@ -43,7 +43,10 @@ func TestFind(t *testing.T) {
 		{remote: "file:///srv/app.git", why: "no address of a server"},
 		{why: "DRONE_REMOTE_URL"},
 	} {
-		got, err := commitstatus.Find(ci.Run{RemoteURL: c.remote, Forge: c.forge, ForgeURL: c.forgeURL, RepositoryOwner: c.owner}, c.set)
+		got, err := commitstatus.Find(
+			ci.Run{RemoteURL: c.remote, Forge: c.forge, ForgeURL: c.forgeURL, RepositoryOwner: c.owner},
+			c.set,
+		)
 		if c.why != "" {
 			if err == nil || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("%s: got %+v, %v; want %q", c.remote, got, err, c.why)
@@ -56,15 +59,20 @@ func TestFind(t *testing.T) {
 
 func onMain() ci.Run {
 	return ci.Run{
-		Event: "push", Ref: "refs/heads/main", Repository: "acme/app", Commit: strings.Repeat("a1", 20),
-		PipelineLink: "https://ci.example.com/{repository.full_name}/7", Origins: map[string]string{"PipelineLink": "DRONE_BUILD_LINK"},
+		Event:        "push",
+		Ref:          "refs/heads/main",
+		Repository:   "acme/app",
+		Commit:       strings.Repeat("a1", 20),
+		PipelineLink: "https://ci.example.com/{repository.full_name}/7",
+		Origins:      map[string]string{"PipelineLink": "DRONE_BUILD_LINK"},
 	}
 }
 
 func TestDescribe(t *testing.T) {
 	subject := commitstatus.Subject{Image: "registry.example.com/acme/app", Dockerfile: "Dockerfile", Context: "."}
 	got, err := commitstatus.Describe(onMain(), subject, "")
-	if err != nil || got.Branch != "main" || got.IsTag || got.Name != subject.Image || got.Parent != subject.Image || strings.Contains(got.URL, "{") {
+	if err != nil || got.Branch != "main" || got.IsTag || got.Name != subject.Image || got.Parent != subject.Image ||
+		strings.Contains(got.URL, "{") {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if len(got.Key) != 40 || !strings.HasPrefix(got.Key, "slipway-") {
@@ -95,7 +103,12 @@ func TestDescribeNamesTheMissingVariable(t *testing.T) {
 	} {
 		run := onMain()
 		edit(&run)
-		if _, err := commitstatus.Describe(run, commitstatus.Subject{}, ""); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := commitstatus.Describe(
+			run,
+			commitstatus.Subject{},
+			"",
+		); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -142,7 +155,10 @@ func TestBuiltKeepsTheDigest(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0f", 32)
 	for _, tags := range [][]string{nil, {"1.2", "latest"}, {strings.Repeat("a", 128), strings.Repeat("b", 128)}} {
 		got := commitstatus.Built("Pushed", tags, digest)
-		if n := len([]rune(got)); n > 255 || !strings.HasSuffix(got, " at "+digest) || (len(tags) > 0 && !strings.Contains(got, tags[0])) {
+		if n := len(
+			[]rune(got),
+		); n > 255 || !strings.HasSuffix(got, " at "+digest) ||
+			(len(tags) > 0 && !strings.Contains(got, tags[0])) {
 			t.Errorf("%d characters: %s", n, got)
 		}
 	}

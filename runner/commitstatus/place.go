@@ -55,7 +55,10 @@ func Find(run ci.Run, baseURL string) (Place, error) {
 		p.API = strings.TrimRight(run.ForgeURL, "/")
 	}
 	if p.API == "" {
-		return Place{}, fmt.Errorf("the address of %s is not known, or is not https: set PLUGIN_BITBUCKET_URL", remote.host)
+		return Place{}, fmt.Errorf(
+			"the address of %s is not known, or is not https: set PLUGIN_BITBUCKET_URL",
+			remote.host,
+		)
 	}
 	return p, nil
 }

@@ -39,7 +39,10 @@ func Attach(ctx context.Context, c *registry.Client, image, digest string, key *
 	}
 	return c.Amend(ctx, image, Tag(digest), l, func(signatures v1.Image) (v1.Image, error) {
 		if signatures == nil {
-			signatures = mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+			signatures = mutate.ConfigMediaType(
+				mutate.MediaType(empty.Image, types.OCIManifestSchema1),
+				types.OCIConfigJSON,
+			)
 		}
 		layer := static.NewLayer(text, payloadType)
 		exists, err := hasSignature(signatures, text, key)

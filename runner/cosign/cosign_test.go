@@ -89,20 +89,27 @@ func signatures(t *testing.T, image string) (all []found) {
 			Annotations       map[string]string
 		}
 	}
-	if err := json.Unmarshal(get("/manifests/sha256-"+strings.TrimPrefix(digest, "sha256:")+".sig"), &manifest); err != nil {
+	if err := json.Unmarshal(
+		get("/manifests/sha256-"+strings.TrimPrefix(digest, "sha256:")+".sig"),
+		&manifest,
+	); err != nil {
 		t.Fatal(err)
 	}
-	if manifest.MediaType != "application/vnd.oci.image.manifest.v1+json" || manifest.Config.MediaType != "application/vnd.oci.image.config.v1+json" {
+	if manifest.MediaType != "application/vnd.oci.image.manifest.v1+json" ||
+		manifest.Config.MediaType != "application/vnd.oci.image.config.v1+json" {
 		t.Errorf("manifest %+v", manifest)
 	}
 	get("/blobs/" + manifest.Config.Digest)
 	for _, layer := range manifest.Layers {
 		one := found{payload: get("/blobs/" + layer.Digest)}
 		var err error
-		if one.sig, err = base64.StdEncoding.DecodeString(layer.Annotations["dev.cosignproject.cosign/signature"]); err != nil {
+		if one.sig, err = base64.StdEncoding.DecodeString(
+			layer.Annotations["dev.cosignproject.cosign/signature"],
+		); err != nil {
 			t.Error(err)
 		}
-		if layer.MediaType != "application/vnd.dev.cosign.simplesigning.v1+json" || layer.Digest != fmt.Sprintf("sha256:%x", sha256.Sum256(one.payload)) {
+		if layer.MediaType != "application/vnd.dev.cosign.simplesigning.v1+json" ||
+			layer.Digest != fmt.Sprintf("sha256:%x", sha256.Sum256(one.payload)) {
 			t.Errorf("layer %+v", layer)
 		}
 		if err := json.Unmarshal(one.payload, &one.document); err != nil {
@@ -150,7 +157,15 @@ func TestAttachSignsWithEachKindOfKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			annotations := map[string]string{"build": "7"}
-			if err := cosign.Attach(t.Context(), registry.New(registry.Options{}), image, digest, key, annotations, registry.Login{}); err != nil {
+			if err := cosign.Attach(
+				t.Context(),
+				registry.New(registry.Options{}),
+				image,
+				digest,
+				key,
+				annotations,
+				registry.Login{},
+			); err != nil {
 				t.Fatal(err)
 			}
 			all := signatures(t, image)
@@ -158,7 +173,8 @@ func TestAttachSignsWithEachKindOfKey(t *testing.T) {
 				t.Fatalf("%d signatures, or the one is not right", len(all))
 			}
 			d := all[0].document
-			if d.Critical.Identity.Reference != image || d.Critical.Image.Digest != digest || d.Critical.Type != "cosign container image signature" {
+			if d.Critical.Identity.Reference != image || d.Critical.Image.Digest != digest ||
+				d.Critical.Type != "cosign container image signature" {
 				t.Errorf("signed %+v", d)
 			}
 			if diff := cmp.Diff(annotations, d.Optional); diff != "" {
@@ -171,7 +187,10 @@ func TestAttachSignsWithEachKindOfKey(t *testing.T) {
 // cosign generate-key-pair writes PKCS 8, encrypted with scrypt and a secret box.
 func TestParseKeyReadsKeysOfCosign(t *testing.T) {
 	for _, password := range []string{"", "right"} {
-		text, _, err := cryptoutils.GeneratePEMEncodedECDSAKeyPair(elliptic.P256(), cryptoutils.StaticPasswordFunc([]byte(password)))
+		text, _, err := cryptoutils.GeneratePEMEncodedECDSAKeyPair(
+			elliptic.P256(),
+			cryptoutils.StaticPasswordFunc([]byte(password)),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,12 +203,22 @@ func TestParseKeyReadsKeysOfCosign(t *testing.T) {
 				t.Errorf("with the password %q: %v", password, err)
 			}
 		}
-		if _, err := cosign.ParseKey(secret.New(string(text)), secret.New("wrong")); !errors.Is(err, cosign.ErrPassword) {
+		if _, err := cosign.ParseKey(
+			secret.New(string(text)),
+			secret.New("wrong"),
+		); !errors.Is(
+			err,
+			cosign.ErrPassword,
+		) {
 			t.Errorf("with another password: %v", err)
 		}
 	}
 	for _, text := range []string{"", "canary", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n", "-----BEGIN PUBLIC KEY-----\nY2FuYXJ5\n-----END PUBLIC KEY-----\n"} {
-		if _, err := cosign.ParseKey(secret.New(text), secret.New("canary")); !errors.Is(err, cosign.ErrKey) || strings.Contains(err.Error(), "canary") {
+		if _, err := cosign.ParseKey(
+			secret.New(text),
+			secret.New("canary"),
+		); !errors.Is(err, cosign.ErrKey) ||
+			strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -222,7 +251,15 @@ func TestAttachKeepsOtherSignaturesAndIsIdempotent(t *testing.T) {
 		{ours, map[string]string{"build": "8"}, 3},
 		{theirs, nil, 3},
 	} {
-		if err := cosign.Attach(t.Context(), c, image, digest, step.key, step.annotations, registry.Login{}); err != nil {
+		if err := cosign.Attach(
+			t.Context(),
+			c,
+			image,
+			digest,
+			step.key,
+			step.annotations,
+			registry.Login{},
+		); err != nil {
 			t.Fatal(err)
 		}
 		if got := signatures(t, image); len(got) != step.want {

@@ -94,7 +94,9 @@ func (c *Client) Login(ctx context.Context) (username string, password secret.Se
 	text, err := base64.StdEncoding.DecodeString(aws.ToString(out.AuthorizationData[0].AuthorizationToken))
 	username, token, found := strings.Cut(string(text), ":")
 	if err != nil || !found || username == "" || token == "" {
-		return "", secret.Secret{}, errors.New("ecr:GetAuthorizationToken: Amazon's token is not of the form that it documents")
+		return "", secret.Secret{}, errors.New(
+			"ecr:GetAuthorizationToken: Amazon's token is not of the form that it documents",
+		)
 	}
 	return username, secret.New(token), nil
 }
@@ -123,7 +125,10 @@ func (c *Client) Settle(ctx context.Context, want Repository) (done []string, er
 	}
 	name := &want.Name
 	if want.Scan != nil {
-		in := &ecr.PutImageScanningConfigurationInput{RepositoryName: name, ImageScanningConfiguration: scanning(*want.Scan)}
+		in := &ecr.PutImageScanningConfigurationInput{
+			RepositoryName:             name,
+			ImageScanningConfiguration: scanning(*want.Scan),
+		}
 		if _, err := c.api.PutImageScanningConfiguration(ctx, in); err != nil {
 			return done, explain("ecr:PutImageScanningConfiguration", err)
 		}

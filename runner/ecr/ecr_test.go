@@ -14,7 +14,13 @@ import (
 )
 
 func client(s *ecrtest.Server, edit func(*ecr.Options)) *ecr.Client {
-	o := ecr.Options{Region: ecrtest.Region, KeyID: ecrtest.KeyID, KeySecret: secret.New(ecrtest.Secret), Endpoint: s.URL, Pause: time.Millisecond}
+	o := ecr.Options{
+		Region:    ecrtest.Region,
+		KeyID:     ecrtest.KeyID,
+		KeySecret: secret.New(ecrtest.Secret),
+		Endpoint:  s.URL,
+		Pause:     time.Millisecond,
+	}
 	edit(&o)
 	return ecr.New(o)
 }
@@ -57,7 +63,11 @@ func TestLoginReportsAKeyThatAmazonRejects(t *testing.T) {
 	}
 	s := ecrtest.New(t)
 	s.Deny = "GetAuthorizationToken"
-	if _, _, err := client(s, unchanged).Login(t.Context()); !errors.Is(err, ecr.ErrDenied) || !strings.Contains(err.Error(), "user/ci is not authorized to perform: ecr:GetAuthorizationToken") {
+	if _, _, err := client(
+		s,
+		unchanged,
+	).Login(t.Context()); !errors.Is(err, ecr.ErrDenied) ||
+		!strings.Contains(err.Error(), "user/ci is not authorized to perform: ecr:GetAuthorizationToken") {
 		t.Errorf("a key without the permission: %v", err)
 	}
 	s.Close()
@@ -104,12 +114,20 @@ func TestSettleReportsTheDeniedAction(t *testing.T) {
 	} {
 		s := ecrtest.New(t)
 		s.Deny, want.Name = action, "acme/app"
-		if _, err := client(s, unchanged).Settle(t.Context(), want); !errors.Is(err, ecr.ErrDenied) || !strings.Contains(err.Error(), "ecr:"+action) {
+		if _, err := client(
+			s,
+			unchanged,
+		).Settle(t.Context(), want); !errors.Is(err, ecr.ErrDenied) ||
+			!strings.Contains(err.Error(), "ecr:"+action) {
 			t.Errorf("%s: %v", action, err)
 		}
 	}
 	s := ecrtest.New(t)
-	if _, err := client(s, unchanged).Settle(t.Context(), ecr.Repository{Name: "acme/app", Scan: &on}); err == nil || !strings.Contains(err.Error(), "RepositoryNotFoundException") {
+	if _, err := client(
+		s,
+		unchanged,
+	).Settle(t.Context(), ecr.Repository{Name: "acme/app", Scan: &on}); err == nil ||
+		!strings.Contains(err.Error(), "RepositoryNotFoundException") {
 		t.Errorf("a repository that is not there: %v", err)
 	}
 }

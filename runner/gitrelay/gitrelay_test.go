@@ -172,7 +172,8 @@ func TestEverythingElseIsRefused(t *testing.T) {
 		{"GET", "/"}, {"GET", "/acme/app"}, {"GET", "/runner/v1/builds/b-123/claim"}, {"GET", "/2.0/repositories/acme/app"},
 	} {
 		got := e.do(c.method, c.uri, "")
-		if got.status != 403 || c.method != "HEAD" && !strings.Contains(got.body, "only fetch acme/app from bitbucket.org") {
+		if got.status != 403 ||
+			c.method != "HEAD" && !strings.Contains(got.body, "only fetch acme/app from bitbucket.org") {
 			t.Errorf("%s %s: got %d %q, want 403 with the reason", c.method, c.uri, got.status, got.body)
 		}
 		if got := got.header.Get("Content-Type"); !strings.HasPrefix(got, "text/plain") {

@@ -8,7 +8,9 @@ import (
 
 // A step that ran again after a changed file gets advice; a cached one gets none.
 func ExampleFind() {
-	dockerfile := []byte("FROM debian:12\nRUN apt-get update && apt-get install -y curl\nCOPY . /src\nRUN npm install\n")
+	dockerfile := []byte(
+		"FROM debian:12\nRUN apt-get update && apt-get install -y curl\nCOPY . /src\nRUN npm install\n",
+	)
 	for _, h := range hints.Find(dockerfile, []hints.Step{
 		{Name: "[2/4] RUN apt-get update && apt-get install -y curl", Cached: true},
 		{Name: "[3/4] COPY . /src"},

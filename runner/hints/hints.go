@@ -61,7 +61,10 @@ func Find(dockerfile []byte, steps []Step) []Hint {
 func countedCommands(stage instructions.Stage) (all []instructions.Command) {
 	for _, c := range stage.Commands {
 		switch c.(type) {
-		case *instructions.AddCommand, *instructions.CopyCommand, *instructions.RunCommand, *instructions.WorkdirCommand:
+		case *instructions.AddCommand,
+			*instructions.CopyCommand,
+			*instructions.RunCommand,
+			*instructions.WorkdirCommand:
 			all = append(all, c)
 		}
 	}
@@ -169,8 +172,11 @@ func newCacheHint(c *instructions.RunCommand, step Step) (Hint, bool) {
 	for _, t := range tools() {
 		if name := t.command.FindString(text); name != "" {
 			name, _, _ = strings.Cut(name, "\n")
-			return Hint{line(c), fmt.Sprintf("RUN ran again for %s; with --mount=type=cache on %s, %s does not begin anew",
-				step.Took.Round(time.Second), t.dir, name)}, true
+			return Hint{
+				line(c),
+				fmt.Sprintf("RUN ran again for %s; with --mount=type=cache on %s, %s does not begin anew",
+					step.Took.Round(time.Second), t.dir, name),
+			}, true
 		}
 	}
 	return Hint{}, false

@@ -77,7 +77,11 @@ func TestNoMoreThanFiveHints(t *testing.T) {
 	for _, i := range "23456789" {
 		steps = append(steps, step("["+string(i)+"/9] RUN npm ci", false, 9))
 	}
-	if got := hints.Find([]byte(dockerfile), steps); len(got) != 5 || got[0].Line != 2 || !strings.Contains(got[0].Text, "9s") || !strings.Contains(got[0].Text, "/root/.npm, npm ci does not") {
+	if got := hints.Find(
+		[]byte(dockerfile),
+		steps,
+	); len(got) != 5 || got[0].Line != 2 || !strings.Contains(got[0].Text, "9s") ||
+		!strings.Contains(got[0].Text, "/root/.npm, npm ci does not") {
 		t.Errorf("got %+v", got)
 	}
 }

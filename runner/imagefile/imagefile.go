@@ -96,7 +96,10 @@ func openLayout(dir string) (remote.Taggable, error) {
 		return nil, err
 	}
 	if len(manifest.Manifests) != 1 {
-		return nil, fmt.Errorf("it has %d images, and which one is meant is not said: leave one", len(manifest.Manifests))
+		return nil, fmt.Errorf(
+			"it has %d images, and which one is meant is not said: leave one",
+			len(manifest.Manifests),
+		)
 	}
 	only := manifest.Manifests[0]
 	if only.MediaType.IsIndex() {

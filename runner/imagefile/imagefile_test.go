@@ -128,7 +128,8 @@ func TestOpenReadsAWholeIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = got.Close() }()
-	if is, ok := got.Content.(v1.ImageIndex); !ok || got.Digest != must[v1.Hash](t)(index.Digest()).String() || validate.Index(is) != nil {
+	if is, ok := got.Content.(v1.ImageIndex); !ok || got.Digest != must[v1.Hash](t)(index.Digest()).String() ||
+		validate.Index(is) != nil {
 		t.Errorf("got %s, %T", got.Digest, got.Content)
 	}
 }
@@ -136,7 +137,10 @@ func TestOpenReadsAWholeIndex(t *testing.T) {
 func TestOpenErrorsNameTheReason(t *testing.T) {
 	one, two := must[v1.Image](t)(random.Image(64, 1)), must[v1.Image](t)(random.Image(64, 1))
 	several := filepath.Join(t.TempDir(), "several.tar")
-	tags := map[name.Tag]v1.Image{must[name.Tag](t)(name.NewTag("app:1")): one, must[name.Tag](t)(name.NewTag("api:1")): two}
+	tags := map[name.Tag]v1.Image{
+		must[name.Tag](t)(name.NewTag("app:1")): one,
+		must[name.Tag](t)(name.NewTag("api:1")): two,
+	}
 	if err := tarball.MultiWriteToFile(several, tags); err != nil {
 		t.Fatal(err)
 	}

@@ -92,12 +92,19 @@ func (l Logins) Explain(err error) error {
 func (l Logins) explainPush(host string, err error) error {
 	switch {
 	case l.ofStep:
-		return fmt.Errorf("the registry refused the step's own login: check PLUGIN_USERNAME and PLUGIN_PASSWORD: %w", err)
+		return fmt.Errorf(
+			"the registry refused the step's own login: check PLUGIN_USERNAME and PLUGIN_PASSWORD: %w",
+			err,
+		)
 	case hasLogin(l.ForImage()):
 		return err // it says what to check
 	case l.inRepository:
-		return fmt.Errorf("the step has no login for %s, and no credential of the gateway is bound to its automated build: "+
-			"set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD) from secrets of the CI: %w", host, err)
+		return fmt.Errorf(
+			"the step has no login for %s, and no credential of the gateway is bound to its automated build: "+
+				"set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD) from secrets of the CI: %w",
+			host,
+			err,
+		)
 	}
 	return fmt.Errorf("no push credential is stored for %s: add one under Settings → Registries: %w", l.image, err)
 }
@@ -108,8 +115,13 @@ func (l Logins) explainPull(image string, err error) error {
 		return fmt.Errorf("the build has no login that may read %s: set PLUGIN_BASE_IMAGE_REGISTRY=%s, "+
 			"PLUGIN_BASE_IMAGE_USERNAME and PLUGIN_BASE_IMAGE_PASSWORD: %w", image, host, err)
 	}
-	return fmt.Errorf("the build has no credential that may read %s: add a pull credential for %s under Settings → Registries "+
-		"(a build never gets the push credential): %w", image, host, err)
+	return fmt.Errorf(
+		"the build has no credential that may read %s: add a pull credential for %s under Settings → Registries "+
+			"(a build never gets the push credential): %w",
+		image,
+		host,
+		err,
+	)
 }
 
 // denied matches BuildKit's error if a registry does not let it read an image.

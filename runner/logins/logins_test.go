@@ -85,7 +85,10 @@ func TestWhichLoginsGoWhere(t *testing.T) {
 			if test.step != nil {
 				step = &logins.Step{Credentials: parse(test.step...)}
 			}
-			got := logins.Of(spec.Spec{Image: image, Registries: parse(test.gateway...), PushHooks: test.pushHooks}, step)
+			got := logins.Of(
+				spec.Spec{Image: image, Registries: parse(test.gateway...), PushHooks: test.pushHooks},
+				step,
+			)
 			for part, both := range map[string][2][]string{
 				"push": {test.push, show(got.Push)}, "build": {test.build, show(got.Build)}, "hooks": {test.hooks, show(got.Hooks)},
 			} {

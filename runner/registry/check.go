@@ -33,7 +33,11 @@ func (c *Client) begin(ctx context.Context, repo name.Repository, l Login) error
 		return err
 	}
 	client := &http.Client{Transport: rt}
-	uploads := url.URL{Scheme: repo.Scheme(), Host: repo.RegistryStr(), Path: "/v2/" + repo.RepositoryStr() + "/blobs/uploads/"}
+	uploads := url.URL{
+		Scheme: repo.Scheme(),
+		Host:   repo.RegistryStr(),
+		Path:   "/v2/" + repo.RepositoryStr() + "/blobs/uploads/",
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, uploads.String(), http.NoBody)
 	if err != nil {
 		return err

@@ -51,7 +51,11 @@ func (c *Client) Find(ctx context.Context, reference string, l Login) (Found, er
 		if err != nil {
 			return Found{}, explain("read "+ref.Identifier()+" of", repo, err)
 		}
-		return Found{Image: displayHost(repo.RegistryStr()) + "/" + repo.RepositoryStr(), Digest: desc.Digest.String(), Size: size}, nil
+		return Found{
+			Image:  displayHost(repo.RegistryStr()) + "/" + repo.RepositoryStr(),
+			Digest: desc.Digest.String(),
+			Size:   size,
+		}, nil
 	})
 }
 

@@ -44,7 +44,13 @@ func TestCopyTakesAllPlatformsToAnotherRegistry(t *testing.T) {
 	from.set(asking("reader"))
 	to.set(asking("writer"))
 	c := client(registry.Options{})
-	reader, writer := registry.Login{Username: "reader", Password: secret.New("p")}, registry.Login{Username: "writer", Password: secret.New("p")}
+	reader, writer := registry.Login{
+		Username: "reader",
+		Password: secret.New("p"),
+	}, registry.Login{
+		Username: "writer",
+		Password: secret.New("p"),
+	}
 	found, err := c.Find(t.Context(), from.image()+":1.2", reader)
 	if err != nil || found.Digest != digest.String() || found.Image != from.image() {
 		t.Fatalf("found %+v, %v", found, err)
@@ -118,11 +124,17 @@ func TestCopyOnOneRegistrySendsNoBlob(t *testing.T) {
 		t.Errorf("%d blobs were mounted", mounted)
 	}
 	for _, request := range f.seen() {
-		if strings.HasPrefix(request, "PATCH") || strings.HasPrefix(request, "PUT") && strings.Contains(request, "/blobs/") {
+		if strings.HasPrefix(request, "PATCH") ||
+			strings.HasPrefix(request, "PUT") && strings.Contains(request, "/blobs/") {
 			t.Errorf("a blob was sent: %s", request)
 		}
 	}
-	if got, err := c.Find(t.Context(), other+"@"+found.Digest, registry.Login{}); err != nil || got.Digest != found.Digest {
+	if got, err := c.Find(
+		t.Context(),
+		other+"@"+found.Digest,
+		registry.Login{},
+	); err != nil ||
+		got.Digest != found.Digest {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -136,7 +148,13 @@ func TestFindSaysWhatIsNotThere(t *testing.T) {
 	if _, err := c.Find(t.Context(), "A B", registry.Login{}); err == nil {
 		t.Error("an illegal name was taken")
 	}
-	if err := c.Copy(t.Context(), registry.Found{Image: "A B"}, f.image(), registry.Login{}, registry.Login{}); err == nil {
+	if err := c.Copy(
+		t.Context(),
+		registry.Found{Image: "A B"},
+		f.image(),
+		registry.Login{},
+		registry.Login{},
+	); err == nil {
 		t.Error("an illegal name was copied")
 	}
 	failures := 2

@@ -25,7 +25,12 @@ type UnauthorizedError struct {
 }
 
 func (e *UnauthorizedError) Error() string {
-	return fmt.Sprintf("registry %s does not let this credential push or read %s; check the registry's user name and password: %v", e.Host, e.Image, e.Err)
+	return fmt.Sprintf(
+		"registry %s does not let this credential push or read %s; check the registry's user name and password: %v",
+		e.Host,
+		e.Image,
+		e.Err,
+	)
 }
 
 // Unwrap returns the registry's answer.
@@ -65,11 +70,13 @@ func temporary(err error) bool {
 	}
 	var answer *transport.Error
 	if errors.As(err, &answer) {
-		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusRequestTimeout
+		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests ||
+			answer.StatusCode == http.StatusRequestTimeout
 	}
 	var dial *net.OpError
 	var lookup *net.DNSError
 	return errors.As(err, &dial) || errors.As(err, &lookup) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.ECONNREFUSED) ||
 		errors.Is(err, context.DeadlineExceeded)
 }

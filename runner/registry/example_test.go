@@ -23,8 +23,14 @@ func ExampleParseImage() {
 // The longest beginning of an image's name chooses the login.
 func ExampleLoginFor() {
 	credentials := []spec.RegistryCredential{
-		{Host: "registry.example.com", Credential: spec.Credential{Username: "everywhere", Password: secret.New("hush")}},
-		{Host: "registry.example.com/acme", Credential: spec.Credential{Username: "acme", Password: secret.New("hush")}},
+		{
+			Host:       "registry.example.com",
+			Credential: spec.Credential{Username: "everywhere", Password: secret.New("hush")},
+		},
+		{
+			Host:       "registry.example.com/acme",
+			Credential: spec.Credential{Username: "acme", Password: secret.New("hush")},
+		},
 	}
 	for _, image := range []string{"registry.example.com/acme/app", "registry.example.com/other/app", "docker.io/acme/app"} {
 		fmt.Printf("%s %q\n", image, registry.LoginFor(image, credentials).Username)

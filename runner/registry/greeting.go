@@ -50,7 +50,13 @@ func (c *Client) greet(ctx context.Context, repo name.Repository, l Login) (http
 	if rt := c.greetings.get(key); rt != nil {
 		return rt, nil
 	}
-	rt, err := transport.NewWithContext(ctx, repo.Registry, l.authenticator(), c.guarded(context.Background(), l), []string{repo.Scope(transport.PushScope)})
+	rt, err := transport.NewWithContext(
+		ctx,
+		repo.Registry,
+		l.authenticator(),
+		c.guarded(context.Background(), l),
+		[]string{repo.Scope(transport.PushScope)},
+	)
 	if err != nil {
 		return nil, err
 	}

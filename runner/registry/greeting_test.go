@@ -60,7 +60,10 @@ func TestATagMovesAfterTheTokenExpired(t *testing.T) {
 			if got, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); err != nil || got != m.Digest {
 				t.Errorf("tag is at %q, %v; want %s", got, err, m.Digest)
 			}
-			tries := slices.DeleteFunc(f.seen(), func(request string) bool { return !strings.HasPrefix(request, http.MethodPut) })
+			tries := slices.DeleteFunc(
+				f.seen(),
+				func(request string) bool { return !strings.HasPrefix(request, http.MethodPut) },
+			)
 			if known && len(tries) < 2 {
 				t.Errorf("%q: the tag was not put with the old token", tries)
 			}

@@ -30,7 +30,9 @@ func TestATagTakesOneGreeting(t *testing.T) {
 	f := serve(t)
 	digest := f.put(t)
 	f.set(nil)
-	if err := client(registry.Options{}).Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
+	if err := client(
+		registry.Options{},
+	).Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
 		t.Fatal(err)
 	}
 	greetings := 0

@@ -27,7 +27,10 @@ func ParseImage(image string) (string, error) {
 	}
 	full := displayHost(repo.RegistryStr()) + "/" + repo.RepositoryStr()
 	if !spec.LegalImage(full) {
-		return "", fmt.Errorf("image %q is not a legal name: use lower-case letters, digits and single . _ - between them", image)
+		return "", fmt.Errorf(
+			"image %q is not a legal name: use lower-case letters, digits and single . _ - between them",
+			image,
+		)
 	}
 	return full, nil
 }

@@ -41,7 +41,11 @@ func TestParseImage(t *testing.T) {
 
 func TestLoginFor(t *testing.T) {
 	credential := func(host, user string) spec.RegistryCredential {
-		return spec.RegistryCredential{Host: host, Insecure: user == "plain", Credential: spec.Credential{Username: user, Password: secret.New("p")}}
+		return spec.RegistryCredential{
+			Host:       host,
+			Insecure:   user == "plain",
+			Credential: spec.Credential{Username: user, Password: secret.New("p")},
+		}
 	}
 	all := []spec.RegistryCredential{
 		credential("registry.example.com/acme", "path"),

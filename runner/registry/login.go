@@ -22,12 +22,17 @@ const maxIgnored = 64 << 10
 // of an image's path, and returns it spelled as ParseImage spells images.
 func ParseHost(host string) (string, error) {
 	if strings.Contains(host, "@") {
-		return "", errors.New("a registry is named without a user name or password in it: give a host, as registry.example.com:5000")
+		return "", errors.New(
+			"a registry is named without a user name or password in it: give a host, as registry.example.com:5000",
+		)
 	}
 	normal := normalHost(strings.TrimSpace(host))
 	first, _, _ := strings.Cut(normal, "/")
 	if _, err := name.NewRegistry(first, name.StrictValidation); err != nil || !spec.LegalImage(normal+"/x") {
-		return "", fmt.Errorf("%q is no registry: give a host, as registry.example.com:5000, or with a path, as ghcr.io/acme", host)
+		return "", fmt.Errorf(
+			"%q is no registry: give a host, as registry.example.com:5000, or with a path, as ghcr.io/acme",
+			host,
+		)
 	}
 	return normal, nil
 }

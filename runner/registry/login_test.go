@@ -28,11 +28,20 @@ func lettingAdaIn(t *testing.T) (host string) {
 func TestCheckLogin(t *testing.T) {
 	host := lettingAdaIn(t)
 	c := registry.New(registry.Options{})
-	if err := c.CheckLogin(t.Context(), host+"/acme", registry.Login{Username: "ada", Password: secret.New("right")}); err != nil {
+	if err := c.CheckLogin(
+		t.Context(),
+		host+"/acme",
+		registry.Login{Username: "ada", Password: secret.New("right")},
+	); err != nil {
 		t.Errorf("the right password: %v", err)
 	}
 	var refused *registry.UnauthorizedError
-	if err := c.CheckLogin(t.Context(), host, registry.Login{Username: "ada", Password: secret.New("wrong")}); !errors.As(err, &refused) || strings.Contains(err.Error(), "wrong") {
+	if err := c.CheckLogin(
+		t.Context(),
+		host,
+		registry.Login{Username: "ada", Password: secret.New("wrong")},
+	); !errors.As(err, &refused) ||
+		strings.Contains(err.Error(), "wrong") {
 		t.Errorf("a wrong password: %v", err)
 	}
 	if err := c.CheckLogin(t.Context(), "a b", registry.Login{}); err == nil {

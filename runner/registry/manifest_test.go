@@ -45,7 +45,8 @@ func TestBytesOfAnotherManifestAreNotSent(t *testing.T) {
 	}
 	asked := false
 	m.Digest = f.put(t)
-	err = c.Asking(func(context.Context) error { asked = true; return nil }).Tag(t.Context(), f.image(), m, "1.2", registry.Login{})
+	err = c.Asking(func(context.Context) error { asked = true; return nil }).
+		Tag(t.Context(), f.image(), m, "1.2", registry.Login{})
 	if err == nil || !strings.Contains(err.Error(), m.Digest) || asked {
 		t.Errorf("%v, permit asked: %v; want an error that names %s", err, asked, m.Digest)
 	}
@@ -72,13 +73,18 @@ func TestAManifestWithoutItsTypeIsRead(t *testing.T) {
 			next.ServeHTTP(w, r)
 		}
 	})
-	if err := client(registry.Options{}).Tag(t.Context(), f.image(), m, "1.2", registry.Login{}); err != nil || sent != kind {
+	if err := client(
+		registry.Options{},
+	).Tag(t.Context(), f.image(), m, "1.2", registry.Login{}); err != nil ||
+		sent != kind {
 		t.Errorf("%v; the tag was sent as %q, want %q", err, sent, kind)
 	}
 }
 
 func TestAManifestThatIsNotThere(t *testing.T) {
-	_, err := client(registry.Options{}).Manifest(t.Context(), serve(t).image(), "sha256:"+strings.Repeat("0", 64), registry.Login{})
+	_, err := client(
+		registry.Options{},
+	).Manifest(t.Context(), serve(t).image(), "sha256:"+strings.Repeat("0", 64), registry.Login{})
 	if !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}

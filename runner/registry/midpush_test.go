@@ -31,7 +31,11 @@ type push struct {
 func newPush(t *testing.T) *push {
 	p := &push{fixture: serve(t), t: t}
 	p.older = p.put(t)
-	p.must(client(registry.Options{}).Tag(t.Context(), p.fixture.image(), registry.Manifest{Digest: p.older}, "latest", registry.Login{}))
+	p.must(
+		client(
+			registry.Options{},
+		).Tag(t.Context(), p.fixture.image(), registry.Manifest{Digest: p.older}, "latest", registry.Login{}),
+	)
 	var err error
 	p.image, err = random.Image(2048, 2)
 	p.must(err)
@@ -56,7 +60,10 @@ func (p *push) run(o registry.Options) error {
 	}
 	var failed error
 	for _, tag := range tags {
-		failed = errors.Join(failed, c.Tag(p.t.Context(), p.fixture.image(), registry.Manifest{Digest: p.that}, tag, registry.Login{}))
+		failed = errors.Join(
+			failed,
+			c.Tag(p.t.Context(), p.fixture.image(), registry.Manifest{Digest: p.that}, tag, registry.Login{}),
+		)
 	}
 	return failed
 }

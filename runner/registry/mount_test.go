@@ -203,12 +203,17 @@ func TestMountingAsksForATokenOfBothRepositories(t *testing.T) {
 func TestAnIdentityTokenLogsIn(t *testing.T) {
 	f := serve(t)
 	bearing(f, func(r *http.Request) bool {
-		return r.Method == http.MethodPost && r.FormValue("grant_type") == "refresh_token" && r.FormValue("refresh_token") == "right"
+		return r.Method == http.MethodPost && r.FormValue("grant_type") == "refresh_token" &&
+			r.FormValue("refresh_token") == "right"
 	}, func(w http.ResponseWriter, r *http.Request, inner http.Handler) { inner.ServeHTTP(w, r) })
-	if err := client(registry.Options{}).Check(t.Context(), f.image(), registry.Login{Password: secret.New("right")}); err != nil {
+	if err := client(
+		registry.Options{},
+	).Check(t.Context(), f.image(), registry.Login{Password: secret.New("right")}); err != nil {
 		t.Errorf("the right token: %v", err)
 	}
-	err := client(registry.Options{}).Check(t.Context(), f.image(), registry.Login{Password: secret.New("wrong-canary")})
+	err := client(
+		registry.Options{},
+	).Check(t.Context(), f.image(), registry.Login{Password: secret.New("wrong-canary")})
 	var refused *registry.UnauthorizedError
 	if !errors.As(err, &refused) || strings.Contains(err.Error(), "canary") {
 		t.Errorf("a wrong token: %v", err)

@@ -101,7 +101,13 @@ func TestTagMovesWithoutUploading(t *testing.T) {
 		t.Errorf("before: %v, want ErrNotFound", err)
 	}
 	for range 2 {
-		if err := c.Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
+		if err := c.Tag(
+			t.Context(),
+			f.image(),
+			registry.Manifest{Digest: digest},
+			"1.2",
+			registry.Login{},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,7 +127,9 @@ func TestTagMovesWithoutUploading(t *testing.T) {
 
 func TestTagOfAnAbsentDigest(t *testing.T) {
 	f := serve(t)
-	err := client(registry.Options{}).Tag(t.Context(), f.image(), registry.Manifest{Digest: "sha256:" + strings.Repeat("0", 64)}, "1.2", registry.Login{})
+	err := client(
+		registry.Options{},
+	).Tag(t.Context(), f.image(), registry.Manifest{Digest: "sha256:" + strings.Repeat("0", 64)}, "1.2", registry.Login{})
 	if !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
@@ -142,7 +150,9 @@ func TestB14TagIsRetried(t *testing.T) {
 		next.ServeHTTP(w, r)
 	})
 	var told []uint
-	c := client(registry.Options{Retrying: func(_ error, attempt uint, _ time.Duration) { told = append(told, attempt) }})
+	c := client(
+		registry.Options{Retrying: func(_ error, attempt uint, _ time.Duration) { told = append(told, attempt) }},
+	)
 	if err := c.Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +236,8 @@ func TestUnauthorizedNamesTheRegistryAndIsNotRetried(t *testing.T) {
 	} {
 		err := call()
 		var denied *registry.UnauthorizedError
-		if !errors.As(err, &denied) || !strings.Contains(err.Error(), denied.Host) || denied.Host != strings.TrimPrefix(f.URL, "http://") {
+		if !errors.As(err, &denied) || !strings.Contains(err.Error(), denied.Host) ||
+			denied.Host != strings.TrimPrefix(f.URL, "http://") {
 			t.Errorf("%s: got %v, want an error that names the registry", name, err)
 		}
 		if strings.Contains(err.Error(), "canary") {
@@ -310,10 +321,22 @@ func TestIllegalNames(t *testing.T) {
 	if _, err := c.Digest(t.Context(), "UPPER/app", "1", registry.Login{}); err == nil {
 		t.Error("Digest took an illegal name")
 	}
-	if err := c.Tag(t.Context(), "UPPER/app", registry.Manifest{Digest: "sha256:0"}, "1", registry.Login{}); err == nil {
+	if err := c.Tag(
+		t.Context(),
+		"UPPER/app",
+		registry.Manifest{Digest: "sha256:0"},
+		"1",
+		registry.Login{},
+	); err == nil {
 		t.Error("Tag took an illegal name")
 	}
-	if err := c.Tag(t.Context(), "acme/app", registry.Manifest{Digest: "sha256:0"}, "a b", registry.Login{}); err == nil {
+	if err := c.Tag(
+		t.Context(),
+		"acme/app",
+		registry.Manifest{Digest: "sha256:0"},
+		"a b",
+		registry.Login{},
+	); err == nil {
 		t.Error("Tag took an illegal tag")
 	}
 	if err := c.Check(t.Context(), "UPPER/app", registry.Login{}); err == nil {

@@ -31,7 +31,10 @@ func (c *Client) write(ctx context.Context, image, digest string, what remote.Ta
 	}
 	options := c.options(ctx, l)
 	if mounts(what) {
-		options = append(options, remote.WithJobs(1)) // its first mount replaces a client that other uploads would be using
+		options = append(
+			options,
+			remote.WithJobs(1),
+		) // its first mount replaces a client that other uploads would be using
 	}
 	switch what := what.(type) {
 	case v1.Image:

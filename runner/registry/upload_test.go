@@ -33,10 +33,24 @@ func TestUploadMovesNoTag(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := c.Digest(t.Context(), f.image(), "latest", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {
+		if _, err := c.Digest(
+			t.Context(),
+			f.image(),
+			"latest",
+			registry.Login{},
+		); !errors.Is(
+			err,
+			registry.ErrNotFound,
+		) {
 			t.Errorf("a tag stands before Tag: %v", err)
 		}
-		if err := c.Tag(t.Context(), f.image(), registry.Manifest{Digest: digest.String()}, "t", registry.Login{}); err != nil {
+		if err := c.Tag(
+			t.Context(),
+			f.image(),
+			registry.Manifest{Digest: digest.String()},
+			"t",
+			registry.Login{},
+		); err != nil {
 			t.Error(err)
 		}
 	}

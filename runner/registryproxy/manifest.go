@@ -143,7 +143,11 @@ func (p *Proxy) askPermit(r *http.Request, push Push) error {
 		return problem{http.StatusForbidden, "DENIED", err.Error()}
 	}
 	p.log.WithError(err).Warnf("registry proxy: permit for %s:%s", push.Repository, push.Tag)
-	return problem{http.StatusServiceUnavailable, "UNAVAILABLE", "the permit for this tag cannot be asked for: try again"}
+	return problem{
+		http.StatusServiceUnavailable,
+		"UNAVAILABLE",
+		"the permit for this tag cannot be asked for: try again",
+	}
 }
 
 // digestOf returns the digest of a body by the algorithm that like begins with.

@@ -106,7 +106,12 @@ func TestRedirectsGoThroughThePolicy(t *testing.T) {
 			r *http.Request) {
 			http.Redirect(w, r, target+"/x", http.StatusTemporaryRedirect)
 		})
-		wantStatus(t, target+" in the second redirect", second.do("GET", "/v2/acme/app/blobs/"+digest("internal"), ""), 502)
+		wantStatus(
+			t,
+			target+" in the second redirect",
+			second.do("GET", "/v2/acme/app/blobs/"+digest("internal"), ""),
+			502,
+		)
 	}
 	if reached {
 		t.Error("an address of this machine was reached")
@@ -151,11 +156,22 @@ func TestContentWithAnotherDigestIsCut(t *testing.T) {
 			}
 			got := e.do("GET", "/v2/acme/app/blobs/"+digest("original"), "")
 			if got.err == nil || len(got.body) >= len(content) {
-				t.Errorf("%d bytes, redirected %v: got %d of them and no error", len(content), redirected, len(got.body))
+				t.Errorf(
+					"%d bytes, redirected %v: got %d of them and no error",
+					len(content),
+					redirected,
+					len(got.body),
+				)
 			}
 			whole := e.do("GET", "/v2/acme/app/blobs/"+digest(content), "")
 			if whole.status != 200 || whole.body != content {
-				t.Errorf("%d bytes with their digest: got %d, %d bytes, %v", len(content), whole.status, len(whole.body), whole.err)
+				t.Errorf(
+					"%d bytes with their digest: got %d, %d bytes, %v",
+					len(content),
+					whole.status,
+					len(whole.body),
+					whole.err,
+				)
 			}
 		}
 	}

@@ -18,12 +18,14 @@ const (
 var (
 	repositoryForm = regexp.MustCompile(`^` + partText + `(?:/` + partText + `)*$`)
 	digestForm     = regexp.MustCompile(`^(?:` + digestText + `)$`)
-	routeForm      = regexp.MustCompile(`^(?:(?P<manifest>manifests)/(?P<reference>` + tagText + `|` + digestText + `)` +
-		`|(?P<blob>blobs)/(?P<digest>` + digestText + `)` +
-		`|(?P<start>blobs/uploads)/` +
-		`|(?P<upload>blobs/uploads)/(?P<id>` + uploadText + `)` +
-		`|(?P<tags>tags/list)` +
-		`|(?P<referrers>referrers)/(?P<subject>` + digestText + `))$`)
+	routeForm      = regexp.MustCompile(
+		`^(?:(?P<manifest>manifests)/(?P<reference>` + tagText + `|` + digestText + `)` +
+			`|(?P<blob>blobs)/(?P<digest>` + digestText + `)` +
+			`|(?P<start>blobs/uploads)/` +
+			`|(?P<upload>blobs/uploads)/(?P<id>` + uploadText + `)` +
+			`|(?P<tags>tags/list)` +
+			`|(?P<referrers>referrers)/(?P<subject>` + digestText + `))$`,
+	)
 )
 
 // A kind is one of the resources that a registry has.

@@ -33,7 +33,11 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) (route, error) {
 		return to, err
 	}
 	if to.repository.pullOnly && !reads(r) {
-		return to, problem{http.StatusForbidden, "DENIED", "this build may pull " + to.repository.name + ", but not push it"}
+		return to, problem{
+			http.StatusForbidden,
+			"DENIED",
+			"this build may pull " + to.repository.name + ", but not push it",
+		}
 	}
 	switch to.kind {
 	case kindManifest:

@@ -97,7 +97,12 @@ func (a *authorizer) tokenRequest(ctx context.Context, scopes []string) (*http.R
 			"client_id":     {userAgent},
 			"refresh_token": {login.Password.Reveal()},
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), strings.NewReader(form.Encode()))
+		request, err := http.NewRequestWithContext(
+			ctx,
+			http.MethodPost,
+			target.String(),
+			strings.NewReader(form.Encode()),
+		)
 		if err != nil {
 			return nil, err
 		}

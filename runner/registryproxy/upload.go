@@ -179,7 +179,8 @@ func (p *Proxy) answerBlob(w http.ResponseWriter, r *http.Request, to route, res
 // answerUpload tells the client our address of its upload.
 func (p *Proxy) answerUpload(w http.ResponseWriter, r *http.Request, to route, resp *http.Response) error {
 	next, err := resp.Location()
-	if err != nil || next.Scheme != p.upstream.base.Scheme || next.User != nil || hostOf(next) != hostOf(p.upstream.base) {
+	if err != nil || next.Scheme != p.upstream.base.Scheme || next.User != nil ||
+		hostOf(next) != hostOf(p.upstream.base) {
 		_ = resp.Body.Close()
 		return unavailable("the registry sends uploads to another host")
 	}

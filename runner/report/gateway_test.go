@@ -74,7 +74,10 @@ func (g *gateway) answer(w http.ResponseWriter, r *http.Request, path string, bo
 	case "claim":
 		g.claims = append(g.claims, read[spec.ClaimRequest](body))
 		_ = spec.EncodeSpec(w, spec.Spec{
-			BuildID: "b1", Registries: []spec.RegistryCredential{{Host: "r", Credential: spec.Credential{Username: "u", Password: secret.New("p")}}},
+			BuildID: "b1",
+			Registries: []spec.RegistryCredential{
+				{Host: "r", Credential: spec.Credential{Username: "u", Password: secret.New("p")}},
+			},
 		})
 	case "events":
 		g.beats++
@@ -145,8 +148,12 @@ func (g *gateway) until(t *testing.T, what string, ok func() bool) {
 
 func (g *gateway) client() *report.Client {
 	return report.New(report.Options{
-		URL: g.URL + "/runner/v1/builds/b1", Token: secret.New(token), Version: "test", Heartbeat: 5 * time.Millisecond,
-		Patience: 5 * time.Second, Backoff: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
+		URL:       g.URL + "/runner/v1/builds/b1",
+		Token:     secret.New(token),
+		Version:   "test",
+		Heartbeat: 5 * time.Millisecond,
+		Patience:  5 * time.Second,
+		Backoff:   func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
 	})
 }
 

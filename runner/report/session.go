@@ -39,7 +39,12 @@ type Session struct {
 // that the attempt is over (cause ErrOver) or that somebody cancelled it (*Cancelled). The
 // log is masked by redactor and goes to echo as well, if that is not nil; it is spooled
 // below dir.
-func (c *Client) Begin(ctx context.Context, dir string, redactor *secret.Redactor, echo io.Writer) (context.Context, *Session, error) {
+func (c *Client) Begin(
+	ctx context.Context,
+	dir string,
+	redactor *secret.Redactor,
+	echo io.Writer,
+) (context.Context, *Session, error) {
 	spool, err := newSpool(dir)
 	if err != nil {
 		return nil, nil, err
@@ -119,7 +124,12 @@ func (s *Session) add(e spec.Event) int64 {
 }
 
 // loop calls send at every tick and wake until Close; its errors are met by the next call.
-func (s *Session) loop(ctx context.Context, every time.Duration, wake <-chan struct{}, send func(context.Context) (bool, error)) {
+func (s *Session) loop(
+	ctx context.Context,
+	every time.Duration,
+	wake <-chan struct{},
+	send func(context.Context) (bool, error),
+) {
 	s.loops.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
@@ -222,7 +232,11 @@ func (s *Session) sendLog(ctx context.Context) (more bool, err error) {
 	}
 	moved := reply.Size > s.sent || (elsewhere && reply.Size != s.sent)
 	if reply.Size < 0 || reply.Size > s.spool.length() || !moved {
-		return false, fmt.Errorf("the gateway says it has %d bytes of the log after %d were sent", reply.Size, s.sent+int64(len(b)))
+		return false, fmt.Errorf(
+			"the gateway says it has %d bytes of the log after %d were sent",
+			reply.Size,
+			s.sent+int64(len(b)),
+		)
 	}
 	s.sent = reply.Size
 	return true, nil

@@ -41,7 +41,11 @@ func (s *spool) Write(p []byte) (int, error) {
 	text := p
 	if s.size+int64(len(p)) > s.max {
 		s.full = true
-		text = fmt.Appendf(nil, "\nThis log has reached its greatest size, %d bytes; what follows is not kept.\n", s.max)
+		text = fmt.Appendf(
+			nil,
+			"\nThis log has reached its greatest size, %d bytes; what follows is not kept.\n",
+			s.max,
+		)
 	}
 	n, err := s.file.WriteAt(text, s.size)
 	s.size += int64(n)

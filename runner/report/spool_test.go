@@ -18,7 +18,8 @@ func TestSpoolIsBounded(t *testing.T) {
 		}
 	}
 	b, err := s.chunk(0, 1000)
-	if err != nil || !strings.HasPrefix(string(b), "12345\nThis log has reached its greatest size, 10 bytes") || strings.Contains(string(b), "more") {
+	if err != nil || !strings.HasPrefix(string(b), "12345\nThis log has reached its greatest size, 10 bytes") ||
+		strings.Contains(string(b), "more") {
 		t.Errorf("%q, %v", b, err)
 	}
 	if b, err := s.chunk(s.length(), 1000); b != nil || err != nil {

@@ -31,8 +31,15 @@ func (p *Plugin) readBuildOptions(raw config.PluginBuild, given map[string]strin
 	var pullErr error
 	p.Build.Pull, pullErr = trueFalse("PLUGIN_PULL_IMAGE", raw.PullImage)
 	p.readProxies(given)
-	return errors.Join(p.readSecrets(raw, given), p.readArgs(raw, given), p.readHosts(raw.AddHost), p.readCaches(raw), p.readLabels(raw),
-		p.readOutput(raw), pullErr)
+	return errors.Join(
+		p.readSecrets(raw, given),
+		p.readArgs(raw, given),
+		p.readHosts(raw.AddHost),
+		p.readCaches(raw),
+		p.readLabels(raw),
+		p.readOutput(raw),
+		pullErr,
+	)
 }
 
 // readArgs adds the build arguments of config.PluginBuild. It shows no value, for some hold
@@ -63,7 +70,11 @@ func (p *Plugin) readArgs(raw config.PluginBuild, given map[string]string) error
 		}
 		value, origin := first(given, "", name, strings.ToUpper(name))
 		if origin == Default {
-			p.warn("the build argument %s is not given: the step's environment has no %s (PLUGIN_BUILD_ARGS_FROM_ENV)", name, name)
+			p.warn(
+				"the build argument %s is not given: the step's environment has no %s (PLUGIN_BUILD_ARGS_FROM_ENV)",
+				name,
+				name,
+			)
 			continue
 		}
 		p.BuildArgs[name], p.BuildArgs[strings.ToUpper(name)] = value, value
@@ -78,7 +89,14 @@ func pairs(setting string, args []string) (map[string]string, error) {
 	for i, arg := range args {
 		name, value, found := strings.Cut(arg, "=")
 		if !found || !spec.LegalArg(name) {
-			err = errors.Join(err, fmt.Errorf("%s: entry %d is not NAME=value (where a value holds a comma, give a JSON list)", setting, i+1))
+			err = errors.Join(
+				err,
+				fmt.Errorf(
+					"%s: entry %d is not NAME=value (where a value holds a comma, give a JSON list)",
+					setting,
+					i+1,
+				),
+			)
 			continue
 		}
 		all[name] = value
@@ -115,7 +133,10 @@ func takeObjects(value string) (objects []string, rest string) {
 func object(setting, value string) (map[string]string, error) {
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(value), &raw); err != nil {
-		return map[string]string{}, fmt.Errorf("%s begins with { and is no JSON object: write {\"NAME\":\"value\"}, or NAME=value", setting)
+		return map[string]string{}, fmt.Errorf(
+			"%s begins with { and is no JSON object: write {\"NAME\":\"value\"}, or NAME=value",
+			setting,
+		)
 	}
 	all := make(map[string]string, len(raw))
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
@@ -143,7 +164,10 @@ func (p *Plugin) readHosts(value string) error {
 		}
 		address, parseErr := netip.ParseAddr(strings.Trim(entry[at+1:], "[]"))
 		if parseErr != nil || strings.ContainsAny(entry[:at], " ,\"") {
-			return fmt.Errorf("PLUGIN_ADD_HOST has %q: give name:address with an IP address (host-gateway is Docker's own, and there is no Docker here)", entry)
+			return fmt.Errorf(
+				"PLUGIN_ADD_HOST has %q: give name:address with an IP address (host-gateway is Docker's own, and there is no Docker here)",
+				entry,
+			)
 		}
 		p.Build.Hosts = append(p.Build.Hosts, spec.Host{Name: entry[:at], Address: address})
 	}
@@ -160,7 +184,11 @@ func (p *Plugin) readProxies(given map[string]string) {
 		if value == "" || hasName(p.BuildArgs, name) || hasName(p.BuildArgs, lower) {
 			continue // what build_args says goes before
 		}
-		p.Build.Proxies = append(p.Build.Proxies, spec.Proxy{Name: name, Value: secret.New(value)}, spec.Proxy{Name: lower, Value: secret.New(value)})
+		p.Build.Proxies = append(
+			p.Build.Proxies,
+			spec.Proxy{Name: name, Value: secret.New(value)},
+			spec.Proxy{Name: lower, Value: secret.New(value)},
+		)
 	}
 }
 

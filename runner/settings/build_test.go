@@ -51,19 +51,33 @@ func TestBuildArgumentsOfEverySetting(t *testing.T) {
 		if diff := cmp.Diff(want, got.BuildArgs); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", line, err, diff)
 		}
-		if silent := strings.Contains(line, "absent") || strings.Contains(line, "NEW"); silent != (len(got.Warnings) == 1) {
+		if silent := strings.Contains(line, "absent") ||
+			strings.Contains(line, "NEW"); silent != (len(got.Warnings) == 1) {
 			t.Errorf("%s: notes %q", line, got.Warnings)
 		}
 	}
-	got, err := settings.ReadPlugin(plugin("PLUGIN_BUILD_ARGS=C=4", "PLUGIN_BUILD_ARGS_NEW=A=1,2; B=3;", "PLUGIN_MULTIPLE_BUILD_ARGS=true"))
-	if diff := cmp.Diff(map[string]string{"A": "1,2", "B": "3"}, got.BuildArgs); err != nil || diff != "" || len(got.Warnings) != 1 {
+	got, err := settings.ReadPlugin(
+		plugin("PLUGIN_BUILD_ARGS=C=4", "PLUGIN_BUILD_ARGS_NEW=A=1,2; B=3;", "PLUGIN_MULTIPLE_BUILD_ARGS=true"),
+	)
+	if diff := cmp.Diff(
+		map[string]string{"A": "1,2", "B": "3"},
+		got.BuildArgs,
+	); err != nil || diff != "" ||
+		len(got.Warnings) != 1 {
 		t.Errorf("several: %v, notes %q (-want +got):\n%s", err, got.Warnings, diff)
 	}
 }
 
 func TestProxiesAreBuildArgumentsInBothCases(t *testing.T) {
-	got, err := settings.ReadPlugin(plugin("PLUGIN_HTTPS_PROXY=http://ci:canary-p%40ss@proxy:3128", "https_proxy=http://other", "http_proxy=http://plain:3128",
-		"NO_PROXY=localhost", "PLUGIN_BUILD_ARGS=no_proxy=mine"))
+	got, err := settings.ReadPlugin(
+		plugin(
+			"PLUGIN_HTTPS_PROXY=http://ci:canary-p%40ss@proxy:3128",
+			"https_proxy=http://other",
+			"http_proxy=http://plain:3128",
+			"NO_PROXY=localhost",
+			"PLUGIN_BUILD_ARGS=no_proxy=mine",
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,9 +99,16 @@ func TestProxiesAreBuildArgumentsInBothCases(t *testing.T) {
 }
 
 func TestHostsAndTheBaseImage(t *testing.T) {
-	got, err := settings.ReadPlugin(plugin("PLUGIN_ADD_HOST=db:10.0.0.1,six=fe80::1,seven:[::1]", "PLUGIN_PULL_IMAGE=false"))
+	got, err := settings.ReadPlugin(
+		plugin("PLUGIN_ADD_HOST=db:10.0.0.1,six=fe80::1,seven:[::1]", "PLUGIN_PULL_IMAGE=false"),
+	)
 	want := spec.BuildOptions{Hosts: []spec.Host{
-		{Name: "db", Address: netip.MustParseAddr("10.0.0.1")}, {Name: "six", Address: netip.MustParseAddr("fe80::1")}, {Name: "seven", Address: netip.MustParseAddr("::1")},
+		{
+			Name:    "db",
+			Address: netip.MustParseAddr("10.0.0.1"),
+		},
+		{Name: "six", Address: netip.MustParseAddr("fe80::1")},
+		{Name: "seven", Address: netip.MustParseAddr("::1")},
 	}}
 	if diff := cmp.Diff(want, got.Build, comparers()); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -95,8 +116,21 @@ func TestHostsAndTheBaseImage(t *testing.T) {
 }
 
 func TestLabelsOfEverySetting(t *testing.T) {
-	got, err := settings.ReadPlugin(plugin("PLUGIN_LABEL=a=1", `PLUGIN_LABELS=["b=1,2"]`, `PLUGIN_CUSTOM_LABELS={"c":"x=y"}`, "PLUGIN_LABEL_SCHEMA=vendor=Acme", "PLUGIN_REPO_LINK=https://x"))
-	want := settings.Labels{Named: map[string]string{"a": "1", "b": "1,2", "c": "x=y"}, Schema: map[string]string{"vendor": "Acme"}, Link: "https://x", Auto: true}
+	got, err := settings.ReadPlugin(
+		plugin(
+			"PLUGIN_LABEL=a=1",
+			`PLUGIN_LABELS=["b=1,2"]`,
+			`PLUGIN_CUSTOM_LABELS={"c":"x=y"}`,
+			"PLUGIN_LABEL_SCHEMA=vendor=Acme",
+			"PLUGIN_REPO_LINK=https://x",
+		),
+	)
+	want := settings.Labels{
+		Named:  map[string]string{"a": "1", "b": "1,2", "c": "x=y"},
+		Schema: map[string]string{"vendor": "Acme"},
+		Link:   "https://x",
+		Auto:   true,
+	}
 	if diff := cmp.Diff(want, got.Labels); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -109,60 +143,101 @@ func TestLabelsOfEverySetting(t *testing.T) {
 }
 
 func TestWhatTheImageIsLike(t *testing.T) {
-	got, err := settings.ReadPlugin(plugin("PLUGIN_PLATFORM=linux/amd64", "PLUGIN_PLATFORMS=linux/arm64,linux/amd64", "PLUGIN_COMPRESSION=ZSTD:9", "PLUGIN_PROVENANCE=true", "PLUGIN_SBOM=generator=acme/scanner"))
-	want := spec.BuildOptions{Pull: true, Compression: spec.Compression{Type: "zstd", Level: "9"}, Provenance: "mode=min", SBOM: "generator=acme/scanner"}
-	if diff := cmp.Diff(want, got.Build, comparers()); err != nil || diff != "" || !slices.Equal(got.Platforms, []string{"linux/amd64", "linux/arm64"}) || got.Warnings != nil {
+	got, err := settings.ReadPlugin(
+		plugin(
+			"PLUGIN_PLATFORM=linux/amd64",
+			"PLUGIN_PLATFORMS=linux/arm64,linux/amd64",
+			"PLUGIN_COMPRESSION=ZSTD:9",
+			"PLUGIN_PROVENANCE=true",
+			"PLUGIN_SBOM=generator=acme/scanner",
+		),
+	)
+	want := spec.BuildOptions{
+		Pull:        true,
+		Compression: spec.Compression{Type: "zstd", Level: "9"},
+		Provenance:  "mode=min",
+		SBOM:        "generator=acme/scanner",
+	}
+	if diff := cmp.Diff(
+		want,
+		got.Build,
+		comparers(),
+	); err != nil || diff != "" || !slices.Equal(got.Platforms, []string{"linux/amd64", "linux/arm64"}) ||
+		got.Warnings != nil {
 		t.Errorf("%v, platforms %v, notes %q (-want +got):\n%s", err, got.Platforms, got.Warnings, diff)
 	}
-	quiet, err := settings.ReadPlugin(plugin("PLUGIN_COMPRESS=true", "PLUGIN_BUILDKIT_CONFIG=debug = true", "PLUGIN_BUILDKIT_DRIVEROPT=network=host", "PLUGIN_BUILDKIT_DEBUG=true", "PLUGIN_SBOM=false"))
-	if diff := cmp.Diff(spec.BuildOptions{Pull: true}, quiet.Build, comparers()); err != nil || diff != "" || len(quiet.Warnings) != 1 || strings.Contains(strings.Join(quiet.Warnings, ""), "\n") {
+	quiet, err := settings.ReadPlugin(
+		plugin(
+			"PLUGIN_COMPRESS=true",
+			"PLUGIN_BUILDKIT_CONFIG=debug = true",
+			"PLUGIN_BUILDKIT_DRIVEROPT=network=host",
+			"PLUGIN_BUILDKIT_DEBUG=true",
+			"PLUGIN_SBOM=false",
+		),
+	)
+	if diff := cmp.Diff(
+		spec.BuildOptions{Pull: true},
+		quiet.Build,
+		comparers(),
+	); err != nil || diff != "" || len(quiet.Warnings) != 1 ||
+		strings.Contains(strings.Join(quiet.Warnings, ""), "\n") {
 		t.Errorf("%v, notes %q (-want +got):\n%s", err, quiet.Warnings, diff)
 	}
-	if _, err := settings.ReadPlugin(plugin("PLUGIN_PROVENANCE=mode=max", "https_proxy=http://ci:canary@proxy")); err == nil || !strings.Contains(err.Error(), "a proxy of the step holds a password") {
+	if _, err := settings.ReadPlugin(
+		plugin("PLUGIN_PROVENANCE=mode=max", "https_proxy=http://ci:canary@proxy"),
+	); err == nil ||
+		!strings.Contains(err.Error(), "a proxy of the step holds a password") {
 		t.Errorf("a proxy's password would be in the image: %v", err)
 	}
 }
 
 func TestBuildOptionFaultsNameTheSetting(t *testing.T) {
-	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line, "TOKEN=canary")); return err }, map[string]string{
-		"PLUGIN_SECRET=id=a,env=ABSENT":                "PLUGIN_SECRET: the step's environment has no ABSENT",
-		"PLUGIN_SECRET=canary":                         "PLUGIN_SECRET: entry 1 has",
-		"PLUGIN_SECRET=id=a,env=TOKEN,src=x":           "PLUGIN_SECRET: the secret a has both",
-		"PLUGIN_SECRETS=id=a,mode=1":                   `PLUGIN_SECRETS: entry 1 has "mode"`,
-		`PLUGIN_SECRETS=id=a,"env=x`:                   "PLUGIN_SECRETS: entry 1 is not of the form",
-		"PLUGIN_SECRETS=id=a,env=TOKEN,id=a,env=TOKEN": "PLUGIN_SECRETS: the secret a is given twice",
-		"PLUGIN_SECRETS=[1]":                           "PLUGIN_SECRETS begins with [",
-		"PLUGIN_SECRETS_FROM_ENV=a/b=TOKEN":            `PLUGIN_SECRETS_FROM_ENV: "a/b" is no id`,
-		"PLUGIN_SECRETS_FROM_ENV=TOKEN":                "PLUGIN_SECRETS_FROM_ENV: entry 1 is not id=NAME",
-		"PLUGIN_SECRETS_FROM_FILE=a=":                  "PLUGIN_SECRETS_FROM_FILE: entry 1 is not id=path",
-		"PLUGIN_BUILD_ARGS_FROM_ENV=A-B":               `PLUGIN_BUILD_ARGS_FROM_ENV has "A-B"`,
-		"PLUGIN_MULTIPLE_BUILD_ARGS=2":                 "PLUGIN_MULTIPLE_BUILD_ARGS is",
-		`PLUGIN_BUILD_ARGS={"A":["canary"]}`:           `PLUGIN_BUILD_ARGS: the value of "A" is no text`,
-		`PLUGIN_BUILD_ARGS={"A-B":"canary"}`:           `PLUGIN_BUILD_ARGS has "A-B"`,
-		`PLUGIN_BUILD_ARGS={canary`:                    "PLUGIN_BUILD_ARGS begins with {",
-		"PLUGIN_ADD_HOST=db":                           `PLUGIN_ADD_HOST has "db"`,
-		"PLUGIN_ADD_HOST=db:host-gateway":              "PLUGIN_ADD_HOST has",
-		"PLUGIN_LABELS=a":                              "PLUGIN_LABELS: entry 1 is not NAME=value",
-		"PLUGIN_LABEL=a b=1":                           "PLUGIN_LABEL: entry 1",
-		`PLUGIN_CUSTOM_LABELS={"a b":"1"}`:             `PLUGIN_CUSTOM_LABELS has "a b"`,
-		"PLUGIN_AUTO_LABEL=2":                          "PLUGIN_AUTO_LABEL is",
-		"PLUGIN_DEFAULT_LABELS=2":                      "PLUGIN_DEFAULT_LABELS is",
-		"PLUGIN_PLATFORMS=amd64":                       `PLUGIN_PLATFORMS has "amd64"`,
-		"PLUGIN_COMPRESSION=estargz":                   "PLUGIN_COMPRESSION: compression is",
-		"PLUGIN_COMPRESSION=gzip:10":                   "levels of gzip are 0 to 9",
-		"PLUGIN_PROVENANCE=much":                       "PLUGIN_PROVENANCE is",
-		"PLUGIN_SBOM=2":                                "PLUGIN_SBOM is",
-		"PLUGIN_PULL_IMAGE=always":                     "PLUGIN_PULL_IMAGE is",
-	})
+	checkFaults(
+		t,
+		func(line string) error { _, err := settings.ReadPlugin(plugin(line, "TOKEN=canary")); return err },
+		map[string]string{
+			"PLUGIN_SECRET=id=a,env=ABSENT":                "PLUGIN_SECRET: the step's environment has no ABSENT",
+			"PLUGIN_SECRET=canary":                         "PLUGIN_SECRET: entry 1 has",
+			"PLUGIN_SECRET=id=a,env=TOKEN,src=x":           "PLUGIN_SECRET: the secret a has both",
+			"PLUGIN_SECRETS=id=a,mode=1":                   `PLUGIN_SECRETS: entry 1 has "mode"`,
+			`PLUGIN_SECRETS=id=a,"env=x`:                   "PLUGIN_SECRETS: entry 1 is not of the form",
+			"PLUGIN_SECRETS=id=a,env=TOKEN,id=a,env=TOKEN": "PLUGIN_SECRETS: the secret a is given twice",
+			"PLUGIN_SECRETS=[1]":                           "PLUGIN_SECRETS begins with [",
+			"PLUGIN_SECRETS_FROM_ENV=a/b=TOKEN":            `PLUGIN_SECRETS_FROM_ENV: "a/b" is no id`,
+			"PLUGIN_SECRETS_FROM_ENV=TOKEN":                "PLUGIN_SECRETS_FROM_ENV: entry 1 is not id=NAME",
+			"PLUGIN_SECRETS_FROM_FILE=a=":                  "PLUGIN_SECRETS_FROM_FILE: entry 1 is not id=path",
+			"PLUGIN_BUILD_ARGS_FROM_ENV=A-B":               `PLUGIN_BUILD_ARGS_FROM_ENV has "A-B"`,
+			"PLUGIN_MULTIPLE_BUILD_ARGS=2":                 "PLUGIN_MULTIPLE_BUILD_ARGS is",
+			`PLUGIN_BUILD_ARGS={"A":["canary"]}`:           `PLUGIN_BUILD_ARGS: the value of "A" is no text`,
+			`PLUGIN_BUILD_ARGS={"A-B":"canary"}`:           `PLUGIN_BUILD_ARGS has "A-B"`,
+			`PLUGIN_BUILD_ARGS={canary`:                    "PLUGIN_BUILD_ARGS begins with {",
+			"PLUGIN_ADD_HOST=db":                           `PLUGIN_ADD_HOST has "db"`,
+			"PLUGIN_ADD_HOST=db:host-gateway":              "PLUGIN_ADD_HOST has",
+			"PLUGIN_LABELS=a":                              "PLUGIN_LABELS: entry 1 is not NAME=value",
+			"PLUGIN_LABEL=a b=1":                           "PLUGIN_LABEL: entry 1",
+			`PLUGIN_CUSTOM_LABELS={"a b":"1"}`:             `PLUGIN_CUSTOM_LABELS has "a b"`,
+			"PLUGIN_AUTO_LABEL=2":                          "PLUGIN_AUTO_LABEL is",
+			"PLUGIN_DEFAULT_LABELS=2":                      "PLUGIN_DEFAULT_LABELS is",
+			"PLUGIN_PLATFORMS=amd64":                       `PLUGIN_PLATFORMS has "amd64"`,
+			"PLUGIN_COMPRESSION=estargz":                   "PLUGIN_COMPRESSION: compression is",
+			"PLUGIN_COMPRESSION=gzip:10":                   "levels of gzip are 0 to 9",
+			"PLUGIN_PROVENANCE=much":                       "PLUGIN_PROVENANCE is",
+			"PLUGIN_SBOM=2":                                "PLUGIN_SBOM is",
+			"PLUGIN_PULL_IMAGE=always":                     "PLUGIN_PULL_IMAGE is",
+		},
+	)
 }
 
 func TestKeysAndProxiesLeaveTheEnvironment(t *testing.T) {
 	e := plugin("PLUGIN_SSH_AGENT_KEY=canary-key", "PLUGIN_HTTP_PROXY=http://a:canary@b")
 	got, err := settings.ReadPlugin(e)
-	if err != nil || !slices.Contains(e.removed, "PLUGIN_SSH_AGENT_KEY") || !slices.Contains(e.removed, "PLUGIN_HTTP_PROXY") {
+	if err != nil || !slices.Contains(e.removed, "PLUGIN_SSH_AGENT_KEY") ||
+		!slices.Contains(e.removed, "PLUGIN_HTTP_PROXY") {
 		t.Errorf("%v: removed %v", err, e.removed)
 	}
-	if log := secret.NewRedactor(got.Secrets()...).Mask([]byte("canary-key")); strings.Contains(string(log), "canary") || got.Build.SSHKey.Reveal() != "canary-key" {
+	if log := secret.NewRedactor(got.Secrets()...).
+		Mask([]byte("canary-key")); strings.Contains(string(log), "canary") ||
+		got.Build.SSHKey.Reveal() != "canary-key" {
 		t.Errorf("the log would show %s", log)
 	}
 }

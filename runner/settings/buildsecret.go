@@ -90,7 +90,11 @@ func (p *Plugin) readSecretPairs(setting, value, what string, add func(id, value
 func (p *Plugin) secretFromEnv(setting, id, name string, given map[string]string) error {
 	value, ok := given[name]
 	if !ok && spec.LegalArg(name) {
-		return fmt.Errorf("%s: the step's environment has no %s: set it from a secret of the CI, which keeps those from pull requests and from steps that do not name them", setting, name)
+		return fmt.Errorf(
+			"%s: the step's environment has no %s: set it from a secret of the CI, which keeps those from pull requests and from steps that do not name them",
+			setting,
+			name,
+		)
 	}
 	if !ok {
 		return fmt.Errorf("%s: what the secret %s is to be read from is no variable's name", setting, id)

@@ -33,8 +33,13 @@ func (p *Plugin) readCache(value string) error {
 	case kind == spec.CacheRegistry && where != "":
 		p.addCache(registryCache(where))
 	case kind == spec.CacheLocal && where != "":
-		p.addCache(spec.Cache{Type: spec.CacheLocal, Attrs: map[string]string{"src": where}},
-			spec.Cache{Type: spec.CacheLocal, Attrs: map[string]string{"dest": where, "mode": "max", "ignore-error": "true"}})
+		p.addCache(
+			spec.Cache{Type: spec.CacheLocal, Attrs: map[string]string{"src": where}},
+			spec.Cache{
+				Type:  spec.CacheLocal,
+				Attrs: map[string]string{"dest": where, "mode": "max", "ignore-error": "true"},
+			},
+		)
 	default:
 		return fmt.Errorf("PLUGIN_CACHE is %q: use off, inline, registry=REFERENCE or local=DIRECTORY", value)
 	}
@@ -75,7 +80,12 @@ func readCacheDocuments(setting, value, place string) (all []spec.Cache, err err
 			needs = place
 		case kind == spec.CacheInline && place == "dest":
 		default:
-			return nil, fmt.Errorf("%s: entry %d has type %q; what caches can be here is registry, local, and inline to write", setting, i+1, kind)
+			return nil, fmt.Errorf(
+				"%s: entry %d has type %q; what caches can be here is registry, local, and inline to write",
+				setting,
+				i+1,
+				kind,
+			)
 		}
 		if needs != "" && attrs[needs] == "" {
 			return nil, fmt.Errorf("%s: entry %d, of type %s, has no %s", setting, i+1, kind, needs)

@@ -18,7 +18,19 @@ func TestCachesOfEverySetting(t *testing.T) {
 		return c
 	}
 	read := cache("registry", "ref", "r.example.com/c:1")
-	written := cache("registry", "ref", "r.example.com/c:1", "mode", "max", "image-manifest", "true", "oci-mediatypes", "true", "ignore-error", "true")
+	written := cache(
+		"registry",
+		"ref",
+		"r.example.com/c:1",
+		"mode",
+		"max",
+		"image-manifest",
+		"true",
+		"oci-mediatypes",
+		"true",
+		"ignore-error",
+		"true",
+	)
 	type caches struct{ From, To []spec.Cache }
 	for line, want := range map[string]caches{
 		"A=b":                 {},
@@ -42,13 +54,17 @@ func TestCachesOfEverySetting(t *testing.T) {
 }
 
 func TestCacheFaultsNameTheSetting(t *testing.T) {
-	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err }, map[string]string{
-		"PLUGIN_CACHE=true":                 `PLUGIN_CACHE is "true": use off`,
-		"PLUGIN_CACHE=registry":             "PLUGIN_CACHE is",
-		"PLUGIN_CACHE_FROM=type=gha":        `PLUGIN_CACHE_FROM: entry 1 has type "gha"`,
-		"PLUGIN_CACHE_FROM=type=inline":     "PLUGIN_CACHE_FROM: entry 1 has type",
-		"PLUGIN_CACHE_TO=type=registry":     "PLUGIN_CACHE_TO: entry 1, of type registry, has no ref",
-		"PLUGIN_CACHE_TO=type=local,src=/x": "PLUGIN_CACHE_TO: entry 1, of type local, has no dest",
-		"PLUGIN_CACHE_IMAGES=[1]":           "PLUGIN_CACHE_IMAGES begins with [",
-	})
+	checkFaults(
+		t,
+		func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err },
+		map[string]string{
+			"PLUGIN_CACHE=true":                 `PLUGIN_CACHE is "true": use off`,
+			"PLUGIN_CACHE=registry":             "PLUGIN_CACHE is",
+			"PLUGIN_CACHE_FROM=type=gha":        `PLUGIN_CACHE_FROM: entry 1 has type "gha"`,
+			"PLUGIN_CACHE_FROM=type=inline":     "PLUGIN_CACHE_FROM: entry 1 has type",
+			"PLUGIN_CACHE_TO=type=registry":     "PLUGIN_CACHE_TO: entry 1, of type registry, has no ref",
+			"PLUGIN_CACHE_TO=type=local,src=/x": "PLUGIN_CACHE_TO: entry 1, of type local, has no dest",
+			"PLUGIN_CACHE_IMAGES=[1]":           "PLUGIN_CACHE_IMAGES begins with [",
+		},
+	)
 }

@@ -34,11 +34,20 @@ func (p *Plugin) readCopy(raw config.PluginCopy) (err error) {
 	case !p.Copy.On:
 		return nil
 	case p.DryRun && p.Origins[dryRunName] == outputName:
-		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s keeps the image from being pushed: give one of them", outputName)
+		return fmt.Errorf(
+			"PLUGIN_PUSH_ONLY is true, and %s keeps the image from being pushed: give one of them",
+			outputName,
+		)
 	case p.DryRun:
-		return fmt.Errorf("PLUGIN_PUSH_ONLY and %s are both true: one pushes and builds nothing, the other builds and pushes nothing; give one of them", p.Origins[dryRunName])
+		return fmt.Errorf(
+			"PLUGIN_PUSH_ONLY and %s are both true: one pushes and builds nothing, the other builds and pushes nothing; give one of them",
+			p.Origins[dryRunName],
+		)
 	case p.Build.Archive.Type != "":
-		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s asks for a file of the image, which a build alone writes: give one of them", outputName)
+		return fmt.Errorf(
+			"PLUGIN_PUSH_ONLY is true, and %s asks for a file of the image, which a build alone writes: give one of them",
+			outputName,
+		)
 	}
 	if len(p.Tags) == 0 && p.Skip == "" {
 		p.Skip = "PLUGIN_PUSH_ONLY is true, and there is no tag to push"

@@ -17,7 +17,9 @@ func TestPushOnlyHasASource(t *testing.T) {
 		"./out//image.tar":          {On: true, File: "out/image.tar"},
 		"/shared/layout/":           {On: true, File: "/shared/layout"},
 	} {
-		got, err := settings.ReadPlugin(plugin("PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1.2,latest", "PLUGIN_SOURCE_IMAGE="+source))
+		got, err := settings.ReadPlugin(
+			plugin("PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1.2,latest", "PLUGIN_SOURCE_IMAGE="+source),
+		)
 		if diff := cmp.Diff(want, got.Copy); diff != "" || err != nil {
 			t.Errorf("%q: %v (-want +got):\n%s", source, err, diff)
 		}
@@ -41,14 +43,23 @@ func TestPushOnlyHasASource(t *testing.T) {
 // A pipeline's steps may share their settings: one that is not used is said, and no error.
 func TestASourceWithoutPushOnlyIsNotUsed(t *testing.T) {
 	got, err := settings.ReadPlugin(plugin("PLUGIN_SOURCE_IMAGE=acme/base:3"))
-	if err != nil || got.Copy != (settings.Copy{}) || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "PLUGIN_SOURCE_IMAGE is not used") {
+	if err != nil || got.Copy != (settings.Copy{}) || len(got.Warnings) != 1 ||
+		!strings.Contains(got.Warnings[0], "PLUGIN_SOURCE_IMAGE is not used") {
 		t.Errorf("%+v, %v, %v", got.Copy, got.Warnings, err)
 	}
 }
 
 func TestPushOnlyWithoutATagIsSkipped(t *testing.T) {
-	got, err := settings.ReadPlugin(plugin("PLUGIN_PUSH_ONLY=true", "DRONE=true", "DRONE_COMMIT_REF=refs/heads/feature/x", "DRONE_COMMIT_BRANCH=feature/x",
-		"DRONE_REPO_BRANCH=main", "DRONE_BUILD_EVENT=push"))
+	got, err := settings.ReadPlugin(
+		plugin(
+			"PLUGIN_PUSH_ONLY=true",
+			"DRONE=true",
+			"DRONE_COMMIT_REF=refs/heads/feature/x",
+			"DRONE_COMMIT_BRANCH=feature/x",
+			"DRONE_REPO_BRANCH=main",
+			"DRONE_BUILD_EVENT=push",
+		),
+	)
 	if err != nil || len(got.Tags) != 0 || !strings.Contains(got.Skip, "there is no tag to push") {
 		t.Errorf("tags %v, skip %q, %v", got.Tags, got.Skip, err)
 	}

@@ -12,7 +12,10 @@ import (
 func (p *Plugin) noteDaemon(given map[string]string) {
 	var names []string
 	for _, s := range config.DaemonSettings() {
-		if value := strings.ToLower(given[s.Name]); value != "" && !slices.Contains([]string{"false", "0", "no", "off"}, value) {
+		if value := strings.ToLower(
+			given[s.Name],
+		); value != "" &&
+			!slices.Contains([]string{"false", "0", "no", "off"}, value) {
 			names = append(names, s.Name)
 		}
 	}

@@ -28,7 +28,9 @@ func (p *Plugin) readRepo(value string) error {
 	case err != nil:
 		return err
 	case len(entries) == 0:
-		return errors.New("PLUGIN_REPO is not set: give the image's name (setting repo), as registry.example.com/acme/app")
+		return errors.New(
+			"PLUGIN_REPO is not set: give the image's name (setting repo), as registry.example.com/acme/app",
+		)
 	case len(entries) > maxImages:
 		return fmt.Errorf("PLUGIN_REPO has %d names: an image can have up to %d here", len(entries), maxImages)
 	}
@@ -85,10 +87,14 @@ func (p *Plugin) markInsecure(host string) {
 	case host == "":
 		return
 	case ecrHost.MatchString(host):
-		p.warn("PLUGIN_INSECURE does nothing for Amazon's registry, which speaks HTTPS; where another registry speaks plain HTTP, name it there")
+		p.warn(
+			"PLUGIN_INSECURE does nothing for Amazon's registry, which speaks HTTPS; where another registry speaks plain HTTP, name it there",
+		)
 		return
 	case host == hubHost:
-		p.warn("PLUGIN_INSECURE does nothing for Docker Hub, which speaks HTTPS; where another registry speaks plain HTTP, name it there")
+		p.warn(
+			"PLUGIN_INSECURE does nothing for Docker Hub, which speaks HTTPS; where another registry speaks plain HTTP, name it there",
+		)
 		return
 	}
 	found := false

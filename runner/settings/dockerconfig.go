@@ -25,12 +25,22 @@ func (p *Plugin) configLogins(given map[string]string) (all []Login, err error) 
 	file, err := config.LoadFromReader(strings.NewReader(text))
 	switch {
 	case err != nil: // which might show some of it
-		return nil, fmt.Errorf("%s is no config.json of Docker: give its content, as {\"auths\":{\"registry.example.com\":{\"auth\":\"…\"}}}, where auth is user:password in Base64", origin)
+		return nil, fmt.Errorf(
+			"%s is no config.json of Docker: give its content, as {\"auths\":{\"registry.example.com\":{\"auth\":\"…\"}}}, where auth is user:password in Base64",
+			origin,
+		)
 	case file.CredentialsStore != "":
-		return nil, fmt.Errorf("%s names the credsStore %q, a program that is not here: give a config.json with the logins in it, or PLUGIN_LOGINS", origin, file.CredentialsStore)
+		return nil, fmt.Errorf(
+			"%s names the credsStore %q, a program that is not here: give a config.json with the logins in it, or PLUGIN_LOGINS",
+			origin,
+			file.CredentialsStore,
+		)
 	case len(file.CredentialHelpers) > 0:
-		return nil, fmt.Errorf("%s names credHelpers (for %s), programs that are not here: give a config.json with the logins in it, or PLUGIN_LOGINS",
-			origin, strings.Join(slices.Sorted(maps.Keys(file.CredentialHelpers)), ", "))
+		return nil, fmt.Errorf(
+			"%s names credHelpers (for %s), programs that are not here: give a config.json with the logins in it, or PLUGIN_LOGINS",
+			origin,
+			strings.Join(slices.Sorted(maps.Keys(file.CredentialHelpers)), ", "),
+		)
 	}
 	for _, name := range slices.Sorted(maps.Keys(file.AuthConfigs)) {
 		auth := file.AuthConfigs[name]
@@ -44,7 +54,13 @@ func (p *Plugin) configLogins(given map[string]string) (all []Login, err error) 
 		case hostErr != nil:
 			err = errors.Join(err, fmt.Errorf("%s: auths: %w", origin, hostErr))
 		case auth.RegistryToken != "":
-			err = errors.Join(err, fmt.Errorf("%s has a registrytoken, which is for one request: give auth, or username and password", l.Origin))
+			err = errors.Join(
+				err,
+				fmt.Errorf(
+					"%s has a registrytoken, which is for one request: give auth, or username and password",
+					l.Origin,
+				),
+			)
 		case l.Username != "" && l.Password.IsZero():
 			err = errors.Join(err, fmt.Errorf("%s has no password", l.Origin))
 		case l.Anonymous(): // what docker login leaves where a program keeps the login

@@ -64,12 +64,20 @@ func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
 	asked := e.changes() || raw.AWSAccessKeyID != "" || !raw.AWSSecretAccessKey.IsZero()
 	if region == "" || (e.changes() && len(e.Repositories) == 0) {
 		if asked && p.Image() != "" {
-			return fmt.Errorf("PLUGIN_REPO is %s, and settings for Amazon's registry are given: begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/", p.Image())
+			return fmt.Errorf(
+				"PLUGIN_REPO is %s, and settings for Amazon's registry are given: begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/",
+				p.Image(),
+			)
 		}
 		return nil
 	}
 	if e.Region = region; raw.AWSRegion != "" && raw.AWSRegion != e.Region {
-		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: a login of one region is not known in another", awsRegion, raw.AWSRegion, e.Region)
+		return fmt.Errorf(
+			"%s is %s, and PLUGIN_REPO is in %s: a login of one region is not known in another",
+			awsRegion,
+			raw.AWSRegion,
+			e.Region,
+		)
 	}
 	if err := e.readKey(raw, given); err != nil {
 		if !p.DryRun {
@@ -88,7 +96,11 @@ func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
 	}
 	image := e.Host + "/" + slices.Concat(e.Repositories, []string{"any"})[0]
 	if e.On = e.KeyID != "" && p.LoginFor(image).Anonymous(); !e.On && e.changes() && !p.DryRun {
-		return fmt.Errorf("%s and %s are not set, or PLUGIN_USERNAME is: the repository's settings can be changed with a key of Amazon's alone", awsKey, awsKeySecret)
+		return fmt.Errorf(
+			"%s and %s are not set, or PLUGIN_USERNAME is: the repository's settings can be changed with a key of Amazon's alone",
+			awsKey,
+			awsKeySecret,
+		)
 	}
 	e.Endpoint, _ = first(given, "", "AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL")
 	p.ECR = e
@@ -100,16 +112,36 @@ func (p *Plugin) noteKey(e loginEntry, host, origin string) error {
 	found := ecrHost.FindStringSubmatch(host)
 	switch {
 	case found == nil:
-		return fmt.Errorf("%s has a key of AWS, and its registry, %s, is none of Amazon's: ACCOUNT.dkr.ecr.REGION.amazonaws.com", origin, host)
+		return fmt.Errorf(
+			"%s has a key of AWS, and its registry, %s, is none of Amazon's: ACCOUNT.dkr.ecr.REGION.amazonaws.com",
+			origin,
+			host,
+		)
 	case (e.AWSKeyID == "" || e.AWSKey == "") && p.DryRun:
-		p.warn("%s: nobody is logged in at %s: there is no aws_access_key_id, or no aws_secret_access_key", origin, host)
+		p.warn(
+			"%s: nobody is logged in at %s: there is no aws_access_key_id, or no aws_secret_access_key",
+			origin,
+			host,
+		)
 		return nil
 	case e.AWSKeyID == "" || e.AWSKey == "":
-		return fmt.Errorf("%s, for %s, has no aws_access_key_id, or no aws_secret_access_key: give both; a CI keeps secrets from pull requests and from steps that do not name them", origin, host)
+		return fmt.Errorf(
+			"%s, for %s, has no aws_access_key_id, or no aws_secret_access_key: give both; a CI keeps secrets from pull requests and from steps that do not name them",
+			origin,
+			host,
+		)
 	case e.AWSRegion != "" && e.AWSRegion != found[2]:
-		return fmt.Errorf("%s: aws_region is %s, and the registry is in %s: a login of one region is not known in another", origin, e.AWSRegion, found[2])
+		return fmt.Errorf(
+			"%s: aws_region is %s, and the registry is in %s: a login of one region is not known in another",
+			origin,
+			e.AWSRegion,
+			found[2],
+		)
 	case p.ECR.Host != "":
-		return fmt.Errorf("%s is the second with a key of AWS: give it the user name AWS, and as the password what `aws ecr get-login-password` prints", origin)
+		return fmt.Errorf(
+			"%s is the second with a key of AWS: give it the user name AWS, and as the password what `aws ecr get-login-password` prints",
+			origin,
+		)
 	}
 	p.ECR = ECR{Host: host, Region: found[2], KeyID: e.AWSKeyID, KeySecret: secret.New(e.AWSKey)}
 	p.Origins[awsKey] = origin
@@ -140,7 +172,9 @@ func (e *ECR) readKey(raw config.PluginECR, given map[string]string) error {
 	}
 	e.Session = secret.New(given[awsEnvKeySession])
 	if (e.KeyID == "") != e.KeySecret.IsZero() {
-		return errors.New(awsKey + " or " + awsKeySecret + " is not set, the other is: give both; a CI keeps secrets from pull requests and from steps that do not name them")
+		return errors.New(
+			awsKey + " or " + awsKeySecret + " is not set, the other is: give both; a CI keeps secrets from pull requests and from steps that do not name them",
+		)
 	}
 	return nil
 }

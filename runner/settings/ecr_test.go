@@ -23,12 +23,30 @@ func atECR(more ...string) (settings.Plugin, *environment, error) {
 
 func TestTheKeyForAmazonsRegistryIsRead(t *testing.T) {
 	on := true
-	got, e, err := atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "PLUGIN_AWS_SECRET_ACCESS_KEY=canary", "PLUGIN_AWS_REGION=eu-central-1", "PLUGIN_ECR_CREATE_REPOSITORY=true",
-		"PLUGIN_ECR_SCAN_ON_PUSH=yes", "PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json", "PLUGIN_ECR_REPOSITORY_POLICY=/etc/policy.json",
-		"AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=other", "AWS_ENDPOINT_URL_ECR=https://ecr.example.com")
+	got, e, err := atECR(
+		"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
+		"PLUGIN_AWS_SECRET_ACCESS_KEY=canary",
+		"PLUGIN_AWS_REGION=eu-central-1",
+		"PLUGIN_ECR_CREATE_REPOSITORY=true",
+		"PLUGIN_ECR_SCAN_ON_PUSH=yes",
+		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json",
+		"PLUGIN_ECR_REPOSITORY_POLICY=/etc/policy.json",
+		"AWS_ACCESS_KEY_ID=AKIA2",
+		"AWS_SECRET_ACCESS_KEY=other",
+		"AWS_ENDPOINT_URL_ECR=https://ecr.example.com",
+	)
 	want := settings.ECR{
-		On: true, Region: "eu-central-1", KeyID: "AKIA1", KeySecret: secret.New("canary"), Endpoint: "https://ecr.example.com", Host: "123456789012.dkr.ecr.eu-central-1.amazonaws.com", Repositories: []string{"acme/app"},
-		Create: true, Scan: &on, Lifecycle: "ci/lifecycle.json", Policy: "/etc/policy.json",
+		On:           true,
+		Region:       "eu-central-1",
+		KeyID:        "AKIA1",
+		KeySecret:    secret.New("canary"),
+		Endpoint:     "https://ecr.example.com",
+		Host:         "123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+		Repositories: []string{"acme/app"},
+		Create:       true,
+		Scan:         &on,
+		Lifecycle:    "ci/lifecycle.json",
+		Policy:       "/etc/policy.json",
 	}
 	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -48,7 +66,8 @@ func TestTheKeyForAmazonsRegistryIsRead(t *testing.T) {
 
 func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
 	got, e, err := atECR("AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary", "AWS_SESSION_TOKEN=session-canary")
-	if err != nil || !got.ECR.On || got.ECR.KeyID != "AKIA2" || got.ECR.KeySecret.Reveal() != "canary" || got.ECR.Session.Reveal() != "session-canary" {
+	if err != nil || !got.ECR.On || got.ECR.KeyID != "AKIA2" || got.ECR.KeySecret.Reveal() != "canary" ||
+		got.ECR.Session.Reveal() != "session-canary" {
 		t.Errorf("%+v, %v", got.ECR, err)
 	}
 	if got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"] != "AWS_ACCESS_KEY_ID" {
@@ -57,7 +76,11 @@ func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
 	if !slices.Contains(e.removed, "AWS_SESSION_TOKEN") {
 		t.Errorf("removed %v", e.removed)
 	}
-	if _, _, err := atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "AWS_SECRET_ACCESS_KEY=canary"); err == nil || !strings.Contains(err.Error(), "give both") {
+	if _, _, err := atECR(
+		"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
+		"AWS_SECRET_ACCESS_KEY=canary",
+	); err == nil ||
+		!strings.Contains(err.Error(), "give both") {
 		t.Errorf("half of each: %v", err)
 	}
 }
@@ -65,7 +88,14 @@ func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
 func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {
 	const host = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 	const entry = `{"registry":"https://` + host + `","aws_region":"eu-central-1","aws_access_key_id":"AKIA1","aws_secret_access_key":"canary"}`
-	want := settings.ECR{On: true, Region: "eu-central-1", KeyID: "AKIA1", KeySecret: secret.New("canary"), Host: host, Repositories: []string{"acme/app"}}
+	want := settings.ECR{
+		On:           true,
+		Region:       "eu-central-1",
+		KeyID:        "AKIA1",
+		KeySecret:    secret.New("canary"),
+		Host:         host,
+		Repositories: []string{"acme/app"},
+	}
 	got, _, err := atECR("PLUGIN_LOGINS=["+entry+"]", "AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=other")
 	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil || len(got.Logins) != 0 {
 		t.Errorf("%v, logins %v (-want +got):\n%s", err, got.Logins, diff)
@@ -79,23 +109,36 @@ func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {
 	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil || got.Files.RegistryType == "ECR" {
 		t.Errorf("%v, %s (-want +got):\n%s", err, got.Files.RegistryType, diff)
 	}
-	checkFaults(t, func(line string) error { _, _, err := atECR(strings.Split(line, "\n")...); return err }, map[string]string{
-		"PLUGIN_LOGINS=[" + entry + "]\nPLUGIN_AWS_ACCESS_KEY_ID=A\nPLUGIN_AWS_SECRET_ACCESS_KEY=canary":       "PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_LOGINS (entry 1) are both set",
-		"PLUGIN_LOGINS=[" + entry + "," + strings.ReplaceAll(entry, "123456789012", "210987654321") + "]":      "PLUGIN_LOGINS (entry 2) is the second with a key of AWS",
-		"PLUGIN_LOGINS=[" + strings.Replace(entry, `"aws_region":"eu-central-1"`, `"aws_region":"x"`, 1) + "]": "PLUGIN_LOGINS (entry 1): aws_region is x, and the registry is in eu-central-1",
-		"PLUGIN_LOGINS=[" + strings.Replace(entry, `AKIA1`, ``, 1) + "]":                                       "PLUGIN_LOGINS (entry 1), for " + host + ", has no aws_access_key_id, or no aws_secret_access_key",
-		"PLUGIN_REPO=acme/app\nPLUGIN_ECR_CREATE_REPOSITORY=true\nPLUGIN_LOGINS=[" + entry + "]":               "begin PLUGIN_REPO with",
-	})
+	checkFaults(
+		t,
+		func(line string) error { _, _, err := atECR(strings.Split(line, "\n")...); return err },
+		map[string]string{
+			"PLUGIN_LOGINS=[" + entry + "]\nPLUGIN_AWS_ACCESS_KEY_ID=A\nPLUGIN_AWS_SECRET_ACCESS_KEY=canary":       "PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_LOGINS (entry 1) are both set",
+			"PLUGIN_LOGINS=[" + entry + "," + strings.ReplaceAll(entry, "123456789012", "210987654321") + "]":      "PLUGIN_LOGINS (entry 2) is the second with a key of AWS",
+			"PLUGIN_LOGINS=[" + strings.Replace(entry, `"aws_region":"eu-central-1"`, `"aws_region":"x"`, 1) + "]": "PLUGIN_LOGINS (entry 1): aws_region is x, and the registry is in eu-central-1",
+			"PLUGIN_LOGINS=[" + strings.Replace(entry, `AKIA1`, ``, 1) + "]":                                       "PLUGIN_LOGINS (entry 1), for " + host + ", has no aws_access_key_id, or no aws_secret_access_key",
+			"PLUGIN_REPO=acme/app\nPLUGIN_ECR_CREATE_REPOSITORY=true\nPLUGIN_LOGINS=[" + entry + "]":               "begin PLUGIN_REPO with",
+		},
+	)
 }
 
 func TestWhenThereIsNoLoginByKey(t *testing.T) {
-	if got, _, err := atECR("PLUGIN_USERNAME=AWS", "PLUGIN_PASSWORD=canary", "AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary"); err != nil || got.ECR.On {
+	if got, _, err := atECR(
+		"PLUGIN_USERNAME=AWS",
+		"PLUGIN_PASSWORD=canary",
+		"AWS_ACCESS_KEY_ID=AKIA2",
+		"AWS_SECRET_ACCESS_KEY=canary",
+	); err != nil ||
+		got.ECR.On {
 		t.Errorf("with a user name: %+v, %v", got.ECR, err)
 	}
 	if got, _, err := atECR(); err != nil || got.ECR.On {
 		t.Errorf("without a key: %+v, %v", got.ECR, err)
 	}
-	if got, err := settings.ReadPlugin(plugin("AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary")); err != nil || got.ECR.On {
+	if got, err := settings.ReadPlugin(
+		plugin("AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary"),
+	); err != nil ||
+		got.ECR.On {
 		t.Errorf("at another registry: %+v, %v", got.ECR, err)
 	}
 }
@@ -116,8 +159,13 @@ func TestADryRunNeedsNoKeyOfAmazons(t *testing.T) {
 // The password is not to go out in clear because another setting was copied from elsewhere.
 func TestAmazonsRegistryIsNeverInsecure(t *testing.T) {
 	for _, value := range []string{"true", strings.TrimSuffix(ecrImage, "/acme/app")} {
-		got, _, err := atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "PLUGIN_AWS_SECRET_ACCESS_KEY=canary", "PLUGIN_INSECURE="+value)
-		if err != nil || !got.ECR.On || len(got.Logins) != 0 || !slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "speaks HTTPS") }) {
+		got, _, err := atECR(
+			"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
+			"PLUGIN_AWS_SECRET_ACCESS_KEY=canary",
+			"PLUGIN_INSECURE="+value,
+		)
+		if err != nil || !got.ECR.On || len(got.Logins) != 0 ||
+			!slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "speaks HTTPS") }) {
 			t.Errorf("%s: %v, logins %v, notes %q", value, err, got.Logins, got.Warnings)
 		}
 	}

@@ -14,7 +14,12 @@ type Files struct {
 const dockerHub = "https://index.docker.io/v1/"
 
 func (p *Plugin) readFiles(raw config.Plugin, given map[string]string) {
-	p.Files = Files{Artifact: raw.ArtifactFile, Metadata: raw.MetadataFile, Digest: raw.DigestFile, RegistryType: raw.RegistryType}
+	p.Files = Files{
+		Artifact:     raw.ArtifactFile,
+		Metadata:     raw.MetadataFile,
+		Digest:       raw.DigestFile,
+		RegistryType: raw.RegistryType,
+	}
 	p.Files.RegistryURL, _ = first(given, hostOf(p.Image()), registryName, "DOCKER_REGISTRY")
 	if p.Files.RegistryURL == hubHost {
 		p.Files.RegistryURL = dockerHub

@@ -27,15 +27,20 @@ func TestTheExampleFilesHoldSettingsOfTheStep(t *testing.T) {
 			if i := slices.Index(environ, "PLUGIN_BUILDER_TLS=slipway_builder_tls"); i >= 0 {
 				environ[i] = "PLUGIN_BUILDER_TLS=" + identitytest.PEM(t)
 			}
-			got, err := settings.ReadJoin(&environment{lines: append(environ, "DRONE_COMMIT_SHA="+commit, "DRONE_COMMIT_REF=refs/heads/main")})
+			got, err := settings.ReadJoin(
+				&environment{lines: append(environ, "DRONE_COMMIT_SHA="+commit, "DRONE_COMMIT_REF=refs/heads/main")},
+			)
 			if err != nil {
 				t.Errorf("%s, %s: %v", file, name, err)
 			}
 			all, _, err := got.Logins.For("registry.example.com/acme/app")
-			if err != nil || len(all) != 1 || all[0].Host != "registry.example.com" || all[0].Username != "registry_username" {
+			if err != nil || len(all) != 1 || all[0].Host != "registry.example.com" ||
+				all[0].Username != "registry_username" {
 				t.Errorf("%s, %s: got logins %+v, %v, want one for the image's registry", file, name, all, err)
 			}
-			if got.Gateway != "https://slipway.example.com" || got.Token.Reveal() != "slipway_token" || (got.Builder != "") != (name == "builder") || got.BuilderTLS.IsZero() == (name == "builder") {
+			if got.Gateway != "https://slipway.example.com" || got.Token.Reveal() != "slipway_token" ||
+				(got.Builder != "") != (name == "builder") ||
+				got.BuilderTLS.IsZero() == (name == "builder") {
 				t.Errorf("%s, %s: %+v", file, name, got)
 			}
 		}

@@ -32,7 +32,11 @@ func (p *Plugin) readImageOutput(value string, given map[string]string) error {
 		}
 		p.Build.Archive = spec.Archive{Type: kind, Path: attrs["dest"]}
 	default:
-		return fmt.Errorf("%s has type %q; what can be here is image, registry, cacheonly, and oci, docker or tar with dest=path", outputName, kind)
+		return fmt.Errorf(
+			"%s has type %q; what can be here is image, registry, cacheonly, and oci, docker or tar with dest=path",
+			outputName,
+			kind,
+		)
 	}
 	for _, name := range slices.Sorted(maps.Keys(attrs)) {
 		if err := p.readOutputAttr(name, attrs, given); err != nil {
@@ -70,7 +74,11 @@ func (p *Plugin) readOutputAttr(name string, attrs, given map[string]string) (er
 		return p.readOutputCompression(attrs)
 	case "dest":
 		if p.Build.Archive.Type == "" {
-			return fmt.Errorf("%s has dest, which type=%s does not write: use type=oci, docker or tar", outputName, attrs["type"])
+			return fmt.Errorf(
+				"%s has dest, which type=%s does not write: use type=oci, docker or tar",
+				outputName,
+				attrs["type"],
+			)
 		}
 	case "name":
 		return fmt.Errorf("%s has name: give the image's name in PLUGIN_REPO, and its tags in PLUGIN_TAGS", outputName)

@@ -32,14 +32,21 @@ func TestOutputInTheWordsOfBuildx(t *testing.T) {
 		if want.args == nil {
 			want.args = map[string]string{}
 		}
-		if diff := cmp.Diff(want.build, got.Build, comparers()); err != nil || diff != "" || got.DryRun != want.dryRun || !cmp.Equal(got.BuildArgs, want.args) {
+		if diff := cmp.Diff(
+			want.build,
+			got.Build,
+			comparers(),
+		); err != nil || diff != "" || got.DryRun != want.dryRun ||
+			!cmp.Equal(got.BuildArgs, want.args) {
 			t.Errorf("%s: %v, dry run %t, arguments %v (-want +got):\n%s", line, err, got.DryRun, got.BuildArgs, diff)
 		}
 		if want.dryRun && got.Origins["PLUGIN_DRY_RUN"] != "PLUGIN_OUTPUT" {
 			t.Errorf("%s: the dry run is said to come from %s", line, got.Origins["PLUGIN_DRY_RUN"])
 		}
 	}
-	dry, err := settings.ReadPlugin(plugin("PLUGIN_OUTPUT=type=image,push=true", "PLUGIN_DRY_RUN=true", "PLUGIN_BUILD_ARGS=SOURCE_DATE_EPOCH=1"))
+	dry, err := settings.ReadPlugin(
+		plugin("PLUGIN_OUTPUT=type=image,push=true", "PLUGIN_DRY_RUN=true", "PLUGIN_BUILD_ARGS=SOURCE_DATE_EPOCH=1"),
+	)
 	if err != nil || !dry.DryRun || dry.BuildArgs["SOURCE_DATE_EPOCH"] != "1" {
 		t.Errorf("%v: dry run %t, arguments %v", err, dry.DryRun, dry.BuildArgs)
 	}
@@ -63,7 +70,10 @@ func TestOutputFaultsNameTheSetting(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", line, err, want)
 		}
 	}
-	if _, err := settings.ReadPlugin(plugin("PLUGIN_OUTPUT=type=image,compression=zstd", "PLUGIN_COMPRESSION=gzip")); err == nil || !strings.Contains(err.Error(), "both say how layers are compressed") {
+	if _, err := settings.ReadPlugin(
+		plugin("PLUGIN_OUTPUT=type=image,compression=zstd", "PLUGIN_COMPRESSION=gzip"),
+	); err == nil ||
+		!strings.Contains(err.Error(), "both say how layers are compressed") {
 		t.Errorf("two compressions: %v", err)
 	}
 }

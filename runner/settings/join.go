@@ -40,7 +40,8 @@ type Join struct {
 // over, asks for it too.
 func Joining(environ []string) bool {
 	all := env.ToMap(environ)
-	return all["SLIPWAY_RUNNER_URL"] == "" && !hasName(all, "PLUGIN_RUNNER_URL") && (hasName(all, gatewayName) || hasName(all, "PLUGIN_AUTOMATED_BUILD"))
+	return all["SLIPWAY_RUNNER_URL"] == "" && !hasName(all, "PLUGIN_RUNNER_URL") &&
+		(hasName(all, gatewayName) || hasName(all, "PLUGIN_AUTOMATED_BUILD"))
 }
 
 var (
@@ -88,7 +89,9 @@ func readStepLogins(raw config.Join, given map[string]string) (StepLogins, error
 	p := Plugin{Origins: map[string]string{}}
 	l, err := p.parseLogins(raw.PluginLogin, raw.Insecure, given)
 	if len(p.OwnBuilder.Mirrors) > 0 {
-		p.warn("the mirrors in PLUGIN_LOGINS do nothing under a gateway: give them to the builder that PLUGIN_BUILDER names")
+		p.warn(
+			"the mirrors in PLUGIN_LOGINS do nothing under a gateway: give them to the builder that PLUGIN_BUILDER names",
+		)
 	}
 	l.Notes = p.Warnings
 	const anyImage = "registry.example.com/image"
@@ -99,21 +102,37 @@ func readStepLogins(raw config.Join, given map[string]string) (StepLogins, error
 func (j Join) check() error {
 	var errs []error
 	if j.Gateway == "" {
-		errs = append(errs, errors.New(gatewayName+" is not set: give the gateway's URL, as https://slipway.example.com"))
+		errs = append(
+			errs,
+			errors.New(gatewayName+" is not set: give the gateway's URL, as https://slipway.example.com"),
+		)
 	} else {
 		errs = append(errs, checkURL(gatewayName, j.Gateway))
 	}
 	if len(j.AutomatedBuild) > maxID || !ids.MatchString(j.AutomatedBuild) {
-		errs = append(errs, errors.New("PLUGIN_AUTOMATED_BUILD is not set, or is no id: copy it from the automated build's page"))
+		errs = append(
+			errs,
+			errors.New("PLUGIN_AUTOMATED_BUILD is not set, or is no id: copy it from the automated build's page"),
+		)
 	}
 	switch {
 	case j.Token.IsZero():
-		errs = append(errs, errors.New(pipelineToken+" is not set: make a token on the automated build's page, keep it as a secret of the CI, and name that secret in the step's settings (token: {from_secret: …}); CIs hand no secrets to pull requests"))
+		errs = append(
+			errs,
+			errors.New(
+				pipelineToken+" is not set: make a token on the automated build's page, keep it as a secret of the CI, and name that secret in the step's settings (token: {from_secret: …}); CIs hand no secrets to pull requests",
+			),
+		)
 	case strings.ContainsAny(j.Token.Reveal(), " \t\r\n\x00"):
 		errs = append(errs, errors.New(pipelineToken+" holds white space: it was not copied whole"))
 	}
 	if !fullHash.MatchString(j.Commit) || j.Ref == "" {
-		errs = append(errs, errors.New("the CI does not say which commit of which ref this is: run the step in a pipeline of Drone (DRONE_COMMIT_SHA, DRONE_COMMIT_REF) or Woodpecker (CI_COMMIT_SHA, CI_COMMIT_REF)"))
+		errs = append(
+			errs,
+			errors.New(
+				"the CI does not say which commit of which ref this is: run the step in a pipeline of Drone (DRONE_COMMIT_SHA, DRONE_COMMIT_REF) or Woodpecker (CI_COMMIT_SHA, CI_COMMIT_REF)",
+			),
+		)
 	}
 	return errors.Join(errs...)
 }

@@ -18,9 +18,15 @@ const commit = "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3"
 
 func joining(more ...string) *environment {
 	return &environment{lines: append([]string{
-		"PATH=/usr/bin", "PLUGIN_GATEWAY=https://slipway.example.com/", "PLUGIN_AUTOMATED_BUILD=kq3", "PLUGIN_TOKEN=canary",
-		"DRONE_COMMIT_SHA=" + commit, "DRONE_COMMIT_REF=refs/tags/v1", "DRONE_BUILD_LINK=https://drone.example.com/acme/app/17",
-		"DRONE_STAGE_NAME=default", "DRONE_STEP_NAME=image",
+		"PATH=/usr/bin",
+		"PLUGIN_GATEWAY=https://slipway.example.com/",
+		"PLUGIN_AUTOMATED_BUILD=kq3",
+		"PLUGIN_TOKEN=canary",
+		"DRONE_COMMIT_SHA=" + commit,
+		"DRONE_COMMIT_REF=refs/tags/v1",
+		"DRONE_BUILD_LINK=https://drone.example.com/acme/app/17",
+		"DRONE_STAGE_NAME=default",
+		"DRONE_STEP_NAME=image",
 	}, more...)}
 }
 
@@ -30,8 +36,17 @@ func TestReadJoin(t *testing.T) {
 		Commit: commit, Ref: "refs/tags/v1", Pipeline: "https://drone.example.com/acme/app/17 default/image",
 		Logins: settings.StepLogins{Insecure: "false", Main: settings.Login{Origin: "default and default"}},
 	}
-	onWoodpecker := &environment{lines: append(joining().lines[:4:4], "CI_COMMIT_SHA="+commit, "CI_COMMIT_REF=refs/tags/v1",
-		"CI_PIPELINE_URL=https://drone.example.com/acme/app/17", "CI_WORKFLOW_NAME=default", "CI_STEP_NAME=image", "PLUGIN_BUILDER=")}
+	onWoodpecker := &environment{
+		lines: append(
+			joining().lines[:4:4],
+			"CI_COMMIT_SHA="+commit,
+			"CI_COMMIT_REF=refs/tags/v1",
+			"CI_PIPELINE_URL=https://drone.example.com/acme/app/17",
+			"CI_WORKFLOW_NAME=default",
+			"CI_STEP_NAME=image",
+			"PLUGIN_BUILDER=",
+		),
+	}
 	for name, e := range map[string]*environment{"Drone": joining(), "Woodpecker": onWoodpecker} {
 		got, err := settings.ReadJoin(e)
 		if err != nil {
@@ -44,28 +59,44 @@ func TestReadJoin(t *testing.T) {
 			t.Errorf("%s: removed %v, shown as %+v", name, e.removed, got)
 		}
 	}
-	got, err := settings.ReadJoin(joining("DRONE_BUILD_LINK=", "DRONE_REPO=acme/app", "DRONE_BUILD_NUMBER=17", "PLUGIN_BUILDER=tcp://builder:1234", "PLUGIN_BUILDER_TLS="+identitytest.PEM(t), "SLIPWAY_BUILDER=tcp://other:1", "PLUGIN_RUNNER_HOOKS=off"))
-	if err != nil || got.Pipeline != "acme/app#17 default/image" || got.Builder != "tcp://builder:1234" || got.BuilderTLS.IsZero() || got.Hooks {
+	got, err := settings.ReadJoin(
+		joining(
+			"DRONE_BUILD_LINK=",
+			"DRONE_REPO=acme/app",
+			"DRONE_BUILD_NUMBER=17",
+			"PLUGIN_BUILDER=tcp://builder:1234",
+			"PLUGIN_BUILDER_TLS="+identitytest.PEM(t),
+			"SLIPWAY_BUILDER=tcp://other:1",
+			"PLUGIN_RUNNER_HOOKS=off",
+		),
+	)
+	if err != nil || got.Pipeline != "acme/app#17 default/image" || got.Builder != "tcp://builder:1234" ||
+		got.BuilderTLS.IsZero() ||
+		got.Hooks {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
 func TestJoinFaultsNameTheSetting(t *testing.T) {
-	checkFaults(t, func(line string) error { _, err := settings.ReadJoin(joining(line)); return err }, map[string]string{
-		"PLUGIN_GATEWAY=":                   "PLUGIN_GATEWAY is not set",
-		"PLUGIN_GATEWAY=slipway":            "PLUGIN_GATEWAY is no http",
-		"PLUGIN_GATEWAY=https://a:canary@b": "PLUGIN_GATEWAY must have no user",
-		"PLUGIN_AUTOMATED_BUILD=":           "PLUGIN_AUTOMATED_BUILD is not set",
-		"PLUGIN_AUTOMATED_BUILD=../x":       "PLUGIN_AUTOMATED_BUILD is not set, or is no id",
-		"PLUGIN_TOKEN=":                     "PLUGIN_TOKEN is not set: make a token",
-		"PLUGIN_TOKEN=can ary":              "PLUGIN_TOKEN holds white space",
-		"DRONE_COMMIT_SHA=":                 "which commit of which ref",
-		"DRONE_COMMIT_REF=":                 "which commit of which ref",
-		"PLUGIN_REPO=acme/app":              "PLUGIN_REPO: this step has no such setting",
-		"PLUGIN_RUNNER_HOOKS=yes":           "use on or off",
-		"PLUGIN_BUILDER=/run/builder":       "PLUGIN_BUILDER: ",
-		"SLIPWAY_BUILDER=/run/builder":      "SLIPWAY_BUILDER: ",
-	})
+	checkFaults(
+		t,
+		func(line string) error { _, err := settings.ReadJoin(joining(line)); return err },
+		map[string]string{
+			"PLUGIN_GATEWAY=":                   "PLUGIN_GATEWAY is not set",
+			"PLUGIN_GATEWAY=slipway":            "PLUGIN_GATEWAY is no http",
+			"PLUGIN_GATEWAY=https://a:canary@b": "PLUGIN_GATEWAY must have no user",
+			"PLUGIN_AUTOMATED_BUILD=":           "PLUGIN_AUTOMATED_BUILD is not set",
+			"PLUGIN_AUTOMATED_BUILD=../x":       "PLUGIN_AUTOMATED_BUILD is not set, or is no id",
+			"PLUGIN_TOKEN=":                     "PLUGIN_TOKEN is not set: make a token",
+			"PLUGIN_TOKEN=can ary":              "PLUGIN_TOKEN holds white space",
+			"DRONE_COMMIT_SHA=":                 "which commit of which ref",
+			"DRONE_COMMIT_REF=":                 "which commit of which ref",
+			"PLUGIN_REPO=acme/app":              "PLUGIN_REPO: this step has no such setting",
+			"PLUGIN_RUNNER_HOOKS=yes":           "use on or off",
+			"PLUGIN_BUILDER=/run/builder":       "PLUGIN_BUILDER: ",
+			"SLIPWAY_BUILDER=/run/builder":      "SLIPWAY_BUILDER: ",
+		},
+	)
 }
 
 func TestWhichWayAStepRuns(t *testing.T) {

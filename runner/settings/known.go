@@ -31,7 +31,10 @@ func checkKnown(given map[string]string, settings []config.Setting) error {
 			unknown[i] = fmt.Sprintf("%s (did you mean %s?)", name, near)
 		}
 	}
-	return fmt.Errorf("%s: this step has no such setting; remove it (`slipway runner --help` lists them)", strings.Join(unknown, ", "))
+	return fmt.Errorf(
+		"%s: this step has no such setting; remove it (`slipway runner --help` lists them)",
+		strings.Join(unknown, ", "),
+	)
 }
 
 // nearest is the known name that a typing error makes of name; empty = none is near. Up to

@@ -30,8 +30,16 @@ func (l Login) Anonymous() bool { return l.Username == "" && l.Password.IsZero()
 // loginSecretNames are the variables with passwords in them.
 func loginSecretNames() []string {
 	return []string{
-		passwordName, "DOCKER_PASSWORD", "PLUGIN_ACCESS_TOKEN", accessToken, "PLUGIN_LOGINS", "PLUGIN_CONFIG", "DOCKER_PLUGIN_CONFIG",
-		"PLUGIN_BASE_IMAGE_PASSWORD", "PLUGIN_DOCKER_PASSWORD", "DOCKER_BASE_IMAGE_PASSWORD",
+		passwordName,
+		"DOCKER_PASSWORD",
+		"PLUGIN_ACCESS_TOKEN",
+		accessToken,
+		"PLUGIN_LOGINS",
+		"PLUGIN_CONFIG",
+		"DOCKER_PLUGIN_CONFIG",
+		"PLUGIN_BASE_IMAGE_PASSWORD",
+		"PLUGIN_DOCKER_PASSWORD",
+		"DOCKER_BASE_IMAGE_PASSWORD",
 	}
 }
 
@@ -93,7 +101,12 @@ func (l StepLogins) For(image string) (all []spec.RegistryCredential, notes []st
 	l.Base.PullOnly = true
 	err = p.useLogins(l)
 	if given := l.Main; !given.Anonymous() && p.LoginFor(image).Anonymous() {
-		p.warn("the login of %s is for %s, and the image is %s: nothing is pushed with it", given.Origin, l.Named, image)
+		p.warn(
+			"the login of %s is for %s, and the image is %s: nothing is pushed with it",
+			given.Origin,
+			l.Named,
+			image,
+		)
 	}
 	return p.Registries(), p.Warnings, err
 }
@@ -155,7 +168,13 @@ func (p *Plugin) mainLogin(given map[string]string) (Login, error) {
 		}
 		return credential(googleUser, token, origin), nil
 	}
-	return p.pair(credential(user, password, userOrigin+" and "+passwordOrigin), userName, userOrigin, passwordName, passwordOrigin)
+	return p.pair(
+		credential(user, password, userOrigin+" and "+passwordOrigin),
+		userName,
+		userOrigin,
+		passwordName,
+		passwordOrigin,
+	)
 }
 
 // pair refuses half a login: what it is for would be anonymous. A CI keeps secrets from pull
@@ -174,7 +193,11 @@ func (p *Plugin) pair(l Login, userSetting, userOrigin, passwordSetting, passwor
 		p.warn("nobody is logged in by %s: %s is not set", there, missing)
 		return Login{}, nil
 	}
-	return Login{}, fmt.Errorf("%s is not set, %s is: give both; a CI keeps secrets from pull requests and from steps that do not name them", missing, there)
+	return Login{}, fmt.Errorf(
+		"%s is not set, %s is: give both; a CI keeps secrets from pull requests and from steps that do not name them",
+		missing,
+		there,
+	)
 }
 
 // checkFits refuses a registry where no image is, while an image has no login: it would be
@@ -190,8 +213,13 @@ func (p *Plugin) checkFits(named string) error {
 	}
 	for _, image := range p.Images {
 		if p.LoginFor(image).Anonymous() {
-			return fmt.Errorf("%s is %s, and PLUGIN_REPO is %s, which is not there: begin PLUGIN_REPO with the registry, or give %s a login in PLUGIN_LOGINS",
-				p.Origins[registryName], named, image, hostOf(image))
+			return fmt.Errorf(
+				"%s is %s, and PLUGIN_REPO is %s, which is not there: begin PLUGIN_REPO with the registry, or give %s a login in PLUGIN_LOGINS",
+				p.Origins[registryName],
+				named,
+				image,
+				hostOf(image),
+			)
 		}
 	}
 	return nil
@@ -199,7 +227,9 @@ func (p *Plugin) checkFits(named string) error {
 
 func credential(user, password, origin string) Login {
 	return Login{
-		RegistryCredential: spec.RegistryCredential{Credential: spec.Credential{Username: user, Password: secret.New(password)}},
-		Origin:             origin,
+		RegistryCredential: spec.RegistryCredential{
+			Credential: spec.Credential{Username: user, Password: secret.New(password)},
+		},
+		Origin: origin,
 	}
 }

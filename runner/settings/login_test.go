@@ -102,7 +102,11 @@ func TestWhichRegistryALoginIsFor(t *testing.T) {
 				}
 			}
 			for _, line := range e.lines {
-				if name, value, _ := strings.Cut(line, "="); strings.Contains(value, "pw") && !slices.Contains(e.removed, name) {
+				if name, value, _ := strings.Cut(
+					line,
+					"=",
+				); strings.Contains(value, "pw") &&
+					!slices.Contains(e.removed, name) {
 					t.Errorf("%s stays in the environment", name)
 				}
 			}
@@ -114,13 +118,23 @@ func TestWhichRegistryALoginIsFor(t *testing.T) {
 func logins(registries ...string) string {
 	all := make([]string, len(registries))
 	for i, r := range registries {
-		all[i] = fmt.Sprintf(`{"registry":%q,"username":"robot%d","password":"pw%d","email":"a@example.com"}`, r, i+1, i+1)
+		all[i] = fmt.Sprintf(
+			`{"registry":%q,"username":"robot%d","password":"pw%d","email":"a@example.com"}`,
+			r,
+			i+1,
+			i+1,
+		)
 	}
 	return "PLUGIN_LOGINS=[" + strings.Join(all, ",") + "]"
 }
 
 func TestAnImageHasTheLoginOfItsLongestBeginning(t *testing.T) {
-	p, err := settings.ReadPlugin(plugin("PLUGIN_REPO=ghcr.io/acme/app,ghcr.io/team/app,acme/app,quay.io/xx", logins("ghcr.io", "ghcr.io/team", hubURL)))
+	p, err := settings.ReadPlugin(
+		plugin(
+			"PLUGIN_REPO=ghcr.io/acme/app,ghcr.io/team/app,acme/app,quay.io/xx",
+			logins("ghcr.io", "ghcr.io/team", hubURL),
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +157,13 @@ func TestWhichRegistriesSpeakPlainHTTP(t *testing.T) {
 			"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1) insecure", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)",
 		},
 	} {
-		p, err := settings.ReadPlugin(plugin("PLUGIN_REPO=a.example.com:5000/app,b.example.com/app,acme/app", logins("a.example.com:5000", hubURL), "PLUGIN_INSECURE="+setting))
+		p, err := settings.ReadPlugin(
+			plugin(
+				"PLUGIN_REPO=a.example.com:5000/app,b.example.com/app,acme/app",
+				logins("a.example.com:5000", hubURL),
+				"PLUGIN_INSECURE="+setting,
+			),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,8 +227,17 @@ func TestFaultsOfLoginsNameTheSetting(t *testing.T) {
 
 // What a pull request's step is not told of secrets, it does not need where it pushes nothing.
 func TestADryRunNeedsNoWholeLogin(t *testing.T) {
-	p, err := settings.ReadPlugin(plugin("PLUGIN_REPO=app", "PLUGIN_REGISTRY=ghcr.io", "PLUGIN_DRY_RUN=true", "PLUGIN_USERNAME=ci", "PLUGIN_EMAIL=a@example.com",
-		`PLUGIN_LOGINS=[{"registry":"quay.io","username":"a","password":""},{"registry":"b.io","username":"b","password":"pw","mirrors":["m.io"]}]`, "PLUGIN_DOCKER_PASSWORD=x"))
+	p, err := settings.ReadPlugin(
+		plugin(
+			"PLUGIN_REPO=app",
+			"PLUGIN_REGISTRY=ghcr.io",
+			"PLUGIN_DRY_RUN=true",
+			"PLUGIN_USERNAME=ci",
+			"PLUGIN_EMAIL=a@example.com",
+			`PLUGIN_LOGINS=[{"registry":"quay.io","username":"a","password":""},{"registry":"b.io","username":"b","password":"pw","mirrors":["m.io"]}]`,
+			"PLUGIN_DOCKER_PASSWORD=x",
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,19 +255,32 @@ func TestADryRunNeedsNoWholeLogin(t *testing.T) {
 }
 
 func TestALoginThatAnotherGoesBeforeIsTold(t *testing.T) {
-	p, err := settings.ReadPlugin(plugin("PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw", "PLUGIN_INSECURE=docker.io", logins("registry.example.com")))
+	p, err := settings.ReadPlugin(
+		plugin("PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw", "PLUGIN_INSECURE=docker.io", logins("registry.example.com")),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"docker.io" + mainIs, "registry.example.com robot1:pw1 PLUGIN_LOGINS (entry 1)"}, known(p)); diff != "" {
+	if diff := cmp.Diff(
+		[]string{"docker.io" + mainIs, "registry.example.com robot1:pw1 PLUGIN_LOGINS (entry 1)"},
+		known(p),
+	); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	p, err = settings.ReadPlugin(plugin("PLUGIN_REGISTRY=registry.example.com", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw", logins("registry.example.com")))
+	p, err = settings.ReadPlugin(
+		plugin(
+			"PLUGIN_REGISTRY=registry.example.com",
+			"PLUGIN_USERNAME=ci",
+			"PLUGIN_PASSWORD=pw",
+			logins("registry.example.com"),
+		),
+	)
 	want := "the login of PLUGIN_LOGINS (entry 1) is not used: that of PLUGIN_USERNAME and PLUGIN_PASSWORD is for registry.example.com, too"
 	if err != nil || !slices.Contains(p.Warnings, want) {
 		t.Errorf("%v; the notes are %q", err, p.Warnings)
 	}
-	if strings.Contains(fmt.Sprintf("%+v %v", p, p.Shown()), "pw1") || !slices.ContainsFunc(p.Secrets(), secret.New("pw").Equal) {
+	if strings.Contains(fmt.Sprintf("%+v %v", p, p.Shown()), "pw1") ||
+		!slices.ContainsFunc(p.Secrets(), secret.New("pw").Equal) {
 		t.Errorf("shown: %+v %v", p, p.Shown())
 	}
 }
@@ -246,7 +288,11 @@ func TestALoginThatAnotherGoesBeforeIsTold(t *testing.T) {
 func TestHalfALoginIsEnoughWhereNothingIsPushed(t *testing.T) {
 	for _, line := range []string{"PLUGIN_DRY_RUN=true", "PLUGIN_NO_PUSH=true", "PLUGIN_OUTPUT=type=image,push=false", "PLUGIN_OUTPUT=type=cacheonly"} {
 		got, err := settings.ReadPlugin(plugin("PLUGIN_USERNAME=ci", "PLUGIN_REGISTRY=elsewhere.example.com", line))
-		if err != nil || len(got.Logins) != 0 || !slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "PLUGIN_PASSWORD is not set") }) {
+		if err != nil || len(got.Logins) != 0 ||
+			!slices.ContainsFunc(
+				got.Warnings,
+				func(w string) bool { return strings.Contains(w, "PLUGIN_PASSWORD is not set") },
+			) {
 			t.Errorf("%s: %v, logins %v, warnings %q", line, err, got.Logins, got.Warnings)
 		}
 	}

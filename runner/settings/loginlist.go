@@ -32,14 +32,21 @@ func (p *Plugin) loginList(value secret.Secret) (all []Login, err error) {
 	}
 	var raw []json.RawMessage
 	if err := json.Unmarshal([]byte(value.Reveal()), &raw); err != nil { // which might show some of it
-		return nil, errors.New("PLUGIN_LOGINS is no JSON list: give a list of entries with registry, username and password, which the CI hands over as JSON")
+		return nil, errors.New(
+			"PLUGIN_LOGINS is no JSON list: give a list of entries with registry, username and password, which the CI hands over as JSON",
+		)
 	}
 	for i, text := range raw {
 		origin := fmt.Sprintf("PLUGIN_LOGINS (entry %d)", i+1)
 		l, entryErr := p.oneLogin(text, origin, i == 0)
 		for _, other := range all {
 			if entryErr == nil && other.Host == l.Host && !l.Anonymous() {
-				entryErr = fmt.Errorf("%s is for %s, and so is %s: give each registry once", origin, l.Host, other.Origin)
+				entryErr = fmt.Errorf(
+					"%s is for %s, and so is %s: give each registry once",
+					origin,
+					l.Host,
+					other.Origin,
+				)
 			}
 		}
 		if err = errors.Join(err, entryErr); entryErr == nil && !l.Anonymous() {
@@ -84,7 +91,12 @@ func (p *Plugin) oneLogin(text json.RawMessage, origin string, isFirst bool) (Lo
 		p.warn("%s: nobody is logged in at %s: there is no %s", origin, l.Host, missing)
 		return Login{}, nil
 	}
-	return Login{}, fmt.Errorf("%s, for %s, has no %s; a CI keeps secrets from pull requests and from steps that do not name them", origin, l.Host, missing)
+	return Login{}, fmt.Errorf(
+		"%s, for %s, has no %s; a CI keeps secrets from pull requests and from steps that do not name them",
+		origin,
+		l.Host,
+		missing,
+	)
 }
 
 // shapeOf says what is wrong with an entry's form, and shows no value of it.

@@ -58,7 +58,9 @@ func (p *Plugin) baseLogin(given map[string]string) (Login, error) {
 	}
 	if values[0] == "" {
 		if values[1]+values[2] != "" {
-			p.warn("the login for base images is not used: PLUGIN_BASE_IMAGE_REGISTRY does not say which registry it is for")
+			p.warn(
+				"the login for base images is not used: PLUGIN_BASE_IMAGE_REGISTRY does not say which registry it is for",
+			)
 		}
 		return Login{}, nil
 	}
@@ -66,7 +68,13 @@ func (p *Plugin) baseLogin(given map[string]string) (Login, error) {
 	if err != nil {
 		return Login{}, fmt.Errorf("%s: %w", origins[0], err)
 	}
-	l, err := p.pair(credential(values[1], values[2], origins[1]+" and "+origins[2]), names("USERNAME")[0], origins[1], names("PASSWORD")[0], origins[2])
+	l, err := p.pair(
+		credential(values[1], values[2], origins[1]+" and "+origins[2]),
+		names("USERNAME")[0],
+		origins[1],
+		names("PASSWORD")[0],
+		origins[2],
+	)
 	l.Host = host
 	return l, err
 }

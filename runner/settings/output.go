@@ -23,7 +23,12 @@ func (p *Plugin) readLabels(raw config.PluginBuild) error {
 	auto, autoErr := trueFalse("PLUGIN_AUTO_LABEL", raw.AutoLabel)
 	byDefault, defaultErr := trueFalse("PLUGIN_DEFAULT_LABELS", raw.DefaultLabels)
 	several, severalErr := trueFalse("PLUGIN_AUTO_LABELS", raw.AutoLabels)
-	p.Labels = Labels{Named: map[string]string{}, Schema: map[string]string{}, Link: raw.RepoLink, Auto: auto && byDefault && several}
+	p.Labels = Labels{
+		Named:  map[string]string{},
+		Schema: map[string]string{},
+		Link:   raw.RepoLink,
+		Auto:   auto && byDefault && several,
+	}
 	err := errors.Join(autoErr, defaultErr, severalErr)
 	for _, row := range []struct {
 		setting, value string
@@ -57,7 +62,14 @@ func readLabelList(setting, value string, to map[string]string) error {
 	for i, entry := range entries {
 		name, value, found := strings.Cut(entry, "=")
 		if !found || !legalLabel(name) {
-			err = errors.Join(err, fmt.Errorf("%s: entry %d is not NAME=value (where a value holds a comma, give a JSON list)", setting, i+1))
+			err = errors.Join(
+				err,
+				fmt.Errorf(
+					"%s: entry %d is not NAME=value (where a value holds a comma, give a JSON list)",
+					setting,
+					i+1,
+				),
+			)
 			continue
 		}
 		to[name] = value
@@ -72,7 +84,11 @@ func legalLabel(name string) bool {
 
 // readOutput reads what the image is to be like.
 func (p *Plugin) readOutput(raw config.PluginBuild) error {
-	return errors.Join(p.readPlatforms(raw), p.readCompression("PLUGIN_COMPRESSION", raw.Compression), p.readAttestations(raw))
+	return errors.Join(
+		p.readPlatforms(raw),
+		p.readCompression("PLUGIN_COMPRESSION", raw.Compression),
+		p.readAttestations(raw),
+	)
 }
 
 func (p *Plugin) readPlatforms(raw config.PluginBuild) error {
@@ -83,7 +99,11 @@ func (p *Plugin) readPlatforms(raw config.PluginBuild) error {
 		}
 		for _, platform := range entries {
 			if !spec.LegalPlatform(platform) {
-				return fmt.Errorf("%s has %q, which is no platform: give it as linux/amd64 or linux/arm/v7", row[0], platform)
+				return fmt.Errorf(
+					"%s has %q, which is no platform: give it as linux/amd64 or linux/arm/v7",
+					row[0],
+					platform,
+				)
 			}
 			if !slices.Contains(p.Platforms, platform) {
 				p.Platforms = append(p.Platforms, platform)
@@ -124,7 +144,9 @@ func (p *Plugin) readAttestations(raw config.PluginBuild) error {
 	p.Build.Provenance, err[0] = attestation("PLUGIN_PROVENANCE", raw.Provenance, "mode=min")
 	p.Build.SBOM, err[1] = attestation("PLUGIN_SBOM", raw.SBOM, spec.SBOMDefault)
 	if strings.Contains(p.Build.Provenance, "mode=max") && len(p.proxySecrets()) > 0 {
-		return errors.New("PLUGIN_PROVENANCE has mode=max, which writes build arguments into the image, and a proxy of the step holds a password: use mode=min")
+		return errors.New(
+			"PLUGIN_PROVENANCE has mode=max, which writes build arguments into the image, and a proxy of the step holds a password: use mode=min",
+		)
 	}
 	return errors.Join(err[:]...)
 }

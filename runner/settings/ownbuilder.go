@@ -57,7 +57,11 @@ func (p *Plugin) readOwnBuilder(raw config.PluginBuilder, given map[string]strin
 			unused = append(unused, one.name)
 		}
 	}
-	p.warn("not used: %s; %s names a builder, whose own configuration counts", strings.Join(unused, ", "), p.Origins[builderName])
+	p.warn(
+		"not used: %s; %s names a builder, whose own configuration counts",
+		strings.Join(unused, ", "),
+		p.Origins[builderName],
+	)
 	return nil
 }
 
@@ -81,7 +85,10 @@ func checkMirrors(origin string, mirrors []string) error {
 		if !found {
 			scheme, place = "https", mirror
 		}
-		if _, err := registry.ParseHost(strings.TrimSuffix(place, "/")); err != nil || (scheme != "https" && scheme != "http") {
+		if _, err := registry.ParseHost(
+			strings.TrimSuffix(place, "/"),
+		); err != nil ||
+			(scheme != "https" && scheme != "http") {
 			return fmt.Errorf("%s is %q: give the mirror's address, as https://mirror.example.com", origin, mirror)
 		}
 	}
@@ -104,8 +111,11 @@ func (p *Plugin) readRemoteBuilders(raw config.PluginBuilder) error {
 	builders = slices.DeleteFunc(builders, func(one string) bool { return one == "local" })
 	switch {
 	case len(builders) > 0 && p.Builder == "":
-		return fmt.Errorf("PLUGIN_REMOTE_BUILDERS has %q, and builders are not reached over ssh here: run `slipway builder` there, "+
-			"and name it in PLUGIN_BUILDER, as tcp://host:9443 (docs/builder.md)", builders[0])
+		return fmt.Errorf(
+			"PLUGIN_REMOTE_BUILDERS has %q, and builders are not reached over ssh here: run `slipway builder` there, "+
+				"and name it in PLUGIN_BUILDER, as tcp://host:9443 (docs/builder.md)",
+			builders[0],
+		)
 	case len(builders) > 0:
 		p.warn("PLUGIN_REMOTE_BUILDERS is not used, %s is", p.Origins[builderName])
 	case !raw.SSHKey.IsZero():

@@ -119,16 +119,59 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("settings: %w", err)
 	}
-	if err := takeOut(e, given, slices.Concat(loginSecretNames(), buildSecretNames(), []string{builderTLS, tlsName, bitbucketToken, bitbucketPassword, signKey, signUnlock, awsKeySecret, awsEnvKeySecret, awsEnvKeySession})...); err != nil {
+	if err := takeOut(
+		e,
+		given,
+		slices.Concat(
+			loginSecretNames(),
+			buildSecretNames(),
+			[]string{
+				builderTLS,
+				tlsName,
+				bitbucketToken,
+				bitbucketPassword,
+				signKey,
+				signUnlock,
+				awsKeySecret,
+				awsEnvKeySecret,
+				awsEnvKeySession,
+			},
+		)...); err != nil {
 		return Plugin{}, err
 	}
-	p := Plugin{Dockerfile: raw.Dockerfile, Context: raw.Context, Target: raw.Target, Origins: origins, CI: ci.Read(given)}
+	p := Plugin{
+		Dockerfile: raw.Dockerfile,
+		Context:    raw.Context,
+		Target:     raw.Target,
+		Origins:    origins,
+		CI:         ci.Read(given),
+	}
 	p.Workspace, origins[workspaceName] = first(given, ".", workspaceNames()...)
-	err = errors.Join(checkKnown(given, config.PluginSettings()), p.readRepo(raw.Repo), p.readSwitches(raw, given), p.readBuild(raw), p.readBuilder(given),
-		p.readTags(given, raw.Tags), p.readBuildOptions(raw.PluginBuild, given), p.readImageOutput(raw.Output, given),
-		p.readLogins(raw.PluginLogin, raw.Insecure, given), p.readStatus(raw.PluginStatus), // a dry run needs fewer logins
-		p.readState(given), p.readLog(raw.PluginOutput, given), p.readOwnBuilder(raw.PluginBuilder, given), p.readRemoteBuilders(raw.PluginBuilder),
-		p.readCopy(raw.PluginCopy), p.readSign(raw.PluginSign), p.readECR(raw.PluginECR, given))
+	err = errors.Join(
+		checkKnown(given, config.PluginSettings()),
+		p.readRepo(raw.Repo),
+		p.readSwitches(raw, given),
+		p.readBuild(raw),
+		p.readBuilder(given),
+		p.readTags(given, raw.Tags),
+		p.readBuildOptions(raw.PluginBuild, given),
+		p.readImageOutput(raw.Output, given),
+		p.readLogins(
+			raw.PluginLogin,
+			raw.Insecure,
+			given,
+		),
+		p.readStatus(raw.PluginStatus), // a dry run needs fewer logins
+		p.readState(
+			given,
+		),
+		p.readLog(raw.PluginOutput, given),
+		p.readOwnBuilder(raw.PluginBuilder, given),
+		p.readRemoteBuilders(raw.PluginBuilder),
+		p.readCopy(raw.PluginCopy),
+		p.readSign(raw.PluginSign),
+		p.readECR(raw.PluginECR, given),
+	)
 	p.noteDaemon(given)
 	if note != "" {
 		p.warn("%s", note)
@@ -183,7 +226,10 @@ func (p *Plugin) readBuild(raw config.Plugin) error {
 		err = errors.Join(err, objectErr)
 		for _, name := range slices.Sorted(maps.Keys(one)) {
 			if !spec.LegalArg(name) {
-				err = errors.Join(err, fmt.Errorf("PLUGIN_BUILD_ARGS has %q, which is no name of a build argument", name))
+				err = errors.Join(
+					err,
+					fmt.Errorf("PLUGIN_BUILD_ARGS has %q, which is no name of a build argument", name),
+				)
 			}
 		}
 		maps.Copy(all, one)

@@ -26,34 +26,68 @@ func plugin(more ...string) *environment {
 
 // comparers are for values that cmp cannot look into.
 func comparers() cmp.Options {
-	return cmp.Options{cmpopts.IgnoreUnexported(settings.Plugin{}), cmp.Comparer(secret.Secret.Equal), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
+	return cmp.Options{
+		cmpopts.IgnoreUnexported(settings.Plugin{}),
+		cmp.Comparer(secret.Secret.Equal),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	}
 }
 
 func TestReadPluginWithOrigins(t *testing.T) {
-	e := plugin("PLUGIN_REGISTRY=https://registry.example.com/", "PLUGIN_TAGS=1.2, 1,,latest,1", "PLUGIN_DOCKERFILE=docker/Dockerfile",
-		"PLUGIN_CONTEXT=app", "PLUGIN_TARGET=release", "PLUGIN_BUILD_ARGS=A=1,B=x=y,C=", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary",
-		"PLUGIN_INSECURE=true", "PLUGIN_DRY_RUN=True", "PLUGIN_NO_CACHE=1", "SLIPWAY_BUILDER=tcp://127.0.0.1:1234", "CI_WORKSPACE=/woodpecker/src")
+	e := plugin(
+		"PLUGIN_REGISTRY=https://registry.example.com/",
+		"PLUGIN_TAGS=1.2, 1,,latest,1",
+		"PLUGIN_DOCKERFILE=docker/Dockerfile",
+		"PLUGIN_CONTEXT=app",
+		"PLUGIN_TARGET=release",
+		"PLUGIN_BUILD_ARGS=A=1,B=x=y,C=",
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=canary",
+		"PLUGIN_INSECURE=true",
+		"PLUGIN_DRY_RUN=True",
+		"PLUGIN_NO_CACHE=1",
+		"SLIPWAY_BUILDER=tcp://127.0.0.1:1234",
+		"CI_WORKSPACE=/woodpecker/src",
+	)
 	got, err := settings.ReadPlugin(e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := settings.Plugin{
-		Workspace: "/woodpecker/src", Images: []string{"registry.example.com/acme/app"}, Tags: []string{"1.2", "1", "latest"},
-		Dockerfile: "docker/Dockerfile", Context: "app", Target: "release", BuildArgs: map[string]string{"A": "1", "B": "x=y", "C": ""},
+		Workspace:  "/woodpecker/src",
+		Images:     []string{"registry.example.com/acme/app"},
+		Tags:       []string{"1.2", "1", "latest"},
+		Dockerfile: "docker/Dockerfile",
+		Context:    "app",
+		Target:     "release",
+		BuildArgs:  map[string]string{"A": "1", "B": "x=y", "C": ""},
 		Logins: []settings.Login{{
 			RegistryCredential: spec.RegistryCredential{
-				Host: "registry.example.com", Insecure: true, Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
+				Host:       "registry.example.com",
+				Insecure:   true,
+				Credential: spec.Credential{Username: "ci", Password: secret.New("canary")},
 			},
 			Origin: "PLUGIN_USERNAME and PLUGIN_PASSWORD",
 		}},
-		DryRun: true, NoCache: true, Builder: "tcp://127.0.0.1:1234",
-		Files: settings.Files{RegistryType: "Docker", RegistryURL: "https://registry.example.com/"},
+		DryRun:  true,
+		NoCache: true,
+		Builder: "tcp://127.0.0.1:1234",
+		Files:   settings.Files{RegistryType: "Docker", RegistryURL: "https://registry.example.com/"},
 		Origins: map[string]string{
-			"PLUGIN_REPO": "PLUGIN_REPO", "PLUGIN_REGISTRY": "PLUGIN_REGISTRY", "PLUGIN_TAGS": "PLUGIN_TAGS", "PLUGIN_DOCKERFILE": "PLUGIN_DOCKERFILE",
-			"PLUGIN_CONTEXT": "PLUGIN_CONTEXT", "PLUGIN_TARGET": "PLUGIN_TARGET", "PLUGIN_BUILD_ARGS": "PLUGIN_BUILD_ARGS",
-			"PLUGIN_USERNAME": "PLUGIN_USERNAME", "PLUGIN_PASSWORD": "PLUGIN_PASSWORD", "PLUGIN_INSECURE": "PLUGIN_INSECURE",
-			"PLUGIN_DRY_RUN": "PLUGIN_DRY_RUN", "PLUGIN_NO_CACHE": "PLUGIN_NO_CACHE",
-			"PLUGIN_BUILDER": "SLIPWAY_BUILDER", "workspace": "CI_WORKSPACE",
+			"PLUGIN_REPO":       "PLUGIN_REPO",
+			"PLUGIN_REGISTRY":   "PLUGIN_REGISTRY",
+			"PLUGIN_TAGS":       "PLUGIN_TAGS",
+			"PLUGIN_DOCKERFILE": "PLUGIN_DOCKERFILE",
+			"PLUGIN_CONTEXT":    "PLUGIN_CONTEXT",
+			"PLUGIN_TARGET":     "PLUGIN_TARGET",
+			"PLUGIN_BUILD_ARGS": "PLUGIN_BUILD_ARGS",
+			"PLUGIN_USERNAME":   "PLUGIN_USERNAME",
+			"PLUGIN_PASSWORD":   "PLUGIN_PASSWORD",
+			"PLUGIN_INSECURE":   "PLUGIN_INSECURE",
+			"PLUGIN_DRY_RUN":    "PLUGIN_DRY_RUN",
+			"PLUGIN_NO_CACHE":   "PLUGIN_NO_CACHE",
+			"PLUGIN_BUILDER":    "SLIPWAY_BUILDER",
+			"workspace":         "CI_WORKSPACE",
 		},
 		Build:  spec.BuildOptions{Pull: true},
 		CI:     ci.Run{Origins: map[string]string{}},
@@ -90,11 +124,16 @@ func TestPluginDefaults(t *testing.T) {
 		}
 		got.Origins = nil
 		want := settings.Plugin{
-			Workspace: ".", Images: []string{"docker.io/acme/app"}, Tags: []string{"latest"}, Dockerfile: "Dockerfile", Context: ".",
-			BuildArgs: map[string]string{},
-			Build:     spec.BuildOptions{Pull: true}, CI: ci.Run{Origins: map[string]string{}},
-			Labels: settings.Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
-			Files:  settings.Files{RegistryType: "Docker", RegistryURL: "https://index.docker.io/v1/"},
+			Workspace:  ".",
+			Images:     []string{"docker.io/acme/app"},
+			Tags:       []string{"latest"},
+			Dockerfile: "Dockerfile",
+			Context:    ".",
+			BuildArgs:  map[string]string{},
+			Build:      spec.BuildOptions{Pull: true},
+			CI:         ci.Run{Origins: map[string]string{}},
+			Labels:     settings.Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
+			Files:      settings.Files{RegistryType: "Docker", RegistryURL: "https://index.docker.io/v1/"},
 		}
 		if diff := cmp.Diff(want, got, comparers()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -103,53 +142,64 @@ func TestPluginDefaults(t *testing.T) {
 }
 
 func TestPluginListsAndPrecedence(t *testing.T) {
-	got, err := settings.ReadPlugin(plugin(`PLUGIN_TAGS=["a", "b"]`, `PLUGIN_BUILD_ARGS=["LIST=1,2"," "]`,
-		"PLUGIN_REGISTRY=registry.example.com/acme", "PLUGIN_BUILDER=unix:///own.sock", "SLIPWAY_BUILDER=unix:///other.sock",
-		"DRONE_WORKSPACE=/drone/src", "CI_WORKSPACE=/woodpecker/src"))
+	got, err := settings.ReadPlugin(plugin(
+		`PLUGIN_TAGS=["a", "b"]`,
+		`PLUGIN_BUILD_ARGS=["LIST=1,2"," "]`,
+		"PLUGIN_REGISTRY=registry.example.com/acme",
+		"PLUGIN_BUILDER=unix:///own.sock",
+		"SLIPWAY_BUILDER=unix:///other.sock",
+		"DRONE_WORKSPACE=/drone/src",
+		"CI_WORKSPACE=/woodpecker/src",
+	))
 	if err == nil || !strings.Contains(err.Error(), "PLUGIN_BUILD_ARGS: entry 2") {
 		t.Errorf("got %v, want what is wrong with the second entry", err)
 	}
 	if !slices.Equal(got.Tags, []string{"a", "b"}) || got.BuildArgs["LIST"] != "1,2" {
 		t.Errorf("got %+v", got)
 	}
-	if got.Builder != "unix:///own.sock" || got.Workspace != "/drone/src" || got.Origins["workspace"] != "DRONE_WORKSPACE" {
+	if got.Builder != "unix:///own.sock" || got.Workspace != "/drone/src" ||
+		got.Origins["workspace"] != "DRONE_WORKSPACE" {
 		t.Errorf("got %+v", got)
 	}
 }
 
 func TestPluginFaultsNameTheSetting(t *testing.T) {
-	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err }, map[string]string{
-		"PLUGIN_REPO=": "PLUGIN_REPO is not set: give the image's name",
-		"PLUGIN_REPO=registry.example.com/acme/app:1": "give the name alone, and tags in PLUGIN_TAGS",
-		"PLUGIN_REPO=acme/app@sha256:00":              "holds a digest",
-		"PLUGIN_REPO=registry.example.com/Acme/App":   "PLUGIN_REPO: image",
-		"PLUGIN_REGISTRY=a b":                         "PLUGIN_REGISTRY: ",
-		"PLUGIN_REGISTRY=ghcr.io":                     "begin PLUGIN_REPO with the registry",
-		"PLUGIN_REGISTRY=registry.example.com/ac":     "begin PLUGIN_REPO with the registry",
-		"PLUGIN_TAGS=feature/x":                       `PLUGIN_TAGS has "feature/x", which is no tag`,
-		"PLUGIN_TAGS=-rf":                             `PLUGIN_TAGS has "-rf"`,
-		"PLUGIN_TAGS=,":                               "PLUGIN_TAGS has no tag in it",
-		"PLUGIN_TAGS=[1]":                             "PLUGIN_TAGS begins with [",
-		"PLUGIN_BUILD_ARGS=A=1,canary":                "PLUGIN_BUILD_ARGS: entry 2 is not NAME=value",
-		"PLUGIN_BUILD_ARGS=A-B=canary":                "PLUGIN_BUILD_ARGS: entry 1",
-		"PLUGIN_USERNAME=ci":                          "PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is",
-		"PLUGIN_PASSWORD=canary":                      "PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is",
-		"PLUGIN_INSECURE=maybe":                       "PLUGIN_INSECURE is \"maybe\": use true or false",
-		"PLUGIN_DRY_RUN=2":                            "PLUGIN_DRY_RUN is",
-		"PLUGIN_NO_CACHE=2":                           "PLUGIN_NO_CACHE is",
-		"PLUGIN_BUILDER=tcp://buildkit:1234":          "PLUGIN_BUILDER_TLS is not set (setting builder_tls)",
-		"PLUGIN_BUILDER_TLS=/no/such.pem":             "PLUGIN_BUILDER_TLS: open /no/such.pem",
-		"SLIPWAY_BUILDER_TLS=x":                       "SLIPWAY_BUILDER_TLS: it is no certificate",
-		"PLUGIN_BUILDER=/run/builder.sock":            "PLUGIN_BUILDER: ",
-		"SLIPWAY_BUILDER=/run/builder.sock":           "SLIPWAY_BUILDER: ",
-		"PLUGIN_CHARTS=vfs":                           "PLUGIN_CHARTS: this step has no such setting",
-		"PLUGIN_BUILD_ARG=A=1":                        "PLUGIN_BUILD_ARG (did you mean PLUGIN_BUILD_ARGS?): this step has no such setting",
-		"PLUGIN_DOCKERFLIE=x":                         "did you mean PLUGIN_DOCKERFILE?",
-		"PLUGIN_NO_PUSH=2":                            "PLUGIN_NO_PUSH is",
-		"PLUGIN_QUIET=2":                              "PLUGIN_QUIET is",
-		"PLUGIN_DEBUG=2":                              "PLUGIN_DEBUG is",
-		"DOCKER_LAUNCH_DEBUG=2":                       "DOCKER_LAUNCH_DEBUG is",
-	})
+	checkFaults(
+		t,
+		func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err },
+		map[string]string{
+			"PLUGIN_REPO=": "PLUGIN_REPO is not set: give the image's name",
+			"PLUGIN_REPO=registry.example.com/acme/app:1": "give the name alone, and tags in PLUGIN_TAGS",
+			"PLUGIN_REPO=acme/app@sha256:00":              "holds a digest",
+			"PLUGIN_REPO=registry.example.com/Acme/App":   "PLUGIN_REPO: image",
+			"PLUGIN_REGISTRY=a b":                         "PLUGIN_REGISTRY: ",
+			"PLUGIN_REGISTRY=ghcr.io":                     "begin PLUGIN_REPO with the registry",
+			"PLUGIN_REGISTRY=registry.example.com/ac":     "begin PLUGIN_REPO with the registry",
+			"PLUGIN_TAGS=feature/x":                       `PLUGIN_TAGS has "feature/x", which is no tag`,
+			"PLUGIN_TAGS=-rf":                             `PLUGIN_TAGS has "-rf"`,
+			"PLUGIN_TAGS=,":                               "PLUGIN_TAGS has no tag in it",
+			"PLUGIN_TAGS=[1]":                             "PLUGIN_TAGS begins with [",
+			"PLUGIN_BUILD_ARGS=A=1,canary":                "PLUGIN_BUILD_ARGS: entry 2 is not NAME=value",
+			"PLUGIN_BUILD_ARGS=A-B=canary":                "PLUGIN_BUILD_ARGS: entry 1",
+			"PLUGIN_USERNAME=ci":                          "PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is",
+			"PLUGIN_PASSWORD=canary":                      "PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is",
+			"PLUGIN_INSECURE=maybe":                       "PLUGIN_INSECURE is \"maybe\": use true or false",
+			"PLUGIN_DRY_RUN=2":                            "PLUGIN_DRY_RUN is",
+			"PLUGIN_NO_CACHE=2":                           "PLUGIN_NO_CACHE is",
+			"PLUGIN_BUILDER=tcp://buildkit:1234":          "PLUGIN_BUILDER_TLS is not set (setting builder_tls)",
+			"PLUGIN_BUILDER_TLS=/no/such.pem":             "PLUGIN_BUILDER_TLS: open /no/such.pem",
+			"SLIPWAY_BUILDER_TLS=x":                       "SLIPWAY_BUILDER_TLS: it is no certificate",
+			"PLUGIN_BUILDER=/run/builder.sock":            "PLUGIN_BUILDER: ",
+			"SLIPWAY_BUILDER=/run/builder.sock":           "SLIPWAY_BUILDER: ",
+			"PLUGIN_CHARTS=vfs":                           "PLUGIN_CHARTS: this step has no such setting",
+			"PLUGIN_BUILD_ARG=A=1":                        "PLUGIN_BUILD_ARG (did you mean PLUGIN_BUILD_ARGS?): this step has no such setting",
+			"PLUGIN_DOCKERFLIE=x":                         "did you mean PLUGIN_DOCKERFILE?",
+			"PLUGIN_NO_PUSH=2":                            "PLUGIN_NO_PUSH is",
+			"PLUGIN_QUIET=2":                              "PLUGIN_QUIET is",
+			"PLUGIN_DEBUG=2":                              "PLUGIN_DEBUG is",
+			"DOCKER_LAUNCH_DEBUG=2":                       "DOCKER_LAUNCH_DEBUG is",
+		},
+	)
 }
 
 func TestAPasswordThatStaysIsAFault(t *testing.T) {
@@ -221,8 +271,17 @@ func TestAGatewaysStepIsNotStandalone(t *testing.T) {
 }
 
 func TestShownSettingsHideWhatMayBeSecret(t *testing.T) {
-	p, err := settings.ReadPlugin(plugin("PLUGIN_TAGS=1.2", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary", "PLUGIN_BUILD_ARGS=TOKEN=canary",
-		"PLUGIN_BITBUCKET_TOKEN=canary", "PLUGIN_TARGET="+strings.Repeat("x", 300), "SLIPWAY_BUILDER=tcp://127.0.0.1:1234"))
+	p, err := settings.ReadPlugin(
+		plugin(
+			"PLUGIN_TAGS=1.2",
+			"PLUGIN_USERNAME=ci",
+			"PLUGIN_PASSWORD=canary",
+			"PLUGIN_BUILD_ARGS=TOKEN=canary",
+			"PLUGIN_BITBUCKET_TOKEN=canary",
+			"PLUGIN_TARGET="+strings.Repeat("x", 300),
+			"SLIPWAY_BUILDER=tcp://127.0.0.1:1234",
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

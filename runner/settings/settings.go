@@ -55,7 +55,11 @@ func (s Settings) Probe() bool { return strings.HasSuffix(s.URL, spec.ProbePath)
 func (s Settings) GitProxy() (string, error) {
 	gateway, build, ok := strings.Cut(s.URL, buildsPath)
 	if !ok || build == "" || strings.ContainsAny(build, "/?#") {
-		return "", fmt.Errorf("find the gateway's git proxy: %q does not end in %s{id}: check SLIPWAY_RUNNER_URL", s.URL, buildsPath)
+		return "", fmt.Errorf(
+			"find the gateway's git proxy: %q does not end in %s{id}: check SLIPWAY_RUNNER_URL",
+			s.URL,
+			buildsPath,
+		)
 	}
 	return gateway + "/git/" + build, nil
 }
@@ -114,7 +118,14 @@ func hasName(given map[string]string, name string) bool {
 func check(raw config.Runner, names map[string]string) (Settings, error) {
 	hooks, hooksErr := onOff(names["SLIPWAY_RUNNER_HOOKS"], raw.Hooks)
 	err := errors.Join(
-		checkURL(names["SLIPWAY_RUNNER_URL"], raw.URL), checkToken(names[tokenName], raw.Token), hooksErr, checkWorkdir(raw.Workdir))
+		checkURL(
+			names["SLIPWAY_RUNNER_URL"],
+			raw.URL,
+		),
+		checkToken(names[tokenName], raw.Token),
+		hooksErr,
+		checkWorkdir(raw.Workdir),
+	)
 	who, tlsErr := readIdentity(names[tlsName], raw.TLS)
 	err = errors.Join(err, tlsErr)
 	if raw.Builder != "" {
@@ -123,12 +134,21 @@ func check(raw config.Runner, names map[string]string) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
-	return Settings{URL: strings.TrimRight(raw.URL, "/"), Token: raw.Token, Builder: raw.Builder, BuilderTLS: who, Hooks: hooks, Workdir: raw.Workdir}, nil
+	return Settings{
+		URL:        strings.TrimRight(raw.URL, "/"),
+		Token:      raw.Token,
+		Builder:    raw.Builder,
+		BuilderTLS: who,
+		Hooks:      hooks,
+		Workdir:    raw.Workdir,
+	}, nil
 }
 
 func checkURL(name, value string) error {
 	if value == "" {
-		return errors.New(name + " is not set: the runner gets its work from a gateway, whose engine sets it; without a gateway, set PLUGIN_REPO")
+		return errors.New(
+			name + " is not set: the runner gets its work from a gateway, whose engine sets it; without a gateway, set PLUGIN_REPO",
+		)
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
@@ -142,8 +162,10 @@ func checkURL(name, value string) error {
 
 func checkToken(name string, token secret.Secret) error {
 	if token.IsZero() {
-		return errors.New(name + " is not set: the gateway's engine sets it for each attempt; on a CI the gateway hands it over as the secret " +
-			"slipway_runner_token, if the CI's secret extension is set up (Slipway's docs/drone.md and docs/woodpecker.md say how) and the build still wants this pipeline")
+		return errors.New(
+			name + " is not set: the gateway's engine sets it for each attempt; on a CI the gateway hands it over as the secret " +
+				"slipway_runner_token, if the CI's secret extension is set up (Slipway's docs/drone.md and docs/woodpecker.md say how) and the build still wants this pipeline",
+		)
 	}
 	if strings.ContainsAny(token.Reveal(), " \t\r\n\x00") {
 		return errors.New(name + " holds white space: it was not handed over whole")

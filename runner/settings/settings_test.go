@@ -59,7 +59,10 @@ func TestRead(t *testing.T) {
 // A plugin step has settings and no environment of its own.
 func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
 	e := &environment{lines: []string{
-		"PLUGIN_RUNNER_URL=https://ci.example.com/runner/v1/builds/b1", "PLUGIN_RUNNER_TOKEN=canary", "PLUGIN_RUNNER_HOOKS=off", "SLIPWAY_BUILDER=",
+		"PLUGIN_RUNNER_URL=https://ci.example.com/runner/v1/builds/b1",
+		"PLUGIN_RUNNER_TOKEN=canary",
+		"PLUGIN_RUNNER_HOOKS=off",
+		"SLIPWAY_BUILDER=",
 	}}
 	got, err := settings.Read(e)
 	if err != nil {
@@ -73,9 +76,15 @@ func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
 		t.Errorf("removed %v, want the token by the name that it came by", e.removed)
 	}
 	remote := &environment{lines: []string{
-		"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN=canary", "PLUGIN_BUILDER=tcp://builder:9443", "PLUGIN_BUILDER_TLS=" + identitytest.PEM(t),
+		"PLUGIN_RUNNER_URL=https://ci.example.com/x",
+		"PLUGIN_RUNNER_TOKEN=canary",
+		"PLUGIN_BUILDER=tcp://builder:9443",
+		"PLUGIN_BUILDER_TLS=" + identitytest.PEM(t),
 	}}
-	if got, err := settings.Read(remote); err != nil || got.BuilderTLS.IsZero() || !slices.Contains(remote.removed, "PLUGIN_BUILDER_TLS") {
+	if got, err := settings.Read(
+		remote,
+	); err != nil || got.BuilderTLS.IsZero() ||
+		!slices.Contains(remote.removed, "PLUGIN_BUILDER_TLS") {
 		t.Errorf("a remote builder: %+v, %v, removed %v", got, err, remote.removed)
 	}
 	both, err := settings.Read(good("PLUGIN_RUNNER_TOKEN=other", "PLUGIN_BUILDER=unix:///other.sock"))
@@ -86,7 +95,9 @@ func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
 
 // A CI that has no secret to hand over sets an empty variable and says nothing.
 func TestAMissingSecretOfTheCISaysWhereItComesFrom(t *testing.T) {
-	_, err := settings.Read(&environment{lines: []string{"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN="}})
+	_, err := settings.Read(
+		&environment{lines: []string{"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN="}},
+	)
 	for _, want := range []string{"PLUGIN_RUNNER_TOKEN is not set", "slipway_runner_token", "secret extension"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)

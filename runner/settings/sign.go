@@ -27,8 +27,12 @@ func (p *Plugin) readSign(raw config.PluginSign) (err error) {
 	p.Sign = Sign{Key: raw.CosignPrivateKey, Password: raw.CosignPassword}
 	p.Sign.InFile = !p.Sign.Key.IsZero() && !strings.Contains(p.Sign.Key.Reveal(), "-----BEGIN")
 	if p.Sign.Key.IsZero() && (raw.CosignParams != "" || !raw.CosignPassword.IsZero()) {
-		p.warn("the image is not signed: %s is not set, though %s or %s is; a CI keeps secrets from pull requests and from steps that do not name them",
-			signKey, signUnlock, signParams)
+		p.warn(
+			"the image is not signed: %s is not set, though %s or %s is; a CI keeps secrets from pull requests and from steps that do not name them",
+			signKey,
+			signUnlock,
+			signParams,
+		)
 	}
 	p.Sign.Annotations, err = signAnnotations(strings.Fields(raw.CosignParams))
 	return err
@@ -45,7 +49,12 @@ func signAnnotations(params []string) (map[string]string, error) {
 		case slices.Contains([]string{"--tlog-upload=false", "--yes", "--yes=true", "-y"}, params[i]):
 			continue
 		case name != "-a" && name != "--annotations":
-			return nil, fmt.Errorf("%s has %q: what can be given here is -a NAME=value; nothing is sent to a transparency log (--tlog-upload=false), and keys are in %s", signParams, params[i], signKey)
+			return nil, fmt.Errorf(
+				"%s has %q: what can be given here is -a NAME=value; nothing is sent to a transparency log (--tlog-upload=false), and keys are in %s",
+				signParams,
+				params[i],
+				signKey,
+			)
 		case !joined && i+1 < len(params):
 			i++
 			value = params[i]

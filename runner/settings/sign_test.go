@@ -36,7 +36,8 @@ func TestCosignParamsAreAnnotations(t *testing.T) {
 		"build=7":                               "what can be given here is -a NAME=value",
 	} {
 		_, err := settings.ReadPlugin(plugin("PLUGIN_COSIGN_PRIVATE_KEY=cosign.key", "PLUGIN_COSIGN_PARAMS="+params))
-		if err == nil || !strings.Contains(err.Error(), "PLUGIN_COSIGN_PARAMS") || !strings.Contains(err.Error(), want) {
+		if err == nil || !strings.Contains(err.Error(), "PLUGIN_COSIGN_PARAMS") ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", params, err, want)
 		}
 	}
@@ -45,7 +46,8 @@ func TestCosignParamsAreAnnotations(t *testing.T) {
 func TestCosignKeyIsPEMOrAFile(t *testing.T) {
 	e := plugin("PLUGIN_COSIGN_PRIVATE_KEY=-----BEGIN PRIVATE KEY-----canary", "PLUGIN_COSIGN_PASSWORD=canary-password")
 	got, err := settings.ReadPlugin(e)
-	if err != nil || got.Sign.InFile || !slices.Contains(e.removed, "PLUGIN_COSIGN_PRIVATE_KEY") || !slices.Contains(e.removed, "PLUGIN_COSIGN_PASSWORD") {
+	if err != nil || got.Sign.InFile || !slices.Contains(e.removed, "PLUGIN_COSIGN_PRIVATE_KEY") ||
+		!slices.Contains(e.removed, "PLUGIN_COSIGN_PASSWORD") {
 		t.Errorf("%+v, %v, removed %v", got.Sign, err, e.removed)
 	}
 	for _, want := range []string{"-----BEGIN PRIVATE KEY-----canary", "canary-password"} {
@@ -58,7 +60,10 @@ func TestCosignKeyIsPEMOrAFile(t *testing.T) {
 			t.Errorf("shown: %+v", shown)
 		}
 	}
-	if got, err := settings.ReadPlugin(plugin("PLUGIN_COSIGN_PRIVATE_KEY=./cosign.key")); err != nil || !got.Sign.InFile {
+	if got, err := settings.ReadPlugin(
+		plugin("PLUGIN_COSIGN_PRIVATE_KEY=./cosign.key"),
+	); err != nil ||
+		!got.Sign.InFile {
 		t.Errorf("%+v, %v", got.Sign, err)
 	}
 }
@@ -66,7 +71,8 @@ func TestCosignKeyIsPEMOrAFile(t *testing.T) {
 // A pull request's pipeline has no secrets, and builds all the same.
 func TestWithoutACosignKeyTheLogSaysSo(t *testing.T) {
 	got, err := settings.ReadPlugin(plugin("PLUGIN_COSIGN_PARAMS=-a build=7"))
-	if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "the image is not signed: PLUGIN_COSIGN_PRIVATE_KEY is not set") {
+	if err != nil || len(got.Warnings) != 1 ||
+		!strings.Contains(got.Warnings[0], "the image is not signed: PLUGIN_COSIGN_PRIVATE_KEY is not set") {
 		t.Errorf("%v, %v", got.Warnings, err)
 	}
 }

@@ -26,7 +26,11 @@ func (p *Plugin) readState(given map[string]string) error {
 	case filepath.IsAbs(value) && filepath.Clean(value) != "/":
 		p.State.Dir = filepath.Clean(value)
 	default:
-		return fmt.Errorf("%s is %q: give the absolute path of a directory on a volume, as /var/lib/slipway/builder, or off", origin, value)
+		return fmt.Errorf(
+			"%s is %q: give the absolute path of a directory on a volume, as /var/lib/slipway/builder, or off",
+			origin,
+			value,
+		)
 	}
 	return nil
 }

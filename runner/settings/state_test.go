@@ -29,10 +29,14 @@ func TestStateOfTheStepsOwnBuilder(t *testing.T) {
 }
 
 func TestStateThatDependsOnWhereTheStepRunsIsRefused(t *testing.T) {
-	checkFaults(t, func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err }, map[string]string{
-		"PLUGIN_STATE=cache":            `PLUGIN_STATE is "cache": give the absolute path`,
-		"PLUGIN_STATE=../../cache":      "PLUGIN_STATE is",
-		"PLUGIN_STATE=/":                "PLUGIN_STATE is",
-		"SLIPWAY_BUILDER_STATE=./state": "SLIPWAY_BUILDER_STATE is",
-	})
+	checkFaults(
+		t,
+		func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err },
+		map[string]string{
+			"PLUGIN_STATE=cache":            `PLUGIN_STATE is "cache": give the absolute path`,
+			"PLUGIN_STATE=../../cache":      "PLUGIN_STATE is",
+			"PLUGIN_STATE=/":                "PLUGIN_STATE is",
+			"SLIPWAY_BUILDER_STATE=./state": "SLIPWAY_BUILDER_STATE is",
+		},
+	)
 }

@@ -32,16 +32,27 @@ func (p *Plugin) readStatus(raw config.PluginStatus) error {
 	p.Status = Status{Off: !on, URL: raw.BitbucketURL, Key: raw.BitbucketKey}
 	switch {
 	case !raw.BitbucketToken.IsZero() && !raw.BitbucketPassword.IsZero():
-		err = errors.Join(err, errors.New("PLUGIN_BITBUCKET_TOKEN and PLUGIN_BITBUCKET_PASSWORD are both set: give one of them"))
+		err = errors.Join(
+			err,
+			errors.New("PLUGIN_BITBUCKET_TOKEN and PLUGIN_BITBUCKET_PASSWORD are both set: give one of them"),
+		)
 	case !raw.BitbucketToken.IsZero():
 		p.Status.Credential.Password = raw.BitbucketToken
 	case raw.BitbucketUsername != "":
 		p.Status.Credential = commitstatus.Credential{Username: raw.BitbucketUsername, Password: raw.BitbucketPassword}
 	case !raw.BitbucketPassword.IsZero():
-		err = errors.Join(err, errors.New("PLUGIN_BITBUCKET_USERNAME is not set, PLUGIN_BITBUCKET_PASSWORD is: give both, or PLUGIN_BITBUCKET_TOKEN alone"))
+		err = errors.Join(
+			err,
+			errors.New(
+				"PLUGIN_BITBUCKET_USERNAME is not set, PLUGIN_BITBUCKET_PASSWORD is: give both, or PLUGIN_BITBUCKET_TOKEN alone",
+			),
+		)
 	}
 	if n := utf8.RuneCountInString(raw.BitbucketKey); n > maxStatusKey {
-		err = errors.Join(err, fmt.Errorf("PLUGIN_BITBUCKET_KEY has %d characters: Bitbucket takes up to %d", n, maxStatusKey))
+		err = errors.Join(
+			err,
+			fmt.Errorf("PLUGIN_BITBUCKET_KEY has %d characters: Bitbucket takes up to %d", n, maxStatusKey),
+		)
 	}
 	return errors.Join(err, checkBitbucketURL(raw.BitbucketURL))
 }

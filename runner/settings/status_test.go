@@ -32,7 +32,8 @@ func TestStatusSettings(t *testing.T) {
 		p, err := settings.ReadPlugin(e)
 		got := p.Status
 		if err != nil || got.Off != c.want.Off || got.URL != c.want.URL || got.Key != c.want.Key || p.CI.Commit != "abc" ||
-			got.Credential.Username != c.want.Credential.Username || !got.Credential.Password.Equal(c.want.Credential.Password) {
+			got.Credential.Username != c.want.Credential.Username ||
+			!got.Credential.Password.Equal(c.want.Credential.Password) {
 			t.Errorf("%v: got %+v, %v", c.environ, got, err)
 		}
 		for _, line := range c.environ {

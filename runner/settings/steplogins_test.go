@@ -17,7 +17,10 @@ const joinedImage = "registry.example.com/acme/app"
 // A step under a gateway learns its image with its work, and its login is for that image's registry.
 func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 	login := func(host, user string, edit ...func(*spec.RegistryCredential)) spec.RegistryCredential {
-		r := spec.RegistryCredential{Host: host, Credential: spec.Credential{Username: user, Password: secret.New("canary")}}
+		r := spec.RegistryCredential{
+			Host:       host,
+			Credential: spec.Credential{Username: user, Password: secret.New("canary")},
+		}
 		for _, do := range edit {
 			do(&r)
 		}
@@ -94,7 +97,11 @@ func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 			if diff := cmp.Diff(test.want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if said := strings.Join(notes, "\n"); !strings.Contains(said, test.note) || (test.note == "") != (said == "") {
+			if said := strings.Join(
+				notes,
+				"\n",
+			); !strings.Contains(said, test.note) ||
+				(test.note == "") != (said == "") {
 				t.Errorf("got notes %q, want %q", said, test.note)
 			}
 			for _, line := range test.lines {
@@ -109,12 +116,16 @@ func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 }
 
 func TestFaultsInLoginsOfAStepUnderAGateway(t *testing.T) {
-	checkFaults(t, func(line string) error { _, err := settings.ReadJoin(joining(line)); return err }, map[string]string{
-		"PLUGIN_USERNAME=ci":        "PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is: give both",
-		"PLUGIN_PASSWORD=canary":    "PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is: give both",
-		"PLUGIN_REGISTRY=a b":       "PLUGIN_REGISTRY: ",
-		"PLUGIN_INSECURE=sometimes": "PLUGIN_INSECURE",
-		"PLUGIN_LOGINS=canary":      "PLUGIN_LOGINS is no JSON list",
-		"PLUGIN_CONFIG=canary":      "PLUGIN_CONFIG is no config.json",
-	})
+	checkFaults(
+		t,
+		func(line string) error { _, err := settings.ReadJoin(joining(line)); return err },
+		map[string]string{
+			"PLUGIN_USERNAME=ci":        "PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is: give both",
+			"PLUGIN_PASSWORD=canary":    "PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is: give both",
+			"PLUGIN_REGISTRY=a b":       "PLUGIN_REGISTRY: ",
+			"PLUGIN_INSECURE=sometimes": "PLUGIN_INSECURE",
+			"PLUGIN_LOGINS=canary":      "PLUGIN_LOGINS is no JSON list",
+			"PLUGIN_CONFIG=canary":      "PLUGIN_CONFIG is no config.json",
+		},
+	)
 }

@@ -99,7 +99,12 @@ func (p *Plugin) namedTags(given map[string]string, mode tags.Mode) (tags.Source
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		// What cannot be read is a fault only where it would have been.
-		if would, _ := tags.Choose(mode, setting, file, tags.Source{Name: dotFile, Tags: []string{dotFile}}); would.Name == dotFile {
+		if would, _ := tags.Choose(
+			mode,
+			setting,
+			file,
+			tags.Source{Name: dotFile, Tags: []string{dotFile}},
+		); would.Name == dotFile {
 			return tags.Source{}, nil, err
 		}
 	}
@@ -142,7 +147,12 @@ func (p *Plugin) fileTags(name, path string) (tags.Source, error) {
 		return tags.Source{}, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(text) > maxTagsFile {
-		return tags.Source{}, fmt.Errorf("%s: %q is larger than %d KiB, and no file of tags", name, path, maxTagsFile>>10)
+		return tags.Source{}, fmt.Errorf(
+			"%s: %q is larger than %d KiB, and no file of tags",
+			name,
+			path,
+			maxTagsFile>>10,
+		)
 	}
 	all, err := list(name, strings.Join(strings.FieldsFunc(string(text), newline), ","))
 	return tags.Source{Name: name, Tags: all}, err

@@ -30,9 +30,12 @@ var fragments = []struct {
 		main: "latest", branch: "latest", release: "latest", candidate: "latest",
 	},
 	{
-		name: "docker: several tags",
-		yaml: "{auto_tag_mode: docker, tags: [latest, '1.0.1', '1.0']}",
-		main: "latest 1.0.1 1.0", branch: "latest 1.0.1 1.0", release: "latest 1.0.1 1.0", candidate: "latest 1.0.1 1.0",
+		name:      "docker: several tags",
+		yaml:      "{auto_tag_mode: docker, tags: [latest, '1.0.1', '1.0']}",
+		main:      "latest 1.0.1 1.0",
+		branch:    "latest 1.0.1 1.0",
+		release:   "latest 1.0.1 1.0",
+		candidate: "latest 1.0.1 1.0",
 	},
 	{
 		name: "docker: a file .tags, a comma list", files: map[string]string{".tags": "5.2.6,5.2.4"},
@@ -50,9 +53,12 @@ var fragments = []struct {
 		main: "latest", branch: "skip", release: "1 1.0 1.0.0", candidate: "1.0.0-rc.1",
 	},
 	{
-		name: "docker: auto_tag with a suffix",
-		yaml: "{auto_tag_mode: docker, auto_tag: true, auto_tag_suffix: linux-amd64}",
-		main: "linux-amd64", branch: "skip", release: "1-linux-amd64 1.0-linux-amd64 1.0.0-linux-amd64", candidate: "1.0.0-rc.1-linux-amd64",
+		name:      "docker: auto_tag with a suffix",
+		yaml:      "{auto_tag_mode: docker, auto_tag: true, auto_tag_suffix: linux-amd64}",
+		main:      "linux-amd64",
+		branch:    "skip",
+		release:   "1-linux-amd64 1.0-linux-amd64 1.0.0-linux-amd64",
+		candidate: "1.0.0-rc.1-linux-amd64",
 	},
 	{
 		name: "docker: nothing",
@@ -75,9 +81,13 @@ var fragments = []struct {
 		main: "5.2.6 5.2.4", branch: "5.2.6 5.2.4", release: "5.2.6 5.2.4", candidate: "5.2.6 5.2.4",
 	},
 	{
-		name: "buildx: a file of tags, a line each", files: map[string]string{"out/tags.txt": "one\n two \r\n\n", ".tags": "x"},
-		yaml: "{auto_tag_mode: buildx, tags_file: out/tags.txt, tags: abc}",
-		main: "one two", branch: "one two", release: "one two", candidate: "one two",
+		name:      "buildx: a file of tags, a line each",
+		files:     map[string]string{"out/tags.txt": "one\n two \r\n\n", ".tags": "x"},
+		yaml:      "{auto_tag_mode: buildx, tags_file: out/tags.txt, tags: abc}",
+		main:      "one two",
+		branch:    "one two",
+		release:   "one two",
+		candidate: "one two",
 	},
 	{
 		name: "buildx: auto_tag",
@@ -129,9 +139,20 @@ func pushed(ref string) map[string][]string {
 	if isTag {
 		event, branch = "tag", tag
 	}
-	drone := []string{"DRONE=true", "DRONE_BUILD_EVENT=" + event, "DRONE_COMMIT_REF=" + ref, "DRONE_REPO_BRANCH=main", "DRONE_TAG=" + tag}
+	drone := []string{
+		"DRONE=true",
+		"DRONE_BUILD_EVENT=" + event,
+		"DRONE_COMMIT_REF=" + ref,
+		"DRONE_REPO_BRANCH=main",
+		"DRONE_TAG=" + tag,
+	}
 	woodpecker := []string{
-		"CI=woodpecker", "CI_PIPELINE_EVENT=" + event, "CI_COMMIT_REF=" + ref, "CI_COMMIT_BRANCH=" + branch, "CI_REPO_DEFAULT_BRANCH=main", "DRONE_BRANCH=" + branch,
+		"CI=woodpecker",
+		"CI_PIPELINE_EVENT=" + event,
+		"CI_COMMIT_REF=" + ref,
+		"CI_COMMIT_BRANCH=" + branch,
+		"CI_REPO_DEFAULT_BRANCH=main",
+		"DRONE_BRANCH=" + branch,
 	}
 	if isTag {
 		woodpecker = append(woodpecker, "CI_COMMIT_TAG="+tag)
@@ -212,7 +233,9 @@ func TestWhereTheTagsComeFrom(t *testing.T) {
 		"PLUGIN_AUTO_TAG, PLUGIN_TAGS": {"PLUGIN_AUTO_TAG=true", "PLUGIN_TAGS=1"},
 		"PLUGIN_DEFAULT_TAGS":          {"PLUGIN_DEFAULT_TAGS=true", "PLUGIN_TAGS=1", "PLUGIN_AUTO_TAG_MODE=docker"},
 	} {
-		p, err := settings.ReadPlugin(plugin(append(lines, "DRONE_COMMIT_REF=refs/heads/main", "DRONE_REPO_BRANCH=main", "CI_WORKSPACE="+dir)...))
+		p, err := settings.ReadPlugin(
+			plugin(append(lines, "DRONE_COMMIT_REF=refs/heads/main", "DRONE_REPO_BRANCH=main", "CI_WORKSPACE="+dir)...),
+		)
 		if err != nil || p.Origins["PLUGIN_TAGS"] != want {
 			t.Errorf("%v: from %q, %v, want %q", lines, p.Origins["PLUGIN_TAGS"], err, want)
 		}
@@ -222,12 +245,23 @@ func TestWhereTheTagsComeFrom(t *testing.T) {
 func TestTagFaultsNameTheSetting(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	write(t, outside, map[string]string{"secret": "canary"})
-	write(t, dir, map[string]string{"empty": "\n", "wrong": "ok\na/b\n", "large": strings.Repeat("x\n", 40<<10), "many": strings.Repeat("x\n", 101)})
+	write(
+		t,
+		dir,
+		map[string]string{
+			"empty": "\n",
+			"wrong": "ok\na/b\n",
+			"large": strings.Repeat("x\n", 40<<10),
+			"many":  strings.Repeat("x\n", 101),
+		},
+	)
 	if err := os.Symlink(filepath.Join(outside, "secret"), filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
 	read := func(line string) error {
-		_, err := settings.ReadPlugin(plugin(append(strings.Fields(line), "CI_WORKSPACE="+dir, "DRONE_COMMIT_REF=refs/tags/x1.0.0")...))
+		_, err := settings.ReadPlugin(
+			plugin(append(strings.Fields(line), "CI_WORKSPACE="+dir, "DRONE_COMMIT_REF=refs/tags/x1.0.0")...),
+		)
 		return err
 	}
 	checkFaults(t, read, map[string]string{
@@ -268,17 +302,31 @@ func TestADotTagsThatLeadsOutIsNotRead(t *testing.T) {
 	if err := os.Symlink(filepath.Join(outside, "secret"), filepath.Join(dir, ".tags")); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := settings.ReadPlugin(plugin("CI_WORKSPACE="+dir, "PLUGIN_AUTO_TAG_MODE=buildx", "PLUGIN_TAGS=1")); err == nil || !strings.Contains(err.Error(), ".tags: ") {
+	if p, err := settings.ReadPlugin(
+		plugin("CI_WORKSPACE="+dir, "PLUGIN_AUTO_TAG_MODE=buildx", "PLUGIN_TAGS=1"),
+	); err == nil ||
+		!strings.Contains(err.Error(), ".tags: ") {
 		t.Errorf("got %v, %v", p.Tags, err)
 	}
-	if p, err := settings.ReadPlugin(plugin("CI_WORKSPACE="+dir, "PLUGIN_TAGS=1")); err != nil || !slices.Equal(p.Tags, []string{"1"}) {
+	if p, err := settings.ReadPlugin(
+		plugin("CI_WORKSPACE="+dir, "PLUGIN_TAGS=1"),
+	); err != nil ||
+		!slices.Equal(p.Tags, []string{"1"}) {
 		t.Errorf("got %v, %v", p.Tags, err)
 	}
 }
 
 func TestSettingsComeWithHyphensToo(t *testing.T) {
-	e := plugin("PLUGIN_AUTO-TAG=true", "PLUGIN_DEFAULT-TAG=edge", "DRONE_COMMIT_REF=refs/heads/main", "DRONE_REPO_BRANCH=main", "NOT-OURS=x",
-		"PLUGIN_BUILDER-TLS=canary", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=p")
+	e := plugin(
+		"PLUGIN_AUTO-TAG=true",
+		"PLUGIN_DEFAULT-TAG=edge",
+		"DRONE_COMMIT_REF=refs/heads/main",
+		"DRONE_REPO_BRANCH=main",
+		"NOT-OURS=x",
+		"PLUGIN_BUILDER-TLS=canary",
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=p",
+	)
 	p, err := settings.ReadPlugin(e)
 	if err == nil || !strings.Contains(err.Error(), "PLUGIN_BUILDER_TLS: it is no certificate") {
 		t.Errorf("got %v", err)

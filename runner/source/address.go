@@ -22,7 +22,9 @@ var (
 )
 
 // scpLike is how git writes ssh addresses in short: git@bitbucket.org:acme/lib.git.
-var scpLike = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*):([^:/\\][^:\\]*|/[^/\\][^\\]*)$`)
+var scpLike = regexp.MustCompile(
+	`^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*):([^:/\\][^:\\]*|/[^/\\][^\\]*)$`,
+)
 
 // An address is where a submodule is.
 type address struct {
@@ -53,7 +55,9 @@ func resolveAddress(base, given string, key bool) (address, error) {
 	u, err := url.Parse(given)
 	switch {
 	case err != nil || u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-") || u.Path == "" || u.Opaque != "":
-		return address{}, errors.New("its url is none that can be fetched: use https://host/path, ssh://git@host/path or git@host:path")
+		return address{}, errors.New(
+			"its url is none that can be fetched: use https://host/path, ssh://git@host/path or git@host:path",
+		)
 	case u.Scheme == "https", u.Scheme == "http":
 		a := address{text: given, host: u.Hostname(), port: u.Port()}
 		if a.port == "" {

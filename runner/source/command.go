@@ -46,11 +46,24 @@ func fetchRefArgs(ref string, d depth) []string {
 
 // fetchEverythingArgs takes every branch and tag whole, for servers that hand out nothing else.
 func fetchEverythingArgs() []string {
-	return append(fetchArgs(), "--end-of-options", "origin", "+refs/heads/*:refs/slipway/heads/*", "+refs/tags/*:refs/slipway/tags/*")
+	return append(
+		fetchArgs(),
+		"--end-of-options",
+		"origin",
+		"+refs/heads/*:refs/slipway/heads/*",
+		"+refs/tags/*:refs/slipway/tags/*",
+	)
 }
 
 func fetchArgs() []string {
-	return []string{"fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head"}
+	return []string{
+		"fetch",
+		"--quiet",
+		"--no-tags",
+		"--no-recurse-submodules",
+		"--no-auto-maintenance",
+		"--no-write-fetch-head",
+	}
 }
 
 // containsArgs succeeds when the commit is part of what was fetched by ref.
@@ -102,7 +115,16 @@ func environment(home string, outer []string, more ...setting) []string {
 // passed picks what git needs of the runner's own environment: where programs are, and how
 // to reach the network here.
 func passed(outer []string) []string {
-	names := []string{"PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_DIR"}
+	names := []string{
+		"PATH",
+		"HTTP_PROXY",
+		"HTTPS_PROXY",
+		"NO_PROXY",
+		"http_proxy",
+		"https_proxy",
+		"no_proxy",
+		"SSL_CERT_DIR",
+	}
 	var env []string
 	for _, line := range outer {
 		name, value, _ := strings.Cut(line, "=")

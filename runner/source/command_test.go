@@ -18,12 +18,24 @@ func TestO3CommandsAreValues(t *testing.T) {
 		got  []string
 		want string
 	}{
-		"init":     {initArgs(hash), "init --quiet --template= --initial-branch=slipway --object-format=sha1"},
-		"init 256": {initArgs(strings.Repeat("a", 64)), "init --quiet --template= --initial-branch=slipway --object-format=sha256"},
-		"remote":   {remoteArgs("https://h/r"), "config --local remote.origin.url https://h/r"},
-		"hash":     {fetchHashArgs(hash), "fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --depth=1 --end-of-options origin " + hash},
-		"ref":      {fetchRefArgs("refs/heads/--upload-pack=x", shallow), "fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --depth=1 --end-of-options origin +refs/heads/--upload-pack=x:refs/slipway/source"},
-		"whole":    {fetchRefArgs("refs/tags/v1", whole), "fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --unshallow --end-of-options origin +refs/tags/v1:refs/slipway/source"},
+		"init": {initArgs(hash), "init --quiet --template= --initial-branch=slipway --object-format=sha1"},
+		"init 256": {
+			initArgs(strings.Repeat("a", 64)),
+			"init --quiet --template= --initial-branch=slipway --object-format=sha256",
+		},
+		"remote": {remoteArgs("https://h/r"), "config --local remote.origin.url https://h/r"},
+		"hash": {
+			fetchHashArgs(hash),
+			"fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --depth=1 --end-of-options origin " + hash,
+		},
+		"ref": {
+			fetchRefArgs("refs/heads/--upload-pack=x", shallow),
+			"fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --depth=1 --end-of-options origin +refs/heads/--upload-pack=x:refs/slipway/source",
+		},
+		"whole": {
+			fetchRefArgs("refs/tags/v1", whole),
+			"fetch --quiet --no-tags --no-recurse-submodules --no-auto-maintenance --no-write-fetch-head --unshallow --end-of-options origin +refs/tags/v1:refs/slipway/source",
+		},
 		"contains": {containsArgs(hash), "merge-base --is-ancestor --end-of-options " + hash + " refs/slipway/source"},
 		"checkout": {checkoutArgs(hash), "checkout --quiet --force --no-recurse-submodules --detach " + hash + " --"},
 	}
@@ -57,7 +69,8 @@ func TestO3EnvironmentIsClosed(t *testing.T) {
 		if line == "GIT_CONFIG_VALUE_12=Authorization: Bearer canary" {
 			continue // the one place for the token
 		}
-		if strings.Contains(line, "canary") || strings.Contains(line, "evil") || line == "HOME=/root" || line == "GIT_CONFIG_COUNT=0" {
+		if strings.Contains(line, "canary") || strings.Contains(line, "evil") || line == "HOME=/root" ||
+			line == "GIT_CONFIG_COUNT=0" {
 			t.Errorf("%s was handed on", line)
 		}
 	}

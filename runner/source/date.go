@@ -23,12 +23,22 @@ func AuthorDate(ctx context.Context, dir string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, dateTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "log", "-1", "--no-show-signature", "--format=%at")
-	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL="}
+	cmd.Dir, cmd.Env = dir, []string{
+		"PATH=" + os.Getenv("PATH"),
+		"LC_ALL=C",
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_NO_LAZY_FETCH=1",
+		"GIT_ALLOW_PROTOCOL=",
+	}
 	var failure head
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &failure
 	if err := cmd.Run(); err != nil {
-		return time.Time{}, errors.Join(fmt.Errorf("git log: %s: %w", strings.TrimSpace(failure.String()), err), context.Cause(ctx))
+		return time.Time{}, errors.Join(
+			fmt.Errorf("git log: %s: %w", strings.TrimSpace(failure.String()), err),
+			context.Cause(ctx),
+		)
 	}
 	seconds, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
 	if err != nil {

@@ -54,7 +54,10 @@ func (g git) read(ctx context.Context, args []string) ([]byte, error) {
 }
 
 func (g git) runTo(ctx context.Context, args []string, out, problems *head) error {
-	cmd := exec.CommandContext(ctx, g.program, args...) //nolint:gosec // git, found on the path; the arguments are made in command.go
+	cmd := exec.CommandContext(
+		ctx,
+		g.program,
+		args...) //nolint:gosec // git, found on the path; the arguments are made in command.go
 	cmd.Dir, cmd.Env = g.dir, g.environ
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -105,8 +108,10 @@ func classify(command, output string) error {
 
 var (
 	errHostKey    = errors.New("the server's key is none that is known")
-	errRedirected = errors.New("the address redirects, and credentials do not follow redirects; correct the repository's address")
-	errLocal      = errors.New("the runner's own disk refused")
+	errRedirected = errors.New(
+		"the address redirects, and credentials do not follow redirects; correct the repository's address",
+	)
+	errLocal = errors.New("the runner's own disk refused")
 )
 
 // A head keeps the first bytes written to it, up to its limit.

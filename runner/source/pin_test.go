@@ -14,7 +14,13 @@ func TestSubmodulesAreNotFetchedFromThisMachine(t *testing.T) {
 		"168.63.129.16", "fd00:ec2::254", "localhost",
 	} {
 		for _, ssh := range []bool{false, true} {
-			if _, err := (address{host: host, port: "443", ssh: ssh}).pin(t.Context(), origin); !errors.Is(err, errOurOwn) {
+			if _, err := (address{host: host, port: "443", ssh: ssh}).pin(
+				t.Context(),
+				origin,
+			); !errors.Is(
+				err,
+				errOurOwn,
+			) {
 				t.Errorf("%s, ssh %t: got %v, want errOurOwn", host, ssh, err)
 			}
 		}
@@ -22,7 +28,10 @@ func TestSubmodulesAreNotFetchedFromThisMachine(t *testing.T) {
 	if _, err := (address{host: "203.0.113.5", port: "443"}).pin(t.Context(), origin); err != nil {
 		t.Errorf("203.0.113.5: got %v, want no error", err)
 	}
-	if _, err := (address{host: "127.0.0.1", port: "443"}).pin(t.Context(), "https://127.0.0.1/acme/app.git"); err != nil {
+	if _, err := (address{host: "127.0.0.1", port: "443"}).pin(
+		t.Context(),
+		"https://127.0.0.1/acme/app.git",
+	); err != nil {
 		t.Errorf("the repository's own host: got %v, want no error", err)
 	}
 }

@@ -117,7 +117,12 @@ func TestCommitGone(t *testing.T) {
 			r.Commit(t, map[string]string{"x": "y"})
 			r.Git(t, "-C", r.Work(), "branch", "topic")
 			prepare(t, r)
-			_, err := source.Fetch(t.Context(), r.Source("refs/heads/topic", strings.Repeat("1", 40)), r.Proxy(), options(t))
+			_, err := source.Fetch(
+				t.Context(),
+				r.Source("refs/heads/topic", strings.Repeat("1", 40)),
+				r.Proxy(),
+				options(t),
+			)
 			if !errors.Is(err, source.ErrCommitGone) {
 				t.Errorf("got %v, want ErrCommitGone", err)
 			}
@@ -250,7 +255,11 @@ func TestO4NoHooks(t *testing.T) {
 		"hooks/post-checkout": "#!/bin/sh\ntouch " + canary + "\n",
 	})
 	o := options(t)
-	write(t, filepath.Join(o.Home, ".gitconfig"), "[filter \"run\"]\n\tsmudge = touch "+canary+"\n[core]\n\thooksPath = hooks\n")
+	write(
+		t,
+		filepath.Join(o.Home, ".gitconfig"),
+		"[filter \"run\"]\n\tsmudge = touch "+canary+"\n[core]\n\thooksPath = hooks\n",
+	)
 	tree, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), r.Proxy(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +274,13 @@ func TestO4NoHooks(t *testing.T) {
 
 func TestGitMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := source.Fetch(t.Context(), spec.Source{}, source.Proxy{}, source.Options{}); err == nil || !strings.Contains(err.Error(), "install git") {
+	if _, err := source.Fetch(
+		t.Context(),
+		spec.Source{},
+		source.Proxy{},
+		source.Options{},
+	); err == nil ||
+		!strings.Contains(err.Error(), "install git") {
 		t.Errorf("got %v, want how to mend it", err)
 	}
 }

@@ -32,7 +32,12 @@ gitlab.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAfuCHKVTjquxvt6CM6tdG4SLp1Btn/nO
 // serveKey lets ssh use a private key, and not read it, through a socket in dir, which must be
 // private to the attempt: the key is in no file. It returns the command by which git is to run
 // ssh; stop takes the key away.
-func serveKey(ctx context.Context, dir string, key secret.Secret, hosts string) (command string, stop func(), err error) {
+func serveKey(
+	ctx context.Context,
+	dir string,
+	key secret.Secret,
+	hosts string,
+) (command string, stop func(), err error) {
 	private, err := parseKey(key)
 	if err != nil {
 		return "", nil, err

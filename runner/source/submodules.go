@@ -39,7 +39,10 @@ func Submodules(ctx context.Context, s spec.Source, p Proxy, t Tree, o Options) 
 	m := &modules{o: o, proxy: p, origin: s.URL, program: program}
 	if !o.SSHKey.IsZero() {
 		if _, err := exec.LookPath("ssh"); err != nil {
-			return fmt.Errorf("find the ssh program, for submodules: %w; install openssh-client where the runner runs", err)
+			return fmt.Errorf(
+				"find the ssh program, for submodules: %w; install openssh-client where the runner runs",
+				err,
+			)
 		}
 		command, stop, err := serveKey(ctx, o.Home, o.SSHKey, o.KnownHosts)
 		if err != nil {
@@ -106,7 +109,18 @@ func (m *modules) fetchAll(ctx context.Context, dir, base, above string, depth i
 // .gitmodules, and git passes over it, too.
 func (m *modules) list(ctx context.Context, dir string) (all []submodule, err error) {
 	g := git{program: m.program, dir: dir, environ: environment(m.o.Home, m.o.Environ, m.proxy.lfs()...)}
-	said, err := g.read(ctx, []string{"config", "--file", ".gitmodules", "--no-includes", "-z", "--get-regexp", `^submodule\..*\.(path|url)$`})
+	said, err := g.read(
+		ctx,
+		[]string{
+			"config",
+			"--file",
+			".gitmodules",
+			"--no-includes",
+			"-z",
+			"--get-regexp",
+			`^submodule\..*\.(path|url)$`,
+		},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("%w: .gitmodules cannot be read: %w", ErrSubmodule, err)
 	}

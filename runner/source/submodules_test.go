@@ -41,9 +41,19 @@ func TestB12PrivateSubmodulesByTheKey(t *testing.T) {
 	r := sourcetest.New(t)
 	server := r.SSH(t)
 	leaf := r.CommitTo(t, "leaf", map[string]string{"name": "leaf"}, nil)
-	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib", ".gitmodules": modules("in/leaf", "../leaf")}, map[string]string{"in/leaf": leaf})
+	lib := r.CommitTo(
+		t,
+		"lib",
+		map[string]string{"name": "lib", ".gitmodules": modules("in/leaf", "../leaf")},
+		map[string]string{"in/leaf": leaf},
+	)
 	r.CommitTo(t, "lib", map[string]string{"name": "newer"}, nil)
-	commit := r.CommitTo(t, "app", map[string]string{"Dockerfile": "FROM scratch\n", ".gitmodules": modules("lib", server.URL("lib"))}, map[string]string{"lib": lib})
+	commit := r.CommitTo(
+		t,
+		"app",
+		map[string]string{"Dockerfile": "FROM scratch\n", ".gitmodules": modules("lib", server.URL("lib"))},
+		map[string]string{"lib": lib},
+	)
 	o := options(t)
 	o.SSHKey, o.KnownHosts = server.Key, server.KnownHosts
 	log := &bytes.Buffer{}
@@ -52,7 +62,13 @@ func TestB12PrivateSubmodulesByTheKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, filepath.Join(tree.Dir, "lib/name")) + read(t, filepath.Join(tree.Dir, "lib/in/leaf/name")); got != "libleaf" {
+	if got := read(
+		t,
+		filepath.Join(tree.Dir, "lib/name"),
+	) + read(
+		t,
+		filepath.Join(tree.Dir, "lib/in/leaf/name"),
+	); got != "libleaf" {
 		t.Errorf("fetched %q", got)
 	}
 	if want := "submodule lib is at commit " + lib + "\nsubmodule lib/in/leaf is at commit " + leaf + "\n"; log.String() != want {
@@ -77,8 +93,19 @@ func TestB12PrivateSubmodulesByTheKey(t *testing.T) {
 func TestPublicSubmodulesAndNoCredentialForThem(t *testing.T) {
 	r := sourcetest.New(t)
 	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib"}, nil)
-	commit := r.CommitTo(t, "app", map[string]string{".gitmodules": modules("lib", "../../lib/.git") + modules("gone", "../none")}, map[string]string{"lib": lib})
-	if _, err := fetchAll(t, r, commit, options(t)); !errors.Is(err, source.ErrSubmodule) || !strings.Contains(err.Error(), "SSH_PRIVATE") {
+	commit := r.CommitTo(
+		t,
+		"app",
+		map[string]string{".gitmodules": modules("lib", "../../lib/.git") + modules("gone", "../none")},
+		map[string]string{"lib": lib},
+	)
+	if _, err := fetchAll(
+		t,
+		r,
+		commit,
+		options(t),
+	); !errors.Is(err, source.ErrSubmodule) ||
+		!strings.Contains(err.Error(), "SSH_PRIVATE") {
 		t.Errorf("a private one: %v, want what mends it", err)
 	}
 	r.Public("/lib/")
@@ -120,7 +147,12 @@ func TestSubmoduleFaultsSayWhatMendsThem(t *testing.T) {
 			if c.commit == "" {
 				c.commit = lib
 			}
-			commit := r.CommitTo(t, "app", map[string]string{".gitmodules": modules("lib", c.url)}, map[string]string{"lib": c.commit})
+			commit := r.CommitTo(
+				t,
+				"app",
+				map[string]string{".gitmodules": modules("lib", c.url)},
+				map[string]string{"lib": c.commit},
+			)
 			o := options(t)
 			o.SSHKey, o.KnownHosts = c.key, c.hosts
 			_, err := fetchAll(t, r, commit, o)
@@ -148,7 +180,12 @@ func TestO4CraftedSubmodulesRunNothing(t *testing.T) {
 			if err := os.Symlink(".git/hooks", filepath.Join(r.Work(), "m")); err != nil {
 				t.Fatal(err)
 			}
-			commit := r.CommitTo(t, "app", map[string]string{".gitmodules": modules("lib", "../../lib/.git") + "\tpath = \"" + path + "\"\n"}, nil)
+			commit := r.CommitTo(
+				t,
+				"app",
+				map[string]string{".gitmodules": modules("lib", "../../lib/.git") + "\tpath = \"" + path + "\"\n"},
+				nil,
+			)
 			if name == "carriage return" {
 				commit = r.CommitTo(t, "app", nil, map[string]string{path: lib})
 			}
@@ -164,7 +201,12 @@ func TestKeysInEveryForm(t *testing.T) {
 	r := sourcetest.New(t)
 	server := r.SSH(t)
 	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib"}, nil)
-	commit := r.CommitTo(t, "app", map[string]string{".gitmodules": modules("lib", server.URL("lib"))}, map[string]string{"lib": lib})
+	commit := r.CommitTo(
+		t,
+		"app",
+		map[string]string{".gitmodules": modules("lib", server.URL("lib"))},
+		map[string]string{"lib": lib},
+	)
 	text := server.Key.Reveal()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -181,7 +223,13 @@ func TestKeysInEveryForm(t *testing.T) {
 		for i, form := range forms {
 			o := options(t)
 			o.SSHKey, o.KnownHosts = secret.New(form), server.KnownHosts
-			if _, err := fetchAll(t, r, commit, o); (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
+			if _, err := fetchAll(
+				t,
+				r,
+				commit,
+				o,
+			); (want == "") != (err == nil) ||
+				err != nil && !strings.Contains(err.Error(), want) {
 				t.Errorf("form %d: %v, want %q", i, err, want)
 			}
 		}

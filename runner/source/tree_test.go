@@ -52,7 +52,10 @@ func TestO5PathsStayInTheTree(t *testing.T) {
 			}
 		}
 	}
-	if _, err := tr.File("nowhere"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "does not exist") {
+	if _, err := tr.File(
+		"nowhere",
+	); !errors.Is(err, fs.ErrNotExist) ||
+		!strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("a missing file: %v", err)
 	}
 }

@@ -27,7 +27,9 @@ var (
 	tagShape      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 	platformShape = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?$`)
 	argShape      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	imageShape    = regexp.MustCompile(`^(?:` + hostPattern + `/)?` + componentPattern + `(?:/` + componentPattern + `)*$`)
+	imageShape    = regexp.MustCompile(
+		`^(?:` + hostPattern + `/)?` + componentPattern + `(?:/` + componentPattern + `)*$`,
+	)
 )
 
 const (
@@ -52,8 +54,19 @@ func (s Spec) Validate() error {
 	check(s.Timeout > 0, "timeout", "is %s; it must be positive", s.Timeout)
 	s.Source.check(check)
 	s.checkImage(check)
-	check(cleanPath(s.Dockerfile) && s.Dockerfile != ".", "dockerfile", "%q is not a clean path below the repository's root", s.Dockerfile)
-	check(cleanPath(s.Context), "context", "%q is not a clean path below the repository's root; the root is %q", s.Context, ".")
+	check(
+		cleanPath(s.Dockerfile) && s.Dockerfile != ".",
+		"dockerfile",
+		"%q is not a clean path below the repository's root",
+		s.Dockerfile,
+	)
+	check(
+		cleanPath(s.Context),
+		"context",
+		"%q is not a clean path below the repository's root; the root is %q",
+		s.Context,
+		".",
+	)
 	for name := range s.BuildArgs {
 		check(LegalArg(name), "build_args", "%q is no name of a build argument", name)
 	}
@@ -73,23 +86,36 @@ func (s Source) check(check checker) {
 }
 
 func (s Spec) checkImage(check checker) {
-	check(LegalImage(s.Image), "image", "%q is not an image name without a tag, like registry.example.com/acme/app", s.Image)
+	check(
+		LegalImage(s.Image),
+		"image",
+		"%q is not an image name without a tag, like registry.example.com/acme/app",
+		s.Image,
+	)
 	check(!s.Publish || len(s.Tags) > 0, "tags", "are missing: there is nothing to publish")
 	for _, tag := range s.Tags {
-		check(LegalTag(tag), "tags", "%q is not a tag: up to 128 letters, digits, _, . and -, not beginning with . or -", tag)
+		check(
+			LegalTag(tag),
+			"tags",
+			"%q is not a tag: up to 128 letters, digits, _, . and -, not beginning with . or -",
+			tag,
+		)
 	}
 	check(s.BuiltDigest == "" || LegalDigest(s.BuiltDigest), "built_digest", "%q is not like sha256:…", s.BuiltDigest)
 }
 
 func fetchable(raw string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil &&
+		u.RawQuery == "" &&
+		u.Fragment == ""
 }
 
 // legalRef is git-check-ref-format(1) for full names. Names like refs/heads/--upload-pack=x
 // and refs/heads/a;id are legal: whoever passes a ref to a program guards against them.
 func legalRef(ref string) bool {
-	if !strings.HasPrefix(ref, "refs/") || strings.Contains(ref, "..") || strings.Contains(ref, "@{") || strings.HasSuffix(ref, ".") {
+	if !strings.HasPrefix(ref, "refs/") || strings.Contains(ref, "..") || strings.Contains(ref, "@{") ||
+		strings.HasSuffix(ref, ".") {
 		return false
 	}
 	if strings.ContainsAny(ref, " ~^:?*[\\") || !printable(ref) {

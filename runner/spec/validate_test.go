@@ -22,12 +22,17 @@ func valid() spec.Spec {
 		Image: "registry.example.com:5000/acme/app", Tags: []string{"1.2", "1", "latest"},
 		Dockerfile: "docker/Dockerfile", Context: ".", BuildArgs: map[string]string{"VERSION": "1.2"},
 		Platforms: []string{"linux/amd64", "linux/arm/v7"}, Caching: true, Publish: true, Timeout: time.Hour,
-		Registries: []spec.RegistryCredential{{
-			Host: "registry.example.com:5000", Insecure: true,
-			Credential: spec.Credential{Username: "pusher", Password: secret.New("registry-canary")},
-		}, {
-			Host: "docker.io", PullOnly: true, Credential: spec.Credential{Username: "reader", Password: secret.New("registry-canary")},
-		}},
+		Registries: []spec.RegistryCredential{
+			{
+				Host: "registry.example.com:5000", Insecure: true,
+				Credential: spec.Credential{Username: "pusher", Password: secret.New("registry-canary")},
+			},
+			{
+				Host:       "docker.io",
+				PullOnly:   true,
+				Credential: spec.Credential{Username: "reader", Password: secret.New("registry-canary")},
+			},
+		},
 		PushHooks:   true,
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("environment-canary")},
 		BuilderTLS:  secret.New("builder-canary"),

@@ -34,7 +34,24 @@ func reserved(name string) bool {
 		}
 	}
 	return slices.Contains([]string{
-		"PATH", "HOME", "LANG", "DOCKER_CONFIG", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "BASHOPTS", "PS4", "GLIBC_TUNABLES",
-		"SOURCE_BRANCH", "SOURCE_COMMIT", "COMMIT_MSG", "DOCKER_REPO", "DOCKERFILE_PATH", "DOCKER_TAG", "CACHE_TAG", "IMAGE_NAME",
+		"PATH",
+		"HOME",
+		"LANG",
+		"DOCKER_CONFIG",
+		"BASH_ENV",
+		"ENV",
+		"IFS",
+		"SHELLOPTS",
+		"BASHOPTS",
+		"PS4",
+		"GLIBC_TUNABLES",
+		"SOURCE_BRANCH",
+		"SOURCE_COMMIT",
+		"COMMIT_MSG",
+		"DOCKER_REPO",
+		"DOCKERFILE_PATH",
+		"DOCKER_TAG",
+		"CACHE_TAG",
+		"IMAGE_NAME",
 	}, name)
 }

@@ -19,7 +19,8 @@ var prereleases = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+-[a-z]+$`)
 func TestPropertiesOfAnyPlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		run := ci.Run{
-			Event:         rapid.SampledFrom([]string{"push", "tag", "pull_request", "custom", "cron", ""}).Draw(t, "event"),
+			Event: rapid.SampledFrom([]string{"push", "tag", "pull_request", "custom", "cron", ""}).
+				Draw(t, "event"),
 			DefaultBranch: rapid.SampledFrom([]string{"main", "v1.2.3", ""}).Draw(t, "default branch"),
 			Ref: rapid.OneOf(
 				rapid.SampledFrom([]string{"", mainBranch, feature, pull, "main", "refs/notes/x", "refs/heads/v1.2.3"}),

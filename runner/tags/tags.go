@@ -73,7 +73,10 @@ func Decide(run ci.Run, s Settings) (Plan, error) {
 	named = d.namedBesideDerived(derived, named)
 	d.plan.Tags = unique(append(derived, named...))
 	if len(d.plan.Tags) == 0 {
-		d.plan.Skip = fmt.Sprintf("auto_tag makes tags of the default branch and of Git tags alone: %s", d.latestBlocked())
+		d.plan.Skip = fmt.Sprintf(
+			"auto_tag makes tags of the default branch and of Git tags alone: %s",
+			d.latestBlocked(),
+		)
 	}
 	return d.plan, nil
 }
@@ -171,8 +174,12 @@ func (d *decision) namedBesideDerived(derived, named []string) []string {
 	switch {
 	case d.s.Mode == Docker:
 		if len(derived) > 0 && len(named) > 0 {
-			d.note(Replaced, "%s of %s are not pushed: auto_tag makes the tags (auto_tag_mode buildx or slipway pushes both)",
-				strings.Join(named, ", "), d.s.From)
+			d.note(
+				Replaced,
+				"%s of %s are not pushed: auto_tag makes the tags (auto_tag_mode buildx or slipway pushes both)",
+				strings.Join(named, ", "),
+				d.s.From,
+			)
 		}
 		return nil
 	case d.s.Mode == Buildx && len(named) > 0:

@@ -32,7 +32,15 @@ func (s *Server) resolve(ctx context.Context, r *Repository, revision string) (s
 		candidates = append([]string{revision}, candidates...)
 	}
 	for _, candidate := range candidates {
-		hash, err := s.git.run(ctx, r.dir, "rev-parse", "--quiet", "--verify", "--end-of-options", candidate+"^{commit}")
+		hash, err := s.git.run(
+			ctx,
+			r.dir,
+			"rev-parse",
+			"--quiet",
+			"--verify",
+			"--end-of-options",
+			candidate+"^{commit}",
+		)
 		if err == nil {
 			return strings.TrimSpace(hash), nil
 		}

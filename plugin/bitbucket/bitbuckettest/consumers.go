@@ -94,7 +94,9 @@ func (c *Consumer) accepts(redirectURI string) bool {
 	}
 	wanted, errWanted := url.Parse(c.Callback)
 	given, errGiven := url.Parse(redirectURI)
-	if errWanted != nil || errGiven != nil || given.Scheme != wanted.Scheme || given.Host != wanted.Host || given.User != nil || given.Fragment != "" {
+	if errWanted != nil || errGiven != nil || given.Scheme != wanted.Scheme || given.Host != wanted.Host ||
+		given.User != nil ||
+		given.Fragment != "" {
 		return false
 	}
 	rest, extends := strings.CutPrefix(given.Path, strings.TrimSuffix(wanted.Path, "/"))
@@ -140,7 +142,13 @@ func (s *Server) AddAccessToken(t AccessToken) (secret.Secret, error) {
 	value := "ATCTT3xFfGN0" + randomText(140)
 	s.oauth.access[value] = &accessToken{
 		principal: principal{
-			account: s.newUser(t.Name, "app_user"), kind: string(t.Kind), scopes: slices.Clone(t.Scopes), within: within,
+			account: s.newUser(
+				t.Name,
+				"app_user",
+			),
+			kind:   string(t.Kind),
+			scopes: slices.Clone(t.Scopes),
+			within: within,
 		},
 		expires: t.Expires,
 	}
@@ -158,7 +166,9 @@ func (s *Server) bearer(token string) (principal, error) {
 	case known.expires.IsZero() || s.now().Before(known.expires):
 		return known.principal, nil
 	case known.principal.kind == credentialOAuth:
-		return principal{}, unauthorized("OAuth2 access token expired. Use your refresh token to obtain a new access token.")
+		return principal{}, unauthorized(
+			"OAuth2 access token expired. Use your refresh token to obtain a new access token.",
+		)
 	default:
 		return principal{}, unauthorized("Token is invalid, expired, or not supported for this endpoint.")
 	}

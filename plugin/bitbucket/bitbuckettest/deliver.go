@@ -98,7 +98,13 @@ func (s *Server) Redeliver(requestUUID string) error {
 		return fmt.Errorf("redeliver %s: there is no such delivery", requestUUID)
 	}
 	was := s.courier.records[i]
-	again := &Delivery{HookUUID: was.HookUUID, RequestUUID: was.RequestUUID, Event: was.Event, URL: was.URL, Body: was.Body}
+	again := &Delivery{
+		HookUUID:    was.HookUUID,
+		RequestUUID: was.RequestUUID,
+		Event:       was.Event,
+		URL:         was.URL,
+		Body:        was.Body,
+	}
 	s.courier.mu.Unlock()
 
 	s.mu.Lock()

@@ -48,7 +48,8 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 			for i, attempt := range deliveries[0].Attempts {
 				got = append(got, fmt.Sprintf("%d:%d", attempt.Number, attempt.Status))
 				request := hooked.requests[i]
-				if request.Header.Get("X-Attempt-Number") != fmt.Sprint(attempt.Number) || request.Header.Get("X-Request-UUID") != deliveries[0].RequestUUID {
+				if request.Header.Get("X-Attempt-Number") != fmt.Sprint(attempt.Number) ||
+					request.Header.Get("X-Request-UUID") != deliveries[0].RequestUUID {
 					t.Errorf("headers of attempt %d: %v", attempt.Number, request.Header)
 				}
 			}
@@ -95,7 +96,10 @@ func TestWhoIsNotTold(t *testing.T) {
 	if len(hooked.requests) != 0 {
 		t.Errorf("%d requests, first of %s", len(hooked.requests), hooked.requests[0].URL)
 	}
-	if deliveries := p.Deliveries(large); len(deliveries) != 1 || !deliveries[0].Oversized || len(deliveries[0].Attempts) != 0 {
+	if deliveries := p.Deliveries(
+		large,
+	); len(deliveries) != 1 || !deliveries[0].Oversized ||
+		len(deliveries[0].Attempts) != 0 {
 		t.Errorf("more than 256 KB: %d deliveries, %+v", len(deliveries), deliveries)
 	}
 }
@@ -108,7 +112,8 @@ func TestUnsignedWithoutASecretAndResent(t *testing.T) {
 	request := p.Deliveries(uuid)[0].RequestUUID
 	must(t, p.Redeliver(request))
 	must(t, p.WaitIdle(t.Context()))
-	if len(hooked.bodies) != 2 || hooked.bodies[0] != hooked.bodies[1] || hooked.requests[1].Header.Get("X-Request-UUID") != request {
+	if len(hooked.bodies) != 2 || hooked.bodies[0] != hooked.bodies[1] ||
+		hooked.requests[1].Header.Get("X-Request-UUID") != request {
 		t.Errorf("resent: %d requests", len(hooked.bodies))
 	}
 	if signature := hooked.requests[0].Header.Values("X-Hub-Signature"); len(signature) != 0 {
@@ -178,11 +183,13 @@ func TestAnUnreachableHookWaitsTenSecondsAndClosingEndsIt(t *testing.T) {
 func TestRetriesAreSpaced(t *testing.T) {
 	var at []time.Time
 	synctest.Test(t, func(t *testing.T) {
-		server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true, RetryDelay: time.Minute,
-			Transport: transport(func(*http.Request) (*http.Response, error) {
-				at = append(at, time.Now())
-				return &http.Response{StatusCode: 503, Body: http.NoBody}, nil
-			})})
+		server, err := bitbuckettest.New(
+			bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true, RetryDelay: time.Minute,
+				Transport: transport(func(*http.Request) (*http.Response, error) {
+					at = append(at, time.Now())
+					return &http.Response{StatusCode: 503, Body: http.NoBody}, nil
+				})},
+		)
 		must(t, err)
 		defer server.Close()
 		alice := server.AddUser("alice")

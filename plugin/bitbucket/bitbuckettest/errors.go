@@ -76,8 +76,9 @@ func (s *Server) gone(*call) error {
 // noSuchAPI is the answer to every other path below /2.0/.
 func (s *Server) noSuchAPI(*call) error {
 	return &apiError{
-		status: http.StatusNotFound, message: "Resource not found",
-		detail: "There is no API hosted at this URL.\n\nFor information about our API's, please refer to the documentation at: https://developer.atlassian.com/bitbucket/api/2/reference/",
+		status:  http.StatusNotFound,
+		message: "Resource not found",
+		detail:  "There is no API hosted at this URL.\n\nFor information about our API's, please refer to the documentation at: https://developer.atlassian.com/bitbucket/api/2/reference/",
 	}
 }
 

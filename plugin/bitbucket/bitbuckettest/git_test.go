@@ -15,7 +15,14 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 	_, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
 	accessToken := func(scopes ...string) string {
-		token, err := p.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.RepositoryToken, Name: "bot", Repository: p.app, Scopes: scopes})
+		token, err := p.AddAccessToken(
+			bitbuckettest.AccessToken{
+				Kind:       bitbuckettest.RepositoryToken,
+				Name:       "bot",
+				Repository: p.app,
+				Scopes:     scopes,
+			},
+		)
 		must(t, err)
 		return token.Reveal()
 	}
@@ -52,7 +59,13 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 				return
 			}
 			mustGit(t, work, "commit", "--allow-empty", "-m", "More")
-			if out, err = git(t, work, "push", "origin", "HEAD:refs/heads/"+strings.ReplaceAll(name, " ", "-")); (err == nil) != row.pushes {
+			if out, err = git(
+				t,
+				work,
+				"push",
+				"origin",
+				"HEAD:refs/heads/"+strings.ReplaceAll(name, " ", "-"),
+			); (err == nil) != row.pushes {
 				t.Errorf("push: %v, want %t\n%s", err, row.pushes, out)
 			}
 		})
@@ -82,7 +95,12 @@ func TestProtocolVersion2IsPassedOn(t *testing.T) {
 	p := newPlace(t)
 	_, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
-	request, err := http.NewRequestWithContext(t.Context(), "GET", p.app.CloneURL()+"/info/refs?service=git-upload-pack", nil)
+	request, err := http.NewRequestWithContext(
+		t.Context(),
+		"GET",
+		p.app.CloneURL()+"/info/refs?service=git-upload-pack",
+		nil,
+	)
 	must(t, err)
 	request.Header.Set("Git-Protocol", "version=2")
 	request.SetBasicAuth("x-token-auth", p.token)
@@ -142,7 +160,13 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(work, "big"), incompressible(256<<10), 0o600))
 	mustGit(t, work, "add", ".")
 	mustGit(t, work, "commit", "-q", "-m", "Big")
-	if out, err := git(t, work, "push", p.cloneURL("alice", "alice's git password"), "HEAD:refs/heads/main"); err == nil {
+	if out, err := git(
+		t,
+		work,
+		"push",
+		p.cloneURL("alice", "alice's git password"),
+		"HEAD:refs/heads/main",
+	); err == nil {
 		t.Errorf("a push over the limit went through: %s", out)
 	}
 }

@@ -46,7 +46,13 @@ func (g gitCommand) run(ctx context.Context, dir string, args ...string) (string
 	return g.runWith(ctx, dir, nil, "", args...)
 }
 
-func (g gitCommand) runWith(ctx context.Context, dir string, env []string, stdin string, args ...string) (string, error) {
+func (g gitCommand) runWith(
+	ctx context.Context,
+	dir string,
+	env []string,
+	stdin string,
+	args ...string,
+) (string, error) {
 	cmd := exec.CommandContext(ctx, g.path, args...) //nolint:gosec // git, without a shell
 	cmd.Dir = dir
 	cmd.Env = append(append([]string{"PATH=" + os.Getenv("PATH")}, isolation...), env...)
@@ -83,7 +89,16 @@ var settings = `[http]
 // initRepository makes the bare repository of r.
 func (s *Server) initRepository(r *Repository) error {
 	r.dir = filepath.Join(s.options.Root, strings.Trim(r.UUID, "{}")+".git")
-	_, err := s.git.run(context.Background(), s.options.Root, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", r.dir)
+	_, err := s.git.run(
+		context.Background(),
+		s.options.Root,
+		"init",
+		"--quiet",
+		"--bare",
+		"--template=",
+		"--initial-branch=main",
+		r.dir,
+	)
 	if err != nil {
 		return err
 	}

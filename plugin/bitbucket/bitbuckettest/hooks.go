@@ -89,7 +89,11 @@ func (r *Repository) DeliveryHeader(url, event string, body []byte) http.Header 
 	defer r.server.mu.Unlock()
 	for _, h := range r.hooks {
 		if h.url == url && h.active {
-			return deliveryHeader(&Delivery{HookUUID: h.uuid, RequestUUID: strings.Trim(newUUID(), "{}"), Event: event, Body: body}, h.secret, 1)
+			return deliveryHeader(
+				&Delivery{HookUUID: h.uuid, RequestUUID: strings.Trim(newUUID(), "{}"), Event: event, Body: body},
+				h.secret,
+				1,
+			)
 		}
 	}
 	return nil
@@ -108,16 +112,34 @@ type hookRequest struct {
 
 // events are the known events of a repository, each with the scope that reads it.
 var events = map[string]string{
-	"repo:push": "repository", "repo:fork": "repository", "repo:updated": "repository", "repo:transfer": "repository",
-	"repo:created": "repository", "repo:deleted": "repository", "repo:imported": "repository",
-	"repo:commit_comment_created": "repository", "repo:commit_status_created": "repository", "repo:commit_status_updated": "repository",
-	"pullrequest:created": "pullrequest", "pullrequest:updated": "pullrequest", "pullrequest:push": "pullrequest",
-	"pullrequest:approved": "pullrequest", "pullrequest:unapproved": "pullrequest",
-	"pullrequest:changes_request_created": "pullrequest", "pullrequest:changes_request_removed": "pullrequest",
-	"pullrequest:fulfilled": "pullrequest", "pullrequest:rejected": "pullrequest",
-	"pullrequest:comment_created": "pullrequest", "pullrequest:comment_updated": "pullrequest", "pullrequest:comment_deleted": "pullrequest",
-	"pullrequest:comment_resolved": "pullrequest", "pullrequest:comment_reopened": "pullrequest",
-	"issue:created": "issue", "issue:updated": "issue", "issue:comment_created": "issue", "pipeline:span_created": "pipeline",
+	"repo:push":                           "repository",
+	"repo:fork":                           "repository",
+	"repo:updated":                        "repository",
+	"repo:transfer":                       "repository",
+	"repo:created":                        "repository",
+	"repo:deleted":                        "repository",
+	"repo:imported":                       "repository",
+	"repo:commit_comment_created":         "repository",
+	"repo:commit_status_created":          "repository",
+	"repo:commit_status_updated":          "repository",
+	"pullrequest:created":                 "pullrequest",
+	"pullrequest:updated":                 "pullrequest",
+	"pullrequest:push":                    "pullrequest",
+	"pullrequest:approved":                "pullrequest",
+	"pullrequest:unapproved":              "pullrequest",
+	"pullrequest:changes_request_created": "pullrequest",
+	"pullrequest:changes_request_removed": "pullrequest",
+	"pullrequest:fulfilled":               "pullrequest",
+	"pullrequest:rejected":                "pullrequest",
+	"pullrequest:comment_created":         "pullrequest",
+	"pullrequest:comment_updated":         "pullrequest",
+	"pullrequest:comment_deleted":         "pullrequest",
+	"pullrequest:comment_resolved":        "pullrequest",
+	"pullrequest:comment_reopened":        "pullrequest",
+	"issue:created":                       "issue",
+	"issue:updated":                       "issue",
+	"issue:comment_created":               "issue",
+	"pipeline:span_created":               "pipeline",
 }
 
 // apply checks a request and writes it into h. The secret stays when the request is silent.

@@ -15,7 +15,12 @@ import (
 const hooksPath = "/2.0/repositories/acme/app/hooks"
 
 func hookBody(change map[string]any) map[string]any {
-	body := map[string]any{"description": "ci", "url": "https://ci.example.com/hooks/1", "active": true, "events": []string{"repo:push"}}
+	body := map[string]any{
+		"description": "ci",
+		"url":         "https://ci.example.com/hooks/1",
+		"active":      true,
+		"events":      []string{"repo:push"},
+	}
 	for name, value := range change {
 		body[name] = value
 	}
@@ -25,7 +30,8 @@ func hookBody(change map[string]any) map[string]any {
 func TestAHookIsMadeReadReplacedAndDeleted(t *testing.T) {
 	p := newPlace(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
 	status, made := p.call(t, "POST", hooksPath, hookBody(map[string]any{"secret": "s3cret"}))
-	if status != 201 || made["secret_set"] != true || made["secret"] != nil || made["subject_type"] != "repository" || made["active"] != true {
+	if status != 201 || made["secret_set"] != true || made["secret"] != nil || made["subject_type"] != "repository" ||
+		made["active"] != true {
 		t.Fatalf("POST: %d %v", status, made)
 	}
 	self := hooksPath + "/" + url.PathEscape(made["uuid"].(string))
@@ -41,7 +47,13 @@ func TestAHookIsMadeReadReplacedAndDeleted(t *testing.T) {
 	} {
 		step.want.UUID, step.want.URL = made["uuid"].(string), "https://ci.example.com/hooks/1"
 		step.want.Description, step.want.Events = step.change["description"].(string), []string{"repo:push"}
-		if status, answer := p.call(t, "PUT", self, hookBody(step.change)); status != 200 || answer["uuid"] != made["uuid"] {
+		if status, answer := p.call(
+			t,
+			"PUT",
+			self,
+			hookBody(step.change),
+		); status != 200 ||
+			answer["uuid"] != made["uuid"] {
 			t.Errorf("PUT %v: %d %v", step.change, status, answer)
 		}
 		if diff := cmp.Diff([]bitbuckettest.Hook{step.want}, p.app.Hooks()); diff != "" {
@@ -107,10 +119,21 @@ func TestHooksAreChecked(t *testing.T) {
 			}
 		})
 	}
-	if status, answer := p.call(t, "POST", hooksPath, hookBody(map[string]any{"events": []string{"pullrequest:created"}})); status != 403 || fmt.Sprint(dig(answer, "error", "detail", "required")) != "[pullrequest]" {
+	if status, answer := p.call(
+		t,
+		"POST",
+		hooksPath,
+		hookBody(map[string]any{"events": []string{"pullrequest:created"}}),
+	); status != 403 ||
+		fmt.Sprint(dig(answer, "error", "detail", "required")) != "[pullrequest]" {
 		t.Errorf("an event that the scopes do not read: %d %v", status, answer)
 	}
-	if status, answer := p.call(t, "POST", hooksPath, hookBody(map[string]any{"url": "https://203.0.113.9/x"})); status != 201 {
+	if status, answer := p.call(
+		t,
+		"POST",
+		hooksPath,
+		hookBody(map[string]any{"url": "https://203.0.113.9/x"}),
+	); status != 201 {
 		t.Errorf("a public address: %d %v", status, answer)
 	}
 	bob, _ := p.Link(p.bob, p.consumer)
@@ -122,7 +145,13 @@ func TestHooksAreChecked(t *testing.T) {
 	}
 	open, err := p.AddRepository(p.acme, "open", bitbuckettest.Public)
 	must(t, err)
-	if status, _ := p.callAs(t, "", "GET", "/2.0/repositories/"+open.FullName()+"/hooks", nil); status != http.StatusUnauthorized {
+	if status, _ := p.callAs(
+		t,
+		"",
+		"GET",
+		"/2.0/repositories/"+open.FullName()+"/hooks",
+		nil,
+	); status != http.StatusUnauthorized {
 		t.Errorf("anyone on a public repository: %d", status)
 	}
 }

@@ -65,7 +65,9 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 	if err != nil || request.Operation != "download" {
 		w.Header().Set("Content-Type", lfsType)
 		w.WriteHeader(http.StatusForbidden)
-		_ = json.NewEncoder(w).Encode(object{"message": "You do not have write access to this repository."}) // the client left
+		_ = json.NewEncoder(w).
+			Encode(object{"message": "You do not have write access to this repository."})
+			// the client left
 		return
 	}
 	s.lfs.mu.Lock()
@@ -77,7 +79,9 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 		if ok {
 			answer["size"] = len(content)
 			answer["actions"] = object{"download": object{
-				"href": s.lfs.media + "/media/" + o.OID, "header": object{"Authorization": s.lfs.key}, "expires_in": 3600,
+				"href":       s.lfs.media + "/media/" + o.OID,
+				"header":     object{"Authorization": s.lfs.key},
+				"expires_in": 3600,
 			}}
 		} else {
 			answer["error"] = object{"code": http.StatusNotFound, "message": "Object does not exist"}

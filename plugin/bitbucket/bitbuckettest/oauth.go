@@ -69,7 +69,12 @@ func (a authorization) redirect(w http.ResponseWriter, r *http.Request, answer u
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	http.Redirect(w, r, target+separator+answer.Encode(), http.StatusFound) //nolint:gosec // readAuthorization found it registered
+	http.Redirect(
+		w,
+		r,
+		target+separator+answer.Encode(),
+		http.StatusFound,
+	) //nolint:gosec // readAuthorization found it registered
 }
 
 func refusal(code, description string) url.Values {

@@ -95,8 +95,12 @@ func unescapeHTML(text string) string {
 
 func (p *place) config() *oauth2.Config {
 	return &oauth2.Config{
-		ClientID: p.consumer.Key, ClientSecret: p.consumer.Secret.Reveal(),
-		Endpoint:    oauth2.Endpoint{AuthURL: p.URL() + "/site/oauth2/authorize", TokenURL: p.URL() + "/site/oauth2/access_token"},
+		ClientID:     p.consumer.Key,
+		ClientSecret: p.consumer.Secret.Reveal(),
+		Endpoint: oauth2.Endpoint{
+			AuthURL:  p.URL() + "/site/oauth2/authorize",
+			TokenURL: p.URL() + "/site/oauth2/access_token",
+		},
 		RedirectURL: "https://ci.example.com/oauth/callback", // extends the callback
 	}
 }
@@ -109,7 +113,8 @@ func link(t *testing.T, p *place, b *browser, options ...oauth2.AuthCodeOption) 
 		shown = b.submit(t, shown, map[string]string{"username": "alice", "password": "alice's password"})
 		shown = b.submit(t, shown, map[string]string{"action": "grant"})
 	}
-	if shown.location == nil || shown.location.Host != "ci.example.com" || shown.location.Query().Get("state") != "the state" {
+	if shown.location == nil || shown.location.Host != "ci.example.com" ||
+		shown.location.Query().Get("state") != "the state" {
 		t.Fatalf("not sent back: %d %v %s", shown.status, shown.location, shown.text)
 	}
 	return shown.location.Query().Get("code")
@@ -128,18 +133,39 @@ func TestAPersonLinksAndTheTokensRotate(t *testing.T) {
 		t.Errorf("tokens of %d and %d characters, want more than 2500", len(token.AccessToken), len(token.RefreshToken))
 	}
 	if token.Extra("scope") != "account repository webhook" || token.TokenType != "bearer" || token.ExpiresIn != 7200 {
-		t.Errorf("token answer: scope %v, type %s, expires in %d", token.Extra("scope"), token.TokenType, token.ExpiresIn)
+		t.Errorf(
+			"token answer: scope %v, type %s, expires in %d",
+			token.Extra("scope"),
+			token.TokenType,
+			token.ExpiresIn,
+		)
 	}
-	if _, err := p.config().Exchange(t.Context(), code, oauth2.VerifierOption(verifier)); !isRetrieveError(err, "invalid_grant") {
+	if _, err := p.config().
+		Exchange(t.Context(), code, oauth2.VerifierOption(verifier)); !isRetrieveError(
+		err,
+		"invalid_grant",
+	) {
 		t.Errorf("second use of the code: %v, want invalid_grant", err)
 	}
-	if status, user := p.callAs(t, token.AccessToken, "GET", "/2.0/user", nil); status != 200 || user["nickname"] != "alice" {
+	if status, user := p.callAs(
+		t,
+		token.AccessToken,
+		"GET",
+		"/2.0/user",
+		nil,
+	); status != 200 ||
+		user["nickname"] != "alice" {
 		t.Errorf("user: %d %v", status, user)
 	}
 
 	clock.advance(2*time.Hour + time.Second)
 	status, answer := p.callAs(t, token.AccessToken, "GET", "/2.0/user", nil)
-	if status != 401 || dig(answer, "error", "message") != "OAuth2 access token expired. Use your refresh token to obtain a new access token." {
+	if status != 401 ||
+		dig(
+			answer,
+			"error",
+			"message",
+		) != "OAuth2 access token expired. Use your refresh token to obtain a new access token." {
 		t.Errorf("expired token: %d %v", status, answer)
 	}
 	next := refresh(t, p, token.RefreshToken, "")
@@ -186,11 +212,13 @@ func TestWhoGrantedBeforeIsNotAskedAgain(t *testing.T) {
 	if !strings.Contains(shown.text, "Grant access") {
 		t.Errorf("after the revocation: %d %s", shown.status, shown.text)
 	}
-	if !strings.Contains(shown.policy, "form-action 'self' https://ci.example.com") || !strings.Contains(shown.policy, "default-src 'none'") {
+	if !strings.Contains(shown.policy, "form-action 'self' https://ci.example.com") ||
+		!strings.Contains(shown.policy, "default-src 'none'") {
 		t.Errorf("policy of the grant page: %s", shown.policy)
 	}
 	shown = b.submit(t, shown, map[string]string{"action": "deny"})
-	if shown.location == nil || shown.location.Query().Get("error") != "access_denied" || shown.location.Query().Get("state") != "again" {
+	if shown.location == nil || shown.location.Query().Get("error") != "access_denied" ||
+		shown.location.Query().Get("state") != "again" {
 		t.Errorf("after the denial: %v", shown.location)
 	}
 }
@@ -235,7 +263,11 @@ func TestFormsNeedTheirToken(t *testing.T) {
 	p := newPlace(t)
 	b := newBrowser(t, p)
 	signIn := b.open(t, p.config().AuthCodeURL("s"))
-	forged := b.submit(t, signIn, map[string]string{"username": "alice", "password": "alice's password", "csrfmiddlewaretoken": "x"})
+	forged := b.submit(
+		t,
+		signIn,
+		map[string]string{"username": "alice", "password": "alice's password", "csrfmiddlewaretoken": "x"},
+	)
 	if forged.status != http.StatusForbidden {
 		t.Errorf("forged log-in: %d", forged.status)
 	}
@@ -249,7 +281,11 @@ func TestFormsNeedTheirToken(t *testing.T) {
 	if forged.status != http.StatusForbidden {
 		t.Errorf("forged grant: %d", forged.status)
 	}
-	elsewhere := b.submit(t, b.open(t, p.URL()+"/account/signin/?next=https://evil.example"), map[string]string{"username": "alice", "password": "alice's password"})
+	elsewhere := b.submit(
+		t,
+		b.open(t, p.URL()+"/account/signin/?next=https://evil.example"),
+		map[string]string{"username": "alice", "password": "alice's password"},
+	)
 	if elsewhere.location != nil || !strings.Contains(elsewhere.text, "logged in as") {
 		t.Errorf("log-in with a foreign next: %v %s", elsewhere.location, elsewhere.text)
 	}
@@ -286,19 +322,35 @@ func TestTokenErrors(t *testing.T) {
 			}
 		})
 	}
-	status, answer := p.askToken(t, p.consumer.Key, p.consumer.Secret.Reveal(), "application/json", `{"grant_type":"refresh_token"}`)
-	if status != 400 || answer["error"] != "invalid_grant" || answer["error_description"] != "Unsupported grant type: None" {
+	status, answer := p.askToken(
+		t,
+		p.consumer.Key,
+		p.consumer.Secret.Reveal(),
+		"application/json",
+		`{"grant_type":"refresh_token"}`,
+	)
+	if status != 400 || answer["error"] != "invalid_grant" ||
+		answer["error_description"] != "Unsupported grant type: None" {
 		t.Errorf("JSON body: %d %v", status, answer)
 	}
 	clock.advance(5 * time.Minute)
-	if _, err := p.config().Exchange(t.Context(), late, oauth2.VerifierOption("right")); !isRetrieveError(err, "invalid_grant") {
+	if _, err := p.config().
+		Exchange(t.Context(), late, oauth2.VerifierOption("right")); !isRetrieveError(
+		err,
+		"invalid_grant",
+	) {
 		t.Errorf("late code: %v", err)
 	}
 }
 
 func (p *place) askToken(t *testing.T, key, password, kind, body string) (int, map[string]any) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), "POST", p.URL()+"/site/oauth2/access_token", strings.NewReader(body))
+	request, err := http.NewRequestWithContext(
+		t.Context(),
+		"POST",
+		p.URL()+"/site/oauth2/access_token",
+		strings.NewReader(body),
+	)
 	must(t, err)
 	request.Header.Set("Content-Type", kind)
 	if key != "" {
@@ -317,7 +369,11 @@ func TestClientCredentialsAreABotOfTheWorkspace(t *testing.T) {
 	elsewhere := p.AddWorkspace("elsewhere", p.alice)
 	_, err := p.AddRepository(elsewhere, "hidden", bitbuckettest.Private)
 	must(t, err)
-	config := clientcredentials.Config{ClientID: p.consumer.Key, ClientSecret: p.consumer.Secret.Reveal(), TokenURL: p.URL() + "/site/oauth2/access_token"}
+	config := clientcredentials.Config{
+		ClientID:     p.consumer.Key,
+		ClientSecret: p.consumer.Secret.Reveal(),
+		TokenURL:     p.URL() + "/site/oauth2/access_token",
+	}
 	token, err := config.Token(t.Context())
 	must(t, err)
 	if token.RefreshToken != "" || token.Extra("scopes") != "account repository webhook" {

@@ -30,7 +30,12 @@ func (s *Server) answerPage(c *call, items []object) error {
 	}
 	first := min((page-1)*length, len(items))
 	last := min(first+length, len(items))
-	answer := object{"values": append([]object{}, items[first:last]...), "pagelen": length, "page": page, "size": len(items)}
+	answer := object{
+		"values":  append([]object{}, items[first:last]...),
+		"pagelen": length,
+		"page":    page,
+		"size":    len(items),
+	}
 	if last < len(items) {
 		answer["next"] = s.pageURL(c.r, page+1)
 	}

@@ -160,7 +160,13 @@ func git(t *testing.T, dir string, args ...string) (string, error) {
 		"-c", "user.name=Carol", "-c", "user.email=carol@elsewhere.example", "-c", "http.postBuffer=65536",
 	}, args...)...)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0", "HOME=" + dir}
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"),
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_TERMINAL_PROMPT=0",
+		"HOME=" + dir,
+	}
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
@@ -177,7 +183,12 @@ func mustGit(t *testing.T, dir string, args ...string) string {
 // cloneURL has a credential in it, as people type it.
 func (p *place) cloneURL(user, password string) string {
 	rest, _ := strings.CutPrefix(p.app.CloneURL(), "http://")
-	return fmt.Sprintf("http://%s:%s@%s", user, strings.ReplaceAll(strings.ReplaceAll(password, " ", "%20"), "'", "%27"), rest)
+	return fmt.Sprintf(
+		"http://%s:%s@%s",
+		user,
+		strings.ReplaceAll(strings.ReplaceAll(password, " ", "%20"), "'", "%27"),
+		rest,
+	)
 }
 
 // incompressible makes a push too great for one buffer, so that git sends it in chunks.

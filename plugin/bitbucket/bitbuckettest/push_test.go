@@ -67,15 +67,22 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 	for i, want := range []struct{ side, kind, name, hash string }{
 		{"new", "branch", "main", head}, {"old", "branch", "old", first}, {"new", "tag", "feature/v2", head}, {"new", "tag", "v1", head},
 	} {
-		got := []any{dig(changes[i], want.side, "type"), dig(changes[i], want.side, "name"), dig(changes[i], want.side, "target", "hash")}
+		got := []any{
+			dig(changes[i], want.side, "type"),
+			dig(changes[i], want.side, "name"),
+			dig(changes[i], want.side, "target", "hash"),
+		}
 		if fmt.Sprint(got) != fmt.Sprint([]any{want.kind, want.name, want.hash}) {
 			t.Errorf("change %d: %v, want %+v", i, got, want)
 		}
 	}
-	if dig(changes[2], "new", "message") != "The second\n" || dig(changes[2], "new", "tagger", "raw") != "Carol <carol@elsewhere.example>" || dig(changes[3], "new", "message") != nil {
+	if dig(changes[2], "new", "message") != "The second\n" ||
+		dig(changes[2], "new", "tagger", "raw") != "Carol <carol@elsewhere.example>" ||
+		dig(changes[3], "new", "message") != nil {
 		t.Errorf("annotated: %v, lightweight: %v", dig(changes[2], "new"), dig(changes[3], "new"))
 	}
-	if dig(payload, "actor", "nickname") != "alice" || dig(changes[0], "new", "target", "author", "user") != nil || dig(changes[0], "old", "target", "author", "user", "nickname") != "alice" {
+	if dig(payload, "actor", "nickname") != "alice" || dig(changes[0], "new", "target", "author", "user") != nil ||
+		dig(changes[0], "old", "target", "author", "user", "nickname") != "alice" {
 		t.Errorf("actor and authors: %v", dig(payload, "actor"))
 	}
 }
@@ -103,7 +110,14 @@ func TestChangesOfBranches(t *testing.T) {
 	var hashes []string
 	parent := ""
 	for i := range 7 {
-		hash, err := p.app.Write(ctx, bitbuckettest.NewCommit{Parent: parent, Message: fmt.Sprint("Commit ", i), Files: map[string]string{"n": fmt.Sprint(i)}})
+		hash, err := p.app.Write(
+			ctx,
+			bitbuckettest.NewCommit{
+				Parent:  parent,
+				Message: fmt.Sprint("Commit ", i),
+				Files:   map[string]string{"n": fmt.Sprint(i)},
+			},
+		)
 		must(t, err)
 		hashes, parent = append(hashes, hash), hash
 	}

@@ -127,7 +127,13 @@ func (s *Server) showRepositoryInPayload(r *Repository) object {
 func (s *Server) showRepositoryLink(r *Repository) object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return object{"type": "repository", "uuid": r.UUID, "full_name": r.fullName(), "name": r.slug, "links": s.repositoryLinks(r)}
+	return object{
+		"type":      "repository",
+		"uuid":      r.UUID,
+		"full_name": r.fullName(),
+		"name":      r.slug,
+		"links":     s.repositoryLinks(r),
+	}
 }
 
 func (s *Server) repositoryLinks(r *Repository) object {

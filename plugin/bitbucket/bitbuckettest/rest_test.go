@@ -66,10 +66,16 @@ func TestRepositoriesArePagedSortedAndSearched(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", row.path, diff)
 		}
 	}
-	if diff := cmp.Diff([]string{"acme", "bobs"}, p.names(t, "/2.0/user/workspaces?sort=slug", "workspace", "slug")); diff != "" {
+	if diff := cmp.Diff(
+		[]string{"acme", "bobs"},
+		p.names(t, "/2.0/user/workspaces?sort=slug", "workspace", "slug"),
+	); diff != "" {
 		t.Errorf("workspaces (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"acme"}, p.names(t, "/2.0/user/workspaces?administrator=true", "workspace", "slug")); diff != "" {
+	if diff := cmp.Diff(
+		[]string{"acme"},
+		p.names(t, "/2.0/user/workspaces?administrator=true", "workspace", "slug"),
+	); diff != "" {
 		t.Errorf("own workspaces (-want +got):\n%s", diff)
 	}
 	for _, filter := range []string{`permission="write"`, `repository.slug="shared"`} {
@@ -82,14 +88,31 @@ func TestRepositoriesArePagedSortedAndSearched(t *testing.T) {
 		t.Errorf("the caller's own account has the username %v", answer["username"])
 	}
 	for workspace, want := range map[string]string{"acme": "owner", "bobs": "member"} {
-		if _, answer := p.call(t, "GET", "/2.0/user/workspaces/"+workspace+"/permission", nil); answer["permission"] != want {
+		if _, answer := p.call(
+			t,
+			"GET",
+			"/2.0/user/workspaces/"+workspace+"/permission",
+			nil,
+		); answer["permission"] != want {
 			t.Errorf("permission in %s: %v", workspace, answer)
 		}
 	}
-	if _, answer := p.call(t, "GET", "/2.0/repositories/acme?fields=values.slug,next&pagelen=1&sort=slug", nil); dig(answer, "values", 0, "slug") != "app" || answer["size"] != nil || len(dig(answer, "values", 0).(map[string]any)) != 1 {
+	if _, answer := p.call(
+		t,
+		"GET",
+		"/2.0/repositories/acme?fields=values.slug,next&pagelen=1&sort=slug",
+		nil,
+	); dig(answer, "values", 0, "slug") != "app" || answer["size"] != nil ||
+		len(dig(answer, "values", 0).(map[string]any)) != 1 {
 		t.Errorf("partial answer: %v", answer)
 	}
-	if _, answer := p.call(t, "GET", "/2.0/repositories/acme/app?fields=-links.clone,-owner", nil); dig(answer, "links", "clone") != nil || answer["owner"] != nil || dig(answer, "links", "self") == nil {
+	if _, answer := p.call(
+		t,
+		"GET",
+		"/2.0/repositories/acme/app?fields=-links.clone,-owner",
+		nil,
+	); dig(answer, "links", "clone") != nil || answer["owner"] != nil ||
+		dig(answer, "links", "self") == nil {
 		t.Errorf("answer with fields left out: %v", answer)
 	}
 }
@@ -105,7 +128,10 @@ func TestARepositoryIsFoundBySlugAndUUIDAndSurvivesRenaming(t *testing.T) {
 	if status != 200 || answer["full_name"] != "acme/renamed" || answer["uuid"] != p.app.UUID {
 		t.Errorf("by UUID: %d %v", status, answer)
 	}
-	if href := fmt.Sprint(dig(answer, "links", "clone", 0, "href")); !strings.Contains(href, "//alice@") || !strings.HasSuffix(href, "/acme/renamed.git") {
+	if href := fmt.Sprint(
+		dig(answer, "links", "clone", 0, "href"),
+	); !strings.Contains(href, "//alice@") ||
+		!strings.HasSuffix(href, "/acme/renamed.git") {
 		t.Errorf("clone link: %s", href)
 	}
 	if status, _ = p.call(t, "GET", "/2.0/repositories/acme/app", nil); status != 404 {
@@ -117,7 +143,14 @@ func TestErrorsHaveTheDocumentedShape(t *testing.T) {
 	p := newPlace(t)
 	_, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
-	narrow, err := p.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.WorkspaceToken, Name: "narrow", Workspace: p.acme, Scopes: []string{"team"}})
+	narrow, err := p.AddAccessToken(
+		bitbuckettest.AccessToken{
+			Kind:      bitbuckettest.WorkspaceToken,
+			Name:      "narrow",
+			Workspace: p.acme,
+			Scopes:    []string{"team"},
+		},
+	)
 	must(t, err)
 	bob, _ := p.Link(p.bob, p.consumer)
 	for name, row := range map[string]struct {
@@ -157,14 +190,27 @@ func TestErrorsHaveTheDocumentedShape(t *testing.T) {
 		t.Errorf("detail of the missing scope: %s", got)
 	}
 	_, answer = p.call(t, "GET", "/2.0/workspaces", nil)
-	if got := dig(answer, "error", "data", "announcement_url"); got != "https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770" {
+	if got := dig(
+		answer,
+		"error",
+		"data",
+		"announcement_url",
+	); got != "https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770" {
 		t.Errorf("announcement of the removal: %v", got)
 	}
 }
 
 func TestHeadersTellOfTheCredential(t *testing.T) {
 	p := newPlace(t)
-	access, err := p.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.ProjectToken, Name: "ci", Workspace: p.acme, Project: "PROJ", Scopes: []string{"repository:write"}})
+	access, err := p.AddAccessToken(
+		bitbuckettest.AccessToken{
+			Kind:      bitbuckettest.ProjectToken,
+			Name:      "ci",
+			Workspace: p.acme,
+			Project:   "PROJ",
+			Scopes:    []string{"repository:write"},
+		},
+	)
 	must(t, err)
 	head := func(token string) http.Header {
 		request, err := http.NewRequestWithContext(t.Context(), "GET", p.URL()+"/2.0/repositories/acme/app", nil)
@@ -179,7 +225,10 @@ func TestHeadersTellOfTheCredential(t *testing.T) {
 		return response.Header
 	}
 	of := head(p.token)
-	if of.Get("X-OAuth-Scopes") != "account, repository, webhook" || of.Get("X-Accepted-OAuth-Scopes") != "repository" || of.Get("X-Credential-Type") != "oauth2" || of.Get("X-RateLimit-Limit") != "" {
+	if of.Get("X-OAuth-Scopes") != "account, repository, webhook" ||
+		of.Get("X-Accepted-OAuth-Scopes") != "repository" ||
+		of.Get("X-Credential-Type") != "oauth2" ||
+		of.Get("X-RateLimit-Limit") != "" {
 		t.Errorf("of a consumer's token: %v", of)
 	}
 	of = head(access.Reveal())
@@ -203,19 +252,31 @@ func TestHeadersTellOfTheCredential(t *testing.T) {
 
 func TestWorkspaceTokensListTheirWorkspace(t *testing.T) {
 	p := newPlace(t)
-	access, err := p.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.WorkspaceToken, Name: "ci", Workspace: p.acme, Scopes: []string{"account", "repository"}})
+	access, err := p.AddAccessToken(
+		bitbuckettest.AccessToken{
+			Kind:      bitbuckettest.WorkspaceToken,
+			Name:      "ci",
+			Workspace: p.acme,
+			Scopes:    []string{"account", "repository"},
+		},
+	)
 	must(t, err)
 	p.token = access.Reveal()
 	if diff := cmp.Diff([]string{"acme"}, p.names(t, "/2.0/user/workspaces", "workspace", "slug")); diff != "" {
 		t.Errorf("workspaces (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"admin"}, p.names(t, "/2.0/user/workspaces/acme/permissions/repositories", "permission")); diff != "" {
+	if diff := cmp.Diff(
+		[]string{"admin"},
+		p.names(t, "/2.0/user/workspaces/acme/permissions/repositories", "permission"),
+	); diff != "" {
 		t.Errorf("permissions (-want +got):\n%s", diff)
 	}
 	if _, answer := p.call(t, "GET", "/2.0/user", nil); answer["type"] != "app_user" || answer["display_name"] != "ci" {
 		t.Errorf("user: %v", answer)
 	}
-	if _, err := p.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.ProjectToken, Workspace: p.acme}); err == nil {
+	if _, err := p.AddAccessToken(
+		bitbuckettest.AccessToken{Kind: bitbuckettest.ProjectToken, Workspace: p.acme},
+	); err == nil {
 		t.Error("a project token without a project was made")
 	}
 }
@@ -234,7 +295,16 @@ func newHistory(t *testing.T) history {
 	must(t, err)
 	second, err := p.app.Commit(ctx, "feature/x+y", map[string]string{"a": "2"}, "Second")
 	must(t, err)
-	third, err := p.app.Write(ctx, bitbuckettest.NewCommit{Parent: first, Files: map[string]string{"b": "3"}, Remove: []string{"a"}, Message: "Third", Author: p.bob})
+	third, err := p.app.Write(
+		ctx,
+		bitbuckettest.NewCommit{
+			Parent:  first,
+			Files:   map[string]string{"b": "3"},
+			Remove:  []string{"a"},
+			Message: "Third",
+			Author:  p.bob,
+		},
+	)
 	must(t, err)
 	must(t, p.app.Push(ctx, map[string]string{"refs/heads/main": third}))
 	must(t, p.app.Tag(ctx, "v1", first, ""))
@@ -284,10 +354,21 @@ func TestCommits(t *testing.T) {
 		}
 	}
 	_, answer := p.call(t, "GET", app+"/commit/"+p.third, nil)
-	if answer["message"] != "Third\n" || dig(answer, "author", "user", "nickname") != "bob" || dig(answer, "parents", 0, "hash") != p.first || len(fmt.Sprint(answer["date"])) != len("2026-11-22T12:00:00+00:00") {
+	if answer["message"] != "Third\n" || dig(answer, "author", "user", "nickname") != "bob" ||
+		dig(answer, "parents", 0, "hash") != p.first ||
+		len(fmt.Sprint(answer["date"])) != len("2026-11-22T12:00:00+00:00") {
 		t.Errorf("commit: %v", answer)
 	}
-	if _, answer = p.call(t, "GET", app+"/commit/"+p.first, nil); dig(answer, "summary", "html") != "<p>First &lt;b&gt;\n\nWith a body</p>" {
+	if _, answer = p.call(
+		t,
+		"GET",
+		app+"/commit/"+p.first,
+		nil,
+	); dig(
+		answer,
+		"summary",
+		"html",
+	) != "<p>First &lt;b&gt;\n\nWith a body</p>" {
 		t.Errorf("summary: %v", answer["summary"])
 	}
 	for path, want := range map[string][]string{
@@ -318,8 +399,13 @@ func TestDiffstat(t *testing.T) {
 func TestSources(t *testing.T) {
 	p := newPlace(t, func(o *bitbuckettest.Options) { o.MaxSourceDepth = 3 })
 	commit, err := p.app.Commit(t.Context(), "main", map[string]string{
-		"Dockerfile": "FROM scratch\n", "run.sh": "#!/bin/sh\n", "svc/api/Dockerfile": "FROM a\n", "svc/web/dockerfile.dev": "FROM b\n",
-		"svc/a b#c/Dockerfile": "FROM c\n", "docs/x/y/z/Dockerfile": "FROM deep\n", "--help": "a file\n",
+		"Dockerfile":             "FROM scratch\n",
+		"run.sh":                 "#!/bin/sh\n",
+		"svc/api/Dockerfile":     "FROM a\n",
+		"svc/web/dockerfile.dev": "FROM b\n",
+		"svc/a b#c/Dockerfile":   "FROM c\n",
+		"docs/x/y/z/Dockerfile":  "FROM deep\n",
+		"--help":                 "a file\n",
 	}, "First")
 	must(t, err)
 	base := "/2.0/repositories/acme/app/src/" + commit + "/"
@@ -346,12 +432,25 @@ func TestSources(t *testing.T) {
 		"svc":        "map[path:svc type:commit_directory]",
 		"":           "map[path: type:commit_directory]",
 	} {
-		if _, answer := p.call(t, "GET", base+path+"?format=meta&fields=type,path,size,attributes", nil); fmt.Sprint(answer) != want {
+		if _, answer := p.call(
+			t,
+			"GET",
+			base+path+"?format=meta&fields=type,path,size,attributes",
+			nil,
+		); fmt.Sprint(
+			answer,
+		) != want {
 			t.Errorf("meta of %q: %v, want %s", path, answer, want)
 		}
 	}
 	for path, message := range map[string]string{"nothing": "No such file or directory: nothing", "svc/api/nothing": "No such file or directory: svc/api/nothing"} {
-		if status, answer := p.call(t, "GET", base+path, nil); status != 404 || dig(answer, "error", "message") != message {
+		if status, answer := p.call(
+			t,
+			"GET",
+			base+path,
+			nil,
+		); status != 404 ||
+			dig(answer, "error", "message") != message {
 			t.Errorf("%s: %d %v", path, status, answer)
 		}
 	}
@@ -377,7 +476,10 @@ func TestSources(t *testing.T) {
 	if status, text, _ = raw("--help", ""); status != 200 || text != "a file\n" {
 		t.Errorf("a file with the name of an option: %d %q", status, text)
 	}
-	if diff := cmp.Diff([]string{"--help"}, p.names(t, "/2.0/repositories/acme/app/src?pagelen=1", "path")[:1]); diff != "" {
+	if diff := cmp.Diff(
+		[]string{"--help"},
+		p.names(t, "/2.0/repositories/acme/app/src?pagelen=1", "path")[:1],
+	); diff != "" {
 		t.Errorf("src without a commit (-want +got):\n%s", diff)
 	}
 }

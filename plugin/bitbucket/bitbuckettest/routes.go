@@ -35,7 +35,12 @@ func (s *Server) apiRoutes() http.Handler {
 	route("GET /2.0/user/emails", s.listEmails, "email")
 	route("GET /2.0/user/workspaces", s.listWorkspaces, "account")
 	route("GET /2.0/user/workspaces/{workspace}/permission", s.getWorkspacePermission, "account")
-	route("GET /2.0/user/workspaces/{workspace}/permissions/repositories", s.listRepositoryPermissions, "account", "repository")
+	route(
+		"GET /2.0/user/workspaces/{workspace}/permissions/repositories",
+		s.listRepositoryPermissions,
+		"account",
+		"repository",
+	)
 	route("GET /2.0/workspaces/{workspace}", s.getWorkspace, "account")
 	route("GET /2.0/repositories/{workspace}", s.listRepositories, "repository")
 
@@ -100,7 +105,9 @@ func (s *Server) onRepository(needs Permission, h handler) handler {
 		repo := s.findRepository(c.r.PathValue("workspace"), c.r.PathValue("slug"))
 		has := s.permission(c.who, repo)
 		if has < Read {
-			return notFound("You may not have access to this repository or it no longer exists in this workspace. If you think this repository exists and you have access, make sure you are authenticated.")
+			return notFound(
+				"You may not have access to this repository or it no longer exists in this workspace. If you think this repository exists and you have access, make sure you are authenticated.",
+			)
 		}
 		if has < needs {
 			if c.who.account == nil {

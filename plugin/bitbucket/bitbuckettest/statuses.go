@@ -76,7 +76,10 @@ func (s *Status) check() error {
 }
 
 func tooLong(field string, limit int, value string) error {
-	return invalid(field, fmt.Sprintf("Ensure this value has at most %d characters (it has %d).", limit, utf8.RuneCountInString(value)))
+	return invalid(
+		field,
+		fmt.Sprintf("Ensure this value has at most %d characters (it has %d).", limit, utf8.RuneCountInString(value)),
+	)
 }
 
 // postStatus creates a build status, or overwrites the one with its key.
@@ -207,10 +210,18 @@ func (s *Server) listStatuses(c *call) error {
 
 func (s *Server) showStatus(r *Repository, hash string, one *Status) object {
 	shown := object{
-		"type": "build", "uuid": one.uuid, "key": one.Key, "state": one.State, "name": one.Name, "description": one.Description,
-		"url": one.URL, "refname": nil, "created_on": timestamp(one.CreatedOn), "updated_on": timestamp(one.UpdatedOn),
-		"repository": object{"type": "repository", "uuid": r.UUID, "full_name": r.fullName()},
-		"commit":     object{"type": "commit", "hash": hash, "links": s.commitLinks(r, hash)},
+		"type":        "build",
+		"uuid":        one.uuid,
+		"key":         one.Key,
+		"state":       one.State,
+		"name":        one.Name,
+		"description": one.Description,
+		"url":         one.URL,
+		"refname":     nil,
+		"created_on":  timestamp(one.CreatedOn),
+		"updated_on":  timestamp(one.UpdatedOn),
+		"repository":  object{"type": "repository", "uuid": r.UUID, "full_name": r.fullName()},
+		"commit":      object{"type": "commit", "hash": hash, "links": s.commitLinks(r, hash)},
 		"links": object{
 			"self":   link(s.repositoryAPI(r) + "/commit/" + hash + "/statuses/build/" + escape(one.Key)),
 			"commit": link(s.repositoryAPI(r) + "/commit/" + hash),

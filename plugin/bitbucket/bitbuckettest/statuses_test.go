@@ -19,17 +19,37 @@ func TestStatusesAreUpserted(t *testing.T) {
 	must(t, err)
 	path := "/2.0/repositories/acme/app/commit/" + commit + "/statuses"
 	status, first := p.call(t, "POST", path+"/build", map[string]any{
-		"key": "slipway/a b", "state": "INPROGRESS", "url": "http://127.0.0.1:8080/{repository.full_name}/{commit.hash}", "refname": "main",
+		"key":     "slipway/a b",
+		"state":   "INPROGRESS",
+		"url":     "http://127.0.0.1:8080/{repository.full_name}/{commit.hash}",
+		"refname": "main",
 	})
-	if status != 201 || first["type"] != "build" || first["name"] != "slipway/a b" || first["url"] != "http://127.0.0.1:8080/acme/app/"+commit {
+	if status != 201 || first["type"] != "build" || first["name"] != "slipway/a b" ||
+		first["url"] != "http://127.0.0.1:8080/acme/app/"+commit {
 		t.Errorf("POST: %d %v", status, first)
 	}
-	status, second := p.call(t, "POST", path+"/build", map[string]any{"key": "slipway/a b", "state": "SUCCESSFUL", "url": "https://ci.example.com/2", "refname": "main"})
+	status, second := p.call(
+		t,
+		"POST",
+		path+"/build",
+		map[string]any{
+			"key":     "slipway/a b",
+			"state":   "SUCCESSFUL",
+			"url":     "https://ci.example.com/2",
+			"refname": "main",
+		},
+	)
 	if status != 200 || second["uuid"] != first["uuid"] {
 		t.Errorf("POST of the same key: %d %v", status, second)
 	}
 	self := path + "/build/" + url.PathEscape("slipway/a b")
-	if status, answer := p.call(t, "PUT", self, map[string]any{"state": "FAILED", "description": "it broke"}); status != 200 || answer["url"] != "https://ci.example.com/2" {
+	if status, answer := p.call(
+		t,
+		"PUT",
+		self,
+		map[string]any{"state": "FAILED", "description": "it broke"},
+	); status != 200 ||
+		answer["url"] != "https://ci.example.com/2" {
 		t.Errorf("PUT: %d %v", status, answer)
 	}
 	if status, _ := p.call(t, "PUT", self, map[string]any{"key": "other", "state": "FAILED"}); status != 400 {
@@ -38,13 +58,24 @@ func TestStatusesAreUpserted(t *testing.T) {
 	if status, _ := p.call(t, "PUT", path+"/build/none", map[string]any{"state": "FAILED"}); status != 404 {
 		t.Errorf("PUT of an unknown key: %d", status)
 	}
-	if status, answer := p.call(t, "GET", self, nil); status != 200 || answer["state"] != "FAILED" || answer["description"] != "it broke" {
+	if status, answer := p.call(
+		t,
+		"GET",
+		self,
+		nil,
+	); status != 200 || answer["state"] != "FAILED" ||
+		answer["description"] != "it broke" {
 		t.Errorf("GET: %d %v", status, answer)
 	}
 	if status, _ := p.call(t, "GET", path+"/build/none", nil); status != 404 {
 		t.Errorf("GET of an unknown key: %d", status)
 	}
-	p.call(t, "POST", path+"/build", map[string]any{"key": "other", "state": "STOPPED", "url": "https://ci.example.com/3"})
+	p.call(
+		t,
+		"POST",
+		path+"/build",
+		map[string]any{"key": "other", "state": "STOPPED", "url": "https://ci.example.com/3"},
+	)
 	if diff := cmp.Diff([]string{"slipway/a b", "other"}, p.names(t, path+"?pagelen=1", "key")); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
@@ -52,7 +83,14 @@ func TestStatusesAreUpserted(t *testing.T) {
 		t.Errorf("list of a branch (-want +got):\n%s", diff)
 	}
 	want := []bitbuckettest.Status{
-		{Key: "slipway/a b", State: "FAILED", Name: "slipway/a b", Description: "it broke", URL: "https://ci.example.com/2", Refname: "main"},
+		{
+			Key:         "slipway/a b",
+			State:       "FAILED",
+			Name:        "slipway/a b",
+			Description: "it broke",
+			URL:         "https://ci.example.com/2",
+			Refname:     "main",
+		},
 		{Key: "other", State: "STOPPED", Name: "other", URL: "https://ci.example.com/3"},
 	}
 	ignore := cmpopts.IgnoreFields(bitbuckettest.Status{}, "CreatedOn", "UpdatedOn", "uuid")
@@ -114,14 +152,25 @@ func TestStatusesAreChecked(t *testing.T) {
 			}
 		})
 	}
-	if status, _ := p.call(t, "POST", strings.Replace(path, commit, strings.Repeat("1", 40), 1), map[string]any{"key": "k", "state": "FAILED", "url": "https://ci.example.com/1"}); status != 404 {
+	if status, _ := p.call(
+		t,
+		"POST",
+		strings.Replace(path, commit, strings.Repeat("1", 40), 1),
+		map[string]any{"key": "k", "state": "FAILED", "url": "https://ci.example.com/1"},
+	); status != 404 {
 		t.Errorf("unknown commit: %d", status)
 	}
 	open, err := p.AddRepository(p.acme, "open", bitbuckettest.Public)
 	must(t, err)
 	hash, err := open.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
-	if status, _ := p.callAs(t, "", "POST", "/2.0/repositories/acme/open/commit/"+hash+"/statuses/build", map[string]any{}); status != 401 {
+	if status, _ := p.callAs(
+		t,
+		"",
+		"POST",
+		"/2.0/repositories/acme/open/commit/"+hash+"/statuses/build",
+		map[string]any{},
+	); status != 401 {
 		t.Errorf("anyone on a public repository: %d", status)
 	}
 }
@@ -142,7 +191,12 @@ func TestStatusWithAnAPIToken(t *testing.T) {
 		{p.alice.Email, secret.New("other"), 401},
 		{p.alice.Email, narrow, 403},
 	} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.URL()+"/2.0/repositories/acme/app", nil)
+		request, err := http.NewRequestWithContext(
+			t.Context(),
+			http.MethodGet,
+			p.URL()+"/2.0/repositories/acme/app",
+			nil,
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

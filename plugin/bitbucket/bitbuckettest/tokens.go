@@ -28,7 +28,10 @@ var (
 	errClient       = &tokenError{"unauthorized_client", "Invalid OAuth client credentials"}
 	errCode         = &tokenError{"invalid_grant", "The specified code is not valid."}
 	errRefreshToken = &tokenError{"invalid_request", "Invalid refresh_token"}
-	errPublic       = &tokenError{"unauthorized_client", `Cannot use client_credentials with a consumer marked as "public". Please set the consumer to private and try again.`}
+	errPublic       = &tokenError{
+		"unauthorized_client",
+		`Cannot use client_credentials with a consumer marked as "public". Please set the consumer to private and try again.`,
+	}
 )
 
 // serveToken is POST /site/oauth2/access_token:

@@ -26,7 +26,8 @@ func checkHookURL(text string, private bool) error {
 		}
 		return nil
 	}
-	if !qualified(host) || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local") || strings.HasSuffix(host, ".internal") {
+	if !qualified(host) || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local") ||
+		strings.HasSuffix(host, ".internal") {
 		return errInternalURL
 	}
 	return nil

@@ -104,7 +104,12 @@ func (r *Repository) Head(ctx context.Context, branch string) (string, error) {
 
 // Commit adds files to a branch, which it makes when there is none, pushes that as the
 // workspace's owner, and returns the commit.
-func (r *Repository) Commit(ctx context.Context, branch string, files map[string]string, message string) (string, error) {
+func (r *Repository) Commit(
+	ctx context.Context,
+	branch string,
+	files map[string]string,
+	message string,
+) (string, error) {
 	parent, err := r.Head(ctx, branch)
 	if err != nil {
 		return "", err

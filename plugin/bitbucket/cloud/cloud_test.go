@@ -96,7 +96,13 @@ func TestH6Workspaces(t *testing.T) {
 		if n < 2 {
 			next = fmt.Sprintf(`,"next":"http://%s/2.0/user/workspaces?pagelen=100&page=%d"`, r.Host, n+1)
 		}
-		_, _ = fmt.Fprintf(w, `{"values":[{"type":"workspace_access","administrator":true,"workspace":{"uuid":"{w%d}","slug":"ws%d"}}]%s}`, n, n, next)
+		_, _ = fmt.Fprintf(
+			w,
+			`{"values":[{"type":"workspace_access","administrator":true,"workspace":{"uuid":"{w%d}","slug":"ws%d"}}]%s}`,
+			n,
+			n,
+			next,
+		)
 	}})
 	got, err := c.Workspaces(t.Context())
 	check(t, err,
@@ -112,8 +118,18 @@ func TestRepository(t *testing.T) {
 		"GET /2.0/repositories/acme/brand-new": body(fmt.Sprintf(repositoryBody, "null")),
 	})
 	got, err := c.Repository(t.Context(), app)
-	check(t, err,
-		cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", MainBranch: "main", Private: true}, got)
+	check(
+		t,
+		err,
+		cloud.Repository{
+			UUID:          "{r-1}",
+			WorkspaceUUID: "{w-1}",
+			FullName:      "acme/app",
+			MainBranch:    "main",
+			Private:       true,
+		},
+		got,
+	)
 	got, err = c.Repository(t.Context(), cloud.RepositoryID{Workspace: "acme", Repository: "brand-new"})
 	check(t, err, cloud.Repository{UUID: "{r-1}", WorkspaceUUID: "{w-1}", FullName: "acme/app", Private: true}, got)
 }
@@ -122,10 +138,19 @@ func TestRepository(t *testing.T) {
 // not a link.
 func TestH6RepositoriesPageByPage(t *testing.T) {
 	var asked url.Values
-	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/repositories/acme": func(w http.ResponseWriter, r *http.Request) {
-		asked = r.URL.Query()
-		_, _ = fmt.Fprintf(w, `{"values":[%s],"next":"http://%s/2.0/repositories/acme?%s&page=2"}`, fmt.Sprintf(repositoryBody, "null"), r.Host, r.URL.RawQuery)
-	}})
+	c := serve(
+		t,
+		map[string]http.HandlerFunc{"GET /2.0/repositories/acme": func(w http.ResponseWriter, r *http.Request) {
+			asked = r.URL.Query()
+			_, _ = fmt.Fprintf(
+				w,
+				`{"values":[%s],"next":"http://%s/2.0/repositories/acme?%s&page=2"}`,
+				fmt.Sprintf(repositoryBody, "null"),
+				r.Host,
+				r.URL.RawQuery,
+			)
+		}},
+	)
 	got, err := c.Repositories(t.Context(), "acme", `a"p\p`, "")
 	if err != nil || len(got.Repositories) != 1 || got.Next != "page=2" {
 		t.Fatalf("%+v, %v", got, err)
@@ -153,7 +178,10 @@ func TestTokensOfPagesCannotChangeTheList(t *testing.T) {
 
 // H6: The error of CHANGE-2770 names the removed API.
 func TestH6RemovedAPI(t *testing.T) {
-	gone := status(410, `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated","detail":"Please read the changelog entry for more details."}}`)
+	gone := status(
+		410,
+		`{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated","detail":"Please read the changelog entry for more details."}}`,
+	)
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/user/workspaces": gone})
 	_, err := c.Workspaces(t.Context())
 	if !errors.Is(err, bitbucket.ErrRemoved) || !strings.Contains(err.Error(), "CHANGE-2770") {
@@ -162,7 +190,11 @@ func TestH6RemovedAPI(t *testing.T) {
 }
 
 func target(hash, author string) string {
-	return fmt.Sprintf(`{"type":"commit","hash":%q,"date":"2026-03-04T05:06:07+00:00","message":"Fix\n","author":%s}`, hash, author)
+	return fmt.Sprintf(
+		`{"type":"commit","hash":%q,"date":"2026-03-04T05:06:07+00:00","message":"Fix\n","author":%s}`,
+		hash,
+		author,
+	)
 }
 
 func TestRefs(t *testing.T) {
@@ -170,11 +202,17 @@ func TestRefs(t *testing.T) {
 	when := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	commit := cloud.Commit{Hash: hash1, Message: "Fix\n", Author: "Anna", Date: when}
 	c := serve(t, map[string]http.HandlerFunc{
-		"GET " + appPath + "/refs/branches/feature%2Fx%23y": body(`{"type":"branch","name":"feature/x#y","target":` + target(hash1, anna) + `}`),
-		"GET " + appPath + "/refs/tags/v1.2":                body(`{"type":"tag","name":"v1.2","message":"annotated","target":` + target(hash1, anna) + `}`),
-		"GET " + appPath + "/refs/branches":                 body(`{"values":[{"name":"main","target":` + target(hash1, anna) + `}]}`),
-		"GET " + appPath + "/refs/tags":                     body(`{"values":[]}`),
-		"GET " + appPath + "/commit/1111":                   body(target(hash1, anna)),
+		"GET " + appPath + "/refs/branches/feature%2Fx%23y": body(
+			`{"type":"branch","name":"feature/x#y","target":` + target(hash1, anna) + `}`,
+		),
+		"GET " + appPath + "/refs/tags/v1.2": body(
+			`{"type":"tag","name":"v1.2","message":"annotated","target":` + target(hash1, anna) + `}`,
+		),
+		"GET " + appPath + "/refs/branches": body(
+			`{"values":[{"name":"main","target":` + target(hash1, anna) + `}]}`,
+		),
+		"GET " + appPath + "/refs/tags":   body(`{"values":[]}`),
+		"GET " + appPath + "/commit/1111": body(target(hash1, anna)),
 	})
 	ctx := t.Context()
 	branch, err := c.Branch(ctx, app, "feature/x#y")
@@ -228,10 +266,21 @@ func TestAnswersWithoutAFullHashAreRefused(t *testing.T) {
 
 // A partial list of refs would look like deletions of the others.
 func TestRefListsAreCompleteOrAnError(t *testing.T) {
-	c := serve(t, map[string]http.HandlerFunc{"GET " + appPath + "/refs/branches": func(w http.ResponseWriter, r *http.Request) {
-		n, _ := strconv.Atoi(r.URL.Query().Get("page"))
-		_, _ = fmt.Fprintf(w, `{"values":[{"name":"b%d","target":%s}],"next":"http://%s%s?page=%d"}`, n, target(hash1, "{}"), r.Host, r.URL.EscapedPath(), n+1)
-	}})
+	c := serve(
+		t,
+		map[string]http.HandlerFunc{"GET " + appPath + "/refs/branches": func(w http.ResponseWriter, r *http.Request) {
+			n, _ := strconv.Atoi(r.URL.Query().Get("page"))
+			_, _ = fmt.Fprintf(
+				w,
+				`{"values":[{"name":"b%d","target":%s}],"next":"http://%s%s?page=%d"}`,
+				n,
+				target(hash1, "{}"),
+				r.Host,
+				r.URL.EscapedPath(),
+				n+1,
+			)
+		}},
+	)
 	got, err := c.Branches(t.Context(), app)
 	if !errors.Is(err, bitbucket.ErrTooMany) || got != nil {
 		t.Errorf("%d refs, %v", len(got), err)
@@ -243,7 +292,12 @@ func TestChangedPaths(t *testing.T) {
 	var query url.Values
 	c := serve(t, map[string]http.HandlerFunc{route: func(w http.ResponseWriter, r *http.Request) {
 		query = r.URL.Query()
-		body(`{"values":[{"status":"renamed","old":{"path":"b"},"new":{"path":"a"}},{"status":"added","old":null,"new":{"path":"c"}},{"status":"removed","old":{"path":"a"},"new":null}]}`)(w, r)
+		body(
+			`{"values":[{"status":"renamed","old":{"path":"b"},"new":{"path":"a"}},{"status":"added","old":null,"new":{"path":"c"}},{"status":"removed","old":{"path":"a"},"new":null}]}`,
+		)(
+			w,
+			r,
+		)
 	}})
 	got, err := c.ChangedPaths(t.Context(), app, hash1, hash2)
 	check(t, err, []string{"a", "b", "c"}, got)
@@ -271,8 +325,13 @@ func TestHookCalls(t *testing.T) {
 	hook := `{"uuid":"{h}","url":"https://ci.example/h","active":true,"events":["repo:push"],"secret_set":true}`
 	one := appPath + "/hooks/%7Bh%7D"
 	c := serve(t, map[string]http.HandlerFunc{
-		"GET " + appPath + "/hooks":  body(`{"values":[` + hook + `]}`),
-		"POST " + appPath + "/hooks": record(hook, 201), "PUT " + one: record(hook, 200), "DELETE " + one: record("", 204),
+		"GET " + appPath + "/hooks": body(`{"values":[` + hook + `]}`),
+		"POST " + appPath + "/hooks": record(
+			hook,
+			201,
+		),
+		"PUT " + one:    record(hook, 200),
+		"DELETE " + one: record("", 204),
 	})
 	want := cloud.Hook{UUID: "{h}", URL: "https://ci.example/h", Active: true, Events: []string{"repo:push"},
 		SecretSet: true}
@@ -294,12 +353,22 @@ func TestHookCalls(t *testing.T) {
 
 func TestPutStatus(t *testing.T) {
 	var sent string
-	c := serve(t, map[string]http.HandlerFunc{"POST " + appPath + "/commit/" + hash1 + "/statuses/build": func(w http.ResponseWriter, r *http.Request) {
-		text, _ := io.ReadAll(io.LimitReader(r.Body, 1<<16))
-		sent = string(text)
-		status(201, `{"type":"build"}`)(w, r)
-	}})
-	err := c.PutStatus(t.Context(), app, hash1, cloud.Status{Key: "k", State: "INPROGRESS", URL: "https://ci.example/b/1"})
+	c := serve(
+		t,
+		map[string]http.HandlerFunc{
+			"POST " + appPath + "/commit/" + hash1 + "/statuses/build": func(w http.ResponseWriter, r *http.Request) {
+				text, _ := io.ReadAll(io.LimitReader(r.Body, 1<<16))
+				sent = string(text)
+				status(201, `{"type":"build"}`)(w, r)
+			},
+		},
+	)
+	err := c.PutStatus(
+		t.Context(),
+		app,
+		hash1,
+		cloud.Status{Key: "k", State: "INPROGRESS", URL: "https://ci.example/b/1"},
+	)
 	check(t, err, `{"key":"k","state":"INPROGRESS","url":"https://ci.example/b/1"}`, sent)
 }
 

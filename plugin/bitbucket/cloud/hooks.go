@@ -43,7 +43,12 @@ func (s HookSettings) wire() wireHook {
 // webhook and an administrator of the repository.
 // Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories/.
 func (c *Client) Hooks(ctx context.Context, id RepositoryID) ([]Hook, error) {
-	return bitbucket.All[Hook](ctx, c.api, bitbucket.Request{Path: id.path("hooks"), Query: page(url.Values{})}, maxPages)
+	return bitbucket.All[Hook](
+		ctx,
+		c.api,
+		bitbucket.Request{Path: id.path("hooks"), Query: page(url.Values{})},
+		maxPages,
+	)
 }
 
 // CreateHook creates an active webhook. It is not retried after a lost response. List the

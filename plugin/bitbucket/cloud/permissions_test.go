@@ -77,8 +77,13 @@ func TestPermissionsThatAreNotKnown(t *testing.T) {
 }
 
 func TestPublic(t *testing.T) {
-	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/repositories/%7Bw-1%7D": body(`{"values":[{"uuid":"{r-1}","is_private":false},
-		{"uuid":"{r-2}","is_private":true},{"uuid":"{not-asked-for}","is_private":false}]}`)})
+	c := serve(
+		t,
+		map[string]http.HandlerFunc{
+			"GET /2.0/repositories/%7Bw-1%7D": body(`{"values":[{"uuid":"{r-1}","is_private":false},
+		{"uuid":"{r-2}","is_private":true},{"uuid":"{not-asked-for}","is_private":false}]}`),
+		},
+	)
 	got, err := c.Public(t.Context(), "{w-1}", []string{"{r-1}", "{r-2}"})
 	check(t, err, []string{"{r-1}"}, got)
 }

@@ -104,7 +104,12 @@ func (c *Client) Tags(ctx context.Context, id RepositoryID) ([]Ref, error) {
 }
 
 func (c *Client) refs(ctx context.Context, path string) ([]Ref, error) {
-	found, err := bitbucket.All[wireRef](ctx, c.api, bitbucket.Request{Path: path, Query: page(url.Values{})}, maxRefPages)
+	found, err := bitbucket.All[wireRef](
+		ctx,
+		c.api,
+		bitbucket.Request{Path: path, Query: page(url.Values{})},
+		maxRefPages,
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,8 @@ func TestRefusalsAreTyped(t *testing.T) {
 				c.edit(&one)
 			}
 			err := open(t, newServer(), c.user, c.credential).PutStatus(t.Context(), c.id, c.commit, one)
-			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "canary") {
+			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) ||
+				strings.Contains(err.Error(), "canary") {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -66,9 +66,13 @@ func file(t *testing.T, name string) webhook.Event {
 }
 
 func TestParseKeepsTheOldAndNewCommitOfABranch(t *testing.T) {
-	e, err := webhook.Parse(webhook.Cloud, "repo:push", []byte(`{"repository":{"uuid":"{r}","full_name":"acme/app"},"push":{"changes":[
+	e, err := webhook.Parse(
+		webhook.Cloud,
+		"repo:push",
+		[]byte(`{"repository":{"uuid":"{r}","full_name":"acme/app"},"push":{"changes":[
 		{"old":{"type":"branch","name":"main","target":{"hash":"`+one+`"}},
-		 "new":{"type":"branch","name":"main","target":{"hash":"`+strings.ToUpper(two)+`","message":"Say \"hi\"\n"}}}]}}`))
+		 "new":{"type":"branch","name":"main","target":{"hash":"`+strings.ToUpper(two)+`","message":"Say \"hi\"\n"}}}]}}`),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

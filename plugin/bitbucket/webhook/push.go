@@ -33,7 +33,10 @@ func (e *Event) add(path string, c Change, skipped string) {
 
 func (e *Event) addOmitted(more int) {
 	if more > 0 {
-		e.Skipped = append(e.Skipped, fmt.Sprintf("%d more changes: of one delivery the first %d are read", more, MaxChanges))
+		e.Skipped = append(
+			e.Skipped,
+			fmt.Sprintf("%d more changes: of one delivery the first %d are read", more, MaxChanges),
+		)
 	}
 }
 

@@ -65,7 +65,10 @@ func parse(after int, document string) (p part, err error) {
 	}
 	body := file.Docs[0].Body
 	if n := firstExtra(body); n != nil {
-		return part{}, withLine(faultAt(n, "anchors and aliases are not read, nor are tags (a word that begins with ! needs quotes)"), after)
+		return part{}, withLine(
+			faultAt(n, "anchors and aliases are not read, nor are tags (a word that begins with ! needs quotes)"),
+			after,
+		)
 	}
 	return part{body: body, after: after}, nil
 }

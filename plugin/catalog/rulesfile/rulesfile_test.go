@@ -43,11 +43,28 @@ func TestDecodeReadsEveryKey(t *testing.T) {
 			Environment: map[string]secret.Secret{"NPM_MODE": {}, "NPM_TOKEN": {}},
 			Rules: []autobuild.Rule{
 				{
-					ID: "releases", SourceType: autobuild.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`,
-					Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true,
-					BuildArgs: map[string]string{"VERSION": "{sourceref}"}, Platforms: []string{"linux/amd64"}, Paths: []string{"svc/**"},
+					ID:         "releases",
+					SourceType: autobuild.Tag,
+					Source:     `/^v([0-9]+)\.([0-9]+)$/`,
+					Tags:       `{\1}.{\2},{\1},latest`,
+					Context:    "/",
+					Dockerfile: "Dockerfile",
+					Autobuild:  true,
+					Caching:    true,
+					BuildArgs: map[string]string{
+						"VERSION": "{sourceref}",
+					},
+					Platforms: []string{"linux/amd64"},
+					Paths:     []string{"svc/**"},
 				},
-				{ID: "main", SourceType: autobuild.Branch, Source: "main", Tags: "edge", Context: "", Dockerfile: "docker/Dockerfile"},
+				{
+					ID:         "main",
+					SourceType: autobuild.Branch,
+					Source:     "main",
+					Tags:       "edge",
+					Context:    "",
+					Dockerfile: "docker/Dockerfile",
+				},
 			},
 		},
 	}}
@@ -58,7 +75,9 @@ func TestDecodeReadsEveryKey(t *testing.T) {
 
 func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
 	r := decode(t, "version: 1\nrules:\n- source_type: branch\n  source: main\n  tags: latest\n- {source_type: branch, source: main, tags: latest, context: '', dockerfile: '', autobuild: false, caching: false}\n")[0].Build
-	if r.Autotest != autobuild.AutotestOff || r.Rules[0].Context != "/" || r.Rules[0].Dockerfile != "Dockerfile" || !r.Rules[0].Autobuild || !r.Rules[0].Caching {
+	if r.Autotest != autobuild.AutotestOff || r.Rules[0].Context != "/" || r.Rules[0].Dockerfile != "Dockerfile" ||
+		!r.Rules[0].Autobuild ||
+		!r.Rules[0].Caching {
 		t.Errorf("defaults: %+v", r)
 	}
 	if r := r.Rules[1]; r.Context+r.Dockerfile != "" || r.Autobuild || r.Caching {
@@ -67,8 +86,14 @@ func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
 }
 
 func TestAFileHoldsManyDocuments(t *testing.T) {
-	documents := decode(t, "---\n# nothing here\n---\nversion: 1\nrepository: a/a\n---\n---\nversion: 1\nrepository: b/b\n...\n--- {version: 1, repository: c/c}\n---\n")
-	if len(documents) != 3 || documents[2].Build.Repository.FullName != "c/c" || documents[0].Build.Repository.FullName != "a/a" || documents[1].Build.Repository.FullName != "b/b" || documents[1].Line != 8 {
+	documents := decode(
+		t,
+		"---\n# nothing here\n---\nversion: 1\nrepository: a/a\n---\n---\nversion: 1\nrepository: b/b\n...\n--- {version: 1, repository: c/c}\n---\n",
+	)
+	if len(documents) != 3 || documents[2].Build.Repository.FullName != "c/c" ||
+		documents[0].Build.Repository.FullName != "a/a" ||
+		documents[1].Build.Repository.FullName != "b/b" ||
+		documents[1].Line != 8 {
 		t.Errorf("%+v", documents)
 	}
 }
@@ -96,7 +121,8 @@ func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 		{"too many", strings.Repeat("---\nversion: 1\n", rulesfile.MaxDocuments+1), "more than 1000 documents"},
 	} {
 		_, err := rulesfile.Decode(strings.NewReader(row.text))
-		if err == nil || !strings.HasPrefix(err.Error(), row.want) && !strings.Contains(err.Error(), "larger") || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.HasPrefix(err.Error(), row.want) && !strings.Contains(err.Error(), "larger") ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want %s", row.name, err, row.want)
 		}
 	}
@@ -155,16 +181,56 @@ func TestAnyRuleComesBackAsItWas(t *testing.T) {
 	text := rapid.OneOf(
 		rapid.StringMatching(`[ -~]{0,40}`),
 		rapid.StringMatching(`[a-zé本{}\\:#'"&*!|>%@,\[\]~ \t\n-]{0,20}`),
-		rapid.SampledFrom([]string{"", "null", "true", "1", "1.0", "0x1", "---", "- a", "a: b", "~", "*a", "&a", "<<", "yes", " a ", "\n", "'", `"`, `\`, "1e3", "2026-11-22"}),
+		rapid.SampledFrom(
+			[]string{
+				"",
+				"null",
+				"true",
+				"1",
+				"1.0",
+				"0x1",
+				"---",
+				"- a",
+				"a: b",
+				"~",
+				"*a",
+				"&a",
+				"<<",
+				"yes",
+				" a ",
+				"\n",
+				"'",
+				`"`,
+				`\`,
+				"1e3",
+				"2026-11-22",
+			},
+		),
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		r := autobuild.Rule{
-			ID: text.Draw(t, "id"), SourceType: autobuild.Tag, Source: text.Draw(t, "source"), Tags: text.Draw(t, "tags"),
-			Context: text.Draw(t, "context"), Dockerfile: text.Draw(t, "dockerfile"), Autobuild: rapid.Bool().Draw(t, "autobuild"), Caching: rapid.Bool().Draw(t, "caching"),
-			BuildArgs: map[string]string{"A": text.Draw(t, "argument")},
-			Paths:     []string{text.Draw(t, "path"), text.Draw(t, "path")},
+			ID: text.Draw(
+				t,
+				"id",
+			),
+			SourceType: autobuild.Tag,
+			Source:     text.Draw(t, "source"),
+			Tags:       text.Draw(t, "tags"),
+			Context: text.Draw(
+				t,
+				"context",
+			),
+			Dockerfile: text.Draw(t, "dockerfile"),
+			Autobuild:  rapid.Bool().Draw(t, "autobuild"),
+			Caching:    rapid.Bool().Draw(t, "caching"),
+			BuildArgs:  map[string]string{"A": text.Draw(t, "argument")},
+			Paths:      []string{text.Draw(t, "path"), text.Draw(t, "path")},
 		}
-		build := autobuild.AutomatedBuild{Image: text.Draw(t, "image"), Autotest: autobuild.AutotestOff, Rules: []autobuild.Rule{r}}
+		build := autobuild.AutomatedBuild{
+			Image:    text.Draw(t, "image"),
+			Autotest: autobuild.AutotestOff,
+			Rules:    []autobuild.Rule{r},
+		}
 		checkRoundTrip(t, []rulesfile.Document{{Build: build}, {Build: build}})
 	})
 }

@@ -48,7 +48,10 @@ func (b *Browser) audit() []violation {
 	if b.look.Theme == "dark" {
 		by = colours
 	}
-	found, err := chromedp.Run(b.tab, chromedp.Evaluate[[]violation](fmt.Sprintf(audits, by), chromedp.EvalAwaitPromise))
+	found, err := chromedp.Run(
+		b.tab,
+		chromedp.Evaluate[[]violation](fmt.Sprintf(audits, by), chromedp.EvalAwaitPromise),
+	)
 	b.must(err)
 	return found
 }

@@ -86,7 +86,11 @@ func (b *Browser) tooWide() string {
 func (b *Browser) picture(name string) {
 	b.t.Helper()
 	yes := true
-	whole := page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: &yes, OptimizeForSpeed: &yes}
+	whole := page.CaptureScreenshotParams{
+		Format:                page.CaptureScreenshotFormatPng,
+		CaptureBeyondViewport: &yes,
+		OptimizeForSpeed:      &yes,
+	}
 	shot, err := cdp.Call(b.tab, chromedp.FromContext(b.tab).Target, page.CaptureScreenshot, whole)
 	b.must(err)
 	b.must(os.WriteFile(filepath.Join(b.dir, name+"."+b.look.Name+".png"), shot.Data, 0o600))

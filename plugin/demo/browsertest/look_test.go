@@ -21,7 +21,10 @@ func TestBadPagesAreFound(t *testing.T) {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = io.WriteString(w, `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><title>x</title><body><main>`+pages[r.URL.Path]+`</main>`)
+		_, _ = io.WriteString(
+			w,
+			`<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><title>x</title><body><main>`+pages[r.URL.Path]+`</main>`,
+		)
 	}))
 	defer server.Close()
 	for path, want := range map[string]string{

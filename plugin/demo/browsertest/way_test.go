@@ -31,7 +31,11 @@ func TestWholeWay(t *testing.T) {
 	b := browsertest.Open(t)
 	// The OAuth consumer is what the setup page asks for.
 	h := worldtest.Start(t, world.Options{Environment: []string{
-		"SLIPWAY_BUILDER_NETWORK=host", "SLIPWAY_CONCURRENCY=1", "SLIPWAY_POLL_INTERVAL=1h", "SLIPWAY_BITBUCKET_CLIENT_ID=", "SLIPWAY_BITBUCKET_CLIENT_SECRET=",
+		"SLIPWAY_BUILDER_NETWORK=host",
+		"SLIPWAY_CONCURRENCY=1",
+		"SLIPWAY_POLL_INTERVAL=1h",
+		"SLIPWAY_BITBUCKET_CLIENT_ID=",
+		"SLIPWAY_BITBUCKET_CLIENT_SECRET=",
 	}})
 	w := &way{Browser: b, h: h, gates: newGates(h)}
 	w.seed()
@@ -166,8 +170,14 @@ func (w *way) tagRule() {
 func (w *way) pushAndFollow() {
 	w.Go("Automated builds")
 	stayed := w.Stay()
-	w.push("Greet in capitals", w.h.Dockerfile("hello from main",
-		w.gates.Wait("toolchain"), `RUN for part in lexer parser linker; do echo "compiling the $part"; done`, w.gates.Wait("licences")))
+	w.push("Greet in capitals", w.h.Dockerfile(
+		"hello from main",
+		w.gates.Wait(
+			"toolchain",
+		),
+		`RUN for part in lexer parser linker; do echo "compiling the $part"; done`,
+		w.gates.Wait("licences"),
+	))
 	w.Until("the list shows the build at work", "!!document.querySelector('#automated-list .state.running')")
 	stayed()
 	w.Look("14-automated-builds-running")
@@ -216,7 +226,11 @@ func (w *way) retry() {
 	w.h.Must(err)
 	_, err = w.git.Push(w.h.Context, "v0.9") // of main, it would supersede the retry
 	w.h.Must(err)
-	_, err = w.h.WaitBuilds(w.h.Context, 3, func(all []autobuild.Build) bool { return all[0].State == autobuild.Running })
+	_, err = w.h.WaitBuilds(
+		w.h.Context,
+		3,
+		func(all []autobuild.Build) bool { return all[0].State == autobuild.Running },
+	)
 	w.h.Must(err)
 	w.Go("Retry")
 	w.Reads("The build is queued again.")
@@ -243,7 +257,10 @@ func (w *way) failAndRelease() {
 	w.Until("both builds have ended", "document.querySelectorAll('#builds-list .state.failed').length === 2")
 	w.Look("20-builds")
 	w.Go("Build 5")
-	w.Until("the log shows why", "(() => { const last = [...document.querySelectorAll('.log-body .line')].findLast((l) => l.innerText.includes('expected ; before }')); const box = document.querySelector('.log-body').getBoundingClientRect(); return last.getBoundingClientRect().top > box.top && last.getBoundingClientRect().bottom < box.bottom; })()")
+	w.Until(
+		"the log shows why",
+		"(() => { const last = [...document.querySelectorAll('.log-body .line')].findLast((l) => l.innerText.includes('expected ; before }')); const box = document.querySelector('.log-body').getBoundingClientRect(); return last.getBoundingClientRect().top > box.top && last.getBoundingClientRect().bottom < box.bottom; })()",
+	)
 	w.Look("21-build-failed")
 	w.push("Mend the build", w.h.Dockerfile("hello again"), "v1.3")
 	w.Go("Automated builds")

@@ -106,7 +106,15 @@ func (all *pushes) check(h *worldtest.House) {
 			sums.add(checkStream(h, s, p.For(h), all.streams[i]))
 		}
 	}
-	h.T.Logf("%d kills: %d pushes, %d deliveries promised, %d built, %d lost, %d doubled", kills(), sums.pushed, sums.promised, sums.built, sums.lost, sums.doubled)
+	h.T.Logf(
+		"%d kills: %d pushes, %d deliveries promised, %d built, %d lost, %d doubled",
+		kills(),
+		sums.pushed,
+		sums.promised,
+		sums.built,
+		sums.lost,
+		sums.doubled,
+	)
 	if sums.lost+sums.doubled > 0 || sums.promised == 0 {
 		h.T.Fail()
 	}
@@ -166,13 +174,28 @@ func fateOf(h *worldtest.House, s *store.Store, p *worldtest.Project, commit str
 		d, err = s.Delivery(h.Context, d.ID) // with its body
 		h.Must(err)
 		if strings.Contains(string(d.Body), commit) {
-			text += fmt.Sprintf("\nkept: %s, received %s, planned %s: %s %s %+v", d.ID, d.ReceivedAt, d.PlannedAt, d.State, d.Reason, d.Outcomes)
+			text += fmt.Sprintf(
+				"\nkept: %s, received %s, planned %s: %s %s %+v",
+				d.ID,
+				d.ReceivedAt,
+				d.PlannedAt,
+				d.State,
+				d.Reason,
+				d.Outcomes,
+			)
 		}
 	}
 	builds, err := p.Builds(h.Context)
 	h.Must(err)
 	for _, b := range builds {
-		text += fmt.Sprintf("\nbuild %d of %s, made %s, %s, seq %d", b.Number, b.Commit.Hash, b.CreatedAt, b.Cause, b.Seq)
+		text += fmt.Sprintf(
+			"\nbuild %d of %s, made %s, %s, seq %d",
+			b.Number,
+			b.Commit.Hash,
+			b.CreatedAt,
+			b.Cause,
+			b.Seq,
+		)
 	}
 	return text
 }

@@ -56,9 +56,23 @@ func startBuilder() (stop func(), err error) {
 		return nil, err
 	}
 	address := "unix://" + filepath.Join(dir, "builder.sock")
-	cmd := exec.Command(self, "builder", "--address", address, "--state", filepath.Join(dir, "state"), "--socket-group", "64000", "--network", "none")
+	cmd := exec.Command(
+		self,
+		"builder",
+		"--address",
+		address,
+		"--state",
+		filepath.Join(dir, "state"),
+		"--socket-group",
+		"64000",
+		"--network",
+		"none",
+	)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	err = errors.Join(os.Chmod(dir, 0o711), os.Setenv(builderVariable, address)) // runners with users of their own pass through it
+	err = errors.Join(
+		os.Chmod(dir, 0o711),
+		os.Setenv(builderVariable, address),
+	) // runners with users of their own pass through it
 	var builder *child.Child
 	if err == nil {
 		builder, err = child.Start(cmd, child.Options{Death: syscall.SIGTERM})
@@ -76,7 +90,12 @@ func startBuilder() (stop func(), err error) {
 func onPostgres(t *testing.T, environment ...string) world.Options {
 	t.Helper()
 	worldtest.NeedMachine(t)
-	return world.Options{Child: true, Builder: os.Getenv(builderVariable), Database: storetest.PostgresAddress(t), Environment: environment}
+	return world.Options{
+		Child:       true,
+		Builder:     os.Getenv(builderVariable),
+		Database:    storetest.PostgresAddress(t),
+		Environment: environment,
+	}
 }
 
 // onBoth runs a test at the same time on PostgreSQL and on SQLite.

@@ -12,7 +12,17 @@ import (
 
 // stepsOfARunner are the steps of an attempt that builds a version, in its order.
 func stepsOfARunner(v version) []string {
-	return []string{"claim", "fetch", "build", "record digest", "permit", "upload", "push tag " + v.tags()[0], "push tag " + v.tags()[1], "finish"}
+	return []string{
+		"claim",
+		"fetch",
+		"build",
+		"record digest",
+		"permit",
+		"upload",
+		"push tag " + v.tags()[0],
+		"push tag " + v.tags()[1],
+		"finish",
+	}
 }
 
 // deadly reports whether a runner is to die there. What follows a step is what stands before
@@ -28,7 +38,10 @@ func deadly(when, step string) bool {
 func TestF1EveryStepOfTheRunner(t *testing.T) {
 	worldtest.NeedMachine(t)
 	t.Parallel()
-	h := worldtest.Open(t, world.Options{Environment: []string{"SLIPWAY_CONCURRENCY=20", "SLIPWAY_BUILDER_NETWORK=none"}})
+	h := worldtest.Open(
+		t,
+		world.Options{Environment: []string{"SLIPWAY_CONCURRENCY=20", "SLIPWAY_BUILDER_NETWORK=none"}},
+	)
 	s := h.RunnersSentence()
 	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
 	var pushed []version
@@ -75,7 +88,13 @@ func (v version) push(h *worldtest.House, s worldtest.Sentence, p *worldtest.Pro
 
 // builtOnce waits until all has ended, and checks what each version came to; told looks at what
 // Bitbucket was told of its commit.
-func builtOnce(t *testing.T, h *worldtest.House, p *worldtest.Project, pushed []version, told func(p *worldtest.Project, commit string)) {
+func builtOnce(
+	t *testing.T,
+	h *worldtest.House,
+	p *worldtest.Project,
+	pushed []version,
+	told func(p *worldtest.Project, commit string),
+) {
 	t.Helper()
 	builds := map[string]autobuild.Build{}
 	for _, b := range p.For(h.For(t)).All(len(pushed)) {

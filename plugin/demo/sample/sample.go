@@ -24,7 +24,11 @@ func Files(registry string) (map[string]string, error) {
 		if err != nil {
 			return err
 		}
-		files[strings.TrimPrefix(path, "repository/")] = strings.ReplaceAll(string(content), "FROM REGISTRY/", "FROM "+registry+"/")
+		files[strings.TrimPrefix(path, "repository/")] = strings.ReplaceAll(
+			string(content),
+			"FROM REGISTRY/",
+			"FROM "+registry+"/",
+		)
 		return nil
 	})
 	if err != nil {

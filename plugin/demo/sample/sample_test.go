@@ -62,7 +62,12 @@ func TestSeedNamesAnUnreachableRegistry(t *testing.T) {
 	if _, err := sample.Busybox(); errors.Is(err, sample.ErrNoBusybox) {
 		t.Skip("SKIPPED: ", err)
 	}
-	if err := sample.Seed(t.Context(), "127.0.0.1:1", ""); err == nil || !strings.Contains(err.Error(), "push the base image") {
+	if err := sample.Seed(
+		t.Context(),
+		"127.0.0.1:1",
+		"",
+	); err == nil ||
+		!strings.Contains(err.Error(), "push the base image") {
 		t.Errorf("err = %v", err)
 	}
 }

@@ -98,7 +98,9 @@ func rootLayer(ctx context.Context, busybox, slipway string) (v1.Layer, error) {
 		if applet == "busybox" {
 			continue
 		}
-		if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox", Mode: 0o777}); err != nil {
+		if err := tw.WriteHeader(
+			&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox", Mode: 0o777},
+		); err != nil {
 			return nil, err
 		}
 	}

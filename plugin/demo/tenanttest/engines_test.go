@@ -69,8 +69,11 @@ func onDrone() world.Options {
 			server.AddUnseen(r.FullName())
 			address, err := w.Serve(ctx, server)
 			return append([]string{
-				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=http://" + address,
-				"SLIPWAY_DRONE_REPOSITORY=" + r.FullName(), "SLIPWAY_DRONE_TYPE=exec", "SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(),
+				"SLIPWAY_ENGINE=drone",
+				"SLIPWAY_DRONE_SERVER=http://" + address,
+				"SLIPWAY_DRONE_REPOSITORY=" + r.FullName(),
+				"SLIPWAY_DRONE_TYPE=exec",
+				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(),
 			}, ci.Settings("SLIPWAY_DRONE_")...), err
 		},
 		AfterGateway: func(ctx context.Context, w *world.World) error {

@@ -67,7 +67,9 @@ func (e *env) processes(from, to *tenant, uid uint32) {
 		}
 		text, err := os.ReadFile("/proc/" + strconv.Itoa(p.ID) + "/environ")
 		if err == nil {
-			what := "the environment of process " + strconv.Itoa(p.ID) + ", readable for the runner of " + from.person.Name + ","
+			what := "the environment of process " + strconv.Itoa(
+				p.ID,
+			) + ", readable for the runner of " + from.person.Name + ","
 			e.hides(to, what, string(text))
 			if strings.Contains(string(text), to.attemptToken) {
 				e.T.Errorf("%s shows the attempt token of %s", what, to.person.Name)

@@ -81,7 +81,13 @@ func (e *env) alive() {
 	e.T.Helper()
 	for _, t := range e.tenants {
 		if b := t.project.Await(1, autobuild.Running); b.ID != t.build.ID || b.Attempt != 1 {
-			e.T.Errorf("build of %s is %s in attempt %d, want %s in attempt 1", t.person.Name, b.ID, b.Attempt, t.build.ID)
+			e.T.Errorf(
+				"build of %s is %s in attempt %d, want %s in attempt 1",
+				t.person.Name,
+				b.ID,
+				b.Attempt,
+				t.build.ID,
+			)
 		}
 		answer := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/events", t.attemptToken, `{"events":[]}`)
 		if answer.Status != http.StatusOK {

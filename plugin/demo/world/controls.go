@@ -71,7 +71,12 @@ func (w *World) AddPullCredential(ctx context.Context, b *Browser) error {
 
 func (w *World) registryForm() url.Values {
 	return url.Values{
-		"host": {w.Registry}, "username": {RegistryUser}, "password": {w.options.RegistryPassword.Reveal()}, "insecure": {"on"},
+		"host": {
+			w.Registry,
+		},
+		"username": {RegistryUser},
+		"password": {w.options.RegistryPassword.Reveal()},
+		"insecure": {"on"},
 	}
 }
 
@@ -106,7 +111,12 @@ func (b *Browser) Log(ctx context.Context, build autobuild.Build, attempt, offse
 }
 
 // WaitLog returns an attempt's log once met is true of it, or ctx ends.
-func (b *Browser) WaitLog(ctx context.Context, build autobuild.Build, attempt int, met func(log string) bool) (string, error) {
+func (b *Browser) WaitLog(
+	ctx context.Context,
+	build autobuild.Build,
+	attempt int,
+	met func(log string) bool,
+) (string, error) {
 	var log string
 	err := wait(ctx, func() (bool, error) {
 		var err error

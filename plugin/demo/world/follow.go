@@ -67,7 +67,10 @@ func (w *World) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus
 	}
 	key := autobuild.StatusKey(instance, b.AutomatedBuildID, b.RuleID, "build", b.Ref.Full())
 	token, err := w.Bitbucket.AddAccessToken(bitbuckettest.AccessToken{
-		Kind: bitbuckettest.WorkspaceToken, Name: "observer", Workspace: w.App.Workspace, Scopes: []string{"repository"},
+		Kind:      bitbuckettest.WorkspaceToken,
+		Name:      "observer",
+		Workspace: w.App.Workspace,
+		Scopes:    []string{"repository"},
 	})
 	if err != nil {
 		return CommitStatus{}, err
@@ -75,7 +78,13 @@ func (w *World) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus
 	want := string(autobuild.StatusOf(b.State))
 	var status CommitStatus
 	err = wait(ctx, func() (bool, error) {
-		address := fmt.Sprintf("%s/2.0/repositories/%s/commit/%s/statuses/build/%s", w.Bitbucket.URL(), b.Repository.FullName, b.Commit.Hash, key)
+		address := fmt.Sprintf(
+			"%s/2.0/repositories/%s/commit/%s/statuses/build/%s",
+			w.Bitbucket.URL(),
+			b.Repository.FullName,
+			b.Commit.Hash,
+			key,
+		)
 		status, err = getStatus(ctx, address, token)
 		return status.State == want, err
 	})

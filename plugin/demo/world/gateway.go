@@ -196,7 +196,10 @@ func (g *Gateway) Store(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.OpenReadOnly(ctx, store.Options{Path: filepath.Join(g.Data, "slipway.db"), Postgres: g.database, Sealer: sealer})
+	return store.OpenReadOnly(
+		ctx,
+		store.Options{Path: filepath.Join(g.Data, "slipway.db"), Postgres: g.database, Sealer: sealer},
+	)
 }
 
 // key is the file of the gateway's key.

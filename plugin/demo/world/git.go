@@ -23,7 +23,11 @@ type Checkout struct {
 // NewCheckout makes an empty repository whose origin is url.
 func NewCheckout(ctx context.Context, dir, url, user string, password secret.Secret) (*Checkout, error) {
 	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password.Reveal()))
-	c := &Checkout{dir: filepath.Join(dir, "app"), home: filepath.Join(dir, "home"), auth: secret.New("Authorization: Basic " + basic)}
+	c := &Checkout{
+		dir:  filepath.Join(dir, "app"),
+		home: filepath.Join(dir, "home"),
+		auth: secret.New("Authorization: Basic " + basic),
+	}
 	for _, d := range []string{c.dir, c.home} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
@@ -68,9 +72,17 @@ func (c *Checkout) Git(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the demo's own words
 	cmd.Dir = c.dir
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + c.home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
-		"GIT_AUTHOR_NAME=Alice", "GIT_AUTHOR_EMAIL=alice@example.com", "GIT_COMMITTER_NAME=Alice", "GIT_COMMITTER_EMAIL=alice@example.com",
-		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.extraHeader", "GIT_CONFIG_VALUE_0=" + c.auth.Reveal(),
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + c.home,
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=Alice",
+		"GIT_AUTHOR_EMAIL=alice@example.com",
+		"GIT_COMMITTER_NAME=Alice",
+		"GIT_COMMITTER_EMAIL=alice@example.com",
+		"GIT_CONFIG_COUNT=1",
+		"GIT_CONFIG_KEY_0=http.extraHeader",
+		"GIT_CONFIG_VALUE_0=" + c.auth.Reveal(),
 	}
 	out, err := cmd.CombinedOutput()
 	text := strings.TrimSpace(string(out))

@@ -100,6 +100,10 @@ func (w *World) guardRegistry(next http.Handler) http.Handler {
 			return
 		}
 		rw.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
-		http.Error(rw, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`, http.StatusUnauthorized)
+		http.Error(
+			rw,
+			`{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`,
+			http.StatusUnauthorized,
+		)
 	})
 }

@@ -46,7 +46,11 @@ func (w *World) LinkAccount(ctx context.Context, b *Browser) error {
 		return err
 	}
 	if b.Has("password") {
-		if err := b.Submit(ctx, b.at.Path, url.Values{"username": {w.Alice.Name}, "password": {w.Password.Reveal()}}); err != nil {
+		if err := b.Submit(
+			ctx,
+			b.at.Path,
+			url.Values{"username": {w.Alice.Name}, "password": {w.Password.Reveal()}},
+		); err != nil {
 			return fmt.Errorf("log in at Bitbucket: %w", err)
 		}
 	}
@@ -67,7 +71,13 @@ func (w *World) Automate(ctx context.Context, b *Browser, rules []Rule) error {
 	return w.automate(ctx, b, w.App, rules, url.Values{"image": {w.Image()}})
 }
 
-func (w *World) automate(ctx context.Context, b *Browser, r *bitbuckettest.Repository, rules []Rule, further url.Values) error {
+func (w *World) automate(
+	ctx context.Context,
+	b *Browser,
+	r *bitbuckettest.Repository,
+	rules []Rule,
+	further url.Values,
+) error {
 	if err := b.Visit(ctx, "/automated-builds/new"); err != nil {
 		return err
 	}
@@ -80,11 +90,21 @@ func (w *World) automate(ctx context.Context, b *Browser, r *bitbuckettest.Repos
 	for i, r := range rules {
 		at := fmt.Sprintf("rules[%d].", i)
 		if i > 0 {
-			if err := b.Submit(ctx, "/automated-builds/new", merge(values, url.Values{"add-rule": {"1"}, "then": nil})); err != nil {
+			if err := b.Submit(
+				ctx,
+				"/automated-builds/new",
+				merge(values, url.Values{"add-rule": {"1"}, "then": nil}),
+			); err != nil {
 				return err
 			}
 		}
-		values[at+"source_type"], values[at+"source"], values[at+"tags"] = []string{r.Type}, []string{r.Source}, []string{r.Tags}
+		values[at+"source_type"], values[at+"source"], values[at+"tags"] = []string{
+			r.Type,
+		}, []string{
+			r.Source,
+		}, []string{
+			r.Tags,
+		}
 	}
 	if err := b.Submit(ctx, "/automated-builds/new", values); err != nil {
 		return err
@@ -106,7 +126,10 @@ func (b *Browser) Follow(ctx context.Context, target string) error {
 
 // Choose opens the link whose text begins with name.
 func (b *Browser) Choose(ctx context.Context, name string) error {
-	link := find(b.page, func(n *html.Node) bool { return n.Data == "a" && strings.HasPrefix(strings.TrimSpace(textOf(n)), name) })
+	link := find(
+		b.page,
+		func(n *html.Node) bool { return n.Data == "a" && strings.HasPrefix(strings.TrimSpace(textOf(n)), name) },
+	)
 	if link == nil {
 		return fmt.Errorf("page %s offers no %s: %s", b.at.Path, name, b.Text())
 	}
@@ -115,7 +138,8 @@ func (b *Browser) Choose(ctx context.Context, name string) error {
 
 // Has reports whether the page has a field of that name.
 func (b *Browser) Has(field string) bool {
-	return b.page != nil && find(b.page, func(n *html.Node) bool { return n.Data == "input" && attr(n, "name") == field }) != nil
+	return b.page != nil &&
+		find(b.page, func(n *html.Node) bool { return n.Data == "input" && attr(n, "name") == field }) != nil
 }
 
 // Path is the path of the page's address.

@@ -56,7 +56,11 @@ func (w *World) SignIn(ctx context.Context, p Person) (*Browser, error) {
 // grant logs a person in at Bitbucket, if they are not, and grants access, if they did not yet.
 func (w *World) grant(ctx context.Context, b *Browser, p Person) error {
 	if b.Has("password") {
-		if err := b.Submit(ctx, b.at.Path, url.Values{"username": {p.Name}, "password": {p.Password.Reveal()}}); err != nil {
+		if err := b.Submit(
+			ctx,
+			b.at.Path,
+			url.Values{"username": {p.Name}, "password": {p.Password.Reveal()}},
+		); err != nil {
 			return fmt.Errorf("log in at Bitbucket as %s: %w", p.Name, err)
 		}
 	}

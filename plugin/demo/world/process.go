@@ -37,7 +37,10 @@ func Processes() ([]Process, error) {
 			continue // it ended, or is the kernel's
 		}
 		dir, _ := os.Readlink(filepath.Join("/proc", entry.Name(), "cwd")) // another user's is hidden
-		all = append(all, Process{ID: id, Args: strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"), Dir: dir})
+		all = append(
+			all,
+			Process{ID: id, Args: strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"), Dir: dir},
+		)
 	}
 	return all, nil
 }
@@ -59,7 +62,10 @@ func (w *World) KillRunner(ctx context.Context, a autobuild.Attempt) error {
 		if err != nil {
 			return false, err
 		}
-		i := slices.IndexFunc(workers, func(p Process) bool { return p.Dir == dir && slices.Contains(p.Args, "runner") })
+		i := slices.IndexFunc(
+			workers,
+			func(p Process) bool { return p.Dir == dir && slices.Contains(p.Args, "runner") },
+		)
 		return i >= 0 && syscall.Kill(workers[i].ID, syscall.SIGKILL) == nil, nil
 	})
 	if err != nil {

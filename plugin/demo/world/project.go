@@ -52,7 +52,12 @@ func (p *Project) Automate(ctx context.Context, b *Browser, rules ...Rule) error
 }
 
 // AutomateWith is Automate with environment variables for build hooks and tests.
-func (p *Project) AutomateWith(ctx context.Context, b *Browser, environment map[string]secret.Secret, rules ...Rule) error {
+func (p *Project) AutomateWith(
+	ctx context.Context,
+	b *Browser,
+	environment map[string]secret.Secret,
+	rules ...Rule,
+) error {
 	values := url.Values{"image": {p.Image}}
 	for i, name := range slices.Sorted(maps.Keys(environment)) {
 		at := fmt.Sprintf("environment[%d].", i)
@@ -74,7 +79,11 @@ func (p *Project) Wait(ctx context.Context, n int, met func([]autobuild.Build) b
 
 // WaitState returns the newest build once it is in one of the states, or ctx ends.
 func (p *Project) WaitState(ctx context.Context, n int, states ...autobuild.State) (autobuild.Build, error) {
-	builds, err := p.Wait(ctx, n, func(builds []autobuild.Build) bool { return slices.Contains(states, builds[0].State) })
+	builds, err := p.Wait(
+		ctx,
+		n,
+		func(builds []autobuild.Build) bool { return slices.Contains(states, builds[0].State) },
+	)
 	if err != nil {
 		return autobuild.Build{}, err
 	}
@@ -98,7 +107,12 @@ func (w *World) checkout(ctx context.Context, r *bitbuckettest.Repository) (*Che
 // maxBuilds is more than any world makes.
 const maxBuilds = 10_000
 
-func (w *World) waitBuilds(ctx context.Context, of func(autobuild.Build) bool, n int, met func([]autobuild.Build) bool) ([]autobuild.Build, error) {
+func (w *World) waitBuilds(
+	ctx context.Context,
+	of func(autobuild.Build) bool,
+	n int,
+	met func([]autobuild.Build) bool,
+) ([]autobuild.Build, error) {
 	s, err := w.Gateway.Store(ctx)
 	if err != nil {
 		return nil, err

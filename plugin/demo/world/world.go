@@ -129,7 +129,10 @@ func (w *World) makeDir(context.Context) error {
 	}
 	w.Dir = dir
 	w.close = append(w.close, func() { _ = os.RemoveAll(dir) }) // a temporary directory that stays harms nobody
-	return os.Chmod(dir, 0o711)                                 //nolint:gosec // runners with users of their own pass through it
+	return os.Chmod(
+		dir,
+		0o711,
+	) //nolint:gosec // runners with users of their own pass through it
 }
 
 func (w *World) startRegistry(ctx context.Context) error {
@@ -143,7 +146,9 @@ func (w *World) startRegistry(ctx context.Context) error {
 
 func (w *World) startBitbucket(ctx context.Context) error {
 	var err error
-	w.Bitbucket, err = bitbuckettest.New(bitbuckettest.Options{Root: filepath.Join(w.Dir, "bitbucket"), AllowPrivateHooks: !w.options.PublicHooksOnly})
+	w.Bitbucket, err = bitbuckettest.New(
+		bitbuckettest.Options{Root: filepath.Join(w.Dir, "bitbucket"), AllowPrivateHooks: !w.options.PublicHooksOnly},
+	)
 	if err != nil {
 		return err
 	}
@@ -177,7 +182,13 @@ func (w *World) startGateway(ctx context.Context) error {
 		}
 	}
 	url := "http://" + addr
-	consumer, err := w.Bitbucket.AddConsumer(w.App.Workspace, url+"/oauth/bitbucket/callback", "account", "repository", "webhook")
+	consumer, err := w.Bitbucket.AddConsumer(
+		w.App.Workspace,
+		url+"/oauth/bitbucket/callback",
+		"account",
+		"repository",
+		"webhook",
+	)
 	if err != nil {
 		return err
 	}
@@ -216,7 +227,11 @@ func (w *World) FurtherGateway(ctx context.Context) (*Gateway, error) {
 	}
 	g := *w.Gateway
 	g.URL, g.Data, g.logFile = "http://"+addr, w.Gateway.Data+"-2", w.Gateway.logFile+"-2"
-	g.environment = append(slices.Clone(g.environment), "SLIPWAY_LISTEN="+addr, "SLIPWAY_DATA="+g.Data) // the last of a name counts
+	g.environment = append(
+		slices.Clone(g.environment),
+		"SLIPWAY_LISTEN="+addr,
+		"SLIPWAY_DATA="+g.Data,
+	) // the last of a name counts
 	if err := g.Start(ctx); err != nil {
 		return nil, err
 	}

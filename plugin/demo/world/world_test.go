@@ -36,7 +36,10 @@ func TestBrowserSubmits(t *testing.T) {
 		got = r.PostForm
 		http.Redirect(w, r, "/saved", http.StatusSeeOther)
 	})
-	mux.HandleFunc("GET /saved", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<p>all\n is <b>saved</b>") })
+	mux.HandleFunc(
+		"GET /saved",
+		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<p>all\n is <b>saved</b>") },
+	)
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	b, err := world.NewBrowser()
@@ -96,7 +99,12 @@ func TestWorld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Automate(ctx, b, world.Rule{Type: "branch", Source: "main", Tags: "latest"}, world.Rule{Type: "tag", Source: "/^v/", Tags: "{sourceref}"}); err != nil {
+	if err := p.Automate(
+		ctx,
+		b,
+		world.Rule{Type: "branch", Source: "main", Tags: "latest"},
+		world.Rule{Type: "tag", Source: "/^v/", Tags: "{sourceref}"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !strings.HasPrefix(hooks[0].URL, w.Gateway.URL) {

@@ -199,7 +199,10 @@ func TestOnlyOurOwnBuildsAreFound(t *testing.T) {
 		"GET", "/builds",
 		respond(fmt.Sprintf(list, `"SLIPWAY_BUILD":"b1","SLIPWAY_ATTEMPT":"2","SLIPWAY_NONCE":"n"`)),
 	)
-	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 2, EngineRef: "acme/builder"}); err != nil {
+	if err := e.Cancel(
+		t.Context(),
+		autobuild.Attempt{BuildID: "b1", Number: 2, EngineRef: "acme/builder"},
+	); err != nil {
 		t.Fatal(err)
 	}
 	if got := e.requests("DELETE"); !slices.Equal(got, []string{"DELETE /api/repos/acme/builder/builds/5"}) {

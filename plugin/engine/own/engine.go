@@ -104,6 +104,9 @@ func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.Pipeli
 
 // Advice says what to check when no pipeline came.
 func (e *Engine) Advice(autobuild.Attempt) string {
-	return fmt.Sprintf("no pipeline of the repository's own asked for it within %s: check that its CI ran one for this commit, "+
-		"that the pipeline has the step with this automated build's id, and that nothing skips the step; then retry the build and run the pipeline again", e.o.Wait)
+	return fmt.Sprintf(
+		"no pipeline of the repository's own asked for it within %s: check that its CI ran one for this commit, "+
+			"that the pipeline has the step with this automated build's id, and that nothing skips the step; then retry the build and run the pipeline again",
+		e.o.Wait,
+	)
 }

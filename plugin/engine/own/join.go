@@ -47,7 +47,9 @@ func (e *Engine) Join(ctx context.Context, token secret.Secret, j autobuild.Join
 	runners := autobuild.NewToken()
 	b, err := e.o.Builds.JoinAttempt(ctx, Name, j, autobuild.TokenHash(runners))
 	if err == nil {
-		logctx.Log(logctx.Build(ctx, b), e.o.Log).WithField("pipeline", j.Pipeline).Info("pipeline of the repository's own joined")
+		logctx.Log(logctx.Build(ctx, b), e.o.Log).
+			WithField("pipeline", j.Pipeline).
+			Info("pipeline of the repository's own joined")
 		return Answer{BuildID: b.ID, Number: b.Number, Token: runners}, nil
 	}
 	if !errors.Is(err, autobuild.ErrNotFound) {
@@ -100,23 +102,49 @@ func judge(a autobuild.AutomatedBuild, j autobuild.Joining, k knowledge, builds 
 	newest := newestOfRules(builds)
 	for _, b := range newest {
 		if b.State == autobuild.Queued || b.State == autobuild.Starting {
-			return Answer{}, &Refusal{strings.TrimSuffix(fmt.Sprintf("build %d of %s is %s: %s", b.Number, what, b.State, b.Detail), ": "), autobuild.ErrNotFound}
+			return Answer{}, &Refusal{
+				strings.TrimSuffix(fmt.Sprintf("build %d of %s is %s: %s", b.Number, what, b.State, b.Detail), ": "),
+				autobuild.ErrNotFound,
+			}
 		}
 	}
 	for _, b := range newest {
 		switch b.State {
 		case autobuild.Failed, autobuild.Errored, autobuild.Cancelled:
 			return Answer{}, &Refusal{
-				fmt.Sprintf("build %d of %s is over, %s (%s): retry it on its page, then run this pipeline again", b.Number, what, b.State, b.Reason), autobuild.ErrConflict}
+				fmt.Sprintf(
+					"build %d of %s is over, %s (%s): retry it on its page, then run this pipeline again",
+					b.Number,
+					what,
+					b.State,
+					b.Reason,
+				),
+				autobuild.ErrConflict,
+			}
 		}
 	}
 	if a.Engine != Name && len(newest) == 0 {
 		return Answer{}, &Refusal{
-			fmt.Sprintf("the automated build of %s runs on the engine %s: choose %s (%s) on its page, or take this step out", a.Repository.FullName, a.Engine, Name, Words), autobuild.ErrConflict}
+			fmt.Sprintf(
+				"the automated build of %s runs on the engine %s: choose %s (%s) on its page, or take this step out",
+				a.Repository.FullName,
+				a.Engine,
+				Name,
+				Words,
+			),
+			autobuild.ErrConflict,
+		}
 	}
 	if !k.isHead && !k.was {
 		return Answer{}, &Refusal{
-			fmt.Sprintf("no build of %s for %s: its push is not known here; either its webhook did not arrive, or it is none of %s", a.Image, what, a.Repository.FullName), autobuild.ErrNotFound}
+			fmt.Sprintf(
+				"no build of %s for %s: its push is not known here; either its webhook did not arrive, or it is none of %s",
+				a.Image,
+				what,
+				a.Repository.FullName,
+			),
+			autobuild.ErrNotFound,
+		}
 	}
 	return Answer{Reason: told(what, newest), Unsure: !k.isHead}, nil
 }

@@ -81,7 +81,11 @@ func (y *yard) start(b autobuild.Build) autobuild.Attempt {
 	a, err := y.store.StartAttempt(y.t.Context(), b.ID, own.Name, "nobody's", y.now.Add(4*time.Hour), 0)
 	must(y.t, err)
 	for range 2 {
-		if ref, err := y.Start(y.t.Context(), autobuild.Pipeline{BuildID: b.ID, Attempt: a.Number}); ref != "" || err != nil {
+		if ref, err := y.Start(
+			y.t.Context(),
+			autobuild.Pipeline{BuildID: b.ID, Attempt: a.Number},
+		); ref != "" ||
+			err != nil {
 			y.t.Errorf("started as %q, %v", ref, err)
 		}
 	}
@@ -90,7 +94,10 @@ func (y *yard) start(b autobuild.Build) autobuild.Attempt {
 
 func (y *yard) end(b autobuild.Build, state autobuild.State, reason autobuild.Reason) {
 	y.t.Helper()
-	_, err := y.store.FinishAttempt(y.t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: state, Reason: reason})
+	_, err := y.store.FinishAttempt(
+		y.t.Context(),
+		store.Finish{BuildID: b.ID, Attempt: 1, State: state, Reason: reason},
+	)
 	must(y.t, err)
 }
 
@@ -121,7 +128,14 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 	if err != nil || again.BuildID != b.ID || again.Token.Equal(first.Token) {
 		t.Fatalf("the second time %+v, %v", again, err)
 	}
-	if _, err := y.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(first.Token)); !errors.Is(err, autobuild.ErrUnauthorized) {
+	if _, err := y.store.AttemptByToken(
+		t.Context(),
+		b.ID,
+		autobuild.TokenHash(first.Token),
+	); !errors.Is(
+		err,
+		autobuild.ErrUnauthorized,
+	) {
 		t.Errorf("the first token still opens: %v", err)
 	}
 	a, err := y.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(again.Token))
@@ -130,7 +144,11 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 	}
 	refused(t, y, 1, "ci/8", autobuild.ErrNotFound, "is starting") // a replay by another pipeline
 	must(t, y.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
-	if got, err := y.join(1, "ci/8"); err != nil || got.BuildID != "" || !strings.Contains(got.Reason, "running in another pipeline") || got.Unsure {
+	if got, err := y.join(
+		1,
+		"ci/8",
+	); err != nil || got.BuildID != "" || !strings.Contains(got.Reason, "running in another pipeline") ||
+		got.Unsure {
 		t.Errorf("after the claim another pipeline gets %+v, %v", got, err)
 	}
 }
@@ -153,7 +171,12 @@ func TestOnlyTheAutomatedBuildsTokenJoins(t *testing.T) {
 		"no token": {y.build.ID, ""}, "a wrong one": {y.build.ID, "guess"}, "another automated build's": {y.build.ID, "other's"},
 		"its own at another one": {other.ID, token}, "its hash": {y.build.ID, autobuild.TokenHash(secret.New(token))}, "of nothing": {"unknown", token},
 	} {
-		j := autobuild.Joining{AutomatedBuildID: ask[0], Ref: storetest.Main(), Commit: storetest.Commit(1), Pipeline: "ci/1"}
+		j := autobuild.Joining{
+			AutomatedBuildID: ask[0],
+			Ref:              storetest.Main(),
+			Commit:           storetest.Commit(1),
+			Pipeline:         "ci/1",
+		}
 		if got, err := y.Join(t.Context(), secret.New(ask[1]), j); !errors.Is(err, autobuild.ErrUnauthorized) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
@@ -168,7 +191,11 @@ func TestNothingToBuildIsToldFromNothingKnown(t *testing.T) {
 		t.Errorf("refs were looked at %d times, want once", y.looked)
 	}
 	y.push(0, 1, false)
-	if got, err := y.join(1, "ci/1"); err != nil || got.BuildID != "" || got.Unsure || !strings.Contains(got.Reason, "no rule of the automated build") {
+	if got, err := y.join(
+		1,
+		"ci/1",
+	); err != nil || got.BuildID != "" || got.Unsure ||
+		!strings.Contains(got.Reason, "no rule of the automated build") {
 		t.Errorf("what no rule builds: %+v, %v", got, err)
 	}
 	y.push(1, 2, false)
@@ -203,7 +230,11 @@ func TestEveryRuleOfAPushIsBuiltInTurn(t *testing.T) {
 		must(t, y.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
 		y.end(b, autobuild.Succeeded, "")
 	}
-	if got, err := y.join(1, "ci/1"); err != nil || got.BuildID != "" || !strings.Contains(got.Reason, "has succeeded, build") {
+	if got, err := y.join(
+		1,
+		"ci/1",
+	); err != nil || got.BuildID != "" ||
+		!strings.Contains(got.Reason, "has succeeded, build") {
 		t.Errorf("when all are built: %+v, %v", got, err)
 	}
 }
@@ -263,7 +294,10 @@ func TestStatesFollowFromTimes(t *testing.T) {
 	must(t, y.store.ClaimAttempt(t.Context(), a.BuildID, 1, "runner"))
 	pass(time.Hour, autobuild.PipelineRunning)
 	must(t, y.Cancel(t.Context(), a))
-	if advice := y.Advice(a); !strings.Contains(advice, "within 1h0m0s") || !strings.Contains(advice, "check that its CI ran one") {
+	if advice := y.Advice(
+		a,
+	); !strings.Contains(advice, "within 1h0m0s") ||
+		!strings.Contains(advice, "check that its CI ran one") {
 		t.Errorf("the advice is %q", advice)
 	}
 }

@@ -56,7 +56,14 @@ func (p *pipeline) step(on ci, ref, commit string, further ...string) (output st
 	cmd := exec.CommandContext(p.House.Context, os.Args[0])
 	cmd.Dir = p.t.TempDir()
 	cmd.Env = slices.Concat([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + p.t.TempDir(), "TMPDIR=" + p.t.TempDir(), "PLUGIN_GATEWAY=" + p.House.Gateway.URL, "PLUGIN_AUTOMATED_BUILD=" + p.id, "PLUGIN_TOKEN=" + p.token,
+		"PATH=" + os.Getenv(
+			"PATH",
+		),
+		"HOME=" + p.t.TempDir(),
+		"TMPDIR=" + p.t.TempDir(),
+		"PLUGIN_GATEWAY=" + p.House.Gateway.URL,
+		"PLUGIN_AUTOMATED_BUILD=" + p.id,
+		"PLUGIN_TOKEN=" + p.token,
 	}, on("https://ci.example.com/acme/app/17", ref, commit), further)
 	out, err := cmd.CombinedOutput()
 	if strings.Contains(string(out), p.token) {
@@ -205,7 +212,12 @@ func TestAStepOfAPushThatWasNotTold(t *testing.T) {
 	})
 	commit := p.Commit("Untold", h.Dockerfile("untold"))
 	p.Push("main")
-	if output, err := p.step(drone, "refs/heads/main", commit); err != nil || !strings.Contains(output, "waiting: no build of") {
+	if output, err := p.step(
+		drone,
+		"refs/heads/main",
+		commit,
+	); err != nil ||
+		!strings.Contains(output, "waiting: no build of") {
 		t.Fatalf("the step: %v\n%s", err, output)
 	}
 	p.Holds("latest", p.End(1, autobuild.Succeeded), "untold")
@@ -223,7 +235,8 @@ func TestAStepPushesWithTheSecretsOfItsCI(t *testing.T) {
 	commit := p.Commit("Without a login", h.Dockerfile("without a login"))
 	p.Push("main")
 	output, err := p.step(drone, "refs/heads/main", commit, "PLUGIN_INSECURE=true")
-	if want := "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"; err == nil || !strings.Contains(output, want) {
+	if want := "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"; err == nil ||
+		!strings.Contains(output, want) {
 		t.Errorf("a step without a login: got %v, want %q in\n%s", err, want, output)
 	}
 	password := h.RegistryPassword().Reveal()

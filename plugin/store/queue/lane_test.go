@@ -74,7 +74,8 @@ func TestATaskBehindAPostponedOneWaits(t *testing.T) {
 	}
 	stop() // stop waits until the results are stored
 	var due int
-	if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).Scan(&due); err != nil ||
+	if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).
+		Scan(&due); err != nil ||
 		due != 0 {
 		t.Errorf("%d tasks are due, error %v", due, err)
 	}
@@ -92,7 +93,8 @@ func TestI13OneTaskOfALaneIsDue(t *testing.T) {
 	q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
 	due := func() (n int) {
 		t.Helper()
-		if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).Scan(&n); err != nil {
+		if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).
+			Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n

@@ -15,7 +15,8 @@ import (
 func buildSucceeds(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, attempt := Started(t, s, a, "", Commit(1))
-	if attempt.Number != 1 || attempt.State != autobuild.Starting || attempt.Engine != "embedded" || attempt.Deadline.IsZero() {
+	if attempt.Number != 1 || attempt.State != autobuild.Starting || attempt.Engine != "embedded" ||
+		attempt.Deadline.IsZero() {
 		t.Errorf("attempt %+v", attempt)
 	}
 	must(t, s.SetEngineRef(t.Context(), b.ID, 1, "engine-1"))
@@ -25,21 +26,29 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	}
 	stages := []autobuild.Stage{{Name: "fetch", StartedAt: time.UnixMilli(1000).UTC()}}
 	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 2, Stages: stages, Digest: "sha256:abc"}))
-	finished, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42})
+	finished, err := s.FinishAttempt(
+		t.Context(),
+		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42},
+	)
 	must(t, err)
 	stored, err := s.Build(t.Context(), b.ID)
 	must(t, err)
 	if diff := cmp.Diff(finished, stored); diff != "" {
 		t.Errorf("returned and stored build differ (-returned +stored):\n%s", diff)
 	}
-	if stored.State != autobuild.Succeeded || stored.Digest != "sha256:abc" || stored.Size != 42 || stored.StartedAt.IsZero() || stored.FinishedAt.IsZero() || stored.Attempt != 1 {
+	if stored.State != autobuild.Succeeded || stored.Digest != "sha256:abc" || stored.Size != 42 ||
+		stored.StartedAt.IsZero() ||
+		stored.FinishedAt.IsZero() ||
+		stored.Attempt != 1 {
 		t.Errorf("build %+v", stored)
 	}
 	if diff := cmp.Diff(stages, stored.Stages); diff != "" {
 		t.Errorf("stages (-want +got):\n%s", diff)
 	}
 	all, err := s.Attempts(t.Context(), b.ID)
-	if err != nil || len(all) != 1 || all[0].EngineRef != "engine-1" || all[0].State != autobuild.Succeeded || all[0].FinishedAt.IsZero() || all[0].HeartbeatAt.IsZero() {
+	if err != nil || len(all) != 1 || all[0].EngineRef != "engine-1" || all[0].State != autobuild.Succeeded ||
+		all[0].FinishedAt.IsZero() ||
+		all[0].HeartbeatAt.IsZero() {
 		t.Errorf("error %v, attempts %+v", err, all)
 	}
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 0 || err != nil {
@@ -50,7 +59,13 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 func buildRetries(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	lost := store.Finish{BuildID: b.ID, State: autobuild.Errored, Reason: autobuild.ReasonLost, Detail: "the runner went silent", Retry: true}
+	lost := store.Finish{
+		BuildID: b.ID,
+		State:   autobuild.Errored,
+		Reason:  autobuild.ReasonLost,
+		Detail:  "the runner went silent",
+		Retry:   true,
+	}
 	for number := 1; number < autobuild.MaxAttempts; number++ {
 		lost.Attempt = number
 		again, err := s.FinishAttempt(t.Context(), lost)
@@ -58,7 +73,12 @@ func buildRetries(t *testing.T, s *store.Store) {
 		if again.State != autobuild.Queued || again.Attempt != number || again.Reason != "" {
 			t.Fatalf("after attempt %d: %+v", number, again)
 		}
-		if ended, err := s.Attempt(t.Context(), b.ID, number); err != nil || ended.State != autobuild.Errored || ended.Reason != autobuild.ReasonLost {
+		if ended, err := s.Attempt(
+			t.Context(),
+			b.ID,
+			number,
+		); err != nil || ended.State != autobuild.Errored ||
+			ended.Reason != autobuild.ReasonLost {
 			t.Errorf("attempt %+v, error %v", ended, err)
 		}
 		if next := Start(t.Context(), t, s, b.ID); next.Number != number+1 {
@@ -86,7 +106,10 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 	if _, err := s.RetryBuild(t.Context(), b.ID, "jo"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("retry of a build under way: %v", err)
 	}
-	_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild})
+	_, err := s.FinishAttempt(
+		t.Context(),
+		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild},
+	)
 	must(t, err)
 	again, err := s.RetryBuild(t.Context(), b.ID, "jo")
 	if err != nil || again.State != autobuild.Queued || !again.FinishedAt.IsZero() || again.Reason != "" {
@@ -96,7 +119,10 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 		if attempt := Start(t.Context(), t, s, b.ID); attempt.Number != number {
 			t.Errorf("attempt %d, want %d", attempt.Number, number)
 		}
-		again, err = s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true})
+		again, err = s.FinishAttempt(
+			t.Context(),
+			store.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true},
+		)
 		must(t, err)
 	}
 	if again.State != autobuild.Errored {
@@ -109,13 +135,25 @@ func cancelQueued(t *testing.T, s *store.Store) {
 	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
 	cancelled, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "by jo")
-	if err != nil || cancelled.State != autobuild.Cancelled || cancelled.Reason != autobuild.ReasonUser || cancelled.Detail != "by jo" || cancelled.FinishedAt.IsZero() {
+	if err != nil || cancelled.State != autobuild.Cancelled || cancelled.Reason != autobuild.ReasonUser ||
+		cancelled.Detail != "by jo" ||
+		cancelled.FinishedAt.IsZero() {
 		t.Errorf("error %v, build %+v", err, cancelled)
 	}
 	if _, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, ""); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("cancelled twice: %v", err)
 	}
-	if _, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h", time.Now(), 0); !errors.Is(err, autobuild.ErrConflict) {
+	if _, err := s.StartAttempt(
+		t.Context(),
+		b.ID,
+		"embedded",
+		"h",
+		time.Now(),
+		0,
+	); !errors.Is(
+		err,
+		autobuild.ErrConflict,
+	) {
 		t.Errorf("started after cancel: %v", err)
 	}
 }
@@ -142,7 +180,8 @@ func cancelRunning(t *testing.T, s *store.Store) {
 	_, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonTimeout, "too long")
 	must(t, err)
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
-	if err != nil || attempt.State != autobuild.Cancelled || attempt.Reason != autobuild.ReasonTimeout || attempt.FinishedAt.IsZero() {
+	if err != nil || attempt.State != autobuild.Cancelled || attempt.Reason != autobuild.ReasonTimeout ||
+		attempt.FinishedAt.IsZero() {
 		t.Errorf("error %v, attempt %+v", err, attempt)
 	}
 	_, finishErr := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
@@ -195,7 +234,10 @@ func olderFirst(t *testing.T, s *store.Store) {
 	must(t, err)
 	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
 	must(t, err)
-	again, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(2), autobuild.CauseManual)) // as new as the newest push
+	again, _, err := s.CreateBuild(
+		t.Context(),
+		Draft(a, Main(), Commit(2), autobuild.CauseManual),
+	) // as new as the newest push
 	must(t, err)
 	tag, err := s.Plan(t.Context(), Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}, "", Commit(2)))
 	must(t, err)
@@ -221,7 +263,10 @@ func fewerFirst(t *testing.T, s *store.Store) {
 	n := 0
 	queue := func(a autobuild.AutomatedBuild) autobuild.Build {
 		n++
-		b, _, err := s.CreateBuild(t.Context(), Draft(a, autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", n)}, Commit(n), autobuild.CauseManual))
+		b, _, err := s.CreateBuild(
+			t.Context(),
+			Draft(a, autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", n)}, Commit(n), autobuild.CauseManual),
+		)
 		must(t, err)
 		return b
 	}
@@ -264,8 +309,28 @@ func eventsOnce(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
-	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 3, Digest: "sha256:new", Stages: []autobuild.Stage{{Name: "fetch"}, {Name: "build"}}}))
-	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []autobuild.Stage{{Name: "fetch"}}}))
+	must(
+		t,
+		s.RecordEvents(
+			t.Context(),
+			b.ID,
+			1,
+			store.EventRecord{
+				Seq:    3,
+				Digest: "sha256:new",
+				Stages: []autobuild.Stage{{Name: "fetch"}, {Name: "build"}},
+			},
+		),
+	)
+	must(
+		t,
+		s.RecordEvents(
+			t.Context(),
+			b.ID,
+			1,
+			store.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []autobuild.Stage{{Name: "fetch"}}},
+		),
+	)
 	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{})) // a heartbeat
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
 	if err != nil || attempt.EventSeq != 3 || attempt.Digest != "sha256:new" {
@@ -293,9 +358,17 @@ func tokens(t *testing.T, s *store.Store) {
 			t.Errorf("token %q: %v", wrong, err)
 		}
 	}
-	_, err = s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true})
+	_, err = s.FinishAttempt(
+		t.Context(),
+		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true},
+	)
 	must(t, err)
-	if got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID); !errors.Is(err, autobuild.ErrFenced) || got.State != autobuild.Errored {
+	if got, err := s.AttemptByToken(
+		t.Context(),
+		b.ID,
+		"hash-"+b.ID,
+	); !errors.Is(err, autobuild.ErrFenced) ||
+		got.State != autobuild.Errored {
 		t.Errorf("an attempt that is over: %+v, error %v", got, err)
 	}
 }

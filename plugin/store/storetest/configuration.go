@@ -15,11 +15,28 @@ import (
 
 func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	want := autobuild.AutomatedBuild{
-		AccountID: "a1", Repository: Repository("app"), Image: "registry.example.com/acme/app", Engine: "drone", Autotest: autobuild.AutotestAll, CreatedBy: "jo",
+		AccountID:   "a1",
+		Repository:  Repository("app"),
+		Image:       "registry.example.com/acme/app",
+		Engine:      "drone",
+		Autotest:    autobuild.AutotestAll,
+		CreatedBy:   "jo",
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("t0ps3cret"), "EMPTY": {}},
 		Rules: []autobuild.Rule{
-			{ID: "releases", SourceType: autobuild.Tag, Source: `/^v(.*)$/`, Tags: `{\1}`, Context: "/svc", Dockerfile: "Dockerfile.prod", Autobuild: true,
-				BuildArgs: map[string]string{"V": "{sourceref}"}, Platforms: []string{"linux/arm64"}, Paths: []string{"svc/**"}},
+			{
+				ID:         "releases",
+				SourceType: autobuild.Tag,
+				Source:     `/^v(.*)$/`,
+				Tags:       `{\1}`,
+				Context:    "/svc",
+				Dockerfile: "Dockerfile.prod",
+				Autobuild:  true,
+				BuildArgs: map[string]string{
+					"V": "{sourceref}",
+				},
+				Platforms: []string{"linux/arm64"},
+				Paths:     []string{"svc/**"},
+			},
 			autobuild.DefaultRule("main"),
 		},
 	}
@@ -38,7 +55,8 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	}
 	read.Rules, read.Environment = read.Rules[1:], nil
 	changed, err := s.SaveAutomatedBuild(t.Context(), read)
-	if err != nil || len(changed.Rules) != 1 || len(changed.Environment) != 0 || !changed.CreatedAt.Equal(saved.CreatedAt) {
+	if err != nil || len(changed.Rules) != 1 || len(changed.Environment) != 0 ||
+		!changed.CreatedAt.Equal(saved.CreatedAt) {
 		t.Errorf("error %v, changed %+v", err, changed)
 	}
 	read.Rules = []autobuild.Rule{{ID: "twice"}, {ID: "twice"}}
@@ -112,8 +130,17 @@ func rename(t *testing.T, s *store.Store) {
 
 func hookRoundTrip(t *testing.T, s *store.Store) {
 	want := autobuild.Hook{
-		AccountID: "a1", Repository: Repository("app"), RemoteID: "{hook}", Secret: secret.New("current"), PreviousSecret: secret.New("before"),
-		PreviousUntil: time.UnixMilli(5000).UTC(), SecretVersion: 1, SecretWritten: 1, State: autobuild.HookPolled, Problem: "not an administrator",
+		AccountID:      "a1",
+		Repository:     Repository("app"),
+		RemoteID:       "{hook}",
+		Secret:         secret.New("current"),
+		PreviousSecret: secret.New("before"),
+		PreviousUntil: time.UnixMilli(5000).
+			UTC(),
+		SecretVersion: 1,
+		SecretWritten: 1,
+		State:         autobuild.HookPolled,
+		Problem:       "not an administrator",
 	}
 	saved, err := s.SaveHook(t.Context(), want)
 	must(t, err)
@@ -127,7 +154,13 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: want.Repository}); !errors.Is(err, autobuild.ErrConflict) {
+	if _, err := s.SaveHook(
+		t.Context(),
+		autobuild.Hook{Repository: want.Repository},
+	); !errors.Is(
+		err,
+		autobuild.ErrConflict,
+	) {
 		t.Errorf("a second hook of the repository: %v", err)
 	}
 	if all, err := s.Hooks(t.Context()); len(all) != 1 || err != nil {
@@ -143,7 +176,14 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 }
 
 func providerNames(t *testing.T, s *store.Store) {
-	want := autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org", ClientID: "key", ClientSecret: secret.New("s3cret")}
+	want := autobuild.Provider{
+		Kind:         autobuild.Cloud,
+		Name:         "cloud",
+		WebURL:       "https://bitbucket.org",
+		APIURL:       "https://api.bitbucket.org",
+		ClientID:     "key",
+		ClientSecret: secret.New("s3cret"),
+	}
 	saved, err := s.SaveProvider(t.Context(), want)
 	must(t, err)
 	want.ID = saved.ID
@@ -151,7 +191,13 @@ func providerNames(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
-	if _, err := s.SaveProvider(t.Context(), autobuild.Provider{Name: "cloud"}); !errors.Is(err, autobuild.ErrConflict) {
+	if _, err := s.SaveProvider(
+		t.Context(),
+		autobuild.Provider{Name: "cloud"},
+	); !errors.Is(
+		err,
+		autobuild.ErrConflict,
+	) {
 		t.Errorf("a second one of that name: %v", err)
 	}
 	if all, err := s.Providers(t.Context()); len(all) != 1 || err != nil {
@@ -161,15 +207,31 @@ func providerNames(t *testing.T, s *store.Store) {
 
 func tokenRefresh(t *testing.T, s *store.Store) {
 	saved, err := s.SaveAccount(t.Context(), autobuild.Account{
-		ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: "u", Name: "jo", Scopes: []string{"account", "webhook"},
-		AccessToken: secret.New("access1"), RefreshToken: secret.New("refresh1"),
+		ProviderID:   "cloud",
+		Kind:         autobuild.AccountOAuth,
+		UserID:       "u",
+		Name:         "jo",
+		Scopes:       []string{"account", "webhook"},
+		AccessToken:  secret.New("access1"),
+		RefreshToken: secret.New("refresh1"),
 	})
 	must(t, err)
 	expires := time.UnixMilli(9000).UTC()
-	got, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("access2"), secret.New("refresh2"), expires)
+	got, err := s.UpdateTokens(
+		t.Context(),
+		saved.ID,
+		saved.Version,
+		secret.New("access2"),
+		secret.New("refresh2"),
+		expires,
+	)
 	must(t, err)
 	want := saved
-	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New("access2"), secret.New("refresh2"), expires, saved.Version+1
+	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New(
+		"access2",
+	), secret.New(
+		"refresh2",
+	), expires, saved.Version+1
 	read, err := s.Account(t.Context(), saved.ID)
 	must(t, err)
 	for what, got := range map[string]autobuild.Account{"returned": got, "read": read} {
@@ -177,10 +239,30 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
-	if _, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("x"), secret.New("y"), expires); !errors.Is(err, autobuild.ErrConflict) {
+	if _, err := s.UpdateTokens(
+		t.Context(),
+		saved.ID,
+		saved.Version,
+		secret.New("x"),
+		secret.New("y"),
+		expires,
+	); !errors.Is(
+		err,
+		autobuild.ErrConflict,
+	) {
 		t.Errorf("refreshed from an old version: %v", err)
 	}
-	if _, err := s.UpdateTokens(t.Context(), "none", 1, secret.New("x"), secret.New("y"), expires); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := s.UpdateTokens(
+		t.Context(),
+		"none",
+		1,
+		secret.New("x"),
+		secret.New("y"),
+		expires,
+	); !errors.Is(
+		err,
+		autobuild.ErrNotFound,
+	) {
 		t.Errorf("an account that is not: %v", err)
 	}
 }
@@ -200,10 +282,20 @@ func accountBreaks(t *testing.T, s *store.Store) {
 		t.Errorf("an account that is not: %v", err)
 	}
 	must(t, s.BreakAccount(t.Context(), linked.ID, linked.Version, "revoked"))
-	if all, err := s.Accounts(t.Context()); err != nil || len(all) != 1 || all[0].State != autobuild.AccountBroken || all[0].Problem != "revoked" {
+	if all, err := s.Accounts(
+		t.Context(),
+	); err != nil || len(all) != 1 || all[0].State != autobuild.AccountBroken ||
+		all[0].Problem != "revoked" {
 		t.Errorf("error %v, accounts %+v", err, all)
 	}
-	mended, err := s.UpdateTokens(t.Context(), linked.ID, linked.Version, secret.New("x"), secret.New("y"), time.UnixMilli(9000))
+	mended, err := s.UpdateTokens(
+		t.Context(),
+		linked.ID,
+		linked.Version,
+		secret.New("x"),
+		secret.New("y"),
+		time.UnixMilli(9000),
+	)
 	if err != nil || mended.State != autobuild.AccountLinked || mended.Problem != "" {
 		t.Errorf("error %v, %s %q", err, mended.State, mended.Problem)
 	}
@@ -212,7 +304,10 @@ func accountBreaks(t *testing.T, s *store.Store) {
 func accountInUse(t *testing.T, s *store.Store) {
 	account, err := s.SaveAccount(t.Context(), autobuild.Account{Name: "jo"})
 	must(t, err)
-	a, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")})
+	a, err := s.SaveAutomatedBuild(
+		t.Context(),
+		autobuild.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")},
+	)
 	must(t, err)
 	if err := s.DeleteAccount(t.Context(), account.ID); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("deleted while in use: %v", err)

@@ -24,7 +24,13 @@ func (c *Clock) Add(d time.Duration) { c.now = c.now.Add(d) }
 
 // Repository is a repository with a name of its own.
 func Repository(name string) autobuild.Repository {
-	return autobuild.Repository{ProviderID: "cloud", ID: "{" + name + "}", WorkspaceID: "{acme}", FullName: "acme/" + name, DefaultBranch: "main"}
+	return autobuild.Repository{
+		ProviderID:    "cloud",
+		ID:            "{" + name + "}",
+		WorkspaceID:   "{acme}",
+		FullName:      "acme/" + name,
+		DefaultBranch: "main",
+	}
 }
 
 // Main is the ref that most tests push.
@@ -37,8 +43,12 @@ func Commit(n int) string { return fmt.Sprintf("%040x", n) }
 func AutomatedBuild(t testing.TB, s *store.Store, r autobuild.Repository) autobuild.AutomatedBuild {
 	t.Helper()
 	saved, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
-		AccountID: "account", Repository: r, Image: "registry.example.com/" + r.FullName, Engine: "embedded", Autotest: autobuild.AutotestOff,
-		Rules: []autobuild.Rule{autobuild.DefaultRule("main")},
+		AccountID:  "account",
+		Repository: r,
+		Image:      "registry.example.com/" + r.FullName,
+		Engine:     "embedded",
+		Autotest:   autobuild.AutotestOff,
+		Rules:      []autobuild.Rule{autobuild.DefaultRule("main")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -61,14 +71,29 @@ func Push(a autobuild.AutomatedBuild, ref autobuild.Ref, from, to string) autobu
 		Transition: autobuild.Transition{Repository: a.Repository, Ref: ref, Old: from, New: to},
 		Outcome: autobuild.Outcome{
 			Change: autobuild.Change{Kind: ref.Kind, Name: ref.Name, Action: autobuild.Updated, Old: from, Commit: to},
-			Rules:  []autobuild.RuleAnswer{{AutomatedBuildID: a.ID, Decision: autobuild.Decision{Rule: a.Rules[0].ID, Build: true, Publish: true, Tags: []string{"latest"}}}},
+			Rules: []autobuild.RuleAnswer{
+				{
+					AutomatedBuildID: a.ID,
+					Decision: autobuild.Decision{
+						Rule:    a.Rules[0].ID,
+						Build:   true,
+						Publish: true,
+						Tags:    []string{"latest"},
+					},
+				},
+			},
 		},
 		Builds: []autobuild.Build{Draft(a, ref, to, autobuild.CausePush)},
 	}}}
 }
 
 // Started stores a push of a commit and starts its build's first attempt.
-func Started(t testing.TB, s *store.Store, a autobuild.AutomatedBuild, from, to string) (autobuild.Build, autobuild.Attempt) {
+func Started(
+	t testing.TB,
+	s *store.Store,
+	a autobuild.AutomatedBuild,
+	from, to string,
+) (autobuild.Build, autobuild.Attempt) {
 	t.Helper()
 	builds, err := s.Plan(t.Context(), Push(a, Main(), from, to))
 	if err != nil {

@@ -67,7 +67,15 @@ func joins(t *testing.T, s *store.Store) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := s.JoinAttempt(ctx, "own", join(a, Commit(1), "ci#1"), "stolen"); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := s.JoinAttempt(
+		ctx,
+		"own",
+		join(a, Commit(1), "ci#1"),
+		"stolen",
+	); !errors.Is(
+		err,
+		autobuild.ErrNotFound,
+	) {
 		t.Errorf("an attempt on another engine: %v", err)
 	}
 	take := func(pipeline, token string, want autobuild.Build) {
@@ -83,14 +91,27 @@ func joins(t *testing.T, s *store.Store) {
 	if _, err := s.AttemptByToken(ctx, first.ID, "token-1"); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("the first token after another was made: %v", err)
 	}
-	if got, err := s.AttemptByToken(ctx, first.ID, "token-3"); err != nil || got.EngineRef != "ci#1" || got.HeartbeatAt.IsZero() {
+	if got, err := s.AttemptByToken(
+		ctx,
+		first.ID,
+		"token-3",
+	); err != nil || got.EngineRef != "ci#1" ||
+		got.HeartbeatAt.IsZero() {
 		t.Errorf("the attempt is %+v, %v", got, err)
 	}
 	must(t, s.ClaimAttempt(ctx, first.ID, 1, "runner"))
 	_, err = s.CancelBuild(ctx, second.ID, autobuild.ReasonUser, "cancelled")
 	must(t, err)
 	for _, pipeline := range []string{"ci#1", "ci#2", "ci#3"} {
-		if b, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), pipeline), "late"); !errors.Is(err, autobuild.ErrNotFound) {
+		if b, err := s.JoinAttempt(
+			ctx,
+			"embedded",
+			join(a, Commit(1), pipeline),
+			"late",
+		); !errors.Is(
+			err,
+			autobuild.ErrNotFound,
+		) {
 			t.Errorf("after a claim and a cancel %s gets build %d, %v", pipeline, b.Number, err)
 		}
 	}
@@ -103,9 +124,20 @@ func joinRetried(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	_, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), "ci#1"), "old")
 	must(t, err)
-	_, err = s.FinishAttempt(ctx, store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true})
+	_, err = s.FinishAttempt(
+		ctx,
+		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true},
+	)
 	must(t, err)
-	if _, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), "ci#1"), "late"); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := s.JoinAttempt(
+		ctx,
+		"embedded",
+		join(a, Commit(1), "ci#1"),
+		"late",
+	); !errors.Is(
+		err,
+		autobuild.ErrNotFound,
+	) {
 		t.Errorf("while the next attempt is not there: %v", err)
 	}
 	_, err = s.StartAttempt(ctx, b.ID, "embedded", "nobody's", time.Now().Add(time.Hour), 0)

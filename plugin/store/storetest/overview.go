@@ -16,7 +16,9 @@ import (
 // overviewOfNothing needs no rows to count.
 func overviewOfNothing(t *testing.T, s *store.Store) {
 	got, err := s.Overview(t.Context())
-	want := store.Overview{Accounts: map[autobuild.AccountState]int{autobuild.AccountLinked: 0, autobuild.AccountBroken: 0}}
+	want := store.Overview{
+		Accounts: map[autobuild.AccountState]int{autobuild.AccountLinked: 0, autobuild.AccountBroken: 0},
+	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
@@ -57,7 +59,11 @@ func overviewCounts(t *testing.T, s *store.Store) {
 			{Engine: "embedded", State: autobuild.Starting, Count: 1, Oldest: starting.CreatedAt},
 		},
 		Tasks: []store.TaskCount{
-			{Kind: store.TaskDispatch, State: "waiting", Count: 3}, // nobody works here: those of the started builds are there yet
+			{
+				Kind:  store.TaskDispatch,
+				State: "waiting",
+				Count: 3,
+			}, // nobody works here: those of the started builds are there yet
 			{Kind: store.TaskPlan, State: "waiting", Count: 2},
 			{Kind: store.TaskReport, State: "waiting", Count: 3},
 		},

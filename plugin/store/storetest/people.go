@@ -15,7 +15,10 @@ import (
 )
 
 func sessions(t *testing.T, s *store.Store) {
-	u, err := s.SaveUser(t.Context(), autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone})
+	u, err := s.SaveUser(
+		t.Context(),
+		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone},
+	)
 	must(t, err)
 	u.Role = autobuild.RoleAdmin
 	changed, err := s.SaveUser(t.Context(), u)
@@ -25,7 +28,13 @@ func sessions(t *testing.T, s *store.Store) {
 	if byRemote, err := s.UserByRemote(t.Context(), "cloud", "{jo}"); err != nil || byRemote.ID != u.ID {
 		t.Errorf("error %v, user %+v", err, byRemote)
 	}
-	if _, err := s.SaveUser(t.Context(), autobuild.User{ProviderID: "cloud", RemoteID: "{jo}"}); !errors.Is(err, autobuild.ErrConflict) {
+	if _, err := s.SaveUser(
+		t.Context(),
+		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}"},
+	); !errors.Is(
+		err,
+		autobuild.ErrConflict,
+	) {
 		t.Errorf("a second user with that identity: %v", err)
 	}
 	for range 2 { // identities not taken yet do not collide
@@ -35,8 +44,17 @@ func sessions(t *testing.T, s *store.Store) {
 	if all, err := s.Users(t.Context()); len(all) != 3 || err != nil {
 		t.Errorf("error %v, users %+v", err, all)
 	}
-	must(t, s.CreateSession(t.Context(), autobuild.Session{ID: "old", UserID: u.ID, ExpiresAt: time.Now().Add(-time.Second)}))
-	must(t, s.CreateSession(t.Context(), autobuild.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	must(
+		t,
+		s.CreateSession(
+			t.Context(),
+			autobuild.Session{ID: "old", UserID: u.ID, ExpiresAt: time.Now().Add(-time.Second)},
+		),
+	)
+	must(
+		t,
+		s.CreateSession(t.Context(), autobuild.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}),
+	)
 	if got, err := s.SessionUser(t.Context(), "new"); err != nil || got.ID != u.ID {
 		t.Errorf("error %v, user %+v", err, got)
 	}
@@ -49,10 +67,20 @@ func sessions(t *testing.T, s *store.Store) {
 }
 
 func oauthFlow(t *testing.T, s *store.Store) {
-	want := autobuild.OAuthFlow{State: "state", BrowserID: "browser", ProviderID: "cloud", UserID: "u", CodeVerifier: secret.New("verifier"), ReturnTo: "/x",
-		ExpiresAt: time.Now().Add(time.Minute).UTC().Truncate(time.Millisecond)}
+	want := autobuild.OAuthFlow{
+		State:        "state",
+		BrowserID:    "browser",
+		ProviderID:   "cloud",
+		UserID:       "u",
+		CodeVerifier: secret.New("verifier"),
+		ReturnTo:     "/x",
+		ExpiresAt:    time.Now().Add(time.Minute).UTC().Truncate(time.Millisecond),
+	}
 	must(t, s.SaveOAuthFlow(t.Context(), want))
-	must(t, s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}))
+	must(
+		t,
+		s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}),
+	)
 	got, err := s.TakeOAuthFlow(t.Context(), "state")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
@@ -140,7 +168,14 @@ func firstToken(t *testing.T, s *store.Store) {
 	admin.ProviderID, admin.RemoteID = "cloud", "{jo}"
 	_, err = s.SaveUser(t.Context(), admin)
 	must(t, err)
-	if err := s.CreateFirstToken(t.Context(), "late", time.Now().Add(time.Hour)); !errors.Is(err, autobuild.ErrConflict) {
+	if err := s.CreateFirstToken(
+		t.Context(),
+		"late",
+		time.Now().Add(time.Hour),
+	); !errors.Is(
+		err,
+		autobuild.ErrConflict,
+	) {
 		t.Errorf("a token while there is an administrator who can sign in: %v", err)
 	}
 }

@@ -16,12 +16,20 @@ func refBaseline(t *testing.T, s *store.Store) {
 		t.Errorf("a ref never seen: %v", err)
 	}
 	for _, commit := range []string{Commit(1), Commit(2)} { // the second one must change nothing
-		if err := s.BaselineRefs(t.Context(), r, []autobuild.Head{{Ref: Main(), Commit: autobuild.Commit{Hash: commit}}}); err != nil {
+		if err := s.BaselineRefs(
+			t.Context(),
+			r,
+			[]autobuild.Head{{Ref: Main(), Commit: autobuild.Commit{Hash: commit}}},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
 	states, err := s.RefStates(t.Context(), r)
-	if diff := cmp.Diff(map[autobuild.Ref]autobuild.RefState{Main(): {Head: Commit(1)}}, states); diff != "" || err != nil {
+	if diff := cmp.Diff(
+		map[autobuild.Ref]autobuild.RefState{Main(): {Head: Commit(1)}},
+		states,
+	); diff != "" ||
+		err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
 	seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: r, Ref: Main(), New: Commit(1)})
@@ -52,7 +60,10 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
 	for old, want := range map[string]bool{A: true, Commit(9): false} {
-		seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B})
+		seen, err := s.TransitionSeen(
+			t.Context(),
+			autobuild.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B},
+		)
 		if seen != want || err != nil {
 			t.Errorf("%s→B seen: %v, error %v", old, seen, err)
 		}
@@ -123,7 +134,10 @@ func planOutcome(t *testing.T, s *store.Store) {
 	}
 	plan := Push(a, Main(), "", Commit(1))
 	plan.DeliveryID, plan.Reason = id, "planned it"
-	no := autobuild.RuleAnswer{AutomatedBuildID: a.ID, Decision: autobuild.Decision{Rule: "no", Tags: []string{}, Reason: "another branch"}}
+	no := autobuild.RuleAnswer{
+		AutomatedBuildID: a.ID,
+		Decision:         autobuild.Decision{Rule: "no", Tags: []string{}, Reason: "another branch"},
+	}
 	plan.Moves[0].Outcome.Rules = append([]autobuild.RuleAnswer{no}, plan.Moves[0].Outcome.Rules...)
 	refused := autobuild.Outcome{Change: autobuild.Change{Kind: autobuild.Branch, Name: "gone"}, Refused: "gone"}
 	plan.Refused = []autobuild.Outcome{refused}

@@ -35,14 +35,21 @@ func signedIn(t *testing.T, s *store.Store, name string) autobuild.User {
 		ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: autobuild.RoleNone,
 	})
 	must(t, err)
-	must(t, s.CreateSession(t.Context(), autobuild.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	must(
+		t,
+		s.CreateSession(t.Context(), autobuild.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}),
+	)
 	return u
 }
 
 func grant(t *testing.T, s *store.Store, u autobuild.User, repositories map[string]autobuild.Permission) {
 	t.Helper()
 	must(t, s.SavePermissions(t.Context(), autobuild.Permissions{
-		SessionID: u.Name, UserID: u.ID, ProviderID: "cloud", Repositories: repositories, Granted: len(repositories) > 0,
+		SessionID:    u.Name,
+		UserID:       u.ID,
+		ProviderID:   "cloud",
+		Repositories: repositories,
+		Granted:      len(repositories) > 0,
 	}))
 }
 
@@ -73,7 +80,15 @@ func views(t *testing.T, s *store.Store) {
 	_, err := s.ReceiveDelivery(ctx, autobuild.Delivery{HookID: "gone", Event: "repo:push", Body: []byte("{}")})
 	must(t, err)
 	jo, mo := signedIn(t, s, "jo"), signedIn(t, s, "mo")
-	grant(t, s, jo, map[string]autobuild.Permission{app.Repository.ID: autobuild.PermissionWrite, lib.Repository.ID: autobuild.PermissionNone})
+	grant(
+		t,
+		s,
+		jo,
+		map[string]autobuild.Permission{
+			app.Repository.ID: autobuild.PermissionWrite,
+			lib.Repository.ID: autobuild.PermissionNone,
+		},
+	)
 	grant(t, s, mo, map[string]autobuild.Permission{lib.Repository.ID: autobuild.PermissionRead})
 
 	for name, c := range map[string]struct {
@@ -121,7 +136,13 @@ func views(t *testing.T, s *store.Store) {
 				}
 			}
 			if builds, err := v.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID}); err != nil || len(builds) != 0 {
-				t.Errorf("%s: builds of %s: got %d and error %v, want none", name, a.Repository.FullName, len(builds), err)
+				t.Errorf(
+					"%s: builds of %s: got %d and error %v, want none",
+					name,
+					a.Repository.FullName,
+					len(builds),
+					err,
+				)
 			}
 		}
 	}
@@ -183,12 +204,18 @@ func permissions(t *testing.T, s *store.Store) {
 		t.Errorf("signed out: got %q, want none", got)
 	}
 	late := autobuild.Permissions{
-		SessionID: "jo", UserID: jo.ID, ProviderID: "cloud", Repositories: map[string]autobuild.Permission{lib.ID: autobuild.PermissionRead},
+		SessionID:    "jo",
+		UserID:       jo.ID,
+		ProviderID:   "cloud",
+		Repositories: map[string]autobuild.Permission{lib.ID: autobuild.PermissionRead},
 	}
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check that ends after the sign-out: got %v, want ErrNotFound", err)
 	}
-	must(t, s.CreateSession(ctx, autobuild.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	must(
+		t,
+		s.CreateSession(ctx, autobuild.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}),
+	)
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check of an ended session beside a new one: got %v, want ErrNotFound", err)
 	}
@@ -202,12 +229,21 @@ func permissions(t *testing.T, s *store.Store) {
 // A session keeps its grant, which one of several processes replaces.
 func grants(t *testing.T, s *store.Store) {
 	ctx := t.Context()
-	u, err := s.SaveUser(ctx, autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone})
+	u, err := s.SaveUser(
+		ctx,
+		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone},
+	)
 	must(t, err)
 	end := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
-	want := autobuild.Session{ID: "s", UserID: u.ID, CreatedAt: end.Add(-time.Hour), ExpiresAt: end, Grant: autobuild.Grant{
-		AccessToken: secret.New("access"), RefreshToken: secret.New("refresh"), ExpiresAt: end.Add(-time.Minute),
-	}}
+	want := autobuild.Session{
+		ID:        "s",
+		UserID:    u.ID,
+		CreatedAt: end.Add(-time.Hour),
+		ExpiresAt: end,
+		Grant: autobuild.Grant{
+			AccessToken: secret.New("access"), RefreshToken: secret.New("refresh"), ExpiresAt: end.Add(-time.Minute),
+		},
+	}
 	must(t, s.CreateSession(ctx, want))
 	got, err := s.Session(ctx, "s")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -243,7 +279,10 @@ func usersRemoved(t *testing.T, s *store.Store) {
 		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
 	}
 	grant(t, s, jo, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
-	account, err := s.SaveAccount(ctx, autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: jo.ID, Name: "jo"})
+	account, err := s.SaveAccount(
+		ctx,
+		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: jo.ID, Name: "jo"},
+	)
 	must(t, err)
 	if err := s.DeleteUser(ctx, jo.ID); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("with a linked account: got %v, want ErrConflict", err)
@@ -267,7 +306,10 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	person := func(name string, role autobuild.Role, signedIn time.Time) autobuild.User {
 		t.Helper()
-		u, err := s.SaveUser(ctx, autobuild.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role})
+		u, err := s.SaveUser(
+			ctx,
+			autobuild.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role},
+		)
 		must(t, err)
 		must(t, s.CreateSession(ctx, autobuild.Session{
 			ID: name, UserID: u.ID, CreatedAt: signedIn, ExpiresAt: time.Now().Add(time.Hour),
@@ -279,7 +321,10 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	admin, linker := person("admin", autobuild.RoleAdmin, long), person("linker", autobuild.RoleNone, long)
 	present := person("present", autobuild.RoleNone, long)
 	grant(t, s, member, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
-	_, err := s.SaveAccount(ctx, autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: linker.ID, Name: "linker"})
+	_, err := s.SaveAccount(
+		ctx,
+		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: linker.ID, Name: "linker"},
+	)
 	must(t, err)
 	for _, u := range []autobuild.User{stranger, member, admin, linker} {
 		must(t, s.EndSessions(ctx, u.ID))
@@ -309,7 +354,13 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(map[string]bool{"admin": true, "linker": true, "present": true}, left()); diff != "" {
 		t.Errorf("people (-want +got):\n%s", diff)
 	}
-	must(t, s.CreateSession(ctx, autobuild.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)}))
+	must(
+		t,
+		s.CreateSession(
+			ctx,
+			autobuild.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)},
+		),
+	)
 	if got, err := s.Prune(ctx, long); err != nil || got.Sessions != 1 {
 		t.Errorf("an expired session: got %+v removed and error %v, want 1 session", got, err)
 	}

@@ -53,8 +53,20 @@ func newDesk(t *testing.T) *desk {
 	d.engine = gin.New()
 	d.engine.Use(httpx.Errors(quiet, httpx.JSON))
 	api.New(api.Options{
-		Store: d.store, Watcher: watcher.New(watcher.Options{Store: d.store, Log: quiet}), Specs: d, Logs: d.logs, Intake: d,
-		Joins:  own.New(own.Options{Tokens: d.store, Builds: d.store, Refs: d.store, Log: quiet, Look: func(context.Context, autobuild.Repository) error { return nil }}),
+		Store:   d.store,
+		Watcher: watcher.New(watcher.Options{Store: d.store, Log: quiet}),
+		Specs:   d,
+		Logs:    d.logs,
+		Intake:  d,
+		Joins: own.New(
+			own.Options{
+				Tokens: d.store,
+				Builds: d.store,
+				Refs:   d.store,
+				Log:    quiet,
+				Look:   func(context.Context, autobuild.Repository) error { return nil },
+			},
+		),
 		Probes: known("probe-token"),
 	}).Mount(d.engine)
 	owner := storetest.AutomatedBuild(t, d.store, storetest.Repository("app"))
@@ -63,7 +75,14 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	d.build = builds[0]
-	_, err = d.store.StartAttempt(t.Context(), d.build.ID, "embedded", autobuild.TokenHash(secret.New(token)), time.Now().Add(time.Hour), 0)
+	_, err = d.store.StartAttempt(
+		t.Context(),
+		d.build.ID,
+		"embedded",
+		autobuild.TokenHash(secret.New(token)),
+		time.Now().Add(time.Hour),
+		0,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +94,11 @@ func (d *desk) BuilderTLS(engine string) secret.Secret { return secret.New("cert
 
 func (d *desk) Spec(_ context.Context, a autobuild.Attempt) (spec.Spec, error) {
 	return spec.Spec{
-		BuildID: a.BuildID, Attempt: a.Number,
-		Registries:  []spec.RegistryCredential{{Host: "r", Credential: spec.Credential{Password: secret.New("registry-canary")}}},
+		BuildID: a.BuildID,
+		Attempt: a.Number,
+		Registries: []spec.RegistryCredential{
+			{Host: "r", Credential: spec.Credential{Password: secret.New("registry-canary")}},
+		},
 		Environment: map[string]secret.Secret{"A": secret.New("environment-canary")},
 	}, d.specErr
 }
@@ -127,7 +149,8 @@ func TestClaimHandsOutTheSpecOnce(t *testing.T) {
 	for range 2 { // again by the same runner, whose first reply was lost
 		w := d.runner("claim", claim())
 		s, err := spec.DecodeSpec(w.Body)
-		if err != nil || w.Code != http.StatusOK || s.Registries[0].Password.Reveal() != "registry-canary" || w.Header().Get("Cache-Control") != "no-store" {
+		if err != nil || w.Code != http.StatusOK || s.Registries[0].Password.Reveal() != "registry-canary" ||
+			w.Header().Get("Cache-Control") != "no-store" {
 			t.Fatalf("%d, %+v, %v", w.Code, s, err)
 		}
 	}
@@ -176,7 +199,12 @@ func TestEventsBecomeStages(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(1_800_000_000+int64(s), 0).UTC() }
 	send := func(seq int64, events ...spec.Event) {
 		t.Helper()
-		if got := answer[spec.EventsReply](t, d.runner("events", spec.EventsRequest{Events: events}), http.StatusOK); got.Seq != seq || got.Cancel {
+		if got := answer[spec.EventsReply](
+			t,
+			d.runner("events", spec.EventsRequest{Events: events}),
+			http.StatusOK,
+		); got.Seq != seq ||
+			got.Cancel {
 			t.Errorf("reply %+v, want seq %d", got, seq)
 		}
 	}
@@ -227,13 +255,21 @@ func TestLogAtOffsets(t *testing.T) {
 	for _, offset := range []string{"", "x", "-1"} {
 		answer[spec.ErrorReply](t, d.runner("log?offset="+offset, []byte("x")), http.StatusBadRequest)
 	}
-	answer[spec.ErrorReply](t, d.runner("log?offset=0", make([]byte, spec.MaxLogChunk+1)), http.StatusRequestEntityTooLarge)
+	answer[spec.ErrorReply](
+		t,
+		d.runner("log?offset=0", make([]byte, spec.MaxLogChunk+1)),
+		http.StatusRequestEntityTooLarge,
+	)
 }
 
 func TestPermit(t *testing.T) {
 	d := newDesk(t)
 	d.runner("claim", claim())
-	got := answer[spec.PermitReply](t, d.runner("permit", spec.PermitRequest{Digest: digest, Tags: []string{"latest"}}), http.StatusOK)
+	got := answer[spec.PermitReply](
+		t,
+		d.runner("permit", spec.PermitRequest{Digest: digest, Tags: []string{"latest"}}),
+		http.StatusOK,
+	)
 	if !got.Granted {
 		t.Errorf("refused: %s", got.Reason)
 	}
@@ -276,7 +312,14 @@ func TestResultsInTheGatewaysWords(t *testing.T) {
 		}
 		a, err := d.store.Attempt(t.Context(), d.build.ID, 1)
 		if err != nil || a.State != tt.state || a.Reason != tt.reason || len(a.Detail) > 1200 {
-			t.Errorf("%+v became %s (%s), %d bytes of detail, %v", tt.result.State, a.State, a.Reason, len(a.Detail), err)
+			t.Errorf(
+				"%+v became %s (%s), %d bytes of detail, %v",
+				tt.result.State,
+				a.State,
+				a.Reason,
+				len(a.Detail),
+				err,
+			)
 		}
 	}
 }
@@ -310,7 +353,11 @@ func TestDeliveries(t *testing.T) {
 			t.Errorf("%v: status %d, received %q", tt.err, w.Code, got)
 		}
 	}
-	if w := d.post("/hooks/bitbucket/h1", make([]byte, intake.MaxBody+1), ""); w.Code != http.StatusRequestEntityTooLarge {
+	if w := d.post(
+		"/hooks/bitbucket/h1",
+		make([]byte, intake.MaxBody+1),
+		"",
+	); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("an endless delivery: %d", w.Code)
 	}
 }

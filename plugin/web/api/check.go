@@ -27,7 +27,12 @@ const (
 )
 
 var (
-	knownStages = map[string]bool{spec.StageFetch: true, spec.StageBuild: true, spec.StageTest: true, spec.StagePush: true}
+	knownStages = map[string]bool{
+		spec.StageFetch: true,
+		spec.StageBuild: true,
+		spec.StageTest:  true,
+		spec.StagePush:  true,
+	}
 	runnerShape = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 

@@ -116,7 +116,12 @@ func TestWordsOfARunnerAreOneLine(t *testing.T) {
 	d.runner("claim", claim())
 	detail := "9 of\n12\x1b[31m steps\u202e cached" + strings.Repeat("é", 500)
 	d.runner("events", spec.EventsRequest{Events: []spec.Event{
-		{Seq: 1, Kind: spec.StageStarted, Stage: "build"}, {Seq: 2, Kind: spec.StageFinished, Stage: "build", Detail: detail},
+		{
+			Seq:   1,
+			Kind:  spec.StageStarted,
+			Stage: "build",
+		},
+		{Seq: 2, Kind: spec.StageFinished, Stage: "build", Detail: detail},
 	}})
 	d.runner("finish", spec.Result{State: spec.Failed, Reason: "build", Detail: detail})
 	b, err := d.store.Build(t.Context(), d.build.ID)

@@ -65,7 +65,10 @@ func finishOf(a autobuild.Attempt, r spec.Result) store.Finish {
 		Detail: plain(r.Detail, maxDetail), Digest: r.Digest, Size: r.Size, Tags: tagsOf(r.Tags),
 	}
 	for _, t := range r.ExtraTags {
-		f.ExtraTags = append(f.ExtraTags, autobuild.ExtraTag{Tag: t.Tag, Pushed: t.Error == "", Problem: plain(t.Error, maxTagDetail)})
+		f.ExtraTags = append(
+			f.ExtraTags,
+			autobuild.ExtraTag{Tag: t.Tag, Pushed: t.Error == "", Problem: plain(t.Error, maxTagDetail)},
+		)
 	}
 	return f
 }
@@ -87,8 +90,18 @@ func stateOf(s spec.State) autobuild.State {
 
 func reasonOf(r spec.Result) autobuild.Reason {
 	known := []autobuild.Reason{
-		autobuild.ReasonUser, autobuild.ReasonSuperseded, autobuild.ReasonTimeout, autobuild.ReasonOOM, autobuild.ReasonLost, autobuild.ReasonCommitGone,
-		autobuild.ReasonInfrastructure, autobuild.ReasonBuild, autobuild.ReasonHook, autobuild.ReasonTest, autobuild.ReasonConfig, autobuild.ReasonRemoved,
+		autobuild.ReasonUser,
+		autobuild.ReasonSuperseded,
+		autobuild.ReasonTimeout,
+		autobuild.ReasonOOM,
+		autobuild.ReasonLost,
+		autobuild.ReasonCommitGone,
+		autobuild.ReasonInfrastructure,
+		autobuild.ReasonBuild,
+		autobuild.ReasonHook,
+		autobuild.ReasonTest,
+		autobuild.ReasonConfig,
+		autobuild.ReasonRemoved,
 	}
 	switch reason := autobuild.Reason(r.Reason); {
 	case r.State == spec.Succeeded:

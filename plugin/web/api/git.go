@@ -39,7 +39,12 @@ func (a *API) git(c *gin.Context) error {
 		if !c.Writer.Written() {
 			c.Header("Connection", "close") // a refused client holds no connection
 		}
-		return &httpx.Error{Status: refusal.Status, Message: refusal.Message, RetryAfter: refusal.RetryAfter, Err: refusal}
+		return &httpx.Error{
+			Status:     refusal.Status,
+			Message:    refusal.Message,
+			RetryAfter: refusal.RetryAfter,
+			Err:        refusal,
+		}
 	}
 	return err
 }

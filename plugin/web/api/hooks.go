@@ -33,7 +33,11 @@ func (a *API) receive(c *gin.Context) error {
 	err = a.o.Intake.Receive(c.Request.Context(), c.Param("id"), c.Request.Header, body)
 	switch {
 	case errors.Is(err, intake.ErrUnauthorized):
-		return &httpx.Error{Status: http.StatusUnauthorized, Message: "the webhook or its signature is not known", Err: err}
+		return &httpx.Error{
+			Status:  http.StatusUnauthorized,
+			Message: "the webhook or its signature is not known",
+			Err:     err,
+		}
 	case errors.Is(err, intake.ErrTooLarge):
 		return &httpx.Error{Status: http.StatusRequestEntityTooLarge, Message: "the delivery is too large", Err: err}
 	case err != nil:

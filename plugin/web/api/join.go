@@ -49,7 +49,11 @@ func (a *API) join(c *gin.Context) error {
 	}
 	var body bytes.Buffer
 	err = spec.EncodeJoin(&body, spec.JoinReply{
-		BuildID: answer.BuildID, Build: answer.Number, Token: answer.Token, Reason: answer.Reason, Unsure: answer.Unsure,
+		BuildID: answer.BuildID,
+		Build:   answer.Number,
+		Token:   answer.Token,
+		Reason:  answer.Reason,
+		Unsure:  answer.Unsure,
 	})
 	if err != nil {
 		return err
@@ -62,11 +66,17 @@ func (a *API) join(c *gin.Context) error {
 // joiningOf checks what a pipeline says of itself.
 func joiningOf(automatedBuildID string, r spec.JoinRequest) (autobuild.Joining, error) {
 	if !fullHash.MatchString(r.Commit) {
-		return autobuild.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "commit is not 40 hexadecimal digits"}
+		return autobuild.Joining{}, &httpx.Error{
+			Status:  http.StatusBadRequest,
+			Message: "commit is not 40 hexadecimal digits",
+		}
 	}
 	ref, ok := autobuild.ParseRef(r.Ref)
 	if !ok || len(r.Ref) > maxRef {
-		return autobuild.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "ref is no full name of a branch or tag, as refs/heads/main"}
+		return autobuild.Joining{}, &httpx.Error{
+			Status:  http.StatusBadRequest,
+			Message: "ref is no full name of a branch or tag, as refs/heads/main",
+		}
 	}
 	pipeline := strings.Map(func(c rune) rune {
 		if unicode.IsPrint(c) {
@@ -75,7 +85,10 @@ func joiningOf(automatedBuildID string, r spec.JoinRequest) (autobuild.Joining, 
 		return -1
 	}, clip(r.Pipeline, spec.MaxPipeline))
 	if pipeline == "" {
-		return autobuild.Joining{}, &httpx.Error{Status: http.StatusBadRequest, Message: "pipeline is missing: its link or name"}
+		return autobuild.Joining{}, &httpx.Error{
+			Status:  http.StatusBadRequest,
+			Message: "pipeline is missing: its link or name",
+		}
 	}
 	return autobuild.Joining{AutomatedBuildID: automatedBuildID, Ref: ref, Commit: r.Commit, Pipeline: pipeline}, nil
 }

@@ -26,7 +26,10 @@ func (d *desk) ownBuild() autobuild.Build {
 	_, err = d.store.SaveAutomatedBuild(d.t.Context(), a)
 	d.must(err)
 	d.must(d.store.SetPipelineToken(d.t.Context(), a.ID, autobuild.TokenHash(secret.New(pipelineToken)), "Jo"))
-	builds, err := d.store.Plan(d.t.Context(), storetest.Push(a, storetest.Main(), storetest.Commit(1), storetest.Commit(2)))
+	builds, err := d.store.Plan(
+		d.t.Context(),
+		storetest.Push(a, storetest.Main(), storetest.Commit(1), storetest.Commit(2)),
+	)
 	d.must(err)
 	_, err = d.store.StartAttempt(d.t.Context(), builds[0].ID, own.Name, "nobody's", time.Now().Add(time.Hour), 0)
 	d.must(err)
@@ -55,7 +58,8 @@ func TestAPipelineJoinsAndClaims(t *testing.T) {
 	b := d.ownBuild()
 	w := d.join(asks(2, "https://ci.example.com/17\x1b[2J\n"), pipelineToken)
 	reply, err := spec.DecodeJoin(w.Body)
-	if err != nil || w.Code != http.StatusOK || reply.BuildID != b.ID || reply.Build != b.Number || w.Header().Get("Cache-Control") != "no-store" {
+	if err != nil || w.Code != http.StatusOK || reply.BuildID != b.ID || reply.Build != b.Number ||
+		w.Header().Get("Cache-Control") != "no-store" {
 		t.Fatalf("%d, %+v, %v", w.Code, reply, err)
 	}
 	if a, err := d.store.Attempt(t.Context(), b.ID, 1); err != nil || a.EngineRef != "https://ci.example.com/17[2J" {
@@ -65,7 +69,10 @@ func TestAPipelineJoinsAndClaims(t *testing.T) {
 		t.Errorf("claim with its token: %d %s", w.Code, w.Body)
 	}
 	w = d.join(asks(2, "another"), pipelineToken)
-	if reply, err := spec.DecodeJoin(w.Body); err != nil || w.Code != http.StatusOK || reply.Build != 0 || !reply.Token.IsZero() || !strings.Contains(reply.Reason, "another pipeline") {
+	if reply, err := spec.DecodeJoin(
+		w.Body,
+	); err != nil || w.Code != http.StatusOK || reply.Build != 0 || !reply.Token.IsZero() ||
+		!strings.Contains(reply.Reason, "another pipeline") {
 		t.Errorf("another pipeline: %d, %+v, %v", w.Code, reply, err)
 	}
 }
@@ -76,7 +83,11 @@ func TestWhoMayJoin(t *testing.T) {
 	other := storetest.AutomatedBuild(t, d.store, storetest.Repository("other"))
 	d.must(d.store.SetPipelineToken(t.Context(), other.ID, autobuild.TokenHash(secret.New("other's")), "Jo"))
 	for name, given := range map[string]string{"none": "", "wrong": "wrong", "a runner's": token, "another automated build's": "other's"} {
-		if w := d.join(asks(2, "ci"), given); w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), "2") {
+		if w := d.join(
+			asks(2, "ci"),
+			given,
+		); w.Code != http.StatusUnauthorized ||
+			strings.Contains(w.Body.String(), "2") {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
 	}
@@ -102,7 +113,14 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 		"pipeline is missing":              {asks(2, "\n"), http.StatusBadRequest},
 		"build 1 of refs/heads/main at 00": {asks(1, "ci"), http.StatusNotFound},
 	} {
-		if got := answer[spec.ErrorReply](t, d.join(c.request, pipelineToken), c.status); !strings.Contains(got.Error, words) {
+		if got := answer[spec.ErrorReply](
+			t,
+			d.join(c.request, pipelineToken),
+			c.status,
+		); !strings.Contains(
+			got.Error,
+			words,
+		) {
 			t.Errorf("%q does not say %q", got.Error, words)
 		}
 	}
@@ -116,7 +134,14 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 	}
 	_, err := d.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
 	d.must(err)
-	if got := answer[spec.ErrorReply](t, d.join(asks(2, "ci"), pipelineToken), http.StatusConflict); !strings.Contains(got.Error, "cancelled (user)") {
+	if got := answer[spec.ErrorReply](
+		t,
+		d.join(asks(2, "ci"), pipelineToken),
+		http.StatusConflict,
+	); !strings.Contains(
+		got.Error,
+		"cancelled (user)",
+	) {
 		t.Errorf("a cancelled build: %q", got.Error)
 	}
 }

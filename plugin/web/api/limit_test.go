@@ -31,7 +31,15 @@ func newGate(t *testing.T) *gate {
 	log, _ := test.NewNullLogger()
 	g := &gate{Engine: gin.New(), now: time.Unix(1_800_000_000, 0)}
 	g.Use(httpx.Errors(log, httpx.JSON))
-	New(Options{Store: strangers{}, Specs: strangers{}, Probes: strangers{}, Intake: strangers{}, Now: func() time.Time { return g.now }}).Mount(g)
+	New(
+		Options{
+			Store:  strangers{},
+			Specs:  strangers{},
+			Probes: strangers{},
+			Intake: strangers{},
+			Now:    func() time.Time { return g.now },
+		},
+	).Mount(g)
 	return g
 }
 

@@ -87,7 +87,9 @@ func specProblem(err error) error {
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		return &httpx.Error{Status: http.StatusFailedDependency, Err: err,
 			Message: "Bitbucket does not accept the linked account's credential; link the account again"}
-	case errors.Is(err, autobuild.ErrNotFound), errors.Is(err, autobuild.ErrForbidden), errors.Is(err, autobuild.ErrConflict):
+	case errors.Is(err, autobuild.ErrNotFound),
+		errors.Is(err, autobuild.ErrForbidden),
+		errors.Is(err, autobuild.ErrConflict):
 		return &httpx.Error{Status: http.StatusFailedDependency, Err: err,
 			Message: "the automated build, its repository or its linked account is not there any more"}
 	}

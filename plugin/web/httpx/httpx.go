@@ -79,7 +79,9 @@ func retryAfter(err error) time.Duration {
 }
 
 func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
-	entry := logctx.Log(c.Request.Context(), log).WithFields(logrus.Fields{"method": c.Request.Method, "route": c.FullPath(), "status": status}).WithError(err)
+	entry := logctx.Log(c.Request.Context(), log).
+		WithFields(logrus.Fields{"method": c.Request.Method, "route": c.FullPath(), "status": status}).
+		WithError(err)
 	if status >= http.StatusInternalServerError {
 		entry.Error("request failed")
 		return
@@ -110,7 +112,11 @@ func ReadJSON(c *gin.Context, limit int64, v any) error {
 func bodyError(err error) error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", large.Limit), Err: err}
+		return &Error{
+			Status:  http.StatusRequestEntityTooLarge,
+			Message: fmt.Sprintf("the body is larger than %d bytes", large.Limit),
+			Err:     err,
+		}
 	}
 	return &Error{Status: http.StatusBadRequest, Message: "the body was not understood", Err: err}
 }

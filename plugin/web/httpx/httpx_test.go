@@ -46,8 +46,12 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		"rate limited": {&autobuild.RateLimitError{RetryAfter: 2 * time.Second}, 503, "try again"},
 		"deadline":     {context.DeadlineExceeded, 504, "too long"},
 		"left":         {context.Canceled, httpx.StatusClientClosed, "cancelled"},
-		"own":          {&httpx.Error{Status: 424, Message: "re-link the account", Err: autobuild.ErrUnauthorized}, 424, "re-link"},
-		"unknown":      {errors.New("dial 10.0.0.7: secret detail"), 500, "went wrong"},
+		"own": {
+			&httpx.Error{Status: 424, Message: "re-link the account", Err: autobuild.ErrUnauthorized},
+			424,
+			"re-link",
+		},
+		"unknown": {errors.New("dial 10.0.0.7: secret detail"), 500, "went wrong"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +70,11 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 }
 
 func TestRateLimitSaysWhenToComeBack(t *testing.T) {
-	w, _ := serve(t, "", func(*gin.Context) error { return &autobuild.RateLimitError{RetryAfter: 1500 * time.Millisecond} })
+	w, _ := serve(
+		t,
+		"",
+		func(*gin.Context) error { return &autobuild.RateLimitError{RetryAfter: 1500 * time.Millisecond} },
+	)
 	if got := w.Header().Get("Retry-After"); got != "2" {
 		t.Errorf("Retry-After = %q, want 2", got)
 	}

@@ -47,7 +47,12 @@ func (p *Pages) automatedBuilds(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	content := automatedPage{Search: c.Query("search"), State: c.Query("state"), Total: len(all), States: []option{{"", "All states"}}}
+	content := automatedPage{
+		Search: c.Query("search"),
+		State:  c.Query("state"),
+		Total:  len(all),
+		States: []option{{"", "All states"}},
+	}
 	for _, f := range stateFilters[1:] {
 		content.States = append(content.States, option{f.Name, f.Name})
 	}
@@ -72,7 +77,12 @@ func (p *Pages) automatedBuilds(c *gin.Context) error {
 	return p.show(c, http.StatusOK, "automated", frame{Title: "Automated builds", Nav: "automated", Content: content})
 }
 
-func readAutomatedRow(ctx context.Context, v store.View, a autobuild.AutomatedBuild, h autobuild.Hook) (automatedRow, error) {
+func readAutomatedRow(
+	ctx context.Context,
+	v store.View,
+	a autobuild.AutomatedBuild,
+	h autobuild.Hook,
+) (automatedRow, error) {
 	row := automatedRow{AutomatedBuild: a}
 	builds, err := v.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: sparkBuilds})
 	if err != nil {

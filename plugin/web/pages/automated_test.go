@@ -44,7 +44,8 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 
 func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	s.get(t, pagestest.Reader, "/automated-builds/"+s.App.ID).want(t, http.StatusOK, "active", "last delivery", `{\1}.{\2},{\1},latest`, "when svc/** changed", "VERSION={sourceref}")
+	s.get(t, pagestest.Reader, "/automated-builds/"+s.App.ID).
+		want(t, http.StatusOK, "active", "last delivery", `{\1}.{\2},{\1},latest`, "when svc/** changed", "VERSION={sourceref}")
 	polled := s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID)
 	polled.want(t, http.StatusOK, "polled every 5 min", "not an administrator", "/hooks/bitbucket/", "Show secret")
 	if !strings.Contains(polled.Text, `href="https://bitbucket.org/acme/worker/admin/webhooks"`) {
@@ -55,8 +56,10 @@ func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
 	if shown.Header.Get("Cache-Control") != "no-store" {
 		t.Error("the secret may be stored")
 	}
-	s.post(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID+"/webhook").wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=hook")
-	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID).want(t, http.StatusOK, "active", "nothing delivered yet")
+	s.post(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID+"/webhook").
+		wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=hook")
+	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID).
+		want(t, http.StatusOK, "active", "nothing delivered yet")
 }
 
 func TestBuildsAreStartedByHand(t *testing.T) {
@@ -72,10 +75,15 @@ func TestBuildsAreStartedByHand(t *testing.T) {
 	first := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
 	second := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
 	if first.Header.Get("Location") != second.Header.Get("Location") || first.StatusCode != http.StatusSeeOther {
-		t.Errorf("a second click went to %s, the first to %s", second.Header.Get("Location"), first.Header.Get("Location"))
+		t.Errorf(
+			"a second click went to %s, the first to %s",
+			second.Header.Get("Location"),
+			first.Header.Get("Location"),
+		)
 	}
 	s.Rooms.Fail(autobuild.FieldError{Field: "ref", Message: "there is no tag v9.9"})
-	s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9").want(t, http.StatusUnprocessableEntity, "There is no tag v9.9.")
+	s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9").
+		want(t, http.StatusUnprocessableEntity, "There is no tag v9.9.")
 	s.Rooms.Fail(fmt.Errorf("bitbucket: %w", autobuild.ErrUnauthorized))
 	s.post(t, pagestest.Writer, start, "rule", "default").want(t, http.StatusUnprocessableEntity, "link it again")
 }
@@ -84,7 +92,8 @@ func TestDeletingAsksForTheName(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	where := "/automated-builds/" + s.Worker.ID + "/delete"
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "Type acme/worker to confirm")
-	s.post(t, autobuild.RoleAdmin, where, "name", "acme/app").want(t, http.StatusUnprocessableEntity, "Type acme/worker as it stands here.")
+	s.post(t, autobuild.RoleAdmin, where, "name", "acme/app").
+		want(t, http.StatusUnprocessableEntity, "Type acme/worker as it stands here.")
 	s.post(t, autobuild.RoleAdmin, where, "name", " acme/worker ").wantRedirect(t, "/automated-builds?done=deleted")
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusNotFound)
 	s.get(t, pagestest.Reader, path(s.Broken, "")).want(t, http.StatusOK, "Builds acme/worker", "Build 11")
@@ -120,16 +129,26 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 	for _, name := range []string{"source_type", "source", "tags", "dockerfile", "context", "autobuild"} {
 		got[name] = nested.value(t, "rules[0]."+name)
 	}
-	want := map[string]string{"source_type": "branch", "source": "main", "tags": "latest", "dockerfile": "site/Dockerfile", "context": "", "autobuild": "on"}
+	want := map[string]string{
+		"source_type": "branch",
+		"source":      "main",
+		"tags":        "latest",
+		"dockerfile":  "site/Dockerfile",
+		"context":     "",
+		"autobuild":   "on",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	s.get(t, autobuild.RoleAdmin, links(workspace + "&search=tool")["acme/tools public"]).want(t, http.StatusOK, "No Dockerfile found", "Go on without one")
+	s.get(t, autobuild.RoleAdmin, links(workspace + "&search=tool")["acme/tools public"]).
+		want(t, http.StatusOK, "No Dockerfile found", "Go on without one")
 	// A token of one repository needs neither workspace nor repository.
-	s.get(t, autobuild.RoleAdmin, links("/automated-builds/new")["docs token repository access token"]).want(t, http.StatusOK, "Which Dockerfile?")
+	s.get(t, autobuild.RoleAdmin, links("/automated-builds/new")["docs token repository access token"]).
+		want(t, http.StatusOK, "Which Dockerfile?")
 	s.Rooms.Fail(fmt.Errorf("connect: %w", autobuild.ErrUnauthorized))
 	for _, step := range []string{"", "&workspace=acme", "&repository=acme/app"} {
-		s.get(t, autobuild.RoleAdmin, "/automated-builds/new?account="+s.Account.ID+step).want(t, http.StatusBadGateway, "link it again")
+		s.get(t, autobuild.RoleAdmin, "/automated-builds/new?account="+s.Account.ID+step).
+			want(t, http.StatusBadGateway, "link it again")
 	}
 	s.get(t, autobuild.RoleAdmin, "/automated-builds/new?account=none").want(t, http.StatusNotFound)
 }
@@ -163,7 +182,8 @@ func TestDraftsKeepWhatWasTyped(t *testing.T) {
 		}
 	}
 	for _, n := range find(wrong.Page, "input") {
-		if attr(n, "name") == "image" && (attr(n, "aria-invalid") != "true" || !strings.Contains(attr(n, "aria-describedby"), "image-fault")) {
+		if attr(n, "name") == "image" &&
+			(attr(n, "aria-invalid") != "true" || !strings.Contains(attr(n, "aria-describedby"), "image-fault")) {
 			t.Errorf("the field does not tell of its fault: %v", n.Attr)
 		}
 	}
@@ -173,26 +193,46 @@ func TestDraftsKeepWhatWasTyped(t *testing.T) {
 	if more.value(t, "rules[1].tags") != "{sourceref}" || more.value(t, "rules[0].source") != "main" {
 		t.Error("no second rule, or the first is lost")
 	}
-	less := s.post(t, autobuild.RoleAdmin, create, draft(s, "rules[1].source", "dev", "rules[1].source_type", "branch", "remove-rule", "0")...)
+	less := s.post(
+		t,
+		autobuild.RoleAdmin,
+		create,
+		draft(s, "rules[1].source", "dev", "rules[1].source_type", "branch", "remove-rule", "0")...)
 	if less.value(t, "rules[0].source") != "dev" || strings.Contains(less.Text, "rules[1]") {
 		t.Error("the wrong rule was removed")
 	}
 	variable := s.post(t, autobuild.RoleAdmin, create, draft(s, "add-variable", "1")...)
 	checkPage(t, variable)
 	variable.value(t, "environment[0].name")
-	s.post(t, autobuild.RoleAdmin, create, draft(s, "environment[0].name", "TOKEN", "environment[0].value", "")...).want(t, http.StatusUnprocessableEntity, "Type the value of TOKEN")
-	s.post(t, autobuild.RoleAdmin, create, draft(s, "rules[0].build_args", "nonsense")...).want(t, http.StatusUnprocessableEntity, `"nonsense" is no NAME=value.`)
+	s.post(t, autobuild.RoleAdmin, create, draft(s, "environment[0].name", "TOKEN", "environment[0].value", "")...).
+		want(t, http.StatusUnprocessableEntity, "Type the value of TOKEN")
+	s.post(t, autobuild.RoleAdmin, create, draft(s, "rules[0].build_args", "nonsense")...).
+		want(t, http.StatusUnprocessableEntity, `"nonsense" is no NAME=value.`)
 }
 
 func TestDraftsAreSaved(t *testing.T) {
 	s := serve(pagestest.Open(t))
-	saved := s.post(t, autobuild.RoleAdmin, "/automated-builds/new", draft(s, "environment[0].name", "TOKEN", "environment[0].value", "sesame", "then", "save")...)
+	saved := s.post(
+		t,
+		autobuild.RoleAdmin,
+		"/automated-builds/new",
+		draft(s, "environment[0].name", "TOKEN", "environment[0].value", "sesame", "then", "save")...)
 	id, _, _ := strings.Cut(strings.TrimPrefix(saved.Header.Get("Location"), "/automated-builds/"), "?")
 	a, err := s.Store.AutomatedBuild(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := autobuild.Rule{SourceType: autobuild.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, BuildArgs: map[string]string{"A": "1", "B": "x=y"}, Platforms: []string{"linux/amd64", "linux/arm64"}, Paths: []string{"svc/**", "web/**"}}
+	want := autobuild.Rule{
+		SourceType: autobuild.Branch,
+		Source:     "main",
+		Tags:       "latest",
+		Context:    "/",
+		Dockerfile: "Dockerfile",
+		Autobuild:  true,
+		BuildArgs:  map[string]string{"A": "1", "B": "x=y"},
+		Platforms:  []string{"linux/amd64", "linux/arm64"},
+		Paths:      []string{"svc/**", "web/**"},
+	}
 	got := a.Rules[0]
 	got.ID = ""
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -202,7 +242,11 @@ func TestDraftsAreSaved(t *testing.T) {
 		t.Errorf("environment %v, by %s", a.Environment, a.CreatedBy)
 	}
 	s.get(t, autobuild.RoleAdmin, saved.Header.Get("Location")).want(t, http.StatusOK, "The automated build is saved.")
-	built := s.post(t, autobuild.RoleAdmin, "/automated-builds/new", draft(s, "image", "registry.example.com/acme/tools2", "then", "build")...)
+	built := s.post(
+		t,
+		autobuild.RoleAdmin,
+		"/automated-builds/new",
+		draft(s, "image", "registry.example.com/acme/tools2", "then", "build")...)
 	built.wantRedirect(t, fmt.Sprintf("/builds/%d?done=created", s.Waiting.Number+1))
 	warned := s.post(t, autobuild.RoleAdmin, "/automated-builds/new", draft(s, "image", "nobody.example.com/tools")...)
 	warned.want(t, http.StatusOK, "acme/tools is saved", "No credential is stored for nobody.example.com.")
@@ -213,10 +257,23 @@ func TestEditing(t *testing.T) {
 	edit := "/automated-builds/" + s.App.ID + "/edit"
 	form := s.get(t, autobuild.RoleAdmin, edit)
 	form.want(t, http.StatusOK)
-	if form.value(t, "rules[1].source") != `/^v([0-9]+)\.([0-9]+)$/` || form.value(t, "environment[0].name") != "NPM_MODE" || form.value(t, "environment[0].value") != "" || form.value(t, "account") != s.Account.ID {
+	if form.value(t, "rules[1].source") != `/^v([0-9]+)\.([0-9]+)$/` ||
+		form.value(t, "environment[0].name") != "NPM_MODE" ||
+		form.value(t, "environment[0].value") != "" ||
+		form.value(t, "account") != s.Account.ID {
 		t.Error("the form does not show what is stored")
 	}
-	values := draft(s, "environment[0].name", "NPM_MODE", "environment[0].stored", "on", "environment[0].value", "", "account", s.Token.ID)
+	values := draft(
+		s,
+		"environment[0].name",
+		"NPM_MODE",
+		"environment[0].stored",
+		"on",
+		"environment[0].value",
+		"",
+		"account",
+		s.Token.ID,
+	)
 	s.post(t, autobuild.RoleAdmin, edit, append(values, "add-rule", "1")...).want(t, http.StatusOK, "Edit acme/app")
 	s.post(t, autobuild.RoleAdmin, edit, append(values, "image", "")...).want(t, http.StatusSeeOther)
 	a, err := s.Store.AutomatedBuild(t.Context(), s.App.ID)
@@ -229,5 +286,6 @@ func TestEditing(t *testing.T) {
 	if _, kept := a.Environment["NPM_MODE"]; !kept {
 		t.Error("the variable is lost")
 	}
-	s.post(t, autobuild.RoleAdmin, edit, draft(s, "image", "x")...).want(t, http.StatusUnprocessableEntity, "Name the registry too")
+	s.post(t, autobuild.RoleAdmin, edit, draft(s, "image", "x")...).
+		want(t, http.StatusUnprocessableEntity, "Name the registry too")
 }

@@ -71,7 +71,14 @@ func (p *Pages) findAutomated(c *gin.Context) (autobuild.AutomatedBuild, error) 
 	return a, nil
 }
 
-func (p *Pages) showAutomated(c *gin.Context, status int, a autobuild.AutomatedBuild, start startForm, wrong faults, reveal reveals) error {
+func (p *Pages) showAutomated(
+	c *gin.Context,
+	status int,
+	a autobuild.AutomatedBuild,
+	start startForm,
+	wrong faults,
+	reveal reveals,
+) error {
 	ctx := c.Request.Context()
 	content := automatedBuildPage{AutomatedBuild: a, Start: start}
 	builds, err := p.view(c).Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
@@ -107,7 +114,11 @@ func (p *Pages) showAutomated(c *gin.Context, status int, a autobuild.AutomatedB
 	content.Start.Key = rand.Text()
 	content.Start.Rules = startRules(a.Rules)
 	return p.show(c, status, "automatedbuild", frame{
-		Title: a.Repository.FullName, Nav: "automated", Crumbs: []crumb{{"Automated builds", "/automated-builds"}}, Faults: wrong, Content: content,
+		Title:   a.Repository.FullName,
+		Nav:     "automated",
+		Crumbs:  []crumb{{"Automated builds", "/automated-builds"}},
+		Faults:  wrong,
+		Content: content,
 	})
 }
 
@@ -170,9 +181,20 @@ func (p *Pages) startBuilds(c *gin.Context) error {
 	return done(c, "/automated-builds/"+a.ID, "started")
 }
 
-func (p *Pages) start(c *gin.Context, a autobuild.AutomatedBuild, form startForm, rule autobuild.Rule) ([]autobuild.Build, error) {
+func (p *Pages) start(
+	c *gin.Context,
+	a autobuild.AutomatedBuild,
+	form startForm,
+	rule autobuild.Rule,
+) ([]autobuild.Build, error) {
 	user, _ := session.User(c)
-	r := planner.Request{AutomatedBuildID: a.ID, RuleID: form.Rule, Cause: autobuild.CauseManual, Key: form.Key, By: user.Name}
+	r := planner.Request{
+		AutomatedBuildID: a.ID,
+		RuleID:           form.Rule,
+		Cause:            autobuild.CauseManual,
+		Key:              form.Key,
+		By:               user.Name,
+	}
 	if form.Ref != "" {
 		r.Ref = autobuild.Ref{Kind: rule.SourceType, Name: form.Ref}
 	}
@@ -187,7 +209,13 @@ func (p *Pages) rebuild(c *gin.Context) error {
 	}
 	user, _ := session.User(c)
 	builds, err := p.Starter.Start(c.Request.Context(), planner.Request{
-		AutomatedBuildID: b.AutomatedBuildID, RuleID: b.RuleID, Ref: b.Ref, Commit: b.Commit.Hash, Cause: autobuild.CauseManual, Key: rand.Text(), By: user.Name,
+		AutomatedBuildID: b.AutomatedBuildID,
+		RuleID:           b.RuleID,
+		Ref:              b.Ref,
+		Commit:           b.Commit.Hash,
+		Cause:            autobuild.CauseManual,
+		Key:              rand.Text(),
+		By:               user.Name,
 	})
 	if err != nil {
 		return fmt.Errorf("rebuild %d: %w", b.Number, err)
@@ -244,8 +272,10 @@ func (p *Pages) deleteAutomated(c *gin.Context) error {
 	ok, err := p.confirmed(c, "automated", confirmPage{
 		Question:    "Delete the automated build of " + a.Repository.FullName + "?",
 		Consequence: "Pushes no longer build " + a.Image + ", and builds under way are cancelled. Its webhook is removed when no other automated build uses it. Past builds stay listed, and pushed images stay where they are.",
-		Name:        a.Repository.FullName, Button: "Delete automated build",
-		Action: "/automated-builds/" + a.ID + "/delete", Back: "/automated-builds/" + a.ID,
+		Name:        a.Repository.FullName,
+		Button:      "Delete automated build",
+		Action:      "/automated-builds/" + a.ID + "/delete",
+		Back:        "/automated-builds/" + a.ID,
 	})
 	if !ok {
 		return err

@@ -58,7 +58,9 @@ func (p *Pages) build(c *gin.Context) error {
 		return err
 	}
 	content := buildPage{Build: b, Took: took(b), Cancelable: !b.State.Final(), Pull: pullCommand(b)}
-	if content.Automated, err = p.view(c).AutomatedBuild(ctx, b.AutomatedBuildID); err != nil && !errors.Is(err, autobuild.ErrNotFound) {
+	if content.Automated, err = p.view(c).
+		AutomatedBuild(ctx, b.AutomatedBuildID); err != nil &&
+		!errors.Is(err, autobuild.ErrNotFound) {
 		return fmt.Errorf("automated build of build %d: %w", b.Number, err)
 	}
 	content.Rule = ruleOf(content.Automated, b.RuleID)
@@ -75,7 +77,13 @@ func (p *Pages) build(c *gin.Context) error {
 		return err
 	}
 	return p.show(c, http.StatusOK, "build", frame{
-		Title: fmt.Sprintf("Build %d", b.Number), Nav: "builds", Crumbs: buildCrumbs(b, content.Automated), Content: content,
+		Title: fmt.Sprintf(
+			"Build %d",
+			b.Number,
+		),
+		Nav:     "builds",
+		Crumbs:  buildCrumbs(b, content.Automated),
+		Content: content,
 	})
 }
 
@@ -95,7 +103,11 @@ func (p *Pages) attempts(c *gin.Context, content *buildPage) error {
 	content.Shown = chosen(all, c.Query("attempt"))
 	content.Pipeline = p.pipelineLink(content.Build, content.Shown)
 	for _, a := range all {
-		row := attemptRow{Attempt: a, Pipeline: p.pipelineLink(content.Build, a), Shown: a.Number == content.Shown.Number}
+		row := attemptRow{
+			Attempt:  a,
+			Pipeline: p.pipelineLink(content.Build, a),
+			Shown:    a.Number == content.Shown.Number,
+		}
 		if !a.ClaimedAt.IsZero() && !a.FinishedAt.IsZero() {
 			row.Took = duration(a.FinishedAt.Sub(a.ClaimedAt))
 		}
@@ -218,7 +230,11 @@ func (p *Pages) retryBuild(c *gin.Context) error {
 }
 
 // act does one thing to the build in the path on behalf of who is signed in.
-func (p *Pages) act(c *gin.Context, do func(ctx context.Context, buildID, by string) (autobuild.Build, error), what string) error {
+func (p *Pages) act(
+	c *gin.Context,
+	do func(ctx context.Context, buildID, by string) (autobuild.Build, error),
+	what string,
+) error {
 	b, err := p.findBuild(c)
 	if err != nil {
 		return err

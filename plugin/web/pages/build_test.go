@@ -25,11 +25,29 @@ func TestBuildShowsItsWay(t *testing.T) {
 		stations string
 		says     []string
 	}{
-		"succeeded": {s.Done, "received queued fetch build push reported", []string{"succeeded", "88267e8", "1.2", "62 MB", "docker pull registry.example.com/acme/app:1.2", "9 of 12 steps cached", "SUCCESSFUL", "a delivery", "releases"}},
-		"failed":    {s.Broken, "received queued fetch build reported", []string{"failed", "exit code 1", "FAILED"}},
-		"error":     {s.Errored, "received queued fetch build reported", []string{"error", "connection refused"}},
-		"running":   {s.Live, "received queued fetch build push reported", []string{"running", "Cancel build"}},
-		"queued":    {s.Waiting, "received queued fetch build push reported", []string{"queued", "No attempt has started yet"}},
+		"succeeded": {
+			s.Done,
+			"received queued fetch build push reported",
+			[]string{
+				"succeeded",
+				"88267e8",
+				"1.2",
+				"62 MB",
+				"docker pull registry.example.com/acme/app:1.2",
+				"9 of 12 steps cached",
+				"SUCCESSFUL",
+				"a delivery",
+				"releases",
+			},
+		},
+		"failed":  {s.Broken, "received queued fetch build reported", []string{"failed", "exit code 1", "FAILED"}},
+		"error":   {s.Errored, "received queued fetch build reported", []string{"error", "connection refused"}},
+		"running": {s.Live, "received queued fetch build push reported", []string{"running", "Cancel build"}},
+		"queued": {
+			s.Waiting,
+			"received queued fetch build push reported",
+			[]string{"queued", "No attempt has started yet"},
+		},
 		"cancelled": {s.Undone, "received queued reported", []string{"cancelled", "cancelled by Bob Moss", "no log"}},
 	}
 	for name, tt := range tests {
@@ -63,7 +81,8 @@ func TestBuildShowsExtraTags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.get(t, pagestest.Writer, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly edge not pushed: 503 <b>", "unused permitted")
+	s.get(t, pagestest.Writer, path(s.Live, "")).
+		want(t, http.StatusOK, "Extra tags", "nightly edge not pushed: 503 <b>", "unused permitted")
 }
 
 // The head alone is renewed every two seconds: then the log is not read.
@@ -162,7 +181,8 @@ func TestNoticesAreOurs(t *testing.T) {
 func TestRawLogIsText(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	r := s.get(t, pagestest.Reader, path(s.Done, "/log"))
-	if r.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !strings.HasPrefix(r.Text, "fetching acme/app") || !strings.Contains(r.Text, "\x1b[36m") {
+	if r.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !strings.HasPrefix(r.Text, "fetching acme/app") ||
+		!strings.Contains(r.Text, "\x1b[36m") {
 		t.Errorf("%s %.80q", r.Header.Get("Content-Type"), r.Text)
 	}
 	if rest := s.get(t, pagestest.Reader, path(s.Done, "/log?offset=9&attempt=1")); rest.Text != r.Text[9:] {
@@ -232,7 +252,10 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		if _, err := s.Logs.Append(t.Context(), b.ID, 1, 0, []byte(strings.Repeat("x\n", 20_000)+end)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded}); err != nil {
+		if _, err := s.Store.FinishAttempt(
+			t.Context(),
+			store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded},
+		); err != nil {
 			t.Fatal(err)
 		}
 		r := s.get(t, pagestest.Reader, path(b, ""))
@@ -271,7 +294,10 @@ func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 	if got := renewed(s.Live); got != "2" {
 		t.Errorf("at work: every %q s", got)
 	}
-	ended, err := s.Store.FinishAttempt(t.Context(), store.Finish{BuildID: s.Live.ID, Attempt: 1, State: autobuild.Succeeded})
+	ended, err := s.Store.FinishAttempt(
+		t.Context(),
+		store.Finish{BuildID: s.Live.ID, Attempt: 1, State: autobuild.Succeeded},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,10 @@ func (p *Pages) delivery(c *gin.Context) error {
 		content.Outcomes = append(content.Outcomes, outcomeOf(o, automated))
 	}
 	return p.show(c, http.StatusOK, "delivery", frame{
-		Title: "Delivery " + d.Event, Nav: "deliveries", Crumbs: []crumb{{"Deliveries", "/deliveries"}}, Content: content,
+		Title:   "Delivery " + d.Event,
+		Nav:     "deliveries",
+		Crumbs:  []crumb{{"Deliveries", "/deliveries"}},
+		Content: content,
 	})
 }
 

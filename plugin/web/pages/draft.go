@@ -32,7 +32,11 @@ type draftPage struct {
 func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong faults) error {
 	content.Steps = newSteps
 	content.Engines = p.engineChoices(content.Engine)
-	content.Autotests = []option{{"off", "Off"}, {"internal", "Internal pull requests"}, {"all", "Internal and external pull requests"}}
+	content.Autotests = []option{
+		{"off", "Off"},
+		{"internal", "Internal pull requests"},
+		{"all", "Internal and external pull requests"},
+	}
 	content.SourceTypes = []option{{"branch", "Branch"}, {"tag", "Tag"}}
 	if err := p.fillAccounts(c, &content); err != nil {
 		return err
@@ -48,7 +52,13 @@ func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong f
 			}
 		}
 	}
-	f := frame{Title: "New automated build", Nav: "automated", Crumbs: []crumb{{"Automated builds", "/automated-builds"}}, Faults: wrong, Content: content}
+	f := frame{
+		Title:   "New automated build",
+		Nav:     "automated",
+		Crumbs:  []crumb{{"Automated builds", "/automated-builds"}},
+		Faults:  wrong,
+		Content: content,
+	}
 	if !content.New {
 		f.Title = "Edit " + content.Repository
 		f.Crumbs = append(f.Crumbs, crumb{content.Repository, "/automated-builds/" + content.ID})
@@ -96,7 +106,14 @@ func (p *Pages) createAutomated(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("account %q: %w", typed.Get("account"), err)
 	}
-	content := draftPage{draftForm: readDraftForm(typed), New: true, Account: account, Repository: typed.Get("repository"), DefaultBranch: typed.Get("default_branch"), Dockerfile: typed.Get("dockerfile")}
+	content := draftPage{
+		draftForm:     readDraftForm(typed),
+		New:           true,
+		Account:       account,
+		Repository:    typed.Get("repository"),
+		DefaultBranch: typed.Get("default_branch"),
+		Dockerfile:    typed.Get("dockerfile"),
+	}
 	if content.change(typed) {
 		return p.showDraft(c, http.StatusOK, content, nil)
 	}
@@ -111,12 +128,23 @@ func (p *Pages) createAutomated(c *gin.Context) error {
 }
 
 // save makes a draft of what was typed and gives it to the catalog.
-func (p *Pages) save(c *gin.Context, content draftPage, do func(context.Context, catalog.Draft) (catalog.Saved, error)) (catalog.Saved, faults, error) {
+func (p *Pages) save(
+	c *gin.Context,
+	content draftPage,
+	do func(context.Context, catalog.Draft) (catalog.Saved, error),
+) (catalog.Saved, faults, error) {
 	user, _ := session.User(c)
 	var wrong faults
 	draft := catalog.Draft{
-		AccountID: content.Account.ID, Repository: content.Repository, Image: content.Image, Engine: content.Engine, Autotest: autobuild.Autotest(content.Autotest),
-		Rules: content.rules(&wrong), Environment: content.environment(&wrong), UserID: user.ID, Viewer: viewer(c),
+		AccountID:   content.Account.ID,
+		Repository:  content.Repository,
+		Image:       content.Image,
+		Engine:      content.Engine,
+		Autotest:    autobuild.Autotest(content.Autotest),
+		Rules:       content.rules(&wrong),
+		Environment: content.environment(&wrong),
+		UserID:      user.ID,
+		Viewer:      viewer(c),
 	}
 	if wrong != nil {
 		return catalog.Saved{}, wrong, nil
@@ -133,7 +161,10 @@ func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, what string) erro
 		builds, err := p.start(c, saved.AutomatedBuild, startForm{Key: c.Request.PostForm.Get("key")}, autobuild.Rule{})
 		switch {
 		case err != nil:
-			logctx.Log(c.Request.Context(), p.Log).WithError(err).WithField("automated_build", saved.ID).Warn("saved, but not started")
+			logctx.Log(c.Request.Context(), p.Log).
+				WithError(err).
+				WithField("automated_build", saved.ID).
+				Warn("saved, but not started")
 			warnings = append(warnings, "It is saved, but no build could be started. Start one from its page.")
 		case len(builds) == 1 && len(warnings) == 0:
 			return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "created")
@@ -172,7 +203,12 @@ func (p *Pages) storedDraft(c *gin.Context, a autobuild.AutomatedBuild) (draftPa
 	if err != nil {
 		return draftPage{}, fmt.Errorf("account of %s: %w", a.Repository.FullName, err)
 	}
-	return draftPage{ID: a.ID, Account: account, Repository: a.Repository.FullName, DefaultBranch: a.Repository.DefaultBranch}, nil
+	return draftPage{
+		ID:            a.ID,
+		Account:       account,
+		Repository:    a.Repository.FullName,
+		DefaultBranch: a.Repository.DefaultBranch,
+	}, nil
 }
 
 // updateAutomated saves a stored automated build.

@@ -124,7 +124,10 @@ func (p *Pages) pipeline(c *gin.Context) error {
 	a := chosen(all, c.Query("attempt"))
 	e := p.ci(a.Engine)
 	if e.CI == nil {
-		return &httpx.Error{Status: http.StatusNotFound, Message: "This attempt has no pipeline on a CI that is configured here."}
+		return &httpx.Error{
+			Status:  http.StatusNotFound,
+			Message: "This attempt has no pipeline on a CI that is configured here.",
+		}
 	}
 	address, err := e.CI.PipelineURL(ctx, a)
 	if err == nil && !strings.HasPrefix(address, e.Server+"/") {
@@ -132,9 +135,17 @@ func (p *Pages) pipeline(c *gin.Context) error {
 	}
 	switch {
 	case errors.Is(err, autobuild.ErrNotFound):
-		return &httpx.Error{Status: http.StatusNotFound, Message: e.Title() + " has no pipeline of this attempt, or no longer.", Err: err}
+		return &httpx.Error{
+			Status:  http.StatusNotFound,
+			Message: e.Title() + " has no pipeline of this attempt, or no longer.",
+			Err:     err,
+		}
 	case err != nil:
-		return &httpx.Error{Status: http.StatusBadGateway, Message: e.Title() + " does not say where this pipeline is. Try again; Settings → Engines tells an administrator what to mend.", Err: err}
+		return &httpx.Error{
+			Status:  http.StatusBadGateway,
+			Message: e.Title() + " does not say where this pipeline is. Try again; Settings → Engines tells an administrator what to mend.",
+			Err:     err,
+		}
 	}
 	c.Redirect(http.StatusFound, address)
 	return nil

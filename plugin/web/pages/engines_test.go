@@ -20,11 +20,27 @@ const enginesPage = "/settings/engines"
 func TestEnginesAreShown(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	r := s.get(t, autobuild.RoleAdmin, enginesPage)
-	r.want(t, http.StatusOK,
-		"Embedded default", "Builds at once 2 ( SLIPWAY_CONCURRENCY )", "started here when needed",
-		"Server https://drone.example.com", "run in the builder repository acme/builder", "Step registry.example.com/slipway", "each step starts its own", "docker, linux/amd64", "as many as it takes",
-		"Not configured", "SLIPWAY_WOODPECKER_SERVER", "SLIPWAY_WOODPECKER_TOKEN", "docs/woodpecker.md",
-		"slipway-…", "continuous-integration/drone", "DRONE_STATUS_DISABLED=true", "none on the commits that are built")
+	r.want(
+		t,
+		http.StatusOK,
+		"Embedded default",
+		"Builds at once 2 ( SLIPWAY_CONCURRENCY )",
+		"started here when needed",
+		"Server https://drone.example.com",
+		"run in the builder repository acme/builder",
+		"Step registry.example.com/slipway",
+		"each step starts its own",
+		"docker, linux/amd64",
+		"as many as it takes",
+		"Not configured",
+		"SLIPWAY_WOODPECKER_SERVER",
+		"SLIPWAY_WOODPECKER_TOKEN",
+		"docs/woodpecker.md",
+		"slipway-…",
+		"continuous-integration/drone",
+		"DRONE_STATUS_DISABLED=true",
+		"none on the commits that are built",
+	)
 	for _, absent := range []string{"SLIPWAY_DRONE_SERVER", "ci/woodpecker", "DRONE_YAML_ENDPOINT"} {
 		if strings.Contains(words(r.main()), absent) {
 			t.Errorf("the page says %s", absent)
@@ -87,7 +103,13 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 		}
 	}
 	shown := s.post(t, autobuild.RoleAdmin, where)
-	shown.want(t, http.StatusOK, "Environment of the Drone server", "# signs DRONE_YAML_SECRET="+pagestest.ExtensionSecret, "DRONE_YAML_ENDPOINT="+pagestest.URL+"/extensions/drone/config")
+	shown.want(
+		t,
+		http.StatusOK,
+		"Environment of the Drone server",
+		"# signs DRONE_YAML_SECRET="+pagestest.ExtensionSecret,
+		"DRONE_YAML_ENDPOINT="+pagestest.URL+"/extensions/drone/config",
+	)
 	if shown.Header.Get("Cache-Control") != "no-store" {
 		t.Error("the secrets may be stored")
 	}
@@ -143,7 +165,8 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Drone does not say where this pipeline is.")
 	}
 	s.CI.Lead("", fmt.Errorf("deleted: %w", autobuild.ErrNotFound))
-	s.get(t, pagestest.Reader, link).want(t, http.StatusNotFound, "Drone has no pipeline of this attempt, or no longer.")
+	s.get(t, pagestest.Reader, link).
+		want(t, http.StatusNotFound, "Drone has no pipeline of this attempt, or no longer.")
 	for _, err := range []error{autobuild.ErrUnauthorized, autobuild.ErrUnavailable, errors.New("it says nothing")} {
 		s.CI.Lead("", err)
 		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Settings → Engines")
@@ -159,10 +182,15 @@ func TestTheEngineIsChosenWhereThereAreSeveral(t *testing.T) {
 		offered = append(offered, attr(o, "value"))
 	}
 	if got := strings.Join(offered, " "); got != "embedded drone" || form.value(t, "engine") != "drone" {
-		t.Errorf("offered are %q with %q, want those that are configured with the stored one", got, form.value(t, "engine"))
+		t.Errorf(
+			"offered are %q with %q, want those that are configured with the stored one",
+			got,
+			form.value(t, "engine"),
+		)
 	}
 	for _, name := range []string{"embedded", "drone"} {
-		s.post(t, autobuild.RoleAdmin, edit, draft(s, "repository", "acme/worker", "engine", name)...).wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=saved")
+		s.post(t, autobuild.RoleAdmin, edit, draft(s, "repository", "acme/worker", "engine", name)...).
+			wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=saved")
 		if a, err := s.Store.AutomatedBuild(t.Context(), s.Worker.ID); err != nil || a.Engine != name {
 			t.Errorf("chosen was %s, stored is %q, %v", name, a.Engine, err)
 		}
@@ -174,7 +202,11 @@ func TestTheEngineIsChosenWhereThereAreSeveral(t *testing.T) {
 	wrong := s.post(t, autobuild.RoleAdmin, edit, draft(s, "engine", "woodpecker")...)
 	wrong.want(t, http.StatusUnprocessableEntity, `"woodpecker" is not configured here.`)
 	checkPage(t, wrong)
-	if fault := byID(wrong.Page, "engine-fault"); fault == nil || words(fault) != `"woodpecker" is not configured here.` {
+	if fault := byID(
+		wrong.Page,
+		"engine-fault",
+	); fault == nil ||
+		words(fault) != `"woodpecker" is not configured here.` {
 		t.Error("the fault is not at its field")
 	}
 	s.Pages.Engines = []pages.Engine{pagestest.Embedded(), pagestest.Absent("drone"), pagestest.Absent("woodpecker")}

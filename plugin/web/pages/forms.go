@@ -16,9 +16,17 @@ func parseForm(c *gin.Context) error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return &httpx.Error{Status: http.StatusRequestEntityTooLarge, Message: "The form is too large. Make its fields shorter.", Err: err}
+		return &httpx.Error{
+			Status:  http.StatusRequestEntityTooLarge,
+			Message: "The form is too large. Make its fields shorter.",
+			Err:     err,
+		}
 	case err != nil:
-		return &httpx.Error{Status: http.StatusBadRequest, Message: "The form was not understood. Send it again from its page.", Err: err}
+		return &httpx.Error{
+			Status:  http.StatusBadRequest,
+			Message: "The form was not understood. Send it again from its page.",
+			Err:     err,
+		}
 	}
 	return nil
 }

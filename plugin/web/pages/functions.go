@@ -141,8 +141,11 @@ func stateOf(s any) stateLook {
 		return stateLook{string(s), string(s)}
 	case autobuild.DeliveryState:
 		class := map[autobuild.DeliveryState]string{
-			autobuild.DeliveryReceived: "queued", autobuild.DeliveryPlanned: "succeeded", autobuild.DeliveryIgnored: "cancelled",
-			autobuild.DeliveryRefused: "error", autobuild.DeliveryFailed: "failed",
+			autobuild.DeliveryReceived: "queued",
+			autobuild.DeliveryPlanned:  "succeeded",
+			autobuild.DeliveryIgnored:  "cancelled",
+			autobuild.DeliveryRefused:  "error",
+			autobuild.DeliveryFailed:   "failed",
 		}
 		return stateLook{string(s), class[s]}
 	}

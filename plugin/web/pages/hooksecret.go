@@ -32,7 +32,9 @@ func (p *Pages) rotateSecret(c *gin.Context) error {
 	ok, err := p.confirmed(c, "automated", confirmPage{
 		Question:    "Replace the webhook secret of " + a.Repository.FullName + "?",
 		Consequence: "Slipway writes the new secret to Bitbucket. The old one is accepted for 24 hours more. If the webhook was added by hand, paste the new secret in the repository's settings within that time.",
-		Button:      "Replace secret", Action: page + "/webhook/rotate", Back: page,
+		Button:      "Replace secret",
+		Action:      page + "/webhook/rotate",
+		Back:        page,
 	})
 	if !ok {
 		return err

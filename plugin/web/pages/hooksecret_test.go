@@ -22,12 +22,18 @@ func TestReplacingAWebhookSecret(t *testing.T) {
 	checkPage(t, asked)
 	s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate").wantRedirect(t, page+"?done=rotated")
 	after := s.get(t, autobuild.RoleAdmin, page+"?done=rotated")
-	after.want(t, http.StatusOK, "secret is replaced.", "The old one is accepted until "+pagestest.Start.AddDate(0, 0, 1).Format("2006-01-02 15:04:05"))
+	after.want(
+		t,
+		http.StatusOK,
+		"secret is replaced.",
+		"The old one is accepted until "+pagestest.Start.AddDate(0, 0, 1).Format("2006-01-02 15:04:05"),
+	)
 	checkPage(t, after)
 	if strings.Contains(after.Text, pagestest.ReplacedSecret) {
 		t.Error("the page of a webhook that is managed here shows the new secret")
 	}
-	s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate").want(t, http.StatusConflict, "less than 24 hours ago: try again after")
+	s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate").
+		want(t, http.StatusConflict, "less than 24 hours ago: try again after")
 }
 
 // The person who added the webhook by hand gets the new secret to paste, and when to.

@@ -120,7 +120,10 @@ func (p *Pages) rawLog(c *gin.Context) error {
 		contentType, disposition = "application/octet-stream", "attachment"
 	}
 	c.Header("Content-Type", contentType)
-	c.Header("Content-Disposition", fmt.Sprintf(`%s; filename="build-%s-%d.log"`, disposition, c.Param("number"), a.Number))
+	c.Header(
+		"Content-Disposition",
+		fmt.Sprintf(`%s; filename="build-%s-%d.log"`, disposition, c.Param("number"), a.Number),
+	)
 	c.Header("Cache-Control", "no-store")
 	c.Status(http.StatusOK)
 	if c.Query("raw") == "1" {
@@ -223,7 +226,9 @@ func (s *logStream) run(ctx context.Context, from int64) error {
 		case <-look.C:
 		case <-recheck.C:
 			if err := s.recheck(); err != nil {
-				logctx.Log(ctx, s.pages.Log).WithError(err).Debug("a log's stream ends: the person may no longer read it")
+				logctx.Log(ctx, s.pages.Log).
+					WithError(err).
+					Debug("a log's stream ends: the person may no longer read it")
 				return nil
 			}
 		case <-beat.C:

@@ -15,19 +15,43 @@ import (
 // addresses are all pages that an administrator of the sample can open.
 func addresses(s *site) []string {
 	all := []string{
-		"/signin", "/automated-builds", "/automated-builds?search=worker&state=active", "/automated-builds?search=nothing", "/automated-builds/new",
-		"/builds", "/builds?state=cancelled", "/builds?before=1", "/deliveries", "/deliveries?before=" + s.Delivery, "/deliveries/" + s.Delivery,
-		"/setup", "/settings/providers", "/settings/registries", "/settings/engines", "/settings/engines?look=drone", "/settings/people", "/settings/registries/" + s.Registry.ID + "/delete",
-		"/settings/providers/bitbucket/token", "/settings/accounts/" + s.Account.ID + "/unlink",
-		"/automated-builds/new?account=" + s.Account.ID, "/automated-builds/new?account=" + s.Account.ID + "&workspace=acme",
+		"/signin",
+		"/automated-builds",
+		"/automated-builds?search=worker&state=active",
+		"/automated-builds?search=nothing",
+		"/automated-builds/new",
+		"/builds",
+		"/builds?state=cancelled",
+		"/builds?before=1",
+		"/deliveries",
+		"/deliveries?before=" + s.Delivery,
+		"/deliveries/" + s.Delivery,
+		"/setup",
+		"/settings/providers",
+		"/settings/registries",
+		"/settings/engines",
+		"/settings/engines?look=drone",
+		"/settings/people",
+		"/settings/registries/" + s.Registry.ID + "/delete",
+		"/settings/providers/bitbucket/token",
+		"/settings/accounts/" + s.Account.ID + "/unlink",
+		"/automated-builds/new?account=" + s.Account.ID,
+		"/automated-builds/new?account=" + s.Account.ID + "&workspace=acme",
 		"/automated-builds/new?account=" + s.Account.ID + "&workspace=acme&search=zzz",
-		"/builds/99999", "/automated-builds/none", "/static/none.css",
+		"/builds/99999",
+		"/automated-builds/none",
+		"/static/none.css",
 	}
 	for _, repository := range []string{"app", "docs", "tools"} {
 		all = append(all, "/automated-builds/new?account="+s.Account.ID+"&repository=acme/"+repository)
 	}
 	for _, a := range []autobuild.AutomatedBuild{s.App, s.Worker} {
-		all = append(all, "/automated-builds/"+a.ID, "/automated-builds/"+a.ID+"/edit", "/automated-builds/"+a.ID+"/delete")
+		all = append(
+			all,
+			"/automated-builds/"+a.ID,
+			"/automated-builds/"+a.ID+"/edit",
+			"/automated-builds/"+a.ID+"/delete",
+		)
 	}
 	for _, b := range []autobuild.Build{s.Done, s.Broken, s.Live, s.Waiting, s.Errored, s.Undone} {
 		all = append(all, fmt.Sprintf("/builds/%d", b.Number))
@@ -105,7 +129,9 @@ func checkInline(t *testing.T, n *html.Node) {
 		if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
 			t.Errorf("<%s> has an inline %s", n.Data, a.Key)
 		}
-		if (a.Key == "href" || a.Key == "src" || a.Key == "action") && !strings.HasPrefix(a.Val, "/") && !strings.HasPrefix(a.Val, "#") && !strings.HasPrefix(a.Val, "https://bitbucket.org/") {
+		if (a.Key == "href" || a.Key == "src" || a.Key == "action") && !strings.HasPrefix(a.Val, "/") &&
+			!strings.HasPrefix(a.Val, "#") &&
+			!strings.HasPrefix(a.Val, "https://bitbucket.org/") {
 			t.Errorf("<%s> leads to %q", n.Data, a.Val)
 		}
 	}

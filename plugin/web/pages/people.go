@@ -63,7 +63,10 @@ func (p *Pages) anotherUser(c *gin.Context, what string) (autobuild.User, error)
 		return user, fmt.Errorf("user %q: %w", c.Param("id"), err)
 	}
 	if self, _ := session.User(c); self.ID == user.ID {
-		return user, &httpx.Error{Status: http.StatusConflict, Message: "Nobody " + what + ". Ask another administrator."}
+		return user, &httpx.Error{
+			Status:  http.StatusConflict,
+			Message: "Nobody " + what + ". Ask another administrator.",
+		}
 	}
 	return user, nil
 }
@@ -86,7 +89,8 @@ func (p *Pages) setRole(c *gin.Context) error {
 		return done(c, "/settings/people", "saved")
 	}
 	return &httpx.Error{
-		Status: http.StatusUnprocessableEntity, Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role),
+		Status:  http.StatusUnprocessableEntity,
+		Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role),
 	}
 }
 
@@ -116,8 +120,10 @@ func (p *Pages) removePerson(c *gin.Context) error {
 	ok, err := p.confirmed(c, "settings", confirmPage{
 		Question:    "Remove " + name + "?",
 		Consequence: "Their sessions end, and their role is gone. Anybody can sign in with Bitbucket again, without a role.",
-		Name:        name, Button: "Remove person",
-		Action: "/settings/people/" + user.ID + "/remove", Back: "/settings/people",
+		Name:        name,
+		Button:      "Remove person",
+		Action:      "/settings/people/" + user.ID + "/remove",
+		Back:        "/settings/people",
 	})
 	if !ok {
 		return err

@@ -14,12 +14,15 @@ func TestRoles(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	dave, self := s.Users[autobuild.RoleNone], s.Users[autobuild.RoleAdmin]
 	s.get(t, autobuild.RoleNone, "/settings/people").want(t, http.StatusForbidden, "administrators of this Slipway")
-	s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", "admin").wantRedirect(t, "/settings/people?done=saved")
+	s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", "admin").
+		wantRedirect(t, "/settings/people?done=saved")
 	s.get(t, autobuild.RoleNone, "/settings/people").want(t, http.StatusOK, "Dave New")
-	s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", "none").wantRedirect(t, "/settings/people?done=saved")
+	s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", "none").
+		wantRedirect(t, "/settings/people?done=saved")
 	s.get(t, autobuild.RoleNone, "/settings/people").want(t, http.StatusForbidden)
 	for _, unknown := range []string{"owner", "viewer", "member", ""} {
-		s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", unknown).want(t, http.StatusUnprocessableEntity, "no role")
+		s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", unknown).
+			want(t, http.StatusUnprocessableEntity, "no role")
 	}
 	s.post(t, autobuild.RoleAdmin, "/settings/people/"+self.ID, "role", "none").want(t, http.StatusConflict, "own role")
 	s.post(t, autobuild.RoleAdmin, "/settings/people/none", "role", "admin").want(t, http.StatusNotFound)
@@ -31,14 +34,16 @@ func TestSessionsOfOthersEnd(t *testing.T) {
 	first, second := s.Cookie(t, pagestest.Writer), s.Cookie(t, pagestest.Writer)
 	builds := func() *http.Request { return httptest.NewRequest(http.MethodGet, "/builds", nil) }
 	s.do(t, builds(), first).want(t, http.StatusOK, "Build 15")
-	s.post(t, autobuild.RoleAdmin, "/settings/people/"+bob.ID+"/sessions").wantRedirect(t, "/settings/people?done=ended")
+	s.post(t, autobuild.RoleAdmin, "/settings/people/"+bob.ID+"/sessions").
+		wantRedirect(t, "/settings/people?done=ended")
 	for _, c := range []*http.Cookie{first, second} {
 		s.do(t, builds(), c).wantRedirect(t, "/signin?return_to=%2Fbuilds")
 	}
 	if at, err := s.Store.PermissionsAt(t.Context(), bob.ID); err != nil || !at.IsZero() {
 		t.Errorf("permissions: got read at %v and error %v, want none", at, err)
 	}
-	s.post(t, autobuild.RoleAdmin, "/settings/people/"+s.Users[autobuild.RoleAdmin].ID+"/sessions").want(t, http.StatusConflict, "sign out instead")
+	s.post(t, autobuild.RoleAdmin, "/settings/people/"+s.Users[autobuild.RoleAdmin].ID+"/sessions").
+		want(t, http.StatusConflict, "sign out instead")
 }
 
 func TestAPersonIsRemoved(t *testing.T) {
@@ -55,10 +60,16 @@ func TestAPersonIsRemoved(t *testing.T) {
 
 	carol := s.Users[pagestest.Reader]
 	_, err := s.Store.SaveAccount(t.Context(), autobuild.Account{
-		ProviderID: pagestest.ProviderID, Kind: autobuild.AccountOAuth, UserID: carol.ID, Name: "carol", RemoteID: carol.RemoteID, AccessToken: secret.New("t"),
+		ProviderID:  pagestest.ProviderID,
+		Kind:        autobuild.AccountOAuth,
+		UserID:      carol.ID,
+		Name:        "carol",
+		RemoteID:    carol.RemoteID,
+		AccessToken: secret.New("t"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.post(t, autobuild.RoleAdmin, "/settings/people/"+carol.ID+"/remove", "name", "Carol View").want(t, http.StatusConflict, "owns a linked account")
+	s.post(t, autobuild.RoleAdmin, "/settings/people/"+carol.ID+"/remove", "name", "Carol View").
+		want(t, http.StatusConflict, "owns a linked account")
 }

@@ -26,7 +26,12 @@ type ownView struct {
 
 // ownView takes whether a push credential is bound to the automated build. Without one the step
 // needs a login of its own.
-func (p *Pages) ownView(ctx context.Context, a autobuild.AutomatedBuild, bound bool, made secret.Secret) (ownView, error) {
+func (p *Pages) ownView(
+	ctx context.Context,
+	a autobuild.AutomatedBuild,
+	bound bool,
+	made secret.Secret,
+) (ownView, error) {
 	view := ownView{Chosen: a.Engine == own.Name, Revealed: made.Reveal()}
 	token, err := optional(p.Store.PipelineToken(ctx, a.ID))
 	if err != nil {
@@ -37,8 +42,20 @@ func (p *Pages) ownView(ctx context.Context, a autobuild.AutomatedBuild, bound b
 	if bound {
 		login = ""
 	}
-	view.Drone = fmt.Sprintf(step, "\n    privileged: true # it starts a builder; not with a setting builder", p.URL, a.ID, login)
-	view.Woodpecker = fmt.Sprintf(step, " # in WOODPECKER_PLUGINS_PRIVILEGED, unless there is a setting builder", p.URL, a.ID, login)
+	view.Drone = fmt.Sprintf(
+		step,
+		"\n    privileged: true # it starts a builder; not with a setting builder",
+		p.URL,
+		a.ID,
+		login,
+	)
+	view.Woodpecker = fmt.Sprintf(
+		step,
+		" # in WOODPECKER_PLUGINS_PRIVILEGED, unless there is a setting builder",
+		p.URL,
+		a.ID,
+		login,
+	)
 	return view, nil
 }
 
@@ -73,7 +90,10 @@ func (p *Pages) makePipelineToken(c *gin.Context) error {
 	if err := p.Store.SetPipelineToken(c.Request.Context(), a.ID, autobuild.TokenHash(token), user.Name); err != nil {
 		return fmt.Errorf("make a pipeline token for %s: %w", a.Repository.FullName, err)
 	}
-	logctx.Log(c.Request.Context(), p.Log).WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token made")
+	logctx.Log(c.Request.Context(), p.Log).
+		WithField("automated_build", a.ID).
+		WithField("by", user.Name).
+		Info("pipeline token made")
 	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{token: token})
 }
 
@@ -87,7 +107,10 @@ func (p *Pages) revokePipelineToken(c *gin.Context) error {
 		return fmt.Errorf("revoke the pipeline token of %s: %w", a.Repository.FullName, err)
 	}
 	user, _ := session.User(c)
-	logctx.Log(c.Request.Context(), p.Log).WithField("automated_build", a.ID).WithField("by", user.Name).Info("pipeline token revoked")
+	logctx.Log(c.Request.Context(), p.Log).
+		WithField("automated_build", a.ID).
+		WithField("by", user.Name).
+		Info("pipeline token revoked")
 	return done(c, "/automated-builds/"+a.ID, "revoked")
 }
 

@@ -21,8 +21,9 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	if _, err := s.Store.SaveAutomatedBuild(t.Context(), s.App); err != nil {
 		t.Fatal(err)
 	}
-	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Make a token",
-		"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token", "from_secret: registry_password", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
+	s.get(t, autobuild.RoleAdmin, page).
+		want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Make a token",
+			"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token", "from_secret: registry_password", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
 	bound := s.Registry
 	bound.ID, bound.AutomatedBuildID = "", s.App.ID
 	bound, err := s.Store.SaveRegistry(t.Context(), bound)
@@ -46,7 +47,10 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 		if shown.Header.Get("Cache-Control") != "no-store" {
 			t.Error("the token may be stored")
 		}
-		tokens = append(tokens, regexp.MustCompile(`<code>([A-Za-z0-9_-]{43})</code>`).FindStringSubmatch(shown.Text)[1])
+		tokens = append(
+			tokens,
+			regexp.MustCompile(`<code>([A-Za-z0-9_-]{43})</code>`).FindStringSubmatch(shown.Text)[1],
+		)
 	}
 	check := func(token string) error {
 		return s.Store.CheckPipelineToken(t.Context(), s.App.ID, autobuild.TokenHash(secret.New(token)))
@@ -72,5 +76,6 @@ func TestATokenOfAnotherEngineSaysSo(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID
 	s.post(t, autobuild.RoleAdmin, page+"/pipeline-token").want(t, http.StatusOK)
-	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "the engine is embedded: the step builds nothing", "Revoke it")
+	s.get(t, autobuild.RoleAdmin, page).
+		want(t, http.StatusOK, "the engine is embedded: the step builds nothing", "Revoke it")
 }

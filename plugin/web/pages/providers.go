@@ -44,7 +44,12 @@ func (p *Pages) providers(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.show(c, http.StatusOK, "providers", frame{Title: "Source providers", Nav: "settings", Content: providersPage{views}})
+	return p.show(
+		c,
+		http.StatusOK,
+		"providers",
+		frame{Title: "Source providers", Nav: "settings", Content: providersPage{views}},
+	)
 }
 
 func (p *Pages) providerViews(c *gin.Context) ([]providerView, error) {
@@ -117,7 +122,10 @@ func (p *Pages) unlink(c *gin.Context) error {
 	ok, err := p.confirmed(c, "settings", confirmPage{
 		Question:    "Unlink " + a.Name + "?",
 		Consequence: "The webhooks that were added with this account are removed from Bitbucket and its tokens are forgotten here. Automated builds that stand on it stop until another account is linked.",
-		Name:        a.Name, Button: "Unlink account", Action: "/settings/accounts/" + a.ID + "/unlink", Back: "/settings/providers",
+		Name:        a.Name,
+		Button:      "Unlink account",
+		Action:      "/settings/accounts/" + a.ID + "/unlink",
+		Back:        "/settings/providers",
 	})
 	if !ok {
 		return err
@@ -134,7 +142,10 @@ func (p *Pages) unlink(c *gin.Context) error {
 		return fmt.Errorf("provider of account %s: %w", a.Name, err)
 	}
 	return p.show(c, http.StatusOK, "unlinked", frame{
-		Title: a.Name + " is unlinked", Nav: "settings", Crumbs: []crumb{{"Source providers", "/settings/providers"}}, Content: unlinkedOf(a, provider, dropped),
+		Title:   a.Name + " is unlinked",
+		Nav:     "settings",
+		Crumbs:  []crumb{{"Source providers", "/settings/providers"}},
+		Content: unlinkedOf(a, provider, dropped),
 	})
 }
 
@@ -165,7 +176,10 @@ func unlinkedOf(a autobuild.Account, provider autobuild.Provider, d catalog.Drop
 	for repository, err := range d.Failed {
 		content.Failed = append(content.Failed, failedOf(repository, err))
 	}
-	sort.Slice(content.Failed, func(i, j int) bool { return content.Failed[i].Repository < content.Failed[j].Repository })
+	sort.Slice(
+		content.Failed,
+		func(i, j int) bool { return content.Failed[i].Repository < content.Failed[j].Repository },
+	)
 	return content
 }
 
@@ -187,7 +201,17 @@ func (p *Pages) newToken(c *gin.Context) error {
 		return p.showToken(c, http.StatusOK, content, nil)
 	}
 	get := func(name string) string { return strings.TrimSpace(c.PostForm(name)) }
-	content.Kind, content.Name, content.Workspace, content.Repository, content.Expires = get("kind"), get("name"), get("workspace"), get("repository"), get("expires")
+	content.Kind, content.Name, content.Workspace, content.Repository, content.Expires = get(
+		"kind",
+	), get(
+		"name",
+	), get(
+		"workspace",
+	), get(
+		"repository",
+	), get(
+		"expires",
+	)
 	t, wrong := content.token(get("token"))
 	if wrong == nil {
 		_, err = p.Accounts.AddToken(c.Request.Context(), t)
@@ -207,7 +231,11 @@ func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, wrong f
 		content.Kinds = append(content.Kinds, option{string(k), sentenceCase(accountKind(k))})
 	}
 	return p.show(c, status, "token", frame{
-		Title: "Add an access token", Nav: "settings", Crumbs: []crumb{{"Source providers", "/settings/providers"}}, Faults: wrong, Content: content,
+		Title:   "Add an access token",
+		Nav:     "settings",
+		Crumbs:  []crumb{{"Source providers", "/settings/providers"}},
+		Faults:  wrong,
+		Content: content,
 	})
 }
 
@@ -225,7 +253,14 @@ func (t tokenPage) token(value string) (accounts.Token, faults) {
 	if t.Kind != string(autobuild.AccountRepositoryToken) && t.Workspace == "" {
 		wrong.add("workspace", "name the workspace that the token belongs to")
 	}
-	out := accounts.Token{ProviderID: t.Provider.ID, Kind: autobuild.AccountKind(t.Kind), Name: t.Name, Workspace: t.Workspace, Repository: t.Repository, Token: secret.New(value)}
+	out := accounts.Token{
+		ProviderID: t.Provider.ID,
+		Kind:       autobuild.AccountKind(t.Kind),
+		Name:       t.Name,
+		Workspace:  t.Workspace,
+		Repository: t.Repository,
+		Token:      secret.New(value),
+	}
 	if t.Expires != "" {
 		day, err := time.Parse(time.DateOnly, t.Expires)
 		if err != nil {

@@ -47,7 +47,10 @@ func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPag
 	names := map[string]string{}
 	for _, a := range automated {
 		names[a.ID] = a.Repository.FullName
-		content.AutomatedBuildNames = append(content.AutomatedBuildNames, option{a.ID, a.Repository.FullName + " → " + a.Image})
+		content.AutomatedBuildNames = append(
+			content.AutomatedBuildNames,
+			option{a.ID, a.Repository.FullName + " → " + a.Image},
+		)
 	}
 	for _, r := range stored {
 		content.Rows = append(content.Rows, registryRow{
@@ -97,7 +100,10 @@ func (p *Pages) saveRegistry(c *gin.Context) error {
 
 func checkRegistryForm(content registriesPage, password string) (wrong faults) {
 	if content.Host == "" || strings.Contains(content.Host, "://") || strings.ContainsAny(content.Host, " @?#") {
-		wrong.add("host", "write the registry's host as image names do, as registry.example.com or registry.example.com/team")
+		wrong.add(
+			"host",
+			"write the registry's host as image names do, as registry.example.com or registry.example.com/team",
+		)
 	}
 	if content.Username == "" {
 		wrong.add("username", "write the user name, or what your registry takes in its place with a token")
@@ -136,8 +142,12 @@ func (p *Pages) deleteRegistry(c *gin.Context) error {
 		consequence = "Builds can no longer read private base images of " + r.Host + ", unless another credential fits."
 	}
 	ok, err := p.confirmed(c, "settings", confirmPage{
-		Question: "Delete the " + string(r.Purpose) + " credential for " + r.Host + "?", Consequence: consequence,
-		Name: r.Host, Button: "Delete credential", Action: "/settings/registries/" + r.ID + "/delete", Back: "/settings/registries",
+		Question:    "Delete the " + string(r.Purpose) + " credential for " + r.Host + "?",
+		Consequence: consequence,
+		Name:        r.Host,
+		Button:      "Delete credential",
+		Action:      "/settings/registries/" + r.ID + "/delete",
+		Back:        "/settings/registries",
 	})
 	if !ok {
 		return err

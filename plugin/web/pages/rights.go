@@ -59,7 +59,13 @@ func (p *Pages) allow(c *gin.Context, e entry, user autobuild.User) error {
 		return nil
 	}
 	if e.of == nil {
-		return fmt.Errorf("route %s %s needs %s and names no repository: %w", e.method, e.path, e.needs, autobuild.ErrForbidden)
+		return fmt.Errorf(
+			"route %s %s needs %s and names no repository: %w",
+			e.method,
+			e.path,
+			e.needs,
+			autobuild.ErrForbidden,
+		)
 	}
 	view := p.view(c)
 	r, err := e.of(ctx, view, c)

@@ -100,11 +100,13 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 func TestRefreshMyPermissions(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	s.get(t, pagestest.Reader, "/builds").want(t, http.StatusOK)
-	s.post(t, pagestest.Reader, "/permissions/refresh", "return_to", "/builds").wantRedirect(t, "/builds?done=permissions")
+	s.post(t, pagestest.Reader, "/permissions/refresh", "return_to", "/builds").
+		wantRedirect(t, "/builds?done=permissions")
 	if got := s.Rights.Renewed(); got != 1 {
 		t.Errorf("checks: got %d, want 1", got)
 	}
-	s.post(t, pagestest.Reader, "/permissions/refresh", "return_to", "//evil.example").wantRedirect(t, "/automated-builds?done=permissions")
+	s.post(t, pagestest.Reader, "/permissions/refresh", "return_to", "//evil.example").
+		wantRedirect(t, "/automated-builds?done=permissions")
 	s.post(t, "", "/permissions/refresh").want(t, http.StatusUnauthorized)
 	s.Rights.Fail(autobuild.ErrUnavailable)
 	s.post(t, pagestest.Reader, "/permissions/refresh").want(t, http.StatusServiceUnavailable)
@@ -122,8 +124,19 @@ func TestRepositoryAdminCannotMoveTheImage(t *testing.T) {
 			t.Errorf("form: got %q, want it missing", secretive)
 		}
 	}
-	s.post(t, pagestest.Owner, edit, draft(s, "repository", "acme/worker", "image", "registry.example.com/acme/worker",
-		"engine", "drone", "account", s.Token.ID, "rules[0].tags", "edge")...).wantRedirect(t, "/automated-builds/"+s.App.ID+"?done=saved")
+	s.post(t, pagestest.Owner, edit, draft(
+		s,
+		"repository",
+		"acme/worker",
+		"image",
+		"registry.example.com/acme/worker",
+		"engine",
+		"drone",
+		"account",
+		s.Token.ID,
+		"rules[0].tags",
+		"edge",
+	)...).wantRedirect(t, "/automated-builds/"+s.App.ID+"?done=saved")
 	after, err := s.Store.AutomatedBuild(t.Context(), s.App.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +245,11 @@ func TestHandlersReadThroughTheView(t *testing.T) {
 				return true
 			}
 			if on, ok := method.X.(*ast.SelectorExpr); ok && on.Sel.Name == "Store" {
-				t.Errorf("%s: Store.%s reads past the person's rights: use view(c)", set.Position(n.Pos()), method.Sel.Name)
+				t.Errorf(
+					"%s: Store.%s reads past the person's rights: use view(c)",
+					set.Position(n.Pos()),
+					method.Sel.Name,
+				)
 			}
 			return true
 		})

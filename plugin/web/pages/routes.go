@@ -57,8 +57,12 @@ type entry struct {
 func (p *Pages) Routes() []Route {
 	var routes []Route
 	for _, e := range p.table() {
-		limited := e.path == "/signin/token" || e.path == "/oauth/bitbucket/link" || e.path == "/oauth/bitbucket/callback"
-		routes = append(routes, Route{Method: e.method, Path: e.path, Needs: e.needs, Limited: limited, Handler: p.guard(e)})
+		limited := e.path == "/signin/token" || e.path == "/oauth/bitbucket/link" ||
+			e.path == "/oauth/bitbucket/callback"
+		routes = append(
+			routes,
+			Route{Method: e.method, Path: e.path, Needs: e.needs, Limited: limited, Handler: p.guard(e)},
+		)
 	}
 	return routes
 }

@@ -38,9 +38,19 @@ type envRow struct {
 
 func ruleRowOf(r autobuild.Rule) ruleRow {
 	return ruleRow{
-		ID: r.ID, SourceType: string(r.SourceType), Source: r.Source, Tags: r.Tags, Context: r.Context, Dockerfile: r.Dockerfile,
-		Autobuild: r.Autobuild, Caching: r.Caching,
-		BuildArgs: pairLines(r.BuildArgs), Platforms: strings.Join(r.Platforms, ", "), Paths: strings.Join(r.Paths, "\n"),
+		ID:         r.ID,
+		SourceType: string(r.SourceType),
+		Source:     r.Source,
+		Tags:       r.Tags,
+		Context:    r.Context,
+		Dockerfile: r.Dockerfile,
+		Autobuild:  r.Autobuild,
+		Caching:    r.Caching,
+		BuildArgs: pairLines(
+			r.BuildArgs,
+		),
+		Platforms: strings.Join(r.Platforms, ", "),
+		Paths:     strings.Join(r.Paths, "\n"),
 	}
 }
 
@@ -68,7 +78,11 @@ func draftFormOf(a autobuild.AutomatedBuild) draftForm {
 
 // readDraftForm reads what was typed. Rows are numbered without gaps.
 func readDraftForm(form url.Values) draftForm {
-	f := draftForm{Image: strings.TrimSpace(form.Get("image")), Engine: form.Get("engine"), Autotest: form.Get("autotest")}
+	f := draftForm{
+		Image:    strings.TrimSpace(form.Get("image")),
+		Engine:   form.Get("engine"),
+		Autotest: form.Get("autotest"),
+	}
 	for i := range maxRows {
 		at := fmt.Sprintf("rules[%d].", i)
 		if !form.Has(at + "source") {
@@ -76,9 +90,19 @@ func readDraftForm(form url.Values) draftForm {
 		}
 		get := func(name string) string { return strings.TrimSpace(form.Get(at + name)) }
 		f.Rules = append(f.Rules, ruleRow{
-			ID: get("id"), SourceType: get("source_type"), Source: get("source"), Tags: get("tags"), Context: get("context"), Dockerfile: get("dockerfile"),
-			Autobuild: form.Has(at + "autobuild"), Caching: form.Has(at + "caching"),
-			BuildArgs: get("build_args"), Platforms: get("platforms"), Paths: get("paths"),
+			ID: get(
+				"id",
+			),
+			SourceType: get("source_type"),
+			Source:     get("source"),
+			Tags:       get("tags"),
+			Context:    get("context"),
+			Dockerfile: get("dockerfile"),
+			Autobuild:  form.Has(at + "autobuild"),
+			Caching:    form.Has(at + "caching"),
+			BuildArgs:  get("build_args"),
+			Platforms:  get("platforms"),
+			Paths:      get("paths"),
 		})
 	}
 	for i := range maxRows {
@@ -87,7 +111,11 @@ func readDraftForm(form url.Values) draftForm {
 			break
 		}
 		f.Environment = append(f.Environment, envRow{
-			Name: strings.TrimSpace(form.Get(at + "name")), Stored: form.Has(at + "stored"), value: secret.New(form.Get(at + "value")),
+			Name: strings.TrimSpace(
+				form.Get(at + "name"),
+			),
+			Stored: form.Has(at + "stored"),
+			value:  secret.New(form.Get(at + "value")),
 		})
 	}
 	return f
@@ -98,7 +126,17 @@ func readDraftForm(form url.Values) draftForm {
 func (f *draftForm) change(form url.Values) bool {
 	switch {
 	case form.Has("add-rule"):
-		f.Rules = append(f.Rules, ruleRow{SourceType: string(autobuild.Branch), Tags: "{sourceref}", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true})
+		f.Rules = append(
+			f.Rules,
+			ruleRow{
+				SourceType: string(autobuild.Branch),
+				Tags:       "{sourceref}",
+				Context:    "/",
+				Dockerfile: "Dockerfile",
+				Autobuild:  true,
+				Caching:    true,
+			},
+		)
 		return true
 	case form.Has("add-variable"):
 		f.Environment = append(f.Environment, envRow{})
@@ -121,8 +159,17 @@ func (f draftForm) rules(wrong *faults) []autobuild.Rule {
 			wrong.add(fmt.Sprintf("rules[%d].build_args", i), err.Error())
 		}
 		all = append(all, autobuild.Rule{
-			ID: row.ID, SourceType: autobuild.RefKind(row.SourceType), Source: row.Source, Tags: row.Tags, Context: row.Context, Dockerfile: row.Dockerfile,
-			Autobuild: row.Autobuild, Caching: row.Caching, BuildArgs: args, Platforms: words(row.Platforms), Paths: lines(row.Paths),
+			ID:         row.ID,
+			SourceType: autobuild.RefKind(row.SourceType),
+			Source:     row.Source,
+			Tags:       row.Tags,
+			Context:    row.Context,
+			Dockerfile: row.Dockerfile,
+			Autobuild:  row.Autobuild,
+			Caching:    row.Caching,
+			BuildArgs:  args,
+			Platforms:  words(row.Platforms),
+			Paths:      lines(row.Paths),
 		})
 	}
 	return all
@@ -169,5 +216,8 @@ func lines(text string) []string {
 }
 
 func words(text string) []string {
-	return strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t' })
+	return strings.FieldsFunc(
+		text,
+		func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t' },
+	)
 }

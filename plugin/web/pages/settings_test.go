@@ -18,7 +18,11 @@ import (
 func TestI11OneTimeToken(t *testing.T) {
 	s := serve(pagestest.Empty(t))
 	sum := sha256.Sum256([]byte("TOKEN"))
-	if err := s.Store.CreateFirstToken(t.Context(), hex.EncodeToString(sum[:]), pagestest.Start.Add(time.Hour)); err != nil {
+	if err := s.Store.CreateFirstToken(
+		t.Context(),
+		hex.EncodeToString(sum[:]),
+		pagestest.Start.Add(time.Hour),
+	); err != nil {
 		t.Fatal(err)
 	}
 	page := s.get(t, "", "/signin?return_to=//evil.example")
@@ -34,7 +38,8 @@ func TestI11OneTimeToken(t *testing.T) {
 	if len(right.Cookies()) != 1 || !right.Cookies()[0].HttpOnly {
 		t.Fatalf("cookies %v", right.Cookies())
 	}
-	s.do(t, httptest.NewRequest(http.MethodGet, "/setup", nil), right.Cookies()[0]).want(t, http.StatusOK, "Create an OAuth consumer", pagestest.URL+"/oauth/bitbucket/callback")
+	s.do(t, httptest.NewRequest(http.MethodGet, "/setup", nil), right.Cookies()[0]).
+		want(t, http.StatusOK, "Create an OAuth consumer", pagestest.URL+"/oauth/bitbucket/callback")
 	s.post(t, "", "/signin/token", "token", "TOKEN").want(t, http.StatusGone)
 }
 
@@ -81,7 +86,8 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 	s.do(t, httptest.NewRequest(http.MethodGet, "/builds", nil), planted).wantRedirect(t, "/signin?return_to=%2Fbuilds")
 	finish("code=c&state="+state, browser).want(t, http.StatusBadRequest, "used already")
 	finish("error=access_denied&state="+state, browser).want(t, http.StatusBadRequest, "did not grant access")
-	s.get(t, pagestest.Writer, "/oauth/bitbucket/link?provider=bitbucket").want(t, http.StatusForbidden, "needs the role admin")
+	s.get(t, pagestest.Writer, "/oauth/bitbucket/link?provider=bitbucket").
+		want(t, http.StatusForbidden, "needs the role admin")
 	for err, status := range map[error]int{accounts.ErrNotConfigured: http.StatusConflict, accounts.ErrIdentityTaken: http.StatusConflict, accounts.ErrDenied: http.StatusBadRequest, autobuild.ErrUnavailable: http.StatusServiceUnavailable} {
 		s.Rooms.Fail(err)
 		s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket").want(t, status)
@@ -100,14 +106,17 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 	if wrong.value(t, "client_id") != "key" {
 		t.Error("the key that was typed is lost")
 	}
-	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_secret", "s").want(t, http.StatusUnprocessableEntity, "Paste the consumer's key.")
-	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "sesame").wantRedirect(t, "/setup?done=saved")
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_secret", "s").
+		want(t, http.StatusUnprocessableEntity, "Paste the consumer's key.")
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "sesame").
+		wantRedirect(t, "/setup?done=saved")
 	page := s.get(t, autobuild.RoleAdmin, "/setup")
 	page.want(t, http.StatusOK, "A secret is stored", "Link account")
 	if strings.Contains(page.Text, "sesame") {
 		t.Error("the page shows the secret")
 	}
-	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "").wantRedirect(t, "/setup?done=saved")
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "").
+		wantRedirect(t, "/setup?done=saved")
 	p, err := s.Store.Provider(t.Context(), pagestest.ProviderID)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +147,14 @@ func TestUnlinking(t *testing.T) {
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "Type alice to confirm")
 	s.post(t, autobuild.RoleAdmin, where, "name", "bob").want(t, http.StatusUnprocessableEntity)
 	done := s.post(t, autobuild.RoleAdmin, where, "name", "alice")
-	done.want(t, http.StatusOK, "1 webhook was removed: acme/app", "1 could not be removed", "acme/worker", "App authorizations → Revoke")
+	done.want(
+		t,
+		http.StatusOK,
+		"1 webhook was removed: acme/app",
+		"1 could not be removed",
+		"acme/worker",
+		"App authorizations → Revoke",
+	)
 	checkPage(t, done)
 	s.get(t, autobuild.RoleAdmin, "/settings/providers").want(t, http.StatusOK, "Broken: it was unlinked")
 	token := s.post(t, autobuild.RoleAdmin, "/settings/accounts/"+s.Token.ID+"/unlink", "name", "docs token")
@@ -155,11 +171,14 @@ func TestAccessTokens(t *testing.T) {
 	if wrong.value(t, "repository") != "app" || wrong.value(t, "kind") != "repository_token" {
 		t.Error("what was typed is lost")
 	}
-	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").want(t, http.StatusUnprocessableEntity, "Name the workspace")
+	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").
+		want(t, http.StatusUnprocessableEntity, "Name the workspace")
 	s.Rooms.Fail(autobuild.FieldError{Field: "token", Message: "Bitbucket does not accept it"})
-	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame").want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept it")
+	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame").
+		want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept it")
 	s.Rooms.Fail(nil)
-	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame", "expires", "2027-09-30").wantRedirect(t, "/settings/providers?done=linked")
+	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame", "expires", "2027-09-30").
+		wantRedirect(t, "/settings/providers?done=linked")
 	page := s.get(t, autobuild.RoleAdmin, "/settings/providers")
 	page.want(t, http.StatusOK, "ci workspace access token of acme")
 	if strings.Contains(page.Text, "sesame") {
@@ -175,13 +194,15 @@ func TestRegistries(t *testing.T) {
 	if wrong.value(t, "username") != "u" {
 		t.Error("what was typed is lost")
 	}
-	s.post(t, autobuild.RoleAdmin, where, "host", "r.example.com:5000", "username", "u", "password", "sesame", "insecure", "on").wantRedirect(t, where+"?done=checked")
+	s.post(t, autobuild.RoleAdmin, where, "host", "r.example.com:5000", "username", "u", "password", "sesame", "insecure", "on").
+		wantRedirect(t, where+"?done=checked")
 	r := s.get(t, autobuild.RoleAdmin, where)
 	r.want(t, http.StatusOK, "r.example.com:5000 plain HTTP", "works", "does not work")
 	if strings.Contains(r.Text, "sesame") {
 		t.Error("the page shows the password")
 	}
-	s.post(t, autobuild.RoleAdmin, where, "host", "registry.example.com", "username", "nobody", "password", "x").want(t, http.StatusSeeOther)
+	s.post(t, autobuild.RoleAdmin, where, "host", "registry.example.com", "username", "nobody", "password", "x").
+		want(t, http.StatusSeeOther)
 	all, err := s.Store.Registries(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +213,8 @@ func TestRegistries(t *testing.T) {
 	s.post(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/check").wantRedirect(t, where)
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "does not accept")
 	s.post(t, autobuild.RoleAdmin, where+"/none/check").want(t, http.StatusNotFound)
-	s.post(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/delete", "name", "registry.example.com").wantRedirect(t, where+"?done=deleted")
+	s.post(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/delete", "name", "registry.example.com").
+		wantRedirect(t, where+"?done=deleted")
 	s.get(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/delete").want(t, http.StatusNotFound)
 }
 
@@ -200,7 +222,8 @@ func TestRegistries(t *testing.T) {
 func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	where := "/settings/registries"
-	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "registry.example.com Every automated build with an image at registry.example.com may push with it: add a path prefix")
+	s.get(t, autobuild.RoleAdmin, where).
+		want(t, http.StatusOK, "registry.example.com Every automated build with an image at registry.example.com may push with it: add a path prefix")
 	save := func(more ...string) {
 		t.Helper()
 		form := append([]string{"host", "registry.example.com", "username", "robot", "password", "sesame"}, more...)
@@ -216,11 +239,14 @@ func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 	if len(all) != 4 {
 		t.Errorf("got %d credentials, want the sample's 2, one that pulls and one that is bound", len(all))
 	}
-	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "pulling base images", "pushing only for acme/app", "Every automated build", "acme/app → registry.example.com/acme/app")
-	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.App.ID).want(t, http.StatusOK, "robot at registry.example.com (bound to this automated build)", "Base images robot at registry.example.com")
+	s.get(t, autobuild.RoleAdmin, where).
+		want(t, http.StatusOK, "pulling base images", "pushing only for acme/app", "Every automated build", "acme/app → registry.example.com/acme/app")
+	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.App.ID).
+		want(t, http.StatusOK, "robot at registry.example.com (bound to this automated build)", "Base images robot at registry.example.com")
 	for _, r := range all {
 		if r.Purpose == autobuild.RegistryPull {
-			s.get(t, autobuild.RoleAdmin, where+"/"+r.ID+"/delete").want(t, http.StatusOK, "Delete the pull credential for registry.example.com?", "no longer read private base images")
+			s.get(t, autobuild.RoleAdmin, where+"/"+r.ID+"/delete").
+				want(t, http.StatusOK, "Delete the pull credential for registry.example.com?", "no longer read private base images")
 		}
 	}
 }
@@ -229,7 +255,17 @@ func TestDeliveryExplainsEveryAnswer(t *testing.T) {
 	s := serve(pagestest.Open(t))
 	s.get(t, pagestest.Reader, "/deliveries").want(t, http.StatusOK, "repo:push", "acme/app", "3 changes")
 	r := s.get(t, pagestest.Reader, "/deliveries/"+s.Delivery)
-	r.want(t, http.StatusOK, "source type is branch", "matches /^v([0-9]+)", "build 13", "it moved on before", "Nothing to do.", "sha256=… (valid)", `"full_name": "acme/app"`)
+	r.want(
+		t,
+		http.StatusOK,
+		"source type is branch",
+		"matches /^v([0-9]+)",
+		"build 13",
+		"it moved on before",
+		"Nothing to do.",
+		"sha256=… (valid)",
+		`"full_name": "acme/app"`,
+	)
 	if strings.Contains(r.Text, "0123456789abcdef") {
 		t.Error("the page shows the signature")
 	}
@@ -239,7 +275,8 @@ func TestDeliveryExplainsEveryAnswer(t *testing.T) {
 func TestStaticFilesAreKept(t *testing.T) {
 	s := serve(pagestest.Empty(t))
 	r := s.get(t, "", "/static/style.css")
-	if r.StatusCode != http.StatusOK || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") || !strings.HasPrefix(r.Header.Get("Content-Type"), "text/css") {
+	if r.StatusCode != http.StatusOK || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") ||
+		!strings.HasPrefix(r.Header.Get("Content-Type"), "text/css") {
 		t.Errorf("%d %v", r.StatusCode, r.Header)
 	}
 	if got := s.get(t, "", "/static/..%2fpages.go").StatusCode; got != http.StatusNotFound {

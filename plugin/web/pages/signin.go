@@ -53,7 +53,10 @@ func (p *Pages) showSignIn(c *gin.Context, status int, wrong faults) error {
 	}
 	for _, provider := range providers {
 		if provider.Configured() {
-			content.Providers = append(content.Providers, providerLink{provider, linkURL(provider.ID, content.ReturnTo)})
+			content.Providers = append(
+				content.Providers,
+				providerLink{provider, linkURL(provider.ID, content.ReturnTo)},
+			)
 		}
 	}
 	return p.show(c, status, "signin", frame{Title: "Sign in", Faults: wrong, Content: content})
@@ -74,7 +77,16 @@ func (p *Pages) signInByToken(c *gin.Context) error {
 	token := secret.New(strings.TrimSpace(c.PostForm("token")))
 	user, err := p.Store.TakeFirstToken(c.Request.Context(), autobuild.TokenHash(token))
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return p.showSignIn(c, http.StatusGone, faults{{Field: "token", Message: "this token was mistyped, used already or is older than a day; a restart of the gateway prints a new one until an administrator has linked an account"}})
+		return p.showSignIn(
+			c,
+			http.StatusGone,
+			faults{
+				{
+					Field:   "token",
+					Message: "this token was mistyped, used already or is older than a day; a restart of the gateway prints a new one until an administrator has linked an account",
+				},
+			},
+		)
 	}
 	if err != nil {
 		return fmt.Errorf("take the first administrator's token: %w", err)
@@ -103,9 +115,21 @@ func (p *Pages) signOut(c *gin.Context) error {
 func (p *Pages) beginLink(c *gin.Context) error {
 	user, signed := session.User(c)
 	if signed && !administers(user) {
-		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf("You are signed in as %s already, and linking accounts needs the role admin.", user.Name)}
+		return &httpx.Error{
+			Status: http.StatusForbidden,
+			Message: fmt.Sprintf(
+				"You are signed in as %s already, and linking accounts needs the role admin.",
+				user.Name,
+			),
+		}
 	}
-	target, err := p.Accounts.BeginLink(c.Request.Context(), c.Query("provider"), user.ID, p.Sessions.Browser(c), returnTo(c))
+	target, err := p.Accounts.BeginLink(
+		c.Request.Context(),
+		c.Query("provider"),
+		user.ID,
+		p.Sessions.Browser(c),
+		returnTo(c),
+	)
 	if err != nil {
 		return linkError(err)
 	}
@@ -118,7 +142,10 @@ func (p *Pages) beginLink(c *gin.Context) error {
 func (p *Pages) finishLink(c *gin.Context) error {
 	browser := p.Sessions.TakeBrowser(c)
 	if c.Query("error") != "" {
-		return &httpx.Error{Status: http.StatusBadRequest, Message: "Bitbucket did not grant access, so nothing was linked. Begin again, and choose Grant access on Bitbucket's page."}
+		return &httpx.Error{
+			Status:  http.StatusBadRequest,
+			Message: "Bitbucket did not grant access, so nothing was linked. Begin again, and choose Grant access on Bitbucket's page.",
+		}
 	}
 	state, code := c.Query("state"), c.Query("code")
 	if state == "" || code == "" || browser == "" {
@@ -139,7 +166,10 @@ func (p *Pages) finishLink(c *gin.Context) error {
 	}
 	// Where the account was linked before, its automated builds get their webhooks back.
 	if err := p.Catalog.RestoreHooks(c.Request.Context(), linked.Account.ID); err != nil {
-		logctx.Log(c.Request.Context(), p.Log).WithError(err).WithField("account", linked.Account.ID).Warn("linked, but not every webhook stands again")
+		logctx.Log(c.Request.Context(), p.Log).
+			WithError(err).
+			WithField("account", linked.Account.ID).
+			Warn("linked, but not every webhook stands again")
 	}
 	return done(c, withoutQuery(where), "linked")
 }
@@ -150,17 +180,33 @@ func linkError(err error) error {
 	case errors.Is(err, accounts.ErrFlow):
 		return errStaleLink(err)
 	case errors.Is(err, accounts.ErrDenied):
-		return &httpx.Error{Status: http.StatusBadRequest, Message: "Bitbucket did not grant access, so nothing was linked. Begin again, and choose Grant access on Bitbucket's page.", Err: err}
+		return &httpx.Error{
+			Status:  http.StatusBadRequest,
+			Message: "Bitbucket did not grant access, so nothing was linked. Begin again, and choose Grant access on Bitbucket's page.",
+			Err:     err,
+		}
 	case errors.Is(err, accounts.ErrIdentityTaken):
-		return &httpx.Error{Status: http.StatusConflict, Message: "This Bitbucket account belongs to another person here. Sign in with it, or link another one.", Err: err}
+		return &httpx.Error{
+			Status:  http.StatusConflict,
+			Message: "This Bitbucket account belongs to another person here. Sign in with it, or link another one.",
+			Err:     err,
+		}
 	case errors.Is(err, accounts.ErrNotConfigured):
-		return &httpx.Error{Status: http.StatusConflict, Message: "Bitbucket does not accept the OAuth consumer's key and secret. An administrator can paste them again under Settings → OAuth consumer.", Err: err}
+		return &httpx.Error{
+			Status:  http.StatusConflict,
+			Message: "Bitbucket does not accept the OAuth consumer's key and secret. An administrator can paste them again under Settings → OAuth consumer.",
+			Err:     err,
+		}
 	}
 	return fmt.Errorf("link an account: %w", err)
 }
 
 func errStaleLink(err error) error {
-	return &httpx.Error{Status: http.StatusBadRequest, Err: err, Message: "This link was not begun in this browser, is older than ten minutes or was used already. Nothing was linked; begin again."}
+	return &httpx.Error{
+		Status:  http.StatusBadRequest,
+		Err:     err,
+		Message: "This link was not begun in this browser, is older than ten minutes or was used already. Nothing was linked; begin again.",
+	}
 }
 
 func withoutQuery(where string) string {

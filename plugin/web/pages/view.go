@@ -29,7 +29,9 @@ func parse(now func() time.Time) (views, error) {
 	if err != nil {
 		return nil, err
 	}
-	frame, err := template.New("frame.html").Funcs(functions(now, assets)).ParseFS(templateFiles, "templates/frame.html", "templates/parts/*.html")
+	frame, err := template.New("frame.html").
+		Funcs(functions(now, assets)).
+		ParseFS(templateFiles, "templates/frame.html", "templates/parts/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse the frame: %w", err)
 	}

@@ -64,7 +64,11 @@ func (p *Pages) showStep(c *gin.Context, content wizardPage, wrong faults) error
 		status = http.StatusBadGateway
 	}
 	return p.show(c, status, "wizard", frame{
-		Title: "New automated build", Nav: "automated", Crumbs: []crumb{{"Automated builds", "/automated-builds"}}, Faults: wrong, Content: content,
+		Title:   "New automated build",
+		Nav:     "automated",
+		Crumbs:  []crumb{{"Automated builds", "/automated-builds"}},
+		Faults:  wrong,
+		Content: content,
 	})
 }
 
@@ -104,7 +108,12 @@ func (p *Pages) chooseWorkspace(c *gin.Context, a autobuild.Account) error {
 
 func (p *Pages) chooseRepository(c *gin.Context, a autobuild.Account, workspace string) error {
 	search := c.Query("search")
-	content := wizardPage{Step: 2, Account: a, Search: search, Hidden: map[string]string{"account": a.ID, "workspace": workspace}}
+	content := wizardPage{
+		Step:    2,
+		Account: a,
+		Search:  search,
+		Hidden:  map[string]string{"account": a.ID, "workspace": workspace},
+	}
 	repositories, next, err := p.Catalog.Repositories(c.Request.Context(), a.ID, workspace, search, c.Query("page"))
 	if wrong := faultsOf(err, ""); wrong != nil {
 		return p.showStep(c, content, wrong)
@@ -117,7 +126,10 @@ func (p *Pages) chooseRepository(c *gin.Context, a autobuild.Account, workspace 
 		if r.Private {
 			note = "private"
 		}
-		content.Choices = append(content.Choices, choice{r.FullName, note, newLink("account", a.ID, "repository", r.FullName)})
+		content.Choices = append(
+			content.Choices,
+			choice{r.FullName, note, newLink("account", a.ID, "repository", r.FullName)},
+		)
 	}
 	if next != "" {
 		content.More = newLink("account", a.ID, "workspace", workspace, "search", search, "page", next)
@@ -144,7 +156,10 @@ func (p *Pages) chooseDockerfile(c *gin.Context, a autobuild.Account, fullName s
 		return p.newDraft(c, a, r, chosen)
 	}
 	for _, file := range found {
-		content.Choices = append(content.Choices, choice{file, "", newLink("account", a.ID, "repository", fullName, "dockerfile", file)})
+		content.Choices = append(
+			content.Choices,
+			choice{file, "", newLink("account", a.ID, "repository", fullName, "dockerfile", file)},
+		)
 	}
 	content.More = newLink("account", a.ID, "repository", fullName, "dockerfile", "Dockerfile")
 	return p.showStep(c, content, nil)
@@ -157,7 +172,19 @@ func (p *Pages) newDraft(c *gin.Context, a autobuild.Account, r autobuild.Reposi
 		rule.Context = "" // the Dockerfile's folder
 	}
 	form := draftForm{Rules: []ruleRow{ruleRowOf(rule)}, Autotest: string(autobuild.AutotestOff)}
-	return p.showDraft(c, http.StatusOK, draftPage{draftForm: form, Account: a, Repository: r.FullName, DefaultBranch: r.DefaultBranch, Dockerfile: dockerfile, New: true}, nil)
+	return p.showDraft(
+		c,
+		http.StatusOK,
+		draftPage{
+			draftForm:     form,
+			Account:       a,
+			Repository:    r.FullName,
+			DefaultBranch: r.DefaultBranch,
+			Dockerfile:    dockerfile,
+			New:           true,
+		},
+		nil,
+	)
 }
 
 // newLink makes the address of a step from what is chosen; pairs with an empty value are left out.

@@ -76,7 +76,9 @@ func TestI5BodiesAreBounded(t *testing.T) {
 }
 
 func TestHeadersOfSecrets(t *testing.T) {
-	got := headerLines(http.Header{"Authorization": {"Bearer x"}, "X-Hub-Signature-256": {"sha256=beef"}, "A": {"1", "2"}})
+	got := headerLines(
+		http.Header{"Authorization": {"Bearer x"}, "X-Hub-Signature-256": {"sha256=beef"}, "A": {"1", "2"}},
+	)
 	want := []headerLine{{"A", "1"}, {"A", "2"}, {"Authorization", "…"}, {"X-Hub-Signature-256", "sha256=… (valid)"}}
 	for i := range want {
 		if got[i] != want[i] {

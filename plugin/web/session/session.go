@@ -141,7 +141,10 @@ func AskToSignIn(c *gin.Context) error {
 		c.Abort()
 		return nil
 	}
-	return &httpx.Error{Status: http.StatusUnauthorized, Message: "Sign in first: nobody is signed in here, or the session is over."}
+	return &httpx.Error{
+		Status:  http.StatusUnauthorized,
+		Message: "Sign in first: nobody is signed in here, or the session is over.",
+	}
 }
 
 // Browser returns the id that binds an OAuth flow to this browser, giving it one when it
@@ -181,7 +184,13 @@ func (m *Manager) cookie(c *gin.Context, base string) string {
 
 func (m *Manager) setCookie(c *gin.Context, name, value string, life time.Duration) {
 	cookie := &http.Cookie{ //nolint:gosec // secure where the public URL is
-		Name: name, Value: value, Path: "/", Secure: m.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(life.Seconds()),
+		Name:     name,
+		Value:    value,
+		Path:     "/",
+		Secure:   m.secure,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+		MaxAge:   int(life.Seconds()),
 	}
 	if life < 0 {
 		cookie.MaxAge = -1

@@ -30,7 +30,10 @@ func open(t *testing.T, url string) *fixture {
 	f := &fixture{now: time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)}
 	f.store = storetest.OpenAt(t, t.TempDir(), func() time.Time { return f.now })
 	var err error
-	if f.user, err = f.store.SaveUser(t.Context(), autobuild.User{Name: "alice", Role: autobuild.RoleNone}); err != nil {
+	if f.user, err = f.store.SaveUser(
+		t.Context(),
+		autobuild.User{Name: "alice", Role: autobuild.RoleNone},
+	); err != nil {
 		t.Fatal(err)
 	}
 	m := session.New(session.Options{Store: f.store, URL: url, Now: func() time.Time { return f.now }})
@@ -44,8 +47,14 @@ func open(t *testing.T, url string) *fixture {
 		c.String(http.StatusOK, "%s", user.Name)
 		return nil
 	}))
-	f.engine.GET("/browser", httpx.Handle(func(c *gin.Context) error { c.String(http.StatusOK, "%s", m.Browser(c)); return nil }))
-	f.engine.GET("/taken", httpx.Handle(func(c *gin.Context) error { c.String(http.StatusOK, "%s", m.TakeBrowser(c)); return nil }))
+	f.engine.GET(
+		"/browser",
+		httpx.Handle(func(c *gin.Context) error { c.String(http.StatusOK, "%s", m.Browser(c)); return nil }),
+	)
+	f.engine.GET(
+		"/taken",
+		httpx.Handle(func(c *gin.Context) error { c.String(http.StatusOK, "%s", m.TakeBrowser(c)); return nil }),
+	)
 	f.engine.GET("/again", httpx.Handle(func(c *gin.Context) error {
 		user, err := m.Reload(c)
 		if err == nil {
@@ -79,7 +88,8 @@ func body(t *testing.T, r *http.Response) string {
 
 func TestS3CookieIsBoundToTheHost(t *testing.T) {
 	c := open(t, "https://slipway.example.com").do("GET", "/in").Cookies()[0]
-	if c.Name != "__Host-slipway" || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" {
+	if c.Name != "__Host-slipway" || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" ||
+		c.Domain != "" {
 		t.Errorf("cookie %+v", c)
 	}
 	if len(c.Value) != 43 {

@@ -199,9 +199,17 @@ func (p *place) login(registries []string) {
 // start makes the namespaces. A process that waits for the end of its input keeps them.
 func (p *place) start() {
 	p.t.Helper()
-	cmd := exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c",
+	cmd := exec.Command(
+		"unshare",
+		"--net",
+		"--mount",
+		"--propagation",
+		"private",
+		"sh",
+		"-c",
 		`mount --bind "$0" /etc && ip link set lo up && ip address add `+addressName+`/32 dev lo && echo ready && read x`,
-		p.etc)
+		p.etc,
+	)
 	in, err := cmd.StdinPipe()
 	p.must(err)
 	out, err := cmd.StdoutPipe()

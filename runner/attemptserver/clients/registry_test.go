@@ -80,7 +80,11 @@ func (u *upstream) check(t *testing.T) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.stored == 0 || u.attached != 0 {
-		t.Errorf("blob storage: got %d requests, %d of them with a credential, want some and none", u.stored, u.attached)
+		t.Errorf(
+			"blob storage: got %d requests, %d of them with a credential, want some and none",
+			u.stored,
+			u.attached,
+		)
 	}
 	for _, scope := range u.scopes {
 		if !slices.Contains([]string{"repository:acme/app:pull,push", "repository:acme/tool:pull,push",
@@ -105,7 +109,9 @@ func TestCrane(t *testing.T) {
 			p.ok(p.crane("copy", registryName+"/acme/app:1.2", registryName+"/acme/tool:copy")...)
 			p.ok(p.crane("copy", registryName+"/acme/base:latest", registryName+"/acme/app:from-base")...)
 			p.refused("DENIED", p.crane("pull", registryName+"/other/private:latest", p.dir+"/x.tar")...)
-			p.refused("DENIED", p.crane("copy", registryName+"/other/private:latest", registryName+"/acme/app:stolen")...)
+			p.refused(
+				"DENIED",
+				p.crane("copy", registryName+"/other/private:latest", registryName+"/acme/app:stolen")...)
 			p.refused("UNSUPPORTED", p.crane("delete", registryName+"/acme/app:1.2")...)
 			p.refused("DENIED", p.crane("catalog", registryName)...)
 			digest, err := base.Digest()
@@ -147,8 +153,9 @@ func TestMountWithARealRegistry(t *testing.T) {
 		t.Fatalf("direct: got %d, want 201: the registry does not mount, and the test shows nothing", resp.StatusCode)
 	}
 	curl := func(args ...string) string {
-		return p.ok(append([]string{"curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-u", "build:" + attemptToken},
-			args...)...)
+		return p.ok(
+			append([]string{"curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-u", "build:" + attemptToken},
+				args...)...)
 	}
 	if got := curl("-X", "POST", "https://"+registryName+"/v2/acme/app"+mount); got != "202" {
 		t.Errorf("mount through the proxy: got %s, want 202", got)
@@ -170,8 +177,11 @@ func TestTrustOfOtherPrograms(t *testing.T) {
 		{"curl", []string{"curl", "-sS", "-w", "%{http_code}", "ADDRESS"}, []string{byBundle, byVariables}},
 		{"wget", []string{"wget", "--server-response", "-O", "-", "ADDRESS"}, []string{byBundle}},
 		{"git", []string{"git", "ls-remote", "ADDRESS"}, []string{byBundle, byVariables}},
-		{"node", []string{"node", "-e", "fetch('ADDRESS').then(r=>console.log(r.status),e=>console.log(String(e.cause)))"},
-			[]string{byVariables}},
+		{
+			"node",
+			[]string{"node", "-e", "fetch('ADDRESS').then(r=>console.log(r.status),e=>console.log(String(e.cause)))"},
+			[]string{byVariables},
+		},
 		{"java", []string{"java", "T.java", "ADDRESS"}, []string{byBundle}},
 	}
 	for _, way := range []string{byBundle, byVariables} {

@@ -84,7 +84,9 @@ func ensureRule(ctx context.Context, rule []string) error {
 	if exec.CommandContext(ctx, "iptables", ruleArgs("-C", rule)...).Run() == nil { //nolint:gosec // constants
 		return nil
 	}
-	out, err := exec.CommandContext(ctx, "iptables", ruleArgs("-I", rule)...).CombinedOutput() //nolint:gosec // constants
+	out, err := exec.CommandContext(ctx, "iptables", ruleArgs("-I", rule)...).
+		CombinedOutput()
+		//nolint:gosec // constants
 	if err != nil {
 		return fmt.Errorf("iptables: %w: %s", err, strings.TrimSpace(string(out)))
 	}

@@ -43,7 +43,12 @@ type contextSource struct {
 }
 
 // Resolve implements source.Source.
-func (s contextSource) Resolve(ctx context.Context, id source.Identifier, sessions *session.Manager, vertex solver.Vertex) (source.SourceInstance, error) {
+func (s contextSource) Resolve(
+	ctx context.Context,
+	id source.Identifier,
+	sessions *session.Manager,
+	vertex solver.Vertex,
+) (source.SourceInstance, error) {
 	clients, err := s.Source.Resolve(ctx, id, sessions, vertex)
 	request, ok := id.(*local.LocalIdentifier)
 	if err == nil && ok && request.Name == builder.ContextName && !request.MetadataOnly {
@@ -79,8 +84,16 @@ func (c contextCopy) copy(ctx context.Context, progress *transfer) (_ cache.Immu
 	if err != nil {
 		return nil, err
 	}
-	ref, err := c.source.cache.New(ctx, nil, nil, cache.CachePolicyRetain,
-		cache.WithRecordType(client.UsageRecordTypeLocalSource), cache.WithDescription("local source for "+builder.ContextName))
+	ref, err := c.source.cache.New(
+		ctx,
+		nil,
+		nil,
+		cache.CachePolicyRetain,
+		cache.WithRecordType(
+			client.UsageRecordTypeLocalSource,
+		),
+		cache.WithDescription("local source for "+builder.ContextName),
+	)
 	if err != nil {
 		return nil, err
 	}

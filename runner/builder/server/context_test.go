@@ -13,7 +13,12 @@ import (
 // clients is the source that asks clients.
 type clients struct{ source.Source }
 
-func (clients) Resolve(context.Context, source.Identifier, *session.Manager, solver.Vertex) (source.SourceInstance, error) {
+func (clients) Resolve(
+	context.Context,
+	source.Identifier,
+	*session.Manager,
+	solver.Vertex,
+) (source.SourceInstance, error) {
 	return ofClients{}, nil
 }
 

@@ -88,7 +88,14 @@ func sentBy(t *testing.T, dir string, request local.LocalIdentifier) fsutil.FS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	some, err := fsutil.NewFilterFS(ofRoot, &fsutil.FilterOpt{IncludePatterns: request.IncludePatterns, ExcludePatterns: request.ExcludePatterns, FollowPaths: request.FollowPaths})
+	some, err := fsutil.NewFilterFS(
+		ofRoot,
+		&fsutil.FilterOpt{
+			IncludePatterns: request.IncludePatterns,
+			ExcludePatterns: request.ExcludePatterns,
+			FollowPaths:     request.FollowPaths,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,18 +109,42 @@ func plant(t *testing.T, dir string) {
 	long := bytes.Repeat([]byte("0123456789abcdef"), copyBuffer/4)
 	err := errors.Join(
 		os.MkdirAll(at("deep/deeper/deepest"), 0o755),
-		os.Mkdir(at("sticky"), 0o700), os.Chmod(at("sticky"), 0o777|fs.ModeSticky),
-		os.Mkdir(at("of a group"), 0o700), os.Chown(at("of a group"), 0, 7), os.Chmod(at("of a group"), 0o775|fs.ModeSetgid),
+		os.Mkdir(at("sticky"), 0o700),
+		os.Chmod(at("sticky"), 0o777|fs.ModeSticky),
+		os.Mkdir(
+			at("of a group"),
+			0o700,
+		),
+		os.Chown(at("of a group"), 0, 7),
+		os.Chmod(at("of a group"), 0o775|fs.ModeSetgid),
 		os.WriteFile(at("of a group/file"), []byte("its group is root all the same"), 0o664),
 		os.WriteFile(at("deep/long"), long, 0o644),
 		os.WriteFile(at("deep/as long as a buffer"), long[:copyBuffer], 0o644),
 		os.WriteFile(at("deep/deeper/empty"), nil, 0o644),
-		os.WriteFile(at("no one's"), []byte("secret"), 0o600), os.Chown(at("no one's"), 65534, 65534), os.Chmod(at("no one's"), 0),
-		os.WriteFile(at("program"), []byte("#!/bin/sh\n"), 0o600), os.Chown(at("program"), 9, 9), os.Chmod(at("program"), 0o755|fs.ModeSetuid|fs.ModeSetgid),
-		os.Link(at("deep/long"), at("another name")), os.Link(at("deep/long"), at("zzz")), // the walk finds another name first
-		os.Symlink("nowhere", at("dangling")), os.Symlink("deep/long", at("link")),
+		os.WriteFile(
+			at("no one's"),
+			[]byte("secret"),
+			0o600,
+		),
+		os.Chown(at("no one's"), 65534, 65534),
+		os.Chmod(at("no one's"), 0),
+		os.WriteFile(
+			at("program"),
+			[]byte("#!/bin/sh\n"),
+			0o600,
+		),
+		os.Chown(at("program"), 9, 9),
+		os.Chmod(at("program"), 0o755|fs.ModeSetuid|fs.ModeSetgid),
+		os.Link(
+			at("deep/long"),
+			at("another name"),
+		),
+		os.Link(at("deep/long"), at("zzz")), // the walk finds another name first
+		os.Symlink("nowhere", at("dangling")),
+		os.Symlink("deep/long", at("link")),
 		os.WriteFile(at("caf\xe9"), []byte("a name is bytes"), 0o640),
-		unix.Mkfifo(at("fifo"), 0o640), unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))),
+		unix.Mkfifo(at("fifo"), 0o640),
+		unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))),
 		os.WriteFile(at("ignored"), []byte("not for the builder"), 0o644),
 		os.WriteFile(at("with attributes"), []byte("if it can have them"), 0o644),
 		os.Chtimes(at("deep/deeper"), time.Time{}, time.Unix(1, 987654321)),
@@ -127,12 +158,24 @@ func plant(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = socket.Close() })
-	if err := unix.Setxattr(at("with attributes"), "user.mark", []byte("mark"), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
+	if err := unix.Setxattr(
+		at("with attributes"),
+		"user.mark",
+		[]byte("mark"),
+		0,
+	); err != nil &&
+		!errors.Is(err, unix.ENOTSUP) {
 		t.Fatal(err)
 	}
 	// cap_net_raw=ep; a change of the owner removes it
 	raw := []byte{1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-	if err := unix.Setxattr(at("with attributes"), "security.capability", raw, 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
+	if err := unix.Setxattr(
+		at("with attributes"),
+		"security.capability",
+		raw,
+		0,
+	); err != nil &&
+		!errors.Is(err, unix.ENOTSUP) {
 		t.Fatal(err)
 	}
 }
@@ -169,7 +212,12 @@ func transferFiles(t *testing.T, files fsutil.FS, dir string, note fsutil.Change
 		defer close(here)
 		sent <- fsutil.Send(t.Context(), wire{t.Context(), here, there}, files, nil)
 	}()
-	received := fsutil.Receive(t.Context(), wire{t.Context(), there, here}, dir, fsutil.ReceiveOpt{NotifyHashed: note, ContentHasher: contenthash.NewFromStat})
+	received := fsutil.Receive(
+		t.Context(),
+		wire{t.Context(), there, here},
+		dir,
+		fsutil.ReceiveOpt{NotifyHashed: note, ContentHasher: contenthash.NewFromStat},
+	)
 	if err := errors.Join(received, <-sent); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +286,16 @@ func readTree(t *testing.T, dir string) map[string]string {
 		if err != nil {
 			return err
 		}
-		tree[name] = fmt.Sprintf("%s %d:%d %s dev %d %q %s", info.Mode(), sys.Uid, sys.Gid, info.ModTime().UTC(), sys.Rdev, attributes, content)
+		tree[name] = fmt.Sprintf(
+			"%s %d:%d %s dev %d %q %s",
+			info.Mode(),
+			sys.Uid,
+			sys.Gid,
+			info.ModTime().UTC(),
+			sys.Rdev,
+			attributes,
+			content,
+		)
 		return nil
 	})
 	if err != nil {

@@ -57,7 +57,10 @@ func TestACopyIsNotWrittenThroughALink(t *testing.T) {
 func TestALinkWaitsForItsFile(t *testing.T) {
 	needRoot(t)
 	listed := make(chan struct{})
-	files := listing{done: func() { close(listed) }, stats: []types.Stat{{Path: "a", Mode: 0o644}, {Path: "b", Mode: 0o644, Linkname: "a"}}}
+	files := listing{
+		done:  func() { close(listed) },
+		stats: []types.Stat{{Path: "a", Mode: 0o644}, {Path: "b", Mode: 0o644, Linkname: "a"}},
+	}
 	files.open = func(string) (io.ReadCloser, error) {
 		<-listed
 		return os.Open("/dev/null")
@@ -96,11 +99,19 @@ func TestACopyIsWholeOrFails(t *testing.T) {
 		}
 		return nil
 	}
-	folder := listing{stats: []types.Stat{{Path: "a", Mode: uint32(fs.ModeDir | 0o755)}, {Path: "b", Mode: uint32(fs.ModeDir | 0o755)}}}
+	folder := listing{
+		stats: []types.Stat{
+			{Path: "a", Mode: uint32(fs.ModeDir | 0o755)},
+			{Path: "b", Mode: uint32(fs.ModeDir | 0o755)},
+		},
+	}
 	if err := copyFiles(t.Context(), folder, t.TempDir(), refuse); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of a folder: %v", err)
 	}
-	denied := listing{stats: []types.Stat{{Path: "a", Mode: 0o644}}, open: func(string) (io.ReadCloser, error) { return nil, fs.ErrPermission }}
+	denied := listing{
+		stats: []types.Stat{{Path: "a", Mode: 0o644}},
+		open:  func(string) (io.ReadCloser, error) { return nil, fs.ErrPermission },
+	}
 	if err := copyFiles(t.Context(), denied, t.TempDir(), dropped); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("of a file: %v", err)
 	}

@@ -25,11 +25,41 @@ func TestO6Evaluate(t *testing.T) {
 	policy.minor = 20
 	pin := "@sha256:" + strings.Repeat("0", 64)
 	cases := map[frontendAnswer][]string{
-		frontendBuiltin: {"", "docker/dockerfile", "docker/dockerfile:latest", "docker/dockerfile:1", "docker/dockerfile:1.0", "docker/dockerfile:1.20", "docker/dockerfile:1.20.3",
-			"docker.io/docker/dockerfile:1", "docker/dockerfile:1.4" + pin},
-		frontendAllowed: {"example.com/any", "example.com/any:7", "example.com/any" + pin, "example.com/exact:2", "docker/dockerfile:1-labs"},
-		frontendRefused: {"docker/dockerfile:1.21", "docker/dockerfile:2", "docker/dockerfile:1.4-labs", "docker/dockerfile:1.x", "docker/dockerfile:1.-1", "docker/dockerfile:1.2.3.4",
-			"docker/dockerfile" + pin, "docker/dockerfile-upstream:1", "dockerfile:1", "evil/x", "example.com/docker/dockerfile:1", "example.com/exact", "example.com/exact:3", "UPPER", "../x"},
+		frontendBuiltin: {
+			"",
+			"docker/dockerfile",
+			"docker/dockerfile:latest",
+			"docker/dockerfile:1",
+			"docker/dockerfile:1.0",
+			"docker/dockerfile:1.20",
+			"docker/dockerfile:1.20.3",
+			"docker.io/docker/dockerfile:1",
+			"docker/dockerfile:1.4" + pin,
+		},
+		frontendAllowed: {
+			"example.com/any",
+			"example.com/any:7",
+			"example.com/any" + pin,
+			"example.com/exact:2",
+			"docker/dockerfile:1-labs",
+		},
+		frontendRefused: {
+			"docker/dockerfile:1.21",
+			"docker/dockerfile:2",
+			"docker/dockerfile:1.4-labs",
+			"docker/dockerfile:1.x",
+			"docker/dockerfile:1.-1",
+			"docker/dockerfile:1.2.3.4",
+			"docker/dockerfile" + pin,
+			"docker/dockerfile-upstream:1",
+			"dockerfile:1",
+			"evil/x",
+			"example.com/docker/dockerfile:1",
+			"example.com/exact",
+			"example.com/exact:3",
+			"UPPER",
+			"../x",
+		},
 	}
 	for answer, names := range cases {
 		for _, name := range names {
@@ -48,7 +78,9 @@ func TestO6Evaluate(t *testing.T) {
 
 func TestO6NamedContextMayNotReplaceTheFrontend(t *testing.T) {
 	for name, want := range map[string]bool{"context:example.com/any": true, "context:example.com/any::linux/amd64": true, "context:base": false, "build-arg:x": false} {
-		if _, got := findReplacement(map[string]string{attrSource: "example.com/any:1", name: "docker-image://evil/x"}); got != want {
+		if _, got := findReplacement(
+			map[string]string{attrSource: "example.com/any:1", name: "docker-image://evil/x"},
+		); got != want {
 			t.Errorf("%s: got %v", name, got)
 		}
 	}
@@ -61,7 +93,15 @@ func TestO6NamedContextMayNotReplaceTheFrontend(t *testing.T) {
 		t.Fatal(err)
 	}
 	g = &guardedGateway{policy: allowed}
-	if _, err := g.Solve(t.Context(), nil, nil, map[string]string{attrSource: "example.com/any", "context:example.com/any": "docker-image://evil/x"}, nil, "", nil); err == nil {
+	if _, err := g.Solve(
+		t.Context(),
+		nil,
+		nil,
+		map[string]string{attrSource: "example.com/any", "context:example.com/any": "docker-image://evil/x"},
+		nil,
+		"",
+		nil,
+	); err == nil {
 		t.Error("an allowed frontend was replaced")
 	}
 }
@@ -80,7 +120,13 @@ func TestADDRefusesLocalAddresses(t *testing.T) {
 func TestGuardRefusesTheProxyNetwork(t *testing.T) {
 	called := false
 	next := func(context.Context, any) (any, error) { called = true; return nil, nil }
-	if _, err := guardSolve(t.Context(), &controlapi.SolveRequest{ProxyNetwork: true}, nil, next); status.Code(err) != codes.FailedPrecondition || called {
+	if _, err := guardSolve(
+		t.Context(),
+		&controlapi.SolveRequest{ProxyNetwork: true},
+		nil,
+		next,
+	); status.Code(err) != codes.FailedPrecondition ||
+		called {
 		t.Errorf("got %v", err)
 	}
 	if _, err := guardSolve(t.Context(), &controlapi.SolveRequest{}, nil, next); err != nil || !called {
@@ -110,7 +156,12 @@ func TestIdleCounting(t *testing.T) {
 	if time.Since(began) < 30*time.Millisecond {
 		t.Error("waitSolves gave up early")
 	}
-	_, _ = c.unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/x/y"}, func(context.Context, any) (any, error) { return nil, nil })
+	_, _ = c.unary(
+		t.Context(),
+		nil,
+		&grpc.UnaryServerInfo{FullMethod: "/x/y"},
+		func(context.Context, any) (any, error) { return nil, nil },
+	)
 }
 
 func TestDropNamespacesReleasesAddresses(t *testing.T) {

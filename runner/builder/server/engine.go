@@ -53,7 +53,11 @@ func newEngine(ctx context.Context, c Config) (_ *control.Controller, err error)
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
 	undo.add(cache.Close)
-	history, err := boltutil.SafeOpen(filepath.Join(c.State, "history.db"), 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType})
+	history, err := boltutil.SafeOpen(
+		filepath.Join(c.State, "history.db"),
+		0o600,
+		&bolt.Options{FreelistType: bolt.FreelistMapType},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("open history: %w", err)
 	}

@@ -66,8 +66,15 @@ type withOptions struct{ frontend.Frontend }
 var _ frontend.Frontend = withOptions{}
 
 // Solve implements frontend.Frontend.
-func (o withOptions) Solve(ctx context.Context, llb frontend.FrontendLLBBridge, exec executor.Executor,
-	opt map[string]string, inputs map[string]*pb.Definition, sid string, sm *session.Manager) (*frontend.Result, error) {
+func (o withOptions) Solve(
+	ctx context.Context,
+	llb frontend.FrontendLLBBridge,
+	exec executor.Executor,
+	opt map[string]string,
+	inputs map[string]*pb.Definition,
+	sid string,
+	sm *session.Manager,
+) (*frontend.Result, error) {
 	if opt == nil {
 		opt = map[string]string{}
 	}
@@ -129,8 +136,15 @@ type guardedGateway struct {
 var _ frontend.Frontend = (*guardedGateway)(nil)
 
 // Solve implements frontend.Frontend.
-func (g *guardedGateway) Solve(ctx context.Context, llb frontend.FrontendLLBBridge, exec executor.Executor,
-	opt map[string]string, inputs map[string]*pb.Definition, sid string, sm *session.Manager) (*frontend.Result, error) {
+func (g *guardedGateway) Solve(
+	ctx context.Context,
+	llb frontend.FrontendLLBBridge,
+	exec executor.Executor,
+	opt map[string]string,
+	inputs map[string]*pb.Definition,
+	sid string,
+	sm *session.Manager,
+) (*frontend.Result, error) {
 	v := g.policy.evaluate(opt[attrSource])
 	if v.answer != frontendAllowed {
 		return nil, grpcerrors.WrapCode(fmt.Errorf("%s", v.reason), codes.FailedPrecondition)
@@ -227,7 +241,9 @@ func (p frontendPolicy) evaluate(name string) frontendDecision {
 	}
 	return frontendDecision{reason: fmt.Sprintf(
 		"frontend %s is not allowed: this builder has docker/dockerfile:1 up to 1.%d built in; remove the \"# syntax=\" line, or have the operator allow the image (SLIPWAY_BUILDER_FRONTENDS)",
-		name, p.minor)}
+		name,
+		p.minor,
+	)}
 }
 
 // sameImage reports whether ref is the allowed image. If the allowed name has no tag and no digest,

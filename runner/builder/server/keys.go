@@ -32,7 +32,10 @@ func keysCommand() *cli.Command {
 			"for each client. Files that are there stay: call it again to add clients, or after removing\n" +
 			"a file whose time is over. Keep ca.key where neither builders nor clients are.",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "host", Usage: "name or address that clients reach the builder by; makes server.pem"},
+			&cli.StringSliceFlag{
+				Name:  "host",
+				Usage: "name or address that clients reach the builder by; makes server.pem",
+			},
 			&cli.StringSliceFlag{Name: "client", Usage: "name of a client; makes NAME.pem", Value: []string{"client"}},
 			&cli.IntFlag{Name: "days", Usage: "how long the certificates are good for", Value: 825},
 		},
@@ -73,7 +76,10 @@ func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 	}
 	for _, name := range cmd.StringSlice("client") {
 		if len(name) > maxSubjectName || !subjectName.MatchString(name) || name == serverName || name == "ca" {
-			return keyRequest{}, fmt.Errorf("--client is %q: use small letters, digits, dots and dashes, and neither ca nor server", name)
+			return keyRequest{}, fmt.Errorf(
+				"--client is %q: use small letters, digits, dots and dashes, and neither ca nor server",
+				name,
+			)
 		}
 		r.subjects = append(r.subjects, subject{name: name, until: until})
 	}

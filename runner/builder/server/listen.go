@@ -33,7 +33,10 @@ func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, 
 		listener, err := listenUnix(ctx, rest, c.SocketGroup)
 		return listener, nil, err
 	case scheme != "tcp" || rest == "":
-		return nil, nil, fmt.Errorf("builder: address %q is neither unix:///absolute/path nor tcp://host:port", c.Address)
+		return nil, nil, fmt.Errorf(
+			"builder: address %q is neither unix:///absolute/path nor tcp://host:port",
+			c.Address,
+		)
 	case c.TLS.IsZero():
 		return nil, nil, fmt.Errorf("builder: %s without --tls (SLIPWAY_BUILDER_TLS) would serve whoever reaches it: "+
 			"make certificates with `slipway builder keys`", c.Address)
@@ -60,7 +63,10 @@ func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, 
 // listenUnix opens a socket for its owner and the group. It replaces a socket that accepts no
 // connections, because a killed server left it. It fails if another server accepts connections.
 func listenUnix(ctx context.Context, path string, group int) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the mode of the socket itself limits access
+	if err := os.MkdirAll(
+		filepath.Dir(path),
+		0o755,
+	); err != nil { //nolint:gosec // the mode of the socket itself limits access
 		return nil, fmt.Errorf("make directory of socket: %w", err)
 	}
 	var dialer net.Dialer

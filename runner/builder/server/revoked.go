@@ -63,8 +63,11 @@ func readRevoked(path string) (map[string]bool, error) {
 		}
 		fingerprint := strings.ToLower(strings.ReplaceAll(line, ":", ""))
 		if sum, err := hex.DecodeString(fingerprint); err != nil || len(sum) != identity.FingerprintBytes {
-			return nil, fmt.Errorf("read revoked certificates: %s: line %d is no SHA-256 fingerprint: write 64 hex digits",
-				path, number)
+			return nil, fmt.Errorf(
+				"read revoked certificates: %s: line %d is no SHA-256 fingerprint: write 64 hex digits",
+				path,
+				number,
+			)
 		}
 		revoked[fingerprint] = true
 	}

@@ -39,7 +39,11 @@ func newRevokedEnv(t *testing.T) *revokedEnv {
 		}
 		return id
 	}
-	e := &revokedEnv{first: issue(subject{name: "first"}), next: issue(subject{name: "next"}), file: filepath.Join(t.TempDir(), "revoked")}
+	e := &revokedEnv{
+		first: issue(subject{name: "first"}),
+		next:  issue(subject{name: "next"}),
+		file:  filepath.Join(t.TempDir(), "revoked"),
+	}
 	e.server = issue(subject{name: "server", hosts: []string{"builder.example.com"}}).Server()
 	refuseRevoked(e.server, e.file)
 	return e

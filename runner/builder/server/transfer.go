@@ -56,7 +56,10 @@ func (t *transfer) end() {
 // fail logs the reason why the client sends the context instead.
 func (t *transfer) fail(err error) {
 	now := time.Now()
-	_ = t.log.Write("it cannot be read here, and is sent: "+err.Error(), progress.Status{Started: &now, Completed: &now})
+	_ = t.log.Write(
+		"it cannot be read here, and is sent: "+err.Error(),
+		progress.Status{Started: &now, Completed: &now},
+	)
 }
 
 // write writes the same line that BuildKit writes if a client sends the context.

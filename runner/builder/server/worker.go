@@ -45,8 +45,11 @@ import (
 func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base.Worker, error) {
 	name, newSnapshotter := chooseSnapshotter(c.State)
 	if name == nativeSnapshotter && mountedNoexec(c.State) {
-		return nil, fmt.Errorf("RUN steps could start nothing: %s is mounted noexec, and overlayfs does not work there either; "+
-			"set TMPDIR to another directory, as a volume", c.State)
+		return nil, fmt.Errorf(
+			"RUN steps could start nothing: %s is mounted noexec, and overlayfs does not work there either; "+
+				"set TMPDIR to another directory, as a volume",
+			c.State,
+		)
 	}
 	root := filepath.Join(c.State, "runc-"+name)
 	if err := os.MkdirAll(root, 0o700); err != nil {
@@ -101,7 +104,10 @@ func chooseSnapshotter(state string) (string, func(root string) (snapshots.Snaps
 }
 
 // openStores opens the stores of content, snapshots and metadata below root.
-func openStores(root, snapshotter string, newSnapshotter func(string) (snapshots.Snapshotter, error)) (base.WorkerOpt, error) {
+func openStores(
+	root, snapshotter string,
+	newSnapshotter func(string) (snapshots.Snapshotter, error),
+) (base.WorkerOpt, error) {
 	var opt base.WorkerOpt
 	snaps, err := newSnapshotter(filepath.Join(root, "snapshots"))
 	if err != nil {
@@ -111,7 +117,11 @@ func openStores(root, snapshotter string, newSnapshotter func(string) (snapshots
 	if err != nil {
 		return opt, fmt.Errorf("open content: %w", err)
 	}
-	db, err := bolt.Open(filepath.Join(root, "containerdmeta.db"), 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType})
+	db, err := bolt.Open(
+		filepath.Join(root, "containerdmeta.db"),
+		0o600,
+		&bolt.Options{FreelistType: bolt.FreelistMapType},
+	)
 	if err != nil {
 		return opt, fmt.Errorf("open metadata: %w", err)
 	}

@@ -39,7 +39,11 @@ PLUGIN_REPO=acme/app
 PLUGIN_TAGS=latest,1,1.0,7
 WHO=me`,
 	} {
-		step := citest.Step{CI: kind, Environment: map[string]string{"WHO": "me"}, Secrets: map[string]string{"token": "canary"}}
+		step := citest.Step{
+			CI:          kind,
+			Environment: map[string]string{"WHO": "me"},
+			Secrets:     map[string]string{"token": "canary"},
+		}
 		if err := yaml.Unmarshal([]byte(text), &step.Settings); err != nil {
 			t.Fatal(err)
 		}
@@ -52,13 +56,17 @@ WHO=me`,
 
 func TestAMissingSecretIsAnError(t *testing.T) {
 	step := citest.Step{CI: ci.Drone, Settings: map[string]any{"password": map[string]any{"from_secret": "token"}}}
-	if _, err := step.Environ(); err == nil || !strings.Contains(err.Error(), `setting password: there is no secret "token"`) {
+	if _, err := step.Environ(); err == nil ||
+		!strings.Contains(err.Error(), `setting password: there is no secret "token"`) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestExpand(t *testing.T) {
-	got, err := citest.Expand("${CI_REPO_OWNER}:${DRONE_COMMIT_SHA:0:7}-${DRONE_TAG:-none}", map[string]string{"CI_REPO_OWNER": "acme", "DRONE_COMMIT_SHA": "0123456789"})
+	got, err := citest.Expand(
+		"${CI_REPO_OWNER}:${DRONE_COMMIT_SHA:0:7}-${DRONE_TAG:-none}",
+		map[string]string{"CI_REPO_OWNER": "acme", "DRONE_COMMIT_SHA": "0123456789"},
+	)
 	if want := "acme:0123456-none"; got != want || err != nil {
 		t.Errorf("got %q, want %q, %v", got, want, err)
 	}

@@ -85,11 +85,26 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusInternalServerError, "ServerException", "these are server-side issues")
 	case !strings.Contains(r.Header.Get("Authorization"), "Credential="+KeyID+"/"),
 		r.Header.Get("X-Amz-Security-Token") != s.Session:
-		fail(w, http.StatusBadRequest, "UnrecognizedClientException", "The security token included in the request is invalid.")
+		fail(
+			w,
+			http.StatusBadRequest,
+			"UnrecognizedClientException",
+			"The security token included in the request is invalid.",
+		)
 	case !signed(r, body):
-		fail(w, http.StatusBadRequest, "InvalidSignatureException", "The request signature we calculated does not match the signature you provided.")
+		fail(
+			w,
+			http.StatusBadRequest,
+			"InvalidSignatureException",
+			"The request signature we calculated does not match the signature you provided.",
+		)
 	case s.Deny == action:
-		fail(w, http.StatusBadRequest, "AccessDeniedException", "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: ecr:"+action)
+		fail(
+			w,
+			http.StatusBadRequest,
+			"AccessDeniedException",
+			"User: arn:aws:iam::123456789012:user/ci is not authorized to perform: ecr:"+action,
+		)
 	default:
 		s.answer(w, action, body)
 	}
@@ -110,7 +125,12 @@ func (s *Server) answer(w http.ResponseWriter, action string, body []byte) {
 	switch {
 	case action == "GetAuthorizationToken":
 		token := base64.StdEncoding.EncodeToString([]byte(Username + ":" + Token))
-		_, _ = fmt.Fprintf(w, `{"authorizationData":[{"authorizationToken":%q,"expiresAt":1.764288e9,"proxyEndpoint":"https://123456789012.dkr.ecr.%s.amazonaws.com"}]}`, token, Region)
+		_, _ = fmt.Fprintf(
+			w,
+			`{"authorizationData":[{"authorizationToken":%q,"expiresAt":1.764288e9,"proxyEndpoint":"https://123456789012.dkr.ecr.%s.amazonaws.com"}]}`,
+			token,
+			Region,
+		)
 		return
 	case action == "CreateRepository" && repository != nil:
 		fail(w, http.StatusBadRequest, "RepositoryAlreadyExistsException", "The repository already exists")
@@ -118,7 +138,12 @@ func (s *Server) answer(w http.ResponseWriter, action string, body []byte) {
 	case action == "CreateRepository":
 		s.repositories[in.RepositoryName] = &Repository{Scan: in.ImageScanningConfiguration.ScanOnPush}
 	case repository == nil:
-		fail(w, http.StatusBadRequest, "RepositoryNotFoundException", "The repository with name '"+in.RepositoryName+"' does not exist")
+		fail(
+			w,
+			http.StatusBadRequest,
+			"RepositoryNotFoundException",
+			"The repository with name '"+in.RepositoryName+"' does not exist",
+		)
 		return
 	case action == "PutImageScanningConfiguration":
 		repository.Scan = in.ImageScanningConfiguration.ScanOnPush

@@ -51,8 +51,11 @@ func New(t testing.TB) *Remote {
 		t.Fatal(err)
 	}
 	backend := &cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend"), Root: "/",
-		Stderr: io.Discard, Env: []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1"}, InheritEnv: []string{"PATH"},
+		Path:       filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend"),
+		Root:       "/",
+		Stderr:     io.Discard,
+		Env:        []string{"GIT_PROJECT_ROOT=" + r.dir, "GIT_HTTP_EXPORT_ALL=1"},
+		InheritEnv: []string{"PATH"},
 	}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if rest, ok := strings.CutPrefix(req.URL.Path, proxyPath); ok {
@@ -146,7 +149,10 @@ func (r *Remote) CommitTo(t testing.TB, name string, files, links map[string]str
 	}
 	r.Git(t, "-C", work, "add", "--all")
 	for path, commit := range links {
-		if err := os.MkdirAll(filepath.Join(work, path), 0o755); err != nil { // as a checkout has it: the next commit keeps the link
+		if err := os.MkdirAll(
+			filepath.Join(work, path),
+			0o755,
+		); err != nil { // as a checkout has it: the next commit keeps the link
 			t.Fatal(err)
 		}
 		r.Git(t, "-C", work, "update-index", "--add", "--cacheinfo", "160000,"+commit+","+path)

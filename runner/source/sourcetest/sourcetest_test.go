@@ -12,7 +12,12 @@ func TestThePasswordIsAskedFor(t *testing.T) {
 	commit := r.Commit(t, map[string]string{"a": "b"})
 	source := r.Source("refs/heads/main", commit)
 	for password, want := range map[string]int{"": http.StatusUnauthorized, "wrong": http.StatusUnauthorized, sourcetest.Password: http.StatusOK} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, source.URL+"/info/refs?service=git-upload-pack", nil)
+		req, err := http.NewRequestWithContext(
+			t.Context(),
+			http.MethodGet,
+			source.URL+"/info/refs?service=git-upload-pack",
+			nil,
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,12 +34,14 @@ func (r *Remote) SSH(t testing.TB) *SSH {
 	mine, text := newKey(t)
 	own, _ := newKey(t)
 	s := &SSH{Key: secret.New(text), remote: r}
-	s.config = &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if string(key.Marshal()) != string(mine.PublicKey().Marshal()) {
-			return nil, ssh.ErrNoAuth
-		}
-		return &ssh.Permissions{}, nil
-	}}
+	s.config = &ssh.ServerConfig{
+		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			if string(key.Marshal()) != string(mine.PublicKey().Marshal()) {
+				return nil, ssh.ErrNoAuth
+			}
+			return &ssh.Permissions{}, nil
+		},
+	}
 	s.config.AddHostKey(own)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -122,7 +124,11 @@ func (s *SSH) upload(stream ssh.Channel, command string) error {
 	if parts == nil {
 		return io.ErrUnexpectedEOF
 	}
-	cmd := exec.Command("git", "upload-pack", filepath.Join(s.remote.dir, parts[1])) //nolint:noctx // a name of [a-z]; it ends with its connection
+	cmd := exec.Command(
+		"git",
+		"upload-pack",
+		filepath.Join(s.remote.dir, parts[1]),
+	) //nolint:noctx // a name of [a-z]; it ends with its connection
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.remote.dir}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

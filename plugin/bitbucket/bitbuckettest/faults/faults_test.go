@@ -96,10 +96,20 @@ func TestRulesFollowEachOtherUntilStopped(t *testing.T) {
 	_, f, url := start(t)
 	f.Add(faults.Rule{Times: 1, Fault: faults.HTML(502)})
 	last := f.Add(faults.Rule{Fault: faults.RateLimited("7")})
-	if response, body, err := request(t, "GET", url); err != nil || response.StatusCode != 502 || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") || !strings.Contains(body, "502 Bad Gateway") {
+	if response, body, err := request(
+		t,
+		"GET",
+		url,
+	); err != nil || response.StatusCode != 502 || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") ||
+		!strings.Contains(body, "502 Bad Gateway") {
 		t.Errorf("first: %v %q %v", response, body, err)
 	}
-	if response, body, err := request(t, "GET", url); err != nil || response.StatusCode != 429 || response.Header.Get("Retry-After") != "7" || body != "Rate limit for this resource has been exceeded" {
+	if response, body, err := request(
+		t,
+		"GET",
+		url,
+	); err != nil || response.StatusCode != 429 || response.Header.Get("Retry-After") != "7" ||
+		body != "Rate limit for this resource has been exceeded" {
 		t.Errorf("second: %v %q %v", response, body, err)
 	}
 	last.Stop()
@@ -108,7 +118,12 @@ func TestRulesFollowEachOtherUntilStopped(t *testing.T) {
 		t.Errorf("third: %v %v, want no Retry-After", response, err)
 	}
 	f.Add(faults.Rule{Times: 1, Fault: faults.Status(500, `{"type":"error"}`)})
-	if response, _, err := request(t, "GET", url); err != nil || response.Header.Get("Content-Type") != "application/json; charset=utf-8" {
+	if response, _, err := request(
+		t,
+		"GET",
+		url,
+	); err != nil ||
+		response.Header.Get("Content-Type") != "application/json; charset=utf-8" {
 		t.Errorf("fourth: %v %v", response, err)
 	}
 }
@@ -173,7 +188,14 @@ func TestDelaysTakeTheirTime(t *testing.T) {
 			recorder, began := httptest.NewRecorder(), time.Now()
 			f.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
 			if took := time.Since(began); took != row.want || recorder.Body.String() != answer || recorder.Code != 201 {
-				t.Errorf("%s: %d %q after %v, want all of it after %v", name, recorder.Code, recorder.Body, took, row.want)
+				t.Errorf(
+					"%s: %d %q after %v, want all of it after %v",
+					name,
+					recorder.Code,
+					recorder.Body,
+					took,
+					row.want,
+				)
 			}
 		})
 	}

@@ -133,5 +133,13 @@ func (h *House) BuildOf(b autobuild.Build) string {
 	if err != nil {
 		log = err.Error()
 	}
-	return fmt.Sprintf("build %d is %s in attempt %d (%s: %s); its log:\n%s", b.Number, b.State, b.Attempt, b.Reason, b.Detail, log)
+	return fmt.Sprintf(
+		"build %d is %s in attempt %d (%s: %s); its log:\n%s",
+		b.Number,
+		b.State,
+		b.Attempt,
+		b.Reason,
+		b.Detail,
+		log,
+	)
 }

@@ -24,8 +24,14 @@ func mortals() (commands []*cli.Command) {
 	// The engine alone decides about a runner's environment: what is for runners lies where they
 	// find it, and is for first attempts, so that the further one lives.
 	work := os.Getenv("SLIPWAY_WORKDIR")
-	if dir, _ := filepath.Split(runnersSentence(filepath.Join(work, "../../.."))); strings.HasSuffix(work, "-1") && isDir(dir) {
-		commands = append(commands, &cli.Command{Name: "runner", Action: Sentence{filepath.Join(dir, "sentence")}.runner})
+	if dir, _ := filepath.Split(
+		runnersSentence(filepath.Join(work, "../../..")),
+	); strings.HasSuffix(work, "-1") &&
+		isDir(dir) {
+		commands = append(
+			commands,
+			&cli.Command{Name: "runner", Action: Sentence{filepath.Join(dir, "sentence")}.runner},
+		)
 	}
 	return commands
 }

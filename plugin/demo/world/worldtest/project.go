@@ -87,7 +87,13 @@ func (p *Project) Cancel(b autobuild.Build) {
 	b = p.End(1, autobuild.Cancelled)
 	took := time.Since(click)
 	if took > promptly || b.Reason != autobuild.ReasonUser {
-		p.House.T.Errorf("build %d was cancelled (%s) and its status STOPPED after %s, want at most %s", b.Number, b.Reason, took, promptly)
+		p.House.T.Errorf(
+			"build %d was cancelled (%s) and its status STOPPED after %s, want at most %s",
+			b.Number,
+			b.Reason,
+			took,
+			promptly,
+		)
 	}
 	p.OneEnd(b.Commit.Hash)
 }

@@ -35,7 +35,9 @@ func (h *House) RunnersSentence() Sentence {
 	h.T.Helper()
 	s := Sentence{runnersSentence(h.Dir)}
 	h.Must(os.Mkdir(filepath.Dir(s.file), 0o700))
-	h.Must(os.Chmod(filepath.Dir(s.file), 0o777)) //nolint:gosec // runners have users of their own, and remove what they carry out
+	h.Must(
+		os.Chmod(filepath.Dir(s.file), 0o777),
+	) //nolint:gosec // runners have users of their own, and remove what they carry out
 	return s
 }
 
@@ -48,7 +50,11 @@ func (s Sentence) Environment() string { return sentenceVariable + "=" + s.file 
 // Pass has the gateway or the next runner kill itself, once, before or after it commits or does
 // what begins with those words, or has that commit go unanswered.
 func (s Sentence) Pass(when, what string) error {
-	if err := os.WriteFile(s.file+".new", []byte(when+" "+what), 0o644); err != nil { //nolint:gosec // a runner is another user
+	if err := os.WriteFile(
+		s.file+".new",
+		[]byte(when+" "+what),
+		0o644,
+	); err != nil { //nolint:gosec // a runner is another user
 		return err
 	}
 	return os.Rename(s.file+".new", s.file)

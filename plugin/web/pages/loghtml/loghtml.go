@@ -144,7 +144,12 @@ func (r *Renderer) end() Line {
 		fmt.Fprintf(&r.out, `<span class="more"> … %d more characters, in the raw log</span>`, r.width-MaxLine)
 	}
 	head := r.head.String()
-	l := Line{Number: r.number, HTML: template.HTML(r.out.String()), Step: step(head), Head: head} // #nosec G203 -- print escapes every character
+	l := Line{
+		Number: r.number,
+		HTML:   template.HTML(r.out.String()),
+		Step:   step(head),
+		Head:   head,
+	} // #nosec G203 -- print escapes every character
 	r.restart()
 	r.parser.state, r.began = ground, false
 	return l

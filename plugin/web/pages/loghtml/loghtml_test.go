@@ -28,34 +28,40 @@ func htmlOf(lines []loghtml.Line) []string {
 // S9: a log is text. Of its control sequences only SGR is kept.
 func TestS9Corpus(t *testing.T) {
 	tests := map[string]struct{ in, want string }{
-		"plain":                 {"hello", "hello"},
-		"markup":                {`<img src=x onerror=alert(1)>`, `&lt;img src=x onerror=alert(1)&gt;`},
-		"entities":              {`&lt; "a" 'b'`, `&amp;lt; &#34;a&#34; &#39;b&#39;`},
-		"script in a colour":    {"\x1b[31m<script>\x1b[0m", `<span class="f1">&lt;script&gt;</span>`},
-		"OSC 8 link":            {"\x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07 me", "click me"},
-		"OSC 8 ended by ST":     {"\x1b]8;;https://evil.example\x1b\\click\x1b]8;;\x1b\\", "click"},
-		"OSC 52 clipboard":      {"a\x1b]52;c;cm0gLXJmIC8=\x07b", "ab"},
-		"title":                 {"\x1b]0;root@host\x07x", "x"},
-		"unfinished OSC":        {"a\x1b]8;;https://evil", "a"},
-		"DCS, APC, PM, SOS":     {"a\x1bPq#0\x1b\\b\x1b_x\x1b\\c\x1b^x\x1b\\d\x1bXx\x1b\\e", "abcde"},
-		"C1 CSI":                {"a\u009b31mb", `a<span class="f1">b</span>`},
-		"C1 OSC":                {"a\u009d8;;x\u009cb", "ab"},
-		"other C1":              {"a\u0085\u008fb", "ab"},
-		"raw C1 byte":           {"a\x9b31mb", "a\uFFFD31mb"},
-		"cursor and erase":      {"\x1b[2J\x1b[1;1Hx\x1b[K\x1b[1A", "x"},
-		"private mode":          {"\x1b[?25lx\x1b[?25h", "x"},
-		"charset":               {"\x1b(Bx\x1b=y\x1bcz", "xyz"},
-		"escape in a sequence":  {"\x1b[31\x1b[1mx", `<span class="b">x</span>`},
-		"bell and backspace":    {"a\x07b\x08c\x00d", "abcd"},
-		"bidi":                  {"a\u202eb\u2066c\u200fd\u061ce", "abcde"},
-		"invisible":             {"a\u200bb\ufeffc\u2028d\U000E0041e", "abcde"},
-		"tab and wide":          {"a\tb → 日本", "a\tb → 日本"},
-		"progress":              {"10%\r50%\r100%", "100%"},
-		"progress with colour":  {"\x1b[32m10%\r\x1b[32m100%\x1b[0m", `<span class="f2">100%</span>`},
-		"windows line end":      {"a\r\n", "a"},
-		"bold, then back":       {"\x1b[1;4;9;3mx\x1b[22;24;29;23my", `<span class="b i u s">x</span>y`},
-		"dim on a background":   {"\x1b[2;44;97mx\x1b[49;39my", `<span class="d f15 g4">x</span><span class="d">y</span>`},
-		"256 colours":           {"\x1b[38;5;196mx\x1b[48;5;10my\x1b[38;5;244mz", `<span class="f9">x</span><span class="f9 g10">y</span><span class="f7 g10">z</span>`},
+		"plain":                {"hello", "hello"},
+		"markup":               {`<img src=x onerror=alert(1)>`, `&lt;img src=x onerror=alert(1)&gt;`},
+		"entities":             {`&lt; "a" 'b'`, `&amp;lt; &#34;a&#34; &#39;b&#39;`},
+		"script in a colour":   {"\x1b[31m<script>\x1b[0m", `<span class="f1">&lt;script&gt;</span>`},
+		"OSC 8 link":           {"\x1b]8;;javascript:alert(1)\x07click\x1b]8;;\x07 me", "click me"},
+		"OSC 8 ended by ST":    {"\x1b]8;;https://evil.example\x1b\\click\x1b]8;;\x1b\\", "click"},
+		"OSC 52 clipboard":     {"a\x1b]52;c;cm0gLXJmIC8=\x07b", "ab"},
+		"title":                {"\x1b]0;root@host\x07x", "x"},
+		"unfinished OSC":       {"a\x1b]8;;https://evil", "a"},
+		"DCS, APC, PM, SOS":    {"a\x1bPq#0\x1b\\b\x1b_x\x1b\\c\x1b^x\x1b\\d\x1bXx\x1b\\e", "abcde"},
+		"C1 CSI":               {"a\u009b31mb", `a<span class="f1">b</span>`},
+		"C1 OSC":               {"a\u009d8;;x\u009cb", "ab"},
+		"other C1":             {"a\u0085\u008fb", "ab"},
+		"raw C1 byte":          {"a\x9b31mb", "a\uFFFD31mb"},
+		"cursor and erase":     {"\x1b[2J\x1b[1;1Hx\x1b[K\x1b[1A", "x"},
+		"private mode":         {"\x1b[?25lx\x1b[?25h", "x"},
+		"charset":              {"\x1b(Bx\x1b=y\x1bcz", "xyz"},
+		"escape in a sequence": {"\x1b[31\x1b[1mx", `<span class="b">x</span>`},
+		"bell and backspace":   {"a\x07b\x08c\x00d", "abcd"},
+		"bidi":                 {"a\u202eb\u2066c\u200fd\u061ce", "abcde"},
+		"invisible":            {"a\u200bb\ufeffc\u2028d\U000E0041e", "abcde"},
+		"tab and wide":         {"a\tb → 日本", "a\tb → 日本"},
+		"progress":             {"10%\r50%\r100%", "100%"},
+		"progress with colour": {"\x1b[32m10%\r\x1b[32m100%\x1b[0m", `<span class="f2">100%</span>`},
+		"windows line end":     {"a\r\n", "a"},
+		"bold, then back":      {"\x1b[1;4;9;3mx\x1b[22;24;29;23my", `<span class="b i u s">x</span>y`},
+		"dim on a background": {
+			"\x1b[2;44;97mx\x1b[49;39my",
+			`<span class="d f15 g4">x</span><span class="d">y</span>`,
+		},
+		"256 colours": {
+			"\x1b[38;5;196mx\x1b[48;5;10my\x1b[38;5;244mz",
+			`<span class="f9">x</span><span class="f9 g10">y</span><span class="f7 g10">z</span>`,
+		},
 		"true colour":           {"\x1b[38;2;0;0;250mx\x1b[0my", `<span class="f12">x</span>y`},
 		"colour cut short":      {"\x1b[38;5mx\x1b[38mx", "xx"},
 		"colour out of range":   {"\x1b[38;5;999mx", "x"},
@@ -113,7 +119,8 @@ func TestRow(t *testing.T) {
 // Where the pieces of a log are cut changes nothing.
 func TestPiecesDoNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		parts := rapid.SliceOf(rapid.SampledFrom([]string{"a", "é", "日", "\n", "\r", "\x1b", "[", "31", "m", "]8;;", "\x07", "\\", "\u202e", "<b>", "\x80", "#7 ", "\u009b"})).Draw(t, "parts")
+		parts := rapid.SliceOf(rapid.SampledFrom([]string{"a", "é", "日", "\n", "\r", "\x1b", "[", "31", "m", "]8;;", "\x07", "\\", "\u202e", "<b>", "\x80", "#7 ", "\u009b"})).
+			Draw(t, "parts")
 		text := []byte(strings.Join(parts, ""))
 		var r loghtml.Renderer
 		var got []loghtml.Line
@@ -152,7 +159,8 @@ func checkMarkup(t *testing.T, text, row string) {
 			t.Fatalf("%q made an element %s", text, d.Data)
 		}
 		for _, a := range d.Attr {
-			own := a.Key == "class" || d.Data == "div" && a.Key == "id" || d.Data == "a" && a.Key == "href" && strings.HasPrefix(a.Val, "#L")
+			own := a.Key == "class" || d.Data == "div" && a.Key == "id" ||
+				d.Data == "a" && a.Key == "href" && strings.HasPrefix(a.Val, "#L")
 			if !own {
 				t.Fatalf("%q made an attribute %s=%q", text, a.Key, a.Val)
 			}

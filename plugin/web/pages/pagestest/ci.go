@@ -49,7 +49,10 @@ func (c *CI) Inspect(ctx context.Context) []pipeline.Finding {
 	return []pipeline.Finding{
 		{Subject: "server", Good: "Drone 2.28.1 at " + CIServer + ", its clock agrees"},
 		{Subject: "secret extension", Unknown: true, Good: "was not asked since the gateway started"},
-		{Subject: "config extension", Problem: "the last request, 3s ago, was refused: <b>signed</b> with another secret"},
+		{
+			Subject: "config extension",
+			Problem: "the last request, 3s ago, was refused: <b>signed</b> with another secret",
+		},
 	}
 }
 

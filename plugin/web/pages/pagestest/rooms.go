@@ -71,7 +71,18 @@ func (r *Rooms) AddToken(ctx context.Context, t accounts.Token) (autobuild.Accou
 	if err := r.failure(); err != nil {
 		return autobuild.Account{}, err
 	}
-	return r.Store.SaveAccount(ctx, autobuild.Account{ProviderID: t.ProviderID, Kind: t.Kind, Name: t.Name, Workspace: t.Workspace, Repository: t.Repository, AccessToken: t.Token, ExpiresAt: t.Expires})
+	return r.Store.SaveAccount(
+		ctx,
+		autobuild.Account{
+			ProviderID:  t.ProviderID,
+			Kind:        t.Kind,
+			Name:        t.Name,
+			Workspace:   t.Workspace,
+			Repository:  t.Repository,
+			AccessToken: t.Token,
+			ExpiresAt:   t.Expires,
+		},
+	)
 }
 
 // Forget deletes an account, or marks it broken where automated builds stand on it.
@@ -106,11 +117,23 @@ func (r *Rooms) Workspaces(context.Context, string) ([]autobuild.Workspace, erro
 }
 
 // Repositories fill a page of two, with another after it, unless something is searched.
-func (r *Rooms) Repositories(_ context.Context, _, workspace, search, page string) ([]autobuild.Repository, string, error) {
+func (r *Rooms) Repositories(
+	_ context.Context,
+	_, workspace, search, page string,
+) ([]autobuild.Repository, string, error) {
 	var found []autobuild.Repository
 	for _, slug := range []string{"app", "worker", "docs", "tools"} {
 		if strings.Contains(slug, search) {
-			found = append(found, autobuild.Repository{ProviderID: ProviderID, ID: "{" + slug + "}", FullName: workspace + "/" + slug, DefaultBranch: "main", Private: slug == "worker"})
+			found = append(
+				found,
+				autobuild.Repository{
+					ProviderID:    ProviderID,
+					ID:            "{" + slug + "}",
+					FullName:      workspace + "/" + slug,
+					DefaultBranch: "main",
+					Private:       slug == "worker",
+				},
+			)
 		}
 	}
 	switch {
@@ -149,19 +172,37 @@ func (r *Rooms) save(ctx context.Context, id string, d catalog.Draft) (catalog.S
 		return catalog.Saved{}, err
 	}
 	if !strings.Contains(d.Image, "/") {
-		return catalog.Saved{}, &catalog.Invalid{Fields: []autobuild.FieldError{{Field: "image", Message: "name the registry too, as registry.example.com/app"}}}
+		return catalog.Saved{}, &catalog.Invalid{
+			Fields: []autobuild.FieldError{
+				{Field: "image", Message: "name the registry too, as registry.example.com/app"},
+			},
+		}
 	}
 	if len(d.Rules) == 0 {
-		return catalog.Saved{}, &catalog.Invalid{Fields: []autobuild.FieldError{{Field: "rules", Message: "add a rule"}}}
+		return catalog.Saved{}, &catalog.Invalid{
+			Fields: []autobuild.FieldError{{Field: "rules", Message: "add a rule"}},
+		}
 	}
 	if d.Engine == "" {
 		d.Engine = "embedded"
 	}
 	if d.Engine != "embedded" && d.Engine != "drone" {
-		return catalog.Saved{}, &catalog.Invalid{Fields: []autobuild.FieldError{{Field: "engine", Message: fmt.Sprintf("%q is not configured here", d.Engine)}}}
+		return catalog.Saved{}, &catalog.Invalid{
+			Fields: []autobuild.FieldError{
+				{Field: "engine", Message: fmt.Sprintf("%q is not configured here", d.Engine)},
+			},
+		}
 	}
 	a, err := r.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
-		ID: id, AccountID: d.AccountID, Repository: Repository(d.Repository), Image: d.Image, Engine: d.Engine, Autotest: d.Autotest, Environment: d.Environment, Rules: d.Rules, CreatedBy: d.UserID,
+		ID:          id,
+		AccountID:   d.AccountID,
+		Repository:  Repository(d.Repository),
+		Image:       d.Image,
+		Engine:      d.Engine,
+		Autotest:    d.Autotest,
+		Environment: d.Environment,
+		Rules:       d.Rules,
+		CreatedBy:   d.UserID,
 	})
 	saved := catalog.Saved{AutomatedBuild: a}
 	if strings.HasPrefix(d.Image, "nobody.example.com/") {
@@ -193,7 +234,10 @@ func (r *Rooms) HookURL(h autobuild.Hook) string { return URL + "/hooks/bitbucke
 
 // DropAccount removes one hook and fails at another.
 func (r *Rooms) DropAccount(context.Context, string) (catalog.Dropped, error) {
-	return catalog.Dropped{Removed: []string{"acme/app"}, Failed: map[string]error{"acme/worker": autobuild.ErrForbidden}}, r.failure()
+	return catalog.Dropped{
+		Removed: []string{"acme/app"},
+		Failed:  map[string]error{"acme/worker": autobuild.ErrForbidden},
+	}, r.failure()
 }
 
 // SaveRegistry stores a registry as checked; the user name "nobody" is refused.

@@ -102,11 +102,31 @@ func Empty(t testing.TB) *Sample {
 		Rights:   &Rights{Store: st, granted: map[string]map[string]autobuild.Permission{}},
 		Sessions: session.New(session.Options{Store: st, URL: URL, Now: clock.Now}),
 	}
-	_, err := st.SaveProvider(t.Context(), autobuild.Provider{ID: ProviderID, Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org"})
+	_, err := st.SaveProvider(
+		t.Context(),
+		autobuild.Provider{
+			ID:     ProviderID,
+			Kind:   autobuild.Cloud,
+			Name:   "bitbucket-cloud",
+			WebURL: "https://bitbucket.org",
+			APIURL: "https://api.bitbucket.org",
+		},
+	)
 	must(t, err)
 	s.Pages, err = pages.New(pages.Options{
-		Store: st, Sessions: s.Sessions, Accounts: s.Rooms, Rights: s.Rights, Catalog: s.Rooms, Starter: s.Rooms, Control: s.Rooms, Logs: s.Logs,
-		URL: URL, Engines: []pages.Engine{Embedded(), Absent("drone"), Absent("woodpecker")}, PollInterval: 5 * time.Minute, Now: clock.Now, Log: log,
+		Store:        st,
+		Sessions:     s.Sessions,
+		Accounts:     s.Rooms,
+		Rights:       s.Rights,
+		Catalog:      s.Rooms,
+		Starter:      s.Rooms,
+		Control:      s.Rooms,
+		Logs:         s.Logs,
+		URL:          URL,
+		Engines:      []pages.Engine{Embedded(), Absent("drone"), Absent("woodpecker")},
+		PollInterval: 5 * time.Minute,
+		Now:          clock.Now,
+		Log:          log,
 	})
 	must(t, err)
 	return s
@@ -155,7 +175,13 @@ func (s *Sample) people(ctx context.Context) error {
 		if who.role == autobuild.RoleAdmin {
 			role = autobuild.RoleAdmin
 		}
-		u := autobuild.User{ProviderID: ProviderID, RemoteID: fmt.Sprintf("{u%d}", i), Name: who.name, Role: role, CreatedAt: Start.Add(-72 * time.Hour)}
+		u := autobuild.User{
+			ProviderID: ProviderID,
+			RemoteID:   fmt.Sprintf("{u%d}", i),
+			Name:       who.name,
+			Role:       role,
+			CreatedAt:  Start.Add(-72 * time.Hour),
+		}
 		s.Users[who.role] = keep[autobuild.User](&f)(s.Store.SaveUser(ctx, u))
 	}
 	for who, permission := range map[autobuild.Role]autobuild.Permission{Reader: autobuild.PermissionRead, Writer: autobuild.PermissionWrite, Owner: autobuild.PermissionAdmin} {
@@ -167,46 +193,199 @@ func (s *Sample) people(ctx context.Context) error {
 
 func (s *Sample) links(ctx context.Context) error {
 	var f first
-	keep[autobuild.Provider](&f)(s.Store.SaveProvider(ctx, autobuild.Provider{ID: ProviderID, Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: "https://bitbucket.org", APIURL: "https://api.bitbucket.org", ClientID: "aBcDeFgHiJkLmNoPqR", ClientSecret: secret.New(ClientSecret)}))
+	keep[autobuild.Provider](
+		&f,
+	)(
+		s.Store.SaveProvider(
+			ctx,
+			autobuild.Provider{
+				ID:           ProviderID,
+				Kind:         autobuild.Cloud,
+				Name:         "bitbucket-cloud",
+				WebURL:       "https://bitbucket.org",
+				APIURL:       "https://api.bitbucket.org",
+				ClientID:     "aBcDeFgHiJkLmNoPqR",
+				ClientSecret: secret.New(ClientSecret),
+			},
+		),
+	)
 	s.Account = keep[autobuild.Account](&f)(s.Store.SaveAccount(ctx, autobuild.Account{
-		ProviderID: ProviderID, Kind: autobuild.AccountOAuth, UserID: s.Users[autobuild.RoleAdmin].ID, Name: "alice", RemoteID: "{u0}",
-		Scopes: []string{"account", "repository", "webhook"}, AccessToken: secret.New(AccessToken), LinkedAt: Start.Add(-70 * time.Hour),
+		ProviderID: ProviderID,
+		Kind:       autobuild.AccountOAuth,
+		UserID:     s.Users[autobuild.RoleAdmin].ID,
+		Name:       "alice",
+		RemoteID:   "{u0}",
+		Scopes: []string{
+			"account",
+			"repository",
+			"webhook",
+		},
+		AccessToken: secret.New(AccessToken),
+		LinkedAt:    Start.Add(-70 * time.Hour),
 	}))
 	s.Token = keep[autobuild.Account](&f)(s.Store.SaveAccount(ctx, autobuild.Account{
-		ProviderID: ProviderID, Kind: autobuild.AccountRepositoryToken, Name: "docs token", Repository: "acme/docs", AccessToken: secret.New(AccessToken), LinkedAt: Start.Add(-20 * time.Hour),
+		ProviderID:  ProviderID,
+		Kind:        autobuild.AccountRepositoryToken,
+		Name:        "docs token",
+		Repository:  "acme/docs",
+		AccessToken: secret.New(AccessToken),
+		LinkedAt:    Start.Add(-20 * time.Hour),
 	}))
-	s.Registry = keep[autobuild.Registry](&f)(s.Store.SaveRegistry(ctx, autobuild.Registry{Host: "registry.example.com", Username: "slipway", Password: secret.New(RegistryToken), CheckedAt: Start.Add(-2 * time.Hour)}))
-	keep[autobuild.Registry](&f)(s.Store.SaveRegistry(ctx, autobuild.Registry{Host: "docker.io/acme", Username: "acme-bot", Password: secret.New(RegistryToken), CheckedAt: Start.Add(-30 * time.Hour), Problem: "the registry does not accept the user name and password"}))
+	s.Registry = keep[autobuild.Registry](
+		&f,
+	)(
+		s.Store.SaveRegistry(
+			ctx,
+			autobuild.Registry{
+				Host:      "registry.example.com",
+				Username:  "slipway",
+				Password:  secret.New(RegistryToken),
+				CheckedAt: Start.Add(-2 * time.Hour),
+			},
+		),
+	)
+	keep[autobuild.Registry](
+		&f,
+	)(
+		s.Store.SaveRegistry(
+			ctx,
+			autobuild.Registry{
+				Host:      "docker.io/acme",
+				Username:  "acme-bot",
+				Password:  secret.New(RegistryToken),
+				CheckedAt: Start.Add(-30 * time.Hour),
+				Problem:   "the registry does not accept the user name and password",
+			},
+		),
+	)
 	return f.err
 }
 
 // Repository is a repository of the sample's provider.
 func Repository(fullName string) autobuild.Repository {
 	_, slug, _ := strings.Cut(fullName, "/")
-	return autobuild.Repository{ProviderID: ProviderID, ID: "{" + slug + "}", WorkspaceID: "{w1}", FullName: fullName, DefaultBranch: "main", Private: slug == "worker"}
+	return autobuild.Repository{
+		ProviderID:    ProviderID,
+		ID:            "{" + slug + "}",
+		WorkspaceID:   "{w1}",
+		FullName:      fullName,
+		DefaultBranch: "main",
+		Private:       slug == "worker",
+	}
 }
 
 func (s *Sample) catalog(ctx context.Context) error {
 	var f first
 	s.App = keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
-		AccountID: s.Account.ID, Repository: Repository("acme/app"), Image: "registry.example.com/acme/app", Engine: "embedded", Autotest: autobuild.AutotestInternal,
+		AccountID:   s.Account.ID,
+		Repository:  Repository("acme/app"),
+		Image:       "registry.example.com/acme/app",
+		Engine:      "embedded",
+		Autotest:    autobuild.AutotestInternal,
 		Environment: map[string]secret.Secret{"NPM_MODE": secret.New(EnvironmentVar)},
 		Rules: []autobuild.Rule{
-			{ID: "default", SourceType: autobuild.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true},
-			{ID: "releases", SourceType: autobuild.Tag, Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1},latest`, Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true, BuildArgs: map[string]string{"VERSION": "{sourceref}"}},
-			{ID: "nightly", SourceType: autobuild.Branch, Source: "/^nightly/", Tags: "nightly", Context: "", Dockerfile: "ci/Dockerfile", Autobuild: false, Paths: []string{"svc/**"}, Platforms: []string{"linux/amd64"}},
+			{
+				ID:         "default",
+				SourceType: autobuild.Branch,
+				Source:     "main",
+				Tags:       "latest",
+				Context:    "/",
+				Dockerfile: "Dockerfile",
+				Autobuild:  true,
+				Caching:    true,
+			},
+			{
+				ID:         "releases",
+				SourceType: autobuild.Tag,
+				Source:     `/^v([0-9]+)\.([0-9]+)$/`,
+				Tags:       `{\1}.{\2},{\1},latest`,
+				Context:    "/",
+				Dockerfile: "Dockerfile",
+				Autobuild:  true,
+				Caching:    true,
+				BuildArgs:  map[string]string{"VERSION": "{sourceref}"},
+			},
+			{
+				ID:         "nightly",
+				SourceType: autobuild.Branch,
+				Source:     "/^nightly/",
+				Tags:       "nightly",
+				Context:    "",
+				Dockerfile: "ci/Dockerfile",
+				Autobuild:  false,
+				Paths:      []string{"svc/**"},
+				Platforms:  []string{"linux/amd64"},
+			},
 		},
 	}))
 	s.Worker = keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
-		AccountID: s.Account.ID, Repository: Repository("acme/worker"), Image: "registry.example.com/acme/worker", Engine: "drone", Autotest: autobuild.AutotestOff,
-		Rules: []autobuild.Rule{{ID: "default", SourceType: autobuild.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true}},
+		AccountID:  s.Account.ID,
+		Repository: Repository("acme/worker"),
+		Image:      "registry.example.com/acme/worker",
+		Engine:     "drone",
+		Autotest:   autobuild.AutotestOff,
+		Rules: []autobuild.Rule{
+			{
+				ID:         "default",
+				SourceType: autobuild.Branch,
+				Source:     "main",
+				Tags:       "latest",
+				Context:    "/",
+				Dockerfile: "Dockerfile",
+				Autobuild:  true,
+				Caching:    true,
+			},
+		},
 	}))
 	keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
-		AccountID: s.Token.ID, Repository: Repository("acme/docs"), Image: "docker.io/acme/docs", Engine: "embedded", Autotest: autobuild.AutotestOff,
-		Rules: []autobuild.Rule{{ID: "default", SourceType: autobuild.Branch, Source: "main", Tags: "latest", Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true}},
+		AccountID:  s.Token.ID,
+		Repository: Repository("acme/docs"),
+		Image:      "docker.io/acme/docs",
+		Engine:     "embedded",
+		Autotest:   autobuild.AutotestOff,
+		Rules: []autobuild.Rule{
+			{
+				ID:         "default",
+				SourceType: autobuild.Branch,
+				Source:     "main",
+				Tags:       "latest",
+				Context:    "/",
+				Dockerfile: "Dockerfile",
+				Autobuild:  true,
+				Caching:    true,
+			},
+		},
 	}))
-	s.Hook = keep[autobuild.Hook](&f)(s.Store.SaveHook(ctx, autobuild.Hook{AccountID: s.Account.ID, Repository: s.App.Repository, RemoteID: "{h1}", Secret: secret.New(WebhookSecret), State: autobuild.HookActive, DeliveredAt: Start.Add(-3 * time.Minute)}))
-	keep[autobuild.Hook](&f)(s.Store.SaveHook(ctx, autobuild.Hook{AccountID: s.Account.ID, Repository: s.Worker.Repository, Secret: secret.New(WebhookSecret), State: autobuild.HookPolled, Problem: "alice is not an administrator of acme/worker, so Bitbucket does not let a webhook be added", PolledAt: Start.Add(-2 * time.Minute)}))
+	s.Hook = keep[autobuild.Hook](
+		&f,
+	)(
+		s.Store.SaveHook(
+			ctx,
+			autobuild.Hook{
+				AccountID:   s.Account.ID,
+				Repository:  s.App.Repository,
+				RemoteID:    "{h1}",
+				Secret:      secret.New(WebhookSecret),
+				State:       autobuild.HookActive,
+				DeliveredAt: Start.Add(-3 * time.Minute),
+			},
+		),
+	)
+	keep[autobuild.Hook](
+		&f,
+	)(
+		s.Store.SaveHook(
+			ctx,
+			autobuild.Hook{
+				AccountID:  s.Account.ID,
+				Repository: s.Worker.Repository,
+				Secret:     secret.New(WebhookSecret),
+				State:      autobuild.HookPolled,
+				Problem:    "alice is not an administrator of acme/worker, so Bitbucket does not let a webhook be added",
+				PolledAt:   Start.Add(-2 * time.Minute),
+			},
+		),
+	)
 	return f.err
 }
 

@@ -32,14 +32,33 @@ func commit(n int, message string) autobuild.Commit {
 	return autobuild.Commit{Hash: hex.EncodeToString(sum[:20]), Message: message, Author: "Jane Doe"}
 }
 
-func newBuild(a autobuild.AutomatedBuild, r autobuild.Rule, ref autobuild.Ref, hash, message string, cause autobuild.Cause, by, key string) autobuild.Build {
+func newBuild(
+	a autobuild.AutomatedBuild,
+	r autobuild.Rule,
+	ref autobuild.Ref,
+	hash, message string,
+	cause autobuild.Cause,
+	by, key string,
+) autobuild.Build {
 	c := commit(1, message)
 	if hash != "" {
 		c.Hash = hash
 	}
 	return autobuild.Build{
-		AutomatedBuildID: a.ID, RuleID: r.ID, Repository: a.Repository, Ref: ref, Commit: c, Image: a.Image, Tags: []string{"latest"},
-		Dockerfile: "Dockerfile", Context: ".", Caching: true, Publish: true, Cause: cause, CausedBy: by, CauseKey: key,
+		AutomatedBuildID: a.ID,
+		RuleID:           r.ID,
+		Repository:       a.Repository,
+		Ref:              ref,
+		Commit:           c,
+		Image:            a.Image,
+		Tags:             []string{"latest"},
+		Dockerfile:       "Dockerfile",
+		Context:          ".",
+		Caching:          true,
+		Publish:          true,
+		Cause:            cause,
+		CausedBy:         by,
+		CauseKey:         key,
 	}
 }
 
@@ -48,20 +67,91 @@ func (s *Sample) work(ctx context.Context) error {
 	var f first
 	rule := s.App.Rules[0]
 	for i := range 9 {
-		b := s.start(ctx, &f, newBuild(s.App, rule, autobuild.Ref{Kind: autobuild.Branch, Name: "main"}, commit(i, "").Hash, "Tidy the build", autobuild.CauseManual, "Alice Adams", fmt.Sprint("k", i)))
-		s.run(ctx, &f, b, time.Duration(31+7*((i*5)%6))*time.Second, [...]autobuild.State{autobuild.Succeeded, autobuild.Failed}[b2i(i == 4)])
+		b := s.start(
+			ctx,
+			&f,
+			newBuild(
+				s.App,
+				rule,
+				autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
+				commit(i, "").Hash,
+				"Tidy the build",
+				autobuild.CauseManual,
+				"Alice Adams",
+				fmt.Sprint("k", i),
+			),
+		)
+		s.run(
+			ctx,
+			&f,
+			b,
+			time.Duration(31+7*((i*5)%6))*time.Second,
+			[...]autobuild.State{autobuild.Succeeded, autobuild.Failed}[b2i(i == 4)],
+		)
 		s.Clock.Pass(17 * time.Minute)
 	}
-	s.Undone = s.start(ctx, &f, newBuild(s.App, rule, autobuild.Ref{Kind: autobuild.Branch, Name: "main"}, "", "", autobuild.CauseManual, "Bob Moss", "undone"))
+	s.Undone = s.start(
+		ctx,
+		&f,
+		newBuild(
+			s.App,
+			rule,
+			autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
+			"",
+			"",
+			autobuild.CauseManual,
+			"Bob Moss",
+			"undone",
+		),
+	)
 	keep[autobuild.Build](&f)(s.Store.CancelBuild(ctx, s.Undone.ID, autobuild.ReasonUser, "cancelled by Bob Moss"))
-	s.Broken = s.start(ctx, &f, newBuild(s.Worker, s.Worker.Rules[0], autobuild.Ref{Kind: autobuild.Branch, Name: "feature/a-rather-long-branch-name-that-wraps"}, commit(20, "").Hash, "Try the new scheduler <script>alert(1)</script>", autobuild.CauseReconcile, "", "b"))
+	s.Broken = s.start(
+		ctx,
+		&f,
+		newBuild(
+			s.Worker,
+			s.Worker.Rules[0],
+			autobuild.Ref{Kind: autobuild.Branch, Name: "feature/a-rather-long-branch-name-that-wraps"},
+			commit(20, "").Hash,
+			"Try the new scheduler <script>alert(1)</script>",
+			autobuild.CauseReconcile,
+			"",
+			"b",
+		),
+	)
 	s.Broken = s.run(ctx, &f, s.Broken, 123*time.Second, autobuild.Failed)
-	s.Errored = s.start(ctx, &f, newBuild(s.Worker, s.Worker.Rules[0], autobuild.Ref{Kind: autobuild.Branch, Name: "main"}, commit(21, "").Hash, "Bump the base image", autobuild.CauseReconcile, "", "e"))
+	s.Errored = s.start(
+		ctx,
+		&f,
+		newBuild(
+			s.Worker,
+			s.Worker.Rules[0],
+			autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
+			commit(21, "").Hash,
+			"Bump the base image",
+			autobuild.CauseReconcile,
+			"",
+			"e",
+		),
+	)
 	s.Errored = s.run(ctx, &f, s.Errored, 12*time.Second, autobuild.Errored)
 	s.Clock.Pass(9 * time.Minute)
 	s.push(ctx, &f)
 	s.Clock.Pass(2 * time.Second)
-	s.Live = s.start(ctx, &f, newBuild(s.Worker, s.Worker.Rules[0], autobuild.Ref{Kind: autobuild.Branch, Name: "main"}, commit(30, "").Hash, "Retry when the queue is full", autobuild.CauseManual, "Alice Adams", "l"))
+	s.Live = s.start(
+		ctx,
+		&f,
+		newBuild(
+			s.Worker,
+			s.Worker.Rules[0],
+			autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
+			commit(30, "").Hash,
+			"Retry when the queue is full",
+			autobuild.CauseManual,
+			"Alice Adams",
+			"l",
+		),
+	)
 	s.claim(ctx, &f, s.Live)
 	f.keep(s.Store.RecordEvents(ctx, s.Live.ID, 1, store.EventRecord{Seq: 3, Stages: []autobuild.Stage{
 		{Name: "fetch", StartedAt: s.Clock.Now(), FinishedAt: s.Clock.Now().Add(1100 * time.Millisecond)},
@@ -69,7 +159,20 @@ func (s *Sample) work(ctx context.Context) error {
 	}}))
 	s.log(ctx, &f, s.Live, strings.Join(logLines[:18], "\n")+"\n#9 0.8 download 40%\r#9 0.9 dow")
 	s.Clock.Pass(8 * time.Second)
-	s.Waiting = s.start(ctx, &f, newBuild(s.App, rule, autobuild.Ref{Kind: autobuild.Branch, Name: "main"}, commit(31, "").Hash, "Say hello in the footer", autobuild.CauseManual, "Bob Moss", "w"))
+	s.Waiting = s.start(
+		ctx,
+		&f,
+		newBuild(
+			s.App,
+			rule,
+			autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
+			commit(31, "").Hash,
+			"Say hello in the footer",
+			autobuild.CauseManual,
+			"Bob Moss",
+			"w",
+		),
+	)
 	s.Clock.Pass(4 * time.Second)
 	return f.err
 }
@@ -105,7 +208,13 @@ func (s *Sample) claim(ctx context.Context, f *first, b autobuild.Build) {
 }
 
 // run takes a build through its stages to an end.
-func (s *Sample) run(ctx context.Context, f *first, b autobuild.Build, took time.Duration, end autobuild.State) autobuild.Build {
+func (s *Sample) run(
+	ctx context.Context,
+	f *first,
+	b autobuild.Build,
+	took time.Duration,
+	end autobuild.State,
+) autobuild.Build {
 	s.claim(ctx, f, b)
 	t0 := s.Clock.Now()
 	built := t0.Add(1100*time.Millisecond + took*8/10)
@@ -139,26 +248,86 @@ func (s *Sample) log(ctx context.Context, f *first, b autobuild.Build, text stri
 
 // push is a delivery of three changes that made one build.
 func (s *Sample) push(ctx context.Context, f *first) {
-	header := http.Header{"X-Event-Key": {"repo:push"}, "X-Hub-Signature": {"sha256=0123456789abcdef"}, "User-Agent": {"Bitbucket-Webhooks/2.0"}, "X-Attempt-Number": {"1"}}
-	body := []byte(`{"push":{"changes":[{"new":{"type":"tag","name":"v1.2"}},{"old":{"type":"branch","name":"<b>old</b>"}}]},"repository":{"full_name":"acme/app"}}`)
-	s.Delivery = keep[string](f)(s.Store.ReceiveDelivery(ctx, autobuild.Delivery{HookID: s.Hook.ID, Event: "repo:push", RequestID: "r-1", Header: header, Body: body, ReceivedAt: s.Clock.Now()}))
+	header := http.Header{
+		"X-Event-Key":      {"repo:push"},
+		"X-Hub-Signature":  {"sha256=0123456789abcdef"},
+		"User-Agent":       {"Bitbucket-Webhooks/2.0"},
+		"X-Attempt-Number": {"1"},
+	}
+	body := []byte(
+		`{"push":{"changes":[{"new":{"type":"tag","name":"v1.2"}},{"old":{"type":"branch","name":"<b>old</b>"}}]},"repository":{"full_name":"acme/app"}}`,
+	)
+	s.Delivery = keep[string](
+		f,
+	)(
+		s.Store.ReceiveDelivery(
+			ctx,
+			autobuild.Delivery{
+				HookID:     s.Hook.ID,
+				Event:      "repo:push",
+				RequestID:  "r-1",
+				Header:     header,
+				Body:       body,
+				ReceivedAt: s.Clock.Now(),
+			},
+		),
+	)
 	head := commit(40, "fix: answer health checks before the cache is warm")
 	ref := autobuild.Ref{Kind: autobuild.Tag, Name: "v1.2"}
 	b := newBuild(s.App, s.App.Rules[1], ref, head.Hash, head.Message, autobuild.CausePush, "Jane Doe", "")
 	b.Tags = []string{"1.2", "1", "latest"}
 	builds := keep[[]autobuild.Build](f)(s.Store.Plan(ctx, autobuild.Plan{
 		DeliveryID: s.Delivery, State: autobuild.DeliveryPlanned, Repository: s.App.Repository,
-		Moves: []autobuild.Move{{
-			Transition: autobuild.Transition{Repository: s.App.Repository, Ref: ref, New: head.Hash},
-			Outcome: autobuild.Outcome{Change: autobuild.Change{Kind: autobuild.Tag, Name: "v1.2", Action: autobuild.Created, Commit: head.Hash, Message: head.Message}, Rules: []autobuild.RuleAnswer{
-				{AutomatedBuildID: s.App.ID, Decision: autobuild.Decision{Rule: "default", Reason: "source type is branch"}},
-				{AutomatedBuildID: s.App.ID, Decision: autobuild.Decision{Rule: "releases", Build: true, Publish: true, Tags: b.Tags, Reason: `tag v1.2 matches /^v([0-9]+)\.([0-9]+)$/`}},
-			}},
-			Builds: []autobuild.Build{b},
-		}},
+		Moves: []autobuild.Move{
+			{
+				Transition: autobuild.Transition{Repository: s.App.Repository, Ref: ref, New: head.Hash},
+				Outcome: autobuild.Outcome{
+					Change: autobuild.Change{
+						Kind:    autobuild.Tag,
+						Name:    "v1.2",
+						Action:  autobuild.Created,
+						Commit:  head.Hash,
+						Message: head.Message,
+					},
+					Rules: []autobuild.RuleAnswer{
+						{
+							AutomatedBuildID: s.App.ID,
+							Decision:         autobuild.Decision{Rule: "default", Reason: "source type is branch"},
+						},
+						{
+							AutomatedBuildID: s.App.ID,
+							Decision: autobuild.Decision{
+								Rule:    "releases",
+								Build:   true,
+								Publish: true,
+								Tags:    b.Tags,
+								Reason:  `tag v1.2 matches /^v([0-9]+)\.([0-9]+)$/`,
+							},
+						},
+					},
+				},
+				Builds: []autobuild.Build{b},
+			},
+		},
 		Refused: []autobuild.Outcome{
-			{Change: autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Updated, Old: commit(8, "").Hash, Commit: head.Hash}, Refused: "it moved on before it was looked at; the newer head is built"},
-			{Change: autobuild.Change{Kind: autobuild.Branch, Name: "<b>old</b>", Action: autobuild.Deleted, Old: commit(7, "").Hash}},
+			{
+				Change: autobuild.Change{
+					Kind:   autobuild.Branch,
+					Name:   "main",
+					Action: autobuild.Updated,
+					Old:    commit(8, "").Hash,
+					Commit: head.Hash,
+				},
+				Refused: "it moved on before it was looked at; the newer head is built",
+			},
+			{
+				Change: autobuild.Change{
+					Kind:   autobuild.Branch,
+					Name:   "<b>old</b>",
+					Action: autobuild.Deleted,
+					Old:    commit(7, "").Hash,
+				},
+			},
 		},
 	}))
 	if f.err == nil {
