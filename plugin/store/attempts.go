@@ -287,12 +287,8 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 	return err
 }
 
-// An EventRecord is a runner's report as the store keeps it.
-type EventRecord struct {
-	Seq    int64
-	Stages []autobuild.Stage // all stages known so far; nil = unchanged
-	Digest string            // built; empty = unchanged
-}
+// EventRecord is autobuild.EventRecord.
+type EventRecord = autobuild.EventRecord
 
 // RecordEvents renews the heartbeat and stores what is newer than the attempt's EventSeq.
 // ErrFenced when the attempt is over.
@@ -331,27 +327,8 @@ func setStages(ctx context.Context, tx *sql.Tx, buildID string, stages []autobui
 	return execOne(ctx, tx, `UPDATE builds SET stages = $2 WHERE id = $1`, buildID, asJSON(stages))
 }
 
-// A Finish ends an attempt.
-type Finish struct {
-	BuildID string
-	Attempt int
-	State   autobuild.State // final
-	Reason  autobuild.Reason
-	Detail  string
-	Digest  string
-	Size    int64
-	// Tags are the build's tags of which the runner reports, pushed or not, and ExtraTags what
-	// came of the others.
-	Tags      []string
-	ExtraTags []autobuild.ExtraTag
-	Retry     bool // queue the build for a further attempt, if MaxAttempts allows, in place of ending it
-	// Unstarted says that no pipeline came of the attempt: it does not count toward
-	// MaxAttempts, and the build is queued again however often that happens.
-	Unstarted bool
-	// Interrupted says that the attempt ended with the gateway that ran it: MaxInterrupted
-	// bounds the attempts then.
-	Interrupted bool
-}
+// Finish is autobuild.Finish.
+type Finish = autobuild.Finish
 
 // FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
 // same transaction. ErrFenced when the attempt is over or not the newest; an

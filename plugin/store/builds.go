@@ -125,14 +125,8 @@ func (s *Store) BuildByNumber(ctx context.Context, number int64) (autobuild.Buil
 	return b, nil
 }
 
-// A BuildFilter selects builds, newest first; zero fields select all.
-type BuildFilter struct {
-	AutomatedBuildID string
-	DeliveryID       string
-	States           []autobuild.State
-	Limit            int   // default 50
-	Before           int64 // number to page on from
-}
+// BuildFilter is autobuild.BuildFilter.
+type BuildFilter = autobuild.BuildFilter
 
 // Builds lists builds without stages.
 func (s *Store) Builds(ctx context.Context, f BuildFilter) ([]autobuild.Build, error) {
@@ -206,13 +200,8 @@ func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string
 	return accountID, nil
 }
 
-// A QueueLength says how many builds wait, and who has places already.
-type QueueLength struct {
-	Waiting       int // queued, of all automated builds
-	OthersWaiting int // queued, of other automated builds than the one asked for
-	Owners        int // automated builds that have builds in the queue
-	OwnActive     int // starting or running, of the one asked for
-}
+// QueueLength is autobuild.QueueLength.
+type QueueLength = autobuild.QueueLength
 
 // QueueOf returns the queue as one automated build sees it.
 func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q QueueLength, err error) {

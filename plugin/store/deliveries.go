@@ -157,12 +157,8 @@ func (s *Store) delivery(ctx context.Context, id string, c conditions) (autobuil
 	return d, nil
 }
 
-// A DeliveryFilter selects deliveries, newest first; zero fields select all.
-type DeliveryFilter struct {
-	HookID string
-	Limit  int    // default 50
-	Before string // id to page on from
-}
+// DeliveryFilter is autobuild.DeliveryFilter.
+type DeliveryFilter = autobuild.DeliveryFilter
 
 // Deliveries lists without bodies.
 func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]autobuild.Delivery, error) {

@@ -10,13 +10,8 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// A Report is what was last told of a build.
-type Report struct {
-	Attempt int
-	State   autobuild.State
-	Problem string // why the provider did not take it; empty = it did
-	At      time.Time
-}
+// Report is autobuild.Report.
+type Report = autobuild.Report
 
 // MarkReported records that a build's (attempt, state) was told to the provider.
 func (s *Store) MarkReported(

@@ -52,6 +52,15 @@ func (v View) Permission(ctx context.Context, r autobuild.Repository) (p autobui
 	return p, nil
 }
 
+// Permission returns the permission of a viewer on a repository, like View.Permission.
+func (s *Store) Permission(
+	ctx context.Context,
+	v autobuild.Viewer,
+	r autobuild.Repository,
+) (autobuild.Permission, error) {
+	return s.As(v).Permission(ctx, r)
+}
+
 // AutomatedBuilds lists those that the viewer may read, by repository and image.
 func (v View) AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error) {
 	var c conditions
