@@ -1,7 +1,7 @@
-// Package netpolicy decides whether the program may connect to an address that somebody else
-// chose: the token server that a registry names, the target of a redirect, the place where an
-// LFS object is stored. Without such a rule each of them is a way to services that only this
-// machine reaches. It imports the standard library only.
+// Package netpolicy decides whether the program may connect to an address from outside: the token
+// server that a registry names, the target of a redirect, the URL of an LFS object. Without such a
+// rule each of them leads to services that only this machine reaches. It imports only the standard
+// library.
 package netpolicy
 
 import (
@@ -22,14 +22,14 @@ var ErrRefused = errors.New("address not allowed")
 // dialTimeout bounds one connection attempt.
 const dialTimeout = 30 * time.Second
 
-// A Policy says which addresses may be connected to. The zero Policy refuses this machine,
+// A Policy is a set of addresses that the program may connect to. The zero Policy refuses this machine,
 // link-local addresses and the metadata services of clouds, and allows private networks. It is
 // safe for concurrent use.
 type Policy struct {
 	// RefusePrivate refuses private networks, too: RFC 1918, RFC 4193, RFC 6598 and RFC 2544.
 	RefusePrivate bool
 	// Allow names the hosts that the installation configured, as "registry.example.com:443".
-	// They may be connected to whatever their address is. The comparison ignores case.
+	// They are allowed at any address. The comparison ignores case.
 	Allow []string
 }
 
@@ -60,7 +60,7 @@ func prefixes(all ...string) []netip.Prefix {
 }
 
 // Check returns an error that wraps ErrRefused if the policy refuses the address. IPv4 addresses
-// inside IPv6 ones (mapped, translated, compatible, NAT64, 6to4) are judged as IPv4 addresses.
+// inside IPv6 ones (mapped, translated, compatible, NAT64, 6to4) are checked as IPv4 addresses.
 func (p Policy) Check(a netip.Addr) error {
 	if !a.IsValid() {
 		return fmt.Errorf("%w: no address", ErrRefused)
@@ -89,8 +89,8 @@ func (p Policy) Check(a netip.Addr) error {
 }
 
 // DialContext connects to "host:port" if the policy allows the address that the name resolves
-// to. It is judged after resolution, for each address that is tried, so a name that changes its
-// address gains nothing. It fits http.Transport.DialContext.
+// to. It checks each address after resolution, so a name that changes its address gains nothing. It
+// fits http.Transport.DialContext.
 func (p Policy) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: dialTimeout}
 	if !p.isNamed(address) {

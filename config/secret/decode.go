@@ -18,16 +18,16 @@ const (
 // A token is one reading of the first bytes of a text.
 type token struct {
 	size  int     // bytes of the text
-	bytes [8]byte // what they stand for
-	n     int     // how many; 0 = they are to be skipped
+	bytes [8]byte // the decoded bytes
+	n     int     // number of them; 0 = the reading skips the text
 }
 
-// A decoder reads the first token of a text in every way that it may be meant.
+// A decoder reads the first token of a text in every encoding that may apply.
 type decoder struct {
 	text  []byte
 	skips bool // color codes may be skipped
 	wraps bool // line breaks may be skipped
-	short bool // a reading depends on what follows the text
+	short bool // a reading depends on bytes that follow the text
 }
 
 // decode appends the readings.
@@ -51,7 +51,7 @@ func (d *decoder) decode(to []token) []token {
 	if !d.skips {
 		return to
 	}
-	for _, t := range to[first:] { // what is appended meanwhile is not read
+	for _, t := range to[first:] { // tokens that the loop appends are not read
 		if t.n != 1 {
 			continue
 		}
@@ -249,8 +249,8 @@ func (d *decoder) csi(from int) int {
 	return 0
 }
 
-// margin returns the length of what may stand before the text of a wrapped line: blanks, and what
-// BuildKit puts before each line of a step, as "#12 3.456 ".
+// margin returns the length of the prefix of a wrapped line: blanks, and BuildKit's prefix of each
+// line of a step, as "#12 3.456 ".
 func (d *decoder) margin(from int) int {
 	i := from
 	blanks := func() {

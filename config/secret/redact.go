@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// minLength is the length in bytes from which on a secret is masked. Shorter ones would mask half the text.
+// minLength is the least length in bytes of a secret that is masked. Shorter ones would mask half
+// the text.
 const minLength = 4
 
-// minLine is the same for one line of a secret of several lines, which a log shows one by one.
+// minLine is the same for one line of a secret of several lines. A log shows them one by one.
 const minLine = 8
 
 // star replaces each byte of a masked secret.
@@ -30,7 +31,7 @@ const star = '*'
 // Redactor masks nothing.
 type Redactor struct {
 	plain   patterns
-	wrapped patterns // those between whose bytes line breaks may stand, behind the first four
+	wrapped patterns // those with line breaks between their bytes, behind the first four
 	seeker  *seeker
 	longest int // pattern, in bytes
 }
@@ -60,7 +61,7 @@ type pattern struct {
 	wraps bool // line breaks may stand between its bytes, behind the first four
 }
 
-// gramSize is how many bytes a place is looked up by; not more than minLength.
+// gramSize is the number of bytes that the lookup of a place compares, at most minLength.
 const gramSize = 4
 
 // NewRedactor returns a Redactor. It leaves out secrets shorter than 4 bytes.
@@ -68,7 +69,7 @@ func NewRedactor(secrets ...Secret) *Redactor {
 	return (*Redactor)(nil).With(secrets...)
 }
 
-// With returns a Redactor that masks these secrets, too.
+// With returns a Redactor that masks these secrets as well.
 func (r *Redactor) With(secrets ...Secret) *Redactor {
 	more := &Redactor{seeker: newSeeker()}
 	if r != nil {
@@ -99,8 +100,8 @@ func (r *Redactor) add(p pattern) {
 	r.longest = max(r.longest, len(p.text))
 }
 
-// forms returns the texts that give a secret away; what escapes do to them is undone while a text
-// is read.
+// forms returns the texts that reveal a secret. It leaves out escaped ones: the decoder undoes
+// escapes while it reads a text.
 func forms(value string) []pattern {
 	if len(value) < minLength {
 		return nil
@@ -129,9 +130,9 @@ func forms(value string) []pattern {
 	return all
 }
 
-// wrapped returns the patterns of a text that may be wrapped over lines. If fewer than four bytes of it
-// end a line, only what follows is masked: else the end of every fourth line or so of a log would
-// have to wait for the next line, to see whether a secret goes on there.
+// wrapped returns the patterns of a text that may be wrapped over lines. If a line ends with fewer
+// than four bytes of it, only the bytes on the next lines are masked. Otherwise about every fourth
+// line of a log would wait for the next one, in case a secret continues there.
 func wrapped(text string) []pattern {
 	all := []pattern{{text, true}}
 	for n := 1; n < gramSize && n < len(text); n++ {
@@ -140,8 +141,8 @@ func wrapped(text string) []pattern {
 	return all
 }
 
-// inner returns the part of a base64 text that depends on the value alone if shift bytes (modulo 3)
-// stand before it, as they do before the password in user:password.
+// inner returns the part of a base64 text that depends only on the value, if shift bytes (modulo 3)
+// precede the value, as in user:password.
 func inner(encoding *base64.Encoding, value string, shift int) string {
 	if len(value) == 0 {
 		return ""
@@ -151,8 +152,8 @@ func inner(encoding *base64.Encoding, value string, shift int) string {
 	return text[first : (shift+len(value))*8/6]
 }
 
-// Mask returns text of the same length in which every secret is stars. It returns p itself if p
-// holds none.
+// Mask returns a text of the same length that has stars in place of every secret. It returns p
+// itself if p has no secret.
 func (r *Redactor) Mask(p []byte) []byte {
 	if r == nil || r.longest == 0 {
 		return p

@@ -9,28 +9,27 @@ const (
 	// maxSkip bounds the bytes that a reading skips between two bytes of a secret.
 	maxSkip = 256
 	// A walk costs one credit a token; each byte of the text earns creditPerByte, up to maxCredit.
-	// Text that repeats the beginning of a long secret over and over would else cost the square
-	// of its length.
+	// Without it, a text that repeats the beginning of a long secret would cost the square of its
+	// length.
 	creditPerByte = 8
 	maxCredit     = 1 << 18
-	// maxThreads bounds the readings that are followed at once.
+	// maxThreads bounds the readings that a walk follows at once.
 	maxThreads = 64
 	// maxForm bounds the bytes of a text that stand for one byte of a secret.
 	maxForm = len("&;") + maxName + maxSkip
 )
 
 // A scanner finds secrets in a text that may still grow. It takes each place of the text in turn
-// and walks from there along the patterns that may begin there. All readings of an escape are
-// followed at once, so that a secret is found whatever stands before it. What it finds does not
-// depend on where the text was cut.
+// and walks from there along the patterns that may begin there. It follows all readings of an escape
+// at once, so it finds a secret after any text. The result does not depend on where the text was cut.
 type scanner struct {
 	redactor *Redactor
 	text     []byte
-	next     int      // the first place from which no walk was ended yet
+	next     int      // the first place without a finished walk
 	threads  []thread // of the walk from next, by pos; empty = it did not begin
-	best     int      // where the longest secret ends that the walk found
+	best     int      // end of the longest secret that the walk found
 	gaveUp   bool     // the walk was too long
-	covered  int      // what is before this place is masked; it may be beyond the end of the text
+	covered  int      // all text before this place is masked; it may be beyond the end of the text
 	tokens   []token  // buffer
 	credit   int
 }
@@ -46,9 +45,9 @@ type thread struct {
 	skipped int // bytes skipped since the last matched one
 }
 
-// run calls found with what is to be masked, in order and each byte once, until the text ends or,
-// unless it is final, until the next step depends on what follows. If covered is beyond the text then,
-// what follows is to be masked up to there.
+// run calls found with the ranges to mask, in order and each byte once. It stops at the end of the
+// text or, unless the text is final, if the next step depends on bytes that follow. If covered is
+// beyond the text then, the caller masks the following bytes up to there.
 func (s *scanner) run(final bool, found func(from, to int)) {
 	for {
 		if len(s.threads) == 0 {
@@ -64,7 +63,7 @@ func (s *scanner) run(final bool, found func(from, to int)) {
 		step := 1
 		if s.best > s.next {
 			end := s.best
-			if s.gaveUp { // mask twice what a secret may take: one that begins in the first half ends in the second
+			if s.gaveUp { // mask twice the longest form: a secret that begins in the first half ends in the second
 				most := s.redactor.longest * maxForm
 				step = s.best + most - s.next
 				end += 2 * most
@@ -90,7 +89,7 @@ func (s *scanner) advance(n int) {
 	s.credit = min(s.credit+n*creditPerByte, maxCredit)
 }
 
-// seek moves next to a place where a secret may begin; false at the end of the text.
+// seek moves next to a place where a secret may begin. It returns false at the end of the text.
 func (s *scanner) seek() bool {
 	if s.next >= len(s.text) {
 		return false
@@ -100,7 +99,7 @@ func (s *scanner) seek() bool {
 	return s.next < len(s.text)
 }
 
-// walk follows the threads; false if one of them needs more text.
+// walk follows the threads. It returns false if one of them needs more text.
 func (s *scanner) walk(final bool) bool {
 	for len(s.threads) > 0 {
 		s.stride()
@@ -133,7 +132,7 @@ func (s *scanner) walk(final bool) bool {
 	return true
 }
 
-// stride moves a single thread over what needs no decoding: bytes in which all its patterns agree.
+// stride moves a single thread over bytes that need no decoding and that all its patterns share.
 func (s *scanner) stride() {
 	if len(s.threads) != 1 || s.threads[0].off < gramSize {
 		return
@@ -156,7 +155,7 @@ func (s *scanner) stride() {
 	}
 }
 
-// complete notes a pattern that is matched whole; false if the thread has no others.
+// complete notes a pattern that is matched whole. It returns false if the thread has no others.
 func (s *scanner) complete(t *thread) bool {
 	if len(s.patterns(t.wraps).texts[t.from]) == t.off { // the shortest of those that begin alike is the first
 		s.best = max(s.best, t.pos)

@@ -1,8 +1,7 @@
 // Package secret holds values that must never be printed.
 //
-// A Secret shows itself as *** wherever formatting, JSON, YAML, text or structured
-// logging reaches it; only Reveal gives the value. It imports the standard library
-// alone, so every room of the program may use it.
+// A Secret prints *** in fmt, JSON, YAML, text encodings and structured logs. Only Reveal returns
+// the value. The package imports only the standard library, so every package may import it.
 package secret
 
 import (
@@ -12,14 +11,14 @@ import (
 	"log/slog"
 )
 
-// Mask is what a Secret prints in place of its value.
+// Mask replaces the value of a Secret wherever it is printed.
 const Mask = "***"
 
-// A Secret is a value that does not print. Compare with Equal, not with ==. The zero Secret is empty. It is immutable
-// and safe for concurrent use.
+// A Secret is a value that does not print. Compare secrets with Equal, not with ==. The zero Secret
+// is empty. A Secret is immutable and safe for concurrent use.
 type Secret struct {
-	// A pointer, nil when empty: where formatting goes round the methods, as for a wrong verb
-	// or a nested pointer, it prints an address.
+	// A pointer, nil when empty: if fmt bypasses the methods, as for a wrong verb or a nested
+	// pointer, it prints an address.
 	value *string
 }
 
@@ -31,7 +30,7 @@ func New(value string) Secret {
 	return Secret{value: &value}
 }
 
-// Reveal returns the value. Calls of it are the places to look at in a review.
+// Reveal returns the value. Reviews of how secrets are used begin at its calls.
 func (s Secret) Reveal() string {
 	if s.value == nil {
 		return ""

@@ -3,7 +3,7 @@ package secret
 import "strings"
 
 // A seeker finds the places of a text where a pattern may begin. It looks at the last two of four
-// bytes and jumps over what no pattern begins with, as Wu and Manber do ("A fast algorithm for
+// bytes and jumps over bytes with which no pattern begins, as Wu and Manber do ("A fast algorithm for
 // multi-pattern searching", 1994). It may stop where no pattern begins.
 type seeker struct {
 	blocks [1 << 16]block        // by two bytes of text
@@ -13,8 +13,8 @@ type seeker struct {
 	first, introducer [256]bool
 }
 
-// A block says of two bytes how far a reader may jump (0 to 2), and what they may be. A jump of 3
-// would pass over an escape.
+// A block holds, for two bytes, how far a reader may jump (0 to 2) and their possible roles. A jump
+// of 3 would pass over an escape.
 type block uint8
 
 const (
@@ -46,7 +46,7 @@ func (s *seeker) introduce(c byte) {
 func (s *seeker) add(text string) {
 	s.first[text[0]] = true
 	if strings.Contains(text, " ") && !s.introducer['+'] {
-		s.introduce('+') // a blank in what a form of a web page sends
+		s.introduce('+') // a blank in the body of an HTML form
 	}
 	shift := block(gramSize - 2)
 	for i := range gramSize - 1 {
@@ -68,7 +68,7 @@ func slotOf(gram uint32) uint32 { return gram * 2654435769 >> 16 }
 
 // find returns the first place where a pattern may begin, or the length of the text.
 func (s *seeker) find(text []byte) int {
-	escaped := -1 // the last byte that may be an escape, of those that were looked at
+	escaped := -1 // the last byte read that may be an escape
 	i := 0
 	if len(text) >= gramSize {
 		escaped = s.lastEscape(text, 0)
@@ -114,7 +114,7 @@ func (s *seeker) lastEscape(text []byte, from int) int {
 }
 
 // plausible reports whether a form of a pattern may begin with a text of at least gramSize bytes. It
-// knows the commonest escapes alone, as they stand in every line of a log in JSON.
+// decodes only the most common escapes, those in every line of a JSON log.
 func (s *seeker) plausible(text []byte) bool {
 	c, next := text[0], text[1]
 	switch {

@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// A Writer masks a stream. It holds back bytes that may be the beginning of a secret, and only those,
-// until the next write shows what they are: at most the longest form of a secret, fully escaped. It
-// is safe for concurrent use.
+// A Writer masks a stream. It holds back only bytes that may be the beginning of a secret, until the
+// next write decides. These are at most as many as the longest form of a secret, fully escaped. A
+// Writer is safe for concurrent use.
 type Writer struct {
 	to io.Writer
 
 	mu     sync.Mutex
-	scan   scanner // its text is what is held back, as it came
-	masked []byte  // the same bytes as they will be written
+	scan   scanner // its text holds the bytes held back, unmasked
+	masked []byte  // the same bytes, masked
 }
 
 // NewWriter returns a Writer that masks what it passes on to w.
@@ -22,7 +22,7 @@ func (r *Redactor) NewWriter(w io.Writer) *Writer {
 	return &Writer{to: w, scan: scanner{redactor: r, credit: maxCredit}}
 }
 
-// Hide masks these secrets, too, in what was not written yet.
+// Hide masks these secrets as well, in all bytes that are not written yet.
 func (w *Writer) Hide(secrets ...Secret) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -30,7 +30,7 @@ func (w *Writer) Hide(secrets ...Secret) {
 	w.scan.threads = w.scan.threads[:0]
 }
 
-// Write takes all of p unless the writer below fails.
+// Write accepts all of p unless the underlying writer fails.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -48,7 +48,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close writes what is held back. It does not close the writer below.
+// Close writes the bytes held back. It does not close the underlying writer.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

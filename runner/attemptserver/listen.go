@@ -78,7 +78,7 @@ func receiveListener(socket *net.UnixConn) (net.Listener, error) {
 		return nil, err
 	}
 	if len(messages) != 1 {
-		return nil, errors.New("none was sent")
+		return nil, errors.New("the other end sent none")
 	}
 	descriptors, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {

@@ -47,7 +47,7 @@ type Options struct {
 // use. It asks for no credential: only programs of the attempt reach it.
 type Relay struct {
 	o       Options
-	attempt context.Context // its end is the relay's
+	attempt context.Context // the relay ends with it
 	objects string          // path of LFS objects, here and at the gateway
 	proxy   *httputil.ReverseProxy
 	handler http.Handler
@@ -106,8 +106,8 @@ func (l *Relay) serve(w http.ResponseWriter, r *http.Request) {
 // objectForm is the form of the gateway's ids of LFS objects.
 var objectForm = regexp.MustCompile(`^[A-Za-z0-9_-]{16,128}$`)
 
-// target returns the path and query at the gateway's address of the build. A request is compared as
-// it was sent: what it does not name exactly is refused.
+// target returns the path and query at the gateway's address of the build. It compares the request
+// URI as it was sent, without decoding, and returns false for any other one.
 func (l *Relay) target(r *http.Request) (string, bool) {
 	if r.Header.Get("Upgrade") != "" {
 		return "", false

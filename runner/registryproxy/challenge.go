@@ -71,7 +71,7 @@ func parseParameters(text string) map[string]string {
 	return parameters
 }
 
-// parseValue reads a token or a quoted string of RFC 9110 section 5.6, and returns what follows it.
+// parseValue reads a token or a quoted string of RFC 9110 section 5.6, and returns the rest of the text.
 func parseValue(text string) (value, rest string) {
 	if !strings.HasPrefix(text, `"`) {
 		if end := strings.IndexAny(text, ", \t"); end >= 0 {

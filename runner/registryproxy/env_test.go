@@ -154,7 +154,7 @@ func (e *env) advance(d time.Duration) {
 	e.now = e.now.Add(d)
 }
 
-// uris returns what the registry was asked for, as "GET /v2/...".
+// uris returns the requests that the registry received, as "GET /v2/...".
 func (e *env) uris() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -177,7 +177,7 @@ func (e *env) last() seen {
 	return e.requests[len(e.requests)-1]
 }
 
-// An answer is what a client got.
+// An answer is the response that a client received.
 type answer struct {
 	status int
 	header http.Header

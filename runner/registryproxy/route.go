@@ -12,7 +12,7 @@ const (
 	partText      = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*` // of a repository's name
 	digestText    = `sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}`
 	tagText       = `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
-	uploadText    = `[A-Z2-7]{26}` // what rand.Text returns
+	uploadText    = `[A-Z2-7]{26}` // the form of rand.Text's results
 )
 
 var (
@@ -40,7 +40,7 @@ const (
 	kindReferrers   kind = "referrers"
 )
 
-// A route is what a request's path names.
+// A route is the parsed path of a request.
 type route struct {
 	repository repository
 	kind       kind

@@ -28,7 +28,7 @@ type token struct {
 	err      error // the token server's refusal, in place of a header
 }
 
-// A tokenAnswer is what token servers send. Docker Hub and Artifact Registry send token, Azure
+// A tokenAnswer is the answer of a token server. Docker Hub and Artifact Registry send token, Azure
 // access_token, some both.
 type tokenAnswer struct {
 	Token       string `json:"token"`

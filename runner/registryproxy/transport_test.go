@@ -12,7 +12,7 @@ import (
 	"slipway/config/netpolicy"
 )
 
-// Bodies pass as they are, over HTTP/1.1, and what proves the installation to the registry goes to
+// Bodies pass as they are, over HTTP/1.1, and the installation's credential for the registry goes to
 // no other host.
 func TestTransports(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,7 @@ import (
 	"slipway/runner/registryproxy"
 )
 
-// A registry would mount for the installation's credential what the build may not read.
+// A registry would mount, for the installation's credential, a blob that the build may not read.
 func TestMountOfAnotherRepositoryIsDropped(t *testing.T) {
 	d := digest("secret layer")
 	for _, query := range []string{
