@@ -54,7 +54,7 @@ func (r *standalone) logIn(ctx context.Context) error {
 		return err
 	}
 	for _, want.Name = range e.Repositories {
-		done, err := client.Settle(ctx, want)
+		done, err := client.EnsureRepository(ctx, want)
 		if len(done) > 0 {
 			r.log.line("repository %s: %s", want.Name, strings.Join(done, ", "))
 		}

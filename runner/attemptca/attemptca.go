@@ -197,7 +197,7 @@ func (a *Authority) PEM() []byte { return slices.Clone(a.pem) }
 // times as long. It fails for a name that New was not given.
 func (a *Authority) TLSConfig(names ...string) (*tls.Config, error) {
 	if len(names) == 0 {
-		return nil, errors.New("certificate of the attempt: no host name is given")
+		return nil, errors.New("certificate of the attempt: no host name")
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	for _, name := range names {

@@ -35,12 +35,12 @@ func TestFind(t *testing.T) {
 
 		{remote: "http://git.example.com/scm/prj/app.git", why: "not https: set PLUGIN_BITBUCKET_URL"},
 		{remote: "ssh://git@git.example.com:7999/prj/app.git", forge: "bitbucket_dc", forgeURL: "http://git.example.com", why: "set PLUGIN_BITBUCKET_URL"},
-		{remote: "ssh://git@git.example.com:7999/prj/app.git", why: "git.example.com, which is not known to be a Bitbucket"},
-		{remote: "https://github.com/acme/app.git", why: "github.com, which is not known to be a Bitbucket"},
-		{remote: "https://bitbucket.org.evil.example/acme/app.git", why: "not known to be a Bitbucket"},
-		{remote: "https://bitbucket.org/acme", why: "not of the form"},
-		{remote: "https://bitbucket.org/acme/app/more.git", why: "not of the form"},
-		{remote: "file:///srv/app.git", why: "no address of a server"},
+		{remote: "ssh://git@git.example.com:7999/prj/app.git", why: "git.example.com, which is not a known Bitbucket"},
+		{remote: "https://github.com/acme/app.git", why: "github.com, which is not a known Bitbucket"},
+		{remote: "https://bitbucket.org.evil.example/acme/app.git", why: "not a known Bitbucket"},
+		{remote: "https://bitbucket.org/acme", why: "does not have the form"},
+		{remote: "https://bitbucket.org/acme/app/more.git", why: "does not have the form"},
+		{remote: "file:///srv/app.git", why: "names no server"},
 		{why: "DRONE_REMOTE_URL"},
 	} {
 		got, err := commitstatus.Find(

@@ -44,7 +44,7 @@ func Find(run ci.Run, baseURL string) (Place, error) {
 		}
 		return p, nil
 	case !remote.scm && p.API == "" && run.Forge != "bitbucket_dc":
-		return Place{}, fmt.Errorf("the CI clones from %s, which is not known to be a Bitbucket: "+
+		return Place{}, fmt.Errorf("the CI clones from %s, which is not a known Bitbucket: "+
 			"set PLUGIN_BITBUCKET_URL if it is one", remote.host)
 	}
 	p.DataCenter = true
@@ -56,7 +56,7 @@ func Find(run ci.Run, baseURL string) (Place, error) {
 	}
 	if p.API == "" {
 		return Place{}, fmt.Errorf(
-			"the address of %s is not known, or is not https: set PLUGIN_BITBUCKET_URL",
+			"the address of %s is unknown, or is not https: set PLUGIN_BITBUCKET_URL",
 			remote.host,
 		)
 	}
@@ -73,15 +73,14 @@ type remote struct {
 // readRemote parses a clone address: https, ssh, or the scp form host:path.
 func readRemote(address string) (remote, error) {
 	if address == "" {
-		return remote{}, fmt.Errorf("the CI does not say where it clones from (DRONE_REMOTE_URL or CI_REPO_CLONE_URL)")
+		return remote{}, fmt.Errorf("the CI does not set the clone address (DRONE_REMOTE_URL or CI_REPO_CLONE_URL)")
 	}
 	if host, path, scp := strings.Cut(address, ":"); scp && !strings.Contains(address, "://") {
 		address = "ssh://" + host + "/" + strings.TrimPrefix(path, "/")
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" {
-		return remote{}, fmt.Errorf("where the CI clones from (DRONE_REMOTE_URL or CI_REPO_CLONE_URL) " +
-			"is no address of a server")
+		return remote{}, fmt.Errorf("the clone address (DRONE_REMOTE_URL or CI_REPO_CLONE_URL) names no server")
 	}
 	r := remote{host: strings.ToLower(u.Hostname())}
 	path := strings.Trim(u.Path, "/")
@@ -95,8 +94,8 @@ func readRemote(address string) (remote, error) {
 	owner, slug, _ := strings.Cut(path, "/")
 	slug = strings.TrimSuffix(slug, ".git")
 	if owner == "" || slug == "" || strings.Contains(slug, "/") {
-		return remote{}, fmt.Errorf("the address that the CI clones from at %s "+
-			"(DRONE_REMOTE_URL or CI_REPO_CLONE_URL) is not of the form of Bitbucket's", r.host)
+		return remote{}, fmt.Errorf("the clone address at %s (DRONE_REMOTE_URL or CI_REPO_CLONE_URL) "+
+			"does not have the form of Bitbucket's addresses", r.host)
 	}
 	r.owner, r.slug = owner, slug
 	return r, nil

@@ -112,8 +112,8 @@ func (r *Reporter) explain(err error) error {
 		return fmt.Errorf("%w; Bitbucket takes no link to localhost or a name without a dot: "+
 			"give the CI its public address (DRONE_SERVER_HOST, WOODPECKER_HOST)", err)
 	case errors.As(err, &apiErr) && apiErr.Status >= http.StatusMultipleChoices && apiErr.Status < http.StatusBadRequest:
-		return fmt.Errorf("%w; it answers with a redirect, which is not followed: "+
-			"set PLUGIN_BITBUCKET_URL to where it leads", err)
+		return fmt.Errorf("%w; the server redirects: "+
+			"set PLUGIN_BITBUCKET_URL to the new address", err)
 	}
 	return fmt.Errorf("%w; check PLUGIN_BITBUCKET_URL (%s) and the network of this step", err, r.o.Place.API)
 }

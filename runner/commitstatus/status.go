@@ -45,10 +45,10 @@ var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 // The error names the missing value and the CI's variable for it.
 func Describe(run ci.Run, s Subject, key string) (Report, error) {
 	if !fullHash.MatchString(run.Commit) {
-		return Report{}, errors.New("the CI does not say which commit it builds (DRONE_COMMIT_SHA or CI_COMMIT_SHA)")
+		return Report{}, errors.New("the CI does not set the commit (DRONE_COMMIT_SHA or CI_COMMIT_SHA)")
 	}
 	if run.PipelineLink == "" {
-		return Report{}, errors.New("the CI does not say the pipeline's address, and a status needs a link " +
+		return Report{}, errors.New("the CI does not set the pipeline's address, and a status needs a link " +
 			"(DRONE_BUILD_LINK or CI_PIPELINE_URL)")
 	}
 	link, err := bitbucket.StatusURL(run.PipelineLink)

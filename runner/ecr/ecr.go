@@ -95,7 +95,7 @@ func (c *Client) Login(ctx context.Context) (username string, password secret.Se
 	username, token, found := strings.Cut(string(text), ":")
 	if err != nil || !found || username == "" || token == "" {
 		return "", secret.Secret{}, errors.New(
-			"ecr:GetAuthorizationToken: Amazon's token is not of the form that it documents",
+			"ecr:GetAuthorizationToken: Amazon's token does not have the documented form",
 		)
 	}
 	return username, secret.New(token), nil
@@ -110,10 +110,10 @@ type Repository struct {
 	Policy    string // access policy as JSON; empty = unchanged
 }
 
-// Settle creates the repository if wanted, and applies its settings. It is idempotent. It returns the
+// EnsureRepository creates the repository if wanted, and applies its settings. It is idempotent. It returns the
 // applied changes as words for the log, also together with an error. The error wraps ErrKey or
 // ErrDenied.
-func (c *Client) Settle(ctx context.Context, want Repository) (done []string, err error) {
+func (c *Client) EnsureRepository(ctx context.Context, want Repository) (done []string, err error) {
 	if want.Create {
 		created, err := c.create(ctx, want)
 		if err != nil {
@@ -175,7 +175,7 @@ func scanning(on bool) *types.ImageScanningConfiguration {
 // ErrKey reports that Amazon does not know the key ID, or that the secret does not match it. ErrDenied
 // reports that the key lacks the permission for the action.
 var (
-	ErrKey    = errors.New("the access key is not known to Amazon, or its secret is another")
+	ErrKey    = errors.New("Amazon does not know the access key, or its secret is wrong")
 	ErrDenied = errors.New("the access key may not do that")
 )
 

@@ -91,7 +91,7 @@ func TestSettleCreatesAndConfiguresARepository(t *testing.T) {
 		{ecr.Repository{Create: true, Scan: &off}, []string{"scan on push: false"}, ecrtest.Repository{Lifecycle: `{"rules":[]}`, Policy: `{"Version":"2012-10-17"}`}},
 	} {
 		step.want.Name = "acme/app"
-		done, err := c.Settle(t.Context(), step.want)
+		done, err := c.EnsureRepository(t.Context(), step.want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestSettleReportsTheDeniedAction(t *testing.T) {
 		if _, err := client(
 			s,
 			unchanged,
-		).Settle(t.Context(), want); !errors.Is(err, ecr.ErrDenied) ||
+		).EnsureRepository(t.Context(), want); !errors.Is(err, ecr.ErrDenied) ||
 			!strings.Contains(err.Error(), "ecr:"+action) {
 			t.Errorf("%s: %v", action, err)
 		}
@@ -126,7 +126,7 @@ func TestSettleReportsTheDeniedAction(t *testing.T) {
 	if _, err := client(
 		s,
 		unchanged,
-	).Settle(t.Context(), ecr.Repository{Name: "acme/app", Scan: &on}); err == nil ||
+	).EnsureRepository(t.Context(), ecr.Repository{Name: "acme/app", Scan: &on}); err == nil ||
 		!strings.Contains(err.Error(), "RepositoryNotFoundException") {
 		t.Errorf("a repository that is not there: %v", err)
 	}

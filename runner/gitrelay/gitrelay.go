@@ -82,7 +82,7 @@ func (o Options) check() error {
 	case o.Host == "", o.Gateway == nil, o.Transport == nil, o.Log == nil:
 		return errors.New("an option is missing: Host, Gateway, Transport and Log are required")
 	case o.Token.IsZero():
-		return errors.New("no token is given")
+		return errors.New("no token")
 	case !pathForm.MatchString(o.Path):
 		return fmt.Errorf("%q is no repository's path: give it as acme/app", o.Path)
 	case o.Gateway.Host == "", !pathForm.MatchString(strings.TrimPrefix(o.Gateway.Path, "/")), o.Gateway.RawQuery != "":

@@ -50,7 +50,7 @@ func openArchive(name string, size int64) (i Image, err error) {
 func detectFormat(file io.ReadSeeker) (saved, isLayout bool, err error) {
 	magic := make([]byte, 2)
 	if _, err := io.ReadFull(file, magic); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
-		return false, false, errors.New("is compressed: give it as it was before gzip")
+		return false, false, errors.New("is compressed: decompress it first")
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return false, false, err
@@ -79,7 +79,7 @@ func unpack(file io.Reader, dir string, size int64) error {
 		}
 		size -= header.Size
 		if size < 0 {
-			return errors.New("its files are larger than it is")
+			return errors.New("its files are larger than the archive")
 		}
 		out, err := os.OpenFile(filepath.Join(dir, filepath.FromSlash(name)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {

@@ -97,7 +97,7 @@ func openLayout(dir string) (remote.Taggable, error) {
 	}
 	if len(manifest.Manifests) != 1 {
 		return nil, fmt.Errorf(
-			"it has %d images, and which one is meant is not said: leave one",
+			"it has %d images: keep exactly one",
 			len(manifest.Manifests),
 		)
 	}
@@ -116,7 +116,7 @@ func openSaved(path string) (v1.Image, error) {
 		return nil, err
 	}
 	if len(all) != 1 {
-		return nil, fmt.Errorf("it has %d images, and which one is meant is not said: save one", len(all))
+		return nil, fmt.Errorf("it has %d images: save exactly one", len(all))
 	}
 	return tarball.Image(open, nil)
 }

@@ -167,7 +167,7 @@ func TestOpenErrorsNameTheReason(t *testing.T) {
 		"has 0 images":             writeLayout(t),
 		"larger than 4 MiB":        large,
 		"its index.json is larger": packTar(t, large, unchanged),
-		"give it as it was before": zipped,
+		"decompress it first": zipped,
 		"file exists":              packTar(t, writeLayout(t, one, two), func(h *tar.Header) { sameBlob(h) }),
 	} {
 		if _, err := imagefile.Open(path); err == nil || !strings.Contains(err.Error(), want) {

@@ -35,7 +35,7 @@ func parseChallenge(headers []string, insecure bool) (challenge, error) {
 		}
 	}
 	if !basic {
-		return challenge{}, errors.New("the registry asks for an authentication that is neither Bearer nor Basic")
+		return challenge{}, errors.New("the registry supports neither Bearer nor Basic authentication")
 	}
 	return challenge{basic: true}, nil
 }
@@ -46,7 +46,7 @@ func parseRealm(text string, insecure bool) (*url.URL, error) {
 		return nil, errors.New("the registry's token server has no usable address")
 	}
 	if realm.Scheme != "https" && (realm.Scheme != "http" || !insecure) {
-		return nil, fmt.Errorf("the registry's token server %s is not reached by https", realm.Host)
+		return nil, fmt.Errorf("the registry's token server %s does not use https", realm.Host)
 	}
 	realm.Fragment = ""
 	return realm, nil

@@ -137,21 +137,21 @@ func New(attempt context.Context, o Options) (*Proxy, error) {
 func (o Options) check() error {
 	switch {
 	case len(o.Names) == 0:
-		return errors.New("no name of the registry is given")
+		return errors.New("no registry name")
 	case o.Token.IsZero():
-		return errors.New("no token is given")
+		return errors.New("no token")
 	case len(o.Repositories)+len(o.PullOnly) == 0:
-		return errors.New("no repository is given")
+		return errors.New("no repository")
 	case o.Upstream == nil, o.Login == nil, o.Permit == nil, o.Log == nil:
 		return errors.New("an option is missing: Upstream, Login, Permit and Log are required")
 	case o.Upstream.Scheme != "https" && o.Upstream.Scheme != "http", o.Upstream.Host == "", o.Upstream.User != nil:
-		return fmt.Errorf("%q is no registry's address: give https://host or https://host:port", o.Upstream.Redacted())
+		return fmt.Errorf("%q is not a registry's address: give https://host or https://host:port", o.Upstream.Redacted())
 	case o.Upstream.Path != "", o.Upstream.RawQuery != "", o.Upstream.Fragment != "":
-		return fmt.Errorf("%q is no registry's address: give it without a path", o.Upstream.Redacted())
+		return fmt.Errorf("%q is not a registry's address: give it without a path", o.Upstream.Redacted())
 	}
 	for _, name := range slices.Concat(o.Repositories, o.PullOnly) {
 		if len(name) > maxRepository || !repositoryForm.MatchString(name) {
-			return fmt.Errorf("%q is no repository's name: give it without the registry, as acme/app", name)
+			return fmt.Errorf("%q is not a repository's name: give it without the registry, as acme/app", name)
 		}
 	}
 	return nil

@@ -135,8 +135,8 @@ func (d *decision) tagsWithoutAuto(named []string) []string {
 // and for pull requests it returns none.
 func (d *decision) derive() ([]string, error) {
 	if d.run.Ref == "" {
-		return nil, errors.New("the CI does not say which ref this is (DRONE_COMMIT_REF, CI_COMMIT_REF): " +
-			"name the tags yourself (setting tags)")
+		return nil, errors.New("the CI does not set the ref (DRONE_COMMIT_REF, CI_COMMIT_REF): " +
+			"name the tags (setting tags)")
 	}
 	if !spec.LegalTag(d.s.DefaultTag) {
 		return nil, fmt.Errorf("default_tag is %q, which is no tag", d.s.DefaultTag)
