@@ -30,8 +30,13 @@ func TestS5Mask(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			text := []byte(c.text)
 			got := secret.NewRedactor(secret.New(value)).Mask(text)
-			if len(got) != len(c.text) || bytes.Contains(got, []byte(c.leak)) || !bytes.ContainsRune(got, '*') {
-				t.Errorf("%q became %q", c.text, got)
+			switch {
+			case len(got) != len(c.text):
+				t.Errorf("%q became %q: want len(got) %v", c.text, got, len(c.text))
+			case bytes.Contains(got, []byte(c.leak)):
+				t.Errorf("%q became %q: want no %q in got", c.text, got, []byte(c.leak))
+			case !bytes.ContainsRune(got, '*'):
+				t.Errorf("%q became %q: want bytes.ContainsRune(got, '*') true", c.text, got)
 			}
 			if string(text) != c.text {
 				t.Error("the caller's text was changed")

@@ -48,8 +48,13 @@ func TestS5FormattingNeverShowsTheValue(t *testing.T) {
 func TestEncodersNeverShowTheValue(t *testing.T) {
 	s := secret.New(canary)
 	text, err := json.Marshal(holder{Token: s, Map: map[string]secret.Secret{"k": s}})
-	if err != nil || bytes.Contains(text, []byte(canary)) || !bytes.Contains(text, []byte(`"Token":"***"`)) {
-		t.Errorf("JSON %s, error %v", text, err)
+	switch {
+	case err != nil:
+		t.Errorf("JSON %s, error %v: want no error", text, err)
+	case bytes.Contains(text, []byte(canary)):
+		t.Errorf("JSON %s, error %v: want no %q in text", text, err, []byte(canary))
+	case !bytes.Contains(text, []byte(`"Token":"***"`)):
+		t.Errorf("JSON %s, error %v: want %q in text", text, err, []byte(`"Token":"***"`))
 	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&log, nil))

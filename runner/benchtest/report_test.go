@@ -67,11 +67,17 @@ func TestInvalidFlagsAreRejected(t *testing.T) {
 		}
 	}
 	o, err := parse([]string{"-rows", "dag,tiny", "-rounds", "2"})
-	if diff := cmp.Diff(
+	switch diff := cmp.Diff(
 		[]string{"dag", "tiny"},
 		o.rows,
-	); err != nil || diff != "" || o.rounds != 2 ||
-		len(o.cases) != 3 {
-		t.Errorf("%+v, %v", o, err)
+	); {
+	case err != nil:
+		t.Errorf("%+v, %v: want no error", o, err)
+	case diff != "":
+		t.Errorf(`%+v, %v: diff is %v, want ""`, o, err, diff)
+	case o.rounds != 2:
+		t.Errorf("%+v, %v: want o.rounds 2", o, err)
+	case len(o.cases) != 3:
+		t.Errorf("%+v, %v: want len(o.cases) 3", o, err)
 	}
 }

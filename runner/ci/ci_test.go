@@ -93,9 +93,13 @@ func TestReadOnDrone(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if origins["Commit"] != "DRONE_COMMIT_SHA" || origins["DefaultBranch"] != "DRONE_REPO_BRANCH" ||
-		len(origins) != 17 {
-		t.Errorf("%d origins: %v", len(origins), origins)
+	switch {
+	case origins["Commit"] != "DRONE_COMMIT_SHA":
+		t.Errorf(`%d origins: %v: want origins["Commit"] "DRONE_COMMIT_SHA"`, len(origins), origins)
+	case origins["DefaultBranch"] != "DRONE_REPO_BRANCH":
+		t.Errorf(`%d origins: %v: want origins["DefaultBranch"] "DRONE_REPO_BRANCH"`, len(origins), origins)
+	case len(origins) != 17:
+		t.Errorf("%d origins: %v: want len(origins) 17", len(origins), origins)
 	}
 }
 
@@ -126,8 +130,13 @@ func TestReadOnWoodpecker(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if origins["Ref"] != "DRONE_COMMIT_REF" || origins["Tag"] != "CI_COMMIT_TAG" || origins["Branch"] != "" {
-		t.Errorf("origins: %v", origins)
+	switch {
+	case origins["Ref"] != "DRONE_COMMIT_REF":
+		t.Errorf(`origins: %v: want origins["Ref"] "DRONE_COMMIT_REF"`, origins)
+	case origins["Tag"] != "CI_COMMIT_TAG":
+		t.Errorf(`origins: %v: want origins["Tag"] "CI_COMMIT_TAG"`, origins)
+	case origins["Branch"] != "":
+		t.Errorf(`origins: %v: want origins["Branch"] ""`, origins)
 	}
 }
 
@@ -139,8 +148,15 @@ func TestATagOfAManualBuildIsRead(t *testing.T) {
 			"DRONE_BRANCH":      "refs/tags/v1.2.3",
 		},
 	)
-	if got.Tag != "v1.2.3" || got.Origins["Tag"] != "DRONE_COMMIT_REF" || got.Branch != "" || got.Kind() != ci.Tag {
-		t.Errorf("got %+v", got)
+	switch {
+	case got.Tag != "v1.2.3":
+		t.Errorf(`got %+v: want got.Tag "v1.2.3"`, got)
+	case got.Origins["Tag"] != "DRONE_COMMIT_REF":
+		t.Errorf(`got %+v: want got.Origins["Tag"] "DRONE_COMMIT_REF"`, got)
+	case got.Branch != "":
+		t.Errorf(`got %+v: want got.Branch ""`, got)
+	case got.Kind() != ci.Tag:
+		t.Errorf("got %+v: want got.Kind() %v", got, ci.Tag)
 	}
 }
 

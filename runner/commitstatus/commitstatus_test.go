@@ -71,9 +71,19 @@ func onMain() ci.Run {
 func TestDescribe(t *testing.T) {
 	subject := commitstatus.Subject{Image: "registry.example.com/acme/app", Dockerfile: "Dockerfile", Context: "."}
 	got, err := commitstatus.Describe(onMain(), subject, "")
-	if err != nil || got.Branch != "main" || got.IsTag || got.Name != subject.Image || got.Parent != subject.Image ||
-		strings.Contains(got.URL, "{") {
-		t.Errorf("got %+v, %v", got, err)
+	switch {
+	case err != nil:
+		t.Errorf("got %+v, %v: want no error", got, err)
+	case got.Branch != "main":
+		t.Errorf(`got %+v, %v: want got.Branch "main"`, got, err)
+	case got.IsTag:
+		t.Errorf("got %+v, %v: want got.IsTag false", got, err)
+	case got.Name != subject.Image:
+		t.Errorf("got %+v, %v: want got.Name %v", got, err, subject.Image)
+	case got.Parent != subject.Image:
+		t.Errorf("got %+v, %v: want got.Parent %v", got, err, subject.Image)
+	case strings.Contains(got.URL, "{"):
+		t.Errorf(`got %+v, %v: want no "{" in got.URL`, got, err)
 	}
 	if len(got.Key) != 40 || !strings.HasPrefix(got.Key, "slipway-") {
 		t.Errorf("key %q", got.Key)
@@ -83,8 +93,13 @@ func TestDescribe(t *testing.T) {
 	}
 	tag := onMain()
 	tag.Event, tag.Ref = "tag", "refs/tags/v1"
-	if got, err := commitstatus.Describe(tag, subject, ""); err != nil || got.Branch != "" || !got.IsTag {
-		t.Errorf("a tag: got %+v, %v", got, err)
+	switch got, err := commitstatus.Describe(tag, subject, ""); {
+	case err != nil:
+		t.Errorf("a tag: got %+v, %v: want no error", got, err)
+	case got.Branch != "":
+		t.Errorf(`a tag: got %+v, %v: want got.Branch ""`, got, err)
+	case !got.IsTag:
+		t.Errorf("a tag: got %+v, %v: want got.IsTag true", got, err)
 	}
 	pull := onMain()
 	pull.Event, pull.Ref, pull.SourceBranch = "pull_request", "refs/pull-requests/3/from", "feature/x"
@@ -155,11 +170,15 @@ func TestBuiltKeepsTheDigest(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0f", 32)
 	for _, tags := range [][]string{nil, {"1.2", "latest"}, {strings.Repeat("a", 128), strings.Repeat("b", 128)}} {
 		got := commitstatus.Built("Pushed", tags, digest)
-		if n := len(
+		switch n := len(
 			[]rune(got),
-		); n > 255 || !strings.HasSuffix(got, " at "+digest) ||
-			(len(tags) > 0 && !strings.Contains(got, tags[0])) {
-			t.Errorf("%d characters: %s", n, got)
+		); {
+		case n > 255:
+			t.Errorf("%d characters: %s: want n <= 255", n, got)
+		case !strings.HasSuffix(got, " at "+digest):
+			t.Errorf("%d characters: %s: want the suffix %q of got", n, got, " at "+digest)
+		case (len(tags) > 0 && !strings.Contains(got, tags[0])):
+			t.Errorf("%d characters: %s: want len(tags) > 0 && !strings.Contains(got, tags[0]) false", n, got)
 		}
 	}
 }

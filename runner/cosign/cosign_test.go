@@ -173,9 +173,13 @@ func TestAttachSignsWithEachKindOfKey(t *testing.T) {
 				t.Fatalf("%d signatures, or the one is not right", len(all))
 			}
 			d := all[0].document
-			if d.Critical.Identity.Reference != image || d.Critical.Image.Digest != digest ||
-				d.Critical.Type != "cosign container image signature" {
-				t.Errorf("signed %+v", d)
+			switch {
+			case d.Critical.Identity.Reference != image:
+				t.Errorf("signed %+v: want d.Critical.Identity.Reference %v", d, image)
+			case d.Critical.Image.Digest != digest:
+				t.Errorf("signed %+v: want d.Critical.Image.Digest %v", d, digest)
+			case d.Critical.Type != "cosign container image signature":
+				t.Errorf(`signed %+v: want d.Critical.Type "cosign container image signature"`, d)
 			}
 			if diff := cmp.Diff(annotations, d.Optional); diff != "" {
 				t.Errorf("annotations (-want +got):\n%s", diff)

@@ -57,8 +57,13 @@ func TestLoginReportsAKeyThatAmazonRejects(t *testing.T) {
 	} {
 		s := ecrtest.New(t)
 		_, _, err := client(s, edit).Login(t.Context())
-		if !errors.Is(err, ecr.ErrKey) || strings.Contains(err.Error(), "canary") || len(s.Calls()) != 1 {
-			t.Errorf("%s: %v after %v", name, err, s.Calls())
+		switch {
+		case !errors.Is(err, ecr.ErrKey):
+			t.Errorf("%s: %v after %v: want the error ecr.ErrKey", name, err, s.Calls())
+		case strings.Contains(err.Error(), "canary"):
+			t.Errorf(`%s: %v after %v: want no "canary" in err.Error()`, name, err, s.Calls())
+		case len(s.Calls()) != 1:
+			t.Errorf("%s: %v after %v: want len(s.Calls()) 1", name, err, s.Calls())
 		}
 	}
 	s := ecrtest.New(t)

@@ -77,12 +77,18 @@ func TestNoMoreThanFiveHints(t *testing.T) {
 	for _, i := range "23456789" {
 		steps = append(steps, step("["+string(i)+"/9] RUN npm ci", false, 9))
 	}
-	if got := hints.Find(
+	switch got := hints.Find(
 		[]byte(dockerfile),
 		steps,
-	); len(got) != 5 || got[0].Line != 2 || !strings.Contains(got[0].Text, "9s") ||
-		!strings.Contains(got[0].Text, "/root/.npm, npm ci does not") {
-		t.Errorf("got %+v", got)
+	); {
+	case len(got) != 5:
+		t.Errorf("got %+v: want len(got) 5", got)
+	case got[0].Line != 2:
+		t.Errorf("got %+v: want got[0].Line 2", got)
+	case !strings.Contains(got[0].Text, "9s"):
+		t.Errorf(`got %+v: want "9s" in got[0].Text`, got)
+	case !strings.Contains(got[0].Text, "/root/.npm, npm ci does not"):
+		t.Errorf(`got %+v: want "/root/.npm, npm ci does not" in got[0].Text`, got)
 	}
 }
 

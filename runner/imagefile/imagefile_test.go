@@ -128,9 +128,13 @@ func TestOpenReadsAWholeIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = got.Close() }()
-	if is, ok := got.Content.(v1.ImageIndex); !ok || got.Digest != must[v1.Hash](t)(index.Digest()).String() ||
-		validate.Index(is) != nil {
-		t.Errorf("got %s, %T", got.Digest, got.Content)
+	switch is, ok := got.Content.(v1.ImageIndex); {
+	case !ok:
+		t.Errorf("got %s, %T: want ok true", got.Digest, got.Content)
+	case got.Digest != must[v1.Hash](t)(index.Digest()).String():
+		t.Errorf("got %s, %T: want got.Digest %v", got.Digest, got.Content, must[v1.Hash](t)(index.Digest()).String())
+	case validate.Index(is) != nil:
+		t.Errorf("got %s, %T: want no validate.Index(is)", got.Digest, got.Content)
 	}
 }
 
@@ -167,7 +171,7 @@ func TestOpenErrorsNameTheReason(t *testing.T) {
 		"has 0 images":             writeLayout(t),
 		"larger than 4 MiB":        large,
 		"its index.json is larger": packTar(t, large, unchanged),
-		"decompress it first": zipped,
+		"decompress it first":      zipped,
 		"file exists":              packTar(t, writeLayout(t, one, two), func(h *tar.Header) { sameBlob(h) }),
 	} {
 		if _, err := imagefile.Open(path); err == nil || !strings.Contains(err.Error(), want) {

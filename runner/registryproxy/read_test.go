@@ -57,9 +57,13 @@ func TestBlobStorageGetsRangeAndNothingElse(t *testing.T) {
 		}
 	}
 	head := e.do("HEAD", "/v2/acme/app/blobs/"+blob, "")
-	if head.status != 200 || head.header.Get("Content-Length") != "10" ||
-		head.header.Get("Docker-Content-Digest") != blob {
-		t.Errorf("HEAD: got %d %v", head.status, head.header)
+	switch {
+	case head.status != 200:
+		t.Errorf("HEAD: got %d %v: want head.status 200", head.status, head.header)
+	case head.header.Get("Content-Length") != "10":
+		t.Errorf(`HEAD: got %d %v: want head.header.Get("Content-Length") "10"`, head.status, head.header)
+	case head.header.Get("Docker-Content-Digest") != blob:
+		t.Errorf(`HEAD: got %d %v: want head.header.Get("Docker-Content-Digest") %v`, head.status, head.header, blob)
 	}
 }
 
@@ -265,8 +269,19 @@ func TestErrorsOfTheRegistryAreBounded(t *testing.T) {
 		_, _ = io.WriteString(w, strings.Repeat("x", 1<<20))
 	}
 	got := e.do("GET", "/v2/acme/app/manifests/latest", "")
-	if got.status != 500 || len(got.body) != 64<<10 || got.err != nil {
-		t.Errorf("got %d, %d bytes, %v, want 500 with 64 KiB", got.status, len(got.body), got.err)
+	switch {
+	case got.status != 500:
+		t.Errorf("got %d, %d bytes, %v, want 500 with 64 KiB: want got.status 500", got.status, len(got.body), got.err)
+	case len(got.body) != 64<<10:
+		t.Errorf(
+			"got %d, %d bytes, %v, want 500 with 64 KiB: want len(got.body) %v",
+			got.status,
+			len(got.body),
+			got.err,
+			64<<10,
+		)
+	case got.err != nil:
+		t.Errorf("got %d, %d bytes, %v, want 500 with 64 KiB: want no error", got.status, len(got.body), got.err)
 	}
 	if v := got.header.Get("Www-Authenticate"); v != "" {
 		t.Errorf("the client got the challenge %q", v)

@@ -145,7 +145,10 @@ func (o Options) check() error {
 	case o.Upstream == nil, o.Login == nil, o.Permit == nil, o.Log == nil:
 		return errors.New("an option is missing: Upstream, Login, Permit and Log are required")
 	case o.Upstream.Scheme != "https" && o.Upstream.Scheme != "http", o.Upstream.Host == "", o.Upstream.User != nil:
-		return fmt.Errorf("%q is not a registry's address: give https://host or https://host:port", o.Upstream.Redacted())
+		return fmt.Errorf(
+			"%q is not a registry's address: give https://host or https://host:port",
+			o.Upstream.Redacted(),
+		)
 	case o.Upstream.Path != "", o.Upstream.RawQuery != "", o.Upstream.Fragment != "":
 		return fmt.Errorf("%q is not a registry's address: give it without a path", o.Upstream.Redacted())
 	}

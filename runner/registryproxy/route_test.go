@@ -77,8 +77,13 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q: got the path %q", uri, to.path())
 		}
 		for name, values := range query {
-			if parameters[name] == nil || len(values) != 1 || !parameters[name].MatchString(values[0]) {
-				t.Fatalf("%q: got %s=%q", uri, name, values)
+			switch {
+			case parameters[name] == nil:
+				t.Fatalf("%q: got %s=%q: want parameters[name]", uri, name, values)
+			case len(values) != 1:
+				t.Fatalf("%q: got %s=%q: want len(values) 1", uri, name, values)
+			case !parameters[name].MatchString(values[0]):
+				t.Fatalf("%q: got %s=%q: want parameters[name].MatchString(values[0]) true", uri, name, values)
 			}
 		}
 		again, err := url.ParseQuery(query.Encode())
