@@ -26,7 +26,7 @@ TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless post
 RACE          := -race -gcflags=modernc.org/...=-race=false
 
 # Packages whose tests mount, make namespaces or start builders: they run as root.
-PRIVILEGED    := ./runner ./runner/builder/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
+PRIVILEGED    := ./runner ./runner/buildkit/... ./runner/sandbox/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
 
 ifneq ($(shell id -u),0)
 AS_ROOT       := -exec "sudo -E env PATH=$$PATH"
@@ -63,7 +63,7 @@ build:
 
 test:
 	@./.ci/install $(RUNTIME) $(TESTING) gcc libc6-dev
-	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/builder|runner/attemptserver|plugin/engine|plugin/demo)')
+	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/buildkit|runner/sandbox|runner/attemptserver|plugin/engine|plugin/demo)')
 	go test -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
 
 bin/test: FORCE

@@ -13,7 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v3"
 
-	"slipway/runner/builder/server"
+	"slipway/runner/sandbox/server"
 )
 
 // An example is how one file in deploy/builder runs the builder.

@@ -12,7 +12,7 @@ import (
 	"slipway/plugin"
 	"slipway/plugin/demo"
 	"slipway/runner"
-	"slipway/runner/builder/server"
+	"slipway/runner/sandbox/server"
 )
 
 func main() { os.Exit(run()) }

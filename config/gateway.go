@@ -1,6 +1,6 @@
 // Package config defines the settings of the gateway and of the build step: the environment
 // variable, its default, its help text and its validation. The settings of the builder are flags of
-// its command (package runner/builder), and each flag has an environment variable. A gateway that
+// its command (package runner/sandbox/server), and each flag has an environment variable. A gateway that
 // starts a builder passes it the gateway's own settings SLIPWAY_BUILDER_*.
 package config
 

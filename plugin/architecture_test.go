@@ -40,7 +40,7 @@ var across = map[string][]string{
 	"plugin/dispatcher": {"runner/spec"},
 	"plugin/web":        {"runner/spec"},
 	"plugin/catalog":    {"runner/registry", "runner/spec"},
-	"plugin/demo":       {"runner/builder"},
+	"plugin/demo":       {"runner/sandbox"},
 	// the wire to Bitbucket, for a step that reports by itself
 	"runner/commitstatus": {"plugin/bitbucket"},
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/plugin/store/storetest"
-	"slipway/runner/builder/server"
+	"slipway/runner/sandbox/server"
 )
 
 // TestMain is `slipway builder` where doctor runs it: this program again, which would

@@ -6,7 +6,7 @@ import (
 	"io"
 
 	"slipway/config/identity"
-	"slipway/runner/builder"
+	"slipway/runner/buildkit"
 	"slipway/runner/hints"
 	"slipway/runner/registry"
 	"slipway/runner/spec"
@@ -82,29 +82,29 @@ const killed = 128 + 9
 
 // DialBuilder connects to the builder at an address, as whom it takes for its client.
 func DialBuilder(ctx context.Context, address string, who identity.Identity) (Builder, error) {
-	client, err := builder.Dial(ctx, address, who)
+	client, err := buildkit.Dial(ctx, address, who)
 	if err != nil {
 		return nil, err
 	}
-	return buildkit{client}, nil
+	return builderClient{client}, nil
 }
 
-// buildkit is package builder's client as a Builder.
-type buildkit struct{ client *builder.Client }
+// builderClient is package buildkit's client as a Builder.
+type builderClient struct{ client *buildkit.Client }
 
-var _ Builder = buildkit{}
+var _ Builder = builderClient{}
 
-func (b buildkit) Build(ctx context.Context, r ImageRequest) (Image, error) {
-	image, err := b.client.Build(ctx, builder.Request(r))
-	var blame *builder.BuildError
+func (b builderClient) Build(ctx context.Context, r ImageRequest) (Image, error) {
+	image, err := b.client.Build(ctx, buildkit.Request(r))
+	var blame *buildkit.BuildError
 	if errors.As(err, &blame) {
 		err = &DockerfileError{Excerpt: blame.Excerpt, OOM: blame.ExitCode == killed, Err: blame}
 	}
 	return Image(image), err
 }
 
-func (b buildkit) Push(ctx context.Context, r ImageRequest, digest string) error {
-	return b.client.Push(ctx, builder.Request(r), digest)
+func (b builderClient) Push(ctx context.Context, r ImageRequest, digest string) error {
+	return b.client.Push(ctx, buildkit.Request(r), digest)
 }
 
-func (b buildkit) Close() error { return b.client.Close() }
+func (b builderClient) Close() error { return b.client.Close() }

@@ -12,8 +12,8 @@ import (
 
 	"slipway/config/identity"
 	"slipway/runner"
-	"slipway/runner/builder/server"
 	"slipway/runner/report"
+	"slipway/runner/sandbox/server"
 )
 
 // setenv gives the command the environment that an engine would.

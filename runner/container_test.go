@@ -14,7 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"slipway/runner/builder"
+	"slipway/runner/sandbox"
 )
 
 // A container is what a CI runs a step in. It is made by runc as Docker would have it made, for
@@ -61,7 +61,7 @@ func privilegedCapabilities() []string {
 func needContainers(t *testing.T) {
 	t.Helper()
 	needBuildKit(t)
-	if mode := builder.Probe(t.Context(), builder.ProbeOptions{})[0]; mode.Detail != builder.ModePrivileged {
+	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; mode.Detail != sandbox.ModePrivileged {
 		t.Skip("SKIPPED: making a container needs root that may mount; here a builder would run " + mode.Detail)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"slipway/runner/builder"
+	"slipway/runner/sandbox"
 	"slipway/runner/settings"
 )
 
@@ -51,7 +51,7 @@ func TestWhereTheCacheIs(t *testing.T) {
 			t.Errorf("%+v, %+v: got %+v", c.asked.State, c.found, got)
 		}
 	}
-	locked := keptState{name: "/cache"}.without(fmt.Errorf("start: %w", &builder.LockedError{}))
+	locked := keptState{name: "/cache"}.without(fmt.Errorf("start: %w", &sandbox.LockedError{}))
 	if other := (keptState{name: "/cache"}).without(
 		errors.New("broken"),
 	); !strings.Contains(locked, "another step is using") ||

@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"slipway/runner/builder"
+	"slipway/runner/sandbox"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -67,8 +67,8 @@ func startBuilder(ctx context.Context, o ownBuilder) (address string, stop func(
 
 // start starts the builder on the state that is kept, and, where that cannot be had, on one that
 // goes with the step: a cache is no reason to fail, nor to wait for another step.
-func (o ownBuilder) start(ctx context.Context, dir string, kept keptState) (*builder.Child, error) {
-	options := builder.ChildOptions{
+func (o ownBuilder) start(ctx context.Context, dir string, kept keptState) (*sandbox.Child, error) {
+	options := sandbox.ChildOptions{
 		Program:            o.Program,
 		Dir:                dir,
 		Context:            o.Context,
@@ -78,23 +78,23 @@ func (o ownBuilder) start(ctx context.Context, dir string, kept keptState) (*bui
 	}
 	if kept.dir == "" {
 		o.say(kept.line)
-		return builder.StartChild(ctx, options)
+		return sandbox.StartChild(ctx, options)
 	}
 	held := &heldOutput{to: o.Output}
 	onKept := options
 	onKept.State, onKept.Output = kept.dir, held
-	child, err := builder.StartChild(ctx, onKept)
+	child, err := sandbox.StartChild(ctx, onKept)
 	if err == nil {
 		o.say(kept.line)
 		held.release()
 		return child, nil
 	}
-	var obstacle *builder.Obstacle
+	var obstacle *sandbox.Obstacle
 	if ctx.Err() != nil || errors.As(err, &obstacle) { // none can run here, on whatever state
 		return nil, err
 	}
 	o.say(kept.without(err))
-	return builder.StartChild(ctx, options)
+	return sandbox.StartChild(ctx, options)
 }
 
 func (o ownBuilder) say(line string) { _, _ = fmt.Fprintln(o.Output, "builder:", line) }

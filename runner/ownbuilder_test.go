@@ -12,7 +12,7 @@ import (
 )
 
 // A builder that a step starts is told which directory it need not be sent. That it makes use of it
-// is package builder's to show.
+// is shown by package sandbox.
 func TestAStepsOwnBuilderIsGivenTheContext(t *testing.T) {
 	needBuildKit(t)
 	w := newWorld(t)

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"slipway/runner/builder"
+	"slipway/runner/sandbox"
 )
 
 // stateVolume is where the cache of a step's own builder stays if a volume is mounted there.
@@ -75,7 +75,7 @@ func chooseState(o ownBuilder, f stateFacts) keptState {
 
 // without says why this step does without the state.
 func (k keptState) without(err error) string {
-	var locked *builder.LockedError
+	var locked *sandbox.LockedError
 	if errors.As(err, &locked) {
 		return "another step is using the cache in " + k.name + "; this one starts with an empty cache, which goes with it"
 	}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"slipway/runner/builder"
 	"slipway/runner/ci"
+	"slipway/runner/sandbox"
 )
 
 // elsewhere is what helps always, and needs no privilege in any step.
@@ -15,7 +15,7 @@ const elsewhere = "name a builder elsewhere: setting builder (PLUGIN_BUILDER, or
 
 // advise adds to the error of a builder that cannot start what would help in the CI at hand.
 func advise(err error, environ []string) error {
-	var obstacle *builder.Obstacle
+	var obstacle *sandbox.Obstacle
 	if !errors.As(err, &obstacle) {
 		return fmt.Errorf("%w; or %s", err, elsewhere)
 	}
@@ -66,7 +66,7 @@ func (r *standalone) builderPlan(ctx context.Context) string {
 	if r.s.Builder != "" {
 		return fmt.Sprintf("ask the builder at %s (%s)", r.s.Builder, r.s.Origins["PLUGIN_BUILDER"])
 	}
-	how, err := builder.WouldRun(ctx, r.o.Environ)
+	how, err := sandbox.WouldRun(ctx, r.o.Environ)
 	if err != nil {
 		return "fail: " + advise(err, r.o.Environ).Error()
 	}

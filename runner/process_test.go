@@ -23,8 +23,8 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/runner"
-	"slipway/runner/builder"
-	"slipway/runner/builder/server"
+	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/server"
 	"slipway/runner/spec"
 )
 
@@ -50,7 +50,7 @@ const stranger = 64000
 // The whole step with nothing replaced: BuildKit as a process, and the runner as a process
 // of another user, with the environment that an engine gives it.
 func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
-	if mode := builder.Probe(t.Context(), builder.ProbeOptions{})[0]; !mode.OK || os.Geteuid() != 0 {
+	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK || os.Geteuid() != 0 {
 		t.Skip("SKIPPED: needs root and a machine that BuildKit can run on: " + mode.Mend)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {

@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"slipway/runner/builder"
+	"slipway/runner/sandbox"
 )
 
 // needBuildKit skips, and says why, where BuildKit cannot run for real.
 func needBuildKit(t *testing.T) {
 	t.Helper()
-	if mode := builder.Probe(t.Context(), builder.ProbeOptions{})[0]; !mode.OK {
+	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK {
 		t.Skip("SKIPPED: no real builds here: " + mode.Mend)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {

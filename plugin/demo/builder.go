@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"time"
 
-	"slipway/runner/builder"
+	"slipway/runner/sandbox"
 )
 
 // rootBuilder is what sudo runs: a builder that ends, and takes its state along, when
@@ -31,7 +31,7 @@ const builderStart = 2 * time.Minute
 // ensureBuilder returns "" where the gateway can start a builder of its own: as root, or
 // rootless. Elsewhere it starts one through sudo and returns its address.
 func ensureBuilder(ctx context.Context, executable string, stderr io.Writer) (address string, stop func(), err error) {
-	mode := builder.Probe(ctx, builder.ProbeOptions{})[0]
+	mode := sandbox.Probe(ctx, sandbox.ProbeOptions{})[0]
 	if mode.OK {
 		return "", func() {}, nil
 	}

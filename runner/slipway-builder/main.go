@@ -9,7 +9,7 @@ import (
 
 	"slipway/config"
 	"slipway/config/program"
-	"slipway/runner/builder/server"
+	"slipway/runner/sandbox/server"
 )
 
 func main() {

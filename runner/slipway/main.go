@@ -11,7 +11,7 @@ import (
 	"slipway/config"
 	"slipway/config/program"
 	"slipway/runner"
-	"slipway/runner/builder"
+	"slipway/runner/sandbox"
 )
 
 func main() { os.Exit(run()) }
@@ -22,7 +22,7 @@ func run() int {
 		Name:     "slipway",
 		Usage:    "the build step: a Dockerfile becomes a pushed image",
 		Version:  config.Version,
-		Commands: []*cli.Command{runner.Command(server), builder.CommandOf(server)},
+		Commands: []*cli.Command{runner.Command(server), sandbox.CommandOf(server)},
 	}, runner.Bare(os.Args, os.Environ()))
 }
 

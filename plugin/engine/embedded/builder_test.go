@@ -18,7 +18,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/plugin/engine/embedded"
-	"slipway/runner/builder"
+	"slipway/runner/buildkit"
 )
 
 func needBuilder(t *testing.T) {
@@ -66,7 +66,7 @@ func address(t *testing.T, b *embedded.Builder) string {
 
 func ping(t *testing.T, address string) {
 	t.Helper()
-	c, err := builder.Dial(t.Context(), address, identity.Identity{})
+	c, err := buildkit.Dial(t.Context(), address, identity.Identity{})
 	if err != nil {
 		t.Fatal(err)
 	}

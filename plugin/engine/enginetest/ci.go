@@ -15,7 +15,7 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
-	"slipway/runner/builder"
+	"slipway/runner/buildkit"
 )
 
 // A CI is the CI server of a world's gateway, with the controls that the suite needs. Its fields
@@ -122,7 +122,7 @@ func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
 		return err
 	}
 	return world.Wait(ctx, func() (bool, error) {
-		client, err := builder.Dial(ctx, c.Builder, id)
+		client, err := buildkit.Dial(ctx, c.Builder, id)
 		if err != nil {
 			return false, nil //nolint:nilerr // it is not up yet
 		}

@@ -13,7 +13,7 @@ import (
 	"slipway/config/program"
 	"slipway/plugin"
 	"slipway/runner"
-	"slipway/runner/builder/server"
+	"slipway/runner/sandbox/server"
 )
 
 // Main runs a package's tests, unless the test binary was started with the name of a

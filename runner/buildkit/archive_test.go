@@ -1,0 +1,113 @@
+package buildkit_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+
+	"slipway/runner/spec"
+)
+
+// What is pushed is the image, whatever file it is written to besides.
+func TestAnImageIsWrittenToAFileBesides(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"}))
+	r.Image = serveRegistry(t) + "/acme/app"
+	r.Options.Annotations = map[string]string{"a": "b"}
+	plain := publish(t, client, r)
+	for kind, want := range map[string]string{spec.ArchiveOCI: "index.json", spec.ArchiveDocker: "manifest.json", spec.ArchiveTar: "a"} {
+		r.Options.Archive = spec.Archive{
+			Type:  kind,
+			Path:  filepath.Join(t.TempDir(), "file"),
+			Names: []string{r.Image + ":1", r.Image + ":2"},
+		}
+		if got := publish(t, client, r); got != plain {
+			t.Errorf("%s: pushed %s, want %s as without the file", kind, got, plain)
+		}
+		r.Publish = true
+		if got := build(t, client, r); !got.Pushed || got.Digest != plain {
+			t.Errorf("%s: the builder pushed %s: %t, want %s", kind, got.Digest, got.Pushed, plain)
+		}
+		r.Publish = false
+		files := archived(t, r.Options.Archive.Path)
+		if _, ok := files[want]; !ok || (kind != spec.ArchiveTar) != strings.Contains(files[want], r.Image+":2") {
+			t.Errorf("%s: %s is %q of %d files", kind, want, files[want], len(files))
+		}
+	}
+}
+
+func TestAFileIsNotWrittenThroughALink(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"}))
+	target, link := filepath.Join(t.TempDir(), "target"), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	r.Options.Archive = spec.Archive{Type: spec.ArchiveTar, Path: link}
+	_, err := client.Build(t.Context(), r)
+	if _, statErr := os.Stat(target); err == nil || !errors.Is(statErr, os.ErrNotExist) {
+		t.Errorf("built with %v, and the link's target: %v", err, statErr)
+	}
+}
+
+func TestTimestampsAreNoNewerThanTheEpoch(t *testing.T) {
+	needBuildKit(t)
+	var digests []string
+	for range 2 { // two builders, so that nothing is cached
+		client := start(t, t.TempDir()).dial(t)
+		r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"}))
+		r.Image = serveRegistry(t) + "/acme/app"
+		r.BuildArgs, r.Options.RewriteTimestamp, r.Options.OCI = map[string]string{
+			"SOURCE_DATE_EPOCH": "1700000000",
+		}, true, true
+		digests = append(digests, publish(t, client, r))
+		layers := mutate.Extract(pull(t, r.Image, digests[0]))
+		for files := tar.NewReader(layers); ; {
+			header, err := files.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil || header.ModTime.After(time.Unix(1700000000, 0)) {
+				t.Fatalf("%v, %+v", err, header)
+			}
+		}
+		_ = layers.Close()
+	}
+	if digests[0] != digests[1] {
+		t.Errorf("one commit became %v", digests)
+	}
+}
+
+// archived are the files of a tar archive.
+func archived(t *testing.T, path string) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for files := tar.NewReader(bytes.NewReader(data)); ; {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[header.Name] = string(text)
+	}
+}

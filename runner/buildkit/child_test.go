@@ -1,0 +1,107 @@
+package buildkit_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/identity"
+	"slipway/runner/buildkit"
+	"slipway/runner/sandbox"
+)
+
+func TestChildBuildsAndGoes(t *testing.T) {
+	needBuildKit(t)
+	dir := t.TempDir()
+	var out syncBuffer
+	child, err := sandbox.StartChild(t.Context(), sandbox.ChildOptions{
+		Dir:                dir,
+		InsecureRegistries: []string{"registry.invalid"},
+		Environ:            append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=none"),
+		Output:             &out,
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	client, err := buildkit.Dial(t.Context(), child.Address, identity.Identity{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	build(t, client, request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"})))
+	_ = client.Close()
+	started := time.Now()
+	child.Stop()
+	if took := time.Since(
+		started,
+	); took > 6*time.Second { // the race detector adds a second to the end of each of its three processes
+		t.Errorf("it took %s to stop", took)
+	}
+	if left := processes(t, dir); len(left) != 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+	for line := range strings.Lines(out.String()) {
+		if !strings.Contains(line, "GOCOVERDIR") { // of this test binary, not of the program
+			t.Errorf("it said %q", line)
+		}
+	}
+}
+
+func TestChildThatCannotStart(t *testing.T) {
+	needBuildKit(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "state"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out syncBuffer
+	_, err := sandbox.StartChild(t.Context(), sandbox.ChildOptions{Dir: dir, Environ: os.Environ(), Output: &out})
+	if err == nil || !strings.Contains(out.String(), "not a directory") {
+		t.Errorf("got %v and %q, want the child's own words", err, &out)
+	}
+	if testing.CoverMode() == "" && !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("got %v, want the child's last words", err)
+	}
+}
+
+func TestChildIsNotAwaitedAfterTheEnd(t *testing.T) {
+	needBuildKit(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := sandbox.StartChild(
+		ctx,
+		sandbox.ChildOptions{Dir: t.TempDir(), Environ: os.Environ()},
+	); !errors.Is(
+		err,
+		context.Canceled,
+	) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestChildWhereNoneCanRun(t *testing.T) {
+	started := time.Now()
+	_, err := sandbox.StartChild(
+		t.Context(),
+		sandbox.ChildOptions{Dir: t.TempDir(), Environ: []string{"SLIPWAY_BUILDER_RUNTIME=no-such-runtime"}},
+	)
+	if err == nil || !strings.Contains(err.Error(), "no builder can run here") {
+		t.Errorf("got %v, want what to mend", err)
+	}
+	if took := time.Since(started); took > soon {
+		t.Errorf("it took %s to say so", took)
+	}
+}
+
+func TestChildWithoutNetworkSaysSo(t *testing.T) {
+	needBuildKit(t)
+	var out syncBuffer
+	_, err := sandbox.StartChild(t.Context(), sandbox.ChildOptions{
+		Dir: t.TempDir(), Environ: append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=vpn"), Output: &out,
+	})
+	if err == nil || !strings.Contains(out.String(), `builder: network "vpn" is none of`) {
+		t.Errorf("got %v and %q", err, &out)
+	}
+}

@@ -1,0 +1,311 @@
+// Package buildkit is the client of a BuildKit server (0.12 or newer, or slipway builder): it builds
+// Dockerfiles and pushes images. Package sandbox starts a server on this machine.
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	controlapi "github.com/moby/buildkit/api/services/control"
+	"github.com/moby/buildkit/client"
+	_ "github.com/moby/buildkit/client/connhelper/dockercontainer" // docker-container://
+	_ "github.com/moby/buildkit/client/connhelper/kubepod"         // kube-pod://
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as buildctl has it; a message that is used again is to be reset before RecvMsg
+	"github.com/tonistiigi/fsutil"
+	"google.golang.org/grpc"
+	transport "google.golang.org/grpc/credentials"
+
+	"slipway/config/identity"
+	"slipway/runner/hints"
+	"slipway/runner/spec"
+)
+
+// abandonAfter is the time that a canceled call waits for the server's response.
+const abandonAfter = 500 * time.Millisecond
+
+// A Client builds and pushes on one builder. While the client is open, the builder does not stop for
+// being idle. A Client is safe for concurrent use.
+type Client struct {
+	bk   *client.Client
+	hold context.CancelFunc // ends the call that keeps the builder from being idle
+}
+
+// A Request describes a build. Context and Dockerfile are paths on disk. Symbolic links out of their
+// directories are not followed.
+type Request struct {
+	Context    string            // directory
+	Dockerfile string            // file, inside or outside of Context
+	Target     string            // stage to stop at; empty = the last
+	BuildArgs  map[string]string // values of ARG instructions by name
+	Platforms  []string          // linux/amd64, …; empty = the builder's own
+	NoCache    bool              // run every step again
+	Image      string            // registry/name without a tag; Push and Publish need it
+
+	// Publish makes the builder push the image by its digest, if it can. Without Whole, the builder
+	// keeps no record of the build.
+	Publish bool
+	Tag     string // with Publish: tag that the builder moves to the image after the push; may be empty
+	Whole   bool   // with Publish: keep all layers in the builder, so that Push can follow
+
+	Registries []spec.RegistryCredential // each is used only for its own host
+	Progress   io.Writer                 // receives plain lines; nil = discard
+	SharedKey  string                    // the same for builds of one repository, so that only changed files are sent
+	Options    spec.BuildOptions         // further options of the build
+	MountFrom  string                    // repository to which Push has pushed the same image before; may be empty
+}
+
+// An Image is the result of a build.
+type Image struct {
+	Digest   string // of the manifest: sha256:…
+	Manifest []byte // manifest or index; nil = unknown
+	Size     int64  // compressed size of the config and all layers, in bytes; 0 = unknown
+	Steps    int    // number of the Dockerfile's steps
+	Cached   int    // number of those steps that came from the cache
+	Ran      []hints.Step
+	Pushed   bool // the builder has pushed the image to the registry in the image's name
+}
+
+// Dial connects to a builder. It fails if the builder does not answer before ctx ends, or if its
+// version is known to be unsafe. who is the client's identity; it may be zero for a builder on this
+// machine. The error may wrap identity.ErrNeeded.
+func Dial(ctx context.Context, address string, who identity.Identity) (*Client, error) {
+	if err := identity.CheckAddress(address, who); err != nil {
+		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
+	}
+	var options []client.ClientOpt
+	if identity.Encrypts(address, who) {
+		options = append(
+			options,
+			client.WithGRPCDialOption(grpc.WithTransportCredentials(transport.NewTLS(who.Client()))),
+		)
+	}
+	bk, err := client.New(ctx, address, options...)
+	if err != nil {
+		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
+	}
+	info, err := bk.Info(ctx)
+	if err != nil {
+		hint := ""
+		if who.IsZero() && strings.HasPrefix(address, "tcp:") {
+			hint = " (it was asked without a certificate, and one that has certificates answers nobody without)"
+		}
+		return nil, errors.Join(fmt.Errorf("builder at %s does not answer%s: %w", address, hint, err), bk.Close())
+	}
+	if err := checkVersion(info.BuildkitVersion.Version); err != nil {
+		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())
+	}
+	// An open call keeps the server from becoming idle between Build and Push.
+	life, hold := context.WithCancel(context.Background())
+	events, err := bk.ControlClient().ListenBuildHistory(life, &controlapi.BuildHistoryRequest{ActiveOnly: true})
+	if err != nil {
+		hold()
+		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())
+	}
+	go func() {
+		for err := error(nil); err == nil; {
+			_, err = events.Recv()
+		}
+	}()
+	return &Client{bk: bk, hold: hold}, nil
+}
+
+// Close closes the connection. Running builds on it fail.
+func (c *Client) Close() error {
+	c.hold()
+	return c.bk.Close()
+}
+
+// Build builds the image into the builder's store. It pushes the image only with r.Publish. It returns
+// a *BuildError if the Dockerfile is the cause, and ctx's cause within a second after ctx has ended.
+// Any other error is one of the infrastructure, as the network.
+func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
+	if err := r.check(); err != nil {
+		return Image{}, err
+	}
+	build := c.build
+	if r.Publish {
+		build = c.publish
+	}
+	image, err := build(ctx, r)
+	if err != nil {
+		return Image{}, err
+	}
+	return image, nil
+}
+
+// build builds the image. The fields Steps, Cached and Ran are valid also with an error.
+func (c *Client) build(ctx context.Context, r Request) (image Image, err error) {
+	options, err := r.solveOptions()
+	if err != nil {
+		return Image{}, fmt.Errorf("build: %w", err)
+	}
+	out := newProgress(r.Progress)
+	response, err := c.solve(ctx, r, options, out)
+	image.Steps, image.Cached = out.steps()
+	image.Ran = out.ran()
+	if err != nil {
+		return image, classify(ctx, err, out.failedStep())
+	}
+	image.Digest = response.ExporterResponse[exptypes.ExporterImageDigestKey]
+	image.Manifest, image.Size, err = reader(c.store(ctx).small).withRegistryFallback(ctx, r).measure(image.Digest)
+	switch {
+	case err == nil:
+	case !r.pushedByBuilder() || ctx.Err() != nil:
+		return image, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
+	default: // the image is already pushed; a real problem there appears when a tag is moved
+		r.say("the size of the image is not known: %s", plainMessage(err))
+	}
+	return image, nil
+}
+
+// say writes a line to the log.
+func (r Request) say(format string, args ...any) {
+	if r.Progress != nil {
+		_, _ = fmt.Fprintf(r.Progress, format+"\n", args...) // a lost log line does not fail the build
+	}
+}
+
+// solve runs a build. It returns at most abandonAfter after ctx has ended, while BuildKit's client
+// would wait for the server's last messages for seconds.
+func (c *Client) solve(
+	ctx context.Context,
+	r Request,
+	options client.SolveOpt,
+	out *progress,
+) (*client.SolveResponse, error) {
+	defer out.close()
+	type result struct {
+		response *client.SolveResponse
+		err      error
+	}
+	done := make(chan result, 1)
+	displayed := make(chan struct{})
+	go func() {
+		defer close(displayed)
+		out.display()
+	}()
+	go func() {
+		response, err := c.start(ctx, r, options, out.status)
+		done <- result{response, err}
+	}()
+	select {
+	case r := <-done:
+		<-displayed
+		return r.response, r.err
+	case <-ctx.Done():
+	}
+	select {
+	case r := <-done:
+		return r.response, r.err
+	case <-time.After(abandonAfter):
+		return nil, context.Cause(ctx)
+	}
+}
+
+// materialize runs the Dockerfile frontend and then reads a file of each result. So BuildKit also
+// fetches the layers of a base image that no step needs. Otherwise it would leave them in their
+// registry, and Push could not read them.
+func materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+	result, err := c.Solve(ctx, gateway.SolveRequest{
+		Frontend:    FrontendDockerfile,
+		FrontendOpt: c.BuildOpts().Opts,
+		Evaluate:    true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	refs := maps.Clone(result.Refs)
+	if result.Ref != nil {
+		refs = map[string]gateway.Reference{"": result.Ref}
+	}
+	for _, ref := range refs {
+		if ref == nil {
+			continue
+		}
+		if _, err := ref.StatFile(ctx, gateway.StatRequest{Path: "."}); err != nil {
+			return nil, fmt.Errorf("fetch layers of the base image: %w", err)
+		}
+	}
+	return result, nil
+}
+
+// check reports a missing context or Dockerfile. BuildKit would only report a broken transfer.
+func (r Request) check() error {
+	if info, err := os.Stat(r.Context); err != nil || !info.IsDir() {
+		return &BuildError{
+			Err: fmt.Errorf("there is no build context directory %s in the repository", filepath.Base(r.Context)),
+		}
+	}
+	info, err := os.Lstat(r.Dockerfile)
+	if errors.Is(err, os.ErrNotExist) {
+		return &BuildError{Err: fmt.Errorf("there is no Dockerfile %s in the repository", r.dockerfileName())}
+	}
+	if err == nil && info.IsDir() {
+		return &BuildError{Err: fmt.Errorf("the Dockerfile %s is a directory", r.dockerfileName())}
+	}
+	return nil
+}
+
+// dockerfileName returns the Dockerfile's path for messages: relative to the context if it is inside,
+// else only the file name.
+func (r Request) dockerfileName() string {
+	inside, err := filepath.Rel(r.Context, r.Dockerfile)
+	if err != nil || strings.HasPrefix(inside, "..") {
+		return filepath.Base(r.Dockerfile)
+	}
+	return inside
+}
+
+// solveOptions returns the options of a build for BuildKit.
+// https://docs.docker.com/build/exporters/image-registry/
+func (r Request) solveOptions() (client.SolveOpt, error) {
+	context, err := fsutil.NewFS(r.Context)
+	if err != nil {
+		return client.SolveOpt{}, fmt.Errorf("open context: %w", err)
+	}
+	dockerfile, err := fsutil.NewFS(filepath.Dir(r.Dockerfile))
+	if err != nil {
+		return client.SolveOpt{}, fmt.Errorf("open directory of the Dockerfile: %w", err)
+	}
+	attached, err := r.attachables()
+	if err != nil {
+		return client.SolveOpt{}, err
+	}
+	return client.SolveOpt{
+		FrontendAttrs: r.frontendAttrs(),
+		LocalMounts:   map[string]fsutil.FS{ContextName: chunkedFS{context}, "dockerfile": dockerfile},
+		SharedKey:     r.SharedKey,
+		Session:       attached,
+		CacheImports:  cacheEntries(r.Options.CacheFrom),
+		CacheExports:  cacheEntries(r.Options.CacheTo),
+		Exports:       r.exports(),
+		Internal:      r.pushedByBuilder(),
+	}, nil
+}
+
+func (r Request) frontendAttrs() map[string]string {
+	attrs := map[string]string{"filename": filepath.Base(r.Dockerfile)}
+	for name, value := range r.BuildArgs {
+		attrs["build-arg:"+name] = value
+	}
+	if r.Target != "" {
+		attrs["target"] = r.Target
+	}
+	if len(r.Platforms) > 0 {
+		attrs["platform"] = strings.Join(r.Platforms, ",")
+	}
+	if r.NoCache {
+		attrs["no-cache"] = ""
+	}
+	maps.Copy(attrs, optionAttrs(r.Options))
+	return attrs
+}

@@ -1,0 +1,126 @@
+package buildkit_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/config/identity"
+	"slipway/runner/buildkit"
+	"slipway/runner/sandbox"
+	"slipway/runner/spec"
+)
+
+// dialChild starts a builder for one build.
+func dialChild(t *testing.T, o sandbox.ChildOptions) *buildkit.Client {
+	t.Helper()
+	o.Dir, o.Environ = t.TempDir(), append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=none")
+	child, err := sandbox.StartChild(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(child.Stop)
+	client, err := buildkit.Dial(t.Context(), child.Address, identity.Identity{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Which of two directories a builder has its context of is whichever it read, for the client sends
+// the one, and the builder is given the other.
+func TestWhoReadsTheContext(t *testing.T) {
+	needBuildKit(t)
+	const dockerfile, ignore = "FROM scratch\nCOPY . /\n", "Dockerfile\n.dockerignore\nsecret\n"
+	sent := map[string]string{"Dockerfile": dockerfile, ".dockerignore": ignore, "a": "sent", "secret": "sent"}
+	given := map[string]string{
+		"Dockerfile":    "FROM scratch\nCOPY a /not-this-one\n",
+		".dockerignore": ignore,
+		"a":             "read",
+		"secret":        "read",
+		"b":             "read",
+	}
+	byClient, byBuilder := map[string]string{"a": "sent"}, map[string]string{"a": "read", "b": "read"}
+	for name, c := range map[string]struct {
+		options sandbox.ChildOptions
+		want    map[string]string
+		told    bool // why the client sends it
+	}{
+		"the builder":                             {sandbox.ChildOptions{Context: write(t, given)}, byBuilder, false},
+		"the client for a cache that stays":       {sandbox.ChildOptions{Context: write(t, given), State: t.TempDir()}, byClient, false},
+		"the client of what is not there":         {sandbox.ChildOptions{Context: filepath.Join(t.TempDir(), "none")}, byClient, true},
+		"the client of where the builder works":   {sandbox.ChildOptions{Context: filepath.Dir(filepath.Dir(t.TempDir()))}, byClient, false},
+		"the client of a builder that knows none": {sandbox.ChildOptions{}, byClient, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(write(t, sent))
+			var log bytes.Buffer
+			r.Image, r.Progress = serveRegistry(t)+"/acme/app", &log
+			client := dialChild(t, c.options)
+			image := build(t, client, r)
+			if err := client.Push(t.Context(), r, image.Digest); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, files(t, r.Image, image.Digest)); diff != "" {
+				t.Error(diff)
+			}
+			if told := strings.Contains(log.String(), "it cannot be read here, and is sent: "); told != c.told {
+				t.Errorf("the log:\n%s", &log)
+			}
+			if !strings.Contains(log.String(), "transferring context: ") {
+				t.Errorf("the log:\n%s", &log)
+			}
+		})
+	}
+}
+
+// A cache that a client's context led to serves a builder that reads the context itself.
+func TestACacheIsTheSameHoweverTheContextCame(t *testing.T) {
+	needBuildKit(t)
+	host := serveRegistry(t)
+	r := request(withShell(t, write(t, map[string]string{
+		"Dockerfile": shellStage + "COPY a folder /\nRUN busybox cat /proc/sys/kernel/random/uuid > /id\n",
+		"a":          "a",
+		"folder/b":   "b",
+	})))
+	if err := os.Symlink("b", filepath.Join(r.Context, "folder/link")); err != nil {
+		t.Fatal(err)
+	}
+	id := func(client *buildkit.Client) string {
+		image := build(t, client, r)
+		if err := client.Push(t.Context(), r, image.Digest); err != nil {
+			t.Fatal(err)
+		}
+		return files(t, r.Image, image.Digest)["id"]
+	}
+	r.Image = host + "/acme/app"
+	r.Options.CacheTo = []spec.Cache{
+		{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main", "mode": "max"}},
+	}
+	sent := id(start(t, t.TempDir()).dial(t))
+	r.Image = host + "/other/app"
+	r.Options = spec.BuildOptions{
+		CacheFrom: []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main"}}},
+	}
+	whole := r.Context
+	r.Context = write(t, nil) // a client that would have to send it cannot
+	if read := id(dialChild(t, sandbox.ChildOptions{Context: whole})); read != sent || read == "" {
+		t.Errorf("RUN ran again: %q, before %q", read, sent)
+	}
+}
+
+func TestABuilderThatStaysHasNoContextOfItsOwn(t *testing.T) {
+	t.Setenv("SLIPWAY_BUILDER_CONTEXT", "/somewhere")
+	if got := sandbox.Context(); got != "" {
+		t.Errorf("it has %q", got)
+	}
+	t.Setenv("SLIPWAY_BUILDER_LOST", "1")
+	if got := sandbox.Context(); got != "/somewhere" {
+		t.Errorf("one that goes has %q", got)
+	}
+}

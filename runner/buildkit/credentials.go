@@ -1,0 +1,69 @@
+package buildkit
+
+import (
+	"context"
+	"strings"
+
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/auth"
+	"google.golang.org/grpc"
+
+	"slipway/runner/registry"
+	"slipway/runner/spec"
+)
+
+// credentials answers the server's question for a registry's login while a build runs.
+// It knows what the request gave it and nothing of the environment: no Docker
+// configuration, no credential helper. A host that is not in it is read anonymously.
+type credentials struct {
+	auth.UnimplementedAuthServer
+	logins map[string]registry.Login // by host
+}
+
+var _ session.Attachable = (*credentials)(nil)
+
+// newCredentials keys the logins by host. Of several for one host, the one that fits the
+// image is taken, else the one without a path.
+func newCredentials(image string, all []spec.RegistryCredential) *credentials {
+	c := &credentials{logins: map[string]registry.Login{}}
+	for _, r := range all {
+		host, path := splitHost(r.Host)
+		anonymous := r.Username == "" && r.Password.IsZero()
+		if _, taken := c.logins[host]; taken && (path != "" || anonymous) {
+			continue
+		}
+		c.logins[host] = registry.Login{Username: r.Username, Password: r.Password, Insecure: r.Insecure}
+	}
+	full, err := registry.ParseImage(image)
+	if err != nil {
+		return c
+	}
+	if login := registry.LoginFor(full, all); login.Username != "" || !login.Password.IsZero() {
+		host, _ := splitHost(full)
+		c.logins[host] = login
+	}
+	return c
+}
+
+// splitHost takes a credential's or image's name apart. Docker Hub goes by several names.
+func splitHost(name string) (host, path string) {
+	for _, scheme := range []string{"https://", "http://"} {
+		name = strings.TrimPrefix(name, scheme)
+	}
+	host, path, _ = strings.Cut(strings.TrimSuffix(name, "/"), "/")
+	switch host {
+	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		host = "docker.io"
+	}
+	return host, path
+}
+
+// Register offers the credentials on a session.
+func (c *credentials) Register(server *grpc.Server) { auth.RegisterAuthServer(server, c) }
+
+// Credentials answers for one host.
+func (c *credentials) Credentials(_ context.Context, r *auth.CredentialsRequest) (*auth.CredentialsResponse, error) {
+	host, _ := splitHost(r.Host)
+	login := c.logins[host]
+	return &auth.CredentialsResponse{Username: login.Username, Secret: login.Password.Reveal()}, nil
+}

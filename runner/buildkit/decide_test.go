@@ -1,0 +1,86 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/moby/buildkit/session/auth"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"slipway/config/secret"
+	"slipway/runner/spec"
+)
+
+func TestWhoseFault(t *testing.T) {
+	for text, dockerfiles := range map[string]bool{
+		"failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory":    true,
+		"failed to load LLB: network.host is not allowed":                                           true,
+		`failed to do request: Head "https://r/v2/x": dial tcp 10.0.0.1:443: i/o timeout`:           false,
+		"unexpected status from HEAD request to http://r/v2/x/manifests/1: 503 Service Unavailable": false,
+		"toomanyrequests: You have reached your pull rate limit":                                    false,
+		"failed to read dockerfile: failed to mount /x: no space left on device":                    false,
+		"something that nobody has seen before":                                                     false,
+		"error reading from server: EOF":                                                            false,
+		"dockerfile parse error on line 3: unknown instruction: COPI":                               true,
+		"target stage \"x\" could not be found":                                                     true,
+	} {
+		if got := isDockerfileError(errors.New(text)); got != dockerfiles {
+			t.Errorf("%q: got %v", text, got)
+		}
+	}
+	for code, want := range map[codes.Code]bool{codes.FailedPrecondition: true, codes.Unavailable: false} {
+		if got := isDockerfileError(status.Error(code, "failed to read dockerfile")); got != want {
+			t.Errorf("%s: got %v", code, got)
+		}
+	}
+	fault := &BuildError{Line: 3, Err: errors.New("failed to solve: boom")}
+	if fault.Error() != "Dockerfile line 3: boom" || fault.Unwrap() == nil {
+		t.Errorf("got %q", fault)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("timeout")
+	cancel(cause)
+	if err := classify(ctx, errors.New("x"), ""); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	if classify(ctx, nil, "") != nil {
+		t.Error("an error from nothing")
+	}
+}
+
+func TestCredentialsGoToTheirHostOnly(t *testing.T) {
+	login := func(host, name string) spec.RegistryCredential {
+		return spec.RegistryCredential{
+			Host:       host,
+			Credential: spec.Credential{Username: name, Password: secret.New("pw-" + name)},
+		}
+	}
+	c := newCredentials("registry.example.com/team/app", []spec.RegistryCredential{
+		login("registry.example.com", "all"), login("registry.example.com/team", "team"),
+		login("https://index.docker.io/v1/", "hub"), login("other.example.com/x", "other"),
+		{Host: "other.example.com", Insecure: true},
+	})
+	for host, want := range map[string]string{
+		"registry.example.com": "team", "registry-1.docker.io": "hub", "other.example.com": "other",
+		"evil.registry.example.com": "", "registry.example.com.evil": "", "registry.example.com:5000": "",
+	} {
+		got, err := c.Credentials(t.Context(), &auth.CredentialsRequest{Host: host})
+		if err != nil || got.Username != want || (want != "" && got.Secret != "pw-"+want) {
+			t.Errorf("%s: got %q %v, want %q", host, got.GetUsername(), err, want)
+		}
+	}
+}
+
+// A password without a user name is an identity token, which BuildKit knows by that, too.
+func TestAnIdentityTokenIsTheImagesLogin(t *testing.T) {
+	c := newCredentials("registry.example.com/team/app", []spec.RegistryCredential{
+		{Host: "registry.example.com", Credential: spec.Credential{Username: "all", Password: secret.New("pw")}},
+		{Host: "registry.example.com/team", Credential: spec.Credential{Password: secret.New("token")}},
+	})
+	got, err := c.Credentials(t.Context(), &auth.CredentialsRequest{Host: "registry.example.com"})
+	if err != nil || got.Username != "" || got.Secret != "token" {
+		t.Errorf("got user %q, %v", got.GetUsername(), err)
+	}
+}

@@ -1,0 +1,138 @@
+package buildkit_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/runner/source/sourcetest"
+	"slipway/runner/spec"
+)
+
+// Each feature of Dockerfiles that has no test beside it yet, in one build where they fit.
+func TestBindMountsLinksAndARGInFROM(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	r := request(withShell(t, write(t, map[string]string{
+		"Dockerfile": "# syntax=docker/dockerfile:1\nARG STAGE=absent\n" + shellStage +
+			"FROM ${STAGE} AS made\nRUN --mount=type=bind,source=a,target=/mnt/a busybox cp /mnt/a /copied && [ -f /mnt/a ]\n" +
+			"RUN --mount=type=tmpfs,target=/scratch busybox touch /scratch/x\n" +
+			"FROM scratch\nCOPY --link --from=made /copied /linked\nCOPY --link --chmod=640 --chown=7:8 a /a\n" +
+			"COPY --parents deep/*/f /\nCOPY <<EOF /heredoc\nwritten here\nEOF\n",
+		"a": "text of a", "deep/er/f": "f",
+	})))
+	r.Image, r.BuildArgs = serveRegistry(t)+"/acme/app", map[string]string{"STAGE": "shell"}
+	got := files(t, r.Image, publish(t, client, r))
+	for path, want := range map[string]string{"linked": "text of a", "a": "text of a", "deep/er/f": "f", "heredoc": "written here\n"} {
+		if got[path] != want {
+			t.Errorf("%s holds %q, want %q", path, got[path], want)
+		}
+	}
+	if _, found := got["scratch/x"]; found {
+		t.Error("a tmpfs mount is in the image")
+	}
+}
+
+// A base image may leave instructions for what is built on it.
+func TestONBUILD(t *testing.T) {
+	needBuildKit(t)
+	host := serveRegistry(t)
+	client := start(t, t.TempDir()).dial(t)
+	base := request(
+		withShell(
+			t,
+			write(
+				t,
+				map[string]string{
+					"Dockerfile": shellStage + "ONBUILD COPY app /app\nONBUILD RUN busybox cp /app /made-of-it\n",
+				},
+			),
+		),
+	)
+	base.Image = host + "/library/onbuild"
+	tagAs(t, base.Image, publish(t, client, base), "latest")
+	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "\n", "app": "the app"}))
+	r.Image = host + "/acme/app"
+	if got := files(t, r.Image, publish(t, client, r)); got["app"] != "the app" || got["made-of-it"] != "the app" {
+		t.Errorf("got %q and %q", got["app"], got["made-of-it"])
+	}
+}
+
+// ADD takes what a server has only when it is what the Dockerfile says. The builder here may
+// reach this machine, as it otherwise may not.
+func TestADDOverHTTPWithAChecksum(t *testing.T) {
+	needBuildKit(t)
+	text := "what was published"
+	site := httptest.NewServer(
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }),
+	)
+	t.Cleanup(site.Close)
+	client := start(t, t.TempDir(), "--network", "host").dial(t)
+	r := request(
+		write(
+			t,
+			map[string]string{"Dockerfile": "FROM scratch\nARG SUM\nADD --checksum=$SUM " + site.URL + "/file /file\n"},
+		),
+	)
+	r.Image = serveRegistry(t) + "/acme/app"
+	r.BuildArgs = map[string]string{"SUM": fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))}
+	if got := files(t, r.Image, publish(t, client, r))["file"]; got != text {
+		t.Errorf("got %q", got)
+	}
+	r.BuildArgs["SUM"] = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("other")))
+	if _, err := client.Build(t.Context(), r); err == nil || !strings.Contains(err.Error(), "digest mismatch") {
+		t.Errorf("another file than the Dockerfile names: got %v", err)
+	}
+}
+
+// ADD of a private repository at a commit, by the secret that BuildKit asks for.
+func TestADDOfAGitRepositoryAtACommit(t *testing.T) {
+	needBuildKit(t)
+	remote := sourcetest.New(t)
+	first := remote.Commit(t, map[string]string{"lib/file": "first"})
+	remote.Commit(t, map[string]string{"lib/file": "second"})
+	client := start(t, t.TempDir(), "--network", "host").dial(t)
+	r := request(
+		write(
+			t,
+			map[string]string{
+				"Dockerfile": "FROM scratch\nARG COMMIT\nADD " + remote.URL + "/app/.git#${COMMIT}:lib /lib\n",
+			},
+		),
+	)
+	r.Image, r.BuildArgs = serveRegistry(t)+"/acme/app", map[string]string{"COMMIT": first}
+	if _, err := client.Build(t.Context(), r); err == nil {
+		t.Error("a private repository was read without a credential")
+	}
+	credential := sourcetest.Credential()
+	header := "basic " + basic(credential.Username, credential.Password.Reveal())
+	r.Options.Secrets = []spec.BuildSecret{{ID: "GIT_AUTH_HEADER", Value: secret.New(header)}}
+	if got := files(t, r.Image, publish(t, client, r))["lib/file"]; got != "first" {
+		t.Errorf("got %q, want the file of the first commit", got)
+	}
+}
+
+func basic(user, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+}
+
+// Names are bytes on Linux; an archive from an older system has them in Latin-1.
+func TestNamesOfFilesNeedNotBeUTF8(t *testing.T) {
+	needBuildKit(t)
+	host := serveRegistry(t)
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY menu /menu\n", "menu/caf\xe9": "noir"}))
+	r.Image = host + "/acme/app"
+	client := start(t, t.TempDir()).dial(t)
+	image := build(t, client, r)
+	if err := client.Push(t.Context(), r, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, r.Image, image.Digest)["menu/caf\xe9"]; got != "noir" {
+		t.Errorf("the file is %q", got)
+	}
+}

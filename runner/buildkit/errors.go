@@ -1,0 +1,111 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+
+	gatewaypb "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"google.golang.org/grpc/codes"
+)
+
+// A BuildError is an error that the Dockerfile causes: another build of the same commit fails too.
+// All other errors of Build and Push, except ctx's own, come from the infrastructure and can be
+// retried.
+type BuildError struct {
+	Step     string // failed step as the progress shows it; empty if no step ran
+	Line     int    // line in the Dockerfile, from 1; 0 = unknown
+	ExitCode int    // exit code of a RUN step's command; 0 = no command failed
+	Excerpt  string // the lines around Line, marked; may be empty
+	Err      error
+}
+
+func (e *BuildError) Error() string {
+	where := ""
+	if e.Line > 0 {
+		where = fmt.Sprintf("Dockerfile line %d: ", e.Line)
+	}
+	return where + plainMessage(e.Err)
+}
+
+func (e *BuildError) Unwrap() error { return e.Err }
+
+// classify converts an error of a solve to ctx's cause, a *BuildError, or an error of the
+// infrastructure. step is the name of the failed step, if the progress contained it.
+func classify(ctx context.Context, err error, step string) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !isDockerfileError(err) {
+		return fmt.Errorf("build: %w", err)
+	}
+	e := &BuildError{Step: step, Err: err}
+	var exit *gatewaypb.ExitError
+	if errors.As(err, &exit) {
+		e.ExitCode = int(exit.ExitCode)
+	}
+	for _, source := range errdefs.Sources(err) {
+		var text strings.Builder
+		if len(source.Ranges) > 0 && source.Print(&text) == nil {
+			e.Line, e.Excerpt = int(source.Ranges[0].Start.Line), text.String()
+		}
+	}
+	return e
+}
+
+// isDockerfileError reports whether the Dockerfile caused an error. It did if a command ended with an
+// exit code, whatever the command printed. It did also if the error has a line in the Dockerfile,
+// unless the text is that of a failed network, registry or disk.
+func isDockerfileError(err error) bool {
+	var exit *gatewaypb.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode != gatewaypb.UnknownExitStatus
+	}
+	switch grpcerrors.Code(err) {
+	case codes.FailedPrecondition, codes.InvalidArgument:
+		return true
+	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded, codes.Internal:
+		return false
+	}
+	if infrastructureErrors().MatchString(err.Error()) {
+		return false
+	}
+	return len(errdefs.Sources(err)) > 0 || dockerfileErrors().MatchString(err.Error())
+}
+
+// lazyRegexp returns a function that compiles an expression on its first call.
+func lazyRegexp(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
+// infrastructureErrors matches error texts of Go's network stack, of registries and of the kernel. The
+// error types are lost in gRPC. The expression is compiled lazily to save start time.
+var infrastructureErrors = lazyRegexp(
+	`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
+		`server misbehaving|unexpected status.*: (429|5\d\d)|toomanyrequests|no space left on device|disk quota|cannot allocate memory|` +
+		`transport is closing|error reading from server|no active session|context canceled|failed to mount|runc run failed: unable to start`,
+)
+
+// dockerfileErrors matches errors of the Dockerfile for which BuildKit reports no line.
+var dockerfileErrors = lazyRegexp(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
+	`(security\.insecure|network\.host|device) is not allowed|build arg|target stage .* could not be found|failed to parse platform|not allowed by`)
+
+// plainMessage returns the text of an error without the prefixes of gRPC and BuildKit.
+func plainMessage(err error) string {
+	text := err.Error()
+	if _, refusal, found := strings.Cut(text, ": "+RefusedADD); found {
+		return RefusedADD + refusal
+	}
+	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "rpc error: code = FailedPrecondition desc = "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}

@@ -1,0 +1,268 @@
+package buildkit_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/runner/buildkit"
+)
+
+// O6: what a Dockerfile or a request may ask for and does not get.
+func TestO6Refused(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	run := shellStage + "RUN true\n"
+	cases := map[string]struct {
+		dockerfile string
+		args       map[string]string
+		line       int
+		want       string // in the error; empty = it builds
+	}{
+		"no line":       {dockerfile: run},
+		"1":             {dockerfile: "# syntax=docker/dockerfile:1\n" + run},
+		"1.4":           {dockerfile: "# syntax=docker/dockerfile:1.4\n" + run},
+		"with its host": {dockerfile: "# syntax = docker.io/docker/dockerfile:1.7.0\n" + run},
+		"pinned": {
+			dockerfile: "# syntax=docker/dockerfile:1.7@sha256:" + strings.Repeat("a", 64) + "\n" + run,
+		},
+		"labs": {
+			dockerfile: "# syntax=docker/dockerfile:1-labs\n" + run,
+			line:       1,
+			want:       "frontend docker/dockerfile:1-labs is not allowed",
+		},
+		"newer than ours": {dockerfile: "# syntax=docker/dockerfile:1.999\n" + run, line: 1, want: "up to 1."},
+		"version 2":       {dockerfile: "# syntax=docker/dockerfile:2\n" + run, line: 1, want: "not allowed"},
+		"evil": {
+			dockerfile: "# escape=`\n# syntax=evil/x\n" + run,
+			line:       2,
+			want:       "frontend evil/x is not allowed",
+		},
+		"evil in the other forms": {
+			dockerfile: "// syntax=evil/x\n" + run,
+			line:       1,
+			want:       "frontend evil/x is not allowed",
+		},
+		"evil by build argument": {
+			dockerfile: run,
+			args:       map[string]string{"BUILDKIT_SYNTAX": "evil/x"},
+			want:       "frontend evil/x is not allowed",
+		},
+		"ours by build argument": {dockerfile: run, args: map[string]string{"BUILDKIT_SYNTAX": "docker/dockerfile:1"}},
+		"insecure RUN": {
+			dockerfile: shellStage + "RUN --security=insecure true\n",
+			want:       "security.insecure",
+		},
+		"host network": {dockerfile: shellStage + "RUN --network=host true\n", want: "network.host"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := request(withShell(t, write(t, map[string]string{"Dockerfile": c.dockerfile})))
+			r.BuildArgs = c.args
+			_, err := client.Build(t.Context(), r)
+			if c.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			var fault *buildkit.BuildError
+			if !errors.As(err, &fault) || !strings.Contains(fault.Error(), c.want) || fault.Line != c.line {
+				t.Errorf("got %+v (%v), want a BuildError with %q at line %d", fault, err, c.want, c.line)
+			}
+		})
+	}
+}
+
+// A frontend that the operator allowed is fetched and started as a frontend.
+func TestO6AllowedFrontendRuns(t *testing.T) {
+	needBuildKit(t)
+	host := serveRegistry(t)
+	client := start(t, t.TempDir(), "--frontend", host+"/acme/frontend").dial(t)
+	front := request(
+		withShell(
+			t,
+			write(t, map[string]string{"Dockerfile": shellStage + "ENTRYPOINT [\"/bin/sh\", \"-c\", \"exit 3\"]\n"}),
+		),
+	)
+	front.Image = host + "/acme/frontend"
+	image := build(t, client, front)
+	if err := client.Push(t.Context(), front, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	line := "# syntax=" + front.Image + "@" + image.Digest + "\n"
+	_, err := client.Build(t.Context(), request(write(t, map[string]string{"Dockerfile": line + "FROM scratch\n"})))
+	if err == nil || !strings.Contains(err.Error(), "exit code: 3") {
+		t.Errorf("got %v, want the frontend's own exit code", err)
+	}
+	_, err = client.Build(
+		t.Context(),
+		request(write(t, map[string]string{"Dockerfile": "# syntax=" + host + "/acme/other\nFROM scratch\n"})),
+	)
+	if err == nil || !strings.Contains(err.Error(), "is not allowed") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}
+
+func TestDockerfileFaults(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	host := serveRegistry(t)
+	cases := map[string]struct {
+		dockerfile, file string
+		want             string
+		line, code       int
+		step             string
+	}{
+		"command fails": {
+			dockerfile: shellStage + "RUN echo no-good; exit 7\n",
+			want:       "exit code: 7",
+			line:       5,
+			code:       7,
+			step:       "RUN echo no-good",
+		},
+		"parse error":     {dockerfile: "FROM scratch\nCOPI a b\n", want: "unknown instruction: COPI", line: 2},
+		"file is missing": {dockerfile: "FROM scratch\n\nCOPY absent /\n", want: "/absent", line: 3},
+		"base is missing": {dockerfile: "FROM " + host + "/no/such:image\n", want: "not found", line: 1},
+		"no such file": {
+			file:       "Containerfile",
+			dockerfile: "FROM scratch\n",
+			want:       "there is no Dockerfile Containerfile",
+		},
+		"empty":            {dockerfile: "\n", want: "file with no instructions", line: 1},
+		"unknown platform": {dockerfile: "FROM --platform=$x scratch\n", want: "platform", line: 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := request(withShell(t, write(t, map[string]string{"Dockerfile": c.dockerfile})))
+			if c.file != "" {
+				r.Dockerfile = filepath.Join(r.Context, c.file)
+			}
+			var log bytes.Buffer
+			r.Progress = &log
+			_, err := client.Build(t.Context(), r)
+			var fault *buildkit.BuildError
+			if !errors.As(err, &fault) {
+				t.Fatalf("got %T %v, want a BuildError", err, err)
+			}
+			if !strings.Contains(err.Error(), c.want) || fault.Line != c.line || fault.ExitCode != c.code ||
+				!strings.Contains(fault.Step, c.step) {
+				t.Errorf("got %q line %d code %d step %q", err, fault.Line, fault.ExitCode, fault.Step)
+			}
+			if c.line > 0 && !strings.Contains(fault.Excerpt, ">>>") {
+				t.Errorf("the excerpt marks no line: %q", fault.Excerpt)
+			}
+			if c.code != 0 && !strings.Contains(log.String(), "no-good") {
+				t.Errorf("the command's words are not in the log: %s", &log)
+			}
+		})
+	}
+}
+
+// A registry that fails is not the Dockerfile's fault, and the build is tried again.
+func TestSurroundingsAreNotTheDockerfilesFault(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(broken.Close)
+	for name, image := range map[string]string{
+		"refused": "127.0.0.1:1/acme/base:1",
+		"503":     strings.TrimPrefix(broken.URL, "http://") + "/acme/base:1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := client.Build(
+				t.Context(),
+				request(write(t, map[string]string{"Dockerfile": "FROM " + image + "\n"})),
+			)
+			var fault *buildkit.BuildError
+			if err == nil || errors.As(err, &fault) {
+				t.Errorf("got %v, want an error that is no BuildError", err)
+			}
+		})
+	}
+}
+
+// ADD sees no more of the machine than RUN does, by whatever name: that is the Dockerfile's fault,
+// and another attempt would mend nothing.
+func TestADDMayNotReadTheMachine(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	inside := httptest.NewServer(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("ADD reached a service on loopback") }),
+	)
+	t.Cleanup(inside.Close)
+	_, port, err := net.SplitHostPort(inside.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"127.0.0.1", "localhost", "0.0.0.0", "169.254.169.254"} {
+		_, err := client.Build(
+			t.Context(),
+			request(
+				write(
+					t,
+					map[string]string{"Dockerfile": "FROM scratch\nADD http://" + host + ":" + port + "/secret /s\n"},
+				),
+			),
+		)
+		var fault *buildkit.BuildError
+		said := fmt.Sprint(err)
+		if !errors.As(err, &fault) || !strings.HasPrefix(said, "ADD may not fetch from ") ||
+			!strings.HasSuffix(said, ": it is an address of the build machine itself") ||
+			!strings.Contains(fault.Step, host) {
+			t.Errorf("%s: got %T %v, step %+v", host, err, err, fault)
+		}
+	}
+}
+
+// soon tells what ends at once from what waits for something, on a loaded machine, too.
+const soon = 10 * time.Second
+
+func TestCancelStopsTheBuildAtOnce(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("superseded")
+	var asked time.Time
+	r := request(
+		withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN echo it-runs; busybox sleep 100\n"})),
+	)
+	r.Progress = onText("it-runs", func() { asked = time.Now(); cancel(cause) })
+	_, err := client.Build(ctx, r)
+	if took := time.Since(asked); !errors.Is(err, cause) || took > soon {
+		t.Errorf("got %v after %s, want the cause at once", err, took)
+	}
+	build(t, client, request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN true\n"}))))
+}
+
+// onText is a writer that acts once when a text has passed.
+func onText(text string, act func()) *trigger { return &trigger{text: text, act: act} }
+
+type trigger struct {
+	text string
+	act  func()
+	seen bytes.Buffer
+	done bool
+}
+
+func (w *trigger) Write(b []byte) (int, error) {
+	w.seen.Write(b)
+	for _, line := range strings.Split(w.seen.String(), "\n") {
+		// The step's own name holds the text too; its output stands after a time.
+		if !w.done && strings.Contains(line, w.text) && !strings.Contains(line, "RUN") {
+			w.done = true
+			w.act()
+		}
+	}
+	return len(b), nil
+}

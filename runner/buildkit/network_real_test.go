@@ -1,0 +1,124 @@
+package buildkit_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"slipway/runner/sandbox"
+)
+
+// RUN reaches other machines (here: an address of this one) and not the services on
+// this machine's loopback.
+func TestNetworkOfRUN(t *testing.T) {
+	needBuildKit(t)
+	cases := map[string]struct{ outside, loopback bool }{
+		sandbox.NetworkCNI:   {outside: true},
+		sandbox.NetworkSlirp: {outside: true},
+		sandbox.NetworkNone:  {},
+		sandbox.NetworkHost:  {outside: true, loopback: true},
+	}
+	for mode, want := range cases {
+		t.Run(mode, func(t *testing.T) {
+			needNetwork(t, mode)
+			server := start(t, t.TempDir(), "--network", mode)
+			if !strings.Contains(server.log.String(), "RUN steps use network "+mode) {
+				t.Errorf("the log does not name the network: %s", server.log)
+			}
+			port := greet(t)
+			steps := fmt.Sprintf(
+				"RUN busybox nc -w 3 %s %d </dev/null || echo no-outside\nRUN busybox nc -w 3 127.0.0.1 %d </dev/null || echo no-loopback\n",
+				ownAddress(t),
+				port,
+				port,
+			)
+			r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + steps})))
+			var log bytes.Buffer
+			r.Progress, r.NoCache = &log, true
+			build(t, server.dial(t), r)
+			words := output(log.String())
+			if got := !strings.Contains(words, "no-outside"); got != want.outside {
+				t.Errorf("outside reached: %v\n%s", got, &log)
+			}
+			if got := !strings.Contains(words, "no-loopback"); got != want.loopback {
+				t.Errorf("loopback reached: %v\n%s", got, &log)
+			}
+			if got := strings.Count(words, "hello from outside"); (got > 0) != want.outside {
+				t.Errorf("greeted %d times\n%s", got, &log)
+			}
+		})
+	}
+}
+
+func needNetwork(t *testing.T, mode string) {
+	t.Helper()
+	if mode == sandbox.NetworkCNI {
+		needRoot(t)
+	}
+	need := map[string][]string{
+		sandbox.NetworkCNI:   {"/usr/lib/cni/bridge", "iptables"},
+		sandbox.NetworkSlirp: {"slirp4netns"},
+	}
+	for _, program := range need[mode] {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf(
+				"SKIPPED: network %s needs %s, which is absent (Debian: apt-get install containernetworking-plugins iptables slirp4netns)",
+				mode,
+				program,
+			)
+		}
+	}
+}
+
+// greet says hello to whoever connects, on every address of the machine.
+func greet(t *testing.T) (port int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "hello from outside\n")
+			_ = conn.Close()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// ownAddress is an address of this machine that is not loopback.
+func ownAddress(t *testing.T) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addresses {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() &&
+			!strings.HasPrefix(ip.IP.String(), "10.209.") {
+			return ip.IP.String()
+		}
+	}
+	t.Skip("SKIPPED: this machine has no address but loopback")
+	return ""
+}
+
+// output is what the steps wrote, without their names.
+func output(log string) string {
+	var out []string
+	for _, line := range strings.Split(log, "\n") {
+		if !strings.Contains(line, "] RUN ") {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "\n")
+}

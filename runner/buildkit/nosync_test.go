@@ -1,0 +1,61 @@
+package buildkit_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"slipway/runner/sandbox"
+)
+
+// Data of a state that goes with the builder is not waited for, that of one that stays is.
+func TestAStateThatIsLostIsNotSynced(t *testing.T) {
+	needBuildKit(t)
+	own := filters(t, "self")
+	for what, c := range map[string]struct{ state, more string }{"lost": {"", "1"}, "kept": {t.TempDir(), "0"}} {
+		dir := t.TempDir()
+		child, err := sandbox.StartChild(
+			t.Context(),
+			sandbox.ChildOptions{
+				Dir:     dir,
+				State:   c.state,
+				Environ: append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=none"),
+			},
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := processes(t, dir)
+		for _, line := range found {
+			pid := strings.Fields(line)[0]
+			if more := strconv.Itoa(filters(t, pid) - own); more != c.more {
+				t.Errorf("%s: process %s has %s filters more than this one, want %s", what, pid, more, c.more)
+			}
+		}
+		if len(found) == 0 {
+			t.Errorf("%s: no process was found", what)
+		}
+		child.Stop()
+	}
+}
+
+// filters is how many seccomp filters a process has.
+func filters(t *testing.T, pid string) (n int) {
+	t.Helper()
+	status, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, found := strings.CutPrefix(line, "Seccomp_filters:"); found {
+			if _, err := fmt.Sscan(rest, &n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Skip("SKIPPED: this kernel does not count seccomp filters (older than 5.9)")
+	return 0
+}

@@ -1,0 +1,91 @@
+package buildkit_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"slipway/config/secret"
+	"slipway/runner/buildkit"
+	"slipway/runner/spec"
+)
+
+// sshKey is a private key as people keep it.
+func sshKey(t *testing.T) string {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(block))
+}
+
+// Secrets and the ssh agent are there while RUN mounts them, and in no layer.
+func TestSecretsAnAgentHostsAndProxiesReachRUN(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	r := request(withShell(t, write(t, map[string]string{"Dockerfile": "# syntax=docker/dockerfile:1\n" + shellStage +
+		"RUN --mount=type=secret,id=npm [ \"$(busybox cat /run/secrets/npm)\" = can\"\"ary-npm ]\n" +
+		"RUN --mount=type=secret,id=npm,env=NPM [ \"$NPM\" = can\"\"ary-npm ]\n" +
+		"RUN --mount=type=ssh [ -S \"$SSH_AUTH_SOCK\" ]\n" +
+		"RUN busybox grep -q '^10.1.2.3.*db' /etc/hosts && busybox grep -q '^fe80::1.*six' /etc/hosts\n" +
+		"RUN [ \"$HTTP_PROXY\" = http://ci:can\"\"ary-proxy@proxy ]\n" +
+		"RUN [ ! -e /run/secrets/npm ] && [ -z \"$SSH_AUTH_SOCK\" ]\n"})))
+	proxy := secret.New("http://ci:canary-proxy@proxy")
+	r.Options = spec.BuildOptions{
+		Secrets: []spec.BuildSecret{{ID: "npm", Value: secret.New("canary-npm")}},
+		SSHKey:  secret.New(sshKey(t)),
+		Hosts: []spec.Host{
+			{Name: "db", Address: netip.MustParseAddr("10.1.2.3")},
+			{Name: "six", Address: netip.MustParseAddr("fe80::1")},
+		},
+		Proxies: []spec.Proxy{{Name: "HTTP_PROXY", Value: proxy}, {Name: "http_proxy", Value: proxy}},
+		Pull:    true,
+	}
+	r.Image = serveRegistry(t) + "/acme/app"
+	built := build(t, client, r)
+	if err := client.Push(t.Context(), r, built.Digest); err != nil {
+		t.Fatal(err)
+	}
+	config, err := pull(t, r.Image, built.Digest).RawConfigFile()
+	if err != nil || bytes.Contains(config, []byte("canary")) {
+		t.Errorf("%v; the image shows a secret: %s", err, config)
+	}
+}
+
+func TestASecretThatIsNotGivenFailsWithItsName(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	r := request(
+		withShell(
+			t,
+			write(
+				t,
+				map[string]string{"Dockerfile": shellStage + "RUN --mount=type=secret,id=npm,required=true true\n"},
+			),
+		),
+	)
+	var blame *buildkit.BuildError
+	if _, err := client.Build(t.Context(), r); !errors.As(err, &blame) || !strings.Contains(err.Error(), "npm") {
+		t.Errorf("got %v, want a *BuildError that names the secret", err)
+	}
+	r.Options.SSHKey = secret.New("canary")
+	if _, err := client.Build(
+		t.Context(),
+		r,
+	); err == nil || !strings.Contains(err.Error(), "ssh_agent_key") ||
+		strings.Contains(err.Error(), "canary") {
+		t.Errorf("a key that is none: got %v", err)
+	}
+}

@@ -1,0 +1,136 @@
+package buildkit
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"sync"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/util/progress/progressui"
+	digest "github.com/opencontainers/go-digest"
+
+	"slipway/runner/hints"
+)
+
+// stepName matches BuildKit's names for steps of a Dockerfile, as "[build 2/5] RUN make".
+var stepName = regexp.MustCompile(`^\[.*\b\d+/\d+\] `)
+
+// progress writes the status of a solve as plain lines, and counts its steps.
+type progress struct {
+	status chan *client.SolveStatus // written and closed by BuildKit's client
+	out    *closableWriter
+
+	mu     sync.Mutex
+	vertex map[digest.Digest]client.Vertex
+	failed string
+}
+
+func newProgress(w io.Writer) *progress {
+	if w == nil {
+		w = io.Discard
+	}
+	return &progress{
+		status: make(chan *client.SolveStatus, 64),
+		out:    &closableWriter{w: w},
+		vertex: map[digest.Digest]client.Vertex{},
+	}
+}
+
+// display writes the messages of p.status until the channel is closed.
+func (p *progress) display() {
+	shown := make(chan *client.SolveStatus, cap(p.status))
+	go func() {
+		defer close(shown)
+		for s := range p.status {
+			p.note(s)
+			shown <- s
+		}
+	}()
+	var warnings []client.VertexWarning
+	screen, err := progressui.NewDisplay(p.out, progressui.PlainMode)
+	if err == nil {
+		warnings, err = screen.UpdateFrom(context.Background(), shown)
+	}
+	for _, w := range warnings { // warnings of the Dockerfile linter; the display does not print them itself
+		fmt.Fprintf(p.out, "WARN: %s\n", w.Short)
+	}
+	if err != nil { // a failed display must not block the build, so drain the channel
+		for range shown {
+		}
+	}
+}
+
+func (p *progress) note(s *client.SolveStatus) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range s.Vertexes {
+		p.vertex[v.Digest] = *v
+		if v.Error != "" && p.failed == "" {
+			p.failed = v.Name
+		}
+	}
+}
+
+// steps returns the number of completed steps of the Dockerfile, and the number of those that came
+// from the cache.
+func (p *progress) steps() (done, cached int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.vertex {
+		if v.Completed == nil || v.Error != "" || !stepName.MatchString(v.Name) {
+			continue
+		}
+		done++
+		if v.Cached {
+			cached++
+		}
+	}
+	return done, cached
+}
+
+// ran returns the completed steps of the Dockerfile with their times.
+func (p *progress) ran() (all []hints.Step) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.vertex {
+		if v.Completed == nil || v.Started == nil || v.Error != "" || !stepName.MatchString(v.Name) {
+			continue
+		}
+		all = append(all, hints.Step{Name: v.Name, Cached: v.Cached, Took: v.Completed.Sub(*v.Started)})
+	}
+	return all
+}
+
+func (p *progress) failedStep() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+// close stops all writes to the caller's writer.
+func (p *progress) close() { p.out.close() }
+
+// closableWriter discards writes after close. It ignores errors of the underlying writer, because a
+// closed log must not fail the build.
+type closableWriter struct {
+	mu     sync.Mutex
+	w      io.Writer
+	closed bool
+}
+
+func (c *closableWriter) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		_, _ = c.w.Write(b)
+	}
+	return len(b), nil
+}
+
+func (c *closableWriter) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+}

@@ -1,0 +1,137 @@
+package buildkit_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	controlapi "github.com/moby/buildkit/api/services/control"
+	bkclient "github.com/moby/buildkit/client"
+	digest "github.com/opencontainers/go-digest"
+)
+
+// The builder pushes by digest alone, a base image's layers too, which no step looked into.
+func TestTheBuilderPublishesByDigest(t *testing.T) {
+	needBuildKit(t)
+	server, host := start(t, t.TempDir()), serveRegistry(t)
+	client := server.dial(t)
+	base := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "of the base"}))
+	base.Image, base.Publish = host+"/acme/base", true
+	first := build(t, client, base)
+	if !first.Pushed || len(tags(t, base.Image)) != 0 {
+		t.Fatalf("pushed %v, and tags are %v", first.Pushed, tags(t, base.Image))
+	}
+	fresh := start(t, t.TempDir()).dial(t) // knows nothing of the base
+	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
+	r.Image, r.Publish = host+"/acme/app", true
+	second := build(t, fresh, r)
+	if got := files(t, r.Image, second.Digest)["a"]; !second.Pushed || got != "of the base" || second.Size == 0 {
+		t.Errorf("%+v, file is %q", second, got)
+	}
+	if got := digest.FromBytes(second.Manifest).String(); got != second.Digest {
+		t.Errorf("the manifest has the digest %s, want %s", got, second.Digest)
+	}
+}
+
+// A tag that it may move is the last that it sends; what cannot be pushed moves none.
+func TestTheBuilderPublishesByTag(t *testing.T) {
+	needBuildKit(t)
+	client, host := start(t, t.TempDir()).dial(t), serveRegistry(t)
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "tagged"}))
+	r.Image, r.Publish, r.Tag = host+"/acme/app", true, "1.2"
+	image := build(t, client, r)
+	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "tagged" ||
+		!slices.Equal(tags(t, r.Image), []string{"1.2"}) {
+		t.Errorf("%+v, file is %q, tags are %v", image, got, tags(t, r.Image))
+	}
+}
+
+// What a registry had already was not sent by the builder, nor was it read: another registry
+// needs it all the same.
+func TestWhatTheBuilderPublishedCanBePushedElsewhere(t *testing.T) {
+	needBuildKit(t)
+	host, other := serveRegistry(t), serveRegistry(t)
+	base := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "of the base"}))
+	base.Image, base.Publish = host+"/acme/base", true
+	first := build(t, start(t, t.TempDir()).dial(t), base)
+	fresh := start(t, t.TempDir()).dial(t) // knows nothing of the base
+	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
+	r.Image, r.Publish, r.Whole = host+"/acme/app", true, true
+	image := build(t, fresh, r)
+	r.Image = other + "/acme/app"
+	if err := fresh.Push(t.Context(), r, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "of the base" {
+		t.Errorf("pushed %v, file is %q", image.Pushed, got)
+	}
+}
+
+func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
+	needBuildKit(t)
+	server, host := start(t, t.TempDir()), serveRegistry(t)
+	client := server.dial(t)
+	var log bytes.Buffer
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "kept"}))
+	r.Image, r.Publish, r.NoCache, r.Progress = "127.0.0.1:1/acme/app", true, true, &log
+	image := build(t, client, r)
+	if image.Steps != 1 || image.Cached != 0 || len(image.Ran) != 1 || image.Ran[0].Cached ||
+		!strings.Contains(log.String(), "CACHED") {
+		t.Errorf("the step ran, and is not to run again: %+v\n%s", image, &log)
+	}
+	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push it, so this step is going to") {
+		t.Errorf("pushed %v\n%s", image.Pushed, &log)
+	}
+	r.Image = host + "/acme/app"
+	if err := client.Push(t.Context(), r, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.NewDigest(r.Image + "@" + image.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := remote.Image(ref); err != nil {
+		t.Error(err)
+	}
+}
+
+// A record holds on to what Push is to send, and tells whoever asks the builder of the build's
+// settings: it is kept where there is a Push to come, alone.
+func TestABuildThatIsPushedAtOnceLeavesNoRecord(t *testing.T) {
+	needBuildKit(t)
+	server, host := start(t, t.TempDir()), serveRegistry(t)
+	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nARG WHO\nCOPY a /a\n", "a": "pushed"}))
+	r.Image, r.Publish, r.BuildArgs = host+"/acme/app", true, map[string]string{"WHO": "at-once"}
+	build(t, server.dial(t), r)
+	r.Whole, r.BuildArgs = true, map[string]string{"WHO": "push-follows"}
+	build(t, server.dial(t), r)
+	bk, err := bkclient.New(t.Context(), server.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = bk.Close() }()
+	records, err := bk.ControlClient().ListenBuildHistory(t.Context(), &controlapi.BuildHistoryRequest{EarlyExit: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for {
+		event, err := records.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, event.GetRecord().GetFrontendAttrs()["build-arg:WHO"])
+	}
+	if diff := cmp.Diff([]string{"push-follows"}, got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,215 @@
+package buildkit_test
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/identity"
+	"slipway/config/secret"
+	"slipway/runner/buildkit"
+)
+
+// command runs `slipway builder` with these arguments to its end.
+func command(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, append([]string{"builder"}, args...)...)
+	cmd.Env = append(os.Environ(), asCommand+"=1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// keys is a directory of certificates for a builder on this machine, as users make it.
+func keys(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "keys")
+	if out, err := command(t, "keys", dir, "--host", "127.0.0.1", "--host", "builder.example.com"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
+}
+
+func client(t *testing.T, path string) identity.Identity {
+	t.Helper()
+	who, err := identity.Read(secret.New(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return who
+}
+
+// freePort is an address that nobody listened on a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// A builder on TCP builds and pushes for its clients and for nobody else.
+func TestRemoteBuilder(t *testing.T) {
+	needBuildKit(t)
+	dir, address := keys(t), "tcp://"+freePort(t)
+	if out, err := command(t, "keys", dir, "--client", "revoked"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	revoked := filepath.Join(dir, "revoked")
+	if err := os.WriteFile(
+		revoked,
+		[]byte(client(t, filepath.Join(dir, "revoked.pem")).Fingerprint()+"\n"),
+		0o600,
+	); err != nil {
+		t.Fatal(err)
+	}
+	server := launch(
+		t,
+		t.TempDir(),
+		"--address",
+		address,
+		"--tls",
+		filepath.Join(dir, "server.pem"),
+		"--revoked",
+		revoked,
+	)
+	eventually(
+		t,
+		"the builder is not ready",
+		func() bool { return strings.Contains(server.log.String(), "builder is ready") },
+	)
+
+	c, err := buildkit.Dial(t.Context(), address, client(t, filepath.Join(dir, "client.pem")))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, server.log)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN echo over TLS\n"})))
+	r.Image = serveRegistry(t) + "/acme/app"
+	image := build(t, c, r)
+	if err := c.Push(t.Context(), r, image.Digest); err != nil {
+		t.Fatal(err)
+	}
+	pull(t, r.Image, image.Digest)
+
+	out, err := command(t, "check", "--tls", filepath.Join(dir, "client.pem"), address)
+	if err != nil || strings.Count(out, " linux/"+runtime.GOARCH) != 1 || !strings.Contains(out, "good until") {
+		t.Errorf("check: %v\n%s", err, out)
+	}
+	for name, who := range map[string]identity.Identity{
+		"nobody":                          {},
+		"a client of another authority":   client(t, filepath.Join(keys(t), "client.pem")),
+		"a revoked client":                client(t, filepath.Join(dir, "revoked.pem")),
+		"the server's own certificate":    client(t, filepath.Join(dir, "server.pem")),
+		"a client that trusts another CA": mixed(t, dir, keys(t)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if c, err := buildkit.Dial(ctx, address, who); err == nil {
+				_ = c.Close()
+				t.Error("it was served")
+			}
+		})
+	}
+	t.Run("TLS 1.2", func(t *testing.T) {
+		config := client(t, filepath.Join(dir, "client.pem")).Client()
+		config.MinVersion, config.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+		dialer := tls.Dialer{Config: config}
+		if conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "tcp://")); err == nil {
+			_ = conn.Close()
+			t.Error("it was served")
+		}
+	})
+}
+
+// mixed shows the certificate of one directory and trusts the authority of another.
+func mixed(t *testing.T, own, trusts string) identity.Identity {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(own, "client.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(filepath.Join(trusts, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const end = "-----END CERTIFICATE-----\n"
+	cert, rest, _ := strings.Cut(string(text), end)
+	_, key, _ := strings.Cut(rest, end)
+	who, err := identity.Parse(secret.New(cert + end + string(ca) + key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return who
+}
+
+func TestTCPWithoutCertificatesIsNotServed(t *testing.T) {
+	out, err := command(t, "--address", "tcp://127.0.0.1:0", "--state", t.TempDir(), "--network", "none")
+	if err == nil || !strings.Contains(out, "slipway builder keys") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	dir := keys(t)
+	for name, mode := range map[string]os.FileMode{"ca.key": 0o600, "ca.pem": 0o644, "server.pem": 0o600, "client.pem": 0o600} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	before, err := os.ReadFile(filepath.Join(dir, "server.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, "keys", dir, "--host", "other.example.com", "--client", "client", "--client", "ci-2")
+	if err != nil || strings.Count(out, " stays, ") != 2 || !strings.Contains(out, "ci-2.pem for its clients") {
+		t.Errorf("a further client: %v\n%s", err, out)
+	}
+	if after, err := os.ReadFile(filepath.Join(dir, "server.pem")); err != nil || string(after) != string(before) {
+		t.Errorf("the server's certificate changed: %v", err)
+	}
+	if client(t, filepath.Join(dir, "ci-2.pem")).IsZero() {
+		t.Error("ci-2 is nobody")
+	}
+}
+
+func TestKeysRefuses(t *testing.T) {
+	broken := keys(t)
+	if err := os.Remove(filepath.Join(broken, "ca.key")); err != nil {
+		t.Fatal(err)
+	}
+	empty := keys(t)
+	if err := os.WriteFile(filepath.Join(empty, "x.pem"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"x.pem is there, and it is empty": {"keys", empty, "--client", "x"},
+		"name one directory":              {"keys"},
+		"give --host":                     {"keys", t.TempDir()},
+		"--client is \"../x\"":            {"keys", t.TempDir(), "--host", "h", "--client", "../x"},
+		"--client is \"ca\"":              {"keys", t.TempDir(), "--host", "h", "--client", "ca"},
+		"--days is 0":                     {"keys", t.TempDir(), "--host", "h", "--days", "0"},
+		"both files are":                  {"keys", broken, "--client", "x"},
+		"name one address":                {"check"},
+		"no/such.pem":                     {"check", "--tls", "no/such.pem", "tcp://127.0.0.1:1"},
+		"does not answer":                 {"check", "tcp://127.0.0.1:1"},
+		"only clients with":               {"check", "tcp://builder.example.com:1"},
+	} {
+		if out, err := command(t, args...); err == nil || !strings.Contains(out, want) {
+			t.Errorf("%v: %v\n%s\nwant %q", args, err, out, want)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package buildkit
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
+	"google.golang.org/grpc/encoding"
+)
+
+// The buffers that gRPC has for messages end at 32 KiB, and go on at 1 MiB.
+func TestAPacketFitsABuffer(t *testing.T) {
+	if size := (&types.Packet{Type: types.PACKET_DATA, ID: math.MaxUint32, Data: make([]byte, chunkSize)}).SizeVT(); size > 32<<10 {
+		t.Errorf("a chunkSize is of %d bytes", size)
+	}
+	dir := t.TempDir()
+	options, err := Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile")}.solveOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := options.LocalMounts["context"].(chunkedFS); !ok {
+		t.Errorf("the context is a %T", options.LocalMounts["context"])
+	}
+}
+
+// GRPC's own codec reads each chunkSize into a new slice.
+func TestMessagesHaveBuildKitsCodec(t *testing.T) {
+	const want = "github.com/moby/buildkit/util/grpcutil/encoding/proto"
+	if got := reflect.TypeOf(encoding.GetCodecV2("proto")).PkgPath(); got != want {
+		t.Errorf("the codec is %s's, want %s's", got, want)
+	}
+}
+
+func TestFilesAreSentInPackets(t *testing.T) {
+	want := bytes.Repeat([]byte("0123456789"), 10_000)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a"), want, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files, err := fsutil.NewFS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := chunkedFS{files}.Open("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	var got []byte
+	buffer := make([]byte, 1<<20)
+	for {
+		n, err := file.Read(buffer)
+		if got = append(got, buffer[:n]...); n > chunkSize {
+			t.Errorf("a chunkSize of %d bytes", n)
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := (chunkedFS{files}).Open("b"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}

@@ -1,0 +1,11 @@
+package buildkit
+
+// Constants that the client and the server (package sandbox/server) share.
+const (
+	// FrontendDockerfile is BuildKit's name of the built-in frontend.
+	FrontendDockerfile = "dockerfile.v0"
+	// RefusedADD is the beginning of a refusal. The text before it comes from Go's network stack.
+	RefusedADD = "ADD may not fetch from "
+	// ContextName is the name of the build context in Dockerfile frontends.
+	ContextName = "context"
+)

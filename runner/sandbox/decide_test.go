@@ -1,0 +1,96 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/user"
+
+)
+
+func TestPlanNetwork(t *testing.T) {
+	all := NetworkFacts{PluginDir: "/usr/lib/cni", IPTables: true, Slirp: "/usr/bin/slirp4netns", Privilege: true}
+	noCNI := all
+	noCNI.PluginDir = ""
+	rootless := all
+	rootless.Privilege = false
+	noTables := all
+	noTables.IPTables, noTables.Slirp = false, ""
+	cases := []struct {
+		asked string
+		facts NetworkFacts
+		want  string // mode, or empty = an error
+		why   string
+	}{
+		{NetworkAuto, all, NetworkCNI, "/usr/lib/cni"},
+		{NetworkAuto, noCNI, NetworkSlirp, "apt-get install containernetworking-plugins"},
+		{NetworkAuto, rootless, NetworkSlirp, "needs root"},
+		{NetworkAuto, noTables, NetworkNone, "apt-get install iptables"},
+		{NetworkAuto, NetworkFacts{}, NetworkNone, "no slirp4netns either"},
+		{NetworkStep, all, NetworkCNI, "/usr/lib/cni"},
+		{NetworkStep, NetworkFacts{}, NetworkHost, "the step's container's own; no CNI bridge"},
+		{NetworkCNI, noCNI, "", ""},
+		{NetworkSlirp, NetworkFacts{}, "", ""},
+		{NetworkNone, all, NetworkNone, "asked"},
+		{NetworkHost, all, NetworkHost, "asked"},
+		{"bridge", all, "", ""},
+	}
+	for _, c := range cases {
+		plan, err := PlanNetwork(c.asked, c.facts)
+		if plan.Mode != c.want || (err == nil) != (c.want != "") || !strings.Contains(plan.Reason, c.why) {
+			t.Errorf("PlanNetwork(%s, %+v) = %+v, %v", c.asked, c.facts, plan, err)
+		}
+	}
+	if got := all.Without(NetworkCNI).Without(NetworkSlirp); got.PluginDir != "" || got.Slirp != "" {
+		t.Errorf("without: %+v", got)
+	}
+}
+
+func TestIDMapArgs(t *testing.T) {
+	ids := []user.SubID{{SubID: 5, Count: 10}, {SubID: 100000, Count: 65536}}
+	want := []string{"42", "0", "1000", "1", "1", "100000", "65535"}
+	if diff := cmp.Diff(want, idMapArgs(42, 1000, widest(ids))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	began := time.Now()
+	findings := Probe(t.Context(), ProbeOptions{State: t.TempDir()})
+	if took := time.Since(began); took > 10*time.Second { // a second, and what a loaded machine adds
+		t.Errorf("took %s", took)
+	}
+	var names []string
+	for _, f := range findings {
+		names = append(names, f.Name)
+		if f.Detail == "" || f.OK == (f.Mend != "") {
+			t.Errorf("%+v", f)
+		}
+	}
+	if diff := cmp.Diff([]string{"mode", "runtime", "network", "state"}, names); diff != "" {
+		t.Error(diff)
+	}
+	if f := probeRuntime(t.Context(), "no-such-runtime"); f.OK {
+		t.Errorf("%+v", f)
+	}
+	if f := probeNetwork("bridge"); f.OK {
+		t.Errorf("%+v", f)
+	}
+	if f := probeState(filepath.Join(t.TempDir(), "new")); !f.OK {
+		t.Errorf("%+v", f)
+	}
+	state := t.TempDir()
+	unlock, err := LockState(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if f := probeState(state); !f.OK || !strings.Contains(f.Detail, fmt.Sprint(os.Getpid())) {
+		t.Errorf("%+v", f)
+	}
+}

@@ -1,0 +1,28 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+)
+
+// CommandOf returns the command `slipway builder` for a program without BuildKit's server. The command
+// executes the program at the path, which has the server, with the same arguments.
+func CommandOf(path string) *cli.Command {
+	return &cli.Command{
+		Name:            "builder",
+		Usage:           "BuildKit on a socket: builds Dockerfiles for the runners of this machine, or of others",
+		SkipFlagParsing: true,
+		HideHelp:        true, // the other program does both
+		Action: func(context.Context, *cli.Command) error {
+			return fmt.Errorf(
+				"start %s: %w",
+				path,
+				syscall.Exec(path, os.Args, os.Environ()),
+			) //nolint:gosec // our own, beside this one
+		},
+	}
+}

@@ -1,0 +1,68 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A LockedError reports that another server uses the state directory.
+type LockedError struct {
+	State string
+	PID   int // process ID of the other server in its parent's PID namespace; 0 = unknown
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("builder state %s is in use by another process", e.State)
+	}
+	return fmt.Sprintf("builder state %s is in use by process %d", e.State, e.PID)
+}
+
+// LockState locks the state directory for this process. It returns a *LockedError at once if another
+// process has the lock, while BuildKit itself would wait for its database silently and forever. The
+// kernel releases the lock when the process ends, even if it crashes.
+func LockState(state string) (unlock func(), err error) {
+	path := filepath.Join(state, "builder.lock")
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock of builder state: %w", err)
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		defer func() { _ = file.Close() }()
+		return nil, &LockedError{State: state, PID: readPID(file)}
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("lock builder state %s: %w", state, err)
+	}
+	if err := writePID(file, outerPID()); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("write lock of builder state %s: %w", state, err)
+	}
+	return func() { _ = file.Close() }, nil
+}
+
+func readPID(file *os.File) int {
+	text := make([]byte, 32)
+	n, _ := file.ReadAt(text, 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+func writePID(file *os.File, pid int) error {
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	_, err := file.WriteAt([]byte(strconv.Itoa(pid)+"\n"), 0)
+	return err
+}

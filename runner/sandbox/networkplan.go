@@ -1,0 +1,125 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// The networks of RUN steps. The setting auto never chooses host, because a Dockerfile could then
+// reach every service on the machine's loopback addresses. The setting step may choose host: in the
+// container of a CI's step, RUN then reaches only the services that the step itself can reach.
+const (
+	NetworkAuto  = "auto"
+	NetworkStep  = "step" // like auto, but with the network of this container instead of none
+	NetworkCNI   = "cni"
+	NetworkSlirp = "slirp4netns"
+	NetworkNone  = "none"
+	NetworkHost  = "host"
+)
+
+// A NetworkPlan is the chosen network and the reason for the choice.
+type NetworkPlan struct {
+	Mode   string
+	Reason string
+}
+
+// NetworkFacts describes the machine for PlanNetwork.
+type NetworkFacts struct {
+	PluginDir string // directory of the plugins bridge, host-local and loopback; empty = not found
+	IPTables  bool   // iptables is installed
+	Slirp     string // path of slirp4netns; empty = not usable
+	Privilege bool   // this process is root of the machine, not of a user namespace
+}
+
+// ReadNetworkFacts returns the facts of this machine. privileged is the result of Privileged.
+func ReadNetworkFacts(privileged bool) NetworkFacts {
+	f := NetworkFacts{Privilege: privileged}
+	for _, dir := range []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"} {
+		if f.PluginDir == "" && hasPlugins(dir, "bridge", "host-local", "loopback") {
+			f.PluginDir = dir
+		}
+	}
+	_, err := exec.LookPath("iptables")
+	f.IPTables = err == nil
+	if _, err := os.Stat("/dev/net/tun"); err == nil {
+		f.Slirp, _ = exec.LookPath("slirp4netns")
+	}
+	return f
+}
+
+func hasPlugins(dir string, names ...string) bool {
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// PlanNetwork chooses the network of RUN steps for the requested one. It fails if the requested
+// network cannot work on this machine.
+func PlanNetwork(asked string, f NetworkFacts) (NetworkPlan, error) {
+	cniLacks := lacksForCNI(f)
+	switch asked {
+	case NetworkAuto:
+		return planAuto(f, cniLacks), nil
+	case NetworkStep:
+		plan := planAuto(f, cniLacks)
+		if plan.Mode == NetworkNone {
+			plan = NetworkPlan{Mode: NetworkHost, Reason: "it is the step's container's own; " + plan.Reason}
+		}
+		return plan, nil
+	case NetworkCNI:
+		if cniLacks != "" {
+			return NetworkPlan{}, fmt.Errorf("network cni: %s", cniLacks)
+		}
+	case NetworkSlirp:
+		if f.Slirp == "" {
+			return NetworkPlan{}, errors.New(
+				"network slirp4netns: it needs the program slirp4netns and the device /dev/net/tun",
+			)
+		}
+	case NetworkNone, NetworkHost:
+	default:
+		return NetworkPlan{}, fmt.Errorf("network %q is none of auto, step, cni, slirp4netns, none, host", asked)
+	}
+	return NetworkPlan{Mode: asked, Reason: "it was asked for"}, nil
+}
+
+func planAuto(f NetworkFacts, cniLacks string) NetworkPlan {
+	switch {
+	case cniLacks == "":
+		return NetworkPlan{Mode: NetworkCNI, Reason: "CNI plugins are in " + f.PluginDir}
+	case f.Slirp != "":
+		return NetworkPlan{Mode: NetworkSlirp, Reason: "slirp4netns is installed; no CNI bridge: " + cniLacks}
+	default:
+		return NetworkPlan{Mode: NetworkNone, Reason: "no CNI bridge: " + cniLacks + "; no slirp4netns either"}
+	}
+}
+
+// lacksForCNI returns the reason why a CNI bridge cannot work, with the fix; "" = it can.
+func lacksForCNI(f NetworkFacts) string {
+	switch {
+	case !f.Privilege:
+		return "a bridge needs root outside a user namespace"
+	case f.PluginDir == "":
+		return "the plugins bridge, host-local and loopback are not installed (Debian: apt-get install containernetworking-plugins iptables)"
+	case !f.IPTables:
+		return "iptables is not installed (Debian: apt-get install iptables)"
+	default:
+		return ""
+	}
+}
+
+// Without returns the facts with a mode marked as not usable, after an attempt has failed.
+func (f NetworkFacts) Without(mode string) NetworkFacts {
+	if mode == NetworkCNI {
+		f.PluginDir = ""
+	} else {
+		f.Slirp = ""
+	}
+	return f
+}

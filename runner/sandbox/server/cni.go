@@ -1,0 +1,150 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/buildkit/util/network"
+	"github.com/moby/buildkit/util/network/cniprovider"
+
+	"slipway/runner/sandbox"
+)
+
+// All builders of a machine share the bridge and its addresses. The plugin host-local assigns the
+// addresses under its own lock. The leases are in /run, so they end with the next boot.
+const (
+	cniNetwork = "slipway"
+	cniBridge  = "slipway0"
+	cniSubnet  = "10.209.0.0/16"
+	cniLeases  = "/run/slipway-cni"
+	cniPool    = 2 // number of prepared network namespaces: creating one takes longer than a small step
+)
+
+// cniConfig returns the CNI configuration for RUN steps: a bridge. https://www.cni.dev/docs/spec/
+// It does not use the plugins' rules for masquerading and forwarding. Those exist per step, and would
+// remain if the builder were killed. The rules of bridgeRules serve the whole bridge instead.
+func cniConfig() ([]byte, error) {
+	type object map[string]any
+	return json.MarshalIndent(object{"cniVersion": "0.4.0", "name": cniNetwork, "plugins": []object{{
+		"type":             "bridge",
+		"bridge":           cniBridge,
+		"isDefaultGateway": true,
+		"ipam": object{
+			"type":    "host-local",
+			"dataDir": cniLeases,
+			"ranges":  [][]object{{{"subnet": cniSubnet}}},
+		},
+	}}}, "", "  ")
+}
+
+// bridgeRules returns the iptables rules of the bridge. They allow outgoing connections by NAT, also if
+// Docker or a firewall has set the policy of FORWARD to DROP. They reject the cloud's metadata
+// service, which would give this machine's credentials to a Dockerfile. Each rule begins with its
+// table and chain. Each rule is inserted at the top, so the last one has precedence.
+func bridgeRules() [][]string {
+	return [][]string{
+		{"nat", "POSTROUTING", "-s", cniSubnet, "!", "-d", cniSubnet, "-j", "MASQUERADE"},
+		{"filter", "FORWARD", "-o", cniBridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"},
+		{"filter", "FORWARD", "-i", cniBridge, "-j", "ACCEPT"},
+		{"filter", "FORWARD", "-i", cniBridge, "-d", "169.254.0.0/16", "-j", "REJECT"},
+	}
+}
+
+// openCNI writes the CNI configuration to the state directory, and returns a provider for the bridge.
+// It fails if a first namespace cannot be set up.
+func openCNI(ctx context.Context, state string, f sandbox.NetworkFacts) (network.Provider, error) {
+	config, err := cniConfig()
+	if err != nil {
+		return nil, fmt.Errorf("CNI configuration: %w", err)
+	}
+	path := filepath.Join(state, "slipway.conflist")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		return nil, fmt.Errorf("write CNI configuration: %w", err)
+	}
+	if err := dropNamespaces(filepath.Join(state, "net", "cni"), cniLeases); err != nil {
+		return nil, err
+	}
+	for _, rule := range bridgeRules() {
+		if err := ensureRule(ctx, rule); err != nil {
+			return nil, err
+		}
+	}
+	return cniprovider.New(cniprovider.Opt{Root: state, ConfigPath: path, BinaryDir: f.PluginDir, PoolSize: cniPool})
+}
+
+// ensureRule inserts an iptables rule if it does not exist yet.
+func ensureRule(ctx context.Context, rule []string) error {
+	if exec.CommandContext(ctx, "iptables", ruleArgs("-C", rule)...).Run() == nil { //nolint:gosec // constants
+		return nil
+	}
+	out, err := exec.CommandContext(ctx, "iptables", ruleArgs("-I", rule)...).
+		CombinedOutput()
+		//nolint:gosec // constants
+	if err != nil {
+		return fmt.Errorf("iptables: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// ruleArgs returns the arguments of iptables for a rule. verb is -C (check) or -I (insert).
+func ruleArgs(verb string, rule []string) []string {
+	return append([]string{"-w", "5", "-t", rule[0], verb, rule[1]}, rule[2:]...)
+}
+
+// dropNamespaces releases the addresses of namespaces that a killed server left. The namespaces
+// themselves ended with the server's mounts, so the CNI plugins cannot release the addresses.
+func dropNamespaces(dir, leases string) error {
+	left, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list left network namespaces: %w", err)
+	}
+	held, err := leasesByID(filepath.Join(leases, cniNetwork))
+	if err != nil {
+		return fmt.Errorf("list addresses of network namespaces: %w", err)
+	}
+	for _, namespace := range left {
+		paths := []string{filepath.Join(dir, namespace.Name())}
+		if lease, ok := held[namespace.Name()]; ok {
+			paths = append(paths, lease)
+		}
+		for _, path := range paths {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("drop left network namespace: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// leasesByID returns the lease files of host-local by container ID. host-local has a file for each
+// address, named after the address. The first line of the file is the container's ID.
+func leasesByID(dir string) (map[string]string, error) {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	held := map[string]string{}
+	for _, file := range files {
+		path := filepath.Join(dir, file.Name())
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // the lease was released in the meantime
+		}
+		id, _, _ := bytes.Cut(text, []byte("\n"))
+		held[strings.TrimSpace(string(id))] = path
+	}
+	return held, nil
+}

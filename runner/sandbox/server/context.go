@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/moby/buildkit/cache"
+	"github.com/moby/buildkit/cache/contenthash"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/snapshot"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/source"
+	"github.com/moby/buildkit/source/local"
+	"github.com/moby/buildkit/worker/base"
+	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
+	"golang.org/x/sys/unix"
+
+	"slipway/runner/buildkit"
+)
+
+// readContext makes builds read their context from a directory of this machine. Otherwise the client
+// would send it file by file, through a connection inside another one, to a builder with an empty
+// cache.
+func readContext(w *base.Worker, dir string) error {
+	clients, err := local.NewSource(local.Opt{CacheAccessor: w.CacheMgr})
+	if err != nil {
+		return fmt.Errorf("read context: %w", err)
+	}
+	w.SourceManager.Register(contextSource{Source: clients, cache: w.CacheMgr, dir: dir})
+	return nil
+}
+
+// A contextSource is BuildKit's source for directories of clients. It reads the build context from dir
+// instead of the client.
+type contextSource struct {
+	source.Source
+	cache cache.Accessor
+	dir   string
+}
+
+// Resolve implements source.Source.
+func (s contextSource) Resolve(
+	ctx context.Context,
+	id source.Identifier,
+	sessions *session.Manager,
+	vertex solver.Vertex,
+) (source.SourceInstance, error) {
+	clients, err := s.Source.Resolve(ctx, id, sessions, vertex)
+	request, ok := id.(*local.LocalIdentifier)
+	if err == nil && ok && request.Name == buildkit.ContextName && !request.MetadataOnly {
+		return contextCopy{SourceInstance: clients, source: s, request: request}, nil
+	}
+	return clients, err
+}
+
+// A contextCopy makes the snapshot of a context from the files of a directory.
+type contextCopy struct {
+	source.SourceInstance // the fallback: makes the snapshot from files that the client sends
+	source                contextSource
+	request               *local.LocalIdentifier
+}
+
+// Snapshot implements source.SourceInstance. If this builder cannot read the directory, the client
+// sends all files instead. In a user namespace the builder cannot read other users' files, for
+// example, but the client may be able to.
+func (c contextCopy) Snapshot(ctx context.Context, job solver.JobContext) (cache.ImmutableRef, error) {
+	progress := startTransfer(ctx)
+	ref, err := c.copy(ctx, progress)
+	if err == nil || ctx.Err() != nil || errors.Is(err, unix.ENOSPC) {
+		progress.end()
+		return ref, err
+	}
+	progress.fail(err)
+	progress.end()
+	return c.SourceInstance.Snapshot(ctx, job)
+}
+
+func (c contextCopy) copy(ctx context.Context, progress *transfer) (_ cache.ImmutableRef, err error) {
+	files, err := c.files()
+	if err != nil {
+		return nil, err
+	}
+	ref, err := c.source.cache.New(
+		ctx,
+		nil,
+		nil,
+		cache.CachePolicyRetain,
+		cache.WithRecordType(
+			client.UsageRecordTypeLocalSource,
+		),
+		cache.WithDescription("local source for "+buildkit.ContextName),
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			contenthash.ClearCacheContext(ref)
+			err = errors.Join(err, ref.SetCachePolicyDefault(), ref.Release(context.WithoutCancel(ctx)))
+		}
+	}()
+	if err := fill(ctx, ref, files, progress); err != nil {
+		return nil, err
+	}
+	return ref.Commit(ctx)
+}
+
+// files returns the files of the context that the Dockerfile may use. Their owner is root, as in a
+// context that a client sends.
+func (c contextCopy) files() (fsutil.FS, error) {
+	dir, err := fsutil.NewFS(c.source.dir)
+	if err != nil {
+		return nil, err
+	}
+	ofRoot := func(_ string, stat *types.Stat) fsutil.MapResult {
+		stat.Uid, stat.Gid = 0, 0
+		return fsutil.MapResultKeep
+	}
+	files, err := fsutil.NewFilterFS(dir, &fsutil.FilterOpt{
+		IncludePatterns: c.request.IncludePatterns,
+		ExcludePatterns: c.request.ExcludePatterns,
+		FollowPaths:     c.request.FollowPaths,
+		Map:             ofRoot,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return fsutil.WithHardlinkReset(files), nil
+}
+
+// fill copies the files, and records their hashes. BuildKit finds cached steps by these hashes.
+func fill(ctx context.Context, ref cache.MutableRef, files fsutil.FS, progress *transfer) (err error) {
+	hashes, err := contenthash.GetCacheContext(ctx, ref)
+	if err != nil {
+		return err
+	}
+	mount, err := ref.Mount(ctx, false, nil)
+	if err != nil {
+		return err
+	}
+	mounter := snapshot.LocalMounter(mount)
+	dir, err := mounter.Mount()
+	if err != nil {
+		return err
+	}
+	err = copyFiles(ctx, files, dir, func(kind fsutil.ChangeKind, path string, info fs.FileInfo, err error) error {
+		progress.add(info.Size())
+		return hashes.HandleChange(kind, path, info, err)
+	})
+	if unmountErr := mounter.Unmount(); err == nil {
+		err = unmountErr
+	}
+	if err != nil {
+		return err
+	}
+	return contenthash.SetCacheContext(ctx, ref, hashes)
+}

@@ -1,0 +1,172 @@
+// Package server runs BuildKit as a library. It implements `slipway builder`, without a buildkitd and
+// without a Docker daemon.
+//
+// It serves BuildKit's own control API, so any BuildKit client can use it. It adds limits that a
+// client cannot bypass: on Dockerfile frontends (frontend.go), on the network of RUN steps
+// (network.go), and on the addresses that ADD may fetch (fetch.go). It grants no entitlements.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/containerd/v2/defaults"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	// buildkitd registers the same codec. It reuses the buffer of the last message for the next packet
+	// of files. A message that is used again must be reset before RecvMsg.
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
+
+	"slipway/config/identity"
+	"slipway/runner/sandbox"
+)
+
+// Config configures a builder server. State and Address are required.
+type Config struct {
+	Address    string            // unix:///path, or tcp://host:port with TLS
+	TLS        identity.Identity // the server's certificate and the authority of its clients; required for TCP
+	Revoked    string            // file of revoked clients' fingerprints, read at each connection; empty = none
+	State      string            // directory of the cache; for one server at a time
+	Context    string            // directory of the build context; empty = clients send the context
+	Network    string            // network of RUN steps: auto (or empty), step, cni, slirp4netns, none, host
+	OCIRuntime string            // path or name of the program; empty = runc
+	CacheBytes int64             // maximum size of the cache in bytes; 0 = DefaultCacheBytes
+	Frontends  []string          // frontend images allowed in addition to the built-in one
+	Idle       time.Duration     // stop after this time without a call; 0 = never
+
+	InsecureRegistries []string // hosts with plain HTTP; loopback hosts always use it
+	Mirrors            []string // mirrors of Docker Hub, tried first: https://host, http://host or host
+	Certs              string   // directory of registries' certificates; empty = registry.CertsDir
+	DNS, DNSSearch     []string // name servers and search domains of RUN steps; nil = their network's
+	MaxParallelism     int      // steps at once; 0 = twice the processors
+
+	SocketGroup int    // gid that may use the socket in addition to the owner; 0 = the owner's group
+	Ready       func() // called once when the server accepts connections; may be nil
+
+	Log logrus.FieldLogger // nil = no log
+}
+
+// DefaultCacheBytes is the default of Config.CacheBytes.
+const DefaultCacheBytes = 20e9
+
+// ErrIdle is the cause of the end of Serve's own context after Config.Idle without calls.
+var ErrIdle = errors.New("idle")
+
+// Serve runs a server until ctx ends, or until there was no call for c.Idle; then it returns nil.
+// Running solves get sandbox.StopGrace to finish before they are canceled. If another server uses the
+// same State, Serve fails at once with *sandbox.LockedError.
+func Serve(ctx context.Context, c Config) error {
+	c, err := c.complete()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.State, 0o700); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	unlock, err := sandbox.LockState(c.State)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	listener, options, err := c.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	engine, err := newEngine(ctx, c)
+	if err != nil {
+		return fmt.Errorf("start builder in %s: %w", c.State, err)
+	}
+	defer func() {
+		if err := engine.Close(); err != nil {
+			c.Log.WithError(err).Warn("close builder")
+		}
+	}()
+
+	calls := newCalls(c.Idle, func() { cancel(ErrIdle) })
+	server := newGRPCServer(calls, options...)
+	engine.Register(server)
+	return run(ctx, server, listener, calls, c)
+}
+
+func newGRPCServer(calls *calls, options ...grpc.ServerOption) *grpc.Server {
+	server := grpc.NewServer(append(options,
+		grpc.ChainUnaryInterceptor(calls.unary, guardSolve, grpcerrors.UnaryServerInterceptor),
+		grpc.ChainStreamInterceptor(calls.stream, grpcerrors.StreamServerInterceptor),
+		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
+		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
+		grpc.WaitForHandlers(true),
+	)...)
+	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
+	return server
+}
+
+// run serves until ctx ends. Then it waits up to sandbox.StopGrace for solves and cancels the rest.
+func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls *calls, c Config) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	calls.arm()
+	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(sandbox.ReadyMessage)
+	if c.Ready != nil {
+		c.Ready()
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", c.Address, err)
+	case <-ctx.Done():
+	}
+	c.Log.WithField("why", context.Cause(ctx).Error()).Info("builder stops")
+	_ = listener.Close()
+	calls.waitSolves(sandbox.StopGrace)
+	server.Stop()
+	return nil
+}
+
+// complete validates c and returns it with the defaults set.
+func (c Config) complete() (Config, error) {
+	if c.State == "" {
+		return c, errors.New("builder: no state directory")
+	}
+	state, err := filepath.Abs(c.State)
+	if err != nil {
+		return c, fmt.Errorf("builder: state directory %s: %w", c.State, err)
+	}
+	c.State = state
+	if c.Revoked != "" {
+		c.Revoked, err = filepath.Abs(c.Revoked)
+		if err != nil {
+			return c, fmt.Errorf("builder: file of revoked certificates: %w", err)
+		}
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = DefaultCacheBytes
+	}
+	if c.CacheBytes < 0 {
+		return c, fmt.Errorf("builder: cache size %d is negative", c.CacheBytes)
+	}
+	if err := c.checkHosts(); err != nil {
+		return c, err
+	}
+	if c.Network == "" {
+		c.Network = sandbox.NetworkAuto
+	}
+	if c.Log == nil {
+		silent := logrus.New()
+		silent.SetLevel(logrus.PanicLevel)
+		c.Log = silent
+	}
+	return c, nil
+}

@@ -1,0 +1,231 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/diff/apply"
+	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/containerd/containerd/v2/plugins/diff/walking"
+	"github.com/containerd/containerd/v2/plugins/snapshots/native"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/containerd/platforms"
+	cachemetadata "github.com/moby/buildkit/cache/metadata"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/executor/oci"
+	"github.com/moby/buildkit/executor/resources"
+	"github.com/moby/buildkit/executor/runcexecutor"
+	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
+	"github.com/moby/buildkit/util/disk"
+	"github.com/moby/buildkit/util/leaseutil"
+	"github.com/moby/buildkit/version"
+	"github.com/moby/buildkit/worker/base"
+	wlabel "github.com/moby/buildkit/worker/label"
+	"github.com/moby/sys/userns"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+
+	"slipway/runner/sandbox"
+)
+
+// newWorker returns BuildKit's runc worker with Slipway's networks. It follows BuildKit's
+// worker/runc.NewWorkerOpt, which cannot run steps without a network.
+func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base.Worker, error) {
+	name, newSnapshotter := chooseSnapshotter(c.State)
+	if name == nativeSnapshotter && mountedNoexec(c.State) {
+		return nil, fmt.Errorf(
+			"RUN steps could start nothing: %s is mounted noexec, and overlayfs does not work there either; "+
+				"set TMPDIR to another directory, as a volume",
+			c.State,
+		)
+	}
+	root := filepath.Join(c.State, "runc-"+name)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("make worker directory: %w", err)
+	}
+	opt, err := openStores(root, name, newSnapshotter)
+	if err != nil {
+		return nil, err
+	}
+	if err := addExecutor(ctx, &opt, c, root); err != nil {
+		return nil, err
+	}
+	opt.RegistryHosts = hosts
+	opt.GCPolicy = gcPolicy(c.CacheBytes, c.State)
+	opt.ParallelismSem = semaphore.NewWeighted(int64(parallelism(c.MaxParallelism)))
+	opt.BuildkitVersion = client.BuildkitVersion{
+		Package: version.Package, Version: version.Version, Revision: version.Revision,
+	}
+	w, err := base.NewWorker(ctx, opt)
+	if err != nil {
+		return nil, fmt.Errorf("make worker: %w", err)
+	}
+	if c.Context != "" {
+		if err := readContext(w, c.Context); err != nil {
+			return nil, err
+		}
+	}
+	if c.Network == sandbox.NetworkHost {
+		return w, nil
+	}
+	return w, confineADD(w)
+}
+
+const nativeSnapshotter = "native"
+
+// mountedNoexec reports whether the file system of a directory is mounted noexec. It matters only to
+// the native snapshotter, because an overlay is a separate mount without that flag.
+func mountedNoexec(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
+}
+
+// chooseSnapshotter returns the overlayfs snapshotter if the kernel and the file system support it,
+// else the native one, which copies files.
+func chooseSnapshotter(state string) (string, func(root string) (snapshots.Snapshotter, error)) {
+	if overlayutils.Supported(state) != nil {
+		return nativeSnapshotter, native.NewSnapshotter
+	}
+	return "overlayfs", func(root string) (snapshots.Snapshotter, error) {
+		return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
+	}
+}
+
+// openStores opens the stores of content, snapshots and metadata below root.
+func openStores(
+	root, snapshotter string,
+	newSnapshotter func(string) (snapshots.Snapshotter, error),
+) (base.WorkerOpt, error) {
+	var opt base.WorkerOpt
+	snaps, err := newSnapshotter(filepath.Join(root, "snapshots"))
+	if err != nil {
+		return opt, fmt.Errorf("open snapshots: %w", err)
+	}
+	blobs, err := local.NewStore(filepath.Join(root, "content"))
+	if err != nil {
+		return opt, fmt.Errorf("open content: %w", err)
+	}
+	db, err := bolt.Open(
+		filepath.Join(root, "containerdmeta.db"),
+		0o600,
+		&bolt.Options{FreelistType: bolt.FreelistMapType},
+	)
+	if err != nil {
+		return opt, fmt.Errorf("open metadata: %w", err)
+	}
+	meta := metadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{snapshotter: snaps})
+	if err := meta.Init(context.Background()); err != nil {
+		return opt, fmt.Errorf("open metadata: %w", err)
+	}
+	cacheMeta, err := cachemetadata.NewStore(filepath.Join(root, "metadata_v2.db"))
+	if err != nil {
+		return opt, fmt.Errorf("open cache metadata: %w", err)
+	}
+	id, err := base.ID(root)
+	if err != nil {
+		return opt, fmt.Errorf("worker id: %w", err)
+	}
+	content := containerdsnapshot.NewContentStore(meta.ContentStore(), "buildkit")
+	return base.WorkerOpt{
+		ID:             id,
+		Root:           root,
+		Labels:         map[string]string{wlabel.Executor: "oci", wlabel.Snapshotter: snapshotter},
+		MetadataStore:  cacheMeta,
+		Snapshotter:    containerdsnapshot.NewSnapshotter(snapshotter, meta.Snapshotter(snapshotter), "buildkit", nil),
+		ContentStore:   content,
+		Applier:        apply.NewFileSystemApplier(content),
+		Differ:         walking.NewWalkingDiff(content),
+		Platforms:      []ocispecs.Platform{platforms.Normalize(platforms.DefaultSpec())},
+		LeaseManager:   leaseutil.WithNamespace(metadata.NewLeaseManager(meta), "buildkit"),
+		GarbageCollect: meta.GarbageCollect,
+		MountPoolRoot:  filepath.Join(root, "cachemounts"),
+	}, nil
+}
+
+// addExecutor adds the executor of RUN steps: runc in the network that c configures.
+func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string) error {
+	command, err := sandbox.FindRuntime(ctx, c.OCIRuntime)
+	if err != nil {
+		return err
+	}
+	net, err := openNetwork(ctx, c)
+	if err != nil {
+		return err
+	}
+	monitor, err := resources.NewMonitor()
+	if err != nil {
+		return fmt.Errorf("monitor resources: %w", err)
+	}
+	rootless := userns.RunningInUserNS()
+	mode := oci.ProcessSandbox
+	if rootless && !sandbox.IsolatedPIDs() {
+		mode = oci.NoProcessSandbox
+	}
+	run, err := runcexecutor.New(runcexecutor.Opt{
+		Root:              filepath.Join(root, "executor"),
+		CommandCandidates: []string{command},
+		Rootless:          rootless,
+		ProcessMode:       mode,
+		DNS:               c.dns(net.dns),
+		ResourceMonitor:   monitor,
+	}, net.providers)
+	if err != nil {
+		return fmt.Errorf("make executor: %w", err)
+	}
+	opt.Executor = run
+	if net.plan.Mode == sandbox.NetworkHost {
+		opt.Executor = hostNetwork{run}
+	}
+	opt.NetworkProviders = net.providers
+	opt.ResourceMonitor = monitor
+	maps.Copy(opt.Labels, map[string]string{wlabel.Network: net.plan.Mode, wlabel.OCIProcessMode: mode.String()})
+	c.Log.WithFields(logrus.Fields{
+		"network":     net.plan.Mode,
+		"why":         net.plan.Reason,
+		"snapshotter": opt.Labels[wlabel.Snapshotter],
+		"rootless":    rootless,
+	}).Info("RUN steps use network " + net.plan.Mode)
+	return nil
+}
+
+// parallelism returns the number of concurrent steps; configured = 0 means twice the processors.
+func parallelism(configured int) int {
+	if configured > 0 {
+		return configured
+	}
+	return 2 * runtime.NumCPU()
+}
+
+// gcPolicy returns rules that keep the cache below max bytes. They remove entries in this order: cheap
+// ones (contexts, cache mounts, Git checkouts), entries not used for 60 days, then the least recently
+// used ones. The cache shrinks below a tenth of max only if the disk has less than 5% free space.
+// https://docs.docker.com/build/cache/garbage-collection/
+func gcPolicy(max int64, state string) []client.PruneInfo {
+	var free int64
+	if stat, err := disk.GetDiskStat(state); err == nil {
+		free = stat.Total / 20
+	}
+	reserved := max / 10
+	return []client.PruneInfo{
+		{
+			Filter:       []string{"type==source.local", "type==exec.cachemount", "type==source.git.checkout"},
+			KeepDuration: 7 * 24 * time.Hour,
+			MaxUsedSpace: max / 4,
+		},
+		{KeepDuration: 60 * 24 * time.Hour, ReservedSpace: reserved, MaxUsedSpace: max, MinFreeSpace: free},
+		{ReservedSpace: reserved, MaxUsedSpace: max, MinFreeSpace: free},
+		{All: true, ReservedSpace: reserved, MaxUsedSpace: max, MinFreeSpace: free},
+	}
+}
