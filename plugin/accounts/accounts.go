@@ -27,12 +27,11 @@ import (
 	"slipway/plugin/bitbucket"
 	"slipway/plugin/bitbucket/cloud"
 	"slipway/plugin/provider"
-	"slipway/plugin/store"
 )
 
 // Options are what Accounts stand on. Store and URL are required.
 type Options struct {
-	Store     *store.Store
+	Store     Store
 	URL       string            // public base URL of the gateway, without a trailing slash
 	Transport http.RoundTripper // to providers; nil = http.DefaultTransport
 	Now       func() time.Time  // nil = time.Now
@@ -41,7 +40,7 @@ type Options struct {
 
 // Accounts is safe for concurrent use.
 type Accounts struct {
-	store     *store.Store
+	store     Store
 	url       string
 	transport http.RoundTripper
 	oauthHTTP *http.Client

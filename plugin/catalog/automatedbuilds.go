@@ -99,7 +99,7 @@ func (c *Catalog) warnOfImage(
 		if other.ID == a.ID || other.Image != a.Image {
 			continue
 		}
-		permission, err := c.o.Store.As(viewer).Permission(ctx, other.Repository)
+		permission, err := c.o.Store.Permission(ctx, viewer, other.Repository)
 		if err != nil {
 			return nil, err
 		}

@@ -15,7 +15,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // A RegistryChecker finds out whether a registry takes a credential.
@@ -27,7 +26,7 @@ type RegistryChecker interface {
 
 // Options are what a Catalog stands on. Store and Connector are required.
 type Options struct {
-	Store         *store.Store
+	Store         Store
 	Connector     autobuild.Connector
 	URL           string           // the gateway's public base URL; empty = none, and every repository is polled
 	Registry      RegistryChecker  // nil = RemoteRegistry

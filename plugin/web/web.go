@@ -13,6 +13,7 @@ import (
 
 	"slipway/config"
 	"slipway/plugin/accounts"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/pipeline"
@@ -56,6 +57,7 @@ func New(o Options) (http.Handler, error) {
 	sessions := session.New(session.Options{Store: o.Store, URL: o.Config.URL, Now: o.Now})
 	p, err := pages.New(pages.Options{
 		Store:        o.Store,
+		ViewAs:       func(v autobuild.Viewer) pages.View { return o.Store.As(v) },
 		Sessions:     sessions,
 		Accounts:     o.Accounts,
 		Rights:       o.Accounts,

@@ -11,7 +11,6 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/own"
-	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
@@ -25,9 +24,9 @@ type Store interface {
 // Watcher takes a runner's reports; *watcher.Watcher.
 type Watcher interface {
 	Claim(ctx context.Context, a autobuild.Attempt, runnerID string) error
-	Events(ctx context.Context, a autobuild.Attempt, e store.EventRecord) error
+	Events(ctx context.Context, a autobuild.Attempt, e autobuild.EventRecord) error
 	Permit(ctx context.Context, a autobuild.Attempt, tags, extra []string) (granted bool, reason string, err error)
-	Finish(ctx context.Context, a autobuild.Attempt, f store.Finish) error
+	Finish(ctx context.Context, a autobuild.Attempt, f autobuild.Finish) error
 }
 
 // Specs says what an attempt is to build; *dispatcher.Dispatcher.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/runner/spec"
 )
 
@@ -32,8 +31,8 @@ func newsOf(seq int64, events []spec.Event) []spec.Event {
 }
 
 // recordOf adds events to the stages known so far.
-func recordOf(known []autobuild.Stage, news []spec.Event) store.EventRecord {
-	record := store.EventRecord{Stages: slices.Clone(known)}
+func recordOf(known []autobuild.Stage, news []spec.Event) autobuild.EventRecord {
+	record := autobuild.EventRecord{Stages: slices.Clone(known)}
 	for _, e := range news {
 		record.Seq = e.Seq
 		switch e.Kind {
@@ -59,8 +58,8 @@ func finishStage(stages []autobuild.Stage, e spec.Event) {
 }
 
 // finishOf turns a runner's result into the store's words.
-func finishOf(a autobuild.Attempt, r spec.Result) store.Finish {
-	f := store.Finish{
+func finishOf(a autobuild.Attempt, r spec.Result) autobuild.Finish {
+	f := autobuild.Finish{
 		BuildID: a.BuildID, Attempt: a.Number, State: stateOf(r.State), Reason: reasonOf(r),
 		Detail: plain(r.Detail, maxDetail), Digest: r.Digest, Size: r.Size, Tags: tagsOf(r.Tags),
 	}

@@ -13,7 +13,6 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 	"slipway/plugin/logs"
-	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
@@ -121,7 +120,7 @@ func (a *API) recordEvents(c *gin.Context, attempt autobuild.Attempt) error {
 	}
 	ctx := c.Request.Context()
 	news := newsOf(attempt.EventSeq, request.Events)
-	record := store.EventRecord{Seq: attempt.EventSeq}
+	record := autobuild.EventRecord{Seq: attempt.EventSeq}
 	if len(news) > 0 {
 		b, err := a.o.Store.Build(ctx, attempt.BuildID)
 		if err != nil {

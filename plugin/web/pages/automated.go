@@ -10,7 +10,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/web/session"
 )
 
@@ -79,12 +78,12 @@ func (p *Pages) automatedBuilds(c *gin.Context) error {
 
 func readAutomatedRow(
 	ctx context.Context,
-	v store.View,
+	v View,
 	a autobuild.AutomatedBuild,
 	h autobuild.Hook,
 ) (automatedRow, error) {
 	row := automatedRow{AutomatedBuild: a}
-	builds, err := v.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: sparkBuilds})
+	builds, err := v.Builds(ctx, autobuild.BuildFilter{AutomatedBuildID: a.ID, Limit: sparkBuilds})
 	if err != nil {
 		return row, fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
 	}
@@ -124,7 +123,7 @@ type repositoryID struct{ provider, id string }
 
 func repositoryKey(r autobuild.Repository) repositoryID { return repositoryID{r.ProviderID, r.ID} }
 
-func hooksByRepository(ctx context.Context, v store.View) (map[repositoryID]autobuild.Hook, error) {
+func hooksByRepository(ctx context.Context, v View) (map[repositoryID]autobuild.Hook, error) {
 	hooks, err := v.Hooks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)

@@ -16,7 +16,6 @@ import (
 	"slipway/plugin/credentials"
 	"slipway/plugin/engine/own"
 	"slipway/plugin/planner"
-	"slipway/plugin/store"
 	"slipway/plugin/web/session"
 )
 
@@ -81,7 +80,7 @@ func (p *Pages) showAutomated(
 ) error {
 	ctx := c.Request.Context()
 	content := automatedBuildPage{AutomatedBuild: a, Start: start}
-	builds, err := p.view(c).Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
+	builds, err := p.view(c).Builds(ctx, autobuild.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
 	if err != nil {
 		return fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/web/pages/loghtml"
 	"slipway/plugin/web/session"
 )
@@ -27,7 +26,7 @@ type buildPage struct {
 	Attempts   []attemptRow
 	Shown      autobuild.Attempt // whose log is shown; zero when there is none
 	Pipeline   string            // leads to that attempt's on its CI; empty when there is none
-	Report     store.Report
+	Report     autobuild.Report
 	Log        logView
 	Took       string
 	Cancelable bool
@@ -39,7 +38,7 @@ type buildPage struct {
 const untoldTime = 10 * time.Minute
 
 // moving reports whether a build is at work, or its end is yet to be told.
-func moving(now time.Time, b autobuild.Build, r store.Report) bool {
+func moving(now time.Time, b autobuild.Build, r autobuild.Report) bool {
 	return !b.State.Final() || reported(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < untoldTime
 }
 
@@ -146,7 +145,7 @@ type station struct {
 }
 
 // stations puts what is known of a build into the order of its way.
-func stations(now time.Time, b autobuild.Build, r store.Report) []station {
+func stations(now time.Time, b autobuild.Build, r autobuild.Report) []station {
 	all := []station{{Name: "received", Took: duration(b.CreatedAt.Sub(b.ReceivedAt)), Status: "done"}, queued(now, b)}
 	known := map[string]bool{}
 	for i, s := range b.Stages {
@@ -192,7 +191,7 @@ func stageStation(now time.Time, b autobuild.Build, s autobuild.Stage, last bool
 	return out
 }
 
-func reported(b autobuild.Build, r store.Report) station {
+func reported(b autobuild.Build, r autobuild.Report) station {
 	s := station{Name: "reported", Status: "waiting"}
 	told := b.State.Final() && r.State == b.State && r.Attempt == b.Attempt
 	switch {

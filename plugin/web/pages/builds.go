@@ -8,7 +8,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // pageSize is how many rows a list shows.
@@ -43,7 +42,7 @@ type filterLink struct {
 // builds lists all builds, newest first.
 func (p *Pages) builds(c *gin.Context) error {
 	shown := c.DefaultQuery("state", "all")
-	filter := store.BuildFilter{Limit: pageSize + 1}
+	filter := autobuild.BuildFilter{Limit: pageSize + 1}
 	content := buildsPage{Shown: shown}
 	for _, f := range stateFilters {
 		content.Filters = append(content.Filters, filterLink{f.Name, "/builds?state=" + f.Name, f.Name == shown})
@@ -99,7 +98,7 @@ func anyActive(builds []autobuild.Build) bool {
 // findBuild reads the build that the path names by number, if the person of the request may.
 func (p *Pages) findBuild(c *gin.Context) (autobuild.Build, error) { return findBuild(c, p.view(c)) }
 
-func findBuild(c *gin.Context, v store.View) (autobuild.Build, error) {
+func findBuild(c *gin.Context, v View) (autobuild.Build, error) {
 	n, err := strconv.ParseInt(c.Param("number"), 10, 64)
 	if err != nil {
 		return autobuild.Build{}, fmt.Errorf("build %q: %w", c.Param("number"), autobuild.ErrNotFound)

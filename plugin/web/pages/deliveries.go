@@ -11,7 +11,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // maxBodyShown bounds the part of a delivery's body that its page shows, in bytes.
@@ -31,7 +30,7 @@ type deliveryRow struct {
 // deliveries lists what Bitbucket told, newest first.
 func (p *Pages) deliveries(c *gin.Context) error {
 	ctx := c.Request.Context()
-	list, err := p.view(c).Deliveries(ctx, store.DeliveryFilter{Limit: pageSize + 1, Before: c.Query("before")})
+	list, err := p.view(c).Deliveries(ctx, autobuild.DeliveryFilter{Limit: pageSize + 1, Before: c.Query("before")})
 	if err != nil {
 		return fmt.Errorf("list deliveries: %w", err)
 	}

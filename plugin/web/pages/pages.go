@@ -8,13 +8,14 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"slipway/plugin/store"
+	"slipway/plugin/autobuild"
 	"slipway/plugin/web/session"
 )
 
 // Options hold what the pages stand on.
 type Options struct {
-	Store    *store.Store
+	Store    Store
+	ViewAs   func(autobuild.Viewer) View // the database as one person sees it
 	Sessions *session.Manager
 	Accounts Accounts
 	Rights   Rights

@@ -10,7 +10,6 @@ import (
 
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 	"slipway/plugin/web/session"
 )
@@ -116,7 +115,7 @@ func viewer(c *gin.Context) autobuild.Viewer {
 }
 
 // view is the store as the person of a request sees it.
-func (p *Pages) view(c *gin.Context) store.View { return p.Store.As(viewer(c)) }
+func (p *Pages) view(c *gin.Context) View { return p.ViewAs(viewer(c)) }
 
 // permissionOf returns the permission of a request's person on the page's repository.
 func permissionOf(c *gin.Context) autobuild.Permission {
@@ -127,17 +126,17 @@ func permissionOf(c *gin.Context) autobuild.Permission {
 	return has
 }
 
-func automatedBuildPlace(ctx context.Context, v store.View, c *gin.Context) (autobuild.Repository, error) {
+func automatedBuildPlace(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
 	a, err := v.AutomatedBuild(ctx, c.Param("id"))
 	return a.Repository, err
 }
 
-func buildPlace(_ context.Context, v store.View, c *gin.Context) (autobuild.Repository, error) {
+func buildPlace(_ context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
 	b, err := findBuild(c, v)
 	return b.Repository, err
 }
 
-func deliveryPlace(ctx context.Context, v store.View, c *gin.Context) (autobuild.Repository, error) {
+func deliveryPlace(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
 	d, err := v.Delivery(ctx, c.Param("id"))
 	if err != nil {
 		return autobuild.Repository{}, err

@@ -7,7 +7,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 )
 
@@ -43,7 +42,7 @@ const (
 )
 
 // A place finds the repository that a request's path leads to, as a person sees it.
-type place func(ctx context.Context, v store.View, c *gin.Context) (autobuild.Repository, error)
+type place func(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error)
 
 // entry is a line of the table of routes.
 type entry struct {

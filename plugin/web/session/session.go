@@ -4,6 +4,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,7 +16,6 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 )
 
@@ -31,16 +31,24 @@ const (
 	idKey   = "slipway.session"
 )
 
+// Store keeps sessions by the hash of their id. SessionUser returns ErrNotFound if the session has
+// ended. *store.Store implements it.
+type Store interface {
+	CreateSession(ctx context.Context, s autobuild.Session) error
+	SessionUser(ctx context.Context, sessionID string) (autobuild.User, error)
+	DeleteSession(ctx context.Context, sessionID string) error
+}
+
 // Options make a Manager.
 type Options struct {
-	Store *store.Store
+	Store Store
 	URL   string           // public base URL; https makes the cookies Secure
 	Now   func() time.Time // nil = time.Now
 }
 
 // A Manager starts, finds and ends sessions. It is safe for concurrent use.
 type Manager struct {
-	store  *store.Store
+	store  Store
 	secure bool
 	now    func() time.Time
 }

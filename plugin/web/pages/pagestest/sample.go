@@ -115,6 +115,7 @@ func Empty(t testing.TB) *Sample {
 	must(t, err)
 	s.Pages, err = pages.New(pages.Options{
 		Store:        st,
+		ViewAs:       func(v autobuild.Viewer) pages.View { return st.As(v) },
 		Sessions:     s.Sessions,
 		Accounts:     s.Rooms,
 		Rights:       s.Rights,
