@@ -12,7 +12,6 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/demo/world/worldtest"
-	"slipway/plugin/store"
 )
 
 // tenDeliveries: one push delivered ten times is one build.
@@ -138,7 +137,7 @@ func planned(h *worldtest.House, p *worldtest.Project, n int, states ...autobuil
 	defer s.Close()
 	var all []autobuild.Delivery
 	h.Until("every delivery was planned", func() (bool, error) {
-		all, err = s.Deliveries(h.Context, store.DeliveryFilter{HookID: hook.ID})
+		all, err = s.Deliveries(h.Context, autobuild.DeliveryFilter{HookID: hook.ID})
 		open := slices.ContainsFunc(all, func(d autobuild.Delivery) bool { return !slices.Contains(states, d.State) })
 		return len(all) == n && !open, err
 	})

@@ -74,7 +74,7 @@ func New(o Options) *Dispatcher {
 // Register takes the dispatch tasks of a queue.
 func (d *Dispatcher) Register(q *queue.Queue) {
 	q.Handle(
-		store.TaskDispatch,
+		autobuild.TaskDispatch,
 		func(ctx context.Context, t queue.Task) error { return d.Dispatch(ctx, t.Arg) },
 		queue.Options{
 			Workers:     workers,
@@ -279,7 +279,7 @@ func (d *Dispatcher) started(ctx context.Context, a autobuild.Attempt, engine au
 func (d *Dispatcher) failed(ctx context.Context, b autobuild.Build, a autobuild.Attempt, cause error) error {
 	logctx.Log(ctx, d.o.Log).WithError(cause).WithField("engine", a.Engine).Error("pipeline not started")
 	d.circuit.trip(a.Engine, cause)
-	_, err := d.o.Store.FinishAttempt(ctx, store.Finish{
+	_, err := d.o.Store.FinishAttempt(ctx, autobuild.Finish{
 		BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Reason: autobuild.ReasonInfrastructure,
 		Detail: fmt.Sprintf("engine %s did not start it: %s", a.Engine, cause), Retry: true,
 		Unstarted: waits(cause),

@@ -14,7 +14,6 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/runner/spec"
 )
 
@@ -106,7 +105,7 @@ func TestI13AFloodHoldsUpNoOthersBuild(t *testing.T) {
 	y.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
 	_, err := y.store.FinishAttempt(
 		t.Context(),
-		store.Finish{BuildID: first.ID, Attempt: 1, State: autobuild.Succeeded},
+		autobuild.Finish{BuildID: first.ID, Attempt: 1, State: autobuild.Succeeded},
 	)
 	must(t, err)
 	for _, b := range flood[:20] {
@@ -287,7 +286,7 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 	first, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", y.now.Add(time.Hour), 0)
 	must(t, err)
 	must(t, y.store.ClaimAttempt(t.Context(), b.ID, 1, "r"))
-	must(t, y.store.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 1, Digest: "sha256:built"}))
+	must(t, y.store.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 1, Digest: "sha256:built"}))
 	got, err := y.Spec(t.Context(), first)
 	must(t, err)
 	if got.BuiltDigest != "" {
@@ -295,7 +294,7 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 	}
 	_, err = y.store.FinishAttempt(
 		t.Context(),
-		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true},
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true},
 	)
 	must(t, err)
 	second, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h2", y.now.Add(time.Hour), 0)

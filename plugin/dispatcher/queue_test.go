@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
 )
 
@@ -32,7 +31,7 @@ func TestB16NoQueuedBuildIsDiscarded(t *testing.T) {
 				started++
 				_, err := y.store.FinishAttempt(
 					t.Context(),
-					store.Finish{BuildID: b.ID, Attempt: now.Attempt, State: autobuild.Succeeded},
+					autobuild.Finish{BuildID: b.ID, Attempt: now.Attempt, State: autobuild.Succeeded},
 				)
 				must(t, err)
 			}

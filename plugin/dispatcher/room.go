@@ -7,7 +7,6 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
-	"slipway/plugin/store"
 )
 
 const (
@@ -29,7 +28,7 @@ func (d *Dispatcher) untilRoom(ctx context.Context, b autobuild.Build) time.Dura
 
 // patience spreads what waits: half of it is random, so that builds do not look in step. The
 // looks of a round are shared by the automated builds that wait, however many builds each has.
-func patience(q store.QueueLength) time.Duration {
+func patience(q autobuild.QueueLength) time.Duration {
 	own := q.Waiting - q.OthersWaiting
 	wait := waitForRoom * time.Duration(1+own*q.Owners/perRound)
 	if q.OthersWaiting > 0 {

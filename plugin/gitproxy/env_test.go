@@ -230,7 +230,7 @@ func (e *env) finish() {
 	e.t.Helper()
 	_, err := e.store.FinishAttempt(
 		e.t.Context(),
-		store.Finish{BuildID: e.build.ID, Attempt: 1, State: autobuild.Failed},
+		autobuild.Finish{BuildID: e.build.ID, Attempt: 1, State: autobuild.Failed},
 	)
 	e.must(err)
 }

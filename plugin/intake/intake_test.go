@@ -74,7 +74,7 @@ func signed(body []byte, key secret.Secret) http.Header {
 
 func (d *desk) stored(t *testing.T) []autobuild.Delivery {
 	t.Helper()
-	all, err := d.store.Deliveries(t.Context(), store.DeliveryFilter{})
+	all, err := d.store.Deliveries(t.Context(), autobuild.DeliveryFilter{})
 	must(t, err)
 	return all
 }

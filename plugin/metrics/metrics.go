@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sirupsen/logrus"
 
+	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
 
@@ -32,7 +33,7 @@ const (
 // Store is the part of *store.Store that a scrape reads. Both methods are safe for concurrent use
 // and return the errors of the database.
 type Store interface {
-	Overview(ctx context.Context) (store.Overview, error)
+	Overview(ctx context.Context) (autobuild.Overview, error)
 	// Ping returns an error if the database does not accept writes.
 	Ping(ctx context.Context) error
 }

@@ -32,7 +32,7 @@ type env struct {
 	openCircuits  []string
 }
 
-func (b *env) Overview(ctx context.Context) (store.Overview, error) {
+func (b *env) Overview(ctx context.Context) (autobuild.Overview, error) {
 	b.overviewCalls++
 	return b.Store.Overview(ctx)
 }
@@ -159,13 +159,21 @@ func TestAPushIsMeasured(t *testing.T) {
 		`slipway_build_queue_seconds_sum{engine="embedded"}`:                   35,
 		`slipway_attempt_start_seconds_sum{engine="embedded"}`:                 5,
 	})
-	_, err = b.FinishAttempt(ctx,
-		store.Finish{BuildID: id, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true})
+	_, err = b.FinishAttempt(
+		ctx,
+		autobuild.Finish{
+			BuildID: id,
+			Attempt: 1,
+			State:   autobuild.Errored,
+			Reason:  autobuild.ReasonLost,
+			Retry:   true,
+		},
+	)
 	b.must(t, err)
 	storetest.Start(ctx, t, b.Store, id)
 	b.must(t, b.ClaimAttempt(ctx, id, 2, "runner"))
 	b.clock.Add(25 * time.Second)
-	_, err = b.FinishAttempt(ctx, store.Finish{BuildID: id, Attempt: 2, State: autobuild.Succeeded})
+	_, err = b.FinishAttempt(ctx, autobuild.Finish{BuildID: id, Attempt: 2, State: autobuild.Succeeded})
 	b.must(t, err)
 	b.must(t, b.MarkReported(ctx, id, 2, autobuild.Succeeded, "Bitbucket says no"))
 	b.expect(t, map[string]float64{
@@ -344,7 +352,7 @@ func everything(t *testing.T, b *env) {
 	a := storetest.AutomatedBuild(t, b.Store, storetest.Repository("app"))
 	build, attempt := storetest.Started(t, b.Store, a, "", storetest.Commit(1))
 	b.must(t, b.ClaimAttempt(ctx, build.ID, attempt.Number, "runner"))
-	_, err := b.FinishAttempt(ctx, store.Finish{BuildID: build.ID, Attempt: 1, State: autobuild.Succeeded})
+	_, err := b.FinishAttempt(ctx, autobuild.Finish{BuildID: build.ID, Attempt: 1, State: autobuild.Succeeded})
 	b.must(t, err)
 	b.Requested("GET", "/builds", http.StatusOK, time.Millisecond)
 }

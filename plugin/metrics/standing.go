@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 const (
@@ -32,7 +31,7 @@ type gauges struct {
 
 // A snapshot holds the values from the store and the result of the ping.
 type snapshot struct {
-	overview store.Overview
+	overview autobuild.Overview
 	known    bool
 	up       bool
 	ping     time.Duration
@@ -122,7 +121,7 @@ func (w writer) circuits(engines, openCircuits []string) {
 	}
 }
 
-func (w writer) overview(o store.Overview, engines []string) {
+func (w writer) overview(o autobuild.Overview, engines []string) {
 	w.gauge(w.descs.unplanned, float64(o.Unplanned.Count))
 	w.gauge(w.descs.unplannedAge, w.age(o.Unplanned.Oldest))
 	w.gauge(w.descs.deliveriesStranded, float64(o.Unplanned.Stranded))
@@ -145,15 +144,15 @@ type backlogKey struct {
 
 // builds writes the backlog of each configured engine, with 0 if it is empty. It also writes
 // engines that are no longer configured and still have builds.
-func (w writer) builds(o store.Overview, engines []string) {
-	all := map[backlogKey]store.Backlog{}
+func (w writer) builds(o autobuild.Overview, engines []string) {
+	all := map[backlogKey]autobuild.Backlog{}
 	for _, engine := range engines {
 		for _, state := range []autobuild.State{autobuild.Queued, autobuild.Starting, autobuild.Running} {
-			all[backlogKey{engine, state}] = store.Backlog{}
+			all[backlogKey{engine, state}] = autobuild.Backlog{}
 		}
 	}
 	stranded := 0
-	for _, b := range append(append([]store.Backlog{}, o.Queued...), o.Active...) {
+	for _, b := range append(append([]autobuild.Backlog{}, o.Queued...), o.Active...) {
 		all[backlogKey{b.Engine, b.State}] = b
 		stranded += b.Stranded
 	}
@@ -165,12 +164,12 @@ func (w writer) builds(o store.Overview, engines []string) {
 }
 
 // tasks writes each kind of task in each state, with 0 if there are none.
-func (w writer) tasks(counts []store.TaskCount) {
+func (w writer) tasks(counts []autobuild.TaskCount) {
 	type pile struct{ kind, state string }
-	all := map[pile]store.TaskCount{}
-	for _, kind := range []string{store.TaskPlan, store.TaskDispatch, store.TaskReport, store.TaskCorrect} {
+	all := map[pile]autobuild.TaskCount{}
+	for _, kind := range []string{autobuild.TaskPlan, autobuild.TaskDispatch, autobuild.TaskReport, autobuild.TaskCorrect} {
 		for _, state := range []string{"waiting", "running", "dead"} {
-			all[pile{kind, state}] = store.TaskCount{Kind: kind, State: state}
+			all[pile{kind, state}] = autobuild.TaskCount{Kind: kind, State: state}
 		}
 	}
 	for _, t := range counts {
@@ -188,8 +187,8 @@ func (w writer) tasks(counts []store.TaskCount) {
 	}
 }
 
-func (w writer) hooks(counts []store.HookCount) {
-	all := map[autobuild.HookState]store.HookCount{autobuild.HookActive: {}, autobuild.HookPolled: {}}
+func (w writer) hooks(counts []autobuild.HookCount) {
+	all := map[autobuild.HookState]autobuild.HookCount{autobuild.HookActive: {}, autobuild.HookPolled: {}}
 	for _, h := range counts {
 		all[h.State] = h
 	}

@@ -19,7 +19,6 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/intake"
-	"slipway/plugin/store"
 	"slipway/plugin/web/api"
 	"slipway/plugin/web/httpx"
 )
@@ -126,7 +125,7 @@ func (d *chaosEnv) drain(accepted int) {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for {
-		waiting, dead, err := d.store.Tasks().Depth(ctx, store.TaskPlan)
+		waiting, dead, err := d.store.Tasks().Depth(ctx, autobuild.TaskPlan)
 		must(d.t, err)
 		if dead > 0 {
 			d.t.Fatalf("%d deliveries were given up", dead)
@@ -138,7 +137,7 @@ func (d *chaosEnv) drain(accepted int) {
 	}
 	stop()
 	must(d.t, <-done)
-	all, err := d.store.Deliveries(d.t.Context(), store.DeliveryFilter{HookID: d.hook.ID, Limit: 10_000})
+	all, err := d.store.Deliveries(d.t.Context(), autobuild.DeliveryFilter{HookID: d.hook.ID, Limit: 10_000})
 	must(d.t, err)
 	unanswered := 0
 	for _, one := range all {

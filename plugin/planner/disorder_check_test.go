@@ -8,7 +8,6 @@ import (
 	"pgregory.net/rapid"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // checkRefs compares the stored refs with the model. It runs after every step.
@@ -24,7 +23,7 @@ func (d *chaosEnv) checkRefs(t *rapid.T) {
 func (d *chaosEnv) allBuilds() []autobuild.Build {
 	var all []autobuild.Build
 	for _, a := range d.automated {
-		builds, err := d.store.Builds(d.t.Context(), store.BuildFilter{AutomatedBuildID: a.ID, Limit: 10_000})
+		builds, err := d.store.Builds(d.t.Context(), autobuild.BuildFilter{AutomatedBuildID: a.ID, Limit: 10_000})
 		must(d.t, err)
 		all = append(all, builds...)
 	}

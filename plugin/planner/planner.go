@@ -68,7 +68,7 @@ func New(o Options) *Planner {
 
 // Register makes the planner handle the plan tasks of a queue. Call it before the queue runs.
 func (p *Planner) Register(q *queue.Queue) {
-	q.Handle(store.TaskPlan, func(ctx context.Context, t queue.Task) error { return p.Deliver(ctx, t.Arg) },
+	q.Handle(autobuild.TaskPlan, func(ctx context.Context, t queue.Task) error { return p.Deliver(ctx, t.Arg) },
 		queue.Options{Workers: workers, Dead: p.recordFailure})
 }
 

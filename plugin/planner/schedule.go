@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 const (
@@ -187,7 +186,7 @@ func stretchInterval(interval time.Duration, hooks int) time.Duration {
 
 // hasPendingDeliveries reports whether deliveries of a hook wait for planning.
 func (p *Planner) hasPendingDeliveries(ctx context.Context, hookID string) bool {
-	newest, err := p.o.Store.Deliveries(ctx, store.DeliveryFilter{HookID: hookID, Limit: recentDeliveries})
+	newest, err := p.o.Store.Deliveries(ctx, autobuild.DeliveryFilter{HookID: hookID, Limit: recentDeliveries})
 	if err != nil {
 		return false // the poll fails for the same reason and logs it
 	}

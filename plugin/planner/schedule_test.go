@@ -11,7 +11,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
 	"slipway/plugin/store/storetest"
 )
@@ -125,10 +124,10 @@ func TestADeliveryRecordsThatItWasGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.recordFailure(t.Context(), queue.Task{Kind: store.TaskPlan, Arg: id}, errors.New("panic: index out of range"))
+	p.recordFailure(t.Context(), queue.Task{Kind: autobuild.TaskPlan, Arg: id}, errors.New("panic: index out of range"))
 	p.recordFailure(
 		t.Context(),
-		queue.Task{Kind: store.TaskPlan, Arg: "nobody"},
+		queue.Task{Kind: autobuild.TaskPlan, Arg: "nobody"},
 		errors.New("x"),
 	) // is logged, not fatal
 	d, err := s.Delivery(t.Context(), id)

@@ -300,7 +300,7 @@ func (w *env) delivery(id string) autobuild.Delivery {
 // builds returns all builds, oldest first.
 func (w *env) builds() []autobuild.Build {
 	w.t.Helper()
-	all, err := w.store.Builds(w.t.Context(), store.BuildFilter{Limit: 1000})
+	all, err := w.store.Builds(w.t.Context(), autobuild.BuildFilter{Limit: 1000})
 	must(w.t, err)
 	slices.Reverse(all)
 	return all

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 func TestW17OutagesNeverCostADelivery(t *testing.T) {
@@ -161,7 +160,7 @@ func TestTasksOfTheQueueArePlanned(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- w.store.Tasks().Run(ctx) }()
 	for {
-		if waiting, _, err := w.store.Tasks().Depth(t.Context(), store.TaskPlan); err != nil || waiting == 0 {
+		if waiting, _, err := w.store.Tasks().Depth(t.Context(), autobuild.TaskPlan); err != nil || waiting == 0 {
 			must(t, err)
 			break
 		}

@@ -156,7 +156,7 @@ func (o *env) historyEndsWith(n int, last string) bool {
 // isIdle reports whether no report or correction is waiting or running.
 func (o *env) isIdle() bool {
 	o.t.Helper()
-	for _, kind := range []string{store.TaskReport, store.TaskCorrect} {
+	for _, kind := range []string{autobuild.TaskReport, autobuild.TaskCorrect} {
 		tasks, _, err := o.store.Tasks().Depth(o.t.Context(), kind)
 		must(o.t, err)
 		if tasks > 0 {

@@ -195,7 +195,7 @@ func (o *env) run(b autobuild.Build) autobuild.Attempt {
 
 func (o *env) finish(a autobuild.Attempt, state autobuild.State, reason autobuild.Reason, detail string) {
 	o.t.Helper()
-	_, err := o.store.FinishAttempt(o.t.Context(), store.Finish{
+	_, err := o.store.FinishAttempt(o.t.Context(), autobuild.Finish{
 		BuildID: a.BuildID, Attempt: a.Number, State: state, Reason: reason, Detail: detail, Digest: "sha256:1",
 	})
 	must(o.t, err)

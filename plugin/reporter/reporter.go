@@ -68,10 +68,13 @@ func (r *Reporter) Register(q *queue.Queue) {
 	of := func(t queue.Task) lease {
 		return lease{retried: t.Attempt > 1, isHeld: func(ctx context.Context) (bool, error) { return q.Holds(ctx, t) }}
 	}
-	q.Handle(store.TaskReport, func(ctx context.Context, t queue.Task) error { return r.report(ctx, t.Arg, of(t)) },
+	q.Handle(autobuild.TaskReport, func(ctx context.Context, t queue.Task) error { return r.report(ctx, t.Arg, of(t)) },
 		queue.Options{Workers: workers})
-	q.Handle(store.TaskCorrect, func(ctx context.Context, t queue.Task) error { return r.correct(ctx, t.Arg, of(t)) },
-		queue.Options{Workers: workers})
+	q.Handle(
+		autobuild.TaskCorrect,
+		func(ctx context.Context, t queue.Task) error { return r.correct(ctx, t.Arg, of(t)) },
+		queue.Options{Workers: workers},
+	)
 }
 
 // Report sends the current state of a build, for a caller that is the only reporter. It skips a

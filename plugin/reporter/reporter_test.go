@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
 )
 
@@ -100,7 +99,7 @@ func TestTheAttemptIsReported(t *testing.T) {
 	b := o.build("one", main1)
 	a := o.run(b)
 	_, err := o.store.FinishAttempt(t.Context(),
-		store.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
+		autobuild.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
 	must(t, err)
 	_, err = o.store.StartAttempt(t.Context(), b.ID, "embedded", "hash2", o.now.Add(time.Hour), 0)
 	must(t, err)
@@ -256,7 +255,7 @@ func (o *env) work() {
 	done := make(chan error, 1)
 	go func() { done <- o.store.Tasks().Run(ctx) }()
 	for {
-		waiting, _, err := o.store.Tasks().Depth(t.Context(), store.TaskReport)
+		waiting, _, err := o.store.Tasks().Depth(t.Context(), autobuild.TaskReport)
 		must(t, err)
 		if waiting == 0 {
 			break

@@ -287,12 +287,9 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 	return err
 }
 
-// EventRecord is autobuild.EventRecord.
-type EventRecord = autobuild.EventRecord
-
 // RecordEvents renews the heartbeat and stores what is newer than the attempt's EventSeq.
 // ErrFenced when the attempt is over.
-func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e EventRecord) error {
+func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e autobuild.EventRecord) error {
 	return s.tx(ctx, fmt.Sprintf("record events of build %s attempt %d", buildID, attempt), func(tx *sql.Tx) error {
 		a, _, err := s.fenced(ctx, tx, buildID, attempt)
 		if err != nil {
@@ -327,13 +324,10 @@ func setStages(ctx context.Context, tx *sql.Tx, buildID string, stages []autobui
 	return execOne(ctx, tx, `UPDATE builds SET stages = $2 WHERE id = $1`, buildID, asJSON(stages))
 }
 
-// Finish is autobuild.Finish.
-type Finish = autobuild.Finish
-
 // FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
 // same transaction. ErrFenced when the attempt is over or not the newest; an
 // autobuild.FieldError when it reports a tag that it had no permit for.
-func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b autobuild.Build, err error) {
+func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobuild.Build, err error) {
 	var a autobuild.Attempt
 	err = s.tx(ctx, fmt.Sprintf("finish attempt %d of build %s", f.Attempt, f.BuildID), func(tx *sql.Tx) error {
 		if !f.State.Final() {
@@ -377,7 +371,7 @@ func (s *Store) FinishAttempt(ctx context.Context, f Finish) (b autobuild.Build,
 }
 
 // mayRetry counts the attempts since somebody last asked for a retry.
-func mayRetry(ctx context.Context, tx *sql.Tx, f Finish) (bool, error) {
+func mayRetry(ctx context.Context, tx *sql.Tx, f autobuild.Finish) (bool, error) {
 	if f.Unstarted {
 		return true, execOne(ctx, tx, `UPDATE builds SET tries = tries - 1 WHERE id = $1`, f.BuildID)
 	}

@@ -125,15 +125,12 @@ func (s *Store) BuildByNumber(ctx context.Context, number int64) (autobuild.Buil
 	return b, nil
 }
 
-// BuildFilter is autobuild.BuildFilter.
-type BuildFilter = autobuild.BuildFilter
-
 // Builds lists builds without stages.
-func (s *Store) Builds(ctx context.Context, f BuildFilter) ([]autobuild.Build, error) {
+func (s *Store) Builds(ctx context.Context, f autobuild.BuildFilter) ([]autobuild.Build, error) {
 	return s.listBuilds(ctx, conditions{}, f)
 }
 
-func (s *Store) listBuilds(ctx context.Context, c conditions, f BuildFilter) ([]autobuild.Build, error) {
+func (s *Store) listBuilds(ctx context.Context, c conditions, f autobuild.BuildFilter) ([]autobuild.Build, error) {
 	if f.AutomatedBuildID != "" {
 		c.terms = append(c.terms, "b.automated_build_id = "+c.arg(f.AutomatedBuildID))
 	}
@@ -200,11 +197,8 @@ func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string
 	return accountID, nil
 }
 
-// QueueLength is autobuild.QueueLength.
-type QueueLength = autobuild.QueueLength
-
 // QueueOf returns the queue as one automated build sees it.
-func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q QueueLength, err error) {
+func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q autobuild.QueueLength, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT COUNT(CASE WHEN state = 'queued' THEN 1 END),
 		COUNT(CASE WHEN state = 'queued' AND automated_build_id <> $1 THEN 1 END),
 		COUNT(DISTINCT CASE WHEN state = 'queued' THEN automated_build_id END),
@@ -212,7 +206,7 @@ func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q QueueLe
 		FROM builds WHERE state IN ('queued', 'starting', 'running')`, automatedBuildID).
 		Scan(&q.Waiting, &q.OthersWaiting, &q.Owners, &q.OwnActive)
 	if err != nil {
-		return QueueLength{}, fmt.Errorf("count waiting builds: %w", err)
+		return autobuild.QueueLength{}, fmt.Errorf("count waiting builds: %w", err)
 	}
 	return q, nil
 }

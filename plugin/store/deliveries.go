@@ -112,7 +112,7 @@ func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) er
 	if n, err := result.RowsAffected(); err != nil || n == 0 {
 		return err
 	}
-	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskPlan, Arg: d.ID, Lane: d.HookID})
+	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: autobuild.TaskPlan, Arg: d.ID, Lane: d.HookID})
 }
 
 const deliveryColumns = `id, hook_id, event, request_id, header, received_at, state, reason, outcomes, planned_at`
@@ -157,15 +157,16 @@ func (s *Store) delivery(ctx context.Context, id string, c conditions) (autobuil
 	return d, nil
 }
 
-// DeliveryFilter is autobuild.DeliveryFilter.
-type DeliveryFilter = autobuild.DeliveryFilter
-
 // Deliveries lists without bodies.
-func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]autobuild.Delivery, error) {
+func (s *Store) Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]autobuild.Delivery, error) {
 	return s.listDeliveries(ctx, conditions{}, f)
 }
 
-func (s *Store) listDeliveries(ctx context.Context, c conditions, f DeliveryFilter) ([]autobuild.Delivery, error) {
+func (s *Store) listDeliveries(
+	ctx context.Context,
+	c conditions,
+	f autobuild.DeliveryFilter,
+) ([]autobuild.Delivery, error) {
 	if f.HookID != "" {
 		c.terms = append(c.terms, "hook_id = "+c.arg(f.HookID))
 	}

@@ -70,7 +70,7 @@ func TestAckedDeliveriesSurviveAKill(t *testing.T) {
 			t.Errorf("lost: %v", err)
 		}
 	}
-	waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskPlan)
+	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
 	if err != nil || waiting < len(acked) {
 		t.Errorf("%d plan tasks for %d deliveries, error %v", waiting, len(acked), err)
 	}

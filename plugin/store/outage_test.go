@@ -129,7 +129,7 @@ type works struct {
 func workAll(t *testing.T, s *store.Store) *works {
 	t.Helper()
 	w := &works{done: map[string]map[int64]bool{}, more: make(chan struct{}, 1)}
-	s.Tasks().Handle(store.TaskPlan, func(_ context.Context, task queue.Task) error {
+	s.Tasks().Handle(autobuild.TaskPlan, func(_ context.Context, task queue.Task) error {
 		w.note(task)
 		select {
 		case w.more <- struct{}{}:

@@ -86,7 +86,7 @@ func setExtraTags(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 
 // recordPushed notes what a runner reports of its tags. An autobuild.FieldError if one is not the build's,
 // or is an extra tag without a permit.
-func recordPushed(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f Finish) error {
+func recordPushed(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f autobuild.Finish) error {
 	for i, tag := range f.Tags {
 		if !b.Publish || !slices.Contains(b.Tags, tag) {
 			return autobuild.FieldError{

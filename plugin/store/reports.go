@@ -10,9 +10,6 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// Report is autobuild.Report.
-type Report = autobuild.Report
-
 // MarkReported records that a build's (attempt, state) was told to the provider.
 func (s *Store) MarkReported(
 	ctx context.Context,
@@ -48,7 +45,7 @@ func (s *Store) AskCorrection(ctx context.Context, buildID string, after time.Du
 			ctx,
 			tx,
 			queue.NewTask{
-				Kind:  TaskCorrect,
+				Kind:  autobuild.TaskCorrect,
 				Arg:   buildID,
 				Key:   buildID + " " + after.String(),
 				RunAt: s.Now().Add(after),
@@ -58,12 +55,12 @@ func (s *Store) AskCorrection(ctx context.Context, buildID string, after time.Du
 }
 
 // Reported returns what was last told, for the build's page; ErrNotFound when nothing was.
-func (s *Store) Reported(ctx context.Context, buildID string) (Report, error) {
-	var r Report
+func (s *Store) Reported(ctx context.Context, buildID string) (autobuild.Report, error) {
+	var r autobuild.Report
 	err := s.read.QueryRowContext(ctx, `SELECT attempt, state, problem, reported_at FROM reports WHERE build_id = $1`, buildID).
 		Scan(&r.Attempt, &r.State, &r.Problem, at(&r.At))
 	if err != nil {
-		return Report{}, fmt.Errorf("report of build %s: %w", buildID, known(err))
+		return autobuild.Report{}, fmt.Errorf("report of build %s: %w", buildID, known(err))
 	}
 	return r, nil
 }

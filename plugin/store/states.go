@@ -99,11 +99,15 @@ func (s *Store) queueAgain(ctx context.Context, tx *sql.Tx, b *autobuild.Build, 
 }
 
 func (s *Store) enqueueDispatch(ctx context.Context, tx *sql.Tx, buildID string) error {
-	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskDispatch, Arg: buildID, Key: buildID})
+	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: autobuild.TaskDispatch, Arg: buildID, Key: buildID})
 }
 
 func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
-	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: TaskReport, Arg: b.ID, Key: b.ID, Lane: reportLane(b)})
+	return s.tasks.Enqueue(
+		ctx,
+		tx,
+		queue.NewTask{Kind: autobuild.TaskReport, Arg: b.ID, Key: b.ID, Lane: reportLane(b)},
+	)
 }
 
 // reportLane is one for all builds that share a status (LatestBuild): what an older one says

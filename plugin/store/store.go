@@ -26,14 +26,6 @@ import (
 	"slipway/plugin/store/seal"
 )
 
-// Kinds of tasks. Their argument is a single id.
-const (
-	TaskPlan     = "plan"     // delivery id → planner; lane = hook id, so that one repository's deliveries keep their order
-	TaskDispatch = "dispatch" // build id → dispatcher
-	TaskReport   = "report"   // build id → reporter; lane = the status that builds of one rule, ref and commit share
-	TaskCorrect  = "correct"  // build id → reporter: its status may have been covered by an older one, and is told once more
-)
-
 // Options open a Store.
 type Options struct {
 	Path     string        // of the SQLite file; its directory exists

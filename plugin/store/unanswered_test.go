@@ -74,7 +74,7 @@ func TestF7DeliveriesOutliveCommitsWithoutAnAnswer(t *testing.T) {
 	acked, refused := senders.stop()
 	line.mend(t)
 	t.Logf("%d deliveries promised, %d refused", len(acked), refused)
-	stored, err := s.Deliveries(t.Context(), store.DeliveryFilter{Limit: 10_000})
+	stored, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 10_000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func noneWaits(t *testing.T, s *store.Store) {
 	defer look.Stop()
 	deadline := time.After(10 * time.Second)
 	for {
-		waiting, dead, err := s.Tasks().Depth(t.Context(), store.TaskPlan)
+		waiting, dead, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
 		if err != nil || dead != 0 {
 			t.Fatalf("%d tasks are dead, error %v", dead, err)
 		}
@@ -141,7 +141,7 @@ func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
 	}
 	living.Wait()
 	line.mend(t)
-	builds, err := s.Builds(t.Context(), store.BuildFilter{Limit: 10 * pushes})
+	builds, err := s.Builds(t.Context(), autobuild.BuildFilter{Limit: 10 * pushes})
 	if err != nil || len(builds) != pushes {
 		t.Fatalf("%d builds of %d pushes, error %v", len(builds), pushes, err)
 	}
@@ -188,7 +188,9 @@ func live(t *testing.T, s *store.Store, a autobuild.AutomatedBuild, n int) error
 			return err
 		}, autobuild.ErrConflict},
 		{"claim", func() error { return s.ClaimAttempt(t.Context(), b.ID, 1, "runner"+b.ID) }, nil},
-		{"record", func() error { return s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 1, Digest: digest}) }, nil},
+		{"record", func() error {
+			return s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 1, Digest: digest})
+		}, nil},
 		{"permit", func() error {
 			granted, holder, err := s.Permit(t.Context(), b.ID, 1, nil, []string{fmt.Sprint("tag", n)})
 			if err == nil && !granted {
@@ -197,7 +199,7 @@ func live(t *testing.T, s *store.Store, a autobuild.AutomatedBuild, n int) error
 			return err
 		}, nil},
 		{"finish", func() error {
-			_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
+			_, err := s.FinishAttempt(t.Context(), autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
 			return err
 		}, autobuild.ErrFenced},
 	} {

@@ -191,7 +191,7 @@ func checkUpgraded(t *testing.T, s *store.Store) {
 	if text, err := s.ReadLog(t.Context(), b.ID, 1, 0, 100); err != nil || string(text) != "built and pushed\n" {
 		t.Errorf("got log %q, error %v", text, err)
 	}
-	deliveries, err := s.Deliveries(t.Context(), store.DeliveryFilter{Limit: 10})
+	deliveries, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 10})
 	if err != nil || len(deliveries) != 1 || deliveries[0].RequestID != "request" {
 		t.Errorf("got deliveries %+v, error %v", deliveries, err)
 	}

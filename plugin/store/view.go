@@ -84,7 +84,7 @@ func (v View) AutomatedBuild(ctx context.Context, id string) (autobuild.Automate
 }
 
 // Builds lists builds that the viewer may read, without stages.
-func (v View) Builds(ctx context.Context, f BuildFilter) ([]autobuild.Build, error) {
+func (v View) Builds(ctx context.Context, f autobuild.BuildFilter) ([]autobuild.Build, error) {
 	var c conditions
 	v.may(&c, "b.provider_id", "b.repository_id")
 	return v.store.listBuilds(ctx, c, f)
@@ -113,7 +113,7 @@ func (v View) mayDelivery(c *conditions) {
 }
 
 // Deliveries lists deliveries that the viewer may read, without bodies.
-func (v View) Deliveries(ctx context.Context, f DeliveryFilter) ([]autobuild.Delivery, error) {
+func (v View) Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]autobuild.Delivery, error) {
 	var c conditions
 	v.mayDelivery(&c)
 	return v.store.listDeliveries(ctx, c, f)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // Look looks at every active attempt once: those beyond their deadline end as timed out,
@@ -65,7 +64,7 @@ func (w *Watcher) askAndJudge(ctx context.Context, a autobuild.Attempt) error {
 // judgePipeline ends an attempt whose pipeline is over. Where its runner never came, what the
 // pipeline printed is all there is to see.
 func (w *Watcher) judgePipeline(ctx context.Context, a autobuild.Attempt, state autobuild.PipelineState) error {
-	f := store.Finish{
+	f := autobuild.Finish{
 		State:       autobuild.Errored,
 		Reason:      autobuild.ReasonLost,
 		Detail:      "the runner is gone without a word",
@@ -76,9 +75,13 @@ func (w *Watcher) judgePipeline(ctx context.Context, a autobuild.Attempt, state 
 	case state == autobuild.PipelineQueued, state == autobuild.PipelineRunning:
 		return nil
 	case state == autobuild.PipelineCancelled:
-		f = store.Finish{State: autobuild.Cancelled, Reason: autobuild.ReasonUser, Detail: "cancelled on " + a.Engine}
+		f = autobuild.Finish{
+			State:  autobuild.Cancelled,
+			Reason: autobuild.ReasonUser,
+			Detail: "cancelled on " + a.Engine,
+		}
 	case state == autobuild.PipelineMissing:
-		f = store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonConfig, Detail: w.advice(a)}
+		f = autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonConfig, Detail: w.advice(a)}
 	case a.State != autobuild.Running && a.EngineRef != "":
 		f.Detail = fmt.Sprintf("pipeline %s ended before its runner came", a.EngineRef)
 		w.copyLog(ctx, a)
@@ -113,7 +116,7 @@ func (w *Watcher) copyLog(ctx context.Context, a autobuild.Attempt) {
 
 // giveUp ends an attempt whose runner came and went silent for longer than it would itself.
 func (w *Watcher) giveUp(ctx context.Context, a autobuild.Attempt) error {
-	err := w.end(ctx, a, store.Finish{
+	err := w.end(ctx, a, autobuild.Finish{
 		State:  autobuild.Errored,
 		Reason: autobuild.ReasonLost,
 		Detail: fmt.Sprintf("the runner said nothing for %s", maxSilence),
@@ -152,7 +155,7 @@ func (w *Watcher) ask(ctx context.Context, a autobuild.Attempt) (autobuild.Pipel
 
 func (w *Watcher) timeOut(ctx context.Context, a autobuild.Attempt) error {
 	limit := a.Deadline.Sub(a.CreatedAt).Round(time.Second)
-	err := w.end(ctx, a, store.Finish{
+	err := w.end(ctx, a, autobuild.Finish{
 		State: autobuild.Failed, Reason: autobuild.ReasonTimeout, Detail: fmt.Sprintf("longer than %s", limit),
 	})
 	if err != nil {

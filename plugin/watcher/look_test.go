@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 func TestALostRunnerCostsAnAttempt(t *testing.T) {
@@ -47,7 +46,7 @@ func TestAHeartbeatKeepsAnAttempt(t *testing.T) {
 	w.engine.state = autobuild.PipelineGone
 	for range 5 {
 		w.pass(14 * time.Second)
-		must(t, w.Events(t.Context(), a, store.EventRecord{}))
+		must(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
 		w.look()
 	}
 	if got := w.reload(b); got.State != autobuild.Running || w.engine.asked != 0 {
@@ -102,7 +101,7 @@ func TestAfterARestartRunningPipelinesGoOn(t *testing.T) {
 	w.pass(time.Second)
 	w.restart()
 	for range 10 {
-		must(t, w.Events(t.Context(), a, store.EventRecord{}))
+		must(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
 		w.look()
 		w.pass(time.Second)
 	}
@@ -149,7 +148,7 @@ func TestB13ATimeOutFailsTheBuild(t *testing.T) {
 	b := w.build(1)
 	a := w.claim(b)
 	w.pass(time.Hour - time.Second)
-	must(t, w.Events(t.Context(), a, store.EventRecord{}))
+	must(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
 	w.look()
 	w.want(b, 1, autobuild.Running, "", "")
 	w.pass(time.Second)
@@ -226,10 +225,10 @@ func TestARemovedBuildsPipelineIsStopped(t *testing.T) {
 func TestTheEndIsToldAtOnce(t *testing.T) {
 	for name, end := range map[string]func(*tower, autobuild.Attempt){
 		"finish": func(w *tower, a autobuild.Attempt) {
-			must(t, w.Finish(t.Context(), a, store.Finish{State: autobuild.Succeeded}))
+			must(t, w.Finish(t.Context(), a, autobuild.Finish{State: autobuild.Succeeded}))
 		},
 		"F7 finish, whose commit had no answer": func(w *tower, a autobuild.Attempt) {
-			end := store.Finish{BuildID: a.BuildID, Attempt: a.Number, State: autobuild.Succeeded}
+			end := autobuild.Finish{BuildID: a.BuildID, Attempt: a.Number, State: autobuild.Succeeded}
 			_, err := w.store.FinishAttempt(t.Context(), end)
 			must(t, err)
 			must(t, w.Finish(t.Context(), a, end))

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // peers are scripted.
@@ -72,15 +71,15 @@ func TestAnEndThatAnotherGatewayWroteIsHeardOf(t *testing.T) {
 		name    string
 		of      string // the gateway that runs it
 		local   bool
-		end     store.Finish
+		end     autobuild.Finish
 		stopped []int
 	}{
-		{"timed out", "", true, store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, []int{1}},
-		{"cancelled", "", true, store.Finish{State: autobuild.Cancelled, Reason: autobuild.ReasonUser}, []int{1}},
-		{"given up", "", true, store.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost}, []int{1}},
-		{"ended by its runner", "", true, store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonBuild}, nil},
-		{"timed out, of another gateway", "other", true, store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
-		{"timed out, on a CI", "", false, store.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
+		{"timed out", "", true, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, []int{1}},
+		{"cancelled", "", true, autobuild.Finish{State: autobuild.Cancelled, Reason: autobuild.ReasonUser}, []int{1}},
+		{"given up", "", true, autobuild.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost}, []int{1}},
+		{"ended by its runner", "", true, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonBuild}, nil},
+		{"timed out, of another gateway", "other", true, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
+		{"timed out, on a CI", "", false, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newTower(t)

@@ -8,7 +8,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // Claim gives an attempt to one runner. ErrConflict when another has it, ErrFenced when it
@@ -22,7 +21,7 @@ func (w *Watcher) Claim(ctx context.Context, a autobuild.Attempt, runnerID strin
 }
 
 // Events records what a runner reports; an empty record is its heartbeat. ErrFenced tells it to stop.
-func (w *Watcher) Events(ctx context.Context, a autobuild.Attempt, e store.EventRecord) error {
+func (w *Watcher) Events(ctx context.Context, a autobuild.Attempt, e autobuild.EventRecord) error {
 	return w.o.Store.RecordEvents(ctx, a.BuildID, a.Number, e)
 }
 
@@ -51,7 +50,7 @@ func (w *Watcher) Permit(
 
 // Finish takes a runner's result. An error of the surroundings is tried again while attempts
 // are left. Repeating a result is harmless; ErrFenced when the attempt ended otherwise.
-func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f store.Finish) error {
+func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f autobuild.Finish) error {
 	f = judge(f)
 	f.BuildID, f.Attempt = a.BuildID, a.Number
 	b, err := w.o.Store.FinishAttempt(ctx, f)
@@ -72,7 +71,7 @@ func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f store.Finis
 }
 
 // judge fits a runner's result into our words; what it cannot mean is the surroundings' error.
-func judge(f store.Finish) store.Finish {
+func judge(f autobuild.Finish) autobuild.Finish {
 	switch f.State {
 	case autobuild.Succeeded:
 		f.Reason = ""
@@ -87,7 +86,7 @@ func judge(f store.Finish) store.Finish {
 }
 
 // told reports whether the attempt ended by this very result.
-func (w *Watcher) told(ctx context.Context, f store.Finish) bool {
+func (w *Watcher) told(ctx context.Context, f autobuild.Finish) bool {
 	a, err := w.o.Store.Attempt(ctx, f.BuildID, f.Attempt)
 	return err == nil && a.State == f.State && a.Reason == f.Reason
 }

@@ -146,7 +146,7 @@ func (w *tower) finish(a autobuild.Attempt, state autobuild.State, reason autobu
 	return w.Finish(
 		w.t.Context(),
 		a,
-		store.Finish{State: state, Reason: reason, Detail: detail, Digest: "sha256:1", Size: 7},
+		autobuild.Finish{State: state, Reason: reason, Detail: detail, Digest: "sha256:1", Size: 7},
 	)
 }
 

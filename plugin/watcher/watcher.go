@@ -155,7 +155,7 @@ func (w *Watcher) stop(ctx context.Context, a autobuild.Attempt) {
 }
 
 // end finishes an attempt in the gateway's own words. One that ended meanwhile is no error.
-func (w *Watcher) end(ctx context.Context, a autobuild.Attempt, f store.Finish) error {
+func (w *Watcher) end(ctx context.Context, a autobuild.Attempt, f autobuild.Finish) error {
 	f.BuildID, f.Attempt = a.BuildID, a.Number
 	b, err := w.o.Store.FinishAttempt(ctx, f)
 	if errors.Is(err, autobuild.ErrFenced) {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 func TestARunnersWordIsTheBuildsEnd(t *testing.T) {
@@ -115,7 +114,7 @@ func TestCancelEndsARunningBuildAtOnce(t *testing.T) {
 	if !slices.Equal(w.engine.cancelled, []int{1}) || !slices.Equal(w.lines, []string{"1: cancelled by alice"}) {
 		t.Errorf("cancelled %v, lines %q", w.engine.cancelled, w.lines)
 	}
-	if err := w.Events(t.Context(), a, store.EventRecord{}); !errors.Is(err, autobuild.ErrFenced) {
+	if err := w.Events(t.Context(), a, autobuild.EventRecord{}); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("the runner is told %v", err)
 	}
 	if _, err := w.Cancel(t.Context(), b.ID, "bob"); !errors.Is(err, autobuild.ErrConflict) {

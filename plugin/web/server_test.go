@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/web/pages/pagestest"
 )
 
@@ -99,7 +98,7 @@ func TestLiveLogOutlastsTheLimits(t *testing.T) {
 	await(t, events, "#9 0.9 download done")
 	if _, err := w.Store.FinishAttempt(
 		t.Context(),
-		store.Finish{BuildID: w.Live.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonTest},
+		autobuild.Finish{BuildID: w.Live.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonTest},
 	); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/world/worldtest"
 	"slipway/plugin/logs"
-	"slipway/plugin/store"
 	"slipway/plugin/store/storetest"
 )
 
@@ -57,7 +56,7 @@ func TestF3AFullDiskRefusesAndHeals(t *testing.T) {
 		}
 		promised = append(promised, id)
 	}
-	stored, err := s.Deliveries(t.Context(), store.DeliveryFilter{Limit: 20_000})
+	stored, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 20_000})
 	if err != nil || len(stored) != len(promised) {
 		t.Errorf("%d stored of %d promised, error %v", len(stored), len(promised), err)
 	}
@@ -65,7 +64,7 @@ func TestF3AFullDiskRefusesAndHeals(t *testing.T) {
 	if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: random(32 << 10)}); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
-	waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskPlan)
+	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
 	if err != nil || waiting != len(promised)+1 {
 		t.Errorf("%d tasks for %d deliveries, error %v", waiting, len(promised)+1, err)
 	}

@@ -168,7 +168,7 @@ func fateOf(h *worldtest.House, s *store.Store, p *worldtest.Project, commit str
 			text += fmt.Sprintf("\nsent: %+v", sent.Attempts)
 		}
 	}
-	kept, err := s.Deliveries(h.Context, store.DeliveryFilter{Limit: 1000})
+	kept, err := s.Deliveries(h.Context, autobuild.DeliveryFilter{Limit: 1000})
 	h.Must(err)
 	for _, d := range kept {
 		d, err = s.Delivery(h.Context, d.ID) // with its body
@@ -202,7 +202,7 @@ func fateOf(h *worldtest.House, s *store.Store, p *worldtest.Project, commit str
 
 // noneWaits reports whether every delivery was planned.
 func noneWaits(ctx context.Context, s *store.Store) bool {
-	all, err := s.Deliveries(ctx, store.DeliveryFilter{Limit: 1000})
+	all, err := s.Deliveries(ctx, autobuild.DeliveryFilter{Limit: 1000})
 	if err != nil {
 		return false
 	}

@@ -11,7 +11,6 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/demo/world"
 	"slipway/plugin/demo/world/worldtest"
-	"slipway/plugin/store"
 )
 
 // An env is one gateway with two tenants. Alice administers the installation.
@@ -114,7 +113,7 @@ func (e *env) readStore() {
 				t.hook = h
 			}
 		}
-		deliveries, err := s.Deliveries(e.Context, store.DeliveryFilter{HookID: t.hook.ID})
+		deliveries, err := s.Deliveries(e.Context, autobuild.DeliveryFilter{HookID: t.hook.ID})
 		e.Must(err)
 		if t.userID == "" || len(deliveries) == 0 {
 			e.T.Fatalf("%s: got user %q and %d deliveries, want one of each", t.person.Name, t.userID, len(deliveries))

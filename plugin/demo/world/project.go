@@ -11,7 +11,6 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/store"
 )
 
 // A Project is a further repository of the workspace acme with Alice's checkout of it.
@@ -120,7 +119,7 @@ func (w *World) waitBuilds(
 	defer s.Close()
 	var builds []autobuild.Build
 	err = wait(ctx, func() (bool, error) {
-		all, err := s.Builds(ctx, store.BuildFilter{Limit: maxBuilds})
+		all, err := s.Builds(ctx, autobuild.BuildFilter{Limit: maxBuilds})
 		builds = slices.DeleteFunc(all, func(b autobuild.Build) bool { return !of(b) })
 		return err == nil && len(builds) >= n && met(builds), err
 	})

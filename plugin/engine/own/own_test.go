@@ -96,7 +96,7 @@ func (y *yard) end(b autobuild.Build, state autobuild.State, reason autobuild.Re
 	y.t.Helper()
 	_, err := y.store.FinishAttempt(
 		y.t.Context(),
-		store.Finish{BuildID: b.ID, Attempt: 1, State: state, Reason: reason},
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: state, Reason: reason},
 	)
 	must(y.t, err)
 }

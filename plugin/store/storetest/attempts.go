@@ -25,10 +25,10 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 		t.Errorf("%d active, error %v", len(active), err)
 	}
 	stages := []autobuild.Stage{{Name: "fetch", StartedAt: time.UnixMilli(1000).UTC()}}
-	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{Seq: 2, Stages: stages, Digest: "sha256:abc"}))
+	must(t, s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 2, Stages: stages, Digest: "sha256:abc"}))
 	finished, err := s.FinishAttempt(
 		t.Context(),
-		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42},
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42},
 	)
 	must(t, err)
 	stored, err := s.Build(t.Context(), b.ID)
@@ -59,7 +59,7 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 func buildRetries(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	lost := store.Finish{
+	lost := autobuild.Finish{
 		BuildID: b.ID,
 		State:   autobuild.Errored,
 		Reason:  autobuild.ReasonLost,
@@ -108,7 +108,7 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 	}
 	_, err := s.FinishAttempt(
 		t.Context(),
-		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild},
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild},
 	)
 	must(t, err)
 	again, err := s.RetryBuild(t.Context(), b.ID, "jo")
@@ -121,7 +121,7 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 		}
 		again, err = s.FinishAttempt(
 			t.Context(),
-			store.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true},
+			autobuild.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true},
 		)
 		must(t, err)
 	}
@@ -184,13 +184,16 @@ func cancelRunning(t *testing.T, s *store.Store) {
 		attempt.FinishedAt.IsZero() {
 		t.Errorf("error %v, attempt %+v", err, attempt)
 	}
-	_, finishErr := s.FinishAttempt(t.Context(), store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
+	_, finishErr := s.FinishAttempt(
+		t.Context(),
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded},
+	)
 	_, _, permitErr := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, nil)
 	_, tokenErr := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
 	for what, err := range map[string]error{
 		"finish": finishErr, "permit": permitErr, "token": tokenErr,
 		"claim":  s.ClaimAttempt(t.Context(), b.ID, 1, "runner"),
-		"events": s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{}),
+		"events": s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{}),
 	} {
 		if !errors.Is(err, autobuild.ErrFenced) {
 			t.Errorf("%s after cancel: %v", what, err)
@@ -216,7 +219,10 @@ func engineLimit(t *testing.T, s *store.Store) {
 		t.Errorf("a second build on a full engine: %v", err)
 	}
 	must(t, start(2, "drone"))
-	_, err := s.FinishAttempt(t.Context(), store.Finish{BuildID: builds[0].ID, Attempt: 1, State: autobuild.Succeeded})
+	_, err := s.FinishAttempt(
+		t.Context(),
+		autobuild.Finish{BuildID: builds[0].ID, Attempt: 1, State: autobuild.Succeeded},
+	)
 	must(t, err)
 	must(t, start(1, "embedded"))
 	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrConflict) {
@@ -283,7 +289,7 @@ func fewerFirst(t *testing.T, s *store.Store) {
 	must(t, start(waits)) // nothing is kept free for what cannot start
 	must(t, s.ExplainBuild(t.Context(), theirs.ID, ""))
 	must(t, start(theirs))
-	if q, err := s.QueueOf(t.Context(), one.ID); err != nil || q != (store.QueueLength{OwnActive: 1}) {
+	if q, err := s.QueueOf(t.Context(), one.ID); err != nil || q != (autobuild.QueueLength{OwnActive: 1}) {
 		t.Errorf("queue %+v, error %v", q, err)
 	}
 }
@@ -315,7 +321,7 @@ func eventsOnce(t *testing.T, s *store.Store) {
 			t.Context(),
 			b.ID,
 			1,
-			store.EventRecord{
+			autobuild.EventRecord{
 				Seq:    3,
 				Digest: "sha256:new",
 				Stages: []autobuild.Stage{{Name: "fetch"}, {Name: "build"}},
@@ -328,10 +334,10 @@ func eventsOnce(t *testing.T, s *store.Store) {
 			t.Context(),
 			b.ID,
 			1,
-			store.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []autobuild.Stage{{Name: "fetch"}}},
+			autobuild.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []autobuild.Stage{{Name: "fetch"}}},
 		),
 	)
-	must(t, s.RecordEvents(t.Context(), b.ID, 1, store.EventRecord{})) // a heartbeat
+	must(t, s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{})) // a heartbeat
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
 	if err != nil || attempt.EventSeq != 3 || attempt.Digest != "sha256:new" {
 		t.Errorf("error %v, attempt %+v", err, attempt)
@@ -340,7 +346,7 @@ func eventsOnce(t *testing.T, s *store.Store) {
 	if err != nil || len(stored.Stages) != 2 {
 		t.Errorf("error %v, stages %+v", err, stored.Stages)
 	}
-	if err := s.RecordEvents(t.Context(), b.ID, 2, store.EventRecord{}); !errors.Is(err, autobuild.ErrNotFound) {
+	if err := s.RecordEvents(t.Context(), b.ID, 2, autobuild.EventRecord{}); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an attempt that is not: %v", err)
 	}
 }
@@ -360,7 +366,7 @@ func tokens(t *testing.T, s *store.Store) {
 	}
 	_, err = s.FinishAttempt(
 		t.Context(),
-		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true},
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true},
 	)
 	must(t, err)
 	if got, err := s.AttemptByToken(

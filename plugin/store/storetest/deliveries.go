@@ -34,7 +34,7 @@ func deliveryRoundTrip(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("stored delivery (-want +got):\n%s", diff)
 	}
-	if waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskPlan); err != nil || waiting != 1 {
+	if waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan); err != nil || waiting != 1 {
 		t.Errorf("%d plan tasks, error %v; want 1", waiting, err)
 	}
 	if _, err := s.Delivery(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
@@ -54,7 +54,7 @@ func deliveriesList(t *testing.T, s *store.Store) {
 		}
 		ids = append([]string{id}, ids...)
 	}
-	list := func(f store.DeliveryFilter) (got []string) {
+	list := func(f autobuild.DeliveryFilter) (got []string) {
 		all, err := s.Deliveries(t.Context(), f)
 		if err != nil {
 			t.Fatal(err)
@@ -65,13 +65,13 @@ func deliveriesList(t *testing.T, s *store.Store) {
 		return got
 	}
 	for _, c := range []struct {
-		filter store.DeliveryFilter
+		filter autobuild.DeliveryFilter
 		want   []string
 	}{
-		{store.DeliveryFilter{}, ids},
-		{store.DeliveryFilter{Limit: 2}, ids[:2]},
-		{store.DeliveryFilter{Limit: 2, Before: ids[1]}, ids[2:4]},
-		{store.DeliveryFilter{HookID: "h1"}, []string{ids[1], ids[3]}},
+		{autobuild.DeliveryFilter{}, ids},
+		{autobuild.DeliveryFilter{Limit: 2}, ids[:2]},
+		{autobuild.DeliveryFilter{Limit: 2, Before: ids[1]}, ids[2:4]},
+		{autobuild.DeliveryFilter{HookID: "h1"}, []string{ids[1], ids[3]}},
 	} {
 		if got := list(c.filter); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: got %v, want %v", c.filter, got, c.want)
@@ -98,7 +98,7 @@ func deliveriesConcurrent(t *testing.T, s *store.Store) {
 	for err := range failed {
 		t.Error(err)
 	}
-	stored, err := s.Deliveries(t.Context(), store.DeliveryFilter{Limit: 2 * n})
+	stored, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 2 * n})
 	if err != nil || len(stored) != n {
 		t.Errorf("%d stored, error %v; want %d", len(stored), err, n)
 	}
@@ -112,7 +112,7 @@ func deliveryCancelled(t *testing.T, s *store.Store) {
 			t.Fatalf("error %v, want cancelled", err)
 		}
 	}
-	all, err := s.Deliveries(t.Context(), store.DeliveryFilter{})
+	all, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{})
 	if len(all) != 0 || err != nil {
 		t.Errorf("%d stored, error %v", len(all), err)
 	}

@@ -141,7 +141,7 @@ func permitReported(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	_, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, []string{"nightly", "edge", "unused"})
 	must(t, err)
-	finish := store.Finish{
+	finish := autobuild.Finish{
 		BuildID: b.ID,
 		Attempt: 1,
 		State:   autobuild.Succeeded,

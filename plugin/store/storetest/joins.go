@@ -126,7 +126,13 @@ func joinRetried(t *testing.T, s *store.Store) {
 	must(t, err)
 	_, err = s.FinishAttempt(
 		ctx,
-		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true},
+		autobuild.Finish{
+			BuildID: b.ID,
+			Attempt: 1,
+			State:   autobuild.Errored,
+			Reason:  autobuild.ReasonLost,
+			Retry:   true,
+		},
 	)
 	must(t, err)
 	if _, err := s.JoinAttempt(

@@ -75,7 +75,13 @@ func observed(t *testing.T, s *store.Store) {
 	must(t, s.ClaimAttempt(t.Context(), b.ID, try.Number, "runner"))
 	_ = s.ClaimAttempt(t.Context(), b.ID, try.Number, "another")
 	n.expect(t, "a claim, repeated and contested", "claimed 1 running by runner after true")
-	lost := store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonLost, Retry: true}
+	lost := autobuild.Finish{
+		BuildID: b.ID,
+		Attempt: 1,
+		State:   autobuild.Errored,
+		Reason:  autobuild.ReasonLost,
+		Retry:   true,
+	}
 	_, err = s.FinishAttempt(t.Context(), lost)
 	must(t, err)
 	_, _ = s.FinishAttempt(t.Context(), lost)

@@ -16,7 +16,7 @@ import (
 // overviewOfNothing needs no rows to count.
 func overviewOfNothing(t *testing.T, s *store.Store) {
 	got, err := s.Overview(t.Context())
-	want := store.Overview{
+	want := autobuild.Overview{
 		Accounts: map[autobuild.AccountState]int{autobuild.AccountLinked: 0, autobuild.AccountBroken: 0},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -51,30 +51,30 @@ func overviewCounts(t *testing.T, s *store.Store) {
 
 	got, err := s.Overview(t.Context())
 	must(t, err)
-	want := store.Overview{
-		Unplanned: store.Backlog{Count: 2, Oldest: long},
-		Queued:    []store.Backlog{{Engine: "embedded", State: autobuild.Queued, Count: 1, Oldest: long}},
-		Active: []store.Backlog{
+	want := autobuild.Overview{
+		Unplanned: autobuild.Backlog{Count: 2, Oldest: long},
+		Queued:    []autobuild.Backlog{{Engine: "embedded", State: autobuild.Queued, Count: 1, Oldest: long}},
+		Active: []autobuild.Backlog{
 			{Engine: "embedded", State: autobuild.Running, Count: 1, Oldest: claimed.ClaimedAt},
 			{Engine: "embedded", State: autobuild.Starting, Count: 1, Oldest: starting.CreatedAt},
 		},
-		Tasks: []store.TaskCount{
+		Tasks: []autobuild.TaskCount{
 			{
-				Kind:  store.TaskDispatch,
+				Kind:  autobuild.TaskDispatch,
 				State: "waiting",
 				Count: 3,
 			}, // nobody works here: those of the started builds are there yet
-			{Kind: store.TaskPlan, State: "waiting", Count: 2},
-			{Kind: store.TaskReport, State: "waiting", Count: 3},
+			{Kind: autobuild.TaskPlan, State: "waiting", Count: 2},
+			{Kind: autobuild.TaskReport, State: "waiting", Count: 3},
 		},
 		Refused: 1,
-		Hooks: []store.HookCount{
+		Hooks: []autobuild.HookCount{
 			{State: autobuild.HookActive, Count: 1, NeverPolled: 1},
 			{State: autobuild.HookPolled, Count: 2, Problems: 1, NeverPolled: 1, Polled: long},
 		},
 		Accounts: map[autobuild.AccountState]int{autobuild.AccountLinked: 0, autobuild.AccountBroken: 0},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(store.TaskCount{}, "Oldest", "Due")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(autobuild.TaskCount{}, "Oldest", "Due")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, tasks := range got.Tasks {
@@ -113,7 +113,7 @@ func overviewBehind(t *testing.T, s *store.Store) {
 	receive()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	s.Tasks().Handle(store.TaskPlan, func(context.Context, queue.Task) error {
+	s.Tasks().Handle(autobuild.TaskPlan, func(context.Context, queue.Task) error {
 		cancel()
 		return queue.Snooze(time.Hour)
 	}, queue.Options{})

@@ -68,7 +68,7 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 			t.Errorf("%s→B seen: %v, error %v", old, seen, err)
 		}
 	}
-	waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskDispatch)
+	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskDispatch)
 	if waiting != 3 || err != nil {
 		t.Errorf("%d dispatch tasks, error %v", waiting, err)
 	}
@@ -88,7 +88,7 @@ func planConflict(t *testing.T, s *store.Store) {
 	if _, err := s.RefState(t.Context(), a.Repository, other); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("the plan's other move stands: %v", err)
 	}
-	if builds, err := s.Builds(t.Context(), store.BuildFilter{}); len(builds) != 1 || err != nil {
+	if builds, err := s.Builds(t.Context(), autobuild.BuildFilter{}); len(builds) != 1 || err != nil {
 		t.Errorf("%d builds, error %v; want the first only", len(builds), err)
 	}
 	unseen := autobuild.Ref{Kind: autobuild.Branch, Name: "unseen"}
@@ -174,7 +174,7 @@ func planTwoTags(t *testing.T, s *store.Store) {
 	if err != nil || len(builds) != 2 || builds[0].ID == builds[1].ID || builds[0].Number == builds[1].Number {
 		t.Errorf("error %v, builds %+v", err, builds)
 	}
-	waiting, _, err := s.Tasks().Depth(t.Context(), store.TaskReport)
+	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskReport)
 	if waiting != 2 || err != nil {
 		t.Errorf("%d report tasks, error %v", waiting, err)
 	}
@@ -226,14 +226,14 @@ func buildsList(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		filter store.BuildFilter
+		filter autobuild.BuildFilter
 		want   []int64
 	}{
-		{store.BuildFilter{}, []int64{4, 3, 2, 1}},
-		{store.BuildFilter{Limit: 2, Before: 4}, []int64{3, 2}},
-		{store.BuildFilter{AutomatedBuildID: a.ID}, []int64{3, 1}},
-		{store.BuildFilter{States: []autobuild.State{autobuild.Queued, autobuild.Running}}, []int64{4, 2, 1}},
-		{store.BuildFilter{DeliveryID: "none"}, nil},
+		{autobuild.BuildFilter{}, []int64{4, 3, 2, 1}},
+		{autobuild.BuildFilter{Limit: 2, Before: 4}, []int64{3, 2}},
+		{autobuild.BuildFilter{AutomatedBuildID: a.ID}, []int64{3, 1}},
+		{autobuild.BuildFilter{States: []autobuild.State{autobuild.Queued, autobuild.Running}}, []int64{4, 2, 1}},
+		{autobuild.BuildFilter{DeliveryID: "none"}, nil},
 	} {
 		builds, err := s.Builds(t.Context(), c.filter)
 		var got []int64

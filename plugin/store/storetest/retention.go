@@ -112,7 +112,7 @@ func finish(t *testing.T, s *store.Store, b autobuild.Build) {
 	t.Helper()
 	if _, err := s.FinishAttempt(
 		t.Context(),
-		store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded},
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded},
 	); err != nil {
 		t.Fatal(fmt.Errorf("finish build %d: %w", b.Number, err))
 	}

@@ -106,10 +106,10 @@ func views(t *testing.T, s *store.Store) {
 		if diff := cmp.Diff(ids(c.sees), ids(automated)); diff != "" || err != nil {
 			t.Errorf("%s: automated builds (-want +got), error %v:\n%s", name, err, diff)
 		}
-		if builds, err := v.Builds(ctx, store.BuildFilter{}); err != nil || len(builds) != len(c.sees) {
+		if builds, err := v.Builds(ctx, autobuild.BuildFilter{}); err != nil || len(builds) != len(c.sees) {
 			t.Errorf("%s: got %d builds and error %v, want %d", name, len(builds), err, len(c.sees))
 		}
-		if list, err := v.Deliveries(ctx, store.DeliveryFilter{}); err != nil || len(list) != c.deliveries {
+		if list, err := v.Deliveries(ctx, autobuild.DeliveryFilter{}); err != nil || len(list) != c.deliveries {
 			t.Errorf("%s: got %d deliveries and error %v, want %d", name, len(list), err, c.deliveries)
 		}
 		if list, err := v.Hooks(ctx); err != nil || len(list) != len(c.sees) {
@@ -135,7 +135,11 @@ func views(t *testing.T, s *store.Store) {
 					t.Errorf("%s: %s of %s: got %v, want ErrNotFound", name, what, a.Repository.FullName, err)
 				}
 			}
-			if builds, err := v.Builds(ctx, store.BuildFilter{AutomatedBuildID: a.ID}); err != nil || len(builds) != 0 {
+			if builds, err := v.Builds(
+				ctx,
+				autobuild.BuildFilter{AutomatedBuildID: a.ID},
+			); err != nil ||
+				len(builds) != 0 {
 				t.Errorf(
 					"%s: builds of %s: got %d and error %v, want none",
 					name,

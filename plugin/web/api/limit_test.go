@@ -14,7 +14,6 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/intake"
-	"slipway/plugin/store"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
@@ -129,7 +128,9 @@ func (reporting) AttemptByToken(context.Context, string, string) (autobuild.Atte
 	return autobuild.Attempt{BuildID: "b", Number: 1}, nil
 }
 
-func (reporting) Events(context.Context, autobuild.Attempt, store.EventRecord) error { return nil }
+func (reporting) Events(context.Context, autobuild.Attempt, autobuild.EventRecord) error {
+	return nil
+}
 
 // newReporting is a gate whose tokens are all of one attempt.
 func newReporting(t *testing.T) *gate {

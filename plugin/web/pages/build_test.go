@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 	"slipway/plugin/web/pages/pagestest"
 )
 
@@ -74,7 +73,7 @@ func TestBuildShowsExtraTags(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.get(t, pagestest.Writer, path(s.Live, "")).want(t, http.StatusOK, "Extra tags", "nightly permitted")
-	_, err = s.Store.FinishAttempt(t.Context(), store.Finish{
+	_, err = s.Store.FinishAttempt(t.Context(), autobuild.Finish{
 		BuildID: s.Live.ID, Attempt: 1, State: autobuild.Succeeded,
 		ExtraTags: []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 <b>"}},
 	})
@@ -254,7 +253,7 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		}
 		if _, err := s.Store.FinishAttempt(
 			t.Context(),
-			store.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded},
+			autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded},
 		); err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +295,7 @@ func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 	}
 	ended, err := s.Store.FinishAttempt(
 		t.Context(),
-		store.Finish{BuildID: s.Live.ID, Attempt: 1, State: autobuild.Succeeded},
+		autobuild.Finish{BuildID: s.Live.ID, Attempt: 1, State: autobuild.Succeeded},
 	)
 	if err != nil {
 		t.Fatal(err)

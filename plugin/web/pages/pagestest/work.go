@@ -14,7 +14,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // CookieOf signs a user in by id.
@@ -153,7 +152,7 @@ func (s *Sample) work(ctx context.Context) error {
 		),
 	)
 	s.claim(ctx, &f, s.Live)
-	f.keep(s.Store.RecordEvents(ctx, s.Live.ID, 1, store.EventRecord{Seq: 3, Stages: []autobuild.Stage{
+	f.keep(s.Store.RecordEvents(ctx, s.Live.ID, 1, autobuild.EventRecord{Seq: 3, Stages: []autobuild.Stage{
 		{Name: "fetch", StartedAt: s.Clock.Now(), FinishedAt: s.Clock.Now().Add(1100 * time.Millisecond)},
 		{Name: "build", StartedAt: s.Clock.Now().Add(1100 * time.Millisecond)},
 	}}))
@@ -222,7 +221,7 @@ func (s *Sample) run(
 		{Name: "fetch", StartedAt: t0, FinishedAt: t0.Add(1100 * time.Millisecond)},
 		{Name: "build", StartedAt: t0.Add(1100 * time.Millisecond), FinishedAt: built, Detail: "9 of 12 steps cached"},
 	}
-	finish := store.Finish{BuildID: b.ID, Attempt: 1, State: end}
+	finish := autobuild.Finish{BuildID: b.ID, Attempt: 1, State: end}
 	switch end {
 	case autobuild.Succeeded:
 		stages = append(stages, autobuild.Stage{Name: "push", StartedAt: built, FinishedAt: t0.Add(took)})
@@ -232,7 +231,7 @@ func (s *Sample) run(
 	default:
 		finish.Reason, finish.Detail = autobuild.ReasonInfrastructure, "registry.example.com does not answer: connection refused"
 	}
-	f.keep(s.Store.RecordEvents(ctx, b.ID, 1, store.EventRecord{Seq: 9, Stages: stages, Digest: finish.Digest}))
+	f.keep(s.Store.RecordEvents(ctx, b.ID, 1, autobuild.EventRecord{Seq: 9, Stages: stages, Digest: finish.Digest}))
 	s.log(ctx, f, b, strings.Join(logLines, "\n")+"\n")
 	s.Clock.Pass(took)
 	done := keep[autobuild.Build](f)(s.Store.FinishAttempt(ctx, finish))
