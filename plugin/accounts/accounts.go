@@ -1,9 +1,9 @@
-// Package accounts keeps linked accounts: it links and signs in over OAuth 2, refreshes
-// tokens, takes access tokens, and opens connections with them.
+// Package accounts links Bitbucket accounts and signs users in with OAuth 2. It refreshes tokens,
+// stores access tokens, and opens connections with both.
 //
-// Refresh tokens rotate at every use, so a refresh is made once: callers in this process
-// share one flight per token, other processes are noticed by the account's version in the
-// store, and the new tokens are stored before anybody uses them.
+// A refresh token changes at every use, so each token is refreshed only once. Callers in one
+// process share the request. Other processes are detected by the account's version in the store.
+// New tokens are stored before they are used.
 //
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/use-oauth-on-bitbucket-cloud/.
 package accounts
@@ -29,7 +29,7 @@ import (
 	"slipway/plugin/provider"
 )
 
-// Options are what Accounts stand on. Store and URL are required.
+// Options configure Accounts. Store and URL are required.
 type Options struct {
 	Store     Store
 	URL       string            // public base URL of the gateway, without a trailing slash
@@ -49,13 +49,13 @@ type Accounts struct {
 
 	flights  singleflight.Group
 	mu       sync.Mutex
-	limiters map[string]*rate.Limiter // by what Cloud counts together
-	failures map[string]failedCheck   // of permissions, by session
+	limiters map[string]*rate.Limiter // "provider/ID" of OAuth links, "account/ID" of access tokens
+	failures map[string]failedCheck   // of permission checks, by session id
 }
 
 var _ autobuild.Connector = (*Accounts)(nil)
 
-// New wires Accounts; it makes no call.
+// New returns Accounts. It sends no request.
 func New(o Options) *Accounts {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -71,10 +71,10 @@ func New(o Options) *Accounts {
 	}
 }
 
-// Connect opens a connection with an account's current credential, without a network call.
-// ErrNotFound: there is no such account; ErrUnauthorized: its link is broken.
+// Connect returns a connection that uses the account's current credential. It sends no request.
+// It returns ErrNotFound for an unknown account, and ErrUnauthorized if the link is broken.
 func (a *Accounts) Connect(ctx context.Context, accountID string) (autobuild.Connection, error) {
-	account, err := a.usable(ctx, accountID)
+	account, err := a.usableAccount(ctx, accountID)
 	if err != nil {
 		return autobuild.Connection{}, err
 	}
@@ -82,7 +82,7 @@ func (a *Accounts) Connect(ctx context.Context, accountID string) (autobuild.Con
 	if err != nil {
 		return autobuild.Connection{}, err
 	}
-	client, err := a.client(p, account)
+	client, err := a.accountClient(p, account)
 	if err != nil {
 		return autobuild.Connection{}, err
 	}
@@ -96,8 +96,8 @@ func (a *Accounts) Connect(ctx context.Context, accountID string) (autobuild.Con
 	}), nil
 }
 
-// usable returns an account that is not broken.
-func (a *Accounts) usable(ctx context.Context, id string) (autobuild.Account, error) {
+// usableAccount returns an account, or ErrUnauthorized if the account is broken.
+func (a *Accounts) usableAccount(ctx context.Context, id string) (autobuild.Account, error) {
 	account, err := a.store.Account(ctx, id)
 	switch {
 	case err != nil:
@@ -129,8 +129,8 @@ func (a *Accounts) provider(ctx context.Context, id string) (autobuild.Provider,
 	return p, nil
 }
 
-// client calls with an account's token, renewed as needed.
-func (a *Accounts) client(p autobuild.Provider, account autobuild.Account) (*cloud.Client, error) {
+// accountClient returns a client that sends the account's token and renews it as needed.
+func (a *Accounts) accountClient(p autobuild.Provider, account autobuild.Account) (*cloud.Client, error) {
 	id := account.ID
 	api, err := bitbucket.New(bitbucket.Options{
 		BaseURL: p.APIURL, Transport: a.transport, Limiter: a.limiter(account), Log: a.log,
@@ -145,8 +145,8 @@ func (a *Accounts) client(p autobuild.Provider, account autobuild.Account) (*clo
 	return cloud.New(api), nil
 }
 
-// bare calls with a token that stands in no account yet.
-func (a *Accounts) bare(p autobuild.Provider, token secret.Secret) (*cloud.Client, error) {
+// tokenClient returns a client that sends the given token, which belongs to no account yet.
+func (a *Accounts) tokenClient(p autobuild.Provider, token secret.Secret) (*cloud.Client, error) {
 	api, err := bitbucket.New(bitbucket.Options{
 		BaseURL: p.APIURL, Transport: a.transport, Log: a.log,
 		Token: func(context.Context) (secret.Secret, error) { return token, nil },
@@ -157,8 +157,8 @@ func (a *Accounts) bare(p autobuild.Provider, token secret.Secret) (*cloud.Clien
 	return cloud.New(api), nil
 }
 
-// limiter is shared as Cloud shares allowances: all links of one OAuth consumer have one, and
-// each access token has its own.
+// limiter returns the rate limiter of an account. Cloud counts all links of one OAuth consumer
+// together, so they share a limiter. Each access token has its own.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/api-request-limits/.
 func (a *Accounts) limiter(account autobuild.Account) *rate.Limiter {
 	key := "account/" + account.ID
@@ -173,13 +173,14 @@ func (a *Accounts) limiter(account autobuild.Account) *rate.Limiter {
 	return a.limiters[key]
 }
 
-// Forget drops an account and its tokens. One that automated builds stand on stays, without
-// tokens and broken, so that linking it again resumes them. Bitbucket documents no way to
-// revoke the grant; its owner does that under Personal settings → App authorizations.
+// Forget deletes an account and its tokens. An account that automated builds use is kept without
+// tokens and marked as broken, so that linking it again resumes the builds. Bitbucket documents no
+// way to revoke the grant. The account's owner can revoke it under Personal settings → App
+// authorizations.
 func (a *Accounts) Forget(ctx context.Context, accountID string) error {
 	err := a.store.DeleteAccount(ctx, accountID)
 	if errors.Is(err, autobuild.ErrConflict) {
-		err = a.blank(ctx, accountID)
+		err = a.clearTokens(ctx, accountID)
 	}
 	if err != nil {
 		return fmt.Errorf("linked account %s: %w", accountID, err)
@@ -187,7 +188,7 @@ func (a *Accounts) Forget(ctx context.Context, accountID string) error {
 	return nil
 }
 
-func (a *Accounts) blank(ctx context.Context, accountID string) error {
+func (a *Accounts) clearTokens(ctx context.Context, accountID string) error {
 	account, err := a.store.Account(ctx, accountID)
 	if err != nil {
 		return err

@@ -11,10 +11,10 @@ import (
 	"slipway/plugin/bitbucket/cloud"
 )
 
-// personClient calls as the person of a session: with the grant of their sign-in, or with their
-// linked account if that took the grant. A refresh token works once, so that only one of the two
-// has it. ErrUnauthorized: the person has neither.
-func (a *Accounts) personClient(
+// userClient returns a client that acts as the user of a session. It uses the grant of the
+// sign-in, or the linked account if the account took over the grant. A refresh token works once, so
+// only one of the two has it. It returns ErrUnauthorized if the user has neither.
+func (a *Accounts) userClient(
 	ctx context.Context, p autobuild.Provider, session autobuild.Session, user autobuild.User,
 ) (*cloud.Client, error) {
 	if session.Grant.IsZero() {
@@ -26,7 +26,7 @@ func (a *Accounts) personClient(
 		if !usable {
 			return nil, fmt.Errorf("%w: the sign-in of %s holds no grant", autobuild.ErrUnauthorized, user.Name)
 		}
-		return a.client(p, account)
+		return a.accountClient(p, account)
 	}
 	id := session.ID
 	api, err := bitbucket.New(bitbucket.Options{
@@ -43,7 +43,7 @@ func (a *Accounts) personClient(
 	return cloud.New(api), nil
 }
 
-// sessionGrant returns the grant of a session. ErrUnauthorized if it has none any more.
+// sessionGrant returns the grant of a session, or ErrUnauthorized if the session has none.
 func (a *Accounts) sessionGrant(ctx context.Context, sessionID string) (autobuild.Grant, error) {
 	session, err := a.store.Session(ctx, sessionID)
 	switch {
@@ -57,16 +57,16 @@ func (a *Accounts) sessionGrant(ctx context.Context, sessionID string) (autobuil
 	return session.Grant, nil
 }
 
-// sessionToken returns a session's access token, refreshed when it ends within the margin.
+// sessionToken returns a session's access token. It refreshes a token that expires within margin.
 func (a *Accounts) sessionToken(ctx context.Context, p autobuild.Provider, sessionID string) (secret.Secret, error) {
-	held, err := a.sessionGrant(ctx, sessionID)
+	current, err := a.sessionGrant(ctx, sessionID)
 	if err != nil {
 		return secret.Secret{}, err
 	}
-	if a.now().Add(margin).Before(held.ExpiresAt) {
-		return held.AccessToken, nil
+	if a.now().Add(margin).Before(current.ExpiresAt) {
+		return current.AccessToken, nil
 	}
-	return a.refreshSession(ctx, p, sessionID, held.AccessToken)
+	return a.refreshSession(ctx, p, sessionID, current.AccessToken)
 }
 
 // refreshSession replaces the stale token of a session.
@@ -81,27 +81,27 @@ func (a *Accounts) refreshSession(
 func (a *Accounts) refreshSessionOnce(
 	ctx context.Context, p autobuild.Provider, sessionID string, stale secret.Secret,
 ) (secret.Secret, error) {
-	held, err := a.sessionGrant(ctx, sessionID)
+	current, err := a.sessionGrant(ctx, sessionID)
 	if err != nil {
 		return secret.Secret{}, err
 	}
-	if !held.AccessToken.Equal(stale) {
-		return held.AccessToken, nil // another caller was faster
+	if !current.AccessToken.Equal(stale) {
+		return current.AccessToken, nil // another caller has refreshed it
 	}
-	tokens, err := a.refreshGrant(ctx, p, held.RefreshToken)
-	renewed := autobuild.Grant{Version: held.Version}
+	tokens, err := a.refreshGrant(ctx, p, current.RefreshToken)
+	renewed := autobuild.Grant{Version: current.Version}
 	switch {
-	case errors.Is(err, errGrant): // an empty grant takes its place
+	case errors.Is(err, errGrant): // store an empty grant in its place
 		err = fmt.Errorf("%w: Bitbucket no longer accepts this sign-in: %w", autobuild.ErrUnauthorized, err)
-	case errors.Is(err, errClient): // says nothing of the person
+	case errors.Is(err, errClient): // the consumer is wrong; the user's grant may be fine
 		return secret.Secret{}, fmt.Errorf("refresh a sign-in: %w: %w", autobuild.ErrUnavailable, err)
 	case err != nil:
 		return secret.Secret{}, fmt.Errorf("refresh a sign-in: %w", err)
 	default:
 		renewed = tokens.forSession()
-		renewed.Version = held.Version
+		renewed.Version = current.Version
 		if renewed.RefreshToken.IsZero() {
-			renewed.RefreshToken = held.RefreshToken // not rotated
+			renewed.RefreshToken = current.RefreshToken // not rotated
 		}
 	}
 	stored, storeErr := a.store.UpdateGrant(ctx, sessionID, renewed)
@@ -115,7 +115,7 @@ func (a *Accounts) refreshSessionOnce(
 	return stored.AccessToken, err
 }
 
-// forSession is a grant as a session holds it.
+// forSession returns the grant in the form that a session stores.
 func (g grant) forSession() autobuild.Grant {
 	return autobuild.Grant{AccessToken: g.access, RefreshToken: g.refresh, ExpiresAt: g.expires}
 }

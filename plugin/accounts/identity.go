@@ -11,7 +11,7 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// An identity is who granted access, and where.
+// An identity is the Bitbucket user who granted access, and the source provider.
 type identity struct {
 	cloud.User
 	provider autobuild.Provider
@@ -19,43 +19,42 @@ type identity struct {
 
 func (i identity) name() string { return cmp.Or(i.Nickname, i.DisplayName, i.UUID) }
 
-// settle makes of a grant what the flow was for.
-func (a *Accounts) settle(ctx context.Context, flow autobuild.OAuthFlow, who identity, tokens grant) (Linked, error) {
+// completeFlow signs in with the grant, or links the account, depending on the flow.
+func (a *Accounts) completeFlow(ctx context.Context, flow autobuild.OAuthFlow, id identity, tokens grant) (Linked, error) {
 	if flow.UserID == "" {
-		return a.signIn(ctx, who, tokens)
+		return a.signIn(ctx, id, tokens)
 	}
-	user, taken, err := a.linker(ctx, flow.UserID, who)
+	user, taken, err := a.resolveOwner(ctx, flow.UserID, id)
 	if err != nil {
 		return Linked{}, err
 	}
-	account, err := a.link(ctx, user, who, tokens)
+	account, err := a.link(ctx, user, id, tokens)
 	if err != nil {
 		return Linked{}, err
 	}
 	return Linked{User: user, Account: account, SignedIn: taken}, nil
 }
 
-// signIn finds the user of an identity; an unknown one becomes a user without a role, whose
-// rights are those of the identity at Bitbucket. The grant is for the session, which reads them
-// with it. No account is linked by it, but one that the user linked before gets the tokens in
-// the session's place, which mends a broken link; one that was unlinked stays so until somebody
-// links it.
-func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Linked, error) {
-	user, err := a.store.UserByRemote(ctx, who.provider.ID, who.UUID)
+// signIn returns the user of an identity. It creates a user without a role for a new identity. The
+// user's permissions are those of the identity at Bitbucket, and the session reads them with the
+// grant. Signing in links no account. If the user linked the account before, the account gets the
+// tokens instead of the session, which repairs a broken link. An unlinked account stays unlinked.
+func (a *Accounts) signIn(ctx context.Context, id identity, tokens grant) (Linked, error) {
+	user, err := a.store.UserByRemote(ctx, id.provider.ID, id.UUID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		user, err = a.store.SaveUser(ctx, autobuild.User{
-			ProviderID: who.provider.ID,
-			RemoteID:   who.UUID,
-			Name:       who.name(),
+			ProviderID: id.provider.ID,
+			RemoteID:   id.UUID,
+			Name:       id.name(),
 			Role:       autobuild.RoleNone,
 			CreatedAt:  a.now(),
 		})
 	}
 	if err != nil {
-		return Linked{}, fmt.Errorf("sign in %s: %w", who.name(), err)
+		return Linked{}, fmt.Errorf("sign in %s: %w", id.name(), err)
 	}
 	linked := Linked{User: user, SignedIn: true, Grant: tokens.forSession()}
-	known, err := a.accountOf(ctx, who)
+	known, err := a.accountOf(ctx, id)
 	if errors.Is(err, autobuild.ErrNotFound) || (err == nil && known.UserID != user.ID) {
 		return linked, nil
 	}
@@ -65,30 +64,30 @@ func (a *Accounts) signIn(ctx context.Context, who identity, tokens grant) (Link
 	if unlinked := known.AccessToken.IsZero(); unlinked {
 		return linked, nil
 	}
-	linked.Account, err = a.link(ctx, user, who, tokens)
+	linked.Account, err = a.link(ctx, user, id, tokens)
 	linked.Grant = autobuild.Grant{} // a refresh token works once: the account has it
 	return linked, err
 }
 
-// linker decides whose the linked account becomes. The first administrator, who came by the
-// one-time token, takes the identity; if the same person signed in with it before, without
-// being anybody here, that user becomes the administrator instead (taken).
-func (a *Accounts) linker(
+// resolveOwner decides which user gets the linked account. The first administrator signed in with
+// the one-time token and has no identity yet, so it gets this one. If a user without a role has the
+// identity already, that user becomes the administrator instead, and taken is true.
+func (a *Accounts) resolveOwner(
 	ctx context.Context,
 	userID string,
-	who identity,
+	id identity,
 ) (user autobuild.User, taken bool, err error) {
 	user, err = a.store.User(ctx, userID)
 	if err != nil {
 		return user, false, fmt.Errorf("user %s: %w", userID, err)
 	}
-	owner, err := a.store.UserByRemote(ctx, who.provider.ID, who.UUID)
+	owner, err := a.store.UserByRemote(ctx, id.provider.ID, id.UUID)
 	unknown := errors.Is(err, autobuild.ErrNotFound)
 	switch {
 	case err != nil && !unknown:
-		return user, false, fmt.Errorf("identity %s: %w", who.name(), err)
+		return user, false, fmt.Errorf("identity %s: %w", id.name(), err)
 	case unknown && user.RemoteID == "":
-		user.ProviderID, user.RemoteID, user.Name = who.provider.ID, who.UUID, who.name()
+		user.ProviderID, user.RemoteID, user.Name = id.provider.ID, id.UUID, id.name()
 		user, err = a.store.SaveUser(ctx, user)
 		return user, false, err
 	case unknown, owner.ID == user.ID:
@@ -98,28 +97,28 @@ func (a *Accounts) linker(
 		owner, err = a.store.SaveUser(ctx, owner)
 		return owner, true, err
 	default:
-		return user, false, taking(who, owner)
+		return user, false, identityTaken(id, owner)
 	}
 }
 
-func taking(who identity, owner autobuild.User) error {
+func identityTaken(id identity, owner autobuild.User) error {
 	return fmt.Errorf(
 		"link %s: %w (%s); sign in as that user, or sign out at Bitbucket and link your own",
-		who.name(),
+		id.name(),
 		ErrIdentityTaken,
 		owner.Name,
 	)
 }
 
-// link stores the tokens. An identity that was linked before keeps its account, so that its
-// automated builds go on.
+// link stores the tokens as a linked account. An identity that was linked before keeps its
+// account, so that its automated builds continue.
 func (a *Accounts) link(
 	ctx context.Context,
 	user autobuild.User,
-	who identity,
+	id identity,
 	tokens grant,
 ) (autobuild.Account, error) {
-	account, err := a.accountOf(ctx, who)
+	account, err := a.accountOf(ctx, id)
 	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return account, err
 	}
@@ -128,16 +127,16 @@ func (a *Accounts) link(
 		if err != nil {
 			return account, fmt.Errorf("user %s: %w", account.UserID, err)
 		}
-		return autobuild.Account{}, taking(who, owner)
+		return autobuild.Account{}, identityTaken(id, owner)
 	}
-	account.ProviderID, account.Kind, account.UserID = who.provider.ID, autobuild.AccountOAuth, user.ID
-	account.Name, account.RemoteID, account.Scopes = who.name(), who.UUID, tokens.scopes
+	account.ProviderID, account.Kind, account.UserID = id.provider.ID, autobuild.AccountOAuth, user.ID
+	account.Name, account.RemoteID, account.Scopes = id.name(), id.UUID, tokens.scopes
 	account.AccessToken, account.RefreshToken, account.ExpiresAt = tokens.access, tokens.refresh, tokens.expires
-	return a.save(ctx, account)
+	return a.saveLinked(ctx, account)
 }
 
-// save stores an account with a credential that has just worked.
-func (a *Accounts) save(ctx context.Context, account autobuild.Account) (autobuild.Account, error) {
+// saveLinked stores an account with a credential that has just worked.
+func (a *Accounts) saveLinked(ctx context.Context, account autobuild.Account) (autobuild.Account, error) {
 	account.State, account.Problem, account.LinkedAt = autobuild.AccountLinked, "", a.now()
 	saved, err := a.store.SaveAccount(ctx, account)
 	if err != nil {
@@ -147,15 +146,16 @@ func (a *Accounts) save(ctx context.Context, account autobuild.Account) (autobui
 	return saved, nil
 }
 
-// accountOf finds the OAuth link of an identity, whoever made it.
-func (a *Accounts) accountOf(ctx context.Context, who identity) (autobuild.Account, error) {
+// accountOf returns the OAuth link of an identity, of any user. It returns ErrNotFound if there is
+// no link.
+func (a *Accounts) accountOf(ctx context.Context, id identity) (autobuild.Account, error) {
 	all, err := a.store.Accounts(ctx)
 	if err != nil {
 		return autobuild.Account{}, fmt.Errorf("linked accounts: %w", err)
 	}
 	for _, account := range all {
-		if account.Kind == autobuild.AccountOAuth && account.ProviderID == who.provider.ID &&
-			account.RemoteID == who.UUID {
+		if account.Kind == autobuild.AccountOAuth && account.ProviderID == id.provider.ID &&
+			account.RemoteID == id.UUID {
 			return account, nil
 		}
 	}

@@ -18,10 +18,10 @@ import (
 
 const flowLifetime = 10 * time.Minute
 
-// BeginLink starts linking an account to a user, or with an empty userID signing in, and
-// returns the provider's page to send the browser to. browserID is the value of a cookie that
-// only this browser has: the flow can be finished nowhere else, once, within ten minutes.
-// returnTo is where the browser wants to be afterwards; anything but a local path becomes "/".
+// BeginLink starts to link an account to a user, or to sign in if userID is empty. It returns the
+// URL of the provider's page that the browser has to open. browserID is the value of a cookie of
+// this browser: only this browser can finish the flow, once, within ten minutes. returnTo is the
+// local path to open afterwards; anything else becomes "/".
 func (a *Accounts) BeginLink(ctx context.Context, providerID, userID, browserID, returnTo string) (string, error) {
 	if browserID == "" {
 		return "", fmt.Errorf("begin a link: %w: the browser keeps no cookie", ErrFlow)
@@ -47,20 +47,21 @@ func (a *Accounts) BeginLink(ctx context.Context, providerID, userID, browserID,
 
 func digest(s string) string { return autobuild.TokenHash(secret.New(s)) }
 
-// Linked is how a flow ended.
+// Linked is the result of a flow.
 type Linked struct {
 	User     autobuild.User
-	Account  autobuild.Account // zero after a sign-in by somebody who linked nothing
+	Account  autobuild.Account // zero after a sign-in of a user without a linked account
 	ReturnTo string            // a local path
-	SignedIn bool              // the browser's session is User's from now on
-	Grant    autobuild.Grant   // for the session; zero if Account took the tokens
+	SignedIn bool              // the browser now belongs to a session of User
+	Grant    autobuild.Grant   // for the session; zero if Account has the tokens
 }
 
-// Finish ends a flow with what the provider's page sent back: it checks that the flow is this
-// browser's, takes it (even when a check fails: a state is good for one try), exchanges the
-// code and stores what came of it. ErrFlow, ErrDenied and ErrIdentityTaken are for the person.
+// Finish completes a flow with the values that the provider's page sent back. It checks that the
+// flow belongs to this browser, exchanges the code, and stores the account or the user. A state
+// works once, even if a check fails. ErrFlow, ErrDenied and ErrIdentityTaken are errors that the
+// person can fix.
 func (a *Accounts) Finish(ctx context.Context, state, code, browserID string) (Linked, error) {
-	flow, err := a.take(ctx, state, browserID)
+	flow, err := a.takeFlow(ctx, state, browserID)
 	if err != nil {
 		return Linked{}, err
 	}
@@ -78,18 +79,19 @@ func (a *Accounts) Finish(ctx context.Context, state, code, browserID string) (L
 	if err != nil {
 		return Linked{}, fmt.Errorf("finish a link: %w", err)
 	}
-	who, err := a.whoAmI(ctx, p, tokens)
+	user, err := a.fetchUser(ctx, p, tokens)
 	if err != nil {
 		return Linked{}, err
 	}
-	tokens.scopes = firstSet(tokens.scopes, who.Scopes)
-	linked, err := a.settle(ctx, flow, identity{User: who, provider: p}, tokens)
+	tokens.scopes = firstNonEmpty(tokens.scopes, user.Scopes)
+	linked, err := a.completeFlow(ctx, flow, identity{User: user, provider: p}, tokens)
 	linked.ReturnTo = flow.ReturnTo
 	return linked, err
 }
 
-// take takes the flow of a state, and checks that it is this browser's.
-func (a *Accounts) take(ctx context.Context, state, browserID string) (autobuild.OAuthFlow, error) {
+// takeFlow deletes and returns the flow of a state. It returns ErrFlow if the flow does not belong
+// to this browser or has expired.
+func (a *Accounts) takeFlow(ctx context.Context, state, browserID string) (autobuild.OAuthFlow, error) {
 	flow, err := a.store.TakeOAuthFlow(ctx, digest(state))
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return flow, fmt.Errorf("finish a link: %w", ErrFlow)
@@ -104,14 +106,14 @@ func (a *Accounts) take(ctx context.Context, state, browserID string) (autobuild
 	return flow, nil
 }
 
-func (a *Accounts) whoAmI(ctx context.Context, p autobuild.Provider, tokens grant) (cloud.User, error) {
-	client, err := a.bare(p, tokens.access)
+func (a *Accounts) fetchUser(ctx context.Context, p autobuild.Provider, tokens grant) (cloud.User, error) {
+	client, err := a.tokenClient(p, tokens.access)
 	if err != nil {
 		return cloud.User{}, err
 	}
-	who, err := client.User(ctx)
+	user, err := client.User(ctx)
 	if errors.Is(err, bitbucket.ErrForbidden) {
-		return who, fmt.Errorf(
+		return user, fmt.Errorf(
 			"who am I: %w: the OAuth consumer of %s lacks the permission account; tick it there and link again: %w",
 			autobuild.ErrForbidden,
 			p.Name,
@@ -119,10 +121,10 @@ func (a *Accounts) whoAmI(ctx context.Context, p autobuild.Provider, tokens gran
 		)
 	}
 	if err != nil {
-		return who, fmt.Errorf("who am I: %w", provider.Translate(err))
+		return user, fmt.Errorf("who am I: %w", provider.Translate(err))
 	}
-	if who.UUID == "" {
-		return who, fmt.Errorf("who am I: %w: the answer of %s names nobody", autobuild.ErrUnavailable, p.Name)
+	if user.UUID == "" {
+		return user, fmt.Errorf("who am I: %w: the answer of %s names nobody", autobuild.ErrUnavailable, p.Name)
 	}
-	return who, nil
+	return user, nil
 }

@@ -21,12 +21,12 @@ const (
 	callbackPath = "/oauth/bitbucket/callback"
 	oauthTimeout = 30 * time.Second
 
-	// defaultLifetime stands in when a token answer has no expires_in: the documentation says
-	// an hour, Cloud gives two.
+	// defaultLifetime is used if a token response has no expires_in. The documentation says one
+	// hour; Cloud returns two.
 	defaultLifetime = time.Hour
 )
 
-// Why the token endpoint gave no token, besides autobuild.ErrUnavailable.
+// Errors of the token endpoint, besides autobuild.ErrUnavailable.
 var (
 	errGrant  = errors.New("the grant is not accepted")
 	errClient = errors.New(
@@ -34,7 +34,8 @@ var (
 	)
 )
 
-// oauthClient follows no redirects: they would carry the consumer's secret elsewhere.
+// oauthClient returns a client that follows no redirects, because they would send the consumer's
+// secret to another server.
 func oauthClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport: transport, Timeout: oauthTimeout,
@@ -42,11 +43,11 @@ func oauthClient(transport http.RoundTripper) *http.Client {
 	}
 }
 
-// CallbackURL is what the OAuth consumer must have as its callback.
+// CallbackURL returns the callback URL that the OAuth consumer must have.
 func (a *Accounts) CallbackURL() string { return a.url + callbackPath }
 
-// consumer is the OAuth client of a provider. No scopes are asked for: they are ticked on the
-// consumer, and cannot be widened by a request.
+// consumer returns the OAuth client of a provider. It requests no scopes: they are set on the
+// consumer at Bitbucket, and a request cannot add any.
 func (a *Accounts) consumer(p autobuild.Provider) (*oauth2.Config, error) {
 	web, err := url.Parse(p.WebURL)
 	switch {
@@ -73,7 +74,7 @@ func (a *Accounts) consumer(p autobuild.Provider) (*oauth2.Config, error) {
 	}, nil
 }
 
-// A grant is one answer of the token endpoint.
+// A grant is one response of the token endpoint.
 type grant struct {
 	access, refresh secret.Secret
 	expires         time.Time
@@ -92,10 +93,10 @@ func (a *Accounts) exchange(
 	}
 	asked := a.now()
 	token, err := consumer.Exchange(a.withHTTP(ctx), code, oauth2.VerifierOption(verifier.Reveal()))
-	return granted(token, asked), refusal(p, err)
+	return newGrant(token, asked), mapTokenError(p, err)
 }
 
-// refreshGrant uses a refresh token; afterwards the provider knows another one.
+// refreshGrant exchanges a refresh token for new tokens. The old refresh token is invalid then.
 func (a *Accounts) refreshGrant(ctx context.Context, p autobuild.Provider, refresh secret.Secret) (grant, error) {
 	consumer, err := a.consumer(p)
 	if err != nil {
@@ -103,23 +104,23 @@ func (a *Accounts) refreshGrant(ctx context.Context, p autobuild.Provider, refre
 	}
 	asked := a.now()
 	token, err := consumer.TokenSource(a.withHTTP(ctx), &oauth2.Token{RefreshToken: refresh.Reveal()}).Token()
-	return granted(token, asked), refusal(p, err)
+	return newGrant(token, asked), mapTokenError(p, err)
 }
 
 func (a *Accounts) withHTTP(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, a.oauthHTTP)
 }
 
-// granted reads a token answer. The scopes are in "scope" since May 2026, before that they
-// were in "scopes".
-func granted(token *oauth2.Token, asked time.Time) grant {
+// newGrant reads a token response. The scopes are in "scope" since May 2026, and were in "scopes"
+// before.
+func newGrant(token *oauth2.Token, asked time.Time) grant {
 	if token == nil {
 		return grant{}
 	}
 	lifetime := cmp.Or(time.Duration(token.ExpiresIn)*time.Second, defaultLifetime)
 	return grant{
 		access: secret.New(token.AccessToken), refresh: secret.New(token.RefreshToken), expires: asked.Add(lifetime),
-		scopes: firstSet(scopesOf(token, "scope"), scopesOf(token, "scopes")),
+		scopes: firstNonEmpty(scopesOf(token, "scope"), scopesOf(token, "scopes")),
 	}
 }
 
@@ -128,8 +129,8 @@ func scopesOf(token *oauth2.Token, field string) []string {
 	return cloud.Scopes(text)
 }
 
-// firstSet returns the first list that is not empty.
-func firstSet(lists ...[]string) []string {
+// firstNonEmpty returns the first list that is not empty.
+func firstNonEmpty(lists ...[]string) []string {
 	for _, l := range lists {
 		if len(l) > 0 {
 			return l
@@ -138,9 +139,9 @@ func firstSet(lists ...[]string) []string {
 	return nil
 }
 
-// refusal sorts an error of the token endpoint. What the endpoint sent is not repeated, but
-// for the two fields that RFC 6749 §5.2 has for people.
-func refusal(p autobuild.Provider, err error) error {
+// mapTokenError maps an error of the token endpoint to errors of this package. Of the response it
+// quotes only the two fields that RFC 6749 §5.2 defines for people.
+func mapTokenError(p autobuild.Provider, err error) error {
 	var answer *oauth2.RetrieveError
 	switch {
 	case err == nil || errors.Is(err, ErrNotConfigured):
@@ -148,10 +149,10 @@ func refusal(p autobuild.Provider, err error) error {
 	case !errors.As(err, &answer):
 		return fmt.Errorf("%w: %s gives no tokens: %w", autobuild.ErrUnavailable, p.Name, err)
 	}
-	said := strings.TrimSpace(fmt.Sprintf("%.100s %.200s", answer.ErrorCode, answer.ErrorDescription))
+	description := strings.TrimSpace(fmt.Sprintf("%.100s %.200s", answer.ErrorCode, answer.ErrorDescription))
 	switch answer.ErrorCode {
 	case "invalid_grant", "invalid_request":
-		return fmt.Errorf("%w: %s", errGrant, said)
+		return fmt.Errorf("%w: %s", errGrant, description)
 	case "invalid_client", "unauthorized_client":
 		return fmt.Errorf("%w: source provider %s: %w", autobuild.ErrUnauthorized, p.Name, errClient)
 	}
@@ -166,12 +167,13 @@ func refusal(p autobuild.Provider, err error) error {
 		"%w: %s gives no tokens: %s",
 		autobuild.ErrUnavailable,
 		p.Name,
-		strings.TrimSpace(status+" "+said),
+		strings.TrimSpace(status+" "+description),
 	)
 }
 
-// ProviderReady checks a provider's OAuth client without a user: the token endpoint is shown a
-// refresh token that cannot exist, and answers differently to a consumer that it knows.
+// ProviderReady checks a provider's OAuth consumer without a user. It sends a refresh token that
+// cannot exist: the token endpoint returns another error for a known consumer than for an unknown
+// one.
 func (a *Accounts) ProviderReady(ctx context.Context, p autobuild.Provider) error {
 	for name, value := range map[string]string{"key": p.ClientID, "secret": p.ClientSecret.Reveal()} {
 		if strings.TrimSpace(value) != value {

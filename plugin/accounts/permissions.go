@@ -16,27 +16,29 @@ import (
 )
 
 const (
-	// checkWait bounds how long a page waits for Bitbucket while older permissions can be used.
+	// checkWait limits how long a page waits for Bitbucket while older permissions can be used.
 	checkWait = 3 * time.Second
-	// checkTimeout bounds one check, which goes on when nobody waits for it any more.
+	// checkTimeout limits one check. A check continues after all its callers have given up.
 	checkTimeout = 30 * time.Second
-	// renewEvery is how often a person may ask for a check.
+	// renewEvery is the shortest time between two checks that a person requests.
 	renewEvery = 10 * time.Second
-	// checkPause is how long after a failed check the next one is made, unless Bitbucket says.
+	// checkPause is the time between a failed check and the next one, unless Bitbucket sends
+	// Retry-After.
 	checkPause = 15 * time.Second
 	maxPause   = 5 * time.Minute
 )
 
-// A failedCheck is remembered, so that pages do not ask a Bitbucket that is down again and again.
+// A failedCheck is the last error of a session's check. Until it expires, pages return it without
+// a further request to a Bitbucket that is down.
 type failedCheck struct {
 	until time.Time
 	err   error
 }
 
-// CurrentPermissions makes sure that the stored permissions of a session's person can be used:
-// those older than autobuild.PermissionsFresh are read again, and those up to
-// autobuild.PermissionsKept are used if Bitbucket does not answer. ErrUnauthorized: the person
-// has to sign in again; other errors: Bitbucket does not say now, and the person sees nothing.
+// CurrentPermissions makes sure that the stored permissions of a session's user can be used. It
+// reads permissions older than autobuild.PermissionsFresh again. If Bitbucket does not answer,
+// permissions up to autobuild.PermissionsKept old are used. It returns ErrUnauthorized if the user
+// has to sign in again. After other errors the permissions are unknown, and the user sees nothing.
 // Concurrent calls of one session share a check.
 func (a *Accounts) CurrentPermissions(ctx context.Context, sessionID, userID string) error {
 	read, err := a.store.PermissionsAt(ctx, userID)
@@ -54,22 +56,22 @@ func (a *Accounts) CurrentPermissions(ctx context.Context, sessionID, userID str
 		wait, cancel = context.WithTimeout(ctx, checkWait)
 		defer cancel()
 	}
-	err = a.checkOnce(wait, sessionID)
-	if usable && ctx.Err() == nil && !definite(err) {
+	err = a.checkShared(wait, sessionID)
+	if usable && ctx.Err() == nil && !endsPermissions(err) {
 		return nil
 	}
 	return err
 }
 
-// definite tells errors that say something of the person: older permissions count no more. A
-// refused OAuth consumer says nothing of the person.
-func definite(err error) bool {
+// endsPermissions reports whether an error means that the user's stored permissions are no longer
+// valid. A rejected OAuth consumer does not mean that.
+func endsPermissions(err error) bool {
 	refused := errors.Is(err, autobuild.ErrUnauthorized) && !errors.Is(err, errClient)
 	return refused || errors.Is(err, autobuild.ErrNotFound)
 }
 
-// RenewPermissions reads the permissions of a session's person now, unless that was done within
-// the last seconds. Errors are those of CurrentPermissions.
+// RenewPermissions reads the permissions of a session's user now, unless they were read within
+// the last 10 seconds. It returns the same errors as CurrentPermissions.
 func (a *Accounts) RenewPermissions(ctx context.Context, sessionID, userID string) error {
 	read, err := a.store.PermissionsAt(ctx, userID)
 	if err != nil {
@@ -78,10 +80,10 @@ func (a *Accounts) RenewPermissions(ctx context.Context, sessionID, userID strin
 	if a.now().Sub(read) < renewEvery {
 		return nil
 	}
-	return a.checkOnce(ctx, sessionID)
+	return a.checkShared(ctx, sessionID)
 }
 
-func (a *Accounts) checkOnce(ctx context.Context, sessionID string) error {
+func (a *Accounts) checkShared(ctx context.Context, sessionID string) error {
 	if err := a.recentFailure(sessionID); err != nil {
 		return err
 	}
@@ -89,7 +91,7 @@ func (a *Accounts) checkOnce(ctx context.Context, sessionID string) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
 		err := a.checkPermissions(ctx, sessionID)
-		if err != nil && !definite(err) { // once for each check, and not for each page
+		if err != nil && !endsPermissions(err) { // logged once for each check, not for each page
 			logctx.Log(ctx, a.log).WithError(err).Warn("permissions could not be read: those of the last hour are used")
 		}
 		a.rememberFailure(sessionID, err)
@@ -112,7 +114,8 @@ func (a *Accounts) recentFailure(sessionID string) error {
 	return nil
 }
 
-// rememberFailure also forgets those whose time is over, so that the map stays small.
+// rememberFailure stores the result of a check. It also removes expired entries, so that the map
+// stays small.
 func (a *Accounts) rememberFailure(sessionID string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -122,7 +125,7 @@ func (a *Accounts) rememberFailure(sessionID string, err error) {
 			delete(a.failures, id)
 		}
 	}
-	if err == nil || definite(err) {
+	if err == nil || endsPermissions(err) {
 		delete(a.failures, sessionID)
 		return
 	}
@@ -134,7 +137,8 @@ func (a *Accounts) rememberFailure(sessionID string, err error) {
 	a.failures[sessionID] = failedCheck{until: now.Add(pause), err: err}
 }
 
-// checkPermissions is one check. A check whose sign-in is refused drops what is known of the person.
+// checkPermissions reads and stores the permissions of a session's user. If Bitbucket rejects the
+// sign-in, it deletes the stored permissions.
 func (a *Accounts) checkPermissions(ctx context.Context, sessionID string) error {
 	session, err := a.store.Session(ctx, sessionID)
 	if errors.Is(err, autobuild.ErrNotFound) {
@@ -144,7 +148,7 @@ func (a *Accounts) checkPermissions(ctx context.Context, sessionID string) error
 		return fmt.Errorf("read permissions: %w", err)
 	}
 	found, err := a.readPermissions(ctx, session)
-	if err != nil && definite(err) {
+	if err != nil && endsPermissions(err) {
 		return errors.Join(err, a.store.DropPermissions(ctx, session.UserID))
 	}
 	if err != nil {
@@ -173,7 +177,7 @@ func (a *Accounts) readPermissions(ctx context.Context, session autobuild.Sessio
 	if err != nil {
 		return found, err
 	}
-	client, err := a.personClient(ctx, p, session, user)
+	client, err := a.userClient(ctx, p, session, user)
 	if err != nil {
 		return found, err
 	}
@@ -189,7 +193,8 @@ func (a *Accounts) readPermissions(ctx context.Context, session autobuild.Sessio
 	return found, nil
 }
 
-// byWorkspace groups repositories by their workspace's uuid, or its slug if that is not known.
+// byWorkspace groups repositories by the uuid of their workspace, or by its slug if the uuid is
+// unknown.
 func byWorkspace(repositories []autobuild.Repository) map[string][]autobuild.Repository {
 	groups := map[string][]autobuild.Repository{}
 	for _, r := range repositories {
@@ -200,8 +205,8 @@ func byWorkspace(repositories []autobuild.Repository) map[string][]autobuild.Rep
 	return groups
 }
 
-// readWorkspace adds the person's permissions on some repositories of a workspace. Public
-// repositories that nothing was granted on can be read, if they still are public.
+// readWorkspace adds the user's permissions on some repositories of a workspace. Without a granted
+// permission, public repositories can be read if they still are public.
 func (a *Accounts) readWorkspace(
 	ctx context.Context, client *cloud.Client, workspace string, repositories []autobuild.Repository,
 	found *autobuild.Permissions,

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// margin is how long a token that is handed out is good for at least, so that a clone or
-	// an upload that begins with it can finish its first requests.
+	// margin is the shortest remaining lifetime of a token that callers get, so that a clone or
+	// an upload can finish its first requests.
 	margin         = 5 * time.Minute
 	refreshTimeout = time.Minute
 	maxStores      = 3
 )
 
-// token returns an account's credential, refreshed when it ends within the margin.
+// token returns an account's credential. It refreshes a token that expires within margin.
 func (a *Accounts) token(ctx context.Context, id string) (secret.Secret, error) {
-	account, err := a.usable(ctx, id)
+	account, err := a.usableAccount(ctx, id)
 	switch {
 	case err != nil:
 		return secret.Secret{}, err
@@ -35,14 +35,14 @@ func (a *Accounts) token(ctx context.Context, id string) (secret.Secret, error) 
 	return a.refresh(ctx, id, account.AccessToken)
 }
 
-// renew returns another credential than the one that the API refused.
+// renew returns a new credential after the API has rejected the given one.
 func (a *Accounts) renew(ctx context.Context, id string, refused secret.Secret) (secret.Secret, error) {
-	account, err := a.usable(ctx, id)
+	account, err := a.usableAccount(ctx, id)
 	if err != nil {
 		return secret.Secret{}, err
 	}
 	if account.Kind != autobuild.AccountOAuth {
-		return a.recheck(ctx, account)
+		return a.recheckToken(ctx, account)
 	}
 	return a.refresh(ctx, id, refused)
 }
@@ -54,8 +54,9 @@ func (a *Accounts) refresh(ctx context.Context, id string, stale secret.Secret) 
 	})
 }
 
-// refreshShared runs once for all callers that hold the same stale token of an owner. It goes on
-// when they give up: its answer ends the old refresh token, so it must be stored.
+// refreshShared calls once for all callers that have the same stale token of an owner. The call
+// continues when the callers give up: the response invalidates the old refresh token, so the new
+// tokens must be stored.
 func (a *Accounts) refreshShared(
 	ctx context.Context, owner string, stale secret.Secret, once func(context.Context) (secret.Secret, error),
 ) (secret.Secret, error) {
@@ -73,15 +74,15 @@ func (a *Accounts) refreshShared(
 	}
 }
 
-// refreshOnce is one flight. The tokens are stored before they are used: a crash in between
-// leaves the old refresh token, which works for some minutes after its first use.
+// refreshOnce refreshes the token of an account. It stores the new tokens before they are used. A
+// crash in between leaves the old refresh token, which works for some minutes after its first use.
 func (a *Accounts) refreshOnce(ctx context.Context, id string, stale secret.Secret) (secret.Secret, error) {
-	account, err := a.usable(ctx, id)
+	account, err := a.usableAccount(ctx, id)
 	if err != nil {
 		return secret.Secret{}, err
 	}
 	if !account.AccessToken.Equal(stale) {
-		return account.AccessToken, nil // somebody was faster
+		return account.AccessToken, nil // another caller has refreshed it
 	}
 	p, err := a.provider(ctx, account.ProviderID)
 	if err != nil {
@@ -89,7 +90,7 @@ func (a *Accounts) refreshOnce(ctx context.Context, id string, stale secret.Secr
 	}
 	tokens, err := a.refreshGrant(ctx, p, account.RefreshToken)
 	if errors.Is(err, errGrant) {
-		return a.refused(ctx, account, err)
+		return a.breakLink(ctx, account, err)
 	}
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("refresh the link of %s: %w", account.Name, err)
@@ -97,11 +98,11 @@ func (a *Accounts) refreshOnce(ctx context.Context, id string, stale secret.Secr
 	if tokens.refresh.IsZero() {
 		tokens.refresh = account.RefreshToken // not rotated
 	}
-	return a.keep(ctx, account, tokens)
+	return a.storeTokens(ctx, account, tokens)
 }
 
-// keep stores refreshed tokens, or takes those that another process stored first.
-func (a *Accounts) keep(ctx context.Context, account autobuild.Account, tokens grant) (secret.Secret, error) {
+// storeTokens stores refreshed tokens. If another process stored new tokens first, it returns those.
+func (a *Accounts) storeTokens(ctx context.Context, account autobuild.Account, tokens grant) (secret.Secret, error) {
 	updated, err := backoff.Retry(ctx, func() (autobuild.Account, error) {
 		updated, err := a.store.UpdateTokens(
 			ctx,
@@ -117,7 +118,7 @@ func (a *Accounts) keep(ctx context.Context, account autobuild.Account, tokens g
 		return updated, err
 	}, backoff.WithMaxTries(maxStores), backoff.WithMaxElapsedTime(refreshTimeout))
 	if errors.Is(err, autobuild.ErrConflict) {
-		theirs, err := a.usable(ctx, account.ID)
+		theirs, err := a.usableAccount(ctx, account.ID)
 		return theirs.AccessToken, err
 	}
 	if err != nil {
@@ -127,24 +128,24 @@ func (a *Accounts) keep(ctx context.Context, account autobuild.Account, tokens g
 	return updated.AccessToken, nil
 }
 
-// refused handles a refresh token that the provider does not take: unless another process
-// rotated it, the link is broken until somebody links again.
-func (a *Accounts) refused(ctx context.Context, account autobuild.Account, cause error) (secret.Secret, error) {
+// breakLink handles a refresh token that the provider rejects. Unless another process rotated the
+// token, the link is broken until the account is linked again.
+func (a *Accounts) breakLink(ctx context.Context, account autobuild.Account, cause error) (secret.Secret, error) {
 	problem := fmt.Sprintf(
 		"Bitbucket no longer accepts the link of %s (%v). Link the account again under Settings → Source providers; what waits for it goes on then.",
 		account.Name,
 		cause,
 	)
-	return a.broken(ctx, account, problem)
+	return a.markBroken(ctx, account, problem)
 }
 
-// broken marks an account whose credential is refused and returns what its callers get from
-// now on. An account that has another credential by now, of a new link or of another
-// process's refresh, stays as it is, and its callers get that one.
-func (a *Accounts) broken(ctx context.Context, account autobuild.Account, problem string) (secret.Secret, error) {
+// markBroken marks an account whose credential is rejected, and returns the error for its callers.
+// If the account has a new credential by now, from a new link or from another process, it returns
+// that credential and changes nothing.
+func (a *Accounts) markBroken(ctx context.Context, account autobuild.Account, problem string) (secret.Secret, error) {
 	err := a.store.BreakAccount(ctx, account.ID, account.Version, problem)
 	if errors.Is(err, autobuild.ErrConflict) {
-		now, err := a.usable(ctx, account.ID)
+		now, err := a.usableAccount(ctx, account.ID)
 		return now.AccessToken, err
 	}
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 
 const maxReturnTo = 2048
 
-// LocalPath keeps a path of our own to return to after signing in or linking, and makes "/" of
-// anything that a browser or a proxy might take for another place.
+// LocalPath returns target if it is a path on this server, without its fragment. It returns "/" for
+// anything that a browser or a proxy might interpret as another server.
 func LocalPath(target string) string {
 	const home = "/"
 	if len(target) > maxReturnTo || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") ||
@@ -20,7 +20,7 @@ func LocalPath(target string) string {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
 		return home
 	}
-	for _, path := range []string{u.Path, u.EscapedPath()} { // %2f and %5c count as what they become
+	for _, path := range []string{u.Path, u.EscapedPath()} { // also checks decoded %2f and %5c
 		if strings.Contains(path, "//") || strings.Contains(path, `\`) || strings.Contains(path, "..") ||
 			strings.ContainsFunc(path, unicode.IsControl) {
 			return home

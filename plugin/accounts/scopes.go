@@ -6,23 +6,23 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// What an account must be granted: who am I and which workspaces; repositories, clones and
-// statuses; webhooks.
+// Required scopes. "account" covers the user and the workspaces; "repository" covers
+// repositories, clones and statuses.
 // Source: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#bitbucket-oauth-2-0-scopes.
 var (
 	linkScopes  = []string{"account", "repository", "webhook"}
-	tokenScopes = []string{"repository", "webhook"} // an access token is told where it works
+	tokenScopes = []string{"repository", "webhook"} // an access token is entered with its workspace
 )
 
-// including names the scopes that include another. repository:admin does not include
+// impliedBy lists the scopes that include another scope. repository:admin does not include
 // repository.
-var including = map[string][]string{
+var impliedBy = map[string][]string{
 	"account":    {"account:write"},
 	"repository": {"repository:write", "pullrequest", "pullrequest:write", "project"},
 }
 
-// MissingScopes names what the account was not granted and needs. When the provider did not
-// tell what it granted, nothing is known to be missing.
+// MissingScopes returns the required scopes that the account does not have. It returns none if the
+// provider did not report the granted scopes.
 func (a *Accounts) MissingScopes(account autobuild.Account) []string {
 	if len(account.Scopes) == 0 {
 		return nil
@@ -33,8 +33,8 @@ func (a *Accounts) MissingScopes(account autobuild.Account) []string {
 	}
 	var missing []string
 	for _, scope := range needed {
-		enough := append([]string{scope}, including[scope]...)
-		if !slices.ContainsFunc(enough, func(s string) bool { return slices.Contains(account.Scopes, s) }) {
+		accepted := append([]string{scope}, impliedBy[scope]...)
+		if !slices.ContainsFunc(accepted, func(s string) bool { return slices.Contains(account.Scopes, s) }) {
 			missing = append(missing, scope)
 		}
 	}

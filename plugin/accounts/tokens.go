@@ -15,24 +15,24 @@ import (
 	"slipway/plugin/provider"
 )
 
-// A Token is an access token of a workspace, a project or a repository as somebody typed it.
+// A Token is an access token of a workspace, a project or a repository, as entered in a form.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/access-tokens/.
 type Token struct {
 	ProviderID string
 	Kind       autobuild.AccountKind
-	Name       string // for people; empty = what it is for
+	Name       string // shown on pages; empty = the workspace or the repository
 	Workspace  string // slug; of workspace and project tokens
 	Repository string // full name; of repository tokens
 	Token      secret.Secret
-	Expires    time.Time // zero = it does not
+	Expires    time.Time // zero = never
 }
 
-// slug is what workspaces and repositories are called in URLs.
+// slug matches the name of a workspace or a repository in URLs.
 var slug = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
-// AddToken checks an access token live and stores it as an account of the installation. A
-// token for the same place with the same name replaces the earlier one and keeps its account.
-// What was typed wrongly is an autobuild.FieldError.
+// AddToken checks an access token at Bitbucket and stores it as an account of the installation. A
+// token with the same name for the same workspace or repository replaces the earlier token and
+// keeps its account. An invalid field is an autobuild.FieldError.
 func (a *Accounts) AddToken(ctx context.Context, t Token) (autobuild.Account, error) {
 	account, err := t.account()
 	if err != nil {
@@ -45,16 +45,16 @@ func (a *Accounts) AddToken(ctx context.Context, t Token) (autobuild.Account, er
 	if err != nil {
 		return autobuild.Account{}, err
 	}
-	if err := a.check(ctx, p, &account); err != nil {
-		return autobuild.Account{}, fmt.Errorf("access token for %s: %w", place(account), err)
+	if err := a.checkToken(ctx, p, &account); err != nil {
+		return autobuild.Account{}, fmt.Errorf("access token for %s: %w", tokenTarget(account), err)
 	}
-	if account, err = a.sameToken(ctx, account); err != nil {
+	if account, err = a.replaceToken(ctx, account); err != nil {
 		return autobuild.Account{}, err
 	}
-	return a.save(ctx, account)
+	return a.saveLinked(ctx, account)
 }
 
-// account checks what was typed, without asking anybody.
+// account validates the fields, without a request.
 func (t Token) account() (autobuild.Account, error) {
 	account := autobuild.Account{
 		ProviderID:  t.ProviderID,
@@ -83,13 +83,14 @@ func (t Token) account() (autobuild.Account, error) {
 	if account.AccessToken.IsZero() {
 		return fault("token", "is empty")
 	}
-	account.Name = cmp.Or(strings.TrimSpace(t.Name), place(account))
+	account.Name = cmp.Or(strings.TrimSpace(t.Name), tokenTarget(account))
 	return account, nil
 }
 
-func place(account autobuild.Account) string { return cmp.Or(account.Repository, account.Workspace) }
+// tokenTarget returns the repository or the workspace that an access token is for.
+func tokenTarget(account autobuild.Account) string { return cmp.Or(account.Repository, account.Workspace) }
 
-// workspaceOf is the workspace that an access token is confined to; zero for links.
+// workspaceOf returns the workspace that an access token is limited to. It is zero for links.
 func workspaceOf(account autobuild.Account) autobuild.Workspace {
 	switch account.Kind {
 	case autobuild.AccountRepositoryToken:
@@ -102,9 +103,10 @@ func workspaceOf(account autobuild.Account) autobuild.Workspace {
 	}
 }
 
-// check makes a call that the token's kind permits, and notes what came with the answer.
-func (a *Accounts) check(ctx context.Context, p autobuild.Provider, account *autobuild.Account) error {
-	client, err := a.bare(p, account.AccessToken)
+// checkToken sends a request that the kind of token permits, and fills in the account's scopes and
+// remote id from the response.
+func (a *Accounts) checkToken(ctx context.Context, p autobuild.Provider, account *autobuild.Account) error {
+	client, err := a.tokenClient(p, account.AccessToken)
 	if err != nil {
 		return err
 	}
@@ -121,14 +123,14 @@ func (a *Accounts) check(ctx context.Context, p autobuild.Provider, account *aut
 	return nil
 }
 
-// sameToken gives a token the account of the one that it replaces.
-func (a *Accounts) sameToken(ctx context.Context, account autobuild.Account) (autobuild.Account, error) {
+// replaceToken gives account the id and version of the stored token that it replaces.
+func (a *Accounts) replaceToken(ctx context.Context, account autobuild.Account) (autobuild.Account, error) {
 	all, err := a.store.Accounts(ctx)
 	if err != nil {
 		return account, fmt.Errorf("linked accounts: %w", err)
 	}
 	for _, known := range all {
-		if known.ProviderID == account.ProviderID && known.Kind == account.Kind && place(known) == place(account) &&
+		if known.ProviderID == account.ProviderID && known.Kind == account.Kind && tokenTarget(known) == tokenTarget(account) &&
 			known.Name == account.Name {
 			account.ID, account.Version = known.ID, known.Version
 		}
@@ -136,29 +138,29 @@ func (a *Accounts) sameToken(ctx context.Context, account autobuild.Account) (au
 	return account, nil
 }
 
-// accessToken returns an access token unless its day has passed.
+// accessToken returns an access token unless it has expired.
 func (a *Accounts) accessToken(ctx context.Context, account autobuild.Account) (secret.Secret, error) {
 	if account.ExpiresAt.IsZero() || a.now().Before(account.ExpiresAt) {
 		return account.AccessToken, nil
 	}
-	return a.broken(ctx, account, fmt.Sprintf(
+	return a.markBroken(ctx, account, fmt.Sprintf(
 		"The access token %s expired on %s. Enter a new one under Settings → Source providers.",
 		account.Name,
 		account.ExpiresAt.Format(time.DateOnly),
 	))
 }
 
-// recheck asks once more before an access token that was refused is given up: one call may
-// be refused by mistake.
-func (a *Accounts) recheck(ctx context.Context, account autobuild.Account) (secret.Secret, error) {
+// recheckToken checks a rejected access token again before it is marked as broken, because
+// Bitbucket may reject a single request by mistake.
+func (a *Accounts) recheckToken(ctx context.Context, account autobuild.Account) (secret.Secret, error) {
 	p, err := a.provider(ctx, account.ProviderID)
 	if err != nil {
 		return secret.Secret{}, err
 	}
-	if err := a.check(ctx, p, &account); !errors.Is(err, autobuild.ErrUnauthorized) {
+	if err := a.checkToken(ctx, p, &account); !errors.Is(err, autobuild.ErrUnauthorized) {
 		return account.AccessToken, err
 	}
-	return a.broken(ctx, account, fmt.Sprintf(
+	return a.markBroken(ctx, account, fmt.Sprintf(
 		"Bitbucket no longer accepts the access token %s. Enter a new one under Settings → Source providers.",
 		account.Name,
 	))
