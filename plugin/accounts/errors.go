@@ -10,7 +10,7 @@ import (
 var (
 	// ErrFlow means that the flow cannot be finished: its state is unknown, used, expired or from
 	// another browser, or the provider rejects the code. The person has to start again.
-	ErrFlow = fmt.Errorf("%w: this link or sign-in is no longer valid; start it again", autobuild.ErrForbidden)
+	ErrFlow = fmt.Errorf("%w: this link or sign-in is no longer valid: start again", autobuild.ErrForbidden)
 	// ErrDenied means that the person did not grant access at the provider.
 	ErrDenied = fmt.Errorf("%w: access was not granted", autobuild.ErrForbidden)
 	// ErrIdentityTaken means that the Bitbucket identity belongs to another user.

@@ -24,7 +24,7 @@ func (a *Accounts) userClient(
 			return nil, err
 		}
 		if !usable {
-			return nil, fmt.Errorf("%w: the sign-in of %s holds no grant", autobuild.ErrUnauthorized, user.Name)
+			return nil, fmt.Errorf("%w: the session of %s has no grant", autobuild.ErrUnauthorized, user.Name)
 		}
 		return a.accountClient(p, account)
 	}
@@ -52,7 +52,7 @@ func (a *Accounts) sessionGrant(ctx context.Context, sessionID string) (autobuil
 	case err != nil:
 		return autobuild.Grant{}, err
 	case session.Grant.IsZero():
-		return autobuild.Grant{}, fmt.Errorf("%w: the sign-in holds no grant", autobuild.ErrUnauthorized)
+		return autobuild.Grant{}, fmt.Errorf("%w: the session has no grant", autobuild.ErrUnauthorized)
 	}
 	return session.Grant, nil
 }

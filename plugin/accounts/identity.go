@@ -103,7 +103,7 @@ func (a *Accounts) resolveOwner(
 
 func identityTaken(id identity, owner autobuild.User) error {
 	return fmt.Errorf(
-		"link %s: %w (%s); sign in as that user, or sign out at Bitbucket and link your own",
+		"link %s: %w (%s): sign in as that user, or sign out at Bitbucket and link your own account",
 		id.name(),
 		ErrIdentityTaken,
 		owner.Name,

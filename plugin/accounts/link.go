@@ -24,7 +24,7 @@ const flowLifetime = 10 * time.Minute
 // local path to open afterwards; anything else becomes "/".
 func (a *Accounts) BeginLink(ctx context.Context, providerID, userID, browserID, returnTo string) (string, error) {
 	if browserID == "" {
-		return "", fmt.Errorf("begin a link: %w: the browser keeps no cookie", ErrFlow)
+		return "", fmt.Errorf("start linking: %w: the browser sent no cookie", ErrFlow)
 	}
 	p, err := a.provider(ctx, providerID)
 	if err != nil {
@@ -40,7 +40,7 @@ func (a *Accounts) BeginLink(ctx context.Context, providerID, userID, browserID,
 		CodeVerifier: secret.New(verifier), ReturnTo: LocalPath(returnTo), ExpiresAt: a.now().Add(flowLifetime),
 	})
 	if err != nil {
-		return "", fmt.Errorf("begin a link: %w", err)
+		return "", fmt.Errorf("start linking: %w", err)
 	}
 	return consumer.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier)), nil
 }
@@ -66,7 +66,7 @@ func (a *Accounts) Finish(ctx context.Context, state, code, browserID string) (L
 		return Linked{}, err
 	}
 	if code == "" {
-		return Linked{}, fmt.Errorf("finish a link: %w", ErrDenied)
+		return Linked{}, fmt.Errorf("finish linking: %w", ErrDenied)
 	}
 	p, err := a.provider(ctx, flow.ProviderID)
 	if err != nil {
@@ -74,10 +74,10 @@ func (a *Accounts) Finish(ctx context.Context, state, code, browserID string) (L
 	}
 	tokens, err := a.exchange(ctx, p, code, flow.CodeVerifier)
 	if errors.Is(err, errGrant) {
-		return Linked{}, fmt.Errorf("finish a link: %w: %w", ErrFlow, err)
+		return Linked{}, fmt.Errorf("finish linking: %w: %w", ErrFlow, err)
 	}
 	if err != nil {
-		return Linked{}, fmt.Errorf("finish a link: %w", err)
+		return Linked{}, fmt.Errorf("finish linking: %w", err)
 	}
 	user, err := a.fetchUser(ctx, p, tokens)
 	if err != nil {
@@ -94,14 +94,14 @@ func (a *Accounts) Finish(ctx context.Context, state, code, browserID string) (L
 func (a *Accounts) takeFlow(ctx context.Context, state, browserID string) (autobuild.OAuthFlow, error) {
 	flow, err := a.store.TakeOAuthFlow(ctx, digest(state))
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return flow, fmt.Errorf("finish a link: %w", ErrFlow)
+		return flow, fmt.Errorf("finish linking: %w", ErrFlow)
 	}
 	if err != nil {
-		return flow, fmt.Errorf("finish a link: %w", err)
+		return flow, fmt.Errorf("finish linking: %w", err)
 	}
 	sameBrowser := subtle.ConstantTimeCompare([]byte(flow.BrowserID), []byte(digest(browserID))) == 1
 	if !sameBrowser || !a.now().Before(flow.ExpiresAt) {
-		return flow, fmt.Errorf("finish a link: %w", ErrFlow)
+		return flow, fmt.Errorf("finish linking: %w", ErrFlow)
 	}
 	return flow, nil
 }
@@ -114,17 +114,17 @@ func (a *Accounts) fetchUser(ctx context.Context, p autobuild.Provider, tokens g
 	user, err := client.User(ctx)
 	if errors.Is(err, bitbucket.ErrForbidden) {
 		return user, fmt.Errorf(
-			"who am I: %w: the OAuth consumer of %s lacks the permission account; tick it there and link again: %w",
+			"read the user: %w: the OAuth consumer of %s has no permission Account: select it at Bitbucket and link again: %w",
 			autobuild.ErrForbidden,
 			p.Name,
 			err,
 		)
 	}
 	if err != nil {
-		return user, fmt.Errorf("who am I: %w", provider.Translate(err))
+		return user, fmt.Errorf("read the user: %w", provider.Translate(err))
 	}
 	if user.UUID == "" {
-		return user, fmt.Errorf("who am I: %w: the answer of %s names nobody", autobuild.ErrUnavailable, p.Name)
+		return user, fmt.Errorf("read the user: %w: the response of %s contains no user", autobuild.ErrUnavailable, p.Name)
 	}
 	return user, nil
 }

@@ -288,7 +288,7 @@ func TestMissingAccountScope(t *testing.T) {
 	w := newWorld(t)
 	w.consumer.Scopes = []string{"repository"}
 	_, err := w.run(w.alice, w.admin.ID)
-	if !errors.Is(err, autobuild.ErrForbidden) || !strings.Contains(err.Error(), "lacks the permission account") {
+	if !errors.Is(err, autobuild.ErrForbidden) || !strings.Contains(err.Error(), "no permission Account") {
 		t.Errorf("got %v", err)
 	}
 }

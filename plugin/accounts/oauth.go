@@ -28,9 +28,9 @@ const (
 
 // Errors of the token endpoint, besides autobuild.ErrUnavailable.
 var (
-	errGrant  = errors.New("the grant is not accepted")
+	errGrant  = errors.New("the provider rejects the grant")
 	errClient = errors.New(
-		"the OAuth consumer's key or secret is not accepted; compare both with the consumer at Bitbucket",
+		"the OAuth consumer's key or secret is wrong: compare both with the consumer at Bitbucket",
 	)
 )
 
@@ -59,7 +59,7 @@ func (a *Accounts) consumer(p autobuild.Provider) (*oauth2.Config, error) {
 		)
 	case err != nil || web.Host == "" || (web.Scheme != "https" && web.Scheme != "http"):
 		return nil, fmt.Errorf(
-			"source provider %s: %w: its URL is not of the form https://host",
+			"source provider %s: %w: write its URL as https://host",
 			p.Name,
 			ErrNotConfigured,
 		)
@@ -147,7 +147,7 @@ func mapTokenError(p autobuild.Provider, err error) error {
 	case err == nil || errors.Is(err, ErrNotConfigured):
 		return err
 	case !errors.As(err, &answer):
-		return fmt.Errorf("%w: %s gives no tokens: %w", autobuild.ErrUnavailable, p.Name, err)
+		return fmt.Errorf("%w: %s returned no tokens: %w", autobuild.ErrUnavailable, p.Name, err)
 	}
 	description := strings.TrimSpace(fmt.Sprintf("%.100s %.200s", answer.ErrorCode, answer.ErrorDescription))
 	switch answer.ErrorCode {
@@ -164,7 +164,7 @@ func mapTokenError(p autobuild.Provider, err error) error {
 		status = answer.Response.Status
 	}
 	return fmt.Errorf(
-		"%w: %s gives no tokens: %s",
+		"%w: %s returned no tokens: %s",
 		autobuild.ErrUnavailable,
 		p.Name,
 		strings.TrimSpace(status+" "+description),
@@ -178,7 +178,7 @@ func (a *Accounts) ProviderReady(ctx context.Context, p autobuild.Provider) erro
 	for name, value := range map[string]string{"key": p.ClientID, "secret": p.ClientSecret.Reveal()} {
 		if strings.TrimSpace(value) != value {
 			return fmt.Errorf(
-				"source provider %s: %w: the consumer's %s has blanks around it",
+				"source provider %s: %w: the consumer's %s has spaces around it: remove them",
 				p.Name,
 				ErrNotConfigured,
 				name,

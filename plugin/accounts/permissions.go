@@ -92,7 +92,7 @@ func (a *Accounts) checkShared(ctx context.Context, sessionID string) error {
 		defer cancel()
 		err := a.checkPermissions(ctx, sessionID)
 		if err != nil && !endsPermissions(err) { // logged once for each check, not for each page
-			logctx.Log(ctx, a.log).WithError(err).Warn("permissions could not be read: those of the last hour are used")
+			logctx.Log(ctx, a.log).WithError(err).Warn("cannot read permissions: using those of the last hour")
 		}
 		a.rememberFailure(sessionID, err)
 		return nil, err
@@ -226,7 +226,7 @@ func (a *Accounts) readWorkspace(
 		permission := autobuild.Permission(name)
 		if !permission.Known() {
 			log := logctx.Log(ctx, a.log).WithField("permission", name)
-			log.Warn("Bitbucket reported an unknown permission: it counts as none")
+			log.Warn("Bitbucket reported an unknown permission; it is ignored")
 			continue
 		}
 		found.Repositories[id], found.Granted = permission, true

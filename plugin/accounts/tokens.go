@@ -69,16 +69,16 @@ func (t Token) account() (autobuild.Account, error) {
 	case autobuild.AccountRepositoryToken:
 		workspace, name, _ := strings.Cut(t.Repository, "/")
 		if !slug.MatchString(workspace) || !slug.MatchString(name) {
-			return fault("repository", "is not of the form workspace/repository")
+			return fault("repository", "write it as workspace/repository")
 		}
 		account.Repository = t.Repository
 	case autobuild.AccountWorkspaceToken, autobuild.AccountProjectToken:
 		if !slug.MatchString(t.Workspace) {
-			return fault("workspace", "is not a workspace's short name, as in its URL")
+			return fault("workspace", "write the workspace's name as in its URL")
 		}
 		account.Workspace = t.Workspace
 	default:
-		return fault("kind", "is none of workspace, project or repository access token")
+		return fault("kind", "choose a workspace, project or repository access token")
 	}
 	if account.AccessToken.IsZero() {
 		return fault("token", "is empty")
@@ -113,7 +113,7 @@ func (a *Accounts) checkToken(ctx context.Context, p autobuild.Provider, account
 	_, name, _ := strings.Cut(account.Repository, "/")
 	access, err := client.Access(ctx, workspaceOf(*account).Slug, name)
 	if errors.Is(err, bitbucket.ErrNotFound) {
-		return fmt.Errorf("%w: the token does not see it, or it does not exist", autobuild.ErrNotFound)
+		return fmt.Errorf("%w: it does not exist, or the token has no access to it", autobuild.ErrNotFound)
 	}
 	if err != nil {
 		return provider.Translate(err)
