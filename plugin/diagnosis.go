@@ -22,7 +22,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/credentials"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 )
@@ -185,7 +185,7 @@ func (d *diagnosis) registries(ctx context.Context) []finding {
 	var all []finding
 	for _, ab := range builds {
 		r := credentials.Choose(stored, credentials.Use{
-			AutomatedBuildID: ab.ID, Image: ab.Image, BoundOnly: ab.Engine == own.Name,
+			AutomatedBuildID: ab.ID, Image: ab.Image, BoundOnly: ab.Engine == inrepo.Name,
 		}).Push
 		if r.ID == "" || seen[r.ID] {
 			continue

@@ -26,7 +26,7 @@ import (
 	"slipway/plugin/credentials"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/embedded"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/gitproxy"
 	"slipway/plugin/intake"
@@ -67,7 +67,7 @@ type Gateway struct {
 	catalog    *catalog.Catalog
 	logs       *logs.Logs
 	engines    map[string]dispatcher.Engine // by the name that automated builds use
-	own        *own.Engine
+	inrepo     *inrepo.Engine
 	extensions map[string]http.Handler // what CIs ask, by the same names
 	cis        map[string]pages.CI     // the engines that are CIs, for their page
 	probes     pipeline.Probes         // any engine's: they know each other's
@@ -91,7 +91,7 @@ func New(ctx context.Context, o Options) (*Gateway, error) {
 		engines: map[string]dispatcher.Engine{}, extensions: map[string]http.Handler{}, cis: map[string]pages.CI{},
 	}
 	for _, step := range []func(context.Context) error{
-		g.listen, g.openStore, g.join, g.seedProvider, g.wireFoundation, g.wireMetrics, g.wireEmbedded, g.wireOwn, g.wireCIs, g.wireStations, g.wireWeb,
+		g.listen, g.openStore, g.join, g.seedProvider, g.wireFoundation, g.wireMetrics, g.wireEmbedded, g.wireInRepo, g.wireCIs, g.wireStations, g.wireWeb,
 	} {
 		if err := step(ctx); err != nil {
 			g.Close()
@@ -284,11 +284,6 @@ func (g *Gateway) wireFoundation(context.Context) error {
 		Now:           g.store.Now,
 		Log:           g.log,
 	})
-	return nil
-}
-
-func (g *Gateway) wireStations(context.Context) error {
-	g.intake = intake.New(intake.Options{Store: g.store, Now: g.store.Now, Observe: g.metrics.Received, Log: g.log})
 	g.planner = planner.New(planner.Options{
 		Store:     g.store,
 		Connector: g.accounts,
@@ -297,6 +292,11 @@ func (g *Gateway) wireStations(context.Context) error {
 		CheckHook: g.catalog.CheckHook,
 		Log:       g.log,
 	})
+	return nil
+}
+
+func (g *Gateway) wireStations(context.Context) error {
+	g.intake = intake.New(intake.Options{Store: g.store, Now: g.store.Now, Observe: g.metrics.Received, Log: g.log})
 	g.dispatcher = dispatcher.New(dispatcher.Options{
 		Store:     g.store,
 		Connector: g.accounts,
@@ -337,7 +337,7 @@ func (g *Gateway) wireWeb(context.Context) error {
 	handler, err := web.New(web.Options{
 		Config: g.config, Store: g.store, Accounts: g.accounts, Catalog: g.catalog, Logs: g.logs,
 		Intake: g.intake, Planner: g.planner, Dispatcher: g.dispatcher, Watcher: g.watcher,
-		Joins: g.own, Git: g.git, Extensions: g.extensions, Probes: g.probes, CIs: g.cis,
+		Pipelines: g.inrepo, Git: g.git, Extensions: g.extensions, Probes: g.probes, CIs: g.cis,
 		Metrics: g.metrics.Handler(), Observe: g.metrics.Requested, Now: g.store.Now, Log: g.log,
 	})
 	if err != nil {

@@ -11,10 +11,9 @@ import (
 	"time"
 
 	"slipway/config/identity"
-	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
 	"slipway/plugin/engine/embedded"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 )
 
 // self is this program's own file, by a path that works for any user and after an upgrade
@@ -68,19 +67,19 @@ func (g *Gateway) wireEmbedded(context.Context) error {
 	return nil
 }
 
-// wireOwn makes the engine for steps in the repositories' own pipelines, which waits half the
-// time of an attempt at most: the other half is for the build.
-func (g *Gateway) wireOwn(context.Context) error {
-	g.own = own.New(own.Options{
+// wireInRepo makes the engine for steps in the repositories' own pipelines. An attempt waits for a
+// pipeline at most half of its time: the other half is for the build.
+func (g *Gateway) wireInRepo(context.Context) error {
+	g.inrepo = inrepo.New(inrepo.Options{
 		Tokens: g.store,
 		Builds: g.store,
 		Refs:   g.store,
+		Poller: g.planner,
 		Wait:   min(time.Hour, g.config.BuildTimeout/2),
 		Now:    g.store.Now,
 		Log:    g.log,
-		Look:   func(ctx context.Context, r autobuild.Repository) error { return g.planner.PollSoon(ctx, r) }, // the planner is wired after the engines
 	})
-	g.engines[own.Name] = dispatcher.Engine{Engine: g.own, URL: g.config.URL, InRepository: true}
+	g.engines[inrepo.Name] = dispatcher.Engine{Engine: g.inrepo, URL: g.config.URL, InRepository: true}
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 )
 
 // checkPatience bounds the live check of a credential while somebody waits for a page.
@@ -129,7 +129,7 @@ func (c *Catalog) checkPush(ctx context.Context, a autobuild.AutomatedBuild) (wa
 	if err != nil {
 		return "", err
 	}
-	inRepository := a.Engine == own.Name
+	inRepository := a.Engine == inrepo.Name
 	credential := credentials.Choose(stored, credentials.Use{
 		AutomatedBuildID: a.ID, Image: a.Image, BoundOnly: inRepository,
 	}).Push

@@ -8,14 +8,14 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// JoinAttempt gives a pipeline the oldest attempt that it may have, and makes the token with
+// BindPipeline gives a pipeline the oldest attempt that it may have, and makes the token with
 // that hash the attempt's only one: an attempt on the engine of the automated build, for that
 // ref and commit, that no pipeline has, or that this one has and whose runner did not come
 // yet. Its heartbeat begins here. ErrNotFound when there is none.
-func (s *Store) JoinAttempt(
+func (s *Store) BindPipeline(
 	ctx context.Context,
 	engine string,
-	j autobuild.Joining,
+	j autobuild.PipelineRequest,
 	tokenHash string,
 ) (b autobuild.Build, err error) {
 	err = s.tx(ctx, "join a pipeline to "+j.AutomatedBuildID, func(tx *sql.Tx) error {

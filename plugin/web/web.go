@@ -38,7 +38,7 @@ type Options struct {
 	Planner    *planner.Planner
 	Dispatcher *dispatcher.Dispatcher
 	Watcher    *watcher.Watcher
-	Joins      api.Joins               // builds for the repositories' own pipelines
+	Pipelines  api.Pipelines           // builds for the repositories' own pipelines
 	Git        api.Git                 // fetches of runners
 	Extensions map[string]http.Handler // what CIs ask, by the engine's name: below /extensions/{name}/
 	CIs        map[string]pages.CI     // the engines that are CIs, by name
@@ -75,14 +75,14 @@ func New(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
 	machines := api.New(api.Options{
-		Store:   o.Store,
-		Watcher: o.Watcher,
-		Specs:   o.Dispatcher,
-		Logs:    o.Logs,
-		Intake:  o.Intake,
-		Joins:   o.Joins,
-		Probes:  o.Probes,
-		Git:     o.Git,
+		Store:     o.Store,
+		Watcher:   o.Watcher,
+		Specs:     o.Dispatcher,
+		Logs:      o.Logs,
+		Intake:    o.Intake,
+		Pipelines: o.Pipelines,
+		Probes:    o.Probes,
+		Git:       o.Git,
 	})
 	return site{
 		URL: o.Config.URL, TrustedProxies: o.Config.TrustedProxies, Pages: p, Sessions: sessions,

@@ -16,7 +16,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/dispatcher"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/gitproxy"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
@@ -26,6 +26,11 @@ import (
 	"slipway/plugin/watcher"
 	"slipway/plugin/web"
 )
+
+// noPolls is an inrepo.Poller that schedules nothing.
+type noPolls struct{}
+
+func (noPolls) PollSoon(context.Context, autobuild.Repository) error { return nil }
 
 // whole is the gateway's HTTP side over its rooms themselves, as plugin.New wires it.
 type whole struct {
@@ -45,13 +50,13 @@ func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
 	log.SetFormatter(&logrus.JSONFormatter{})
 	linked := accounts.New(accounts.Options{Store: w.store, URL: url, Log: log})
 	kept := logs.New(logs.Options{Dir: t.TempDir()})
-	joins := own.New(
-		own.Options{
+	joins := inrepo.New(
+		inrepo.Options{
 			Tokens: w.store,
 			Builds: w.store,
 			Refs:   w.store,
 			Log:    log,
-			Look:   func(context.Context, autobuild.Repository) error { return nil },
+			Poller: noPolls{},
 		},
 	)
 	git := gitproxy.New(
@@ -74,7 +79,7 @@ func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
 		Planner:    planner.New(planner.Options{Store: w.store, Connector: linked, Log: log}),
 		Dispatcher: dispatcher.New(dispatcher.Options{Store: w.store, Connector: linked, Log: log}),
 		Watcher:    watcher.New(watcher.Options{Store: w.store, Append: kept.Line, Log: log}),
-		Joins:      joins,
+		Pipelines:  joins,
 		Git:        git,
 		Extensions: map[string]http.Handler{"drone": http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			w.WriteHeader(http.StatusNoContent)

@@ -47,8 +47,8 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 }
 
 // join is a pipeline's asking for the builds of a commit of main.
-func join(a autobuild.AutomatedBuild, commit, pipeline string) autobuild.Joining {
-	return autobuild.Joining{AutomatedBuildID: a.ID, Ref: Main(), Commit: commit, Pipeline: pipeline}
+func join(a autobuild.AutomatedBuild, commit, pipeline string) autobuild.PipelineRequest {
+	return autobuild.PipelineRequest{AutomatedBuildID: a.ID, Ref: Main(), Commit: commit, Pipeline: pipeline}
 }
 
 func joins(t *testing.T, s *store.Store) {
@@ -60,14 +60,14 @@ func joins(t *testing.T, s *store.Store) {
 	Start(ctx, t, s, second.ID)
 	tag := join(a, Commit(1), "ci#1")
 	tag.Ref.Kind = autobuild.Tag
-	for what, j := range map[string]autobuild.Joining{
+	for what, j := range map[string]autobuild.PipelineRequest{
 		"another automated build": join(other, Commit(1), "ci#1"), "another commit": join(a, Commit(2), "ci#1"), "another ref": tag,
 	} {
-		if _, err := s.JoinAttempt(ctx, "embedded", j, "stolen"); !errors.Is(err, autobuild.ErrNotFound) {
+		if _, err := s.BindPipeline(ctx, "embedded", j, "stolen"); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := s.JoinAttempt(
+	if _, err := s.BindPipeline(
 		ctx,
 		"own",
 		join(a, Commit(1), "ci#1"),
@@ -80,7 +80,7 @@ func joins(t *testing.T, s *store.Store) {
 	}
 	take := func(pipeline, token string, want autobuild.Build) {
 		t.Helper()
-		got, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), pipeline), token)
+		got, err := s.BindPipeline(ctx, "embedded", join(a, Commit(1), pipeline), token)
 		if err != nil || got.ID != want.ID {
 			t.Errorf("%s gets build %d, want %d: %v", pipeline, got.Number, want.Number, err)
 		}
@@ -103,7 +103,7 @@ func joins(t *testing.T, s *store.Store) {
 	_, err = s.CancelBuild(ctx, second.ID, autobuild.ReasonUser, "cancelled")
 	must(t, err)
 	for _, pipeline := range []string{"ci#1", "ci#2", "ci#3"} {
-		if b, err := s.JoinAttempt(
+		if b, err := s.BindPipeline(
 			ctx,
 			"embedded",
 			join(a, Commit(1), pipeline),
@@ -122,7 +122,7 @@ func joinRetried(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	_, err := s.JoinAttempt(ctx, "embedded", join(a, Commit(1), "ci#1"), "old")
+	_, err := s.BindPipeline(ctx, "embedded", join(a, Commit(1), "ci#1"), "old")
 	must(t, err)
 	_, err = s.FinishAttempt(
 		ctx,
@@ -135,7 +135,7 @@ func joinRetried(t *testing.T, s *store.Store) {
 		},
 	)
 	must(t, err)
-	if _, err := s.JoinAttempt(
+	if _, err := s.BindPipeline(
 		ctx,
 		"embedded",
 		join(a, Commit(1), "ci#1"),
@@ -148,7 +148,7 @@ func joinRetried(t *testing.T, s *store.Store) {
 	}
 	_, err = s.StartAttempt(ctx, b.ID, "embedded", "nobody's", time.Now().Add(time.Hour), 0)
 	must(t, err)
-	_, err = s.JoinAttempt(ctx, "embedded", join(a, Commit(1), "ci#2"), "new")
+	_, err = s.BindPipeline(ctx, "embedded", join(a, Commit(1), "ci#2"), "new")
 	must(t, err)
 	if got, err := s.AttemptByToken(ctx, b.ID, "new"); err != nil || got.Number != 2 {
 		t.Errorf("the attempt is %+v, %v", got, err)

@@ -10,7 +10,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
@@ -42,9 +42,9 @@ type Logs interface {
 	Append(ctx context.Context, buildID string, attempt int, offset int64, data []byte) (size int64, err error)
 }
 
-// Joins gives builds to the repositories' own pipelines; *own.Engine.
-type Joins interface {
-	Join(ctx context.Context, token secret.Secret, j autobuild.Joining) (own.Answer, error)
+// Pipelines binds builds to pipelines of repositories; *inrepo.Engine implements it.
+type Pipelines interface {
+	RequestBuild(ctx context.Context, token secret.Secret, r autobuild.PipelineRequest) (inrepo.Reply, error)
 }
 
 // Probes knows the tokens of steps that build nothing; pipeline.Probes.
@@ -55,15 +55,15 @@ type Probes interface {
 
 // Options make an API; all fields but Now are required.
 type Options struct {
-	Store   Store
-	Watcher Watcher
-	Specs   Specs
-	Logs    Logs
-	Intake  Intake
-	Joins   Joins
-	Probes  Probes
-	Git     Git
-	Now     func() time.Time // nil = time.Now
+	Store     Store
+	Watcher   Watcher
+	Specs     Specs
+	Logs      Logs
+	Intake    Intake
+	Pipelines Pipelines
+	Probes    Probes
+	Git       Git
+	Now       func() time.Time // nil = time.Now
 }
 
 // An API is the handlers. It is safe for concurrent use.

@@ -18,7 +18,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/intake"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
@@ -44,6 +44,11 @@ type desk struct {
 	intake  func(hookID string, body []byte) error
 }
 
+// noPolls is an inrepo.Poller that schedules nothing.
+type noPolls struct{}
+
+func (noPolls) PollSoon(context.Context, autobuild.Repository) error { return nil }
+
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	quiet := logrus.New()
@@ -58,13 +63,13 @@ func newDesk(t *testing.T) *desk {
 		Specs:   d,
 		Logs:    d.logs,
 		Intake:  d,
-		Joins: own.New(
-			own.Options{
+		Pipelines: inrepo.New(
+			inrepo.Options{
 				Tokens: d.store,
 				Builds: d.store,
 				Refs:   d.store,
 				Log:    quiet,
-				Look:   func(context.Context, autobuild.Repository) error { return nil },
+				Poller: noPolls{},
 			},
 		),
 		Probes: known("probe-token"),

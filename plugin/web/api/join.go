@@ -11,7 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
 )
@@ -34,12 +34,12 @@ func (a *API) join(c *gin.Context) error {
 	if err := httpx.ReadJSON(c, maxJoin, &request); err != nil {
 		return err
 	}
-	joining, err := joiningOf(c.Param("id"), request)
+	pipeline, err := pipelineRequest(c.Param("id"), request)
 	if err != nil {
 		return err
 	}
-	answer, err := a.o.Joins.Join(c.Request.Context(), token, joining)
-	var refused *own.Refusal
+	answer, err := a.o.Pipelines.RequestBuild(c.Request.Context(), token, pipeline)
+	var refused *inrepo.Refusal
 	if errors.As(err, &refused) {
 		status, _ := httpx.Answer(refused.Err)
 		return &httpx.Error{Status: status, Message: refused.Reason}
@@ -63,17 +63,17 @@ func (a *API) join(c *gin.Context) error {
 	return nil
 }
 
-// joiningOf checks what a pipeline says of itself.
-func joiningOf(automatedBuildID string, r spec.JoinRequest) (autobuild.Joining, error) {
+// pipelineRequest converts a request, and checks its values.
+func pipelineRequest(automatedBuildID string, r spec.JoinRequest) (autobuild.PipelineRequest, error) {
 	if !fullHash.MatchString(r.Commit) {
-		return autobuild.Joining{}, &httpx.Error{
+		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,
 			Message: "commit is not 40 hexadecimal digits",
 		}
 	}
 	ref, ok := autobuild.ParseRef(r.Ref)
 	if !ok || len(r.Ref) > maxRef {
-		return autobuild.Joining{}, &httpx.Error{
+		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,
 			Message: "ref is no full name of a branch or tag, as refs/heads/main",
 		}
@@ -85,10 +85,10 @@ func joiningOf(automatedBuildID string, r spec.JoinRequest) (autobuild.Joining, 
 		return -1
 	}, clip(r.Pipeline, spec.MaxPipeline))
 	if pipeline == "" {
-		return autobuild.Joining{}, &httpx.Error{
+		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,
 			Message: "pipeline is missing: its link or name",
 		}
 	}
-	return autobuild.Joining{AutomatedBuildID: automatedBuildID, Ref: ref, Commit: r.Commit, Pipeline: pipeline}, nil
+	return autobuild.PipelineRequest{AutomatedBuildID: automatedBuildID, Ref: ref, Commit: r.Commit, Pipeline: pipeline}, nil
 }

@@ -9,7 +9,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/store/storetest"
 	"slipway/runner/spec"
 )
@@ -22,7 +22,7 @@ func (d *desk) ownBuild() autobuild.Build {
 	d.t.Helper()
 	a, err := d.store.AutomatedBuild(d.t.Context(), d.build.AutomatedBuildID)
 	d.must(err)
-	a.Engine = own.Name
+	a.Engine = inrepo.Name
 	_, err = d.store.SaveAutomatedBuild(d.t.Context(), a)
 	d.must(err)
 	d.must(d.store.SetPipelineToken(d.t.Context(), a.ID, autobuild.TokenHash(secret.New(pipelineToken)), "Jo"))
@@ -31,7 +31,7 @@ func (d *desk) ownBuild() autobuild.Build {
 		storetest.Push(a, storetest.Main(), storetest.Commit(1), storetest.Commit(2)),
 	)
 	d.must(err)
-	_, err = d.store.StartAttempt(d.t.Context(), builds[0].ID, own.Name, "nobody's", time.Now().Add(time.Hour), 0)
+	_, err = d.store.StartAttempt(d.t.Context(), builds[0].ID, inrepo.Name, "nobody's", time.Now().Add(time.Hour), 0)
 	d.must(err)
 	return builds[0]
 }

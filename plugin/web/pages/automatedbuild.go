@@ -14,7 +14,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/credentials"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/planner"
 	"slipway/plugin/web/session"
 )
@@ -93,7 +93,7 @@ func (p *Pages) showAutomated(
 		return fmt.Errorf("registry of %s: %w", a.Image, err)
 	}
 	content.Credentials = credentials.Choose(stored, credentials.Use{
-		AutomatedBuildID: a.ID, Image: a.Image, BoundOnly: a.Engine == own.Name,
+		AutomatedBuildID: a.ID, Image: a.Image, BoundOnly: a.Engine == inrepo.Name,
 	})
 	if content.Hook, err = p.hookView(ctx, a); err != nil {
 		return err

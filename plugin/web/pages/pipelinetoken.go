@@ -9,7 +9,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/engine/own"
+	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/logctx"
 	"slipway/plugin/web/session"
 )
@@ -32,7 +32,7 @@ func (p *Pages) ownView(
 	bound bool,
 	made secret.Secret,
 ) (ownView, error) {
-	view := ownView{Chosen: a.Engine == own.Name, Revealed: made.Reveal()}
+	view := ownView{Chosen: a.Engine == inrepo.Name, Revealed: made.Reveal()}
 	token, err := optional(p.Store.PipelineToken(ctx, a.ID))
 	if err != nil {
 		return view, fmt.Errorf("pipeline token of %s: %w", a.Repository.FullName, err)
@@ -116,8 +116,8 @@ func (p *Pages) revokePipelineToken(c *gin.Context) error {
 
 // engineName is an engine in words for people.
 func engineName(name string) string {
-	if name == own.Name {
-		return name + ": " + own.Words
+	if name == inrepo.Name {
+		return name + ": " + inrepo.Words
 	}
 	return name
 }

@@ -1,4 +1,4 @@
-package own_test
+package inrepo_test
 
 import (
 	"testing"

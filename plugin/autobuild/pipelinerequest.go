@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// A Joining is a pipeline of a repository's own that asks for something to build.
-type Joining struct {
+// A PipelineRequest is the request of a repository's own pipeline for a build.
+type PipelineRequest struct {
 	AutomatedBuildID string
 	Ref              Ref
 	Commit           string // full hash
-	Pipeline         string // what it calls itself; an attempt that it gets is its alone
+	Pipeline         string // the pipeline's name or link; only this pipeline may use the attempt it gets
 }
 
 // A PipelineToken is what is known of the token that an automated build's pipelines show. The
