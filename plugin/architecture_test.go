@@ -68,7 +68,7 @@ var leaves = []string{"config/secret", "config/identity", "config/child", "confi
 var settled = []string{
 	"plugin",
 	"plugin/web",
-	"plugin/demo/world",
+	"plugin/demo/localenv",
 	"runner",
 	"runner/settings",
 	"runner/slipway",

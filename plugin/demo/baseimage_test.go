@@ -6,17 +6,17 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // TestTheCredentialThatPushesReadsNoBaseImage: a Dockerfile cannot read another image of the registry
 // with the credential that pushes its own. It needs a pull credential, and the error says so.
 func TestTheCredentialThatPushesReadsNoBaseImage(t *testing.T) {
-	worldtest.NeedMachine(t)
-	h := worldtest.Open(
+	demotest.NeedMachine(t)
+	h := demotest.Open(
 		t,
-		world.Options{
+		localenv.Options{
 			RegistryPassword: secret.New("registry-51fb0a3e"),
 			Environment:      []string{"SLIPWAY_BUILDER_NETWORK=none"},
 		},
@@ -24,7 +24,7 @@ func TestTheCredentialThatPushesReadsNoBaseImage(t *testing.T) {
 	h.Must(h.AddRegistry(h.Context, h.Browser))
 	private := h.Registry + "/other/private:1"
 	h.Must(h.SeedImage(h.Context, private))
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit(
 		"Of another's image",
 		map[string]string{"Dockerfile": "FROM " + private + "\nCOPY greeting.txt /\n", "greeting.txt": "taken"},
@@ -36,6 +36,6 @@ func TestTheCredentialThatPushesReadsNoBaseImage(t *testing.T) {
 	}
 
 	h.Must(h.AddPullCredential(h.Context, h.Browser))
-	h.Must(h.Browser.Press(h.Context, failed, world.Retry))
+	h.Must(h.Browser.Press(h.Context, failed, localenv.Retry))
 	p.Holds("latest", p.Await(1, autobuild.Succeeded), "taken")
 }

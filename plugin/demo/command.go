@@ -36,8 +36,8 @@ func act(ctx context.Context, once, asJSON bool, stdout, stderr io.Writer) error
 	}
 	defer stopBuilder()
 	l, err := start(ctx, Options{Executable: executable, Builder: address, Stderr: stderr})
-	if l.world != nil {
-		defer l.world.Close()
+	if l.env != nil {
+		defer l.env.Close()
 	}
 	if err == nil {
 		err = l.run(ctx)
@@ -68,6 +68,6 @@ func (l *loop) stay(ctx context.Context) {
   registry    http://%s
 
 Ctrl-C ends the demo.
-`, l.world.Gateway.URL, l.world.Alice.Name, l.world.Password.Reveal(), l.world.Bitbucket.URL(), l.world.App.CloneURL(), l.world.Registry)
+`, l.env.Gateway.URL, l.env.Alice.Name, l.env.Password.Reveal(), l.env.Bitbucket.URL(), l.env.App.CloneURL(), l.env.Registry)
 	<-ctx.Done()
 }

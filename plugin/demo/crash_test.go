@@ -7,8 +7,8 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // napping is a step that is known from every other process of this machine.
@@ -20,10 +20,10 @@ const canary = "canary-5e1f0c9a7b"
 // A gateway that is killed in the middle of a build takes everything with it; the next one
 // ends the build once, as attempt 2. What was secret stays secret throughout.
 func TestKilledGateway(t *testing.T) {
-	worldtest.NeedMachine(t)
-	h := worldtest.Open(
+	demotest.NeedMachine(t)
+	h := demotest.Open(
 		t,
-		world.Options{Child: true, RegistryPassword: secret.New("registry-9d3b21c4"), Environment: quick()},
+		localenv.Options{Child: true, RegistryPassword: secret.New("registry-9d3b21c4"), Environment: quick()},
 	)
 	h.Must(h.AddRegistry(h.Context, h.Browser))
 	p := h.Repository(h.Dockerfile("x"))
@@ -32,7 +32,7 @@ func TestKilledGateway(t *testing.T) {
 			h.Context,
 			h.Browser,
 			map[string]secret.Secret{"CANARY": secret.New(canary)},
-			worldtest.MainToLatest(),
+			demotest.MainToLatest(),
 		),
 	)
 	files := h.Dockerfile("survivor", "RUN echo napping; "+napping)
@@ -65,12 +65,12 @@ func TestKilledGateway(t *testing.T) {
 }
 
 // leftOf lists what works for the gateway, and the step of its build.
-func leftOf(h *worldtest.House) ([]world.Process, error) {
+func leftOf(h *demotest.Env) ([]localenv.Process, error) {
 	left, err := h.Workers()
 	if err != nil {
 		return nil, err
 	}
-	all, err := world.Processes()
-	nappers := slices.DeleteFunc(all, func(p world.Process) bool { return strings.Join(p.Args, " ") != napping })
+	all, err := localenv.Processes()
+	nappers := slices.DeleteFunc(all, func(p localenv.Process) bool { return strings.Join(p.Args, " ") != napping })
 	return append(left, nappers...), err
 }

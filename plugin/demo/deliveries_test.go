@@ -11,12 +11,12 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // tenDeliveries: one push delivered ten times is one build.
-func tenDeliveries(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func tenDeliveries(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("Once", h.Dockerfile("once"))
 	p.Push("main")
 	p.End(1, autobuild.Succeeded)
@@ -30,8 +30,8 @@ func tenDeliveries(h *worldtest.House) {
 
 // strangers: deliveries that are forged, unsigned, replayed, or about another repository
 // than the hook's start nothing (W2, W4, I3).
-func strangers(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func strangers(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("True", h.Dockerfile("true"))
 	p.Push("main")
 	p.End(1, autobuild.Succeeded)
@@ -76,7 +76,7 @@ func strangers(h *worldtest.House) {
 }
 
 // lastDelivery is the last that Bitbucket sent to a repository's webhooks, once it was sent.
-func lastDelivery(h *worldtest.House, p *worldtest.Project) bitbuckettest.Delivery {
+func lastDelivery(h *demotest.Env, p *demotest.Project) bitbuckettest.Delivery {
 	h.T.Helper()
 	hook := p.Repository.Hooks()[0].UUID
 	var d bitbuckettest.Delivery
@@ -92,7 +92,7 @@ func lastDelivery(h *worldtest.House, p *worldtest.Project) bitbuckettest.Delive
 }
 
 // post sends a body with the headers of a true delivery, but for the signature.
-func post(h *worldtest.House, d bitbuckettest.Delivery, body []byte, signature string) int {
+func post(h *demotest.Env, d bitbuckettest.Delivery, body []byte, signature string) int {
 	h.T.Helper()
 	req, err := http.NewRequestWithContext(h.Context, http.MethodPost, d.URL, bytes.NewReader(body))
 	h.Must(err)
@@ -113,7 +113,7 @@ func sign(key secret.Secret, body []byte) string {
 	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-func hookOf(h *worldtest.House, p *worldtest.Project) autobuild.Hook {
+func hookOf(h *demotest.Env, p *demotest.Project) autobuild.Hook {
 	h.T.Helper()
 	s, err := h.Gateway.Store(h.Context)
 	h.Must(err)
@@ -129,7 +129,7 @@ func hookOf(h *worldtest.House, p *worldtest.Project) autobuild.Hook {
 
 // planned waits until a project's hook has n deliveries, all in one of the states, and
 // returns them newest first.
-func planned(h *worldtest.House, p *worldtest.Project, n int, states ...autobuild.DeliveryState) []autobuild.Delivery {
+func planned(h *demotest.Env, p *demotest.Project, n int, states ...autobuild.DeliveryState) []autobuild.Delivery {
 	h.T.Helper()
 	hook := hookOf(h, p)
 	s, err := h.Gateway.Store(h.Context)

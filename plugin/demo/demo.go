@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/demo/sample"
-	"slipway/plugin/demo/world"
 )
 
 // loopTime bounds the whole loop, without the waiting for Ctrl-C after it.
@@ -35,10 +35,10 @@ type push struct {
 
 // A loop is one run of the demo.
 type loop struct {
-	world    *world.World
+	env      *localenv.Env
 	tell     *teller
-	browser  *world.Browser
-	checkout *world.Checkout
+	browser  *localenv.Browser
+	checkout *localenv.Checkout
 	pushes   []push
 	greeting map[string]string // by commit: greeting.txt
 	report   Report
@@ -48,11 +48,11 @@ type loop struct {
 func start(ctx context.Context, o Options) (*loop, error) {
 	l := &loop{tell: newTeller(o.Stderr), greeting: map[string]string{}, report: Report{Builds: []BuildReport{}}}
 	l.tell.say("starting a Bitbucket, a registry and a gateway on this machine")
-	w, err := world.New(ctx, world.Options{Executable: o.Executable, Builder: o.Builder})
+	w, err := localenv.Start(ctx, localenv.Options{Executable: o.Executable, Builder: o.Builder})
 	if err != nil {
 		return l, err
 	}
-	l.world = w
+	l.env = w
 	l.report.Gateway, l.report.Repository, l.report.Image = w.Gateway.URL, w.App.FullName(), w.Image()
 	return l, nil
 }
@@ -73,7 +73,7 @@ func (l *loop) run(ctx context.Context) error {
 		{"images", l.verify},
 	} {
 		if err := step.do(ctx); err != nil {
-			return world.At(step.station, err)
+			return localenv.At(step.station, err)
 		}
 	}
 	l.report.OK = true
@@ -81,24 +81,24 @@ func (l *loop) run(ctx context.Context) error {
 }
 
 func (l *loop) firstCommit(ctx context.Context) error {
-	files, err := sample.Files(l.world.Registry)
+	files, err := sample.Files(l.env.Registry)
 	if err != nil {
 		return err
 	}
-	if l.checkout, err = l.world.Checkout(ctx); err != nil {
+	if l.checkout, err = l.env.Checkout(ctx); err != nil {
 		return err
 	}
 	if _, err = l.checkout.Commit(ctx, "Start", files); err != nil {
 		return err
 	}
 	_, err = l.checkout.Push(ctx, "main")
-	l.tell.say("pushed a sample repository to %s (private)", l.world.App.CloneURL())
+	l.tell.say("pushed a sample repository to %s (private)", l.env.App.CloneURL())
 	return err
 }
 
 func (l *loop) link(ctx context.Context) error {
 	var err error
-	if l.browser, err = l.world.SignInAndLink(ctx); err != nil {
+	if l.browser, err = l.env.SignInAndLink(ctx); err != nil {
 		return err
 	}
 	l.tell.say("signed in with the one-time token and linked alice's account through Bitbucket's OAuth pages")
@@ -106,7 +106,7 @@ func (l *loop) link(ctx context.Context) error {
 }
 
 func (l *loop) automate(ctx context.Context) error {
-	err := l.world.Automate(ctx, l.browser, []world.Rule{
+	err := l.env.Automate(ctx, l.browser, []localenv.Rule{
 		{Type: "branch", Source: "main", Tags: "latest"},
 		{Type: "tag", Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1}`},
 	})
@@ -169,12 +169,12 @@ func (l *loop) push(ctx context.Context, refs ...string) error {
 func (l *loop) follow(ctx context.Context) error {
 	last := l.pushes[len(l.pushes)-1]
 	known := len(l.report.Builds)
-	builds, err := l.world.WaitBuilds(ctx, known+len(last.refs), world.AllFinal)
+	builds, err := l.env.WaitBuilds(ctx, known+len(last.refs), localenv.AllFinal)
 	if err != nil {
 		return err
 	}
 	for _, b := range builds[:len(builds)-known] {
-		status, err := l.world.WaitStatus(ctx, b)
+		status, err := l.env.WaitStatus(ctx, b)
 		if err != nil {
 			return err
 		}
@@ -210,23 +210,23 @@ func (l *loop) verify(ctx context.Context) error {
 			images++
 		}
 	}
-	l.tell.say("pulled %d tags from %s: digests and contents are those of the commits", images, l.world.Registry)
+	l.tell.say("pulled %d tags from %s: digests and contents are those of the commits", images, l.env.Registry)
 	return nil
 }
 
 // fail notes where the loop failed, with the end of the gateway's log for people.
 func (l *loop) fail(err error) {
 	l.report.OK = false
-	var s *world.StationError
+	var s *localenv.StationError
 	if errors.As(err, &s) {
 		l.report.Station, err = s.Station, s.Err
 	}
 	l.report.Error = err.Error()
 	l.tell.say("failed at %s: %v", l.report.Station, err)
-	if l.world == nil || l.world.Gateway == nil {
+	if l.env == nil || l.env.Gateway == nil {
 		return
 	}
-	if data, readErr := os.ReadFile(l.world.Gateway.LogFile()); readErr == nil {
+	if data, readErr := os.ReadFile(l.env.Gateway.LogFile()); readErr == nil {
 		lines := strings.Split(strings.TrimSpace(string(data)), "\n")
 		l.tell.say("the gateway's log ends with:\n%s", strings.Join(lines[max(0, len(lines)-15):], "\n"))
 	}

@@ -7,16 +7,16 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // TestLoop proves what a push comes to, each case with a repository of its own in one world.
 func TestLoop(t *testing.T) {
-	worldtest.NeedMachine(t)
-	h := worldtest.Open(t, world.Options{Environment: quick()})
+	demotest.NeedMachine(t)
+	h := demotest.Open(t, localenv.Options{Environment: quick()})
 	t.Run("together", func(t *testing.T) {
-		for name, try := range map[string]func(*worldtest.House){
+		for name, try := range map[string]func(*demotest.Env){
 			"private repository":         privateRepository,
 			"two tags on one commit":     twoTags,
 			"back to an earlier commit":  backAndForth,
@@ -38,8 +38,8 @@ func TestLoop(t *testing.T) {
 }
 
 // privateRepository: what strangers cannot fetch is built with the linked account's credential.
-func privateRepository(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func privateRepository(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	req, err := http.NewRequestWithContext(
 		h.Context,
 		http.MethodGet,
@@ -59,8 +59,8 @@ func privateRepository(h *worldtest.House) {
 }
 
 // twoTags: two tags on one commit under one rule are two builds with a status each.
-func twoTags(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
+func twoTags(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.Versions())
 	commit := p.Commit("Release", h.Dockerfile("release"))
 	p.Git("tag", "v1.2")
 	p.Git("tag", "-a", "-m", "v1.3", "v1.3")
@@ -87,8 +87,8 @@ func twoTags(h *worldtest.House) {
 }
 
 // backAndForth: A, B and A again are three moves of the branch, and three builds.
-func backAndForth(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func backAndForth(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	a := p.Commit("A", h.Dockerfile("a"))
 	p.Push("main")
 	first := p.End(1, autobuild.Succeeded)
@@ -113,8 +113,8 @@ func backAndForth(h *worldtest.House) {
 
 // slowerOlder: push A, then B at once, with A slower: latest is B, and A is not published
 // after it.
-func slowerOlder(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func slowerOlder(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("A", h.Dockerfile("a", "RUN sleep 4"))
 	p.Push("main")
 	p.Await(1, autobuild.Running)
@@ -138,8 +138,8 @@ func slowerOlder(h *worldtest.House) {
 
 // retry: a build that failed for what is mended since succeeds in its next attempt, under
 // the same status.
-func retry(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func retry(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	base := h.Registry + "/" + p.Repository.FullName() + "/base:1"
 	commit := p.Commit(
 		"From a base that is missing",
@@ -152,7 +152,7 @@ func retry(h *worldtest.House) {
 		h.T.Fatalf("statuses %+v, want one FAILED", before)
 	}
 	h.Must(h.SeedImage(h.Context, base))
-	h.Must(h.Browser.Press(h.Context, failed, world.Retry))
+	h.Must(h.Browser.Press(h.Context, failed, localenv.Retry))
 	b := p.Await(1, autobuild.Succeeded)
 	_, err := h.WaitStatus(h.Context, b)
 	h.Must(err)

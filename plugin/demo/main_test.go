@@ -4,10 +4,10 @@ import (
 	"testing"
 
 	"slipway/plugin/demo"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
-func TestMain(m *testing.M) { worldtest.Main(m, demo.Command()) }
+func TestMain(m *testing.M) { demotest.Main(m, demo.Command()) }
 
 // quick are settings that the worlds of these tests share: no network for RUN steps, which
 // none of them needs, and room for a few builds.

@@ -4,16 +4,16 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // F18: a webhook that somebody removed while no gateway ran is made anew by the one that starts,
 // which finds what was pushed meanwhile.
 func TestF18AGatewayThatStartsFindsWhatItMissed(t *testing.T) {
-	worldtest.NeedMachine(t)
-	h := worldtest.Open(t, world.Options{Environment: quick()})
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	demotest.NeedMachine(t)
+	h := demotest.Open(t, localenv.Options{Environment: quick()})
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	before := p.Repository.Hooks()
 	h.Gateway.Stop()
 	p.Repository.RemoveHooks()

@@ -14,14 +14,14 @@ import (
 	"time"
 
 	"slipway/plugin/demo"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // `demo --once --json` ends with 0 and prints one object: a branch and two tags, built,
 // pushed and reported.
 func TestOnce(t *testing.T) {
-	worldtest.NeedMachine(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*worldtest.Patience)
+	demotest.NeedMachine(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*demotest.Patience)
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {

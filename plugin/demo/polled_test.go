@@ -4,16 +4,16 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // A repository whose webhook Bitbucket refuses is polled, and its page says so with what a
 // person needs to add the webhook by hand.
 func TestPolledRepository(t *testing.T) {
-	worldtest.NeedMachine(t)
-	h := worldtest.Open(t, world.Options{PublicHooksOnly: true, Environment: quick("SLIPWAY_POLL_INTERVAL=2s")})
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	demotest.NeedMachine(t)
+	h := demotest.Open(t, localenv.Options{PublicHooksOnly: true, Environment: quick("SLIPWAY_POLL_INTERVAL=2s")})
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	if hooks := p.Repository.Hooks(); len(hooks) != 0 {
 		t.Fatalf("webhooks %+v although Bitbucket refuses the address", hooks)
 	}

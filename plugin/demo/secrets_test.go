@@ -14,18 +14,18 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // secretsOf are the texts that must not stand anywhere, by what they are.
-func secretsOf(h *worldtest.House, p *worldtest.Project) map[string]string {
+func secretsOf(h *demotest.Env, p *demotest.Project) map[string]string {
 	h.T.Helper()
 	password := h.RegistryPassword().Reveal()
 	all := map[string]string{
 		"the registry's password": password,
 		"the registry's login": base64.StdEncoding.EncodeToString(
-			[]byte(world.RegistryUser + ":" + password),
+			[]byte(localenv.RegistryUser + ":" + password),
 		),
 		"the OAuth consumer's secret":    h.Client.Reveal(),
 		"Alice's password":               h.Password.Reveal(),
@@ -53,7 +53,7 @@ func secretsOf(h *worldtest.House, p *worldtest.Project) map[string]string {
 // A watchman looks at the arguments of all processes as long as the test runs, and learns
 // the runners' tokens, which nobody keeps.
 type watchman struct {
-	h    *worldtest.House
+	h    *demotest.Env
 	stop context.CancelFunc
 	done sync.WaitGroup
 
@@ -62,7 +62,7 @@ type watchman struct {
 	tokens map[string]bool
 }
 
-func watchArguments(h *worldtest.House, secrets map[string]string) *watchman {
+func watchArguments(h *demotest.Env, secrets map[string]string) *watchman {
 	ctx, stop := context.WithCancel(h.Context)
 	w := &watchman{h: h, stop: stop, found: map[string]string{}, tokens: map[string]bool{}}
 	w.done.Go(func() {
@@ -82,7 +82,7 @@ func watchArguments(h *worldtest.House, secrets map[string]string) *watchman {
 }
 
 func (w *watchman) look(secrets map[string]string) {
-	processes, err := world.Processes()
+	processes, err := localenv.Processes()
 	if err != nil {
 		return
 	}
@@ -107,7 +107,7 @@ func (w *watchman) look(secrets map[string]string) {
 }
 
 // learn reads a runner's token from the environment that it was started with.
-func (w *watchman) learn(p world.Process) {
+func (w *watchman) learn(p localenv.Process) {
 	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.ID)) // it may have ended
 	for line := range strings.SplitSeq(string(environ), "\x00") {
 		if token, ok := strings.CutPrefix(line, "SLIPWAY_RUNNER_TOKEN="); ok {
@@ -133,7 +133,7 @@ func (w *watchman) report() {
 
 // secretsStay: no secret stands in a log, in the gateway's data (the database's files, the
 // logs and the builder's state are below it), or in the image.
-func secretsStay(h *worldtest.House, p *worldtest.Project, b autobuild.Build, tokens map[string]bool) {
+func secretsStay(h *demotest.Env, p *demotest.Project, b autobuild.Build, tokens map[string]bool) {
 	secrets := secretsOf(h, p)
 	for token := range tokens {
 		secrets["the runner's token "+token[:4]+"…"] = token
@@ -165,7 +165,7 @@ func secretsStay(h *worldtest.House, p *worldtest.Project, b autobuild.Build, to
 	absentFromImage(h, p.Image+":latest", secrets)
 }
 
-func absentFromFile(h *worldtest.House, path string, secrets map[string]string) {
+func absentFromFile(h *demotest.Env, path string, secrets map[string]string) {
 	h.T.Helper()
 	data, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
@@ -178,7 +178,7 @@ func absentFromFile(h *worldtest.House, path string, secrets map[string]string) 
 // maxLayer bounds what is read of a layer, in bytes: it holds a busybox and a few files.
 const maxLayer = 64 << 20
 
-func absentFromImage(h *worldtest.House, image string, secrets map[string]string) {
+func absentFromImage(h *demotest.Env, image string, secrets map[string]string) {
 	h.T.Helper()
 	img, _, err := h.Pull(h.Context, image)
 	h.Must(err)
@@ -200,7 +200,7 @@ func absentFromImage(h *worldtest.House, image string, secrets map[string]string
 	}
 }
 
-func absent(h *worldtest.House, where string, data []byte, secrets map[string]string) {
+func absent(h *demotest.Env, where string, data []byte, secrets map[string]string) {
 	h.T.Helper()
 	for what, text := range secrets {
 		if bytes.Contains(data, []byte(text)) {

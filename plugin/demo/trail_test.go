@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // stations are what the log says of a push that is built and pushed, and whose line each is.
@@ -26,8 +26,8 @@ var stations = []struct{ message, station string }{
 
 // logOfOnePush: grepping the log for a delivery's id shows the push's whole way, and grepping it
 // for its build's number all of it after the planner. Lines of other pushes are not among them.
-func logOfOnePush(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func logOfOnePush(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("Traced", h.Dockerfile("traced"))
 	p.Push("main")
 	b := p.End(1, autobuild.Succeeded)
@@ -71,7 +71,7 @@ func logOfOnePush(h *worldtest.House) {
 }
 
 // expectStations wants the stations' lines, from one of them on.
-func expectStations(h *worldtest.House, how string, lines []map[string]any, from int) {
+func expectStations(h *demotest.Env, how string, lines []map[string]any, from int) {
 	h.T.Helper()
 	for _, want := range stations[from:] {
 		found := slices.ContainsFunc(lines, func(l map[string]any) bool {

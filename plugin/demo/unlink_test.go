@@ -6,13 +6,13 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // unlink: with the account go its tokens and the webhooks that were added by it; linking it
 // again makes its automated builds work again.
-func unlink(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func unlink(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !hooks[0].Active || !hooks[0].SecretSet {
 		h.T.Fatalf("webhooks %+v, want one, active and signed", hooks)
 	}
@@ -44,13 +44,13 @@ func unlink(h *worldtest.House) {
 
 // twoOfOneRepository: two automated builds of a repository share its webhook, and the second
 // to be deleted takes it along (H3, H5).
-func twoOfOneRepository(h *worldtest.House) {
+func twoOfOneRepository(h *demotest.Env) {
 	p := h.Repository(h.Dockerfile("x"))
 	hook := ""
 	var pages []string
 	for _, image := range []string{p.Image, p.Image + "-two"} {
 		p.Image = image
-		h.Must(p.Automate(h.Context, h.Browser, worldtest.MainToLatest()))
+		h.Must(p.Automate(h.Context, h.Browser, demotest.MainToLatest()))
 		page, err := h.Browser.Path()
 		h.Must(err)
 		pages = append(pages, page)
@@ -72,8 +72,8 @@ func twoOfOneRepository(h *worldtest.House) {
 // revoked: a link that ended at Bitbucket is shown as broken, and what was pushed waits and says
 // for what. Unlinking then lists the webhook that stays, with what to do by hand; linking
 // again goes on with what waited (H3, H8).
-func revoked(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func revoked(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	hook := hookOf(h, p)
 	h.Bitbucket.RevokeRefreshTokens(h.Alice)
 	h.Bitbucket.ExpireTokens()

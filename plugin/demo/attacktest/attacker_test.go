@@ -13,15 +13,15 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // An intrusion is a repository that Bob may push to, with its automated build.
 type intrusion struct {
-	*worldtest.Project
+	*demotest.Project
 	page     string // of its automated build
-	checkout *world.Checkout
+	checkout *localenv.Checkout
 }
 
 // enter makes the attacker's repository and its automated build, with an environment.
@@ -29,7 +29,7 @@ func (e *env) enter(environment map[string]secret.Secret) intrusion {
 	e.T.Helper()
 	p := e.project("attacker-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
 	p.Repository.Grant(e.bob.User, bitbuckettest.Write)
-	e.Must(p.AutomateWith(e.Context, e.Browser, environment, worldtest.MainToLatest()))
+	e.Must(p.AutomateWith(e.Context, e.Browser, environment, demotest.MainToLatest()))
 	page, err := e.Browser.Path()
 	e.Must(err)
 	checkout, err := e.CheckoutAs(e.Context, e.bob, p.Repository)
@@ -78,7 +78,7 @@ func (e *env) fill(text string, fill map[string]string) string {
 }
 
 // end waits for the final status of a commit and returns it with the number of its build.
-func (e *env) end(p *worldtest.Project, commit string) (state string, number int64) {
+func (e *env) end(p *demotest.Project, commit string) (state string, number int64) {
 	e.T.Helper()
 	e.Until("commit "+commit[:12]+" has a final status", func() (bool, error) {
 		all := p.Statuses(commit)

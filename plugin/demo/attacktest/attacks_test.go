@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/secret"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // An attack returns the evidence that it reached its canary; empty = it failed.
@@ -42,7 +42,7 @@ func attacks() map[string]attack {
 
 // TestAttacks tries every attack. It passes where each of them fails.
 func TestAttacks(t *testing.T) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	needProgram(t, "curl", "awk", "od", "base64")
 	all := attacks()
 	if diff := cmp.Diff(attackNames(t), slices.Sorted(maps.Keys(all))); diff != "" {
@@ -96,7 +96,7 @@ func fromPostPush(e *env) string {
 	}
 	image, digest, err := e.Pull(e.Context, victim.Image+":latest")
 	e.Must(err)
-	content, err := world.ReadFile(image, "canary.txt")
+	content, err := localenv.ReadFile(image, "canary.txt")
 	e.Must(err)
 	if strings.TrimSpace(content) == e.canary() {
 		return ""
@@ -133,7 +133,7 @@ func reader(e *env) string {
 	e.Must(err)
 	e.setRole(e.carol, "viewer")
 	p := e.project("private-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
-	e.Must(p.Automate(e.Context, e.Browser, worldtest.MainToLatest()))
+	e.Must(p.Automate(e.Context, e.Browser, demotest.MainToLatest()))
 	page, err := e.Browser.Path()
 	e.Must(err)
 	text, err := os.ReadFile(filepath.Join(e.dir, "repository", "Dockerfile"))

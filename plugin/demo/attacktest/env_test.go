@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"slipway/config/secret"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // programVariable names another slipway program whose gateway is attacked instead of this one's.
@@ -22,24 +22,24 @@ const attacksDir = "../../../testdata/attacks"
 // acme/victim are private. Bob may push to the attack's repository and to nothing else, and Carol
 // has no permission on anything.
 type env struct {
-	*worldtest.House
+	*demotest.Env
 	dir        string // of the attack
-	bob, carol world.Person
-	victim     *worldtest.Project
+	bob, carol localenv.Person
+	victim     *demotest.Project
 }
 
 // open starts an installation with its victim. Everything that the attacks look at goes through
 // HTTP, git and the registry, so that a gateway of another version can be attacked too.
 func open(t *testing.T) *env {
 	t.Helper()
-	o := world.Options{
+	o := localenv.Options{
 		RegistryPassword: secret.New("registry-password-7fb2c1"),
 		Environment:      []string{"SLIPWAY_BUILDER_NETWORK=none", "SLIPWAY_CONCURRENCY=4"},
 	}
 	if program := os.Getenv(programVariable); program != "" {
 		o.Executable, o.Child = program, true
 	}
-	e := &env{House: worldtest.Open(t, o)}
+	e := &env{Env: demotest.Open(t, o)}
 	e.bob, e.carol = e.AddPerson("bob"), e.AddPerson("carol")
 	e.Must(e.AddRegistry(e.Context, e.Browser))
 	return e
@@ -48,7 +48,7 @@ func open(t *testing.T) *env {
 // attack returns the environment of one attack, with a canary of its own in acme/victim.
 func (e *env) attack(t *testing.T, name string) *env {
 	t.Helper()
-	return &env{House: e.For(t), dir: filepath.Join(attacksDir, name), bob: e.bob, carol: e.carol, victim: e.victim}
+	return &env{Env: e.For(t), dir: filepath.Join(attacksDir, name), bob: e.bob, carol: e.carol, victim: e.victim}
 }
 
 // canary is the text that the attack must not reach.
@@ -60,10 +60,10 @@ func (e *env) canary() string {
 }
 
 // plant makes another repository whose file canary.txt, image and image's label hold the canary.
-func (e *env) plant() *worldtest.Project {
+func (e *env) plant() *demotest.Project {
 	e.T.Helper()
 	p := e.project("victim-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
-	e.Must(p.Automate(e.Context, e.Browser, worldtest.MainToLatest()))
+	e.Must(p.Automate(e.Context, e.Browser, demotest.MainToLatest()))
 	commit := p.Commit("Plant the canary", map[string]string{
 		"Dockerfile": "FROM " + e.Registry + "/library/base:1\nCOPY canary.txt /canary.txt\n" +
 			"LABEL canary=" + e.canary() + "\n",
@@ -77,11 +77,11 @@ func (e *env) plant() *worldtest.Project {
 }
 
 // project makes a private repository named slug with these files on main.
-func (e *env) project(slug string, files map[string]string) *worldtest.Project {
+func (e *env) project(slug string, files map[string]string) *demotest.Project {
 	e.T.Helper()
 	p, err := e.NewProject(e.Context, strings.ReplaceAll(slug, ".", "-"), files)
 	e.Must(err)
-	return &worldtest.Project{Project: p, House: e.House}
+	return &demotest.Project{Project: p, Env: e.Env}
 }
 
 // needProgram skips a test that needs a program which is not installed.

@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 )
 
 // setRole gives a person a role on the page People, where that page has one to give.
-func (e *env) setRole(p world.Person, role string) {
+func (e *env) setRole(p localenv.Person, role string) {
 	e.T.Helper()
 	e.Must(e.Browser.Visit(e.Context, "/settings/people"))
 	for _, action := range e.Browser.Actions() {
@@ -26,7 +26,7 @@ func (e *env) setRole(p world.Person, role string) {
 }
 
 // endSessions ends a person's sessions on the page People, where that page can.
-func (e *env) endSessions(p world.Person) (done bool) {
+func (e *env) endSessions(p localenv.Person) (done bool) {
 	e.T.Helper()
 	e.Must(e.Browser.Visit(e.Context, "/settings/people"))
 	for _, action := range e.Browser.Actions() {

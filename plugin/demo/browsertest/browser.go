@@ -17,7 +17,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 )
 
 // patience bounds each wait for a page. A build is waited for as well, on machines that are
@@ -182,7 +182,7 @@ func (b *Browser) wait(what string, met func(ctx context.Context) (bool, error))
 	ctx, cancel := context.WithTimeout(b.tab, patience)
 	defer cancel()
 	var last error
-	err := world.Wait(ctx, func() (bool, error) {
+	err := localenv.Wait(ctx, func() (bool, error) {
 		once, cancel := context.WithTimeout(ctx, lookTime)
 		defer cancel()
 		var ok bool

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"sync"
 
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // gates hold builds where a test wants to look at them, which asks for RUN steps with the
@@ -16,7 +16,7 @@ type gates struct {
 	open map[string]chan struct{} // closed = open
 }
 
-func newGates(h *worldtest.House) *gates {
+func newGates(h *demotest.Env) *gates {
 	h.T.Helper()
 	g := &gates{open: map[string]chan struct{}{}}
 	var err error

@@ -3,7 +3,7 @@ package browsertest_test
 import (
 	"testing"
 
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
-func TestMain(m *testing.M) { worldtest.Main(m) }
+func TestMain(m *testing.M) { demotest.Main(m) }

@@ -10,16 +10,16 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/browsertest"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // A way is what one person does, from an empty installation on.
 type way struct {
 	*browsertest.Browser
-	h     *worldtest.House
+	h     *demotest.Env
 	gates *gates
-	git   *world.Checkout
+	git   *localenv.Checkout
 }
 
 // TestWholeWay goes it in a real browser: the first administrator signs in, sets up, links
@@ -27,10 +27,10 @@ type way struct {
 // cancels, retries, unlinks and links again. Each page on the way is looked at in every
 // width and theme.
 func TestWholeWay(t *testing.T) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	b := browsertest.Open(t)
 	// The OAuth consumer is what the setup page asks for.
-	h := worldtest.Start(t, world.Options{Environment: []string{
+	h := demotest.Start(t, localenv.Options{Environment: []string{
 		"SLIPWAY_BUILDER_NETWORK=host",
 		"SLIPWAY_CONCURRENCY=1",
 		"SLIPWAY_POLL_INTERVAL=1h",

@@ -13,8 +13,8 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/store"
 )
 
@@ -38,9 +38,9 @@ func kills() int {
 // F1: a gateway that is killed again and again, at any moment, under a stream of pushes keeps
 // every push that it promised to keep, and builds none twice.
 func TestF1KillsAtRandom(t *testing.T) {
-	onBoth(t, func(t *testing.T, o world.Options) {
+	onBoth(t, func(t *testing.T, o localenv.Options) {
 		o.Environment = append(o.Environment, "SLIPWAY_CONCURRENCY=2") // what is not under way need not be done again
-		h := worldtest.Open(t, o)
+		h := demotest.Open(t, o)
 		all, once := startStreams(h)
 		seed := rand.Uint64()
 		t.Logf("seed %d, a push takes %s", seed, once)
@@ -69,16 +69,16 @@ type stream struct {
 }
 
 type pushes struct {
-	projects []*worldtest.Project
+	projects []*demotest.Project
 	streams  []stream
 }
 
 // startStreams makes the projects, and measures how long a push takes to its status.
-func startStreams(h *worldtest.House) (all *pushes, once time.Duration) {
+func startStreams(h *demotest.Env) (all *pushes, once time.Duration) {
 	h.T.Helper()
 	all = &pushes{streams: make([]stream, streams)}
 	for range streams {
-		all.projects = append(all.projects, h.Automate(h.Dockerfile("x"), worldtest.MainToLatest()))
+		all.projects = append(all.projects, h.Automate(h.Dockerfile("x"), demotest.MainToLatest()))
 	}
 	begin := time.Now()
 	all.push(h, 0)
@@ -86,7 +86,7 @@ func startStreams(h *worldtest.House) (all *pushes, once time.Duration) {
 	return all, time.Since(begin)
 }
 
-func (all *pushes) push(h *worldtest.House, i int) {
+func (all *pushes) push(h *demotest.Env, i int) {
 	h.T.Helper()
 	p, s := all.projects[i].For(h), &all.streams[i]
 	s.newest = fmt.Sprint("push ", len(s.commits), " of ", i)
@@ -95,7 +95,7 @@ func (all *pushes) push(h *worldtest.House, i int) {
 }
 
 // check waits until everything has ended and compares it with what was pushed and promised.
-func (all *pushes) check(h *worldtest.House) {
+func (all *pushes) check(h *demotest.Env) {
 	h.T.Helper()
 	s, err := h.Gateway.Store(h.Context)
 	h.Must(err)
@@ -127,11 +127,11 @@ func (t *tally) add(o tally) {
 	t.lost, t.doubled = t.lost+o.lost, t.doubled+o.doubled
 }
 
-func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushed stream) tally {
+func checkStream(h *demotest.Env, s *store.Store, p *demotest.Project, pushed stream) tally {
 	h.T.Helper()
 	head := pushed.commits[len(pushed.commits)-1]
 	builds, err := p.Wait(h.Context, 1, func(builds []autobuild.Build) bool {
-		return builds[0].Commit.Hash == head && world.AllFinal(builds) && noneWaits(h.Context, s)
+		return builds[0].Commit.Hash == head && localenv.AllFinal(builds) && noneWaits(h.Context, s)
 	})
 	h.Must(err)
 	sums := tally{pushed: len(pushed.commits), built: len(builds)}
@@ -153,14 +153,14 @@ func checkStream(h *worldtest.House, s *store.Store, p *worldtest.Project, pushe
 		}
 	}
 	p.Holds("latest", builds[0], pushed.newest)
-	_, err = p.House.WaitStatus(h.Context, builds[0])
+	_, err = p.Env.WaitStatus(h.Context, builds[0])
 	h.Must(err)
 	p.OneSuccess(head)
 	return sums
 }
 
 // fateOf says what became of a commit's deliveries, for a test's last words.
-func fateOf(h *worldtest.House, s *store.Store, p *worldtest.Project, commit string) string {
+func fateOf(h *demotest.Env, s *store.Store, p *demotest.Project, commit string) string {
 	h.T.Helper()
 	text := ""
 	for _, sent := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
@@ -215,7 +215,7 @@ func noneWaits(ctx context.Context, s *store.Store) bool {
 }
 
 // promised lists the commits whose deliveries were answered with success.
-func promised(h *worldtest.House, p *worldtest.Project) (commits []string) {
+func promised(h *demotest.Env, p *demotest.Project) (commits []string) {
 	h.T.Helper()
 	for _, d := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
 		if !answered(d) {

@@ -15,12 +15,12 @@ import (
 
 	"slipway/config/child"
 	"slipway/config/secret"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/store/storetest"
 )
 
-func TestMain(m *testing.M) { worldtest.Main(beside{m}) }
+func TestMain(m *testing.M) { demotest.Main(beside{m}) }
 
 // builderVariable is the address of the builder that the package's tests share.
 const builderVariable = "SLIPWAY_TEST_BUILDER"
@@ -33,7 +33,7 @@ func (b beside) Run() int {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	if len(worldtest.Absent()) > 0 {
+	if len(demotest.Absent()) > 0 {
 		return b.m.Run() // which skips what needs a builder
 	}
 	stop, err := startBuilder()
@@ -87,10 +87,10 @@ func startBuilder() (stop func(), err error) {
 }
 
 // onPostgres is a gateway that may be killed, on a PostgreSQL database of its own.
-func onPostgres(t *testing.T, environment ...string) world.Options {
+func onPostgres(t *testing.T, environment ...string) localenv.Options {
 	t.Helper()
-	worldtest.NeedMachine(t)
-	return world.Options{
+	demotest.NeedMachine(t)
+	return localenv.Options{
 		Child:       true,
 		Builder:     os.Getenv(builderVariable),
 		Database:    storetest.PostgresAddress(t),
@@ -99,7 +99,7 @@ func onPostgres(t *testing.T, environment ...string) world.Options {
 }
 
 // onBoth runs a test at the same time on PostgreSQL and on SQLite.
-func onBoth(t *testing.T, test func(t *testing.T, o world.Options)) {
+func onBoth(t *testing.T, test func(t *testing.T, o localenv.Options)) {
 	t.Helper()
 	o := onPostgres(t, "SLIPWAY_CONCURRENCY=8", "SLIPWAY_POLL_INTERVAL=5s")
 	t.Run("on", func(t *testing.T) {

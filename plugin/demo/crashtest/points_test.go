@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // onTheWay are the commits on a push's way, in its order, by the words that they begin with.
@@ -24,14 +24,14 @@ func onTheWay() []string {
 // the same: the tag at the recorded digest, one final status, no process or mount left behind.
 func TestF1EveryCommitOfAPush(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, o world.Options) {
-		s := worldtest.NewSentence(t)
+	onBoth(t, func(t *testing.T, o localenv.Options) {
+		s := demotest.NewSentence(t)
 		o.Environment = append(o.Environment, s.Environment())
-		h := worldtest.Open(t, o)
-		p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+		h := demotest.Open(t, o)
+		p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 		pushes := 0
 		for _, what := range onTheWay() {
-			for _, when := range []string{worldtest.Before, worldtest.After} {
+			for _, when := range []string{demotest.Before, demotest.After} {
 				pushes++
 				n := pushes
 				if !t.Run(when+" "+what, func(t *testing.T) { dieOnTheWay(h.For(t), s, p, n, when, what) }) {
@@ -44,7 +44,7 @@ func TestF1EveryCommitOfAPush(t *testing.T) {
 }
 
 // dieOnTheWay makes the nth push, at which the gateway dies, and waits for what it comes to.
-func dieOnTheWay(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project, n int, when, what string) {
+func dieOnTheWay(h *demotest.Env, s demotest.Sentence, p *demotest.Project, n int, when, what string) {
 	p = p.For(h)
 	greeting := fmt.Sprint("push ", n)
 	h.Must(s.Pass(when, what))
@@ -63,7 +63,7 @@ func dieOnTheWay(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project,
 
 // leavesNothing checks that a gateway that ends after all its deaths leaves nothing on the
 // machine, and one webhook at Bitbucket.
-func leavesNothing(h *worldtest.House, p *worldtest.Project) {
+func leavesNothing(h *demotest.Env, p *demotest.Project) {
 	h.T.Helper()
 	h.Gateway.Stop()
 	h.Until("nothing of the gateway runs", func() (bool, error) {

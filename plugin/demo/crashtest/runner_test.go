@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // stepsOfARunner are the steps of an attempt that builds a version, in its order.
@@ -29,27 +29,27 @@ func stepsOfARunner(v version) []string {
 // the next one, but for the last, before which the log is sent: only the long form goes through
 // both.
 func deadly(when, step string) bool {
-	return when == worldtest.After || step == "claim" || step == "finish" || os.Getenv("SLIPWAY_TRUST") != ""
+	return when == demotest.After || step == "claim" || step == "finish" || os.Getenv("SLIPWAY_TRUST") != ""
 }
 
 // F1: a runner that dies before or after any of its steps has its push built once all the same,
 // by a further attempt: each tag at the recorded digest, one final status, no process or mount
 // left behind. What the database is does not matter to it: this is on SQLite alone.
 func TestF1EveryStepOfTheRunner(t *testing.T) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	t.Parallel()
-	h := worldtest.Open(
+	h := demotest.Open(
 		t,
-		world.Options{Environment: []string{"SLIPWAY_CONCURRENCY=20", "SLIPWAY_BUILDER_NETWORK=none"}},
+		localenv.Options{Environment: []string{"SLIPWAY_CONCURRENCY=20", "SLIPWAY_BUILDER_NETWORK=none"}},
 	)
 	s := h.RunnersSentence()
-	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
+	p := h.Automate(h.Dockerfile("x"), demotest.Versions())
 	var pushed []version
 	for i := range stepsOfARunner(version{}) {
-		for _, when := range []string{worldtest.Before, worldtest.After} {
+		for _, when := range []string{demotest.Before, demotest.After} {
 			v := version{number: len(pushed), when: when, attempts: 2}
 			v.where = stepsOfARunner(v)[i]
-			if v.where == "finish" && when == worldtest.After {
+			if v.where == "finish" && when == demotest.After {
 				v.attempts = 1 // it was over
 			}
 			if deadly(when, v.where) {
@@ -57,7 +57,7 @@ func TestF1EveryStepOfTheRunner(t *testing.T) {
 			}
 		}
 	}
-	builtOnce(t, h, p, pushed, (*worldtest.Project).OneEnd)
+	builtOnce(t, h, p, pushed, (*demotest.Project).OneEnd)
 	leavesNothing(h.For(t), p)
 }
 
@@ -75,7 +75,7 @@ func (v version) name() string { return fmt.Sprintf("%d.0", v.number) }
 func (v version) tags() []string { return []string{v.name(), fmt.Sprint(v.number)} }
 
 // push returns when the sentence was carried out.
-func (v version) push(h *worldtest.House, s worldtest.Sentence, p *worldtest.Project) version {
+func (v version) push(h *demotest.Env, s demotest.Sentence, p *demotest.Project) version {
 	h.T.Helper()
 	p = p.For(h)
 	v.commit = p.Commit(v.name(), h.Dockerfile(v.name()))
@@ -90,10 +90,10 @@ func (v version) push(h *worldtest.House, s worldtest.Sentence, p *worldtest.Pro
 // Bitbucket was told of its commit.
 func builtOnce(
 	t *testing.T,
-	h *worldtest.House,
-	p *worldtest.Project,
+	h *demotest.Env,
+	p *demotest.Project,
 	pushed []version,
-	told func(p *worldtest.Project, commit string),
+	told func(p *demotest.Project, commit string),
 ) {
 	t.Helper()
 	builds := map[string]autobuild.Build{}

@@ -7,21 +7,21 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // F1: a gateway that dies before or after any commit of its setup leaves nothing that a person
 // cannot do again, and nothing doubled.
 func TestF1EveryCommitOfTheSetup(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, o world.Options) {
-		s := worldtest.NewSentence(t)
+	onBoth(t, func(t *testing.T, o localenv.Options) {
+		s := demotest.NewSentence(t)
 		o.Environment = append(o.Environment, s.Environment())
-		h := worldtest.Open(t, o)
+		h := demotest.Open(t, o)
 		for _, c := range []struct {
 			commits []string
-			die     func(h *worldtest.House, mortal func(act func() error))
+			die     func(h *demotest.Env, mortal func(act func() error))
 		}{
 			{[]string{"save OAuth flow", "take OAuth flow", "save account"}, dieLinking},
 			{[]string{"adopt refs", "save hook", "save automated build"}, dieAutomating},
@@ -30,7 +30,7 @@ func TestF1EveryCommitOfTheSetup(t *testing.T) {
 			{[]string{"delete automated build", "delete hook"}, dieDeleting},
 		} {
 			for _, what := range c.commits {
-				for _, when := range []string{worldtest.Before, worldtest.After} {
+				for _, when := range []string{demotest.Before, demotest.After} {
 					t.Run(when+" "+what, func(t *testing.T) {
 						h := h.For(t)
 						c.die(h, func(act func() error) { dieDuring(h, s, when, what, act) })
@@ -43,7 +43,7 @@ func TestF1EveryCommitOfTheSetup(t *testing.T) {
 
 // dieDuring has the gateway die in the middle of an act, whose own outcome says nothing, and
 // starts it again.
-func dieDuring(h *worldtest.House, s worldtest.Sentence, when, what string, act func() error) {
+func dieDuring(h *demotest.Env, s demotest.Sentence, when, what string, act func() error) {
 	h.T.Helper()
 	h.Must(s.Pass(when, what))
 	if err := act(); err != nil {
@@ -54,7 +54,7 @@ func dieDuring(h *worldtest.House, s worldtest.Sentence, when, what string, act 
 }
 
 // dieLinking: the account is linked again, and is one.
-func dieLinking(h *worldtest.House, mortal func(func() error)) {
+func dieLinking(h *demotest.Env, mortal func(func() error)) {
 	mortal(func() error { return h.LinkAccount(h.Context, h.Browser) })
 	h.Must(h.LinkAccount(h.Context, h.Browser))
 	all, err := accounts(h)
@@ -65,11 +65,11 @@ func dieLinking(h *worldtest.House, mortal func(func() error)) {
 
 // dieAutomating: whether the automated build was saved can be seen, and made up for; its
 // webhook is one, and works.
-func dieAutomating(h *worldtest.House, mortal func(func() error)) {
+func dieAutomating(h *demotest.Env, mortal func(func() error)) {
 	p := h.Repository(h.Dockerfile("x"))
-	mortal(func() error { return p.Automate(h.Context, h.Browser, worldtest.MainToLatest()) })
+	mortal(func() error { return p.Automate(h.Context, h.Browser, demotest.MainToLatest()) })
 	if !automated(h, p) {
-		h.Must(p.Automate(h.Context, h.Browser, worldtest.MainToLatest()))
+		h.Must(p.Automate(h.Context, h.Browser, demotest.MainToLatest()))
 	}
 	h.Until("it has one webhook", func() (bool, error) { return len(p.Repository.Hooks()) == 1, nil })
 	p.Commit("After all", h.Dockerfile("after all"))
@@ -79,8 +79,8 @@ func dieAutomating(h *worldtest.House, mortal func(func() error)) {
 }
 
 // dieRefreshing: the tokens that Bitbucket has given out and nobody stored are not missed.
-func dieRefreshing(h *worldtest.House, mortal func(func() error)) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func dieRefreshing(h *demotest.Env, mortal func(func() error)) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("With new tokens", h.Dockerfile("with new tokens"))
 	mortal(func() error {
 		h.Bitbucket.ExpireTokens() // not before: a poll would refresh them
@@ -96,8 +96,8 @@ func dieRefreshing(h *worldtest.House, mortal func(func() error)) {
 
 // dieRotating: Bitbucket gets the stored secret, if not before then at the next start, and its
 // deliveries are accepted.
-func dieRotating(h *worldtest.House, mortal func(func() error)) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func dieRotating(h *demotest.Env, mortal func(func() error)) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	page, err := h.Browser.Path()
 	h.Must(err)
 	mortal(func() error {
@@ -119,7 +119,7 @@ func dieRotating(h *worldtest.House, mortal func(func() error)) {
 }
 
 // hasStoredSecret reports whether Bitbucket signs the project's deliveries with the stored secret.
-func hasStoredSecret(h *worldtest.House, p *worldtest.Project) (bool, error) {
+func hasStoredSecret(h *demotest.Env, p *demotest.Project) (bool, error) {
 	s, err := h.Gateway.Store(h.Context)
 	if err != nil {
 		return false, err
@@ -142,8 +142,8 @@ func hasStoredSecret(h *worldtest.House, p *worldtest.Project) (bool, error) {
 
 // dieDeleting: the last automated build of a repository takes its webhook along, whatever dies
 // between.
-func dieDeleting(h *worldtest.House, mortal func(func() error)) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func dieDeleting(h *demotest.Env, mortal func(func() error)) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	page, err := h.Browser.Path()
 	h.Must(err)
 	remove := func() error {
@@ -159,14 +159,14 @@ func dieDeleting(h *worldtest.House, mortal func(func() error)) {
 	h.Until("its webhook is gone", func() (bool, error) { return len(p.Repository.Hooks()) == 0, nil })
 }
 
-func accounts(h *worldtest.House) ([]autobuild.Account, error) {
+func accounts(h *demotest.Env) ([]autobuild.Account, error) {
 	s, err := h.Gateway.Store(h.Context)
 	h.Must(err)
 	defer s.Close()
 	return s.Accounts(h.Context)
 }
 
-func automated(h *worldtest.House, p *worldtest.Project) bool {
+func automated(h *demotest.Env, p *demotest.Project) bool {
 	h.T.Helper()
 	s, err := h.Gateway.Store(h.Context)
 	h.Must(err)
@@ -183,20 +183,20 @@ func automated(h *worldtest.House, p *worldtest.Project) bool {
 
 // F1: a first administrator whose gateway dies during the sign-in signs in all the same.
 func TestF1EveryCommitOfTheFirstSignIn(t *testing.T) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	t.Parallel()
 	for _, what := range []string{"take the first administrator's token", "create session"} {
-		for _, when := range []string{worldtest.Before, worldtest.After} {
+		for _, when := range []string{demotest.Before, demotest.After} {
 			t.Run(when+" "+what, func(t *testing.T) {
-				s := worldtest.NewSentence(t)
-				ctx, cancel := context.WithTimeout(t.Context(), worldtest.Patience)
+				s := demotest.NewSentence(t)
+				ctx, cancel := context.WithTimeout(t.Context(), demotest.Patience)
 				defer cancel()
-				w, err := world.New(ctx, world.Options{Child: true, Environment: []string{s.Environment()}})
+				w, err := localenv.Start(ctx, localenv.Options{Child: true, Environment: []string{s.Environment()}})
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer w.Close()
-				h := &worldtest.House{World: w, T: t, Context: ctx}
+				h := &demotest.Env{Env: w, T: t, Context: ctx}
 				dieDuring(h, s, when, what, func() error { _, err := h.SignInAndLink(h.Context); return err })
 				_, err = h.SignInAndLink(h.Context)
 				h.Must(err)

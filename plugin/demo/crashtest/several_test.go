@@ -4,17 +4,17 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // F9: of two gateways the one that runs a build is killed and does not come back. The other one
 // ends the build, once.
 func TestF9AnotherGatewayTakesOver(t *testing.T) {
 	t.Parallel()
-	h := worldtest.Open(t, onPostgres(t, "SLIPWAY_CONCURRENCY=1"))
+	h := demotest.Open(t, onPostgres(t, "SLIPWAY_CONCURRENCY=1"))
 	second, err := h.FurtherGateway(h.Context)
 	h.Must(err)
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	commit := p.Commit("Nap", h.Dockerfile("survivor", "RUN sleep 3"))
 	p.Push("main")
 	b := p.Await(1, autobuild.Running)
@@ -37,7 +37,7 @@ func TestF9AnotherGatewayTakesOver(t *testing.T) {
 }
 
 // runsAt is the gateway that started a build's newest attempt.
-func runsAt(h *worldtest.House, b autobuild.Build) string {
+func runsAt(h *demotest.Env, b autobuild.Build) string {
 	h.T.Helper()
 	s, err := h.Gateway.Store(h.Context)
 	h.Must(err)

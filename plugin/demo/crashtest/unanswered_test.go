@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 	"slipway/plugin/store/storetest"
 )
 
@@ -23,16 +23,16 @@ func unanswered() []string {
 // it. The push is built once all the same.
 func TestF7CommitsOfAPushWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
-	s := worldtest.NewSentence(t)
+	s := demotest.NewSentence(t)
 	o := onPostgres(t, s.Environment(), "SLIPWAY_CONCURRENCY=20", "SLIPWAY_POLL_INTERVAL=5s")
 	o.Database = storetest.Losing(t, o.Database, s.Fate)
-	h := worldtest.Open(t, o)
-	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
+	h := demotest.Open(t, o)
+	p := h.Automate(h.Dockerfile("x"), demotest.Versions())
 	var pushed []version
 	for i, what := range unanswered() {
 		// Two attempts: of one whose start goes unanswered nobody has the token.
-		v := version{number: i, when: worldtest.Unanswered, where: what, attempts: 2}
+		v := version{number: i, when: demotest.Unanswered, where: what, attempts: 2}
 		pushed = append(pushed, v.push(h.For(t), s, p))
 	}
-	builtOnce(t, h, p, pushed, (*worldtest.Project).OneSuccess) // to tell an end again is no other end
+	builtOnce(t, h, p, pushed, (*demotest.Project).OneSuccess) // to tell an end again is no other end
 }

@@ -9,7 +9,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/engine/drone"
 	"slipway/plugin/engine/drone/dronetest"
 	"slipway/plugin/engine/enginetest"
@@ -18,10 +18,10 @@ import (
 )
 
 // engines are the engines by name, each with how a world uses it.
-func engines() map[string]func() world.Options {
-	return map[string]func() world.Options{
-		"embedded":   func() world.Options { return world.Options{} },
-		"own":        func() world.Options { return world.Options{Environment: []string{"SLIPWAY_ENGINE=own"}} },
+func engines() map[string]func() localenv.Options {
+	return map[string]func() localenv.Options{
+		"embedded":   func() localenv.Options { return localenv.Options{} },
+		"own":        func() localenv.Options { return localenv.Options{Environment: []string{"SLIPWAY_ENGINE=own"}} },
 		"drone":      onDrone,
 		"woodpecker": onWoodpecker,
 	}
@@ -43,16 +43,16 @@ func (f forge) head(repository, branch string) string {
 }
 
 // onDrone is a world whose gateway runs builds on a fake Drone, in its builder repository.
-func onDrone() world.Options {
+func onDrone() localenv.Options {
 	ci, known := &enginetest.CI{}, forge{}
 	var server *dronetest.Server
-	return world.Options{
+	return localenv.Options{
 		NewRepository: func(_ context.Context, r *bitbuckettest.Repository) error {
 			known[r.FullName()] = r
 			server.AddUnseen(r.FullName())
 			return nil
 		},
-		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+		BeforeGateway: func(ctx context.Context, w *localenv.Env) ([]string, error) {
 			r, err := ci.Prepare(ctx, w)
 			if err != nil {
 				return nil, err
@@ -76,7 +76,7 @@ func onDrone() world.Options {
 				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(),
 			}, ci.Settings("SLIPWAY_DRONE_")...), err
 		},
-		AfterGateway: func(ctx context.Context, w *world.World) error {
+		AfterGateway: func(ctx context.Context, w *localenv.Env) error {
 			all, err := enginetest.ExtensionSecrets(ctx, w, drone.Name, "config", "secret", "webhook")
 			if err != nil {
 				return err
@@ -93,7 +93,7 @@ func onDrone() world.Options {
 }
 
 // onWoodpecker is a world whose gateway runs builds on a fake Woodpecker, in its builder repository.
-func onWoodpecker() world.Options {
+func onWoodpecker() localenv.Options {
 	ci, known := &enginetest.CI{}, forge{}
 	var server *woodpeckertest.Server
 	add := func(_ context.Context, r *bitbuckettest.Repository) error {
@@ -101,9 +101,9 @@ func onWoodpecker() world.Options {
 		server.AddRepository(r.FullName(), "main")
 		return nil
 	}
-	return world.Options{
+	return localenv.Options{
 		NewRepository: add,
-		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+		BeforeGateway: func(ctx context.Context, w *localenv.Env) ([]string, error) {
 			r, err := ci.Prepare(ctx, w)
 			if err != nil {
 				return nil, err
@@ -131,11 +131,11 @@ func onWoodpecker() world.Options {
 
 // onPostgres puts the world's gateway on an empty PostgreSQL database, with a builder beside it:
 // a gateway on PostgreSQL starts none.
-func onPostgres(t *testing.T, o world.Options) world.Options {
+func onPostgres(t *testing.T, o localenv.Options) localenv.Options {
 	t.Helper()
 	o.Database = storetest.PostgresAddress(t)
 	before := o.BeforeGateway
-	o.BeforeGateway = func(ctx context.Context, w *world.World) ([]string, error) {
+	o.BeforeGateway = func(ctx context.Context, w *localenv.Env) ([]string, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
@@ -155,7 +155,7 @@ func onPostgres(t *testing.T, o world.Options) world.Options {
 }
 
 // options are those of a world on an engine and a database.
-func options(t *testing.T, engine, database string) world.Options {
+func options(t *testing.T, engine, database string) localenv.Options {
 	t.Helper()
 	o := engines()[engine]()
 	o.RegistryPassword = secret.New("registry-password-" + engine)

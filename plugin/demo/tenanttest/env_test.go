@@ -9,13 +9,13 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // An env is one gateway with two tenants. Alice administers the installation.
 type env struct {
-	*worldtest.House
+	*demotest.Env
 	engine    string
 	tenants   [2]*tenant
 	accountID string // of Alice's link, with which both tenants' builds are started
@@ -25,10 +25,10 @@ type env struct {
 // A tenant is a person with a private repository that no other tenant may read, an automated build
 // and a build that is running.
 type tenant struct {
-	person  world.Person
+	person  localenv.Person
 	userID  string
-	browser *world.Browser
-	project *worldtest.Project
+	browser *localenv.Browser
+	project *demotest.Project
 
 	// canaries are texts of the tenant's that the other one must not see, by what they are.
 	canaries map[string]string
@@ -46,7 +46,7 @@ type tenant struct {
 // open starts a gateway with its two tenants, each with a running build.
 func open(t *testing.T, engine, database string) *env {
 	t.Helper()
-	e := &env{House: worldtest.Open(t, options(t, engine, database)), engine: engine}
+	e := &env{Env: demotest.Open(t, options(t, engine, database)), engine: engine}
 	e.Must(e.AddRegistry(e.Context, e.Browser))
 	for i, name := range []string{"bob", "carol"} {
 		e.tenants[i] = e.newTenant(name)
@@ -70,10 +70,10 @@ func (e *env) newTenant(name string) *tenant {
 	p, err := e.NewProject(e.Context, slug, map[string]string{"Dockerfile": "FROM scratch\n"})
 	e.Must(err)
 	p.Image = e.Registry + "/" + canary("image")
-	t.project = &worldtest.Project{Project: p, House: e.House}
+	t.project = &demotest.Project{Project: p, Env: e.Env}
 	p.Repository.Grant(t.person.User, bitbuckettest.Admin)
 	environment := map[string]secret.Secret{variable: secret.New(t.secret)}
-	e.Must(p.AutomateWith(e.Context, e.Browser, environment, worldtest.MainToLatest()))
+	e.Must(p.AutomateWith(e.Context, e.Browser, environment, demotest.MainToLatest()))
 	page, err := e.Browser.Path()
 	e.Must(err)
 	t.automatedBuild = filepath.Base(page)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"syscall"
 
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 )
 
 // files: nothing below the gateway's data directory that the runner of one tenant may read holds
@@ -54,7 +54,7 @@ func files(e *env, from, to *tenant) {
 
 // processes looks at what a user may read of every process.
 func (e *env) processes(from, to *tenant, uid uint32) {
-	all, err := world.Processes()
+	all, err := localenv.Processes()
 	e.Must(err)
 	for _, p := range all {
 		if p.ID == os.Getpid() || !strings.HasPrefix(p.Dir, e.Gateway.Data) {

@@ -5,11 +5,11 @@ package tenanttest
 import (
 	"testing"
 
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 	"slipway/plugin/store/storetest"
 )
 
-func TestMain(m *testing.M) { worldtest.Main(besidePostgres{m}) }
+func TestMain(m *testing.M) { demotest.Main(besidePostgres{m}) }
 
 // besidePostgres runs the tests beside a PostgreSQL server, where one is installed.
 type besidePostgres struct{ m *testing.M }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // A surface is one way by which a tenant could reach what is another one's. It is tried with the
@@ -31,7 +31,7 @@ func surfaces() []surface {
 
 // TestTwoTenants tries every surface on each engine and both databases.
 func TestTwoTenants(t *testing.T) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	for _, engine := range slices.Sorted(maps.Keys(engines())) {
 		for _, database := range []string{"SQLite", "PostgreSQL"} {
 			t.Run(engine+" on "+database, func(t *testing.T) {
@@ -52,6 +52,6 @@ func TestTwoTenants(t *testing.T) {
 // part is the env for one surface.
 func (e *env) part(t *testing.T) *env {
 	one := *e
-	one.House = e.For(t)
+	one.Env = e.For(t)
 	return &one
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 	"slipway/runner/spec"
 )
 
@@ -58,7 +58,7 @@ func (e *env) runByHand(t *tenant, commit string) {
 func (e *env) tokenOf(b autobuild.Build) (token string) {
 	e.T.Helper()
 	e.Until("the runner of build "+b.ID+" is found", func() (bool, error) {
-		all, err := world.Processes()
+		all, err := localenv.Processes()
 		for _, p := range all {
 			environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.ID))
 			if err != nil || !strings.Contains(string(environ), "/runner/v1/builds/"+b.ID) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"slipway/plugin/bitbucket/webhook"
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 )
 
 // tokens are all that a tenant holds and that could open something, by what they are.
@@ -122,7 +122,7 @@ func tokensAtProvider(e *env, from, to *tenant) {
 				e.Bitbucket.URL() + "/" + to.project.Repository.FullName() + ".git/info/refs?service=git-upload-pack",
 				"http://" + e.Registry + "/v2/" + image + "/tags/list",
 			} {
-				answer, err := world.Ask(e.Context, http.MethodGet, address, "", header)
+				answer, err := localenv.Ask(e.Context, http.MethodGet, address, "", header)
 				e.Must(err)
 				if !slices.Contains(refusals, answer.Status) {
 					e.T.Errorf("%s with the %s of %s by %s: status %d, want one of %v",

@@ -8,24 +8,24 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/engine/drone"
 	"slipway/plugin/engine/drone/dronetest"
 	"slipway/plugin/engine/enginetest"
 	"slipway/plugin/engine/pipeline"
 )
 
-func TestMain(m *testing.M) { worldtest.Main(m) }
+func TestMain(m *testing.M) { demotest.Main(m) }
 
 func TestConformanceInTheBuilderRepository(t *testing.T) { conform(t, "acme/builder") }
 
 func TestConformancePerRepository(t *testing.T) { conform(t, "") }
 
 func conform(t *testing.T, repository string) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	enginetest.Run(t, enginetest.Factory{
-		World: func(testing.TB) (world.Options, *enginetest.CI) { return withFake(repository) },
+		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withFake(repository) },
 		Limit: "SLIPWAY_DRONE_CONCURRENCY",
 		Alone: alone, Brief: repository == "",
 	})
@@ -47,16 +47,16 @@ func (f forge) commit(repository, branch, commit string) string {
 
 // withFake returns a world whose gateway runs all builds on a fake Drone that sends every webhook
 // twice.
-func withFake(repository string) (world.Options, *enginetest.CI) {
+func withFake(repository string) (localenv.Options, *enginetest.CI) {
 	ci, known := &enginetest.CI{}, forge{}
 	var server *dronetest.Server
-	return world.Options{
+	return localenv.Options{
 		NewRepository: func(_ context.Context, r *bitbuckettest.Repository) error {
 			known[r.FullName()] = r
 			server.AddUnseen(r.FullName())
 			return nil
 		},
-		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+		BeforeGateway: func(ctx context.Context, w *localenv.Env) ([]string, error) {
 			r, err := ci.Prepare(ctx, w)
 			if err != nil {
 				return nil, err
@@ -78,7 +78,7 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 				"SLIPWAY_DRONE_TOKEN=" + server.AddUser("slipway").Reveal(),
 			}, ci.Settings("SLIPWAY_DRONE_")...), err
 		},
-		AfterGateway: func(ctx context.Context, w *world.World) error {
+		AfterGateway: func(ctx context.Context, w *localenv.Env) error {
 			all, err := enginetest.ExtensionSecrets(ctx, w, drone.Name, "config", "secret", "webhook")
 			if err != nil {
 				return err

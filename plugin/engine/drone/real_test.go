@@ -19,8 +19,8 @@ import (
 	_ "modernc.org/sqlite" // Drone's database: the test stores a Bitbucket token for the machine user
 
 	"slipway/config/secret"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/engine/drone"
 	"slipway/plugin/engine/enginetest"
 )
@@ -38,10 +38,10 @@ func TestRealDronePerRepository(t *testing.T) { conformReal(t, "") }
 
 // conformReal allows for the runner, which polls only every 10 s.
 func conformReal(t *testing.T, repository string) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	server, runner := enginetest.Binaries(t, binVariable, "drone-runner-exec")
 	enginetest.Run(t, enginetest.Factory{
-		World: func(testing.TB) (world.Options, *enginetest.CI) { return withReal(server, runner, repository) },
+		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withReal(server, runner, repository) },
 		Limit: "SLIPWAY_DRONE_CONCURRENCY", Alone: alone, Slow: 15 * time.Second,
 	})
 }
@@ -49,7 +49,7 @@ func conformReal(t *testing.T, repository string) {
 // real is a Drone server and its runner in a world.
 type real struct {
 	server, runner string // paths of the programs
-	world          *world.World
+	world          *localenv.Env
 	front          *enginetest.Front
 	address        string
 	token          string
@@ -59,17 +59,17 @@ type real struct {
 
 // withReal returns a world whose gateway runs all builds on a real Drone. Drone starts after the
 // gateway, because the gateway creates the secrets that Drone signs with.
-func withReal(server, runner, repository string) (world.Options, *enginetest.CI) {
+func withReal(server, runner, repository string) (localenv.Options, *enginetest.CI) {
 	d := &real{server: server, runner: runner, token: rand.Text(), rpc: rand.Text(), ci: &enginetest.CI{}}
-	return world.Options{
-		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+	return localenv.Options{
+		BeforeGateway: func(ctx context.Context, w *localenv.Env) ([]string, error) {
 			return d.prepare(ctx, w, repository)
 		},
 		AfterGateway: d.start,
 	}, d.ci
 }
 
-func (d *real) prepare(ctx context.Context, w *world.World, repository string) ([]string, error) {
+func (d *real) prepare(ctx context.Context, w *localenv.Env, repository string) ([]string, error) {
 	d.world = w
 	_, err := d.ci.Prepare(ctx, w)
 	if err != nil {
@@ -89,7 +89,7 @@ func (d *real) prepare(ctx context.Context, w *world.World, repository string) (
 	}, d.ci.Settings("SLIPWAY_DRONE_")...), err
 }
 
-func (d *real) start(ctx context.Context, w *world.World) error {
+func (d *real) start(ctx context.Context, w *localenv.Env) error {
 	secrets, err := enginetest.ExtensionSecrets(ctx, w, drone.Name, "config", "secret", "webhook")
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func (d *real) startServer(
 	key string,
 	consumer secret.Secret,
 ) error {
-	gateway := d.world.Gateway.URL
+	gateway := d.localenv.Gateway.URL
 	_, err := enginetest.StartProcess(d.world, "drone-server", d.server, nil, []string{
 		"DRONE_SERVER_HOST=" + d.address, "DRONE_SERVER_PROTO=http",
 		"DRONE_SERVER_PORT=" + d.address, "DRONE_RPC_SECRET=" + d.rpc,
@@ -137,7 +137,7 @@ func (d *real) startServer(
 	return enginetest.Answers(ctx, "http://"+d.address+"/healthz")
 }
 
-func (d *real) database() string { return filepath.Join(d.world.Dir, "drone.sqlite") }
+func (d *real) database() string { return filepath.Join(d.localenv.Dir, "drone.sqlite") }
 
 // giveToken links Drone's machine user with Alice's account. A user does this by signing in.
 func (d *real) giveToken(ctx context.Context, access, refresh secret.Secret) error {
@@ -166,8 +166,8 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 		"USER=root", "DRONE_RPC_HOST=" + d.address, "DRONE_RPC_PROTO=http",
 		"DRONE_RPC_SECRET=" + d.rpc, "DRONE_HTTP_BIND=" + address,
 		"DRONE_RUNNER_CAPACITY=8", "DRONE_RUNNER_NAME=test",
-		"DRONE_RUNNER_ROOT=" + filepath.Join(d.world.Dir, "drone-root"),
-		"DRONE_SECRET_PLUGIN_ENDPOINT=" + d.world.Gateway.URL + "/extensions/drone/secret",
+		"DRONE_RUNNER_ROOT=" + filepath.Join(d.localenv.Dir, "drone-root"),
+		"DRONE_SECRET_PLUGIN_ENDPOINT=" + d.localenv.Gateway.URL + "/extensions/drone/secret",
 		"DRONE_SECRET_PLUGIN_TOKEN=" + key.Reveal(),
 		// Steps clone from Bitbucket.
 		"HTTPS_PROXY=" + d.front.Proxy, "NO_PROXY=127.0.0.1,localhost",

@@ -9,19 +9,19 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/engine/embedded"
 	"slipway/plugin/engine/enginetest"
 )
 
-func TestMain(m *testing.M) { worldtest.Main(m) }
+func TestMain(m *testing.M) { demotest.Main(m) }
 
 func TestConformance(t *testing.T) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	enginetest.Run(t, enginetest.Factory{
-		World: func(testing.TB) (world.Options, *enginetest.CI) {
-			return world.Options{Environment: []string{"SLIPWAY_BUILDER_NETWORK=none"}}, nil
+		Env: func(testing.TB) (localenv.Options, *enginetest.CI) {
+			return localenv.Options{Environment: []string{"SLIPWAY_BUILDER_NETWORK=none"}}, nil
 		},
 		Limit: "SLIPWAY_CONCURRENCY",
 		Alone: func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {

@@ -4,12 +4,12 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // success: a push gives an image with the build's digest and a successful status.
-func success(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("first"), worldtest.MainToLatest())
+func success(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("first"), demotest.MainToLatest())
 	commit := p.Commit("Second", h.Dockerfile("second", "RUN test second = $(cat greeting.txt)"))
 	p.Push("main")
 	b := p.End(1, autobuild.Succeeded)
@@ -25,8 +25,8 @@ func success(h *worldtest.House) {
 
 // failure: a failing step of the Dockerfile is an error of the repository, so the build is not
 // retried.
-func failure(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func failure(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	commit := p.Commit("Break", h.Dockerfile("x", "RUN echo about-to-fail && false"))
 	p.Push("main")
 	b := p.End(1, autobuild.Failed)
@@ -44,8 +44,8 @@ func failure(h *worldtest.House) {
 }
 
 // tagBuild: a pushed tag moves all image tags of its rule to one digest.
-func tagBuild(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.Versions())
+func tagBuild(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.Versions())
 	commit := p.Commit("Release", h.Dockerfile("release"))
 	p.Git("tag", "-a", "-m", "v1.2", "v1.2")
 	p.Push("main", "v1.2")
@@ -59,8 +59,8 @@ func tagBuild(h *worldtest.House) {
 
 // onePush: a push of two branches and a tag gives three builds, each with its own commit and
 // status.
-func onePush(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), eachBranch(), worldtest.Versions())
+func onePush(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), eachBranch(), demotest.Versions())
 	commits := map[string]string{}
 	for _, name := range []string{"b-one", "b-two", "v2.3"} {
 		commits[name] = p.Commit(name, h.Dockerfile(name))
@@ -89,8 +89,8 @@ func onePush(h *worldtest.House) {
 }
 
 // lostRunner: if a runner is killed, the build loses one attempt and succeeds in the next.
-func lostRunner(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func lostRunner(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	commit := p.Commit("Slow", h.Dockerfile("slow", "RUN sleep 4"))
 	p.Push("main")
 	b := p.Await(1, autobuild.Running)

@@ -13,8 +13,8 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/runner/buildkit"
 )
 
@@ -33,7 +33,7 @@ type CI struct {
 }
 
 // Link creates a link in dir to the running test program and returns its path. Steps run the link:
-// the test program then acts as slipway (worldtest.Main).
+// the test program then acts as slipway (demotest.Main).
 func Link(dir string) (string, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -45,7 +45,7 @@ func Link(dir string) (string, error) {
 
 // Prepare creates the prerequisites of all CIs: a builder, the link and the repository
 // acme/builder, which it returns.
-func (c *CI) Prepare(ctx context.Context, w *world.World) (r *bitbuckettest.Repository, err error) {
+func (c *CI) Prepare(ctx context.Context, w *localenv.Env) (r *bitbuckettest.Repository, err error) {
 	c.Program, err = Link(w.Dir)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (c *CI) Prepare(ctx context.Context, w *world.World) (r *bitbuckettest.Repo
 
 // Connect creates the proxy from a world's gateway to the server at an origin. It returns the
 // origin that the gateway must use.
-func (c *CI) Connect(ctx context.Context, w *world.World, server string) (origin string, err error) {
+func (c *CI) Connect(ctx context.Context, w *localenv.Env, server string) (origin string, err error) {
 	c.Proxy, err = NewFaultProxy(server)
 	if err != nil {
 		return "", err
@@ -68,7 +68,7 @@ func (c *CI) Connect(ctx context.Context, w *world.World, server string) (origin
 }
 
 // builderRepository creates the private repository acme/builder with one commit.
-func builderRepository(ctx context.Context, w *world.World) (*bitbuckettest.Repository, error) {
+func builderRepository(ctx context.Context, w *localenv.Env) (*bitbuckettest.Repository, error) {
 	r, err := w.Bitbucket.AddRepository(w.App.Workspace, "builder", bitbuckettest.Private)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func builderRepository(ctx context.Context, w *world.World) (*bitbuckettest.Repo
 // ExtensionSecrets returns the keys that a world's gateway created for a CI's requests, by purpose.
 func ExtensionSecrets(
 	ctx context.Context,
-	w *world.World,
+	w *localenv.Env,
 	engine string,
 	purposes ...string,
 ) (map[string]secret.Secret, error) {
@@ -99,7 +99,7 @@ func ExtensionSecrets(
 }
 
 // startBuilder starts `slipway builder` for the steps of a CI, as an administrator does.
-func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
+func (c *CI) startBuilder(ctx context.Context, w *localenv.Env) error {
 	keys := filepath.Join(w.Dir, "builder-keys")
 	out, err := exec.CommandContext(ctx, c.Program, "builder", "keys", keys, "--host", "127.0.0.1").CombinedOutput()
 	if err != nil {
@@ -121,7 +121,7 @@ func (c *CI) startBuilder(ctx context.Context, w *world.World) error {
 	if err != nil {
 		return err
 	}
-	return world.Wait(ctx, func() (bool, error) {
+	return localenv.Wait(ctx, func() (bool, error) {
 		client, err := buildkit.Dial(ctx, c.Builder, id)
 		if err != nil {
 			return false, nil //nolint:nilerr // it is not up yet
@@ -143,8 +143,8 @@ func (c *CI) Settings(prefix string) []string {
 // KillRunner kills the runner of a build with SIGKILL. It finds the process by its environment.
 func KillRunner(ctx context.Context, a autobuild.Attempt) error {
 	name := "/runner/v1/builds/" + a.BuildID
-	err := world.Wait(ctx, func() (bool, error) {
-		all, err := world.Processes()
+	err := localenv.Wait(ctx, func() (bool, error) {
+		all, err := localenv.Processes()
 		if err != nil {
 			return false, err
 		}
@@ -165,8 +165,8 @@ func KillRunner(ctx context.Context, a autobuild.Attempt) error {
 }
 
 // responseLost: the CI creates the pipeline, but its response does not reach the gateway.
-func (c *CI) responseLost(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func (c *CI) responseLost(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	commit := p.Commit("Lost", h.Dockerfile("lost"))
 	c.Proxy.LoseAnswer()
 	p.Push("main")
@@ -179,7 +179,7 @@ func (c *CI) responseLost(h *worldtest.House) {
 }
 
 // unreachable: builds wait while the CI is unreachable, show the reason, and start when it is back.
-func (c *CI) unreachable(h *worldtest.House) {
+func (c *CI) unreachable(h *demotest.Env) {
 	p := h.Automate(h.Dockerfile("x"), eachBranch())
 	c.Proxy.Cut()
 	p.Commit("One", h.Dockerfile("one"))
@@ -211,8 +211,8 @@ func (c *CI) unreachable(h *worldtest.House) {
 
 // endsBeforeRunner: if a pipeline ends before the runner starts, the build loses an attempt. The
 // pipeline's output is in the build's log.
-func (c *CI) endsBeforeRunner(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func (c *CI) endsBeforeRunner(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	commit := p.Commit("Away", h.Dockerfile("away"))
 	c.withoutProgram(h, func() {
 		p.Push("main")
@@ -235,15 +235,15 @@ func (c *CI) endsBeforeRunner(h *worldtest.House) {
 }
 
 // withoutProgram calls do while the program of the steps is missing.
-func (c *CI) withoutProgram(h *worldtest.House, do func()) {
+func (c *CI) withoutProgram(h *demotest.Env, do func()) {
 	h.Must(os.Rename(c.Program, c.Program+".away"))
 	do()
 	h.Must(os.Rename(c.Program+".away", c.Program))
 }
 
 // cancelUnstarted: a pipeline that the CI has not started is canceled on the CI as well.
-func (c *CI) cancelUnstarted(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func (c *CI) cancelUnstarted(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("Unwanted", h.Dockerfile("unwanted"))
 	c.Hold()
 	p.Push("main")
@@ -266,7 +266,7 @@ func (c *CI) cancelUnstarted(h *worldtest.House) {
 
 // endNotReported: the runner is killed, and the CI reports its pipeline as running. The build's
 // timeout ends it.
-func (c *CI) endNotReported(h *worldtest.House) {
+func (c *CI) endNotReported(h *demotest.Env) {
 	p, b := occupy(h)
 	c.Proxy.Freeze()
 	h.Must(KillRunner(h.Context, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
@@ -280,8 +280,8 @@ func (c *CI) endNotReported(h *worldtest.House) {
 
 // gatewayRestarted: a pipeline continues while the gateway restarts. Its log, state and status
 // reach the gateway afterwards.
-func gatewayRestarted(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func gatewayRestarted(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	commit := p.Commit("Away", h.Dockerfile("restart", "RUN echo before-$((6*7)); sleep 6; echo after-$((6*8))"))
 	p.Push("main")
 	b := p.Await(1, autobuild.Running)

@@ -3,14 +3,14 @@ package enginetest
 import (
 	"strings"
 
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // doctor: a pipeline that builds nothing shows that the CI calls the extensions with valid
 // signatures, that the step gets its token, and that it reaches the gateway and a builder.
-func (c *CI) doctor(h *worldtest.House) {
+func (c *CI) doctor(h *demotest.Env) {
 	h.Automate(
-		h.Dockerfile("x"), worldtest.MainToLatest(),
+		h.Dockerfile("x"), demotest.MainToLatest(),
 	) // without a builder repository its repository runs the probe
 	printed, err := h.Gateway.Doctor(h.Context)
 	if err != nil {
@@ -28,8 +28,8 @@ func (c *CI) doctor(h *worldtest.House) {
 }
 
 // doctorFinds: if the step's program is missing, doctor names the setting to check.
-func (c *CI) doctorFinds(h *worldtest.House) {
-	h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func (c *CI) doctorFinds(h *demotest.Env) {
+	h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	c.withoutProgram(h, func() {
 		printed, err := h.Gateway.Doctor(h.Context)
 		if err == nil || !strings.Contains(printed, "our step said nothing") ||

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/runner/spec"
 )
 
@@ -43,7 +43,7 @@ func (r *claimServer) runners() int {
 // startTwice: if an attempt is started twice, one pipeline runs until it ends or is canceled. It is
 // no error to cancel an unknown or finished pipeline.
 func (f Factory) startTwice(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), worldtest.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), demotest.Patience)
 	defer cancel()
 	r := &claimServer{claims: map[string]int{}, closed: make(chan struct{})}
 	server := httptest.NewServer(r)
@@ -92,7 +92,7 @@ func claimOf(q *http.Request) (c spec.ClaimRequest) {
 
 func await(ctx context.Context, t *testing.T, what string, met func() (bool, error)) {
 	t.Helper()
-	if err := world.Wait(ctx, met); err != nil {
+	if err := localenv.Wait(ctx, met); err != nil {
 		t.Fatalf("waited in vain until %s: %v", what, err)
 	}
 }

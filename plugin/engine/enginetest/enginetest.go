@@ -8,15 +8,15 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // A Factory describes how to run the suite on one engine.
 type Factory struct {
-	// World returns the options of a world that uses the engine, and its CI or nil. The suite adds
+	// Env returns the options of an environment that uses the engine, and its CI or nil. The suite adds
 	// its own settings.
-	World func(t testing.TB) (world.Options, *CI)
+	Env func(t testing.TB) (localenv.Options, *CI)
 	// Limit is the name of the setting for the number of builds that run at once.
 	Limit string
 	// Alone returns the engine without a gateway, and a pipeline for it to start. The runner must
@@ -47,7 +47,7 @@ func Run(t *testing.T, f Factory) {
 func (f Factory) manyPlaces(t *testing.T) {
 	h, ci := f.open(t, f.Limit+"=8")
 	var kept transcript
-	together := map[string]func(*worldtest.House){
+	together := map[string]func(*demotest.Env){
 		"success":  success,
 		"failure":  failure,
 		"tag":      tagBuild,
@@ -55,7 +55,7 @@ func (f Factory) manyPlaces(t *testing.T) {
 	}
 	if !f.Brief {
 		together["lost runner"] = lostRunner
-		together["live log"] = func(h *worldtest.House) { kept = liveLog(h) }
+		together["live log"] = func(h *demotest.Env) { kept = liveLog(h) }
 	}
 	t.Run("together", func(t *testing.T) {
 		for name, try := range together {
@@ -75,7 +75,7 @@ func (f Factory) manyPlaces(t *testing.T) {
 
 // runCICases runs the cases about errors between the gateway and a CI, and about users' actions on a
 // CI.
-func (f Factory) runCICases(t *testing.T, h *worldtest.House, ci *CI) {
+func (f Factory) runCICases(t *testing.T, h *demotest.Env, ci *CI) {
 	if !f.Brief {
 		t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(h.For(t)) })
 		t.Run("CI down", func(t *testing.T) { ci.unreachable(h.For(t)) })
@@ -112,8 +112,8 @@ func (f Factory) littleTime(t *testing.T) {
 }
 
 // open starts a world on the engine.
-func (f Factory) open(t *testing.T, settings ...string) (*worldtest.House, *CI) {
-	o, ci := f.World(t)
+func (f Factory) open(t *testing.T, settings ...string) (*demotest.Env, *CI) {
+	o, ci := f.Env(t)
 	o.Environment = append(o.Environment, settings...)
-	return worldtest.Open(t, o), ci
+	return demotest.Open(t, o), ci
 }

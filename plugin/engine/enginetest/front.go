@@ -21,7 +21,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 )
 
 // A Front serves a world's Bitbucket as https://bitbucket.org and https://api.bitbucket.org. It is
@@ -38,7 +38,7 @@ type Front struct {
 func hosts() []string { return []string{"bitbucket.org", "api.bitbucket.org"} }
 
 // NewFront starts a Front, which ends with the world.
-func NewFront(ctx context.Context, w *world.World) (*Front, error) {
+func NewFront(ctx context.Context, w *localenv.Env) (*Front, error) {
 	certificate, authority, err := certify()
 	if err != nil {
 		return nil, err

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
 )
 
 // A transcript is a log, read at the end of its build.
@@ -14,8 +14,8 @@ type transcript struct {
 }
 
 // liveLog: a log can be read while the build runs, and from any offset.
-func liveLog(h *worldtest.House) transcript {
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+func liveLog(h *demotest.Env) transcript {
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("Talk", h.Dockerfile("x", "RUN echo first-$((6*7)); sleep 3; echo last-$((6*8))"))
 	p.Push("main")
 	b := p.Await(1, autobuild.Running)
@@ -38,7 +38,7 @@ func liveLog(h *worldtest.House) transcript {
 }
 
 // logAfterRestart: a log is the same after a restart of the gateway.
-func logAfterRestart(h *worldtest.House, kept transcript) {
+func logAfterRestart(h *demotest.Env, kept transcript) {
 	if kept.text == "" {
 		h.T.Fatal("there is no log to read again")
 	}

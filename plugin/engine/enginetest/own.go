@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // OwnPipeline describes the pipelines in repositories for one CI.
@@ -23,14 +23,14 @@ type OwnPipeline struct {
 }
 
 // ownPipeline: a repository's own pipeline runs once with each push, unchanged, besides our build.
-func (c *CI) ownPipeline(h *worldtest.House) {
+func (c *CI) ownPipeline(h *demotest.Env) {
 	said := filepath.Join(h.Dir, "own-pipeline")
 	files := func(greeting string) map[string]string {
 		all := h.Dockerfile(greeting)
 		all[c.Own.File] = c.Own.Text("cat greeting.txt >> " + said)
 		return all
 	}
-	p := h.Automate(files("x"), worldtest.MainToLatest())
+	p := h.Automate(files("x"), demotest.MainToLatest())
 	h.Must(c.Own.Activate(h.Context, p.Repository.FullName()))
 	want := ""
 	for i, greeting := range []string{"first, ", "second, "} {
@@ -54,8 +54,8 @@ func (c *CI) ownPipeline(h *worldtest.House) {
 
 // ownStep: the runner is a step of the repository's own pipeline and uses the automated build's
 // token. The gateway decides the content, tags and status of the build.
-func (c *CI) ownStep(h *worldtest.House) {
-	p := h.Automate(h.Dockerfile("x"), eachBranch(), worldtest.Versions())
+func (c *CI) ownStep(h *demotest.Env) {
+	p := h.Automate(h.Dockerfile("x"), eachBranch(), demotest.Versions())
 	id, token := h.Joining()
 	line := fmt.Sprintf(
 		"PLUGIN_GATEWAY=%s PLUGIN_AUTOMATED_BUILD=%s PLUGIN_TOKEN=%s PLUGIN_BUILDER=%s PLUGIN_BUILDER_TLS=%s "+
@@ -86,25 +86,25 @@ func (c *CI) ownStep(h *worldtest.House) {
 
 // loginOf returns the registry login as settings of a step. The gateway does not provide it to
 // steps of own pipelines.
-func loginOf(h *worldtest.House) string {
+func loginOf(h *demotest.Env) string {
 	if h.RegistryPassword().IsZero() {
 		return "PLUGIN_INSECURE=true"
 	}
 	return fmt.Sprintf(
-		"PLUGIN_INSECURE=true PLUGIN_USERNAME=%s PLUGIN_PASSWORD=%s", world.RegistryUser,
+		"PLUGIN_INSECURE=true PLUGIN_USERNAME=%s PLUGIN_PASSWORD=%s", localenv.RegistryUser,
 		h.RegistryPassword().Reveal(),
 	)
 }
 
 // stepAlone: the runner is a plugin in a pipeline of a repository without a gateway. A branch
 // becomes the image's latest tag, a version its tags, and each commit gets its status.
-func (c *CI) stepAlone(h *worldtest.House) {
+func (c *CI) stepAlone(h *demotest.Env) {
 	p := h.Repository(h.Dockerfile("x"))
 	consumer, err := h.Bitbucket.AddConsumer(h.App.Workspace, "http://127.0.0.1/", "repository")
 	h.Must(err)
 	token, _ := h.Bitbucket.Link(h.Alice, consumer)
 	settings := map[string]string{
-		"repo": p.Image, "auto_tag": "true", "insecure": "true", "username": world.RegistryUser,
+		"repo": p.Image, "auto_tag": "true", "insecure": "true", "username": localenv.RegistryUser,
 		"password": h.RegistryPassword().Reveal(),
 		"builder":  c.Builder, "builder_tls": c.BuilderTLS, "bitbucket_url": h.Bitbucket.URL(),
 		"bitbucket_token": token.Reveal(),
@@ -132,7 +132,7 @@ func (c *CI) stepAlone(h *worldtest.House) {
 		for tag := range strings.FieldsSeq(push.tags) {
 			img, _, err := h.Pull(h.Context, p.Image+":"+tag)
 			h.Must(err)
-			if got, err := world.ReadFile(img, "greeting.txt"); err != nil || got != push.greeting {
+			if got, err := localenv.ReadFile(img, "greeting.txt"); err != nil || got != push.greeting {
 				h.T.Errorf("%s holds %q, %v, want %q", tag, got, err, push.greeting)
 			}
 		}

@@ -5,31 +5,31 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // eachBranch returns a rule that builds each branch b... as an image tag of the same name.
-func eachBranch() world.Rule {
-	return world.Rule{Type: "branch", Source: `/^(b.*)$/`, Tags: `{\1}`}
+func eachBranch() localenv.Rule {
+	return localenv.Rule{Type: "branch", Source: `/^(b.*)$/`, Tags: `{\1}`}
 }
 
 // slow is a Dockerfile step that takes longer than any case.
 const slow = "RUN sleep 600"
 
 // occupy starts a build that occupies one of the gateway's places.
-func occupy(h *worldtest.House) (*worldtest.Project, autobuild.Build) {
+func occupy(h *demotest.Env) (*demotest.Project, autobuild.Build) {
 	h.T.Helper()
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("Slow", h.Dockerfile(h.T.Name(), slow))
 	p.Push("main")
 	return p, p.Await(1, autobuild.Running)
 }
 
 // cancelQueued: a queued build is canceled at once.
-func cancelQueued(h *worldtest.House) {
+func cancelQueued(h *demotest.Env) {
 	holder, holding := occupy(h)
-	p := h.Automate(h.Dockerfile("x"), worldtest.MainToLatest())
+	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
 	p.Commit("Unwanted", h.Dockerfile("unwanted"))
 	p.Push("main")
 	p.Cancel(p.Await(1, autobuild.Queued))
@@ -37,7 +37,7 @@ func cancelQueued(h *worldtest.House) {
 }
 
 // cancelRunning: canceling a running build stops its runner and frees its place.
-func cancelRunning(h *worldtest.House) {
+func cancelRunning(h *demotest.Env) {
 	p, b := occupy(h)
 	p.Cancel(b)
 	p.Commit("Again", h.Dockerfile("again"))
@@ -46,7 +46,7 @@ func cancelRunning(h *worldtest.House) {
 }
 
 // branchMoved (B11): a queued build builds its own commit and not the branch's newest.
-func branchMoved(h *worldtest.House) {
+func branchMoved(h *demotest.Env) {
 	holder, holding := occupy(h)
 	p := h.Automate(h.Dockerfile("x"), eachBranch())
 	older := p.Commit("Older", h.Dockerfile("older"))
@@ -63,7 +63,7 @@ func branchMoved(h *worldtest.House) {
 }
 
 // branchDeleted: a queued build builds its commit although the branch was deleted.
-func branchDeleted(h *worldtest.House) {
+func branchDeleted(h *demotest.Env) {
 	holder, holding := occupy(h)
 	p := h.Automate(h.Dockerfile("x"), eachBranch())
 	p.Commit("Last words", h.Dockerfile("last words"))
@@ -75,7 +75,7 @@ func branchDeleted(h *worldtest.House) {
 }
 
 // timeOut: a build that exceeds its timeout fails, and its status names the reason.
-func (f Factory) timeOut(h *worldtest.House) {
+func (f Factory) timeOut(h *demotest.Env) {
 	p, _ := occupy(h)
 	b := p.End(1, autobuild.Failed)
 	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {

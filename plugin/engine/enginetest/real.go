@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 )
 
 // Binaries returns the paths of a real server and its agent. variable names the environment
@@ -38,7 +38,7 @@ type Process struct{ cmd *exec.Cmd }
 
 // StartProcess starts a program that ends with the world. Its environment is environ, PATH and
 // HOME. Its output goes to name.log in the world's directory.
-func StartProcess(w *world.World, name, path string, args, environ []string) (*Process, error) {
+func StartProcess(w *localenv.Env, name, path string, args, environ []string) (*Process, error) {
 	log, err := os.OpenFile(filepath.Join(w.Dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func FreePort(ctx context.Context) (string, error) {
 
 // Answers waits until a request to url gets a status below 300.
 func Answers(ctx context.Context, url string) error {
-	err := world.Wait(ctx, func() (bool, error) {
+	err := localenv.Wait(ctx, func() (bool, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return false, err

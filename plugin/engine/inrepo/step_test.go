@@ -10,8 +10,8 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 )
 
 // A ci is how a CI says in a step's environment what it runs for.
@@ -35,14 +35,14 @@ func woodpecker(link, ref, commit string) []string {
 
 // A pipeline is a repository's own, whose step runs by hand here as its CI would run it.
 type pipeline struct {
-	*worldtest.Project
+	*demotest.Project
 	t     *testing.T
 	id    string // of the automated build
 	token string
 }
 
 // newPipeline makes an automated build of the engine own and its token, through the pages.
-func newPipeline(h *worldtest.House, rules ...world.Rule) *pipeline {
+func newPipeline(h *demotest.Env, rules ...localenv.Rule) *pipeline {
 	h.T.Helper()
 	p := &pipeline{Project: h.Automate(h.Dockerfile("x"), rules...), t: h.T.(*testing.T)}
 	p.id, p.token = h.Joining()
@@ -53,7 +53,7 @@ func newPipeline(h *worldtest.House, rules ...world.Rule) *pipeline {
 // a CI gives it, and returns what it printed.
 func (p *pipeline) step(on ci, ref, commit string, further ...string) (output string, err error) {
 	p.t.Helper()
-	cmd := exec.CommandContext(p.House.Context, os.Args[0])
+	cmd := exec.CommandContext(p.Env.Context, os.Args[0])
 	cmd.Dir = p.t.TempDir()
 	cmd.Env = slices.Concat([]string{
 		"PATH=" + os.Getenv(
@@ -61,7 +61,7 @@ func (p *pipeline) step(on ci, ref, commit string, further ...string) (output st
 		),
 		"HOME=" + p.t.TempDir(),
 		"TMPDIR=" + p.t.TempDir(),
-		"PLUGIN_GATEWAY=" + p.House.Gateway.URL,
+		"PLUGIN_GATEWAY=" + p.Env.Gateway.URL,
 		"PLUGIN_AUTOMATED_BUILD=" + p.id,
 		"PLUGIN_TOKEN=" + p.token,
 	}, on("https://ci.example.com/acme/app/17", ref, commit), further)
@@ -74,11 +74,11 @@ func (p *pipeline) step(on ci, ref, commit string, further ...string) (output st
 
 // TestSteps proves what a user's own pipeline comes to, on a real gateway.
 func TestSteps(t *testing.T) {
-	worldtest.NeedMachine(t)
-	h := worldtest.Open(t, world.Options{Environment: []string{"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none"}})
-	for name, try := range map[string]func(*worldtest.House){
-		"on Drone":                   func(h *worldtest.House) { onePush(h, drone) },
-		"on Woodpecker":              func(h *worldtest.House) { onePush(h, woodpecker) },
+	demotest.NeedMachine(t)
+	h := demotest.Open(t, localenv.Options{Environment: []string{"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none"}})
+	for name, try := range map[string]func(*demotest.Env){
+		"on Drone":                   func(h *demotest.Env) { onePush(h, drone) },
+		"on Woodpecker":              func(h *demotest.Env) { onePush(h, woodpecker) },
 		"two rules":                  twoRules,
 		"a branch without a rule":    noRule,
 		"a build that fails":         failing,
@@ -92,8 +92,8 @@ func TestSteps(t *testing.T) {
 func number(b autobuild.Build) string { return fmt.Sprint(b.Number) }
 
 // onePush: a push is built by the step, and its commit has the gateway's status.
-func onePush(h *worldtest.House, on ci) {
-	p := newPipeline(h, worldtest.MainToLatest())
+func onePush(h *demotest.Env, on ci) {
+	p := newPipeline(h, demotest.MainToLatest())
 	commit := p.Commit("By a step", h.Dockerfile("by a step"))
 	p.Push("main")
 	output, err := p.step(on, "refs/heads/main", commit)
@@ -117,8 +117,8 @@ func onePush(h *worldtest.House, on ci) {
 }
 
 // twoRules: two rules of one push are two images, built in one step.
-func twoRules(h *worldtest.House) {
-	p := newPipeline(h, worldtest.MainToLatest(), world.Rule{Type: "branch", Source: "/^ma/", Tags: "edge"})
+func twoRules(h *demotest.Env) {
+	p := newPipeline(h, demotest.MainToLatest(), localenv.Rule{Type: "branch", Source: "/^ma/", Tags: "edge"})
 	commit := p.Commit("Twice", h.Dockerfile("twice"))
 	p.Push("main")
 	if output, err := p.step(drone, "refs/heads/main", commit); err != nil {
@@ -139,8 +139,8 @@ func twoRules(h *worldtest.House) {
 }
 
 // noRule: what no rule builds does not make the pipeline fail.
-func noRule(h *worldtest.House) {
-	p := newPipeline(h, worldtest.MainToLatest())
+func noRule(h *demotest.Env) {
+	p := newPipeline(h, demotest.MainToLatest())
 	p.Git("checkout", "--quiet", "-b", "feature")
 	commit := p.Commit("A feature", h.Dockerfile("a feature"))
 	p.Push("feature")
@@ -158,8 +158,8 @@ func noRule(h *worldtest.House) {
 }
 
 // failing: a build that fails makes the step fail, each time that it runs.
-func failing(h *worldtest.House) {
-	p := newPipeline(h, worldtest.MainToLatest())
+func failing(h *demotest.Env) {
+	p := newPipeline(h, demotest.MainToLatest())
 	commit := p.Commit("Broken", h.Dockerfile("broken", "COPY missing /"))
 	p.Push("main")
 	output, err := p.step(drone, "refs/heads/main", commit)
@@ -174,8 +174,8 @@ func failing(h *worldtest.House) {
 }
 
 // olderLast: a step that comes after the one of a newer push moves no tag.
-func olderLast(h *worldtest.House) {
-	p := newPipeline(h, worldtest.MainToLatest())
+func olderLast(h *demotest.Env) {
+	p := newPipeline(h, demotest.MainToLatest())
 	older := p.Commit("A", h.Dockerfile("a"))
 	p.Push("main")
 	p.Await(1, autobuild.Starting)
@@ -198,11 +198,11 @@ func olderLast(h *worldtest.House) {
 // TestAStepOfAPushThatWasNotTold: a step that asks has the repository's refs looked at, long
 // before their next poll.
 func TestAStepOfAPushThatWasNotTold(t *testing.T) {
-	worldtest.NeedMachine(t)
-	h := worldtest.Open(t, world.Options{PublicHooksOnly: true, Environment: []string{
+	demotest.NeedMachine(t)
+	h := demotest.Open(t, localenv.Options{PublicHooksOnly: true, Environment: []string{
 		"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none", "SLIPWAY_POLL_INTERVAL=1h",
 	}})
-	p := newPipeline(h, worldtest.MainToLatest())
+	p := newPipeline(h, demotest.MainToLatest())
 	s, err := h.Gateway.Store(h.Context)
 	h.Must(err)
 	defer s.Close()
@@ -226,12 +226,12 @@ func TestAStepOfAPushThatWasNotTold(t *testing.T) {
 // TestAStepPushesWithTheSecretsOfItsCI: the installation's credential for the registry is not for
 // a step that the people of the repository control.
 func TestAStepPushesWithTheSecretsOfItsCI(t *testing.T) {
-	worldtest.NeedMachine(t)
-	h := worldtest.Open(t, world.Options{RegistryPassword: secret.New("registry-7c02de91"), Environment: []string{
+	demotest.NeedMachine(t)
+	h := demotest.Open(t, localenv.Options{RegistryPassword: secret.New("registry-7c02de91"), Environment: []string{
 		"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none",
 	}})
 	h.Must(h.AddRegistry(h.Context, h.Browser))
-	p := newPipeline(h, worldtest.MainToLatest())
+	p := newPipeline(h, demotest.MainToLatest())
 	commit := p.Commit("Without a login", h.Dockerfile("without a login"))
 	p.Push("main")
 	output, err := p.step(drone, "refs/heads/main", commit, "PLUGIN_INSECURE=true")
@@ -243,7 +243,7 @@ func TestAStepPushesWithTheSecretsOfItsCI(t *testing.T) {
 	commit = p.Commit("With a login", h.Dockerfile("with a login"))
 	p.Push("main")
 	output, err = p.step(drone, "refs/heads/main", commit,
-		"PLUGIN_INSECURE=true", "PLUGIN_USERNAME="+world.RegistryUser, "PLUGIN_PASSWORD="+password)
+		"PLUGIN_INSECURE=true", "PLUGIN_USERNAME="+localenv.RegistryUser, "PLUGIN_PASSWORD="+password)
 	if err != nil {
 		t.Fatalf("a step with a login: %v\n%s", err, output)
 	}
@@ -254,8 +254,8 @@ func TestAStepPushesWithTheSecretsOfItsCI(t *testing.T) {
 }
 
 // unbelieved: a token opens its own automated build alone.
-func unbelieved(h *worldtest.House) {
-	p := newPipeline(h, worldtest.MainToLatest())
+func unbelieved(h *demotest.Env) {
+	p := newPipeline(h, demotest.MainToLatest())
 	commit := p.Commit("Not for you", h.Dockerfile("not for you"))
 	p.Push("main")
 	p.Await(1, autobuild.Starting)

@@ -10,8 +10,8 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/engine/enginetest"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/engine/woodpecker"
@@ -19,23 +19,23 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-func TestMain(m *testing.M) { worldtest.Main(m) }
+func TestMain(m *testing.M) { demotest.Main(m) }
 
 func TestConformanceInTheBuilderRepository(t *testing.T) { conform(t, "acme/builder") }
 
 func TestConformancePerRepository(t *testing.T) { conform(t, "") }
 
 func conform(t *testing.T, repository string) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	enginetest.Run(t, enginetest.Factory{
-		World: func(testing.TB) (world.Options, *enginetest.CI) { return withFake(repository) },
+		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withFake(repository) },
 		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY",
 		Alone: alone, Brief: repository == "",
 	})
 }
 
 // withFake returns a world whose gateway runs all builds on a fake Woodpecker.
-func withFake(repository string) (world.Options, *enginetest.CI) {
+func withFake(repository string) (localenv.Options, *enginetest.CI) {
 	ci, known := &enginetest.CI{}, map[string]*bitbuckettest.Repository{}
 	var server *woodpeckertest.Server
 	add := func(_ context.Context, r *bitbuckettest.Repository) error {
@@ -43,9 +43,9 @@ func withFake(repository string) (world.Options, *enginetest.CI) {
 		server.AddRepository(r.FullName(), "main")
 		return nil
 	}
-	return world.Options{
+	return localenv.Options{
 		NewRepository: add,
-		BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
+		BeforeGateway: func(ctx context.Context, w *localenv.Env) ([]string, error) {
 			r, err := ci.Prepare(ctx, w)
 			if err != nil {
 				return nil, err

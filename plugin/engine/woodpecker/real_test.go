@@ -18,8 +18,8 @@ import (
 	"testing"
 
 	"slipway/config/secret"
-	"slipway/plugin/demo/world"
-	"slipway/plugin/demo/world/worldtest"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/engine/enginetest"
 )
 
@@ -35,10 +35,10 @@ func TestRealWoodpeckerInTheBuilderRepository(t *testing.T) { conformReal(t, "ac
 func TestRealWoodpeckerPerRepository(t *testing.T) { conformReal(t, "") }
 
 func conformReal(t *testing.T, repository string) {
-	worldtest.NeedMachine(t)
+	demotest.NeedMachine(t)
 	server, agent := enginetest.Binaries(t, binVariable, "woodpecker-agent")
 	enginetest.Run(t, enginetest.Factory{
-		World: func(testing.TB) (world.Options, *enginetest.CI) { return withReal(server, agent, repository) },
+		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withReal(server, agent, repository) },
 		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY", Alone: alone,
 	})
 }
@@ -46,7 +46,7 @@ func conformReal(t *testing.T, repository string) {
 // real is a Woodpecker server and its agent in a world.
 type real struct {
 	server, agent string // paths of the programs
-	world         *world.World
+	world         *localenv.Env
 	front         *enginetest.Front
 	address, rpc  string
 	shared        string // secret that the server and the agent share
@@ -55,16 +55,16 @@ type real struct {
 
 // withReal returns a world whose gateway runs all builds on a real Woodpecker with the local
 // backend.
-func withReal(server, agent, repository string) (world.Options, *enginetest.CI) {
+func withReal(server, agent, repository string) (localenv.Options, *enginetest.CI) {
 	p := &real{server: server, agent: agent, shared: rand.Text(), ci: &enginetest.CI{}}
-	return world.Options{BeforeGateway: func(ctx context.Context, w *world.World) ([]string, error) {
-		p.world = w
+	return localenv.Options{BeforeGateway: func(ctx context.Context, w *localenv.Env) ([]string, error) {
+		p.env = w
 		return p.start(ctx, repository)
 	}}, p.ci
 }
 
 func (p *real) start(ctx context.Context, repository string) ([]string, error) {
-	w := p.world
+	w := p.env
 	_, err := p.ci.Prepare(ctx, w)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (p *real) startServer(ctx context.Context) (err error) {
 	if p.rpc, err = enginetest.FreePort(ctx); err != nil {
 		return err
 	}
-	w := p.world
+	w := p.env
 	consumer, err := w.Bitbucket.AddConsumer(
 		w.App.Workspace, "http://"+p.address+"/authorize", "account", "email", "project", "repository",
 		"webhook", "pullrequest",
@@ -147,17 +147,17 @@ func (p *real) startAgent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	agent, err := enginetest.StartProcess(p.world, "woodpecker-agent", p.agent, nil, []string{
+	agent, err := enginetest.StartProcess(p.env, "woodpecker-agent", p.agent, nil, []string{
 		"WOODPECKER_SERVER=" + p.rpc, "WOODPECKER_AGENT_SECRET=" + p.shared,
 		"WOODPECKER_BACKEND=local", "WOODPECKER_MAX_WORKFLOWS=8",
-		"WOODPECKER_BACKEND_LOCAL_TEMP_DIR=" + p.world.Dir,
-		"WOODPECKER_AGENT_CONFIG_FILE=" + filepath.Join(p.world.Dir, "agent.conf"),
+		"WOODPECKER_BACKEND_LOCAL_TEMP_DIR=" + p.env.Dir,
+		"WOODPECKER_AGENT_CONFIG_FILE=" + filepath.Join(p.env.Dir, "agent.conf"),
 		"WOODPECKER_HEALTHCHECK_ADDR=" + health,
 		// Steps clone from Bitbucket with the plugin-git in the server's directory.
 		"HTTPS_PROXY=" + p.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "GIT_SSL_CAINFO=" + p.front.Authority,
 		// Woodpecker's credential is valid for bitbucket.org.
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url.https://bitbucket.org/.insteadOf",
-		"GIT_CONFIG_VALUE_0=" + p.world.Bitbucket.URL() + "/",
+		"GIT_CONFIG_VALUE_0=" + p.env.Bitbucket.URL() + "/",
 		"PATH=" + filepath.Dir(p.agent) + ":" + os.Getenv("PATH"),
 	})
 	if err != nil {
@@ -181,7 +181,7 @@ func (p *real) signIn(ctx context.Context) (secret.Secret, error) {
 	}
 	fields := url.Values{
 		"username": {"alice"},
-		"password": {p.world.Password.Reveal()},
+		"password": {p.env.Password.Reveal()},
 		"next":     {at.Query().Get("next")},
 	}
 	hiddenField := regexp.MustCompile(`name="(csrfmiddlewaretoken|next)" value="([^"]*)"`)
@@ -215,7 +215,7 @@ func (p *real) signIn(ctx context.Context) (secret.Secret, error) {
 
 // lastLog returns the end of the Woodpecker server's log.
 func (p *real) lastLog() string {
-	log, err := os.ReadFile(filepath.Join(p.world.Dir, "woodpecker-server.log"))
+	log, err := os.ReadFile(filepath.Join(p.env.Dir, "woodpecker-server.log"))
 	if err != nil {
 		return err.Error()
 	}

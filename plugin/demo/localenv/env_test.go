@@ -1,4 +1,4 @@
-package world_test
+package localenv_test
 
 import (
 	"errors"
@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"slipway/config/secret"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/demo/sample"
-	"slipway/plugin/demo/world"
 )
 
 // A browser sends what a form holds, with what was typed in place of it.
@@ -42,7 +42,7 @@ func TestBrowserSubmits(t *testing.T) {
 	)
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	b, err := world.NewBrowser()
+	b, err := localenv.NewBrowser()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestWorld(t *testing.T) {
 		t.Skip("SKIPPED: ", err)
 	}
 	ctx := t.Context()
-	w, err := world.New(ctx, world.Options{RegistryPassword: secret.New("open sesame")})
+	w, err := localenv.Start(ctx, localenv.Options{RegistryPassword: secret.New("open sesame")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +102,8 @@ func TestWorld(t *testing.T) {
 	if err := p.Automate(
 		ctx,
 		b,
-		world.Rule{Type: "branch", Source: "main", Tags: "latest"},
-		world.Rule{Type: "tag", Source: "/^v/", Tags: "{sourceref}"},
+		localenv.Rule{Type: "branch", Source: "main", Tags: "latest"},
+		localenv.Rule{Type: "tag", Source: "/^v/", Tags: "{sourceref}"},
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestWorld(t *testing.T) {
 	}
 }
 
-func closedToStrangers(t *testing.T, w *world.World) {
+func closedToStrangers(t *testing.T, w *localenv.Env) {
 	t.Helper()
 	image := w.Image() + ":copy"
 	if err := w.SeedImage(t.Context(), image); err != nil {
@@ -132,10 +132,10 @@ func closedToStrangers(t *testing.T, w *world.World) {
 	if err != nil || !strings.HasPrefix(digest, "sha256:") {
 		t.Fatalf("pull: %s, %v", digest, err)
 	}
-	if _, err := world.ReadFile(img, "bin/busybox"); err != nil {
+	if _, err := localenv.ReadFile(img, "bin/busybox"); err != nil {
 		t.Error(err)
 	}
-	if _, err := world.ReadFile(img, "absent"); err == nil {
+	if _, err := localenv.ReadFile(img, "absent"); err == nil {
 		t.Error("a file was read that is not there")
 	}
 	ref, err := name.ParseReference(image, name.Insecure)
@@ -149,18 +149,18 @@ func closedToStrangers(t *testing.T, w *world.World) {
 
 func TestStationError(t *testing.T) {
 	cause := errors.New("no room")
-	err := world.At("registry", cause)
-	var s *world.StationError
+	err := localenv.At("registry", cause)
+	var s *localenv.StationError
 	if !errors.As(err, &s) || s.Station != "registry" || !errors.Is(err, cause) || err.Error() != "registry: no room" {
 		t.Errorf("err = %v", err)
 	}
-	if world.At("registry", nil) != nil {
+	if localenv.At("registry", nil) != nil {
 		t.Error("success became an error")
 	}
 }
 
 func TestProcesses(t *testing.T) {
-	all, err := world.Processes()
+	all, err := localenv.Processes()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(all, func(p world.Process) bool { return p.ID == os.Getpid() })
+	i := slices.IndexFunc(all, func(p localenv.Process) bool { return p.ID == os.Getpid() })
 	if i < 0 || !slices.Equal(all[i].Args, os.Args) || all[i].Dir != dir {
 		t.Errorf("this process is not among them as it is: %d of %d", i, len(all))
 	}

@@ -1,4 +1,4 @@
-package world
+package localenv
 
 import (
 	"context"
@@ -19,7 +19,7 @@ type Rule struct {
 
 // SignInAndLink goes the way of the first administrator: sign in with the one-time token,
 // then link Alice's account, logging in at Bitbucket and granting access there.
-func (w *World) SignInAndLink(ctx context.Context) (*Browser, error) {
+func (w *Env) SignInAndLink(ctx context.Context) (*Browser, error) {
 	b, err := NewBrowser()
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (w *World) SignInAndLink(ctx context.Context) (*Browser, error) {
 }
 
 // LinkAccount links Alice's account from the source providers' page.
-func (w *World) LinkAccount(ctx context.Context, b *Browser) error {
+func (w *Env) LinkAccount(ctx context.Context, b *Browser) error {
 	if err := b.Visit(ctx, "/settings/providers"); err != nil {
 		return err
 	}
@@ -67,11 +67,11 @@ func (w *World) LinkAccount(ctx context.Context, b *Browser) error {
 
 // Automate makes an automated build of the sample repository, step by step through the
 // pages: account, workspace, repository, Dockerfile, rules.
-func (w *World) Automate(ctx context.Context, b *Browser, rules []Rule) error {
+func (w *Env) Automate(ctx context.Context, b *Browser, rules []Rule) error {
 	return w.automate(ctx, b, w.App, rules, url.Values{"image": {w.Image()}})
 }
 
-func (w *World) automate(
+func (w *Env) automate(
 	ctx context.Context,
 	b *Browser,
 	r *bitbuckettest.Repository,

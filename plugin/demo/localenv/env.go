@@ -1,7 +1,7 @@
-// Package world is everything that a push goes through, on this machine: a Bitbucket, a
+// Package localenv is everything that a push goes through, on this machine: a Bitbucket, a
 // registry with a base image, a gateway with its builder, a person with a browser and a
 // person with git. The demo shows it; tests of the whole run in it.
-package world
+package localenv
 
 import (
 	"context"
@@ -23,7 +23,7 @@ import (
 	"slipway/plugin/demo/sample"
 )
 
-// Options make a World.
+// Options make a Env.
 type Options struct {
 	// Executable is the slipway binary. It goes into the base image. Empty = this program, and
 	// the base image goes without, which is smaller.
@@ -46,15 +46,15 @@ type Options struct {
 	Environment []string
 	// BeforeGateway is called when everything but the gateway is up, and its address is known.
 	// What it returns are further settings; nil = none.
-	BeforeGateway func(ctx context.Context, w *World) (settings []string, err error)
+	BeforeGateway func(ctx context.Context, w *Env) (settings []string, err error)
 	// AfterGateway is called when the gateway is up.
-	AfterGateway func(ctx context.Context, w *World) error
+	AfterGateway func(ctx context.Context, w *Env) error
 	// NewRepository is told of each project's repository once it has a branch; nil = nobody is.
 	NewRepository func(ctx context.Context, r *bitbuckettest.Repository) error
 }
 
-// A World runs until Close.
-type World struct {
+// A Env runs until Close.
+type Env struct {
 	Dir       string
 	Registry  string // host:port, plain HTTP
 	Bitbucket *bitbuckettest.Server
@@ -88,9 +88,9 @@ func At(station string, err error) error {
 	return &StationError{Station: station, Err: err}
 }
 
-// New starts a world. Everything of it is below one temporary directory and gone at Close.
-func New(ctx context.Context, o Options) (*World, error) {
-	w := &World{Password: secret.New(rand.Text()), options: o}
+// Start starts an environment. Everything of it is below one temporary directory and gone at Close.
+func Start(ctx context.Context, o Options) (*Env, error) {
+	w := &Env{Password: secret.New(rand.Text()), options: o}
 	for _, step := range []struct {
 		station string
 		do      func(context.Context) error
@@ -106,7 +106,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 }
 
 // Close stops everything, newest first.
-func (w *World) Close() {
+func (w *Env) Close() {
 	for i := len(w.close) - 1; i >= 0; i-- {
 		w.close[i]()
 	}
@@ -114,15 +114,15 @@ func (w *World) Close() {
 }
 
 // RegistryPassword is what the registry asks of RegistryUser; zero = nothing.
-func (w *World) RegistryPassword() secret.Secret { return w.options.RegistryPassword }
+func (w *Env) RegistryPassword() secret.Secret { return w.options.RegistryPassword }
 
 // Image is the name that the sample's automated build pushes to.
-func (w *World) Image() string { return w.Registry + "/acme/app" }
+func (w *Env) Image() string { return w.Registry + "/acme/app" }
 
 // Checkout returns a clone of the sample repository with nothing in it, Alice's.
-func (w *World) Checkout(ctx context.Context) (*Checkout, error) { return w.checkout(ctx, w.App) }
+func (w *Env) Checkout(ctx context.Context) (*Checkout, error) { return w.checkout(ctx, w.App) }
 
-func (w *World) makeDir(context.Context) error {
+func (w *Env) makeDir(context.Context) error {
 	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func (w *World) makeDir(context.Context) error {
 	) //nolint:gosec // runners with users of their own pass through it
 }
 
-func (w *World) startRegistry(ctx context.Context) error {
+func (w *Env) startRegistry(ctx context.Context) error {
 	addr, err := w.serve(ctx, w.guardRegistry(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (w *World) startRegistry(ctx context.Context) error {
 	return sample.Seed(ctx, w.Registry, w.options.Executable)
 }
 
-func (w *World) startBitbucket(ctx context.Context) error {
+func (w *Env) startBitbucket(ctx context.Context) error {
 	var err error
 	w.Bitbucket, err = bitbuckettest.New(
 		bitbuckettest.Options{Root: filepath.Join(w.Dir, "bitbucket"), AllowPrivateHooks: !w.options.PublicHooksOnly},
@@ -170,7 +170,7 @@ func (w *World) startBitbucket(ctx context.Context) error {
 	return err
 }
 
-func (w *World) startGateway(ctx context.Context) error {
+func (w *Env) startGateway(ctx context.Context) error {
 	addr, err := freeAddress(ctx)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (w *World) startGateway(ctx context.Context) error {
 
 // FurtherGateway starts another gateway of the installation, on the same database and with the
 // same public URL. It has its own address and data.
-func (w *World) FurtherGateway(ctx context.Context) (*Gateway, error) {
+func (w *Env) FurtherGateway(ctx context.Context) (*Gateway, error) {
 	addr, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -240,13 +240,13 @@ func (w *World) FurtherGateway(ctx context.Context) (*Gateway, error) {
 }
 
 // OnClose has something stopped at Close, after everything that was started later.
-func (w *World) OnClose(stop func()) { w.close = append(w.close, stop) }
+func (w *Env) OnClose(stop func()) { w.close = append(w.close, stop) }
 
 // Serve serves a handler on a free port of loopback until Close, and returns its address.
-func (w *World) Serve(ctx context.Context, h http.Handler) (string, error) { return w.serve(ctx, h) }
+func (w *Env) Serve(ctx context.Context, h http.Handler) (string, error) { return w.serve(ctx, h) }
 
 // serve serves a handler on a free port of loopback until Close, and returns its address.
-func (w *World) serve(ctx context.Context, h http.Handler) (string, error) {
+func (w *Env) serve(ctx context.Context, h http.Handler) (string, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("listen on loopback: %w", err)

@@ -1,4 +1,4 @@
-package world
+package localenv
 
 import (
 	"context"
@@ -20,16 +20,16 @@ type Project struct {
 	Repository *bitbuckettest.Repository
 	Image      string // what its automated build pushes to, without a tag
 
-	world *World
+	env *Env
 }
 
 // NewProject makes a private repository whose branch main has files.
-func (w *World) NewProject(ctx context.Context, slug string, files map[string]string) (*Project, error) {
+func (w *Env) NewProject(ctx context.Context, slug string, files map[string]string) (*Project, error) {
 	r, err := w.Bitbucket.AddRepository(w.App.Workspace, slug, bitbuckettest.Private)
 	if err != nil {
 		return nil, err
 	}
-	p := &Project{Repository: r, Image: w.Registry + "/" + r.FullName(), world: w}
+	p := &Project{Repository: r, Image: w.Registry + "/" + r.FullName(), env: w}
 	if p.Checkout, err = w.checkout(ctx, r); err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (p *Project) AutomateWith(
 		at := fmt.Sprintf("environment[%d].", i)
 		values[at+"name"], values[at+"value"] = []string{name}, []string{environment[name].Reveal()}
 	}
-	return p.world.automate(ctx, b, p.Repository, rules, values)
+	return p.env.automate(ctx, b, p.Repository, rules, values)
 }
 
 // Builds lists the project's builds, newest first, without stages.
@@ -73,7 +73,7 @@ func (p *Project) Builds(ctx context.Context) ([]autobuild.Build, error) {
 // Wait returns when the project has at least n builds and met is true of all of them
 // together, newest first, or ctx ends.
 func (p *Project) Wait(ctx context.Context, n int, met func([]autobuild.Build) bool) ([]autobuild.Build, error) {
-	return p.world.waitBuilds(ctx, func(b autobuild.Build) bool { return b.Repository.ID == p.Repository.UUID }, n, met)
+	return p.env.waitBuilds(ctx, func(b autobuild.Build) bool { return b.Repository.ID == p.Repository.UUID }, n, met)
 }
 
 // WaitState returns the newest build once it is in one of the states, or ctx ends.
@@ -95,7 +95,7 @@ func Final() []autobuild.State {
 }
 
 // checkout returns a clone of a repository with nothing in it, Alice's.
-func (w *World) checkout(ctx context.Context, r *bitbuckettest.Repository) (*Checkout, error) {
+func (w *Env) checkout(ctx context.Context, r *bitbuckettest.Repository) (*Checkout, error) {
 	dir, err := os.MkdirTemp(w.Dir, "checkout-")
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (w *World) checkout(ctx context.Context, r *bitbuckettest.Repository) (*Che
 // maxBuilds is more than any world makes.
 const maxBuilds = 10_000
 
-func (w *World) waitBuilds(
+func (w *Env) waitBuilds(
 	ctx context.Context,
 	of func(autobuild.Build) bool,
 	n int,

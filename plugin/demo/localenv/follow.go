@@ -1,4 +1,4 @@
-package world
+package localenv
 
 import (
 	"context"
@@ -22,12 +22,12 @@ const maxAnswer = 1 << 20
 
 // WaitBuilds returns when at least n builds exist and met is true of all of them together,
 // newest first, or ctx ends.
-func (w *World) WaitBuilds(ctx context.Context, n int, met func([]autobuild.Build) bool) ([]autobuild.Build, error) {
+func (w *Env) WaitBuilds(ctx context.Context, n int, met func([]autobuild.Build) bool) ([]autobuild.Build, error) {
 	return w.waitBuilds(ctx, func(autobuild.Build) bool { return true }, n, met)
 }
 
 // Build reads one build with its stages.
-func (w *World) Build(ctx context.Context, number int64) (autobuild.Build, error) {
+func (w *Env) Build(ctx context.Context, number int64) (autobuild.Build, error) {
 	s, err := w.Gateway.Store(ctx)
 	if err != nil {
 		return autobuild.Build{}, err
@@ -55,7 +55,7 @@ type CommitStatus struct {
 }
 
 // WaitStatus returns the status of a build's commit once it is the final one of its state.
-func (w *World) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus, error) {
+func (w *Env) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus, error) {
 	s, err := w.Gateway.Store(ctx)
 	if err != nil {
 		return CommitStatus{}, err

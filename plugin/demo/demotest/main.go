@@ -1,6 +1,6 @@
-// Package worldtest tells tests of the whole run about worlds in their own words: what
+// Package demotest tells tests of the whole run about worlds in their own words: what
 // goes wrong ends the test, and says where to look.
-package worldtest
+package demotest
 
 import (
 	"os"

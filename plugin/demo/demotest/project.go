@@ -1,4 +1,4 @@
-package worldtest
+package demotest
 
 import (
 	"slices"
@@ -7,7 +7,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
-	"slipway/plugin/demo/world"
+	"slipway/plugin/demo/localenv"
 )
 
 // promptly is how long a cancelled build and its status may take from the click on: 2 s are
@@ -17,77 +17,77 @@ const promptly = 10 * time.Second
 
 // A Project is a repository in a house; whatever fails ends its test.
 type Project struct {
-	*world.Project
-	House *House
+	*localenv.Project
+	Env *Env
 }
 
 // Commit commits files and returns the hash.
 func (p *Project) Commit(message string, files map[string]string) string {
-	p.House.T.Helper()
-	hash, err := p.Project.Commit(p.House.Context, message, files)
-	p.House.Must(err)
+	p.Env.T.Helper()
+	hash, err := p.Project.Commit(p.Env.Context, message, files)
+	p.Env.Must(err)
 	return hash
 }
 
 // Push pushes refs.
 func (p *Project) Push(refs ...string) {
-	p.House.T.Helper()
-	_, err := p.Project.Push(p.House.Context, refs...)
-	p.House.Must(err)
+	p.Env.T.Helper()
+	_, err := p.Project.Push(p.Env.Context, refs...)
+	p.Env.Must(err)
 }
 
 // Git runs git in the checkout.
 func (p *Project) Git(args ...string) {
-	p.House.T.Helper()
-	_, err := p.Project.Git(p.House.Context, args...)
-	p.House.Must(err)
+	p.Env.T.Helper()
+	_, err := p.Project.Git(p.Env.Context, args...)
+	p.Env.Must(err)
 }
 
 // Await waits until there are n builds and the newest is in one of the states.
 func (p *Project) Await(n int, states ...autobuild.State) autobuild.Build {
-	p.House.T.Helper()
-	b, err := p.WaitState(p.House.Context, n, states...)
-	p.House.Must(err)
+	p.Env.T.Helper()
+	b, err := p.WaitState(p.Env.Context, n, states...)
+	p.Env.Must(err)
 	return b
 }
 
 // All waits until there are n builds, all of them ended, and returns them oldest first.
 func (p *Project) All(n int) []autobuild.Build {
-	p.House.T.Helper()
-	builds, err := p.Wait(p.House.Context, n, world.AllFinal)
-	p.House.Must(err)
+	p.Env.T.Helper()
+	builds, err := p.Wait(p.Env.Context, n, localenv.AllFinal)
+	p.Env.Must(err)
 	oldestFirst := make([]autobuild.Build, 0, len(builds))
 	for i := range builds {
 		oldestFirst = append(oldestFirst, builds[len(builds)-1-i])
 	}
 	if len(builds) != n {
-		p.House.T.Fatalf("%d builds, want %d", len(builds), n)
+		p.Env.T.Fatalf("%d builds, want %d", len(builds), n)
 	}
 	return oldestFirst
 }
 
 // End waits for the end of the newest of n builds, which must be state, and for its status.
 func (p *Project) End(n int, state autobuild.State) autobuild.Build {
-	p.House.T.Helper()
-	b := p.Await(n, world.Final()...)
+	p.Env.T.Helper()
+	b := p.Await(n, localenv.Final()...)
 	if b.State != state {
-		p.House.T.Fatalf("want %s, but %s", state, p.House.BuildOf(b))
+		p.Env.T.Fatalf("want %s, but %s", state, p.Env.BuildOf(b))
 	}
-	_, err := p.House.WaitStatus(p.House.Context, b)
-	p.House.Must(err)
+	_, err := p.Env.WaitStatus(p.Env.Context, b)
+	p.Env.Must(err)
 	return b
 }
 
 // Cancel presses Cancel, waits for the end, and holds the gateway to its promise of how
 // soon both the build and its status show it.
 func (p *Project) Cancel(b autobuild.Build) {
-	p.House.T.Helper()
+	p.Env.T.Helper()
 	click := time.Now()
-	p.House.Must(p.House.Browser.Press(p.House.Context, b, world.Cancel))
+	p.Env.Must(p.Env.Browser.Press(p.Env.Context, b, localenv.Cancel))
 	b = p.End(1, autobuild.Cancelled)
 	took := time.Since(click)
 	if took > promptly || b.Reason != autobuild.ReasonUser {
-		p.House.T.Errorf(
+		p.Env.T.Errorf(
 			"build %d was cancelled (%s) and its status STOPPED after %s, want at most %s",
 			b.Number,
 			b.Reason,
@@ -100,16 +100,16 @@ func (p *Project) Cancel(b autobuild.Build) {
 
 // Holds checks that a tag is a build's image, and that its greeting is this one.
 func (p *Project) Holds(tag string, b autobuild.Build, greeting string) {
-	p.House.T.Helper()
-	img, digest, err := p.House.Pull(p.House.Context, p.Image+":"+tag)
-	p.House.Must(err)
+	p.Env.T.Helper()
+	img, digest, err := p.Env.Pull(p.Env.Context, p.Image+":"+tag)
+	p.Env.Must(err)
 	if digest != b.Digest {
-		p.House.T.Errorf("%s is %s, but build %d says %s", tag, digest, b.Number, b.Digest)
+		p.Env.T.Errorf("%s is %s, but build %d says %s", tag, digest, b.Number, b.Digest)
 	}
-	got, err := world.ReadFile(img, "greeting.txt")
-	p.House.Must(err)
+	got, err := localenv.ReadFile(img, "greeting.txt")
+	p.Env.Must(err)
 	if got != greeting {
-		p.House.T.Errorf("%s holds %q, want %q", tag, got, greeting)
+		p.Env.T.Errorf("%s holds %q, want %q", tag, got, greeting)
 	}
 }
 
@@ -124,18 +124,18 @@ func ours(all []bitbuckettest.Status) []bitbuckettest.Status {
 
 // OneSuccess checks that a commit has one status, which says that its build succeeded.
 func (p *Project) OneSuccess(commit string) {
-	p.House.T.Helper()
+	p.Env.T.Helper()
 	if all := p.Statuses(commit); len(all) != 1 || all[0].State != "SUCCESSFUL" {
-		p.House.T.Errorf("statuses of %s: %+v, want one, SUCCESSFUL", commit, all)
+		p.Env.T.Errorf("statuses of %s: %+v, want one, SUCCESSFUL", commit, all)
 	}
 }
 
 // For is the project for a further test, in that test's house.
-func (p *Project) For(h *House) *Project { return &Project{Project: p.Project, House: h} }
+func (p *Project) For(h *Env) *Project { return &Project{Project: p.Project, Env: h} }
 
 // OneEnd checks that a commit has one status, and was told one end of it.
 func (p *Project) OneEnd(commit string) {
-	p.House.T.Helper()
+	p.Env.T.Helper()
 	ends, history := 0, ours(p.Repository.StatusHistory(commit))
 	for _, s := range history {
 		if s.State != "INPROGRESS" {
@@ -143,6 +143,6 @@ func (p *Project) OneEnd(commit string) {
 		}
 	}
 	if all := p.Statuses(commit); len(all) != 1 || ends != 1 {
-		p.House.T.Errorf("%d statuses, %d ends told; want one of each: %+v", len(all), ends, history)
+		p.Env.T.Errorf("%d statuses, %d ends told; want one of each: %+v", len(all), ends, history)
 	}
 }

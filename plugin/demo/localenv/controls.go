@@ -1,4 +1,4 @@
-package world
+package localenv
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func (b *Browser) After(text string) string {
 }
 
 // AddRegistry stores the credential of the world's registry through the pages.
-func (w *World) AddRegistry(ctx context.Context, b *Browser) error {
+func (w *Env) AddRegistry(ctx context.Context, b *Browser) error {
 	const page = "/settings/registries"
 	if err := b.Visit(ctx, page); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (w *World) AddRegistry(ctx context.Context, b *Browser) error {
 }
 
 // AddPullCredential stores the same credential for base images through the pages.
-func (w *World) AddPullCredential(ctx context.Context, b *Browser) error {
+func (w *Env) AddPullCredential(ctx context.Context, b *Browser) error {
 	const page = "/settings/registries"
 	if err := b.Visit(ctx, page); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (w *World) AddPullCredential(ctx context.Context, b *Browser) error {
 	return b.Submit(ctx, page, form)
 }
 
-func (w *World) registryForm() url.Values {
+func (w *Env) registryForm() url.Values {
 	return url.Values{
 		"host": {
 			w.Registry,
@@ -81,7 +81,7 @@ func (w *World) registryForm() url.Values {
 }
 
 // Unlink unlinks Alice's account through the pages, with the name typed as asked.
-func (w *World) Unlink(ctx context.Context, b *Browser, accountID string) error {
+func (w *Env) Unlink(ctx context.Context, b *Browser, accountID string) error {
 	page := "/settings/accounts/" + accountID + "/unlink"
 	if err := b.Visit(ctx, page); err != nil {
 		return err

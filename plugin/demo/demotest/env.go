@@ -1,4 +1,4 @@
-package worldtest
+package demotest
 
 import (
 	"context"
@@ -9,24 +9,24 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/localenv"
 	"slipway/plugin/demo/sample"
-	"slipway/plugin/demo/world"
 )
 
 // Patience bounds what one test waits for.
 const Patience = 90 * time.Second
 
-// A House is a world with an administrator signed in whose account is linked. Each test
+// A Env is a world with an administrator signed in whose account is linked. Each test
 // has its own view of it, with a browser tab.
-type House struct {
-	*world.World
-	Browser *world.Browser
+type Env struct {
+	*localenv.Env
+	Browser *localenv.Browser
 	T       testing.TB
 	Context context.Context // of one test, like testing.T's own
 }
 
 // Open starts a world that ends with the test.
-func Open(t testing.TB, o world.Options) *House {
+func Open(t testing.TB, o localenv.Options) *Env {
 	t.Helper()
 	h := Start(t, o)
 	var err error
@@ -36,11 +36,11 @@ func Open(t testing.TB, o world.Options) *House {
 }
 
 // Start starts a world that ends with the test, where nobody has signed in yet.
-func Start(t testing.TB, o world.Options) *House {
+func Start(t testing.TB, o localenv.Options) *Env {
 	t.Helper()
-	h := &House{T: t, Context: bounded(t)}
+	h := &Env{T: t, Context: bounded(t)}
 	var err error
-	h.World, err = world.New(h.Context, o)
+	h.Env, err = localenv.Start(h.Context, o)
 	h.Must(err)
 	t.Cleanup(h.Close)
 	t.Cleanup(func() {
@@ -48,18 +48,18 @@ func Start(t testing.TB, o world.Options) *House {
 			t.Logf("the gateway's log ends with:\n%s", h.lastLog())
 		}
 	})
-	h.Browser, err = world.NewBrowser()
+	h.Browser, err = localenv.NewBrowser()
 	h.Must(err)
 	return h
 }
 
 // For is the house for a further test.
-func (h *House) For(t testing.TB) *House {
-	return &House{World: h.World, Browser: h.Browser.Tab(), T: t, Context: bounded(t)}
+func (h *Env) For(t testing.TB) *Env {
+	return &Env{Env: h.Env, Browser: h.Browser.Tab(), T: t, Context: bounded(t)}
 }
 
 // Must ends the test with an error.
-func (h *House) Must(err error) {
+func (h *Env) Must(err error) {
 	h.T.Helper()
 	if err != nil {
 		h.T.Fatal(err)
@@ -67,14 +67,14 @@ func (h *House) Must(err error) {
 }
 
 // Until looks until met, an error, or the end of the test's time.
-func (h *House) Until(what string, met func() (bool, error)) {
+func (h *Env) Until(what string, met func() (bool, error)) {
 	h.T.Helper()
-	if err := world.Wait(h.Context, met); err != nil {
+	if err := localenv.Wait(h.Context, met); err != nil {
 		h.T.Fatalf("waited in vain until %s: %v", what, err)
 	}
 }
 
-func (h *House) lastLog() string {
+func (h *Env) lastLog() string {
 	data, err := os.ReadFile(h.Gateway.LogFile())
 	if err != nil {
 		return err.Error()
@@ -91,21 +91,23 @@ func bounded(t testing.TB) context.Context {
 
 // Dockerfile is a repository's files: greeting.txt goes into the image as /greeting.txt, and
 // then what the lines say is done.
-func (h *House) Dockerfile(greeting string, lines ...string) map[string]string {
+func (h *Env) Dockerfile(greeting string, lines ...string) map[string]string {
 	text := "FROM " + h.Registry + "/" + sample.BaseImage + "\nCOPY greeting.txt /greeting.txt\n"
 	return map[string]string{"Dockerfile": text + strings.Join(lines, "\n") + "\n", "greeting.txt": greeting}
 }
 
 // MainToLatest is the rule that a new automated build starts with.
-func MainToLatest() world.Rule { return world.Rule{Type: "branch", Source: "main", Tags: "latest"} }
+func MainToLatest() localenv.Rule {
+	return localenv.Rule{Type: "branch", Source: "main", Tags: "latest"}
+}
 
 // Versions is a rule with two image tags for each version.
-func Versions() world.Rule {
-	return world.Rule{Type: "tag", Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1}`}
+func Versions() localenv.Rule {
+	return localenv.Rule{Type: "tag", Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1}`}
 }
 
 // Automate makes a repository of files with an automated build, both named after the test.
-func (h *House) Automate(files map[string]string, rules ...world.Rule) *Project {
+func (h *Env) Automate(files map[string]string, rules ...localenv.Rule) *Project {
 	h.T.Helper()
 	p := h.Repository(files)
 	h.Must(p.Automate(h.Context, h.Browser, rules...))
@@ -113,7 +115,7 @@ func (h *House) Automate(files map[string]string, rules ...world.Rule) *Project 
 }
 
 // Repository makes a repository of files on main, named after the test.
-func (h *House) Repository(files map[string]string) *Project {
+func (h *Env) Repository(files map[string]string) *Project {
 	h.T.Helper()
 	name := h.T.Name()[strings.LastIndex(h.T.Name(), "/")+1:]
 	slug := strings.Map(func(c rune) rune {
@@ -124,11 +126,11 @@ func (h *House) Repository(files map[string]string) *Project {
 	}, strings.ToLower(name))
 	p, err := h.NewProject(h.Context, fmt.Sprintf("%.40s-%d", slug, time.Now().UnixNano()%1e6), files)
 	h.Must(err)
-	return &Project{Project: p, House: h}
+	return &Project{Project: p, Env: h}
 }
 
 // BuildOf is the log and the fate of a build, for a test's last words.
-func (h *House) BuildOf(b autobuild.Build) string {
+func (h *Env) BuildOf(b autobuild.Build) string {
 	log, err := h.Browser.Log(h.Context, b, max(b.Attempt, 1), 0)
 	if err != nil {
 		log = err.Error()

@@ -1,4 +1,4 @@
-package worldtest
+package demotest
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ func NewSentence(t testing.TB) Sentence {
 
 // RunnersSentence is for the embedded runners of the house, of first attempts alone. It passes
 // none yet.
-func (h *House) RunnersSentence() Sentence {
+func (h *Env) RunnersSentence() Sentence {
 	h.T.Helper()
 	s := Sentence{runnersSentence(h.Dir)}
 	h.Must(os.Mkdir(filepath.Dir(s.file), 0o700))

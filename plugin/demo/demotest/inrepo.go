@@ -1,4 +1,4 @@
-package worldtest
+package demotest
 
 import (
 	"net/url"
@@ -7,7 +7,7 @@ import (
 
 // Joining gives the automated build whose page the browser shows the engine own, and makes its
 // pipeline token, through the pages.
-func (h *House) Joining() (automatedBuild, token string) {
+func (h *Env) Joining() (automatedBuild, token string) {
 	h.T.Helper()
 	page, err := h.Browser.Path()
 	h.Must(err)

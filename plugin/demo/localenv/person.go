@@ -1,4 +1,4 @@
-package world
+package localenv
 
 import (
 	"context"
@@ -26,7 +26,7 @@ type Person struct {
 }
 
 // AddPerson adds a person who can log in at the Bitbucket and push with git.
-func (w *World) AddPerson(name string) Person {
+func (w *Env) AddPerson(name string) Person {
 	p := Person{User: w.Bitbucket.AddUser(name), Password: secret.New(name + "-password-" + w.Password.Reveal())}
 	p.SetPassword(p.Password)
 	p.SetGitPassword(p.Password)
@@ -34,7 +34,7 @@ func (w *World) AddPerson(name string) Person {
 }
 
 // SignIn signs a person in at the gateway through the Bitbucket, in a browser of their own.
-func (w *World) SignIn(ctx context.Context, p Person) (*Browser, error) {
+func (w *Env) SignIn(ctx context.Context, p Person) (*Browser, error) {
 	b, err := NewBrowser()
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (w *World) SignIn(ctx context.Context, p Person) (*Browser, error) {
 }
 
 // grant logs a person in at Bitbucket, if they are not, and grants access, if they did not yet.
-func (w *World) grant(ctx context.Context, b *Browser, p Person) error {
+func (w *Env) grant(ctx context.Context, b *Browser, p Person) error {
 	if b.Has("password") {
 		if err := b.Submit(
 			ctx,
@@ -74,7 +74,7 @@ func (w *World) grant(ctx context.Context, b *Browser, p Person) error {
 }
 
 // CheckoutAs returns a person's clone of a repository's branch main, if it has one.
-func (w *World) CheckoutAs(ctx context.Context, p Person, r *bitbuckettest.Repository) (*Checkout, error) {
+func (w *Env) CheckoutAs(ctx context.Context, p Person, r *bitbuckettest.Repository) (*Checkout, error) {
 	dir, err := os.MkdirTemp(w.Dir, "checkout-")
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package world
+package localenv
 
 import (
 	"context"
@@ -47,7 +47,7 @@ func Processes() ([]Process, error) {
 
 // Workers lists the runners, builders and their children: the processes that work below
 // the gateway's data directory or name it.
-func (w *World) Workers() ([]Process, error) {
+func (w *Env) Workers() ([]Process, error) {
 	all, err := Processes()
 	return slices.DeleteFunc(all, func(p Process) bool {
 		return !strings.HasPrefix(p.Dir, w.Gateway.Data) && !strings.Contains(strings.Join(p.Args, " "), w.Gateway.Data)
@@ -55,7 +55,7 @@ func (w *World) Workers() ([]Process, error) {
 }
 
 // KillRunner kills the embedded runner of an attempt at once, as a crash would.
-func (w *World) KillRunner(ctx context.Context, a autobuild.Attempt) error {
+func (w *Env) KillRunner(ctx context.Context, a autobuild.Attempt) error {
 	dir := filepath.Join(w.Gateway.Data, "work", fmt.Sprintf("%s-%d", a.BuildID, a.Number))
 	err := wait(ctx, func() (bool, error) {
 		workers, err := w.Workers()
@@ -75,7 +75,7 @@ func (w *World) KillRunner(ctx context.Context, a autobuild.Attempt) error {
 }
 
 // Mounts lists what is mounted below the world's directory.
-func (w *World) Mounts() ([]string, error) {
+func (w *Env) Mounts() ([]string, error) {
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err

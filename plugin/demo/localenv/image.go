@@ -1,4 +1,4 @@
-package world
+package localenv
 
 import (
 	"archive/tar"
@@ -26,7 +26,7 @@ const RegistryUser = "robot"
 
 // Pull fetches an image by tag or digest, as name:tag or name@digest, and returns it with
 // its digest. Nothing of its layers is read yet.
-func (w *World) Pull(ctx context.Context, image string) (v1.Image, string, error) {
+func (w *Env) Pull(ctx context.Context, image string) (v1.Image, string, error) {
 	ref, err := name.ParseReference(image, name.Insecure)
 	if err != nil {
 		return nil, "", fmt.Errorf("name of the image: %w", err)
@@ -43,7 +43,7 @@ func (w *World) Pull(ctx context.Context, image string) (v1.Image, string, error
 }
 
 // SeedImage copies the base image to a further name.
-func (w *World) SeedImage(ctx context.Context, image string) error {
+func (w *Env) SeedImage(ctx context.Context, image string) error {
 	base, _, err := w.Pull(ctx, w.Registry+"/"+sample.BaseImage)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func ReadFile(img v1.Image, path string) (string, error) {
 	}
 }
 
-func (w *World) registryAuth() authn.Authenticator {
+func (w *Env) registryAuth() authn.Authenticator {
 	if w.options.RegistryPassword.IsZero() {
 		return authn.Anonymous
 	}
@@ -88,7 +88,7 @@ func (w *World) registryAuth() authn.Authenticator {
 
 // guardRegistry asks for the password where one is set. Base images, below library/, are
 // open to all, as at Docker Hub.
-func (w *World) guardRegistry(next http.Handler) http.Handler {
+func (w *Env) guardRegistry(next http.Handler) http.Handler {
 	want := w.options.RegistryPassword
 	if want.IsZero() {
 		return next
