@@ -45,7 +45,7 @@ func (f forge) commit(repository, branch, commit string) string {
 	return head
 }
 
-// withFake returns a world whose gateway runs all builds on a fake Drone that sends every webhook
+// withFake returns an environment whose gateway runs all builds on a fake Drone that sends every webhook
 // twice.
 func withFake(repository string) (localenv.Options, *enginetest.CI) {
 	ci, known := &enginetest.CI{}, forge{}

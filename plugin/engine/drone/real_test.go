@@ -46,10 +46,10 @@ func conformReal(t *testing.T, repository string) {
 	})
 }
 
-// real is a Drone server and its runner in a world.
+// real is a Drone server and its runner in an environment.
 type real struct {
 	server, runner string // paths of the programs
-	world          *localenv.Env
+	env            *localenv.Env
 	front          *enginetest.Front
 	address        string
 	token          string
@@ -57,7 +57,7 @@ type real struct {
 	ci             *enginetest.CI
 }
 
-// withReal returns a world whose gateway runs all builds on a real Drone. Drone starts after the
+// withReal returns an environment whose gateway runs all builds on a real Drone. Drone starts after the
 // gateway, because the gateway creates the secrets that Drone signs with.
 func withReal(server, runner, repository string) (localenv.Options, *enginetest.CI) {
 	d := &real{server: server, runner: runner, token: rand.Text(), rpc: rand.Text(), ci: &enginetest.CI{}}
@@ -70,7 +70,7 @@ func withReal(server, runner, repository string) (localenv.Options, *enginetest.
 }
 
 func (d *real) prepare(ctx context.Context, w *localenv.Env, repository string) ([]string, error) {
-	d.world = w
+	d.env = w
 	_, err := d.ci.Prepare(ctx, w)
 	if err != nil {
 		return nil, err
@@ -116,8 +116,8 @@ func (d *real) startServer(
 	key string,
 	consumer secret.Secret,
 ) error {
-	gateway := d.localenv.Gateway.URL
-	_, err := enginetest.StartProcess(d.world, "drone-server", d.server, nil, []string{
+	gateway := d.env.Gateway.URL
+	_, err := enginetest.StartProcess(d.env, "drone-server", d.server, nil, []string{
 		"DRONE_SERVER_HOST=" + d.address, "DRONE_SERVER_PROTO=http",
 		"DRONE_SERVER_PORT=" + d.address, "DRONE_RPC_SECRET=" + d.rpc,
 		"DRONE_DATABASE_DRIVER=sqlite3", "DRONE_DATABASE_DATASOURCE=" + d.database(),
@@ -137,7 +137,7 @@ func (d *real) startServer(
 	return enginetest.Answers(ctx, "http://"+d.address+"/healthz")
 }
 
-func (d *real) database() string { return filepath.Join(d.localenv.Dir, "drone.sqlite") }
+func (d *real) database() string { return filepath.Join(d.env.Dir, "drone.sqlite") }
 
 // giveToken links Drone's machine user with Alice's account. A user does this by signing in.
 func (d *real) giveToken(ctx context.Context, access, refresh secret.Secret) error {
@@ -162,12 +162,12 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 	if err != nil {
 		return err
 	}
-	p, err := enginetest.StartProcess(d.world, "drone-runner-exec", d.runner, []string{"daemon"}, []string{
+	p, err := enginetest.StartProcess(d.env, "drone-runner-exec", d.runner, []string{"daemon"}, []string{
 		"USER=root", "DRONE_RPC_HOST=" + d.address, "DRONE_RPC_PROTO=http",
 		"DRONE_RPC_SECRET=" + d.rpc, "DRONE_HTTP_BIND=" + address,
 		"DRONE_RUNNER_CAPACITY=8", "DRONE_RUNNER_NAME=test",
-		"DRONE_RUNNER_ROOT=" + filepath.Join(d.localenv.Dir, "drone-root"),
-		"DRONE_SECRET_PLUGIN_ENDPOINT=" + d.localenv.Gateway.URL + "/extensions/drone/secret",
+		"DRONE_RUNNER_ROOT=" + filepath.Join(d.env.Dir, "drone-root"),
+		"DRONE_SECRET_PLUGIN_ENDPOINT=" + d.env.Gateway.URL + "/extensions/drone/secret",
 		"DRONE_SECRET_PLUGIN_TOKEN=" + key.Reveal(),
 		// Steps clone from Bitbucket.
 		"HTTPS_PROXY=" + d.front.Proxy, "NO_PROXY=127.0.0.1,localhost",

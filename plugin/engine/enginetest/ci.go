@@ -18,8 +18,8 @@ import (
 	"slipway/runner/buildkit"
 )
 
-// A CI is the CI server of a world's gateway, with the controls that the suite needs. Its fields
-// are valid after the world has started.
+// A CI is the CI server of an environment's gateway, with the controls that the suite needs. Its fields
+// are valid after the environment has started.
 type CI struct {
 	Proxy   *FaultProxy // proxy between the gateway and the server
 	Program string      // link to the program that steps run
@@ -56,7 +56,7 @@ func (c *CI) Prepare(ctx context.Context, w *localenv.Env) (r *bitbuckettest.Rep
 	return builderRepository(ctx, w)
 }
 
-// Connect creates the proxy from a world's gateway to the server at an origin. It returns the
+// Connect creates the proxy from an environment's gateway to the server at an origin. It returns the
 // origin that the gateway must use.
 func (c *CI) Connect(ctx context.Context, w *localenv.Env, server string) (origin string, err error) {
 	c.Proxy, err = NewFaultProxy(server)
@@ -77,7 +77,7 @@ func builderRepository(ctx context.Context, w *localenv.Env) (*bitbuckettest.Rep
 	return r, err
 }
 
-// ExtensionSecrets returns the keys that a world's gateway created for a CI's requests, by purpose.
+// ExtensionSecrets returns the keys that an environment's gateway created for a CI's requests, by purpose.
 func ExtensionSecrets(
 	ctx context.Context,
 	w *localenv.Env,

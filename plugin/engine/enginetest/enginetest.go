@@ -29,11 +29,11 @@ type Factory struct {
 	Brief bool
 }
 
-// shortTime is the build timeout in the world with short timeouts. Factory.Slow is added to it.
+// shortTime is the build timeout in the environment with short timeouts. Factory.Slow is added to it.
 const shortTime = 15 * time.Second
 
 // Run runs all cases in three worlds. The first has room for many concurrent builds. The second
-// runs one build at a time. The third has a short timeout for each build. It is a separate world so
+// runs one build at a time. The third has a short timeout for each build. It is a separate environment so
 // that a case that occupies the only place cannot be ended by the timeout.
 func Run(t *testing.T, f Factory) {
 	t.Run("start twice", f.startTwice)
@@ -111,7 +111,7 @@ func (f Factory) littleTime(t *testing.T) {
 	}
 }
 
-// open starts a world on the engine.
+// open starts an environment on the engine.
 func (f Factory) open(t *testing.T, settings ...string) (*demotest.Env, *CI) {
 	o, ci := f.Env(t)
 	o.Environment = append(o.Environment, settings...)

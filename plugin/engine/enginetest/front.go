@@ -24,7 +24,7 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// A Front serves a world's Bitbucket as https://bitbucket.org and https://api.bitbucket.org. It is
+// A Front serves an environment's Bitbucket as https://bitbucket.org and https://api.bitbucket.org. It is
 // for programs whose Bitbucket addresses cannot be configured. It is their HTTPS proxy, with its
 // own certificate authority.
 type Front struct {
@@ -37,7 +37,7 @@ type Front struct {
 // hosts returns the names that the front serves.
 func hosts() []string { return []string{"bitbucket.org", "api.bitbucket.org"} }
 
-// NewFront starts a Front, which ends with the world.
+// NewFront starts a Front, which ends with the environment.
 func NewFront(ctx context.Context, w *localenv.Env) (*Front, error) {
 	certificate, authority, err := certify()
 	if err != nil {
@@ -55,7 +55,7 @@ func NewFront(ctx context.Context, w *localenv.Env) (*Front, error) {
 	f.Proxy = "http://" + listener.Addr().String()
 	inner := &tunnels{accepted: make(chan net.Conn), closed: make(chan struct{}), addr: listener.Addr()}
 	server := &http.Server{Handler: w.Bitbucket, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(inner) }() // ends when the world closes
+	go func() { _ = server.Serve(inner) }() // ends when the environment closes
 	go f.accept(listener, inner, certificate)
 	w.OnClose(func() {
 		_ = listener.Close()

@@ -36,8 +36,8 @@ func Binaries(t testing.TB, variable, agent string) (serverPath, agentPath strin
 // A Process is a program of a real CI.
 type Process struct{ cmd *exec.Cmd }
 
-// StartProcess starts a program that ends with the world. Its environment is environ, PATH and
-// HOME. Its output goes to name.log in the world's directory.
+// StartProcess starts a program that ends with the environment. Its environment is environ, PATH and
+// HOME. Its output goes to name.log in the environment's directory.
 func StartProcess(w *localenv.Env, name, path string, args, environ []string) (*Process, error) {
 	log, err := os.OpenFile(filepath.Join(w.Dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -47,7 +47,7 @@ func StartProcess(w *localenv.Env, name, path string, args, environ []string) (*
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, args...) //nolint:noctx // the world ends it
+	cmd := exec.Command(path, args...) //nolint:noctx // the environment ends it
 	cmd.Dir, cmd.Stdout, cmd.Stderr = home, log, log
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}, environ...)
 	if err := cmd.Start(); err != nil {

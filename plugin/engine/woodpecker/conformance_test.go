@@ -34,7 +34,7 @@ func conform(t *testing.T, repository string) {
 	})
 }
 
-// withFake returns a world whose gateway runs all builds on a fake Woodpecker.
+// withFake returns an environment whose gateway runs all builds on a fake Woodpecker.
 func withFake(repository string) (localenv.Options, *enginetest.CI) {
 	ci, known := &enginetest.CI{}, map[string]*bitbuckettest.Repository{}
 	var server *woodpeckertest.Server
@@ -55,7 +55,7 @@ func withFake(repository string) (localenv.Options, *enginetest.CI) {
 				HasBranch: func(repository, branch string) bool {
 					head, err := known[repository].Head(
 						context.WithoutCancel(ctx), branch,
-					) // the world outlives the ctx that opens it
+					) // the environment outlives the ctx that opens it
 					return err == nil && head != ""
 				},
 			})

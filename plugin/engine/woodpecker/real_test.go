@@ -43,17 +43,17 @@ func conformReal(t *testing.T, repository string) {
 	})
 }
 
-// real is a Woodpecker server and its agent in a world.
+// real is a Woodpecker server and its agent in an environment.
 type real struct {
 	server, agent string // paths of the programs
-	world         *localenv.Env
+	env           *localenv.Env
 	front         *enginetest.Front
 	address, rpc  string
 	shared        string // secret that the server and the agent share
 	ci            *enginetest.CI
 }
 
-// withReal returns a world whose gateway runs all builds on a real Woodpecker with the local
+// withReal returns an environment whose gateway runs all builds on a real Woodpecker with the local
 // backend.
 func withReal(server, agent, repository string) (localenv.Options, *enginetest.CI) {
 	p := &real{server: server, agent: agent, shared: rand.Text(), ci: &enginetest.CI{}}
