@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/runner/sandbox"
 	"slipway/runner/settings"
 )
 
@@ -55,7 +56,7 @@ func (s start) action(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return cli.Exit(err, 2)
 	}
-	if err := hideProcess(); err != nil {
+	if err := sandbox.HideProcess(); err != nil {
 		return err
 	}
 	o := Options{
@@ -77,7 +78,7 @@ func (s start) joined(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := hideProcess(); err != nil {
+	if err := sandbox.HideProcess(); err != nil {
 		return err
 	}
 	return RunJoined(
@@ -101,7 +102,7 @@ func (s start) standalone(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := hideProcess(); err != nil {
+	if err := sandbox.HideProcess(); err != nil {
 		return err
 	}
 	return RunStandalone(ctx, StandaloneOptions{

@@ -3,16 +3,13 @@ package runner
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/buildhooks"
+	"slipway/runner/sandbox"
 	"slipway/runner/spec"
 )
-
-// dialTime bounds how long a builder may take to answer.
-const dialTime = time.Minute
 
 // build makes the image, by the Dockerfile or by the repository's hooks/build, and has its
 // digest written down at the gateway before anything is pushed.
@@ -86,7 +83,7 @@ func (j *job) dial(ctx context.Context) (err error) {
 	address, named := j.o.Settings.Builder, true
 	if address == "" {
 		named = false
-		address, j.stopBuilder, err = startBuilder(ctx, ownBuilder{
+		address, j.stopBuilder, err = sandbox.StartLocal(ctx, sandbox.LocalBuilder{
 			Registries: j.logins.Build,
 			Environ:    j.o.Environ,
 			Output:     j.log,
@@ -101,7 +98,7 @@ func (j *job) dial(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	ctx, cancel := context.WithTimeout(ctx, sandbox.DialTimeout)
 	defer cancel()
 	if j.builder, err = j.o.Dial(ctx, address, who); err != nil && named {
 		return badName(err)

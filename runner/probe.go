@@ -11,7 +11,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/runner/report"
-	"slipway/runner/settings"
+	"slipway/runner/sandbox"
 	"slipway/runner/spec"
 )
 
@@ -54,10 +54,10 @@ func Probe(ctx context.Context, o Options) error {
 
 func (o Options) probeBuilder(ctx context.Context, given secret.Secret) error {
 	if o.Settings.Builder == "" {
-		_, stop, err := startBuilder(
+		_, stop, err := sandbox.StartLocal(
 			ctx,
-			ownBuilder{
-				State:   settings.State{Off: true},
+			sandbox.LocalBuilder{
+				Cache:   sandbox.LocalCache{Off: true},
 				Environ: o.Environ,
 				Output:  o.output(),
 				Program: o.BuilderProgram,

@@ -16,6 +16,7 @@ import (
 	"slipway/config/secret"
 	"slipway/runner/cosign"
 	"slipway/runner/registry"
+	"slipway/runner/sandbox"
 	"slipway/runner/settings"
 	"slipway/runner/source"
 )
@@ -198,11 +199,11 @@ func (r *standalone) openBuilder(ctx context.Context) (hangUp func(), err error)
 	}
 	address, stop := r.s.Builder, func() {}
 	if address == "" {
-		if address, stop, err = startBuilder(ctx, r.ownBuilder()); err != nil {
+		if address, stop, err = sandbox.StartLocal(ctx, r.ownBuilder()); err != nil {
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	ctx, cancel := context.WithTimeout(ctx, sandbox.DialTimeout)
 	defer cancel()
 	if r.builder, err = r.o.Dial(ctx, address, r.s.BuilderTLS); err != nil {
 		stop()

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"github.com/caarlos0/env/v11"
 )
 
 // noSpace is how the kernel says that a disk is full; no type comes through BuildKit.
@@ -24,6 +26,6 @@ func (r *standalone) explainBuild(err error) error {
 	return fmt.Errorf(
 		"%w; the disk of the step's own builder is full: give it room below TMPDIR (%s) or on a volume of its own (setting state, PLUGIN_STATE), or name a builder elsewhere (setting builder, PLUGIN_BUILDER)",
 		err,
-		cmp.Or(asMap(r.o.Environ)["TMPDIR"], "/tmp"),
+		cmp.Or(env.ToMap(r.o.Environ)["TMPDIR"], "/tmp"),
 	)
 }

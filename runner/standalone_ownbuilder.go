@@ -1,8 +1,11 @@
 package runner
 
 import (
+	"context"
+	"fmt"
 	"strings"
 
+	"slipway/runner/sandbox"
 	"slipway/runner/settings"
 )
 
@@ -22,4 +25,28 @@ func ownBuilderEnviron(own settings.OwnBuilder) (lines []string) {
 		}
 	}
 	return lines
+}
+
+func (r *standalone) ownBuilder() sandbox.LocalBuilder {
+	origin := r.s.Origins["PLUGIN_STATE"]
+	return sandbox.LocalBuilder{
+		Registries: r.s.Registries(),
+		Cache:      sandbox.LocalCache{Off: r.s.State.Off, Dir: r.s.State.Dir, Origin: origin},
+		Environ:    r.o.Environ,
+		Output:     r.log,
+		Program:    r.o.BuilderProgram,
+		Context:    r.request.Context,
+	}
+}
+
+// builderPlan says where the step would build, as far as it shows without starting a builder.
+func (r *standalone) builderPlan(ctx context.Context) string {
+	if r.s.Builder != "" {
+		return fmt.Sprintf("ask the builder at %s (%s)", r.s.Builder, r.s.Origins["PLUGIN_BUILDER"])
+	}
+	how, err := sandbox.PlanLocal(ctx, r.o.Environ)
+	if err != nil {
+		return "fail: " + err.Error()
+	}
+	return "start a builder here, " + how
 }

@@ -1,17 +1,15 @@
-package runner
+package sandbox
 
 import (
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
-
-	"slipway/runner/sandbox"
 )
 
 // Each CI calls it by another name, and a builder elsewhere comes first with all.
 func TestWhatIsAdvisedWhereNoBuilderCanRun(t *testing.T) {
-	forbidden := &sandbox.Obstacle{Name: "mode", Detail: "it may not mount", Mend: "do this"}
+	forbidden := &Obstacle{Name: "mode", Detail: "it may not mount", Mend: "do this"}
 	for name, c := range map[string]struct {
 		err     error
 		environ []string
@@ -23,10 +21,10 @@ func TestWhatIsAdvisedWhereNoBuilderCanRun(t *testing.T) {
 		"Woodpecker on Kubernetes": {forbidden, []string{"CI=woodpecker", "KUBERNETES_SERVICE_HOST=10.0.0.1"}, "backend_options.kubernetes.securityContext with seccompProfile {type: Unconfined}"},
 		"Kubernetes":               {forbidden, []string{"KUBERNETES_SERVICE_HOST=10.0.0.1"}, "give the container securityContext with privileged: true"},
 		"no CI":                    {fmt.Errorf("start: %w", forbidden), nil, "it may not mount. Either name a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER); then no step needs privilege. Or give the step privilege: do this"},
-		"no runc":                  {&sandbox.Obstacle{Name: "runtime", Detail: "runc is not installed", Mend: "install it"}, []string{"DRONE=true"}, "no builder can run here: runc is not installed: install it; or name a builder elsewhere"},
+		"no runc":                  {&Obstacle{Name: "runtime", Detail: "runc is not installed", Mend: "install it"}, []string{"DRONE=true"}, "no builder can run here: runc is not installed: install it; or name a builder elsewhere"},
 		"another fault":            {errors.New("boom"), []string{"DRONE=true"}, "boom; or name a builder elsewhere"},
 	} {
-		got := advise(c.err, c.environ).Error()
+		got := withHint(c.err, c.environ).Error()
 		if !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
