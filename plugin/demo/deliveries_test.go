@@ -15,34 +15,34 @@ import (
 )
 
 // tenDeliveries: one push delivered ten times is one build.
-func tenDeliveries(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	p.Commit("Once", h.Dockerfile("once"))
+func tenDeliveries(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	p.Commit("Once", env.Dockerfile("once"))
 	p.Push("main")
-	p.End(1, autobuild.Succeeded)
-	only := lastDelivery(h, p)
+	p.WaitEnd(1, autobuild.Succeeded)
+	only := lastDelivery(env, p)
 	for range 9 {
-		h.Must(h.Bitbucket.Redeliver(only.RequestUUID))
+		env.Must(env.Bitbucket.Redeliver(only.RequestUUID))
 	}
-	planned(h, p, 10, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored)
-	p.All(1)
+	planned(env, p, 10, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored)
+	p.WaitAll(1)
 }
 
 // strangers: deliveries that are forged, unsigned, replayed, or about another repository
 // than the hook's start nothing (W2, W4, I3).
-func strangers(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	p.Commit("True", h.Dockerfile("true"))
+func strangers(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	p.Commit("True", env.Dockerfile("true"))
 	p.Push("main")
-	p.End(1, autobuild.Succeeded)
-	d := lastDelivery(h, p)
-	key := hookOf(h, p).Secret
-	other := h.For(h.T).Repository(h.Dockerfile("other"))
-	_, err := other.Repository.AddHook(h.Gateway.URL+"/hooks/bitbucket/nobody", "", "repo:push")
-	h.Must(err)
-	other.Commit("Elsewhere", h.Dockerfile("elsewhere"))
+	p.WaitEnd(1, autobuild.Succeeded)
+	d := lastDelivery(env, p)
+	key := hookOf(env, p).Secret
+	other := env.For(env.T).Repository(env.Dockerfile("other"))
+	_, err := other.Repository.AddHook(env.Gateway.URL+"/hooks/bitbucket/nobody", "", "repo:push")
+	env.Must(err)
+	other.Commit("Elsewhere", env.Dockerfile("elsewhere"))
 	other.Push("main")
-	elsewhere := lastDelivery(h, other)
+	elsewhere := lastDelivery(env, other)
 	forged := bytes.Replace(d.Body, []byte(`"main"`), []byte(`"evil"`), 1)
 
 	for _, c := range []struct {
@@ -58,30 +58,30 @@ func strangers(h *demotest.Env) {
 		{"replayed", d.Body, d.Header.Get("X-Hub-Signature"), http.StatusAccepted},
 		{"of another repository", elsewhere.Body, sign(key, elsewhere.Body), http.StatusAccepted},
 	} {
-		if got := post(h, d, c.body, c.signature); got != c.want {
-			h.T.Errorf("%s: answered %d, want %d", c.what, got, c.want)
+		if got := post(env, d, c.body, c.signature); got != c.want {
+			env.T.Errorf("%s: answered %d, want %d", c.what, got, c.want)
 		}
 	}
 	if bytes.Equal(forged, d.Body) {
-		h.T.Error("the forged delivery is the true one")
+		env.T.Error("the forged delivery is the true one")
 	}
-	deliveries := planned(h, p, 3, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused)
+	deliveries := planned(env, p, 3, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused)
 	if newest := deliveries[0]; newest.State != autobuild.DeliveryRefused || newest.Reason == "" {
-		h.T.Errorf("the delivery of another repository is %s (%s), want it refused", newest.State, newest.Reason)
+		env.T.Errorf("the delivery of another repository is %s (%s), want it refused", newest.State, newest.Reason)
 	}
-	p.All(1)
-	if builds, err := other.Builds(h.Context); err != nil || len(builds) != 0 {
-		h.T.Errorf("%d builds of the other repository, %v", len(builds), err)
+	p.WaitAll(1)
+	if builds, err := other.Builds(env.Context); err != nil || len(builds) != 0 {
+		env.T.Errorf("%d builds of the other repository, %v", len(builds), err)
 	}
 }
 
 // lastDelivery is the last that Bitbucket sent to a repository's webhooks, once it was sent.
-func lastDelivery(h *demotest.Env, p *demotest.Project) bitbuckettest.Delivery {
-	h.T.Helper()
+func lastDelivery(env *demotest.Env, p *demotest.Project) bitbuckettest.Delivery {
+	env.T.Helper()
 	hook := p.Repository.Hooks()[0].UUID
 	var d bitbuckettest.Delivery
-	h.Until("a delivery was sent", func() (bool, error) {
-		all := h.Bitbucket.Deliveries(hook)
+	env.WaitUntil("a delivery was sent", func() (bool, error) {
+		all := env.Bitbucket.Deliveries(hook)
 		if len(all) == 0 {
 			return false, nil
 		}
@@ -92,18 +92,18 @@ func lastDelivery(h *demotest.Env, p *demotest.Project) bitbuckettest.Delivery {
 }
 
 // post sends a body with the headers of a true delivery, but for the signature.
-func post(h *demotest.Env, d bitbuckettest.Delivery, body []byte, signature string) int {
-	h.T.Helper()
-	req, err := http.NewRequestWithContext(h.Context, http.MethodPost, d.URL, bytes.NewReader(body))
-	h.Must(err)
+func post(env *demotest.Env, d bitbuckettest.Delivery, body []byte, signature string) int {
+	env.T.Helper()
+	req, err := http.NewRequestWithContext(env.Context, http.MethodPost, d.URL, bytes.NewReader(body))
+	env.Must(err)
 	req.Header = d.Header.Clone()
 	req.Header.Del("X-Hub-Signature")
 	if signature != "" {
 		req.Header.Set("X-Hub-Signature", signature)
 	}
 	resp, err := http.DefaultClient.Do(req)
-	h.Must(err)
-	h.Must(resp.Body.Close())
+	env.Must(err)
+	env.Must(resp.Body.Close())
 	return resp.StatusCode
 }
 
@@ -113,31 +113,31 @@ func sign(key secret.Secret, body []byte) string {
 	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-func hookOf(h *demotest.Env, p *demotest.Project) autobuild.Hook {
-	h.T.Helper()
-	s, err := h.Gateway.Store(h.Context)
-	h.Must(err)
+func hookOf(env *demotest.Env, p *demotest.Project) autobuild.Hook {
+	env.T.Helper()
+	s, err := env.Gateway.Store(env.Context)
+	env.Must(err)
 	defer s.Close()
-	hooks, err := s.Hooks(h.Context)
-	h.Must(err)
+	hooks, err := s.Hooks(env.Context)
+	env.Must(err)
 	i := slices.IndexFunc(hooks, func(k autobuild.Hook) bool { return k.Repository.ID == p.Repository.UUID })
 	if i < 0 {
-		h.T.Fatalf("no hook of %s", p.Repository.FullName())
+		env.T.Fatalf("no hook of %s", p.Repository.FullName())
 	}
 	return hooks[i]
 }
 
 // planned waits until a project's hook has n deliveries, all in one of the states, and
 // returns them newest first.
-func planned(h *demotest.Env, p *demotest.Project, n int, states ...autobuild.DeliveryState) []autobuild.Delivery {
-	h.T.Helper()
-	hook := hookOf(h, p)
-	s, err := h.Gateway.Store(h.Context)
-	h.Must(err)
+func planned(env *demotest.Env, p *demotest.Project, n int, states ...autobuild.DeliveryState) []autobuild.Delivery {
+	env.T.Helper()
+	hook := hookOf(env, p)
+	s, err := env.Gateway.Store(env.Context)
+	env.Must(err)
 	defer s.Close()
 	var all []autobuild.Delivery
-	h.Until("every delivery was planned", func() (bool, error) {
-		all, err = s.Deliveries(h.Context, autobuild.DeliveryFilter{HookID: hook.ID})
+	env.WaitUntil("every delivery was planned", func() (bool, error) {
+		all, err = s.Deliveries(env.Context, autobuild.DeliveryFilter{HookID: hook.ID})
 		open := slices.ContainsFunc(all, func(d autobuild.Delivery) bool { return !slices.Contains(states, d.State) })
 		return len(all) == n && !open, err
 	})

@@ -13,8 +13,8 @@ import (
 
 // TestLoop proves what a push comes to, each case with a repository of its own in one world.
 func TestLoop(t *testing.T) {
-	demotest.NeedMachine(t)
-	h := demotest.Open(t, localenv.Options{Environment: quick()})
+	demotest.RequireTools(t)
+	env := demotest.StartSignedIn(t, localenv.Options{Environment: quick()})
 	t.Run("together", func(t *testing.T) {
 		for name, try := range map[string]func(*demotest.Env){
 			"private repository":         privateRepository,
@@ -29,139 +29,139 @@ func TestLoop(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				try(h.For(t))
+				try(env.For(t))
 			})
 		}
 	})
-	t.Run("unlink", func(t *testing.T) { unlink(h.For(t)) })
-	t.Run("revoked", func(t *testing.T) { revoked(h.For(t)) })
+	t.Run("unlink", func(t *testing.T) { unlink(env.For(t)) })
+	t.Run("revoked", func(t *testing.T) { revoked(env.For(t)) })
 }
 
 // privateRepository: what strangers cannot fetch is built with the linked account's credential.
-func privateRepository(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
+func privateRepository(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	req, err := http.NewRequestWithContext(
-		h.Context,
+		env.Context,
 		http.MethodGet,
 		p.Repository.CloneURL()+"/info/refs?service=git-upload-pack",
 		nil,
 	)
-	h.Must(err)
+	env.Must(err)
 	resp, err := http.DefaultClient.Do(req)
-	h.Must(err)
-	h.Must(resp.Body.Close())
+	env.Must(err)
+	env.Must(resp.Body.Close())
 	if resp.StatusCode == http.StatusOK {
-		h.T.Error("a stranger may fetch the repository")
+		env.T.Error("a stranger may fetch the repository")
 	}
-	p.Commit("Secret", h.Dockerfile("for us alone"))
+	p.Commit("Secret", env.Dockerfile("for us alone"))
 	p.Push("main")
-	p.Holds("latest", p.End(1, autobuild.Succeeded), "for us alone")
+	p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "for us alone")
 }
 
 // twoTags: two tags on one commit under one rule are two builds with a status each.
-func twoTags(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.Versions())
-	commit := p.Commit("Release", h.Dockerfile("release"))
+func twoTags(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.VersionRule())
+	commit := p.Commit("Release", env.Dockerfile("release"))
 	p.Git("tag", "v1.2")
 	p.Git("tag", "-a", "-m", "v1.3", "v1.3")
 	p.Push("main", "v1.2", "v1.3")
 	var refs []string
-	for _, b := range p.All(2) {
-		_, err := h.WaitStatus(h.Context, b)
-		h.Must(err)
+	for _, b := range p.WaitAll(2) {
+		_, err := env.WaitStatus(env.Context, b)
+		env.Must(err)
 		refs = append(refs, b.Ref.Full())
 		if b.State != autobuild.Succeeded || b.Commit.Hash != commit {
-			h.T.Error(h.BuildOf(b))
+			env.T.Error(env.DescribeBuild(b))
 		}
-		p.Holds(strings.TrimPrefix(b.Ref.Name, "v"), b, "release")
+		p.CheckImage(strings.TrimPrefix(b.Ref.Name, "v"), b, "release")
 	}
 	slices.Sort(refs)
 	if !slices.Equal(refs, []string{"refs/tags/v1.2", "refs/tags/v1.3"}) {
-		h.T.Errorf("built %v", refs)
+		env.T.Errorf("built %v", refs)
 	}
 	statuses := p.Repository.Statuses(commit)
 	if len(statuses) != 2 || statuses[0].Key == statuses[1].Key || statuses[0].State != "SUCCESSFUL" ||
 		statuses[1].State != "SUCCESSFUL" {
-		h.T.Errorf("statuses %+v, want two SUCCESSFUL", statuses)
+		env.T.Errorf("statuses %+v, want two SUCCESSFUL", statuses)
 	}
 }
 
 // backAndForth: A, B and A again are three moves of the branch, and three builds.
-func backAndForth(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	a := p.Commit("A", h.Dockerfile("a"))
+func backAndForth(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	a := p.Commit("A", env.Dockerfile("a"))
 	p.Push("main")
-	first := p.End(1, autobuild.Succeeded)
-	b := p.Commit("B", h.Dockerfile("b"))
+	first := p.WaitEnd(1, autobuild.Succeeded)
+	b := p.Commit("B", env.Dockerfile("b"))
 	p.Push("main")
-	p.Holds("latest", p.End(2, autobuild.Succeeded), "b")
+	p.CheckImage("latest", p.WaitEnd(2, autobuild.Succeeded), "b")
 	p.Git("reset", "--quiet", "--hard", a)
 	p.Push("--force", "main")
-	third := p.End(3, autobuild.Succeeded)
-	p.Holds("latest", third, "a")
+	third := p.WaitEnd(3, autobuild.Succeeded)
+	p.CheckImage("latest", third, "a")
 	var built []string
-	for _, build := range p.All(3) {
+	for _, build := range p.WaitAll(3) {
 		built = append(built, build.Commit.Hash)
 	}
 	if !slices.Equal(built, []string{a, b, a}) {
-		h.T.Errorf("built %v, want %v", built, []string{a, b, a})
+		env.T.Errorf("built %v, want %v", built, []string{a, b, a})
 	}
 	if statuses := p.Repository.Statuses(a); len(statuses) != 1 {
-		h.T.Errorf("statuses %+v of builds %d and %d, want one", statuses, first.Number, third.Number)
+		env.T.Errorf("statuses %+v of builds %d and %d, want one", statuses, first.Number, third.Number)
 	}
 }
 
 // slowerOlder: push A, then B at once, with A slower: latest is B, and A is not published
 // after it.
-func slowerOlder(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	p.Commit("A", h.Dockerfile("a", "RUN sleep 4"))
+func slowerOlder(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	p.Commit("A", env.Dockerfile("a", "RUN sleep 4"))
 	p.Push("main")
-	p.Await(1, autobuild.Running)
-	p.Commit("B", h.Dockerfile("b"))
+	p.WaitNewest(1, autobuild.Running)
+	p.Commit("B", env.Dockerfile("b"))
 	p.Push("main")
-	builds := p.All(2)
+	builds := p.WaitAll(2)
 	older, newer := builds[0], builds[1]
 	if newer.State != autobuild.Succeeded {
-		h.T.Fatal(h.BuildOf(newer))
+		env.T.Fatal(env.DescribeBuild(newer))
 	}
-	p.Holds("latest", newer, "b")
+	p.CheckImage("latest", newer, "b")
 	if older.State != autobuild.Cancelled || older.Reason != autobuild.ReasonSuperseded {
-		h.T.Error("want it superseded: " + h.BuildOf(older))
+		env.T.Error("want it superseded: " + env.DescribeBuild(older))
 	}
-	status, err := h.WaitStatus(h.Context, older)
-	h.Must(err)
+	status, err := env.WaitStatus(env.Context, older)
+	env.Must(err)
 	if status.State != "STOPPED" {
-		h.T.Errorf("the older commit's status is %s", status.State)
+		env.T.Errorf("the older commit's status is %s", status.State)
 	}
 }
 
 // retry: a build that failed for what is mended since succeeds in its next attempt, under
 // the same status.
-func retry(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	base := h.Registry + "/" + p.Repository.FullName() + "/base:1"
+func retry(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	base := env.Registry + "/" + p.Repository.FullName() + "/base:1"
 	commit := p.Commit(
 		"From a base that is missing",
 		map[string]string{"Dockerfile": "FROM " + base + "\nCOPY greeting.txt /\n", "greeting.txt": "at last"},
 	)
 	p.Push("main")
-	failed := p.End(1, autobuild.Failed)
+	failed := p.WaitEnd(1, autobuild.Failed)
 	before := p.Repository.Statuses(commit)
 	if len(before) != 1 || before[0].State != "FAILED" {
-		h.T.Fatalf("statuses %+v, want one FAILED", before)
+		env.T.Fatalf("statuses %+v, want one FAILED", before)
 	}
-	h.Must(h.SeedImage(h.Context, base))
-	h.Must(h.Browser.Press(h.Context, failed, localenv.Retry))
-	b := p.Await(1, autobuild.Succeeded)
-	_, err := h.WaitStatus(h.Context, b)
-	h.Must(err)
+	env.Must(env.SeedImage(env.Context, base))
+	env.Must(env.Browser.Press(env.Context, failed, localenv.Retry))
+	b := p.WaitNewest(1, autobuild.Succeeded)
+	_, err := env.WaitStatus(env.Context, b)
+	env.Must(err)
 	if b.Number != failed.Number || b.Attempt != failed.Attempt+1 {
-		h.T.Errorf("retried as attempt %d of build %d, want the next of %d", b.Attempt, b.Number, failed.Number)
+		env.T.Errorf("retried as attempt %d of build %d, want the next of %d", b.Attempt, b.Number, failed.Number)
 	}
-	p.Holds("latest", b, "at last")
+	p.CheckImage("latest", b, "at last")
 	after := p.Repository.Statuses(commit)
 	if len(after) != 1 || after[0].Key != before[0].Key || after[0].State != "SUCCESSFUL" {
-		h.T.Errorf("statuses %+v, want the one of before, SUCCESSFUL", after)
+		env.T.Errorf("statuses %+v, want the one of before, SUCCESSFUL", after)
 	}
 }

@@ -11,16 +11,16 @@ import (
 // F18: a webhook that somebody removed while no gateway ran is made anew by the one that starts,
 // which finds what was pushed meanwhile.
 func TestF18AGatewayThatStartsFindsWhatItMissed(t *testing.T) {
-	demotest.NeedMachine(t)
-	h := demotest.Open(t, localenv.Options{Environment: quick()})
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
+	demotest.RequireTools(t)
+	env := demotest.StartSignedIn(t, localenv.Options{Environment: quick()})
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	before := p.Repository.Hooks()
-	h.Gateway.Stop()
+	env.Gateway.Stop()
 	p.Repository.RemoveHooks()
-	p.Commit("Missed", h.Dockerfile("missed"))
+	p.Commit("Missed", env.Dockerfile("missed"))
 	p.Push("main")
-	h.Must(h.Gateway.Start(h.Context))
-	if b := p.Await(
+	env.Must(env.Gateway.Start(env.Context))
+	if b := p.WaitNewest(
 		1,
 		autobuild.Queued,
 		autobuild.Starting,
@@ -33,7 +33,7 @@ func TestF18AGatewayThatStartsFindsWhatItMissed(t *testing.T) {
 	if len(hooks) != 1 || !hooks[0].Active || hooks[0].URL != before[0].URL || hooks[0].UUID == before[0].UUID {
 		t.Errorf("webhooks %+v, before %+v", hooks, before)
 	}
-	if hook := hookOf(h, p); hook.State != autobuild.HookActive || hook.RemoteID != hooks[0].UUID {
+	if hook := hookOf(env, p); hook.State != autobuild.HookActive || hook.RemoteID != hooks[0].UUID {
 		t.Errorf("ours is %+v", hook)
 	}
 }

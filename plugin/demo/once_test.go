@@ -20,8 +20,8 @@ import (
 // `demo --once --json` ends with 0 and prints one object: a branch and two tags, built,
 // pushed and reported.
 func TestOnce(t *testing.T) {
-	demotest.NeedMachine(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*demotest.Patience)
+	demotest.RequireTools(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*demotest.Timeout)
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {

@@ -11,36 +11,36 @@ import (
 // A repository whose webhook Bitbucket refuses is polled, and its page says so with what a
 // person needs to add the webhook by hand.
 func TestPolledRepository(t *testing.T) {
-	demotest.NeedMachine(t)
-	h := demotest.Open(t, localenv.Options{PublicHooksOnly: true, Environment: quick("SLIPWAY_POLL_INTERVAL=2s")})
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
+	demotest.RequireTools(t)
+	env := demotest.StartSignedIn(t, localenv.Options{PublicHooksOnly: true, Environment: quick("SLIPWAY_POLL_INTERVAL=2s")})
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	if hooks := p.Repository.Hooks(); len(hooks) != 0 {
 		t.Fatalf("webhooks %+v although Bitbucket refuses the address", hooks)
 	}
-	hook := hookOf(h, p)
+	hook := hookOf(env, p)
 	for what, text := range map[string]string{
 		"the interval": "polled every 2 s",
 		"the reason":   "reachable from the internet",
-		"the URL":      h.Gateway.URL + "/hooks/bitbucket/" + hook.ID,
+		"the URL":      env.Gateway.URL + "/hooks/bitbucket/" + hook.ID,
 	} {
-		if !h.Browser.Says(text) {
+		if !env.Browser.Says(text) {
 			t.Errorf("the page does not say %s (%q)", what, text)
 		}
 	}
-	if h.Browser.Says(hook.Secret.Reveal()) {
+	if env.Browser.Says(hook.Secret.Reveal()) {
 		t.Error("the page shows the secret unasked")
 	}
-	page, err := h.Browser.Path()
-	h.Must(err)
-	h.Must(h.Browser.Submit(h.Context, page+"/secret", nil))
-	if !h.Browser.Says(hook.Secret.Reveal()) {
+	page, err := env.Browser.Path()
+	env.Must(err)
+	env.Must(env.Browser.Submit(env.Context, page+"/secret", nil))
+	if !env.Browser.Says(hook.Secret.Reveal()) {
 		t.Error("the page does not show the secret when asked")
 	}
-	p.Commit("Noticed", h.Dockerfile("noticed"))
+	p.Commit("Noticed", env.Dockerfile("noticed"))
 	p.Push("main")
-	b := p.End(1, autobuild.Succeeded)
+	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.Cause != autobuild.CauseReconcile {
 		t.Errorf("cause %s, want a poll's", b.Cause)
 	}
-	p.Holds("latest", b, "noticed")
+	p.CheckImage("latest", b, "noticed")
 }

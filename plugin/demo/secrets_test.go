@@ -19,32 +19,32 @@ import (
 )
 
 // secretsOf are the texts that must not stand anywhere, by what they are.
-func secretsOf(h *demotest.Env, p *demotest.Project) map[string]string {
-	h.T.Helper()
-	password := h.RegistryPassword().Reveal()
+func secretsOf(env *demotest.Env, p *demotest.Project) map[string]string {
+	env.T.Helper()
+	password := env.RegistryPassword().Reveal()
 	all := map[string]string{
 		"the registry's password": password,
 		"the registry's login": base64.StdEncoding.EncodeToString(
 			[]byte(localenv.RegistryUser + ":" + password),
 		),
-		"the OAuth consumer's secret":    h.Client.Reveal(),
-		"Alice's password":               h.Password.Reveal(),
+		"the OAuth consumer's secret":    env.Client.Reveal(),
+		"Alice's password":               env.Password.Reveal(),
 		"the environment's value":        canary,
 		"the environment's value, coded": base64.StdEncoding.EncodeToString([]byte(canary)),
-		"the webhook's secret":           hookOf(h, p).Secret.Reveal(),
+		"the webhook's secret":           hookOf(env, p).Secret.Reveal(),
 	}
-	s, err := h.Gateway.Store(h.Context)
-	h.Must(err)
+	s, err := env.Gateway.Store(env.Context)
+	env.Must(err)
 	defer s.Close()
-	accounts, err := s.Accounts(h.Context)
-	h.Must(err)
+	accounts, err := s.Accounts(env.Context)
+	env.Must(err)
 	for _, a := range accounts {
 		all["the access token of "+a.Name] = a.AccessToken.Reveal()
 		all["the refresh token of "+a.Name] = a.RefreshToken.Reveal()
 	}
 	for what, text := range all {
 		if len(text) < 8 {
-			h.T.Fatalf("%s is %q: too short to be looked for", what, text)
+			env.T.Fatalf("%s is %q: too short to be looked for", what, text)
 		}
 	}
 	return all
@@ -53,7 +53,7 @@ func secretsOf(h *demotest.Env, p *demotest.Project) map[string]string {
 // A watchman looks at the arguments of all processes as long as the test runs, and learns
 // the runners' tokens, which nobody keeps.
 type watchman struct {
-	h    *demotest.Env
+	env  *demotest.Env
 	stop context.CancelFunc
 	done sync.WaitGroup
 
@@ -62,9 +62,9 @@ type watchman struct {
 	tokens map[string]bool
 }
 
-func watchArguments(h *demotest.Env, secrets map[string]string) *watchman {
-	ctx, stop := context.WithCancel(h.Context)
-	w := &watchman{h: h, stop: stop, found: map[string]string{}, tokens: map[string]bool{}}
+func watchArguments(env *demotest.Env, secrets map[string]string) *watchman {
+	ctx, stop := context.WithCancel(env.Context)
+	w := &watchman{env: env, stop: stop, found: map[string]string{}, tokens: map[string]bool{}}
 	w.done.Go(func() {
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
@@ -77,7 +77,7 @@ func watchArguments(h *demotest.Env, secrets map[string]string) *watchman {
 			}
 		}
 	})
-	h.T.Cleanup(func() { stop(); w.done.Wait() })
+	env.T.Cleanup(func() { stop(); w.done.Wait() })
 	return w
 }
 
@@ -90,7 +90,7 @@ func (w *watchman) look(secrets map[string]string) {
 	for _, p := range processes {
 		args := strings.Join(p.Args, " ")
 		if strings.HasSuffix(args, " runner") &&
-			strings.HasPrefix(p.Dir, w.h.Gateway.Data) { // other tests run runners too
+			strings.HasPrefix(p.Dir, w.env.Gateway.Data) { // other tests run runners too
 			w.learn(p)
 		}
 		for what, text := range secrets {
@@ -121,34 +121,34 @@ func (w *watchman) report() {
 	w.stop()
 	w.done.Wait()
 	if w.looks < 10 {
-		w.h.T.Errorf("looked at the processes only %d times", w.looks)
+		w.env.T.Errorf("looked at the processes only %d times", w.looks)
 	}
 	if len(w.tokens) < 2 {
-		w.h.T.Errorf("saw %d runner's tokens, want one for each attempt", len(w.tokens))
+		w.env.T.Errorf("saw %d runner's tokens, want one for each attempt", len(w.tokens))
 	}
 	for what, args := range w.found {
-		w.h.T.Errorf("the arguments of a process show %s: %s", what, args)
+		w.env.T.Errorf("the arguments of a process show %s: %s", what, args)
 	}
 }
 
 // secretsStay: no secret stands in a log, in the gateway's data (the database's files, the
 // logs and the builder's state are below it), or in the image.
-func secretsStay(h *demotest.Env, p *demotest.Project, b autobuild.Build, tokens map[string]bool) {
-	secrets := secretsOf(h, p)
+func secretsStay(env *demotest.Env, p *demotest.Project, b autobuild.Build, tokens map[string]bool) {
+	secrets := secretsOf(env, p)
 	for token := range tokens {
 		secrets["the runner's token "+token[:4]+"…"] = token
 	}
 	for attempt := 1; attempt <= b.Attempt; attempt++ {
-		log, err := h.Browser.Log(h.Context, b, attempt, 0)
-		h.Must(err)
-		absent(h, "the build's log", []byte(log), secrets)
+		log, err := env.Browser.Log(env.Context, b, attempt, 0)
+		env.Must(err)
+		absent(env, "the build's log", []byte(log), secrets)
 		if !strings.Contains(log, "hook sees ***") {
-			h.T.Errorf("the hook did not run, or its words were not masked:\n%s", log)
+			env.T.Errorf("the hook did not run, or its words were not masked:\n%s", log)
 		}
 	}
-	absentFromFile(h, h.Gateway.LogFile(), secrets)
+	absentFromFile(env, env.Gateway.LogFile(), secrets)
 	seen := map[string]bool{}
-	h.Must(filepath.WalkDir(h.Gateway.Data, func(path string, d fs.DirEntry, err error) error {
+	env.Must(filepath.WalkDir(env.Gateway.Data, func(path string, d fs.DirEntry, err error) error {
 		if os.IsNotExist(err) || (err == nil && !d.Type().IsRegular()) {
 			return nil // work that just ended, or a directory or socket
 		}
@@ -156,55 +156,55 @@ func secretsStay(h *demotest.Env, p *demotest.Project, b autobuild.Build, tokens
 			return err
 		}
 		seen[d.Name()] = true
-		absentFromFile(h, path, secrets)
+		absentFromFile(env, path, secrets)
 		return nil
 	}))
 	if !seen["slipway.db"] || !seen["slipway.db-wal"] {
-		h.T.Errorf("the database's files were not looked at: %v", seen)
+		env.T.Errorf("the database's files were not looked at: %v", seen)
 	}
-	absentFromImage(h, p.Image+":latest", secrets)
+	absentFromImage(env, p.Image+":latest", secrets)
 }
 
-func absentFromFile(h *demotest.Env, path string, secrets map[string]string) {
-	h.T.Helper()
+func absentFromFile(env *demotest.Env, path string, secrets map[string]string) {
+	env.T.Helper()
 	data, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
 		return
 	}
-	h.Must(err)
-	absent(h, path, data, secrets)
+	env.Must(err)
+	absent(env, path, data, secrets)
 }
 
 // maxLayer bounds what is read of a layer, in bytes: it holds a busybox and a few files.
 const maxLayer = 64 << 20
 
-func absentFromImage(h *demotest.Env, image string, secrets map[string]string) {
-	h.T.Helper()
-	img, _, err := h.Pull(h.Context, image)
-	h.Must(err)
+func absentFromImage(env *demotest.Env, image string, secrets map[string]string) {
+	env.T.Helper()
+	img, _, err := env.Pull(env.Context, image)
+	env.Must(err)
 	config, err := img.RawConfigFile()
-	h.Must(err)
-	absent(h, "the image's configuration", config, secrets)
+	env.Must(err)
+	absent(env, "the image's configuration", config, secrets)
 	layers, err := img.Layers()
-	h.Must(err)
+	env.Must(err)
 	for _, layer := range layers {
 		content, err := layer.Uncompressed()
-		h.Must(err)
+		env.Must(err)
 		data, err := io.ReadAll(io.LimitReader(content, maxLayer+1))
-		h.Must(err)
+		env.Must(err)
 		if len(data) > maxLayer {
-			h.T.Errorf("a layer of %s is larger than %d bytes: it was not looked through", image, maxLayer)
+			env.T.Errorf("a layer of %s is larger than %d bytes: it was not looked through", image, maxLayer)
 		}
-		h.Must(content.Close())
-		absent(h, "a layer of the image", data, secrets)
+		env.Must(content.Close())
+		absent(env, "a layer of the image", data, secrets)
 	}
 }
 
-func absent(h *demotest.Env, where string, data []byte, secrets map[string]string) {
-	h.T.Helper()
+func absent(env *demotest.Env, where string, data []byte, secrets map[string]string) {
+	env.T.Helper()
 	for what, text := range secrets {
 		if bytes.Contains(data, []byte(text)) {
-			h.T.Errorf("%s holds %s", where, what)
+			env.T.Errorf("%s holds %s", where, what)
 		}
 	}
 }

@@ -26,17 +26,17 @@ var stations = []struct{ message, station string }{
 
 // logOfOnePush: grepping the log for a delivery's id shows the push's whole way, and grepping it
 // for its build's number all of it after the planner. Lines of other pushes are not among them.
-func logOfOnePush(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	p.Commit("Traced", h.Dockerfile("traced"))
+func logOfOnePush(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	p.Commit("Traced", env.Dockerfile("traced"))
 	p.Push("main")
-	b := p.End(1, autobuild.Succeeded)
+	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.DeliveryID == "" {
-		h.T.Fatal("the build has no delivery")
+		env.T.Fatal("the build has no delivery")
 	}
 	var all []map[string]any
-	h.Until("the log tells of the last status", func() (bool, error) {
-		lines, err := logLines(h.Gateway.LogFile())
+	env.WaitUntil("the log tells of the last status", func() (bool, error) {
+		lines, err := logLines(env.Gateway.LogFile())
 		all = lines
 		return slices.ContainsFunc(lines, func(l map[string]any) bool {
 			return l["build"] == float64(b.Number) && l["msg"] == "status told" && l["state"] == "succeeded"
@@ -50,36 +50,36 @@ func logOfOnePush(h *demotest.Env) {
 		slices.Clone(all),
 		func(l map[string]any) bool { return l["build"] != float64(b.Number) },
 	)
-	expectStations(h, "by the delivery's id", byDelivery, 0)
-	expectStations(h, "by the build's number", byBuild, 2)
+	expectStations(env, "by the delivery's id", byDelivery, 0)
+	expectStations(env, "by the build's number", byBuild, 2)
 	for _, line := range byBuild {
 		if line["delivery"] != b.DeliveryID {
-			h.T.Errorf("a line of the build does not name its delivery: %v", line)
+			env.T.Errorf("a line of the build does not name its delivery: %v", line)
 		}
 		late := line["msg"] == "pipeline started" || line["msg"] == "attempt claimed" ||
 			line["msg"] == "permit granted" ||
 			line["msg"] == "attempt finished"
 		if late && line["attempt"] != float64(1) {
-			h.T.Errorf("a line of the attempt does not name it: %v", line)
+			env.T.Errorf("a line of the attempt does not name it: %v", line)
 		}
 	}
 	for _, line := range byDelivery {
 		if request, _ := line["request"].(string); line["msg"] == "delivery received" && len(request) != 16 {
-			h.T.Errorf("the line of a request does not name it: %v", line)
+			env.T.Errorf("the line of a request does not name it: %v", line)
 		}
 	}
 }
 
 // expectStations wants the stations' lines, from one of them on.
-func expectStations(h *demotest.Env, how string, lines []map[string]any, from int) {
-	h.T.Helper()
+func expectStations(env *demotest.Env, how string, lines []map[string]any, from int) {
+	env.T.Helper()
 	for _, want := range stations[from:] {
 		found := slices.ContainsFunc(lines, func(l map[string]any) bool {
 			message, _ := l["msg"].(string)
 			return l["level"] == "info" && strings.HasSuffix(message, want.message)
 		})
 		if !found {
-			h.T.Errorf("%s: no line of the %s says %q: %v", how, want.station, want.message, lines)
+			env.T.Errorf("%s: no line of the %s says %q: %v", how, want.station, want.message, lines)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (e *env) enter(environment map[string]secret.Secret) intrusion {
 	e.T.Helper()
 	p := e.project("attacker-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
 	p.Repository.Grant(e.bob.User, bitbuckettest.Write)
-	e.Must(p.AutomateWith(e.Context, e.Browser, environment, demotest.MainToLatest()))
+	e.Must(p.AutomateWith(e.Context, e.Browser, environment, demotest.MainRule()))
 	page, err := e.Browser.Path()
 	e.Must(err)
 	checkout, err := e.CheckoutAs(e.Context, e.bob, p.Repository)
@@ -80,7 +80,7 @@ func (e *env) fill(text string, fill map[string]string) string {
 // end waits for the final status of a commit and returns it with the number of its build.
 func (e *env) end(p *demotest.Project, commit string) (state string, number int64) {
 	e.T.Helper()
-	e.Until("commit "+commit[:12]+" has a final status", func() (bool, error) {
+	e.WaitUntil("commit "+commit[:12]+" has a final status", func() (bool, error) {
 		all := p.Statuses(commit)
 		if len(all) == 0 {
 			return false, nil
@@ -134,7 +134,7 @@ func (e *env) probe(settings map[string]string) string {
 func (e *env) claimByHand(victim string) string {
 	e.T.Helper()
 	i := e.enter(nil)
-	id, token := e.Joining()
+	id, token := e.UseOwnPipeline()
 	commit := e.push(i, nil)
 	return e.probe(map[string]string{
 		"AUTOMATED_BUILD": id, "PIPELINE_TOKEN": token, "COMMIT": commit, "VICTIM": victim,

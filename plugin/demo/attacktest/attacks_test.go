@@ -42,7 +42,7 @@ func attacks() map[string]attack {
 
 // TestAttacks tries every attack. It passes where each of them fails.
 func TestAttacks(t *testing.T) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	needProgram(t, "curl", "awk", "od", "base64")
 	all := attacks()
 	if diff := cmp.Diff(attackNames(t), slices.Sorted(maps.Keys(all))); diff != "" {
@@ -133,7 +133,7 @@ func reader(e *env) string {
 	e.Must(err)
 	e.setRole(e.carol, "viewer")
 	p := e.project("private-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
-	e.Must(p.Automate(e.Context, e.Browser, demotest.MainToLatest()))
+	e.Must(p.Automate(e.Context, e.Browser, demotest.MainRule()))
 	page, err := e.Browser.Path()
 	e.Must(err)
 	text, err := os.ReadFile(filepath.Join(e.dir, "repository", "Dockerfile"))

@@ -39,7 +39,7 @@ func open(t *testing.T) *env {
 	if program := os.Getenv(programVariable); program != "" {
 		o.Executable, o.Child = program, true
 	}
-	e := &env{Env: demotest.Open(t, o)}
+	e := &env{Env: demotest.StartSignedIn(t, o)}
 	e.bob, e.carol = e.AddPerson("bob"), e.AddPerson("carol")
 	e.Must(e.AddRegistry(e.Context, e.Browser))
 	return e
@@ -63,7 +63,7 @@ func (e *env) canary() string {
 func (e *env) plant() *demotest.Project {
 	e.T.Helper()
 	p := e.project("victim-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
-	e.Must(p.Automate(e.Context, e.Browser, demotest.MainToLatest()))
+	e.Must(p.Automate(e.Context, e.Browser, demotest.MainRule()))
 	commit := p.Commit("Plant the canary", map[string]string{
 		"Dockerfile": "FROM " + e.Registry + "/library/base:1\nCOPY canary.txt /canary.txt\n" +
 			"LABEL canary=" + e.canary() + "\n",

@@ -16,12 +16,12 @@ type gates struct {
 	open map[string]chan struct{} // closed = open
 }
 
-func newGates(h *demotest.Env) *gates {
-	h.T.Helper()
+func newGates(env *demotest.Env) *gates {
+	env.T.Helper()
 	g := &gates{open: map[string]chan struct{}{}}
 	var err error
-	g.address, err = h.Serve(h.Context, g)
-	h.Must(err)
+	g.address, err = env.Serve(env.Context, g)
+	env.Must(err)
 	return g
 }
 

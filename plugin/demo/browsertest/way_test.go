@@ -17,7 +17,7 @@ import (
 // A way is what one person does, from an empty installation on.
 type way struct {
 	*browsertest.Browser
-	h     *demotest.Env
+	env   *demotest.Env
 	gates *gates
 	git   *localenv.Checkout
 }
@@ -27,17 +27,17 @@ type way struct {
 // cancels, retries, unlinks and links again. Each page on the way is looked at in every
 // width and theme.
 func TestWholeWay(t *testing.T) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	b := browsertest.Open(t)
 	// The OAuth consumer is what the setup page asks for.
-	h := demotest.Start(t, localenv.Options{Environment: []string{
+	env := demotest.Start(t, localenv.Options{Environment: []string{
 		"SLIPWAY_BUILDER_NETWORK=host",
 		"SLIPWAY_CONCURRENCY=1",
 		"SLIPWAY_POLL_INTERVAL=1h",
 		"SLIPWAY_BITBUCKET_CLIENT_ID=",
 		"SLIPWAY_BITBUCKET_CLIENT_SECRET=",
 	}})
-	w := &way{Browser: b, h: h, gates: newGates(h)}
+	w := &way{Browser: b, env: env, gates: newGates(env)}
 	w.seed()
 	for _, step := range []struct {
 		name string
@@ -48,7 +48,7 @@ func TestWholeWay(t *testing.T) {
 		{"look around", w.lookAround}, {"unlink", w.unlink}, {"link again", w.linkAgain}, {"sign out", w.signOut},
 	} {
 		begin := time.Now()
-		w.h = h.For(t) // with time of its own
+		w.env = env.For(t) // with time of its own
 		step.do()
 		t.Logf("%s: %.1f s", step.name, time.Since(begin).Seconds())
 	}
@@ -57,51 +57,51 @@ func TestWholeWay(t *testing.T) {
 // seed makes the branch that was there before anything was automated.
 func (w *way) seed() {
 	var err error
-	w.git, err = w.h.Checkout(w.h.Context)
-	w.h.Must(err)
-	w.push("Add a Dockerfile", w.h.Dockerfile("hello"))
+	w.git, err = w.env.Checkout(w.env.Context)
+	w.env.Must(err)
+	w.push("Add a Dockerfile", w.env.Dockerfile("hello"))
 }
 
 // push commits files to main and pushes it.
 func (w *way) push(message string, files map[string]string, further ...string) (commit string) {
-	w.h.T.Helper()
-	commit, err := w.git.Commit(w.h.Context, message, files)
-	w.h.Must(err)
+	w.env.T.Helper()
+	commit, err := w.git.Commit(w.env.Context, message, files)
+	w.env.Must(err)
 	for _, tag := range further {
-		_, err := w.git.Git(w.h.Context, "tag", tag)
-		w.h.Must(err)
+		_, err := w.git.Git(w.env.Context, "tag", tag)
+		w.env.Must(err)
 	}
-	_, err = w.git.Push(w.h.Context, append([]string{"main"}, further...)...)
-	w.h.Must(err)
+	_, err = w.git.Push(w.env.Context, append([]string{"main"}, further...)...)
+	w.env.Must(err)
 	return commit
 }
 
 // status checks the one status that Bitbucket has of a build's commit.
 func (w *way) status(number int64, state autobuild.State, want string) {
-	w.h.T.Helper()
-	b, err := w.h.Build(w.h.Context, number)
-	w.h.Must(err)
+	w.env.T.Helper()
+	b, err := w.env.Build(w.env.Context, number)
+	w.env.Must(err)
 	if b.State != state {
-		w.h.T.Errorf("build %d is %s (%s: %s), want %s", number, b.State, b.Reason, b.Detail, state)
+		w.env.T.Errorf("build %d is %s (%s: %s), want %s", number, b.State, b.Reason, b.Detail, state)
 		return
 	}
-	got, err := w.h.WaitStatus(w.h.Context, b)
-	w.h.Must(err)
-	if got.State != want || got.URL != fmt.Sprintf("%s/builds/%d", w.h.Gateway.URL, number) {
-		w.h.T.Errorf("the commit's status is %+v, want %s and the build's address", got, want)
+	got, err := w.env.WaitStatus(w.env.Context, b)
+	w.env.Must(err)
+	if got.State != want || got.URL != fmt.Sprintf("%s/builds/%d", w.env.Gateway.URL, number) {
+		w.env.T.Errorf("the commit's status is %+v, want %s and the build's address", got, want)
 	}
 }
 
 func (w *way) signIn() {
-	w.Visit(w.h.Gateway.URL)
+	w.Visit(w.env.Gateway.URL)
 	w.Look("01-sign-in")
 	w.Type("One-time token", "not the token")
 	w.Go("Sign in with the token")
 	w.Reads("mistyped, used already")
 	w.Complaints() // of the status 410
 	w.Look("02-sign-in-refused")
-	token, err := w.h.Gateway.FirstToken()
-	w.h.Must(err)
+	token, err := w.env.Gateway.FirstToken()
+	w.env.Must(err)
 	w.Type("One-time token", token)
 	w.Go("Sign in with the token")
 }
@@ -110,10 +110,10 @@ func (w *way) setUp() {
 	w.Reads("No automated builds yet")
 	w.Go("Set up")
 	w.Reads("Create an OAuth consumer at Bitbucket")
-	w.Reads(w.h.Gateway.URL + "/oauth/bitbucket/callback")
+	w.Reads(w.env.Gateway.URL + "/oauth/bitbucket/callback")
 	w.Look("03-setup")
-	w.Type("Key", w.h.ClientID)
-	w.Type("Secret", w.h.Client.Reveal())
+	w.Type("Key", w.env.ClientID)
+	w.Type("Secret", w.env.Client.Reveal())
 	w.Go("Save")
 	w.Reads("A secret is stored")
 }
@@ -123,8 +123,8 @@ func (w *way) link() {
 	w.Reads("No account is linked")
 	w.Look("04-source-providers-none")
 	w.Go("Link account")
-	w.Type("Username", w.h.Alice.Name)
-	w.Type("Password", w.h.Password.Reveal())
+	w.Type("Username", w.env.Alice.Name)
+	w.Type("Password", w.env.Password.Reveal())
 	w.Look("05-bitbucket-log-in")
 	w.Go("Log in")
 	w.Reads("is requesting access")
@@ -150,11 +150,11 @@ func (w *way) automate() {
 	w.Reads("One thing needs mending")
 	w.Complaints() // of the status 422
 	w.Look("12-new-refused")
-	w.Type("Image", w.h.Image())
+	w.Type("Image", w.env.Image())
 	w.Go("Save")
 	w.Reads("The automated build is saved.")
-	if hooks := w.h.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-		w.h.T.Errorf("webhooks %+v, want one that is active", hooks)
+	if hooks := w.env.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
+		w.env.T.Errorf("webhooks %+v, want one that is active", hooks)
 	}
 	w.Look("13-automated-build-new")
 }
@@ -170,7 +170,7 @@ func (w *way) tagRule() {
 func (w *way) pushAndFollow() {
 	w.Go("Automated builds")
 	stayed := w.Stay()
-	w.push("Greet in capitals", w.h.Dockerfile(
+	w.push("Greet in capitals", w.env.Dockerfile(
 		"hello from main",
 		w.gates.Wait(
 			"toolchain",
@@ -185,7 +185,7 @@ func (w *way) pushAndFollow() {
 	w.Until("it waits for its tools", "document.querySelector('.log-body').innerText.includes('/toolchain')")
 	stayed = w.Stay()
 	if w.Says("compiling the lexer") {
-		w.h.T.Error("the log is ahead of its build")
+		w.env.T.Error("the log is ahead of its build")
 	}
 	w.gates.Open("toolchain")
 	w.Reads("compiling the linker")
@@ -194,7 +194,7 @@ func (w *way) pushAndFollow() {
 	w.gates.Open("licences")
 	w.Until("the page says that it succeeded", "!!document.querySelector('h1 .state.succeeded')")
 	w.Until("the page says that it was reported", "!!document.querySelector('.stations li:last-child.done')")
-	w.Reads("docker pull " + w.h.Image() + ":latest")
+	w.Reads("docker pull " + w.env.Image() + ":latest")
 	stayed()
 	w.status(1, autobuild.Succeeded, "SUCCESSFUL")
 	w.Look("16-build-succeeded")
@@ -205,7 +205,7 @@ func (w *way) pushAndFollow() {
 }
 
 func (w *way) cancel() {
-	w.push("Fetch what takes long", w.h.Dockerfile("hello, later", w.gates.Wait("slow")))
+	w.push("Fetch what takes long", w.env.Dockerfile("hello, later", w.gates.Wait("slow")))
 	w.Go("Builds")
 	w.Until("the list shows the build at work", "!!document.querySelector('#builds-list .state.running')")
 	w.Go("Build 2")
@@ -220,18 +220,18 @@ func (w *way) cancel() {
 // retry: the page of a build that waits for its next attempt shows that attempt's log when it
 // comes, without being loaded again.
 func (w *way) retry() {
-	_, err := w.git.Commit(w.h.Context, "Hold the one place", w.h.Dockerfile("hello, held", w.gates.Wait("place")))
-	w.h.Must(err)
-	_, err = w.git.Git(w.h.Context, "tag", "v0.9")
-	w.h.Must(err)
-	_, err = w.git.Push(w.h.Context, "v0.9") // of main, it would supersede the retry
-	w.h.Must(err)
-	_, err = w.h.WaitBuilds(
-		w.h.Context,
+	_, err := w.git.Commit(w.env.Context, "Hold the one place", w.env.Dockerfile("hello, held", w.gates.Wait("place")))
+	w.env.Must(err)
+	_, err = w.git.Git(w.env.Context, "tag", "v0.9")
+	w.env.Must(err)
+	_, err = w.git.Push(w.env.Context, "v0.9") // of main, it would supersede the retry
+	w.env.Must(err)
+	_, err = w.env.WaitBuilds(
+		w.env.Context,
 		3,
 		func(all []autobuild.Build) bool { return all[0].State == autobuild.Running },
 	)
-	w.h.Must(err)
+	w.env.Must(err)
 	w.Go("Retry")
 	w.Reads("The build is queued again.")
 	w.Until("the page says that it waits", "!!document.querySelector('h1 .state.queued')")
@@ -242,7 +242,7 @@ func (w *way) retry() {
 	w.Until("the page says that it succeeded", "!!document.querySelector('h1 .state.succeeded')")
 	w.Reads("Log of attempt 2")
 	if w.Says("The build is queued again.") {
-		w.h.T.Error("the page of a build that succeeded still says that it is queued again")
+		w.env.T.Error("the page of a build that succeeded still says that it is queued again")
 	}
 	stayed()
 	w.status(2, autobuild.Succeeded, "SUCCESSFUL")
@@ -252,7 +252,7 @@ func (w *way) retry() {
 }
 
 func (w *way) failAndRelease() {
-	w.push("Break the build", w.h.Dockerfile("hello", `RUN echo "parser.c:12: expected ; before }" && exit 3`), "v1.2")
+	w.push("Break the build", w.env.Dockerfile("hello", `RUN echo "parser.c:12: expected ; before }" && exit 3`), "v1.2")
 	w.Go("Builds")
 	w.Until("both builds have ended", "document.querySelectorAll('#builds-list .state.failed').length === 2")
 	w.Look("20-builds")
@@ -262,7 +262,7 @@ func (w *way) failAndRelease() {
 		"(() => { const last = [...document.querySelectorAll('.log-body .line')].findLast((l) => l.innerText.includes('expected ; before }')); const box = document.querySelector('.log-body').getBoundingClientRect(); return last.getBoundingClientRect().top > box.top && last.getBoundingClientRect().bottom < box.bottom; })()",
 	)
 	w.Look("21-build-failed")
-	w.push("Mend the build", w.h.Dockerfile("hello again"), "v1.3")
+	w.push("Mend the build", w.env.Dockerfile("hello again"), "v1.3")
 	w.Go("Automated builds")
 	w.Until("the list shows a green build", "!!document.querySelector('#automated-list .state.succeeded')")
 	w.Look("22-automated-builds")
@@ -286,7 +286,7 @@ func (w *way) lookAround() {
 	w.Go("Add access token")
 	w.Look("27-access-token")
 	for name, page := range map[string]string{"Registries": "28-registries", "Engines": "29-engines", "People": "30-people"} {
-		w.Visit(w.h.Gateway.URL + "/settings/providers")
+		w.Visit(w.env.Gateway.URL + "/settings/providers")
 		w.Go(name)
 		w.Look(page)
 	}
@@ -295,7 +295,7 @@ func (w *way) lookAround() {
 	w.Look("31-menu")
 	w.Key(kb.Escape)
 	w.Until("the menu is closed", "!document.querySelector('details.menu').open")
-	w.Visit(w.h.Gateway.URL + "/builds/4711")
+	w.Visit(w.env.Gateway.URL + "/builds/4711")
 	w.Complaints() // of the status 404
 	w.Look("32-not-found")
 }
@@ -313,8 +313,8 @@ func (w *way) unlink() {
 	w.Reads("alice is unlinked")
 	w.Reads("1 webhook was removed")
 	w.Reads("Personal settings → App authorizations → Revoke")
-	if hooks := w.h.App.Hooks(); len(hooks) != 0 {
-		w.h.T.Errorf("webhooks stay: %+v", hooks)
+	if hooks := w.env.App.Hooks(); len(hooks) != 0 {
+		w.env.T.Errorf("webhooks stay: %+v", hooks)
 	}
 	w.Look("34-unlinked")
 	w.Go("Settings")
@@ -329,11 +329,11 @@ func (w *way) linkAgain() {
 	w.Go("Link account") // logged in at Bitbucket, and granted, it comes back at once
 	w.Reads("The account is linked.")
 	w.Until("the plug is in", "!!document.querySelector('.provider .plug:not(.off)')")
-	if hooks := w.h.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-		w.h.T.Errorf("webhooks %+v after linking again, want the one", hooks)
+	if hooks := w.env.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
+		w.env.T.Errorf("webhooks %+v after linking again, want the one", hooks)
 	}
 	if path := w.Path(); !strings.HasPrefix(path, "/settings/providers") {
-		w.h.T.Errorf("linking leads to %s, want back to the source providers", path)
+		w.env.T.Errorf("linking leads to %s, want back to the source providers", path)
 	}
 }
 
@@ -341,7 +341,7 @@ func (w *way) signOut() {
 	w.Click("alice")
 	w.Go("Sign out")
 	w.Reads("You are signed out.")
-	w.Visit(w.h.Gateway.URL + "/builds/1")
+	w.Visit(w.env.Gateway.URL + "/builds/1")
 	w.Complaints() // of the status 401
 	w.Until("the log is out of sight", "!document.querySelector('#log')")
 	w.Look("37-signed-out")

@@ -20,7 +20,7 @@ import (
 // smallDisk mounts a file system of so many bytes until the test's end; grow gives it more.
 func smallDisk(t *testing.T, size string) (dir string, grow func(size string)) {
 	t.Helper()
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	dir = t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Fatal(err)

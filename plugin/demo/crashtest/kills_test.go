@@ -40,25 +40,25 @@ func kills() int {
 func TestF1KillsAtRandom(t *testing.T) {
 	onBoth(t, func(t *testing.T, o localenv.Options) {
 		o.Environment = append(o.Environment, "SLIPWAY_CONCURRENCY=2") // what is not under way need not be done again
-		h := demotest.Open(t, o)
-		all, once := startStreams(h)
+		env := demotest.StartSignedIn(t, o)
+		all, once := startStreams(env)
 		seed := rand.Uint64()
 		t.Logf("seed %d, a push takes %s", seed, once)
 		random := rand.New(rand.NewPCG(seed, 0))
 		for range kills() {
-			h = h.For(t) // with time of its own
-			all.push(h, random.IntN(streams))
+			env = env.For(t) // with time of its own
+			all.push(env, random.IntN(streams))
 			moment := time.NewTimer(time.Duration(random.Int64N(int64(min(longLife*once, longest)))))
 			select {
 			case <-moment.C:
-			case <-h.Context.Done():
-				t.Fatal(h.Context.Err())
+			case <-env.Context.Done():
+				t.Fatal(env.Context.Err())
 			}
-			h.Must(h.Gateway.Kill())
-			h.Must(h.Gateway.Start(h.Context))
+			env.Must(env.Gateway.Kill())
+			env.Must(env.Gateway.Start(env.Context))
 		}
-		all.check(h.For(t))
-		leavesNothing(h.For(t), all.projects[0])
+		all.check(env.For(t))
+		leavesNothing(env.For(t), all.projects[0])
 	})
 }
 
@@ -74,39 +74,39 @@ type pushes struct {
 }
 
 // startStreams makes the projects, and measures how long a push takes to its status.
-func startStreams(h *demotest.Env) (all *pushes, once time.Duration) {
-	h.T.Helper()
+func startStreams(env *demotest.Env) (all *pushes, once time.Duration) {
+	env.T.Helper()
 	all = &pushes{streams: make([]stream, streams)}
 	for range streams {
-		all.projects = append(all.projects, h.Automate(h.Dockerfile("x"), demotest.MainToLatest()))
+		all.projects = append(all.projects, env.Automate(env.Dockerfile("x"), demotest.MainRule()))
 	}
 	begin := time.Now()
-	all.push(h, 0)
-	all.projects[0].End(1, autobuild.Succeeded)
+	all.push(env, 0)
+	all.projects[0].WaitEnd(1, autobuild.Succeeded)
 	return all, time.Since(begin)
 }
 
-func (all *pushes) push(h *demotest.Env, i int) {
-	h.T.Helper()
-	p, s := all.projects[i].For(h), &all.streams[i]
+func (all *pushes) push(env *demotest.Env, i int) {
+	env.T.Helper()
+	p, s := all.projects[i].For(env), &all.streams[i]
 	s.newest = fmt.Sprint("push ", len(s.commits), " of ", i)
-	s.commits = append(s.commits, p.Commit(s.newest, h.Dockerfile(s.newest)))
+	s.commits = append(s.commits, p.Commit(s.newest, env.Dockerfile(s.newest)))
 	p.Push("main")
 }
 
 // check waits until everything has ended and compares it with what was pushed and promised.
-func (all *pushes) check(h *demotest.Env) {
-	h.T.Helper()
-	s, err := h.Gateway.Store(h.Context)
-	h.Must(err)
+func (all *pushes) check(env *demotest.Env) {
+	env.T.Helper()
+	s, err := env.Gateway.Store(env.Context)
+	env.Must(err)
 	defer s.Close()
 	var sums tally
 	for i, p := range all.projects {
 		if len(all.streams[i].commits) > 0 {
-			sums.add(checkStream(h, s, p.For(h), all.streams[i]))
+			sums.add(checkStream(env, s, p.For(env), all.streams[i]))
 		}
 	}
-	h.T.Logf(
+	env.T.Logf(
 		"%d kills: %d pushes, %d deliveries promised, %d built, %d lost, %d doubled",
 		kills(),
 		sums.pushed,
@@ -116,7 +116,7 @@ func (all *pushes) check(h *demotest.Env) {
 		sums.doubled,
 	)
 	if sums.lost+sums.doubled > 0 || sums.promised == 0 {
-		h.T.Fail()
+		env.T.Fail()
 	}
 }
 
@@ -127,52 +127,52 @@ func (t *tally) add(o tally) {
 	t.lost, t.doubled = t.lost+o.lost, t.doubled+o.doubled
 }
 
-func checkStream(h *demotest.Env, s *store.Store, p *demotest.Project, pushed stream) tally {
-	h.T.Helper()
+func checkStream(env *demotest.Env, s *store.Store, p *demotest.Project, pushed stream) tally {
+	env.T.Helper()
 	head := pushed.commits[len(pushed.commits)-1]
-	builds, err := p.Wait(h.Context, 1, func(builds []autobuild.Build) bool {
-		return builds[0].Commit.Hash == head && localenv.AllFinal(builds) && noneWaits(h.Context, s)
+	builds, err := p.Wait(env.Context, 1, func(builds []autobuild.Build) bool {
+		return builds[0].Commit.Hash == head && localenv.AllFinal(builds) && noneWaits(env.Context, s)
 	})
-	h.Must(err)
+	env.Must(err)
 	sums := tally{pushed: len(pushed.commits), built: len(builds)}
 	of := map[string]int{}
 	for _, b := range builds {
 		of[b.Commit.Hash]++
 		if b.State != autobuild.Succeeded && b.Reason != autobuild.ReasonSuperseded {
-			h.T.Error(h.BuildOf(b))
+			env.T.Error(env.DescribeBuild(b))
 		}
 	}
 	for _, commit := range pushed.commits {
 		sums.doubled += max(0, of[commit]-1)
 	}
-	for _, commit := range promised(h, p) {
+	for _, commit := range promised(env, p) {
 		sums.promised++
 		if of[commit] == 0 {
 			sums.lost++
-			h.T.Errorf("the push of %s was promised and not built: %s", commit, fateOf(h, s, p, commit))
+			env.T.Errorf("the push of %s was promised and not built: %s", commit, fateOf(env, s, p, commit))
 		}
 	}
-	p.Holds("latest", builds[0], pushed.newest)
-	_, err = p.Env.WaitStatus(h.Context, builds[0])
-	h.Must(err)
-	p.OneSuccess(head)
+	p.CheckImage("latest", builds[0], pushed.newest)
+	_, err = p.Env.WaitStatus(env.Context, builds[0])
+	env.Must(err)
+	p.CheckOneSuccess(head)
 	return sums
 }
 
 // fateOf says what became of a commit's deliveries, for a test's last words.
-func fateOf(h *demotest.Env, s *store.Store, p *demotest.Project, commit string) string {
-	h.T.Helper()
+func fateOf(env *demotest.Env, s *store.Store, p *demotest.Project, commit string) string {
+	env.T.Helper()
 	text := ""
-	for _, sent := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
+	for _, sent := range env.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
 		if strings.Contains(string(sent.Body), commit) {
 			text += fmt.Sprintf("\nsent: %+v", sent.Attempts)
 		}
 	}
-	kept, err := s.Deliveries(h.Context, autobuild.DeliveryFilter{Limit: 1000})
-	h.Must(err)
+	kept, err := s.Deliveries(env.Context, autobuild.DeliveryFilter{Limit: 1000})
+	env.Must(err)
 	for _, d := range kept {
-		d, err = s.Delivery(h.Context, d.ID) // with its body
-		h.Must(err)
+		d, err = s.Delivery(env.Context, d.ID) // with its body
+		env.Must(err)
 		if strings.Contains(string(d.Body), commit) {
 			text += fmt.Sprintf(
 				"\nkept: %s, received %s, planned %s: %s %s %+v",
@@ -185,8 +185,8 @@ func fateOf(h *demotest.Env, s *store.Store, p *demotest.Project, commit string)
 			)
 		}
 	}
-	builds, err := p.Builds(h.Context)
-	h.Must(err)
+	builds, err := p.Builds(env.Context)
+	env.Must(err)
 	for _, b := range builds {
 		text += fmt.Sprintf(
 			"\nbuild %d of %s, made %s, %s, seq %d",
@@ -215,9 +215,9 @@ func noneWaits(ctx context.Context, s *store.Store) bool {
 }
 
 // promised lists the commits whose deliveries were answered with success.
-func promised(h *demotest.Env, p *demotest.Project) (commits []string) {
-	h.T.Helper()
-	for _, d := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
+func promised(env *demotest.Env, p *demotest.Project) (commits []string) {
+	env.T.Helper()
+	for _, d := range env.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
 		if !answered(d) {
 			continue
 		}
@@ -228,7 +228,7 @@ func promised(h *demotest.Env, p *demotest.Project) (commits []string) {
 				}
 			}
 		}
-		h.Must(json.Unmarshal(d.Body, &body))
+		env.Must(json.Unmarshal(d.Body, &body))
 		for _, c := range body.Push.Changes {
 			commits = append(commits, c.New.Target.Hash)
 		}

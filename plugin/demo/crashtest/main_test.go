@@ -33,7 +33,7 @@ func (b beside) Run() int {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	if len(demotest.Absent()) > 0 {
+	if len(demotest.MissingTools()) > 0 {
 		return b.m.Run() // which skips what needs a builder
 	}
 	stop, err := startBuilder()
@@ -89,7 +89,7 @@ func startBuilder() (stop func(), err error) {
 // onPostgres is a gateway that may be killed, on a PostgreSQL database of its own.
 func onPostgres(t *testing.T, environment ...string) localenv.Options {
 	t.Helper()
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	return localenv.Options{
 		Child:       true,
 		Builder:     os.Getenv(builderVariable),

@@ -27,53 +27,53 @@ func TestF1EveryCommitOfAPush(t *testing.T) {
 	onBoth(t, func(t *testing.T, o localenv.Options) {
 		s := demotest.NewSentence(t)
 		o.Environment = append(o.Environment, s.Environment())
-		h := demotest.Open(t, o)
-		p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
+		env := demotest.StartSignedIn(t, o)
+		p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 		pushes := 0
 		for _, what := range onTheWay() {
 			for _, when := range []string{demotest.Before, demotest.After} {
 				pushes++
 				n := pushes
-				if !t.Run(when+" "+what, func(t *testing.T) { dieOnTheWay(h.For(t), s, p, n, when, what) }) {
+				if !t.Run(when+" "+what, func(t *testing.T) { dieOnTheWay(env.For(t), s, p, n, when, what) }) {
 					t.FailNow() // what follows would wait for this push's build
 				}
 			}
 		}
-		leavesNothing(h, p)
+		leavesNothing(env, p)
 	})
 }
 
 // dieOnTheWay makes the nth push, at which the gateway dies, and waits for what it comes to.
-func dieOnTheWay(h *demotest.Env, s demotest.Sentence, p *demotest.Project, n int, when, what string) {
-	p = p.For(h)
+func dieOnTheWay(env *demotest.Env, s demotest.Sentence, p *demotest.Project, n int, when, what string) {
+	p = p.For(env)
 	greeting := fmt.Sprint("push ", n)
-	h.Must(s.Pass(when, what))
-	commit := p.Commit(greeting, h.Dockerfile(greeting))
+	env.Must(s.Pass(when, what))
+	commit := p.Commit(greeting, env.Dockerfile(greeting))
 	p.Push("main")
-	h.Must(h.Gateway.Died(h.Context))
-	h.Must(h.Gateway.Start(h.Context))
-	b := p.End(n, autobuild.Succeeded)
-	p.All(n)
-	p.Holds("latest", b, greeting)
+	env.Must(env.Gateway.Died(env.Context))
+	env.Must(env.Gateway.Start(env.Context))
+	b := p.WaitEnd(n, autobuild.Succeeded)
+	p.WaitAll(n)
+	p.CheckImage("latest", b, greeting)
 	if b.Commit.Hash != commit || b.Attempt > 2 {
-		h.T.Errorf("built %s in attempt %d, want %s in at most 2", b.Commit.Hash, b.Attempt, commit)
+		env.T.Errorf("built %s in attempt %d, want %s in at most 2", b.Commit.Hash, b.Attempt, commit)
 	}
-	p.OneSuccess(commit)
+	p.CheckOneSuccess(commit)
 }
 
 // leavesNothing checks that a gateway that ends after all its deaths leaves nothing on the
 // machine, and one webhook at Bitbucket.
-func leavesNothing(h *demotest.Env, p *demotest.Project) {
-	h.T.Helper()
-	h.Gateway.Stop()
-	h.Until("nothing of the gateway runs", func() (bool, error) {
-		left, err := h.Workers()
+func leavesNothing(env *demotest.Env, p *demotest.Project) {
+	env.T.Helper()
+	env.Gateway.Stop()
+	env.WaitUntil("nothing of the gateway runs", func() (bool, error) {
+		left, err := env.Workers()
 		return len(left) == 0, err
 	})
-	if mounts, err := h.Mounts(); err != nil || len(mounts) != 0 {
-		h.T.Errorf("mounts stay: %v, %v", mounts, err)
+	if mounts, err := env.Mounts(); err != nil || len(mounts) != 0 {
+		env.T.Errorf("mounts stay: %v, %v", mounts, err)
 	}
 	if hooks := p.Repository.Hooks(); len(hooks) != 1 {
-		h.T.Errorf("webhooks %+v, want one", hooks)
+		env.T.Errorf("webhooks %+v, want one", hooks)
 	}
 }

@@ -36,14 +36,14 @@ func deadly(when, step string) bool {
 // by a further attempt: each tag at the recorded digest, one final status, no process or mount
 // left behind. What the database is does not matter to it: this is on SQLite alone.
 func TestF1EveryStepOfTheRunner(t *testing.T) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	t.Parallel()
-	h := demotest.Open(
+	env := demotest.StartSignedIn(
 		t,
 		localenv.Options{Environment: []string{"SLIPWAY_CONCURRENCY=20", "SLIPWAY_BUILDER_NETWORK=none"}},
 	)
-	s := h.RunnersSentence()
-	p := h.Automate(h.Dockerfile("x"), demotest.Versions())
+	s := env.RunnersSentence()
+	p := env.Automate(env.Dockerfile("x"), demotest.VersionRule())
 	var pushed []version
 	for i := range stepsOfARunner(version{}) {
 		for _, when := range []string{demotest.Before, demotest.After} {
@@ -53,12 +53,12 @@ func TestF1EveryStepOfTheRunner(t *testing.T) {
 				v.attempts = 1 // it was over
 			}
 			if deadly(when, v.where) {
-				pushed = append(pushed, v.push(h.For(t), s, p))
+				pushed = append(pushed, v.push(env.For(t), s, p))
 			}
 		}
 	}
-	builtOnce(t, h, p, pushed, (*demotest.Project).OneEnd)
-	leavesNothing(h.For(t), p)
+	builtOnce(t, env, p, pushed, (*demotest.Project).CheckOneEnd)
+	leavesNothing(env.For(t), p)
 }
 
 // A version is pushed as a tag of its own, so that it waits for no other, under a sentence.
@@ -75,14 +75,14 @@ func (v version) name() string { return fmt.Sprintf("%d.0", v.number) }
 func (v version) tags() []string { return []string{v.name(), fmt.Sprint(v.number)} }
 
 // push returns when the sentence was carried out.
-func (v version) push(h *demotest.Env, s demotest.Sentence, p *demotest.Project) version {
-	h.T.Helper()
-	p = p.For(h)
-	v.commit = p.Commit(v.name(), h.Dockerfile(v.name()))
+func (v version) push(env *demotest.Env, s demotest.Sentence, p *demotest.Project) version {
+	env.T.Helper()
+	p = p.For(env)
+	v.commit = p.Commit(v.name(), env.Dockerfile(v.name()))
 	p.Git("tag", "v"+v.name())
-	h.Must(s.Pass(v.when, v.where))
+	env.Must(s.Pass(v.when, v.where))
 	p.Push("v" + v.name())
-	h.Until("it came to be "+v.when+" "+v.where, s.CarriedOut)
+	env.WaitUntil("it came to be "+v.when+" "+v.where, s.CarriedOut)
 	return v
 }
 
@@ -90,29 +90,29 @@ func (v version) push(h *demotest.Env, s demotest.Sentence, p *demotest.Project)
 // Bitbucket was told of its commit.
 func builtOnce(
 	t *testing.T,
-	h *demotest.Env,
+	env *demotest.Env,
 	p *demotest.Project,
 	pushed []version,
 	told func(p *demotest.Project, commit string),
 ) {
 	t.Helper()
 	builds := map[string]autobuild.Build{}
-	for _, b := range p.For(h.For(t)).All(len(pushed)) {
+	for _, b := range p.For(env.For(t)).WaitAll(len(pushed)) {
 		builds[b.Commit.Hash] = b
 	}
 	for _, v := range pushed {
 		t.Run(v.when+" "+v.where, func(t *testing.T) {
-			h := h.For(t)
-			p := p.For(h)
+			env := env.For(t)
+			p := p.For(env)
 			b := builds[v.commit]
 			if b.State != autobuild.Succeeded || b.Attempt > v.attempts {
-				t.Fatalf("want success in at most %d attempts, but %s", v.attempts, h.BuildOf(b))
+				t.Fatalf("want success in at most %d attempts, but %s", v.attempts, env.DescribeBuild(b))
 			}
 			for _, tag := range v.tags() {
-				p.Holds(tag, b, v.name())
+				p.CheckImage(tag, b, v.name())
 			}
-			_, err := h.WaitStatus(h.Context, b)
-			h.Must(err)
+			_, err := env.WaitStatus(env.Context, b)
+			env.Must(err)
 			told(p, v.commit)
 		})
 	}

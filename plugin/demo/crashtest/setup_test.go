@@ -18,10 +18,10 @@ func TestF1EveryCommitOfTheSetup(t *testing.T) {
 	onBoth(t, func(t *testing.T, o localenv.Options) {
 		s := demotest.NewSentence(t)
 		o.Environment = append(o.Environment, s.Environment())
-		h := demotest.Open(t, o)
+		env := demotest.StartSignedIn(t, o)
 		for _, c := range []struct {
 			commits []string
-			die     func(h *demotest.Env, mortal func(act func() error))
+			die     func(env *demotest.Env, mortal func(act func() error))
 		}{
 			{[]string{"save OAuth flow", "take OAuth flow", "save account"}, dieLinking},
 			{[]string{"adopt refs", "save hook", "save automated build"}, dieAutomating},
@@ -32,8 +32,8 @@ func TestF1EveryCommitOfTheSetup(t *testing.T) {
 			for _, what := range c.commits {
 				for _, when := range []string{demotest.Before, demotest.After} {
 					t.Run(when+" "+what, func(t *testing.T) {
-						h := h.For(t)
-						c.die(h, func(act func() error) { dieDuring(h, s, when, what, act) })
+						env := env.For(t)
+						c.die(env, func(act func() error) { dieDuring(env, s, when, what, act) })
 					})
 				}
 			}
@@ -43,89 +43,89 @@ func TestF1EveryCommitOfTheSetup(t *testing.T) {
 
 // dieDuring has the gateway die in the middle of an act, whose own outcome says nothing, and
 // starts it again.
-func dieDuring(h *demotest.Env, s demotest.Sentence, when, what string, act func() error) {
-	h.T.Helper()
-	h.Must(s.Pass(when, what))
+func dieDuring(env *demotest.Env, s demotest.Sentence, when, what string, act func() error) {
+	env.T.Helper()
+	env.Must(s.Pass(when, what))
 	if err := act(); err != nil {
-		h.T.Logf("the person saw: %.200v", err)
+		env.T.Logf("the person saw: %.200v", err)
 	}
-	h.Must(h.Gateway.Died(h.Context))
-	h.Must(h.Gateway.Start(h.Context))
+	env.Must(env.Gateway.Died(env.Context))
+	env.Must(env.Gateway.Start(env.Context))
 }
 
 // dieLinking: the account is linked again, and is one.
-func dieLinking(h *demotest.Env, mortal func(func() error)) {
-	mortal(func() error { return h.LinkAccount(h.Context, h.Browser) })
-	h.Must(h.LinkAccount(h.Context, h.Browser))
-	all, err := accounts(h)
+func dieLinking(env *demotest.Env, mortal func(func() error)) {
+	mortal(func() error { return env.LinkAccount(env.Context, env.Browser) })
+	env.Must(env.LinkAccount(env.Context, env.Browser))
+	all, err := accounts(env)
 	if err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
-		h.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
+		env.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
 	}
 }
 
 // dieAutomating: whether the automated build was saved can be seen, and made up for; its
 // webhook is one, and works.
-func dieAutomating(h *demotest.Env, mortal func(func() error)) {
-	p := h.Repository(h.Dockerfile("x"))
-	mortal(func() error { return p.Automate(h.Context, h.Browser, demotest.MainToLatest()) })
-	if !automated(h, p) {
-		h.Must(p.Automate(h.Context, h.Browser, demotest.MainToLatest()))
+func dieAutomating(env *demotest.Env, mortal func(func() error)) {
+	p := env.Repository(env.Dockerfile("x"))
+	mortal(func() error { return p.Automate(env.Context, env.Browser, demotest.MainRule()) })
+	if !automated(env, p) {
+		env.Must(p.Automate(env.Context, env.Browser, demotest.MainRule()))
 	}
-	h.Until("it has one webhook", func() (bool, error) { return len(p.Repository.Hooks()) == 1, nil })
-	p.Commit("After all", h.Dockerfile("after all"))
+	env.WaitUntil("it has one webhook", func() (bool, error) { return len(p.Repository.Hooks()) == 1, nil })
+	p.Commit("After all", env.Dockerfile("after all"))
 	p.Push("main")
-	p.Holds("latest", p.End(1, autobuild.Succeeded), "after all")
-	p.All(1)
+	p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "after all")
+	p.WaitAll(1)
 }
 
 // dieRefreshing: the tokens that Bitbucket has given out and nobody stored are not missed.
-func dieRefreshing(h *demotest.Env, mortal func(func() error)) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	p.Commit("With new tokens", h.Dockerfile("with new tokens"))
+func dieRefreshing(env *demotest.Env, mortal func(func() error)) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	p.Commit("With new tokens", env.Dockerfile("with new tokens"))
 	mortal(func() error {
-		h.Bitbucket.ExpireTokens() // not before: a poll would refresh them
+		env.Bitbucket.ExpireTokens() // not before: a poll would refresh them
 		p.Push("main")
 		return nil
 	})
-	p.Holds("latest", p.End(1, autobuild.Succeeded), "with new tokens")
-	p.All(1)
-	if all, err := accounts(h); err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
-		h.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
+	p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "with new tokens")
+	p.WaitAll(1)
+	if all, err := accounts(env); err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
+		env.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
 	}
 }
 
 // dieRotating: Bitbucket gets the stored secret, if not before then at the next start, and its
 // deliveries are accepted.
-func dieRotating(h *demotest.Env, mortal func(func() error)) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	page, err := h.Browser.Path()
-	h.Must(err)
+func dieRotating(env *demotest.Env, mortal func(func() error)) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	page, err := env.Browser.Path()
+	env.Must(err)
 	mortal(func() error {
-		if err := h.Browser.Visit(h.Context, page+"/webhook/rotate"); err != nil {
+		if err := env.Browser.Visit(env.Context, page+"/webhook/rotate"); err != nil {
 			return err
 		}
-		return h.Browser.Submit(h.Context, page+"/webhook/rotate", nil)
+		return env.Browser.Submit(env.Context, page+"/webhook/rotate", nil)
 	})
-	h.Until("Bitbucket has the stored secret", func() (bool, error) { return hasStoredSecret(h, p) })
-	p.Commit("With a new secret", h.Dockerfile("with a new secret"))
+	env.WaitUntil("Bitbucket has the stored secret", func() (bool, error) { return hasStoredSecret(env, p) })
+	p.Commit("With a new secret", env.Dockerfile("with a new secret"))
 	p.Push("main")
-	p.Holds("latest", p.End(1, autobuild.Succeeded), "with a new secret")
-	p.All(1)
-	for _, d := range h.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
+	p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "with a new secret")
+	p.WaitAll(1)
+	for _, d := range env.Bitbucket.Deliveries(p.Repository.Hooks()[0].UUID) {
 		if got := d.Attempts[0].Status; got != http.StatusAccepted {
-			h.T.Errorf("delivery %s: got status %d, want %d", d.RequestUUID, got, http.StatusAccepted)
+			env.T.Errorf("delivery %s: got status %d, want %d", d.RequestUUID, got, http.StatusAccepted)
 		}
 	}
 }
 
 // hasStoredSecret reports whether Bitbucket signs the project's deliveries with the stored secret.
-func hasStoredSecret(h *demotest.Env, p *demotest.Project) (bool, error) {
-	s, err := h.Gateway.Store(h.Context)
+func hasStoredSecret(env *demotest.Env, p *demotest.Project) (bool, error) {
+	s, err := env.Gateway.Store(env.Context)
 	if err != nil {
 		return false, err
 	}
 	defer s.Close()
-	all, err := s.Hooks(h.Context)
+	all, err := s.Hooks(env.Context)
 	if err != nil {
 		return false, err
 	}
@@ -142,37 +142,37 @@ func hasStoredSecret(h *demotest.Env, p *demotest.Project) (bool, error) {
 
 // dieDeleting: the last automated build of a repository takes its webhook along, whatever dies
 // between.
-func dieDeleting(h *demotest.Env, mortal func(func() error)) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	page, err := h.Browser.Path()
-	h.Must(err)
+func dieDeleting(env *demotest.Env, mortal func(func() error)) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	page, err := env.Browser.Path()
+	env.Must(err)
 	remove := func() error {
-		if err := h.Browser.Visit(h.Context, page+"/delete"); err != nil {
+		if err := env.Browser.Visit(env.Context, page+"/delete"); err != nil {
 			return err
 		}
-		return h.Browser.Submit(h.Context, page+"/delete", map[string][]string{"name": {p.Repository.FullName()}})
+		return env.Browser.Submit(env.Context, page+"/delete", map[string][]string{"name": {p.Repository.FullName()}})
 	}
 	mortal(remove)
-	if automated(h, p) {
-		h.Must(remove())
+	if automated(env, p) {
+		env.Must(remove())
 	}
-	h.Until("its webhook is gone", func() (bool, error) { return len(p.Repository.Hooks()) == 0, nil })
+	env.WaitUntil("its webhook is gone", func() (bool, error) { return len(p.Repository.Hooks()) == 0, nil })
 }
 
-func accounts(h *demotest.Env) ([]autobuild.Account, error) {
-	s, err := h.Gateway.Store(h.Context)
-	h.Must(err)
+func accounts(env *demotest.Env) ([]autobuild.Account, error) {
+	s, err := env.Gateway.Store(env.Context)
+	env.Must(err)
 	defer s.Close()
-	return s.Accounts(h.Context)
+	return s.Accounts(env.Context)
 }
 
-func automated(h *demotest.Env, p *demotest.Project) bool {
-	h.T.Helper()
-	s, err := h.Gateway.Store(h.Context)
-	h.Must(err)
+func automated(env *demotest.Env, p *demotest.Project) bool {
+	env.T.Helper()
+	s, err := env.Gateway.Store(env.Context)
+	env.Must(err)
 	defer s.Close()
-	all, err := s.AutomatedBuilds(h.Context)
-	h.Must(err)
+	all, err := s.AutomatedBuilds(env.Context)
+	env.Must(err)
 	for _, a := range all {
 		if a.Repository.ID == p.Repository.UUID {
 			return true
@@ -183,23 +183,23 @@ func automated(h *demotest.Env, p *demotest.Project) bool {
 
 // F1: a first administrator whose gateway dies during the sign-in signs in all the same.
 func TestF1EveryCommitOfTheFirstSignIn(t *testing.T) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	t.Parallel()
 	for _, what := range []string{"take the first administrator's token", "create session"} {
 		for _, when := range []string{demotest.Before, demotest.After} {
 			t.Run(when+" "+what, func(t *testing.T) {
 				s := demotest.NewSentence(t)
-				ctx, cancel := context.WithTimeout(t.Context(), demotest.Patience)
+				ctx, cancel := context.WithTimeout(t.Context(), demotest.Timeout)
 				defer cancel()
 				w, err := localenv.Start(ctx, localenv.Options{Child: true, Environment: []string{s.Environment()}})
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer w.Close()
-				h := &demotest.Env{Env: w, T: t, Context: ctx}
-				dieDuring(h, s, when, what, func() error { _, err := h.SignInAndLink(h.Context); return err })
-				_, err = h.SignInAndLink(h.Context)
-				h.Must(err)
+				env := &demotest.Env{Env: w, T: t, Context: ctx}
+				dieDuring(env, s, when, what, func() error { _, err := env.SignInAndLink(env.Context); return err })
+				_, err = env.SignInAndLink(env.Context)
+				env.Must(err)
 			})
 		}
 	}

@@ -11,38 +11,38 @@ import (
 // ends the build, once.
 func TestF9AnotherGatewayTakesOver(t *testing.T) {
 	t.Parallel()
-	h := demotest.Open(t, onPostgres(t, "SLIPWAY_CONCURRENCY=1"))
-	second, err := h.FurtherGateway(h.Context)
-	h.Must(err)
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	commit := p.Commit("Nap", h.Dockerfile("survivor", "RUN sleep 3"))
+	env := demotest.StartSignedIn(t, onPostgres(t, "SLIPWAY_CONCURRENCY=1"))
+	second, err := env.FurtherGateway(env.Context)
+	env.Must(err)
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	commit := p.Commit("Nap", env.Dockerfile("survivor", "RUN sleep 3"))
 	p.Push("main")
-	b := p.Await(1, autobuild.Running)
-	runs := runsAt(h, b)
+	b := p.WaitNewest(1, autobuild.Running)
+	runs := runsAt(env, b)
 	survivor := second
 	if name, err := second.Name(); err != nil || name == runs {
-		h.Must(err)
-		survivor = h.Gateway
-		h.Must(second.Kill())
+		env.Must(err)
+		survivor = env.Gateway
+		env.Must(second.Kill())
 	} else {
-		h.Must(h.Gateway.Kill())
+		env.Must(env.Gateway.Kill())
 	}
-	b = p.End(1, autobuild.Succeeded)
-	if name, err := survivor.Name(); err != nil || b.Attempt != 2 || runsAt(h, b) != name {
-		t.Errorf("it ended in attempt %d at %s (%v), want 2 at %s", b.Attempt, runsAt(h, b), err, name)
+	b = p.WaitEnd(1, autobuild.Succeeded)
+	if name, err := survivor.Name(); err != nil || b.Attempt != 2 || runsAt(env, b) != name {
+		t.Errorf("it ended in attempt %d at %s (%v), want 2 at %s", b.Attempt, runsAt(env, b), err, name)
 	}
-	p.All(1)
-	p.Holds("latest", b, "survivor")
-	p.OneEnd(commit)
+	p.WaitAll(1)
+	p.CheckImage("latest", b, "survivor")
+	p.CheckOneEnd(commit)
 }
 
 // runsAt is the gateway that started a build's newest attempt.
-func runsAt(h *demotest.Env, b autobuild.Build) string {
-	h.T.Helper()
-	s, err := h.Gateway.Store(h.Context)
-	h.Must(err)
+func runsAt(env *demotest.Env, b autobuild.Build) string {
+	env.T.Helper()
+	s, err := env.Gateway.Store(env.Context)
+	env.Must(err)
 	defer s.Close()
-	a, err := s.Attempt(h.Context, b.ID, b.Attempt)
-	h.Must(err)
+	a, err := s.Attempt(env.Context, b.ID, b.Attempt)
+	env.Must(err)
 	return a.Gateway
 }

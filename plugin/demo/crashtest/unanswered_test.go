@@ -26,13 +26,13 @@ func TestF7CommitsOfAPushWithoutAnAnswer(t *testing.T) {
 	s := demotest.NewSentence(t)
 	o := onPostgres(t, s.Environment(), "SLIPWAY_CONCURRENCY=20", "SLIPWAY_POLL_INTERVAL=5s")
 	o.Database = storetest.Losing(t, o.Database, s.Fate)
-	h := demotest.Open(t, o)
-	p := h.Automate(h.Dockerfile("x"), demotest.Versions())
+	env := demotest.StartSignedIn(t, o)
+	p := env.Automate(env.Dockerfile("x"), demotest.VersionRule())
 	var pushed []version
 	for i, what := range unanswered() {
 		// Two attempts: of one whose start goes unanswered nobody has the token.
 		v := version{number: i, when: demotest.Unanswered, where: what, attempts: 2}
-		pushed = append(pushed, v.push(h.For(t), s, p))
+		pushed = append(pushed, v.push(env.For(t), s, p))
 	}
-	builtOnce(t, h, p, pushed, (*demotest.Project).OneSuccess) // to tell an end again is no other end
+	builtOnce(t, env, p, pushed, (*demotest.Project).CheckOneSuccess) // to tell an end again is no other end
 }

@@ -13,8 +13,8 @@ import (
 	"slipway/plugin/demo/sample"
 )
 
-// Patience bounds what one test waits for.
-const Patience = 90 * time.Second
+// Timeout bounds what one test waits for.
+const Timeout = 90 * time.Second
 
 // A Env is a world with an administrator signed in whose account is linked. Each test
 // has its own view of it, with a browser tab.
@@ -25,57 +25,57 @@ type Env struct {
 	Context context.Context // of one test, like testing.T's own
 }
 
-// Open starts a world that ends with the test.
-func Open(t testing.TB, o localenv.Options) *Env {
+// StartSignedIn starts a world that ends with the test.
+func StartSignedIn(t testing.TB, o localenv.Options) *Env {
 	t.Helper()
-	h := Start(t, o)
+	env := Start(t, o)
 	var err error
-	h.Browser, err = h.SignInAndLink(h.Context)
-	h.Must(err)
-	return h
+	env.Browser, err = env.SignInAndLink(env.Context)
+	env.Must(err)
+	return env
 }
 
 // Start starts a world that ends with the test, where nobody has signed in yet.
 func Start(t testing.TB, o localenv.Options) *Env {
 	t.Helper()
-	h := &Env{T: t, Context: bounded(t)}
+	env := &Env{T: t, Context: bounded(t)}
 	var err error
-	h.Env, err = localenv.Start(h.Context, o)
-	h.Must(err)
-	t.Cleanup(h.Close)
+	env.Env, err = localenv.Start(env.Context, o)
+	env.Must(err)
+	t.Cleanup(env.Close)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the gateway's log ends with:\n%s", h.lastLog())
+			t.Logf("the gateway's log ends with:\n%s", env.lastLog())
 		}
 	})
-	h.Browser, err = localenv.NewBrowser()
-	h.Must(err)
-	return h
+	env.Browser, err = localenv.NewBrowser()
+	env.Must(err)
+	return env
 }
 
 // For is the house for a further test.
-func (h *Env) For(t testing.TB) *Env {
-	return &Env{Env: h.Env, Browser: h.Browser.Tab(), T: t, Context: bounded(t)}
+func (env *Env) For(t testing.TB) *Env {
+	return &Env{Env: env.Env, Browser: env.Browser.Tab(), T: t, Context: bounded(t)}
 }
 
 // Must ends the test with an error.
-func (h *Env) Must(err error) {
-	h.T.Helper()
+func (env *Env) Must(err error) {
+	env.T.Helper()
 	if err != nil {
-		h.T.Fatal(err)
+		env.T.Fatal(err)
 	}
 }
 
 // Until looks until met, an error, or the end of the test's time.
-func (h *Env) Until(what string, met func() (bool, error)) {
-	h.T.Helper()
-	if err := localenv.Wait(h.Context, met); err != nil {
-		h.T.Fatalf("waited in vain until %s: %v", what, err)
+func (env *Env) WaitUntil(what string, met func() (bool, error)) {
+	env.T.Helper()
+	if err := localenv.Wait(env.Context, met); err != nil {
+		env.T.Fatalf("waited in vain until %s: %v", what, err)
 	}
 }
 
-func (h *Env) lastLog() string {
-	data, err := os.ReadFile(h.Gateway.LogFile())
+func (env *Env) lastLog() string {
+	data, err := os.ReadFile(env.Gateway.LogFile())
 	if err != nil {
 		return err.Error()
 	}
@@ -84,54 +84,54 @@ func (h *Env) lastLog() string {
 }
 
 func bounded(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // Dockerfile is a repository's files: greeting.txt goes into the image as /greeting.txt, and
 // then what the lines say is done.
-func (h *Env) Dockerfile(greeting string, lines ...string) map[string]string {
-	text := "FROM " + h.Registry + "/" + sample.BaseImage + "\nCOPY greeting.txt /greeting.txt\n"
+func (env *Env) Dockerfile(greeting string, lines ...string) map[string]string {
+	text := "FROM " + env.Registry + "/" + sample.BaseImage + "\nCOPY greeting.txt /greeting.txt\n"
 	return map[string]string{"Dockerfile": text + strings.Join(lines, "\n") + "\n", "greeting.txt": greeting}
 }
 
-// MainToLatest is the rule that a new automated build starts with.
-func MainToLatest() localenv.Rule {
+// MainRule is the rule that a new automated build starts with.
+func MainRule() localenv.Rule {
 	return localenv.Rule{Type: "branch", Source: "main", Tags: "latest"}
 }
 
-// Versions is a rule with two image tags for each version.
-func Versions() localenv.Rule {
+// VersionRule is a rule with two image tags for each version.
+func VersionRule() localenv.Rule {
 	return localenv.Rule{Type: "tag", Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1}`}
 }
 
 // Automate makes a repository of files with an automated build, both named after the test.
-func (h *Env) Automate(files map[string]string, rules ...localenv.Rule) *Project {
-	h.T.Helper()
-	p := h.Repository(files)
-	h.Must(p.Automate(h.Context, h.Browser, rules...))
+func (env *Env) Automate(files map[string]string, rules ...localenv.Rule) *Project {
+	env.T.Helper()
+	p := env.Repository(files)
+	env.Must(p.Automate(env.Context, env.Browser, rules...))
 	return p
 }
 
 // Repository makes a repository of files on main, named after the test.
-func (h *Env) Repository(files map[string]string) *Project {
-	h.T.Helper()
-	name := h.T.Name()[strings.LastIndex(h.T.Name(), "/")+1:]
+func (env *Env) Repository(files map[string]string) *Project {
+	env.T.Helper()
+	name := env.T.Name()[strings.LastIndex(env.T.Name(), "/")+1:]
 	slug := strings.Map(func(c rune) rune {
 		if (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') {
 			return c
 		}
 		return '-'
 	}, strings.ToLower(name))
-	p, err := h.NewProject(h.Context, fmt.Sprintf("%.40s-%d", slug, time.Now().UnixNano()%1e6), files)
-	h.Must(err)
-	return &Project{Project: p, Env: h}
+	p, err := env.NewProject(env.Context, fmt.Sprintf("%.40s-%d", slug, time.Now().UnixNano()%1e6), files)
+	env.Must(err)
+	return &Project{Project: p, Env: env}
 }
 
 // BuildOf is the log and the fate of a build, for a test's last words.
-func (h *Env) BuildOf(b autobuild.Build) string {
-	log, err := h.Browser.Log(h.Context, b, max(b.Attempt, 1), 0)
+func (env *Env) DescribeBuild(b autobuild.Build) string {
+	log, err := env.Browser.Log(env.Context, b, max(b.Attempt, 1), 0)
 	if err != nil {
 		log = err.Error()
 	}

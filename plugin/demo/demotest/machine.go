@@ -9,16 +9,16 @@ import (
 	"slipway/plugin/demo/sample"
 )
 
-// NeedMachine skips a test, and says for want of what, where builds cannot run for real.
-func NeedMachine(t testing.TB) {
+// RequireTools skips a test, and says for want of what, where builds cannot run for real.
+func RequireTools(t testing.TB) {
 	t.Helper()
-	if absent := Absent(); len(absent) > 0 {
+	if absent := MissingTools(); len(absent) > 0 {
 		t.Skipf("SKIPPED: the whole loop on this machine needs what is absent: %s", strings.Join(absent, ", "))
 	}
 }
 
-// Absent is what builds need to run for real and do not find here.
-func Absent() (absent []string) {
+// MissingTools is what builds need to run for real and do not find here.
+func MissingTools() (absent []string) {
 	if os.Geteuid() != 0 {
 		absent = append(absent, "root")
 	}

@@ -44,7 +44,7 @@ func (p *Project) Git(args ...string) {
 }
 
 // Await waits until there are n builds and the newest is in one of the states.
-func (p *Project) Await(n int, states ...autobuild.State) autobuild.Build {
+func (p *Project) WaitNewest(n int, states ...autobuild.State) autobuild.Build {
 	p.Env.T.Helper()
 	b, err := p.WaitState(p.Env.Context, n, states...)
 	p.Env.Must(err)
@@ -52,7 +52,7 @@ func (p *Project) Await(n int, states ...autobuild.State) autobuild.Build {
 }
 
 // All waits until there are n builds, all of them ended, and returns them oldest first.
-func (p *Project) All(n int) []autobuild.Build {
+func (p *Project) WaitAll(n int) []autobuild.Build {
 	p.Env.T.Helper()
 	builds, err := p.Wait(p.Env.Context, n, localenv.AllFinal)
 	p.Env.Must(err)
@@ -67,11 +67,11 @@ func (p *Project) All(n int) []autobuild.Build {
 }
 
 // End waits for the end of the newest of n builds, which must be state, and for its status.
-func (p *Project) End(n int, state autobuild.State) autobuild.Build {
+func (p *Project) WaitEnd(n int, state autobuild.State) autobuild.Build {
 	p.Env.T.Helper()
-	b := p.Await(n, localenv.Final()...)
+	b := p.WaitNewest(n, localenv.Final()...)
 	if b.State != state {
-		p.Env.T.Fatalf("want %s, but %s", state, p.Env.BuildOf(b))
+		p.Env.T.Fatalf("want %s, but %s", state, p.Env.DescribeBuild(b))
 	}
 	_, err := p.Env.WaitStatus(p.Env.Context, b)
 	p.Env.Must(err)
@@ -84,7 +84,7 @@ func (p *Project) Cancel(b autobuild.Build) {
 	p.Env.T.Helper()
 	click := time.Now()
 	p.Env.Must(p.Env.Browser.Press(p.Env.Context, b, localenv.Cancel))
-	b = p.End(1, autobuild.Cancelled)
+	b = p.WaitEnd(1, autobuild.Cancelled)
 	took := time.Since(click)
 	if took > promptly || b.Reason != autobuild.ReasonUser {
 		p.Env.T.Errorf(
@@ -95,11 +95,11 @@ func (p *Project) Cancel(b autobuild.Build) {
 			promptly,
 		)
 	}
-	p.OneEnd(b.Commit.Hash)
+	p.CheckOneEnd(b.Commit.Hash)
 }
 
 // Holds checks that a tag is a build's image, and that its greeting is this one.
-func (p *Project) Holds(tag string, b autobuild.Build, greeting string) {
+func (p *Project) CheckImage(tag string, b autobuild.Build, greeting string) {
 	p.Env.T.Helper()
 	img, digest, err := p.Env.Pull(p.Env.Context, p.Image+":"+tag)
 	p.Env.Must(err)
@@ -122,8 +122,8 @@ func ours(all []bitbuckettest.Status) []bitbuckettest.Status {
 	return slices.DeleteFunc(all, func(s bitbuckettest.Status) bool { return !strings.HasPrefix(s.Key, "slipway-") })
 }
 
-// OneSuccess checks that a commit has one status, which says that its build succeeded.
-func (p *Project) OneSuccess(commit string) {
+// CheckOneSuccess checks that a commit has one status, which says that its build succeeded.
+func (p *Project) CheckOneSuccess(commit string) {
 	p.Env.T.Helper()
 	if all := p.Statuses(commit); len(all) != 1 || all[0].State != "SUCCESSFUL" {
 		p.Env.T.Errorf("statuses of %s: %+v, want one, SUCCESSFUL", commit, all)
@@ -131,10 +131,10 @@ func (p *Project) OneSuccess(commit string) {
 }
 
 // For is the project for a further test, in that test's house.
-func (p *Project) For(h *Env) *Project { return &Project{Project: p.Project, Env: h} }
+func (p *Project) For(env *Env) *Project { return &Project{Project: p.Project, Env: env} }
 
-// OneEnd checks that a commit has one status, and was told one end of it.
-func (p *Project) OneEnd(commit string) {
+// CheckOneEnd checks that a commit has one status, and was told one end of it.
+func (p *Project) CheckOneEnd(commit string) {
 	p.Env.T.Helper()
 	ends, history := 0, ours(p.Repository.StatusHistory(commit))
 	for _, s := range history {

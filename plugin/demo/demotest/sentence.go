@@ -31,11 +31,11 @@ func NewSentence(t testing.TB) Sentence {
 
 // RunnersSentence is for the embedded runners of the house, of first attempts alone. It passes
 // none yet.
-func (h *Env) RunnersSentence() Sentence {
-	h.T.Helper()
-	s := Sentence{runnersSentence(h.Dir)}
-	h.Must(os.Mkdir(filepath.Dir(s.file), 0o700))
-	h.Must(
+func (env *Env) RunnersSentence() Sentence {
+	env.T.Helper()
+	s := Sentence{runnersSentence(env.Dir)}
+	env.Must(os.Mkdir(filepath.Dir(s.file), 0o700))
+	env.Must(
 		os.Chmod(filepath.Dir(s.file), 0o777),
 	) //nolint:gosec // runners have users of their own, and remove what they carry out
 	return s

@@ -41,7 +41,7 @@ const streamTime = 5 * time.Second
 // answer to what is asked.
 func (e *env) ask(method, path, body string, header http.Header) (answer localenv.Answer) {
 	e.T.Helper()
-	e.Until(method+" "+path+" is answered", func() (bool, error) {
+	e.WaitUntil(method+" "+path+" is answered", func() (bool, error) {
 		ctx, cancel := context.WithTimeout(e.Context, streamTime)
 		defer cancel()
 		var err error

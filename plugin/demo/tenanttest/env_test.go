@@ -46,7 +46,7 @@ type tenant struct {
 // open starts a gateway with its two tenants, each with a running build.
 func open(t *testing.T, engine, database string) *env {
 	t.Helper()
-	e := &env{Env: demotest.Open(t, options(t, engine, database)), engine: engine}
+	e := &env{Env: demotest.StartSignedIn(t, options(t, engine, database)), engine: engine}
 	e.Must(e.AddRegistry(e.Context, e.Browser))
 	for i, name := range []string{"bob", "carol"} {
 		e.tenants[i] = e.newTenant(name)
@@ -73,12 +73,12 @@ func (e *env) newTenant(name string) *tenant {
 	t.project = &demotest.Project{Project: p, Env: e.Env}
 	p.Repository.Grant(t.person.User, bitbuckettest.Admin)
 	environment := map[string]secret.Secret{variable: secret.New(t.secret)}
-	e.Must(p.AutomateWith(e.Context, e.Browser, environment, demotest.MainToLatest()))
+	e.Must(p.AutomateWith(e.Context, e.Browser, environment, demotest.MainRule()))
 	page, err := e.Browser.Path()
 	e.Must(err)
 	t.automatedBuild = filepath.Base(page)
 	if e.engine == "own" {
-		_, t.pipelineToken = e.Joining()
+		_, t.pipelineToken = e.UseOwnPipeline()
 	}
 	t.browser, err = e.SignIn(e.Context, t.person)
 	e.Must(err)

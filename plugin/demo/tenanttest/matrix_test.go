@@ -31,7 +31,7 @@ func surfaces() []surface {
 
 // TestTwoTenants tries every surface on each engine and both databases.
 func TestTwoTenants(t *testing.T) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	for _, engine := range slices.Sorted(maps.Keys(engines())) {
 		for _, database := range []string{"SQLite", "PostgreSQL"} {
 			t.Run(engine+" on "+database, func(t *testing.T) {

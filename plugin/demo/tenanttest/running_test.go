@@ -22,13 +22,13 @@ func (e *env) run(t *tenant) {
 	t.project.Push("main")
 	t.canaries["commit hash"] = commit
 	if e.engine == "own" {
-		t.build = t.project.Await(1, autobuild.Starting)
+		t.build = t.project.WaitNewest(1, autobuild.Starting)
 		e.runByHand(t, commit)
 	} else {
-		t.build = t.project.Await(1, autobuild.Running)
+		t.build = t.project.WaitNewest(1, autobuild.Running)
 		t.attemptToken = e.tokenOf(t.build)
 	}
-	t.build = t.project.Await(1, autobuild.Running)
+	t.build = t.project.WaitNewest(1, autobuild.Running)
 	_, err := e.Browser.WaitLog(e.Context, t.build, 1, func(log string) bool { return strings.Contains(log, t.logged) })
 	e.Must(err)
 }
@@ -57,7 +57,7 @@ func (e *env) runByHand(t *tenant, commit string) {
 // with, as root may.
 func (e *env) tokenOf(b autobuild.Build) (token string) {
 	e.T.Helper()
-	e.Until("the runner of build "+b.ID+" is found", func() (bool, error) {
+	e.WaitUntil("the runner of build "+b.ID+" is found", func() (bool, error) {
 		all, err := localenv.Processes()
 		for _, p := range all {
 			environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.ID))
@@ -80,7 +80,7 @@ func (e *env) tokenOf(b autobuild.Build) (token string) {
 func (e *env) alive() {
 	e.T.Helper()
 	for _, t := range e.tenants {
-		if b := t.project.Await(1, autobuild.Running); b.ID != t.build.ID || b.Attempt != 1 {
+		if b := t.project.WaitNewest(1, autobuild.Running); b.ID != t.build.ID || b.Attempt != 1 {
 			e.T.Errorf(
 				"build of %s is %s in attempt %d, want %s in attempt 1",
 				t.person.Name,

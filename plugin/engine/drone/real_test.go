@@ -38,7 +38,7 @@ func TestRealDronePerRepository(t *testing.T) { conformReal(t, "") }
 
 // conformReal allows for the runner, which polls only every 10 s.
 func conformReal(t *testing.T, repository string) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	server, runner := enginetest.Binaries(t, binVariable, "drone-runner-exec")
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withReal(server, runner, repository) },

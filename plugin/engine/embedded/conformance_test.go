@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { demotest.Main(m) }
 
 func TestConformance(t *testing.T) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	enginetest.Run(t, enginetest.Factory{
 		Env: func(testing.TB) (localenv.Options, *enginetest.CI) {
 			return localenv.Options{Environment: []string{"SLIPWAY_BUILDER_NETWORK=none"}}, nil

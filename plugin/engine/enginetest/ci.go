@@ -165,29 +165,29 @@ func KillRunner(ctx context.Context, a autobuild.Attempt) error {
 }
 
 // responseLost: the CI creates the pipeline, but its response does not reach the gateway.
-func (c *CI) responseLost(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	commit := p.Commit("Lost", h.Dockerfile("lost"))
+func (c *CI) responseLost(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	commit := p.Commit("Lost", env.Dockerfile("lost"))
 	c.Proxy.LoseAnswer()
 	p.Push("main")
-	b := p.End(1, autobuild.Succeeded)
+	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.Attempt != 1 {
-		h.T.Errorf("it took %d attempts, want 1: the CI had the first", b.Attempt)
+		env.T.Errorf("it took %d attempts, want 1: the CI had the first", b.Attempt)
 	}
-	p.Holds("latest", b, "lost")
-	p.OneEnd(commit)
+	p.CheckImage("latest", b, "lost")
+	p.CheckOneEnd(commit)
 }
 
 // unreachable: builds wait while the CI is unreachable, show the reason, and start when it is back.
-func (c *CI) unreachable(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), eachBranch())
+func (c *CI) unreachable(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), eachBranch())
 	c.Proxy.Cut()
-	p.Commit("One", h.Dockerfile("one"))
+	p.Commit("One", env.Dockerfile("one"))
 	p.Push("HEAD:refs/heads/b-one")
-	p.Commit("Two", h.Dockerfile("two"))
+	p.Commit("Two", env.Dockerfile("two"))
 	p.Push("HEAD:refs/heads/b-two")
-	h.Until("both builds wait and say so", func() (bool, error) {
-		builds, err := p.Builds(h.Context)
+	env.WaitUntil("both builds wait and say so", func() (bool, error) {
+		builds, err := p.Builds(env.Context)
 		waiting := 0
 		for _, b := range builds {
 			if b.State == autobuild.Queued && strings.Contains(b.Detail, "is not available") {
@@ -197,104 +197,104 @@ func (c *CI) unreachable(h *demotest.Env) {
 		return waiting == 2, err
 	})
 	c.Proxy.Restore()
-	for _, b := range p.All(2) {
+	for _, b := range p.WaitAll(2) {
 		if b.State != autobuild.Succeeded {
-			h.T.Errorf("want success, but %s", h.BuildOf(b))
+			env.T.Errorf("want success, but %s", env.DescribeBuild(b))
 			continue
 		}
-		p.Holds(b.Ref.Name, b, strings.TrimPrefix(b.Ref.Name, "b-"))
-		_, err := h.WaitStatus(h.Context, b)
-		h.Must(err)
-		p.OneEnd(b.Commit.Hash)
+		p.CheckImage(b.Ref.Name, b, strings.TrimPrefix(b.Ref.Name, "b-"))
+		_, err := env.WaitStatus(env.Context, b)
+		env.Must(err)
+		p.CheckOneEnd(b.Commit.Hash)
 	}
 }
 
 // endsBeforeRunner: if a pipeline ends before the runner starts, the build loses an attempt. The
 // pipeline's output is in the build's log.
-func (c *CI) endsBeforeRunner(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	commit := p.Commit("Away", h.Dockerfile("away"))
-	c.withoutProgram(h, func() {
+func (c *CI) endsBeforeRunner(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	commit := p.Commit("Away", env.Dockerfile("away"))
+	c.withoutProgram(env, func() {
 		p.Push("main")
-		h.Until("the first attempt has failed", func() (bool, error) {
-			b, err := p.Builds(h.Context)
+		env.WaitUntil("the first attempt has failed", func() (bool, error) {
+			b, err := p.Builds(env.Context)
 			return len(b) == 1 &&
 				(b[0].Attempt > 1 || b[0].State == autobuild.Queued && b[0].Attempt == 1 || b[0].State.Final()), err
 		})
 	})
-	b := p.End(1, autobuild.Succeeded)
-	log, err := h.Browser.Log(h.Context, b, 1, 0)
-	h.Must(err)
+	b := p.WaitEnd(1, autobuild.Succeeded)
+	log, err := env.Browser.Log(env.Context, b, 1, 0)
+	env.Must(err)
 	if b.Attempt < 2 || !strings.Contains(log, "ended before its runner came") || !strings.Contains(log, "slipway") {
-		h.T.Errorf(
+		env.T.Errorf(
 			"it succeeded in attempt %d; the log of the first one does not say what its pipeline printed:\n%s",
 			b.Attempt, log,
 		)
 	}
-	p.OneEnd(commit)
+	p.CheckOneEnd(commit)
 }
 
 // withoutProgram calls do while the program of the steps is missing.
-func (c *CI) withoutProgram(h *demotest.Env, do func()) {
-	h.Must(os.Rename(c.Program, c.Program+".away"))
+func (c *CI) withoutProgram(env *demotest.Env, do func()) {
+	env.Must(os.Rename(c.Program, c.Program+".away"))
 	do()
-	h.Must(os.Rename(c.Program+".away", c.Program))
+	env.Must(os.Rename(c.Program+".away", c.Program))
 }
 
 // cancelUnstarted: a pipeline that the CI has not started is canceled on the CI as well.
-func (c *CI) cancelUnstarted(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	p.Commit("Unwanted", h.Dockerfile("unwanted"))
+func (c *CI) cancelUnstarted(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	p.Commit("Unwanted", env.Dockerfile("unwanted"))
 	c.Hold()
 	p.Push("main")
-	b := p.Await(1, autobuild.Starting)
-	h.Until("the CI has it", func() (bool, error) {
-		store, err := h.Gateway.Store(h.Context)
+	b := p.WaitNewest(1, autobuild.Starting)
+	env.WaitUntil("the CI has it", func() (bool, error) {
+		store, err := env.Gateway.Store(env.Context)
 		if err != nil {
 			return false, err
 		}
 		defer store.Close()
-		a, err := store.Attempt(h.Context, b.ID, b.Attempt)
+		a, err := store.Attempt(env.Context, b.ID, b.Attempt)
 		return strings.Contains(a.EngineRef, "#"), err
 	})
 	p.Cancel(b)
 	c.Release()
-	p.Commit("Wanted", h.Dockerfile("wanted"))
+	p.Commit("Wanted", env.Dockerfile("wanted"))
 	p.Push("main")
-	p.Holds("latest", p.End(2, autobuild.Succeeded), "wanted")
+	p.CheckImage("latest", p.WaitEnd(2, autobuild.Succeeded), "wanted")
 }
 
 // endNotReported: the runner is killed, and the CI reports its pipeline as running. The build's
 // timeout ends it.
-func (c *CI) endNotReported(h *demotest.Env) {
-	p, b := occupy(h)
+func (c *CI) endNotReported(env *demotest.Env) {
+	p, b := occupy(env)
 	c.Proxy.Freeze()
-	h.Must(KillRunner(h.Context, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
-	b = p.End(1, autobuild.Failed)
+	env.Must(KillRunner(env.Context, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
+	b = p.WaitEnd(1, autobuild.Failed)
 	c.Proxy.Thaw()
 	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
-		h.T.Errorf("build %+v, want attempt 1 failed by its time", b)
+		env.T.Errorf("build %+v, want attempt 1 failed by its time", b)
 	}
-	p.OneEnd(b.Commit.Hash)
+	p.CheckOneEnd(b.Commit.Hash)
 }
 
 // gatewayRestarted: a pipeline continues while the gateway restarts. Its log, state and status
 // reach the gateway afterwards.
-func gatewayRestarted(h *demotest.Env) {
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	commit := p.Commit("Away", h.Dockerfile("restart", "RUN echo before-$((6*7)); sleep 6; echo after-$((6*8))"))
+func gatewayRestarted(env *demotest.Env) {
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	commit := p.Commit("Away", env.Dockerfile("restart", "RUN echo before-$((6*7)); sleep 6; echo after-$((6*8))"))
 	p.Push("main")
-	b := p.Await(1, autobuild.Running)
-	_, err := h.Browser.WaitLog(h.Context, b, 1, func(log string) bool { return strings.Contains(log, "before-42") })
-	h.Must(err)
-	h.Gateway.Stop()
-	h.Must(h.Gateway.Start(h.Context))
-	b = p.End(1, autobuild.Succeeded)
-	log, err := h.Browser.Log(h.Context, b, 1, 0)
-	h.Must(err)
+	b := p.WaitNewest(1, autobuild.Running)
+	_, err := env.Browser.WaitLog(env.Context, b, 1, func(log string) bool { return strings.Contains(log, "before-42") })
+	env.Must(err)
+	env.Gateway.Stop()
+	env.Must(env.Gateway.Start(env.Context))
+	b = p.WaitEnd(1, autobuild.Succeeded)
+	log, err := env.Browser.Log(env.Context, b, 1, 0)
+	env.Must(err)
 	if b.Attempt != 1 || !strings.Contains(log, "before-42") || !strings.Contains(log, "after-48") {
-		h.T.Errorf("it succeeded in attempt %d with the log\n%s", b.Attempt, log)
+		env.T.Errorf("it succeeded in attempt %d with the log\n%s", b.Attempt, log)
 	}
-	p.Holds("latest", b, "restart")
-	p.OneEnd(commit)
+	p.CheckImage("latest", b, "restart")
+	p.CheckOneEnd(commit)
 }

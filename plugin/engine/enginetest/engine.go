@@ -43,7 +43,7 @@ func (r *claimServer) runners() int {
 // startTwice: if an attempt is started twice, one pipeline runs until it ends or is canceled. It is
 // no error to cancel an unknown or finished pipeline.
 func (f Factory) startTwice(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), demotest.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), demotest.Timeout)
 	defer cancel()
 	r := &claimServer{claims: map[string]int{}, closed: make(chan struct{})}
 	server := httptest.NewServer(r)

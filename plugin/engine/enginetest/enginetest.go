@@ -45,7 +45,7 @@ func Run(t *testing.T, f Factory) {
 }
 
 func (f Factory) manyPlaces(t *testing.T) {
-	h, ci := f.open(t, f.Limit+"=8")
+	env, ci := f.open(t, f.Limit+"=8")
 	var kept transcript
 	together := map[string]func(*demotest.Env){
 		"success":  success,
@@ -55,59 +55,59 @@ func (f Factory) manyPlaces(t *testing.T) {
 	}
 	if !f.Brief {
 		together["lost runner"] = lostRunner
-		together["live log"] = func(h *demotest.Env) { kept = liveLog(h) }
+		together["live log"] = func(env *demotest.Env) { kept = liveLog(env) }
 	}
 	t.Run("together", func(t *testing.T) {
 		for name, try := range together {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				try(h.For(t))
+				try(env.For(t))
 			})
 		}
 	})
 	if !f.Brief {
-		t.Run("log after a restart", func(t *testing.T) { logAfterRestart(h.For(t), kept) })
+		t.Run("log after a restart", func(t *testing.T) { logAfterRestart(env.For(t), kept) })
 	}
 	if ci != nil {
-		f.runCICases(t, h, ci)
+		f.runCICases(t, env, ci)
 	}
 }
 
 // runCICases runs the cases about errors between the gateway and a CI, and about users' actions on a
 // CI.
-func (f Factory) runCICases(t *testing.T, h *demotest.Env, ci *CI) {
+func (f Factory) runCICases(t *testing.T, env *demotest.Env, ci *CI) {
 	if !f.Brief {
-		t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(h.For(t)) })
-		t.Run("CI down", func(t *testing.T) { ci.unreachable(h.For(t)) })
-		t.Run("ends before its runner starts", func(t *testing.T) { ci.endsBeforeRunner(h.For(t)) })
-		t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(h.For(t)) })
+		t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(env.For(t)) })
+		t.Run("CI down", func(t *testing.T) { ci.unreachable(env.For(t)) })
+		t.Run("ends before its runner starts", func(t *testing.T) { ci.endsBeforeRunner(env.For(t)) })
+		t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(env.For(t)) })
 	}
-	t.Run("response lost", func(t *testing.T) { ci.responseLost(h.For(t)) })
-	t.Run("cancel before the CI starts it", func(t *testing.T) { ci.cancelUnstarted(h.For(t)) })
-	t.Run("doctor", func(t *testing.T) { ci.doctor(h.For(t)) })
+	t.Run("response lost", func(t *testing.T) { ci.responseLost(env.For(t)) })
+	t.Run("cancel before the CI starts it", func(t *testing.T) { ci.cancelUnstarted(env.For(t)) })
+	t.Run("doctor", func(t *testing.T) { ci.doctor(env.For(t)) })
 	if ci.Own != nil {
-		t.Run("its own pipeline", func(t *testing.T) { ci.ownPipeline(h.For(t)) })
-		t.Run("a step of its own", func(t *testing.T) { ci.ownStep(h.For(t)) })
-		t.Run("a step alone", func(t *testing.T) { ci.stepAlone(h.For(t)) })
+		t.Run("its own pipeline", func(t *testing.T) { ci.ownPipeline(env.For(t)) })
+		t.Run("a step of its own", func(t *testing.T) { ci.ownStep(env.For(t)) })
+		t.Run("a step alone", func(t *testing.T) { ci.stepAlone(env.For(t)) })
 	}
 }
 
 func (f Factory) onePlace(t *testing.T) {
-	h, _ := f.open(t, f.Limit+"=1")
-	t.Run("branch moved while queued", func(t *testing.T) { branchMoved(h.For(t)) })
-	t.Run("branch deleted while queued", func(t *testing.T) { branchDeleted(h.For(t)) })
+	env, _ := f.open(t, f.Limit+"=1")
+	t.Run("branch moved while queued", func(t *testing.T) { branchMoved(env.For(t)) })
+	t.Run("branch deleted while queued", func(t *testing.T) { branchDeleted(env.For(t)) })
 	if f.Brief {
 		return
 	}
-	t.Run("cancel queued", func(t *testing.T) { cancelQueued(h.For(t)) })
-	t.Run("cancel running", func(t *testing.T) { cancelRunning(h.For(t)) })
+	t.Run("cancel queued", func(t *testing.T) { cancelQueued(env.For(t)) })
+	t.Run("cancel running", func(t *testing.T) { cancelRunning(env.For(t)) })
 }
 
 func (f Factory) littleTime(t *testing.T) {
-	h, ci := f.open(t, "SLIPWAY_BUILD_TIMEOUT="+(shortTime+f.Slow).String())
-	t.Run("time-out", func(t *testing.T) { f.timeOut(h.For(t)) })
+	env, ci := f.open(t, "SLIPWAY_BUILD_TIMEOUT="+(shortTime+f.Slow).String())
+	t.Run("time-out", func(t *testing.T) { f.timeOut(env.For(t)) })
 	if ci != nil {
-		t.Run("CI does not report the end", func(t *testing.T) { ci.endNotReported(h.For(t)) })
+		t.Run("CI does not report the end", func(t *testing.T) { ci.endNotReported(env.For(t)) })
 	}
 }
 
@@ -115,5 +115,5 @@ func (f Factory) littleTime(t *testing.T) {
 func (f Factory) open(t *testing.T, settings ...string) (*demotest.Env, *CI) {
 	o, ci := f.Env(t)
 	o.Environment = append(o.Environment, settings...)
-	return demotest.Open(t, o), ci
+	return demotest.StartSignedIn(t, o), ci
 }

@@ -18,76 +18,76 @@ func eachBranch() localenv.Rule {
 const slow = "RUN sleep 600"
 
 // occupy starts a build that occupies one of the gateway's places.
-func occupy(h *demotest.Env) (*demotest.Project, autobuild.Build) {
-	h.T.Helper()
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	p.Commit("Slow", h.Dockerfile(h.T.Name(), slow))
+func occupy(env *demotest.Env) (*demotest.Project, autobuild.Build) {
+	env.T.Helper()
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	p.Commit("Slow", env.Dockerfile(env.T.Name(), slow))
 	p.Push("main")
-	return p, p.Await(1, autobuild.Running)
+	return p, p.WaitNewest(1, autobuild.Running)
 }
 
 // cancelQueued: a queued build is canceled at once.
-func cancelQueued(h *demotest.Env) {
-	holder, holding := occupy(h)
-	p := h.Automate(h.Dockerfile("x"), demotest.MainToLatest())
-	p.Commit("Unwanted", h.Dockerfile("unwanted"))
+func cancelQueued(env *demotest.Env) {
+	holder, holding := occupy(env)
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+	p.Commit("Unwanted", env.Dockerfile("unwanted"))
 	p.Push("main")
-	p.Cancel(p.Await(1, autobuild.Queued))
+	p.Cancel(p.WaitNewest(1, autobuild.Queued))
 	holder.Cancel(holding)
 }
 
 // cancelRunning: canceling a running build stops its runner and frees its place.
-func cancelRunning(h *demotest.Env) {
-	p, b := occupy(h)
+func cancelRunning(env *demotest.Env) {
+	p, b := occupy(env)
 	p.Cancel(b)
-	p.Commit("Again", h.Dockerfile("again"))
+	p.Commit("Again", env.Dockerfile("again"))
 	p.Push("main")
-	p.Holds("latest", p.End(2, autobuild.Succeeded), "again")
+	p.CheckImage("latest", p.WaitEnd(2, autobuild.Succeeded), "again")
 }
 
 // branchMoved (B11): a queued build builds its own commit and not the branch's newest.
-func branchMoved(h *demotest.Env) {
-	holder, holding := occupy(h)
-	p := h.Automate(h.Dockerfile("x"), eachBranch())
-	older := p.Commit("Older", h.Dockerfile("older"))
+func branchMoved(env *demotest.Env) {
+	holder, holding := occupy(env)
+	p := env.Automate(env.Dockerfile("x"), eachBranch())
+	older := p.Commit("Older", env.Dockerfile("older"))
 	p.Push("HEAD:refs/heads/b-moved")
-	p.Await(1, autobuild.Queued)
-	p.Commit("Newer [skip ci]", h.Dockerfile("newer"))
+	p.WaitNewest(1, autobuild.Queued)
+	p.Commit("Newer [skip ci]", env.Dockerfile("newer"))
 	p.Push("HEAD:refs/heads/b-moved")
 	holder.Cancel(holding)
-	b := p.End(1, autobuild.Succeeded)
+	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.Commit.Hash != older {
-		h.T.Errorf("built %s, want %s", b.Commit.Hash, older)
+		env.T.Errorf("built %s, want %s", b.Commit.Hash, older)
 	}
-	p.Holds("b-moved", b, "older")
+	p.CheckImage("b-moved", b, "older")
 }
 
 // branchDeleted: a queued build builds its commit although the branch was deleted.
-func branchDeleted(h *demotest.Env) {
-	holder, holding := occupy(h)
-	p := h.Automate(h.Dockerfile("x"), eachBranch())
-	p.Commit("Last words", h.Dockerfile("last words"))
+func branchDeleted(env *demotest.Env) {
+	holder, holding := occupy(env)
+	p := env.Automate(env.Dockerfile("x"), eachBranch())
+	p.Commit("Last words", env.Dockerfile("last words"))
 	p.Push("HEAD:refs/heads/b-deleted")
-	p.Await(1, autobuild.Queued)
+	p.WaitNewest(1, autobuild.Queued)
 	p.Push(":refs/heads/b-deleted")
 	holder.Cancel(holding)
-	p.Holds("b-deleted", p.End(1, autobuild.Succeeded), "last words")
+	p.CheckImage("b-deleted", p.WaitEnd(1, autobuild.Succeeded), "last words")
 }
 
 // timeOut: a build that exceeds its timeout fails, and its status names the reason.
-func (f Factory) timeOut(h *demotest.Env) {
-	p, _ := occupy(h)
-	b := p.End(1, autobuild.Failed)
+func (f Factory) timeOut(env *demotest.Env) {
+	p, _ := occupy(env)
+	b := p.WaitEnd(1, autobuild.Failed)
 	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
-		h.T.Errorf("build %+v, want attempt 1 failed by its time", b)
+		env.T.Errorf("build %+v, want attempt 1 failed by its time", b)
 	}
 	statuses := p.Statuses(b.Commit.Hash)
 	if len(statuses) != 1 || !strings.HasPrefix(statuses[0].Description, "failed: ") ||
 		!strings.Contains(statuses[0].Description, "longer than") {
-		h.T.Errorf("statuses %+v, want one that says that it took too long", statuses)
+		env.T.Errorf("statuses %+v, want one that says that it took too long", statuses)
 	}
 	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {
-		h.T.Errorf("it ended after %s, want about %s", took, shortTime+f.Slow)
+		env.T.Errorf("it ended after %s, want about %s", took, shortTime+f.Slow)
 	}
-	p.OneEnd(b.Commit.Hash)
+	p.CheckOneEnd(b.Commit.Hash)
 }

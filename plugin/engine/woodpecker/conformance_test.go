@@ -26,7 +26,7 @@ func TestConformanceInTheBuilderRepository(t *testing.T) { conform(t, "acme/buil
 func TestConformancePerRepository(t *testing.T) { conform(t, "") }
 
 func conform(t *testing.T, repository string) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withFake(repository) },
 		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY",

@@ -35,7 +35,7 @@ func TestRealWoodpeckerInTheBuilderRepository(t *testing.T) { conformReal(t, "ac
 func TestRealWoodpeckerPerRepository(t *testing.T) { conformReal(t, "") }
 
 func conformReal(t *testing.T, repository string) {
-	demotest.NeedMachine(t)
+	demotest.RequireTools(t)
 	server, agent := enginetest.Binaries(t, binVariable, "woodpecker-agent")
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withReal(server, agent, repository) },
