@@ -12,7 +12,7 @@ import (
 // rooms of one layer never import each other, but for a room's own sub-rooms.
 var layers = [][]string{
 	{"config/secret"},
-	{"config/identity", "config/child", "config/netpolicy"},
+	{"config/identity", "config/child", "config/netpolicy", "config/text"},
 	{"config"},
 	{"runner/spec"},
 	{"plugin/autobuild"},
@@ -50,6 +50,7 @@ var alone = map[string][]string{
 	"config/secret":    {},
 	"config/child":     {},
 	"config/netpolicy": {},
+	"config/text":      {},
 	"config/identity":  {"config/secret"},
 	"runner/ci":        {},
 	"runner/tags":      {"runner/ci", "runner/spec"},
@@ -62,7 +63,7 @@ var alone = map[string][]string{
 }
 
 // leaves are the rooms that every other may import.
-var leaves = []string{"config/secret", "config/identity", "config/child", "config/netpolicy", "config/program"}
+var leaves = []string{"config/secret", "config/identity", "config/child", "config/netpolicy", "config/program", "config/text"}
 
 // settled lists the packages that take settings apart; the others are handed what they need.
 var settled = []string{
