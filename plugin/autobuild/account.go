@@ -6,11 +6,11 @@ import (
 	"slipway/config/secret"
 )
 
-// A Provider is one Bitbucket that the gateway talks to, with its OAuth client.
+// A Provider is one Bitbucket (Cloud or a Data Center instance) with its OAuth client.
 type Provider struct {
 	ID           string
 	Kind         ProviderKind
-	Name         string // as the rules file names it
+	Name         string // its name in the rules file
 	WebURL       string // origin of pages, OAuth and git: https://bitbucket.org
 	APIURL       string // origin of REST: https://api.bitbucket.org
 	ClientID     string // the OAuth consumer's key
@@ -20,21 +20,21 @@ type Provider struct {
 // Configured reports whether accounts can be linked through OAuth.
 func (p Provider) Configured() bool { return p.ClientID != "" && !p.ClientSecret.IsZero() }
 
-// Role says whether a user administers the installation. What other users may do follows from
-// their permissions at Bitbucket.
+// A Role is a user's role in the installation. The rights of users who are not administrators
+// come from their permissions at Bitbucket.
 type Role string
 
 // The roles.
 const (
-	RoleNone  Role = "none"  // rights come from Bitbucket alone
-	RoleAdmin Role = "admin" // may do everything, settings and people included
+	RoleNone  Role = "none"  // rights come from Bitbucket only
+	RoleAdmin Role = "admin" // may do everything, including settings and users
 )
 
-// A User is a Bitbucket identity that signed in. There are no passwords: the first
-// administrator comes by a one-time token and takes an identity by linking an account.
+// A User is a Bitbucket identity that signed in. There are no passwords. The first administrator
+// signs in with a one-time token and gets an identity by linking an account.
 type User struct {
 	ID         string
-	ProviderID string // empty until an identity was taken
+	ProviderID string // empty until the user has an identity
 	RemoteID   string // Cloud: the account's uuid
 	Name       string
 	Role       Role
@@ -47,21 +47,21 @@ type Session struct {
 	UserID    string
 	CreatedAt time.Time
 	ExpiresAt time.Time
-	Grant     Grant // of the sign-in; zero if it came by the one-time token, or an account holds it
+	Grant     Grant // of the sign-in; zero for the one-time token, or if an account holds it
 }
 
-// An OAuthFlow is one link or sign-in under way, taken once.
+// An OAuthFlow is one pending link or sign-in. It is used once.
 type OAuthFlow struct {
 	State        string // SHA-256 of the state parameter, hex
 	BrowserID    string // SHA-256 of the browser's flow cookie, hex
 	ProviderID   string
-	UserID       string // who links; empty when somebody signs in
+	UserID       string // the user who links an account; empty for a sign-in
 	CodeVerifier secret.Secret
 	ReturnTo     string // a local path
 	ExpiresAt    time.Time
 }
 
-// AccountKind says what a linked account's credential is.
+// An AccountKind is the kind of a linked account's credential.
 type AccountKind string
 
 // The kinds of credentials. Access tokens belong to the installation, not to a user.
@@ -72,10 +72,10 @@ const (
 	AccountRepositoryToken AccountKind = "repository_token"
 )
 
-// AccountState says whether an account can be used.
+// An AccountState says whether an account can be used.
 type AccountState string
 
-// Broken accounts keep their queue; re-linking resumes it.
+// The states. Builds of a broken account stay queued until the account is linked again.
 const (
 	AccountLinked AccountState = "linked"
 	AccountBroken AccountState = "broken"
@@ -86,22 +86,22 @@ type Account struct {
 	ID           string
 	ProviderID   string
 	Kind         AccountKind
-	UserID       string // of OAuth links: whose it is
-	Name         string // the Bitbucket user's nickname, or what the token was named
+	UserID       string // the owner of an OAuth link
+	Name         string // the Bitbucket user's nickname, or the name of the token
 	RemoteID     string
 	Scopes       []string
-	Repository   string // of repository tokens: its full name
-	Workspace    string // of workspace and project tokens: the workspace's slug
+	Repository   string // full name; for repository tokens only
+	Workspace    string // the workspace's slug; for workspace and project tokens only
 	AccessToken  secret.Secret
-	RefreshToken secret.Secret // rotates at every use
+	RefreshToken secret.Secret // replaced by each use
 	ExpiresAt    time.Time     // of AccessToken; zero = does not expire
 	State        AccountState
-	Problem      string // why it is broken, for people
+	Problem      string // why it is broken, for the pages
 	Version      int64  // rises with each change of the tokens
 	LinkedAt     time.Time
 }
 
-// An AutomatedBuild is one repository, one image and the rules between them.
+// An AutomatedBuild builds one image from one repository by its rules.
 type AutomatedBuild struct {
 	ID          string
 	AccountID   string
@@ -116,39 +116,40 @@ type AutomatedBuild struct {
 	UpdatedAt   time.Time
 }
 
-// HookState says how a repository's pushes reach us.
+// A HookState says how the gateway learns of a repository's pushes.
 type HookState string
 
-// HookPolled: no webhook could be had; refs are polled, and Problem says why.
+// HookPolled means that no webhook could be created. The refs are polled, and Problem gives the
+// reason.
 const (
 	HookActive HookState = "active"
 	HookPolled HookState = "polled"
 )
 
-// A Hook is our webhook on one repository, shared by its automated builds.
+// A Hook is the gateway's webhook on one repository, shared by its automated builds.
 type Hook struct {
-	ID             string // the last part of our URL; not a secret
-	AccountID      string // whose credential manages it
+	ID             string // the last part of the webhook's URL; not a secret
+	AccountID      string // the account whose credential manages it
 	Repository     Repository
-	RemoteID       string // Bitbucket's id of it; empty when polled
+	RemoteID       string // Bitbucket's id of it; empty if polled
 	Secret         secret.Secret
 	PreviousSecret secret.Secret // accepted until PreviousUntil
 	PreviousUntil  time.Time
 	SecretVersion  int64 // counts the secrets, from 1
-	SecretWritten  int64 // the newest version that Bitbucket confirmed; set by the store alone
+	SecretWritten  int64 // the newest version that Bitbucket confirmed; set only by the store
 	State          HookState
 	Problem        string
 	PolledAt       time.Time
-	DeliveredAt    time.Time // of the last valid delivery; a manual webhook shows itself by it
+	DeliveredAt    time.Time // of the last valid delivery; shows that a manual webhook works
 }
 
 // SecretPending reports whether Bitbucket may still sign with the previous secret of an active
-// webhook: the new one is stored, and Bitbucket has not confirmed it.
+// webhook, because it has not confirmed the new one.
 func (h Hook) SecretPending() bool { return h.State == HookActive && h.SecretWritten < h.SecretVersion }
 
-// A Webhook is what we ask a provider to keep: one URL, signed with one secret.
+// A Webhook is the wanted webhook at a provider: one URL, signed with one secret.
 type Webhook struct {
-	RemoteID string // empty when not known yet
+	RemoteID string // empty if not known yet
 	URL      string
 	Secret   secret.Secret
 	Rewrite  bool // write the secret even if the webhook needs no repair

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"slipway/config/secret"
@@ -40,8 +41,7 @@ func TestAdvances(t *testing.T) {
 	}
 }
 
-// However reports arrive, a build never goes back, and at most one final state is taken
-// in each attempt.
+// In any order of reports, a build never goes back, and each attempt gets at most one final state.
 func TestAdvancesNeverGoesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		attempt, state := 1, autobuild.Queued
@@ -85,63 +85,85 @@ func TestStatusOf(t *testing.T) {
 	}
 }
 
-// S2: keys fit Cloud's 40 characters however long the names are, and differ with each part.
+// S2: a key has at most 40 characters, the limit of Cloud, for names of any length. It depends on
+// each part.
 func TestStatusKey(t *testing.T) {
 	long := strings.Repeat("x", 120)
 	parts := []string{"instance", long, "rule", "build", "refs/heads/" + long}
 	key := autobuild.StatusKey(parts[0], parts[1], parts[2], parts[3], parts[4])
-	if len(key) != 40 || !strings.HasPrefix(key, "slipway-") {
-		t.Fatalf("key %q is not of 40 characters with our prefix", key)
+	if len(key) != 40 {
+		t.Fatalf("length of the key %q: got %d, want 40", key, len(key))
+	}
+	if !strings.HasPrefix(key, "slipway-") {
+		t.Fatalf("key: got %q, want the prefix slipway-", key)
 	}
 	for i := range parts {
 		other := append([]string(nil), parts...)
 		other[i] += "y"
 		if autobuild.StatusKey(other[0], other[1], other[2], other[3], other[4]) == key {
-			t.Errorf("part %d does not change the key", i)
+			t.Errorf("another part %d: got the same key, want another one", i)
 		}
 	}
 	if autobuild.StatusKey("a", "bc", "", "", "") == autobuild.StatusKey("ab", "c", "", "", "") {
-		t.Error("parts run into each other")
+		t.Error(`parts "a", "bc" and "ab", "c": got the same key, want different ones`)
 	}
 }
 
 func TestRefFull(t *testing.T) {
-	if got := (autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}).Full(); got != "refs/tags/v1" {
-		t.Error(got)
+	tag := autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}
+	if got := tag.Full(); got != "refs/tags/v1" {
+		t.Errorf("tag: got %s, want refs/tags/v1", got)
 	}
-	if got := (autobuild.Change{Kind: autobuild.Branch, Name: "feature/x"}).Ref().
-		Full(); got != "refs/heads/feature/x" {
-		t.Error(got)
+	branch := autobuild.Change{Kind: autobuild.Branch, Name: "feature/x"}
+	if got := branch.Ref().Full(); got != "refs/heads/feature/x" {
+		t.Errorf("branch: got %s, want refs/heads/feature/x", got)
 	}
 }
 
 func TestRateLimitIsUnavailable(t *testing.T) {
 	err := error(&autobuild.RateLimitError{RetryAfter: 90 * time.Second})
-	if !errors.Is(err, autobuild.ErrUnavailable) || errors.Is(err, autobuild.ErrForbidden) {
-		t.Error("a rate limit is a case of not available")
+	if !errors.Is(err, autobuild.ErrUnavailable) {
+		t.Error("a rate limit is not ErrUnavailable")
+	}
+	if errors.Is(err, autobuild.ErrForbidden) {
+		t.Error("a rate limit is ErrForbidden")
 	}
 	if !strings.Contains(err.Error(), "1m30s") {
-		t.Errorf("%q does not say when", err)
+		t.Errorf("got %q, want the time to wait: 1m30s", err)
 	}
 }
 
-func TestDefaultsAndSmallFacts(t *testing.T) {
-	r := autobuild.DefaultRule("main")
-	if r.Source != "main" || r.Tags != "latest" || r.Context != "/" || !r.Autobuild || !r.Caching { // R23
-		t.Errorf("default rule: %+v", r)
+// R23
+func TestTheDefaultRuleBuildsTheDefaultBranchAsLatest(t *testing.T) {
+	want := autobuild.Rule{
+		SourceType: autobuild.Branch, Source: "main", Tags: "latest",
+		Context: "/", Dockerfile: "Dockerfile", Autobuild: true, Caching: true,
 	}
+	if diff := cmp.Diff(want, autobuild.DefaultRule("main")); diff != "" {
+		t.Errorf("default rule (-want +got):\n%s", diff)
+	}
+}
+
+func TestAProviderIsConfiguredWithKeyAndSecret(t *testing.T) {
 	p := autobuild.Provider{ClientID: "key"}
 	if p.Configured() {
-		t.Error("a provider without a secret is not configured")
+		t.Error("a provider without a secret: got configured, want not configured")
 	}
 	p.ClientSecret = secret.New("s")
 	if !p.Configured() {
-		t.Error("a provider with key and secret is configured")
+		t.Error("a provider with key and secret: got not configured, want configured")
 	}
-	if got := (autobuild.FieldError{Field: "rules[0].source", Message: "is empty"}).Error(); got != "rules[0].source: is empty" {
-		t.Error(got)
+}
+
+func TestAFieldErrorBeginsWithItsField(t *testing.T) {
+	err := autobuild.FieldError{Field: "rules[0].source", Message: "is empty"}
+	if got := err.Error(); got != "rules[0].source: is empty" {
+		t.Errorf("got %q, want the field before the message", got)
 	}
+}
+
+func TestAnUnknownStateIsNotFinal(t *testing.T) {
 	if autobuild.State("odd").Final() {
-		t.Error("an unknown state is not final")
+		t.Error("unknown state: got final, want not final")
 	}
 }

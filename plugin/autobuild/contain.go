@@ -5,9 +5,9 @@ import (
 	"runtime/debug"
 )
 
-// Contain calls f and makes an error of its panic. Loops that serve many repositories do the
-// work of each in it: data of one that nobody foresaw must not end the process, for it would be
-// there again after the restart.
+// Contain calls f and returns a panic of f as an error with its stack. Loops over many
+// repositories use it for each one: unexpected data of one repository must not end the process,
+// because it would do so again after a restart.
 func Contain(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

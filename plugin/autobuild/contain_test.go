@@ -8,17 +8,21 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-func TestContainMakesAnErrorOfAPanic(t *testing.T) {
-	own := errors.New("its own")
+func TestContainReturnsAPanicAsAnError(t *testing.T) {
+	own := errors.New("error of the function")
 	if err := autobuild.Contain(func() error { return own }); !errors.Is(err, own) {
-		t.Errorf("an error became %v", err)
+		t.Errorf("a function with an error: got %v, want the error", err)
 	}
 	if err := autobuild.Contain(func() error { return nil }); err != nil {
-		t.Errorf("success became %v", err)
+		t.Errorf("a function without an error: got %v, want nil", err)
 	}
 	err := autobuild.Contain(func() error { panic("an index out of range") })
-	if err == nil || !strings.Contains(err.Error(), "an index out of range") ||
-		!strings.Contains(err.Error(), "contain_test.go") {
-		t.Errorf("a panic became %v", err)
+	if err == nil {
+		t.Fatal("a panic: got nil, want an error")
+	}
+	for _, part := range []string{"an index out of range", "contain_test.go"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("a panic: got %v, want %q in the error", err, part)
+		}
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// DeliveryState says what became of a delivery.
+// A DeliveryState is the state of a delivery.
 type DeliveryState string
 
-// received → planned, ignored (understood, nothing to do), refused (not for this hook)
-// or failed (not understood, or given up).
+// The states: received, then planned, ignored (valid, but nothing to do), refused (not for this
+// webhook) or failed (invalid, or given up after retries).
 const (
 	DeliveryReceived DeliveryState = "received"
 	DeliveryPlanned  DeliveryState = "planned"
@@ -18,7 +18,7 @@ const (
 	DeliveryFailed   DeliveryState = "failed"
 )
 
-// A Delivery is one webhook request whose signature was valid, as received.
+// A Delivery is one received webhook request with a valid signature.
 type Delivery struct {
 	ID         string
 	HookID     string
@@ -29,53 +29,53 @@ type Delivery struct {
 	ReceivedAt time.Time
 	State      DeliveryState
 	Reason     string
-	Outcomes   []Outcome // one per change, once planned
+	Outcomes   []Outcome // one per change; set when planned
 	PlannedAt  time.Time
 }
 
-// An Outcome is what one change came to: every rule's answer, and the builds made.
+// An Outcome is the result of one change: the answer of every rule, with its build.
 type Outcome struct {
 	Change  Change       `json:"change"`
-	Refused string       `json:"refused,omitempty"` // why no rule was asked: already seen, moved on, gone
+	Refused string       `json:"refused,omitempty"` // why no rule was evaluated: already seen, outdated or deleted
 	Rules   []RuleAnswer `json:"rules,omitempty"`
 }
 
-// A RuleAnswer is a decision within its automated build, with the build it made.
+// A RuleAnswer is the decision of a rule of an automated build, and the build it created.
 type RuleAnswer struct {
 	AutomatedBuildID string   `json:"automated_build"`
 	Decision         Decision `json:"decision"`
 	BuildNumber      int64    `json:"build_number,omitempty"`
 }
 
-// A Transition is one accepted move of a ref: from the head we knew to the head the
+// A Transition is one accepted move of a ref, from the last known head to the head that the
 // provider confirmed.
 type Transition struct {
 	Repository Repository
 	Ref        Ref
-	Old        string // the head we knew; empty = none
+	Old        string // the last known head; empty = none
 	New        string // empty = deleted
 }
 
-// A RefState is the last head of a ref that was accepted.
+// A RefState is the last accepted head of a ref.
 type RefState struct {
 	Head string // empty = deleted
 	Seq  int64  // rises with each accepted transition
 }
 
-// A Plan is what the planner decided about one delivery or poll, stored in one transaction.
+// A Plan holds the planner's decisions about one delivery or poll. It is stored in one transaction.
 type Plan struct {
 	DeliveryID string     // empty for a poll
-	Repository Repository // whose refs it is about; empty when no change was looked at
+	Repository Repository // the repository of the refs; empty if no change was evaluated
 	State      DeliveryState
 	Reason     string
 	Moves      []Move
-	Refused    []Outcome // changes that moved nothing
+	Refused    []Outcome // changes that moved no ref
 }
 
-// A Move is one transition with its decisions and the builds to make. Ref sequence
-// numbers and build ids are given by the store.
+// A Move is one transition with its decisions and the builds to create. The store assigns the
+// ref's sequence number and the build ids.
 type Move struct {
 	Transition Transition
 	Outcome    Outcome
-	Builds     []Build // in the order of Outcome.Rules entries that build
+	Builds     []Build // in the order of the entries of Outcome.Rules that build
 }

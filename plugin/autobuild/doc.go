@@ -1,8 +1,9 @@
 // Package autobuild holds the nouns of the gateway and its ports.
 //
-// A push (Push) moves refs (Change); the rules of an automated build (AutomatedBuild,
-// Rule) answer each change with an explained Decision; a decision to build becomes a
-// Build, run as one or more Attempts on an Engine and told to Bitbucket as a Status.
-// The package imports the standard library and config/secret only: everything else
-// of the gateway imports it.
+// A Push moves refs; each moved ref is a Change. Each Rule of an AutomatedBuild answers a Change
+// with an explained Decision. A decision to build becomes a Build, which runs as one or more
+// Attempts on an Engine. Its Status is reported to Bitbucket.
+//
+// The package imports only the standard library and config/secret. All other packages of the
+// gateway import it.
 package autobuild

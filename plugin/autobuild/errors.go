@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// What ports and the store answer; match with errors.Is.
+// The errors of the ports and the store. Match them with errors.Is.
 var (
 	ErrNotFound     = errors.New("not found")
 	ErrConflict     = errors.New("changed meanwhile")
@@ -18,12 +18,12 @@ var (
 	ErrHookRefused  = errors.New("the provider refused the webhook")
 )
 
-// A RateLimitError says when to come back. It is ErrUnavailable too.
+// A RateLimitError is an ErrUnavailable with the time to wait before a retry.
 type RateLimitError struct{ RetryAfter time.Duration }
 
 func (e *RateLimitError) Error() string {
 	return fmt.Sprintf("rate limited, again in %s", e.RetryAfter.Round(time.Second))
 }
 
-// Is makes a rate limit a case of ErrUnavailable.
+// Is makes errors.Is match ErrUnavailable.
 func (e *RateLimitError) Is(target error) bool { return target == ErrUnavailable }

@@ -17,7 +17,7 @@ func ExampleParseRef() {
 	// false
 }
 
-// A key is stable, and fits into the 40 characters that Bitbucket Cloud allows.
+// A key is stable and has 40 characters, the limit of Bitbucket Cloud.
 func ExampleStatusKey() {
 	key := autobuild.StatusKey("installation", "automated build", "releases", "push", "refs/tags/v1.2")
 	again := autobuild.StatusKey("installation", "automated build", "releases", "push", "refs/tags/v1.2")

@@ -13,15 +13,15 @@ type PipelineRequest struct {
 	Pipeline         string // the pipeline's name or link; only this pipeline may use the attempt it gets
 }
 
-// A PipelineToken is what is known of the token that an automated build's pipelines show. The
-// token itself is shown once and stored as its hash.
+// A PipelineToken describes the token with which the repository's own pipelines request builds of
+// an automated build. The token itself is shown once, and only its hash is stored.
 type PipelineToken struct {
-	CreatedBy string // a user's name, for people
+	CreatedBy string // a user's name, for the pages
 	CreatedAt time.Time
 }
 
-// ParseRef reads a full name, as refs/heads/main; ok is false for what is neither a branch
-// nor a tag.
+// ParseRef parses the full name of a branch or tag, for example refs/heads/main. ok is false for
+// other names.
 func ParseRef(full string) (ref Ref, ok bool) {
 	for prefix, kind := range map[string]RefKind{"refs/heads/": Branch, "refs/tags/": Tag} {
 		if name, found := strings.CutPrefix(full, prefix); found && name != "" {

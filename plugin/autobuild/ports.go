@@ -6,120 +6,127 @@ import (
 	"slipway/config/secret"
 )
 
-// All ports are safe for concurrent use and answer with the errors of this package.
+// All ports are safe for concurrent use and return the errors of this package.
 
 // An Engine runs the pipelines of builds.
 type Engine interface {
 	// Start starts the pipeline of one attempt and returns the engine's name of it. It is
 	// idempotent by (BuildID, Attempt): a second call returns the same name and starts
-	// nothing. The name may be empty, where it is known only later. ErrUnavailable = try again
-	// later.
+	// nothing. The name is empty if the engine assigns it later. ErrUnavailable = retry later.
 	Start(ctx context.Context, p Pipeline) (engineRef string, err error)
-	// Cancel stops a pipeline, queued or running. One that ended or is unknown is no error.
+	// Cancel stops a queued or running pipeline. It returns nil if the pipeline ended or is
+	// unknown.
 	Cancel(ctx context.Context, a Attempt) error
-	// State tells what the engine knows of a pipeline, for the times when its runner is silent.
+	// State returns the engine's state of a pipeline. It is used while the runner does not
+	// report.
 	State(ctx context.Context, a Attempt) (PipelineState, error)
 }
 
-// PipelineLogs is what some engines can do besides: show what a pipeline printed whose runner
-// never spoke to the gateway.
+// PipelineLogs is an optional interface of engines. It returns the output of a pipeline whose
+// runner never reached the gateway.
 type PipelineLogs interface {
-	// Logs returns the last lines that a pipeline printed, in order, with what the engine itself
-	// says of its end. A pipeline that is unknown or printed nothing is no error.
+	// Logs returns the last lines of a pipeline's output in order, with the engine's own message
+	// about its end. It returns nil lines for a pipeline that is unknown or printed nothing.
 	Logs(ctx context.Context, a Attempt) (lines []string, err error)
 }
 
-// PipelineAdvice is what engines can do besides that start nothing themselves.
+// PipelineAdvice is an optional interface of engines that do not start pipelines themselves.
 type PipelineAdvice interface {
-	// Advice tells people what to mend when no pipeline came for an attempt: PipelineMissing.
+	// Advice returns the fix for an attempt whose pipeline was not started (PipelineMissing).
 	Advice(a Attempt) string
 }
 
-// A Pipeline is what an engine is told: where the runner asks for its work, and as whom. What
-// is built from what is the runner's to ask; an engine that runs a pipeline in the repository's
-// own name needs to know which commit of which ref that is.
+// A Pipeline holds the URL and the token with which the runner of an attempt claims its work. The
+// runner gets the rest from the gateway. Ref and Commit are for engines that start a pipeline of
+// the repository itself.
 type Pipeline struct {
 	BuildID    string
 	Number     int64
 	Attempt    int
-	URL        string        // of the runner protocol: …/runner/v1/builds/{id}
+	URL        string        // of the runner protocol: .../runner/v1/builds/{id}
 	Token      secret.Secret // bound to the build and attempt
-	Hooks      bool          // build hooks may run where the engine confines them
+	Hooks      bool          // build hooks may run if the engine isolates them
 	Repository Repository
 	Ref        Ref
 	Commit     string // hash
 }
 
-// PipelineState is an engine's word on a pipeline.
+// A PipelineState is the state of a pipeline as its engine reports it.
 type PipelineState string
 
-// What an engine can say. PipelineGone: it ended or never was, as after a restart of an
-// engine that remembers nothing. PipelineCancelled: somebody stopped it on the engine.
-// PipelineMissing: none came, and a further attempt would wait in vain too (PipelineAdvice).
+// The states of pipelines.
 const (
-	PipelineQueued    PipelineState = "queued"
-	PipelineRunning   PipelineState = "running"
-	PipelineGone      PipelineState = "gone"
+	PipelineQueued  PipelineState = "queued"
+	PipelineRunning PipelineState = "running"
+	// PipelineGone means that the pipeline ended or never existed. An engine without persistent
+	// state also returns it after a restart.
+	PipelineGone PipelineState = "gone"
+	// PipelineCancelled means that a user stopped the pipeline on the engine.
 	PipelineCancelled PipelineState = "cancelled"
-	PipelineMissing   PipelineState = "missing"
+	// PipelineMissing means that no pipeline was started, and that a further attempt would not
+	// start one either; see PipelineAdvice.
+	PipelineMissing PipelineState = "missing"
 )
 
-// Repositories lists what a linked account sees.
+// Repositories lists the repositories that a linked account can read.
 type Repositories interface {
 	Workspaces(ctx context.Context) ([]Workspace, error)
-	// List returns one page, most recently updated first; next is empty on the last one.
+	// List returns one page, most recently updated first. next is empty on the last page.
 	List(ctx context.Context, workspace, search, page string) (repos []Repository, next string, err error)
-	// Repository finds one by full name.
+	// Repository returns the repository with a full name.
 	Repository(ctx context.Context, fullName string) (Repository, error)
-	// Dockerfiles returns the paths of all Dockerfiles at a commit, at any depth it can reach.
+	// Dockerfiles returns the paths of the Dockerfiles at a commit, down to the depth that the
+	// provider's API lists.
 	Dockerfiles(ctx context.Context, r Repository, commit string) ([]string, error)
 }
 
-// Commits confirms what deliveries claim.
+// Commits reads commits and refs, to confirm the content of deliveries.
 type Commits interface {
-	// Resolve returns the commit that a ref points at now, peeled; ErrNotFound when the ref is
-	// gone, and ErrForbidden, never ErrNotFound, when the repository is out of sight.
+	// Resolve returns the commit that a ref points to now, peeled. ErrNotFound = the ref does not
+	// exist. ErrForbidden = the account cannot read the repository; Resolve never returns
+	// ErrNotFound for that.
 	Resolve(ctx context.Context, r Repository, ref Ref) (Commit, error)
-	// Commit returns a commit by hash; ErrNotFound when the repository has none.
+	// Commit returns the commit with a hash. ErrNotFound = the repository does not have it.
 	Commit(ctx context.Context, r Repository, hash string) (Commit, error)
 	// Heads returns all branches and tags.
 	Heads(ctx context.Context, r Repository) ([]Head, error)
-	// ChangedPaths returns the paths that differ between two commits; nil without an error when
-	// they are too many to tell.
+	// ChangedPaths returns the paths that differ between two commits. It returns nil without an
+	// error if there are too many to list.
 	ChangedPaths(ctx context.Context, r Repository, from, to string) ([]string, error)
 }
 
-// Hooks keeps our webhook on a repository.
+// Hooks manages the gateway's webhook on a repository.
 type Hooks interface {
-	// Ensure makes exactly one enabled, complete webhook with w.URL stand, and returns its
-	// id: found by full URL, repaired when incomplete, doubles deleted. ErrForbidden = not an
-	// administrator; ErrHookRefused = the provider does not take the URL. The secret is
-	// written anew unless w.RemoteID is the id of the webhook that already has it.
+	// Ensure creates or repairs the webhook with w.URL, deletes its duplicates, and returns its
+	// id. It finds webhooks by their full URL. The secret is written again unless w.RemoteID is
+	// the id of a webhook that already has it. ErrForbidden = the account is not an
+	// administrator of the repository. ErrHookRefused = the provider rejects the URL.
 	Ensure(ctx context.Context, r Repository, w Webhook) (remoteID string, err error)
-	// Remove deletes it; one that is gone is no error.
+	// Remove deletes the webhook. It returns nil if the webhook does not exist.
 	Remove(ctx context.Context, r Repository, w Webhook) error
 }
 
-// Statuses shows a build on its commit.
+// Statuses reports a build's status on its commit.
 type Statuses interface {
-	// Put creates or overwrites the status with s.Key; repeating it is harmless.
+	// Put creates or replaces the status with s.Key. It is idempotent.
 	Put(ctx context.Context, r Repository, commit string, s Status) error
 }
 
-// GitCredentials gives what git needs to fetch a repository.
+// GitCredentials returns the address and credential with which git fetches a repository.
 type GitCredentials interface {
-	// CloneURL returns the repository's HTTPS address by its name, without user or password. It
-	// makes no call. ErrNotFound = the name is not one of a repository.
+	// CloneURL returns the repository's HTTPS address, without user or password. It makes no
+	// network call. ErrNotFound = the name is not a valid repository name.
 	CloneURL(r Repository) (string, error)
-	// GitCredential returns a credential that is good for at least five minutes. ErrUnauthorized
-	// = the account must be linked again.
+	// GitCredential returns a credential that is valid for at least five minutes.
+	// ErrUnauthorized = the account must be linked again.
 	GitCredential(ctx context.Context, r Repository) (GitCredential, error)
-	// RenewGitCredential returns another credential than the one that git's server refused, or the
-	// same one if the provider's API still accepts it. ErrUnauthorized as above.
+	// RenewGitCredential replaces a credential that the git server rejected. It returns the same
+	// one if the provider's API still accepts it. ErrUnauthorized = the account must be linked
+	// again.
 	RenewGitCredential(ctx context.Context, r Repository, refused secret.Secret) (GitCredential, error)
 }
 
-// A Connection is a provider seen through one linked account.
+// A Connection gives access to a provider with the credential of one linked account.
 type Connection struct {
 	Repositories Repositories
 	Commits      Commits
@@ -130,7 +137,7 @@ type Connection struct {
 
 // A Connector opens a Connection with an account's current credential.
 type Connector interface {
-	// Connect costs no network call. ErrNotFound when there is no such account,
-	// ErrUnauthorized when its link is broken.
+	// Connect makes no network call. ErrNotFound = the account does not exist. ErrUnauthorized =
+	// its link is broken.
 	Connect(ctx context.Context, accountID string) (Connection, error)
 }

@@ -1,19 +1,19 @@
 package autobuild
 
-// A Push is what one delivery says happened. It is a hint: nothing of it is believed
-// before the provider's API confirms it.
+// A Push is the content of one delivery. It is a hint: the gateway acts on it only after the
+// provider's API confirmed it.
 type Push struct {
 	Event      string // the event key: repo:push, repo:refs_changed, pullrequest:created, …
 	Repository Repository
 	Changes    []Change
-	Skipped    []string // entries that are no changes, a line each
-	Ignored    string   // why the whole event is none of ours; empty otherwise
+	Skipped    []string // entries that are not changes, one line each
+	Ignored    string   // why the whole event is ignored; empty = it is not
 }
 
-// Action says what happened to a ref or a pull request.
+// An Action is the kind of a change.
 type Action string
 
-// The actions of refs (first three) and of pull requests.
+// The actions. The first three are of refs, the others of pull requests.
 const (
 	Created   Action = "created"
 	Updated   Action = "updated"
@@ -28,15 +28,16 @@ type Change struct {
 	Kind    RefKind
 	Name    string // for a pull request: its id
 	Action  Action
-	Old     string // hash before; empty when created or not told
-	Commit  string // hash after; empty when deleted
-	Message string // the head commit's message, where the payload has it
+	Old     string // hash before; empty if created or unknown
+	Commit  string // hash after; empty if deleted
+	Message string // the head commit's message; empty if the payload has none
 
-	// Of pull requests only.
+	// For pull requests only.
 	Source, Target string // branch names
 	Fork           bool
 
-	// Paths that changed, where they were asked for; nil = unknown, and unknown builds.
+	// Paths are the changed paths, if they were requested. nil = unknown: rules with paths then
+	// build.
 	Paths []string
 }
 

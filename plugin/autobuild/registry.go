@@ -6,11 +6,12 @@ import (
 	"slipway/config/secret"
 )
 
-// A RegistryPurpose says what a registry credential is used for.
+// A RegistryPurpose is the purpose of a registry credential.
 type RegistryPurpose string
 
-// A push credential pushes images and never reaches code of a repository. A pull credential reads
-// base images: every Dockerfile that gets it can read what it opens, and nothing is pushed with it.
+// A push credential pushes images. Code of a repository never gets it. A pull credential reads base
+// images, and nothing is pushed with it. Every Dockerfile that gets it can read all images that it
+// can read.
 const (
 	RegistryPush RegistryPurpose = "push"
 	RegistryPull RegistryPurpose = "pull"
@@ -21,8 +22,8 @@ const (
 type Registry struct {
 	ID      string
 	Host    string          // registry.example.com[:port], or with a path prefix: registry.example.com/acme
-	Purpose RegistryPurpose // empty counts as RegistryPush when it is saved
-	// AutomatedBuildID is the only automated build that uses it; empty = all. Deleting the
+	Purpose RegistryPurpose // saved as RegistryPush if empty
+	// AutomatedBuildID limits the credential to one automated build; empty = all. Deleting the
 	// automated build deletes the credential.
 	AutomatedBuildID string
 	Username         string

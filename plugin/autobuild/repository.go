@@ -2,22 +2,22 @@ package autobuild
 
 import "time"
 
-// ProviderKind names a flavour of Bitbucket.
+// A ProviderKind is an edition of Bitbucket.
 type ProviderKind string
 
-// The two flavours, as the rules file and explain spell them.
+// The editions, as the rules file and `slipway explain` name them.
 const (
 	Cloud      ProviderKind = "bitbucket-cloud"
 	DataCenter ProviderKind = "bitbucket-datacenter"
 )
 
-// A Workspace groups repositories: a workspace of Cloud, a project of Data Center.
+// A Workspace groups repositories. On Data Center it is a project.
 type Workspace struct {
 	ID   string // Cloud: uuid with braces
 	Slug string
 }
 
-// A Repository is one repository at a source provider. ID is its identity; names change.
+// A Repository is one repository at a source provider. ID identifies it; its name can change.
 type Repository struct {
 	ProviderID    string
 	ID            string // Cloud: uuid with braces; Data Center: decimal id
@@ -25,13 +25,13 @@ type Repository struct {
 	FullName      string // acme/app, or PROJ/slug
 	DefaultBranch string // empty for an empty repository
 	Private       bool
-	Admin         bool // the account may administer it; known only where the provider said so
+	Admin         bool // the account may administer it; false if unknown
 }
 
-// RefKind says what a ref is.
+// A RefKind is the kind of a ref.
 type RefKind string
 
-// The kinds of refs; a pull request is none of git's, but explain reports it as one.
+// The kinds. A pull request is not a ref of git, but `slipway explain` reports it as one.
 const (
 	Branch      RefKind = "branch"
 	Tag         RefKind = "tag"
@@ -52,15 +52,15 @@ func (r Ref) Full() string {
 	return "refs/heads/" + r.Name
 }
 
-// A Commit is what a ref points at, peeled.
+// A Commit is the commit that a ref points to. Annotated tags are peeled.
 type Commit struct {
 	Hash    string // 40 hex
 	Message string
-	Author  string // display name; never an authority
+	Author  string // display name; must not be used for decisions
 	Date    time.Time
 }
 
-// A Head is a ref with the commit it points at.
+// A Head is a ref with the commit that it points to.
 type Head struct {
 	Ref    Ref
 	Commit Commit

@@ -6,18 +6,18 @@ import (
 	"slipway/config/secret"
 )
 
-// How long permissions that the provider reported count.
+// The lifetimes of the permissions that a provider reported.
 const (
-	// PermissionsFresh is the age up to which they are used without asking again.
+	// PermissionsFresh is the age up to which permissions are used without a new request.
 	PermissionsFresh = 5 * time.Minute
-	// PermissionsKept is the age up to which they are used while the provider does not answer.
+	// PermissionsKept is the age up to which permissions are used while the provider is down.
 	PermissionsKept = time.Hour
 )
 
-// A Permission is what a person may do with a repository at its provider.
+// A Permission is a user's permission on a repository at its provider.
 type Permission string
 
-// The permissions of Bitbucket, each including the one before it.
+// The permissions of Bitbucket. Each includes the one before it.
 const (
 	PermissionNone  Permission = ""
 	PermissionRead  Permission = "read"  // view
@@ -41,37 +41,38 @@ func (p Permission) rank() int {
 // Known reports whether p is read, write or admin.
 func (p Permission) Known() bool { return p.rank() > 0 }
 
-// Includes reports whether p allows everything that the other permission allows. An unknown
-// permission includes nothing, and nothing includes it.
+// Includes reports whether p includes the other permission. An unknown permission includes no
+// permission, and no permission includes it.
 func (p Permission) Includes(other Permission) bool {
 	return other.Known() && p.rank() >= other.rank()
 }
 
-// A Viewer is the person on whose behalf the store is read. The zero Viewer sees nothing.
+// A Viewer is the user for whom the store is read. The zero Viewer sees nothing.
 type Viewer struct {
 	UserID        string
 	Administrator bool // of the installation: sees everything
 }
 
-// Permissions are what a person may do with the repositories of their provider, as it reported
+// Permissions are a user's permissions on the repositories of a provider, as the provider reported
 // them in one check.
 type Permissions struct {
-	SessionID    string // whose sign-in they were read with; they are dropped if it has ended
+	SessionID    string // the session whose grant read them; they are dropped if it has ended
 	UserID       string
 	ProviderID   string
-	Repositories map[string]Permission // by repository id; the person may do nothing with others
-	// Granted says that the provider granted one of them to the person, not to everybody.
+	Repositories map[string]Permission // by repository id; other repositories have none
+	// Granted reports whether the provider granted at least one of them to this user, and not to
+	// all users.
 	Granted bool
 }
 
-// A Grant is what a person's sign-in at the provider gave us. It reads the person's own
-// permissions and nothing else. The zero Grant is none.
+// A Grant holds the OAuth tokens of a user's sign-in at the provider. It is used only to read the
+// user's own permissions. The zero Grant means that the user has none.
 type Grant struct {
 	AccessToken  secret.Secret
-	RefreshToken secret.Secret // rotates at every use
+	RefreshToken secret.Secret // replaced by each use
 	ExpiresAt    time.Time     // of AccessToken
-	Version      int64         // rises with each refresh
+	Version      int64         // incremented by each refresh
 }
 
-// IsZero reports that there is no grant.
+// IsZero reports whether g holds no token.
 func (g Grant) IsZero() bool { return g.AccessToken.IsZero() && g.RefreshToken.IsZero() }

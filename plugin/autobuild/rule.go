@@ -6,17 +6,18 @@ type Rule struct {
 	ID         string
 	SourceType RefKind // Branch or Tag; a rule never matches the other kind
 	Source     string  // literal = exact name; /…/ = unanchored RE2 search
-	Tags       string  // comma list of templates: literals, {sourceref}, {\1}…{\9}
-	Context    string  // path from the repository's root; "/" is the root; blank = the Dockerfile's folder
-	Dockerfile string  // relative to Context; from the root when Context is blank
-	Autobuild  bool    // off: a push never builds and pushes by this rule
+	Tags       string  // comma-separated templates: literals, {sourceref}, {\1}…{\9}
+	Context    string  // path from the repository's root; "/" is the root; blank = the Dockerfile's directory
+	Dockerfile string  // relative to Context; relative to the root if Context is blank
+	Autobuild  bool    // off = pushes do not build by this rule
 	Caching    bool
 	BuildArgs  map[string]string // values may hold {sourceref}
-	Platforms  []string          // as linux/amd64; empty = the builder's own
-	Paths      []string          // globs; build only when one of these changed
+	Platforms  []string          // for example linux/amd64; empty = the builder's platform
+	Paths      []string          // globs; build only if a matching path changed
 }
 
-// DefaultRule is what a new automated build starts with: the default branch becomes latest.
+// DefaultRule returns the first rule of a new automated build: it builds the default branch as
+// the tag latest.
 func DefaultRule(branch string) Rule {
 	return Rule{
 		SourceType: Branch,
@@ -29,31 +30,31 @@ func DefaultRule(branch string) Rule {
 	}
 }
 
-// Autotest says which pull requests are tested.
+// An Autotest selects the pull requests that are tested.
 type Autotest string
 
-// Docker Hub's three settings.
+// The settings, as Docker Hub has them.
 const (
 	AutotestOff      Autotest = "off"
 	AutotestInternal Autotest = "internal"
 	AutotestAll      Autotest = "all"
 )
 
-// A Decision is the explained answer of one rule to one change.
+// A Decision is the answer of one rule to one change, with its reason.
 type Decision struct {
-	Rule       string            `json:"rule"` // the rule's id, else its index
+	Rule       string            `json:"rule"` // the rule's id, or its index if it has none
 	Build      bool              `json:"build"`
 	Publish    bool              `json:"publish"` // false: test only, nothing is pushed
-	Tags       []string          `json:"tags"`    // in rule order, without doubles
+	Tags       []string          `json:"tags"`    // in the order of the rule, without duplicates
 	Dockerfile string            `json:"dockerfile,omitempty"`
 	Context    string            `json:"context,omitempty"`
 	BuildArgs  map[string]string `json:"-"`
 	Reason     string            `json:"reason"`
 }
 
-// A FieldError is a fault in what a person typed: where it is and how to mend it.
+// A FieldError is an invalid value in a form or file, with its place and the fix.
 type FieldError struct {
-	Field   string // a path like rules[0].source
+	Field   string // a path, for example rules[0].source
 	Message string
 }
 
