@@ -12,7 +12,7 @@
 # make build   bin/slipway, and its commands runner and builder in programs of their own, for the
 #              step's image: bin/slipway-step and bin/slipway-builder
 # make fmt     formats the code
-# make docs    writes docs/settings.md from the settings in config/
+# make docs    writes docs/settings.md and docs/step-settings.md from the settings in the code
 # Each target installs what it needs from Debian's packages (through sudo when not root) and says so.
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -83,7 +83,7 @@ cover:
 	go tool cover -func coverage.out | tail -1
 
 docs:
-	go test ./docs -run TestTheSettingsPageIsCurrent -update
+	go test ./docs -run TestTheSettingsPagesAreCurrent -update
 
 bench:
 	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./runner/registryproxy ./config/...

@@ -10,51 +10,59 @@ import (
 	"unicode/utf8"
 
 	"slipway/config"
+	"slipway/runner/settings"
 )
 
-var update = flag.Bool("update", false, "write settings.md")
+var update = flag.Bool("update", false, "write settings.md and step-settings.md")
 
-// Each setting is described once, in the struct that reads it. `make docs` writes the page.
-func TestTheSettingsPageIsCurrent(t *testing.T) {
-	want := settingsPage()
-	if *update {
-		if err := os.WriteFile("settings.md", []byte(want), 0o644); err != nil {
-			t.Fatal(err)
+// Each setting is declared once: the gateway's in a struct, and the step's in a table. `make docs` writes the pages.
+func TestTheSettingsPagesAreCurrent(t *testing.T) {
+	for name, want := range map[string]string{"settings.md": gatewayPage(), "step-settings.md": stepPage()} {
+		if *update {
+			if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	got, err := os.ReadFile("settings.md")
-	if err != nil {
-		t.Fatalf("%v: run make docs", err)
-	}
-	if string(got) != want {
-		t.Error("settings.md differs from the settings in package config: run make docs")
+		got, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatalf("%v: run make docs", err)
+		}
+		if string(got) != want {
+			t.Errorf("%s is not current: run make docs", name)
+		}
 	}
 }
 
-func settingsPage() string {
+func gatewayPage() string {
+	return "# Settings of the gateway\n\nAfter reading this page you can look up every setting of the gateway, " +
+		"its default and its meaning.\n\n" +
+		"`make docs` generates this page from package `config`. Settings are environment variables. " +
+		"[step-settings.md](step-settings.md) lists those of the build step.\n" +
+		section("Gateway", "For `slipway gateway`, `slipway doctor`, `slipway engines` and `slipway webhooks`. "+
+			"`slipway gateway --help` prints the same.", config.GatewaySettings())
+}
+
+func stepPage() string {
+	return "# Settings of the build step\n\nAfter reading this page you can look up every setting of the build step, " +
+		"its default and its meaning.\n\n" +
+		"`make docs` generates this page from package `runner/settings`. Settings are environment variables. " +
+		"`slipway runner --help` prints the same. A CI makes `PLUGIN_REPO` of the setting `repo`. " +
+		"[settings.md](settings.md) lists the settings of the gateway.\n" +
+		section("Step without a gateway", "[migrate-step.md](migrate-step.md) describes these settings by task, "+
+			"and compares them with other plugins.", settings.PluginSettings()) +
+		section("Step in the repository's own pipeline", "For the engine `own`: "+
+			"[Drone](drone.md#in-the-repositorys-own-pipeline), "+
+			"[Woodpecker](woodpecker.md#in-the-repositorys-own-pipeline). "+
+			"A CI makes `PLUGIN_TOKEN` of the setting `token`.", settings.JoinSettings()) +
+		section("Runner of a gateway", "Engines set the address and the token.", settings.RunnerSettings())
+}
+
+// section returns a heading, a text and a list of settings.
+func section(title, text string, all []config.Setting) string {
 	var b strings.Builder
-	b.WriteString(
-		"# Settings\n\nAfter reading this page you can look up every setting, its default and its meaning.\n\n" +
-			"This page is generated from package `config` by `make docs`. Settings are environment variables.\n",
-	)
-	for _, part := range []struct {
-		title, text string
-		settings    []config.Setting
-	}{
-		{"Gateway", "For `slipway gateway`, `slipway doctor`, `slipway engines` and `slipway webhooks`. " +
-			"`slipway gateway --help` prints the same.", config.GatewaySettings()},
-		{"Runner", "For a runner of a gateway. Engines set the address and the token.", config.RunnerSettings()},
-		{"Step in the repository's own pipeline", "For the engine `own`: [Drone](drone.md#in-the-repositorys-own-pipeline), " +
-			"[Woodpecker](woodpecker.md#in-the-repositorys-own-pipeline). " +
-			"A CI makes `PLUGIN_TOKEN` of the setting `token`.", config.JoinSettings()},
-		{"Step without a gateway", "A CI makes `PLUGIN_REPO` of the setting `repo`. " +
-			"[migrate-step.md](migrate-step.md) describes these settings by task, and compares them with other plugins.",
-			config.PluginSettings()},
-	} {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", part.title, part.text)
-		for _, s := range part.settings {
-			b.WriteString(settingItem(s))
-		}
+	fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", title, text)
+	for _, s := range all {
+		b.WriteString(settingItem(s))
 	}
 	return b.String()
 }

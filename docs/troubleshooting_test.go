@@ -1,11 +1,14 @@
 package docs_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"slipway/runner/settings"
 )
 
 // A message that the program no longer prints leads nobody anywhere.
@@ -29,7 +32,8 @@ func TestTroubleshootingQuotesTheProgram(t *testing.T) {
 	}
 }
 
-// sources returns the text of all Go files but tests, without the quoting of string literals.
+// sources returns the text of all Go files but tests, without the quoting of string literals, and the
+// messages about missing settings.
 func sources(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
@@ -46,5 +50,21 @@ func sources(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	all.WriteString(missingSettings())
 	return strings.NewReplacer(`\"`, `"`, "\" +\n\t\t\"", "", "\" +\n\t\t\t\"", "").Replace(all.String())
 }
+
+// missingSettings returns the messages about missing settings, whose parts are in different places of
+// the code.
+func missingSettings() string {
+	_, runner := settings.Read(noVariables{})
+	_, join := settings.ReadJoin(noVariables{})
+	_, step := settings.ReadPlugin(noVariables{})
+	return errors.Join(runner, join, step).Error()
+}
+
+// noVariables is an empty environment.
+type noVariables struct{}
+
+func (noVariables) Environ() []string     { return nil }
+func (noVariables) Unsetenv(string) error { return nil }

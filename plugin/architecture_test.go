@@ -72,6 +72,7 @@ var settled = []string{
 	"plugin/demo/localenv",
 	"runner",
 	"runner/settings",
+	"runner/settings/table",
 	"runner/slipway",
 	"runner/slipway-builder",
 }

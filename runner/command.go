@@ -17,9 +17,9 @@ func Command(builderProgram string) *cli.Command {
 	return &cli.Command{
 		Name:  "runner",
 		Usage: "the build step: builds what a gateway has for it, or, without one, the checked-out workspace",
-		Description: "Settings, from the environment:\n" + config.Help(config.RunnerSettings()) +
-			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" + config.Help(config.JoinSettings()) +
-			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + config.Help(config.PluginSettings()),
+		Description: "Settings, from the environment:\n" + config.Help(settings.RunnerSettings()) +
+			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" + config.Help(settings.JoinSettings()) +
+			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + config.Help(settings.PluginSettings()),
 		Flags: []cli.Flag{&cli.BoolFlag{
 			Name:  dryRunFlag,
 			Usage: "without a gateway: say what the step would do and where each setting came from, and do none of it",

@@ -10,93 +10,146 @@ import (
 	"slices"
 	"strings"
 
-	"slipway/config"
 	"slipway/config/secret"
+	"slipway/runner/settings/table"
 	"slipway/runner/spec"
 )
 
+// The settings of build arguments.
 const (
-	sshKeyName = "PLUGIN_SSH_AGENT_KEY"
-	argsName   = "PLUGIN_BUILD_ARGS"
+	argsName         = "PLUGIN_BUILD_ARGS"
+	argsNewName      = "PLUGIN_BUILD_ARGS_NEW"
+	argsFromEnvName  = "PLUGIN_BUILD_ARGS_FROM_ENV"
+	multipleArgsName = "PLUGIN_MULTIPLE_BUILD_ARGS"
 )
 
-// buildSecretNames are the settings of config.PluginBuild that no child may inherit.
-func buildSecretNames() []string {
-	return []string{sshKeyName, builderKeyName, "PLUGIN_HTTP_PROXY", "PLUGIN_HTTPS_PROXY", "PLUGIN_NO_PROXY"}
+// argValues are the settings of build arguments, from which Plugin.BuildArgs derives.
+type argValues struct {
+	several bool     // multiple_build_args: newArgs replace the arguments of build_args
+	newArgs []string // NAME=value
+	fromEnv []string // names of variables
 }
 
-// readBuildOptions reads what the step tells its builder.
-func (p *Plugin) readBuildOptions(raw config.PluginBuild, given map[string]string) error {
-	p.Build.SSHKey = raw.SSHAgentKey
-	var pullErr error
-	p.Build.Pull, pullErr = trueFalse("PLUGIN_PULL_IMAGE", raw.PullImage)
-	p.readProxies(given)
-	return errors.Join(
-		p.readSecrets(raw, given),
-		p.readArgs(raw, given),
-		p.readHosts(raw.AddHost),
-		p.readCaches(raw),
-		p.readLabels(raw),
-		p.readOutput(raw),
-		pullErr,
-	)
+// buildTable declares how the image is built. The settings are optional.
+func buildTable() table.Table[stepReader] {
+	return slices.Concat(argTable(), secretTable(), table.Table[stepReader]{
+		{
+			Name: "PLUGIN_ADD_HOST",
+			Help: "names that RUN knows, as name:address, a list",
+			Set:  (*stepReader).addHosts,
+		},
+		{
+			Name: "PLUGIN_PULL_IMAGE", Default: "true",
+			Help: "true: ask the registry for the newest base image, whatever the builder has",
+			Set:  table.Bool(func(r *stepReader) *bool { return &r.Build.Pull }),
+		},
+		{
+			Name: "PLUGIN_NO_CACHE", Default: "false",
+			Help: "true: run every step of the Dockerfile again",
+			Set:  table.Bool(func(r *stepReader) *bool { return &r.NoCache }),
+		},
+		proxyRow("HTTP_PROXY", "proxy for RUN"),
+		proxyRow("HTTPS_PROXY", "proxy for RUN"),
+		proxyRow("NO_PROXY", "hosts that RUN reaches without a proxy"),
+	})
 }
 
-// readArgs adds the build arguments of config.PluginBuild. It shows no value, for some hold
-// secrets, though none should.
-func (p *Plugin) readArgs(raw config.PluginBuild, given map[string]string) error {
-	several, err := trueFalse("PLUGIN_MULTIPLE_BUILD_ARGS", raw.MultipleBuildArgs)
-	switch {
-	case several:
-		var args []string
-		for arg := range strings.SplitSeq(raw.BuildArgsNew, ";") {
-			if arg = strings.TrimSpace(arg); arg != "" {
-				args = append(args, arg)
+func argTable() table.Table[stepReader] {
+	return table.Table[stepReader]{
+		{
+			Name: argsName, Masked: true,
+			Help: "build arguments NAME=value: a comma list, a JSON list, or a JSON object of names and values",
+			Set:  (*stepReader).setBuildArgs,
+		},
+		{
+			Name: argsFromEnvName, Masked: true,
+			Help: "build arguments that take their values from variables of the same name: a list; " +
+				"they stand in the image's history, so name no secrets",
+			Set: (*stepReader).setArgsFromEnv,
+		},
+		{
+			Name: argsNewName, Masked: true, Needs: multipleArgsName,
+			Help: "build arguments NAME=value, joined by semicolons; needs multiple_build_args",
+			Set:  (*stepReader).setNewArgs,
+		},
+		{
+			Name: multipleArgsName, Masked: true, Default: "false",
+			Help: "true: build_args_new is used, and build_args is not",
+			Set:  table.Bool(func(r *stepReader) *bool { return &r.args.several }),
+		},
+	}
+}
+
+// setBuildArgs reads build arguments as a list or as JSON objects. The errors show no value, because
+// some values are secrets, though none should be.
+func (r *stepReader) setBuildArgs(name, text string) error {
+	objects, rest := takeObjects(text)
+	args, err := table.ParseList(name, rest)
+	all, pairsErr := parseArgs(name, args)
+	err = errors.Join(err, pairsErr)
+	for _, object := range objects {
+		one, objectErr := table.ParseObject(name, object)
+		err = errors.Join(err, objectErr)
+		for _, arg := range slices.Sorted(maps.Keys(one)) {
+			if !spec.LegalArg(arg) {
+				err = errors.Join(err, fmt.Errorf("%s has %q, which is no name of a build argument", name, arg))
 			}
 		}
-		var argsErr error
-		p.BuildArgs, argsErr = pairs("PLUGIN_BUILD_ARGS_NEW", args)
-		err = errors.Join(err, argsErr)
-		if p.Origins[argsName] == argsName {
-			p.warn("PLUGIN_BUILD_ARGS is not used, PLUGIN_BUILD_ARGS_NEW is: PLUGIN_MULTIPLE_BUILD_ARGS is true")
-		}
-	case raw.BuildArgsNew != "":
-		p.warn("PLUGIN_BUILD_ARGS_NEW is not used: PLUGIN_MULTIPLE_BUILD_ARGS is not true")
+		maps.Copy(all, one)
 	}
-	names, listErr := list("PLUGIN_BUILD_ARGS_FROM_ENV", raw.BuildArgsFromEnv)
-	for _, name := range names {
-		if !spec.LegalArg(name) {
-			return errors.Join(err, fmt.Errorf("PLUGIN_BUILD_ARGS_FROM_ENV has %q, which is no variable's name", name))
-		}
-		value, origin := first(given, "", name, strings.ToUpper(name))
-		if origin == Default {
-			p.warn(
-				"the build argument %s is not given: the step's environment has no %s (PLUGIN_BUILD_ARGS_FROM_ENV)",
-				name,
-				name,
-			)
-			continue
-		}
-		p.BuildArgs[name], p.BuildArgs[strings.ToUpper(name)] = value, value
-	}
-	return errors.Join(err, listErr)
+	r.BuildArgs = all
+	return err
 }
 
-// pairs makes build arguments of NAME=value.
-func pairs(setting string, args []string) (map[string]string, error) {
+func (r *stepReader) setArgsFromEnv(name, text string) error {
+	names, err := table.ParseList(name, text)
+	for _, arg := range names {
+		if !spec.LegalArg(arg) {
+			return fmt.Errorf("%s has %q, which is no variable's name", name, arg)
+		}
+	}
+	r.args.fromEnv = names
+	return err
+}
+
+func (r *stepReader) setNewArgs(_, text string) error {
+	for arg := range strings.SplitSeq(text, ";") {
+		if arg = strings.TrimSpace(arg); arg != "" {
+			r.args.newArgs = append(r.args.newArgs, arg)
+		}
+	}
+	return nil
+}
+
+// mergeBuildArgs sets the build arguments of the four settings.
+func (r *stepReader) mergeBuildArgs() (err error) {
+	if r.args.several {
+		r.BuildArgs, err = parseArgs(argsNewName, r.args.newArgs)
+		if r.Origins[argsName] == argsName {
+			r.warn("PLUGIN_BUILD_ARGS is not used, PLUGIN_BUILD_ARGS_NEW is: PLUGIN_MULTIPLE_BUILD_ARGS is true")
+		}
+	}
+	for _, name := range r.args.fromEnv {
+		value, origin := firstSet(r.given, "", name, strings.ToUpper(name))
+		if origin == Default {
+			r.warn("the build argument %s is not given: the step's environment has no %s (PLUGIN_BUILD_ARGS_FROM_ENV)",
+				name, name)
+			continue
+		}
+		r.BuildArgs[name] = value
+		r.BuildArgs[strings.ToUpper(name)] = value
+	}
+	return err
+}
+
+// parseArgs returns the build arguments NAME=value by name. setting is the variable, for the error.
+func parseArgs(setting string, args []string) (map[string]string, error) {
 	all := make(map[string]string, len(args))
 	var err error
 	for i, arg := range args {
 		name, value, found := strings.Cut(arg, "=")
 		if !found || !spec.LegalArg(name) {
-			err = errors.Join(
-				err,
-				fmt.Errorf(
-					"%s: entry %d is not NAME=value (where a value holds a comma, give a JSON list)",
-					setting,
-					i+1,
-				),
-			)
+			err = errors.Join(err, entryError(setting, i))
 			continue
 		}
 		all[name] = value
@@ -104,15 +157,21 @@ func pairs(setting string, args []string) (map[string]string, error) {
 	return all, err
 }
 
-// takeObjects takes JSON objects out of a value that is one, or a list of them and of words: a
+// entryError is the error of the entry i, counted from 0, of a list of NAME=value.
+func entryError(setting string, i int) error {
+	return fmt.Errorf("%s: entry %d is not NAME=value (where a value holds a comma, give a JSON list)", setting, i+1)
+}
+
+// takeObjects separates JSON objects from a text that is one, or a JSON list of objects and strings. A
 // CI makes such a list of maps that YAML merges into entries (- <<: *proxies).
-func takeObjects(value string) (objects []string, rest string) {
-	if value = strings.TrimSpace(value); strings.HasPrefix(value, "{") {
-		return []string{value}, ""
+func takeObjects(text string) (objects []string, rest string) {
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "{") {
+		return []string{text}, ""
 	}
 	var entries []json.RawMessage
-	if json.Unmarshal([]byte(value), &entries) != nil {
-		return nil, value
+	if json.Unmarshal([]byte(text), &entries) != nil {
+		return nil, text
 	}
 	entries = slices.DeleteFunc(entries, func(entry json.RawMessage) bool {
 		if !strings.HasPrefix(string(entry), "{") {
@@ -122,78 +181,55 @@ func takeObjects(value string) (objects []string, rest string) {
 		return true
 	})
 	if objects == nil {
-		return nil, value
+		return nil, text
 	}
-	text, _ := json.Marshal(entries) // what was read can be written
-	return objects, string(text)
+	list, _ := json.Marshal(entries) // cannot fail: the entries were valid JSON
+	return objects, string(list)
 }
 
-// object reads a JSON object, as Woodpecker makes of a map; numbers and true, false stay as
-// they are written.
-func object(setting, value string) (map[string]string, error) {
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(value), &raw); err != nil {
-		return map[string]string{}, fmt.Errorf(
-			"%s begins with { and is no JSON object: write {\"NAME\":\"value\"}, or NAME=value",
-			setting,
-		)
-	}
-	all := make(map[string]string, len(raw))
-	for _, name := range slices.Sorted(maps.Keys(raw)) {
-		text := string(raw[name])
-		switch {
-		case strings.HasPrefix(text, `"`):
-			_ = json.Unmarshal(raw[name], &text) // it is a string: the object was read
-		case text == "null":
-			text = ""
-		case strings.ContainsAny(text[:1], "[{"):
-			return all, fmt.Errorf("%s: the value of %q is no text", setting, name)
-		}
-		all[name] = text
-	}
-	return all, nil
-}
-
-// readHosts takes name:address, as Docker's command line does, and name=address.
-func (p *Plugin) readHosts(value string) error {
-	entries, err := list("PLUGIN_ADD_HOST", value)
+// addHosts reads name:address, as Docker's command line does, and name=address.
+func (r *stepReader) addHosts(name, text string) error {
+	entries, err := table.ParseList(name, text)
 	for _, entry := range entries {
 		at := strings.IndexAny(entry, ":=")
 		if at <= 0 {
-			return fmt.Errorf("PLUGIN_ADD_HOST has %q: give name:address", entry)
+			return fmt.Errorf("%s has %q: give name:address", name, entry)
 		}
 		address, parseErr := netip.ParseAddr(strings.Trim(entry[at+1:], "[]"))
 		if parseErr != nil || strings.ContainsAny(entry[:at], " ,\"") {
-			return fmt.Errorf(
-				"PLUGIN_ADD_HOST has %q: give name:address with an IP address (host-gateway is Docker's own, and there is no Docker here)",
-				entry,
-			)
+			return fmt.Errorf("%s has %q: give name:address with an IP address "+
+				"(host-gateway is Docker's own, and there is no Docker here)", name, entry)
 		}
-		p.Build.Hosts = append(p.Build.Hosts, spec.Host{Name: entry[:at], Address: address})
+		r.Build.Hosts = append(r.Build.Hosts, spec.Host{Name: entry[:at], Address: address})
 	}
 	return err
 }
 
-// readProxies gives RUN the step's proxies under both cases of their names, for programs
-// differ in which they read.
-func (p *Plugin) readProxies(given map[string]string) {
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
-		lower := strings.ToLower(name)
-		value, origin := first(given, "", pluginPrefix+name, lower, name)
-		p.Origins[pluginPrefix+name] = origin
-		if value == "" || hasName(p.BuildArgs, name) || hasName(p.BuildArgs, lower) {
-			continue // what build_args says goes before
-		}
-		p.Build.Proxies = append(
-			p.Build.Proxies,
-			spec.Proxy{Name: name, Value: secret.New(value)},
-			spec.Proxy{Name: lower, Value: secret.New(value)},
-		)
+// proxyRow declares the setting of a proxy variable. Programs differ in whether they read the lower-case
+// or the upper-case variable, so RUN gets both. The step itself uses its own variables, so they stay.
+func proxyRow(variable, help string) table.Row[stepReader] {
+	lower := strings.ToLower(variable)
+	return table.Row[stepReader]{
+		Name: table.Prefix + variable, Env: []string{lower, variable}, Secret: true, KeepEnv: true,
+		Help: help,
+		Set: func(r *stepReader, _, text string) error {
+			value := secret.New(text)
+			r.Build.Proxies = append(r.Build.Proxies,
+				spec.Proxy{Name: variable, Value: value}, spec.Proxy{Name: lower, Value: value})
+			return nil
+		},
 	}
 }
 
-// proxySecrets are the proxies that hold a credential, and their passwords. A proxy's address
-// alone is none.
+// dropSetProxies removes the proxies that a build argument sets.
+func (r *stepReader) dropSetProxies() {
+	r.Build.Proxies = slices.DeleteFunc(r.Build.Proxies, func(p spec.Proxy) bool {
+		return isGiven(r.BuildArgs, strings.ToUpper(p.Name)) || isGiven(r.BuildArgs, strings.ToLower(p.Name))
+	})
+}
+
+// proxySecrets returns the proxies that hold a credential, and their passwords. The address alone is no
+// secret.
 func (p Plugin) proxySecrets() (all []secret.Secret) {
 	for _, proxy := range p.Build.Proxies {
 		u, err := url.Parse(proxy.Value.Reveal())
@@ -206,9 +242,4 @@ func (p Plugin) proxySecrets() (all []secret.Secret) {
 		}
 	}
 	return all
-}
-
-// warn has the log say what a setting does not do here.
-func (p *Plugin) warn(format string, args ...any) {
-	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
 }

@@ -1,84 +1,111 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
+
 	"strings"
 
-	"slipway/config"
 	"slipway/config/secret"
+	"slipway/runner/settings/table"
 	"slipway/runner/spec"
 )
 
-// secretID is what may name a secret in a Dockerfile, if it is no longer than maxSecretID.
+// secretID is what may name a secret in a Dockerfile, up to maxSecretID characters.
 var secretID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 const maxSecretID = 128
 
-// readSecrets collects the build's secrets of all four settings. It shows ids and names alone.
-func (p *Plugin) readSecrets(raw config.PluginBuild, given map[string]string) error {
-	return errors.Join(
-		p.readSecretDocuments("PLUGIN_SECRET", raw.Secret, given),
-		p.readSecretDocuments("PLUGIN_SECRETS", raw.Secrets, given),
-		p.readSecretPairs("PLUGIN_SECRETS_FROM_ENV", raw.SecretsFromEnv, "NAME", func(id, name string) error {
-			return p.secretFromEnv("PLUGIN_SECRETS_FROM_ENV", id, name, given)
-		}),
-		p.readSecretPairs("PLUGIN_SECRETS_FROM_FILE", raw.SecretsFromFile, "path", func(id, path string) error {
-			return p.addSecret("PLUGIN_SECRETS_FROM_FILE", spec.BuildSecret{ID: id, File: path})
-		}),
-	)
+// secretTable declares the secrets of RUN. The errors show ids and names, and no values.
+func secretTable() table.Table[stepReader] {
+	return table.Table[stepReader]{
+		{
+			Name: "PLUGIN_SECRET", Masked: true,
+			Help: "a secret for RUN --mount=type=secret, as id=npm,src=path or id=npm,env=NAME",
+			Set:  (*stepReader).addSecretEntries,
+		},
+		{
+			Name: "PLUGIN_SECRETS", Masked: true,
+			Help: "several of them: a list",
+			Set:  (*stepReader).addSecretEntries,
+		},
+		{
+			Name: "PLUGIN_SECRETS_FROM_ENV", Masked: true,
+			Help: "secrets whose values are in the step's environment: id=NAME, a list",
+			Set:  (*stepReader).addSecretsFromEnv,
+		},
+		{
+			Name: "PLUGIN_SECRETS_FROM_FILE", Masked: true,
+			Help: "secrets whose values are in files: id=path, a list; the path is absolute, or from the workspace",
+			Set:  (*stepReader).addSecretsFromFile,
+		},
+		{
+			Name: "PLUGIN_SSH_AGENT_KEY", Secret: true,
+			Help: "private key, without a passphrase, for RUN --mount=type=ssh and ADD git@…",
+			Set:  table.Secret(func(r *stepReader) *secret.Secret { return &r.Build.SSHKey }),
+		},
+	}
 }
 
-// readSecretDocuments reads entries as `docker build --secret` takes them.
+// addSecretEntries reads entries as `docker build --secret` takes them.
 // https://docs.docker.com/reference/cli/docker/buildx/build/#secret
-func (p *Plugin) readSecretDocuments(setting, value string, given map[string]string) error {
-	entries, err := documents(setting, value)
+func (r *stepReader) addSecretEntries(name, text string) error {
+	entries, err := table.ParseCSVEntries(name, text)
 	if err != nil {
 		return err
 	}
-	for i, entry := range entries {
-		id, path, name, kind := "", "", "", ""
-		for key, value := range entry.fields {
-			switch key {
-			case "id":
-				id = value
-			case "src", "source":
-				path = value
-			case "env":
-				name = value
-			case "type":
-				kind = value
-			default:
-				return fmt.Errorf("%s: entry %d has %q, and id, src, env and type are known", setting, i+1, key)
+	for i, fields := range entries {
+		for key := range fields {
+			if !slices.Contains([]string{"id", "src", "source", "env", "type"}, key) {
+				return fmt.Errorf("%s: entry %d has %q, and id, src, env and type are known", name, i+1, key)
 			}
 		}
-		switch {
-		case path != "" && name != "":
-			err = fmt.Errorf("%s: the secret %s has both src and env: give one", setting, id)
-		case kind == "env" && path != "":
-			err = p.secretFromEnv(setting, id, path, given)
-		case path != "":
-			err = p.addSecret(setting, spec.BuildSecret{ID: id, File: path})
-		case name != "":
-			err = p.secretFromEnv(setting, id, name, given)
-		default:
-			err = p.secretFromEnv(setting, id, id, given) // as docker build does
-		}
-		if err != nil {
+		if err := r.addSecretEntry(name, fields); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Plugin) readSecretPairs(setting, value, what string, add func(id, value string) error) error {
-	entries, err := list(setting, value)
+// addSecretEntry adds the secret of an entry. The default of env is the id, as with docker build.
+func (r *stepReader) addSecretEntry(name string, fields map[string]string) error {
+	id, variable, path := fields["id"], fields["env"], fields["src"]
+	if path == "" {
+		path = fields["source"]
+	}
+	switch {
+	case path != "" && variable != "":
+		return fmt.Errorf("%s: the secret %s has both src and env: give one", name, id)
+	case fields["type"] == "env" && path != "":
+		return r.addSecretFromEnv(name, id, path)
+	case path != "":
+		return r.addSecret(name, spec.BuildSecret{ID: id, File: path})
+	case variable != "":
+		return r.addSecretFromEnv(name, id, variable)
+	}
+	return r.addSecretFromEnv(name, id, id)
+}
+
+func (r *stepReader) addSecretsFromEnv(name, text string) error {
+	return eachSecretPair(name, text, "NAME", func(id, variable string) error {
+		return r.addSecretFromEnv(name, id, variable)
+	})
+}
+
+func (r *stepReader) addSecretsFromFile(name, text string) error {
+	return eachSecretPair(name, text, "path", func(id, path string) error {
+		return r.addSecret(name, spec.BuildSecret{ID: id, File: path})
+	})
+}
+
+// eachSecretPair calls add for each entry id=value of a list. kind names the value, for the error.
+func eachSecretPair(name, text, kind string, add func(id, value string) error) error {
+	entries, err := table.ParseList(name, text)
 	for i, entry := range entries {
 		id, value, found := strings.Cut(entry, "=")
 		if !found || value == "" {
-			return fmt.Errorf("%s: entry %d is not id=%s", setting, i+1, what)
+			return fmt.Errorf("%s: entry %d is not id=%s", name, i+1, kind)
 		}
 		if err := add(id, value); err != nil {
 			return err
@@ -87,28 +114,25 @@ func (p *Plugin) readSecretPairs(setting, value, what string, add func(id, value
 	return err
 }
 
-func (p *Plugin) secretFromEnv(setting, id, name string, given map[string]string) error {
-	value, ok := given[name]
-	if !ok && spec.LegalArg(name) {
-		return fmt.Errorf(
-			"%s: the step's environment has no %s: set it from a secret of the CI, which keeps those from pull requests and from steps that do not name them",
-			setting,
-			name,
-		)
+func (r *stepReader) addSecretFromEnv(name, id, variable string) error {
+	value, ok := r.given[variable]
+	if !ok && spec.LegalArg(variable) {
+		return fmt.Errorf("%s: the step's environment has no %s: set it from a secret of the CI, %s",
+			name, variable, "which keeps those from pull requests and from steps that do not name them")
 	}
 	if !ok {
-		return fmt.Errorf("%s: what the secret %s is to be read from is no variable's name", setting, id)
+		return fmt.Errorf("%s: what the secret %s is to be read from is no variable's name", name, id)
 	}
-	return p.addSecret(setting, spec.BuildSecret{ID: id, Value: secret.New(value)})
+	return r.addSecret(name, spec.BuildSecret{ID: id, Value: secret.New(value)})
 }
 
-func (p *Plugin) addSecret(setting string, s spec.BuildSecret) error {
+func (r *stepReader) addSecret(name string, s spec.BuildSecret) error {
 	if len(s.ID) > maxSecretID || !secretID.MatchString(s.ID) {
-		return fmt.Errorf("%s: %q is no id of a secret: letters, digits, _, . and -", setting, s.ID)
+		return fmt.Errorf("%s: %q is no id of a secret: letters, digits, _, . and -", name, s.ID)
 	}
-	if slices.ContainsFunc(p.Build.Secrets, func(other spec.BuildSecret) bool { return other.ID == s.ID }) {
-		return fmt.Errorf("%s: the secret %s is given twice", setting, s.ID)
+	if slices.ContainsFunc(r.Build.Secrets, func(other spec.BuildSecret) bool { return other.ID == s.ID }) {
+		return fmt.Errorf("%s: the secret %s is given twice", name, s.ID)
 	}
-	p.Build.Secrets = append(p.Build.Secrets, s)
+	r.Build.Secrets = append(r.Build.Secrets, s)
 	return nil
 }

@@ -1,75 +1,97 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
-	"slipway/config"
+	"slipway/runner/settings/table"
 	"slipway/runner/spec"
 )
 
-// readCaches reads all four settings of caches. Nothing is cached outside of the builder unless
-// one of them says so, for a cache of all stages shows whoever may pull it what the image hides.
-func (p *Plugin) readCaches(raw config.PluginBuild) error {
-	from, fromErr := readCacheDocuments("PLUGIN_CACHE_FROM", raw.CacheFrom, "src")
-	to, toErr := readCacheDocuments("PLUGIN_CACHE_TO", raw.CacheTo, "dest")
-	p.Build.CacheFrom, p.Build.CacheTo = from, to
-	images, imagesErr := list("PLUGIN_CACHE_IMAGES", raw.CacheImages)
-	for _, ref := range images {
-		p.addCache(registryCache(ref))
+// cacheTable declares the caches. Without these settings nothing is cached outside of the builder,
+// because anybody who may pull a cache of all stages can read files that the image does not contain.
+func cacheTable() table.Table[stepReader] {
+	return table.Table[stepReader]{
+		{
+			Name: "PLUGIN_CACHE_FROM",
+			Help: "caches to read, as docker build --cache-from takes them: a list, " +
+				"whose entries' own commas have a backslash before them",
+			Set: func(r *stepReader, name, text string) (err error) {
+				r.Build.CacheFrom, err = parseCaches(name, text, "src")
+				return err
+			},
+		},
+		{
+			Name: "PLUGIN_CACHE_TO",
+			Help: "caches to write, as docker build --cache-to takes them",
+			Set: func(r *stepReader, name, text string) (err error) {
+				r.Build.CacheTo, err = parseCaches(name, text, "dest")
+				return err
+			},
+		},
+		{
+			Name: "PLUGIN_CACHE_IMAGES",
+			Help: "references that are read and written as caches of all stages: a list",
+			Set: func(r *stepReader, name, text string) error {
+				images, err := table.ParseList(name, text)
+				for _, ref := range images {
+					r.addRegistryCache(ref)
+				}
+				return err
+			},
+		},
+		{
+			Name: "PLUGIN_CACHE", Default: "off",
+			Help: "where steps of earlier builds are found and kept: off, inline (in the image: its last stage), " +
+				"registry=REFERENCE (all stages, in a repository or tag of their own), local=DIRECTORY",
+			Set: (*stepReader).setCache,
+		},
 	}
-	return errors.Join(fromErr, toErr, imagesErr, p.readCache(raw.Cache))
 }
 
-// readCache reads our own setting.
-func (p *Plugin) readCache(value string) error {
-	kind, where, _ := strings.Cut(value, "=")
-	switch kind = strings.ToLower(strings.TrimSpace(kind)); {
-	case (kind == "off" || kind == "false" || kind == "none") && where == "":
-	case kind == spec.CacheInline && where == "":
-		p.InlineCache = true
-		p.Build.CacheTo = append(p.Build.CacheTo, spec.Cache{Type: spec.CacheInline})
-	case kind == spec.CacheRegistry && where != "":
-		p.addCache(registryCache(where))
-	case kind == spec.CacheLocal && where != "":
-		p.addCache(
-			spec.Cache{Type: spec.CacheLocal, Attrs: map[string]string{"src": where}},
-			spec.Cache{
-				Type:  spec.CacheLocal,
-				Attrs: map[string]string{"dest": where, "mode": "max", "ignore-error": "true"},
-			},
-		)
+// setCache reads Slipway's own setting of the cache.
+func (r *stepReader) setCache(name, text string) error {
+	kind, place, _ := strings.Cut(text, "=")
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	switch {
+	case (kind == "off" || kind == "false" || kind == "none") && place == "":
+	case kind == spec.CacheInline && place == "":
+		r.InlineCache = true
+		r.Build.CacheTo = append(r.Build.CacheTo, spec.Cache{Type: spec.CacheInline})
+	case kind == spec.CacheRegistry && place != "":
+		r.addRegistryCache(place)
+	case kind == spec.CacheLocal && place != "":
+		r.addCache(kind, map[string]string{"src": place},
+			map[string]string{"dest": place, "mode": "max", "ignore-error": "true"})
 	default:
-		return fmt.Errorf("PLUGIN_CACHE is %q: use off, inline, registry=REFERENCE or local=DIRECTORY", value)
+		return fmt.Errorf("%s is %q: use off, inline, registry=REFERENCE or local=DIRECTORY", name, text)
 	}
 	return nil
 }
 
-func (p *Plugin) addCache(from, to spec.Cache) {
-	p.Build.CacheFrom = append(p.Build.CacheFrom, from)
-	p.Build.CacheTo = append(p.Build.CacheTo, to)
+// addRegistryCache adds a cache of all stages. It is stored as an image, because some registries reject
+// BuildKit's older format. A build does not fail if the cache cannot be written.
+func (r *stepReader) addRegistryCache(ref string) {
+	r.addCache(spec.CacheRegistry, map[string]string{"ref": ref}, map[string]string{
+		"ref": ref, "mode": "max", "image-manifest": "true", "oci-mediatypes": "true", "ignore-error": "true",
+	})
 }
 
-// registryCache is a cache of all stages. It is an image to the registry, for not all take
-// BuildKit's older form; that it cannot be written fails no build.
-func registryCache(ref string) (from, to spec.Cache) {
-	return spec.Cache{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": ref}},
-		spec.Cache{Type: spec.CacheRegistry, Attrs: map[string]string{
-			"ref": ref, "mode": "max", "image-manifest": "true", "oci-mediatypes": "true", "ignore-error": "true",
-		}}
+// addCache adds a cache that is read with the attributes from, and written with those of to.
+func (r *stepReader) addCache(kind string, from, to map[string]string) {
+	r.Build.CacheFrom = append(r.Build.CacheFrom, spec.Cache{Type: kind, Attrs: from})
+	r.Build.CacheTo = append(r.Build.CacheTo, spec.Cache{Type: kind, Attrs: to})
 }
 
-// readCacheDocuments reads entries as docker build takes them; a word alone is a reference.
-// Place is the attribute that a local cache needs.
-func readCacheDocuments(setting, value, place string) (all []spec.Cache, err error) {
-	entries, err := documents(setting, value)
+// parseCaches reads entries as docker build takes them. A word alone is the reference of an image.
+// place is the attribute that a local cache needs: src to read, dest to write.
+func parseCaches(name, text, place string) (all []spec.Cache, err error) {
+	entries, err := table.ParseCSVEntries(name, text)
 	if err != nil {
 		return nil, err
 	}
-	for i, entry := range entries {
-		attrs := entry.fields
-		if ref, alone := attrs[""]; alone {
+	for i, attrs := range entries {
+		if ref, isWord := attrs[""]; isWord {
 			attrs = map[string]string{"type": spec.CacheRegistry, "ref": ref}
 		}
 		kind, needs := attrs["type"], ""
@@ -80,15 +102,11 @@ func readCacheDocuments(setting, value, place string) (all []spec.Cache, err err
 			needs = place
 		case kind == spec.CacheInline && place == "dest":
 		default:
-			return nil, fmt.Errorf(
-				"%s: entry %d has type %q; what caches can be here is registry, local, and inline to write",
-				setting,
-				i+1,
-				kind,
-			)
+			return nil, fmt.Errorf("%s: entry %d has type %q; "+
+				"what caches can be here is registry, local, and inline to write", name, i+1, kind)
 		}
 		if needs != "" && attrs[needs] == "" {
-			return nil, fmt.Errorf("%s: entry %d, of type %s, has no %s", setting, i+1, kind, needs)
+			return nil, fmt.Errorf("%s: entry %d, of type %s, has no %s", name, i+1, kind, needs)
 		}
 		delete(attrs, "type")
 		all = append(all, spec.Cache{Type: kind, Attrs: attrs})

@@ -8,148 +8,174 @@ import (
 	"slices"
 	"strings"
 
-	"slipway/config"
 	"slipway/config/secret"
+	"slipway/runner/settings/table"
 )
 
 const (
-	awsKey           = "PLUGIN_AWS_ACCESS_KEY_ID"
-	awsKeySecret     = "PLUGIN_AWS_SECRET_ACCESS_KEY" //nolint:gosec // the name of a variable
-	awsRegion        = "PLUGIN_AWS_REGION"
-	awsEnvKey        = "AWS_ACCESS_KEY_ID"
-	awsEnvKeySecret  = "AWS_SECRET_ACCESS_KEY" //nolint:gosec // the name of a variable
-	awsEnvKeySession = "AWS_SESSION_TOKEN"
+	awsKeyName    = "PLUGIN_AWS_ACCESS_KEY_ID"
+	awsSecretName = "PLUGIN_AWS_SECRET_ACCESS_KEY" //nolint:gosec // the name of a variable
+	awsRegionName = "PLUGIN_AWS_REGION"
+	awsKeyEnv     = "AWS_ACCESS_KEY_ID"
+	awsSecretEnv  = "AWS_SECRET_ACCESS_KEY" //nolint:gosec // the name of a variable
 )
 
-// ecrHost is a private registry of Amazon's.
+// ecrHost is the host of a private registry of Amazon ECR.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
 var ecrHost = regexp.MustCompile(`^[0-9]{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$`)
 
-// ECR is the login at Amazon's registry, and what the image's repository is to be like there.
+// ECR configures the login at Amazon ECR, and the image's repository there.
 type ECR struct {
-	On           bool // log in, by the key
+	On           bool // log in, with the key
 	Region       string
 	KeyID        string
 	KeySecret    secret.Secret
-	Session      secret.Secret // of a key that was lent; may be empty
-	Endpoint     string        // empty = Amazon's
+	Session      secret.Secret // of a temporary key; may be empty
+	Endpoint     string        // of the API; empty = Amazon's
 	Host         string
-	Repositories []string // the images' there, without the registry
+	Repositories []string // of the images, without the registry
 	Create       bool
-	Scan         *bool  // on push; nil = as it is
-	Lifecycle    string // paths of policies, absolute or from the workspace; empty = as it is
+	Scan         *bool  // on push; nil = leave it
+	Lifecycle    string // paths of policies, absolute or from the workspace; empty = leave it
 	Policy       string
 }
 
-// changes reports whether the repository is to be made or changed.
+// ecrValues are the settings from which ECR derives.
+type ecrValues struct {
+	keyID, region         string
+	keySecret             secret.Secret
+	create                bool
+	scan                  *bool
+	lifecycle, policy     string
+	envKeyID              string
+	envKeySecret, session secret.Secret
+	endpoint              string
+}
+
+// ecrTable declares the login at Amazon ECR, and the ECR repository. The names are those of
+// docker-buildx. The variables AWS_… are those of Amazon's own programs.
+func ecrTable() table.Table[ecrValues] {
+	return table.Table[ecrValues]{
+		{
+			Name: awsKeyName, Unset: awsKeyEnv,
+			Help: "access key by which to log in where repo is ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
+			Set:  table.Text(func(e *ecrValues) *string { return &e.keyID }),
+		},
+		{
+			Name: awsSecretName, Unset: awsSecretEnv, Secret: true,
+			Help: "its secret",
+			Set:  table.Secret(func(e *ecrValues) *secret.Secret { return &e.keySecret }),
+		},
+		{
+			Name: awsRegionName, Unset: "the one in repo",
+			Help: "region of the registry",
+			Set:  table.Text(func(e *ecrValues) *string { return &e.region }),
+		},
+		{
+			Name: "PLUGIN_ECR_CREATE_REPOSITORY", Default: "false",
+			Help: "true: create the repository if it does not exist",
+			Set:  table.Bool(func(e *ecrValues) *bool { return &e.create }),
+		},
+		{
+			Name: "PLUGIN_ECR_LIFECYCLE_POLICY",
+			Help: "file of the repository's lifecycle policy, absolute or from the workspace: JSON",
+			Set:  table.Text(func(e *ecrValues) *string { return &e.lifecycle }),
+		},
+		{
+			Name: "PLUGIN_ECR_REPOSITORY_POLICY",
+			Help: "file of the repository's access policy, absolute or from the workspace: JSON",
+			Set:  table.Text(func(e *ecrValues) *string { return &e.policy }),
+		},
+		{
+			Name: "PLUGIN_ECR_SCAN_ON_PUSH", Unset: "as it is",
+			Help: "true or false: whether the repository's images are scanned when they are pushed",
+			Set:  table.OptionalBool(func(e *ecrValues) **bool { return &e.scan }),
+		},
+		{Name: awsKeyEnv, Unlisted: true, Set: table.Text(func(e *ecrValues) *string { return &e.envKeyID })},
+		{
+			Name: awsSecretEnv, Unlisted: true, Secret: true,
+			Set: table.Secret(func(e *ecrValues) *secret.Secret { return &e.envKeySecret }),
+		},
+		{
+			Name: "AWS_SESSION_TOKEN", Unlisted: true, Secret: true,
+			Set: table.Secret(func(e *ecrValues) *secret.Secret { return &e.session }),
+		},
+		{
+			Name: "AWS_ENDPOINT_URL_ECR", Env: []string{"AWS_ENDPOINT_URL"}, Unlisted: true,
+			Set: table.Text(func(e *ecrValues) *string { return &e.endpoint }),
+		},
+	}
+}
+
+// changes reports whether the repository is created or changed.
 func (e ECR) changes() bool { return e.Create || e.Scan != nil || e.Lifecycle != "" || e.Policy != "" }
 
-// readECR comes after the image and its login: a user name that is given goes before a key.
-func (p *Plugin) readECR(raw config.PluginECR, given map[string]string) error {
-	listed := p.ECR
-	p.ECR = ECR{}
-	e := ECR{Lifecycle: raw.ECRLifecyclePolicy, Policy: raw.ECRRepositoryPolicy, Host: listed.Host}
-	region := cmp.Or(e.findImages(p.Images), listed.Region)
-	var err error
-	if e.Create, err = trueFalse("PLUGIN_ECR_CREATE_REPOSITORY", raw.ECRCreateRepository); err != nil {
-		return err
-	}
-	if raw.ECRScanOnPush != "" {
-		scan, err := trueFalse("PLUGIN_ECR_SCAN_ON_PUSH", raw.ECRScanOnPush)
-		if err != nil {
-			return err
-		}
-		e.Scan = &scan
-	}
-	asked := e.changes() || raw.AWSAccessKeyID != "" || !raw.AWSSecretAccessKey.IsZero()
-	if region == "" || (e.changes() && len(e.Repositories) == 0) {
-		if asked && p.Image() != "" {
-			return fmt.Errorf(
-				"PLUGIN_REPO is %s, and settings for Amazon's registry are given: begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/",
-				p.Image(),
-			)
+// applyECR runs after the images and the logins are known: a user name has precedence over a key. The
+// key of an entry of logins is already in r.ECR.
+func (r *stepReader) applyECR() error {
+	v, listed := r.ecr, r.ECR
+	r.ECR = ECR{}
+	e := ECR{Host: listed.Host, Create: v.create, Scan: v.scan, Lifecycle: v.lifecycle, Policy: v.policy}
+	e.Region = cmp.Or(e.findImages(r.Images), listed.Region)
+	asked := e.changes() || v.keyID != "" || !v.keySecret.IsZero()
+	if e.Region == "" || (e.changes() && len(e.Repositories) == 0) {
+		if asked && r.Image() != "" {
+			return fmt.Errorf("PLUGIN_REPO is %s, and settings for Amazon's registry are given: "+
+				"begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/", r.Image())
 		}
 		return nil
 	}
-	if e.Region = region; raw.AWSRegion != "" && raw.AWSRegion != e.Region {
-		return fmt.Errorf(
-			"%s is %s, and PLUGIN_REPO is in %s: a login of one region is not known in another",
-			awsRegion,
-			raw.AWSRegion,
-			e.Region,
-		)
+	if v.region != "" && v.region != e.Region {
+		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: a login of one region is not known in another",
+			awsRegionName, v.region, e.Region)
 	}
-	if err := e.readKey(raw, given); err != nil {
-		if !p.DryRun {
+	if err := r.chooseKey(&e, listed); err != nil {
+		return err
+	}
+	image := e.Host + "/" + slices.Concat(e.Repositories, []string{"any"})[0]
+	e.On = e.KeyID != "" && r.LoginFor(image).Anonymous()
+	if !e.On && e.changes() && !r.DryRun {
+		return fmt.Errorf("%s and %s are not set, or PLUGIN_USERNAME is: "+
+			"the repository's settings can be changed with a key of Amazon's alone", awsKeyName, awsSecretName)
+	}
+	e.Endpoint = v.endpoint
+	r.ECR = e
+	return nil
+}
+
+// chooseKey sets the key of e: that of an entry of logins, of the settings, or of the environment. A key
+// is taken as a whole from one of them, as Amazon's own programs do.
+// https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
+func (r *stepReader) chooseKey(e *ECR, listed ECR) error {
+	v := r.ecr
+	e.Session = v.session
+	e.KeyID, e.KeySecret = v.keyID, v.keySecret
+	if e.KeyID == "" && e.KeySecret.IsZero() {
+		e.KeyID, e.KeySecret = v.envKeyID, v.envKeySecret
+	}
+	if (e.KeyID == "") != e.KeySecret.IsZero() {
+		err := errors.New(awsKeyName + " or " + awsSecretName + " is not set, the other is: give both; " +
+			"a CI keeps secrets from pull requests and from steps that do not name them")
+		if !r.DryRun {
 			return err
 		}
 		e.KeyID, e.KeySecret = "", secret.Secret{}
-		p.warn("nobody is logged in at Amazon's registry: %v", err)
+		r.warn("nobody is logged in at Amazon's registry: %v", err)
 	}
-	if listed.KeyID != "" {
-		if raw.AWSAccessKeyID != "" {
-			return fmt.Errorf("%s and %s are both set: give one key", awsKey, p.Origins[awsKey])
-		}
-		e.KeyID, e.KeySecret = listed.KeyID, listed.KeySecret
-	} else if raw.AWSAccessKeyID == "" && e.KeyID != "" {
-		p.Origins[awsKey] = awsEnvKey
-	}
-	image := e.Host + "/" + slices.Concat(e.Repositories, []string{"any"})[0]
-	if e.On = e.KeyID != "" && p.LoginFor(image).Anonymous(); !e.On && e.changes() && !p.DryRun {
-		return fmt.Errorf(
-			"%s and %s are not set, or PLUGIN_USERNAME is: the repository's settings can be changed with a key of Amazon's alone",
-			awsKey,
-			awsKeySecret,
-		)
-	}
-	e.Endpoint, _ = first(given, "", "AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL")
-	p.ECR = e
-	return nil
-}
-
-// noteKey notes an entry of logins that has a key in place of a user name; readECR goes on.
-func (p *Plugin) noteKey(e loginEntry, host, origin string) error {
-	found := ecrHost.FindStringSubmatch(host)
 	switch {
-	case found == nil:
-		return fmt.Errorf(
-			"%s has a key of AWS, and its registry, %s, is none of Amazon's: ACCOUNT.dkr.ecr.REGION.amazonaws.com",
-			origin,
-			host,
-		)
-	case (e.AWSKeyID == "" || e.AWSKey == "") && p.DryRun:
-		p.warn(
-			"%s: nobody is logged in at %s: there is no aws_access_key_id, or no aws_secret_access_key",
-			origin,
-			host,
-		)
-		return nil
-	case e.AWSKeyID == "" || e.AWSKey == "":
-		return fmt.Errorf(
-			"%s, for %s, has no aws_access_key_id, or no aws_secret_access_key: give both; a CI keeps secrets from pull requests and from steps that do not name them",
-			origin,
-			host,
-		)
-	case e.AWSRegion != "" && e.AWSRegion != found[2]:
-		return fmt.Errorf(
-			"%s: aws_region is %s, and the registry is in %s: a login of one region is not known in another",
-			origin,
-			e.AWSRegion,
-			found[2],
-		)
-	case p.ECR.Host != "":
-		return fmt.Errorf(
-			"%s is the second with a key of AWS: give it the user name AWS, and as the password what `aws ecr get-login-password` prints",
-			origin,
-		)
+	case listed.KeyID != "" && v.keyID != "":
+		return fmt.Errorf("%s and %s are both set: give one key", awsKeyName, r.Origins[awsKeyName])
+	case listed.KeyID != "":
+		e.KeyID, e.KeySecret = listed.KeyID, listed.KeySecret
+	case v.keyID == "" && e.KeyID != "":
+		r.Origins[awsKeyName] = awsKeyEnv
 	}
-	p.ECR = ECR{Host: host, Region: found[2], KeyID: e.AWSKeyID, KeySecret: secret.New(e.AWSKey)}
-	p.Origins[awsKey] = origin
 	return nil
 }
 
-// findImages notes the images at the first of Amazon's registries that one is at, and returns
-// its region. Another registry of Amazon's needs a login of its own.
+// findImages sets Host to the first registry of Amazon's that an image is at, if it is not set, and
+// Repositories to the images there. It returns the region of a host that it set. Another registry of
+// Amazon's needs a login of its own.
 func (e *ECR) findImages(images []string) (region string) {
 	for _, image := range images {
 		host, name, _ := strings.Cut(image, "/")
@@ -163,19 +189,29 @@ func (e *ECR) findImages(images []string) (region string) {
 	return region
 }
 
-// readKey takes the key of the settings, or else as a whole the environment's, as Amazon's own
-// programs know it. https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html
-func (e *ECR) readKey(raw config.PluginECR, given map[string]string) error {
-	e.KeyID, e.KeySecret = raw.AWSAccessKeyID, raw.AWSSecretAccessKey
-	if e.KeyID == "" && e.KeySecret.IsZero() {
-		e.KeyID, e.KeySecret = given[awsEnvKey], secret.New(given[awsEnvKeySecret])
+// setListedKey stores the key of an entry of logins that has one in place of a user name, for applyECR.
+func (p *Plugin) setListedKey(e loginEntry, host, origin string) error {
+	found := ecrHost.FindStringSubmatch(host)
+	switch {
+	case found == nil:
+		return fmt.Errorf("%s has a key of AWS, and its registry, %s, is none of Amazon's: "+
+			"ACCOUNT.dkr.ecr.REGION.amazonaws.com", origin, host)
+	case (e.AWSKeyID == "" || e.AWSKey == "") && p.DryRun:
+		p.warn("%s: nobody is logged in at %s: there is no aws_access_key_id, or no aws_secret_access_key",
+			origin, host)
+		return nil
+	case e.AWSKeyID == "" || e.AWSKey == "":
+		return fmt.Errorf("%s, for %s, has no aws_access_key_id, or no aws_secret_access_key: give both; "+
+			"a CI keeps secrets from pull requests and from steps that do not name them", origin, host)
+	case e.AWSRegion != "" && e.AWSRegion != found[2]:
+		return fmt.Errorf("%s: aws_region is %s, and the registry is in %s: "+
+			"a login of one region is not known in another", origin, e.AWSRegion, found[2])
+	case p.ECR.Host != "":
+		return fmt.Errorf("%s is the second with a key of AWS: "+
+			"give it the user name AWS, and as the password what `aws ecr get-login-password` prints", origin)
 	}
-	e.Session = secret.New(given[awsEnvKeySession])
-	if (e.KeyID == "") != e.KeySecret.IsZero() {
-		return errors.New(
-			awsKey + " or " + awsKeySecret + " is not set, the other is: give both; a CI keeps secrets from pull requests and from steps that do not name them",
-		)
-	}
+	p.ECR = ECR{Host: host, Region: found[2], KeyID: e.AWSKeyID, KeySecret: secret.New(e.AWSKey)}
+	p.Origins[awsKeyName] = origin
 	return nil
 }
 

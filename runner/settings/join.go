@@ -4,94 +4,130 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
-	"github.com/caarlos0/env/v11"
-
-	"slipway/config"
 	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/ci"
+	"slipway/runner/settings/table"
 )
 
 const (
-	gatewayName   = "PLUGIN_GATEWAY"
-	pipelineToken = "PLUGIN_TOKEN"
+	gatewayName        = "PLUGIN_GATEWAY"
+	automatedBuildName = "PLUGIN_AUTOMATED_BUILD"
+	pipelineTokenName  = "PLUGIN_TOKEN"
+
+	gatewayExample = "https://slipway.example.com"
 )
 
-// Join is what the step of a pipeline of the user's own is told that gets its work from a
-// gateway.
+// Join holds the settings of a step in a pipeline of the user's own that gets its build from a gateway.
 type Join struct {
 	Gateway        string // without a trailing slash
-	AutomatedBuild string
+	AutomatedBuild string // id
 	Token          secret.Secret
-	Builder        string            // empty = start one
-	BuilderTLS     identity.Identity // who the step is to it
-	Hooks          bool
-	Commit, Ref    string // that the CI runs the pipeline for
-	Pipeline       string // what the CI calls it; empty = nothing
-	// Logins are the step's own at registries. The gateway gives such a step no credential of the
-	// installation but those that are bound to its automated build.
+	Builder        string            // address; empty = start one
+	BuilderTLS     identity.Identity // client certificate for the builder
+	Hooks          bool              // build hooks may run here
+	Commit, Ref    string            // of the pipeline
+	Pipeline       string            // the CI's name for it; empty = unknown
+	// Logins are the step's own logins at registries. The gateway gives such a step no credential of
+	// the installation except those that are bound to its automated build.
 	Logins StepLogins
 }
 
-// Joining reports whether an environment asks for the step of a pipeline of the user's own
-// under a gateway. A setting that is there and empty, as of a secret that the CI does not hand
-// over, asks for it too.
-func Joining(environ []string) bool {
-	all := env.ToMap(environ)
-	return all["SLIPWAY_RUNNER_URL"] == "" && !hasName(all, "PLUGIN_RUNNER_URL") &&
-		(hasName(all, gatewayName) || hasName(all, "PLUGIN_AUTOMATED_BUILD"))
+// A joinReader holds the settings of Join while they are read.
+type joinReader struct {
+	Join
+	builder builderValues
+	login   loginValues
 }
 
 var (
 	fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	ids      = regexp.MustCompile(`^[a-z0-9-]+$`) // of no more than maxID
+	buildID  = regexp.MustCompile(`^[a-z0-9-]+$`) // up to maxID characters
 )
 
 const maxID = 64
 
-// ReadJoin reads and checks the step's settings and then takes the secrets out of the
-// environment, so that no child inherits them. Commit, ref and pipeline are the CI's: Drone's
-// (DRONE_*) or Woodpecker's (CI_*). Its error names every setting that is wrong and how to
-// mend it, and shows no secret.
+func joinTable() table.Table[joinReader] {
+	return slices.Concat(
+		table.Table[joinReader]{
+			{
+				Name: gatewayName,
+				Help: "the gateway's URL, as https://slipway.example.com: " +
+					"it decides what is built, and receives the log and the status",
+				Required: "give the gateway's URL, as " + gatewayExample,
+				Set: func(r *joinReader, name, text string) error {
+					r.Gateway = strings.TrimRight(text, "/")
+					return checkURL(name, r.Gateway, gatewayExample)
+				},
+			},
+			{
+				Name:     automatedBuildName,
+				Help:     "id of the automated build, as its page shows it",
+				Required: copyID,
+				Set:      (*joinReader).setAutomatedBuild,
+			},
+			{
+				Name: pipelineTokenName, Secret: true,
+				Help: "the automated build's pipeline token, from a secret of the CI",
+				Required: "make a token on the automated build's page, keep it as a secret of the CI, and name " +
+					"that secret in the step's settings (token: {from_secret: …}); CIs hand no secrets to pull requests",
+				Set: func(r *joinReader, name, text string) error {
+					r.Token = secret.New(text)
+					return checkToken(name, text, "copied")
+				},
+			},
+		},
+		table.Within(builderTable("tcp://host:9443"), func(r *joinReader) *builderValues { return &r.builder }),
+		table.Table[joinReader]{{
+			Name: "PLUGIN_RUNNER_HOOKS", Default: "on",
+			Help: "on or off: whether build hooks (hooks/ beside the Dockerfile) may run here",
+			Set:  table.OnOff(func(r *joinReader) *bool { return &r.Hooks }),
+		}},
+		table.Within(loginTable(), func(r *joinReader) *loginValues { return &r.login }),
+	)
+}
+
+// copyID tells how to set the id of the automated build, for the error.
+const copyID = "copy it from the automated build's page"
+
+func (r *joinReader) setAutomatedBuild(name, text string) error {
+	r.AutomatedBuild = text
+	if len(text) > maxID || !buildID.MatchString(text) {
+		return fmt.Errorf("%s is no id: %s", name, copyID)
+	}
+	return nil
+}
+
+// ReadJoin reads and validates the settings of a step that gets its build from a gateway, and removes
+// the secrets from the environment. Commit, ref and pipeline are the CI's: Drone's (DRONE_*) or
+// Woodpecker's (CI_*). The error names every invalid setting and its fix, and shows no secret.
 func ReadJoin(e Environment) (Join, error) {
-	given := env.ToMap(e.Environ())
-	for name, value := range given {
-		if value == "" {
-			delete(given, name)
-		}
-	}
-	raw, err := env.ParseAsWithOptions[config.Join](env.Options{Environment: given})
-	if err != nil {
-		return Join{}, fmt.Errorf("settings: %w", err)
-	}
-	if err := takeOut(e, given, append(loginSecretNames(), pipelineToken, builderTLS, tlsName)...); err != nil {
+	given := nonEmpty(e.Environ())
+	rows := joinTable()
+	if err := rows.RemoveSecrets(given, e.Unsetenv); err != nil {
 		return Join{}, err
 	}
 	run := ci.Read(given)
-	j := Join{
-		Gateway: strings.TrimRight(raw.Gateway, "/"), AutomatedBuild: raw.AutomatedBuild, Token: raw.Token,
-		Commit: run.Commit, Ref: run.Ref, Pipeline: pipelineOf(run),
-	}
-	var builderErr error
-	j.Builder, _, j.BuilderTLS, builderErr = builderOf(given)
-	hooks, hooksErr := onOff("PLUGIN_RUNNER_HOOKS", raw.Hooks)
-	j.Hooks = hooks
-	var loginErr error
-	j.Logins, loginErr = readStepLogins(raw, given)
-	return j, errors.Join(checkKnown(given, config.JoinSettings()), j.check(), hooksErr, builderErr, loginErr)
+	r := joinReader{Join: Join{Commit: run.Commit, Ref: run.Ref, Pipeline: pipelineName(run)}}
+	report, err := rows.Read(given, &r)
+	r.Builder = r.builder.address
+	var builderErr, loginErr error
+	r.BuilderTLS, builderErr = r.builder.identity(report.Origins)
+	r.Logins, loginErr = readStepLogins(r.login, report)
+	return r.Join, errors.Join(rows.CheckNames(given), err, r.checkCommit(), builderErr, loginErr)
 }
 
-// readStepLogins reads the step's own logins. Which of them pushes is known with the image, which
-// the gateway names.
-func readStepLogins(raw config.Join, given map[string]string) (StepLogins, error) {
-	p := Plugin{Origins: map[string]string{}}
-	l, err := p.parseLogins(raw.PluginLogin, raw.Insecure, given)
+// readStepLogins reads the step's own logins. The gateway names the image, so the login to push with is
+// chosen later.
+func readStepLogins(v loginValues, report table.Report) (StepLogins, error) {
+	p := Plugin{Origins: report.Origins, Warnings: report.Notes}
+	l, err := p.parseLogins(v)
 	if len(p.OwnBuilder.Mirrors) > 0 {
-		p.warn(
-			"the mirrors in PLUGIN_LOGINS do nothing under a gateway: give them to the builder that PLUGIN_BUILDER names",
-		)
+		p.warn("the mirrors in PLUGIN_LOGINS do nothing under a gateway: " +
+			"give them to the builder that PLUGIN_BUILDER names")
 	}
 	l.Notes = p.Warnings
 	const anyImage = "registry.example.com/image"
@@ -99,47 +135,18 @@ func readStepLogins(raw config.Join, given map[string]string) (StepLogins, error
 	return l, errors.Join(err, insecureErr)
 }
 
-func (j Join) check() error {
-	var errs []error
-	if j.Gateway == "" {
-		errs = append(
-			errs,
-			errors.New(gatewayName+" is not set: give the gateway's URL, as https://slipway.example.com"),
-		)
-	} else {
-		errs = append(errs, checkURL(gatewayName, j.Gateway))
+func (r *joinReader) checkCommit() error {
+	if !fullHash.MatchString(r.Commit) || r.Ref == "" {
+		return errors.New("the CI does not say which commit of which ref this is: " +
+			"run the step in a pipeline of Drone (DRONE_COMMIT_SHA, DRONE_COMMIT_REF) " +
+			"or Woodpecker (CI_COMMIT_SHA, CI_COMMIT_REF)")
 	}
-	if len(j.AutomatedBuild) > maxID || !ids.MatchString(j.AutomatedBuild) {
-		errs = append(
-			errs,
-			errors.New("PLUGIN_AUTOMATED_BUILD is not set, or is no id: copy it from the automated build's page"),
-		)
-	}
-	switch {
-	case j.Token.IsZero():
-		errs = append(
-			errs,
-			errors.New(
-				pipelineToken+" is not set: make a token on the automated build's page, keep it as a secret of the CI, and name that secret in the step's settings (token: {from_secret: …}); CIs hand no secrets to pull requests",
-			),
-		)
-	case strings.ContainsAny(j.Token.Reveal(), " \t\r\n\x00"):
-		errs = append(errs, errors.New(pipelineToken+" holds white space: it was not copied whole"))
-	}
-	if !fullHash.MatchString(j.Commit) || j.Ref == "" {
-		errs = append(
-			errs,
-			errors.New(
-				"the CI does not say which commit of which ref this is: run the step in a pipeline of Drone (DRONE_COMMIT_SHA, DRONE_COMMIT_REF) or Woodpecker (CI_COMMIT_SHA, CI_COMMIT_REF)",
-			),
-		)
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// pipelineOf is what a CI calls the step's run: its link, and the step, for a pipeline may have
-// several.
-func pipelineOf(run ci.Run) string {
+// pipelineName returns the CI's name for the step's run: the pipeline's link, and the step, because a
+// pipeline may have several.
+func pipelineName(run ci.Run) string {
 	link := run.PipelineLink
 	if link == "" {
 		if run.PipelineNumber == "" {

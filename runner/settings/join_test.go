@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"slipway/config"
 	"slipway/config/identity/identitytest"
 	"slipway/config/secret"
 	"slipway/runner/settings"
@@ -86,7 +85,7 @@ func TestJoinFaultsNameTheSetting(t *testing.T) {
 			"PLUGIN_GATEWAY=slipway":            "PLUGIN_GATEWAY is no http",
 			"PLUGIN_GATEWAY=https://a:canary@b": "PLUGIN_GATEWAY must have no user",
 			"PLUGIN_AUTOMATED_BUILD=":           "PLUGIN_AUTOMATED_BUILD is not set",
-			"PLUGIN_AUTOMATED_BUILD=../x":       "PLUGIN_AUTOMATED_BUILD is not set, or is no id",
+			"PLUGIN_AUTOMATED_BUILD=../x":       "PLUGIN_AUTOMATED_BUILD is no id",
 			"PLUGIN_TOKEN=":                     "PLUGIN_TOKEN is not set: make a token",
 			"PLUGIN_TOKEN=can ary":              "PLUGIN_TOKEN holds white space",
 			"DRONE_COMMIT_SHA=":                 "which commit of which ref",
@@ -123,7 +122,7 @@ func TestWhichWayAStepRuns(t *testing.T) {
 }
 
 func TestEveryJoinSettingIsDescribed(t *testing.T) {
-	all := config.JoinSettings()
+	all := settings.JoinSettings()
 	if len(all) != 20 || all[0].Name != "PLUGIN_GATEWAY" {
 		t.Errorf("got %+v", all)
 	}

@@ -6,52 +6,128 @@ import (
 	"slices"
 	"strings"
 
-	"slipway/config"
 	"slipway/config/secret"
 	"slipway/runner/registry"
+	"slipway/runner/settings/table"
 	"slipway/runner/spec"
 )
 
-// hubHost is Docker Hub as the names of images spell it.
-const hubHost = "docker.io"
+// The settings of logins.
+const (
+	registryName    = "PLUGIN_REGISTRY"
+	userName        = "PLUGIN_USERNAME"
+	passwordName    = "PLUGIN_PASSWORD"
+	accessTokenName = "PLUGIN_ACCESS_TOKEN"
+	accessTokenEnv  = "ACCESS_TOKEN"
+	loginsName      = "PLUGIN_LOGINS"
+	configName      = "PLUGIN_CONFIG"
+	insecureName    = "PLUGIN_INSECURE"
 
-// A Login is who the step is to one registry, whether it pushes there or reads base images and
-// caches. Without user name and password it is anonymous, and says how to speak to it; with a
-// password alone, that is an identity token (OAuth 2's refresh token).
-type Login struct {
-	spec.RegistryCredential
-	Origin string // the settings that it came from, as an error names them
-	Stored bool   // in a config.json, which may hold logins that the step does not need
+	baseRegistryName = "PLUGIN_BASE_IMAGE_REGISTRY"
+	baseUserName     = "PLUGIN_BASE_IMAGE_USERNAME"
+	basePasswordName = "PLUGIN_BASE_IMAGE_PASSWORD" //nolint:gosec // the name of a variable
+)
+
+const (
+	// hubHost is Docker Hub in the names of images.
+	hubHost = "docker.io"
+	// googleUser is the user name for an OAuth 2 token at Google's registries.
+	// Source: https://cloud.google.com/artifact-registry/docs/docker/authentication#token
+	googleUser = "oauth2accesstoken"
+)
+
+// loginValues are the settings from which the logins derive.
+type loginValues struct {
+	registry, user, password             string
+	accessToken, list, config            secret.Secret
+	baseRegistry, baseUser, basePassword string
+	insecure                             string
 }
 
-// Anonymous reports whether the registry is not told who asks.
-func (l Login) Anonymous() bool { return l.Username == "" && l.Password.IsZero() }
-
-// loginSecretNames are the variables with passwords in them.
-func loginSecretNames() []string {
-	return []string{
-		passwordName,
-		"DOCKER_PASSWORD",
-		"PLUGIN_ACCESS_TOKEN",
-		accessToken,
-		"PLUGIN_LOGINS",
-		"PLUGIN_CONFIG",
-		"DOCKER_PLUGIN_CONFIG",
-		"PLUGIN_BASE_IMAGE_PASSWORD",
-		"PLUGIN_DOCKER_PASSWORD",
-		"DOCKER_BASE_IMAGE_PASSWORD",
+// loginTable declares the logins. The names are those of plugins/docker and docker-buildx.
+func loginTable() table.Table[loginValues] {
+	return table.Table[loginValues]{
+		{
+			Name: registryName, Env: []string{"DOCKER_REGISTRY"}, Unset: "the image's registry",
+			Help: "registry that username and password are for, or the beginning of images' names",
+			Set:  table.Text(func(l *loginValues) *string { return &l.registry }),
+		},
+		{
+			Name: userName, Env: []string{"DOCKER_USERNAME"}, Unset: "anonymous",
+			Help: "user name at the registry",
+			Set:  table.Text(func(l *loginValues) *string { return &l.user }),
+		},
+		{
+			Name: passwordName, Env: []string{"DOCKER_PASSWORD"}, Secret: true,
+			Help: "password or token at the registry",
+			Set:  table.Text(func(l *loginValues) *string { return &l.password }),
+		},
+		{
+			Name: "PLUGIN_EMAIL", Help: "does nothing: registries do not ask for it",
+			NoEffect: "registries do not ask for it",
+		},
+		{
+			Name: accessTokenName, Env: []string{accessTokenEnv}, Secret: true,
+			Help: "in place of username and password: OAuth 2 access token, as Google's registries take it",
+			Set:  table.Secret(func(l *loginValues) *secret.Secret { return &l.accessToken }),
+		},
+		{
+			Name: loginsName, Secret: true,
+			Help: "logins at several registries: a JSON list of objects with registry, username and password",
+			Set:  table.Secret(func(l *loginValues) *secret.Secret { return &l.list }),
+		},
+		{
+			Name: configName, Env: []string{"DOCKER_PLUGIN_CONFIG"}, Secret: true,
+			Help: "content of a config.json of Docker, whose auths are logins, too",
+			Set:  table.Secret(func(l *loginValues) *secret.Secret { return &l.config }),
+		},
+		{
+			Name: baseRegistryName, Aliases: []string{"PLUGIN_DOCKER_REGISTRY", "DOCKER_BASE_IMAGE_REGISTRY"},
+			Help: "registry of base images (FROM) that needs a login of its own",
+			Set:  table.Text(func(l *loginValues) *string { return &l.baseRegistry }),
+		},
+		{
+			Name: baseUserName, Aliases: []string{"PLUGIN_DOCKER_USERNAME", "DOCKER_BASE_IMAGE_USERNAME"},
+			Help: "user name there",
+			Set:  table.Text(func(l *loginValues) *string { return &l.baseUser }),
+		},
+		{
+			Name: basePasswordName, Aliases: []string{"PLUGIN_DOCKER_PASSWORD", "DOCKER_BASE_IMAGE_PASSWORD"},
+			Secret: true,
+			Help:   "password or token there",
+			Set:    table.Text(func(l *loginValues) *string { return &l.basePassword }),
+		},
+		{
+			Name: insecureName, Default: "false",
+			Help: "true: the registry (setting registry, else that of the first login, else the image's) " +
+				"uses plain HTTP; or the registries that do, a list",
+			Set: table.Text(func(l *loginValues) *string { return &l.insecure }),
+		},
 	}
 }
 
-// readLogins reads all that say who the step is to registries. Where several name one
-// registry, username and password go first, as with Docker's plugins; then logins, the base
-// image's, and config.
-func (p *Plugin) readLogins(raw config.PluginLogin, insecure string, given map[string]string) error {
-	l, err := p.parseLogins(raw, insecure, given)
-	return errors.Join(err, p.useLogins(l), p.checkFits(l.Named))
+// A Login is the step's login at one registry, for pushes and for base images and caches. Without user
+// name and password it is anonymous, and only configures the connection. A password without a user
+// name is an identity token (OAuth 2's refresh token).
+type Login struct {
+	spec.RegistryCredential
+	Origin string // the settings that it came from, for errors
+	Stored bool   // in a config.json, which may hold logins that the step does not need
 }
 
-// StepLogins are the logins that a step's settings give, before the image is known.
+// Anonymous reports whether the step sends no credential to the registry.
+func (l Login) Anonymous() bool { return l.Username == "" && l.Password.IsZero() }
+
+func newLogin(user, password, origin string) Login {
+	return Login{
+		RegistryCredential: spec.RegistryCredential{
+			Credential: spec.Credential{Username: user, Password: secret.New(password)},
+		},
+		Origin: origin,
+	}
+}
+
+// StepLogins are the logins of a step's settings, before the image is known.
 type StepLogins struct {
 	Main       Login // by user name and password; its Host follows from Named or from the image
 	Named      string
@@ -59,177 +135,110 @@ type StepLogins struct {
 	Base       Login // for base images
 	Configured []Login
 	Insecure   string   // PLUGIN_INSECURE
-	Notes      []string // on settings that do nothing
+	Notes      []string // on settings that have no effect
 }
 
-// parseLogins reads the login settings. Its errors show no secret.
-func (p *Plugin) parseLogins(raw config.PluginLogin, insecure string, given map[string]string) (StepLogins, error) {
-	if raw.Email != "" {
-		p.warn("PLUGIN_EMAIL does nothing here: registries do not ask for it")
-	}
-	l := StepLogins{Insecure: insecure}
-	var errs [5]error
-	l.Several, errs[0] = p.loginList(raw.Logins)
-	l.Base, errs[1] = p.baseLogin(given)
-	l.Configured, errs[2] = p.configLogins(given)
-	l.Named, errs[3] = p.mainRegistry(given)
-	l.Main, errs[4] = p.mainLogin(given)
-	return l, errors.Join(errs[:]...)
+// applyLogins reads the settings of logins. If several have a login for one registry, the precedence is
+// username and password first, as in Docker's plugins; then logins, the base image's, and config.
+func (r *stepReader) applyLogins() error {
+	l, err := r.parseLogins(r.login)
+	return errors.Join(err, r.useLogins(l), r.checkRegistry(l.Named))
 }
 
-// useLogins adds the logins, now that the images are known.
-func (p *Plugin) useLogins(l StepLogins) error {
-	if l.Main.Host = l.Named; l.Named == "" {
-		l.Main.Host = p.impliedRegistry(slices.Concat(l.Several, l.Configured))
+// parseLogins reads the settings of logins. The errors show no secret.
+func (p *Plugin) parseLogins(v loginValues) (StepLogins, error) {
+	l := StepLogins{Insecure: v.insecure}
+	var listErr, baseErr, configErr, registryErr, mainErr error
+	l.Several, listErr = p.parseLoginList(v.list)
+	l.Base, baseErr = p.baseLogin(v)
+	l.Configured, configErr = configLogins(v.config, p.Origins[configName])
+	if v.registry != "" {
+		l.Named, registryErr = parseHost(p.Origins[registryName], v.registry)
 	}
-	plain := l.Named // where insecure says no more than true
-	for _, one := range slices.Concat([]Login{l.Main}, l.Several) {
-		if plain == "" && !one.Anonymous() {
-			plain = one.Host
-		}
-	}
-	for _, one := range slices.Concat([]Login{l.Main}, l.Several, []Login{l.Base}, l.Configured) {
-		p.addLogin(one)
-	}
-	return p.readInsecure(l.Insecure, plain)
+	l.Main, mainErr = p.mainLogin(v)
+	return l, errors.Join(listErr, baseErr, configErr, registryErr, mainErr)
 }
 
-// For returns the logins of a step that builds an image, and notes on those that it does not use. The
-// login for base images is pull-only. The error is about PLUGIN_INSECURE, whatever the image.
-func (l StepLogins) For(image string) (all []spec.RegistryCredential, notes []string, err error) {
-	p := Plugin{Images: []string{image}, Warnings: slices.Clone(l.Notes)}
-	l.Base.PullOnly = true
-	err = p.useLogins(l)
-	if given := l.Main; !given.Anonymous() && p.LoginFor(image).Anonymous() {
-		p.warn(
-			"the login of %s is for %s, and the image is %s: nothing is pushed with it",
-			given.Origin,
-			l.Named,
-			image,
-		)
-	}
-	return p.Registries(), p.Warnings, err
-}
-
-// addLogin leaves out a login of a registry that has one.
-func (p *Plugin) addLogin(l Login) {
-	if l.Anonymous() {
-		return
-	}
-	for _, other := range p.Logins {
-		if other.Host == l.Host {
-			p.warn("the login of %s is not used: that of %s is for %s, too", l.Origin, other.Origin, l.Host)
-			return
-		}
-	}
-	p.Logins = append(p.Logins, l)
-}
-
-// mainRegistry is the registry that user name and password are for; empty = not said.
-func (p *Plugin) mainRegistry(given map[string]string) (string, error) {
-	value, origin := first(given, "", registryName, "DOCKER_REGISTRY")
-	p.Origins[registryName] = origin
-	if value == "" {
-		return "", nil
-	}
-	host, err := registry.ParseHost(value)
+// parseHost reads the name of a registry. setting is the variable that it came from, for the error.
+func parseHost(setting, text string) (string, error) {
+	host, err := registry.ParseHost(text)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", origin, err)
+		return "", fmt.Errorf("%s: %w", setting, err)
 	}
 	return host, nil
 }
 
-// impliedRegistry is the one that user name and password are for where no setting says it:
-// that of an image for which no other setting has a login, and Docker Hub before others, which
-// is what Docker's plugins take it for.
-func (p *Plugin) impliedRegistry(others []Login) string {
-	implied := ""
-	for _, image := range p.Images {
-		credentials := Plugin{Logins: others}.Registries()
-		if registry.Match(image, credentials) < 0 && (implied == "" || hostOf(image) == hubHost) {
-			implied = hostOf(image)
+// mainLogin reads user name and password, or an access token in place of them. The login has no Host yet.
+func (p *Plugin) mainLogin(v loginValues) (Login, error) {
+	user, password := p.Origins[userName], p.Origins[passwordName]
+	token := p.chooseAccessToken(v)
+	if v.password == "" && token != "" {
+		origin := p.Origins[accessTokenName]
+		if v.user != "" {
+			p.warn("%s is not used, %s is: the user of an access token is %s", user, origin, googleUser)
 		}
+		return newLogin(googleUser, token, origin), nil
 	}
-	if implied == "" {
-		return hubHost
-	}
-	return implied
+	return p.checkPair(newLogin(v.user, v.password, user+" and "+password), userName, passwordName)
 }
 
-// mainLogin reads user name and password, or an access token in place of them. Its Host is yet
-// to be found.
-func (p *Plugin) mainLogin(given map[string]string) (Login, error) {
-	user, userOrigin := first(given, "", userName, "DOCKER_USERNAME")
-	password, passwordOrigin := first(given, "", passwordName, "DOCKER_PASSWORD")
-	p.Origins[userName], p.Origins[passwordName] = userOrigin, passwordOrigin
-	if token, origin := p.accessToken(given); password == "" && token != "" {
-		if user != "" {
-			p.warn("%s is not used, %s is: the user of an access token is %s", userOrigin, origin, googleUser)
-		}
-		return credential(googleUser, token, origin), nil
+// chooseAccessToken returns the access token to use, or "". The variable ACCESS_TOKEN, which
+// plugins/docker reads, may belong to any program. So it only counts for Google's registries, which
+// accept such tokens.
+func (p *Plugin) chooseAccessToken(v loginValues) string {
+	if p.Origins[accessTokenName] != accessTokenEnv {
+		return v.accessToken.Reveal()
 	}
-	return p.pair(
-		credential(user, password, userOrigin+" and "+passwordOrigin),
-		userName,
-		userOrigin,
-		passwordName,
-		passwordOrigin,
-	)
+	host, err := registry.ParseHost(v.registry)
+	if err == nil && isGoogle(host) || v.registry == "" && slices.ContainsFunc(p.Images, isGoogle) {
+		return v.accessToken.Reveal()
+	}
+	p.Origins[accessTokenName] = Default
+	return ""
 }
 
-// pair refuses half a login: what it is for would be anonymous. A CI keeps secrets from pull
-// requests, and a dry run needs none to push.
-func (p *Plugin) pair(l Login, userSetting, userOrigin, passwordSetting, passwordOrigin string) (Login, error) {
-	missing, there := "", ""
+// isGoogle reports whether a name begins with one of Google's registries.
+func isGoogle(name string) bool {
+	host := hostOf(name)
+	return host == "gcr.io" || strings.HasSuffix(host, ".gcr.io") || strings.HasSuffix(host, "-docker.pkg.dev")
+}
+
+// baseLogin reads the login for base images. Without a registry it is for none, as in plugins/docker.
+func (p *Plugin) baseLogin(v loginValues) (Login, error) {
+	if v.baseRegistry == "" {
+		if v.baseUser+v.basePassword != "" {
+			p.warn("the login for base images is not used: " +
+				"PLUGIN_BASE_IMAGE_REGISTRY does not say which registry it is for")
+		}
+		return Login{}, nil
+	}
+	host, err := parseHost(p.Origins[baseRegistryName], v.baseRegistry)
+	if err != nil {
+		return Login{}, err
+	}
+	origin := p.Origins[baseUserName] + " and " + p.Origins[basePasswordName]
+	l, err := p.checkPair(newLogin(v.baseUser, v.basePassword, origin), baseUserName, basePasswordName)
+	l.Host = host
+	return l, err
+}
+
+// checkPair rejects a login without a user name or without a password, because the requests that it is
+// for would be anonymous. A CI keeps secrets from pull requests, so a dry run only notes it: it needs
+// no login to push.
+func (p *Plugin) checkPair(l Login, userSetting, passwordSetting string) (Login, error) {
+	missing, given := "", ""
 	switch {
 	case l.Anonymous() || l.Username != "" && !l.Password.IsZero():
 		return l, nil
 	case l.Username == "":
-		missing, there = userSetting, passwordOrigin
+		missing, given = userSetting, p.Origins[passwordSetting]
 	default:
-		missing, there = passwordSetting, userOrigin
+		missing, given = passwordSetting, p.Origins[userSetting]
 	}
 	if p.DryRun {
-		p.warn("nobody is logged in by %s: %s is not set", there, missing)
+		p.warn("nobody is logged in by %s: %s is not set", given, missing)
 		return Login{}, nil
 	}
-	return Login{}, fmt.Errorf(
-		"%s is not set, %s is: give both; a CI keeps secrets from pull requests and from steps that do not name them",
-		missing,
-		there,
-	)
-}
-
-// checkFits refuses a registry where no image is, while an image has no login: it would be
-// pushed elsewhere, by nobody. What is not pushed may be named as it likes.
-func (p *Plugin) checkFits(named string) error {
-	if named == "" || p.DryRun {
-		return nil
-	}
-	for _, image := range p.Images {
-		if image == named || strings.HasPrefix(image, named+"/") {
-			return nil
-		}
-	}
-	for _, image := range p.Images {
-		if p.LoginFor(image).Anonymous() {
-			return fmt.Errorf(
-				"%s is %s, and PLUGIN_REPO is %s, which is not there: begin PLUGIN_REPO with the registry, or give %s a login in PLUGIN_LOGINS",
-				p.Origins[registryName],
-				named,
-				image,
-				hostOf(image),
-			)
-		}
-	}
-	return nil
-}
-
-func credential(user, password, origin string) Login {
-	return Login{
-		RegistryCredential: spec.RegistryCredential{
-			Credential: spec.Credential{Username: user, Password: secret.New(password)},
-		},
-		Origin: origin,
-	}
+	return Login{}, fmt.Errorf("%s is not set, %s is: give both; "+
+		"a CI keeps secrets from pull requests and from steps that do not name them", missing, given)
 }

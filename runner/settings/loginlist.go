@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+
+	"github.com/docker/cli/cli/config"
 
 	"slipway/config/secret"
 	"slipway/runner/registry"
 )
 
-// A loginEntry is one login as Woodpecker's docker-buildx takes it.
+// A loginEntry is one login in the form of Woodpecker's docker-buildx.
 // Source: https://woodpecker-ci.org/plugins/docker-buildx (multi registry push).
 type loginEntry struct {
 	Registry string   `json:"registry"`
@@ -25,59 +29,57 @@ type loginEntry struct {
 	AWSKey    string `json:"aws_secret_access_key"`
 }
 
-// loginList reads logins at several registries, each once. It shows no value but registries.
-func (p *Plugin) loginList(value secret.Secret) (all []Login, err error) {
+// parseLoginList reads the logins at several registries, each once. The errors show registries and no
+// other value.
+func (p *Plugin) parseLoginList(value secret.Secret) (all []Login, err error) {
 	if value.IsZero() {
 		return nil, nil
 	}
 	var raw []json.RawMessage
-	if err := json.Unmarshal([]byte(value.Reveal()), &raw); err != nil { // which might show some of it
-		return nil, errors.New(
-			"PLUGIN_LOGINS is no JSON list: give a list of entries with registry, username and password, which the CI hands over as JSON",
-		)
+	if err := json.Unmarshal([]byte(value.Reveal()), &raw); err != nil { // not wrapped: it may show a secret
+		return nil, errors.New("PLUGIN_LOGINS is no JSON list: give a list of entries with registry, username and " +
+			"password, which the CI hands over as JSON")
 	}
 	for i, text := range raw {
-		origin := fmt.Sprintf("PLUGIN_LOGINS (entry %d)", i+1)
-		l, entryErr := p.oneLogin(text, origin, i == 0)
+		origin := fmt.Sprintf("%s (entry %d)", loginsName, i+1)
+		l, entryErr := p.parseLoginEntry(text, origin, i == 0)
 		for _, other := range all {
 			if entryErr == nil && other.Host == l.Host && !l.Anonymous() {
-				entryErr = fmt.Errorf(
-					"%s is for %s, and so is %s: give each registry once",
-					origin,
-					l.Host,
-					other.Origin,
-				)
+				entryErr = fmt.Errorf("%s is for %s, and so is %s: give each registry once",
+					origin, l.Host, other.Origin)
 			}
 		}
-		if err = errors.Join(err, entryErr); entryErr == nil && !l.Anonymous() {
+		err = errors.Join(err, entryErr)
+		if entryErr == nil && !l.Anonymous() {
 			all = append(all, l)
 		}
 	}
 	return all, err
 }
 
-// oneLogin reads an entry. The first may be anonymous.
-func (p *Plugin) oneLogin(text json.RawMessage, origin string, isFirst bool) (Login, error) {
+// parseLoginEntry reads an entry. The first one may be anonymous.
+func (p *Plugin) parseLoginEntry(text json.RawMessage, origin string, isFirst bool) (Login, error) {
 	var e loginEntry
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&e); err != nil {
-		return Login{}, fmt.Errorf("%s %s", origin, shapeOf(err))
+		return Login{}, fmt.Errorf("%s %s", origin, describeShape(err))
 	}
-	l := credential(e.Username, e.Password, origin)
-	if l.Host = hubHost; e.Registry != "" {
+	l := newLogin(e.Username, e.Password, origin)
+	l.Host = hubHost
+	if e.Registry != "" {
 		var err error
 		if l.Host, err = registry.ParseHost(e.Registry); err != nil {
 			return Login{}, fmt.Errorf("%s: registry: %w", origin, err)
 		}
 	}
-	if err := p.takeMirrors(origin, l.Host, e.Mirrors); err != nil {
+	if err := p.addMirrors(origin, l.Host, e.Mirrors); err != nil {
 		return Login{}, err
 	}
 	missing := ""
 	switch {
 	case l.Anonymous() && (e.AWSRegion != "" || e.AWSKeyID != "" || e.AWSKey != ""):
-		return Login{}, p.noteKey(e, l.Host, origin)
+		return Login{}, p.setListedKey(e, l.Host, origin)
 	case l.Anonymous() && isFirst:
 		return l, nil
 	case l.Username == "":
@@ -91,16 +93,12 @@ func (p *Plugin) oneLogin(text json.RawMessage, origin string, isFirst bool) (Lo
 		p.warn("%s: nobody is logged in at %s: there is no %s", origin, l.Host, missing)
 		return Login{}, nil
 	}
-	return Login{}, fmt.Errorf(
-		"%s, for %s, has no %s; a CI keeps secrets from pull requests and from steps that do not name them",
-		origin,
-		l.Host,
-		missing,
-	)
+	return Login{}, fmt.Errorf("%s, for %s, has no %s; "+
+		"a CI keeps secrets from pull requests and from steps that do not name them", origin, l.Host, missing)
 }
 
-// shapeOf says what is wrong with an entry's form, and shows no value of it.
-func shapeOf(err error) string {
+// describeShape describes a malformed entry, and shows no value of it.
+func describeShape(err error) string {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) && kind.Field != "" {
 		return kind.Field + " is not of its kind: put text in quotes, and several mirrors in a list"
@@ -109,4 +107,62 @@ func shapeOf(err error) string {
 		return "has " + name + ", which no login has: give registry, username and password"
 	}
 	return "is no object: give registry, username and password"
+}
+
+// addMirrors adds the mirrors of Docker Hub that an entry has. Mirrors of another registry do nothing.
+func (p *Plugin) addMirrors(origin, host string, mirrors []string) error {
+	switch {
+	case len(mirrors) == 0:
+		return nil
+	case host != hubHost:
+		p.warn("%s: mirrors do nothing here: a builder has mirrors of Docker Hub alone", origin)
+		return nil
+	}
+	p.OwnBuilder.Mirrors = append(p.OwnBuilder.Mirrors, mirrors...)
+	return checkMirrors(origin+": mirrors", mirrors)
+}
+
+// configLogins reads the logins of Docker's config.json. It rejects credential helpers, because these
+// programs are not in the image. The errors show registries and no other value.
+// Source: https://docs.docker.com/reference/cli/docker/login/#credential-stores
+func configLogins(text secret.Secret, origin string) (all []Login, err error) {
+	if text.IsZero() {
+		return nil, nil
+	}
+	file, err := config.LoadFromReader(strings.NewReader(text.Reveal()))
+	switch {
+	case err != nil: // not wrapped: it may show a secret
+		return nil, fmt.Errorf("%s is no config.json of Docker: give its content, as "+
+			"{\"auths\":{\"registry.example.com\":{\"auth\":\"…\"}}}, where auth is user:password in Base64", origin)
+	case file.CredentialsStore != "":
+		return nil, fmt.Errorf("%s names the credsStore %q, a program that is not here: "+
+			"give a config.json with the logins in it, or PLUGIN_LOGINS", origin, file.CredentialsStore)
+	case len(file.CredentialHelpers) > 0:
+		return nil, fmt.Errorf("%s names credHelpers (for %s), programs that are not here: "+
+			"give a config.json with the logins in it, or PLUGIN_LOGINS",
+			origin, strings.Join(slices.Sorted(maps.Keys(file.CredentialHelpers)), ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(file.AuthConfigs)) {
+		auth := file.AuthConfigs[name]
+		l := newLogin(auth.Username, auth.Password, fmt.Sprintf("%s (auths of %s)", origin, name))
+		if auth.IdentityToken != "" { // replaces the user name, which Azure adds and no registry needs
+			l.Username, l.Password = "", secret.New(auth.IdentityToken)
+		}
+		var hostErr error
+		l.Host, hostErr = registry.ParseHost(name)
+		l.Stored = true
+		switch {
+		case hostErr != nil:
+			err = errors.Join(err, fmt.Errorf("%s: auths: %w", origin, hostErr))
+		case auth.RegistryToken != "":
+			err = errors.Join(err, fmt.Errorf(
+				"%s has a registrytoken, which is for one request: give auth, or username and password", l.Origin))
+		case l.Username != "" && l.Password.IsZero():
+			err = errors.Join(err, fmt.Errorf("%s has no password", l.Origin))
+		case l.Anonymous(): // docker login writes such an entry if a program keeps the login
+		default:
+			all = append(all, l)
+		}
+	}
+	return all, err
 }

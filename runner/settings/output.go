@@ -3,121 +3,89 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"slipway/config"
+	"slipway/runner/settings/table"
 	"slipway/runner/spec"
 )
 
-// Labels are what the step's settings say of the image's labels.
-type Labels struct {
-	Named  map[string]string // as they are
-	Schema map[string]string // below org.opencontainers.image.
-	Link   string            // the repository's page; empty = the CI's
-	Auto   bool              // label and annotate what the CI says
+// The settings of the image's form.
+const (
+	outputName      = "PLUGIN_OUTPUT"
+	compressionName = "PLUGIN_COMPRESSION"
+	platformName    = "PLUGIN_PLATFORM"
+	platformsName   = "PLUGIN_PLATFORMS"
+)
+
+// outputTable declares the form of the image, and outputs in addition to the push.
+func outputTable() table.Table[stepReader] {
+	return table.Table[stepReader]{
+		{
+			Name: platformName, Unset: "the builder's own",
+			Help: "platform to build for, as linux/amd64",
+			Set:  (*stepReader).addPlatforms,
+		},
+		{
+			Name: platformsName,
+			Help: "several of them, which become one image of many: a list",
+			Set:  (*stepReader).addPlatforms,
+		},
+		{
+			Name: compressionName, Default: "gzip:1",
+			Help: "of layers: gzip, zstd (faster and smaller; needs an OCI registry and readers that know it) " +
+				"or none, and :LEVEL",
+			Set: (*stepReader).setCompression,
+		},
+		{
+			Name: "PLUGIN_PROVENANCE", Default: "false",
+			Help: "true or mode=min: attest how the image was built; mode=max: with build arguments and sources",
+			Set: func(r *stepReader, name, text string) (err error) {
+				r.Build.Provenance, err = parseAttestation(name, text, "mode=min")
+				return err
+			},
+		},
+		{
+			Name: "PLUGIN_SBOM", Default: "false",
+			Help: "true, or generator=IMAGE: attest what is in the image, as that image finds it " +
+				"(default: Docker's, from Docker Hub)",
+			Set: func(r *stepReader, name, text string) (err error) {
+				r.Build.SBOM, err = parseAttestation(name, text, spec.SBOMDefault)
+				return err
+			},
+		},
+		{
+			Name: outputName,
+			Help: "outputs, as docker buildx --output takes it: type=image with push, compression, compression-level, " +
+				"force-compression, oci-mediatypes, rewrite-timestamp; or type=oci, docker or tar with dest=path, " +
+				"a file that is written besides",
+			Set: table.Text(func(r *stepReader) *string { return &r.output }),
+		},
+	}
 }
 
-func (p *Plugin) readLabels(raw config.PluginBuild) error {
-	auto, autoErr := trueFalse("PLUGIN_AUTO_LABEL", raw.AutoLabel)
-	byDefault, defaultErr := trueFalse("PLUGIN_DEFAULT_LABELS", raw.DefaultLabels)
-	several, severalErr := trueFalse("PLUGIN_AUTO_LABELS", raw.AutoLabels)
-	p.Labels = Labels{
-		Named:  map[string]string{},
-		Schema: map[string]string{},
-		Link:   raw.RepoLink,
-		Auto:   auto && byDefault && several,
-	}
-	err := errors.Join(autoErr, defaultErr, severalErr)
-	for _, row := range []struct {
-		setting, value string
-		to             map[string]string
-	}{
-		{"PLUGIN_LABEL", raw.Label, p.Labels.Named},
-		{"PLUGIN_LABELS", raw.Labels, p.Labels.Named},
-		{"PLUGIN_CUSTOM_LABELS", raw.CustomLabels, p.Labels.Named},
-		{"PLUGIN_LABEL_SCHEMA", raw.LabelSchema, p.Labels.Schema},
-	} {
-		err = errors.Join(err, readLabelList(row.setting, row.value, row.to))
-	}
-	if len(p.Labels.Schema) > 0 && !p.Labels.Auto {
-		p.warn("PLUGIN_LABEL_SCHEMA is not used: PLUGIN_AUTO_LABEL or PLUGIN_DEFAULT_LABELS is false")
-	}
-	return err
-}
-
-func readLabelList(setting, value string, to map[string]string) error {
-	if strings.HasPrefix(strings.TrimSpace(value), "{") {
-		all, err := object(setting, value)
-		for name, value := range all {
-			if !legalLabel(name) {
-				err = errors.Join(err, fmt.Errorf("%s has %q, which is no name of a label", setting, name))
-			}
-			to[name] = value
-		}
+// addPlatforms adds the platforms of a list, each once.
+func (r *stepReader) addPlatforms(name, text string) error {
+	entries, err := table.ParseList(name, text)
+	if err != nil {
 		return err
 	}
-	entries, err := list(setting, value)
-	for i, entry := range entries {
-		name, value, found := strings.Cut(entry, "=")
-		if !found || !legalLabel(name) {
-			err = errors.Join(
-				err,
-				fmt.Errorf(
-					"%s: entry %d is not NAME=value (where a value holds a comma, give a JSON list)",
-					setting,
-					i+1,
-				),
-			)
-			continue
+	for _, platform := range entries {
+		if !spec.LegalPlatform(platform) {
+			return fmt.Errorf("%s has %q, which is no platform: give it as linux/amd64 or linux/arm/v7", name, platform)
 		}
-		to[name] = value
-	}
-	return err
-}
-
-// legalLabel has what may name a label and an annotation.
-func legalLabel(name string) bool {
-	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '=' || r >= 0x7f })
-}
-
-// readOutput reads what the image is to be like.
-func (p *Plugin) readOutput(raw config.PluginBuild) error {
-	return errors.Join(
-		p.readPlatforms(raw),
-		p.readCompression("PLUGIN_COMPRESSION", raw.Compression),
-		p.readAttestations(raw),
-	)
-}
-
-func (p *Plugin) readPlatforms(raw config.PluginBuild) error {
-	for _, row := range [][2]string{{"PLUGIN_PLATFORM", raw.Platform}, {"PLUGIN_PLATFORMS", raw.Platforms}} {
-		entries, err := list(row[0], row[1])
-		if err != nil {
-			return err
+		if !slices.Contains(r.Platforms, platform) {
+			r.Platforms = append(r.Platforms, platform)
 		}
-		for _, platform := range entries {
-			if !spec.LegalPlatform(platform) {
-				return fmt.Errorf(
-					"%s has %q, which is no platform: give it as linux/amd64 or linux/arm/v7",
-					row[0],
-					platform,
-				)
-			}
-			if !slices.Contains(p.Platforms, platform) {
-				p.Platforms = append(p.Platforms, platform)
-			}
-		}
-	}
-	if p.Origins["PLUGIN_PLATFORMS"] == Default {
-		p.Origins["PLUGIN_PLATFORMS"] = p.Origins["PLUGIN_PLATFORM"]
 	}
 	return nil
 }
 
-func (p *Plugin) readCompression(setting, value string) error {
-	kind, level, leveled := strings.Cut(strings.ToLower(value), ":")
+// setCompression reads TYPE or TYPE:LEVEL. gzip:1 is the builder's default, so it is not stored.
+func (r *stepReader) setCompression(name, text string) error {
+	kind, level, hasLevel := strings.Cut(strings.ToLower(text), ":")
 	least, most := 0, 9
 	switch kind {
 	case "gzip":
@@ -126,43 +94,136 @@ func (p *Plugin) readCompression(setting, value string) error {
 	case "none", "uncompressed":
 		kind, least, most = "uncompressed", 0, 0
 	default:
-		return fmt.Errorf("%s: compression is %q: use gzip, zstd or none", setting, value)
+		return fmt.Errorf("%s: compression is %q: use gzip, zstd or none", name, text)
 	}
-	if n, err := strconv.Atoi(level); leveled && (err != nil || n < least || n > most) {
-		return fmt.Errorf("%s: compression is %q: levels of %s are %d to %d", setting, value, kind, least, most)
+	if n, err := strconv.Atoi(level); hasLevel && (err != nil || n < least || n > most) {
+		return fmt.Errorf("%s: compression is %q: levels of %s are %d to %d", name, text, kind, least, most)
 	}
-	if value != "gzip:1" {
-		p.Build.Compression = spec.Compression{Type: kind, Level: level}
+	if text != "gzip:1" {
+		r.Build.Compression = spec.Compression{Type: kind, Level: level}
 	}
 	return nil
 }
 
-// readAttestations refuses to attest a proxy's password: the build's arguments are in the
-// larger attestation, which whoever pulls the image can read.
-func (p *Plugin) readAttestations(raw config.PluginBuild) error {
-	var err [2]error
-	p.Build.Provenance, err[0] = attestation("PLUGIN_PROVENANCE", raw.Provenance, "mode=min")
-	p.Build.SBOM, err[1] = attestation("PLUGIN_SBOM", raw.SBOM, spec.SBOMDefault)
-	if strings.Contains(p.Build.Provenance, "mode=max") && len(p.proxySecrets()) > 0 {
-		return errors.New(
-			"PLUGIN_PROVENANCE has mode=max, which writes build arguments into the image, and a proxy of the step holds a password: use mode=min",
-		)
+// parseAttestation reads true, false, or attributes, and returns the attributes. Those of true are
+// enabled. https://docs.docker.com/build/metadata/attestations/
+func parseAttestation(name, text, enabled string) (string, error) {
+	if strings.Contains(text, "=") {
+		return text, nil
 	}
-	return errors.Join(err[:]...)
-}
-
-// attestation is on, off, or attributes.
-// https://docs.docker.com/build/metadata/attestations/
-func attestation(setting, value, otherwise string) (string, error) {
-	if strings.Contains(value, "=") {
-		return value, nil
-	}
-	on, err := trueFalse(setting, value)
+	on, err := table.ParseBool(name, text)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%w, or attributes as %s", err, otherwise)
+		return "", fmt.Errorf("%w, or attributes as %s", err, enabled)
 	case on:
-		return otherwise, nil
+		return enabled, nil
 	}
 	return "", nil
+}
+
+// checkAttestations rejects mode=max if a proxy holds a password. This attestation has the build
+// arguments, and anybody who may pull the image can read it.
+func (r *stepReader) checkAttestations() error {
+	if strings.Contains(r.Build.Provenance, "mode=max") && len(r.proxySecrets()) > 0 {
+		return errors.New("PLUGIN_PROVENANCE has mode=max, which writes build arguments into the image, " +
+			"and a proxy of the step holds a password: use mode=min")
+	}
+	return nil
+}
+
+// applyOutput reads the value of docker buildx --output. Tags and dry_run decide about the push, and
+// push=false is a dry run. https://docs.docker.com/build/exporters/
+func (r *stepReader) applyOutput() error {
+	if r.Origins[platformsName] == Default {
+		r.Origins[platformsName] = r.Origins[platformName]
+	}
+	entries, err := table.ParseCSVEntries(outputName, r.output)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	if len(entries) > 1 {
+		return fmt.Errorf("%s has more than one output: give one, as type=image,push=true", outputName)
+	}
+	attrs := entries[0]
+	switch kind := attrs["type"]; kind {
+	case "image", "registry":
+	case "cacheonly":
+		r.setDryRun(outputName)
+	case spec.ArchiveOCI, spec.ArchiveDocker, spec.ArchiveTar:
+		if attrs["dest"] == "" || attrs["dest"] == "-" {
+			return fmt.Errorf("%s has type=%s without a file: give dest=path", outputName, kind)
+		}
+		r.Build.Archive = spec.Archive{Type: kind, Path: attrs["dest"]}
+	default:
+		return fmt.Errorf("%s has type %q; "+
+			"what can be here is image, registry, cacheonly, and oci, docker or tar with dest=path", outputName, kind)
+	}
+	for _, name := range slices.Sorted(maps.Keys(attrs)) {
+		if err := r.applyOutputAttr(name, attrs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *stepReader) setDryRun(origin string) {
+	r.DryRun = true
+	r.Origins[dryRunName] = origin
+}
+
+// applyOutputAttr reads the attribute name.
+func (r *stepReader) applyOutputAttr(name string, attrs map[string]string) (err error) {
+	var on bool
+	switch name {
+	case "push", "oci-mediatypes", "force-compression", "rewrite-timestamp":
+		if on, err = table.ParseBool(outputName+": "+name, attrs[name]); err != nil {
+			return err
+		}
+	}
+	switch name {
+	case "type":
+	case "push":
+		if !on {
+			r.setDryRun(outputName)
+		}
+	case "oci-mediatypes":
+		r.Build.OCI = on
+	case "force-compression":
+		r.Build.ForceCompression = on
+	case "rewrite-timestamp":
+		r.Build.RewriteTimestamp = on
+		if on && r.BuildArgs[epochArg] == "" && r.given[epochArg] != "" {
+			r.BuildArgs[epochArg] = r.given[epochArg]
+		}
+	case "compression", "compression-level":
+		return r.applyOutputCompression(attrs)
+	case "dest":
+		if r.Build.Archive.Type == "" {
+			return fmt.Errorf("%s has dest, which type=%s does not write: use type=oci, docker or tar",
+				outputName, attrs["type"])
+		}
+	case "name":
+		return fmt.Errorf("%s has name: give the image's name in PLUGIN_REPO, and its tags in PLUGIN_TAGS", outputName)
+	default:
+		return fmt.Errorf("%s has %q, which is nothing that this step does: remove it", outputName, name)
+	}
+	return nil
+}
+
+// epochArg is the build argument that makes images reproducible, in seconds since 1970.
+// https://docs.docker.com/build/ci/github-actions/reproducible-builds/
+const epochArg = "SOURCE_DATE_EPOCH"
+
+func (r *stepReader) applyOutputCompression(attrs map[string]string) error {
+	if r.Origins[compressionName] != Default {
+		return fmt.Errorf("%s and PLUGIN_COMPRESSION both say how layers are compressed: remove one", outputName)
+	}
+	text := attrs["compression"]
+	if text == "" {
+		text = "gzip"
+	}
+	if level := attrs["compression-level"]; level != "" {
+		text += ":" + level
+	}
+	return r.setCompression(outputName, text)
 }

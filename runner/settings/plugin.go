@@ -3,59 +3,49 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
-	"github.com/caarlos0/env/v11"
-
-	"slipway/config"
 	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/ci"
+	"slipway/runner/settings/table"
 	"slipway/runner/spec"
 	"slipway/runner/tags"
 )
 
-const (
-	pluginPrefix = "PLUGIN_"
-	registryName = "PLUGIN_REGISTRY"
-	userName     = "PLUGIN_USERNAME"
-	passwordName = "PLUGIN_PASSWORD"
-	builderName  = "PLUGIN_BUILDER"
-	dryRunName   = "PLUGIN_DRY_RUN"
-	builderTLS   = "PLUGIN_BUILDER_TLS"
-	// workspaceName is the origin's key of the workspace, which is no setting of the step's.
-	workspaceName = "workspace"
-)
+// Default is the origin of a value that no variable set.
+const Default = table.Default
 
-// Default is the origin of a value that nobody set.
-const Default = "default"
+// workspaceName is the key of the workspace in Origins. The workspace is no setting of the step.
+const workspaceName = "workspace"
 
-// Plugin is what the step of a pipeline without a gateway is told. Origins has, for each
-// variable and for "workspace", the variable that its value came from, or Default.
+// A Shown is a setting in the form in which a log may show it.
+type Shown = table.Shown
+
+// A Plugin holds the settings of a step in a pipeline without a gateway.
 type Plugin struct {
-	Workspace  string   // as the CI names it; "." = the current directory
+	Workspace  string   // directory of the source tree, as the CI names it; "." = the current directory
 	Images     []string // registry/name without a tag; the first names the step
-	Tags       []string // none: built, and not pushed
-	Skip       string   // why nothing is even built; empty = it is
+	Tags       []string // none: build, and push nothing
+	Skip       string   // reason to build nothing; empty = build
 	TagNotes   []tags.Note
 	CI         ci.Run
 	Dockerfile string // relative to Workspace, as Context is
 	Context    string
-	Target     string
+	Target     string   // stage; empty = the last
 	Platforms  []string // none = the builder's own
 	BuildArgs  map[string]string
-	Logins     []Login // each registry, or beginning of names, once
+	Logins     []Login // each registry, or beginning of image names, once
 	DryRun     bool
 	NoCache    bool
-	Builder    string            // empty = start one
-	BuilderTLS identity.Identity // who the step is to it
-	Build      spec.BuildOptions // what else the builder is told
+	Builder    string            // address; empty = start one
+	BuilderTLS identity.Identity // client certificate for the builder
+	Build      spec.BuildOptions
 	Labels     Labels
-	// InlineCache has the builder look for steps in the images that the tags point at.
+	// InlineCache lets the builder read cached steps from the images that the tags point at.
 	InlineCache bool
-	Warnings    []string // of settings that do nothing here
+	Warnings    []string // one line for each setting that has no effect here
 	Status      Status
 	Files       Files
 	State       State
@@ -64,204 +54,89 @@ type Plugin struct {
 	Copy        Copy
 	Sign        Sign
 	ECR         ECR
-	Origins     map[string]string
-	shown       []Shown
-	sshKey      secret.Secret // for builders over ssh, which are not here: it is masked, and used for nothing
+	// Origins maps each setting, and "workspace", to the variable that its value came from, or to
+	// Default: {"PLUGIN_TAGS": "PLUGIN_TAG", "workspace": "DRONE_WORKSPACE"}.
+	Origins map[string]string
+	shown   []Shown
+	sshKey  secret.Secret // for builders over ssh, which are not supported: it is masked, and used for nothing
 }
 
-// IsStep reports whether a program that was started without arguments is the step of a
-// pipeline: some CIs run a plugin's program by its name alone.
-func IsStep(environ []string) bool {
-	all := env.ToMap(environ)
-	return all["PLUGIN_RUNNER_URL"] != "" || all["PLUGIN_REPO"] != "" || all[gatewayName] != ""
+// A stepReader holds the settings of a step while they are read: the result, and the values that
+// others derive from.
+type stepReader struct {
+	Plugin
+	given map[string]string // the variables that are not empty
+
+	builder builderValues
+	local   localBuilderValues
+	tags    tagValues
+	args    argValues
+	output  string
+	login   loginValues
+	status  statusValues
+	ecr     ecrValues
 }
 
-// Standalone reports whether an environment asks for the step without a gateway: it has
-// settings of a plugin and no gateway's address by any of its names.
-func Standalone(environ []string) bool {
-	all := env.ToMap(environ)
-	if all["SLIPWAY_RUNNER_URL"] != "" || hasName(all, "PLUGIN_RUNNER_URL") || Joining(environ) {
-		return false
-	}
-	for name, value := range all {
-		if strings.HasPrefix(name, pluginPrefix) && value != "" {
-			return true
-		}
-	}
-	return false
-}
-
-// ReadPlugin reads and checks the step's settings and then takes the secrets out of the
-// environment, so that no child inherits them. An empty variable counts as not set, as what a
-// CI makes of ${DRONE_TAG} on a branch. Its error names every setting that is wrong and how
-// to mend it, and shows no secret.
+// ReadPlugin reads and validates the settings of a step without a gateway, and removes the secrets from
+// the environment. An empty variable counts as not set. The error names every invalid setting and its
+// fix, and shows no secret.
 func ReadPlugin(e Environment) (Plugin, error) {
-	e = underscored{e}
-	given := env.ToMap(e.Environ())
-	for name, value := range given {
-		if value == "" {
-			delete(given, name)
-		}
-	}
+	e = normalized{e}
+	given := nonEmpty(e.Environ())
 	note, err := addEnvFile(given)
 	if err != nil {
 		return Plugin{}, err
 	}
-	origins := map[string]string{}
-	raw, err := env.ParseAsWithOptions[config.Plugin](env.Options{
-		Environment: given,
-		OnSet: func(name string, _ any, isDefault bool) {
-			if origins[name] = name; isDefault || given[name] == "" {
-				origins[name] = Default
-			}
-		},
-	})
-	if err != nil {
-		return Plugin{}, fmt.Errorf("settings: %w", err)
-	}
-	if err := takeOut(
-		e,
-		given,
-		slices.Concat(
-			loginSecretNames(),
-			buildSecretNames(),
-			[]string{
-				builderTLS,
-				tlsName,
-				bitbucketToken,
-				bitbucketPassword,
-				signKey,
-				signUnlock,
-				awsKeySecret,
-				awsEnvKeySecret,
-				awsEnvKeySession,
-			},
-		)...); err != nil {
+	rows := stepTable()
+	if err := rows.RemoveSecrets(given, e.Unsetenv); err != nil {
 		return Plugin{}, err
 	}
-	p := Plugin{
-		Dockerfile: raw.Dockerfile,
-		Context:    raw.Context,
-		Target:     raw.Target,
-		Origins:    origins,
-		CI:         ci.Read(given),
-	}
-	p.Workspace, origins[workspaceName] = first(given, ".", workspaceNames()...)
-	err = errors.Join(
-		checkKnown(given, config.PluginSettings()),
-		p.readRepo(raw.Repo),
-		p.readSwitches(raw, given),
-		p.readBuild(raw),
-		p.readBuilder(given),
-		p.readTags(given, raw.Tags),
-		p.readBuildOptions(raw.PluginBuild, given),
-		p.readImageOutput(raw.Output, given),
-		p.readLogins(
-			raw.PluginLogin,
-			raw.Insecure,
-			given,
-		),
-		p.readStatus(raw.PluginStatus), // a dry run needs fewer logins
-		p.readState(
-			given,
-		),
-		p.readLog(raw.PluginOutput, given),
-		p.readOwnBuilder(raw.PluginBuilder, given),
-		p.readRemoteBuilders(raw.PluginBuilder),
-		p.readCopy(raw.PluginCopy),
-		p.readSign(raw.PluginSign),
-		p.readECR(raw.PluginECR, given),
-	)
-	p.noteDaemon(given)
+	r := stepReader{given: given, Plugin: Plugin{
+		CI:        ci.Read(given),
+		BuildArgs: map[string]string{},
+		Labels:    Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
+	}}
+	report, err := rows.Read(given, &r)
+	r.Origins, r.Warnings = report.Origins, report.Notes
+	r.Workspace, r.Origins[workspaceName] = firstSet(given, ".", workspaceNames()...)
+	err = errors.Join(rows.CheckNames(given), err, r.derive())
 	if note != "" {
-		p.warn("%s", note)
+		r.warn("%s", note)
 	}
-	p.readFiles(raw, given)
-	p.show(given)
-	return p, err
+	r.shown = rows.Shown(given, r.Origins)
+	return r.Plugin, err
 }
 
-// workspaceNames are the variables that say where the repository is checked out.
+// derive validates and sets the values that depend on several settings. The order matters: whether
+// the step pushes decides which logins are needed.
+func (r *stepReader) derive() error {
+	r.Builder = r.builder.address
+	var builderErr error
+	r.BuilderTLS, builderErr = r.builder.identity(r.Origins)
+	err := errors.Join(builderErr, r.chooseTags(), r.mergeBuildArgs())
+	r.dropSetProxies()
+	r.noteLabels()
+	err = errors.Join(err, r.checkAttestations(), r.applyOutput(), r.applyLogins(), r.applyStatus())
+	r.applyLocalBuilder()
+	err = errors.Join(err, r.checkRemoteBuilders(), r.applyCopy(), r.applyECR())
+	r.applySign()
+	r.applyFiles()
+	return err
+}
+
+// workspaceNames returns the variables that hold the directory of the checked-out repository.
 func workspaceNames() []string { return []string{"DRONE_WORKSPACE", "CI_WORKSPACE"} }
 
-// first is the first of these variables that is set, and its name.
-func first(given map[string]string, otherwise string, names ...string) (value, origin string) {
-	for _, name := range names {
-		if value, ok := given[name]; ok {
-			return value, name
-		}
-	}
-	return otherwise, Default
+// warn adds a line for the log about a setting that has no effect here.
+func (p *Plugin) warn(format string, args ...any) {
+	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
 }
 
-func (p *Plugin) readSwitches(raw config.Plugin, given map[string]string) error {
-	var errs [3]error
-	p.DryRun, errs[0] = trueFalse(dryRunName, raw.DryRun)
-	errs[1] = p.readNoPush(given)
-	p.NoCache, errs[2] = trueFalse("PLUGIN_NO_CACHE", raw.NoCache)
-	return errors.Join(errs[:]...)
-}
+// Shown lists the settings that have a value, in the order of --help.
+func (p Plugin) Shown() []Shown { return slices.Clone(p.shown) }
 
-// readNoPush reads the other name of dry_run.
-func (p *Plugin) readNoPush(given map[string]string) (err error) {
-	value, name, err := oneOf(given, "false", dryRunName, "PLUGIN_NO_PUSH")
-	if err != nil {
-		return err
-	}
-	p.Origins[dryRunName] = name
-	if name != dryRunName { // which is read already
-		p.DryRun, err = trueFalse(name, value)
-	}
-	return err
-}
-
-// readBuild shows no value of a build argument, for some hold secrets, though none should.
-func (p *Plugin) readBuild(raw config.Plugin) error {
-	objects, rest := takeObjects(raw.BuildArgs)
-	args, err := list(argsName, rest)
-	all, pairsErr := pairs(argsName, args)
-	err = errors.Join(err, pairsErr)
-	for _, text := range objects {
-		one, objectErr := object(argsName, text)
-		err = errors.Join(err, objectErr)
-		for _, name := range slices.Sorted(maps.Keys(one)) {
-			if !spec.LegalArg(name) {
-				err = errors.Join(
-					err,
-					fmt.Errorf("PLUGIN_BUILD_ARGS has %q, which is no name of a build argument", name),
-				)
-			}
-		}
-		maps.Copy(all, one)
-	}
-	p.BuildArgs = all
-	return err
-}
-
-func (p *Plugin) readBuilder(given map[string]string) (err error) {
-	p.Builder, p.Origins[builderName], p.BuilderTLS, err = builderOf(given)
-	return err
-}
-
-// builderOf is the builder that a step names, the variable that names it, and who the step is
-// to it.
-func builderOf(given map[string]string) (address, origin string, who identity.Identity, err error) {
-	address, origin = first(given, "", builderName, "SLIPWAY_BUILDER")
-	text, name := first(given, "", builderTLS, tlsName)
-	if who, err = readIdentity(name, secret.New(text)); err != nil || address == "" {
-		return address, origin, who, err
-	}
-	err = identity.CheckAddress(address, who)
-	switch {
-	case errors.Is(err, identity.ErrNeeded):
-		err = fmt.Errorf("PLUGIN_BUILDER_TLS is not set (setting builder_tls): %w", err)
-	case err != nil:
-		err = fmt.Errorf("%s: %w", origin, err)
-	}
-	return address, origin, who, err
-}
-
-// Secrets are what the log must not show. Those in files are only known once they were read.
+// Secrets returns the values that the log must not show. Secrets in files are not among them, because
+// the files are read later.
 func (p Plugin) Secrets() []secret.Secret {
 	all := []secret.Secret{p.BuilderTLS.Text(), p.Build.SSHKey, p.sshKey}
 	for _, l := range p.Logins {

@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"slipway/config"
 	"slipway/config/secret"
 	"slipway/runner/ci"
 	"slipway/runner/settings"
@@ -240,7 +239,7 @@ func TestStandalone(t *testing.T) {
 }
 
 func TestEveryPluginSettingIsDescribed(t *testing.T) {
-	all := config.PluginSettings()
+	all := settings.PluginSettings()
 	if len(all) < 14 || all[0].Name != "PLUGIN_REPO" {
 		t.Errorf("got %+v", all)
 	}
@@ -293,8 +292,12 @@ func TestShownSettingsHideWhatMayBeSecret(t *testing.T) {
 		}
 	}
 	for _, want := range []settings.Shown{
-		{"PLUGIN_TAGS", "1.2", "PLUGIN_TAGS"}, {"PLUGIN_DOCKERFILE", "Dockerfile", "default"}, {"PLUGIN_PASSWORD", "***", "PLUGIN_PASSWORD"},
-		{"PLUGIN_BUILD_ARGS", "***", "PLUGIN_BUILD_ARGS"}, {"PLUGIN_BITBUCKET_TOKEN", "***", "PLUGIN_BITBUCKET_TOKEN"}, {"PLUGIN_BUILDER", "tcp://127.0.0.1:1234", "SLIPWAY_BUILDER"},
+		{Name: "PLUGIN_TAGS", Value: "1.2", Origin: "PLUGIN_TAGS"},
+		{Name: "PLUGIN_DOCKERFILE", Value: "Dockerfile", Origin: "default"},
+		{Name: "PLUGIN_PASSWORD", Value: "***", Origin: "PLUGIN_PASSWORD"},
+		{Name: "PLUGIN_BUILD_ARGS", Value: "***", Origin: "PLUGIN_BUILD_ARGS"},
+		{Name: "PLUGIN_BITBUCKET_TOKEN", Value: "***", Origin: "PLUGIN_BITBUCKET_TOKEN"},
+		{Name: "PLUGIN_BUILDER", Value: "tcp://127.0.0.1:1234", Origin: "SLIPWAY_BUILDER"},
 	} {
 		if got[want.Name] != want {
 			t.Errorf("got %+v, want %+v", got[want.Name], want)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"slipway/config"
 	"slipway/config/identity/identitytest"
 	"slipway/config/secret"
 	"slipway/runner/settings"
@@ -172,7 +171,7 @@ func TestOSEnvironmentLosesTheToken(t *testing.T) {
 }
 
 func TestEverySettingIsDescribed(t *testing.T) {
-	all := config.RunnerSettings()
+	all := settings.RunnerSettings()
 	if len(all) != 6 || all[0].Name != "SLIPWAY_RUNNER_URL" || all[4].Default != "on" {
 		t.Errorf("got %+v", all)
 	}

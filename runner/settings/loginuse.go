@@ -1,0 +1,172 @@
+package settings
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"slipway/runner/registry"
+	"slipway/runner/settings/table"
+	"slipway/runner/spec"
+)
+
+// For returns the logins of a step that builds an image, and notes about those that it does not use.
+// The login for base images is pull-only. The error is about PLUGIN_INSECURE, whatever the image.
+func (l StepLogins) For(image string) (all []spec.RegistryCredential, notes []string, err error) {
+	p := Plugin{Images: []string{image}, Warnings: slices.Clone(l.Notes)}
+	l.Base.PullOnly = true
+	err = p.useLogins(l)
+	if !l.Main.Anonymous() && p.LoginFor(image).Anonymous() {
+		p.warn("the login of %s is for %s, and the image is %s: nothing is pushed with it", l.Main.Origin, l.Named, image)
+	}
+	return p.Registries(), p.Warnings, err
+}
+
+// LoginFor returns the login for an image: the one with the longest matching beginning of its name, or
+// an anonymous one.
+func (p Plugin) LoginFor(image string) Login {
+	if i := registry.Match(image, p.Registries()); i >= 0 {
+		return p.Logins[i]
+	}
+	return Login{RegistryCredential: spec.RegistryCredential{Host: hostOf(image)}}
+}
+
+// Registries returns the logins in the form that a builder takes.
+func (p Plugin) Registries() []spec.RegistryCredential {
+	all := make([]spec.RegistryCredential, len(p.Logins))
+	for i, l := range p.Logins {
+		all[i] = l.RegistryCredential
+	}
+	return all
+}
+
+// useLogins adds the logins, now that the images are known.
+func (p *Plugin) useLogins(l StepLogins) error {
+	l.Main.Host = l.Named
+	if l.Named == "" {
+		l.Main.Host = p.impliedRegistry(slices.Concat(l.Several, l.Configured))
+	}
+	plain := l.Named // the registry that PLUGIN_INSECURE=true is about
+	for _, one := range slices.Concat([]Login{l.Main}, l.Several) {
+		if plain == "" && !one.Anonymous() {
+			plain = one.Host
+		}
+	}
+	for _, one := range slices.Concat([]Login{l.Main}, l.Several, []Login{l.Base}, l.Configured) {
+		p.addLogin(one)
+	}
+	return p.applyInsecure(l.Insecure, plain)
+}
+
+// addLogin adds a login, unless its registry has one.
+func (p *Plugin) addLogin(l Login) {
+	if l.Anonymous() {
+		return
+	}
+	for _, other := range p.Logins {
+		if other.Host == l.Host {
+			p.warn("the login of %s is not used: that of %s is for %s, too", l.Origin, other.Origin, l.Host)
+			return
+		}
+	}
+	p.Logins = append(p.Logins, l)
+}
+
+// impliedRegistry returns the registry of user name and password if no setting names it: that of an
+// image for which no other setting has a login. Docker Hub precedes other registries, because it is
+// the default of Docker's plugins.
+func (p *Plugin) impliedRegistry(others []Login) string {
+	implied := ""
+	for _, image := range p.Images {
+		credentials := Plugin{Logins: others}.Registries()
+		if registry.Match(image, credentials) < 0 && (implied == "" || hostOf(image) == hubHost) {
+			implied = hostOf(image)
+		}
+	}
+	if implied == "" {
+		return hubHost
+	}
+	return implied
+}
+
+// checkRegistry rejects a registry that no image is at, while an image has no login: the image would be
+// pushed elsewhere, and anonymously. A dry run pushes nothing, so it may name any registry.
+func (p *Plugin) checkRegistry(named string) error {
+	if named == "" || p.DryRun {
+		return nil
+	}
+	for _, image := range p.Images {
+		if image == named || strings.HasPrefix(image, named+"/") {
+			return nil
+		}
+	}
+	for _, image := range p.Images {
+		if p.LoginFor(image).Anonymous() {
+			return fmt.Errorf("%s is %s, and PLUGIN_REPO is %s, which is not there: "+
+				"begin PLUGIN_REPO with the registry, or give %s a login in PLUGIN_LOGINS",
+				p.Origins[registryName], named, image, hostOf(image))
+		}
+	}
+	return nil
+}
+
+// applyInsecure marks the registries that use plain HTTP. true means one registry, as in Docker's
+// plugins, so that no password of another registry is sent in clear text: main, or else the registry of
+// the first image.
+func (p *Plugin) applyInsecure(text, main string) error {
+	if main == "" {
+		main = p.Image()
+	}
+	on, err := table.ParseBool(insecureName, text)
+	switch {
+	case err == nil && on:
+		p.markInsecure(hostOf(main))
+		return nil
+	case err == nil:
+		return nil
+	}
+	entries, listErr := table.ParseList(insecureName, text)
+	if listErr != nil {
+		return listErr
+	}
+	var hosts []string
+	for _, entry := range entries {
+		host, hostErr := registry.ParseHost(entry)
+		if hostErr != nil || !strings.ContainsAny(host, ".:") && host != "localhost" {
+			return fmt.Errorf("%w, or the registries that speak plain HTTP, as registry.example.com:5000", err)
+		}
+		hosts = append(hosts, host)
+	}
+	for _, host := range hosts {
+		p.markInsecure(hostOf(host))
+	}
+	return nil
+}
+
+// markInsecure marks the logins at a host, or adds an anonymous one.
+func (p *Plugin) markInsecure(host string) {
+	owner := ""
+	switch {
+	case host == "":
+		return
+	case ecrHost.MatchString(host):
+		owner = "Amazon's registry"
+	case host == hubHost:
+		owner = "Docker Hub"
+	}
+	if owner != "" {
+		p.warn("PLUGIN_INSECURE does nothing for %s, which speaks HTTPS; "+
+			"where another registry speaks plain HTTP, name it there", owner)
+		return
+	}
+	found := false
+	for i, l := range p.Logins {
+		if hostOf(l.Host) == host {
+			p.Logins[i].Insecure = true
+			found = found || l.Host == host
+		}
+	}
+	if !found {
+		p.Logins = append(p.Logins, Login{RegistryCredential: spec.RegistryCredential{Host: host, Insecure: true}})
+	}
+}
