@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"plugin/accounts"},
 	{"plugin/catalog", "plugin/gitproxy"},
 	{"plugin/explain"},
-	{"plugin/intake", "plugin/planner", "plugin/dispatcher", "plugin/watcher", "plugin/reporter"},
+	{"plugin/intake", "plugin/planner", "plugin/dispatcher", "plugin/watcher", "plugin/reporter", "plugin/reconciler"},
 	{"plugin/metrics"},
 	{"plugin/web"},
 	{"plugin"},

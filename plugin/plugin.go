@@ -34,6 +34,7 @@ import (
 	"slipway/plugin/logs"
 	"slipway/plugin/metrics"
 	"slipway/plugin/planner"
+	"slipway/plugin/reconciler"
 	"slipway/plugin/reporter"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
@@ -72,7 +73,9 @@ type Gateway struct {
 	cis        map[string]pages.CI     // the engines that are CIs, for their page
 	probes     pipeline.Probes         // any engine's: they know each other's
 	intake     *intake.Intake
+	polls      *reconciler.Requests
 	planner    *planner.Planner
+	reconciler *reconciler.Reconciler
 	dispatcher *dispatcher.Dispatcher
 	watcher    *watcher.Watcher
 	reporter   *reporter.Reporter
@@ -119,7 +122,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidy(ctx); return nil })
 	group.Go(func() error {
-		return g.planner.RunPolls(ctx, planner.Intervals{Polled: g.config.PollInterval, Active: g.config.Reconcile})
+		return g.reconciler.Run(ctx, reconciler.Intervals{Polled: g.config.PollInterval, Active: g.config.Reconcile})
 	})
 	group.Go(func() error { return g.retain(ctx) })
 	group.Go(func() error {
@@ -284,9 +287,14 @@ func (g *Gateway) wireFoundation(context.Context) error {
 		Now:           g.store.Now,
 		Log:           g.log,
 	})
+	g.polls = reconciler.NewRequests(reconciler.RequestOptions{Hooks: g.store, Now: g.store.Now})
 	g.planner = planner.New(planner.Options{
+		Store: g.store, Connector: g.accounts, Polls: g.polls, Now: g.store.Now, Log: g.log,
+	})
+	g.reconciler = reconciler.New(reconciler.Options{
 		Store:     g.store,
-		Connector: g.accounts,
+		Planner:   g.planner,
+		Requests:  g.polls,
 		Now:       g.store.Now,
 		IsLeader:  g.leader.IsLeader,
 		CheckHook: g.catalog.CheckHook,

@@ -74,7 +74,7 @@ func (g *Gateway) wireInRepo(context.Context) error {
 		Tokens: g.store,
 		Builds: g.store,
 		Refs:   g.store,
-		Poller: g.planner,
+		Poller: g.polls,
 		Wait:   min(time.Hour, g.config.BuildTimeout/2),
 		Now:    g.store.Now,
 		Log:    g.log,

@@ -19,6 +19,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/intake"
+	"slipway/plugin/planner/plannertest"
 	"slipway/plugin/web/api"
 	"slipway/plugin/web/httpx"
 )
@@ -33,7 +34,7 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 		planned = deliveries
 	}
 	w, p := newFakeCloudEnv(t)
-	d := &chaosEnv{env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
+	d := &chaosEnv{Env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
 	d.reset()
 	d.watch()
 	url := d.serveHooks()
@@ -51,10 +52,10 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	if accepted == 0 {
 		t.Fatal("no delivery was taken")
 	}
-	w.Register(w.store.Tasks())
+	w.Register(w.Store.Tasks())
 	d.drain(accepted)
-	must(t, d.Poll(t.Context(), d.hook))
-	states, err := d.store.RefStates(t.Context(), d.repo)
+	must(t, d.Poll(t.Context(), d.Hook))
+	states, err := d.Store.RefStates(t.Context(), d.Repo)
 	must(t, err)
 	for ref, head := range p.heads {
 		if got := states[refOf(ref)]; got.Head != head {
@@ -72,24 +73,24 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 func (d *chaosEnv) serveHooks() (url string) {
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
-	engine.Use(httpx.Errors(quiet(), httpx.JSON))
-	api.New(api.Options{Store: d.store,
-		Intake: intake.New(intake.Options{Store: d.store, Now: d.clock, Log: quiet()})}).Mount(engine)
+	engine.Use(httpx.Errors(plannertest.Quiet(), httpx.JSON))
+	api.New(api.Options{Store: d.Store,
+		Intake: intake.New(intake.Options{Store: d.Store, Now: d.Clock, Log: plannertest.Quiet()})}).Mount(engine)
 	server := httptest.NewServer(engine)
-	d.t.Cleanup(server.Close)
-	return server.URL + "/hooks/bitbucket/" + d.hook.ID
+	d.T.Cleanup(server.Close)
+	return server.URL + "/hooks/bitbucket/" + d.Hook.ID
 }
 
 // sendAll sends all deliveries concurrently and returns the number of accepted ones.
 func (d *chaosEnv) sendAll(url string, bodies [][]byte) (accepted int) {
-	d.t.Helper()
+	d.T.Helper()
 	answers := make([]int, len(bodies))
 	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 500}} // of the machine's open files
 	defer client.CloseIdleConnections()
 	var all errgroup.Group
 	for i, body := range bodies {
 		all.Go(func() error {
-			request, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, url, bytes.NewReader(body))
+			request, err := http.NewRequestWithContext(d.T.Context(), http.MethodPost, url, bytes.NewReader(body))
 			if err != nil {
 				return err
 			}
@@ -103,13 +104,13 @@ func (d *chaosEnv) sendAll(url string, bodies [][]byte) (accepted int) {
 			return response.Body.Close()
 		})
 	}
-	must(d.t, all.Wait())
+	must(d.T, all.Wait())
 	for i, status := range answers {
 		switch {
 		case status/100 == 2:
 			accepted++
 		case status != http.StatusServiceUnavailable:
-			d.t.Errorf("delivery %d is answered %d", i, status)
+			d.T.Errorf("delivery %d is answered %d", i, status)
 		}
 	}
 	return accepted
@@ -117,18 +118,18 @@ func (d *chaosEnv) sendAll(url string, bodies [][]byte) (accepted int) {
 
 // drain plans all accepted deliveries and checks that each has a final state and no task is left.
 func (d *chaosEnv) drain(accepted int) {
-	d.t.Helper()
-	ctx, stop := context.WithTimeout(d.t.Context(), 4*time.Minute)
+	d.T.Helper()
+	ctx, stop := context.WithTimeout(d.T.Context(), 4*time.Minute)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- d.store.Tasks().Run(ctx) }()
+	go func() { done <- d.Store.Tasks().Run(ctx) }()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for {
-		waiting, dead, err := d.store.Tasks().Depth(ctx, autobuild.TaskPlan)
-		must(d.t, err)
+		waiting, dead, err := d.Store.Tasks().Depth(ctx, autobuild.TaskPlan)
+		must(d.T, err)
 		if dead > 0 {
-			d.t.Fatalf("%d deliveries were given up", dead)
+			d.T.Fatalf("%d deliveries were given up", dead)
 		}
 		if waiting == 0 {
 			break
@@ -136,9 +137,9 @@ func (d *chaosEnv) drain(accepted int) {
 		<-look.C
 	}
 	stop()
-	must(d.t, <-done)
-	all, err := d.store.Deliveries(d.t.Context(), autobuild.DeliveryFilter{HookID: d.hook.ID, Limit: 10_000})
-	must(d.t, err)
+	must(d.T, <-done)
+	all, err := d.Store.Deliveries(d.T.Context(), autobuild.DeliveryFilter{HookID: d.Hook.ID, Limit: 10_000})
+	must(d.T, err)
 	unanswered := 0
 	for _, one := range all {
 		if one.State != autobuild.DeliveryPlanned && one.State != autobuild.DeliveryIgnored ||
@@ -147,7 +148,7 @@ func (d *chaosEnv) drain(accepted int) {
 		}
 	}
 	if len(all) < accepted || unanswered > 0 { // a delivery that was stored after the timeout is sent again
-		d.t.Errorf("%d deliveries stored of %d taken, %d without an answer", len(all), accepted, unanswered)
+		d.T.Errorf("%d deliveries stored of %d taken, %d without an answer", len(all), accepted, unanswered)
 	}
 }
 

@@ -15,28 +15,29 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/planner/plannertest"
 )
 
 func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
-	w := newEnv(t)
-	rule := branchRule("main", "latest,{sourceref}")
+	w := plannertest.New(t)
+	rule := plannertest.BranchRule("main", "latest,{sourceref}")
 	rule.Context, rule.Dockerfile, rule.Caching = "/svc", "docker/Dockerfile", false
 	rule.BuildArgs, rule.Platforms = map[string]string{"REF": "{sourceref}"}, []string{"linux/amd64"}
-	a := w.automate("registry.example.com/acme/app", rule)
-	head := w.commit("main", "First commit")
-	d := w.planAll()[0]
+	a := w.Automate("registry.example.com/acme/app", rule)
+	head := w.Commit("main", "First commit")
+	d := w.PlanAll()[0]
 
 	if d.State != autobuild.DeliveryPlanned || d.Reason != "1 build" {
 		t.Errorf("delivery %s: %s", d.State, d.Reason)
 	}
-	got := w.builds()[0]
+	got := w.Builds()[0]
 	want := autobuild.Build{
 		ID:               got.ID,
 		Number:           1,
 		AutomatedBuildID: a.ID,
 		RuleID:           a.Rules[0].ID,
-		Repository:       w.repo,
-		Ref:              branch("main"),
+		Repository:       w.Repo,
+		Ref:              plannertest.Branch("main"),
 		Seq:              1,
 		Commit: autobuild.Commit{
 			Hash:    head,
@@ -55,8 +56,8 @@ func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
 		Cause:      autobuild.CausePush,
 		DeliveryID: d.ID,
 		State:      autobuild.Queued,
-		ReceivedAt: w.now,
-		CreatedAt:  w.now,
+		ReceivedAt: w.Clock(),
+		CreatedAt:  w.Clock(),
 	}
 	if diff := cmp.Diff(want, got, cmp.Transformer("ms", time.Time.UnixMilli)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -67,70 +68,75 @@ func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
 }
 
 func TestABAGivesThreeBuilds(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	a := w.commit("main", "A")
-	b := w.commit("main", "B")
-	w.push(map[string]string{"refs/heads/main": a}) // all three are there before the first is planned
-	w.planAll()
-	w.wantCommits(a, b, a)
-	if got := w.state(branch("main")); got != (autobuild.RefState{Head: a, Seq: 3}) {
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	a := w.Commit("main", "A")
+	b := w.Commit("main", "B")
+	w.Push(map[string]string{"refs/heads/main": a}) // all three are there before the first is planned
+	w.PlanAll()
+	w.WantCommits(a, b, a)
+	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Head: a, Seq: 3}) {
 		t.Errorf("state %+v", got)
 	}
 }
 
 func TestABAPlannedOneByOneGivesThreeBuilds(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	a := w.commit("main", "A")
-	w.planAll()
-	b := w.commit("main", "B")
-	w.planAll()
-	w.push(map[string]string{"refs/heads/main": a})
-	w.planAll()
-	w.wantCommits(a, b, a)
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	a := w.Commit("main", "A")
+	w.PlanAll()
+	b := w.Commit("main", "B")
+	w.PlanAll()
+	w.Push(map[string]string{"refs/heads/main": a})
+	w.PlanAll()
+	w.WantCommits(a, b, a)
 }
 
 func TestTenDeliveriesOneBuild(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	head := w.commit("main", "A")
-	body := w.bodies()[0]
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	head := w.Commit("main", "A")
+	body := w.Bodies()[0]
 	for i := range 10 {
-		d := w.plan(body)
+		d := w.Plan(body)
 		if i > 0 &&
 			(d.State != autobuild.DeliveryIgnored || !strings.HasPrefix(d.Reason, "already seen: branch main is at ")) {
 			t.Errorf("delivery %d is %s: %s", i, d.State, d.Reason)
 		}
 	}
-	w.wantCommits(head)
+	w.WantCommits(head)
 }
 
 func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", tagRule("/^v(.*)$/", `{\1}`))
-	head := w.commit("main", "A")
-	object, err := w.app.Annotate(t.Context(), "v2", head, "annotated")
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.TagRule("/^v(.*)$/", `{\1}`))
+	head := w.Commit("main", "A")
+	object, err := w.App.Annotate(t.Context(), "v2", head, "annotated")
 	must(t, err)
-	w.push(map[string]string{"refs/tags/v1": head, "refs/tags/v2": object}) // W13: lightweight and annotated
-	w.planAll()
-	w.wantCommits(head, head)
-	builds := w.builds()
-	if builds[0].Ref != tag("v1") || builds[1].Ref != tag("v2") || builds[0].Tags[0] != "1" ||
+	w.Push(map[string]string{"refs/tags/v1": head, "refs/tags/v2": object}) // W13: lightweight and annotated
+	w.PlanAll()
+	w.WantCommits(head, head)
+	builds := w.Builds()
+	if builds[0].Ref != plannertest.Tag("v1") || builds[1].Ref != plannertest.Tag("v2") || builds[0].Tags[0] != "1" ||
 		builds[1].Tags[0] != "2" {
 		t.Errorf("builds of %v %v and %v %v", builds[0].Ref, builds[0].Tags, builds[1].Ref, builds[1].Tags)
 	}
 }
 
 func TestEveryRuleOfEveryAutomatedBuildAnswers(t *testing.T) {
-	w := newEnv(t)
-	off := branchRule("main", "off")
+	w := plannertest.New(t)
+	off := plannertest.BranchRule("main", "off")
 	off.Autobuild = false
-	w.automate("r/one", branchRule("main", "latest"), tagRule("main", "no"), branchRule("/^m/", "second"))
-	w.automate("r/two", off)
-	head := w.commit("main", "A")
-	d := w.planAll()[0]
-	w.wantCommits(head, head)
+	w.Automate(
+		"r/one",
+		plannertest.BranchRule("main", "latest"),
+		plannertest.TagRule("main", "no"),
+		plannertest.BranchRule("/^m/", "second"),
+	)
+	w.Automate("r/two", off)
+	head := w.Commit("main", "A")
+	d := w.PlanAll()[0]
+	w.WantCommits(head, head)
 	var got []string
 	for _, r := range d.Outcomes[0].Rules {
 		got = append(got, fmt.Sprintf("%t %d", r.Decision.Build, r.BuildNumber))
@@ -141,215 +147,215 @@ func TestEveryRuleOfEveryAutomatedBuildAnswers(t *testing.T) {
 }
 
 func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	w.commit("main", "A")
-	body := w.bodies()[0]
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	w.Commit("main", "A")
+	body := w.Bodies()[0]
 	for name, uuid := range map[string]string{"another": "{00000000-0000-4000-a000-000000000000}", "none": ""} {
-		forged := []byte(strings.ReplaceAll(string(body), w.repo.ID, uuid))
-		d := w.plan(forged)
+		forged := []byte(strings.ReplaceAll(string(body), w.Repo.ID, uuid))
+		d := w.Plan(forged)
 		if d.State != autobuild.DeliveryRefused || d.Reason == "" {
 			t.Errorf("%s: %s: %s", name, d.State, d.Reason)
 		}
 	}
-	hook, err := w.store.Hook(t.Context(), w.hook.ID)
+	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
 	must(t, err)
-	if hook.Repository != w.repo {
+	if hook.Repository != w.Repo {
 		t.Errorf("the hook's repository became %+v", hook.Repository)
 	}
-	w.wantCommits()
+	w.WantCommits()
 }
 
 func TestW9DeletionsBuildNothing(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("/.*/", "latest"))
-	w.commit("main", "A")
-	w.planAll()
-	w.push(map[string]string{"refs/heads/main": ""})
-	d := w.planAll()[0]
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("/.*/", "latest"))
+	w.Commit("main", "A")
+	w.PlanAll()
+	w.Push(map[string]string{"refs/heads/main": ""})
+	d := w.PlanAll()[0]
 	if d.State != autobuild.DeliveryPlanned || d.Reason != "no rule builds this" ||
 		d.Outcomes[0].Refused != "deleted: nothing to build" {
 		t.Errorf("%s: %s: %+v", d.State, d.Reason, d.Outcomes)
 	}
-	if got := w.state(branch("main")); got != (autobuild.RefState{Seq: 2}) {
+	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Seq: 2}) {
 		t.Errorf("state %+v", got)
 	}
-	empty := w.plan([]byte(`{"repository":{"uuid":"` + w.repo.ID + `"},"push":{"changes":[]}}`))
+	empty := w.Plan([]byte(`{"repository":{"uuid":"` + w.Repo.ID + `"},"push":{"changes":[]}}`))
 	if empty.State != autobuild.DeliveryIgnored {
 		t.Errorf("empty push is %s: %s", empty.State, empty.Reason)
 	}
 }
 
 func TestARefReCreatedAtTheSameCommitBuildsAgain(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", tagRule("v1", "1"))
-	head := w.commit("main", "A")
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.TagRule("v1", "1"))
+	head := w.Commit("main", "A")
 	for _, object := range []string{head, "", head} {
-		w.push(map[string]string{"refs/tags/v1": object})
+		w.Push(map[string]string{"refs/tags/v1": object})
 	}
-	w.planAll()
-	w.wantCommits(head, head)
+	w.PlanAll()
+	w.WantCommits(head, head)
 }
 
 func TestW11AForcePushBuildsTheNewHead(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	a := w.commit("main", "A")
-	other, err := w.app.Write(t.Context(), bitbuckettestCommit("forced"))
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	a := w.Commit("main", "A")
+	other, err := w.App.Write(t.Context(), bitbuckettestCommit("forced"))
 	must(t, err)
-	w.push(map[string]string{"refs/heads/main": other})
-	w.planAll()
-	w.wantCommits(a, other)
+	w.Push(map[string]string{"refs/heads/main": other})
+	w.PlanAll()
+	w.WantCommits(a, other)
 }
 
 func TestW15ARedeliveryAfterTheBranchMovedBuildsNothing(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	a, b := w.commit("main", "A"), w.commit("main", "B")
-	bodies := w.bodies()
-	w.planAll()
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	a, b := w.Commit("main", "A"), w.Commit("main", "B")
+	bodies := w.Bodies()
+	w.PlanAll()
 	for _, body := range bodies {
-		if d := w.plan(body); d.State != autobuild.DeliveryIgnored {
+		if d := w.Plan(body); d.State != autobuild.DeliveryIgnored {
 			t.Errorf("%s: %s", d.State, d.Reason)
 		}
 	}
-	w.wantCommits(a, b)
+	w.WantCommits(a, b)
 }
 
 func TestW16TwoHooksOnePush(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	head := w.commit("main", "A")
-	w.plan(w.bodies()[0])
-	d := w.plan(w.bodies()[0])
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	head := w.Commit("main", "A")
+	w.Plan(w.Bodies()[0])
+	d := w.Plan(w.Bodies()[0])
 	if d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Outcomes[0].Refused, "already seen") {
 		t.Errorf("%s: %+v", d.State, d.Outcomes)
 	}
-	w.wantCommits(head)
+	w.WantCommits(head)
 }
 
 // I3: A replay within a year builds nothing, even if the branch is back at the replayed push's
 // start.
 func TestI3AReplayedDeliveryBuildsNothing(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	a := w.commit("main", "A")
-	b := w.commit("main", "B")
-	bodies := w.bodies()
-	w.planAll()
-	w.push(map[string]string{"refs/heads/main": a})
-	w.planAll()
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	a := w.Commit("main", "A")
+	b := w.Commit("main", "B")
+	bodies := w.Bodies()
+	w.PlanAll()
+	w.Push(map[string]string{"refs/heads/main": a})
+	w.PlanAll()
 	replays := 6
 	if os.Getenv("SLIPWAY_TRUST") != "" {
 		replays = 1000
 	}
 	for range replays / len(bodies) {
 		for _, body := range bodies {
-			w.now = w.now.Add(365 * 24 * time.Hour / time.Duration(replays))
-			w.plan(body)
+			w.Advance(365 * 24 * time.Hour / time.Duration(replays))
+			w.Plan(body)
 		}
 	}
-	w.wantCommits(a, b, a)
+	w.WantCommits(a, b, a)
 }
 
 // I3: A delivery that was refused because it was late is refused again later.
 func TestI3ARefusedDeliveryIsRememberedToo(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	a, b, c := w.commit("main", "A"), w.commit("main", "B"), w.commit("main", "C")
-	bodies := w.bodies()
-	w.plan(bodies[2])                               // B→C first: at C
-	w.plan(bodies[1])                               // A→B is out of date
-	w.push(map[string]string{"refs/heads/main": a}) // back to A
-	w.plan(w.bodies()[3])
-	w.plan(bodies[1]) // replayed where it would fit
-	w.wantCommits(c, a)
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	a, b, c := w.Commit("main", "A"), w.Commit("main", "B"), w.Commit("main", "C")
+	bodies := w.Bodies()
+	w.Plan(bodies[2])                               // B→C first: at C
+	w.Plan(bodies[1])                               // A→B is out of date
+	w.Push(map[string]string{"refs/heads/main": a}) // back to A
+	w.Plan(w.Bodies()[3])
+	w.Plan(bodies[1]) // replayed where it would fit
+	w.WantCommits(c, a)
 	_ = b
 }
 
 func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
-	w := newEnv(t)
+	w := plannertest.New(t)
 	for _, tt := range []struct {
 		event, body string
 		want        autobuild.DeliveryState
 	}{
 		{"issue:created", `{}`, autobuild.DeliveryIgnored},
 		{"repo:push", `{"push":`, autobuild.DeliveryFailed},
-		{"repo:push", `{"repository":{"uuid":"` + w.repo.ID + `"},"push":{"changes":"none"}}`, autobuild.DeliveryFailed},
+		{"repo:push", `{"repository":{"uuid":"` + w.Repo.ID + `"},"push":{"changes":"none"}}`, autobuild.DeliveryFailed},
 	} {
-		id := w.receive(w.hook, tt.event, []byte(tt.body))
+		id := w.Receive(w.Hook, tt.event, []byte(tt.body))
 		must(t, w.Deliver(t.Context(), id))
-		if d := w.delivery(id); d.State != tt.want || d.Reason == "" {
+		if d := w.Delivery(id); d.State != tt.want || d.Reason == "" {
 			t.Errorf("%s %s: %s: %s", tt.event, tt.body, d.State, d.Reason)
 		}
 	}
 }
 
 func TestPullRequestsAreIgnoredWithAReason(t *testing.T) {
-	w := newEnv(t)
-	body := `{"repository":{"uuid":"` + w.repo.ID + `","full_name":"acme/app"},"pullrequest":{"id":7,
-		"source":{"branch":{"name":"fix"},"commit":{"hash":"0123456789ab"},"repository":{"uuid":"` + w.repo.ID + `"}},
-		"destination":{"branch":{"name":"main"},"repository":{"uuid":"` + w.repo.ID + `"}}}}`
-	id := w.receive(w.hook, "pullrequest:created", []byte(body))
+	w := plannertest.New(t)
+	body := `{"repository":{"uuid":"` + w.Repo.ID + `","full_name":"acme/app"},"pullrequest":{"id":7,
+		"source":{"branch":{"name":"fix"},"commit":{"hash":"0123456789ab"},"repository":{"uuid":"` + w.Repo.ID + `"}},
+		"destination":{"branch":{"name":"main"},"repository":{"uuid":"` + w.Repo.ID + `"}}}}`
+	id := w.Receive(w.Hook, "pullrequest:created", []byte(body))
 	must(t, w.Deliver(t.Context(), id))
-	if d := w.delivery(id); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "pull requests") {
+	if d := w.Delivery(id); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "pull requests") {
 		t.Errorf("%s: %s", d.State, d.Reason)
 	}
 }
 
 func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	w.app.Rename("renamed")
-	head := w.commit("main", "A")
-	w.planAll()
-	w.wantCommits(head)
-	for _, b := range w.builds() {
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	w.App.Rename("renamed")
+	head := w.Commit("main", "A")
+	w.PlanAll()
+	w.WantCommits(head)
+	for _, b := range w.Builds() {
 		if b.Repository.FullName != "acme/renamed" {
 			t.Errorf("build of %s", b.Repository.FullName)
 		}
 	}
-	hook, err := w.store.Hook(t.Context(), w.hook.ID)
+	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
 	must(t, err)
-	if hook.Repository.FullName != "acme/renamed" || hook.Repository.ID != w.repo.ID {
+	if hook.Repository.FullName != "acme/renamed" || hook.Repository.ID != w.Repo.ID {
 		t.Errorf("hook of %+v", hook.Repository)
 	}
 }
 
 // O1, I7: A repository name that only the payload contains changes nothing.
 func TestI7ANameInThePayloadOnlyIsIgnored(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	w.commit("main", "A")
-	body := strings.ReplaceAll(string(w.bodies()[0]), "acme/app", "evil/../app")
-	w.plan([]byte(body))
-	if b := w.builds()[0]; b.Repository.FullName != "acme/app" {
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	w.Commit("main", "A")
+	body := strings.ReplaceAll(string(w.Bodies()[0]), "acme/app", "evil/../app")
+	w.Plan([]byte(body))
+	if b := w.Builds()[0]; b.Repository.FullName != "acme/app" {
 		t.Errorf("build of %s", b.Repository.FullName)
 	}
-	if n := w.faults.count("evil"); n != 0 {
+	if n := w.Faults.Count("evil"); n != 0 {
 		t.Errorf("%d calls with the payload's name", n)
 	}
 }
 
 // O1: The planner calls no host named in a payload. Builds fetch from the configured origin.
 func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	head := w.commit("main", "A")
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	head := w.Commit("main", "A")
 	var called atomic.Int64
 	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called.Add(1) }))
 	defer evil.Close()
 	var whole any
-	must(t, json.Unmarshal(w.bodies()[0], &whole))
+	must(t, json.Unmarshal(w.Bodies()[0], &whole))
 	poison(whole, evil.URL)
 	body, err := json.Marshal(whole)
 	must(t, err)
-	d := w.plan(body)
-	w.wantCommits(head)
+	d := w.Plan(body)
+	w.WantCommits(head)
 	if d.State != autobuild.DeliveryPlanned || called.Load() != 0 {
 		t.Errorf("%s: %s; the attacker was called %d times", d.State, d.Reason, called.Load())
 	}
-	if got := w.builds()[0].Repository.FullName; got != "acme/app" {
+	if got := w.Builds()[0].Repository.FullName; got != "acme/app" {
 		t.Errorf("build of %s", got)
 	}
 }

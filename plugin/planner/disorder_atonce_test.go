@@ -10,6 +10,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner"
+	"slipway/plugin/planner/plannertest"
 )
 
 // F17: Two processes plan deliveries of one repository concurrently, so that refs move between a
@@ -17,7 +18,7 @@ import (
 // provider's heads.
 func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testing.T) {
 	w, p := newFakeCloudEnv(t)
-	d := &chaosEnv{env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
+	d := &chaosEnv{Env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
 	d.reset()
 	d.watch()
 	for i := range 12 {
@@ -29,7 +30,7 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	}
 	close(ids)
 	meet := make(chan struct{})
-	d.faults.before = func() { // both processes call at the same time, if both have a call
+	d.Faults.Before = func() { // both processes call at the same time, if both have a call
 		select {
 		case meet <- struct{}{}:
 		case <-meet:
@@ -37,8 +38,8 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 		}
 	}
 	conflicts := d.deliverAll(ids)
-	d.faults.before = nil
-	must(t, d.Poll(t.Context(), d.hook))
+	d.Faults.Before = nil
+	must(t, d.Poll(t.Context(), d.Hook))
 	built := map[string]string{} // commit by image, ref and seq
 	last := map[string]autobuild.Build{}
 	for _, b := range d.allBuilds() {
@@ -57,11 +58,11 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 		}
 	}
 	for _, ref := range refNames {
-		if got := d.state(refOf(ref)); got.Head != d.heads[ref] {
+		if got := d.State(refOf(ref)); got.Head != d.heads[ref] {
 			t.Errorf("%s is known at %s, the provider has it at %s", ref, got.Head, d.heads[ref])
 		}
 		for _, image := range imagesOf(ref) {
-			if b := last[image+" "+ref]; b.Commit.Hash != d.heads[ref] || b.Seq != d.state(refOf(ref)).Seq {
+			if b := last[image+" "+ref]; b.Commit.Hash != d.heads[ref] || b.Seq != d.State(refOf(ref)).Seq {
 				t.Errorf("the last build of %s at %s is %d of %s", image, ref, b.Seq, b.Commit.Hash)
 			}
 		}
@@ -72,19 +73,21 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 // deliverAll plans deliveries with two planners. It retries a delivery after a conflict, as the
 // queue does.
 func (d *chaosEnv) deliverAll(ids <-chan string) (conflicts int) {
-	d.t.Helper()
+	d.T.Helper()
 	var group errgroup.Group
 	var mu sync.Mutex
 	for range 2 {
-		other := planner.New(planner.Options{Store: d.store, Connector: d.account, Now: d.clock, Log: quiet()})
+		other := planner.New(
+			planner.Options{Store: d.Store, Connector: d.Account, Now: d.Clock, Log: plannertest.Quiet()},
+		)
 		group.Go(func() error {
 			for id := range ids {
-				err := other.Deliver(d.t.Context(), id)
+				err := other.Deliver(d.T.Context(), id)
 				for errors.Is(err, autobuild.ErrConflict) {
 					mu.Lock()
 					conflicts++
 					mu.Unlock()
-					err = other.Deliver(d.t.Context(), id)
+					err = other.Deliver(d.T.Context(), id)
 				}
 				if err != nil {
 					return err
@@ -93,6 +96,6 @@ func (d *chaosEnv) deliverAll(ids <-chan string) (conflicts int) {
 			return nil
 		})
 	}
-	must(d.t, group.Wait())
+	must(d.T, group.Wait())
 	return conflicts
 }

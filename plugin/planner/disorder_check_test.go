@@ -13,7 +13,7 @@ import (
 // checkRefs compares the stored refs with the model. It runs after every step.
 func (d *chaosEnv) checkRefs(t *rapid.T) {
 	for _, ref := range refNames {
-		if got, want := d.state(refOf(ref)), d.ledger.known[ref]; got != want {
+		if got, want := d.State(refOf(ref)), d.ledger.known[ref]; got != want {
 			t.Fatalf("%s is known at %+v, want %+v", ref, got, want)
 		}
 	}
@@ -23,8 +23,8 @@ func (d *chaosEnv) checkRefs(t *rapid.T) {
 func (d *chaosEnv) allBuilds() []autobuild.Build {
 	var all []autobuild.Build
 	for _, a := range d.automated {
-		builds, err := d.store.Builds(d.t.Context(), autobuild.BuildFilter{AutomatedBuildID: a.ID, Limit: 10_000})
-		must(d.t, err)
+		builds, err := d.Store.Builds(d.T.Context(), autobuild.BuildFilter{AutomatedBuildID: a.ID, Limit: 10_000})
+		must(d.T, err)
 		all = append(all, builds...)
 	}
 	return all
@@ -66,7 +66,7 @@ func (d *chaosEnv) check(t *rapid.T) {
 // start starts a random queued build.
 func (d *chaosEnv) start(t *rapid.T) {
 	d.withAnyBuild(t, func(b autobuild.Build) bool { return b.State == autobuild.Queued }, func(b autobuild.Build) {
-		_, err := d.store.StartAttempt(d.t.Context(), b.ID, "embedded", b.ID, d.now.Add(time.Hour), 0)
+		_, err := d.Store.StartAttempt(d.T.Context(), b.ID, "embedded", b.ID, d.Clock().Add(time.Hour), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func (d *chaosEnv) askPermit(t *rapid.T) {
 
 // permit requests all tags of a build, and checks the answer against the earlier permits.
 func (d *chaosEnv) permit(t *rapid.T, b autobuild.Build) {
-	granted, holder, err := d.store.Permit(d.t.Context(), b.ID, 1, b.Tags, nil)
+	granted, holder, err := d.Store.Permit(d.T.Context(), b.ID, 1, b.Tags, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,8 +111,8 @@ func (d *chaosEnv) withAnyBuild(t *rapid.T, fits func(autobuild.Build) bool, do 
 func (d *chaosEnv) checkPermits(t *rapid.T) {
 	for _, b := range d.allBuilds() {
 		if b.State == autobuild.Queued {
-			_, err := d.store.StartAttempt(d.t.Context(), b.ID, "embedded", b.ID, d.now.Add(time.Hour), 0)
-			must(d.t, err)
+			_, err := d.Store.StartAttempt(d.T.Context(), b.ID, "embedded", b.ID, d.Clock().Add(time.Hour), 0)
+			must(d.T, err)
 		}
 	}
 	all := d.allBuilds()

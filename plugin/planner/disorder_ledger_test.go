@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/planner/plannertest"
 )
 
 // A report is the change of one ref in one delivery.
@@ -88,7 +89,7 @@ func pushed(history []report) []string {
 
 func refOf(full string) autobuild.Ref {
 	if name, ok := strings.CutPrefix(full, "refs/tags/"); ok {
-		return tag(name)
+		return plannertest.Tag(name)
 	}
-	return branch(strings.TrimPrefix(full, "refs/heads/"))
+	return plannertest.Branch(strings.TrimPrefix(full, "refs/heads/"))
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"slipway/plugin/planner/plannertest"
 )
 
 // F17–F19: Pushes move several refs at once, force, delete and recreate them. Two webhooks
@@ -16,19 +18,18 @@ import (
 // planner is killed. Each matching rule builds every transition once, and builds the last one.
 func TestF17DisorderAtARealRepositoryMatchesTheModel(t *testing.T) {
 	runs(t, 1, 200)
-	w := newEnv(t)
-	w.recordDeliveries() // the second webhook of the repository
+	w := plannertest.New(t)
+	w.RecordDeliveries() // the second webhook of the repository
 	commits := []string{}
 	for _, message := range []string{"A", "B", "C"} {
-		commits = append(commits, w.commit("main", message))
+		commits = append(commits, w.Commit("main", message))
 	}
-	aside, err := w.app.Write(t.Context(), bitbuckettestCommit("aside"))
+	aside, err := w.App.Write(t.Context(), bitbuckettestCommit("aside"))
 	must(t, err)
-	d := &chaosEnv{env: w, commits: append(commits, aside), heads: map[string]string{"refs/heads/main": commits[2]}}
+	d := &chaosEnv{Env: w, commits: append(commits, aside), heads: map[string]string{"refs/heads/main": commits[2]}}
 	d.remote = func(refs map[string]string) [][]byte {
-		w.push(refs)
-		defer func() { w.recorded = nil }()
-		return w.bodies()
+		w.Push(refs)
+		return w.TakeBodies()
 	}
 	rapid.Check(t, d.run)
 }
@@ -38,7 +39,7 @@ func TestF17DisorderAtARealRepositoryMatchesTheModel(t *testing.T) {
 func TestF17DisorderAtAFakeRepositoryMatchesTheModel(t *testing.T) {
 	runs(t, 6, 10_000)
 	w, p := newFakeCloudEnv(t)
-	d := &chaosEnv{env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
+	d := &chaosEnv{Env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
 	rapid.Check(t, d.run)
 }
 

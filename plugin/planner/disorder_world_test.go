@@ -11,7 +11,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/planner"
+	"slipway/plugin/planner/plannertest"
 )
 
 var (
@@ -21,7 +21,7 @@ var (
 
 // chaosEnv is an env whose deliveries arrive in any order, with a reference model.
 type chaosEnv struct {
-	*env
+	*plannertest.Env
 	remote  func(refs map[string]string) [][]byte // pushes, and returns the payloads of the webhooks
 	commits []string
 	heads   map[string]string // of the refs at the provider
@@ -69,26 +69,34 @@ func (d *chaosEnv) reset() {
 }
 
 func (d *chaosEnv) watch() {
-	ctx := d.t.Context()
-	source, err := d.store.SaveProvider(ctx,
+	ctx := d.T.Context()
+	source, err := d.Store.SaveProvider(ctx,
 		autobuild.Provider{Kind: autobuild.Cloud, Name: fmt.Sprint("bitbucket", d.runs)})
-	must(d.t, err)
-	d.connect(source.ID)
-	d.repo.ProviderID = source.ID
-	d.hook, err = d.store.SaveHook(ctx, autobuild.Hook{
-		AccountID: "account", Repository: d.repo, Secret: secret.New("s"), State: autobuild.HookActive, PolledAt: d.now,
+	must(d.T, err)
+	d.Connect(source.ID)
+	d.Repo.ProviderID = source.ID
+	d.Hook, err = d.Store.SaveHook(ctx, autobuild.Hook{
+		AccountID:  "account",
+		Repository: d.Repo,
+		Secret:     secret.New("s"),
+		State:      autobuild.HookActive,
+		PolledAt:   d.Clock(),
 	})
-	must(d.t, err)
+	must(d.T, err)
 	d.automated = []autobuild.AutomatedBuild{
-		d.automate("r/app", branchRule("/.*/", "{sourceref},latest"), tagRule("/^v/", "{sourceref},release")),
-		d.automate("r/main", branchRule("main", "stable")),
+		d.Automate(
+			"r/app",
+			plannertest.BranchRule("/.*/", "{sourceref},latest"),
+			plannertest.TagRule("/^v/", "{sourceref},release"),
+		),
+		d.Automate("r/main", plannertest.BranchRule("main", "stable")),
 	}
 	d.restart()
 }
 
 // restart replaces the planner, so that its state in memory is lost as after a process restart.
 func (d *chaosEnv) restart() {
-	d.Planner = planner.New(planner.Options{Store: d.store, Connector: d.account, Now: d.clock, Log: quiet()})
+	d.Restart(nil)
 }
 
 // push moves refs and adds their deliveries to the pending ones.
@@ -120,15 +128,15 @@ func (d *chaosEnv) push(to map[string]string) {
 
 // receive stores and plans a delivery, and applies it to the model.
 func (d *chaosEnv) receive(t *rapid.T, p sentDelivery) {
-	if err := d.Deliver(d.t.Context(), d.storeDelivery(p)); err != nil {
+	if err := d.Deliver(d.T.Context(), d.storeDelivery(p)); err != nil {
 		t.Fatal(err)
 	}
 	d.applyReports(p)
 }
 
 func (d *chaosEnv) storeDelivery(p sentDelivery) (id string) {
-	d.now = d.now.Add(time.Second)
-	return d.env.receive(d.hook, "repo:push", p.body)
+	d.Advance(time.Second)
+	return d.Receive(d.Hook, "repo:push", p.body)
 }
 
 func (d *chaosEnv) applyReports(p sentDelivery) {
@@ -145,22 +153,22 @@ func (d *chaosEnv) die(t *rapid.T) {
 		return
 	}
 	id := d.storeDelivery(d.pending[i])
-	ctx, kill := context.WithCancel(d.t.Context())
+	ctx, kill := context.WithCancel(d.T.Context())
 	defer kill()
 	calls := rapid.IntRange(0, 4).Draw(t, "calls")
-	d.faults.before = func() {
+	d.Faults.Before = func() {
 		calls--
 		if calls < 0 {
 			kill()
 		}
 	}
 	err := d.Deliver(ctx, id)
-	d.faults.before = nil
+	d.Faults.Before = nil
 	if err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	d.restart()
-	if err := d.Deliver(d.t.Context(), id); err != nil {
+	if err := d.Deliver(d.T.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	d.applyReports(d.pending[i])
@@ -172,7 +180,7 @@ func (d *chaosEnv) pollNow(t *rapid.T) {
 	if d.calm && len(d.pending) > 0 {
 		return
 	}
-	if err := d.Poll(d.t.Context(), d.hook); err != nil {
+	if err := d.Poll(d.T.Context(), d.Hook); err != nil {
 		t.Fatal(err)
 	}
 	d.ledger.settle(d.heads)

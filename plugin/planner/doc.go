@@ -1,4 +1,4 @@
-// Package planner creates builds from webhook deliveries, polls of refs, and manual requests.
+// Package planner creates builds from webhook deliveries, missed pushes and manual requests.
 //
 // A delivery is only a hint. Its repository must be the repository of the webhook. The planner
 // looks up each reported ref at the provider with our own credentials before it decides

@@ -34,7 +34,7 @@ func (h *headResolver) resolve(ctx context.Context, ref autobuild.Ref) (autobuil
 		if err != nil {
 			return autobuild.Commit{}, asRepositoryError(err)
 		}
-		h.listed = headsByRef(all)
+		h.listed = autobuild.HeadsByRef(all)
 	}
 	commit, ok := h.listed[ref]
 	if !ok {
@@ -51,12 +51,4 @@ func asRepositoryError(err error) error {
 		return fmt.Errorf("list refs: %s: %w", err, autobuild.ErrForbidden)
 	}
 	return fmt.Errorf("list refs: %w", err)
-}
-
-func headsByRef(all []autobuild.Head) map[autobuild.Ref]autobuild.Commit {
-	byRef := make(map[autobuild.Ref]autobuild.Commit, len(all))
-	for _, h := range all {
-		byRef[h.Ref] = h.Commit
-	}
-	return byRef
 }

@@ -9,6 +9,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook/webhooktest"
+	"slipway/plugin/planner/plannertest"
 )
 
 // I6: Each mutation of our sample payloads and of a real push deletes one value, sets it to null
@@ -19,12 +20,12 @@ func TestI6EveryMutationOfAPayloadIsAnsweredWithAReason(t *testing.T) {
 	if os.Getenv("SLIPWAY_TRUST") != "" {
 		every = 11
 	}
-	cloud, dataCenter := newEnv(t), newEnv(t)
+	cloud, dataCenter := plannertest.New(t), plannertest.New(t)
 	asDataCenter(dataCenter)
 	m := mutations{t: t, answers: map[autobuild.DeliveryState]int{}}
 	for i, flavor := range []string{"cloud", "datacenter"} {
-		w := []*env{cloud, dataCenter}[i]
-		w.automate("r/app", branchRule("/.*/", "latest"), tagRule("/.*/", "{sourceref}"))
+		w := []*plannertest.Env{cloud, dataCenter}[i]
+		w.Automate("r/app", plannertest.BranchRule("/.*/", "latest"), plannertest.TagRule("/.*/", "{sourceref}"))
 		files, err := filepath.Glob(filepath.Join("../../testdata/webhooks", flavor, "*.json"))
 		must(t, err)
 		for _, file := range files {
@@ -32,12 +33,12 @@ func TestI6EveryMutationOfAPayloadIsAnsweredWithAReason(t *testing.T) {
 			must(t, err)
 			event, _, _ := strings.Cut(filepath.Base(file), "--")
 			// Use the hook's repository, so that the planner reads the rest of the payload.
-			own := strings.ReplaceAll(string(text), "{7f3f1d0c-52ab-4c5e-9f0e-0d5a3b8c1e11}", w.repo.ID)
+			own := strings.ReplaceAll(string(text), "{7f3f1d0c-52ab-4c5e-9f0e-0d5a3b8c1e11}", w.Repo.ID)
 			m.try(w, strings.ReplaceAll(event, ".", ":"), []byte(own), every)
 		}
 	}
-	cloud.commit("main", "A")
-	m.try(cloud, "repo:push", cloud.bodies()[0], max(1, every/10))
+	cloud.Commit("main", "A")
+	m.try(cloud, "repo:push", cloud.Bodies()[0], max(1, every/10))
 	t.Logf("%d of %d mutations: %v", m.tried, m.all, m.answers)
 	for _, state := range []autobuild.DeliveryState{autobuild.DeliveryPlanned, autobuild.DeliveryFailed,
 		autobuild.DeliveryIgnored, autobuild.DeliveryRefused} {
@@ -54,7 +55,7 @@ type mutations struct {
 	answers    map[autobuild.DeliveryState]int
 }
 
-func (m *mutations) try(w *env, event string, body []byte, every int) {
+func (m *mutations) try(w *plannertest.Env, event string, body []byte, every int) {
 	var whole any
 	must(m.t, json.Unmarshal(body, &whole))
 	webhooktest.Mutate(whole, nil, func() {
@@ -65,11 +66,11 @@ func (m *mutations) try(w *env, event string, body []byte, every int) {
 		m.tried++
 		body, err := json.Marshal(whole)
 		must(m.t, err)
-		id := w.receive(w.hook, event, body)
+		id := w.Receive(w.Hook, event, body)
 		if err := w.Deliver(m.t.Context(), id); err != nil {
 			m.t.Errorf("%s: %v\n%s", event, err, body)
 		}
-		d := w.delivery(id)
+		d := w.Delivery(id)
 		m.answers[d.State]++
 		if d.State == autobuild.DeliveryReceived || d.Reason == "" || len(d.Reason) > 4<<10 {
 			m.t.Errorf("%s: %s: %q\n%s", event, d.State, d.Reason, body)
@@ -79,15 +80,15 @@ func (m *mutations) try(w *env, event string, body []byte, every int) {
 
 // asDataCenter changes the webhook to one of a Bitbucket Data Center, which has other payloads
 // and numeric repository ids. The repository gets the id 84.
-func asDataCenter(w *env) {
-	w.t.Helper()
-	all, err := w.store.Providers(w.t.Context())
-	must(w.t, err)
+func asDataCenter(w *plannertest.Env) {
+	w.T.Helper()
+	all, err := w.Store.Providers(w.T.Context())
+	must(w.T, err)
 	all[0].Kind = autobuild.DataCenter
-	_, err = w.store.SaveProvider(w.t.Context(), all[0])
-	must(w.t, err)
-	w.repo.ID = "84"
-	w.hook.ID, w.hook.Repository = "", w.repo
-	w.hook, err = w.store.SaveHook(w.t.Context(), w.hook)
-	must(w.t, err)
+	_, err = w.Store.SaveProvider(w.T.Context(), all[0])
+	must(w.T, err)
+	w.Repo.ID = "84"
+	w.Hook.ID, w.Hook.Repository = "", w.Repo
+	w.Hook, err = w.Store.SaveHook(w.T.Context(), w.Hook)
+	must(w.T, err)
 }

@@ -11,7 +11,6 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
-	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
 )
 
@@ -24,29 +23,21 @@ const (
 
 // Options configure a Planner. Store, Connector and Log are required.
 type Options struct {
-	Store     *store.Store
+	Store     Store
 	Connector autobuild.Connector
-	Now       func() time.Time // nil = time.Now
-	// SettleAfter is the delay before a poll after a new webhook, or after a delivery that leaves
-	// a stored ref behind the provider's head. Default 15 s. The delay gives pending deliveries
-	// time to arrive.
-	SettleAfter time.Duration
-	// IsLeader reports whether this gateway runs the periodic polls. nil = always, for a single
-	// gateway.
-	IsLeader func() bool
-	// CheckHook creates or repairs the webhook of a repository that should have one; nil = no
-	// check.
-	CheckHook func(ctx context.Context, r autobuild.Repository) error
-	Log       logrus.FieldLogger
+	// Polls schedules a poll after a delivery that leaves a stored ref behind the provider's head.
+	// nil = no poll.
+	Polls PollScheduler
+	Now   func() time.Time // nil = time.Now
+	Log   logrus.FieldLogger
 }
 
-// A Planner creates builds from deliveries, polls and requests. It is safe for concurrent use.
+// A Planner creates builds from deliveries, missed pushes and requests. It is safe for concurrent use.
 type Planner struct {
 	o Options
 
-	mu     sync.Mutex
-	locks  map[string]*sync.Mutex // by hook id
-	pollAt map[string]time.Time   // hook id → time of the scheduled poll
+	mu    sync.Mutex
+	locks map[string]*sync.Mutex // by hook id
 }
 
 // New returns a Planner and fills in the defaults of its options.
@@ -54,16 +45,10 @@ func New(o Options) *Planner {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.SettleAfter == 0 {
-		o.SettleAfter = 15 * time.Second
+	if o.Polls == nil {
+		o.Polls = noPolls{}
 	}
-	if o.IsLeader == nil {
-		o.IsLeader = func() bool { return true }
-	}
-	if o.CheckHook == nil {
-		o.CheckHook = func(context.Context, autobuild.Repository) error { return nil }
-	}
-	return &Planner{o: o, locks: map[string]*sync.Mutex{}, pollAt: map[string]time.Time{}}
+	return &Planner{o: o, locks: map[string]*sync.Mutex{}}
 }
 
 // Register makes the planner handle the plan tasks of a queue. Call it before the queue runs.
@@ -120,14 +105,4 @@ func (p *Planner) lock(hookID string) (unlock func()) {
 	p.mu.Unlock()
 	repoLock.Lock()
 	return repoLock.Unlock
-}
-
-// schedulePoll schedules a poll of a hook's refs after SettleAfter, unless one is scheduled
-// already.
-func (p *Planner) schedulePoll(hookID string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, asked := p.pollAt[hookID]; !asked {
-		p.pollAt[hookID] = p.o.Now().Add(p.o.SettleAfter)
-	}
 }

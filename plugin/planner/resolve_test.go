@@ -7,113 +7,114 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/planner/plannertest"
 )
 
 func TestW21TheProvidersCommitMessageDecidesAboutSkipping(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	w.commit("main", "Docs only [skip ci]")
-	body := strings.ReplaceAll(string(w.bodies()[0]), "[skip ci]", "")
-	w.plan([]byte(body))
-	w.wantCommits()
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	w.Commit("main", "Docs only [skip ci]")
+	body := strings.ReplaceAll(string(w.Bodies()[0]), "[skip ci]", "")
+	w.Plan([]byte(body))
+	w.WantCommits()
 }
 
 func TestW12PathsComeFromTheDiffstat(t *testing.T) {
-	w := newEnv(t)
-	rule := branchRule("main", "latest")
+	w := plannertest.New(t)
+	rule := plannertest.BranchRule("main", "latest")
 	rule.Paths = []string{"svc/**"}
-	w.automate("r/app", rule)
+	w.Automate("r/app", rule)
 	change := func(file string) string {
-		hash, err := w.app.Commit(t.Context(), "main", map[string]string{file: fmt.Sprint(len(w.builds()), file)}, file)
+		hash, err := w.App.Commit(t.Context(), "main", map[string]string{file: fmt.Sprint(len(w.Builds()), file)}, file)
 		must(t, err)
-		w.planAll()
+		w.PlanAll()
 		return hash
 	}
 	first := change("README.md") // no earlier commit: the paths are unknown, so it builds
 	change("docs/a.md")
 	hit := change("svc/main.go")
-	w.wantCommits(first, hit)
-	w.faults.set("/diffstat/", 404)
-	w.wantCommits(first, hit, change("docs/b.md"))
+	w.WantCommits(first, hit)
+	w.Faults.Set("/diffstat/", 404)
+	w.WantCommits(first, hit, change("docs/b.md"))
 }
 
 func TestPathsAreNotAskedForInVain(t *testing.T) {
-	w := newEnv(t)
-	rule := branchRule("other", "latest")
+	w := plannertest.New(t)
+	rule := plannertest.BranchRule("other", "latest")
 	rule.Paths = []string{"svc/**"}
-	w.automate("r/app", rule, branchRule("main", "main"))
-	w.commit("main", "A")
-	w.commit("main", "B")
-	w.planAll()
-	if n := w.faults.count("/diffstat/"); n != 0 {
+	w.Automate("r/app", rule, plannertest.BranchRule("main", "main"))
+	w.Commit("main", "A")
+	w.Commit("main", "B")
+	w.PlanAll()
+	if n := w.Faults.Count("/diffstat/"); n != 0 {
 		t.Errorf("%d diffstats", n)
 	}
 }
 
 func TestManyChangesAreResolvedByOneList(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", tagRule("/.*/", "{sourceref}"))
-	head := w.commit("main", "A")
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.TagRule("/.*/", "{sourceref}"))
+	head := w.Commit("main", "A")
 	refs := map[string]string{}
 	for i := range 40 {
 		refs[fmt.Sprintf("refs/tags/v%02d", i)] = head
 	}
-	w.push(refs)
-	w.planAll()
-	if n := len(w.builds()); n != 40 {
+	w.Push(refs)
+	w.PlanAll()
+	if n := len(w.Builds()); n != 40 {
 		t.Errorf("%d builds, want 40", n)
 	}
-	if n := w.faults.count("/refs/tags/"); n != 0 {
+	if n := w.Faults.Count("/refs/tags/"); n != 0 {
 		t.Errorf("%d tags asked for one by one", n)
 	}
 	gone := map[string]string{}
 	for ref := range refs {
 		gone[ref] = ""
 	}
-	w.push(gone)
-	w.planAll()
-	if got := w.state(tag("v07")); got != (autobuild.RefState{Seq: 2}) {
+	w.Push(gone)
+	w.PlanAll()
+	if got := w.State(plannertest.Tag("v07")); got != (autobuild.RefState{Seq: 2}) {
 		t.Errorf("state %+v", got)
 	}
 }
 
 func TestAListThatIsNotFoundIsNoDeletion(t *testing.T) {
-	w := newEnv(t)
-	head := w.commit("main", "A")
+	w := plannertest.New(t)
+	head := w.Commit("main", "A")
 	refs := map[string]string{}
 	for i := range 40 {
 		refs[fmt.Sprintf("refs/tags/v%02d", i)] = head
 	}
-	w.push(refs)
-	body := w.bodies()[1]
-	w.faults.set("/refs/tags", 404)
-	if d := w.plan(body); d.State != autobuild.DeliveryFailed {
+	w.Push(refs)
+	body := w.Bodies()[1]
+	w.Faults.Set("/refs/tags", 404)
+	if d := w.Plan(body); d.State != autobuild.DeliveryFailed {
 		t.Errorf("%s: %s", d.State, d.Reason)
 	}
-	w.faults.set("/refs/tags", 503)
-	id := w.receive(w.hook, "repo:push", body)
+	w.Faults.Set("/refs/tags", 503)
+	id := w.Receive(w.Hook, "repo:push", body)
 	wantSnooze(t, w.Deliver(t.Context(), id), time.Second)
 }
 
 func TestADeliveryIsAnsweredOnce(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	head := w.commit("main", "A")
-	id := w.receive(w.hook, "repo:push", w.bodies()[0])
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	head := w.Commit("main", "A")
+	id := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
 	for range 3 {
 		must(t, w.Deliver(t.Context(), id))
 	}
 	must(t, w.Deliver(t.Context(), "no such delivery"))
-	w.wantCommits(head)
+	w.WantCommits(head)
 }
 
 func TestADeliveryOfARemovedHookIsIgnored(t *testing.T) {
-	w := newEnv(t)
-	w.commit("main", "A")
-	id := w.receive(w.hook, "repo:push", w.bodies()[0])
-	must(t, w.store.DeleteHook(t.Context(), w.hook.ID))
+	w := plannertest.New(t)
+	w.Commit("main", "A")
+	id := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
+	must(t, w.Store.DeleteHook(t.Context(), w.Hook.ID))
 	must(t, w.Deliver(t.Context(), id))
-	if d := w.delivery(id); d.State != autobuild.DeliveryIgnored {
+	if d := w.Delivery(id); d.State != autobuild.DeliveryIgnored {
 		t.Errorf("%s: %s", d.State, d.Reason)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/planner/plannertest"
 )
 
 // One account manages the webhook of a repository. If that account is unlinked or fails, the
@@ -11,17 +12,17 @@ import (
 func TestAnUnlinkedAccountDoesNotStopOtherBuilds(t *testing.T) {
 	for name, err := range map[string]error{"broken": autobuild.ErrUnauthorized, "gone": autobuild.ErrNotFound} {
 		t.Run(name, func(t *testing.T) {
-			w := newEnv(t)
-			a := w.automate("r/app", branchRule("main", "latest"))
+			w := plannertest.New(t)
+			a := w.Automate("r/app", plannertest.BranchRule("main", "latest"))
 			a.AccountID = "another"
-			_, saveErr := w.store.SaveAutomatedBuild(t.Context(), a)
+			_, saveErr := w.Store.SaveAutomatedBuild(t.Context(), a)
 			must(t, saveErr)
-			w.account.err, w.account.broken = err, w.hook.AccountID
-			first := w.commit("main", "A")
-			w.planAll()
-			second := w.commit("main", "B")
-			must(t, w.Poll(t.Context(), w.hook))
-			w.wantCommits(first, second)
+			w.Account.Err, w.Account.Broken = err, w.Hook.AccountID
+			first := w.Commit("main", "A")
+			w.PlanAll()
+			second := w.Commit("main", "B")
+			must(t, w.Poll(t.Context(), w.Hook))
+			w.WantCommits(first, second)
 		})
 	}
 }
@@ -29,13 +30,13 @@ func TestAnUnlinkedAccountDoesNotStopOtherBuilds(t *testing.T) {
 // A rename of a repository without a webhook is noticed by the poll, because runners fetch by
 // name.
 func TestAPolledRepositoryIsFollowedWhenItIsRenamed(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	w.app.Rename("renamed")
-	head := w.commit("main", "A")
-	must(t, w.Poll(t.Context(), w.hook))
-	w.wantCommits(head)
-	for _, b := range w.builds() {
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	w.App.Rename("renamed")
+	head := w.Commit("main", "A")
+	must(t, w.Poll(t.Context(), w.Hook))
+	w.WantCommits(head)
+	for _, b := range w.Builds() {
 		if b.Repository.FullName != "acme/renamed" {
 			t.Errorf("build of %s", b.Repository.FullName)
 		}

@@ -7,14 +7,15 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner"
+	"slipway/plugin/planner/plannertest"
 )
 
 func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
-	w := newEnv(t)
-	off := branchRule("main", "latest")
+	w := plannertest.New(t)
+	off := plannertest.BranchRule("main", "latest")
 	off.Autobuild, off.Paths = false, []string{"never/**"}
-	a := w.automate("r/app", off)
-	head := w.commit("main", "Skipped by pushes [skip ci]")
+	a := w.Automate("r/app", off)
+	head := w.Commit("main", "Skipped by pushes [skip ci]")
 	builds, err := w.Start(t.Context(),
 		planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Cause: autobuild.CauseManual, By: "alice"})
 	must(t, err)
@@ -23,33 +24,39 @@ func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
 	}
 	b := builds[0]
 	if b.Commit.Hash != head || b.Cause != autobuild.CauseManual || b.CausedBy != "alice" || !b.Publish ||
-		b.Tags[0] != "latest" || !b.ReceivedAt.Equal(w.now) {
+		b.Tags[0] != "latest" || !b.ReceivedAt.Equal(w.Clock()) {
 		t.Errorf("build %+v", b)
 	}
 }
 
 func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
-	w := newEnv(t)
-	off := branchRule("main", "off")
+	w := plannertest.New(t)
+	off := plannertest.BranchRule("main", "off")
 	off.Autobuild = false
-	a := w.automate("r/app", branchRule("main", "latest"), branchRule("/.*/", "{sourceref}"), tagRule("v1", "1"), off)
-	head := w.commit("main", "A")
-	must(t, w.app.Tag(t.Context(), "v1", head, ""))
+	a := w.Automate(
+		"r/app",
+		plannertest.BranchRule("main", "latest"),
+		plannertest.BranchRule("/.*/", "{sourceref}"),
+		plannertest.TagRule("v1", "1"),
+		off,
+	)
+	head := w.Commit("main", "A")
+	must(t, w.App.Tag(t.Context(), "v1", head, ""))
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
 	must(t, err)
-	if len(builds) != 2 || builds[0].Ref != branch("main") || builds[1].Ref != tag("v1") ||
+	if len(builds) != 2 || builds[0].Ref != plannertest.Branch("main") || builds[1].Ref != plannertest.Tag("v1") ||
 		builds[0].Cause != autobuild.CauseManual {
 		t.Errorf("builds %+v", builds)
 	}
 }
 
 func TestStartWithARefAsksPatternsToo(t *testing.T) {
-	w := newEnv(t)
-	a := w.automate("r/app", branchRule("main", "latest"), tagRule("/^v(.*)$/", `{\1}`))
-	head := w.commit("main", "A")
-	must(t, w.app.Tag(t.Context(), "v3", head, ""))
+	w := plannertest.New(t)
+	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"), plannertest.TagRule("/^v(.*)$/", `{\1}`))
+	head := w.Commit("main", "A")
+	must(t, w.App.Tag(t.Context(), "v3", head, ""))
 	builds, err := w.Start(t.Context(),
-		planner.Request{AutomatedBuildID: a.ID, Ref: tag("v3"), Cause: autobuild.CauseTrigger})
+		planner.Request{AutomatedBuildID: a.ID, Ref: plannertest.Tag("v3"), Cause: autobuild.CauseTrigger})
 	must(t, err)
 	if len(builds) != 1 || builds[0].Tags[0] != "3" || builds[0].Cause != autobuild.CauseTrigger {
 		t.Errorf("builds %+v", builds)
@@ -57,9 +64,9 @@ func TestStartWithARefAsksPatternsToo(t *testing.T) {
 }
 
 func TestStartIsIdempotentByItsKey(t *testing.T) {
-	w := newEnv(t)
-	a := w.automate("r/app", branchRule("main", "latest"), branchRule("main", "second"))
-	w.commit("main", "A")
+	w := plannertest.New(t)
+	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"), plannertest.BranchRule("main", "second"))
+	w.Commit("main", "A")
 	q := planner.Request{AutomatedBuildID: a.ID, Cause: autobuild.CauseManual, Key: "k1"}
 	first, err := w.Start(t.Context(), q)
 	must(t, err)
@@ -84,11 +91,11 @@ func ids(builds []autobuild.Build) (out []string) {
 // A manual build gets the number of its ref's newest push. An older push does not replace its
 // tags, and a later push does.
 func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
-	w := newEnv(t)
-	a := w.automate("r/app", branchRule("main", "latest"))
-	old := w.commit("main", "A")
-	w.commit("main", "B")
-	w.planAll()
+	w := plannertest.New(t)
+	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	old := w.Commit("main", "A")
+	w.Commit("main", "B")
+	w.PlanAll()
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Commit: old})
 	must(t, err)
 	if builds[0].Seq != 2 || builds[0].Commit.Hash != old {
@@ -97,10 +104,10 @@ func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
 }
 
 func TestStartReturnsTheFieldToCorrect(t *testing.T) {
-	w := newEnv(t)
-	a := w.automate("r/app", branchRule("/^release/", "r"))
-	gone := w.automate("r/gone", branchRule("gone", "latest"))
-	w.commit("main", "A")
+	w := plannertest.New(t)
+	a := w.Automate("r/app", plannertest.BranchRule("/^release/", "r"))
+	gone := w.Automate("r/gone", plannertest.BranchRule("gone", "latest"))
+	w.Commit("main", "A")
 	for name, tt := range map[string]struct {
 		q           planner.Request
 		field, text string
@@ -109,9 +116,9 @@ func TestStartReturnsTheFieldToCorrect(t *testing.T) {
 			"this rule's source is a pattern: name the branch or tag"},
 		"patterns only": {planner.Request{AutomatedBuildID: a.ID}, "ref",
 			"every enabled rule's source is a pattern: name the branch or tag"},
-		"ref that no rule builds": {planner.Request{AutomatedBuildID: a.ID, Ref: branch("main")}, "ref",
+		"ref that no rule builds": {planner.Request{AutomatedBuildID: a.ID, Ref: plannertest.Branch("main")}, "ref",
 			"no enabled rule builds branch main"},
-		"ref that the rule is not": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Ref: branch("main")},
+		"ref that the rule is not": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Ref: plannertest.Branch("main")},
 			"ref", "branch main does not match /^release/"},
 		"unknown rule": {planner.Request{AutomatedBuildID: a.ID, RuleID: "nope"}, "rule",
 			"there is no rule nope"},
@@ -129,31 +136,31 @@ func TestStartReturnsTheFieldToCorrect(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	w.wantCommits()
+	w.WantCommits()
 }
 
 // Start refreshes the repository's name, because runners fetch by name and no push reported a
 // rename.
 func TestStartFollowsARenamedRepository(t *testing.T) {
-	w := newEnv(t)
-	a := w.automate("r/app", branchRule("main", "latest"))
-	w.commit("main", "A")
-	w.app.Rename("renamed")
+	w := plannertest.New(t)
+	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	w.Commit("main", "A")
+	w.App.Rename("renamed")
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
 	must(t, err)
 	if len(builds) != 1 || builds[0].Repository.FullName != "acme/renamed" {
 		t.Errorf("builds %+v", builds)
 	}
-	a, err = w.store.AutomatedBuild(t.Context(), a.ID)
+	a, err = w.Store.AutomatedBuild(t.Context(), a.ID)
 	if err != nil || a.Repository.FullName != "acme/renamed" {
 		t.Errorf("automated build of %s, error %v", a.Repository.FullName, err)
 	}
 }
 
 func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
-	w := newEnv(t)
-	a := w.automate("r/app", branchRule("main", "latest"))
-	head := w.commit("main", "A")
+	w := plannertest.New(t)
+	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	head := w.Commit("main", "A")
 	if _, err := w.Start(
 		t.Context(),
 		planner.Request{AutomatedBuildID: "nope"},
@@ -163,15 +170,15 @@ func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
 	) {
 		t.Errorf("unknown automated build: %v", err)
 	}
-	w.faults.set("/refs/", 503)
-	w.faults.set("/commit/", 503)
+	w.Faults.Set("/refs/", 503)
+	w.Faults.Set("/commit/", 503)
 	for _, commit := range []string{"", head} {
 		if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Commit: commit}); !errors.Is(err,
 			autobuild.ErrUnavailable) {
 			t.Errorf("provider is down: %v", err)
 		}
 	}
-	w.account.err = autobuild.ErrUnauthorized
+	w.Account.Err = autobuild.ErrUnauthorized
 	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID}); !errors.Is(err,
 		autobuild.ErrUnauthorized) {
 		t.Errorf("broken link: %v", err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/planner/plannertest"
 )
 
 func TestW17OutagesNeverCostADelivery(t *testing.T) {
@@ -24,21 +25,21 @@ func TestW17OutagesNeverCostADelivery(t *testing.T) {
 			"waits: the linked account's access ended; link it again in the settings, under Source providers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newEnv(t)
-			w.automate("r/app", branchRule("main", "latest"))
-			head := w.commit("main", "A")
-			id := w.receive(w.hook, "repo:push", w.bodies()[0])
-			w.faults.set("/refs/", tt.status)
+			w := plannertest.New(t)
+			w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+			head := w.Commit("main", "A")
+			id := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
+			w.Faults.Set("/refs/", tt.status)
 			for range 3 {
 				wantSnooze(t, w.Deliver(t.Context(), id), tt.pause)
-				if d := w.delivery(id); d.State != autobuild.DeliveryReceived || d.Reason != tt.reason {
+				if d := w.Delivery(id); d.State != autobuild.DeliveryReceived || d.Reason != tt.reason {
 					t.Errorf("%s: %s", d.State, d.Reason)
 				}
 			}
-			w.faults.set("/refs/", 0)
+			w.Faults.Set("/refs/", 0)
 			must(t, w.Deliver(t.Context(), id))
-			w.wantCommits(head)
-			if d := w.delivery(id); d.State != autobuild.DeliveryPlanned {
+			w.WantCommits(head)
+			if d := w.Delivery(id); d.State != autobuild.DeliveryPlanned {
 				t.Errorf("%s: %s", d.State, d.Reason)
 			}
 		})
@@ -46,44 +47,44 @@ func TestW17OutagesNeverCostADelivery(t *testing.T) {
 }
 
 func TestW17ALongOutageIsLookedAtOnceAMinute(t *testing.T) {
-	w := newEnv(t)
-	w.commit("main", "A")
-	id := w.receive(w.hook, "repo:push", w.bodies()[0])
-	w.faults.set("/refs/", 502)
-	w.now = w.now.Add(24 * time.Hour)
+	w := plannertest.New(t)
+	w.Commit("main", "A")
+	id := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
+	w.Faults.Set("/refs/", 502)
+	w.Advance(24 * time.Hour)
 	wantSnooze(t, w.Deliver(t.Context(), id), time.Minute)
 }
 
 func TestABrokenLinkKeepsItsDeliveries(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	head := w.commit("main", "A")
-	id := w.receive(w.hook, "repo:push", w.bodies()[0])
-	w.account.err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	head := w.Commit("main", "A")
+	id := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
+	w.Account.Err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
 	wantSnooze(t, w.Deliver(t.Context(), id), time.Minute)
-	w.account.err = nil
+	w.Account.Err = nil
 	must(t, w.Deliver(t.Context(), id))
-	w.wantCommits(head)
+	w.WantCommits(head)
 }
 
 func TestPermanentErrorsFailTheDelivery(t *testing.T) {
-	tests := map[string]func(w *env){
-		"forbidden":           func(w *env) { w.faults.set("/refs/", 403) },
-		"repository is gone":  func(w *env) { w.faults.set("/repositories/", 404) },
-		"account was removed": func(w *env) { w.account.err = autobuild.ErrNotFound },
-		"API was removed":     func(w *env) { w.faults.set("/refs/", 410) },
+	tests := map[string]func(w *plannertest.Env){
+		"forbidden":           func(w *plannertest.Env) { w.Faults.Set("/refs/", 403) },
+		"repository is gone":  func(w *plannertest.Env) { w.Faults.Set("/repositories/", 404) },
+		"account was removed": func(w *plannertest.Env) { w.Account.Err = autobuild.ErrNotFound },
+		"API was removed":     func(w *plannertest.Env) { w.Faults.Set("/refs/", 410) },
 	}
 	for name, damage := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newEnv(t)
-			w.automate("r/app", branchRule("main", "latest"))
-			w.commit("main", "A")
-			body := w.bodies()[0]
+			w := plannertest.New(t)
+			w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+			w.Commit("main", "A")
+			body := w.Bodies()[0]
 			damage(w)
-			if d := w.plan(body); d.State != autobuild.DeliveryFailed || d.Reason == "" {
+			if d := w.Plan(body); d.State != autobuild.DeliveryFailed || d.Reason == "" {
 				t.Errorf("%s: %s", d.State, d.Reason)
 			}
-			if got := w.state(branch("main")); got != (autobuild.RefState{}) {
+			if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{}) {
 				t.Errorf("the ref moved to %+v", got)
 			}
 		})
@@ -92,35 +93,42 @@ func TestPermanentErrorsFailTheDelivery(t *testing.T) {
 
 // If a ref moves between a decision and its transaction, the planner decides again.
 func TestAConflictIsDecidedAgain(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	a, b := w.commit("main", "A"), w.commit("main", "B")
-	bodies := w.bodies()
-	w.plan(bodies[0])
-	inner := w.account.connection.Commits
-	w.account.connection.Commits = &racing{Commits: inner, once: func() {
-		_, err := w.store.Plan(t.Context(), autobuild.Plan{Repository: w.repo, Moves: []autobuild.Move{{
-			Transition: autobuild.Transition{Repository: w.repo, Ref: branch("main"), Old: a, New: b},
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	a, b := w.Commit("main", "A"), w.Commit("main", "B")
+	bodies := w.Bodies()
+	w.Plan(bodies[0])
+	inner := w.Account.Connection.Commits
+	w.Account.Connection.Commits = &racing{Commits: inner, once: func() {
+		_, err := w.Store.Plan(t.Context(), autobuild.Plan{Repository: w.Repo, Moves: []autobuild.Move{{
+			Transition: autobuild.Transition{Repository: w.Repo, Ref: plannertest.Branch("main"), Old: a, New: b},
 		}}})
 		must(t, err)
 	}}
-	if d := w.plan(bodies[1]); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "already seen") {
+	if d := w.Plan(bodies[1]); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "already seen") {
 		t.Errorf("%s: %s", d.State, d.Reason)
 	}
 }
 
 func TestARefThatKeepsMovingIsRetriedLater(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	w.commit("main", "A")
-	id := w.receive(w.hook, "repo:push", w.bodies()[0])
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	w.Commit("main", "A")
+	id := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
 	n := 0
-	w.account.connection.Commits = &racing{Commits: w.account.connection.Commits, always: func() {
+	w.Account.Connection.Commits = &racing{Commits: w.Account.Connection.Commits, always: func() {
 		n++
-		old := w.state(branch("main")).Head
-		_, err := w.store.Plan(t.Context(), autobuild.Plan{Repository: w.repo, Moves: []autobuild.Move{{
-			Transition: autobuild.Transition{Repository: w.repo, Ref: branch("main"), Old: old, New: fmt.Sprint(n)},
-		}}})
+		old := w.State(plannertest.Branch("main")).Head
+		_, err := w.Store.Plan(t.Context(), autobuild.Plan{Repository: w.Repo, Moves: []autobuild.Move{
+			{
+				Transition: autobuild.Transition{
+					Repository: w.Repo,
+					Ref:        plannertest.Branch("main"),
+					Old:        old,
+					New:        fmt.Sprint(n),
+				},
+			},
+		}})
 		must(t, err)
 	}}
 	if err := w.Deliver(t.Context(), id); !errors.Is(err, autobuild.ErrConflict) {
@@ -150,17 +158,17 @@ func (r *racing) Resolve(ctx context.Context, repo autobuild.Repository, ref aut
 }
 
 func TestTasksOfTheQueueArePlanned(t *testing.T) {
-	w := newEnv(t)
-	w.automate("r/app", branchRule("main", "latest"))
-	w.Register(w.store.Tasks())
-	head := w.commit("main", "A")
-	w.receive(w.hook, "repo:push", w.bodies()[0])
-	broken := w.receive(w.hook, "repo:push", w.bodies()[0])
+	w := plannertest.New(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	w.Register(w.Store.Tasks())
+	head := w.Commit("main", "A")
+	w.Receive(w.Hook, "repo:push", w.Bodies()[0])
+	broken := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- w.store.Tasks().Run(ctx) }()
+	go func() { done <- w.Store.Tasks().Run(ctx) }()
 	for {
-		if waiting, _, err := w.store.Tasks().Depth(t.Context(), autobuild.TaskPlan); err != nil || waiting == 0 {
+		if waiting, _, err := w.Store.Tasks().Depth(t.Context(), autobuild.TaskPlan); err != nil || waiting == 0 {
 			must(t, err)
 			break
 		}
@@ -172,8 +180,8 @@ func TestTasksOfTheQueueArePlanned(t *testing.T) {
 	}
 	stop()
 	must(t, <-done)
-	w.wantCommits(head)
-	if d := w.delivery(broken); d.State != autobuild.DeliveryIgnored {
+	w.WantCommits(head)
+	if d := w.Delivery(broken); d.State != autobuild.DeliveryIgnored {
 		t.Errorf("%s: %s", d.State, d.Reason)
 	}
 }

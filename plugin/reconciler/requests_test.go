@@ -1,4 +1,4 @@
-package planner
+package reconciler
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-func TestARepositoryIsLookedAtSoonAndOnce(t *testing.T) {
+func TestARequestedPollRunsSoonAndOnce(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	s, r := storetest.Open(t), storetest.Repository("app")
 	a := storetest.AutomatedBuild(t, s, r)
@@ -17,20 +17,20 @@ func TestARepositoryIsLookedAtSoonAndOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := New(Options{Store: s, Now: func() time.Time { return now }})
+	q := NewRequests(RequestOptions{Hooks: s, Now: func() time.Time { return now }})
 	for _, asked := range []autobuild.Repository{r, r, storetest.Repository("unknown")} {
-		if err := p.PollSoon(t.Context(), asked); err != nil {
+		if err := q.PollSoon(t.Context(), asked); err != nil {
 			t.Fatal(err)
 		}
 		now = now.Add(time.Second)
 	}
-	if due := p.takeScheduled(now.Add(11 * time.Second)); len(due) != 0 {
-		t.Errorf("due before that: %v", due)
+	if due := q.takeDue(now.Add(11 * time.Second)); len(due) != 0 {
+		t.Errorf("due after less than 15 s: %v", due)
 	}
-	if due := p.takeScheduled(now.Add(12 * time.Second)); !due[hook.ID] || len(due) != 1 {
-		t.Errorf("due 15 s after it was first asked: %v", due)
+	if due := q.takeDue(now.Add(12 * time.Second)); !due[hook.ID] || len(due) != 1 {
+		t.Errorf("due 15 s after the first request: %v", due)
 	}
-	if due := p.takeScheduled(now.Add(time.Hour)); len(due) != 0 {
+	if due := q.takeDue(now.Add(time.Hour)); len(due) != 0 {
 		t.Errorf("due again: %v", due)
 	}
 }

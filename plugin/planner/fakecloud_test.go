@@ -8,11 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store/storetest"
+	"slipway/plugin/planner/plannertest"
 )
 
 // fakeCloud serves the part of Bitbucket Cloud's API that the planner reads, for one repository
@@ -27,17 +26,17 @@ type object = map[string]any
 
 var fakeRepository = autobuild.Repository{ID: "{app}", WorkspaceID: "{acme}", FullName: "acme/app"}
 
-// newFakeCloudEnv returns an env whose API client calls a fakeCloud.
-func newFakeCloudEnv(t *testing.T) (*env, *fakeCloud) {
+// newFakeCloudEnv returns an Env whose API client calls a fakeCloud.
+func newFakeCloudEnv(t *testing.T) (*plannertest.Env, *fakeCloud) {
 	t.Helper()
 	p := &fakeCloud{heads: map[string]string{}}
 	for _, digit := range []string{"a", "b", "c", "d"} {
 		p.commits = append(p.commits, strings.Repeat(digit, 40))
 	}
 	p.route()
-	w := &env{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), repo: fakeRepository}
-	w.store = storetest.OpenAt(t, t.TempDir(), w.clock)
-	w.openAPI("https://api.bitbucket.example.com", secret.New("token"), p)
+	w := plannertest.NewStore(t)
+	w.Repo = fakeRepository
+	w.OpenAPI("https://api.bitbucket.example.com", secret.New("token"), p)
 	return w, p
 }
 

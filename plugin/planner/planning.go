@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// A planning collects and decides one plan, for one delivery or one poll. Use it once. It is not
+// A planning collects and decides one plan, for one delivery or for missed pushes. Use it once. It is not
 // safe for concurrent use.
 type planning struct {
 	*Planner
@@ -18,8 +18,8 @@ type planning struct {
 	hook       autobuild.Hook
 	repository autobuild.Repository
 	cause      autobuild.Cause
-	delivery   autobuild.Delivery // zero for a poll
-	received   time.Time          // when the delivery was stored, or the poll began
+	delivery   autobuild.Delivery // zero for missed pushes
+	received   time.Time          // when the delivery was stored, or the planning began
 
 	builds  []autobuild.AutomatedBuild
 	known   map[autobuild.Ref]autobuild.RefState // after the moves of this planning
@@ -177,7 +177,7 @@ func (r *planning) loadRefState(ctx context.Context, ref autobuild.Ref) (autobui
 // provider's head.
 func (r *planning) store(ctx context.Context) error {
 	if !r.settled {
-		r.schedulePoll(r.hook.ID)
+		r.o.Polls.SchedulePoll(r.hook.ID)
 	}
 	r.plan.Repository = r.repository
 	builds, err := r.o.Store.Plan(ctx, r.plan)

@@ -1,4 +1,4 @@
-package planner
+package reconciler
 
 import (
 	"context"
@@ -29,7 +29,7 @@ const (
 	pollCallsPerHour = 500
 )
 
-// Intervals say how often RunPolls polls a repository. Each delay varies by 10 percent.
+// Intervals say how often Run polls a repository. Each delay varies by 10 percent.
 type Intervals struct {
 	// Polled is the interval for repositories without a webhook.
 	Polled time.Duration
@@ -40,23 +40,23 @@ type Intervals struct {
 	Active time.Duration
 }
 
-// RunPolls polls until ctx ends, and then returns nil. It polls
+// Run polls until ctx ends, and then returns nil. It polls
 //
 //   - every hook once at the start, for pushes while no gateway ran;
 //   - every new hook soon after its creation;
 //   - refs that a delivery left behind the provider's head;
 //   - every hook at its interval.
 //
-// Before a periodic poll of an active hook, RunPolls checks the webhook, so that it misses no
+// Before a periodic poll of an active hook, Run checks the webhook, so that it misses no
 // push in between. With several gateways only the leader does all of this. The other gateways
 // poll only after their own deliveries.
-func (p *Planner) RunPolls(ctx context.Context, every Intervals) error {
-	s := schedule{planner: p, every: every, next: map[string]nextPoll{}}
+func (r *Reconciler) Run(ctx context.Context, every Intervals) error {
+	s := schedule{Reconciler: r, every: every, next: map[string]nextPoll{}}
 	tick := time.NewTicker(min(max(min(every.Polled, every.Active)/10, 50*time.Millisecond), 5*time.Second))
 	defer tick.Stop()
 	for {
 		if err := s.pollDue(ctx); err != nil && ctx.Err() == nil {
-			p.o.Log.WithError(err).Warn("polls postponed")
+			r.o.Log.WithError(err).Warn("polls postponed")
 		}
 		select {
 		case <-ctx.Done():
@@ -68,7 +68,7 @@ func (p *Planner) RunPolls(ctx context.Context, every Intervals) error {
 
 // A schedule holds the time of the next poll of each hook. It is not safe for concurrent use.
 type schedule struct {
-	planner *Planner
+	*Reconciler
 	every   Intervals
 	next    map[string]nextPoll // by hook id
 	started bool
@@ -82,19 +82,19 @@ type nextPoll struct {
 
 // pollDue polls all hooks that are due.
 func (s *schedule) pollDue(ctx context.Context) error {
-	hooks, err := s.planner.o.Store.Hooks(ctx)
+	hooks, err := s.o.Store.Hooks(ctx)
 	if err != nil {
 		return err
 	}
-	now := s.planner.o.Now()
-	due := s.selectHooks(hooks, s.planner.takeScheduled(now), now)
+	now := s.o.Now()
+	due := s.selectHooks(hooks, s.o.Requests.takeDue(now), now)
 	active := stretchInterval(s.every.Active, len(hooks))
 	next := make([]time.Time, len(due))
 	var polls errgroup.Group
 	polls.SetLimit(maxConcurrentPolls)
 	for i, h := range due {
 		polls.Go(func() error {
-			next[i] = s.poll(ctx, h, active)
+			next[i] = s.pollHook(ctx, h, active)
 			return nil
 		})
 	}
@@ -108,7 +108,7 @@ func (s *schedule) pollDue(ctx context.Context) error {
 // selectHooks returns the hooks that this gateway polls now. A gateway that is not the leader
 // drops its schedule, so that it polls every hook when it becomes the leader.
 func (s *schedule) selectHooks(hooks []autobuild.Hook, scheduled map[string]bool, now time.Time) []autobuild.Hook {
-	if s.planner.o.IsLeader() {
+	if s.o.IsLeader() {
 		return s.dueHooks(hooks, scheduled, now)
 	}
 	s.next, s.started = map[string]nextPoll{}, false
@@ -123,7 +123,7 @@ func (s *schedule) dueHooks(hooks []autobuild.Hook, scheduled map[string]bool, n
 		v, ok := s.next[h.ID]
 		switch {
 		case !ok && s.started:
-			v.at = now.Add(min(s.planner.o.SettleAfter, s.every.Polled))
+			v.at = now.Add(min(s.o.Requests.o.SettleAfter, s.every.Polled))
 		case !ok, h.State == autobuild.HookPolled && v.state != autobuild.HookPolled: // the hook lost its webhook
 			v.at = now
 		}
@@ -137,44 +137,43 @@ func (s *schedule) dueHooks(hooks []autobuild.Hook, scheduled map[string]bool, n
 	return due
 }
 
-// poll polls one hook and returns the time of its next poll. active is the interval of hooks with
+// pollHook polls one hook and returns the time of its next poll. active is the interval of hooks with
 // a webhook. Deliveries go first, because they contain every push; a poll sees only the final
 // heads.
-func (s *schedule) poll(ctx context.Context, h autobuild.Hook, active time.Duration) time.Time {
-	p := s.planner
-	if p.hasPendingDeliveries(ctx, h.ID) {
-		return p.o.Now().Add(yieldDelay)
+func (s *schedule) pollHook(ctx context.Context, h autobuild.Hook, active time.Duration) time.Time {
+	if s.hasPendingDeliveries(ctx, h.ID) {
+		return s.o.Now().Add(yieldDelay)
 	}
 	bounded, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	if v, planned := s.next[h.ID]; planned && !v.at.After(p.o.Now()) && h.State == autobuild.HookActive {
-		p.checkHook(bounded, h)
+	if v, planned := s.next[h.ID]; planned && !v.at.After(s.o.Now()) && h.State == autobuild.HookActive {
+		s.checkHook(bounded, h)
 	}
-	err := autobuild.Contain(func() error { return p.pollUnlessPending(bounded, h, p.hasPendingDeliveries) })
+	err := autobuild.Contain(func() error { return s.pollUnlessPending(bounded, h) })
 	if errors.Is(err, errPendingDeliveries) {
-		return p.o.Now().Add(yieldDelay)
+		return s.o.Now().Add(yieldDelay)
 	}
 	if err != nil && ctx.Err() == nil {
-		p.o.Log.WithError(err).WithField("hook", h.ID).Warn("poll failed")
+		s.o.Log.WithError(err).WithField("hook", h.ID).Warn("poll failed")
 	}
 	var limited *autobuild.RateLimitError
 	switch {
 	case errors.As(err, &limited):
-		return p.o.Now().Add(max(limited.RetryAfter, pollRetryDelay))
+		return s.o.Now().Add(max(limited.RetryAfter, pollRetryDelay))
 	case err != nil:
-		return p.o.Now().Add(jitter(pollRetryDelay))
+		return s.o.Now().Add(jitter(pollRetryDelay))
 	case h.State == autobuild.HookPolled:
-		return p.o.Now().Add(jitter(s.every.Polled))
+		return s.o.Now().Add(jitter(s.every.Polled))
 	}
-	return p.o.Now().Add(jitter(active))
+	return s.o.Now().Add(jitter(active))
 }
 
 // checkHook checks the webhook of a hook. It only logs an error, because the poll must still run,
 // and the next poll checks again.
-func (p *Planner) checkHook(ctx context.Context, h autobuild.Hook) {
-	err := autobuild.Contain(func() error { return p.o.CheckHook(ctx, h.Repository) })
+func (r *Reconciler) checkHook(ctx context.Context, h autobuild.Hook) {
+	err := autobuild.Contain(func() error { return r.o.CheckHook(ctx, h.Repository) })
 	if err != nil && ctx.Err() == nil {
-		p.o.Log.WithError(err).WithField("hook", h.ID).Warn("webhook not checked")
+		r.o.Log.WithError(err).WithField("hook", h.ID).Warn("webhook not checked")
 	}
 }
 
@@ -185,31 +184,17 @@ func stretchInterval(interval time.Duration, hooks int) time.Duration {
 }
 
 // hasPendingDeliveries reports whether deliveries of a hook wait for planning.
-func (p *Planner) hasPendingDeliveries(ctx context.Context, hookID string) bool {
-	newest, err := p.o.Store.Deliveries(ctx, autobuild.DeliveryFilter{HookID: hookID, Limit: recentDeliveries})
+func (r *Reconciler) hasPendingDeliveries(ctx context.Context, hookID string) bool {
+	newest, err := r.o.Store.Deliveries(ctx, autobuild.DeliveryFilter{HookID: hookID, Limit: recentDeliveries})
 	if err != nil {
 		return false // the poll fails for the same reason and logs it
 	}
 	return slices.ContainsFunc(newest, func(d autobuild.Delivery) bool {
-		return d.State == autobuild.DeliveryReceived && p.o.Now().Sub(d.ReceivedAt) < maxDeliveryAge
+		return d.State == autobuild.DeliveryReceived && r.o.Now().Sub(d.ReceivedAt) < maxDeliveryAge
 	})
 }
 
 // jitter varies d by up to 10 percent in both directions.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1) //nolint:gosec // spreads load; not used for security
-}
-
-// takeScheduled removes and returns the hooks whose scheduled poll is due.
-func (p *Planner) takeScheduled(now time.Time) map[string]bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	due := map[string]bool{}
-	for id, at := range p.pollAt {
-		if !at.After(now) {
-			due[id] = true
-			delete(p.pollAt, id)
-		}
-	}
-	return due
 }

@@ -1,0 +1,66 @@
+package planner
+
+import (
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store/queue"
+	"slipway/plugin/store/storetest"
+)
+
+func TestADeliveryRecordsThatItWasGivenUp(t *testing.T) {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	s := storetest.Open(t)
+	p := New(Options{Store: s, Log: log})
+	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.recordFailure(t.Context(), queue.Task{Kind: autobuild.TaskPlan, Arg: id}, errors.New("panic: index out of range"))
+	// An unknown delivery is only logged.
+	p.recordFailure(t.Context(), queue.Task{Kind: autobuild.TaskPlan, Arg: "unknown"}, errors.New("x"))
+	d, err := s.Delivery(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.State != autobuild.DeliveryFailed {
+		t.Errorf("state %q, want %q", d.State, autobuild.DeliveryFailed)
+	}
+	if want := "given up: panic: index out of range"; d.Reason != want {
+		t.Errorf("reason %q, want %q", d.Reason, want)
+	}
+}
+
+func TestInternalErrorsAreRetriedByTheQueue(t *testing.T) {
+	if f := errorActionFor(errors.New("disk full"), 0); f != (errorAction{}) {
+		t.Errorf("action %+v, want none", f)
+	}
+	if f := errorActionFor(nil, 0); f != (errorAction{}) {
+		t.Errorf("action %+v, want none", f)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	outcome := autobuild.Outcome{Refused: "already seen"}
+	for _, tt := range []struct {
+		plan  autobuild.Plan
+		state autobuild.DeliveryState
+		want  string
+	}{
+		{autobuild.Plan{Moves: []autobuild.Move{{Builds: make([]autobuild.Build, 2)}}}, autobuild.DeliveryPlanned,
+			"2 builds"},
+		{autobuild.Plan{Moves: []autobuild.Move{{}}}, autobuild.DeliveryPlanned, "no rule builds this"},
+		{autobuild.Plan{Refused: []autobuild.Outcome{outcome}}, autobuild.DeliveryIgnored, "already seen"},
+		{autobuild.Plan{Refused: []autobuild.Outcome{outcome, outcome}}, autobuild.DeliveryIgnored,
+			"none of its 2 changes is news"},
+	} {
+		if state, got := summarize(tt.plan); state != tt.state || got != tt.want {
+			t.Errorf("summary = %s %q, want %s %q", state, got, tt.state, tt.want)
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package reconciler
+
+import (
+	"context"
+	"time"
+
+	"slipway/plugin/autobuild"
+)
+
+// Store is the reconciler's part of the database. It returns the errors of package autobuild.
+type Store interface {
+	Hooks
+	Refs
+}
+
+// Hooks loads webhooks and their newest deliveries.
+type Hooks interface {
+	Hooks(ctx context.Context) ([]autobuild.Hook, error)
+	// TouchHook stores the time of a hook's last delivery or poll. A zero time changes nothing.
+	TouchHook(ctx context.Context, id string, delivered, polled time.Time) error
+	Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]autobuild.Delivery, error)
+}
+
+// Refs loads and stores the accepted states of refs.
+type Refs interface {
+	RefStates(ctx context.Context, r autobuild.Repository) (map[autobuild.Ref]autobuild.RefState, error)
+	// BaselineRefs stores the heads of refs that were never seen, without a transition.
+	BaselineRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error
+}
+
+// A Planner plans missed pushes.
+type Planner interface {
+	// PlanMissed plans the pushes that find returns. It runs find while no other planning of the
+	// repository runs, and again if a ref moved before the plan was stored. It returns the errors of
+	// find.
+	PlanMissed(ctx context.Context, hook autobuild.Hook, find autobuild.FindMissed) error
+}

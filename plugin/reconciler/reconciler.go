@@ -1,0 +1,44 @@
+package reconciler
+
+import (
+	"context"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
+)
+
+// Options configure a Reconciler. Store, Planner, Requests and Log are required.
+type Options struct {
+	Store    Store
+	Planner  Planner
+	Requests *Requests
+	Now      func() time.Time // nil = time.Now
+	// IsLeader reports whether this gateway runs the periodic polls. nil = always, for a single
+	// gateway.
+	IsLeader func() bool
+	// CheckHook creates or repairs the webhook of a repository that should have one. nil = no
+	// check.
+	CheckHook func(ctx context.Context, r autobuild.Repository) error
+	Log       logrus.FieldLogger
+}
+
+// A Reconciler polls refs and checks webhooks. It is safe for concurrent use.
+type Reconciler struct {
+	o Options
+}
+
+// New returns a Reconciler and fills in the defaults of its options.
+func New(o Options) *Reconciler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.IsLeader == nil {
+		o.IsLeader = func() bool { return true }
+	}
+	if o.CheckHook == nil {
+		o.CheckHook = func(context.Context, autobuild.Repository) error { return nil }
+	}
+	return &Reconciler{o: o}
+}

@@ -1,0 +1,128 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store/storetest"
+)
+
+func TestScheduleChoosesDueHooks(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	active := autobuild.Hook{ID: "active", State: autobuild.HookActive}
+	polled := autobuild.Hook{ID: "polled", State: autobuild.HookPolled}
+	later, past := nextPoll{now.Add(time.Second), autobuild.HookActive}, nextPoll{now, autobuild.HookActive}
+	waits, waited := nextPoll{now.Add(time.Second), autobuild.HookPolled}, nextPoll{now.Add(-1), autobuild.HookPolled}
+	tests := []struct {
+		name      string
+		started   bool
+		next      map[string]nextPoll
+		scheduled map[string]bool
+		want      []string
+	}{
+		{"every hook at the start", false, nil, nil, []string{"active", "polled"}},
+		{"new hooks a little later", true, nil, nil, nil},
+		{"hooks whose time has come", true, map[string]nextPoll{"active": past, "polled": waited}, nil,
+			[]string{"active", "polled"}},
+		{"no hook before its time", true, map[string]nextPoll{"active": later, "polled": waits}, nil, nil},
+		{"hooks that lost their webhook", true, map[string]nextPoll{"active": later, "polled": later}, nil,
+			[]string{"polled"}},
+		{"a hook with a requested poll", true, map[string]nextPoll{"active": later, "polled": waits},
+			map[string]bool{"active": true}, []string{"active"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := schedule{
+				Reconciler: New(Options{Requests: NewRequests(RequestOptions{})}),
+				every:      Intervals{Polled: time.Minute, Active: time.Hour},
+				next:       tt.next,
+				started:    tt.started,
+			}
+			var got []string
+			for _, h := range s.dueHooks([]autobuild.Hook{active, polled}, tt.scheduled, now) {
+				got = append(got, h.ID)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("due %v, want %v", got, tt.want)
+			}
+			if len(s.next) != 2 {
+				t.Errorf("%d hooks scheduled, want 2: %v", len(s.next), s.next)
+			}
+			if got := s.next["polled"].state; got != autobuild.HookPolled {
+				t.Errorf("scheduled state %q, want %q", got, autobuild.HookPolled)
+			}
+			if !s.started {
+				t.Error("the schedule is not started")
+			}
+		})
+	}
+}
+
+// Cloud allows 1000 calls an hour, and builds need most of them.
+func TestPollsLeaveTheLimitToBuilds(t *testing.T) {
+	for hooks, want := range map[int]time.Duration{1: 30 * time.Minute, 125: 30 * time.Minute, 250: time.Hour,
+		1000: 4 * time.Hour} {
+		if got := stretchInterval(30*time.Minute, hooks); got != want {
+			t.Errorf("%d repositories are polled every %s, want %s", hooks, got, want)
+		}
+	}
+}
+
+func TestScheduleDropsRemovedHooks(t *testing.T) {
+	s := schedule{
+		Reconciler: New(Options{Requests: NewRequests(RequestOptions{})}),
+		next:       map[string]nextPoll{"gone": {}},
+		started:    true,
+	}
+	if due := s.dueHooks(nil, map[string]bool{"gone": true}, time.Now()); len(due) != 0 {
+		t.Errorf("due %v, want none", due)
+	}
+	if len(s.next) != 0 {
+		t.Errorf("scheduled %v, want none", s.next)
+	}
+}
+
+// failingPlanner is a planner that fails to plan missed pushes.
+type failingPlanner struct{ err error }
+
+func (p failingPlanner) PlanMissed(context.Context, autobuild.Hook, autobuild.FindMissed) error {
+	return p.err
+}
+
+func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	for _, tt := range []struct {
+		err      error
+		from, to time.Duration
+	}{
+		{errors.New("down"), 54 * time.Second, 66 * time.Second},
+		{&autobuild.RateLimitError{RetryAfter: 5 * time.Minute}, 5 * time.Minute, 5 * time.Minute},
+		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
+	} {
+		r := New(Options{
+			Store: storetest.Open(t), Planner: failingPlanner{tt.err}, Now: func() time.Time { return now }, Log: log,
+		})
+		s := schedule{Reconciler: r, every: Intervals{Polled: time.Hour, Active: time.Hour}}
+		got := s.pollHook(t.Context(), autobuild.Hook{ID: "h"}, time.Hour).Sub(now)
+		if got < tt.from || got > tt.to {
+			t.Errorf("%v: next poll in %s, want %s to %s", tt.err, got, tt.from, tt.to)
+		}
+	}
+}
+
+func TestJitterStaysWithinATenth(t *testing.T) {
+	for range 1000 {
+		if got := jitter(time.Minute); got < 54*time.Second || got > 66*time.Second {
+			t.Fatalf("jitter %s", got)
+		}
+	}
+}
