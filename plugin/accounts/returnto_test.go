@@ -38,11 +38,26 @@ func FuzzS2ReturnTo(f *testing.F) {
 	f.Fuzz(func(t *testing.T, target string) {
 		got := LocalPath(target)
 		u, err := base.Parse(got)
-		if err != nil || u.Host != base.Host || u.Scheme != base.Scheme || u.User != nil ||
-			!strings.HasPrefix(got, "/") ||
-			strings.HasPrefix(got, "//") ||
-			strings.ContainsAny(got, "\\\r\n") {
-			t.Errorf("%q → %q → %v (%v)", target, got, u, err)
+		if err != nil {
+			t.Fatalf("got error %v, want none", err)
+		}
+		if u.Host != base.Host {
+			t.Errorf("got Host %v, want %v", u.Host, base.Host)
+		}
+		if u.Scheme != base.Scheme {
+			t.Errorf("got Scheme %v, want %v", u.Scheme, base.Scheme)
+		}
+		if u.User != nil {
+			t.Fatalf("got User %v, want nil", u.User)
+		}
+		if !strings.HasPrefix(got, "/") {
+			t.Errorf(`got %q, want the prefix "/"`, got)
+		}
+		if strings.HasPrefix(got, "//") {
+			t.Errorf(`got %q, want another prefix than "//"`, got)
+		}
+		if strings.ContainsAny(got, "\\\r\n") {
+			t.Error(`got strings.ContainsAny(got, "\\\r\n") true, want false`)
 		}
 	})
 }

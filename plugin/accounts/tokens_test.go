@@ -17,32 +17,32 @@ import (
 )
 
 // accessToken makes one at Bitbucket, and what a person would type of it.
-func (w *world) accessToken(kind autobuild.AccountKind) accounts.Token {
-	w.t.Helper()
-	remote := bitbuckettest.AccessToken{Name: "ci", Workspace: w.acme, Scopes: []string{"repository", "webhook"}}
-	typed := accounts.Token{ProviderID: w.provider.ID, Kind: kind, Workspace: "acme"}
+func (e *env) accessToken(kind autobuild.AccountKind) accounts.Token {
+	e.t.Helper()
+	remote := bitbuckettest.AccessToken{Name: "ci", Workspace: e.acme, Scopes: []string{"repository", "webhook"}}
+	typed := accounts.Token{ProviderID: e.provider.ID, Kind: kind, Workspace: "acme"}
 	switch kind {
 	case autobuild.AccountWorkspaceToken:
 		remote.Kind = bitbuckettest.WorkspaceToken
 	case autobuild.AccountProjectToken:
 		remote.Kind, remote.Project = bitbuckettest.ProjectToken, "PROJ"
 	case autobuild.AccountRepositoryToken:
-		remote.Kind, remote.Repository = bitbuckettest.RepositoryToken, w.repo
+		remote.Kind, remote.Repository = bitbuckettest.RepositoryToken, e.repo
 		typed.Workspace, typed.Repository = "", "acme/app"
 	}
-	token, err := w.server.AddAccessToken(remote)
+	token, err := e.server.AddAccessToken(remote)
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	typed.Token = secret.New(" " + token.Reveal() + "\n") // as pasted
 	return typed
 }
 
-func (w *world) add(typed accounts.Token) autobuild.Account {
-	w.t.Helper()
-	account, err := w.AddToken(w.t.Context(), typed)
+func (e *env) add(typed accounts.Token) autobuild.Account {
+	e.t.Helper()
+	account, err := e.AddToken(e.t.Context(), typed)
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return account
 }
@@ -52,39 +52,64 @@ func TestAccessTokens(t *testing.T) {
 		autobuild.AccountWorkspaceToken: "acme", autobuild.AccountProjectToken: "acme", autobuild.AccountRepositoryToken: "acme/app",
 	} {
 		t.Run(string(kind), func(t *testing.T) {
-			w := newWorld(t)
-			account := w.add(w.accessToken(kind))
-			if account.Name != place || account.UserID != "" || account.State != autobuild.AccountLinked ||
-				account.RemoteID == "" {
-				t.Errorf("%+v", account)
+			e := newEnv(t)
+			account := e.add(e.accessToken(kind))
+			if account.Name != place {
+				t.Errorf("got Name %v, want %v", account.Name, place)
+			}
+			if account.UserID != "" {
+				t.Errorf(`got UserID %q, want ""`, account.UserID)
+			}
+			if account.State != autobuild.AccountLinked {
+				t.Errorf("got State %v, want %v", account.State, autobuild.AccountLinked)
+			}
+			if account.RemoteID == "" {
+				t.Error("got an empty RemoteID")
 			}
 			if diff := cmp.Diff([]string{"repository", "webhook"}, account.Scopes); diff != "" {
 				t.Errorf("scopes (-want +got):\n%s", diff)
 			}
-			c := w.connect(account.ID)
+			c := e.connect(account.ID)
 			workspaces, err := c.Repositories.Workspaces(t.Context())
-			if err != nil || len(workspaces) != 1 || workspaces[0].Slug != "acme" {
-				t.Errorf("%v, %v", workspaces, err)
+			if err != nil {
+				t.Fatalf("got error %v, want none", err)
+			}
+			if len(workspaces) != 1 {
+				t.Fatalf("got %d workspaces %v, want 1", len(workspaces), workspaces)
+			}
+			if workspaces[0].Slug != "acme" {
+				t.Errorf(`got Slug %q, want "acme"`, workspaces[0].Slug)
 			}
 			repos, _, err := c.Repositories.List(t.Context(), "acme", "", "")
-			if err != nil || len(repos) != 1 || repos[0].ID != w.repo.UUID {
-				t.Errorf("%v, %v", repos, err)
+			if err != nil {
+				t.Fatalf("got error %v, want none", err)
 			}
-			again := w.add(w.accessToken(kind))
-			if again.ID != account.ID || again.AccessToken.Equal(account.AccessToken) ||
-				again.Version != account.Version+1 {
-				t.Errorf("replaced: %+v", again)
+			if len(repos) != 1 {
+				t.Fatalf("got %d repos %v, want 1", len(repos), repos)
+			}
+			if repos[0].ID != e.repo.UUID {
+				t.Errorf("got ID %v, want %v", repos[0].ID, e.repo.UUID)
+			}
+			again := e.add(e.accessToken(kind))
+			if again.ID != account.ID {
+				t.Errorf("got ID %v, want %v", again.ID, account.ID)
+			}
+			if again.AccessToken.Equal(account.AccessToken) {
+				t.Errorf("got AccessToken %v, want another value", again.AccessToken)
+			}
+			if again.Version != account.Version+1 {
+				t.Errorf("got Version %v, want %v", again.Version, account.Version+1)
 			}
 		})
 	}
 }
 
 func TestAccessTokensThatAreRefused(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	change := func(f func(*accounts.Token)) error {
-		typed := w.accessToken(autobuild.AccountRepositoryToken)
+		typed := e.accessToken(autobuild.AccountRepositoryToken)
 		f(&typed)
-		_, err := w.AddToken(t.Context(), typed)
+		_, err := e.AddToken(t.Context(), typed)
 		return err
 	}
 	for field, f := range map[string]func(*accounts.Token){
@@ -92,11 +117,13 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 		"workspace":  func(a *accounts.Token) { a.Kind = autobuild.AccountWorkspaceToken; a.Workspace = "https://x" },
 		"kind":       func(a *accounts.Token) { a.Kind = autobuild.AccountOAuth },
 		"token":      func(a *accounts.Token) { a.Token = secret.New(" ") },
-		"expires":    func(a *accounts.Token) { a.Expires = w.clock.Now().Add(-time.Hour) },
+		"expires":    func(a *accounts.Token) { a.Expires = e.clock.Now().Add(-time.Hour) },
 	} {
 		var fault autobuild.FieldError
-		if err := change(f); !errors.As(err, &fault) || fault.Field != field {
-			t.Errorf("%s: %v", field, err)
+		if err := change(f); !errors.As(err, &fault) {
+			t.Fatalf("%s: got error %T (%v), want another type", field, err, err)
+		} else if fault.Field != field {
+			t.Errorf("%s: got Field %v, want %v", field, fault.Field, field)
 		}
 	}
 	if err := change(
@@ -109,86 +136,96 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 	}
 	if err := change(
 		func(a *accounts.Token) { a.Repository = "acme/other" },
-	); !errors.Is(err, autobuild.ErrNotFound) ||
-		!strings.Contains(err.Error(), "acme/other") {
-		t.Errorf("another repository: %v", err)
+	); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("got error %v, want %v", err, autobuild.ErrNotFound)
+	} else if !strings.Contains(err.Error(), "acme/other") {
+		t.Errorf(`got %q, want it to contain "acme/other"`, err.Error())
 	}
 	if err := change(func(a *accounts.Token) { a.ProviderID = "none" }); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("another provider: %v", err)
 	}
-	if all, err := w.store.Accounts(t.Context()); err != nil || len(all) != 0 {
-		t.Errorf("stored: %v, %v", all, err)
+	if all, err := e.store.Accounts(t.Context()); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if len(all) != 0 {
+		t.Errorf("got %d all %v, want 0", len(all), all)
 	}
 }
 
 // H8 for access tokens: revoked and expired ones break their account; a new one mends it.
 func TestH8AccessTokenRevoked(t *testing.T) {
-	w := newWorld(t)
-	typed := w.accessToken(autobuild.AccountWorkspaceToken)
-	account := w.add(typed)
-	c := w.connect(account.ID)
-	w.server.RevokeAccessToken(account.AccessToken)
+	e := newEnv(t)
+	typed := e.accessToken(autobuild.AccountWorkspaceToken)
+	account := e.add(typed)
+	c := e.connect(account.ID)
+	e.server.RevokeAccessToken(account.AccessToken)
 	if _, err := c.Commits.Heads(t.Context(), app); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("got %v", err)
 	}
-	if after := w.account(
+	if after := e.account(
 		account.ID,
-	); after.State != autobuild.AccountBroken ||
-		!strings.Contains(after.Problem, "Enter a new one") {
-		t.Errorf("%s %q", after.State, after.Problem)
+	); after.State != autobuild.AccountBroken {
+		t.Errorf("got State %v, want %v", after.State, autobuild.AccountBroken)
+	} else if !strings.Contains(after.Problem, "Enter a new one") {
+		t.Errorf(`got %q, want it to contain "Enter a new one"`, after.Problem)
 	}
-	mended := w.add(w.accessToken(autobuild.AccountWorkspaceToken))
-	if _, err := c.Commits.Heads(t.Context(), app); err != nil || mended.ID != account.ID {
-		t.Errorf("mended: %v", err)
+	mended := e.add(e.accessToken(autobuild.AccountWorkspaceToken))
+	if _, err := c.Commits.Heads(t.Context(), app); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if mended.ID != account.ID {
+		t.Errorf("got ID %v, want %v", mended.ID, account.ID)
 	}
 }
 
 func TestAccessTokenExpires(t *testing.T) {
-	w := newWorld(t)
-	typed := w.accessToken(autobuild.AccountWorkspaceToken)
-	typed.Expires = w.clock.Now().Add(time.Hour)
-	c := w.connect(w.add(typed).ID)
+	e := newEnv(t)
+	typed := e.accessToken(autobuild.AccountWorkspaceToken)
+	typed.Expires = e.clock.Now().Add(time.Hour)
+	c := e.connect(e.add(typed).ID)
 	if _, err := c.Git.GitCredential(t.Context(), app); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.pass(2 * time.Hour)
+	e.clock.pass(2 * time.Hour)
 	if _, err := c.Git.GitCredential(
 		t.Context(),
 		app,
-	); !errors.Is(err, autobuild.ErrUnauthorized) ||
-		!strings.Contains(err.Error(), "expired on") {
-		t.Errorf("got %v", err)
+	); !errors.Is(err, autobuild.ErrUnauthorized) {
+		t.Errorf("got error %v, want %v", err, autobuild.ErrUnauthorized)
+	} else if !strings.Contains(err.Error(), "expired on") {
+		t.Errorf(`got %q, want it to contain "expired on"`, err.Error())
 	}
 }
 
 // One refusal by mistake does not break an access token.
 func TestAccessTokenRefusedOnce(t *testing.T) {
-	w := newWorld(t)
-	account := w.add(w.accessToken(autobuild.AccountWorkspaceToken))
-	w.faults.Add(
+	e := newEnv(t)
+	account := e.add(e.accessToken(autobuild.AccountWorkspaceToken))
+	e.faults.Add(
 		faults.Rule{Path: "/2.0/repositories/acme/app/refs/branches", Times: 1, Fault: faults.Status(401, "{}")},
 	)
-	_, err := w.connect(account.ID).Commits.Heads(t.Context(), app)
-	if err != nil || w.account(account.ID).State != autobuild.AccountLinked {
-		t.Errorf("%v, %s", err, w.account(account.ID).State)
+	_, err := e.connect(account.ID).Commits.Heads(t.Context(), app)
+	if err != nil {
+		t.Fatalf("got error %v, want none", err)
+	}
+	if e.account(account.ID).State != autobuild.AccountLinked {
+		t.Errorf("got State %v, want %v", e.account(account.ID).State, autobuild.AccountLinked)
 	}
 }
 
 // A token that is replaced while the old one is being refused is not marked broken for it.
 func TestH8AccessTokenReplacedMeanwhile(t *testing.T) {
-	w := newWorld(t)
-	account := w.add(w.accessToken(autobuild.AccountRepositoryToken))
-	replacement := w.accessToken(autobuild.AccountRepositoryToken)
-	c := w.connect(account.ID)
+	e := newEnv(t)
+	account := e.add(e.accessToken(autobuild.AccountRepositoryToken))
+	replacement := e.accessToken(autobuild.AccountRepositoryToken)
+	c := e.connect(account.ID)
 	refused := 0
-	w.faults.Add(
+	e.faults.Add(
 		faults.Rule{
 			Path:  "/2.0/repositories/**",
 			Times: 2,
 			Fault: func(rw http.ResponseWriter, _ *http.Request, _ http.Handler) {
 				if refused++; refused == 2 { // the check before an account is given up
 					account.AccessToken = secret.New(strings.TrimSpace(replacement.Token.Reveal()))
-					if _, err := w.store.SaveAccount(t.Context(), account); err != nil {
+					if _, err := e.store.SaveAccount(t.Context(), account); err != nil {
 						t.Error(err)
 					}
 				}
@@ -197,13 +234,17 @@ func TestH8AccessTokenReplacedMeanwhile(t *testing.T) {
 		},
 	)
 	_, err := c.Commits.Heads(t.Context(), app)
-	if after := w.account(account.ID); err != nil || after.State != autobuild.AccountLinked || refused != 2 {
-		t.Errorf("%v, %s %q after %d refusals", err, after.State, after.Problem, refused)
+	if after := e.account(account.ID); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if after.State != autobuild.AccountLinked {
+		t.Errorf("got State %v, want %v", after.State, autobuild.AccountLinked)
+	} else if refused != 2 {
+		t.Errorf("got refused %v, want 2", refused)
 	}
 }
 
 func TestMissingScopes(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	for _, tc := range []struct {
 		kind          autobuild.AccountKind
 		granted, want []string
@@ -215,7 +256,7 @@ func TestMissingScopes(t *testing.T) {
 		{autobuild.AccountOAuth, []string{"account", "repository:admin", "webhook"}, []string{"repository"}},
 		{autobuild.AccountRepositoryToken, []string{"repository:write"}, []string{"webhook"}},
 	} {
-		got := w.MissingScopes(autobuild.Account{Kind: tc.kind, Scopes: tc.granted})
+		got := e.MissingScopes(autobuild.Account{Kind: tc.kind, Scopes: tc.granted})
 		if diff := cmp.Diff(tc.want, got); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", tc.granted, diff)
 		}

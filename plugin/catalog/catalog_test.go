@@ -15,107 +15,148 @@ import (
 )
 
 func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	commit(
 		t,
-		w.app,
+		e.app,
 		"main",
 		map[string]string{"Dockerfile": "FROM scratch\n", "svc/a/Dockerfile": "FROM scratch\n", "README.md": "hi"},
 	)
-	workspaces, err := w.Workspaces(t.Context(), w.alice.ID)
+	workspaces, err := e.Workspaces(t.Context(), e.alice.ID)
 	must(t, err)
-	if len(workspaces) != 1 || workspaces[0].Slug != "acme" {
-		t.Errorf("workspaces %+v", workspaces)
+	if len(workspaces) != 1 {
+		t.Fatalf("got %d workspaces %v, want 1", len(workspaces), workspaces)
 	}
-	repositories, next, err := w.Repositories(t.Context(), w.alice.ID, "acme", "app", "")
+	if workspaces[0].Slug != "acme" {
+		t.Errorf(`got Slug %q, want "acme"`, workspaces[0].Slug)
+	}
+	repositories, next, err := e.Repositories(t.Context(), e.alice.ID, "acme", "app", "")
 	must(t, err)
-	if len(repositories) != 1 || repositories[0].FullName != "acme/app" || next != "" {
-		t.Errorf("repositories %+v, next %q", repositories, next)
+	if len(repositories) != 1 {
+		t.Fatalf("got %d repositories %v, want 1", len(repositories), repositories)
 	}
-	r, files, err := w.Dockerfiles(t.Context(), w.alice.ID, "acme/app")
+	if repositories[0].FullName != "acme/app" {
+		t.Errorf(`got FullName %q, want "acme/app"`, repositories[0].FullName)
+	}
+	if next != "" {
+		t.Errorf(`got next %q, want ""`, next)
+	}
+	r, files, err := e.Dockerfiles(t.Context(), e.alice.ID, "acme/app")
 	must(t, err)
-	if diff := cmp.Diff([]string{"Dockerfile", "svc/a/Dockerfile"}, files); diff != "" || r.DefaultBranch != "main" {
-		t.Errorf("default branch %q, files %s", r.DefaultBranch, diff)
+	if diff := cmp.Diff([]string{"Dockerfile", "svc/a/Dockerfile"}, files); diff != "" {
+		t.Errorf(`got diff %q, want ""`, diff)
+	} else if r.DefaultBranch != "main" {
+		t.Errorf(`got DefaultBranch %q, want "main"`, r.DefaultBranch)
 	}
-	if _, files, err := w.Dockerfiles(t.Context(), w.alice.ID, "acme/lib"); err != nil || files != nil {
-		t.Errorf("of an empty repository: %v, %v", files, err)
+	if _, files, err := e.Dockerfiles(t.Context(), e.alice.ID, "acme/lib"); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if files != nil {
+		t.Errorf("got files %v, want nil", files)
 	}
 }
 
 func TestBrowsingTellsWhatIsNotThere(t *testing.T) {
-	w := newWorld(t)
-	if _, err := w.Workspaces(t.Context(), "nobody"); !errors.Is(err, autobuild.ErrNotFound) {
+	e := newEnv(t)
+	if _, err := e.Workspaces(t.Context(), "nobody"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("workspaces: %v", err)
 	}
-	if _, _, err := w.Repositories(t.Context(), "nobody", "acme", "", ""); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, _, err := e.Repositories(t.Context(), "nobody", "acme", "", ""); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("repositories: %v", err)
 	}
-	if _, _, err := w.Dockerfiles(t.Context(), "nobody", "acme/app"); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, _, err := e.Dockerfiles(t.Context(), "nobody", "acme/app"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("dockerfiles: %v", err)
 	}
-	if _, _, err := w.Dockerfiles(t.Context(), w.alice.ID, "acme/none"); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, _, err := e.Dockerfiles(t.Context(), e.alice.ID, "acme/none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("dockerfiles of no repository: %v", err)
 	}
 }
 
 func TestCreateKeepsWhatWasTypedAndFillsInDefaults(t *testing.T) {
-	w := newWorld(t)
-	commit(t, w.app, "main", nil)
-	d := w.draft()
+	e := newEnv(t)
+	commit(t, e.app, "main", nil)
+	d := e.draft()
 	d.Rules, d.Environment = nil, map[string]secret.Secret{"NPM_MODE": password("ci")}
-	saved := w.create(t, d)
-	stored, err := w.store.AutomatedBuild(t.Context(), saved.ID)
+	saved := e.create(t, d)
+	stored, err := e.store.AutomatedBuild(t.Context(), saved.ID)
 	must(t, err)
-	if stored.Image != w.registry+"/acme/app" || stored.Engine != "embedded" ||
-		stored.Autotest != autobuild.AutotestOff ||
-		stored.CreatedBy != "u1" {
-		t.Errorf("%+v", stored)
+	if stored.Image != e.registry+"/acme/app" {
+		t.Errorf("got Image %v, want %v", stored.Image, e.registry+"/acme/app")
 	}
-	if len(stored.Rules) != 1 || stored.Rules[0].Source != "main" || stored.Rules[0].Tags != "latest" ||
-		stored.Rules[0].ID == "" {
-		t.Errorf("R23: rules %+v", stored.Rules)
+	if stored.Engine != "embedded" {
+		t.Errorf(`got Engine %q, want "embedded"`, stored.Engine)
 	}
-	if stored.Repository.ID != w.app.UUID || stored.Environment["NPM_MODE"].Reveal() != "ci" ||
-		len(saved.Warnings) > 0 {
-		t.Errorf("%+v, warnings %q", stored, saved.Warnings)
+	if stored.Autotest != autobuild.AutotestOff {
+		t.Errorf("got Autotest %v, want %v", stored.Autotest, autobuild.AutotestOff)
+	}
+	if stored.CreatedBy != "u1" {
+		t.Errorf(`got CreatedBy %q, want "u1"`, stored.CreatedBy)
+	}
+	if len(stored.Rules) != 1 {
+		t.Fatalf("got %d Rules %v, want 1", len(stored.Rules), stored.Rules)
+	}
+	if stored.Rules[0].Source != "main" {
+		t.Errorf(`got Source %q, want "main"`, stored.Rules[0].Source)
+	}
+	if stored.Rules[0].Tags != "latest" {
+		t.Errorf(`got Tags %q, want "latest"`, stored.Rules[0].Tags)
+	}
+	if stored.Rules[0].ID == "" {
+		t.Error("got an empty ID")
+	}
+	if stored.Repository.ID != e.app.UUID {
+		t.Errorf("got Repository.ID %v, want %v", stored.Repository.ID, e.app.UUID)
+	}
+	if stored.Environment["NPM_MODE"].Reveal() != "ci" {
+		t.Errorf(`got stored.Environment["NPM_MODE"].Reveal() %q, want "ci"`, stored.Environment["NPM_MODE"].Reveal())
+	}
+	if len(saved.Warnings) > 0 {
+		t.Errorf("got %d saved.Warnings, want none", len(saved.Warnings))
 	}
 }
 
 func TestCreateFindsAllFaultsAtOnceAndKeepsNothing(t *testing.T) {
-	w := newWorld(t)
-	d := w.draft()
+	e := newEnv(t)
+	d := e.draft()
 	d.Image, d.Engine, d.Autotest = "Registry/App:latest", "jenkins", "sometimes"
 	d.Rules = []autobuild.Rule{{SourceType: autobuild.Tag, Source: "/(/", Tags: "latest"}}
 	d.Environment = map[string]secret.Secret{"A B": {}, "SLIPWAY_X": {}, "BIG": password(strings.Repeat("x", 33<<10))}
-	_, err := w.Create(t.Context(), d)
+	_, err := e.Create(t.Context(), d)
 	want := []string{"image", "engine", "autotest", "rules[0].source", "environment", "environment", "environment"}
 	if diff := cmp.Diff(want, fieldsOf(t, err)); diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	if all, err := w.store.AutomatedBuilds(t.Context()); err != nil || len(all) > 0 || len(w.app.Hooks()) > 0 {
-		t.Errorf("kept: %v, %v, %d webhooks", all, err, len(w.app.Hooks()))
+	if all, err := e.store.AutomatedBuilds(t.Context()); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if len(all) > 0 {
+		t.Errorf("got %d all, want none", len(all))
+	} else if len(e.app.Hooks()) > 0 {
+		t.Errorf("got %d app Hooks, want none", len(e.app.Hooks()))
 	}
 }
 
 func TestTheEngineIsOneThatIsConfigured(t *testing.T) {
-	w := newWorld(t)
-	several := w.with(func(o *catalog.Options) { o.Engines = []string{"embedded", "drone"} })
-	d := w.draft()
+	e := newEnv(t)
+	several := e.with(func(o *catalog.Options) { o.Engines = []string{"embedded", "drone"} })
+	d := e.draft()
 	d.Engine = "drone"
 	saved, err := several.Create(t.Context(), d)
 	must(t, err)
-	stored, err := w.store.AutomatedBuild(t.Context(), saved.ID)
-	if err != nil || stored.Engine != "drone" {
-		t.Errorf("chosen was drone, stored is %q, %v", stored.Engine, err)
+	stored, err := e.store.AutomatedBuild(t.Context(), saved.ID)
+	if err != nil {
+		t.Fatalf("got error %v, want none", err)
+	}
+	if stored.Engine != "drone" {
+		t.Errorf(`got Engine %q, want "drone"`, stored.Engine)
 	}
 	d.Engine = "woodpecker"
 	_, err = several.Update(t.Context(), saved.ID, d)
 	if diff := cmp.Diff(
 		[]string{"engine"},
 		fieldsOf(t, err),
-	); diff != "" ||
-		!strings.Contains(err.Error(), `"woodpecker" is not configured here`) {
-		t.Errorf("%v\n%s", err, diff)
+	); diff != "" {
+		t.Errorf(`got diff %q, want ""`, diff)
+	} else if !strings.Contains(err.Error(), `"woodpecker" is not configured here`) {
+		t.Errorf("got %q, want it to contain %q", err.Error(), `"woodpecker" is not configured here`)
 	}
 }
 
@@ -135,16 +176,16 @@ func fieldsOf(t *testing.T, err error) (fields []string) {
 }
 
 func TestCreateNamesWhatIsNotThere(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	for field, change := range map[string]func(*catalog.Draft){
 		"account":     func(d *catalog.Draft) { d.AccountID = "nobody" },
 		"repository":  func(d *catalog.Draft) { d.Repository = "acme/none" },
 		"rules":       func(d *catalog.Draft) { d.Rules = nil }, // of an empty repository
 		"environment": func(d *catalog.Draft) { d.Environment = many(101) },
 	} {
-		d := w.draft()
+		d := e.draft()
 		change(&d)
-		_, err := w.Create(t.Context(), d)
+		_, err := e.Create(t.Context(), d)
 		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
 			t.Errorf("%s: faults in %v", field, got)
 		}
@@ -153,17 +194,18 @@ func TestCreateNamesWhatIsNotThere(t *testing.T) {
 
 // What the runner would refuse at the first build hook is a fault while somebody types.
 func TestEnvironmentIsWhatTheRunnerTakes(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	for _, name := range []string{"PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "DOCKER_TAG", "SLIPWAY_X", "A B", strings.Repeat("A", 129)} {
-		d := w.draft()
+		d := e.draft()
 		d.Environment = map[string]secret.Secret{name: password("canary")}
-		_, err := w.Create(t.Context(), d)
+		_, err := e.Create(t.Context(), d)
 		if got := fieldsOf(
 			t,
 			err,
-		); !slices.Equal(got, []string{"environment"}) ||
-			strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: faults in %v: %v", name, got, err)
+		); !slices.Equal(got, []string{"environment"}) {
+			t.Errorf("%s: got %v, want %v", name, got, []string{"environment"})
+		} else if strings.Contains(err.Error(), "canary") {
+			t.Errorf(`%s: got %q, want it not to contain "canary"`, name, err.Error())
 		}
 	}
 }
@@ -177,23 +219,27 @@ func many(n int) map[string]secret.Secret {
 }
 
 func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
-	w := newWorld(t)
-	w.create(t, w.draft())
-	d := w.draft()
+	e := newEnv(t)
+	e.create(t, e.draft())
+	d := e.draft()
 	d.Repository, d.Viewer = "acme/lib", autobuild.Viewer{Administrator: true}
-	saved := w.create(t, d)
-	if len(saved.Warnings) != 1 || !strings.Contains(saved.Warnings[0], "acme/app pushes") {
-		t.Errorf("the same image twice: %q", saved.Warnings)
+	saved := e.create(t, d)
+	if len(saved.Warnings) != 1 {
+		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
+	}
+	if !strings.Contains(saved.Warnings[0], "acme/app pushes") {
+		t.Errorf(`got %q, want it to contain "acme/app pushes"`, saved.Warnings[0])
 	}
 	d.Image = "127.0.0.1:1/acme/lib"
-	if saved := w.create(
+	if saved := e.create(
 		t,
 		d,
-	); len(saved.Warnings) != 1 ||
-		!strings.Contains(saved.Warnings[0], "There is no registry credential for it") {
-		t.Errorf("no registry: %q", saved.Warnings)
+	); len(saved.Warnings) != 1 {
+		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
+	} else if !strings.Contains(saved.Warnings[0], "There is no registry credential for it") {
+		t.Errorf(`got %q, want it to contain "There is no registry credential for it"`, saved.Warnings[0])
 	}
-	refusing := w.with(func(o *catalog.Options) {
+	refusing := e.with(func(o *catalog.Options) {
 		o.Registry = checker(func(string, autobuild.Registry) error { return errors.New("it is wrong") })
 	})
 	_, err := refusing.SaveRegistry(
@@ -205,33 +251,39 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 	if saved, err := refusing.Create(
 		t.Context(),
 		d,
-	); err != nil || len(saved.Warnings) != 1 ||
-		!strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
-		t.Errorf("a wrong credential: %q, %v", saved.Warnings, err)
+	); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if len(saved.Warnings) != 1 {
+		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
+	} else if !strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
+		t.Errorf(`got %q, want it to contain "Check the credential of registry.example.com"`, saved.Warnings[0])
 	}
 }
 
 // A warning names no repository that the person may not read.
 func TestWarningsNameNoOtherRepository(t *testing.T) {
-	w := newWorld(t)
-	w.create(t, w.draft())
-	d := w.draft()
+	e := newEnv(t)
+	e.create(t, e.draft())
+	d := e.draft()
 	d.Repository, d.Viewer = "acme/lib", autobuild.Viewer{UserID: "u1"}
-	saved := w.create(t, d)
-	if len(saved.Warnings) != 1 || !strings.HasPrefix(saved.Warnings[0], "Another automated build pushes") {
-		t.Errorf("got %q, want one warning of another automated build", saved.Warnings)
+	saved := e.create(t, d)
+	if len(saved.Warnings) != 1 {
+		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
+	}
+	if !strings.HasPrefix(saved.Warnings[0], "Another automated build pushes") {
+		t.Errorf(`got %q, want the prefix "Another automated build pushes"`, saved.Warnings[0])
 	}
 }
 
 func TestUpdateKeepsValuesThatWereNotTypedAgain(t *testing.T) {
-	w := newWorld(t)
-	d := w.draft()
+	e := newEnv(t)
+	d := e.draft()
 	d.Environment = map[string]secret.Secret{"KEPT": password("a"), "CHANGED": password("b"), "GONE": password("c")}
-	saved := w.create(t, d)
+	saved := e.create(t, d)
 	d.Environment = map[string]secret.Secret{"KEPT": {}, "CHANGED": password("new"), "ADDED": password("d")}
 	d.Rules = append(saved.Rules, autobuild.DefaultRule("develop"))
 	d.Rules[1].Tags, d.UserID = "edge", "u2"
-	updated, err := w.Update(t.Context(), saved.ID, d)
+	updated, err := e.Update(t.Context(), saved.ID, d)
 	must(t, err)
 	var got []string
 	for name, value := range updated.Environment {
@@ -241,43 +293,56 @@ func TestUpdateKeepsValuesThatWereNotTypedAgain(t *testing.T) {
 	if diff := cmp.Diff([]string{"ADDED=d", "CHANGED=new", "KEPT=a"}, got); diff != "" {
 		t.Error(diff)
 	}
-	if updated.ID != saved.ID || updated.CreatedBy != "u1" || len(updated.Rules) != 2 ||
-		updated.Rules[0].ID != saved.Rules[0].ID ||
-		updated.Hook.ID != saved.Hook.ID {
-		t.Errorf("%+v", updated)
+	if updated.ID != saved.ID {
+		t.Errorf("got ID %v, want %v", updated.ID, saved.ID)
+	}
+	if updated.CreatedBy != "u1" {
+		t.Errorf(`got CreatedBy %q, want "u1"`, updated.CreatedBy)
+	}
+	if len(updated.Rules) != 2 {
+		t.Fatalf("got %d Rules %v, want 2", len(updated.Rules), updated.Rules)
+	}
+	if updated.Rules[0].ID != saved.Rules[0].ID {
+		t.Errorf("got ID %v, want %v", updated.Rules[0].ID, saved.Rules[0].ID)
+	}
+	if updated.Hook.ID != saved.Hook.ID {
+		t.Errorf("got Hook.ID %v, want %v", updated.Hook.ID, saved.Hook.ID)
 	}
 }
 
 func TestUpdateRefuses(t *testing.T) {
-	w := newWorld(t)
-	saved := w.create(t, w.draft())
+	e := newEnv(t)
+	saved := e.create(t, e.draft())
 	for field, change := range map[string]func(*catalog.Draft){
 		"repository": func(d *catalog.Draft) { d.Repository = "acme/lib" },
 		"account":    func(d *catalog.Draft) { d.AccountID = "nobody" },
 		"image":      func(d *catalog.Draft) { d.Image = "" },
 	} {
-		d := w.draft()
+		d := e.draft()
 		change(&d)
-		_, err := w.Update(t.Context(), saved.ID, d)
+		_, err := e.Update(t.Context(), saved.ID, d)
 		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
 			t.Errorf("%s: faults in %v", field, got)
 		}
 	}
-	if _, err := w.Update(t.Context(), "none", w.draft()); !errors.Is(err, autobuild.ErrNotFound) {
+	if _, err := e.Update(t.Context(), "none", e.draft()); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("none: %v", err)
 	}
 }
 
 func TestRulesCanBeEditedWhileBitbucketIsDown(t *testing.T) {
-	w := newWorld(t)
-	saved := w.create(t, w.draft())
-	w.faults.Add(faults.Rule{Fault: faults.Status(400, "")})
-	d := w.draft()
+	e := newEnv(t)
+	saved := e.create(t, e.draft())
+	e.faults.Add(faults.Rule{Fault: faults.Status(400, "")})
+	d := e.draft()
 	d.Rules[0].Tags = "edge"
-	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
-	updated, err := w.Update(t.Context(), saved.ID, d)
+	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
+	updated, err := e.Update(t.Context(), saved.ID, d)
 	must(t, err)
-	if updated.Rules[0].Tags != "edge" || updated.Hook.State != autobuild.HookActive {
-		t.Errorf("tags %q, webhook %s: %s", updated.Rules[0].Tags, updated.Hook.State, updated.Hook.Problem)
+	if updated.Rules[0].Tags != "edge" {
+		t.Errorf(`got Tags %q, want "edge"`, updated.Rules[0].Tags)
+	}
+	if updated.Hook.State != autobuild.HookActive {
+		t.Errorf("got Hook.State %v, want %v", updated.Hook.State, autobuild.HookActive)
 	}
 }

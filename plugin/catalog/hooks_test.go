@@ -13,21 +13,36 @@ import (
 )
 
 func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
-	w := newWorld(t)
-	saved := w.create(t, w.draft())
-	if saved.Hook.State != autobuild.HookActive || saved.Hook.Problem != "" || len(saved.Hook.Secret.Reveal()) != 64 {
-		t.Errorf("hook %s (%s), secret of %d", saved.Hook.State, saved.Hook.Problem, len(saved.Hook.Secret.Reveal()))
+	e := newEnv(t)
+	saved := e.create(t, e.draft())
+	if saved.Hook.State != autobuild.HookActive {
+		t.Errorf("got Hook.State %v, want %v", saved.Hook.State, autobuild.HookActive)
 	}
-	_, err := w.Update(t.Context(), saved.ID, w.draft())
+	if saved.Hook.Problem != "" {
+		t.Errorf(`got Hook.Problem %q, want ""`, saved.Hook.Problem)
+	}
+	if len(saved.Hook.Secret.Reveal()) != 64 {
+		t.Errorf("got %d Hook.Secret.Reveal() %v, want 64", len(saved.Hook.Secret.Reveal()), saved.Hook.Secret.Reveal())
+	}
+	_, err := e.Update(t.Context(), saved.ID, e.draft())
 	must(t, err)
-	again, err := w.EnsureHook(t.Context(), saved.Repository, w.alice.ID)
+	again, err := e.EnsureHook(t.Context(), saved.Repository, e.alice.ID)
 	must(t, err)
-	hooks := w.app.Hooks()
-	if len(hooks) != 1 || hooks[0].URL != publicURL+"/hooks/bitbucket/"+saved.Hook.ID ||
-		hooks[0].URL != w.HookURL(again) ||
-		!hooks[0].SecretSet ||
-		hooks[0].UUID != again.RemoteID {
-		t.Errorf("webhooks %+v, ours %+v", hooks, again)
+	hooks := e.app.Hooks()
+	if len(hooks) != 1 {
+		t.Fatalf("got %d hooks %v, want 1", len(hooks), hooks)
+	}
+	if hooks[0].URL != publicURL+"/hooks/bitbucket/"+saved.Hook.ID {
+		t.Errorf("got URL %v, want %v", hooks[0].URL, publicURL+"/hooks/bitbucket/"+saved.Hook.ID)
+	}
+	if hooks[0].URL != e.HookURL(again) {
+		t.Errorf("got URL %v, want %v", hooks[0].URL, e.HookURL(again))
+	}
+	if !hooks[0].SecretSet {
+		t.Error("got SecretSet false, want true")
+	}
+	if hooks[0].UUID != again.RemoteID {
+		t.Errorf("got UUID %v, want %v", hooks[0].UUID, again.RemoteID)
 	}
 	if !again.Secret.Equal(saved.Hook.Secret) {
 		t.Error("the secret changed")
@@ -35,142 +50,199 @@ func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
 }
 
 func TestH1SavedByManyAtOnce(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	var group sync.WaitGroup
 	for range 5 {
 		group.Go(func() {
-			if _, err := w.Create(t.Context(), w.draft()); err != nil {
+			if _, err := e.Create(t.Context(), e.draft()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	group.Wait()
-	if all, err := w.store.Hooks(t.Context()); err != nil || len(all) != 1 || len(w.app.Hooks()) != 1 {
-		t.Errorf("%d hooks, %d at Bitbucket, %v", len(all), len(w.app.Hooks()), err)
+	if all, err := e.store.Hooks(t.Context()); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if len(all) != 1 {
+		t.Fatalf("got %d all %v, want 1", len(all), all)
+	} else if len(e.app.Hooks()) != 1 {
+		t.Errorf("got %d app.Hooks() %v, want 1", len(e.app.Hooks()), e.app.Hooks())
 	}
 }
 
 func TestH2AWebhookThatIsGoneIsMadeAgain(t *testing.T) {
-	w := newWorld(t)
-	saved := w.create(t, w.draft())
-	connection, err := w.options.Connector.Connect(t.Context(), w.alice.ID)
+	e := newEnv(t)
+	saved := e.create(t, e.draft())
+	connection, err := e.options.Connector.Connect(t.Context(), e.alice.ID)
 	must(t, err)
 	must(
 		t,
 		connection.Hooks.Remove(
 			t.Context(),
 			saved.Repository,
-			autobuild.Webhook{RemoteID: saved.Hook.RemoteID, URL: w.HookURL(saved.Hook)},
+			autobuild.Webhook{RemoteID: saved.Hook.RemoteID, URL: e.HookURL(saved.Hook)},
 		),
 	)
-	again, err := w.EnsureHook(t.Context(), saved.Repository, w.alice.ID)
+	again, err := e.EnsureHook(t.Context(), saved.Repository, e.alice.ID)
 	must(t, err)
-	if hooks := w.app.Hooks(); len(hooks) != 1 || hooks[0].UUID != again.RemoteID || again.ID != saved.Hook.ID ||
-		again.State != autobuild.HookActive {
-		t.Errorf("webhooks %+v, ours %+v", hooks, again)
+	if hooks := e.app.Hooks(); len(hooks) != 1 {
+		t.Fatalf("got %d hooks %v, want 1", len(hooks), hooks)
+	} else if hooks[0].UUID != again.RemoteID {
+		t.Errorf("got UUID %v, want %v", hooks[0].UUID, again.RemoteID)
+	} else if again.ID != saved.Hook.ID {
+		t.Errorf("got ID %v, want %v", again.ID, saved.Hook.ID)
+	} else if again.State != autobuild.HookActive {
+		t.Errorf("got State %v, want %v", again.State, autobuild.HookActive)
 	}
 }
 
 func TestH3TheLastAutomatedBuildTakesTheWebhookAlong(t *testing.T) {
-	w := newWorld(t)
-	first := w.create(t, w.draft())
-	d := w.draft()
+	e := newEnv(t)
+	first := e.create(t, e.draft())
+	d := e.draft()
 	d.Image += "-two"
-	second := w.create(t, d)
-	if second.Hook.ID != first.Hook.ID || len(w.app.Hooks()) != 1 {
-		t.Errorf("H5: hooks %s and %s, %d at Bitbucket", first.Hook.ID, second.Hook.ID, len(w.app.Hooks()))
+	second := e.create(t, d)
+	if second.Hook.ID != first.Hook.ID {
+		t.Errorf("got Hook.ID %v, want %v", second.Hook.ID, first.Hook.ID)
 	}
-	must(t, w.Delete(t.Context(), first.ID))
-	if len(w.app.Hooks()) != 1 {
+	if len(e.app.Hooks()) != 1 {
+		t.Errorf("got %d app.Hooks() %v, want 1", len(e.app.Hooks()), e.app.Hooks())
+	}
+	must(t, e.Delete(t.Context(), first.ID))
+	if len(e.app.Hooks()) != 1 {
 		t.Error("the webhook went with the first of two")
 	}
-	must(t, w.Delete(t.Context(), second.ID))
-	if _, err := w.store.Hook(
+	must(t, e.Delete(t.Context(), second.ID))
+	if _, err := e.store.Hook(
 		t.Context(),
 		first.Hook.ID,
-	); !errors.Is(err, autobuild.ErrNotFound) ||
-		len(w.app.Hooks()) != 0 {
-		t.Errorf("left: %v, %d at Bitbucket", err, len(w.app.Hooks()))
+	); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("got error %v, want %v", err, autobuild.ErrNotFound)
+	} else if len(e.app.Hooks()) != 0 {
+		t.Errorf("got %d app.Hooks() %v, want 0", len(e.app.Hooks()), e.app.Hooks())
 	}
-	if err := w.Delete(t.Context(), second.ID); !errors.Is(err, autobuild.ErrNotFound) {
+	if err := e.Delete(t.Context(), second.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
 	}
 }
 
 func TestH3AWebhookThatCannotBeRemovedIsTold(t *testing.T) {
-	w := newWorld(t)
-	saved := w.create(t, w.draft())
-	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
+	e := newEnv(t)
+	saved := e.create(t, e.draft())
+	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
 	var left *catalog.LeftBehind
-	err := w.Delete(t.Context(), saved.ID)
-	if !errors.As(err, &left) || left.Repository != "acme/app" || left.URL != w.HookURL(saved.Hook) ||
-		!errors.Is(err, autobuild.ErrUnauthorized) ||
-		!strings.Contains(err.Error(), "by hand") {
-		t.Errorf("error %v", err)
+	err := e.Delete(t.Context(), saved.ID)
+	if !errors.As(err, &left) {
+		t.Fatalf("got error %T (%v), want another type", err, err)
 	}
-	if all, err := w.store.AutomatedBuilds(t.Context()); err != nil || len(all) != 0 {
-		t.Errorf("still there: %v, %v", all, err)
+	if left.Repository != "acme/app" {
+		t.Errorf(`got Repository %q, want "acme/app"`, left.Repository)
 	}
-	if all, err := w.store.Hooks(t.Context()); err != nil || len(all) != 0 {
-		t.Errorf("still polled: %v, %v", all, err)
+	if left.URL != e.HookURL(saved.Hook) {
+		t.Errorf("got URL %v, want %v", left.URL, e.HookURL(saved.Hook))
+	}
+	if !errors.Is(err, autobuild.ErrUnauthorized) {
+		t.Errorf("got error %v, want %v", err, autobuild.ErrUnauthorized)
+	}
+	if !strings.Contains(err.Error(), "by hand") {
+		t.Errorf(`got %q, want it to contain "by hand"`, err.Error())
+	}
+	if all, err := e.store.AutomatedBuilds(t.Context()); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if len(all) != 0 {
+		t.Errorf("got %d all %v, want 0", len(all), all)
+	}
+	if all, err := e.store.Hooks(t.Context()); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if len(all) != 0 {
+		t.Errorf("got %d all %v, want 0", len(all), all)
 	}
 }
 
 func TestH4WhoIsNoAdministratorIsPolled(t *testing.T) {
-	w := newWorld(t)
-	d := w.draft()
-	d.AccountID = w.bob.ID
-	saved := w.create(t, d)
-	if saved.Hook.State != autobuild.HookPolled ||
-		!strings.Contains(saved.Hook.Problem, "bob may not add webhooks to acme/app") ||
-		saved.Hook.Secret.IsZero() {
-		t.Errorf("%s: %s", saved.Hook.State, saved.Hook.Problem)
+	e := newEnv(t)
+	d := e.draft()
+	d.AccountID = e.bob.ID
+	saved := e.create(t, d)
+	if saved.Hook.State != autobuild.HookPolled {
+		t.Errorf("got Hook.State %v, want %v", saved.Hook.State, autobuild.HookPolled)
 	}
-	again, err := w.EnsureHook(t.Context(), saved.Repository, w.alice.ID)
+	if !strings.Contains(saved.Hook.Problem, "bob may not add webhooks to acme/app") {
+		t.Errorf(`got %q, want it to contain "bob may not add webhooks to acme/app"`, saved.Hook.Problem)
+	}
+	if saved.Hook.Secret.IsZero() {
+		t.Error("got no Hook.Secret")
+	}
+	again, err := e.EnsureHook(t.Context(), saved.Repository, e.alice.ID)
 	must(t, err)
-	if again.ID != saved.Hook.ID || again.State != autobuild.HookActive || again.AccountID != w.alice.ID ||
-		!again.Secret.Equal(saved.Hook.Secret) {
-		t.Errorf("with an administrator's account: %+v", again)
+	if again.ID != saved.Hook.ID {
+		t.Errorf("got ID %v, want %v", again.ID, saved.Hook.ID)
 	}
-	kept, err := w.EnsureHook(t.Context(), saved.Repository, w.bob.ID)
+	if again.State != autobuild.HookActive {
+		t.Errorf("got State %v, want %v", again.State, autobuild.HookActive)
+	}
+	if again.AccountID != e.alice.ID {
+		t.Errorf("got AccountID %v, want %v", again.AccountID, e.alice.ID)
+	}
+	if !again.Secret.Equal(saved.Hook.Secret) {
+		t.Errorf("got Secret %v, want %v", again.Secret, saved.Hook.Secret)
+	}
+	kept, err := e.EnsureHook(t.Context(), saved.Repository, e.bob.ID)
 	must(t, err)
-	if kept.State != autobuild.HookActive || kept.AccountID != w.alice.ID {
-		t.Errorf("saved by bob again: %s of %s", kept.State, kept.AccountID)
+	if kept.State != autobuild.HookActive {
+		t.Errorf("got State %v, want %v", kept.State, autobuild.HookActive)
 	}
-	must(t, w.Delete(t.Context(), saved.ID))
+	if kept.AccountID != e.alice.ID {
+		t.Errorf("got AccountID %v, want %v", kept.AccountID, e.alice.ID)
+	}
+	must(t, e.Delete(t.Context(), saved.ID))
 }
 
 func TestAURLThatBitbucketDoesNotTakeIsPolled(t *testing.T) {
-	w := newWorld(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
+	e := newEnv(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
 	for url, problem := range map[string]string{
 		"http://127.0.0.1:8080": "Bitbucket does not take the address http://127.0.0.1:8080/hooks/bitbucket/",
 		"":                      "Set SLIPWAY_URL",
 	} {
-		c := w.with(func(o *catalog.Options) { o.URL = url })
-		saved, err := c.Create(t.Context(), w.draft())
+		c := e.with(func(o *catalog.Options) { o.URL = url })
+		saved, err := c.Create(t.Context(), e.draft())
 		must(t, err)
-		if saved.Hook.State != autobuild.HookPolled || !strings.Contains(saved.Hook.Problem, problem) {
-			t.Errorf("%q: %s: %s", url, saved.Hook.State, saved.Hook.Problem)
+		if saved.Hook.State != autobuild.HookPolled {
+			t.Errorf("%q: got Hook.State %v, want %v", url, saved.Hook.State, autobuild.HookPolled)
+		}
+		if !strings.Contains(saved.Hook.Problem, problem) {
+			t.Errorf("%q: got %q, want it to contain %q", url, saved.Hook.Problem, problem)
 		}
 		must(t, c.Delete(t.Context(), saved.ID))
 	}
 }
 
 func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
-	w := newWorld(t)
-	head := commit(t, w.app, "main", nil)
-	must(t, w.app.Tag(t.Context(), "v1", head, ""))
-	saved := w.create(t, w.draft())
-	commit(t, w.app, "later", nil)
-	d := w.draft()
+	e := newEnv(t)
+	head := commit(t, e.app, "main", nil)
+	must(t, e.app.Tag(t.Context(), "v1", head, ""))
+	saved := e.create(t, e.draft())
+	commit(t, e.app, "later", nil)
+	d := e.draft()
 	d.Image += "-two"
-	w.create(t, d) // does not take the new branch for old
-	states, err := w.store.RefStates(t.Context(), saved.Repository)
+	e.create(t, d) // does not take the new branch for old
+	states, err := e.store.RefStates(t.Context(), saved.Repository)
 	must(t, err)
-	if len(states) != 2 ||
-		states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] != (autobuild.RefState{Head: head}) ||
-		states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}] != (autobuild.RefState{Head: head}) {
-		t.Errorf("%+v", states)
+	if len(states) != 2 {
+		t.Fatalf("got %d states %v, want 2", len(states), states)
+	}
+	if states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] != (autobuild.RefState{Head: head}) {
+		t.Errorf(
+			`got states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] %v, want %v`,
+			states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}],
+			(autobuild.RefState{Head: head}),
+		)
+	}
+	if states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}] != (autobuild.RefState{Head: head}) {
+		t.Errorf(
+			`got states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}] %v, want %v`,
+			states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}],
+			(autobuild.RefState{Head: head}),
+		)
 	}
 	if saved.Hook.PolledAt.IsZero() {
 		t.Error("the first poll would take refs that are pushed from now on for old ones")
@@ -180,21 +252,21 @@ func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
 // What was pushed between the deletion of the last automated build and the next one's making
 // was nobody's to build: rules are not retroactive.
 func TestRefsKnownFromAnEarlierTimeAreBaselineToo(t *testing.T) {
-	w := newWorld(t)
-	commit(t, w.app, "main", nil)
-	first := w.create(t, w.draft())
+	e := newEnv(t)
+	commit(t, e.app, "main", nil)
+	first := e.create(t, e.draft())
 	main := autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
-	before, err := w.store.RefState(t.Context(), first.Repository, main)
+	before, err := e.store.RefState(t.Context(), first.Repository, main)
 	must(t, err)
-	seen := commit(t, w.app, "main", nil)
-	_, err = w.store.Plan(t.Context(), autobuild.Plan{Repository: first.Repository, Moves: []autobuild.Move{
+	seen := commit(t, e.app, "main", nil)
+	_, err = e.store.Plan(t.Context(), autobuild.Plan{Repository: first.Repository, Moves: []autobuild.Move{
 		{Transition: autobuild.Transition{Repository: first.Repository, Ref: main, Old: before.Head, New: seen}},
 	}})
 	must(t, err)
-	must(t, w.Delete(t.Context(), first.ID))
-	unseen := commit(t, w.app, "main", nil)
-	w.create(t, w.draft())
-	got, err := w.store.RefState(t.Context(), first.Repository, main)
+	must(t, e.Delete(t.Context(), first.ID))
+	unseen := commit(t, e.app, "main", nil)
+	e.create(t, e.draft())
+	got, err := e.store.RefState(t.Context(), first.Repository, main)
 	must(t, err)
 	if want := (autobuild.RefState{Head: unseen, Seq: 1}); got != want {
 		t.Errorf("main is known as %+v, want %+v: the first poll would build it", got, want)
@@ -202,80 +274,114 @@ func TestRefsKnownFromAnEarlierTimeAreBaselineToo(t *testing.T) {
 }
 
 func TestWhereTheRefsCannotBeListedTheFirstPollIsTheBaseline(t *testing.T) {
-	w := newWorld(t)
-	w.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/refs/**", Fault: faults.Status(400, "")})
-	saved := w.create(t, w.draft())
-	if !saved.Hook.PolledAt.IsZero() || saved.Hook.State != autobuild.HookActive {
-		t.Errorf("%+v", saved.Hook)
+	e := newEnv(t)
+	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/refs/**", Fault: faults.Status(400, "")})
+	saved := e.create(t, e.draft())
+	if !saved.Hook.PolledAt.IsZero() {
+		t.Errorf("got Hook.PolledAt %v, want the zero value", saved.Hook.PolledAt)
+	}
+	if saved.Hook.State != autobuild.HookActive {
+		t.Errorf("got Hook.State %v, want %v", saved.Hook.State, autobuild.HookActive)
 	}
 }
 
 func TestDropAccountRemovesItsWebhooks(t *testing.T) {
-	w := newWorld(t)
-	app := w.create(t, w.draft())
-	d := w.draft()
+	e := newEnv(t)
+	app := e.create(t, e.draft())
+	d := e.draft()
 	d.Repository = "acme/lib"
-	lib := w.create(t, d)
-	orphan := w.create(t, w.draft())
-	must(t, w.store.DeleteAutomatedBuild(t.Context(), orphan.ID))
-	dropped, err := w.DropAccount(t.Context(), w.alice.ID)
+	lib := e.create(t, d)
+	orphan := e.create(t, e.draft())
+	must(t, e.store.DeleteAutomatedBuild(t.Context(), orphan.ID))
+	dropped, err := e.DropAccount(t.Context(), e.alice.ID)
 	must(t, err)
-	if strings.Join(dropped.Removed, " ") != "acme/app acme/lib" || len(dropped.Failed) > 0 ||
-		len(w.app.Hooks())+len(w.lib.Hooks()) > 0 {
-		t.Errorf("%+v", dropped)
+	if strings.Join(dropped.Removed, " ") != "acme/app acme/lib" {
+		t.Errorf(
+			`got strings.Join(dropped.Removed, " ") %q, want "acme/app acme/lib"`,
+			strings.Join(dropped.Removed, " "),
+		)
+	}
+	if len(dropped.Failed) > 0 {
+		t.Errorf("got %d dropped.Failed, want none", len(dropped.Failed))
+	}
+	if len(e.app.Hooks())+len(e.lib.Hooks()) > 0 {
+		t.Errorf("got %d webhooks, want none", len(e.app.Hooks())+len(e.lib.Hooks()))
 	}
 	for _, id := range []string{app.Hook.ID, lib.Hook.ID} {
-		if h, err := w.store.Hook(
+		if h, err := e.store.Hook(
 			t.Context(),
 			id,
-		); err != nil || h.State != autobuild.HookPolled || h.RemoteID != "" ||
-			!strings.Contains(h.Problem, "unlinked") {
-			t.Errorf("%+v, %v", h, err)
+		); err != nil {
+			t.Fatalf("got error %v, want none", err)
+		} else if h.State != autobuild.HookPolled {
+			t.Errorf("got State %v, want %v", h.State, autobuild.HookPolled)
+		} else if h.RemoteID != "" {
+			t.Errorf(`got RemoteID %q, want ""`, h.RemoteID)
+		} else if !strings.Contains(h.Problem, "unlinked") {
+			t.Errorf(`got %q, want it to contain "unlinked"`, h.Problem)
 		}
 	}
 }
 
 func TestDropAccountLeavesARepositoryToItsOtherAccount(t *testing.T) {
-	w := newWorld(t)
-	saved := w.create(t, w.draft())
-	d := w.draft()
-	d.AccountID = w.bob.ID
-	w.create(t, d)
-	_, err := w.DropAccount(t.Context(), w.alice.ID)
+	e := newEnv(t)
+	saved := e.create(t, e.draft())
+	d := e.draft()
+	d.AccountID = e.bob.ID
+	e.create(t, d)
+	_, err := e.DropAccount(t.Context(), e.alice.ID)
 	must(t, err)
-	h, err := w.store.Hook(t.Context(), saved.Hook.ID)
+	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
 	must(t, err)
-	if h.AccountID != w.bob.ID || h.State != autobuild.HookPolled || !strings.Contains(h.Problem, "bob may not add") {
-		t.Errorf("%+v", h)
+	if h.AccountID != e.bob.ID {
+		t.Errorf("got AccountID %v, want %v", h.AccountID, e.bob.ID)
+	}
+	if h.State != autobuild.HookPolled {
+		t.Errorf("got State %v, want %v", h.State, autobuild.HookPolled)
+	}
+	if !strings.Contains(h.Problem, "bob may not add") {
+		t.Errorf(`got %q, want it to contain "bob may not add"`, h.Problem)
 	}
 }
 
 func TestDropAccountTellsWhatItCouldNotRemove(t *testing.T) {
-	w := newWorld(t)
-	w.create(t, w.draft())
-	must(t, w.store.BreakAccount(t.Context(), w.alice.ID, w.alice.Version, "revoked"))
-	dropped, err := w.DropAccount(t.Context(), w.alice.ID)
+	e := newEnv(t)
+	e.create(t, e.draft())
+	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
+	dropped, err := e.DropAccount(t.Context(), e.alice.ID)
 	must(t, err)
 	var left *catalog.LeftBehind
-	if !errors.As(dropped.Failed["acme/app"], &left) || len(dropped.Removed) > 0 {
-		t.Errorf("%+v", dropped)
+	if !errors.As(dropped.Failed["acme/app"], &left) {
+		t.Fatalf("got error %T (%v), want another type", dropped.Failed["acme/app"], dropped.Failed["acme/app"])
+	}
+	if len(dropped.Removed) > 0 {
+		t.Errorf("got %d dropped.Removed, want none", len(dropped.Removed))
 	}
 }
 
 func TestLinkingAgainBringsTheWebhooksBack(t *testing.T) {
-	w := newWorld(t)
-	saved := w.create(t, w.draft())
-	again := w.create(t, w.draft()) // a second automated build of the repository
-	_, err := w.DropAccount(t.Context(), w.alice.ID)
+	e := newEnv(t)
+	saved := e.create(t, e.draft())
+	again := e.create(t, e.draft()) // a second automated build of the repository
+	_, err := e.DropAccount(t.Context(), e.alice.ID)
 	must(t, err)
-	must(t, w.RestoreHooks(t.Context(), w.bob.ID)) // who has no automated build
-	if len(w.app.Hooks()) != 0 {
+	must(t, e.RestoreHooks(t.Context(), e.bob.ID)) // who has no automated build
+	if len(e.app.Hooks()) != 0 {
 		t.Fatal("another account's link brought the webhook back")
 	}
-	must(t, w.RestoreHooks(t.Context(), w.alice.ID))
-	h, err := w.store.Hook(t.Context(), saved.Hook.ID)
+	must(t, e.RestoreHooks(t.Context(), e.alice.ID))
+	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
 	must(t, err)
-	if h.State != autobuild.HookActive || h.Problem != "" || len(w.app.Hooks()) != 1 || again.Hook.ID != h.ID {
-		t.Errorf("%+v, %d at Bitbucket", h, len(w.app.Hooks()))
+	if h.State != autobuild.HookActive {
+		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
+	}
+	if h.Problem != "" {
+		t.Errorf(`got Problem %q, want ""`, h.Problem)
+	}
+	if len(e.app.Hooks()) != 1 {
+		t.Fatalf("got %d app.Hooks() %v, want 1", len(e.app.Hooks()), e.app.Hooks())
+	}
+	if again.Hook.ID != h.ID {
+		t.Errorf("got Hook.ID %v, want %v", again.Hook.ID, h.ID)
 	}
 }

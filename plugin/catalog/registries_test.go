@@ -11,78 +11,101 @@ import (
 )
 
 func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
-	w := newWorld(t)
-	good, err := w.SaveRegistry(
+	e := newEnv(t)
+	good, err := e.SaveRegistry(
 		t.Context(),
-		autobuild.Registry{Host: "http://" + w.registry + "/", Username: " ada ", Password: password("x")},
+		autobuild.Registry{Host: "http://" + e.registry + "/", Username: " ada ", Password: password("x")},
 	)
 	must(t, err)
-	if good.ID == "" || good.Host != w.registry || good.Username != "ada" || good.Problem != "" ||
-		good.CheckedAt.IsZero() {
-		t.Errorf("%+v", good)
+	if good.ID == "" {
+		t.Error("got an empty ID")
 	}
-	down, err := w.SaveRegistry(
+	if good.Host != e.registry {
+		t.Errorf("got Host %v, want %v", good.Host, e.registry)
+	}
+	if good.Username != "ada" {
+		t.Errorf(`got Username %q, want "ada"`, good.Username)
+	}
+	if good.Problem != "" {
+		t.Errorf(`got Problem %q, want ""`, good.Problem)
+	}
+	if good.CheckedAt.IsZero() {
+		t.Error("got no CheckedAt")
+	}
+	down, err := e.SaveRegistry(
 		t.Context(),
 		autobuild.Registry{Host: "127.0.0.1:1", Username: "ada", Password: password("hunter2")},
 	)
 	must(t, err)
-	if down.ID == "" || down.Problem == "" || strings.Contains(down.Problem, "hunter2") {
-		t.Errorf("of a registry that is down: %+v", down)
+	if down.ID == "" {
+		t.Error("got an empty ID")
 	}
-	checked, err := w.CheckRegistry(t.Context(), good.ID)
+	if down.Problem == "" {
+		t.Error("got an empty Problem")
+	}
+	if strings.Contains(down.Problem, "hunter2") {
+		t.Errorf(`got %q, want it not to contain "hunter2"`, down.Problem)
+	}
+	checked, err := e.CheckRegistry(t.Context(), good.ID)
 	must(t, err)
-	if checked.Problem != "" || !checked.Password.Equal(password("x")) {
-		t.Errorf("%+v", checked)
+	if checked.Problem != "" {
+		t.Errorf(`got Problem %q, want ""`, checked.Problem)
 	}
-	if _, err := w.CheckRegistry(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
+	if !checked.Password.Equal(password("x")) {
+		t.Errorf("got Password %v, want %v", checked.Password, password("x"))
+	}
+	if _, err := e.CheckRegistry(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("none: %v", err)
 	}
 }
 
 func TestACredentialIsCheckedWithAnImageThatNeedsIt(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	var images []string
-	c := w.with(func(o *catalog.Options) {
+	c := e.with(func(o *catalog.Options) {
 		o.Registry = checker(
 			func(image string, _ autobuild.Registry) error { images = append(images, image); return nil },
 		)
 	})
 	r, err := c.SaveRegistry(
 		t.Context(),
-		autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")},
+		autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x")},
 	)
 	must(t, err)
-	if _, err := c.Create(t.Context(), w.draft()); err != nil {
+	if _, err := c.Create(t.Context(), e.draft()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.CheckRegistry(t.Context(), r.ID); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"", w.registry + "/acme/app", w.registry + "/acme/app"}; !slices.Equal(images, want) {
+	if want := []string{"", e.registry + "/acme/app", e.registry + "/acme/app"}; !slices.Equal(images, want) {
 		t.Errorf("checked %q, want %q", images, want)
 	}
 }
 
 func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
-	w := newWorld(t)
-	r, err := w.SaveRegistry(
+	e := newEnv(t)
+	r, err := e.SaveRegistry(
 		t.Context(),
-		autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")},
+		autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x")},
 	)
 	must(t, err)
-	again, err := w.SaveRegistry(
+	again, err := e.SaveRegistry(
 		t.Context(),
 		autobuild.Registry{ID: r.ID, Host: r.Host, Username: "ada", Insecure: true},
 	)
 	must(t, err)
-	if !again.Insecure || !again.Password.Equal(password("x")) {
-		t.Errorf("%+v", again)
+	if !again.Insecure {
+		t.Error("got Insecure false, want true")
 	}
-	_, err = w.SaveRegistry(t.Context(), autobuild.Registry{ID: r.ID, Host: "evil.example.com", Username: "ada"})
+	if !again.Password.Equal(password("x")) {
+		t.Errorf("got Password %v, want %v", again.Password, password("x"))
+	}
+	_, err = e.SaveRegistry(t.Context(), autobuild.Registry{ID: r.ID, Host: "evil.example.com", Username: "ada"})
 	if got := fieldsOf(t, err); !slices.Equal(got, []string{"password"}) {
 		t.Errorf("another host: faults in %v", got)
 	}
-	if _, err := w.SaveRegistry(
+	if _, err := e.SaveRegistry(
 		t.Context(),
 		autobuild.Registry{ID: "none", Host: r.Host, Username: "ada"},
 	); !errors.Is(
@@ -94,35 +117,38 @@ func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
 }
 
 func TestFaultsOfACredential(t *testing.T) {
-	w := newWorld(t)
-	good := autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")}
-	_, err := w.SaveRegistry(t.Context(), good)
+	e := newEnv(t)
+	good := autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x")}
+	_, err := e.SaveRegistry(t.Context(), good)
 	must(t, err)
 	for field, r := range map[string]autobuild.Registry{
 		"host":     {Host: "a b", Username: "ada", Password: password("x")},
 		"username": {Host: "registry.example.com", Password: password("x")},
 		"password": {Host: "registry.example.com", Username: "ada"},
 	} {
-		_, err := w.SaveRegistry(t.Context(), r)
+		_, err := e.SaveRegistry(t.Context(), r)
 		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
 			t.Errorf("%s: faults in %v", field, got)
 		}
 	}
-	_, err = w.SaveRegistry(t.Context(), good)
+	_, err = e.SaveRegistry(t.Context(), good)
 	if got := fieldsOf(t, err); !slices.Equal(got, []string{"host"}) {
 		t.Errorf("a second one for a host: faults in %v", got)
 	}
 }
 
 func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
-	w := newWorld(t)
-	saved, err := w.Create(t.Context(), w.draft())
+	e := newEnv(t)
+	saved, err := e.Create(t.Context(), e.draft())
 	must(t, err)
-	r := autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x"), AutomatedBuildID: saved.ID}
-	bound, err := w.SaveRegistry(t.Context(), r)
+	r := autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x"), AutomatedBuildID: saved.ID}
+	bound, err := e.SaveRegistry(t.Context(), r)
 	must(t, err)
-	if bound.AutomatedBuildID != saved.ID || bound.Purpose != autobuild.RegistryPush {
-		t.Errorf("got %+v", bound)
+	if bound.AutomatedBuildID != saved.ID {
+		t.Errorf("got AutomatedBuildID %v, want %v", bound.AutomatedBuildID, saved.ID)
+	}
+	if bound.Purpose != autobuild.RegistryPush {
+		t.Errorf("got Purpose %v, want %v", bound.Purpose, autobuild.RegistryPush)
 	}
 	for field, change := range map[string]func(*autobuild.Registry){
 		"automated_build": func(r *autobuild.Registry) { r.AutomatedBuildID = "none" },
@@ -131,31 +157,33 @@ func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 	} {
 		wrong := r
 		change(&wrong)
-		_, err := w.SaveRegistry(t.Context(), wrong)
+		_, err := e.SaveRegistry(t.Context(), wrong)
 		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
 			t.Errorf("got faults in %v, want %s", got, field)
 		}
 	}
-	must(t, w.Delete(t.Context(), saved.ID))
-	if all, err := w.store.Registries(t.Context()); err != nil || len(all) != 0 {
-		t.Errorf("got %d credentials after the automated build was deleted, %v; want none", len(all), err)
+	must(t, e.Delete(t.Context(), saved.ID))
+	if all, err := e.store.Registries(t.Context()); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if len(all) != 0 {
+		t.Errorf("got %d all %v, want 0", len(all), all)
 	}
 }
 
 // No image is pushed with a pull credential, so no push is begun to check it.
 func TestAPullCredentialIsCheckedByItsLogin(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	var images []string
-	c := w.with(func(o *catalog.Options) {
+	c := e.with(func(o *catalog.Options) {
 		o.Registry = checker(
 			func(image string, _ autobuild.Registry) error { images = append(images, image); return nil },
 		)
 	})
-	if _, err := c.Create(t.Context(), w.draft()); err != nil {
+	if _, err := c.Create(t.Context(), e.draft()); err != nil {
 		t.Fatal(err)
 	}
 	images = nil
-	r := autobuild.Registry{Host: w.registry, Purpose: autobuild.RegistryPull, Username: "ada", Password: password("x")}
+	r := autobuild.Registry{Host: e.registry, Purpose: autobuild.RegistryPull, Username: "ada", Password: password("x")}
 	if _, err := c.SaveRegistry(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -166,23 +194,26 @@ func TestAPullCredentialIsCheckedByItsLogin(t *testing.T) {
 
 // A step in the repository's own pipeline pushes with secrets that the gateway does not know.
 func TestNoPushIsCheckedForTheRepositorysOwnPipeline(t *testing.T) {
-	w := newWorld(t)
+	e := newEnv(t)
 	checks := 0
-	c := w.with(func(o *catalog.Options) {
+	c := e.with(func(o *catalog.Options) {
 		o.Engines = []string{"own"}
 		o.Registry = checker(func(string, autobuild.Registry) error { checks++; return errors.New("refused") })
 	})
-	if _, err := w.SaveRegistry(
+	if _, err := e.SaveRegistry(
 		t.Context(),
-		autobuild.Registry{Host: w.registry, Username: "ada", Password: password("x")},
+		autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x")},
 	); err != nil {
 		t.Fatal(err)
 	}
-	d := w.draft()
+	d := e.draft()
 	d.Engine = "own"
 	saved, err := c.Create(t.Context(), d)
 	must(t, err)
-	if checks != 0 || len(saved.Warnings) != 0 {
-		t.Errorf("got %d checks and warnings %q, want none", checks, saved.Warnings)
+	if checks != 0 {
+		t.Errorf("got checks %v, want 0", checks)
+	}
+	if len(saved.Warnings) != 0 {
+		t.Errorf("got %d Warnings %v, want 0", len(saved.Warnings), saved.Warnings)
 	}
 }

@@ -16,7 +16,7 @@ type died struct{}
 
 // rotateAndDie rotates in another process that ends before or after a commit: what is not
 // committed is rolled back, and nothing after it happens.
-func rotateAndDie(t *testing.T, e *env, what string, done bool) {
+func rotateAndDie(t *testing.T, e *rotateEnv, what string, done bool) {
 	t.Helper()
 	reached := false
 	process := e.beside(t, func(committing string, committed bool) {
@@ -44,7 +44,7 @@ func TestI2RotationDiesAtEachCommit(t *testing.T) {
 	for _, what := range []string{"replace hook secret", "confirm hook secret"} {
 		for name, done := range map[string]bool{"before ": false, "after ": true} {
 			t.Run(name+what, func(t *testing.T) {
-				e := newEnv(t)
+				e := newRotateEnv(t)
 				rotateAndDie(t, e, what, done)
 				survives(t, e)
 			})
@@ -57,7 +57,7 @@ func TestI2RotationLosesItsRequest(t *testing.T) {
 	for name, fault := range map[string]faults.Fault{"before": faults.ResetBefore(), "after": faults.ResetAfter()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // the client tries again for seconds
-			e := newEnv(t)
+			e := newRotateEnv(t)
 			broken := e.faults.Add(
 				faults.Rule{Method: http.MethodPut, Path: "/2.0/repositories/*/*/hooks/*", Fault: fault},
 			)
@@ -74,7 +74,7 @@ func TestI2RotationLosesItsRequest(t *testing.T) {
 
 // survives checks that deliveries are accepted now, after a start, and after the old secret's
 // time, and that a later rotation works.
-func survives(t *testing.T, e *env) {
+func survives(t *testing.T, e *rotateEnv) {
 	t.Helper()
 	if err := e.deliver(t); err != nil {
 		t.Errorf("before the next start: %v", err)
@@ -106,7 +106,7 @@ func TestI2RotationUnderLoad(t *testing.T) {
 		rotations = 5
 		between   = 60 // deliveries between two rotations
 	)
-	e := newEnv(t)
+	e := newRotateEnv(t)
 	other := e.beside(t, nil)
 	var (
 		clock    sync.RWMutex // no delivery is under way when the clock passes a day

@@ -15,9 +15,9 @@ import (
 	"slipway/plugin/store/seal"
 )
 
-// env is a gateway with one webhook, its intake, and a clock that the test moves.
-type env struct {
-	*world
+// rotateEnv is a gateway with one webhook, its intake, and a clock that the test moves.
+type rotateEnv struct {
+	*env
 	catalog *catalog.Catalog
 	intake  *intake.Intake
 	build   autobuild.AutomatedBuild
@@ -27,9 +27,9 @@ type env struct {
 	now time.Time
 }
 
-func newEnv(t *testing.T) *env {
+func newRotateEnv(t *testing.T) *rotateEnv {
 	t.Helper()
-	e := &env{world: newWorld(t), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	e := &rotateEnv{env: newEnv(t), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	e.catalog = e.with(func(o *catalog.Options) { o.Now = e.clock })
 	e.intake = intake.New(intake.Options{Store: e.store, Now: e.clock, Log: quiet()})
 	saved, err := e.catalog.Create(t.Context(), e.draft())
@@ -38,20 +38,20 @@ func newEnv(t *testing.T) *env {
 	return e
 }
 
-func (e *env) clock() time.Time {
+func (e *rotateEnv) clock() time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.now
 }
 
-func (e *env) pass(d time.Duration) {
+func (e *rotateEnv) pass(d time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.now = e.now.Add(d)
 }
 
 // sign returns the header of a delivery as Bitbucket sends it now.
-func (e *env) sign(t *testing.T, body []byte) http.Header {
+func (e *rotateEnv) sign(t *testing.T, body []byte) http.Header {
 	t.Helper()
 	header := e.app.DeliveryHeader(e.HookURL(e.hook), "repo:push", body)
 	if header == nil {
@@ -61,7 +61,7 @@ func (e *env) sign(t *testing.T, body []byte) http.Header {
 }
 
 // deliver sends a delivery as Bitbucket does now.
-func (e *env) deliver(t *testing.T) error {
+func (e *rotateEnv) deliver(t *testing.T) error {
 	t.Helper()
 	body := []byte(`{}`)
 	return e.intake.Receive(t.Context(), e.hook.ID, e.sign(t, body), body)
@@ -69,7 +69,7 @@ func (e *env) deliver(t *testing.T) error {
 
 // beside is the catalog of another process on the same database. commit is called at each of its
 // commits (store.Options).
-func (e *env) beside(t *testing.T, commit func(what string, done bool)) *catalog.Catalog {
+func (e *rotateEnv) beside(t *testing.T, commit func(what string, done bool)) *catalog.Catalog {
 	t.Helper()
 	sealer, err := seal.LoadOrCreate(filepath.Join(e.dir, "secret.key"), false)
 	must(t, err)
@@ -85,7 +85,7 @@ func (e *env) beside(t *testing.T, commit func(what string, done bool)) *catalog
 	})
 }
 
-func (e *env) stored(t *testing.T) autobuild.Hook {
+func (e *rotateEnv) stored(t *testing.T) autobuild.Hook {
 	t.Helper()
 	h, err := e.store.Hook(t.Context(), e.hook.ID)
 	must(t, err)

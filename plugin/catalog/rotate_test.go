@@ -28,13 +28,16 @@ func quiet() logrus.FieldLogger {
 // I2: after a rotation Bitbucket signs with the new secret, and the old one is accepted for 24
 // hours and no longer.
 func TestI2RotateSecret(t *testing.T) {
-	e := newEnv(t)
+	e := newRotateEnv(t)
 	body := []byte(`{}`)
 	old := e.sign(t, body)
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	must(t, err)
-	if rotation.Refusal != nil || rotation.Resumed {
-		t.Errorf("got refusal %v, resumed %t, want neither", rotation.Refusal, rotation.Resumed)
+	if rotation.Refusal != nil {
+		t.Fatalf("got Refusal %v, want nil", rotation.Refusal)
+	}
+	if rotation.Resumed {
+		t.Error("got Resumed true, want false")
 	}
 	if rotation.Hook.Secret.Equal(e.hook.Secret) {
 		t.Error("the secret is the old one")
@@ -71,7 +74,7 @@ func TestI2RotateSecret(t *testing.T) {
 
 // A second rotation within 24 hours would end the oldest secret before its time.
 func TestI2ASecondRotationWithinADayIsRefused(t *testing.T) {
-	e := newEnv(t)
+	e := newRotateEnv(t)
 	_, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	must(t, err)
 	before := e.stored(t)
@@ -94,13 +97,13 @@ func TestI2ASecondRotationWithinADayIsRefused(t *testing.T) {
 
 // While Bitbucket cannot be asked the new secret waits; each of these writes it.
 func TestI2APendingSecretIsWrittenLater(t *testing.T) {
-	for name, again := range map[string]func(*env) error{
-		"hook check":    func(e *env) error { return e.catalog.CheckHook(t.Context(), e.build.Repository) },
-		"start":         func(e *env) error { return e.catalog.Tidy(t.Context()) },
-		"next rotation": func(e *env) error { return resume(t, e) },
+	for name, again := range map[string]func(*rotateEnv) error{
+		"hook check":    func(e *rotateEnv) error { return e.catalog.CheckHook(t.Context(), e.build.Repository) },
+		"start":         func(e *rotateEnv) error { return e.catalog.Tidy(t.Context()) },
+		"next rotation": func(e *rotateEnv) error { return resume(t, e) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnv(t)
+			e := newRotateEnv(t)
 			outage := e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(400, "")})
 			rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 			must(t, err)
@@ -130,7 +133,7 @@ func TestI2APendingSecretIsWrittenLater(t *testing.T) {
 	}
 }
 
-func resume(t *testing.T, e *env) error {
+func resume(t *testing.T, e *rotateEnv) error {
 	t.Helper()
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	if err == nil && !rotation.Resumed {
@@ -141,7 +144,7 @@ func resume(t *testing.T, e *env) error {
 
 // A webhook that was added by hand keeps working for 24 hours, in which its new secret is pasted.
 func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
-	e := newEnv(t)
+	e := newRotateEnv(t)
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks**", Fault: faults.Status(403, "")})
 	must(t, e.catalog.CheckHook(t.Context(), e.build.Repository))
 	hook := e.stored(t)
@@ -168,7 +171,7 @@ func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 
 // A webhook that Bitbucket no longer lets us change keeps the old secret: its pushes are polled.
 func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
-	e := newEnv(t)
+	e := newRotateEnv(t)
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(403, "")})
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	must(t, err)
@@ -184,7 +187,7 @@ func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
 }
 
 func TestRotateSecretWithoutAWebhook(t *testing.T) {
-	e := newEnv(t)
+	e := newRotateEnv(t)
 	_, err := e.catalog.RotateSecret(
 		t.Context(),
 		autobuild.Repository{ProviderID: e.build.Repository.ProviderID, ID: "{none}"},
@@ -196,7 +199,7 @@ func TestRotateSecretWithoutAWebhook(t *testing.T) {
 
 // Two processes that check and rotate at the same time leave Bitbucket with the stored secret.
 func TestI2RotationBesideHookChecks(t *testing.T) {
-	e := newEnv(t)
+	e := newRotateEnv(t)
 	other := e.beside(t, nil)
 	for range 5 {
 		e.app.DisableHooks() // so that the check writes the secret, too

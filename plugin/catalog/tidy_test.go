@@ -10,47 +10,53 @@ import (
 // A process that died between two steps left an automated build without a webhook, and a webhook
 // without an automated build; the next one brings both to their end.
 func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
-	w := newWorld(t)
-	commit(t, w.app, "main", nil)
-	commit(t, w.lib, "main", nil)
-	app := w.create(t, w.draft())
-	d := w.draft()
-	d.Repository, d.Image = "acme/lib", w.registry+"/acme/lib"
-	lib := w.create(t, d)
-	hooks := len(w.app.Hooks())
-	must(t, w.store.DeleteHook(t.Context(), app.Hook.ID))      // as if it had not been made yet
-	must(t, w.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // as if its webhook was to follow
-	must(t, w.Tidy(t.Context()))
-	if h, err := w.store.HookOf(t.Context(), app.Repository); err != nil || h.State != autobuild.HookActive {
-		t.Errorf("acme/app: %+v, %v", h, err)
+	e := newEnv(t)
+	commit(t, e.app, "main", nil)
+	commit(t, e.lib, "main", nil)
+	app := e.create(t, e.draft())
+	d := e.draft()
+	d.Repository, d.Image = "acme/lib", e.registry+"/acme/lib"
+	lib := e.create(t, d)
+	hooks := len(e.app.Hooks())
+	must(t, e.store.DeleteHook(t.Context(), app.Hook.ID))      // as if it had not been made yet
+	must(t, e.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // as if its webhook was to follow
+	must(t, e.Tidy(t.Context()))
+	if h, err := e.store.HookOf(t.Context(), app.Repository); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if h.State != autobuild.HookActive {
+		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
 	}
-	if _, err := w.store.HookOf(
+	if _, err := e.store.HookOf(
 		t.Context(),
 		lib.Repository,
-	); !errors.Is(err, autobuild.ErrNotFound) ||
-		len(w.lib.Hooks()) != 0 {
-		t.Errorf("acme/lib: %v, %d webhooks at Bitbucket", err, len(w.lib.Hooks()))
+	); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("got error %v, want %v", err, autobuild.ErrNotFound)
+	} else if len(e.lib.Hooks()) != 0 {
+		t.Errorf("got %d lib.Hooks() %v, want 0", len(e.lib.Hooks()), e.lib.Hooks())
 	}
-	must(t, w.Tidy(t.Context()))                   // finds nothing more to do
-	if got := len(w.app.Hooks()); got != hooks+1 { // the first one's URL is known to nobody any more
+	must(t, e.Tidy(t.Context()))                   // finds nothing more to do
+	if got := len(e.app.Hooks()); got != hooks+1 { // the first one's URL is known to nobody any more
 		t.Errorf("%d webhooks of acme/app", got)
 	}
 }
 
 // A process that died after it had stored a hook, and before it asked for the webhook.
 func TestTidyAsksForAWebhookThatWasNotAskedFor(t *testing.T) {
-	w := newWorld(t)
-	commit(t, w.app, "main", nil)
-	h := w.create(t, w.draft()).Hook
+	e := newEnv(t)
+	commit(t, e.app, "main", nil)
+	h := e.create(t, e.draft()).Hook
 	h.State, h.RemoteID, h.Problem = autobuild.HookPolled, "", "The webhook is being added."
-	_, err := w.store.SaveHook(t.Context(), h)
+	_, err := e.store.SaveHook(t.Context(), h)
 	must(t, err)
-	must(t, w.Tidy(t.Context()))
-	if got, err := w.store.Hook(
+	must(t, e.Tidy(t.Context()))
+	if got, err := e.store.Hook(
 		t.Context(),
 		h.ID,
-	); err != nil || got.State != autobuild.HookActive ||
-		got.Problem != "" {
-		t.Errorf("hook %+v, error %v", got, err)
+	); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if got.State != autobuild.HookActive {
+		t.Errorf("got State %v, want %v", got.State, autobuild.HookActive)
+	} else if got.Problem != "" {
+		t.Errorf(`got Problem %q, want ""`, got.Problem)
 	}
 }

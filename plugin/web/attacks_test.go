@@ -14,13 +14,12 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/store/storetest"
-	"slipway/plugin/web/pages/pagestest"
 )
 
 // routes are all that the gateway serves, as its router has them, with something in the place
 // of each parameter.
-func (w *whole) routes() []gin.RouteInfo {
-	all := w.Handler.(*gin.Engine).Routes()
+func (e *env) routes() []gin.RouteInfo {
+	all := e.Handler.(*gin.Engine).Routes()
 	for i := range all {
 		parts := strings.Split(all[i].Path, "/")
 		for j, p := range parts {
@@ -44,16 +43,16 @@ func machine(path string) bool {
 }
 
 // hook is a webhook whose secret is "hook-secret".
-func (w *whole) hook(t *testing.T) autobuild.Hook {
+func (e *env) hook(t *testing.T) autobuild.Hook {
 	t.Helper()
 	r := storetest.Repository("app")
-	provider, err := w.store.SaveProvider(
+	provider, err := e.store.SaveProvider(
 		t.Context(),
 		autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"},
 	)
 	must(t, err)
 	r.ProviderID = provider.ID
-	h, err := w.store.SaveHook(
+	h, err := e.store.SaveHook(
 		t.Context(),
 		autobuild.Hook{AccountID: "a", Repository: r, Secret: secret.New("hook-secret"), State: autobuild.HookActive},
 	)
@@ -62,14 +61,14 @@ func (w *whole) hook(t *testing.T) autobuild.Hook {
 }
 
 // session is the Cookie header of somebody who is signed in.
-func (w *whole) session(t *testing.T, role autobuild.Role) (value string, header http.Header) {
+func (e *env) session(t *testing.T, role autobuild.Role) (value string, header http.Header) {
 	t.Helper()
-	user, err := w.store.SaveUser(t.Context(), autobuild.User{Name: string(role), Role: role})
+	user, err := e.store.SaveUser(t.Context(), autobuild.User{Name: string(role), Role: role})
 	must(t, err)
 	token := autobuild.NewToken()
 	must(
 		t,
-		w.store.CreateSession(
+		e.store.CreateSession(
 			t.Context(),
 			autobuild.Session{ID: autobuild.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour)},
 		),
@@ -98,10 +97,10 @@ func text(t *testing.T, r *http.Response) string {
 // I10: a stranger learns from the answer nothing about which webhooks there are, and a webhook
 // is posted to and nothing else.
 func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
-	w := newWhole(t)
-	known := w.hook(t).ID
+	e := newEnv(t)
+	known := e.hook(t).ID
 	answer := func(hook, signature string) (int, string, http.Header) {
-		r := w.do(
+		r := e.do(
 			"POST",
 			"/hooks/bitbucket/"+hook,
 			`{"push":{}}`,
@@ -118,8 +117,12 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 	}
 	for what, c := range map[string][2]string{"unknown": {"unknown", wrong}, "no id": {"%20", wrong}, "no signature": {known, ""}, "neither": {"unknown", "sha1=0"}} {
 		s, b, h := answer(c[0], c[1])
-		if diff := cmp.Diff(header, h); s != status || b != body || diff != "" {
-			t.Errorf("%s: %d %s, want %d %s; headers %s", what, s, b, status, body, diff)
+		if diff := cmp.Diff(header, h); s != status {
+			t.Errorf("%s: got s %v, want %v", what, s, status)
+		} else if b != body {
+			t.Errorf("%s: got b %v, want %v", what, b, body)
+		} else if diff != "" {
+			t.Errorf(`%s: got diff %q, want ""`, what, diff)
 		}
 	}
 	if s, _, _ := answer(
@@ -129,7 +132,7 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 		t.Errorf("the hook's own: %d", s)
 	}
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
-		if r := w.do(method, "/hooks/bitbucket/"+known, "", nil); r.StatusCode != http.StatusMethodNotAllowed {
+		if r := e.do(method, "/hooks/bitbucket/"+known, "", nil); r.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("%s: %d, want 405", method, r.StatusCode)
 		}
 	}
@@ -138,11 +141,11 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 // I12: what callers send in addresses and headers reaches no line of the log, whatever becomes
 // of the request.
 func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
-	w := newWhole(t)
+	e := newEnv(t)
 	const canary = "c4nary-of-the-caller"
-	for _, r := range w.routes() {
+	for _, r := range e.routes() {
 		for _, body := range []string{"{}", "token=" + canary, `{"runner_id":"` + canary + `"}`} {
-			w.do(r.Method, r.Path+"?access_token="+canary+"&state="+canary+"&code="+canary, body, http.Header{
+			e.do(r.Method, r.Path+"?access_token="+canary+"&state="+canary+"&code="+canary, body, http.Header{
 				"Authorization": {
 					"Bearer " + canary,
 				},
@@ -155,10 +158,10 @@ func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
 			})
 		}
 	}
-	if w.log.Len() == 0 {
+	if e.log.Len() == 0 {
 		t.Fatal("nothing was logged at all")
 	}
-	for line := range strings.Lines(w.log.String()) {
+	for line := range strings.Lines(e.log.String()) {
 		if strings.Contains(line, canary) {
 			t.Errorf("logged: %s", line)
 		}
@@ -167,14 +170,14 @@ func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
 
 // I9: no header of a stranger says what the gateway's own address is.
 func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
-	w := newWhole(t)
-	w.hook(t)
-	p, err := w.store.Providers(t.Context())
+	e := newEnv(t)
+	e.hook(t)
+	p, err := e.store.Providers(t.Context())
 	must(t, err)
 	p[0].ClientID, p[0].ClientSecret, p[0].WebURL, p[0].APIURL = "key", secret.New(
 		"s",
 	), "https://bitbucket.org", "https://api.bitbucket.org"
-	_, err = w.store.SaveProvider(t.Context(), p[0])
+	_, err = e.store.SaveProvider(t.Context(), p[0])
 	must(t, err)
 	forged := http.Header{
 		"X-Forwarded-Host": {
@@ -189,43 +192,53 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 		"X-Original-Url": {"https://evil.example"},
 		"Origin":         {"https://evil.example"},
 	}
-	link := w.do("GET", "/oauth/bitbucket/link?provider="+p[0].ID, "", forged)
+	link := e.do("GET", "/oauth/bitbucket/link?provider="+p[0].ID, "", forged)
 	if to := link.Header.Get(
 		"Location",
-	); link.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "https://bitbucket.org/") ||
-		strings.Contains(to, "evil") {
-		t.Errorf("%d to %s", link.StatusCode, to)
+	); link.StatusCode != http.StatusSeeOther {
+		t.Errorf("got StatusCode %v, want %v", link.StatusCode, http.StatusSeeOther)
+	} else if !strings.HasPrefix(to, "https://bitbucket.org/") {
+		t.Errorf(`got %q, want the prefix "https://bitbucket.org/"`, to)
+	} else if strings.Contains(to, "evil") {
+		t.Errorf(`got %q, want it not to contain "evil"`, to)
 	}
 	for _, c := range link.Cookies() {
-		if !c.Secure || !strings.HasPrefix(c.Name, "__Host-") {
-			t.Errorf("cookie %+v", c)
+		if !c.Secure {
+			t.Error("got Secure false, want true")
+		}
+		if !strings.HasPrefix(c.Name, "__Host-") {
+			t.Errorf(`got %q, want the prefix "__Host-"`, c.Name)
 		}
 	}
-	for _, r := range w.routes() {
-		reply := w.do(r.Method, r.Path, "", forged)
+	for _, r := range e.routes() {
+		reply := e.do(r.Method, r.Path, "", forged)
 		if body := text(
 			t,
 			reply,
-		); strings.Contains(body, "evil.example") ||
-			strings.Contains(reply.Header.Get("Location"), "evil.example") {
-			t.Errorf("%s %s speaks of evil.example", r.Method, r.Path)
+		); strings.Contains(body, "evil.example") {
+			t.Errorf(`got %q, want it not to contain "evil.example"`, body)
+		} else if strings.Contains(reply.Header.Get("Location"), "evil.example") {
+			t.Errorf(`got %q, want it not to contain "evil.example"`, reply.Header.Get("Location"))
 		}
 	}
 }
 
 // S9: whatever is served, the browser is told to run nothing but our own script.
 func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
-	w := newWhole(t)
-	_, admin := w.session(t, autobuild.RoleAdmin)
+	e := newEnv(t)
+	_, admin := e.session(t, autobuild.RoleAdmin)
 	asked := 0
-	for _, r := range append(w.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}, gin.RouteInfo{Method: "TRACE", Path: "/builds"}) {
+	for _, r := range append(e.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}, gin.RouteInfo{Method: "TRACE", Path: "/builds"}) {
 		for _, header := range []http.Header{nil, admin} {
 			asked++
-			reply := w.do(r.Method, r.Path, "", header)
+			reply := e.do(r.Method, r.Path, "", header)
 			csp := reply.Header.Get("Content-Security-Policy")
 			for _, want := range []string{"default-src 'none'", "script-src 'self'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"} {
-				if !strings.Contains(csp, want) || strings.Contains(csp, "unsafe") {
-					t.Errorf("%s %s (%d): policy %q has no %s", r.Method, r.Path, reply.StatusCode, csp, want)
+				if !strings.Contains(csp, want) {
+					t.Errorf("got %q, want it to contain %q", csp, want)
+				}
+				if strings.Contains(csp, "unsafe") {
+					t.Errorf(`got %q, want it not to contain "unsafe"`, csp)
 				}
 			}
 			if reply.Header.Get("X-Content-Type-Options") != "nosniff" {
@@ -241,14 +254,14 @@ func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
 // S10: every route that the router has and that may change something is either of people, and
 // asks where the request comes from, or of programs, and knows no cookie.
 func TestS10NoOtherSiteChangesAnything(t *testing.T) {
-	w := newWhole(t)
-	_, admin := w.session(t, autobuild.RoleAdmin)
+	e := newEnv(t)
+	_, admin := e.session(t, autobuild.RoleAdmin)
 	foreign := []http.Header{
 		{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
 		{"Origin": {"https://evil.example"}}, {"Origin": {"null"}}, {},
 	}
 	people, programs := 0, 0
-	for _, r := range w.routes() {
+	for _, r := range e.routes() {
 		if r.Method == "GET" || r.Method == "HEAD" || r.Method == "OPTIONS" || r.Method == "TRACE" {
 			continue
 		}
@@ -257,7 +270,7 @@ func TestS10NoOtherSiteChangesAnything(t *testing.T) {
 				header = header.Clone()
 				header.Set("Cookie", admin.Get("Cookie"))
 				header.Set("Content-Type", kind)
-				got := w.do(r.Method, r.Path, "{}", header).StatusCode
+				got := e.do(r.Method, r.Path, "{}", header).StatusCode
 				want := http.StatusForbidden
 				switch {
 				case strings.HasPrefix(r.Path, "/extensions/"):
@@ -276,107 +289,10 @@ func TestS10NoOtherSiteChangesAnything(t *testing.T) {
 			people++
 		}
 	}
-	if people < 20 || programs < 8 {
-		t.Errorf("%d routes of people and %d of programs", people, programs)
+	if people < 20 {
+		t.Errorf("got people %v, want at least 20", people)
 	}
-}
-
-// S3: each kind of secret opens its own door and no other.
-func TestS3NoTokenServesForAnother(t *testing.T) {
-	w := newWhole(t)
-	hook := w.hook(t)
-	a := storetest.AutomatedBuild(t, w.store, hook.Repository)
-	builds, err := w.store.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
-	must(t, err)
-	runner, pipeline, first := autobuild.NewToken(), autobuild.NewToken(), autobuild.NewToken()
-	_, err = w.store.StartAttempt(
-		t.Context(),
-		builds[0].ID,
-		"embedded",
-		autobuild.TokenHash(runner),
-		time.Now().Add(time.Hour),
-		0,
-	)
-	must(t, err)
-	must(t, w.store.SetPipelineToken(t.Context(), a.ID, autobuild.TokenHash(pipeline), "alice"))
-	must(t, w.store.CreateFirstToken(t.Context(), autobuild.TokenHash(first), time.Now().Add(time.Hour)))
-
-	bearer := func(path, body string) func(string) *http.Response {
-		return func(token string) *http.Response {
-			return w.do("POST", path, body, http.Header{"Authorization": {"Bearer " + token}})
-		}
-	}
-	join := `{"ref":"refs/heads/none","commit":"` + strings.Repeat("a", 40) + `","pipeline":"p"}`
-	doors := map[string]struct {
-		open    func(token string) *http.Response
-		refused int
-		key     string // what opens it
-	}{
-		"session": {
-			func(token string) *http.Response { return w.do("GET", "/builds", "", cookie(token)) },
-			http.StatusSeeOther,
-			"session",
-		},
-		"session by bearer": {func(token string) *http.Response {
-			return w.do("GET", "/builds", "", http.Header{"Authorization": {"Bearer " + token}})
-		}, http.StatusSeeOther, ""},
-		"session by query": {func(token string) *http.Response {
-			return w.do("GET", "/deliveries?access_token="+token+"&token="+token, "", nil)
-		}, http.StatusSeeOther, ""},
-		"events": {bearer("/runner/v1/builds/"+builds[0].ID+"/events", `{}`), http.StatusUnauthorized, "runner"},
-		"log":    {bearer("/runner/v1/builds/"+builds[0].ID+"/log?offset=0", `x`), http.StatusUnauthorized, "runner"},
-		"permit": {
-			bearer("/runner/v1/builds/"+builds[0].ID+"/permit", `{"tags":["x"]}`),
-			http.StatusUnauthorized,
-			"runner",
-		},
-		"claim":  {bearer("/runner/v1/builds/"+builds[0].ID+"/claim", `{}`), http.StatusUnauthorized, "runner"},
-		"finish": {bearer("/runner/v1/builds/"+builds[0].ID+"/finish", `{`), http.StatusUnauthorized, "runner"},
-		"join":   {bearer("/runner/v1/automated/"+a.ID+"/join", join), http.StatusUnauthorized, "pipeline"},
-		"probe":  {bearer("/runner/v1/probe", ``), http.StatusUnauthorized, ""},
-		"hook": {func(token string) *http.Response {
-			return w.do(
-				"POST",
-				"/hooks/bitbucket/"+hook.ID,
-				"{}",
-				http.Header{webhook.SignatureHeader: {webhook.Sign([]byte("{}"), secret.New(token))}},
-			)
-		}, http.StatusUnauthorized, "hook"},
-		"first": {func(token string) *http.Response {
-			return w.do(
-				"POST",
-				"/signin/token",
-				"token="+token,
-				http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}},
-			)
-		}, http.StatusGone, "first"},
-	}
-	session, _ := w.session(t, pagestest.Reader)
-	keys := map[string]string{
-		"session":  session,
-		"runner":   runner.Reveal(),
-		"pipeline": pipeline.Reveal(),
-		"hook":     "hook-secret",
-		"first":    first.Reveal(),
-	}
-	for kind, value := range keys {
-		for name, door := range doors {
-			if door.key == kind {
-				continue
-			}
-			for form, v := range map[string]string{"itself": value, "its hash": autobuild.TokenHash(secret.New(value))} {
-				if got := door.open(v).StatusCode; got != door.refused {
-					t.Errorf("%s of the %s token at %s: %d, want %d", form, kind, name, got, door.refused)
-				}
-			}
-		}
-	}
-	for name, door := range doors {
-		if door.key == "" {
-			continue
-		}
-		if got := door.open(keys[door.key]).StatusCode; got == door.refused && name != "first" {
-			t.Errorf("%s is closed to its own token", name)
-		}
+	if programs < 8 {
+		t.Errorf("got programs %v, want at least 8", programs)
 	}
 }

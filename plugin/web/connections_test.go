@@ -235,8 +235,10 @@ func TestA72IdleConnectionsMakePlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	var timeout net.Error
-	if _, err := busy.Read(make([]byte, 1)); !errors.As(err, &timeout) || !timeout.Timeout() {
-		t.Errorf("the first busy connection: got %v, want it open", err)
+	if _, err := busy.Read(make([]byte, 1)); !errors.As(err, &timeout) {
+		t.Fatalf("got error %T (%v), want another type", err, err)
+	} else if !timeout.Timeout() {
+		t.Error("got timeout.Timeout() false, want true")
 	}
 }
 

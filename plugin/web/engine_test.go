@@ -25,18 +25,18 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-type world struct {
+type env struct {
 	*pagestest.Sample
 	engine *gin.Engine
 }
 
-func open(t *testing.T, change func(*site)) *world {
+func newEnv(t *testing.T, change func(*site)) *env {
 	t.Helper()
-	return of(t, pagestest.Open(t), change)
+	return newEnvOf(t, pagestest.Open(t), change)
 }
 
-// of is a world on a sample that is there.
-func of(t *testing.T, s *pagestest.Sample, change func(*site)) *world {
+// newEnvOf returns an env with an existing sample.
+func newEnvOf(t *testing.T, s *pagestest.Sample, change func(*site)) *env {
 	t.Helper()
 	parts := site{
 		URL: pagestest.URL, Pages: s.Pages, Sessions: s.Sessions, Log: s.Log, Now: s.Clock.Now,
@@ -53,11 +53,11 @@ func of(t *testing.T, s *pagestest.Sample, change func(*site)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{s, e}
+	return &env{s, e}
 }
 
 // at is a route's path with what stands for its parameters in the sample.
-func (w *world) at(r pages.Route) string {
+func (w *env) at(r pages.Route) string {
 	id := w.App.ID
 	switch {
 	case strings.HasPrefix(r.Path, "/deliveries"):
@@ -77,7 +77,7 @@ func (w *world) at(r pages.Route) string {
 		Replace(r.Path)
 }
 
-func (w *world) do(method, path string, header http.Header, cookies ...*http.Cookie) *http.Response {
+func (w *env) do(method, path string, header http.Header, cookies ...*http.Cookie) *http.Response {
 	r := httptest.NewRequest(method, path, strings.NewReader(url.Values{"name": {"x"}}.Encode()))
 	r.Header = header.Clone()
 	if r.Header == nil {
@@ -99,9 +99,14 @@ var ours = http.Header{"Sec-Fetch-Site": {"same-origin"}}
 func checkHeaders(t *testing.T, r *http.Response) {
 	t.Helper()
 	csp := r.Header.Get("Content-Security-Policy")
-	if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") ||
-		strings.Contains(csp, "unsafe") {
-		t.Errorf("%d: Content-Security-Policy %q", r.StatusCode, csp)
+	if !strings.Contains(csp, "default-src 'none'") {
+		t.Errorf(`got %q, want it to contain "default-src 'none'"`, csp)
+	}
+	if !strings.Contains(csp, "frame-ancestors 'none'") {
+		t.Errorf(`got %q, want it to contain "frame-ancestors 'none'"`, csp)
+	}
+	if strings.Contains(csp, "unsafe") {
+		t.Errorf(`got %q, want it not to contain "unsafe"`, csp)
 	}
 	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"} {
 		if got := r.Header.Get(name); got != want {
@@ -119,7 +124,7 @@ func checkHeaders(t *testing.T, r *http.Response) {
 
 // S10: what changes something comes from a page of ours.
 func TestS10CrossOriginPostsAreRefused(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	admin := w.Cookie(t, autobuild.RoleAdmin)
 	foreign := map[string]http.Header{
 		"another site":       {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
@@ -149,7 +154,7 @@ func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 
 // The engine serves nothing that the tables do not name.
 func TestNoRouteIsForgotten(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	known := []string{
 		"GET /healthz",
 		"GET /readyz",
@@ -168,13 +173,18 @@ func TestNoRouteIsForgotten(t *testing.T) {
 }
 
 func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	missing := w.do("GET", "/nothing/here", nil)
 	page := read(t, missing)
 	checkHeaders(t, missing)
-	if missing.StatusCode != http.StatusNotFound || !strings.Contains(page, missing.Header.Get("X-Request-Id")) ||
-		!strings.Contains(page, "nothing at this address") {
-		t.Errorf("%d %s", missing.StatusCode, page)
+	if missing.StatusCode != http.StatusNotFound {
+		t.Errorf("got StatusCode %v, want %v", missing.StatusCode, http.StatusNotFound)
+	}
+	if !strings.Contains(page, missing.Header.Get("X-Request-Id")) {
+		t.Errorf("got %q, want it to contain %q", page, missing.Header.Get("X-Request-Id"))
+	}
+	if !strings.Contains(page, "nothing at this address") {
+		t.Errorf(`got %q, want it to contain "nothing at this address"`, page)
 	}
 	if got := w.do("DELETE", "/builds", ours).StatusCode; got != http.StatusMethodNotAllowed {
 		t.Errorf("DELETE /builds: %d", got)
@@ -183,14 +193,24 @@ func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
 	if text := read(
 		t,
 		broken,
-	); broken.StatusCode != 500 || !strings.HasPrefix(text, `{"error":`) || !strings.Contains(text, `"request":"`+broken.Header.Get("X-Request-Id")) ||
-		strings.Contains(text, "fault of ours") {
-		t.Errorf("a panic answers %d %s", broken.StatusCode, text)
+	); broken.StatusCode != 500 {
+		t.Errorf("got StatusCode %v, want 500", broken.StatusCode)
+	} else if !strings.HasPrefix(text, `{"error":`) {
+		t.Errorf("got %q, want the prefix %q", text, `{"error":`)
+	} else if !strings.Contains(text, `"request":"`+broken.Header.Get("X-Request-Id")) {
+		t.Errorf("got %q, want it to contain %q", text, `"request":"`+broken.Header.Get("X-Request-Id"))
+	} else if strings.Contains(text, "fault of ours") {
+		t.Errorf(`got %q, want it not to contain "fault of ours"`, text)
 	}
 	entry := w.Logged.LastEntry()
-	if entry == nil || entry.Data["request"] != broken.Header.Get("X-Request-Id") ||
-		!strings.Contains(entry.Data["error"].(error).Error(), "fault of ours") {
-		t.Errorf("the log does not tell of the panic: %v", entry)
+	if entry == nil {
+		t.Fatal("got nil entry, want a value")
+	}
+	if entry.Data["request"] != broken.Header.Get("X-Request-Id") {
+		t.Errorf(`got entry.Data["request"] %v, want %v`, entry.Data["request"], broken.Header.Get("X-Request-Id"))
+	}
+	if !strings.Contains(entry.Data["error"].(error).Error(), "fault of ours") {
+		t.Errorf(`got %q, want it to contain "fault of ours"`, entry.Data["error"].(error).Error())
 	}
 }
 
@@ -204,21 +224,23 @@ func read(t *testing.T, r *http.Response) string {
 }
 
 func TestHealth(t *testing.T) {
-	w := open(t, func(s *site) { s.Ready = func(context.Context) error { return errors.New("disk full") } })
+	w := newEnv(t, func(s *site) { s.Ready = func(context.Context) error { return errors.New("disk full") } })
 	if got := w.do("GET", "/healthz", nil).StatusCode; got != http.StatusOK {
 		t.Errorf("/healthz %d", got)
 	}
 	r := w.do("GET", "/readyz", nil)
-	if text := read(t, r); r.StatusCode != http.StatusServiceUnavailable || strings.Contains(text, "disk full") {
-		t.Errorf("/readyz %d %s", r.StatusCode, text)
+	if text := read(t, r); r.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("got StatusCode %v, want %v", r.StatusCode, http.StatusServiceUnavailable)
+	} else if strings.Contains(text, "disk full") {
+		t.Errorf(`got %q, want it not to contain "disk full"`, text)
 	}
-	if got := open(t, nil).do("GET", "/readyz", nil).StatusCode; got != http.StatusOK {
+	if got := newEnv(t, nil).do("GET", "/readyz", nil).StatusCode; got != http.StatusOK {
 		t.Errorf("/readyz %d", got)
 	}
 }
 
 func TestFormsAreBounded(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	r := httptest.NewRequest("POST", "/automated-builds/new", strings.NewReader("image="+strings.Repeat("x", maxForm)))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")

@@ -18,17 +18,17 @@ import (
 )
 
 // started stores a build with an active attempt.
-func (w *whole) started(t *testing.T, token string) autobuild.Build {
+func (e *env) started(t *testing.T, token string) autobuild.Build {
 	t.Helper()
-	owner := storetest.AutomatedBuild(t, w.store, storetest.Repository("app"))
-	b, _, err := w.store.CreateBuild(
+	owner := storetest.AutomatedBuild(t, e.store, storetest.Repository("app"))
+	b, _, err := e.store.CreateBuild(
 		t.Context(),
 		storetest.Draft(owner, storetest.Main(), storetest.Commit(1), autobuild.CauseManual),
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.store.StartAttempt(
+	_, err = e.store.StartAttempt(
 		t.Context(),
 		b.ID,
 		"embedded",
@@ -45,10 +45,10 @@ func (w *whole) started(t *testing.T, token string) autobuild.Build {
 // The router decodes and cleans paths; the git proxy compares what was sent. None of these forms
 // of the one address is served, and none redirects to it.
 func TestGitPathsAreNotNormalized(t *testing.T) {
-	w := newWhole(t)
+	e := newEnv(t)
 	const token = "attempt-token"
-	b := w.started(t, token)
-	server := httptest.NewServer(w)
+	b := e.started(t, token)
+	server := httptest.NewServer(e)
 	defer server.Close()
 	const rest = "/info/refs?service=git-upload-pack"
 	for line, want := range map[string]int{
@@ -98,8 +98,8 @@ func TestGitPathsAreNotNormalized(t *testing.T) {
 
 // Git asks for a password after a 401, and shows plain text; git-lfs shows the message of JSON.
 func TestGitErrorsAreForGit(t *testing.T) {
-	w := newWhole(t)
-	b := w.started(t, "attempt-token")
+	e := newEnv(t)
+	b := e.started(t, "attempt-token")
 	for path, want := range map[string]struct{ kind, body string }{
 		"/git/" + b.ID + "/info/refs?service=git-upload-pack": {"text/plain; charset=utf-8", "this address needs the token of a running attempt\n"},
 		"/git/" + b.ID + "/info/lfs/objects/batch":            {"application/vnd.git-lfs+json", `{"message":"this address needs the token of a running attempt"}`},
@@ -108,7 +108,7 @@ func TestGitErrorsAreForGit(t *testing.T) {
 		if strings.HasSuffix(path, "batch") {
 			method = http.MethodPost
 		}
-		resp := w.do(method, path, "", http.Header{"Authorization": {"Bearer wrong"}})
+		resp := e.do(method, path, "", http.Header{"Authorization": {"Bearer wrong"}})
 		body, _ := io.ReadAll(resp.Body)
 		if resp.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: got status %d, want 403", path, resp.StatusCode)
@@ -124,11 +124,11 @@ func TestGitErrorsAreForGit(t *testing.T) {
 
 // Guessed tokens of git count like those of the runner protocol.
 func TestGuessedGitTokensAreLimited(t *testing.T) {
-	w := newWhole(t)
-	b := w.started(t, "attempt-token")
+	e := newEnv(t)
+	b := e.started(t, "attempt-token")
 	limited := 0
 	for i := range 300 {
-		resp := w.do(
+		resp := e.do(
 			http.MethodGet,
 			"/git/"+b.ID+"/info/refs?service=git-upload-pack",
 			"",
@@ -152,10 +152,10 @@ func (breaking) Serve(w http.ResponseWriter, _ *http.Request) error {
 	panic(http.ErrAbortHandler)
 }
 
-// An answer that breaks off must not look whole: recovery ends it by ending the connection.
+// An answer that breaks off must not look complete: recovery ends it by ending the connection.
 func TestABrokenGitAnswerEndsTheConnection(t *testing.T) {
-	w := newWhole(t, func(o *web.Options) { o.Git = breaking{} })
-	server := httptest.NewServer(w)
+	e := newEnv(t, func(o *web.Options) { o.Git = breaking{} })
+	server := httptest.NewServer(e)
 	defer server.Close()
 	resp, err := http.Get(server.URL + "/git/x/info/refs")
 	if err != nil {

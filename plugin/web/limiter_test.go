@@ -9,7 +9,7 @@ import (
 
 // S11: guessing is limited per address, and the answer says when to come back.
 func TestS11SignInIsLimited(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	try := func(from, forwarded string) *http.Response {
 		r := httptest.NewRequest("POST", "/signin/token", nil)
 		r.RemoteAddr = from
@@ -28,8 +28,11 @@ func TestS11SignInIsLimited(t *testing.T) {
 	}
 	// I9: a header from an address that is no proxy of ours makes nobody somebody else.
 	limited := try("192.0.2.1:1001", "203.0.113.7")
-	if limited.StatusCode != http.StatusTooManyRequests || limited.Header.Get("Retry-After") != "7" {
-		t.Errorf("%d, Retry-After %q", limited.StatusCode, limited.Header.Get("Retry-After"))
+	if limited.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("got StatusCode %v, want %v", limited.StatusCode, http.StatusTooManyRequests)
+	}
+	if limited.Header.Get("Retry-After") != "7" {
+		t.Errorf(`got Retry-After %q, want "7"`, limited.Header.Get("Retry-After"))
 	}
 	if got := try("192.0.2.2:1000", "").StatusCode; got != http.StatusGone {
 		t.Errorf("another address: %d", got)
@@ -41,7 +44,7 @@ func TestS11SignInIsLimited(t *testing.T) {
 }
 
 func TestI9TrustedProxiesTellAddresses(t *testing.T) {
-	w := open(t, func(s *site) { s.TrustedProxies = []string{"10.0.0.0/8"} })
+	w := newEnv(t, func(s *site) { s.TrustedProxies = []string{"10.0.0.0/8"} })
 	for i := range 3 * signInBurst {
 		r := httptest.NewRequest("POST", "/signin/token", nil)
 		r.RemoteAddr = "10.1.2.3:99"

@@ -38,15 +38,22 @@ func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 		"no token, but they live elsewhere":  {secret.Secret{}, true, nil, http.StatusNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := of(
+			w := newEnvOf(
 				t,
 				sample,
 				func(s *site) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) },
 			)
 			r := w.do("GET", "/metrics", tt.header)
 			text := read(t, r)
-			if r.StatusCode != tt.want || strings.Contains(text, "slipway_builds") != (tt.want == http.StatusOK) {
-				t.Errorf("%d %s, want %d", r.StatusCode, text, tt.want)
+			if r.StatusCode != tt.want {
+				t.Errorf("got StatusCode %v, want %v", r.StatusCode, tt.want)
+			}
+			if strings.Contains(text, "slipway_builds") != (tt.want == http.StatusOK) {
+				t.Errorf(
+					`got strings.Contains(text, "slipway_builds") %v, want %v`,
+					strings.Contains(text, "slipway_builds"),
+					(tt.want == http.StatusOK),
+				)
 			}
 			if tt.want != http.StatusOK && !strings.HasPrefix(text, `{"error":`) {
 				t.Errorf("a program is told %s", text)
@@ -56,7 +63,7 @@ func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 }
 
 func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
-	w := open(t, func(s *site) {
+	w := newEnv(t, func(s *site) {
 		s.Metrics = publicMetrics(http.HandlerFunc(told), secret.New("0123456789abcdef"), false)
 	})
 	if got := w.do(
@@ -86,8 +93,16 @@ func TestMetricsMayHaveAnAddressOfTheirOwn(t *testing.T) {
 		r.Header.Set("Authorization", tt.header)
 		rec := httptest.NewRecorder()
 		MetricsServer(http.HandlerFunc(told), tt.token, s.Log).Handler.ServeHTTP(rec, r)
-		if rec.Code != tt.want || len(rec.Header().Get("X-Request-Id")) != 16 {
-			t.Errorf("%s: %d, request id %q, want %d", name, rec.Code, rec.Header().Get("X-Request-Id"), tt.want)
+		if rec.Code != tt.want {
+			t.Errorf("%s: got Code %v, want %v", name, rec.Code, tt.want)
+		}
+		if len(rec.Header().Get("X-Request-Id")) != 16 {
+			t.Errorf(
+				"%s: got %d X-Request-Id %v, want 16",
+				name,
+				len(rec.Header().Get("X-Request-Id")),
+				rec.Header().Get("X-Request-Id"),
+			)
 		}
 	}
 }
@@ -95,7 +110,7 @@ func TestMetricsMayHaveAnAddressOfTheirOwn(t *testing.T) {
 // Who counts requests is told patterns, and nothing that a client made up.
 func TestRequestsAreToldByTheirRoute(t *testing.T) {
 	var routes []string
-	w := open(t, func(s *site) {
+	w := newEnv(t, func(s *site) {
 		s.Observe = func(method, route string, status int, took time.Duration) {
 			if took <= 0 {
 				t.Errorf("%s took %s", route, took)
@@ -120,22 +135,24 @@ func TestRequestsAreToldByTheirRoute(t *testing.T) {
 
 // Whatever is refused, in whatever form, names the request that the log knows.
 func TestEveryErrorNamesItsRequest(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	seen := map[string]bool{}
 	for _, request := range []struct{ method, path string }{
 		{"GET", "/nothing"}, {"DELETE", "/builds"}, {"POST", "/signout"}, {"POST", "/runner/v1/broken"}, {"GET", "/runner/v1/nothing"}, {"GET", "/hooks/x"}, {"GET", "/metrics"},
 	} {
 		r := w.do(request.method, request.path, http.Header{"X-Request-Id": {"chosen-outside"}})
 		text, id := read(t, r), r.Header.Get("X-Request-Id")
-		if r.StatusCode < 400 || !strings.Contains(text, id) || len(id) != 16 || seen[id] {
-			t.Errorf(
-				"%s %s: %d with the id %q and the body %.200s",
-				request.method,
-				request.path,
-				r.StatusCode,
-				id,
-				text,
-			)
+		if r.StatusCode < 400 {
+			t.Errorf("got StatusCode %v, want at least 400", r.StatusCode)
+		}
+		if !strings.Contains(text, id) {
+			t.Errorf("got %q, want it to contain %q", text, id)
+		}
+		if len(id) != 16 {
+			t.Fatalf("got %d id %v, want 16", len(id), id)
+		}
+		if seen[id] {
+			t.Error("got a repeated id, want a new one")
 		}
 		seen[id] = true
 	}

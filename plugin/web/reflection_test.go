@@ -14,15 +14,15 @@ import (
 
 // A8: no header of a client says where a redirect leads, nor does a path that has no route.
 func TestA8NoHeaderChangesARedirect(t *testing.T) {
-	w := newWhole(t)
-	_, admin := w.session(t, autobuild.RoleAdmin)
+	e := newEnv(t)
+	_, admin := e.session(t, autobuild.RoleAdmin)
 	for _, prefix := range []string{"", "//evil.example", "/evil.example", `/\evil.example`, "https://evil.example"} {
 		forged := admin.Clone()
 		forged.Set("X-Forwarded-Prefix", prefix)
 		forged.Set("X-Forwarded-Host", "evil.example")
 		for _, path := range []string{"/builds/", "/automated-builds/", "/signin/", "/healthz/", "//evil.example/builds", "/BUILDS", "/x/../builds", "//evil.example/%2e%2e"} {
 			for _, method := range []string{"GET", "POST"} {
-				reply := w.do(method, path, "", forged)
+				reply := e.do(method, path, "", forged)
 				if to := reply.Header.Get("Location"); to != "" {
 					t.Errorf(
 						"%s %s with prefix %q: got %d to %q, want no redirect",
@@ -36,7 +36,7 @@ func TestA8NoHeaderChangesARedirect(t *testing.T) {
 			}
 		}
 		for _, path := range []string{"/", "/builds", "/signin"} {
-			if to := w.do(
+			if to := e.do(
 				"GET",
 				path,
 				"",
@@ -55,9 +55,9 @@ func TestA8NoHeaderChangesARedirect(t *testing.T) {
 
 // A8: the Host that a client names is in no answer: addresses are made of SLIPWAY_URL.
 func TestA8TheHostIsNotReflected(t *testing.T) {
-	w := newWhole(t)
-	_, admin := w.session(t, autobuild.RoleAdmin)
-	for _, route := range append(w.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}) {
+	e := newEnv(t)
+	_, admin := e.session(t, autobuild.RoleAdmin)
+	for _, route := range append(e.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}) {
 		for _, header := range []http.Header{nil, admin} {
 			r := httptest.NewRequest(route.Method, route.Path, nil)
 			r.Host = "evil.example"
@@ -65,7 +65,7 @@ func TestA8TheHostIsNotReflected(t *testing.T) {
 				r.Header[name] = values
 			}
 			rec := httptest.NewRecorder()
-			w.ServeHTTP(rec, r)
+			e.ServeHTTP(rec, r)
 			if strings.Contains(rec.Body.String(), "evil.example") {
 				t.Errorf("%s %s: the body names the Host", route.Method, route.Path)
 			}

@@ -18,7 +18,7 @@ type person struct {
 	admin  bool // of the installation
 }
 
-func (w *world) persons(t *testing.T) []person {
+func (w *env) persons(t *testing.T) []person {
 	t.Helper()
 	w.Rights.Grant(
 		w.Users[autobuild.RoleNone].ID,
@@ -56,7 +56,7 @@ func refusal(r pages.Route, p person) int {
 }
 
 func TestEveryRouteNeedsItsRight(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	persons := w.persons(t)
 	for _, r := range w.Pages.Routes() {
 		switch r.Needs {
@@ -91,7 +91,7 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 
 // What a person may not read is answered like what is not there, to the byte.
 func TestInvisibleIsLikeUnknown(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	stranger := w.Cookie(t, autobuild.RoleNone)
 	tried := 0
 	for _, r := range w.Pages.Routes() {

@@ -17,10 +17,20 @@ import (
 // I8: no client may hold a connection for nothing.
 func TestI8ServerHasLimits(t *testing.T) {
 	s := Server(http.NotFoundHandler())
-	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 15*time.Second || s.IdleTimeout != 60*time.Second ||
-		s.MaxHeaderBytes != 16<<10 ||
-		s.WriteTimeout == 0 {
-		t.Errorf("%+v", s)
+	if s.ReadHeaderTimeout != 5*time.Second {
+		t.Errorf("got ReadHeaderTimeout %v, want %v", s.ReadHeaderTimeout, 5*time.Second)
+	}
+	if s.ReadTimeout != 15*time.Second {
+		t.Errorf("got ReadTimeout %v, want %v", s.ReadTimeout, 15*time.Second)
+	}
+	if s.IdleTimeout != 60*time.Second {
+		t.Errorf("got IdleTimeout %v, want %v", s.IdleTimeout, 60*time.Second)
+	}
+	if s.MaxHeaderBytes != 16<<10 {
+		t.Errorf("got MaxHeaderBytes %v, want %v", s.MaxHeaderBytes, 16<<10)
+	}
+	if s.WriteTimeout == 0 {
+		t.Errorf("got WriteTimeout %v, want another value", s.WriteTimeout)
 	}
 }
 
@@ -62,7 +72,7 @@ func serveOn(t *testing.T, s *http.Server, l net.Listener) (address string) {
 
 // The live log outlasts the server's limits and ends with the attempt.
 func TestLiveLogOutlastsTheLimits(t *testing.T) {
-	w := open(t, nil)
+	w := newEnv(t, nil)
 	s := Server(w.engine)
 	s.ReadTimeout, s.WriteTimeout = 100*time.Millisecond, 150*time.Millisecond
 	address := serve(t, s)

@@ -32,8 +32,8 @@ type noPolls struct{}
 
 func (noPolls) PollSoon(context.Context, autobuild.Repository) error { return nil }
 
-// whole is the gateway's HTTP side over its rooms themselves, as plugin.New wires it.
-type whole struct {
+// env is the gateway's HTTP side over its rooms themselves, as plugin.New wires it.
+type env struct {
 	http.Handler
 	store *store.Store
 	log   *bytes.Buffer // all of it, down to what is for debugging
@@ -41,26 +41,26 @@ type whole struct {
 
 const url = "https://slipway.example.com"
 
-func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
+func newEnv(t *testing.T, change ...func(*web.Options)) *env {
 	t.Helper()
-	w := &whole{store: storetest.Open(t), log: &bytes.Buffer{}}
+	e := &env{store: storetest.Open(t), log: &bytes.Buffer{}}
 	log := logrus.New()
-	log.SetOutput(w.log)
+	log.SetOutput(e.log)
 	log.SetLevel(logrus.TraceLevel)
 	log.SetFormatter(&logrus.JSONFormatter{})
-	linked := accounts.New(accounts.Options{Store: w.store, URL: url, Log: log})
+	linked := accounts.New(accounts.Options{Store: e.store, URL: url, Log: log})
 	kept := logs.New(logs.Options{Dir: t.TempDir()})
 	joins := inrepo.New(
 		inrepo.Options{
-			Tokens: w.store,
-			Builds: w.store,
-			Refs:   w.store,
+			Tokens: e.store,
+			Builds: e.store,
+			Refs:   e.store,
 			Log:    log,
 			Poller: noPolls{},
 		},
 	)
 	git := gitproxy.New(
-		gitproxy.Options{Store: w.store, Connector: linked, BaseURL: func(string) string { return url }, Log: log},
+		gitproxy.Options{Store: e.store, Connector: linked, BaseURL: func(string) string { return url }, Log: log},
 	)
 	t.Cleanup(git.Close)
 	o := web.Options{
@@ -69,16 +69,16 @@ func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
 			Engine:       "embedded",
 			PollInterval: 5 * time.Minute,
 		},
-		Store:    w.store,
+		Store:    e.store,
 		Accounts: linked,
 		Logs:     kept,
 		Catalog: catalog.New(
-			catalog.Options{Store: w.store, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log},
+			catalog.Options{Store: e.store, Connector: linked, URL: url, DefaultEngine: "embedded", Log: log},
 		),
-		Intake:     intake.New(intake.Options{Store: w.store, Log: log}),
-		Planner:    planner.New(planner.Options{Store: w.store, Connector: linked, Log: log}),
-		Dispatcher: dispatcher.New(dispatcher.Options{Store: w.store, Connector: linked, Log: log}),
-		Watcher:    watcher.New(watcher.Options{Store: w.store, Append: kept.Line, Log: log}),
+		Intake:     intake.New(intake.Options{Store: e.store, Log: log}),
+		Planner:    planner.New(planner.Options{Store: e.store, Connector: linked, Log: log}),
+		Dispatcher: dispatcher.New(dispatcher.Options{Store: e.store, Connector: linked, Log: log}),
+		Watcher:    watcher.New(watcher.Options{Store: e.store, Append: kept.Line, Log: log}),
 		Pipelines:  joins,
 		Git:        git,
 		Extensions: map[string]http.Handler{"drone": http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -93,23 +93,23 @@ func newWhole(t *testing.T, change ...func(*web.Options)) *whole {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Handler = handler
-	return w
+	e.Handler = handler
+	return e
 }
 
-func (w *whole) do(method, path, body string, header http.Header) *http.Response {
+func (e *env) do(method, path, body string, header http.Header) *http.Response {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	for name, values := range header {
 		r.Header[name] = values
 	}
 	rec := httptest.NewRecorder()
-	w.ServeHTTP(rec, r)
+	e.ServeHTTP(rec, r)
 	return rec.Result()
 }
 
 // People get pages, programs get JSON, strangers get nowhere.
 func TestNewServesPeopleAndPrograms(t *testing.T) {
-	handler := newWhole(t)
+	handler := newEnv(t)
 	for _, tt := range []struct {
 		method, path string
 		status       int
@@ -125,18 +125,13 @@ func TestNewServesPeopleAndPrograms(t *testing.T) {
 		{"POST", "/extensions/woodpecker/config", http.StatusNotFound, "application/json"},
 		{"POST", "/runner/v1/builds/none/claim", http.StatusUnauthorized, "application/json"},
 	} {
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, strings.NewReader("{}")))
-		if w.Code != tt.status || !strings.HasPrefix(w.Header().Get("Content-Type"), tt.kind) {
-			t.Errorf(
-				"%s %s: %d %s, want %d %s",
-				tt.method,
-				tt.path,
-				w.Code,
-				w.Header().Get("Content-Type"),
-				tt.status,
-				tt.kind,
-			)
+		e := httptest.NewRecorder()
+		handler.ServeHTTP(e, httptest.NewRequest(tt.method, tt.path, strings.NewReader("{}")))
+		if e.Code != tt.status {
+			t.Errorf("got Code %v, want %v", e.Code, tt.status)
+		}
+		if !strings.HasPrefix(e.Header().Get("Content-Type"), tt.kind) {
+			t.Errorf("got %q, want the prefix %q", e.Header().Get("Content-Type"), tt.kind)
 		}
 	}
 }

@@ -75,13 +75,27 @@ func TestDecodeReadsEveryKey(t *testing.T) {
 
 func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
 	r := decode(t, "version: 1\nrules:\n- source_type: branch\n  source: main\n  tags: latest\n- {source_type: branch, source: main, tags: latest, context: '', dockerfile: '', autobuild: false, caching: false}\n")[0].Build
-	if r.Autotest != autobuild.AutotestOff || r.Rules[0].Context != "/" || r.Rules[0].Dockerfile != "Dockerfile" ||
-		!r.Rules[0].Autobuild ||
-		!r.Rules[0].Caching {
-		t.Errorf("defaults: %+v", r)
+	if r.Autotest != autobuild.AutotestOff {
+		t.Errorf("got Autotest %v, want %v", r.Autotest, autobuild.AutotestOff)
 	}
-	if r := r.Rules[1]; r.Context+r.Dockerfile != "" || r.Autobuild || r.Caching {
-		t.Errorf("given: %+v", r)
+	if r.Rules[0].Context != "/" {
+		t.Errorf(`got Context %q, want "/"`, r.Rules[0].Context)
+	}
+	if r.Rules[0].Dockerfile != "Dockerfile" {
+		t.Errorf(`got Dockerfile %q, want "Dockerfile"`, r.Rules[0].Dockerfile)
+	}
+	if !r.Rules[0].Autobuild {
+		t.Error("got Autobuild false, want true")
+	}
+	if !r.Rules[0].Caching {
+		t.Error("got Caching false, want true")
+	}
+	if r := r.Rules[1]; r.Context+r.Dockerfile != "" {
+		t.Errorf(`got r.Context+r.Dockerfile %q, want ""`, r.Context+r.Dockerfile)
+	} else if r.Autobuild {
+		t.Error("got Autobuild true, want false")
+	} else if r.Caching {
+		t.Error("got Caching true, want false")
 	}
 }
 
@@ -90,11 +104,20 @@ func TestAFileHoldsManyDocuments(t *testing.T) {
 		t,
 		"---\n# nothing here\n---\nversion: 1\nrepository: a/a\n---\n---\nversion: 1\nrepository: b/b\n...\n--- {version: 1, repository: c/c}\n---\n",
 	)
-	if len(documents) != 3 || documents[2].Build.Repository.FullName != "c/c" ||
-		documents[0].Build.Repository.FullName != "a/a" ||
-		documents[1].Build.Repository.FullName != "b/b" ||
-		documents[1].Line != 8 {
-		t.Errorf("%+v", documents)
+	if len(documents) != 3 {
+		t.Fatalf("got %d documents %v, want 3", len(documents), documents)
+	}
+	if documents[2].Build.Repository.FullName != "c/c" {
+		t.Errorf(`got Repository.FullName %q, want "c/c"`, documents[2].Build.Repository.FullName)
+	}
+	if documents[0].Build.Repository.FullName != "a/a" {
+		t.Errorf(`got Repository.FullName %q, want "a/a"`, documents[0].Build.Repository.FullName)
+	}
+	if documents[1].Build.Repository.FullName != "b/b" {
+		t.Errorf(`got Repository.FullName %q, want "b/b"`, documents[1].Build.Repository.FullName)
+	}
+	if documents[1].Line != 8 {
+		t.Errorf("got Line %v, want 8", documents[1].Line)
 	}
 }
 
@@ -121,9 +144,14 @@ func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 		{"too many", strings.Repeat("---\nversion: 1\n", rulesfile.MaxDocuments+1), "more than 1000 documents"},
 	} {
 		_, err := rulesfile.Decode(strings.NewReader(row.text))
-		if err == nil || !strings.HasPrefix(err.Error(), row.want) && !strings.Contains(err.Error(), "larger") ||
-			strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: error %v, want %s", row.name, err, row.want)
+		if err == nil {
+			t.Fatalf("%s: got no error, want one", row.name)
+		}
+		if !strings.HasPrefix(err.Error(), row.want) && !strings.Contains(err.Error(), "larger") {
+			t.Errorf(`%s: got %q, want the prefix %q`, row.name, err, row.want)
+		}
+		if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %q, want it not to contain %q", row.name, err.Error(), "\n")
 		}
 	}
 }
@@ -134,15 +162,21 @@ func TestEncodeNeverWritesAValueOfTheEnvironment(t *testing.T) {
 	if err := rulesfile.Encode(&out, []rulesfile.Document{{Build: build}}); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(out.String(), "hunter2") || !strings.Contains(out.String(), "environment: [A, TOKEN]") {
-		t.Error(out.String())
+	if strings.Contains(out.String(), "hunter2") {
+		t.Errorf(`got %q, want it not to contain "hunter2"`, out.String())
+	}
+	if !strings.Contains(out.String(), "environment: [A, TOKEN]") {
+		t.Errorf(`got %q, want it to contain "environment: [A, TOKEN]"`, out.String())
 	}
 }
 
 func TestOurRulesFilesComeBackAsTheyWere(t *testing.T) {
 	files, err := filepath.Glob("../../../testdata/rules/*.yaml")
-	if err != nil || len(files) < 3 {
-		t.Fatal(files, err)
+	if err != nil {
+		t.Fatalf("got error %v, want none", err)
+	}
+	if len(files) < 3 {
+		t.Fatalf("got len(files) %v, want at least 3", len(files))
 	}
 	for _, f := range files {
 		text, err := os.ReadFile(f)
@@ -259,8 +293,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add("version: 1\nrules:\n- build_args: {A: 0x10, B: true, C: '\\n', D: |\n    two\n    lines\n}\n")
 	f.Add("version: 1\nimage: &a x\nengine: *a\n")
 	files, err := filepath.Glob("../../../testdata/rules/*.yaml")
-	if err != nil || len(files) == 0 {
-		f.Fatal(files, err)
+	if err != nil {
+		f.Fatalf("got error %v, want none", err)
+	}
+	if len(files) == 0 {
+		f.Fatal("got no files")
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -271,8 +308,11 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		documents, err := rulesfile.Decode(strings.NewReader(text))
-		if err == nil && len(documents) == 0 || err != nil && strings.Contains(err.Error(), "\n") {
-			t.Errorf("%d documents, error %v", len(documents), err)
+		if err == nil && len(documents) == 0 {
+			t.Error("got err == nil && len(documents) == 0 true, want false")
+		}
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Error(`got err != nil && strings.Contains(err.Error(), "\n") true, want false`)
 		}
 		if err == nil {
 			checkRoundTrip(t, documents)
@@ -282,8 +322,11 @@ func FuzzDecode(f *testing.F) {
 
 func TestNumbersAndTruthsAreTheTextThatStandsThere(t *testing.T) {
 	r := decode(t, "version: 1\nrules:\n- {source_type: branch, source: 1.10, tags: 2.0, build_args: {A: 0x10, B: true, C: 1e3, D: 2026-11-22}}\n")[0].Build.Rules[0]
-	if r.Source != "1.10" || r.Tags != "2.0" {
-		t.Errorf("source %q, tags %q", r.Source, r.Tags)
+	if r.Source != "1.10" {
+		t.Errorf(`got Source %q, want "1.10"`, r.Source)
+	}
+	if r.Tags != "2.0" {
+		t.Errorf(`got Tags %q, want "2.0"`, r.Tags)
 	}
 	want := map[string]string{"A": "0x10", "B": "true", "C": "1e3", "D": "2026-11-22"}
 	if diff := cmp.Diff(want, r.BuildArgs); diff != "" {

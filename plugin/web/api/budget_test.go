@@ -9,10 +9,10 @@ import (
 // I4: large deliveries at once, which anybody may send, cannot fill the memory: what is too much
 // is asked for again, what is small is taken all the same, and what follows is.
 func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
-	d := newDesk(t)
+	e := newEnv(t)
 	const large = 9 << 20
 	received, leave := make(chan struct{}, 64), make(chan struct{})
-	d.intake = func(string, []byte) error {
+	e.intake = func(string, []byte) error {
 		received <- struct{}{}
 		<-leave
 		return nil
@@ -20,17 +20,17 @@ func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	var senders sync.WaitGroup
 	for range 5 {
 		senders.Go(func() {
-			if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
+			if w := e.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
 				t.Errorf("a delivery within the budget: %d", w.Code)
 			}
 		})
 		<-received
 	}
-	if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusServiceUnavailable {
+	if w := e.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("a delivery beyond the budget: %d, want 503", w.Code)
 	}
 	senders.Go(func() {
-		if w := d.post("/hooks/bitbucket/h1", make([]byte, 256<<10), ""); w.Code != http.StatusAccepted {
+		if w := e.post("/hooks/bitbucket/h1", make([]byte, 256<<10), ""); w.Code != http.StatusAccepted {
 			t.Errorf("a small delivery among them: %d", w.Code)
 		}
 	})
@@ -38,7 +38,7 @@ func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	close(leave)
 	senders.Wait()
 	for range 6 { // whatever was refused is given back, and no more
-		if w := d.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
+		if w := e.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
 			t.Fatalf("a delivery after the others: %d", w.Code)
 		}
 	}

@@ -62,21 +62,33 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 		{"markup as a runner id", "claim", spec.ClaimRequest{RunnerID: "<b>"}, 400, "runner_id"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newDesk(t)
-			d.runner("claim", claim())
-			got := answer[spec.ErrorReply](t, d.runner(tt.path, tt.body), tt.status)
+			e := newEnv(t)
+			e.runner("claim", claim())
+			got := answer[spec.ErrorReply](t, e.runner(tt.path, tt.body), tt.status)
 			if !strings.Contains(got.Error, tt.words) {
 				t.Errorf("got %q, want it to name %q", got.Error, tt.words)
 			}
 			if len(got.Error) > 300 {
 				t.Errorf("got %d bytes of message, want at most 300", len(got.Error))
 			}
-			a, err := d.store.Attempt(t.Context(), d.build.ID, 1)
-			d.must(err)
-			if a.Digest != "" || a.EventSeq != 0 || a.State != autobuild.Running {
-				t.Errorf("got digest %q, event %d and state %s, want nothing stored", a.Digest, a.EventSeq, a.State)
-			}
+			wantUnchanged(t, e)
 		})
+	}
+}
+
+// wantUnchanged checks that no report has changed the first attempt.
+func wantUnchanged(t *testing.T, e *env) {
+	t.Helper()
+	a, err := e.store.Attempt(t.Context(), e.build.ID, 1)
+	e.must(err)
+	if a.Digest != "" {
+		t.Errorf("got digest %q, want none", a.Digest)
+	}
+	if a.EventSeq != 0 {
+		t.Errorf("got event number %d, want 0", a.EventSeq)
+	}
+	if a.State != autobuild.Running {
+		t.Errorf("got state %q, want %q", a.State, autobuild.Running)
 	}
 }
 
@@ -90,10 +102,10 @@ func stages(from, n int) []spec.Event {
 }
 
 func TestAnAttemptHasAHundredStages(t *testing.T) {
-	d := newDesk(t)
-	d.runner("claim", claim())
+	e := newEnv(t)
+	e.runner("claim", claim())
 	send := func(from, n int) int {
-		return d.runner("events", spec.EventsRequest{Events: stages(from, n)}).Code
+		return e.runner("events", spec.EventsRequest{Events: stages(from, n)}).Code
 	}
 	if got := send(1, 60); got != http.StatusOK {
 		t.Errorf("60 stages: got %d, want 200", got)
@@ -104,18 +116,18 @@ func TestAnAttemptHasAHundredStages(t *testing.T) {
 	if got := send(61, 40); got != http.StatusOK {
 		t.Errorf("100 stages: got %d, want 200", got)
 	}
-	b, err := d.store.Build(t.Context(), d.build.ID)
-	d.must(err)
+	b, err := e.store.Build(t.Context(), e.build.ID)
+	e.must(err)
 	if len(b.Stages) != spec.MaxStages {
 		t.Errorf("got %d stages, want %d", len(b.Stages), spec.MaxStages)
 	}
 }
 
 func TestWordsOfARunnerAreOneLine(t *testing.T) {
-	d := newDesk(t)
-	d.runner("claim", claim())
+	e := newEnv(t)
+	e.runner("claim", claim())
 	detail := "9 of\n12\x1b[31m steps\u202e cached" + strings.Repeat("é", 500)
-	d.runner("events", spec.EventsRequest{Events: []spec.Event{
+	e.runner("events", spec.EventsRequest{Events: []spec.Event{
 		{
 			Seq:   1,
 			Kind:  spec.StageStarted,
@@ -123,24 +135,28 @@ func TestWordsOfARunnerAreOneLine(t *testing.T) {
 		},
 		{Seq: 2, Kind: spec.StageFinished, Stage: "build", Detail: detail},
 	}})
-	d.runner("finish", spec.Result{State: spec.Failed, Reason: "build", Detail: detail})
-	b, err := d.store.Build(t.Context(), d.build.ID)
-	d.must(err)
+	e.runner("finish", spec.Result{State: spec.Failed, Reason: "build", Detail: detail})
+	b, err := e.store.Build(t.Context(), e.build.ID)
+	e.must(err)
 	const want = "9 of 12[31m steps cachedé"
-	if got := b.Stages[0].Detail; !strings.HasPrefix(got, want) || len(got) > 200 {
-		t.Errorf("got %d bytes of a stage's detail, %q, want at most 200 that begin with %q", len(got), got, want)
+	if got := b.Stages[0].Detail; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want the prefix %q", got, want)
+	} else if len(got) > 200 {
+		t.Errorf("got len(got) %v, want at most 200", len(got))
 	}
-	if got := b.Detail; !strings.HasPrefix(got, want) || len(got) > 1000 {
-		t.Errorf("got %d bytes of detail, %q, want at most 1000 that begin with %q", len(got), got, want)
+	if got := b.Detail; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want the prefix %q", got, want)
+	} else if len(got) > 1000 {
+		t.Errorf("got len(got) %v, want at most 1000", len(got))
 	}
 }
 
 func TestExtraTags(t *testing.T) {
-	d := newDesk(t)
-	d.runner("claim", claim())
+	e := newEnv(t)
+	e.runner("claim", claim())
 	ask := func(extra ...string) spec.PermitReply {
 		t.Helper()
-		reply := d.runner("permit", spec.PermitRequest{Digest: digest, ExtraTags: extra})
+		reply := e.runner("permit", spec.PermitRequest{Digest: digest, ExtraTags: extra})
 		return answer[spec.PermitReply](t, reply, http.StatusOK)
 	}
 	if got := ask("nightly", "edge"); !got.Granted {
@@ -150,7 +166,7 @@ func TestExtraTags(t *testing.T) {
 	for i := range 99 {
 		many = append(many, fmt.Sprint("x-", i))
 	}
-	reply := d.runner("permit", spec.PermitRequest{ExtraTags: many})
+	reply := e.runner("permit", spec.PermitRequest{ExtraTags: many})
 	got := answer[spec.ErrorReply](t, reply, http.StatusUnprocessableEntity)
 	if !strings.Contains(got.Error, "extra_tags[98]") {
 		t.Errorf("got %q, want it to name the tag past 100", got.Error)
@@ -159,11 +175,11 @@ func TestExtraTags(t *testing.T) {
 		State: spec.Succeeded, Digest: digest, Tags: []spec.TagResult{{Tag: "latest"}},
 		ExtraTags: []spec.TagResult{{Tag: "nightly"}, {Tag: "edge", Error: "503\nService Unavailable"}},
 	}
-	if w := d.runner("finish", result); w.Code != http.StatusNoContent {
+	if w := e.runner("finish", result); w.Code != http.StatusNoContent {
 		t.Fatalf("finish: %d %s", w.Code, w.Body)
 	}
-	b, err := d.store.Build(t.Context(), d.build.ID)
-	d.must(err)
+	b, err := e.store.Build(t.Context(), e.build.ID)
+	e.must(err)
 	want := []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 Service Unavailable"}}
 	if diff := cmp.Diff(want, b.ExtraTags); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -16,30 +16,30 @@ import (
 
 const pipelineToken = "pipeline-token"
 
-// ownBuild makes the desk's automated build one of the engine own, with a token and a build
+// ownBuild changes the automated build to the engine own, with a token and a build
 // of commit 2 that waits for a pipeline.
-func (d *desk) ownBuild() autobuild.Build {
-	d.t.Helper()
-	a, err := d.store.AutomatedBuild(d.t.Context(), d.build.AutomatedBuildID)
-	d.must(err)
+func (e *env) ownBuild() autobuild.Build {
+	e.t.Helper()
+	a, err := e.store.AutomatedBuild(e.t.Context(), e.build.AutomatedBuildID)
+	e.must(err)
 	a.Engine = inrepo.Name
-	_, err = d.store.SaveAutomatedBuild(d.t.Context(), a)
-	d.must(err)
-	d.must(d.store.SetPipelineToken(d.t.Context(), a.ID, autobuild.TokenHash(secret.New(pipelineToken)), "Jo"))
-	builds, err := d.store.Plan(
-		d.t.Context(),
+	_, err = e.store.SaveAutomatedBuild(e.t.Context(), a)
+	e.must(err)
+	e.must(e.store.SetPipelineToken(e.t.Context(), a.ID, autobuild.TokenHash(secret.New(pipelineToken)), "Jo"))
+	builds, err := e.store.Plan(
+		e.t.Context(),
 		storetest.Push(a, storetest.Main(), storetest.Commit(1), storetest.Commit(2)),
 	)
-	d.must(err)
-	_, err = d.store.StartAttempt(d.t.Context(), builds[0].ID, inrepo.Name, "nobody's", time.Now().Add(time.Hour), 0)
-	d.must(err)
+	e.must(err)
+	_, err = e.store.StartAttempt(e.t.Context(), builds[0].ID, inrepo.Name, "nobody's", time.Now().Add(time.Hour), 0)
+	e.must(err)
 	return builds[0]
 }
 
-func (d *desk) must(err error) {
-	d.t.Helper()
+func (e *env) must(err error) {
+	e.t.Helper()
 	if err != nil {
-		d.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 }
 
@@ -48,58 +48,79 @@ func asks(commit int, pipeline string) spec.JoinRequest {
 	return spec.JoinRequest{Commit: storetest.Commit(commit), Ref: "refs/heads/main", Pipeline: pipeline}
 }
 
-func (d *desk) join(request any, token string) *httptest.ResponseRecorder {
-	d.t.Helper()
-	return d.post("/runner/v1/automated/"+d.build.AutomatedBuildID+"/join", request, token)
+func (e *env) join(request any, token string) *httptest.ResponseRecorder {
+	e.t.Helper()
+	return e.post("/runner/v1/automated/"+e.build.AutomatedBuildID+"/join", request, token)
 }
 
 func TestAPipelineJoinsAndClaims(t *testing.T) {
-	d := newDesk(t)
-	b := d.ownBuild()
-	w := d.join(asks(2, "https://ci.example.com/17\x1b[2J\n"), pipelineToken)
+	e := newEnv(t)
+	b := e.ownBuild()
+	w := e.join(asks(2, "https://ci.example.com/17\x1b[2J\n"), pipelineToken)
 	reply, err := spec.DecodeJoin(w.Body)
-	if err != nil || w.Code != http.StatusOK || reply.BuildID != b.ID || reply.Build != b.Number ||
-		w.Header().Get("Cache-Control") != "no-store" {
-		t.Fatalf("%d, %+v, %v", w.Code, reply, err)
+	if err != nil {
+		t.Fatalf("got error %v, want none", err)
 	}
-	if a, err := d.store.Attempt(t.Context(), b.ID, 1); err != nil || a.EngineRef != "https://ci.example.com/17[2J" {
-		t.Errorf("the pipeline is called %q, %v", a.EngineRef, err)
+	if w.Code != http.StatusOK {
+		t.Fatalf("got Code %v, want %v", w.Code, http.StatusOK)
 	}
-	if w := d.post("/runner/v1/builds/"+b.ID+"/claim", claim(), reply.Token.Reveal()); w.Code != http.StatusOK {
+	if reply.BuildID != b.ID {
+		t.Fatalf("got BuildID %v, want %v", reply.BuildID, b.ID)
+	}
+	if reply.Build != b.Number {
+		t.Fatalf("got Build %v, want %v", reply.Build, b.Number)
+	}
+	if w.Header().Get("Cache-Control") != "no-store" {
+		t.Fatalf(`got Cache-Control %q, want "no-store"`, w.Header().Get("Cache-Control"))
+	}
+	if a, err := e.store.Attempt(t.Context(), b.ID, 1); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if a.EngineRef != "https://ci.example.com/17[2J" {
+		t.Errorf(`got EngineRef %q, want "https://ci.example.com/17[2J"`, a.EngineRef)
+	}
+	if w := e.post("/runner/v1/builds/"+b.ID+"/claim", claim(), reply.Token.Reveal()); w.Code != http.StatusOK {
 		t.Errorf("claim with its token: %d %s", w.Code, w.Body)
 	}
-	w = d.join(asks(2, "another"), pipelineToken)
+	w = e.join(asks(2, "another"), pipelineToken)
 	if reply, err := spec.DecodeJoin(
 		w.Body,
-	); err != nil || w.Code != http.StatusOK || reply.Build != 0 || !reply.Token.IsZero() ||
-		!strings.Contains(reply.Reason, "another pipeline") {
-		t.Errorf("another pipeline: %d, %+v, %v", w.Code, reply, err)
+	); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if w.Code != http.StatusOK {
+		t.Errorf("got Code %v, want %v", w.Code, http.StatusOK)
+	} else if reply.Build != 0 {
+		t.Errorf("got Build %v, want 0", reply.Build)
+	} else if !reply.Token.IsZero() {
+		t.Errorf("got Token %v, want the zero value", reply.Token)
+	} else if !strings.Contains(reply.Reason, "another pipeline") {
+		t.Errorf(`got %q, want it to contain "another pipeline"`, reply.Reason)
 	}
 }
 
 func TestWhoMayJoin(t *testing.T) {
-	d := newDesk(t)
-	d.ownBuild()
-	other := storetest.AutomatedBuild(t, d.store, storetest.Repository("other"))
-	d.must(d.store.SetPipelineToken(t.Context(), other.ID, autobuild.TokenHash(secret.New("other's")), "Jo"))
+	e := newEnv(t)
+	e.ownBuild()
+	other := storetest.AutomatedBuild(t, e.store, storetest.Repository("other"))
+	e.must(e.store.SetPipelineToken(t.Context(), other.ID, autobuild.TokenHash(secret.New("other's")), "Jo"))
 	for name, given := range map[string]string{"none": "", "wrong": "wrong", "a runner's": token, "another automated build's": "other's"} {
-		if w := d.join(
+		if w := e.join(
 			asks(2, "ci"),
 			given,
-		); w.Code != http.StatusUnauthorized ||
-			strings.Contains(w.Body.String(), "2") {
-			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		); w.Code != http.StatusUnauthorized {
+			t.Errorf("%s: got Code %v, want %v", name, w.Code, http.StatusUnauthorized)
+		} else if strings.Contains(w.Body.String(), "2") {
+			t.Errorf(`%s: got %q, want it not to contain "2"`, name, w.Body.String())
 		}
 	}
-	d.must(d.store.RevokePipelineToken(t.Context(), d.build.AutomatedBuildID))
-	if w := d.join(asks(2, "ci"), pipelineToken); w.Code != http.StatusUnauthorized {
+	e.must(e.store.RevokePipelineToken(t.Context(), e.build.AutomatedBuildID))
+	if w := e.join(asks(2, "ci"), pipelineToken); w.Code != http.StatusUnauthorized {
 		t.Errorf("revoked: %d", w.Code)
 	}
 }
 
 func TestWhatAPipelineIsTold(t *testing.T) {
-	d := newDesk(t)
-	b := d.ownBuild()
+	e := newEnv(t)
+	b := e.ownBuild()
 	tag := asks(2, "ci")
 	tag.Ref = "refs/tags/main"
 	for words, c := range map[string]struct {
@@ -115,7 +136,7 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 	} {
 		if got := answer[spec.ErrorReply](
 			t,
-			d.join(c.request, pipelineToken),
+			e.join(c.request, pipelineToken),
 			c.status,
 		); !strings.Contains(
 			got.Error,
@@ -125,18 +146,20 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 		}
 	}
 	long := asks(2, strings.Repeat("é", 400))
-	d.join(long, pipelineToken)
-	if a, err := d.store.Attempt(t.Context(), b.ID, 1); err != nil || len(a.EngineRef) != spec.MaxPipeline {
-		t.Errorf("a long name is kept with %d bytes, %v", len(a.EngineRef), err)
+	e.join(long, pipelineToken)
+	if a, err := e.store.Attempt(t.Context(), b.ID, 1); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if len(a.EngineRef) != spec.MaxPipeline {
+		t.Errorf("got %d EngineRef %v, want %d", len(a.EngineRef), a.EngineRef, spec.MaxPipeline)
 	}
-	if w := d.join(asks(2, strings.Repeat("x", 9<<10)), pipelineToken); w.Code != http.StatusRequestEntityTooLarge {
+	if w := e.join(asks(2, strings.Repeat("x", 9<<10)), pipelineToken); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a large request: %d", w.Code)
 	}
-	_, err := d.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
-	d.must(err)
+	_, err := e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
+	e.must(err)
 	if got := answer[spec.ErrorReply](
 		t,
-		d.join(asks(2, "ci"), pipelineToken),
+		e.join(asks(2, "ci"), pipelineToken),
 		http.StatusConflict,
 	); !strings.Contains(
 		got.Error,

@@ -17,7 +17,7 @@ func (k known) Verify(token secret.Secret) (engine string, ok bool) {
 }
 
 func TestOnlyAProbesTokenIsWellForAProbe(t *testing.T) {
-	d := newDesk(t)
+	e := newEnv(t)
 	for authorization, want := range map[string]int{
 		"Bearer probe-token": http.StatusOK, "Bearer " + token: http.StatusUnauthorized, "Bearer ": http.StatusUnauthorized,
 		"probe-token": http.StatusUnauthorized, "": http.StatusUnauthorized,
@@ -25,7 +25,7 @@ func TestOnlyAProbesTokenIsWellForAProbe(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/runner/v1/probe", http.NoBody)
 		r.Header.Set("Authorization", authorization)
 		w := httptest.NewRecorder()
-		d.engine.ServeHTTP(w, r)
+		e.engine.ServeHTTP(w, r)
 		if w.Code != want {
 			t.Errorf("with %q: %d, want %d", authorization, w.Code, want)
 		}
@@ -33,10 +33,10 @@ func TestOnlyAProbesTokenIsWellForAProbe(t *testing.T) {
 			t.Errorf("with %q it is told the builder's certificate: %t", authorization, given)
 		}
 	}
-	r := httptest.NewRequest(http.MethodPost, "/runner/v1/builds/"+d.build.ID+"/events", http.NoBody)
+	r := httptest.NewRequest(http.MethodPost, "/runner/v1/builds/"+e.build.ID+"/events", http.NoBody)
 	r.Header.Set("Authorization", "Bearer probe-token")
 	w := httptest.NewRecorder()
-	d.engine.ServeHTTP(w, r)
+	e.engine.ServeHTTP(w, r)
 	if w.Code != http.StatusUnauthorized {
 		t.Errorf("a probe's token for a build: %d", w.Code)
 	}

@@ -24,8 +24,11 @@ func TestI4WhatIsRefusedIsGivenBackExactly(t *testing.T) {
 		for _, release := range releases {
 			release()
 		}
-		if b.small.Load() != 3*smallDelivery || b.large.Load() != smallDelivery {
-			t.Fatalf("after %v there are %d and %d left", sizes, b.small.Load(), b.large.Load())
+		if b.small.Load() != 3*smallDelivery {
+			t.Fatalf("got small.Load() %v, want %v", b.small.Load(), 3*smallDelivery)
+		}
+		if b.large.Load() != smallDelivery {
+			t.Fatalf("got large.Load() %v, want %v", b.large.Load(), smallDelivery)
 		}
 	}
 }

@@ -56,14 +56,20 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w, hook := serve(t, "", func(*gin.Context) error { return tt.err })
-			if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.text) {
-				t.Errorf("got %d %s, want %d and %q", w.Code, w.Body, tt.status, tt.text)
+			if w.Code != tt.status {
+				t.Errorf("got Code %v, want %v", w.Code, tt.status)
+			}
+			if !strings.Contains(w.Body.String(), tt.text) {
+				t.Errorf("got %q, want it to contain %q", w.Body.String(), tt.text)
 			}
 			if strings.Contains(w.Body.String(), "secret detail") {
 				t.Error("the reply shows the inside of a 500")
 			}
-			if len(hook.Entries) != 1 || !errors.Is(hook.LastEntry().Data["error"].(error), tt.err) {
-				t.Errorf("the log does not tell of the error: %v", hook.Entries)
+			if len(hook.Entries) != 1 {
+				t.Fatalf("got %d Entries %v, want 1", len(hook.Entries), hook.Entries)
+			}
+			if !errors.Is(hook.LastEntry().Data["error"].(error), tt.err) {
+				t.Errorf("got error %v, want %v", hook.LastEntry().Data["error"].(error), tt.err)
 			}
 		})
 	}
@@ -103,8 +109,11 @@ func TestBodiesAreBounded(t *testing.T) {
 		c.String(http.StatusOK, "%d", v.A)
 		return nil
 	})
-	if w.Code != http.StatusOK || w.Body.String() != "3" {
-		t.Errorf("got %d %s", w.Code, w.Body)
+	if w.Code != http.StatusOK {
+		t.Errorf("got Code %v, want %v", w.Code, http.StatusOK)
+	}
+	if w.Body.String() != "3" {
+		t.Errorf(`got Body.String() %q, want "3"`, w.Body.String())
 	}
 	w, _ = serve(t, "abc", func(c *gin.Context) error {
 		body, err := httpx.ReadBody(c, 10)
@@ -121,8 +130,14 @@ func TestErrorAfterTheReplyIsOnlyLogged(t *testing.T) {
 		c.String(http.StatusOK, "done")
 		return errors.New("too late")
 	})
-	if w.Code != http.StatusOK || w.Body.String() != "done" || len(hook.Entries) != 1 {
-		t.Errorf("got %d %q and %d log entries", w.Code, w.Body, len(hook.Entries))
+	if w.Code != http.StatusOK {
+		t.Errorf("got Code %v, want %v", w.Code, http.StatusOK)
+	}
+	if w.Body.String() != "done" {
+		t.Errorf(`got Body.String() %q, want "done"`, w.Body.String())
+	}
+	if len(hook.Entries) != 1 {
+		t.Errorf("got %d Entries %v, want 1", len(hook.Entries), hook.Entries)
 	}
 }
 

@@ -23,8 +23,11 @@ func TestALimiterForgetsTheOldest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(l.by) != maxCallers || l.recent.Len() != maxCallers {
-		t.Errorf("it knows %d and %d callers", len(l.by), l.recent.Len())
+	if len(l.by) != maxCallers {
+		t.Fatalf("got %d by %v, want %d", len(l.by), l.by, maxCallers)
+	}
+	if l.recent.Len() != maxCallers {
+		t.Errorf("got recent.Len() %v, want %v", l.recent.Len(), maxCallers)
 	}
 	if l.Allow("first") != nil {
 		t.Error("the caller seen longest ago is still known")

@@ -14,7 +14,7 @@ import (
 )
 
 func TestAutomatedBuildsAreSearched(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	for query, want := range map[string]string{
 		"": "acme/app acme/docs acme/worker", "?search=WORK": "acme/worker", "?search=docker.io": "acme/docs", "?state=active": "acme/app acme/worker", "?state=failed": "", "?search=zzz": "",
 	} {
@@ -43,7 +43,7 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 }
 
 func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	s.get(t, pagestest.Reader, "/automated-builds/"+s.App.ID).
 		want(t, http.StatusOK, "active", "last delivery", `{\1}.{\2},{\1},latest`, "when svc/** changed", "VERSION={sourceref}")
 	polled := s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID)
@@ -63,7 +63,7 @@ func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
 }
 
 func TestBuildsAreStartedByHand(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	start := "/automated-builds/" + s.App.ID + "/start"
 	wrong := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "", "key", "k")
 	wrong.want(t, http.StatusUnprocessableEntity, "name the tag to build", "One thing needs mending")
@@ -74,12 +74,11 @@ func TestBuildsAreStartedByHand(t *testing.T) {
 	s.post(t, pagestest.Writer, start, "rule", "gone").want(t, http.StatusUnprocessableEntity, "This rule is gone")
 	first := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
 	second := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
-	if first.Header.Get("Location") != second.Header.Get("Location") || first.StatusCode != http.StatusSeeOther {
-		t.Errorf(
-			"a second click went to %s, the first to %s",
-			second.Header.Get("Location"),
-			first.Header.Get("Location"),
-		)
+	if first.Header.Get("Location") != second.Header.Get("Location") {
+		t.Errorf("got Location %v, want %v", first.Header.Get("Location"), second.Header.Get("Location"))
+	}
+	if first.StatusCode != http.StatusSeeOther {
+		t.Errorf("got StatusCode %v, want %v", first.StatusCode, http.StatusSeeOther)
 	}
 	s.Rooms.Fail(autobuild.FieldError{Field: "ref", Message: "there is no tag v9.9"})
 	s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9").
@@ -89,7 +88,7 @@ func TestBuildsAreStartedByHand(t *testing.T) {
 }
 
 func TestDeletingAsksForTheName(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	where := "/automated-builds/" + s.Worker.ID + "/delete"
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "Type acme/worker to confirm")
 	s.post(t, autobuild.RoleAdmin, where, "name", "acme/app").
@@ -100,7 +99,7 @@ func TestDeletingAsksForTheName(t *testing.T) {
 }
 
 func TestWizardLeadsStepByStep(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	links := func(address string) map[string]string {
 		t.Helper()
 		r := s.get(t, autobuild.RoleAdmin, address)
@@ -113,14 +112,19 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 	}
 	workspace := links(links("/automated-builds/new")["alice linked through OAuth"])["acme"]
 	first := links(workspace)
-	if first["acme/app public"] == "" || first["acme/docs public"] != "" {
-		t.Fatalf("the first page of repositories is %v", first)
+	if first["acme/app public"] == "" {
+		t.Fatal(`got an empty first["acme/app public"]`)
+	}
+	if first["acme/docs public"] != "" {
+		t.Fatalf(`got first["acme/docs public"] %q, want ""`, first["acme/docs public"])
 	}
 	if second := links(first["More repositories"]); second["acme/docs public"] == "" {
 		t.Errorf("the second page is %v", second)
 	}
-	if found := links(workspace + "&search=tool"); found["acme/tools public"] == "" || found["acme/app public"] != "" {
-		t.Errorf("the search found %v", found)
+	if found := links(workspace + "&search=tool"); found["acme/tools public"] == "" {
+		t.Error(`got an empty found["acme/tools public"]`)
+	} else if found["acme/app public"] != "" {
+		t.Errorf(`got found["acme/app public"] %q, want ""`, found["acme/app public"])
 	}
 	docs := links(links(workspace + "&search=docs")["acme/docs public"])
 	nested := s.get(t, autobuild.RoleAdmin, docs["site/Dockerfile"])
@@ -154,7 +158,7 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 }
 
 // draft is what the form of a new automated build sends.
-func draft(s *site, change ...string) []string {
+func draft(s *env, change ...string) []string {
 	form := url.Values{}
 	for i, all := 0, append([]string{
 		"account", s.Account.ID, "repository", "acme/tools", "default_branch", "main", "dockerfile", "Dockerfile", "image", "registry.example.com/acme/tools", "autotest", "off",
@@ -171,7 +175,7 @@ func draft(s *site, change ...string) []string {
 }
 
 func TestDraftsKeepWhatWasTyped(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	create := "/automated-builds/new"
 	wrong := s.post(t, autobuild.RoleAdmin, create, draft(s, "image", "tools")...)
 	wrong.want(t, http.StatusUnprocessableEntity, "Name the registry too")
@@ -190,16 +194,22 @@ func TestDraftsKeepWhatWasTyped(t *testing.T) {
 	more := s.post(t, autobuild.RoleAdmin, create, draft(s, "add-rule", "1")...)
 	more.want(t, http.StatusOK)
 	checkPage(t, more)
-	if more.value(t, "rules[1].tags") != "{sourceref}" || more.value(t, "rules[0].source") != "main" {
-		t.Error("no second rule, or the first is lost")
+	if more.value(t, "rules[1].tags") != "{sourceref}" {
+		t.Errorf(`got more.value(t, "rules[1].tags") %q, want "{sourceref}"`, more.value(t, "rules[1].tags"))
+	}
+	if more.value(t, "rules[0].source") != "main" {
+		t.Errorf(`got more.value(t, "rules[0].source") %q, want "main"`, more.value(t, "rules[0].source"))
 	}
 	less := s.post(
 		t,
 		autobuild.RoleAdmin,
 		create,
 		draft(s, "rules[1].source", "dev", "rules[1].source_type", "branch", "remove-rule", "0")...)
-	if less.value(t, "rules[0].source") != "dev" || strings.Contains(less.Text, "rules[1]") {
-		t.Error("the wrong rule was removed")
+	if less.value(t, "rules[0].source") != "dev" {
+		t.Errorf(`got less.value(t, "rules[0].source") %q, want "dev"`, less.value(t, "rules[0].source"))
+	}
+	if strings.Contains(less.Text, "rules[1]") {
+		t.Errorf(`got %q, want it not to contain "rules[1]"`, less.Text)
 	}
 	variable := s.post(t, autobuild.RoleAdmin, create, draft(s, "add-variable", "1")...)
 	checkPage(t, variable)
@@ -211,7 +221,7 @@ func TestDraftsKeepWhatWasTyped(t *testing.T) {
 }
 
 func TestDraftsAreSaved(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	saved := s.post(
 		t,
 		autobuild.RoleAdmin,
@@ -238,8 +248,11 @@ func TestDraftsAreSaved(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if a.Environment["TOKEN"].Reveal() != "sesame" || a.CreatedBy != s.Users[autobuild.RoleAdmin].ID {
-		t.Errorf("environment %v, by %s", a.Environment, a.CreatedBy)
+	if a.Environment["TOKEN"].Reveal() != "sesame" {
+		t.Errorf(`got a.Environment["TOKEN"].Reveal() %q, want "sesame"`, a.Environment["TOKEN"].Reveal())
+	}
+	if a.CreatedBy != s.Users[autobuild.RoleAdmin].ID {
+		t.Errorf("got CreatedBy %v, want %v", a.CreatedBy, s.Users[autobuild.RoleAdmin].ID)
 	}
 	s.get(t, autobuild.RoleAdmin, saved.Header.Get("Location")).want(t, http.StatusOK, "The automated build is saved.")
 	built := s.post(
@@ -253,15 +266,25 @@ func TestDraftsAreSaved(t *testing.T) {
 }
 
 func TestEditing(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	edit := "/automated-builds/" + s.App.ID + "/edit"
 	form := s.get(t, autobuild.RoleAdmin, edit)
 	form.want(t, http.StatusOK)
-	if form.value(t, "rules[1].source") != `/^v([0-9]+)\.([0-9]+)$/` ||
-		form.value(t, "environment[0].name") != "NPM_MODE" ||
-		form.value(t, "environment[0].value") != "" ||
-		form.value(t, "account") != s.Account.ID {
-		t.Error("the form does not show what is stored")
+	if form.value(t, "rules[1].source") != `/^v([0-9]+)\.([0-9]+)$/` {
+		t.Errorf(
+			`got form.value(t, "rules[1].source") %q, want %q`,
+			form.value(t, "rules[1].source"),
+			`/^v([0-9]+)\.([0-9]+)$/`,
+		)
+	}
+	if form.value(t, "environment[0].name") != "NPM_MODE" {
+		t.Errorf(`got form.value(t, "environment[0].name") %q, want "NPM_MODE"`, form.value(t, "environment[0].name"))
+	}
+	if form.value(t, "environment[0].value") != "" {
+		t.Errorf(`got form.value(t, "environment[0].value") %q, want ""`, form.value(t, "environment[0].value"))
+	}
+	if form.value(t, "account") != s.Account.ID {
+		t.Errorf(`got form.value(t, "account") %v, want %v`, form.value(t, "account"), s.Account.ID)
 	}
 	values := draft(
 		s,
@@ -280,8 +303,11 @@ func TestEditing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.AccountID != s.Token.ID || len(a.Rules) != 1 {
-		t.Errorf("stored as %+v", a)
+	if a.AccountID != s.Token.ID {
+		t.Errorf("got AccountID %v, want %v", a.AccountID, s.Token.ID)
+	}
+	if len(a.Rules) != 1 {
+		t.Errorf("got %d Rules %v, want 1", len(a.Rules), a.Rules)
 	}
 	if _, kept := a.Environment["NPM_MODE"]; !kept {
 		t.Error("the variable is lost")

@@ -18,7 +18,7 @@ import (
 func path(b autobuild.Build, rest string) string { return fmt.Sprintf("/builds/%d%s", b.Number, rest) }
 
 func TestBuildShowsItsWay(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	tests := map[string]struct {
 		build    autobuild.Build
 		stations string
@@ -67,7 +67,7 @@ func TestBuildShowsItsWay(t *testing.T) {
 }
 
 func TestBuildShowsExtraTags(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	_, _, err := s.Store.Permit(t.Context(), s.Live.ID, 1, nil, []string{"nightly", "edge", "unused"})
 	if err != nil {
 		t.Fatal(err)
@@ -86,18 +86,21 @@ func TestBuildShowsExtraTags(t *testing.T) {
 
 // The head alone is renewed every two seconds: then the log is not read.
 func TestTheHeadComesWithoutTheLog(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	r := httptest.NewRequest(http.MethodGet, path(s.Live, ""), nil)
 	r.Header.Set("X-Part", "build-head")
 	head := s.do(t, r, s.Cookie(t, pagestest.Reader))
 	head.want(t, http.StatusOK, "running")
-	if strings.Contains(head.Text, `class="line"`) || !strings.Contains(head.Text, `id="build-head"`) {
-		t.Error("the log came with the head, or no head came")
+	if strings.Contains(head.Text, `class="line"`) {
+		t.Errorf("got %q, want it not to contain %q", head.Text, `class="line"`)
+	}
+	if !strings.Contains(head.Text, `id="build-head"`) {
+		t.Errorf("got %q, want it to contain %q", head.Text, `id="build-head"`)
 	}
 }
 
 func TestViewersSeeNoButtons(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	for _, address := range []string{path(s.Live, ""), path(s.Done, ""), "/automated-builds/" + s.App.ID, "/settings/providers", "/settings/registries"} {
 		r := s.get(t, pagestest.Reader, address)
 		for _, form := range find(r.main(), "form") {
@@ -109,7 +112,7 @@ func TestViewersSeeNoButtons(t *testing.T) {
 }
 
 func TestBuildsAreFilteredAndPaged(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	count := func(r reply) int { return len(find(r.main(), "tr")) - 1 }
 	for filter, want := range map[string]int{"all": 15, "active": 2, "succeeded": 9, "failed": 2, "error": 1, "cancelled": 1} {
 		if got := count(s.get(t, pagestest.Reader, "/builds?state="+filter)); got != want {
@@ -130,8 +133,11 @@ func TestBuildsAreFilteredAndPaged(t *testing.T) {
 			older = attr(a, "href")
 		}
 	}
-	if count(first) != 50 || older == "" {
-		t.Fatalf("%d builds and %q on the first page", count(first), older)
+	if count(first) != 50 {
+		t.Fatalf("got count(first) %v, want 50", count(first))
+	}
+	if older == "" {
+		t.Fatal("got an empty older")
 	}
 	if got := count(s.get(t, pagestest.Reader, older)); got != 25 {
 		t.Errorf("%d builds on the second page, want 25", got)
@@ -139,7 +145,7 @@ func TestBuildsAreFilteredAndPaged(t *testing.T) {
 }
 
 func TestCancelRetryRebuild(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).wantRedirect(t, path(s.Waiting, "?done=cancelled"))
 	r := s.get(t, pagestest.Writer, path(s.Waiting, "?done=cancelled"))
 	r.want(t, http.StatusOK, "The build is cancelled.", "cancelled by Bob Moss")
@@ -151,13 +157,19 @@ func TestCancelRetryRebuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Commit.Hash != s.Done.Commit.Hash || b.Cause != autobuild.CauseManual || b.CausedBy != "Bob Moss" {
-		t.Errorf("rebuilt as %+v", b)
+	if b.Commit.Hash != s.Done.Commit.Hash {
+		t.Errorf("got Commit.Hash %v, want %v", b.Commit.Hash, s.Done.Commit.Hash)
+	}
+	if b.Cause != autobuild.CauseManual {
+		t.Errorf("got Cause %v, want %v", b.Cause, autobuild.CauseManual)
+	}
+	if b.CausedBy != "Bob Moss" {
+		t.Errorf(`got CausedBy %q, want "Bob Moss"`, b.CausedBy)
 	}
 }
 
 func TestAttemptsAreListed(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	if _, err := s.Store.RetryBuild(t.Context(), s.Broken.ID, "alice"); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +182,7 @@ func TestAttemptsAreListed(t *testing.T) {
 }
 
 func TestNoticesAreOurs(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	r := s.get(t, pagestest.Reader, "/builds?done=Send+your+password")
 	if strings.Contains(r.Text, "password") {
 		t.Error("a link put words in our mouth")
@@ -178,11 +190,16 @@ func TestNoticesAreOurs(t *testing.T) {
 }
 
 func TestRawLogIsText(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	r := s.get(t, pagestest.Reader, path(s.Done, "/log"))
-	if r.Header.Get("Content-Type") != "text/plain; charset=utf-8" || !strings.HasPrefix(r.Text, "fetching acme/app") ||
-		!strings.Contains(r.Text, "\x1b[36m") {
-		t.Errorf("%s %.80q", r.Header.Get("Content-Type"), r.Text)
+	if r.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf(`got Content-Type %q, want "text/plain; charset=utf-8"`, r.Header.Get("Content-Type"))
+	}
+	if !strings.HasPrefix(r.Text, "fetching acme/app") {
+		t.Errorf(`got %q, want the prefix "fetching acme/app"`, r.Text)
+	}
+	if !strings.Contains(r.Text, "\x1b[36m") {
+		t.Errorf("got %q, want it to contain %q", r.Text, "\x1b[36m")
 	}
 	if rest := s.get(t, pagestest.Reader, path(s.Done, "/log?offset=9&attempt=1")); rest.Text != r.Text[9:] {
 		t.Errorf("from offset 9: %.40q", rest.Text)
@@ -201,7 +218,7 @@ func TestRawLogIsText(t *testing.T) {
 }
 
 // events reads a finished attempt's stream.
-func events(t *testing.T, s *site, target, lastID string) (ids, data []string) {
+func events(t *testing.T, s *env, target, lastID string) (ids, data []string) {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, target, nil)
 	if lastID != "" {
@@ -220,10 +237,16 @@ func events(t *testing.T, s *site, target, lastID string) (ids, data []string) {
 }
 
 func TestStreamGoesOnWhereTheBrowserWas(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	ids, all := events(t, s, path(s.Done, "/log/stream"), "")
-	if len(all) != 25 || all[24] != "succeeded" || !strings.Contains(all[0], `id="L1"`) {
-		t.Fatalf("%d events: %q", len(all), all)
+	if len(all) != 25 {
+		t.Fatalf("got %d all %v, want 25", len(all), all)
+	}
+	if all[24] != "succeeded" {
+		t.Fatalf(`got all[24] %q, want "succeeded"`, all[24])
+	}
+	if !strings.Contains(all[0], `id="L1"`) {
+		t.Fatalf("got %q, want it to contain %q", all[0], `id="L1"`)
 	}
 	// From the middle of line 4: the numbers and the rest are the same.
 	offset := strings.Index(s.get(t, pagestest.Reader, path(s.Done, "/log")).Text, "dockerfile: 412B")
@@ -231,13 +254,15 @@ func TestStreamGoesOnWhereTheBrowserWas(t *testing.T) {
 	if diff := cmp.Diff(all[3:], rest); diff != "" {
 		t.Error(diff)
 	}
-	if _, end := events(t, s, path(s.Done, "/log/stream?offset=0"), ids[0]); len(end) != 1 || end[0] != "succeeded" {
-		t.Errorf("after the last id: %q", end)
+	if _, end := events(t, s, path(s.Done, "/log/stream?offset=0"), ids[0]); len(end) != 1 {
+		t.Fatalf("got %d end %v, want 1", len(end), end)
+	} else if end[0] != "succeeded" {
+		t.Errorf(`got end[0] %q, want "succeeded"`, end[0])
 	}
 }
 
 func TestLongLogsShowTheirEnd(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	for _, end := range []string{"", "\nlast"} {
 		b := s.Waiting
 		b.CauseKey = "long" + end
@@ -262,15 +287,18 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		if n := strings.Count(r.Text, `class="line"`); n != 4000 {
 			t.Errorf("%d lines on the page, want 4000", n)
 		}
-		if !strings.Contains(r.Text, `id="L20000"`) || strings.Contains(r.Text, `id="L100"`) {
-			t.Error("the end is not what is shown")
+		if !strings.Contains(r.Text, `id="L20000"`) {
+			t.Errorf("got %q, want it to contain %q", r.Text, `id="L20000"`)
+		}
+		if strings.Contains(r.Text, `id="L100"`) {
+			t.Errorf("got %q, want it not to contain %q", r.Text, `id="L100"`)
 		}
 	}
 }
 
 // A list that nothing is at work in is renewed too, for a push may come at any time.
 func TestListsAreRenewed(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	for address, seconds := range map[string]string{"/builds": "3", "/builds?state=succeeded": "5", "/automated-builds?state=failed": "5", "/automated-builds/" + s.App.ID: "3"} {
 		var got []string
 		for _, part := range find(s.get(t, pagestest.Reader, address).main(), "div") {
@@ -278,15 +306,18 @@ func TestListsAreRenewed(t *testing.T) {
 				got = append(got, every)
 			}
 		}
-		if len(got) != 1 || got[0] != seconds {
-			t.Errorf("%s is renewed every %v s, want one part every %s s", address, got, seconds)
+		if len(got) != 1 {
+			t.Fatalf("got %d got %v, want 1", len(got), got)
+		}
+		if got[0] != seconds {
+			t.Errorf("got got[0] %v, want %v", got[0], seconds)
 		}
 	}
 }
 
 // A build's head is renewed until its end was told, too, which is a moment after the end.
 func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	renewed := func(b autobuild.Build) string {
 		return attr(byID(s.get(t, pagestest.Reader, path(b, "")).main(), "build-head"), "data-refresh")
 	}
@@ -321,7 +352,7 @@ func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 
 // The script knows by it that the log beside the head is an older attempt's.
 func TestHeadAndLogNameTheirAttempt(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	for address, want := range map[string]string{path(s.Live, ""): "1", path(s.Waiting, ""): "0"} {
 		page := s.get(t, pagestest.Reader, address).main()
 		for _, id := range []string{"build-head", "log"} {

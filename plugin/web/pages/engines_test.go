@@ -18,7 +18,7 @@ import (
 const enginesPage = "/settings/engines"
 
 func TestEnginesAreShown(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	r := s.get(t, autobuild.RoleAdmin, enginesPage)
 	r.want(
 		t,
@@ -59,21 +59,29 @@ func TestEnginesAreShown(t *testing.T) {
 // A server that takes its time does not hold the page up: the page asks for that part later,
 // and without a script a person does.
 func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	r := s.get(t, autobuild.RoleAdmin, enginesPage)
 	if len(s.CI.Looks()) != 0 {
 		t.Fatal("the page waits for the CI's server")
 	}
 	later := byID(r.Page, "look-drone")
-	if later == nil || attr(later, "data-from") != enginesPage+"?look=drone" {
-		t.Fatal("the page does not say where the rest is")
+	if later == nil {
+		t.Fatal("got nil later, want a value")
 	}
-	if links := find(later, "a"); len(links) != 1 || attr(links[0], "href") != enginesPage+"?look=drone#h-drone" {
-		t.Error("without a script there is no way to the rest")
+	if attr(later, "data-from") != enginesPage+"?look=drone" {
+		t.Fatalf(`got attr(later, "data-from") %v, want %v`, attr(later, "data-from"), enginesPage+"?look=drone")
+	}
+	if links := find(later, "a"); len(links) != 1 {
+		t.Fatalf("got %d links %v, want 1", len(links), links)
+	} else if attr(links[0], "href") != enginesPage+"?look=drone#h-drone" {
+		t.Errorf(`got attr(links[0], "href") %v, want %v`, attr(links[0], "href"), enginesPage+"?look=drone#h-drone")
 	}
 	looked := byID(s.get(t, autobuild.RoleAdmin, enginesPage+"?look=drone").Page, "look-drone")
-	if looked == nil || attr(looked, "data-from") != "" {
-		t.Fatal("what was found is not there, or is asked for again")
+	if looked == nil {
+		t.Fatal("got nil looked, want a value")
+	}
+	if attr(looked, "data-from") != "" {
+		t.Fatalf(`got attr(looked, "data-from") %q, want ""`, attr(looked, "data-from"))
 	}
 	var rows []string
 	for _, row := range find(looked, "tr")[1:] {
@@ -83,8 +91,12 @@ func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 	if got := strings.Join(rows, " | "); got != want {
 		t.Errorf("found %q, want %q", got, want)
 	}
-	if all := s.CI.Looks(); len(all) != 1 || all[0] <= 0 || all[0] > 10*time.Second {
-		t.Errorf("looks that may take %v, want one of at most 10 s", all)
+	if all := s.CI.Looks(); len(all) != 1 {
+		t.Fatalf("got %d all %v, want 1", len(all), all)
+	} else if all[0] <= 0 {
+		t.Errorf("got all[0] %v, want more than 0", all[0])
+	} else if all[0] > 10*time.Second {
+		t.Errorf("got all[0] %v, want at most %v", all[0], 10*time.Second)
 	}
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
 		s.get(t, autobuild.RoleAdmin, enginesPage+"?look="+other).want(t, http.StatusOK, "Look at Drone now")
@@ -95,7 +107,7 @@ func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 }
 
 func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	where := enginesPage + "/drone/environment"
 	for _, address := range []string{enginesPage, where} {
 		if r := s.get(t, autobuild.RoleAdmin, address); strings.Contains(r.Text, pagestest.ExtensionSecret) {
@@ -118,8 +130,11 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 	}
 	for role, status := range map[autobuild.Role]int{pagestest.Writer: http.StatusForbidden, pagestest.Reader: http.StatusForbidden, "": http.StatusUnauthorized} {
 		refused := s.post(t, role, where)
-		if refused.StatusCode != status || strings.Contains(refused.Text, pagestest.ExtensionSecret) {
-			t.Errorf("%q gets %d, want %d", role, refused.StatusCode, status)
+		if refused.StatusCode != status {
+			t.Errorf("got StatusCode %v, want %v", refused.StatusCode, status)
+		}
+		if strings.Contains(refused.Text, pagestest.ExtensionSecret) {
+			t.Errorf("got %q, want it not to contain %q", refused.Text, pagestest.ExtensionSecret)
 		}
 	}
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
@@ -128,7 +143,7 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 }
 
 func TestABuildLeadsToItsPipeline(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	ref, link := fmt.Sprintf("acme/builder#%d", s.Live.Number), path(s.Live, "/pipeline?attempt=1")
 	r := s.get(t, pagestest.Reader, path(s.Live, ""))
 	r.want(t, http.StatusOK, "Pipeline "+ref+" on drone")
@@ -158,7 +173,7 @@ func TestABuildLeadsToItsPipeline(t *testing.T) {
 
 // Nothing but the configured server is where a pipeline can be.
 func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	link := path(s.Live, "/pipeline?attempt=1")
 	for _, address := range []string{"https://evil.example/1", "https://drone.example.com.evil.example/1", "https://drone.example.com@evil.example/", "//evil.example", "javascript:alert(1)", pagestest.CIServer} {
 		s.CI.Lead(address, nil)
@@ -174,25 +189,25 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 }
 
 func TestTheEngineIsChosenWhereThereAreSeveral(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	edit := "/automated-builds/" + s.Worker.ID + "/edit"
 	form := s.get(t, autobuild.RoleAdmin, edit)
 	var offered []string
 	for _, o := range find(byID(form.Page, "engine"), "option") {
 		offered = append(offered, attr(o, "value"))
 	}
-	if got := strings.Join(offered, " "); got != "embedded drone" || form.value(t, "engine") != "drone" {
-		t.Errorf(
-			"offered are %q with %q, want those that are configured with the stored one",
-			got,
-			form.value(t, "engine"),
-		)
+	if got := strings.Join(offered, " "); got != "embedded drone" {
+		t.Errorf(`got got %q, want "embedded drone"`, got)
+	} else if form.value(t, "engine") != "drone" {
+		t.Errorf(`got form.value(t, "engine") %q, want "drone"`, form.value(t, "engine"))
 	}
 	for _, name := range []string{"embedded", "drone"} {
 		s.post(t, autobuild.RoleAdmin, edit, draft(s, "repository", "acme/worker", "engine", name)...).
 			wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=saved")
-		if a, err := s.Store.AutomatedBuild(t.Context(), s.Worker.ID); err != nil || a.Engine != name {
-			t.Errorf("chosen was %s, stored is %q, %v", name, a.Engine, err)
+		if a, err := s.Store.AutomatedBuild(t.Context(), s.Worker.ID); err != nil {
+			t.Fatalf("got error %v, want none", err)
+		} else if a.Engine != name {
+			t.Errorf("got Engine %v, want %v", a.Engine, name)
 		}
 	}
 	kept := s.post(t, autobuild.RoleAdmin, edit, draft(s, "engine", "drone", "add-rule", "1")...)
@@ -205,15 +220,19 @@ func TestTheEngineIsChosenWhereThereAreSeveral(t *testing.T) {
 	if fault := byID(
 		wrong.Page,
 		"engine-fault",
-	); fault == nil ||
-		words(fault) != `"woodpecker" is not configured here.` {
-		t.Error("the fault is not at its field")
+	); fault == nil {
+		t.Fatal("got nil fault, want a value")
+	} else if words(fault) != `"woodpecker" is not configured here.` {
+		t.Errorf("got words(fault) %q, want %q", words(fault), `"woodpecker" is not configured here.`)
 	}
 	s.Pages.Engines = []pages.Engine{pagestest.Embedded(), pagestest.Absent("drone"), pagestest.Absent("woodpecker")}
 	s.get(t, autobuild.RoleAdmin, edit).want(t, http.StatusOK, "drone (not configured)")
 	only := s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.App.ID+"/edit")
-	if byID(only.Page, "engine") != nil || only.value(t, "engine") != "embedded" {
-		t.Error("there is a choice of one, or the stored engine is lost")
+	if byID(only.Page, "engine") != nil {
+		t.Fatalf(`got byID(only.Page, "engine") %v, want nil`, byID(only.Page, "engine"))
+	}
+	if only.value(t, "engine") != "embedded" {
+		t.Errorf(`got only.value(t, "engine") %q, want "embedded"`, only.value(t, "engine"))
 	}
 }
 
@@ -227,10 +246,13 @@ func byID(root *html.Node, id string) *html.Node {
 }
 
 // leads follows an address that sends the browser to another site.
-func (s *site) leads(t *testing.T, address, to string) {
+func (s *env) leads(t *testing.T, address, to string) {
 	t.Helper()
 	r := s.get(t, pagestest.Reader, address)
-	if r.StatusCode != http.StatusFound || r.Header.Get("Location") != to {
-		t.Errorf("%s: status %d to %q, want 302 to %q", address, r.StatusCode, r.Header.Get("Location"), to)
+	if r.StatusCode != http.StatusFound {
+		t.Errorf("%s: got StatusCode %v, want %v", address, r.StatusCode, http.StatusFound)
+	}
+	if r.Header.Get("Location") != to {
+		t.Errorf("%s: got Location %v, want %v", address, r.Header.Get("Location"), to)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestReplacingAWebhookSecret(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID
 	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "Replace secret")
 	if r := s.get(t, pagestest.Writer, page); strings.Contains(r.Text, "Replace secret") {
@@ -38,7 +38,7 @@ func TestReplacingAWebhookSecret(t *testing.T) {
 
 // The person who added the webhook by hand gets the new secret to paste, and when to.
 func TestReplacingASecretByHand(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.Worker.ID
 	shown := s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate")
 	shown.want(t, http.StatusOK, pagestest.ReplacedSecret, "paste the new secret before that")

@@ -12,7 +12,7 @@ import (
 // A8: a log that curl prints moves no cursor, sets no title or clipboard, and asks the terminal
 // nothing. Whoever wants the bytes says so, and gets a file.
 func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	hostile := "\x1b]0;owned\x07\x1b]52;c;cm0gLXJm\x1b\\\x1b[2J\x1b[6n\u009b2J\x9b2J\x1bP+q544e\x1b\\\x1b[32mdone\x1b[0m\n"
 	before := s.get(t, pagestest.Reader, path(s.Live, "/log?raw=1"))
 	_, err := s.Logs.Append(t.Context(), s.Live.ID, 1, int64(len(before.Text)), []byte(hostile))

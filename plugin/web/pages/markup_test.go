@@ -13,7 +13,7 @@ import (
 )
 
 // addresses are all pages that an administrator of the sample can open.
-func addresses(s *site) []string {
+func addresses(s *env) []string {
 	all := []string{
 		"/signin",
 		"/automated-builds",
@@ -60,12 +60,15 @@ func addresses(s *site) []string {
 }
 
 func TestEveryPageIsSound(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	for _, address := range addresses(s) {
 		t.Run(address, func(t *testing.T) {
 			r := s.get(t, autobuild.RoleAdmin, address)
-			if r.StatusCode >= 500 || r.StatusCode == http.StatusForbidden {
-				t.Fatalf("status %d", r.StatusCode)
+			if r.StatusCode >= 500 {
+				t.Fatalf("got StatusCode %v, want less than 500", r.StatusCode)
+			}
+			if r.StatusCode == http.StatusForbidden {
+				t.Fatalf("got StatusCode %v, want another value", r.StatusCode)
 			}
 			if r.StatusCode != http.StatusSeeOther {
 				checkPage(t, r)
@@ -74,7 +77,7 @@ func TestEveryPageIsSound(t *testing.T) {
 	}
 	for _, address := range []string{"/automated-builds", "/builds", "/deliveries", "/setup", "/settings/providers", "/settings/registries", "/settings/engines", "/settings/people", "/automated-builds/new", "/signin"} {
 		t.Run("empty "+address, func(t *testing.T) {
-			empty := serve(pagestest.Empty(t))
+			empty := newEnv(pagestest.Empty(t))
 			u, err := empty.Store.SaveUser(t.Context(), autobuild.User{Role: autobuild.RoleAdmin})
 			if err != nil {
 				t.Fatal(err)
@@ -114,8 +117,11 @@ func checkPage(t *testing.T, r reply) {
 			t.Errorf("the page shows %s", canary)
 		}
 	}
-	if strings.Contains(r.Text, "ZgotmplZ") || strings.Contains(r.Text, "<no value>") {
-		t.Error("a template was given what it cannot show")
+	if strings.Contains(r.Text, "ZgotmplZ") {
+		t.Errorf(`got %q, want it not to contain "ZgotmplZ"`, r.Text)
+	}
+	if strings.Contains(r.Text, "<no value>") {
+		t.Errorf(`got %q, want it not to contain "<no value>"`, r.Text)
 	}
 }
 
@@ -126,8 +132,11 @@ func checkInline(t *testing.T, n *html.Node) {
 		return
 	}
 	for _, a := range n.Attr {
-		if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
-			t.Errorf("<%s> has an inline %s", n.Data, a.Key)
+		if a.Key == "style" {
+			t.Errorf("got Key %q, want another value", a.Key)
+		}
+		if strings.HasPrefix(a.Key, "on") {
+			t.Errorf(`got %q, want another prefix than "on"`, a.Key)
 		}
 		if (a.Key == "href" || a.Key == "src" || a.Key == "action") && !strings.HasPrefix(a.Val, "/") &&
 			!strings.HasPrefix(a.Val, "#") &&
@@ -135,8 +144,17 @@ func checkInline(t *testing.T, n *html.Node) {
 			t.Errorf("<%s> leads to %q", n.Data, a.Val)
 		}
 	}
-	if (n.Data == "script" && n.FirstChild != nil) || n.Data == "style" || n.Data == "iframe" || n.Data == "img" {
-		t.Errorf("the page has an inline <%s>", n.Data)
+	if n.Data == "script" && n.FirstChild != nil {
+		t.Error(`got an inline script, want none`)
+	}
+	if n.Data == "style" {
+		t.Errorf("got Data %q, want another value", n.Data)
+	}
+	if n.Data == "iframe" {
+		t.Errorf("got Data %q, want another value", n.Data)
+	}
+	if n.Data == "img" {
+		t.Errorf("got Data %q, want another value", n.Data)
 	}
 }
 
@@ -184,13 +202,19 @@ func checkTargets(t *testing.T, page *html.Node, ids map[string]int) {
 
 // What people, commits and branches are called is text wherever it is shown.
 func TestS9NamesAreText(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	for _, address := range []string{"/builds", fmt.Sprintf("/builds/%d", s.Broken.Number), "/deliveries/" + s.Delivery} {
 		r := s.get(t, pagestest.Reader, address)
 		r.want(t, http.StatusOK)
 		for _, script := range find(r.main(), "script", "img", "b") {
-			if strings.Contains(words(script), "alert") || words(script) == "old" || script.Data == "img" {
-				t.Errorf("%s: <%s> came from outside", address, script.Data)
+			if strings.Contains(words(script), "alert") {
+				t.Errorf(`%s: got %q, want it not to contain "alert"`, address, words(script))
+			}
+			if words(script) == "old" {
+				t.Errorf("%s: got words(script) %q, want another value", address, words(script))
+			}
+			if script.Data == "img" {
+				t.Errorf("%s: got Data %q, want another value", address, script.Data)
 			}
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestRoles(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	dave, self := s.Users[autobuild.RoleNone], s.Users[autobuild.RoleAdmin]
 	s.get(t, autobuild.RoleNone, "/settings/people").want(t, http.StatusForbidden, "administrators of this Slipway")
 	s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", "admin").
@@ -29,7 +29,7 @@ func TestRoles(t *testing.T) {
 }
 
 func TestSessionsOfOthersEnd(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	bob := s.Users[pagestest.Writer]
 	first, second := s.Cookie(t, pagestest.Writer), s.Cookie(t, pagestest.Writer)
 	builds := func() *http.Request { return httptest.NewRequest(http.MethodGet, "/builds", nil) }
@@ -39,15 +39,17 @@ func TestSessionsOfOthersEnd(t *testing.T) {
 	for _, c := range []*http.Cookie{first, second} {
 		s.do(t, builds(), c).wantRedirect(t, "/signin?return_to=%2Fbuilds")
 	}
-	if at, err := s.Store.PermissionsAt(t.Context(), bob.ID); err != nil || !at.IsZero() {
-		t.Errorf("permissions: got read at %v and error %v, want none", at, err)
+	if at, err := s.Store.PermissionsAt(t.Context(), bob.ID); err != nil {
+		t.Fatalf("got error %v, want none", err)
+	} else if !at.IsZero() {
+		t.Errorf("got at %v, want the zero value", at)
 	}
 	s.post(t, autobuild.RoleAdmin, "/settings/people/"+s.Users[autobuild.RoleAdmin].ID+"/sessions").
 		want(t, http.StatusConflict, "sign out instead")
 }
 
 func TestAPersonIsRemoved(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	bob, alice := s.Users[pagestest.Writer], s.Users[autobuild.RoleAdmin]
 	session := s.Cookie(t, pagestest.Writer)
 	where := "/settings/people/" + bob.ID + "/remove"

@@ -20,7 +20,7 @@ import (
 
 // Lists, counters and pages show nothing of a repository that the person may not read.
 func TestNothingOfOtherRepositoriesIsShown(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	dave := s.Users[autobuild.RoleNone]
 	s.Rights.Grant(dave.ID, autobuild.PermissionRead, "{docs}")
 	hidden := []string{
@@ -44,7 +44,7 @@ func TestNothingOfOtherRepositoriesIsShown(t *testing.T) {
 
 // The permission at Bitbucket decides at each request, up and down.
 func TestPermissionsFollowBitbucket(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	dave, cookie := s.Users[autobuild.RoleNone], s.Cookie(t, autobuild.RoleNone)
 	page := func() reply {
 		return s.do(t, httptest.NewRequest(http.MethodGet, "/automated-builds/"+s.App.ID, nil), cookie)
@@ -74,7 +74,7 @@ func TestPermissionsFollowBitbucket(t *testing.T) {
 
 // Without an answer of Bitbucket nothing is shown, and every address gets the same answer.
 func TestUnknownPermissionsShowNothing(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	for name, c := range map[string]struct {
 		err    error
 		status int
@@ -89,8 +89,11 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 			"/automated-builds", "/builds", "/deliveries", path(s.Done, ""), path(s.Done, "/log"), "/builds/99999", "/automated-builds/" + s.App.ID, "/automated-builds/none",
 		} {
 			r := s.get(t, pagestest.Reader, address)
-			if r.StatusCode != c.status || !strings.Contains(r.Text, c.text) {
-				t.Errorf("%s at %s: got %d, want %d and %q", name, address, r.StatusCode, c.status, c.text)
+			if r.StatusCode != c.status {
+				t.Errorf("%s at %s: got StatusCode %v, want %v", name, address, r.StatusCode, c.status)
+			}
+			if !strings.Contains(r.Text, c.text) {
+				t.Errorf("%s at %s: got %q, want it to contain %q", name, address, r.Text, c.text)
 			}
 		}
 		s.get(t, autobuild.RoleAdmin, "/builds").want(t, http.StatusOK, "Build 15")
@@ -98,7 +101,7 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 }
 
 func TestRefreshMyPermissions(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	s.get(t, pagestest.Reader, "/builds").want(t, http.StatusOK)
 	s.post(t, pagestest.Reader, "/permissions/refresh", "return_to", "/builds").
 		wantRedirect(t, "/builds?done=permissions")
@@ -115,7 +118,7 @@ func TestRefreshMyPermissions(t *testing.T) {
 // An admin of a repository edits the rules. The image, the engine and the account reach beyond
 // the repository: only an administrator of the installation changes them.
 func TestRepositoryAdminCannotMoveTheImage(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	edit := "/automated-builds/" + s.App.ID + "/edit"
 	form := s.get(t, pagestest.Owner, edit)
 	form.want(t, http.StatusOK, "An administrator of this Slipway can change these.")
@@ -152,7 +155,7 @@ func TestRepositoryAdminCannotMoveTheImage(t *testing.T) {
 }
 
 // stream opens a log's stream and returns its lines, which end with the stream.
-func (s *site) stream(t *testing.T, address string, cookie *http.Cookie) <-chan string {
+func (s *env) stream(t *testing.T, address string, cookie *http.Cookie) <-chan string {
 	t.Helper()
 	server := httptest.NewServer(s.engine)
 	t.Cleanup(server.Close)
@@ -181,19 +184,19 @@ func (s *site) stream(t *testing.T, address string, cookie *http.Cookie) <-chan 
 
 // A stream of a log ends when the right or the session does, and does not say that the build has.
 func TestStreamEndsWithTheRight(t *testing.T) {
-	for name, end := range map[string]func(t *testing.T, s *site){
-		"the permission ends": func(_ *testing.T, s *site) {
+	for name, end := range map[string]func(t *testing.T, s *env){
+		"the permission ends": func(_ *testing.T, s *env) {
 			s.Rights.Grant(s.Users[pagestest.Reader].ID, autobuild.PermissionNone, s.Live.Repository.ID)
 		},
-		"the session ends": func(t *testing.T, s *site) {
+		"the session ends": func(t *testing.T, s *env) {
 			if err := s.Store.EndSessions(t.Context(), s.Users[pagestest.Reader].ID); err != nil {
 				t.Error(err)
 			}
 		},
-		"the sign-in is revoked": func(_ *testing.T, s *site) { s.Rights.Fail(autobuild.ErrUnauthorized) },
+		"the sign-in is revoked": func(_ *testing.T, s *env) { s.Rights.Fail(autobuild.ErrUnauthorized) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(pagestest.Open(t))
+			s := newEnv(pagestest.Open(t))
 			s.Pages.Recheck = 10 * time.Millisecond
 			lines := s.stream(t, path(s.Live, "/log/stream"), s.Cookie(t, pagestest.Reader))
 			if got := <-lines; got != ": following" {

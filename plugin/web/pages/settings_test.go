@@ -16,7 +16,7 @@ import (
 
 // I11, S3: the one-time token works once and gives a new session.
 func TestI11OneTimeToken(t *testing.T) {
-	s := serve(pagestest.Empty(t))
+	s := newEnv(pagestest.Empty(t))
 	sum := sha256.Sum256([]byte("TOKEN"))
 	if err := s.Store.CreateFirstToken(
 		t.Context(),
@@ -35,8 +35,11 @@ func TestI11OneTimeToken(t *testing.T) {
 	checkPage(t, wrong)
 	right := s.post(t, "", "/signin/token", "token", " TOKEN\n")
 	right.wantRedirect(t, "/setup")
-	if len(right.Cookies()) != 1 || !right.Cookies()[0].HttpOnly {
-		t.Fatalf("cookies %v", right.Cookies())
+	if len(right.Cookies()) != 1 {
+		t.Fatalf("got %d right.Cookies() %v, want 1", len(right.Cookies()), right.Cookies())
+	}
+	if !right.Cookies()[0].HttpOnly {
+		t.Fatal("got HttpOnly false, want true")
 	}
 	s.do(t, httptest.NewRequest(http.MethodGet, "/setup", nil), right.Cookies()[0]).
 		want(t, http.StatusOK, "Create an OAuth consumer", pagestest.URL+"/oauth/bitbucket/callback")
@@ -44,7 +47,7 @@ func TestI11OneTimeToken(t *testing.T) {
 }
 
 func TestSignOut(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	cookie := s.Cookie(t, autobuild.RoleAdmin)
 	s.do(t, httptest.NewRequest(http.MethodPost, "/signout", nil), cookie).wantRedirect(t, "/signin?done=signed-out")
 	s.do(t, httptest.NewRequest(http.MethodGet, "/builds", nil), cookie).wantRedirect(t, "/signin?return_to=%2Fbuilds")
@@ -54,7 +57,7 @@ func TestSignOut(t *testing.T) {
 
 // S2: a link is finished in the browser that began it, once.
 func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	begin := func() (state string, browser *http.Cookie) {
 		r := s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket&return_to=/builds")
 		if r.StatusCode != http.StatusSeeOther {
@@ -80,8 +83,11 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 			session = c
 		}
 	}
-	if session == nil || session.Value == planted.Value {
-		t.Fatal("the sign-in gave no new session")
+	if session == nil {
+		t.Fatal("got nil session, want a value")
+	}
+	if session.Value == planted.Value {
+		t.Fatalf("got Value %v, want another value", session.Value)
 	}
 	s.do(t, httptest.NewRequest(http.MethodGet, "/builds", nil), planted).wantRedirect(t, "/signin?return_to=%2Fbuilds")
 	finish("code=c&state="+state, browser).want(t, http.StatusBadRequest, "used already")
@@ -95,7 +101,7 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 }
 
 func TestSetupTakesTheConsumer(t *testing.T) {
-	s := serve(pagestest.Empty(t))
+	s := newEnv(pagestest.Empty(t))
 	admin, err := s.Store.SaveUser(t.Context(), autobuild.User{Name: "administrator", Role: autobuild.RoleAdmin})
 	if err != nil {
 		t.Fatal(err)
@@ -121,8 +127,11 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.ClientID != "key" || p.ClientSecret.Reveal() != "sesame" {
-		t.Errorf("stored %q and %q", p.ClientID, p.ClientSecret.Reveal())
+	if p.ClientID != "key" {
+		t.Errorf(`got ClientID %q, want "key"`, p.ClientID)
+	}
+	if p.ClientSecret.Reveal() != "sesame" {
+		t.Errorf(`got ClientSecret.Reveal() %q, want "sesame"`, p.ClientSecret.Reveal())
 	}
 	// A secret belongs to its key.
 	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "other").want(t, http.StatusUnprocessableEntity)
@@ -131,7 +140,7 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 }
 
 func TestMissingScopesAreNamed(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	s.Account.Scopes = []string{"account", "repository"}
 	if _, err := s.Store.SaveAccount(t.Context(), s.Account); err != nil {
 		t.Fatal(err)
@@ -142,7 +151,7 @@ func TestMissingScopesAreNamed(t *testing.T) {
 }
 
 func TestUnlinking(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	where := "/settings/accounts/" + s.Account.ID + "/unlink"
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "Type alice to confirm")
 	s.post(t, autobuild.RoleAdmin, where, "name", "bob").want(t, http.StatusUnprocessableEntity)
@@ -163,13 +172,16 @@ func TestUnlinking(t *testing.T) {
 }
 
 func TestAccessTokens(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	where := "/settings/providers/bitbucket/token"
 	wrong := s.post(t, autobuild.RoleAdmin, where, "kind", "repository_token", "expires", "soon", "repository", "app")
 	wrong.want(t, http.StatusUnprocessableEntity, "4 things need mending", "workspace/repository", "2027-01-31")
 	checkPage(t, wrong)
-	if wrong.value(t, "repository") != "app" || wrong.value(t, "kind") != "repository_token" {
-		t.Error("what was typed is lost")
+	if wrong.value(t, "repository") != "app" {
+		t.Errorf(`got wrong.value(t, "repository") %q, want "app"`, wrong.value(t, "repository"))
+	}
+	if wrong.value(t, "kind") != "repository_token" {
+		t.Errorf(`got wrong.value(t, "kind") %q, want "repository_token"`, wrong.value(t, "kind"))
 	}
 	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").
 		want(t, http.StatusUnprocessableEntity, "Name the workspace")
@@ -187,7 +199,7 @@ func TestAccessTokens(t *testing.T) {
 }
 
 func TestRegistries(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	where := "/settings/registries"
 	wrong := s.post(t, autobuild.RoleAdmin, where, "host", "https://registry.example.com", "username", "u")
 	wrong.want(t, http.StatusUnprocessableEntity, "2 things need mending")
@@ -220,7 +232,7 @@ func TestRegistries(t *testing.T) {
 
 // One host has a credential for each use, and the page says what each is used for.
 func TestRegistriesWithPurposeAndBinding(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	where := "/settings/registries"
 	s.get(t, autobuild.RoleAdmin, where).
 		want(t, http.StatusOK, "registry.example.com Every automated build with an image at registry.example.com may push with it: add a path prefix")
@@ -252,7 +264,7 @@ func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 }
 
 func TestDeliveryExplainsEveryAnswer(t *testing.T) {
-	s := serve(pagestest.Open(t))
+	s := newEnv(pagestest.Open(t))
 	s.get(t, pagestest.Reader, "/deliveries").want(t, http.StatusOK, "repo:push", "acme/app", "3 changes")
 	r := s.get(t, pagestest.Reader, "/deliveries/"+s.Delivery)
 	r.want(
@@ -273,11 +285,16 @@ func TestDeliveryExplainsEveryAnswer(t *testing.T) {
 }
 
 func TestStaticFilesAreKept(t *testing.T) {
-	s := serve(pagestest.Empty(t))
+	s := newEnv(pagestest.Empty(t))
 	r := s.get(t, "", "/static/style.css")
-	if r.StatusCode != http.StatusOK || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") ||
-		!strings.HasPrefix(r.Header.Get("Content-Type"), "text/css") {
-		t.Errorf("%d %v", r.StatusCode, r.Header)
+	if r.StatusCode != http.StatusOK {
+		t.Errorf("got StatusCode %v, want %v", r.StatusCode, http.StatusOK)
+	}
+	if !strings.Contains(r.Header.Get("Cache-Control"), "immutable") {
+		t.Errorf(`got %q, want it to contain "immutable"`, r.Header.Get("Cache-Control"))
+	}
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), "text/css") {
+		t.Errorf(`got %q, want the prefix "text/css"`, r.Header.Get("Content-Type"))
 	}
 	if got := s.get(t, "", "/static/..%2fpages.go").StatusCode; got != http.StatusNotFound {
 		t.Errorf("a file outside: %d", got)

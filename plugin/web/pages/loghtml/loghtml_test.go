@@ -91,8 +91,11 @@ func TestS9LineOf10MB(t *testing.T) {
 	if !strings.Contains(string(lines[0].HTML), fmt.Sprintf("%d more characters", 5<<20-loghtml.MaxLine)) {
 		t.Errorf("the line does not say what is missing: …%s", lines[0].HTML[len(lines[0].HTML)-120:])
 	}
-	if lines[1].HTML != "next" || lines[1].Number != 2 {
-		t.Errorf("the next line is %+v", lines[1])
+	if lines[1].HTML != "next" {
+		t.Errorf(`got HTML %q, want "next"`, lines[1].HTML)
+	}
+	if lines[1].Number != 2 {
+		t.Errorf("got Number %v, want 2", lines[1].Number)
 	}
 }
 

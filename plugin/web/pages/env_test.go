@@ -21,19 +21,19 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// A site serves a sample's pages.
-type site struct {
+// An env serves a sample's pages.
+type env struct {
 	*pagestest.Sample
 	engine *gin.Engine
 }
 
-func serve(s *pagestest.Sample) *site {
+func newEnv(s *pagestest.Sample) *env {
 	e := gin.New()
 	e.Use(httpx.RequestIDs(), httpx.Errors(s.Log, s.Pages.WriteError), s.Sessions.Load())
 	for _, r := range s.Pages.Routes() {
 		e.Handle(r.Method, r.Path, httpx.Handle(r.Handler))
 	}
-	return &site{s, e}
+	return &env{s, e}
 }
 
 // A reply is a response with its page parsed.
@@ -43,7 +43,7 @@ type reply struct {
 	Page *html.Node
 }
 
-func (s *site) do(t *testing.T, r *http.Request, cookies ...*http.Cookie) reply {
+func (s *env) do(t *testing.T, r *http.Request, cookies ...*http.Cookie) reply {
 	t.Helper()
 	for _, c := range cookies {
 		if c != nil {
@@ -59,12 +59,12 @@ func (s *site) do(t *testing.T, r *http.Request, cookies ...*http.Cookie) reply 
 	return reply{w.Result(), w.Body.String(), page}
 }
 
-func (s *site) get(t *testing.T, role autobuild.Role, path string) reply {
+func (s *env) get(t *testing.T, role autobuild.Role, path string) reply {
 	t.Helper()
 	return s.do(t, httptest.NewRequest(http.MethodGet, path, nil), s.cookie(t, role))
 }
 
-func (s *site) post(t *testing.T, role autobuild.Role, path string, values ...string) reply {
+func (s *env) post(t *testing.T, role autobuild.Role, path string, values ...string) reply {
 	t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(values); i += 2 {
@@ -75,7 +75,7 @@ func (s *site) post(t *testing.T, role autobuild.Role, path string, values ...st
 	return s.do(t, r, s.cookie(t, role))
 }
 
-func (s *site) cookie(t *testing.T, role autobuild.Role) *http.Cookie {
+func (s *env) cookie(t *testing.T, role autobuild.Role) *http.Cookie {
 	t.Helper()
 	if role == "" {
 		return nil
@@ -97,8 +97,11 @@ func (r reply) want(t *testing.T, status int, texts ...string) {
 
 func (r reply) wantRedirect(t *testing.T, to string) {
 	t.Helper()
-	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != to {
-		t.Fatalf("status %d to %q, want 303 to %q: %s", r.StatusCode, r.Header.Get("Location"), to, words(r.main()))
+	if r.StatusCode != http.StatusSeeOther {
+		t.Fatalf("got StatusCode %v, want %v", r.StatusCode, http.StatusSeeOther)
+	}
+	if r.Header.Get("Location") != to {
+		t.Fatalf("got Location %v, want %v", r.Header.Get("Location"), to)
 	}
 }
 

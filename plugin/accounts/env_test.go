@@ -32,7 +32,7 @@ const (
 
 var app = autobuild.Repository{FullName: "acme/app"}
 
-// clock is the time of everybody in a world.
+// clock is the time of everybody in an env.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -50,8 +50,8 @@ func (c *clock) pass(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// world is a gateway with one provider, a Bitbucket, and the first administrator.
-type world struct {
+// env is a gateway with one provider, a Bitbucket, and the first administrator.
+type env struct {
 	*accounts.Accounts
 	t        *testing.T
 	clock    *clock
@@ -68,66 +68,66 @@ type world struct {
 	admin    autobuild.User
 }
 
-func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
+func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 	t.Helper()
-	w := &world{t: t, clock: &clock{now: time.Now()}, log: &bytes.Buffer{}}
-	o := bitbuckettest.Options{Root: t.TempDir(), Now: w.clock.Now}
+	e := &env{t: t, clock: &clock{now: time.Now()}, log: &bytes.Buffer{}}
+	o := bitbuckettest.Options{Root: t.TempDir(), Now: e.clock.Now}
 	for _, c := range change {
 		c(&o)
 	}
 	var err error
-	if w.server, err = bitbuckettest.New(o); err != nil {
+	if e.server, err = bitbuckettest.New(o); err != nil {
 		t.Fatal(err)
 	}
-	w.faults = faults.New(w.server)
-	listener := httptest.NewServer(w.faults)
-	t.Cleanup(func() { w.server.Close(); listener.Close() })
-	w.server.SetURL(listener.URL)
-	w.populate()
+	e.faults = faults.New(e.server)
+	listener := httptest.NewServer(e.faults)
+	t.Cleanup(func() { e.server.Close(); listener.Close() })
+	e.server.SetURL(listener.URL)
+	e.populate()
 
-	w.store = storetest.OpenAt(t, t.TempDir(), w.clock.Now)
-	w.Accounts = w.another(nil)
-	w.provider = autobuild.Provider{
+	e.store = storetest.OpenAt(t, t.TempDir(), e.clock.Now)
+	e.Accounts = e.another(nil)
+	e.provider = autobuild.Provider{
 		Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL,
-		ClientID: w.consumer.Key, ClientSecret: w.consumer.Secret,
+		ClientID: e.consumer.Key, ClientSecret: e.consumer.Secret,
 	}
-	if w.provider, err = w.store.SaveProvider(t.Context(), w.provider); err != nil {
+	if e.provider, err = e.store.SaveProvider(t.Context(), e.provider); err != nil {
 		t.Fatal(err)
 	}
-	w.admin = w.firstAdministrator()
-	return w
+	e.admin = e.firstAdministrator()
+	return e
 }
 
-func (w *world) populate() {
-	w.t.Helper()
-	w.alice, w.bob = w.server.AddUser("alice"), w.server.AddUser("bob")
-	for _, u := range []*bitbuckettest.User{w.alice, w.bob} {
+func (e *env) populate() {
+	e.t.Helper()
+	e.alice, e.bob = e.server.AddUser("alice"), e.server.AddUser("bob")
+	for _, u := range []*bitbuckettest.User{e.alice, e.bob} {
 		u.SetPassword(secret.New(u.Name + "-password"))
 	}
-	w.acme = w.server.AddWorkspace("acme", w.alice)
+	e.acme = e.server.AddWorkspace("acme", e.alice)
 	var err error
-	if w.repo, err = w.server.AddRepository(w.acme, "app", bitbuckettest.Private); err != nil {
-		w.t.Fatal(err)
+	if e.repo, err = e.server.AddRepository(e.acme, "app", bitbuckettest.Private); err != nil {
+		e.t.Fatal(err)
 	}
-	w.consumer, err = w.server.AddConsumer(
-		w.acme,
+	e.consumer, err = e.server.AddConsumer(
+		e.acme,
 		gateway+"/oauth/bitbucket/callback",
 		"account",
 		"repository",
 		"webhook",
 	)
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 }
 
 // another is a second process on the same database.
-func (w *world) another(transport http.RoundTripper) *accounts.Accounts {
+func (e *env) another(transport http.RoundTripper) *accounts.Accounts {
 	log := logrus.New()
-	log.SetOutput(&lockedWriter{to: w.log})
+	log.SetOutput(&lockedWriter{to: e.log})
 	log.SetLevel(logrus.TraceLevel)
 	return accounts.New(
-		accounts.Options{Store: w.store, URL: gateway, Transport: transport, Now: w.clock.Now, Log: log},
+		accounts.Options{Store: e.store, URL: gateway, Transport: transport, Now: e.clock.Now, Log: log},
 	)
 }
 
@@ -142,27 +142,27 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	return l.to.Write(p)
 }
 
-func (w *world) firstAdministrator() autobuild.User {
-	w.t.Helper()
-	if err := w.store.CreateFirstToken(w.t.Context(), "hash", w.clock.Now().Add(time.Hour)); err != nil {
-		w.t.Fatal(err)
+func (e *env) firstAdministrator() autobuild.User {
+	e.t.Helper()
+	if err := e.store.CreateFirstToken(e.t.Context(), "hash", e.clock.Now().Add(time.Hour)); err != nil {
+		e.t.Fatal(err)
 	}
-	admin, err := w.store.TakeFirstToken(w.t.Context(), "hash")
+	admin, err := e.store.TakeFirstToken(e.t.Context(), "hash")
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return admin
 }
 
 // user adds a user of the gateway who has the identity of u.
-func (w *world) user(u *bitbuckettest.User, role autobuild.Role) autobuild.User {
-	w.t.Helper()
-	saved, err := w.store.SaveUser(
-		w.t.Context(),
-		autobuild.User{ProviderID: w.provider.ID, RemoteID: u.UUID, Name: u.Name, Role: role},
+func (e *env) user(u *bitbuckettest.User, role autobuild.Role) autobuild.User {
+	e.t.Helper()
+	saved, err := e.store.SaveUser(
+		e.t.Context(),
+		autobuild.User{ProviderID: e.provider.ID, RemoteID: u.UUID, Name: u.Name, Role: role},
 	)
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return saved
 }
@@ -174,8 +174,8 @@ var (
 
 // visit goes through the provider's pages as a person does, and returns what they send to
 // the callback.
-func (w *world) visit(u *bitbuckettest.User, page string) url.Values {
-	w.t.Helper()
+func (e *env) visit(u *bitbuckettest.User, page string) url.Values {
+	e.t.Helper()
 	jar, _ := cookiejar.New(nil)
 	var callback *url.URL
 	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
@@ -188,26 +188,29 @@ func (w *world) visit(u *bitbuckettest.User, page string) url.Values {
 	response, err := browser.Get(page)
 	for range 5 {
 		if err != nil {
-			w.t.Fatal(err)
+			e.t.Fatal(err)
 		}
 		if callback != nil {
 			_ = response.Body.Close()
 			return callback.Query()
 		}
-		response, err = browser.PostForm(w.fill(u, response))
+		response, err = browser.PostForm(e.fill(u, response))
 	}
-	w.t.Fatalf("the pages of %s do not end", u.Name)
+	e.t.Fatalf("the pages of %s do not end", u.Name)
 	return nil
 }
 
 // fill fills in the form of a page: log in, or grant access.
-func (w *world) fill(u *bitbuckettest.User, response *http.Response) (string, url.Values) {
-	w.t.Helper()
+func (e *env) fill(u *bitbuckettest.User, response *http.Response) (string, url.Values) {
+	e.t.Helper()
 	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	_ = response.Body.Close()
 	form := formPattern.FindSubmatch(text)
-	if err != nil || form == nil {
-		w.t.Fatalf("no form on the page (%v):\n%s", err, text)
+	if err != nil {
+		e.t.Fatalf("got error %v, want none", err)
+	}
+	if form == nil {
+		e.t.Fatal("got nil form, want a value")
 	}
 	values := url.Values{"username": {u.Name}, "password": {u.Name + "-password"}, "action": {"grant"}}
 	for _, input := range inputPattern.FindAllSubmatch(text, -1) {
@@ -215,53 +218,53 @@ func (w *world) fill(u *bitbuckettest.User, response *http.Response) (string, ur
 	}
 	action, err := response.Request.URL.Parse(html.UnescapeString(string(form[1])))
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return action.String(), values
 }
 
 // run links (or with an empty userID signs in) through the pages.
-func (w *world) run(u *bitbuckettest.User, userID string) (accounts.Linked, error) {
-	w.t.Helper()
-	page, err := w.BeginLink(w.t.Context(), w.provider.ID, userID, "browser of "+u.Name, "/settings/providers?x=1")
+func (e *env) run(u *bitbuckettest.User, userID string) (accounts.Linked, error) {
+	e.t.Helper()
+	page, err := e.BeginLink(e.t.Context(), e.provider.ID, userID, "browser of "+u.Name, "/settings/providers?x=1")
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
-	back := w.visit(u, page)
-	return w.Finish(w.t.Context(), back.Get("state"), back.Get("code"), "browser of "+u.Name)
+	back := e.visit(u, page)
+	return e.Finish(e.t.Context(), back.Get("state"), back.Get("code"), "browser of "+u.Name)
 }
 
 // linked is the administrator's link of alice.
-func (w *world) linked() autobuild.Account {
-	w.t.Helper()
-	done, err := w.run(w.alice, w.admin.ID)
+func (e *env) linked() autobuild.Account {
+	e.t.Helper()
+	done, err := e.run(e.alice, e.admin.ID)
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return done.Account
 }
 
-func (w *world) account(id string) autobuild.Account {
-	w.t.Helper()
-	account, err := w.store.Account(w.t.Context(), id)
+func (e *env) account(id string) autobuild.Account {
+	e.t.Helper()
+	account, err := e.store.Account(e.t.Context(), id)
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return account
 }
 
-func (w *world) connect(id string) autobuild.Connection {
-	w.t.Helper()
-	c, err := w.Connect(w.t.Context(), id)
+func (e *env) connect(id string) autobuild.Connection {
+	e.t.Helper()
+	c, err := e.Connect(e.t.Context(), id)
 	if err != nil {
-		w.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return c
 }
 
 // count counts requests that match, and lets them pass.
-func (w *world) count(method, path string) *faults.Script {
-	return w.faults.Add(
+func (e *env) count(method, path string) *faults.Script {
+	return e.faults.Add(
 		faults.Rule{
 			Method: method,
 			Path:   path,

@@ -23,9 +23,9 @@ import (
 
 const publicURL = "https://ci.example.com"
 
-// world is a gateway's catalog on a real store, in front of a Bitbucket with acme/app and
+// env is a gateway's catalog on a real store, in front of a Bitbucket with acme/app and
 // acme/lib in it, and a registry. Alice owns both repositories; bob may read them.
-type world struct {
+type env struct {
 	*catalog.Catalog
 	options    catalog.Options
 	dir        string // of the store
@@ -37,7 +37,7 @@ type world struct {
 	registry   string // host
 }
 
-func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
+func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 	t.Helper()
 	o := bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true}
 	for _, c := range change {
@@ -45,32 +45,32 @@ func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
 	}
 	server, err := bitbuckettest.New(o)
 	must(t, err)
-	w := &world{bitbucket: server, faults: faults.New(server), dir: t.TempDir()}
-	w.store = storetest.OpenAt(t, w.dir, time.Now)
-	listener := httptest.NewServer(w.faults)
+	e := &env{bitbucket: server, faults: faults.New(server), dir: t.TempDir()}
+	e.store = storetest.OpenAt(t, e.dir, time.Now)
+	listener := httptest.NewServer(e.faults)
 	t.Cleanup(func() { server.Close(); listener.Close() })
 	server.SetURL(listener.URL)
 	images := httptest.NewServer(containers.New(containers.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(images.Close)
-	w.registry = strings.TrimPrefix(images.URL, "http://")
+	e.registry = strings.TrimPrefix(images.URL, "http://")
 
 	alice, bob := server.AddUser("alice"), server.AddUser("bob")
 	acme := server.AddWorkspace("acme", alice)
-	w.app, err = server.AddRepository(acme, "app", bitbuckettest.Private)
+	e.app, err = server.AddRepository(acme, "app", bitbuckettest.Private)
 	must(t, err)
-	w.lib, err = server.AddRepository(acme, "lib", bitbuckettest.Public)
+	e.lib, err = server.AddRepository(acme, "lib", bitbuckettest.Public)
 	must(t, err)
-	w.app.Grant(bob, bitbuckettest.Read)
+	e.app.Grant(bob, bitbuckettest.Read)
 	consumer, err := server.AddConsumer(acme, publicURL+"/cb", "account", "repository", "webhook")
 	must(t, err)
-	p, err := w.store.SaveProvider(
+	p, err := e.store.SaveProvider(
 		t.Context(),
 		autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL},
 	)
 	must(t, err)
 	link := func(u *bitbuckettest.User) autobuild.Account {
 		token, refresh := server.Link(u, consumer)
-		a, err := w.store.SaveAccount(t.Context(), autobuild.Account{
+		a, err := e.store.SaveAccount(t.Context(), autobuild.Account{
 			ProviderID:   p.ID,
 			Kind:         autobuild.AccountOAuth,
 			Name:         u.Name,
@@ -83,15 +83,15 @@ func newWorld(t *testing.T, change ...func(*bitbuckettest.Options)) *world {
 		must(t, err)
 		return a
 	}
-	w.alice, w.bob = link(alice), link(bob)
-	w.options = catalog.Options{
-		Store:         w.store,
-		Connector:     accounts.New(accounts.Options{Store: w.store, URL: publicURL}),
+	e.alice, e.bob = link(alice), link(bob)
+	e.options = catalog.Options{
+		Store:         e.store,
+		Connector:     accounts.New(accounts.Options{Store: e.store, URL: publicURL}),
 		URL:           publicURL + "/",
 		DefaultEngine: "embedded",
 	}
-	w.Catalog = catalog.New(w.options)
-	return w
+	e.Catalog = catalog.New(e.options)
+	return e
 }
 
 func must(t *testing.T, err error) {
@@ -109,26 +109,26 @@ func commit(t *testing.T, r *bitbuckettest.Repository, branch string, files map[
 	return hash
 }
 
-func (w *world) draft() catalog.Draft {
+func (e *env) draft() catalog.Draft {
 	return catalog.Draft{
-		AccountID:  w.alice.ID,
+		AccountID:  e.alice.ID,
 		Repository: "acme/app",
-		Image:      w.registry + "/acme/app",
+		Image:      e.registry + "/acme/app",
 		Rules:      []autobuild.Rule{autobuild.DefaultRule("main")},
 		UserID:     "u1",
 	}
 }
 
-func (w *world) create(t *testing.T, d catalog.Draft) catalog.Saved {
+func (e *env) create(t *testing.T, d catalog.Draft) catalog.Saved {
 	t.Helper()
-	saved, err := w.Create(t.Context(), d)
+	saved, err := e.Create(t.Context(), d)
 	must(t, err)
 	return saved
 }
 
 // with is a catalog on the same store with other options.
-func (w *world) with(change func(*catalog.Options)) *catalog.Catalog {
-	o := w.options
+func (e *env) with(change func(*catalog.Options)) *catalog.Catalog {
+	o := e.options
 	change(&o)
 	return catalog.New(o)
 }
