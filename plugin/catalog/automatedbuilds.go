@@ -11,11 +11,11 @@ import (
 	"slipway/plugin/engine/inrepo"
 )
 
-// checkPatience bounds the live check of a credential while somebody waits for a page.
-const checkPatience = 10 * time.Second
+// checkTimeout limits the check of a credential at its registry, because a page waits for it.
+const checkTimeout = 10 * time.Second
 
-// Create makes an automated build, with its webhook and the baseline of its refs. Faults in
-// the draft are *Invalid; nothing is kept then.
+// Create stores a new automated build, adds its webhook and records the current refs. If fields of
+// the draft are invalid, it returns *Invalid and stores nothing.
 func (c *Catalog) Create(ctx context.Context, d Draft) (Saved, error) {
 	connection, err := c.connect(ctx, d.AccountID)
 	if errors.Is(err, autobuild.ErrNotFound) {
@@ -34,7 +34,7 @@ func (c *Catalog) Create(ctx context.Context, d Draft) (Saved, error) {
 	return c.save(ctx, d, r, autobuild.AutomatedBuild{CreatedBy: d.UserID})
 }
 
-// Update changes an automated build; its repository stays. The account need not be usable.
+// Update changes an automated build. The repository cannot be changed. The account may be broken.
 func (c *Catalog) Update(ctx context.Context, id string, d Draft) (Saved, error) {
 	before, err := c.o.Store.AutomatedBuild(ctx, id)
 	if err != nil {
@@ -66,12 +66,12 @@ func (c *Catalog) save(
 	if err != nil {
 		return Saved{}, err
 	}
-	defer c.lock(r)() // so that a deletion meanwhile does not take its webhook away
-	more, err := c.warnOfImage(ctx, a, d.Viewer)
+	defer c.lock(r)() // a concurrent Delete would remove the webhook
+	more, err := c.imageWarnings(ctx, a, d.Viewer)
 	if err != nil {
 		return Saved{}, err
 	}
-	ctx, cancel := detached(ctx) // an automated build without a webhook would never build
+	ctx, cancel := detached(ctx) // do not stop between the automated build and its webhook
 	defer cancel()
 	stored, err := c.o.Store.SaveAutomatedBuild(ctx, a)
 	if err != nil {
@@ -84,9 +84,9 @@ func (c *Catalog) save(
 	return Saved{AutomatedBuild: stored, Hook: hook, Warnings: append(warnings, more...)}, nil
 }
 
-// warnOfImage says what will hinder pushes of the image, as far as it can be known now. It names
-// no repository that the viewer may not read.
-func (c *Catalog) warnOfImage(
+// imageWarnings returns problems that pushes of the image may have: other automated builds with the
+// same image, and a rejected credential. It names no repository that the viewer may not read.
+func (c *Catalog) imageWarnings(
 	ctx context.Context,
 	a autobuild.AutomatedBuild,
 	viewer autobuild.Viewer,
@@ -122,8 +122,8 @@ func (c *Catalog) warnOfImage(
 	return warnings, nil
 }
 
-// checkPush begins a push with the credential that builds will use. It returns a sentence if the
-// registry refuses.
+// checkPush starts a push with the credential that builds will use. It returns a warning if the
+// registry rejects the push.
 func (c *Catalog) checkPush(ctx context.Context, a autobuild.AutomatedBuild) (warning string, err error) {
 	stored, err := c.o.Store.Registries(ctx)
 	if err != nil {
@@ -134,9 +134,9 @@ func (c *Catalog) checkPush(ctx context.Context, a autobuild.AutomatedBuild) (wa
 		AutomatedBuildID: a.ID, Image: a.Image, BoundOnly: inRepository,
 	}).Push
 	if credential.ID == "" && inRepository {
-		return "", nil // the step has the CI's own secrets, which cannot be checked from here
+		return "", nil // the step uses secrets of the CI, which the gateway cannot check
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	if err := c.o.Registry.Check(ctx, a.Image, credential); err != nil {
 		advice := "Check the credential of " + credential.Host + "."
@@ -148,15 +148,16 @@ func (c *Catalog) checkPush(ctx context.Context, a autobuild.AutomatedBuild) (wa
 	return "", nil
 }
 
-// Delete deletes an automated build, and with the last one of a repository its webhook.
-// *LeftBehind: it is deleted, but the webhook has to be removed by hand.
+// Delete deletes an automated build. With the last automated build of a repository it removes the
+// webhook. It returns *LeftBehind if the automated build is deleted, but the webhook has to be
+// removed by hand.
 func (c *Catalog) Delete(ctx context.Context, id string) error {
 	a, err := c.o.Store.AutomatedBuild(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer c.lock(a.Repository)()
-	ctx, cancel := detached(ctx) // the webhook would stay
+	ctx, cancel := detached(ctx) // do not stop before the webhook is removed
 	defer cancel()
 	if err := c.o.Store.DeleteAutomatedBuild(ctx, id); err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Workspaces lists those that a linked account sees.
+// Workspaces lists the workspaces that a linked account can read.
 func (c *Catalog) Workspaces(ctx context.Context, accountID string) ([]autobuild.Workspace, error) {
 	connection, err := c.connect(ctx, accountID)
 	if err != nil {
@@ -20,8 +20,8 @@ func (c *Catalog) Workspaces(ctx context.Context, accountID string) ([]autobuild
 	return workspaces, nil
 }
 
-// Repositories returns one page of a workspace, most recently updated first, and the next
-// page's name; empty on the last one.
+// Repositories returns one page of a workspace's repositories, most recently updated first, and the
+// name of the next page. The name is empty on the last page.
 func (c *Catalog) Repositories(
 	ctx context.Context,
 	accountID, workspace, search, page string,
@@ -37,8 +37,8 @@ func (c *Catalog) Repositories(
 	return repositories, next, nil
 }
 
-// Dockerfiles finds a repository and the Dockerfiles at the head of its default branch; an
-// empty repository has none.
+// Dockerfiles returns a repository and the Dockerfiles at the head of its default branch. An empty
+// repository has no Dockerfiles.
 func (c *Catalog) Dockerfiles(ctx context.Context, accountID, fullName string) (autobuild.Repository, []string, error) {
 	connection, err := c.connect(ctx, accountID)
 	if err != nil {

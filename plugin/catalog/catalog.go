@@ -1,7 +1,7 @@
-// Package catalog keeps automated builds: it checks what people type, saves it, and is the
-// only caller of what makes, repairs and removes our webhooks. A repository has one webhook,
-// shared by its automated builds; one that cannot be had is no error: the repository is then
-// polled, and its hook says why.
+// Package catalog validates and stores automated builds and registry credentials. It also adds,
+// repairs and removes our webhooks, and no other package does. A repository has one webhook, shared
+// by its automated builds. If the webhook cannot be added, the repository is polled and the stored
+// hook has the problem; this is not an error.
 package catalog
 
 import (
@@ -17,21 +17,21 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A RegistryChecker finds out whether a registry takes a credential.
+// A RegistryChecker checks whether a registry accepts a credential.
 type RegistryChecker interface {
-	// Check asks the registry whether the credential may push the image; with an empty image,
-	// whether it lets the credential in at all.
+	// Check checks that the credential may push the image. With an empty image it only checks the
+	// login.
 	Check(ctx context.Context, image string, r autobuild.Registry) error
 }
 
-// Options are what a Catalog stands on. Store and Connector are required.
+// Options configure a Catalog. Store and Connector are required.
 type Options struct {
 	Store         Store
 	Connector     autobuild.Connector
-	URL           string           // the gateway's public base URL; empty = none, and every repository is polled
+	URL           string           // the gateway's public base URL; empty = every repository is polled
 	Registry      RegistryChecker  // nil = RemoteRegistry
-	DefaultEngine string           // of automated builds that name none
-	Engines       []string         // further ones that may be named
+	DefaultEngine string           // used if an automated build has no engine
+	Engines       []string         // other engines that automated builds may use
 	Now           func() time.Time // nil = time.Now
 	Log           logrus.FieldLogger
 }
@@ -39,10 +39,10 @@ type Options struct {
 // A Catalog is safe for concurrent use.
 type Catalog struct {
 	o     Options
-	locks sync.Map // repository → *sync.Mutex: its webhook is changed by one at a time
+	locks sync.Map // "provider/repository" → *sync.Mutex; held while the webhook changes
 }
 
-// New returns a Catalog; it makes no call.
+// New returns a Catalog. It sends no request.
 func New(o Options) *Catalog {
 	o.URL = strings.TrimSuffix(o.URL, "/")
 	if o.Registry == nil {
@@ -59,7 +59,7 @@ func New(o Options) *Catalog {
 	return &Catalog{o: o}
 }
 
-// lock keeps others from a repository's webhook until the returned function is called.
+// lock locks a repository's webhook. Call the returned function to unlock it.
 func (c *Catalog) lock(r autobuild.Repository) (unlock func()) {
 	lock, _ := c.locks.LoadOrStore(r.ProviderID+"/"+r.ID, &sync.Mutex{})
 	mu := lock.(*sync.Mutex)
@@ -67,7 +67,7 @@ func (c *Catalog) lock(r autobuild.Repository) (unlock func()) {
 	return mu.Unlock
 }
 
-// Invalid are faults in what a person typed, each with its field.
+// Invalid is the error for invalid fields of a form.
 type Invalid struct{ Fields []autobuild.FieldError }
 
 func (e *Invalid) Error() string {

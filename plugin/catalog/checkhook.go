@@ -8,24 +8,24 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// CheckHook makes the webhook of a repository stand again that was removed or changed at the
-// provider. Where that is refused the hook is polled from then on, with Problem; where the
-// provider cannot be asked it is left as it is, and so is one that is polled already. A secret
-// that the provider has not confirmed is written again. An error is ours.
+// CheckHook adds or repairs the webhook of a repository if it was removed or changed at the
+// provider. It also writes a secret that the provider has not confirmed. If the provider rejects
+// the webhook, the repository is polled and the hook has a Problem. If the provider is unavailable,
+// or the repository is polled already, nothing changes. Errors are errors of the store.
 func (c *Catalog) CheckHook(ctx context.Context, r autobuild.Repository) error {
 	defer c.lock(r)()
 	h, err := c.o.Store.HookOf(ctx, r)
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return nil // it was deleted meanwhile
+		return nil // deleted in the meantime
 	}
 	if err != nil || h.State != autobuild.HookActive {
 		return err
 	}
 	builds, err := c.o.Store.AutomatedBuildsOf(ctx, r)
 	if err != nil || len(builds) == 0 {
-		return err // without any it is removed, not mended
+		return err // a webhook without automated builds is removed, not repaired
 	}
-	after, _, err := c.stand(ctx, h, h, candidates(h, accountsOf(builds)...))
+	after, _, err := c.registerHook(ctx, h, h, candidates(h, accountsOf(builds)...))
 	if err == nil && after.State == autobuild.HookActive && after.RemoteID != h.RemoteID {
 		logctx.Log(ctx, c.o.Log).
 			WithField("repository", r.FullName).
@@ -34,7 +34,7 @@ func (c *Catalog) CheckHook(ctx context.Context, r autobuild.Repository) error {
 	return err
 }
 
-// accountsOf lists the accounts of automated builds, in their order.
+// accountsOf returns the account ids of automated builds, in order.
 func accountsOf(builds []autobuild.AutomatedBuild) []string {
 	accounts := make([]string, 0, len(builds))
 	for _, a := range builds {

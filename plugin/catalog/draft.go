@@ -15,30 +15,31 @@ import (
 
 const (
 	maxVariables = 100
-	maxValue     = 32 << 10 // bytes of one variable's value
+	maxValue     = 32 << 10 // of one variable, in bytes
 )
 
-// A Draft is an automated build as somebody wants it.
+// A Draft is an automated build as entered in a form, before validation.
 type Draft struct {
 	AccountID   string
 	Repository  string // full name
-	Image       string // registry/name without a tag; without a registry it is Docker Hub's
+	Image       string // registry/name without a tag; without a registry it is on Docker Hub
 	Engine      string // empty = the default
 	Autotest    autobuild.Autotest
-	Environment map[string]secret.Secret // a zero value keeps what is stored
-	Rules       []autobuild.Rule         // none = the default rule
-	UserID      string                   // who types
-	Viewer      autobuild.Viewer         // whose rights decide which other repositories warnings name
+	Environment map[string]secret.Secret // a zero value keeps the stored value
+	Rules       []autobuild.Rule         // empty = the default rule
+	UserID      string                   // the user who saves
+	Viewer      autobuild.Viewer         // limits the repositories that warnings name
 }
 
-// A Saved is what became of a draft.
+// A Saved is the stored automated build of a draft.
 type Saved struct {
 	autobuild.AutomatedBuild
 	Hook     autobuild.Hook
-	Warnings []string // what may surprise, a sentence each
+	Warnings []string // possible problems, one sentence each
 }
 
-// check fills defaults in and finds all faults at once. before is what is stored already.
+// check validates a draft and fills in defaults. It reports all invalid fields at once. before is
+// the stored automated build; it is zero for a new one.
 func (c *Catalog) check(
 	d Draft,
 	r autobuild.Repository,
@@ -84,7 +85,7 @@ func (c *Catalog) check(
 	return a, warnings, nil
 }
 
-// environment checks variables and keeps the stored value of those that were given none.
+// environment validates variables. A variable without a value keeps its stored value.
 func environment(given, stored map[string]secret.Secret) (map[string]secret.Secret, []autobuild.FieldError) {
 	if len(given) > maxVariables {
 		return nil, []autobuild.FieldError{

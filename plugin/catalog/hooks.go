@@ -14,23 +14,23 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// secretBytes is how much randomness a webhook's secret holds; as hex it is half of what
-// Cloud takes.
+// secretBytes is the number of random bytes in a webhook's secret. Written as hex, it is half of
+// the length that Cloud accepts.
 const secretBytes = 32
 
-// HookURL is where a hook's deliveries come in.
+// HookURL returns the URL that receives a hook's deliveries.
 func (c *Catalog) HookURL(h autobuild.Hook) string { return c.o.URL + "/hooks/bitbucket/" + h.ID }
 
-// EnsureHook makes the one webhook of a repository stand and returns it. It is idempotent,
-// and repairs. Where none can be had the hook is HookPolled, with Problem; an error is ours.
+// EnsureHook adds or repairs the webhook of a repository and returns it. It is idempotent. If the
+// webhook cannot be added, the hook is HookPolled and has a Problem. Errors are errors of the store.
 func (c *Catalog) EnsureHook(ctx context.Context, r autobuild.Repository, accountID string) (autobuild.Hook, error) {
 	defer c.lock(r)()
 	return c.ensureHook(ctx, r, accountID)
 }
 
-// RestoreHooks makes the webhooks of all repositories stand again whose automated builds use
-// an account, after it was linked again. Each failure is told by its hook's page; the error is
-// ours.
+// RestoreHooks adds the webhooks of all repositories whose automated builds use an account, after
+// the account was linked again. A webhook that cannot be added has a Problem. Errors are errors of
+// the store.
 func (c *Catalog) RestoreHooks(ctx context.Context, accountID string) error {
 	builds, err := c.o.Store.AutomatedBuilds(ctx)
 	if err != nil {
@@ -60,18 +60,18 @@ func (c *Catalog) ensureHook(ctx context.Context, r autobuild.Repository, accoun
 	}
 	before := h
 	h.Repository = r
-	saved, _, err := c.stand(ctx, before, h, candidates(h, accountID))
+	saved, _, err := c.registerHook(ctx, before, h, candidates(h, accountID))
 	return saved, err
 }
 
-// stand registers a hook's webhook by the first account that can, and stores the result. refusal
-// is the provider's answer if the webhook is not as it should be; err is ours.
-func (c *Catalog) stand(
+// registerHook registers a webhook with the first account that can do it, and stores the result.
+// refusal is the provider's error if the webhook is not registered; err is the store's.
+func (c *Catalog) registerHook(
 	ctx context.Context,
 	before, h autobuild.Hook,
 	accounts []string,
 ) (saved autobuild.Hook, refusal, err error) {
-	var passing, problem error
+	var temporary, problem error
 	for _, id := range accounts {
 		h.AccountID = id
 		registered, refused, err := c.registerNewest(ctx, h)
@@ -80,21 +80,21 @@ func (c *Catalog) stand(
 		}
 		if refused == nil {
 			registered.State, registered.Problem = autobuild.HookActive, ""
-			if same(before, registered) {
+			if unchanged(before, registered) {
 				return registered, nil, nil
 			}
 			saved, err := c.o.Store.SaveHook(ctx, registered)
 			return saved, nil, err
 		}
 		problem = refused
-		if !lasting(problem) {
-			passing = problem
+		if !permanent(problem) {
+			temporary = problem
 		}
 	}
 	log := logctx.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName)
-	if before.State == autobuild.HookActive && passing != nil {
-		log.WithError(passing).Warn("the webhook could not be looked at; it is left as it was")
-		return before, passing, nil
+	if before.State == autobuild.HookActive && temporary != nil {
+		log.WithError(temporary).Warn("the webhook could not be looked at; it is left as it was")
+		return before, temporary, nil
 	}
 	h.State, h.RemoteID, h.Problem = autobuild.HookPolled, "", c.explain(ctx, h, problem)
 	log.WithError(problem).Info("no webhook; the repository is polled")
@@ -102,7 +102,8 @@ func (c *Catalog) stand(
 	return saved, problem, err
 }
 
-// candidates are the accounts to manage a hook with: an active hook's own first.
+// candidates returns the accounts that can manage a hook. The account of an active hook comes
+// first.
 func candidates(h autobuild.Hook, accounts ...string) []string {
 	var all []string
 	if h.State == autobuild.HookActive {
@@ -116,19 +117,19 @@ func candidates(h autobuild.Hook, accounts ...string) []string {
 	return all
 }
 
-// same reports whether looking at a webhook changed nothing of what is known of it.
-func same(before, after autobuild.Hook) bool {
+// unchanged reports whether a check of a webhook found nothing new.
+func unchanged(before, after autobuild.Hook) bool {
 	return before.State == after.State && before.Problem == after.Problem && before.AccountID == after.AccountID &&
 		before.RemoteID == after.RemoteID && before.Repository == after.Repository
 }
 
-// beingAdded is the problem of a hook until its webhook was asked for: one that still has it when
-// a gateway starts was left so by a process that died.
+// beingAdded is the problem of a hook until the provider was asked for the webhook. A hook that has
+// it when a gateway starts was left by a process that died.
 const beingAdded = "The webhook is being added."
 
-// newHook stores the hook of a repository that had none. The refs it has now are the baseline:
-// rules are not retroactive. They are read before the webhook stands, so that a push in
-// between is found by the next poll rather than taken for old.
+// newHook stores the first hook of a repository. The current refs are the baseline, because rules
+// are not retroactive. They are read before the webhook is added, so that the next poll finds a
+// push in between.
 func (c *Catalog) newHook(ctx context.Context, r autobuild.Repository, accountID string) (autobuild.Hook, error) {
 	at, err := c.baseline(ctx, r, accountID)
 	if err != nil {
@@ -142,12 +143,12 @@ func (c *Catalog) newHook(ctx context.Context, r autobuild.Repository, accountID
 
 func newHookSecret() secret.Secret {
 	random := make([]byte, secretBytes)
-	_, _ = rand.Read(random) // never fails: it ends the program where the system has no randomness
+	_, _ = rand.Read(random) // never fails: it ends the program if the system has no randomness
 	return secret.New(hex.EncodeToString(random))
 }
 
-// baseline records the heads of all refs and when they were read. Where the provider does not
-// answer, the time is zero, and the first poll makes the baseline.
+// baseline records the heads of all refs, and returns the time before they were read. If the
+// provider does not answer, the time is zero and the first poll records the baseline.
 func (c *Catalog) baseline(ctx context.Context, r autobuild.Repository, accountID string) (time.Time, error) {
 	at := c.o.Now()
 	connection, err := c.connect(ctx, accountID)
@@ -167,7 +168,7 @@ func (c *Catalog) baseline(ctx context.Context, r autobuild.Repository, accountI
 
 var errNoURL = errors.New("the gateway has no public URL")
 
-// register asks the provider for the webhook.
+// register adds or updates the webhook at the provider.
 func (c *Catalog) register(ctx context.Context, h autobuild.Hook) (remoteID string, err error) {
 	if c.o.URL == "" {
 		return h.RemoteID, errNoURL
@@ -192,9 +193,9 @@ func (c *Catalog) webhook(h autobuild.Hook) autobuild.Webhook {
 	}
 }
 
-// lasting tells a refusal that stands from a failure that passes: a webhook that stood is not
-// given up for the second.
-func lasting(err error) bool {
+// permanent reports whether an error of the provider is final. After other errors an active webhook
+// stays as it is.
+func permanent(err error) bool {
 	for _, refusal := range []error{autobuild.ErrForbidden, autobuild.ErrHookRefused, autobuild.ErrNotFound, autobuild.ErrRemoved, errNoURL} {
 		if errors.Is(err, refusal) {
 			return true
@@ -203,7 +204,7 @@ func lasting(err error) bool {
 	return false
 }
 
-// explain says for people why there is no webhook, and what they can do.
+// explain returns a sentence with the reason why there is no webhook, and the fix.
 func (c *Catalog) explain(ctx context.Context, h autobuild.Hook, err error) string {
 	name := h.AccountID
 	if a, found := c.o.Store.Account(ctx, h.AccountID); found == nil {

@@ -11,12 +11,12 @@ import (
 	"slipway/runner/registry"
 )
 
-// RemoteRegistry asks the registry itself.
+// RemoteRegistry checks credentials with requests to the registry.
 type RemoteRegistry struct{}
 
 var _ RegistryChecker = RemoteRegistry{}
 
-// Check begins a push of the image and gives it up, or logs in where there is no image.
+// Check starts a push of the image and cancels it. Without an image it only logs in.
 func (RemoteRegistry) Check(ctx context.Context, image string, r autobuild.Registry) error {
 	client := registry.New(registry.Options{})
 	login := registry.Login{Username: r.Username, Password: r.Password, Insecure: r.Insecure}
@@ -26,9 +26,9 @@ func (RemoteRegistry) Check(ctx context.Context, image string, r autobuild.Regis
 	return client.Check(ctx, image, login)
 }
 
-// SaveRegistry stores a credential (an empty ID makes a new one; an empty password keeps the
-// stored one) after it was checked live. What the check found is in Problem, and is no error:
-// the registry may be down.
+// SaveRegistry checks a credential at its registry and stores it. An empty ID creates a credential,
+// and an empty password keeps the stored one. A failed check is stored in Problem and is not an
+// error, because the registry may be down. Invalid fields are *Invalid.
 func (c *Catalog) SaveRegistry(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error) {
 	host, err := registry.ParseHost(r.Host)
 	if err != nil {
@@ -52,11 +52,11 @@ func (c *Catalog) SaveRegistry(ctx context.Context, r autobuild.Registry) (autob
 	if err := c.checkBinding(ctx, r); err != nil {
 		return autobuild.Registry{}, err
 	}
-	return c.checked(ctx, r)
+	return c.checkAndSave(ctx, r)
 }
 
-// keepPassword adds the stored password to a credential that comes without one. The password
-// never goes to another host or user name than it was stored for.
+// keepPassword adds the stored password to a credential that has none. The password is never sent
+// to another host or with another user name than it was stored for.
 func (c *Catalog) keepPassword(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error) {
 	if r.ID == "" || !r.Password.IsZero() {
 		return r, nil
@@ -77,7 +77,7 @@ func (c *Catalog) keepPassword(ctx context.Context, r autobuild.Registry) (autob
 	return r, nil
 }
 
-// checkBinding refuses a credential that is bound to an automated build which could not use it.
+// checkBinding rejects a credential that is bound to an automated build that cannot use it.
 func (c *Catalog) checkBinding(ctx context.Context, r autobuild.Registry) error {
 	if r.AutomatedBuildID == "" {
 		return nil
@@ -96,21 +96,21 @@ func (c *Catalog) checkBinding(ctx context.Context, r autobuild.Registry) error 
 	return nil
 }
 
-// CheckRegistry checks a stored credential anew.
+// CheckRegistry checks a stored credential again.
 func (c *Catalog) CheckRegistry(ctx context.Context, id string) (autobuild.Registry, error) {
 	r, err := c.o.Store.Registry(ctx, id)
 	if err != nil {
 		return autobuild.Registry{}, err
 	}
-	return c.checked(ctx, r)
+	return c.checkAndSave(ctx, r)
 }
 
-func (c *Catalog) checked(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error) {
+func (c *Catalog) checkAndSave(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error) {
 	image, err := c.imageOf(ctx, r)
 	if err != nil {
 		return autobuild.Registry{}, err
 	}
-	limited, cancel := context.WithTimeout(ctx, checkPatience)
+	limited, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	r.CheckedAt, r.Problem = c.o.Now(), ""
 	if err := c.o.Registry.Check(limited, image, r); err != nil {
@@ -127,8 +127,9 @@ func (c *Catalog) checked(ctx context.Context, r autobuild.Registry) (autobuild.
 	return saved, nil
 }
 
-// imageOf returns an image that the credential pushes. It is empty if no automated build uses the
-// credential yet, and for a pull credential, for which only the login can be checked.
+// imageOf returns an image that builds push with the credential. It is empty if no automated build
+// uses the credential yet. It is empty for a pull credential too, because only its login can be
+// checked.
 func (c *Catalog) imageOf(ctx context.Context, r autobuild.Registry) (string, error) {
 	if r.Purpose == autobuild.RegistryPull {
 		return "", nil

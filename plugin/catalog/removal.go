@@ -8,12 +8,12 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// LeftBehind is a webhook of ours that still stands at the provider, and that we no longer know.
-// Deliveries to it are refused.
+// LeftBehind is the error for a webhook that still exists at the provider, but no longer in the
+// store. Its deliveries are rejected.
 type LeftBehind struct {
 	Repository string // full name
 	URL        string // of the webhook
-	Err        error  // why it could not be removed
+	Err        error  // the provider's error
 }
 
 func (e *LeftBehind) Error() string {
@@ -25,11 +25,12 @@ func (e *LeftBehind) Error() string {
 	)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *LeftBehind) Unwrap() error { return e.Err }
 
-// removeHook removes a repository's webhook at the provider and forgets it, in any case: a
-// repository without automated builds is neither listened to nor polled.
+// removeHook removes a repository's webhook at the provider and deletes it from the store. It
+// deletes it even if the provider fails, because a repository without automated builds is not
+// polled.
 func (c *Catalog) removeHook(ctx context.Context, r autobuild.Repository) error {
 	h, err := c.o.Store.HookOf(ctx, r)
 	if errors.Is(err, autobuild.ErrNotFound) {
@@ -45,8 +46,8 @@ func (c *Catalog) removeHook(ctx context.Context, r autobuild.Repository) error 
 	return left
 }
 
-// unregister removes a webhook at the provider. A polled one may have been added by hand, with
-// our URL; it is removed where that is allowed.
+// unregister removes a webhook at the provider. The webhook of a polled repository may have been
+// added by hand with our URL; it is removed if the account may do that.
 func (c *Catalog) unregister(ctx context.Context, h autobuild.Hook) error {
 	connection, err := c.connect(ctx, h.AccountID)
 	if err == nil {
@@ -58,14 +59,14 @@ func (c *Catalog) unregister(ctx context.Context, h autobuild.Hook) error {
 	return &LeftBehind{Repository: h.Repository.FullName, URL: c.HookURL(h), Err: err}
 }
 
-// Dropped says what became of the webhooks that an account managed.
+// Dropped is the result of DropAccount.
 type Dropped struct {
-	Removed []string         // full names of repositories
+	Removed []string         // full names of the repositories whose webhook was removed
 	Failed  map[string]error // by full name; *LeftBehind
 }
 
-// DropAccount removes the webhooks that an account manages, before it is unlinked. Where an
-// automated build of another account stands on the repository, that account takes over.
+// DropAccount removes the webhooks that an account manages, before the account is unlinked. If an
+// automated build of another account uses the repository, that account adds the webhook again.
 func (c *Catalog) DropAccount(ctx context.Context, accountID string) (Dropped, error) {
 	hooks, err := c.o.Store.Hooks(ctx)
 	if err != nil {
@@ -90,7 +91,8 @@ func (c *Catalog) DropAccount(ctx context.Context, accountID string) (Dropped, e
 	return dropped, nil
 }
 
-// dropHook removes one webhook and leaves the repository to whoever may still use it.
+// dropHook removes one webhook. If automated builds of another account use the repository, it adds
+// the webhook again with that account.
 func (c *Catalog) dropHook(ctx context.Context, h autobuild.Hook) error {
 	defer c.lock(h.Repository)()
 	builds, err := c.o.Store.AutomatedBuildsOf(ctx, h.Repository)

@@ -14,7 +14,7 @@ const (
 	// previousSecretValid is how long deliveries signed with a replaced secret are accepted:
 	// Bitbucket may send some later, and a person needs time to paste the new secret.
 	previousSecretValid = 24 * time.Hour
-	// maxRewrites bounds how often one registration writes a secret that is replaced meanwhile.
+	// maxRewrites limits how often one registration writes a secret that other processes replace.
 	maxRewrites = 3
 )
 
@@ -23,13 +23,14 @@ type Rotation struct {
 	Hook autobuild.Hook // with the new secret; the old one is accepted until Hook.PreviousUntil
 	// Resumed is true if no new secret was made, because Bitbucket had not confirmed the last one.
 	Resumed bool
-	// Refusal is Bitbucket's answer if it did not take the secret; nil if it did, or if the
-	// webhook is not managed here (autobuild.HookPolled). CheckHook and Tidy write the secret later.
+	// Refusal is Bitbucket's error if it rejected the secret. It is nil if Bitbucket accepted the
+	// secret, or if the webhook is not managed here (autobuild.HookPolled). CheckHook and Tidy write
+	// the secret later.
 	Refusal error
 }
 
 // RotatedRecently is the error for a webhook whose secret was replaced less than 24 hours ago. A
-// second replacement would end the oldest secret before its time.
+// second replacement would end the oldest secret too early.
 type RotatedRecently struct {
 	Repository string    // full name
 	Until      time.Time // when the secret can be replaced again
@@ -41,11 +42,11 @@ func (e *RotatedRecently) Error() string {
 }
 
 // RotateSecret replaces the secret of a repository's webhook. Deliveries signed with the old one
-// are accepted for 24 hours more. The new secret is stored first and written to Bitbucket then,
-// so that no delivery is signed with a secret that the gateway does not know. A process that
-// dies in between leaves a pending secret, which RotateSecret, CheckHook and Tidy write. The
-// call does not end with ctx. It returns autobuild.ErrNotFound without a webhook, *RotatedRecently, or
-// autobuild.ErrConflict if another process replaced the secret at the same time.
+// are accepted for 24 more hours. The new secret is stored first and then written to Bitbucket, so
+// that the gateway knows the secret of every delivery. If the process dies in between, the secret is
+// pending until RotateSecret, CheckHook or Tidy write it. The call continues after ctx ends. It
+// returns ErrNotFound if there is no webhook, *RotatedRecently, or ErrConflict if another process
+// replaced the secret at the same time.
 func (c *Catalog) RotateSecret(ctx context.Context, r autobuild.Repository) (Rotation, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
@@ -73,7 +74,7 @@ func (c *Catalog) RotateSecret(ctx context.Context, r autobuild.Repository) (Rot
 	if err != nil {
 		return Rotation{}, err
 	}
-	written, refusal, err := c.stand(ctx, h, h, candidates(h, accountsOf(builds)...))
+	written, refusal, err := c.registerHook(ctx, h, h, candidates(h, accountsOf(builds)...))
 	if err != nil {
 		return Rotation{}, err
 	}
@@ -81,8 +82,8 @@ func (c *Catalog) RotateSecret(ctx context.Context, r autobuild.Repository) (Rot
 }
 
 // registerNewest registers the webhook with the newest secret. Another process may replace the
-// secret meanwhile, and this one may then overwrite it at the provider: so the hook is read
-// again after each registration. refusal is the provider's answer; err is the store's.
+// secret at the same time, and this process would overwrite it at the provider. So the hook is read
+// again after each registration. refusal is the provider's error; err is the store's.
 func (c *Catalog) registerNewest(
 	ctx context.Context,
 	h autobuild.Hook,
@@ -102,7 +103,7 @@ func (c *Catalog) registerNewest(
 		}
 		h.Secret, h.SecretVersion = newest.Secret, newest.SecretVersion
 		h.PreviousSecret, h.PreviousUntil = newest.PreviousSecret, newest.PreviousUntil
-		h.SecretWritten = 0 // the provider may have the older one: write this one in any case
+		h.SecretWritten = 0 // the provider may have the older secret, so write this one again
 	}
 	return h, errors.New("the secret is replaced again and again by other processes"), nil
 }

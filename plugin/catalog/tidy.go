@@ -9,18 +9,18 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// finishing bounds what is brought to its end although whoever asked for it has left.
-const finishing = time.Minute
+// detachedTimeout limits changes that continue after their request has ended.
+const detachedTimeout = time.Minute
 
-// detached is a context for changes of which half would be worse than none: it does not end
-// with the request.
+// detached returns a context that does not end with the request, for changes that must not stop
+// halfway.
 func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), finishing)
+	return context.WithTimeout(context.WithoutCancel(ctx), detachedTimeout)
 }
 
-// Tidy brings to its end what a process that died left half done: automated builds whose
-// repository has no webhook yet, webhooks whose last automated build is gone, and webhooks whose
-// new secret Bitbucket has not confirmed. Call it when the gateway starts.
+// Tidy completes changes that a process left unfinished when it died. It adds missing webhooks,
+// removes webhooks without automated builds, and writes secrets that Bitbucket has not confirmed.
+// Call it when the gateway starts.
 func (c *Catalog) Tidy(ctx context.Context) error {
 	builds, err := c.o.Store.AutomatedBuilds(ctx)
 	if err != nil {
@@ -30,17 +30,17 @@ func (c *Catalog) Tidy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var faults []error
+	var errs []error
 	for _, a := range builds {
-		faults = append(faults, c.tidyBuild(ctx, a))
+		errs = append(errs, c.tidyBuild(ctx, a))
 	}
 	for _, h := range hooks {
-		faults = append(faults, c.tidyHook(ctx, h.Repository))
+		errs = append(errs, c.tidyHook(ctx, h.Repository))
 		if h.SecretPending() {
-			faults = append(faults, c.CheckHook(ctx, h.Repository))
+			errs = append(errs, c.CheckHook(ctx, h.Repository))
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(errs...)
 }
 
 func (c *Catalog) tidyBuild(ctx context.Context, a autobuild.AutomatedBuild) error {

@@ -12,25 +12,25 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-var mark = regexp.MustCompile(`^(---|\.\.\.)(\s|$)`)
+var marker = regexp.MustCompile(`^(---|\.\.\.)(\s|$)`)
 
-// A part is one document of a file, as parsed.
+// A part is one parsed document of a file.
 type part struct {
 	body  ast.Node
-	after int // lines of the file before it
+	after int // number of lines in the file before the document
 }
 
 func (p part) line() int { return p.after + p.body.GetToken().Position.Line }
 
-// split parses a file into its documents. It cuts at the marks itself, which stand at the
-// beginning of a line and nowhere else (https://yaml.org/spec/1.2.2/#91-documents): the parser
-// leaves off what follows an empty document.
+// split parses a file into its documents. It splits at the document markers, which are always at
+// the start of a line (https://yaml.org/spec/1.2.2/#91-documents). The parser cannot do that: it
+// ignores everything after an empty document.
 func split(text []byte) ([]part, error) {
 	var parts []part
 	start := 0
 	lines := strings.SplitAfter(string(text), "\n")
 	for i := range len(lines) + 1 {
-		if i < len(lines) && !mark.MatchString(lines[i]) {
+		if i < len(lines) && !marker.MatchString(lines[i]) {
 			continue
 		}
 		p, err := parse(start, strings.Join(lines[start:i], ""))
@@ -51,11 +51,11 @@ func split(text []byte) ([]part, error) {
 	return parts, nil
 }
 
-// parse reads one document that begins after so many lines; an empty one gives no body.
-// Anchors, aliases and tags are refused: a file of rules needs none, an alias may stand for
-// more than fits into memory, and the decoder panics at some tags.
+// parse parses one document that starts after the given number of lines. An empty document has no
+// body. Anchors, aliases and tags are rejected: a rules file does not need them, an alias can expand
+// to more than the memory holds, and the decoder panics at some tags.
 func parse(after int, document string) (p part, err error) {
-	defer contain(after, &err)
+	defer recoverAsError(after, &err)
 	file, err := parser.ParseBytes([]byte(document), 0)
 	if err != nil {
 		return part{}, withLine(err, after)
@@ -74,19 +74,19 @@ func parse(after int, document string) (p part, err error) {
 }
 
 func (p part) decode() (d Document, err error) {
-	defer contain(p.after, &err)
+	defer recoverAsError(p.after, &err)
 	var form document
 	if err := yaml.NewDecoder(bytes.NewReader(nil), yaml.Strict()).DecodeFromNode(p.body, &form); err != nil {
 		return Document{}, withLine(err, p.after)
 	}
-	if d, err = form.noun(); err != nil {
+	if d, err = form.toDocument(); err != nil {
 		return Document{}, fmt.Errorf("document at line %d: %w", p.line(), err)
 	}
 	d.Line = p.line()
 	return d, nil
 }
 
-// firstExtra finds a node that is or names another one, or says its own type.
+// firstExtra returns the first anchor, alias, merge key or tag below a node, or nil.
 func firstExtra(n ast.Node) ast.Node {
 	var found extraFinder
 	ast.Walk(&found, n)
@@ -97,7 +97,7 @@ type extraFinder struct{ node ast.Node }
 
 var _ ast.Visitor = (*extraFinder)(nil)
 
-// Visit stops below what was looked for.
+// Visit stops at the first match.
 func (f *extraFinder) Visit(n ast.Node) ast.Visitor {
 	switch n.Type() {
 	case ast.AliasType, ast.AnchorType, ast.MergeKeyType, ast.TagType:
@@ -109,14 +109,14 @@ func (f *extraFinder) Visit(n ast.Node) ast.Visitor {
 	return f
 }
 
-// contain makes an error of a panic: the library has some left for files that nobody writes.
-func contain(after int, err *error) {
+// recoverAsError turns a panic of the YAML library into an error. Unusual files can cause one.
+func recoverAsError(after int, err *error) {
 	if cause := recover(); cause != nil {
 		*err = fmt.Errorf("document after line %d: not understood: %v", after, cause)
 	}
 }
 
-// A fault is one of ours, with its line in the document.
+// A fault is an error of this package with its line in the document.
 type fault struct {
 	line    int
 	message string
@@ -128,8 +128,8 @@ func faultAt(n ast.Node, message string) error {
 	return &fault{line: n.GetToken().Position.Line, message: message}
 }
 
-// withLine gives an error of a document that begins after so many lines its line in the file.
-// The parser's span lines and quote the file; they become one line.
+// withLine adds the line in the file to an error of a document that starts after the given number
+// of lines. Errors of the parser have several lines and quote the file; only the first line is kept.
 func withLine(err error, after int) error {
 	var ours *fault
 	if errors.As(err, &ours) {

@@ -1,6 +1,6 @@
-// Package rulesfile reads and writes the rules file: automated builds as YAML, one document
-// each. It is strict, so that a misspelled key is an error with its line and not a setting
-// without effect. Values of environment variables never stand in it.
+// Package rulesfile reads and writes the rules file: automated builds as YAML, one document each. An
+// unknown key is an error with its line, so that a misspelled setting is not ignored. The file never
+// contains values of environment variables.
 package rulesfile
 
 import (
@@ -18,23 +18,23 @@ import (
 )
 
 const (
-	// MaxSize is the largest file that is read, in bytes.
+	// MaxSize is the size limit of a file, in bytes.
 	MaxSize = 1 << 20
-	// MaxDocuments is how many automated builds a file may hold.
+	// MaxDocuments is the maximum number of automated builds in a file.
 	MaxDocuments = 1000
 
 	version = 1
 )
 
-// A Document is one automated build of a file. Of its repository only the full name is known,
-// and of its environment only the names: their values are empty.
+// A Document is one automated build of a file. Its repository has only a full name, and the values
+// of its environment are empty.
 type Document struct {
 	Provider string // a source provider's name; may be empty
 	Build    autobuild.AutomatedBuild
-	Line     int // where the document begins; 0 when it was not read from a file
+	Line     int // where the document starts; 0 if it was not read from a file
 }
 
-// A document is the file's form.
+// A document is a Document in the form of the file.
 type document struct {
 	Version     int    `yaml:"version"`
 	Provider    text   `yaml:"provider,omitempty"`
@@ -46,7 +46,8 @@ type document struct {
 	Rules       []rule `yaml:"rules"`
 }
 
-// A rule has pointers where an absent key means something else than an empty value.
+// A rule is a build rule in the form of the file. Pointers distinguish a missing key from an empty
+// value.
 type rule struct {
 	ID         text            `yaml:"id,omitempty"`
 	SourceType text            `yaml:"source_type"`
@@ -61,8 +62,8 @@ type rule struct {
 	Paths      []text          `yaml:"paths,omitempty,flow"`
 }
 
-// Decode reads all documents of a file; empty ones do not count. Errors say the line.
-// Whether the rules make sense is rules.Check's to say.
+// Decode reads all documents of a file and ignores empty ones. Errors contain the line. It does not
+// validate the rules; see rules.Check.
 func Decode(r io.Reader) ([]Document, error) {
 	text, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	if err != nil {
@@ -89,8 +90,8 @@ func Decode(r io.Reader) ([]Document, error) {
 	return documents, nil
 }
 
-// noun turns the file's form into the gateway's, defaults filled in.
-func (d document) noun() (Document, error) {
+// toDocument converts a document of the file and fills in defaults.
+func (d document) toDocument() (Document, error) {
 	if d.Version != version {
 		return Document{}, fmt.Errorf("version: %d is not known, this Slipway reads %d", d.Version, version)
 	}
@@ -115,48 +116,49 @@ func (d document) noun() (Document, error) {
 		build.Environment[string(name)] = secret.Secret{}
 	}
 	for _, r := range d.Rules {
-		build.Rules = append(build.Rules, r.noun())
+		build.Rules = append(build.Rules, r.toRule())
 	}
 	return Document{Provider: string(d.Provider), Build: build}, nil
 }
 
-func (r rule) noun() autobuild.Rule {
-	noun := autobuild.Rule{
+func (r rule) toRule() autobuild.Rule {
+	out := autobuild.Rule{
 		ID:         string(r.ID),
 		SourceType: autobuild.RefKind(r.SourceType),
 		Source:     string(r.Source),
 		Tags:       string(r.Tags),
-		Context:    string(or(r.Context, "/")),
-		Dockerfile: string(or(r.Dockerfile, "Dockerfile")),
-		Autobuild:  or(r.Autobuild, true),
-		Caching:    or(r.Caching, true),
+		Context:    string(valueOr(r.Context, "/")),
+		Dockerfile: string(valueOr(r.Dockerfile, "Dockerfile")),
+		Autobuild:  valueOr(r.Autobuild, true),
+		Caching:    valueOr(r.Caching, true),
 		Platforms:  plainStrings(r.Platforms),
 		Paths:      plainStrings(r.Paths),
 	}
 	for name, value := range r.BuildArgs {
-		if noun.BuildArgs == nil {
-			noun.BuildArgs = map[string]string{}
+		if out.BuildArgs == nil {
+			out.BuildArgs = map[string]string{}
 		}
-		noun.BuildArgs[name] = string(value)
+		out.BuildArgs[name] = string(value)
 	}
-	return noun
+	return out
 }
 
-func or[T any](p *T, absent T) T {
+// valueOr returns *p, or the default if p is nil.
+func valueOr[T any](p *T, defaultValue T) T {
 	if p == nil {
-		return absent
+		return defaultValue
 	}
 	return *p
 }
 
-// Encode writes documents so that Decode reads the same again.
+// Encode writes documents. Decode returns the same documents.
 func Encode(w io.Writer, documents []Document) error {
 	var out bytes.Buffer
 	for i, d := range documents {
 		if i > 0 {
 			out.WriteString("---\n")
 		}
-		form, err := yaml.MarshalWithOptions(formOf(d), yaml.IndentSequence(true))
+		form, err := yaml.MarshalWithOptions(newDocument(d), yaml.IndentSequence(true))
 		if err != nil {
 			return fmt.Errorf("write rules of %s: %w", d.Build.Repository.FullName, err)
 		}
@@ -168,7 +170,7 @@ func Encode(w io.Writer, documents []Document) error {
 	return nil
 }
 
-func formOf(d Document) document {
+func newDocument(d Document) document {
 	f := document{
 		Version:     version,
 		Provider:    text(d.Provider),
@@ -183,12 +185,12 @@ func formOf(d Document) document {
 		f.Autotest = text(autobuild.AutotestOff)
 	}
 	for _, r := range d.Build.Rules {
-		f.Rules = append(f.Rules, ruleForm(r))
+		f.Rules = append(f.Rules, newRule(r))
 	}
 	return f
 }
 
-func ruleForm(r autobuild.Rule) rule {
+func newRule(r autobuild.Rule) rule {
 	context, dockerfile := text(r.Context), text(r.Dockerfile)
 	form := rule{
 		ID:         text(r.ID),

@@ -11,9 +11,9 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// A text is a string that is written so that YAML reads the same string: plain where nothing
-// else can be meant, else in single quotes, which leave regular expressions readable, else
-// in double ones.
+// A text is a string that YAML reads back unchanged. It is written without quotes if it is
+// unambiguous, else in single quotes, which keep regular expressions readable, else in double
+// quotes.
 type text string
 
 var (
@@ -43,7 +43,7 @@ func (t text) MarshalYAML() ([]byte, error) {
 	return quoted, nil
 }
 
-// UnmarshalYAML takes a scalar as it stands in the file: a tag 1.10 is no number.
+// UnmarshalYAML returns a scalar as it is written in the file, so that the tag 1.10 stays 1.10.
 func (t *text) UnmarshalYAML(n ast.Node) error {
 	switch n := n.(type) {
 	case *ast.StringNode:
