@@ -19,14 +19,14 @@ const checkTimeout = 10 * time.Second
 func (c *Catalog) Create(ctx context.Context, d Draft) (Saved, error) {
 	connection, err := c.connect(ctx, d.AccountID)
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return Saved{}, invalid("account", "there is no such linked account")
+		return Saved{}, invalid("account", "unknown account: choose another one")
 	}
 	if err != nil {
 		return Saved{}, err
 	}
 	r, err := connection.Repositories.Repository(ctx, d.Repository)
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return Saved{}, invalid("repository", "the linked account sees no repository %q", d.Repository)
+		return Saved{}, invalid("repository", "the linked account has no access to repository %q", d.Repository)
 	}
 	if err != nil {
 		return Saved{}, fmt.Errorf("find repository %s: %w", d.Repository, err)
@@ -43,13 +43,13 @@ func (c *Catalog) Update(ctx context.Context, id string, d Draft) (Saved, error)
 	if d.Repository != "" && d.Repository != before.Repository.FullName {
 		return Saved{}, invalid(
 			"repository",
-			"it stays %s: make another automated build for %s",
+			"cannot be changed from %s: create another automated build for %s",
 			before.Repository.FullName,
 			d.Repository,
 		)
 	}
 	if _, err := c.o.Store.Account(ctx, d.AccountID); errors.Is(err, autobuild.ErrNotFound) {
-		return Saved{}, invalid("account", "there is no such linked account")
+		return Saved{}, invalid("account", "unknown account: choose another one")
 	} else if err != nil {
 		return Saved{}, err
 	}
@@ -109,7 +109,7 @@ func (c *Catalog) imageWarnings(
 		}
 		warnings = append(
 			warnings,
-			fmt.Sprintf("%s pushes %s too: where they make the same tag, the later build wins.", subject, a.Image),
+			fmt.Sprintf("%s also pushes %s. If both build the same tag, the later build wins.", subject, a.Image),
 		)
 	}
 	warning, err := c.checkPush(ctx, a)
@@ -141,9 +141,9 @@ func (c *Catalog) checkPush(ctx context.Context, a autobuild.AutomatedBuild) (wa
 	if err := c.o.Registry.Check(ctx, a.Image, credential); err != nil {
 		advice := "Check the credential of " + credential.Host + "."
 		if credential.ID == "" {
-			advice = "There is no registry credential for it: add one."
+			advice = "No registry credential matches it: add one."
 		}
-		return fmt.Sprintf("%s cannot be pushed as it stands: %s. %s", a.Image, err, advice), nil
+		return fmt.Sprintf("Cannot push %s: %s. %s", a.Image, err, advice), nil
 	}
 	return "", nil
 }

@@ -227,8 +227,8 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 	if len(saved.Warnings) != 1 {
 		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
 	}
-	if !strings.Contains(saved.Warnings[0], "acme/app pushes") {
-		t.Errorf(`got %q, want it to contain "acme/app pushes"`, saved.Warnings[0])
+	if !strings.Contains(saved.Warnings[0], "acme/app also pushes") {
+		t.Errorf(`got %q, want it to contain "acme/app also pushes"`, saved.Warnings[0])
 	}
 	d.Image = "127.0.0.1:1/acme/lib"
 	if saved := e.create(
@@ -236,8 +236,8 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 		d,
 	); len(saved.Warnings) != 1 {
 		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
-	} else if !strings.Contains(saved.Warnings[0], "There is no registry credential for it") {
-		t.Errorf(`got %q, want it to contain "There is no registry credential for it"`, saved.Warnings[0])
+	} else if !strings.Contains(saved.Warnings[0], "No registry credential matches it") {
+		t.Errorf(`got %q, want it to contain "No registry credential matches it"`, saved.Warnings[0])
 	}
 	refusing := e.with(func(o *catalog.Options) {
 		o.Registry = checker(func(string, autobuild.Registry) error { return errors.New("it is wrong") })
@@ -270,8 +270,8 @@ func TestWarningsNameNoOtherRepository(t *testing.T) {
 	if len(saved.Warnings) != 1 {
 		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
 	}
-	if !strings.HasPrefix(saved.Warnings[0], "Another automated build pushes") {
-		t.Errorf(`got %q, want the prefix "Another automated build pushes"`, saved.Warnings[0])
+	if !strings.HasPrefix(saved.Warnings[0], "Another automated build also pushes") {
+		t.Errorf(`got %q, want the prefix "Another automated build also pushes"`, saved.Warnings[0])
 	}
 }
 

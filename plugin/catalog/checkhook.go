@@ -29,7 +29,7 @@ func (c *Catalog) CheckHook(ctx context.Context, r autobuild.Repository) error {
 	if err == nil && after.State == autobuild.HookActive && after.RemoteID != h.RemoteID {
 		logctx.Log(ctx, c.o.Log).
 			WithField("repository", r.FullName).
-			Warn("the webhook was gone at Bitbucket; it was made anew")
+			Warn("the webhook was missing at Bitbucket and was added again")
 	}
 	return err
 }

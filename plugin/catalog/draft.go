@@ -66,11 +66,11 @@ func (c *Catalog) check(
 		a.Autotest = autobuild.AutotestOff
 	case autobuild.AutotestOff, autobuild.AutotestInternal, autobuild.AutotestAll:
 	default:
-		fault("autotest", "%q is none of off, internal and all", a.Autotest)
+		fault("autotest", "%q is unknown: choose off, internal or all", a.Autotest)
 	}
 	if len(a.Rules) == 0 {
 		if r.DefaultBranch == "" {
-			fault("rules", "%s has no branch yet to make the default rule from: give a rule", r.FullName)
+			fault("rules", "%s has no branch for the default rule yet: add a rule", r.FullName)
 		} else {
 			a.Rules = []autobuild.Rule{autobuild.DefaultRule(r.DefaultBranch)}
 		}

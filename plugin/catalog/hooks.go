@@ -93,7 +93,7 @@ func (c *Catalog) registerHook(
 	}
 	log := logctx.Log(ctx, c.o.Log).WithField("repository", h.Repository.FullName)
 	if before.State == autobuild.HookActive && temporary != nil {
-		log.WithError(temporary).Warn("the webhook could not be looked at; it is left as it was")
+		log.WithError(temporary).Warn("cannot check the webhook; it stays as it is")
 		return before, temporary, nil
 	}
 	h.State, h.RemoteID, h.Problem = autobuild.HookPolled, "", c.explain(ctx, h, problem)
@@ -160,7 +160,7 @@ func (c *Catalog) baseline(ctx context.Context, r autobuild.Repository, accountI
 		logctx.Log(ctx, c.o.Log).
 			WithError(err).
 			WithField("repository", r.FullName).
-			Warn("refs could not be listed; the first poll does it")
+			Warn("cannot list refs; the first poll records them")
 		return time.Time{}, ctx.Err()
 	}
 	return at, c.o.Store.AdoptRefs(ctx, r, heads)
@@ -215,18 +215,18 @@ func (c *Catalog) explain(ctx context.Context, h autobuild.Hook, err error) stri
 		return "The gateway has no public URL, so Bitbucket cannot reach it. Set SLIPWAY_URL."
 	case errors.Is(err, autobuild.ErrForbidden):
 		return fmt.Sprintf(
-			"The linked account %s may not add webhooks to %s: it has to be an administrator of the repository. Somebody who is can add the webhook by hand.",
+			"The linked account %s may not add webhooks to %s. Only an administrator of the repository may. Link such an account, or add the webhook by hand.",
 			name,
 			h.Repository.FullName,
 		)
 	case errors.Is(err, autobuild.ErrHookRefused):
 		return fmt.Sprintf(
-			"Bitbucket does not take the address %s for a webhook (%s): it has to be reachable from the internet.",
+			"Bitbucket rejects the webhook URL %s (%s). The URL must be reachable from the internet.",
 			c.HookURL(h),
 			err,
 		)
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		return fmt.Sprintf("Bitbucket does not accept the linked account %s. Link it again.", name)
 	}
-	return fmt.Sprintf("The webhook could not be added: %s.", err)
+	return fmt.Sprintf("Cannot add the webhook: %s.", err)
 }

@@ -200,7 +200,7 @@ func TestH4WhoIsNoAdministratorIsPolled(t *testing.T) {
 func TestAURLThatBitbucketDoesNotTakeIsPolled(t *testing.T) {
 	e := newEnv(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
 	for url, problem := range map[string]string{
-		"http://127.0.0.1:8080": "Bitbucket does not take the address http://127.0.0.1:8080/hooks/bitbucket/",
+		"http://127.0.0.1:8080": "Bitbucket rejects the webhook URL http://127.0.0.1:8080/hooks/bitbucket/",
 		"":                      "Set SLIPWAY_URL",
 	} {
 		c := e.with(func(o *catalog.Options) { o.URL = url })

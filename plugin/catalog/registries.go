@@ -68,7 +68,7 @@ func (c *Catalog) keepPassword(ctx context.Context, r autobuild.Registry) (autob
 	if stored.Host != r.Host || stored.Username != r.Username {
 		return autobuild.Registry{}, invalid(
 			"password",
-			"give it again: the stored one is %s's at %s",
+			"enter it again: the stored password belongs to %s at %s",
 			stored.Username,
 			stored.Host,
 		)

@@ -104,7 +104,7 @@ func (c *Catalog) dropHook(ctx context.Context, h autobuild.Hook) error {
 	}
 	left := c.unregister(ctx, h)
 	h.State, h.RemoteID = autobuild.HookPolled, ""
-	h.Problem = "The linked account that managed the webhook was unlinked. Link it again, or save the automated build with another one."
+	h.Problem = "The linked account that managed the webhook was unlinked. Link it again, or choose another account for the automated build."
 	if h, err = c.o.Store.SaveHook(ctx, h); err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (c *Catalog) registerNewest(
 		h.PreviousSecret, h.PreviousUntil = newest.PreviousSecret, newest.PreviousUntil
 		h.SecretWritten = 0 // the provider may have the older secret, so write this one again
 	}
-	return h, errors.New("the secret is replaced again and again by other processes"), nil
+	return h, errors.New("other processes keep replacing the secret"), nil
 }
 
 func (c *Catalog) confirmSecret(ctx context.Context, h autobuild.Hook) (autobuild.Hook, error) {

@@ -66,7 +66,7 @@ func parse(after int, document string) (p part, err error) {
 	body := file.Docs[0].Body
 	if n := firstExtra(body); n != nil {
 		return part{}, withLine(
-			faultAt(n, "anchors and aliases are not read, nor are tags (a word that begins with ! needs quotes)"),
+			faultAt(n, "anchors, aliases and tags are not supported: quote a word that begins with !"),
 			after,
 		)
 	}
@@ -112,7 +112,7 @@ func (f *extraFinder) Visit(n ast.Node) ast.Visitor {
 // recoverAsError turns a panic of the YAML library into an error. Unusual files can cause one.
 func recoverAsError(after int, err *error) {
 	if cause := recover(); cause != nil {
-		*err = fmt.Errorf("document after line %d: not understood: %v", after, cause)
+		*err = fmt.Errorf("document after line %d: cannot be parsed: %v", after, cause)
 	}
 }
 

@@ -93,7 +93,7 @@ func Decode(r io.Reader) ([]Document, error) {
 // toDocument converts a document of the file and fills in defaults.
 func (d document) toDocument() (Document, error) {
 	if d.Version != version {
-		return Document{}, fmt.Errorf("version: %d is not known, this Slipway reads %d", d.Version, version)
+		return Document{}, fmt.Errorf("version: %d is unknown: use version: %d", d.Version, version)
 	}
 	autotest := autobuild.Autotest(d.Autotest)
 	switch autotest {
@@ -101,7 +101,7 @@ func (d document) toDocument() (Document, error) {
 		autotest = autobuild.AutotestOff
 	case autobuild.AutotestOff, autobuild.AutotestInternal, autobuild.AutotestAll:
 	default:
-		return Document{}, fmt.Errorf("autotest: %q is none of off, internal and all", d.Autotest)
+		return Document{}, fmt.Errorf("autotest: %q is unknown: choose off, internal or all", d.Autotest)
 	}
 	build := autobuild.AutomatedBuild{
 		Repository: autobuild.Repository{FullName: string(d.Repository)},
