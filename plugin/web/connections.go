@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// maxConnections bounds what is open at once: each connection costs a file and some 20 kB.
+	// maxConnections limits open connections: each of them uses a file descriptor and about 20 kB.
 	maxConnections = 4096
-	// maxPerAddress bounds one address, or one IPv6 /64 (httpx.ClientAddress), so that one client
-	// cannot take all. A Data Center may have 250 deliveries under way, and a company's network
-	// address is that of all its browsers.
+	// maxPerAddress limits the connections of one address, or of one IPv6 /64
+	// (httpx.ClientAddress), so that one client cannot use all connections. A Data Center can send
+	// 250 deliveries at once, and all browsers of a company may share one address.
 	maxPerAddress = 1024
 )
 
-// Limited returns a listener that closes connections at once which are too many, in all or from
-// one address. If there are too many in all, the one that is idle for longest makes place, so that
-// idle connections never keep out a webhook. proxies are the networks whose addresses speak for
-// many and are not counted.
+// Limited returns a listener that limits the number of connections, in total and per address. It
+// closes new connections over the limit. If the total limit is reached, it closes the connection
+// that is idle for longest instead, so that idle connections never block a webhook. Addresses in
+// the networks of proxies have no limit of their own, because they forward for many clients.
 func Limited(l net.Listener, proxies []string) net.Listener {
 	limited := &limitedListener{Listener: l, total: maxConnections, each: maxPerAddress, open: map[netip.Addr]int{}}
 	for _, p := range proxies {
@@ -55,7 +55,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if l.enter(from) || l.dropIdle() && l.enter(from) {
 			return &limitedConn{Conn: c, idle: &l.idle, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
 		}
-		_ = c.Close() // it is the client's loss
+		_ = c.Close() // the client can connect again
 	}
 }
 
@@ -80,7 +80,7 @@ func (l *limitedListener) dropIdle() bool {
 	if !full || longest == nil {
 		return false
 	}
-	_ = longest.Close() // it is the client's loss
+	_ = longest.Close() // the client can connect again
 	return true
 }
 
@@ -104,7 +104,7 @@ func (l *limitedListener) isProxy(a netip.Addr) bool {
 	return false
 }
 
-// addressOf is the zero address where the listener is none of TCP.
+// addressOf returns the remote address, or the zero address if the listener is not TCP.
 func addressOf(c net.Conn) netip.Addr {
 	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap()
@@ -118,7 +118,7 @@ type limitedConn struct {
 	leave func()
 }
 
-// Close makes room for another connection.
+// Close closes the connection and frees its place for another one.
 func (c *limitedConn) Close() error {
 	defer c.leave()
 	c.idle.remove(c)

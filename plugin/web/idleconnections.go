@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// idleConnections holds the connections on which no request is under way, also those on which
-// none has begun, the longest idle first. It is safe for concurrent use.
+// idleConnections holds the connections without a running request, the longest idle first. New
+// connections without a request are included. It is safe for concurrent use.
 type idleConnections struct {
 	mu    sync.Mutex
 	order list.List // of *limitedConn
@@ -46,7 +46,7 @@ func (i *idleConnections) longest() *limitedConn {
 	return element.Value.(*limitedConn)
 }
 
-// trackIdle is an http.Server's ConnState: it keeps the listener informed of idle connections.
+// trackIdle is the ConnState function of an http.Server. It updates the listener's idle connections.
 func trackIdle(c net.Conn, state http.ConnState) {
 	limited, ok := c.(*limitedConn)
 	if !ok {

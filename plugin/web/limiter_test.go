@@ -44,7 +44,7 @@ func TestS11SignInIsLimited(t *testing.T) {
 }
 
 func TestI9TrustedProxiesTellAddresses(t *testing.T) {
-	w := newEnv(t, func(s *site) { s.TrustedProxies = []string{"10.0.0.0/8"} })
+	w := newEnv(t, func(s *router) { s.TrustedProxies = []string{"10.0.0.0/8"} })
 	for i := range 3 * signInBurst {
 		r := httptest.NewRequest("POST", "/signin/token", nil)
 		r.RemoteAddr = "10.1.2.3:99"

@@ -15,40 +15,40 @@ import (
 
 const metricsPath = "/metrics"
 
-// Observe is told of each request that was answered; the route is its pattern, empty where it
-// matched none.
+// Observe is called after each request. route is the pattern of the route, for example
+// "/builds/:number"; it is empty if no route matched.
 type Observe func(method, route string, status int, took time.Duration)
 
-// observed tells of each request, whatever became of it.
-func observed(tell Observe) gin.HandlerFunc {
+// observeRequests calls observe after each request, also after a failed one.
+func observeRequests(observe Observe) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if tell == nil {
+		if observe == nil {
 			return
 		}
 		began := time.Now()
 		c.Next()
-		tell(c.Request.Method, c.FullPath(), c.Writer.Status(), time.Since(began))
+		observe(c.Request.Method, c.FullPath(), c.Writer.Status(), time.Since(began))
 	}
 }
 
-// MetricsServer serves the metrics alone, for an address of their own. An empty token lets
-// whoever reaches that address read them.
+// MetricsServer returns a server that serves only the metrics, for a separate address. With an empty
+// token, every client of that address can read them.
 func MetricsServer(metrics http.Handler, token secret.Secret, log logrus.FieldLogger) *http.Server {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.Use(httpx.RequestIDs(), httpx.Errors(log, httpx.JSON), recovery())
-	e.GET(metricsPath, httpx.Handle(guarded(metrics, token)))
+	e.GET(metricsPath, httpx.Handle(requireToken(metrics, token)))
 	e.NoRoute(httpx.Handle(func(*gin.Context) error {
 		return &httpx.Error{Status: http.StatusNotFound, Message: "the metrics are at " + metricsPath}
 	}))
 	return Server(e)
 }
 
-// guarded lets those read the metrics who have the token.
-func guarded(metrics http.Handler, token secret.Secret) httpx.HandlerFunc {
+// requireToken serves the metrics to clients that send the token.
+func requireToken(metrics http.Handler, token secret.Secret) httpx.HandlerFunc {
 	return func(c *gin.Context) error {
-		shown, bearer := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
-		if !token.IsZero() && (!bearer || !token.Equal(secret.New(shown))) {
+		sent, bearer := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
+		if !token.IsZero() && (!bearer || !token.Equal(secret.New(sent))) {
 			c.Header("WWW-Authenticate", "Bearer")
 			return autobuild.ErrUnauthorized
 		}
@@ -57,11 +57,11 @@ func guarded(metrics http.Handler, token secret.Secret) httpx.HandlerFunc {
 	}
 }
 
-// publicMetrics are those at the public address: only for a token, and not where they have an
-// address of their own.
-func publicMetrics(metrics http.Handler, token secret.Secret, elsewhere bool) httpx.HandlerFunc {
-	if metrics == nil || token.IsZero() || elsewhere {
+// publicMetrics returns the handler of the metrics at the public address. It returns nil if no token
+// is set, or if the metrics have a separate address.
+func publicMetrics(metrics http.Handler, token secret.Secret, separate bool) httpx.HandlerFunc {
+	if metrics == nil || token.IsZero() || separate {
 		return nil
 	}
-	return guarded(metrics, token)
+	return requireToken(metrics, token)
 }

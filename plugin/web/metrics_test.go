@@ -41,7 +41,7 @@ func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 			w := newEnvOf(
 				t,
 				sample,
-				func(s *site) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) },
+				func(s *router) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) },
 			)
 			r := w.do("GET", "/metrics", tt.header)
 			text := read(t, r)
@@ -63,7 +63,7 @@ func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 }
 
 func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
-	w := newEnv(t, func(s *site) {
+	w := newEnv(t, func(s *router) {
 		s.Metrics = publicMetrics(http.HandlerFunc(told), secret.New("0123456789abcdef"), false)
 	})
 	if got := w.do(
@@ -110,7 +110,7 @@ func TestMetricsMayHaveAnAddressOfTheirOwn(t *testing.T) {
 // Who counts requests is told patterns, and nothing that a client made up.
 func TestRequestsAreToldByTheirRoute(t *testing.T) {
 	var routes []string
-	w := newEnv(t, func(s *site) {
+	w := newEnv(t, func(s *router) {
 		s.Observe = func(method, route string, status int, took time.Duration) {
 			if took <= 0 {
 				t.Errorf("%s took %s", route, took)

@@ -12,12 +12,12 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-// policy lets a page load what this site serves and nothing else: no inline script or
-// style, no frame, no other site. Markup that slips through can do nothing.
+// policy allows a page to load resources from this server only. It forbids inline scripts and
+// styles, frames and other servers, so that injected markup has no effect.
 // Source: https://www.w3.org/TR/CSP3/
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// securityHeaders sets the headers that every reply carries, errors included.
+// securityHeaders sets the security headers of every response, also of errors.
 func securityHeaders(publicURL string) gin.HandlerFunc {
 	secure := strings.HasPrefix(publicURL, "https://")
 	return func(c *gin.Context) {
@@ -32,18 +32,18 @@ func securityHeaders(publicURL string) gin.HandlerFunc {
 	}
 }
 
-// Who guesses at a sign-in may do so once in signInEvery, after signInBurst.
+// Limits of sign-in attempts per address: signInBurst at once, then one in signInEvery.
 const (
 	signInEvery = 6 * time.Second
 	signInBurst = 10
 )
 
-// limitPerAddress answers 429 to an address that tries too often.
+// limitPerAddress returns 429 to an address that sends too many requests.
 func limitPerAddress(l *httpx.Limiter) gin.HandlerFunc {
 	return httpx.Handle(func(c *gin.Context) error { return l.Allow(httpx.Client(c)) })
 }
 
-// limitBody bounds a request's body.
+// limitBody limits the size of a request's body.
 func limitBody(bytes int64) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, bytes)
@@ -51,13 +51,13 @@ func limitBody(bytes int64) gin.HandlerFunc {
 	}
 }
 
-// sameOrigin refuses requests that change something and do not come from a page of ours.
-// http.CrossOriginProtection lets pass what names no origin at all, as programs do; no
-// browser posts a form so, and the pages are for browsers: it is refused too.
+// sameOrigin rejects requests that change something and do not come from one of our pages.
+// http.CrossOriginProtection accepts requests without an origin, which programs send. Browsers
+// always send one with a form, and the pages are for browsers, so such requests are rejected too.
 func sameOrigin(publicURL string) (httpx.HandlerFunc, error) {
 	protection := http.NewCrossOriginProtection()
 	if u, err := url.Parse(publicURL); err == nil && u.Host != "" {
-		// Behind a proxy the Host that arrives may differ from the one that people see.
+		// Behind a proxy, the Host header may differ from the address in the browser.
 		if err := protection.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
 			return nil, fmt.Errorf("public URL %q: %w", publicURL, err)
 		}

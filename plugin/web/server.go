@@ -8,9 +8,8 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Server returns the HTTP server for a handler, with limits that keep slow clients from
-// holding it. A stream of a log lifts the limits on its own connection and sets a deadline
-// for each write.
+// Server returns the HTTP server for a handler, with time limits for slow clients. A log stream
+// removes the limits of its own connection and sets a deadline for each write.
 func Server(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -23,8 +22,8 @@ func Server(handler http.Handler) *http.Server {
 	}
 }
 
-// Routes lists what a handler of New serves, sorted, as "GET /builds/:number". Tests walk it, so
-// that no route is added without them.
+// Routes lists the routes of a handler from New, sorted, for example "GET /builds/:number". Tests
+// check every route in the list.
 func Routes(handler http.Handler) []string {
 	engine, ok := handler.(*gin.Engine)
 	if !ok {

@@ -1,5 +1,5 @@
-// Package web is the gateway's HTTP side: one engine with the middleware that every
-// request passes, what programs call (package api) and what people see (package pages).
+// Package web is the HTTP handler of the gateway: middleware for all requests, the API for programs
+// (package api) and the pages (package pages).
 package web
 
 import (
@@ -27,7 +27,8 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// Options name the rooms that requests are answered from; all but Extensions, Probes, CIs, Metrics, Observe and Now are required.
+// Options hold the services that handle requests. All are required except Extensions, Probes, CIs,
+// Metrics, Observe and Now.
 type Options struct {
 	Config     config.Gateway
 	Store      *store.Store
@@ -38,18 +39,18 @@ type Options struct {
 	Planner    *planner.Planner
 	Dispatcher *dispatcher.Dispatcher
 	Watcher    *watcher.Watcher
-	Pipelines  api.Pipelines           // builds for the repositories' own pipelines
-	Git        api.Git                 // fetches of runners
-	Extensions map[string]http.Handler // what CIs ask, by the engine's name: below /extensions/{name}/
-	CIs        map[string]pages.CI     // the engines that are CIs, by name
+	Pipelines  api.Pipelines           // returns builds to the repositories' own pipelines
+	Git        api.Git                 // serves the fetches of runners
+	Extensions map[string]http.Handler // handlers for CI servers by engine name, at /extensions/{name}/
+	CIs        map[string]pages.CI     // engines on a CI server, by name
 	Probes     pipeline.Probes
-	Metrics    http.Handler // writes them; who may read them is decided here
+	Metrics    http.Handler // writes the metrics; this package checks the token
 	Observe    Observe
 	Log        logrus.FieldLogger
 	Now        func() time.Time // nil = time.Now
 }
 
-// New returns the handler of everything that the gateway serves.
+// New returns the handler of all routes of the gateway.
 func New(o Options) (http.Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -74,7 +75,7 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
-	machines := api.New(api.Options{
+	runnerAPI := api.New(api.Options{
 		Store:     o.Store,
 		Watcher:   o.Watcher,
 		Specs:     o.Dispatcher,
@@ -84,10 +85,10 @@ func New(o Options) (http.Handler, error) {
 		Probes:    o.Probes,
 		Git:       o.Git,
 	})
-	return site{
-		URL: o.Config.URL, TrustedProxies: o.Config.TrustedProxies, Pages: p, Sessions: sessions,
-		Machines: func(r gin.IRouter) {
-			machines.Mount(r)
+	return router{
+		URL: o.Config.URL, TrustedProxies: o.Config.TrustedProxies, UI: p, Sessions: sessions,
+		MountAPI: func(r gin.IRouter) {
+			runnerAPI.Mount(r)
 			for name, handler := range o.Extensions {
 				r.Any("/extensions/"+name+"/*call", gin.WrapH(handler))
 			}

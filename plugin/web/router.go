@@ -18,25 +18,25 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// maxForm bounds the bodies that pages take, in bytes.
+// maxForm is the size limit of a request body for pages, in bytes.
 const maxForm = 256 << 10
 
-// A site is what an engine is made of.
-type site struct {
+// A router holds the parts of the gateway's HTTP handler.
+type router struct {
 	URL            string   // public base URL
-	TrustedProxies []string // CIDRs whose X-Forwarded-For is believed; none by default
-	Pages          *pages.Pages
+	TrustedProxies []string // CIDRs whose X-Forwarded-For is trusted; none by default
+	UI             *pages.Pages
 	Sessions       *session.Manager
-	Machines       func(gin.IRouter)               // mounts what programs call: webhooks and the runner protocol
-	Ready          func(ctx context.Context) error // nil error = the gateway can work
-	Metrics        httpx.HandlerFunc               // GET /metrics; nil = there are none at this address
-	Observe        Observe                         // nil = nobody is told
+	MountAPI       func(gin.IRouter)               // adds the routes for programs: webhooks, runner protocol, git
+	Ready          func(ctx context.Context) error // returns nil if the gateway can work
+	Metrics        httpx.HandlerFunc               // GET /metrics; nil = not served at this address
+	Observe        Observe                         // nil = requests are not observed
 	Log            logrus.FieldLogger
 	Now            func() time.Time
 }
 
-// engine wires middleware and routes, outermost first.
-func (s site) engine() (*gin.Engine, error) {
+// engine returns the Gin engine with middleware, outermost first, and routes.
+func (s router) engine() (*gin.Engine, error) {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
@@ -51,7 +51,7 @@ func (s site) engine() (*gin.Engine, error) {
 	}
 	e.Use(
 		httpx.RequestIDs(),
-		observed(s.Observe),
+		observeRequests(s.Observe),
 		securityHeaders(s.URL),
 		httpx.Errors(s.Log, s.writeError),
 		recovery(),
@@ -64,17 +64,17 @@ func (s site) engine() (*gin.Engine, error) {
 	if s.Metrics != nil {
 		e.GET(metricsPath, httpx.Handle(s.Metrics))
 	}
-	if s.Machines != nil {
-		s.Machines(e)
+	if s.MountAPI != nil {
+		s.MountAPI(e)
 	}
-	people := e.Group("", httpx.Handle(origins), limitBody(maxForm), s.Sessions.Load())
+	ui := e.Group("", httpx.Handle(origins), limitBody(maxForm), s.Sessions.Load())
 	limit := limitPerAddress(httpx.NewLimiter(signInEvery, signInBurst, s.Now))
-	for _, r := range s.Pages.Routes() {
+	for _, r := range s.UI.Routes() {
 		var chain []gin.HandlerFunc
 		if r.Limited {
 			chain = append(chain, limit)
 		}
-		people.Handle(r.Method, r.Path, append(chain, httpx.Handle(r.Handler))...)
+		ui.Handle(r.Method, r.Path, append(chain, httpx.Handle(r.Handler))...)
 	}
 	e.NoRoute(s.Sessions.Load(), httpx.Handle(func(*gin.Context) error {
 		return &httpx.Error{Status: http.StatusNotFound, Message: "There is nothing at this address."}
@@ -88,7 +88,7 @@ func (s site) engine() (*gin.Engine, error) {
 	return e, nil
 }
 
-func (s site) ready(c *gin.Context) error {
+func (s router) ready(c *gin.Context) error {
 	if err := s.Ready(c.Request.Context()); err != nil {
 		return &httpx.Error{Status: http.StatusServiceUnavailable, Message: "not ready", Err: err}
 	}
@@ -96,17 +96,17 @@ func (s site) ready(c *gin.Context) error {
 	return nil
 }
 
-// writeError answers programs with JSON and people with a page.
-func (s site) writeError(c *gin.Context, status int, message string) {
-	if machine(c.Request.URL.Path) {
+// writeError writes an error as JSON for programs and as a page for browsers.
+func (s router) writeError(c *gin.Context, status int, message string) {
+	if isAPI(c.Request.URL.Path) {
 		api.WriteError(c, status, message)
 		return
 	}
-	s.Pages.WriteError(c, status, message)
+	s.UI.WriteError(c, status, message)
 }
 
-// machine reports paths that programs call. They carry credentials of their own and no cookie.
-func machine(path string) bool {
+// isAPI reports whether programs call a path. Programs send their own credentials and no cookie.
+func isAPI(path string) bool {
 	for _, prefix := range []string{"/hooks/", "/runner/", "/git/", "/extensions/", "/healthz", "/readyz", metricsPath} {
 		if strings.HasPrefix(path, prefix) {
 			return true
@@ -115,9 +115,9 @@ func machine(path string) bool {
 	return false
 }
 
-// recovery turns a panic into an error, which is logged and answered like any other. An
-// http.ErrAbortHandler passes, so that the server breaks the connection off and the client notices
-// that the answer is not whole. Gin's own recovery would end such an answer properly.
+// recovery turns a panic into an error, which is logged and written like any other error. It does
+// not recover http.ErrAbortHandler: the server then closes the connection, and the client notices
+// that the response is incomplete. Gin's own recovery would end such a response normally.
 func recovery() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		defer func() {

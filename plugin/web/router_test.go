@@ -30,18 +30,18 @@ type env struct {
 	engine *gin.Engine
 }
 
-func newEnv(t *testing.T, change func(*site)) *env {
+func newEnv(t *testing.T, change func(*router)) *env {
 	t.Helper()
 	return newEnvOf(t, pagestest.Open(t), change)
 }
 
 // newEnvOf returns an env with an existing sample.
-func newEnvOf(t *testing.T, s *pagestest.Sample, change func(*site)) *env {
+func newEnvOf(t *testing.T, s *pagestest.Sample, change func(*router)) *env {
 	t.Helper()
-	parts := site{
-		URL: pagestest.URL, Pages: s.Pages, Sessions: s.Sessions, Log: s.Log, Now: s.Clock.Now,
+	parts := router{
+		URL: pagestest.URL, UI: s.Pages, Sessions: s.Sessions, Log: s.Log, Now: s.Clock.Now,
 		Ready: func(context.Context) error { return nil },
-		Machines: func(r gin.IRouter) {
+		MountAPI: func(r gin.IRouter) {
 			r.POST("/hooks/bitbucket/:id", func(c *gin.Context) { c.Status(http.StatusAccepted) })
 			r.POST("/runner/v1/broken", httpx.Handle(func(*gin.Context) error { panic("a fault of ours") }))
 		},
@@ -224,7 +224,7 @@ func read(t *testing.T, r *http.Response) string {
 }
 
 func TestHealth(t *testing.T) {
-	w := newEnv(t, func(s *site) { s.Ready = func(context.Context) error { return errors.New("disk full") } })
+	w := newEnv(t, func(s *router) { s.Ready = func(context.Context) error { return errors.New("disk full") } })
 	if got := w.do("GET", "/healthz", nil).StatusCode; got != http.StatusOK {
 		t.Errorf("/healthz %d", got)
 	}
@@ -254,7 +254,7 @@ func TestFormsAreBounded(t *testing.T) {
 
 func TestProxiesThatAreNoneAreTold(t *testing.T) {
 	s := pagestest.Empty(t)
-	if _, err := (site{URL: pagestest.URL, TrustedProxies: []string{"nonsense"}, Pages: s.Pages, Sessions: s.Sessions}).engine(); err == nil {
+	if _, err := (router{URL: pagestest.URL, TrustedProxies: []string{"nonsense"}, UI: s.Pages, Sessions: s.Sessions}).engine(); err == nil {
 		t.Error("no error")
 	}
 }
