@@ -50,7 +50,7 @@ func (j *job) upload(ctx context.Context) error {
 // may have taken minutes, in which a newer build moved the tag.
 func (j *job) moveTags(ctx context.Context) error {
 	var refused error
-	registry := j.registry.Asking(func(ctx context.Context) error {
+	registry := j.registry.WithPermit(func(ctx context.Context) error {
 		refused = j.askPermit(ctx)
 		return refused
 	})

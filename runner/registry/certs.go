@@ -14,16 +14,16 @@ import (
 	"sync"
 )
 
-// CertsDir is where Docker, and so Slipway, looks for the certificates of registries: in
-// HOST:PORT/*.crt who vouches for them, in *.cert with *.key who we are to them.
-// https://docs.docker.com/engine/security/certificates/
+// CertsDir is the directory of registries' certificates, shared with Docker. HOST:PORT/*.crt are
+// certificate authorities; *.cert with *.key are client certificates.
+// Source: https://docs.docker.com/engine/security/certificates/
 const CertsDir = "/etc/docker/certs.d"
 
 // maxCert bounds one file of certificates, in bytes.
 const maxCert = 1 << 20
 
-// trusting sends to each registry with the certificates of its directory below dir, and to
-// those that have none by base. It is safe for concurrent use.
+// trusting is a transport that uses, for each registry, the certificates in its directory below dir.
+// For registries without a directory it uses base. It is safe for concurrent use.
 type trusting struct {
 	dir  string
 	base *http.Transport
@@ -61,7 +61,7 @@ func (t *trusting) of(host string) (*http.Transport, error) {
 	return transport, nil
 }
 
-// tlsOf is what a registry's directory says; nil = it has none.
+// tlsOf returns the TLS configuration of a registry's directory, or nil if it has no directory.
 func tlsOf(dir, host string) (*tls.Config, error) {
 	if !filepath.IsLocal(host) {
 		return nil, nil

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Check finds out whether the login may push the image: it begins an upload and gives it
-// up. *UnauthorizedError when it may not. It is tried once, for somebody waits for it.
+// Check checks that the login may push the image: it begins an upload and cancels it. It returns
+// *UnauthorizedError if the login may not. It does not retry, because a person or a step waits.
 // Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-blobs
 func (c *Client) Check(ctx context.Context, image string, l Login) error {
 	repo, err := repository(image, l)
@@ -20,15 +20,16 @@ func (c *Client) Check(ctx context.Context, image string, l Login) error {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	if err := c.begin(ctx, repo, l); err != nil {
-		c.part(repo, l)
+		c.invalidate(repo, l)
 		return explain("begin a push of", repo, err)
 	}
 	return nil
 }
 
-// begin begins an upload, for a token alone says nothing at Docker Hub and others.
+// begin begins an upload. A token alone proves nothing: Docker Hub and others issue one without a
+// right to push.
 func (c *Client) begin(ctx context.Context, repo name.Repository, l Login) error {
-	rt, err := c.greet(ctx, repo, l)
+	rt, err := c.ping(ctx, repo, l)
 	if err != nil {
 		return err
 	}
@@ -51,14 +52,14 @@ func (c *Client) begin(ctx context.Context, repo name.Repository, l Login) error
 		return err
 	}
 	if place, err := response.Location(); err == nil && place.Host == response.Request.URL.Host {
-		go c.giveUp(context.WithoutCancel(ctx), client, place.String())
+		go c.cancelUpload(context.WithoutCancel(ctx), client, place.String())
 	}
 	return nil
 }
 
-// giveUp ends an upload, where the registry would otherwise find out in a week. Nobody waits for it:
-// a step that ends before leaves that to the registry.
-func (c *Client) giveUp(ctx context.Context, client *http.Client, place string) {
+// cancelUpload ends an upload. Otherwise the registry keeps it for about a week. The caller does not
+// wait: if the step ends first, the registry removes the upload later.
+func (c *Client) cancelUpload(ctx context.Context, client *http.Client, place string) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, place, http.NoBody)

@@ -11,8 +11,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// ParseReference checks the name of an image with a tag or digest and returns its full form;
-// without either the tag is latest.
+// ParseReference checks the name of an image with a tag or digest and returns its full form.
+// Without either, the tag is latest.
 func ParseReference(text string) (string, error) {
 	ref, err := name.ParseReference(text)
 	if err != nil {
@@ -35,7 +35,7 @@ type Found struct {
 	Size   int64 // bytes, compressed, of all platforms
 }
 
-// Find looks up what a reference stands for: ErrNotFound when the registry has no such thing.
+// Find looks up the image or index of a reference. It returns ErrNotFound if the registry has none.
 func (c *Client) Find(ctx context.Context, reference string, l Login) (Found, error) {
 	ref, err := name.ParseReference(reference, nameOptions(l)...)
 	if err != nil {
@@ -59,7 +59,7 @@ func (c *Client) Find(ctx context.Context, reference string, l Login) (Found, er
 	})
 }
 
-// get is the image or index of a reference. Its blobs are read later, and not beyond ctx.
+// get returns the image or index of a reference. Its blobs are read later, until ctx ends.
 func (c *Client) get(ctx context.Context, ref name.Reference, l Login) (*remote.Descriptor, remote.Taggable, error) {
 	desc, err := remote.Get(ref, c.options(ctx, l)...)
 	if err != nil {
@@ -76,9 +76,9 @@ func (c *Client) get(ctx context.Context, ref name.Reference, l Login) (*remote.
 	return desc, what, err
 }
 
-// Copy puts what Find found into another repository, by digest: blobs first, then manifests,
-// of all platforms, and no tag. What is there is not sent again, and on one registry blobs are
-// taken over without being sent at all, where it lets them.
+// Copy copies a found image into another repository, by digest: blobs first, then manifests, for all
+// platforms, without a tag. It does not send content again that the repository has. Within one
+// registry it asks to mount the blobs, so most registries receive no blob.
 // Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#mounting-a-blob-from-another-repository
 func (c *Client) Copy(ctx context.Context, from Found, image string, source, target Login) error {
 	repo, err := repository(from.Image, source)
@@ -97,8 +97,8 @@ func (c *Client) Copy(ctx context.Context, from Found, image string, source, tar
 	return err
 }
 
-// Size is the sum of the configs and compressed layers of an image, or of all images of an
-// index, in bytes.
+// Size returns the size of an image, or of all images of an index: the sum of configs and compressed
+// layers, in bytes.
 func Size(what remote.Taggable) (int64, error) {
 	index, several := what.(v1.ImageIndex)
 	if !several {

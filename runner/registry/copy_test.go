@@ -17,7 +17,7 @@ import (
 )
 
 // several puts an index of two platforms' images under a tag.
-func (f *fixture) several(t *testing.T, tag string) v1.ImageIndex {
+func (f *env) several(t *testing.T, tag string) v1.ImageIndex {
 	t.Helper()
 	index, err := random.Index(256, 2, 2)
 	if err != nil {
@@ -52,12 +52,22 @@ func TestCopyTakesAllPlatformsToAnotherRegistry(t *testing.T) {
 		Password: secret.New("p"),
 	}
 	found, err := c.Find(t.Context(), from.image()+":1.2", reader)
-	if err != nil || found.Digest != digest.String() || found.Image != from.image() {
-		t.Fatalf("found %+v, %v", found, err)
+	switch {
+	case err != nil:
+		t.Fatalf("found %+v, %v: want no error", found, err)
+	case found.Digest != digest.String():
+		t.Fatalf("found %+v, %v: want found.Digest %v", found, err, digest.String())
+	case found.Image != from.image():
+		t.Fatalf("found %+v, %v: want found.Image %v", found, err, from.image())
 	}
 	want, err := registry.Size(index)
-	if err != nil || found.Size != want || want < 4*256 {
-		t.Errorf("size %d, want %d, %v", found.Size, want, err)
+	switch {
+	case err != nil:
+		t.Errorf("size %d, want %d, %v: want no error", found.Size, want, err)
+	case found.Size != want:
+		t.Errorf("size %d, want %d, %v: want found.Size %v", found.Size, want, err, want)
+	case want < 4*256:
+		t.Errorf("size %d, want %d, %v: want want >= 4*256", found.Size, want, err)
 	}
 	if err := c.Copy(t.Context(), found, to.image(), reader, writer); err != nil {
 		t.Fatal(err)
@@ -72,14 +82,14 @@ func TestCopyTakesAllPlatformsToAnotherRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := validate.Index(copied); err != nil {
-		t.Errorf("what arrived is not whole: %v", err)
+		t.Errorf("the copied image is incomplete: %v", err)
 	}
 	if _, err := c.Digest(t.Context(), to.image(), "1.2", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("a tag stands before Tag: %v", err)
+		t.Errorf("a tag exists before Tag: %v", err)
 	}
 }
 
-// asking lets one user in, whatever the password.
+// asking accepts one user with any password.
 func asking(user string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if name, _, _ := r.BasicAuth(); name != user {
@@ -139,7 +149,7 @@ func TestCopyOnOneRegistrySendsNoBlob(t *testing.T) {
 	}
 }
 
-func TestFindSaysWhatIsNotThere(t *testing.T) {
+func TestFindReturnsErrNotFound(t *testing.T) {
 	f := serve(t)
 	c := client(registry.Options{})
 	if _, err := c.Find(t.Context(), f.image()+":gone", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {

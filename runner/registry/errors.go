@@ -13,11 +13,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// ErrNotFound says that the registry has no such tag or digest.
+// ErrNotFound reports a tag or digest that the registry does not have.
 var ErrNotFound = errors.New("not in the registry")
 
-// An UnauthorizedError says that a registry did not accept a credential, or not for this
-// image.
+// An UnauthorizedError reports a credential that a registry did not accept, or not for this image.
 type UnauthorizedError struct {
 	Host  string
 	Image string
@@ -36,12 +35,13 @@ func (e *UnauthorizedError) Error() string {
 // Unwrap returns the registry's answer.
 func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
-// A refusal is an error of a permit (Asking): whatever it is, no further try follows.
+// A refusal is an error of a permit (WithPermit). It is never retried.
 type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// explain says what was done where, and tells the kinds of failure apart.
+// explain adds the operation and the repository to an error, and maps statuses to ErrNotFound and
+// *UnauthorizedError.
 func explain(operation string, repo name.Repository, err error) error {
 	var answer *transport.Error
 	if errors.As(err, &answer) {
@@ -55,7 +55,7 @@ func explain(operation string, repo name.Repository, err error) error {
 	return fmt.Errorf("%s %s: %w", operation, repo.Name(), err)
 }
 
-// busy reports whether it was the registry that said so, and not now.
+// busy reports whether the registry itself answered with a temporary error.
 func busy(err error) bool {
 	var answer *transport.Error
 	return errors.As(err, &answer) && temporary(err)
@@ -76,7 +76,8 @@ func temporary(err error) bool {
 	var dial *net.OpError
 	var lookup *net.DNSError
 	return errors.As(err, &dial) || errors.As(err, &lookup) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, syscall.ECONNREFUSED) ||
 		errors.Is(err, context.DeadlineExceeded)
 }

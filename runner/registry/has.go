@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Has reports whether the registry has an image or index of this digest in the repository.
+// Has reports whether the repository has an image or index with this digest.
 func (c *Client) Has(ctx context.Context, image, digest string, l Login) (bool, error) {
 	repo, err := repository(image, l)
 	if err != nil {

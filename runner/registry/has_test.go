@@ -9,7 +9,7 @@ import (
 	"slipway/runner/registry"
 )
 
-func TestHasTellsWhetherADigestIsThere(t *testing.T) {
+func TestHasReportsWhetherADigestExists(t *testing.T) {
 	f := serve(t)
 	digest := f.put(t)
 	c := client(registry.Options{Attempts: 2})
@@ -21,12 +21,12 @@ func TestHasTellsWhetherADigestIsThere(t *testing.T) {
 	f.set(basic("ci", "secret"))
 	var refused *registry.UnauthorizedError
 	if _, err := c.Has(t.Context(), f.image(), digest, registry.Login{}); !errors.As(err, &refused) {
-		t.Errorf("got %v, want that the login is refused", err)
+		t.Errorf("got %v, want an UnauthorizedError", err)
 	}
 }
 
-// Each request to a registry far away is time that a step waits.
-func TestATagTakesOneGreeting(t *testing.T) {
+// A step waits for each request to a distant registry.
+func TestATagNeedsOnePing(t *testing.T) {
 	f := serve(t)
 	digest := f.put(t)
 	f.set(nil)
@@ -35,13 +35,13 @@ func TestATagTakesOneGreeting(t *testing.T) {
 	).Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
 		t.Fatal(err)
 	}
-	greetings := 0
+	pings := 0
 	for _, request := range f.seen() {
 		if request == http.MethodGet+" /v2/" {
-			greetings++
+			pings++
 		}
 	}
-	if greetings != 1 {
-		t.Errorf("requests: %q, want one greeting", f.seen())
+	if pings != 1 {
+		t.Errorf("requests: %q, want one ping", f.seen())
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// dockerHub is how image names spell the registry whose host is index.docker.io.
+// dockerHub is the registry index.docker.io as image names spell it.
 const dockerHub = "docker.io"
 
 // ParseImage checks the name of an image without tag or digest and returns its full form:
@@ -35,8 +35,8 @@ func ParseImage(image string) (string, error) {
 	return full, nil
 }
 
-// LoginFor returns the login of the longest host or path prefix, in whole segments, that an
-// image's name begins with, and an anonymous one when there is none.
+// LoginFor returns the login whose host or path prefix matches the image's name in whole segments. Of
+// several it returns the longest. Without a match it returns an anonymous login.
 func LoginFor(image string, credentials []spec.RegistryCredential) Login {
 	i := Match(image, credentials)
 	if i < 0 {
@@ -46,7 +46,7 @@ func LoginFor(image string, credentials []spec.RegistryCredential) Login {
 	return Login{Username: c.Username, Password: c.Password, Insecure: c.Insecure}
 }
 
-// Match is the index of the credential that LoginFor takes, or -1.
+// Match returns the index of the credential that LoginFor uses, or -1.
 func Match(image string, credentials []spec.RegistryCredential) int {
 	found, best := -1, -1
 	full, err := ParseImage(image)
@@ -62,7 +62,7 @@ func Match(image string, credentials []spec.RegistryCredential) int {
 	return found
 }
 
-// normalHost spells a credential's host, with or without a path, as ParseImage does.
+// normalHost returns a credential's host, with or without a path, in the spelling of ParseImage.
 func normalHost(host string) string {
 	host = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://"), "/")
 	first, rest, found := strings.Cut(host, "/")

@@ -15,11 +15,11 @@ import (
 	"slipway/runner/spec"
 )
 
-// maxIgnored bounds how much of an answer is read that says nothing but its status.
+// maxIgnored bounds the bytes that are read of an answer whose body is not used.
 const maxIgnored = 64 << 10
 
-// ParseHost checks what a credential is for, a registry's host with or without the beginning
-// of an image's path, and returns it spelled as ParseImage spells images.
+// ParseHost checks the registry of a credential: a host, with or without the beginning of an image's
+// path. It returns it in the spelling of ParseImage.
 func ParseHost(host string) (string, error) {
 	if strings.Contains(host, "@") {
 		return "", errors.New(
@@ -37,8 +37,8 @@ func ParseHost(host string) (string, error) {
 	return normal, nil
 }
 
-// CheckLogin finds out whether a registry knows the login, whatever it may push there.
-// *UnauthorizedError when it does not. It is tried once, for somebody waits for it.
+// CheckLogin checks that a registry accepts the login, whatever the login may push. It returns
+// *UnauthorizedError if the registry does not. It does not retry, because a person waits.
 // Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#determining-support
 func (c *Client) CheckLogin(ctx context.Context, host string, l Login) error {
 	first, _, _ := strings.Cut(normalHost(host), "/")
@@ -53,7 +53,7 @@ func (c *Client) CheckLogin(ctx context.Context, host string, l Login) error {
 	defer cancel()
 	rt, err := transport.NewWithContext(ctx, reg, l.authenticator(), c.guarded(ctx, l), nil)
 	if err == nil {
-		err = letIn(ctx, rt, reg)
+		err = authenticate(ctx, rt, reg)
 	}
 	if err != nil {
 		return explain("log in to", reg.Repo("v2"), err)
@@ -61,8 +61,8 @@ func (c *Client) CheckLogin(ctx context.Context, host string, l Login) error {
 	return nil
 }
 
-// letIn asks for nothing but to be let in.
-func letIn(ctx context.Context, rt http.RoundTripper, reg name.Registry) error {
+// authenticate requests the root of the API, which needs nothing but a valid login.
+func authenticate(ctx context.Context, rt http.RoundTripper, reg name.Registry) error {
 	u := url.URL{Scheme: reg.Scheme(), Host: reg.RegistryStr(), Path: "/v2/"}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

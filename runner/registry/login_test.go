@@ -11,8 +11,8 @@ import (
 	"slipway/runner/registry"
 )
 
-// lettingAdaIn is a registry that lets ada in with her password, and nobody else.
-func lettingAdaIn(t *testing.T) (host string) {
+// acceptingAda makes a registry that accepts only ada with her password.
+func acceptingAda(t *testing.T) (host string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
@@ -26,7 +26,7 @@ func lettingAdaIn(t *testing.T) (host string) {
 }
 
 func TestCheckLogin(t *testing.T) {
-	host := lettingAdaIn(t)
+	host := acceptingAda(t)
 	c := registry.New(registry.Options{})
 	if err := c.CheckLogin(
 		t.Context(),
@@ -48,7 +48,7 @@ func TestCheckLogin(t *testing.T) {
 		t.Error("an illegal host passed")
 	}
 	if err := c.CheckLogin(t.Context(), "127.0.0.1:1", registry.Login{}); err == nil {
-		t.Error("a registry that is not there passed")
+		t.Error("an unreachable registry passed")
 	}
 }
 
@@ -68,8 +68,18 @@ func TestParseHost(t *testing.T) {
 		"registry.example.com:port/acme": "",
 	} {
 		got, err := registry.ParseHost(given)
-		if got != want || (err != nil) != (want == "") || err != nil && strings.Contains(err.Error(), "pw") {
-			t.Errorf("ParseHost(%q) = %q, %v", given, got, err)
+		switch {
+		case got != want:
+			t.Errorf("ParseHost(%q) = %q, %v: want got %v", given, got, err, want)
+		case (err != nil) != (want == ""):
+			t.Errorf("ParseHost(%q) = %q, %v: (err != nil) is %v, want %v", given, got, err, (err != nil), (want == ""))
+		case err != nil && strings.Contains(err.Error(), "pw"):
+			t.Errorf(
+				`ParseHost(%q) = %q, %v: want err != nil && strings.Contains(err.Error(), "pw") false`,
+				given,
+				got,
+				err,
+			)
 		}
 	}
 }

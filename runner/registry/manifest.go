@@ -10,21 +10,21 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// A Manifest is what a tag points at, an index too. One whose bytes are known is not read of the
-// registry before, which may count that as a pull.
+// A Manifest is the target of a tag: the manifest of an image, or an index. If Bytes is set, Tag does
+// not read it from the registry, which may count the read as a pull.
 type Manifest struct {
 	Digest string
 	Bytes  []byte // nil = not known
 }
 
-// Manifest reads the manifest or index of a digest: ErrNotFound when there is none.
+// Manifest reads the manifest or index of a digest. It returns ErrNotFound if there is none.
 func (c *Client) Manifest(ctx context.Context, image, digest string, l Login) (Manifest, error) {
 	repo, err := repository(image, l)
 	if err != nil {
 		return Manifest{}, err
 	}
 	return retry(ctx, c, func(ctx context.Context) (Manifest, error) {
-		found, err := remote.Get(repo.Digest(digest), c.acquainted(ctx, repo, l)...)
+		found, err := remote.Get(repo.Digest(digest), c.pullOptions(ctx, repo, l)...)
 		if err != nil {
 			return Manifest{}, explain("read "+digest+" of", repo, err)
 		}
@@ -32,7 +32,7 @@ func (c *Client) Manifest(ctx context.Context, image, digest string, l Login) (M
 	})
 }
 
-// known is what may be sent under another name, or nil where the registry must be asked for it.
+// known returns the manifest to send under another name, or nil if it must be read first.
 func (m Manifest) known() (remote.Taggable, error) {
 	if m.Bytes == nil {
 		return nil, nil
@@ -47,12 +47,12 @@ func (m Manifest) known() (remote.Taggable, error) {
 		return nil, fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
 	if kind.MediaType == "" {
-		return nil, nil // OCI lets it be left out; the registry has been told
+		return nil, nil // OCI allows to omit it; the registry knows it from the upload
 	}
 	return bytesOf{m.Bytes, kind.MediaType}, nil
 }
 
-// bytesOf is a manifest by its bytes.
+// bytesOf is a manifest with known bytes.
 type bytesOf struct {
 	raw  []byte
 	kind types.MediaType
@@ -63,5 +63,5 @@ var _ remote.Taggable = bytesOf{}
 // RawManifest returns the bytes.
 func (b bytesOf) RawManifest() ([]byte, error) { return b.raw, nil }
 
-// MediaType returns what they are.
+// MediaType returns the type of the manifest.
 func (b bytesOf) MediaType() (types.MediaType, error) { return b.kind, nil }

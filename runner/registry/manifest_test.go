@@ -45,17 +45,28 @@ func TestBytesOfAnotherManifestAreNotSent(t *testing.T) {
 	}
 	asked := false
 	m.Digest = f.put(t)
-	err = c.Asking(func(context.Context) error { asked = true; return nil }).
+	err = c.WithPermit(func(context.Context) error { asked = true; return nil }).
 		Tag(t.Context(), f.image(), m, "1.2", registry.Login{})
-	if err == nil || !strings.Contains(err.Error(), m.Digest) || asked {
-		t.Errorf("%v, permit asked: %v; want an error that names %s", err, asked, m.Digest)
+	switch {
+	case err == nil:
+		t.Errorf("%v, permit asked: %v; want an error that names %s: want an error", err, asked, m.Digest)
+	case !strings.Contains(err.Error(), m.Digest):
+		t.Errorf(
+			"%v, permit asked: %v; want an error that names %s: want %q in err.Error()",
+			err,
+			asked,
+			m.Digest,
+			m.Digest,
+		)
+	case asked:
+		t.Errorf("%v, permit asked: %v; want an error that names %s: want asked false", err, asked, m.Digest)
 	}
 	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("the tag: %v, want none", err)
 	}
 }
 
-// OCI lets a manifest be without its media type, which stands in the answer's head then.
+// OCI allows a manifest without its media type. The type is then in the answer's header.
 func TestAManifestWithoutItsTypeIsRead(t *testing.T) {
 	const bare, kind = `{"schemaVersion":2}`, "application/vnd.oci.image.manifest.v1+json"
 	f := serve(t)

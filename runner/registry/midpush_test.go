@@ -20,21 +20,21 @@ import (
 
 var tags = []string{"1.2", "1", "latest"}
 
-// A push is an image on its way into the registry that keeps an older one under latest.
+// A push uploads an image to a registry that has an older one under latest.
 type push struct {
-	*fixture
+	*env
 	t           *testing.T
 	image       v1.Image
 	older, that string // digests
 }
 
 func newPush(t *testing.T) *push {
-	p := &push{fixture: serve(t), t: t}
+	p := &push{env: serve(t), t: t}
 	p.older = p.put(t)
 	p.must(
 		client(
 			registry.Options{},
-		).Tag(t.Context(), p.fixture.image(), registry.Manifest{Digest: p.older}, "latest", registry.Login{}),
+		).Tag(t.Context(), p.env.image(), registry.Manifest{Digest: p.older}, "latest", registry.Login{}),
 	)
 	var err error
 	p.image, err = random.Image(2048, 2)
@@ -52,28 +52,28 @@ func (p *push) must(err error) {
 	}
 }
 
-// run uploads and moves the tags, as the runner does: one that fails keeps no other back.
+// run uploads and moves the tags, as the runner does: a failed tag does not stop the others.
 func (p *push) run(o registry.Options) error {
 	c := client(o)
-	if err := c.Upload(p.t.Context(), p.fixture.image(), p.that, p.image, registry.Login{}); err != nil {
+	if err := c.Upload(p.t.Context(), p.env.image(), p.that, p.image, registry.Login{}); err != nil {
 		return err
 	}
 	var failed error
 	for _, tag := range tags {
 		failed = errors.Join(
 			failed,
-			c.Tag(p.t.Context(), p.fixture.image(), registry.Manifest{Digest: p.that}, tag, registry.Login{}),
+			c.Tag(p.t.Context(), p.env.image(), registry.Manifest{Digest: p.that}, tag, registry.Login{}),
 		)
 	}
 	return failed
 }
 
-// check reads all that the tags point at, blob by blob. Only latest may stand at the older image.
+// check reads the images of the tags, blob by blob. Only latest may be at the older image.
 func (p *push) check(ended error) {
 	p.t.Helper()
 	p.set(nil)
 	for _, tag := range tags {
-		ref, err := name.NewTag(p.fixture.image() + ":" + tag)
+		ref, err := name.NewTag(p.env.image() + ":" + tag)
 		p.must(err)
 		img, err := remote.Image(ref)
 		if err != nil && ended != nil && tag != "latest" {
@@ -81,7 +81,7 @@ func (p *push) check(ended error) {
 		}
 		p.must(err)
 		if err := validate.Image(img); err != nil {
-			p.t.Errorf("%s points at what is not whole: %v", tag, err)
+			p.t.Errorf("%s points at an incomplete image: %v", tag, err)
 		}
 		digest, err := img.Digest()
 		p.must(err)
@@ -91,7 +91,7 @@ func (p *push) check(ended error) {
 	}
 }
 
-// from lets a fault meet the requests from the nth on, so many of them.
+// from injects a fault into a number of requests, from the nth on.
 func (p *push) from(n, times int, fault http.HandlerFunc) {
 	seen := 0
 	p.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -111,7 +111,7 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// reset breaks the connection off after half a body.
+// reset closes the connection after half a body.
 func reset(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.CopyN(io.Discard, r.Body, max(r.ContentLength/2, 1)) // what was sent of it
 	connection, _, err := http.NewResponseController(w).Hijack()
@@ -124,8 +124,8 @@ func reset(w http.ResponseWriter, r *http.Request) {
 	_ = connection.Close()
 }
 
-// F16: at whatever request of a push the registry fails, whether for a moment or for good, no
-// tag ever points at what is not there whole, and the next attempt pushes everything.
+// F16: at any request of a push the registry may fail, once or for good. No tag ever points at an
+// incomplete image, and the next attempt pushes everything.
 func TestF16WhereverAPushBreaksEveryTagIsWhole(t *testing.T) {
 	clean := newPush(t)
 	clean.set(nil)
@@ -153,10 +153,10 @@ func TestF16WhereverAPushBreaksEveryTagIsWhole(t *testing.T) {
 					p.from(n, times, tt.fault)
 					ended := p.run(registry.Options{Attempts: 3})
 					if tt.retried && times == 1 && ended != nil {
-						t.Errorf("one fault was not overcome: %v", ended)
+						t.Errorf("the push failed after a single fault: %v", ended)
 					}
 					if times > 1 && ended == nil {
-						t.Error("the push succeeded although the registry was gone")
+						t.Error("the push succeeded without the registry")
 					}
 					p.check(ended)
 					p.must(p.run(registry.Options{}))

@@ -8,9 +8,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Mountable is an image or index whose blobs another repository has, too. Where Upload sends
-// it to that one's registry, it asks to mount them from there, and sends what the registry does
-// not mount; other registries are sent everything.
+// Mountable returns an image or index whose blobs another repository has as well. If Upload sends it
+// to the registry of that repository, it asks to mount the blobs from there, and sends only those that
+// the registry does not mount. Other registries receive all blobs.
 // Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#mounting-a-blob-from-another-repository
 func Mountable(what remote.Taggable, from string) (remote.Taggable, error) {
 	repo, err := repository(from, Login{})
@@ -27,7 +27,7 @@ func Mountable(what remote.Taggable, from string) (remote.Taggable, error) {
 	return nil, fmt.Errorf("%T is no image", what)
 }
 
-// mounts reports whether Mountable made it.
+// mounts reports whether Mountable returned the value.
 func mounts(what remote.Taggable) bool {
 	switch what.(type) {
 	case mountedImage, mountedIndex:
@@ -52,7 +52,7 @@ func (i mountedImage) Layers() ([]v1.Layer, error) {
 	return marked, err
 }
 
-// ConfigLayer has the config mounted as layers are.
+// ConfigLayer returns the config as a layer that can be mounted.
 func (i mountedImage) ConfigLayer() (v1.Layer, error) {
 	l, err := partial.ConfigLayer(i.Image)
 	if err != nil {
@@ -61,7 +61,7 @@ func (i mountedImage) ConfigLayer() (v1.Layer, error) {
 	return i.mark(l), nil
 }
 
-// index is v1.ImageIndex by a name that is none of its methods.
+// index is v1.ImageIndex under a name that differs from its methods' names.
 type index = v1.ImageIndex
 
 type mountedIndex struct {

@@ -18,9 +18,9 @@ import (
 	"slipway/runner/registry"
 )
 
-// A keeper of blobs has each repository know its own, as registries do and the one in memory
-// does not. A mount is answered as the specification has it: 201 where the blob is there, and
-// 202 with the address of an upload otherwise.
+// A keeper separates the blobs of repositories, as registries do and the one in memory does not. It
+// answers a mount as the specification demands: 201 if the blob exists, else 202 with the address of
+// an upload.
 // Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#mounting-a-blob-from-another-repository
 type keeper struct {
 	mu      sync.Mutex
@@ -55,8 +55,8 @@ func (k *keeper) around(w http.ResponseWriter, r *http.Request, next http.Handle
 	next.ServeHTTP(w, r)
 }
 
-// serveKeeping is a registry whose repositories know their own blobs alone.
-func serveKeeping(t *testing.T) (*fixture, *keeper) {
+// serveKeeping starts a registry whose repositories have only their own blobs.
+func serveKeeping(t *testing.T) (*env, *keeper) {
 	f, k := serve(t), &keeper{has: map[string]bool{}}
 	f.set(k.around)
 	return f, k
@@ -84,7 +84,7 @@ func TestASecondRepositoryIsSentNoBlobTwice(t *testing.T) {
 			f, k := serveKeeping(t)
 			k.refuse = c.refuse
 			second := strings.TrimSuffix(f.image(), "app") + "web"
-			digest := push2(t, c.what, f.image(), second)
+			digest := pushTwice(t, c.what, f.image(), second)
 			mounted, sent := c.blobs, c.blobs
 			if c.refuse {
 				mounted, sent = 0, 2*c.blobs
@@ -123,8 +123,8 @@ func TestASecondRepositoryIsSentNoBlobTwice(t *testing.T) {
 	}
 }
 
-// Of another registry nothing can be mounted, and it is not asked to: some take from it that
-// they should have the blob.
+// Blobs of another registry cannot be mounted, and the client does not ask: some registries then
+// expect to have the blob.
 func TestAnotherRegistryIsSentEverything(t *testing.T) {
 	img, err := random.Image(64, 2)
 	if err != nil {
@@ -132,14 +132,14 @@ func TestAnotherRegistryIsSentEverything(t *testing.T) {
 	}
 	first, _ := serveKeeping(t)
 	second, k := serveKeeping(t)
-	push2(t, img, first.image(), second.image())
+	pushTwice(t, img, first.image(), second.image())
 	if len(k.sent) != 3 || len(k.mounted) != 0 {
 		t.Errorf("mounted %q, sent %q", k.mounted, k.sent)
 	}
 }
 
-// push2 puts an image into a repository, and into another that may mount from the first.
-func push2(t *testing.T, what remote.Taggable, first, second string) (digest string) {
+// pushTwice puts an image into a repository, and into another one that may mount from the first.
+func pushTwice(t *testing.T, what remote.Taggable, first, second string) (digest string) {
 	t.Helper()
 	h, err := what.(interface{ Digest() (v1.Hash, error) }).Digest()
 	if err != nil {
@@ -159,8 +159,8 @@ func push2(t *testing.T, what remote.Taggable, first, second string) (digest str
 	return h.String()
 }
 
-// bearing is a registry that wants a token, and gives one to who may have it.
-func bearing(f *fixture, give func(*http.Request) bool, next func(http.ResponseWriter, *http.Request, http.Handler)) {
+// bearing makes a registry demand a token, and issues one to authorized clients.
+func bearing(f *env, give func(*http.Request) bool, next func(http.ResponseWriter, *http.Request, http.Handler)) {
 	f.set(func(w http.ResponseWriter, r *http.Request, inner http.Handler) {
 		switch {
 		case r.URL.Path == "/token" && give(r):
@@ -192,9 +192,14 @@ func TestMountingAsksForATokenOfBothRepositories(t *testing.T) {
 		}
 		return true
 	}, k.around)
-	push2(t, img, f.image(), strings.TrimSuffix(f.image(), "app")+"web")
-	if !scopes["repository:acme/app:pull"] || !scopes["repository:acme/web:push,pull"] || len(k.mounted) != 2 {
-		t.Errorf("asked for %v, mounted %q", scopes, k.mounted)
+	pushTwice(t, img, f.image(), strings.TrimSuffix(f.image(), "app")+"web")
+	switch {
+	case !scopes["repository:acme/app:pull"]:
+		t.Errorf(`asked for %v, mounted %q: want scopes["repository:acme/app:pull"] true`, scopes, k.mounted)
+	case !scopes["repository:acme/web:push,pull"]:
+		t.Errorf(`asked for %v, mounted %q: want scopes["repository:acme/web:push,pull"] true`, scopes, k.mounted)
+	case len(k.mounted) != 2:
+		t.Errorf("asked for %v, mounted %q: want len(k.mounted) 2", scopes, k.mounted)
 	}
 }
 

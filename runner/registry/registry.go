@@ -1,7 +1,7 @@
-// Package registry reads and moves the tags of images in a registry, and checks that a
-// credential may push. A tag is the manifest of a digest put under another name.
-// It follows https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md
-// by way of go-containerregistry.
+// Package registry reads and moves tags of images in a registry, uploads images, and checks that a
+// credential may push. To move a tag, it puts the manifest of a digest under another name. It uses
+// go-containerregistry for the protocol
+// https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md.
 package registry
 
 import (
@@ -21,14 +21,14 @@ import (
 	"slipway/config/secret"
 )
 
-// A Login is how to speak to one registry.
+// A Login holds the credential for one registry, and whether the registry uses plain HTTP.
 type Login struct {
-	Username string // empty = anonymous, or by an identity token alone
+	Username string // empty = anonymous, or Password is an identity token
 	Password secret.Secret
 	Insecure bool // plain HTTP
 }
 
-// Options make a Client; the zero value is good.
+// Options configure a Client. The zero value is usable.
 type Options struct {
 	Transport http.RoundTripper // nil = go-containerregistry's, with proxies from the environment and certificates of Certs
 	Certs     string            // directory of registries' certificates; default CertsDir
@@ -36,16 +36,16 @@ type Options struct {
 	Attempts  uint              // of each operation; default 5
 	Timeout   time.Duration     // of each attempt; default one minute
 	Backoff   backoff.BackOff   // nil = exponential from 1 s to 30 s, jittered
-	// Retrying is told before each wait; nil = nobody is.
+	// Retrying is called before each wait. nil = no call.
 	Retrying func(err error, attempt uint, wait time.Duration)
 }
 
-// A Client speaks to registries. Between calls it keeps how repositories know who may push, so
-// one should serve a whole step. It is safe for concurrent use unless Options.Backoff is set.
+// A Client sends requests to registries. It caches authentication between calls, so use one Client
+// for a whole step. It is safe for concurrent use unless Options.Backoff is set.
 type Client struct {
 	o         Options
 	permit    func(context.Context) error // to move a tag
-	greetings *greetings
+	authCache *authCache
 }
 
 // New makes a Client.
@@ -65,16 +65,16 @@ func New(o Options) *Client {
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}
-	return &Client{o: o, permit: func(context.Context) error { return nil }, greetings: &greetings{}}
+	return &Client{o: o, permit: func(context.Context) error { return nil }, authCache: &authCache{}}
 }
 
-// Asking returns a client that asks for a permit before each try to move a tag, for tries may
-// lie minutes apart. The permit's error ends them and is Tag's.
-func (c *Client) Asking(permit func(context.Context) error) *Client {
-	return &Client{o: c.o, permit: permit, greetings: c.greetings}
+// WithPermit returns a client that requests a permit before each try to move a tag, because minutes
+// may pass between tries. An error of permit ends the tries, and Tag returns it.
+func (c *Client) WithPermit(permit func(context.Context) error) *Client {
+	return &Client{o: c.o, permit: permit, authCache: c.authCache}
 }
 
-// Digest returns the digest that a tag points at: ErrNotFound when there is none.
+// Digest returns the digest of a tag. It returns ErrNotFound if the tag does not exist.
 func (c *Client) Digest(ctx context.Context, image, tag string, l Login) (string, error) {
 	repo, err := repository(image, l)
 	if err != nil {
@@ -89,9 +89,9 @@ func (c *Client) Digest(ctx context.Context, image, tag string, l Login) (string
 	})
 }
 
-// describe asks by HEAD, and by GET where a registry answers HEAD with an error of its own.
+// describe sends HEAD, and then GET if the registry answers HEAD with an error.
 func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1.Descriptor, error) {
-	options := c.acquainted(ctx, ref.Context(), l)
+	options := c.pullOptions(ctx, ref.Context(), l)
 	desc, err := remote.Head(ref, options...)
 	if err == nil {
 		return desc, nil
@@ -99,16 +99,16 @@ func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1
 	full, getErr := remote.Get(ref, options...)
 	if getErr != nil {
 		if !errors.Is(explain("", ref.Context(), getErr), ErrNotFound) {
-			c.part(ref.Context(), l)
+			c.invalidate(ref.Context(), l)
 		}
-		return nil, getErr // GET has a body, and so the better words
+		return nil, getErr // GET has a body, and so the better message
 	}
 	return &full.Descriptor, nil
 }
 
-// Tag points a tag at a manifest, if there is a permit. Repeating it is harmless; no blob is sent. The
-// caller has seen to it that the registry has the manifest and all that it names: it is asked only
-// where the bytes are not known, and ErrNotFound is the answer then.
+// Tag moves a tag to a manifest, if the permit allows it. It is idempotent and sends no blob. The
+// caller must have uploaded the manifest and all its blobs. Tag checks that only if it does not know
+// the manifest's bytes; then it returns ErrNotFound.
 func (c *Client) Tag(ctx context.Context, image string, m Manifest, tag string, l Login) error {
 	repo, err := repository(image, l)
 	if err != nil {
@@ -123,15 +123,15 @@ func (c *Client) Tag(ctx context.Context, image string, m Manifest, tag string, 
 		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
 	}
 	_, err = retry(ctx, c, func(ctx context.Context) (struct{}, error) {
-		greeted := c.greetings.get(greeting{repo.Name(), l}) != nil
+		cached := c.authCache.get(authKey{repo.Name(), l}) != nil
 		err := c.move(ctx, target, m.Digest, known, l)
 		if err != nil {
-			c.part(repo, l)
+			c.invalidate(repo, l)
 		}
 		var refused *refusal
-		if err != nil && greeted && !busy(err) && !errors.As(err, &refused) {
-			// A token that is renewed within a request cannot send its body twice, which shows as any
-			// error: the connection may be closed before it is told why.
+		if err != nil && cached && !busy(err) && !errors.As(err, &refused) {
+			// The cached token may have expired. A request that renews its token cannot send its body
+			// twice, and the error can be any one, as a closed connection. So try once more.
 			err = c.move(ctx, target, m.Digest, known, l)
 		}
 		return struct{}{}, err
@@ -139,10 +139,10 @@ func (c *Client) Tag(ctx context.Context, image string, m Manifest, tag string, 
 	return err
 }
 
-// move is one try of Tag. The manifest is read of the registry where it is not known.
+// move is one try of Tag. It reads the manifest from the registry if the bytes are not known.
 func (c *Client) move(ctx context.Context, target name.Tag, digest string, manifest remote.Taggable, l Login) error {
 	repo := target.Context()
-	options, err := c.greeted(ctx, repo, l)
+	options, err := c.pushOptions(ctx, repo, l)
 	if err != nil {
 		return explain("log in to", repo, err)
 	}
@@ -165,7 +165,7 @@ func (c *Client) options(ctx context.Context, l Login) []remote.Option {
 		remote.WithContext(ctx),
 		remote.WithAuth(l.authenticator()),
 		remote.WithTransport(c.guarded(ctx, l)),
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // retry, below, does it and tells of it
+		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // retry, below, retries and reports it
 	}
 }
 

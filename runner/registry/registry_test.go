@@ -23,8 +23,8 @@ import (
 	"slipway/runner/registry"
 )
 
-// A fixture is a registry in memory behind middleware that a test may set.
-type fixture struct {
+// An env is a registry in memory behind middleware that a test may set.
+type env struct {
 	*httptest.Server
 	mu       sync.Mutex
 	around   func(http.ResponseWriter, *http.Request, http.Handler)
@@ -32,9 +32,9 @@ type fixture struct {
 	agents   map[string]bool
 }
 
-func serve(t *testing.T) *fixture {
+func serve(t *testing.T) *env {
 	t.Helper()
-	f := &fixture{agents: map[string]bool{}}
+	f := &env{agents: map[string]bool{}}
 	inner := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -52,22 +52,22 @@ func serve(t *testing.T) *fixture {
 	return f
 }
 
-func (f *fixture) set(around func(http.ResponseWriter, *http.Request, http.Handler)) {
+func (f *env) set(around func(http.ResponseWriter, *http.Request, http.Handler)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.around, f.requests = around, nil
 }
 
-func (f *fixture) seen() []string {
+func (f *env) seen() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]string(nil), f.requests...)
 }
 
-func (f *fixture) image() string { return strings.TrimPrefix(f.URL, "http://") + "/acme/app" }
+func (f *env) image() string { return strings.TrimPrefix(f.URL, "http://") + "/acme/app" }
 
 // put uploads an image without a tag and returns its digest.
-func (f *fixture) put(t *testing.T) string {
+func (f *env) put(t *testing.T) string {
 	t.Helper()
 	img, err := random.Image(64, 2)
 	if err != nil {
@@ -149,20 +149,27 @@ func TestB14TagIsRetried(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
-	var told []uint
+	var attempts []uint
 	c := client(
-		registry.Options{Retrying: func(_ error, attempt uint, _ time.Duration) { told = append(told, attempt) }},
+		registry.Options{
+			Retrying: func(_ error, attempt uint, _ time.Duration) { attempts = append(attempts, attempt) },
+		},
 	)
 	if err := c.Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
 		t.Fatal(err)
 	}
-	if puts != 3 || len(told) != 2 || told[1] != 2 {
-		t.Errorf("%d puts, told of attempts %v", puts, told)
+	switch {
+	case puts != 3:
+		t.Errorf("%d puts, Retrying was called for the attempts %v: want puts 3", puts, attempts)
+	case len(attempts) != 2:
+		t.Errorf("%d puts, Retrying was called for the attempts %v: want len(attempts) 2", puts, attempts)
+	case attempts[1] != 2:
+		t.Errorf("%d puts, Retrying was called for the attempts %v: want attempts[1] 2", puts, attempts)
 	}
 }
 
-// Tries may lie minutes apart: a permit that was good for the first is asked for again.
-func TestAPermitIsAskedBeforeEachTry(t *testing.T) {
+// Minutes may pass between tries, so each try requests a permit again.
+func TestEachTryRequestsAPermit(t *testing.T) {
 	f := serve(t)
 	digest := f.put(t)
 	f.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -172,8 +179,8 @@ func TestAPermitIsAskedBeforeEachTry(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
-	refused, asked := fmt.Errorf("superseded: %w", io.EOF), 0 // whatever it is: EOF alone is tried again
-	c := client(registry.Options{}).Asking(func(context.Context) error {
+	refused, asked := fmt.Errorf("superseded: %w", io.EOF), 0 // EOF without the refusal would be retried
+	c := client(registry.Options{}).WithPermit(func(context.Context) error {
 		if asked++; asked < 3 {
 			return nil
 		}
@@ -186,8 +193,13 @@ func TestAPermitIsAskedBeforeEachTry(t *testing.T) {
 			puts++
 		}
 	}
-	if !errors.Is(err, refused) || asked != 3 || puts != 2 {
-		t.Errorf("%v; asked %d times, %d puts", err, asked, puts)
+	switch {
+	case !errors.Is(err, refused):
+		t.Errorf("%v; asked %d times, %d puts: want the error refused", err, asked, puts)
+	case asked != 3:
+		t.Errorf("%v; asked %d times, %d puts: want asked 3", err, asked, puts)
+	case puts != 2:
+		t.Errorf("%v; asked %d times, %d puts: want puts 2", err, asked, puts)
 	}
 }
 
@@ -236,16 +248,31 @@ func TestUnauthorizedNamesTheRegistryAndIsNotRetried(t *testing.T) {
 	} {
 		err := call()
 		var denied *registry.UnauthorizedError
-		if !errors.As(err, &denied) || !strings.Contains(err.Error(), denied.Host) ||
-			denied.Host != strings.TrimPrefix(f.URL, "http://") {
-			t.Errorf("%s: got %v, want an error that names the registry", name, err)
+		switch {
+		case !errors.As(err, &denied):
+			t.Errorf("%s: got %v, want an error that names the registry: want errors.As(err, &denied) true", name, err)
+		case !strings.Contains(err.Error(), denied.Host):
+			t.Errorf(
+				"%s: got %v, want an error that names the registry: want %q in err.Error()",
+				name,
+				err,
+				denied.Host,
+			)
+		case denied.Host != strings.TrimPrefix(f.URL, "http://"):
+			t.Errorf(
+				"%s: got %v, want an error that names the registry: denied.Host is %v, want %v",
+				name,
+				err,
+				denied.Host,
+				strings.TrimPrefix(f.URL, "http://"),
+			)
 		}
 		if strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: the error shows the password: %v", name, err)
 		}
 	}
 	if retries != 0 {
-		t.Errorf("a refused credential was tried %d times again", retries)
+		t.Errorf("a refused credential was retried %d times", retries)
 	}
 	right := registry.Login{Username: "pusher", Password: secret.New("canary"), Insecure: true}
 	if err := c.Check(t.Context(), f.image(), right); err != nil {
@@ -291,13 +318,13 @@ func TestNothingGoesOutInClearUnlessAllowed(t *testing.T) {
 		r := &recorder{schemes: map[string]bool{}}
 		c := client(registry.Options{Attempts: 1, Transport: r})
 		_, err := c.Digest(t.Context(), "10.1.2.3:5000/acme/app", "1", registry.Login{Insecure: allowed})
-		if err == nil || r.spoke("http") != allowed {
-			t.Errorf("insecure=%v: plain HTTP spoken: %v, error %v", allowed, r.spoke("http"), err)
+		if err == nil || r.used("http") != allowed {
+			t.Errorf("insecure=%v: plain HTTP used: %v, error %v", allowed, r.used("http"), err)
 		}
 	}
 }
 
-// A recorder is a transport without a network that notes the schemes asked for.
+// A recorder is a transport without a network that records the schemes of requests.
 type recorder struct {
 	mu      sync.Mutex
 	schemes map[string]bool
@@ -310,7 +337,7 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, errors.New("no route")
 }
 
-func (r *recorder) spoke(scheme string) bool {
+func (r *recorder) used(scheme string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.schemes[scheme]

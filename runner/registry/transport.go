@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// guarded wraps the transport: every request carries ctx's end and our user agent, and
-// none goes out in clear to a registry that is not marked insecure. go-containerregistry
-// by itself would speak plain HTTP to private addresses.
+// guarded wraps the transport: every request ends with ctx and has our user agent. It refuses plain
+// HTTP to a registry that is not marked insecure: go-containerregistry by itself uses plain HTTP for
+// private addresses.
 func (c *Client) guarded(ctx context.Context, l Login) http.RoundTripper {
 	return &guard{ctx: ctx, base: c.o.Transport, agent: c.o.UserAgent, insecure: l.Insecure}
 }

@@ -12,8 +12,8 @@ import (
 // uploadTimeout bounds one attempt of an upload.
 const uploadTimeout = time.Hour
 
-// Upload puts an image or index into a repository under its digest: blobs first, then the
-// manifest, and no tag. What the registry has already is not sent again.
+// Upload puts an image or index into a repository under its digest: blobs first, then the manifest,
+// without a tag. It does not send content again that the registry has.
 func (c *Client) Upload(ctx context.Context, image, digest string, what remote.Taggable, l Login) error {
 	patient := *c
 	patient.o.Timeout = uploadTimeout
@@ -31,10 +31,8 @@ func (c *Client) write(ctx context.Context, image, digest string, what remote.Ta
 	}
 	options := c.options(ctx, l)
 	if mounts(what) {
-		options = append(
-			options,
-			remote.WithJobs(1),
-		) // its first mount replaces a client that other uploads would be using
+		// One job: the first mount replaces a client that other uploads would use at the same time.
+		options = append(options, remote.WithJobs(1))
 	}
 	switch what := what.(type) {
 	case v1.Image:

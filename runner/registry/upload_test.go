@@ -11,7 +11,7 @@ import (
 	"slipway/runner/registry"
 )
 
-// Upload puts images and indexes in by digest, and Tag finds them.
+// Upload stores images and indexes by digest, and Tag finds them.
 func TestUploadMovesNoTag(t *testing.T) {
 	f := serve(t)
 	c := client(registry.Options{})
@@ -42,7 +42,7 @@ func TestUploadMovesNoTag(t *testing.T) {
 			err,
 			registry.ErrNotFound,
 		) {
-			t.Errorf("a tag stands before Tag: %v", err)
+			t.Errorf("a tag exists before Tag: %v", err)
 		}
 		if err := c.Tag(
 			t.Context(),

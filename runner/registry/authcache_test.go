@@ -12,9 +12,9 @@ import (
 	"slipway/runner/registry"
 )
 
-// expiring is a registry that takes the newest token alone, and lets it expire. The tokens are so long
-// that the head of a request is on its way before its body is missed, which Go mends otherwise.
-func expiring(f *fixture) (expire func()) {
+// expiring makes a registry accept only the newest token, and lets it expire. The tokens are long:
+// the head of a request is sent before its body is needed. Go would otherwise send the body again.
+func expiring(f *env) (expire func()) {
 	var given, valid atomic.Int32
 	token := func(n int32) string { return fmt.Sprintf("t%d%s", n, strings.Repeat("x", 8<<10)) }
 	f.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -27,7 +27,7 @@ func expiring(f *fixture) (expire func()) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="`+f.URL+`/token",service="r"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		case r.Method == http.MethodPost:
-			w.WriteHeader(http.StatusAccepted) // of no place: nothing is given up, which would renew the token
+			w.WriteHeader(http.StatusAccepted) // without a location: no upload is canceled, which would renew the token
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -35,8 +35,8 @@ func expiring(f *fixture) (expire func()) {
 	return func() { valid.Store(-1) }
 }
 
-// Docker Hub's tokens are good for five minutes, and a build may take longer. What is sent with the
-// old one is read by then, so the whole request is made again.
+// Docker Hub's tokens are valid for five minutes, and a build may take longer. The body that was sent
+// with the old token is consumed by then, so the client makes the whole request again.
 func TestATagMovesAfterTheTokenExpired(t *testing.T) {
 	for name, known := range map[string]bool{"known": true, "to be read": false} {
 		t.Run(name, func(t *testing.T) {
@@ -71,8 +71,8 @@ func TestATagMovesAfterTheTokenExpired(t *testing.T) {
 	}
 }
 
-// An upload that was begun to see whether one may is given up, or the registry keeps it for a week.
-func TestCheckGivesUpItsUpload(t *testing.T) {
+// Check cancels the upload that it began. Otherwise the registry keeps it for a week.
+func TestCheckCancelsItsUpload(t *testing.T) {
 	f := serve(t)
 	const place = "/v2/acme/app/blobs/uploads/7?state=s"
 	given := make(chan string, 1)
