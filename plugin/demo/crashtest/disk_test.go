@@ -17,7 +17,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// smallDisk mounts a file system of so many bytes until the test's end; grow gives it more.
+// smallDisk mounts a file system of a size, e.g. "3m", until the test ends. grow makes it larger.
 func smallDisk(t *testing.T, size string) (dir string, grow func(size string)) {
 	t.Helper()
 	demotest.RequireTools(t)
@@ -38,12 +38,12 @@ func smallDisk(t *testing.T, size string) (dir string, grow func(size string)) {
 	}
 }
 
-// F3: on a full disk deliveries are refused, not half stored; reading goes on, and with more
-// room so does everything else, without a restart.
-func TestF3AFullDiskRefusesAndHeals(t *testing.T) {
+// F3: on a full disk deliveries are refused as a whole, and reads still work. When the disk has
+// room again, writes work as well, without a restart.
+func TestF3AFullDiskRefusesAndRecovers(t *testing.T) {
 	dir, grow := smallDisk(t, "3m")
 	s := storetest.OpenAt(t, dir, time.Now)
-	var promised []string
+	var accepted []string
 	refused := 0
 	for i := 0; refused < 3; i++ {
 		if i > 10_000 {
@@ -54,24 +54,30 @@ func TestF3AFullDiskRefusesAndHeals(t *testing.T) {
 			refused++
 			continue
 		}
-		promised = append(promised, id)
+		accepted = append(accepted, id)
 	}
 	stored, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 20_000})
-	if err != nil || len(stored) != len(promised) {
-		t.Errorf("%d stored of %d promised, error %v", len(stored), len(promised), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stored) != len(accepted) {
+		t.Errorf("got %d stored deliveries, want the %d that were accepted", len(stored), len(accepted))
 	}
 	grow("64m")
 	if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: random(32 << 10)}); err != nil {
-		t.Errorf("with room again: %v", err)
+		t.Errorf("receive a delivery when there is room again: %v", err)
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
-	if err != nil || waiting != len(promised)+1 {
-		t.Errorf("%d tasks for %d deliveries, error %v", waiting, len(promised)+1, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if waiting != len(accepted)+1 {
+		t.Errorf("got %d tasks, want one for each of %d deliveries", waiting, len(accepted)+1)
 	}
 }
 
-// F5: a full disk of logs refuses what a runner sends, which the runner repeats; with more room
-// the log is whole.
+// F5: while the disk of the logs is full, the gateway refuses log lines, and the runner sends them
+// again. When the disk has room again, the log is complete.
 func TestF5AFullDiskOfLogsLosesNoLine(t *testing.T) {
 	dir, grow := smallDisk(t, "64k")
 	l := logs.New(logs.Options{Dir: filepath.Join(dir, "logs")})
@@ -82,7 +88,7 @@ func TestF5AFullDiskOfLogsLosesNoLine(t *testing.T) {
 		size, err := l.Append(t.Context(), "b", 1, sent, []byte(line))
 		if err != nil && !full {
 			if !errors.Is(err, syscall.ENOSPC) {
-				t.Fatalf("refused for another reason: %v", err)
+				t.Fatalf("append to the log: got error %v, want ENOSPC", err)
 			}
 			full = true
 			grow("4m")
@@ -94,12 +100,18 @@ func TestF5AFullDiskOfLogsLosesNoLine(t *testing.T) {
 		sent = size
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "logs", "b", "1.log"))
-	if !full || err != nil || !bytes.Equal(data, bytes.Repeat([]byte(line), 199)) {
-		t.Errorf("it was full: %v; the log has %d bytes of %d, error %v", full, len(data), 199*len(line), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !full {
+		t.Error("the disk was never full")
+	}
+	if !bytes.Equal(data, bytes.Repeat([]byte(line), 199)) {
+		t.Errorf("got a log of %d bytes, want %d bytes", len(data), 199*len(line))
 	}
 }
 
-// random is what no packing makes smaller.
+// random returns n bytes that cannot be compressed.
 func random(n int) []byte {
 	data := make([]byte, n)
 	_, _ = rand.Read(data) // never fails

@@ -1,5 +1,5 @@
-// Package crashtest kills gateways, at each commit of a push's way and at random, on both
-// databases, and compares the end with that of a gateway that was left alone.
+// Package crashtest kills gateways and runners, at each operation of a push and at random, on both
+// databases. It checks that each push still has the result of a gateway that was not killed.
 package crashtest
 
 import (
@@ -20,21 +20,21 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-func TestMain(m *testing.M) { demotest.Main(beside{m}) }
+func TestMain(m *testing.M) { demotest.Main(testRun{m}) }
 
-// builderVariable is the address of the builder that the package's tests share.
+// builderVariable is the environment variable with the address of the tests' shared builder.
 const builderVariable = "SLIPWAY_TEST_BUILDER"
 
-// beside runs the tests beside a PostgreSQL server and a builder that outlive the gateways, and
-// more of them at once than there are processors: they wait, for gateways to die and to start.
-type beside struct{ m *testing.M }
+// testRun runs the tests with a PostgreSQL server and a builder, which outlive the gateways. It
+// runs more tests at once than there are processors, because they mostly wait for gateways.
+type testRun struct{ m *testing.M }
 
-func (b beside) Run() int {
+func (b testRun) Run() int {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	if len(demotest.MissingTools()) > 0 {
-		return b.m.Run() // which skips what needs a builder
+		return b.m.Run() // tests that need a builder are skipped
 	}
 	stop, err := startBuilder()
 	if err != nil {
@@ -45,7 +45,7 @@ func (b beside) Run() int {
 	return storetest.RunBesidePostgres(b.m)
 }
 
-// startBuilder starts `slipway builder`, and puts its address into the environment.
+// startBuilder starts `slipway builder`, and sets builderVariable to its address.
 func startBuilder() (stop func(), err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -56,23 +56,11 @@ func startBuilder() (stop func(), err error) {
 		return nil, err
 	}
 	address := "unix://" + filepath.Join(dir, "builder.sock")
-	cmd := exec.Command(
-		self,
-		"builder",
-		"--address",
-		address,
-		"--state",
-		filepath.Join(dir, "state"),
-		"--socket-group",
-		"64000",
-		"--network",
-		"none",
-	)
+	cmd := exec.Command(self, "builder", "--address", address, "--state", filepath.Join(dir, "state"),
+		"--socket-group", "64000", "--network", "none")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	err = errors.Join(
-		os.Chmod(dir, 0o711),
-		os.Setenv(builderVariable, address),
-	) // runners with users of their own pass through it
+	// Runners with users of their own pass through the directory.
+	err = errors.Join(os.Chmod(dir, 0o711), os.Setenv(builderVariable, address))
 	var builder *child.Child
 	if err == nil {
 		builder, err = child.Start(cmd, child.Options{Death: syscall.SIGTERM})
@@ -86,7 +74,7 @@ func startBuilder() (stop func(), err error) {
 	}, nil
 }
 
-// onPostgres is a gateway that may be killed, on a PostgreSQL database of its own.
+// onPostgres returns options for a gateway that can be killed, on a PostgreSQL database of its own.
 func onPostgres(t *testing.T, environment ...string) localenv.Options {
 	t.Helper()
 	demotest.RequireTools(t)
@@ -98,7 +86,7 @@ func onPostgres(t *testing.T, environment ...string) localenv.Options {
 	}
 }
 
-// onBoth runs a test at the same time on PostgreSQL and on SQLite.
+// onBoth runs a test on PostgreSQL and on SQLite in parallel.
 func onBoth(t *testing.T, test func(t *testing.T, o localenv.Options)) {
 	t.Helper()
 	o := onPostgres(t, "SLIPWAY_CONCURRENCY=8", "SLIPWAY_POLL_INTERVAL=5s")

@@ -6,11 +6,12 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/failpoint"
 	"slipway/plugin/demo/localenv"
 )
 
-// onTheWay are the commits on a push's way, in its order, by the words that they begin with.
-func onTheWay() []string {
+// pushCommits returns the first words of the commits that a push causes, in order.
+func pushCommits() []string {
 	return []string{
 		"store deliveries", // received
 		"claim a task to plan", "plan delivery", "complete a task to plan",
@@ -20,60 +21,82 @@ func onTheWay() []string {
 	}
 }
 
-// F1: a gateway that dies before or after any commit of a push's way builds the push once all
-// the same: the tag at the recorded digest, one final status, no process or mount left behind.
+// crashModes returns the modes that crash a process.
+func crashModes() []failpoint.Mode { return []failpoint.Mode{failpoint.Before, failpoint.After} }
+
+// A crash is one operation at which a process dies.
+type crash struct {
+	mode      failpoint.Mode
+	operation string
+}
+
+func (c crash) String() string { return string(c.mode) + " " + c.operation }
+
+// crashesOf returns the crashes before and after each operation, in order.
+func crashesOf(operations []string) (all []crash) {
+	for _, operation := range operations {
+		for _, mode := range crashModes() {
+			all = append(all, crash{mode, operation})
+		}
+	}
+	return all
+}
+
+// F1: if the gateway crashes before or after any commit of a push, the push is still built once:
+// the tag has the recorded digest, there is one final status, and no process or mount is left.
 func TestF1EveryCommitOfAPush(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o localenv.Options) {
-		s := demotest.NewSentence(t)
-		o.Environment = append(o.Environment, s.Environment())
+		point := failpoint.New(t)
+		o.Environment = append(o.Environment, point.Environment())
 		env := demotest.StartSignedIn(t, o)
 		p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
-		pushes := 0
-		for _, what := range onTheWay() {
-			for _, when := range []string{demotest.Before, demotest.After} {
-				pushes++
-				n := pushes
-				if !t.Run(when+" "+what, func(t *testing.T) { dieOnTheWay(env.For(t), s, p, n, when, what) }) {
-					t.FailNow() // what follows would wait for this push's build
-				}
+		for i, c := range crashesOf(pushCommits()) {
+			if !t.Run(c.String(), func(t *testing.T) { crashDuringPush(env.For(t), point, p, i+1, c) }) {
+				t.FailNow() // the next push would wait for this push's build
 			}
 		}
-		leavesNothing(env, p)
+		checkNothingLeft(env, p)
 	})
 }
 
-// dieOnTheWay makes the nth push, at which the gateway dies, and waits for what it comes to.
-func dieOnTheWay(env *demotest.Env, s demotest.Sentence, p *demotest.Project, n int, when, what string) {
+// crashDuringPush makes the nth push, during which the gateway crashes, restarts the gateway and
+// checks the build.
+func crashDuringPush(env *demotest.Env, point failpoint.Point, p *demotest.Project, n int, c crash) {
 	p = p.For(env)
 	greeting := fmt.Sprint("push ", n)
-	env.Must(s.Pass(when, what))
+	env.Must(point.Enable(c.mode, c.operation))
 	commit := p.Commit(greeting, env.Dockerfile(greeting))
 	p.Push("main")
-	env.Must(env.Gateway.Died(env.Context))
+	env.Must(env.Gateway.WaitEnded(env.Context))
 	env.Must(env.Gateway.Start(env.Context))
 	b := p.WaitEnd(n, autobuild.Succeeded)
 	p.WaitAll(n)
 	p.CheckImage("latest", b, greeting)
-	if b.Commit.Hash != commit || b.Attempt > 2 {
-		env.T.Errorf("built %s in attempt %d, want %s in at most 2", b.Commit.Hash, b.Attempt, commit)
+	if b.Commit.Hash != commit {
+		env.T.Errorf("got a build of commit %s, want %s", b.Commit.Hash, commit)
+	}
+	if b.Attempt > 2 {
+		env.T.Errorf("got %d attempts, want at most 2", b.Attempt)
 	}
 	p.CheckOneSuccess(commit)
 }
 
-// leavesNothing checks that a gateway that ends after all its deaths leaves nothing on the
-// machine, and one webhook at Bitbucket.
-func leavesNothing(env *demotest.Env, p *demotest.Project) {
+// checkNothingLeft stops a gateway that crashed before. It checks that no process or mount is
+// left on the machine, and one webhook at Bitbucket.
+func checkNothingLeft(env *demotest.Env, p *demotest.Project) {
 	env.T.Helper()
 	env.Gateway.Stop()
-	env.WaitUntil("nothing of the gateway runs", func() (bool, error) {
+	env.WaitUntil("all processes of the gateway ended", func() (bool, error) {
 		left, err := env.Workers()
 		return len(left) == 0, err
 	})
-	if mounts, err := env.Mounts(); err != nil || len(mounts) != 0 {
-		env.T.Errorf("mounts stay: %v, %v", mounts, err)
+	mounts, err := env.Mounts()
+	env.Must(err)
+	if len(mounts) != 0 {
+		env.T.Errorf("got mounts %v, want none", mounts)
 	}
 	if hooks := p.Repository.Hooks(); len(hooks) != 1 {
-		env.T.Errorf("webhooks %+v, want one", hooks)
+		env.T.Errorf("got webhooks %+v, want one", hooks)
 	}
 }

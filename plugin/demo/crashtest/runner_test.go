@@ -7,11 +7,12 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/failpoint"
 	"slipway/plugin/demo/localenv"
 )
 
-// stepsOfARunner are the steps of an attempt that builds a version, in its order.
-func stepsOfARunner(v version) []string {
+// runnerSteps returns the steps of an attempt that builds a version, in order.
+func runnerSteps(v version) []string {
 	return []string{
 		"claim",
 		"fetch",
@@ -25,75 +26,76 @@ func stepsOfARunner(v version) []string {
 	}
 }
 
-// deadly reports whether a runner is to die there. What follows a step is what stands before
-// the next one, but for the last, before which the log is sent: only the long form goes through
-// both.
-func deadly(when, step string) bool {
-	return when == demotest.After || step == "claim" || step == "finish" || os.Getenv("SLIPWAY_TRUST") != ""
+// isTested reports whether a runner crashes there in this run. The state after a step is the
+// state before the next one, except for the last step: the log is sent before it. Only the long
+// form tests both.
+func isTested(c crash) bool {
+	switch {
+	case c.mode == failpoint.After, c.operation == "claim", c.operation == "finish":
+		return true
+	}
+	return os.Getenv("SLIPWAY_TRUST") != ""
 }
 
-// F1: a runner that dies before or after any of its steps has its push built once all the same,
-// by a further attempt: each tag at the recorded digest, one final status, no process or mount
-// left behind. What the database is does not matter to it: this is on SQLite alone.
+// F1: if a runner crashes before or after any of its steps, a second attempt builds the push once:
+// each tag has the recorded digest, there is one final status, and no process or mount is left.
+// The database makes no difference here, so this test uses SQLite only.
 func TestF1EveryStepOfTheRunner(t *testing.T) {
 	demotest.RequireTools(t)
 	t.Parallel()
-	env := demotest.StartSignedIn(
-		t,
-		localenv.Options{Environment: []string{"SLIPWAY_CONCURRENCY=20", "SLIPWAY_BUILDER_NETWORK=none"}},
-	)
-	s := env.RunnersSentence()
+	env := demotest.StartSignedIn(t, localenv.Options{
+		Environment: []string{"SLIPWAY_CONCURRENCY=20", "SLIPWAY_BUILDER_NETWORK=none"},
+	})
+	point := env.RunnerFailpoint()
 	p := env.Automate(env.Dockerfile("x"), demotest.VersionRule())
 	var pushed []version
-	for i := range stepsOfARunner(version{}) {
-		for _, when := range []string{demotest.Before, demotest.After} {
-			v := version{number: len(pushed), when: when, attempts: 2}
-			v.where = stepsOfARunner(v)[i]
-			if v.where == "finish" && when == demotest.After {
-				v.attempts = 1 // it was over
+	for i := range runnerSteps(version{}) {
+		for _, mode := range crashModes() {
+			v := version{number: len(pushed), maxAttempts: 2}
+			v.crash = crash{mode, runnerSteps(v)[i]}
+			if v.crash == (crash{failpoint.After, "finish"}) {
+				v.maxAttempts = 1 // the attempt has ended
 			}
-			if deadly(when, v.where) {
-				pushed = append(pushed, v.push(env.For(t), s, p))
+			if isTested(v.crash) {
+				pushed = append(pushed, v.push(env.For(t), point, p))
 			}
 		}
 	}
-	builtOnce(t, env, p, pushed, (*demotest.Project).CheckOneEnd)
-	leavesNothing(env.For(t), p)
+	checkBuiltOnce(t, env, p, pushed, (*demotest.Project).CheckOneEnd)
+	checkNothingLeft(env.For(t), p)
 }
 
-// A version is pushed as a tag of its own, so that it waits for no other, under a sentence.
+// A version is pushed as a tag of its own while a failpoint is enabled. So no version waits for
+// another one.
 type version struct {
 	number      int
-	when, where string // of the sentence
-	attempts    int    // that its build takes at most
+	crash       crash
+	maxAttempts int // of its build
 	commit      string
 }
 
 func (v version) name() string { return fmt.Sprintf("%d.0", v.number) }
 
-// tags are its image's.
+// tags returns the tags of its image.
 func (v version) tags() []string { return []string{v.name(), fmt.Sprint(v.number)} }
 
-// push returns when the sentence was carried out.
-func (v version) push(env *demotest.Env, s demotest.Sentence, p *demotest.Project) version {
+// push returns after the failpoint was triggered.
+func (v version) push(env *demotest.Env, point failpoint.Point, p *demotest.Project) version {
 	env.T.Helper()
 	p = p.For(env)
 	v.commit = p.Commit(v.name(), env.Dockerfile(v.name()))
 	p.Git("tag", "v"+v.name())
-	env.Must(s.Pass(v.when, v.where))
+	env.Must(point.Enable(v.crash.mode, v.crash.operation))
 	p.Push("v" + v.name())
-	env.WaitUntil("it came to be "+v.when+" "+v.where, s.CarriedOut)
+	env.WaitUntil("the failpoint "+v.crash.String()+" was triggered", point.Triggered)
 	return v
 }
 
-// builtOnce waits until all has ended, and checks what each version came to; told looks at what
-// Bitbucket was told of its commit.
-func builtOnce(
-	t *testing.T,
-	env *demotest.Env,
-	p *demotest.Project,
-	pushed []version,
-	told func(p *demotest.Project, commit string),
+// checkBuiltOnce waits until all builds have ended, and checks the build of each version.
+// checkStatus checks the statuses that Bitbucket received for its commit.
+func checkBuiltOnce(
+	t *testing.T, env *demotest.Env, p *demotest.Project, pushed []version,
+	checkStatus func(p *demotest.Project, commit string),
 ) {
 	t.Helper()
 	builds := map[string]autobuild.Build{}
@@ -101,19 +103,22 @@ func builtOnce(
 		builds[b.Commit.Hash] = b
 	}
 	for _, v := range pushed {
-		t.Run(v.when+" "+v.where, func(t *testing.T) {
+		t.Run(v.crash.String(), func(t *testing.T) {
 			env := env.For(t)
 			p := p.For(env)
 			b := builds[v.commit]
-			if b.State != autobuild.Succeeded || b.Attempt > v.attempts {
-				t.Fatalf("want success in at most %d attempts, but %s", v.attempts, env.DescribeBuild(b))
+			if b.State != autobuild.Succeeded {
+				t.Fatalf("got state %s, want succeeded: %s", b.State, env.DescribeBuild(b))
+			}
+			if b.Attempt > v.maxAttempts {
+				t.Fatalf("got %d attempts, want at most %d: %s", b.Attempt, v.maxAttempts, env.DescribeBuild(b))
 			}
 			for _, tag := range v.tags() {
 				p.CheckImage(tag, b, v.name())
 			}
 			_, err := env.WaitStatus(env.Context, b)
 			env.Must(err)
-			told(p, v.commit)
+			checkStatus(p, v.commit)
 		})
 	}
 }

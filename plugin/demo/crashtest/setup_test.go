@@ -1,74 +1,69 @@
 package crashtest
 
 import (
-	"context"
 	"net/http"
 	"testing"
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/failpoint"
 	"slipway/plugin/demo/localenv"
 )
 
-// F1: a gateway that dies before or after any commit of its setup leaves nothing that a person
-// cannot do again, and nothing doubled.
+// F1: if the gateway crashes before or after any commit of its setup, a person can repeat each
+// action, and nothing is created twice.
 func TestF1EveryCommitOfTheSetup(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o localenv.Options) {
-		s := demotest.NewSentence(t)
-		o.Environment = append(o.Environment, s.Environment())
+		point := failpoint.New(t)
+		o.Environment = append(o.Environment, point.Environment())
 		env := demotest.StartSignedIn(t, o)
-		for _, c := range []struct {
+		for _, s := range []struct {
 			commits []string
-			die     func(env *demotest.Env, mortal func(act func() error))
+			test    func(env *demotest.Env, crashDuring func(act func() error))
 		}{
-			{[]string{"save OAuth flow", "take OAuth flow", "save account"}, dieLinking},
-			{[]string{"adopt refs", "save hook", "save automated build"}, dieAutomating},
-			{[]string{"update tokens"}, dieRefreshing},
-			{[]string{"replace hook secret", "confirm hook secret"}, dieRotating},
-			{[]string{"delete automated build", "delete hook"}, dieDeleting},
+			{[]string{"save OAuth flow", "take OAuth flow", "save account"}, crashLinking},
+			{[]string{"adopt refs", "save hook", "save automated build"}, crashAutomating},
+			{[]string{"update tokens"}, crashRefreshing},
+			{[]string{"replace hook secret", "confirm hook secret"}, crashRotating},
+			{[]string{"delete automated build", "delete hook"}, crashDeleting},
 		} {
-			for _, what := range c.commits {
-				for _, when := range []string{demotest.Before, demotest.After} {
-					t.Run(when+" "+what, func(t *testing.T) {
-						env := env.For(t)
-						c.die(env, func(act func() error) { dieDuring(env, s, when, what, act) })
-					})
-				}
+			for _, c := range crashesOf(s.commits) {
+				t.Run(c.String(), func(t *testing.T) {
+					env := env.For(t)
+					s.test(env, func(act func() error) { crashDuring(env, point, c, act) })
+				})
 			}
 		}
 	})
 }
 
-// dieDuring has the gateway die in the middle of an act, whose own outcome says nothing, and
-// starts it again.
-func dieDuring(env *demotest.Env, s demotest.Sentence, when, what string, act func() error) {
+// crashDuring runs an action during which the gateway crashes, and restarts the gateway. The
+// action may fail or succeed.
+func crashDuring(env *demotest.Env, point failpoint.Point, c crash, act func() error) {
 	env.T.Helper()
-	env.Must(s.Pass(when, what))
+	env.Must(point.Enable(c.mode, c.operation))
 	if err := act(); err != nil {
 		env.T.Logf("the person saw: %.200v", err)
 	}
-	env.Must(env.Gateway.Died(env.Context))
+	env.Must(env.Gateway.WaitEnded(env.Context))
 	env.Must(env.Gateway.Start(env.Context))
 }
 
-// dieLinking: the account is linked again, and is one.
-func dieLinking(env *demotest.Env, mortal func(func() error)) {
-	mortal(func() error { return env.LinkAccount(env.Context, env.Browser) })
+// crashLinking: the person links the account again. It exists once.
+func crashLinking(env *demotest.Env, crashDuring func(func() error)) {
+	crashDuring(func() error { return env.LinkAccount(env.Context, env.Browser) })
 	env.Must(env.LinkAccount(env.Context, env.Browser))
-	all, err := accounts(env)
-	if err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
-		env.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
-	}
+	checkOneLinkedAccount(env)
 }
 
-// dieAutomating: whether the automated build was saved can be seen, and made up for; its
-// webhook is one, and works.
-func dieAutomating(env *demotest.Env, mortal func(func() error)) {
+// crashAutomating: the person sees whether the automated build was saved, and creates it if not.
+// It has one webhook, which works.
+func crashAutomating(env *demotest.Env, crashDuring func(func() error)) {
 	p := env.Repository(env.Dockerfile("x"))
-	mortal(func() error { return p.Automate(env.Context, env.Browser, demotest.MainRule()) })
-	if !automated(env, p) {
+	crashDuring(func() error { return p.Automate(env.Context, env.Browser, demotest.MainRule()) })
+	if !isAutomated(env, p) {
 		env.Must(p.Automate(env.Context, env.Browser, demotest.MainRule()))
 	}
 	env.WaitUntil("it has one webhook", func() (bool, error) { return len(p.Repository.Hooks()) == 1, nil })
@@ -78,29 +73,28 @@ func dieAutomating(env *demotest.Env, mortal func(func() error)) {
 	p.WaitAll(1)
 }
 
-// dieRefreshing: the tokens that Bitbucket has given out and nobody stored are not missed.
-func dieRefreshing(env *demotest.Env, mortal func(func() error)) {
+// crashRefreshing: Bitbucket issues tokens that the gateway does not store. The account stays
+// linked.
+func crashRefreshing(env *demotest.Env, crashDuring func(func() error)) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	p.Commit("With new tokens", env.Dockerfile("with new tokens"))
-	mortal(func() error {
-		env.Bitbucket.ExpireTokens() // not before: a poll would refresh them
+	crashDuring(func() error {
+		env.Bitbucket.ExpireTokens() // not earlier: a poll would refresh them
 		p.Push("main")
 		return nil
 	})
 	p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "with new tokens")
 	p.WaitAll(1)
-	if all, err := accounts(env); err != nil || len(all) != 1 || all[0].State != autobuild.AccountLinked {
-		env.T.Errorf("accounts %+v, error %v; want one, linked", all, err)
-	}
+	checkOneLinkedAccount(env)
 }
 
-// dieRotating: Bitbucket gets the stored secret, if not before then at the next start, and its
-// deliveries are accepted.
-func dieRotating(env *demotest.Env, mortal func(func() error)) {
+// crashRotating: Bitbucket gets the stored secret, at the latest when the gateway starts again,
+// and the gateway accepts its deliveries.
+func crashRotating(env *demotest.Env, crashDuring func(func() error)) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	page, err := env.Browser.Path()
 	env.Must(err)
-	mortal(func() error {
+	crashDuring(func() error {
 		if err := env.Browser.Visit(env.Context, page+"/webhook/rotate"); err != nil {
 			return err
 		}
@@ -140,9 +134,8 @@ func hasStoredSecret(env *demotest.Env, p *demotest.Project) (bool, error) {
 	return false, nil
 }
 
-// dieDeleting: the last automated build of a repository takes its webhook along, whatever dies
-// between.
-func dieDeleting(env *demotest.Env, mortal func(func() error)) {
+// crashDeleting: after the last automated build of a repository is deleted, its webhook is removed.
+func crashDeleting(env *demotest.Env, crashDuring func(func() error)) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	page, err := env.Browser.Path()
 	env.Must(err)
@@ -152,21 +145,26 @@ func dieDeleting(env *demotest.Env, mortal func(func() error)) {
 		}
 		return env.Browser.Submit(env.Context, page+"/delete", map[string][]string{"name": {p.Repository.FullName()}})
 	}
-	mortal(remove)
-	if automated(env, p) {
+	crashDuring(remove)
+	if isAutomated(env, p) {
 		env.Must(remove())
 	}
-	env.WaitUntil("its webhook is gone", func() (bool, error) { return len(p.Repository.Hooks()) == 0, nil })
+	env.WaitUntil("its webhook is removed", func() (bool, error) { return len(p.Repository.Hooks()) == 0, nil })
 }
 
-func accounts(env *demotest.Env) ([]autobuild.Account, error) {
+func checkOneLinkedAccount(env *demotest.Env) {
+	env.T.Helper()
 	s, err := env.Gateway.Store(env.Context)
 	env.Must(err)
 	defer s.Close()
-	return s.Accounts(env.Context)
+	all, err := s.Accounts(env.Context)
+	env.Must(err)
+	if len(all) != 1 || all[0].State != autobuild.AccountLinked {
+		env.T.Errorf("got accounts %+v, want one that is linked", all)
+	}
 }
 
-func automated(env *demotest.Env, p *demotest.Project) bool {
+func isAutomated(env *demotest.Env, p *demotest.Project) bool {
 	env.T.Helper()
 	s, err := env.Gateway.Store(env.Context)
 	env.Must(err)
@@ -181,26 +179,17 @@ func automated(env *demotest.Env, p *demotest.Project) bool {
 	return false
 }
 
-// F1: a first administrator whose gateway dies during the sign-in signs in all the same.
+// F1: if the gateway crashes while the first administrator signs in, a second sign-in succeeds.
 func TestF1EveryCommitOfTheFirstSignIn(t *testing.T) {
 	demotest.RequireTools(t)
 	t.Parallel()
-	for _, what := range []string{"take the first administrator's token", "create session"} {
-		for _, when := range []string{demotest.Before, demotest.After} {
-			t.Run(when+" "+what, func(t *testing.T) {
-				s := demotest.NewSentence(t)
-				ctx, cancel := context.WithTimeout(t.Context(), demotest.Timeout)
-				defer cancel()
-				w, err := localenv.Start(ctx, localenv.Options{Child: true, Environment: []string{s.Environment()}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer w.Close()
-				env := &demotest.Env{Env: w, T: t, Context: ctx}
-				dieDuring(env, s, when, what, func() error { _, err := env.SignInAndLink(env.Context); return err })
-				_, err = env.SignInAndLink(env.Context)
-				env.Must(err)
-			})
-		}
+	for _, c := range crashesOf([]string{"take the first administrator's token", "create session"}) {
+		t.Run(c.String(), func(t *testing.T) {
+			point := failpoint.New(t)
+			env := demotest.Start(t, localenv.Options{Child: true, Environment: []string{point.Environment()}})
+			signIn := func() error { _, err := env.SignInAndLink(env.Context); return err }
+			crashDuring(env, point, c, signIn)
+			env.Must(signIn())
+		})
 	}
 }

@@ -13,19 +13,20 @@ import (
 	"slipway/plugin/demo/sample"
 )
 
-// Timeout bounds what one test waits for.
+// Timeout bounds the time of one test.
 const Timeout = 90 * time.Second
 
-// A Env is a world with an administrator signed in whose account is linked. Each test
-// has its own view of it, with a browser tab.
+// An Env is a localenv.Env for one test: if an operation fails, it ends the test. Tests that share
+// an environment have an Env each (For), with a browser tab of its own.
 type Env struct {
 	*localenv.Env
 	Browser *localenv.Browser
 	T       testing.TB
-	Context context.Context // of one test, like testing.T's own
+	Context context.Context // of one test; it ends after Timeout
 }
 
-// StartSignedIn starts a world that ends with the test.
+// StartSignedIn starts an environment that ends with the test. Its browser shows the first
+// administrator, Alice, signed in and with a linked account.
 func StartSignedIn(t testing.TB, o localenv.Options) *Env {
 	t.Helper()
 	env := Start(t, o)
@@ -35,10 +36,10 @@ func StartSignedIn(t testing.TB, o localenv.Options) *Env {
 	return env
 }
 
-// Start starts a world that ends with the test, where nobody has signed in yet.
+// Start starts an environment that ends with the test. No user has signed in yet.
 func Start(t testing.TB, o localenv.Options) *Env {
 	t.Helper()
-	env := &Env{T: t, Context: bounded(t)}
+	env := &Env{T: t, Context: withTimeout(t)}
 	var err error
 	env.Env, err = localenv.Start(env.Context, o)
 	env.Must(err)
@@ -53,12 +54,12 @@ func Start(t testing.TB, o localenv.Options) *Env {
 	return env
 }
 
-// For is the house for a further test.
+// For returns the same environment for another test, e.g. a subtest.
 func (env *Env) For(t testing.TB) *Env {
-	return &Env{Env: env.Env, Browser: env.Browser.Tab(), T: t, Context: bounded(t)}
+	return &Env{Env: env.Env, Browser: env.Browser.Tab(), T: t, Context: withTimeout(t)}
 }
 
-// Must ends the test with an error.
+// Must ends the test if err is not nil.
 func (env *Env) Must(err error) {
 	env.T.Helper()
 	if err != nil {
@@ -70,7 +71,7 @@ func (env *Env) Must(err error) {
 func (env *Env) WaitUntil(what string, met func() (bool, error)) {
 	env.T.Helper()
 	if err := localenv.Wait(env.Context, met); err != nil {
-		env.T.Fatalf("waited in vain until %s: %v", what, err)
+		env.T.Fatalf("wait until %s: %v", condition, err)
 	}
 }
 
@@ -79,34 +80,36 @@ func (env *Env) lastLog() string {
 	if err != nil {
 		return err.Error()
 	}
-	const enough = 8 << 10
-	return string(data[max(0, len(data)-enough):])
+	const limit = 8 << 10 // bytes
+	return string(data[max(0, len(data)-limit):])
 }
 
-func bounded(t testing.TB) context.Context {
+// withTimeout returns a context that ends after Timeout.
+func withTimeout(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// Dockerfile is a repository's files: greeting.txt goes into the image as /greeting.txt, and
-// then what the lines say is done.
+// Dockerfile returns the files of a repository: greeting.txt, and a Dockerfile that copies it to
+// /greeting.txt and then has these lines.
 func (env *Env) Dockerfile(greeting string, lines ...string) map[string]string {
 	text := "FROM " + env.Registry + "/" + sample.BaseImage + "\nCOPY greeting.txt /greeting.txt\n"
 	return map[string]string{"Dockerfile": text + strings.Join(lines, "\n") + "\n", "greeting.txt": greeting}
 }
 
-// MainRule is the rule that a new automated build starts with.
+// MainRule returns the default rule of a new automated build: branch main to tag latest.
 func MainRule() localenv.Rule {
 	return localenv.Rule{Type: "branch", Source: "main", Tags: "latest"}
 }
 
-// VersionRule is a rule with two image tags for each version.
+// VersionRule returns a rule with two image tags for each version: tag v1.2 to tags 1.2 and 1.
 func VersionRule() localenv.Rule {
 	return localenv.Rule{Type: "tag", Source: `/^v([0-9]+)\.([0-9]+)$/`, Tags: `{\1}.{\2},{\1}`}
 }
 
-// Automate makes a repository of files with an automated build, both named after the test.
+// Automate creates a repository with these files on main, and an automated build for it. Both are
+// named after the test.
 func (env *Env) Automate(files map[string]string, rules ...localenv.Rule) *Project {
 	env.T.Helper()
 	p := env.Repository(files)
@@ -114,7 +117,7 @@ func (env *Env) Automate(files map[string]string, rules ...localenv.Rule) *Proje
 	return p
 }
 
-// Repository makes a repository of files on main, named after the test.
+// Repository creates a repository with these files on main. It is named after the test.
 func (env *Env) Repository(files map[string]string) *Project {
 	env.T.Helper()
 	name := env.T.Name()[strings.LastIndex(env.T.Name(), "/")+1:]
@@ -129,19 +132,12 @@ func (env *Env) Repository(files map[string]string) *Project {
 	return &Project{Project: p, Env: env}
 }
 
-// BuildOf is the log and the fate of a build, for a test's last words.
+// DescribeBuild returns the state and the log of a build, for an error message.
 func (env *Env) DescribeBuild(b autobuild.Build) string {
 	log, err := env.Browser.Log(env.Context, b, max(b.Attempt, 1), 0)
 	if err != nil {
 		log = err.Error()
 	}
-	return fmt.Sprintf(
-		"build %d is %s in attempt %d (%s: %s); its log:\n%s",
-		b.Number,
-		b.State,
-		b.Attempt,
-		b.Reason,
-		b.Detail,
-		log,
-	)
+	return fmt.Sprintf("build %d is %s in attempt %d (%s: %s); its log:\n%s",
+		b.Number, b.State, b.Attempt, b.Reason, b.Detail, log)
 }

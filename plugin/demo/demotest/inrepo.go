@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Joining gives the automated build whose page the browser shows the engine own, and makes its
-// pipeline token, through the pages.
+// UseOwnPipeline sets the engine of an automated build to "own" and creates its pipeline token,
+// through the pages. The browser must show the page of the automated build.
 func (env *Env) UseOwnPipeline() (automatedBuild, token string) {
 	env.T.Helper()
 	page, err := env.Browser.Path()
@@ -15,9 +15,9 @@ func (env *Env) UseOwnPipeline() (automatedBuild, token string) {
 	env.Must(env.Browser.Submit(env.Context, page+"/edit", url.Values{"engine": {"own"}, "then": {"save"}}))
 	env.Must(env.Browser.Submit(env.Context, page+"/pipeline-token", nil))
 	shown := env.Browser.After("A build that no pipeline asks for ends as failed. Token")
-	const letters = 43 // of a token; a button follows it
-	if len(shown) < letters {
-		env.T.Fatalf("the page shows the token as %q", shown)
+	const length = 43 // of a token; the text of a button follows it
+	if len(shown) < length {
+		env.T.Fatalf("got token %q on the page, want %d characters", shown, length)
 	}
-	return page[strings.LastIndex(page, "/")+1:], shown[:letters]
+	return page[strings.LastIndex(page, "/")+1:], shown[:length]
 }

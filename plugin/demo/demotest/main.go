@@ -1,5 +1,5 @@
-// Package demotest tells tests of the whole run about worlds in their own words: what
-// goes wrong ends the test, and says where to look.
+// Package demotest is the harness for end-to-end tests. It runs a localenv.Env, and its methods
+// end the test with a message if an operation fails.
 package demotest
 
 import (
@@ -16,21 +16,21 @@ import (
 	"slipway/runner/sandbox/server"
 )
 
-// Main runs a package's tests, unless the test binary was started with the name of a
-// command: then it is slipway itself, for the gateway starts its builder and its runners
-// from its own file. Use it as TestMain. further adds commands.
+// Main runs the tests of a package, or a slipway command if the first argument names one. The
+// gateway starts its builder and runners from its own executable, which is the test binary here.
+// Call it from TestMain. further adds commands.
 func Main(m interface{ Run() int }, further ...*cli.Command) {
 	args := runner.Bare(os.Args, os.Environ())
 	commands := slices.Concat(plugin.Commands(), []*cli.Command{runner.Command(""), server.Command()}, further)
-	commands = slices.Concat(mortals(), commands)
+	commands = slices.Concat(crashCommands(), commands)
 	if len(args) < 2 || !slices.ContainsFunc(commands, func(c *cli.Command) bool { return c.Name == args[1] }) {
 		os.Exit(m.Run())
 	}
 	exit(program.Run(&cli.Command{Name: "slipway", Commands: commands}, args))
 }
 
-// exit ends a command. Under -cover os.Exit adds a warning to standard error, where the
-// gateway looks for a child's last words.
+// exit ends a command. Under -cover os.Exit writes a warning to standard error, which the gateway
+// would report as the error of its child.
 func exit(code int) {
 	if testing.CoverMode() != "" {
 		syscall.Exit(code)

@@ -129,8 +129,8 @@ func (g *Gateway) Kill() error {
 	return nil
 }
 
-// Died returns when a child ended by itself, as one does that was told to die, or ctx ends.
-func (g *Gateway) Died(ctx context.Context) error {
+// WaitEnded returns when a child ended by itself, as one does that was told to die, or ctx ends.
+func (g *Gateway) WaitEnded(ctx context.Context) error {
 	select {
 	case <-g.done:
 		g.stop = nil

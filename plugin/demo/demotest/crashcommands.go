@@ -1,0 +1,55 @@
+package demotest
+
+import (
+	"context"
+	"os"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v3"
+
+	"slipway/config"
+	"slipway/plugin"
+	"slipway/plugin/demo/failpoint"
+	"slipway/runner"
+	"slipway/runner/settings"
+)
+
+// crashCommands returns the commands of this process that have a failpoint.
+func crashCommands() (commands []*cli.Command) {
+	if point, ok := failpoint.OfGateway(); ok {
+		commands = append(commands, &cli.Command{Name: "gateway", Action: gatewayWith(point)})
+	}
+	if point, ok := failpoint.OfRunner(); ok {
+		commands = append(commands, &cli.Command{Name: "runner", Action: runnerWith(point)})
+	}
+	return commands
+}
+
+// gatewayWith returns `slipway gateway` with a failpoint at each commit.
+func gatewayWith(point failpoint.Point) cli.ActionFunc {
+	return func(ctx context.Context, cmd *cli.Command) error {
+		c, err := config.LoadGateway(os.Environ())
+		if err != nil {
+			return err
+		}
+		log := logrus.New()
+		log.SetOutput(cmd.Root().ErrWriter)
+		log.SetFormatter(&logrus.JSONFormatter{})
+		g, err := plugin.New(ctx, plugin.Options{Config: c, Log: log, Commit: point.Eval})
+		if err != nil {
+			return err
+		}
+		return g.Run(ctx)
+	}
+}
+
+// runnerWith returns `slipway runner` with a failpoint at each step of an attempt.
+func runnerWith(point failpoint.Point) cli.ActionFunc {
+	return func(ctx context.Context, cmd *cli.Command) error {
+		own, err := settings.Read(settings.OS{})
+		if err != nil {
+			return err
+		}
+		return runner.Run(ctx, runner.Options{Settings: own, Output: cmd.Root().Writer, Step: point.Eval})
+	}
+}
