@@ -23,17 +23,17 @@ func TestPolledRepository(t *testing.T) {
 		"the reason":   "reachable from the internet",
 		"the URL":      env.Gateway.URL + "/hooks/bitbucket/" + hook.ID,
 	} {
-		if !env.Browser.Says(text) {
+		if !env.Browser.Contains(text) {
 			t.Errorf("the page does not say %s (%q)", what, text)
 		}
 	}
-	if env.Browser.Says(hook.Secret.Reveal()) {
+	if env.Browser.Contains(hook.Secret.Reveal()) {
 		t.Error("the page shows the secret unasked")
 	}
 	page, err := env.Browser.Path()
 	env.Must(err)
 	env.Must(env.Browser.Submit(env.Context, page+"/secret", nil))
-	if !env.Browser.Says(hook.Secret.Reveal()) {
+	if !env.Browser.Contains(hook.Secret.Reveal()) {
 		t.Error("the page does not show the secret when asked")
 	}
 	p.Commit("Noticed", env.Dockerfile("noticed"))

@@ -14,7 +14,7 @@ func (e *env) setRole(p localenv.Person, role string) {
 	e.T.Helper()
 	e.Must(e.Browser.Visit(e.Context, "/settings/people"))
 	for _, action := range e.Browser.Actions() {
-		if path.Dir(action) != "/settings/people" || !e.Browser.HasIn(action, p.Name) {
+		if path.Dir(action) != "/settings/people" || !e.Browser.RowContains(action, p.Name) {
 			continue
 		}
 		// A gateway without roles between none and administrator refuses the word.
@@ -30,7 +30,7 @@ func (e *env) endSessions(p localenv.Person) (done bool) {
 	e.T.Helper()
 	e.Must(e.Browser.Visit(e.Context, "/settings/people"))
 	for _, action := range e.Browser.Actions() {
-		if slices.Contains(strings.Split(action, "/"), "sessions") && e.Browser.HasIn(action, p.Name) {
+		if slices.Contains(strings.Split(action, "/"), "sessions") && e.Browser.RowContains(action, p.Name) {
 			e.Must(e.Browser.Submit(e.Context, action, nil))
 			return true
 		}

@@ -184,7 +184,7 @@ func (w *way) pushAndFollow() {
 	w.Go("1")
 	w.Until("it waits for its tools", "document.querySelector('.log-body').innerText.includes('/toolchain')")
 	stayed = w.Stay()
-	if w.Says("compiling the lexer") {
+	if w.Contains("compiling the lexer") {
 		w.env.T.Error("the log is ahead of its build")
 	}
 	w.gates.Open("toolchain")
@@ -241,7 +241,7 @@ func (w *way) retry() {
 	w.Reads("Slipway build 2, attempt 2")
 	w.Until("the page says that it succeeded", "!!document.querySelector('h1 .state.succeeded')")
 	w.Reads("Log of attempt 2")
-	if w.Says("The build is queued again.") {
+	if w.Contains("The build is queued again.") {
 		w.env.T.Error("the page of a build that succeeded still says that it is queued again")
 	}
 	stayed()

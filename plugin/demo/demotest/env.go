@@ -67,8 +67,9 @@ func (env *Env) Must(err error) {
 	}
 }
 
-// Until looks until met, an error, or the end of the test's time.
-func (env *Env) WaitUntil(what string, met func() (bool, error)) {
+// WaitUntil polls met until it returns true. It ends the test if met returns an error, or at the
+// timeout. condition completes the sentence "wait until ...", e.g. "the build has a log".
+func (env *Env) WaitUntil(condition string, met func() (bool, error)) {
 	env.T.Helper()
 	if err := localenv.Wait(env.Context, met); err != nil {
 		env.T.Fatalf("wait until %s: %v", condition, err)

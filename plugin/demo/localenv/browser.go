@@ -2,7 +2,6 @@ package localenv
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,13 +12,13 @@ import (
 	"golang.org/x/net/html"
 )
 
-// maxPage bounds what is read of a page.
+// maxPage is the maximum size of a page, in bytes.
 const maxPage = 4 << 20
 
-// A Browser visits pages and submits their forms as a person does, without JavaScript.
+// A Browser visits pages and submits their forms as a person does. It does not run JavaScript.
 type Browser struct {
 	client *http.Client
-	at     *url.URL   // the page's address after redirects
+	at     *url.URL   // URL of the page, after redirects
 	page   *html.Node // nil before the first visit
 }
 
@@ -32,7 +31,7 @@ func NewBrowser() (*Browser, error) {
 	return &Browser{client: &http.Client{Jar: jar}}, nil
 }
 
-// Visit opens an address; a path is taken from the present page's site.
+// Visit opens a URL. It may be relative to the current page.
 func (b *Browser) Visit(ctx context.Context, address string) error {
 	target, err := b.resolve(address)
 	if err != nil {
@@ -45,8 +44,8 @@ func (b *Browser) Visit(ctx context.Context, address string) error {
 	return b.do(req)
 }
 
-// Submit fills the page's form whose action ends in action with values, keeps what else it
-// holds, and sends it.
+// Submit sends the form whose action ends in action. values replace the values of its fields; other
+// fields keep their values.
 func (b *Browser) Submit(ctx context.Context, action string, values url.Values) error {
 	form := find(b.page, func(n *html.Node) bool {
 		return n.Data == "form" && strings.HasSuffix(path(attr(n, "action"), b.at), action)
@@ -83,7 +82,7 @@ func (b *Browser) do(req *http.Request) error {
 	}
 	b.at, b.page = resp.Request.URL, page
 	if resp.StatusCode >= http.StatusBadRequest {
-		return fmt.Errorf("%s %s answers %s: %s", req.Method, req.URL.Path, resp.Status, b.Text())
+		return fmt.Errorf("%s %s returned %s: %s", req.Method, req.URL.Path, resp.Status, b.Text())
 	}
 	return nil
 }
@@ -97,12 +96,12 @@ func (b *Browser) resolve(address string) (string, error) {
 		return b.at.ResolveReference(u).String(), nil
 	}
 	if !u.IsAbs() {
-		return "", errors.New("the first visit needs a whole address")
+		return "", fmt.Errorf("visit %s: the first URL must be absolute", address)
 	}
 	return u.String(), nil
 }
 
-// Text is the main part of the page as text, cut to what fits an error.
+// Text returns the first 400 bytes of the main part of the page as text, for an error message.
 func (b *Browser) Text() string {
 	root := find(b.page, func(n *html.Node) bool { return n.Data == "main" })
 	if root == nil {
@@ -118,7 +117,7 @@ func (b *Browser) Text() string {
 	return text[:min(len(text), 400)]
 }
 
-// fields returns what a form sends as it stands.
+// fields returns the values that a form sends if no field is changed.
 func fields(form *html.Node) url.Values {
 	data := url.Values{}
 	for n := range form.Descendants() {

@@ -1,6 +1,6 @@
-// Package localenv is everything that a push goes through, on this machine: a Bitbucket, a
-// registry with a base image, a gateway with its builder, a person with a browser and a
-// person with git. The demo shows it; tests of the whole run in it.
+// Package localenv runs a complete environment on this machine: a Bitbucket, a registry with a
+// base image, and a gateway with its builder. It also has a browser and git checkouts to use them
+// as a person does. `slipway demo` and the end-to-end tests use it.
 package localenv
 
 import (
@@ -23,53 +23,55 @@ import (
 	"slipway/plugin/demo/sample"
 )
 
-// Options make a Env.
+// Options configure an Env.
 type Options struct {
-	// Executable is the slipway binary. It goes into the base image. Empty = this program, and
-	// the base image goes without, which is smaller.
+	// Executable is the path of the slipway binary, which is copied into the base image. If it is
+	// empty, this program is used, and the base image has no copy, which makes it smaller.
 	Executable string
-	// Child runs the gateway as a process of its own, which may be killed.
+	// Child runs the gateway as a child process, which tests can kill.
 	Child bool
-	// Builder is the address of a builder; empty = the gateway starts its own.
+	// Builder is the address of a builder. If it is empty, the gateway starts one.
 	Builder string
-	// Database is the address of an empty PostgreSQL database for the gateway, which needs
-	// Builder then; zero = SQLite.
+	// Database is the address of an empty PostgreSQL database for the gateway. It requires Builder.
+	// Zero means SQLite.
 	Database secret.Secret
-	// Wrap stands before the Bitbucket, to make it misbehave; nil = nothing does.
+	// Wrap wraps the Bitbucket's handler, e.g. to inject faults. It may be nil.
 	Wrap func(http.Handler) http.Handler
-	// RegistryPassword is what the registry asks of RegistryUser; zero = it is open to all.
+	// RegistryPassword is the password of RegistryUser at the registry. Zero means that the registry
+	// needs no login.
 	RegistryPassword secret.Secret
-	// PublicHooksOnly makes the Bitbucket refuse webhook addresses that only this machine
-	// reaches, as the real one does.
+	// PublicHooksOnly makes the Bitbucket reject webhook URLs with a private address, as the real one
+	// does.
 	PublicHooksOnly bool
 	// Environment holds further settings of the gateway, as NAME=value.
 	Environment []string
-	// BeforeGateway is called when everything but the gateway is up, and its address is known.
-	// What it returns are further settings; nil = none.
-	BeforeGateway func(ctx context.Context, w *Env) (settings []string, err error)
-	// AfterGateway is called when the gateway is up.
-	AfterGateway func(ctx context.Context, w *Env) error
-	// NewRepository is told of each project's repository once it has a branch; nil = nobody is.
+	// BeforeGateway is called before the gateway starts, when everything else is up and the gateway's
+	// URL is known. It returns further settings of the gateway. It may be nil.
+	BeforeGateway func(ctx context.Context, env *Env) (settings []string, err error)
+	// AfterGateway is called when the gateway is up. It may be nil.
+	AfterGateway func(ctx context.Context, env *Env) error
+	// NewRepository is called for the repository of each new project, after its first push. It may
+	// be nil.
 	NewRepository func(ctx context.Context, r *bitbuckettest.Repository) error
 }
 
-// A Env runs until Close.
+// An Env is a running environment. It runs until Close.
 type Env struct {
 	Dir       string
 	Registry  string // host:port, plain HTTP
 	Bitbucket *bitbuckettest.Server
-	Alice     *bitbuckettest.User // owner of everything; Password logs her in
+	Alice     *bitbuckettest.User // administrator of the workspace acme; her password is Password
 	Password  secret.Secret
 	App       *bitbuckettest.Repository // acme/app, private and empty
 	Gateway   *Gateway
-	ClientID  string        // of the OAuth consumer that the gateway is
-	Client    secret.Secret // that consumer's
+	ClientID  string        // of the gateway's OAuth consumer
+	Client    secret.Secret // secret of the OAuth consumer
 
 	options Options
 	close   []func()
 }
 
-// A StationError says at which station something failed.
+// A StationError is an error with the station where it occurred, e.g. "registry".
 type StationError struct {
 	Station string
 	Err     error
@@ -80,7 +82,7 @@ func (e *StationError) Error() string { return e.Station + ": " + e.Err.Error() 
 // Unwrap returns the cause.
 func (e *StationError) Unwrap() error { return e.Err }
 
-// At wraps err with the station where it happened; nil stays nil.
+// At wraps err in a StationError. It returns nil if err is nil.
 func At(station string, err error) error {
 	if err == nil {
 		return nil
@@ -88,176 +90,163 @@ func At(station string, err error) error {
 	return &StationError{Station: station, Err: err}
 }
 
-// Start starts an environment. Everything of it is below one temporary directory and gone at Close.
+// Start starts an environment. Its files are in one temporary directory, which Close removes.
 func Start(ctx context.Context, o Options) (*Env, error) {
-	w := &Env{Password: secret.New(rand.Text()), options: o}
+	env := &Env{Password: secret.New(rand.Text()), options: o}
 	for _, step := range []struct {
 		station string
 		do      func(context.Context) error
 	}{
-		{"directory", w.makeDir}, {"registry", w.startRegistry}, {"bitbucket", w.startBitbucket}, {"gateway", w.startGateway},
+		{"directory", env.makeDir}, {"registry", env.startRegistry}, {"bitbucket", env.startBitbucket}, {"gateway", env.startGateway},
 	} {
 		if err := step.do(ctx); err != nil {
-			w.Close()
+			env.Close()
 			return nil, At(step.station, err)
 		}
 	}
-	return w, nil
+	return env, nil
 }
 
-// Close stops everything, newest first.
-func (w *Env) Close() {
-	for i := len(w.close) - 1; i >= 0; i-- {
-		w.close[i]()
+// Close stops everything in reverse order of its start.
+func (env *Env) Close() {
+	for i := len(env.close) - 1; i >= 0; i-- {
+		env.close[i]()
 	}
-	w.close = nil
+	env.close = nil
 }
 
-// RegistryPassword is what the registry asks of RegistryUser; zero = nothing.
-func (w *Env) RegistryPassword() secret.Secret { return w.options.RegistryPassword }
+// RegistryPassword returns the password of RegistryUser. Zero means that the registry needs no login.
+func (env *Env) RegistryPassword() secret.Secret { return env.options.RegistryPassword }
 
-// Image is the name that the sample's automated build pushes to.
-func (w *Env) Image() string { return w.Registry + "/acme/app" }
+// Image returns the image name of the sample's automated build, without a tag.
+func (env *Env) Image() string { return env.Registry + "/acme/app" }
 
-// Checkout returns a clone of the sample repository with nothing in it, Alice's.
-func (w *Env) Checkout(ctx context.Context) (*Checkout, error) { return w.checkout(ctx, w.App) }
+// Checkout returns an empty checkout of the sample repository, with Alice's credentials.
+func (env *Env) Checkout(ctx context.Context) (*Checkout, error) { return env.checkout(ctx, env.App) }
 
-func (w *Env) makeDir(context.Context) error {
+func (env *Env) makeDir(context.Context) error {
 	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
 		return err
 	}
-	w.Dir = dir
-	w.close = append(w.close, func() { _ = os.RemoveAll(dir) }) // a temporary directory that stays harms nobody
-	return os.Chmod(
-		dir,
-		0o711,
-	) //nolint:gosec // runners with users of their own pass through it
+	env.Dir = dir
+	env.close = append(env.close, func() { _ = os.RemoveAll(dir) }) // best effort: it is a temporary directory
+	return os.Chmod(dir, 0o711)                                     //nolint:gosec // runners with users of their own pass through it
 }
 
-func (w *Env) startRegistry(ctx context.Context) error {
-	addr, err := w.serve(ctx, w.guardRegistry(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
+func (env *Env) startRegistry(ctx context.Context) error {
+	addr, err := env.Serve(ctx, env.guardRegistry(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
 	if err != nil {
 		return err
 	}
-	w.Registry = addr
-	return sample.Seed(ctx, w.Registry, w.options.Executable)
+	env.Registry = addr
+	return sample.Seed(ctx, env.Registry, env.options.Executable)
 }
 
-func (w *Env) startBitbucket(ctx context.Context) error {
-	var err error
-	w.Bitbucket, err = bitbuckettest.New(
-		bitbuckettest.Options{Root: filepath.Join(w.Dir, "bitbucket"), AllowPrivateHooks: !w.options.PublicHooksOnly},
-	)
+func (env *Env) startBitbucket(ctx context.Context) error {
+	server, err := bitbuckettest.New(bitbuckettest.Options{
+		Root:              filepath.Join(env.Dir, "bitbucket"),
+		AllowPrivateHooks: !env.options.PublicHooksOnly,
+	})
 	if err != nil {
 		return err
 	}
-	w.close = append(w.close, w.Bitbucket.Close)
-	var handler http.Handler = w.Bitbucket
-	if w.options.Wrap != nil {
-		handler = w.options.Wrap(handler)
+	env.Bitbucket = server
+	env.close = append(env.close, env.Bitbucket.Close)
+	var handler http.Handler = env.Bitbucket
+	if env.options.Wrap != nil {
+		handler = env.options.Wrap(handler)
 	}
-	addr, err := w.serve(ctx, handler)
+	addr, err := env.Serve(ctx, handler)
 	if err != nil {
 		return err
 	}
-	w.Bitbucket.SetURL("http://" + addr)
-	w.Alice = w.Bitbucket.AddUser("alice")
-	w.Alice.SetPassword(w.Password)
-	w.Alice.SetGitPassword(w.Password)
-	acme := w.Bitbucket.AddWorkspace("acme", w.Alice)
-	w.App, err = w.Bitbucket.AddRepository(acme, "app", bitbuckettest.Private)
+	env.Bitbucket.SetURL("http://" + addr)
+	env.Alice = env.Bitbucket.AddUser("alice")
+	env.Alice.SetPassword(env.Password)
+	env.Alice.SetGitPassword(env.Password)
+	acme := env.Bitbucket.AddWorkspace("acme", env.Alice)
+	env.App, err = env.Bitbucket.AddRepository(acme, "app", bitbuckettest.Private)
 	return err
 }
 
-func (w *Env) startGateway(ctx context.Context) error {
+func (env *Env) startGateway(ctx context.Context) error {
 	addr, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}
-	executable := w.options.Executable
+	executable := env.options.Executable
 	if executable == "" {
 		if executable, err = os.Executable(); err != nil {
 			return err
 		}
 	}
 	url := "http://" + addr
-	consumer, err := w.Bitbucket.AddConsumer(
-		w.App.Workspace,
-		url+"/oauth/bitbucket/callback",
-		"account",
-		"repository",
-		"webhook",
-	)
+	callback := url + "/oauth/bitbucket/callback"
+	consumer, err := env.Bitbucket.AddConsumer(env.App.Workspace, callback, "account", "repository", "webhook")
 	if err != nil {
 		return err
 	}
-	w.ClientID, w.Client = consumer.Key, consumer.Secret
-	w.Gateway = &Gateway{
-		URL: url, Data: filepath.Join(w.Dir, "gateway"), executable: executable, child: w.options.Child,
-		logFile: filepath.Join(w.Dir, "gateway.log"), database: w.options.Database,
+	env.ClientID, env.Client = consumer.Key, consumer.Secret
+	env.Gateway = &Gateway{
+		URL: url, Data: filepath.Join(env.Dir, "gateway"), executable: executable, child: env.options.Child,
+		logFile: filepath.Join(env.Dir, "gateway.log"), database: env.options.Database,
 	}
-	w.Gateway.environment = append([]string{
-		"SLIPWAY_URL=" + url, "SLIPWAY_LISTEN=" + addr, "SLIPWAY_DATA=" + w.Gateway.Data,
-		"SLIPWAY_BITBUCKET_URL=" + w.Bitbucket.URL(), "SLIPWAY_BITBUCKET_API_URL=" + w.Bitbucket.URL(),
+	env.Gateway.environment = append([]string{
+		"SLIPWAY_URL=" + url, "SLIPWAY_LISTEN=" + addr, "SLIPWAY_DATA=" + env.Gateway.Data,
+		"SLIPWAY_BITBUCKET_URL=" + env.Bitbucket.URL(), "SLIPWAY_BITBUCKET_API_URL=" + env.Bitbucket.URL(),
 		"SLIPWAY_BITBUCKET_CLIENT_ID=" + consumer.Key, "SLIPWAY_BITBUCKET_CLIENT_SECRET=" + consumer.Secret.Reveal(),
-		"SLIPWAY_BUILDER=" + w.options.Builder,
-		"SLIPWAY_DATABASE=" + w.options.Database.Reveal(), "SLIPWAY_KEY_FILE=" + w.Gateway.key(),
-	}, w.options.Environment...)
-	if w.options.BeforeGateway != nil {
-		settings, err := w.options.BeforeGateway(ctx, w)
+		"SLIPWAY_BUILDER=" + env.options.Builder,
+		"SLIPWAY_DATABASE=" + env.options.Database.Reveal(), "SLIPWAY_KEY_FILE=" + env.Gateway.key(),
+	}, env.options.Environment...)
+	if env.options.BeforeGateway != nil {
+		settings, err := env.options.BeforeGateway(ctx, env)
 		if err != nil {
 			return err
 		}
-		w.Gateway.environment = append(w.Gateway.environment, settings...)
+		env.Gateway.environment = append(env.Gateway.environment, settings...)
 	}
-	w.close = append(w.close, w.Gateway.Stop)
-	if err := w.Gateway.Start(ctx); err != nil || w.options.AfterGateway == nil {
+	env.close = append(env.close, env.Gateway.Stop)
+	if err := env.Gateway.Start(ctx); err != nil || env.options.AfterGateway == nil {
 		return err
 	}
-	return w.options.AfterGateway(ctx, w)
+	return env.options.AfterGateway(ctx, env)
 }
 
-// FurtherGateway starts another gateway of the installation, on the same database and with the
-// same public URL. It has its own address and data.
-func (w *Env) FurtherGateway(ctx context.Context) (*Gateway, error) {
+// FurtherGateway starts another gateway on the same database and with the same public URL. It has
+// an address and a data directory of its own.
+func (env *Env) FurtherGateway(ctx context.Context) (*Gateway, error) {
 	addr, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	g := *w.Gateway
-	g.URL, g.Data, g.logFile = "http://"+addr, w.Gateway.Data+"-2", w.Gateway.logFile+"-2"
-	g.environment = append(
-		slices.Clone(g.environment),
-		"SLIPWAY_LISTEN="+addr,
-		"SLIPWAY_DATA="+g.Data,
-	) // the last of a name counts
+	g := *env.Gateway
+	g.URL, g.Data, g.logFile = "http://"+addr, env.Gateway.Data+"-2", env.Gateway.logFile+"-2"
+	// If a name occurs twice, the last value applies.
+	g.environment = append(slices.Clone(g.environment), "SLIPWAY_LISTEN="+addr, "SLIPWAY_DATA="+g.Data)
 	if err := g.Start(ctx); err != nil {
 		return nil, err
 	}
-	w.close = append(w.close, g.Stop)
+	env.close = append(env.close, g.Stop)
 	return &g, nil
 }
 
-// OnClose has something stopped at Close, after everything that was started later.
-func (w *Env) OnClose(stop func()) { w.close = append(w.close, stop) }
+// OnClose registers a function that Close calls, after those that were registered later.
+func (env *Env) OnClose(stop func()) { env.close = append(env.close, stop) }
 
-// Serve serves a handler on a free port of loopback until Close, and returns its address.
-func (w *Env) Serve(ctx context.Context, h http.Handler) (string, error) { return w.serve(ctx, h) }
-
-// serve serves a handler on a free port of loopback until Close, and returns its address.
-func (w *Env) serve(ctx context.Context, h http.Handler) (string, error) {
+// Serve serves a handler on a free loopback port until Close. It returns the address as host:port.
+func (env *Env) Serve(ctx context.Context, h http.Handler) (string, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("listen on loopback: %w", err)
 	}
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(listener) }() // ends with ErrServerClosed at Close
-	w.close = append(w.close, func() { server.Close() })
+	go func() { _ = server.Serve(listener) }() // returns ErrServerClosed at Close
+	env.close = append(env.close, func() { server.Close() })
 	return listener.Addr().String(), nil
 }
 
-// freeAddress finds an address for the gateway, which must come back to it after a restart.
+// freeAddress returns a free loopback address for the gateway, which uses it again after a restart.
 func freeAddress(ctx context.Context) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -65,7 +65,7 @@ func TestBrowserSubmits(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sent (-want +got):\n%s", diff)
 	}
-	if path, err := b.Path(); err != nil || path != "/saved" || !b.Says("all is saved") {
+	if path, err := b.Path(); err != nil || path != "/saved" || !b.Contains("all is saved") {
 		t.Errorf("arrived at %s, %v: %s", path, err, b.Text())
 	}
 	if err := b.Follow(t.Context(), "/other"); err == nil {
@@ -91,7 +91,7 @@ func TestWorld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.AddRegistry(ctx, b); err != nil || !b.Says("works") {
+	if err := w.AddRegistry(ctx, b); err != nil || !b.Contains("works") {
 		t.Errorf("the registry's credential was not taken: %v: %s", err, b.Text())
 	}
 	closedToStrangers(t, w)

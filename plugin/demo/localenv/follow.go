@@ -3,7 +3,6 @@ package localenv
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,21 +13,21 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
-// lookEvery is the time between two looks at something that is waited for.
-const lookEvery = 20 * time.Millisecond
+// pollInterval is the time between two calls of a condition that is waited for.
+const pollInterval = 20 * time.Millisecond
 
-// maxAnswer bounds what is read of a REST answer.
-const maxAnswer = 1 << 20
+// maxResponse is the maximum size of a REST response, in bytes.
+const maxResponse = 1 << 20
 
-// WaitBuilds returns when at least n builds exist and met is true of all of them together,
-// newest first, or ctx ends.
-func (w *Env) WaitBuilds(ctx context.Context, n int, met func([]autobuild.Build) bool) ([]autobuild.Build, error) {
-	return w.waitBuilds(ctx, func(autobuild.Build) bool { return true }, n, met)
+// WaitBuilds waits until at least n builds exist and met returns true for all of them, newest first.
+// It returns an error if ctx ends first.
+func (env *Env) WaitBuilds(ctx context.Context, n int, met func([]autobuild.Build) bool) ([]autobuild.Build, error) {
+	return env.waitBuilds(ctx, func(autobuild.Build) bool { return true }, n, met)
 }
 
-// Build reads one build with its stages.
-func (w *Env) Build(ctx context.Context, number int64) (autobuild.Build, error) {
-	s, err := w.Gateway.Store(ctx)
+// Build returns one build with its stages.
+func (env *Env) Build(ctx context.Context, number int64) (autobuild.Build, error) {
+	s, err := env.Gateway.Store(ctx)
 	if err != nil {
 		return autobuild.Build{}, err
 	}
@@ -46,7 +45,7 @@ func AllFinal(builds []autobuild.Build) bool {
 	return true
 }
 
-// A CommitStatus is a build status as Bitbucket's REST API shows it.
+// A CommitStatus is a commit status as Bitbucket's REST API returns it.
 type CommitStatus struct {
 	Key     string `json:"key"`
 	State   string `json:"state"`
@@ -54,9 +53,9 @@ type CommitStatus struct {
 	Refname string `json:"refname"`
 }
 
-// WaitStatus returns the status of a build's commit once it is the final one of its state.
-func (w *Env) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus, error) {
-	s, err := w.Gateway.Store(ctx)
+// WaitStatus waits until the status of a build's commit matches the build's state, and returns it.
+func (env *Env) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus, error) {
+	s, err := env.Gateway.Store(ctx)
 	if err != nil {
 		return CommitStatus{}, err
 	}
@@ -66,10 +65,10 @@ func (w *Env) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus, 
 		return CommitStatus{}, err
 	}
 	key := autobuild.StatusKey(instance, b.AutomatedBuildID, b.RuleID, "build", b.Ref.Full())
-	token, err := w.Bitbucket.AddAccessToken(bitbuckettest.AccessToken{
+	token, err := env.Bitbucket.AddAccessToken(bitbuckettest.AccessToken{
 		Kind:      bitbuckettest.WorkspaceToken,
 		Name:      "observer",
-		Workspace: w.App.Workspace,
+		Workspace: env.App.Workspace,
 		Scopes:    []string{"repository"},
 	})
 	if err != nil {
@@ -77,24 +76,19 @@ func (w *Env) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus, 
 	}
 	want := string(autobuild.StatusOf(b.State))
 	var status CommitStatus
-	err = wait(ctx, func() (bool, error) {
-		address := fmt.Sprintf(
-			"%s/2.0/repositories/%s/commit/%s/statuses/build/%s",
-			w.Bitbucket.URL(),
-			b.Repository.FullName,
-			b.Commit.Hash,
-			key,
-		)
+	err = Wait(ctx, func() (bool, error) {
+		address := fmt.Sprintf("%s/2.0/repositories/%s/commit/%s/statuses/build/%s",
+			env.Bitbucket.URL(), b.Repository.FullName, b.Commit.Hash, key)
 		status, err = getStatus(ctx, address, token)
 		return status.State == want, err
 	})
 	if err != nil {
-		return status, fmt.Errorf("wait for status %s of build %d, it is %q: %w", want, b.Number, status.State, err)
+		return status, fmt.Errorf("wait for status %s of build %d: got status %q: %w", want, b.Number, status.State, err)
 	}
 	return status, nil
 }
 
-// getStatus reads a status; none yet is an empty one.
+// getStatus reads a status. It returns an empty one if the commit has none yet.
 func getStatus(ctx context.Context, address string, token secret.Secret) (CommitStatus, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -113,25 +107,25 @@ func getStatus(ctx context.Context, address string, token secret.Secret) (Commit
 		return CommitStatus{}, fmt.Errorf("read the commit's status: %s", resp.Status)
 	}
 	var s CommitStatus
-	return s, json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&s)
+	return s, json.NewDecoder(io.LimitReader(resp.Body, maxResponse)).Decode(&s)
 }
 
-// wait looks until met, an error, or the end of ctx.
-func wait(ctx context.Context, look func() (met bool, err error)) error {
-	tick := time.NewTicker(lookEvery)
+// Wait polls met until it returns true or an error, or ctx ends.
+func Wait(ctx context.Context, met func() (bool, error)) error {
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		met, err := look()
+		ok, err := met()
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if met {
+		if ok {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return errors.Join(errors.New("it took too long"), ctx.Err())
+			return fmt.Errorf("time-out: %w", ctx.Err())
 		}
 	}
 }

@@ -25,12 +25,12 @@ import (
 )
 
 const (
-	startTime = 30 * time.Second // that a gateway may take to answer
-	stopTime  = time.Minute      // that it may take to end before it is killed
+	startTimeout = 30 * time.Second // until a gateway is ready
+	stopTimeout  = time.Minute      // until a gateway that does not stop is killed
 )
 
-// A Gateway is the world's gateway: in this process, or a child that may be killed. What
-// it did is read from its database, beside it.
+// A Gateway is the gateway of an environment. It runs in this process, or as a child process that
+// tests can kill. Tests read its state from its database (Store).
 type Gateway struct {
 	URL  string
 	Data string
@@ -39,21 +39,21 @@ type Gateway struct {
 	child       bool
 	environment []string
 	logFile     string
-	database    secret.Secret // PostgreSQL's address; zero = SQLite
+	database    secret.Secret // address of PostgreSQL; zero = SQLite
 
-	here    *plugin.Gateway // nil = it runs as a child
-	process *child.Child    // nil = it runs in this process
-	stop    func()          // ends it; nil = not running
-	done    <-chan struct{} // closed when it ended
+	gateway *plugin.Gateway // nil if it runs as a child
+	process *child.Child    // nil if it runs in this process
+	stop    func()          // nil if it does not run
+	done    <-chan struct{} // closed when it has ended
 }
 
-// Start starts the gateway, and returns when it answers.
+// Start starts the gateway and waits until it is ready.
 func (g *Gateway) Start(ctx context.Context) error {
 	log, err := os.OpenFile(g.logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	start := g.startHere
+	start := g.startInProcess
 	if g.child {
 		start = g.startChild
 	}
@@ -63,7 +63,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	return g.waitReady(ctx)
 }
 
-func (g *Gateway) startHere(ctx context.Context, logTo *os.File) error {
+func (g *Gateway) startInProcess(ctx context.Context, logTo *os.File) error {
 	c, err := config.LoadGateway(g.environment)
 	if err != nil {
 		return err
@@ -84,16 +84,17 @@ func (g *Gateway) startHere(ctx context.Context, logTo *os.File) error {
 			log.WithError(err).Error("gateway ended")
 		}
 	}()
-	g.here, g.stop, g.done = gateway, stop, done
+	g.gateway, g.stop, g.done = gateway, stop, done
 	return nil
 }
 
-// Routes lists what a gateway in this process serves, as "GET /builds/:number"; none of a child's.
+// Routes returns the routes of a gateway in this process, e.g. "GET /builds/:number". It returns nil
+// for a child.
 func (g *Gateway) Routes() []string {
-	if g.here == nil {
+	if g.gateway == nil {
 		return nil
 	}
-	return g.here.Routes()
+	return g.gateway.Routes()
 }
 
 func (g *Gateway) startChild(_ context.Context, logTo *os.File) error {
@@ -105,11 +106,11 @@ func (g *Gateway) startChild(_ context.Context, logTo *os.File) error {
 		return fmt.Errorf("start the gateway: %w", err)
 	}
 	g.process, g.done = process, process.Ended()
-	g.stop = func() { process.Stop(stopTime) }
-	return logTo.Close() // the child has its own
+	g.stop = func() { process.Stop(stopTimeout) }
+	return logTo.Close() // the child has a copy
 }
 
-// Stop ends the gateway as a person would, and waits for it.
+// Stop shuts the gateway down and waits until it has ended.
 func (g *Gateway) Stop() {
 	if g.stop == nil {
 		return
@@ -119,29 +120,29 @@ func (g *Gateway) Stop() {
 	g.stop = nil
 }
 
-// Kill kills a child at once, as a crash would.
+// Kill kills a child with SIGKILL, as a crash does.
 func (g *Gateway) Kill() error {
 	if g.process == nil {
-		return errors.New("the gateway runs in this process")
+		return errors.New("kill the gateway: it runs in this process: set Options.Child")
 	}
 	g.process.End(syscall.SIGKILL)
 	g.stop = nil
 	return nil
 }
 
-// WaitEnded returns when a child ended by itself, as one does that was told to die, or ctx ends.
+// WaitEnded waits until a child has ended by itself, e.g. at a failpoint, or until ctx ends.
 func (g *Gateway) WaitEnded(ctx context.Context) error {
 	select {
 	case <-g.done:
 		g.stop = nil
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the gateway goes on: %w", ctx.Err())
+		return fmt.Errorf("wait for the end of the gateway: %w", ctx.Err())
 	}
 }
 
 func (g *Gateway) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -162,7 +163,7 @@ func (g *Gateway) waitReady(ctx context.Context) error {
 		case <-g.done:
 			return fmt.Errorf("the gateway ended: %s", g.lastLog())
 		case <-ctx.Done():
-			return fmt.Errorf("the gateway does not answer at %s: %s", g.URL, g.lastLog())
+			return fmt.Errorf("gateway %s is not ready: %s", g.URL, g.lastLog())
 		}
 	}
 }
@@ -185,34 +186,32 @@ func (g *Gateway) FirstToken() (string, error) {
 		}
 	}
 	if token == "" {
-		return "", errors.Join(errors.New("the gateway's log has no one-time token"), lines.Err())
+		return "", errors.Join(fmt.Errorf("read %s: it has no one-time token", g.logFile), lines.Err())
 	}
 	return token, nil
 }
 
-// Store opens the gateway's database for reading, beside the gateway. The caller closes it.
+// Store opens the gateway's database read-only, while the gateway runs. The caller must close it.
 func (g *Gateway) Store(ctx context.Context) (*store.Store, error) {
 	sealer, err := seal.LoadOrCreate(g.key(), false)
 	if err != nil {
 		return nil, err
 	}
-	return store.OpenReadOnly(
-		ctx,
-		store.Options{Path: filepath.Join(g.Data, "slipway.db"), Postgres: g.database, Sealer: sealer},
-	)
+	path := filepath.Join(g.Data, "slipway.db")
+	return store.OpenReadOnly(ctx, store.Options{Path: path, Postgres: g.database, Sealer: sealer})
 }
 
-// key is the file of the gateway's key.
+// key returns the path of the gateway's key file.
 func (g *Gateway) key() string { return filepath.Join(g.Data, "secret.key") }
 
-// Name is the gateway's among those of its database.
+// Name returns the name of the gateway, which is unique among the gateways of a database.
 func (g *Gateway) Name() (string, error) {
 	text, err := os.ReadFile(filepath.Join(g.Data, "gateway"))
 	return strings.TrimSpace(string(text)), err
 }
 
-// Doctor runs `slipway doctor` with the gateway's settings and returns what it prints; err = it
-// found something to mend.
+// Doctor runs `slipway doctor` with the gateway's settings and returns its output. It returns an
+// error if doctor finds a problem.
 func (g *Gateway) Doctor(ctx context.Context) (printed string, err error) {
 	cmd := exec.CommandContext(ctx, g.executable, "doctor") //nolint:gosec // our own binary
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, g.environment...)
@@ -220,7 +219,7 @@ func (g *Gateway) Doctor(ctx context.Context) (printed string, err error) {
 	return string(out), err
 }
 
-// LogFile is where the gateway's log is.
+// LogFile returns the path of the gateway's log.
 func (g *Gateway) LogFile() string { return g.logFile }
 
 func (g *Gateway) lastLog() string {

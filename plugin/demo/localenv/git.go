@@ -13,14 +13,14 @@ import (
 	"slipway/config/secret"
 )
 
-// A Checkout is a person's clone of the sample repository, driven by the real git.
+// A Checkout is a person's clone of a repository. It uses the git program.
 type Checkout struct {
 	dir  string
 	home string
-	auth secret.Secret // the value of git's http.extraHeader
+	auth secret.Secret // value of git's http.extraHeader
 }
 
-// NewCheckout makes an empty repository whose origin is url.
+// NewCheckout creates an empty repository below dir whose remote origin is url.
 func NewCheckout(ctx context.Context, dir, url, user string, password secret.Secret) (*Checkout, error) {
 	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password.Reveal()))
 	c := &Checkout{
@@ -40,7 +40,7 @@ func NewCheckout(ctx context.Context, dir, url, user string, password secret.Sec
 	return c, err
 }
 
-// Commit writes files and commits them; it returns the commit's hash.
+// Commit writes files and commits them. It returns the hash of the commit.
 func (c *Checkout) Commit(ctx context.Context, message string, files map[string]string) (string, error) {
 	for path, content := range files {
 		full := filepath.Join(c.dir, path)
@@ -60,16 +60,16 @@ func (c *Checkout) Commit(ctx context.Context, message string, files map[string]
 	return c.Git(ctx, "rev-parse", "HEAD")
 }
 
-// Push pushes refs and returns when it was sent.
+// Push pushes refs and returns the time before the push.
 func (c *Checkout) Push(ctx context.Context, refs ...string) (time.Time, error) {
 	sent := time.Now()
 	_, err := c.Git(ctx, append([]string{"push", "--quiet", "origin"}, refs...)...)
 	return sent, err
 }
 
-// Git runs git in the checkout and returns what it printed.
+// Git runs git in the checkout and returns its output.
 func (c *Checkout) Git(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the demo's own words
+	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // arguments of the demo and tests
 	cmd.Dir = c.dir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"),

@@ -18,20 +18,20 @@ import (
 	"slipway/plugin/demo/sample"
 )
 
-// maxFile bounds what is read of a file in an image.
+// maxFile is the maximum size of a file that is read from an image, in bytes.
 const maxFile = 1 << 20
 
-// RegistryUser is who RegistryPassword lets in.
+// RegistryUser is the user name that goes with RegistryPassword.
 const RegistryUser = "robot"
 
-// Pull fetches an image by tag or digest, as name:tag or name@digest, and returns it with
-// its digest. Nothing of its layers is read yet.
-func (w *Env) Pull(ctx context.Context, image string) (v1.Image, string, error) {
+// Pull returns an image and its digest. image is name:tag or name@digest. The layers are not read
+// yet.
+func (env *Env) Pull(ctx context.Context, image string) (v1.Image, string, error) {
 	ref, err := name.ParseReference(image, name.Insecure)
 	if err != nil {
-		return nil, "", fmt.Errorf("name of the image: %w", err)
+		return nil, "", fmt.Errorf("image %s: %w", image, err)
 	}
-	img, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuth(w.registryAuth()))
+	img, err := remote.Image(ref, remote.WithContext(ctx), remote.WithAuth(env.registryAuth()))
 	if err != nil {
 		return nil, "", fmt.Errorf("pull %s: %w", ref, err)
 	}
@@ -42,20 +42,20 @@ func (w *Env) Pull(ctx context.Context, image string) (v1.Image, string, error) 
 	return img, digest.String(), nil
 }
 
-// SeedImage copies the base image to a further name.
-func (w *Env) SeedImage(ctx context.Context, image string) error {
-	base, _, err := w.Pull(ctx, w.Registry+"/"+sample.BaseImage)
+// SeedImage copies the base image to another image name.
+func (env *Env) SeedImage(ctx context.Context, image string) error {
+	base, _, err := env.Pull(ctx, env.Registry+"/"+sample.BaseImage)
 	if err != nil {
 		return err
 	}
 	ref, err := name.ParseReference(image, name.Insecure)
 	if err != nil {
-		return fmt.Errorf("name of the image: %w", err)
+		return fmt.Errorf("image %s: %w", image, err)
 	}
-	return remote.Write(ref, base, remote.WithContext(ctx), remote.WithAuth(w.registryAuth()))
+	return remote.Write(ref, base, remote.WithContext(ctx), remote.WithAuth(env.registryAuth()))
 }
 
-// ReadFile reads one file of an image's file system.
+// ReadFile returns the content of one file in an image. path has no leading slash.
 func ReadFile(img v1.Image, path string) (string, error) {
 	content := mutate.Extract(img)
 	defer content.Close()
@@ -63,7 +63,7 @@ func ReadFile(img v1.Image, path string) (string, error) {
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("/%s is not in the image", path)
+			return "", fmt.Errorf("read /%s: the image has no such file", path)
 		}
 		if err != nil {
 			return "", fmt.Errorf("read the image's files: %w", err)
@@ -79,17 +79,17 @@ func ReadFile(img v1.Image, path string) (string, error) {
 	}
 }
 
-func (w *Env) registryAuth() authn.Authenticator {
-	if w.options.RegistryPassword.IsZero() {
+func (env *Env) registryAuth() authn.Authenticator {
+	if env.options.RegistryPassword.IsZero() {
 		return authn.Anonymous
 	}
-	return authn.FromConfig(authn.AuthConfig{Username: RegistryUser, Password: w.options.RegistryPassword.Reveal()})
+	return authn.FromConfig(authn.AuthConfig{Username: RegistryUser, Password: env.options.RegistryPassword.Reveal()})
 }
 
-// guardRegistry asks for the password where one is set. Base images, below library/, are
-// open to all, as at Docker Hub.
-func (w *Env) guardRegistry(next http.Handler) http.Handler {
-	want := w.options.RegistryPassword
+// guardRegistry requires the password if one is set. Base images, below library/, need no login, as
+// at Docker Hub.
+func (env *Env) guardRegistry(next http.Handler) http.Handler {
+	want := env.options.RegistryPassword
 	if want.IsZero() {
 		return next
 	}

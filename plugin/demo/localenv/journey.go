@@ -12,33 +12,34 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
-// A Rule is a build rule as a person types it; the Dockerfile is at the root.
+// A Rule is a build rule as a person types it, e.g. {"branch", "main", "latest"}. Its Dockerfile is
+// at the root of the repository.
 type Rule struct {
 	Type, Source, Tags string
 }
 
-// SignInAndLink goes the way of the first administrator: sign in with the one-time token,
-// then link Alice's account, logging in at Bitbucket and granting access there.
-func (w *Env) SignInAndLink(ctx context.Context) (*Browser, error) {
+// SignInAndLink signs in as the first administrator with the one-time token, and links Alice's
+// account: it logs in at Bitbucket and grants access there.
+func (env *Env) SignInAndLink(ctx context.Context) (*Browser, error) {
 	b, err := NewBrowser()
 	if err != nil {
 		return nil, err
 	}
-	token, err := w.Gateway.FirstToken()
+	token, err := env.Gateway.FirstToken()
 	if err != nil {
 		return nil, err
 	}
-	if err := b.Visit(ctx, w.Gateway.URL+"/signin"); err != nil {
+	if err := b.Visit(ctx, env.Gateway.URL+"/signin"); err != nil {
 		return nil, err
 	}
 	if err := b.Submit(ctx, "/signin/token", url.Values{"token": {token}}); err != nil {
 		return nil, err
 	}
-	return b, w.LinkAccount(ctx, b)
+	return b, env.LinkAccount(ctx, b)
 }
 
-// LinkAccount links Alice's account from the source providers' page.
-func (w *Env) LinkAccount(ctx context.Context, b *Browser) error {
+// LinkAccount links Alice's account on the page Source providers.
+func (env *Env) LinkAccount(ctx context.Context, b *Browser) error {
 	if err := b.Visit(ctx, "/settings/providers"); err != nil {
 		return err
 	}
@@ -46,37 +47,31 @@ func (w *Env) LinkAccount(ctx context.Context, b *Browser) error {
 		return err
 	}
 	if b.Has("password") {
-		if err := b.Submit(
-			ctx,
-			b.at.Path,
-			url.Values{"username": {w.Alice.Name}, "password": {w.Password.Reveal()}},
-		); err != nil {
+		login := url.Values{"username": {env.Alice.Name}, "password": {env.Password.Reveal()}}
+		if err := b.Submit(ctx, b.at.Path, login); err != nil {
 			return fmt.Errorf("log in at Bitbucket: %w", err)
 		}
 	}
-	if strings.HasPrefix(b.at.String(), w.Bitbucket.URL()) {
+	if strings.HasPrefix(b.at.String(), env.Bitbucket.URL()) {
 		if err := b.Submit(ctx, b.at.Path, url.Values{"action": {"grant"}}); err != nil {
 			return fmt.Errorf("grant access at Bitbucket: %w", err)
 		}
 	}
-	if !strings.HasPrefix(b.at.String(), w.Gateway.URL) {
-		return fmt.Errorf("bitbucket did not send the browser back: %s", b.Text())
+	if !strings.HasPrefix(b.at.String(), env.Gateway.URL) {
+		return fmt.Errorf("link account: Bitbucket did not redirect to the gateway: %s", b.Text())
 	}
 	return nil
 }
 
-// Automate makes an automated build of the sample repository, step by step through the
-// pages: account, workspace, repository, Dockerfile, rules.
-func (w *Env) Automate(ctx context.Context, b *Browser, rules []Rule) error {
-	return w.automate(ctx, b, w.App, rules, url.Values{"image": {w.Image()}})
+// Automate creates an automated build of the sample repository through the pages: workspace,
+// repository, rules.
+func (env *Env) Automate(ctx context.Context, b *Browser, rules []Rule) error {
+	return env.automate(ctx, b, env.App, rules, url.Values{"image": {env.Image()}})
 }
 
-func (w *Env) automate(
-	ctx context.Context,
-	b *Browser,
-	r *bitbuckettest.Repository,
-	rules []Rule,
-	further url.Values,
+// automate creates an automated build. fields are further fields of its form.
+func (env *Env) automate(
+	ctx context.Context, b *Browser, r *bitbuckettest.Repository, rules []Rule, fields url.Values,
 ) error {
 	if err := b.Visit(ctx, "/automated-builds/new"); err != nil {
 		return err
@@ -86,36 +81,29 @@ func (w *Env) automate(
 			return err
 		}
 	}
-	values := merge(further, url.Values{"then": {"save"}})
+	values := merge(fields, url.Values{"then": {"save"}})
 	for i, r := range rules {
 		at := fmt.Sprintf("rules[%d].", i)
 		if i > 0 {
-			if err := b.Submit(
-				ctx,
-				"/automated-builds/new",
-				merge(values, url.Values{"add-rule": {"1"}, "then": nil}),
-			); err != nil {
+			addRule := merge(values, url.Values{"add-rule": {"1"}, "then": nil})
+			if err := b.Submit(ctx, "/automated-builds/new", addRule); err != nil {
 				return err
 			}
 		}
-		values[at+"source_type"], values[at+"source"], values[at+"tags"] = []string{
-			r.Type,
-		}, []string{
-			r.Source,
-		}, []string{
-			r.Tags,
-		}
+		values.Set(at+"source_type", r.Type)
+		values.Set(at+"source", r.Source)
+		values.Set(at+"tags", r.Tags)
 	}
 	if err := b.Submit(ctx, "/automated-builds/new", values); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(b.at.Path, "/automated-builds/") || b.at.Path == "/automated-builds/new" {
-		return fmt.Errorf("the automated build was not saved: %s", b.Text())
+		return fmt.Errorf("save automated build: %s", b.Text())
 	}
 	return nil
 }
 
-// Follow opens the page's first link to a path.
+// Follow opens the first link to a path on the page.
 func (b *Browser) Follow(ctx context.Context, target string) error {
 	link := find(b.page, func(n *html.Node) bool { return n.Data == "a" && path(attr(n, "href"), b.at) == target })
 	if link == nil {
@@ -124,14 +112,13 @@ func (b *Browser) Follow(ctx context.Context, target string) error {
 	return b.Visit(ctx, attr(link, "href"))
 }
 
-// Choose opens the link whose text begins with name.
+// Choose opens the first link whose text begins with name.
 func (b *Browser) Choose(ctx context.Context, name string) error {
-	link := find(
-		b.page,
-		func(n *html.Node) bool { return n.Data == "a" && strings.HasPrefix(strings.TrimSpace(textOf(n)), name) },
-	)
+	link := find(b.page, func(n *html.Node) bool {
+		return n.Data == "a" && strings.HasPrefix(strings.TrimSpace(textOf(n)), name)
+	})
 	if link == nil {
-		return fmt.Errorf("page %s offers no %s: %s", b.at.Path, name, b.Text())
+		return fmt.Errorf("page %s has no link %q: %s", b.at.Path, name, b.Text())
 	}
 	return b.Visit(ctx, attr(link, "href"))
 }
@@ -142,10 +129,10 @@ func (b *Browser) Has(field string) bool {
 		find(b.page, func(n *html.Node) bool { return n.Data == "input" && attr(n, "name") == field }) != nil
 }
 
-// Path is the path of the page's address.
+// Path returns the path of the page's URL.
 func (b *Browser) Path() (string, error) {
 	if b.at == nil {
-		return "", errors.New("no page was visited")
+		return "", errors.New("the browser has visited no page")
 	}
 	return b.at.Path, nil
 }
@@ -160,7 +147,7 @@ func textOf(n *html.Node) string {
 	return text
 }
 
-// merge returns base with the values of more; a nil value takes a name away.
+// merge returns base with the values of more. A nil value removes a name.
 func merge(base, more url.Values) url.Values {
 	all := url.Values{}
 	for name, v := range base {

@@ -11,7 +11,7 @@ import (
 )
 
 // program sends a request as a program does, with a bearer token; empty = none.
-func (e *env) program(method, path, token, body string) localenv.Answer {
+func (e *env) program(method, path, token, body string) localenv.Response {
 	e.T.Helper()
 	header := http.Header{}
 	if token != "" {
@@ -21,7 +21,7 @@ func (e *env) program(method, path, token, body string) localenv.Answer {
 }
 
 // person sends a request as a tenant's browser does; nil = as a browser without a session.
-func (e *env) person(t *tenant, method, path string) localenv.Answer {
+func (e *env) person(t *tenant, method, path string) localenv.Response {
 	e.T.Helper()
 	header := http.Header{"Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/x-www-form-urlencoded"}}
 	if t != nil {
@@ -29,7 +29,7 @@ func (e *env) person(t *tenant, method, path string) localenv.Answer {
 		return e.ask(method, path, "", header)
 	}
 	// Without a session most requests count as attempts to sign in, which are few a minute.
-	answer, err := localenv.Ask(e.Context, method, e.Gateway.URL+path, "", header)
+	answer, err := localenv.Send(e.Context, method, e.Gateway.URL+path, "", header)
 	e.Must(err)
 	return answer
 }
@@ -39,20 +39,20 @@ const streamTime = 5 * time.Second
 
 // ask sends a request, again as long as the gateway answers that there were too many: that is no
 // answer to what is asked.
-func (e *env) ask(method, path, body string, header http.Header) (answer localenv.Answer) {
+func (e *env) ask(method, path, body string, header http.Header) (answer localenv.Response) {
 	e.T.Helper()
 	e.WaitUntil(method+" "+path+" is answered", func() (bool, error) {
 		ctx, cancel := context.WithTimeout(e.Context, streamTime)
 		defer cancel()
 		var err error
-		answer, err = localenv.Ask(ctx, method, e.Gateway.URL+path, body, header)
+		answer, err = localenv.Send(ctx, method, e.Gateway.URL+path, body, header)
 		return answer.Status != http.StatusTooManyRequests, err
 	})
 	return answer
 }
 
 // hidesOf checks that an answer holds no canary of a tenant.
-func (e *env) hidesOf(t *tenant, what string, answer localenv.Answer) {
+func (e *env) hidesOf(t *tenant, what string, answer localenv.Response) {
 	e.T.Helper()
 	var text strings.Builder
 	if err := answer.Header.Write(&text); err != nil {

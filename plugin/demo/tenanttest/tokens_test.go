@@ -122,7 +122,7 @@ func tokensAtProvider(e *env, from, to *tenant) {
 				e.Bitbucket.URL() + "/" + to.project.Repository.FullName() + ".git/info/refs?service=git-upload-pack",
 				"http://" + e.Registry + "/v2/" + image + "/tags/list",
 			} {
-				answer, err := localenv.Ask(e.Context, http.MethodGet, address, "", header)
+				answer, err := localenv.Send(e.Context, http.MethodGet, address, "", header)
 				e.Must(err)
 				if !slices.Contains(refusals, answer.Status) {
 					e.T.Errorf("%s with the %s of %s by %s: status %d, want one of %v",
