@@ -1,7 +1,6 @@
-// Package browsertest is a person at a real browser: Chromium, driven by its DevTools
-// protocol. It clicks what can be seen, types with keys, and holds each page that it looks
-// at to what any page owes: it fits the screen, in either theme, axe-core finds nothing
-// in it, and it leaves no complaint in the browser's console.
+// Package browsertest tests pages in a real browser: Chromium, controlled with its DevTools
+// protocol. It clicks visible elements and types with keys, as a person does. It also checks that a
+// page fits the screen, passes axe-core in both themes, and logs no error to the console.
 package browsertest
 
 import (
@@ -20,38 +19,38 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// patience bounds each wait for a page. A build is waited for as well, on machines that are
-// busy with other tests.
-const patience = 45 * time.Second
+// waitTimeout is the maximum time of each wait. Some waits include a build, on a machine that is busy
+// with other tests.
+const waitTimeout = 45 * time.Second
 
-// lookTime bounds one look at a page, for one that goes away may never answer.
-const lookTime = 3 * time.Second
+// pollTimeout is the maximum time of one evaluation. A page that is being replaced may never respond.
+const pollTimeout = 3 * time.Second
 
-// Program is Chromium's name, in Debian as well.
+// Program is the name of the Chromium program, e.g. in Debian.
 const Program = "chromium"
 
 //go:embed person.js
 var personScript string
 
-// A Browser is one tab of a Chromium of its own, with a new profile. What goes wrong ends the
-// test. It is for one goroutine.
+// A Browser is a tab in a Chromium of its own with a new profile. Its methods end the test if they
+// fail. They must be called from one goroutine.
 type Browser struct {
-	t    testing.TB
-	tab  context.Context // chromedp's
-	dir  string          // where pictures go; empty = none is taken
-	look Look            // that the tab has now
+	t      testing.TB
+	tab    context.Context // context of chromedp
+	dir    string          // directory for screenshots; empty = take none
+	screen Screen          // current screen and theme
 
-	mu         sync.Mutex
-	complaints []string // of the console since they were last asked for
+	mu     sync.Mutex
+	errors []string // console errors since the last call of TakeConsoleErrors
 }
 
-// Open starts Chromium, and skips the test where there is none. Pictures go to the directory
-// that SLIPWAY_SCREENSHOTS names; unset, none is taken.
+// Open starts Chromium. It skips the test if Chromium is not installed. Screenshots are written to
+// the directory SLIPWAY_SCREENSHOTS, if that variable is set.
 func Open(t testing.TB) *Browser {
 	t.Helper()
 	path, err := exec.LookPath(Program)
 	if err != nil {
-		t.Skipf("SKIPPED: the pages in a real browser need what is absent: %s", Program)
+		t.Skipf("SKIPPED: %s is not installed", Program)
 	}
 	b := &Browser{t: t, dir: os.Getenv("SLIPWAY_SCREENSHOTS")}
 	if b.dir != "" {
@@ -59,94 +58,94 @@ func Open(t testing.TB) *Browser {
 	}
 	allocated, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options(path)...)
 	t.Cleanup(stop)
-	tab, leave := chromedp.NewContext(allocated, chromedp.WithListener(b.hear))
-	t.Cleanup(leave)
+	tab, closeTab := chromedp.NewContext(allocated, chromedp.WithListener(b.recordConsoleError))
+	t.Cleanup(closeTab)
 	b.tab = tab
 	b.must(chromedp.Do(tab)) // the browser lives as long as this context
-	b.wear(looks()[0])
+	b.emulate(screens()[0])
 	t.Cleanup(func() {
 		if t.Failed() {
-			b.lastWords()
+			b.logPage()
 		}
 	})
 	return b
 }
 
-// options start Chromium without a window, and keep it from speaking to anybody by itself.
+// options returns the options for a Chromium without a window that makes no requests of its own.
 func options(path string) []chromedp.ExecAllocatorOption {
 	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.DisableGPU)
 	for _, flag := range []string{"disable-quic", "disable-component-update", "disable-domain-reliability", "no-pings"} {
 		all = append(all, chromedp.Flag(flag, true))
 	}
 	if os.Geteuid() == 0 {
-		all = append(all, chromedp.NoSandbox) // Chromium's needs another user than root
+		all = append(all, chromedp.NoSandbox) // Chromium's sandbox does not work for root
 	}
 	return all
 }
 
-// Visit types an address and waits until the page is there.
+// Visit opens an address and waits until the page is loaded.
 func (b *Browser) Visit(address string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.tab, patience)
+	ctx, cancel := context.WithTimeout(b.tab, waitTimeout)
 	defer cancel()
 	if err := chromedp.Do(ctx, chromedp.Navigate(address)); err != nil {
 		b.t.Fatalf("visit %s: %v", address, err)
 	}
 }
 
-// Go clicks a link or button by its name, and waits for the page that it leads to.
-func (b *Browser) Go(name string) {
+// Follow clicks the link or button with a name, and waits until the next page is loaded.
+func (b *Browser) Follow(name string) {
 	b.t.Helper()
 	b.evaluate("window.before = true")
 	b.Click(name)
-	b.Until(strconv.Quote(name)+" led to a page", "!window.before && document.readyState === 'complete'")
+	b.WaitUntil(strconv.Quote(name)+" loaded a page", "!window.before && document.readyState === 'complete'")
 }
 
-// Click clicks a link or button by its name, where it is on the screen.
+// Click clicks the link or button with a name. It scrolls to the element if necessary.
 func (b *Browser) Click(name string) {
 	b.t.Helper()
 	var at []float64
-	b.wait("there is a free "+strconv.Quote(name)+" to click", func(ctx context.Context) (bool, error) {
+	b.wait(strconv.Quote(name)+" can be clicked", func(ctx context.Context) (bool, error) {
 		var err error
-		at, err = chromedp.Run(ctx, chromedp.Evaluate[[]float64](script(asked("person.find(%s)", name))))
+		at, err = chromedp.Run(ctx, chromedp.Evaluate[[]float64](script(call("person.find(%s)", name))))
 		return len(at) == 2, err
 	})
 	b.must(chromedp.Do(b.tab, chromedp.MouseClickXY(at[0], at[1])))
 }
 
-// Type puts text into the field with a label, in place of what is there, key by key. In a
-// list of choices it takes the one that begins so.
+// Type replaces the text in the field with a label, key by key. In a select field it selects the
+// option that starts with the text.
 func (b *Browser) Type(label, text string) {
 	b.t.Helper()
 	b.TypeIn("", label, text)
 }
 
-// TypeIn is Type in the group of fields that has a legend, as there are many of one kind.
+// TypeIn is like Type, for a field in the group with a legend.
 func (b *Browser) TypeIn(legend, label, text string) {
 	b.t.Helper()
-	b.Until("there is a field "+strconv.Quote(label), asked("person.focus(%s, %s)", legend, label))
+	b.WaitUntil("the field "+strconv.Quote(label)+" has the focus", call("person.focus(%s, %s)", legend, label))
 	b.must(chromedp.Do(b.tab, chromedp.KeyEvent(text)))
 }
 
-// Key presses one key, as kb.Escape.
+// Key presses one key, e.g. kb.Escape.
 func (b *Browser) Key(key string) {
 	b.t.Helper()
 	b.must(chromedp.Do(b.tab, chromedp.KeyEvent(key)))
 }
 
-// Reads waits until the page says a text, without being loaded again.
-func (b *Browser) Reads(text string) {
+// WaitText waits until the page contains a text.
+func (b *Browser) WaitText(text string) {
 	b.t.Helper()
-	b.Until("the page says "+strconv.Quote(text), asked("person.says(%s)", text))
+	b.WaitUntil("the page contains "+strconv.Quote(text), call("person.sees(%s)", text))
 }
 
-// Says reports whether the page says a text now.
-func (b *Browser) Says(text string) bool {
+// Contains reports whether the page contains a text now.
+func (b *Browser) Contains(text string) bool {
 	b.t.Helper()
-	return b.holds(asked("person.says(%s)", text))
+	return b.isTrue(call("person.sees(%s)", text))
 }
 
-// Path is the address's path, and what follows it.
+// Path returns the path and query of the page's URL.
 func (b *Browser) Path() string {
 	b.t.Helper()
 	path, err := chromedp.Run(b.tab, chromedp.Evaluate[string]("location.pathname + location.search"))
@@ -154,47 +153,48 @@ func (b *Browser) Path() string {
 	return path
 }
 
-// Stay marks the page; the function that it returns ends the test if the page was loaded
-// again since.
-func (b *Browser) Stay() (stayed func()) {
+// ExpectNoReload marks the page. The function that it returns ends the test if the page was loaded
+// again in the meantime.
+func (b *Browser) ExpectNoReload() (check func()) {
 	b.t.Helper()
 	b.evaluate("window.stays = true")
 	return func() {
 		b.t.Helper()
-		if !b.holds("window.stays === true") {
+		if !b.isTrue("window.stays === true") {
 			b.t.Fatal("the page was loaded again")
 		}
 	}
 }
 
-// Until waits until an expression is true on the page; one that fails is not.
-func (b *Browser) Until(what, expression string) {
+// WaitUntil waits until a JavaScript expression is true on the page. An expression that throws an
+// error is not true. condition completes the sentence "wait until ...".
+func (b *Browser) WaitUntil(condition, expression string) {
 	b.t.Helper()
-	b.wait(what, func(ctx context.Context) (bool, error) {
+	b.wait(condition, func(ctx context.Context) (bool, error) {
 		return chromedp.Run(ctx, chromedp.Evaluate[bool](script(expression)))
 	})
 }
 
-// wait looks again and again. Errors are looked through, for a page that goes away fails
-// whatever is asked of it.
-func (b *Browser) wait(what string, met func(ctx context.Context) (bool, error)) {
+// wait polls met. It ignores errors until the timeout, because each evaluation fails on a page that is
+// being replaced.
+func (b *Browser) wait(condition string, met func(ctx context.Context) (bool, error)) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.tab, patience)
+	ctx, cancel := context.WithTimeout(b.tab, waitTimeout)
 	defer cancel()
 	var last error
 	err := localenv.Wait(ctx, func() (bool, error) {
-		once, cancel := context.WithTimeout(ctx, lookTime)
+		once, cancel := context.WithTimeout(ctx, pollTimeout)
 		defer cancel()
 		var ok bool
 		ok, last = met(once)
 		return ok && last == nil, nil
 	})
 	if err != nil {
-		b.t.Fatalf("waited in vain until %s: %v (%v)", what, err, last)
+		b.t.Fatalf("wait until %s: %v (%v)", condition, err, last)
 	}
 }
 
-func (b *Browser) holds(expression string) bool {
+func (b *Browser) isTrue(expression string) bool {
 	b.t.Helper()
 	is, err := chromedp.Run(b.tab, chromedp.Evaluate[bool](script(expression)))
 	b.must(err)
@@ -213,15 +213,15 @@ func (b *Browser) must(err error) {
 	}
 }
 
-// asked makes a call of one of the person's functions, with texts for each %s.
-func asked(call string, texts ...string) string {
+// call returns a call of a function in person.js. Each %s is replaced by a quoted text.
+func call(function string, texts ...string) string {
 	for _, text := range texts {
-		call = strings.Replace(call, "%s", strconv.QuoteToASCII(text), 1)
+		function = strings.Replace(function, "%s", strconv.QuoteToASCII(text), 1)
 	}
-	return call
+	return function
 }
 
-// script puts the person's functions before an expression, for each page is new to them.
+// script returns an expression with the functions of person.js, which no page defines.
 func script(expression string) string {
 	return "(() => {\n" + personScript + "\nreturn " + expression + ";\n})()"
 }

@@ -9,46 +9,46 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// hear keeps what the browser's console complains about: a script's error, something that
-// the page's policy refuses, an address that does not answer.
-func (b *Browser) hear(event any) {
-	complaint := ""
+// recordConsoleError records an error or warning of the browser's console, e.g. the exception of a
+// script, a violation of the content security policy, or a failed request.
+func (b *Browser) recordConsoleError(event any) {
+	message := ""
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:
-		complaint = e.ExceptionDetails.Text
+		message = e.ExceptionDetails.Text
 		if e.ExceptionDetails.Exception != nil {
-			complaint += " " + e.ExceptionDetails.Exception.Description
+			message += " " + e.ExceptionDetails.Exception.Description
 		}
 	case *log.EventEntryAdded:
 		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
-			complaint = fmt.Sprintf("%s: %s %s", e.Entry.Source, e.Entry.Text, e.Entry.URL)
+			message = fmt.Sprintf("%s: %s %s", e.Entry.Source, e.Entry.Text, e.Entry.URL)
 		}
 	}
-	if complaint == "" {
+	if message == "" {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.complaints = append(b.complaints, complaint)
+	b.errors = append(b.errors, message)
 }
 
-// Complaints returns what the console complained about since it was last asked.
-func (b *Browser) Complaints() []string {
+// TakeConsoleErrors returns the errors and warnings of the console since its last call.
+func (b *Browser) TakeConsoleErrors() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := b.complaints
-	b.complaints = nil
+	all := b.errors
+	b.errors = nil
 	return all
 }
 
-// lastWords tells of the page on which a test failed.
-func (b *Browser) lastWords() {
+// logPage logs the page on which a test failed.
+func (b *Browser) logPage() {
 	text, err := chromedp.Run(b.tab, chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText"))
 	if err != nil {
 		text = err.Error()
 	}
-	b.t.Logf("the browser was at %.4000s\nits console: %s", text, strings.Join(b.Complaints(), "; "))
+	b.t.Logf("the browser shows %.4000s\nits console: %s", text, strings.Join(b.TakeConsoleErrors(), "; "))
 	if b.dir != "" {
-		b.picture("failed")
+		b.screenshot("failed")
 	}
 }

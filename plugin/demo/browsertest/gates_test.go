@@ -7,8 +7,8 @@ import (
 	"slipway/plugin/demo/demotest"
 )
 
-// gates hold builds where a test wants to look at them, which asks for RUN steps with the
-// host's network.
+// gates block builds at points where a test checks their pages. Their RUN steps need the network of
+// the host.
 type gates struct {
 	address string
 
@@ -25,21 +25,21 @@ func newGates(env *demotest.Env) *gates {
 	return g
 }
 
-// ServeHTTP answers when the gate that the path names is open.
+// ServeHTTP blocks until the gate with the name of the path is open.
 func (g *gates) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-g.gate(r.URL.Path):
-		_, _ = w.Write([]byte("open\n")) // a build that left needs nothing
+		_, _ = w.Write([]byte("open\n")) // the build may have been canceled
 	case <-r.Context().Done():
 	}
 }
 
-// Wait is a line of a Dockerfile that waits until a gate is opened.
+// Wait returns a Dockerfile line that waits until a gate is open.
 func (g *gates) Wait(name string) string {
 	return "RUN wget -q -O /" + name + " http://" + g.address + "/" + name
 }
 
-// Open lets everybody through a gate from now on. It is called once for each.
+// Open opens a gate. It must be called at most once for each gate.
 func (g *gates) Open(name string) { close(g.gate("/" + name)) }
 
 func (g *gates) gate(path string) chan struct{} {

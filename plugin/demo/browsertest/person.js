@@ -1,12 +1,12 @@
-// What a person sees of a page: names, not selectors.
+// Finds elements as a person does: by visible name, not by selector.
 const words = (text) => (text || '').trim().replace(/\s+/g, ' ');
 const shown = (e) => e.getClientRects().length > 0 && getComputedStyle(e).visibility === 'visible' && !e.closest('[aria-hidden=true]');
 const person = {
-  // says tells whether the page's text holds these words.
-  says: (text) => words(document.body.innerText).includes(words(text)),
+  // sees reports whether the visible text of the page contains a text.
+  sees: (text) => words(document.body.innerText).includes(words(text)),
 
-  // find scrolls to the link or button of a name, and returns where to click it; null while
-  // there is none, or something lies over it.
+  // find scrolls to the link or button with a name, and returns the point to click. It returns null
+  // if there is no such element, or if another element covers it.
   find: (name) => {
     const named = [...document.querySelectorAll('a, button, summary')].filter((e) => shown(e) && words(e.getAttribute('aria-label') || e.innerText) === name);
     const target = named.find((e) => e.closest('main')) || named[0];
@@ -19,8 +19,8 @@ const person = {
     return top && (target.contains(top) || top.contains(target)) ? [x, y] : null;
   },
 
-  // focus goes to the field of a label, in the group of a legend if one is given, and selects
-  // what is in it.
+  // focus focuses the field with a label and selects its text. If a legend is given, the field must
+  // be in that group.
   focus: (legend, label) => {
     const group = legend ? [...document.querySelectorAll('legend')].find((l) => words(l.textContent) === legend)?.closest('fieldset') : document;
     const field = [...(group?.querySelectorAll('label') || [])].find((l) => shown(l) && words(l.innerText) === label)?.control;

@@ -97,7 +97,10 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 		station string
 		do      func(context.Context) error
 	}{
-		{"directory", env.makeDir}, {"registry", env.startRegistry}, {"bitbucket", env.startBitbucket}, {"gateway", env.startGateway},
+		{"directory", env.makeDir},
+		{"registry", env.startRegistry},
+		{"bitbucket", env.startBitbucket},
+		{"gateway", env.startGateway},
 	} {
 		if err := step.do(ctx); err != nil {
 			env.Close()
