@@ -17,7 +17,12 @@ func (l StepLogins) For(image string) (all []spec.RegistryCredential, notes []st
 	l.Base.PullOnly = true
 	err = p.useLogins(l)
 	if !l.Main.Anonymous() && p.LoginFor(image).Anonymous() {
-		p.warn("the login of %s is for %s, and the image is %s: nothing is pushed with it", l.Main.Origin, l.Named, image)
+		p.warn(
+			"the login of %s is for %s, and the image is %s: nothing is pushed with it",
+			l.Main.Origin,
+			l.Named,
+			image,
+		)
 	}
 	return p.Registries(), p.Warnings, err
 }

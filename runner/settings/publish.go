@@ -59,7 +59,10 @@ func (r *stepReader) applyCopy() error {
 	case !r.Copy.On:
 		return nil
 	case r.DryRun && r.Origins[dryRunName] == outputName:
-		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s keeps the image from being pushed: give one of them", outputName)
+		return fmt.Errorf(
+			"PLUGIN_PUSH_ONLY is true, and %s keeps the image from being pushed: give one of them",
+			outputName,
+		)
 	case r.DryRun:
 		return fmt.Errorf("PLUGIN_PUSH_ONLY and %s are both true: one pushes and builds nothing, "+
 			"the other builds and pushes nothing; give one of them", r.Origins[dryRunName])

@@ -52,8 +52,10 @@ func runnerTable() table.Table[runnerReader] {
 			},
 		},
 		{
-			Name: runnerTokenName, Env: []string{"PLUGIN_RUNNER_TOKEN"}, Secret: true,
-			Help: "the attempt's token",
+			Name:   runnerTokenName,
+			Env:    []string{"PLUGIN_RUNNER_TOKEN"},
+			Secret: true,
+			Help:   "the attempt's token",
 			Required: "the gateway's engine sets it for each attempt; on a CI the gateway hands it over as the secret " +
 				"slipway_runner_token, if the CI's secret extension is set up (Slipway's docs/drone.md and " +
 				"docs/woodpecker.md say how) and the build still wants this pipeline",

@@ -31,7 +31,8 @@ func TestStatusSettings(t *testing.T) {
 		e := plugin(append(c.environ, "DRONE_COMMIT_SHA=abc")...)
 		p, err := settings.ReadPlugin(e)
 		got := p.Status
-		if err != nil || got.Off != c.want.Off || got.URL != c.want.URL || got.Key != c.want.Key || p.CI.Commit != "abc" ||
+		if err != nil || got.Off != c.want.Off || got.URL != c.want.URL || got.Key != c.want.Key ||
+			p.CI.Commit != "abc" ||
 			got.Credential.Username != c.want.Credential.Username ||
 			!got.Credential.Password.Equal(c.want.Credential.Password) {
 			t.Errorf("%v: got %+v, %v", c.environ, got, err)

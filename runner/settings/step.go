@@ -30,8 +30,10 @@ func stepTable() table.Table[stepReader] {
 		cacheTable(),
 		labelTable(),
 		outputTable(),
-		table.Within(builderTable("tcp://host:9443, docker-container://NAME (by docker) or kube-pod://NAME (by kubectl)"),
-			func(r *stepReader) *builderValues { return &r.builder }),
+		table.Within(
+			builderTable("tcp://host:9443, docker-container://NAME (by docker) or kube-pod://NAME (by kubectl)"),
+			func(r *stepReader) *builderValues { return &r.builder },
+		),
 		table.Within(localBuilderTable(), func(r *stepReader) *localBuilderValues { return &r.local }),
 		table.Within(stateTable(), func(r *stepReader) *State { return &r.State }),
 		table.Within(statusTable(), func(r *stepReader) *statusValues { return &r.status }),
