@@ -303,7 +303,10 @@ func (r Request) frontendAttrs() map[string]string {
 	if len(r.Platforms) > 0 {
 		attrs["platform"] = strings.Join(r.Platforms, ",")
 	}
-	if r.NoCache {
+	if len(r.Options.NoCacheStages) > 0 {
+		attrs["no-cache"] = strings.Join(r.Options.NoCacheStages, ",")
+	}
+	if r.NoCache { // of all stages
 		attrs["no-cache"] = ""
 	}
 	maps.Copy(attrs, optionAttrs(r.Options))

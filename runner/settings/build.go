@@ -48,6 +48,11 @@ func buildTable() table.Table[stepReader] {
 			Help: "true: run every step of the Dockerfile again",
 			Set:  table.Bool(func(r *stepReader) *bool { return &r.NoCache }),
 		},
+		{
+			Name: "PLUGIN_NO_CACHE_FILTER",
+			Help: "stages of the Dockerfile that are run again, as docker build --no-cache-filter takes them: a list",
+			Set:  table.List(func(r *stepReader) *[]string { return &r.Build.NoCacheStages }),
+		},
 		proxyRow("HTTP_PROXY", "proxy for RUN"),
 		proxyRow("HTTPS_PROXY", "proxy for RUN"),
 		proxyRow("NO_PROXY", "hosts that RUN reaches without a proxy"),

@@ -15,6 +15,8 @@ type BuildOptions struct {
 	Hosts   []Host // that RUN knows besides those of its name servers
 	Pull    bool   // ask the registry for the newest base image, whatever the builder has
 
+	NoCacheStages []string // stages of the Dockerfile whose steps are run again
+
 	CacheFrom []Cache // that steps may be taken from; one that is not there is no error
 	CacheTo   []Cache
 
