@@ -12,7 +12,7 @@ import (
 // rooms of one layer never import each other, but for a room's own sub-rooms.
 var layers = [][]string{
 	{"config/secret"},
-	{"config/identity", "config/child", "config/netpolicy", "config/text"},
+	{"config/identity", "config/child", "config/netpolicy", "config/safe", "config/text", "config/discard"},
 	{"config"},
 	{"runner/spec"},
 	{"plugin/autobuild"},
@@ -50,20 +50,31 @@ var alone = map[string][]string{
 	"config/secret":    {},
 	"config/child":     {},
 	"config/netpolicy": {},
+	"config/safe":      {},
 	"config/text":      {},
+	"config/discard":   {},
 	"config/identity":  {"config/secret"},
 	"runner/ci":        {},
 	"runner/tags":      {"runner/ci", "runner/spec"},
 	"runner/spec":      {"config/secret"},
 	"plugin/autobuild": {"config/secret"},
-	"plugin/bitbucket": {"config/secret"},
+	"plugin/bitbucket": {"config/discard", "config/secret"},
 	"plugin/rules":     {"config/secret", "plugin/autobuild"},
 
 	"plugin/credentials": {"plugin/autobuild"},
 }
 
 // leaves are the rooms that every other may import.
-var leaves = []string{"config/secret", "config/identity", "config/child", "config/netpolicy", "config/program", "config/text"}
+var leaves = []string{
+	"config/secret",
+	"config/identity",
+	"config/child",
+	"config/netpolicy",
+	"config/program",
+	"config/safe",
+	"config/text",
+	"config/discard",
+}
 
 // settled lists the packages that take settings apart; the others are handed what they need.
 var settled = []string{

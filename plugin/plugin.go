@@ -20,6 +20,7 @@ import (
 
 	"slipway/config"
 	"slipway/config/netpolicy"
+	"slipway/config/safe"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
@@ -173,7 +174,7 @@ func (g *Gateway) serve() error {
 // tidy mends what an earlier process left half done. What cannot be mended now is no reason not
 // to serve.
 func (g *Gateway) tidy(ctx context.Context) {
-	if err := autobuild.Contain(func() error { return g.catalog.Tidy(ctx) }); err != nil && ctx.Err() == nil {
+	if err := safe.Do(func() error { return g.catalog.Tidy(ctx) }); err != nil && ctx.Err() == nil {
 		g.log.WithError(err).Warn("webhooks not all in order")
 	}
 }

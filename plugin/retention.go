@@ -7,6 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/safe"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -21,7 +22,7 @@ func (g *Gateway) retain(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		old := g.store.Now().Add(-g.config.Keep)
-		if err := autobuild.Contain(func() error { return g.prune(ctx, old) }); err != nil && ctx.Err() == nil {
+		if err := safe.Do(func() error { return g.prune(ctx, old) }); err != nil && ctx.Err() == nil {
 			g.log.WithError(err).Warn("what is older than SLIPWAY_KEEP not all removed")
 		}
 		select {

@@ -12,7 +12,7 @@ import (
 func OneLine(s string, limit int) string {
 	s = strings.Join(strings.Fields(s), " ")
 	if limit > 0 && len(s) > limit {
-		s = cut(s, limit) + "…"
+		s = Clip(s, limit) + "…"
 	}
 	return s
 }
@@ -30,7 +30,7 @@ func FirstLine(s string) string {
 }
 
 // Short returns the first 12 characters of a hash, as git abbreviates commits.
-func Short(hash string) string { return cut(hash, 12) }
+func Short(hash string) string { return Clip(hash, 12) }
 
 // Plural returns a number with its noun: "1 build", "2 builds".
 func Plural(n int, noun string) string {
@@ -40,8 +40,8 @@ func Plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// cut returns at most limit bytes of a text, without a broken character at the end.
-func cut(s string, limit int) string {
+// Clip returns at most limit bytes of a text, without a broken character at the end.
+func Clip(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket"
@@ -61,9 +61,7 @@ func New(o Options) *Accounts {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		o.Log = silent
+		o.Log = discard.Logger()
 	}
 	return &Accounts{
 		store: o.Store, url: strings.TrimSuffix(o.URL, "/"), transport: o.Transport, now: o.Now, log: o.Log,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/time/rate"
 
+	"slipway/config/discard"
 	"slipway/config/secret"
 )
 
@@ -76,7 +76,7 @@ func New(o Options) (*Client, error) {
 		o.Backoff = exponential
 	}
 	if o.Log == nil {
-		o.Log = discardLogger()
+		o.Log = discard.Logger()
 	}
 	c := &Client{o: o, base: base}
 	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
@@ -94,12 +94,6 @@ func exponential() backoff.BackOff {
 	b.Multiplier = 2
 	b.MaxInterval = 5 * time.Second
 	return b
-}
-
-func discardLogger() logrus.FieldLogger {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	return log
 }
 
 // A Request describes one call.

@@ -7,13 +7,13 @@ package catalog
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/discard"
 	"slipway/plugin/autobuild"
 )
 
@@ -52,9 +52,7 @@ func New(o Options) *Catalog {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		o.Log = silent
+		o.Log = discard.Logger()
 	}
 	return &Catalog{o: o}
 }

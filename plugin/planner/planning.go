@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"slipway/config/text"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 )
@@ -203,18 +204,11 @@ func summarize(p autobuild.Plan) (autobuild.DeliveryState, string) {
 	}
 	switch {
 	case builds > 0:
-		return autobuild.DeliveryPlanned, plural(builds, "build")
+		return autobuild.DeliveryPlanned, text.Plural(builds, "build")
 	case len(p.Moves) > 0:
 		return autobuild.DeliveryPlanned, "no rule builds this"
 	case len(p.Refused) == 1:
 		return autobuild.DeliveryIgnored, p.Refused[0].Refused
 	}
-	return autobuild.DeliveryIgnored, fmt.Sprintf("none of its %s is news", plural(len(p.Refused), "change"))
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return autobuild.DeliveryIgnored, fmt.Sprintf("none of its %s is news", text.Plural(len(p.Refused), "change"))
 }

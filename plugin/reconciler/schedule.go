@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"slipway/config/safe"
 	"slipway/plugin/autobuild"
 )
 
@@ -149,7 +150,7 @@ func (s *schedule) pollHook(ctx context.Context, h autobuild.Hook, active time.D
 	if v, planned := s.next[h.ID]; planned && !v.at.After(s.o.Now()) && h.State == autobuild.HookActive {
 		s.checkHook(bounded, h)
 	}
-	err := autobuild.Contain(func() error { return s.pollUnlessPending(bounded, h) })
+	err := safe.Do(func() error { return s.pollUnlessPending(bounded, h) })
 	if errors.Is(err, errPendingDeliveries) {
 		return s.o.Now().Add(yieldDelay)
 	}
@@ -171,7 +172,7 @@ func (s *schedule) pollHook(ctx context.Context, h autobuild.Hook, active time.D
 // checkHook checks the webhook of a hook. It only logs an error, because the poll must still run,
 // and the next poll checks again.
 func (r *Reconciler) checkHook(ctx context.Context, h autobuild.Hook) {
-	err := autobuild.Contain(func() error { return r.o.CheckHook(ctx, h.Repository) })
+	err := safe.Do(func() error { return r.o.CheckHook(ctx, h.Repository) })
 	if err != nil && ctx.Err() == nil {
 		r.o.Log.WithError(err).WithField("hook", h.ID).Warn("webhook not checked")
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"slipway/config/text"
 	"slipway/plugin/autobuild"
 )
 
@@ -16,7 +17,7 @@ func statusOf(b autobuild.Build, instanceID, baseURL string) autobuild.Status {
 		Key:         autobuild.StatusKey(instanceID, b.AutomatedBuildID, b.RuleID, "build", b.Ref.Full()),
 		State:       autobuild.StatusOf(b.State),
 		Name:        nameOf(b),
-		Description: oneLine(describe(b)),
+		Description: text.OneLine(describe(b), 0),
 		URL:         baseURL + "/builds/" + strconv.FormatInt(b.Number, 10),
 	}
 	if b.Ref.Kind == autobuild.Branch {
@@ -87,5 +88,3 @@ func pushedText(b autobuild.Build) string {
 	}
 	return ", pushed " + strings.Join(b.Tags, ", ")
 }
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

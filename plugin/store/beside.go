@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/pressly/goose/v3"
-	"github.com/sirupsen/logrus"
+
+	"slipway/config/discard"
 )
 
 // OpenBeside opens the database of a gateway for a command that writes, whether the gateway
@@ -17,9 +17,7 @@ import (
 // works no task. It fails if the database is not there, or has the schema of another version.
 func OpenBeside(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		o.Log = silent
+		o.Log = discard.Logger()
 	}
 	if o.Commit == nil {
 		o.Commit = func(string, bool) {}

@@ -14,12 +14,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
@@ -70,9 +70,7 @@ type Store struct {
 // on PostgreSQL any number of gateways share one.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		o.Log = silent
+		o.Log = discard.Logger()
 	}
 	if o.Commit == nil {
 		o.Commit = func(string, bool) {}

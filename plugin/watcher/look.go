@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"slipway/config/safe"
 	"slipway/plugin/autobuild"
 )
 
@@ -20,12 +21,12 @@ func (w *Watcher) Look(ctx context.Context) error {
 	ended := w.forget(active)
 	var faults []error
 	for _, k := range ended {
-		faults = append(faults, autobuild.Contain(func() error { return w.letGo(ctx, k) }))
+		faults = append(faults, safe.Do(func() error { return w.letGo(ctx, k) }))
 	}
 	news := w.nudges.take()
 	for _, a := range active {
 		nudged := news[asking{a.BuildID, a.Number}]
-		faults = append(faults, autobuild.Contain(func() error { return w.lookAt(ctx, a, nudged) }))
+		faults = append(faults, safe.Do(func() error { return w.lookAt(ctx, a, nudged) }))
 	}
 	return errors.Join(faults...)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"slipway/config/text"
 	"slipway/plugin/autobuild"
 	"slipway/runner/spec"
 )
@@ -125,7 +126,7 @@ func (p *probeRun) findings(ctx context.Context) []Finding {
 	}
 	switch {
 	case p.err != nil:
-		return problem("was started, and then not told of: %s", oneLine(p.err.Error()))
+		return problem("was started, and then not told of: %s", text.OneLine(p.err.Error(), 0))
 	case p.run.State == autobuild.PipelineQueued:
 		return problem("was taken by nobody within %s: %s", took, remedies.Agent)
 	case p.run.State == autobuild.PipelineCancelled:
@@ -162,7 +163,7 @@ func (p *probeRun) readOutput(ctx context.Context) stepOutput {
 		lines, err := p.engine.o.Logs.Logs(ctx, p.repository, p.number)
 		output := parseOutput(lines)
 		if err != nil {
-			output.last = "not to be had, " + oneLine(err.Error())
+			output.last = "not to be had, " + text.OneLine(err.Error(), 0)
 		}
 		if output.done || output.trouble != "" || try == probeLogs {
 			return output
@@ -213,7 +214,7 @@ func (o stepOutput) findings() []Finding {
 
 // withRemedy returns a problem in one line, followed by the hint that fits.
 func (e *Engine) withRemedy(problem string) string {
-	problem = oneLine(problem)
+	problem = text.OneLine(problem, 0)
 	switch {
 	case strings.HasPrefix(problem, spec.ProbeBuilder):
 		return problem + ": " + e.o.Remedies.Builder
@@ -222,6 +223,3 @@ func (e *Engine) withRemedy(problem string) string {
 	}
 	return problem
 }
-
-// oneLine joins the lines of a CI's message.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

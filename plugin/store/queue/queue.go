@@ -9,11 +9,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"slipway/config/discard"
 )
 
 // A Task is a claimed row of the table.
@@ -106,9 +107,7 @@ func New(c Config) *Queue {
 		q.now = time.Now
 	}
 	if q.log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		q.log = silent
+		q.log = discard.Logger()
 	}
 	return q
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"slipway/config/text"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/web/httpx"
 	"slipway/runner/spec"
@@ -134,8 +135,8 @@ func tagsOf(results []spec.TagResult) []string {
 }
 
 // plain returns text for people in one line of at most limit bytes, without control characters.
-func plain(text string, limit int) string {
-	text = strings.Map(func(c rune) rune {
+func plain(s string, limit int) string {
+	s = strings.Map(func(c rune) rune {
 		switch {
 		case unicode.IsPrint(c):
 			return c
@@ -143,6 +144,6 @@ func plain(text string, limit int) string {
 			return ' '
 		}
 		return -1
-	}, clip(text, 4*limit))
-	return clip(text, limit)
+	}, text.Clip(s, 4*limit))
+	return text.Clip(s, limit)
 }

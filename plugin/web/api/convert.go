@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"slipway/plugin/autobuild"
 	"slipway/runner/spec"
@@ -111,11 +110,4 @@ func reasonOf(r spec.Result) autobuild.Reason {
 		return autobuild.ReasonBuild
 	}
 	return autobuild.ReasonInfrastructure
-}
-
-func clip(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "")
 }

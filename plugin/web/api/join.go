@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"slipway/config/text"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/inrepo"
 	"slipway/plugin/web/httpx"
@@ -83,7 +84,7 @@ func pipelineRequest(automatedBuildID string, r spec.JoinRequest) (autobuild.Pip
 			return c
 		}
 		return -1
-	}, clip(r.Pipeline, spec.MaxPipeline))
+	}, text.Clip(r.Pipeline, spec.MaxPipeline))
 	if pipeline == "" {
 		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,
