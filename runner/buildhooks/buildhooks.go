@@ -19,7 +19,7 @@ import (
 // A Name is the file name of a hook.
 type Name string
 
-// The ten hooks. Build, Test and Push replace what would be done in their place.
+// The ten hooks. Build, Test and Push replace the step of the same name.
 const (
 	PostCheckout Name = "post_checkout"
 	PreBuild     Name = "pre_build"
@@ -41,9 +41,11 @@ func Order() []Name {
 // Pushes reports whether a hook runs only when the build publishes.
 func (n Name) Pushes() bool { return n == PrePush || n == Push || n == PostPush }
 
-// A Tree finds what paths of the source tree really are; source.Tree is one.
+// A Tree resolves paths of the source tree. source.Tree implements it.
 type Tree interface {
+	// File returns the real path of a regular file. It returns fs.ErrNotExist, wrapped, if there is none.
 	File(p string) (string, error)
+	// Directory does the same for a directory.
 	Directory(p string) (string, error)
 }
 
@@ -75,10 +77,10 @@ func Find(t Tree, dockerfile string) (Hooks, error) {
 	return h, nil
 }
 
-// Has reports whether the hook is there.
+// Has reports whether the repository has the hook.
 func (h Hooks) Has(name Name) bool { return h.files[name] != "" }
 
-// Present lists the hooks that are there, in order.
+// Present lists the existing hooks, in order.
 func (h Hooks) Present() []Name {
 	var present []Name
 	for _, name := range Order() {
@@ -97,7 +99,7 @@ func (h Hooks) Pushing() []Name {
 	})
 }
 
-// Files returns the names of hooks as they lie in the repository: "hooks/pre_push, hooks/push".
+// Files returns the paths of hooks in the repository: "hooks/pre_push, hooks/push".
 func Files(names []Name) string {
 	files := make([]string, len(names))
 	for i, n := range names {
@@ -106,9 +108,9 @@ func Files(names []Name) string {
 	return strings.Join(files, ", ")
 }
 
-// CheckPush returns an error if a hook is there that has to push the image. It is called if hooks
-// get no registry credential, with which such a hook cannot work. Hooks that run around a push
-// are no error: many of them only notify somebody.
+// CheckPush returns an error if a hook exists that has to push the image. The caller uses it if hooks
+// get no registry credential, because such a hook then cannot work. Hooks that run before and after a
+// push are no error: many of them only send notifications.
 func (h Hooks) CheckPush() error {
 	const off = "build hooks get no registry credential (SLIPWAY_PUSH_HOOKS=off at the gateway)"
 	switch {
@@ -125,11 +127,11 @@ func (h Hooks) CheckPush() error {
 	return nil
 }
 
-// A Failure says how a hook ended that did not end well.
+// A Failure is the failed end of a hook.
 type Failure struct {
 	Hook Name
 	Code int    // its exit code; -1 = it was killed or could not be started
-	Why  string // where Code says nothing
+	Why  string // used if Code is -1
 }
 
 func (f *Failure) Error() string {
@@ -139,16 +141,15 @@ func (f *Failure) Error() string {
 	return fmt.Sprintf("build hook hooks/%s %s", f.Hook, f.Why)
 }
 
-// An Execution is how to run one hook.
+// An Execution holds the environment, output and limits of one hook's run.
 type Execution struct {
-	Environ []string      // all that the hook sees; see Environment
+	Environ []string      // the complete environment; see Environment
 	Output  io.Writer     // its standard output and error
-	Grace   time.Duration // between asking it to stop and killing it, when ctx ends; default 10 s
+	Grace   time.Duration // between SIGTERM and SIGKILL after the end of ctx; default 10 s
 }
 
-// Run runs the hook in the Dockerfile's folder if it is there. Whatever processes it leaves
-// behind are killed when it ends. *Failure when it does not end with 0, and ctx's cause
-// when that ended it.
+// Run runs the hook, if it exists, in the Dockerfile's folder. It kills all processes that the hook
+// leaves behind. It returns *Failure if the exit code is not 0, and ctx's cause if ctx ended it.
 func (h Hooks) Run(ctx context.Context, name Name, e Execution) error {
 	file := h.files[name]
 	if file == "" {

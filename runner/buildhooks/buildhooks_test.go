@@ -80,8 +80,13 @@ func TestB3ExitCodeAndNameAreTold(t *testing.T) {
 	h := find(t, map[buildhooks.Name]string{buildhooks.PreBuild: "#!/bin/sh\nexit 3\n"})
 	_, err := run(t, h, buildhooks.PreBuild)
 	var failure *buildhooks.Failure
-	if !errors.As(err, &failure) || failure.Hook != buildhooks.PreBuild || failure.Code != 3 {
-		t.Fatalf("got %v", err)
+	switch {
+	case !errors.As(err, &failure):
+		t.Fatalf("got %v: want errors.As(err, &failure) true", err)
+	case failure.Hook != buildhooks.PreBuild:
+		t.Fatalf("got %v: failure.Hook is %v, want %v", err, failure.Hook, buildhooks.PreBuild)
+	case failure.Code != 3:
+		t.Fatalf("got %v: failure.Code is %v, want 3", err, failure.Code)
 	}
 	if !strings.Contains(err.Error(), "hooks/pre_build") || !strings.Contains(err.Error(), "exit code 3") {
 		t.Errorf("the message: %v", err)
@@ -98,13 +103,19 @@ func TestB4RunsInTheDockerfilesFolder(t *testing.T) {
 
 func TestAHookThatIsNotThere(t *testing.T) {
 	h := find(t, nil)
-	if out, err := run(
+	switch out, err := run(
 		t,
 		h,
 		buildhooks.Build,
-	); out != "" || err != nil || h.Has(buildhooks.Build) ||
-		h.Present() != nil {
-		t.Errorf("%q, %v", out, err)
+	); {
+	case out != "":
+		t.Errorf(`%q, %v: want out ""`, out, err)
+	case err != nil:
+		t.Errorf("%q, %v: want no error", out, err)
+	case h.Has(buildhooks.Build):
+		t.Errorf("%q, %v: want h.Has(buildhooks.Build) false", out, err)
+	case h.Present() != nil:
+		t.Errorf("%q, %v: want no h.Present()", out, err)
 	}
 }
 
@@ -126,8 +137,13 @@ func TestHookThatCannotStart(t *testing.T) {
 	for name, script := range map[string]string{"no such program": "#!/nonexistent/sh\n", "no first line": "echo\n"} {
 		h := find(t, map[buildhooks.Name]string{buildhooks.Test: script})
 		_, err := run(t, h, buildhooks.Test)
-		if err == nil || !strings.Contains(err.Error(), "first line") || !strings.Contains(err.Error(), "hooks/test") {
-			t.Errorf("%s: got %v", name, err)
+		switch {
+		case err == nil:
+			t.Errorf("%s: got %v: want an error", name, err)
+		case !strings.Contains(err.Error(), "first line"):
+			t.Errorf(`%s: got %v: want "first line" in err.Error()`, name, err)
+		case !strings.Contains(err.Error(), "hooks/test"):
+			t.Errorf(`%s: got %v: want "hooks/test" in err.Error()`, name, err)
 		}
 	}
 }

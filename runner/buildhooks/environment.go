@@ -14,10 +14,10 @@ import (
 	"slipway/runner/spec"
 )
 
-// A Base is what hooks get of the machine they run on.
+// A Base holds the values that hooks get from the machine they run on.
 type Base struct {
 	Path         string       // PATH
-	Home         string       // HOME: a directory that is thrown away
+	Home         string       // HOME: a temporary directory
 	DockerConfig DockerConfig // for the hooks that push; zero = none
 }
 
@@ -28,8 +28,8 @@ type DockerConfig struct {
 	Content secret.Secret // DOCKERCFG: the text of config.json, as Docker Hub's builders have it
 }
 
-// Environment is all that a hook sees: Docker Hub's eight variables, the automated build's
-// own environment, and PATH, HOME and LANG. Nothing of the runner's environment is among it.
+// Environment returns the complete environment of a hook: Docker Hub's eight variables, the automated
+// build's own environment, and PATH, HOME and LANG. It contains nothing of the runner's environment.
 func Environment(s spec.Spec, b Base) ([]string, error) {
 	env := []string{"PATH=" + b.Path, "HOME=" + b.Home, "LANG=C.UTF-8"}
 	if b.DockerConfig.Dir != "" {
@@ -45,7 +45,7 @@ func Environment(s spec.Spec, b Base) ([]string, error) {
 	return append(env, variables(s)...), nil
 }
 
-// variables are Docker Hub's eight.
+// variables returns Docker Hub's eight variables.
 // Source: https://docs.docker.com/docker-hub/repos/manage/builds/advanced/#environment-variables-for-building-and-testing
 func variables(s spec.Spec) []string {
 	cacheTag := ""
@@ -57,15 +57,15 @@ func variables(s spec.Spec) []string {
 		"SOURCE_COMMIT=" + s.Source.Commit,
 		"COMMIT_MSG=" + strings.ReplaceAll(s.Source.Message, "\x00", ""),
 		"DOCKER_REPO=" + s.Image,
-		"DOCKERFILE_PATH=" + filepath.Base(s.Dockerfile), // as a hook finds it, which runs in its folder
+		"DOCKERFILE_PATH=" + filepath.Base(s.Dockerfile), // relative to the folder in which hooks run
 		"DOCKER_TAG=" + strings.Join(s.Tags, ","),
 		"CACHE_TAG=" + cacheTag,
 		"IMAGE_NAME=" + ImageName(s),
 	}
 }
 
-// ImageName is IMAGE_NAME: the image with its first tag. A build that publishes nothing has
-// no tag, and takes the commit's first twelve digits.
+// ImageName returns IMAGE_NAME: the image with its first tag. A build that publishes nothing has no
+// tag; the first twelve digits of the commit replace it.
 func ImageName(s spec.Spec) string {
 	if len(s.Tags) > 0 {
 		return s.Image + ":" + s.Tags[0]
@@ -73,8 +73,8 @@ func ImageName(s spec.Spec) string {
 	return s.Image + ":" + s.Source.Commit[:min(12, len(s.Source.Commit))]
 }
 
-// WriteDockerConfig writes the registries' credentials into dir as Docker's config.json,
-// which only this user may read.
+// WriteDockerConfig writes the registries' credentials into dir as Docker's config.json. Only this user
+// may read the file.
 // Source: https://docs.docker.com/reference/cli/docker/login/#credential-stores
 func WriteDockerConfig(dir string, credentials []spec.RegistryCredential) (DockerConfig, error) {
 	type auth struct {
@@ -95,8 +95,8 @@ func WriteDockerConfig(dir string, credentials []spec.RegistryCredential) (Docke
 	return DockerConfig{Dir: dir, Content: secret.New(string(content))}, nil
 }
 
-// dockerHost is the key under which Docker looks for a credential: the host alone, and an
-// address for Docker Hub.
+// dockerHost returns the key of a credential in Docker's config.json: the host, or a URL for Docker
+// Hub.
 func dockerHost(host string) string {
 	host, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(host, "https://"), "http://"), "/")
 	switch host {

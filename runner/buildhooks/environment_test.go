@@ -122,8 +122,13 @@ func TestO7ReservedNames(t *testing.T) {
 		s := example()
 		s.Environment = map[string]secret.Secret{name: secret.New("canary")}
 		_, err := buildhooks.Environment(s, buildhooks.Base{})
-		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: got %v", name, err)
+		switch {
+		case err == nil:
+			t.Errorf("%s: got %v: want an error", name, err)
+		case !strings.Contains(err.Error(), name):
+			t.Errorf("%s: got %v: want %q in err.Error()", name, err, name)
+		case strings.Contains(err.Error(), "canary"):
+			t.Errorf(`%s: got %v: want no "canary" in err.Error()`, name, err)
 		}
 	}
 }

@@ -13,12 +13,13 @@ import (
 
 const (
 	defaultGrace = 10 * time.Second
-	// drain is how long output is read on when a process that left the group holds it open.
+	// drain bounds how long output is read after the end of the hook, if a process outside its group
+	// keeps the pipe open.
 	drain = time.Second
 )
 
-// execute runs the file in a process group of its own: on ctx's end the whole group is
-// asked to stop, and after the grace time killed.
+// execute runs the file in its own process group. When ctx ends, the whole group receives SIGTERM, and
+// SIGKILL after the grace time.
 func (h Hooks) execute(ctx context.Context, name Name, file string, e Execution) error {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -62,13 +63,13 @@ func outcome(ctx context.Context, name Name, err error) error {
 	return nil
 }
 
-// endGroup kills what the hook left behind, which could change the tree while it is being
-// built. After ctx ended, what is left may first use the grace time to clean up.
+// endGroup kills the processes that the hook left behind: they could change the tree during the build.
+// If ctx ended, they first get the grace time to clean up.
 func (e Execution) endGroup(ctx context.Context, group int) {
 	if ctx.Err() != nil {
 		e.awaitGroup(group)
 	}
-	_ = syscall.Kill(-group, syscall.SIGKILL) // no such group is what we want
+	_ = syscall.Kill(-group, syscall.SIGKILL) // an error means that the group has ended already
 }
 
 func (e Execution) awaitGroup(group int) {
@@ -95,7 +96,7 @@ func (e Execution) grace() time.Duration {
 func startProblem(err error) string {
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOEXEC) {
 		return fmt.Sprintf(
-			"could not be started; does its first line name a program that is here, as #!/bin/sh? (%v)",
+			"could not be started: check that its first line names a program of this machine, as #!/bin/sh: %v",
 			err,
 		)
 	}

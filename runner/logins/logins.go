@@ -1,5 +1,5 @@
-// Package logins keeps the registry logins of an attempt apart: those that push, those that a build
-// sees, and those that build hooks see. Code of the repository runs in the last two.
+// Package logins separates the registry logins of an attempt: those for pushes, those for the build, and
+// those for build hooks. Code of the repository runs in the last two.
 package logins
 
 import (
@@ -15,8 +15,8 @@ import (
 
 // Logins are the registry logins of one attempt.
 type Logins struct {
-	Push  []spec.RegistryCredential // of this process alone
-	Build []spec.RegistryCredential // the builder asks for them: base images are read with them
+	Push  []spec.RegistryCredential // used by this process only
+	Build []spec.RegistryCredential // sent to the builder on request, to read base images
 	Hooks []spec.RegistryCredential // of the build hooks that push
 	// HooksMayPush reports whether such hooks get Hooks. If not, a hook that has to push cannot work.
 	HooksMayPush bool
@@ -53,7 +53,7 @@ func Of(s spec.Spec, step *Step) Logins {
 		l.HooksMayPush, l.ofStep = true, true
 		return l
 	}
-	for _, r := range own { // that the registry speaks plain HTTP
+	for _, r := range own { // keep the fact that a registry uses plain HTTP
 		if r.Insecure {
 			l.Push = append(l.Push, spec.RegistryCredential{Host: r.Host, Insecure: true})
 		}
@@ -64,7 +64,7 @@ func Of(s spec.Spec, step *Step) Logins {
 // ForImage returns the login that pushes the image.
 func (l Logins) ForImage() registry.Login { return registry.LoginFor(l.image, l.Push) }
 
-// withLogin leaves out those that only say that a registry speaks plain HTTP.
+// withLogin omits entries without a login, which only mark a registry as plain HTTP.
 func withLogin(all []spec.RegistryCredential) []spec.RegistryCredential {
 	return slices.DeleteFunc(slices.Clone(all), func(r spec.RegistryCredential) bool {
 		return r.Username == "" && r.Password.IsZero()
@@ -97,7 +97,7 @@ func (l Logins) explainPush(host string, err error) error {
 			err,
 		)
 	case hasLogin(l.ForImage()):
-		return err // it says what to check
+		return err // the error names the settings to check
 	case l.inRepository:
 		return fmt.Errorf(
 			"the step has no login for %s, and no credential of the gateway is bound to its automated build: "+

@@ -25,7 +25,7 @@ type guard struct {
 
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" && !g.insecure && !loopback(r.URL.Hostname()) {
-		return nil, fmt.Errorf("%s speaks plain HTTP; mark the registry insecure to allow that", r.URL.Host)
+		return nil, fmt.Errorf("%s uses plain HTTP: mark the registry insecure to allow it", r.URL.Host)
 	}
 	if err := g.ctx.Err(); err != nil {
 		return nil, err

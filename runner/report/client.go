@@ -1,7 +1,7 @@
 // Package report is the runner's side of the runner protocol (package spec): it claims an
-// attempt, reports its events with a heartbeat, streams its masked log, asks for the permit
-// and tells the result. It lives through restarts of the gateway, and stops at once when
-// the gateway says that the attempt is over.
+// attempt, reports its events with a heartbeat, streams its masked log, requests the permit and
+// sends the result. It survives restarts of the gateway, and stops at once if the gateway reports
+// that the attempt is over.
 package report
 
 import (
@@ -23,29 +23,28 @@ import (
 	"slipway/runner/spec"
 )
 
-// What the gateway answers for good; match with errors.Is.
+// The permanent errors of the gateway. Match them with errors.Is.
 var (
 	ErrOver         = errors.New("the gateway says that this attempt is over")
 	ErrUnauthorized = errors.New("the gateway does not know this runner's token")
 	ErrTaken        = errors.New("another runner has claimed this attempt")
 )
 
-// A StatusError is any other refusal.
+// A StatusError is any other error status of the gateway.
 type StatusError struct {
 	Status     int
-	Message    string        // the gateway's words
-	RetryAfter time.Duration // how long to wait, at most maxRetryAfter; 0 = the gateway did not say
+	Message    string        // from the gateway's reply
+	RetryAfter time.Duration // how long to wait, at most maxRetryAfter; 0 = not set by the gateway
 }
 
-// maxRetryAfter is well below the silence after which a gateway gives a runner up.
+// maxRetryAfter is well below the time without a report after which a gateway gives a runner up.
 const maxRetryAfter = 30 * time.Second
 
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("the gateway answered %d: %s", e.Status, e.Message)
 }
 
-// Cancelled is the cause with which the context of a Session ends when somebody cancelled
-// the build.
+// Cancelled is the cause of the end of a Session's context if the build was canceled.
 type Cancelled struct{ Reason string }
 
 func (e *Cancelled) Error() string { return "cancelled: " + e.Reason }
@@ -62,7 +61,7 @@ type Options struct {
 	Now       func() time.Time       // nil = time.Now
 }
 
-// A Client speaks for one attempt. It is safe for concurrent use.
+// A Client sends the requests of one attempt. It is safe for concurrent use.
 type Client struct {
 	o        Options
 	http     *http.Client
@@ -95,7 +94,8 @@ func New(o Options) *Client {
 	return &Client{o: o, http: client, runnerID: rand.Text()}
 }
 
-// Claim takes the attempt and returns what to build.
+// Claim claims the attempt and returns its spec. It retries for Options.Patience. Errors: ErrTaken,
+// ErrOver, ErrUnauthorized, *StatusError.
 func (c *Client) Claim(ctx context.Context) (s spec.Spec, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Patience)
 	defer cancel()
@@ -111,7 +111,7 @@ func (c *Client) Claim(ctx context.Context) (s spec.Spec, err error) {
 	return s, wrap("claim", err)
 }
 
-// Probe asks once whether the gateway knows the token, which is of a probe.
+// Probe asks once whether the gateway accepts a probe's token.
 func (c *Client) Probe(ctx context.Context) (reply spec.ProbeReply, err error) {
 	err = c.post(ctx, "probe", nil, func(body io.Reader) (err error) {
 		reply, err = spec.DecodeProbe(body)
@@ -120,13 +120,13 @@ func (c *Client) Probe(ctx context.Context) (reply spec.ProbeReply, err error) {
 	return reply, err
 }
 
-// Permit asks whether the build's tags may move to digest; it tries until ctx ends.
+// Permit asks whether the build's tags may move to digest. It retries until ctx ends.
 func (c *Client) Permit(ctx context.Context, digest string, tags []string) (reply spec.PermitReply, err error) {
 	return c.permit(ctx, spec.PermitRequest{Digest: digest, Tags: tags})
 }
 
-// PermitExtra asks the same for tags that the build's rule does not name; it tries until ctx ends. A
-// *StatusError 422 if the build has too many of them.
+// PermitExtra asks the same for tags that the build's rule does not name. It retries until ctx ends. It
+// returns a *StatusError with 422 if the build has too many of them.
 func (c *Client) PermitExtra(ctx context.Context, digest string, tags []string) (reply spec.PermitReply, err error) {
 	return c.permit(ctx, spec.PermitRequest{Digest: digest, Tags: []string{}, ExtraTags: tags})
 }
@@ -136,14 +136,14 @@ func (c *Client) permit(ctx context.Context, r spec.PermitRequest) (reply spec.P
 	return reply, wrap("ask for the permit", err)
 }
 
-// Finish tells the result, for which it has a time of its own: ctx may have ended.
+// Finish sends the result. It has its own timeout, Options.Patience, because ctx may have ended.
 func (c *Client) Finish(ctx context.Context, r spec.Result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.o.Patience)
 	defer cancel()
 	return wrap("finish", c.call(ctx, "finish", r, func(io.Reader) error { return nil }))
 }
 
-// call posts a JSON body until the gateway gives an answer.
+// call posts a JSON body until the gateway gives a final answer.
 func (c *Client) call(ctx context.Context, path string, body any, read func(io.Reader) error) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
@@ -189,7 +189,7 @@ func (c *Client) post(ctx context.Context, path string, body []byte, read func(i
 	return read(bounded)
 }
 
-// errGap is the 409 of a log request: the reply says where to go on.
+// errGap is the 409 of a log request. The reply has the offset to continue at.
 var errGap = errors.New("the gateway is at another place of the log")
 
 func refusal(resp *http.Response, body io.Reader) error {
@@ -221,7 +221,7 @@ func malformed(err error) bool {
 	return errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity
 }
 
-// final reports whether asking again is useless: every 3xx and 4xx but those that tell of load.
+// final reports whether a retry is useless: every 3xx and 4xx except the ones for overload.
 func final(err error) bool {
 	if errors.Is(err, ErrOver) || errors.Is(err, ErrUnauthorized) {
 		return true

@@ -7,10 +7,10 @@ import (
 	"slipway/runner/spec"
 )
 
-// Join asks for a build, once, for the pipeline of a repository's own: the Client's URL is
-// …/runner/v1/automated/{id}, and its token the automated build's. A *StatusError 404 says
-// that there is nothing yet, 409 that somebody must mend something first; ErrUnauthorized that
-// the token is wrong.
+// Join requests a build, once, for a step in the repository's own pipeline. The Client's URL is
+// …/runner/v1/automated/{id}, and its token the automated build's. It returns a *StatusError with 404
+// if the gateway does not know the push yet, one with 409 if the automated build needs a change first,
+// and ErrUnauthorized if the token is wrong.
 func (c *Client) Join(ctx context.Context, r spec.JoinRequest) (reply spec.JoinReply, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Patience)
 	defer cancel()

@@ -80,7 +80,12 @@ func TestPermitExtra(t *testing.T) {
 	if err != nil || !reply.Granted {
 		t.Fatalf("got %+v, error %v", reply, err)
 	}
-	if got := g.permits[0]; len(got.Tags) != 0 || len(got.ExtraTags) != 1 || got.ExtraTags[0] != "nightly" {
-		t.Errorf("got request %+v, want the extra tag alone", got)
+	switch got := g.permits[0]; {
+	case len(got.Tags) != 0:
+		t.Errorf("got request %+v, want the extra tag alone: want len(got.Tags) 0", got)
+	case len(got.ExtraTags) != 1:
+		t.Errorf("got request %+v, want the extra tag alone: want len(got.ExtraTags) 1", got)
+	case got.ExtraTags[0] != "nightly":
+		t.Errorf(`got request %+v, want the extra tag alone: want got.ExtraTags[0] "nightly"`, got)
 	}
 }

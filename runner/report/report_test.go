@@ -56,12 +56,34 @@ func TestClaim(t *testing.T) {
 	g.fail = failing("claim", 3, http.StatusServiceUnavailable)
 	for range 2 {
 		s, err := c.Claim(t.Context())
-		if err != nil || s.BuildID != "b1" || s.Registries[0].Password.Reveal() != "p" {
-			t.Fatalf("got %+v, %v", s, err)
+		switch {
+		case err != nil:
+			t.Fatalf("got %+v, %v: want no error", s, err)
+		case s.BuildID != "b1":
+			t.Fatalf(`got %+v, %v: want s.BuildID "b1"`, s, err)
+		case s.Registries[0].Password.Reveal() != "p":
+			t.Fatalf(`got %+v, %v: want s.Registries[0].Password.Reveal() "p"`, s, err)
 		}
 	}
-	if len(g.claims) != 2 || g.claims[0] != g.claims[1] || g.claims[0].RunnerID == "" || g.claims[0].Version != "test" {
-		t.Errorf("claims %+v: a repeated claim must be known as one runner's", g.claims)
+	switch {
+	case len(g.claims) != 2:
+		t.Errorf("claims %+v: a repeated claim must be known as one runner's: want len(g.claims) 2", g.claims)
+	case g.claims[0] != g.claims[1]:
+		t.Errorf(
+			"claims %+v: a repeated claim must be known as one runner's: want g.claims[0] %v",
+			g.claims,
+			g.claims[1],
+		)
+	case g.claims[0].RunnerID == "":
+		t.Errorf(
+			`claims %+v: a repeated claim must be known as one runner's: want another g.claims[0].RunnerID than ""`,
+			g.claims,
+		)
+	case g.claims[0].Version != "test":
+		t.Errorf(
+			`claims %+v: a repeated claim must be known as one runner's: want g.claims[0].Version "test"`,
+			g.claims,
+		)
 	}
 	if _, err := g.client().Claim(t.Context()); err != nil || g.claims[2].RunnerID == g.claims[0].RunnerID {
 		t.Errorf("two runners have one id: %+v, %v", g.claims, err)
@@ -83,8 +105,13 @@ func TestRefusals(t *testing.T) {
 		g.fail = func(string) int { return status }
 		_, err := c.Claim(t.Context())
 		var refused *report.StatusError
-		if !errors.As(err, &refused) || refused.Status != status || !strings.Contains(err.Error(), "because") {
-			t.Errorf("%d: got %v", status, err)
+		switch {
+		case !errors.As(err, &refused):
+			t.Errorf("%d: got %v: want errors.As(err, &refused) true", status, err)
+		case refused.Status != status:
+			t.Errorf("%d: got %v: refused.Status is %v, want %v", status, err, refused.Status, status)
+		case !strings.Contains(err.Error(), "because"):
+			t.Errorf(`%d: got %v: want "because" in err.Error()`, status, err)
 		}
 	}
 }
@@ -234,8 +261,13 @@ func TestPermitAndFinish(t *testing.T) {
 	c := g.client()
 	g.fail = failing("permit", 2, http.StatusInternalServerError)
 	reply, err := c.Permit(t.Context(), "sha256:abc", []string{"1.2", "latest"})
-	if err != nil || !reply.Granted || g.permits[0].Digest != "sha256:abc" {
-		t.Errorf("permit: %+v, %v", reply, err)
+	switch {
+	case err != nil:
+		t.Errorf("permit: %+v, %v: want no error", reply, err)
+	case !reply.Granted:
+		t.Errorf("permit: %+v, %v: want reply.Granted true", reply, err)
+	case g.permits[0].Digest != "sha256:abc":
+		t.Errorf(`permit: %+v, %v: g.permits[0].Digest is %v, want "sha256:abc"`, reply, err, g.permits[0].Digest)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

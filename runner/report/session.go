@@ -14,7 +14,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// flushEvery is the longest time that a line of the log waits for company.
+// flushEvery is the longest time that a line of the log waits for further ones.
 const flushEvery = 250 * time.Millisecond
 
 // A Session reports one claimed attempt: a heartbeat, the events and the log, in the
@@ -35,10 +35,9 @@ type Session struct {
 	sent    int64         // bytes of the log that the gateway has
 }
 
-// Begin starts reporting. The context it returns ends when ctx does, when the gateway says
-// that the attempt is over (cause ErrOver) or that somebody cancelled it (*Cancelled). The
-// log is masked by redactor and goes to echo as well, if that is not nil; it is spooled
-// below dir.
+// Begin starts reporting. The returned context ends with ctx, if the attempt is over (cause ErrOver),
+// or if the build was canceled (cause *Cancelled). redactor masks the log. The log is spooled below
+// dir, and also written to echo if that is not nil.
 func (c *Client) Begin(
 	ctx context.Context,
 	dir string,
@@ -72,13 +71,12 @@ func (s *Session) StageStarted(stage string) {
 	s.add(spec.Event{Kind: spec.StageStarted, Stage: stage})
 }
 
-// StageFinished reports that it ended, with a few words on how.
+// StageFinished reports that a stage ended. detail is a short note, as its result.
 func (s *Session) StageFinished(stage, detail string) {
 	s.add(spec.Event{Kind: spec.StageFinished, Stage: stage, Detail: detail})
 }
 
-// Built reports the digest, and returns when the gateway has it in writing: tags move only
-// after that.
+// Built reports the digest, and returns when the gateway has stored it. Tags move only after that.
 func (s *Session) Built(ctx context.Context, digest string) error {
 	seq := s.add(spec.Event{Kind: spec.Built, Digest: digest})
 	for {
@@ -97,8 +95,8 @@ func (s *Session) Built(ctx context.Context, digest string) error {
 	}
 }
 
-// Close stops the background work, sends what is left for as long as ctx lets it, and ends
-// the context of Begin.
+// Close stops the background work, sends the remaining events and log until ctx ends, and ends the
+// context of Begin.
 func (s *Session) Close(ctx context.Context) error {
 	close(s.stop)
 	s.loops.Wait()
@@ -123,7 +121,7 @@ func (s *Session) add(e spec.Event) int64 {
 	return e.Seq
 }
 
-// loop calls send at every tick and wake until Close; its errors are met by the next call.
+// loop calls send at every tick and wake until Close. After an error the next call tries again.
 func (s *Session) loop(
 	ctx context.Context,
 	every time.Duration,
@@ -154,11 +152,11 @@ func (s *Session) loop(
 	})
 }
 
-// pause waits for the next tick or wake, or, after an error, for as long as the gateway asks; false
-// when the session is closed.
+// pause waits for the next tick or wake, or, after an error, for the time that the gateway asks for. It
+// returns false if the session is closed.
 func (s *Session) pause(tick <-chan time.Time, wake <-chan struct{}, err error) bool {
 	if err != nil {
-		wake = nil // the gateway is away: the tick alone says when to try again
+		wake = nil // the gateway does not answer: only the tick starts the next try
 	}
 	if wait := retryAfter(err); wait > 0 {
 		timer := time.NewTimer(wait)
@@ -183,8 +181,8 @@ func (s *Session) stopped() bool {
 	}
 }
 
-// sendEvents sends the oldest events that were not acknowledged yet; none is the heartbeat. more says
-// that there are others.
+// sendEvents sends the oldest unacknowledged events. A request without events is the heartbeat. more
+// reports that others are left.
 func (s *Session) sendEvents(ctx context.Context) (more bool, err error) {
 	s.mu.Lock()
 	n := min(len(s.pending), spec.MaxEvents)
@@ -217,8 +215,7 @@ func (s *Session) acknowledge(seq int64) (more bool) {
 	return len(s.pending) > 0 && len(s.pending) < before
 }
 
-// sendLog sends one chunk of the log; more says that there is another. Only one call runs
-// at a time.
+// sendLog sends one chunk of the log. more reports that others are left. Only one call runs at a time.
 func (s *Session) sendLog(ctx context.Context) (more bool, err error) {
 	b, err := s.spool.chunk(s.sent, spec.MaxLogChunk)
 	if err != nil || len(b) == 0 {
@@ -242,7 +239,7 @@ func (s *Session) sendLog(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// drain sends the rest, events first, trying again until ctx ends.
+// drain sends the remaining events and then the remaining log. It retries until ctx ends.
 func (s *Session) drain(ctx context.Context) error {
 	pause := s.client.o.Backoff()
 	for _, send := range []func(context.Context) (bool, error){s.sendEvents, s.sendLog} {

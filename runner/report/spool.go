@@ -10,8 +10,8 @@ import (
 // maxSpool bounds a log on the runner's disk, in bytes.
 const maxSpool = 256 << 20
 
-// A spool keeps the log in a file until the gateway has it, so that a gateway may be away
-// for as long as it likes without the runner's memory growing.
+// A spool keeps the log in a file until the gateway has it. So the runner's memory does not grow while
+// the gateway is unreachable.
 type spool struct {
 	file *os.File
 	max  int64
@@ -27,11 +27,11 @@ func newSpool(dir string) (*spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the log's spool: %w", err)
 	}
-	_ = os.Remove(file.Name()) // it lives as long as it is open
+	_ = os.Remove(file.Name()) // the open file stays usable, and nothing is left after a crash
 	return &spool{file: file, max: maxSpool, wake: make(chan struct{}, 1)}, nil
 }
 
-// Write appends, and past the greatest size drops, after a line that says so.
+// Write appends to the log. At the maximum size it writes a last line about it and drops the rest.
 func (s *spool) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +43,7 @@ func (s *spool) Write(p []byte) (int, error) {
 		s.full = true
 		text = fmt.Appendf(
 			nil,
-			"\nThis log has reached its greatest size, %d bytes; what follows is not kept.\n",
+			"\nThis log has reached its maximum size, %d bytes. The rest is not stored.\n",
 			s.max,
 		)
 	}
@@ -59,7 +59,7 @@ func (s *spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// chunk reads up to max bytes from offset; none when the gateway has them all.
+// chunk reads up to max bytes from offset. It returns none if offset is the end.
 func (s *spool) chunk(offset int64, max int) ([]byte, error) {
 	b := make([]byte, min(int64(max), s.length()-offset))
 	if len(b) == 0 {

@@ -18,9 +18,17 @@ func TestSpoolIsBounded(t *testing.T) {
 		}
 	}
 	b, err := s.chunk(0, 1000)
-	if err != nil || !strings.HasPrefix(string(b), "12345\nThis log has reached its greatest size, 10 bytes") ||
-		strings.Contains(string(b), "more") {
-		t.Errorf("%q, %v", b, err)
+	switch {
+	case err != nil:
+		t.Errorf("%q, %v: want no error", b, err)
+	case !strings.HasPrefix(string(b), "12345\nThis log has reached its maximum size, 10 bytes"):
+		t.Errorf(
+			`%q, %v: want the prefix "12345\nThis log has reached its maximum size, 10 bytes" of string(b)`,
+			b,
+			err,
+		)
+	case strings.Contains(string(b), "more"):
+		t.Errorf(`%q, %v: want no "more" in string(b)`, b, err)
 	}
 	if b, err := s.chunk(s.length(), 1000); b != nil || err != nil {
 		t.Errorf("nothing is left, got %q, %v", b, err)

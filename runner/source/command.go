@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// The commands, as values. Whatever comes from a repository or a payload stands behind
-// --end-of-options or cannot begin with a dash, for it was checked to be a full hash or a
-// full ref. A ref may legally be refs/heads/--upload-pack=x (CVE-2026-40938's kind).
+// The arguments of git commands. A value from a repository or a payload follows --end-of-options, or
+// cannot begin with a dash, because it was checked to be a full hash or a full ref. A legal ref may be
+// refs/heads/--upload-pack=x (as in CVE-2026-40938).
 // Source: https://git-scm.com/docs/gitcli
 
 func initArgs(commit string) []string {
@@ -19,8 +19,8 @@ func initArgs(commit string) []string {
 	return []string{"init", "--quiet", "--template=", "--initial-branch=slipway", "--object-format=" + format}
 }
 
-// remoteArgs names the repository, so that build hooks may git fetch --unshallow as they
-// could at Docker Hub. The address holds no credential.
+// remoteArgs sets the remote origin, so that build hooks may run git fetch --unshallow as at Docker Hub.
+// The address contains no credential.
 func remoteArgs(address string) []string {
 	return []string{"config", "--local", "remote.origin.url", address}
 }
@@ -44,7 +44,7 @@ func fetchRefArgs(ref string, d depth) []string {
 	return append(fetchArgs(), limit, "--end-of-options", "origin", "+"+ref+":refs/slipway/source")
 }
 
-// fetchEverythingArgs takes every branch and tag whole, for servers that hand out nothing else.
+// fetchEverythingArgs fetches every branch and tag with its history, for servers that serve nothing else.
 func fetchEverythingArgs() []string {
 	return append(
 		fetchArgs(),
@@ -66,18 +66,18 @@ func fetchArgs() []string {
 	}
 }
 
-// containsArgs succeeds when the commit is part of what was fetched by ref.
+// containsArgs checks that the commit is part of the history that was fetched by ref.
 func containsArgs(commit string) []string {
 	return []string{"merge-base", "--is-ancestor", "--end-of-options", commit, "refs/slipway/source"}
 }
 
-// checkoutArgs cannot use --end-of-options, which git checkout reads as a path before
-// version 2.43; a full hash is no option.
+// checkoutArgs cannot use --end-of-options: before version 2.43 git checkout reads it as a path. A full
+// hash is never an option.
 func checkoutArgs(commit string) []string {
 	return []string{"checkout", "--quiet", "--force", "--no-recurse-submodules", "--detach", commit, "--"}
 }
 
-// A setting is one line of git's configuration, handed over by the environment.
+// A setting is one line of git's configuration, passed in the environment.
 // Source: https://git-scm.com/docs/git-config#ENVIRONMENT
 type setting struct{ key, value string }
 
@@ -96,7 +96,7 @@ func hardening() []setting {
 	}
 }
 
-// environment returns all variables that git gets.
+// environment returns the complete environment of git.
 func environment(home string, outer []string, more ...setting) []string {
 	settings := append(hardening(), more...)
 	env := []string{
@@ -112,8 +112,8 @@ func environment(home string, outer []string, more ...setting) []string {
 	return append(env, passed(outer)...)
 }
 
-// passed picks what git needs of the runner's own environment: where programs are, and how
-// to reach the network here.
+// passed returns the variables of the runner's environment that git needs: the search path of programs,
+// proxies and certificates.
 func passed(outer []string) []string {
 	names := []string{
 		"PATH",

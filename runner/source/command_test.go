@@ -69,9 +69,15 @@ func TestO3EnvironmentIsClosed(t *testing.T) {
 		if line == "GIT_CONFIG_VALUE_12=Authorization: Bearer canary" {
 			continue // the one place for the token
 		}
-		if strings.Contains(line, "canary") || strings.Contains(line, "evil") || line == "HOME=/root" ||
-			line == "GIT_CONFIG_COUNT=0" {
-			t.Errorf("%s was handed on", line)
+		switch {
+		case strings.Contains(line, "canary"):
+			t.Errorf(`%s was handed on: want no "canary" in line`, line)
+		case strings.Contains(line, "evil"):
+			t.Errorf(`%s was handed on: want no "evil" in line`, line)
+		case line == "HOME=/root":
+			t.Errorf(`%s was handed on: want another line than "HOME=/root"`, line)
+		case line == "GIT_CONFIG_COUNT=0":
+			t.Errorf(`%s was handed on: want another line than "GIT_CONFIG_COUNT=0"`, line)
 		}
 	}
 }

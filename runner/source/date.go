@@ -15,9 +15,9 @@ import (
 // dateTime bounds how long git may take to read one commit.
 const dateTime = 10 * time.Second
 
-// AuthorDate is when the commit that is checked out in a directory was written. The directory
-// may be another user's, as a CI's workspace is, and nothing runs that its configuration names:
-// what is not there is not fetched.
+// AuthorDate returns the author date of the commit that is checked out in a directory. The directory may
+// belong to another user, as a CI's workspace does. git runs no program of its configuration and fetches
+// no missing object.
 // Source: https://git-scm.com/docs/partial-clone
 func AuthorDate(ctx context.Context, dir string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, dateTime)
@@ -42,7 +42,7 @@ func AuthorDate(ctx context.Context, dir string) (time.Time, error) {
 	}
 	seconds, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("git log: %q is no date", out.String())
+		return time.Time{}, fmt.Errorf("git log: %q is not a date", out.String())
 	}
 	return time.Unix(seconds, 0), nil
 }

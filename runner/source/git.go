@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// What Fetch answers; match with errors.Is.
+// The errors of Fetch. Match them with errors.Is.
 var (
-	ErrCommitGone   = errors.New("the repository has it no longer (a forced push or a deleted branch)")
+	ErrCommitGone   = errors.New("the repository does not have it any more (a forced push or a deleted branch)")
 	ErrUnauthorized = errors.New("the repository does not accept the credential")
-	ErrNotFound     = errors.New("there is no such repository, or the credential does not show it")
+	ErrNotFound     = errors.New("the repository does not exist, or the credential cannot read it")
 	ErrRelink       = errors.New("the gateway's linked account is not accepted")
 	ErrAttemptOver  = errors.New("the attempt is over")
 
@@ -22,7 +22,7 @@ var (
 	errTemporary = errors.New("it may work later")
 )
 
-// What is kept of a command's output, in bytes: of its words, and of what it is asked for.
+// The bytes that are kept of a command's output: of its messages, and of the data that it prints.
 const (
 	maxOutput = 8 << 10
 	maxRead   = 1 << 20
@@ -35,29 +35,27 @@ type git struct {
 	environ []string
 }
 
-// run runs one command in a process group of its own, so that git's helpers end with it.
+// run runs one command in its own process group, so that git's helpers end with it.
 func (g git) run(ctx context.Context, args []string) error {
 	output := &head{limit: maxOutput}
 	return g.runTo(ctx, args, output, output)
 }
 
-// read runs one command and returns what it prints, if that is not too much.
+// read runs one command and returns its output, at most maxRead bytes. More is an error.
 func (g git) read(ctx context.Context, args []string) ([]byte, error) {
 	out := &head{limit: maxRead + 1}
 	if err := g.runTo(ctx, args, out, &head{limit: maxOutput}); err != nil {
 		return nil, err
 	}
 	if out.Len() > maxRead {
-		return nil, fmt.Errorf("git %s: it prints more than %d bytes", args[0], maxRead)
+		return nil, fmt.Errorf("git %s: the output has more than %d bytes", args[0], maxRead)
 	}
 	return []byte(out.String()), nil
 }
 
 func (g git) runTo(ctx context.Context, args []string, out, problems *head) error {
-	cmd := exec.CommandContext(
-		ctx,
-		g.program,
-		args...) //nolint:gosec // git, found on the path; the arguments are made in command.go
+	//nolint:gosec // git from the search path; command.go makes the arguments
+	cmd := exec.CommandContext(ctx, g.program, args...)
 	cmd.Dir, cmd.Env = g.dir, g.environ
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -77,8 +75,8 @@ func (g git) runTo(ctx context.Context, args []string, out, problems *head) erro
 	return fmt.Errorf("git %s: %s: %w", args[0], text, err)
 }
 
-// classify tells from git's words what a failed command means; nil = nothing special.
-// With LC_ALL=C the words are git's own English ones.
+// classify maps the messages of a failed git command to an error, or to nil for other commands than
+// fetch. LC_ALL=C makes git's messages English.
 func classify(command, output string) error {
 	if command != "fetch" {
 		return nil
@@ -107,11 +105,11 @@ func classify(command, output string) error {
 }
 
 var (
-	errHostKey    = errors.New("the server's key is none that is known")
+	errHostKey    = errors.New("the server's key is unknown")
 	errRedirected = errors.New(
-		"the address redirects, and credentials do not follow redirects; correct the repository's address",
+		"the address redirects, and credentials do not follow redirects: correct the repository's address",
 	)
-	errLocal = errors.New("the runner's own disk refused")
+	errLocal = errors.New("the runner's disk cannot be written")
 )
 
 // A head keeps the first bytes written to it, up to its limit.

@@ -16,9 +16,9 @@ type Proxy struct {
 	Token secret.Secret // the attempt's
 }
 
-// access returns the settings that make a fetch from an address go through the proxy. They belong
-// into the environment of that fetch only: the tree's configuration keeps the address, and no
-// argument, which any user of the machine may read, holds the token.
+// access returns the settings that make a fetch from an address go through the proxy. Use them only in
+// the environment of that fetch: the tree's configuration keeps the address, and no argument, which any
+// user of the machine may read, contains the token.
 // Source: https://git-scm.com/docs/git-config#Documentation/git-config.txt-urlltbasegtinsteadOf
 func (p Proxy) access(address string) []setting {
 	settings := []setting{
@@ -26,7 +26,7 @@ func (p Proxy) access(address string) []setting {
 		{"http." + p.URL + "/.extraHeader", "Authorization: Bearer " + p.Token.Reveal()},
 	}
 	if u, err := url.Parse(p.URL); err == nil && isLoopback(u.Hostname()) {
-		// A gateway on this machine is not asked through an HTTP proxy, as in Go.
+		// Do not use an HTTP proxy for a gateway on this machine, as Go does.
 		settings = append(settings, setting{"http." + p.URL + "/.proxy", ""})
 	}
 	return settings
@@ -54,7 +54,7 @@ func sameRepository(given, origin string) bool {
 
 // repositoryKey returns "host[:port]/path" of an address in any of the forms that git accepts.
 func repositoryKey(given string) (string, bool) {
-	u, err := url.Parse(inFull(given))
+	u, err := url.Parse(expandSCP(given))
 	if err != nil || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		return "", false
 	}

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// ReadFile reads a file of at most this many bytes. A path from the workspace stays in it, for a
-// link out of it is the repository's doing; an absolute one is what the pipeline's author chose.
-// Its error goes on from words like "the file"; fs.ErrNotExist shows through.
+// ReadFile reads a file of at most most bytes. A relative path starts at the workspace and must not lead
+// out of it, because the repository may contain such a link. An absolute path is used as it is: the
+// pipeline's author chose it. The error is a predicate after "the file", and wraps fs.ErrNotExist.
 func ReadFile(workspace, path string, most int) ([]byte, error) {
 	if !filepath.IsAbs(path) {
 		top, err := filepath.Abs(workspace)

@@ -1,7 +1,7 @@
-// Package source fetches exactly one commit with the git program, and the submodules that it
-// names, hardened as if every repository were hostile: no hook, no configuration but ours, no
-// protocol but HTTP and, for submodules, ssh, no redirect, nothing of a payload in a place where
-// git reads options. It then answers where paths of the checked-out tree really lead.
+// Package source fetches exactly one commit and its submodules with the git program. It treats every
+// repository as hostile: git runs no hook, reads only our configuration, uses only HTTP (and ssh for
+// submodules), follows no redirect, and never reads a value of a payload as an option. The package also
+// resolves paths of the checked-out tree.
 package source
 
 import (
@@ -20,23 +20,23 @@ import (
 	"slipway/runner/spec"
 )
 
-// Options say where and how to fetch. Dir and Home are required.
+// Options configure a fetch. Dir and Home are required.
 type Options struct {
-	Dir      string          // the tree's; it must not exist yet, or be empty
+	Dir      string          // directory of the tree; it must be empty or not exist
 	Home     string          // an empty directory: git's HOME
-	Environ  []string        // the runner's environment; only what passed() names is handed on
-	Log      io.Writer       // a line for people where something is tried again; nil = nowhere
-	Attempts uint            // of each network operation; default 6, which last through a restart of the gateway
+	Environ  []string        // the runner's environment; git gets only the variables of passed()
+	Log      io.Writer       // gets a line for each retry; nil = none
+	Attempts uint            // of each network operation; default 6, enough for a restart of the gateway
 	Backoff  backoff.BackOff // nil = exponential from 1 s to 20 s, jittered
 
-	SSHKey     secret.Secret // for submodules by ssh; zero = there is none
+	SSHKey     secret.Secret // for submodules by ssh; zero = none
 	KnownHosts string        // lines of ssh's known_hosts, besides those of public servers
 }
 
-// Fetch puts the tree of s.Commit into o.Dir, with its .git and no more history than the
-// server made necessary. s must have passed spec.Validate. Git fetches from p, while the remote
-// origin of the tree is s.URL. Errors are ErrCommitGone, ErrNotFound, ErrRelink, ErrAttemptOver,
-// ErrUnauthorized, or the network's after the last attempt.
+// Fetch checks out s.Commit into o.Dir, with as little history as the server allows. s must have passed
+// spec.Validate. git fetches from p; the remote origin of the tree is s.URL. Errors: ErrCommitGone,
+// ErrNotFound, ErrRelink, ErrAttemptOver, ErrUnauthorized, or the network's error after the last
+// attempt.
 func Fetch(ctx context.Context, s spec.Source, p Proxy, o Options) (Tree, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {
@@ -63,7 +63,7 @@ func Fetch(ctx context.Context, s spec.Source, p Proxy, o Options) (Tree, error)
 	return Tree{Dir: o.Dir, Commit: s.Commit}, nil
 }
 
-// A fetcher runs git in two environments: only the one for the network holds the token.
+// A fetcher runs git in two environments. Only the one for the network contains the token.
 type fetcher struct {
 	o       Options
 	source  spec.Source
@@ -71,8 +71,8 @@ type fetcher struct {
 	network git
 }
 
-// fetch asks for the commit by its hash; where the server hands out only what refs point
-// at, it takes the ref, whole if need be, and proves that the commit is part of it.
+// fetch requests the commit by its hash. If the server serves only the heads of refs, fetch requests the
+// ref, with its history if necessary, and checks that the commit is part of it.
 func (f *fetcher) fetch(ctx context.Context) error {
 	err := f.retry(ctx, fetchHashArgs(f.source.Commit))
 	if !errors.Is(err, errNotServed) {
@@ -117,7 +117,7 @@ func (f *fetcher) say(err error, attempt int, wait time.Duration) {
 		return
 	}
 	reason, _, _ := strings.Cut(err.Error(), "\n")
-	fmt.Fprintf(f.o.Log, "fetch did not work (%s); attempt %d in %s\n", reason, attempt+1, wait.Round(time.Second))
+	fmt.Fprintf(f.o.Log, "fetch failed (%s); attempt %d in %s\n", reason, attempt+1, wait.Round(time.Second))
 }
 
 func (f *fetcher) attempts() uint {

@@ -29,7 +29,7 @@ func TestFetchTakesExactlyTheCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// B11: the branch has moved on; the queued commit is what is built.
+	// B11: the branch has moved; the queued commit is built.
 	if got := read(t, filepath.Join(tree.Dir, "greeting")); got != "one" || tree.Commit != first {
 		t.Errorf("greeting %q at %s", got, tree.Commit)
 	}
@@ -72,7 +72,7 @@ func TestS5NoCredentialStays(t *testing.T) {
 
 // O3: every name that git takes is only a name, even where git is asked for it.
 func TestO3HostileRefNames(t *testing.T) {
-	t.Chdir(t.TempDir()) // where a program of a name would leave what it makes
+	t.Chdir(t.TempDir()) // a program that a name starts would write its files there
 	for _, name := range []string{
 		"--upload-pack=touch${IFS}canary", "-u", "a;touch${IFS}canary", "a$(touch${IFS}canary)", "a`touch${IFS}canary`",
 		"a|touch${IFS}canary", "{{.Secret}}", "${{x}}", "<script>", "é",
@@ -96,7 +96,7 @@ func TestO3HostileRefNames(t *testing.T) {
 	}
 }
 
-// refuseHashes serves git's first protocol, which hands out only what refs point at.
+// refuseHashes serves git's first protocol, which serves only the heads of refs.
 func refuseHashes(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	r.Header.Del("Git-Protocol")
 	next.ServeHTTP(w, r)
@@ -220,8 +220,13 @@ func TestO1CredentialStaysWithItsHost(t *testing.T) {
 		http.Redirect(w, req, other.URL+req.URL.String(), http.StatusFound)
 	})
 	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), r.Proxy(), options(t))
-	if err == nil || !strings.Contains(err.Error(), "redirect") || leaked.Load() {
-		t.Errorf("leaked: %v, error %v", leaked.Load(), err)
+	switch {
+	case err == nil:
+		t.Errorf("leaked: %v, error %v: want an error", leaked.Load(), err)
+	case !strings.Contains(err.Error(), "redirect"):
+		t.Errorf(`leaked: %v, error %v: want "redirect" in err.Error()`, leaked.Load(), err)
+	case leaked.Load():
+		t.Errorf("leaked: %v, error %v: want leaked.Load() false", leaked.Load(), err)
 	}
 }
 
@@ -281,6 +286,6 @@ func TestGitMissing(t *testing.T) {
 		source.Options{},
 	); err == nil ||
 		!strings.Contains(err.Error(), "install git") {
-		t.Errorf("got %v, want how to mend it", err)
+		t.Errorf("got %v, want how to fix it", err)
 	}
 }

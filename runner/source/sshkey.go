@@ -16,10 +16,10 @@ import (
 	"slipway/config/secret"
 )
 
-// ErrSSHKey says that the private key for submodules cannot be used.
-var ErrSSHKey = errors.New("the environment variable SSH_PRIVATE holds no private key that can be used")
+// ErrSSHKey reports an unusable private key for submodules.
+var ErrSSHKey = errors.New("the environment variable SSH_PRIVATE has no usable private key")
 
-// knownHosts are the keys of the servers that most submodules are at, as these publish them.
+// knownHosts are the published keys of the servers that host most submodules.
 // Sources: https://support.atlassian.com/bitbucket-cloud/docs/configure-ssh-and-two-step-verification/,
 // https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/githubs-ssh-key-fingerprints,
 // https://docs.gitlab.com/user/gitlab_com/#ssh-known_hosts-entries
@@ -29,9 +29,9 @@ github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okW
 gitlab.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAfuCHKVTjquxvt6CM6tdG4SLp1Btn/nOeHHE5UOzRdf
 `
 
-// serveKey lets ssh use a private key, and not read it, through a socket in dir, which must be
-// private to the attempt: the key is in no file. It returns the command by which git is to run
-// ssh; stop takes the key away.
+// serveKey serves a private key to ssh through an agent's socket in dir, which must be private to the
+// attempt. No file contains the key, and ssh can use but not read it. It returns the ssh command for git.
+// stop ends the agent.
 func serveKey(
 	ctx context.Context,
 	dir string,
@@ -44,7 +44,7 @@ func serveKey(
 	}
 	keys := agent.NewKeyring()
 	if err := keys.Add(agent.AddedKey{PrivateKey: private}); err != nil {
-		return "", nil, fmt.Errorf("%w: ssh does not know its kind", ErrSSHKey)
+		return "", nil, fmt.Errorf("%w: ssh does not support its type", ErrSSHKey)
 	}
 	known, socket := filepath.Join(dir, "known_hosts"), filepath.Join(dir, "ssh-agent")
 	if err := os.WriteFile(known, []byte(knownHosts+hosts+"\n"), 0o600); err != nil {
@@ -69,8 +69,8 @@ func serveKey(
 	return sshCommand(socket, known), func() { _ = listener.Close() }, nil
 }
 
-// sshCommand asks nobody, trusts the servers that are known, and reads no configuration of the
-// machine's.
+// sshCommand returns an ssh command that never prompts, accepts only known servers, and reads no
+// configuration of the machine.
 // Source: https://git-scm.com/docs/git#Documentation/git.txt-GITSSHCOMMAND
 func sshCommand(socket, known string) string {
 	command := "ssh -F /dev/null"
@@ -84,14 +84,14 @@ func sshCommand(socket, known string) string {
 	return command
 }
 
-// configPath is a path in the words of ssh_config: in quotes, and with no % that ssh expands.
+// configPath quotes a path for ssh_config and escapes %, which ssh would expand.
 func configPath(path string) string { return `"` + strings.ReplaceAll(path, "%", "%%") + `"` }
 
-// pem finds a key whose line ends were lost.
+// pem matches a key, also one without its line ends.
 var pem = regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]+-----)(.*)(-----END [A-Z ]+-----)`)
 
-// parseKey reads a key in the forms in which Docker Hub's users have it: as it is in the file,
-// with \n for each end of a line, or in one line, as a form leaves it.
+// parseKey parses a key in the forms that Docker Hub's users have: the file's text, with \n for each
+// line end, or on one line, as a form field leaves it.
 // Source: https://docs.docker.com/docker-hub/repos/manage/builds/advanced/#build-repositories-with-linked-private-submodules
 func parseKey(key secret.Secret) (any, error) {
 	text := strings.TrimSpace(strings.ReplaceAll(key.Reveal(), `\n`, "\n"))
@@ -102,8 +102,8 @@ func parseKey(key secret.Secret) (any, error) {
 	var locked *ssh.PassphraseMissingError
 	switch {
 	case errors.As(err, &locked):
-		return nil, fmt.Errorf("%w: it has a passphrase; use one without", ErrSSHKey)
-	case err != nil: // its words could hold parts of the key
+		return nil, fmt.Errorf("%w: it has a passphrase: use a key without one", ErrSSHKey)
+	case err != nil: // its text could contain parts of the key
 		return nil, fmt.Errorf("%w: give the whole file, from -----BEGIN to -----END", ErrSSHKey)
 	}
 	return private, nil

@@ -11,22 +11,22 @@ import (
 	"slipway/runner/spec"
 )
 
-// The bounds of submodules: of all, and of how deep one may be in others.
+// The limits of submodules: their number, and their nesting depth.
 const (
 	maxSubmodules     = 100
 	maxSubmoduleDepth = 10
 )
 
-// ErrSubmodule says that the repository's submodules, or what the automated build has for them,
-// are not right. What is, is said around it.
+// ErrSubmodule reports a submodule that the repository or the automated build configures wrongly. The
+// error around it names the problem and the fix.
 var ErrSubmodule = errors.New("a submodule cannot be fetched")
 
-// Submodules fetches the submodules of a tree that Fetch made, and theirs, each at the commit
-// that the tree names, as Docker Hub did: public ones over HTTP, private ones over ssh with
-// o.SSHKey. The proxy is used for those that name the build's own repository, and serves no other;
-// so a push opens no repository by naming it. None is handed to `git submodule`, whose configuration a
-// repository writes: each is fetched as the repository itself is. Errors are ErrSubmodule,
-// ErrSSHKey, or the network's after the last attempt.
+// Submodules fetches the submodules of a tree of Fetch, and their submodules, at the commits that the
+// trees name, as Docker Hub does: public ones over HTTP, private ones over ssh with o.SSHKey. Only a
+// submodule that is the build's own repository goes through the proxy, which serves no other one. So a
+// push cannot open a repository by naming it. The package does not run `git submodule`, because the
+// repository writes its configuration. Errors: ErrSubmodule, ErrSSHKey, or the network's error after the
+// last attempt.
 // Source: https://git-scm.com/docs/gitmodules
 func Submodules(ctx context.Context, s spec.Source, p Proxy, t Tree, o Options) error {
 	if !t.HasSubmodules() {
@@ -58,22 +58,22 @@ func Submodules(ctx context.Context, s spec.Source, p Proxy, t Tree, o Options) 
 type modules struct {
 	o       Options
 	proxy   Proxy
-	origin  string // of the repository itself
+	origin  string // URL of the repository itself
 	program string
-	ssh     string // command; empty = there is no key
+	ssh     string // command; empty = no key
 	fetched int
 }
 
-// A submodule is one of a tree: what .gitmodules says of it, and the commit in the tree.
+// A submodule is an entry of .gitmodules with its commit in the tree.
 type submodule struct{ path, url, commit string }
 
-// fetchAll fetches those of the tree in dir, which came from base.
+// fetchAll fetches the submodules of the tree in dir. base is the URL of that tree.
 func (m *modules) fetchAll(ctx context.Context, dir, base, above string, depth int) error {
 	if !(Tree{Dir: dir}).HasSubmodules() {
 		return nil
 	}
 	if depth == maxSubmoduleDepth {
-		return fmt.Errorf("%w: they are in each other more than %d deep (%s)", ErrSubmodule, maxSubmoduleDepth, above)
+		return fmt.Errorf("%w: they are nested more than %d deep (%s)", ErrSubmodule, maxSubmoduleDepth, above)
 	}
 	all, err := m.list(ctx, dir)
 	if err != nil {
@@ -105,8 +105,8 @@ func (m *modules) fetchAll(ctx context.Context, dir, base, above string, depth i
 	return nil
 }
 
-// list reads which submodules a tree has. Without a commit in the tree, one is a leftover of
-// .gitmodules, and git passes over it, too.
+// list returns the submodules of a tree. It ignores entries of .gitmodules without a commit in the tree,
+// as git does.
 func (m *modules) list(ctx context.Context, dir string) (all []submodule, err error) {
 	g := git{program: m.program, dir: dir, environ: environment(m.o.Home, m.o.Environ, m.proxy.lfs()...)}
 	said, err := g.read(
@@ -158,7 +158,7 @@ func (m *modules) list(ctx context.Context, dir string) (all []submodule, err er
 	return all, nil
 }
 
-// link is the commit that the tree has at a path; empty = it has none there.
+// link returns the commit of the submodule at a path of the tree, or "" if there is none.
 func (m *modules) link(ctx context.Context, g git, path string) (string, error) {
 	said, err := g.read(ctx, []string{"--literal-pathspecs", "ls-files", "--stage", "-z", "--", path})
 	if err != nil {
@@ -173,7 +173,7 @@ func (m *modules) link(ctx context.Context, g git, path string) (string, error) 
 	return "", nil
 }
 
-// fetch puts the commit of a submodule into its place.
+// fetch checks out the commit of a submodule in its directory.
 func (m *modules) fetch(ctx context.Context, sub submodule, a address, place string) error {
 	environ, err := m.network(ctx, a)
 	if err != nil {
@@ -201,8 +201,8 @@ func (m *modules) fetch(ctx context.Context, sub submodule, a address, place str
 	return nil
 }
 
-// resolve reads a submodule's url. One that names the build's own repository, in any spelling, gets
-// that repository's address.
+// resolve parses a submodule's url. A url of the build's own repository, in any spelling, becomes that
+// repository's address.
 func (m *modules) resolve(base, given string) (address, error) {
 	if sameRepository(given, m.origin) {
 		return address{text: m.origin, own: true}, nil

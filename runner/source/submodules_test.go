@@ -121,7 +121,7 @@ func TestPublicSubmodulesAndNoCredentialForThem(t *testing.T) {
 	}
 }
 
-func TestSubmoduleFaultsSayWhatMendsThem(t *testing.T) {
+func TestSubmoduleFaultsNameTheFix(t *testing.T) {
 	r := sourcetest.New(t)
 	server := r.SSH(t)
 	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib"}, nil)
@@ -135,12 +135,12 @@ func TestSubmoduleFaultsSayWhatMendsThem(t *testing.T) {
 		"another key":       {url: server.URL("lib"), key: other, hosts: server.KnownHosts, want: "add the public half of SSH_PRIVATE there"},
 		"an unknown server": {url: server.URL("lib"), key: server.Key, want: "ssh-keyscan 127.0.0.1"},
 		"no such commit":    {url: server.URL("lib"), key: server.Key, hosts: server.KnownHosts, commit: elsewhere, want: "push that commit"},
-		"a program":         {url: "ext::sh -c touch% canary", want: "is none that can be fetched"},
-		"a file":            {url: "file:///etc", want: "is none that can be fetched"},
-		"a path":            {url: "/etc", want: "is none that can be fetched"},
-		"git's own":         {url: "git://example.com/x", want: "https, http and ssh are allowed"},
-		"an option":         {url: "ssh://-oProxyCommand=x/y", want: "is none that can be fetched"},
-		"this machine":      {url: "http://localhost:1/x", want: "an address of the build machine itself"},
+		"a program":         {url: "ext::sh -c touch% canary", want: "cannot be fetched: use"},
+		"a file":            {url: "file:///etc", want: "cannot be fetched: use"},
+		"a path":            {url: "/etc", want: "cannot be fetched: use"},
+		"git's own":         {url: "git://example.com/x", want: "use https, http or ssh"},
+		"an option":         {url: "ssh://-oProxyCommand=x/y", want: "cannot be fetched: use"},
+		"this machine":      {url: "http://localhost:1/x", want: "an address of the build machine"},
 		"not a key":         {url: server.URL("lib"), key: secret.New("canary"), want: "from -----BEGIN to -----END"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,8 +156,13 @@ func TestSubmoduleFaultsSayWhatMendsThem(t *testing.T) {
 			o := options(t)
 			o.SSHKey, o.KnownHosts = c.key, c.hosts
 			_, err := fetchAll(t, r, commit, o)
-			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "canary:") {
+			switch {
+			case err == nil:
+				t.Errorf("got %v, want %q: want an error", err, c.want)
+			case !strings.Contains(err.Error(), c.want):
 				t.Errorf("got %v, want %q", err, c.want)
+			case strings.Contains(err.Error(), "canary:"):
+				t.Errorf(`got %v, want %q: want no "canary:" in err.Error()`, err, c.want)
 			}
 			if !errors.Is(err, source.ErrSubmodule) && !errors.Is(err, source.ErrSSHKey) {
 				t.Errorf("%v is not told to be the repository's doing", err)
@@ -166,7 +171,7 @@ func TestSubmoduleFaultsSayWhatMendsThem(t *testing.T) {
 	}
 }
 
-// O4: what a crafted repository needs of git to run its hooks (CVE-2025-48384: a path that ends
+// O4: the paths by which a crafted repository makes git run its hooks (CVE-2025-48384: a path that ends
 // in a carriage return, beside a link of that name without it; CVE-2024-32002: a link where git
 // keeps its files) leads nowhere.
 func TestO4CraftedSubmodulesRunNothing(t *testing.T) {

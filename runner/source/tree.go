@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// A Tree is a checked-out commit. Its content is not trusted: every path is asked of
-// Resolve, File or Directory.
+// A Tree is a checked-out commit. Its content is not trusted: use Resolve, File or Directory for every
+// path.
 type Tree struct {
 	Dir    string
 	Commit string
 }
 
-// A PathError says why a path of the tree cannot be used.
+// A PathError reports a path of the tree that cannot be used.
 type PathError struct {
 	Path    string
 	Problem string
@@ -28,9 +28,9 @@ func (e *PathError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Probl
 // Unwrap returns the operating system's error.
 func (e *PathError) Unwrap() error { return e.Err }
 
-// Resolve returns the real path of p, which is relative to the tree's root: symbolic links
-// are followed within the tree and refused where they leave it. fs.ErrNotExist shows
-// through the *PathError.
+// Resolve returns the real path of p, which is relative to the tree's root. It follows symbolic links
+// within the tree and refuses links that leave it. It returns *PathError, which wraps fs.ErrNotExist if
+// the path does not exist.
 func (t Tree) Resolve(p string) (string, error) {
 	root, err := os.OpenRoot(t.Dir)
 	if err != nil {
@@ -57,12 +57,12 @@ func (t Tree) Resolve(p string) (string, error) {
 	return real, nil
 }
 
-// File is Resolve for a regular file.
+// File does the same as Resolve for a regular file.
 func (t Tree) File(p string) (string, error) {
 	return t.resolveKind(p, fs.FileMode.IsRegular, "is not a file")
 }
 
-// Directory is Resolve for a directory.
+// Directory does the same as Resolve for a directory.
 func (t Tree) Directory(p string) (string, error) {
 	return t.resolveKind(p, fs.FileMode.IsDir, "is not a directory")
 }

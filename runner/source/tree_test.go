@@ -37,7 +37,7 @@ func tree(t *testing.T) source.Tree {
 	return source.Tree{Dir: dir}
 }
 
-// O5: what leads out of the tree is refused, however it is spelt.
+// O5: paths out of the tree are refused in every spelling.
 func TestO5PathsStayInTheTree(t *testing.T) {
 	tr := tree(t)
 	for _, p := range []string{

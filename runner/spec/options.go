@@ -6,18 +6,17 @@ import (
 	"slipway/config/secret"
 )
 
-// BuildOptions are what a build may ask of its builder besides what every build needs. The
-// zero value asks for nothing.
+// BuildOptions are the optional parts of a build request. The zero value requests none.
 type BuildOptions struct {
 	Secrets []BuildSecret // for RUN --mount=type=secret
 	SSHKey  secret.Secret // private key for RUN --mount=type=ssh, without a passphrase
 	Proxies []Proxy
-	Hosts   []Host // that RUN knows besides those of its name servers
+	Hosts   []Host // additional host names for RUN
 	Pull    bool   // ask the registry for the newest base image, whatever the builder has
 
-	NoCacheStages []string // stages of the Dockerfile whose steps are run again
+	NoCacheStages []string // stages of the Dockerfile whose steps run again
 
-	CacheFrom []Cache // that steps may be taken from; one that is not there is no error
+	CacheFrom []Cache // caches to read; a missing one is no error
 	CacheTo   []Cache
 
 	Labels      map[string]string // of the image's configuration
@@ -27,47 +26,47 @@ type BuildOptions struct {
 	Provenance  string // attributes of the attestation, as mode=min; empty = none
 	SBOM        string // the same; SBOMDefault = BuildKit's own
 
-	OCI              bool // OCI's media types, whether or not something needs them
-	ForceCompression bool // compress the layers of base images anew, too
+	OCI              bool // use OCI's media types even if nothing needs them
+	ForceCompression bool // also compress the layers of base images again
 	RewriteTimestamp bool // no file of a new layer is newer than the build argument SOURCE_DATE_EPOCH
 	Archive          Archive
 }
 
-// An Archive is a file that the image is written to, besides. The zero value is none.
+// An Archive is a file that additionally receives the image. The zero value means no file.
 // https://docs.docker.com/build/exporters/oci-docker/
 type Archive struct {
 	Type  string   // one of ArchiveOCI, ArchiveDocker, ArchiveTar
-	Path  string   // to be made, or written over
-	Names []string // of the image in it: registry/name:tag
+	Path  string   // created or overwritten
+	Names []string // names of the image in it: registry/name:tag
 }
 
-// The kinds of archives. ArchiveTar holds the files of the last stage and no image.
+// The kinds of archives. ArchiveTar contains the files of the last stage and no image.
 const (
 	ArchiveOCI    = "oci"
 	ArchiveDocker = "docker"
 	ArchiveTar    = "tar"
 )
 
-// SBOMDefault asks for an attestation by the scanner that BuildKit would choose.
+// SBOMDefault requests an attestation by BuildKit's default scanner.
 const SBOMDefault = "generator=docker/buildkit-syft-scanner:stable-1"
 
-// A Compression is what layers are compressed by. The zero value is gzip at level 1, which
-// takes half the time of gzip's own for a sixth more bytes.
+// A Compression is the compression of layers. The zero value is gzip at level 1, which takes half the
+// time of gzip's default level for a sixth more bytes.
 type Compression struct {
 	Type  string // gzip, zstd, uncompressed
-	Level string // a number; empty = the type's own
+	Level string // a number; empty = the type's default
 }
 
-// A BuildSecret is a value that RUN sees under its id while it runs, and that is in no layer.
+// A BuildSecret is a value that a RUN step can read under its id, and that no layer contains.
 // https://docs.docker.com/build/building/secrets/
 type BuildSecret struct {
 	ID    string
 	Value secret.Secret
-	File  string // which Value is yet to be read from: absolute, or from the workspace; else empty
+	File  string // file that has the value, absolute or from the workspace; empty = Value is set
 }
 
-// A Proxy is one of the variables that Docker knows without an ARG and keeps out of an
-// image's history and of the cache's keys.
+// A Proxy is one of Docker's predefined build arguments. It needs no ARG, and is neither in the image's
+// history nor in the keys of the cache.
 // https://docs.docker.com/build/building/variables/#pre-defined-build-arguments
 type Proxy struct {
 	Name  string
@@ -80,16 +79,16 @@ type Host struct {
 	Address netip.Addr
 }
 
-// A Cache is where the results of steps are kept between builds, in BuildKit's words.
+// A Cache is a place that stores results of steps between builds, with BuildKit's attributes.
 // https://docs.docker.com/build/cache/backends/
 type Cache struct {
 	Type  string // one of CacheRegistry, CacheInline, CacheLocal
 	Attrs map[string]string
 }
 
-// The kinds of caches. An inline one is a few bytes in the image itself and holds the steps of
-// its last stage; CacheRegistry has "ref", CacheLocal has "src" to be read and "dest" to be
-// written, a directory beside the runner.
+// The kinds of caches. An inline cache is a few bytes in the image itself, for the steps of its last
+// stage. CacheRegistry has the attribute "ref". CacheLocal is a directory on the runner's machine, with
+// "src" to read and "dest" to write.
 const (
 	CacheRegistry = "registry"
 	CacheInline   = "inline"

@@ -8,16 +8,15 @@ import (
 	"slipway/config/secret"
 )
 
-// A probe is a step that builds nothing and tells, in the CI's log, whether it could: whoever
-// started its pipeline reads it there. Its URL is <gateway>/runner/v1/probe, which answers a POST
-// with its token with a ProbeReply, or with 401 where that is not of a probe, or no longer.
+// A probe is a step that builds nothing, and writes to the CI's log whether it could build. The gateway
+// that started its pipeline reads that log. The probe posts to <gateway>/runner/v1/probe with its token.
+// The answer is a ProbeReply, or 401 if the token belongs to no running probe.
 const (
 	ProbePath = "/runner/v1/probe"
 
-	// ProbeWell begins a line about what is as it must be, and ProbeDone is the last one of a
-	// step that can build. One that cannot ends with a line of an error, as every command of
-	// this program does: after ProbeSays, the thing that is wrong (ProbeGateway,
-	// ProbeBuilder), or else a setting's name.
+	// ProbeWell begins the line of a successful check. ProbeDone is the last line of a step that can
+	// build. Any other step ends with an error line, as every command of this program does: after
+	// ProbeSays comes the failed part (ProbeGateway, ProbeBuilder), or else the name of a setting.
 	ProbeSays    = "slipway: "
 	ProbeWell    = ProbeSays + "well: "
 	ProbeDone    = ProbeSays + "this step can build"
@@ -25,14 +24,14 @@ const (
 	ProbeBuilder = "the builder: "
 )
 
-// A ProbeReply is what the step of a probe needs to reach its builder, as Spec says it.
+// A ProbeReply holds the client certificate that a probe needs to reach its builder, as Spec does.
 type ProbeReply struct{ BuilderTLS secret.Secret }
 
 type wireProbe struct {
 	BuilderTLS string `json:"builder_tls,omitempty"`
 }
 
-// EncodeProbe writes a reply with its secret in clear, for the step that has a probe's token.
+// EncodeProbe writes a reply with its secret in plain text, for the step with a probe's token.
 func EncodeProbe(w io.Writer, r ProbeReply) error {
 	if err := json.NewEncoder(w).Encode(wireProbe{r.BuilderTLS.Reveal()}); err != nil {
 		return fmt.Errorf("encode the answer to a probe: %w", err)
@@ -40,7 +39,7 @@ func EncodeProbe(w io.Writer, r ProbeReply) error {
 	return nil
 }
 
-// DecodeProbe reads what EncodeProbe wrote, at most MaxBody bytes.
+// DecodeProbe reads a reply of EncodeProbe, at most MaxBody bytes.
 func DecodeProbe(r io.Reader) (ProbeReply, error) {
 	var wire wireProbe
 	if err := json.NewDecoder(io.LimitReader(r, MaxBody)).Decode(&wire); err != nil {

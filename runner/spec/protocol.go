@@ -11,28 +11,32 @@ import (
 // The runner protocol, under <gateway>/runner/v1/builds/{id}, every request with
 // "Authorization: Bearer <token>", the token bound to one build and attempt:
 //
-//	POST claim    ClaimRequest → the Spec (EncodeSpec). 409 when another runner has it.
+//	POST claim    ClaimRequest → the Spec (EncodeSpec). 409 if another runner has it.
 //	POST events   EventsRequest → EventsReply. An empty list is the heartbeat, at least
-//	              once a second; the reply says go on or cancel.
-//	POST log?offset=N   raw bytes → LogReply. Bytes before Size are skipped; an offset
-//	              beyond it is 409 with the LogReply that says where to go on.
-//	POST permit   PermitRequest → PermitReply. Asked before the first tag moves.
-//	POST finish   Result → 204. Repeating it is harmless.
+//	              once a second. The reply tells the runner to continue or to stop.
+//	POST log?offset=N   raw bytes → LogReply. Bytes before Size are skipped. An offset
+//	              beyond Size is 409, with a LogReply that has the offset to continue at.
+//	POST permit   PermitRequest → PermitReply. Requested before the first tag moves.
+//	POST finish   Result → 204. Idempotent.
 //
 // The runner fetches the commit from the gateway's git proxy, with the same token:
 //
-//	GET  <gateway>/git/{id}/info/refs?service=git-upload-pack, and what follows of smart HTTP.
+//	GET  <gateway>/git/{id}/info/refs?service=git-upload-pack, and the further requests of smart HTTP.
 //
-// 422: the request is malformed, and the message names the place. 429: wait for the seconds in
-// Retry-After; a heartbeat a second is never refused. 401: no such token. 410: the attempt is over (cancelled, timed out, followed by
-// another): the runner stops at once and reports nothing more. 5xx and connection
-// errors: try again.
+// Error statuses:
+//
+//	401  unknown token
+//	410  the attempt is over (canceled, timed out, followed by another one): the runner stops at once
+//	     and reports nothing more
+//	422  the request is malformed; the message names the place
+//	429  wait for the seconds in Retry-After; a heartbeat a second is never refused
+//	5xx  try again, as after a connection error
 
 // A step in the repository's own pipeline gets such a token first, under
 // <gateway>/runner/v1/automated/{id}, with the automated build's long-lived token:
 //
-//	POST join     JoinRequest → JoinReply (EncodeJoin). 404 when there is nothing yet: ask
-//	              again; 409 when somebody must mend something first.
+//	POST join     JoinRequest → JoinReply (EncodeJoin). 404 if the push is not known yet: ask
+//	              again. 409 if the automated build needs a change first.
 
 // MaxBody bounds every request and reply but the log's chunks, in bytes.
 const MaxBody = 4 << 20
@@ -40,7 +44,7 @@ const MaxBody = 4 << 20
 // MaxLogChunk bounds the bytes of one log request.
 const MaxLogChunk = 256 << 10
 
-// A ClaimRequest names the runner, so that a repeated claim is known from a second runner.
+// A ClaimRequest names the runner, so the gateway can distinguish a repeated claim from a second runner.
 type ClaimRequest struct {
 	RunnerID string `json:"runner_id"` // random, one per process
 	Version  string `json:"version"`
@@ -64,7 +68,7 @@ type EventsReply struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// LogReply says how many bytes of the log the gateway has.
+// LogReply holds the number of bytes of the log that the gateway has.
 type LogReply struct {
 	Size int64 `json:"size"`
 }
@@ -74,33 +78,34 @@ type LogReply struct {
 type PermitRequest struct {
 	Digest string   `json:"digest"`
 	Tags   []string `json:"tags"` // of Spec.Tags
-	// ExtraTags are others, as a build hook may push: at most 100 a build, listed in Result.ExtraTags.
+	// ExtraTags are further tags, as a build hook may push: at most 100 a build, listed in
+	// Result.ExtraTags.
 	ExtraTags []string `json:"extra_tags,omitempty"`
 }
 
-// PermitReply grants or refuses; a refused build ends cancelled: superseded.
+// PermitReply grants or refuses a permit. A refused build ends as cancelled with the reason superseded.
 type PermitReply struct {
 	Granted bool   `json:"granted"`
 	Reason  string `json:"reason,omitempty"`
 }
 
-// A JoinRequest says which pipeline asks for what.
+// A JoinRequest names a pipeline and the push that it builds.
 type JoinRequest struct {
 	Commit   string `json:"commit"`   // full hash
 	Ref      string `json:"ref"`      // full name, as refs/heads/main
-	Pipeline string `json:"pipeline"` // its link or name; what it gets is its alone
+	Pipeline string `json:"pipeline"` // its link or name; a build goes to one pipeline only
 }
 
 // MaxPipeline bounds JoinRequest.Pipeline, in bytes.
 const MaxPipeline = 300
 
-// A JoinReply is a build to claim under builds/{BuildID}; or none, for a Reason.
+// A JoinReply is a build to claim under builds/{BuildID}, or the Reason why there is none.
 type JoinReply struct {
 	BuildID string        `json:"id,omitempty"`
-	Build   int64         `json:"build"` // its number; 0 = there is nothing to build
+	Build   int64         `json:"build"` // its number; 0 = nothing to build
 	Token   secret.Secret `json:"-"`
 	Reason  string        `json:"reason,omitempty"`
-	Unsure  bool          `json:"unsure,omitempty"` // something may come yet
+	Unsure  bool          `json:"unsure,omitempty"` // a build may still appear
 }
 
 // ErrorReply is the body of every 4xx and 5xx reply.
@@ -127,8 +132,8 @@ type wireRegistry struct {
 	wireCredential
 }
 
-// EncodeSpec writes a spec with its secrets in clear, for the runner that holds the attempt's
-// token. Besides, EncodeJoin and EncodeProbe reveal one secret each, and nothing else does.
+// EncodeSpec writes a spec with its secrets in plain text, for the runner that has the attempt's token.
+// Apart from it, only EncodeJoin and EncodeProbe reveal a secret, one each.
 func EncodeSpec(w io.Writer, s Spec) error {
 	ws := wireSpec{Spec: s, Environment: map[string]string{}, BuilderTLS: s.BuilderTLS.Reveal()}
 	for _, r := range s.Registries {
@@ -145,7 +150,7 @@ func EncodeSpec(w io.Writer, s Spec) error {
 	return nil
 }
 
-// DecodeSpec reads what EncodeSpec wrote, at most MaxBody bytes.
+// DecodeSpec reads a spec of EncodeSpec, at most MaxBody bytes.
 func DecodeSpec(r io.Reader) (Spec, error) {
 	var ws wireSpec
 	if err := json.NewDecoder(io.LimitReader(r, MaxBody)).Decode(&ws); err != nil {
@@ -178,7 +183,7 @@ type wireJoin struct {
 	Token string `json:"token,omitempty"`
 }
 
-// EncodeJoin writes a reply with its token in clear, for the pipeline that joins.
+// EncodeJoin writes a reply with its token in plain text, for the step that sent the request.
 func EncodeJoin(w io.Writer, r JoinReply) error {
 	if err := json.NewEncoder(w).Encode(wireJoin{r, r.Token.Reveal()}); err != nil {
 		return fmt.Errorf("encode the token of build %s: %w", r.BuildID, err)
@@ -186,7 +191,7 @@ func EncodeJoin(w io.Writer, r JoinReply) error {
 	return nil
 }
 
-// DecodeJoin reads what EncodeJoin wrote, at most MaxBody bytes.
+// DecodeJoin reads a reply of EncodeJoin, at most MaxBody bytes.
 func DecodeJoin(r io.Reader) (JoinReply, error) {
 	var wire wireJoin
 	if err := json.NewDecoder(io.LimitReader(r, MaxBody)).Decode(&wire); err != nil {

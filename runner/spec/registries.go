@@ -8,15 +8,15 @@ func (s Spec) PushCredentials() []RegistryCredential { return s.credentials(fals
 // pull-only ones.
 func (s Spec) BuildCredentials() []RegistryCredential { return s.credentials(true) }
 
-// credentials returns those with that PullOnly. Of the others only stays, without user name and
-// password, that their registry speaks plain HTTP: that is so whoever asks.
+// credentials returns the credentials with this value of PullOnly. Of the others it keeps only the fact
+// that a registry uses plain HTTP, without user name and password.
 func (s Spec) credentials(pullOnly bool) (all []RegistryCredential) {
 	for _, r := range s.Registries {
 		if r.PullOnly == pullOnly {
 			all = append(all, r)
 		}
 	}
-	for _, r := range s.Registries { // last: where both name one host, the credential goes first
+	for _, r := range s.Registries { // last: if both name one host, the credential must come first
 		if r.PullOnly != pullOnly && r.Insecure {
 			all = append(all, RegistryCredential{Host: r.Host, Insecure: true, PullOnly: pullOnly})
 		}

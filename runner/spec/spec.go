@@ -1,6 +1,6 @@
-// Package spec holds the nouns of the runner: what to build (Spec), what comes of it
-// (Result), and the wire form in which a gateway and a runner exchange them. It imports
-// the standard library and config/secret only.
+// Package spec holds the nouns of the runner: the work (Spec), its outcome (Result), and the wire form
+// in which a gateway and a runner exchange them. It imports only the standard library and
+// config/secret.
 package spec
 
 import (
@@ -9,7 +9,7 @@ import (
 	"slipway/config/secret"
 )
 
-// A Spec is everything a runner needs to know of one attempt of a build, and no more.
+// A Spec holds all data that a runner needs for one attempt of a build, and no more.
 type Spec struct {
 	BuildID    string `json:"build_id"`
 	Number     int64  `json:"number"`
@@ -27,8 +27,8 @@ type Spec struct {
 	Caching    bool              `json:"caching"`
 	Publish    bool              `json:"publish"` // false: build and test only
 
-	// BuiltDigest is what an earlier attempt reported as built. Tags that the registry
-	// already has at this digest count as pushed.
+	// BuiltDigest is the digest that an earlier attempt reported as built. Tags that the registry has
+	// at this digest count as pushed.
 	BuiltDigest string `json:"built_digest,omitempty"`
 
 	// PushHooks gives the push credential to the build hooks that push: pre_push, push, post_push, and
@@ -39,8 +39,8 @@ type Spec struct {
 
 	Registries  []RegistryCredential     `json:"-"`
 	Environment map[string]secret.Secret `json:"-"` // for build hooks and tests, never build args
-	// BuilderTLS is who the runner is to a builder on another machine (package
-	// config/identity), where its step names one and no certificate of its own.
+	// BuilderTLS is the runner's client certificate for a builder on another machine (package
+	// config/identity). It is used if the step has no certificate of its own.
 	BuilderTLS secret.Secret `json:"-"`
 }
 
@@ -69,10 +69,11 @@ type RegistryCredential struct {
 	Credential
 }
 
-// State is how an attempt ended.
+// State is the final state of an attempt.
 type State string
 
-// Failed is the repository's doing; Error is the surroundings', and worth another attempt.
+// The final states. Failed is caused by the repository. Error is caused by the infrastructure, and
+// worth another attempt.
 const (
 	Succeeded State = "succeeded"
 	Failed    State = "failed"
@@ -80,25 +81,25 @@ const (
 	Error     State = "error"
 )
 
-// A Result is what an attempt came to.
+// A Result is the outcome of an attempt.
 type Result struct {
 	State  State       `json:"state"`
-	Reason string      `json:"reason,omitempty"` // the words of autobuild.Reason
+	Reason string      `json:"reason,omitempty"` // one of autobuild.Reason
 	Detail string      `json:"detail,omitempty"` // a sentence for people
 	Digest string      `json:"digest,omitempty"` // of the image: sha256:…
 	Size   int64       `json:"size,omitempty"`   // bytes, compressed, of all layers and the config
 	Tags   []TagResult `json:"tags,omitempty"`   // of Spec.Tags
-	// ExtraTags are those that a permit granted besides.
+	// ExtraTags are the further tags that permits granted.
 	ExtraTags []TagResult `json:"extra_tags,omitempty"`
 }
 
-// A TagResult says whether one tag was pushed.
+// A TagResult is the outcome of the push of one tag.
 type TagResult struct {
 	Tag   string `json:"tag"`
 	Error string `json:"error,omitempty"`
 }
 
-// EventKind says what an event reports.
+// EventKind is the kind of an event.
 type EventKind string
 
 // The kinds of events.
@@ -108,7 +109,7 @@ const (
 	Built         EventKind = "built" // Digest is set; reported before any tag is pushed
 )
 
-// The stages of a runner, in order; a stage that has nothing to do is not reported.
+// The stages of a runner, in order. A stage without work is not reported.
 const (
 	StageFetch = "fetch"
 	StageBuild = "build"

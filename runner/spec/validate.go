@@ -9,8 +9,7 @@ import (
 	"strings"
 )
 
-// A FieldError is a fault of a spec: the field, named as in its JSON form, and what is
-// wrong with it.
+// A FieldError is a fault of a spec: the field, named as in its JSON form, and the problem.
 type FieldError struct {
 	Field   string
 	Message string
@@ -20,8 +19,8 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
 
 // The grammar of image names and tags follows
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
-// and, for the host, https://github.com/distribution/reference. Lengths are looked at beside it: in
-// an expression each would become as many states, whenever a program starts.
+// and, for the host, https://github.com/distribution/reference. Lengths are checked separately: in an
+// expression, each length becomes as many states at every start of the program.
 var (
 	hexShape      = regexp.MustCompile(`^[0-9a-f]+$`)
 	tagShape      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
@@ -68,7 +67,7 @@ func (s Spec) Validate() error {
 		".",
 	)
 	for name := range s.BuildArgs {
-		check(LegalArg(name), "build_args", "%q is no name of a build argument", name)
+		check(LegalArg(name), "build_args", "%q is not a name of a build argument", name)
 	}
 	for _, p := range s.Platforms {
 		check(platformShape.MatchString(p), "platforms", "%q is not like linux/amd64", p)
@@ -111,8 +110,8 @@ func fetchable(raw string) bool {
 		u.Fragment == ""
 }
 
-// legalRef is git-check-ref-format(1) for full names. Names like refs/heads/--upload-pack=x
-// and refs/heads/a;id are legal: whoever passes a ref to a program guards against them.
+// legalRef implements git-check-ref-format(1) for full names. Names like refs/heads/--upload-pack=x and
+// refs/heads/a;id are legal: code that passes a ref to a program must guard against them.
 func legalRef(ref string) bool {
 	if !strings.HasPrefix(ref, "refs/") || strings.Contains(ref, "..") || strings.Contains(ref, "@{") ||
 		strings.HasSuffix(ref, ".") {
@@ -130,7 +129,7 @@ func legalRef(ref string) bool {
 	return len(parts) > 2
 }
 
-// cleanPath reports whether p names something below the root it is relative to.
+// cleanPath reports whether p is a clean relative path that stays below its root.
 func cleanPath(p string) bool {
 	return p != "" && p == path.Clean(p) && !path.IsAbs(p) && p != ".." && !strings.HasPrefix(p, "../") &&
 		!strings.Contains(p, `\`) && printable(p)
@@ -146,7 +145,7 @@ func LegalImage(image string) bool { return len(image) <= maxImage && imageShape
 // LegalTag reports whether tag may name an image.
 func LegalTag(tag string) bool { return len(tag) <= maxTag && tagShape.MatchString(tag) }
 
-// legalHash is of a commit, by SHA-1 or SHA-256.
+// legalHash reports whether hash is a full commit hash, SHA-1 or SHA-256.
 func legalHash(hash string) bool {
 	return (len(hash) == 40 || len(hash) == 64) && hexShape.MatchString(hash)
 }
@@ -160,5 +159,5 @@ func LegalDigest(digest string) bool {
 // LegalPlatform reports whether platform is like linux/amd64.
 func LegalPlatform(platform string) bool { return platformShape.MatchString(platform) }
 
-// LegalArg reports whether name may be that of a build argument.
+// LegalArg reports whether a build argument may have this name.
 func LegalArg(name string) bool { return argShape.MatchString(name) }

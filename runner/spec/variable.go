@@ -11,12 +11,12 @@ var variableShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 const maxVariable = 128
 
-// CheckVariable says whether an automated build's environment may set a variable: not what
-// decides which programs run and how (GO-2024-2998's kind), and not what a build sets itself.
-// Its error shows no value.
+// CheckVariable checks that an automated build's environment may set a variable. It refuses variables
+// that decide which programs run and how (as in GO-2024-2998), and variables that a build sets itself.
+// The error does not contain the value.
 func CheckVariable(name, value string) error {
 	if len(name) > maxVariable || !variableShape.MatchString(name) {
-		return fmt.Errorf("%.130q is no name of a variable: letters, digits and _, no digit first", name)
+		return fmt.Errorf("%.130q is not a variable name: use letters, digits and _, no digit first", name)
 	}
 	if strings.ContainsRune(value, 0) {
 		return fmt.Errorf("the value of %s holds a NUL byte", name)
