@@ -14,8 +14,8 @@ import (
 	"slipway/runner/sandbox"
 )
 
-// rootBuilder is what sudo runs: a builder that ends, and takes its state along, when
-// standard input closes. Its arguments are the program, a directory and a group.
+// rootBuilder is the script that sudo runs. It starts a builder, and when standard input closes, it
+// stops the builder and removes its state. Its arguments are the program, a directory and a group ID.
 const rootBuilder = `
 "$1" builder --address "unix://$2/builder.sock" --state "$2/state" --socket-group "$3" &
 builder=$!
@@ -25,24 +25,21 @@ wait "$builder"
 rm -rf "$2"
 `
 
-// builderStart bounds how long a builder under sudo may take, a person's password included.
-const builderStart = 2 * time.Minute
+// builderTimeout is the maximum time for sudo to start a builder, including the password prompt.
+const builderTimeout = 2 * time.Minute
 
-// ensureBuilder returns "" where the gateway can start a builder of its own: as root, or
-// rootless. Elsewhere it starts one through sudo and returns its address.
+// ensureBuilder returns an empty address if the gateway can start a builder by itself: as root, or
+// rootless. Otherwise it starts a builder with sudo and returns its address. Call stop at the end.
 func ensureBuilder(ctx context.Context, executable string, stderr io.Writer) (address string, stop func(), err error) {
 	mode := sandbox.Probe(ctx, sandbox.ProbeOptions{})[0]
 	if mode.OK {
 		return "", func() {}, nil
 	}
 	if _, err := exec.LookPath("sudo"); err != nil {
-		return "", nil, fmt.Errorf("the builder cannot run here: %s; or install sudo", mode.Mend)
+		return "", nil, fmt.Errorf("start a builder: this user lacks the rights: %s; or install sudo", mode.Mend)
 	}
-	fmt.Fprintf(
-		stderr,
-		"the builder needs root here (%s): starting it through sudo, everything else runs as you\n",
-		mode.Mend,
-	)
+	const notice = "the builder needs root on this machine (%s): sudo starts it, everything else runs as you\n"
+	fmt.Fprintf(stderr, notice, mode.Mend)
 	return startRootBuilder(ctx, executable, stderr)
 }
 
@@ -51,16 +48,9 @@ func startRootBuilder(ctx context.Context, executable string, stderr io.Writer) 
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.Command(
-		"sudo",
-		"sh",
-		"-c",
-		rootBuilder,
-		"sh",
-		executable,
-		dir,
-		strconv.Itoa(os.Getgid()),
-	) //nolint:gosec,noctx // our own words; the end of its input ends it
+	group := strconv.Itoa(os.Getgid())
+	//nolint:gosec,noctx // a constant script; stop ends it
+	cmd := exec.Command("sudo", "sh", "-c", rootBuilder, "sh", executable, dir, group)
 	cmd.Stdout, cmd.Stderr = stderr, stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -74,20 +64,20 @@ func startRootBuilder(ctx context.Context, executable string, stderr io.Writer) 
 	stop := func() {
 		stdin.Close()
 		if err := <-ended; err != nil {
-			fmt.Fprintf(stderr, "the builder under sudo ended: %v\n", err)
+			fmt.Fprintf(stderr, "builder under sudo: %v\n", err)
 		}
 	}
 	socket := filepath.Join(dir, "builder.sock")
-	if err := awaitSocket(ctx, socket, ended); err != nil {
+	if err := waitForSocket(ctx, socket, ended); err != nil {
 		stdin.Close()
 		return "", nil, err
 	}
 	return "unix://" + socket, stop, nil
 }
 
-// awaitSocket returns when the socket is there, or sudo ended without one.
-func awaitSocket(ctx context.Context, socket string, ended <-chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, builderStart)
+// waitForSocket waits until the socket exists. It returns an error if sudo ends or ctx ends first.
+func waitForSocket(ctx context.Context, socket string, ended <-chan error) error {
+	ctx, cancel := context.WithTimeout(ctx, builderTimeout)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -98,9 +88,9 @@ func awaitSocket(ctx context.Context, socket string, ended <-chan error) error {
 		select {
 		case <-tick.C:
 		case err := <-ended:
-			return fmt.Errorf("the builder under sudo ended: %w", errors.Join(err))
+			return fmt.Errorf("start the builder with sudo: it ended: %w", errors.Join(err))
 		case <-ctx.Done():
-			return fmt.Errorf("the builder under sudo did not start: %w", ctx.Err())
+			return fmt.Errorf("start the builder with sudo: no socket %s: %w", socket, ctx.Err())
 		}
 	}
 }

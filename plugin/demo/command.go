@@ -10,22 +10,22 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// Command is `slipway demo`.
+// Command returns the command `slipway demo`.
 func Command() *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
-		Usage: "show the whole loop on this machine: a push becomes an image and a green status",
+		Usage: "run everything on this machine: a push becomes an image and a successful status",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "once", Usage: "exit when everything was checked: 0 = it all held"},
+			&cli.BoolFlag{Name: "once", Usage: "check the results and exit: status 0 if all are correct"},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON object on standard output"},
 		},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
-			return act(ctx, cmd.Bool("once"), cmd.Bool("json"), cmd.Root().Writer, cmd.Root().ErrWriter)
+			return runDemo(ctx, cmd.Bool("once"), cmd.Bool("json"), cmd.Root().Writer, cmd.Root().ErrWriter)
 		},
 	}
 }
 
-func act(ctx context.Context, once, asJSON bool, stdout, stderr io.Writer) error {
+func runDemo(ctx context.Context, once, asJSON bool, stdout, stderr io.Writer) error {
 	executable, err := os.Executable()
 	if err != nil {
 		return err
@@ -35,39 +35,40 @@ func act(ctx context.Context, once, asJSON bool, stdout, stderr io.Writer) error
 		return err
 	}
 	defer stopBuilder()
-	l, err := start(ctx, Options{Executable: executable, Builder: address, Stderr: stderr})
-	if l.env != nil {
-		defer l.env.Close()
+	s, err := start(ctx, Options{Executable: executable, Builder: address, Stderr: stderr})
+	if s.env != nil {
+		defer s.env.Close()
 	}
 	if err == nil {
-		err = l.run(ctx)
+		err = s.run(ctx)
 	}
 	if err != nil {
-		l.fail(err)
+		s.recordFailure(err)
 	}
 	if asJSON {
-		if encodeErr := json.NewEncoder(stdout).Encode(l.report); encodeErr != nil {
+		if encodeErr := json.NewEncoder(stdout).Encode(s.report); encodeErr != nil {
 			return fmt.Errorf("print the report: %w", encodeErr)
 		}
 	}
 	if err != nil {
-		return cli.Exit("", 1) // told already
+		return cli.Exit("", 1) // the progress output has the error
 	}
 	if !once {
-		l.stay(ctx)
+		s.waitForInterrupt(ctx)
 	}
 	return nil
 }
 
-// stay leaves everything running for a person to look at.
-func (l *loop) stay(ctx context.Context) {
-	fmt.Fprintf(l.tell.w, `
+// waitForInterrupt prints the addresses and keeps everything running until Ctrl-C.
+func (s *scenario) waitForInterrupt(ctx context.Context) {
+	env := s.env
+	fmt.Fprintf(s.progress.w, `
   pages       %s  (Sign in with Bitbucket; user %s, password %s)
   Bitbucket   %s
   clone       git clone %s  (same user and password; push to it and watch)
   registry    http://%s
 
-Ctrl-C ends the demo.
-`, l.env.Gateway.URL, l.env.Alice.Name, l.env.Password.Reveal(), l.env.Bitbucket.URL(), l.env.App.CloneURL(), l.env.Registry)
+Press Ctrl-C to end the demo.
+`, env.Gateway.URL, env.Alice.Name, env.Password.Reveal(), env.Bitbucket.URL(), env.App.CloneURL(), env.Registry)
 	<-ctx.Done()
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A Report is what `demo --json` prints: one object.
+// A Report is the JSON object that `demo --json` prints.
 type Report struct {
 	OK         bool          `json:"ok"`
-	Station    string        `json:"station,omitempty"` // where it failed
+	Station    string        `json:"station,omitempty"` // station of the failure, e.g. "push branch"
 	Error      string        `json:"error,omitempty"`
 	Gateway    string        `json:"gateway,omitempty"`
 	Repository string        `json:"repository,omitempty"`
@@ -17,7 +17,7 @@ type Report struct {
 	Builds     []BuildReport `json:"builds"`
 }
 
-// A BuildReport is one build that the demo caused, with its times in milliseconds.
+// A BuildReport is one build of the demo, with its times in milliseconds.
 type BuildReport struct {
 	Ref       string   `json:"ref"`
 	Commit    string   `json:"commit"`
@@ -31,19 +31,19 @@ type BuildReport struct {
 	TotalMS   int64    `json:"total_ms"`   // push sent → final status read
 }
 
-// A teller tells people, line by line, what happens and when.
-type teller struct {
+// A progress prints one line per step, with the time since the start.
+type progress struct {
 	w     io.Writer
 	start time.Time
 }
 
-func newTeller(w io.Writer) *teller { return &teller{w: w, start: time.Now()} }
+func newProgress(w io.Writer) *progress { return &progress{w: w, start: time.Now()} }
 
-func (t *teller) say(format string, args ...any) {
-	fmt.Fprintf(t.w, "%7.2fs  %s\n", time.Since(t.start).Seconds(), fmt.Sprintf(format, args...))
+func (p *progress) printf(format string, args ...any) {
+	fmt.Fprintf(p.w, "%7.2fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
-func (t *teller) build(b BuildReport) {
-	t.say("  %-20s %-10s webhook %4d ms · queued %4d ms · build %5d ms · total %5d ms · tags %v · %.19s…",
+func (p *progress) printBuild(b BuildReport) {
+	p.printf("  %-20s %-10s webhook %4d ms · queued %4d ms · build %5d ms · total %5d ms · tags %v · %.19s…",
 		b.Ref, b.Status, b.WebhookMS, b.QueuedMS, b.BuildMS, b.TotalMS, b.Tags, b.Digest)
 }

@@ -1,5 +1,5 @@
-// Package sample is the repository that the demo and the engines' tests build, and the
-// base image that its Dockerfile starts from: nothing of it comes from outside this machine.
+// Package sample has the repository that the demo and the tests of engines build, and the base image
+// of its Dockerfile. It needs no network.
 package sample
 
 import (
@@ -12,8 +12,8 @@ import (
 //go:embed repository
 var repository embed.FS
 
-// Files returns the sample repository's files, their base image taken from a registry
-// (host:port) that Seed filled.
+// Files returns the files of the sample repository. Their base image is in a registry (host:port)
+// that Seed has filled.
 func Files(registry string) (map[string]string, error) {
 	files := map[string]string{}
 	err := fs.WalkDir(repository, "repository", func(path string, d fs.DirEntry, err error) error {
@@ -24,11 +24,8 @@ func Files(registry string) (map[string]string, error) {
 		if err != nil {
 			return err
 		}
-		files[strings.TrimPrefix(path, "repository/")] = strings.ReplaceAll(
-			string(content),
-			"FROM REGISTRY/",
-			"FROM "+registry+"/",
-		)
+		text := strings.ReplaceAll(string(content), "FROM REGISTRY/", "FROM "+registry+"/")
+		files[strings.TrimPrefix(path, "repository/")] = text
 		return nil
 	})
 	if err != nil {
@@ -37,6 +34,6 @@ func Files(registry string) (map[string]string, error) {
 	return files, nil
 }
 
-// Greeting is greeting.txt for a version; the image's /app/source.txt must equal it, and its
-// /app/greeting.txt be the same in capitals.
+// Greeting returns the content of greeting.txt for a version. In the image, /app/source.txt has this
+// content, and /app/greeting.txt has it in capitals.
 func Greeting(version string) string { return "hello from " + version + "\n" }

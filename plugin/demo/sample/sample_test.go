@@ -20,10 +20,10 @@ func TestFilesNameTheRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := strings.Count(files["Dockerfile"], "FROM 127.0.0.1:5000/"+sample.BaseImage); got != 2 {
-		t.Errorf("the Dockerfile has %d stages from the registry, want 2:\n%s", got, files["Dockerfile"])
+		t.Errorf("got %d stages from the registry, want 2:\n%s", got, files["Dockerfile"])
 	}
 	if files["greeting.txt"] == "" {
-		t.Error("greeting.txt is missing")
+		t.Error("got no greeting.txt, want one")
 	}
 }
 
@@ -53,21 +53,20 @@ func TestSeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.OS != "linux" || len(config.RootFS.DiffIDs) != 1 {
-		t.Errorf("config = %+v", config)
+	if config.OS != "linux" {
+		t.Errorf("got OS %q, want linux", config.OS)
+	}
+	if got := len(config.RootFS.DiffIDs); got != 1 {
+		t.Errorf("got %d layers, want 1", got)
 	}
 }
 
-func TestSeedNamesAnUnreachableRegistry(t *testing.T) {
+func TestSeedReportsAnUnreachableRegistry(t *testing.T) {
 	if _, err := sample.Busybox(); errors.Is(err, sample.ErrNoBusybox) {
 		t.Skip("SKIPPED: ", err)
 	}
-	if err := sample.Seed(
-		t.Context(),
-		"127.0.0.1:1",
-		"",
-	); err == nil ||
-		!strings.Contains(err.Error(), "push the base image") {
-		t.Errorf("err = %v", err)
+	err := sample.Seed(t.Context(), "127.0.0.1:1", "")
+	if err == nil || !strings.Contains(err.Error(), "push the base image") {
+		t.Errorf("got error %v, want one about the push", err)
 	}
 }

@@ -21,13 +21,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// BaseImage is the name of the seeded image within a registry.
+// BaseImage is the name of the base image in a registry, without the host.
 const BaseImage = "library/base:1"
 
-// ErrNoBusybox means that there is no static busybox to make a base image of.
-var ErrNoBusybox = errors.New("no busybox: install the package busybox-static")
+// ErrNoBusybox means that this machine has no static busybox for the base image.
+var ErrNoBusybox = errors.New("find busybox: not installed: install the package busybox-static")
 
-// Busybox returns the path of the machine's busybox, or ErrNoBusybox.
+// Busybox returns the path of the busybox program. It returns ErrNoBusybox if there is no busybox.
 func Busybox() (string, error) {
 	for _, path := range []string{"/bin/busybox", "/usr/bin/busybox"} {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
@@ -37,8 +37,8 @@ func Busybox() (string, error) {
 	return "", ErrNoBusybox
 }
 
-// Seed pushes the base image to a registry (host:port) over plain HTTP: a static busybox
-// with its applets, and, where given, the slipway binary.
+// Seed pushes the base image to a registry (host:port) over plain HTTP. The image has a static busybox
+// with its applets. If slipway is not empty, it also has that binary.
 func Seed(ctx context.Context, registry, slipway string) error {
 	busybox, err := Busybox()
 	if err != nil {
@@ -46,22 +46,22 @@ func Seed(ctx context.Context, registry, slipway string) error {
 	}
 	layer, err := rootLayer(ctx, busybox, slipway)
 	if err != nil {
-		return fmt.Errorf("make the base image: %w", err)
+		return fmt.Errorf("create the base image: %w", err)
 	}
 	img, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.DockerManifestSchema2), layer)
 	if err != nil {
-		return fmt.Errorf("make the base image: %w", err)
+		return fmt.Errorf("create the base image: %w", err)
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return fmt.Errorf("make the base image: %w", err)
+		return fmt.Errorf("create the base image: %w", err)
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", runtime.GOARCH
 	config.Config.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
 	config.Config.Cmd = []string{"sh"}
 	if img, err = mutate.ConfigFile(img, config); err != nil {
-		return fmt.Errorf("make the base image: %w", err)
+		return fmt.Errorf("create the base image: %w", err)
 	}
 	ref, err := name.ParseReference(registry+"/"+BaseImage, name.Insecure)
 	if err != nil {
@@ -73,7 +73,7 @@ func Seed(ctx context.Context, registry, slipway string) error {
 	return nil
 }
 
-// rootLayer is a layer of /bin/busybox, a link for each applet, a few directories and
+// rootLayer returns a layer with /bin/busybox, a link for each applet, a few directories and
 // /usr/local/bin/slipway.
 func rootLayer(ctx context.Context, busybox, slipway string) (v1.Layer, error) {
 	applets, err := exec.CommandContext(ctx, busybox, "--list").Output()
@@ -82,7 +82,8 @@ func rootLayer(ctx context.Context, busybox, slipway string) (v1.Layer, error) {
 	}
 	var buf bytes.Buffer
 	tw := tar.NewWriter(&buf)
-	for _, dir := range []string{"bin", "etc", "proc", "root", "sys", "tmp", "usr", "usr/bin", "usr/local", "usr/local/bin"} {
+	dirs := []string{"bin", "etc", "proc", "root", "sys", "tmp", "usr", "usr/bin", "usr/local", "usr/local/bin"}
+	for _, dir := range dirs {
 		mode := int64(0o755)
 		if dir == "tmp" {
 			mode = 0o1777
@@ -98,9 +99,8 @@ func rootLayer(ctx context.Context, busybox, slipway string) (v1.Layer, error) {
 		if applet == "busybox" {
 			continue
 		}
-		if err := tw.WriteHeader(
-			&tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox", Mode: 0o777},
-		); err != nil {
+		link := &tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox", Mode: 0o777}
+		if err := tw.WriteHeader(link); err != nil {
 			return nil, err
 		}
 	}
