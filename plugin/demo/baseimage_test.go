@@ -10,29 +10,26 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// TestTheCredentialThatPushesReadsNoBaseImage: a Dockerfile cannot read another image of the registry
-// with the credential that pushes its own. It needs a pull credential, and the error says so.
-func TestTheCredentialThatPushesReadsNoBaseImage(t *testing.T) {
+// A Dockerfile cannot use the push credential to read another image in the registry. It needs a pull
+// credential, and the error message says so.
+func TestThePushCredentialReadsNoBaseImage(t *testing.T) {
 	demotest.RequireTools(t)
-	env := demotest.StartSignedIn(
-		t,
-		localenv.Options{
-			RegistryPassword: secret.New("registry-51fb0a3e"),
-			Environment:      []string{"SLIPWAY_BUILDER_NETWORK=none"},
-		},
-	)
+	env := demotest.StartSignedIn(t, localenv.Options{
+		RegistryPassword: secret.New("registry-51fb0a3e"),
+		Environment:      []string{"SLIPWAY_BUILDER_NETWORK=none"},
+	})
 	env.Must(env.AddRegistry(env.Context, env.Browser))
 	private := env.Registry + "/other/private:1"
 	env.Must(env.SeedImage(env.Context, private))
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
-	p.Commit(
-		"Of another's image",
-		map[string]string{"Dockerfile": "FROM " + private + "\nCOPY greeting.txt /\n", "greeting.txt": "taken"},
-	)
+	p.Commit("Use another image", map[string]string{
+		"Dockerfile":   "FROM " + private + "\nCOPY greeting.txt /\n",
+		"greeting.txt": "taken",
+	})
 	p.Push("main")
 	failed := p.WaitEnd(1, autobuild.Failed)
 	if want := "add a pull credential for " + env.Registry; !strings.Contains(failed.Detail, want) {
-		t.Errorf("got detail %q, want %q in it", failed.Detail, want)
+		t.Errorf("got detail %q, want it to contain %q", failed.Detail, want)
 	}
 
 	env.Must(env.AddPullCredential(env.Context, env.Browser))

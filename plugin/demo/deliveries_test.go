@@ -14,7 +14,7 @@ import (
 	"slipway/plugin/demo/demotest"
 )
 
-// tenDeliveries: one push delivered ten times is one build.
+// tenDeliveries: a push that is delivered ten times gives one build.
 func tenDeliveries(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	p.Commit("Once", env.Dockerfile("once"))
@@ -24,13 +24,13 @@ func tenDeliveries(env *demotest.Env) {
 	for range 9 {
 		env.Must(env.Bitbucket.Redeliver(only.RequestUUID))
 	}
-	planned(env, p, 10, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored)
+	waitPlanned(env, p, 10, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored)
 	p.WaitAll(1)
 }
 
-// strangers: deliveries that are forged, unsigned, replayed, or about another repository
-// than the hook's start nothing (W2, W4, I3).
-func strangers(env *demotest.Env) {
+// invalidDeliveries: deliveries that are forged, unsigned, replayed, or about another repository than
+// the webhook's, start no build (W2, W4, I3).
+func invalidDeliveries(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	p.Commit("True", env.Dockerfile("true"))
 	p.Push("main")
@@ -43,39 +43,47 @@ func strangers(env *demotest.Env) {
 	other.Commit("Elsewhere", env.Dockerfile("elsewhere"))
 	other.Push("main")
 	elsewhere := lastDelivery(env, other)
+	signature := d.Header.Get("X-Hub-Signature")
 	forged := bytes.Replace(d.Body, []byte(`"main"`), []byte(`"evil"`), 1)
 
 	for _, c := range []struct {
-		what      string
+		name      string
 		body      []byte
 		signature string
 		want      int
 	}{
-		{"forged", forged, d.Header.Get("X-Hub-Signature"), http.StatusUnauthorized},
+		{"forged", forged, signature, http.StatusUnauthorized},
 		{"unsigned", d.Body, "", http.StatusUnauthorized},
 		{"signed with an empty key", d.Body, sign(secret.New(""), d.Body), http.StatusUnauthorized},
-		{"signed by SHA-1's name", d.Body, "sha1=" + d.Header.Get("X-Hub-Signature")[len("sha256="):], http.StatusUnauthorized},
-		{"replayed", d.Body, d.Header.Get("X-Hub-Signature"), http.StatusAccepted},
+		{"signature named SHA-1", d.Body, "sha1=" + signature[len("sha256="):], http.StatusUnauthorized},
+		{"replayed", d.Body, signature, http.StatusAccepted},
 		{"of another repository", elsewhere.Body, sign(key, elsewhere.Body), http.StatusAccepted},
 	} {
 		if got := post(env, d, c.body, c.signature); got != c.want {
-			env.T.Errorf("%s: answered %d, want %d", c.what, got, c.want)
+			env.T.Errorf("%s: got status %d, want %d", c.name, got, c.want)
 		}
 	}
 	if bytes.Equal(forged, d.Body) {
-		env.T.Error("the forged delivery is the true one")
+		env.T.Error("the forged delivery equals the original")
 	}
-	deliveries := planned(env, p, 3, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused)
-	if newest := deliveries[0]; newest.State != autobuild.DeliveryRefused || newest.Reason == "" {
-		env.T.Errorf("the delivery of another repository is %s (%s), want it refused", newest.State, newest.Reason)
+	deliveries := waitPlanned(env, p, 3, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused)
+	newest := deliveries[0] // of another repository
+	if newest.State != autobuild.DeliveryRefused {
+		env.T.Errorf("got state %s (%s), want refused", newest.State, newest.Reason)
+	}
+	if newest.Reason == "" {
+		env.T.Error("got no reason, want one")
 	}
 	p.WaitAll(1)
-	if builds, err := other.Builds(env.Context); err != nil || len(builds) != 0 {
-		env.T.Errorf("%d builds of the other repository, %v", len(builds), err)
+	builds, err := other.Builds(env.Context)
+	env.Must(err)
+	if len(builds) != 0 {
+		env.T.Errorf("got %d builds of the other repository, want none", len(builds))
 	}
 }
 
-// lastDelivery is the last that Bitbucket sent to a repository's webhooks, once it was sent.
+// lastDelivery waits until Bitbucket has sent a delivery to a repository's webhook, and returns the
+// last one.
 func lastDelivery(env *demotest.Env, p *demotest.Project) bitbuckettest.Delivery {
 	env.T.Helper()
 	hook := p.Repository.Hooks()[0].UUID
@@ -91,7 +99,7 @@ func lastDelivery(env *demotest.Env, p *demotest.Project) bitbuckettest.Delivery
 	return d
 }
 
-// post sends a body with the headers of a true delivery, but for the signature.
+// post sends a body with the headers of a delivery, but with another signature. It returns the status.
 func post(env *demotest.Env, d bitbuckettest.Delivery, body []byte, signature string) int {
 	env.T.Helper()
 	req, err := http.NewRequestWithContext(env.Context, http.MethodPost, d.URL, bytes.NewReader(body))
@@ -122,14 +130,16 @@ func hookOf(env *demotest.Env, p *demotest.Project) autobuild.Hook {
 	env.Must(err)
 	i := slices.IndexFunc(hooks, func(k autobuild.Hook) bool { return k.Repository.ID == p.Repository.UUID })
 	if i < 0 {
-		env.T.Fatalf("no hook of %s", p.Repository.FullName())
+		env.T.Fatalf("got no webhook of %s, want one", p.Repository.FullName())
 	}
 	return hooks[i]
 }
 
-// planned waits until a project's hook has n deliveries, all in one of the states, and
+// waitPlanned waits until a project's webhook has n deliveries that all have one of the states. It
 // returns them newest first.
-func planned(env *demotest.Env, p *demotest.Project, n int, states ...autobuild.DeliveryState) []autobuild.Delivery {
+func waitPlanned(
+	env *demotest.Env, p *demotest.Project, n int, states ...autobuild.DeliveryState,
+) []autobuild.Delivery {
 	env.T.Helper()
 	hook := hookOf(env, p)
 	s, err := env.Gateway.Store(env.Context)

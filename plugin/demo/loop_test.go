@@ -11,25 +11,25 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// TestLoop proves what a push comes to, each case with a repository of its own in one world.
+// TestLoop tests the results of pushes. Each case has a repository of its own in one environment.
 func TestLoop(t *testing.T) {
 	demotest.RequireTools(t)
-	env := demotest.StartSignedIn(t, localenv.Options{Environment: quick()})
+	env := demotest.StartSignedIn(t, localenv.Options{Environment: commonSettings()})
 	t.Run("together", func(t *testing.T) {
-		for name, try := range map[string]func(*demotest.Env){
+		for name, test := range map[string]func(*demotest.Env){
 			"private repository":         privateRepository,
 			"two tags on one commit":     twoTags,
 			"back to an earlier commit":  backAndForth,
 			"ten deliveries of one push": tenDeliveries,
 			"a slower older build":       slowerOlder,
 			"retry":                      retry,
-			"deliveries of strangers":    strangers,
+			"invalid deliveries":         invalidDeliveries,
 			"the log of one push":        logOfOnePush,
-			"two of one repository":      twoOfOneRepository,
+			"two automated builds":       twoAutomatedBuilds,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				try(env.For(t))
+				test(env.For(t))
 			})
 		}
 	})
@@ -37,28 +37,24 @@ func TestLoop(t *testing.T) {
 	t.Run("revoked", func(t *testing.T) { revoked(env.For(t)) })
 }
 
-// privateRepository: what strangers cannot fetch is built with the linked account's credential.
+// privateRepository: a private repository is built with the credential of the linked account.
 func privateRepository(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
-	req, err := http.NewRequestWithContext(
-		env.Context,
-		http.MethodGet,
-		p.Repository.CloneURL()+"/info/refs?service=git-upload-pack",
-		nil,
-	)
+	refs := p.Repository.CloneURL() + "/info/refs?service=git-upload-pack"
+	req, err := http.NewRequestWithContext(env.Context, http.MethodGet, refs, nil)
 	env.Must(err)
 	resp, err := http.DefaultClient.Do(req)
 	env.Must(err)
 	env.Must(resp.Body.Close())
 	if resp.StatusCode == http.StatusOK {
-		env.T.Error("a stranger may fetch the repository")
+		env.T.Error("got the refs without a credential, want them to be private")
 	}
 	p.Commit("Secret", env.Dockerfile("for us alone"))
 	p.Push("main")
 	p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "for us alone")
 }
 
-// twoTags: two tags on one commit under one rule are two builds with a status each.
+// twoTags: two tags on one commit that match one rule give two builds, each with a status.
 func twoTags(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.VersionRule())
 	commit := p.Commit("Release", env.Dockerfile("release"))
@@ -70,23 +66,33 @@ func twoTags(env *demotest.Env) {
 		_, err := env.WaitStatus(env.Context, b)
 		env.Must(err)
 		refs = append(refs, b.Ref.Full())
-		if b.State != autobuild.Succeeded || b.Commit.Hash != commit {
-			env.T.Error(env.DescribeBuild(b))
+		if b.State != autobuild.Succeeded {
+			env.T.Errorf("got state %s, want succeeded: %s", b.State, env.DescribeBuild(b))
+		}
+		if b.Commit.Hash != commit {
+			env.T.Errorf("build %d: got commit %s, want %s", b.Number, b.Commit.Hash, commit)
 		}
 		p.CheckImage(strings.TrimPrefix(b.Ref.Name, "v"), b, "release")
 	}
 	slices.Sort(refs)
 	if !slices.Equal(refs, []string{"refs/tags/v1.2", "refs/tags/v1.3"}) {
-		env.T.Errorf("built %v", refs)
+		env.T.Errorf("got builds of %v, want both tags", refs)
 	}
 	statuses := p.Repository.Statuses(commit)
-	if len(statuses) != 2 || statuses[0].Key == statuses[1].Key || statuses[0].State != "SUCCESSFUL" ||
-		statuses[1].State != "SUCCESSFUL" {
-		env.T.Errorf("statuses %+v, want two SUCCESSFUL", statuses)
+	if len(statuses) != 2 {
+		env.T.Fatalf("got statuses %+v, want two", statuses)
+	}
+	if statuses[0].Key == statuses[1].Key {
+		env.T.Errorf("got key %s twice, want two keys", statuses[0].Key)
+	}
+	for _, s := range statuses {
+		if s.State != "SUCCESSFUL" {
+			env.T.Errorf("status %s: got %s, want SUCCESSFUL", s.Key, s.State)
+		}
 	}
 }
 
-// backAndForth: A, B and A again are three moves of the branch, and three builds.
+// backAndForth: a branch moves to A, to B and back to A. These are three transitions and three builds.
 func backAndForth(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	a := p.Commit("A", env.Dockerfile("a"))
@@ -104,15 +110,15 @@ func backAndForth(env *demotest.Env) {
 		built = append(built, build.Commit.Hash)
 	}
 	if !slices.Equal(built, []string{a, b, a}) {
-		env.T.Errorf("built %v, want %v", built, []string{a, b, a})
+		env.T.Errorf("got builds of %v, want %v", built, []string{a, b, a})
 	}
 	if statuses := p.Repository.Statuses(a); len(statuses) != 1 {
-		env.T.Errorf("statuses %+v of builds %d and %d, want one", statuses, first.Number, third.Number)
+		env.T.Errorf("got statuses %+v of builds %d and %d, want one", statuses, first.Number, third.Number)
 	}
 }
 
-// slowerOlder: push A, then B at once, with A slower: latest is B, and A is not published
-// after it.
+// slowerOlder: A is pushed, then B while the slower build of A runs. The tag latest is B, and A is not
+// published after it.
 func slowerOlder(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	p.Commit("A", env.Dockerfile("a", "RUN sleep 4"))
@@ -123,45 +129,57 @@ func slowerOlder(env *demotest.Env) {
 	builds := p.WaitAll(2)
 	older, newer := builds[0], builds[1]
 	if newer.State != autobuild.Succeeded {
-		env.T.Fatal(env.DescribeBuild(newer))
+		env.T.Fatalf("got state %s, want succeeded: %s", newer.State, env.DescribeBuild(newer))
 	}
 	p.CheckImage("latest", newer, "b")
-	if older.State != autobuild.Cancelled || older.Reason != autobuild.ReasonSuperseded {
-		env.T.Error("want it superseded: " + env.DescribeBuild(older))
+	if older.State != autobuild.Cancelled {
+		env.T.Errorf("got state %s, want cancelled: %s", older.State, env.DescribeBuild(older))
+	}
+	if older.Reason != autobuild.ReasonSuperseded {
+		env.T.Errorf("got reason %s, want superseded: %s", older.Reason, env.DescribeBuild(older))
 	}
 	status, err := env.WaitStatus(env.Context, older)
 	env.Must(err)
 	if status.State != "STOPPED" {
-		env.T.Errorf("the older commit's status is %s", status.State)
+		env.T.Errorf("got status %s of the older commit, want STOPPED", status.State)
 	}
 }
 
-// retry: a build that failed for what is mended since succeeds in its next attempt, under
-// the same status.
+// retry: after the cause of a failure is fixed, a retry succeeds as the next attempt of the same build.
+// The status has the same key.
 func retry(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	base := env.Registry + "/" + p.Repository.FullName() + "/base:1"
-	commit := p.Commit(
-		"From a base that is missing",
-		map[string]string{"Dockerfile": "FROM " + base + "\nCOPY greeting.txt /\n", "greeting.txt": "at last"},
-	)
+	commit := p.Commit("Use a missing base image", map[string]string{
+		"Dockerfile":   "FROM " + base + "\nCOPY greeting.txt /\n",
+		"greeting.txt": "at last",
+	})
 	p.Push("main")
 	failed := p.WaitEnd(1, autobuild.Failed)
 	before := p.Repository.Statuses(commit)
 	if len(before) != 1 || before[0].State != "FAILED" {
-		env.T.Fatalf("statuses %+v, want one FAILED", before)
+		env.T.Fatalf("got statuses %+v, want one FAILED", before)
 	}
 	env.Must(env.SeedImage(env.Context, base))
 	env.Must(env.Browser.Press(env.Context, failed, localenv.Retry))
 	b := p.WaitNewest(1, autobuild.Succeeded)
 	_, err := env.WaitStatus(env.Context, b)
 	env.Must(err)
-	if b.Number != failed.Number || b.Attempt != failed.Attempt+1 {
-		env.T.Errorf("retried as attempt %d of build %d, want the next of %d", b.Attempt, b.Number, failed.Number)
+	if b.Number != failed.Number {
+		env.T.Errorf("got build %d, want %d again", b.Number, failed.Number)
+	}
+	if b.Attempt != failed.Attempt+1 {
+		env.T.Errorf("got attempt %d, want %d", b.Attempt, failed.Attempt+1)
 	}
 	p.CheckImage("latest", b, "at last")
 	after := p.Repository.Statuses(commit)
-	if len(after) != 1 || after[0].Key != before[0].Key || after[0].State != "SUCCESSFUL" {
-		env.T.Errorf("statuses %+v, want the one of before, SUCCESSFUL", after)
+	if len(after) != 1 {
+		env.T.Fatalf("got statuses %+v, want one", after)
+	}
+	if after[0].Key != before[0].Key {
+		env.T.Errorf("got status key %s, want %s as before", after[0].Key, before[0].Key)
+	}
+	if after[0].State != "SUCCESSFUL" {
+		env.T.Errorf("got status %s, want SUCCESSFUL", after[0].State)
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// F18: a webhook that somebody removed while no gateway ran is made anew by the one that starts,
-// which finds what was pushed meanwhile.
+// F18: while no gateway runs, a person removes the webhook and another pushes a commit. The gateway
+// that starts creates the webhook again and finds the push.
 func TestF18AGatewayThatStartsFindsWhatItMissed(t *testing.T) {
 	demotest.RequireTools(t)
-	env := demotest.StartSignedIn(t, localenv.Options{Environment: quick()})
+	env := demotest.StartSignedIn(t, localenv.Options{Environment: commonSettings()})
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	before := p.Repository.Hooks()
 	env.Gateway.Stop()
@@ -20,20 +20,28 @@ func TestF18AGatewayThatStartsFindsWhatItMissed(t *testing.T) {
 	p.Commit("Missed", env.Dockerfile("missed"))
 	p.Push("main")
 	env.Must(env.Gateway.Start(env.Context))
-	if b := p.WaitNewest(
-		1,
-		autobuild.Queued,
-		autobuild.Starting,
-		autobuild.Running,
-		autobuild.Succeeded,
-	); b.Cause != autobuild.CauseReconcile {
-		t.Errorf("cause %s, want a poll's", b.Cause)
+	b := p.WaitNewest(1, autobuild.Queued, autobuild.Starting, autobuild.Running, autobuild.Succeeded)
+	if b.Cause != autobuild.CauseReconcile {
+		t.Errorf("got cause %s, want %s", b.Cause, autobuild.CauseReconcile)
 	}
 	hooks := p.Repository.Hooks()
-	if len(hooks) != 1 || !hooks[0].Active || hooks[0].URL != before[0].URL || hooks[0].UUID == before[0].UUID {
-		t.Errorf("webhooks %+v, before %+v", hooks, before)
+	if len(hooks) != 1 {
+		t.Fatalf("got webhooks %+v, want one", hooks)
 	}
-	if hook := hookOf(env, p); hook.State != autobuild.HookActive || hook.RemoteID != hooks[0].UUID {
-		t.Errorf("ours is %+v", hook)
+	if !hooks[0].Active {
+		t.Errorf("got webhook %+v, want it active", hooks[0])
+	}
+	if hooks[0].URL != before[0].URL {
+		t.Errorf("got webhook URL %s, want %s", hooks[0].URL, before[0].URL)
+	}
+	if hooks[0].UUID == before[0].UUID {
+		t.Errorf("got webhook %s, want a new one", hooks[0].UUID)
+	}
+	hook := hookOf(env, p)
+	if hook.State != autobuild.HookActive {
+		t.Errorf("got state %s of the gateway's record, want %s", hook.State, autobuild.HookActive)
+	}
+	if hook.RemoteID != hooks[0].UUID {
+		t.Errorf("got ID %s in the gateway's record, want %s", hook.RemoteID, hooks[0].UUID)
 	}
 }

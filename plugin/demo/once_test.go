@@ -17,8 +17,8 @@ import (
 	"slipway/plugin/demo/demotest"
 )
 
-// `demo --once --json` ends with 0 and prints one object: a branch and two tags, built,
-// pushed and reported.
+// `demo --once --json` exits with status 0 and prints one object: a branch and two tags, which were
+// built, pushed and reported.
 func TestOnce(t *testing.T) {
 	demotest.RequireTools(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*demotest.Timeout)
@@ -44,24 +44,36 @@ func TestOnce(t *testing.T) {
 	if decoder.More() {
 		t.Error("standard output has more than one object")
 	}
-	if !r.OK || r.Error != "" || r.Repository != "acme/app" || !strings.HasPrefix(r.Gateway, "http://") ||
-		!strings.HasSuffix(r.Image, "/acme/app") {
-		t.Errorf("report %+v", r)
+	if !r.OK {
+		t.Errorf("got ok = false, want true: %s: %s", r.Station, r.Error)
+	}
+	if r.Error != "" {
+		t.Errorf("got error %q, want none", r.Error)
+	}
+	if r.Repository != "acme/app" {
+		t.Errorf("got repository %q, want acme/app", r.Repository)
+	}
+	if !strings.HasPrefix(r.Gateway, "http://") {
+		t.Errorf("got gateway %q, want an http URL", r.Gateway)
+	}
+	if !strings.HasSuffix(r.Image, "/acme/app") {
+		t.Errorf("got image %q, want acme/app in the registry", r.Image)
 	}
 	var refs []string
 	for _, b := range r.Builds {
 		refs = append(refs, b.Ref)
-		if problem := wrong(b); problem != "" {
-			t.Errorf("%s: %s: %+v", b.Ref, problem, b)
+		if field := invalidField(b); field != "" {
+			t.Errorf("%s: invalid %s: %+v", b.Ref, field, b)
 		}
 	}
 	slices.Sort(refs)
 	if !slices.Equal(refs, []string{"refs/heads/main", "refs/tags/v1.2", "refs/tags/v2.0"}) {
-		t.Errorf("built %v", refs)
+		t.Errorf("got builds of %v, want main and two tags", refs)
 	}
 }
 
-func wrong(b demo.BuildReport) string {
+// invalidField returns the name of the first invalid field, or "".
+func invalidField(b demo.BuildReport) string {
 	switch {
 	case !regexp.MustCompile(`^[0-9a-f]{40}$`).MatchString(b.Commit):
 		return "commit"
@@ -71,8 +83,14 @@ func wrong(b demo.BuildReport) string {
 		return "state"
 	case len(b.Tags) == 0:
 		return "tags"
-	case b.WebhookMS < 0 || b.QueuedMS < 0 || b.BuildMS <= 0 || b.TotalMS < b.BuildMS:
-		return "times"
+	case b.WebhookMS < 0:
+		return "webhook time"
+	case b.QueuedMS < 0:
+		return "queued time"
+	case b.BuildMS <= 0:
+		return "build time"
+	case b.TotalMS < b.BuildMS:
+		return "total time"
 	}
 	return ""
 }

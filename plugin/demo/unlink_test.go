@@ -9,12 +9,13 @@ import (
 	"slipway/plugin/demo/demotest"
 )
 
-// unlink: with the account go its tokens and the webhooks that were added by it; linking it
-// again makes its automated builds work again.
+// unlink: unlinking an account removes its tokens and its webhooks. After it is linked again, its
+// automated builds work again.
 func unlink(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
-	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !hooks[0].Active || !hooks[0].SecretSet {
-		env.T.Fatalf("webhooks %+v, want one, active and signed", hooks)
+	checkActiveHook(env, p)
+	if hooks := p.Repository.Hooks(); !hooks[0].SecretSet {
+		env.T.Fatalf("got webhook %+v, want it with a secret", hooks[0])
 	}
 	s, err := env.Gateway.Store(env.Context)
 	env.Must(err)
@@ -22,29 +23,45 @@ func unlink(env *demotest.Env) {
 	accounts, err := s.Accounts(env.Context)
 	env.Must(err)
 	if len(accounts) != 1 {
-		env.T.Fatalf("%d accounts are linked, want 1", len(accounts))
+		env.T.Fatalf("got %d linked accounts, want 1", len(accounts))
 	}
 	env.Must(env.Unlink(env.Context, env.Browser, accounts[0].ID))
 	if hooks := p.Repository.Hooks(); len(hooks) != 0 {
-		env.T.Errorf("webhooks stay: %+v", hooks)
+		env.T.Errorf("got webhooks %+v, want none", hooks)
 	}
 	left, err := s.Account(env.Context, accounts[0].ID)
-	if err != nil || left.State != autobuild.AccountBroken || !left.AccessToken.IsZero() ||
-		!left.RefreshToken.IsZero() {
-		env.T.Errorf("the account is %s (%v), want it broken and its tokens forgotten", left.State, err)
+	env.Must(err)
+	if left.State != autobuild.AccountBroken {
+		env.T.Errorf("got account state %s, want %s", left.State, autobuild.AccountBroken)
+	}
+	if !left.AccessToken.IsZero() {
+		env.T.Error("got an access token, want none")
+	}
+	if !left.RefreshToken.IsZero() {
+		env.T.Error("got a refresh token, want none")
 	}
 	env.Must(env.LinkAccount(env.Context, env.Browser))
-	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-		env.T.Errorf("webhooks %+v after linking again, want the one", hooks)
-	}
-	p.Commit("Heard again", env.Dockerfile("heard again"))
+	checkActiveHook(env, p)
+	p.Commit("Received again", env.Dockerfile("received again"))
 	p.Push("main")
-	p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "heard again")
+	p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "received again")
 }
 
-// twoOfOneRepository: two automated builds of a repository share its webhook, and the second
-// to be deleted takes it along (H3, H5).
-func twoOfOneRepository(env *demotest.Env) {
+// checkActiveHook checks that a repository has one webhook, which is active.
+func checkActiveHook(env *demotest.Env, p *demotest.Project) {
+	env.T.Helper()
+	hooks := p.Repository.Hooks()
+	if len(hooks) != 1 {
+		env.T.Fatalf("got webhooks %+v, want one", hooks)
+	}
+	if !hooks[0].Active {
+		env.T.Errorf("got webhook %+v, want it active", hooks[0])
+	}
+}
+
+// twoAutomatedBuilds: two automated builds of a repository share its webhook. When the second one is
+// deleted, the webhook is removed (H3, H5).
+func twoAutomatedBuilds(env *demotest.Env) {
 	p := env.Repository(env.Dockerfile("x"))
 	hook := ""
 	var pages []string
@@ -55,8 +72,11 @@ func twoOfOneRepository(env *demotest.Env) {
 		env.Must(err)
 		pages = append(pages, page)
 		hooks := p.Repository.Hooks()
-		if len(hooks) != 1 || hook != "" && hooks[0].UUID != hook {
-			env.T.Fatalf("webhooks %+v after %d automated builds", hooks, len(pages))
+		if len(hooks) != 1 {
+			env.T.Fatalf("got webhooks %+v after %d automated builds, want one", hooks, len(pages))
+		}
+		if hook != "" && hooks[0].UUID != hook {
+			env.T.Fatalf("got webhook %s, want %s again", hooks[0].UUID, hook)
 		}
 		hook = hooks[0].UUID
 	}
@@ -64,14 +84,14 @@ func twoOfOneRepository(env *demotest.Env) {
 		env.Must(env.Browser.Visit(env.Context, page+"/delete"))
 		env.Must(env.Browser.Submit(env.Context, page+"/delete", url.Values{"name": {p.Repository.FullName()}}))
 		if left, want := len(p.Repository.Hooks()), 1-i; left != want {
-			env.T.Errorf("%d webhooks after %d of 2 automated builds were deleted, want %d", left, i+1, want)
+			env.T.Errorf("got %d webhooks after %d of 2 automated builds were deleted, want %d", left, i+1, want)
 		}
 	}
 }
 
-// revoked: a link that ended at Bitbucket is shown as broken, and what was pushed waits and says
-// for what. Unlinking then lists the webhook that stays, with what to do by hand; linking
-// again goes on with what waited (H3, H8).
+// revoked: an account whose access was revoked at Bitbucket is shown as broken. New deliveries wait and
+// show the reason. Unlinking lists the webhook that could not be removed, and explains how to remove it.
+// After the account is linked again, the deliveries continue (H3, H8).
 func revoked(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	hook := hookOf(env, p)
@@ -79,31 +99,31 @@ func revoked(env *demotest.Env) {
 	env.Bitbucket.ExpireTokens()
 	p.Commit("Meanwhile", env.Dockerfile("meanwhile"))
 	p.Push("main")
-	env.WaitUntil("the delivery says what it waits for", func() (bool, error) {
-		d := planned(env, p, 1, autobuild.DeliveryReceived)[0]
+	env.WaitUntil("the delivery shows the reason", func() (bool, error) {
+		d := waitPlanned(env, p, 1, autobuild.DeliveryReceived)[0]
 		return strings.Contains(d.Reason, "link it again"), nil
 	})
 	env.Must(env.Browser.Visit(env.Context, "/settings/providers"))
 	if !env.Browser.Contains("Broken: Bitbucket no longer accepts the link of alice") {
-		env.T.Errorf("the link is not shown as broken: %s", env.Browser.Text())
+		env.T.Errorf("the page does not show the account as broken: %s", env.Browser.Text())
 	}
 	env.Must(env.Unlink(env.Context, env.Browser, hook.AccountID))
-	for _, said := range []string{"could not be removed", p.Repository.FullName(), hook.ID, "in the repository’s settings, under Webhooks"} {
-		if !env.Browser.Contains(said) {
-			env.T.Errorf("the page does not say %q: %s", said, env.Browser.Text())
+	for _, text := range []string{
+		"could not be removed", p.Repository.FullName(), hook.ID, "in the repository’s settings, under Webhooks",
+	} {
+		if !env.Browser.Contains(text) {
+			env.T.Errorf("the page does not contain %q: %s", text, env.Browser.Text())
 		}
 	}
 	if left := len(p.Repository.Hooks()); left != 1 {
-		env.T.Errorf("%d webhooks at Bitbucket, want the one that could not be removed", left)
+		env.T.Errorf("got %d webhooks at Bitbucket, want 1 that could not be removed", left)
 	}
 	env.Must(env.LinkAccount(env.Context, env.Browser))
-	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-		env.T.Errorf("webhooks %+v after linking again, want the one", hooks)
-	}
+	checkActiveHook(env, p)
 	if state := hookOf(env, p).State; state != autobuild.HookActive {
-		env.T.Errorf("the webhook is %s after linking again", state)
+		env.T.Errorf("got webhook state %s after linking again, want active", state)
 	}
-	if os.Getenv("SLIPWAY_TRUST") == "1" { // what waits for people is looked at once a minute
+	if os.Getenv("SLIPWAY_TRUST") == "1" { // such deliveries are retried once a minute
 		p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "meanwhile")
 	}
 }
