@@ -113,7 +113,8 @@ func (s *scenario) automate(ctx context.Context) error {
 	if err := s.env.Automate(ctx, s.browser, []localenv.Rule{main, versions}); err != nil {
 		return err
 	}
-	s.progress.printf(`created an automated build and its webhook: main → latest, %s → %s`, versions.Source, versions.Tags)
+	s.progress.printf("created an automated build and its webhook: %s → %s, %s → %s",
+		main.Source, main.Tags, versions.Source, versions.Tags)
 	return nil
 }
 

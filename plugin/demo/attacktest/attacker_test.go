@@ -20,11 +20,11 @@ import (
 // An intrusion is a repository that Bob may push to, with its automated build.
 type intrusion struct {
 	*demotest.Project
-	page     string // of its automated build
+	page     string // page of its automated build
 	checkout *localenv.Checkout
 }
 
-// enter makes the attacker's repository and its automated build, with an environment.
+// enter creates the attacker's repository and its automated build, with environment variables.
 func (e *env) enter(environment map[string]secret.Secret) intrusion {
 	e.T.Helper()
 	p := e.project("attacker-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
@@ -37,8 +37,8 @@ func (e *env) enter(environment map[string]secret.Secret) intrusion {
 	return intrusion{Project: p, page: page, checkout: checkout}
 }
 
-// push commits the files of the attack's folder repository as Bob, with what stands in {{ }}
-// filled in, and pushes them. It returns the commit.
+// push commits the files in the attack's folder "repository" as Bob, and pushes them. It replaces each
+// {{NAME}} in a file by a value. It returns the commit.
 func (e *env) push(i intrusion, fill map[string]string) string {
 	e.T.Helper()
 	files := map[string]string{}
@@ -69,7 +69,7 @@ func (e *env) push(i intrusion, fill map[string]string) string {
 }
 
 func (e *env) fill(text string, fill map[string]string) string {
-	var all []string // of two values for a name the first one counts
+	var all []string // if a name has two values, the first one applies
 	for name, value := range fill {
 		all = append(all, "{{"+name+"}}", value)
 	}
@@ -77,7 +77,7 @@ func (e *env) fill(text string, fill map[string]string) string {
 	return strings.NewReplacer(all...).Replace(text)
 }
 
-// end waits for the final status of a commit and returns it with the number of its build.
+// end waits for the final status of a commit. It returns the status and the number of the build.
 func (e *env) end(p *demotest.Project, commit string) (state string, number int64) {
 	e.T.Helper()
 	e.WaitUntil("commit "+commit[:12]+" has a final status", func() (bool, error) {
@@ -93,7 +93,7 @@ func (e *env) end(p *demotest.Project, commit string) (state string, number int6
 	return state, number
 }
 
-// shown bounds the text of an attack that a test prints, in bytes.
+// shown is the maximum length of an attack's output that a test prints, in bytes.
 const shown = 2000
 
 // log reads the raw log of a build's first attempt as the administrator.
@@ -105,8 +105,8 @@ func (e *env) log(number int64) string {
 	return log
 }
 
-// probe runs the attack's probe.sh in a directory of its own and returns what it printed. The
-// probe must come to its end: an attack that broke on its way proves nothing.
+// probe runs the attack's probe.sh in a directory of its own and returns its output. It ends the test
+// if the script does not finish, because an incomplete attack proves nothing.
 func (e *env) probe(settings map[string]string) string {
 	e.T.Helper()
 	dir, err := filepath.Abs(e.dir)
@@ -122,15 +122,18 @@ func (e *env) probe(settings map[string]string) string {
 	}
 	out, err := cmd.CombinedOutput()
 	text := string(out)
-	if err != nil || !strings.HasSuffix(text, "probed\n") {
-		e.T.Fatalf("the probe broke: %v; it printed:\n%s", err, clip(text))
+	if err != nil {
+		e.T.Fatalf("run probe.sh: %v; it printed:\n%s", err, clip(text))
+	}
+	if !strings.HasSuffix(text, "probed\n") {
+		e.T.Fatalf("run probe.sh: it did not finish; it printed:\n%s", clip(text))
 	}
 	e.T.Logf("the probe printed:\n%s", clip(text))
 	return text
 }
 
-// claimByHand pushes a commit to a repository of the engine own and runs the probe with its
-// pipeline token, as a person who may edit the pipeline does.
+// claimByHand pushes a commit to a repository with the engine "own". It runs the probe with the
+// pipeline token, as a person with write access to the pipeline can.
 func (e *env) claimByHand(victim string) string {
 	e.T.Helper()
 	i := e.enter(nil)
@@ -141,7 +144,7 @@ func (e *env) claimByHand(victim string) string {
 	})
 }
 
-// reached is the evidence that a text holds the canary: the lines around it; empty = it does not.
+// reached returns the text around the canary, or "" if the text does not contain it.
 func (e *env) reached(text string) string {
 	e.T.Helper()
 	if !strings.Contains(text, e.canary()) {

@@ -16,10 +16,10 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// An attack returns the evidence that it reached its canary; empty = it failed.
+// An attack returns the evidence that it reached its canary, or "" if it failed.
 type attack func(e *env) (evidence string)
 
-// attacks are the attacks by their folders in testdata/attacks.
+// attacks returns the attacks by folder in testdata/attacks.
 func attacks() map[string]attack {
 	return map[string]attack{
 		"a1-claim-by-hand":  func(e *env) string { return e.reached(e.claimByHand(e.plant().Repository.FullName())) },
@@ -40,7 +40,7 @@ func attacks() map[string]attack {
 	}
 }
 
-// TestAttacks tries every attack. It passes where each of them fails.
+// TestAttacks runs every attack. It passes if all of them fail.
 func TestAttacks(t *testing.T) {
 	demotest.RequireTools(t)
 	needProgram(t, "curl", "awk", "od", "base64")
@@ -58,31 +58,31 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// fromHook: a build hook looks for a credential that opens another repository.
+// fromHook: a build hook searches for a credential for another repository.
 func fromHook(e *env) string {
 	victim := e.plant().Repository.FullName()
 	i := e.enter(nil)
 	_, number := e.end(i.Project, e.push(i, map[string]string{"VICTIM": victim}))
 	log := e.log(number)
 	if !strings.Contains(log, "attack: done") {
-		e.T.Fatalf("the hook did not run to its end:\n%s", clip(log))
+		e.T.Fatalf("the hook did not finish:\n%s", clip(log))
 	}
 	return e.reached(log)
 }
 
-// fromBase: a Dockerfile builds from another repository's private image.
+// fromBase: a Dockerfile uses the private image of another repository.
 func fromBase(e *env) string {
 	victim := e.plant().Repository.FullName()
 	i := e.enter(nil)
 	_, number := e.end(i.Project, e.push(i, map[string]string{"VICTIM": victim}))
 	log := e.log(number)
 	if !strings.Contains(log, victim+":latest") {
-		e.T.Fatalf("the build did not come to its FROM line:\n%s", clip(log))
+		e.T.Fatalf("the build did not reach its FROM line:\n%s", clip(log))
 	}
 	return e.reached(log)
 }
 
-// fromPostPush: a hook puts its own image in the place of another repository's.
+// fromPostPush: a hook replaces the image of another repository.
 func fromPostPush(e *env) string {
 	victim := e.plant()
 	attacker := e.canary() + "-replaced"
@@ -92,7 +92,7 @@ func fromPostPush(e *env) string {
 	}))
 	log := e.log(number)
 	if !strings.Contains(log, "attack: done") {
-		e.T.Fatalf("the hook did not run to its end:\n%s", clip(log))
+		e.T.Fatalf("the hook did not finish:\n%s", clip(log))
 	}
 	image, digest, err := e.Pull(e.Context, victim.Image+":latest")
 	e.Must(err)
@@ -101,16 +101,20 @@ func fromPostPush(e *env) string {
 	if strings.TrimSpace(content) == e.canary() {
 		return ""
 	}
-	return fmt.Sprintf("%s:latest is now %s and holds %q", victim.Image, digest, content)
+	return fmt.Sprintf("%s:latest is now %s with content %q", victim.Image, digest, content)
 }
 
-// masking: a hook prints a secret in forms that a log must not show.
+// masking: a hook prints a secret in encoded forms.
 func masking(e *env) string {
 	i := e.enter(map[string]secret.Secret{"CANARY": secret.New(e.canary())})
 	_, number := e.end(i.Project, e.push(i, nil))
 	log := e.log(number)
-	if shown, ok := between(log, "plain"); !ok || strings.Contains(shown, e.canary()) {
-		e.T.Fatalf("the log shows the plain secret, or the hook did not run:\n%s", clip(log))
+	shown, ok := between(log, "plain")
+	if !ok {
+		e.T.Fatalf("the hook did not run:\n%s", clip(log))
+	}
+	if strings.Contains(shown, e.canary()) {
+		e.T.Fatalf("the log shows the plain secret:\n%s", clip(log))
 	}
 	names, err := os.ReadFile(filepath.Join(e.dir, "forms"))
 	e.Must(err)
@@ -127,7 +131,7 @@ func masking(e *env) string {
 	return strings.Join(leaked, "; ")
 }
 
-// reader: a person without permission reads what a private repository's builds leave.
+// reader: a person without permission reads the builds and logs of a private repository.
 func reader(e *env) string {
 	browser, err := e.SignIn(e.Context, e.carol)
 	e.Must(err)
@@ -142,25 +146,25 @@ func reader(e *env) string {
 	p.Push("main")
 	_, number := e.end(p, commit)
 	if log := e.log(number); !strings.Contains(log, e.canary()) {
-		e.T.Fatalf("the log has no canary to find:\n%s", clip(log))
+		e.T.Fatalf("the log does not contain the canary:\n%s", clip(log))
 	}
 	found := e.probe(map[string]string{
 		"COOKIE": browser.SessionCookie(), "BUILD": fmt.Sprint(number), "AUTOMATED_BUILD": filepath.Base(page),
 	})
 	if name := p.Repository.FullName(); strings.Contains(found, name) {
-		return "an answer names " + name + "; " + e.reached(found)
+		return "a response contains " + name + "; " + e.reached(found)
 	}
 	return e.reached(found)
 }
 
-// escapes: a log holds sequences that a terminal obeys.
+// escapes: a log contains terminal escape sequences.
 func escapes(e *env) string {
 	i := e.enter(nil)
 	_, number := e.end(i.Project, e.push(i, nil))
-	log, err := e.Browser.Fetch(e.Context, fmt.Sprintf("/builds/%d/log", number)) // the address that the page shows
+	log, err := e.Browser.Fetch(e.Context, fmt.Sprintf("/builds/%d/log", number)) // the URL that the page uses
 	e.Must(err)
 	if !strings.Contains(log, "after") {
-		e.T.Fatalf("the log does not show what the step printed:\n%s", clip(log))
+		e.T.Fatalf("the log does not show the output of the step:\n%s", clip(log))
 	}
 	for _, sequence := range []string{"\x1b]0;" + e.canary(), "\x1b[2J"} {
 		if at := strings.Index(log, sequence); at >= 0 {
@@ -170,21 +174,21 @@ func escapes(e *env) string {
 	return ""
 }
 
-// sessions: a copied cookie is used after the administrator ended that person's sessions.
+// sessions: a stolen cookie is used after the administrator ended the sessions of its owner.
 func sessions(e *env) string {
 	browser, err := e.SignIn(e.Context, e.carol)
 	e.Must(err)
 	stolen := browser.SessionCookie()
 	if got := e.reached(e.probe(map[string]string{"COOKIE": stolen})); got == "" {
-		e.T.Fatal("the cookie is worth nothing even before the sessions are ended")
+		e.T.Fatal("the cookie does not work before the sessions are ended")
 	}
 	if !e.endSessions(e.carol) {
-		e.setRole(e.carol, "none") // the most that a page without that button offers
+		e.setRole(e.carol, "none") // the alternative on a page without that button
 	}
 	return e.reached(e.probe(map[string]string{"COOKIE": stolen}))
 }
 
-// unknownHooks: requests that prove nothing are written to the gateway's log one by one.
+// unknownHooks: unauthenticated requests fill the gateway's log, one line each.
 func unknownHooks(e *env) string {
 	lines := func() int {
 		text, err := os.ReadFile(e.Gateway.LogFile())
@@ -195,7 +199,7 @@ func unknownHooks(e *env) string {
 	before := lines()
 	printed := e.probe(nil)
 	if !strings.Contains(printed, " 401\n") && !strings.Contains(printed, " 404\n") {
-		e.T.Fatalf("the gateway refused none of %d requests: %s", sent, printed)
+		e.T.Fatalf("the gateway rejected none of %d requests: %s", sent, printed)
 	}
 	if grown := lines() - before; grown >= sent {
 		return fmt.Sprintf("%d lines for %d requests", grown, sent)

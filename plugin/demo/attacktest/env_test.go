@@ -12,10 +12,10 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// programVariable names another slipway program whose gateway is attacked instead of this one's.
+// programVariable is the environment variable with the path of another slipway program to attack.
 const programVariable = "SLIPWAY_ATTACK_PROGRAM"
 
-// attacksDir holds one folder for each attack.
+// attacksDir has one folder for each attack.
 const attacksDir = "../../../testdata/attacks"
 
 // An env is an installation under attack. Alice administers it. The image and the repository of
@@ -23,13 +23,13 @@ const attacksDir = "../../../testdata/attacks"
 // has no permission on anything.
 type env struct {
 	*demotest.Env
-	dir        string // of the attack
+	dir        string // folder of the attack
 	bob, carol localenv.Person
 	victim     *demotest.Project
 }
 
-// open starts an installation with its victim. Everything that the attacks look at goes through
-// HTTP, git and the registry, so that a gateway of another version can be attacked too.
+// open starts an installation. The attacks use only HTTP, git and the registry, so that they also work
+// against a gateway of another version.
 func open(t *testing.T) *env {
 	t.Helper()
 	o := localenv.Options{
@@ -45,7 +45,7 @@ func open(t *testing.T) *env {
 	return e
 }
 
-// attack returns the environment of one attack, with a canary of its own in acme/victim.
+// attack returns the env for one attack.
 func (e *env) attack(t *testing.T, name string) *env {
 	t.Helper()
 	return &env{Env: e.For(t), dir: filepath.Join(attacksDir, name), bob: e.bob, carol: e.carol, victim: e.victim}
@@ -59,7 +59,7 @@ func (e *env) canary() string {
 	return strings.TrimSuffix(string(text), "\n")
 }
 
-// plant makes another repository whose file canary.txt, image and image's label hold the canary.
+// plant creates a victim: a repository with the canary in canary.txt, in its image and in a label.
 func (e *env) plant() *demotest.Project {
 	e.T.Helper()
 	p := e.project("victim-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
@@ -71,12 +71,12 @@ func (e *env) plant() *demotest.Project {
 	})
 	p.Push("main")
 	if state, number := e.end(p, commit); state != "SUCCESSFUL" {
-		e.T.Fatalf("the victim's build ended %s, want SUCCESSFUL:\n%s", state, e.log(number))
+		e.T.Fatalf("got status %s of the victim's build, want SUCCESSFUL:\n%s", state, e.log(number))
 	}
 	return p
 }
 
-// project makes a private repository named slug with these files on main.
+// project creates a private repository named slug with these files on main.
 func (e *env) project(slug string, files map[string]string) *demotest.Project {
 	e.T.Helper()
 	p, err := e.NewProject(e.Context, strings.ReplaceAll(slug, ".", "-"), files)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// encode writes a secret in one of the forms that hooks/pre_build of a7.4-masking prints.
+// encode returns a secret in one of the forms that hooks/pre_build of a7.4-masking prints.
 func encode(secret, form string) string {
 	switch form {
 	case "hex":

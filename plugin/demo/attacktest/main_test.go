@@ -1,6 +1,5 @@
-// Package attacktest tries the attacks of testdata/attacks on a real gateway, as an attacker
-// would: from a pushed commit, with a pipeline token, or with a session cookie. It also tries
-// everything that one of two tenants has from the side of the other one.
+// Package attacktest runs the attacks of testdata/attacks against a real gateway: from a pushed commit,
+// with a pipeline token, or with a session cookie.
 package attacktest
 
 import (
@@ -10,9 +9,9 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-func TestMain(m *testing.M) { demotest.Main(besidePostgres{m}) }
+func TestMain(m *testing.M) { demotest.Main(withPostgres{m}) }
 
-// besidePostgres runs the tests beside a PostgreSQL server, where one is installed.
-type besidePostgres struct{ m *testing.M }
+// withPostgres runs the tests with a PostgreSQL server, if one is installed.
+type withPostgres struct{ m *testing.M }
 
-func (b besidePostgres) Run() int { return storetest.RunBesidePostgres(b.m) }
+func (b withPostgres) Run() int { return storetest.RunBesidePostgres(b.m) }

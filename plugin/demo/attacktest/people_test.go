@@ -9,7 +9,7 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// setRole gives a person a role on the page People, where that page has one to give.
+// setRole sets the role of a person on the page People, if the page has roles.
 func (e *env) setRole(p localenv.Person, role string) {
 	e.T.Helper()
 	e.Must(e.Browser.Visit(e.Context, "/settings/people"))
@@ -17,7 +17,7 @@ func (e *env) setRole(p localenv.Person, role string) {
 		if path.Dir(action) != "/settings/people" || !e.Browser.RowContains(action, p.Name) {
 			continue
 		}
-		// A gateway without roles between none and administrator refuses the word.
+		// A gateway of another version may not know the role.
 		if err := e.Browser.Submit(e.Context, action, url.Values{"role": {role}}); err != nil {
 			e.T.Logf("role %s of %s: %v", role, p.Name, err)
 		}
@@ -25,7 +25,7 @@ func (e *env) setRole(p localenv.Person, role string) {
 	}
 }
 
-// endSessions ends a person's sessions on the page People, where that page can.
+// endSessions ends a person's sessions on the page People. It reports whether the page has that button.
 func (e *env) endSessions(p localenv.Person) (done bool) {
 	e.T.Helper()
 	e.Must(e.Browser.Visit(e.Context, "/settings/people"))

@@ -23,9 +23,12 @@ const (
 )
 
 // auditScript runs axe-core with one of these sets of rules.
-const auditScript = `axe.run(document, { runOnly: %s, resultTypes: ['violations'] }).then((found) => found.violations.map((v) => ({
-	rule: v.id, help: v.help, nodes: v.nodes.slice(0, 4).map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary.replace(/\s+/g, ' ')),
-})))`
+const auditScript = `axe.run(document, { runOnly: %s, resultTypes: ['violations'] }).then((found) =>
+	found.violations.map((v) => ({
+		rule: v.id,
+		help: v.help,
+		nodes: v.nodes.slice(0, 4).map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary.replace(/\s+/g, ' ')),
+	})))`
 
 // A violation is a rule of axe-core that a page breaks.
 type violation struct {

@@ -134,7 +134,8 @@ func (env *Env) makeDir(context.Context) error {
 	}
 	env.Dir = dir
 	env.close = append(env.close, func() { _ = os.RemoveAll(dir) }) // best effort: it is a temporary directory
-	return os.Chmod(dir, 0o711)                                     //nolint:gosec // runners with users of their own pass through it
+	//nolint:gosec // runners with users of their own pass through the directory
+	return os.Chmod(dir, 0o711)
 }
 
 func (env *Env) startRegistry(ctx context.Context) error {

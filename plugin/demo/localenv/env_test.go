@@ -20,12 +20,15 @@ import (
 	"slipway/plugin/demo/sample"
 )
 
-// A browser sends what a form holds, with what was typed in place of it.
+// A browser sends all fields of a form, with the typed values.
 func TestBrowserSubmits(t *testing.T) {
 	const page = `<!doctype html><main><a href="/other">Other</a> <form method="post" action="/save">
-		<input name="kept" value="1"><input name="typed" value="old"><input type="checkbox" name="on" checked><input type="checkbox" name="off">
-		<input type="radio" name="pick" value="a"><input type="radio" name="pick" value="b" checked><textarea name="text">lines</textarea>
-		<select name="choice"><option value="x">X</option><option value="y" selected>Y</option></select><input type="submit" name="button" value="go"></form></main>`
+		<input name="kept" value="1"><input name="typed" value="old">
+		<input type="checkbox" name="on" checked><input type="checkbox" name="off">
+		<input type="radio" name="pick" value="a"><input type="radio" name="pick" value="b" checked>
+		<textarea name="text">lines</textarea>
+		<select name="choice"><option value="x">X</option><option value="y" selected>Y</option></select>
+		<input type="submit" name="button" value="go"></form></main>`
 	var got url.Values
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /form", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, page) })
@@ -36,10 +39,9 @@ func TestBrowserSubmits(t *testing.T) {
 		got = r.PostForm
 		http.Redirect(w, r, "/saved", http.StatusSeeOther)
 	})
-	mux.HandleFunc(
-		"GET /saved",
-		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<p>all\n is <b>saved</b>") },
-	)
+	mux.HandleFunc("GET /saved", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "<p>all\n is <b>saved</b>")
+	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	b, err := localenv.NewBrowser()
@@ -47,16 +49,19 @@ func TestBrowserSubmits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.Visit(t.Context(), "/form"); err == nil {
-		t.Error("a path was visited before any site")
+		t.Error("visit a relative URL first: got no error")
 	}
 	if err := b.Visit(t.Context(), server.URL+"/form"); err != nil {
 		t.Fatal(err)
 	}
-	if !b.Has("typed") || b.Has("absent") {
-		t.Error("the page's fields are not those it has")
+	if !b.Has("typed") {
+		t.Error("got no field typed, want one")
+	}
+	if b.Has("absent") {
+		t.Error("got a field absent, want none")
 	}
 	if err := b.Submit(t.Context(), "/absent", nil); err == nil || !strings.Contains(err.Error(), "/absent") {
-		t.Errorf("a form that is not there: %v", err)
+		t.Errorf("submit a form that the page does not have: got error %v, want one with its path", err)
 	}
 	if err := b.Submit(t.Context(), "/save", url.Values{"typed": {"new"}}); err != nil {
 		t.Fatal(err)
@@ -65,85 +70,85 @@ func TestBrowserSubmits(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("sent (-want +got):\n%s", diff)
 	}
-	if path, err := b.Path(); err != nil || path != "/saved" || !b.Contains("all is saved") {
-		t.Errorf("arrived at %s, %v: %s", path, err, b.Text())
+	if path, err := b.Path(); err != nil || path != "/saved" {
+		t.Errorf("got path %s, error %v, want /saved", path, err)
+	}
+	if !b.Contains("all is saved") {
+		t.Errorf("got page %q, want the saved page", b.Text())
 	}
 	if err := b.Follow(t.Context(), "/other"); err == nil {
-		t.Error("a link was followed that is not on this page")
+		t.Error("follow a link that the page does not have: got no error")
 	}
 	if err := b.Tab().Visit(t.Context(), "/absent"); err == nil || !strings.Contains(err.Error(), "404") {
-		t.Errorf("a page that is not there: %v", err)
+		t.Errorf("visit a page that does not exist: got error %v, want one with 404", err)
 	}
 }
 
-// A world stands, lets somebody link an account, keeps its registry closed, and leaves nothing.
-func TestWorld(t *testing.T) {
+// An environment starts, links an account, protects its registry, and removes its files.
+func TestEnv(t *testing.T) {
 	if _, err := sample.Busybox(); errors.Is(err, sample.ErrNoBusybox) {
 		t.Skip("SKIPPED: ", err)
 	}
 	ctx := t.Context()
-	w, err := localenv.Start(ctx, localenv.Options{RegistryPassword: secret.New("open sesame")})
+	env, err := localenv.Start(ctx, localenv.Options{RegistryPassword: secret.New("open sesame")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
-	b, err := w.SignInAndLink(ctx)
+	defer env.Close()
+	b, err := env.SignInAndLink(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.AddRegistry(ctx, b); err != nil || !b.Contains("works") {
-		t.Errorf("the registry's credential was not taken: %v: %s", err, b.Text())
+	if err := env.AddRegistry(ctx, b); err != nil || !b.Contains("works") {
+		t.Errorf("store a registry credential: %v: %s", err, b.Text())
 	}
-	closedToStrangers(t, w)
-	p, err := w.NewProject(ctx, "small", map[string]string{"Dockerfile": "FROM scratch\n"})
+	checkRegistryLogin(t, env)
+	p, err := env.NewProject(ctx, "small", map[string]string{"Dockerfile": "FROM scratch\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Automate(
-		ctx,
-		b,
-		localenv.Rule{Type: "branch", Source: "main", Tags: "latest"},
-		localenv.Rule{Type: "tag", Source: "/^v/", Tags: "{sourceref}"},
-	); err != nil {
+	branch := localenv.Rule{Type: "branch", Source: "main", Tags: "latest"}
+	tag := localenv.Rule{Type: "tag", Source: "/^v/", Tags: "{sourceref}"}
+	if err := p.Automate(ctx, b, branch, tag); err != nil {
 		t.Fatal(err)
 	}
-	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !strings.HasPrefix(hooks[0].URL, w.Gateway.URL) {
-		t.Errorf("webhooks %+v", hooks)
+	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !strings.HasPrefix(hooks[0].URL, env.Gateway.URL) {
+		t.Errorf("got webhooks %+v, want one of the gateway", hooks)
 	}
 	if builds, err := p.Builds(ctx); err != nil || len(builds) != 0 {
-		t.Errorf("builds %v, %v: rules are not retroactive", builds, err)
+		t.Errorf("got builds %v, error %v, want none: rules apply to later pushes", builds, err)
 	}
-	if err := w.Gateway.Kill(); err == nil {
-		t.Error("this very process was killed")
+	if err := env.Gateway.Kill(); err == nil {
+		t.Error("kill a gateway in this process: got no error")
 	}
-	w.Close()
-	if _, err := os.Stat(w.Dir); !os.IsNotExist(err) {
-		t.Errorf("%s stays: %v", w.Dir, err)
+	env.Close()
+	if _, err := os.Stat(env.Dir); !os.IsNotExist(err) {
+		t.Errorf("got directory %s after Close, want it removed: %v", env.Dir, err)
 	}
 }
 
-func closedToStrangers(t *testing.T, w *localenv.Env) {
+func checkRegistryLogin(t *testing.T, env *localenv.Env) {
 	t.Helper()
-	image := w.Image() + ":copy"
-	if err := w.SeedImage(t.Context(), image); err != nil {
+	image := env.Image() + ":copy"
+	if err := env.SeedImage(t.Context(), image); err != nil {
 		t.Fatal(err)
 	}
-	img, digest, err := w.Pull(t.Context(), image)
+	img, digest, err := env.Pull(t.Context(), image)
 	if err != nil || !strings.HasPrefix(digest, "sha256:") {
-		t.Fatalf("pull: %s, %v", digest, err)
+		t.Fatalf("pull: got digest %q, error %v", digest, err)
 	}
 	if _, err := localenv.ReadFile(img, "bin/busybox"); err != nil {
 		t.Error(err)
 	}
 	if _, err := localenv.ReadFile(img, "absent"); err == nil {
-		t.Error("a file was read that is not there")
+		t.Error("read a file that the image does not have: got no error")
 	}
 	ref, err := name.ParseReference(image, name.Insecure)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := remote.Image(ref, remote.WithContext(t.Context())); err == nil {
-		t.Error("a stranger pulled the image")
+		t.Error("pull without a login: got no error")
 	}
 }
 
@@ -151,11 +156,20 @@ func TestStationError(t *testing.T) {
 	cause := errors.New("no room")
 	err := localenv.At("registry", cause)
 	var s *localenv.StationError
-	if !errors.As(err, &s) || s.Station != "registry" || !errors.Is(err, cause) || err.Error() != "registry: no room" {
-		t.Errorf("err = %v", err)
+	if !errors.As(err, &s) {
+		t.Fatalf("got error %T, want a StationError", err)
+	}
+	if s.Station != "registry" {
+		t.Errorf("got station %q, want registry", s.Station)
+	}
+	if !errors.Is(err, cause) {
+		t.Errorf("got error %v, want it to wrap %v", err, cause)
+	}
+	if err.Error() != "registry: no room" {
+		t.Errorf("got error %q, want registry: no room", err)
 	}
 	if localenv.At("registry", nil) != nil {
-		t.Error("success became an error")
+		t.Error("got an error for nil, want nil")
 	}
 }
 
@@ -169,7 +183,13 @@ func TestProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(all, func(p localenv.Process) bool { return p.ID == os.Getpid() })
-	if i < 0 || !slices.Equal(all[i].Args, os.Args) || all[i].Dir != dir {
-		t.Errorf("this process is not among them as it is: %d of %d", i, len(all))
+	if i < 0 {
+		t.Fatalf("got %d processes without this one", len(all))
+	}
+	if !slices.Equal(all[i].Args, os.Args) {
+		t.Errorf("got arguments %q, want %q", all[i].Args, os.Args)
+	}
+	if all[i].Dir != dir {
+		t.Errorf("got directory %s, want %s", all[i].Dir, dir)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// program sends a request as a program does, with a bearer token; empty = none.
+// program sends a request as a program does, with a bearer token if it is not empty.
 func (e *env) program(method, path, token, body string) localenv.Response {
 	e.T.Helper()
 	header := http.Header{}
@@ -20,7 +20,7 @@ func (e *env) program(method, path, token, body string) localenv.Response {
 	return e.ask(method, path, body, header)
 }
 
-// person sends a request as a tenant's browser does; nil = as a browser without a session.
+// person sends a request as a tenant's browser does. If t is nil, the browser has no session.
 func (e *env) person(t *tenant, method, path string) localenv.Response {
 	e.T.Helper()
 	header := http.Header{"Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/x-www-form-urlencoded"}}
@@ -28,17 +28,16 @@ func (e *env) person(t *tenant, method, path string) localenv.Response {
 		header.Set("Cookie", t.browser.SessionCookie())
 		return e.ask(method, path, "", header)
 	}
-	// Without a session most requests count as attempts to sign in, which are few a minute.
+	// Without a session, most requests count as sign-ins, which have a rate limit. So do not retry.
 	answer, err := localenv.Send(e.Context, method, e.Gateway.URL+path, "", header)
 	e.Must(err)
 	return answer
 }
 
-// streamTime is how long the answer of one request is read: the log of a running build is a stream.
+// streamTime is the maximum time to read one response. The log of a running build is a stream.
 const streamTime = 5 * time.Second
 
-// ask sends a request, again as long as the gateway answers that there were too many: that is no
-// answer to what is asked.
+// ask sends a request. It retries while the gateway returns 429 Too Many Requests.
 func (e *env) ask(method, path, body string, header http.Header) (answer localenv.Response) {
 	e.T.Helper()
 	e.WaitUntil(method+" "+path+" is answered", func() (bool, error) {
@@ -51,7 +50,7 @@ func (e *env) ask(method, path, body string, header http.Header) (answer localen
 	return answer
 }
 
-// hidesOf checks that an answer holds no canary of a tenant.
+// hidesOf checks that a response contains no canary of a tenant.
 func (e *env) hidesOf(t *tenant, what string, answer localenv.Response) {
 	e.T.Helper()
 	var text strings.Builder

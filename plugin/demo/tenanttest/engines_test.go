@@ -17,7 +17,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// engines are the engines by name, each with how a world uses it.
+// engines returns the options of an environment by engine.
 func engines() map[string]func() localenv.Options {
 	return map[string]func() localenv.Options{
 		"embedded":   func() localenv.Options { return localenv.Options{} },
@@ -27,7 +27,7 @@ func engines() map[string]func() localenv.Options {
 	}
 }
 
-// A forge finds the heads of branches for a fake CI, by full name of the repository.
+// A forge returns the heads of branches to a fake CI, by full name of the repository.
 type forge map[string]*bitbuckettest.Repository
 
 func (f forge) head(repository, branch string) string {
@@ -42,7 +42,7 @@ func (f forge) head(repository, branch string) string {
 	return head
 }
 
-// onDrone is a world whose gateway runs builds on a fake Drone, in its builder repository.
+// onDrone returns the options for builds on a fake Drone, in its builder repository.
 func onDrone() localenv.Options {
 	ci, known := &enginetest.CI{}, forge{}
 	var server *dronetest.Server
@@ -92,7 +92,7 @@ func onDrone() localenv.Options {
 	}
 }
 
-// onWoodpecker is a world whose gateway runs builds on a fake Woodpecker, in its builder repository.
+// onWoodpecker returns the options for builds on a fake Woodpecker, in its builder repository.
 func onWoodpecker() localenv.Options {
 	ci, known := &enginetest.CI{}, forge{}
 	var server *woodpeckertest.Server
@@ -129,8 +129,8 @@ func onWoodpecker() localenv.Options {
 	}
 }
 
-// onPostgres puts the world's gateway on an empty PostgreSQL database, with a builder beside it:
-// a gateway on PostgreSQL starts none.
+// onPostgres adds an empty PostgreSQL database and a builder to the options. A gateway on PostgreSQL
+// starts no builder.
 func onPostgres(t *testing.T, o localenv.Options) localenv.Options {
 	t.Helper()
 	o.Database = storetest.PostgresAddress(t)

@@ -18,7 +18,7 @@ type env struct {
 	*demotest.Env
 	engine    string
 	tenants   [2]*tenant
-	accountID string // of Alice's link, with which both tenants' builds are started
+	accountID string // Alice's linked account, which starts both tenants' builds
 	provider  string
 }
 
@@ -30,16 +30,16 @@ type tenant struct {
 	browser *localenv.Browser
 	project *demotest.Project
 
-	// canaries are texts of the tenant's that the other one must not see, by what they are.
+	// canaries are texts of the tenant that the other tenant must not see, by kind.
 	canaries map[string]string
-	secret   string // the canary that is the value of an environment variable
-	logged   string // the canary that the build prints
+	secret   string // canary: value of an environment variable
+	logged   string // canary: output of the build
 
 	automatedBuild string
 	build          autobuild.Build
 	hook           autobuild.Hook
 	delivery       string
-	pipelineToken  string // empty = the engine gives none
+	pipelineToken  string // empty if the engine has none
 	attemptToken   string
 }
 
@@ -58,7 +58,7 @@ func open(t *testing.T, engine, database string) *env {
 	return e
 }
 
-// canary makes a text that stands nowhere else.
+// canary returns a unique text.
 func canary(kind string) string { return kind + "-" + strings.ToLower(rand.Text()[:16]) }
 
 // newTenant adds a person, their repository and its automated build, and signs them in.
@@ -89,7 +89,7 @@ func (e *env) newTenant(name string) *tenant {
 	return t
 }
 
-// readStore looks up the ids that routes take.
+// readStore reads the IDs for the parameters of routes.
 func (e *env) readStore() {
 	e.T.Helper()
 	s, err := e.Gateway.Store(e.Context)
@@ -115,8 +115,11 @@ func (e *env) readStore() {
 		}
 		deliveries, err := s.Deliveries(e.Context, autobuild.DeliveryFilter{HookID: t.hook.ID})
 		e.Must(err)
-		if t.userID == "" || len(deliveries) == 0 {
-			e.T.Fatalf("%s: got user %q and %d deliveries, want one of each", t.person.Name, t.userID, len(deliveries))
+		if t.userID == "" {
+			e.T.Fatalf("%s: got no user, want one", t.person.Name)
+		}
+		if len(deliveries) == 0 {
+			e.T.Fatalf("%s: got no delivery, want one", t.person.Name)
 		}
 		t.delivery = deliveries[0].ID
 	}

@@ -11,20 +11,20 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// files: nothing below the gateway's data directory that the runner of one tenant may read holds
-// anything of the other one, and neither do the arguments and environments of processes.
+// files: the runner of one tenant can read no data of the other tenant in the gateway's data directory,
+// or in the arguments and environments of processes.
 func files(e *env, from, to *tenant) {
 	uid := e.runnerOf(from)
 	if uid == 0 {
 		return // the engine's steps run where the CI runs them, not beside the gateway's files
 	}
 	if other := e.runnerOf(to); other == uid {
-		e.T.Errorf("the runners of both tenants are user %d", uid)
+		e.T.Errorf("got user %d for the runners of both tenants, want two users", uid)
 	}
 	seen := 0
 	e.Must(filepath.WalkDir(e.Gateway.Data, func(path string, d fs.DirEntry, err error) error {
 		if os.IsNotExist(err) {
-			return nil // work that just ended
+			return nil // a runner that has just ended
 		}
 		if err != nil {
 			return err
@@ -32,7 +32,7 @@ func files(e *env, from, to *tenant) {
 		seen++
 		info, err := d.Info()
 		if err != nil {
-			return nil //nolint:nilerr // it just ended
+			return nil //nolint:nilerr // it has just ended
 		}
 		if d.IsDir() && !may(info, uid, 1) {
 			return fs.SkipDir
@@ -47,38 +47,38 @@ func files(e *env, from, to *tenant) {
 		return nil
 	}))
 	if seen < 3 {
-		e.T.Errorf("looked at %d files of the data directory, want at least 3", seen)
+		e.T.Errorf("got %d files in the data directory, want at least 3", seen)
 	}
 	e.processes(from, to, uid)
 }
 
-// processes looks at what a user may read of every process.
+// processes checks the arguments of all processes, and the environments that a user may read.
 func (e *env) processes(from, to *tenant, uid uint32) {
 	all, err := localenv.Processes()
 	e.Must(err)
 	for _, p := range all {
 		if p.ID == os.Getpid() || !strings.HasPrefix(p.Dir, e.Gateway.Data) {
-			continue // this test and its Bitbucket are no part of the gateway
+			continue // this test and its Bitbucket are not part of the gateway
 		}
 		e.hides(to, "an argument of process "+strconv.Itoa(p.ID), strings.Join(p.Args, " "))
-		info, err := os.Stat("/proc/" + strconv.Itoa(p.ID) + "/environ")
+		file := "/proc/" + strconv.Itoa(p.ID) + "/environ"
+		info, err := os.Stat(file)
 		if err != nil || !may(info, uid, 4) {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + strconv.Itoa(p.ID) + "/environ")
-		if err == nil {
-			what := "the environment of process " + strconv.Itoa(
-				p.ID,
-			) + ", readable for the runner of " + from.person.Name + ","
-			e.hides(to, what, string(text))
-			if strings.Contains(string(text), to.attemptToken) {
-				e.T.Errorf("%s shows the attempt token of %s", what, to.person.Name)
-			}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has just ended
+		}
+		what := file + ", readable for the runner of " + from.person.Name + ","
+		e.hides(to, what, string(text))
+		if strings.Contains(string(text), to.attemptToken) {
+			e.T.Errorf("%s shows the attempt token of %s", what, to.person.Name)
 		}
 	}
 }
 
-// runnerOf is the user that runs a tenant's embedded build; 0 = another engine runs it.
+// runnerOf returns the user ID that runs a tenant's build on the embedded engine, or 0 on other engines.
 func (e *env) runnerOf(t *tenant) (uid uint32) {
 	e.T.Helper()
 	if e.engine != "embedded" {
@@ -89,8 +89,8 @@ func (e *env) runnerOf(t *tenant) (uid uint32) {
 	return info.Sys().(*syscall.Stat_t).Uid
 }
 
-// may reports whether a user that is in no group of the file's has a right on it: 4 = read,
-// 1 = pass through.
+// may reports whether a user has a right on a file: 4 = read, 1 = search a directory. The user must not
+// be in the group of the file.
 func may(info fs.FileInfo, uid uint32, right fs.FileMode) bool {
 	owner := info.Sys().(*syscall.Stat_t)
 	if owner.Uid == uid {

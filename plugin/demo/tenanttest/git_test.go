@@ -12,12 +12,12 @@ const (
 	discovery = "/info/refs?service=git-upload-pack"
 )
 
-// gitElsewhere tries to fetch the repository of one tenant with the attempt token of the other
-// one: under the other's build, and under the own build by paths that could lead out of it.
+// gitElsewhere tries to fetch the repository of one tenant with the attempt token of the other tenant:
+// at the routes of that build, and with paths that try to leave the routes of the own build.
 func gitElsewhere(e *env, from, to *tenant) {
 	isGit := func(route string) bool { return strings.Contains(route, " "+gitPrefix) }
 	if !slices.ContainsFunc(e.Gateway.Routes(), isGit) {
-		e.T.Fatal("the gateway serves no git: routes that begin with " + gitPrefix + " are missing")
+		e.T.Fatal("the gateway has no routes that begin with " + gitPrefix)
 	}
 	own, other := gitPrefix+from.build.ID, gitPrefix+to.build.ID
 	answer := e.program(http.MethodGet, own+discovery, from.attemptToken, "")

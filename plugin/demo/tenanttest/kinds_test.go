@@ -5,23 +5,23 @@ import (
 	"strings"
 )
 
-// The kinds of routes: the answer that a tenant gets who asks with the ids of the other one.
+// The kinds of routes: the response to a tenant that uses the IDs of the other tenant.
 const (
-	// hidden routes show or change one thing: the answer is as for a thing that does not exist.
+	// hidden routes show or change one object: the response is the same as for an unknown object.
 	hidden = "hidden"
-	// list routes show the tenant's own things and nothing of the other one.
+	// list routes show the objects of the tenant, and none of the other tenant.
 	list = "list"
 	// admin routes are for administrators of the installation.
 	admin = "admin"
-	// public routes are for everybody, with or without a session.
+	// public routes need no session.
 	public = "public"
-	// person routes do something for each person who is signed in.
+	// person routes need only a session.
 	person = "person"
-	// program routes take a token of their own and no session.
+	// program routes take a token, and no session.
 	program = "program"
 )
 
-// routesByKind holds every route of the gateway, and some of later versions.
+// routesByKind returns every route of the gateway, and some of later versions.
 func routesByKind() map[string][]string {
 	return map[string][]string{
 		public: {

@@ -9,17 +9,17 @@ import (
 
 func secretOf(text string) secret.Secret { return secret.New(text) }
 
-// buildLogs: the log of one tenant's build holds nothing of the other one.
+// buildLogs: the log of one tenant's build contains no data of the other tenant.
 func buildLogs(e *env, from, to *tenant) {
 	log, err := e.Browser.Log(e.Context, from.build, 1, 0)
 	e.Must(err)
 	if !strings.Contains(log, from.logged) {
-		e.T.Errorf("the log of %s does not hold what the build printed: %.500s", from.person.Name, log)
+		e.T.Errorf("got a log of %s without the output of the build: %.500s", from.person.Name, log)
 	}
 	e.hides(to, "the log of "+from.person.Name, log)
 }
 
-// gatewayLog: the gateway's log names repositories and never holds a secret or a line of a build.
+// gatewayLog: the gateway's log may name repositories, but has no secret and no line of a build.
 func gatewayLog(e *env, from, _ *tenant) {
 	text, err := os.ReadFile(e.Gateway.LogFile())
 	e.Must(err)
@@ -28,12 +28,12 @@ func gatewayLog(e *env, from, _ *tenant) {
 	}
 	for kind, token := range from.tokens() {
 		if strings.Contains(string(text), token) {
-			e.T.Errorf("the gateway's log holds the %s of %s", kind, from.person.Name)
+			e.T.Errorf("the gateway's log contains the %s of %s", kind, from.person.Name)
 		}
 	}
 	for _, kind := range []string{"secret", "log line"} {
 		if strings.Contains(string(text), from.canaries[kind]) {
-			e.T.Errorf("the gateway's log holds the %s of %s", kind, from.person.Name)
+			e.T.Errorf("the gateway's log contains the %s of %s", kind, from.person.Name)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package tenanttest tries everything that one of two tenants of a gateway has from the side of
-// the other one: routes, tokens, logs and files, on each engine and both databases.
+// Package tenanttest checks that two tenants of a gateway cannot reach each other's data: by routes,
+// tokens, logs and files, on each engine and both databases.
 package tenanttest
 
 import (
@@ -9,9 +9,9 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-func TestMain(m *testing.M) { demotest.Main(besidePostgres{m}) }
+func TestMain(m *testing.M) { demotest.Main(withPostgres{m}) }
 
-// besidePostgres runs the tests beside a PostgreSQL server, where one is installed.
-type besidePostgres struct{ m *testing.M }
+// withPostgres runs the tests with a PostgreSQL server, if one is installed.
+type withPostgres struct{ m *testing.M }
 
-func (b besidePostgres) Run() int { return storetest.RunBesidePostgres(b.m) }
+func (b withPostgres) Run() int { return storetest.RunBesidePostgres(b.m) }

@@ -8,8 +8,8 @@ import (
 	"slipway/plugin/demo/demotest"
 )
 
-// A surface is one way by which a tenant could reach what is another one's. It is tried with the
-// tenants in both orders. Further ways, as caches, networks and processes of builds, are further rows.
+// A surface is a way in which a tenant could reach another tenant's data. It is tested in both
+// directions.
 type surface struct {
 	name string
 	try  func(e *env, from, to *tenant)
@@ -29,7 +29,7 @@ func surfaces() []surface {
 	}
 }
 
-// TestTwoTenants tries every surface on each engine and both databases.
+// TestTwoTenants tests every surface on each engine and both databases.
 func TestTwoTenants(t *testing.T) {
 	demotest.RequireTools(t)
 	for _, engine := range slices.Sorted(maps.Keys(engines())) {
@@ -49,7 +49,7 @@ func TestTwoTenants(t *testing.T) {
 	}
 }
 
-// part is the env for one surface.
+// part returns the env for one surface.
 func (e *env) part(t *testing.T) *env {
 	one := *e
 	one.Env = e.For(t)

@@ -10,7 +10,7 @@ import (
 
 var parameter = regexp.MustCompile(`[:*][a-z]+`)
 
-// address fills a route's parameters with the things of a tenant.
+// address fills the parameters of a route with the IDs of a tenant.
 func (e *env) address(route string, of *tenant) (method, path string) {
 	method, path, _ = strings.Cut(route, " ")
 	value := map[string]string{
@@ -28,7 +28,7 @@ func (e *env) address(route string, of *tenant) (method, path string) {
 	return method, path
 }
 
-// routesBySession asks every route with the session of one tenant and the ids of the other one.
+// routesBySession calls every route with the session of one tenant and the IDs of the other tenant.
 func routesBySession(e *env, from, to *tenant) {
 	routes := e.Gateway.Routes()
 	if len(routes) < 40 {
@@ -42,19 +42,19 @@ func routesBySession(e *env, from, to *tenant) {
 		}
 		method, path := e.address(route, to)
 		if parameter.MatchString(path) {
-			e.T.Errorf("route %s has a parameter without a value of a tenant", route)
+			e.T.Errorf("route %s has an unknown parameter: add it to address", route)
 			continue
 		}
-		who := from
+		session := from
 		if kind == public {
-			who = nil // sign-out would end the session that is used here
+			session = nil // signing out would end the session of this test
 		}
-		answer := e.person(who, method, path)
+		answer := e.person(session, method, path)
 		what := fmt.Sprintf("%s %s as %s", method, path, from.person.Name)
 		e.hidesOf(to, what, answer)
 		e.checkStatus(kind, what, answer.Status)
 		if kind == list && !strings.Contains(answer.Body, from.canaries["repository"]) {
-			e.T.Errorf("%s does not show their own repository: %d %s", what, answer.Status, brief(answer.Body))
+			e.T.Errorf("%s: got no repository of their own: %d %s", what, answer.Status, brief(answer.Body))
 		}
 		if kind == hidden {
 			e.sameAsUnknown(what, route, from, to)
@@ -62,7 +62,7 @@ func routesBySession(e *env, from, to *tenant) {
 	}
 }
 
-// checkStatus holds a status to what its kind of route may answer.
+// checkStatus checks that a kind of route may return this status.
 func (e *env) checkStatus(kind, what string, status int) {
 	e.T.Helper()
 	allowed := map[string][]int{
@@ -84,8 +84,8 @@ func (e *env) checkStatus(kind, what string, status int) {
 	}
 }
 
-// sameAsUnknown checks that the answer for the other tenant's thing says no more than the answer
-// for a thing that does not exist.
+// sameAsUnknown checks that the response for an object of the other tenant is the same as for an
+// object that does not exist.
 func (e *env) sameAsUnknown(what, route string, from, to *tenant) {
 	e.T.Helper()
 	nothing := *to
@@ -99,12 +99,12 @@ func (e *env) sameAsUnknown(what, route string, from, to *tenant) {
 	gotBody := strip(got.Body, known, got.Header.Get("X-Request-Id"))
 	wantBody := strip(want.Body, unknown, want.Header.Get("X-Request-Id"))
 	if got.Status != want.Status || gotBody != wantBody {
-		e.T.Errorf("%s: got %d %s, want the answer for a thing that does not exist, %d %s",
+		e.T.Errorf("%s: got %d %s, want the response for an unknown object, %d %s",
 			what, got.Status, brief(gotBody), want.Status, brief(wantBody))
 	}
 }
 
-// routesOwn checks that the ids are right: each tenant sees their own things at the same routes.
+// routesOwn checks that the IDs are correct: each tenant can use their own objects at the same routes.
 func routesOwn(e *env, from, _ *tenant) {
 	for _, route := range []string{
 		"GET /automated-builds/:id", "GET /automated-builds/:id/edit", "GET /builds/:number", "GET /builds/:number/log",
@@ -118,7 +118,7 @@ func routesOwn(e *env, from, _ *tenant) {
 	}
 }
 
-// brief is the main part of a page, or a whole short answer, in one line.
+// brief returns the start of a page's main part, or of another response, in one line.
 func brief(body string) string {
 	if _, main, ok := strings.Cut(body, "<main"); ok {
 		body = main

@@ -12,8 +12,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// run pushes a commit whose build prints the tenant's canary and then goes on for longer than
-// the test, and waits until it does.
+// run pushes a commit and waits until its build has printed the tenant's canary. The build then runs
+// longer than the test.
 func (e *env) run(t *tenant) {
 	e.T.Helper()
 	commit := t.project.Commit(t.canaries["commit message"], map[string]string{
@@ -33,14 +33,18 @@ func (e *env) run(t *tenant) {
 	e.Must(err)
 }
 
-// runByHand takes the tenant's build as a step of their own pipeline does.
+// runByHand claims the tenant's build as a step in their own pipeline does.
 func (e *env) runByHand(t *tenant, commit string) {
 	e.T.Helper()
 	body := fmt.Sprintf(`{"ref":"refs/heads/main","commit":"%s","pipeline":"by hand"}`, commit)
 	answer := e.program("POST", "/runner/v1/automated/"+t.automatedBuild+"/join", t.pipelineToken, body)
 	reply, err := spec.DecodeJoin(strings.NewReader(answer.Body))
-	if err != nil || answer.Status != http.StatusOK || reply.BuildID != t.build.ID {
-		e.T.Fatalf("join of build %s: %d %s, %v", t.build.ID, answer.Status, answer.Body, err)
+	if answer.Status != http.StatusOK {
+		e.T.Fatalf("join build %s: got status %d %s, want 200", t.build.ID, answer.Status, answer.Body)
+	}
+	e.Must(err)
+	if reply.BuildID != t.build.ID {
+		e.T.Fatalf("join: got build %s, want %s", reply.BuildID, t.build.ID)
 	}
 	t.attemptToken = reply.Token.Reveal()
 	for _, step := range []struct{ path, body string }{
@@ -48,13 +52,12 @@ func (e *env) runByHand(t *tenant, commit string) {
 	} {
 		answer := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/"+step.path, t.attemptToken, step.body)
 		if answer.Status != http.StatusOK {
-			e.T.Fatalf("%s of build %s: %d %s", step.path, t.build.ID, answer.Status, answer.Body)
+			e.T.Fatalf("%s of build %s: got status %d %s, want 200", step.path, t.build.ID, answer.Status, answer.Body)
 		}
 	}
 }
 
-// tokenOf reads the token of a running attempt from the environment that its runner was started
-// with, as root may.
+// tokenOf reads the token of a running attempt from the environment of its runner. This needs root.
 func (e *env) tokenOf(b autobuild.Build) (token string) {
 	e.T.Helper()
 	e.WaitUntil("the runner of build "+b.ID+" is found", func() (bool, error) {
@@ -62,7 +65,7 @@ func (e *env) tokenOf(b autobuild.Build) (token string) {
 		for _, p := range all {
 			environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.ID))
 			if err != nil || !strings.Contains(string(environ), "/runner/v1/builds/"+b.ID) {
-				continue // it ended, or is another program
+				continue // it has ended, or is another program
 			}
 			for line := range strings.SplitSeq(string(environ), "\x00") {
 				name, value, _ := strings.Cut(line, "=")
@@ -76,30 +79,28 @@ func (e *env) tokenOf(b autobuild.Build) (token string) {
 	return token
 }
 
-// alive checks that the tenants' builds, automated builds and tokens are as they were.
+// alive checks that the tenants' builds, automated builds and tokens are unchanged.
 func (e *env) alive() {
 	e.T.Helper()
 	for _, t := range e.tenants {
-		if b := t.project.WaitNewest(1, autobuild.Running); b.ID != t.build.ID || b.Attempt != 1 {
-			e.T.Errorf(
-				"build of %s is %s in attempt %d, want %s in attempt 1",
-				t.person.Name,
-				b.ID,
-				b.Attempt,
-				t.build.ID,
-			)
+		b := t.project.WaitNewest(1, autobuild.Running)
+		if b.ID != t.build.ID {
+			e.T.Errorf("%s: got build %s, want %s", t.person.Name, b.ID, t.build.ID)
+		}
+		if b.Attempt != 1 {
+			e.T.Errorf("%s: got attempt %d, want 1", t.person.Name, b.Attempt)
 		}
 		answer := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/events", t.attemptToken, `{"events":[]}`)
 		if answer.Status != http.StatusOK {
-			e.T.Errorf("the attempt token of %s: %d %s, want 200", t.person.Name, answer.Status, answer.Body)
+			e.T.Errorf("attempt token of %s: got status %d %s, want 200", t.person.Name, answer.Status, answer.Body)
 		}
 		s, err := e.Gateway.Store(e.Context)
 		e.Must(err)
 		if _, err := s.AutomatedBuild(e.Context, t.automatedBuild); err != nil {
-			e.T.Errorf("the automated build of %s: %v", t.person.Name, err)
+			e.T.Errorf("automated build of %s: got error %v", t.person.Name, err)
 		}
 		if _, err := s.Hook(e.Context, t.hook.ID); errors.Is(err, autobuild.ErrNotFound) {
-			e.T.Errorf("the webhook of %s: %v", t.person.Name, err)
+			e.T.Errorf("webhook of %s: got error %v", t.person.Name, err)
 		}
 		e.Must(s.Close())
 	}

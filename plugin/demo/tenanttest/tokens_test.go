@@ -11,7 +11,7 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// tokens are all that a tenant holds and that could open something, by what they are.
+// tokens returns all tokens and secrets of a tenant, by kind.
 func (t *tenant) tokens() map[string]string {
 	all := map[string]string{
 		"attempt token": t.attemptToken, "session": t.browser.SessionCookie()[len("slipway="):],
@@ -23,10 +23,10 @@ func (t *tenant) tokens() map[string]string {
 	return all
 }
 
-// refusals are the statuses for a token that opens nothing.
+// refusals are the statuses for a token without the permission.
 var refusals = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}
 
-// bodies are valid requests of the routes that programs call.
+// bodies returns valid request bodies for the routes that programs call.
 func bodies(t *tenant) map[string]string {
 	digest := fmt.Sprintf("sha256:%064d", 0)
 	return map[string]string{
@@ -42,8 +42,8 @@ func bodies(t *tenant) map[string]string {
 	}
 }
 
-// tokensElsewhere tries each token of one tenant at each route that programs call, with the ids
-// of the other one.
+// tokensElsewhere uses each token of one tenant at each route that programs call, with the IDs of the
+// other tenant.
 func tokensElsewhere(e *env, from, to *tenant) {
 	for _, route := range e.Gateway.Routes() {
 		if kindOf(route) != program {
@@ -55,12 +55,12 @@ func tokensElsewhere(e *env, from, to *tenant) {
 		}
 		for kind, token := range from.tokens() {
 			body := bodies(to)[route]
-			for way, header := range ways(token, body) {
-				if !taken(path, way) {
+			for mode, header := range modes(token, body) {
+				if !accepts(path, mode) {
 					continue
 				}
 				answer := e.ask(method, path, body, header)
-				what := fmt.Sprintf("%s %s with the %s of %s by %s", method, path, kind, from.person.Name, way)
+				what := fmt.Sprintf("%s %s with the %s of %s by %s", method, path, kind, from.person.Name, mode)
 				if !slices.Contains(refusals, answer.Status) && answer.Status != http.StatusMethodNotAllowed {
 					e.T.Errorf("%s: status %d, want one of %v: %s", what, answer.Status, refusals, brief(answer.Body))
 				}
@@ -70,8 +70,8 @@ func tokensElsewhere(e *env, from, to *tenant) {
 	}
 }
 
-// ways are the headers in which a token can be shown.
-func ways(token, body string) map[string]http.Header {
+// modes returns the headers that can contain a token, by authentication mode.
+func modes(token, body string) map[string]http.Header {
 	basic := base64.StdEncoding.EncodeToString([]byte("x-token-auth:" + token))
 	signature := webhook.Sign([]byte(body), secretOf(token))
 	return map[string]http.Header{
@@ -81,19 +81,19 @@ func ways(token, body string) map[string]http.Header {
 	}
 }
 
-// taken reports whether a route looks at a header at all: webhooks are signed, git clients may
-// send either form of a token, and everything else takes a bearer.
-func taken(path, way string) bool {
+// accepts reports whether a route uses an authentication mode: webhooks are signed, git clients may use
+// basic or bearer, and all other routes use bearer.
+func accepts(path, mode string) bool {
 	switch {
 	case strings.HasPrefix(path, "/hooks/"):
-		return way == "signature"
+		return mode == "signature"
 	case strings.HasPrefix(path, gitPrefix):
-		return way != "signature"
+		return mode != "signature"
 	}
-	return way == "bearer"
+	return mode == "bearer"
 }
 
-// tokensAsSession tries each token of one tenant as a session at the pages of the other one.
+// tokensAsSession uses each token of one tenant as a session cookie at the pages of the other tenant.
 func tokensAsSession(e *env, from, to *tenant) {
 	for kind, token := range from.tokens() {
 		if kind == "session" {
@@ -111,12 +111,12 @@ func tokensAsSession(e *env, from, to *tenant) {
 	}
 }
 
-// tokensAtProvider tries each token of one tenant at Bitbucket and the registry for what is the
-// other one's.
+// tokensAtProvider uses each token of one tenant at Bitbucket and the registry, for the repository and
+// image of the other tenant.
 func tokensAtProvider(e *env, from, to *tenant) {
 	image := to.project.Image[len(e.Registry)+1:]
 	for kind, token := range from.tokens() {
-		for way, header := range ways(token, "") {
+		for mode, header := range modes(token, "") {
 			for _, address := range []string{
 				e.Bitbucket.URL() + "/2.0/repositories/" + to.project.Repository.FullName(),
 				e.Bitbucket.URL() + "/" + to.project.Repository.FullName() + ".git/info/refs?service=git-upload-pack",
@@ -126,7 +126,7 @@ func tokensAtProvider(e *env, from, to *tenant) {
 				e.Must(err)
 				if !slices.Contains(refusals, answer.Status) {
 					e.T.Errorf("%s with the %s of %s by %s: status %d, want one of %v",
-						address, kind, from.person.Name, way, answer.Status, refusals)
+						address, kind, from.person.Name, mode, answer.Status, refusals)
 				}
 			}
 		}
