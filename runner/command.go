@@ -7,29 +7,35 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/runner/attempt"
 	"slipway/runner/sandbox"
 	"slipway/runner/settings"
+	"slipway/runner/step"
 )
 
-// Command is `slipway runner`. Steps start their builder by a program that has the command builder,
-// at a path; empty = this one.
+const dryRunFlag = "dry-run"
+
+// Command is `slipway runner`. builderProgram is the path of a program with the command builder, which
+// steps start as their builder; empty = this program.
 func Command(builderProgram string) *cli.Command {
 	return &cli.Command{
 		Name:  "runner",
 		Usage: "the build step: builds what a gateway has for it, or, without one, the checked-out workspace",
 		Description: "Settings, from the environment:\n" + config.Help(settings.RunnerSettings()) +
-			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" + config.Help(settings.JoinSettings()) +
-			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" + config.Help(settings.PluginSettings()),
+			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" +
+			config.Help(settings.JoinSettings()) +
+			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" +
+			config.Help(settings.PluginSettings()),
 		Flags: []cli.Flag{&cli.BoolFlag{
 			Name:  dryRunFlag,
 			Usage: "without a gateway: say what the step would do and where each setting came from, and do none of it",
 		}},
-		Action: start{builderProgram}.action,
+		Action: command{builderProgram}.run,
 	}
 }
 
-// Bare returns what a program does that was started without arguments: as the step of a
-// pipeline it is the runner, for some CIs run a plugin's program by its name alone.
+// Bare returns the arguments of a program that was started without any: in the step of a pipeline it is
+// the runner, for some CIs run a plugin's program by its name alone.
 func Bare(args, environ []string) []string {
 	if len(args) == 1 && settings.IsStep(environ) {
 		return []string{args[0], "runner"}
@@ -37,21 +43,24 @@ func Bare(args, environ []string) []string {
 	return args
 }
 
-const dryRunFlag = "dry-run"
+type command struct{ builderProgram string }
 
-// A start is what the command is told besides its settings.
-type start struct{ builderProgram string }
-
-func (s start) action(ctx context.Context, cmd *cli.Command) error {
-	if cmd.Bool(dryRunFlag) && !settings.Standalone(os.Environ()) {
-		return cli.Exit("--dry-run is for a step without a gateway: set PLUGIN_REPO and no gateway's address", 2)
-	}
+// run picks the mode by the environment.
+func (c command) run(ctx context.Context, cmd *cli.Command) error {
+	environ := os.Environ()
 	switch {
-	case settings.Joining(os.Environ()):
-		return s.joined(ctx, cmd)
-	case settings.Standalone(os.Environ()):
-		return s.standalone(ctx, cmd)
+	case settings.Standalone(environ):
+		return c.runStep(ctx, cmd)
+	case cmd.Bool(dryRunFlag):
+		return cli.Exit("--dry-run is for a step without a gateway: set PLUGIN_REPO and no gateway's address", 2)
+	case settings.Joining(environ):
+		return c.runForPipeline(ctx, cmd)
 	}
+	return c.runAttempt(ctx, cmd)
+}
+
+// runAttempt runs the attempt that a gateway's engine started this process for.
+func (c command) runAttempt(ctx context.Context, cmd *cli.Command) error {
 	given, err := settings.Read(settings.OS{})
 	if err != nil {
 		return cli.Exit(err, 2)
@@ -59,21 +68,16 @@ func (s start) action(ctx context.Context, cmd *cli.Command) error {
 	if err := sandbox.HideProcess(); err != nil {
 		return err
 	}
-	o := Options{
-		Settings:       given,
-		Version:        config.Version,
-		Environ:        os.Environ(),
-		Output:         cmd.Root().Writer,
-		BuilderProgram: s.builderProgram,
-	}
+	o := c.attemptOptions(cmd)
+	o.Settings = given
 	if given.Probe() {
-		return Probe(ctx, o)
+		return attempt.Probe(ctx, o)
 	}
-	return Run(ctx, o)
+	return attempt.Run(ctx, o)
 }
 
-// joined builds what a gateway has for the pipeline.
-func (s start) joined(ctx context.Context, cmd *cli.Command) error {
+// runForPipeline builds what a gateway has for the pipeline.
+func (c command) runForPipeline(ctx context.Context, cmd *cli.Command) error {
 	given, err := settings.ReadJoin(settings.OS{})
 	if err != nil {
 		return err
@@ -81,23 +85,22 @@ func (s start) joined(ctx context.Context, cmd *cli.Command) error {
 	if err := sandbox.HideProcess(); err != nil {
 		return err
 	}
-	return RunJoined(
-		ctx,
-		JoinOptions{
-			Settings: given,
-			Run: Options{
-				Version:        config.Version,
-				Environ:        os.Environ(),
-				Output:         cmd.Root().Writer,
-				BuilderProgram: s.builderProgram,
-			},
-		},
-	)
+	return attempt.RunForPipeline(ctx, attempt.PipelineRequest{Settings: given, Run: c.attemptOptions(cmd)})
 }
 
-// standalone hides the process as the other way does: RUN steps of a rootless builder run
+// attemptOptions returns the options of an attempt but its settings.
+func (c command) attemptOptions(cmd *cli.Command) attempt.Options {
+	return attempt.Options{
+		Version:        config.Version,
+		Environ:        os.Environ(),
+		Output:         cmd.Root().Writer,
+		BuilderProgram: c.builderProgram,
+	}
+}
+
+// runStep runs the step without a gateway. It hides the process, too: RUN steps of a rootless builder run
 // as the same user.
-func (s start) standalone(ctx context.Context, cmd *cli.Command) error {
+func (c command) runStep(ctx context.Context, cmd *cli.Command) error {
 	given, err := settings.ReadPlugin(settings.OS{})
 	if err != nil {
 		return err
@@ -105,8 +108,12 @@ func (s start) standalone(ctx context.Context, cmd *cli.Command) error {
 	if err := sandbox.HideProcess(); err != nil {
 		return err
 	}
-	return RunStandalone(ctx, StandaloneOptions{
-		Settings: given, Version: config.Version, Environ: os.Environ(), Output: cmd.Root().Writer,
-		PlanOnly: cmd.Bool(dryRunFlag), BuilderProgram: s.builderProgram,
+	return step.Run(ctx, step.Options{
+		Settings:       given,
+		Version:        config.Version,
+		Environ:        os.Environ(),
+		Output:         cmd.Root().Writer,
+		PlanOnly:       cmd.Bool(dryRunFlag),
+		BuilderProgram: c.builderProgram,
 	})
 }

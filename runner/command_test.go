@@ -12,7 +12,9 @@ import (
 
 	"slipway/config/identity"
 	"slipway/runner"
+	"slipway/runner/publish"
 	"slipway/runner/report"
+	"slipway/runner/runnertest"
 	"slipway/runner/sandbox/server"
 )
 
@@ -28,9 +30,9 @@ func setenv(t *testing.T, url string) {
 }
 
 func TestCommandRunsWhatTheEnvironmentSays(t *testing.T) {
-	w := newWorld(t)
-	b := w.push(dockerfile("FROM scratch\n"))
-	setenv(t, w.gateway.URL+"/runner/v1/builds/"+b.ID)
+	e := newEnv(t)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	setenv(t, e.Gateway.BuildURL(b.ID))
 	if err := runner.Command("").Run(t.Context(), []string{"runner"}); !errors.Is(err, report.ErrUnauthorized) {
 		t.Errorf("got %v, want what the gateway says of this token", err)
 	}
@@ -80,7 +82,7 @@ func TestBareProgramIsTheRunnerInAStep(t *testing.T) {
 func TestNoBuilderAtTheAddress(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := runner.DialBuilder(ctx, "unix:///nowhere.sock", identity.Identity{}); err == nil {
+	if _, err := publish.Dial(ctx, "unix:///nowhere.sock", identity.Identity{}); err == nil {
 		t.Error("a builder answered where none is")
 	}
 }

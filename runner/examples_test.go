@@ -20,6 +20,7 @@ import (
 
 	"slipway/runner/ci"
 	"slipway/runner/ci/citest"
+	"slipway/runner/runnertest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -194,8 +195,8 @@ func (e example) run(t *testing.T, n *internet, w *wiretap) string {
 	for name, value := range e.metadata() {
 		environ = append(environ, name+"="+value)
 	}
-	dir := workspace(t, e.Files)
-	cmd := step(t, dir, append(environ, "HTTP_PROXY="+n.proxy, "HTTPS_PROXY="+n.proxy, "SSL_CERT_FILE="+n.ca)...)
+	dir := runnertest.Workspace(t, e.Files)
+	cmd := stepCommand(t, dir, append(environ, "HTTP_PROXY="+n.proxy, "HTTPS_PROXY="+n.proxy, "SSL_CERT_FILE="+n.ca)...)
 	if e.Plan {
 		cmd.Args = append(cmd.Args, "--dry-run")
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"slipway/config/secret"
-	"slipway/runner"
+	"slipway/runner/attempt"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -58,7 +58,7 @@ func TestWhatAProbesStepSays(t *testing.T) {
 			if !s.Probe() {
 				t.Fatal("its URL is not a probe's")
 			}
-			err := runner.Probe(t.Context(), runner.Options{Settings: s, Output: &out})
+			err := attempt.Probe(t.Context(), attempt.Options{Settings: s, Output: &out})
 			if c.err == "" {
 				if err != nil || !strings.HasSuffix(out.String(), "\nslipway: this step can build\n") {
 					t.Errorf("%v\n%s", err, out.String())
@@ -85,9 +85,9 @@ func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
 	t.Setenv("TMPDIR", openDir(t))
 	var out bytes.Buffer
 	s := settings.Settings{URL: prober(t, "") + "/runner/v1/probe", Token: secret.New("probe-token")}
-	err := runner.Probe(
+	err := attempt.Probe(
 		t.Context(),
-		runner.Options{
+		attempt.Options{
 			Settings: s,
 			Environ:  append(os.Environ(), asCommand+"=1", "SLIPWAY_BUILDER_NETWORK=none"),
 			Output:   &out,
@@ -104,7 +104,7 @@ func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
 // A step that cannot build ends with exit code 1, and with one line that names the mend.
 func TestAProbesStepWithoutABuilder(t *testing.T) {
 	needBuildKit(t)
-	cmd := step(
+	cmd := stepCommand(
 		t,
 		t.TempDir(),
 		"PLUGIN_RUNNER_URL="+prober(t, "")+"/runner/v1/probe",

@@ -21,8 +21,8 @@ import (
 
 	"slipway/config/program"
 	"slipway/config/secret"
-	"slipway/plugin/autobuild"
 	"slipway/runner"
+	"slipway/runner/runnertest"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/server"
 	"slipway/runner/spec"
@@ -56,17 +56,17 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	if _, err := exec.LookPath("runc"); err != nil {
 		t.Skip("SKIPPED: needs runc, which is absent (Debian: apt-get install runc)")
 	}
-	w := newWorld(t)
+	e := newEnv(t)
 	dir := openDir(t)
 	address := startBuilder(t)
-	b := w.push(map[string]string{
+	b := e.Push(map[string]string{
 		"svc/Dockerfile": "FROM scratch AS files\nCOPY greeting /g\nFROM scratch\nARG WHO\nLABEL who=$WHO\nCOPY --from=files /g /greeting\n",
 		"greeting":       "hello\n",
 		// S1: a hook is the same user as the runner and still cannot read the runner's token.
-		hook("post_checkout"): "#!/bin/sh\nid -u\ncat /proc/$PPID/environ /proc/$PPID/mem 2>&1 | head -c 300; true\n",
+		runnertest.Hook("post_checkout"): "#!/bin/sh\nid -u\ncat /proc/$PPID/environ /proc/$PPID/mem 2>&1 | head -c 300; true\n",
 	})
-	w.edit = func(s *spec.Spec) { s.BuildArgs = map[string]string{"WHO": "world"} }
-	token := w.start(b)
+	e.Edit = func(s *spec.Spec) { s.BuildArgs = map[string]string{"WHO": "world"} }
+	token := e.Gateway.Start(b)
 	if err := os.Chown(dir, stranger, stranger); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + dir,
 		"TMPDIR=" + dir,
-		"SLIPWAY_RUNNER_URL=" + w.gateway.URL + "/runner/v1/builds/" + b.ID,
+		"SLIPWAY_RUNNER_URL=" + e.Gateway.BuildURL(b.ID),
 		"SLIPWAY_RUNNER_TOKEN=" + token,
 		"SLIPWAY_BUILDER=" + address,
 		"SLIPWAY_RUNNER_HOOKS=on",
@@ -87,18 +87,18 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	if err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
 	}
-	got := w.check(b, nil, autobuild.Succeeded, "")
-	if w.tag("latest") != got.Digest || got.Size == 0 {
-		t.Errorf("latest is at %s, the build is %+v", w.tag("latest"), got)
+	got := e.mustHaveSucceeded(b)
+	if e.Registry.Tag("latest") != got.Result.Digest || got.Result.Size == 0 {
+		t.Errorf("latest is at %s, the build is %+v", e.Registry.Tag("latest"), got)
 	}
-	log := w.log(b)
+	log := e.Log(b)
 	if !strings.Contains(log, fmt.Sprint(stranger)) || !strings.Contains(log, "Permission denied") ||
 		strings.Contains(log, token) ||
 		strings.Contains(log, "SLIPWAY_RUNNER_URL") {
 		t.Errorf("the hook saw more than it should:\n%s", log)
 	}
-	if !bytes.Contains(out, []byte("COPY")) || greeting(t, w) != "hello\n" {
-		t.Errorf("greeting %q; output:\n%s", greeting(t, w), out)
+	if !bytes.Contains(out, []byte("COPY")) || greeting(t, e) != "hello\n" {
+		t.Errorf("greeting %q; output:\n%s", greeting(t, e), out)
 	}
 }
 
@@ -106,17 +106,17 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 // and hooks find the token by neither of its names.
 func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 	needBuildKit(t)
-	w := newWorld(t)
-	b := w.push(map[string]string{
-		"svc/Dockerfile":      "FROM scratch\nCOPY greeting /greeting\n",
-		"greeting":            "hello\n",
-		hook("post_checkout"): "#!/bin/sh\nenv\n",
+	e := newEnv(t)
+	b := e.Push(map[string]string{
+		"svc/Dockerfile":                 "FROM scratch\nCOPY greeting /greeting\n",
+		"greeting":                       "hello\n",
+		runnertest.Hook("post_checkout"): "#!/bin/sh\nenv\n",
 	})
-	token := w.start(b)
-	cmd := step(
+	token := e.Gateway.Start(b)
+	cmd := stepCommand(
 		t,
 		t.TempDir(),
-		"PLUGIN_RUNNER_URL="+w.gateway.URL+"/runner/v1/builds/"+b.ID,
+		"PLUGIN_RUNNER_URL="+e.Gateway.BuildURL(b.ID),
 		"PLUGIN_RUNNER_TOKEN="+token,
 		"PLUGIN_RUNNER_HOOKS=on",
 		"PLUGIN_BUILDER=",
@@ -126,11 +126,11 @@ func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 	if err != nil {
 		t.Fatalf("slipway: %v\n%s", err, out)
 	}
-	got := w.check(b, nil, autobuild.Succeeded, "")
-	if w.tag("latest") != got.Digest || greeting(t, w) != "hello\n" {
-		t.Errorf("latest is at %s, the build is %+v", w.tag("latest"), got)
+	got := e.mustHaveSucceeded(b)
+	if e.Registry.Tag("latest") != got.Result.Digest || greeting(t, e) != "hello\n" {
+		t.Errorf("latest is at %s, the build is %+v", e.Registry.Tag("latest"), got)
 	}
-	if log := w.log(b); strings.Contains(log+string(out), token) || strings.Contains(log, "PLUGIN_RUNNER_TOKEN") {
+	if log := e.Log(b); strings.Contains(log+string(out), token) || strings.Contains(log, "PLUGIN_RUNNER_TOKEN") {
 		t.Errorf("the token is seen:\n%s", log)
 	}
 	checkNothingLeft(t, cmd)
@@ -139,22 +139,22 @@ func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 // A builder on another machine is named in the step; who the step is to it comes with the work.
 func TestStepOfAGatewayBuildsOnARemoteBuilder(t *testing.T) {
 	needBuildKit(t)
-	w := newWorld(t)
-	b := w.push(map[string]string{"svc/Dockerfile": "FROM scratch\nCOPY greeting /greeting\n", "greeting": "hello\n"})
+	e := newEnv(t)
+	b := e.Push(map[string]string{"svc/Dockerfile": "FROM scratch\nCOPY greeting /greeting\n", "greeting": "hello\n"})
 	address, pem := remoteBuilder(t)
-	w.edit = func(s *spec.Spec) { s.BuilderTLS = secret.New(pem) }
-	out, err := step(
+	e.Edit = func(s *spec.Spec) { s.BuilderTLS = secret.New(pem) }
+	out, err := stepCommand(
 		t,
 		t.TempDir(),
-		"PLUGIN_RUNNER_URL="+w.gateway.URL+"/runner/v1/builds/"+b.ID,
-		"PLUGIN_RUNNER_TOKEN="+w.start(b),
+		"PLUGIN_RUNNER_URL="+e.Gateway.BuildURL(b.ID),
+		"PLUGIN_RUNNER_TOKEN="+e.Gateway.Start(b),
 		"PLUGIN_BUILDER="+address,
 	).CombinedOutput()
 	if err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
 	}
-	w.check(b, nil, autobuild.Succeeded, "")
-	if greeting(t, w) != "hello\n" {
+	e.mustHaveSucceeded(b)
+	if greeting(t, e) != "hello\n" {
 		t.Error("the image is another one")
 	}
 }
@@ -255,9 +255,9 @@ func serveBuilder(t *testing.T, args ...string) {
 }
 
 // greeting is the file /greeting of the image latest.
-func greeting(t *testing.T, w *world) string {
+func greeting(t *testing.T, e *env) string {
 	t.Helper()
-	ref, err := name.NewTag(w.image() + ":latest")
+	ref, err := name.NewTag(e.Registry.Image() + ":latest")
 	if err != nil {
 		t.Fatal(err)
 	}

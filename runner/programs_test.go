@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"slipway/runner/runnertest"
 )
 
 // programsVar names a directory with the programs of the step's image, as they are built for it.
@@ -18,20 +20,20 @@ func TestTheImagesProgramsBuildAndPush(t *testing.T) {
 	if dir == "" {
 		t.Skipf("SKIPPED: needs %s, the directory of slipway and slipway-builder; make test sets it", programsVar)
 	}
-	w := newWorld(t)
-	at := workspace(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+	e := newEnv(t)
+	at := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
 	run := func(program string, args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), program, args...)
-		cmd.Env = append(step(t, at).Env, "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true", "CI_WORKSPACE="+at)
+		cmd.Env = append(stepCommand(t, at).Env, "PLUGIN_REPO="+e.Registry.Image(), "PLUGIN_INSECURE=true", "CI_WORKSPACE="+at)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s %v: %v\n%s", program, args, err, out)
 		}
 		return string(out)
 	}
-	if log := run(filepath.Join(dir, "slipway")); w.tag("latest") == "" || !strings.Contains(log, w.tag("latest")) {
-		t.Errorf("latest is at %q\n%s", w.tag("latest"), log)
+	if log := run(filepath.Join(dir, "slipway")); e.Registry.Tag("latest") == "" || !strings.Contains(log, e.Registry.Tag("latest")) {
+		t.Errorf("latest is at %q\n%s", e.Registry.Tag("latest"), log)
 	}
 	if said := run(filepath.Join(dir, "slipway"), "builder", "--help"); !strings.Contains(said, "--cache-size") {
 		t.Errorf("builder --help said %q", said)
@@ -48,7 +50,7 @@ func TestTheImagesProgramsBuildAndPush(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), alone, "runner")
-	cmd.Env = append(step(t, at).Env, "PLUGIN_REPO="+w.image(), "PLUGIN_INSECURE=true", "CI_WORKSPACE="+at)
+	cmd.Env = append(stepCommand(t, at).Env, "PLUGIN_REPO="+e.Registry.Image(), "PLUGIN_INSECURE=true", "CI_WORKSPACE="+at)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "slipway-builder is not beside") {
 		t.Errorf("without the other program: %v\n%s", err, out)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"slipway/runner/runnertest"
 )
 
 // sent keeps all that a registry is sent, unpacked.
@@ -47,35 +49,6 @@ func unpacked(data []byte) []byte {
 	return text
 }
 
-// argv reads what programs are started with until stop is called, which returns it all.
-func argv() (stop func() string) {
-	var seen strings.Builder
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		known := map[string]bool{}
-		for {
-			paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-			for _, path := range paths {
-				if text, err := os.ReadFile(path); err == nil && !known[string(text)] {
-					known[string(text)] = true
-					seen.Write(append(text, '\n'))
-				}
-			}
-			select {
-			case <-done:
-				return
-			default:
-			}
-		}
-	}()
-	return func() string {
-		close(done)
-		<-ended
-		return seen.String()
-	}
-}
-
 // No secret of the step is in what programs are started with, in the log, in the image, its
 // history or its layers, nor in a cache, though the build uses each of them.
 func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
@@ -84,14 +57,14 @@ func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED: RUN needs a static shell, which is absent (Debian: apt-get install busybox-static)")
 	}
-	w := newWorld(t)
+	e := newEnv(t)
 	recorded := &sent{}
-	asking := asks("ci", "canary-password")
-	w.registry.set(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	asking := runnertest.RequireLogin("ci", "canary-password")
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		asking(rw, r, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { recorded.keep(rw, r, next) }))
 	})
-	key := w.git.SSH(t).Key.Reveal()
-	dir := workspace(t, map[string]string{
+	key := e.Git.SSH(t).Key.Reveal()
+	dir := runnertest.Workspace(t, map[string]string{
 		"busybox": string(busybox), "token": "canary-file\n",
 		"Dockerfile": "FROM scratch AS build\nCOPY --chmod=755 busybox /bin/sh\n" +
 			"RUN --mount=type=secret,id=npm --mount=type=secret,id=file,env=FILE --mount=type=ssh " +
@@ -100,10 +73,10 @@ func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
 		".dockerignore": "token\n",
 	})
 	cache := t.TempDir()
-	cmd := step(
+	cmd := stepCommand(
 		t,
 		dir,
-		"PLUGIN_REPO="+w.image(),
+		"PLUGIN_REPO="+e.Registry.Image(),
 		"PLUGIN_TAGS=latest",
 		"PLUGIN_INSECURE=true",
 		"PLUGIN_USERNAME=ci",
@@ -114,10 +87,10 @@ func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
 		"PLUGIN_SSH_AGENT_KEY="+key,
 		"PLUGIN_HTTPS_PROXY=http://u:canary-proxy@127.0.0.1:1",
 		"PLUGIN_CACHE_TO=type=local,dest="+cache+",mode=max",
-		"PLUGIN_CACHE_IMAGES="+w.image()+"-cache:c",
+		"PLUGIN_CACHE_IMAGES="+e.Registry.Image()+"-cache:c",
 		"PLUGIN_PROVENANCE=mode=min",
 	)
-	stop := argv()
+	stop := runnertest.RecordArguments()
 	out, err := cmd.CombinedOutput()
 	started := stop()
 	if err != nil {
@@ -165,15 +138,15 @@ func readAll(t *testing.T, dir string) string {
 // is asked for the image's own name, and sent its digest and tags.
 func TestB15NoCacheUnlessAskedFor(t *testing.T) {
 	needBuildKit(t)
-	w := newWorld(t)
+	e := newEnv(t)
 	recorded := &sent{}
-	w.registry.set(recorded.keep)
-	dir := workspace(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY greeting /\n", "greeting": "hello\n"})
-	cmd := step(t, dir, "PLUGIN_REPO="+w.image(), "PLUGIN_TAGS=1.2,latest", "PLUGIN_INSECURE=true")
+	e.Registry.Intercept(recorded.keep)
+	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY greeting /\n", "greeting": "hello\n"})
+	cmd := stepCommand(t, dir, "PLUGIN_REPO="+e.Registry.Image(), "PLUGIN_TAGS=1.2,latest", "PLUGIN_INSECURE=true")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
 	}
-	digest := w.tag("latest")
+	digest := e.Registry.Tag("latest")
 	allowed := map[string]bool{}
 	for _, reference := range []string{digest, "1.2", "latest"} {
 		allowed["/v2/acme/app/manifests/"+reference] = true
@@ -200,18 +173,18 @@ func TestB15NoCacheUnlessAskedFor(t *testing.T) {
 // B17: several platforms are one index, and each tag points at it.
 func TestB17OneIndexForEachTag(t *testing.T) {
 	needBuildKit(t)
-	w := newWorld(t)
-	dir := workspace(
+	e := newEnv(t)
+	dir := runnertest.Workspace(
 		t,
 		map[string]string{
 			"Dockerfile": "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY greeting /\n",
 			"greeting":   "hello\n",
 		},
 	)
-	cmd := step(
+	cmd := stepCommand(
 		t,
 		dir,
-		"PLUGIN_REPO="+w.image(),
+		"PLUGIN_REPO="+e.Registry.Image(),
 		"PLUGIN_TAGS=1.2,latest",
 		"PLUGIN_PLATFORMS=linux/amd64,linux/arm64",
 		"PLUGIN_INSECURE=true",
@@ -219,10 +192,10 @@ func TestB17OneIndexForEachTag(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
 	}
-	if w.tag("1.2") != w.tag("latest") || w.tag("latest") == "" {
-		t.Errorf("1.2 is at %q, latest at %q", w.tag("1.2"), w.tag("latest"))
+	if e.Registry.Tag("1.2") != e.Registry.Tag("latest") || e.Registry.Tag("latest") == "" {
+		t.Errorf("1.2 is at %q, latest at %q", e.Registry.Tag("1.2"), e.Registry.Tag("latest"))
 	}
-	if got := w.platforms("latest"); got != "linux/amd64=amd64 linux/arm64=arm64" {
+	if got := e.Registry.Platforms("latest"); got != "linux/amd64=amd64 linux/arm64=arm64" {
 		t.Errorf("platforms and their labels: %s", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"slipway/config"
 	"slipway/plugin"
 	"slipway/plugin/demo/failpoint"
-	"slipway/runner"
+	"slipway/runner/attempt"
 	"slipway/runner/settings"
 )
 
@@ -50,6 +50,6 @@ func runnerWith(point failpoint.Point) cli.ActionFunc {
 		if err != nil {
 			return err
 		}
-		return runner.Run(ctx, runner.Options{Settings: own, Output: cmd.Root().Writer, Step: point.Eval})
+		return attempt.Run(ctx, attempt.Options{Settings: own, Output: cmd.Root().Writer, Failpoint: point.Eval})
 	}
 }

@@ -1,0 +1,227 @@
+// Package attempt is the build step under a gateway: it claims one attempt of a build, fetches the
+// commit, builds its Dockerfile with Docker Hub's build hooks around it, tests, asks for the permit,
+// pushes every tag and reports the result.
+package attempt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"slipway/config/identity"
+	"slipway/config/secret"
+	"slipway/runner/buildlog"
+	"slipway/runner/logins"
+	"slipway/runner/publish"
+	"slipway/runner/report"
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+// Options make a run. Settings is required.
+type Options struct {
+	Settings settings.Settings
+	Version  string
+	Environ  []string  // the runner's environment; nil = the process's. Children get only what they need of it
+	Output   io.Writer // receives the build's log, too; nil = discard
+	// BuilderProgram is the path of the program that is started as a builder; empty = this program.
+	BuilderProgram string
+	Dial           func(ctx context.Context, address string, who identity.Identity) (publish.Builder, error)
+	Now            func() time.Time
+	Grace          time.Duration // that a build hook has to end after a stop; default 3 s
+	Backoff        func() backoff.BackOff
+	// StepLogins are the logins of a step in the repository's own pipeline; nil = an engine of the
+	// gateway started the runner.
+	StepLogins *settings.StepLogins
+	// Failpoint is called before and after each operation that another process sees, for tests that
+	// kill the runner there. nil = nothing is called.
+	Failpoint func(operation string, done bool)
+}
+
+const (
+	// closeTimeout bounds how long the end of the log is sent after the work is over.
+	closeTimeout = time.Minute
+	// defaultGrace is less than what CIs grant before they kill the step.
+	defaultGrace = 3 * time.Second
+)
+
+// Run runs one attempt and reports its result. It returns a *ResultError if the attempt did not
+// succeed, and report.ErrOver if the gateway no longer wants it. When ctx ends, as by SIGTERM, the
+// attempt ends as cancelled.
+func Run(ctx context.Context, o Options) error {
+	o = o.withDefaults()
+	client := report.New(report.Options{
+		URL: o.Settings.URL, Token: o.Settings.Token, Version: o.Version, Now: o.Now, Backoff: o.Backoff,
+	})
+	var s spec.Spec
+	err := o.atFailpoint("claim", func() (err error) {
+		s, err = client.Claim(ctx)
+		return err
+	})
+	if err != nil {
+		return finishUnclaimed(ctx, client, err)
+	}
+	result, err := o.runSession(ctx, client, s)
+	if err != nil {
+		return err
+	}
+	if err := o.atFailpoint("finish", func() error { return client.Finish(ctx, result) }); err != nil {
+		return err
+	}
+	if result.State != spec.Succeeded {
+		return &ResultError{Result: result}
+	}
+	return nil
+}
+
+// finishUnclaimed ends an attempt for which the gateway has no spec; its message says why.
+func finishUnclaimed(ctx context.Context, client *report.Client, err error) error {
+	var answer *report.StatusError
+	if !errors.As(err, &answer) {
+		return err
+	}
+	result := spec.Result{State: spec.Error, Reason: reasonConfig, Detail: answer.Message}
+	if err := client.Finish(ctx, result); err != nil {
+		return err
+	}
+	return &ResultError{Result: result}
+}
+
+// runSession works while a session reports: the gateway sees the log and may cancel.
+func (o Options) runSession(ctx context.Context, client *report.Client, s spec.Spec) (spec.Result, error) {
+	dir, err := os.MkdirTemp(o.Settings.Workdir, "slipway-")
+	if err != nil {
+		return resultOf(ctx, fmt.Errorf("make a directory to work in: %w", err)), nil
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	stepLogins, notes, err := o.stepLogins(s.Image)
+	if err != nil {
+		return resultOf(ctx, failed(reasonConfig, err)), nil
+	}
+	redactor := secret.NewRedactor(secretsOf(s, o.Settings, stepLogins)...)
+	work, session, err := client.Begin(ctx, dir, redactor, o.Output)
+	if err != nil {
+		return resultOf(ctx, err), nil
+	}
+	work, stop := context.WithTimeoutCause(work, s.Timeout, errTimeout)
+	defer stop()
+	j := &job{
+		o:        o,
+		spec:     s,
+		client:   client,
+		session:  session,
+		dir:      dir,
+		log:      buildlog.New(session, o.Now),
+		logins:   logins.Of(s, stepLogins),
+		redactor: redactor,
+	}
+	for _, note := range notes {
+		j.log.Line("note: %s", note)
+	}
+	j.registry = publish.NewRegistryClient(o.Version, publish.NewBackoff(o.Backoff), j.log)
+	result := j.run(work)
+	if errors.Is(context.Cause(work), report.ErrOver) {
+		return result, errors.Join(report.ErrOver, closeSession(ctx, session))
+	}
+	j.logEnd(result)
+	if err := closeSession(ctx, session); errors.Is(err, report.ErrOver) {
+		return result, err
+	}
+	return result, nil
+}
+
+// closeSession sends the rest of the log. It has a timeout of its own, for ctx may have ended.
+func closeSession(ctx context.Context, s *report.Session) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	return s.Close(ctx)
+}
+
+// run makes a result of whatever happens, a panic included.
+func (j *job) run(ctx context.Context) (result spec.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			j.log.Line("the runner broke: %v\n%s", p, debug.Stack())
+			err := fmt.Errorf("the runner broke: %v; this is a fault of Slipway", p)
+			result = resultOf(ctx, j.redactor.MaskError(err))
+		}
+	}()
+	done, err := j.validateAndBuild(ctx)
+	result = resultOf(ctx, j.redactor.MaskError(err))
+	result.Digest = done.image.Digest
+	result.Size = done.image.Size
+	result.Tags = done.tags
+	return result
+}
+
+// validateAndBuild explains the errors of registries by the logins that were used.
+func (j *job) validateAndBuild(ctx context.Context) (outcome, error) {
+	if err := j.spec.Validate(); err != nil {
+		return outcome{}, failed(reasonConfig, fmt.Errorf("what the gateway asks for cannot be built: %w", err))
+	}
+	done, err := j.buildAndPush(ctx)
+	return done, j.logins.Explain(err)
+}
+
+// atFailpoint runs an operation between the two calls of its failpoint. The second call is left out if
+// the operation fails.
+func (o Options) atFailpoint(operation string, run func() error) error {
+	o.Failpoint(operation, false)
+	if err := run(); err != nil {
+		return err
+	}
+	o.Failpoint(operation, true)
+	return nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Dial == nil {
+		o.Dial = publish.Dial
+	}
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	if o.Failpoint == nil {
+		o.Failpoint = func(string, bool) {}
+	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
+	return o
+}
+
+// stepLogins returns the step's own logins for an image, and notes on its settings for the log. It
+// returns nil if an engine of the gateway started the runner.
+func (o Options) stepLogins(image string) (own *logins.Step, notes []string, err error) {
+	if o.StepLogins == nil {
+		return nil, nil, nil
+	}
+	all, notes, err := o.StepLogins.For(image)
+	return &logins.Step{Credentials: all}, notes, err
+}
+
+// secretsOf returns what the log and the result must not show.
+func secretsOf(s spec.Spec, own settings.Settings, step *logins.Step) []secret.Secret {
+	all := []secret.Secret{own.Token, own.BuilderTLS.Text(), s.BuilderTLS}
+	for _, r := range s.Registries {
+		all = append(all, r.Password)
+	}
+	if step != nil {
+		for _, r := range step.Credentials {
+			all = append(all, r.Password)
+		}
+	}
+	for _, value := range s.Environment {
+		all = append(all, value)
+	}
+	return all
+}

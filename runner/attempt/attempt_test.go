@@ -1,0 +1,387 @@
+package attempt_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"slipway/config/secret"
+	"slipway/runner/attempt"
+	"slipway/runner/buildkit"
+	"slipway/runner/runnertest"
+	"slipway/runner/spec"
+)
+
+func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
+	e := newEnv(t)
+	b := e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), spec.Succeeded, "")
+	checkTags(t, e, b.Digest)
+	if b.Size != 42 {
+		t.Errorf("size: got %d, want 42", b.Size)
+	}
+	if b.Built != b.Digest {
+		t.Errorf("the digest before the push: got %q, want %q", b.Built, b.Digest)
+	}
+	checkStages(t, b.Stages)
+	r := e.Builder.Requests[0]
+	if got := filepath.Base(r.Context); got != "src" {
+		t.Errorf("context: got %s, want src", got)
+	}
+	if !strings.HasSuffix(r.Dockerfile, "/src/svc/Dockerfile") {
+		t.Errorf("Dockerfile: got %s", r.Dockerfile)
+	}
+	if r.NoCache {
+		t.Error("the builder was asked to use no cache")
+	}
+	if r.Image != e.Registry.Image() {
+		t.Errorf("image: got %s, want %s", r.Image, e.Registry.Image())
+	}
+	if !e.Builder.Closed {
+		t.Error("the builder was not closed")
+	}
+	for _, want := range []string{
+		"Slipway build 1, attempt 1",
+		"acme/app",
+		b.Commit[:12] + " of refs/heads/main",
+		"#1 building",
+		"=== push",
+		"succeeded: " + b.Digest,
+	} {
+		if !strings.Contains(b.Log, want) {
+			t.Errorf("%q is missing in the log:\n%s", want, b.Log)
+		}
+	}
+}
+
+// checkTags checks that every tag points at a digest.
+func checkTags(t *testing.T, e *env, digest string) {
+	t.Helper()
+	for _, tag := range runnertest.Tags() {
+		if got := e.Registry.Tag(tag); got == "" || got != digest {
+			t.Errorf("tag %s: got %q, want %q", tag, got, digest)
+		}
+	}
+}
+
+// checkStages checks the stages of a build without hooks.
+func checkStages(t *testing.T, got []runnertest.Stage) {
+	t.Helper()
+	want := []runnertest.Stage{
+		{Name: "fetch"},
+		{Name: "build", Detail: "2 of 3 steps cached"},
+		{Name: "push", Detail: "1.2, 1, latest"},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %d stages, want %d: %+v", len(got), len(want), got)
+	}
+	for i, stage := range got {
+		if stage.StartedAt.IsZero() || stage.FinishedAt.IsZero() {
+			t.Errorf("stage %s has no times: %+v", stage.Name, stage)
+		}
+		stage.StartedAt, stage.FinishedAt = want[i].StartedAt, want[i].FinishedAt
+		if stage != want[i] {
+			t.Errorf("stage %d: got %+v, want %+v", i, stage, want[i])
+		}
+	}
+}
+
+func TestTestOnlyBuildsPublishNothing(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = func(s *spec.Spec) { s.Publish, s.Tags = false, nil }
+	files := runnertest.Dockerfile("FROM scratch\n")
+	files[runnertest.Hook("pre_push")] = "#!/bin/sh\nexit 1\n"
+	files[runnertest.Hook("test")] = "#!/bin/sh\necho tested $IMAGE_NAME\n"
+	b := e.must(e.Push(files), spec.Succeeded, "")
+	if got := e.Registry.Tag("latest"); got != "" {
+		t.Errorf("latest was pushed: %s", got)
+	}
+	for _, want := range []string{"not published", "tested " + e.Registry.Image() + ":" + b.Commit[:12]} {
+		if !strings.Contains(b.Log, want) {
+			t.Errorf("%q is missing in the log:\n%s", want, b.Log)
+		}
+	}
+}
+
+// F1: attempt 2 finds that attempt 1 had pushed everything before it died.
+func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
+	e := newEnv(t)
+	digest := e.Registry.Put("1.2", "built before")
+	for _, tag := range []string{"1", "latest"} {
+		e.Registry.Put(tag, "built before")
+	}
+	e.Edit = func(s *spec.Spec) { s.BuiltDigest = digest }
+	b := e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), spec.Succeeded, "")
+	if b.Digest != digest || len(e.Builder.Requests) != 0 {
+		t.Errorf("digest %s, want %s; built %d times", b.Digest, digest, len(e.Builder.Requests))
+	}
+	e.Registry.Put("1", "something else")
+	b = e.must(e.Push(runnertest.Dockerfile("FROM other\n")), spec.Succeeded, "")
+	if len(e.Builder.Requests) != 1 || e.Registry.Tag("1") != b.Digest || b.Digest == digest {
+		t.Errorf("one tag elsewhere: digest %s, built %d times", b.Digest, len(e.Builder.Requests))
+	}
+}
+
+func TestTheRepositoryIsToBlame(t *testing.T) {
+	checkFailures(t, map[string]failure{
+		"the Dockerfile": {
+			prepare: func(e *env) {
+				e.Builder.BuildError = &buildkit.BuildError{
+					Excerpt: ">>> RUN false",
+					Err:     errors.New("line 2: exit code 1"),
+				}
+			},
+			state: spec.Failed, reason: "build", detail: "line 2",
+		},
+		"memory": {
+			prepare: func(e *env) {
+				e.Builder.BuildError = &buildkit.BuildError{ExitCode: 137, Err: errors.New("exit code 137")}
+			},
+			state: spec.Failed, reason: "oom", detail: "137",
+		},
+		"no Dockerfile": {
+			files: map[string]string{
+				"svc/README": "",
+			},
+			state:  spec.Failed,
+			reason: "config",
+			detail: "svc/Dockerfile",
+		},
+		"no folder": {
+			files: map[string]string{
+				"README": "",
+			},
+			state:  spec.Failed,
+			reason: "config",
+			detail: `"svc" does not exist`,
+		},
+		"no context": {
+			prepare: func(e *env) { e.Edit = func(s *spec.Spec) { s.Context = "nowhere" } },
+			state:   spec.Failed, reason: "config", detail: "nowhere",
+		},
+		"an illegal spec": {
+			prepare: func(e *env) { e.Edit = func(s *spec.Spec) { s.Dockerfile = "../x" } },
+			state:   spec.Failed, reason: "config", detail: "dockerfile",
+		},
+		"the environment": {
+			files:   map[string]string{"svc/Dockerfile": "", runnertest.Hook("pre_build"): "#!/bin/sh\n"},
+			prepare: func(e *env) { e.Edit = func(s *spec.Spec) { s.Environment["LD_PRELOAD"] = secret.New("x") } },
+			state:   spec.Failed, reason: "config", detail: "LD_PRELOAD",
+		},
+		"a forced push": {
+			prepare: func(e *env) { e.Edit = func(s *spec.Spec) { s.Source.Commit = strings.Repeat("1", 40) } },
+			state:   spec.Failed, reason: "commit_gone", detail: "forced push",
+		},
+	})
+}
+
+func TestTheSurroundingsAreToBlame(t *testing.T) {
+	checkFailures(t, map[string]failure{
+		"the builder": {
+			prepare: func(e *env) { e.Builder.BuildError = errors.New("no space left on device") },
+			state:   spec.Error, reason: "infrastructure", detail: "no space",
+		},
+		"no builder": {
+			prepare: func(e *env) { e.Builder.DialError = errors.New("builder at unix:///x does not answer") },
+			state:   spec.Error,
+			reason:  "infrastructure",
+			detail:  "does not answer; check PLUGIN_BUILDER",
+		},
+		"the git credential": {
+			prepare: func(e *env) { e.Gateway.RefuseGit() },
+			state:   spec.Error, reason: "infrastructure", detail: "link the account again",
+		},
+		"the upload": {
+			prepare: func(e *env) { e.Builder.PushError = errors.New("connection reset") },
+			state:   spec.Error, reason: "infrastructure", detail: "connection reset",
+		},
+		"the registry credential": {
+			prepare: func(e *env) {
+				e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+					if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/latest") {
+						rw.WriteHeader(http.StatusForbidden)
+						return
+					}
+					next.ServeHTTP(rw, r)
+				})
+			},
+			state: spec.Error, reason: "config", detail: "1 of 3 tags were not pushed",
+		},
+		"Slipway": {
+			prepare: func(e *env) { e.Builder.OnBuild = func(context.Context) error { panic("boom") } },
+			state:   spec.Error, reason: "infrastructure", detail: "fault of Slipway",
+		},
+	})
+}
+
+// Who named no builder reads which is missing, and how to name one.
+func TestNoBuilderCanBeStartedHere(t *testing.T) {
+	e := newEnv(t)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	o := e.options(b, e.Gateway.Start(b))
+	o.Settings.Builder, o.Environ = "", append(os.Environ(), "SLIPWAY_BUILDER_RUNTIME=no-such-runtime")
+	got := e.check(b, attempt.Run(t.Context(), o), spec.Error, "infrastructure")
+	checkDetail(t, got, "no builder can run here", "no-such-runtime is not installed", "PLUGIN_BUILDER", "SLIPWAY_BUILDER")
+}
+
+// checkDetail checks that the result and the log hold texts.
+func checkDetail(t *testing.T, got ended, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(got.Detail, want) {
+			t.Errorf("detail: got %q, want %q in it", got.Detail, want)
+		}
+		if !strings.Contains(got.Log, want) {
+			t.Errorf("%q is missing in the log:\n%s", want, got.Log)
+		}
+	}
+}
+
+// A failure is what makes a build fail, and its result.
+type failure struct {
+	files   map[string]string // of the repository; nil = a Dockerfile that builds
+	prepare func(e *env)
+	state   spec.State
+	reason  string
+	detail  string
+}
+
+func checkFailures(t *testing.T, failures map[string]failure) {
+	t.Helper()
+	for name, tt := range failures {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			if tt.files == nil {
+				tt.files = runnertest.Dockerfile("FROM scratch\n")
+			}
+			if tt.prepare != nil {
+				tt.prepare(e)
+			}
+			checkDetail(t, e.must(e.Push(tt.files), tt.state, tt.reason), tt.detail)
+		})
+	}
+}
+
+// S5: no secret of the spec shows in the log, whoever prints it.
+func TestS5SecretsAreMaskedInTheLog(t *testing.T) {
+	e := newEnv(t)
+	files := runnertest.Dockerfile("FROM scratch\n")
+	files[runnertest.Hook("pre_build")] = "#!/bin/sh\necho token $NPM_TOKEN; printf %s \"$NPM_TOKEN\" | base64\n"
+	b := e.must(e.Push(files), spec.Succeeded, "")
+	for _, secret := range []string{"npm-canary", "bnBtLWNhbmFyeQ"} {
+		if strings.Contains(b.Log, secret) {
+			t.Errorf("the log shows %q:\n%s", secret, b.Log)
+		}
+	}
+	if want := "token **********"; !strings.Contains(b.Log, want) {
+		t.Errorf("%q is missing in the log:\n%s", want, b.Log)
+	}
+}
+
+// An older build does not move a tag after a newer one.
+func TestSupersededBuildsPushNothing(t *testing.T) {
+	e := newEnv(t)
+	older := e.Push(runnertest.Dockerfile("FROM older\n"))
+	newer := e.must(e.Push(runnertest.Dockerfile("FROM newer\n")), spec.Succeeded, "")
+	got := e.must(older, spec.Cancelled, "superseded")
+	if got.Detail != "build 2 is newer" || e.Registry.Tag("latest") != newer.Digest {
+		t.Errorf("detail %q, latest is at %s, want %s", got.Detail, e.Registry.Tag("latest"), newer.Digest)
+	}
+}
+
+// A build that is older by the time its upload is over does not move a tag either: a permit
+// says how it stands at one moment, and an upload may last long.
+func TestABuildSupersededWhileItUploadsMovesNoTag(t *testing.T) {
+	e := newEnv(t)
+	older := e.Push(runnertest.Dockerfile("FROM older\n"))
+	newer := e.Push(runnertest.Dockerfile("FROM newer\n"))
+	var done ended
+	e.Builder.OnUpload = func() { done = e.must(newer, spec.Succeeded, "") }
+	e.must(older, spec.Cancelled, "superseded")
+	if got := e.Registry.Tag("latest"); got != done.Digest {
+		t.Errorf("latest is at %s, want the newer build's %s", got, done.Digest)
+	}
+}
+
+// Nor between two tries for a tag: while a registry fails, a newer build may get through.
+func TestABuildSupersededBetweenTriesMovesNoTag(t *testing.T) {
+	e := newEnv(t)
+	older := e.Push(runnertest.Dockerfile("FROM older\n"))
+	newer := e.Push(runnertest.Dockerfile("FROM newer\n"))
+	var done ended
+	var tries atomic.Int32
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/latest") && tries.Add(1) == 1 {
+			done = e.must(newer, spec.Succeeded, "")
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	e.must(older, spec.Cancelled, "superseded")
+	if got := e.Registry.Tag("latest"); got != done.Digest || tries.Load() != 2 {
+		t.Errorf("latest is at %s after %d tries, want the newer build's %s after 2", got, tries.Load(), done.Digest)
+	}
+}
+
+// waitInside lets a test act while the builder works.
+func waitInside(e *env) (inside chan struct{}) {
+	inside = make(chan struct{})
+	e.Builder.OnBuild = func(ctx context.Context) error {
+		close(inside)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	return inside
+}
+
+// B14: a tag's push fails twice, then works.
+func TestB14TagsAreRetried(t *testing.T) {
+	e := newEnv(t)
+	var puts atomic.Int32
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/1.2") && puts.Add(1) <= 2 {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	b := e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), spec.Succeeded, "")
+	if e.Registry.Tag("1.2") != b.Digest || !strings.Contains(b.Log, "attempt 3") {
+		t.Errorf("1.2 at %s; log:\n%s", e.Registry.Tag("1.2"), b.Log)
+	}
+}
+
+// F16: a registry that does not take one tag, however often it is tried, costs that tag only:
+// the others are moved, the log names it, and the next attempt moves it, too.
+func TestF16ATagThatIsNeverTakenIsToldByItsName(t *testing.T) {
+	e := newEnv(t)
+	old := e.Registry.Put("1", "older")
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1") {
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	got := e.must(b, spec.Error, "infrastructure")
+	checkDetail(t, got, "1 of 3 tags were not pushed")
+	for _, want := range []string{"tag 1 was not pushed", ":1.2\n"} {
+		if !strings.Contains(got.Log, want) {
+			t.Errorf("%q is missing in the log:\n%s", want, got.Log)
+		}
+	}
+	if tag := e.Registry.Tag("1"); tag != old {
+		t.Errorf("tag 1: got %s, want the older image %s", tag, old)
+	}
+	if tag := e.Registry.Tag("1.2"); tag == "" || tag != e.Registry.Tag("latest") {
+		t.Errorf("tag 1.2: got %q, want the image of latest, %q", tag, e.Registry.Tag("latest"))
+	}
+	e.Registry.Intercept(nil)
+	checkTags(t, e, e.must(b, spec.Succeeded, "").Digest)
+}

@@ -1,0 +1,150 @@
+package attempt_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"slipway/runner/attempt"
+	"slipway/runner/report"
+	"slipway/runner/runnertest"
+	"slipway/runner/spec"
+)
+
+func TestTimeout(t *testing.T) {
+	e := newEnv(t)
+	waitInside(e)
+	e.Edit = func(s *spec.Spec) { s.Timeout = 500 * time.Millisecond }
+	e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), spec.Failed, "timeout")
+}
+
+// B13: SIGTERM, which ends Run's context, is a cancellation; no tag is pushed.
+func TestB13Terminated(t *testing.T) {
+	e := newEnv(t)
+	inside := waitInside(e)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-inside
+		cancel()
+	}()
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	e.check(b, e.run(ctx, b), spec.Cancelled, "user")
+	if got := e.Registry.Tag("latest"); got != "" {
+		t.Errorf("latest was pushed: %s", got)
+	}
+}
+
+// A build cancelled at the gateway ends its runner within a heartbeat, which reports no more.
+func TestCancelledAtTheGateway(t *testing.T) {
+	e := newEnv(t)
+	inside := waitInside(e)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	cancelled := make(chan time.Time, 1)
+	go func() {
+		<-inside
+		e.Gateway.Cancel(b)
+		cancelled <- time.Now()
+	}()
+	err := e.run(t.Context(), b)
+	if !errors.Is(err, report.ErrOver) {
+		t.Errorf("Run returned %v, want ErrOver", err)
+	}
+	if took := time.Since(
+		<-cancelled,
+	); took > 10*time.Second { // a runner hears of it within 2 s; a machine may be loaded
+		t.Errorf("stopped after %s", took)
+	}
+	if got := e.Gateway.Last(b).Result; got.State != spec.Cancelled || got.Digest != "" {
+		t.Errorf("the runner reported a result after the end: %+v", got)
+	}
+}
+
+// A gateway that is away for a while costs nothing but time.
+func TestGatewayRestarts(t *testing.T) {
+	e := newEnv(t)
+	var requests, fetches atomic.Int32
+	e.Gateway.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		away := false
+		if strings.HasPrefix(r.URL.Path, "/git/") { // a fetch has two requests, and is tried again as a whole
+			away = fetches.Add(1) <= 2
+		} else {
+			away = requests.Add(1)%2 == 1
+		}
+		if away {
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	b := e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), spec.Succeeded, "")
+	if e.Registry.Tag("latest") != b.Digest || !strings.Contains(b.Log, "succeeded") {
+		t.Errorf("latest at %s, want %s; log:\n%s", e.Registry.Tag("latest"), b.Digest, b.Log)
+	}
+}
+
+func TestSecondRunnerIsSentAway(t *testing.T) {
+	e := newEnv(t)
+	inside := waitInside(e)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	o := e.options(b, e.Gateway.Start(b))
+	first := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { first <- attempt.Run(ctx, o) }()
+	<-inside
+	if err := attempt.Run(t.Context(), o); !errors.Is(err, report.ErrTaken) {
+		t.Errorf("the second runner: %v, want ErrTaken", err)
+	}
+	cancel()
+	var ended *attempt.ResultError
+	if err := <-first; !errors.As(err, &ended) || ended.Result.State != spec.Cancelled {
+		t.Errorf("the first runner: %v", err)
+	}
+}
+
+func TestSpecThatCannotBeHad(t *testing.T) {
+	e := newEnv(t)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	o := e.options(b, e.Gateway.Start(b))
+	e.Gateway.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.HasSuffix(r.URL.Path, "/claim") {
+			rw.WriteHeader(http.StatusFailedDependency)
+			_, _ = rw.Write([]byte(`{"error":"link the account again"}`))
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	got := e.check(b, attempt.Run(t.Context(), o), spec.Error, "config")
+	if want := "link the account again"; got.Detail != want {
+		t.Errorf("detail: got %q, want %q", got.Detail, want)
+	}
+}
+
+func TestNothingStaysBehind(t *testing.T) {
+	e := newEnv(t)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	o := e.options(b, e.Gateway.Start(b))
+	if err := attempt.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(o.Settings.Workdir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the work directory: %v, %v", left, err)
+	}
+	o = e.options(e.Push(runnertest.Dockerfile("FROM other\n")), "wrong")
+	if err := attempt.Run(t.Context(), o); !errors.Is(err, report.ErrUnauthorized) {
+		t.Errorf("a wrong token: %v", err)
+	}
+}
+
+func TestNoPlaceToWork(t *testing.T) {
+	e := newEnv(t)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	o := e.options(b, e.Gateway.Start(b))
+	o.Settings.Workdir += "/none"
+	e.check(b, attempt.Run(t.Context(), o), spec.Error, "infrastructure")
+}

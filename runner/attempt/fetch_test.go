@@ -1,0 +1,61 @@
+package attempt_test
+
+import (
+	"strings"
+	"testing"
+
+	"slipway/runner/attempt"
+	"slipway/runner/runnertest"
+	"slipway/runner/source/sourcetest"
+)
+
+// A hook gets no credential for the repository: it finds none in its environment, in git's
+// configuration or in arguments, its fetch of a private repository fails, and the log says so.
+func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
+	e := newEnv(t)
+	b := e.Push(map[string]string{
+		"svc/Dockerfile": "FROM scratch\n",
+		runnertest.Hook("post_checkout"): "#!/bin/sh\nenv | grep -v NPM_TOKEN\ngit config --list\ncat ../.git/config\n" +
+			"GIT_TERMINAL_PROMPT=0 git fetch --unshallow && echo fetched || echo not fetched\nexit 0\n",
+	})
+	token := e.Gateway.Start(b)
+	stop := runnertest.RecordArguments()
+	err := attempt.Run(t.Context(), e.options(b, token))
+	started := stop()
+	if err != nil {
+		t.Fatalf("got %v\n%s", err, e.Log(b))
+	}
+	log := e.Log(b)
+	for _, want := range []string{
+		"build hooks get no credential for the repository: git fetch from a private one fails in them", "not fetched",
+		"remote.origin.url=" + e.Git.URL + "/app/.git",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not hold %q:\n%s", want, log)
+		}
+	}
+	for where, text := range map[string]string{"the log": log, "arguments": started} {
+		for _, secret := range []string{token, sourcetest.Password} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s: got a token, want none", where)
+			}
+		}
+	}
+	for _, unwanted := range []string{"**********", "insteadof", "extraheader"} {
+		if strings.Contains(log, unwanted) {
+			t.Errorf("the log holds %q: a hook could see the token:\n%s", unwanted, log)
+		}
+	}
+}
+
+// Without hooks there is nothing to say about them.
+func TestTheLineAboutHooksIsForHooks(t *testing.T) {
+	e := newEnv(t)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	if err := e.run(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if log := e.Log(b); strings.Contains(log, "build hooks get no credential") {
+		t.Errorf("got a line about hooks, want none:\n%s", log)
+	}
+}

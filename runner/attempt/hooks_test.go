@@ -1,0 +1,186 @@
+package attempt_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"slipway/runner/runnertest"
+	"slipway/runner/spec"
+)
+
+func allHooks(t *testing.T) (files map[string]string, said func() string) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "said")
+	files = runnertest.Dockerfile("FROM scratch\n")
+	for _, name := range []string{"post_checkout", "pre_build", "post_build", "pre_test", "test", "post_test", "pre_push", "post_push"} {
+		files[runnertest.Hook(name)] = "#!/bin/sh\nconfig=; [ -r \"$DOCKER_CONFIG/config.json\" ] && config=\" with credentials\"\n" +
+			"echo \"" + name + " in $(basename \"$PWD\")$config\" >> " + out + "\n"
+	}
+	return files, func() string {
+		b, err := os.ReadFile(out)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+}
+
+// pushHooks has the gateway give hooks that push its credential.
+func pushHooks(s *spec.Spec) { s.PushHooks = true }
+
+func TestB1HooksAroundTheBuild(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = pushHooks
+	files, said := allHooks(t)
+	b := e.must(e.Push(files), spec.Succeeded, "")
+	want := "post_checkout in svc\npre_build in svc\npost_build in svc\npre_test in svc\ntest in svc\npost_test in svc\n" +
+		"pre_push in svc with credentials\npost_push in svc with credentials\n"
+	if got := said(); got != want {
+		t.Errorf("hooks said:\n%s\nwant:\n%s", got, want)
+	}
+	if len(b.Stages) != 4 || b.Stages[2].Name != "test" {
+		t.Errorf("stages %+v", b.Stages)
+	}
+}
+
+func TestPushHooksOnlyWhenPublishing(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = func(s *spec.Spec) { s.Publish = false }
+	files, said := allHooks(t)
+	e.must(e.Push(files), spec.Succeeded, "")
+	if got := said(); strings.Contains(got, "_push") || !strings.Contains(got, "post_test") {
+		t.Errorf("hooks said:\n%s", got)
+	}
+}
+
+// B3, B9: a failing hook ends the build, named with its code, and the tags stay.
+func TestB3FailingHooks(t *testing.T) {
+	for name, reason := range map[string]string{"pre_build": "hook", "test": "test", "pre_push": "hook"} {
+		e := newEnv(t)
+		before := e.Registry.Put("latest", "as it was")
+		files := runnertest.Dockerfile("FROM scratch\n")
+		files[runnertest.Hook(name)] = "#!/bin/sh\nexit 3\n"
+		b := e.must(e.Push(files), spec.Failed, reason)
+		if !strings.Contains(b.Detail, "hooks/"+name) || !strings.Contains(b.Detail, "exit code 3") {
+			t.Errorf("%s: detail %q", name, b.Detail)
+		}
+		if e.Registry.Tag("latest") != before {
+			t.Errorf("%s: latest moved", name)
+		}
+	}
+}
+
+func TestHooksThatMayNotRunFailTheBuild(t *testing.T) {
+	e := newEnv(t)
+	e.hooks = false
+	files := runnertest.Dockerfile("FROM scratch\n")
+	files[runnertest.Hook("post_push")] = "#!/bin/sh\n"
+	b := e.must(e.Push(files), spec.Failed, "hook")
+	if !strings.Contains(b.Detail, "hooks/post_push") || !strings.Contains(b.Detail, "SLIPWAY_RUNNER_HOOKS") {
+		t.Errorf("detail %q", b.Detail)
+	}
+	if len(e.Builder.Requests) != 0 {
+		t.Error("it was built all the same")
+	}
+	e.must(
+		e.Push(map[string]string{"svc/Dockerfile": "FROM other\n", runnertest.Hook("post_push") + ".bak": ""}),
+		spec.Failed,
+		"hook",
+	)
+}
+
+// A Dockerfile may be made by a hook.
+func TestHookMakesTheDockerfile(t *testing.T) {
+	e := newEnv(t)
+	e.must(
+		e.Push(map[string]string{runnertest.Hook("pre_build"): "#!/bin/sh\necho FROM scratch > Dockerfile\n"}),
+		spec.Succeeded,
+		"",
+	)
+}
+
+// seeded makes the registry point IMAGE_NAME at an image when a hook asks for it.
+func (e *env) seeded(t *testing.T) (files map[string]string) {
+	t.Helper()
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Path == "/pushed-by-hook" {
+			e.Registry.Intercept(nil)
+			e.Registry.Put("1.2", "made by hooks/build")
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	return map[string]string{"svc/README": "no Dockerfile needed", runnertest.Hook("build"): pushScript(e.Registry.URL)}
+}
+
+// pushScript asks for a push with nothing but bash.
+func pushScript(url string) string {
+	host, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
+	return "#!/bin/bash\nexec 3<>/dev/tcp/" + host + "/" + port + "\n" +
+		`printf 'POST /pushed-by-hook HTTP/1.0\r\nContent-Length: 0\r\n\r\n' >&3; cat <&3 >/dev/null` + "\n"
+}
+
+// B2, B5: hooks/build replaces the build; the tags it did not make are made from IMAGE_NAME.
+func TestB2B5HookBuilds(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = pushHooks
+	b := e.must(e.Push(e.seeded(t)), spec.Succeeded, "")
+	if len(e.Builder.Requests) != 0 {
+		t.Error("the default build ran too")
+	}
+	for _, tag := range []string{"1.2", "1", "latest"} {
+		if got := e.Registry.Tag(tag); got == "" || got != b.Digest {
+			t.Errorf("tag %s is at %q, want %q", tag, got, b.Digest)
+		}
+	}
+}
+
+func TestHookThatBuildsNothing(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = pushHooks
+	idle := map[string]string{"svc/README": "", runnertest.Hook("build"): "#!/bin/sh\n"}
+	b := e.must(e.Push(idle), spec.Failed, "hook")
+	if !strings.Contains(b.Detail, e.Registry.Image()+":1.2") {
+		t.Errorf("detail %q", b.Detail)
+	}
+	// The image of an earlier build is not this one's.
+	e.Registry.Put("1.2", "of an earlier build")
+	idle["svc/README"] = "again"
+	e.must(e.Push(idle), spec.Failed, "hook")
+	e.Edit = func(s *spec.Spec) { s.Publish = false }
+	idle["svc/README"] = "tested only"
+	e.must(e.Push(idle), spec.Succeeded, "")
+}
+
+func TestSupersededHookBuildDoesNotStart(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = pushHooks
+	older := e.Push(e.seeded(t))
+	newer := map[string]string{
+		"svc/Dockerfile":         "FROM newer\n",
+		runnertest.Hook("build"): "#!/bin/sh\n",
+		runnertest.Hook("push"):  "#!/bin/sh\n",
+	}
+	e.must(e.Push(newer), spec.Succeeded, "")
+	e.must(older, spec.Cancelled, "superseded")
+	if got := e.Registry.Tag("1.2"); got != "" {
+		t.Errorf("hooks/build of the older build ran: 1.2 is at %s", got)
+	}
+}
+
+// hooks/push replaces the push of tags; the image is in the registry by its digest.
+func TestHookPushes(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = pushHooks
+	files := e.seeded(t)
+	files[runnertest.Hook("push")] = files[runnertest.Hook("build")]
+	delete(files, runnertest.Hook("build"))
+	files["svc/Dockerfile"] = "FROM scratch\n"
+	b := e.must(e.Push(files), spec.Succeeded, "")
+	if e.Registry.Tag("1.2") == "" || e.Registry.Tag("latest") != "" || !strings.Contains(b.Log, "hooks/push left no tag latest") {
+		t.Errorf("1.2 at %q, latest at %q; log:\n%s", e.Registry.Tag("1.2"), e.Registry.Tag("latest"), b.Log)
+	}
+}

@@ -1,0 +1,211 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"slipway/config/secret"
+	"slipway/runner/buildhooks"
+	"slipway/runner/buildkit"
+	"slipway/runner/buildlog"
+	"slipway/runner/logins"
+	"slipway/runner/publish"
+	"slipway/runner/registry"
+	"slipway/runner/report"
+	"slipway/runner/source"
+	"slipway/runner/spec"
+)
+
+// A job is an attempt with everything that does not change while it runs.
+type job struct {
+	o        Options
+	spec     spec.Spec
+	client   *report.Client
+	registry *registry.Client
+	session  *report.Session
+	log      buildlog.Log
+	redactor *secret.Redactor // masks the result; the session masks the log
+	dir      string           // of the attempt alone
+	logins   logins.Logins
+}
+
+// A checkout is the fetched commit.
+type checkout struct {
+	tree  source.Tree
+	hooks buildhooks.Hooks
+	home  string // HOME of git and of build hooks
+}
+
+// A built is what the build stage made.
+type built struct {
+	image   buildkit.Image
+	request buildkit.Request // of the build by the Dockerfile; zero = hooks/build made the image
+	// hookLogins are the registry's credentials that were given to hooks/build; zero = none were.
+	hookLogins buildhooks.DockerConfig
+}
+
+// An outcome is what an attempt made so far, whether or not it succeeded.
+type outcome struct {
+	image buildkit.Image
+	tags  []spec.TagResult
+}
+
+// buildAndPush is the order of an attempt, which is Docker Hub's. The outcome is valid also with an error.
+func (j *job) buildAndPush(ctx context.Context) (outcome, error) {
+	j.logHeader()
+	if done, ok, err := j.findPushed(ctx); ok || err != nil {
+		return done, err
+	}
+	var c checkout
+	err := j.o.atFailpoint("fetch", func() (err error) {
+		c, err = j.fetch(ctx)
+		return err
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	builder := &builderConnection{job: j}
+	defer builder.close()
+	b, err := j.build(ctx, c, builder)
+	done := outcome{image: b.image}
+	if err != nil {
+		return done, err
+	}
+	if err := j.test(ctx, c); err != nil {
+		return done, err
+	}
+	if !j.spec.Publish {
+		return done, nil
+	}
+	if err := j.askPermit(ctx, b.image.Digest); err != nil {
+		return done, err
+	}
+	return j.push(ctx, c, b, builder)
+}
+
+// findPushed reports whether an earlier attempt, whose end the gateway did not receive, pushed every tag.
+func (j *job) findPushed(ctx context.Context) (outcome, bool, error) {
+	if j.spec.BuiltDigest == "" || !j.spec.Publish {
+		return outcome{}, false, nil
+	}
+	tags := make([]spec.TagResult, 0, len(j.spec.Tags))
+	for _, tag := range j.spec.Tags {
+		digest, err := j.digestOf(ctx, tag)
+		if err != nil || digest != j.spec.BuiltDigest {
+			return outcome{}, false, err
+		}
+		tags = append(tags, spec.TagResult{Tag: tag})
+	}
+	j.log.Line("an earlier attempt has pushed every tag at %s already", j.spec.BuiltDigest)
+	done := outcome{image: buildkit.Image{Digest: j.spec.BuiltDigest}, tags: tags}
+	return done, true, j.session.Built(ctx, done.image.Digest)
+}
+
+// fetch gets the commit, and the build hooks that come with it.
+func (j *job) fetch(ctx context.Context) (c checkout, err error) {
+	err = j.runStage(spec.StageFetch, func() (string, error) {
+		if c.home, err = j.makeDir("home"); err != nil {
+			return "", err
+		}
+		if c.tree, err = j.fetchCommit(ctx, c.home); err != nil {
+			return "", err
+		}
+		if c.hooks, err = buildhooks.Find(c.tree, j.spec.Dockerfile); err != nil {
+			return "", err
+		}
+		if err := j.checkHooks(c.hooks); err != nil {
+			return "", err
+		}
+		return "", j.runHooks(ctx, c, buildhooks.DockerConfig{}, buildhooks.PostCheckout)
+	})
+	return c, err
+}
+
+// fetchCommit gets the commit and its submodules through the gateway's git proxy.
+func (j *job) fetchCommit(ctx context.Context, home string) (source.Tree, error) {
+	address, err := j.o.Settings.GitProxy()
+	if err != nil {
+		return source.Tree{}, err
+	}
+	proxy := source.Proxy{URL: address, Token: j.o.Settings.Token}
+	options := source.Options{
+		Dir:        filepath.Join(j.dir, "src"),
+		Home:       home,
+		Environ:    j.o.Environ,
+		Log:        j.log,
+		Backoff:    publish.NewBackoff(j.o.Backoff),
+		SSHKey:     j.spec.Environment["SSH_PRIVATE"],
+		KnownHosts: j.spec.Environment["SSH_KNOWN_HOSTS"].Reveal(),
+	}
+	tree, err := source.Fetch(ctx, j.spec.Source, proxy, options)
+	if err != nil {
+		return tree, err
+	}
+	j.log.Line("%s is at commit %s", j.spec.Repository, tree.Commit)
+	return tree, source.Submodules(ctx, j.spec.Source, proxy, tree, options)
+}
+
+// test runs the hooks of the test phase. Without them there is no test stage.
+func (j *job) test(ctx context.Context, c checkout) error {
+	phase := []buildhooks.Name{buildhooks.PreTest, buildhooks.Test, buildhooks.PostTest}
+	if !slices.ContainsFunc(phase, c.hooks.Has) {
+		return nil
+	}
+	return j.runStage(spec.StageTest, func() (string, error) {
+		return "", j.runHooks(ctx, c, buildhooks.DockerConfig{}, phase...)
+	})
+}
+
+// askPermit makes sure that no newer build of the ref has or had the tags. digest is empty if the image
+// is not built yet.
+func (j *job) askPermit(ctx context.Context, digest string) error {
+	var reply spec.PermitReply
+	err := j.o.atFailpoint("permit", func() (err error) {
+		reply, err = j.client.Permit(ctx, digest, j.spec.Tags)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !reply.Granted {
+		return &fault{state: spec.Cancelled, reason: reasonSuperseded, err: errors.New(reply.Reason)}
+	}
+	return nil
+}
+
+// runStage runs a stage between its two events. The stage returns a few words on its result.
+func (j *job) runStage(name string, stage func() (detail string, err error)) error {
+	started := j.o.Now()
+	j.session.StageStarted(name)
+	j.log.StartStage(name)
+	detail, err := stage()
+	if err != nil {
+		j.session.StageFinished(name, "did not succeed")
+		return err
+	}
+	j.session.StageFinished(name, detail)
+	j.log.EndStage(name, detail, j.o.Now().Sub(started))
+	return nil
+}
+
+// makeDir makes a directory in the attempt's own.
+func (j *job) makeDir(name string) (string, error) {
+	dir := filepath.Join(j.dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make directory %s: %w", name, err)
+	}
+	return dir, nil
+}
+
+// digestOf returns where a tag points; empty = the registry has no such tag.
+func (j *job) digestOf(ctx context.Context, tag string) (string, error) {
+	return publish.Digest(ctx, j.registry, j.tag(tag))
+}
+
+func (j *job) tag(name string) publish.Tag {
+	return publish.Tag{Image: j.spec.Image, Name: name, Login: j.logins.ForImage()}
+}

@@ -1,0 +1,204 @@
+package attempt_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	"slipway/runner/runnertest"
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+const (
+	pushPassword = "push-canary"
+	pullPassword = "pull-canary"
+)
+
+func credentialOf(host, user, password string, pullOnly bool) spec.RegistryCredential {
+	return spec.RegistryCredential{
+		Host:       host,
+		Insecure:   true,
+		PullOnly:   pullOnly,
+		Credential: spec.Credential{Username: user, Password: secret.New(password)},
+	}
+}
+
+// The build reads base images with pull credentials alone, and only the runner pushes.
+func TestTheBuilderGetsNoPushCredential(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = func(s *spec.Spec) {
+		s.Registries = []spec.RegistryCredential{
+			credentialOf(
+				e.Registry.Host()+"/acme",
+				"pusher",
+				pushPassword,
+				false,
+			),
+			credentialOf("base.example.com", "reader", pullPassword, true),
+		}
+	}
+	e.Registry.Intercept(runnertest.RequireLogin("pusher", pushPassword))
+	b := e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), spec.Succeeded, "")
+	if len(e.Builder.Requests) != 1 {
+		t.Fatalf("got %d builds, want 1", len(e.Builder.Requests))
+	}
+	found := false
+	for _, r := range e.Builder.Requests[0].Registries {
+		if r.Password.Reveal() == pushPassword || r.Username == "pusher" {
+			t.Errorf("the builder gets the push credential of %s", r.Host)
+		}
+		found = found || r.Password.Reveal() == pullPassword
+	}
+	if !found {
+		t.Error("the builder does not get the pull credential")
+	}
+	e.Registry.Intercept(runnertest.RequireLogin("reader", pullPassword))
+	e.Edit = func(s *spec.Spec) {
+		s.Registries = []spec.RegistryCredential{credentialOf(e.Registry.Host(), "reader", pullPassword, true)}
+	}
+	b = e.must(e.Push(runnertest.Dockerfile("FROM again\n")), spec.Error, "config")
+	if want := "no push credential is stored for " + e.Registry.Image() + ": add one under Settings → Registries"; !strings.Contains(
+		b.Detail,
+		want,
+	) {
+		t.Errorf("pushed with a pull credential: got detail %q, want %q", b.Detail, want)
+	}
+}
+
+// A hook that has to push fails the build before anything is built, and names the setting.
+func TestHooksThatHaveToPushAreOff(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"push":  {"svc/Dockerfile": "FROM scratch\n", runnertest.Hook("push"): "#!/bin/sh\n"},
+		"build": {"svc/README": "", runnertest.Hook("build"): "#!/bin/sh\n"},
+	} {
+		e := newEnv(t)
+		b := e.must(e.Push(files), spec.Failed, "hook")
+		for _, want := range []string{"hooks/" + name + " ", "SLIPWAY_PUSH_HOOKS=on"} {
+			if !strings.Contains(b.Detail, want) {
+				t.Errorf("%s: got detail %q, want %q in it", name, b.Detail, want)
+			}
+		}
+		if len(e.Builder.Requests) != 0 {
+			t.Errorf("%s: it was built all the same", name)
+		}
+		e.Edit = func(s *spec.Spec) { s.Publish = false } // nothing is to be pushed
+		files["svc/README"] = "tested only"
+		e.must(e.Push(files), spec.Succeeded, "")
+	}
+}
+
+// Hooks around the push run without a credential, and the log says so.
+func TestHooksAroundThePushGetNoCredential(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = func(s *spec.Spec) {
+		s.Registries = []spec.RegistryCredential{credentialOf(e.Registry.Host(), "pusher", pushPassword, false)}
+	}
+	files, said := allHooks(t)
+	b := e.must(e.Push(files), spec.Succeeded, "")
+	if got := said(); strings.Contains(got, "with credentials") || !strings.Contains(got, "post_push in svc\n") {
+		t.Errorf("hooks said:\n%s", got)
+	}
+	if want := "hooks/pre_push, hooks/post_push: run without a registry credential"; !strings.Contains(b.Log, want) {
+		t.Errorf("the log lacks %q:\n%s", want, b.Log)
+	}
+}
+
+// With the setting on, hooks get the push credential and no other, and the log says what that means.
+func TestHooksThatPushGetThePushCredential(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = func(s *spec.Spec) {
+		s.PushHooks = true
+		s.Registries = []spec.RegistryCredential{
+			credentialOf(
+				e.Registry.Host(),
+				"pusher",
+				pushPassword,
+				false,
+			),
+			credentialOf("base.example.com", "reader", pullPassword, true),
+		}
+	}
+	files := runnertest.Dockerfile("FROM scratch\n")
+	files[runnertest.Hook("pre_push")] = "#!/bin/sh\nexec cat \"$DOCKER_CONFIG/config.json\"\n"
+	log := e.must(e.Push(files), spec.Succeeded, "").Log
+	if !strings.Contains(log, `"`+e.Registry.Host()+`":{"auth":`) {
+		t.Errorf("the hook has no credential for %s:\n%s", e.Registry.Host(), log)
+	}
+	if strings.Contains(log, `"base.example.com":{"auth":`) {
+		t.Error("the hook has the pull credential")
+	}
+	if !strings.Contains(log, "everyone who can push to this repository can replace every image") {
+		t.Errorf("the log does not warn:\n%s", log)
+	}
+}
+
+// A hooks/build that has to push gets the credential, too; one before a hooks/push does not.
+func TestAHookThatBuildsAndPushesGetsThePushCredential(t *testing.T) {
+	for name, test := range map[string]struct {
+		push bool
+		want string
+	}{"it has to push": {false, "build with credentials\n"}, "hooks/push follows": {true, "build without\n"}} {
+		e := newEnv(t)
+		e.Edit = pushHooks
+		files := e.seeded(t)
+		if test.push {
+			files[runnertest.Hook("push")] = files[runnertest.Hook("build")]
+			files[runnertest.Hook("build")] = "#!/bin/bash\n"
+		}
+		files[runnertest.Hook("build")] += "[ -r \"$DOCKER_CONFIG/config.json\" ] && echo build with credentials || echo build without\n"
+		log := e.must(e.Push(files), spec.Succeeded, "").Log
+		if !strings.Contains(log, test.want) {
+			t.Errorf("%s: the log lacks %q:\n%s", name, test.want, log)
+		}
+	}
+}
+
+// A step in the repository's own pipeline pushes with the secrets of its CI.
+func TestAStepPushesWithItsOwnLogin(t *testing.T) {
+	e := newEnv(t)
+	e.logins = settings.StepLogins{Main: settings.Login{
+		RegistryCredential: credentialOf("", "ci", pushPassword, false), Origin: "PLUGIN_USERNAME and PLUGIN_PASSWORD",
+	}, Insecure: "true"}
+	e.Registry.Intercept(runnertest.RequireLogin("ci", pushPassword))
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	output, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
+	if err != nil {
+		t.Fatalf("the step: %v\n%s", err, output)
+	}
+	e.check(b, nil, spec.Succeeded, "")
+	if strings.Contains(output, pushPassword) {
+		t.Error("the log shows the password")
+	}
+	e.Registry.Intercept(runnertest.RequireLogin("ci", "another password"))
+	b = e.Push(runnertest.Dockerfile("FROM again\n"))
+	_, _, err = e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
+	if want := "check PLUGIN_USERNAME and PLUGIN_PASSWORD"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a wrong password: got %v, want %q", err, want)
+	}
+}
+
+func TestAStepWithoutALoginNamesTheSettings(t *testing.T) {
+	e := newEnv(t)
+	e.Registry.Intercept(runnertest.RequireLogin("ci", pushPassword))
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	_, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
+	if want := "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"; err == nil ||
+		!strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// A credential that the gateway binds to the automated build pushes if the step has none.
+func TestAStepPushesWithTheBoundCredential(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = func(s *spec.Spec) {
+		s.Registries = []spec.RegistryCredential{credentialOf(e.Registry.Host(), "bound", pushPassword, false)}
+	}
+	e.Registry.Intercept(runnertest.RequireLogin("bound", pushPassword))
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	if output, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false)); err != nil {
+		t.Errorf("the step: %v\n%s", err, output)
+	}
+}

@@ -1,0 +1,171 @@
+package attempt_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	"slipway/runner/attempt"
+	"slipway/runner/runnertest"
+	"slipway/runner/settings"
+	"slipway/runner/spec"
+)
+
+// An answer is one reply to a pipeline that asks for a build.
+type answer struct {
+	status  int
+	reply   spec.JoinReply
+	message string // of a status other than 200
+}
+
+// runPipeline runs the step against a gateway that gives these answers, the last one again and again. The
+// builds run as in every env.
+func (e *env) runPipeline(patience time.Duration, answers ...func() answer) (output string, asked int, err error) {
+	e.t.Helper()
+	var n atomic.Int64
+	e.Gateway.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.URL.Path != "/runner/v1/automated/kq3/join" {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		e.checkJoin(r)
+		a := answers[min(int(n.Add(1)), len(answers))-1]()
+		if a.status != http.StatusOK {
+			rw.WriteHeader(a.status)
+			_ = json.NewEncoder(rw).Encode(spec.ErrorReply{Error: a.message})
+			return
+		}
+		_ = spec.EncodeJoin(rw, a.reply)
+	})
+	var out bytes.Buffer
+	run := e.options(runnertest.Build{}, "")
+	run.Output = &out
+	err = attempt.RunForPipeline(e.t.Context(), attempt.PipelineRequest{
+		Settings: settings.Join{
+			Gateway:        e.Gateway.URL,
+			AutomatedBuild: "kq3",
+			Token:          secret.New("long-lived"),
+			Builder:        runnertest.BuilderAddress,
+			Hooks:          true,
+			Commit:         e.Head,
+			Ref:            runnertest.Main,
+			Logins:         e.logins,
+		},
+		Run:      run,
+		Patience: patience,
+		Pace:     runnertest.NoBackoff,
+	})
+	return out.String(), int(n.Load()), err
+}
+
+// checkJoin checks the request of a pipeline.
+func (e *env) checkJoin(r *http.Request) {
+	e.t.Helper()
+	var request spec.JoinRequest
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+		e.t.Errorf("request: %v", err)
+	}
+	if request.Pipeline == "" {
+		e.t.Errorf("the request names no pipeline: %+v", request)
+	}
+	if got := r.Header.Get("Authorization"); got != "Bearer long-lived" {
+		e.t.Errorf("Authorization: got %q", got)
+	}
+}
+
+func refuse(status int, message string) func() answer {
+	return func() answer { return answer{status: status, message: message} }
+}
+
+func noBuild(reason string, unsure bool) func() answer {
+	return func() answer {
+		return answer{status: http.StatusOK, reply: spec.JoinReply{Reason: reason, Unsure: unsure}}
+	}
+}
+
+// has starts the build's next attempt and hands it out.
+func (e *env) has(b runnertest.Build) func() answer {
+	return func() answer {
+		token := secret.New(e.Gateway.Start(b))
+		return answer{status: http.StatusOK, reply: spec.JoinReply{BuildID: b.ID, Build: b.Number, Token: token}}
+	}
+}
+
+func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
+	e := newEnv(t)
+	first, second := e.Push(runnertest.Dockerfile("FROM scratch\n")), e.Push(runnertest.Dockerfile("FROM other\n"))
+	output, asked, err := e.runPipeline(
+		time.Minute,
+		refuse(404, "not yet"),
+		refuse(404, "not yet"),
+		e.has(first),
+		refuse(404, "build 2 is queued"),
+		e.has(second),
+		noBuild("all done", true),
+	)
+	if err != nil || asked != 6 {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+	e.check(first, nil, spec.Succeeded, "")
+	e.check(second, nil, spec.Succeeded, "")
+	if strings.Count(output, "waiting: not yet") != 1 || !strings.HasSuffix(output, "all done\n") {
+		t.Errorf("the step says\n%s", output)
+	}
+}
+
+func TestWhatAStepComesToWithoutABuild(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer   func() answer
+		patience time.Duration
+		want     string // of the error; empty = it ends well
+		once     bool
+	}{
+		"never":           {refuse(404, "its webhook did not arrive"), 50 * time.Millisecond, "waited 50ms: its webhook did not arrive", false},
+		"nothing":         {noBuild("no rule", false), time.Minute, "", true},
+		"perhaps nothing": {noBuild("no rule", true), 50 * time.Millisecond, "", false},
+		"mend it":         {refuse(409, "choose own"), time.Minute, "choose own", true},
+		"wrong token":     {refuse(401, ""), time.Minute, "does not take PLUGIN_TOKEN for the automated build kq3", true},
+	} {
+		output, asked, err := newEnv(t).runPipeline(c.patience, c.answer)
+		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if (asked == 1) != c.once || (err == nil && !strings.HasSuffix(output, "no rule\n")) {
+			t.Errorf("%s: asked %d times; the step says\n%s", name, asked, output)
+		}
+	}
+}
+
+func TestABuildThatFailsDoesNotKeepOthersWaiting(t *testing.T) {
+	e := newEnv(t)
+	failing, good := e.Push(map[string]string{"README": "no Dockerfile"}), e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	_, _, err := e.runPipeline(time.Minute, e.has(failing), e.has(good), refuse(409, "build 1 is over"))
+	if err == nil || !strings.Contains(err.Error(), "build 1: build failed (config)") ||
+		strings.Contains(err.Error(), "is over") {
+		t.Errorf("the step: %v", err)
+	}
+	e.check(good, nil, spec.Succeeded, "")
+}
+
+// An error of the surroundings is tried again by the gateway, in the same step.
+func TestARetryInTheSameStepMakesItGood(t *testing.T) {
+	e := newEnv(t)
+	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	e.Builder.DialError = http.ErrServerClosed
+	again := func() answer { e.Builder.DialError = nil; return e.has(b)() }
+	if output, _, err := e.runPipeline(time.Minute, e.has(b), again, noBuild("done", false)); err != nil {
+		t.Errorf("the step: %v\n%s", err, output)
+	}
+	attempts := e.Gateway.Attempts(b)
+	if len(attempts) != 2 {
+		t.Fatalf("got %d attempts, want 2", len(attempts))
+	}
+	if got := attempts[1].Result.State; got != spec.Succeeded {
+		t.Errorf("the second attempt: got %s, want %s", got, spec.Succeeded)
+	}
+}

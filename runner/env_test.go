@@ -1,0 +1,29 @@
+package runner_test
+
+import (
+	"testing"
+
+	"slipway/runner/runnertest"
+	"slipway/runner/spec"
+)
+
+// An env is a gateway, a repository and a registry, for the program as a process.
+type env struct {
+	*runnertest.Env
+	t *testing.T
+}
+
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	return &env{Env: runnertest.New(t), t: t}
+}
+
+// mustHaveSucceeded returns the newest attempt of a build.
+func (e *env) mustHaveSucceeded(b runnertest.Build) runnertest.Attempt {
+	e.t.Helper()
+	got := e.Gateway.Last(b)
+	if !got.Ended || got.Result.State != spec.Succeeded {
+		e.t.Fatalf("ended %t with %+v, want success\n%s", got.Ended, got.Result, got.Log)
+	}
+	return got
+}

@@ -1,0 +1,114 @@
+// Package publish builds an image, sends it to its repositories and points its tags at it. Attempts
+// under a gateway and steps without one use it.
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"slipway/config/identity"
+	"slipway/runner/buildkit"
+	"slipway/runner/buildlog"
+	"slipway/runner/registry"
+)
+
+// A Builder builds and pushes images; *buildkit.Client is one.
+type Builder interface {
+	// Build builds an image. It returns a *buildkit.BuildError if the Dockerfile is the cause, and
+	// ctx's cause if ctx ended.
+	Build(ctx context.Context, r buildkit.Request) (buildkit.Image, error)
+	// Push sends the blobs and the manifest of a digest that Build returned. It moves no tag.
+	// Repeating it is cheap.
+	Push(ctx context.Context, r buildkit.Request, digest string) error
+	Close() error
+}
+
+// Dial connects to the builder at an address. who identifies the client to it.
+func Dial(ctx context.Context, address string, who identity.Identity) (Builder, error) {
+	client, err := buildkit.Dial(ctx, address, who)
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+// Build builds an image. If the Dockerfile is the cause of a failure, it logs the place in it.
+func Build(ctx context.Context, b Builder, r buildkit.Request, log buildlog.Log) (buildkit.Image, error) {
+	image, err := b.Build(ctx, r)
+	var failed *buildkit.BuildError
+	if errors.As(err, &failed) && failed.Excerpt != "" {
+		log.Line("%s", failed.Excerpt)
+	}
+	return image, err
+}
+
+// NewRegistryClient returns a client that logs each retry. pause nil is the client's own backoff.
+func NewRegistryClient(version string, pause backoff.BackOff, log buildlog.Log) *registry.Client {
+	return registry.New(registry.Options{UserAgent: "slipway/" + version, Backoff: pause, Retrying: log.Attempt})
+}
+
+// NewBackoff calls a constructor of a backoff; a nil constructor returns nil, each package's own.
+func NewBackoff(constructor func() backoff.BackOff) backoff.BackOff {
+	if constructor == nil {
+		return nil
+	}
+	return constructor()
+}
+
+// ManifestOf returns what a tag of an image points at.
+func ManifestOf(i buildkit.Image) registry.Manifest {
+	return registry.Manifest{Digest: i.Digest, Bytes: i.Manifest}
+}
+
+// Digest returns where a tag points; empty = the registry has no such tag.
+func Digest(ctx context.Context, c *registry.Client, t Tag) (string, error) {
+	digest, err := c.Digest(ctx, t.Image, t.Name, t.Login)
+	if errors.Is(err, registry.ErrNotFound) {
+		return "", nil
+	}
+	return digest, err
+}
+
+// A Repository is one place that an image is sent to.
+type Repository struct {
+	Image string // registry/name without a tag
+	// Account is the same for repositories that one login on one registry opens: such a registry
+	// takes an image over from one repository into the next.
+	Account string
+}
+
+// Upload sends an image to every repository, and to each registry once: send is given, as mountFrom, the
+// repository of the same account that has the image already, or "". A repository that fails does not
+// keep the others back, but the end of ctx does.
+func Upload(
+	ctx context.Context,
+	repositories []Repository,
+	send func(ctx context.Context, image, mountFrom string) error,
+) error {
+	var problems []error
+	first := map[string]string{} // the repository that has the image, by account
+	for _, r := range repositories {
+		if err := send(ctx, r.Image, first[r.Account]); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			problems = append(problems, err)
+			continue
+		}
+		if first[r.Account] == "" {
+			first[r.Account] = r.Image
+		}
+	}
+	if n := len(repositories); problems != nil && n > 1 {
+		return fmt.Errorf(
+			"no tag was moved anywhere, for the image is not in %d of %d repositories: %w",
+			len(problems),
+			n,
+			errors.Join(problems...),
+		)
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,127 @@
+// Package runnertest serves in one process what the runner needs, for tests: a gateway that speaks the
+// runner protocol, a git repository, a registry, and a builder without BuildKit.
+package runnertest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	"slipway/runner/source/sourcetest"
+	"slipway/runner/spec"
+)
+
+// Main is the full name of the branch that Push commits to.
+const Main = "refs/heads/main"
+
+// An Env is a gateway with one repository and one image, and a builder.
+type Env struct {
+	Git      *sourcetest.Remote
+	Registry *Registry
+	Gateway  *Gateway
+	Builder  *Builder
+	Edit     func(*spec.Spec) // changes what the gateway gives to an attempt
+	Head     string           // commit of the newest push
+
+	t testing.TB
+}
+
+// New starts all of it until the test ends.
+func New(t testing.TB) *Env {
+	t.Helper()
+	e := &Env{
+		Git: sourcetest.New(t), Registry: NewRegistry(t), Builder: NewBuilder(t), Edit: func(*spec.Spec) {}, t: t,
+	}
+	e.Gateway = newGateway(t, e.Git, e.specOf)
+	return e
+}
+
+// Tags are those of every build.
+func Tags() []string { return []string{"1.2", "1", "latest"} }
+
+// specOf is what the gateway gives to an attempt, before Edit.
+func (e *Env) specOf(b Build, attempt int) spec.Spec {
+	s := spec.Spec{
+		BuildID:    b.ID,
+		Number:     b.Number,
+		Attempt:    attempt,
+		Repository: "acme/app",
+		Source: spec.Source{
+			URL:     e.Git.URL + "/app/.git",
+			Ref:     b.Ref,
+			RefName: "main",
+			Commit:  b.Commit,
+			Message: "Change something",
+		},
+		Image:       e.Registry.Image(),
+		Tags:        Tags(),
+		Dockerfile:  "svc/Dockerfile",
+		Context:     ".",
+		Caching:     true,
+		Publish:     true,
+		Timeout:     time.Minute,
+		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("npm-canary")},
+	}
+	e.Edit(&s)
+	return s
+}
+
+// Push commits files and returns the build of that push.
+func (e *Env) Push(files map[string]string) Build {
+	e.t.Helper()
+	e.Head = e.Git.Commit(e.t, files)
+	return e.Gateway.add(Main, e.Head)
+}
+
+// Log is the log of the build's newest attempt.
+func (e *Env) Log(b Build) string { return e.Gateway.Last(b).Log }
+
+// Dockerfile returns the files of a repository whose Dockerfile, svc/Dockerfile, has a text.
+func Dockerfile(text string) map[string]string {
+	return map[string]string{"svc/Dockerfile": text, "greeting": "hello"}
+}
+
+// Hook returns the path of a build hook of svc/Dockerfile.
+func Hook(name string) string { return filepath.Join("svc/hooks", name) }
+
+// Workspace returns a directory with files, as a checked-out repository.
+func Workspace(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for path, text := range files {
+		full := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// Pipeline is what Drone says of a run on a commit.
+func Pipeline(remote, ref, commit string) []string {
+	return []string{
+		"DRONE=true",
+		"DRONE_REPO_BRANCH=main",
+		"DRONE_BUILD_EVENT=push",
+		"DRONE_REMOTE_URL=" + remote,
+		"DRONE_COMMIT_REF=" + ref,
+		"DRONE_COMMIT_SHA=" + commit,
+		"DRONE_BUILD_LINK=https://drone.example.com/acme/app/7",
+		"DRONE_REPO=acme/app",
+	}
+}
+
+// OnRef is what Drone and Woodpecker both say of a ref of a repository whose default branch is main.
+func OnRef(ref string) []string {
+	return []string{
+		"DRONE_COMMIT_REF=" + ref,
+		"CI_COMMIT_REF=" + ref,
+		"DRONE_REPO_BRANCH=main",
+		"CI_REPO_DEFAULT_BRANCH=main",
+	}
+}

@@ -1,0 +1,196 @@
+package step
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+
+	"slipway/config/text"
+	"slipway/runner/buildkit"
+	"slipway/runner/commitstatus"
+	"slipway/runner/publish"
+	"slipway/runner/sandbox"
+	"slipway/runner/settings"
+)
+
+// buildFlow builds the workspace's Dockerfile and pushes the image.
+func (r run) buildFlow() flow {
+	s := r.s
+	return flow{
+		header: []row{
+			{"Dockerfile", s.Dockerfile, "PLUGIN_DOCKERFILE"},
+			{"context", s.Context, "PLUGIN_CONTEXT"},
+			{"target", s.Target, "PLUGIN_TARGET"},
+			{"platforms", strings.Join(s.Platforms, ", "), "PLUGIN_PLATFORMS"},
+			{"builder", s.Builder, "PLUGIN_BUILDER"},
+		},
+		details: buildDetails(s.Build),
+		verb:    "Builds ",
+		subject: commitstatus.Subject{Image: s.Image(), Dockerfile: s.Dockerfile, Context: s.Context, Target: s.Target},
+		plan:    r.planBuild,
+		publish: r.buildAndPush,
+	}
+}
+
+// buildAndPush is the order of a step that builds. All that needs no network is checked first;
+// registries are asked whether they take the logins while the builder starts and builds.
+func (r run) buildAndPush(ctx context.Context) (outcome, error) {
+	started := r.o.Now()
+	request, err := r.buildRequest(r.buildArgs(ctx))
+	if err != nil {
+		return outcome{}, err
+	}
+	key, r, err := r.prepare(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	request.Registries = r.s.Registries()
+	checks := startPreflight(ctx, r.checkLogins, r.checkImages)
+	defer checks.Cancel()
+	builder, closeBuilder, err := r.openBuilder(ctx, request)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer closeBuilder()
+	if err := checks.WaitLogins(); err != nil {
+		return outcome{}, err
+	}
+	var image buildkit.Image
+	buildTime, err := r.log.Run("build", func() error {
+		return checks.Run(ctx, func(ctx context.Context) (pushed bool, err error) {
+			image, err = r.build(ctx, builder, request)
+			return r.isPushed(image), err
+		})
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	sender := &buildSender{run: r, builder: builder, request: request, image: image}
+	done, err := r.push(ctx, key, sender)
+	if err != nil {
+		return outcome{}, err
+	}
+	done.image = sender.image
+	done.stages = append([]stage{{"build", buildTime}}, done.stages...)
+	done.cached = fmt.Sprintf("%d of %d steps", done.image.Cached, done.image.Steps)
+	done.hints = r.findHints(request.Dockerfile, done.image.Ran)
+	done.total = r.since(started)
+	return done, r.writeFiles(done)
+}
+
+// build builds the image.
+func (r run) build(ctx context.Context, b publish.Builder, request buildkit.Request) (buildkit.Image, error) {
+	image, err := publish.Build(ctx, b, request, r.log)
+	if err != nil {
+		return buildkit.Image{}, fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.explainBuildError(err))
+	}
+	return image, nil
+}
+
+// isPushed reports whether the image is where all of it is to go: by the step's own builder, which
+// reaches the registry that the step reaches.
+func (r run) isPushed(image buildkit.Image) bool {
+	return image.Pushed && r.s.Builder == "" && len(r.s.Images) == 1
+}
+
+// openBuilder connects to the builder that a setting names, or starts one.
+func (r run) openBuilder(
+	ctx context.Context,
+	request buildkit.Request,
+) (b publish.Builder, closeBuilder func(), err error) {
+	address, stop := r.s.Builder, func() {}
+	if address == "" {
+		if address, stop, err = sandbox.StartLocal(ctx, r.localBuilder(request)); err != nil {
+			return nil, nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, sandbox.DialTimeout)
+	defer cancel()
+	if b, err = r.o.Dial(ctx, address, r.s.BuilderTLS); err != nil {
+		stop()
+		return nil, nil, fmt.Errorf(
+			"%w; check %s, or leave it out to start a builder here",
+			err,
+			r.s.Origins["PLUGIN_BUILDER"],
+		)
+	}
+	closeBuilder = func() {
+		_ = b.Close() // the image is pushed by now, or is not wanted
+		stop()
+	}
+	if r.s.Log.Quiet {
+		return quietBuilder{b}, closeBuilder, nil
+	}
+	return b, closeBuilder, nil
+}
+
+// localBuilder configures the builder that the step starts.
+func (r run) localBuilder(request buildkit.Request) sandbox.LocalBuilder {
+	return sandbox.LocalBuilder{
+		Registries: r.s.Registries(),
+		Cache:      sandbox.LocalCache{Off: r.s.State.Off, Dir: r.s.State.Dir, Origin: r.s.Origins["PLUGIN_STATE"]},
+		Environ:    r.o.Environ,
+		Output:     r.log,
+		Program:    r.o.BuilderProgram,
+		Context:    request.Context,
+	}
+}
+
+// localBuilderEnviron returns the variables of `slipway builder` that hold the step's settings for it.
+func localBuilderEnviron(own settings.OwnBuilder) (lines []string) {
+	for _, row := range []struct {
+		name   string
+		values []string
+	}{
+		{"SLIPWAY_BUILDER_MIRRORS", own.Mirrors},
+		{"SLIPWAY_BUILDER_DNS", own.DNS},
+		{"SLIPWAY_BUILDER_DNS_SEARCH", own.DNSSearch},
+	} {
+		if len(row.values) > 0 {
+			lines = append(lines, row.name+"="+strings.Join(row.values, ","))
+		}
+	}
+	return lines
+}
+
+// noSpace is how the kernel says that a disk is full; BuildKit passes on no type.
+const noSpace = "no space left on device"
+
+// explainBuildError adds the fix to a build that failed for other reasons than its Dockerfile.
+func (r run) explainBuildError(err error) error {
+	switch {
+	case !strings.Contains(err.Error(), noSpace):
+		return r.explainPullError(err)
+	case r.s.Builder != "":
+		return fmt.Errorf(
+			"%w; the disk of the builder at %s is full: free some of it there, or let it keep a smaller cache (`slipway builder --cache-size`)",
+			err,
+			r.s.Builder,
+		)
+	}
+	return fmt.Errorf(
+		"%w; the disk of the step's own builder is full: give it room below TMPDIR (%s) or on a volume of its own (setting state, PLUGIN_STATE), or name a builder elsewhere (setting builder, PLUGIN_BUILDER)",
+		err,
+		cmp.Or(env.ToMap(r.o.Environ)["TMPDIR"], "/tmp"),
+	)
+}
+
+// quietLimit bounds the lines of a failed build that the log shows, in bytes.
+const quietLimit = 64 << 10
+
+// A quietBuilder shows the lines of a build in the log only if it failed: the last ones, which hold
+// the reason.
+type quietBuilder struct{ publish.Builder }
+
+func (q quietBuilder) Build(ctx context.Context, r buildkit.Request) (buildkit.Image, error) {
+	log, last := r.Progress, &text.LastLines{Limit: quietLimit}
+	r.Progress = last
+	image, err := q.Builder.Build(ctx, r)
+	if err != nil {
+		_, _ = log.Write(last.Bytes()) // a log that cannot be written must not fail the build
+	}
+	return image, err
+}

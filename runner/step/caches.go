@@ -1,0 +1,152 @@
+package step
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"slipway/runner/registry"
+	"slipway/runner/source"
+	"slipway/runner/spec"
+)
+
+// maxInline is how many of the tags are read for an inline cache.
+const maxInline = 4
+
+// buildOptions returns the settings' options, with the paths of local caches and of the image's file
+// resolved.
+func (r run) buildOptions(workspace string) (o spec.BuildOptions, err error) {
+	o = r.s.Build
+	o.Labels, o.Annotations = labels(r.s, r.o.Now())
+	if o.CacheFrom, err = localCaches(o.CacheFrom, "src", workspace); err != nil {
+		return o, err
+	}
+	if o.CacheTo, err = localCaches(o.CacheTo, "dest", workspace); err != nil {
+		return o, err
+	}
+	if o.Archive, err = archive(o.Archive, workspace, r.names()); err != nil {
+		return o, err
+	}
+	if r.s.InlineCache {
+		for _, image := range r.s.Images {
+			o.CacheFrom = append(o.CacheFrom, inlineSources(image, r.s.Tags)...)
+		}
+	}
+	for _, c := range o.CacheTo {
+		if r.pushesTo(c.Attrs["ref"]) {
+			return o, fmt.Errorf(
+				"the cache %s is a tag that is pushed, and one would replace the other: give the cache a tag or a repository of its own",
+				c.Attrs["ref"],
+			)
+		}
+	}
+	if !r.publishes() {
+		o.CacheTo = r.withoutRegistryCaches(o.CacheTo)
+	}
+	return o, nil
+}
+
+// withoutRegistryCaches leaves out caches that are written to a registry: later builds would take steps
+// from the cache of a build that is not published, as of a pull request.
+func (r run) withoutRegistryCaches(caches []spec.Cache) []spec.Cache {
+	kept := slices.DeleteFunc(
+		slices.Clone(caches),
+		func(c spec.Cache) bool { return c.Type == spec.CacheRegistry },
+	)
+	if len(kept) < len(caches) {
+		r.log.Line("note: no cache is written to a registry, for nothing is pushed")
+	}
+	return kept
+}
+
+// pushesTo reports whether a reference, in any of its spellings, is a tag that the step pushes.
+func (r run) pushesTo(ref string) bool {
+	ref, err := registry.ParseReference(ref)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(r.s.Images, func(image string) bool {
+		tag, found := strings.CutPrefix(ref, image+":")
+		return found && slices.Contains(r.s.Tags, tag)
+	})
+}
+
+// names are all tags that the step pushes, each with its image's name.
+func (r run) names() (all []string) {
+	for _, image := range r.s.Images {
+		for _, tag := range r.s.Tags {
+			all = append(all, image+":"+tag)
+		}
+	}
+	return all
+}
+
+// inlineSources are the tags of earlier images. The first tags are the most specific ones, and a new
+// version's does not exist yet, so latest is one of them, too.
+func inlineSources(image string, tags []string) (all []spec.Cache) {
+	tags = slices.Clone(tags[:min(len(tags), maxInline)])
+	if !slices.Contains(tags, "latest") {
+		tags = append(tags, "latest")
+	}
+	for _, tag := range tags {
+		all = append(all, spec.Cache{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": image + ":" + tag}})
+	}
+	return all
+}
+
+// localCaches resolves and makes the directories of local caches. A path from the workspace stays in it,
+// whatever the repository links to.
+func localCaches(caches []spec.Cache, attr, workspace string) ([]spec.Cache, error) {
+	caches = slices.Clone(caches)
+	for i, c := range caches {
+		if c.Type != spec.CacheLocal || filepath.IsAbs(c.Attrs[attr]) {
+			continue
+		}
+		path := filepath.Clean(c.Attrs[attr])
+		if err := makeDir(workspace, path); err != nil {
+			return nil, fmt.Errorf("the local cache %s cannot be made in the workspace: %w", path, err)
+		}
+		path, err := source.Tree{Dir: workspace}.Directory(path)
+		if err != nil {
+			return nil, fmt.Errorf("the local cache %w", err)
+		}
+		caches[i].Attrs = maps.Clone(c.Attrs)
+		caches[i].Attrs[attr] = path
+	}
+	return caches, nil
+}
+
+// archive resolves the path of the file that the image is written to, and makes its directory. A path
+// from the workspace stays in it, whatever the repository links to.
+func archive(a spec.Archive, workspace string, names []string) (spec.Archive, error) {
+	if a.Type == "" {
+		return a, nil
+	}
+	a.Names = names
+	if filepath.IsAbs(a.Path) {
+		return a, nil
+	}
+	folder := filepath.Dir(filepath.Clean(a.Path))
+	if err := makeDir(workspace, folder); err != nil {
+		return a, fmt.Errorf("PLUGIN_OUTPUT: dest=%s: %w; give a path that this step may write", a.Path, err)
+	}
+	real, err := source.Tree{Dir: workspace}.Directory(folder)
+	if err != nil {
+		return a, fmt.Errorf("PLUGIN_OUTPUT: the directory of dest %w; give a path from the workspace", err)
+	}
+	a.Path = filepath.Join(real, filepath.Base(a.Path))
+	return a, nil
+}
+
+// makeDir makes a directory below another, which no link leads out of.
+func makeDir(below, path string) error {
+	root, err := os.OpenRoot(below)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	return root.MkdirAll(path, 0o755)
+}

@@ -1,0 +1,191 @@
+package step_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"slipway/runner/runnertest"
+)
+
+func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
+	e, elsewhere := newEnv(t), runnertest.NewRegistry(t)
+	index, err := random.Index(256, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.NewTag(elsewhere.Image() + ":candidate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.WriteIndex(ref, index); err != nil {
+		t.Fatal(err)
+	}
+	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	log, err := e.run(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_PUSH_ONLY=true",
+		"PLUGIN_SOURCE_IMAGE="+elsewhere.Image()+":candidate",
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_DIGEST_FILE=digest",
+		"PLUGIN_DOCKERFILE=not/there",
+		"PLUGIN_CACHE=inline",
+		"PLUGIN_SECRETS_FROM_ENV=npm=TOKEN",
+		"TOKEN=canary",
+	)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	digest, _ := index.Digest()
+	if e.Registry.Tag("1.2") != digest.String() || e.Registry.Tag("latest") != digest.String() || len(e.Builder.Requests) != 0 {
+		t.Errorf(
+			"1.2 is at %q, latest at %q, want %s; built %d times",
+			e.Registry.Tag("1.2"),
+			e.Registry.Tag("latest"),
+			digest,
+			len(e.Builder.Requests),
+		)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "digest")); err != nil || string(text) != digest.String() {
+		t.Errorf("the digest file says %s, %v", text, err)
+	}
+	for _, want := range []string{"source      " + elsewhere.Image() + ":candidate (PLUGIN_SOURCE_IMAGE)", "=== find", "pushed  1.2, latest", "(find "} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
+	for _, never := range []string{"Dockerfile", "cache", "secrets"} {
+		if strings.Contains(log, never) {
+			t.Errorf("the log speaks of a build (%s):\n%s", never, log)
+		}
+	}
+	copied, err := name.NewDigest(e.Registry.Image() + "@" + digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole, err := remote.Index(copied); err != nil || validate.Index(whole) != nil {
+		t.Errorf("what arrived is not whole: %v, %v", err, validate.Index(whole))
+	}
+}
+
+func TestPushOnlyPushesAFile(t *testing.T) {
+	e := newEnv(t)
+	image, err := random.Image(256, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := runnertest.Workspace(t, map[string]string{"out/readme": ""})
+	tag, err := name.NewTag("app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tarball.WriteToFile(filepath.Join(dir, "out/image.tar"), tag, image); err != nil {
+		t.Fatal(err)
+	}
+	log, err := e.run(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_PUSH_ONLY=true",
+		"PLUGIN_SOURCE_IMAGE=./out/image.tar",
+		"PLUGIN_TAGS=1.2",
+	)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	ref, err := name.NewTag(e.Registry.Image() + ":1.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushed, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := pushed.ConfigName()
+	if want, _ := image.ConfigName(); got != want || validate.Image(pushed) != nil {
+		t.Errorf("pushed %s, want %s", got, want)
+	}
+}
+
+// Without a source the image at the first tag gets the others, and nothing is sent.
+func TestPushOnlyRetags(t *testing.T) {
+	e := newEnv(t)
+	digest := e.Registry.Put("1.2", "tested")
+	var sent []string
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && !strings.HasSuffix(r.URL.Path, "/manifests/latest") &&
+			!strings.HasSuffix(r.URL.Path, "/manifests/1.2") {
+			sent = append(sent, r.URL.Path)
+		}
+		next.ServeHTTP(rw, r)
+	})
+	log, err := e.run("PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1.2,latest")
+	if err != nil || e.Registry.Tag("latest") != digest || len(sent) != 0 {
+		t.Errorf("%v, latest at %q, want %s, sent %v\n%s", err, e.Registry.Tag("latest"), digest, sent, log)
+	}
+}
+
+func TestPushOnlySaysWhatIsWrongWithTheSource(t *testing.T) {
+	e := newEnv(t)
+	outside := runnertest.Workspace(t, map[string]string{"image.tar": ""})
+	dir := runnertest.Workspace(t, map[string]string{"no-image": "text"})
+	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for source, want := range map[string]string{
+		e.Registry.Image() + ":gone": "an image that an earlier step left in a Docker daemon is not seen here",
+		"./gone.tar":                 `the file "gone.tar" does not exist`,
+		"./no-image":                 "is neither an OCI layout",
+		"./link/image.tar":           "leads out",
+		"/no/such/image.tar":         "no such file",
+	} {
+		log, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+source)
+		if err == nil || !strings.HasPrefix(err.Error(), "PLUGIN_SOURCE_IMAGE: ") ||
+			!strings.Contains(err.Error(), want) ||
+			e.Registry.Tag("latest") != "" {
+			t.Errorf("%s: got %v, want %q\n%s", source, err, want, log)
+		}
+	}
+	closed := runnertest.NewServer(
+		t,
+		http.HandlerFunc(
+			func(rw http.ResponseWriter, r *http.Request) {
+				runnertest.RequireLogin("ci", "right")(rw, r, http.NotFoundHandler())
+			},
+		),
+	)
+	source := strings.TrimPrefix(closed.URL, "http://") + "/acme/app:1"
+	if _, err := e.run(
+		"PLUGIN_PUSH_ONLY=true",
+		"PLUGIN_SOURCE_IMAGE="+source,
+	); err == nil ||
+		!strings.Contains(err.Error(), "may not be read with the logins of this step") {
+		t.Errorf("a registry that wants a login: %v", err)
+	}
+}
+
+// A push-only step has a status beside that of the step that builds the same image.
+func TestPushOnlyReportsAStatusOfItsOwn(t *testing.T) {
+	e, c := newEnv(t), newCloud(t)
+	e.Registry.Put("1.2", "tested")
+	given := c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_TAGS=1.2")
+	for _, environ := range [][]string{given, append(slices.Clone(given), "PLUGIN_PUSH_ONLY=true")} {
+		if log, err := e.run(environ...); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+	}
+	keys := map[string]bool{}
+	for _, status := range c.app.StatusHistory(c.commit) {
+		keys[status.Key] = true
+	}
+	if len(keys) != 2 {
+		t.Errorf("statuses %v", keys)
+	}
+}

@@ -1,0 +1,80 @@
+package step_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What is labelled is what the CI says; a setting that names the same label goes before it, in
+// the annotation too.
+func TestLabelsSayWhatTheCISays(t *testing.T) {
+	e := newEnv(t)
+	if _, err := e.run(
+		"DRONE_COMMIT_SHA=4f1d0c8",
+		"DRONE_REMOTE_URL=https://ci:canary@bitbucket.org/acme/app.git",
+		"DRONE_REPO_LINK=https://bitbucket.org/acme/app",
+		"DRONE_COMMIT_REF=refs/tags/v1.2.3",
+		"PLUGIN_LABELS=team=a,org.opencontainers.image.revision=mine",
+		"PLUGIN_LABEL_SCHEMA=vendor=Acme",
+	); err != nil {
+		t.Fatal(err)
+	}
+	o := e.Builder.Requests[0].Options
+	if o.Annotations["org.opencontainers.image.created"] == "" {
+		t.Errorf("no time of creation: %v", o.Annotations)
+	}
+	delete(o.Annotations, "org.opencontainers.image.created")
+	delete(o.Labels, "org.opencontainers.image.created")
+	want := map[string]string{
+		"org.opencontainers.image.revision": "mine",
+		"org.opencontainers.image.source":   "https://bitbucket.org/acme/app.git",
+		"org.opencontainers.image.url":      "https://bitbucket.org/acme/app",
+		"org.opencontainers.image.version":  "1.2.3",
+		"org.opencontainers.image.vendor":   "Acme",
+	}
+	if diff := cmp.Diff(want, o.Annotations); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
+	}
+	want["team"] = "a"
+	if diff := cmp.Diff(want, o.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+}
+
+func TestNoLabelsOfTheCIWhereTheyAreOff(t *testing.T) {
+	e := newEnv(t)
+	log, err := e.run(
+		"PLUGIN_AUTO_LABEL=false",
+		"PLUGIN_LABEL=team=a",
+		"DRONE_COMMIT_SHA=4f1d0c8",
+		"PLUGIN_PLATFORMS=linux/amd64,linux/arm64",
+		"PLUGIN_BUILDKIT_DEBUG=true",
+	)
+	if err != nil || !strings.Contains(log, "platforms   linux/amd64, linux/arm64 (PLUGIN_PLATFORMS)") ||
+		!strings.Contains(log, "note: PLUGIN_BUILDKIT_DEBUG does nothing here") {
+		t.Errorf("%v\n%s", err, log)
+	}
+	r := e.Builder.Requests[0]
+	if diff := cmp.Diff(
+		map[string]string{"team": "a"},
+		r.Options.Labels,
+	); diff != "" || r.Options.Annotations != nil ||
+		len(r.Platforms) != 2 {
+		t.Errorf("platforms %v, annotations %v (-want +got):\n%s", r.Platforms, r.Options.Annotations, diff)
+	}
+}
+
+// A branch may be tagged later, and a tag that is no version is none in its image either.
+func TestOnlyAVersionIsLabelledAsOne(t *testing.T) {
+	for tag, want := range map[string]string{"v1.2.3-rc.1": "1.2.3-rc.1", "1.2": "1.2", "nightly": "", "": ""} {
+		e := newEnv(t)
+		if _, err := e.run("CI_COMMIT_TAG=" + tag); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.Builder.Requests[0].Options.Labels["org.opencontainers.image.version"]; got != want {
+			t.Errorf("tag %q is labelled as version %q, want %q", tag, got, want)
+		}
+	}
+}

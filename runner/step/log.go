@@ -1,0 +1,138 @@
+package step
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"slipway/config/text"
+	"slipway/runner/hints"
+	"slipway/runner/spec"
+)
+
+// printHeader logs what is built from what, and where each value came from.
+func (r run) printHeader(f flow) {
+	r.log.Line("Slipway %s, without a gateway", r.o.Version)
+	rows := append([]row{
+		{"workspace", r.s.Workspace, "workspace"},
+		{"image", strings.Join(r.s.Images, ", "), "PLUGIN_REPO"},
+		{"tags", strings.Join(r.s.Tags, ", "), "PLUGIN_TAGS"},
+	}, f.header...)
+	for _, row := range rows {
+		if row.value != "" {
+			r.log.Row(row.name, fmt.Sprintf("%s (%s)", row.value, r.s.Origins[row.origin]))
+		}
+	}
+	for _, l := range r.s.Logins {
+		if !l.Anonymous() {
+			r.log.Row("login", l.Host+", by "+l.Origin)
+		}
+	}
+	for _, note := range r.s.TagNotes {
+		r.log.Line("tags: %s", note)
+	}
+	for _, d := range f.details {
+		r.log.Row(d.name, d.value)
+	}
+	for _, warning := range r.s.Warnings {
+		r.log.Line("note: %s", warning)
+	}
+}
+
+// buildDetails describes the secrets, the caches and the file of a build.
+func buildDetails(o spec.BuildOptions) (rows []row) {
+	var ids []string
+	for _, s := range o.Secrets {
+		ids = append(ids, s.ID)
+	}
+	if !o.SSHKey.IsZero() {
+		ids = append(ids, "an ssh key")
+	}
+	rows = append(rows, row{name: "secrets", value: strings.Join(ids, ", ")})
+	for _, c := range o.CacheTo {
+		cache := strings.TrimSpace(c.Type + " " + c.Attrs["ref"] + c.Attrs["dest"])
+		rows = append(rows, row{name: "cache", value: cache})
+	}
+	if a := o.Archive; a.Type != "" {
+		rows = append(rows, row{name: "file", value: fmt.Sprintf("%s, of type %s (PLUGIN_OUTPUT)", a.Path, a.Type)})
+	}
+	return rows
+}
+
+// printSettings logs every setting that has a value, and the variable that it came from.
+func (r run) printSettings() {
+	r.log.Line("\nsettings")
+	for _, s := range r.s.Shown() {
+		r.log.Line(
+			"  %-28s %s (%s)",
+			strings.ToLower(strings.TrimPrefix(s.Name, "PLUGIN_")),
+			text.FirstLine(s.Value),
+			s.Origin,
+		)
+	}
+}
+
+// printSummary ends the log of a step that succeeded.
+func (r run) printSummary(done outcome, status string) {
+	pushed := strings.Join(r.s.Tags, ", ")
+	switch {
+	case r.s.DryRun:
+		pushed = "none: " + r.s.Origins["PLUGIN_DRY_RUN"] + " is set"
+	case !r.publishes():
+		pushed = "none: there is no tag to push"
+	}
+	size := ""
+	if done.image.Size > 0 {
+		size = units.HumanSize(float64(done.image.Size)) + " compressed"
+	}
+	var times []string
+	for _, s := range done.stages {
+		times = append(times, s.name+" "+seconds(s.took))
+	}
+	r.log.Line("\n%s", strings.Join(r.s.Images, "\n"))
+	for _, row := range [][2]string{
+		{"pushed", pushed},
+		{"digest", done.image.Digest},
+		{"size", size},
+		{"cached", done.cached},
+		{"time", fmt.Sprintf("%s (%s)", seconds(done.total), strings.Join(times, ", "))},
+		{"status", status},
+	} {
+		if row[1] != "" {
+			r.log.Line("  %-7s %s", row[0], row[1])
+		}
+	}
+	for _, hint := range done.hints {
+		r.log.Line("  %-7s %s", "hint", hint)
+	}
+	if r.s.DryRun {
+		r.printPushPlan()
+	}
+}
+
+func seconds(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
+
+// maxDockerfile bounds the Dockerfile that hints are looked for in, in bytes.
+const maxDockerfile = 1 << 20
+
+// findHints returns what in the Dockerfile would have made this build faster, each with its place. Hints
+// are advice: a Dockerfile that cannot be read has none.
+func (r run) findHints(dockerfile string, ran []hints.Step) (found []string) {
+	file, err := os.Open(dockerfile)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxDockerfile))
+	if err != nil {
+		return nil
+	}
+	for _, h := range hints.Find(content, ran) {
+		found = append(found, fmt.Sprintf("%s:%d: %s", r.s.Dockerfile, h.Line, h.Text))
+	}
+	return found
+}

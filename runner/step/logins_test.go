@@ -1,0 +1,231 @@
+package step_test
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/runner/buildkit"
+	"slipway/runner/runnertest"
+)
+
+// logins is the setting as a CI hands it over.
+func logins(entries ...[3]string) string {
+	all := make([]string, len(entries))
+	for i, e := range entries {
+		all[i] = `{"registry":"` + e[0] + `","username":"` + e[1] + `","password":"` + e[2] + `"}`
+	}
+	return "PLUGIN_LOGINS=[" + strings.Join(all, ",") + "]"
+}
+
+func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
+	e := newEnv(t)
+	other := runnertest.NewRegistry(t)
+	host := other.Host()
+	e.Registry.Intercept(runnertest.RequireLogin("ci", "first-canary"))
+	other.Intercept(runnertest.RequireLogin("robot", "second-canary"))
+	web := strings.TrimSuffix(e.Registry.Image(), "app") + "web"
+	images := []string{e.Registry.Image(), host + "/team/app", web}
+	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	out, err := e.run(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_REPO="+strings.Join(images, ","),
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=first-canary",
+		logins(
+			[3]string{"http://" + host + "/v2/", "robot", "second-canary"},
+		),
+		"PLUGIN_METADATA_FILE=metadata.json",
+		"PLUGIN_CACHE=inline",
+	)
+	if err != nil || strings.Contains(out, "canary") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	e.Registry.Intercept(nil)
+	other.Intercept(nil)
+	digest := e.Registry.Tag("1.2")
+	metadata, err := os.ReadFile(filepath.Join(dir, "metadata.json"))
+	if err != nil || digest == "" {
+		t.Fatalf("1.2 is at %q, %v", digest, err)
+	}
+	for _, image := range images {
+		for _, tag := range []string{":1.2", ":latest"} {
+			if got := runnertest.Digest(
+				t,
+				image+tag,
+			); got != digest || !strings.Contains(string(metadata), image+tag) ||
+				!strings.Contains(out, "pushed "+image+tag) {
+				t.Errorf("%s is at %q, want %q; metadata %s\n%s", image+tag, got, digest, metadata, out)
+			}
+		}
+	}
+	if want := host + ", by PLUGIN_LOGINS (entry 1)"; !strings.Contains(out, want) || len(e.Builder.Requests) != 1 {
+		t.Errorf("built %d times; the log does not say %q:\n%s", len(e.Builder.Requests), want, out)
+	}
+	if diff := cmp.Diff([]string{"", "", e.Registry.Image()}, e.Builder.Mounts); diff != "" {
+		t.Errorf("mounted (-want +got):\n%s", diff)
+	}
+	if n := len(e.Builder.Requests[0].Options.CacheFrom); n != 6 {
+		t.Errorf("an inline cache is looked for in %d places", n)
+	}
+}
+
+// A repository that another login is for gives that one's registry nothing to mount from.
+func TestNothingIsMountedAcrossLogins(t *testing.T) {
+	e := newEnv(t)
+	host := strings.TrimPrefix(e.Registry.URL, "http://")
+	out, err := e.run(
+		"PLUGIN_REPO="+host+"/a/app,"+host+"/b/app",
+		logins([3]string{host + "/a", "ada", "x-canary"}, [3]string{host + "/b", "bob", "y-canary"}),
+	)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if diff := cmp.Diff([]string{"", ""}, e.Builder.Mounts); diff != "" {
+		t.Errorf("mounted (-want +got):\n%s", diff)
+	}
+}
+
+func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
+	e := newEnv(t)
+	host := runnertest.NewRegistry(t).Host()
+	_, err := e.run(
+		"PLUGIN_REPO="+e.Registry.Image()+","+host+"/acme/app",
+		"PLUGIN_TAGS=1.2",
+		"PLUGIN_CACHE=registry="+host+"/acme/app:1.2",
+	)
+	if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
+		t.Errorf("got %v", err)
+	}
+	for _, cache := range []string{"registry=acme/app", "registry=docker.io/acme/app:latest", "registry=index.docker.io/acme/app:latest"} {
+		_, err := e.run(
+			"PLUGIN_REPO=acme/app",
+			"PLUGIN_USERNAME=",
+			"PLUGIN_PASSWORD=",
+			"PLUGIN_TAGS=latest",
+			"PLUGIN_CACHE="+cache,
+		)
+		if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
+			t.Errorf("%s: got %v", cache, err)
+		}
+	}
+}
+
+func refusing(method, suffix string) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == method && strings.Contains(r.URL.Path, suffix) {
+			rw.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	}
+}
+
+func TestNoTagMovesUntilEveryRepositoryHasTheImage(t *testing.T) {
+	e := newEnv(t)
+	other := runnertest.NewRegistry(t)
+	host := other.Host()
+	other.Intercept(refusing(http.MethodPut, "/manifests/sha256:"))
+	out, err := e.run("PLUGIN_REPO=" + host + "/acme/app," + e.Registry.Image())
+	if err == nil ||
+		!strings.Contains(
+			err.Error(),
+			"no tag was moved anywhere, for the image is not in 1 of 2 repositories: push sha256:",
+		) ||
+		!strings.Contains(err.Error(), host) {
+		t.Errorf("got %v\n%s", err, out)
+	}
+	if e.Registry.Tag("latest") != "" {
+		t.Error("a tag was moved")
+	}
+}
+
+func TestATagThatFailsIsToldByItsRepository(t *testing.T) {
+	e := newEnv(t)
+	other := runnertest.NewRegistry(t)
+	host := other.Host()
+	other.Intercept(refusing(http.MethodPut, "/manifests/1.2"))
+	out, err := e.run("PLUGIN_REPO="+host+"/acme/app,"+e.Registry.Image(), "PLUGIN_TAGS=1.2,latest")
+	if err == nil {
+		t.Fatalf("it succeeded:\n%s", out)
+	}
+	for _, want := range []string{"1 of 4 tags were not pushed: " + host + "/acme/app:1.2: ", "; pushed: " + host + "/acme/app:latest, " + e.Registry.Image() + ":1.2, " + e.Registry.Image() + ":latest"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if !strings.Contains(out, "tag "+host+"/acme/app:1.2 was not pushed") || e.Registry.Tag("1.2") == "" {
+		t.Errorf("1.2 is at %q\n%s", e.Registry.Tag("1.2"), out)
+	}
+}
+
+func TestALoginThatIsRefusedIsNamedAndEndsTheBuild(t *testing.T) {
+	e := newEnv(t)
+	e.Builder.OnBuild = untilStopped
+	other := runnertest.NewRegistry(t)
+	host := other.Host()
+	e.Registry.Intercept(runnertest.RequireLogin("ci", "right"))
+	other.Intercept(runnertest.RequireLogin("robot", "right"))
+	both, first := "PLUGIN_REPO="+e.Registry.Image()+","+host+"/acme/app", [3]string{
+		strings.TrimPrefix(e.Registry.URL, "http://"),
+		"ci",
+		"right",
+	}
+	for want, environ := range map[string][]string{
+		"the login of PLUGIN_LOGINS (entry 2) is not right, or may not push there":             {both, logins(first, [3]string{host, "robot", "canary"})},
+		"no setting has a login for " + host:                                                   {both, logins(first)},
+		"the login of DOCKER_USERNAME and DOCKER_PASSWORD is not right, or may not push there": {"DOCKER_USERNAME=ci", "DOCKER_PASSWORD=canary"},
+		"the login of PLUGIN_CONFIG (auths of " + first[0] + ") is not right":                  {`PLUGIN_CONFIG={"auths":{"` + first[0] + `":{"username":"ci","password":"canary"}}}`},
+		"the login of PLUGIN_LOGINS (entry 2) is not right: " + host + " does not know it":     {logins(first, [3]string{host, "robot", "canary"})},
+		"the login of PLUGIN_BASE_IMAGE_USERNAME and DOCKER_BASE_IMAGE_PASSWORD is not right: " + host: {
+			logins(first), "PLUGIN_BASE_IMAGE_REGISTRY=" + host, "PLUGIN_BASE_IMAGE_USERNAME=robot", "DOCKER_BASE_IMAGE_PASSWORD=canary", "PLUGIN_DRY_RUN=true",
+		},
+	} {
+		out, err := e.run(environ...)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(out+err.Error(), "canary") {
+			t.Errorf("got %v, want %q\n%s", err, want, out)
+		}
+	}
+}
+
+// A config.json may hold logins that are for other steps, and a registry that is only read may
+// be gone: neither is a reason to build nothing.
+func TestALoginThatNothingNeedsFailsNoStep(t *testing.T) {
+	e := newEnv(t)
+	other := runnertest.NewRegistry(t)
+	host := other.Host()
+	other.Intercept(runnertest.RequireLogin("robot", "right"))
+	out, err := e.run(
+		`PLUGIN_CONFIG={"auths":{"`+host+`":{"username":"robot","password":"canary"}}}`,
+		logins([3]string{"127.0.0.1:1", "ci", "canary"}),
+	)
+	if err != nil || e.Registry.Tag("latest") == "" ||
+		!strings.Contains(out, "note: the login of PLUGIN_LOGINS (entry 1) was not tried") {
+		t.Errorf("%v, latest at %q\n%s", err, e.Registry.Tag("latest"), out)
+	}
+}
+
+func TestABaseImageThatIsRefusedNamesTheSetting(t *testing.T) {
+	e := newEnv(t)
+	for text, want := range map[string]string{
+		"failed to resolve source metadata for docker.io/acme/base:1: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed": "no setting has a login for docker.io: give it in PLUGIN_LOGINS",
+		"failed to resolve source metadata for quay.io/acme/base@sha256:00: unexpected status from HEAD request to https://quay.io/v2/acme/base/manifests/sha256:00: 401 Unauthorized":                      "; the login of PLUGIN_CONFIG (auths of quay.io) is not right",
+		"failed to resolve source metadata for localhost:5000/base: failed to authorize: failed to fetch oauth token: 401":                                                                                  "no setting has a login for localhost:5000:",
+	} {
+		e.Builder.BuildError = &buildkit.BuildError{Err: errors.New(text)}
+		_, err := e.run(`PLUGIN_CONFIG={"auths":{"quay.io":{"username":"ci","password":"canary"}}}`)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	e.Builder.BuildError = errors.New("failed to resolve source metadata for quay.io/acme/base: not found")
+	if _, err := e.run(); err == nil || strings.Contains(err.Error(), "login") {
+		t.Errorf("got %v", err)
+	}
+}

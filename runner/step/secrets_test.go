@@ -1,0 +1,35 @@
+package step_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"slipway/runner/runnertest"
+)
+
+// What a commit links to out of the workspace is not the pipeline's choice.
+func TestASecretFileStaysInTheWorkspace(t *testing.T) {
+	e := newEnv(t)
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, []byte("canary"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n", "large": strings.Repeat("x", 500<<10+1)})
+	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"link": "link", "absent": "absent", "/no/such/file": "cannot be read", "large": "larger than 500 KiB"} {
+		_, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_SECRETS_FROM_FILE=id="+path)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "secrets_from_file") {
+			t.Errorf("%s: got %v", path, err)
+		}
+	}
+	if _, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_SECRETS_FROM_FILE=id="+outside); err != nil {
+		t.Errorf("an absolute path: %v", err)
+	}
+	if got := e.Builder.Requests[0].Options.Secrets; len(got) != 1 || got[0].Value.Reveal() != "canary" {
+		t.Errorf("the builder was given %v", got)
+	}
+}

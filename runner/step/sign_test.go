@@ -1,0 +1,170 @@
+package step_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+
+	"slipway/runner/runnertest"
+)
+
+// keyPair is what cosign generate-key-pair makes, with the password "sesame-canary".
+func keyPair(t *testing.T) (private string, public *ecdsa.PublicKey) {
+	t.Helper()
+	text, pub, err := cryptoutils.GeneratePEMEncodedECDSAKeyPair(
+		elliptic.P256(),
+		cryptoutils.StaticPasswordFunc([]byte("sesame-canary")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(pub)
+	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), parsed.(*ecdsa.PublicKey)
+}
+
+// signed verifies the signature of a digest with the public key alone, and returns what it says.
+func (e *env) signed(digest string, public *ecdsa.PublicKey) string {
+	e.t.Helper()
+	ref, err := name.NewTag(e.Registry.Image() + ":" + strings.Replace(digest, ":", "-", 1) + ".sig")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	image, err := remote.Image(ref)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	layers, err := image.Layers()
+	if err != nil || len(layers) != 1 {
+		e.t.Fatalf("%d signatures, %v", len(layers), err)
+	}
+	reader, err := layers[0].Uncompressed()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer reader.Close()
+	payload, err := io.ReadAll(reader)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	sig, err := base64.StdEncoding.DecodeString(manifest.Layers[0].Annotations["dev.cosignproject.cosign/signature"])
+	sum := sha256.Sum256(payload)
+	if err != nil || !ecdsa.VerifyASN1(public, sum[:], sig) {
+		e.t.Errorf("the signature is not of this key: %v", err)
+	}
+	return string(payload)
+}
+
+// Who lets only signed images run must never find a tag at one that is not.
+func TestAnImageIsSignedBeforeATagIsAtIt(t *testing.T) {
+	e := newEnv(t)
+	private, public := keyPair(t)
+	var order []string
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if _, what, found := strings.Cut(r.URL.Path, "/manifests/"); found && r.Method == http.MethodPut {
+			order = append(order, what[max(0, len(what)-4):])
+		}
+		next.ServeHTTP(rw, r)
+	})
+	log, err := e.run(
+		"PLUGIN_TAGS=v1.2",
+		"PLUGIN_COSIGN_PRIVATE_KEY="+private,
+		"PLUGIN_COSIGN_PASSWORD=sesame-canary",
+		"PLUGIN_COSIGN_PARAMS=-a build=7",
+	)
+	if err != nil || strings.Contains(log, "canary") || strings.Contains(log, "PRIVATE KEY") {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	digest := e.Registry.Tag("v1.2")
+	payload := e.signed(digest, public)
+	if !strings.Contains(payload, digest) || !strings.Contains(payload, `"docker-reference":"`+e.Registry.Image()+`"`) ||
+		!strings.Contains(payload, `"optional":{"build":"7"}`) {
+		t.Errorf("signed %s", payload)
+	}
+	if got := strings.Join(order, " "); got != digest[len(digest)-4:]+" .sig v1.2" {
+		t.Errorf("put in the order %s", got)
+	}
+	if !strings.Contains(log, "signed "+e.Registry.Image()+"@"+digest) {
+		t.Errorf("the log does not say so:\n%s", log)
+	}
+}
+
+func TestAnImageThatIsOnlyPushedIsSignedWithAKeyInAFile(t *testing.T) {
+	e := newEnv(t)
+	private, public := keyPair(t)
+	digest := e.Registry.Put("candidate", "tested")
+	dir := runnertest.Workspace(t, map[string]string{"cosign.key": private})
+	log, err := e.run(
+		"CI_WORKSPACE="+dir,
+		"PLUGIN_PUSH_ONLY=true",
+		"PLUGIN_SOURCE_IMAGE="+e.Registry.Image()+":candidate",
+		"PLUGIN_TAGS=1.2",
+		"PLUGIN_COSIGN_PRIVATE_KEY=cosign.key",
+		"PLUGIN_COSIGN_PASSWORD=sesame-canary",
+	)
+	if err != nil || e.Registry.Tag("1.2") != digest || !strings.Contains(e.signed(digest, public), `"optional":null`) {
+		t.Errorf("%v, 1.2 is at %q\n%s", err, e.Registry.Tag("1.2"), log)
+	}
+}
+
+func TestASignatureThatIsRefusedKeepsTheTagsBack(t *testing.T) {
+	e := newEnv(t)
+	private, _ := keyPair(t)
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, ".sig") {
+			rw.WriteHeader(http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	_, err := e.run("PLUGIN_COSIGN_PRIVATE_KEY="+private, "PLUGIN_COSIGN_PASSWORD=sesame-canary")
+	if err == nil || !strings.Contains(err.Error(), "the image was not signed, and so no tag was pushed") ||
+		e.Registry.Tag("latest") != "" {
+		t.Errorf("got %v, latest at %q", err, e.Registry.Tag("latest"))
+	}
+}
+
+func TestAKeyThatCannotSignIsFoundBeforeTheBuild(t *testing.T) {
+	e := newEnv(t)
+	private, _ := keyPair(t)
+	for want, environ := range map[string][]string{
+		"PLUGIN_COSIGN_PASSWORD is not set, and PLUGIN_COSIGN_PRIVATE_KEY is encrypted": {"PLUGIN_COSIGN_PRIVATE_KEY=" + private},
+		"PLUGIN_COSIGN_PASSWORD does not open the key":                                  {"PLUGIN_COSIGN_PRIVATE_KEY=" + private, "PLUGIN_COSIGN_PASSWORD=canary"},
+		"PLUGIN_COSIGN_PRIVATE_KEY is not a readable private key":                       {"PLUGIN_COSIGN_PRIVATE_KEY=-----BEGIN canary"},
+		"nor the path of a file that can be read":                                       {"PLUGIN_COSIGN_PRIVATE_KEY=canary"},
+	} {
+		log, err := e.run(environ...)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(log+err.Error(), "canary") {
+			t.Errorf("got %v, want %q\n%s", err, want, log)
+		}
+	}
+	if len(e.Builder.Requests) != 0 {
+		t.Error("a build was started whose image could not be signed")
+	}
+	// Where nothing is pushed nothing is signed, so the key does not matter.
+	if log, err := e.run(
+		"PLUGIN_DRY_RUN=true",
+		"PLUGIN_COSIGN_PRIVATE_KEY="+private,
+	); err != nil ||
+		!strings.Contains(log, "would sign it with PLUGIN_COSIGN_PRIVATE_KEY") {
+		t.Errorf("a dry run: %v\n%s", err, log)
+	}
+}

@@ -1,0 +1,126 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"slipway/config/text"
+	"slipway/runner/commitstatus"
+	"slipway/runner/settings"
+)
+
+// The time that reports may take of a step. A CI kills a step 10 s after it told it to stop, and the
+// builder needs some of them.
+const (
+	statusTimeout        = 5 * time.Second
+	stoppedStatusTimeout = 3 * time.Second
+)
+
+// maxStatusError bounds the error in a status and in the log's line about it, in bytes.
+const maxStatusError = 500
+
+// A status reports a step to Bitbucket. It never fails a step, and delays it by at most the timeout of
+// one report: the start is reported beside the build, and an error is one line at the end.
+type status struct {
+	run      run
+	target   statusTarget
+	problem  error         // why nothing is reported although the settings may expect it
+	started  chan struct{} // closed when the start was reported, or could not be; nil = nothing is reported
+	giveUp   context.CancelFunc
+	endLimit time.Duration
+}
+
+// A statusTarget is where and as what a step reports. A nil reporter reports nothing.
+type statusTarget struct {
+	reporter *commitstatus.Reporter
+	report   commitstatus.Report
+	place    commitstatus.Place
+}
+
+// startStatus reports to Bitbucket that the step runs, beside it.
+func (r run) startStatus(ctx context.Context, f flow) *status {
+	target, err := r.statusTarget(f.subject)
+	s := &status{run: r, target: target, problem: err, endLimit: r.o.StatusTimeout}
+	if target.reporter == nil {
+		return s
+	}
+	ctx, s.giveUp = context.WithTimeout(context.WithoutCancel(ctx), r.o.StatusTimeout)
+	s.started = make(chan struct{})
+	go func() {
+		defer close(s.started)
+		// If this fails, the end is still reported, and its error is the one that is shown.
+		_ = target.reporter.Post(ctx, target.report, commitstatus.InProgress, f.verb+r.s.Image())
+	}()
+	return s
+}
+
+// statusTarget decides whether, where and as what the step reports, without any request. Its error is
+// why it does not although the settings may expect it.
+func (r run) statusTarget(subject commitstatus.Subject) (t statusTarget, err error) {
+	given := r.s.Status
+	if given.Off {
+		return statusTarget{}, nil
+	}
+	t.place, err = commitstatus.Find(r.s.CI, given.URL)
+	if given.Credential.Password.IsZero() {
+		wanted := r.s.Origins["PLUGIN_BITBUCKET_STATUS"] != settings.Default
+		if wanted || given.Credential.Username != "" || err == nil {
+			return statusTarget{}, errors.New(
+				"PLUGIN_BITBUCKET_TOKEN is not set, nor PLUGIN_BITBUCKET_USERNAME with PLUGIN_BITBUCKET_PASSWORD; " +
+					"a CI keeps secrets from pull requests and from steps that do not name them",
+			)
+		}
+		return statusTarget{}, nil
+	}
+	if err != nil {
+		return statusTarget{}, err
+	}
+	if t.report, err = commitstatus.Describe(r.s.CI, subject, given.Key); err != nil {
+		return statusTarget{}, err
+	}
+	t.reporter, err = commitstatus.New(
+		commitstatus.Options{Place: t.place, Credential: given.Credential, Backoff: r.o.Backoff},
+	)
+	return t, err
+}
+
+// finish reports the end of the step, with the error of a step that failed, which is masked. It returns
+// what the log says of the report; it may be empty.
+func (s *status) finish(ctx context.Context, done outcome, failure error) (line string) {
+	if s.started == nil {
+		if s.problem != nil {
+			return "none: " + s.problem.Error()
+		}
+		return ""
+	}
+	limit := s.endLimit
+	if errors.Is(failure, errStopped) {
+		s.giveUp()
+		limit = min(limit, stoppedStatusTimeout)
+	}
+	<-s.started // otherwise the start might arrive after the end
+	s.giveUp()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	state, description := s.run.describeEnd(done, failure)
+	if err := s.target.reporter.Post(ctx, s.target.report, state, description); err != nil {
+		return "not reported, which changes nothing else: " + text.OneLine(err.Error(), maxStatusError)
+	}
+	place := s.target.place
+	return fmt.Sprintf("%s at %s/%s@%s", state, place.Owner, place.Slug, text.Short(s.target.report.Commit))
+}
+
+// describeEnd returns the end of the step in Bitbucket's words.
+func (r run) describeEnd(done outcome, failure error) (commitstatus.State, string) {
+	switch {
+	case errors.Is(failure, errStopped):
+		return commitstatus.Stopped, "Stopped before it was done"
+	case failure != nil:
+		return commitstatus.Failed, text.OneLine(failure.Error(), maxStatusError)
+	case r.s.DryRun:
+		return commitstatus.Successful, commitstatus.Built("Built, not pushed (dry run)", nil, done.image.Digest)
+	}
+	return commitstatus.Successful, commitstatus.Built("Pushed", r.s.Tags, done.image.Digest)
+}

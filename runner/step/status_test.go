@@ -1,0 +1,251 @@
+package step_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/secret"
+	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/bitbucket/bitbuckettest/datacentertest"
+	"slipway/runner/runnertest"
+)
+
+// aCloud is a Bitbucket Cloud with a commit of acme/app.
+type aCloud struct {
+	*httptest.Server
+	alice  *bitbuckettest.User
+	app    *bitbuckettest.Repository
+	bot    secret.Secret // a repository access token
+	commit string
+}
+
+func newCloud(t *testing.T) *aCloud {
+	t.Helper()
+	server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	c := &aCloud{Server: httptest.NewServer(server), alice: server.AddUser("alice")}
+	t.Cleanup(c.Close)
+	server.SetURL(c.URL)
+	if c.app, err = server.AddRepository(
+		server.AddWorkspace("acme", c.alice),
+		"app",
+		bitbuckettest.Private,
+	); err != nil {
+		t.Fatal(err)
+	}
+	if c.commit, err = c.app.Commit(
+		t.Context(),
+		"main",
+		map[string]string{"Dockerfile": "FROM scratch\n"},
+		"Start",
+	); err != nil {
+		t.Fatal(err)
+	}
+	if c.bot, err = server.AddAccessToken(bitbuckettest.AccessToken{
+		Kind: bitbuckettest.RepositoryToken, Name: "bot", Repository: c.app, Scopes: []string{"repository"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *aCloud) environ(more ...string) []string {
+	return append(
+		append(
+			runnertest.Pipeline("https://bitbucket.org/acme/app.git", "refs/heads/main", c.commit),
+			"PLUGIN_BITBUCKET_URL="+c.URL,
+		),
+		more...)
+}
+
+func TestStandaloneReportsToCloud(t *testing.T) {
+	e, c := newEnv(t), newCloud(t)
+	for _, credential := range [][]string{
+		{"PLUGIN_BITBUCKET_TOKEN=" + c.bot.Reveal()},
+		{"PLUGIN_BITBUCKET_USERNAME=" + c.alice.Email, "PLUGIN_BITBUCKET_PASSWORD=" + c.alice.AddAPIToken("read:repository:bitbucket").Reveal()},
+	} {
+		before := len(c.app.StatusHistory(c.commit))
+		log, err := e.run(c.environ(append(credential, "PLUGIN_TAGS=1.2,latest")...)...)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		got := c.app.StatusHistory(c.commit)[before:]
+		if len(got) != 2 || got[0].State != "INPROGRESS" || got[0].Key != got[1].Key || len(got[0].Key) != 40 {
+			t.Fatalf("got %+v", got)
+		}
+		end := got[1]
+		if end.State != "SUCCESSFUL" || end.Refname != "main" || end.URL != "https://drone.example.com/acme/app/7" ||
+			end.Name != e.Registry.Image() ||
+			end.Description != "Pushed 1.2, latest at "+e.Registry.Tag("1.2") {
+			t.Errorf("got %+v", end)
+		}
+		if want := "status  SUCCESSFUL at acme/app@" + c.commit[:12]; !strings.Contains(log, want) ||
+			strings.Contains(log, c.bot.Reveal()) {
+			t.Errorf("the log does not say %q, or shows the token:\n%s", want, log)
+		}
+	}
+	if got := c.app.Statuses(c.commit); len(got) != 1 {
+		t.Errorf("running again leaves %d statuses", len(got))
+	}
+}
+
+func TestStandaloneReportsAFailure(t *testing.T) {
+	e, c := newEnv(t), newCloud(t)
+	e.Builder.BuildError = errors.New("exit code 1 of: fetch --token " + c.bot.Reveal())
+	log, err := e.run(c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_BITBUCKET_KEY=image")...)
+	got := c.app.StatusHistory(c.commit)
+	if err == nil || len(got) != 2 || got[1].State != "FAILED" || got[1].Key != "image" {
+		t.Fatalf("%v; got %+v", err, got)
+	}
+	if text := got[1].Description; !strings.Contains(text, "build of Dockerfile: exit code 1 of") ||
+		strings.Contains(text, c.bot.Reveal()) {
+		t.Errorf("described as %q", text)
+	}
+	if !strings.Contains(log, "status of the commit: FAILED at acme/app@") {
+		t.Errorf("the log does not say it:\n%s", log)
+	}
+}
+
+func TestStandaloneReportsThatItWasStopped(t *testing.T) {
+	e := newEnv(t)
+	for older, want := range map[bool]string{false: "CANCELLED", true: "FAILED"} {
+		dc := &datacentertest.Server{
+			Project:          "PRJ",
+			Slug:             "app",
+			Token:            secret.New("dc-token-canary"),
+			Commits:          []string{someCommit},
+			WithoutCancelled: older,
+		}
+		front := httptest.NewServer(dc)
+		t.Cleanup(front.Close)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		e.Builder.OnBuild = func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }
+		_, err := e.runUntil(
+			ctx,
+			append(
+				runnertest.Pipeline("https://git.example.com/scm/prj/app.git", "refs/heads/main", someCommit),
+				"DRONE_REPO_NAMESPACE=PRJ",
+				"PLUGIN_BITBUCKET_TOKEN=dc-token-canary",
+				"PLUGIN_BITBUCKET_URL="+front.URL,
+			)...)
+		got := dc.StatusHistory(someCommit)
+		if err == nil || len(got) == 0 || got[len(got)-1].State != want {
+			t.Errorf("%v; got %+v, want %s", err, got, want)
+		}
+	}
+}
+
+const (
+	someCommit = "fb522a6f00000000000000000000000000000001"
+	tagObject  = "118cc36500000000000000000000000000000002"
+)
+
+// A CI gives the object of an annotated tag as its commit.
+func TestStandaloneReportsATagToDataCenter(t *testing.T) {
+	e := newEnv(t)
+	dc := &datacentertest.Server{
+		Context: "/bitbucket",
+		Project: "PRJ",
+		Slug:    "app",
+		Token:   secret.New("dc-token-canary"),
+		User:    "ci",
+		Commits: []string{someCommit},
+		Tags:    map[string]string{tagObject: someCommit},
+	}
+	front := httptest.NewServer(dc)
+	t.Cleanup(front.Close)
+	log, err := e.run(append(
+		runnertest.Pipeline("https://git.example.com/bitbucket/scm/prj/app.git", "refs/tags/v1", tagObject),
+		"DRONE_REPO_NAMESPACE=PRJ",
+		"PLUGIN_BITBUCKET_USERNAME=ci",
+		"PLUGIN_BITBUCKET_PASSWORD=dc-token-canary",
+		"PLUGIN_BITBUCKET_URL="+front.URL+"/bitbucket/",
+		"PLUGIN_DRY_RUN=true",
+	)...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	got := dc.StatusHistory(someCommit)
+	if len(got) != 2 || got[0].State != "INPROGRESS" || got[1].State != "SUCCESSFUL" || got[1].Ref != "" ||
+		got[1].Parent != e.Registry.Image() ||
+		!strings.HasPrefix(got[1].Description, "Built, not pushed") {
+		t.Errorf("got %+v\n%s", got, log)
+	}
+}
+
+// What goes wrong with a status is one line that says how to mend it, and fails nothing.
+func TestStandaloneStatusThatFailsChangesNothingElse(t *testing.T) {
+	e, c := newEnv(t), newCloud(t)
+	down := httptest.NewServer(
+		http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }),
+	)
+	t.Cleanup(down.Close)
+	asked := false
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	t.Cleanup(elsewhere.Close)
+	moved := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(moved.Close)
+	good := "PLUGIN_BITBUCKET_TOKEN=" + c.bot.Reveal()
+	for name, row := range map[string]struct {
+		environ []string
+		want    string
+	}{
+		"no credential":     {nil, "none: PLUGIN_BITBUCKET_TOKEN is not set"},
+		"half a credential": {[]string{"PLUGIN_BITBUCKET_USERNAME=alice@example.com"}, "none: PLUGIN_BITBUCKET_TOKEN is not set"},
+		"a wrong one":       {[]string{"PLUGIN_BITBUCKET_TOKEN=wrong-canary"}, "401 Unauthorized: Token is invalid, expired, or not supported for this endpoint.; give a repository access token"},
+		"another's":         {[]string{good, "DRONE_REMOTE_URL=https://bitbucket.org/acme/web.git"}, "must be allowed to read acme/web"},
+		"not at Bitbucket":  {[]string{good, "PLUGIN_BITBUCKET_URL=", "DRONE_REMOTE_URL=https://github.com/acme/app.git"}, "none: the CI clones from github.com"},
+		"no commit":         {[]string{good, "DRONE_COMMIT_SHA="}, "none: the CI does not set the commit"},
+		"it is down":        {[]string{good, "PLUGIN_BITBUCKET_URL=" + down.URL}, "502 Bad Gateway"},
+		"nobody there":      {[]string{good, "PLUGIN_BITBUCKET_URL=http://127.0.0.1:1"}, "check PLUGIN_BITBUCKET_URL (http://127.0.0.1:1)"},
+		"it moved":          {[]string{good, "PLUGIN_BITBUCKET_URL=" + moved.URL}, "set PLUGIN_BITBUCKET_URL to the new address"},
+		"off":               {[]string{good, "PLUGIN_BITBUCKET_STATUS=off"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, err := e.run(slices.Concat(c.environ(), row.environ)...)
+			said := ""
+			for line := range strings.Lines(log) {
+				if strings.HasPrefix(line, "  status ") {
+					said += line
+				}
+			}
+			if err != nil || !strings.Contains(said, row.want) || strings.Count(said, "\n") > 1 ||
+				(row.want == "") != (said == "") ||
+				strings.Contains(log, "canary") {
+				t.Errorf("%v; the log says %q, want %q", err, said, row.want)
+			}
+		})
+	}
+	if got := c.app.StatusHistory(c.commit); len(got) != 0 || asked {
+		t.Errorf("reported %+v; asked elsewhere: %t", got, asked)
+	}
+}
+
+// A Bitbucket that never answers holds the step up for the time that reports may take.
+func TestStandaloneDoesNotWaitForABitbucketThatHangs(t *testing.T) {
+	e, c := newEnv(t), newCloud(t)
+	asked := make(chan struct{}, 10)
+	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		_, _ = io.Copy(io.Discard, r.Body) // only then is it seen that the client left
+		<-r.Context().Done()
+	}))
+	t.Cleanup(hanging.Close)
+	e.statusTimeout = 100 * time.Millisecond
+	log, err := e.run(c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_BITBUCKET_URL="+hanging.URL)...)
+	if err != nil || !strings.Contains(log, "not reported, which changes nothing else: ") || e.Registry.Tag("latest") == "" ||
+		len(asked) == 0 {
+		t.Errorf("%v\n%s", err, log)
+	}
+}

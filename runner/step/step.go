@@ -1,0 +1,161 @@
+// Package step is the build step of a pipeline without a gateway: it builds the image of a checked-out
+// workspace by its settings and pushes it. With push_only it builds nothing and pushes an image that is
+// there.
+package step
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"slipway/config/identity"
+	"slipway/config/secret"
+	"slipway/runner/buildkit"
+	"slipway/runner/buildlog"
+	"slipway/runner/commitstatus"
+	"slipway/runner/publish"
+	"slipway/runner/registry"
+	"slipway/runner/settings"
+)
+
+// Options make a step. Settings is required.
+type Options struct {
+	Settings settings.Plugin
+	Version  string
+	Environ  []string  // the step's environment; nil = the process's. A builder gets only what it needs of it
+	Output   io.Writer // receives the step's log; nil = discard
+	// BuilderProgram is the path of the program that is started as a builder; empty = this program.
+	BuilderProgram string
+	Dial           func(ctx context.Context, address string, who identity.Identity) (publish.Builder, error)
+	Now            func() time.Time
+	Backoff        func() backoff.BackOff // nil = each package's own
+	PlanOnly       bool                   // print what the step would do, and do none of it
+	// StatusTimeout bounds each report to Bitbucket; default 5 s.
+	StatusTimeout time.Duration
+}
+
+// A run is a step with everything that does not change while it runs. A stage that learns more returns
+// another run, as logIn does.
+type run struct {
+	o        Options
+	s        settings.Plugin
+	log      buildlog.Log
+	out      *secret.Writer // below log; masks secrets
+	registry *registry.Client
+}
+
+// A flow is one of the two kinds of steps.
+type flow struct {
+	header  []row                // of the log
+	details []row                // that follow the logins and the notes on tags; they name no origin
+	verb    string               // of the commit status, with a space after it
+	subject commitstatus.Subject // of the commit status
+	plan    func(context.Context) error
+	publish func(context.Context) (outcome, error)
+}
+
+// A row is a setting in the header of the log.
+type row struct{ name, value, origin string }
+
+// An outcome is what a step that succeeded made.
+type outcome struct {
+	image  buildkit.Image
+	pushed []string // tags, each with its image's name
+	stages []stage
+	total  time.Duration
+	cached string   // how many steps came from the cache, for people; empty = nothing was built
+	hints  []string // what would make the next build faster
+}
+
+// A stage is the time that one part of the step took.
+type stage struct {
+	name string
+	took time.Duration
+}
+
+// errStopped is the end of a step that was told to stop.
+var errStopped = errors.New("the step was told to stop before it was done (SIGTERM)")
+
+// Run runs the step. Its error names the setting to correct. When ctx ends, as by SIGTERM, so does the
+// step.
+func Run(ctx context.Context, o Options) error {
+	o = o.withDefaults()
+	s, err := readFiles(o.Settings)
+	if err != nil {
+		return err
+	}
+	out := secret.NewRedactor(s.Secrets()...).NewWriter(o.Output)
+	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
+	r := run{o: o, s: s, out: out, log: buildlog.New(out, o.Now)}
+	r.registry = publish.NewRegistryClient(o.Version, publish.NewBackoff(o.Backoff), r.log)
+	f := r.flow()
+	r.printHeader(f)
+	if o.PlanOnly || s.DryRun || s.Log.Debug {
+		r.printSettings()
+	}
+	if s.Skip != "" {
+		r.log.Line("\nskipped: %s", s.Skip)
+		return nil
+	}
+	if o.PlanOnly {
+		return r.printPlan(ctx, f)
+	}
+	return r.runFlow(ctx, f)
+}
+
+// flow returns the step's kind.
+func (r run) flow() flow {
+	if r.s.Copy.On {
+		return r.copyFlow()
+	}
+	return r.buildFlow()
+}
+
+// runFlow publishes the image, and reports that to Bitbucket beside it.
+func (r run) runFlow(ctx context.Context, f flow) error {
+	status := r.startStatus(ctx, f)
+	done, err := f.publish(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = errStopped
+	}
+	line := status.finish(ctx, done, r.out.Redactor().MaskError(err))
+	if err != nil {
+		if line != "" {
+			r.log.Line("\nstatus of the commit: %s", line)
+		}
+		return err
+	}
+	r.printSummary(done, line)
+	return nil
+}
+
+// publishes reports whether the image is pushed.
+func (r run) publishes() bool { return !r.s.DryRun && len(r.s.Tags) > 0 }
+
+// since returns the time since started.
+func (r run) since(started time.Time) time.Duration { return r.o.Now().Sub(started) }
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Dial == nil {
+		o.Dial = publish.Dial
+	}
+	if o.Environ == nil {
+		o.Environ = os.Environ()
+	}
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	if o.StatusTimeout == 0 {
+		o.StatusTimeout = statusTimeout
+	}
+	o.Environ = slices.Concat(o.Environ, localBuilderEnviron(o.Settings.OwnBuilder))
+	return o
+}

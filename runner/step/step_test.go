@@ -1,0 +1,171 @@
+package step_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"slipway/runner/buildkit"
+	"slipway/runner/runnertest"
+)
+
+func TestStandalonePushesEveryTag(t *testing.T) {
+	e := newEnv(t)
+	log, err := e.run(
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_TARGET=release",
+		"PLUGIN_BUILD_ARGS=A=b",
+		"PLUGIN_NO_CACHE=true",
+		"PLUGIN_CONTEXT=./app/",
+	)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	digest := e.Registry.Tag("1.2")
+	if digest == "" || e.Registry.Tag("latest") != digest {
+		t.Errorf("1.2 is at %q, latest at %q", digest, e.Registry.Tag("latest"))
+	}
+	for _, want := range []string{"1.2, latest (PLUGIN_TAGS)", "Dockerfile  Dockerfile (default)", "pushed  1.2, latest", digest, "42B compressed", "time"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
+	r := e.Builder.Requests[0]
+	if r.Target != "release" || r.BuildArgs["A"] != "b" || !r.NoCache || filepath.Base(r.Context) != "app" ||
+		filepath.Base(filepath.Dir(r.Dockerfile)) == "app" {
+		t.Errorf("asked for %+v", r)
+	}
+	if !e.Builder.Closed {
+		t.Error("the builder was not left")
+	}
+}
+
+func TestStandaloneDryRunAsksNoRegistry(t *testing.T) {
+	e := newEnv(t)
+	e.Registry.Intercept(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) })
+	log, err := e.run("PLUGIN_DRY_RUN=true")
+	if err != nil || !strings.Contains(log, "none: PLUGIN_DRY_RUN is set") || !strings.Contains(log, "sha256:") {
+		t.Errorf("%v\n%s", err, log)
+	}
+}
+
+func TestStandaloneRetriesATag(t *testing.T) {
+	e := newEnv(t)
+	failures := 2
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if failures > 0 && r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/latest") {
+			failures--
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	log, err := e.run()
+	if err != nil || e.Registry.Tag("latest") == "" || strings.Count(log, "; attempt ") != 2 {
+		t.Errorf("%v, latest at %q\n%s", err, e.Registry.Tag("latest"), log)
+	}
+}
+
+func TestStandaloneOneTagThatFailsKeepsNoneBack(t *testing.T) {
+	e := newEnv(t)
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1.2") {
+			rw.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+	log, err := e.run("PLUGIN_TAGS=1.2,latest")
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 tags were not pushed") ||
+		!strings.Contains(log, "tag 1.2 was not pushed") {
+		t.Errorf("got %v\n%s", err, log)
+	}
+	if e.Registry.Tag("1.2") != "" || e.Registry.Tag("latest") == "" {
+		t.Errorf("1.2 is at %q, latest at %q", e.Registry.Tag("1.2"), e.Registry.Tag("latest"))
+	}
+}
+
+func TestStandaloneRefusedCredential(t *testing.T) {
+	e := newEnv(t)
+	e.Registry.Intercept(runnertest.RequireLogin("ci", "right"))
+	e.Builder.OnBuild = untilStopped
+	for want, environ := range map[string][]string{
+		"PLUGIN_USERNAME and PLUGIN_PASSWORD are not set":               nil,
+		"the login of PLUGIN_USERNAME and PLUGIN_PASSWORD is not right": {"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"},
+	} {
+		log, err := e.run(environ...)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(log+err.Error(), "canary") {
+			t.Errorf("got %v, want %q\n%s", err, want, log)
+		}
+	}
+}
+
+// untilStopped is a build that goes on until it is told to end.
+func untilStopped(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestStandaloneFaultsNameTheSetting(t *testing.T) {
+	outside := runnertest.Workspace(t, map[string]string{"secret": ""})
+	linked := runnertest.Workspace(t, map[string]string{"file": ""})
+	for link, to := range map[string]string{"Dockerfile": filepath.Join(outside, "secret"), "out": outside} {
+		if err := os.Symlink(to, filepath.Join(linked, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		environ []string
+		want    string
+	}{
+		{"no Dockerfile", []string{"PLUGIN_DOCKERFILE=docker/Dockerfile"}, `PLUGIN_DOCKERFILE: the Dockerfile "docker/Dockerfile" does not exist`},
+		{"a directory", []string{"PLUGIN_DOCKERFILE=app"}, `PLUGIN_DOCKERFILE: the Dockerfile "app" is not a file`},
+		{"no context", []string{"PLUGIN_CONTEXT=web"}, `PLUGIN_CONTEXT: the build context "web" does not exist`},
+		{"a path above", []string{"PLUGIN_CONTEXT=app/../.."}, `PLUGIN_CONTEXT: the build context ".." is not a path within`},
+		{"a link out", []string{"DRONE_WORKSPACE=" + linked}, `PLUGIN_DOCKERFILE: the Dockerfile "Dockerfile" leads out`},
+		{"a directory link out", []string{"DRONE_WORKSPACE=" + linked, "PLUGIN_DOCKERFILE=file", "PLUGIN_CONTEXT=out"}, `PLUGIN_CONTEXT: the build context "out" leads out`},
+		{"no workspace", []string{"DRONE_WORKSPACE=/no/such/workspace"}, "/no/such/workspace (DRONE_WORKSPACE) is no directory"},
+		{"no registry", []string{"PLUGIN_REPO=127.0.0.1:1/acme/app"}, "PLUGIN_REPO: the registry of 127.0.0.1:1/acme/app cannot be used"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			log, err := newEnv(t).run(c.environ...)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q\n%s", err, c.want, log)
+			}
+		})
+	}
+}
+
+func TestStandaloneFailuresOfTheBuilder(t *testing.T) {
+	e := newEnv(t)
+	e.Builder.DialError = errors.New("nobody there")
+	if _, err := e.run(); err == nil || !strings.Contains(err.Error(), "nobody there; check PLUGIN_BUILDER") {
+		t.Errorf("got %v", err)
+	}
+	e = newEnv(t)
+	e.Builder.BuildError = &buildkit.BuildError{Excerpt: ">>> RUN false", Err: errors.New("exit code 1")}
+	if log, err := e.run(); err == nil || !strings.Contains(err.Error(), "build of Dockerfile: exit code 1") ||
+		!strings.Contains(log, ">>> RUN false") {
+		t.Errorf("got %v\n%s", err, log)
+	}
+	e = newEnv(t)
+	e.Builder.PushError = errors.New("disk full")
+	if _, err := e.run(); err == nil || !strings.Contains(err.Error(), "disk full") || e.Registry.Tag("latest") != "" {
+		t.Errorf("got %v, latest at %q", err, e.Registry.Tag("latest"))
+	}
+}
+
+func TestStandaloneStopsWhenTold(t *testing.T) {
+	e := newEnv(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	e.Builder.OnBuild = func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }
+	_, err := e.runUntil(ctx)
+	if err == nil || !strings.Contains(err.Error(), "told to stop") || e.Registry.Tag("latest") != "" || !e.Builder.Closed {
+		t.Errorf("got %v, latest at %q", err, e.Registry.Tag("latest"))
+	}
+}

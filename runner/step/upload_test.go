@@ -1,0 +1,78 @@
+package step_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"slipway/runner/runnertest"
+)
+
+func TestABuilderThatPushedIsBelievedWhenTheRegistryHasTheImage(t *testing.T) {
+	for what, reaches := range map[string]bool{"this registry": true, "another registry by that name": false} {
+		e := newEnv(t)
+		e.Builder.Publish = func(digest string) error {
+			if !reaches {
+				return nil
+			}
+			ref, err := name.NewDigest(e.Registry.Image() + "@" + digest)
+			if err != nil {
+				return err
+			}
+			return remote.Write(ref, e.Builder.Images[digest])
+		}
+		log, err := e.run("PLUGIN_TAGS=1.2")
+		if err != nil || e.Registry.Tag("1.2") == "" {
+			t.Fatalf("%s: %v, tag at %q\n%s", what, err, e.Registry.Tag("1.2"), log)
+		}
+		if !e.Builder.Requests[0].Publish || (len(e.Builder.Mounts) == 0) != reaches {
+			t.Errorf("%s: asked to publish %v, sent %d times", what, e.Builder.Requests[0].Publish, len(e.Builder.Mounts))
+		}
+	}
+}
+
+func TestABuilderIsNotAskedToPushWhatIsNotToBePushed(t *testing.T) {
+	for _, setting := range []string{"PLUGIN_DRY_RUN=true", "PLUGIN_BUILDER=tcp://127.0.0.1:1"} {
+		e := newEnv(t)
+		if log, err := e.run("PLUGIN_TAGS=1.2", setting); err != nil || e.Builder.Requests[0].Publish {
+			t.Errorf("%s: %v\n%s", setting, err, log)
+		}
+	}
+}
+
+// The registry is asked while the builder is opened, and what it refuses ends a build that has
+// begun.
+func TestTheRegistryIsAskedWhileTheBuilderOpens(t *testing.T) {
+	e := newEnv(t)
+	asked, opened := make(chan struct{}), atomic.Bool{}
+	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPost && opened.CompareAndSwap(false, true) {
+			close(asked)
+		}
+		next.ServeHTTP(rw, r)
+	})
+	e.Builder.OnDial = func(ctx context.Context) error {
+		select {
+		case <-asked:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if log, err := e.run("PLUGIN_TAGS=1.2"); err != nil {
+		t.Errorf("the builder opened before the registry was asked: %v\n%s", err, log)
+	}
+	e.Registry.Intercept(runnertest.RequireLogin("ci", "password-canary"))
+	e.Builder.OnDial, e.Builder.Closed, e.Builder.OnBuild = nil, false, untilStopped
+	if _, err := e.run(
+		"PLUGIN_TAGS=1.2",
+	); err == nil || !strings.Contains(err.Error(), "PLUGIN_USERNAME") ||
+		!e.Builder.Closed {
+		t.Errorf("%v, builder closed %v", err, e.Builder.Closed)
+	}
+}

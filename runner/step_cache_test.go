@@ -1,0 +1,183 @@
+package runner_test
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/runner/runnertest"
+)
+
+// waits is a Dockerfile whose steps are told apart by an argument: those before it are the same
+// in every build.
+const waits = "RUN busybox cat /proc/sys/kernel/random/uuid > /id\nARG WAIT=0\nRUN echo it-runs; busybox sleep $WAIT\n"
+
+// keeps runs a step on a state and looks for what it is to say.
+func keeps(t *testing.T, cmd *exec.Cmd, wants ...string) {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range wants {
+		if strings.Count(string(out), want) != 1 {
+			t.Errorf("want once %q\n%s", want, out)
+		}
+	}
+}
+
+// Steps with nothing replaced on one state: while one runs another works without it, and when it
+// was killed the next finds what earlier steps left.
+func TestTheStateOutlivesKilledStepsAndHoldsNobodyUp(t *testing.T) {
+	needBuildKit(t)
+	dir, state := shellWorkspace(t, waits, map[string]string{}), filepath.Join(t.TempDir(), "made", "state")
+	on := func(more ...string) *exec.Cmd {
+		return stepCommand(
+			t,
+			dir,
+			append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE=" + state}, more...)...)
+	}
+	keeps(t, on(), "builder: its cache is in "+state+" (PLUGIN_STATE), which was empty", "cached  0 of 4 steps")
+
+	killed := untilItRuns(t, on("PLUGIN_BUILD_ARGS=WAIT=100"))
+	other := on()
+	keeps(t, other, "builder: another step is using the cache in "+state+" (PLUGIN_STATE)", "cached  0 of 4 steps")
+	checkNothingLeft(t, other)
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait() // it was killed
+	untilNobodyUses(t, state)
+
+	keeps(
+		t,
+		on(),
+		"builder: its cache is in "+state+" (PLUGIN_STATE), as earlier steps left it",
+		"cached  4 of 4 steps",
+	)
+}
+
+// A state that was cut off in the middle of a write must not fail every step from then on.
+func TestAStateThatCannotBeReadIsDoneWithout(t *testing.T) {
+	needBuildKit(t)
+	dir, state := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"}), t.TempDir()
+	for _, worker := range []string{"runc-overlayfs", "runc-native"} {
+		if err := os.Mkdir(filepath.Join(state, worker), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(
+			filepath.Join(state, worker, "containerdmeta.db"),
+			[]byte(strings.Repeat("no database ", 2000)),
+			0o600,
+		); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keeps(t, stepCommand(t, dir, "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE="+state),
+		"builder: the cache in "+state+" (PLUGIN_STATE) cannot be used", "invalid database", "none: PLUGIN_DRY_RUN")
+}
+
+func TestTheVolumeForTheStateIsTakenUnasked(t *testing.T) {
+	needBuildKit(t)
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: mounting a volume needs root")
+	}
+	dir, volume := shellWorkspace(t, waits, map[string]string{}), t.TempDir()
+	in := func(mount string, more ...string) *exec.Cmd {
+		cmd := stepCommand(
+			t,
+			dir,
+			append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "VOLUME=" + volume}, more...)...)
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		script := "mount -t tmpfs tmpfs /var/lib && mkdir -p /var/lib/slipway/builder && " + mount + " && exec " + self + " runner"
+		cmd.Path, cmd.Args = "/usr/bin/unshare", []string{"unshare", "--mount", "sh", "-c", script}
+		return cmd
+	}
+	const bind, none = `mount --bind "$VOLUME" /var/lib/slipway/builder`, "true"
+	keeps(t, in(bind), "builder: its cache is in /var/lib/slipway/builder (a volume is there), which was empty")
+	keeps(
+		t,
+		in(bind),
+		"builder: its cache is in /var/lib/slipway/builder (a volume is there), as earlier steps left it",
+		"cached  4 of 4 steps",
+	)
+	keeps(
+		t,
+		in(bind, "PLUGIN_STATE=off"),
+		"builder: its cache goes with this step, as PLUGIN_STATE says",
+		"cached  0 of 4 steps",
+	)
+	keeps(
+		t,
+		in(none),
+		"builder: its cache goes with this step; a volume at /var/lib/slipway/builder would keep it",
+		"cached  0 of 4 steps",
+	)
+}
+
+func TestAStateThatCannotBeMadeFailsTheStep(t *testing.T) {
+	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
+	out, err := stepCommand(t, dir, "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE=/proc/state").CombinedOutput()
+	if err == nil ||
+		!strings.Contains(string(out), "PLUGIN_STATE: the directory for the builder's cache cannot be made") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// untilItRuns starts a step and waits until its RUN runs.
+func untilItRuns(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = read.Close() })
+	for lines := bufio.NewScanner(read); lines.Scan(); {
+		if strings.HasSuffix(lines.Text(), " it-runs") && !strings.Contains(lines.Text(), "RUN") {
+			return cmd
+		}
+	}
+	t.Fatal("RUN never ran")
+	return nil
+}
+
+// untilNobodyUses waits until the processes of a killed step's builder are gone.
+func untilNobodyUses(t *testing.T, state string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := false
+		for _, path := range commands {
+			text, err := os.ReadFile(path)
+			used = used || err == nil && strings.Contains(string(text), state)
+		}
+		if !used {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			t.Fatal("a builder is left on " + state)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package runner_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"slipway/runner/runnertest"
+	"slipway/runner/sandbox"
+)
+
+// needBuildKit skips, and says why, where BuildKit cannot run for real.
+func needBuildKit(t *testing.T) {
+	t.Helper()
+	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK {
+		t.Skip("SKIPPED: no real builds here: " + mode.Mend)
+	}
+	if _, err := exec.LookPath("runc"); err != nil {
+		t.Skip("SKIPPED: needs runc, which is absent (Debian: apt-get install runc)")
+	}
+}
+
+// step is `slipway runner` as a CI starts it: in the workspace, with the settings alone.
+func stepCommand(t *testing.T, dir string, environ ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "runner")
+	cmd.Dir = dir
+	cmd.Env = append([]string{
+		asCommand + "=1",
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + t.TempDir(),
+		"TMPDIR=" + openDir(t),
+		"SLIPWAY_BUILDER_NETWORK=none",
+	}, environ...)
+	return cmd
+}
+
+// The step with nothing replaced: it starts its own BuildKit, builds one stage of the
+// workspace's Dockerfile, logs in, pushes and leaves nothing behind.
+func TestStepBuildsAndPushesWithItsOwnBuilder(t *testing.T) {
+	needBuildKit(t)
+	e := newEnv(t)
+	e.Registry.Intercept(runnertest.RequireLogin("ci", "password-canary"))
+	dir := runnertest.Workspace(t, map[string]string{
+		"docker/Dockerfile": "# syntax=docker/dockerfile:1\nFROM scratch AS files\nCOPY greeting /g\n" +
+			"FROM scratch AS release\nARG WHO\nLABEL who=$WHO\nCOPY --from=files /g /greeting\nFROM scratch AS other\nCOPY no-such-file /\n",
+		"app/greeting": "hello\n",
+	})
+	cmd := stepCommand(
+		t,
+		dir,
+		"PLUGIN_REPO="+e.Registry.Image(),
+		"PLUGIN_TAGS=1.2,latest",
+		"PLUGIN_DOCKERFILE=docker/Dockerfile",
+		"PLUGIN_CONTEXT=app",
+		"PLUGIN_TARGET=release",
+		"PLUGIN_BUILD_ARGS=WHO=world",
+		"PLUGIN_USERNAME=ci",
+		"PLUGIN_PASSWORD=password-canary",
+		"PLUGIN_INSECURE=true",
+	)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("slipway runner: %v\n%s", err, out)
+	}
+	e.Registry.Intercept(nil)
+	digest := e.Registry.Tag("1.2")
+	if digest == "" || e.Registry.Tag("latest") != digest || !strings.Contains(string(out), digest) {
+		t.Errorf("1.2 is at %q, latest at %q\n%s", digest, e.Registry.Tag("latest"), out)
+	}
+	if got := greeting(t, e); got != "hello\n" || strings.Contains(string(out), "password-canary") {
+		t.Errorf("greeting %q; output:\n%s", got, out)
+	}
+	checkNothingLeft(t, cmd)
+}
+
+func TestStepFailsWithExitCode1(t *testing.T) {
+	needBuildKit(t)
+	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY no-such-file /\n"})
+	for want, environ := range map[string][]string{
+		"PLUGIN_REPO is not set":   {"PLUGIN_TAGS=latest"},
+		"PLUGIN_TAGS has":          {"PLUGIN_REPO=acme/app", "PLUGIN_TAGS=a/b"},
+		"PLUGIN_DOCKERFILE":        {"PLUGIN_REPO=acme/app", "PLUGIN_DOCKERFILE=Other"},
+		"no-such-file":             {"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true"},
+		"no builder can run here:": {"PLUGIN_REPO=acme/app", "PATH=" + dir},
+	} {
+		started := time.Now()
+		out, err := stepCommand(t, dir, environ...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), want) {
+			t.Errorf("%v: got %v, want exit code 1 and %q\n%s", environ, err, want, out)
+		}
+		if took := time.Since(
+			started,
+		); strings.Contains(want, "no builder") &&
+			took > 10*time.Second { // a fraction of a second, and what a loaded machine adds
+			t.Errorf("it took %s to say that no builder can run here", took)
+		}
+	}
+}
+
+func TestStepEndsAtSIGTERM(t *testing.T) {
+	needBuildKit(t)
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Skip(
+			"SKIPPED: a step that takes long needs a static shell, which is absent (Debian: apt-get install busybox-static)",
+		)
+	}
+	dir := runnertest.Workspace(t, map[string]string{
+		"busybox":    string(busybox),
+		"Dockerfile": "FROM scratch\nCOPY --chmod=755 busybox /bin/sh\nRUN echo it-runs; sleep 100\n",
+	})
+	cmd := stepCommand(t, dir, "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true")
+	var exit *exec.ExitError
+	if err := endAtSIGTERM(t, cmd); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("ended with %v, want exit code 1", err)
+	}
+	checkNothingLeft(t, cmd)
+}
+
+// endAtSIGTERM runs a step whose Dockerfile prints it-runs and goes on, sends SIGTERM then, as a
+// CI does ten seconds before it kills, and returns how the step ended.
+func endAtSIGTERM(t *testing.T, cmd *exec.Cmd) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	stopped, log := stopAt(read, " it-runs", func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	err = cmd.Wait()
+	if err == nil || !strings.Contains(log, "told to stop") {
+		t.Errorf("ended with %v\n%s", err, log)
+	}
+	if took := time.Since(stopped); took > 8*time.Second {
+		t.Errorf("it took %s to end, and a CI kills after 10 s", took)
+	}
+	return err
+}
+
+// stopAt reads a step's log to its end, and stops the step when a command has printed a line.
+func stopAt(read io.Reader, line string, stop func()) (stopped time.Time, log string) {
+	var text strings.Builder
+	for lines := bufio.NewScanner(read); lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		if stopped.IsZero() && strings.HasSuffix(lines.Text(), line) && !strings.Contains(lines.Text(), "RUN") {
+			stopped = time.Now()
+			stop()
+		}
+	}
+	return stopped, text.String()
+}
+
+// checkNothingLeft looks for the builder's files and processes of a step that ended.
+func checkNothingLeft(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	dir := variable(cmd.Env, "TMPDIR")
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("files are left: %v, %v", left, err)
+	}
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range commands {
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), dir) {
+			t.Errorf("a process is left: %q", text)
+		}
+	}
+}
+
+func variable(environ []string, name string) string {
+	for _, line := range environ {
+		if value, found := strings.CutPrefix(line, name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
