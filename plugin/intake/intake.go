@@ -148,10 +148,7 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 // authenticate finds the hook and proves the signature. An unknown hook costs the same work
 // and gives the same answer as a wrong signature.
 func (i *Intake) authenticate(
-	ctx context.Context,
-	hookID string,
-	header http.Header,
-	body []byte,
+	ctx context.Context, hookID string, header http.Header, body []byte,
 ) (autobuild.Hook, error) {
 	hook, err := i.o.Store.Hook(ctx, hookID)
 	unknown := errors.Is(err, autobuild.ErrNotFound)

@@ -105,11 +105,8 @@ func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
 			"User-Agent": {strings.Repeat("u", 512)}, "Content-Type": {"application/json"},
 		},
 	}
-	if diff := cmp.Diff(
-		want,
-		got,
-		cmp.Transformer("utc", func(t time.Time) int64 { return t.UnixMilli() }),
-	); diff != "" {
+	if diff := cmp.Diff(want, got,
+		cmp.Transformer("utc", func(t time.Time) int64 { return t.UnixMilli() })); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	hook, err := d.store.Hook(t.Context(), d.hook.ID)
@@ -159,10 +156,7 @@ func TestI1I10W2ForgedDeliveriesAreRefusedAlike(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := d.Receive(t.Context(), tt.hook, tt.header, body)
 			if err != intake.ErrUnauthorized ||
-				!errors.Is(
-					err,
-					autobuild.ErrUnauthorized,
-				) { //nolint:errorlint // nothing may tell one refusal from another
+				!errors.Is(err, autobuild.ErrUnauthorized) { //nolint:errorlint // nothing may tell one refusal from another
 				t.Errorf("Receive = %v, want exactly ErrUnauthorized", err)
 			}
 		})
@@ -178,15 +172,8 @@ func TestI1AHookWithoutASecretTakesNothing(t *testing.T) {
 	d.hook.Secret, d.hook.PreviousSecret = secret.Secret{}, secret.Secret{}
 	_, err := d.store.SaveHook(t.Context(), d.hook)
 	must(t, err)
-	if err := d.Receive(
-		t.Context(),
-		d.hook.ID,
-		signed(nil, secret.Secret{}),
-		nil,
-	); !errors.Is(
-		err,
-		intake.ErrUnauthorized,
-	) {
+	if err := d.Receive(t.Context(), d.hook.ID, signed(nil, secret.Secret{}), nil); !errors.Is(err,
+		intake.ErrUnauthorized) {
 		t.Errorf("Receive = %v", err)
 	}
 }
@@ -329,15 +316,8 @@ func TestAStoreThatStaysBusyIsUnavailable(t *testing.T) {
 func TestAnUnknownKindOfProviderIsUnavailable(t *testing.T) {
 	d := newDesk(t, "github")
 	body := []byte(`{}`)
-	if err := d.Receive(
-		t.Context(),
-		d.hook.ID,
-		signed(body, current),
-		body,
-	); !errors.Is(
-		err,
-		autobuild.ErrUnavailable,
-	) {
+	if err := d.Receive(t.Context(), d.hook.ID, signed(body, current), body); !errors.Is(err,
+		autobuild.ErrUnavailable) {
 		t.Errorf("Receive = %v", err)
 	}
 }

@@ -54,12 +54,8 @@ func TestI2RotationUnderLoadRefusesNothing(t *testing.T) {
 	for i := range rotations {
 		waitForMore(t, &accepted)
 		var err error
-		hook, err = d.store.ReplaceHookSecret(
-			t.Context(),
-			hook,
-			secret.New(fmt.Sprintf("secret number %d", i)),
-			start.Add(time.Hour),
-		)
+		hook, err = d.store.ReplaceHookSecret(t.Context(), hook, secret.New(fmt.Sprintf("secret number %d", i)),
+			start.Add(time.Hour))
 		must(t, err)
 		waitForMore(t, &accepted) // signed with the previous one still
 		sender.Lock()

@@ -127,12 +127,8 @@ func TestEveryRuleOfEveryAutomatedBuildAnswers(t *testing.T) {
 	w := plannertest.New(t)
 	off := plannertest.BranchRule("main", "off")
 	off.Autobuild = false
-	w.Automate(
-		"r/one",
-		plannertest.BranchRule("main", "latest"),
-		plannertest.TagRule("main", "no"),
-		plannertest.BranchRule("/^m/", "second"),
-	)
+	w.Automate("r/one", plannertest.BranchRule("main", "latest"), plannertest.TagRule("main", "no"),
+		plannertest.BranchRule("/^m/", "second"))
 	w.Automate("r/two", off)
 	head := w.Commit("main", "A")
 	d := w.PlanAll()[0]

@@ -51,13 +51,8 @@ func (d *chaosEnv) check(t *rapid.T) {
 	for _, ref := range refNames {
 		for _, image := range imagesOf(ref) {
 			if head := d.heads[ref]; head != "" && last[image+" "+ref].Commit.Hash != head {
-				t.Fatalf(
-					"%s is at %.7s, the last build of %s is of %.7s",
-					ref,
-					head,
-					image,
-					last[image+" "+ref].Commit.Hash,
-				)
+				t.Fatalf("%s is at %.7s, the last build of %s is of %.7s", ref, head, image,
+					last[image+" "+ref].Commit.Hash)
 			}
 		}
 	}

@@ -84,11 +84,8 @@ func (d *chaosEnv) watch() {
 	})
 	must(d.T, err)
 	d.automated = []autobuild.AutomatedBuild{
-		d.Automate(
-			"r/app",
-			plannertest.BranchRule("/.*/", "{sourceref},latest"),
-			plannertest.TagRule("/^v/", "{sourceref},release"),
-		),
+		d.Automate("r/app", plannertest.BranchRule("/.*/", "{sourceref},latest"),
+			plannertest.TagRule("/^v/", "{sourceref},release")),
 		d.Automate("r/main", plannertest.BranchRule("main", "stable")),
 	}
 	d.restart()

@@ -33,13 +33,8 @@ func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
 	w := plannertest.New(t)
 	off := plannertest.BranchRule("main", "off")
 	off.Autobuild = false
-	a := w.Automate(
-		"r/app",
-		plannertest.BranchRule("main", "latest"),
-		plannertest.BranchRule("/.*/", "{sourceref}"),
-		plannertest.TagRule("v1", "1"),
-		off,
-	)
+	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"),
+		plannertest.BranchRule("/.*/", "{sourceref}"), plannertest.TagRule("v1", "1"), off)
 	head := w.Commit("main", "A")
 	must(t, w.App.Tag(t.Context(), "v1", head, ""))
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
@@ -161,13 +156,8 @@ func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
 	w := plannertest.New(t)
 	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"))
 	head := w.Commit("main", "A")
-	if _, err := w.Start(
-		t.Context(),
-		planner.Request{AutomatedBuildID: "nope"},
-	); !errors.Is(
-		err,
-		autobuild.ErrNotFound,
-	) {
+	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: "nope"}); !errors.Is(err,
+		autobuild.ErrNotFound) {
 		t.Errorf("unknown automated build: %v", err)
 	}
 	w.Faults.Set("/refs/", 503)

@@ -16,24 +16,8 @@ const selectAccount = `SELECT id, provider_id, kind, user_id, name, remote_id, s
 
 func (s *Store) scanAccount(r scanner) (a autobuild.Account, err error) {
 	var access, refresh []byte
-	err = r.Scan(
-		&a.ID,
-		&a.ProviderID,
-		&a.Kind,
-		&a.UserID,
-		&a.Name,
-		&a.RemoteID,
-		fromJSON(&a.Scopes),
-		&a.Repository,
-		&a.Workspace,
-		&access,
-		&refresh,
-		at(&a.ExpiresAt),
-		&a.State,
-		&a.Problem,
-		&a.Version,
-		at(&a.LinkedAt),
-	)
+	err = r.Scan(&a.ID, &a.ProviderID, &a.Kind, &a.UserID, &a.Name, &a.RemoteID, fromJSON(&a.Scopes), &a.Repository,
+		&a.Workspace, &access, &refresh, at(&a.ExpiresAt), &a.State, &a.Problem, &a.Version, at(&a.LinkedAt))
 	if err != nil {
 		return autobuild.Account{}, err
 	}
@@ -69,31 +53,20 @@ func (s *Store) SaveAccount(ctx context.Context, a autobuild.Account) (saved aut
 		return autobuild.Account{}, err
 	}
 	err = s.tx(ctx, "save account "+a.Name, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(
-			ctx,
+		_, err := tx.ExecContext(ctx,
 			`INSERT INTO accounts (id, provider_id, kind, user_id, name, remote_id, scopes, repository, workspace,
 			access_token, refresh_token, expires_at, state, problem, linked_at, version)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1)
-			ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, kind = excluded.kind, user_id = excluded.user_id, name = excluded.name,
-			remote_id = excluded.remote_id, scopes = excluded.scopes, repository = excluded.repository, workspace = excluded.workspace,
-			access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at,
-			state = excluded.state, problem = excluded.problem, linked_at = excluded.linked_at, version = accounts.version + 1`,
-			a.ID,
-			a.ProviderID,
-			a.Kind,
-			a.UserID,
-			a.Name,
-			a.RemoteID,
-			asJSON(a.Scopes),
-			a.Repository,
-			a.Workspace,
-			access,
-			refresh,
-			ms(a.ExpiresAt),
-			a.State,
-			a.Problem,
-			ms(a.LinkedAt),
-		)
+			ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, kind = excluded.kind,
+			user_id = excluded.user_id, name = excluded.name,
+			remote_id = excluded.remote_id, scopes = excluded.scopes, repository = excluded.repository,
+			workspace = excluded.workspace,
+			access_token = excluded.access_token, refresh_token = excluded.refresh_token,
+			expires_at = excluded.expires_at,
+			state = excluded.state, problem = excluded.problem, linked_at = excluded.linked_at,
+			version = accounts.version + 1`,
+			a.ID, a.ProviderID, a.Kind, a.UserID, a.Name, a.RemoteID, asJSON(a.Scopes), a.Repository, a.Workspace,
+			access, refresh, ms(a.ExpiresAt), a.State, a.Problem, ms(a.LinkedAt))
 		if err != nil {
 			return err
 		}
@@ -129,29 +102,18 @@ func (s *Store) Accounts(ctx context.Context) ([]autobuild.Account, error) {
 // whatever another process made of the tokens they replace. ErrConflict when the account is no
 // longer at version: somebody else refreshed it.
 func (s *Store) UpdateTokens(
-	ctx context.Context,
-	id string,
-	version int64,
-	access, refresh secret.Secret,
-	expires time.Time,
+	ctx context.Context, id string, version int64, access, refresh secret.Secret, expires time.Time,
 ) (a autobuild.Account, err error) {
 	sealedAccess, sealedRefresh, err := s.sealTokens(id, access, refresh)
 	if err != nil {
 		return autobuild.Account{}, err
 	}
 	err = s.tx(ctx, "update tokens of account "+id, func(tx *sql.Tx) error {
-		err := execOne(
-			ctx,
-			tx,
-			`UPDATE accounts SET access_token = $3, refresh_token = $4, expires_at = $5, state = $6, problem = '', version = version + 1
-			WHERE id = $1 AND version = $2`,
-			id,
-			version,
-			sealedAccess,
-			sealedRefresh,
-			ms(expires),
-			autobuild.AccountLinked,
-		)
+		err := execOne(ctx, tx,
+			`UPDATE accounts SET access_token = $3, refresh_token = $4, expires_at = $5, state = $6,
+				problem = '', version = version + 1
+			WHERE id = $1 AND version = $2`, id, version, sealedAccess, sealedRefresh, ms(expires),
+			autobuild.AccountLinked)
 		moved := errors.Is(err, autobuild.ErrNotFound)
 		if err != nil && !moved {
 			return err
@@ -174,15 +136,8 @@ func (s *Store) UpdateTokens(
 // longer at version: it was linked again, or refreshed, since the problem was seen.
 func (s *Store) BreakAccount(ctx context.Context, id string, version int64, problem string) error {
 	return s.tx(ctx, "mark account "+id+" broken", func(tx *sql.Tx) error {
-		err := execOne(
-			ctx,
-			tx,
-			`UPDATE accounts SET state = $3, problem = $4 WHERE id = $1 AND version = $2`,
-			id,
-			version,
-			autobuild.AccountBroken,
-			problem,
-		)
+		err := execOne(ctx, tx, `UPDATE accounts SET state = $3, problem = $4 WHERE id = $1 AND version = $2`, id,
+			version, autobuild.AccountBroken, problem)
 		if !errors.Is(err, autobuild.ErrNotFound) {
 			return err
 		}

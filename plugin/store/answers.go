@@ -14,17 +14,10 @@ func rememberMoves(ctx context.Context, tx *sql.Tx, r autobuild.Repository, outc
 		if o.Change.Kind == autobuild.PullRequest {
 			continue
 		}
-		_, err := tx.ExecContext(
-			ctx,
+		_, err := tx.ExecContext(ctx,
 			`INSERT INTO answered_moves (provider_id, repository_id, kind, name, old_head, new_head)
-			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-			r.ProviderID,
-			r.ID,
-			o.Change.Kind,
-			o.Change.Name,
-			o.Change.Old,
-			o.Change.Commit,
-		)
+			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, r.ProviderID, r.ID, o.Change.Kind,
+			o.Change.Name, o.Change.Old, o.Change.Commit)
 		if err != nil {
 			return err
 		}
@@ -36,13 +29,8 @@ func rememberMoves(ctx context.Context, tx *sql.Tx, r autobuild.Repository, outc
 // delivery that was planned is left as it is.
 func (s *Store) ExplainDelivery(ctx context.Context, id, reason string) error {
 	return s.tx(ctx, "explain delivery "+id, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(
-			ctx,
-			`UPDATE deliveries SET reason = $2 WHERE id = $1 AND state = $3`,
-			id,
-			reason,
-			autobuild.DeliveryReceived,
-		)
+		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET reason = $2 WHERE id = $1 AND state = $3`, id, reason,
+			autobuild.DeliveryReceived)
 		return err
 	})
 }
@@ -51,13 +39,8 @@ func (s *Store) ExplainDelivery(ctx context.Context, id, reason string) error {
 // A build in another state is left as it is.
 func (s *Store) ExplainBuild(ctx context.Context, id, detail string) error {
 	return s.tx(ctx, "explain build "+id, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(
-			ctx,
-			`UPDATE builds SET detail = $2 WHERE id = $1 AND state = $3`,
-			id,
-			detail,
-			autobuild.Queued,
-		)
+		_, err := tx.ExecContext(ctx, `UPDATE builds SET detail = $2 WHERE id = $1 AND state = $3`, id, detail,
+			autobuild.Queued)
 		return err
 	})
 }

@@ -12,30 +12,14 @@ import (
 
 // selectAttempt names no column of builds outside its own queries, so that what follows it needs no prefix.
 const selectAttempt = `SELECT build_id, (SELECT b.number FROM builds b WHERE b.id = build_id),
-	(SELECT b.delivery_id FROM builds b WHERE b.id = build_id), number, engine, engine_ref, state, reason, detail, runner_id, digest, event_seq,
+	(SELECT b.delivery_id FROM builds b WHERE b.id = build_id), number, engine, engine_ref, state, reason,
+	detail, runner_id, digest, event_seq,
 	created_at, claimed_at, heartbeat_at, deadline, finished_at, gateway FROM attempts`
 
 func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
-	err = r.Scan(
-		&a.BuildID,
-		&a.BuildNumber,
-		&a.DeliveryID,
-		&a.Number,
-		&a.Engine,
-		&a.EngineRef,
-		&a.State,
-		&a.Reason,
-		&a.Detail,
-		&a.RunnerID,
-		&a.Digest,
-		&a.EventSeq,
-		at(&a.CreatedAt),
-		at(&a.ClaimedAt),
-		at(&a.HeartbeatAt),
-		at(&a.Deadline),
-		at(&a.FinishedAt),
-		&a.Gateway,
-	)
+	err = r.Scan(&a.BuildID, &a.BuildNumber, &a.DeliveryID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason,
+		&a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq, at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt),
+		at(&a.Deadline), at(&a.FinishedAt), &a.Gateway)
 	return a, err
 }
 
@@ -44,11 +28,7 @@ func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
 // when they are, or when the place is for an older build of the same rule and ref, or for one of
 // an automated build that has fewer. ErrConflict when the build is not queued.
 func (s *Store) StartAttempt(
-	ctx context.Context,
-	buildID, engine string,
-	tokenHash string,
-	deadline time.Time,
-	limit int,
+	ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int,
 ) (a autobuild.Attempt, err error) {
 	err = s.tx(ctx, "start attempt of build "+buildID, func(tx *sql.Tx) error {
 		b, err := buildByID(ctx, tx, buildID)
@@ -63,7 +43,8 @@ func (s *Store) StartAttempt(
 		}
 		number := attemptOf(b)
 		_, err = tx.ExecContext(ctx, `INSERT INTO attempts (build_id, number, engine, token_hash, created_at, deadline,
-			gateway, state, engine_ref, reason, detail, runner_id, digest, event_seq, claimed_at, heartbeat_at, finished_at)
+			gateway, state, engine_ref, reason, detail, runner_id, digest, event_seq, claimed_at, heartbeat_at,
+			finished_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, 'starting', '', '', '', '', '', 0, 0, 0, 0)`,
 			buildID, number, engine, tokenHash, ms(s.Now()), ms(deadline), s.gateway)
 		if err != nil {
@@ -90,13 +71,8 @@ func haveRoom(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string,
 		return err
 	}
 	if active >= limit {
-		return fmt.Errorf(
-			"%d of %d builds are active on engine %s: %w",
-			active,
-			limit,
-			engine,
-			autobuild.ErrUnavailable,
-		)
+		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine,
+			autobuild.ErrUnavailable)
 	}
 	if err := olderFirst(ctx, tx, b); err != nil {
 		return err
@@ -110,17 +86,17 @@ func haveRoom(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string,
 func fewerFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string) error {
 	var fewer bool
 	err := tx.QueryRowContext(ctx, `WITH active AS MATERIALIZED (SELECT u.automated_build_id AS id, COUNT(*) AS builds
-			FROM attempts t JOIN builds u ON u.id = t.build_id WHERE t.engine = $1 AND t.finished_at = 0 GROUP BY u.automated_build_id)
-		SELECT EXISTS (SELECT 1 FROM active mine JOIN automated_builds a ON a.engine = $1 AND a.id <> $2 LEFT JOIN active theirs ON theirs.id = a.id
+			FROM attempts t JOIN builds u ON u.id = t.build_id WHERE t.engine = $1 AND t.finished_at = 0
+			GROUP BY u.automated_build_id)
+		SELECT EXISTS (SELECT 1 FROM active mine JOIN automated_builds a ON a.engine = $1 AND a.id <> $2 LEFT
+		JOIN active theirs ON theirs.id = a.id
 			WHERE mine.id = $2 AND COALESCE(theirs.builds, 0) < mine.builds
-			AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued' AND q.automated_build_id = a.id AND q.detail = ''))`,
+			AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued' AND q.automated_build_id = a.id
+			AND q.detail = ''))`,
 		engine, b.AutomatedBuildID).Scan(&fewer)
 	if err == nil && fewer {
-		err = fmt.Errorf(
-			"an automated build that has fewer on engine %s goes first: %w",
-			engine,
-			autobuild.ErrUnavailable,
-		)
+		err = fmt.Errorf("an automated build that has fewer on engine %s goes first: %w", engine,
+			autobuild.ErrUnavailable)
 	}
 	return err
 }
@@ -129,8 +105,10 @@ func fewerFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine strin
 // and ref to start first, the older one would find its tags taken.
 func olderFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	var older int64
-	err := tx.QueryRowContext(ctx, `SELECT number FROM builds WHERE state = 'queued' AND automated_build_id = $1 AND rule_id = $2
-		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6 AND (seq < $7 OR (seq = $7 AND number < $8)) LIMIT 1`,
+	err := tx.QueryRowContext(ctx, `SELECT number FROM builds WHERE state = 'queued'
+		AND automated_build_id = $1 AND rule_id = $2
+		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6
+		AND (seq < $7 OR (seq = $7 AND number < $8)) LIMIT 1`,
 		b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq, b.Number).
 		Scan(&older)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -145,14 +123,8 @@ func olderFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 // SetEngineRef records the engine's name of an attempt's pipeline.
 func (s *Store) SetEngineRef(ctx context.Context, buildID string, attempt int, ref string) error {
 	return s.tx(ctx, fmt.Sprintf("set engine's name of build %s attempt %d", buildID, attempt), func(tx *sql.Tx) error {
-		return execOne(
-			ctx,
-			tx,
-			`UPDATE attempts SET engine_ref = $3 WHERE build_id = $1 AND number = $2`,
-			buildID,
-			attempt,
-			ref,
-		)
+		return execOne(ctx, tx, `UPDATE attempts SET engine_ref = $3 WHERE build_id = $1 AND number = $2`, buildID,
+			attempt, ref)
 	})
 }
 
@@ -192,12 +164,8 @@ func (s *Store) ActiveAttempts(ctx context.Context) ([]autobuild.Attempt, error)
 func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error) {
 	op := fmt.Sprintf("attempt of build %s by its token", buildID)
 	a, err := scanAttempt(
-		s.read.QueryRowContext(
-			ctx,
-			selectAttempt+` WHERE build_id = $1 AND token_hash = $2 AND token_hash <> ''`,
-			buildID,
-			tokenHash,
-		),
+		s.read.QueryRowContext(ctx, selectAttempt+` WHERE build_id = $1 AND token_hash = $2 AND token_hash <> ''`,
+			buildID, tokenHash),
 	)
 	if errors.Is(err, sql.ErrNoRows) {
 		return autobuild.Attempt{}, fmt.Errorf("%s: %w", op, autobuild.ErrUnauthorized)
@@ -218,25 +186,15 @@ func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (
 // underWay is the fence: ErrFenced unless the attempt is its build's newest and not final.
 func underWay(a autobuild.Attempt, b autobuild.Build) error {
 	if a.State.Final() || b.State.Final() || b.State == autobuild.Queued || a.Number != b.Attempt {
-		return fmt.Errorf(
-			"attempt %d is %s, build %d is %s in attempt %d: %w",
-			a.Number,
-			a.State,
-			b.Number,
-			b.State,
-			b.Attempt,
-			autobuild.ErrFenced,
-		)
+		return fmt.Errorf("attempt %d is %s, build %d is %s in attempt %d: %w", a.Number, a.State, b.Number,
+			b.State, b.Attempt, autobuild.ErrFenced)
 	}
 	return nil
 }
 
 // fenced reads an attempt that must be under way, and its build.
 func (s *Store) fenced(
-	ctx context.Context,
-	tx *sql.Tx,
-	buildID string,
-	number int,
+	ctx context.Context, tx *sql.Tx, buildID string, number int,
 ) (autobuild.Attempt, autobuild.Build, error) {
 	a, err := attempt(ctx, tx, buildID, number)
 	if err != nil {
@@ -266,15 +224,10 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 		if a.State == autobuild.Running {
 			return fmt.Errorf("runner %s has it: %w", a.RunnerID, autobuild.ErrConflict)
 		}
-		err = execOne(
-			ctx,
-			tx,
-			`UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4 WHERE build_id = $1 AND number = $2`,
-			buildID,
-			attempt,
-			runnerID,
-			ms(s.Now()),
-		)
+		err = execOne(ctx, tx,
+			`UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4 WHERE build_id = $1
+				AND number = $2`,
+			buildID, attempt, runnerID, ms(s.Now()))
 		if err != nil {
 			return err
 		}
@@ -304,16 +257,9 @@ func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e
 				return err
 			}
 		}
-		return execOne(
-			ctx,
-			tx,
+		return execOne(ctx, tx,
 			`UPDATE attempts SET heartbeat_at = $3, event_seq = $4, digest = $5 WHERE build_id = $1 AND number = $2`,
-			buildID,
-			attempt,
-			ms(s.Now()),
-			a.EventSeq,
-			a.Digest,
-		)
+			buildID, attempt, ms(s.Now()), a.EventSeq, a.Digest)
 	})
 }
 

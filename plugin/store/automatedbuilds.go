@@ -10,7 +10,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-const selectAutomatedBuild = `SELECT a.id, a.account_id, ` + repositoryColumns + `, a.image, a.engine, a.autotest, a.created_by, a.created_at, a.updated_at
+const selectAutomatedBuild = `SELECT a.id, a.account_id, ` + repositoryColumns + `, a.image, a.engine,
+	a.autotest, a.created_by, a.created_at, a.updated_at
 	FROM automated_builds a JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id`
 
 func scanAutomatedBuild(r scanner) (a autobuild.AutomatedBuild, err error) {
@@ -22,8 +23,7 @@ func scanAutomatedBuild(r scanner) (a autobuild.AutomatedBuild, err error) {
 // SaveAutomatedBuild creates (empty ID) or replaces one with its rules; rules without an id
 // get one. The stored form is returned. ErrConflict when two rules have one id.
 func (s *Store) SaveAutomatedBuild(
-	ctx context.Context,
-	a autobuild.AutomatedBuild,
+	ctx context.Context, a autobuild.AutomatedBuild,
 ) (saved autobuild.AutomatedBuild, err error) {
 	if a.ID == "" {
 		a.ID = newID()
@@ -33,22 +33,16 @@ func (s *Store) SaveAutomatedBuild(
 			return err
 		}
 		now := ms(s.Now())
-		_, err := tx.ExecContext(
-			ctx,
-			`INSERT INTO automated_builds (id, account_id, provider_id, repository_id, image, engine, autotest, created_by, created_at, updated_at)
+		_, err := tx.ExecContext(ctx,
+			`INSERT INTO automated_builds (id, account_id, provider_id, repository_id, image, engine, autotest,
+				created_by, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
-			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id, provider_id = excluded.provider_id, repository_id = excluded.repository_id,
-			image = excluded.image, engine = excluded.engine, autotest = excluded.autotest, updated_at = excluded.updated_at`,
-			a.ID,
-			a.AccountID,
-			a.Repository.ProviderID,
-			a.Repository.ID,
-			a.Image,
-			a.Engine,
-			a.Autotest,
-			a.CreatedBy,
-			now,
-		)
+			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id,
+			provider_id = excluded.provider_id, repository_id = excluded.repository_id,
+			image = excluded.image, engine = excluded.engine, autotest = excluded.autotest,
+			updated_at = excluded.updated_at`,
+			a.ID, a.AccountID, a.Repository.ProviderID, a.Repository.ID, a.Image, a.Engine, a.Autotest, a.CreatedBy,
+			now)
 		if err != nil {
 			return err
 		}
@@ -72,24 +66,12 @@ func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []autobuild.
 		if r.ID == "" {
 			r.ID = newRuleID()
 		}
-		_, err := tx.ExecContext(
-			ctx,
-			`INSERT INTO rules (automated_build_id, id, position, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-			id,
-			r.ID,
-			i,
-			r.SourceType,
-			r.Source,
-			r.Tags,
-			r.Context,
-			r.Dockerfile,
-			r.Autobuild,
-			r.Caching,
-			asJSON(r.BuildArgs),
-			asJSON(r.Platforms),
-			asJSON(r.Paths),
-		)
+		_, err := tx.ExecContext(ctx,
+			`INSERT INTO rules (automated_build_id, id, position, source_type, source, tags, context,
+				dockerfile, autobuild, caching, build_args, platforms, paths)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, id, r.ID, i, r.SourceType, r.Source,
+			r.Tags, r.Context, r.Dockerfile, r.Autobuild, r.Caching, asJSON(r.BuildArgs), asJSON(r.Platforms),
+			asJSON(r.Paths))
 		if err != nil {
 			return fmt.Errorf("rule %s: %w", r.ID, err)
 		}
@@ -102,27 +84,13 @@ func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []autobuild.
 func newRuleID() string { return newID()[:8] }
 
 func scanRule(r scanner) (rule autobuild.Rule, err error) {
-	err = r.Scan(
-		&rule.ID,
-		&rule.SourceType,
-		&rule.Source,
-		&rule.Tags,
-		&rule.Context,
-		&rule.Dockerfile,
-		&rule.Autobuild,
-		&rule.Caching,
-		fromJSON(&rule.BuildArgs),
-		fromJSON(&rule.Platforms),
-		fromJSON(&rule.Paths),
-	)
+	err = r.Scan(&rule.ID, &rule.SourceType, &rule.Source, &rule.Tags, &rule.Context, &rule.Dockerfile,
+		&rule.Autobuild, &rule.Caching, fromJSON(&rule.BuildArgs), fromJSON(&rule.Platforms), fromJSON(&rule.Paths))
 	return rule, err
 }
 
 func (s *Store) replaceEnvironment(
-	ctx context.Context,
-	tx *sql.Tx,
-	id string,
-	environment map[string]secret.Secret,
+	ctx context.Context, tx *sql.Tx, id string, environment map[string]secret.Secret,
 ) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM environment WHERE automated_build_id = $1`, id); err != nil {
 		return err
@@ -132,13 +100,9 @@ func (s *Store) replaceEnvironment(
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(
-			ctx,
-			`INSERT INTO environment (automated_build_id, name, value) VALUES ($1, $2, $3)`,
-			id,
-			name,
-			sealed,
-		); err != nil {
+		if _, err := tx.ExecContext(ctx,
+			`INSERT INTO environment (automated_build_id, name, value) VALUES ($1, $2, $3)`, id, name,
+			sealed); err != nil {
 			return err
 		}
 	}
@@ -183,14 +147,9 @@ func (s *Store) automatedBuild(ctx context.Context, q querier, id string) (autob
 
 // complete adds the rules and the environment.
 func (s *Store) complete(ctx context.Context, q querier, a *autobuild.AutomatedBuild) (err error) {
-	a.Rules, err = rows(
-		ctx,
-		q,
-		scanRule,
+	a.Rules, err = rows(ctx, q, scanRule,
 		`SELECT id, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths
-		FROM rules WHERE automated_build_id = $1 ORDER BY position`,
-		a.ID,
-	)
+		FROM rules WHERE automated_build_id = $1 ORDER BY position`, a.ID)
 	if err != nil {
 		return err
 	}
@@ -209,16 +168,10 @@ func (s *Store) AutomatedBuildsOf(ctx context.Context, r autobuild.Repository) (
 }
 
 func (s *Store) listAutomatedBuilds(
-	ctx context.Context,
-	where string,
-	args ...any,
+	ctx context.Context, where string, args ...any,
 ) ([]autobuild.AutomatedBuild, error) {
-	all, err := rows(
-		ctx,
-		s.read,
-		scanAutomatedBuild,
-		selectAutomatedBuild+where+` ORDER BY r.full_name, a.image, a.id`,
-		args...)
+	all, err := rows(ctx, s.read, scanAutomatedBuild,
+		selectAutomatedBuild+where+` ORDER BY r.full_name, a.image, a.id`, args...)
 	for i := range all {
 		err = errors.Join(err, s.complete(ctx, s.read, &all[i]))
 	}
@@ -237,13 +190,10 @@ func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
 		if err := execOne(ctx, tx, `DELETE FROM automated_builds WHERE id = $1`, id); err != nil {
 			return err
 		}
-		active, err := rows(
-			ctx,
-			tx,
-			scanBuild,
-			selectBuild+` WHERE b.automated_build_id = $1 AND b.state IN ('queued', 'starting', 'running') ORDER BY b.number`,
-			id,
-		)
+		active, err := rows(ctx, tx, scanBuild,
+			selectBuild+` WHERE b.automated_build_id = $1 AND b.state IN ('queued', 'starting', 'running')
+				ORDER BY b.number`,
+			id)
 		if err != nil {
 			return err
 		}

@@ -24,10 +24,8 @@ func BenchmarkReceiveDelivery(b *testing.B) {
 			for range senders {
 				go func() {
 					for range work {
-						_, err := s.ReceiveDelivery(
-							b.Context(),
-							autobuild.Delivery{HookID: "h", Event: "repo:push", Body: body},
-						)
+						_, err := s.ReceiveDelivery(b.Context(),
+							autobuild.Delivery{HookID: "h", Event: "repo:push", Body: body})
 						if err != nil {
 							b.Error(err)
 						}
@@ -63,10 +61,8 @@ func BenchmarkOverview(b *testing.B) {
 				b.Fatal(err)
 			}
 			for range min(waiting, 500) {
-				if _, err := s.ReceiveDelivery(
-					b.Context(),
-					autobuild.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}")},
-				); err != nil {
+				if _, err := s.ReceiveDelivery(b.Context(),
+					autobuild.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}")}); err != nil {
 					b.Fatal(err)
 				}
 			}

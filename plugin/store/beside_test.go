@@ -51,10 +51,8 @@ func TestBesideTheGatewayWrites(t *testing.T) {
 func writeBoth(t *testing.T, gateway, beside *store.Store) {
 	t.Helper()
 	const writes = 25
-	h, err := gateway.SaveHook(
-		t.Context(),
-		autobuild.Hook{Repository: storetest.Repository("app"), Secret: secret.New("0"), State: autobuild.HookActive},
-	)
+	h, err := gateway.SaveHook(t.Context(),
+		autobuild.Hook{Repository: storetest.Repository("app"), Secret: secret.New("0"), State: autobuild.HookActive})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,24 +107,16 @@ func TestBesideNeedsTheGatewaysDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(
-		t.Context(),
-		`DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`,
-	); err != nil {
+	if _, err := db.ExecContext(t.Context(),
+		`DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.OpenBeside(
-		t.Context(),
-		o,
-	); err == nil ||
+	if _, err := store.OpenBeside(t.Context(), o); err == nil ||
 		!strings.Contains(err.Error(), "start the gateway once after an update") {
 		t.Errorf("an older schema: got %v", err)
 	}
 	o.Path = filepath.Join(dir, "none.db")
-	if _, err := store.OpenBeside(
-		t.Context(),
-		o,
-	); err == nil ||
+	if _, err := store.OpenBeside(t.Context(), o); err == nil ||
 		!strings.Contains(err.Error(), "start the gateway once") {
 		t.Errorf("no database: got %v", err)
 	}

@@ -47,9 +47,7 @@ func scanBuild(r scanner) (b autobuild.Build, err error) {
 		&b.Tries,
 		&b.Digest,
 		&b.Size,
-		at(
-			&b.ReceivedAt,
-		),
+		at(&b.ReceivedAt),
 		at(&b.RetriedAt),
 		at(&b.CreatedAt),
 		at(&b.StartedAt),
@@ -61,44 +59,20 @@ func scanBuild(r scanner) (b autobuild.Build, err error) {
 }
 
 func insertBuildRow(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
-	_, err := tx.ExecContext(
-		ctx,
-		`INSERT INTO builds (
+	_, err := tx.ExecContext(ctx, `INSERT INTO builds (
 		id, number, automated_build_id, rule_id, provider_id, repository_id, ref_kind, ref_name, seq,
 		commit_hash, commit_message, commit_author, commit_date,
 		image, tags, dockerfile, context, build_args, platforms, caching, publish,
 		cause, cause_key, caused_by, delivery_id, received_at, created_at,
 		state, reason, detail, attempt, tries, digest, size, started_at, finished_at, stages, account_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27,
-		'queued', '', '', 0, 0, '', 0, 0, 0, 'null', COALESCE((SELECT account_id FROM automated_builds WHERE id = $3), ''))`,
-		b.ID,
-		b.Number,
-		b.AutomatedBuildID,
-		b.RuleID,
-		b.Repository.ProviderID,
-		b.Repository.ID,
-		b.Ref.Kind,
-		b.Ref.Name,
-		b.Seq,
-		b.Commit.Hash,
-		b.Commit.Message,
-		b.Commit.Author,
-		ms(b.Commit.Date),
-		b.Image,
-		asJSON(b.Tags),
-		b.Dockerfile,
-		b.Context,
-		asJSON(b.BuildArgs),
-		asJSON(b.Platforms),
-		b.Caching,
-		b.Publish,
-		b.Cause,
-		b.CauseKey,
-		b.CausedBy,
-		b.DeliveryID,
-		ms(b.ReceivedAt),
-		ms(b.CreatedAt),
-	)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+		$22, $23, $24, $25, $26, $27,
+		'queued', '', '', 0, 0, '', 0, 0, 0, 'null', COALESCE((SELECT account_id FROM automated_builds
+		WHERE id = $3), ''))`,
+		b.ID, b.Number, b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind,
+		b.Ref.Name, b.Seq, b.Commit.Hash, b.Commit.Message, b.Commit.Author, ms(b.Commit.Date), b.Image,
+		asJSON(b.Tags), b.Dockerfile, b.Context, asJSON(b.BuildArgs), asJSON(b.Platforms), b.Caching, b.Publish,
+		b.Cause, b.CauseKey, b.CausedBy, b.DeliveryID, ms(b.ReceivedAt), ms(b.CreatedAt))
 	return err
 }
 
@@ -146,11 +120,7 @@ func (s *Store) listBuilds(ctx context.Context, c conditions, f autobuild.BuildF
 	if f.Limit <= 0 {
 		f.Limit = 50
 	}
-	all, err := rows(
-		ctx,
-		s.read,
-		scanBuild,
-		selectBuild+c.where()+` ORDER BY b.number DESC LIMIT `+c.arg(f.Limit),
+	all, err := rows(ctx, s.read, scanBuild, selectBuild+c.where()+` ORDER BY b.number DESC LIMIT `+c.arg(f.Limit),
 		c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list builds: %w", err)

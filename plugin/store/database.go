@@ -64,11 +64,8 @@ func (d *database) migrate(ctx context.Context) error {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if current > target {
-		return fmt.Errorf(
-			"its schema has version %d, this program knows %d: it was used by a newer version, run that one",
-			current,
-			target,
-		)
+		return fmt.Errorf("its schema has version %d, this program knows %d: it was used by a newer version, run that one",
+			current, target)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrations: %w", err)
@@ -87,11 +84,8 @@ func (d *database) checkSchema(ctx context.Context) error {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if current != target {
-		return fmt.Errorf(
-			"its schema has version %d, this program knows %d: use the program of the gateway, and start the gateway once after an update",
-			current,
-			target,
-		)
+		return fmt.Errorf("its schema has version %d, this program knows %d: use the program of the gateway, and start the gateway once after an update",
+			current, target)
 	}
 	return nil
 }

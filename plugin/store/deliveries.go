@@ -26,12 +26,8 @@ type deliveryRow struct {
 }
 
 func (s *Store) openCompression() (err error) {
-	if s.zip, err = zstd.NewWriter(
-		nil,
-		zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderConcurrency(2),
-		zstd.WithLowerEncoderMem(true),
-	); err != nil {
+	if s.zip, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
+		zstd.WithLowerEncoderMem(true)); err != nil {
 		return err
 	}
 	s.unzip, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody))
@@ -93,19 +89,11 @@ func (s *Store) storeTogether(batch []*incoming) error {
 // storeDelivery may find the row there: of a transaction that was committed though its answer
 // was lost, task included.
 func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) error {
-	result, err := tx.ExecContext(
-		ctx,
-		`INSERT INTO deliveries (id, hook_id, event, request_id, header, body, received_at, state, reason, outcomes, planned_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 'null', 0) ON CONFLICT (id) DO NOTHING`,
-		d.ID,
-		d.HookID,
-		d.Event,
-		d.RequestID,
-		asJSON(d.Header),
-		d.packed,
-		ms(d.ReceivedAt),
-		d.State,
-	)
+	result, err := tx.ExecContext(ctx,
+		`INSERT INTO deliveries (id, hook_id, event, request_id, header, body, received_at, state, reason,
+			outcomes, planned_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 'null', 0) ON CONFLICT (id) DO NOTHING`, d.ID, d.HookID,
+		d.Event, d.RequestID, asJSON(d.Header), d.packed, ms(d.ReceivedAt), d.State)
 	if err != nil {
 		return err
 	}
@@ -118,18 +106,8 @@ func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) er
 const deliveryColumns = `id, hook_id, event, request_id, header, received_at, state, reason, outcomes, planned_at`
 
 func scanDelivery(r scanner) (d autobuild.Delivery, err error) {
-	err = r.Scan(
-		&d.ID,
-		&d.HookID,
-		&d.Event,
-		&d.RequestID,
-		fromJSON(&d.Header),
-		at(&d.ReceivedAt),
-		&d.State,
-		&d.Reason,
-		fromJSON(&d.Outcomes),
-		at(&d.PlannedAt),
-	)
+	err = r.Scan(&d.ID, &d.HookID, &d.Event, &d.RequestID, fromJSON(&d.Header), at(&d.ReceivedAt), &d.State,
+		&d.Reason, fromJSON(&d.Outcomes), at(&d.PlannedAt))
 	return d, err
 }
 
@@ -141,9 +119,8 @@ func (s *Store) Delivery(ctx context.Context, id string) (autobuild.Delivery, er
 }
 
 func (s *Store) delivery(ctx context.Context, id string, c conditions) (autobuild.Delivery, error) {
-	d, err := scanDelivery(
-		s.read.QueryRowContext(ctx, `SELECT `+deliveryColumns+` FROM deliveries`+c.where(), c.args...),
-	)
+	d, err := scanDelivery(s.read.QueryRowContext(ctx, `SELECT `+deliveryColumns+`
+		FROM deliveries`+c.where(), c.args...))
 	if err != nil {
 		return autobuild.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
 	}
@@ -163,18 +140,14 @@ func (s *Store) Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]a
 }
 
 func (s *Store) listDeliveries(
-	ctx context.Context,
-	c conditions,
-	f autobuild.DeliveryFilter,
+	ctx context.Context, c conditions, f autobuild.DeliveryFilter,
 ) ([]autobuild.Delivery, error) {
 	if f.HookID != "" {
 		c.terms = append(c.terms, "hook_id = "+c.arg(f.HookID))
 	}
 	if f.Before != "" {
-		c.terms = append(
-			c.terms,
-			"(received_at, id) < (SELECT received_at, id FROM deliveries WHERE id = "+c.arg(f.Before)+")",
-		)
+		c.terms = append(c.terms,
+			"(received_at, id) < (SELECT received_at, id FROM deliveries WHERE id = "+c.arg(f.Before)+")")
 	}
 	if f.Limit <= 0 {
 		f.Limit = 50
@@ -183,9 +156,8 @@ func (s *Store) listDeliveries(
 		ctx,
 		s.read,
 		scanDelivery,
-		`SELECT `+deliveryColumns+` FROM deliveries`+c.where()+` ORDER BY received_at DESC, id DESC LIMIT `+c.arg(
-			f.Limit,
-		),
+		`SELECT `+deliveryColumns+` FROM deliveries`+c.where()+` ORDER BY received_at DESC,
+			id DESC LIMIT `+c.arg(f.Limit),
 		c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)

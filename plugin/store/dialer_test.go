@@ -29,9 +29,7 @@ func TestF7AServerThatVanishedIsNotWaitedFor(t *testing.T) {
 	option := func(level, name int) (value int) {
 		t.Helper()
 		var got error
-		if err := raw.Control(
-			func(fd uintptr) { value, got = unix.GetsockoptInt(int(fd), level, name) },
-		); err != nil ||
+		if err := raw.Control(func(fd uintptr) { value, got = unix.GetsockoptInt(int(fd), level, name) }); err != nil ||
 			got != nil {
 			t.Fatal(err, got)
 		}
@@ -40,16 +38,8 @@ func TestF7AServerThatVanishedIsNotWaitedFor(t *testing.T) {
 	if ms := option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); ms <= 0 || ms > 30_000 {
 		t.Errorf("what was sent may stay unacknowledged for %d ms", ms)
 	}
-	silence := option(
-		unix.IPPROTO_TCP,
-		unix.TCP_KEEPIDLE,
-	) + option(
-		unix.IPPROTO_TCP,
-		unix.TCP_KEEPINTVL,
-	)*option(
-		unix.IPPROTO_TCP,
-		unix.TCP_KEEPCNT,
-	)
+	silence := option(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE) + option(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)*option(unix.IPPROTO_TCP,
+		unix.TCP_KEEPCNT)
 	if option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 0 || silence > 30 {
 		t.Errorf("an answer is awaited for %d s from a server that is gone", silence)
 	}

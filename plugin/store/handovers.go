@@ -19,15 +19,9 @@ func (s *Store) OfferAttempt(ctx context.Context, buildID string, attempt int, n
 		if _, _, err := s.fenced(ctx, tx, buildID, attempt); err != nil {
 			return err
 		}
-		return execOne(
-			ctx,
-			tx,
-			`UPDATE attempts SET nonce_hash = $3, engine_ref = $4 WHERE build_id = $1 AND number = $2`,
-			buildID,
-			attempt,
-			nonceHash,
-			repository,
-		)
+		return execOne(ctx, tx,
+			`UPDATE attempts SET nonce_hash = $3, engine_ref = $4 WHERE build_id = $1 AND number = $2`, buildID,
+			attempt, nonceHash, repository)
 	})
 }
 
@@ -55,32 +49,16 @@ func (s *Store) HandOver(ctx context.Context, nonceHash, pipeline, tokenHash str
 			return err
 		}
 		if a.State == autobuild.Running {
-			return fmt.Errorf(
-				"runner %s has attempt %d of build %s: %w",
-				a.RunnerID,
-				a.Number,
-				a.BuildID,
-				autobuild.ErrConflict,
-			)
+			return fmt.Errorf("runner %s has attempt %d of build %s: %w", a.RunnerID, a.Number, a.BuildID,
+				autobuild.ErrConflict)
 		}
 		if !mayHave(a.EngineRef, pipeline) {
-			return fmt.Errorf(
-				"attempt %d of build %s is for %s: %w",
-				a.Number,
-				a.BuildID,
-				a.EngineRef,
-				autobuild.ErrConflict,
-			)
+			return fmt.Errorf("attempt %d of build %s is for %s: %w", a.Number, a.BuildID, a.EngineRef,
+				autobuild.ErrConflict)
 		}
-		return execOne(
-			ctx,
-			tx,
-			`UPDATE attempts SET engine_ref = $3, token_hash = $4 WHERE build_id = $1 AND number = $2`,
-			a.BuildID,
-			a.Number,
-			pipeline,
-			tokenHash,
-		)
+		return execOne(ctx, tx,
+			`UPDATE attempts SET engine_ref = $3, token_hash = $4 WHERE build_id = $1 AND number = $2`, a.BuildID,
+			a.Number, pipeline, tokenHash)
 	})
 }
 
@@ -109,13 +87,8 @@ func (s *Store) ExtensionSecret(ctx context.Context, engine, purpose string) (va
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(
-			ctx,
-			`INSERT INTO extension_secrets (engine, purpose, value) VALUES ($1, $2, $3)`,
-			engine,
-			purpose,
-			sealed,
-		)
+		_, err = tx.ExecContext(ctx, `INSERT INTO extension_secrets (engine, purpose, value) VALUES ($1, $2, $3)`,
+			engine, purpose, sealed)
 		return err
 	})
 	return value, err
@@ -132,7 +105,8 @@ func (s *Store) KnownExtensionSecret(ctx context.Context, engine, purpose string
 
 func (s *Store) extensionSecret(ctx context.Context, q querier, engine, purpose string) (secret.Secret, error) {
 	var sealed []byte
-	err := q.QueryRowContext(ctx, `SELECT value FROM extension_secrets WHERE engine = $1 AND purpose = $2`, engine, purpose).
+	err := q.QueryRowContext(ctx, `SELECT value FROM extension_secrets WHERE engine = $1
+		AND purpose = $2`, engine, purpose).
 		Scan(&sealed)
 	if err != nil {
 		return secret.Secret{}, err

@@ -9,7 +9,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-const selectHook = `SELECT h.id, h.account_id, ` + repositoryColumns + `, h.remote_id, h.secret, h.previous_secret, h.previous_until,
+const selectHook = `SELECT h.id, h.account_id, ` + repositoryColumns + `, h.remote_id, h.secret,
+	h.previous_secret, h.previous_until,
 	h.secret_version, h.secret_written, h.state, h.problem, h.polled_at, h.delivered_at
 	FROM hooks h JOIN repositories r ON r.provider_id = h.provider_id AND r.id = h.repository_id`
 
@@ -46,27 +47,17 @@ func (s *Store) SaveHook(ctx context.Context, h autobuild.Hook) (saved autobuild
 		if err := ensureRepository(ctx, tx, h.Repository); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(
-			ctx,
-			`INSERT INTO hooks (id, account_id, provider_id, repository_id, remote_id, secret, previous_secret, previous_until, state, problem, polled_at, delivered_at)
+		_, err := tx.ExecContext(ctx,
+			`INSERT INTO hooks (id, account_id, provider_id, repository_id, remote_id, secret, previous_secret,
+				previous_until, state, problem, polled_at, delivered_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id, provider_id = excluded.provider_id, repository_id = excluded.repository_id,
+			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id,
+			provider_id = excluded.provider_id, repository_id = excluded.repository_id,
 			remote_id = excluded.remote_id, state = excluded.state, problem = excluded.problem,
 			polled_at = CASE WHEN excluded.polled_at > hooks.polled_at THEN excluded.polled_at ELSE hooks.polled_at END,
 			delivered_at = CASE WHEN excluded.delivered_at > hooks.delivered_at THEN excluded.delivered_at ELSE hooks.delivered_at END`,
-			h.ID,
-			h.AccountID,
-			h.Repository.ProviderID,
-			h.Repository.ID,
-			h.RemoteID,
-			current,
-			previous,
-			ms(h.PreviousUntil),
-			h.State,
-			h.Problem,
-			ms(h.PolledAt),
-			ms(h.DeliveredAt),
-		)
+			h.ID, h.AccountID, h.Repository.ProviderID, h.Repository.ID, h.RemoteID, current, previous,
+			ms(h.PreviousUntil), h.State, h.Problem, ms(h.PolledAt), ms(h.DeliveredAt))
 		if err != nil {
 			return err
 		}
@@ -88,12 +79,8 @@ func (s *Store) Hook(ctx context.Context, id string) (autobuild.Hook, error) {
 // HookOf returns the hook of a repository.
 func (s *Store) HookOf(ctx context.Context, r autobuild.Repository) (autobuild.Hook, error) {
 	h, err := s.scanHook(
-		s.read.QueryRowContext(
-			ctx,
-			selectHook+` WHERE h.provider_id = $1 AND h.repository_id = $2`,
-			r.ProviderID,
-			r.ID,
-		),
+		s.read.QueryRowContext(ctx, selectHook+` WHERE h.provider_id = $1 AND h.repository_id = $2`, r.ProviderID,
+			r.ID),
 	)
 	if err != nil {
 		return autobuild.Hook{}, fmt.Errorf("hook of repository %s: %w", r.ID, known(err))

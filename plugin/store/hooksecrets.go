@@ -14,10 +14,7 @@ import (
 // one, accepted until the time given. It returns the hook as stored. ErrConflict if the stored
 // secret is no longer the one that h holds, ErrNotFound if the hook is gone.
 func (s *Store) ReplaceHookSecret(
-	ctx context.Context,
-	h autobuild.Hook,
-	next secret.Secret,
-	until time.Time,
+	ctx context.Context, h autobuild.Hook, next secret.Secret, until time.Time,
 ) (autobuild.Hook, error) {
 	current, err := s.sealed("hooks", "secret", h.ID, next)
 	if err != nil {

@@ -47,7 +47,8 @@ func (s *Store) Release(ctx context.Context, lease string) error {
 
 // Held reports whether any gateway has a lease that has not lapsed.
 func (s *Store) Held(ctx context.Context, lease string) (held bool, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM leases WHERE name = $1 AND until > $2)`, lease, ms(s.Now())).
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM leases WHERE name = $1
+		AND until > $2)`, lease, ms(s.Now())).
 		Scan(&held)
 	if err != nil {
 		return false, fmt.Errorf("look for lease %s: %w", lease, err)

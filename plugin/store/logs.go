@@ -19,10 +19,7 @@ const (
 // WriteLog adds to the log of an attempt what write makes of its end. One caller at a time
 // writes to a log, whichever gateway it is of.
 func (s *Store) WriteLog(
-	ctx context.Context,
-	buildID string,
-	attempt int,
-	write func(autobuild.LogEnd) (autobuild.LogAddition, error),
+	ctx context.Context, buildID string, attempt int, write func(autobuild.LogEnd) (autobuild.LogAddition, error),
 ) error {
 	op := fmt.Sprintf("write log of build %s attempt %d", buildID, attempt)
 	if s.write == nil {
@@ -46,10 +43,7 @@ func (s *Store) WriteLog(
 }
 
 func writeLog(
-	ctx context.Context,
-	tx *sql.Tx,
-	buildID string,
-	attempt int,
+	ctx context.Context, tx *sql.Tx, buildID string, attempt int,
 	write func(autobuild.LogEnd) (autobuild.LogAddition, error),
 ) error {
 	var end autobuild.LogEnd
@@ -67,14 +61,9 @@ func writeLog(
 	for data := add.Data; len(data) > 0; {
 		chunk := data[:min(len(data), maxChunk)]
 		data = data[len(chunk):]
-		if _, err := tx.ExecContext(
-			ctx,
-			`INSERT INTO log_chunks (build_id, attempt, position, data) VALUES ($1, $2, $3, $4)`,
-			buildID,
-			attempt,
-			end.Size,
-			chunk,
-		); err != nil {
+		if _, err := tx.ExecContext(ctx,
+			`INSERT INTO log_chunks (build_id, attempt, position, data) VALUES ($1, $2, $3, $4)`, buildID, attempt,
+			end.Size, chunk); err != nil {
 			return err
 		}
 		end.Size += int64(len(chunk))
@@ -95,7 +84,8 @@ func (s *Store) ReadLog(ctx context.Context, buildID string, attempt int, offset
 		return c, err
 	}
 	chunks, err := rows(ctx, s.read, scan, `SELECT position, data FROM log_chunks WHERE build_id = $1 AND attempt = $2
-		AND position >= (SELECT COALESCE(MAX(position), 0) FROM log_chunks WHERE build_id = $1 AND attempt = $2 AND position <= $3)
+		AND position >= (SELECT COALESCE(MAX(position), 0) FROM log_chunks WHERE build_id = $1 AND attempt = $2
+		AND position <= $3)
 		ORDER BY position LIMIT $4`, buildID, attempt, offset, chunksAtOnce)
 	if err != nil {
 		return nil, fmt.Errorf("read log of build %s attempt %d: %w", buildID, attempt, err)

@@ -41,7 +41,8 @@ func TestRegistriesBecomePushCredentials(t *testing.T) {
 	}
 	var got autobuild.Registry
 	var boundTo sql.NullString
-	err = db.QueryRowContext(t.Context(), `SELECT id, host, purpose, automated_build_id, username, insecure, problem FROM registries`).
+	err = db.QueryRowContext(t.Context(), `SELECT id, host, purpose, automated_build_id, username, insecure,
+		problem FROM registries`).
 		Scan(&got.ID, &got.Host, &got.Purpose, &boundTo, &got.Username, &got.Insecure, &got.Problem)
 	if err != nil {
 		t.Fatal(err)

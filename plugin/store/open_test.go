@@ -114,11 +114,8 @@ func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
 
 func TestAFileThatIsNoDatabaseIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(
-		filepath.Join(dir, "slipway.db"),
-		bytes.Repeat([]byte("not a database. "), 1000),
-		0o600,
-	); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "slipway.db"), bytes.Repeat([]byte("not a database. "), 1000),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil {
@@ -135,32 +132,18 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 	s := storetest.OpenAt(t, dir, time.Now)
 	canary := func(name string) secret.Secret { return secret.New("c4nary-" + name) }
 	r := storetest.Repository("app")
-	account, err := s.SaveAccount(
-		t.Context(),
-		autobuild.Account{AccessToken: canary("access"), RefreshToken: canary("refresh")},
-	)
-	_, tokensErr := s.UpdateTokens(
-		t.Context(),
-		account.ID,
-		account.Version,
-		canary("access2"),
-		canary("refresh2"),
-		time.Now(),
-	)
+	account, err := s.SaveAccount(t.Context(),
+		autobuild.Account{AccessToken: canary("access"), RefreshToken: canary("refresh")})
+	_, tokensErr := s.UpdateTokens(t.Context(), account.ID, account.Version, canary("access2"), canary("refresh2"),
+		time.Now())
 	_, providerErr := s.SaveProvider(t.Context(), autobuild.Provider{Name: "p", ClientSecret: canary("client")})
 	_, registryErr := s.SaveRegistry(t.Context(), autobuild.Registry{Host: "h", Password: canary("registry")})
-	_, hookErr := s.SaveHook(
-		t.Context(),
-		autobuild.Hook{Repository: r, Secret: canary("hook"), PreviousSecret: canary("before")},
-	)
-	_, buildErr := s.SaveAutomatedBuild(
-		t.Context(),
-		autobuild.AutomatedBuild{Repository: r, Environment: map[string]secret.Secret{"NAME": canary("env")}},
-	)
-	flowErr := s.SaveOAuthFlow(
-		t.Context(),
-		autobuild.OAuthFlow{State: "s", CodeVerifier: canary("verifier"), ExpiresAt: time.Now().Add(time.Hour)},
-	)
+	_, hookErr := s.SaveHook(t.Context(),
+		autobuild.Hook{Repository: r, Secret: canary("hook"), PreviousSecret: canary("before")})
+	_, buildErr := s.SaveAutomatedBuild(t.Context(),
+		autobuild.AutomatedBuild{Repository: r, Environment: map[string]secret.Secret{"NAME": canary("env")}})
+	flowErr := s.SaveOAuthFlow(t.Context(),
+		autobuild.OAuthFlow{State: "s", CodeVerifier: canary("verifier"), ExpiresAt: time.Now().Add(time.Hour)})
 	user, userErr := s.SaveUser(t.Context(), autobuild.User{Name: "jo", Role: autobuild.RoleNone})
 	sessionErr := s.CreateSession(
 		t.Context(),
@@ -168,23 +151,10 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 			AccessToken: canary("session"), RefreshToken: canary("session refresh"),
 		}},
 	)
-	_, grantErr := s.UpdateGrant(
-		t.Context(),
-		"s",
-		autobuild.Grant{AccessToken: canary("session2"), RefreshToken: canary("session refresh2")},
-	)
-	err = errors.Join(
-		err,
-		tokensErr,
-		providerErr,
-		registryErr,
-		hookErr,
-		buildErr,
-		flowErr,
-		userErr,
-		sessionErr,
-		grantErr,
-	)
+	_, grantErr := s.UpdateGrant(t.Context(), "s",
+		autobuild.Grant{AccessToken: canary("session2"), RefreshToken: canary("session refresh2")})
+	err = errors.Join(err, tokensErr, providerErr, registryErr, hookErr, buildErr, flowErr, userErr, sessionErr,
+		grantErr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,11 +189,8 @@ func TestS1ASealedColumnIsBoundToItsRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = db.Exec(
-		`UPDATE registries SET password = (SELECT password FROM registries WHERE id = $1) WHERE id = $2`,
-		theirs.ID,
-		ours.ID,
-	)
+	_, err = db.Exec(`UPDATE registries SET password = (SELECT password FROM registries WHERE id = $1) WHERE id = $2`,
+		theirs.ID, ours.ID)
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -252,10 +219,8 @@ func TestAClosedStoreTakesNothing(t *testing.T) {
 
 func TestWhatWasNotSetIsReadAsNotSet(t *testing.T) {
 	s := storetest.Open(t)
-	_, created, err := s.CreateBuild(
-		t.Context(),
-		autobuild.Build{Repository: storetest.Repository("app"), Ref: storetest.Main(), Cause: autobuild.CauseManual},
-	)
+	_, created, err := s.CreateBuild(t.Context(),
+		autobuild.Build{Repository: storetest.Repository("app"), Ref: storetest.Main(), Cause: autobuild.CauseManual})
 	if err != nil || !created {
 		t.Fatalf("created %v, error %v", created, err)
 	}

@@ -70,10 +70,8 @@ func sendUntil(t *testing.T, s *store.Store) *senders {
 	for range 8 {
 		all.running.Go(func() {
 			for ctx.Err() == nil {
-				id, err := s.ReceiveDelivery(
-					ctx,
-					autobuild.Delivery{HookID: rand.Text(), Body: []byte("{}")},
-				) // each in a lane of its own
+				id, err := s.ReceiveDelivery(ctx,
+					autobuild.Delivery{HookID: rand.Text(), Body: []byte("{}")}) // each in a lane of its own
 				all.note(id, err)
 				if err != nil {
 					continue

@@ -23,7 +23,8 @@ func (s *Store) Overview(ctx context.Context) (o autobuild.Overview, err error) 
 const pending = `(SELECT arg FROM tasks WHERE kind = $1 AND state <> 'dead')`
 
 func (s *Store) countUnplanned(ctx context.Context, o *autobuild.Overview) error {
-	return s.read.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(MIN(received_at), 0), COUNT(CASE WHEN id NOT IN `+pending+` THEN 1 END)
+	return s.read.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(MIN(received_at), 0),
+		COUNT(CASE WHEN id NOT IN `+pending+` THEN 1 END)
 		FROM deliveries WHERE planned_at = 0`, autobuild.TaskPlan).
 		Scan(&o.Unplanned.Count, at(&o.Unplanned.Oldest), &o.Unplanned.Stranded)
 }
@@ -53,7 +54,8 @@ func (s *Store) countTasks(ctx context.Context, o *autobuild.Overview) (err erro
 	o.Tasks, err = rows(ctx, s.read, func(r scanner) (t autobuild.TaskCount, err error) {
 		err = r.Scan(&t.Kind, &t.State, &t.Count, at(&t.Oldest), at(&t.Due))
 		return t, err
-	}, `SELECT kind, state, COUNT(*), MIN(created_at), MIN(due_at) FROM tasks GROUP BY kind, state ORDER BY kind, state`)
+	}, `SELECT kind, state, COUNT(*), MIN(created_at), MIN(due_at) FROM tasks GROUP BY kind, state
+		ORDER BY kind, state`)
 	return err
 }
 

@@ -16,7 +16,8 @@ func (s *Store) SavePermissions(ctx context.Context, p autobuild.Permissions) er
 	return s.tx(ctx, "save permissions of user "+p.UserID, func(tx *sql.Tx) error {
 		now := ms(s.Now())
 		err := execOne(ctx, tx, `UPDATE users SET permissions_at = $2, had_right = had_right OR $4
-			WHERE id = $1 AND EXISTS (SELECT 1 FROM sessions s WHERE s.id = $3 AND s.user_id = users.id AND s.expires_at > $2)`,
+			WHERE id = $1 AND EXISTS (SELECT 1 FROM sessions s WHERE s.id = $3 AND s.user_id = users.id
+			AND s.expires_at > $2)`,
 			p.UserID, now, p.SessionID, p.Granted)
 		if err != nil {
 			return err
@@ -28,16 +29,9 @@ func (s *Store) SavePermissions(ctx context.Context, p autobuild.Permissions) er
 			if !permission.Known() {
 				continue
 			}
-			_, err := tx.ExecContext(
-				ctx,
+			_, err := tx.ExecContext(ctx,
 				`INSERT INTO permissions (user_id, provider_id, repository_id, permission, checked_at)
-				VALUES ($1, $2, $3, $4, $5)`,
-				p.UserID,
-				p.ProviderID,
-				id,
-				permission,
-				now,
-			)
+				VALUES ($1, $2, $3, $4, $5)`, p.UserID, p.ProviderID, id, permission, now)
 			if err != nil {
 				return err
 			}

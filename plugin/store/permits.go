@@ -114,10 +114,7 @@ func recordPushed(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f autobui
 // holderOf returns the build of a newer transition of b's ref that moved one of the tags; held is false
 // if there is none. The build is zero if it was pruned.
 func holderOf(
-	ctx context.Context,
-	tx *sql.Tx,
-	b autobuild.Build,
-	tags []string,
+	ctx context.Context, tx *sql.Tx, b autobuild.Build, tags []string,
 ) (holder autobuild.Build, held bool, err error) {
 	for _, tag := range tags {
 		newer, err := newerHolder(ctx, tx, b, tag)
@@ -147,23 +144,15 @@ func newerHolder(ctx context.Context, tx *sql.Tx, b autobuild.Build, tag string)
 
 func (s *Store) grant(ctx context.Context, tx *sql.Tx, b autobuild.Build, attempt int, tags []string) error {
 	for _, tag := range tags {
-		_, err := tx.ExecContext(
-			ctx,
-			`INSERT INTO permits (image, tag, provider_id, repository_id, ref_kind, ref_name, seq, build_id, attempt, granted_at)
+		_, err := tx.ExecContext(ctx,
+			`INSERT INTO permits (image, tag, provider_id, repository_id, ref_kind, ref_name, seq, build_id,
+				attempt, granted_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT (image, tag, provider_id, repository_id, ref_kind, ref_name)
-			DO UPDATE SET seq = excluded.seq, build_id = excluded.build_id, attempt = excluded.attempt, granted_at = excluded.granted_at`,
-			b.Image,
-			tag,
-			b.Repository.ProviderID,
-			b.Repository.ID,
-			b.Ref.Kind,
-			b.Ref.Name,
-			b.Seq,
-			b.ID,
-			attempt,
-			ms(s.Now()),
-		)
+			DO UPDATE SET seq = excluded.seq, build_id = excluded.build_id, attempt = excluded.attempt,
+			granted_at = excluded.granted_at`,
+			b.Image, tag, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq, b.ID, attempt,
+			ms(s.Now()))
 		if err != nil {
 			return err
 		}

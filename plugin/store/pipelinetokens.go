@@ -17,15 +17,12 @@ func (s *Store) SetPipelineToken(ctx context.Context, automatedBuildID, tokenHas
 		if _, err := s.automatedBuild(ctx, tx, automatedBuildID); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(
-			ctx,
-			`INSERT INTO pipeline_tokens (automated_build_id, token_hash, created_by, created_at) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (automated_build_id) DO UPDATE SET token_hash = excluded.token_hash, created_by = excluded.created_by, created_at = excluded.created_at`,
-			automatedBuildID,
-			tokenHash,
-			by,
-			ms(s.Now()),
-		)
+		_, err := tx.ExecContext(ctx,
+			`INSERT INTO pipeline_tokens (automated_build_id, token_hash, created_by, created_at)
+				VALUES ($1, $2, $3, $4)
+			ON CONFLICT (automated_build_id) DO UPDATE SET token_hash = excluded.token_hash,
+			created_by = excluded.created_by, created_at = excluded.created_at`,
+			automatedBuildID, tokenHash, by, ms(s.Now()))
 		return err
 	})
 }
@@ -40,7 +37,8 @@ func (s *Store) RevokePipelineToken(ctx context.Context, automatedBuildID string
 
 // PipelineToken tells of the automated build's token; ErrNotFound when there is none.
 func (s *Store) PipelineToken(ctx context.Context, automatedBuildID string) (t autobuild.PipelineToken, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT created_by, created_at FROM pipeline_tokens WHERE automated_build_id = $1`, automatedBuildID).
+	err = s.read.QueryRowContext(ctx, `SELECT created_by, created_at FROM pipeline_tokens
+		WHERE automated_build_id = $1`, automatedBuildID).
 		Scan(&t.CreatedBy, at(&t.CreatedAt))
 	if err != nil {
 		return autobuild.PipelineToken{}, fmt.Errorf("pipeline token of %s: %w", automatedBuildID, known(err))
@@ -52,7 +50,8 @@ func (s *Store) PipelineToken(ctx context.Context, automatedBuildID string) (t a
 // automated build's: ErrUnauthorized when it is not, or when either is unknown.
 func (s *Store) CheckPipelineToken(ctx context.Context, automatedBuildID, tokenHash string) error {
 	stored := ""
-	err := s.read.QueryRowContext(ctx, `SELECT token_hash FROM pipeline_tokens WHERE automated_build_id = $1`, automatedBuildID).
+	err := s.read.QueryRowContext(ctx, `SELECT token_hash FROM pipeline_tokens
+		WHERE automated_build_id = $1`, automatedBuildID).
 		Scan(&stored)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("check pipeline token of %s: %w", automatedBuildID, err)

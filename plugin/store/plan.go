@@ -26,13 +26,8 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 			return err
 		}
 		if done {
-			builds, err = rows(
-				ctx,
-				tx,
-				scanBuild,
-				selectBuild+` WHERE b.delivery_id = $1 ORDER BY b.number`,
-				p.DeliveryID,
-			)
+			builds, err = rows(ctx, tx, scanBuild, selectBuild+` WHERE b.delivery_id = $1 ORDER BY b.number`,
+				p.DeliveryID)
 			return err
 		}
 		outcomes := []autobuild.Outcome{}
@@ -61,9 +56,7 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 
 // deliveryToPlan returns when the delivery was received, and whether it was planned.
 func (s *Store) deliveryToPlan(
-	ctx context.Context,
-	tx *sql.Tx,
-	id string,
+	ctx context.Context, tx *sql.Tx, id string,
 ) (receivedAt time.Time, done bool, err error) {
 	if id == "" {
 		return s.Now(), false, nil // a poll
@@ -76,11 +69,7 @@ func (s *Store) deliveryToPlan(
 
 // planMove accepts one transition and makes its builds. The outcome returned names their numbers.
 func (s *Store) planMove(
-	ctx context.Context,
-	tx *sql.Tx,
-	deliveryID string,
-	receivedAt time.Time,
-	m autobuild.Move,
+	ctx context.Context, tx *sql.Tx, deliveryID string, receivedAt time.Time, m autobuild.Move,
 ) ([]autobuild.Build, autobuild.Outcome, error) {
 	seq, err := s.move(ctx, tx, m.Transition)
 	if err != nil {
@@ -116,16 +105,9 @@ func (s *Store) settleDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan
 	if p.DeliveryID == "" {
 		return nil
 	}
-	return execOne(
-		ctx,
-		tx,
-		`UPDATE deliveries SET state = $2, reason = $3, outcomes = $4, planned_at = $5 WHERE id = $1`,
-		p.DeliveryID,
-		p.State,
-		p.Reason,
-		asJSON(outcomes),
-		ms(s.Now()),
-	)
+	return execOne(ctx, tx,
+		`UPDATE deliveries SET state = $2, reason = $3, outcomes = $4, planned_at = $5 WHERE id = $1`, p.DeliveryID,
+		p.State, p.Reason, asJSON(outcomes), ms(s.Now()))
 }
 
 // CreateBuild stores a manual or triggered build with its tasks. A second call with the same
@@ -180,14 +162,9 @@ func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) 
 func sameBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) (autobuild.Build, error) {
 	if b.CauseKey != "" {
 		found, err := scanBuild(
-			tx.QueryRowContext(
-				ctx,
+			tx.QueryRowContext(ctx,
 				selectBuild+` WHERE b.cause = $1 AND b.cause_key = $2 AND b.automated_build_id = $3 AND b.rule_id = $4`,
-				b.Cause,
-				b.CauseKey,
-				b.AutomatedBuildID,
-				b.RuleID,
-			),
+				b.Cause, b.CauseKey, b.AutomatedBuildID, b.RuleID),
 		)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return found, err
@@ -197,17 +174,10 @@ func sameBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) (autobuild.Bu
 		return autobuild.Build{}, sql.ErrNoRows
 	}
 	return scanBuild(
-		tx.QueryRowContext(
-			ctx,
-			selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2 AND b.provider_id = $3 AND b.repository_id = $4
+		tx.QueryRowContext(ctx,
+			selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2 AND b.provider_id = $3
+				AND b.repository_id = $4
 		AND b.ref_kind = $5 AND b.ref_name = $6 AND b.seq = $7 AND b.cause IN ('push', 'reconcile')`,
-			b.AutomatedBuildID,
-			b.RuleID,
-			b.Repository.ProviderID,
-			b.Repository.ID,
-			b.Ref.Kind,
-			b.Ref.Name,
-			b.Seq,
-		),
+			b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq),
 	)
 }

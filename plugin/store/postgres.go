@@ -49,10 +49,8 @@ func openPostgres(address secret.Secret) (*database, error) {
 func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 	c, err := pgx.ParseConfig(address.Reveal())
 	if err != nil {
-		return nil, fmt.Errorf(
-			"the address is not understood, give one like postgres://slipway@db.example.com/slipway?sslmode=verify-full: %w",
-			err,
-		)
+		return nil, fmt.Errorf("the address is not understood, give one like postgres://slipway@db.example.com/slipway?sslmode=verify-full: %w",
+			err)
 	}
 	c.ConnectTimeout = min(c.ConnectTimeout, connectTime)
 	if c.ConnectTimeout <= 0 {
@@ -84,12 +82,8 @@ func dialer() *net.Dialer {
 			}
 			var set error
 			err := c.Control(func(fd uintptr) {
-				set = unix.SetsockoptInt(
-					int(fd),
-					unix.IPPROTO_TCP,
-					unix.TCP_USER_TIMEOUT,
-					int(deadAfter.Milliseconds()),
-				)
+				set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT,
+					int(deadAfter.Milliseconds()))
 			})
 			return errors.Join(err, set)
 		},
@@ -109,7 +103,8 @@ func postgresPool(c pgx.ConnConfig, size int) *sql.DB {
 func takeTurn(ctx context.Context, tx *sql.Tx, c *clock) error {
 	var void any
 	var now int64
-	err := tx.QueryRowContext(ctx, `SELECT pg_advisory_xact_lock($1::int4, hashtext(current_schema())), (extract(epoch FROM clock_timestamp()) * 1000)::int8`,
+	err := tx.QueryRowContext(ctx, `SELECT pg_advisory_xact_lock($1::int4, hashtext(current_schema())),
+		(extract(epoch FROM clock_timestamp()) * 1000)::int8`,
 		writersTurn).
 		Scan(&void, &now)
 	if err != nil {

@@ -29,21 +29,13 @@ func (s *Store) SaveProvider(ctx context.Context, p autobuild.Provider) (saved a
 		return autobuild.Provider{}, err
 	}
 	err = s.tx(ctx, "save provider "+p.Name, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(
-			ctx,
+		_, err := tx.ExecContext(ctx,
 			`INSERT INTO providers (id, kind, name, web_url, api_url, client_id, client_secret, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name, web_url = excluded.web_url, api_url = excluded.api_url,
-			client_id = excluded.client_id, client_secret = excluded.client_secret`,
-			p.ID,
-			p.Kind,
-			p.Name,
-			p.WebURL,
-			p.APIURL,
-			p.ClientID,
-			sealed,
-			ms(s.Now()),
-		)
+			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name,
+			web_url = excluded.web_url, api_url = excluded.api_url,
+			client_id = excluded.client_id, client_secret = excluded.client_secret`, p.ID, p.Kind, p.Name, p.WebURL,
+			p.APIURL, p.ClientID, sealed, ms(s.Now()))
 		if err != nil {
 			return err
 		}

@@ -22,10 +22,8 @@ func TestReadOnlyBesideTheGateway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	beside, err := store.OpenReadOnly(
-		t.Context(),
-		store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer},
-	)
+	beside, err := store.OpenReadOnly(t.Context(),
+		store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,7 @@ func (s *Store) RefState(ctx context.Context, r autobuild.Repository, ref autobu
 }
 
 func refState(
-	ctx context.Context,
-	q querier,
-	r autobuild.Repository,
-	ref autobuild.Ref,
+	ctx context.Context, q querier, r autobuild.Repository, ref autobuild.Ref,
 ) (state autobuild.RefState, err error) {
 	err = q.QueryRowContext(ctx, `SELECT head, seq FROM refs`+ofRef, r.ProviderID, r.ID, ref.Kind, ref.Name).
 		Scan(&state.Head, &state.Seq)
@@ -42,14 +39,8 @@ func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[auto
 		err = r.Scan(&one.ref.Kind, &one.ref.Name, &one.state.Head, &one.state.Seq)
 		return one, err
 	}
-	all, err := rows(
-		ctx,
-		s.read,
-		scan,
-		`SELECT kind, name, head, seq FROM refs WHERE provider_id = $1 AND repository_id = $2`,
-		r.ProviderID,
-		r.ID,
-	)
+	all, err := rows(ctx, s.read, scan,
+		`SELECT kind, name, head, seq FROM refs WHERE provider_id = $1 AND repository_id = $2`, r.ProviderID, r.ID)
 	if err != nil {
 		return nil, fmt.Errorf("states of the refs in %s: %w", r.ID, err)
 	}
@@ -65,7 +56,8 @@ func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[auto
 func (s *Store) TransitionSeen(ctx context.Context, t autobuild.Transition) (bool, error) {
 	var seen bool
 	const move = ofRef + ` AND old_head = $5 AND new_head = $6`
-	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM transitions`+move+`) OR EXISTS (SELECT 1 FROM answered_moves`+move+`)`,
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM transitions`+move+`) OR EXISTS (SELECT 1
+		FROM answered_moves`+move+`)`,
 		t.Repository.ProviderID, t.Repository.ID, t.Ref.Kind, t.Ref.Name, t.Old, t.New).
 		Scan(&seen)
 	if err != nil {
@@ -79,16 +71,9 @@ func (s *Store) TransitionSeen(ctx context.Context, t autobuild.Transition) (boo
 func (s *Store) BaselineRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error {
 	return s.tx(ctx, "baseline refs of "+r.ID, func(tx *sql.Tx) error {
 		for _, h := range heads {
-			_, err := tx.ExecContext(
-				ctx,
+			_, err := tx.ExecContext(ctx,
 				`INSERT INTO refs (provider_id, repository_id, kind, name, head, seq) VALUES ($1, $2, $3, $4, $5, 0)
-				ON CONFLICT DO NOTHING`,
-				r.ProviderID,
-				r.ID,
-				h.Ref.Kind,
-				h.Ref.Name,
-				h.Commit.Hash,
-			)
+				ON CONFLICT DO NOTHING`, r.ProviderID, r.ID, h.Ref.Kind, h.Ref.Name, h.Commit.Hash)
 			if err != nil {
 				return err
 			}
@@ -103,16 +88,10 @@ func (s *Store) BaselineRefs(ctx context.Context, r autobuild.Repository, heads 
 func (s *Store) AdoptRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error {
 	return s.tx(ctx, "adopt refs of "+r.ID, func(tx *sql.Tx) error {
 		for _, h := range heads {
-			_, err := tx.ExecContext(
-				ctx,
+			_, err := tx.ExecContext(ctx,
 				`INSERT INTO refs (provider_id, repository_id, kind, name, head, seq) VALUES ($1, $2, $3, $4, $5, 0)
 				ON CONFLICT (provider_id, repository_id, kind, name) DO UPDATE SET head = excluded.head`,
-				r.ProviderID,
-				r.ID,
-				h.Ref.Kind,
-				h.Ref.Name,
-				h.Commit.Hash,
-			)
+				r.ProviderID, r.ID, h.Ref.Kind, h.Ref.Name, h.Commit.Hash)
 			if err != nil {
 				return err
 			}
@@ -128,7 +107,8 @@ func (s *Store) move(ctx context.Context, tx *sql.Tx, t autobuild.Transition) (s
 	err = tx.QueryRowContext(ctx, `UPDATE refs SET head = $5, seq = seq + 1`+ofRef+` AND head = $6 RETURNING seq`,
 		r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New, t.Old).Scan(&seq)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = tx.QueryRowContext(ctx, `INSERT INTO refs (provider_id, repository_id, kind, name, head, seq) VALUES ($1, $2, $3, $4, $5, 1)
+		err = tx.QueryRowContext(ctx, `INSERT INTO refs (provider_id, repository_id, kind, name, head, seq)
+			VALUES ($1, $2, $3, $4, $5, 1)
 			ON CONFLICT DO NOTHING RETURNING seq`, r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New).
 			Scan(&seq)
 	}
@@ -138,18 +118,9 @@ func (s *Store) move(ctx context.Context, tx *sql.Tx, t autobuild.Transition) (s
 	if err != nil {
 		return 0, err
 	}
-	_, err = tx.ExecContext(
-		ctx,
+	_, err = tx.ExecContext(ctx,
 		`INSERT INTO transitions (provider_id, repository_id, kind, name, seq, old_head, new_head, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		r.ProviderID,
-		r.ID,
-		t.Ref.Kind,
-		t.Ref.Name,
-		seq,
-		t.Old,
-		t.New,
-		ms(s.Now()),
-	)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, seq, t.Old, t.New,
+		ms(s.Now()))
 	return seq, err
 }

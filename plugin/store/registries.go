@@ -48,7 +48,8 @@ func (s *Store) SaveRegistry(ctx context.Context, r autobuild.Registry) (saved a
 			(id, host, purpose, automated_build_id, username, password, insecure, checked_at, problem)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			ON CONFLICT (id) DO UPDATE SET host = excluded.host, purpose = excluded.purpose,
-			automated_build_id = excluded.automated_build_id, username = excluded.username, password = excluded.password,
+			automated_build_id = excluded.automated_build_id, username = excluded.username,
+			password = excluded.password,
 			insecure = excluded.insecure, checked_at = excluded.checked_at, problem = excluded.problem`,
 			r.ID, r.Host, r.Purpose, boundTo, r.Username, sealed, r.Insecure, ms(r.CheckedAt), r.Problem)
 		if err != nil {

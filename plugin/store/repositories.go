@@ -24,44 +24,26 @@ func ensureRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository) e
 
 // saveRepository creates or replaces the row.
 func saveRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository) error {
-	return execRepository(
-		ctx,
-		tx,
-		r,
+	return execRepository(ctx, tx, r,
 		insertRepository+`DO UPDATE SET workspace_id = excluded.workspace_id, full_name = excluded.full_name,
-		default_branch = excluded.default_branch, private = excluded.private, admin = excluded.admin`,
-	)
+		default_branch = excluded.default_branch, private = excluded.private, admin = excluded.admin`)
 }
 
-const insertRepository = `INSERT INTO repositories (provider_id, id, workspace_id, full_name, default_branch, private, admin)
+const insertRepository = `INSERT INTO repositories (provider_id, id, workspace_id, full_name, default_branch,
+	private, admin)
 	VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (provider_id, id) `
 
 func execRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository, query string) error {
-	_, err := tx.ExecContext(
-		ctx,
-		query,
-		r.ProviderID,
-		r.ID,
-		r.WorkspaceID,
-		r.FullName,
-		r.DefaultBranch,
-		r.Private,
-		r.Admin,
-	)
+	_, err := tx.ExecContext(ctx, query, r.ProviderID, r.ID, r.WorkspaceID, r.FullName, r.DefaultBranch, r.Private,
+		r.Admin)
 	return err
 }
 
 // RenameRepository updates the full name, clone name and default branch wherever a repository is kept.
 func (s *Store) RenameRepository(ctx context.Context, r autobuild.Repository) error {
 	return s.tx(ctx, "rename repository "+r.ID, func(tx *sql.Tx) error {
-		return execOne(
-			ctx,
-			tx,
+		return execOne(ctx, tx,
 			`UPDATE repositories SET full_name = $3, default_branch = $4 WHERE provider_id = $1 AND id = $2`,
-			r.ProviderID,
-			r.ID,
-			r.FullName,
-			r.DefaultBranch,
-		)
+			r.ProviderID, r.ID, r.FullName, r.DefaultBranch)
 	})
 }

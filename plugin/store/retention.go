@@ -35,16 +35,14 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err erro
 	if err != nil {
 		return p, fmt.Errorf("prune deliveries: %w", err)
 	}
-	newest := fmt.Sprintf(
-		`(SELECT n.number FROM builds n WHERE n.automated_build_id = b.automated_build_id ORDER BY n.number DESC LIMIT 1 OFFSET %d)`,
-		keptBuilds-1,
-	)
-	p.Builds, err = s.prune(
-		ctx,
-		before,
-		`SELECT b.id FROM builds b WHERE b.finished_at > 0 AND b.finished_at < $1 AND b.number < `+newest+` ORDER BY b.number LIMIT $2`,
-		`DELETE FROM builds WHERE id = $2 AND finished_at > 0 AND finished_at < $1`,
-	) // one that is retried meanwhile stays
+	newest := fmt.Sprintf(`(SELECT n.number FROM builds n WHERE n.automated_build_id = b.automated_build_id
+		ORDER BY n.number DESC LIMIT 1 OFFSET %d)`,
+		keptBuilds-1)
+	p.Builds, err = s.prune(ctx, before,
+		`SELECT b.id FROM builds b WHERE b.finished_at > 0 AND b.finished_at < $1 AND b.number < `+newest+`
+			ORDER BY b.number LIMIT $2`,
+		`DELETE FROM builds WHERE id = $2 AND finished_at > 0
+			AND finished_at < $1`) // one that is retried meanwhile stays
 	if err != nil {
 		return p, fmt.Errorf("prune builds: %w", err)
 	}
@@ -106,10 +104,7 @@ func scanID(r scanner) (id string, err error) {
 }
 
 func (s *Store) removeEach(
-	ctx context.Context,
-	before time.Time,
-	remove string,
-	ids []string,
+	ctx context.Context, before time.Time, remove string, ids []string,
 ) (removed int, err error) {
 	err = s.tx(ctx, "remove a batch", func(tx *sql.Tx) error {
 		for _, id := range ids {

@@ -23,12 +23,8 @@ func TestRolesOfBeforeBecomePermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := goose.NewProvider(
-		goose.DialectSQLite3,
-		db,
-		os.DirFS("migrations"),
-		goose.WithDisableGlobalRegistry(true),
-	)
+	before, err := goose.NewProvider(goose.DialectSQLite3, db, os.DirFS("migrations"),
+		goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,14 +32,12 @@ func TestRolesOfBeforeBecomePermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, role := range []string{"none", "viewer", "member", "admin"} {
-		_, userErr := db.Exec(
-			`INSERT INTO users (id, provider_id, remote_id, name, role, created_at) VALUES ($1, 'cloud', $1, $1, $1, 1)`,
-			role,
-		)
-		_, sessionErr := db.Exec(
-			`INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES ($1, $1, 1, 9000000000000)`,
-			role,
-		)
+		_, userErr := db.Exec(`INSERT INTO users (id, provider_id, remote_id, name, role, created_at)
+			VALUES ($1, 'cloud', $1, $1, $1, 1)`,
+			role)
+		_, sessionErr := db.Exec(`INSERT INTO sessions (id, user_id, created_at, expires_at)
+			VALUES ($1, $1, 1, 9000000000000)`,
+			role)
 		if err := errors.Join(userErr, sessionErr); err != nil {
 			t.Fatal(err)
 		}
@@ -61,10 +55,8 @@ func TestRolesOfBeforeBecomePermissions(t *testing.T) {
 	for _, u := range users {
 		roles[u.Name] = string(u.Role)
 	}
-	if diff := cmp.Diff(
-		map[string]string{"none": "none", "viewer": "none", "member": "none", "admin": "admin"},
-		roles,
-	); diff != "" {
+	if diff := cmp.Diff(map[string]string{"none": "none", "viewer": "none", "member": "none", "admin": "admin"},
+		roles); diff != "" {
 		t.Errorf("roles (-want +got):\n%s", diff)
 	}
 	counts, err := s.SessionCounts(t.Context())
@@ -78,10 +70,8 @@ func TestOldPermissionsShowNothing(t *testing.T) {
 	now := time.Now()
 	s := storetest.OpenAt(t, t.TempDir(), func() time.Time { return now })
 	app := storetest.AutomatedBuild(t, s, storetest.Repository("app"))
-	jo, err := s.SaveUser(
-		t.Context(),
-		autobuild.User{ProviderID: app.Repository.ProviderID, RemoteID: "{jo}", Role: autobuild.RoleNone},
-	)
+	jo, err := s.SaveUser(t.Context(),
+		autobuild.User{ProviderID: app.Repository.ProviderID, RemoteID: "{jo}", Role: autobuild.RoleNone})
 	if err != nil {
 		t.Fatal(err)
 	}

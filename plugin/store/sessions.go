@@ -23,18 +23,10 @@ func (s *Store) CreateSession(ctx context.Context, se autobuild.Session) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, ms(s.Now())); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(
-			ctx,
+		_, err := tx.ExecContext(ctx,
 			`INSERT INTO sessions (id, user_id, created_at, expires_at, access_token, refresh_token, token_expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			se.ID,
-			se.UserID,
-			ms(se.CreatedAt),
-			ms(se.ExpiresAt),
-			access,
-			refresh,
-			ms(se.Grant.ExpiresAt),
-		)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`, se.ID, se.UserID, ms(se.CreatedAt), ms(se.ExpiresAt), access,
+			refresh, ms(se.Grant.ExpiresAt))
 		if err != nil {
 			return err
 		}
@@ -46,12 +38,9 @@ func (s *Store) CreateSession(ctx context.Context, se autobuild.Session) error {
 // SessionUser returns the user of a session that has not expired; ErrNotFound otherwise.
 func (s *Store) SessionUser(ctx context.Context, sessionID string) (autobuild.User, error) {
 	u, err := scanUser(
-		s.read.QueryRowContext(
-			ctx,
-			selectUser+` JOIN sessions s ON s.user_id = u.id WHERE s.id = $1 AND s.expires_at > $2`,
-			sessionID,
-			ms(s.Now()),
-		),
+		s.read.QueryRowContext(ctx,
+			selectUser+` JOIN sessions s ON s.user_id = u.id WHERE s.id = $1 AND s.expires_at > $2`, sessionID,
+			ms(s.Now())),
 	)
 	if err != nil {
 		return autobuild.User{}, fmt.Errorf("user of the session: %w", known(err))
@@ -103,13 +92,8 @@ func (s *Store) SessionCounts(ctx context.Context) (map[string]int, error) {
 		n      int
 	}
 	scan := func(r scanner) (c count, err error) { err = r.Scan(&c.userID, &c.n); return c, err }
-	all, err := rows(
-		ctx,
-		s.read,
-		scan,
-		`SELECT user_id, COUNT(*) FROM sessions WHERE expires_at > $1 GROUP BY user_id`,
-		ms(s.Now()),
-	)
+	all, err := rows(ctx, s.read, scan,
+		`SELECT user_id, COUNT(*) FROM sessions WHERE expires_at > $1 GROUP BY user_id`, ms(s.Now()))
 	if err != nil {
 		return nil, fmt.Errorf("count sessions: %w", err)
 	}
@@ -130,18 +114,10 @@ func (s *Store) SaveOAuthFlow(ctx context.Context, f autobuild.OAuthFlow) error 
 		if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_flows WHERE expires_at <= $1`, ms(s.Now())); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(
-			ctx,
+		_, err := tx.ExecContext(ctx,
 			`INSERT INTO oauth_flows (state, browser_id, provider_id, user_id, code_verifier, return_to, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			f.State,
-			f.BrowserID,
-			f.ProviderID,
-			f.UserID,
-			sealed,
-			f.ReturnTo,
-			ms(f.ExpiresAt),
-		)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`, f.State, f.BrowserID, f.ProviderID, f.UserID, sealed, f.ReturnTo,
+			ms(f.ExpiresAt))
 		return err
 	})
 }
@@ -151,7 +127,8 @@ func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f autobuil
 	var sealed []byte
 	err = s.tx(ctx, "take OAuth flow", func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `DELETE FROM oauth_flows WHERE state = $1 AND expires_at > $2
-			RETURNING state, browser_id, provider_id, user_id, code_verifier, return_to, expires_at`, stateHash, ms(s.Now())).
+			RETURNING state, browser_id, provider_id, user_id, code_verifier, return_to,
+			expires_at`, stateHash, ms(s.Now())).
 			Scan(&f.State, &f.BrowserID, &f.ProviderID, &f.UserID, &sealed, &f.ReturnTo, at(&f.ExpiresAt))
 	})
 	if err != nil {

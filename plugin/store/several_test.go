@@ -167,10 +167,8 @@ func TestAnEnginesLimitIsForAllGateways(t *testing.T) {
 	if err != nil || len(active) != 5 {
 		t.Fatalf("%d active, error %v; want 5", len(active), err)
 	}
-	if i := slices.IndexFunc(
-		builds,
-		func(b autobuild.Build) bool { return b.ID == active[0].BuildID },
-	); active[0].Gateway != all[i%3].Gateway() {
+	if i := slices.IndexFunc(builds,
+		func(b autobuild.Build) bool { return b.ID == active[0].BuildID }); active[0].Gateway != all[i%3].Gateway() {
 		t.Errorf("attempt %+v was started by another gateway", active[0])
 	}
 }
@@ -192,10 +190,9 @@ func TestF10TheDatabaseTellsTheTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	_, err = db.ExecContext(
-		t.Context(),
-		`CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '10 minutes' $$`,
-	)
+	_, err = db.ExecContext(t.Context(),
+		`CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$
+			SELECT pg_catalog.clock_timestamp() + interval '10 minutes' $$`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,10 +219,8 @@ func TestF10TheDatabaseTellsTheTime(t *testing.T) {
 // Text that PostgreSQL does not take is stored as what it can be shown as.
 func TestAnyTextIsTaken(t *testing.T) {
 	s := storetest.OpenPostgres(t)
-	id, err := s.ReceiveDelivery(
-		t.Context(),
-		autobuild.Delivery{HookID: "h", RequestID: "a\x00b\xffc", Body: []byte{0, 0xff}},
-	)
+	id, err := s.ReceiveDelivery(t.Context(),
+		autobuild.Delivery{HookID: "h", RequestID: "a\x00b\xffc", Body: []byte{0, 0xff}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,22 +51,10 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to 
 	if to.state == autobuild.Queued || to.state == autobuild.Starting { // a new attempt begins with nothing
 		b.StartedAt, b.FinishedAt, b.Stages = time.Time{}, time.Time{}, nil
 	}
-	err := execOne(
-		ctx,
-		tx,
+	err := execOne(ctx, tx,
 		`UPDATE builds SET state = $2, reason = $3, detail = $4, attempt = $5, digest = $6, size = $7,
-		started_at = $8, finished_at = $9, stages = $10 WHERE id = $1`,
-		b.ID,
-		b.State,
-		b.Reason,
-		b.Detail,
-		b.Attempt,
-		b.Digest,
-		b.Size,
-		ms(b.StartedAt),
-		ms(b.FinishedAt),
-		asJSON(b.Stages),
-	)
+		started_at = $8, finished_at = $9, stages = $10 WHERE id = $1`, b.ID, b.State, b.Reason, b.Detail,
+		b.Attempt, b.Digest, b.Size, ms(b.StartedAt), ms(b.FinishedAt), asJSON(b.Stages))
 	if err != nil {
 		return err
 	}
@@ -103,11 +91,8 @@ func (s *Store) enqueueDispatch(ctx context.Context, tx *sql.Tx, buildID string)
 }
 
 func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
-	return s.tasks.Enqueue(
-		ctx,
-		tx,
-		queue.NewTask{Kind: autobuild.TaskReport, Arg: b.ID, Key: b.ID, Lane: reportLane(b)},
-	)
+	return s.tasks.Enqueue(ctx, tx,
+		queue.NewTask{Kind: autobuild.TaskReport, Arg: b.ID, Key: b.ID, Lane: reportLane(b)})
 }
 
 // reportLane is one for all builds that share a status (LatestBuild): what an older one says
@@ -119,10 +104,7 @@ func reportLane(b autobuild.Build) string {
 // CancelBuild ends a build that is not final as cancelled, with reason and detail, its
 // attempt too, and makes the report task. ErrConflict when it is final already.
 func (s *Store) CancelBuild(
-	ctx context.Context,
-	id string,
-	reason autobuild.Reason,
-	detail string,
+	ctx context.Context, id string, reason autobuild.Reason, detail string,
 ) (b autobuild.Build, err error) {
 	var end ending
 	err = s.tx(ctx, "cancel build "+id, func(tx *sql.Tx) error {
@@ -141,22 +123,14 @@ func (s *Store) CancelBuild(
 
 // cancel ends a build and the attempt that is under way.
 func (s *Store) cancel(
-	ctx context.Context,
-	tx *sql.Tx,
-	b autobuild.Build,
-	reason autobuild.Reason,
-	detail string,
+	ctx context.Context, tx *sql.Tx, b autobuild.Build, reason autobuild.Reason, detail string,
 ) (end ending, err error) {
 	if b.State.Final() {
 		return ending{}, fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 	}
 	underWay := b.State != autobuild.Queued
-	if err := s.advance(
-		ctx,
-		tx,
-		&b,
-		step{attempt: attemptOf(b), state: autobuild.Cancelled, reason: reason, detail: detail},
-	); err != nil {
+	if err := s.advance(ctx, tx, &b,
+		step{attempt: attemptOf(b), state: autobuild.Cancelled, reason: reason, detail: detail}); err != nil {
 		return ending{}, err
 	}
 	end.build = b
@@ -205,13 +179,8 @@ func (s *Store) RetryBuild(ctx context.Context, id, by string) (b autobuild.Buil
 		if !b.State.Final() {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
-		if err := execOne(
-			ctx,
-			tx,
-			`UPDATE builds SET tries = 0, retried_at = $2 WHERE id = $1`,
-			id,
-			ms(s.Now()),
-		); err != nil {
+		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0, retried_at = $2 WHERE id = $1`, id,
+			ms(s.Now())); err != nil {
 			return err
 		}
 		if err := s.queueAgain(ctx, tx, &b, "retried by "+by); err != nil {

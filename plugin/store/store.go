@@ -106,9 +106,7 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if err := s.openCompression(); err != nil {
 		return err
 	}
-	s.tasks = queue.New(
-		queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log},
-	)
+	s.tasks = queue.New(queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log})
 	s.inbox = newInbox(s.storeDeliveries)
 	return nil
 }
@@ -152,12 +150,8 @@ func (s *Store) checkKey(ctx context.Context) error {
 			if sealed, err = s.sealer.Seal(place, secret.New(newID())); err != nil {
 				return err
 			}
-			_, err = tx.ExecContext(
-				ctx,
-				`INSERT INTO instance (name, value) VALUES ('id', $1), ('key_check', $2)`,
-				[]byte(newID()),
-				sealed,
-			)
+			_, err = tx.ExecContext(ctx, `INSERT INTO instance (name, value) VALUES ('id', $1), ('key_check', $2)`,
+				[]byte(newID()), sealed)
 			return err
 		}
 		if err != nil {
@@ -204,11 +198,7 @@ func next(ctx context.Context, tx *sql.Tx, counter string) (n int64, err error) 
 
 // rows reads all rows of a query with one scan function.
 func rows[T any](
-	ctx context.Context,
-	q querier,
-	scan func(scanner) (T, error),
-	query string,
-	args ...any,
+	ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any,
 ) ([]T, error) {
 	r, err := q.QueryContext(ctx, query, args...)
 	if err != nil {

@@ -147,14 +147,8 @@ func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
 	}
 	for _, b := range builds {
 		if b.State != autobuild.Succeeded || b.Attempt != 1 || b.Digest != "sha256:"+b.Commit.Hash || b.Seq != 1 {
-			t.Errorf(
-				"build %d is %s in attempt %d at %s, of transition %d",
-				b.Number,
-				b.State,
-				b.Attempt,
-				b.Digest,
-				b.Seq,
-			)
+			t.Errorf("build %d is %s in attempt %d at %s, of transition %d", b.Number, b.State, b.Attempt, b.Digest,
+				b.Seq)
 		}
 	}
 	if active, err := s.ActiveAttempts(t.Context()); err != nil || len(active) != 0 {

@@ -179,11 +179,8 @@ func checkUpgraded(t *testing.T, s *store.Store) {
 		t.Error("the webhook's secrets are not those that were stored")
 	}
 	if h.SecretVersion != 1 || h.SecretWritten != 1 {
-		t.Errorf(
-			"got secret version %d, written %d, want 1 and 1: no rotation is pending",
-			h.SecretVersion,
-			h.SecretWritten,
-		)
+		t.Errorf("got secret version %d, written %d, want 1 and 1: no rotation is pending", h.SecretVersion,
+			h.SecretWritten)
 	}
 	if attempts, err := s.ActiveAttempts(t.Context()); err != nil || len(attempts) != 1 {
 		t.Errorf("got %d active attempts, error %v, want the one that was running", len(attempts), err)
@@ -238,26 +235,19 @@ func checkCredentials(t *testing.T, s *store.Store) {
 	if err != nil || len(automated) != 1 {
 		t.Fatalf("got %d automated builds, error %v", len(automated), err)
 	}
-	chosen := credentials.Choose(
-		registries,
-		credentials.Use{AutomatedBuildID: automated[0].ID, Image: automated[0].Image},
-	)
+	chosen := credentials.Choose(registries,
+		credentials.Use{AutomatedBuildID: automated[0].ID, Image: automated[0].Image})
 	if chosen.Push.ID != "path" || len(chosen.Pull) != 0 {
-		t.Errorf(
-			"got push credential %q and %d that pull, want the longest path and none",
-			chosen.Push.ID,
-			len(chosen.Pull),
-		)
+		t.Errorf("got push credential %q and %d that pull, want the longest path and none", chosen.Push.ID,
+			len(chosen.Pull))
 	}
 	whole, err := s.Registry(t.Context(), "whole")
 	want := autobuild.Registry{
-		ID:       "whole",
-		Host:     "registry.example.com",
-		Purpose:  autobuild.RegistryPush,
-		Username: "robot",
-		Password: secret.New(
-			"registry password",
-		),
+		ID:        "whole",
+		Host:      "registry.example.com",
+		Purpose:   autobuild.RegistryPush,
+		Username:  "robot",
+		Password:  secret.New("registry password"),
 		Insecure:  true,
 		CheckedAt: storetest.NewClock().Now(),
 		Problem:   "down",
@@ -294,12 +284,8 @@ func useUpgraded(t *testing.T, s *store.Store) {
 	}
 	granted, holder, err := s.Permit(ctx, older.ID, 1, []string{"latest"}, nil)
 	if granted || holder.Number != 2 || err != nil {
-		t.Errorf(
-			"granted %t, held by build %d, error %v: the stored permit of build 2 is gone",
-			granted,
-			holder.Number,
-			err,
-		)
+		t.Errorf("granted %t, held by build %d, error %v: the stored permit of build 2 is gone", granted,
+			holder.Number, err)
 	}
 	if granted, _, err := s.Permit(ctx, older.ID, 1, nil, []string{"nightly"}); !granted || err != nil {
 		t.Errorf("an extra tag: granted %t, error %v", granted, err)

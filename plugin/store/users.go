@@ -31,18 +31,12 @@ func (s *Store) saveUser(ctx context.Context, tx *sql.Tx, u autobuild.User) (aut
 		u.ID = newID()
 	}
 	return scanUser(
-		tx.QueryRowContext(
-			ctx,
+		tx.QueryRowContext(ctx,
 			`INSERT INTO users (id, provider_id, remote_id, name, role, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, remote_id = excluded.remote_id, name = excluded.name, role = excluded.role
-		RETURNING id, provider_id, remote_id, name, role, created_at`,
-			u.ID,
-			u.ProviderID,
-			u.RemoteID,
-			u.Name,
-			u.Role,
-			ms(s.Now()),
-		),
+		ON CONFLICT (id) DO UPDATE SET provider_id = excluded.provider_id, remote_id = excluded.remote_id,
+		name = excluded.name, role = excluded.role
+		RETURNING id, provider_id, remote_id, name, role, created_at`, u.ID, u.ProviderID, u.RemoteID, u.Name,
+			u.Role, ms(s.Now())),
 	)
 }
 
@@ -58,12 +52,9 @@ func (s *Store) User(ctx context.Context, id string) (autobuild.User, error) {
 // UserByRemote returns the user with a provider's identity.
 func (s *Store) UserByRemote(ctx context.Context, providerID, remoteID string) (autobuild.User, error) {
 	u, err := scanUser(
-		s.read.QueryRowContext(
-			ctx,
-			selectUser+` WHERE u.provider_id = $1 AND u.remote_id = $2 AND u.remote_id <> ''`,
-			providerID,
-			remoteID,
-		),
+		s.read.QueryRowContext(ctx,
+			selectUser+` WHERE u.provider_id = $1 AND u.remote_id = $2 AND u.remote_id <> ''`, providerID,
+			remoteID),
 	)
 	if err != nil {
 		return autobuild.User{}, fmt.Errorf("user with identity %s: %w", remoteID, known(err))
@@ -140,11 +131,9 @@ func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u autobuild.Us
 			return err
 		}
 		u, err = scanUser(
-			tx.QueryRowContext(
-				ctx,
+			tx.QueryRowContext(ctx,
 				selectUser+` WHERE u.role = $1 AND u.remote_id = '' ORDER BY u.created_at LIMIT 1`,
-				autobuild.RoleAdmin,
-			),
+				autobuild.RoleAdmin),
 		)
 		if errors.Is(err, sql.ErrNoRows) {
 			u, err = s.saveUser(ctx, tx, autobuild.User{Name: "administrator", Role: autobuild.RoleAdmin})
@@ -156,7 +145,8 @@ func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u autobuild.Us
 
 func noAdministrator(ctx context.Context, tx *sql.Tx) error {
 	var one int
-	err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE role = $1 AND remote_id <> '' LIMIT 1`, autobuild.RoleAdmin).
+	err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE role = $1
+		AND remote_id <> '' LIMIT 1`, autobuild.RoleAdmin).
 		Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil

@@ -54,9 +54,7 @@ func (v View) Permission(ctx context.Context, r autobuild.Repository) (p autobui
 
 // Permission returns the permission of a viewer on a repository, like View.Permission.
 func (s *Store) Permission(
-	ctx context.Context,
-	v autobuild.Viewer,
-	r autobuild.Repository,
+	ctx context.Context, v autobuild.Viewer, r autobuild.Repository,
 ) (autobuild.Permission, error) {
 	return s.As(v).Permission(ctx, r)
 }

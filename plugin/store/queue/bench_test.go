@@ -18,10 +18,8 @@ func BenchmarkBacklog(b *testing.B) {
 				db := open(b)
 				q := queue.New(queue.Config{DB: db})
 				done := make(chan struct{}, n)
-				q.Handle(
-					"k", func(context.Context, queue.Task) error { done <- struct{}{}; return nil },
-					queue.Options{Workers: 4},
-				)
+				q.Handle("k", func(context.Context, queue.Task) error { done <- struct{}{}; return nil },
+					queue.Options{Workers: 4})
 				var tasks []queue.NewTask
 				for i := range n {
 					task := queue.NewTask{Kind: "k", Arg: fmt.Sprint(i)}

@@ -16,10 +16,8 @@ func TestAClockThatIsSetBackDelaysNoTask(t *testing.T) {
 			db, c := open(t), newClock()
 			q := queue.New(queue.Config{DB: db, Now: c.now, Poll: time.Millisecond})
 			done := make(chan string, 10)
-			q.Handle(
-				"plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil },
-				queue.Options{},
-			)
+			q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil },
+				queue.Options{})
 			if running {
 				defer start(t, q)()
 				enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "first"})
@@ -45,10 +43,8 @@ func TestAStartKeepsDelays(t *testing.T) {
 	q := queue.New(queue.Config{DB: db, Now: c.now})
 	done := make(chan string, 10)
 	q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil }, queue.Options{})
-	enqueue(
-		t, db, q, queue.NewTask{Kind: "plan", Arg: "later", RunAt: c.now().Add(59 * time.Minute)},
-		queue.NewTask{Kind: "plan", Arg: "now"},
-	)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "later", RunAt: c.now().Add(59 * time.Minute)},
+		queue.NewTask{Kind: "plan", Arg: "now"})
 	stop := start(t, q)
 	first := <-done
 	stop()

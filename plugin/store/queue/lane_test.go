@@ -64,10 +64,8 @@ func TestATaskBehindAPostponedOneWaits(t *testing.T) {
 		}
 		return nil
 	}, queue.Options{Lease: forever})
-	enqueue(
-		t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"},
-		queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h2"},
-	)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"},
+		queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h2"})
 	stop := start(t, q)
 	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"a", "c"}) {
 		t.Fatalf("at first %q were worked, want a and c", got)
@@ -129,10 +127,8 @@ func TestAStartWakesBlockedTasks(t *testing.T) {
 	q := queue.New(queue.Config{DB: db})
 	seen := make(chan string, 2)
 	q.Handle("plan", func(_ context.Context, task queue.Task) error { seen <- task.Arg; return nil }, queue.Options{})
-	enqueue(
-		t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"},
-		queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h"},
-	)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "a", Lane: "h"},
+		queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h"})
 	if _, err := db.Exec(`DELETE FROM tasks WHERE arg = 'a'`); err != nil {
 		t.Fatal(err)
 	}
@@ -150,10 +146,8 @@ func TestADeadTaskDoesNotBlockItsLane(t *testing.T) {
 		seen <- task.Arg
 		return queue.Permanent(errors.New("no"))
 	}, queue.Options{Workers: 2})
-	enqueue(
-		t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"},
-		queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"},
-	)
+	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"},
+		queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"})
 	stop := start(t, q)
 	if first, second := <-seen, <-seen; first != "1" || second != "2" {
 		t.Errorf("order %s, %s", first, second)

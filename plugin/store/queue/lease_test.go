@@ -32,10 +32,8 @@ func TestAStoppedWorkerReleasesItsTask(t *testing.T) {
 
 	again := queue.New(queue.Config{DB: db, Now: c.now}) // the clock does not advance, so no lease has expired
 	attempt := make(chan int)
-	again.Handle(
-		"plan", func(_ context.Context, task queue.Task) error { attempt <- task.Attempt; return nil },
-		queue.Options{},
-	)
+	again.Handle("plan", func(_ context.Context, task queue.Task) error { attempt <- task.Attempt; return nil },
+		queue.Options{})
 	stop = start(t, again)
 	if got := <-attempt; got != 1 {
 		t.Errorf("attempt %d, want 1: being stopped is no fault of the task", got)
@@ -48,20 +46,16 @@ func TestATaskIsClaimableWhenItsWorkerDied(t *testing.T) {
 	dead := queue.New(queue.Config{DB: db, Now: c.now})
 	claimed := make(chan struct{}, 1)
 	stuck := make(chan struct{})
-	dead.Handle(
-		"plan", func(context.Context, queue.Task) error { claimed <- struct{}{}; <-stuck; return nil },
-		queue.Options{Lease: time.Hour},
-	)
+	dead.Handle("plan", func(context.Context, queue.Task) error { claimed <- struct{}{}; <-stuck; return nil },
+		queue.Options{Lease: time.Hour})
 	enqueue(t, db, dead, queue.NewTask{Kind: "plan", Arg: "d"})
 	stopDead := start(t, dead)
 	<-claimed
 
 	next := queue.New(queue.Config{DB: db, Now: c.now})
 	attempts := make(chan int)
-	next.Handle(
-		"plan", func(_ context.Context, task queue.Task) error { attempts <- task.Attempt; return nil },
-		queue.Options{},
-	)
+	next.Handle("plan", func(_ context.Context, task queue.Task) error { attempts <- task.Attempt; return nil },
+		queue.Options{})
 	stop := start(t, next)
 	if waiting, _ := depth(t, next, "plan"); waiting != 1 {
 		t.Errorf("%d waiting", waiting)
@@ -134,9 +128,8 @@ func TestCommitIsNotCalledForALostTask(t *testing.T) {
 	}})
 	begun := make(chan struct{})
 	q.Handle("plan", func(ctx context.Context, _ queue.Task) error {
-		_, err := db.ExecContext(
-			ctx, `UPDATE tasks SET attempt = 7, due_at = 9999999999999`,
-		) // as if another worker claimed it
+		_, err := db.ExecContext(ctx,
+			`UPDATE tasks SET attempt = 7, due_at = 9999999999999`) // as if another worker claimed it
 		close(begun)
 		return err
 	}, queue.Options{})
@@ -182,10 +175,8 @@ func TestARestartedProcessRecoversItsTasks(t *testing.T) {
 	db, c := open(t), newClock()
 	died := make(chan struct{})
 	before := queue.New(queue.Config{DB: db, Worker: "a", Now: c.now})
-	before.Handle(
-		"plan", func(context.Context, queue.Task) error { close(died); select {} },
-		queue.Options{Lease: forever},
-	)
+	before.Handle("plan", func(context.Context, queue.Task) error { close(died); select {} },
+		queue.Options{Lease: forever})
 	enqueue(t, db, before, queue.NewTask{Kind: "plan", Arg: "d1"})
 	go func() { _ = before.Run(context.Background()) }() // never returns: its task never finishes
 	<-died

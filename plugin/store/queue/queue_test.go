@@ -23,9 +23,8 @@ func open(t testing.TB) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(
 		"sqlite",
-		"file:"+filepath.Join(
-			t.TempDir(), "q.db",
-		)+"?_txlock=immediate&_pragma=busy_timeout(8000)&_pragma=journal_mode(WAL)",
+		"file:"+filepath.Join(t.TempDir(),
+			"q.db")+"?_txlock=immediate&_pragma=busy_timeout(8000)&_pragma=journal_mode(WAL)",
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -132,10 +131,8 @@ func TestAKeyIsUniqueUntilItsTaskStarts(t *testing.T) {
 		t.Fatalf("%d waiting, want 1", waiting)
 	}
 	started, release := make(chan struct{}), make(chan struct{})
-	q.Handle(
-		"report", func(context.Context, queue.Task) error { started <- struct{}{}; <-release; return nil },
-		queue.Options{},
-	)
+	q.Handle("report", func(context.Context, queue.Task) error { started <- struct{}{}; <-release; return nil },
+		queue.Options{})
 	stop := start(t, q)
 	<-started
 	enqueue(t, db, q, report, report) // the running task may have read the old state, so one more is needed
@@ -190,10 +187,8 @@ func TestI6APanicIsAFailureWithItsText(t *testing.T) {
 	db := open(t)
 	q := queue.New(queue.Config{DB: db})
 	done := make(chan struct{})
-	q.Handle(
-		"plan", func(context.Context, queue.Task) error { defer close(done); panic("out of range") },
-		queue.Options{},
-	)
+	q.Handle("plan", func(context.Context, queue.Task) error { defer close(done); panic("out of range") },
+		queue.Options{})
 	stop := start(t, q)
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
 	<-done

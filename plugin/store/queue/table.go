@@ -32,22 +32,13 @@ func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error {
 	const nextID = `UPDATE counters SET value = value + 1 WHERE name = 'tasks' RETURNING value`
 	err := tx.QueryRowContext(ctx, nextID).Scan(&id)
 	if err == nil {
-		_, err = tx.ExecContext(
-			ctx,
+		_, err = tx.ExecContext(ctx,
 			`INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
 			VALUES ($1, $2, $3, $4, $5, 'waiting', 0,
 				CASE WHEN EXISTS (SELECT 1 FROM tasks e WHERE e.lane = $5 AND e.lane <> '' AND e.state <> 'dead')
 					THEN CAST($8 AS BIGINT) ELSE CAST($6 AS BIGINT) END,
-				'', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`,
-			id,
-			t.Kind,
-			t.Arg,
-			t.Key,
-			t.Lane,
-			t.RunAt.UnixMilli(),
-			now.UnixMilli(),
-			blockedUntil,
-		)
+				'', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`, id, t.Kind, t.Arg, t.Key, t.Lane,
+			t.RunAt.UnixMilli(), now.UnixMilli(), blockedUntil)
 	}
 	if err != nil {
 		return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
@@ -88,8 +79,7 @@ func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Durati
 
 func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lease time.Duration) ([]Task, error) {
 	now := q.now()
-	rows, err := tx.QueryContext(
-		ctx,
+	rows, err := tx.QueryContext(ctx,
 		`UPDATE tasks SET state = 'running', attempt = attempt + 1, key = '', due_at = $1, gateway = $5
 		WHERE id IN (
 			SELECT t.id FROM tasks t
@@ -97,13 +87,7 @@ func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lea
 			AND (t.lane = '' OR NOT EXISTS (
 				SELECT 1 FROM tasks e WHERE e.lane = t.lane AND e.lane <> '' AND e.state <> 'dead' AND e.id < t.id))
 			ORDER BY t.due_at, t.id LIMIT $4)
-		RETURNING id, kind, arg, attempt, lane`,
-		now.Add(lease).UnixMilli(),
-		kind,
-		now.UnixMilli(),
-		n,
-		q.worker,
-	)
+		RETURNING id, kind, arg, attempt, lane`, now.Add(lease).UnixMilli(), kind, now.UnixMilli(), n, q.worker)
 	if err != nil {
 		return nil, err
 	}
@@ -125,10 +109,8 @@ func (q *Queue) recoverTasks(ctx context.Context) error {
 	if q.worker == "" {
 		return nil
 	}
-	_, err := q.db.ExecContext(
-		ctx, `UPDATE tasks SET due_at = $1 WHERE state = 'running' AND gateway = $2`, q.now().UnixMilli(),
-		q.worker,
-	)
+	_, err := q.db.ExecContext(ctx, `UPDATE tasks SET due_at = $1 WHERE state = 'running' AND gateway = $2`,
+		q.now().UnixMilli(), q.worker)
 	return err
 }
 
@@ -143,11 +125,9 @@ func (q *Queue) wakeBlocked(ctx context.Context) error {
 
 // makeDue makes waiting tasks due now if their due time is after the given one.
 func (q *Queue) makeDue(ctx context.Context, kind string, now, beyond time.Time) error {
-	_, err := q.db.ExecContext(
-		ctx,
-		`UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state = 'waiting' AND due_at > $3 AND due_at < $4`,
-		kind, now.UnixMilli(), beyond.UnixMilli(), blockedUntil,
-	)
+	_, err := q.db.ExecContext(ctx,
+		`UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state = 'waiting' AND due_at > $3 AND due_at < $4`, kind,
+		now.UnixMilli(), beyond.UnixMilli(), blockedUntil)
 	return err
 }
 

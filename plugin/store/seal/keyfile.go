@@ -103,10 +103,8 @@ func createFile(path string) error {
 	key := make([]byte, KeySize)
 	_, _ = rand.Read(key) // never fails
 	var content bytes.Buffer
-	fmt.Fprintf(
-		&content,
-		"# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n",
-	)
+	fmt.Fprintf(&content,
+		"# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n")
 	fmt.Fprintf(&content, "1 %s\n", base64.StdEncoding.EncodeToString(key))
 
 	dir := filepath.Dir(path)

@@ -26,10 +26,8 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	}
 	stages := []autobuild.Stage{{Name: "fetch", StartedAt: time.UnixMilli(1000).UTC()}}
 	must(t, s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 2, Stages: stages, Digest: "sha256:abc"}))
-	finished, err := s.FinishAttempt(
-		t.Context(),
-		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42},
-	)
+	finished, err := s.FinishAttempt(t.Context(),
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42})
 	must(t, err)
 	stored, err := s.Build(t.Context(), b.ID)
 	must(t, err)
@@ -73,11 +71,7 @@ func buildRetries(t *testing.T, s *store.Store) {
 		if again.State != autobuild.Queued || again.Attempt != number || again.Reason != "" {
 			t.Fatalf("after attempt %d: %+v", number, again)
 		}
-		if ended, err := s.Attempt(
-			t.Context(),
-			b.ID,
-			number,
-		); err != nil || ended.State != autobuild.Errored ||
+		if ended, err := s.Attempt(t.Context(), b.ID, number); err != nil || ended.State != autobuild.Errored ||
 			ended.Reason != autobuild.ReasonLost {
 			t.Errorf("attempt %+v, error %v", ended, err)
 		}
@@ -106,10 +100,8 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 	if _, err := s.RetryBuild(t.Context(), b.ID, "jo"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("retry of a build under way: %v", err)
 	}
-	_, err := s.FinishAttempt(
-		t.Context(),
-		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild},
-	)
+	_, err := s.FinishAttempt(t.Context(),
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild})
 	must(t, err)
 	again, err := s.RetryBuild(t.Context(), b.ID, "jo")
 	if err != nil || again.State != autobuild.Queued || !again.FinishedAt.IsZero() || again.Reason != "" {
@@ -119,10 +111,8 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 		if attempt := Start(t.Context(), t, s, b.ID); attempt.Number != number {
 			t.Errorf("attempt %d, want %d", attempt.Number, number)
 		}
-		again, err = s.FinishAttempt(
-			t.Context(),
-			autobuild.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true},
-		)
+		again, err = s.FinishAttempt(t.Context(),
+			autobuild.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true})
 		must(t, err)
 	}
 	if again.State != autobuild.Errored {
@@ -143,17 +133,8 @@ func cancelQueued(t *testing.T, s *store.Store) {
 	if _, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, ""); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("cancelled twice: %v", err)
 	}
-	if _, err := s.StartAttempt(
-		t.Context(),
-		b.ID,
-		"embedded",
-		"h",
-		time.Now(),
-		0,
-	); !errors.Is(
-		err,
-		autobuild.ErrConflict,
-	) {
+	if _, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h", time.Now(), 0); !errors.Is(err,
+		autobuild.ErrConflict) {
 		t.Errorf("started after cancel: %v", err)
 	}
 }
@@ -184,10 +165,8 @@ func cancelRunning(t *testing.T, s *store.Store) {
 		attempt.FinishedAt.IsZero() {
 		t.Errorf("error %v, attempt %+v", err, attempt)
 	}
-	_, finishErr := s.FinishAttempt(
-		t.Context(),
-		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded},
-	)
+	_, finishErr := s.FinishAttempt(t.Context(),
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
 	_, _, permitErr := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, nil)
 	_, tokenErr := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
 	for what, err := range map[string]error{
@@ -219,10 +198,8 @@ func engineLimit(t *testing.T, s *store.Store) {
 		t.Errorf("a second build on a full engine: %v", err)
 	}
 	must(t, start(2, "drone"))
-	_, err := s.FinishAttempt(
-		t.Context(),
-		autobuild.Finish{BuildID: builds[0].ID, Attempt: 1, State: autobuild.Succeeded},
-	)
+	_, err := s.FinishAttempt(t.Context(),
+		autobuild.Finish{BuildID: builds[0].ID, Attempt: 1, State: autobuild.Succeeded})
 	must(t, err)
 	must(t, start(1, "embedded"))
 	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrConflict) {
@@ -240,10 +217,8 @@ func olderFirst(t *testing.T, s *store.Store) {
 	must(t, err)
 	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
 	must(t, err)
-	again, _, err := s.CreateBuild(
-		t.Context(),
-		Draft(a, Main(), Commit(2), autobuild.CauseManual),
-	) // as new as the newest push
+	again, _, err := s.CreateBuild(t.Context(),
+		Draft(a, Main(), Commit(2), autobuild.CauseManual)) // as new as the newest push
 	must(t, err)
 	tag, err := s.Plan(t.Context(), Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}, "", Commit(2)))
 	must(t, err)
@@ -269,10 +244,8 @@ func fewerFirst(t *testing.T, s *store.Store) {
 	n := 0
 	queue := func(a autobuild.AutomatedBuild) autobuild.Build {
 		n++
-		b, _, err := s.CreateBuild(
-			t.Context(),
-			Draft(a, autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", n)}, Commit(n), autobuild.CauseManual),
-		)
+		b, _, err := s.CreateBuild(t.Context(),
+			Draft(a, autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", n)}, Commit(n), autobuild.CauseManual))
 		must(t, err)
 		return b
 	}
@@ -330,12 +303,8 @@ func eventsOnce(t *testing.T, s *store.Store) {
 	)
 	must(
 		t,
-		s.RecordEvents(
-			t.Context(),
-			b.ID,
-			1,
-			autobuild.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []autobuild.Stage{{Name: "fetch"}}},
-		),
+		s.RecordEvents(t.Context(), b.ID, 1,
+			autobuild.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []autobuild.Stage{{Name: "fetch"}}}),
 	)
 	must(t, s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{})) // a heartbeat
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
@@ -364,16 +333,10 @@ func tokens(t *testing.T, s *store.Store) {
 			t.Errorf("token %q: %v", wrong, err)
 		}
 	}
-	_, err = s.FinishAttempt(
-		t.Context(),
-		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true},
-	)
+	_, err = s.FinishAttempt(t.Context(),
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true})
 	must(t, err)
-	if got, err := s.AttemptByToken(
-		t.Context(),
-		b.ID,
-		"hash-"+b.ID,
-	); !errors.Is(err, autobuild.ErrFenced) ||
+	if got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID); !errors.Is(err, autobuild.ErrFenced) ||
 		got.State != autobuild.Errored {
 		t.Errorf("an attempt that is over: %+v, error %v", got, err)
 	}

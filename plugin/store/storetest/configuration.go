@@ -154,13 +154,8 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := s.SaveHook(
-		t.Context(),
-		autobuild.Hook{Repository: want.Repository},
-	); !errors.Is(
-		err,
-		autobuild.ErrConflict,
-	) {
+	if _, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: want.Repository}); !errors.Is(err,
+		autobuild.ErrConflict) {
 		t.Errorf("a second hook of the repository: %v", err)
 	}
 	if all, err := s.Hooks(t.Context()); len(all) != 1 || err != nil {
@@ -191,13 +186,8 @@ func providerNames(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
-	if _, err := s.SaveProvider(
-		t.Context(),
-		autobuild.Provider{Name: "cloud"},
-	); !errors.Is(
-		err,
-		autobuild.ErrConflict,
-	) {
+	if _, err := s.SaveProvider(t.Context(), autobuild.Provider{Name: "cloud"}); !errors.Is(err,
+		autobuild.ErrConflict) {
 		t.Errorf("a second one of that name: %v", err)
 	}
 	if all, err := s.Providers(t.Context()); len(all) != 1 || err != nil {
@@ -217,21 +207,11 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 	})
 	must(t, err)
 	expires := time.UnixMilli(9000).UTC()
-	got, err := s.UpdateTokens(
-		t.Context(),
-		saved.ID,
-		saved.Version,
-		secret.New("access2"),
-		secret.New("refresh2"),
-		expires,
-	)
+	got, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("access2"), secret.New("refresh2"),
+		expires)
 	must(t, err)
 	want := saved
-	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New(
-		"access2",
-	), secret.New(
-		"refresh2",
-	), expires, saved.Version+1
+	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New("access2"), secret.New("refresh2"), expires, saved.Version+1
 	read, err := s.Account(t.Context(), saved.ID)
 	must(t, err)
 	for what, got := range map[string]autobuild.Account{"returned": got, "read": read} {
@@ -239,30 +219,12 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
-	if _, err := s.UpdateTokens(
-		t.Context(),
-		saved.ID,
-		saved.Version,
-		secret.New("x"),
-		secret.New("y"),
-		expires,
-	); !errors.Is(
-		err,
-		autobuild.ErrConflict,
-	) {
+	if _, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("x"), secret.New("y"),
+		expires); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("refreshed from an old version: %v", err)
 	}
-	if _, err := s.UpdateTokens(
-		t.Context(),
-		"none",
-		1,
-		secret.New("x"),
-		secret.New("y"),
-		expires,
-	); !errors.Is(
-		err,
-		autobuild.ErrNotFound,
-	) {
+	if _, err := s.UpdateTokens(t.Context(), "none", 1, secret.New("x"), secret.New("y"), expires); !errors.Is(err,
+		autobuild.ErrNotFound) {
 		t.Errorf("an account that is not: %v", err)
 	}
 }
@@ -282,20 +244,12 @@ func accountBreaks(t *testing.T, s *store.Store) {
 		t.Errorf("an account that is not: %v", err)
 	}
 	must(t, s.BreakAccount(t.Context(), linked.ID, linked.Version, "revoked"))
-	if all, err := s.Accounts(
-		t.Context(),
-	); err != nil || len(all) != 1 || all[0].State != autobuild.AccountBroken ||
+	if all, err := s.Accounts(t.Context()); err != nil || len(all) != 1 || all[0].State != autobuild.AccountBroken ||
 		all[0].Problem != "revoked" {
 		t.Errorf("error %v, accounts %+v", err, all)
 	}
-	mended, err := s.UpdateTokens(
-		t.Context(),
-		linked.ID,
-		linked.Version,
-		secret.New("x"),
-		secret.New("y"),
-		time.UnixMilli(9000),
-	)
+	mended, err := s.UpdateTokens(t.Context(), linked.ID, linked.Version, secret.New("x"), secret.New("y"),
+		time.UnixMilli(9000))
 	if err != nil || mended.State != autobuild.AccountLinked || mended.Problem != "" {
 		t.Errorf("error %v, %s %q", err, mended.State, mended.Problem)
 	}
@@ -304,10 +258,8 @@ func accountBreaks(t *testing.T, s *store.Store) {
 func accountInUse(t *testing.T, s *store.Store) {
 	account, err := s.SaveAccount(t.Context(), autobuild.Account{Name: "jo"})
 	must(t, err)
-	a, err := s.SaveAutomatedBuild(
-		t.Context(),
-		autobuild.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")},
-	)
+	a, err := s.SaveAutomatedBuild(t.Context(),
+		autobuild.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")})
 	must(t, err)
 	if err := s.DeleteAccount(t.Context(), account.ID); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("deleted while in use: %v", err)

@@ -45,10 +45,8 @@ func deliveryRoundTrip(t *testing.T, s *store.Store) {
 func deliveriesList(t *testing.T, s *store.Store) {
 	var ids []string
 	for i := range 5 {
-		id, err := s.ReceiveDelivery(
-			t.Context(),
-			autobuild.Delivery{HookID: fmt.Sprintf("h%d", i%2), ReceivedAt: time.UnixMilli(int64(1000 + i))},
-		)
+		id, err := s.ReceiveDelivery(t.Context(),
+			autobuild.Delivery{HookID: fmt.Sprintf("h%d", i%2), ReceivedAt: time.UnixMilli(int64(1000 + i))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,10 +83,8 @@ func deliveriesConcurrent(t *testing.T, s *store.Store) {
 	failed := make(chan error, n)
 	for i := range n {
 		all.Go(func() {
-			if _, err := s.ReceiveDelivery(
-				t.Context(),
-				autobuild.Delivery{HookID: "h", RequestID: fmt.Sprint(i)},
-			); err != nil {
+			if _, err := s.ReceiveDelivery(t.Context(),
+				autobuild.Delivery{HookID: "h", RequestID: fmt.Sprint(i)}); err != nil {
 				failed <- err
 			}
 		})
@@ -154,10 +150,8 @@ func deliveryExplained(t *testing.T, s *store.Store) {
 	if got := reason(); got != "the account's link is broken" {
 		t.Errorf("reason %q", got)
 	}
-	_, err = s.Plan(
-		t.Context(),
-		autobuild.Plan{DeliveryID: id, State: autobuild.DeliveryIgnored, Reason: "nothing to do"},
-	)
+	_, err = s.Plan(t.Context(),
+		autobuild.Plan{DeliveryID: id, State: autobuild.DeliveryIgnored, Reason: "nothing to do"})
 	must(t, err)
 	must(t, s.ExplainDelivery(t.Context(), id, "too late"))
 	if got := reason(); got != "nothing to do" {

@@ -89,10 +89,7 @@ func Push(a autobuild.AutomatedBuild, ref autobuild.Ref, from, to string) autobu
 
 // Started stores a push of a commit and starts its build's first attempt.
 func Started(
-	t testing.TB,
-	s *store.Store,
-	a autobuild.AutomatedBuild,
-	from, to string,
+	t testing.TB, s *store.Store, a autobuild.AutomatedBuild, from, to string,
 ) (autobuild.Build, autobuild.Attempt) {
 	t.Helper()
 	builds, err := s.Plan(t.Context(), Push(a, Main(), from, to))

@@ -77,13 +77,8 @@ func extensionSecrets(t *testing.T, s *store.Store) {
 			t.Errorf("%v: it is not known: %v", place, err)
 		}
 		if len(first.Reveal()) < 32 || !first.Equal(again) || seen[first.Reveal()] {
-			t.Errorf(
-				"%v: a secret of %d characters, which stays: %v, and is new: %v",
-				place,
-				len(first.Reveal()),
-				first.Equal(again),
-				!seen[first.Reveal()],
-			)
+			t.Errorf("%v: a secret of %d characters, which stays: %v, and is new: %v", place, len(first.Reveal()),
+				first.Equal(again), !seen[first.Reveal()])
 		}
 		seen[first.Reveal()] = true
 	}

@@ -19,17 +19,12 @@ func hookSecrets(t *testing.T, s *store.Store) {
 
 // hookSecretReplaced replaces a secret, and refuses to replace one that was replaced meanwhile.
 func hookSecretReplaced(t *testing.T, s *store.Store) {
-	before, err := s.SaveHook(
-		t.Context(),
-		autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive},
-	)
+	before, err := s.SaveHook(t.Context(),
+		autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive})
 	must(t, err)
 	if before.SecretPending() {
-		t.Errorf(
-			"a new hook: got a pending secret (version %d, written %d), want none",
-			before.SecretVersion,
-			before.SecretWritten,
-		)
+		t.Errorf("a new hook: got a pending secret (version %d, written %d), want none", before.SecretVersion,
+			before.SecretWritten)
 	}
 	until := time.UnixMilli(9000).UTC()
 	replaced, err := s.ReplaceHookSecret(t.Context(), before, secret.New("second"), until)
@@ -59,25 +54,16 @@ func hookSecretReplaced(t *testing.T, s *store.Store) {
 	if err := s.ConfirmHookSecret(t.Context(), before.ID, 2); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("confirm a deleted hook: got %v, want ErrNotFound", err)
 	}
-	if _, err := s.ReplaceHookSecret(
-		t.Context(),
-		got,
-		secret.New("third"),
-		until,
-	); !errors.Is(
-		err,
-		autobuild.ErrNotFound,
-	) {
+	if _, err := s.ReplaceHookSecret(t.Context(), got, secret.New("third"), until); !errors.Is(err,
+		autobuild.ErrNotFound) {
 		t.Errorf("replace the secret of a deleted hook: got %v, want ErrNotFound", err)
 	}
 }
 
 // hookSecretKept saves a hook that was read before its secret was replaced.
 func hookSecretKept(t *testing.T, s *store.Store) {
-	stale, err := s.SaveHook(
-		t.Context(),
-		autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive},
-	)
+	stale, err := s.SaveHook(t.Context(),
+		autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive})
 	must(t, err)
 	replaced, err := s.ReplaceHookSecret(t.Context(), stale, secret.New("second"), time.UnixMilli(9000).UTC())
 	must(t, err)

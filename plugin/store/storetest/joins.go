@@ -67,15 +67,8 @@ func joins(t *testing.T, s *store.Store) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := s.BindPipeline(
-		ctx,
-		"own",
-		join(a, Commit(1), "ci#1"),
-		"stolen",
-	); !errors.Is(
-		err,
-		autobuild.ErrNotFound,
-	) {
+	if _, err := s.BindPipeline(ctx, "own", join(a, Commit(1), "ci#1"), "stolen"); !errors.Is(err,
+		autobuild.ErrNotFound) {
 		t.Errorf("an attempt on another engine: %v", err)
 	}
 	take := func(pipeline, token string, want autobuild.Build) {
@@ -91,11 +84,7 @@ func joins(t *testing.T, s *store.Store) {
 	if _, err := s.AttemptByToken(ctx, first.ID, "token-1"); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("the first token after another was made: %v", err)
 	}
-	if got, err := s.AttemptByToken(
-		ctx,
-		first.ID,
-		"token-3",
-	); err != nil || got.EngineRef != "ci#1" ||
+	if got, err := s.AttemptByToken(ctx, first.ID, "token-3"); err != nil || got.EngineRef != "ci#1" ||
 		got.HeartbeatAt.IsZero() {
 		t.Errorf("the attempt is %+v, %v", got, err)
 	}
@@ -103,15 +92,8 @@ func joins(t *testing.T, s *store.Store) {
 	_, err = s.CancelBuild(ctx, second.ID, autobuild.ReasonUser, "cancelled")
 	must(t, err)
 	for _, pipeline := range []string{"ci#1", "ci#2", "ci#3"} {
-		if b, err := s.BindPipeline(
-			ctx,
-			"embedded",
-			join(a, Commit(1), pipeline),
-			"late",
-		); !errors.Is(
-			err,
-			autobuild.ErrNotFound,
-		) {
+		if b, err := s.BindPipeline(ctx, "embedded", join(a, Commit(1), pipeline), "late"); !errors.Is(err,
+			autobuild.ErrNotFound) {
 			t.Errorf("after a claim and a cancel %s gets build %d, %v", pipeline, b.Number, err)
 		}
 	}
@@ -135,15 +117,8 @@ func joinRetried(t *testing.T, s *store.Store) {
 		},
 	)
 	must(t, err)
-	if _, err := s.BindPipeline(
-		ctx,
-		"embedded",
-		join(a, Commit(1), "ci#1"),
-		"late",
-	); !errors.Is(
-		err,
-		autobuild.ErrNotFound,
-	) {
+	if _, err := s.BindPipeline(ctx, "embedded", join(a, Commit(1), "ci#1"), "late"); !errors.Is(err,
+		autobuild.ErrNotFound) {
 		t.Errorf("while the next attempt is not there: %v", err)
 	}
 	_, err = s.StartAttempt(ctx, b.ID, "embedded", "nobody's", time.Now().Add(time.Hour), 0)

@@ -23,15 +23,8 @@ func (n *notebook) Claimed(b autobuild.Build, a autobuild.Attempt) {
 }
 
 func (n *notebook) Ended(b autobuild.Build, a autobuild.Attempt) {
-	n.note(
-		"ended attempt %d %s %s in time %t, build %s %s",
-		a.Number,
-		a.State,
-		a.Reason,
-		a.Number == 0 || !a.FinishedAt.IsZero(),
-		b.State,
-		b.Reason,
-	)
+	n.note("ended attempt %d %s %s in time %t, build %s %s", a.Number, a.State, a.Reason,
+		a.Number == 0 || !a.FinishedAt.IsZero(), b.State, b.Reason)
 }
 
 func (n *notebook) Reported(state autobuild.State, problem string) {
@@ -120,14 +113,8 @@ func attemptsKnowTheirPush(t *testing.T, s *store.Store) {
 	must(t, err)
 	for how, attempt := range found {
 		if attempt.BuildNumber != b.Number || attempt.DeliveryID != plan.DeliveryID || b.Number == 0 {
-			t.Errorf(
-				"%s: build %d of delivery %q, want %d of %q",
-				how,
-				attempt.BuildNumber,
-				attempt.DeliveryID,
-				b.Number,
-				plan.DeliveryID,
-			)
+			t.Errorf("%s: build %d of delivery %q, want %d of %q", how, attempt.BuildNumber, attempt.DeliveryID,
+				b.Number, plan.DeliveryID)
 		}
 	}
 }

@@ -15,10 +15,8 @@ import (
 )
 
 func sessions(t *testing.T, s *store.Store) {
-	u, err := s.SaveUser(
-		t.Context(),
-		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone},
-	)
+	u, err := s.SaveUser(t.Context(),
+		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone})
 	must(t, err)
 	u.Role = autobuild.RoleAdmin
 	changed, err := s.SaveUser(t.Context(), u)
@@ -28,13 +26,8 @@ func sessions(t *testing.T, s *store.Store) {
 	if byRemote, err := s.UserByRemote(t.Context(), "cloud", "{jo}"); err != nil || byRemote.ID != u.ID {
 		t.Errorf("error %v, user %+v", err, byRemote)
 	}
-	if _, err := s.SaveUser(
-		t.Context(),
-		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}"},
-	); !errors.Is(
-		err,
-		autobuild.ErrConflict,
-	) {
+	if _, err := s.SaveUser(t.Context(), autobuild.User{ProviderID: "cloud", RemoteID: "{jo}"}); !errors.Is(err,
+		autobuild.ErrConflict) {
 		t.Errorf("a second user with that identity: %v", err)
 	}
 	for range 2 { // identities not taken yet do not collide
@@ -46,15 +39,11 @@ func sessions(t *testing.T, s *store.Store) {
 	}
 	must(
 		t,
-		s.CreateSession(
-			t.Context(),
-			autobuild.Session{ID: "old", UserID: u.ID, ExpiresAt: time.Now().Add(-time.Second)},
-		),
+		s.CreateSession(t.Context(),
+			autobuild.Session{ID: "old", UserID: u.ID, ExpiresAt: time.Now().Add(-time.Second)}),
 	)
-	must(
-		t,
-		s.CreateSession(t.Context(), autobuild.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}),
-	)
+	must(t,
+		s.CreateSession(t.Context(), autobuild.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	if got, err := s.SessionUser(t.Context(), "new"); err != nil || got.ID != u.ID {
 		t.Errorf("error %v, user %+v", err, got)
 	}
@@ -77,10 +66,8 @@ func oauthFlow(t *testing.T, s *store.Store) {
 		ExpiresAt:    time.Now().Add(time.Minute).UTC().Truncate(time.Millisecond),
 	}
 	must(t, s.SaveOAuthFlow(t.Context(), want))
-	must(
-		t,
-		s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}),
-	)
+	must(t,
+		s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}))
 	got, err := s.TakeOAuthFlow(t.Context(), "state")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
@@ -168,14 +155,8 @@ func firstToken(t *testing.T, s *store.Store) {
 	admin.ProviderID, admin.RemoteID = "cloud", "{jo}"
 	_, err = s.SaveUser(t.Context(), admin)
 	must(t, err)
-	if err := s.CreateFirstToken(
-		t.Context(),
-		"late",
-		time.Now().Add(time.Hour),
-	); !errors.Is(
-		err,
-		autobuild.ErrConflict,
-	) {
+	if err := s.CreateFirstToken(t.Context(), "late", time.Now().Add(time.Hour)); !errors.Is(err,
+		autobuild.ErrConflict) {
 		t.Errorf("a token while there is an administrator who can sign in: %v", err)
 	}
 }

@@ -16,19 +16,13 @@ func refBaseline(t *testing.T, s *store.Store) {
 		t.Errorf("a ref never seen: %v", err)
 	}
 	for _, commit := range []string{Commit(1), Commit(2)} { // the second one must change nothing
-		if err := s.BaselineRefs(
-			t.Context(),
-			r,
-			[]autobuild.Head{{Ref: Main(), Commit: autobuild.Commit{Hash: commit}}},
-		); err != nil {
+		if err := s.BaselineRefs(t.Context(), r,
+			[]autobuild.Head{{Ref: Main(), Commit: autobuild.Commit{Hash: commit}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	states, err := s.RefStates(t.Context(), r)
-	if diff := cmp.Diff(
-		map[autobuild.Ref]autobuild.RefState{Main(): {Head: Commit(1)}},
-		states,
-	); diff != "" ||
+	if diff := cmp.Diff(map[autobuild.Ref]autobuild.RefState{Main(): {Head: Commit(1)}}, states); diff != "" ||
 		err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
@@ -60,10 +54,8 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
 	for old, want := range map[string]bool{A: true, Commit(9): false} {
-		seen, err := s.TransitionSeen(
-			t.Context(),
-			autobuild.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B},
-		)
+		seen, err := s.TransitionSeen(t.Context(),
+			autobuild.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B})
 		if seen != want || err != nil {
 			t.Errorf("%s→B seen: %v, error %v", old, seen, err)
 		}

@@ -58,20 +58,8 @@ func NewServer() (s *Server, err error) {
 }
 
 func (s *Server) initialize() error {
-	c := exec.Command(
-		filepath.Join(s.bin, "initdb"),
-		"-D",
-		s.data(),
-		"-U",
-		"slipway",
-		"-A",
-		"trust",
-		"-E",
-		"UTF8",
-		"--locale",
-		"C.UTF-8",
-		"--no-sync",
-	) //nolint:noctx // Debian's program on our directory
+	c := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "slipway", "-A", "trust", "-E", "UTF8",
+		"--locale", "C.UTF-8", "--no-sync") //nolint:noctx // Debian's program on our directory
 	c.Dir = s.dir
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who}
 	if out, err := c.CombinedOutput(); err != nil {
@@ -84,19 +72,8 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 // Start runs the server and returns when it answers.
 func (s *Server) Start() error {
-	c := exec.Command(
-		filepath.Join(s.bin, "postgres"),
-		"-D",
-		s.data(),
-		"-k",
-		s.dir,
-		"-c",
-		"listen_addresses=",
-		"-c",
-		"fsync=off",
-		"-c",
-		"max_connections=300",
-	) //nolint:noctx // Debian's program on our directory
+	c := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=",
+		"-c", "fsync=off", "-c", "max_connections=300") //nolint:noctx // Debian's program on our directory
 	c.Dir = s.dir
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who}
 	var err error

@@ -49,10 +49,8 @@ func pruned(t *testing.T, s *store.Store) {
 	if _, err := s.Build(t.Context(), oldest.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("the oldest build: %v", err)
 	}
-	seen, err := s.TransitionSeen(
-		t.Context(),
-		autobuild.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)},
-	)
+	seen, err := s.TransitionSeen(t.Context(),
+		autobuild.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)})
 	if err != nil || !seen {
 		t.Errorf("error %v, a repeated delivery is recognised: %v", err, seen)
 	}
@@ -94,10 +92,8 @@ func prunedPermit(t *testing.T, s *store.Store) {
 
 func receivedAt(t *testing.T, s *store.Store, at time.Time) string {
 	t.Helper()
-	id, err := s.ReceiveDelivery(
-		t.Context(),
-		autobuild.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}"), ReceivedAt: at},
-	)
+	id, err := s.ReceiveDelivery(t.Context(),
+		autobuild.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}"), ReceivedAt: at})
 	must(t, err)
 	return id
 }
@@ -110,10 +106,8 @@ func finished(t *testing.T, s *store.Store, b autobuild.Build) {
 
 func finish(t *testing.T, s *store.Store, b autobuild.Build) {
 	t.Helper()
-	if _, err := s.FinishAttempt(
-		t.Context(),
-		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded},
-	); err != nil {
+	if _, err := s.FinishAttempt(t.Context(),
+		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded}); err != nil {
 		t.Fatal(fmt.Errorf("finish build %d: %w", b.Number, err))
 	}
 }

@@ -35,10 +35,8 @@ func signedIn(t *testing.T, s *store.Store, name string) autobuild.User {
 		ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: autobuild.RoleNone,
 	})
 	must(t, err)
-	must(
-		t,
-		s.CreateSession(t.Context(), autobuild.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}),
-	)
+	must(t,
+		s.CreateSession(t.Context(), autobuild.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	return u
 }
 
@@ -135,18 +133,10 @@ func views(t *testing.T, s *store.Store) {
 					t.Errorf("%s: %s of %s: got %v, want ErrNotFound", name, what, a.Repository.FullName, err)
 				}
 			}
-			if builds, err := v.Builds(
-				ctx,
-				autobuild.BuildFilter{AutomatedBuildID: a.ID},
-			); err != nil ||
+			if builds, err := v.Builds(ctx, autobuild.BuildFilter{AutomatedBuildID: a.ID}); err != nil ||
 				len(builds) != 0 {
-				t.Errorf(
-					"%s: builds of %s: got %d and error %v, want none",
-					name,
-					a.Repository.FullName,
-					len(builds),
-					err,
-				)
+				t.Errorf("%s: builds of %s: got %d and error %v, want none", name, a.Repository.FullName,
+					len(builds), err)
 			}
 		}
 	}
@@ -216,10 +206,8 @@ func permissions(t *testing.T, s *store.Store) {
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check that ends after the sign-out: got %v, want ErrNotFound", err)
 	}
-	must(
-		t,
-		s.CreateSession(ctx, autobuild.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}),
-	)
+	must(t,
+		s.CreateSession(ctx, autobuild.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check of an ended session beside a new one: got %v, want ErrNotFound", err)
 	}
@@ -233,10 +221,8 @@ func permissions(t *testing.T, s *store.Store) {
 // A session keeps its grant, which one of several processes replaces.
 func grants(t *testing.T, s *store.Store) {
 	ctx := t.Context()
-	u, err := s.SaveUser(
-		ctx,
-		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone},
-	)
+	u, err := s.SaveUser(ctx,
+		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone})
 	must(t, err)
 	end := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	want := autobuild.Session{
@@ -283,10 +269,8 @@ func usersRemoved(t *testing.T, s *store.Store) {
 		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
 	}
 	grant(t, s, jo, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
-	account, err := s.SaveAccount(
-		ctx,
-		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: jo.ID, Name: "jo"},
-	)
+	account, err := s.SaveAccount(ctx,
+		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: jo.ID, Name: "jo"})
 	must(t, err)
 	if err := s.DeleteUser(ctx, jo.ID); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("with a linked account: got %v, want ErrConflict", err)
@@ -310,10 +294,8 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	person := func(name string, role autobuild.Role, signedIn time.Time) autobuild.User {
 		t.Helper()
-		u, err := s.SaveUser(
-			ctx,
-			autobuild.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role},
-		)
+		u, err := s.SaveUser(ctx,
+			autobuild.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role})
 		must(t, err)
 		must(t, s.CreateSession(ctx, autobuild.Session{
 			ID: name, UserID: u.ID, CreatedAt: signedIn, ExpiresAt: time.Now().Add(time.Hour),
@@ -325,10 +307,8 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	admin, linker := person("admin", autobuild.RoleAdmin, long), person("linker", autobuild.RoleNone, long)
 	present := person("present", autobuild.RoleNone, long)
 	grant(t, s, member, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
-	_, err := s.SaveAccount(
-		ctx,
-		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: linker.ID, Name: "linker"},
-	)
+	_, err := s.SaveAccount(ctx,
+		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: linker.ID, Name: "linker"})
 	must(t, err)
 	for _, u := range []autobuild.User{stranger, member, admin, linker} {
 		must(t, s.EndSessions(ctx, u.ID))
@@ -360,10 +340,8 @@ func peoplePruned(t *testing.T, s *store.Store) {
 	}
 	must(
 		t,
-		s.CreateSession(
-			ctx,
-			autobuild.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)},
-		),
+		s.CreateSession(ctx,
+			autobuild.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)}),
 	)
 	if got, err := s.Prune(ctx, long); err != nil || got.Sessions != 1 {
 		t.Errorf("an expired session: got %+v removed and error %v, want 1 session", got, err)

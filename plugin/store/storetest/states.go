@@ -66,15 +66,10 @@ func change(t *testing.T, s *store.Store, id string, call, attempt int) error {
 	case 2:
 		err = s.ClaimAttempt(ctx, id, attempt, "runner")
 	case 3:
-		_, err = s.FinishAttempt(
-			ctx,
-			autobuild.Finish{BuildID: id, Attempt: attempt, State: autobuild.Succeeded},
-		)
+		_, err = s.FinishAttempt(ctx, autobuild.Finish{BuildID: id, Attempt: attempt, State: autobuild.Succeeded})
 	case 4:
-		_, err = s.FinishAttempt(
-			ctx,
-			autobuild.Finish{BuildID: id, Attempt: attempt, State: autobuild.Errored, Retry: true},
-		)
+		_, err = s.FinishAttempt(ctx,
+			autobuild.Finish{BuildID: id, Attempt: attempt, State: autobuild.Errored, Retry: true})
 	case 5:
 		_, err = s.CancelBuild(ctx, id, autobuild.ReasonUser, "")
 	case retry:
