@@ -84,14 +84,14 @@ func (s *Store) account(ctx context.Context, q querier, id string) (autobuild.Ac
 func (s *Store) Account(ctx context.Context, id string) (autobuild.Account, error) {
 	a, err := s.account(ctx, s.read, id)
 	if err != nil {
-		return autobuild.Account{}, fmt.Errorf("account %s: %w", id, known(err))
+		return autobuild.Account{}, fmt.Errorf("account %s: %w", id, mapError(err))
 	}
 	return a, nil
 }
 
 // Accounts lists all, oldest first.
 func (s *Store) Accounts(ctx context.Context) ([]autobuild.Account, error) {
-	all, err := rows(ctx, s.read, s.scanAccount, selectAccount+` ORDER BY linked_at, id`)
+	all, err := queryAll(ctx, s.read, s.scanAccount, selectAccount+` ORDER BY linked_at, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
 	}

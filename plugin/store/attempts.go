@@ -38,10 +38,10 @@ func (s *Store) StartAttempt(
 		if b.State != autobuild.Queued {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
-		if err := haveRoom(ctx, tx, b, engine, limit); err != nil {
+		if err := checkCapacity(ctx, tx, b, engine, limit); err != nil {
 			return err
 		}
-		number := attemptOf(b)
+		number := currentAttempt(b)
 		_, err = tx.ExecContext(ctx, `INSERT INTO attempts (build_id, number, engine, token_hash, created_at, deadline,
 			gateway, state, engine_ref, reason, detail, runner_id, digest, event_seq, claimed_at, heartbeat_at,
 			finished_at)
@@ -53,71 +53,13 @@ func (s *Store) StartAttempt(
 		if err := execOne(ctx, tx, `UPDATE builds SET tries = tries + 1 WHERE id = $1`, buildID); err != nil {
 			return err
 		}
-		if err := s.advance(ctx, tx, &b, step{attempt: number, state: autobuild.Starting}); err != nil {
+		if err := s.advance(ctx, tx, &b, transition{attempt: number, state: autobuild.Starting}); err != nil {
 			return err
 		}
 		a, err = attempt(ctx, tx, buildID, number)
 		return err
 	})
 	return a, err
-}
-
-func haveRoom(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string, limit int) error {
-	if limit <= 0 {
-		return nil
-	}
-	active, err := countActive(ctx, tx, engine)
-	if err != nil {
-		return err
-	}
-	if active >= limit {
-		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine,
-			autobuild.ErrUnavailable)
-	}
-	if err := olderFirst(ctx, tx, b); err != nil {
-		return err
-	}
-	return fewerFirst(ctx, tx, b, engine)
-}
-
-// fewerFirst leaves a place to an automated build that has fewer on the engine and waits:
-// thousands of builds of one repository would else draw lots with the one of another. Builds that
-// say what hinders them do not count, so that no place stays empty for them.
-func fewerFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string) error {
-	var fewer bool
-	err := tx.QueryRowContext(ctx, `WITH active AS MATERIALIZED (SELECT u.automated_build_id AS id, COUNT(*) AS builds
-			FROM attempts t JOIN builds u ON u.id = t.build_id WHERE t.engine = $1 AND t.finished_at = 0
-			GROUP BY u.automated_build_id)
-		SELECT EXISTS (SELECT 1 FROM active mine JOIN automated_builds a ON a.engine = $1 AND a.id <> $2 LEFT
-		JOIN active theirs ON theirs.id = a.id
-			WHERE mine.id = $2 AND COALESCE(theirs.builds, 0) < mine.builds
-			AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued' AND q.automated_build_id = a.id
-			AND q.detail = ''))`,
-		engine, b.AutomatedBuildID).Scan(&fewer)
-	if err == nil && fewer {
-		err = fmt.Errorf("an automated build that has fewer on engine %s goes first: %w", engine,
-			autobuild.ErrUnavailable)
-	}
-	return err
-}
-
-// olderFirst keeps the order of pushes where places are few: were the newer build of a rule
-// and ref to start first, the older one would find its tags taken.
-func olderFirst(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
-	var older int64
-	err := tx.QueryRowContext(ctx, `SELECT number FROM builds WHERE state = 'queued'
-		AND automated_build_id = $1 AND rule_id = $2
-		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6
-		AND (seq < $7 OR (seq = $7 AND number < $8)) LIMIT 1`,
-		b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq, b.Number).
-		Scan(&older)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err == nil {
-		err = fmt.Errorf("build %d of the same ref goes first: %w", older, autobuild.ErrUnavailable)
-	}
-	return err
 }
 
 // SetEngineRef records the engine's name of an attempt's pipeline.
@@ -136,14 +78,20 @@ func attempt(ctx context.Context, q querier, buildID string, number int) (autobu
 func (s *Store) Attempt(ctx context.Context, buildID string, number int) (autobuild.Attempt, error) {
 	a, err := attempt(ctx, s.read, buildID, number)
 	if err != nil {
-		return autobuild.Attempt{}, fmt.Errorf("attempt %d of build %s: %w", number, buildID, known(err))
+		return autobuild.Attempt{}, fmt.Errorf("attempt %d of build %s: %w", number, buildID, mapError(err))
 	}
 	return a, nil
 }
 
 // Attempts returns all attempts of a build, oldest first.
 func (s *Store) Attempts(ctx context.Context, buildID string) ([]autobuild.Attempt, error) {
-	all, err := rows(ctx, s.read, scanAttempt, selectAttempt+` WHERE build_id = $1 ORDER BY attempts.number`, buildID)
+	all, err := queryAll(
+		ctx,
+		s.read,
+		scanAttempt,
+		selectAttempt+` WHERE build_id = $1 ORDER BY attempts.number`,
+		buildID,
+	)
 	if err != nil {
 		return nil, fmt.Errorf("attempts of build %s: %w", buildID, err)
 	}
@@ -152,7 +100,7 @@ func (s *Store) Attempts(ctx context.Context, buildID string) ([]autobuild.Attem
 
 // ActiveAttempts returns all attempts that are not final, for the watcher.
 func (s *Store) ActiveAttempts(ctx context.Context) ([]autobuild.Attempt, error) {
-	all, err := rows(ctx, s.read, scanAttempt, selectAttempt+` WHERE finished_at = 0 ORDER BY created_at, build_id`)
+	all, err := queryAll(ctx, s.read, scanAttempt, selectAttempt+` WHERE finished_at = 0 ORDER BY created_at, build_id`)
 	if err != nil {
 		return nil, fmt.Errorf("active attempts: %w", err)
 	}
@@ -175,16 +123,16 @@ func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (
 	}
 	b, err := buildByID(ctx, s.read, buildID)
 	if err != nil {
-		return autobuild.Attempt{}, fmt.Errorf("%s: %w", op, known(err))
+		return autobuild.Attempt{}, fmt.Errorf("%s: %w", op, mapError(err))
 	}
-	if err := underWay(a, b); err != nil {
+	if err := checkActive(a, b); err != nil {
 		return a, fmt.Errorf("%s: %w", op, err)
 	}
 	return a, nil
 }
 
 // underWay is the fence: ErrFenced unless the attempt is its build's newest and not final.
-func underWay(a autobuild.Attempt, b autobuild.Build) error {
+func checkActive(a autobuild.Attempt, b autobuild.Build) error {
 	if a.State.Final() || b.State.Final() || b.State == autobuild.Queued || a.Number != b.Attempt {
 		return fmt.Errorf("attempt %d is %s, build %d is %s in attempt %d: %w", a.Number, a.State, b.Number,
 			b.State, b.Attempt, autobuild.ErrFenced)
@@ -193,7 +141,7 @@ func underWay(a autobuild.Attempt, b autobuild.Build) error {
 }
 
 // fenced reads an attempt that must be under way, and its build.
-func (s *Store) fenced(
+func (s *Store) loadActive(
 	ctx context.Context, tx *sql.Tx, buildID string, number int,
 ) (autobuild.Attempt, autobuild.Build, error) {
 	a, err := attempt(ctx, tx, buildID, number)
@@ -204,7 +152,7 @@ func (s *Store) fenced(
 	if err != nil {
 		return autobuild.Attempt{}, autobuild.Build{}, err
 	}
-	return a, b, underWay(a, b)
+	return a, b, checkActive(a, b)
 }
 
 // ClaimAttempt marks the attempt and its build running, for one runner; a repeated claim by
@@ -214,7 +162,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 	var b autobuild.Build
 	repeated := false
 	err := s.tx(ctx, fmt.Sprintf("claim attempt %d of build %s", attempt, buildID), func(tx *sql.Tx) (err error) {
-		if a, b, err = s.fenced(ctx, tx, buildID, attempt); err != nil {
+		if a, b, err = s.loadActive(ctx, tx, buildID, attempt); err != nil {
 			return err
 		}
 		if a.State == autobuild.Running && a.RunnerID == runnerID {
@@ -231,7 +179,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 		if err != nil {
 			return err
 		}
-		return s.advance(ctx, tx, &b, step{attempt: attempt, state: autobuild.Running})
+		return s.advance(ctx, tx, &b, transition{attempt: attempt, state: autobuild.Running})
 	})
 	if err == nil && !repeated {
 		a.State, a.RunnerID, a.ClaimedAt = autobuild.Running, runnerID, b.StartedAt
@@ -244,7 +192,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 // ErrFenced when the attempt is over.
 func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e autobuild.EventRecord) error {
 	return s.tx(ctx, fmt.Sprintf("record events of build %s attempt %d", buildID, attempt), func(tx *sql.Tx) error {
-		a, _, err := s.fenced(ctx, tx, buildID, attempt)
+		a, _, err := s.loadActive(ctx, tx, buildID, attempt)
 		if err != nil {
 			return err
 		}
@@ -253,7 +201,7 @@ func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e
 			if e.Digest != "" {
 				a.Digest = e.Digest
 			}
-			if err := setStages(ctx, tx, buildID, e.Stages); err != nil {
+			if err := storeStages(ctx, tx, buildID, e.Stages); err != nil {
 				return err
 			}
 		}
@@ -263,7 +211,7 @@ func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e
 	})
 }
 
-func setStages(ctx context.Context, tx *sql.Tx, buildID string, stages []autobuild.Stage) error {
+func storeStages(ctx context.Context, tx *sql.Tx, buildID string, stages []autobuild.Stage) error {
 	if stages == nil {
 		return nil
 	}
@@ -279,16 +227,16 @@ func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobu
 		if !f.State.Final() {
 			return fmt.Errorf("state %q is not final", f.State)
 		}
-		if a, b, err = s.fenced(ctx, tx, f.BuildID, f.Attempt); err != nil {
+		if a, b, err = s.loadActive(ctx, tx, f.BuildID, f.Attempt); err != nil {
 			return err
 		}
-		if err := recordPushed(ctx, tx, &b, f); err != nil {
+		if err := storePushedTags(ctx, tx, &b, f); err != nil {
 			return err
 		}
 		if f.Digest == "" && f.State == autobuild.Succeeded {
 			f.Digest = a.Digest
 		}
-		end := step{
+		end := transition{
 			attempt: f.Attempt,
 			state:   f.State,
 			reason:  f.Reason,
@@ -296,7 +244,7 @@ func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobu
 			digest:  f.Digest,
 			size:    f.Size,
 		}
-		again, err := mayRetry(ctx, tx, f)
+		again, err := checkRetry(ctx, tx, f)
 		if err != nil {
 			return err
 		}
@@ -312,12 +260,12 @@ func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobu
 		return autobuild.Build{}, err
 	}
 	a.State, a.Reason, a.Detail, a.FinishedAt = f.State, f.Reason, f.Detail, s.Now()
-	s.tellEnded(ending{b, a})
+	s.notifyFinished(finished{b, a})
 	return b, nil
 }
 
 // mayRetry counts the attempts since somebody last asked for a retry.
-func mayRetry(ctx context.Context, tx *sql.Tx, f autobuild.Finish) (bool, error) {
+func checkRetry(ctx context.Context, tx *sql.Tx, f autobuild.Finish) (bool, error) {
 	if f.Unstarted {
 		return true, execOne(ctx, tx, `UPDATE builds SET tries = tries - 1 WHERE id = $1`, f.BuildID)
 	}

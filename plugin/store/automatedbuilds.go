@@ -115,7 +115,7 @@ func (s *Store) environment(ctx context.Context, q querier, id string) (map[stri
 		value []byte
 	}
 	scan := func(r scanner) (v variable, err error) { err = r.Scan(&v.name, &v.value); return v, err }
-	all, err := rows(ctx, q, scan, `SELECT name, value FROM environment WHERE automated_build_id = $1`, id)
+	all, err := queryAll(ctx, q, scan, `SELECT name, value FROM environment WHERE automated_build_id = $1`, id)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (s *Store) environment(ctx context.Context, q querier, id string) (map[stri
 func (s *Store) AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error) {
 	a, err := s.automatedBuild(ctx, s.read, id)
 	if err != nil {
-		return autobuild.AutomatedBuild{}, fmt.Errorf("automated build %s: %w", id, known(err))
+		return autobuild.AutomatedBuild{}, fmt.Errorf("automated build %s: %w", id, mapError(err))
 	}
 	return a, nil
 }
@@ -142,12 +142,12 @@ func (s *Store) automatedBuild(ctx context.Context, q querier, id string) (autob
 	if err != nil {
 		return autobuild.AutomatedBuild{}, err
 	}
-	return a, s.complete(ctx, q, &a)
+	return a, s.loadRules(ctx, q, &a)
 }
 
 // complete adds the rules and the environment.
-func (s *Store) complete(ctx context.Context, q querier, a *autobuild.AutomatedBuild) (err error) {
-	a.Rules, err = rows(ctx, q, scanRule,
+func (s *Store) loadRules(ctx context.Context, q querier, a *autobuild.AutomatedBuild) (err error) {
+	a.Rules, err = queryAll(ctx, q, scanRule,
 		`SELECT id, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths
 		FROM rules WHERE automated_build_id = $1 ORDER BY position`, a.ID)
 	if err != nil {
@@ -170,10 +170,10 @@ func (s *Store) AutomatedBuildsOf(ctx context.Context, r autobuild.Repository) (
 func (s *Store) listAutomatedBuilds(
 	ctx context.Context, where string, args ...any,
 ) ([]autobuild.AutomatedBuild, error) {
-	all, err := rows(ctx, s.read, scanAutomatedBuild,
+	all, err := queryAll(ctx, s.read, scanAutomatedBuild,
 		selectAutomatedBuild+where+` ORDER BY r.full_name, a.image, a.id`, args...)
 	for i := range all {
-		err = errors.Join(err, s.complete(ctx, s.read, &all[i]))
+		err = errors.Join(err, s.loadRules(ctx, s.read, &all[i]))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list automated builds: %w", err)
@@ -184,13 +184,13 @@ func (s *Store) listAutomatedBuilds(
 // DeleteAutomatedBuild deletes one and ends its builds as cancelled: removed. Its builds stay
 // listed.
 func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
-	var ended []ending
+	var ended []finished
 	err := s.tx(ctx, "delete automated build "+id, func(tx *sql.Tx) error {
 		// The rules and the environment go with it, by their foreign keys.
 		if err := execOne(ctx, tx, `DELETE FROM automated_builds WHERE id = $1`, id); err != nil {
 			return err
 		}
-		active, err := rows(ctx, tx, scanBuild,
+		active, err := queryAll(ctx, tx, scanBuild,
 			selectBuild+` WHERE b.automated_build_id = $1 AND b.state IN ('queued', 'starting', 'running')
 				ORDER BY b.number`,
 			id)
@@ -207,7 +207,7 @@ func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
 		return nil
 	})
 	if err == nil {
-		s.tellEnded(ended...)
+		s.notifyFinished(ended...)
 	}
 	return err
 }

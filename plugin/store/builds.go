@@ -58,24 +58,6 @@ func scanBuild(r scanner) (b autobuild.Build, err error) {
 	return b, err
 }
 
-func insertBuildRow(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO builds (
-		id, number, automated_build_id, rule_id, provider_id, repository_id, ref_kind, ref_name, seq,
-		commit_hash, commit_message, commit_author, commit_date,
-		image, tags, dockerfile, context, build_args, platforms, caching, publish,
-		cause, cause_key, caused_by, delivery_id, received_at, created_at,
-		state, reason, detail, attempt, tries, digest, size, started_at, finished_at, stages, account_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-		$22, $23, $24, $25, $26, $27,
-		'queued', '', '', 0, 0, '', 0, 0, 0, 'null', COALESCE((SELECT account_id FROM automated_builds
-		WHERE id = $3), ''))`,
-		b.ID, b.Number, b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind,
-		b.Ref.Name, b.Seq, b.Commit.Hash, b.Commit.Message, b.Commit.Author, ms(b.Commit.Date), b.Image,
-		asJSON(b.Tags), b.Dockerfile, b.Context, asJSON(b.BuildArgs), asJSON(b.Platforms), b.Caching, b.Publish,
-		b.Cause, b.CauseKey, b.CausedBy, b.DeliveryID, ms(b.ReceivedAt), ms(b.CreatedAt))
-	return err
-}
-
 // buildByID reads with a pool or within a transaction.
 func buildByID(ctx context.Context, q querier, id string) (autobuild.Build, error) {
 	return scanBuild(q.QueryRowContext(ctx, selectBuild+` WHERE b.id = $1`, id))
@@ -85,7 +67,7 @@ func buildByID(ctx context.Context, q querier, id string) (autobuild.Build, erro
 func (s *Store) Build(ctx context.Context, id string) (autobuild.Build, error) {
 	b, err := buildByID(ctx, s.read, id)
 	if err != nil {
-		return autobuild.Build{}, fmt.Errorf("build %s: %w", id, known(err))
+		return autobuild.Build{}, fmt.Errorf("build %s: %w", id, mapError(err))
 	}
 	return b, nil
 }
@@ -94,7 +76,7 @@ func (s *Store) Build(ctx context.Context, id string) (autobuild.Build, error) {
 func (s *Store) BuildByNumber(ctx context.Context, number int64) (autobuild.Build, error) {
 	b, err := scanBuild(s.read.QueryRowContext(ctx, selectBuild+` WHERE b.number = $1`, number))
 	if err != nil {
-		return autobuild.Build{}, fmt.Errorf("build %d: %w", number, known(err))
+		return autobuild.Build{}, fmt.Errorf("build %d: %w", number, mapError(err))
 	}
 	return b, nil
 }
@@ -120,10 +102,27 @@ func (s *Store) listBuilds(ctx context.Context, c conditions, f autobuild.BuildF
 	if f.Limit <= 0 {
 		f.Limit = 50
 	}
-	all, err := rows(ctx, s.read, scanBuild, selectBuild+c.where()+` ORDER BY b.number DESC LIMIT `+c.arg(f.Limit),
+	all, err := queryAll(ctx, s.read, scanBuild, selectBuild+c.where()+` ORDER BY b.number DESC LIMIT `+c.arg(f.Limit),
 		c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list builds: %w", err)
+	}
+	for i := range all {
+		all[i].Stages = nil
+	}
+	return all, nil
+}
+
+// BuildsOf lists an automated build's newest builds of a commit that a ref was at, newest
+// first, without stages.
+func (s *Store) BuildsOf(
+	ctx context.Context, automatedBuildID string, ref autobuild.Ref, commit string,
+) ([]autobuild.Build, error) {
+	const maxBuilds = 100 // rules, each with its newest builds
+	all, err := queryAll(ctx, s.read, scanBuild, selectBuild+` WHERE b.automated_build_id = $1 AND b.commit_hash = $2
+		AND b.ref_kind = $3 AND b.ref_name = $4 ORDER BY b.number DESC LIMIT $5`, automatedBuildID, commit, ref.Kind, ref.Name, maxBuilds)
+	if err != nil {
+		return nil, fmt.Errorf("builds of %s at %s: %w", ref.Full(), commit, err)
 	}
 	for i := range all {
 		all[i].Stages = nil
@@ -148,7 +147,7 @@ func (s *Store) LatestBuild(ctx context.Context, b autobuild.Build) (autobuild.B
 			b.AutomatedBuildID, b.RuleID, b.Ref.Kind, b.Ref.Name, b.Commit.Hash),
 	)
 	if err != nil {
-		return autobuild.Build{}, fmt.Errorf("latest build of rule %s at %s: %w", b.RuleID, b.Ref.Full(), known(err))
+		return autobuild.Build{}, fmt.Errorf("latest build of rule %s at %s: %w", b.RuleID, b.Ref.Full(), mapError(err))
 	}
 	return latest, nil
 }
@@ -162,7 +161,7 @@ func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string
 		err = autobuild.ErrNotFound
 	}
 	if err != nil {
-		return "", fmt.Errorf("account of build %s: %w", buildID, known(err))
+		return "", fmt.Errorf("account of build %s: %w", buildID, mapError(err))
 	}
 	return accountID, nil
 }
@@ -181,8 +180,12 @@ func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q autobui
 	return q, nil
 }
 
-// countActive counts the builds that are starting or running on an engine.
-func countActive(ctx context.Context, q querier, engine string) (n int, err error) {
-	err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM attempts WHERE engine = $1 AND finished_at = 0`, engine).Scan(&n)
-	return n, err
+// ExplainBuild says in a queued build's Detail what it waits for; empty = it no longer does.
+// A build in another state is left as it is.
+func (s *Store) ExplainBuild(ctx context.Context, id, detail string) error {
+	return s.tx(ctx, "explain build "+id, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE builds SET detail = $2 WHERE id = $1 AND state = $3`, id, detail,
+			autobuild.Queued)
+		return err
+	})
 }

@@ -81,7 +81,7 @@ const (
 )
 
 // known turns the database's errors into those of autobuild, where there is one.
-func known(err error) error {
+func mapError(err error) error {
 	var sqliteError *sqlite.Error
 	var postgresError *pgconn.PgError
 	switch {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -64,8 +66,11 @@ func (d *database) migrate(ctx context.Context) error {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if current > target {
-		return fmt.Errorf("its schema has version %d, this program knows %d: it was used by a newer version, run that one",
-			current, target)
+		return fmt.Errorf(
+			"its schema has version %d, this program knows %d: it was used by a newer version, run that one",
+			current,
+			target,
+		)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrations: %w", err)
@@ -84,8 +89,11 @@ func (d *database) checkSchema(ctx context.Context) error {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if current != target {
-		return fmt.Errorf("its schema has version %d, this program knows %d: use the program of the gateway, and start the gateway once after an update",
-			current, target)
+		return fmt.Errorf(
+			"its schema has version %d, this program knows %d: use the program of the gateway, and start the gateway once after an update",
+			current,
+			target,
+		)
 	}
 	return nil
 }
@@ -117,4 +125,49 @@ func (d *database) close() error {
 		errs = append(errs, d.lock.Close())
 	}
 	return errors.Join(errs...)
+}
+
+func connectReadOnly(o Options) (*sql.DB, error) {
+	if !o.Postgres.IsZero() {
+		c, err := postgresConfig(o.Postgres)
+		if err != nil {
+			return nil, err
+		}
+		c.RuntimeParams["default_transaction_read_only"] = "on"
+		return postgresPool(*c, readers), nil
+	}
+	if _, err := os.Stat(o.Path); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dsn(o.Path, "query_only(1)"))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(readers)
+	return db, nil
+}
+
+// A clock goes by the database's time, read at the start of each transaction, and by this
+// process's monotonic clock in between: neither a wrong clock of the machine nor one that is
+// set meanwhile moves a lease. Before the first reading it is the machine's. It is safe for
+// concurrent use.
+type clock struct {
+	mu    sync.Mutex
+	there time.Time // the database's, as last read
+	here  time.Time // when that was
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.here.IsZero() {
+		return time.Now()
+	}
+	return c.there.Add(time.Since(c.here))
+}
+
+func (c *clock) set(there time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.there, c.here = there, time.Now()
 }

@@ -25,12 +25,12 @@ type deliveryRow struct {
 	packed []byte
 }
 
-func (s *Store) openCompression() (err error) {
-	if s.zip, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
+func (s *Store) openCodec() (err error) {
+	if s.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
 		zstd.WithLowerEncoderMem(true)); err != nil {
 		return err
 	}
-	s.unzip, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody))
+	s.decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxBody))
 	return err
 }
 
@@ -42,7 +42,7 @@ func (s *Store) ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (id s
 	if d.ReceivedAt.IsZero() {
 		d.ReceivedAt = s.Now()
 	}
-	row := deliveryRow{Delivery: d, packed: s.zip.EncodeAll(d.Body, []byte{})}
+	row := deliveryRow{Delivery: d, packed: s.encoder.EncodeAll(d.Body, []byte{})}
 	if err := s.inbox.put(ctx, row); err != nil {
 		return "", fmt.Errorf("receive delivery for hook %s: %w", d.HookID, err)
 	}
@@ -51,8 +51,8 @@ func (s *Store) ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (id s
 
 // storeDeliveries writes a batch in one transaction. When that fails each is tried alone,
 // so that one bad row does not refuse the others. Whoever gave up meanwhile is left out.
-func (s *Store) storeDeliveries(batch []*incoming) {
-	var wanted []*incoming
+func (s *Store) storeDeliveries(batch []*pendingDelivery) {
+	var wanted []*pendingDelivery
 	for _, one := range batch {
 		if err := one.ctx.Err(); err != nil {
 			one.stored <- err
@@ -60,17 +60,17 @@ func (s *Store) storeDeliveries(batch []*incoming) {
 		}
 		wanted = append(wanted, one)
 	}
-	err := s.storeTogether(wanted)
+	err := s.storeBatch(wanted)
 	for _, one := range wanted {
 		if err != nil && len(wanted) > 1 {
-			one.stored <- s.storeTogether([]*incoming{one})
+			one.stored <- s.storeBatch([]*pendingDelivery{one})
 			continue
 		}
 		one.stored <- err
 	}
 }
 
-func (s *Store) storeTogether(batch []*incoming) error {
+func (s *Store) storeBatch(batch []*pendingDelivery) error {
 	if len(batch) == 0 {
 		return nil
 	}
@@ -122,16 +122,26 @@ func (s *Store) delivery(ctx context.Context, id string, c conditions) (autobuil
 	d, err := scanDelivery(s.read.QueryRowContext(ctx, `SELECT `+deliveryColumns+`
 		FROM deliveries`+c.where(), c.args...))
 	if err != nil {
-		return autobuild.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
+		return autobuild.Delivery{}, fmt.Errorf("delivery %s: %w", id, mapError(err))
 	}
 	var packed []byte
 	if err := s.read.QueryRowContext(ctx, `SELECT body FROM deliveries WHERE id = $1`, id).Scan(&packed); err != nil {
-		return autobuild.Delivery{}, fmt.Errorf("delivery %s: %w", id, known(err))
+		return autobuild.Delivery{}, fmt.Errorf("delivery %s: %w", id, mapError(err))
 	}
-	if d.Body, err = s.unzip.DecodeAll(packed, nil); err != nil {
+	if d.Body, err = s.decoder.DecodeAll(packed, nil); err != nil {
 		return autobuild.Delivery{}, fmt.Errorf("delivery %s: unpack: %w", id, err)
 	}
 	return d, nil
+}
+
+// ExplainDelivery says in a received delivery's Reason what its planning waits for. A
+// delivery that was planned is left as it is.
+func (s *Store) ExplainDelivery(ctx context.Context, id, reason string) error {
+	return s.tx(ctx, "explain delivery "+id, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET reason = $2 WHERE id = $1 AND state = $3`, id, reason,
+			autobuild.DeliveryReceived)
+		return err
+	})
 }
 
 // Deliveries lists without bodies.
@@ -152,7 +162,7 @@ func (s *Store) listDeliveries(
 	if f.Limit <= 0 {
 		f.Limit = 50
 	}
-	all, err := rows(
+	all, err := queryAll(
 		ctx,
 		s.read,
 		scanDelivery,

@@ -38,8 +38,16 @@ func TestF7AServerThatVanishedIsNotWaitedFor(t *testing.T) {
 	if ms := option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); ms <= 0 || ms > 30_000 {
 		t.Errorf("what was sent may stay unacknowledged for %d ms", ms)
 	}
-	silence := option(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE) + option(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)*option(unix.IPPROTO_TCP,
-		unix.TCP_KEEPCNT)
+	silence := option(
+		unix.IPPROTO_TCP,
+		unix.TCP_KEEPIDLE,
+	) + option(
+		unix.IPPROTO_TCP,
+		unix.TCP_KEEPINTVL,
+	)*option(
+		unix.IPPROTO_TCP,
+		unix.TCP_KEEPCNT,
+	)
 	if option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 0 || silence > 30 {
 		t.Errorf("an answer is awaited for %d s from a server that is gone", silence)
 	}

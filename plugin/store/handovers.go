@@ -3,11 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 
-	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 )
 
@@ -16,7 +14,7 @@ import (
 // before is void. ErrFenced when the attempt is over.
 func (s *Store) OfferAttempt(ctx context.Context, buildID string, attempt int, nonceHash, repository string) error {
 	return s.tx(ctx, fmt.Sprintf("offer attempt %d of build %s", attempt, buildID), func(tx *sql.Tx) error {
-		if _, _, err := s.fenced(ctx, tx, buildID, attempt); err != nil {
+		if _, _, err := s.loadActive(ctx, tx, buildID, attempt); err != nil {
 			return err
 		}
 		return execOne(ctx, tx,
@@ -30,7 +28,7 @@ func (s *Store) OfferAttempt(ctx context.Context, buildID string, attempt int, n
 func (s *Store) AttemptByNonce(ctx context.Context, nonceHash string) (autobuild.Attempt, error) {
 	a, err := attemptByNonce(ctx, s.read, nonceHash)
 	if err != nil {
-		return autobuild.Attempt{}, fmt.Errorf("attempt by its nonce: %w", known(err))
+		return autobuild.Attempt{}, fmt.Errorf("attempt by its nonce: %w", mapError(err))
 	}
 	return a, nil
 }
@@ -45,14 +43,14 @@ func (s *Store) HandOver(ctx context.Context, nonceHash, pipeline, tokenHash str
 		if err != nil {
 			return err
 		}
-		if _, _, err := s.fenced(ctx, tx, a.BuildID, a.Number); err != nil {
+		if _, _, err := s.loadActive(ctx, tx, a.BuildID, a.Number); err != nil {
 			return err
 		}
 		if a.State == autobuild.Running {
 			return fmt.Errorf("runner %s has attempt %d of build %s: %w", a.RunnerID, a.Number, a.BuildID,
 				autobuild.ErrConflict)
 		}
-		if !mayHave(a.EngineRef, pipeline) {
+		if !isOfferedTo(a.EngineRef, pipeline) {
 			return fmt.Errorf("attempt %d of build %s is for %s: %w", a.Number, a.BuildID, a.EngineRef,
 				autobuild.ErrConflict)
 		}
@@ -64,7 +62,7 @@ func (s *Store) HandOver(ctx context.Context, nonceHash, pipeline, tokenHash str
 
 // mayHave reports whether a pipeline may have an attempt that was offered in a repository or
 // is bound to a pipeline already.
-func mayHave(bound, pipeline string) bool {
+func isOfferedTo(bound, pipeline string) bool {
 	repository, _, _ := strings.Cut(pipeline, "#")
 	return bound == pipeline || bound == repository
 }
@@ -73,43 +71,35 @@ func attemptByNonce(ctx context.Context, q querier, nonceHash string) (autobuild
 	return scanAttempt(q.QueryRowContext(ctx, selectAttempt+` WHERE nonce_hash = $1 AND nonce_hash <> ''`, nonceHash))
 }
 
-// ExtensionSecret returns what an engine's CI signs one kind of its requests to the gateway
-// with. It is made when it is first asked for, and stays.
-func (s *Store) ExtensionSecret(ctx context.Context, engine, purpose string) (value secret.Secret, err error) {
-	row := engine + "/" + purpose
-	err = s.tx(ctx, "secret of extension "+row, func(tx *sql.Tx) error {
-		value, err = s.extensionSecret(ctx, tx, engine, purpose)
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		value = autobuild.NewToken()
-		sealed, err := s.sealed("extension_secrets", "value", row, value)
+// BindPipeline gives a pipeline the oldest attempt that it may have, and makes the token with
+// that hash the attempt's only one: an attempt on the engine of the automated build, for that
+// ref and commit, that no pipeline has, or that this one has and whose runner did not come
+// yet. Its heartbeat begins here. ErrNotFound when there is none.
+func (s *Store) BindPipeline(
+	ctx context.Context, engine string, j autobuild.PipelineRequest, tokenHash string,
+) (b autobuild.Build, err error) {
+	err = s.tx(ctx, "join a pipeline to "+j.AutomatedBuildID, func(tx *sql.Tx) error {
+		a, err := scanAttempt(
+			tx.QueryRowContext(ctx, selectAttempt+` WHERE finished_at = 0 AND engine = $1 AND state = 'starting'
+			AND engine_ref IN ('', $2) AND build_id IN (SELECT id FROM builds WHERE automated_build_id = $3
+			AND commit_hash = $4
+				AND ref_kind = $5 AND ref_name = $6 AND state = 'starting')
+			ORDER BY (SELECT b.number FROM builds b WHERE b.id = build_id) LIMIT 1`,
+				engine, j.Pipeline, j.AutomatedBuildID, j.Commit, j.Ref.Kind, j.Ref.Name),
+		)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO extension_secrets (engine, purpose, value) VALUES ($1, $2, $3)`,
-			engine, purpose, sealed)
-		return err
+		if _, b, err = s.loadActive(ctx, tx, a.BuildID, a.Number); err != nil {
+			return err
+		}
+		return execOne(ctx, tx,
+			`UPDATE attempts SET engine_ref = $3, token_hash = $4, heartbeat_at = $5 WHERE build_id = $1
+				AND number = $2`,
+			a.BuildID, a.Number, j.Pipeline, tokenHash, ms(s.Now()))
 	})
-	return value, err
-}
-
-// KnownExtensionSecret is ExtensionSecret for one that was made before; ErrNotFound otherwise.
-func (s *Store) KnownExtensionSecret(ctx context.Context, engine, purpose string) (secret.Secret, error) {
-	value, err := s.extensionSecret(ctx, s.read, engine, purpose)
 	if err != nil {
-		return secret.Secret{}, fmt.Errorf("secret of extension %s/%s: %w", engine, purpose, known(err))
+		return autobuild.Build{}, err
 	}
-	return value, nil
-}
-
-func (s *Store) extensionSecret(ctx context.Context, q querier, engine, purpose string) (secret.Secret, error) {
-	var sealed []byte
-	err := q.QueryRowContext(ctx, `SELECT value FROM extension_secrets WHERE engine = $1
-		AND purpose = $2`, engine, purpose).
-		Scan(&sealed)
-	if err != nil {
-		return secret.Secret{}, err
-	}
-	return s.unsealed("extension_secrets", "value", engine+"/"+purpose, sealed)
+	return b, nil
 }

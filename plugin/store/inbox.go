@@ -14,8 +14,8 @@ var errClosed = errors.New("the database is closed")
 // An inbox lets concurrent deliveries share commits: whatever waits when a commit ends
 // goes into the next one. With one waiting delivery it is one commit, without a delay.
 type inbox struct {
-	store   func(batch []*incoming)
-	waiting chan *incoming
+	store   func(batch []*pendingDelivery)
+	waiting chan *pendingDelivery
 	done    chan struct{} // closed when the writer has drained and ended
 
 	mu     sync.RWMutex // held for reading while sending, so that close drains
@@ -23,14 +23,14 @@ type inbox struct {
 }
 
 // An incoming is a delivery that waits to be stored.
-type incoming struct {
+type pendingDelivery struct {
 	ctx    context.Context
 	row    deliveryRow
 	stored chan error // takes one answer without a reader
 }
 
-func newInbox(store func([]*incoming)) *inbox {
-	in := &inbox{store: store, waiting: make(chan *incoming, maxBatch), done: make(chan struct{})}
+func newInbox(store func([]*pendingDelivery)) *inbox {
+	in := &inbox{store: store, waiting: make(chan *pendingDelivery, maxBatch), done: make(chan struct{})}
 	go in.run()
 	return in
 }
@@ -38,7 +38,7 @@ func newInbox(store func([]*incoming)) *inbox {
 // put returns when the row is durable, refused, or ctx has ended; in the last case it may
 // yet be stored, which a sender that gave up cannot tell from a lost reply.
 func (in *inbox) put(ctx context.Context, row deliveryRow) error {
-	wait := &incoming{ctx: ctx, row: row, stored: make(chan error, 1)}
+	wait := &pendingDelivery{ctx: ctx, row: row, stored: make(chan error, 1)}
 	if err := in.send(wait); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (in *inbox) put(ctx context.Context, row deliveryRow) error {
 	}
 }
 
-func (in *inbox) send(wait *incoming) error {
+func (in *inbox) send(wait *pendingDelivery) error {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
 	if in.closed {
@@ -67,7 +67,7 @@ func (in *inbox) send(wait *incoming) error {
 func (in *inbox) run() {
 	defer close(in.done)
 	for first := range in.waiting {
-		batch := []*incoming{first}
+		batch := []*pendingDelivery{first}
 		for len(batch) < maxBatch && len(in.waiting) > 0 { // the only reader: what is there stays there
 			batch = append(batch, <-in.waiting)
 		}

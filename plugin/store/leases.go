@@ -9,7 +9,7 @@ import (
 )
 
 // lapsedKept is how long a lease that lapsed stays to be seen.
-const lapsedKept = 24 * time.Hour
+const lapsedLeaseKept = 24 * time.Hour
 
 // Gateway names this gateway among those of the database.
 func (s *Store) Gateway() string { return s.gateway }
@@ -19,7 +19,11 @@ func (s *Store) Gateway() string { return s.gateway }
 func (s *Store) Hold(ctx context.Context, lease string, life time.Duration) (held bool, err error) {
 	err = s.tx(ctx, "hold "+lease, func(tx *sql.Tx) error {
 		now := s.Now()
-		if _, err := tx.ExecContext(ctx, `DELETE FROM leases WHERE until < $1`, ms(now.Add(-lapsedKept))); err != nil {
+		if _, err := tx.ExecContext(
+			ctx,
+			`DELETE FROM leases WHERE until < $1`,
+			ms(now.Add(-lapsedLeaseKept)),
+		); err != nil {
 			return err
 		}
 		var holder string

@@ -32,7 +32,7 @@ func (s *Store) WriteLog(
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after a commit
 	if err := writeLog(ctx, tx, buildID, attempt, write); err != nil {
-		return fmt.Errorf("%s: %w", op, known(err))
+		return fmt.Errorf("%s: %w", op, mapError(err))
 	}
 	s.commit(op, false)
 	if err := tx.Commit(); err != nil {
@@ -83,10 +83,19 @@ func (s *Store) ReadLog(ctx context.Context, buildID string, attempt int, offset
 		err = r.Scan(&c.position, &c.data)
 		return c, err
 	}
-	chunks, err := rows(ctx, s.read, scan, `SELECT position, data FROM log_chunks WHERE build_id = $1 AND attempt = $2
+	chunks, err := queryAll(
+		ctx,
+		s.read,
+		scan,
+		`SELECT position, data FROM log_chunks WHERE build_id = $1 AND attempt = $2
 		AND position >= (SELECT COALESCE(MAX(position), 0) FROM log_chunks WHERE build_id = $1 AND attempt = $2
 		AND position <= $3)
-		ORDER BY position LIMIT $4`, buildID, attempt, offset, chunksAtOnce)
+		ORDER BY position LIMIT $4`,
+		buildID,
+		attempt,
+		offset,
+		chunksAtOnce,
+	)
 	if err != nil {
 		return nil, fmt.Errorf("read log of build %s attempt %d: %w", buildID, attempt, err)
 	}
@@ -112,7 +121,7 @@ func (s *Store) LogSize(ctx context.Context, buildID string, attempt int) (size 
 
 // LoggedBuilds returns the builds that have logs.
 func (s *Store) LoggedBuilds(ctx context.Context) ([]string, error) {
-	ids, err := rows(ctx, s.read, scanID, `SELECT DISTINCT build_id FROM logs`)
+	ids, err := queryAll(ctx, s.read, scanID, `SELECT DISTINCT build_id FROM logs`)
 	if err != nil {
 		return nil, fmt.Errorf("list builds with logs: %w", err)
 	}

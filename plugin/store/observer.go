@@ -22,22 +22,22 @@ type Observer interface {
 func (s *Store) Observe(o Observer) { s.observer = o }
 
 // nobody is the observer of a store that has none.
-type nobody struct{}
+type noopObserver struct{}
 
-var _ Observer = nobody{}
+var _ Observer = noopObserver{}
 
-func (nobody) Planned(autobuild.Plan)                     {}
-func (nobody) Claimed(autobuild.Build, autobuild.Attempt) {}
-func (nobody) Ended(autobuild.Build, autobuild.Attempt)   {}
-func (nobody) Reported(autobuild.State, string)           {}
+func (noopObserver) Planned(autobuild.Plan)                     {}
+func (noopObserver) Claimed(autobuild.Build, autobuild.Attempt) {}
+func (noopObserver) Ended(autobuild.Build, autobuild.Attempt)   {}
+func (noopObserver) Reported(autobuild.State, string)           {}
 
 // An ending is a build and the attempt that ended with it, zero when none was under way.
-type ending struct {
+type finished struct {
 	build   autobuild.Build
 	attempt autobuild.Attempt
 }
 
-func (s *Store) tellEnded(all ...ending) {
+func (s *Store) notifyFinished(all ...finished) {
 	for _, e := range all {
 		s.observer.Ended(e.build, e.attempt)
 	}

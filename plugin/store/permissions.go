@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -60,84 +59,7 @@ func dropPermissions(ctx context.Context, tx *sql.Tx, userID string) error {
 func (s *Store) PermissionsAt(ctx context.Context, userID string) (read time.Time, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT permissions_at FROM users WHERE id = $1`, userID).Scan(at(&read))
 	if err != nil {
-		return time.Time{}, fmt.Errorf("permissions of user %s: %w", userID, known(err))
+		return time.Time{}, fmt.Errorf("permissions of user %s: %w", userID, mapError(err))
 	}
 	return read, nil
-}
-
-// Repositories lists the repositories of a provider that automated builds, builds or webhooks
-// belong to, by id.
-func (s *Store) Repositories(ctx context.Context, providerID string) ([]autobuild.Repository, error) {
-	scan := func(r scanner) (one autobuild.Repository, err error) {
-		err = r.Scan(repositoryFields(&one)...)
-		return one, err
-	}
-	all, err := rows(ctx, s.read, scan,
-		`SELECT `+repositoryColumns+` FROM repositories r WHERE r.provider_id = $1 ORDER BY r.id`, providerID)
-	if err != nil {
-		return nil, fmt.Errorf("list repositories of provider %s: %w", providerID, err)
-	}
-	return all, nil
-}
-
-// Session returns a session that has not expired, with its grant; ErrNotFound otherwise.
-func (s *Store) Session(ctx context.Context, sessionID string) (autobuild.Session, error) {
-	found, err := s.session(ctx, s.read, sessionID)
-	if err != nil {
-		return autobuild.Session{}, fmt.Errorf("session: %w", known(err))
-	}
-	return found, nil
-}
-
-func (s *Store) session(ctx context.Context, q querier, sessionID string) (se autobuild.Session, err error) {
-	var access, refresh []byte
-	row := q.QueryRowContext(ctx, `SELECT id, user_id, created_at, expires_at,
-		access_token, refresh_token, token_expires_at, grant_version
-		FROM sessions WHERE id = $1 AND expires_at > $2`, sessionID, ms(s.Now()))
-	err = row.Scan(&se.ID, &se.UserID, at(&se.CreatedAt), at(&se.ExpiresAt),
-		&access, &refresh, at(&se.Grant.ExpiresAt), &se.Grant.Version)
-	if err != nil {
-		return autobuild.Session{}, err
-	}
-	if se.Grant.AccessToken, err = s.unsealed("sessions", "access_token", se.ID, access); err != nil {
-		return autobuild.Session{}, err
-	}
-	se.Grant.RefreshToken, err = s.unsealed("sessions", "refresh_token", se.ID, refresh)
-	return se, err
-}
-
-func (s *Store) sealGrant(sessionID string, g autobuild.Grant) (access, refresh []byte, err error) {
-	if access, err = s.sealed("sessions", "access_token", sessionID, g.AccessToken); err != nil {
-		return nil, nil, err
-	}
-	refresh, err = s.sealed("sessions", "refresh_token", sessionID, g.RefreshToken)
-	return access, refresh, err
-}
-
-// UpdateGrant replaces the grant of a session that is at g.Version, and returns it with its new
-// version. A grant without tokens drops it. ErrConflict: another process replaced it first;
-// ErrNotFound: the session has ended.
-func (s *Store) UpdateGrant(ctx context.Context, sessionID string, g autobuild.Grant) (autobuild.Grant, error) {
-	access, refresh, err := s.sealGrant(sessionID, g)
-	if err != nil {
-		return autobuild.Grant{}, err
-	}
-	err = s.tx(ctx, "update the grant of a session", func(tx *sql.Tx) error {
-		err := execOne(ctx, tx, `UPDATE sessions SET access_token = $3, refresh_token = $4, token_expires_at = $5,
-			grant_version = grant_version + 1
-			WHERE id = $1 AND grant_version = $2`, sessionID, g.Version, access, refresh, ms(g.ExpiresAt))
-		if !errors.Is(err, autobuild.ErrNotFound) {
-			return err
-		}
-		now, err := s.session(ctx, tx, sessionID)
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("it is at version %d, not %d: %w", now.Grant.Version, g.Version, autobuild.ErrConflict)
-	})
-	if err != nil {
-		return autobuild.Grant{}, err
-	}
-	g.Version++
-	return g, nil
 }

@@ -20,23 +20,23 @@ func (s *Store) Permit(
 ) (granted bool, holder autobuild.Build, err error) {
 	op := fmt.Sprintf("permit for build %s attempt %d", buildID, attempt)
 	err = s.tx(ctx, op, func(tx *sql.Tx) error {
-		_, b, err := s.fenced(ctx, tx, buildID, attempt)
+		_, b, err := s.loadActive(ctx, tx, buildID, attempt)
 		if err != nil {
 			return err
 		}
-		all, err := checkTags(&b, tags, extra)
+		all, err := addExtraTags(&b, tags, extra)
 		if err != nil {
 			return err
 		}
 		var held bool
-		if holder, held, err = holderOf(ctx, tx, b, all); held || err != nil {
+		if holder, held, err = findHolder(ctx, tx, b, all); held || err != nil {
 			return err
 		}
 		granted = true
-		if err := setExtraTags(ctx, tx, b); err != nil {
+		if err := storeExtraTags(ctx, tx, b); err != nil {
 			return err
 		}
-		return s.grant(ctx, tx, b, attempt, all)
+		return s.storePermits(ctx, tx, b, attempt, all)
 	})
 	if err != nil {
 		return false, autobuild.Build{}, err
@@ -45,7 +45,7 @@ func (s *Store) Permit(
 }
 
 // checkTags adds the extra tags to the build's, and returns all that are asked for.
-func checkTags(b *autobuild.Build, tags, extra []string) ([]string, error) {
+func addExtraTags(b *autobuild.Build, tags, extra []string) ([]string, error) {
 	if !b.Publish {
 		return nil, autobuild.FieldError{Field: "tags", Message: "this build publishes nothing: ask for no permit"}
 	}
@@ -60,8 +60,8 @@ func checkTags(b *autobuild.Build, tags, extra []string) ([]string, error) {
 	all := slices.Clone(tags)
 	for i, tag := range extra {
 		all = append(all, tag)
-		known := func(e autobuild.ExtraTag) bool { return e.Tag == tag }
-		if slices.Contains(b.Tags, tag) || slices.ContainsFunc(b.ExtraTags, known) {
+		permitted := func(e autobuild.ExtraTag) bool { return e.Tag == tag }
+		if slices.Contains(b.Tags, tag) || slices.ContainsFunc(b.ExtraTags, permitted) {
 			continue
 		}
 		if len(b.ExtraTags) == autobuild.MaxExtraTags {
@@ -77,7 +77,7 @@ func checkTags(b *autobuild.Build, tags, extra []string) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-func setExtraTags(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
+func storeExtraTags(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	if len(b.ExtraTags) == 0 {
 		return nil
 	}
@@ -86,7 +86,7 @@ func setExtraTags(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 
 // recordPushed notes what a runner reports of its tags. An autobuild.FieldError if one is not the build's,
 // or is an extra tag without a permit.
-func recordPushed(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f autobuild.Finish) error {
+func storePushedTags(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f autobuild.Finish) error {
 	for i, tag := range f.Tags {
 		if !b.Publish || !slices.Contains(b.Tags, tag) {
 			return autobuild.FieldError{
@@ -108,12 +108,12 @@ func recordPushed(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f autobui
 	if len(f.ExtraTags) == 0 {
 		return nil
 	}
-	return setExtraTags(ctx, tx, *b)
+	return storeExtraTags(ctx, tx, *b)
 }
 
 // holderOf returns the build of a newer transition of b's ref that moved one of the tags; held is false
 // if there is none. The build is zero if it was pruned.
-func holderOf(
+func findHolder(
 	ctx context.Context, tx *sql.Tx, b autobuild.Build, tags []string,
 ) (holder autobuild.Build, held bool, err error) {
 	for _, tag := range tags {
@@ -142,7 +142,7 @@ func newerHolder(ctx context.Context, tx *sql.Tx, b autobuild.Build, tag string)
 	return buildID, err
 }
 
-func (s *Store) grant(ctx context.Context, tx *sql.Tx, b autobuild.Build, attempt int, tags []string) error {
+func (s *Store) storePermits(ctx context.Context, tx *sql.Tx, b autobuild.Build, attempt int, tags []string) error {
 	for _, tag := range tags {
 		_, err := tx.ExecContext(ctx,
 			`INSERT INTO permits (image, tag, provider_id, repository_id, ref_kind, ref_name, seq, build_id,

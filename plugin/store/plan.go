@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -26,13 +24,13 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 			return err
 		}
 		if done {
-			builds, err = rows(ctx, tx, scanBuild, selectBuild+` WHERE b.delivery_id = $1 ORDER BY b.number`,
+			builds, err = queryAll(ctx, tx, scanBuild, selectBuild+` WHERE b.delivery_id = $1 ORDER BY b.number`,
 				p.DeliveryID)
 			return err
 		}
 		outcomes := []autobuild.Outcome{}
 		for _, m := range p.Moves {
-			made, outcome, err := s.planMove(ctx, tx, p.DeliveryID, receivedAt, m)
+			made, outcome, err := s.storeMove(ctx, tx, p.DeliveryID, receivedAt, m)
 			if err != nil {
 				return err
 			}
@@ -40,10 +38,10 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 			outcomes = append(outcomes, outcome)
 		}
 		outcomes = append(outcomes, p.Refused...)
-		if err := rememberMoves(ctx, tx, p.Repository, outcomes); err != nil {
+		if err := storeAnsweredMoves(ctx, tx, p.Repository, outcomes); err != nil {
 			return err
 		}
-		return s.settleDelivery(ctx, tx, p, outcomes)
+		return s.finishDelivery(ctx, tx, p, outcomes)
 	})
 	if err != nil {
 		return nil, err
@@ -68,10 +66,10 @@ func (s *Store) deliveryToPlan(
 }
 
 // planMove accepts one transition and makes its builds. The outcome returned names their numbers.
-func (s *Store) planMove(
+func (s *Store) storeMove(
 	ctx context.Context, tx *sql.Tx, deliveryID string, receivedAt time.Time, m autobuild.Move,
 ) ([]autobuild.Build, autobuild.Outcome, error) {
-	seq, err := s.move(ctx, tx, m.Transition)
+	seq, err := s.moveRef(ctx, tx, m.Transition)
 	if err != nil {
 		return nil, autobuild.Outcome{}, err
 	}
@@ -87,11 +85,11 @@ func (s *Store) planMove(
 		}
 		made = append(made, stored)
 	}
-	return made, numbered(m.Outcome, made), nil
+	return made, withBuildNumbers(m.Outcome, made), nil
 }
 
 // numbered writes the builds' numbers beside the answers that made them, in a copy.
-func numbered(o autobuild.Outcome, made []autobuild.Build) autobuild.Outcome {
+func withBuildNumbers(o autobuild.Outcome, made []autobuild.Build) autobuild.Outcome {
 	o.Rules = slices.Clone(o.Rules)
 	for i := range o.Rules {
 		if len(made) > 0 && o.Rules[i].Decision.Build {
@@ -101,7 +99,7 @@ func numbered(o autobuild.Outcome, made []autobuild.Build) autobuild.Outcome {
 	return o
 }
 
-func (s *Store) settleDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan, outcomes []autobuild.Outcome) error {
+func (s *Store) finishDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan, outcomes []autobuild.Outcome) error {
 	if p.DeliveryID == "" {
 		return nil
 	}
@@ -110,74 +108,20 @@ func (s *Store) settleDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan
 		p.State, p.Reason, asJSON(outcomes), ms(s.Now()))
 }
 
-// CreateBuild stores a manual or triggered build with its tasks. A second call with the same
-// cause, CauseKey, automated build and rule returns the first build and false. A Seq of 0
-// becomes the ref's current one, so that later pushes are newer than this build.
-func (s *Store) CreateBuild(ctx context.Context, b autobuild.Build) (build autobuild.Build, created bool, err error) {
-	err = s.tx(ctx, "create build", func(tx *sql.Tx) error {
-		if b.Seq == 0 {
-			state, err := refState(ctx, tx, b.Repository, b.Ref)
-			if err != nil && !errors.Is(err, sql.ErrNoRows) {
-				return err
-			}
-			b.Seq = state.Seq
+// rememberMoves keeps every move of a ref that the outcomes of a plan answered, accepted or
+// refused, so that a delivery that is replayed later is known (TransitionSeen).
+func storeAnsweredMoves(ctx context.Context, tx *sql.Tx, r autobuild.Repository, outcomes []autobuild.Outcome) error {
+	for _, o := range outcomes {
+		if o.Change.Kind == autobuild.PullRequest {
+			continue
 		}
-		build, created, err = s.insertBuild(ctx, tx, b)
-		return err
-	})
-	return build, created, err
-}
-
-// insertBuild stores a queued build with its tasks; where its identity is taken already it
-// returns the build that has it.
-func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) (autobuild.Build, bool, error) {
-	if err := ensureRepository(ctx, tx, b.Repository); err != nil {
-		return autobuild.Build{}, false, err
-	}
-	existing, err := sameBuild(ctx, tx, b)
-	if err == nil || !errors.Is(err, sql.ErrNoRows) {
-		return existing, false, err
-	}
-	if b.Number, err = next(ctx, tx, "builds"); err != nil {
-		return autobuild.Build{}, false, err
-	}
-	b.ID, b.CreatedAt = newID(), s.Now()
-	if b.ReceivedAt.IsZero() {
-		b.ReceivedAt = b.CreatedAt
-	}
-	if err := insertBuildRow(ctx, tx, b); err != nil {
-		return autobuild.Build{}, false, fmt.Errorf("build for rule %s at %s: %w", b.RuleID, b.Ref.Full(), err)
-	}
-	if err := s.enqueueDispatch(ctx, tx, b.ID); err != nil {
-		return autobuild.Build{}, false, err
-	}
-	if err := s.enqueueReport(ctx, tx, b); err != nil {
-		return autobuild.Build{}, false, err
-	}
-	stored, err := buildByID(ctx, tx, b.ID)
-	return stored, true, err
-}
-
-// sameBuild finds the build with the identity of b; sql.ErrNoRows when there is none.
-func sameBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) (autobuild.Build, error) {
-	if b.CauseKey != "" {
-		found, err := scanBuild(
-			tx.QueryRowContext(ctx,
-				selectBuild+` WHERE b.cause = $1 AND b.cause_key = $2 AND b.automated_build_id = $3 AND b.rule_id = $4`,
-				b.Cause, b.CauseKey, b.AutomatedBuildID, b.RuleID),
-		)
-		if !errors.Is(err, sql.ErrNoRows) {
-			return found, err
+		_, err := tx.ExecContext(ctx,
+			`INSERT INTO answered_moves (provider_id, repository_id, kind, name, old_head, new_head)
+			VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`, r.ProviderID, r.ID, o.Change.Kind,
+			o.Change.Name, o.Change.Old, o.Change.Commit)
+		if err != nil {
+			return err
 		}
 	}
-	if b.Cause != autobuild.CausePush && b.Cause != autobuild.CauseReconcile {
-		return autobuild.Build{}, sql.ErrNoRows
-	}
-	return scanBuild(
-		tx.QueryRowContext(ctx,
-			selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2 AND b.provider_id = $3
-				AND b.repository_id = $4
-		AND b.ref_kind = $5 AND b.ref_name = $6 AND b.seq = $7 AND b.cause IN ('push', 'reconcile')`,
-			b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq),
-	)
+	return nil
 }

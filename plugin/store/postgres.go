@@ -24,12 +24,12 @@ const (
 	// leases and append to logs, or wait in the order in which they came.
 	writers = 4
 	// writersTurn is the first half of the advisory lock's key, "slip"; the second is the schema's.
-	writersTurn = 0x736c6970
-	connectTime = 5 * time.Second
+	writersLock    = 0x736c6970
+	connectTimeout = 5 * time.Second
 	// deadAfter is how long a server may leave unacknowledged what was sent to it. A machine that
 	// vanished says nothing: without a bound, whoever waits for its answer waits for a quarter of
 	// an hour, though the database answers elsewhere by then.
-	deadAfter = 20 * time.Second
+	unackedTimeout = 20 * time.Second
 )
 
 // openPostgres connects to PostgreSQL, where several gateways may share a database. Every
@@ -42,19 +42,21 @@ func openPostgres(address secret.Secret) (*database, error) {
 	}
 	d.write = postgresPool(*c, writers)
 	d.read = postgresPool(*c, readers)
-	d.turn = func(ctx context.Context, tx *sql.Tx) error { return takeTurn(ctx, tx, &d.clock) }
+	d.turn = func(ctx context.Context, tx *sql.Tx) error { return waitForWriters(ctx, tx, &d.clock) }
 	return d, nil
 }
 
 func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 	c, err := pgx.ParseConfig(address.Reveal())
 	if err != nil {
-		return nil, fmt.Errorf("the address is not understood, give one like postgres://slipway@db.example.com/slipway?sslmode=verify-full: %w",
-			err)
+		return nil, fmt.Errorf(
+			"the address is not understood, give one like postgres://slipway@db.example.com/slipway?sslmode=verify-full: %w",
+			err,
+		)
 	}
-	c.ConnectTimeout = min(c.ConnectTimeout, connectTime)
+	c.ConnectTimeout = min(c.ConnectTimeout, connectTimeout)
 	if c.ConnectTimeout <= 0 {
-		c.ConnectTimeout = connectTime
+		c.ConnectTimeout = connectTimeout
 	}
 	c.DialFunc = dialer().DialContext
 	for name, value := range map[string]string{
@@ -75,7 +77,12 @@ func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 // (tcp(7)) where something was sent, keep-alive where an answer is awaited.
 func dialer() *net.Dialer {
 	return &net.Dialer{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: deadAfter / 4, Interval: deadAfter / 4, Count: 3},
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable:   true,
+			Idle:     unackedTimeout / 4,
+			Interval: unackedTimeout / 4,
+			Count:    3,
+		},
 		Control: func(network, _ string, c syscall.RawConn) error {
 			if !strings.HasPrefix(network, "tcp") {
 				return nil
@@ -83,7 +90,7 @@ func dialer() *net.Dialer {
 			var set error
 			err := c.Control(func(fd uintptr) {
 				set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT,
-					int(deadAfter.Milliseconds()))
+					int(unackedTimeout.Milliseconds()))
 			})
 			return errors.Join(err, set)
 		},
@@ -91,7 +98,7 @@ func dialer() *net.Dialer {
 }
 
 func postgresPool(c pgx.ConnConfig, size int) *sql.DB {
-	db := sql.OpenDB(connector{stdlib.GetConnector(c)})
+	db := sql.OpenDB(textSafeConnector{stdlib.GetConnector(c)})
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -100,12 +107,12 @@ func postgresPool(c pgx.ConnConfig, size int) *sql.DB {
 
 // takeTurn waits until no other gateway's transaction has the turn, which the end of ours
 // gives on, and reads the database's clock then: the columns are computed in their order.
-func takeTurn(ctx context.Context, tx *sql.Tx, c *clock) error {
+func waitForWriters(ctx context.Context, tx *sql.Tx, c *clock) error {
 	var void any
 	var now int64
 	err := tx.QueryRowContext(ctx, `SELECT pg_advisory_xact_lock($1::int4, hashtext(current_schema())),
 		(extract(epoch FROM clock_timestamp()) * 1000)::int8`,
-		writersTurn).
+		writersLock).
 		Scan(&void, &now)
 	if err != nil {
 		return fmt.Errorf("wait for the other writers: %w", err)
@@ -116,9 +123,9 @@ func takeTurn(ctx context.Context, tx *sql.Tx, c *clock) error {
 
 // A connector makes connections that take whatever text there is: a commit message or a
 // header may hold what PostgreSQL refuses in TEXT.
-type connector struct{ driver.Connector }
+type textSafeConnector struct{ driver.Connector }
 
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+func (c textSafeConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	inner, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -127,14 +134,14 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, fmt.Errorf("a connection of type %T", inner)
 	}
-	return conn{connection}, nil
+	return textSafeConn{connection}, nil
 }
 
-type conn struct{ *stdlib.Conn }
+type textSafeConn struct{ *stdlib.Conn }
 
 // CheckNamedValue converts an argument as database/sql does, and replaces in text what is no
 // UTF-8 or zero.
-func (c conn) CheckNamedValue(v *driver.NamedValue) error {
+func (c textSafeConn) CheckNamedValue(v *driver.NamedValue) error {
 	value, err := driver.DefaultParameterConverter.ConvertValue(v.Value)
 	if err != nil {
 		return err

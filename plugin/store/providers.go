@@ -49,14 +49,14 @@ func (s *Store) SaveProvider(ctx context.Context, p autobuild.Provider) (saved a
 func (s *Store) Provider(ctx context.Context, id string) (autobuild.Provider, error) {
 	p, err := s.scanProvider(s.read.QueryRowContext(ctx, selectProvider+` WHERE id = $1`, id))
 	if err != nil {
-		return autobuild.Provider{}, fmt.Errorf("provider %s: %w", id, known(err))
+		return autobuild.Provider{}, fmt.Errorf("provider %s: %w", id, mapError(err))
 	}
 	return p, nil
 }
 
 // Providers lists all, oldest first.
 func (s *Store) Providers(ctx context.Context) ([]autobuild.Provider, error) {
-	all, err := rows(ctx, s.read, s.scanProvider, selectProvider+` ORDER BY created_at, name`)
+	all, err := queryAll(ctx, s.read, s.scanProvider, selectProvider+` ORDER BY created_at, name`)
 	if err != nil {
 		return nil, fmt.Errorf("list providers: %w", err)
 	}

@@ -10,13 +10,13 @@ import (
 )
 
 // Refs are keyed by provider and repository id.
-const ofRef = ` WHERE provider_id = $1 AND repository_id = $2 AND kind = $3 AND name = $4`
+const whereRef = ` WHERE provider_id = $1 AND repository_id = $2 AND kind = $3 AND name = $4`
 
 // RefState returns the last accepted head of a ref; ErrNotFound when it was never seen.
 func (s *Store) RefState(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.RefState, error) {
 	state, err := refState(ctx, s.read, r, ref)
 	if err != nil {
-		return autobuild.RefState{}, fmt.Errorf("state of %s in %s: %w", ref.Full(), r.ID, known(err))
+		return autobuild.RefState{}, fmt.Errorf("state of %s in %s: %w", ref.Full(), r.ID, mapError(err))
 	}
 	return state, nil
 }
@@ -24,7 +24,7 @@ func (s *Store) RefState(ctx context.Context, r autobuild.Repository, ref autobu
 func refState(
 	ctx context.Context, q querier, r autobuild.Repository, ref autobuild.Ref,
 ) (state autobuild.RefState, err error) {
-	err = q.QueryRowContext(ctx, `SELECT head, seq FROM refs`+ofRef, r.ProviderID, r.ID, ref.Kind, ref.Name).
+	err = q.QueryRowContext(ctx, `SELECT head, seq FROM refs`+whereRef, r.ProviderID, r.ID, ref.Kind, ref.Name).
 		Scan(&state.Head, &state.Seq)
 	return state, err
 }
@@ -39,7 +39,7 @@ func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[auto
 		err = r.Scan(&one.ref.Kind, &one.ref.Name, &one.state.Head, &one.state.Seq)
 		return one, err
 	}
-	all, err := rows(ctx, s.read, scan,
+	all, err := queryAll(ctx, s.read, scan,
 		`SELECT kind, name, head, seq FROM refs WHERE provider_id = $1 AND repository_id = $2`, r.ProviderID, r.ID)
 	if err != nil {
 		return nil, fmt.Errorf("states of the refs in %s: %w", r.ID, err)
@@ -55,15 +55,27 @@ func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[auto
 // answered a delivery that reported this move, refused ones too.
 func (s *Store) TransitionSeen(ctx context.Context, t autobuild.Transition) (bool, error) {
 	var seen bool
-	const move = ofRef + ` AND old_head = $5 AND new_head = $6`
-	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM transitions`+move+`) OR EXISTS (SELECT 1
-		FROM answered_moves`+move+`)`,
+	const whereMove = whereRef + ` AND old_head = $5 AND new_head = $6`
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM transitions`+whereMove+`) OR EXISTS (SELECT 1
+		FROM answered_moves`+whereMove+`)`,
 		t.Repository.ProviderID, t.Repository.ID, t.Ref.Kind, t.Ref.Name, t.Old, t.New).
 		Scan(&seen)
 	if err != nil {
 		return false, fmt.Errorf("transitions of %s in %s: %w", t.Ref.Full(), t.Repository.ID, err)
 	}
 	return seen, nil
+}
+
+// WasAt reports whether a transition of the ref led to the commit, whatever the rules made of it.
+func (s *Store) WasAt(
+	ctx context.Context, r autobuild.Repository, ref autobuild.Ref, commit string,
+) (was bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM transitions`+whereRef+` AND new_head = $5)`,
+		r.ProviderID, r.ID, ref.Kind, ref.Name, commit).Scan(&was)
+	if err != nil {
+		return false, fmt.Errorf("transitions of %s in %s: %w", ref.Full(), r.ID, err)
+	}
+	return was, nil
 }
 
 // BaselineRefs records the heads of refs not seen before, with seq 0 and no build: rules
@@ -102,9 +114,9 @@ func (s *Store) AdoptRefs(ctx context.Context, r autobuild.Repository, heads []a
 
 // move accepts a transition: the ref must stand at t.Old, or not be known at all. It
 // returns the ref's new sequence number.
-func (s *Store) move(ctx context.Context, tx *sql.Tx, t autobuild.Transition) (seq int64, err error) {
+func (s *Store) moveRef(ctx context.Context, tx *sql.Tx, t autobuild.Transition) (seq int64, err error) {
 	r := t.Repository
-	err = tx.QueryRowContext(ctx, `UPDATE refs SET head = $5, seq = seq + 1`+ofRef+` AND head = $6 RETURNING seq`,
+	err = tx.QueryRowContext(ctx, `UPDATE refs SET head = $5, seq = seq + 1`+whereRef+` AND head = $6 RETURNING seq`,
 		r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New, t.Old).Scan(&seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = tx.QueryRowContext(ctx, `INSERT INTO refs (provider_id, repository_id, kind, name, head, seq)

@@ -65,14 +65,14 @@ func (s *Store) SaveRegistry(ctx context.Context, r autobuild.Registry) (saved a
 func (s *Store) Registry(ctx context.Context, id string) (autobuild.Registry, error) {
 	r, err := s.scanRegistry(s.read.QueryRowContext(ctx, selectRegistry+` WHERE id = $1`, id))
 	if err != nil {
-		return autobuild.Registry{}, fmt.Errorf("registry %s: %w", id, known(err))
+		return autobuild.Registry{}, fmt.Errorf("registry %s: %w", id, mapError(err))
 	}
 	return r, nil
 }
 
 // Registries lists all, by host and purpose.
 func (s *Store) Registries(ctx context.Context) ([]autobuild.Registry, error) {
-	all, err := rows(ctx, s.read, s.scanRegistry, selectRegistry+` ORDER BY host, purpose, automated_build_id, id`)
+	all, err := queryAll(ctx, s.read, s.scanRegistry, selectRegistry+` ORDER BY host, purpose, automated_build_id, id`)
 	if err != nil {
 		return nil, fmt.Errorf("list registries: %w", err)
 	}

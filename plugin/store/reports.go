@@ -52,7 +52,7 @@ func (s *Store) Reported(ctx context.Context, buildID string) (autobuild.Report,
 		WHERE build_id = $1`, buildID).
 		Scan(&r.Attempt, &r.State, &r.Problem, at(&r.At))
 	if err != nil {
-		return autobuild.Report{}, fmt.Errorf("report of build %s: %w", buildID, known(err))
+		return autobuild.Report{}, fmt.Errorf("report of build %s: %w", buildID, mapError(err))
 	}
 	return r, nil
 }

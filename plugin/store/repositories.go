@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"slipway/plugin/autobuild"
 )
@@ -46,4 +47,19 @@ func (s *Store) RenameRepository(ctx context.Context, r autobuild.Repository) er
 			`UPDATE repositories SET full_name = $3, default_branch = $4 WHERE provider_id = $1 AND id = $2`,
 			r.ProviderID, r.ID, r.FullName, r.DefaultBranch)
 	})
+}
+
+// Repositories lists the repositories of a provider that automated builds, builds or webhooks
+// belong to, by id.
+func (s *Store) Repositories(ctx context.Context, providerID string) ([]autobuild.Repository, error) {
+	scan := func(r scanner) (one autobuild.Repository, err error) {
+		err = r.Scan(repositoryFields(&one)...)
+		return one, err
+	}
+	all, err := queryAll(ctx, s.read, scan,
+		`SELECT `+repositoryColumns+` FROM repositories r WHERE r.provider_id = $1 ORDER BY r.id`, providerID)
+	if err != nil {
+		return nil, fmt.Errorf("list repositories of provider %s: %w", providerID, err)
+	}
+	return all, nil
 }

@@ -9,13 +9,13 @@ import (
 
 const (
 	// keptBuilds is how many builds of each automated build stay, however old they are.
-	keptBuilds = 10
+	minKeptBuilds = 10
 	// pruneBatch bounds the rows that one transaction removes: deliveries wait for its end.
 	pruneBatch = 200
 )
 
 // strangersKept is how long a person who never had a right stays after the last session.
-const strangersKept = 24 * time.Hour
+const idleUserKept = 24 * time.Hour
 
 // Pruned counts what Prune removed.
 type Pruned struct{ Deliveries, Builds, People, Sessions int }
@@ -37,7 +37,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err erro
 	}
 	newest := fmt.Sprintf(`(SELECT n.number FROM builds n WHERE n.automated_build_id = b.automated_build_id
 		ORDER BY n.number DESC LIMIT 1 OFFSET %d)`,
-		keptBuilds-1)
+		minKeptBuilds-1)
 	p.Builds, err = s.prune(ctx, before,
 		`SELECT b.id FROM builds b WHERE b.finished_at > 0 AND b.finished_at < $1 AND b.number < `+newest+`
 			ORDER BY b.number LIMIT $2`,
@@ -66,7 +66,7 @@ func (s *Store) prunePeople(ctx context.Context, before time.Time) (removed int,
 	const idle = ` role = 'none' AND created_at < $1 AND signed_in_at < $1
 		AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = users.id AND s.expires_at > $1)
 		AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.user_id = users.id)`
-	strangers := s.Now().Add(-strangersKept)
+	strangers := s.Now().Add(-idleUserKept)
 	for _, pass := range []struct {
 		before time.Time
 		which  string
@@ -86,7 +86,7 @@ func (s *Store) prunePeople(ctx context.Context, before time.Time) (removed int,
 // long search holds up nobody.
 func (s *Store) prune(ctx context.Context, before time.Time, find, remove string) (removed int, err error) {
 	for {
-		ids, err := rows(ctx, s.read, scanID, find, ms(before), pruneBatch)
+		ids, err := queryAll(ctx, s.read, scanID, find, ms(before), pruneBatch)
 		if err != nil || len(ids) == 0 {
 			return removed, err
 		}

@@ -43,7 +43,7 @@ func (s *Store) SessionUser(ctx context.Context, sessionID string) (autobuild.Us
 			ms(s.Now())),
 	)
 	if err != nil {
-		return autobuild.User{}, fmt.Errorf("user of the session: %w", known(err))
+		return autobuild.User{}, fmt.Errorf("user of the session: %w", mapError(err))
 	}
 	return u, nil
 }
@@ -60,13 +60,13 @@ func (s *Store) DeleteSession(ctx context.Context, sessionID string) error {
 		if err != nil {
 			return err
 		}
-		return dropSignIn(ctx, tx, userID)
+		return dropSignInState(ctx, tx, userID)
 	})
 }
 
 // dropSignIn forgets a user's permissions and the OAuth flows that the user began. The end of a
 // flow signs its user in: without this, a copied cookie could begin one and outlive the session.
-func dropSignIn(ctx context.Context, tx *sql.Tx, userID string) error {
+func dropSignInState(ctx context.Context, tx *sql.Tx, userID string) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_flows WHERE user_id = $1`, userID); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (s *Store) EndSessions(ctx context.Context, userID string) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
 			return err
 		}
-		return dropSignIn(ctx, tx, userID)
+		return dropSignInState(ctx, tx, userID)
 	})
 }
 
@@ -92,7 +92,7 @@ func (s *Store) SessionCounts(ctx context.Context) (map[string]int, error) {
 		n      int
 	}
 	scan := func(r scanner) (c count, err error) { err = r.Scan(&c.userID, &c.n); return c, err }
-	all, err := rows(ctx, s.read, scan,
+	all, err := queryAll(ctx, s.read, scan,
 		`SELECT user_id, COUNT(*) FROM sessions WHERE expires_at > $1 GROUP BY user_id`, ms(s.Now()))
 	if err != nil {
 		return nil, fmt.Errorf("count sessions: %w", err)
@@ -138,4 +138,66 @@ func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f autobuil
 		return autobuild.OAuthFlow{}, fmt.Errorf("take OAuth flow: %w", err)
 	}
 	return f, nil
+}
+
+// Session returns a session that has not expired, with its grant; ErrNotFound otherwise.
+func (s *Store) Session(ctx context.Context, sessionID string) (autobuild.Session, error) {
+	found, err := s.session(ctx, s.read, sessionID)
+	if err != nil {
+		return autobuild.Session{}, fmt.Errorf("session: %w", mapError(err))
+	}
+	return found, nil
+}
+
+func (s *Store) session(ctx context.Context, q querier, sessionID string) (se autobuild.Session, err error) {
+	var access, refresh []byte
+	row := q.QueryRowContext(ctx, `SELECT id, user_id, created_at, expires_at,
+		access_token, refresh_token, token_expires_at, grant_version
+		FROM sessions WHERE id = $1 AND expires_at > $2`, sessionID, ms(s.Now()))
+	err = row.Scan(&se.ID, &se.UserID, at(&se.CreatedAt), at(&se.ExpiresAt),
+		&access, &refresh, at(&se.Grant.ExpiresAt), &se.Grant.Version)
+	if err != nil {
+		return autobuild.Session{}, err
+	}
+	if se.Grant.AccessToken, err = s.unsealed("sessions", "access_token", se.ID, access); err != nil {
+		return autobuild.Session{}, err
+	}
+	se.Grant.RefreshToken, err = s.unsealed("sessions", "refresh_token", se.ID, refresh)
+	return se, err
+}
+
+func (s *Store) sealGrant(sessionID string, g autobuild.Grant) (access, refresh []byte, err error) {
+	if access, err = s.sealed("sessions", "access_token", sessionID, g.AccessToken); err != nil {
+		return nil, nil, err
+	}
+	refresh, err = s.sealed("sessions", "refresh_token", sessionID, g.RefreshToken)
+	return access, refresh, err
+}
+
+// UpdateGrant replaces the grant of a session that is at g.Version, and returns it with its new
+// version. A grant without tokens drops it. ErrConflict: another process replaced it first;
+// ErrNotFound: the session has ended.
+func (s *Store) UpdateGrant(ctx context.Context, sessionID string, g autobuild.Grant) (autobuild.Grant, error) {
+	access, refresh, err := s.sealGrant(sessionID, g)
+	if err != nil {
+		return autobuild.Grant{}, err
+	}
+	err = s.tx(ctx, "update the grant of a session", func(tx *sql.Tx) error {
+		err := execOne(ctx, tx, `UPDATE sessions SET access_token = $3, refresh_token = $4, token_expires_at = $5,
+			grant_version = grant_version + 1
+			WHERE id = $1 AND grant_version = $2`, sessionID, g.Version, access, refresh, ms(g.ExpiresAt))
+		if !errors.Is(err, autobuild.ErrNotFound) {
+			return err
+		}
+		now, err := s.session(ctx, tx, sessionID)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("it is at version %d, not %d: %w", now.Grant.Version, g.Version, autobuild.ErrConflict)
+	})
+	if err != nil {
+		return autobuild.Grant{}, err
+	}
+	g.Version++
+	return g, nil
 }

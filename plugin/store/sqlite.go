@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -74,4 +75,16 @@ func dsn(path string, pragmas ...string) string {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(8000)"}, pragmas...)}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()
+}
+
+// openSQLiteBeside opens the file without the gateway's lock. SQLite's own locks order the
+// writers of several processes, and each transaction begins as a writer (dsn).
+func openSQLiteBeside(path string) (*database, error) {
+	d := &database{dialect: goose.DialectSQLite3}
+	if _, err := os.Stat(path); err != nil {
+		return d, fmt.Errorf("%w: start the gateway once, or check SLIPWAY_DATA", err)
+	}
+	var err error
+	d.write, d.read, err = connectSQLite(path)
+	return d, err
 }

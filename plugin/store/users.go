@@ -44,7 +44,7 @@ func (s *Store) saveUser(ctx context.Context, tx *sql.Tx, u autobuild.User) (aut
 func (s *Store) User(ctx context.Context, id string) (autobuild.User, error) {
 	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` WHERE u.id = $1`, id))
 	if err != nil {
-		return autobuild.User{}, fmt.Errorf("user %s: %w", id, known(err))
+		return autobuild.User{}, fmt.Errorf("user %s: %w", id, mapError(err))
 	}
 	return u, nil
 }
@@ -57,14 +57,14 @@ func (s *Store) UserByRemote(ctx context.Context, providerID, remoteID string) (
 			remoteID),
 	)
 	if err != nil {
-		return autobuild.User{}, fmt.Errorf("user with identity %s: %w", remoteID, known(err))
+		return autobuild.User{}, fmt.Errorf("user with identity %s: %w", remoteID, mapError(err))
 	}
 	return u, nil
 }
 
 // Users lists all, oldest first.
 func (s *Store) Users(ctx context.Context) ([]autobuild.User, error) {
-	all, err := rows(ctx, s.read, scanUser, selectUser+` ORDER BY u.created_at, u.id`)
+	all, err := queryAll(ctx, s.read, scanUser, selectUser+` ORDER BY u.created_at, u.id`)
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
@@ -79,7 +79,7 @@ func (s *Store) SetRole(ctx context.Context, id string, role autobuild.Role) err
 		if err := execOne(ctx, tx, `UPDATE users SET role = $2 WHERE id = $1`, id, role); err != nil {
 			return err
 		}
-		return dropSignIn(ctx, tx, id)
+		return dropSignInState(ctx, tx, id)
 	})
 }
 
@@ -95,7 +95,7 @@ func (s *Store) DeleteUser(ctx context.Context, id string) error {
 		if linked > 0 {
 			return fmt.Errorf("%d linked accounts are theirs: %w", linked, autobuild.ErrConflict)
 		}
-		if err := dropSignIn(ctx, tx, id); err != nil {
+		if err := dropSignInState(ctx, tx, id); err != nil {
 			return err
 		}
 		// Sessions and permissions go with the row, by their foreign keys.

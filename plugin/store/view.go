@@ -20,14 +20,14 @@ type View struct {
 func (s *Store) As(v autobuild.Viewer) View { return View{store: s, viewer: v} }
 
 // may adds the condition under which the viewer may read the repository in these columns.
-func (v View) may(c *conditions, provider, repository string) {
+func (v View) restrict(c *conditions, provider, repository string) {
 	if v.viewer.Administrator {
 		return
 	}
-	c.terms = append(c.terms, v.reads(c, provider, repository))
+	c.terms = append(c.terms, v.readCondition(c, provider, repository))
 }
 
-func (v View) reads(c *conditions, provider, repository string) string {
+func (v View) readCondition(c *conditions, provider, repository string) string {
 	since := ms(v.store.Now().Add(-autobuild.PermissionsKept))
 	return `EXISTS (SELECT 1 FROM permissions p WHERE p.user_id = ` + c.arg(v.viewer.UserID) +
 		` AND p.provider_id = ` + provider + ` AND p.repository_id = ` + repository +
@@ -43,7 +43,7 @@ func (v View) Permission(ctx context.Context, r autobuild.Repository) (p autobui
 	err = v.store.read.QueryRowContext(ctx, `SELECT permission FROM permissions
 		WHERE user_id = $1 AND provider_id = $2 AND repository_id = $3 AND checked_at > $4`,
 		v.viewer.UserID, r.ProviderID, r.ID, ms(v.store.Now().Add(-autobuild.PermissionsKept))).Scan(&p)
-	if errors.Is(known(err), autobuild.ErrNotFound) {
+	if errors.Is(mapError(err), autobuild.ErrNotFound) {
 		return autobuild.PermissionNone, nil
 	}
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Store) Permission(
 // AutomatedBuilds lists those that the viewer may read, by repository and image.
 func (v View) AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error) {
 	var c conditions
-	v.may(&c, "a.provider_id", "a.repository_id")
+	v.restrict(&c, "a.provider_id", "a.repository_id")
 	return v.store.listAutomatedBuilds(ctx, c.where(), c.args...)
 }
 
@@ -70,7 +70,7 @@ func (v View) AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, 
 func (v View) AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error) {
 	var c conditions
 	c.terms = append(c.terms, "a.id = "+c.arg(id))
-	v.may(&c, "a.provider_id", "a.repository_id")
+	v.restrict(&c, "a.provider_id", "a.repository_id")
 	all, err := v.store.listAutomatedBuilds(ctx, c.where(), c.args...)
 	if err == nil && len(all) == 0 {
 		err = autobuild.ErrNotFound
@@ -84,7 +84,7 @@ func (v View) AutomatedBuild(ctx context.Context, id string) (autobuild.Automate
 // Builds lists builds that the viewer may read, without stages.
 func (v View) Builds(ctx context.Context, f autobuild.BuildFilter) ([]autobuild.Build, error) {
 	var c conditions
-	v.may(&c, "b.provider_id", "b.repository_id")
+	v.restrict(&c, "b.provider_id", "b.repository_id")
 	return v.store.listBuilds(ctx, c, f)
 }
 
@@ -92,28 +92,28 @@ func (v View) Builds(ctx context.Context, f autobuild.BuildFilter) ([]autobuild.
 func (v View) BuildByNumber(ctx context.Context, number int64) (autobuild.Build, error) {
 	var c conditions
 	c.terms = append(c.terms, "b.number = "+c.arg(number))
-	v.may(&c, "b.provider_id", "b.repository_id")
+	v.restrict(&c, "b.provider_id", "b.repository_id")
 	b, err := scanBuild(v.store.read.QueryRowContext(ctx, selectBuild+c.where(), c.args...))
 	if err != nil {
-		return autobuild.Build{}, fmt.Errorf("build %d: %w", number, known(err))
+		return autobuild.Build{}, fmt.Errorf("build %d: %w", number, mapError(err))
 	}
 	return b, nil
 }
 
 // mayDelivery adds the condition for deliveries, whose repository is their webhook's. Nobody but
 // an administrator sees those of a webhook that is gone.
-func (v View) mayDelivery(c *conditions) {
+func (v View) restrictDeliveries(c *conditions) {
 	if v.viewer.Administrator {
 		return
 	}
-	mayRead := v.reads(c, "h.provider_id", "h.repository_id")
+	mayRead := v.readCondition(c, "h.provider_id", "h.repository_id")
 	c.terms = append(c.terms, `EXISTS (SELECT 1 FROM hooks h WHERE h.id = deliveries.hook_id AND `+mayRead+`)`)
 }
 
 // Deliveries lists deliveries that the viewer may read, without bodies.
 func (v View) Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]autobuild.Delivery, error) {
 	var c conditions
-	v.mayDelivery(&c)
+	v.restrictDeliveries(&c)
 	return v.store.listDeliveries(ctx, c, f)
 }
 
@@ -121,14 +121,14 @@ func (v View) Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]aut
 func (v View) Delivery(ctx context.Context, id string) (autobuild.Delivery, error) {
 	var c conditions
 	c.terms = append(c.terms, "id = "+c.arg(id))
-	v.mayDelivery(&c)
+	v.restrictDeliveries(&c)
 	return v.store.delivery(ctx, id, c)
 }
 
 // Hooks lists the webhooks of repositories that the viewer may read.
 func (v View) Hooks(ctx context.Context) ([]autobuild.Hook, error) {
 	var c conditions
-	v.may(&c, "h.provider_id", "h.repository_id")
+	v.restrict(&c, "h.provider_id", "h.repository_id")
 	return v.store.listHooks(ctx, c)
 }
 
@@ -136,7 +136,7 @@ func (v View) Hooks(ctx context.Context) ([]autobuild.Hook, error) {
 func (v View) Hook(ctx context.Context, id string) (autobuild.Hook, error) {
 	var c conditions
 	c.terms = append(c.terms, "h.id = "+c.arg(id))
-	v.may(&c, "h.provider_id", "h.repository_id")
+	v.restrict(&c, "h.provider_id", "h.repository_id")
 	all, err := v.store.listHooks(ctx, c)
 	if err == nil && len(all) == 0 {
 		err = autobuild.ErrNotFound

@@ -120,7 +120,9 @@ func (w *worker) work(ctx context.Context, t Task) {
 // attempt runs the handler with a heartbeat.
 func (w *worker) attempt(ctx context.Context, t Task) error {
 	if t.Attempt > w.options.MaxAttempts {
-		return Permanent(fmt.Errorf("the process died, or lost its lease, in each of %d attempts", w.options.MaxAttempts))
+		return Permanent(
+			fmt.Errorf("the process died, or lost its lease, in each of %d attempts", w.options.MaxAttempts),
+		)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beat sync.WaitGroup

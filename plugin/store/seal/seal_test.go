@@ -162,7 +162,11 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 
 func TestS1TheLastKeyOfTheFileSeals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k")
-	lines := "# old\n1 " + base64.StdEncoding.EncodeToString(key(1)) + "\n\n9 " + base64.StdEncoding.EncodeToString(key(9)) + "\n"
+	lines := "# old\n1 " + base64.StdEncoding.EncodeToString(
+		key(1),
+	) + "\n\n9 " + base64.StdEncoding.EncodeToString(
+		key(9),
+	) + "\n"
 	if err := os.WriteFile(path, []byte(lines), 0o440); err != nil {
 		t.Fatal(err)
 	}

@@ -211,7 +211,11 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 		expires)
 	must(t, err)
 	want := saved
-	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New("access2"), secret.New("refresh2"), expires, saved.Version+1
+	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New(
+		"access2",
+	), secret.New(
+		"refresh2",
+	), expires, saved.Version+1
 	read, err := s.Account(t.Context(), saved.ID)
 	must(t, err)
 	for what, got := range map[string]autobuild.Account{"returned": got, "read": read} {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"slipway/config/secret"
+
 	"slipway/plugin/autobuild"
 )
 
@@ -41,7 +43,7 @@ func (s *Store) PipelineToken(ctx context.Context, automatedBuildID string) (t a
 		WHERE automated_build_id = $1`, automatedBuildID).
 		Scan(&t.CreatedBy, at(&t.CreatedAt))
 	if err != nil {
-		return autobuild.PipelineToken{}, fmt.Errorf("pipeline token of %s: %w", automatedBuildID, known(err))
+		return autobuild.PipelineToken{}, fmt.Errorf("pipeline token of %s: %w", automatedBuildID, mapError(err))
 	}
 	return t, nil
 }
@@ -60,4 +62,45 @@ func (s *Store) CheckPipelineToken(ctx context.Context, automatedBuildID, tokenH
 		return fmt.Errorf("pipeline token of %s: %w", automatedBuildID, autobuild.ErrUnauthorized)
 	}
 	return nil
+}
+
+// ExtensionSecret returns what an engine's CI signs one kind of its requests to the gateway
+// with. It is made when it is first asked for, and stays.
+func (s *Store) ExtensionSecret(ctx context.Context, engine, purpose string) (value secret.Secret, err error) {
+	row := engine + "/" + purpose
+	err = s.tx(ctx, "secret of extension "+row, func(tx *sql.Tx) error {
+		value, err = s.extensionSecret(ctx, tx, engine, purpose)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		value = autobuild.NewToken()
+		sealed, err := s.sealed("extension_secrets", "value", row, value)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO extension_secrets (engine, purpose, value) VALUES ($1, $2, $3)`,
+			engine, purpose, sealed)
+		return err
+	})
+	return value, err
+}
+
+// KnownExtensionSecret is ExtensionSecret for one that was made before; ErrNotFound otherwise.
+func (s *Store) KnownExtensionSecret(ctx context.Context, engine, purpose string) (secret.Secret, error) {
+	value, err := s.extensionSecret(ctx, s.read, engine, purpose)
+	if err != nil {
+		return secret.Secret{}, fmt.Errorf("secret of extension %s/%s: %w", engine, purpose, mapError(err))
+	}
+	return value, nil
+}
+
+func (s *Store) extensionSecret(ctx context.Context, q querier, engine, purpose string) (secret.Secret, error) {
+	var sealed []byte
+	err := q.QueryRowContext(ctx, `SELECT value FROM extension_secrets WHERE engine = $1
+		AND purpose = $2`, engine, purpose).
+		Scan(&sealed)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	return s.unsealed("extension_secrets", "value", engine+"/"+purpose, sealed)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // A step is one move of a build: to a state within an attempt.
-type step struct {
+type transition struct {
 	attempt int
 	state   autobuild.State
 	reason  autobuild.Reason
@@ -23,7 +23,7 @@ type step struct {
 
 // attemptOf returns the attempt that a build's state belongs to. A queued build waits for its next
 // attempt; Build.Attempt is the newest one that was made.
-func attemptOf(b autobuild.Build) int {
+func currentAttempt(b autobuild.Build) int {
 	if b.State == autobuild.Queued {
 		return b.Attempt + 1
 	}
@@ -33,10 +33,10 @@ func attemptOf(b autobuild.Build) int {
 // advance is the one place where a build changes its state: it checks the order, writes the
 // build and its newest attempt, and makes the report task, in the caller's transaction.
 // ErrFenced when the build is further already.
-func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to step) error {
-	if !autobuild.Advances(attemptOf(*b), b.State, to.attempt, to.state) {
+func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to transition) error {
+	if !autobuild.Advances(currentAttempt(*b), b.State, to.attempt, to.state) {
 		return fmt.Errorf("build %d is %s in attempt %d, not to become %s in attempt %d: %w",
-			b.Number, b.State, attemptOf(*b), to.state, to.attempt, autobuild.ErrFenced)
+			b.Number, b.State, currentAttempt(*b), to.state, to.attempt, autobuild.ErrFenced)
 	}
 	b.State, b.Reason, b.Detail, b.Digest, b.Size = to.state, to.reason, to.detail, to.digest, to.size
 	now := s.Now()
@@ -67,7 +67,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to 
 }
 
 // advanceAttempt writes a state to the attempt, where it has begun: a build may be cancelled before.
-func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, to step) error {
+func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, to transition) error {
 	finishedAt := int64(0)
 	if to.state.Final() {
 		finishedAt = ms(s.Now())
@@ -80,7 +80,12 @@ func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, 
 
 // queueAgain puts a build back for a further attempt.
 func (s *Store) queueAgain(ctx context.Context, tx *sql.Tx, b *autobuild.Build, detail string) error {
-	if err := s.advance(ctx, tx, b, step{attempt: b.Attempt + 1, state: autobuild.Queued, detail: detail}); err != nil {
+	if err := s.advance(
+		ctx,
+		tx,
+		b,
+		transition{attempt: b.Attempt + 1, state: autobuild.Queued, detail: detail},
+	); err != nil {
 		return err
 	}
 	return s.enqueueDispatch(ctx, tx, b.ID)
@@ -106,7 +111,7 @@ func reportLane(b autobuild.Build) string {
 func (s *Store) CancelBuild(
 	ctx context.Context, id string, reason autobuild.Reason, detail string,
 ) (b autobuild.Build, err error) {
-	var end ending
+	var end finished
 	err = s.tx(ctx, "cancel build "+id, func(tx *sql.Tx) error {
 		if b, err = buildByID(ctx, tx, id); err != nil {
 			return err
@@ -117,24 +122,33 @@ func (s *Store) CancelBuild(
 	if err != nil {
 		return autobuild.Build{}, err
 	}
-	s.tellEnded(end)
+	s.notifyFinished(end)
 	return end.build, nil
 }
 
 // cancel ends a build and the attempt that is under way.
 func (s *Store) cancel(
 	ctx context.Context, tx *sql.Tx, b autobuild.Build, reason autobuild.Reason, detail string,
-) (end ending, err error) {
+) (end finished, err error) {
 	if b.State.Final() {
-		return ending{}, fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
+		return finished{}, fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 	}
-	underWay := b.State != autobuild.Queued
-	if err := s.advance(ctx, tx, &b,
-		step{attempt: attemptOf(b), state: autobuild.Cancelled, reason: reason, detail: detail}); err != nil {
-		return ending{}, err
+	checkActive := b.State != autobuild.Queued
+	if err := s.advance(
+		ctx,
+		tx,
+		&b,
+		transition{
+			attempt: currentAttempt(b),
+			state:   autobuild.Cancelled,
+			reason:  reason,
+			detail:  detail,
+		},
+	); err != nil {
+		return finished{}, err
 	}
 	end.build = b
-	if underWay {
+	if checkActive {
 		end.attempt, err = attempt(ctx, tx, b.ID, b.Attempt)
 	}
 	return end, err
@@ -155,8 +169,8 @@ func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 			ctx,
 			tx,
 			&b,
-			step{
-				attempt: attemptOf(b),
+			transition{
+				attempt: currentAttempt(b),
 				state:   autobuild.Errored,
 				reason:  autobuild.ReasonInfrastructure,
 				detail:  detail,
@@ -164,7 +178,7 @@ func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 		)
 	})
 	if err == nil {
-		s.tellEnded(ending{build: b})
+		s.notifyFinished(finished{build: b})
 	}
 	return err
 }

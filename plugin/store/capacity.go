@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"slipway/plugin/autobuild"
+)
+
+func checkCapacity(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string, limit int) error {
+	if limit <= 0 {
+		return nil
+	}
+	active, err := countActive(ctx, tx, engine)
+	if err != nil {
+		return err
+	}
+	if active >= limit {
+		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine,
+			autobuild.ErrUnavailable)
+	}
+	if err := checkOrder(ctx, tx, b); err != nil {
+		return err
+	}
+	return fairShare(ctx, tx, b, engine)
+}
+
+// olderFirst keeps the order of pushes where places are few: were the newer build of a rule
+// and ref to start first, the older one would find its tags taken.
+func checkOrder(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
+	var older int64
+	err := tx.QueryRowContext(
+		ctx,
+		`SELECT number FROM builds WHERE state = 'queued'
+		AND automated_build_id = $1 AND rule_id = $2
+		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6
+		AND (seq < $7 OR (seq = $7 AND number < $8)) LIMIT 1`,
+		b.AutomatedBuildID,
+		b.RuleID,
+		b.Repository.ProviderID,
+		b.Repository.ID,
+		b.Ref.Kind,
+		b.Ref.Name,
+		b.Seq,
+		b.Number,
+	).
+		Scan(&older)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("build %d of the same ref goes first: %w", older, autobuild.ErrUnavailable)
+	}
+	return err
+}
+
+// fewerFirst leaves a place to an automated build that has fewer on the engine and waits:
+// thousands of builds of one repository would else draw lots with the one of another. Builds that
+// say what hinders them do not count, so that no place stays empty for them.
+func fairShare(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string) error {
+	var fewer bool
+	err := tx.QueryRowContext(ctx, `WITH active AS MATERIALIZED (SELECT u.automated_build_id AS id, COUNT(*) AS builds
+			FROM attempts t JOIN builds u ON u.id = t.build_id WHERE t.engine = $1 AND t.finished_at = 0
+			GROUP BY u.automated_build_id)
+		SELECT EXISTS (SELECT 1 FROM active mine JOIN automated_builds a ON a.engine = $1 AND a.id <> $2 LEFT
+		JOIN active theirs ON theirs.id = a.id
+			WHERE mine.id = $2 AND COALESCE(theirs.builds, 0) < mine.builds
+			AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued' AND q.automated_build_id = a.id
+			AND q.detail = ''))`,
+		engine, b.AutomatedBuildID).Scan(&fewer)
+	if err == nil && fewer {
+		err = fmt.Errorf("an automated build that has fewer on engine %s goes first: %w", engine,
+			autobuild.ErrUnavailable)
+	}
+	return err
+}
+
+// countActive counts the builds that are starting or running on an engine.
+func countActive(ctx context.Context, q querier, engine string) (n int, err error) {
+	err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM attempts WHERE engine = $1 AND finished_at = 0`, engine).Scan(&n)
+	return n, err
+}
