@@ -36,8 +36,8 @@ func (s *Store) sealTokens(id string, access, refresh secret.Secret) (sealedAcce
 	return sealedAccess, sealedRefresh, err
 }
 
-// SaveAccount creates (empty ID) or replaces a linked account. Its version rises; a zero
-// LinkedAt becomes now, an empty State linked.
+// SaveAccount creates a linked account, or replaces it if a.ID is set, and returns it as stored.
+// The version rises. A zero LinkedAt becomes the current time, and an empty State becomes linked.
 func (s *Store) SaveAccount(ctx context.Context, a autobuild.Account) (saved autobuild.Account, err error) {
 	if a.ID == "" {
 		a.ID = newID()
@@ -80,7 +80,7 @@ func (s *Store) account(ctx context.Context, q querier, id string) (autobuild.Ac
 	return s.scanAccount(q.QueryRowContext(ctx, selectAccount+` WHERE id = $1`, id))
 }
 
-// Account returns one by id.
+// Account returns the linked account with this id.
 func (s *Store) Account(ctx context.Context, id string) (autobuild.Account, error) {
 	a, err := s.account(ctx, s.read, id)
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *Store) Account(ctx context.Context, id string) (autobuild.Account, erro
 	return a, nil
 }
 
-// Accounts lists all, oldest first.
+// Accounts returns all linked accounts, oldest first.
 func (s *Store) Accounts(ctx context.Context) ([]autobuild.Account, error) {
 	all, err := queryAll(ctx, s.read, s.scanAccount, selectAccount+` ORDER BY linked_at, id`)
 	if err != nil {
@@ -98,9 +98,10 @@ func (s *Store) Accounts(ctx context.Context) ([]autobuild.Account, error) {
 	return all, nil
 }
 
-// UpdateTokens stores refreshed tokens before anybody uses them; the account is linked then,
-// whatever another process made of the tokens they replace. ErrConflict when the account is no
-// longer at version: somebody else refreshed it.
+// UpdateTokens stores refreshed tokens. Call it before the first use of the tokens. The account
+// becomes linked, even if another process marked it broken because of the old tokens.
+// UpdateTokens returns ErrConflict if the account is no longer at version, because another
+// process refreshed it.
 func (s *Store) UpdateTokens(
 	ctx context.Context, id string, version int64, access, refresh secret.Secret, expires time.Time,
 ) (a autobuild.Account, err error) {
@@ -132,8 +133,9 @@ func (s *Store) UpdateTokens(
 	return a, nil
 }
 
-// BreakAccount marks an account broken, with the problem for people. ErrConflict when it is no
-// longer at version: it was linked again, or refreshed, since the problem was seen.
+// BreakAccount marks an account broken and stores the problem, which the pages show. It returns
+// ErrConflict if the account is no longer at version: it was linked again or refreshed after the
+// problem occurred.
 func (s *Store) BreakAccount(ctx context.Context, id string, version int64, problem string) error {
 	return s.tx(ctx, "mark account "+id+" broken", func(tx *sql.Tx) error {
 		err := execOne(ctx, tx, `UPDATE accounts SET state = $3, problem = $4 WHERE id = $1 AND version = $2`, id,
@@ -148,7 +150,8 @@ func (s *Store) BreakAccount(ctx context.Context, id string, version int64, prob
 	})
 }
 
-// DeleteAccount forgets an account and its tokens. ErrConflict while automated builds use it.
+// DeleteAccount deletes an account and its tokens. It returns ErrConflict while automated builds
+// use the account.
 func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 	return s.tx(ctx, "delete account "+id, func(tx *sql.Tx) error {
 		var used int

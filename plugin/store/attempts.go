@@ -10,7 +10,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// selectAttempt names no column of builds outside its own queries, so that what follows it needs no prefix.
+// selectAttempt reads the builds table only in its subqueries. So a WHERE clause can name the
+// columns of attempts without a prefix.
 const selectAttempt = `SELECT build_id, (SELECT b.number FROM builds b WHERE b.id = build_id),
 	(SELECT b.delivery_id FROM builds b WHERE b.id = build_id), number, engine, engine_ref, state, reason,
 	detail, runner_id, digest, event_seq,
@@ -23,10 +24,11 @@ func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
 	return a, err
 }
 
-// StartAttempt makes the next attempt of a queued build: the build becomes starting.
-// limit bounds how many builds may be active on the engine, 0 = any number; ErrUnavailable
-// when they are, or when the place is for an older build of the same rule and ref, or for one of
-// an automated build that has fewer. ErrConflict when the build is not queued.
+// StartAttempt creates the next attempt of a queued build; the build becomes starting. limit is
+// the maximum number of active builds on the engine; 0 = no limit. StartAttempt returns
+// ErrConflict if the build is not queued. It returns ErrUnavailable if the limit is reached, if
+// an older build of the same rule and ref is queued, or if an automated build with fewer active
+// builds is waiting.
 func (s *Store) StartAttempt(
 	ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int,
 ) (a autobuild.Attempt, err error) {
@@ -62,7 +64,7 @@ func (s *Store) StartAttempt(
 	return a, err
 }
 
-// SetEngineRef records the engine's name of an attempt's pipeline.
+// SetEngineRef stores the engine's name of an attempt's pipeline.
 func (s *Store) SetEngineRef(ctx context.Context, buildID string, attempt int, ref string) error {
 	return s.tx(ctx, fmt.Sprintf("set engine's name of build %s attempt %d", buildID, attempt), func(tx *sql.Tx) error {
 		return execOne(ctx, tx, `UPDATE attempts SET engine_ref = $3 WHERE build_id = $1 AND number = $2`, buildID,
@@ -74,7 +76,7 @@ func attempt(ctx context.Context, q querier, buildID string, number int) (autobu
 	return scanAttempt(q.QueryRowContext(ctx, selectAttempt+` WHERE build_id = $1 AND number = $2`, buildID, number))
 }
 
-// Attempt returns one.
+// Attempt returns one attempt of a build.
 func (s *Store) Attempt(ctx context.Context, buildID string, number int) (autobuild.Attempt, error) {
 	a, err := attempt(ctx, s.read, buildID, number)
 	if err != nil {
@@ -98,7 +100,7 @@ func (s *Store) Attempts(ctx context.Context, buildID string) ([]autobuild.Attem
 	return all, nil
 }
 
-// ActiveAttempts returns all attempts that are not final, for the watcher.
+// ActiveAttempts returns all attempts that are not final, oldest first.
 func (s *Store) ActiveAttempts(ctx context.Context) ([]autobuild.Attempt, error) {
 	all, err := queryAll(ctx, s.read, scanAttempt, selectAttempt+` WHERE finished_at = 0 ORDER BY created_at, build_id`)
 	if err != nil {
@@ -107,8 +109,9 @@ func (s *Store) ActiveAttempts(ctx context.Context) ([]autobuild.Attempt, error)
 	return all, nil
 }
 
-// AttemptByToken returns the attempt that a runner's token is bound to. ErrUnauthorized when
-// there is none; ErrFenced, with the attempt, when it is over.
+// AttemptByToken returns the attempt that a runner's token is bound to. It returns
+// ErrUnauthorized for an unknown token. If the attempt has ended, it returns the attempt and
+// ErrFenced.
 func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error) {
 	op := fmt.Sprintf("attempt of build %s by its token", buildID)
 	a, err := scanAttempt(
@@ -131,7 +134,8 @@ func (s *Store) AttemptByToken(ctx context.Context, buildID, tokenHash string) (
 	return a, nil
 }
 
-// underWay is the fence: ErrFenced unless the attempt is its build's newest and not final.
+// checkActive is the fence. It returns ErrFenced unless the attempt is the newest of its build
+// and not final.
 func checkActive(a autobuild.Attempt, b autobuild.Build) error {
 	if a.State.Final() || b.State.Final() || b.State == autobuild.Queued || a.Number != b.Attempt {
 		return fmt.Errorf("attempt %d is %s, build %d is %s in attempt %d: %w", a.Number, a.State, b.Number,
@@ -140,7 +144,8 @@ func checkActive(a autobuild.Attempt, b autobuild.Build) error {
 	return nil
 }
 
-// fenced reads an attempt that must be under way, and its build.
+// loadActive loads an active attempt and its build. It returns ErrFenced if the attempt has
+// ended.
 func (s *Store) loadActive(
 	ctx context.Context, tx *sql.Tx, buildID string, number int,
 ) (autobuild.Attempt, autobuild.Build, error) {
@@ -155,8 +160,9 @@ func (s *Store) loadActive(
 	return a, b, checkActive(a, b)
 }
 
-// ClaimAttempt marks the attempt and its build running, for one runner; a repeated claim by
-// the same runner is no error. ErrConflict when another runner has it, ErrFenced when it is over.
+// ClaimAttempt marks the attempt and its build as running, for one runner. A repeated claim of
+// the same runner returns nil. ClaimAttempt returns ErrConflict if another runner has the
+// attempt, and ErrFenced if the attempt has ended.
 func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, runnerID string) error {
 	var a autobuild.Attempt
 	var b autobuild.Build
@@ -188,8 +194,8 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 	return err
 }
 
-// RecordEvents renews the heartbeat and stores what is newer than the attempt's EventSeq.
-// ErrFenced when the attempt is over.
+// RecordEvents renews the heartbeat, and stores events that are newer than the attempt's
+// EventSeq. It returns ErrFenced if the attempt has ended.
 func (s *Store) RecordEvents(ctx context.Context, buildID string, attempt int, e autobuild.EventRecord) error {
 	return s.tx(ctx, fmt.Sprintf("record events of build %s attempt %d", buildID, attempt), func(tx *sql.Tx) error {
 		a, _, err := s.loadActive(ctx, tx, buildID, attempt)
@@ -218,9 +224,9 @@ func storeStages(ctx context.Context, tx *sql.Tx, buildID string, stages []autob
 	return execOne(ctx, tx, `UPDATE builds SET stages = $2 WHERE id = $1`, buildID, asJSON(stages))
 }
 
-// FinishAttempt ends the attempt and, unless it is retried, its build; tasks follow in the
-// same transaction. ErrFenced when the attempt is over or not the newest; an
-// autobuild.FieldError when it reports a tag that it had no permit for.
+// FinishAttempt ends the attempt, and also its build unless that is retried. It creates the tasks
+// that follow in the same transaction. It returns ErrFenced if the attempt has ended or is not
+// the newest. It returns an autobuild.FieldError if the result has a tag without a permit.
 func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobuild.Build, err error) {
 	var a autobuild.Attempt
 	err = s.tx(ctx, fmt.Sprintf("finish attempt %d of build %s", f.Attempt, f.BuildID), func(tx *sql.Tx) error {
@@ -264,7 +270,8 @@ func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobu
 	return b, nil
 }
 
-// mayRetry counts the attempts since somebody last asked for a retry.
+// checkRetry reports whether the build gets another attempt. It counts the attempts since the
+// last manual retry.
 func checkRetry(ctx context.Context, tx *sql.Tx, f autobuild.Finish) (bool, error) {
 	if f.Unstarted {
 		return true, execOne(ctx, tx, `UPDATE builds SET tries = tries - 1 WHERE id = $1`, f.BuildID)

@@ -20,8 +20,9 @@ func scanAutomatedBuild(r scanner) (a autobuild.AutomatedBuild, err error) {
 	return a, err
 }
 
-// SaveAutomatedBuild creates (empty ID) or replaces one with its rules; rules without an id
-// get one. The stored form is returned. ErrConflict when two rules have one id.
+// SaveAutomatedBuild creates an automated build with its rules, or replaces it if a.ID is set,
+// and returns it as stored. Rules without an id get one. It returns ErrConflict if two rules have
+// the same id.
 func (s *Store) SaveAutomatedBuild(
 	ctx context.Context, a autobuild.AutomatedBuild,
 ) (saved autobuild.AutomatedBuild, err error) {
@@ -79,8 +80,8 @@ func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []autobuild.
 	return nil
 }
 
-// newRuleID is shorter than other ids: people read it on every decision, and it needs to be
-// unique among the rules that one automated build ever had.
+// newRuleID returns an id of 8 characters. It is shorter than other ids because the pages show it
+// with every decision. It must be unique only among the rules that one automated build ever had.
 func newRuleID() string { return newID()[:8] }
 
 func scanRule(r scanner) (rule autobuild.Rule, err error) {
@@ -128,7 +129,7 @@ func (s *Store) environment(ctx context.Context, q querier, id string) (map[stri
 	return environment, nil
 }
 
-// AutomatedBuild returns one with its rules.
+// AutomatedBuild returns one automated build with its rules and environment.
 func (s *Store) AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error) {
 	a, err := s.automatedBuild(ctx, s.read, id)
 	if err != nil {
@@ -145,7 +146,7 @@ func (s *Store) automatedBuild(ctx context.Context, q querier, id string) (autob
 	return a, s.loadRules(ctx, q, &a)
 }
 
-// complete adds the rules and the environment.
+// loadRules adds the rules and the environment to an automated build.
 func (s *Store) loadRules(ctx context.Context, q querier, a *autobuild.AutomatedBuild) (err error) {
 	a.Rules, err = queryAll(ctx, q, scanRule,
 		`SELECT id, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths
@@ -157,12 +158,12 @@ func (s *Store) loadRules(ctx context.Context, q querier, a *autobuild.Automated
 	return err
 }
 
-// AutomatedBuilds lists all, by repository and image.
+// AutomatedBuilds returns all automated builds, by repository and image.
 func (s *Store) AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error) {
 	return s.listAutomatedBuilds(ctx, "")
 }
 
-// AutomatedBuildsOf lists those of one repository.
+// AutomatedBuildsOf returns the automated builds of one repository.
 func (s *Store) AutomatedBuildsOf(ctx context.Context, r autobuild.Repository) ([]autobuild.AutomatedBuild, error) {
 	return s.listAutomatedBuilds(ctx, ` WHERE a.provider_id = $1 AND a.repository_id = $2`, r.ProviderID, r.ID)
 }
@@ -181,8 +182,8 @@ func (s *Store) listAutomatedBuilds(
 	return all, nil
 }
 
-// DeleteAutomatedBuild deletes one and ends its builds as cancelled: removed. Its builds stay
-// listed.
+// DeleteAutomatedBuild deletes an automated build and cancels its active builds with the reason
+// removed. Its builds stay in the lists.
 func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
 	var ended []finished
 	err := s.tx(ctx, "delete automated build "+id, func(tx *sql.Tx) error {

@@ -58,12 +58,12 @@ func scanBuild(r scanner) (b autobuild.Build, err error) {
 	return b, err
 }
 
-// buildByID reads with a pool or within a transaction.
+// buildByID loads a build from a pool or within a transaction.
 func buildByID(ctx context.Context, q querier, id string) (autobuild.Build, error) {
 	return scanBuild(q.QueryRowContext(ctx, selectBuild+` WHERE b.id = $1`, id))
 }
 
-// Build returns one by id.
+// Build returns the build with this id.
 func (s *Store) Build(ctx context.Context, id string) (autobuild.Build, error) {
 	b, err := buildByID(ctx, s.read, id)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *Store) Build(ctx context.Context, id string) (autobuild.Build, error) {
 	return b, nil
 }
 
-// BuildByNumber returns one by its number.
+// BuildByNumber returns the build with this number.
 func (s *Store) BuildByNumber(ctx context.Context, number int64) (autobuild.Build, error) {
 	b, err := scanBuild(s.read.QueryRowContext(ctx, selectBuild+` WHERE b.number = $1`, number))
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *Store) BuildByNumber(ctx context.Context, number int64) (autobuild.Buil
 	return b, nil
 }
 
-// Builds lists builds without stages.
+// Builds returns the builds of a filter, newest first, without stages.
 func (s *Store) Builds(ctx context.Context, f autobuild.BuildFilter) ([]autobuild.Build, error) {
 	return s.listBuilds(ctx, conditions{}, f)
 }
@@ -113,12 +113,12 @@ func (s *Store) listBuilds(ctx context.Context, c conditions, f autobuild.BuildF
 	return all, nil
 }
 
-// BuildsOf lists an automated build's newest builds of a commit that a ref was at, newest
+// BuildsOf returns the newest builds that an automated build has of a ref at a commit, newest
 // first, without stages.
 func (s *Store) BuildsOf(
 	ctx context.Context, automatedBuildID string, ref autobuild.Ref, commit string,
 ) ([]autobuild.Build, error) {
-	const maxBuilds = 100 // rules, each with its newest builds
+	const maxBuilds = 100 // enough for the newest builds of all rules
 	all, err := queryAll(ctx, s.read, scanBuild, selectBuild+` WHERE b.automated_build_id = $1 AND b.commit_hash = $2
 		AND b.ref_kind = $3 AND b.ref_name = $4 ORDER BY b.number DESC LIMIT $5`, automatedBuildID, commit, ref.Kind, ref.Name, maxBuilds)
 	if err != nil {
@@ -138,8 +138,8 @@ func stateArgs(c *conditions, states []autobuild.State) []string {
 	return placeholders
 }
 
-// LatestBuild returns the newest build that reports under the same status identity: same
-// automated build, rule, ref and commit.
+// LatestBuild returns the newest build with the same commit status as b: the same automated
+// build, rule, ref and commit.
 func (s *Store) LatestBuild(ctx context.Context, b autobuild.Build) (autobuild.Build, error) {
 	latest, err := scanBuild(
 		s.read.QueryRowContext(ctx, selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2
@@ -152,8 +152,9 @@ func (s *Store) LatestBuild(ctx context.Context, b autobuild.Build) (autobuild.B
 	return latest, nil
 }
 
-// AccountOf returns the account that speaks for a build: its automated build's, or, after
-// that was deleted, the one it had when the build was made. ErrNotFound when there is none.
+// AccountOf returns the account whose credential is used for a build. It is the account of the
+// automated build, or, if that was deleted, the account at the time when the build was created.
+// It returns ErrNotFound if there is no such account.
 func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT COALESCE(a.account_id, b.account_id) FROM builds b
 		LEFT JOIN automated_builds a ON a.id = b.automated_build_id WHERE b.id = $1`, buildID).Scan(&accountID)
@@ -166,7 +167,7 @@ func (s *Store) AccountOf(ctx context.Context, buildID string) (accountID string
 	return accountID, nil
 }
 
-// QueueOf returns the queue as one automated build sees it.
+// QueueOf returns the length of the queue for one automated build.
 func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q autobuild.QueueLength, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT COUNT(CASE WHEN state = 'queued' THEN 1 END),
 		COUNT(CASE WHEN state = 'queued' AND automated_build_id <> $1 THEN 1 END),
@@ -180,8 +181,8 @@ func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q autobui
 	return q, nil
 }
 
-// ExplainBuild says in a queued build's Detail what it waits for; empty = it no longer does.
-// A build in another state is left as it is.
+// ExplainBuild stores in the Detail of a queued build why it waits; empty = it no longer waits.
+// It does not change a build in another state.
 func (s *Store) ExplainBuild(ctx context.Context, id, detail string) error {
 	return s.tx(ctx, "explain build "+id, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE builds SET detail = $2 WHERE id = $1 AND state = $3`, id, detail,

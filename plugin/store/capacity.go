@@ -9,6 +9,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
+// checkCapacity returns ErrUnavailable if the build must not start on the engine now. limit is
+// the maximum number of active builds; 0 = no limit.
 func checkCapacity(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string, limit int) error {
 	if limit <= 0 {
 		return nil
@@ -27,8 +29,8 @@ func checkCapacity(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine st
 	return fairShare(ctx, tx, b, engine)
 }
 
-// olderFirst keeps the order of pushes where places are few: were the newer build of a rule
-// and ref to start first, the older one would find its tags taken.
+// checkOrder returns ErrUnavailable if an older build of the same rule and ref is queued. If the
+// newer build started first, the older build could no longer push its tags.
 func checkOrder(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	var older int64
 	err := tx.QueryRowContext(
@@ -56,9 +58,10 @@ func checkOrder(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	return err
 }
 
-// fewerFirst leaves a place to an automated build that has fewer on the engine and waits:
-// thousands of builds of one repository would else draw lots with the one of another. Builds that
-// say what hinders them do not count, so that no place stays empty for them.
+// fairShare returns ErrUnavailable if another automated build waits that has fewer active builds
+// on the engine. Without it, thousands of builds of one repository would keep the single build of
+// another repository waiting. Queued builds with a Detail do not count, because they wait for
+// something else and would leave the slot unused.
 func fairShare(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string) error {
 	var fewer bool
 	err := tx.QueryRowContext(ctx, `WITH active AS MATERIALIZED (SELECT u.automated_build_id AS id, COUNT(*) AS builds
@@ -77,7 +80,7 @@ func fairShare(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string
 	return err
 }
 
-// countActive counts the builds that are starting or running on an engine.
+// countActive returns the number of starting and running builds on an engine.
 func countActive(ctx context.Context, q querier, engine string) (n int, err error) {
 	err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM attempts WHERE engine = $1 AND finished_at = 0`, engine).Scan(&n)
 	return n, err

@@ -12,8 +12,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// SetPipelineToken makes the token with that hash (autobuild.TokenHash) the automated build's
-// only one. ErrNotFound when there is no such automated build.
+// SetPipelineToken replaces the pipeline token of an automated build by the token with this hash
+// (autobuild.TokenHash). It returns ErrNotFound if the automated build does not exist.
 func (s *Store) SetPipelineToken(ctx context.Context, automatedBuildID, tokenHash, by string) error {
 	return s.tx(ctx, "set pipeline token of "+automatedBuildID, func(tx *sql.Tx) error {
 		if _, err := s.automatedBuild(ctx, tx, automatedBuildID); err != nil {
@@ -29,7 +29,8 @@ func (s *Store) SetPipelineToken(ctx context.Context, automatedBuildID, tokenHas
 	})
 }
 
-// RevokePipelineToken leaves an automated build without one; none is no error.
+// RevokePipelineToken deletes the pipeline token of an automated build. It returns nil if the
+// automated build has no token.
 func (s *Store) RevokePipelineToken(ctx context.Context, automatedBuildID string) error {
 	return s.tx(ctx, "revoke pipeline token of "+automatedBuildID, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM pipeline_tokens WHERE automated_build_id = $1`, automatedBuildID)
@@ -37,7 +38,8 @@ func (s *Store) RevokePipelineToken(ctx context.Context, automatedBuildID string
 	})
 }
 
-// PipelineToken tells of the automated build's token; ErrNotFound when there is none.
+// PipelineToken returns when and by whom the automated build's token was created. It returns
+// ErrNotFound if the automated build has no token.
 func (s *Store) PipelineToken(ctx context.Context, automatedBuildID string) (t autobuild.PipelineToken, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT created_by, created_at FROM pipeline_tokens
 		WHERE automated_build_id = $1`, automatedBuildID).
@@ -48,8 +50,8 @@ func (s *Store) PipelineToken(ctx context.Context, automatedBuildID string) (t a
 	return t, nil
 }
 
-// CheckPipelineToken tells, in the same time whatever is wrong with it, whether a token is the
-// automated build's: ErrUnauthorized when it is not, or when either is unknown.
+// CheckPipelineToken returns ErrUnauthorized unless the hash belongs to the automated build's
+// token. It takes the same time for a wrong token and an unknown automated build.
 func (s *Store) CheckPipelineToken(ctx context.Context, automatedBuildID, tokenHash string) error {
 	stored := ""
 	err := s.read.QueryRowContext(ctx, `SELECT token_hash FROM pipeline_tokens
@@ -64,8 +66,8 @@ func (s *Store) CheckPipelineToken(ctx context.Context, automatedBuildID, tokenH
 	return nil
 }
 
-// ExtensionSecret returns what an engine's CI signs one kind of its requests to the gateway
-// with. It is made when it is first asked for, and stays.
+// ExtensionSecret returns the secret that signs one kind of request from an engine's CI to the
+// gateway. The first call creates the secret, and it never changes.
 func (s *Store) ExtensionSecret(ctx context.Context, engine, purpose string) (value secret.Secret, err error) {
 	row := engine + "/" + purpose
 	err = s.tx(ctx, "secret of extension "+row, func(tx *sql.Tx) error {
@@ -85,7 +87,8 @@ func (s *Store) ExtensionSecret(ctx context.Context, engine, purpose string) (va
 	return value, err
 }
 
-// KnownExtensionSecret is ExtensionSecret for one that was made before; ErrNotFound otherwise.
+// KnownExtensionSecret is like ExtensionSecret, but returns ErrNotFound instead of creating the
+// secret.
 func (s *Store) KnownExtensionSecret(ctx context.Context, engine, purpose string) (secret.Secret, error) {
 	value, err := s.extensionSecret(ctx, s.read, engine, purpose)
 	if err != nil {

@@ -24,7 +24,7 @@ func newID() string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw))
 }
 
-// ms is a time as a column: Unix milliseconds, 0 = none.
+// ms converts a time to a column: Unix milliseconds, or 0 for the zero time.
 func ms(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -34,7 +34,7 @@ func ms(t time.Time) int64 {
 
 type timeColumn struct{ t *time.Time }
 
-// at scans what ms wrote.
+// at returns a scanner for a column that ms wrote.
 func at(t *time.Time) sql.Scanner { return timeColumn{t} }
 
 func (c timeColumn) Scan(src any) error {
@@ -51,9 +51,10 @@ func (c timeColumn) Scan(src any) error {
 
 type jsonColumn struct{ v any }
 
-// asJSON is a value as a TEXT column; fromJSON scans it into a pointer.
+// asJSON stores a value as JSON in a TEXT column.
 func asJSON(v any) driver.Valuer { return jsonColumn{v} }
 
+// fromJSON scans a column that asJSON wrote into a pointer.
 func fromJSON(v any) sql.Scanner { return jsonColumn{v} }
 
 func (c jsonColumn) Value() (driver.Value, error) {
@@ -75,12 +76,15 @@ type scanner interface{ Scan(dest ...any) error }
 // SQLite's extended result codes, see https://www.sqlite.org/rescode.html, and PostgreSQL's,
 // see https://www.postgresql.org/docs/current/errcodes-appendix.html.
 const (
+	// SQLite's extended result codes are listed at https://www.sqlite.org/rescode.html, and
+	// PostgreSQL's at https://www.postgresql.org/docs/current/errcodes-appendix.html.
 	sqliteUnique     = 2067
 	sqlitePrimaryKey = 1555
 	postgresUnique   = "23505"
 )
 
-// known turns the database's errors into those of autobuild, where there is one.
+// mapError converts sql.ErrNoRows to autobuild.ErrNotFound, and a violated unique constraint to
+// autobuild.ErrConflict. It returns other errors unchanged.
 func mapError(err error) error {
 	var sqliteError *sqlite.Error
 	var postgresError *pgconn.PgError
@@ -95,18 +99,19 @@ func mapError(err error) error {
 	return err
 }
 
-// conditions gathers the terms of a WHERE clause.
+// conditions collects the terms and arguments of a WHERE clause.
 type conditions struct {
 	terms []string
 	args  []any
 }
 
-// arg adds an argument and returns its placeholder.
+// arg adds an argument and returns its placeholder, for example "$2".
 func (c *conditions) arg(v any) string {
 	c.args = append(c.args, v)
 	return fmt.Sprintf("$%d", len(c.args))
 }
 
+// where returns the WHERE clause, or "" without terms.
 func (c *conditions) where() string {
 	if len(c.terms) == 0 {
 		return ""

@@ -18,20 +18,21 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// readers bounds the connections that read beside the writer.
+// readers is the maximum number of connections that read while another one writes.
 const readers = 4
 
-// A database is what SQLite and PostgreSQL differ in; all SQL beyond this file and theirs is
-// the same text.
+// A database holds the differences between SQLite and PostgreSQL. All SQL outside of database.go,
+// sqlite.go and postgres.go is the same for both.
 type database struct {
 	dialect goose.Dialect
-	write   *sql.DB // nil = opened for reading only
+	write   *sql.DB // nil = the database is read-only
 	read    *sql.DB
-	lock    *os.File // held while the process has the SQLite file
+	lock    *os.File // locks the SQLite file for this process
 	clock   clock
 
-	// turn makes a transaction wait until no other writes; nil where one connection writes.
-	turn func(ctx context.Context, tx *sql.Tx) error
+	// lockWriters blocks a transaction until no other one writes. It is nil for SQLite, which has one
+	// connection that writes.
+	lockWriters func(ctx context.Context, tx *sql.Tx) error
 }
 
 func openDatabase(o Options) (*database, error) {
@@ -41,21 +42,21 @@ func openDatabase(o Options) (*database, error) {
 	return openPostgres(o.Postgres)
 }
 
-// begin starts a transaction that no other writer overlaps, of this process or another one:
-// what it reads stays true until it commits.
+// begin starts a transaction that excludes all other writers, also those of other processes. So
+// the rows that it reads do not change until it commits.
 func (d *database) begin(ctx context.Context) (*sql.Tx, error) {
 	tx, err := d.write.BeginTx(ctx, nil)
-	if err != nil || d.turn == nil {
+	if err != nil || d.lockWriters == nil {
 		return tx, err
 	}
-	if err := d.turn(ctx, tx); err != nil {
+	if err := d.lockWriters(ctx, tx); err != nil {
 		return nil, errors.Join(err, tx.Rollback())
 	}
 	return tx, nil
 }
 
-// migrate brings the schema to this program's version. Gateways that start together on
-// PostgreSQL wait for the first of them.
+// migrate updates the schema to the version of this program. If several gateways start at once on
+// PostgreSQL, the first one migrates and the others wait.
 func (d *database) migrate(ctx context.Context) error {
 	p, err := d.migrations()
 	if err != nil {
@@ -78,7 +79,7 @@ func (d *database) migrate(ctx context.Context) error {
 	return nil
 }
 
-// checkSchema fails unless the schema is this program's.
+// checkSchema returns an error unless the schema has the version of this program.
 func (d *database) checkSchema(ctx context.Context) error {
 	p, err := d.migrations()
 	if err != nil {
@@ -105,7 +106,7 @@ func (d *database) migrations() (*goose.Provider, error) {
 	}
 	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	if d.dialect == goose.DialectPostgres {
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // tries a minute, each second
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // retries each second, for a minute
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +117,7 @@ func (d *database) migrations() (*goose.Provider, error) {
 
 func (d *database) close() error {
 	var errs []error
-	for _, db := range []*sql.DB{d.read, d.write} { // the writer last: it checkpoints SQLite's log
+	for _, db := range []*sql.DB{d.read, d.write} { // the writer last, because it checkpoints SQLite's log
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
@@ -127,6 +128,7 @@ func (d *database) close() error {
 	return errors.Join(errs...)
 }
 
+// connectReadOnly opens connections that cannot write.
 func connectReadOnly(o Options) (*sql.DB, error) {
 	if !o.Postgres.IsZero() {
 		c, err := postgresConfig(o.Postgres)
@@ -147,27 +149,28 @@ func connectReadOnly(o Options) (*sql.DB, error) {
 	return db, nil
 }
 
-// A clock goes by the database's time, read at the start of each transaction, and by this
-// process's monotonic clock in between: neither a wrong clock of the machine nor one that is
-// set meanwhile moves a lease. Before the first reading it is the machine's. It is safe for
-// concurrent use.
+// A clock returns the time of the database. It reads that time at the start of each transaction,
+// and adds the time that has passed on this process's monotonic clock. So a wrong or adjusted
+// clock of the machine does not move a lease. Before the first reading it returns the machine's
+// time. It is safe for concurrent use.
 type clock struct {
 	mu    sync.Mutex
-	there time.Time // the database's, as last read
-	here  time.Time // when that was
+	database time.Time // the time of the database at the last reading
+	local    time.Time // the time of this machine at the last reading
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.here.IsZero() {
+	if c.local.IsZero() {
 		return time.Now()
 	}
-	return c.there.Add(time.Since(c.here))
+	return c.database.Add(time.Since(c.local))
 }
 
-func (c *clock) set(there time.Time) {
+func (c *clock) set(database time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.there, c.here = there, time.Now()
+	c.database = database
+	c.local = time.Now()
 }

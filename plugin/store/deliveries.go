@@ -12,19 +12,20 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// maxBody bounds what a stored body may unpack to.
+// maxBody is the maximum size of an unpacked body, in bytes.
 const maxBody = 16 << 20
 
-// receiveTimeout bounds one transaction of deliveries, so that the sender hears a 503
-// before it gives up at 10 s.
+// receiveTimeout bounds one transaction of deliveries. The sender then receives a 503 before its
+// own timeout of 10 s.
 const receiveTimeout = 8 * time.Second
 
-// A deliveryRow is a delivery ready to be written, its body packed.
+// A deliveryRow is a delivery with a compressed body.
 type deliveryRow struct {
 	autobuild.Delivery
 	packed []byte
 }
 
+// openCodec creates the compressor of bodies.
 func (s *Store) openCodec() (err error) {
 	if s.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2),
 		zstd.WithLowerEncoderMem(true)); err != nil {
@@ -34,9 +35,9 @@ func (s *Store) openCodec() (err error) {
 	return err
 }
 
-// ReceiveDelivery stores a delivery and its plan task; when it returns nil both are
-// durable. Concurrent calls share commits (up to 256 a transaction). The id is given here;
-// a zero ReceivedAt becomes now.
+// ReceiveDelivery stores a delivery and its plan task, and returns the new id. Both are durable
+// if the error is nil. Concurrent calls share transactions of up to 256 deliveries. A zero
+// ReceivedAt becomes the current time.
 func (s *Store) ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (id string, err error) {
 	d.ID, d.State = newID(), autobuild.DeliveryReceived
 	if d.ReceivedAt.IsZero() {
@@ -49,8 +50,9 @@ func (s *Store) ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (id s
 	return d.ID, nil
 }
 
-// storeDeliveries writes a batch in one transaction. When that fails each is tried alone,
-// so that one bad row does not refuse the others. Whoever gave up meanwhile is left out.
+// storeDeliveries writes a batch in one transaction. If that fails, it stores each delivery
+// alone, so that one bad row does not make the others fail. It skips deliveries whose context has
+// ended.
 func (s *Store) storeDeliveries(batch []*pendingDelivery) {
 	var wanted []*pendingDelivery
 	for _, one := range batch {
@@ -86,8 +88,8 @@ func (s *Store) storeBatch(batch []*pendingDelivery) error {
 	})
 }
 
-// storeDelivery may find the row there: of a transaction that was committed though its answer
-// was lost, task included.
+// storeDelivery changes nothing if the row exists already. Then an earlier transaction was
+// committed, with its task, although the connection broke before the reply arrived.
 func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) error {
 	result, err := tx.ExecContext(ctx,
 		`INSERT INTO deliveries (id, hook_id, event, request_id, header, body, received_at, state, reason,
@@ -111,7 +113,7 @@ func scanDelivery(r scanner) (d autobuild.Delivery, err error) {
 	return d, err
 }
 
-// Delivery returns one, body and headers included.
+// Delivery returns a delivery with its body and headers.
 func (s *Store) Delivery(ctx context.Context, id string) (autobuild.Delivery, error) {
 	var c conditions
 	c.terms = append(c.terms, "id = "+c.arg(id))
@@ -134,8 +136,8 @@ func (s *Store) delivery(ctx context.Context, id string, c conditions) (autobuil
 	return d, nil
 }
 
-// ExplainDelivery says in a received delivery's Reason what its planning waits for. A
-// delivery that was planned is left as it is.
+// ExplainDelivery stores in the Reason of a received delivery why its planning waits. It does not
+// change a planned delivery.
 func (s *Store) ExplainDelivery(ctx context.Context, id, reason string) error {
 	return s.tx(ctx, "explain delivery "+id, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET reason = $2 WHERE id = $1 AND state = $3`, id, reason,
@@ -144,7 +146,7 @@ func (s *Store) ExplainDelivery(ctx context.Context, id, reason string) error {
 	})
 }
 
-// Deliveries lists without bodies.
+// Deliveries returns the deliveries of a filter, newest first, without bodies.
 func (s *Store) Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]autobuild.Delivery, error) {
 	return s.listDeliveries(ctx, conditions{}, f)
 }

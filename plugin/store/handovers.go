@@ -9,9 +9,10 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// OfferAttempt notes, before a pipeline of the attempt is started, in which of the CI's
-// repositories that will be and the hash of the nonce in its parameters. Whatever was offered
-// before is void. ErrFenced when the attempt is over.
+// OfferAttempt stores that a pipeline of the attempt will start in a repository of the CI. Call
+// it before the pipeline starts. The pipeline proves with the nonce in its parameters that it
+// belongs to the attempt. A new offer replaces the earlier one. OfferAttempt returns ErrFenced if
+// the attempt has ended.
 func (s *Store) OfferAttempt(ctx context.Context, buildID string, attempt int, nonceHash, repository string) error {
 	return s.tx(ctx, fmt.Sprintf("offer attempt %d of build %s", attempt, buildID), func(tx *sql.Tx) error {
 		if _, _, err := s.loadActive(ctx, tx, buildID, attempt); err != nil {
@@ -23,8 +24,8 @@ func (s *Store) OfferAttempt(ctx context.Context, buildID string, attempt int, n
 	})
 }
 
-// AttemptByNonce returns the attempt that was offered with a nonce, also when it is over.
-// ErrNotFound when there is none.
+// AttemptByNonce returns the attempt that was offered with a nonce, even if it has ended. It
+// returns ErrNotFound for an unknown nonce.
 func (s *Store) AttemptByNonce(ctx context.Context, nonceHash string) (autobuild.Attempt, error) {
 	a, err := attemptByNonce(ctx, s.read, nonceHash)
 	if err != nil {
@@ -33,10 +34,11 @@ func (s *Store) AttemptByNonce(ctx context.Context, nonceHash string) (autobuild
 	return a, nil
 }
 
-// HandOver binds an offered attempt to the first pipeline (repository#number) that asks, and
-// makes the token with that hash its only one: the pipeline that has it may ask again, for
-// what it got before is void then. ErrConflict when another pipeline has the attempt, or its
-// runner came already; ErrFenced when it is over; ErrNotFound when nothing was offered.
+// HandOver binds an offered attempt to the first pipeline that requests it, named
+// repository#number. It replaces the token of the attempt. The same pipeline may request the
+// attempt again; its earlier token then becomes invalid. HandOver returns ErrConflict if another
+// pipeline has the attempt or its runner has claimed it, ErrFenced if the attempt has ended, and
+// ErrNotFound if no attempt was offered with the nonce.
 func (s *Store) HandOver(ctx context.Context, nonceHash, pipeline, tokenHash string) error {
 	return s.tx(ctx, "hand over an attempt to "+pipeline, func(tx *sql.Tx) error {
 		a, err := attemptByNonce(ctx, tx, nonceHash)
@@ -60,8 +62,8 @@ func (s *Store) HandOver(ctx context.Context, nonceHash, pipeline, tokenHash str
 	})
 }
 
-// mayHave reports whether a pipeline may have an attempt that was offered in a repository or
-// is bound to a pipeline already.
+// isOfferedTo reports whether a pipeline may get an attempt. bound is the repository in which the
+// attempt was offered, or the pipeline that it is bound to.
 func isOfferedTo(bound, pipeline string) bool {
 	repository, _, _ := strings.Cut(pipeline, "#")
 	return bound == pipeline || bound == repository
@@ -71,10 +73,10 @@ func attemptByNonce(ctx context.Context, q querier, nonceHash string) (autobuild
 	return scanAttempt(q.QueryRowContext(ctx, selectAttempt+` WHERE nonce_hash = $1 AND nonce_hash <> ''`, nonceHash))
 }
 
-// BindPipeline gives a pipeline the oldest attempt that it may have, and makes the token with
-// that hash the attempt's only one: an attempt on the engine of the automated build, for that
-// ref and commit, that no pipeline has, or that this one has and whose runner did not come
-// yet. Its heartbeat begins here. ErrNotFound when there is none.
+// BindPipeline binds the oldest matching attempt to a pipeline, and replaces the attempt's token.
+// An attempt matches if it is on the engine, belongs to the automated build, ref and commit, and
+// is not claimed by a runner. It must be unbound or bound to this pipeline. The heartbeat of the
+// attempt starts now. BindPipeline returns ErrNotFound if no attempt matches.
 func (s *Store) BindPipeline(
 	ctx context.Context, engine string, j autobuild.PipelineRequest, tokenHash string,
 ) (b autobuild.Build, err error) {

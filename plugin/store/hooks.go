@@ -30,9 +30,10 @@ func (s *Store) scanHook(r scanner) (h autobuild.Hook, err error) {
 	return h, err
 }
 
-// SaveHook creates a hook (empty ID) with its secrets, or replaces one. A replaced hook keeps its
-// stored secrets, which another process may have replaced since the caller read them, and its
-// latest times of a delivery and a poll. ErrConflict if its repository has another hook.
+// SaveHook creates a hook with its secrets, or replaces it if h.ID is set, and returns it as
+// stored. A replaced hook keeps its stored secrets, because another process may have replaced
+// them since the caller read them. It also keeps the later time of its last delivery and its last
+// poll. SaveHook returns ErrConflict if the repository has another hook.
 func (s *Store) SaveHook(ctx context.Context, h autobuild.Hook) (saved autobuild.Hook, err error) {
 	if h.ID == "" {
 		h.ID = newID()
@@ -69,7 +70,7 @@ func (s *Store) SaveHook(ctx context.Context, h autobuild.Hook) (saved autobuild
 	return saved, err
 }
 
-// Hook returns one by the id in our URL.
+// Hook returns the hook with this id, which is part of the webhook's URL.
 func (s *Store) Hook(ctx context.Context, id string) (autobuild.Hook, error) {
 	h, err := s.scanHook(s.read.QueryRowContext(ctx, selectHook+` WHERE h.id = $1`, id))
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *Store) HookOf(ctx context.Context, r autobuild.Repository) (autobuild.H
 	return h, nil
 }
 
-// Hooks lists all.
+// Hooks returns all hooks, by repository.
 func (s *Store) Hooks(ctx context.Context) ([]autobuild.Hook, error) {
 	return s.listHooks(ctx, conditions{})
 }
@@ -103,7 +104,7 @@ func (s *Store) listHooks(ctx context.Context, c conditions) ([]autobuild.Hook, 
 	return all, nil
 }
 
-// DeleteHook forgets one; one that is gone is no error.
+// DeleteHook deletes a hook. It returns nil if the hook does not exist.
 func (s *Store) DeleteHook(ctx context.Context, id string) error {
 	return s.tx(ctx, "delete hook "+id, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM hooks WHERE id = $1`, id)
@@ -111,8 +112,8 @@ func (s *Store) DeleteHook(ctx context.Context, id string) error {
 	})
 }
 
-// TouchHook records a valid delivery (delivered) or a poll at the time given; a zero time
-// changes nothing.
+// TouchHook stores the time of the last valid delivery or of the last poll. A zero time changes
+// nothing.
 func (s *Store) TouchHook(ctx context.Context, id string, delivered, polled time.Time) error {
 	return s.tx(ctx, "touch hook "+id, func(tx *sql.Tx) error {
 		return execOne(ctx, tx, `UPDATE hooks SET
@@ -122,9 +123,9 @@ func (s *Store) TouchHook(ctx context.Context, id string, delivered, polled time
 	})
 }
 
-// ReplaceHookSecret makes next the secret of a hook, and the secret that h holds its previous
-// one, accepted until the time given. It returns the hook as stored. ErrConflict if the stored
-// secret is no longer the one that h holds, ErrNotFound if the hook is gone.
+// ReplaceHookSecret makes next the secret of a hook. The secret of h becomes the previous one,
+// which is accepted until the given time. It returns the hook as stored. It returns ErrConflict
+// if the secret of h is no longer the stored one, and ErrNotFound if the hook was deleted.
 func (s *Store) ReplaceHookSecret(
 	ctx context.Context, h autobuild.Hook, next secret.Secret, until time.Time,
 ) (autobuild.Hook, error) {
@@ -156,8 +157,8 @@ func (s *Store) ReplaceHookSecret(
 	return replaced, err
 }
 
-// ConfirmHookSecret records that the provider has the secret of that version. A version older
-// than the recorded one changes nothing. ErrNotFound if the hook is gone.
+// ConfirmHookSecret stores that the provider has the secret with this version. A version lower
+// than the stored one changes nothing. It returns ErrNotFound if the hook was deleted.
 func (s *Store) ConfirmHookSecret(ctx context.Context, id string, version int64) error {
 	return s.tx(ctx, "confirm hook secret", func(tx *sql.Tx) error {
 		return execOne(ctx, tx, `UPDATE hooks SET

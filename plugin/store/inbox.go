@@ -6,27 +6,27 @@ import (
 	"sync"
 )
 
-// maxBatch bounds the deliveries of one transaction.
+// maxBatch is the maximum number of deliveries in one transaction.
 const maxBatch = 256
 
 var errClosed = errors.New("the database is closed")
 
-// An inbox lets concurrent deliveries share commits: whatever waits when a commit ends
-// goes into the next one. With one waiting delivery it is one commit, without a delay.
+// An inbox lets concurrent deliveries share transactions. The deliveries that arrive during one
+// commit go into the next one. A single delivery is stored at once.
 type inbox struct {
 	store   func(batch []*pendingDelivery)
 	waiting chan *pendingDelivery
-	done    chan struct{} // closed when the writer has drained and ended
+	done    chan struct{} // closed after the writer has stored everything and stopped
 
-	mu     sync.RWMutex // held for reading while sending, so that close drains
+	mu     sync.RWMutex // read-locked while sending, so that close misses no delivery
 	closed bool
 }
 
-// An incoming is a delivery that waits to be stored.
+// A pendingDelivery waits to be stored.
 type pendingDelivery struct {
 	ctx    context.Context
 	row    deliveryRow
-	stored chan error // takes one answer without a reader
+	stored chan error // buffered, because the caller may have stopped waiting
 }
 
 func newInbox(store func([]*pendingDelivery)) *inbox {
@@ -35,32 +35,32 @@ func newInbox(store func([]*pendingDelivery)) *inbox {
 	return in
 }
 
-// put returns when the row is durable, refused, or ctx has ended; in the last case it may
-// yet be stored, which a sender that gave up cannot tell from a lost reply.
+// put returns when the row is durable, when storing it failed, or when ctx has ended. In the last
+// case the row may still be stored. The sender cannot distinguish that from a lost reply.
 func (in *inbox) put(ctx context.Context, row deliveryRow) error {
-	wait := &pendingDelivery{ctx: ctx, row: row, stored: make(chan error, 1)}
-	if err := in.send(wait); err != nil {
+	d := &pendingDelivery{ctx: ctx, row: row, stored: make(chan error, 1)}
+	if err := in.send(d); err != nil {
 		return err
 	}
 	select {
-	case err := <-wait.stored:
+	case err := <-d.stored:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (in *inbox) send(wait *pendingDelivery) error {
+func (in *inbox) send(d *pendingDelivery) error {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
 	if in.closed {
 		return errClosed
 	}
 	select {
-	case in.waiting <- wait:
+	case in.waiting <- d:
 		return nil
-	case <-wait.ctx.Done():
-		return wait.ctx.Err()
+	case <-d.ctx.Done():
+		return d.ctx.Err()
 	}
 }
 
@@ -68,14 +68,14 @@ func (in *inbox) run() {
 	defer close(in.done)
 	for first := range in.waiting {
 		batch := []*pendingDelivery{first}
-		for len(batch) < maxBatch && len(in.waiting) > 0 { // the only reader: what is there stays there
+		for len(batch) < maxBatch && len(in.waiting) > 0 { // run is the only reader, so this does not block
 			batch = append(batch, <-in.waiting)
 		}
 		in.store(batch)
 	}
 }
 
-// close stores what waits and ends the writer.
+// close stores the pending deliveries and stops the writer.
 func (in *inbox) close() {
 	in.mu.Lock()
 	if !in.closed {

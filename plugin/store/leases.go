@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// lapsedKept is how long a lease that lapsed stays to be seen.
+// lapsedLeaseKept is the time after which an expired lease is deleted.
 const lapsedLeaseKept = 24 * time.Hour
 
-// Gateway names this gateway among those of the database.
+// Gateway returns the name of this gateway among those of the database.
 func (s *Store) Gateway() string { return s.gateway }
 
-// Hold takes a lease for this gateway, or renews it, when no other one has it; it then ends in
-// life, on the database's time. False = another gateway has it.
+// Hold acquires or renews a lease for this gateway, unless another gateway has it. The lease
+// expires after life, on the database's clock. Hold returns false if another gateway has the
+// lease.
 func (s *Store) Hold(ctx context.Context, lease string, life time.Duration) (held bool, err error) {
 	err = s.tx(ctx, "hold "+lease, func(tx *sql.Tx) error {
 		now := s.Now()
@@ -40,8 +41,8 @@ func (s *Store) Hold(ctx context.Context, lease string, life time.Duration) (hel
 	return held, err
 }
 
-// Release gives a lease back, so that another gateway need not wait for its end. One that this
-// gateway does not have stays.
+// Release gives up a lease, so that another gateway need not wait until it expires. It does not
+// change the lease of another gateway.
 func (s *Store) Release(ctx context.Context, lease string) error {
 	return s.tx(ctx, "release "+lease, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM leases WHERE name = $1 AND holder = $2`, lease, s.gateway)
@@ -49,7 +50,7 @@ func (s *Store) Release(ctx context.Context, lease string) error {
 	})
 }
 
-// Held reports whether any gateway has a lease that has not lapsed.
+// Held reports whether any gateway has a lease that has not expired.
 func (s *Store) Held(ctx context.Context, lease string) (held bool, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM leases WHERE name = $1
 		AND until > $2)`, lease, ms(s.Now())).

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// maxChunk bounds the bytes of one row of a log.
+	// maxChunk is the maximum size of one row of a log, in bytes.
 	maxChunk = 256 << 10
-	// chunksAtOnce bounds the rows of one reading.
+	// chunksAtOnce is the maximum number of rows that one read loads.
 	chunksAtOnce = 16
 )
 
-// WriteLog adds to the log of an attempt what write makes of its end. One caller at a time
-// writes to a log, whichever gateway it is of.
+// WriteLog appends to the log of an attempt. It calls write with the end of the log, and appends
+// the returned data. Among all gateways, one caller at a time writes to a log.
 func (s *Store) WriteLog(
 	ctx context.Context, buildID string, attempt int, write func(autobuild.LogEnd) (autobuild.LogAddition, error),
 ) error {
@@ -25,12 +25,13 @@ func (s *Store) WriteLog(
 	if s.write == nil {
 		return fmt.Errorf("%s: %w", op, errReadOnly)
 	}
-	// No turn is taken: logs grow beside everything else, and the row of this one is the lock.
+	// This transaction does not wait for other writers: logs grow concurrently with everything
+	// else. The row of the log is the lock.
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	defer func() { _ = tx.Rollback() }() // has no effect after a commit
 	if err := writeLog(ctx, tx, buildID, attempt, write); err != nil {
 		return fmt.Errorf("%s: %w", op, mapError(err))
 	}
@@ -72,8 +73,8 @@ func writeLog(
 		buildID, attempt, end.Size, end.Own+add.Own, add.Data[len(add.Data)-1] != '\n')
 }
 
-// ReadLog returns up to max bytes of an attempt's log from an offset on; none at its end, or
-// when nothing was written.
+// ReadLog returns up to max bytes of an attempt's log from an offset. It returns no data at the
+// end of the log, or if nothing was written.
 func (s *Store) ReadLog(ctx context.Context, buildID string, attempt int, offset int64, max int) ([]byte, error) {
 	type chunk struct {
 		position int64
@@ -109,7 +110,7 @@ func (s *Store) ReadLog(ctx context.Context, buildID string, attempt int, offset
 	return data[:min(len(data), max)], nil
 }
 
-// LogSize returns how many bytes an attempt's log has.
+// LogSize returns the size of an attempt's log in bytes, or 0 without a log.
 func (s *Store) LogSize(ctx context.Context, buildID string, attempt int) (size int64, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT size FROM logs WHERE build_id = $1 AND attempt = $2`, buildID, attempt).
 		Scan(&size)
@@ -119,7 +120,7 @@ func (s *Store) LogSize(ctx context.Context, buildID string, attempt int) (size 
 	return size, nil
 }
 
-// LoggedBuilds returns the builds that have logs.
+// LoggedBuilds returns the ids of the builds that have logs.
 func (s *Store) LoggedBuilds(ctx context.Context) ([]string, error) {
 	ids, err := queryAll(ctx, s.read, scanID, `SELECT DISTINCT build_id FROM logs`)
 	if err != nil {
@@ -128,7 +129,7 @@ func (s *Store) LoggedBuilds(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// RemoveLogs removes the logs of a build.
+// RemoveLogs deletes the logs of a build.
 func (s *Store) RemoveLogs(ctx context.Context, buildID string) error {
 	return s.tx(ctx, "remove logs of build "+buildID, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM logs WHERE build_id = $1`, buildID)

@@ -9,9 +9,9 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// CreateBuild stores a manual or triggered build with its tasks. A second call with the same
-// cause, CauseKey, automated build and rule returns the first build and false. A Seq of 0
-// becomes the ref's current one, so that later pushes are newer than this build.
+// CreateBuild stores a requested build with its tasks. A second call with the same cause,
+// CauseKey, automated build and rule returns the first build and created false. A Seq of 0
+// becomes the current one of the ref, so that later pushes are newer than this build.
 func (s *Store) CreateBuild(ctx context.Context, b autobuild.Build) (build autobuild.Build, created bool, err error) {
 	err = s.tx(ctx, "create build", func(tx *sql.Tx) error {
 		if b.Seq == 0 {
@@ -27,8 +27,8 @@ func (s *Store) CreateBuild(ctx context.Context, b autobuild.Build) (build autob
 	return build, created, err
 }
 
-// insertBuild stores a queued build with its tasks; where its identity is taken already it
-// returns the build that has it.
+// insertBuild stores a queued build with its tasks. If a build with the same identity exists, it
+// returns that one and false.
 func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) (autobuild.Build, bool, error) {
 	if err := ensureRepository(ctx, tx, b.Repository); err != nil {
 		return autobuild.Build{}, false, err
@@ -57,7 +57,7 @@ func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) 
 	return stored, true, err
 }
 
-// sameBuild finds the build with the identity of b; sql.ErrNoRows when there is none.
+// findBuild returns the build with the same identity as b, or sql.ErrNoRows.
 func findBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) (autobuild.Build, error) {
 	if b.CauseKey != "" {
 		found, err := scanBuild(

@@ -4,24 +4,25 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// An Observer is told what this process committed, once each, after the commit. What it does is
-// quick and calls no store; it is safe for concurrent use.
+// An Observer is notified of each committed change of this process, once and after the commit.
+// Its methods must return quickly, must not call the store, and must be safe for concurrent use.
 type Observer interface {
-	// Planned: a delivery was answered, or, without a delivery's id, a poll found something.
+	// Planned reports a planned delivery, or, with an empty DeliveryID, changes found by a poll.
 	Planned(p autobuild.Plan)
-	// Claimed: a runner took an attempt. The build is as the claim left it.
+	// Claimed reports an attempt that a runner claimed, with its build after the claim.
 	Claimed(b autobuild.Build, a autobuild.Attempt)
-	// Ended: an attempt ended, and with it its build unless that is queued again. The attempt is
-	// zero for a build that ended while it was queued.
+	// Ended reports an attempt that ended. Its build ended too, unless it is queued again. The
+	// attempt is zero if the build ended while it was queued.
 	Ended(b autobuild.Build, a autobuild.Attempt)
-	// Reported: a build's state was told to the provider, or given up with a problem.
+	// Reported reports a state that was sent to the provider. problem is not empty if it was
+	// rejected.
 	Reported(state autobuild.State, problem string)
 }
 
-// Observe sets who is told; call it before others use the store.
+// Observe sets the observer. Call it before the store is used concurrently.
 func (s *Store) Observe(o Observer) { s.observer = o }
 
-// nobody is the observer of a store that has none.
+// noopObserver is the default observer.
 type noopObserver struct{}
 
 var _ Observer = noopObserver{}
@@ -31,7 +32,8 @@ func (noopObserver) Claimed(autobuild.Build, autobuild.Attempt) {}
 func (noopObserver) Ended(autobuild.Build, autobuild.Attempt)   {}
 func (noopObserver) Reported(autobuild.State, string)           {}
 
-// An ending is a build and the attempt that ended with it, zero when none was under way.
+// finished is a build that ended or was queued again, and the attempt that ended. The attempt is
+// zero if none was active.
 type finished struct {
 	build   autobuild.Build
 	attempt autobuild.Attempt

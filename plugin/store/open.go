@@ -16,23 +16,23 @@ import (
 	"slipway/plugin/store/seal"
 )
 
-// Options open a Store.
+// Options configure a Store.
 type Options struct {
-	Path     string        // of the SQLite file; its directory exists
-	Postgres secret.Secret // address of a PostgreSQL database, in place of Path; as libpq takes it
+	Path     string        // of the SQLite file, in an existing directory
+	Postgres secret.Secret // libpq address of a PostgreSQL database, instead of Path
 	Sealer   *seal.Sealer  // encrypts secret columns
-	// Gateway names this process among the gateways of the database. No other process may have
-	// the name at the same time: what an earlier one of this name left is taken up at once.
-	// Empty = a new name.
+	// Gateway is the name of this process among the gateways of the database. No other process
+	// may have the same name at the same time, because a starting gateway takes over the tasks
+	// of an earlier one with its name at once. Empty = a new name.
 	Gateway string
-	Now     func() time.Time   // nil = time.Now, and the database's clock on PostgreSQL
-	Log     logrus.FieldLogger // of faults of the task table; nil = silent
-	// Commit is told of each transaction by what it does, before it is committed and when that
-	// is done: the places where a process may die between. nil = nobody is.
+	Now     func() time.Time   // nil = time.Now for SQLite, the server's clock for PostgreSQL
+	Log     logrus.FieldLogger // for errors of the task table; nil = no logs
+	// Commit is called before and after each commit, with the name of the operation. Tests stop
+	// the process there. nil = no calls.
 	Commit func(what string, done bool)
 }
 
-// place names the database for people.
+// place returns the name of the database for error messages.
 func (o Options) place() string {
 	if o.Postgres.IsZero() {
 		return o.Path
@@ -40,22 +40,27 @@ func (o Options) place() string {
 	return "PostgreSQL"
 }
 
-// Open opens and migrates the database. A SQLite file that another process holds is refused;
-// on PostgreSQL any number of gateways share one.
-func Open(ctx context.Context, o Options) (*Store, error) {
+// newStore returns a Store without a database, and fills in the defaults of its options.
+func newStore(o *Options) *Store {
 	if o.Log == nil {
 		o.Log = discard.Logger()
 	}
 	if o.Commit == nil {
 		o.Commit = func(string, bool) {}
 	}
-	s := &Store{
+	return &Store{
 		database: &database{},
 		gateway:  cmp.Or(o.Gateway, newID()),
 		sealer:   o.Sealer,
 		commit:   o.Commit,
 		observer: noopObserver{},
 	}
+}
+
+// Open opens and migrates the database. It returns an error if another process has the SQLite
+// file open. On PostgreSQL any number of gateways can share one database.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s := newStore(&o)
 	err := s.open(ctx, o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
@@ -87,23 +92,11 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-// OpenBeside opens the database of a gateway for a command that writes, whether the gateway
-// runs or not. It takes neither the lock nor the name of the gateway, runs no migration and
-// works no task. It fails if the database is not there, or has the schema of another version.
+// OpenBeside opens the database of a gateway for a command that writes, whether the gateway runs
+// or not. It does not take the lock or the name of the gateway, runs no migration and no task. It
+// returns an error if the database does not exist or has the schema of another version.
 func OpenBeside(ctx context.Context, o Options) (*Store, error) {
-	if o.Log == nil {
-		o.Log = discard.Logger()
-	}
-	if o.Commit == nil {
-		o.Commit = func(string, bool) {}
-	}
-	s := &Store{
-		database: &database{},
-		gateway:  cmp.Or(o.Gateway, newID()),
-		sealer:   o.Sealer,
-		commit:   o.Commit,
-		observer: noopObserver{},
-	}
+	s := newStore(&o)
 	if err := s.openBeside(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
 	}
@@ -136,11 +129,11 @@ func (s *Store) openBeside(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-// errReadOnly answers writes to a store that was opened for reading.
+// errReadOnly is returned by writes to a store that was opened with OpenReadOnly.
 var errReadOnly = errors.New("the database was opened for reading only")
 
-// OpenReadOnly opens the database of a gateway beside it, whether one runs or not. Methods
-// that write answer with an error, and there are no tasks to work.
+// OpenReadOnly opens the database of a gateway for reading, whether the gateway runs or not.
+// Methods that write return an error, and Tasks returns nil.
 func OpenReadOnly(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{database: &database{}, sealer: o.Sealer, observer: noopObserver{}}
 	s.now = s.clock.now
@@ -162,8 +155,8 @@ func (s *Store) openReadOnly(ctx context.Context, o Options) (err error) {
 	return err
 }
 
-// checkKey makes sure that the key at hand opens what is stored: with a wrong one the
-// gateway would run on, and fail at each link and each registry.
+// checkKey checks that the key can decrypt the stored secrets. With a wrong key the gateway would
+// start, and then fail at each linked account and each registry.
 func (s *Store) checkKey(ctx context.Context) error {
 	const place = "instance/value/key_check"
 	return s.tx(ctx, "check key", func(tx *sql.Tx) error {

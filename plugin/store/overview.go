@@ -7,7 +7,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Overview counts. It costs seven queries by indexes, or of tables that stay small.
+// Overview counts the work of the installation. It costs seven queries, which use indexes or read
+// small tables.
 func (s *Store) Overview(ctx context.Context) (o autobuild.Overview, err error) {
 	for _, count := range []func(context.Context, *autobuild.Overview) error{
 		s.countUnplanned, s.countQueued, s.countActiveAttempts, s.countTasks, s.countRejected, s.countHooks, s.countCredentials,
@@ -19,7 +20,7 @@ func (s *Store) Overview(ctx context.Context) (o autobuild.Overview, err error) 
 	return o, nil
 }
 
-// pending selects what a kind's tasks that are not given up are about.
+// pendingTaskArgs selects the arguments of all tasks of one kind that are not dead.
 const pendingTaskArgs = `(SELECT arg FROM tasks WHERE kind = $1 AND state <> 'dead')`
 
 func (s *Store) countUnplanned(ctx context.Context, o *autobuild.Overview) error {

@@ -9,8 +9,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// SavePermissions replaces everything that is known of a person's permissions. ErrNotFound if
-// the session has ended: what was dropped with it must not come back.
+// SavePermissions replaces all stored permissions of a user. It returns ErrNotFound if the
+// session has ended, because its end deleted the permissions.
 func (s *Store) SavePermissions(ctx context.Context, p autobuild.Permissions) error {
 	return s.tx(ctx, "save permissions of user "+p.UserID, func(tx *sql.Tx) error {
 		now := ms(s.Now())
@@ -39,7 +39,8 @@ func (s *Store) SavePermissions(ctx context.Context, p autobuild.Permissions) er
 	})
 }
 
-// DropPermissions forgets a person's permissions: they see nothing until they are read again.
+// DropPermissions deletes the permissions of a user. The user sees no repository until the
+// permissions are read again.
 func (s *Store) DropPermissions(ctx context.Context, userID string) error {
 	return s.tx(ctx, "drop permissions of user "+userID, func(tx *sql.Tx) error {
 		return dropPermissions(ctx, tx, userID)
@@ -54,8 +55,8 @@ func dropPermissions(ctx context.Context, tx *sql.Tx, userID string) error {
 	return err
 }
 
-// PermissionsAt returns when a person's permissions were read last; zero if never, or if they
-// were dropped since. ErrNotFound: there is no such user.
+// PermissionsAt returns when the permissions of a user were last read from the provider. The time
+// is zero if they were never read, or were dropped. It returns ErrNotFound for an unknown user.
 func (s *Store) PermissionsAt(ctx context.Context, userID string) (read time.Time, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT permissions_at FROM users WHERE id = $1`, userID).Scan(at(&read))
 	if err != nil {

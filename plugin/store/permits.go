@@ -10,11 +10,14 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Permit asks to move tags of the build's image: tags are of the build, extra are others. It grants
-// them all, or none if a newer transition of the same ref holds or held one of them. Different refs
-// and rules may share a tag, the last one wins. Asking again is harmless. holder is the build that
-// stands in the way; zero if that one was pruned. An autobuild.FieldError if a tag is not the build's, or if
-// the build would have more than autobuild.MaxExtraTags; autobuild.ErrFenced if the attempt is over.
+// Permit requests to move tags of the build's image. tags belong to the build's rule; extra are
+// other tags. Permit grants all of them, or none if a build of a newer transition of the same ref
+// got a permit for one of them. Different refs and rules may share a tag; the last one wins. A
+// repeated request has no further effect.
+//
+// If granted is false, holder is the newer build; it is zero if that build was pruned. Permit
+// returns an autobuild.FieldError if tags contains a tag of another build, or if the build would
+// have more than autobuild.MaxExtraTags. It returns ErrFenced if the attempt has ended.
 func (s *Store) Permit(
 	ctx context.Context, buildID string, attempt int, tags, extra []string,
 ) (granted bool, holder autobuild.Build, err error) {
@@ -44,7 +47,7 @@ func (s *Store) Permit(
 	return granted, holder, nil
 }
 
-// checkTags adds the extra tags to the build's, and returns all that are asked for.
+// addExtraTags adds the extra tags to the build, and returns all requested tags, sorted.
 func addExtraTags(b *autobuild.Build, tags, extra []string) ([]string, error) {
 	if !b.Publish {
 		return nil, autobuild.FieldError{Field: "tags", Message: "this build publishes nothing: ask for no permit"}
@@ -84,8 +87,8 @@ func storeExtraTags(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 	return execOne(ctx, tx, `UPDATE builds SET extra_tags = $2 WHERE id = $1`, b.ID, asJSON(b.ExtraTags))
 }
 
-// recordPushed notes what a runner reports of its tags. An autobuild.FieldError if one is not the build's,
-// or is an extra tag without a permit.
+// storePushedTags stores the tags that a runner pushed. It returns an autobuild.FieldError if a
+// tag is not one of the build, or is an extra tag without a permit.
 func storePushedTags(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f autobuild.Finish) error {
 	for i, tag := range f.Tags {
 		if !b.Publish || !slices.Contains(b.Tags, tag) {
@@ -111,8 +114,8 @@ func storePushedTags(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f auto
 	return storeExtraTags(ctx, tx, *b)
 }
 
-// holderOf returns the build of a newer transition of b's ref that moved one of the tags; held is false
-// if there is none. The build is zero if it was pruned.
+// findHolder returns the build of a newer transition of b's ref that got a permit for one of the
+// tags. held is false if there is none. The build is zero if it was pruned.
 func findHolder(
 	ctx context.Context, tx *sql.Tx, b autobuild.Build, tags []string,
 ) (holder autobuild.Build, held bool, err error) {
@@ -133,8 +136,8 @@ func findHolder(
 	return autobuild.Build{}, false, nil
 }
 
-// newerHolder returns the build of a newer transition of b's ref that moved the tag;
-// sql.ErrNoRows when there is none.
+// newerHolder returns the build of a newer transition of b's ref that got a permit for the tag,
+// or sql.ErrNoRows.
 func newerHolder(ctx context.Context, tx *sql.Tx, b autobuild.Build, tag string) (buildID string, err error) {
 	err = tx.QueryRowContext(ctx, `SELECT build_id FROM permits WHERE image = $1 AND tag = $2
 		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6 AND seq > $7`,

@@ -8,27 +8,27 @@ import (
 )
 
 const (
-	// pulseAge is how long an answer of Ping stands: anybody may ask, and each look costs a
-	// commit, without which a full disk would not show.
+	// pingMaxAge is how long a result of Ping is reused. Unauthenticated clients can request it,
+	// and each check costs a commit; without the commit a full disk would not be detected.
 	pingMaxAge = time.Second
-	// pulseTime bounds a look, so that a database that hangs is not ready.
+	// pingTimeout bounds a check, so that a database that hangs is reported as not ready.
 	pingTimeout = 5 * time.Second
 )
 
-// A pulse is what the last look found; its lock lets one caller look for all.
+// A pingResult is the result of the last check. Its lock makes one caller check for all.
 type pingResult struct {
 	mu  sync.Mutex
 	at  time.Time
 	err error
 }
 
-// Ping reports whether the database answers and takes writes. However many ask, it looks
-// once a second.
+// Ping reports whether the database replies and accepts writes. It checks at most once a second,
+// for all callers together.
 func (s *Store) Ping(ctx context.Context) error {
 	p := &s.pingResult
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if age := s.Now().Sub(p.at); age >= 0 && age < pingMaxAge { // a clock that was set back has no answer
+	if age := s.Now().Sub(p.at); age >= 0 && age < pingMaxAge { // age is negative if the clock was set back
 		return p.err
 	}
 	p.err = s.writePing(ctx)
@@ -36,8 +36,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return p.err
 }
 
-// beat writes what was not there before: SQLite leaves the disk alone otherwise. It answers
-// all callers, so it does not end with the one that came first.
+// writePing writes a new value, because SQLite does not write to the disk otherwise. The result
+// is for all callers, so the check does not end with the context of the first one.
 func (s *Store) writePing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout)
 	defer cancel()

@@ -9,11 +9,12 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Plan stores transitions, decisions, builds, their dispatch and report tasks and the
-// delivery's outcome in one transaction, and returns the builds as stored. ErrConflict when
-// a ref is no longer at Transition.Old (the caller decides anew); a ref not seen before
-// takes any Old. A build that exists by (rule, ref, seq) is not made twice. For a delivery
-// that is planned already nothing changes, and its builds are returned.
+// Plan stores the transitions, decisions and builds of a plan, the dispatch and report tasks, and
+// the outcome of the delivery, in one transaction. It returns the builds as stored. It returns
+// ErrConflict if a ref is no longer at Transition.Old; the caller then decides again. A ref that
+// was never seen accepts any Old. If a build with the same rule, ref and seq exists, Plan does
+// not create another one. If the delivery is planned already, Plan changes nothing and returns
+// its builds.
 func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.Build, err error) {
 	var done bool
 	err = s.tx(ctx, "plan delivery "+p.DeliveryID, func(tx *sql.Tx) error {
@@ -52,12 +53,12 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 	return builds, nil
 }
 
-// deliveryToPlan returns when the delivery was received, and whether it was planned.
+// deliveryToPlan returns when the delivery was received, and whether it is planned already.
 func (s *Store) deliveryToPlan(
 	ctx context.Context, tx *sql.Tx, id string,
 ) (receivedAt time.Time, done bool, err error) {
 	if id == "" {
-		return s.Now(), false, nil // a poll
+		return s.Now(), false, nil // changes found by a poll have no delivery
 	}
 	var plannedAt time.Time
 	err = tx.QueryRowContext(ctx, `SELECT received_at, planned_at FROM deliveries WHERE id = $1`, id).
@@ -65,7 +66,8 @@ func (s *Store) deliveryToPlan(
 	return receivedAt, !plannedAt.IsZero(), err
 }
 
-// planMove accepts one transition and makes its builds. The outcome returned names their numbers.
+// storeMove stores one transition and its builds. The returned outcome contains the build
+// numbers.
 func (s *Store) storeMove(
 	ctx context.Context, tx *sql.Tx, deliveryID string, receivedAt time.Time, m autobuild.Move,
 ) ([]autobuild.Build, autobuild.Outcome, error) {
@@ -88,7 +90,7 @@ func (s *Store) storeMove(
 	return made, withBuildNumbers(m.Outcome, made), nil
 }
 
-// numbered writes the builds' numbers beside the answers that made them, in a copy.
+// withBuildNumbers returns a copy of the outcome with the numbers of the builds.
 func withBuildNumbers(o autobuild.Outcome, made []autobuild.Build) autobuild.Outcome {
 	o.Rules = slices.Clone(o.Rules)
 	for i := range o.Rules {
@@ -99,6 +101,7 @@ func withBuildNumbers(o autobuild.Outcome, made []autobuild.Build) autobuild.Out
 	return o
 }
 
+// finishDelivery stores the result of a planned delivery.
 func (s *Store) finishDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan, outcomes []autobuild.Outcome) error {
 	if p.DeliveryID == "" {
 		return nil
@@ -108,8 +111,8 @@ func (s *Store) finishDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan
 		p.State, p.Reason, asJSON(outcomes), ms(s.Now()))
 }
 
-// rememberMoves keeps every move of a ref that the outcomes of a plan answered, accepted or
-// refused, so that a delivery that is replayed later is known (TransitionSeen).
+// storeAnsweredMoves stores every move of a ref that the plan answered, accepted or refused.
+// TransitionSeen then recognizes a replayed delivery.
 func storeAnsweredMoves(ctx context.Context, tx *sql.Tx, r autobuild.Repository, outcomes []autobuild.Outcome) error {
 	for _, o := range outcomes {
 		if o.Change.Kind == autobuild.PullRequest {

@@ -20,20 +20,21 @@ import (
 )
 
 const (
-	// writers bounds the connections that write. One at a time has the turn; the others renew
-	// leases and append to logs, or wait in the order in which they came.
+	// writers is the maximum number of connections that write. One of them at a time holds the
+	// writers' lock. The others renew leases, append to logs, or wait for the lock in order.
 	writers = 4
-	// writersTurn is the first half of the advisory lock's key, "slip"; the second is the schema's.
+	// writersLock is the first half of the advisory lock's key, "slip". The second half is the
+	// hash of the schema's name.
 	writersLock    = 0x736c6970
 	connectTimeout = 5 * time.Second
-	// deadAfter is how long a server may leave unacknowledged what was sent to it. A machine that
-	// vanished says nothing: without a bound, whoever waits for its answer waits for a quarter of
-	// an hour, though the database answers elsewhere by then.
+	// unackedTimeout is how long sent data may stay unacknowledged. A machine that disappeared
+	// sends no reply. Without a limit its clients would wait 15 minutes, although the database
+	// may run elsewhere by then.
 	unackedTimeout = 20 * time.Second
 )
 
-// openPostgres connects to PostgreSQL, where several gateways may share a database. Every
-// commit waits for the server's disk, whatever its default.
+// openPostgres connects to PostgreSQL. Several gateways may share the database. Every commit
+// waits for the server's disk, whatever the server's default is.
 func openPostgres(address secret.Secret) (*database, error) {
 	d := &database{dialect: goose.DialectPostgres}
 	c, err := postgresConfig(address)
@@ -42,7 +43,7 @@ func openPostgres(address secret.Secret) (*database, error) {
 	}
 	d.write = postgresPool(*c, writers)
 	d.read = postgresPool(*c, readers)
-	d.turn = func(ctx context.Context, tx *sql.Tx) error { return waitForWriters(ctx, tx, &d.clock) }
+	d.lockWriters = func(ctx context.Context, tx *sql.Tx) error { return waitForWriters(ctx, tx, &d.clock) }
 	return d, nil
 }
 
@@ -61,10 +62,10 @@ func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 	c.DialFunc = dialer().DialContext
 	for name, value := range map[string]string{
 		"synchronous_commit": "on",
-		// Less than the 10 s after which Bitbucket gives a webhook up.
+		// Bitbucket's webhook times out after 10 s, so the limit is lower.
 		"lock_timeout":      "8s",
 		"statement_timeout": "30s",
-		// A gateway that stands still with the turn must not hold up the others.
+		// A gateway that hangs while it holds the writers' lock must not block the others.
 		"idle_in_transaction_session_timeout": "10s",
 		"application_name":                    "slipway",
 	} {
@@ -73,8 +74,8 @@ func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// dialer makes connections that break soon after their other end is gone: TCP_USER_TIMEOUT
-// (tcp(7)) where something was sent, keep-alive where an answer is awaited.
+// dialer returns a dialer whose connections break soon after the server disappeared. It uses
+// TCP_USER_TIMEOUT (tcp(7)) for unacknowledged data and keep-alive for idle connections.
 func dialer() *net.Dialer {
 	return &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{
@@ -105,8 +106,9 @@ func postgresPool(c pgx.ConnConfig, size int) *sql.DB {
 	return db
 }
 
-// takeTurn waits until no other gateway's transaction has the turn, which the end of ours
-// gives on, and reads the database's clock then: the columns are computed in their order.
+// waitForWriters waits until no other transaction holds the writers' lock, and takes it until the
+// transaction ends. Then it reads the database's clock. PostgreSQL evaluates the selected columns
+// in order.
 func waitForWriters(ctx context.Context, tx *sql.Tx, c *clock) error {
 	var void any
 	var now int64
@@ -121,8 +123,8 @@ func waitForWriters(ctx context.Context, tx *sql.Tx, c *clock) error {
 	return nil
 }
 
-// A connector makes connections that take whatever text there is: a commit message or a
-// header may hold what PostgreSQL refuses in TEXT.
+// A textSafeConnector opens connections that accept any text. A commit message or a header may
+// contain bytes that PostgreSQL does not accept in TEXT.
 type textSafeConnector struct{ driver.Connector }
 
 func (c textSafeConnector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -139,8 +141,8 @@ func (c textSafeConnector) Connect(ctx context.Context) (driver.Conn, error) {
 
 type textSafeConn struct{ *stdlib.Conn }
 
-// CheckNamedValue converts an argument as database/sql does, and replaces in text what is no
-// UTF-8 or zero.
+// CheckNamedValue converts an argument as database/sql does. In text it replaces invalid UTF-8
+// and zero bytes by U+FFFD.
 func (c textSafeConn) CheckNamedValue(v *driver.NamedValue) error {
 	value, err := driver.DefaultParameterConverter.ConvertValue(v.Value)
 	if err != nil {

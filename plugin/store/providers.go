@@ -19,7 +19,8 @@ func (s *Store) scanProvider(r scanner) (p autobuild.Provider, err error) {
 	return p, err
 }
 
-// SaveProvider creates (empty ID) or replaces a source provider; names are unique.
+// SaveProvider creates a source provider, or replaces it if p.ID is set, and returns it as
+// stored. It returns ErrConflict if another provider has the name.
 func (s *Store) SaveProvider(ctx context.Context, p autobuild.Provider) (saved autobuild.Provider, err error) {
 	if p.ID == "" {
 		p.ID = newID()
@@ -45,7 +46,7 @@ func (s *Store) SaveProvider(ctx context.Context, p autobuild.Provider) (saved a
 	return saved, err
 }
 
-// Provider returns one by id.
+// Provider returns the source provider with this id.
 func (s *Store) Provider(ctx context.Context, id string) (autobuild.Provider, error) {
 	p, err := s.scanProvider(s.read.QueryRowContext(ctx, selectProvider+` WHERE id = $1`, id))
 	if err != nil {
@@ -54,7 +55,7 @@ func (s *Store) Provider(ctx context.Context, id string) (autobuild.Provider, er
 	return p, nil
 }
 
-// Providers lists all, oldest first.
+// Providers returns all source providers, oldest first.
 func (s *Store) Providers(ctx context.Context) ([]autobuild.Provider, error) {
 	all, err := queryAll(ctx, s.read, s.scanProvider, selectProvider+` ORDER BY created_at, name`)
 	if err != nil {

@@ -9,10 +9,11 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Refs are keyed by provider and repository id.
+// whereRef selects one ref by provider, repository id, kind and name.
 const whereRef = ` WHERE provider_id = $1 AND repository_id = $2 AND kind = $3 AND name = $4`
 
-// RefState returns the last accepted head of a ref; ErrNotFound when it was never seen.
+// RefState returns the last accepted head of a ref. It returns ErrNotFound if the ref was never
+// seen.
 func (s *Store) RefState(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.RefState, error) {
 	state, err := refState(ctx, s.read, r, ref)
 	if err != nil {
@@ -29,7 +30,7 @@ func refState(
 	return state, err
 }
 
-// RefStates returns all refs seen of a repository, deleted ones (empty head) included.
+// RefStates returns all known refs of a repository, also deleted ones, whose head is empty.
 func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[autobuild.Ref]autobuild.RefState, error) {
 	type row struct {
 		ref   autobuild.Ref
@@ -51,8 +52,8 @@ func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[auto
 	return states, nil
 }
 
-// TransitionSeen reports whether the ref ever moved from one head to the other, or a plan
-// answered a delivery that reported this move, refused ones too.
+// TransitionSeen reports whether a plan answered this move of the ref before, accepted or
+// refused.
 func (s *Store) TransitionSeen(ctx context.Context, t autobuild.Transition) (bool, error) {
 	var seen bool
 	const whereMove = whereRef + ` AND old_head = $5 AND new_head = $6`
@@ -66,7 +67,7 @@ func (s *Store) TransitionSeen(ctx context.Context, t autobuild.Transition) (boo
 	return seen, nil
 }
 
-// WasAt reports whether a transition of the ref led to the commit, whatever the rules made of it.
+// WasAt reports whether a transition of the ref led to the commit, with or without a build.
 func (s *Store) WasAt(
 	ctx context.Context, r autobuild.Repository, ref autobuild.Ref, commit string,
 ) (was bool, err error) {
@@ -78,8 +79,8 @@ func (s *Store) WasAt(
 	return was, nil
 }
 
-// BaselineRefs records the heads of refs not seen before, with seq 0 and no build: rules
-// are not retroactive.
+// BaselineRefs stores the heads of refs that were never seen, with seq 0 and without a build,
+// because rules are not retroactive.
 func (s *Store) BaselineRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error {
 	return s.tx(ctx, "baseline refs of "+r.ID, func(tx *sql.Tx) error {
 		for _, h := range heads {
@@ -94,9 +95,9 @@ func (s *Store) BaselineRefs(ctx context.Context, r autobuild.Repository, heads 
 	})
 }
 
-// AdoptRefs records the heads of a repository that was not watched until now, of refs seen in an
-// earlier time too: what moved in between was nobody's to build. Sequence numbers stay, so
-// that what an earlier time has pushed still counts as older.
+// AdoptRefs stores the heads of a repository that Slipway starts to watch. It replaces the heads
+// of refs that were seen in an earlier period, because the moves in between must not build.
+// Sequence numbers stay, so that builds of the earlier period still count as older.
 func (s *Store) AdoptRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error {
 	return s.tx(ctx, "adopt refs of "+r.ID, func(tx *sql.Tx) error {
 		for _, h := range heads {
@@ -112,8 +113,8 @@ func (s *Store) AdoptRefs(ctx context.Context, r autobuild.Repository, heads []a
 	})
 }
 
-// move accepts a transition: the ref must stand at t.Old, or not be known at all. It
-// returns the ref's new sequence number.
+// moveRef stores a transition and returns the new sequence number of the ref. The ref must be at
+// t.Old or never seen; else moveRef returns ErrConflict.
 func (s *Store) moveRef(ctx context.Context, tx *sql.Tx, t autobuild.Transition) (seq int64, err error) {
 	r := t.Repository
 	err = tx.QueryRowContext(ctx, `UPDATE refs SET head = $5, seq = seq + 1`+whereRef+` AND head = $6 RETURNING seq`,

@@ -23,9 +23,9 @@ func (s *Store) scanRegistry(r scanner) (g autobuild.Registry, err error) {
 	return g, err
 }
 
-// SaveRegistry creates (empty ID) or replaces a registry credential. It returns ErrConflict if
-// another one has the same Host, Purpose and AutomatedBuildID, and ErrNotFound if the automated
-// build does not exist.
+// SaveRegistry creates a registry credential, or replaces it if r.ID is set, and returns it as
+// stored. It returns ErrConflict if another credential has the same Host, Purpose and
+// AutomatedBuildID. It returns ErrNotFound if the automated build does not exist.
 func (s *Store) SaveRegistry(ctx context.Context, r autobuild.Registry) (saved autobuild.Registry, err error) {
 	if r.ID == "" {
 		r.ID = newID()
@@ -61,7 +61,7 @@ func (s *Store) SaveRegistry(ctx context.Context, r autobuild.Registry) (saved a
 	return saved, err
 }
 
-// Registry returns one by id.
+// Registry returns the registry credential with this id.
 func (s *Store) Registry(ctx context.Context, id string) (autobuild.Registry, error) {
 	r, err := s.scanRegistry(s.read.QueryRowContext(ctx, selectRegistry+` WHERE id = $1`, id))
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Store) Registry(ctx context.Context, id string) (autobuild.Registry, er
 	return r, nil
 }
 
-// Registries lists all, by host and purpose.
+// Registries returns all registry credentials, by host and purpose.
 func (s *Store) Registries(ctx context.Context) ([]autobuild.Registry, error) {
 	all, err := queryAll(ctx, s.read, s.scanRegistry, selectRegistry+` ORDER BY host, purpose, automated_build_id, id`)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *Store) Registries(ctx context.Context) ([]autobuild.Registry, error) {
 	return all, nil
 }
 
-// DeleteRegistry forgets one; one that is gone is no error.
+// DeleteRegistry deletes a registry credential. It returns nil if it does not exist.
 func (s *Store) DeleteRegistry(ctx context.Context, id string) error {
 	return s.tx(ctx, "delete registry "+id, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM registries WHERE id = $1`, id)

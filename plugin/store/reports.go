@@ -10,7 +10,8 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// MarkReported records that a build's (attempt, state) was told to the provider.
+// MarkReported stores that the state of a build was sent to the provider. problem is why the
+// provider rejected it; empty = it accepted it.
 func (s *Store) MarkReported(
 	ctx context.Context, buildID string, attempt int, state autobuild.State, problem string,
 ) error {
@@ -28,8 +29,7 @@ func (s *Store) MarkReported(
 	return err
 }
 
-// AskCorrection makes the task to tell, after a time, once more how a build stands, whatever
-// was told of it before.
+// AskCorrection creates a task that reports the current state of a build again after a delay.
 func (s *Store) AskCorrection(ctx context.Context, buildID string, after time.Duration) error {
 	return s.tx(ctx, "ask to correct the status of build "+buildID, func(tx *sql.Tx) error {
 		return s.tasks.Enqueue(
@@ -45,7 +45,7 @@ func (s *Store) AskCorrection(ctx context.Context, buildID string, after time.Du
 	})
 }
 
-// Reported returns what was last told, for the build's page; ErrNotFound when nothing was.
+// Reported returns the last report of a build. It returns ErrNotFound if no state was reported.
 func (s *Store) Reported(ctx context.Context, buildID string) (autobuild.Report, error) {
 	var r autobuild.Report
 	err := s.read.QueryRowContext(ctx, `SELECT attempt, state, problem, reported_at FROM reports

@@ -11,19 +11,22 @@ import (
 // A repository stands in one row, to which hooks, automated builds and builds refer: a new
 // name is known everywhere at once.
 
-// repositoryColumns follow a JOIN of repositories as r.
+// A repository has one row. Hooks, automated builds and builds refer to it, so a rename changes
+// one row.
+//
+// repositoryColumns are the columns of a JOIN with repositories as r.
 const repositoryColumns = `r.provider_id, r.id, r.workspace_id, r.full_name, r.default_branch, r.private, r.admin`
 
 func repositoryFields(r *autobuild.Repository) []any {
 	return []any{&r.ProviderID, &r.ID, &r.WorkspaceID, &r.FullName, &r.DefaultBranch, &r.Private, &r.Admin}
 }
 
-// ensureRepository makes sure that the row is there; one that is stays as it is.
+// ensureRepository creates the row of a repository. It does not change an existing row.
 func ensureRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository) error {
 	return execRepository(ctx, tx, r, insertRepository+`DO NOTHING`)
 }
 
-// saveRepository creates or replaces the row.
+// saveRepository creates or replaces the row of a repository.
 func saveRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository) error {
 	return execRepository(ctx, tx, r,
 		insertRepository+`DO UPDATE SET workspace_id = excluded.workspace_id, full_name = excluded.full_name,
@@ -40,7 +43,7 @@ func execRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository, que
 	return err
 }
 
-// RenameRepository updates the full name, clone name and default branch wherever a repository is kept.
+// RenameRepository updates the full name and the default branch of a repository.
 func (s *Store) RenameRepository(ctx context.Context, r autobuild.Repository) error {
 	return s.tx(ctx, "rename repository "+r.ID, func(tx *sql.Tx) error {
 		return execOne(ctx, tx,
@@ -49,8 +52,8 @@ func (s *Store) RenameRepository(ctx context.Context, r autobuild.Repository) er
 	})
 }
 
-// Repositories lists the repositories of a provider that automated builds, builds or webhooks
-// belong to, by id.
+// Repositories returns the repositories of a provider that have an automated build, a build or a
+// webhook, by id.
 func (s *Store) Repositories(ctx context.Context, providerID string) ([]autobuild.Repository, error) {
 	scan := func(r scanner) (one autobuild.Repository, err error) {
 		err = r.Scan(repositoryFields(&one)...)

@@ -8,26 +8,27 @@ import (
 )
 
 const (
-	// keptBuilds is how many builds of each automated build stay, however old they are.
+	// minKeptBuilds is the number of newest builds of each automated build that are never
+	// pruned.
 	minKeptBuilds = 10
-	// pruneBatch bounds the rows that one transaction removes: deliveries wait for its end.
+	// pruneBatch is the maximum number of rows that one transaction deletes, because deliveries
+	// wait for its end.
 	pruneBatch = 200
 )
 
-// strangersKept is how long a person who never had a right stays after the last session.
+// idleUserKept is how long a user who never had a permission is kept after the last session.
 const idleUserKept = 24 * time.Hour
 
-// Pruned counts what Prune removed.
+// Pruned contains the numbers of rows that Prune deleted.
 type Pruned struct{ Deliveries, Builds, People, Sessions int }
 
-// Prune removes what is older than before: deliveries that were answered, with their bodies,
-// and builds that are over, with their attempts, but for the newest ten of each automated build.
-// People who have nothing here go too, and so do sessions that have expired, with their grants.
+// Prune deletes old data: planned deliveries with their bodies, and final builds with their
+// attempts. It keeps deliveries and builds that are newer than before, and the newest ten builds
+// of each automated build. It also deletes idle users, and expired sessions with their grants.
 //
-// What repeated deliveries are recognised by stays for ever: refs, transitions and answered
-// moves are small, and without them an old delivery sent again would build. Permits stay, too:
-// they keep an older build from moving a tag back. With a build goes the idempotency key of the
-// request that made it.
+// Prune keeps refs, transitions and answered moves. They are small, and without them a replayed
+// delivery would build again. It keeps permits, which stop an older build from moving a tag back.
+// The idempotency key of a request is deleted with its build.
 func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err error) {
 	p.Deliveries, err = s.prune(ctx, before,
 		`SELECT id FROM deliveries WHERE received_at < $1 AND planned_at > 0 ORDER BY received_at, id LIMIT $2`,
@@ -59,9 +60,9 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err erro
 	return p, nil
 }
 
-// prunePeople removes people who have no role, no session and no linked account: a day after
-// their last session those who never had a right here, others like everything else. Their row
-// is made again when they sign in again.
+// prunePeople deletes users without a role, a session and a linked account. Users who never had a
+// permission are deleted a day after their last session, and other users after the usual time. A
+// deleted user who signs in again gets a new row.
 func (s *Store) prunePeople(ctx context.Context, before time.Time) (removed int, err error) {
 	const idle = ` role = 'none' AND created_at < $1 AND signed_in_at < $1
 		AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = users.id AND s.expires_at > $1)
@@ -82,8 +83,8 @@ func (s *Store) prunePeople(ctx context.Context, before time.Time) (removed int,
 	return removed, nil
 }
 
-// prune removes what a query finds, batch by batch. It searches beside the writer, so that a
-// long search holds up nobody.
+// prune deletes the rows that a query finds, in batches. The query runs on a reading connection,
+// so that a slow query does not block writers.
 func (s *Store) prune(ctx context.Context, before time.Time, find, remove string) (removed int, err error) {
 	for {
 		ids, err := queryAll(ctx, s.read, scanID, find, ms(before), pruneBatch)

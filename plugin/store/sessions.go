@@ -9,8 +9,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// CreateSession stores a session under the hash of its cookie, with its grant. Sessions that
-// have expired are forgotten by the way.
+// CreateSession stores a session with its grant. se.ID is the hash of the session's cookie.
+// CreateSession also deletes expired sessions.
 func (s *Store) CreateSession(ctx context.Context, se autobuild.Session) error {
 	if se.CreatedAt.IsZero() {
 		se.CreatedAt = s.Now()
@@ -35,7 +35,8 @@ func (s *Store) CreateSession(ctx context.Context, se autobuild.Session) error {
 	})
 }
 
-// SessionUser returns the user of a session that has not expired; ErrNotFound otherwise.
+// SessionUser returns the user of a session. It returns ErrNotFound if the session is unknown or
+// expired.
 func (s *Store) SessionUser(ctx context.Context, sessionID string) (autobuild.User, error) {
 	u, err := scanUser(
 		s.read.QueryRowContext(ctx,
@@ -48,8 +49,8 @@ func (s *Store) SessionUser(ctx context.Context, sessionID string) (autobuild.Us
 	return u, nil
 }
 
-// DeleteSession ends one, and forgets its grant and what hangs on it (dropSignIn); one that is
-// gone is no error.
+// DeleteSession deletes a session with its grant, and the state of the sign-in (dropSignInState).
+// It returns nil if the session does not exist.
 func (s *Store) DeleteSession(ctx context.Context, sessionID string) error {
 	return s.tx(ctx, "delete session", func(tx *sql.Tx) error {
 		var userID string
@@ -64,8 +65,9 @@ func (s *Store) DeleteSession(ctx context.Context, sessionID string) error {
 	})
 }
 
-// dropSignIn forgets a user's permissions and the OAuth flows that the user began. The end of a
-// flow signs its user in: without this, a copied cookie could begin one and outlive the session.
+// dropSignInState deletes the permissions of a user, and the OAuth flows that the user started.
+// The end of a flow signs its user in. Without the deletion, a stolen cookie could start a flow
+// and outlive its session.
 func dropSignInState(ctx context.Context, tx *sql.Tx, userID string) error {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_flows WHERE user_id = $1`, userID); err != nil {
 		return err
@@ -73,8 +75,8 @@ func dropSignInState(ctx context.Context, tx *sql.Tx, userID string) error {
 	return dropPermissions(ctx, tx, userID)
 }
 
-// EndSessions ends all sessions of a user, and forgets their grants and what hangs on them
-// (dropSignIn).
+// EndSessions deletes all sessions of a user with their grants, and the state of the sign-in
+// (dropSignInState).
 func (s *Store) EndSessions(ctx context.Context, userID string) error {
 	return s.tx(ctx, "end the sessions of user "+userID, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE user_id = $1`, userID); err != nil {
@@ -84,8 +86,7 @@ func (s *Store) EndSessions(ctx context.Context, userID string) error {
 	})
 }
 
-// SessionCounts returns how many sessions each user has, by user id; users without one are left
-// out.
+// SessionCounts returns the number of sessions by user id. Users without a session are left out.
 func (s *Store) SessionCounts(ctx context.Context) (map[string]int, error) {
 	type count struct {
 		userID string
@@ -104,7 +105,7 @@ func (s *Store) SessionCounts(ctx context.Context) (map[string]int, error) {
 	return counts, nil
 }
 
-// SaveOAuthFlow stores a flow under way. Flows that have expired are forgotten by the way.
+// SaveOAuthFlow stores a flow that has started. It also deletes expired flows.
 func (s *Store) SaveOAuthFlow(ctx context.Context, f autobuild.OAuthFlow) error {
 	sealed, err := s.sealed("oauth_flows", "code_verifier", f.State, f.CodeVerifier)
 	if err != nil {
@@ -122,7 +123,8 @@ func (s *Store) SaveOAuthFlow(ctx context.Context, f autobuild.OAuthFlow) error 
 	})
 }
 
-// TakeOAuthFlow returns and deletes a flow, once; ErrNotFound when unknown, expired or taken.
+// TakeOAuthFlow returns a flow and deletes it. It returns ErrNotFound if the flow is unknown,
+// expired or taken already.
 func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f autobuild.OAuthFlow, err error) {
 	var sealed []byte
 	err = s.tx(ctx, "take OAuth flow", func(tx *sql.Tx) error {
@@ -140,7 +142,8 @@ func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f autobuil
 	return f, nil
 }
 
-// Session returns a session that has not expired, with its grant; ErrNotFound otherwise.
+// Session returns a session with its grant. It returns ErrNotFound if the session is unknown or
+// expired.
 func (s *Store) Session(ctx context.Context, sessionID string) (autobuild.Session, error) {
 	found, err := s.session(ctx, s.read, sessionID)
 	if err != nil {
@@ -174,9 +177,10 @@ func (s *Store) sealGrant(sessionID string, g autobuild.Grant) (access, refresh 
 	return access, refresh, err
 }
 
-// UpdateGrant replaces the grant of a session that is at g.Version, and returns it with its new
-// version. A grant without tokens drops it. ErrConflict: another process replaced it first;
-// ErrNotFound: the session has ended.
+// UpdateGrant replaces the grant of a session, and returns it with its new version. A grant
+// without tokens deletes the stored tokens. UpdateGrant returns ErrConflict if the stored grant
+// is no longer at g.Version, because another process replaced it. It returns ErrNotFound if the
+// session has ended.
 func (s *Store) UpdateGrant(ctx context.Context, sessionID string, g autobuild.Grant) (autobuild.Grant, error) {
 	access, refresh, err := s.sealGrant(sessionID, g)
 	if err != nil {

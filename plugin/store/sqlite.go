@@ -12,8 +12,8 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// lockFile takes the lock that says "this database has its gateway". It is held until the
-// file is closed, and the system frees it when the process dies.
+// lockFile takes the lock of the database, so that only one gateway uses it. The lock is held
+// until the file is closed. The system releases it if the process dies.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -29,8 +29,8 @@ func lockFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// openSQLite opens one connection that writes, for SQLite takes one writer at a time, and a
-// few that read. A 2xx to Bitbucket means "stored", so every commit waits for the disk
+// openSQLite opens one connection that writes, because SQLite supports one writer at a time, and
+// several that read. A 2xx reply to Bitbucket means "stored", so every commit waits for the disk
 // (synchronous=FULL).
 func openSQLite(path string) (*database, error) {
 	lock, err := lockFile(path + ".lock")
@@ -71,14 +71,14 @@ func connectSQLite(path string) (write, read *sql.DB, err error) {
 }
 
 func dsn(path string, pragmas ...string) string {
-	// 8 s: less than the 10 s after which Bitbucket gives a webhook up.
+	// Bitbucket's webhook times out after 10 s, so SQLite waits at most 8 s for a lock.
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(8000)"}, pragmas...)}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
 	return u.String()
 }
 
 // openSQLiteBeside opens the file without the gateway's lock. SQLite's own locks order the
-// writers of several processes, and each transaction begins as a writer (dsn).
+// writers of several processes, and each transaction starts as a writer (dsn).
 func openSQLiteBeside(path string) (*database, error) {
 	d := &database{dialect: goose.DialectSQLite3}
 	if _, err := os.Stat(path); err != nil {

@@ -1,11 +1,10 @@
-// Package store keeps everything the gateway must not lose: one SQL text for SQLite and
-// PostgreSQL over database/sql. Each noun has a file; what several nouns change together
-// is one method and one transaction. Stations hand work to each other by a row and a task
-// written in the same transaction (package queue).
+// Package store is the gateway's database. The same SQL text serves SQLite and PostgreSQL, over
+// database/sql. Each file holds the methods of one noun. A change of several nouns is one method
+// and one transaction. Stations pass work on with a row and a task, which are written in the same
+// transaction (package queue).
 //
-// Methods answer with autobuild's errors: ErrNotFound for a row that is not there,
-// ErrConflict for one that is taken or has moved on, ErrFenced for work on an attempt that
-// is over.
+// Methods return the errors of package autobuild: ErrNotFound if a row does not exist,
+// ErrConflict if it exists already or has changed, and ErrFenced if the attempt has ended.
 package store
 
 import (
@@ -38,12 +37,12 @@ type Store struct {
 	observer Observer
 }
 
-// Now is the time that everything in the database goes by, as precise as the columns are, so
-// that what a method returns is what stands there. On PostgreSQL it is the database's, so that
-// gateways whose clocks differ agree on what is due and what has lapsed.
+// Now returns the time that all rows of the database use, truncated to milliseconds as in the
+// columns. So returned times equal the stored ones. On PostgreSQL it is the time of the database
+// server. So gateways with different clocks agree on due times and expired leases.
 func (s *Store) Now() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
-// Close closes the database; deliveries that wait are stored first, other calls under way fail.
+// Close closes the database. It stores pending deliveries first. Other active calls fail.
 func (s *Store) Close() error {
 	if s.inbox != nil {
 		s.inbox.close()
@@ -54,10 +53,11 @@ func (s *Store) Close() error {
 	return s.close()
 }
 
-// Tasks is the task table of this database.
+// Tasks returns the task table of this database.
 func (s *Store) Tasks() *queue.Queue { return s.tasks }
 
-// InstanceID names this installation; made at the first start, never changed.
+// InstanceID returns the id of this installation. It is created at the first start and never
+// changes.
 func (s *Store) InstanceID(ctx context.Context) (string, error) {
 	var id []byte
 	if err := s.read.QueryRowContext(ctx, `SELECT value FROM instance WHERE name = 'id'`).Scan(&id); err != nil {
@@ -66,8 +66,8 @@ func (s *Store) InstanceID(ctx context.Context) (string, error) {
 	return string(id), nil
 }
 
-// tx runs f in one transaction that no other writer overlaps, and wakes the task table's workers when it
-// was committed.
+// tx runs f in one transaction that excludes all other writers. After the commit it wakes the
+// workers of the task table.
 func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) error {
 	if s.write == nil {
 		return fmt.Errorf("%s: %w", op, errReadOnly)
@@ -76,7 +76,7 @@ func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) err
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	defer func() { _ = tx.Rollback() }() // has no effect after a commit
 	if err := f(tx); err != nil {
 		return fmt.Errorf("%s: %w", op, mapError(err))
 	}
@@ -91,14 +91,15 @@ func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) err
 	return nil
 }
 
-// next draws a number from a counter; numbers are in the order of commits.
+// nextNumber increments a counter and returns its value. The numbers have the order of the
+// commits.
 func nextNumber(ctx context.Context, tx *sql.Tx, counter string) (n int64, err error) {
 	err = tx.QueryRowContext(ctx, `UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value`, counter).
 		Scan(&n)
 	return n, err
 }
 
-// rows reads all rows of a query with one scan function.
+// queryAll returns all rows of a query.
 func queryAll[T any](
 	ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any,
 ) ([]T, error) {
@@ -118,22 +119,24 @@ func queryAll[T any](
 	return all, r.Err()
 }
 
-// querier is a pool or a transaction.
+// A querier is a pool or a transaction.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// sealed and unsealed are the two ways of a secret column; the place binds the value to its row.
+// sealed encrypts the value of a secret column. The place (table, column, row) binds it to its
+// row.
 func (s *Store) sealed(table, column, row string, v secret.Secret) ([]byte, error) {
 	return s.sealer.Seal(table+"/"+column+"/"+row, v)
 }
 
+// unsealed decrypts a value that sealed returned for the same place.
 func (s *Store) unsealed(table, column, row string, value []byte) (secret.Secret, error) {
 	return s.sealer.Open(table+"/"+column+"/"+row, value)
 }
 
-// execOne runs a statement that must change a row; ErrNotFound when it changes none.
+// execOne runs a statement that must change a row. It returns ErrNotFound if no row changed.
 func execOne(ctx context.Context, tx *sql.Tx, query string, args ...any) error {
 	result, err := tx.ExecContext(ctx, query, args...)
 	if err != nil {

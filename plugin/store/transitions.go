@@ -11,7 +11,7 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// A step is one move of a build: to a state within an attempt.
+// A transition moves a build to a state within an attempt.
 type transition struct {
 	attempt int
 	state   autobuild.State
@@ -21,8 +21,8 @@ type transition struct {
 	size    int64
 }
 
-// attemptOf returns the attempt that a build's state belongs to. A queued build waits for its next
-// attempt; Build.Attempt is the newest one that was made.
+// currentAttempt returns the attempt that the state of a build belongs to. For a queued build it
+// is the next attempt; Build.Attempt is the newest existing one.
 func currentAttempt(b autobuild.Build) int {
 	if b.State == autobuild.Queued {
 		return b.Attempt + 1
@@ -30,9 +30,9 @@ func currentAttempt(b autobuild.Build) int {
 	return b.Attempt
 }
 
-// advance is the one place where a build changes its state: it checks the order, writes the
-// build and its newest attempt, and makes the report task, in the caller's transaction.
-// ErrFenced when the build is further already.
+// advance changes the state of a build; no other function does. In the caller's transaction it
+// checks the order of states, updates the build and its newest attempt, and creates the report
+// task. It returns ErrFenced if the build is in a later state already.
 func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to transition) error {
 	if !autobuild.Advances(currentAttempt(*b), b.State, to.attempt, to.state) {
 		return fmt.Errorf("build %d is %s in attempt %d, not to become %s in attempt %d: %w",
@@ -48,7 +48,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to 
 	case to.state.Final():
 		b.FinishedAt = now
 	}
-	if to.state == autobuild.Queued || to.state == autobuild.Starting { // a new attempt begins with nothing
+	if to.state == autobuild.Queued || to.state == autobuild.Starting { // a new attempt has no times and no stages
 		b.StartedAt, b.FinishedAt, b.Stages = time.Time{}, time.Time{}, nil
 	}
 	err := execOne(ctx, tx,
@@ -66,7 +66,8 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to 
 	return s.enqueueReport(ctx, tx, *b)
 }
 
-// advanceAttempt writes a state to the attempt, where it has begun: a build may be cancelled before.
+// advanceAttempt updates the state of an attempt, if it exists. A queued build can be cancelled
+// before its first attempt.
 func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, to transition) error {
 	finishedAt := int64(0)
 	if to.state.Final() {
@@ -78,7 +79,7 @@ func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, 
 	return err
 }
 
-// queueAgain puts a build back for a further attempt.
+// queueAgain queues a build for another attempt.
 func (s *Store) queueAgain(ctx context.Context, tx *sql.Tx, b *autobuild.Build, detail string) error {
 	if err := s.advance(
 		ctx,
@@ -100,14 +101,15 @@ func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, b autobuild.Build
 		queue.NewTask{Kind: autobuild.TaskReport, Arg: b.ID, Key: b.ID, Lane: reportLane(b)})
 }
 
-// reportLane is one for all builds that share a status (LatestBuild): what an older one says
-// slowly must not come after what a newer one says.
+// reportLane returns the lane of report tasks. Builds that share a commit status (LatestBuild)
+// share a lane, so that a slow report of an older build does not overwrite the status of a newer
+// one.
 func reportLane(b autobuild.Build) string {
 	return strings.Join([]string{b.AutomatedBuildID, b.RuleID, b.Commit.Hash, b.Ref.Full()}, " ")
 }
 
-// CancelBuild ends a build that is not final as cancelled, with reason and detail, its
-// attempt too, and makes the report task. ErrConflict when it is final already.
+// CancelBuild ends a build and its active attempt as cancelled, with a reason and a detail, and
+// creates the report task. It returns ErrConflict if the build is final already.
 func (s *Store) CancelBuild(
 	ctx context.Context, id string, reason autobuild.Reason, detail string,
 ) (b autobuild.Build, err error) {
@@ -126,7 +128,7 @@ func (s *Store) CancelBuild(
 	return end.build, nil
 }
 
-// cancel ends a build and the attempt that is under way.
+// cancel ends a build and its active attempt.
 func (s *Store) cancel(
 	ctx context.Context, tx *sql.Tx, b autobuild.Build, reason autobuild.Reason, detail string,
 ) (end finished, err error) {
@@ -154,8 +156,8 @@ func (s *Store) cancel(
 	return end, err
 }
 
-// GiveUpBuild ends a queued build that cannot be started, as an error of ours. ErrConflict when
-// it is not queued.
+// GiveUpBuild ends a queued build that cannot start, in the state error. It returns ErrConflict
+// if the build is not queued.
 func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 	var b autobuild.Build
 	err := s.tx(ctx, "give up build "+id, func(tx *sql.Tx) (err error) {
@@ -183,8 +185,8 @@ func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 	return err
 }
 
-// RetryBuild queues a final build again: its next attempt will follow. ErrConflict when it
-// is not final.
+// RetryBuild queues a final build for another attempt. It returns ErrConflict if the build is not
+// final.
 func (s *Store) RetryBuild(ctx context.Context, id, by string) (b autobuild.Build, err error) {
 	err = s.tx(ctx, "retry build "+id, func(tx *sql.Tx) error {
 		if b, err = buildByID(ctx, tx, id); err != nil {

@@ -17,7 +17,8 @@ func scanUser(r scanner) (u autobuild.User, err error) {
 	return u, err
 }
 
-// SaveUser creates (empty ID) or replaces a user; (provider, remote id) is unique.
+// SaveUser creates a user, or replaces it if u.ID is set, and returns it as stored. It returns
+// ErrConflict if another user has the same provider and remote id.
 func (s *Store) SaveUser(ctx context.Context, u autobuild.User) (saved autobuild.User, err error) {
 	err = s.tx(ctx, "save user "+u.Name, func(tx *sql.Tx) error {
 		saved, err = s.saveUser(ctx, tx, u)
@@ -40,7 +41,7 @@ func (s *Store) saveUser(ctx context.Context, tx *sql.Tx, u autobuild.User) (aut
 	)
 }
 
-// User returns one by id.
+// User returns the user with this id.
 func (s *Store) User(ctx context.Context, id string) (autobuild.User, error) {
 	u, err := scanUser(s.read.QueryRowContext(ctx, selectUser+` WHERE u.id = $1`, id))
 	if err != nil {
@@ -49,7 +50,7 @@ func (s *Store) User(ctx context.Context, id string) (autobuild.User, error) {
 	return u, nil
 }
 
-// UserByRemote returns the user with a provider's identity.
+// UserByRemote returns the user with this identity at a provider.
 func (s *Store) UserByRemote(ctx context.Context, providerID, remoteID string) (autobuild.User, error) {
 	u, err := scanUser(
 		s.read.QueryRowContext(ctx,
@@ -62,7 +63,7 @@ func (s *Store) UserByRemote(ctx context.Context, providerID, remoteID string) (
 	return u, nil
 }
 
-// Users lists all, oldest first.
+// Users returns all users, oldest first.
 func (s *Store) Users(ctx context.Context) ([]autobuild.User, error) {
 	all, err := queryAll(ctx, s.read, scanUser, selectUser+` ORDER BY u.created_at, u.id`)
 	if err != nil {
@@ -71,9 +72,9 @@ func (s *Store) Users(ctx context.Context) ([]autobuild.User, error) {
 	return all, nil
 }
 
-// SetRole gives a user a role, and forgets what hangs on the earlier one (dropSignIn): somebody
-// who is no longer an administrator cannot finish linking an account. ErrNotFound: there is no
-// such user.
+// SetRole changes the role of a user, and deletes the state of the sign-in (dropSignInState). So
+// a former administrator cannot finish linking an account. It returns ErrNotFound for an unknown
+// user.
 func (s *Store) SetRole(ctx context.Context, id string, role autobuild.Role) error {
 	return s.tx(ctx, "set role of user "+id, func(tx *sql.Tx) error {
 		if err := execOne(ctx, tx, `UPDATE users SET role = $2 WHERE id = $1`, id, role); err != nil {
@@ -83,8 +84,8 @@ func (s *Store) SetRole(ctx context.Context, id string, role autobuild.Role) err
 	})
 }
 
-// DeleteUser removes a user with the user's sessions, permissions and OAuth flows. ErrConflict while a linked
-// account is theirs: unlink it first.
+// DeleteUser deletes a user with the user's sessions, permissions and OAuth flows. It returns
+// ErrConflict while the user owns a linked account.
 func (s *Store) DeleteUser(ctx context.Context, id string) error {
 	return s.tx(ctx, "delete user "+id, func(tx *sql.Tx) error {
 		var linked int
@@ -103,9 +104,9 @@ func (s *Store) DeleteUser(ctx context.Context, id string) error {
 	})
 }
 
-// CreateFirstToken stores the hash of the one-time token for the first administrator,
-// replacing an earlier one. ErrConflict when there is an administrator who can sign in without
-// one: until an account is linked, who loses the session has no other way.
+// CreateFirstToken stores the hash of the one-time token of the first administrator, and replaces
+// an earlier token. It returns ErrConflict if an administrator can sign in without the token.
+// Until an account is linked, the token is the only way to sign in after the session is lost.
 func (s *Store) CreateFirstToken(ctx context.Context, hash string, expires time.Time) error {
 	return s.tx(ctx, "create the first administrator's token", func(tx *sql.Tx) error {
 		if err := noAdministrator(ctx, tx); err != nil {
@@ -119,8 +120,8 @@ func (s *Store) CreateFirstToken(ctx context.Context, hash string, expires time.
 	})
 }
 
-// TakeFirstToken uses the token once and returns the first administrator, who is made when not
-// there. ErrNotFound when the token is wrong, used or expired.
+// TakeFirstToken uses the token once, and returns the first administrator, which it creates if
+// necessary. It returns ErrNotFound if the token is wrong, used or expired.
 func (s *Store) TakeFirstToken(ctx context.Context, hash string) (u autobuild.User, err error) {
 	err = s.tx(ctx, "take the first administrator's token", func(tx *sql.Tx) error {
 		err := execOne(ctx, tx, `DELETE FROM first_tokens WHERE hash = $1 AND expires_at > $2`, hash, ms(s.Now()))

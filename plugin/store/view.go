@@ -8,18 +8,18 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A View is the database as one person sees it. A row of a repository that the person may not
-// read is not there: lists leave it out, and single rows are ErrNotFound, as unknown ones are.
-// The condition is part of each query, so that no caller can forget it.
+// A View is the database as one user sees it. Rows of a repository that the user may not read do
+// not exist for it: lists leave them out, and single rows are ErrNotFound, like unknown ones. The
+// condition is part of each query, so that no caller can forget it.
 type View struct {
 	store  *Store
 	viewer autobuild.Viewer
 }
 
-// As returns the database as a person sees it.
+// As returns the View of a viewer.
 func (s *Store) As(v autobuild.Viewer) View { return View{store: s, viewer: v} }
 
-// may adds the condition under which the viewer may read the repository in these columns.
+// restrict adds the condition that the viewer may read the repository in these columns.
 func (v View) restrict(c *conditions, provider, repository string) {
 	if v.viewer.Administrator {
 		return
@@ -27,6 +27,8 @@ func (v View) restrict(c *conditions, provider, repository string) {
 	c.terms = append(c.terms, v.readCondition(c, provider, repository))
 }
 
+// readCondition returns the SQL condition that the viewer may read the repository in these
+// columns.
 func (v View) readCondition(c *conditions, provider, repository string) string {
 	since := ms(v.store.Now().Add(-autobuild.PermissionsKept))
 	return `EXISTS (SELECT 1 FROM permissions p WHERE p.user_id = ` + c.arg(v.viewer.UserID) +
@@ -34,8 +36,8 @@ func (v View) readCondition(c *conditions, provider, repository string) string {
 		` AND p.checked_at > ` + c.arg(since) + `)`
 }
 
-// Permission returns what the viewer may do with a repository: admin for an administrator of the
-// installation, none if nothing is known.
+// Permission returns the permission of the viewer on a repository: admin for an administrator of
+// the installation, and none if no permission is stored.
 func (v View) Permission(ctx context.Context, r autobuild.Repository) (p autobuild.Permission, err error) {
 	if v.viewer.Administrator {
 		return autobuild.PermissionAdmin, nil
@@ -59,14 +61,14 @@ func (s *Store) Permission(
 	return s.As(v).Permission(ctx, r)
 }
 
-// AutomatedBuilds lists those that the viewer may read, by repository and image.
+// AutomatedBuilds returns the automated builds that the viewer may read, by repository and image.
 func (v View) AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error) {
 	var c conditions
 	v.restrict(&c, "a.provider_id", "a.repository_id")
 	return v.store.listAutomatedBuilds(ctx, c.where(), c.args...)
 }
 
-// AutomatedBuild returns one with its rules.
+// AutomatedBuild returns an automated build with its rules.
 func (v View) AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error) {
 	var c conditions
 	c.terms = append(c.terms, "a.id = "+c.arg(id))
@@ -81,14 +83,14 @@ func (v View) AutomatedBuild(ctx context.Context, id string) (autobuild.Automate
 	return all[0], nil
 }
 
-// Builds lists builds that the viewer may read, without stages.
+// Builds returns the builds of a filter that the viewer may read, without stages.
 func (v View) Builds(ctx context.Context, f autobuild.BuildFilter) ([]autobuild.Build, error) {
 	var c conditions
 	v.restrict(&c, "b.provider_id", "b.repository_id")
 	return v.store.listBuilds(ctx, c, f)
 }
 
-// BuildByNumber returns one by its number.
+// BuildByNumber returns the build with this number.
 func (v View) BuildByNumber(ctx context.Context, number int64) (autobuild.Build, error) {
 	var c conditions
 	c.terms = append(c.terms, "b.number = "+c.arg(number))
@@ -100,8 +102,9 @@ func (v View) BuildByNumber(ctx context.Context, number int64) (autobuild.Build,
 	return b, nil
 }
 
-// mayDelivery adds the condition for deliveries, whose repository is their webhook's. Nobody but
-// an administrator sees those of a webhook that is gone.
+// restrictDeliveries adds the condition that the viewer may read a delivery. The repository of a
+// delivery is that of its webhook. Only an administrator sees the deliveries of a deleted
+// webhook.
 func (v View) restrictDeliveries(c *conditions) {
 	if v.viewer.Administrator {
 		return
@@ -110,14 +113,14 @@ func (v View) restrictDeliveries(c *conditions) {
 	c.terms = append(c.terms, `EXISTS (SELECT 1 FROM hooks h WHERE h.id = deliveries.hook_id AND `+mayRead+`)`)
 }
 
-// Deliveries lists deliveries that the viewer may read, without bodies.
+// Deliveries returns the deliveries of a filter that the viewer may read, without bodies.
 func (v View) Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]autobuild.Delivery, error) {
 	var c conditions
 	v.restrictDeliveries(&c)
 	return v.store.listDeliveries(ctx, c, f)
 }
 
-// Delivery returns one, body and headers included.
+// Delivery returns a delivery with its body and headers.
 func (v View) Delivery(ctx context.Context, id string) (autobuild.Delivery, error) {
 	var c conditions
 	c.terms = append(c.terms, "id = "+c.arg(id))
@@ -125,14 +128,14 @@ func (v View) Delivery(ctx context.Context, id string) (autobuild.Delivery, erro
 	return v.store.delivery(ctx, id, c)
 }
 
-// Hooks lists the webhooks of repositories that the viewer may read.
+// Hooks returns the webhooks of repositories that the viewer may read.
 func (v View) Hooks(ctx context.Context) ([]autobuild.Hook, error) {
 	var c conditions
 	v.restrict(&c, "h.provider_id", "h.repository_id")
 	return v.store.listHooks(ctx, c)
 }
 
-// Hook returns the webhook in our URL with this id.
+// Hook returns the webhook with this id.
 func (v View) Hook(ctx context.Context, id string) (autobuild.Hook, error) {
 	var c conditions
 	c.terms = append(c.terms, "h.id = "+c.arg(id))
