@@ -123,7 +123,7 @@ func (s *Store) UpdateTokens(
 			return err
 		}
 		if moved {
-			return fmt.Errorf("it is at version %d, not %d: %w", a.Version, version, autobuild.ErrConflict)
+			return fmt.Errorf("stored version is %d, not %d: %w", a.Version, version, autobuild.ErrConflict)
 		}
 		return nil
 	})
@@ -146,7 +146,7 @@ func (s *Store) BreakAccount(ctx context.Context, id string, version int64, prob
 		if _, err := s.account(ctx, tx, id); err != nil {
 			return err
 		}
-		return fmt.Errorf("it is no longer at version %d: %w", version, autobuild.ErrConflict)
+		return fmt.Errorf("stored version is no longer %d: %w", version, autobuild.ErrConflict)
 	})
 }
 
@@ -160,7 +160,7 @@ func (s *Store) DeleteAccount(ctx context.Context, id string) error {
 			return err
 		}
 		if used > 0 {
-			return fmt.Errorf("%d automated builds use it: %w", used, autobuild.ErrConflict)
+			return fmt.Errorf("%d automated builds use it: delete them first: %w", used, autobuild.ErrConflict)
 		}
 		return execOne(ctx, tx, `DELETE FROM accounts WHERE id = $1`, id)
 	})

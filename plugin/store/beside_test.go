@@ -112,7 +112,7 @@ func TestBesideNeedsTheGatewaysDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := store.OpenBeside(t.Context(), o); err == nil ||
-		!strings.Contains(err.Error(), "start the gateway once after an update") {
+		!strings.Contains(err.Error(), "start an upgraded gateway once") {
 		t.Errorf("an older schema: got %v", err)
 	}
 	o.Path = filepath.Join(dir, "none.db")

@@ -20,7 +20,7 @@ func checkCapacity(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine st
 		return err
 	}
 	if active >= limit {
-		return fmt.Errorf("%d of %d builds are active on engine %s: %w", active, limit, engine,
+		return fmt.Errorf("engine %s runs %d builds, its limit is %d: %w", engine, active, limit,
 			autobuild.ErrUnavailable)
 	}
 	if err := checkOrder(ctx, tx, b); err != nil {
@@ -53,7 +53,7 @@ func checkOrder(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 		return nil
 	}
 	if err == nil {
-		err = fmt.Errorf("build %d of the same ref goes first: %w", older, autobuild.ErrUnavailable)
+		err = fmt.Errorf("older build %d of the same ref must start first: %w", older, autobuild.ErrUnavailable)
 	}
 	return err
 }
@@ -74,7 +74,7 @@ func fairShare(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string
 			AND q.detail = ''))`,
 		engine, b.AutomatedBuildID).Scan(&fewer)
 	if err == nil && fewer {
-		err = fmt.Errorf("an automated build that has fewer on engine %s goes first: %w", engine,
+		err = fmt.Errorf("an automated build with fewer active builds on engine %s must start first: %w", engine,
 			autobuild.ErrUnavailable)
 	}
 	return err

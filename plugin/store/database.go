@@ -68,7 +68,7 @@ func (d *database) migrate(ctx context.Context) error {
 	}
 	if current > target {
 		return fmt.Errorf(
-			"its schema has version %d, this program knows %d: it was used by a newer version, run that one",
+			"schema version is %d, this program supports %d: run the newer version of Slipway that upgraded the database",
 			current,
 			target,
 		)
@@ -91,7 +91,7 @@ func (d *database) checkSchema(ctx context.Context) error {
 	}
 	if current != target {
 		return fmt.Errorf(
-			"its schema has version %d, this program knows %d: use the program of the gateway, and start the gateway once after an update",
+			"schema version is %d, this program supports %d: run the same version as the gateway, and start an upgraded gateway once",
 			current,
 			target,
 		)
@@ -154,7 +154,7 @@ func connectReadOnly(o Options) (*sql.DB, error) {
 // clock of the machine does not move a lease. Before the first reading it returns the machine's
 // time. It is safe for concurrent use.
 type clock struct {
-	mu    sync.Mutex
+	mu       sync.Mutex
 	database time.Time // the time of the database at the last reading
 	local    time.Time // the time of this machine at the last reading
 }

@@ -144,7 +144,7 @@ func (s *Store) ReplaceHookSecret(
 			return err
 		}
 		if stored.SecretVersion != h.SecretVersion {
-			return fmt.Errorf("hook %s: its secret was replaced meanwhile: %w", h.ID, autobuild.ErrConflict)
+			return fmt.Errorf("hook %s: another process replaced its secret: %w", h.ID, autobuild.ErrConflict)
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE hooks SET secret = $2, previous_secret = $3, previous_until = $4,
 			secret_version = secret_version + 1 WHERE id = $1`, h.ID, current, previous, ms(until))

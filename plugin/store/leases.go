@@ -56,7 +56,7 @@ func (s *Store) Held(ctx context.Context, lease string) (held bool, err error) {
 		AND until > $2)`, lease, ms(s.Now())).
 		Scan(&held)
 	if err != nil {
-		return false, fmt.Errorf("look for lease %s: %w", lease, err)
+		return false, fmt.Errorf("read lease %s: %w", lease, err)
 	}
 	return held, nil
 }

@@ -130,7 +130,7 @@ func (s *Store) openBeside(ctx context.Context, o Options) (err error) {
 }
 
 // errReadOnly is returned by writes to a store that was opened with OpenReadOnly.
-var errReadOnly = errors.New("the database was opened for reading only")
+var errReadOnly = errors.New("the database is open for reading only")
 
 // OpenReadOnly opens the database of a gateway for reading, whether the gateway runs or not.
 // Methods that write return an error, and Tasks returns nil.
@@ -174,7 +174,7 @@ func (s *Store) checkKey(ctx context.Context) error {
 			return err
 		}
 		if _, err := s.sealer.Open(place, sealed); err != nil {
-			return fmt.Errorf("the key file does not belong to this database: %w", err)
+			return fmt.Errorf("the key file does not belong to this database: use the one that it was created with: %w", err)
 		}
 		return nil
 	})

@@ -50,13 +50,13 @@ func (s *Store) Permit(
 // addExtraTags adds the extra tags to the build, and returns all requested tags, sorted.
 func addExtraTags(b *autobuild.Build, tags, extra []string) ([]string, error) {
 	if !b.Publish {
-		return nil, autobuild.FieldError{Field: "tags", Message: "this build publishes nothing: ask for no permit"}
+		return nil, autobuild.FieldError{Field: "tags", Message: "this build publishes nothing and needs no permit"}
 	}
 	for i, tag := range tags {
 		if !slices.Contains(b.Tags, tag) {
 			return nil, autobuild.FieldError{
 				Field:   fmt.Sprintf("tags[%d]", i),
-				Message: fmt.Sprintf("%.130q is not a tag of this build: ask for it as an extra tag", tag),
+				Message: fmt.Sprintf("%.130q is not a tag of this build: request it as an extra tag", tag),
 			}
 		}
 	}
@@ -70,8 +70,8 @@ func addExtraTags(b *autobuild.Build, tags, extra []string) ([]string, error) {
 		if len(b.ExtraTags) == autobuild.MaxExtraTags {
 			return nil, autobuild.FieldError{
 				Field: fmt.Sprintf("extra_tags[%d]", i),
-				Message: fmt.Sprintf("this build has %d extra tags already, the most that a build may have: "+
-					"push fewer tags", autobuild.MaxExtraTags),
+				Message: fmt.Sprintf("this build has %d extra tags already, the maximum: push fewer tags",
+					autobuild.MaxExtraTags),
 			}
 		}
 		b.ExtraTags = append(b.ExtraTags, autobuild.ExtraTag{Tag: tag})
@@ -103,7 +103,7 @@ func storePushedTags(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f auto
 		if at < 0 {
 			return autobuild.FieldError{
 				Field:   fmt.Sprintf("extra_tags[%d]", i),
-				Message: fmt.Sprintf("%.130q has no permit: ask for one before the tag moves", reported.Tag),
+				Message: fmt.Sprintf("%.130q has no permit: request one before the push", reported.Tag),
 			}
 		}
 		b.ExtraTags[at] = reported

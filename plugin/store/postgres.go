@@ -51,7 +51,7 @@ func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 	c, err := pgx.ParseConfig(address.Reveal())
 	if err != nil {
 		return nil, fmt.Errorf(
-			"the address is not understood, give one like postgres://slipway@db.example.com/slipway?sslmode=verify-full: %w",
+			"parse address: use one like postgres://slipway@db.example.com/slipway?sslmode=verify-full: %w",
 			err,
 		)
 	}
@@ -117,7 +117,7 @@ func waitForWriters(ctx context.Context, tx *sql.Tx, c *clock) error {
 		writersLock).
 		Scan(&void, &now)
 	if err != nil {
-		return fmt.Errorf("wait for the other writers: %w", err)
+		return fmt.Errorf("wait for other writers: %w", err)
 	}
 	c.set(time.UnixMilli(now))
 	return nil
@@ -134,7 +134,7 @@ func (c textSafeConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	connection, ok := inner.(*stdlib.Conn)
 	if !ok {
-		return nil, fmt.Errorf("a connection of type %T", inner)
+		return nil, fmt.Errorf("unexpected connection type %T", inner)
 	}
 	return textSafeConn{connection}, nil
 }

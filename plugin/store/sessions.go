@@ -197,7 +197,7 @@ func (s *Store) UpdateGrant(ctx context.Context, sessionID string, g autobuild.G
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("it is at version %d, not %d: %w", now.Grant.Version, g.Version, autobuild.ErrConflict)
+		return fmt.Errorf("stored version is %d, not %d: %w", now.Grant.Version, g.Version, autobuild.ErrConflict)
 	})
 	if err != nil {
 		return autobuild.Grant{}, err

@@ -21,7 +21,7 @@ func lockFile(path string) (*os.File, error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errors.New("another process has it open; SQLite serves one gateway, stop the other one first")
+		err = errors.New("another process uses it: stop that gateway, or use PostgreSQL for several gateways")
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -82,7 +82,7 @@ func dsn(path string, pragmas ...string) string {
 func openSQLiteBeside(path string) (*database, error) {
 	d := &database{dialect: goose.DialectSQLite3}
 	if _, err := os.Stat(path); err != nil {
-		return d, fmt.Errorf("%w: start the gateway once, or check SLIPWAY_DATA", err)
+		return d, fmt.Errorf("%w: check SLIPWAY_DATA, or start the gateway once", err)
 	}
 	var err error
 	d.write, d.read, err = connectSQLite(path)

@@ -35,7 +35,7 @@ func currentAttempt(b autobuild.Build) int {
 // task. It returns ErrFenced if the build is in a later state already.
 func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to transition) error {
 	if !autobuild.Advances(currentAttempt(*b), b.State, to.attempt, to.state) {
-		return fmt.Errorf("build %d is %s in attempt %d, not to become %s in attempt %d: %w",
+		return fmt.Errorf("build %d is %s in attempt %d and cannot become %s in attempt %d: %w",
 			b.Number, b.State, currentAttempt(*b), to.state, to.attempt, autobuild.ErrFenced)
 	}
 	b.State, b.Reason, b.Detail, b.Digest, b.Size = to.state, to.reason, to.detail, to.digest, to.size

@@ -94,7 +94,7 @@ func (s *Store) DeleteUser(ctx context.Context, id string) error {
 			return err
 		}
 		if linked > 0 {
-			return fmt.Errorf("%d linked accounts are theirs: %w", linked, autobuild.ErrConflict)
+			return fmt.Errorf("the user has %d linked accounts: unlink them first: %w", linked, autobuild.ErrConflict)
 		}
 		if err := dropSignInState(ctx, tx, id); err != nil {
 			return err
@@ -155,5 +155,5 @@ func noAdministrator(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("there is an administrator already: %w", autobuild.ErrConflict)
+	return fmt.Errorf("an administrator can sign in already: %w", autobuild.ErrConflict)
 }
