@@ -10,16 +10,17 @@ import (
 const (
 	eventHeader = "X-Event-Key"
 	pingEvent   = "diagnostics:ping"
-	// maxHeader bounds a stored header's value; real ones are far shorter.
+	// maxHeader is the maximum length of a stored header value, in bytes. Real values are much
+	// shorter.
 	maxHeader = 512
 )
 
-// keptHeaders are stored with a delivery; signatures, cookies and whatever a proxy adds are not.
+// keptHeaders are stored with a delivery. Signatures, cookies and the headers of proxies are not.
 var keptHeaders = []string{
 	eventHeader, "X-Request-UUID", "X-Request-Id", "X-Hook-UUID", "X-Attempt-Number", "User-Agent", "Content-Type",
 }
 
-// deliveryOf makes the row of a request. Source of the headers:
+// deliveryOf returns the delivery of a request. Source of the headers:
 // https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/
 func deliveryOf(h autobuild.Hook, header http.Header, body []byte, now time.Time) autobuild.Delivery {
 	kept := http.Header{}

@@ -1,7 +1,7 @@
-// Package intake takes deliveries in: it proves a delivery's signature over the bytes
-// received and makes it one durable row with its task before anybody answers 2xx. It
-// reads nothing of the body and calls nobody: Bitbucket waits ten seconds, retries at once
-// and only after a 5xx, and never again after a 4xx.
+// Package intake receives webhook deliveries. It verifies the signature over the received bytes,
+// and stores the delivery with its task before the reply is 2xx. It does not read the body and
+// calls no other service. Bitbucket waits ten seconds for the reply; it retries at once after a
+// 5xx, and never after a 4xx.
 //
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/troubleshoot-webhooks/
 package intake
@@ -25,63 +25,58 @@ import (
 	"slipway/plugin/provider"
 )
 
-// MaxBody bounds the body of any delivery, in bytes; the flavours' own bounds lie below it.
+// MaxBody is the maximum size of a delivery's body, in bytes. Each kind of provider has a lower
+// limit.
 const MaxBody = 10 << 20
 
-// Patience is how long a commit is tried: Bitbucket hangs up after ten seconds.
-const Patience = 8 * time.Second
+// CommitTimeout is how long a commit is retried, because Bitbucket closes the connection after ten
+// seconds.
+const CommitTimeout = 8 * time.Second
 
-// touchEvery bounds how often a hook's last delivery is written down.
+// touchEvery is the minimum interval between two updates of a hook's last delivery.
 const touchEvery = 30 * time.Second
 
-// touchTime bounds writing it down: with Patience it ends before Bitbucket hangs up on a
-// delivery that is safe already.
+// touchTime bounds that update. Together with CommitTimeout it ends before Bitbucket closes the
+// connection of a delivery that is stored already.
 const touchTime = time.Second
 
-// What Receive answers; any other error is worth another attempt and is ErrUnavailable.
+// Errors of Receive.
 var (
-	// ErrUnauthorized: there is no such hook, or the signature is not its secret's. Which of
-	// the two is not told.
+	// ErrUnauthorized means that the hook is unknown or the signature is wrong. Callers cannot
+	// distinguish the two.
 	ErrUnauthorized = fmt.Errorf("webhook or signature: %w", autobuild.ErrUnauthorized)
-	ErrTooLarge     = errors.New("the delivery is too large")
+	// ErrTooLarge means that the body exceeds MaxBody or the limit of the hook's provider.
+	ErrTooLarge = errors.New("the delivery is too large")
 )
 
-// Store is what intake needs of the store.
-type Store interface {
-	Hook(ctx context.Context, id string) (autobuild.Hook, error)
-	Provider(ctx context.Context, id string) (autobuild.Provider, error)
-	ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (id string, err error)
-	TouchHook(ctx context.Context, id string, delivered, polled time.Time) error
-}
-
-// Options make an Intake.
+// Options configure an Intake. Store and Log are required.
 type Options struct {
-	Store    Store
-	Now      func() time.Time // nil = time.Now
-	Patience time.Duration    // default Patience
-	Log      logrus.FieldLogger
-	// Observe is told what each request was answered: stored, ping, unauthorized, too_large or
-	// unavailable; nil = nobody is.
-	Observe func(answer string)
+	Store         Store
+	Now           func() time.Time // nil = time.Now
+	CommitTimeout time.Duration    // default CommitTimeout
+	Log           logrus.FieldLogger
+	// Observe is called with the result of each request: stored, ping, unauthorized, too_large
+	// or unavailable. nil = no calls.
+	Observe func(result string)
 }
 
 // An Intake receives deliveries. It is safe for concurrent use.
 type Intake struct {
 	o     Options
-	decoy secret.Secret // what deliveries to unknown hooks are verified against
+	decoy secret.Secret // verifies the deliveries to unknown hooks
 
 	mu      sync.Mutex
 	touched map[string]time.Time // by hook id
-	refused map[bool]*refusals   // of webhooks that are known (true) and of others
+	refused map[bool]*refusals   // of known (true) and unknown (false) webhooks
 }
 
-// New returns an Intake.
+// New returns an Intake and fills in the defaults of its options.
 func New(o Options) *Intake {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Patience == 0 {
-		o.Patience = Patience
+	if o.CommitTimeout == 0 {
+		o.CommitTimeout = CommitTimeout
 	}
 	if o.Observe == nil {
 		o.Observe = func(string) {}
@@ -94,19 +89,21 @@ func New(o Options) *Intake {
 	}
 }
 
-// Receive makes a delivery durable, body and header as they came. After nil the push is safe.
+// Receive verifies and stores a delivery with its body and header as received. If it returns nil,
+// the delivery is durable. It returns ErrUnauthorized or ErrTooLarge for deliveries that must not
+// be retried; any other error is autobuild.ErrUnavailable. Receive is safe for concurrent use.
 func (i *Intake) Receive(ctx context.Context, hookID string, header http.Header, body []byte) error {
 	if len(body) <= MaxBody && header.Get(eventHeader) == pingEvent {
 		i.o.Observe("ping")
-		return nil // Data Center's connection test, unsigned; nothing follows from it
+		return nil // the unsigned connection test of Data Center
 	}
 	err := i.receive(ctx, hookID, header, body)
-	i.o.Observe(wordOf(err))
+	i.o.Observe(resultOf(err))
 	return err
 }
 
-// wordOf is an answer in one word.
-func wordOf(err error) string {
+// resultOf returns the result of a request for Options.Observe.
+func resultOf(err error) string {
 	switch {
 	case err == nil:
 		return "stored"
@@ -145,8 +142,8 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 	return nil
 }
 
-// authenticate finds the hook and proves the signature. An unknown hook costs the same work
-// and gives the same answer as a wrong signature.
+// authenticate loads the hook and verifies the signature. An unknown hook takes the same time and
+// returns the same error as a wrong signature.
 func (i *Intake) authenticate(
 	ctx context.Context, hookID string, header http.Header, body []byte,
 ) (autobuild.Hook, error) {
@@ -166,8 +163,8 @@ func (i *Intake) authenticate(
 	return hook, nil
 }
 
-// secretsOf returns the secrets that a hook's deliveries may be signed with at the moment, always
-// two: the time of a refusal tells neither that a webhook exists nor that its secret was replaced.
+// secretsOf returns the secrets that are valid for a hook now. There are always two, so that the
+// time of a rejection does not show whether the hook exists or its secret was replaced.
 func (i *Intake) secretsOf(h autobuild.Hook) []secret.Secret {
 	if i.o.Now().Before(h.PreviousUntil) {
 		return []secret.Secret{h.Secret, h.PreviousSecret}
@@ -190,23 +187,22 @@ func (i *Intake) checkSize(ctx context.Context, h autobuild.Hook, body []byte) e
 	return nil
 }
 
-// commit stores the delivery, and tries again while there is time: a busy database must
-// not cost a push.
+// commit stores the delivery, with retries within CommitTimeout. A busy database must not lose a push.
 func (i *Intake) commit(ctx context.Context, d autobuild.Delivery) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, i.o.Patience)
+	ctx, cancel := context.WithTimeout(ctx, i.o.CommitTimeout)
 	defer cancel()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 20*time.Millisecond, time.Second
 	id, err := backoff.Retry(ctx, func() (string, error) { return i.o.Store.ReceiveDelivery(ctx, d) },
-		backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(i.o.Patience))
+		backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(i.o.CommitTimeout))
 	if err != nil {
 		return "", unavailable("store delivery of webhook "+d.HookID, err)
 	}
 	return id, nil
 }
 
-// touch notes that the hook delivers, seldom enough to cost nothing. The delivery is safe by
-// now, and nothing here keeps its answer for long.
+// touch stores the time of the hook's last delivery, at most every touchEvery. The delivery is
+// stored already, so touch must not delay the reply for long.
 func (i *Intake) touch(ctx context.Context, h autobuild.Hook) {
 	now := i.o.Now()
 	i.mu.Lock()

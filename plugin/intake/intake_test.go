@@ -28,31 +28,31 @@ var (
 	start    = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 )
 
-// desk is an Intake on a real store with one webhook.
-type desk struct {
+// env is an Intake on a real store with one webhook.
+type env struct {
 	*intake.Intake
 	store *store.Store
 	hook  autobuild.Hook
 	now   time.Time
 }
 
-func newDesk(t *testing.T, kind autobuild.ProviderKind, change ...func(*intake.Options)) *desk {
+func newEnv(t *testing.T, kind autobuild.ProviderKind, change ...func(*intake.Options)) *env {
 	t.Helper()
-	d := &desk{now: start}
-	d.store = storetest.OpenAt(t, t.TempDir(), func() time.Time { return d.now })
-	provider, err := d.store.SaveProvider(t.Context(), autobuild.Provider{Kind: kind, Name: "bitbucket"})
+	e := &env{now: start}
+	e.store = storetest.OpenAt(t, t.TempDir(), func() time.Time { return e.now })
+	provider, err := e.store.SaveProvider(t.Context(), autobuild.Provider{Kind: kind, Name: "bitbucket"})
 	must(t, err)
-	d.hook, err = d.store.SaveHook(t.Context(), autobuild.Hook{
+	e.hook, err = e.store.SaveHook(t.Context(), autobuild.Hook{
 		Repository: autobuild.Repository{ProviderID: provider.ID, ID: "{1}", FullName: "acme/app"},
 		Secret:     current, PreviousSecret: previous, PreviousUntil: start.Add(time.Hour), State: autobuild.HookActive,
 	})
 	must(t, err)
-	o := intake.Options{Store: d.store, Now: func() time.Time { return d.now }, Log: quiet()}
+	o := intake.Options{Store: e.store, Now: func() time.Time { return e.now }, Log: quiet()}
 	for _, f := range change {
 		f(&o)
 	}
-	d.Intake = intake.New(o)
-	return d
+	e.Intake = intake.New(o)
+	return e
 }
 
 func quiet() logrus.FieldLogger {
@@ -72,15 +72,15 @@ func signed(body []byte, key secret.Secret) http.Header {
 	return http.Header{"X-Event-Key": {"repo:push"}, webhook.SignatureHeader: {webhook.Sign(body, key)}}
 }
 
-func (d *desk) stored(t *testing.T) []autobuild.Delivery {
+func (e *env) stored(t *testing.T) []autobuild.Delivery {
 	t.Helper()
-	all, err := d.store.Deliveries(t.Context(), autobuild.DeliveryFilter{})
+	all, err := e.store.Deliveries(t.Context(), autobuild.DeliveryFilter{})
 	must(t, err)
 	return all
 }
 
 func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
-	d := newDesk(t, autobuild.Cloud)
+	e := newEnv(t, autobuild.Cloud)
 	body := []byte("{\"not\": read,\xff}")
 	header := signed(body, current)
 	for name, value := range map[string]string{
@@ -89,16 +89,16 @@ func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
 	} {
 		header.Set(name, value)
 	}
-	must(t, d.Receive(t.Context(), d.hook.ID, header, body))
+	must(t, e.Receive(t.Context(), e.hook.ID, header, body))
 
-	all := d.stored(t)
+	all := e.stored(t)
 	if len(all) != 1 {
 		t.Fatalf("%d deliveries, want 1", len(all))
 	}
-	got, err := d.store.Delivery(t.Context(), all[0].ID)
+	got, err := e.store.Delivery(t.Context(), all[0].ID)
 	must(t, err)
 	want := autobuild.Delivery{
-		ID: all[0].ID, HookID: d.hook.ID, Event: "repo:push", RequestID: "r-1", Body: body,
+		ID: all[0].ID, HookID: e.hook.ID, Event: "repo:push", RequestID: "r-1", Body: body,
 		ReceivedAt: start, State: autobuild.DeliveryReceived,
 		Header: http.Header{
 			"X-Event-Key": {"repo:push"}, "X-Request-Uuid": {"r-1"}, "X-Hook-Uuid": {"h-1"}, "X-Attempt-Number": {"2"},
@@ -109,104 +109,105 @@ func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
 		cmp.Transformer("utc", func(t time.Time) int64 { return t.UnixMilli() })); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	hook, err := d.store.Hook(t.Context(), d.hook.ID)
+	hook, err := e.store.Hook(t.Context(), e.hook.ID)
 	must(t, err)
 	if !hook.DeliveredAt.Equal(start) {
 		t.Errorf("hook delivered at %s, want %s", hook.DeliveredAt, start)
 	}
 }
 
-func TestDataCenterNamesTheRequestOtherwise(t *testing.T) {
-	d := newDesk(t, autobuild.DataCenter)
+func TestDataCenterHasAnotherHeaderForTheRequestID(t *testing.T) {
+	e := newEnv(t, autobuild.DataCenter)
 	body := []byte("{}")
 	header := signed(body, current)
 	header.Set("X-Request-Id", "dc-1")
-	must(t, d.Receive(t.Context(), d.hook.ID, header, body))
-	if got := d.stored(t)[0].RequestID; got != "dc-1" {
-		t.Errorf("request id %q", got)
+	must(t, e.Receive(t.Context(), e.hook.ID, header, body))
+	if got := e.stored(t)[0].RequestID; got != "dc-1" {
+		t.Errorf("request id: got %q, want dc-1", got)
 	}
 }
 
-// I1, I10, W2: whatever is wrong with hook or signature, the answer is the same and nothing
-// is stored.
-func TestI1I10W2ForgedDeliveriesAreRefusedAlike(t *testing.T) {
-	d := newDesk(t, autobuild.Cloud)
+// I1, I10, W2: Every wrong hook and signature gets the same error, and nothing is stored.
+func TestI1I10W2ForgedDeliveriesGetTheSameError(t *testing.T) {
+	e := newEnv(t, autobuild.Cloud)
 	body := []byte(`{}`)
 	sign := webhook.Sign(body, current)
 	tests := map[string]struct {
 		hook   string
 		header http.Header
 	}{
-		"no signature":        {d.hook.ID, http.Header{}},
-		"empty":               {d.hook.ID, http.Header{webhook.SignatureHeader: {""}}},
-		"sha1":                {d.hook.ID, http.Header{webhook.SignatureHeader: {"sha1=0000"}}},
-		"no digits":           {d.hook.ID, http.Header{webhook.SignatureHeader: {"sha256="}}},
-		"not hex":             {d.hook.ID, http.Header{webhook.SignatureHeader: {"sha256=" + strings.Repeat("z", 64)}}},
-		"two headers":         {d.hook.ID, http.Header{webhook.SignatureHeader: {sign, sign}}},
-		"other key":           {d.hook.ID, signed(body, secret.New("guess"))},
-		"empty key":           {d.hook.ID, signed(body, secret.Secret{})},
-		"upper case":          {d.hook.ID, http.Header{webhook.SignatureHeader: {strings.ToUpper(sign)}}},
-		"63 digits":           {d.hook.ID, http.Header{webhook.SignatureHeader: {sign[:len(sign)-1]}}},
-		"65 digits":           {d.hook.ID, http.Header{webhook.SignatureHeader: {sign + "0"}}},
-		"W3 other bytes":      {d.hook.ID, signed([]byte(`{ }`), current)},
-		"unknown hook":        {"nobody", signed(body, current)},
+		"no signature":        {e.hook.ID, http.Header{}},
+		"empty":               {e.hook.ID, http.Header{webhook.SignatureHeader: {""}}},
+		"sha1":                {e.hook.ID, http.Header{webhook.SignatureHeader: {"sha1=0000"}}},
+		"no digits":           {e.hook.ID, http.Header{webhook.SignatureHeader: {"sha256="}}},
+		"not hex":             {e.hook.ID, http.Header{webhook.SignatureHeader: {"sha256=" + strings.Repeat("z", 64)}}},
+		"two headers":         {e.hook.ID, http.Header{webhook.SignatureHeader: {sign, sign}}},
+		"other key":           {e.hook.ID, signed(body, secret.New("guess"))},
+		"empty key":           {e.hook.ID, signed(body, secret.Secret{})},
+		"upper case":          {e.hook.ID, http.Header{webhook.SignatureHeader: {strings.ToUpper(sign)}}},
+		"63 digits":           {e.hook.ID, http.Header{webhook.SignatureHeader: {sign[:len(sign)-1]}}},
+		"65 digits":           {e.hook.ID, http.Header{webhook.SignatureHeader: {sign + "0"}}},
+		"W3 other bytes":      {e.hook.ID, signed([]byte(`{ }`), current)},
+		"unknown hook":        {"unknown", signed(body, current)},
 		"unknown hook, blank": {"", http.Header{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := d.Receive(t.Context(), tt.hook, tt.header, body)
-			if err != intake.ErrUnauthorized ||
-				!errors.Is(err, autobuild.ErrUnauthorized) { //nolint:errorlint // nothing may tell one refusal from another
-				t.Errorf("Receive = %v, want exactly ErrUnauthorized", err)
+			err := e.Receive(t.Context(), tt.hook, tt.header, body)
+			if err != intake.ErrUnauthorized { //nolint:errorlint // all rejections must be the same error
+				t.Errorf("got %v, want exactly intake.ErrUnauthorized", err)
+			}
+			if !errors.Is(err, autobuild.ErrUnauthorized) {
+				t.Errorf("got %v, want autobuild.ErrUnauthorized", err)
 			}
 		})
 	}
-	if n := len(d.stored(t)); n != 0 {
-		t.Errorf("%d deliveries stored", n)
+	if n := len(e.stored(t)); n != 0 {
+		t.Errorf("got %d deliveries, want none", n)
 	}
 }
 
-func TestI1AHookWithoutASecretTakesNothing(t *testing.T) {
-	d := newDesk(t, autobuild.Cloud)
-	must(t, d.store.DeleteHook(t.Context(), d.hook.ID))
-	d.hook.Secret, d.hook.PreviousSecret = secret.Secret{}, secret.Secret{}
-	_, err := d.store.SaveHook(t.Context(), d.hook)
+func TestI1AHookWithoutASecretRejectsAllDeliveries(t *testing.T) {
+	e := newEnv(t, autobuild.Cloud)
+	must(t, e.store.DeleteHook(t.Context(), e.hook.ID))
+	e.hook.Secret, e.hook.PreviousSecret = secret.Secret{}, secret.Secret{}
+	_, err := e.store.SaveHook(t.Context(), e.hook)
 	must(t, err)
-	if err := d.Receive(t.Context(), d.hook.ID, signed(nil, secret.Secret{}), nil); !errors.Is(err,
+	if err := e.Receive(t.Context(), e.hook.ID, signed(nil, secret.Secret{}), nil); !errors.Is(err,
 		intake.ErrUnauthorized) {
-		t.Errorf("Receive = %v", err)
+		t.Errorf("got %v, want ErrUnauthorized", err)
 	}
 }
 
 func TestW5I2RotatedSecret(t *testing.T) {
-	d := newDesk(t, autobuild.Cloud)
+	e := newEnv(t, autobuild.Cloud)
 	body := []byte(`{}`)
-	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
-	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, previous), body))
+	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, previous), body))
 
-	d.now = d.hook.PreviousUntil
-	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
-	if err := d.Receive(t.Context(), d.hook.ID, signed(body, previous), body); !errors.Is(err, intake.ErrUnauthorized) {
-		t.Errorf("previous secret after its time: %v", err)
+	e.now = e.hook.PreviousUntil
+	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	if err := e.Receive(t.Context(), e.hook.ID, signed(body, previous), body); !errors.Is(err, intake.ErrUnauthorized) {
+		t.Errorf("expired previous secret: got %v, want ErrUnauthorized", err)
 	}
 
-	_, err := d.store.ReplaceHookSecret(t.Context(), d.hook, secret.New("newest"), d.now.Add(time.Hour))
+	_, err := e.store.ReplaceHookSecret(t.Context(), e.hook, secret.New("newest"), e.now.Add(time.Hour))
 	must(t, err)
 	for _, key := range []secret.Secret{current, secret.New("newest")} {
-		must(t, d.Receive(t.Context(), d.hook.ID, signed(body, key), body))
+		must(t, e.Receive(t.Context(), e.hook.ID, signed(body, key), body))
 	}
-	if n := len(d.stored(t)); n != 5 {
+	if n := len(e.stored(t)); n != 5 {
 		t.Errorf("%d deliveries stored, want 5", n)
 	}
 }
 
-func TestW19PingIsAnsweredWithoutAction(t *testing.T) {
-	d := newDesk(t, autobuild.DataCenter)
-	for _, hook := range []string{d.hook.ID, "nobody"} {
-		must(t, d.Receive(t.Context(), hook, http.Header{"X-Event-Key": {"diagnostics:ping"}}, []byte(`{"test":true}`)))
+func TestW19PingStoresNothing(t *testing.T) {
+	e := newEnv(t, autobuild.DataCenter)
+	for _, hook := range []string{e.hook.ID, "unknown"} {
+		must(t, e.Receive(t.Context(), hook, http.Header{"X-Event-Key": {"diagnostics:ping"}}, []byte(`{"test":true}`)))
 	}
-	if n := len(d.stored(t)); n != 0 {
-		t.Errorf("%d deliveries stored", n)
+	if n := len(e.stored(t)); n != 0 {
+		t.Errorf("got %d deliveries, want none", n)
 	}
 }
 
@@ -221,27 +222,30 @@ func TestW24SizeLimits(t *testing.T) {
 		{autobuild.DataCenter, 10 << 20, nil},
 		{autobuild.DataCenter, 10<<20 + 1, intake.ErrTooLarge},
 	} {
-		d := newDesk(t, tt.kind)
+		e := newEnv(t, tt.kind)
 		body := bytes.Repeat([]byte{' '}, tt.size)
-		if err := d.Receive(t.Context(), d.hook.ID, signed(body, current), body); !errors.Is(err, tt.want) {
+		if err := e.Receive(t.Context(), e.hook.ID, signed(body, current), body); !errors.Is(err, tt.want) {
 			t.Errorf("%s, %d bytes: %v, want %v", tt.kind, tt.size, err, tt.want)
 		}
 	}
 }
 
-// weak is a store that is busy for a while.
-type weak struct {
+// busyStore is a store whose methods fail or hang.
+type busyStore struct {
 	intake.Store
-	mu                        sync.Mutex
-	fails                     int // commits that fail before one succeeds; negative = all
-	hookErr, provErr, touched error
-	commits, touches          int
-	hang                      bool // touching waits for its end
+	mu       sync.Mutex
+	fails    int   // number of commits that fail before one succeeds; negative = all
+	hookErr  error // of Hook
+	provErr  error // of Provider
+	touchErr error // of TouchHook
+	commits  int
+	touches  int
+	hang     bool // TouchHook blocks until its context ends
 }
 
 var errBusy = errors.New("database is locked")
 
-func (w *weak) ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (string, error) {
+func (w *busyStore) ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.commits++
@@ -252,97 +256,106 @@ func (w *weak) ReceiveDelivery(ctx context.Context, d autobuild.Delivery) (strin
 	return w.Store.ReceiveDelivery(ctx, d)
 }
 
-func (w *weak) Hook(ctx context.Context, id string) (autobuild.Hook, error) {
+func (w *busyStore) Hook(ctx context.Context, id string) (autobuild.Hook, error) {
 	if w.hookErr != nil {
 		return autobuild.Hook{}, w.hookErr
 	}
 	return w.Store.Hook(ctx, id)
 }
 
-func (w *weak) Provider(ctx context.Context, id string) (autobuild.Provider, error) {
+func (w *busyStore) Provider(ctx context.Context, id string) (autobuild.Provider, error) {
 	if w.provErr != nil {
 		return autobuild.Provider{}, w.provErr
 	}
 	return w.Store.Provider(ctx, id)
 }
 
-func (w *weak) TouchHook(ctx context.Context, id string, delivered, polled time.Time) error {
+func (w *busyStore) TouchHook(ctx context.Context, id string, delivered, polled time.Time) error {
 	w.touches++
 	if w.hang {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	if w.touched != nil {
-		return w.touched
+	if w.touchErr != nil {
+		return w.touchErr
 	}
 	return w.Store.TouchHook(ctx, id, delivered, polled)
 }
 
-func newWeakDesk(t *testing.T, w *weak, change ...func(*intake.Options)) *desk {
-	return newDesk(t, autobuild.Cloud, append(change, func(o *intake.Options) {
+func newBusyEnv(t *testing.T, w *busyStore, change ...func(*intake.Options)) *env {
+	return newEnv(t, autobuild.Cloud, append(change, func(o *intake.Options) {
 		w.Store = o.Store
 		o.Store = w
 		if w.fails < 0 {
-			o.Patience = 50 * time.Millisecond
+			o.CommitTimeout = 50 * time.Millisecond
 		}
 	})...)
 }
 
-func TestABusyStoreIsTriedAgain(t *testing.T) {
-	w := &weak{fails: 3}
-	d := newWeakDesk(t, w)
+func TestABusyStoreIsRetried(t *testing.T) {
+	w := &busyStore{fails: 3}
+	e := newBusyEnv(t, w)
 	body := []byte(`{}`)
-	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
-	if n := len(d.stored(t)); n != 1 || w.commits != 4 {
-		t.Errorf("%d deliveries after %d commits, want 1 after 4", n, w.commits)
+	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	if n := len(e.stored(t)); n != 1 {
+		t.Errorf("got %d deliveries, want 1", n)
+	}
+	if w.commits != 4 {
+		t.Errorf("got %d commits, want 4", w.commits)
 	}
 }
 
 func TestAStoreThatStaysBusyIsUnavailable(t *testing.T) {
 	body := []byte(`{}`)
-	for name, w := range map[string]*weak{
+	for name, w := range map[string]*busyStore{
 		"commit":   {fails: -1},
 		"hook":     {hookErr: errBusy},
 		"provider": {provErr: errBusy},
 	} {
-		d := newWeakDesk(t, w)
-		err := d.Receive(t.Context(), d.hook.ID, signed(body, current), body)
-		if !errors.Is(err, autobuild.ErrUnavailable) || errors.Is(err, autobuild.ErrUnauthorized) {
-			t.Errorf("%s: %v, want ErrUnavailable", name, err)
+		e := newBusyEnv(t, w)
+		err := e.Receive(t.Context(), e.hook.ID, signed(body, current), body)
+		if !errors.Is(err, autobuild.ErrUnavailable) {
+			t.Errorf("%s: got %v, want ErrUnavailable", name, err)
+		}
+		if errors.Is(err, autobuild.ErrUnauthorized) {
+			t.Errorf("%s: got %v, which is ErrUnauthorized too", name, err)
 		}
 	}
 }
 
 func TestAnUnknownKindOfProviderIsUnavailable(t *testing.T) {
-	d := newDesk(t, "github")
+	e := newEnv(t, "github")
 	body := []byte(`{}`)
-	if err := d.Receive(t.Context(), d.hook.ID, signed(body, current), body); !errors.Is(err,
+	if err := e.Receive(t.Context(), e.hook.ID, signed(body, current), body); !errors.Is(err,
 		autobuild.ErrUnavailable) {
-		t.Errorf("Receive = %v", err)
+		t.Errorf("got %v, want ErrUnavailable", err)
 	}
 }
 
-func TestTheHookIsTouchedSeldomAndItsFaultsCostNothing(t *testing.T) {
-	w := &weak{touched: errBusy}
-	d := newWeakDesk(t, w)
+func TestHooksAreTouchedRarelyAndErrorsAreIgnored(t *testing.T) {
+	w := &busyStore{touchErr: errBusy}
+	e := newBusyEnv(t, w)
 	body := []byte(`{}`)
 	for range 5 {
-		must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
+		must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	}
-	d.now = d.now.Add(time.Minute)
-	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
+	e.now = e.now.Add(time.Minute)
+	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	if w.touches != 2 {
 		t.Errorf("touched %d times, want 2", w.touches)
 	}
 }
 
-// A database that hangs after the commit does not hold up the answer to a delivery that is safe.
-func TestAHookThatCannotBeTouchedHoldsUpNothing(t *testing.T) {
-	d := newWeakDesk(t, &weak{hang: true})
+// A database that hangs after the commit does not delay the reply to a stored delivery.
+func TestAHangingUpdateOfTheHookDoesNotDelayTheReply(t *testing.T) {
+	e := newBusyEnv(t, &busyStore{hang: true})
 	body := []byte(`{}`)
 	began := time.Now()
-	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
-	if took := time.Since(began); took > 5*time.Second || len(d.stored(t)) != 1 {
-		t.Errorf("%d deliveries stored in %s, want 1 in about a second", len(d.stored(t)), took)
+	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("Receive took %s, want about a second", took)
+	}
+	if n := len(e.stored(t)); n != 1 {
+		t.Errorf("got %d deliveries, want 1", n)
 	}
 }

@@ -11,18 +11,18 @@ import (
 	"slipway/plugin/intake"
 )
 
-func TestEachAnswerIsTold(t *testing.T) {
-	var told []string
-	observe := func(o *intake.Options) { o.Observe = func(answer string) { told = append(told, answer) } }
-	d := newDesk(t, autobuild.Cloud, observe)
+func TestEachResultIsObserved(t *testing.T) {
+	var observed []string
+	observe := func(o *intake.Options) { o.Observe = func(result string) { observed = append(observed, result) } }
+	e := newEnv(t, autobuild.Cloud, observe)
 	body, large := []byte(`{}`), bytes.Repeat([]byte{' '}, 1<<20+1)
-	must(t, d.Receive(t.Context(), d.hook.ID, signed(body, current), body))
-	must(t, d.Receive(t.Context(), d.hook.ID, http.Header{"X-Event-Key": {"diagnostics:ping"}}, body))
-	_ = d.Receive(t.Context(), d.hook.ID, signed(body, secret.New("another")), body) // refusals are told, too
-	_ = d.Receive(t.Context(), d.hook.ID, signed(large, current), large)
-	busy := newWeakDesk(t, &weak{hookErr: errBusy}, observe)
+	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	must(t, e.Receive(t.Context(), e.hook.ID, http.Header{"X-Event-Key": {"diagnostics:ping"}}, body))
+	_ = e.Receive(t.Context(), e.hook.ID, signed(body, secret.New("another")), body) // rejections are observed, too
+	_ = e.Receive(t.Context(), e.hook.ID, signed(large, current), large)
+	busy := newBusyEnv(t, &busyStore{hookErr: errBusy}, observe)
 	_ = busy.Receive(t.Context(), busy.hook.ID, signed(body, current), body)
-	if want := []string{"stored", "ping", "unauthorized", "too_large", "unavailable"}; !slices.Equal(told, want) {
-		t.Errorf("told %v, want %v", told, want)
+	if want := []string{"stored", "ping", "unauthorized", "too_large", "unavailable"}; !slices.Equal(observed, want) {
+		t.Errorf("got %v, want %v", observed, want)
 	}
 }

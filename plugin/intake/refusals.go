@@ -9,18 +9,20 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// refusalsEvery bounds how often refused deliveries are logged: anyone can send them.
+// refusalsEvery is the minimum interval between two log lines about rejected deliveries, because
+// anyone can send them.
 const refusalsEvery = time.Minute
 
-// refusals count the refused deliveries since the last line of the log.
+// refusals counts the rejected deliveries since the last log line.
 type refusals struct {
-	logged time.Time // when the last line was written
-	count  int       // refused since, and not logged
+	logged time.Time // time of the last line
+	count  int       // rejected since then
 }
 
-// logRefused logs a refused delivery at debug level, and at info level one line a minute with
-// their number: one line for known webhooks, whose secret is wrong, and one for unknown ones, so
-// that a flood of the latter hides none of the former. The metric counts each (Options.Observe).
+// logRefused logs a rejected delivery at debug level. At info level it logs their number once a
+// minute: one line for known webhooks with a wrong secret, and one for unknown webhooks. So a
+// flood of requests to unknown webhooks does not hide the others. Options.Observe is called for
+// each of them.
 func (i *Intake) logRefused(ctx context.Context, hookID string, known bool) {
 	log := logctx.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hookID, "known": known})
 	log.Debug("delivery refused: webhook or signature")
@@ -29,7 +31,7 @@ func (i *Intake) logRefused(ctx context.Context, hookID string, known bool) {
 	}
 }
 
-// countRefused counts a refusal. It returns the number to log now, or 0.
+// countRefused counts a rejected delivery. It returns the number to log now, or 0.
 func (i *Intake) countRefused(known bool) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -14,16 +14,16 @@ import (
 	"slipway/plugin/intake"
 )
 
-// A8: a flood of requests to unknown webhooks writes one line a minute, with their number, and
-// hides no refusal of a known webhook.
-func TestA8RefusedDeliveriesAreLoggedOnceAMinute(t *testing.T) {
+// A8: A flood of requests to unknown webhooks writes one line a minute, with their number, and does
+// not hide the rejections of known webhooks.
+func TestA8RejectedDeliveriesAreLoggedOnceAMinute(t *testing.T) {
 	log, lines := logtest.NewNullLogger()
 	log.SetLevel(logrus.InfoLevel)
-	d := newDesk(t, autobuild.Cloud, func(o *intake.Options) { o.Log = log })
+	e := newEnv(t, autobuild.Cloud, func(o *intake.Options) { o.Log = log })
 	body := []byte(`{}`)
 	refuse := func(hook string) {
 		t.Helper()
-		err := d.Receive(t.Context(), hook, signed(body, secret.New("guess")), body)
+		err := e.Receive(t.Context(), hook, signed(body, secret.New("guess")), body)
 		if !errors.Is(err, intake.ErrUnauthorized) {
 			t.Fatalf("got %v, want ErrUnauthorized", err)
 		}
@@ -48,8 +48,8 @@ func TestA8RefusedDeliveriesAreLoggedOnceAMinute(t *testing.T) {
 		return all
 	}
 	flood(300)
-	refuse(d.hook.ID)
-	d.now = d.now.Add(time.Minute)
+	refuse(e.hook.ID)
+	e.now = e.now.Add(time.Minute)
 	flood(1)
 	if got := fmt.Sprint(counts(false)); got != "[1 300]" {
 		t.Errorf("lines of unknown webhooks: got numbers %s, want [1 300]", got)
