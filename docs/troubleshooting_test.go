@@ -11,7 +11,7 @@ import (
 	"slipway/runner/settings"
 )
 
-// A message that the program no longer prints leads nobody anywhere.
+// Readers search for messages, so the page must quote the current ones.
 func TestTroubleshootingQuotesTheProgram(t *testing.T) {
 	code := sources(t)
 	quoted := 0
