@@ -12,7 +12,7 @@ import (
 // rooms of one layer never import each other, but for a room's own sub-rooms.
 var layers = [][]string{
 	{"config/secret"},
-	{"config/identity", "config/child", "config/netpolicy", "config/safe", "config/text", "config/discard"},
+	{"config/identity", "config/process", "config/netpolicy", "config/safe", "config/text", "config/discard"},
 	{"config"},
 	{"runner/spec"},
 	{"plugin/autobuild"},
@@ -48,7 +48,7 @@ var across = map[string][]string{
 // alone lists the rooms that stand on nothing of ours but these, whatever lies below them.
 var alone = map[string][]string{
 	"config/secret":    {},
-	"config/child":     {},
+	"config/process":   {},
 	"config/netpolicy": {},
 	"config/safe":      {},
 	"config/text":      {},
@@ -68,7 +68,7 @@ var alone = map[string][]string{
 var leaves = []string{
 	"config/secret",
 	"config/identity",
-	"config/child",
+	"config/process",
 	"config/netpolicy",
 	"config/program",
 	"config/safe",

@@ -51,7 +51,7 @@ const stranger = 64000
 // of another user, with the environment that an engine gives it.
 func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK || os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root and a machine that BuildKit can run on: " + mode.Mend)
+		t.Skip("SKIPPED: needs root and a machine that BuildKit can run on: " + mode.Fix)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {
 		t.Skip("SKIPPED: needs runc, which is absent (Debian: apt-get install runc)")

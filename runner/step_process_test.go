@@ -21,7 +21,7 @@ import (
 func needBuildKit(t *testing.T) {
 	t.Helper()
 	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK {
-		t.Skip("SKIPPED: no real builds here: " + mode.Mend)
+		t.Skip("SKIPPED: no real builds here: " + mode.Fix)
 	}
 	if _, err := exec.LookPath("runc"); err != nil {
 		t.Skip("SKIPPED: needs runc, which is absent (Debian: apt-get install runc)")

@@ -36,10 +36,10 @@ func ensureBuilder(ctx context.Context, executable string, stderr io.Writer) (ad
 		return "", func() {}, nil
 	}
 	if _, err := exec.LookPath("sudo"); err != nil {
-		return "", nil, fmt.Errorf("start a builder: this user lacks the rights: %s; or install sudo", mode.Mend)
+		return "", nil, fmt.Errorf("start a builder: this user lacks the rights: %s; or install sudo", mode.Fix)
 	}
 	const notice = "the builder needs root on this machine (%s): sudo starts it, everything else runs as you\n"
-	fmt.Fprintf(stderr, notice, mode.Mend)
+	fmt.Fprintf(stderr, notice, mode.Fix)
 	return startRootBuilder(ctx, executable, stderr)
 }
 

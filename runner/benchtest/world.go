@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"slipway/config/child"
+	"slipway/config/process"
 )
 
 // startTime is the time limit for the start of a server.
@@ -83,7 +83,7 @@ func (e *env) startRegistry(ctx context.Context) error {
 
 // A server is a process that accepts connections on an address.
 type server struct {
-	process *child.Child
+	process *process.Process
 	dir     string // removed by stop; may be empty
 }
 
@@ -94,11 +94,11 @@ func (e *env) serve(ctx context.Context, network, address, name string, args ...
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	process, err := child.Start(cmd, child.Options{Death: syscall.SIGTERM})
+	child, err := process.Start(cmd, process.Options{Death: syscall.SIGTERM})
 	if err != nil {
 		return nil, err
 	}
-	s := &server{process: process}
+	s := &server{process: child}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -112,8 +112,8 @@ func (e *env) serve(ctx context.Context, network, address, name string, args ...
 			return s, nil
 		}
 		select {
-		case <-process.Ended():
-			return nil, fmt.Errorf("%s ended: %w\n%s", filepath.Base(name), process.Err(), &out)
+		case <-child.Ended():
+			return nil, fmt.Errorf("%s ended: %w\n%s", filepath.Base(name), child.Wait(), &out)
 		case <-ctx.Done():
 			s.stop()
 			return nil, fmt.Errorf("%s does not answer: %w", filepath.Base(name), ctx.Err())

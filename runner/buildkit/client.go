@@ -26,6 +26,7 @@ import (
 
 	"slipway/config/identity"
 	"slipway/runner/hints"
+	"slipway/runner/registry"
 	"slipway/runner/spec"
 )
 
@@ -72,6 +73,11 @@ type Image struct {
 	Cached   int    // number of those steps that came from the cache
 	Ran      []hints.Step
 	Pushed   bool // the builder has pushed the image to the registry in the image's name
+}
+
+// RegistryManifest returns the manifest for package registry. Its bytes are nil if they are unknown.
+func (i Image) RegistryManifest() registry.Manifest {
+	return registry.Manifest{Digest: i.Digest, Bytes: i.Manifest}
 }
 
 // Dial connects to a builder. It fails if the builder does not answer before ctx ends, or if its

@@ -113,14 +113,3 @@ func TestACacheIsTheSameHoweverTheContextCame(t *testing.T) {
 		t.Errorf("RUN ran again: %q, before %q", read, sent)
 	}
 }
-
-func TestABuilderThatStaysHasNoContextOfItsOwn(t *testing.T) {
-	t.Setenv("SLIPWAY_BUILDER_CONTEXT", "/somewhere")
-	if got := sandbox.Context(); got != "" {
-		t.Errorf("it has %q", got)
-	}
-	t.Setenv("SLIPWAY_BUILDER_LOST", "1")
-	if got := sandbox.Context(); got != "/somewhere" {
-		t.Errorf("one that goes has %q", got)
-	}
-}

@@ -35,6 +35,13 @@ func (e *BuildError) Error() string {
 
 func (e *BuildError) Unwrap() error { return e.Err }
 
+// OutOfMemory reports whether SIGKILL ended the command of a RUN step, as the kernel does when memory
+// is short.
+func (e *BuildError) OutOfMemory() bool { return e.ExitCode == exitKilled }
+
+// exitKilled is the exit code of a command that was ended by SIGKILL (signal 9).
+const exitKilled = 128 + 9
+
 // classify converts an error of a solve to ctx's cause, a *BuildError, or an error of the
 // infrastructure. step is the name of the failed step, if the progress contained it.
 func classify(ctx context.Context, err error, step string) error {

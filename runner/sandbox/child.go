@@ -10,26 +10,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"time"
 
-	"slipway/config/child"
+	"slipway/config/process"
 )
 
-// Time limits of a Child.
-const (
-	childStartTimeout = 30 * time.Second // from the start until it is ready
-	childStopTimeout  = killGrace        // from SIGTERM until SIGKILL
-)
-
-// ChildOptions configure StartChild.
+// ChildOptions configure StartChild. Dir is required.
 type ChildOptions struct {
 	Program string // path of a program with the command builder; empty = this program
 	// Dir is the directory of the socket, and of the state if State is empty. It must be private to the
 	// caller.
 	Dir   string
-	State string // directory of a cache that stays; empty = one below Dir
+	State string // directory of a cache that stays; empty = one below Dir, which is deleted with Dir
 	// Context is the directory of the build context; may be empty. If State is empty, the builder
 	// reads the context itself.
 	Context            string
@@ -42,20 +34,17 @@ type ChildOptions struct {
 // the caller crashes.
 type Child struct {
 	Address string // as unix:///tmp/x/builder.sock
-	How     string // mode for the log: privileged, rootless, …
+	Mode    string // mode for the log: privileged, rootless, …
 
-	process *child.Child
-	life    controlPipe
-	ready   chan struct{} // closed when the builder accepts connections
-
-	announced sync.Once
-	quiet     atomic.Bool // set by Stop: later messages of BuildKit are only about the stop
-	last      string      // last line of output above level info; final when the process has ended
+	builder *process.Builder
+	control controlPipe
+	output  io.Writer
+	stopped atomic.Bool // later messages of BuildKit are only about the stop
 }
 
-// StartChild starts a program as a builder and waits until it accepts connections. If no builder can
-// run here, it returns an *Obstacle at once. If another builder uses the state, it returns a
-// *LockedError.
+// StartChild starts a builder and waits until it accepts connections. If no builder can run here, it
+// returns a *NotSupportedError at once. If another builder uses the state, the error wraps
+// process.ErrStateLocked.
 func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	if o.Output == nil {
 		o.Output = io.Discard
@@ -64,44 +53,68 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 		return nil, err
 	}
 	findings := append(Probe(ctx, childConfig(o.Environ)), probeFreeSpace(o.Dir))
-	if err := canRun(findings, o.Output); err != nil {
+	if err := checkFindings(findings, o.Output); err != nil {
 		return nil, err
 	}
 	if err := o.checkState(); err != nil {
 		return nil, err
 	}
-	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), ready: make(chan struct{})}
+	c := &Child{Address: "unix://" + filepath.Join(o.Dir, "builder.sock"), output: o.Output}
 	server, err := firstWorking(
 		ctx,
 		planIsolation(readMachine()),
 		func() *exec.Cmd { return c.command(o) },
-		c.starter(o.Output),
+		c.start,
 	)
-	var obstacle *Obstacle
+	var unsupported *NotSupportedError
 	switch {
-	case errors.As(err, &obstacle):
-		return nil, obstacle
+	case errors.As(err, &unsupported):
+		return nil, unsupported
 	case err != nil:
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
-	c.life, c.How = server.life, server.candidate.String()
-	if err := c.await(ctx); err != nil {
+	c.control = server.control
+	c.Mode = server.candidate.String()
+	if err := c.builder.WaitReady(ctx); err != nil {
 		c.Stop()
 		return nil, fmt.Errorf("start builder: %w", err)
 	}
 	return c, nil
 }
 
+// Stop sends SIGTERM and waits for the end of the child. It kills the child after killGrace.
+func (c *Child) Stop() {
+	c.stopped.Store(true)
+	c.builder.Stop(killGrace)
+	c.control.close()
+}
+
 // command returns the command of the builder in the stage init. This process acts as the stage
 // launch.
 func (c *Child) command(o ChildOptions) *exec.Cmd {
-	cmd := exec.Command(cmp.Or(o.Program, "/proc/self/exe"), c.args(o)...) //nolint:gosec,noctx // ours; Stop ends it
+	cmd := exec.Command(
+		cmp.Or(o.Program, "/proc/self/exe"),
+		o.args(c.Address)...) //nolint:gosec,noctx // ours; Stop ends it
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, inProcessVar+"=1")
 	if o.State == "" {
 		cmd.Env = append(cmd.Env, ephemeralVar+"=1", contextVar+"="+o.ownContext())
 	}
 	return cmd
+}
+
+// start starts the command. It is called once for each isolation that is tried.
+func (c *Child) start(cmd *exec.Cmd) (started, error) {
+	builder, err := process.StartBuilder(cmd, c.logWarning)
+	c.builder = builder
+	return builder, err
+}
+
+// logWarning writes a line above level info to the caller's output.
+func (c *Child) logWarning(line string) {
+	if !c.stopped.Load() && process.IsWarning(line) {
+		_, _ = fmt.Fprintln(c.output, "builder:", line) // a lost log line does not fail the build
+	}
 }
 
 // ownContext returns the directory that the builder reads the context from, or "" if the client sends
@@ -118,21 +131,6 @@ func (o ChildOptions) ownContext() string {
 	return o.Context
 }
 
-// starter returns a function that starts the builder and handles each line of its output.
-func (c *Child) starter(output io.Writer) starter {
-	return func(cmd *exec.Cmd) (_ started, err error) {
-		c.process, err = child.Start(cmd, child.Options{Line: func(line string) { c.follow(line, output) }})
-		return watchedProcess{c.process}, err
-	}
-}
-
-// watchedProcess adapts a child.Child to the interface started.
-type watchedProcess struct{ *child.Child }
-
-var _ started = watchedProcess{}
-
-func (f watchedProcess) Wait() error { return f.Err() }
-
 // checkProgram checks that the builder's program exists. A user may have copied only one of the two
 // programs out of the image.
 func (o ChildOptions) checkProgram() error {
@@ -140,10 +138,10 @@ func (o ChildOptions) checkProgram() error {
 		return nil
 	}
 	if _, err := os.Stat(o.Program); err != nil {
-		return &Obstacle{
+		return &NotSupportedError{
 			Name:   "program",
 			Detail: filepath.Base(o.Program) + " is not beside this program, which starts builders by it",
-			Mend:   "take both out of the image",
+			Fix:    "take both out of the image",
 		}
 	}
 	return nil
@@ -155,7 +153,7 @@ func (o ChildOptions) checkState() error {
 	if o.State == "" {
 		return nil
 	}
-	unlock, err := LockState(o.State)
+	unlock, err := LockState(o.State, 0)
 	if err != nil {
 		return err
 	}
@@ -163,23 +161,17 @@ func (o ChildOptions) checkState() error {
 	return nil
 }
 
-// WouldRun predicts StartChild without starting a builder. It returns the mode in which a builder
-// would run, or the *Obstacle.
-func WouldRun(ctx context.Context, environ []string) (how string, err error) {
-	findings := Probe(ctx, childConfig(environ))
-	return findings[0].Detail, canRun(findings, io.Discard)
-}
-
-// canRun returns an *Obstacle for the first finding that prevents a builder from running. A missing
-// network is only a warning on output, because not every Dockerfile needs a network.
-func canRun(findings []Finding, output io.Writer) error {
+// checkFindings returns a *NotSupportedError for the first finding that prevents a builder from
+// running. A missing network is only a warning on output, because not every Dockerfile needs a
+// network.
+func checkFindings(findings []Finding, output io.Writer) error {
 	for _, f := range findings {
 		switch {
 		case f.OK:
-		case f.Name == "network":
-			_, _ = fmt.Fprintf(output, "builder: %s: %s\n", f.Detail, f.Mend)
+		case f.Name == findingNetwork:
+			_, _ = fmt.Fprintf(output, "builder: %s: %s\n", f.Detail, f.Fix)
 		default:
-			return &Obstacle{Name: f.Name, Detail: f.Detail, Mend: f.Mend}
+			return &NotSupportedError{Name: f.Name, Detail: f.Detail, Fix: f.Fix}
 		}
 	}
 	return nil
@@ -199,10 +191,10 @@ func childConfig(environ []string) (o ProbeOptions) {
 	return o
 }
 
-func (c *Child) args(o ChildOptions) []string {
+func (o ChildOptions) args(address string) []string {
 	args := []string{
 		"builder",
-		"--address", c.Address,
+		"--address", address,
 		"--state", cmp.Or(o.State, filepath.Join(o.Dir, "state")),
 		"--network", childConfig(o.Environ).Network,
 	}
@@ -221,64 +213,12 @@ func defaultNetwork(container bool) string {
 	return NetworkAuto
 }
 
-// childEnv returns the variables that a builder needs: search paths, proxies, certificates, and the
-// builder's settings that StartChild does not set itself. It drops all others, because the environment
-// of a CI contains secrets.
+// childEnv returns the variables that every child needs, and the builder's settings that StartChild
+// does not set itself.
 func childEnv(environ []string) []string {
-	var env []string
-	for _, v := range environ {
-		name, _, _ := strings.Cut(v, "=")
-		switch strings.ToUpper(name) {
-		case "PATH", "HOME", "USER", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
-			"SLIPWAY_BUILDER_NETWORK", "SLIPWAY_BUILDER_CACHE", "SLIPWAY_BUILDER_FRONTENDS", "SLIPWAY_BUILDER_INSECURE_REGISTRIES",
-			"SLIPWAY_BUILDER_MIRRORS", "SLIPWAY_BUILDER_CERTS", "SLIPWAY_BUILDER_DNS", "SLIPWAY_BUILDER_DNS_SEARCH",
-			"SLIPWAY_BUILDER_RUNTIME", "SLIPWAY_BUILDER_PARALLEL":
-			env = append(env, v)
-		}
-	}
-	return env
-}
-
-// follow writes lines above level info to output. It closes c.ready when the child logs that it
-// accepts connections.
-func (c *Child) follow(line string, output io.Writer) {
-	if strings.Contains(line, ReadyMessage) {
-		c.announced.Do(func() { close(c.ready) })
-	}
-	if c.quiet.Load() || strings.Contains(line, "level=info") {
-		return
-	}
-	c.last = line
-	_, _ = fmt.Fprintln(output, "builder:", line) // a lost log line does not fail the build
-}
-
-// await waits until the child is ready. It returns an error if the child ends, or after
-// childStartTimeout.
-func (c *Child) await(ctx context.Context) error {
-	timeout := fmt.Errorf("no answer within %s", childStartTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, childStartTimeout, timeout)
-	defer cancel()
-	select {
-	case <-c.ready:
-		return nil
-	case <-c.process.Ended():
-		return c.failure()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// failure returns the error of an ended child, with the last warning of its output.
-func (c *Child) failure() error {
-	if err := c.process.Err(); err != nil {
-		return fmt.Errorf("%w: %s", err, c.last)
-	}
-	return errors.New("it stopped at once")
-}
-
-// Stop sends SIGTERM and waits for the end of the child. It kills the child after killGrace.
-func (c *Child) Stop() {
-	c.quiet.Store(true)
-	c.process.Stop(childStopTimeout)
-	c.life.close()
+	return process.Environ(environ,
+		"SLIPWAY_BUILDER_NETWORK", "SLIPWAY_BUILDER_CACHE", "SLIPWAY_BUILDER_FRONTENDS",
+		"SLIPWAY_BUILDER_INSECURE_REGISTRIES", "SLIPWAY_BUILDER_MIRRORS", "SLIPWAY_BUILDER_CERTS",
+		"SLIPWAY_BUILDER_DNS", "SLIPWAY_BUILDER_DNS_SEARCH", "SLIPWAY_BUILDER_RUNTIME",
+		"SLIPWAY_BUILDER_PARALLEL")
 }

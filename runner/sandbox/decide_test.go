@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/sys/user"
-
 )
 
 func TestPlanNetwork(t *testing.T) {
@@ -68,7 +67,7 @@ func TestProbe(t *testing.T) {
 	var names []string
 	for _, f := range findings {
 		names = append(names, f.Name)
-		if f.Detail == "" || f.OK == (f.Mend != "") {
+		if f.Detail == "" || f.OK == (f.Fix != "") {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -85,7 +84,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	state := t.TempDir()
-	unlock, err := LockState(state)
+	unlock, err := LockState(state, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,11 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HideProcess keeps other processes of the same user, such as build hooks, from reading this process's
-// memory and its first environment, where the token was.
+// HideProcess denies other processes of the same user access to this process's memory and initial
+// environment, which contains tokens. Build hooks and RUN steps of a rootless builder run as that user.
+// https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html
 func HideProcess() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("hide the runner from its build hooks: %w", err)
+		return fmt.Errorf("hide the memory of this process: %w", err)
 	}
 	return nil
 }

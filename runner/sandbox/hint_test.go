@@ -9,7 +9,7 @@ import (
 
 // Each CI calls it by another name, and a builder elsewhere comes first with all.
 func TestWhatIsAdvisedWhereNoBuilderCanRun(t *testing.T) {
-	forbidden := &Obstacle{Name: "mode", Detail: "it may not mount", Mend: "do this"}
+	forbidden := &NotSupportedError{Name: "mode", Detail: "it may not mount", Fix: "do this"}
 	for name, c := range map[string]struct {
 		err     error
 		environ []string
@@ -21,7 +21,7 @@ func TestWhatIsAdvisedWhereNoBuilderCanRun(t *testing.T) {
 		"Woodpecker on Kubernetes": {forbidden, []string{"CI=woodpecker", "KUBERNETES_SERVICE_HOST=10.0.0.1"}, "backend_options.kubernetes.securityContext with seccompProfile {type: Unconfined}"},
 		"Kubernetes":               {forbidden, []string{"KUBERNETES_SERVICE_HOST=10.0.0.1"}, "give the container securityContext with privileged: true"},
 		"no CI":                    {fmt.Errorf("start: %w", forbidden), nil, "it may not mount. Either name a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER); then no step needs privilege. Or give the step privilege: do this"},
-		"no runc":                  {&Obstacle{Name: "runtime", Detail: "runc is not installed", Mend: "install it"}, []string{"DRONE=true"}, "no builder can run here: runc is not installed: install it; or name a builder elsewhere"},
+		"no runc":                  {&NotSupportedError{Name: "runtime", Detail: "runc is not installed", Fix: "install it"}, []string{"DRONE=true"}, "no builder can run here: runc is not installed: install it; or name a builder elsewhere"},
 		"another fault":            {errors.New("boom"), []string{"DRONE=true"}, "boom; or name a builder elsewhere"},
 	} {
 		got := withHint(c.err, c.environ).Error()

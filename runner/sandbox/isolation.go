@@ -56,7 +56,7 @@ const (
 type isolationPlan struct {
 	candidates []isolation
 	reasons    []string // why better candidates were omitted or failed, or why there are none
-	mend       string   // the setting that would allow a candidate
+	fix        string   // the setting that would allow a candidate
 }
 
 // why returns the reasons against this plan or a better one, in one line.
@@ -68,7 +68,7 @@ func (f machineFacts) mayBePrivileged() bool {
 
 // planIsolation returns the isolations that may work on a machine. It makes no system calls.
 func planIsolation(f machineFacts) isolationPlan {
-	plan := isolationPlan{mend: fixFor(f)}
+	plan := isolationPlan{fix: fixFor(f)}
 	none := func(why string) isolationPlan {
 		plan.reasons = append(plan.reasons, why)
 		return plan
@@ -104,13 +104,13 @@ func planIsolation(f machineFacts) isolationPlan {
 	case f.uid == 0 && f.setIDs:
 		plan.candidates = append(plan.candidates, withSharedPIDs(selfMapped(f.uids, f.gids))...)
 	case f.uid == 0:
-		plan.mend = "add both capabilities to the container"
+		plan.fix = "add both capabilities to the container"
 		return none("root without CAP_SETUID and CAP_SETGID cannot map users")
 	case !f.newidmap:
-		plan.mend = "apt-get install uidmap, or run it as root"
+		plan.fix = "apt-get install uidmap, or run it as root"
 		return none("an ordinary user needs newuidmap and newgidmap, which are not installed")
 	case widest(f.subUIDs).Count < idRange || widest(f.subGIDs).Count < idRange:
-		plan.mend = "add a line USER:100000:65536 to /etc/subuid and /etc/subgid, or run it as root"
+		plan.fix = "add a line USER:100000:65536 to /etc/subuid and /etc/subgid, or run it as root"
 		return none(fmt.Sprintf("user %d has no 65536 subordinate ids", f.uid))
 	default:
 		plan.candidates = withSharedPIDs(helperMapped(f))
@@ -136,17 +136,17 @@ func fixFor(f machineFacts) string {
 	if f.apparmorForbids == "1" {
 		sysctls = append(sysctls, "kernel.apparmor_restrict_unprivileged_userns=0")
 	}
-	var mend []string
+	var fixes []string
 	if options != nil {
-		mend = append(mend, "give the container security_opt "+strings.Join(options, " and "))
+		fixes = append(fixes, "give the container security_opt "+strings.Join(options, " and "))
 	}
 	if sysctls != nil {
-		mend = append(mend, "set sysctl "+strings.Join(sysctls, " and ")+" on the machine")
+		fixes = append(fixes, "set sysctl "+strings.Join(sysctls, " and ")+" on the machine")
 	}
-	if mend == nil {
+	if fixes == nil {
 		return "run it as root of the machine, or in a privileged container"
 	}
-	return strings.Join(mend, ", and ") + ", or run it in a privileged container"
+	return strings.Join(fixes, ", and ") + ", or run it in a privileged container"
 }
 
 // errnoOf returns the error number in an error, without the name of the program, or the error itself.

@@ -19,7 +19,7 @@ func TestPlanIsolation(t *testing.T) {
 		change func(*machineFacts)
 		modes  string // of the ways, in order; + = with /proc as it is
 		why    string // it is none, or no better one
-		mend   string
+		fix    string
 	}{
 		"root of the machine":          {func(f *machineFacts) { *f = machineFacts{admin: true, cgroups: true} }, ModePrivileged, "", ""},
 		"root, may also map":           {func(f *machineFacts) { *f = machineFacts{admin: true, cgroups: true, setIDs: true} }, "privileged, user namespace, user namespace+", "", ""},
@@ -48,10 +48,10 @@ func TestPlanIsolation(t *testing.T) {
 		if got := modes(
 			plan.candidates,
 		); got != c.modes || !strings.Contains(plan.why(), c.why) ||
-			!strings.Contains(plan.mend, c.mend) {
-			t.Errorf("%s: got %q against %q, mend %q", name, got, plan.reasons, plan.mend)
+			!strings.Contains(plan.fix, c.fix) {
+			t.Errorf("%s: got %q against %q, mend %q", name, got, plan.reasons, plan.fix)
 		}
-		if f := probeMode(plan); f.OK != (c.modes != "") || f.OK == (f.Mend != "") || f.Detail == "" {
+		if f := probeMode(plan); f.OK != (c.modes != "") || f.OK == (f.Fix != "") || f.Detail == "" {
 			t.Errorf("%s: finding %+v", name, f)
 		}
 	}

@@ -12,23 +12,26 @@ import (
 	"slipway/runner/spec"
 )
 
-// DialTimeout bounds how long a builder may take to answer a step.
+// DialTimeout is the time that a builder gets to answer a step.
 const DialTimeout = time.Minute
 
-// A LocalBuilder configures a builder that a step starts for itself.
+// A LocalBuilder configures a builder that a step starts for itself. All fields may be empty.
 type LocalBuilder struct {
-	Registries []spec.RegistryCredential // those with Insecure are read over plain HTTP
-	Cache      LocalCache
-	Environ    []string  // the step's environment
-	Output     io.Writer // of the step's log
-	Context    string    // directory that is built
-	Program    string    // path of a program with the command builder; empty = this program
+	Program    string                    // path of a program with the command builder; empty = this program
+	Context    string                    // directory of the build context
+	Cache      LocalCache                // where the builder keeps its cache
+	Registries []spec.RegistryCredential // the insecure ones are read over plain HTTP
+	Environ    []string                  // the step's environment; the builder gets only the variables that it needs
+	Output     io.Writer                 // the step's log; nil = discard
 }
 
-// StartLocal starts a builder for this step alone. stop ends the builder and waits for its end. The error
-// has the fix for the CI at hand.
-func StartLocal(ctx context.Context, o LocalBuilder) (address string, stop func(), err error) {
-	cache, err := o.Cache.choose()
+// StartLocal starts a builder for this step alone and returns its address. stop ends the builder, waits
+// for its end, and deletes its files. An error contains a fix for the step's CI.
+func StartLocal(ctx context.Context, b LocalBuilder) (address string, stop func(), err error) {
+	if b.Output == nil {
+		b.Output = io.Discard
+	}
+	cache, err := b.Cache.resolve()
 	if err != nil {
 		return "", nil, err
 	}
@@ -40,61 +43,63 @@ func StartLocal(ctx context.Context, o LocalBuilder) (address string, stop func(
 		)
 	}
 	remove := func() { _ = os.RemoveAll(dir) }
-	child, err := o.start(ctx, dir, cache)
+	child, err := b.start(ctx, dir, cache)
 	if err != nil {
 		remove()
-		return "", nil, withHint(err, o.Environ)
+		return "", nil, withHint(err, b.Environ)
 	}
 	// A log that cannot be written must not fail the build.
-	_, _ = fmt.Fprintf(o.Output, "  %-11s starts here, %s\n", "builder", child.How)
+	_, _ = fmt.Fprintf(b.Output, "  %-11s starts here, %s\n", "builder", child.Mode)
 	return child.Address, func() { child.Stop(); remove() }, nil
 }
 
-// PlanLocal returns how StartLocal would run a builder here, as far as can be known without starting one.
-func PlanLocal(ctx context.Context, environ []string) (how string, err error) {
-	how, err = WouldRun(ctx, environ)
-	if err != nil {
-		return "", withHint(err, environ)
-	}
-	return how, nil
-}
-
-// start starts the builder on the cache of earlier steps. If that cannot be used, it starts one with an
-// empty cache: a cache is no reason to fail, nor to wait for another step.
-func (o LocalBuilder) start(ctx context.Context, dir string, cache cacheChoice) (*Child, error) {
+// start starts the builder with the chosen cache. If that cache cannot be used, start uses an empty
+// one: a cache is no reason to fail, nor to wait for another step.
+func (b LocalBuilder) start(ctx context.Context, dir string, cache cacheChoice) (*Child, error) {
 	options := ChildOptions{
-		Program:            o.Program,
+		Program:            b.Program,
 		Dir:                dir,
-		Context:            o.Context,
-		InsecureRegistries: insecureHosts(o.Registries),
-		Environ:            o.Environ,
-		Output:             o.Output,
+		Context:            b.Context,
+		InsecureRegistries: insecureHosts(b.Registries),
+		Environ:            b.Environ,
+		Output:             b.Output,
 	}
 	if cache.dir == "" {
-		o.log(cache.line)
+		b.log(cache.line)
 		return StartChild(ctx, options)
 	}
-	output := &bufferedOutput{to: o.Output}
-	onCache := options
-	onCache.State = cache.dir
-	onCache.Output = output
-	child, err := StartChild(ctx, onCache)
+	held := &bufferedOutput{to: b.Output}
+	withCache := options
+	withCache.State = cache.dir
+	withCache.Output = held
+	child, err := StartChild(ctx, withCache)
 	if err == nil {
-		o.log(cache.line)
-		output.release()
+		b.log(cache.line)
+		held.release()
 		return child, nil
 	}
-	var obstacle *Obstacle
-	if ctx.Err() != nil || errors.As(err, &obstacle) { // no builder can run here, with any cache
+	var unsupported *NotSupportedError
+	if ctx.Err() != nil || errors.As(err, &unsupported) { // an empty cache would not help
 		return nil, err
 	}
-	o.log(cache.unusable(err))
+	b.log(cache.fallbackLine(err))
 	return StartChild(ctx, options)
 }
 
-func (o LocalBuilder) log(line string) { _, _ = fmt.Fprintln(o.Output, "builder:", line) }
+// log writes a line to the step's log. A log that cannot be written must not fail the build.
+func (b LocalBuilder) log(line string) { _, _ = fmt.Fprintln(b.Output, "builder:", line) }
 
-// insecureHosts returns the hosts of registries that speak plain HTTP.
+// PlanLocal returns the mode in which StartLocal would run a builder, without starting one. It returns
+// the error of StartLocal if the rights of this process already exclude every mode.
+func PlanLocal(ctx context.Context, environ []string) (mode string, err error) {
+	findings := Probe(ctx, childConfig(environ))
+	if err := checkFindings(findings, io.Discard); err != nil {
+		return "", withHint(err, environ)
+	}
+	return findings[0].Detail, nil
+}
+
+// insecureHosts returns the registry hosts with plain HTTP.
 func insecureHosts(registries []spec.RegistryCredential) []string {
 	var hosts []string
 	for _, r := range registries {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"slipway/config/process"
 )
 
 // A LockedError reports that another server uses the state directory.
@@ -24,10 +27,14 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("builder state %s is in use by process %d", e.State, e.PID)
 }
 
-// LockState locks the state directory for this process. It returns a *LockedError at once if another
-// process has the lock, while BuildKit itself would wait for its database silently and forever. The
-// kernel releases the lock when the process ends, even if it crashes.
-func LockState(state string) (unlock func(), err error) {
+// Is reports whether target is process.ErrStateLocked.
+func (e *LockedError) Is(target error) bool { return target == process.ErrStateLocked }
+
+// LockState locks the state directory for this process. pid is the process ID to write into the lock;
+// 0 = that of this process. LockState returns a *LockedError at once if another process has the lock,
+// while BuildKit itself would wait for its database silently and forever. The kernel releases the lock
+// when the process ends, even if it crashes.
+func LockState(state string, pid int) (unlock func(), err error) {
 	path := filepath.Join(state, "builder.lock")
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -42,7 +49,7 @@ func LockState(state string) (unlock func(), err error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("lock builder state %s: %w", state, err)
 	}
-	if err := writePID(file, outerPID()); err != nil {
+	if err := writePID(file, cmp.Or(pid, os.Getpid())); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("write lock of builder state %s: %w", state, err)
 	}

@@ -15,16 +15,18 @@ type Finding struct {
 	Name   string // mode, runtime, network, state
 	OK     bool
 	Detail string // the result
-	Mend   string // the fix; empty if OK
+	Fix    string // the fix; empty if OK
 }
 
 // Names of findings.
 const (
-	findingMode  = "mode"
-	findingState = "state"
+	findingMode    = "mode"
+	findingRuntime = "runtime"
+	findingNetwork = "network"
+	findingState   = "state"
 )
 
-const mendRoom = "set TMPDIR to a directory on a larger file system, as a volume"
+const fixSpace = "set TMPDIR to a directory on a larger file system, as a volume"
 
 // ProbeOptions holds the builder's settings that Probe checks. All may be empty.
 type ProbeOptions struct {
@@ -50,7 +52,7 @@ func Probe(ctx context.Context, o ProbeOptions) []Finding {
 
 func probeMode(plan isolationPlan) Finding {
 	if len(plan.candidates) == 0 {
-		return Finding{Name: findingMode, Detail: plan.why(), Mend: plan.mend}
+		return Finding{Name: findingMode, Detail: plan.why(), Fix: plan.fix}
 	}
 	return Finding{Name: findingMode, OK: true, Detail: plan.candidates[0].String()}
 }
@@ -58,9 +60,9 @@ func probeMode(plan isolationPlan) Finding {
 func probeRuntime(ctx context.Context, name string) Finding {
 	path, err := FindRuntime(ctx, name)
 	if err != nil {
-		return Finding{Name: "runtime", Detail: err.Error(), Mend: "apt-get install runc"}
+		return Finding{Name: findingRuntime, Detail: err.Error(), Fix: "apt-get install runc"}
 	}
-	return Finding{Name: "runtime", OK: true, Detail: path}
+	return Finding{Name: findingRuntime, OK: true, Detail: path}
 }
 
 func probeNetwork(asked string) Finding {
@@ -71,24 +73,24 @@ func probeNetwork(asked string) Finding {
 	switch {
 	case err != nil:
 		return Finding{
-			Name:   "network",
+			Name:   findingNetwork,
 			Detail: err.Error(),
-			Mend:   "apt-get install containernetworking-plugins iptables slirp4netns",
+			Fix:    "apt-get install containernetworking-plugins iptables slirp4netns",
 		}
 	case asked == NetworkAuto && plan.Mode == NetworkNone:
 		return Finding{
-			Name:   "network",
+			Name:   findingNetwork,
 			Detail: "RUN steps have no network: " + plan.Reason,
-			Mend:   "apt-get install slirp4netns",
+			Fix:    "apt-get install slirp4netns",
 		}
 	case plan.Mode == NetworkHost:
 		return Finding{
-			Name:   "network",
+			Name:   findingNetwork,
 			OK:     true,
 			Detail: "host: RUN steps can reach every service on this machine's loopback",
 		}
 	default:
-		return Finding{Name: "network", OK: true, Detail: plan.Mode + ": " + plan.Reason}
+		return Finding{Name: findingNetwork, OK: true, Detail: plan.Mode + ": " + plan.Reason}
 	}
 }
 
@@ -99,12 +101,12 @@ const minFreeSpace = 32 << 20
 func probeFreeSpace(dir string) Finding {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return Finding{Name: findingState, Detail: fmt.Sprintf("%s: %v", dir, err), Mend: mendRoom}
+		return Finding{Name: findingState, Detail: fmt.Sprintf("%s: %v", dir, err), Fix: fixSpace}
 	}
 	free := fs.Bavail * uint64(fs.Bsize) //nolint:gosec // a block size is never negative
 	detail := fmt.Sprintf("%s has %s free", dir, units.BytesSize(float64(free)))
 	if free < minFreeSpace {
-		return Finding{Name: findingState, Detail: detail, Mend: mendRoom}
+		return Finding{Name: findingState, Detail: detail, Fix: fixSpace}
 	}
 	return Finding{Name: findingState, OK: true, Detail: detail}
 }
@@ -118,10 +120,10 @@ func probeState(state string) Finding {
 		return Finding{
 			Name:   findingState,
 			Detail: fmt.Sprintf("%s: %v", state, err),
-			Mend:   "give the directory to the user that runs the builder",
+			Fix:    "give the directory to the user that runs the builder",
 		}
 	}
-	unlock, err := LockState(state)
+	unlock, err := LockState(state, 0)
 	var locked *LockedError
 	if errors.As(err, &locked) {
 		return Finding{Name: findingState, OK: true, Detail: locked.Error()}
@@ -130,7 +132,7 @@ func probeState(state string) Finding {
 		return Finding{
 			Name:   findingState,
 			Detail: err.Error(),
-			Mend:   "give the directory to the user that runs the builder",
+			Fix:    "give the directory to the user that runs the builder",
 		}
 	}
 	unlock()

@@ -2,12 +2,3 @@
 // server can run on this machine. The server itself is in package server, so that a program without it
 // starts faster. Package buildkit is the client.
 package sandbox
-
-import "time"
-
-const (
-	// ReadyMessage is the log message of a server that accepts connections.
-	ReadyMessage = "builder is ready"
-	// StopGrace is the time that running solves get to finish after a stop request.
-	StopGrace = 3 * time.Second
-)

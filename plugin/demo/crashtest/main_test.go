@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"slipway/config/child"
+	"slipway/config/process"
 	"slipway/config/secret"
 	"slipway/plugin/demo/demotest"
 	"slipway/plugin/demo/localenv"
@@ -61,9 +61,9 @@ func startBuilder() (stop func(), err error) {
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	// Runners with users of their own pass through the directory.
 	err = errors.Join(os.Chmod(dir, 0o711), os.Setenv(builderVariable, address))
-	var builder *child.Child
+	var builder *process.Process
 	if err == nil {
-		builder, err = child.Start(cmd, child.Options{Death: syscall.SIGTERM})
+		builder, err = process.Start(cmd, process.Options{Death: syscall.SIGTERM})
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

@@ -17,7 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config"
-	"slipway/config/child"
+	"slipway/config/process"
 	"slipway/config/secret"
 	"slipway/plugin"
 	"slipway/plugin/store"
@@ -41,10 +41,10 @@ type Gateway struct {
 	logFile     string
 	database    secret.Secret // address of PostgreSQL; zero = SQLite
 
-	gateway *plugin.Gateway // nil if it runs as a child
-	process *child.Child    // nil if it runs in this process
-	stop    func()          // nil if it does not run
-	done    <-chan struct{} // closed when it has ended
+	gateway *plugin.Gateway  // nil if it runs as a child
+	process *process.Process // nil if it runs in this process
+	stop    func()           // nil if it does not run
+	done    <-chan struct{}  // closed when it has ended
 }
 
 // Start starts the gateway and waits until it is ready.
@@ -101,12 +101,12 @@ func (g *Gateway) startChild(_ context.Context, logTo *os.File) error {
 	cmd := exec.Command(g.executable, "gateway") //nolint:gosec,noctx // our own binary; Stop ends it
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, g.environment...)
 	cmd.Stdout, cmd.Stderr = logTo, logTo
-	process, err := child.Start(cmd, child.Options{})
+	child, err := process.Start(cmd, process.Options{})
 	if err != nil {
 		return fmt.Errorf("start the gateway: %w", err)
 	}
-	g.process, g.done = process, process.Ended()
-	g.stop = func() { process.Stop(stopTimeout) }
+	g.process, g.done = child, child.Ended()
+	g.stop = func() { child.Stop(stopTimeout) }
 	return logTo.Close() // the child has a copy
 }
 

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"slipway/config/process"
 )
 
 // BuilderOptions configure a Builder. Executable, Dir and Log are required.
@@ -35,17 +37,15 @@ type BuilderOptions struct {
 type Builder struct {
 	o      BuilderOptions
 	lock   chan struct{} // holds one token; its owner may use the fields below
-	child  *builderProcess
+	child  *process.Builder
 	closed bool
 }
 
 // The time limits of a Builder.
 const (
-	pingTimeout  = 2 * time.Second       // for the response to a health check
-	startTimeout = 30 * time.Second      // from start to the first response; a large cache takes seconds to open
-	stopTimeout  = 15 * time.Second      // from the stop signal to the kill
-	stateTimeout = 5 * time.Second       // how long start waits for a killed predecessor to release the state directory
-	pollInterval = 50 * time.Millisecond // between two health checks of a starting builder
+	pingTimeout  = 2 * time.Second  // for the response to a health check
+	stopTimeout  = 15 * time.Second // from the stop signal to the kill
+	stateTimeout = 5 * time.Second  // how long start waits for a killed predecessor to release the state directory
 )
 
 // errBuilderClosed is the error of Address after Close.
@@ -95,8 +95,8 @@ func (b *Builder) Close() {
 
 func (b *Builder) address() string { return "unix://" + b.o.Socket }
 
-// start starts a builder and waits until it responds. It retries while a predecessor that is being
-// killed still holds the state directory.
+// start starts a builder and waits until it accepts connections. It retries while a predecessor that
+// is being killed still locks the state directory.
 func (b *Builder) start(ctx context.Context) error {
 	if b.child != nil {
 		b.child.Stop(stopTimeout)
@@ -107,40 +107,37 @@ func (b *Builder) start(ctx context.Context) error {
 	}
 	deadline := time.Now().Add(stateTimeout)
 	for {
-		p, err := startBuilder(b.o.Executable, b.args(), b.o.Log)
+		child, err := b.startProcess()
 		if err != nil {
 			return err
 		}
-		b.child = p
-		err = b.await(ctx, p)
+		b.child = child
+		err = child.WaitReady(ctx)
 		if err == nil {
 			return nil
 		}
-		p.Stop(stopTimeout)
-		if !p.isStateInUse() || time.Now().After(deadline) || ctx.Err() != nil {
+		child.Stop(stopTimeout)
+		if !errors.Is(err, process.ErrStateLocked) || time.Now().After(deadline) || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// await polls a new builder until it responds, ends, or exceeds startTimeout.
-func (b *Builder) await(ctx context.Context, p *builderProcess) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		if err := b.ping(ctx); err == nil && p.Running() {
-			return nil
-		}
-		select {
-		case <-p.Ended():
-			return p.failure()
-		case <-ctx.Done():
-			return fmt.Errorf("no answer on %s: %w", b.address(), context.Cause(ctx))
-		case <-tick.C:
-		}
+// startProcess starts the process. The kernel kills it if the gateway is killed, so that the next
+// gateway can use the state directory. Its output goes to the gateway's log.
+func (b *Builder) startProcess() (*process.Builder, error) {
+	cmd := exec.Command(b.o.Executable, b.args()...) //nolint:gosec,noctx // our own binary, which outlives the call
+	cmd.Env = process.Environ(os.Environ())
+	child, err := process.StartBuilder(cmd, func(line string) { b.o.Log.WithField("from", "builder").Info(line) })
+	if err != nil {
+		return nil, err
 	}
+	go func() {
+		if err := child.Wait(); err != nil {
+			b.o.Log.WithError(err).Warn("the builder ended")
+		}
+	}()
+	return child, nil
 }
 
 // ping runs a health check.
@@ -174,19 +171,4 @@ func (b *Builder) args() []string {
 		args = append(args, "--frontend", image)
 	}
 	return args
-}
-
-// builderEnv returns the part of the gateway's environment that the builder needs: the location of
-// programs and the access to registries. The other variables may contain secrets of the gateway.
-func builderEnv(environ []string) []string {
-	var env []string
-	for _, v := range environ {
-		name, _, _ := strings.Cut(v, "=")
-		switch strings.ToUpper(name) {
-		case "PATH", "HOME", "USER", "TMPDIR",
-			"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
-			env = append(env, v)
-		}
-	}
-	return env
 }

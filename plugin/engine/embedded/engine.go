@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/engine/inflight"
 	"slipway/plugin/logctx"
 )
 
@@ -41,12 +42,13 @@ type Options struct {
 type Engine struct {
 	o Options
 
-	mu       sync.Mutex
-	closed   bool
-	starting map[string]int      // calls of Start that wait for the builder, by pipeline name, e.g. "b1-2"
-	procs    map[string]*process // by pipeline name
-	uids     map[int]bool        // uids of running pipelines
-	wg       sync.WaitGroup
+	starting inflight.Counter // calls of Start that wait for the builder, by pipeline name, e.g. "b1-2"
+
+	mu      sync.Mutex
+	closed  bool
+	runners map[string]*runner // by pipeline name
+	uids    map[int]bool       // uids of running pipelines
+	wg      sync.WaitGroup
 }
 
 var _ autobuild.Engine = (*Engine)(nil)
@@ -60,7 +62,7 @@ func New(o Options) *Engine {
 	if err := os.RemoveAll(o.WorkDir); err != nil {
 		o.Log.WithError(err).Warn("work directories of ended runners stay")
 	}
-	return &Engine{o: o, starting: map[string]int{}, procs: map[string]*process{}, uids: map[int]bool{}}
+	return &Engine{o: o, runners: map[string]*runner{}, uids: map[int]bool{}}
 }
 
 // Confined reports whether children run isolated from the gateway, which build hooks require.
@@ -70,7 +72,7 @@ func (e *Engine) Confined() bool { return e.o.FirstUID != 0 }
 // e.g. "b1-2". All its errors wrap autobuild.ErrUnavailable.
 func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error) {
 	name := pipelineName(p.BuildID, p.Attempt)
-	defer e.markStarting(name)()
+	defer e.starting.Begin(name)() // a large cache may open more slowly than a runner may be silent
 	address, err := e.o.Address(ctx)
 	if err != nil {
 		return "", fmt.Errorf("start builder for build %d: %w (%w)", p.Number, err, autobuild.ErrUnavailable)
@@ -80,7 +82,7 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 	if e.closed {
 		return "", fmt.Errorf("start build %d: the engine is closing: %w", p.Number, autobuild.ErrUnavailable)
 	}
-	if _, running := e.procs[name]; running {
+	if _, running := e.runners[name]; running {
 		return name, nil
 	}
 	dir, err := e.makeDir(name)
@@ -88,40 +90,24 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 		return "", fmt.Errorf("start build %d: %w (%w)", p.Number, err, autobuild.ErrUnavailable)
 	}
 	uid := e.takeUID()
-	proc, err := e.launch(p, name, dir, address, uid)
+	child, err := e.launch(p, name, dir, address, uid)
 	if err != nil {
 		delete(e.uids, uid)
 		return "", fmt.Errorf("start build %d: %w (%w)", p.Number, err, autobuild.ErrUnavailable)
 	}
-	e.procs[name] = proc
+	e.runners[name] = child
 	e.wg.Add(1)
-	go e.reap(name, uid, proc, logctx.Log(ctx, e.o.Log))
+	go e.reap(name, uid, child, logctx.Log(ctx, e.o.Log))
 	return name, nil
-}
-
-// markStarting records that Start waits for the builder. A builder with a large cache may start
-// more slowly than a runner may be silent. The caller calls end when Start returns.
-func (e *Engine) markStarting(name string) (end func()) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.starting[name]++
-	return func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.starting[name]--
-		if e.starting[name] == 0 {
-			delete(e.starting, name)
-		}
-	}
 }
 
 // Cancel sends a stop signal to the child, and kills it after the grace time.
 func (e *Engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	e.mu.Lock()
-	proc := e.procs[pipelineName(a.BuildID, a.Number)]
+	child := e.runners[pipelineName(a.BuildID, a.Number)]
 	e.mu.Unlock()
-	if proc != nil {
-		go proc.Stop(e.o.Grace)
+	if child != nil {
+		go child.Stop(e.o.Grace)
 	}
 	return nil
 }
@@ -131,10 +117,10 @@ func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.Pipeli
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	name := pipelineName(a.BuildID, a.Number)
-	if _, running := e.procs[name]; running {
+	if _, running := e.runners[name]; running {
 		return autobuild.PipelineRunning, nil
 	}
-	if e.starting[name] > 0 {
+	if e.starting.Running(name) {
 		return autobuild.PipelineQueued, nil
 	}
 	return autobuild.PipelineGone, nil
@@ -144,28 +130,28 @@ func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.Pipeli
 func (e *Engine) Close() {
 	e.mu.Lock()
 	e.closed = true
-	for _, proc := range e.procs {
-		go proc.Stop(e.o.Grace)
+	for _, child := range e.runners {
+		go child.Stop(e.o.Grace)
 	}
 	e.mu.Unlock()
 	e.wg.Wait()
 }
 
 // reap waits for the end of a child, and deletes its files.
-func (e *Engine) reap(name string, uid int, proc *process, log logrus.FieldLogger) {
+func (e *Engine) reap(name string, uid int, child *runner, log logrus.FieldLogger) {
 	defer e.wg.Done()
-	err := proc.Err()
+	err := child.Wait()
 	log = log.WithField("pipeline", name)
 	if err != nil { // a build's errors are in its own log; only here are those of a runner that could not report
-		log = log.WithError(err).WithField("output", proc.output.String())
+		log = log.WithError(err).WithField("output", child.output.String())
 	}
 	log.Info("runner ended")
-	if err := os.RemoveAll(proc.dir); err != nil {
+	if err := os.RemoveAll(child.dir); err != nil {
 		log.WithError(err).Warn("work directory of an ended runner stays")
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.procs, name)
+	delete(e.runners, name)
 	delete(e.uids, uid)
 }
 

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/engine/inflight"
 	"slipway/plugin/logctx"
 )
 
@@ -36,10 +36,8 @@ const searchFor = 10 * time.Second
 // An Engine runs pipelines on a CI. It has no state that a restart would lose: it finds a pipeline
 // by the attempt's EngineRef, or by its parameters. It is safe for concurrent use.
 type Engine struct {
-	o Options
-
-	mu       sync.Mutex
-	starting map[string]int // running calls of Start by attempt, e.g. "b1-2": 1
+	o        Options
+	starting inflight.Counter // calls of Start by attempt, e.g. "b1-2"
 }
 
 var (
@@ -52,13 +50,13 @@ func New(o Options) *Engine {
 	if o.Tick == 0 {
 		o.Tick = time.Second
 	}
-	return &Engine{o: o, starting: map[string]int{}}
+	return &Engine{o: o}
 }
 
 // Start starts the pipeline of an attempt unless the CI has it already. It returns the pipeline's
 // name, for example acme/builder#17. Errors are those of CI and Handovers.
 func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error) {
-	defer e.markStarting(p.BuildID, p.Attempt)()
+	defer e.starting.Begin(attemptKey(p.BuildID, p.Attempt))() // a CI may need most of a minute to answer
 	repository := e.o.Repository
 	if repository == "" {
 		repository = p.Repository.FullName
@@ -178,29 +176,13 @@ func (e *Engine) run(ctx context.Context, a autobuild.Attempt) (Run, error) {
 	return e.o.CI.Run(ctx, repository, number)
 }
 
-// markStarting records that Start runs for an attempt: a CI may need most of a minute to answer.
-// The caller calls end when Start returns.
-func (e *Engine) markStarting(buildID string, attempt int) (end func()) {
-	key := fmt.Sprintf("%s-%d", buildID, attempt)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.starting[key]++
-	return func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.starting[key]--
-		if e.starting[key] == 0 {
-			delete(e.starting, key)
-		}
-	}
-}
-
 // isStarting reports whether a call of Start runs for the attempt.
 func (e *Engine) isStarting(a autobuild.Attempt) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.starting[fmt.Sprintf("%s-%d", a.BuildID, a.Number)] > 0
+	return e.starting.Running(attemptKey(a.BuildID, a.Number))
 }
+
+// attemptKey returns the key of an attempt in Engine.starting, e.g. "b1-2".
+func attemptKey(buildID string, attempt int) string { return fmt.Sprintf("%s-%d", buildID, attempt) }
 
 // name returns the gateway's name for a pipeline, e.g. acme/builder#17. split is its inverse; its
 // number is 0 if engineRef contains only the repository.

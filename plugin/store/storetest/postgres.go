@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"slipway/config/child"
+	"slipway/config/process"
 )
 
 // startTime bounds how long a PostgreSQL server may take until it answers.
@@ -29,7 +29,7 @@ var errNoPostgres = errors.New("PostgreSQL's initdb was not found: install the p
 type Server struct {
 	bin, dir string
 	who      *syscall.Credential // nil = our own user
-	process  *child.Child        // nil = never started
+	process  *process.Process    // nil = never started
 }
 
 // NewServer makes the files of a server in a new directory; nothing runs before Start. It does
@@ -77,7 +77,7 @@ func (s *Server) Start() error {
 	c.Dir = s.dir
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who}
 	var err error
-	if s.process, err = child.Start(c, child.Options{Death: syscall.SIGQUIT}); err != nil {
+	if s.process, err = process.Start(c, process.Options{Death: syscall.SIGQUIT}); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
 	}
 	return s.await()

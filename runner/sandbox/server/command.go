@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
 
+	"slipway/config/process"
 	"slipway/runner/registry"
 	"slipway/runner/sandbox"
 )
@@ -130,16 +131,21 @@ func action(ctx context.Context, cmd *cli.Command) error {
 			),
 		)
 	}
-	return sandbox.Run(ctx, config.State, func(ctx context.Context) error {
+	err = sandbox.Run(ctx, config.State, func(ctx context.Context, e sandbox.Environment) error {
 		// BuildKit logs to the global logger of logrus. The build's progress has all that users need.
 		logrus.SetLevel(logrus.ErrorLevel)
-		if sandbox.Ephemeral() {
+		if e.Ephemeral {
 			if err := skipSyncs(); err != nil {
 				config.Log.WithError(err).Info("it syncs a state that is to be lost")
 			}
 		}
+		config.Environment = e
 		return Serve(ctx, config)
 	})
+	if errors.Is(err, process.ErrStateLocked) {
+		return cli.Exit(err, process.ExitStateLocked)
+	}
+	return err
 }
 
 func configOf(cmd *cli.Command) (Config, error) {
@@ -158,7 +164,6 @@ func configOf(cmd *cli.Command) (Config, error) {
 		TLS:                id,
 		Revoked:            cmd.String("revoked"),
 		State:              cmd.String("state"),
-		Context:            sandbox.Context(),
 		Network:            cmd.String("network"),
 		OCIRuntime:         cmd.String("runtime"),
 		CacheBytes:         size,
@@ -182,7 +187,7 @@ func printProbe(w io.Writer, findings []sandbox.Finding) error {
 	for _, f := range findings {
 		found = append(found, f.Name+" "+f.Detail)
 		if !f.OK {
-			problems = append(problems, f.Detail+": "+f.Mend)
+			problems = append(problems, f.Detail+": "+f.Fix)
 		}
 	}
 	if problems != nil {

@@ -27,6 +27,7 @@ import (
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
 	"slipway/config/identity"
+	"slipway/config/process"
 	"slipway/runner/sandbox"
 )
 
@@ -36,7 +37,6 @@ type Config struct {
 	TLS        identity.Identity // the server's certificate and the authority of its clients; required for TCP
 	Revoked    string            // file of revoked clients' fingerprints, read at each connection; empty = none
 	State      string            // directory of the cache; for one server at a time
-	Context    string            // directory of the build context; empty = clients send the context
 	Network    string            // network of RUN steps: auto (or empty), step, cni, slirp4netns, none, host
 	OCIRuntime string            // path or name of the program; empty = runc
 	CacheBytes int64             // maximum size of the cache in bytes; 0 = DefaultCacheBytes
@@ -48,6 +48,9 @@ type Config struct {
 	Certs              string   // directory of registries' certificates; empty = registry.CertsDir
 	DNS, DNSSearch     []string // name servers and search domains of RUN steps; nil = their network's
 	MaxParallelism     int      // steps at once; 0 = twice the processors
+
+	// Environment describes the process of the server.
+	Environment sandbox.Environment
 
 	SocketGroup int    // gid that may use the socket in addition to the owner; 0 = the owner's group
 	Ready       func() // called once when the server accepts connections; may be nil
@@ -72,7 +75,7 @@ func Serve(ctx context.Context, c Config) error {
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	unlock, err := sandbox.LockState(c.State)
+	unlock, err := sandbox.LockState(c.State, c.Environment.PID)
 	if err != nil {
 		return err
 	}
@@ -119,7 +122,7 @@ func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls 
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	calls.arm()
-	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(sandbox.ReadyMessage)
+	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(process.ReadyMessage)
 	if c.Ready != nil {
 		c.Ready()
 	}

@@ -72,8 +72,8 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 	if err != nil {
 		return nil, fmt.Errorf("make worker: %w", err)
 	}
-	if c.Context != "" {
-		if err := readContext(w, c.Context); err != nil {
+	if c.Environment.Context != "" {
+		if err := readContext(w, c.Environment.Context); err != nil {
 			return nil, err
 		}
 	}
@@ -170,7 +170,7 @@ func addExecutor(ctx context.Context, opt *base.WorkerOpt, c Config, root string
 	}
 	rootless := userns.RunningInUserNS()
 	mode := oci.ProcessSandbox
-	if rootless && !sandbox.IsolatedPIDs() {
+	if rootless && !c.Environment.IsolatedPIDs {
 		mode = oci.NoProcessSandbox
 	}
 	run, err := runcexecutor.New(runcexecutor.Opt{

@@ -1,4 +1,4 @@
-package child_test
+package process_test
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"slipway/config/child"
+	"slipway/config/process"
 )
 
 // parentVariable makes the test binary start a child, print its process ID, and wait.
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	cmd := exec.Command("sleep", "1000")
-	if _, err := child.Start(cmd, child.Options{}); err != nil {
+	if _, err := process.Start(cmd, process.Options{}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -84,12 +84,12 @@ func TestChildEndsWhenItsParentIsKilled(t *testing.T) {
 func TestLineGetsEachLineOfTheOutput(t *testing.T) {
 	var lines []string
 	appendLine := func(line string) { lines = append(lines, line) }
-	c, err := child.Start(shell("echo ' one '; echo; echo two >&2; exit 3"), child.Options{Line: appendLine})
+	c, err := process.Start(shell("echo ' one '; echo; echo two >&2; exit 3"), process.Options{Line: appendLine})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var exit *exec.ExitError
-	if err := c.Err(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+	if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
 		t.Errorf("it ended with %v", err)
 	}
 	if c.Running() {
@@ -101,11 +101,11 @@ func TestLineGetsEachLineOfTheOutput(t *testing.T) {
 }
 
 func TestALineThatIsTooLongDoesNotBlockTheProcess(t *testing.T) {
-	c, err := child.Start(shell("head -c 1000000 /dev/zero"), child.Options{Line: func(string) {}})
+	c, err := process.Start(shell("head -c 1000000 /dev/zero"), process.Options{Line: func(string) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Err(); err != nil {
+	if err := c.Wait(); err != nil {
 		t.Error(err)
 	}
 }
@@ -114,21 +114,21 @@ func TestStopSendsSIGTERMAndThenKillsTheGroup(t *testing.T) {
 	t.Run("terminates", func(t *testing.T) {
 		ready := make(chan string, 2)
 		script := "trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.01; done"
-		c, err := child.Start(shell(script), child.Options{Line: func(line string) { ready <- line }})
+		c, err := process.Start(shell(script), process.Options{Line: func(line string) { ready <- line }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-ready
 		c.Stop(time.Minute)
-		if line := <-ready; line != "asked" || c.Err() != nil {
-			t.Errorf("it printed %q and ended with %v", line, c.Err())
+		if line := <-ready; line != "asked" || c.Wait() != nil {
+			t.Errorf("it printed %q and ended with %v", line, c.Wait())
 		}
 		c.Stop(time.Minute) // has no effect
 	})
 	t.Run("kills", func(t *testing.T) {
 		ready := make(chan string, 1)
 		script := "trap '' TERM; sleep 1000 & echo $!; wait; wait"
-		c, err := child.Start(shell(script), child.Options{Line: func(line string) { ready <- line }})
+		c, err := process.Start(shell(script), process.Options{Line: func(line string) { ready <- line }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +138,7 @@ func TestStopSendsSIGTERMAndThenKillsTheGroup(t *testing.T) {
 		}
 		c.Stop(50 * time.Millisecond)
 		var exit *exec.ExitError
-		if err := c.Err(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		if err := c.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Errorf("it ended with %v", err)
 		}
 		waitGone(t, pid)
@@ -146,22 +146,22 @@ func TestStopSendsSIGTERMAndThenKillsTheGroup(t *testing.T) {
 }
 
 func TestEndSendsTheSignal(t *testing.T) {
-	c, err := child.Start(exec.Command("sleep", "1000"), child.Options{})
+	c, err := process.Start(exec.Command("sleep", "1000"), process.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.End(syscall.SIGQUIT)
 	var exit *exec.ExitError
-	if err := c.Err(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGQUIT {
+	if err := c.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGQUIT {
 		t.Errorf("it ended with %v", err)
 	}
 }
 
 func TestStartReturnsTheErrorOfAMissingProgram(t *testing.T) {
 	for _, line := range []func(string){nil, func(string) {}} {
-		if _, err := child.Start(
+		if _, err := process.Start(
 			exec.Command("/nonexistent"),
-			child.Options{Line: line},
+			process.Options{Line: line},
 		); !errors.Is(
 			err,
 			os.ErrNotExist,

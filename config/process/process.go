@@ -1,6 +1,6 @@
-// Package child starts child processes that the kernel kills if the parent process ends, even if
+// Package process starts child processes that the kernel kills if the parent process ends, even if
 // the parent crashes.
-package child
+package process
 
 import (
 	"bufio"
@@ -26,8 +26,8 @@ type Options struct {
 	Line func(line string)
 }
 
-// A Child is a started process. It is safe for concurrent use.
-type Child struct {
+// A Process is a started process. It is safe for concurrent use.
+type Process struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed after the process has ended; err does not change after that
 	err   error
@@ -35,7 +35,7 @@ type Child struct {
 
 // Start starts the command in its own process group. So Ctrl-C signals only the parent, which can
 // then stop the command in order. The error is the one of exec.Cmd.Start.
-func Start(cmd *exec.Cmd, o Options) (*Child, error) {
+func Start(cmd *exec.Cmd, o Options) (*Process, error) {
 	if o.Death == 0 {
 		o.Death = syscall.SIGKILL
 	}
@@ -43,21 +43,21 @@ func Start(cmd *exec.Cmd, o Options) (*Child, error) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig, cmd.SysProcAttr.Setpgid = o.Death, true
-	c := &Child{cmd: cmd, ended: make(chan struct{})}
+	p := &Process{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
-	go c.run(o.Line, started)
+	go p.run(o.Line, started)
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	return c, nil
+	return p, nil
 }
 
 // run starts the process and waits for its end on one locked thread. The kernel sends the death
 // signal when the thread that started the process ends, not when the whole parent ends.
-func (c *Child) run(line func(string), started chan<- error) {
+func (p *Process) run(line func(string), started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	read, err := c.start(line != nil)
+	read, err := p.start(line != nil)
 	started <- err
 	if err != nil {
 		return
@@ -69,24 +69,24 @@ func (c *Child) run(line func(string), started chan<- error) {
 			passLines(read, line)
 		}
 	}()
-	c.err = c.cmd.Wait()
+	p.err = p.cmd.Wait()
 	<-outputDone
-	close(c.ended)
+	close(p.ended)
 }
 
 // start starts the process. If piped, read is the read end of a pipe for stdout and stderr, and the
 // caller must close it; else read is nil.
-func (c *Child) start(piped bool) (read *os.File, err error) {
+func (p *Process) start(piped bool) (read *os.File, err error) {
 	if !piped {
-		return nil, c.cmd.Start()
+		return nil, p.cmd.Start()
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer write.Close()
-	c.cmd.Stdout, c.cmd.Stderr = write, write
-	if err := c.cmd.Start(); err != nil {
+	p.cmd.Stdout, p.cmd.Stderr = write, write
+	if err := p.cmd.Start(); err != nil {
 		read.Close()
 		return nil, err
 	}
@@ -107,49 +107,49 @@ func passLines(read *os.File, line func(string)) {
 }
 
 // PID returns the process ID, also after the process has ended.
-func (c *Child) PID() int { return c.cmd.Process.Pid }
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends a signal to the process. It does nothing if the process has ended.
-func (c *Child) Signal(signal syscall.Signal) { _ = c.cmd.Process.Signal(signal) }
+func (p *Process) Signal(signal syscall.Signal) { _ = p.cmd.Process.Signal(signal) }
 
 // Ended returns a channel that is closed when the process has ended and its last line was passed to
 // Options.Line.
-func (c *Child) Ended() <-chan struct{} { return c.ended }
+func (p *Process) Ended() <-chan struct{} { return p.ended }
 
 // Running reports whether the process has not ended yet.
-func (c *Child) Running() bool {
+func (p *Process) Running() bool {
 	select {
-	case <-c.ended:
+	case <-p.ended:
 		return false
 	default:
 		return true
 	}
 }
 
-// Err waits for the end of the process and returns the result of exec.Cmd.Wait: nil for exit code 0,
+// Wait waits for the end of the process and returns the result of exec.Cmd.Wait: nil for exit code 0,
 // else usually an *exec.ExitError.
-func (c *Child) Err() error {
-	<-c.ended
-	return c.err
+func (p *Process) Wait() error {
+	<-p.ended
+	return p.err
 }
 
 // End sends a signal that ends the process, and waits until it has ended. It has no time limit.
-func (c *Child) End(signal syscall.Signal) {
-	_ = c.cmd.Process.Signal(signal) // it fails only if the process has already ended
-	<-c.ended
+func (p *Process) End(signal syscall.Signal) {
+	_ = p.cmd.Process.Signal(signal) // it fails only if the process has already ended
+	<-p.ended
 }
 
 // Stop sends SIGTERM and waits for the end of the process. If the process has not ended after grace,
 // Stop kills its process group. A second call has no effect.
-func (c *Child) Stop(grace time.Duration) {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it fails only if the process has already ended
+func (p *Process) Stop(grace time.Duration) {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it fails only if the process has already ended
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
-	case <-c.ended:
+	case <-p.ended:
 		return
 	case <-timer.C:
 	}
-	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
-	<-c.ended
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.ended
 }

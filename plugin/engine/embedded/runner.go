@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"slipway/config/child"
+	"slipway/config/process"
 	"slipway/plugin/autobuild"
 )
 
@@ -17,22 +17,22 @@ import (
 // over the runner protocol.
 const maxOutput = 8 << 10
 
-// A process is a running child.
-type process struct {
-	*child.Child
+// A runner is a running child.
+type runner struct {
+	*process.Process
 	dir    string
 	output *lastBytes
 }
 
 // launch starts the child with a clean environment. If the gateway is root, the child gets its own
 // uid and PID namespace, so that its descendants die with it.
-func (e *Engine) launch(p autobuild.Pipeline, name, dir, builder string, uid int) (*process, error) {
-	proc := &process{dir: dir, output: &lastBytes{}}
+func (e *Engine) launch(p autobuild.Pipeline, name, dir, builder string, uid int) (*runner, error) {
+	child := &runner{dir: dir, output: &lastBytes{}}
 	//nolint:gosec,noctx // our own binary, no argument from outside; it outlives the call
 	cmd := exec.Command(e.o.Executable, "runner")
 	cmd.Dir = dir
 	cmd.Env = e.environment(p, dir, builder)
-	cmd.Stdout, cmd.Stderr = proc.output, proc.output
+	cmd.Stdout, cmd.Stderr = child.output, child.output
 	cmd.WaitDelay = time.Second
 	if e.Confined() {
 		if err := os.Chown(dir, uid, e.o.FirstGID); err != nil {
@@ -45,11 +45,11 @@ func (e *Engine) launch(p autobuild.Pipeline, name, dir, builder string, uid int
 		}
 	}
 	var err error
-	proc.Child, err = child.Start(cmd, child.Options{})
+	child.Process, err = process.Start(cmd, process.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("start runner of %s: %w", name, err)
 	}
-	return proc, nil
+	return child, nil
 }
 
 func (e *Engine) environment(p autobuild.Pipeline, dir, builder string) []string {

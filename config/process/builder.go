@@ -1,0 +1,101 @@
+package process
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// ReadyMessage is the log message of `slipway builder` when it accepts connections.
+	ReadyMessage = "builder is ready"
+	// ExitStateLocked is the exit code of `slipway builder` if another process uses its state
+	// directory. It is EX_TEMPFAIL of sysexits.h: a later start may succeed.
+	ExitStateLocked = 75
+
+	// readyTimeout is the time from the start of a builder until it is ready. A large cache takes
+	// seconds to open.
+	readyTimeout = 30 * time.Second
+)
+
+// ErrStateLocked reports that another process uses the state directory of a builder.
+var ErrStateLocked = errors.New("the builder's state is in use by another process")
+
+// A Builder is a process of `slipway builder`. It is safe for concurrent use.
+type Builder struct {
+	*Process
+	ready chan struct{} // closed when the builder accepts connections
+
+	mu      sync.Mutex
+	last    string // last line of output
+	warning string // last line of output above level info
+}
+
+// StartBuilder starts a command that runs `slipway builder`. onLine is called with each line of its
+// output; calls do not overlap.
+func StartBuilder(cmd *exec.Cmd, onLine func(line string)) (*Builder, error) {
+	b := &Builder{ready: make(chan struct{})}
+	var announce sync.Once
+	var err error
+	b.Process, err = Start(cmd, Options{Line: func(line string) {
+		b.keep(line)
+		onLine(line)
+		if strings.Contains(line, ReadyMessage) {
+			announce.Do(func() { close(b.ready) })
+		}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// IsWarning reports whether a line of a builder's output has a level above info.
+func IsWarning(line string) bool { return !strings.Contains(line, "level=info") }
+
+func (b *Builder) keep(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last = line
+	if IsWarning(line) {
+		b.warning = line
+	}
+}
+
+// WaitReady waits until the builder accepts connections. It returns an error if the builder ends, if
+// it is not ready after 30 s, or the cause if ctx ends. The error is ErrStateLocked if another process
+// uses the builder's state.
+func (b *Builder) WaitReady(ctx context.Context) error {
+	timeout := fmt.Errorf("not ready after %s: %w", readyTimeout, context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, timeout)
+	defer cancel()
+	select {
+	case <-b.ready:
+		return nil
+	case <-b.Ended():
+		return b.exitError()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// exitError returns the error of an ended builder, with the last warning of its output.
+func (b *Builder) exitError() error {
+	err := b.Wait()
+	if err == nil {
+		return errors.New("it stopped at once")
+	}
+	b.mu.Lock()
+	reason := cmp.Or(b.warning, b.last)
+	b.mu.Unlock()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == ExitStateLocked {
+		return fmt.Errorf("%w: %s", ErrStateLocked, reason)
+	}
+	return fmt.Errorf("%w: %s", err, reason)
+}

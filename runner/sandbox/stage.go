@@ -1,0 +1,184 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v3"
+)
+
+// If BuildKit is killed, its containers keep running and their file systems stay mounted. So the
+// server runs in its own PID and mount namespaces. The kernel removes these with their last process.
+// There are three stages:
+//
+//	launch   the process that the caller starts and signals; it stays outside. A step is the launch
+//	         stage of its own builder
+//	init     PID 1 of the namespaces: it mounts, starts the server, and reaps orphans
+//	serve    the server
+//
+// In a step's own builder, init is the server itself and reaps nothing. The builder and its orphans
+// end soon anyway, and this saves the start of one program.
+//
+// Each stage except a step is this program with the same arguments. launch holds a pipe open. When
+// launch ends, even by a crash, init reads the end of the pipe and exits. Then the kernel kills all
+// other processes in the namespaces. PR_SET_PDEATHSIG would not work, because the kernel clears it
+// when init gets its capabilities.
+//
+// In a container with a masked /proc there is no PID namespace, and init is an ordinary process. If
+// init is not the server, the server ends with it. The processes that the server has started end with
+// the container.
+const (
+	stageInit = "init"
+	stageMap  = "map" // init, before its ids are mapped
+	stageRun  = "serve"
+
+	// StopGrace is the time that running solves get to finish after a stop request.
+	StopGrace = 3 * time.Second
+	killGrace = StopGrace + 5*time.Second // from SIGTERM until SIGKILL
+
+	// File descriptors of the pipes in init.
+	controlFD = 3 // closed when launch ends; receives one byte after the ids are mapped
+	statusFD  = 4 // init writes the result of the mounts
+)
+
+// Environment variables that a stage gives to the next one.
+const (
+	stageVar      = "SLIPWAY_BUILDER_STAGE"
+	launchPIDVar  = "SLIPWAY_BUILDER_LAUNCH_PID"
+	inProcessVar  = "SLIPWAY_BUILDER_IN_PROCESS"
+	ephemeralVar  = "SLIPWAY_BUILDER_EPHEMERAL"
+	contextVar    = "SLIPWAY_BUILDER_CONTEXT"
+	sharedPIDsVar = "SLIPWAY_BUILDER_SHARED_PIDS"
+)
+
+// A stage holds the variables that this process got from the stage before.
+type stage struct {
+	name       string // init, map or serve; empty = launch
+	launchPID  int    // process ID of launch; 0 = unknown
+	inProcess  bool   // init is also the server
+	ephemeral  bool   // the state is deleted with the builder
+	context    string // directory of the build context; only with ephemeral
+	sharedPIDs bool   // the server shares the PID namespace and /proc of launch
+}
+
+func readStage(getenv func(name string) string) stage {
+	launchPID, err := strconv.Atoi(getenv(launchPIDVar))
+	if err != nil {
+		launchPID = 0 // this process is launch
+	}
+	return stage{
+		name:       getenv(stageVar),
+		launchPID:  launchPID,
+		inProcess:  getenv(inProcessVar) != "",
+		ephemeral:  getenv(ephemeralVar) != "",
+		context:    getenv(contextVar),
+		sharedPIDs: getenv(sharedPIDsVar) != "",
+	}
+}
+
+// An Environment describes the process in which a server runs. The zero value is an ordinary process.
+type Environment struct {
+	// PID is the server's process ID outside its namespaces: that of launch. 0 = that of this process.
+	PID          int
+	IsolatedPIDs bool // the process has a PID namespace and a /proc of its own
+	Ephemeral    bool // the state is deleted when the server ends
+	// Context is the directory from which the server reads the build context. If it is empty, clients
+	// send the context. A server for more than one build has none.
+	Context string
+}
+
+func (s stage) environment() Environment {
+	e := Environment{Ephemeral: s.ephemeral}
+	if s.ephemeral {
+		e.Context = s.context
+	}
+	switch s.name {
+	case stageRun:
+		e.IsolatedPIDs = !s.sharedPIDs && os.Getppid() == 1
+		e.PID = s.launchPID
+	case stageInit:
+		e.IsolatedPIDs = !s.sharedPIDs && os.Getpid() == 1
+		e.PID = s.launchPID
+	}
+	return e
+}
+
+// Serve runs a server until ctx ends.
+type Serve func(ctx context.Context, e Environment) error
+
+// Run runs the current stage of a builder: it starts the next stage, or calls serve. state is the
+// directory of the cache.
+func Run(ctx context.Context, state string, serve Serve) error {
+	s := readStage(os.Getenv)
+	switch s.name {
+	case stageMap:
+		return awaitMap()
+	case stageInit:
+		return s.runInit(ctx, state, serve)
+	case stageRun:
+		return serve(ctx, s.environment())
+	default:
+		return launch(ctx, planIsolation(readMachine()))
+	}
+}
+
+// selfCommand returns a command that runs this program with the same arguments, in another stage.
+func selfCommand(stage string) *exec.Cmd {
+	//nolint:gosec,noctx // this program itself; the stage before stops it
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdout = os.Stdout
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), stageVar+"="+stage)
+	return cmd
+}
+
+// forward sends SIGTERM to a process when ctx ends, and SIGKILL if it has not ended after killGrace.
+// The caller calls stop after the process has ended.
+func forward(ctx context.Context, process started) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		process.Signal(syscall.SIGTERM)
+		select {
+		case <-done:
+		case <-time.After(killGrace):
+			process.Signal(syscall.SIGKILL)
+		}
+	}()
+	return func() { close(done) }
+}
+
+// exitWith converts an exit error to an error with the same exit code and no text, because the failed
+// stage has already printed its error.
+func exitWith(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return cli.Exit("", max(exit.ExitCode(), 1))
+	}
+	return err
+}
+
+// awaitMap waits until launch has mapped the ids, and then executes this program again. Only then does
+// the kernel give root of the namespace its capabilities.
+func awaitMap() error {
+	if n, err := syscall.Read(controlFD, make([]byte, 1)); n != 1 {
+		return fmt.Errorf("builder: user ids were not mapped: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	if err := os.Setenv(stageVar, stageInit); err != nil {
+		return fmt.Errorf("start builder again: %w", err)
+	}
+	err := syscall.Exec("/proc/self/exe", os.Args, os.Environ()) //nolint:gosec // this program itself
+	return fmt.Errorf("start builder again: %w", err)
+}
