@@ -1,5 +1,5 @@
-// Package api serves what programs call: Bitbucket's webhooks, the runner protocol and git. Its
-// handlers turn requests into calls of the stations and answers into JSON, and decide nothing.
+// Package api serves the routes for programs: Bitbucket's webhooks, the runner protocol and git. The
+// handlers validate requests, call the stations and write the results as JSON.
 package api
 
 import (
@@ -15,13 +15,13 @@ import (
 	"slipway/runner/spec"
 )
 
-// Store finds whom a runner's token belongs to, and what is known of its build.
+// Store returns the attempt of a runner's token, and its build. *store.Store implements it.
 type Store interface {
 	AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error)
 	Build(ctx context.Context, id string) (autobuild.Build, error)
 }
 
-// Watcher takes a runner's reports; *watcher.Watcher.
+// Watcher receives the reports of runners. *watcher.Watcher implements it.
 type Watcher interface {
 	Claim(ctx context.Context, a autobuild.Attempt, runnerID string) error
 	Events(ctx context.Context, a autobuild.Attempt, e autobuild.EventRecord) error
@@ -29,14 +29,14 @@ type Watcher interface {
 	Finish(ctx context.Context, a autobuild.Attempt, f autobuild.Finish) error
 }
 
-// Specs says what an attempt is to build; *dispatcher.Dispatcher.
+// Specs returns the spec of an attempt's build. *dispatcher.Dispatcher implements it.
 type Specs interface {
 	Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, error)
-	// BuilderTLS is who an engine's runners are to their builder.
+	// BuilderTLS returns the client certificate of an engine's runners for their builder.
 	BuilderTLS(engine string) secret.Secret
 }
 
-// Logs keeps builds' logs; *logs.Logs.
+// Logs stores the logs of builds. *logs.Logs implements it.
 type Logs interface {
 	SetSecrets(buildID string, attempt int, secrets []secret.Secret)
 	Append(ctx context.Context, buildID string, attempt int, offset int64, data []byte) (size int64, err error)
@@ -47,13 +47,13 @@ type Pipelines interface {
 	RequestBuild(ctx context.Context, token secret.Secret, r autobuild.PipelineRequest) (inrepo.Reply, error)
 }
 
-// Probes knows the tokens of steps that build nothing; pipeline.Probes.
+// Probes verifies the tokens of steps that build nothing. pipeline.Probes implements it.
 type Probes interface {
 	// Verify returns the engine of the probe that a token belongs to. ok is false if the token is invalid or expired.
 	Verify(token secret.Secret) (engine string, ok bool)
 }
 
-// Options make an API; all fields but Now are required.
+// Options configure an API. All fields except Now are required.
 type Options struct {
 	Store     Store
 	Watcher   Watcher
@@ -66,32 +66,32 @@ type Options struct {
 	Now       func() time.Time // nil = time.Now
 }
 
-// An API is the handlers. It is safe for concurrent use.
+// An API holds the handlers. It is safe for concurrent use.
 type API struct {
 	o        Options
 	inFlight budget
-	tokens   *httpx.Limiter // by token, good or not
-	refused  *httpx.Limiter // by address, of tokens that are not known
+	tokens   *httpx.Limiter // by token, valid or not
+	rejected *httpx.Limiter // by address, for requests with an invalid token
 	events   *httpx.Limiter // by attempt
 	permits  *httpx.Limiter // by attempt
 }
 
-// New makes an API.
+// New returns an API.
 func New(o Options) *API {
 	a := &API{
-		o:       o,
-		tokens:  httpx.NewLimiter(tokenEvery, tokenBurst, o.Now),
-		refused: httpx.NewLimiter(refusedEvery, refusedBurst, o.Now),
-		events:  httpx.NewLimiter(eventsEvery, eventsBurst, o.Now),
-		permits: httpx.NewLimiter(permitsEvery, permitsBurst, o.Now),
+		o:        o,
+		tokens:   httpx.NewLimiter(tokenEvery, tokenBurst, o.Now),
+		rejected: httpx.NewLimiter(rejectedEvery, rejectedBurst, o.Now),
+		events:   httpx.NewLimiter(eventsEvery, eventsBurst, o.Now),
+		permits:  httpx.NewLimiter(permitsEvery, permitsBurst, o.Now),
 	}
 	a.inFlight.small.Store(maxSmall)
 	a.inFlight.large.Store(maxInFlight - maxSmall)
 	return a
 }
 
-// Mount adds the routes; httpx.Errors must stand before them. Deliveries have no limit of their
-// number: Bitbucket does not send again what a 4xx refused.
+// Mount adds the routes. The middleware httpx.Errors must run before them. The number of deliveries
+// is not limited, because Bitbucket does not repeat a delivery after a 4xx.
 func (a *API) Mount(r gin.IRouter) {
 	r.POST("/hooks/bitbucket/:id", httpx.Handle(a.receive))
 	runners := r.Group("", a.limit)

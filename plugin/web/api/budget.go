@@ -6,10 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// The bytes of all deliveries that are being received at once are bounded: strangers may send
-// large ones before their signature is looked at. The first smallDelivery bytes of each come
-// out of a part of their own, so that who sends large ones keeps out none that is small, as
-// all of Cloud's are.
+// Limits of the bytes of all deliveries that are being received, because anybody can send large
+// requests before the signature is checked. The first smallDelivery bytes of each delivery count
+// against maxSmall, the rest against the remainder. So large deliveries never block small ones, and
+// all deliveries of Cloud are small.
 const (
 	maxInFlight   = 64 << 20
 	maxSmall      = 16 << 20
@@ -18,14 +18,14 @@ const (
 
 var errBusy = errors.New("too many bytes of deliveries at once")
 
-// A budget is what deliveries under way may hold together. Its zero value has nothing to give.
+// A budget is the memory that all current deliveries share. Its zero value is exhausted.
 type budget struct {
-	small atomic.Int64 // left for the first bytes of deliveries
-	large atomic.Int64 // left for the rest
+	small atomic.Int64 // bytes left for the first bytes of deliveries
+	large atomic.Int64 // bytes left for the rest
 }
 
-// read is a reader that takes from the budget what it reads, and fails with errBusy when
-// nothing is left. Call release when the bytes are held no more.
+// read returns a reader that takes each byte from the budget. The reader returns errBusy if the
+// budget is exhausted. Call release when the bytes are no longer used.
 func (b *budget) read(r io.Reader) (reader io.Reader, release func()) {
 	m := &metered{from: r, budget: b}
 	return m, func() {

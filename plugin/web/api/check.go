@@ -14,16 +14,15 @@ import (
 	"slipway/runner/spec"
 )
 
-// Reports come from runners, some of which a repository's people control. What is stored of them is
-// shown to others, so its form and its size are checked here; which tags a build may move is checked
-// by the store.
+// Users of a repository can control some runners, and other users see the stored reports. So this
+// file checks the format and size of every field. The store checks which tags a build may move.
 
 const (
-	// maxReport bounds claim, events, permit and finish requests, in bytes.
+	// maxReport is the size limit of claim, events, permit and finish requests, in bytes.
 	maxReport = 512 << 10
-	// maxTagReports bounds the tags of one request: a rule has at most 50.
+	// maxTagReports is the maximum number of tags in one request. A rule has at most 50.
 	maxTagReports = 200
-	// maxSize bounds the size of an image, in bytes.
+	// maxSize is the largest image size, in bytes.
 	maxSize = 1 << 44
 )
 
@@ -37,12 +36,12 @@ var (
 	runnerShape = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 
-// invalid returns the 422 that names a place in a request.
+// invalid returns a 422 that names the invalid field of a request, for example "events[0].seq".
 func invalid(place, format string, args ...any) error {
 	return &httpx.Error{Status: http.StatusUnprocessableEntity, Message: place + ": " + fmt.Sprintf(format, args...)}
 }
 
-// asInvalid maps a fault that the store found in a request to a 422.
+// asInvalid maps an invalid field that the store found to a 422.
 func asInvalid(err error) error {
 	var fault autobuild.FieldError
 	if errors.As(err, &fault) {
@@ -134,7 +133,7 @@ func tagsOf(results []spec.TagResult) []string {
 	return tags
 }
 
-// plain returns text for people in one line of at most limit bytes, without control characters.
+// plain returns s as one line of at most limit bytes, without control characters.
 func plain(s string, limit int) string {
 	s = strings.Map(func(c rune) rune {
 		switch {

@@ -8,31 +8,31 @@ import (
 	"slipway/runner/spec"
 )
 
-// What people read of a runner's report is bounded, in bytes.
+// Size limits of texts from a runner's report that pages show, in bytes.
 const (
 	maxDetail      = 1000
 	maxStageDetail = 200
 	maxTagDetail   = 200
 )
 
-// newsOf returns the events after seq, in order and without a gap: what follows a gap comes
-// again, because it is not acknowledged.
-func newsOf(seq int64, events []spec.Event) []spec.Event {
+// eventsAfter returns the events after seq, in order and without a gap. The runner repeats events
+// after a gap, because they are not acknowledged.
+func eventsAfter(seq int64, events []spec.Event) []spec.Event {
 	events = slices.SortedFunc(slices.Values(events), func(a, b spec.Event) int { return cmp.Compare(a.Seq, b.Seq) })
-	var news []spec.Event
+	var after []spec.Event
 	for _, e := range events {
 		if e.Seq == seq+1 {
 			seq = e.Seq
-			news = append(news, e)
+			after = append(after, e)
 		}
 	}
-	return news
+	return after
 }
 
-// recordOf adds events to the stages known so far.
-func recordOf(known []autobuild.Stage, news []spec.Event) autobuild.EventRecord {
+// recordOf returns the record of new events, with their changes to the stages known so far.
+func recordOf(known []autobuild.Stage, fresh []spec.Event) autobuild.EventRecord {
 	record := autobuild.EventRecord{Stages: slices.Clone(known)}
-	for _, e := range news {
+	for _, e := range fresh {
 		record.Seq = e.Seq
 		switch e.Kind {
 		case spec.StageStarted:
@@ -46,7 +46,7 @@ func recordOf(known []autobuild.Stage, news []spec.Event) autobuild.EventRecord 
 	return record
 }
 
-// finishStage ends the newest stage of the event's name.
+// finishStage ends the newest stage with the name in the event.
 func finishStage(stages []autobuild.Stage, e spec.Event) {
 	for i := len(stages) - 1; i >= 0; i-- {
 		if stages[i].Name == e.Stage {
@@ -56,7 +56,7 @@ func finishStage(stages []autobuild.Stage, e spec.Event) {
 	}
 }
 
-// finishOf turns a runner's result into the store's words.
+// finishOf converts a runner's result.
 func finishOf(a autobuild.Attempt, r spec.Result) autobuild.Finish {
 	f := autobuild.Finish{
 		BuildID: a.BuildID, Attempt: a.Number, State: stateOf(r.State), Reason: reasonOf(r),
@@ -71,7 +71,8 @@ func finishOf(a autobuild.Attempt, r spec.Result) autobuild.Finish {
 	return f
 }
 
-// stateOf passes words it does not know on: the watcher says so in the build's detail.
+// stateOf converts a state. It returns an unknown state unchanged, and the watcher reports it in the
+// build's detail.
 func stateOf(s spec.State) autobuild.State {
 	switch s {
 	case spec.Succeeded:

@@ -10,18 +10,18 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-// Git serves fetches to runners; *gitproxy.Proxy.
+// Git serves the fetches of runners. *gitproxy.Proxy implements it.
 type Git interface {
-	// Serve writes a whole answer, or returns a *gitproxy.Refusal and has written nothing. It may
+	// Serve writes a complete response, or writes nothing and returns a *gitproxy.Refusal. It may
 	// panic with http.ErrAbortHandler. It is safe for concurrent use.
 	Serve(w http.ResponseWriter, r *http.Request) error
 }
 
-// gitPath takes everything below /git/.
+// gitPath matches all paths below /git/.
 const gitPath = "/git/*call"
 
-// WriteError writes an error for a program: git's and git-lfs's in the forms that these show, and
-// JSON for all others.
+// WriteError writes an error for a program: in the formats of git and git-lfs for their paths, and as
+// JSON for all other paths.
 func WriteError(c *gin.Context, status int, message string) {
 	if path := c.Request.URL.Path; gitproxy.Serves(path) {
 		gitproxy.WriteError(c.Writer, path, status, message)
@@ -30,14 +30,14 @@ func WriteError(c *gin.Context, status int, message string) {
 	httpx.JSON(c, status, message)
 }
 
-// git hands a request to the git proxy, which reads the request line itself: the router's decoded
-// path decides nothing.
+// git passes a request to the git proxy. The proxy parses the request line itself and ignores the
+// router's decoded path.
 func (a *API) git(c *gin.Context) error {
 	err := a.o.Git.Serve(c.Writer, c.Request)
 	var refusal *gitproxy.Refusal
 	if errors.As(err, &refusal) {
 		if !c.Writer.Written() {
-			c.Header("Connection", "close") // a refused client holds no connection
+			c.Header("Connection", "close") // a rejected client keeps no connection open
 		}
 		return &httpx.Error{
 			Status:     refusal.Status,

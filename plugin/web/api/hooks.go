@@ -12,13 +12,13 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-// Intake makes deliveries durable; *intake.Intake.
+// Intake stores deliveries. *intake.Intake implements it.
 type Intake interface {
 	Receive(ctx context.Context, hookID string, header http.Header, body []byte) error
 }
 
-// receive answers 202 when the delivery is safe here. An unknown hook and a wrong signature
-// get the same 401; what may work later gets a 503, upon which Bitbucket sends it again.
+// receive returns 202 after the delivery is stored. It returns the same 401 for an unknown hook and
+// for a wrong signature. It returns 503 for temporary errors, and Bitbucket then repeats the delivery.
 func (a *API) receive(c *gin.Context) error {
 	metered, release := a.inFlight.read(c.Request.Body)
 	defer release()

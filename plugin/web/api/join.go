@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// maxJoin bounds a request to join, and maxRef the name of a ref in it, in bytes.
+	// Size limits of a join request and of the ref in it, in bytes.
 	maxJoin = 8 << 10
 	maxRef  = 1 << 10
 )
 
 var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// join gives a build to a step in the repository's own pipeline, with a token for it.
+// join returns a build and its token to a step in the repository's own pipeline.
 func (a *API) join(c *gin.Context) error {
 	token, err := bearer(c)
 	if err != nil {

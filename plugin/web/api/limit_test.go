@@ -71,7 +71,7 @@ func (e *env) post(path, from, token string) *http.Response {
 // addresses pay for it.
 func TestS11GuessingAtTokensIsLimitedPerAddress(t *testing.T) {
 	e := newEnv(t)
-	for i := range refusedBurst {
+	for i := range rejectedBurst {
 		if got := e.post("/runner/v1/builds/b/claim", "192.0.2.1", "guess").StatusCode; got != http.StatusUnauthorized {
 			t.Fatalf("guess %d: %d, want 401", i, got)
 		}
@@ -89,7 +89,7 @@ func TestS11GuessingAtTokensIsLimitedPerAddress(t *testing.T) {
 	if got := e.post(spec.ProbePath, "192.0.2.2", "guess").StatusCode; got != http.StatusUnauthorized {
 		t.Errorf("another address: %d", got)
 	}
-	e.now = e.now.Add(refusedEvery)
+	e.now = e.now.Add(rejectedEvery)
 	if got := e.post("/runner/v1/builds/b/permit", "192.0.2.1", "guess").StatusCode; got != http.StatusUnauthorized {
 		t.Errorf("later: %d", got)
 	}

@@ -10,8 +10,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// probe answers the step of a probe, which asks whether it reaches the gateway and has its
-// token, with what it needs to reach its builder.
+// probe handles the request of a probe's step, which checks that it reaches the gateway with its
+// token. The response holds the client certificate for the builder.
 func (a *API) probe(c *gin.Context) error {
 	token, err := bearer(c)
 	if err != nil {

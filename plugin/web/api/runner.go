@@ -17,8 +17,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// attempt returns the attempt that the request's token is bound to. When it is over, the
-// attempt comes with ErrFenced. What is logged of the request says whose it is from here on.
+// attempt returns the attempt that the request's token is bound to. If the attempt is over, it
+// returns the attempt with ErrFenced. It also adds the attempt to the request's log fields.
 func (a *API) attempt(c *gin.Context) (autobuild.Attempt, error) {
 	token, err := bearer(c)
 	if err != nil {
@@ -32,7 +32,7 @@ func (a *API) attempt(c *gin.Context) (autobuild.Attempt, error) {
 	return attempt, err
 }
 
-// bearer returns the request's token; ErrUnauthorized when it has none.
+// bearer returns the request's token. It returns ErrUnauthorized if there is no token.
 func bearer(c *gin.Context) (secret.Secret, error) {
 	token, found := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
 	if !found || token == "" {
@@ -41,7 +41,7 @@ func bearer(c *gin.Context) (secret.Secret, error) {
 	return secret.New(token), nil
 }
 
-// authenticated gives a handler the attempt that the token is bound to.
+// authenticated calls a handler with the attempt that the token is bound to.
 func (a *API) authenticated(h func(*gin.Context, autobuild.Attempt) error) httpx.HandlerFunc {
 	return func(c *gin.Context) error {
 		attempt, err := a.attempt(c)
@@ -52,7 +52,7 @@ func (a *API) authenticated(h func(*gin.Context, autobuild.Attempt) error) httpx
 	}
 }
 
-// claim gives the attempt to the runner that asks, with the spec and fresh credentials.
+// claim gives the attempt to the runner, and returns the spec with fresh credentials.
 func (a *API) claim(c *gin.Context, attempt autobuild.Attempt) error {
 	var request spec.ClaimRequest
 	if err := httpx.ReadJSON(c, maxReport, &request); err != nil {
@@ -79,8 +79,8 @@ func (a *API) claim(c *gin.Context, attempt autobuild.Attempt) error {
 	return nil
 }
 
-// specProblem tells a runner why it gets no spec. A credential that is refused is not the
-// runner's own: a 401 would say that its token is unknown.
+// specProblem maps an error of Spec to a 424 with the reason. A rejected credential of Bitbucket is
+// not the runner's own, and a 401 would mean that the runner's token is unknown.
 func specProblem(err error) error {
 	switch {
 	case errors.Is(err, autobuild.ErrUnauthorized):
@@ -106,7 +106,7 @@ func secretsOf(s spec.Spec) []secret.Secret {
 	return all
 }
 
-// recordEvents records what is new and renews the heartbeat.
+// recordEvents stores new events and renews the heartbeat.
 func (a *API) recordEvents(c *gin.Context, attempt autobuild.Attempt) error {
 	if err := a.events.Allow(nameOf(attempt)); err != nil {
 		return err
@@ -119,14 +119,14 @@ func (a *API) recordEvents(c *gin.Context, attempt autobuild.Attempt) error {
 		return err
 	}
 	ctx := c.Request.Context()
-	news := newsOf(attempt.EventSeq, request.Events)
+	fresh := eventsAfter(attempt.EventSeq, request.Events)
 	record := autobuild.EventRecord{Seq: attempt.EventSeq}
-	if len(news) > 0 {
+	if len(fresh) > 0 {
 		b, err := a.o.Store.Build(ctx, attempt.BuildID)
 		if err != nil {
 			return err
 		}
-		record = recordOf(b.Stages, news)
+		record = recordOf(b.Stages, fresh)
 	}
 	if len(record.Stages) > spec.MaxStages {
 		return invalid("events", "the attempt has %d stages: report at most %d", len(record.Stages), spec.MaxStages)
@@ -138,7 +138,7 @@ func (a *API) recordEvents(c *gin.Context, attempt autobuild.Attempt) error {
 	return nil
 }
 
-// appendLog takes raw bytes of the log that stand at an offset.
+// appendLog stores raw bytes of the log at an offset.
 func (a *API) appendLog(c *gin.Context, attempt autobuild.Attempt) error {
 	offset, err := strconv.ParseInt(c.Query("offset"), 10, 64)
 	if err != nil || offset < 0 {
@@ -160,7 +160,7 @@ func (a *API) appendLog(c *gin.Context, attempt autobuild.Attempt) error {
 	return nil
 }
 
-// permit answers whether the attempt may move tags.
+// permit returns whether the attempt may move tags.
 func (a *API) permit(c *gin.Context, attempt autobuild.Attempt) error {
 	if err := a.permits.Allow(nameOf(attempt)); err != nil {
 		return err
@@ -180,8 +180,8 @@ func (a *API) permit(c *gin.Context, attempt autobuild.Attempt) error {
 	return nil
 }
 
-// finish takes the result. One that comes again, because its reply was lost, is taken to be
-// what it is: the watcher knows whether it is the same.
+// finish stores the result of an attempt. A runner repeats a result if the reply was lost, so it also
+// accepts a finished attempt, and the watcher compares the results.
 func (a *API) finish(c *gin.Context) error {
 	attempt, err := a.attempt(c)
 	repeated := errors.Is(err, autobuild.ErrFenced) && attempt.BuildID != ""

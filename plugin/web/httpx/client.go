@@ -6,12 +6,13 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// ipv6Client is the length of the prefix that counts as one client, in bits: a network's customer
-// gets at least that many addresses (RFC 6177), and a machine may use all of them.
+// ipv6Client is the length of the prefix that counts as one client, in bits. A customer of a network
+// gets at least a /64 (RFC 6177), and one machine can use all its addresses.
 const ipv6Client = 64
 
-// ClientAddress returns the address that stands for a client in limits: an IPv4 address, also a
-// mapped one, itself, an IPv6 address the first of its /64 without a zone. The zero Addr stays.
+// ClientAddress returns the address that identifies a client in limits. For IPv4, also mapped to
+// IPv6, it is the address itself. For IPv6 it is the first address of the /64, without a zone. The
+// zero Addr is returned unchanged.
 func ClientAddress(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if !a.Is6() {
@@ -24,8 +25,8 @@ func ClientAddress(a netip.Addr) netip.Addr {
 	return prefix.Addr()
 }
 
-// Client returns the name of a request's client for a Limiter: its ClientAddress, behind a trusted
-// proxy as the proxy names it.
+// Client returns the key of a request's client in a Limiter: its ClientAddress. Behind a trusted
+// proxy it is the address that the proxy reports.
 func Client(c *gin.Context) string {
 	address, err := netip.ParseAddr(c.ClientIP())
 	if err != nil {

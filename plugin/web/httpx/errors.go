@@ -9,13 +9,13 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// An Error is an error with its status and a sentence for the caller. Where a handler
-// knows better than the table, it returns one.
+// An Error is an error with a status and a message for the client. Handlers return it if the table of
+// Answer is not specific enough.
 type Error struct {
 	Status     int
 	Message    string
-	Err        error         // what is logged; may be nil
-	RetryAfter time.Duration // told to the caller unless 0
+	Err        error         // logged, not sent; may be nil
+	RetryAfter time.Duration // sent as Retry-After unless 0
 }
 
 func (e *Error) Error() string {
@@ -25,13 +25,14 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.Err.Error()
 }
 
-// Unwrap returns what lies under it.
+// Unwrap returns the logged error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// StatusClientClosed says that the caller left before the reply (nginx's 499); nobody reads it.
+// StatusClientClosed is the status of a request that the client cancelled (nginx's 499). It is only
+// logged.
 const StatusClientClosed = 499
 
-// answers is the one table from error to status. The first that matches counts.
+// answers maps errors to a status and a message. The first match counts.
 var answers = []struct {
 	err     error
 	status  int
@@ -49,7 +50,7 @@ var answers = []struct {
 	{context.Canceled, StatusClientClosed, "the request was cancelled"},
 }
 
-// Answer returns the status of an error and what its caller may read of it.
+// Answer returns the status of an error and the message for the client.
 func Answer(err error) (status int, message string) {
 	var known *Error
 	if errors.As(err, &known) {

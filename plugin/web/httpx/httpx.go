@@ -1,5 +1,5 @@
-// Package httpx is what the gateway's pages and its API share: handlers that return
-// errors, the one table from error to status, and the one place that writes errors.
+// Package httpx holds the code that the pages and the API share: handlers that return errors, the
+// table from errors to status codes, the middleware that writes errors, and rate limits.
 //
 //	group := engine.Group("/runner/v1", httpx.Errors(log, httpx.JSON))
 //	group.POST("/builds/:id/claim", httpx.Handle(runner.Claim))
@@ -21,12 +21,12 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// A HandlerFunc handles a request and either writes the reply or returns an error and
-// writes nothing.
+// A HandlerFunc handles a request. It either writes the response, or writes nothing and returns an
+// error.
 type HandlerFunc func(c *gin.Context) error
 
-// Handle makes a gin handler of h. Its error is written by the Errors middleware, which
-// must stand before it on the route.
+// Handle returns h as a Gin handler. The Errors middleware writes the error of h, so it must run
+// before h on the route.
 func Handle(h HandlerFunc) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if err := h(c); err != nil {
@@ -36,16 +36,16 @@ func Handle(h HandlerFunc) gin.HandlerFunc {
 	}
 }
 
-// A Writer writes an error for the caller: JSON for programs, a page for people.
+// A Writer writes an error for the client: JSON for programs, a page for browsers.
 type Writer func(c *gin.Context, status int, message string)
 
-// JSON writes {"error": message, "request": id}; the id is the one in the log.
+// JSON writes {"error": message, "request": id}. The log contains the same id.
 func JSON(c *gin.Context, status int, message string) {
 	c.JSON(status, gin.H{"error": message, "request": RequestID(c)})
 }
 
-// Errors is the middleware that writes what Handle's handlers return, by write, and logs
-// what is ours to mend. Details of a 5xx go to the log and never to the caller.
+// Errors returns the middleware that writes the errors of handlers with write, and logs them. The
+// details of a 5xx are only logged, never sent.
 func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Next()
@@ -56,7 +56,7 @@ func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 		status, message := Answer(err)
 		logError(log, c, status, err)
 		if c.Writer.Written() {
-			return // the reply was under way already: only the log can tell
+			return // part of the response is sent already, so the error is only logged
 		}
 		if wait := retryAfter(err); wait > 0 {
 			c.Header("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
@@ -65,7 +65,7 @@ func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 	}
 }
 
-// retryAfter says how long the caller is to wait; 0 = it is not told.
+// retryAfter returns the value of Retry-After; 0 = the header is not sent.
 func retryAfter(err error) time.Duration {
 	var limited *autobuild.RateLimitError
 	if errors.As(err, &limited) {
@@ -89,9 +89,9 @@ func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
 	entry.Debug("request refused")
 }
 
-// ReadBody reads the whole body, at most limit bytes; a larger one is a 413.
+// ReadBody reads the whole body. It returns a 413 if the body is larger than limit bytes.
 func ReadBody(c *gin.Context, limit int64) ([]byte, error) {
-	if c.Request.ContentLength > limit { // said at once, before anything is sent or held
+	if c.Request.ContentLength > limit { // reject it before reading
 		return nil, bodyError(&http.MaxBytesError{Limit: limit})
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, limit))
@@ -101,7 +101,7 @@ func ReadBody(c *gin.Context, limit int64) ([]byte, error) {
 	return body, nil
 }
 
-// ReadJSON decodes the body, at most limit bytes, into v.
+// ReadJSON decodes the body into v. It returns a 413 if the body is larger than limit bytes.
 func ReadJSON(c *gin.Context, limit int64, v any) error {
 	if err := json.NewDecoder(http.MaxBytesReader(c.Writer, c.Request.Body, limit)).Decode(v); err != nil {
 		return bodyError(err)

@@ -9,11 +9,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxCallers is how many callers a Limiter knows at once.
+// maxCallers is the maximum number of callers in a Limiter.
 const maxCallers = 10_000
 
-// A Limiter gives each caller, as an address or a token's hash, a rate of its own. It knows a
-// bounded number of callers and forgets the one seen longest ago. It is safe for concurrent use.
+// A Limiter limits the rate of each caller. A caller is a string, such as an address or a token's
+// hash. The number of callers is limited, and the least recently seen caller is removed. It is safe
+// for concurrent use.
 type Limiter struct {
 	every time.Duration
 	burst int
@@ -29,7 +30,8 @@ type caller struct {
 	rate *rate.Limiter
 }
 
-// NewLimiter lets each caller do something once in a while, after a burst; now nil = time.Now.
+// NewLimiter returns a Limiter that allows each caller burst requests at once, then one request in
+// every. If now is nil, it uses time.Now.
 func NewLimiter(every time.Duration, burst int, now func() time.Time) *Limiter {
 	if now == nil {
 		now = time.Now
@@ -37,7 +39,7 @@ func NewLimiter(every time.Duration, burst int, now func() time.Time) *Limiter {
 	return &Limiter{every: every, burst: burst, now: now, recent: list.New(), by: map[string]*list.Element{}}
 }
 
-// Allow returns nil when the caller may go on now, else the 429 that says when it may.
+// Allow returns nil if the caller is within its rate, else a 429 with Retry-After.
 func (l *Limiter) Allow(name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,16 +9,16 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// requestIDHeader names the header of replies that carries the request's id.
+// requestIDHeader is the response header with the request's id.
 const requestIDHeader = "X-Request-Id"
 
-// RequestIDs is the middleware that gives each request an id of our own: on every reply,
-// in each line that is logged about it (package logctx), and on the page of an error for people to quote. An id that the caller sent
-// is not taken over.
+// RequestIDs returns the middleware that gives each request an id. The id is on every response, in
+// each log line of the request (package logctx), and on error pages, where users can quote it. An id
+// from the client is ignored.
 func RequestIDs() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		var id [8]byte
-		_, _ = rand.Read(id[:]) // never fails, says its documentation
+		_, _ = rand.Read(id[:]) // never fails, according to its documentation
 		name := hex.EncodeToString(id[:])
 		c.Header(requestIDHeader, name)
 		c.Request = c.Request.WithContext(logctx.Request(c.Request.Context(), name))
@@ -26,5 +26,5 @@ func RequestIDs() gin.HandlerFunc {
 	}
 }
 
-// RequestID returns the id of a request; empty where RequestIDs does not stand.
+// RequestID returns the id of a request. It is empty without the RequestIDs middleware.
 func RequestID(c *gin.Context) string { return c.Writer.Header().Get(requestIDHeader) }

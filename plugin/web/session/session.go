@@ -1,6 +1,6 @@
-// Package session finds the user of a request: sessions are rows of the store, found by the
-// hash of 32 random bytes in a cookie, so that a stolen database opens no door and an
-// administrator can end them. What the user may do is decided by package pages.
+// Package session finds the user of a request. Sessions are rows in the store, so that an
+// administrator can end them. The key is the hash of 32 random bytes in a cookie, so that a stolen
+// database contains no usable session. Package pages checks permissions.
 package session
 
 import (
@@ -19,10 +19,10 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-// Lifetime is how long a session lasts; it is not prolonged by use.
+// Lifetime is the lifetime of a session. Requests do not extend it.
 const Lifetime = 7 * 24 * time.Hour
 
-// flowLifetime is how long the cookie that binds an OAuth flow to its browser lasts.
+// flowLifetime is the lifetime of the cookie that binds an OAuth flow to its browser.
 const flowLifetime = 10 * time.Minute
 
 // Keys of a request's context.
@@ -39,7 +39,7 @@ type Store interface {
 	DeleteSession(ctx context.Context, sessionID string) error
 }
 
-// Options make a Manager.
+// Options configure a Manager.
 type Options struct {
 	Store Store
 	URL   string           // public base URL; https makes the cookies Secure
@@ -61,11 +61,10 @@ func New(o Options) *Manager {
 	return &Manager{store: o.Store, secure: strings.HasPrefix(o.URL, "https://"), now: o.Now}
 }
 
-// Start signs a user in under a new session id, which keeps the grant of the sign-in. The
-// session that the browser came with ends: an id planted before the sign-in is worth nothing
-// after it.
+// Start signs a user in with a new session, which stores the grant of the sign-in. It ends the
+// browser's previous session, so that an attacker cannot set a session id before the sign-in.
 func (m *Manager) Start(c *gin.Context, userID string, grant autobuild.Grant) error {
-	if err := m.forget(c); err != nil {
+	if err := m.deleteSession(c); err != nil {
 		return err
 	}
 	value, now := autobuild.NewToken().Reveal(), m.now()
@@ -77,10 +76,10 @@ func (m *Manager) Start(c *gin.Context, userID string, grant autobuild.Grant) er
 	return nil
 }
 
-// End signs out. A link that was begun in this browser cannot be finished any more: its end
-// signs in whoever began it.
+// End signs the user out. It also deletes the cookie of an OAuth flow, because finishing that flow
+// would sign the same user in again.
 func (m *Manager) End(c *gin.Context) error {
-	if err := m.forget(c); err != nil {
+	if err := m.deleteSession(c); err != nil {
 		return err
 	}
 	m.setCookie(c, m.name("slipway-flow"), "", -1)
@@ -88,7 +87,8 @@ func (m *Manager) End(c *gin.Context) error {
 	return nil
 }
 
-func (m *Manager) forget(c *gin.Context) error {
+// deleteSession deletes the session of the request's cookie, if there is one.
+func (m *Manager) deleteSession(c *gin.Context) error {
 	value := m.cookie(c, "slipway")
 	if value == "" {
 		return nil
@@ -100,7 +100,7 @@ func (m *Manager) forget(c *gin.Context) error {
 	return nil
 }
 
-// Load is the middleware that finds the user of a request, if there is one.
+// Load returns the middleware that finds the user of a request, if there is one.
 func (m *Manager) Load() gin.HandlerFunc {
 	return httpx.Handle(func(c *gin.Context) error {
 		value := m.cookie(c, "slipway")
@@ -120,8 +120,8 @@ func (m *Manager) Load() gin.HandlerFunc {
 	})
 }
 
-// Reload reads the session's user again, for a request that lasts. ErrNotFound: the session has
-// ended, or there was none.
+// Reload reads the session's user again, for long requests. It returns ErrNotFound if the session has
+// ended, or if there was none.
 func (m *Manager) Reload(c *gin.Context) (autobuild.User, error) {
 	user, err := m.store.SessionUser(c.Request.Context(), ID(c))
 	if err != nil {
@@ -131,18 +131,18 @@ func (m *Manager) Reload(c *gin.Context) (autobuild.User, error) {
 	return user, nil
 }
 
-// ID returns the session's id in the store; empty if nobody is signed in.
+// ID returns the session's id in the store. It is empty if no user is signed in.
 func ID(c *gin.Context) string { return c.GetString(idKey) }
 
-// User returns who is signed in.
+// User returns the signed-in user. ok is false if no user is signed in.
 func User(c *gin.Context) (user autobuild.User, ok bool) {
 	value, _ := c.Get(userKey)
 	user, ok = value.(autobuild.User)
 	return user, ok
 }
 
-// AskToSignIn answers a request without a session: a page redirects to the sign-in page, and
-// back afterwards; anything else is a 401.
+// AskToSignIn handles a request without a session. It redirects a GET to the sign-in page, which
+// returns to the page afterwards. For other methods it returns a 401.
 func AskToSignIn(c *gin.Context) error {
 	if c.Request.Method == http.MethodGet {
 		c.Redirect(http.StatusSeeOther, "/signin?return_to="+url.QueryEscape(c.Request.URL.RequestURI()))
@@ -155,8 +155,8 @@ func AskToSignIn(c *gin.Context) error {
 	}
 }
 
-// Browser returns the id that binds an OAuth flow to this browser, giving it one when it
-// has none.
+// Browser returns the id that binds an OAuth flow to this browser. It sets a cookie with a new id if
+// there is none.
 func (m *Manager) Browser(c *gin.Context) string {
 	if value := m.cookie(c, "slipway-flow"); value != "" {
 		return value
@@ -166,14 +166,15 @@ func (m *Manager) Browser(c *gin.Context) string {
 	return value
 }
 
-// TakeBrowser returns the id that Browser gave, once; empty when there is none.
+// TakeBrowser returns the id from Browser and deletes its cookie. The id is empty if there is none.
 func (m *Manager) TakeBrowser(c *gin.Context) string {
 	value := m.cookie(c, "slipway-flow")
 	m.setCookie(c, m.name("slipway-flow"), "", -1)
 	return value
 }
 
-// name adds the prefix that makes browsers hold a cookie to this very host over TLS.
+// name returns a cookie's name. Over TLS it has a prefix that makes browsers send the cookie only to
+// this host.
 // Source: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Set-Cookie#cookie_prefixes
 func (m *Manager) name(base string) string {
 	if m.secure {
