@@ -71,7 +71,7 @@ func sameOrigin(publicURL string) (httpx.HandlerFunc, error) {
 		if err != nil {
 			return &httpx.Error{
 				Status:  http.StatusForbidden,
-				Message: "This request came from another site, so nothing was done. Open the page here and try again; behind a proxy, SLIPWAY_URL must be the address that people use.",
+				Message: "This request came from another site and was rejected. Open the page again and retry. Behind a proxy, set SLIPWAY_URL to the address that users open.",
 				Err:     err,
 			}
 		}

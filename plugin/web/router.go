@@ -77,12 +77,12 @@ func (s router) engine() (*gin.Engine, error) {
 		ui.Handle(r.Method, r.Path, append(chain, httpx.Handle(r.Handler))...)
 	}
 	e.NoRoute(s.Sessions.Load(), httpx.Handle(func(*gin.Context) error {
-		return &httpx.Error{Status: http.StatusNotFound, Message: "There is nothing at this address."}
+		return &httpx.Error{Status: http.StatusNotFound, Message: "There is no page at this address."}
 	}))
 	e.NoMethod(httpx.Handle(func(*gin.Context) error {
 		return &httpx.Error{
 			Status:  http.StatusMethodNotAllowed,
-			Message: "This address does not take that kind of request.",
+			Message: "This address does not accept this method.",
 		}
 	}))
 	return e, nil

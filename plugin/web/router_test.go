@@ -183,8 +183,8 @@ func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
 	if !strings.Contains(page, missing.Header.Get("X-Request-Id")) {
 		t.Errorf("got %q, want it to contain %q", page, missing.Header.Get("X-Request-Id"))
 	}
-	if !strings.Contains(page, "nothing at this address") {
-		t.Errorf(`got %q, want it to contain "nothing at this address"`, page)
+	if !strings.Contains(page, "no page at this address") {
+		t.Errorf(`got %q, want it to contain "no page at this address"`, page)
 	}
 	if got := w.do("DELETE", "/builds", ours).StatusCode; got != http.StatusMethodNotAllowed {
 		t.Errorf("DELETE /builds: %d", got)

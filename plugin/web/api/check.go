@@ -84,7 +84,7 @@ func checkEvents(events []spec.Event) error {
 
 func checkPermit(r spec.PermitRequest) error {
 	if len(r.Tags)+len(r.ExtraTags) == 0 {
-		return &httpx.Error{Status: http.StatusBadRequest, Message: "tags are missing: name those that are to move"}
+		return &httpx.Error{Status: http.StatusBadRequest, Message: "tags: missing: send the tags to move"}
 	}
 	if r.Digest != "" && !spec.LegalDigest(r.Digest) {
 		return badDigest("digest", r.Digest)

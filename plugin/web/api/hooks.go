@@ -35,7 +35,7 @@ func (a *API) receive(c *gin.Context) error {
 	case errors.Is(err, intake.ErrUnauthorized):
 		return &httpx.Error{
 			Status:  http.StatusUnauthorized,
-			Message: "the webhook or its signature is not known",
+			Message: "unknown webhook or wrong signature",
 			Err:     err,
 		}
 	case errors.Is(err, intake.ErrTooLarge):

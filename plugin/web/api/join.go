@@ -69,14 +69,14 @@ func pipelineRequest(automatedBuildID string, r spec.JoinRequest) (autobuild.Pip
 	if !fullHash.MatchString(r.Commit) {
 		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,
-			Message: "commit is not 40 hexadecimal digits",
+			Message: "commit: send 40 hexadecimal digits",
 		}
 	}
 	ref, ok := autobuild.ParseRef(r.Ref)
 	if !ok || len(r.Ref) > maxRef {
 		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,
-			Message: "ref is no full name of a branch or tag, as refs/heads/main",
+			Message: "ref: send the full name of a branch or tag, for example refs/heads/main",
 		}
 	}
 	pipeline := strings.Map(func(c rune) rune {
@@ -88,7 +88,7 @@ func pipelineRequest(automatedBuildID string, r spec.JoinRequest) (autobuild.Pip
 	if pipeline == "" {
 		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,
-			Message: "pipeline is missing: its link or name",
+			Message: "pipeline: missing: send its link or name",
 		}
 	}
 	return autobuild.PipelineRequest{AutomatedBuildID: automatedBuildID, Ref: ref, Commit: r.Commit, Pipeline: pipeline}, nil

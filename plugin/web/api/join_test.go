@@ -129,20 +129,14 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 	}{
 		"webhook did not arrive":           {asks(3, "ci"), http.StatusNotFound},
 		"refs/tags/main":                   {tag, http.StatusNotFound},
-		"commit is not 40":                 {spec.JoinRequest{Commit: "abc", Ref: "refs/heads/main", Pipeline: "ci"}, http.StatusBadRequest},
-		"ref is no full name":              {spec.JoinRequest{Commit: storetest.Commit(2), Ref: "refs/pull/1/head", Pipeline: "ci"}, http.StatusBadRequest},
-		"pipeline is missing":              {asks(2, "\n"), http.StatusBadRequest},
+		"commit: send 40":                  {spec.JoinRequest{Commit: "abc", Ref: "refs/heads/main", Pipeline: "ci"}, http.StatusBadRequest},
+		"full name of a branch or tag":     {spec.JoinRequest{Commit: storetest.Commit(2), Ref: "refs/pull/1/head", Pipeline: "ci"}, http.StatusBadRequest},
+		"pipeline: missing":                {asks(2, "\n"), http.StatusBadRequest},
 		"build 1 of refs/heads/main at 00": {asks(1, "ci"), http.StatusNotFound},
 	} {
-		if got := answer[spec.ErrorReply](
-			t,
-			e.join(c.request, pipelineToken),
-			c.status,
-		); !strings.Contains(
-			got.Error,
-			words,
-		) {
-			t.Errorf("%q does not say %q", got.Error, words)
+		got := answer[spec.ErrorReply](t, e.join(c.request, pipelineToken), c.status)
+		if !strings.Contains(got.Error, words) {
+			t.Errorf("got %q, want it to contain %q", got.Error, words)
 		}
 	}
 	long := asks(2, strings.Repeat("é", 400))

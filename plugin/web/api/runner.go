@@ -85,12 +85,12 @@ func specProblem(err error) error {
 	switch {
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		return &httpx.Error{Status: http.StatusFailedDependency, Err: err,
-			Message: "Bitbucket does not accept the linked account's credential; link the account again"}
+			Message: "Bitbucket does not accept the linked account's credential: link the account again"}
 	case errors.Is(err, autobuild.ErrNotFound),
 		errors.Is(err, autobuild.ErrForbidden),
 		errors.Is(err, autobuild.ErrConflict):
 		return &httpx.Error{Status: http.StatusFailedDependency, Err: err,
-			Message: "the automated build, its repository or its linked account is not there any more"}
+			Message: "the automated build, its repository or its linked account no longer exists"}
 	}
 	return err
 }
@@ -142,7 +142,7 @@ func (a *API) recordEvents(c *gin.Context, attempt autobuild.Attempt) error {
 func (a *API) appendLog(c *gin.Context, attempt autobuild.Attempt) error {
 	offset, err := strconv.ParseInt(c.Query("offset"), 10, 64)
 	if err != nil || offset < 0 {
-		return &httpx.Error{Status: http.StatusBadRequest, Message: "offset is not a number of bytes"}
+		return &httpx.Error{Status: http.StatusBadRequest, Message: "offset: send a number of bytes"}
 	}
 	data, err := httpx.ReadBody(c, spec.MaxLogChunk)
 	if err != nil {

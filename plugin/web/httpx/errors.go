@@ -38,12 +38,12 @@ var answers = []struct {
 	status  int
 	message string
 }{
-	{autobuild.ErrNotFound, http.StatusNotFound, "nothing is at this address; what was here may be deleted"},
+	{autobuild.ErrNotFound, http.StatusNotFound, "not found; it may have been deleted"},
 	{autobuild.ErrUnauthorized, http.StatusUnauthorized, "the credential is not accepted"},
 	{autobuild.ErrForbidden, http.StatusForbidden, "not allowed"},
 	{autobuild.ErrFenced, http.StatusGone, "this attempt is over"},
-	{autobuild.ErrConflict, http.StatusConflict, "it changed meanwhile; look again"},
-	{autobuild.ErrHookRefused, http.StatusUnprocessableEntity, "Bitbucket refused the webhook"},
+	{autobuild.ErrConflict, http.StatusConflict, "it has changed in the meantime; reload and try again"},
+	{autobuild.ErrHookRefused, http.StatusUnprocessableEntity, "Bitbucket rejected the webhook"},
 	{autobuild.ErrRemoved, http.StatusBadGateway, "Bitbucket removed the API that this needs"},
 	{autobuild.ErrUnavailable, http.StatusServiceUnavailable, "not available at the moment; try again"},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "it took too long; try again"},
@@ -61,5 +61,5 @@ func Answer(err error) (status int, message string) {
 			return a.status, a.message
 		}
 	}
-	return http.StatusInternalServerError, "something went wrong here; the log of the gateway says what"
+	return http.StatusInternalServerError, "internal error; the gateway's log has the cause"
 }

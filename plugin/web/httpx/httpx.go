@@ -86,7 +86,7 @@ func logError(log logrus.FieldLogger, c *gin.Context, status int, err error) {
 		entry.Error("request failed")
 		return
 	}
-	entry.Debug("request refused")
+	entry.Debug("request rejected")
 }
 
 // ReadBody reads the whole body. It returns a 413 if the body is larger than limit bytes.
@@ -118,5 +118,5 @@ func bodyError(err error) error {
 			Err:     err,
 		}
 	}
-	return &Error{Status: http.StatusBadRequest, Message: "the body was not understood", Err: err}
+	return &Error{Status: http.StatusBadRequest, Message: "cannot parse the body", Err: err}
 }

@@ -36,7 +36,7 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		status int
 		text   string
 	}{
-		"not found":    {fmt.Errorf("build 7: %w", autobuild.ErrNotFound), 404, "nothing is at this address"},
+		"not found":    {fmt.Errorf("build 7: %w", autobuild.ErrNotFound), 404, "not found"},
 		"unauthorized": {autobuild.ErrUnauthorized, 401, "credential"},
 		"forbidden":    {autobuild.ErrForbidden, 403, "not allowed"},
 		"fenced":       {autobuild.ErrFenced, 410, "over"},
@@ -51,7 +51,7 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 			424,
 			"re-link",
 		},
-		"unknown": {errors.New("dial 10.0.0.7: secret detail"), 500, "went wrong"},
+		"unknown": {errors.New("dial 10.0.0.7: secret detail"), 500, "internal error"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -149,7 +149,7 @@ func TestCancelRetryRebuild(t *testing.T) {
 	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).wantRedirect(t, path(s.Waiting, "?done=cancelled"))
 	r := s.get(t, pagestest.Writer, path(s.Waiting, "?done=cancelled"))
 	r.want(t, http.StatusOK, "The build is cancelled.", "cancelled by Bob Moss")
-	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).want(t, http.StatusConflict, "changed meanwhile")
+	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).want(t, http.StatusConflict, "changed in the meantime")
 	s.post(t, pagestest.Writer, path(s.Broken, "/retry")).wantRedirect(t, path(s.Broken, "?done=retried"))
 	again := s.post(t, pagestest.Writer, path(s.Done, "/rebuild"))
 	again.wantRedirect(t, fmt.Sprintf("/builds/%d?done=started", s.Waiting.Number+1))

@@ -151,7 +151,7 @@ func AskToSignIn(c *gin.Context) error {
 	}
 	return &httpx.Error{
 		Status:  http.StatusUnauthorized,
-		Message: "Sign in first: nobody is signed in here, or the session is over.",
+		Message: "Sign in first. You are not signed in, or your session has expired.",
 	}
 }
 
