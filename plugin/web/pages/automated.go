@@ -26,16 +26,16 @@ type automatedPage struct {
 
 type automatedRow struct {
 	autobuild.AutomatedBuild
-	Last    autobuild.Build // zero when there was none
+	Last    autobuild.Build // zero if there is no build yet
 	Took    string
 	Bars    bars
-	Trouble string // why pushes do not arrive as they should
+	Trouble string // a problem with the webhook; empty = none
 }
 
 // An option is one choice of a select.
 type option struct{ Value, Label string }
 
-// automatedBuilds lists the automated builds: is it green, what is it doing.
+// automatedBuilds shows the list of automated builds with their last build.
 func (p *Pages) automatedBuilds(c *gin.Context) error {
 	ctx := c.Request.Context()
 	all, err := p.view(c).AutomatedBuilds(ctx)
@@ -66,7 +66,7 @@ func (p *Pages) automatedBuilds(c *gin.Context) error {
 		content.Rows = append(content.Rows, row)
 		content.Active = content.Active || (row.Last.ID != "" && !row.Last.State.Final())
 	}
-	if user, _ := session.User(c); administers(user) { // others are not offered to create one
+	if user, _ := session.User(c); administers(user) { // only administrators see the Create button
 		accounts, err := p.Store.Accounts(ctx)
 		if err != nil {
 			return fmt.Errorf("list accounts: %w", err)
@@ -135,7 +135,7 @@ func hooksByRepository(ctx context.Context, v View) (map[repositoryID]autobuild.
 	return all, nil
 }
 
-// optional makes the zero value of what is not there.
+// optional returns the zero value instead of ErrNotFound.
 func optional[T any](v T, err error) (T, error) {
 	if errors.Is(err, autobuild.ErrNotFound) {
 		var none T

@@ -34,20 +34,20 @@ type automatedBuildPage struct {
 type hookView struct {
 	autobuild.Hook
 	URL        string
-	ByHand     string // where a person adds it
-	Interval   string // of polls
-	Revealed   bool   // the secret is shown this once
-	SecretText string // only when Revealed
-	Rotating   bool   // the previous secret is still accepted
+	ByHand     string // URL of the page at Bitbucket to add it by hand
+	Interval   string // of polls, for example "5 min"
+	Revealed   bool   // this page shows the secret
+	SecretText string // empty unless Revealed
+	Rotating   bool   // the previous secret is still valid
 }
 
-// reveals are the secrets that a page shows this once.
+// reveals are the secrets that a page shows once.
 type reveals struct {
 	hook  bool          // the webhook's
-	token secret.Secret // a pipeline token that was just made
+	token secret.Secret // a new pipeline token
 }
 
-// A startForm is what a person typed to start builds by hand.
+// A startForm is the form to start builds.
 type startForm struct {
 	Rule, Ref, Key string
 	Rules          []option
@@ -75,7 +75,7 @@ func (p *Pages) showAutomated(
 	status int,
 	a autobuild.AutomatedBuild,
 	start startForm,
-	wrong faults,
+	invalid faults,
 	reveal reveals,
 ) error {
 	ctx := c.Request.Context()
@@ -116,7 +116,7 @@ func (p *Pages) showAutomated(
 		Title:   a.Repository.FullName,
 		Nav:     "automated",
 		Crumbs:  []crumb{{"Automated builds", "/automated-builds"}},
-		Faults:  wrong,
+		Faults:  invalid,
 		Content: content,
 	})
 }
@@ -133,7 +133,7 @@ func (p *Pages) hookView(ctx context.Context, a autobuild.AutomatedBuild) (hookV
 	return view, nil
 }
 
-// startRules are the choices for a manual start: all rules that name one ref, or one rule.
+// startRules returns the options of a manual start: all rules without a pattern, or one rule.
 func startRules(rules []autobuild.Rule) []option {
 	all := []option{{"", "Every rule that names one ref"}}
 	for _, r := range rules {
@@ -147,7 +147,8 @@ func pattern(r autobuild.Rule) bool {
 	return len(r.Source) > 1 && strings.HasPrefix(r.Source, "/") && strings.HasSuffix(r.Source, "/")
 }
 
-// startBuilds starts builds by hand. The form's key makes a second click harmless.
+// startBuilds starts builds from the form. The form's key prevents a second build after a double
+// click.
 func (p *Pages) startBuilds(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {
@@ -155,21 +156,21 @@ func (p *Pages) startBuilds(c *gin.Context) error {
 	}
 	form := startForm{Rule: c.PostForm("rule"), Ref: strings.TrimSpace(c.PostForm("ref")), Key: c.PostForm("key")}
 	rule := ruleOf(a, form.Rule)
-	var wrong faults
+	var invalid faults
 	switch {
 	case form.Rule == "" && form.Ref != "":
-		wrong.add("rule", "choose the rule that the ref is built by")
+		invalid.add("rule", "choose the rule that the ref is built by")
 	case form.Rule != "" && rule.ID == "":
-		wrong.add("rule", "this rule is gone; choose another")
+		invalid.add("rule", "this rule is gone; choose another")
 	case pattern(rule) && form.Ref == "":
-		wrong.add("ref", "the rule's source is a pattern: name the "+string(rule.SourceType)+" to build")
+		invalid.add("ref", "the rule's source is a pattern: name the "+string(rule.SourceType)+" to build")
 	}
-	if wrong != nil {
-		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, wrong, reveals{})
+	if invalid != nil {
+		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, invalid, reveals{})
 	}
 	builds, err := p.start(c, a, form, rule)
-	if wrong := faultsOf(err, "ref"); wrong != nil {
-		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, wrong, reveals{})
+	if invalid := faultsOf(err, "ref"); invalid != nil {
+		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, invalid, reveals{})
 	}
 	if err != nil {
 		return err
@@ -200,7 +201,7 @@ func (p *Pages) start(
 	return p.Starter.Start(c.Request.Context(), r)
 }
 
-// rebuild makes a new build of the same commit, by the rule as it is now.
+// rebuild starts a new build of the same commit with the current rule.
 func (p *Pages) rebuild(c *gin.Context) error {
 	b, err := p.findBuild(c)
 	if err != nil {
@@ -225,7 +226,7 @@ func (p *Pages) rebuild(c *gin.Context) error {
 	return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "started")
 }
 
-// ensureHook looks for the webhook again, and adds or mends it.
+// ensureHook adds or repairs the webhook.
 func (p *Pages) ensureHook(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {
@@ -237,32 +238,33 @@ func (p *Pages) ensureHook(c *gin.Context) error {
 	return done(c, "/automated-builds/"+a.ID, "hook")
 }
 
-// confirmPage asks before something is destroyed. Name must be typed; empty = the button is enough.
+// A confirmPage asks before something is deleted. The user has to type Name; if Name is empty, the
+// button is enough.
 type confirmPage struct {
 	Question, Consequence string
 	Name, Button          string
 	Action, Back          string
 }
 
-func (p *Pages) confirm(c *gin.Context, status int, nav string, content confirmPage, wrong faults) error {
-	return p.show(c, status, "confirm", frame{Title: content.Question, Nav: nav, Faults: wrong, Content: content})
+func (p *Pages) confirm(c *gin.Context, status int, nav string, content confirmPage, invalid faults) error {
+	return p.show(c, status, "confirm", frame{Title: content.Question, Nav: nav, Faults: invalid, Content: content})
 }
 
-// confirmed reports whether the name was typed, and shows the question again if it was not.
+// confirmed reports whether the user confirmed. If not, it shows the question.
 func (p *Pages) confirmed(c *gin.Context, nav string, content confirmPage) (bool, error) {
 	if c.Request.Method == http.MethodPost && strings.TrimSpace(c.PostForm("name")) == content.Name {
 		return true, nil
 	}
-	var wrong faults
+	var invalid faults
 	status := http.StatusOK
 	if c.Request.Method == http.MethodPost {
 		status = http.StatusUnprocessableEntity
-		wrong.add("name", "type "+content.Name+" as it stands here")
+		invalid.add("name", "type "+content.Name+" as it stands here")
 	}
-	return false, p.confirm(c, status, nav, content, wrong)
+	return false, p.confirm(c, status, nav, content, invalid)
 }
 
-// deleteAutomated asks, and deletes when the name was typed.
+// deleteAutomated deletes an automated build after a confirmation.
 func (p *Pages) deleteAutomated(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {

@@ -14,11 +14,11 @@ const (
 	barHeight = 22
 )
 
-// bars are the times of the last builds, drawn as columns: oldest on the left.
+// bars are the durations of the last builds as columns, oldest on the left.
 type bars struct {
 	Width, Height int
 	Columns       []column
-	Label         string // the same in words
+	Label         string // the same as text
 }
 
 type column struct {
@@ -26,7 +26,7 @@ type column struct {
 	Class, Title        string
 }
 
-// barsOf draws builds, given newest first, that have ended.
+// barsOf returns the columns of finished builds. builds are sorted newest first.
 func barsOf(builds []autobuild.Build) bars {
 	var longest time.Duration
 	var ended []autobuild.Build

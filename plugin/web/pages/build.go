@@ -2,7 +2,6 @@ package pages
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -18,28 +17,28 @@ import (
 
 type buildPage struct {
 	autobuild.Build
-	Automated  autobuild.AutomatedBuild // zero when it was deleted
+	Automated  autobuild.AutomatedBuild // zero if it was deleted
 	Rule       autobuild.Rule
 	CommitURL  string
 	Stations   []station
-	Pull       string // the command that fetches the image; empty when none was pushed
+	Pull       string // docker pull command; empty if no image was pushed
 	Attempts   []attemptRow
-	Shown      autobuild.Attempt // whose log is shown; zero when there is none
-	Pipeline   string            // leads to that attempt's on its CI; empty when there is none
+	Shown      autobuild.Attempt // the attempt with the shown log; zero if there is no attempt
+	Pipeline   string            // link to the attempt's pipeline on its CI; empty if there is none
 	Report     autobuild.Report
 	Log        logView
 	Took       string
 	Cancelable bool
-	Moving     bool // there may soon be something else to see
+	Moving     bool // the page may change soon, so it refreshes itself
 }
 
-// untoldTime is how long after its end a build's page looks whether that was told. What takes
-// longer, as Bitbucket's outages do, is seen when the page is loaded again.
-const untoldTime = 10 * time.Minute
+// reportWait is how long after its end a build's page refreshes itself until the commit status is
+// posted. After longer delays, such as outages of Bitbucket, the user has to reload the page.
+const reportWait = 10 * time.Minute
 
-// moving reports whether a build is at work, or its end is yet to be told.
+// moving reports whether a build is active, or its final commit status is not posted yet.
 func moving(now time.Time, b autobuild.Build, r autobuild.Report) bool {
-	return !b.State.Final() || reported(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < untoldTime
+	return !b.State.Final() || reported(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < reportWait
 }
 
 type attemptRow struct {
@@ -49,7 +48,7 @@ type attemptRow struct {
 	Shown    bool
 }
 
-// build shows one build: what it is doing or why it ended, and its log.
+// build shows one build with its stages, its result and its log.
 func (p *Pages) build(c *gin.Context) error {
 	ctx := c.Request.Context()
 	b, err := p.findBuild(c)
@@ -57,17 +56,17 @@ func (p *Pages) build(c *gin.Context) error {
 		return err
 	}
 	content := buildPage{Build: b, Took: took(b), Cancelable: !b.State.Final(), Pull: pullCommand(b)}
-	if content.Automated, err = p.view(c).
-		AutomatedBuild(ctx, b.AutomatedBuildID); err != nil &&
-		!errors.Is(err, autobuild.ErrNotFound) {
+	content.Automated, err = optional(p.view(c).AutomatedBuild(ctx, b.AutomatedBuildID))
+	if err != nil {
 		return fmt.Errorf("automated build of build %d: %w", b.Number, err)
 	}
 	content.Rule = ruleOf(content.Automated, b.RuleID)
-	if content.Report, err = p.Store.Reported(ctx, b.ID); err != nil && !errors.Is(err, autobuild.ErrNotFound) {
+	content.Report, err = optional(p.Store.Reported(ctx, b.ID))
+	if err != nil {
 		return fmt.Errorf("report of build %d: %w", b.Number, err)
 	}
-	provider, err := p.Store.Provider(ctx, b.Repository.ProviderID)
-	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
+	provider, err := optional(p.Store.Provider(ctx, b.Repository.ProviderID))
+	if err != nil {
 		return fmt.Errorf("provider of build %d: %w", b.Number, err)
 	}
 	content.CommitURL = commitURL(provider, b.Repository, b.Commit.Hash)
@@ -76,10 +75,7 @@ func (p *Pages) build(c *gin.Context) error {
 		return err
 	}
 	return p.show(c, http.StatusOK, "build", frame{
-		Title: fmt.Sprintf(
-			"Build %d",
-			b.Number,
-		),
+		Title:   fmt.Sprintf("Build %d", b.Number),
 		Nav:     "builds",
 		Crumbs:  buildCrumbs(b, content.Automated),
 		Content: content,
@@ -93,13 +89,13 @@ func buildCrumbs(b autobuild.Build, a autobuild.AutomatedBuild) []crumb {
 	return []crumb{{"Automated builds", "/automated-builds"}, {b.Repository.FullName, "/automated-builds/" + a.ID}}
 }
 
-// attempts fills in the attempts and the log of the one asked for, else the newest.
+// attempts fills in the attempts, and the log of the requested or the newest attempt.
 func (p *Pages) attempts(c *gin.Context, content *buildPage) error {
 	all, err := p.Store.Attempts(c.Request.Context(), content.ID)
 	if err != nil {
 		return fmt.Errorf("attempts of build %d: %w", content.Number, err)
 	}
-	content.Shown = chosen(all, c.Query("attempt"))
+	content.Shown = requestedAttempt(all, c.Query("attempt"))
 	content.Pipeline = p.pipelineLink(content.Build, content.Shown)
 	for _, a := range all {
 		row := attemptRow{
@@ -113,14 +109,15 @@ func (p *Pages) attempts(c *gin.Context, content *buildPage) error {
 		content.Attempts = append(content.Attempts, row)
 	}
 	if content.Shown.Number == 0 || c.GetHeader("X-Part") == "build-head" {
-		return nil // the script renews the head alone, every two seconds: no need to read the log
+		return nil // the script refreshes only the head, every two seconds, so the log is not read
 	}
 	content.Log, err = p.renderLog(c.Request.Context(), content.Shown)
 	return err
 }
 
-// chosen is the attempt that a query names, else the newest; zero when there is none.
-func chosen(all []autobuild.Attempt, query string) autobuild.Attempt {
+// requestedAttempt returns the attempt with the number in a query, else the newest attempt. It is
+// zero if there are no attempts.
+func requestedAttempt(all []autobuild.Attempt, query string) autobuild.Attempt {
 	number, err := strconv.Atoi(query)
 	for _, a := range slices.Backward(all) {
 		if err != nil || a.Number == number {
@@ -133,18 +130,18 @@ func chosen(all []autobuild.Attempt, query string) autobuild.Attempt {
 // A logView is a log on a page.
 type logView struct {
 	Groups  []loghtml.Group
-	Skipped int   // lines at its beginning that are not shown
-	Offset  int64 // bytes that were read; the stream goes on from here
+	Skipped int   // number of lines at the start that are not shown
+	Offset  int64 // number of bytes read; the stream continues here
 	Live    bool
 }
 
-// A station is one part of a build's way with its time.
+// A station is one step of a build with its duration: received, queued, a stage, or reported.
 type station struct {
 	Name, Detail, Took string
 	Status             string // done, active, failed, skipped or waiting
 }
 
-// stations puts what is known of a build into the order of its way.
+// stations returns the steps of a build in order.
 func stations(now time.Time, b autobuild.Build, r autobuild.Report) []station {
 	all := []station{{Name: "received", Took: duration(b.CreatedAt.Sub(b.ReceivedAt)), Status: "done"}, queued(now, b)}
 	known := map[string]bool{}
@@ -193,17 +190,17 @@ func stageStation(now time.Time, b autobuild.Build, s autobuild.Stage, last bool
 
 func reported(b autobuild.Build, r autobuild.Report) station {
 	s := station{Name: "reported", Status: "waiting"}
-	told := b.State.Final() && r.State == b.State && r.Attempt == b.Attempt
+	posted := b.State.Final() && r.State == b.State && r.Attempt == b.Attempt
 	switch {
-	case told && r.Problem != "":
+	case posted && r.Problem != "":
 		s.Status, s.Detail = "failed", "Bitbucket did not take it"
-	case told:
+	case posted:
 		s.Status, s.Detail, s.Took = "done", string(autobuild.StatusOf(b.State)), duration(r.At.Sub(b.FinishedAt))
 	}
 	return s
 }
 
-// pullCommand names the image by its first tag, once it was pushed.
+// pullCommand returns the docker pull command of the first tag. It is empty if no image was pushed.
 func pullCommand(b autobuild.Build) string {
 	if b.State != autobuild.Succeeded || !b.Publish || len(b.Tags) == 0 {
 		return ""
@@ -228,11 +225,11 @@ func (p *Pages) retryBuild(c *gin.Context) error {
 	return p.act(c, p.Control.Retry, "retried")
 }
 
-// act does one thing to the build in the path on behalf of who is signed in.
+// act calls do for the build in the path, as the signed-in user.
 func (p *Pages) act(
 	c *gin.Context,
 	do func(ctx context.Context, buildID, by string) (autobuild.Build, error),
-	what string,
+	notice string,
 ) error {
 	b, err := p.findBuild(c)
 	if err != nil {
@@ -242,5 +239,5 @@ func (p *Pages) act(
 	if _, err := do(c.Request.Context(), b.ID, user.Name); err != nil {
 		return fmt.Errorf("build %d: %w", b.Number, err)
 	}
-	return done(c, fmt.Sprintf("/builds/%d", b.Number), what)
+	return done(c, fmt.Sprintf("/builds/%d", b.Number), notice)
 }

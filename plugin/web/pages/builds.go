@@ -10,10 +10,10 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// pageSize is how many rows a list shows.
+// pageSize is the number of rows of a list.
 const pageSize = 50
 
-// stateFilters are the choices over the list of builds, in order.
+// stateFilters are the filters above the list of builds, in order.
 var stateFilters = []struct {
 	Name   string
 	States []autobuild.State
@@ -30,8 +30,8 @@ type buildsPage struct {
 	Rows    []buildRow
 	Filters []filterLink
 	Older   string // link to the next page; empty on the last one
-	Active  bool   // something may change by itself
-	Shown   string // the filter's name
+	Active  bool   // a build is active, so the list refreshes more often
+	Shown   string // name of the filter
 }
 
 type filterLink struct {
@@ -50,7 +50,7 @@ func (p *Pages) builds(c *gin.Context) error {
 			filter.States = f.States
 		}
 	}
-	filter.Before, _ = strconv.ParseInt(c.Query("before"), 10, 64) // what is no number begins at the newest
+	filter.Before, _ = strconv.ParseInt(c.Query("before"), 10, 64) // without a valid number the list starts at the newest
 	builds, err := p.view(c).Builds(c.Request.Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list builds: %w", err)
@@ -67,7 +67,7 @@ func (p *Pages) builds(c *gin.Context) error {
 // A buildRow is a build in a list.
 type buildRow struct {
 	autobuild.Build
-	Took string // empty until it ended
+	Took string // empty until the build has ended
 }
 
 func (p *Pages) rows(builds []autobuild.Build) []buildRow {
@@ -78,7 +78,7 @@ func (p *Pages) rows(builds []autobuild.Build) []buildRow {
 	return rows
 }
 
-// took is the time from the runner's claim to the end.
+// took returns the duration from the runner's claim to the end.
 func took(b autobuild.Build) string {
 	if b.StartedAt.IsZero() || b.FinishedAt.IsZero() {
 		return ""
@@ -95,7 +95,8 @@ func anyActive(builds []autobuild.Build) bool {
 	return false
 }
 
-// findBuild reads the build that the path names by number, if the person of the request may.
+// findBuild returns the build with the number in the path. It returns ErrNotFound if the user may not
+// read it.
 func (p *Pages) findBuild(c *gin.Context) (autobuild.Build, error) { return findBuild(c, p.view(c)) }
 
 func findBuild(c *gin.Context, v View) (autobuild.Build, error) {

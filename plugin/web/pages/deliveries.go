@@ -13,13 +13,13 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// maxBodyShown bounds the part of a delivery's body that its page shows, in bytes.
+// maxBodyShown is the size of the part of a delivery's body that its page shows, in bytes.
 const maxBodyShown = 256 << 10
 
 type deliveriesPage struct {
 	Rows  []deliveryRow
 	Older string
-	Any   bool // some repository has a webhook
+	Any   bool // at least one repository has a webhook
 }
 
 type deliveryRow struct {
@@ -27,7 +27,7 @@ type deliveryRow struct {
 	Repository string
 }
 
-// deliveries lists what Bitbucket told, newest first.
+// deliveries lists the webhook requests of Bitbucket, newest first.
 func (p *Pages) deliveries(c *gin.Context) error {
 	ctx := c.Request.Context()
 	list, err := p.view(c).Deliveries(ctx, autobuild.DeliveryFilter{Limit: pageSize + 1, Before: c.Query("before")})
@@ -59,7 +59,7 @@ type deliveryPage struct {
 	Outcomes   []outcomeView
 	Headers    []headerLine
 	Text       string // of the body
-	Cut        bool   // the body is longer than shown
+	Cut        bool   // the body is longer than Text
 }
 
 type outcomeView struct {
@@ -74,7 +74,7 @@ type answerView struct {
 
 type headerLine struct{ Name, Value string }
 
-// delivery shows one webhook request: what it said, and what each rule answered.
+// delivery shows one webhook request with its changes and the decision of each rule.
 func (p *Pages) delivery(c *gin.Context) error {
 	ctx := c.Request.Context()
 	d, err := p.view(c).Delivery(ctx, c.Param("id"))
@@ -116,7 +116,7 @@ func outcomeOf(o autobuild.Outcome, automated []autobuild.AutomatedBuild) outcom
 	return view
 }
 
-// headerLines sorts headers by name.
+// headerLines returns headers sorted by name.
 func headerLines(h http.Header) []headerLine {
 	var lines []headerLine
 	for name, values := range h {
@@ -128,8 +128,8 @@ func headerLines(h http.Header) []headerLine {
 	return lines
 }
 
-// masked hides what a header proves: a signature may be replayed, so that only its kind is
-// shown, and credentials are not shown at all.
+// masked hides secrets in a header. It shows only the kind of a signature, because signatures could be
+// replayed, and hides credentials completely.
 func masked(name, value string) string {
 	kind, _, found := strings.Cut(value, "=")
 	switch {
@@ -141,8 +141,8 @@ func masked(name, value string) string {
 	return value
 }
 
-// maxDepth bounds the nesting of JSON that is laid out: deeper, each line's indent would
-// make much of little.
+// maxDepth is the maximum nesting of JSON that is indented. With deeper nesting, the indentation
+// could make a short body very long.
 const maxDepth = 24
 
 func bodyText(body []byte) (text string, cut bool) {
@@ -156,7 +156,8 @@ func bodyText(body []byte) (text string, cut bool) {
 	return strings.ToValidUTF8(string(body), "\uFFFD"), cut
 }
 
-// depth counts brackets, those within strings too: it may say too much and never too little.
+// depth returns the nesting depth of JSON. It also counts brackets in strings, so the result may be
+// too high, but never too low.
 func depth(body []byte) int {
 	now, deepest := 0, 0
 	for _, c := range body {

@@ -25,11 +25,11 @@ type draftPage struct {
 	Steps                     []string
 	Engines, Autotests        []option
 	SourceTypes               []option
-	Accounts                  []option             // that a stored one may move to
-	Registries                []autobuild.Registry // that may push its image
+	Accounts                  []option             // accounts to choose from
+	Registries                []autobuild.Registry // credentials that can push its image
 }
 
-func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong faults) error {
+func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, invalid faults) error {
 	content.Steps = newSteps
 	content.Engines = p.engineChoices(content.Engine)
 	content.Autotests = []option{
@@ -56,7 +56,7 @@ func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong f
 		Title:   "New automated build",
 		Nav:     "automated",
 		Crumbs:  []crumb{{"Automated builds", "/automated-builds"}},
-		Faults:  wrong,
+		Faults:  invalid,
 		Content: content,
 	}
 	if !content.New {
@@ -66,22 +66,22 @@ func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, wrong f
 	return p.show(c, status, "draft", f)
 }
 
-// engineChoices are those that are configured, and the present one in any case: where that is
-// none of them, somebody has to choose another.
-func (p *Pages) engineChoices(present string) []option {
+// engineChoices returns the configured engines. The current engine is always included, even if it is
+// no longer configured and has to be replaced.
+func (p *Pages) engineChoices(current string) []option {
 	var all []option
 	for _, e := range p.Engines {
 		if e.Configured {
 			all = append(all, option{e.Name, engineName(e.Name)})
 		}
 	}
-	if present != "" && !slices.ContainsFunc(all, func(o option) bool { return o.Value == present }) {
-		all = append(all, option{present, engineName(present) + " (not configured)"})
+	if current != "" && !slices.ContainsFunc(all, func(o option) bool { return o.Value == current }) {
+		all = append(all, option{current, engineName(current) + " (not configured)"})
 	}
 	return all
 }
 
-// fillAccounts offers the linked accounts, and the present one whatever its state.
+// fillAccounts adds the linked accounts, and the current account in any state.
 func (p *Pages) fillAccounts(c *gin.Context, content *draftPage) error {
 	all, err := p.Store.Accounts(c.Request.Context())
 	if err != nil {
@@ -96,30 +96,30 @@ func (p *Pages) fillAccounts(c *gin.Context, content *draftPage) error {
 	return nil
 }
 
-// createAutomated saves a new automated build, and starts it when asked.
+// createAutomated saves a new automated build, and starts a build if the user chose that button.
 func (p *Pages) createAutomated(c *gin.Context) error {
 	if err := parseForm(c); err != nil {
 		return err
 	}
-	typed := c.Request.PostForm
-	account, err := p.Store.Account(c.Request.Context(), typed.Get("account"))
+	form := c.Request.PostForm
+	account, err := p.Store.Account(c.Request.Context(), form.Get("account"))
 	if err != nil {
-		return fmt.Errorf("account %q: %w", typed.Get("account"), err)
+		return fmt.Errorf("account %q: %w", form.Get("account"), err)
 	}
 	content := draftPage{
-		draftForm:     readDraftForm(typed),
+		draftForm:     readDraftForm(form),
 		New:           true,
 		Account:       account,
-		Repository:    typed.Get("repository"),
-		DefaultBranch: typed.Get("default_branch"),
-		Dockerfile:    typed.Get("dockerfile"),
+		Repository:    form.Get("repository"),
+		DefaultBranch: form.Get("default_branch"),
+		Dockerfile:    form.Get("dockerfile"),
 	}
-	if content.change(typed) {
+	if content.change(form) {
 		return p.showDraft(c, http.StatusOK, content, nil)
 	}
-	saved, wrong, err := p.save(c, content, p.Catalog.Create)
-	if wrong != nil {
-		return p.showDraft(c, http.StatusUnprocessableEntity, content, wrong)
+	saved, invalid, err := p.save(c, content, p.Catalog.Create)
+	if invalid != nil {
+		return p.showDraft(c, http.StatusUnprocessableEntity, content, invalid)
 	}
 	if err != nil {
 		return fmt.Errorf("create automated build of %s: %w", content.Repository, err)
@@ -127,34 +127,34 @@ func (p *Pages) createAutomated(c *gin.Context) error {
 	return p.afterSave(c, saved, "created")
 }
 
-// save makes a draft of what was typed and gives it to the catalog.
+// save passes the form as a draft to the catalog. It returns invalid fields separately.
 func (p *Pages) save(
 	c *gin.Context,
 	content draftPage,
 	do func(context.Context, catalog.Draft) (catalog.Saved, error),
 ) (catalog.Saved, faults, error) {
 	user, _ := session.User(c)
-	var wrong faults
+	var invalid faults
 	draft := catalog.Draft{
 		AccountID:   content.Account.ID,
 		Repository:  content.Repository,
 		Image:       content.Image,
 		Engine:      content.Engine,
 		Autotest:    autobuild.Autotest(content.Autotest),
-		Rules:       content.rules(&wrong),
-		Environment: content.environment(&wrong),
+		Rules:       content.rules(&invalid),
+		Environment: content.environment(&invalid),
 		UserID:      user.ID,
 		Viewer:      viewer(c),
 	}
-	if wrong != nil {
-		return catalog.Saved{}, wrong, nil
+	if invalid != nil {
+		return catalog.Saved{}, invalid, nil
 	}
 	saved, err := do(c.Request.Context(), draft)
 	return saved, faultsOf(err, ""), err
 }
 
-// afterSave starts a build when that button was used, and shows warnings where there are any.
-func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, what string) error {
+// afterSave starts a build if the user chose that button. It shows the warnings, if there are any.
+func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, notice string) error {
 	where := "/automated-builds/" + saved.ID
 	warnings := saved.Warnings
 	if c.Request.PostForm.Get("then") == "build" {
@@ -171,12 +171,12 @@ func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, what string) erro
 		}
 	}
 	if len(warnings) == 0 {
-		return done(c, where, what)
+		return done(c, where, notice)
 	}
 	return p.showAdvice(c, saved.Repository.FullName+" is saved", warnings, where)
 }
 
-// showAdvice says that something is done, and what a person had better look at.
+// showAdvice shows that an action succeeded, with warnings.
 func (p *Pages) showAdvice(c *gin.Context, title string, advice []string, link string) error {
 	return p.show(c, http.StatusOK, "advice", frame{Title: title, Nav: "automated", Content: struct {
 		Advice []string
@@ -226,8 +226,8 @@ func (p *Pages) updateAutomated(c *gin.Context) error {
 	}
 	content.draftForm = readDraftForm(c.Request.PostForm)
 	if user, _ := session.User(c); !administers(user) {
-		// These reach beyond the repository: credentials of the installation push the image and
-		// fetch the source, and an engine may be another CI.
+		// Only administrators may change these. They use credentials of the installation, and an
+		// engine may run on another CI.
 		content.Image, content.Engine = a.Image, a.Engine
 	} else if chosen := c.Request.PostForm.Get("account"); chosen != "" {
 		content.Account.ID = chosen
@@ -235,11 +235,11 @@ func (p *Pages) updateAutomated(c *gin.Context) error {
 	if content.change(c.Request.PostForm) {
 		return p.showDraft(c, http.StatusOK, content, nil)
 	}
-	saved, wrong, err := p.save(c, content, func(ctx context.Context, d catalog.Draft) (catalog.Saved, error) {
+	saved, invalid, err := p.save(c, content, func(ctx context.Context, d catalog.Draft) (catalog.Saved, error) {
 		return p.Catalog.Update(ctx, a.ID, d)
 	})
-	if wrong != nil {
-		return p.showDraft(c, http.StatusUnprocessableEntity, content, wrong)
+	if invalid != nil {
+		return p.showDraft(c, http.StatusUnprocessableEntity, content, invalid)
 	}
 	if err != nil {
 		return fmt.Errorf("update automated build of %s: %w", a.Repository.FullName, err)

@@ -15,26 +15,26 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-// lookTime bounds how long a page waits for a CI's server.
-const lookTime = 10 * time.Second
+// inspectTimeout limits how long a page waits for a CI's server.
+const inspectTimeout = 10 * time.Second
 
-// An Engine is one that runs builds, or that settings would add, as an administrator set it.
+// An Engine is an engine with its settings. It may be not configured.
 type Engine struct {
 	Name       string
-	Prefix     string // of its settings' names
-	Configured bool   // automated builds may choose it
-	Limit      int    // builds at once; 0 = as many as it takes
-	Builder    string // address of the builder that builds use; empty = one is started
+	Prefix     string // of the names of its settings, for example "SLIPWAY_DRONE_"
+	Configured bool   // automated builds can use it
+	Limit      int    // maximum number of concurrent builds; 0 = no limit
+	Builder    string // address of the builder; empty = a builder is started
 
-	// What follows is for those that are CIs.
-	CI         CI     // nil = it is none, or not configured
-	Server     string // origin
+	// The remaining fields are for engines on a CI server.
+	CI         CI     // nil = not on a CI server, or not configured
+	Server     string // URL, for example "https://drone.example.com"
 	Repository string // builder repository; empty = each repository runs its own pipelines
 	Image      string // of the build step
-	Runners    string // their kind and platform, where it has several
+	Runners    string // type and platform, for example "docker, linux/amd64"; may be empty
 }
 
-// Title is its name as a heading.
+// Title returns the name for a heading.
 func (e Engine) Title() string { return strings.ToUpper(e.Name[:1]) + e.Name[1:] }
 
 type enginesPage struct{ Rows []engineRow }
@@ -42,29 +42,29 @@ type enginesPage struct{ Rows []engineRow }
 type engineRow struct {
 	Engine
 	Default      bool
-	Looked       bool // the server was looked at for this page
+	Looked       bool // the server was inspected for this page
 	Findings     []pipeline.Finding
-	Environments []environmentView // only when somebody asked for them
+	Environments []environmentView // only if the user asked for them
 }
 
-// An environmentView is lines to copy, secrets included.
+// An environmentView holds environment variables to copy, with secrets.
 type environmentView struct{ Of, Lines string }
 
-// engines shows what runs the builds. A CI's server is looked at only where the query asks
-// for it: the script loads that part when the page is there, and without one a link does.
+// engines shows the engines. It inspects a CI's server only if the query asks for it: the script
+// loads that part after the page, and without a script a link does.
 func (p *Pages) engines(c *gin.Context) error {
 	return p.showEngines(c, func(e *engineRow) {
 		if e.CI == nil || e.Name != c.Query("look") {
 			return
 		}
-		ctx, cancel := context.WithTimeout(c.Request.Context(), lookTime)
+		ctx, cancel := context.WithTimeout(c.Request.Context(), inspectTimeout)
 		defer cancel()
 		e.Looked, e.Findings = true, e.CI.Inspect(ctx)
 	})
 }
 
-// revealEnvironment shows this once what a CI's programs need in their environment, with the
-// secrets that they sign with.
+// revealEnvironment shows the environment variables for a CI's programs, with the secrets for their
+// signatures.
 func (p *Pages) revealEnvironment(c *gin.Context) error {
 	if p.ci(c.Param("id")).CI == nil {
 		return fmt.Errorf("engine %q: %w", c.Param("id"), autobuild.ErrNotFound)
@@ -89,7 +89,7 @@ func (p *Pages) showEngines(c *gin.Context, fill func(*engineRow)) error {
 	return p.show(c, http.StatusOK, "engines", frame{Title: "Engines", Nav: "settings", Content: content})
 }
 
-// ci finds an engine that is a CI; zero when none of that name is configured.
+// ci returns the configured engine with this name on a CI server. It is zero if there is none.
 func (p *Pages) ci(name string) Engine {
 	for _, e := range p.Engines {
 		if e.Name == name && e.CI != nil {
@@ -99,8 +99,8 @@ func (p *Pages) ci(name string) Engine {
 	return Engine{}
 }
 
-// pipelineLink leads to an attempt's pipeline; empty where its engine is no CI, or has not
-// said that there is one.
+// pipelineLink returns the link to an attempt's pipeline. It is empty if the engine is not on a CI
+// server, or has not reported a pipeline.
 func (p *Pages) pipelineLink(b autobuild.Build, a autobuild.Attempt) string {
 	if p.ci(a.Engine).CI == nil || !strings.Contains(a.EngineRef, "#") {
 		return ""
@@ -108,10 +108,10 @@ func (p *Pages) pipelineLink(b autobuild.Build, a autobuild.Attempt) string {
 	return fmt.Sprintf("/builds/%d/pipeline?attempt=%d", b.Number, a.Number)
 }
 
-// pipeline sends the browser to an attempt's pipeline on its CI, which is asked where that is,
-// and to no other server.
+// pipeline redirects to the page of an attempt's pipeline on its CI. The CI returns the address, and
+// addresses on other servers are rejected.
 func (p *Pages) pipeline(c *gin.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), lookTime)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), inspectTimeout)
 	defer cancel()
 	b, err := p.findBuild(c)
 	if err != nil {
@@ -121,7 +121,7 @@ func (p *Pages) pipeline(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("attempts of build %d: %w", b.Number, err)
 	}
-	a := chosen(all, c.Query("attempt"))
+	a := requestedAttempt(all, c.Query("attempt"))
 	e := p.ci(a.Engine)
 	if e.CI == nil {
 		return &httpx.Error{

@@ -9,14 +9,14 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-// faults are what is wrong with a form: at its fields, and all together in a summary.
+// faults are the invalid fields of a form. The page shows them at their fields and in a summary.
 type faults []autobuild.FieldError
 
 func (f *faults) add(field, message string) {
 	*f = append(*f, autobuild.FieldError{Field: field, Message: message})
 }
 
-// At returns the message for a field, or nothing.
+// At returns the message for a field, or "".
 func (f faults) At(field string) string {
 	for _, e := range f {
 		if e.Field == field {
@@ -26,14 +26,13 @@ func (f faults) At(field string) string {
 	return ""
 }
 
-// fieldID makes the id of a field's control: rules[0].source becomes rules-0-source.
+// fieldID returns the id of a field's control: rules[0].source becomes rules-0-source.
 func fieldID(field string) string {
 	return strings.NewReplacer("[", "-", "].", "-", "]", "", ".", "-").Replace(field)
 }
 
-// faultsOf returns what an error says is wrong with what was typed: the fields of an
-// Invalid, or an answer of the provider or registry, put at the field given. Faults of our
-// own are none.
+// faultsOf returns the invalid fields of an error. These are the fields of *catalog.Invalid, or the
+// given field for an error of the provider or registry. It returns nil for internal errors.
 func faultsOf(err error, field string) faults {
 	var invalid *catalog.Invalid
 	var one autobuild.FieldError

@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-// parseForm reads a posted form, which the server's middleware has bounded.
+// parseForm reads a posted form. Middleware limits its size.
 func parseForm(c *gin.Context) error {
 	err := c.Request.ParseForm()
 	var large *http.MaxBytesError
@@ -31,7 +31,7 @@ func parseForm(c *gin.Context) error {
 	return nil
 }
 
-// accountKind names a kind of credential for people.
+// accountKind returns the display name of a kind of account.
 func accountKind(k autobuild.AccountKind) string {
 	switch k {
 	case autobuild.AccountOAuth:

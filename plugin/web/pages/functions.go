@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// functions are what templates may call. None of them makes markup.
+// functions returns the functions of templates. None of them returns markup.
 func functions(now func() time.Time, assets map[string]string) template.FuncMap {
 	return template.FuncMap{
 		"asset":     func(name string) string { return "/static/" + name + "?v=" + assets[name] },
@@ -31,7 +31,7 @@ func functions(now func() time.Time, assets map[string]string) template.FuncMap 
 	}
 }
 
-// ago says how long before now t was.
+// ago returns the time since t, for example "5 min ago".
 func ago(now, t time.Time) string {
 	if t.IsZero() {
 		return "never"
@@ -58,7 +58,7 @@ func rough(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// duration as 0.2s, 48s, 1m 24s, 2h 05m.
+// duration formats d as 0.2s, 48s, 1m 24s or 2h 05m.
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -75,7 +75,7 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%dh %02dm", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// size in kB, MB or GB, of a thousand each, as registries count.
+// size formats a number of bytes in kB, MB or GB, with 1 kB = 1000 bytes as registries count.
 func size(bytes int64) string {
 	n := float64(bytes)
 	switch {
@@ -91,7 +91,7 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%.1f GB", n/1e9)
 }
 
-// short cuts a commit's hash to seven digits and a digest's to twelve.
+// short shortens a commit hash to 7 digits and a digest to 12.
 func short(hash string) string {
 	if rest, ok := strings.CutPrefix(hash, "sha256:"); ok && len(rest) > 12 {
 		return "sha256:" + rest[:12]
@@ -110,7 +110,7 @@ func firstLine(text string) string {
 	return line
 }
 
-// dict makes the argument of a part from pairs.
+// dict returns a map of name and value pairs, as the argument of a template.
 func dict(pairs ...any) (map[string]any, error) {
 	if len(pairs)%2 != 0 {
 		return nil, fmt.Errorf("dict: %d arguments are no pairs", len(pairs))
@@ -126,7 +126,7 @@ func dict(pairs ...any) (map[string]any, error) {
 	return m, nil
 }
 
-// A stateLook is how a state appears: a word, and the class that gives colour and shape.
+// A stateLook is the text of a state and the CSS class with its color and shape.
 type stateLook struct{ Word, Class string }
 
 func stateOf(s any) stateLook {

@@ -12,7 +12,7 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-// revealSecret shows the webhook's secret this once, for adding the webhook by hand.
+// revealSecret shows the webhook's secret, to add the webhook by hand.
 func (p *Pages) revealSecret(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {
@@ -21,8 +21,8 @@ func (p *Pages) revealSecret(c *gin.Context) error {
 	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
 }
 
-// rotateSecret asks, and replaces the webhook's secret when confirmed. The page of a webhook that
-// is not managed here shows the new secret, to be pasted at Bitbucket.
+// rotateSecret replaces the webhook's secret after a confirmation. If the webhook is not managed
+// here, it shows the new secret so that the user can paste it at Bitbucket.
 func (p *Pages) rotateSecret(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// repositoryURL is a repository's page at its provider, made of the configured origin and
-// the stored name; empty where they make no web address.
+// repositoryURL returns the URL of a repository's page at its provider, from the configured origin and
+// the stored name. It is empty if they are not a valid URL.
 func repositoryURL(p autobuild.Provider, r autobuild.Repository) string {
 	origin, err := url.Parse(p.WebURL)
 	if err != nil || (origin.Scheme != "https" && origin.Scheme != "http") || origin.Host == "" {
@@ -32,7 +32,7 @@ func commitURL(p autobuild.Provider, r autobuild.Repository, hash string) string
 	return repository + "/commits/" + url.PathEscape(hash)
 }
 
-// webhooksURL is where a person adds a webhook by hand.
+// webhooksURL returns the URL of the page to add a webhook by hand.
 // Source: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
 func webhooksURL(p autobuild.Provider, r autobuild.Repository) string {
 	repository := repositoryURL(p, r)

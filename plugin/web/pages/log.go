@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	logChunk    = 64 << 10         // bytes read of a log at once
-	shownLines  = 4000             // lines of a log on a build's page; the raw log has all
-	heartbeat   = 10 * time.Second // of a stream, so that dead ones are noticed
-	writeWithin = 15 * time.Second // for a browser to take one event
-	lookAgain   = time.Second      // how often a silent log's attempt is looked at
+	logChunk     = 64 << 10         // bytes of a log to read at once
+	shownLines   = 4000             // lines of a log on a build's page; the raw log has all lines
+	heartbeat    = 10 * time.Second // between events of a stream, to detect dead connections
+	writeTimeout = 15 * time.Second // for one event
+	pollAttempt  = time.Second      // between checks of an attempt without new output
 )
 
-// renderLog reads an attempt's log as far as it goes.
+// renderLog reads and renders an attempt's log up to its current end.
 func (p *Pages) renderLog(ctx context.Context, a autobuild.Attempt) (logView, error) {
 	view := logView{Live: !a.State.Final()}
 	var renderer loghtml.Renderer
@@ -61,7 +61,8 @@ func tail(lines []loghtml.Line, n int) []loghtml.Line {
 	return lines[max(0, len(lines)-n):]
 }
 
-// eachChunk reads a log from an offset to its present end. A log that is not there is empty.
+// eachChunk calls do with each chunk of a log, from an offset to its current end. A missing log is
+// empty.
 func (p *Pages) eachChunk(ctx context.Context, a autobuild.Attempt, offset int64, do func([]byte) error) error {
 	for {
 		chunk, err := p.Logs.Read(ctx, a.BuildID, a.Number, offset, logChunk)
@@ -78,8 +79,8 @@ func (p *Pages) eachChunk(ctx context.Context, a autobuild.Attempt, offset int64
 	}
 }
 
-// askedAttempt reads the attempt that a log's request names, else the build's newest.
-func (p *Pages) askedAttempt(c *gin.Context) (autobuild.Attempt, error) {
+// logAttempt returns the attempt in the query of a log's request, else the newest attempt.
+func (p *Pages) logAttempt(c *gin.Context) (autobuild.Attempt, error) {
 	b, err := p.findBuild(c)
 	if err != nil {
 		return autobuild.Attempt{}, err
@@ -97,11 +98,11 @@ func (p *Pages) askedAttempt(c *gin.Context) (autobuild.Attempt, error) {
 	return a, nil
 }
 
-// rawLog sends a log as text, from ?offset on, in bytes of the log as it was written. People read
-// it with curl, too, so control sequences other than colors are removed. With ?raw=1 the bytes are
-// sent as they were written, as a file to save.
+// rawLog sends a log as text, starting at ?offset in bytes of the stored log. Users also read it in a
+// terminal with curl, so it removes control sequences except colors. With ?raw=1 it sends the stored
+// bytes as a file.
 func (p *Pages) rawLog(c *gin.Context) error {
-	a, err := p.askedAttempt(c)
+	a, err := p.logAttempt(c)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (p *Pages) rawLog(c *gin.Context) error {
 	}
 	control := http.NewResponseController(c.Writer)
 	write := func(chunk []byte) error {
-		_ = control.SetWriteDeadline(time.Now().Add(writeWithin)) // a long log may take longer than the server's limit
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a long log can take longer than the server's limit
 		_, err := c.Writer.Write(chunk)
 		return err
 	}
@@ -137,11 +138,11 @@ func (p *Pages) rawLog(c *gin.Context) error {
 	return write(plain.Flush())
 }
 
-// streamLog sends the lines of a log as they come, as server-sent events whose id is the
-// offset up to which the log was read. The last event, end, carries the final state.
+// streamLog sends new lines of a log as server-sent events. The id of an event is the offset up to
+// which the log was read. The last event is "end" with the final state.
 // Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 func (p *Pages) streamLog(c *gin.Context) error {
-	a, err := p.askedAttempt(c)
+	a, err := p.logAttempt(c)
 	if err != nil {
 		return err
 	}
@@ -157,8 +158,8 @@ func (p *Pages) streamLog(c *gin.Context) error {
 		pages: p, attempt: a, out: c.Writer, control: http.NewResponseController(c.Writer),
 		recheck: func() error { return p.mayStillRead(c) },
 	}
-	// The server's limit on reading a request would end the connection in the middle.
-	_ = s.control.SetReadDeadline(time.Time{}) // a writer without deadlines needs none lifted
+	// The server's read timeout would close the connection.
+	_ = s.control.SetReadDeadline(time.Time{}) // fails only if the writer has no deadlines
 	c.Header("Content-Type", "text/event-stream")
 	c.Header("Cache-Control", "no-store")
 	c.Header("X-Accel-Buffering", "no")
@@ -166,20 +167,20 @@ func (p *Pages) streamLog(c *gin.Context) error {
 	return s.run(c.Request.Context(), offset)
 }
 
-// A logStream is one browser that follows one log.
+// A logStream sends one log to one browser.
 type logStream struct {
 	pages    *Pages
 	attempt  autobuild.Attempt
 	renderer loghtml.Renderer
-	offset   int64        // bytes that the renderer has read
-	shown    int64        // bytes that the browser has seen the lines of
-	recheck  func() error // an error: the person may no longer read the log
+	offset   int64        // number of bytes that the renderer has read
+	shown    int64        // number of bytes whose lines the browser has
+	recheck  func() error // returns an error if the user may no longer read the log
 	out      io.Writer
 	control  *http.ResponseController
 }
 
-// mayStillRead checks again what the guard of a stream's route checked at its beginning: the
-// session goes on, and the build is still visible.
+// mayStillRead repeats the checks of the route's guard: the session is valid, and the user may read
+// the build.
 func (p *Pages) mayStillRead(c *gin.Context) error {
 	user, err := p.Sessions.Reload(c)
 	if err != nil {
@@ -194,14 +195,14 @@ func (p *Pages) mayStillRead(c *gin.Context) error {
 	return err
 }
 
-// run ends without an error when the log does, the browser leaves, or the person may no longer
-// read the log: a browser that comes again gets the answer of the guard.
+// run sends the log until it ends. It returns nil if the log ends, the browser disconnects, or the
+// user may no longer read the log. In the last case the guard rejects the browser's next request.
 func (s *logStream) run(ctx context.Context, from int64) error {
 	s.shown = from
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
-	look := time.NewTicker(lookAgain)
-	defer look.Stop()
+	poll := time.NewTicker(pollAttempt)
+	defer poll.Stop()
 	recheck := time.NewTicker(s.pages.Recheck)
 	defer recheck.Stop()
 	if err := s.send(": following\n\n"); err != nil {
@@ -213,17 +214,17 @@ func (s *logStream) run(ctx context.Context, from int64) error {
 		if err != nil {
 			return fmt.Errorf("follow attempt %d: %w", s.attempt.Number, err)
 		}
-		if err := s.catchUp(ctx); err != nil {
-			return gone(ctx, err)
+		if err := s.sendNew(ctx); err != nil {
+			return ignoreDisconnect(ctx, err)
 		}
 		if a.State.Final() {
-			return gone(ctx, s.end(a))
+			return ignoreDisconnect(ctx, s.end(a))
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-more:
-		case <-look.C:
+		case <-poll.C:
 		case <-recheck.C:
 			if err := s.recheck(); err != nil {
 				logctx.Log(ctx, s.pages.Log).
@@ -239,20 +240,20 @@ func (s *logStream) run(ctx context.Context, from int64) error {
 	}
 }
 
-// errLeft says that the browser takes no more.
-var errLeft = errors.New("the browser left")
+// errDisconnected means that the browser does not receive any more.
+var errDisconnected = errors.New("the browser has disconnected")
 
-// gone makes nothing of an error that is only the browser's leaving.
-func gone(ctx context.Context, err error) error {
-	if ctx.Err() == nil && !errors.Is(err, errLeft) {
+// ignoreDisconnect returns nil for an error that only means that the browser has disconnected.
+func ignoreDisconnect(ctx context.Context, err error) error {
+	if ctx.Err() == nil && !errors.Is(err, errDisconnected) {
 		return err
 	}
 	return nil
 }
 
-// catchUp sends what the log has beyond what was sent. The renderer reads from the start,
-// so that numbers and colours are right wherever the browser goes on.
-func (s *logStream) catchUp(ctx context.Context) error {
+// sendNew sends the new lines of the log. The renderer reads from the start, so that line numbers and
+// colors are correct at every offset.
+func (s *logStream) sendNew(ctx context.Context) error {
 	return s.pages.eachChunk(ctx, s.attempt, s.offset, func(chunk []byte) error {
 		if before := s.shown - s.offset; before > 0 && before < int64(len(chunk)) {
 			s.renderer.Write(chunk[:before])
@@ -289,14 +290,14 @@ func (s *logStream) end(a autobuild.Attempt) error {
 	return s.send(fmt.Sprintf("event: end\ndata: %s\n\n", a.State))
 }
 
-// send writes one event, and gives up on a browser that does not take it in time.
+// send writes one event. It returns errDisconnected if the browser does not receive it in time.
 func (s *logStream) send(event string) error {
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeWithin)) // see SetReadDeadline
+	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only if the writer has no deadlines
 	if _, err := io.WriteString(s.out, event); err != nil {
-		return errors.Join(errLeft, err)
+		return errors.Join(errDisconnected, err)
 	}
 	if err := s.control.Flush(); err != nil {
-		return errors.Join(errLeft, err)
+		return errors.Join(errDisconnected, err)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
-// Package pages is what people see of the gateway: HTML made on the server, correct
-// without JavaScript but for the live log. Handlers are thin: they read what a person
-// asked for, call one method of the room that does it, and show what came of it.
+// Package pages serves the gateway's HTML pages. The server renders them, and only the live log needs
+// JavaScript. Handlers are thin: they read the request, call one method of a service, and show the
+// result.
 package pages
 
 import (
@@ -12,7 +12,7 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// Options hold what the pages stand on.
+// Options hold the services and settings of the pages.
 type Options struct {
 	Store    Store
 	ViewAs   func(autobuild.Viewer) View // the database as one person sees it
@@ -24,10 +24,10 @@ type Options struct {
 	Control  Control
 	Logs     Logs
 
-	URL          string        // public base URL, without a slash at its end
-	Engines      []Engine      // all that there are; the first is the default
-	PollInterval time.Duration // of repositories without a webhook, told to people
-	Recheck      time.Duration // how often a log's stream checks that it may go on; 0 = 30 s
+	URL          string        // public base URL, without a trailing slash
+	Engines      []Engine      // all engines; the first is the default
+	PollInterval time.Duration // of repositories without a webhook; shown on pages
+	Recheck      time.Duration // how often a log stream checks permissions again; 0 = 30 s
 	Now          func() time.Time
 	Log          logrus.FieldLogger
 }

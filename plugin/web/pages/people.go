@@ -25,10 +25,10 @@ type personRow struct {
 	Sessions int // signed-in browsers
 }
 
-// roles are the choices of a person's role.
+// roles are the options for a person's role.
 var roles = []option{{string(autobuild.RoleNone), "none"}, {string(autobuild.RoleAdmin), "admin"}}
 
-// people lists everybody who signed in, with their roles.
+// people lists all users with their roles.
 func (p *Pages) people(c *gin.Context) error {
 	ctx := c.Request.Context()
 	users, err := p.Store.Users(ctx)
@@ -55,8 +55,8 @@ func (p *Pages) people(c *gin.Context) error {
 	return p.show(c, http.StatusOK, "people", frame{Title: "People", Nav: "settings", Content: content})
 }
 
-// anotherUser reads the user that the path names. Administrators do not change themselves here,
-// so that one remains.
+// anotherUser returns the user in the path. It rejects the signed-in administrator with the given
+// message, so that at least one administrator remains.
 func (p *Pages) anotherUser(c *gin.Context, what string) (autobuild.User, error) {
 	user, err := p.Store.User(c.Request.Context(), c.Param("id"))
 	if err != nil {
@@ -71,7 +71,7 @@ func (p *Pages) anotherUser(c *gin.Context, what string) (autobuild.User, error)
 	return user, nil
 }
 
-// setRole gives a user a role.
+// setRole sets the role of a user.
 func (p *Pages) setRole(c *gin.Context) error {
 	user, err := p.anotherUser(c, "changes their own role")
 	if err != nil {
@@ -94,7 +94,7 @@ func (p *Pages) setRole(c *gin.Context) error {
 	}
 }
 
-// endSessions signs a person out everywhere.
+// endSessions ends all sessions of a user.
 func (p *Pages) endSessions(c *gin.Context) error {
 	user, err := p.anotherUser(c, "ends their own sessions here; sign out instead")
 	if err != nil {
@@ -107,7 +107,7 @@ func (p *Pages) endSessions(c *gin.Context) error {
 	return done(c, "/settings/people", "ended")
 }
 
-// removePerson asks, and removes a person when the name was typed.
+// removePerson removes a user after a confirmation.
 func (p *Pages) removePerson(c *gin.Context) error {
 	user, err := p.anotherUser(c, "removes themselves")
 	if err != nil {

@@ -14,18 +14,18 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// ownView is what an automated build's page says of the step in the repository's own pipeline.
+// ownView is the part of an automated build's page about the step in the repository's own pipeline.
 type ownView struct {
-	Chosen   bool // the automated build runs by it
-	Has      bool // a token was made
+	Chosen   bool // the automated build has this engine
+	Has      bool // a token exists
 	Token    autobuild.PipelineToken
-	Revealed string // the token itself, this once
-	// What to put into the CI's file.
+	Revealed string // the new token; empty otherwise
+	// The step for the pipeline files of the CIs.
 	Drone, Woodpecker string
 }
 
-// ownView takes whether a push credential is bound to the automated build. Without one the step
-// needs a login of its own.
+// ownView returns the view of an automated build. bound means that a push credential is bound to the
+// automated build. Otherwise the step needs its own login.
 func (p *Pages) ownView(
 	ctx context.Context,
 	a autobuild.AutomatedBuild,
@@ -59,7 +59,7 @@ func (p *Pages) ownView(
 	return view, nil
 }
 
-// step is the step of a pipeline that builds an automated build.
+// step is the pipeline step that builds an automated build.
 const step = `  - name: image
     image: slipway%s
     settings:
@@ -71,15 +71,14 @@ const step = `  - name: image
       event: [push, tag]
 `
 
-// stepLogin is the login with which the step pushes.
+// stepLogin is the login of the step for the registry.
 const stepLogin = `      username:
         from_secret: registry_username
       password:
         from_secret: registry_password
 `
 
-// makePipelineToken makes the automated build's token, in the place of the one before, and
-// shows it this once.
+// makePipelineToken creates or replaces the automated build's token, and shows it once.
 func (p *Pages) makePipelineToken(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {
@@ -97,7 +96,7 @@ func (p *Pages) makePipelineToken(c *gin.Context) error {
 	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{token: token})
 }
 
-// revokePipelineToken leaves the automated build without one: its pipelines get nothing more.
+// revokePipelineToken deletes the automated build's token. Its pipelines then get no builds.
 func (p *Pages) revokePipelineToken(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {
@@ -114,7 +113,7 @@ func (p *Pages) revokePipelineToken(c *gin.Context) error {
 	return done(c, "/automated-builds/"+a.ID, "revoked")
 }
 
-// engineName is an engine in words for people.
+// engineName returns the display name of an engine.
 func engineName(name string) string {
 	if name == inrepo.Name {
 		return name + ": " + inrepo.Words

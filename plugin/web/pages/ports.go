@@ -10,10 +10,10 @@ import (
 	"slipway/plugin/planner"
 )
 
-// What the pages ask of the rooms below, each interface as small as its use. Errors are
-// those of package autobuild; faults in a form are *catalog.Invalid.
+// Ports of the services that the pages call. Errors are those of package autobuild. Invalid fields of
+// a form are *catalog.Invalid.
 
-// Accounts links accounts through OAuth, and signs in.
+// Accounts links accounts and signs users in with OAuth.
 type Accounts interface {
 	CallbackURL() string
 	BeginLink(ctx context.Context, providerID, userID, browserID, returnTo string) (authorizeURL string, err error)
@@ -21,38 +21,38 @@ type Accounts interface {
 	Credentials
 }
 
-// Credentials keeps what linked accounts hold.
+// Credentials adds and deletes credentials of linked accounts.
 type Credentials interface {
 	AddToken(ctx context.Context, t accounts.Token) (autobuild.Account, error)
 	Forget(ctx context.Context, accountID string) error
 	MissingScopes(a autobuild.Account) []string
 }
 
-// Rights keeps what people may do with repositories, as Bitbucket says. Both methods return
-// ErrUnauthorized if the person has to sign in again, and other errors if Bitbucket does not say
-// now. They are safe for concurrent use.
+// Rights reads the permissions of users from Bitbucket. Both methods return ErrUnauthorized if the
+// user has to sign in again, and other errors if the permissions are unknown. They are safe for
+// concurrent use.
 type Rights interface {
-	// CurrentPermissions makes sure that the stored permissions can be used, and reads old ones again.
+	// CurrentPermissions makes sure that the stored permissions are recent enough.
 	CurrentPermissions(ctx context.Context, sessionID, userID string) error
 	// RenewPermissions reads them now.
 	RenewPermissions(ctx context.Context, sessionID, userID string) error
 }
 
-// Browser shows what a linked account sees.
+// Browser lists the workspaces, repositories and Dockerfiles that a linked account can read.
 type Browser interface {
 	Workspaces(ctx context.Context, accountID string) ([]autobuild.Workspace, error)
 	Repositories(ctx context.Context, accountID, workspace, search, page string) ([]autobuild.Repository, string, error)
 	Dockerfiles(ctx context.Context, accountID, fullName string) (autobuild.Repository, []string, error)
 }
 
-// Editor keeps automated builds.
+// Editor stores automated builds.
 type Editor interface {
 	Create(ctx context.Context, d catalog.Draft) (catalog.Saved, error)
 	Update(ctx context.Context, id string, d catalog.Draft) (catalog.Saved, error)
 	Delete(ctx context.Context, id string) error
 }
 
-// Webhooks keeps ours.
+// Webhooks adds and repairs webhooks.
 type Webhooks interface {
 	EnsureHook(ctx context.Context, r autobuild.Repository, accountID string) (autobuild.Hook, error)
 	HookURL(h autobuild.Hook) string
@@ -62,19 +62,19 @@ type Webhooks interface {
 	AccountWebhooks
 }
 
-// AccountWebhooks removes and restores the webhooks that an account manages.
+// AccountWebhooks removes and restores the webhooks of an account.
 type AccountWebhooks interface {
 	DropAccount(ctx context.Context, accountID string) (catalog.Dropped, error)
 	RestoreHooks(ctx context.Context, accountID string) error
 }
 
-// Registries keeps credentials, checked live.
+// Registries stores registry credentials and checks them at their registry.
 type Registries interface {
 	SaveRegistry(ctx context.Context, r autobuild.Registry) (autobuild.Registry, error)
 	CheckRegistry(ctx context.Context, id string) (autobuild.Registry, error)
 }
 
-// Catalog is the room of automated builds with what belongs to them.
+// Catalog manages automated builds, webhooks and registry credentials.
 type Catalog interface {
 	Browser
 	Editor
@@ -82,32 +82,34 @@ type Catalog interface {
 	Registries
 }
 
-// Starter starts builds by hand.
+// Starter starts builds for a user.
 type Starter interface {
 	Start(ctx context.Context, r planner.Request) ([]autobuild.Build, error)
 }
 
-// Control stops and repeats builds.
+// Control cancels and retries builds.
 type Control interface {
 	Cancel(ctx context.Context, buildID, by string) (autobuild.Build, error)
 	Retry(ctx context.Context, buildID, by string) (autobuild.Build, error)
 }
 
-// A CI is an engine that runs builds on a CI's server.
+// A CI is an engine on a CI server.
 type CI interface {
-	// Inspect looks at the server as the engine uses it, and changes nothing there.
+	// Inspect checks the server with the engine's settings. It changes nothing there.
 	Inspect(ctx context.Context) []pipeline.Finding
-	// Environments are what the CI's programs need to know of the gateway at that URL, with secrets.
+	// Environments returns the environment variables for the CI's programs, with secrets. gateway is
+	// the gateway's public URL.
 	Environments(gateway string) []pipeline.Environment
-	// PipelineURL asks the server for the page of an attempt's pipeline; ErrNotFound when it has none.
+	// PipelineURL returns the URL of an attempt's pipeline page, from the server. It returns
+	// ErrNotFound if there is no pipeline.
 	PipelineURL(ctx context.Context, a autobuild.Attempt) (string, error)
 }
 
 // Logs reads the logs of attempts.
 type Logs interface {
-	// Read returns up to max bytes from an offset on; none at the end of what there is.
+	// Read returns up to max bytes from an offset. It returns none at the current end of the log.
 	Read(ctx context.Context, buildID string, attempt int, offset int64, max int) ([]byte, error)
-	// Follow returns a channel that receives or closes when there is more after an offset, when the log
-	// is complete, or when ctx ends. Being woken for nothing is harmless.
+	// Follow returns a channel that receives or closes if there is more after an offset, if the log is
+	// complete, or if ctx ends. It may also receive without a reason.
 	Follow(ctx context.Context, buildID string, attempt int, offset int64) <-chan struct{}
 }

@@ -21,24 +21,24 @@ type providersPage struct{ Providers []providerView }
 
 type providerView struct {
 	autobuild.Provider
-	Link     string // begins a link; empty when no OAuth consumer is configured
+	Link     string // starts linking; empty if no OAuth consumer is configured
 	Accounts []accountView
-	Plugged  bool // one of them can be used
+	Plugged  bool // at least one account can be used
 }
 
 type accountView struct {
 	autobuild.Account
 	Kind    string
-	Owner   string // who linked it
+	Owner   string // name of the user who linked it
 	Missing []string
-	Used    int // automated builds that stand on it
+	Used    int // number of automated builds that use it
 }
 
 func linkURL(providerID, back string) string {
 	return "/oauth/bitbucket/link?" + url.Values{"provider": {providerID}, "return_to": {back}}.Encode()
 }
 
-// providers shows each source provider with its linked accounts.
+// providers shows the source providers with their linked accounts.
 func (p *Pages) providers(c *gin.Context) error {
 	views, err := p.providerViews(c)
 	if err != nil {
@@ -111,8 +111,8 @@ func (p *Pages) accountViews(c *gin.Context) ([]accountView, error) {
 	return views, nil
 }
 
-// unlink asks by name, removes our webhooks, forgets the tokens, and says what is left to
-// do at Bitbucket.
+// unlink removes the webhooks and tokens of an account after a confirmation. It then shows how to
+// revoke the access at Bitbucket.
 func (p *Pages) unlink(c *gin.Context) error {
 	ctx := c.Request.Context()
 	a, err := p.Store.Account(ctx, c.Param("id"))
@@ -161,8 +161,8 @@ type failedHook struct{ Repository, Problem, URL string }
 
 func failedOf(repository string, err error) failedHook {
 	failed := failedHook{Repository: repository, Problem: "Bitbucket did not answer as expected"}
-	if wrong := faultsOf(err, ""); wrong != nil {
-		failed.Problem = wrong[0].Message
+	if invalid := faultsOf(err, ""); invalid != nil {
+		failed.Problem = invalid[0].Message
 	}
 	var left *catalog.LeftBehind
 	if errors.As(err, &left) {
@@ -190,7 +190,7 @@ type tokenPage struct {
 	Kind, Name, Workspace, Repository, Expires string
 }
 
-// newToken shows the form, and adds the token that was typed once it was checked live.
+// newToken shows the form of an access token. On POST it checks the token at Bitbucket and adds it.
 func (p *Pages) newToken(c *gin.Context) error {
 	provider, err := p.Store.Provider(c.Request.Context(), c.Param("id"))
 	if err != nil {
@@ -201,24 +201,18 @@ func (p *Pages) newToken(c *gin.Context) error {
 		return p.showToken(c, http.StatusOK, content, nil)
 	}
 	get := func(name string) string { return strings.TrimSpace(c.PostForm(name)) }
-	content.Kind, content.Name, content.Workspace, content.Repository, content.Expires = get(
-		"kind",
-	), get(
-		"name",
-	), get(
-		"workspace",
-	), get(
-		"repository",
-	), get(
-		"expires",
-	)
-	t, wrong := content.token(get("token"))
-	if wrong == nil {
+	content.Kind = get("kind")
+	content.Name = get("name")
+	content.Workspace = get("workspace")
+	content.Repository = get("repository")
+	content.Expires = get("expires")
+	t, invalid := content.token(get("token"))
+	if invalid == nil {
 		_, err = p.Accounts.AddToken(c.Request.Context(), t)
-		wrong = faultsOf(err, "token")
+		invalid = faultsOf(err, "token")
 	}
-	if wrong != nil {
-		return p.showToken(c, http.StatusUnprocessableEntity, content, wrong)
+	if invalid != nil {
+		return p.showToken(c, http.StatusUnprocessableEntity, content, invalid)
 	}
 	if err != nil {
 		return fmt.Errorf("add access token %s: %w", content.Name, err)
@@ -226,7 +220,7 @@ func (p *Pages) newToken(c *gin.Context) error {
 	return done(c, "/settings/providers", "linked")
 }
 
-func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, wrong faults) error {
+func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, invalid faults) error {
 	for _, k := range []autobuild.AccountKind{autobuild.AccountRepositoryToken, autobuild.AccountProjectToken, autobuild.AccountWorkspaceToken} {
 		content.Kinds = append(content.Kinds, option{string(k), sentenceCase(accountKind(k))})
 	}
@@ -234,24 +228,24 @@ func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, wrong f
 		Title:   "Add an access token",
 		Nav:     "settings",
 		Crumbs:  []crumb{{"Source providers", "/settings/providers"}},
-		Faults:  wrong,
+		Faults:  invalid,
 		Content: content,
 	})
 }
 
 func (t tokenPage) token(value string) (accounts.Token, faults) {
-	var wrong faults
+	var invalid faults
 	if t.Name == "" {
-		wrong.add("name", "give the token a name to know it by")
+		invalid.add("name", "give the token a name to know it by")
 	}
 	if value == "" {
-		wrong.add("token", "paste the token that Bitbucket showed")
+		invalid.add("token", "paste the token that Bitbucket showed")
 	}
 	if t.Kind == string(autobuild.AccountRepositoryToken) && !strings.Contains(t.Repository, "/") {
-		wrong.add("repository", "name the repository as workspace/repository")
+		invalid.add("repository", "name the repository as workspace/repository")
 	}
 	if t.Kind != string(autobuild.AccountRepositoryToken) && t.Workspace == "" {
-		wrong.add("workspace", "name the workspace that the token belongs to")
+		invalid.add("workspace", "name the workspace that the token belongs to")
 	}
 	out := accounts.Token{
 		ProviderID: t.Provider.ID,
@@ -264,11 +258,11 @@ func (t tokenPage) token(value string) (accounts.Token, faults) {
 	if t.Expires != "" {
 		day, err := time.Parse(time.DateOnly, t.Expires)
 		if err != nil {
-			wrong.add("expires", "write the day as 2027-01-31, or leave it empty")
+			invalid.add("expires", "write the day as 2027-01-31, or leave it empty")
 		}
 		out.Expires = day
 	}
-	return out, wrong
+	return out, invalid
 }
 
 func sentenceCase(text string) string { return strings.TrimSuffix(sentence(text), ".") }

@@ -22,7 +22,7 @@ type registriesPage struct {
 
 type registryRow struct {
 	autobuild.Registry
-	Only    string // full name of the repository that it is bound to; empty = not bound
+	Only    string // full name of the repository that the credential is bound to; empty = not bound
 	Warning string
 }
 
@@ -31,7 +31,7 @@ func (p *Pages) registries(c *gin.Context) error {
 	return p.showRegistries(c, http.StatusOK, registriesPage{}, nil)
 }
 
-func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPage, wrong faults) error {
+func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPage, invalid faults) error {
 	stored, err := p.Store.Registries(c.Request.Context())
 	if err != nil {
 		return fmt.Errorf("list registries: %w", err)
@@ -57,11 +57,11 @@ func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPag
 			Registry: r, Only: names[r.AutomatedBuildID], Warning: credentials.Warning(r),
 		})
 	}
-	return p.show(c, status, "registries", frame{Title: "Registries", Nav: "settings", Faults: wrong, Content: content})
+	return p.show(c, status, "registries", frame{Title: "Registries", Nav: "settings", Faults: invalid, Content: content})
 }
 
 // saveRegistry adds a credential, or replaces the one with the same host, purpose and automated
-// build. It is checked live; one that fails is kept with the result of the check.
+// build. It is checked at the registry. A rejected credential is stored with the error.
 func (p *Pages) saveRegistry(c *gin.Context) error {
 	get := func(name string) string { return strings.TrimSpace(c.PostForm(name)) }
 	content := registriesPage{
@@ -69,8 +69,8 @@ func (p *Pages) saveRegistry(c *gin.Context) error {
 		Purpose: get("purpose"), AutomatedBuild: get("automated_build"),
 	}
 	password := c.PostForm("password")
-	if wrong := checkRegistryForm(content, password); wrong != nil {
-		return p.showRegistries(c, http.StatusUnprocessableEntity, content, wrong)
+	if invalid := checkRegistryForm(content, password); invalid != nil {
+		return p.showRegistries(c, http.StatusUnprocessableEntity, content, invalid)
 	}
 	r := autobuild.Registry{
 		Host: content.Host, Username: content.Username, Password: secret.New(password), Insecure: content.Insecure,
@@ -89,8 +89,8 @@ func (p *Pages) saveRegistry(c *gin.Context) error {
 		}
 	}
 	saved, err := p.Catalog.SaveRegistry(c.Request.Context(), r)
-	if wrong := faultsOf(err, "host"); wrong != nil {
-		return p.showRegistries(c, http.StatusUnprocessableEntity, content, wrong)
+	if invalid := faultsOf(err, "host"); invalid != nil {
+		return p.showRegistries(c, http.StatusUnprocessableEntity, content, invalid)
 	}
 	if err != nil {
 		return fmt.Errorf("save registry %s: %w", r.Host, err)
@@ -98,23 +98,23 @@ func (p *Pages) saveRegistry(c *gin.Context) error {
 	return p.afterCheck(c, saved)
 }
 
-func checkRegistryForm(content registriesPage, password string) (wrong faults) {
+func checkRegistryForm(content registriesPage, password string) (invalid faults) {
 	if content.Host == "" || strings.Contains(content.Host, "://") || strings.ContainsAny(content.Host, " @?#") {
-		wrong.add(
+		invalid.add(
 			"host",
 			"write the registry's host as image names do, as registry.example.com or registry.example.com/team",
 		)
 	}
 	if content.Username == "" {
-		wrong.add("username", "write the user name, or what your registry takes in its place with a token")
+		invalid.add("username", "write the user name, or what your registry takes in its place with a token")
 	}
 	if password == "" {
-		wrong.add("password", "paste the password or token")
+		invalid.add("password", "paste the password or token")
 	}
-	return wrong
+	return invalid
 }
 
-// checkRegistry tries a stored credential now.
+// checkRegistry checks a stored credential at its registry.
 func (p *Pages) checkRegistry(c *gin.Context) error {
 	checked, err := p.Catalog.CheckRegistry(c.Request.Context(), c.Param("id"))
 	if err != nil {
@@ -125,13 +125,13 @@ func (p *Pages) checkRegistry(c *gin.Context) error {
 
 func (p *Pages) afterCheck(c *gin.Context, r autobuild.Registry) error {
 	if r.Problem != "" {
-		c.Redirect(http.StatusSeeOther, "/settings/registries") // its row says what is wrong
+		c.Redirect(http.StatusSeeOther, "/settings/registries") // its row shows the error
 		return nil
 	}
 	return done(c, "/settings/registries", "checked")
 }
 
-// deleteRegistry asks, and deletes a credential when its host was typed.
+// deleteRegistry deletes a credential after a confirmation.
 func (p *Pages) deleteRegistry(c *gin.Context) error {
 	r, err := p.Store.Registry(c.Request.Context(), c.Param("id"))
 	if err != nil {

@@ -14,11 +14,11 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// permissionKey is the key of a request's context for the permission on the page's repository.
+// permissionKey is the context key of the permission on the page's repository.
 const permissionKey = "slipway.permission"
 
-// guard makes a handler that checks the right of its route first. What a person may not read
-// gets the answer of what is not there.
+// guard returns a handler that first checks the right of its route. If the user may not read a
+// repository, it returns the same error as for an unknown one.
 func (p *Pages) guard(e entry) httpx.HandlerFunc {
 	return func(c *gin.Context) error {
 		if e.needs == Anybody {
@@ -39,7 +39,7 @@ func (p *Pages) guard(e entry) httpx.HandlerFunc {
 
 func administers(user autobuild.User) bool { return user.Role == autobuild.RoleAdmin }
 
-// allow checks the right of a person who does not administer the installation.
+// allow checks the right of a user who is not an administrator of the installation.
 func (p *Pages) allow(c *gin.Context, e entry, user autobuild.User) error {
 	if e.needs == SignedIn {
 		return nil
@@ -75,7 +75,7 @@ func (p *Pages) allow(c *gin.Context, e entry, user autobuild.User) error {
 	if err != nil {
 		return err
 	}
-	if !has.Includes(autobuild.PermissionRead) { // it ended between the two queries
+	if !has.Includes(autobuild.PermissionRead) { // the permission changed between the two queries
 		return fmt.Errorf("repository %s: %w", r.ID, autobuild.ErrNotFound)
 	}
 	c.Set(permissionKey, has)
@@ -87,8 +87,8 @@ func (p *Pages) allow(c *gin.Context, e entry, user autobuild.User) error {
 	return nil
 }
 
-// permissionsError explains that nothing is known of a person's permissions. The answer is the
-// same at every address, so that it does not show what is there.
+// permissionsError maps an error of Rights to a message. The message is the same at every address, so
+// that it does not reveal which rows exist.
 func permissionsError(err error) error {
 	if errors.Is(err, autobuild.ErrUnauthorized) && !errors.Is(err, autobuild.ErrUnavailable) {
 		return &httpx.Error{Status: http.StatusForbidden, Err: err,
@@ -108,16 +108,17 @@ func permissionsError(err error) error {
 			"Try again in a minute."}
 }
 
-// viewer is the person of a request; the zero Viewer, who sees nothing, without a session.
+// viewer returns the user of a request as a Viewer. Without a session it is the zero Viewer, who may
+// read nothing.
 func viewer(c *gin.Context) autobuild.Viewer {
 	user, _ := session.User(c)
 	return autobuild.Viewer{UserID: user.ID, Administrator: administers(user)}
 }
 
-// view is the store as the person of a request sees it.
+// view returns the store with the permissions of the request's user.
 func (p *Pages) view(c *gin.Context) View { return p.ViewAs(viewer(c)) }
 
-// permissionOf returns the permission of a request's person on the page's repository.
+// permissionOf returns the permission of a request's user on the page's repository.
 func permissionOf(c *gin.Context) autobuild.Permission {
 	if user, ok := session.User(c); ok && administers(user) {
 		return autobuild.PermissionAdmin
@@ -126,17 +127,17 @@ func permissionOf(c *gin.Context) autobuild.Permission {
 	return has
 }
 
-func automatedBuildPlace(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
+func automatedBuildRepository(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
 	a, err := v.AutomatedBuild(ctx, c.Param("id"))
 	return a.Repository, err
 }
 
-func buildPlace(_ context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
+func buildRepository(_ context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
 	b, err := findBuild(c, v)
 	return b.Repository, err
 }
 
-func deliveryPlace(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
+func deliveryRepository(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error) {
 	d, err := v.Delivery(ctx, c.Param("id"))
 	if err != nil {
 		return autobuild.Repository{}, err
@@ -145,7 +146,7 @@ func deliveryPlace(ctx context.Context, v View, c *gin.Context) (autobuild.Repos
 	return h.Repository, err
 }
 
-// refreshPermissions reads the person's permissions from Bitbucket now.
+// refreshPermissions reads the user's permissions from Bitbucket now.
 func (p *Pages) refreshPermissions(c *gin.Context) error {
 	user, _ := session.User(c)
 	if !administers(user) {

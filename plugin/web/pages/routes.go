@@ -15,24 +15,24 @@ type Route struct {
 	Method  string
 	Path    string
 	Needs   Right
-	Limited bool              // limited per address: where callers could guess
+	Limited bool              // limited per address, because callers could guess secrets
 	Handler httpx.HandlerFunc // checks the right first
 }
 
-// A Right says who may use a route.
+// A Right is the right that a route needs.
 type Right string
 
 // The rights. An administrator of the installation has all of them.
 const (
-	Anybody  Right = "anybody"   // signed in or not
-	SignedIn Right = "signed in" // reads nothing of repositories
-	// Visible is for lists: they show only what belongs to repositories that the person may read.
+	Anybody  Right = "anybody"   // no sign-in needed
+	SignedIn Right = "signed in" // for routes that read no repository data
+	// Visible is for lists that only show rows of repositories that the user may read.
 	Visible Right = "visible"
-	// Read, Write and Admin are permissions on the repository that the path leads to.
+	// Read, Write and Admin are permissions on the repository of the path.
 	Read  = Right(autobuild.PermissionRead)
 	Write = Right(autobuild.PermissionWrite)
 	Admin = Right(autobuild.PermissionAdmin)
-	// Installation is for administrators of the installation alone.
+	// Installation is for administrators of the installation only.
 	Installation Right = "installation"
 )
 
@@ -41,18 +41,19 @@ const (
 	post = http.MethodPost
 )
 
-// A place finds the repository that a request's path leads to, as a person sees it.
-type place func(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error)
+// A repositoryFinder returns the repository of a request's path. It returns ErrNotFound if the user
+// may not read it.
+type repositoryFinder func(ctx context.Context, v View, c *gin.Context) (autobuild.Repository, error)
 
 // entry is a line of the table of routes.
 type entry struct {
 	method, path string
 	needs        Right
-	of           place // of Read, Write and Admin; nil otherwise
+	of           repositoryFinder // of Read, Write and Admin; nil otherwise
 	handler      httpx.HandlerFunc
 }
 
-// Routes lists everything that the pages serve. Each handler checks the right of its route.
+// Routes returns all routes of the pages. Each handler checks the right of its route.
 func (p *Pages) Routes() []Route {
 	var routes []Route
 	for _, e := range p.table() {
@@ -66,7 +67,7 @@ func (p *Pages) Routes() []Route {
 	return routes
 }
 
-// table says who may do what: it is the one place that does.
+// table returns all routes with their rights.
 func (p *Pages) table() []entry {
 	return []entry{
 		{get, "/", Anybody, nil, p.home},
@@ -81,30 +82,30 @@ func (p *Pages) table() []entry {
 		{get, "/automated-builds", Visible, nil, p.automatedBuilds},
 		{get, "/automated-builds/new", Installation, nil, p.newAutomated},
 		{post, "/automated-builds/new", Installation, nil, p.createAutomated},
-		{get, "/automated-builds/:id", Read, automatedBuildPlace, p.automatedBuild},
-		{post, "/automated-builds/:id/start", Write, automatedBuildPlace, p.startBuilds},
-		{get, "/automated-builds/:id/edit", Admin, automatedBuildPlace, p.editAutomated},
-		{post, "/automated-builds/:id/edit", Admin, automatedBuildPlace, p.updateAutomated},
-		{post, "/automated-builds/:id/secret", Admin, automatedBuildPlace, p.revealSecret},
-		{post, "/automated-builds/:id/pipeline-token", Admin, automatedBuildPlace, p.makePipelineToken},
-		{post, "/automated-builds/:id/pipeline-token/revoke", Admin, automatedBuildPlace, p.revokePipelineToken},
-		{post, "/automated-builds/:id/webhook", Admin, automatedBuildPlace, p.ensureHook},
-		{get, "/automated-builds/:id/webhook/rotate", Admin, automatedBuildPlace, p.rotateSecret},
-		{post, "/automated-builds/:id/webhook/rotate", Admin, automatedBuildPlace, p.rotateSecret},
-		{get, "/automated-builds/:id/delete", Admin, automatedBuildPlace, p.deleteAutomated},
-		{post, "/automated-builds/:id/delete", Admin, automatedBuildPlace, p.deleteAutomated},
+		{get, "/automated-builds/:id", Read, automatedBuildRepository, p.automatedBuild},
+		{post, "/automated-builds/:id/start", Write, automatedBuildRepository, p.startBuilds},
+		{get, "/automated-builds/:id/edit", Admin, automatedBuildRepository, p.editAutomated},
+		{post, "/automated-builds/:id/edit", Admin, automatedBuildRepository, p.updateAutomated},
+		{post, "/automated-builds/:id/secret", Admin, automatedBuildRepository, p.revealSecret},
+		{post, "/automated-builds/:id/pipeline-token", Admin, automatedBuildRepository, p.makePipelineToken},
+		{post, "/automated-builds/:id/pipeline-token/revoke", Admin, automatedBuildRepository, p.revokePipelineToken},
+		{post, "/automated-builds/:id/webhook", Admin, automatedBuildRepository, p.ensureHook},
+		{get, "/automated-builds/:id/webhook/rotate", Admin, automatedBuildRepository, p.rotateSecret},
+		{post, "/automated-builds/:id/webhook/rotate", Admin, automatedBuildRepository, p.rotateSecret},
+		{get, "/automated-builds/:id/delete", Admin, automatedBuildRepository, p.deleteAutomated},
+		{post, "/automated-builds/:id/delete", Admin, automatedBuildRepository, p.deleteAutomated},
 
 		{get, "/builds", Visible, nil, p.builds},
-		{get, "/builds/:number", Read, buildPlace, p.build},
-		{get, "/builds/:number/pipeline", Read, buildPlace, p.pipeline},
-		{get, "/builds/:number/log", Read, buildPlace, p.rawLog},
-		{get, "/builds/:number/log/stream", Read, buildPlace, p.streamLog},
-		{post, "/builds/:number/cancel", Write, buildPlace, p.cancelBuild},
-		{post, "/builds/:number/retry", Write, buildPlace, p.retryBuild},
-		{post, "/builds/:number/rebuild", Write, buildPlace, p.rebuild},
+		{get, "/builds/:number", Read, buildRepository, p.build},
+		{get, "/builds/:number/pipeline", Read, buildRepository, p.pipeline},
+		{get, "/builds/:number/log", Read, buildRepository, p.rawLog},
+		{get, "/builds/:number/log/stream", Read, buildRepository, p.streamLog},
+		{post, "/builds/:number/cancel", Write, buildRepository, p.cancelBuild},
+		{post, "/builds/:number/retry", Write, buildRepository, p.retryBuild},
+		{post, "/builds/:number/rebuild", Write, buildRepository, p.rebuild},
 
 		{get, "/deliveries", Visible, nil, p.deliveries},
-		{get, "/deliveries/:id", Read, deliveryPlace, p.delivery},
+		{get, "/deliveries/:id", Read, deliveryRepository, p.delivery},
 
 		{get, "/setup", Installation, nil, p.setup},
 		{post, "/setup/:id", Installation, nil, p.saveSetup},

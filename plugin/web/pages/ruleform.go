@@ -11,25 +11,25 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// maxRows bounds the rules and the environment of one form.
+// maxRows is the maximum number of rules, and of variables, in a form.
 const maxRows = 50
 
-// A draftForm is an automated build as it is typed; what was typed is kept as it was.
+// A draftForm is an automated build as entered in the form, unchanged.
 type draftForm struct {
 	Image, Engine, Autotest string
 	Rules                   []ruleRow
 	Environment             []envRow
 }
 
-// A ruleRow is one rule of the form. Lists are lines of text.
+// A ruleRow is one rule of the form. Lists are text with one item per line.
 type ruleRow struct {
 	ID, SourceType, Source, Tags, Context, Dockerfile string
 	Autobuild, Caching                                bool
 	BuildArgs, Platforms, Paths                       string
 }
 
-// An envRow is one environment variable. Values are never shown again: an empty one keeps
-// what is stored.
+// An envRow is one environment variable of the form. Stored values are not shown. An empty value
+// keeps the stored value.
 type envRow struct {
 	Name   string
 	Stored bool
@@ -46,11 +46,9 @@ func ruleRowOf(r autobuild.Rule) ruleRow {
 		Dockerfile: r.Dockerfile,
 		Autobuild:  r.Autobuild,
 		Caching:    r.Caching,
-		BuildArgs: pairLines(
-			r.BuildArgs,
-		),
-		Platforms: strings.Join(r.Platforms, ", "),
-		Paths:     strings.Join(r.Paths, "\n"),
+		BuildArgs:  pairLines(r.BuildArgs),
+		Platforms:  strings.Join(r.Platforms, ", "),
+		Paths:      strings.Join(r.Paths, "\n"),
 	}
 }
 
@@ -63,7 +61,7 @@ func pairLines(m map[string]string) string {
 	return strings.Join(lines, "\n")
 }
 
-// draftFormOf fills the form with what is stored.
+// draftFormOf returns the form of a stored automated build.
 func draftFormOf(a autobuild.AutomatedBuild) draftForm {
 	f := draftForm{Image: a.Image, Engine: a.Engine, Autotest: string(a.Autotest)}
 	for _, r := range a.Rules {
@@ -76,7 +74,7 @@ func draftFormOf(a autobuild.AutomatedBuild) draftForm {
 	return f
 }
 
-// readDraftForm reads what was typed. Rows are numbered without gaps.
+// readDraftForm reads the posted form. Rows are numbered without gaps.
 func readDraftForm(form url.Values) draftForm {
 	f := draftForm{
 		Image:    strings.TrimSpace(form.Get("image")),
@@ -90,9 +88,7 @@ func readDraftForm(form url.Values) draftForm {
 		}
 		get := func(name string) string { return strings.TrimSpace(form.Get(at + name)) }
 		f.Rules = append(f.Rules, ruleRow{
-			ID: get(
-				"id",
-			),
+			ID:         get("id"),
 			SourceType: get("source_type"),
 			Source:     get("source"),
 			Tags:       get("tags"),
@@ -111,9 +107,7 @@ func readDraftForm(form url.Values) draftForm {
 			break
 		}
 		f.Environment = append(f.Environment, envRow{
-			Name: strings.TrimSpace(
-				form.Get(at + "name"),
-			),
+			Name:   strings.TrimSpace(form.Get(at + "name")),
 			Stored: form.Has(at + "stored"),
 			value:  secret.New(form.Get(at + "value")),
 		})
@@ -121,8 +115,8 @@ func readDraftForm(form url.Values) draftForm {
 	return f
 }
 
-// change does what a button inside the form asks for: another row, or one less. It reports
-// whether there was such a button; then nothing is saved.
+// change adds or removes a row if the user chose such a button, and reports whether it did. Then
+// nothing is saved.
 func (f *draftForm) change(form url.Values) bool {
 	switch {
 	case form.Has("add-rule"):
@@ -150,13 +144,13 @@ func (f *draftForm) change(form url.Values) bool {
 	return false
 }
 
-// rules makes the rules that were typed; a line that cannot be read is a fault at its field.
-func (f draftForm) rules(wrong *faults) []autobuild.Rule {
+// rules returns the rules of the form. It adds invalid fields to invalid.
+func (f draftForm) rules(invalid *faults) []autobuild.Rule {
 	var all []autobuild.Rule
 	for i, row := range f.Rules {
 		args, err := parsePairs(row.BuildArgs)
 		if err != nil {
-			wrong.add(fmt.Sprintf("rules[%d].build_args", i), err.Error())
+			invalid.add(fmt.Sprintf("rules[%d].build_args", i), err.Error())
 		}
 		all = append(all, autobuild.Rule{
 			ID:         row.ID,
@@ -175,15 +169,16 @@ func (f draftForm) rules(wrong *faults) []autobuild.Rule {
 	return all
 }
 
-// environment makes the variables that were typed; an empty name drops its row.
-func (f draftForm) environment(wrong *faults) map[string]secret.Secret {
+// environment returns the variables of the form. Rows without a name are ignored. It adds invalid
+// fields to invalid.
+func (f draftForm) environment(invalid *faults) map[string]secret.Secret {
 	all := map[string]secret.Secret{}
 	for i, row := range f.Environment {
 		if row.Name == "" {
 			continue
 		}
 		if row.value.IsZero() && !row.Stored {
-			wrong.add(fmt.Sprintf("environment[%d].value", i), "type the value of "+row.Name)
+			invalid.add(fmt.Sprintf("environment[%d].value", i), "type the value of "+row.Name)
 		}
 		all[row.Name] = row.value
 	}

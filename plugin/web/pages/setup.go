@@ -11,7 +11,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A setupPage leads from an empty installation to the first automated build.
+// A setupPage shows the steps from a new installation to the first automated build.
 type setupPage struct {
 	Provider  autobuild.Provider
 	Providers []autobuild.Provider
@@ -23,12 +23,12 @@ type setupPage struct {
 	Built     bool // there is an automated build
 }
 
-// setup shows what to do at Bitbucket, and takes the consumer's key and secret.
+// setup shows the steps at Bitbucket, and the form for the consumer's key and secret.
 func (p *Pages) setup(c *gin.Context) error {
 	return p.showSetup(c, http.StatusOK, c.Query("provider"), "", nil)
 }
 
-func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID string, wrong faults) error {
+func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID string, invalid faults) error {
 	views, err := p.providerViews(c)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID strin
 	if content.Provider.ID == "" {
 		return fmt.Errorf("source provider %q: %w", providerID, autobuild.ErrNotFound)
 	}
-	if wrong != nil {
+	if invalid != nil {
 		content.ClientID = clientID
 	}
 	if content.Provider.Configured() {
@@ -55,7 +55,7 @@ func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID strin
 		return fmt.Errorf("list automated builds: %w", err)
 	}
 	content.Built = len(automated) > 0
-	return p.show(c, status, "setup", frame{Title: "Setup", Nav: "settings", Faults: wrong, Content: content})
+	return p.show(c, status, "setup", frame{Title: "Setup", Nav: "settings", Faults: invalid, Content: content})
 }
 
 // saveSetup stores the OAuth consumer's key and secret. An empty secret keeps the stored one.
@@ -65,15 +65,15 @@ func (p *Pages) saveSetup(c *gin.Context) error {
 		return fmt.Errorf("provider %q: %w", c.Param("id"), err)
 	}
 	key, typed := strings.TrimSpace(c.PostForm("client_id")), strings.TrimSpace(c.PostForm("client_secret"))
-	var wrong faults
+	var invalid faults
 	if key == "" {
-		wrong.add("client_id", "paste the consumer's key")
+		invalid.add("client_id", "paste the consumer's key")
 	}
 	if typed == "" && (provider.ClientSecret.IsZero() || key != provider.ClientID) {
-		wrong.add("client_secret", "paste the consumer's secret")
+		invalid.add("client_secret", "paste the consumer's secret")
 	}
-	if wrong != nil {
-		return p.showSetup(c, http.StatusUnprocessableEntity, provider.ID, key, wrong)
+	if invalid != nil {
+		return p.showSetup(c, http.StatusUnprocessableEntity, provider.ID, key, invalid)
 	}
 	provider.ClientID = key
 	if typed != "" {

@@ -18,7 +18,7 @@ import (
 
 type signInPage struct {
 	Providers []providerLink
-	First     bool // there is no administrator who can sign in at a provider
+	First     bool // no administrator can sign in at a provider yet
 	ReturnTo  string
 }
 
@@ -27,18 +27,18 @@ type providerLink struct {
 	Link string
 }
 
-// home leads to the page that most people come for.
+// home redirects to the automated builds.
 func (p *Pages) home(c *gin.Context) error {
 	c.Redirect(http.StatusSeeOther, "/automated-builds")
 	return nil
 }
 
-// signIn offers the ways in.
+// signIn shows the sign-in page.
 func (p *Pages) signIn(c *gin.Context) error {
 	return p.showSignIn(c, http.StatusOK, nil)
 }
 
-func (p *Pages) showSignIn(c *gin.Context, status int, wrong faults) error {
+func (p *Pages) showSignIn(c *gin.Context, status int, invalid faults) error {
 	providers, err := p.Store.Providers(c.Request.Context())
 	if err != nil {
 		return fmt.Errorf("list source providers: %w", err)
@@ -59,10 +59,10 @@ func (p *Pages) showSignIn(c *gin.Context, status int, wrong faults) error {
 			)
 		}
 	}
-	return p.show(c, status, "signin", frame{Title: "Sign in", Faults: wrong, Content: content})
+	return p.show(c, status, "signin", frame{Title: "Sign in", Faults: invalid, Content: content})
 }
 
-// returnTo is where to go after the sign-in: a page of ours, whatever was asked for.
+// returnTo returns the page to open after the sign-in. It is always a path on this server.
 func returnTo(c *gin.Context) string {
 	asked := c.Query("return_to")
 	if asked == "" {
@@ -71,8 +71,8 @@ func returnTo(c *gin.Context) string {
 	return accounts.LocalPath(asked)
 }
 
-// signInByToken uses the one-time token and signs the first administrator in. A token that is
-// wrong, used or expired gets the same answer.
+// signInByToken signs the first administrator in with the one-time token. It shows the same error for
+// a invalid, used and expired token.
 func (p *Pages) signInByToken(c *gin.Context) error {
 	token := secret.New(strings.TrimSpace(c.PostForm("token")))
 	user, err := p.Store.TakeFirstToken(c.Request.Context(), autobuild.TokenHash(token))
@@ -110,8 +110,7 @@ func (p *Pages) signOut(c *gin.Context) error {
 	return done(c, "/signin", "signed-out")
 }
 
-// beginLink sends the browser to the provider: to link an account for whom is signed in,
-// else to sign in.
+// beginLink redirects to the provider, to link an account of the signed-in user, or to sign in.
 func (p *Pages) beginLink(c *gin.Context) error {
 	user, signed := session.User(c)
 	if signed && !administers(user) {
@@ -137,7 +136,7 @@ func (p *Pages) beginLink(c *gin.Context) error {
 	return nil
 }
 
-// finishLink is where the provider sends the browser back to.
+// finishLink handles the redirect back from the provider.
 // Source: https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2
 func (p *Pages) finishLink(c *gin.Context) error {
 	browser := p.Sessions.TakeBrowser(c)
@@ -155,7 +154,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 	if err != nil {
 		return linkError(err)
 	}
-	// A new session id in any case: linking may have changed who this is.
+	// Always start a new session: linking may have changed the user.
 	if err := p.Sessions.Start(c, linked.User.ID, linked.Grant); err != nil {
 		return err
 	}
@@ -164,7 +163,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 		c.Redirect(http.StatusSeeOther, where)
 		return nil
 	}
-	// Where the account was linked before, its automated builds get their webhooks back.
+	// If the account was linked before, add the webhooks of its automated builds again.
 	if err := p.Catalog.RestoreHooks(c.Request.Context(), linked.Account.ID); err != nil {
 		logctx.Log(c.Request.Context(), p.Log).
 			WithError(err).
@@ -174,7 +173,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 	return done(c, withoutQuery(where), "linked")
 }
 
-// linkError says what a person can do about a link that did not come about.
+// linkError maps an error of linking to a message with the fix.
 func linkError(err error) error {
 	switch {
 	case errors.Is(err, accounts.ErrFlow):

@@ -17,8 +17,8 @@ import (
 //go:embed static
 var staticFiles embed.FS
 
-// assetVersions returns the beginning of each static file's hash, which pages put into its
-// URL so that browsers may keep it for good.
+// assetVersions returns the first digits of each static file's hash, by file name. Pages put them into
+// the URL so that browsers can cache the file forever.
 func assetVersions() (map[string]string, error) {
 	files, err := staticFiles.ReadDir("static")
 	if err != nil {
@@ -36,7 +36,7 @@ func assetVersions() (map[string]string, error) {
 	return versions, nil
 }
 
-// static serves the stylesheet, the scripts and the icon, to anybody.
+// static serves the stylesheet, the script and the icon, without a sign-in.
 func (p *Pages) static(c *gin.Context) error {
 	content, err := staticFiles.ReadFile("static/" + c.Param("file"))
 	if err != nil {

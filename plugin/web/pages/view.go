@@ -21,7 +21,7 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-// views are the parsed pages by name: "build" is templates/build.html within the frame.
+// views are the parsed pages by name, for example "build" for templates/build.html in the frame.
 type views map[string]*template.Template
 
 func parse(now func() time.Time) (views, error) {
@@ -53,31 +53,31 @@ func parse(now func() time.Time) (views, error) {
 	return all, nil
 }
 
-// A frame is what stands around every page.
+// A frame holds the values of the frame around every page.
 type frame struct {
 	Title   string
-	Nav     string // the entry of the menu that the page belongs to
+	Nav     string // the current entry of the menu
 	Crumbs  []crumb
-	User    autobuild.User // zero when nobody is signed in
+	User    autobuild.User // zero if no user is signed in
 	Signed  bool
 	Has     autobuild.Permission // on the page's repository
-	Notice  string               // what was just done
+	Notice  string               // the result of the last action
 	Faults  faults
-	Here    string // path to come back to; empty on a page of an error
+	Here    string // path of the page; empty on an error page
 	Content any
 }
 
 type crumb struct{ Name, Link string }
 
-// Can reports whether the user has a permission on the page's repository, for buttons that would
-// be refused. On a page without one, only administrators of the installation can anything.
+// Can reports whether the user has a permission on the page's repository, to hide buttons. On a page
+// without a repository, only administrators of the installation have permissions.
 func (f frame) Can(permission string) bool { return f.Has.Includes(autobuild.Permission(permission)) }
 
 // Administers reports whether the user is an administrator of the installation.
 func (f frame) Administers() bool { return f.Signed && administers(f.User) }
 
-// show writes a page. It is rendered whole before the first byte leaves, so that a fault
-// in a template is an error and not half a page.
+// show writes a page. It renders the complete page first, so that an error in a template does not
+// leave half a page.
 func (p *Pages) show(c *gin.Context, status int, name string, f frame) error {
 	f.User, f.Signed = session.User(c)
 	f.Has = permissionOf(c)
@@ -100,8 +100,7 @@ func (p *Pages) show(c *gin.Context, status int, name string, f frame) error {
 	return nil
 }
 
-// WriteError is the httpx.Writer for people: a page that says what happened, what to do,
-// and the request's id to quote.
+// WriteError is the httpx.Writer for browsers. It shows the error, the fix, and the request id.
 func (p *Pages) WriteError(c *gin.Context, status int, message string) {
 	content := struct {
 		Status           int
@@ -117,7 +116,7 @@ func (p *Pages) WriteError(c *gin.Context, status int, message string) {
 	}
 }
 
-// sentence makes a sentence of an error's text.
+// sentence returns an error's text with a capital letter and a period.
 func sentence(text string) string {
 	if text == "" {
 		return ""
@@ -129,7 +128,7 @@ func sentence(text string) string {
 	return text + "."
 }
 
-// notices are what ?done= may say: a fixed choice, so that a link puts no words in our mouth.
+// notices are the texts for ?done=. The choice is fixed, so that a link cannot show other texts.
 var notices = map[string]string{
 	"cancelled":   "The build is cancelled.",
 	"retried":     "The build is queued again.",
@@ -149,8 +148,8 @@ var notices = map[string]string{
 	"hook":        "Looked for the webhook again; its state is below.",
 }
 
-// done sends the browser to a page that says what was done.
-func done(c *gin.Context, where, what string) error {
-	c.Redirect(http.StatusSeeOther, where+"?done="+what)
+// done redirects to a page that shows a notice.
+func done(c *gin.Context, where, notice string) error {
+	c.Redirect(http.StatusSeeOther, where+"?done="+notice)
 	return nil
 }

@@ -11,27 +11,27 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// newSteps are the steps to a new automated build; each is a page of its own address, so
-// that Back works.
+// newSteps are the steps to a new automated build. Each step has its own URL, so that the browser's
+// Back button works.
 var newSteps = []string{"Account", "Workspace", "Repository", "Dockerfile", "Rules"}
 
-// A wizardPage is one step. What was chosen so far is in the address.
+// A wizardPage is one step. The choices of earlier steps are in the URL.
 type wizardPage struct {
 	Step       int // index into Steps
 	Steps      []string
 	Account    autobuild.Account
 	Accounts   []choice
-	Choices    []choice // of workspaces, repositories or Dockerfiles
+	Choices    []choice // accounts, workspaces, repositories or Dockerfiles
 	Search     string
-	Hidden     map[string]string // what a search form must keep
-	More       string            // link to further repositories
+	Hidden     map[string]string // parameters that the search form keeps
+	More       string            // link to more repositories
 	Repository autobuild.Repository
 }
 
-// A choice is one line to pick.
+// A choice is one item to choose.
 type choice struct{ Name, Note, Link string }
 
-// newAutomated asks for whatever the address does not say yet.
+// newAutomated shows the first step that has no value in the URL.
 func (p *Pages) newAutomated(c *gin.Context) error {
 	accountID := c.Query("account")
 	if accountID == "" {
@@ -57,17 +57,17 @@ func (p *Pages) newAutomated(c *gin.Context) error {
 	return p.chooseWorkspace(c, account)
 }
 
-func (p *Pages) showStep(c *gin.Context, content wizardPage, wrong faults) error {
+func (p *Pages) showStep(c *gin.Context, content wizardPage, invalid faults) error {
 	content.Steps = newSteps
 	status := http.StatusOK
-	if wrong != nil {
+	if invalid != nil {
 		status = http.StatusBadGateway
 	}
 	return p.show(c, status, "wizard", frame{
 		Title:   "New automated build",
 		Nav:     "automated",
 		Crumbs:  []crumb{{"Automated builds", "/automated-builds"}},
-		Faults:  wrong,
+		Faults:  invalid,
 		Content: content,
 	})
 }
@@ -94,8 +94,8 @@ func (p *Pages) chooseAccount(c *gin.Context) error {
 func (p *Pages) chooseWorkspace(c *gin.Context, a autobuild.Account) error {
 	content := wizardPage{Step: 1, Account: a}
 	workspaces, err := p.Catalog.Workspaces(c.Request.Context(), a.ID)
-	if wrong := faultsOf(err, ""); wrong != nil {
-		return p.showStep(c, content, wrong)
+	if invalid := faultsOf(err, ""); invalid != nil {
+		return p.showStep(c, content, invalid)
 	}
 	if err != nil {
 		return fmt.Errorf("workspaces of account %s: %w", a.Name, err)
@@ -115,8 +115,8 @@ func (p *Pages) chooseRepository(c *gin.Context, a autobuild.Account, workspace 
 		Hidden:  map[string]string{"account": a.ID, "workspace": workspace},
 	}
 	repositories, next, err := p.Catalog.Repositories(c.Request.Context(), a.ID, workspace, search, c.Query("page"))
-	if wrong := faultsOf(err, ""); wrong != nil {
-		return p.showStep(c, content, wrong)
+	if invalid := faultsOf(err, ""); invalid != nil {
+		return p.showStep(c, content, invalid)
 	}
 	if err != nil {
 		return fmt.Errorf("repositories of %s: %w", workspace, err)
@@ -137,12 +137,13 @@ func (p *Pages) chooseRepository(c *gin.Context, a autobuild.Account, workspace 
 	return p.showStep(c, content, nil)
 }
 
-// chooseDockerfile lists the Dockerfiles at the default branch's head; one alone is chosen.
+// chooseDockerfile lists the Dockerfiles on the default branch. A single Dockerfile is chosen without
+// asking.
 func (p *Pages) chooseDockerfile(c *gin.Context, a autobuild.Account, fullName string) error {
 	content := wizardPage{Step: 3, Account: a}
 	r, found, err := p.Catalog.Dockerfiles(c.Request.Context(), a.ID, fullName)
-	if wrong := faultsOf(err, ""); wrong != nil {
-		return p.showStep(c, content, wrong)
+	if invalid := faultsOf(err, ""); invalid != nil {
+		return p.showStep(c, content, invalid)
 	}
 	if err != nil {
 		return fmt.Errorf("dockerfiles of %s: %w", fullName, err)
@@ -187,7 +188,7 @@ func (p *Pages) newDraft(c *gin.Context, a autobuild.Account, r autobuild.Reposi
 	)
 }
 
-// newLink makes the address of a step from what is chosen; pairs with an empty value are left out.
+// newLink returns the URL of a step with name and value pairs. Pairs with an empty value are left out.
 func newLink(pairs ...string) string {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {

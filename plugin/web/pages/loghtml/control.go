@@ -5,37 +5,37 @@ import (
 	"strings"
 )
 
-// parserState says what part of a control sequence is being read (ECMA-48 §5).
+// parserState is the part of a control sequence that the parser reads (ECMA-48 §5).
 type parserState int
 
 const (
 	ground       parserState = iota
 	escape                   // after ESC
-	intermediate             // after ESC and a space … slash: one more character follows
-	sequence                 // after CSI: parameters up to a final character
-	text                     // in OSC, DCS, SOS, PM or APC: dropped up to BEL or ST
+	intermediate             // after ESC and a character from space to slash; one more character follows
+	sequence                 // after CSI; parameters follow, up to a final character
+	text                     // in OSC, DCS, SOS, PM or APC; removed up to BEL or ST
 	textEscape               // after ESC within it
 )
 
-// maxParams bounds the parameters kept of one sequence; longer ones change nothing.
+// maxParams is the maximum length of the parameters of a sequence. Longer sequences are ignored.
 const maxParams = 64
 
-// A parser finds control sequences in a log. Its zero value is ready at the log's start.
+// A parser finds control sequences in a log. The zero value is ready for the start of a log.
 type parser struct {
 	state  parserState
-	params []byte // of the sequence that is being read, or was just completed
+	params []byte // of the current or the last sequence
 }
 
-// A token says what a character is.
+// A token is the kind of a character.
 type token int
 
 const (
-	visible token = iota // no part of a control sequence
-	control              // a part of one that is dropped
-	colors               // the end of an SGR sequence, whose parameters are in params
+	visible token = iota // not part of a control sequence
+	control              // part of a control sequence that is removed
+	colors               // the end of an SGR sequence; params has its parameters
 )
 
-// next takes the next character.
+// next reads the next character and returns its kind.
 func (p *parser) next(c rune) token {
 	switch p.state {
 	case ground:
@@ -109,7 +109,7 @@ func (p *parser) parameter(c rune) token {
 	return control
 }
 
-// A style is what SGR set: colours 1–16 (0 = the page's own) and weights.
+// A style is the state of SGR: colors 1–16 (0 = the default color) and weights.
 type style struct {
 	fg, bg                           uint8
 	bold, dim, italic, under, strike bool
@@ -140,11 +140,11 @@ func (s style) apply(params string) style {
 	for i := 0; i < len(codes); i++ {
 		switch n := codes[i]; n {
 		case 38, 48:
-			colour, used := extended(codes[i+1:])
+			color, used := extended(codes[i+1:])
 			if n == 38 {
-				s.fg = colour
+				s.fg = color
 			} else {
-				s.bg = colour
+				s.bg = color
 			}
 			i += used
 		default:
@@ -192,7 +192,7 @@ func (s style) set(n int) style {
 	return s
 }
 
-// numbers reads parameters; an empty one is 0, and a foreign form gives none.
+// numbers parses parameters. An empty parameter is 0. It returns none for an unknown format.
 func numbers(params string) []int {
 	var codes []int
 	for one := range strings.SplitSeq(params, ";") {
@@ -205,8 +205,9 @@ func numbers(params string) []int {
 	return codes
 }
 
-// extended reads what follows 38 or 48: 5;n or 2;r;g;b, brought down to sixteen colours.
-func extended(codes []int) (colour uint8, used int) {
+// extended parses the codes after 38 or 48, which are 5;n or 2;r;g;b. It returns the nearest of the
+// sixteen colors, and the number of codes used.
+func extended(codes []int) (color uint8, used int) {
 	switch {
 	case len(codes) >= 2 && codes[0] == 5:
 		return indexed(codes[1]), 2
@@ -231,14 +232,14 @@ func indexed(n int) uint8 {
 }
 
 func nearest(red, green, blue int) uint8 {
-	var colour uint8 = 1
+	var color uint8 = 1
 	for bit, v := range []int{red, green, blue} {
 		if v >= 96 {
-			colour += 1 << bit
+			color += 1 << bit
 		}
 	}
 	if max(red, green, blue) >= 192 {
-		colour += 8
+		color += 8
 	}
-	return colour
+	return color
 }

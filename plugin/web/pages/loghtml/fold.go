@@ -2,20 +2,20 @@ package loghtml
 
 import "strings"
 
-// foldFrom is the fewest lines of a step that are worth folding.
+// foldFrom is the minimum number of lines of a step that is folded.
 const foldFrom = 4
 
-// A Group is a run of lines that one step wrote. A run too short to fold, or of no step,
-// has no title.
+// A Group is a sequence of lines of one step. It has no title if it is too short to fold, or if it
+// belongs to no step.
 type Group struct {
 	Title string
-	Note  string // how long the step took, or that it was cached
-	Open  bool   // it says why the build ended, or the log ends with it
+	Note  string // the duration of the step, for example "38.2s", or "cached"
+	Open  bool   // the group has an error, or is the last one of the log
 	Lines []Line
 }
 
-// Fold puts the lines of a finished log into groups, in order. Steps that BuildKit ran at
-// once write by turns; each turn is a group of its own, for the log is not rearranged.
+// Fold groups the lines of a finished log, in order. Output of concurrent BuildKit steps is
+// interleaved. The order of lines does not change, so one step can have several groups.
 func Fold(lines []Line) []Group {
 	var groups []Group
 	for _, run := range runs(lines) {
@@ -35,7 +35,7 @@ func Fold(lines []Line) []Group {
 	return groups
 }
 
-// runs cuts lines where the step changes; empty lines stay with what stands before them.
+// runs splits lines where the step changes. Empty lines belong to the lines before them.
 func runs(lines []Line) [][]Line {
 	var all [][]Line
 	for i, l := range lines {
@@ -65,7 +65,7 @@ func failed(run []Line) bool {
 	return false
 }
 
-// note reads the last "#7 DONE 38.2s" or "#7 CACHED".
+// note returns the duration or "cached" from the last line like "#7 DONE 38.2s" or "#7 CACHED".
 func note(run []Line) string {
 	for i := len(run) - 1; i >= 0; i-- {
 		_, rest, _ := strings.Cut(run[i].Head, " ")

@@ -5,7 +5,7 @@ import (
 	"html/template"
 )
 
-// Row makes the line's row: its number as a link to itself, and its text.
+// Row returns the HTML of the line: its number as a link to itself, and its text.
 func (l Line) Row() template.HTML {
 	return template.HTML(
 		fmt.Sprintf(
@@ -15,5 +15,5 @@ func (l Line) Row() template.HTML {
 			l.Number,
 			l.HTML,
 		),
-	) // #nosec G203 -- HTML was escaped when it was made
+	) // #nosec G203 -- HTML is escaped already
 }

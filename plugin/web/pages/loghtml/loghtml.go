@@ -1,8 +1,7 @@
-// Package loghtml makes HTML, or text for a terminal, of a build's log. A log is text of
-// strangers: of its control sequences only colours and weights (SGR, ECMA-48 §8.3.117) are kept,
-// in HTML as classes; links, titles, clipboard writes, cursor moves, C1 controls and characters
-// that reorder text are dropped, and in HTML everything else is escaped. It reads no clock, file
-// or network.
+// Package loghtml converts a build's log to HTML, or to text for a terminal. Logs are not trusted. It
+// keeps only the control sequences for colors and weights (SGR, ECMA-48 §8.3.117), in HTML as
+// classes. It removes links, titles, clipboard writes, cursor moves, C1 controls and characters that
+// reorder text. In HTML it escapes everything else. It uses no clock, file or network.
 package loghtml
 
 import (
@@ -13,39 +12,39 @@ import (
 	"unicode/utf8"
 )
 
-// MaxLine bounds the characters shown of one line; the raw log has them all.
+// MaxLine is the maximum number of characters shown of a line. The raw log has all of them.
 const MaxLine = 4000
 
-// headLength bounds the characters of Line.Head.
+// headLength is the maximum number of characters of Line.Head.
 const headLength = 160
 
-// A Line is one line of a log, ready for a page.
+// A Line is one line of a log as HTML.
 type Line struct {
 	Number int           // from 1
 	HTML   template.HTML // escaped text and spans with classes, no line break
-	Step   string        // BuildKit's number of the step that wrote it, as "7" of "#7 …"; may be empty
-	Head   string        // the first characters without colours
+	Step   string        // number of the BuildKit step, for example "7" of "#7 …"; may be empty
+	Head   string        // the first headLength characters, without colors
 }
 
-// A Renderer turns the bytes of one log into lines. Feed it from the log's start, in pieces
-// of any size: what it answers does not depend on where they are cut. It keeps one line at
-// most. It is not safe for concurrent use.
+// A Renderer converts the bytes of one log to lines. Write the log from its start, in pieces of any
+// size; the result does not depend on the sizes. It buffers at most one line. It is not safe for
+// concurrent use.
 type Renderer struct {
 	number  int
-	partial []byte // the beginning of a character that the next piece completes
+	partial []byte // the first bytes of a character that the next piece completes
 	parser  parser
 
-	style   style // as set by the last SGR
-	written style // as of the span that is open
+	style   style // of the last SGR sequence
+	written style // of the open span
 	out     strings.Builder
 	head    strings.Builder
-	width   int // characters of the line, shown or not
-	heads   int // characters in head
+	width   int // number of characters of the line, shown or not
+	heads   int // number of characters in head
 	began   bool
-	carried bool // a carriage return stands at the end of what was read
+	carried bool // the last character was a carriage return
 }
 
-// Write takes the next bytes and returns the lines that they complete.
+// Write reads the next bytes and returns the lines that they complete.
 func (r *Renderer) Write(p []byte) []Line {
 	var lines []Line
 	if len(r.partial) > 0 {
@@ -69,7 +68,7 @@ func (r *Renderer) Write(p []byte) []Line {
 	return lines
 }
 
-// Flush returns the last line when no line break ended it.
+// Flush returns the last line if it has no line break.
 func (r *Renderer) Flush() []Line {
 	if !r.began {
 		return nil
@@ -94,8 +93,8 @@ func (r *Renderer) rune(c rune) {
 	}
 }
 
-// print writes one visible character. After a carriage return a terminal overwrites the
-// line; here the new text replaces it, so that of a progress bar its last state stays.
+// print writes one visible character. After a carriage return, new text replaces the line, as a
+// terminal overwrites it. So only the last state of a progress bar remains.
 func (r *Renderer) print(c rune) {
 	if r.carried {
 		r.restart()
@@ -135,8 +134,8 @@ func (r *Renderer) closeSpan() {
 	}
 }
 
-// end closes the line. A control string ends with it, so that an unfinished one cannot
-// swallow the rest of the log.
+// end returns the finished line. It also ends a control string, so that an unfinished one cannot hide
+// the rest of the log.
 func (r *Renderer) end() Line {
 	r.number++
 	r.closeSpan()
@@ -155,7 +154,7 @@ func (r *Renderer) end() Line {
 	return l
 }
 
-// step reads the number of "#7 …", the form of BuildKit's plain progress.
+// step returns the number of a line like "#7 …", the format of BuildKit's plain progress.
 func step(head string) string {
 	rest, found := strings.CutPrefix(head, "#")
 	if !found {
@@ -168,8 +167,8 @@ func step(head string) string {
 	return digits
 }
 
-// hidden reports characters that have no look of their own but change that of others:
-// controls (a tab apart), those that reorder text, invisible ones and tags.
+// hidden reports whether a character is removed: control characters except tab, characters that
+// reorder text, invisible characters and tag characters.
 func hidden(c rune) bool {
 	switch {
 	case c == '\t':

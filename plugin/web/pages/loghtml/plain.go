@@ -5,17 +5,16 @@ import (
 	"unicode/utf8"
 )
 
-// A Plain makes text of the bytes of one log that is safe on a terminal: colors (SGR) stay, and
-// all other control sequences and hidden characters are removed, line breaks, tabs and carriage
-// returns excepted. Bytes that are not UTF-8 become U+FFFD: alone they may be C1 controls. Feed it
-// in pieces of any size: the text does not depend on where they are cut. It is not safe for
-// concurrent use.
+// A Plain converts the bytes of one log to text that is safe in a terminal. It keeps colors (SGR),
+// line breaks, tabs and carriage returns, and removes other control sequences and hidden characters.
+// Bytes that are not UTF-8 become U+FFFD, because they can be C1 controls. Write pieces of any size;
+// the result does not depend on the sizes. It is not safe for concurrent use.
 type Plain struct {
 	parser  parser
-	partial []byte // the beginning of a character that the next piece completes
+	partial []byte // the first bytes of a character that the next piece completes
 }
 
-// Write takes the next bytes and returns their text.
+// Write reads the next bytes and returns their text.
 func (p *Plain) Write(piece []byte) []byte {
 	if len(p.partial) > 0 {
 		piece = append(p.partial, piece...)
@@ -34,7 +33,7 @@ func (p *Plain) Write(piece []byte) []byte {
 	return out
 }
 
-// Flush returns the text of an unfinished character at the log's end.
+// Flush returns the text of an unfinished character at the end of the log.
 func (p *Plain) Flush() []byte {
 	var out []byte
 	for range p.partial {
@@ -45,7 +44,7 @@ func (p *Plain) Flush() []byte {
 }
 
 func (p *Plain) appendRune(out []byte, c rune) []byte {
-	if c == '\n' { // ends a control string, as on the page: an unfinished one hides one line at most
+	if c == '\n' { // ends a control string, so that an unfinished one hides at most one line
 		p.parser.state = ground
 		return append(out, '\n')
 	}
@@ -53,7 +52,7 @@ func (p *Plain) appendRune(out []byte, c rune) []byte {
 	case control:
 		return out
 	case colors:
-		// Other forms change the keyboard or the mouse, as xterm's CSI > 4 ; 1 m.
+		// Other parameters change the keyboard or the mouse, such as xterm's CSI > 4 ; 1 m.
 		if strings.Trim(string(p.parser.params), "0123456789;:") != "" {
 			return out
 		}
