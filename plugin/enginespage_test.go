@@ -96,7 +96,7 @@ func cis(t *testing.T) (drone, woodpecker string, environ []string) {
 func TestTheEnginesPageIsWired(t *testing.T) {
 	drone, woodpecker, environ := cis(t)
 	v := visit(t, environ)
-	v.wants(t, "/settings/engines", drone, woodpecker, "each repository runs its own")
+	v.wants(t, "/settings/engines", drone, woodpecker, "in each repository")
 	v.wants(t, "/settings/engines?look=drone", "Drone 2.28.1 at "+drone, "slipway's, an administrator")
 	v.wants(t, "/settings/engines?look=woodpecker", "Woodpecker 3.17.0 at "+woodpecker, "acme/builder is active")
 	var printed bytes.Buffer

@@ -39,7 +39,7 @@ func (a *Accounts) AddToken(ctx context.Context, t Token) (autobuild.Account, er
 		return autobuild.Account{}, err
 	}
 	if !account.ExpiresAt.IsZero() && !a.now().Before(account.ExpiresAt) {
-		return autobuild.Account{}, autobuild.FieldError{Field: "expires", Message: "is in the past"}
+		return autobuild.Account{}, autobuild.FieldError{Field: "expires", Message: "the date is in the past"}
 	}
 	p, err := a.provider(ctx, t.ProviderID)
 	if err != nil {
@@ -69,7 +69,7 @@ func (t Token) account() (autobuild.Account, error) {
 	case autobuild.AccountRepositoryToken:
 		workspace, name, _ := strings.Cut(t.Repository, "/")
 		if !slug.MatchString(workspace) || !slug.MatchString(name) {
-			return fault("repository", "write it as workspace/repository")
+			return fault("repository", "write the repository as workspace/repository")
 		}
 		account.Repository = t.Repository
 	case autobuild.AccountWorkspaceToken, autobuild.AccountProjectToken:
@@ -81,14 +81,16 @@ func (t Token) account() (autobuild.Account, error) {
 		return fault("kind", "choose a workspace, project or repository access token")
 	}
 	if account.AccessToken.IsZero() {
-		return fault("token", "is empty")
+		return fault("token", "enter the token")
 	}
 	account.Name = cmp.Or(strings.TrimSpace(t.Name), tokenTarget(account))
 	return account, nil
 }
 
 // tokenTarget returns the repository or the workspace that an access token is for.
-func tokenTarget(account autobuild.Account) string { return cmp.Or(account.Repository, account.Workspace) }
+func tokenTarget(account autobuild.Account) string {
+	return cmp.Or(account.Repository, account.Workspace)
+}
 
 // workspaceOf returns the workspace that an access token is limited to. It is zero for links.
 func workspaceOf(account autobuild.Account) autobuild.Workspace {
@@ -130,7 +132,8 @@ func (a *Accounts) replaceToken(ctx context.Context, account autobuild.Account) 
 		return account, fmt.Errorf("linked accounts: %w", err)
 	}
 	for _, known := range all {
-		if known.ProviderID == account.ProviderID && known.Kind == account.Kind && tokenTarget(known) == tokenTarget(account) &&
+		if known.ProviderID == account.ProviderID && known.Kind == account.Kind &&
+			tokenTarget(known) == tokenTarget(account) &&
 			known.Name == account.Name {
 			account.ID, account.Version = known.ID, known.Version
 		}

@@ -99,14 +99,14 @@ func (j *journey) signIn() {
 	j.Visit(j.env.Gateway.URL)
 	j.CheckPage("01-sign-in")
 	j.Type("One-time token", "not the token")
-	j.Follow("Sign in with the token")
-	j.WaitText("mistyped, used already")
+	j.Follow("Sign in with token")
+	j.WaitText("wrong, already used")
 	j.TakeConsoleErrors() // the response had status 410
 	j.CheckPage("02-sign-in-refused")
 	token, err := j.env.Gateway.FirstToken()
 	j.env.Must(err)
 	j.Type("One-time token", token)
-	j.Follow("Sign in with the token")
+	j.Follow("Sign in with token")
 }
 
 func (j *journey) setUp() {
@@ -118,12 +118,12 @@ func (j *journey) setUp() {
 	j.Type("Key", j.env.ClientID)
 	j.Type("Secret", j.env.Client.Reveal())
 	j.Follow("Save")
-	j.WaitText("A secret is stored")
+	j.WaitText("Leave empty to keep the stored secret")
 }
 
 func (j *journey) link() {
 	j.Follow("Settings")
-	j.WaitText("No account is linked")
+	j.WaitText("No linked account yet")
 	j.CheckPage("04-source-providers-none")
 	j.Follow("Link account")
 	j.Type("Username", j.env.Alice.Name)
@@ -150,7 +150,7 @@ func (j *journey) automate() {
 	j.Type("Image", "https://not an image")
 	j.tagRule()
 	j.Follow("Save")
-	j.WaitText("One thing needs mending")
+	j.WaitText("Please fix this error")
 	j.TakeConsoleErrors() // the response had status 422
 	j.CheckPage("12-new-refused")
 	j.Type("Image", j.env.Image())
@@ -271,7 +271,7 @@ func (j *journey) failAndRelease() {
 	j.WaitUntil("the list shows a green build", "!!document.querySelector('#automated-list .state.succeeded')")
 	j.CheckPage("22-automated-builds")
 	j.Follow("acme/app")
-	j.Click("Start a build by hand")
+	j.Click("Start a build")
 	const unfinished = "#builds-list .state.running, #builds-list .state.queued"
 	j.WaitUntil("no build runs or waits", "!document.querySelector('"+unfinished+"')")
 	j.CheckPage("23-automated-build")
@@ -284,7 +284,7 @@ func (j *journey) lookAround() {
 	j.Follow("Cancel")
 	j.Follow("Delete")
 	j.CheckPage("25-delete")
-	j.Follow("Keep it")
+	j.Follow("Cancel")
 	j.Follow("Deliveries")
 	j.CheckPage("26-deliveries")
 	j.Follow("Settings")
@@ -313,7 +313,7 @@ func (j *journey) unlink() {
 	j.CheckPage("33-unlink")
 	j.Type("Type alice to confirm", "bob")
 	j.Follow("Unlink account")
-	j.WaitText("needs mending")
+	j.WaitText("Please fix")
 	j.TakeConsoleErrors() // the response had status 422
 	j.Type("Type alice to confirm", "alice")
 	j.Follow("Unlink account")

@@ -59,19 +59,20 @@ func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
 	s.post(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID+"/webhook").
 		wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=hook")
 	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID).
-		want(t, http.StatusOK, "active", "nothing delivered yet")
+		want(t, http.StatusOK, "active", "no delivery yet")
 }
 
 func TestBuildsAreStartedByHand(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	start := "/automated-builds/" + s.App.ID + "/start"
 	wrong := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "", "key", "k")
-	wrong.want(t, http.StatusUnprocessableEntity, "name the tag to build", "One thing needs mending")
+	wrong.want(t, http.StatusUnprocessableEntity, "enter the tag to build", "Please fix this error")
 	if wrong.value(t, "rule") != "releases" {
 		t.Error("the rule that was chosen is lost")
 	}
-	s.post(t, pagestest.Writer, start, "ref", "main").want(t, http.StatusUnprocessableEntity, "Choose the rule")
-	s.post(t, pagestest.Writer, start, "rule", "gone").want(t, http.StatusUnprocessableEntity, "This rule is gone")
+	s.post(t, pagestest.Writer, start, "ref", "main").want(t, http.StatusUnprocessableEntity, "Choose a rule")
+	s.post(t, pagestest.Writer, start, "rule", "gone").
+		want(t, http.StatusUnprocessableEntity, "This rule no longer exists")
 	first := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
 	second := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
 	if first.Header.Get("Location") != second.Header.Get("Location") {
@@ -92,7 +93,7 @@ func TestDeletingAsksForTheName(t *testing.T) {
 	where := "/automated-builds/" + s.Worker.ID + "/delete"
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "Type acme/worker to confirm")
 	s.post(t, autobuild.RoleAdmin, where, "name", "acme/app").
-		want(t, http.StatusUnprocessableEntity, "Type acme/worker as it stands here.")
+		want(t, http.StatusUnprocessableEntity, "Type acme/worker to confirm.")
 	s.post(t, autobuild.RoleAdmin, where, "name", " acme/worker ").wantRedirect(t, "/automated-builds?done=deleted")
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusNotFound)
 	s.get(t, pagestest.Reader, path(s.Broken, "")).want(t, http.StatusOK, "Builds acme/worker", "Build 11")
@@ -128,7 +129,7 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 	}
 	docs := links(links(workspace + "&search=docs")["acme/docs public"])
 	nested := s.get(t, autobuild.RoleAdmin, docs["site/Dockerfile"])
-	nested.want(t, http.StatusOK, "Credentials are stored for docker.io/acme (does not work) , registry.example.com .")
+	nested.want(t, http.StatusOK, "Stored credentials: docker.io/acme (rejected) , registry.example.com .")
 	got := map[string]string{}
 	for _, name := range []string{"source_type", "source", "tags", "dockerfile", "context", "autobuild"} {
 		got[name] = nested.value(t, "rules[0]."+name)
@@ -145,10 +146,10 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 		t.Error(diff)
 	}
 	s.get(t, autobuild.RoleAdmin, links(workspace + "&search=tool")["acme/tools public"]).
-		want(t, http.StatusOK, "No Dockerfile found", "Go on without one")
+		want(t, http.StatusOK, "No Dockerfile found", "Continue without Dockerfile")
 	// A token of one repository needs neither workspace nor repository.
 	s.get(t, autobuild.RoleAdmin, links("/automated-builds/new")["docs token repository access token"]).
-		want(t, http.StatusOK, "Which Dockerfile?")
+		want(t, http.StatusOK, "Choose a Dockerfile")
 	s.Rooms.Fail(fmt.Errorf("connect: %w", autobuild.ErrUnauthorized))
 	for _, step := range []string{"", "&workspace=acme", "&repository=acme/app"} {
 		s.get(t, autobuild.RoleAdmin, "/automated-builds/new?account="+s.Account.ID+step).
@@ -215,9 +216,9 @@ func TestDraftsKeepWhatWasTyped(t *testing.T) {
 	checkPage(t, variable)
 	variable.value(t, "environment[0].name")
 	s.post(t, autobuild.RoleAdmin, create, draft(s, "environment[0].name", "TOKEN", "environment[0].value", "")...).
-		want(t, http.StatusUnprocessableEntity, "Type the value of TOKEN")
+		want(t, http.StatusUnprocessableEntity, "Enter the value of TOKEN")
 	s.post(t, autobuild.RoleAdmin, create, draft(s, "rules[0].build_args", "nonsense")...).
-		want(t, http.StatusUnprocessableEntity, `"nonsense" is no NAME=value.`)
+		want(t, http.StatusUnprocessableEntity, `Write "nonsense" as NAME=value.`)
 }
 
 func TestDraftsAreSaved(t *testing.T) {

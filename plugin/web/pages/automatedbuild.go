@@ -135,7 +135,7 @@ func (p *Pages) hookView(ctx context.Context, a autobuild.AutomatedBuild) (hookV
 
 // startRules returns the options of a manual start: all rules without a pattern, or one rule.
 func startRules(rules []autobuild.Rule) []option {
-	all := []option{{"", "Every rule that names one ref"}}
+	all := []option{{"", "All rules without a pattern"}}
 	for _, r := range rules {
 		all = append(all, option{r.ID, fmt.Sprintf("%s: %s %s → %s", r.ID, r.SourceType, r.Source, r.Tags)})
 	}
@@ -159,11 +159,11 @@ func (p *Pages) startBuilds(c *gin.Context) error {
 	var invalid faults
 	switch {
 	case form.Rule == "" && form.Ref != "":
-		invalid.add("rule", "choose the rule that the ref is built by")
+		invalid.add("rule", "choose a rule for this branch or tag")
 	case form.Rule != "" && rule.ID == "":
-		invalid.add("rule", "this rule is gone; choose another")
+		invalid.add("rule", "this rule no longer exists: choose another one")
 	case pattern(rule) && form.Ref == "":
-		invalid.add("ref", "the rule's source is a pattern: name the "+string(rule.SourceType)+" to build")
+		invalid.add("ref", "the rule's source is a pattern: enter the "+string(rule.SourceType)+" to build")
 	}
 	if invalid != nil {
 		return p.showAutomated(c, http.StatusUnprocessableEntity, a, form, invalid, reveals{})
@@ -259,7 +259,7 @@ func (p *Pages) confirmed(c *gin.Context, nav string, content confirmPage) (bool
 	status := http.StatusOK
 	if c.Request.Method == http.MethodPost {
 		status = http.StatusUnprocessableEntity
-		invalid.add("name", "type "+content.Name+" as it stands here")
+		invalid.add("name", "type "+content.Name+" to confirm")
 	}
 	return false, p.confirm(c, status, nav, content, invalid)
 }
@@ -272,7 +272,7 @@ func (p *Pages) deleteAutomated(c *gin.Context) error {
 	}
 	ok, err := p.confirmed(c, "automated", confirmPage{
 		Question:    "Delete the automated build of " + a.Repository.FullName + "?",
-		Consequence: "Pushes no longer build " + a.Image + ", and builds under way are cancelled. Its webhook is removed when no other automated build uses it. Past builds stay listed, and pushed images stay where they are.",
+		Consequence: "Pushes no longer build " + a.Image + ", and running builds are cancelled. The webhook is removed if no other automated build uses it. Earlier builds stay listed, and pushed images are not deleted.",
 		Name:        a.Repository.FullName,
 		Button:      "Delete automated build",
 		Action:      "/automated-builds/" + a.ID + "/delete",

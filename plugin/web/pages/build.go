@@ -193,7 +193,7 @@ func reported(b autobuild.Build, r autobuild.Report) station {
 	posted := b.State.Final() && r.State == b.State && r.Attempt == b.Attempt
 	switch {
 	case posted && r.Problem != "":
-		s.Status, s.Detail = "failed", "Bitbucket did not take it"
+		s.Status, s.Detail = "failed", "rejected by Bitbucket"
 	case posted:
 		s.Status, s.Detail, s.Took = "done", string(autobuild.StatusOf(b.State)), duration(r.At.Sub(b.FinishedAt))
 	}

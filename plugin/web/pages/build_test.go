@@ -47,7 +47,7 @@ func TestBuildShowsItsWay(t *testing.T) {
 			"received queued fetch build push reported",
 			[]string{"queued", "No attempt has started yet"},
 		},
-		"cancelled": {s.Undone, "received queued reported", []string{"cancelled", "cancelled by Bob Moss", "no log"}},
+		"cancelled": {s.Undone, "received queued reported", []string{"cancelled", "cancelled by Bob Moss", "No log"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestAttemptsAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := s.get(t, pagestest.Reader, path(s.Broken, ""))
-	r.want(t, http.StatusOK, "2 attempts", "Log of attempt 2", "Nothing is written yet")
+	r.want(t, http.StatusOK, "2 attempts", "Log of attempt 2", "No output yet")
 	s.get(t, pagestest.Reader, path(s.Broken, "?attempt=1")).want(t, http.StatusOK, "Log of attempt 1", "pushed 3 tags")
 }
 

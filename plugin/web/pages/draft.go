@@ -164,8 +164,11 @@ func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, notice string) er
 			logctx.Log(c.Request.Context(), p.Log).
 				WithError(err).
 				WithField("automated_build", saved.ID).
-				Warn("saved, but not started")
-			warnings = append(warnings, "It is saved, but no build could be started. Start one from its page.")
+				Warn("automated build saved, but no build started")
+			warnings = append(
+				warnings,
+				"The automated build is saved, but no build could be started. Start one on its page.",
+			)
 		case len(builds) == 1 && len(warnings) == 0:
 			return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "created")
 		}

@@ -126,7 +126,7 @@ func (p *Pages) pipeline(c *gin.Context) error {
 	if e.CI == nil {
 		return &httpx.Error{
 			Status:  http.StatusNotFound,
-			Message: "This attempt has no pipeline on a CI that is configured here.",
+			Message: "This attempt has no pipeline on a configured CI.",
 		}
 	}
 	address, err := e.CI.PipelineURL(ctx, a)
@@ -137,13 +137,13 @@ func (p *Pages) pipeline(c *gin.Context) error {
 	case errors.Is(err, autobuild.ErrNotFound):
 		return &httpx.Error{
 			Status:  http.StatusNotFound,
-			Message: e.Title() + " has no pipeline of this attempt, or no longer.",
+			Message: e.Title() + " has no pipeline for this attempt.",
 			Err:     err,
 		}
 	case err != nil:
 		return &httpx.Error{
 			Status:  http.StatusBadGateway,
-			Message: e.Title() + " does not say where this pipeline is. Try again; Settings → Engines tells an administrator what to mend.",
+			Message: e.Title() + " did not return the address of this pipeline. Try again. An administrator can check the server under Settings → Engines.",
 			Err:     err,
 		}
 	}

@@ -25,13 +25,13 @@ func TestEnginesAreShown(t *testing.T) {
 		http.StatusOK,
 		"Embedded default",
 		"Builds at once 2 ( SLIPWAY_CONCURRENCY )",
-		"started here when needed",
+		"started when needed",
 		"Server https://drone.example.com",
-		"run in the builder repository acme/builder",
-		"Step registry.example.com/slipway",
-		"each step starts its own",
+		"Pipelines in the builder repository acme/builder",
+		"Step image registry.example.com/slipway",
+		"each step starts its own (privileged)",
 		"docker, linux/amd64",
-		"as many as it takes",
+		"no limit",
 		"Not configured",
 		"SLIPWAY_WOODPECKER_SERVER",
 		"SLIPWAY_WOODPECKER_TOKEN",
@@ -39,7 +39,7 @@ func TestEnginesAreShown(t *testing.T) {
 		"slipway-…",
 		"continuous-integration/drone",
 		"DRONE_STATUS_DISABLED=true",
-		"none on the commits that are built",
+		"on commits of acme/builder only",
 	)
 	for _, absent := range []string{"SLIPWAY_DRONE_SERVER", "ci/woodpecker", "DRONE_YAML_ENDPOINT"} {
 		if strings.Contains(words(r.main()), absent) {
@@ -52,8 +52,8 @@ func TestEnginesAreShown(t *testing.T) {
 	woodpecker.Name, woodpecker.Prefix = "woodpecker", "SLIPWAY_WOODPECKER_"
 	s.Pages.Engines = []pages.Engine{woodpecker, drone, pagestest.Embedded()}
 	s.get(t, autobuild.RoleAdmin, enginesPage).want(t, http.StatusOK,
-		"Woodpecker default", "Pipelines each repository runs its own", "Its builder tcp://builder.example.com:1234", "Builds at once 4",
-		"ci/woodpecker/manual/slipway Woodpecker How a pipeline went, beside ours", "It cannot be turned off.")
+		"Woodpecker default", "Pipelines in each repository", "Builder tcp://builder.example.com:1234", "Builds at once 4",
+		"ci/woodpecker/manual/slipway Woodpecker The result of a pipeline, in addition to slipway-…", "It cannot be turned off.")
 }
 
 // A server that takes its time does not hold the page up: the page asks for that part later,
@@ -87,7 +87,7 @@ func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 	for _, row := range find(looked, "tr")[1:] {
 		rows = append(rows, words(row))
 	}
-	want := "well server Drone 2.28.1 at https://drone.example.com, its clock agrees | not known secret extension was not asked since the gateway started | to mend config extension the last request, 3s ago, was refused: <b>signed</b> with another secret"
+	want := "ok server Drone 2.28.1 at https://drone.example.com, its clock agrees | unknown secret extension was not asked since the gateway started | error config extension the last request, 3s ago, was refused: <b>signed</b> with another secret"
 	if got := strings.Join(rows, " | "); got != want {
 		t.Errorf("found %q, want %q", got, want)
 	}
@@ -99,7 +99,7 @@ func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 		t.Errorf("got all[0] %v, want at most %v", all[0], 10*time.Second)
 	}
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
-		s.get(t, autobuild.RoleAdmin, enginesPage+"?look="+other).want(t, http.StatusOK, "Look at Drone now")
+		s.get(t, autobuild.RoleAdmin, enginesPage+"?look="+other).want(t, http.StatusOK, "Check Drone")
 	}
 	if len(s.CI.Looks()) != 1 {
 		t.Error("one engine's server is looked at for another's")
@@ -157,7 +157,8 @@ func TestABuildLeadsToItsPipeline(t *testing.T) {
 		if r := s.get(t, pagestest.Reader, path(without, "")); strings.Contains(r.Text, "/pipeline") {
 			t.Errorf("a build %s leads to a pipeline", name)
 		}
-		s.get(t, pagestest.Reader, path(without, "/pipeline")).want(t, http.StatusNotFound, "no pipeline on a CI")
+		s.get(t, pagestest.Reader, path(without, "/pipeline")).
+			want(t, http.StatusNotFound, "no pipeline on a configured CI")
 	}
 	if err := s.Store.SetEngineRef(t.Context(), s.Live.ID, 1, "acme/builder"); err != nil {
 		t.Fatal(err)
@@ -177,11 +178,12 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 	link := path(s.Live, "/pipeline?attempt=1")
 	for _, address := range []string{"https://evil.example/1", "https://drone.example.com.evil.example/1", "https://drone.example.com@evil.example/", "//evil.example", "javascript:alert(1)", pagestest.CIServer} {
 		s.CI.Lead(address, nil)
-		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Drone does not say where this pipeline is.")
+		s.get(t, pagestest.Reader, link).
+			want(t, http.StatusBadGateway, "Drone did not return the address of this pipeline.")
 	}
 	s.CI.Lead("", fmt.Errorf("deleted: %w", autobuild.ErrNotFound))
 	s.get(t, pagestest.Reader, link).
-		want(t, http.StatusNotFound, "Drone has no pipeline of this attempt, or no longer.")
+		want(t, http.StatusNotFound, "Drone has no pipeline for this attempt.")
 	for _, err := range []error{autobuild.ErrUnauthorized, autobuild.ErrUnavailable, errors.New("it says nothing")} {
 		s.CI.Lead("", err)
 		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Settings → Engines")

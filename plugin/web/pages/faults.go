@@ -51,10 +51,10 @@ func faultsOf(err error, field string) faults {
 		err     error
 		message string
 	}{
-		{autobuild.ErrNotFound, "this was not found at the provider"},
-		{autobuild.ErrUnauthorized, "the account's credential is no longer accepted; link it again under Settings → Source providers"},
-		{autobuild.ErrForbidden, "the account is not allowed to do this at the provider"},
-		{autobuild.ErrUnavailable, "the provider does not answer at the moment; try again"},
+		{autobuild.ErrNotFound, "not found at the provider"},
+		{autobuild.ErrUnauthorized, "the provider no longer accepts the account: link it again under Settings → Source providers"},
+		{autobuild.ErrForbidden, "the account may not do this at the provider"},
+		{autobuild.ErrUnavailable, "the provider does not answer: try again"},
 		{autobuild.ErrRemoved, "the provider removed the API that this needs"},
 	} {
 		if errors.Is(err, answer.err) {

@@ -24,7 +24,7 @@ func parseForm(c *gin.Context) error {
 	case err != nil:
 		return &httpx.Error{
 			Status:  http.StatusBadRequest,
-			Message: "The form was not understood. Send it again from its page.",
+			Message: "The form could not be read. Open its page and send it again.",
 			Err:     err,
 		}
 	}

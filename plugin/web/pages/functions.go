@@ -113,13 +113,13 @@ func firstLine(text string) string {
 // dict returns a map of name and value pairs, as the argument of a template.
 func dict(pairs ...any) (map[string]any, error) {
 	if len(pairs)%2 != 0 {
-		return nil, fmt.Errorf("dict: %d arguments are no pairs", len(pairs))
+		return nil, fmt.Errorf("dict: got %d arguments, want pairs", len(pairs))
 	}
 	m := map[string]any{}
 	for pair := range slices.Chunk(pairs, 2) {
 		name, ok := pair[0].(string)
 		if !ok {
-			return nil, fmt.Errorf("dict: %v is no name", pair[0])
+			return nil, fmt.Errorf("dict: got the name %v, want a string", pair[0])
 		}
 		m[name] = pair[1]
 	}

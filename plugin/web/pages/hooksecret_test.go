@@ -18,7 +18,7 @@ func TestReplacingAWebhookSecret(t *testing.T) {
 	}
 	s.post(t, pagestest.Writer, page+"/webhook/rotate").want(t, http.StatusForbidden)
 	asked := s.get(t, autobuild.RoleAdmin, page+"/webhook/rotate")
-	asked.want(t, http.StatusOK, "Replace the webhook secret of acme/app?", "accepted for 24 hours more")
+	asked.want(t, http.StatusOK, "Replace the webhook secret of acme/app?", "works for 24 more hours")
 	checkPage(t, asked)
 	s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate").wantRedirect(t, page+"?done=rotated")
 	after := s.get(t, autobuild.RoleAdmin, page+"?done=rotated")
@@ -26,7 +26,7 @@ func TestReplacingAWebhookSecret(t *testing.T) {
 		t,
 		http.StatusOK,
 		"secret is replaced.",
-		"The old one is accepted until "+pagestest.Start.AddDate(0, 0, 1).Format("2006-01-02 15:04:05"),
+		"The old secret works until "+pagestest.Start.AddDate(0, 0, 1).Format("2006-01-02 15:04:05"),
 	)
 	checkPage(t, after)
 	if strings.Contains(after.Text, pagestest.ReplacedSecret) {
@@ -41,7 +41,7 @@ func TestReplacingASecretByHand(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.Worker.ID
 	shown := s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate")
-	shown.want(t, http.StatusOK, pagestest.ReplacedSecret, "paste the new secret before that")
+	shown.want(t, http.StatusOK, pagestest.ReplacedSecret, "paste the new secret at Bitbucket before that")
 	checkPage(t, shown)
 	if got := shown.Header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("got Cache-Control %q, want no-store", got)

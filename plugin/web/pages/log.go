@@ -229,7 +229,7 @@ func (s *logStream) run(ctx context.Context, from int64) error {
 			if err := s.recheck(); err != nil {
 				logctx.Log(ctx, s.pages.Log).
 					WithError(err).
-					Debug("a log's stream ends: the person may no longer read it")
+					Debug("log stream ended: the user may no longer read the log")
 				return nil
 			}
 		case <-beat.C:

@@ -57,7 +57,7 @@ func (p *Pages) people(c *gin.Context) error {
 
 // anotherUser returns the user in the path. It rejects the signed-in administrator with the given
 // message, so that at least one administrator remains.
-func (p *Pages) anotherUser(c *gin.Context, what string) (autobuild.User, error) {
+func (p *Pages) anotherUser(c *gin.Context, message string) (autobuild.User, error) {
 	user, err := p.Store.User(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		return user, fmt.Errorf("user %q: %w", c.Param("id"), err)
@@ -65,7 +65,7 @@ func (p *Pages) anotherUser(c *gin.Context, what string) (autobuild.User, error)
 	if self, _ := session.User(c); self.ID == user.ID {
 		return user, &httpx.Error{
 			Status:  http.StatusConflict,
-			Message: "Nobody " + what + ". Ask another administrator.",
+			Message: message,
 		}
 	}
 	return user, nil
@@ -73,7 +73,7 @@ func (p *Pages) anotherUser(c *gin.Context, what string) (autobuild.User, error)
 
 // setRole sets the role of a user.
 func (p *Pages) setRole(c *gin.Context) error {
-	user, err := p.anotherUser(c, "changes their own role")
+	user, err := p.anotherUser(c, "You cannot change your own role. Ask another administrator.")
 	if err != nil {
 		return err
 	}
@@ -90,13 +90,13 @@ func (p *Pages) setRole(c *gin.Context) error {
 	}
 	return &httpx.Error{
 		Status:  http.StatusUnprocessableEntity,
-		Message: fmt.Sprintf("There is no role %q. Choose one of the list.", role),
+		Message: fmt.Sprintf("Unknown role %q. Choose a role from the list.", role),
 	}
 }
 
 // endSessions ends all sessions of a user.
 func (p *Pages) endSessions(c *gin.Context) error {
-	user, err := p.anotherUser(c, "ends their own sessions here; sign out instead")
+	user, err := p.anotherUser(c, "You cannot end your own sessions here. Sign out instead.")
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (p *Pages) endSessions(c *gin.Context) error {
 
 // removePerson removes a user after a confirmation.
 func (p *Pages) removePerson(c *gin.Context) error {
-	user, err := p.anotherUser(c, "removes themselves")
+	user, err := p.anotherUser(c, "You cannot remove yourself. Ask another administrator.")
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (p *Pages) removePerson(c *gin.Context) error {
 	}
 	ok, err := p.confirmed(c, "settings", confirmPage{
 		Question:    "Remove " + name + "?",
-		Consequence: "Their sessions end, and their role is gone. Anybody can sign in with Bitbucket again, without a role.",
+		Consequence: "This ends their sessions and removes their role. They can sign in with Bitbucket again, without a role.",
 		Name:        name,
 		Button:      "Remove person",
 		Action:      "/settings/people/" + user.ID + "/remove",

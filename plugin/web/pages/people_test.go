@@ -13,7 +13,7 @@ import (
 func TestRoles(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	dave, self := s.Users[autobuild.RoleNone], s.Users[autobuild.RoleAdmin]
-	s.get(t, autobuild.RoleNone, "/settings/people").want(t, http.StatusForbidden, "administrators of this Slipway")
+	s.get(t, autobuild.RoleNone, "/settings/people").want(t, http.StatusForbidden, "Only administrators can do this")
 	s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", "admin").
 		wantRedirect(t, "/settings/people?done=saved")
 	s.get(t, autobuild.RoleNone, "/settings/people").want(t, http.StatusOK, "Dave New")
@@ -22,7 +22,7 @@ func TestRoles(t *testing.T) {
 	s.get(t, autobuild.RoleNone, "/settings/people").want(t, http.StatusForbidden)
 	for _, unknown := range []string{"owner", "viewer", "member", ""} {
 		s.post(t, autobuild.RoleAdmin, "/settings/people/"+dave.ID, "role", unknown).
-			want(t, http.StatusUnprocessableEntity, "no role")
+			want(t, http.StatusUnprocessableEntity, "Unknown role")
 	}
 	s.post(t, autobuild.RoleAdmin, "/settings/people/"+self.ID, "role", "none").want(t, http.StatusConflict, "own role")
 	s.post(t, autobuild.RoleAdmin, "/settings/people/none", "role", "admin").want(t, http.StatusNotFound)
@@ -45,7 +45,7 @@ func TestSessionsOfOthersEnd(t *testing.T) {
 		t.Errorf("got at %v, want the zero value", at)
 	}
 	s.post(t, autobuild.RoleAdmin, "/settings/people/"+s.Users[autobuild.RoleAdmin].ID+"/sessions").
-		want(t, http.StatusConflict, "sign out instead")
+		want(t, http.StatusConflict, "Sign out instead")
 }
 
 func TestAPersonIsRemoved(t *testing.T) {
@@ -58,7 +58,8 @@ func TestAPersonIsRemoved(t *testing.T) {
 	s.post(t, autobuild.RoleAdmin, where, "name", "Bob Moss").wantRedirect(t, "/settings/people?done=removed")
 	s.do(t, httptest.NewRequest(http.MethodGet, "/builds", nil), session).wantRedirect(t, "/signin?return_to=%2Fbuilds")
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusNotFound)
-	s.get(t, autobuild.RoleAdmin, "/settings/people/"+alice.ID+"/remove").want(t, http.StatusConflict, "themselves")
+	s.get(t, autobuild.RoleAdmin, "/settings/people/"+alice.ID+"/remove").
+		want(t, http.StatusConflict, "You cannot remove yourself")
 
 	carol := s.Users[pagestest.Reader]
 	_, err := s.Store.SaveAccount(t.Context(), autobuild.Account{

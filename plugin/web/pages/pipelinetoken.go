@@ -44,14 +44,14 @@ func (p *Pages) ownView(
 	}
 	view.Drone = fmt.Sprintf(
 		step,
-		"\n    privileged: true # it starts a builder; not with a setting builder",
+		"\n    privileged: true # to start a builder; not needed with the setting builder",
 		p.URL,
 		a.ID,
 		login,
 	)
 	view.Woodpecker = fmt.Sprintf(
 		step,
-		" # in WOODPECKER_PLUGINS_PRIVILEGED, unless there is a setting builder",
+		" # must be in WOODPECKER_PLUGINS_PRIVILEGED, unless the setting builder is set",
 		p.URL,
 		a.ID,
 		login,
@@ -92,7 +92,7 @@ func (p *Pages) makePipelineToken(c *gin.Context) error {
 	logctx.Log(c.Request.Context(), p.Log).
 		WithField("automated_build", a.ID).
 		WithField("by", user.Name).
-		Info("pipeline token made")
+		Info("pipeline token created")
 	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{token: token})
 }
 

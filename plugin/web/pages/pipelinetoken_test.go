@@ -22,7 +22,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.get(t, autobuild.RoleAdmin, page).
-		want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Make a token",
+		want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Create token",
 			"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token", "from_secret: registry_password", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
 	bound := s.Registry
 	bound.ID, bound.AutomatedBuildID = "", s.App.ID
@@ -36,13 +36,13 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	if err := s.Store.DeleteRegistry(t.Context(), bound.ID); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.get(t, pagestest.Writer, page); strings.Contains(r.Text, "Make a token") {
+	if r := s.get(t, pagestest.Writer, page); strings.Contains(r.Text, "Create token") {
 		t.Error("a member is offered a token")
 	}
 	var tokens []string
 	for range 2 {
 		shown := s.post(t, autobuild.RoleAdmin, page+"/pipeline-token")
-		shown.want(t, http.StatusOK, "It is not shown again.", "Replace the token")
+		shown.want(t, http.StatusOK, "It is not shown again.", "Replace token")
 		checkPage(t, shown)
 		if shown.Header.Get("Cache-Control") != "no-store" {
 			t.Error("the token may be stored")
@@ -62,7 +62,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 		t.Errorf("got check(tokens[1]) %v, want nil", check(tokens[1]))
 	}
 	later := s.get(t, autobuild.RoleAdmin, page)
-	later.want(t, http.StatusOK, "made by Alice Adams", "Revoke it")
+	later.want(t, http.StatusOK, "created by Alice Adams", "Revoke token")
 	if strings.Contains(later.Text, tokens[1]) {
 		t.Error("the token is shown again")
 	}
@@ -80,5 +80,5 @@ func TestATokenOfAnotherEngineSaysSo(t *testing.T) {
 	page := "/automated-builds/" + s.App.ID
 	s.post(t, autobuild.RoleAdmin, page+"/pipeline-token").want(t, http.StatusOK)
 	s.get(t, autobuild.RoleAdmin, page).
-		want(t, http.StatusOK, "the engine is embedded: the step builds nothing", "Revoke it")
+		want(t, http.StatusOK, "the engine is embedded, so the step builds nothing", "Revoke token")
 }

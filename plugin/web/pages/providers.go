@@ -121,7 +121,7 @@ func (p *Pages) unlink(c *gin.Context) error {
 	}
 	ok, err := p.confirmed(c, "settings", confirmPage{
 		Question:    "Unlink " + a.Name + "?",
-		Consequence: "The webhooks that were added with this account are removed from Bitbucket and its tokens are forgotten here. Automated builds that stand on it stop until another account is linked.",
+		Consequence: "The webhooks of this account are removed from Bitbucket, and its tokens are deleted here. Automated builds that use the account stop until you link it again or choose another account.",
 		Name:        a.Name,
 		Button:      "Unlink account",
 		Action:      "/settings/accounts/" + a.ID + "/unlink",
@@ -236,16 +236,16 @@ func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, invalid
 func (t tokenPage) token(value string) (accounts.Token, faults) {
 	var invalid faults
 	if t.Name == "" {
-		invalid.add("name", "give the token a name to know it by")
+		invalid.add("name", "enter a name for the token")
 	}
 	if value == "" {
-		invalid.add("token", "paste the token that Bitbucket showed")
+		invalid.add("token", "enter the token")
 	}
 	if t.Kind == string(autobuild.AccountRepositoryToken) && !strings.Contains(t.Repository, "/") {
-		invalid.add("repository", "name the repository as workspace/repository")
+		invalid.add("repository", "write the repository as workspace/repository")
 	}
 	if t.Kind != string(autobuild.AccountRepositoryToken) && t.Workspace == "" {
-		invalid.add("workspace", "name the workspace that the token belongs to")
+		invalid.add("workspace", "enter the workspace of the token")
 	}
 	out := accounts.Token{
 		ProviderID: t.Provider.ID,
@@ -258,7 +258,7 @@ func (t tokenPage) token(value string) (accounts.Token, faults) {
 	if t.Expires != "" {
 		day, err := time.Parse(time.DateOnly, t.Expires)
 		if err != nil {
-			invalid.add("expires", "write the day as 2027-01-31, or leave it empty")
+			invalid.add("expires", "write the date as 2027-01-31, or leave it empty")
 		}
 		out.Expires = day
 	}

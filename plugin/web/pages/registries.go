@@ -43,7 +43,7 @@ func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPag
 	content.Purposes = []option{
 		{string(autobuild.RegistryPush), "Push images"}, {string(autobuild.RegistryPull), "Pull base images"},
 	}
-	content.AutomatedBuildNames = []option{{"", "Every automated build"}}
+	content.AutomatedBuildNames = []option{{"", "All automated builds"}}
 	names := map[string]string{}
 	for _, a := range automated {
 		names[a.ID] = a.Repository.FullName
@@ -57,7 +57,12 @@ func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPag
 			Registry: r, Only: names[r.AutomatedBuildID], Warning: credentials.Warning(r),
 		})
 	}
-	return p.show(c, status, "registries", frame{Title: "Registries", Nav: "settings", Faults: invalid, Content: content})
+	return p.show(
+		c,
+		status,
+		"registries",
+		frame{Title: "Registries", Nav: "settings", Faults: invalid, Content: content},
+	)
 }
 
 // saveRegistry adds a credential, or replaces the one with the same host, purpose and automated
@@ -102,14 +107,14 @@ func checkRegistryForm(content registriesPage, password string) (invalid faults)
 	if content.Host == "" || strings.Contains(content.Host, "://") || strings.ContainsAny(content.Host, " @?#") {
 		invalid.add(
 			"host",
-			"write the registry's host as image names do, as registry.example.com or registry.example.com/team",
+			"write the registry as in image names, for example registry.example.com or registry.example.com/team",
 		)
 	}
 	if content.Username == "" {
-		invalid.add("username", "write the user name, or what your registry takes in its place with a token")
+		invalid.add("username", "enter the user name")
 	}
 	if password == "" {
-		invalid.add("password", "paste the password or token")
+		invalid.add("password", "enter the password or token")
 	}
 	return invalid
 }
@@ -137,9 +142,9 @@ func (p *Pages) deleteRegistry(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("registry %q: %w", c.Param("id"), err)
 	}
-	consequence := "Builds of images that begin with " + r.Host + " can no longer push, unless another credential fits."
+	consequence := "Builds can no longer push images that start with " + r.Host + ", unless another credential matches."
 	if r.Purpose == autobuild.RegistryPull {
-		consequence = "Builds can no longer read private base images of " + r.Host + ", unless another credential fits."
+		consequence = "Builds can no longer pull private base images from " + r.Host + ", unless another credential matches."
 	}
 	ok, err := p.confirmed(c, "settings", confirmPage{
 		Question:    "Delete the " + string(r.Purpose) + " credential for " + r.Host + "?",

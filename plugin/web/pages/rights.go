@@ -47,7 +47,7 @@ func (p *Pages) allow(c *gin.Context, e entry, user autobuild.User) error {
 	if e.needs == Installation {
 		return &httpx.Error{
 			Status:  http.StatusForbidden,
-			Message: "This is for administrators of this Slipway. An administrator can make you one under Settings → People.",
+			Message: "Only administrators can do this. An administrator can give you the role under Settings → People.",
 		}
 	}
 	ctx := c.Request.Context()
@@ -81,8 +81,8 @@ func (p *Pages) allow(c *gin.Context, e entry, user autobuild.User) error {
 	c.Set(permissionKey, has)
 	if !has.Includes(autobuild.Permission(e.needs)) {
 		return &httpx.Error{Status: http.StatusForbidden, Message: fmt.Sprintf(
-			"This needs the permission %s on %s at Bitbucket; yours is %s. "+
-				"If it was changed a moment ago, choose Refresh my permissions in the menu.", e.needs, r.FullName, has)}
+			"This needs the permission %s on %s at Bitbucket. You have %s. "+
+				"If your permission has just changed, choose Refresh my permissions in the menu.", e.needs, r.FullName, has)}
 	}
 	return nil
 }
@@ -91,21 +91,23 @@ func (p *Pages) allow(c *gin.Context, e entry, user autobuild.User) error {
 // that it does not reveal which rows exist.
 func permissionsError(err error) error {
 	if errors.Is(err, autobuild.ErrUnauthorized) && !errors.Is(err, autobuild.ErrUnavailable) {
-		return &httpx.Error{Status: http.StatusForbidden, Err: err,
-			Message: "Bitbucket no longer says what you may see here. Sign out, and sign in with Bitbucket again."}
+		return &httpx.Error{
+			Status:  http.StatusForbidden,
+			Err:     err,
+			Message: "Bitbucket no longer accepts your sign-in, so your permissions are unknown. Sign out and sign in again.",
+		}
 	}
 	if errors.Is(err, autobuild.ErrForbidden) {
 		return &httpx.Error{Status: http.StatusBadGateway, Err: err,
-			Message: "The OAuth consumer of this Slipway may not read your permissions, so nothing is shown. " +
-				"An administrator has to tick Account: Read and Repositories: Read on it at Bitbucket. Then sign in again."}
+			Message: "Slipway cannot read your permissions. An administrator has to select Account: Read and " +
+				"Repositories: Read on the OAuth consumer at Bitbucket. Then sign in again."}
 	}
 	status := http.StatusServiceUnavailable
 	if !errors.Is(err, autobuild.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
 		status = http.StatusBadGateway
 	}
 	return &httpx.Error{Status: status, Err: err,
-		Message: "Bitbucket does not say at the moment which repositories you may see, so nothing is shown. " +
-			"Try again in a minute."}
+		Message: "Bitbucket does not answer, so your permissions are unknown. Try again in a minute."}
 }
 
 // viewer returns the user of a request as a Viewer. Without a session it is the zero Viewer, who may

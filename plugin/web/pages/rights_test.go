@@ -55,9 +55,9 @@ func TestPermissionsFollowBitbucket(t *testing.T) {
 		shown      []string
 		missing    []string
 	}{
-		{autobuild.PermissionRead, nil, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}},
-		{autobuild.PermissionWrite, []string{"Start a build by hand"}, []string{"Show secret", "/hooks/bitbucket/", "Edit"}},
-		{autobuild.PermissionAdmin, []string{"Start a build by hand", "Show secret", "/hooks/bitbucket/", "Edit"}, nil},
+		{autobuild.PermissionRead, nil, []string{"Start a build", "Show secret", "/hooks/bitbucket/", "Edit"}},
+		{autobuild.PermissionWrite, []string{"Start a build"}, []string{"Show secret", "/hooks/bitbucket/", "Edit"}},
+		{autobuild.PermissionAdmin, []string{"Start a build", "Show secret", "/hooks/bitbucket/", "Edit"}, nil},
 	} {
 		s.Rights.Grant(dave.ID, step.permission, "{app}")
 		r := page()
@@ -81,8 +81,8 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 		text   string
 	}{
 		"an outage":         {autobuild.ErrUnavailable, http.StatusServiceUnavailable, "Try again in a minute"},
-		"a missing scope":   {autobuild.ErrForbidden, http.StatusBadGateway, "tick Account: Read"},
-		"a revoked sign-in": {autobuild.ErrUnauthorized, http.StatusForbidden, "sign in with Bitbucket again"},
+		"a missing scope":   {autobuild.ErrForbidden, http.StatusBadGateway, "select Account: Read"},
+		"a revoked sign-in": {autobuild.ErrUnauthorized, http.StatusForbidden, "sign in again"},
 	} {
 		s.Rights.Fail(c.err)
 		for _, address := range []string{

@@ -178,7 +178,7 @@ func (f draftForm) environment(invalid *faults) map[string]secret.Secret {
 			continue
 		}
 		if row.value.IsZero() && !row.Stored {
-			invalid.add(fmt.Sprintf("environment[%d].value", i), "type the value of "+row.Name)
+			invalid.add(fmt.Sprintf("environment[%d].value", i), "enter the value of "+row.Name)
 		}
 		all[row.Name] = row.value
 	}
@@ -190,7 +190,7 @@ func parsePairs(text string) (map[string]string, error) {
 	for _, line := range lines(text) {
 		name, value, ok := strings.Cut(line, "=")
 		if !ok || strings.TrimSpace(name) == "" {
-			return nil, fmt.Errorf("%q is no NAME=value", line)
+			return nil, fmt.Errorf("write %q as NAME=value", line)
 		}
 		if all == nil {
 			all = map[string]string{}

@@ -31,7 +31,7 @@ func TestI11OneTimeToken(t *testing.T) {
 		t.Errorf("return_to is %q", got)
 	}
 	wrong := s.post(t, "", "/signin/token", "token", "nonsense")
-	wrong.want(t, http.StatusGone, "mistyped, used already")
+	wrong.want(t, http.StatusGone, "wrong, already used")
 	checkPage(t, wrong)
 	right := s.post(t, "", "/signin/token", "token", " TOKEN\n")
 	right.wantRedirect(t, "/setup")
@@ -71,9 +71,9 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 	}
 	state, browser := begin()
 	_, other := begin()
-	finish("code=c&state="+state).want(t, http.StatusBadRequest, "not begun in this browser")
-	finish("code=c&state="+state, other).want(t, http.StatusBadRequest, "not begun in this browser")
-	finish("state="+state, browser).want(t, http.StatusBadRequest, "begin again")
+	finish("code=c&state="+state).want(t, http.StatusBadRequest, "started in another browser")
+	finish("code=c&state="+state, other).want(t, http.StatusBadRequest, "started in another browser")
+	finish("state="+state, browser).want(t, http.StatusBadRequest, "Start again")
 	planted := s.Cookie(t, pagestest.Reader)
 	in := finish("code=c&state="+state, browser, planted)
 	in.wantRedirect(t, "/settings/providers")
@@ -93,7 +93,7 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 	finish("code=c&state="+state, browser).want(t, http.StatusBadRequest, "used already")
 	finish("error=access_denied&state="+state, browser).want(t, http.StatusBadRequest, "did not grant access")
 	s.get(t, pagestest.Writer, "/oauth/bitbucket/link?provider=bitbucket").
-		want(t, http.StatusForbidden, "needs the role admin")
+		want(t, http.StatusForbidden, "Only administrators can link accounts")
 	for err, status := range map[error]int{accounts.ErrNotConfigured: http.StatusConflict, accounts.ErrIdentityTaken: http.StatusConflict, accounts.ErrDenied: http.StatusBadRequest, autobuild.ErrUnavailable: http.StatusServiceUnavailable} {
 		s.Rooms.Fail(err)
 		s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket").want(t, status)
@@ -108,16 +108,16 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 	}
 	s.Users[autobuild.RoleAdmin] = admin
 	wrong := s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key")
-	wrong.want(t, http.StatusUnprocessableEntity, "Paste the consumer's secret.")
+	wrong.want(t, http.StatusUnprocessableEntity, "Enter the consumer's secret.")
 	if wrong.value(t, "client_id") != "key" {
 		t.Error("the key that was typed is lost")
 	}
 	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_secret", "s").
-		want(t, http.StatusUnprocessableEntity, "Paste the consumer's key.")
+		want(t, http.StatusUnprocessableEntity, "Enter the consumer's key.")
 	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "sesame").
 		wantRedirect(t, "/setup?done=saved")
 	page := s.get(t, autobuild.RoleAdmin, "/setup")
-	page.want(t, http.StatusOK, "A secret is stored", "Link account")
+	page.want(t, http.StatusOK, "Leave empty to keep the stored secret", "Link account")
 	if strings.Contains(page.Text, "sesame") {
 		t.Error("the page shows the secret")
 	}
@@ -146,7 +146,7 @@ func TestMissingScopesAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, address := range []string{"/setup", "/settings/providers"} {
-		s.get(t, autobuild.RoleAdmin, address).want(t, http.StatusOK, "not granted: webhook")
+		s.get(t, autobuild.RoleAdmin, address).want(t, http.StatusOK, "missing: webhook")
 	}
 }
 
@@ -175,7 +175,7 @@ func TestAccessTokens(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	where := "/settings/providers/bitbucket/token"
 	wrong := s.post(t, autobuild.RoleAdmin, where, "kind", "repository_token", "expires", "soon", "repository", "app")
-	wrong.want(t, http.StatusUnprocessableEntity, "4 things need mending", "workspace/repository", "2027-01-31")
+	wrong.want(t, http.StatusUnprocessableEntity, "Please fix these 4 errors", "workspace/repository", "2027-01-31")
 	checkPage(t, wrong)
 	if wrong.value(t, "repository") != "app" {
 		t.Errorf(`got wrong.value(t, "repository") %q, want "app"`, wrong.value(t, "repository"))
@@ -184,7 +184,7 @@ func TestAccessTokens(t *testing.T) {
 		t.Errorf(`got wrong.value(t, "kind") %q, want "repository_token"`, wrong.value(t, "kind"))
 	}
 	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").
-		want(t, http.StatusUnprocessableEntity, "Name the workspace")
+		want(t, http.StatusUnprocessableEntity, "Enter the workspace")
 	s.Rooms.Fail(autobuild.FieldError{Field: "token", Message: "Bitbucket does not accept it"})
 	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame").
 		want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept it")
@@ -202,14 +202,14 @@ func TestRegistries(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	where := "/settings/registries"
 	wrong := s.post(t, autobuild.RoleAdmin, where, "host", "https://registry.example.com", "username", "u")
-	wrong.want(t, http.StatusUnprocessableEntity, "2 things need mending")
+	wrong.want(t, http.StatusUnprocessableEntity, "Please fix these 2 errors")
 	if wrong.value(t, "username") != "u" {
 		t.Error("what was typed is lost")
 	}
 	s.post(t, autobuild.RoleAdmin, where, "host", "r.example.com:5000", "username", "u", "password", "sesame", "insecure", "on").
 		wantRedirect(t, where+"?done=checked")
 	r := s.get(t, autobuild.RoleAdmin, where)
-	r.want(t, http.StatusOK, "r.example.com:5000 plain HTTP", "works", "does not work")
+	r.want(t, http.StatusOK, "r.example.com:5000 plain HTTP", "ok", "rejected")
 	if strings.Contains(r.Text, "sesame") {
 		t.Error("the page shows the password")
 	}
@@ -252,13 +252,13 @@ func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 		t.Errorf("got %d credentials, want the sample's 2, one that pulls and one that is bound", len(all))
 	}
 	s.get(t, autobuild.RoleAdmin, where).
-		want(t, http.StatusOK, "pulling base images", "pushing only for acme/app", "Every automated build", "acme/app → registry.example.com/acme/app")
+		want(t, http.StatusOK, "pull base images", "push images only for acme/app", "All automated builds", "acme/app → registry.example.com/acme/app")
 	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.App.ID).
 		want(t, http.StatusOK, "robot at registry.example.com (bound to this automated build)", "Base images robot at registry.example.com")
 	for _, r := range all {
 		if r.Purpose == autobuild.RegistryPull {
 			s.get(t, autobuild.RoleAdmin, where+"/"+r.ID+"/delete").
-				want(t, http.StatusOK, "Delete the pull credential for registry.example.com?", "no longer read private base images")
+				want(t, http.StatusOK, "Delete the pull credential for registry.example.com?", "no longer pull private base images")
 		}
 	}
 }
@@ -274,7 +274,7 @@ func TestDeliveryExplainsEveryAnswer(t *testing.T) {
 		"matches /^v([0-9]+)",
 		"build 13",
 		"it moved on before",
-		"Nothing to do.",
+		"No builds.",
 		"sha256=… (valid)",
 		`"full_name": "acme/app"`,
 	)

@@ -67,10 +67,10 @@ func (p *Pages) saveSetup(c *gin.Context) error {
 	key, typed := strings.TrimSpace(c.PostForm("client_id")), strings.TrimSpace(c.PostForm("client_secret"))
 	var invalid faults
 	if key == "" {
-		invalid.add("client_id", "paste the consumer's key")
+		invalid.add("client_id", "enter the consumer's key")
 	}
 	if typed == "" && (provider.ClientSecret.IsZero() || key != provider.ClientID) {
-		invalid.add("client_secret", "paste the consumer's secret")
+		invalid.add("client_secret", "enter the consumer's secret")
 	}
 	if invalid != nil {
 		return p.showSetup(c, http.StatusUnprocessableEntity, provider.ID, key, invalid)

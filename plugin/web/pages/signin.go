@@ -83,7 +83,7 @@ func (p *Pages) signInByToken(c *gin.Context) error {
 			faults{
 				{
 					Field:   "token",
-					Message: "this token was mistyped, used already or is older than a day; a restart of the gateway prints a new one until an administrator has linked an account",
+					Message: "this token is wrong, already used, or older than a day. Restart the gateway to get a new one. It prints tokens until an administrator has linked an account",
 				},
 			},
 		)
@@ -117,7 +117,7 @@ func (p *Pages) beginLink(c *gin.Context) error {
 		return &httpx.Error{
 			Status: http.StatusForbidden,
 			Message: fmt.Sprintf(
-				"You are signed in as %s already, and linking accounts needs the role admin.",
+				"You are signed in as %s. Only administrators can link accounts.",
 				user.Name,
 			),
 		}
@@ -143,7 +143,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 	if c.Query("error") != "" {
 		return &httpx.Error{
 			Status:  http.StatusBadRequest,
-			Message: "Bitbucket did not grant access, so nothing was linked. Begin again, and choose Grant access on Bitbucket's page.",
+			Message: "Bitbucket did not grant access, so nothing was linked. Start again and choose Grant access at Bitbucket.",
 		}
 	}
 	state, code := c.Query("state"), c.Query("code")
@@ -168,7 +168,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 		logctx.Log(c.Request.Context(), p.Log).
 			WithError(err).
 			WithField("account", linked.Account.ID).
-			Warn("linked, but not every webhook stands again")
+			Warn("account linked, but some webhooks are missing")
 	}
 	return done(c, withoutQuery(where), "linked")
 }
@@ -181,19 +181,19 @@ func linkError(err error) error {
 	case errors.Is(err, accounts.ErrDenied):
 		return &httpx.Error{
 			Status:  http.StatusBadRequest,
-			Message: "Bitbucket did not grant access, so nothing was linked. Begin again, and choose Grant access on Bitbucket's page.",
+			Message: "Bitbucket did not grant access, so nothing was linked. Start again and choose Grant access at Bitbucket.",
 			Err:     err,
 		}
 	case errors.Is(err, accounts.ErrIdentityTaken):
 		return &httpx.Error{
 			Status:  http.StatusConflict,
-			Message: "This Bitbucket account belongs to another person here. Sign in with it, or link another one.",
+			Message: "This Bitbucket account belongs to another user. Sign in with it, or link another account.",
 			Err:     err,
 		}
 	case errors.Is(err, accounts.ErrNotConfigured):
 		return &httpx.Error{
 			Status:  http.StatusConflict,
-			Message: "Bitbucket does not accept the OAuth consumer's key and secret. An administrator can paste them again under Settings → OAuth consumer.",
+			Message: "Bitbucket does not accept the OAuth consumer's key and secret. An administrator can enter them again under Settings → OAuth consumer.",
 			Err:     err,
 		}
 	}
@@ -204,7 +204,7 @@ func errStaleLink(err error) error {
 	return &httpx.Error{
 		Status:  http.StatusBadRequest,
 		Err:     err,
-		Message: "This link was not begun in this browser, is older than ten minutes or was used already. Nothing was linked; begin again.",
+		Message: "This link was started in another browser, is older than ten minutes, or was used already. Nothing was linked. Start again.",
 	}
 }
 

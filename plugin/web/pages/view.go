@@ -111,7 +111,7 @@ func (p *Pages) WriteError(c *gin.Context, status int, message string) {
 		title = "Error"
 	}
 	if err := p.show(c, status, "error", frame{Title: title, Content: content}); err != nil {
-		logctx.Log(c.Request.Context(), p.Log).WithError(err).Error("cannot show an error's page")
+		logctx.Log(c.Request.Context(), p.Log).WithError(err).Error("cannot render the error page")
 		c.String(status, "%s", message)
 	}
 }
@@ -138,14 +138,14 @@ var notices = map[string]string{
 	"deleted":     "Deleted.",
 	"linked":      "The account is linked.",
 	"unlinked":    "The account is unlinked.",
-	"checked":     "Checked: the registry accepts the credential.",
+	"checked":     "The registry accepts the credential.",
 	"signed-out":  "You are signed out.",
 	"revoked":     "The pipeline token is revoked.",
-	"rotated":     "The webhook's secret is replaced.",
+	"rotated":     "The webhook secret is replaced.",
 	"ended":       "The sessions are ended.",
 	"removed":     "The person is removed.",
-	"permissions": "Your permissions are as Bitbucket says now.",
-	"hook":        "Looked for the webhook again; its state is below.",
+	"permissions": "Your permissions are up to date.",
+	"hook":        "The webhook is checked. Its state is below.",
 }
 
 // done redirects to a page that shows a notice.

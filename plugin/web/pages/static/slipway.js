@@ -1,28 +1,28 @@
-// All that the pages do in the browser: the theme switch, copy buttons, lists that renew
-// themselves, parts that come later, and the live log. It is small enough to need no library: a part of a page is
-// renewed by loading the page again and taking that part from it.
+// Browser code of all pages: the theme switch, copy buttons, lists that refresh themselves, parts
+// that load later, and the live log. It needs no library. To refresh a part of a page, it loads the
+// page again and takes that part from it.
 (() => {
   'use strict';
   const root = document.documentElement;
   let stored = null;
-  try { stored = localStorage.getItem('theme'); } catch { /* no storage: the system's theme */ }
+  try { stored = localStorage.getItem('theme'); } catch { /* without storage, use the system's theme */ }
   if (stored === 'dark' || stored === 'light') root.dataset.theme = stored;
 
   function switchTheme() {
     const now = root.dataset.theme || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light');
     root.dataset.theme = now === 'dark' ? 'light' : 'dark';
-    try { localStorage.setItem('theme', root.dataset.theme); } catch { /* it holds for this page */ }
+    try { localStorage.setItem('theme', root.dataset.theme); } catch { /* the theme then applies to this page only */ }
   }
 
-  // enliven shows what works only with a script, within a part that is new on the page.
-  function enliven(part) {
+  // showControls shows the controls in a new part of the page that need a script.
+  function showControls(part) {
     for (const b of part.querySelectorAll('button.theme, button.copy, label.follow')) b.hidden = false;
   }
 
   async function copy(button) {
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
-    } catch { // plain http has no clipboard
+    } catch { // there is no clipboard without https
       const area = document.createElement('textarea');
       area.value = button.dataset.copy;
       document.body.append(area);
@@ -35,56 +35,55 @@
     setTimeout(() => button.classList.remove('copied'), 1200);
   }
 
-  // part loads this page again, or another, and returns its element of the id given, or null.
-  async function part(id, from = location.href) {
+  // loadPart loads this page again, or another page, and returns the element with the id, or null.
+  async function loadPart(id, from = location.href) {
     const reply = await fetch(from, { headers: { 'X-Part': id }, redirect: 'error' });
     if (!reply.ok) return null;
     return new DOMParser().parseFromString(await reply.text(), 'text/html').getElementById(id);
   }
 
-  // renew replaces the element with a fresh one as long as it asks for it.
-  function renew(element) {
+  // refresh replaces the element with a new one every data-refresh seconds.
+  function refresh(element) {
     const seconds = Number(element.dataset.refresh);
     if (!seconds) return;
     setTimeout(async () => {
       let fresh = null;
       if (!document.hidden && !element.contains(document.activeElement)) {
-        try { fresh = await part(element.id); } catch { /* again at the next turn */ }
+        try { fresh = await loadPart(element.id); } catch { /* retried at the next refresh */ }
       }
-      if (!fresh) return renew(element);
-      moveOn(element, fresh);
-      goOn(fresh);
+      if (!fresh) return refresh(element);
+      removeNotice(element, fresh);
+      showNextAttempt(fresh);
       if (fresh.innerHTML !== element.innerHTML || fresh.dataset.refresh !== element.dataset.refresh) {
         element.replaceWith(fresh);
-        enliven(fresh);
-        return renew(fresh);
+        showControls(fresh);
+        return refresh(fresh);
       }
-      renew(element);
+      refresh(element);
     }, seconds * 1000);
   }
 
-  // moveOn takes away what the page says was done, once the state that it speaks of has passed.
-  function moveOn(element, fresh) {
+  // removeNotice removes the notice of the page when the state changes.
+  function removeNotice(element, fresh) {
     if (fresh.dataset.state !== element.dataset.state) document.querySelector('.notice')?.remove();
   }
 
-  // sayOnce takes what was done out of the address, so that the page does not say it again when it
-  // is loaded again.
-  function sayOnce() {
+  // clearNoticeURL removes the notice from the address, so that a reload does not show it again.
+  function clearNoticeURL() {
     const here = new URL(location.href);
     if (!here.searchParams.has('done')) return;
     here.searchParams.delete('done');
     history.replaceState(null, '', here);
   }
 
-  // fill replaces an element by the one of a page that takes long to make. Until it is there
-  // the element's note stands in its link's place; if it does not come the link is there again.
+  // fill replaces an element with one from a page that takes long to load. Meanwhile it shows the
+  // note of the element instead of its link. If loading fails, it shows the link again.
   async function fill(element) {
-    const turn = () => { for (const child of element.children) child.hidden = !child.hidden; };
-    turn();
-    const fresh = await part(element.id, element.dataset.from).catch(() => null);
+    const toggle = () => { for (const child of element.children) child.hidden = !child.hidden; };
+    toggle();
+    const fresh = await loadPart(element.id, element.dataset.from).catch(() => null);
     if (fresh) element.replaceWith(fresh);
-    else turn();
+    else toggle();
   }
 
   function follow(log) {
@@ -99,11 +98,11 @@
     });
     stream.addEventListener('end', async () => {
       stream.close();
-      const fresh = await part('log').catch(() => null);
-      if (fresh && !box.checked) return; // somebody reads: nothing moves under their eyes
+      const fresh = await loadPart('log').catch(() => null);
+      if (fresh && !box.checked) return; // the user scrolled up to read: change nothing
       if (fresh) {
         log.replaceWith(fresh);
-        enliven(fresh);
+        showControls(fresh);
         const end = fresh.querySelector('.log-body');
         end.scrollTop = end.scrollHeight;
       }
@@ -113,19 +112,19 @@
     down();
   }
 
-  // goOn shows the next attempt's log once a build's head knows of that attempt.
-  async function goOn(head) {
+  // showNextAttempt shows the log of the next attempt after it has started.
+  async function showNextAttempt(head) {
     const log = document.getElementById('log');
     if (!head.dataset.attempt || !log || head.dataset.attempt === log.dataset.attempt) return;
-    log.dataset.attempt = head.dataset.attempt; // once is enough
-    const fresh = await part('log').catch(() => null);
-    if (!fresh) { log.dataset.attempt = ''; return; } // again at the next turn
+    log.dataset.attempt = head.dataset.attempt; // load it once
+    const fresh = await loadPart('log').catch(() => null);
+    if (!fresh) { log.dataset.attempt = ''; return; } // retried at the next refresh
     log.replaceWith(fresh);
-    enliven(fresh);
+    showControls(fresh);
     if (fresh.dataset.stream) follow(fresh);
   }
 
-  // reveal opens the fold that the line of the address is in.
+  // reveal opens the step with the line in the address and scrolls to it.
   function reveal() {
     if (!/^#L\d+$/.test(location.hash)) return;
     const line = document.getElementById(location.hash.slice(1));
@@ -148,13 +147,13 @@
   });
   addEventListener('hashchange', reveal);
   addEventListener('DOMContentLoaded', () => {
-    enliven(document);
-    sayOnce();
-    for (const element of document.querySelectorAll('[data-refresh]')) renew(element);
+    showControls(document);
+    clearNoticeURL();
+    for (const element of document.querySelectorAll('[data-refresh]')) refresh(element);
     for (const element of document.querySelectorAll('[data-from]')) fill(element);
     const log = document.querySelector('[data-stream]');
     if (log) follow(log);
-    const why = document.querySelector('[data-end] .log-body'); // what went wrong is said last
+    const why = document.querySelector('[data-end] .log-body'); // the error is at the end
     if (why && !location.hash) why.scrollTop = why.scrollHeight;
     document.querySelector('.faults')?.focus();
     reveal();
