@@ -81,10 +81,10 @@ func TestBuildsAreStartedByHand(t *testing.T) {
 	if first.StatusCode != http.StatusSeeOther {
 		t.Errorf("got StatusCode %v, want %v", first.StatusCode, http.StatusSeeOther)
 	}
-	s.Rooms.Fail(autobuild.FieldError{Field: "ref", Message: "there is no tag v9.9"})
+	s.Services.Fail(autobuild.FieldError{Field: "ref", Message: "there is no tag v9.9"})
 	s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9").
 		want(t, http.StatusUnprocessableEntity, "There is no tag v9.9.")
-	s.Rooms.Fail(fmt.Errorf("bitbucket: %w", autobuild.ErrUnauthorized))
+	s.Services.Fail(fmt.Errorf("bitbucket: %w", autobuild.ErrUnauthorized))
 	s.post(t, pagestest.Writer, start, "rule", "default").want(t, http.StatusUnprocessableEntity, "link it again")
 }
 
@@ -150,7 +150,7 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 	// A token of one repository needs neither workspace nor repository.
 	s.get(t, autobuild.RoleAdmin, links("/automated-builds/new")["docs token repository access token"]).
 		want(t, http.StatusOK, "Choose a Dockerfile")
-	s.Rooms.Fail(fmt.Errorf("connect: %w", autobuild.ErrUnauthorized))
+	s.Services.Fail(fmt.Errorf("connect: %w", autobuild.ErrUnauthorized))
 	for _, step := range []string{"", "&workspace=acme", "&repository=acme/app"} {
 		s.get(t, autobuild.RoleAdmin, "/automated-builds/new?account="+s.Account.ID+step).
 			want(t, http.StatusBadGateway, "link it again")

@@ -95,7 +95,7 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 	s.get(t, pagestest.Writer, "/oauth/bitbucket/link?provider=bitbucket").
 		want(t, http.StatusForbidden, "Only administrators can link accounts")
 	for err, status := range map[error]int{accounts.ErrNotConfigured: http.StatusConflict, accounts.ErrIdentityTaken: http.StatusConflict, accounts.ErrDenied: http.StatusBadRequest, autobuild.ErrUnavailable: http.StatusServiceUnavailable} {
-		s.Rooms.Fail(err)
+		s.Services.Fail(err)
 		s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket").want(t, status)
 	}
 }
@@ -185,10 +185,10 @@ func TestAccessTokens(t *testing.T) {
 	}
 	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").
 		want(t, http.StatusUnprocessableEntity, "Enter the workspace")
-	s.Rooms.Fail(autobuild.FieldError{Field: "token", Message: "Bitbucket does not accept it"})
+	s.Services.Fail(autobuild.FieldError{Field: "token", Message: "Bitbucket does not accept it"})
 	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame").
 		want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept it")
-	s.Rooms.Fail(nil)
+	s.Services.Fail(nil)
 	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame", "expires", "2027-09-30").
 		wantRedirect(t, "/settings/providers?done=linked")
 	page := s.get(t, autobuild.RoleAdmin, "/settings/providers")

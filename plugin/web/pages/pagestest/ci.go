@@ -15,29 +15,29 @@ import (
 // CIServer is the origin of the sample's Drone.
 const CIServer = "https://drone.example.com"
 
-// CI stands in for the engine on the sample's Drone.
+// CI is a fake of the engine on the sample's Drone.
 type CI struct {
 	mu      sync.Mutex
-	looks   []time.Duration // how long each could have taken
+	looks   []time.Duration // time limit of each inspection
 	address string
 	err     error
 }
 
-// Lead makes every further pipeline have this address, or be answered with err.
+// Lead sets the result of further calls of PipelineURL.
 func (c *CI) Lead(address string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.address, c.err = address, err
 }
 
-// Looks tells how long each look at the server could have taken; zero = without end.
+// Looks returns the time limit of each inspection; zero = no limit.
 func (c *CI) Looks() []time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.looks
 }
 
-// Inspect finds one thing well, one to mend, and one that nothing is known of.
+// Inspect returns one good, one bad and one unknown finding.
 func (c *CI) Inspect(ctx context.Context) []pipeline.Finding {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +56,7 @@ func (c *CI) Inspect(ctx context.Context) []pipeline.Finding {
 	}
 }
 
-// Environments have a secret.
+// Environments returns variables with a secret.
 func (c *CI) Environments(gateway string) []pipeline.Environment {
 	return []pipeline.Environment{{Of: "the Drone server", Settings: []pipeline.Setting{
 		{Name: "DRONE_YAML_ENDPOINT", Value: gateway + "/extensions/drone/config", Why: "asks the gateway"},
@@ -64,7 +64,7 @@ func (c *CI) Environments(gateway string) []pipeline.Environment {
 	}}}
 }
 
-// PipelineURL is made of the pipeline's name, as Drone's is.
+// PipelineURL returns a URL with the pipeline's name, as Drone does.
 func (c *CI) PipelineURL(_ context.Context, a autobuild.Attempt) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,12 +74,12 @@ func (c *CI) PipelineURL(_ context.Context, a autobuild.Attempt) (string, error)
 	return CIServer + "/" + strings.ReplaceAll(a.EngineRef, "#", "/"), nil
 }
 
-// Embedded is the engine that is always there.
+// Embedded returns the embedded engine.
 func Embedded() pages.Engine {
 	return pages.Engine{Name: "embedded", Prefix: "SLIPWAY_", Configured: true, Limit: 2}
 }
 
-// Drone is an engine on a CI, with a builder repository.
+// Drone returns an engine on a CI server, with a builder repository.
 func Drone(ci pages.CI) pages.Engine {
 	return pages.Engine{
 		Name: "drone", Prefix: "SLIPWAY_DRONE_", Configured: true, CI: ci, Server: CIServer, Repository: "acme/builder",
@@ -87,7 +87,7 @@ func Drone(ci pages.CI) pages.Engine {
 	}
 }
 
-// Absent is one that is not configured.
+// Absent returns an engine that is not configured.
 func Absent(name string) pages.Engine {
 	return pages.Engine{Name: name, Prefix: "SLIPWAY_" + strings.ToUpper(name) + "_"}
 }

@@ -12,8 +12,8 @@ import (
 // ReplacedSecret is the secret that RotateSecret stores.
 const ReplacedSecret = "canary-replaced-secret"
 
-// RotateSecret replaces the stored secret, and asks nobody.
-func (r *Rooms) RotateSecret(ctx context.Context, repository autobuild.Repository) (catalog.Rotation, error) {
+// RotateSecret replaces the stored secret. It sends no request.
+func (r *Services) RotateSecret(ctx context.Context, repository autobuild.Repository) (catalog.Rotation, error) {
 	if err := r.failure(); err != nil {
 		return catalog.Rotation{}, err
 	}
@@ -27,3 +27,6 @@ func (r *Rooms) RotateSecret(ctx context.Context, repository autobuild.Repositor
 	h, err = r.Store.ReplaceHookSecret(ctx, h, secret.New(ReplacedSecret), Start.Add(24*time.Hour))
 	return catalog.Rotation{Hook: h}, err
 }
+
+// RestoreHooks changes nothing, because the sample has no dropped hooks.
+func (r *Services) RestoreHooks(context.Context, string) error { return r.failure() }

@@ -9,15 +9,15 @@ import (
 	"slipway/plugin/store"
 )
 
-// The sample's people without a role, by their permission on its repositories: keys of Users.
+// Keys of Sample.Users for users without a role, by their permission on the sample's repositories.
 const (
 	Reader autobuild.Role = "reader"
 	Writer autobuild.Role = "writer"
 	Owner  autobuild.Role = "owner" // admin of the repositories
-	Idle   autobuild.Role = "idle"  // without any, for tests that need nobody in particular
+	Idle   autobuild.Role = "idle"  // without permissions, for tests that only need a user
 )
 
-// Rights stand in for Bitbucket's permissions: each check stores what was granted until then.
+// Rights is a fake of Bitbucket's permissions. Each check stores the granted permissions.
 type Rights struct {
 	Store *store.Store
 
@@ -27,7 +27,7 @@ type Rights struct {
 	renewed int
 }
 
-// Grant gives a user a permission on repositories; PermissionNone takes it.
+// Grant gives a user a permission on repositories. PermissionNone removes it.
 func (r *Rights) Grant(userID string, p autobuild.Permission, repositories ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -39,21 +39,21 @@ func (r *Rights) Grant(userID string, p autobuild.Permission, repositories ...st
 	}
 }
 
-// Fail makes every further check answer err; nil makes them work again.
+// Fail sets the error of all further checks; nil resets it.
 func (r *Rights) Fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.err = err
 }
 
-// Renewed returns how often a person asked for a check.
+// Renewed returns the number of calls of RenewPermissions.
 func (r *Rights) Renewed() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.renewed
 }
 
-// CurrentPermissions stores what is granted now.
+// CurrentPermissions stores the granted permissions.
 func (r *Rights) CurrentPermissions(ctx context.Context, sessionID, userID string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -65,7 +65,7 @@ func (r *Rights) CurrentPermissions(ctx context.Context, sessionID, userID strin
 	})
 }
 
-// RenewPermissions counts, and does the same.
+// RenewPermissions counts the call and stores the granted permissions.
 func (r *Rights) RenewPermissions(ctx context.Context, sessionID, userID string) error {
 	r.mu.Lock()
 	r.renewed++

@@ -1,20 +1,18 @@
-// Package pagestest furnishes the pages for tests: a real store and real logs with people,
-// automated builds, deliveries and builds in every state.
+// Package pagestest provides the pages for tests, with a real store and real logs. A sample has
+// users, automated builds, deliveries and builds in every state.
 package pagestest
 
 import (
-	"context"
-	"fmt"
 	"net/http"
-	"strings"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
-	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
@@ -26,13 +24,13 @@ import (
 // URL is the sample's public base URL.
 const URL = "https://slipway.example.com"
 
-// Start is the time at which the sample's clock begins.
+// Start is the time at which the sample's clock starts.
 var Start = time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)
 
-// ProviderID is the sample's source provider, known once Open has run.
+// ProviderID is the id of the sample's source provider.
 const ProviderID = "bitbucket"
 
-// WebhookSecret and its like are canaries: no page may show them but where it says so.
+// WebhookSecret and the other constants are canaries: pages must not show them unless they say so.
 const (
 	WebhookSecret  = "canary-webhook-secret"
 	ClientSecret   = "canary-client-secret"
@@ -43,53 +41,52 @@ const (
 	ExtensionSecret = "canary-extension-secret"
 )
 
-// A Clock is set by hand. It is safe for concurrent use.
+// A Clock is set by the test. It is safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// Now returns the time set.
+// Now returns the current time of the clock.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Pass lets time pass.
+// Pass moves the clock forward.
 func (c *Clock) Pass(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// A Sample is the pages with everything that they stand on.
+// A Sample is the pages with their store, logs and services.
 type Sample struct {
 	Store    *store.Store
 	Logs     *logs.Logs
 	Clock    *Clock
-	Rooms    *Rooms
+	Services *Services
 	Sessions *session.Manager
 	Pages    *pages.Pages
-	CI       *CI // the engine drone, which Worker's builds run on; nil in an empty one
+	CI       *CI // the engine drone, which runs Worker's builds; nil in an empty sample
 	Log      *logrus.Logger
 	Logged   *logtest.Hook
 
-	Users  map[autobuild.Role]autobuild.User // administrator, Owner, Writer, Reader, and RoleNone: a person without any permission
+	Users  map[autobuild.Role]autobuild.User // RoleAdmin, Owner, Writer, Reader, Idle, and RoleNone without permissions
 	Rights *Rights
 
 	App, Worker     autobuild.AutomatedBuild // with an active and a polled webhook
 	Account, Token  autobuild.Account
 	Registry        autobuild.Registry
 	Hook            autobuild.Hook // of App
-	Delivery        string         // id of one that made builds
+	Delivery        string         // id of a delivery that created builds
 	Done, Broken    autobuild.Build
 	Live, Waiting   autobuild.Build
 	Errored, Undone autobuild.Build
 }
 
-// Empty opens a sample of an installation at its first start: one provider without an
-// OAuth consumer, and nobody.
+// Empty returns a sample of a new installation: one provider without an OAuth consumer, no users.
 func Empty(t testing.TB) *Sample {
 	t.Helper()
 	clock := &Clock{now: Start}
@@ -98,30 +95,21 @@ func Empty(t testing.TB) *Sample {
 	s := &Sample{
 		Store: st, Clock: clock, Log: log, Logged: hook, Users: map[autobuild.Role]autobuild.User{},
 		Logs:     logs.New(logs.Options{Dir: t.TempDir()}),
-		Rooms:    &Rooms{Store: st, flows: map[string]string{}},
+		Services: &Services{Store: st, flows: map[string]string{}},
 		Rights:   &Rights{Store: st, granted: map[string]map[string]autobuild.Permission{}},
 		Sessions: session.New(session.Options{Store: st, URL: URL, Now: clock.Now}),
 	}
-	_, err := st.SaveProvider(
-		t.Context(),
-		autobuild.Provider{
-			ID:     ProviderID,
-			Kind:   autobuild.Cloud,
-			Name:   "bitbucket-cloud",
-			WebURL: "https://bitbucket.org",
-			APIURL: "https://api.bitbucket.org",
-		},
-	)
+	_, err := st.SaveProvider(t.Context(), provider())
 	must(t, err)
 	s.Pages, err = pages.New(pages.Options{
 		Store:        st,
 		ViewAs:       func(v autobuild.Viewer) pages.View { return st.As(v) },
 		Sessions:     s.Sessions,
-		Accounts:     s.Rooms,
+		Accounts:     s.Services,
 		Rights:       s.Rights,
-		Catalog:      s.Rooms,
-		Starter:      s.Rooms,
-		Control:      s.Rooms,
+		Catalog:      s.Services,
+		Starter:      s.Services,
+		Control:      s.Services,
 		Logs:         s.Logs,
 		URL:          URL,
 		Engines:      []pages.Engine{Embedded(), Absent("drone"), Absent("woodpecker")},
@@ -133,17 +121,18 @@ func Empty(t testing.TB) *Sample {
 	return s
 }
 
-// Open opens a sample of an installation at work.
+// Open returns a sample of an installation with automated builds, deliveries and builds.
 func Open(t testing.TB) *Sample {
 	t.Helper()
 	s := Empty(t)
 	s.CI = &CI{}
 	s.Pages.Engines = []pages.Engine{Embedded(), Drone(s.CI), Absent("woodpecker")}
-	ctx := t.Context()
-	must(t, s.people(ctx))
-	must(t, s.links(ctx))
-	must(t, s.catalog(ctx))
-	must(t, s.work(ctx))
+	s.addUsers(t)
+	s.addAccounts(t)
+	s.addRegistries(t)
+	s.addAutomatedBuilds(t)
+	s.addHooks(t)
+	s.addHistory(t)
 	return s
 }
 
@@ -154,244 +143,18 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// first keeps the first error of several steps.
-type first struct{ err error }
-
-func keep[T any](f *first) func(T, error) T {
-	return func(v T, err error) T {
-		if f.err == nil {
-			f.err = err
-		}
-		return v
-	}
-}
-
-func (s *Sample) people(ctx context.Context) error {
-	var f first
-	for i, who := range []struct {
-		name string
-		role autobuild.Role
-	}{{"Alice Adams", autobuild.RoleAdmin}, {"Bob Moss", Writer}, {"Carol View", Reader}, {"Dave New", autobuild.RoleNone}, {"Erin Own", Owner}, {"Fay Idle", Idle}} {
-		role := autobuild.RoleNone
-		if who.role == autobuild.RoleAdmin {
-			role = autobuild.RoleAdmin
-		}
-		u := autobuild.User{
-			ProviderID: ProviderID,
-			RemoteID:   fmt.Sprintf("{u%d}", i),
-			Name:       who.name,
-			Role:       role,
-			CreatedAt:  Start.Add(-72 * time.Hour),
-		}
-		s.Users[who.role] = keep[autobuild.User](&f)(s.Store.SaveUser(ctx, u))
-	}
-	for who, permission := range map[autobuild.Role]autobuild.Permission{Reader: autobuild.PermissionRead, Writer: autobuild.PermissionWrite, Owner: autobuild.PermissionAdmin} {
-		s.Rights.Grant(s.Users[who].ID, permission, "{app}", "{worker}", "{docs}", "{tools}")
-	}
-	s.Rooms.who = s.Users[autobuild.RoleAdmin]
-	return f.err
-}
-
-func (s *Sample) links(ctx context.Context) error {
-	var f first
-	keep[autobuild.Provider](
-		&f,
-	)(
-		s.Store.SaveProvider(
-			ctx,
-			autobuild.Provider{
-				ID:           ProviderID,
-				Kind:         autobuild.Cloud,
-				Name:         "bitbucket-cloud",
-				WebURL:       "https://bitbucket.org",
-				APIURL:       "https://api.bitbucket.org",
-				ClientID:     "aBcDeFgHiJkLmNoPqR",
-				ClientSecret: secret.New(ClientSecret),
-			},
-		),
-	)
-	s.Account = keep[autobuild.Account](&f)(s.Store.SaveAccount(ctx, autobuild.Account{
-		ProviderID: ProviderID,
-		Kind:       autobuild.AccountOAuth,
-		UserID:     s.Users[autobuild.RoleAdmin].ID,
-		Name:       "alice",
-		RemoteID:   "{u0}",
-		Scopes: []string{
-			"account",
-			"repository",
-			"webhook",
-		},
-		AccessToken: secret.New(AccessToken),
-		LinkedAt:    Start.Add(-70 * time.Hour),
-	}))
-	s.Token = keep[autobuild.Account](&f)(s.Store.SaveAccount(ctx, autobuild.Account{
-		ProviderID:  ProviderID,
-		Kind:        autobuild.AccountRepositoryToken,
-		Name:        "docs token",
-		Repository:  "acme/docs",
-		AccessToken: secret.New(AccessToken),
-		LinkedAt:    Start.Add(-20 * time.Hour),
-	}))
-	s.Registry = keep[autobuild.Registry](
-		&f,
-	)(
-		s.Store.SaveRegistry(
-			ctx,
-			autobuild.Registry{
-				Host:      "registry.example.com",
-				Username:  "slipway",
-				Password:  secret.New(RegistryToken),
-				CheckedAt: Start.Add(-2 * time.Hour),
-			},
-		),
-	)
-	keep[autobuild.Registry](
-		&f,
-	)(
-		s.Store.SaveRegistry(
-			ctx,
-			autobuild.Registry{
-				Host:      "docker.io/acme",
-				Username:  "acme-bot",
-				Password:  secret.New(RegistryToken),
-				CheckedAt: Start.Add(-30 * time.Hour),
-				Problem:   "the registry does not accept the user name and password",
-			},
-		),
-	)
-	return f.err
-}
-
-// Repository is a repository of the sample's provider.
-func Repository(fullName string) autobuild.Repository {
-	_, slug, _ := strings.Cut(fullName, "/")
-	return autobuild.Repository{
-		ProviderID:    ProviderID,
-		ID:            "{" + slug + "}",
-		WorkspaceID:   "{w1}",
-		FullName:      fullName,
-		DefaultBranch: "main",
-		Private:       slug == "worker",
-	}
-}
-
-func (s *Sample) catalog(ctx context.Context) error {
-	var f first
-	s.App = keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
-		AccountID:   s.Account.ID,
-		Repository:  Repository("acme/app"),
-		Image:       "registry.example.com/acme/app",
-		Engine:      "embedded",
-		Autotest:    autobuild.AutotestInternal,
-		Environment: map[string]secret.Secret{"NPM_MODE": secret.New(EnvironmentVar)},
-		Rules: []autobuild.Rule{
-			{
-				ID:         "default",
-				SourceType: autobuild.Branch,
-				Source:     "main",
-				Tags:       "latest",
-				Context:    "/",
-				Dockerfile: "Dockerfile",
-				Autobuild:  true,
-				Caching:    true,
-			},
-			{
-				ID:         "releases",
-				SourceType: autobuild.Tag,
-				Source:     `/^v([0-9]+)\.([0-9]+)$/`,
-				Tags:       `{\1}.{\2},{\1},latest`,
-				Context:    "/",
-				Dockerfile: "Dockerfile",
-				Autobuild:  true,
-				Caching:    true,
-				BuildArgs:  map[string]string{"VERSION": "{sourceref}"},
-			},
-			{
-				ID:         "nightly",
-				SourceType: autobuild.Branch,
-				Source:     "/^nightly/",
-				Tags:       "nightly",
-				Context:    "",
-				Dockerfile: "ci/Dockerfile",
-				Autobuild:  false,
-				Paths:      []string{"svc/**"},
-				Platforms:  []string{"linux/amd64"},
-			},
-		},
-	}))
-	s.Worker = keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
-		AccountID:  s.Account.ID,
-		Repository: Repository("acme/worker"),
-		Image:      "registry.example.com/acme/worker",
-		Engine:     "drone",
-		Autotest:   autobuild.AutotestOff,
-		Rules: []autobuild.Rule{
-			{
-				ID:         "default",
-				SourceType: autobuild.Branch,
-				Source:     "main",
-				Tags:       "latest",
-				Context:    "/",
-				Dockerfile: "Dockerfile",
-				Autobuild:  true,
-				Caching:    true,
-			},
-		},
-	}))
-	keep[autobuild.AutomatedBuild](&f)(s.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
-		AccountID:  s.Token.ID,
-		Repository: Repository("acme/docs"),
-		Image:      "docker.io/acme/docs",
-		Engine:     "embedded",
-		Autotest:   autobuild.AutotestOff,
-		Rules: []autobuild.Rule{
-			{
-				ID:         "default",
-				SourceType: autobuild.Branch,
-				Source:     "main",
-				Tags:       "latest",
-				Context:    "/",
-				Dockerfile: "Dockerfile",
-				Autobuild:  true,
-				Caching:    true,
-			},
-		},
-	}))
-	s.Hook = keep[autobuild.Hook](
-		&f,
-	)(
-		s.Store.SaveHook(
-			ctx,
-			autobuild.Hook{
-				AccountID:   s.Account.ID,
-				Repository:  s.App.Repository,
-				RemoteID:    "{h1}",
-				Secret:      secret.New(WebhookSecret),
-				State:       autobuild.HookActive,
-				DeliveredAt: Start.Add(-3 * time.Minute),
-			},
-		),
-	)
-	keep[autobuild.Hook](
-		&f,
-	)(
-		s.Store.SaveHook(
-			ctx,
-			autobuild.Hook{
-				AccountID:  s.Account.ID,
-				Repository: s.Worker.Repository,
-				Secret:     secret.New(WebhookSecret),
-				State:      autobuild.HookPolled,
-				Problem:    "alice is not an administrator of acme/worker, so Bitbucket does not let a webhook be added",
-				PolledAt:   Start.Add(-2 * time.Minute),
-			},
-		),
-	)
-	return f.err
-}
-
 // Cookie signs a user in and returns the request's cookie.
 func (s *Sample) Cookie(t testing.TB, role autobuild.Role) *http.Cookie {
 	t.Helper()
 	return s.CookieOf(t, s.Users[role].ID)
+}
+
+// CookieOf signs a user in by id.
+func (s *Sample) CookieOf(t testing.TB, userID string) *http.Cookie {
+	t.Helper()
+	w := httptest.NewRecorder()
+	c, _ := gin.CreateTestContext(w)
+	c.Request = httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/signin/token", nil)
+	must(t, s.Sessions.Start(c, userID, autobuild.Grant{}))
+	return w.Result().Cookies()[0]
 }

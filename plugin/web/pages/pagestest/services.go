@@ -13,35 +13,35 @@ import (
 	"slipway/plugin/store"
 )
 
-// Rooms stand in for the rooms that would ask Bitbucket or a registry. They keep what they
-// are told in the store, and answer with Err when it is set.
-type Rooms struct {
+// Services are fakes of the services that send requests to Bitbucket or a registry. They change the
+// store, and return the error of Fail.
+type Services struct {
 	Store *store.Store
 
 	mu    sync.Mutex
 	err   error
-	flows map[string]string // state → browser
-	who   autobuild.User    // who comes back from Bitbucket
+	flows map[string]string // browser id by state
+	user  autobuild.User    // the user that Finish returns
 }
 
-// Fail makes every further call answer err; nil makes them work again.
-func (r *Rooms) Fail(err error) {
+// Fail sets the error of all further calls; nil resets it.
+func (r *Services) Fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.err = err
 }
 
-func (r *Rooms) failure() error {
+func (r *Services) failure() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
 }
 
-// CallbackURL is the one of the sample's public URL.
-func (r *Rooms) CallbackURL() string { return URL + "/oauth/bitbucket/callback" }
+// CallbackURL returns the callback URL of the sample.
+func (r *Services) CallbackURL() string { return URL + "/oauth/bitbucket/callback" }
 
-// BeginLink remembers the browser; the state is its place in the count of flows.
-func (r *Rooms) BeginLink(_ context.Context, _, _, browserID, _ string) (string, error) {
+// BeginLink stores the browser of a new flow. The states are state-1, state-2, and so on.
+func (r *Services) BeginLink(_ context.Context, _, _, browserID, _ string) (string, error) {
 	if err := r.failure(); err != nil {
 		return "", err
 	}
@@ -52,8 +52,8 @@ func (r *Rooms) BeginLink(_ context.Context, _, _, browserID, _ string) (string,
 	return "https://bitbucket.example.org/site/oauth2/authorize?state=" + state, nil
 }
 
-// Finish signs in as the sample's alice, once per state, in the browser that began.
-func (r *Rooms) Finish(_ context.Context, state, _, browserID string) (accounts.Linked, error) {
+// Finish signs in as the sample's alice, once per state and only in the browser of the flow.
+func (r *Services) Finish(_ context.Context, state, _, browserID string) (accounts.Linked, error) {
 	if err := r.failure(); err != nil {
 		return accounts.Linked{}, err
 	}
@@ -63,11 +63,11 @@ func (r *Rooms) Finish(_ context.Context, state, _, browserID string) (accounts.
 		return accounts.Linked{}, accounts.ErrFlow
 	}
 	r.flows[state] = ""
-	return accounts.Linked{User: r.who, ReturnTo: "/settings/providers", SignedIn: true}, nil
+	return accounts.Linked{User: r.user, ReturnTo: "/settings/providers", SignedIn: true}, nil
 }
 
-// AddToken stores an account.
-func (r *Rooms) AddToken(ctx context.Context, t accounts.Token) (autobuild.Account, error) {
+// AddToken stores the token as an account.
+func (r *Services) AddToken(ctx context.Context, t accounts.Token) (autobuild.Account, error) {
 	if err := r.failure(); err != nil {
 		return autobuild.Account{}, err
 	}
@@ -85,8 +85,8 @@ func (r *Rooms) AddToken(ctx context.Context, t accounts.Token) (autobuild.Accou
 	)
 }
 
-// Forget deletes an account, or marks it broken where automated builds stand on it.
-func (r *Rooms) Forget(ctx context.Context, accountID string) error {
+// Forget deletes an account, or marks it as broken if automated builds use it.
+func (r *Services) Forget(ctx context.Context, accountID string) error {
 	if err := r.failure(); err != nil {
 		return err
 	}
@@ -100,8 +100,8 @@ func (r *Rooms) Forget(ctx context.Context, accountID string) error {
 	return nil
 }
 
-// MissingScopes compares with the three that are needed.
-func (r *Rooms) MissingScopes(a autobuild.Account) []string {
+// MissingScopes returns those of the three required scopes that the account lacks.
+func (r *Services) MissingScopes(a autobuild.Account) []string {
 	var missing []string
 	for _, needed := range []string{"account", "repository", "webhook"} {
 		if !strings.Contains(strings.Join(a.Scopes, " "), needed) {
@@ -111,13 +111,13 @@ func (r *Rooms) MissingScopes(a autobuild.Account) []string {
 	return missing
 }
 
-// Workspaces are two.
-func (r *Rooms) Workspaces(context.Context, string) ([]autobuild.Workspace, error) {
+// Workspaces returns two workspaces.
+func (r *Services) Workspaces(context.Context, string) ([]autobuild.Workspace, error) {
 	return []autobuild.Workspace{{ID: "{w1}", Slug: "acme"}, {ID: "{w2}", Slug: "acme-labs"}}, r.failure()
 }
 
-// Repositories fill a page of two, with another after it, unless something is searched.
-func (r *Rooms) Repositories(
+// Repositories returns pages of two repositories, or all matches of a search.
+func (r *Services) Repositories(
 	_ context.Context,
 	_, workspace, search, page string,
 ) ([]autobuild.Repository, string, error) {
@@ -145,8 +145,8 @@ func (r *Rooms) Repositories(
 	return found, "", r.failure()
 }
 
-// Dockerfiles are none in tools, two in docs and one elsewhere.
-func (r *Rooms) Dockerfiles(_ context.Context, _, fullName string) (autobuild.Repository, []string, error) {
+// Dockerfiles returns none in tools, two in docs and one in other repositories.
+func (r *Services) Dockerfiles(_ context.Context, _, fullName string) (autobuild.Repository, []string, error) {
 	repository := Repository(fullName)
 	switch {
 	case strings.HasSuffix(fullName, "/docs"):
@@ -157,17 +157,17 @@ func (r *Rooms) Dockerfiles(_ context.Context, _, fullName string) (autobuild.Re
 	return repository, []string{"Dockerfile"}, r.failure()
 }
 
-// Create stores a draft; an image without a registry and an engine that is not the sample's are faults at their fields.
-func (r *Rooms) Create(ctx context.Context, d catalog.Draft) (catalog.Saved, error) {
+// Create stores a draft. An image without a registry and an unknown engine are invalid fields.
+func (r *Services) Create(ctx context.Context, d catalog.Draft) (catalog.Saved, error) {
 	return r.save(ctx, "", d)
 }
 
-// Update stores a draft over another.
-func (r *Rooms) Update(ctx context.Context, id string, d catalog.Draft) (catalog.Saved, error) {
+// Update replaces an automated build with a draft.
+func (r *Services) Update(ctx context.Context, id string, d catalog.Draft) (catalog.Saved, error) {
 	return r.save(ctx, id, d)
 }
 
-func (r *Rooms) save(ctx context.Context, id string, d catalog.Draft) (catalog.Saved, error) {
+func (r *Services) save(ctx context.Context, id string, d catalog.Draft) (catalog.Saved, error) {
 	if err := r.failure(); err != nil {
 		return catalog.Saved{}, err
 	}
@@ -211,13 +211,13 @@ func (r *Rooms) save(ctx context.Context, id string, d catalog.Draft) (catalog.S
 	return saved, err
 }
 
-// Delete deletes from the store.
-func (r *Rooms) Delete(ctx context.Context, id string) error {
+// Delete deletes an automated build from the store.
+func (r *Services) Delete(ctx context.Context, id string) error {
 	return r.Store.DeleteAutomatedBuild(ctx, id)
 }
 
 // EnsureHook makes the hook active.
-func (r *Rooms) EnsureHook(ctx context.Context, repository autobuild.Repository, _ string) (autobuild.Hook, error) {
+func (r *Services) EnsureHook(ctx context.Context, repository autobuild.Repository, _ string) (autobuild.Hook, error) {
 	if err := r.failure(); err != nil {
 		return autobuild.Hook{}, err
 	}
@@ -229,19 +229,19 @@ func (r *Rooms) EnsureHook(ctx context.Context, repository autobuild.Repository,
 	return r.Store.SaveHook(ctx, h)
 }
 
-// HookURL is the contract's.
-func (r *Rooms) HookURL(h autobuild.Hook) string { return URL + "/hooks/bitbucket/" + h.ID }
+// HookURL returns the URL of a hook's deliveries.
+func (r *Services) HookURL(h autobuild.Hook) string { return URL + "/hooks/bitbucket/" + h.ID }
 
-// DropAccount removes one hook and fails at another.
-func (r *Rooms) DropAccount(context.Context, string) (catalog.Dropped, error) {
+// DropAccount reports one removed hook and one failure. It changes nothing.
+func (r *Services) DropAccount(context.Context, string) (catalog.Dropped, error) {
 	return catalog.Dropped{
 		Removed: []string{"acme/app"},
 		Failed:  map[string]error{"acme/worker": autobuild.ErrForbidden},
 	}, r.failure()
 }
 
-// SaveRegistry stores a registry as checked; the user name "nobody" is refused.
-func (r *Rooms) SaveRegistry(ctx context.Context, reg autobuild.Registry) (autobuild.Registry, error) {
+// SaveRegistry stores a registry as checked. The user name "nobody" is rejected.
+func (r *Services) SaveRegistry(ctx context.Context, reg autobuild.Registry) (autobuild.Registry, error) {
 	if err := r.failure(); err != nil {
 		return autobuild.Registry{}, err
 	}
@@ -253,8 +253,8 @@ func (r *Rooms) SaveRegistry(ctx context.Context, reg autobuild.Registry) (autob
 	return r.Store.SaveRegistry(ctx, reg)
 }
 
-// CheckRegistry checks a stored one.
-func (r *Rooms) CheckRegistry(ctx context.Context, id string) (autobuild.Registry, error) {
+// CheckRegistry checks a stored registry.
+func (r *Services) CheckRegistry(ctx context.Context, id string) (autobuild.Registry, error) {
 	reg, err := r.Store.Registry(ctx, id)
 	if err != nil {
 		return reg, err
@@ -262,8 +262,8 @@ func (r *Rooms) CheckRegistry(ctx context.Context, id string) (autobuild.Registr
 	return r.SaveRegistry(ctx, reg)
 }
 
-// Start makes one build of the rule asked for, else of the first.
-func (r *Rooms) Start(ctx context.Context, q planner.Request) ([]autobuild.Build, error) {
+// Start creates one build of the requested rule, or of the first rule.
+func (r *Services) Start(ctx context.Context, q planner.Request) ([]autobuild.Build, error) {
 	if err := r.failure(); err != nil {
 		return nil, err
 	}
@@ -281,19 +281,25 @@ func (r *Rooms) Start(ctx context.Context, q planner.Request) ([]autobuild.Build
 	if ref.Name == "" {
 		ref = autobuild.Ref{Kind: rule.SourceType, Name: rule.Source}
 	}
-	b, _, err := r.Store.CreateBuild(ctx, newBuild(a, rule, ref, q.Commit, "", q.Cause, q.By, q.Key))
+	c := commit(1, "")
+	if q.Commit != "" {
+		c.Hash = q.Commit
+	}
+	b := newBuild(a, rule, ref, c)
+	b.Cause, b.CausedBy, b.CauseKey = q.Cause, q.By, q.Key
+	b, _, err = r.Store.CreateBuild(ctx, b)
 	return []autobuild.Build{b}, err
 }
 
-// Cancel cancels in the store.
-func (r *Rooms) Cancel(ctx context.Context, buildID, by string) (autobuild.Build, error) {
+// Cancel cancels a build in the store.
+func (r *Services) Cancel(ctx context.Context, buildID, by string) (autobuild.Build, error) {
 	if err := r.failure(); err != nil {
 		return autobuild.Build{}, err
 	}
 	return r.Store.CancelBuild(ctx, buildID, autobuild.ReasonUser, "cancelled by "+by)
 }
 
-// Retry queues again.
-func (r *Rooms) Retry(ctx context.Context, buildID, by string) (autobuild.Build, error) {
+// Retry queues a build again.
+func (r *Services) Retry(ctx context.Context, buildID, by string) (autobuild.Build, error) {
 	return r.Store.RetryBuild(ctx, buildID, by)
 }
