@@ -17,7 +17,7 @@ import (
 func (g *Gateway) wireMetrics(ctx context.Context) error {
 	g.metrics = metrics.New(metrics.Options{
 		Version: config.Version, Engines: g.config.Engines(), Store: g.store, Now: g.store.Now, Log: g.log,
-		OpenCircuits: func() []string { return g.dispatcher.Resting() }, // the stations are wired after their observer
+		OpenCircuits: func() []string { return g.dispatcher.OpenCircuits() }, // the stations are wired after their observer
 	})
 	g.store.Observe(g.metrics)
 	if g.config.MetricsListen == "" {

@@ -12,76 +12,78 @@ import (
 )
 
 const (
-	firstPause = 2 * time.Second
-	maxPause   = time.Minute
-	probeTime  = 10 * time.Second
+	firstPause   = 2 * time.Second
+	maxPause     = time.Minute
+	probeTimeout = 10 * time.Second
 )
 
-// A circuit keeps an engine that fails for all from being asked by every build: after a
-// failed start nothing is started there until the engine answers a question again, and the
-// pauses grow until a start succeeds.
+// A circuit is a circuit breaker for each engine. After a failed start, no build is started on the
+// engine until it answers a probe. The pauses between probes grow until a start succeeds. A circuit
+// is safe for concurrent use.
 type circuit struct {
 	now func() time.Time
 
 	mu   sync.Mutex
-	open map[string]opened // by engine
+	open map[string]openCircuit // by engine
 }
 
-// opened is an open circuit: when to ask again, the pause that led there, and what went wrong.
-type opened struct {
-	until time.Time
-	pause time.Duration
-	why   string
+// An openCircuit blocks the starts on one engine.
+type openCircuit struct {
+	until time.Time     // time of the next probe
+	pause time.Duration // before that probe
+	cause string        // error of the failed start or probe
 }
 
 func newCircuit(now func() time.Time) *circuit {
-	return &circuit{now: now, open: map[string]opened{}}
+	return &circuit{now: now, open: map[string]openCircuit{}}
 }
 
-// trip opens the circuit, for twice as long as the last time while it stays open.
+// trip opens the circuit of an engine. Each call doubles the pause, up to maxPause, until close.
 func (c *circuit) trip(engine string, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pause := min(max(2*c.open[engine].pause, firstPause), maxPause)
-	c.open[engine] = opened{until: c.now().Add(pause), pause: pause, why: cause.Error()}
+	c.open[engine] = openCircuit{until: c.now().Add(pause), pause: pause, cause: cause.Error()}
 }
 
-// close lets builds start again.
+// close allows starts on an engine again.
 func (c *circuit) close(engine string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.open, engine)
 }
 
-// resting names the engines whose circuit is open.
-func (c *circuit) resting() []string {
+// openEngines returns the sorted names of the engines whose circuit is open.
+func (c *circuit) openEngines() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Sorted(maps.Keys(c.open))
 }
 
-// check returns a hindrance while the circuit is open. When its time has come one caller asks
-// the engine for a pipeline that it does not have; any answer lets that build try.
+// check returns a notReadyError while the circuit of an engine is open. After the pause, one caller
+// probes the engine: it requests the state of a pipeline that does not exist. If the engine answers,
+// check returns nil for that caller, whose build then tries to start.
 func (c *circuit) check(ctx context.Context, name string, engine autobuild.Engine, b autobuild.Build) error {
-	wait, why, probe := c.turn(name)
+	wait, cause, probe := c.wait(name)
 	if probe {
-		ctx, cancel := context.WithTimeout(ctx, probeTime)
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 		defer cancel()
 		_, err := engine.State(ctx, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt + 1, Engine: name})
 		if err == nil {
 			return nil
 		}
 		c.trip(name, err)
-		wait, why, _ = c.turn(name)
+		wait, cause, _ = c.wait(name)
 	}
 	if wait > 0 {
-		return hindrance{fmt.Sprintf("engine %s is not available: %s", name, why), wait}
+		return notReadyError{fmt.Sprintf("engine %s is not available: %s", name, cause), wait}
 	}
 	return nil
 }
 
-// turn returns how long to wait and why, or that the caller is the one to ask.
-func (c *circuit) turn(engine string) (wait time.Duration, why string, probe bool) {
+// wait returns the remaining pause of an engine and its cause. If the pause is over, probe is true for
+// one caller, and the pause starts again for all others.
+func (c *circuit) wait(engine string) (wait time.Duration, cause string, probe bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o, open := c.open[engine]
@@ -89,9 +91,9 @@ func (c *circuit) turn(engine string) (wait time.Duration, why string, probe boo
 		return 0, "", false
 	}
 	if wait := o.until.Sub(c.now()); wait > 0 {
-		return wait, o.why, false
+		return wait, o.cause, false
 	}
-	o.until = c.now().Add(o.pause) // others wait for this one's answer
+	o.until = c.now().Add(o.pause) // the others wait for the result of this probe
 	c.open[engine] = o
-	return 0, o.why, true
+	return 0, o.cause, true
 }

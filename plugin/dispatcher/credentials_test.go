@@ -14,33 +14,34 @@ import (
 	"slipway/runner/spec"
 )
 
-// storeCredentials stores one credential of each kind; its user name says which.
-func storeCredentials(t *testing.T, y *env) {
+// storeCredentials stores one credential of each kind. The user name is the kind.
+func storeCredentials(t *testing.T, e *env) {
 	t.Helper()
-	other := y.automate("registry.example.com/acme/other", "embedded")
+	other := e.automate("registry.example.com/acme/other", "embedded")
 	for user, r := range map[string]autobuild.Registry{
 		"whole":       {Host: "registry.example.com"},
 		"path":        {Host: "registry.example.com/acme"},
-		"bound":       {Host: "registry.example.com", AutomatedBuildID: y.owner.ID},
+		"bound":       {Host: "registry.example.com", AutomatedBuildID: e.owner.ID},
 		"other's":     {Host: "registry.example.com", AutomatedBuildID: other.ID},
 		"reader":      {Host: "docker.io", Purpose: autobuild.RegistryPull},
-		"own reader":  {Host: "ghcr.io", Purpose: autobuild.RegistryPull, AutomatedBuildID: y.owner.ID},
+		"own reader":  {Host: "ghcr.io", Purpose: autobuild.RegistryPull, AutomatedBuildID: e.owner.ID},
 		"its reader":  {Host: "quay.io", Purpose: autobuild.RegistryPull, AutomatedBuildID: other.ID},
 		"other place": {Host: "registry.example.com/acme-other"},
 	} {
 		r.Username, r.Password = user, secret.New("password of "+user)
-		_, err := y.store.SaveRegistry(t.Context(), r)
+		_, err := e.store.SaveRegistry(t.Context(), r)
 		must(t, err)
 	}
 }
 
-// specOn returns the spec of a build on an engine, as it goes over the wire.
-func specOn(t *testing.T, y *env, engine string) (s spec.Spec, users []string) {
+// specOn returns the spec of a build on an engine, after encoding and decoding, and the user names of
+// its registry credentials.
+func specOn(t *testing.T, e *env, engine string) (s spec.Spec, users []string) {
 	t.Helper()
-	b := y.build(y.owner)
-	a, err := y.store.StartAttempt(t.Context(), b.ID, engine, "h", y.now.Add(time.Hour), 0)
+	b := e.build(e.owner)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, engine, "h", e.now.Add(time.Hour), 0)
 	must(t, err)
-	s, err = y.Spec(t.Context(), a)
+	s, err = e.Spec(t.Context(), a)
 	must(t, err)
 	var wire bytes.Buffer
 	must(t, spec.EncodeSpec(&wire, s))
@@ -58,65 +59,65 @@ func specOn(t *testing.T, y *env, engine string) (s spec.Spec, users []string) {
 }
 
 func TestABuildGetsItsOwnPushCredentialAndPullOnlyOnes(t *testing.T) {
-	y := newEnv(t, 2)
-	storeCredentials(t, y)
-	s, users := specOn(t, y, "embedded")
+	e := newEnv(t, 2)
+	storeCredentials(t, e)
+	s, users := specOn(t, e, "embedded")
 	if diff := cmp.Diff([]string{"bound", "own reader (pull only)", "reader (pull only)"}, users); diff != "" {
 		t.Errorf("credentials (-want +got):\n%s", diff)
 	}
 	if s.BuilderTLS.IsZero() {
-		t.Error("no certificate for the builder")
+		t.Error("certificate for the builder: got none, want one")
 	}
 	if s.PushHooks {
-		t.Error("hooks may push without the setting")
+		t.Error("PushHooks without the setting: got on, want off")
 	}
 }
 
-// A runner that the people of the repository control gets what is bound to their automated build.
+// A runner in the repository gets only the credentials that are bound to its automated build.
 func TestARunnerInTheRepositoryGetsBoundCredentialsOnly(t *testing.T) {
-	y := newEnv(t, 2)
-	storeCredentials(t, y)
-	s, users := specOn(t, y, "own")
+	e := newEnv(t, 2)
+	storeCredentials(t, e)
+	s, users := specOn(t, e, "own")
 	if diff := cmp.Diff([]string{"bound", "own reader (pull only)"}, users); diff != "" {
 		t.Errorf("credentials (-want +got):\n%s", diff)
 	}
 	if !s.BuilderTLS.IsZero() {
-		t.Error("it gets the builder's certificate")
+		t.Error("certificate in the spec: got the builder's, want none")
 	}
-	if !y.BuilderTLS("own").IsZero() {
-		t.Error("its probe gets the builder's certificate")
+	if !e.BuilderTLS("own").IsZero() {
+		t.Error("certificate of the probe: got the builder's, want none")
 	}
-	all, err := y.store.Registries(t.Context())
+	all, err := e.store.Registries(t.Context())
 	must(t, err)
 	for _, r := range all {
-		if r.AutomatedBuildID == y.owner.ID {
-			must(t, y.store.DeleteRegistry(t.Context(), r.ID))
+		if r.AutomatedBuildID == e.owner.ID {
+			must(t, e.store.DeleteRegistry(t.Context(), r.ID))
 		}
 	}
-	if _, users := specOn(t, y, "own"); len(users) != 0 {
-		t.Errorf("got %q, want none: nothing is bound any more", users)
+	if _, users := specOn(t, e, "own"); len(users) != 0 {
+		t.Errorf("credentials without a bound one: got %q, want none", users)
 	}
 }
 
-// An attempt may outlive its engine's configuration: its runner gets no more than any runner may have.
+// An attempt may run on an engine that was removed from the configuration. Its runner gets only the
+// credentials that every runner may have.
 func TestARunnerOfAnUnknownEngineGetsBoundCredentialsOnly(t *testing.T) {
-	y := newEnv(t, 2)
-	storeCredentials(t, y)
-	s, users := specOn(t, y, "removed")
+	e := newEnv(t, 2)
+	storeCredentials(t, e)
+	s, users := specOn(t, e, "removed")
 	if diff := cmp.Diff([]string{"bound", "own reader (pull only)"}, users); diff != "" {
 		t.Errorf("credentials (-want +got):\n%s", diff)
 	}
 	if !s.BuilderTLS.IsZero() {
-		t.Error("it gets a builder's certificate")
+		t.Error("certificate in the spec: got a builder's, want none")
 	}
 }
 
-func TestTheSettingOfPushHooksReachesTheRunner(t *testing.T) {
-	y := newEnv(t, 2)
-	y.Dispatcher = dispatcher.New(
-		dispatcher.Options{Store: y.store, Connector: y.account, PushHooks: true, Now: y.clock},
-	)
-	if s, _ := specOn(t, y, "embedded"); !s.PushHooks {
+func TestTheRunnerGetsTheSettingPushHooks(t *testing.T) {
+	e := newEnv(t, 2)
+	o := dispatcher.Options{Store: e.store, Connector: e.account, PushHooks: true, Now: e.clock}
+	e.Dispatcher = dispatcher.New(o)
+	if s, _ := specOn(t, e, "embedded"); !s.PushHooks {
 		t.Error("got PushHooks off, want on")
 	}
 }

@@ -18,14 +18,14 @@ import (
 )
 
 func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	y.dispatch(b)
-	y.dispatch(b) // the task once more
-	if len(y.engine.started) != 1 {
-		t.Fatalf("%d pipelines, want 1", len(y.engine.started))
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	e.dispatch(b)
+	e.dispatch(b) // the task runs again
+	if len(e.engine.started) != 1 {
+		t.Fatalf("pipelines: got %d, want 1", len(e.engine.started))
 	}
-	p := y.engine.started[0]
+	p := e.engine.started[0]
 	want := autobuild.Pipeline{
 		BuildID:    b.ID,
 		Number:     b.Number,
@@ -38,88 +38,90 @@ func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
 		Commit:     b.Commit.Hash,
 	}
 	if diff := cmp.Diff(want, p, cmp.Comparer(secret.Secret.Equal)); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("pipeline (-want +got):\n%s", diff)
 	}
-	a, err := y.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(p.Token))
+	a, err := e.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(p.Token))
 	must(t, err)
-	if a.Number != 1 || a.EngineRef != "pipeline-1" || a.Engine != "embedded" ||
-		!a.Deadline.Equal(y.now.Add(4*time.Hour)) {
-		t.Errorf("attempt %+v", a)
+	if a.Number != 1 {
+		t.Errorf("attempt: got number %d, want 1", a.Number)
+	}
+	if a.EngineRef != "pipeline-1" {
+		t.Errorf("attempt: got the engine reference %q, want pipeline-1", a.EngineRef)
+	}
+	if a.Engine != "embedded" {
+		t.Errorf("attempt: got the engine %q, want embedded", a.Engine)
+	}
+	if want := e.now.Add(4 * time.Hour); !a.Deadline.Equal(want) {
+		t.Errorf("attempt: got the deadline %s, want %s", a.Deadline, want)
 	}
 	if len(p.Token.Reveal()) != 43 {
-		t.Errorf("the token has %d characters, want 43: 32 bytes of base64url", len(p.Token.Reveal()))
+		t.Errorf("token: got %d characters, want 43 (32 bytes in base64url)", len(p.Token.Reveal()))
 	}
-	if now := y.reload(b); now.State != autobuild.Starting {
-		t.Errorf("build is %s", now.State)
-	}
+	e.wantState(b, autobuild.Starting)
 }
 
 func TestOnlyQueuedBuildsAreStarted(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	_, err := y.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "no")
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	_, err := e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "no")
 	must(t, err)
-	y.dispatch(b)
-	must(t, y.Dispatch(t.Context(), "no such build"))
-	if len(y.engine.started) != 0 {
-		t.Errorf("%d pipelines", len(y.engine.started))
+	e.dispatch(b)
+	must(t, e.Dispatch(t.Context(), "no such build"))
+	if len(e.engine.started) != 0 {
+		t.Errorf("pipelines: got %d, want none", len(e.engine.started))
 	}
 }
 
-func TestAFullEngineIsWaitedFor(t *testing.T) {
-	y := newEnv(t, 1)
-	first, second := y.build(y.owner), y.build(y.owner)
-	y.dispatch(first)
-	y.wantSnooze(second, 500*time.Millisecond, time.Second, "")
-	_, err := y.store.CancelBuild(t.Context(), first.ID, autobuild.ReasonUser, "no")
+func TestABuildWaitsForCapacity(t *testing.T) {
+	e := newEnv(t, 1)
+	first, second := e.build(e.owner), e.build(e.owner)
+	e.dispatch(first)
+	e.wantSnooze(second, 500*time.Millisecond, time.Second, "")
+	_, err := e.store.CancelBuild(t.Context(), first.ID, autobuild.ReasonUser, "no")
 	must(t, err)
-	y.dispatch(second)
-	if len(y.engine.started) != 2 {
-		t.Errorf("%d pipelines, want 2", len(y.engine.started))
+	e.dispatch(second)
+	if len(e.engine.started) != 2 {
+		t.Errorf("pipelines: got %d, want 2", len(e.engine.started))
 	}
 }
 
-func TestI13ABuildOfAnotherComesFirstWhenPlacesAreFew(t *testing.T) {
-	y := newEnv(t, 2)
-	other := y.automate("registry.example.com/acme/other", "embedded")
-	y.dispatch(y.build(y.owner))
-	y.dispatch(y.build(y.owner))
-	mine, theirs := y.build(y.owner), y.build(other)
-	y.wantSnooze(mine, 1500*time.Millisecond, 3*time.Second, "")
-	y.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
+func TestI13AnotherAutomatedBuildComesFirstAtTheLimit(t *testing.T) {
+	e := newEnv(t, 2)
+	other := e.automate("registry.example.com/acme/other", "embedded")
+	e.dispatch(e.build(e.owner))
+	e.dispatch(e.build(e.owner))
+	mine, theirs := e.build(e.owner), e.build(other)
+	e.wantSnooze(mine, 1500*time.Millisecond, 3*time.Second, "")
+	e.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
 }
 
-// I13: however many builds of one repository wait, the next place is for the build of another, and
-// that one looks for it soon.
-func TestI13AFloodHoldsUpNoOthersBuild(t *testing.T) {
-	y := newEnv(t, 2)
-	other := y.automate("registry.example.com/acme/other", "embedded")
-	first, second := y.build(y.owner), y.build(y.owner)
-	y.dispatch(first)
-	y.dispatch(second)
-	var flood []autobuild.Build
+// I13: if many builds of one automated build wait, the next free capacity goes to a build of another
+// one, which checks for it soon.
+func TestI13ManyBuildsDoNotDelayAnotherAutomatedBuild(t *testing.T) {
+	e := newEnv(t, 2)
+	other := e.automate("registry.example.com/acme/other", "embedded")
+	first, second := e.build(e.owner), e.build(e.owner)
+	e.dispatch(first)
+	e.dispatch(second)
+	var mine []autobuild.Build
 	for range 200 {
-		flood = append(flood, y.build(y.owner))
+		mine = append(mine, e.build(e.owner))
 	}
-	theirs := y.build(other)
-	y.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
-	_, err := y.store.FinishAttempt(
-		t.Context(),
-		autobuild.Finish{BuildID: first.ID, Attempt: 1, State: autobuild.Succeeded},
-	)
+	theirs := e.build(other)
+	e.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
+	result := autobuild.Finish{BuildID: first.ID, Attempt: 1, State: autobuild.Succeeded}
+	_, err := e.store.FinishAttempt(t.Context(), result)
 	must(t, err)
-	for _, b := range flood[:20] {
-		y.wantSnooze(b, 5*time.Second, 15*time.Second, "")
+	for _, b := range mine[:20] {
+		e.wantSnooze(b, 5*time.Second, 15*time.Second, "")
 	}
-	y.dispatch(theirs)
-	if now := y.reload(theirs); now.State != autobuild.Starting {
-		t.Errorf("the build of the other is %s", now.State)
-	}
+	e.dispatch(theirs)
+	e.wantState(theirs, autobuild.Starting)
 }
 
-func TestWhatPeopleMustMendIsSaid(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
+func TestTheBuildsPageShowsTheFix(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
 	for _, tt := range []struct {
 		err    error
 		detail string
@@ -127,181 +129,196 @@ func TestWhatPeopleMustMendIsSaid(t *testing.T) {
 		{autobuild.ErrUnauthorized, "link it again in the settings"},
 		{autobuild.ErrNotFound, "the linked account was removed"},
 	} {
-		y.account.err = fmt.Errorf("account: %w", tt.err)
-		y.wantSnooze(b, 30*time.Second, 30*time.Second, tt.detail)
+		e.account.err = fmt.Errorf("account: %w", tt.err)
+		e.wantSnooze(b, 30*time.Second, 30*time.Second, tt.detail)
 	}
-	y.account.err = errors.New("disk full")
-	if err := y.Dispatch(t.Context(), b.ID); !errors.Is(err, y.account.err) {
-		t.Errorf("Dispatch = %v", err)
+	e.account.err = errors.New("disk full")
+	if err := e.Dispatch(t.Context(), b.ID); !errors.Is(err, e.account.err) {
+		t.Errorf("Dispatch: got %v, want %v", err, e.account.err)
 	}
-	y.account.err = nil
-	y.dispatch(b)
-	if now := y.reload(b); now.State != autobuild.Starting || now.Detail != "" {
-		t.Errorf("build is %s: %q", now.State, now.Detail)
+	e.account.err = nil
+	e.dispatch(b)
+	e.wantState(b, autobuild.Starting)
+	if got := e.reload(b).Detail; got != "" {
+		t.Errorf("detail of the started build: got %q, want none", got)
 	}
-	elsewhere := y.build(y.automate("registry.example.com/x", "drone"))
-	y.wantSnooze(elsewhere, 30*time.Second, 30*time.Second, `no engine "drone"`)
+	withoutEngine := e.build(e.automate("registry.example.com/x", "drone"))
+	e.wantSnooze(withoutEngine, 30*time.Second, 30*time.Second, `no engine "drone"`)
 }
 
-// An engine that fails for all costs a build one attempt, and then nothing until it answers.
-func TestAnEngineThatIsDownIsWaitedFor(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
+// If the engine is down, a build makes one attempt and then waits until the engine answers.
+func TestBuildsWaitWhileTheEngineIsDown(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
 	down := fmt.Errorf("connection refused: %w", autobuild.ErrUnavailable)
-	y.engine.startErr, y.engine.stateErr = down, down
-	y.dispatch(b)
-	if now := y.reload(b); now.State != autobuild.Queued || now.Attempt != 1 {
-		t.Fatalf("build is %s in attempt %d", now.State, now.Attempt)
+	e.engine.startErr, e.engine.stateErr = down, down
+	e.dispatch(b)
+	e.wantState(b, autobuild.Queued)
+	if got := e.reload(b).Attempt; got != 1 {
+		t.Fatalf("attempt: got %d, want 1", got)
 	}
-	a, err := y.store.Attempt(t.Context(), b.ID, 1)
+	a, err := e.store.Attempt(t.Context(), b.ID, 1)
 	must(t, err)
-	if a.State != autobuild.Errored || a.Reason != autobuild.ReasonInfrastructure ||
-		!strings.Contains(a.Detail, "connection refused") {
-		t.Errorf("attempt %+v", a)
+	if a.State != autobuild.Errored {
+		t.Errorf("attempt: got the state %s, want error", a.State)
 	}
-	y.wantSnooze(b, 2*time.Second, 2*time.Second, "engine embedded is not available")
+	if a.Reason != autobuild.ReasonInfrastructure {
+		t.Errorf("attempt: got the reason %s, want infrastructure", a.Reason)
+	}
+	if !strings.Contains(a.Detail, "connection refused") {
+		t.Errorf("attempt: got the detail %q, want connection refused", a.Detail)
+	}
+	e.wantSnooze(b, 2*time.Second, 2*time.Second, "engine embedded is not available")
 	pause := 4 * time.Second
-	for range 8 { // probes, each twice as far
-		y.now = y.now.Add(time.Minute)
-		y.wantSnooze(b, pause, pause, "engine embedded is not available")
+	for range 8 { // each probe doubles the pause
+		e.now = e.now.Add(time.Minute)
+		e.wantSnooze(b, pause, pause, "engine embedded is not available")
 		pause = min(2*pause, time.Minute)
 	}
-	if got := y.Resting(); !slices.Equal(got, []string{"embedded"}) {
-		t.Errorf("resting are %v while the engine is down", got)
+	if got := e.OpenCircuits(); !slices.Equal(got, []string{"embedded"}) {
+		t.Errorf("open circuits while the engine is down: got %v, want [embedded]", got)
 	}
-	if y.engine.asked != 8 {
-		t.Errorf("the engine was asked %d times, want 8", y.engine.asked)
+	if e.engine.probes != 8 {
+		t.Errorf("probes of the engine: got %d, want 8", e.engine.probes)
 	}
-	y.engine.startErr, y.engine.stateErr = nil, nil
-	y.now = y.now.Add(time.Minute)
-	y.dispatch(b)
-	y.dispatch(y.build(y.owner))
-	if len(y.engine.started) != 2 || y.engine.started[0].Attempt != 2 || y.engine.asked != 9 {
-		t.Errorf("%d pipelines, %d questions", len(y.engine.started), y.engine.asked)
+	e.engine.startErr, e.engine.stateErr = nil, nil
+	e.now = e.now.Add(time.Minute)
+	e.dispatch(b)
+	e.dispatch(e.build(e.owner))
+	if len(e.engine.started) != 2 {
+		t.Fatalf("pipelines: got %d, want 2", len(e.engine.started))
 	}
-	if got := y.Resting(); len(got) > 0 {
-		t.Errorf("resting are %v when it works again", got)
+	if got := e.engine.started[0].Attempt; got != 2 {
+		t.Errorf("attempt of the first pipeline: got %d, want 2", got)
+	}
+	if e.engine.probes != 9 {
+		t.Errorf("probes of the engine: got %d, want 9", e.engine.probes)
+	}
+	if got := e.OpenCircuits(); len(got) > 0 {
+		t.Errorf("open circuits when the engine works again: got %v, want none", got)
 	}
 }
 
 func TestThreeFailedStartsEndTheBuild(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	y.engine.startErr = errors.New("no such image")
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	e.engine.startErr = errors.New("no such image")
 	for range autobuild.MaxAttempts {
-		y.dispatch(b)
-		y.now = y.now.Add(2 * time.Minute)
+		e.dispatch(b)
+		e.now = e.now.Add(2 * time.Minute)
 	}
-	now := y.reload(b)
-	if now.State != autobuild.Errored || now.Attempt != 3 ||
-		now.Detail != "engine embedded did not start it: no such image" {
-		t.Errorf("build is %s in attempt %d: %s", now.State, now.Attempt, now.Detail)
+	e.wantState(b, autobuild.Errored)
+	got := e.reload(b)
+	if got.Attempt != 3 {
+		t.Errorf("attempt: got %d, want 3", got.Attempt)
+	}
+	if want := "engine embedded did not start it: no such image"; got.Detail != want {
+		t.Errorf("detail: got %q, want %q", got.Detail, want)
 	}
 }
 
-// An engine that is not available for all, or does not take our credential, is nobody's fault
-// in a build: it waits, and its attempts stay its own.
-func TestStartsThatFailForAllCostNoAttempt(t *testing.T) {
+// If the engine is not available or rejects the gateway's credential, the build waits. Such starts do
+// not count as attempts.
+func TestAnEngineFaultCostsNoAttempt(t *testing.T) {
 	for _, cause := range []error{autobuild.ErrUnavailable, autobuild.ErrUnauthorized, autobuild.ErrForbidden} {
-		y := newEnv(t, 0)
-		b := y.build(y.owner)
-		y.engine.startErr = fmt.Errorf("no pipeline: %w", cause)
+		e := newEnv(t, 0)
+		b := e.build(e.owner)
+		e.engine.startErr = fmt.Errorf("no pipeline: %w", cause)
 		for range 2 * autobuild.MaxAttempts {
-			_ = y.Dispatch(t.Context(), b.ID) // the snooze is another test's
-			if got := y.reload(b); got.State != autobuild.Queued {
-				t.Fatalf("%v: build is %s: %s", cause, got.State, got.Detail)
+			_ = e.Dispatch(t.Context(), b.ID) // another test checks the snooze
+			if got := e.reload(b); got.State != autobuild.Queued {
+				t.Fatalf("%v: got the state %s (%s), want queued", cause, got.State, got.Detail)
 			}
-			y.now = y.now.Add(2 * time.Minute)
+			e.now = e.now.Add(2 * time.Minute)
 		}
-		y.engine.startErr = nil
-		must(t, y.Dispatch(t.Context(), b.ID))
-		if got := y.reload(b); got.State != autobuild.Starting {
-			t.Errorf("%v: build is %s when the engine is back: %s", cause, got.State, got.Detail)
+		e.engine.startErr = nil
+		must(t, e.Dispatch(t.Context(), b.ID))
+		if got := e.reload(b); got.State != autobuild.Starting {
+			t.Errorf("%v is over: got the state %s (%s), want starting", cause, got.State, got.Detail)
 		}
 	}
 }
 
-func TestABuildCancelledWhileItStartsIsCancelledOnTheEngineToo(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	y.engine.cancelErr = errors.New("is logged")
-	y.engine.onStart = func() {
-		_, err := y.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "cancelled by alice")
+func TestABuildCancelledWhileItStartsIsAlsoCancelledOnTheEngine(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	e.engine.cancelErr = errors.New("only logged")
+	e.engine.onStart = func() {
+		_, err := e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "cancelled by alice")
 		must(t, err)
 	}
-	y.dispatch(b)
-	if len(y.engine.cancelled) != 1 || y.engine.cancelled[0].EngineRef != "pipeline-1" {
-		t.Errorf("cancelled %+v", y.engine.cancelled)
+	e.dispatch(b)
+	if len(e.engine.cancelled) != 1 {
+		t.Fatalf("cancelled pipelines: got %d, want 1", len(e.engine.cancelled))
 	}
-	if now := y.reload(b); now.State != autobuild.Cancelled {
-		t.Errorf("build is %s", now.State)
+	if got := e.engine.cancelled[0].EngineRef; got != "pipeline-1" {
+		t.Errorf("cancelled pipeline: got %q, want pipeline-1", got)
 	}
+	e.wantState(b, autobuild.Cancelled)
 }
 
 func TestABuildCancelledBeforeAFailedStartStaysCancelled(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	y.engine.startErr = errors.New("no")
-	a, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h", y.now.Add(time.Hour), 0)
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	e.engine.startErr = errors.New("no")
+	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h", e.now.Add(time.Hour), 0)
 	must(t, err)
-	_, err = y.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "no")
+	_, err = e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "no")
 	must(t, err)
-	y.dispatch(b)
-	if now := y.reload(b); now.State != autobuild.Cancelled || now.Attempt != a.Number {
-		t.Errorf("build is %s", now.State)
+	e.dispatch(b)
+	e.wantState(b, autobuild.Cancelled)
+	if got := e.reload(b).Attempt; got != a.Number {
+		t.Errorf("attempt: got %d, want %d", got, a.Number)
 	}
 }
 
 func TestTasksOfTheQueueAreDispatched(t *testing.T) {
-	y := newEnv(t, 2)
+	e := newEnv(t, 2)
 	started := make(chan struct{})
-	y.engine.onStart = func() { close(started) }
-	y.Register(y.store.Tasks())
-	b := y.build(y.owner)
+	e.engine.onStart = func() { close(started) }
+	e.Register(e.store.Tasks())
+	b := e.build(e.owner)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- y.store.Tasks().Run(ctx) }()
+	go func() { done <- e.store.Tasks().Run(ctx) }()
 	<-started
-	stop() // while the handler still notes what it started
+	stop() // while the handler still stores the pipeline's name
 	must(t, <-done)
-	a, err := y.store.Attempt(t.Context(), b.ID, 1)
+	a, err := e.store.Attempt(t.Context(), b.ID, 1)
 	must(t, err)
 	if a.EngineRef != "pipeline-1" {
-		t.Errorf("attempt %+v", a)
+		t.Errorf("engine reference: got %q, want pipeline-1", a.EngineRef)
 	}
 }
 
-// B11: what is built is the queued commit, wherever its branch has moved; the one credential is the
-// image's registry's.
-func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
-	y := newEnv(t, 2)
-	for host, password := range map[string]string{"registry.example.com": "registry secret", "ghcr.io": "another secret"} {
-		_, err := y.store.SaveRegistry(
-			t.Context(),
-			autobuild.Registry{Host: host, Username: "robot", Password: secret.New(password), Insecure: true},
-		)
+// B11: the runner builds the queued commit, even if its branch has moved since. It gets only the
+// credential of the image's registry.
+func TestB11TheSpecIsComplete(t *testing.T) {
+	e := newEnv(t, 2)
+	passwords := map[string]string{"registry.example.com": "registry secret", "ghcr.io": "another secret"}
+	for host, password := range passwords {
+		r := autobuild.Registry{Host: host, Username: "robot", Password: secret.New(password), Insecure: true}
+		_, err := e.store.SaveRegistry(t.Context(), r)
 		must(t, err)
 	}
-	b := y.build(y.owner)
-	first, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", y.now.Add(time.Hour), 0)
+	b := e.build(e.owner)
+	first, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), 0)
 	must(t, err)
-	must(t, y.store.ClaimAttempt(t.Context(), b.ID, 1, "r"))
-	must(t, y.store.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 1, Digest: "sha256:built"}))
-	got, err := y.Spec(t.Context(), first)
+	must(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "r"))
+	must(t, e.store.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 1, Digest: "sha256:built"}))
+	got, err := e.Spec(t.Context(), first)
 	must(t, err)
 	if got.BuiltDigest != "" {
-		t.Errorf("the first attempt is told of %s", got.BuiltDigest)
+		t.Errorf("digest for the first attempt: got %s, want none", got.BuiltDigest)
 	}
-	_, err = y.store.FinishAttempt(
-		t.Context(),
-		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true},
-	)
+	result := autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true}
+	_, err = e.store.FinishAttempt(t.Context(), result)
 	must(t, err)
-	second, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h2", y.now.Add(time.Hour), 0)
+	second, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h2", e.now.Add(time.Hour), 0)
 	must(t, err)
-	y.now = y.now.Add(20 * time.Minute)
+	e.now = e.now.Add(20 * time.Minute)
 
-	got, err = y.Spec(t.Context(), second)
+	got, err = e.Spec(t.Context(), second)
 	must(t, err)
 	want := spec.Spec{
 		BuildID: b.ID, Number: b.Number, Attempt: 2, Repository: "acme/app",
@@ -325,7 +342,7 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("n")}, BuilderTLS: secret.New("builder secret"),
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("spec (-want +got):\n%s", diff)
 	}
 	var wire bytes.Buffer
 	must(t, spec.EncodeSpec(&wire, got))
@@ -334,32 +351,35 @@ func TestB11SpecSaysEverythingTheRunnerNeeds(t *testing.T) {
 	}
 }
 
-func TestASpecThatCannotBeHadIsAnError(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	a, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", y.now.Add(time.Hour), 0)
+func TestSpecReturnsTheErrorsOfTheStoreAndTheAccount(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), 0)
 	must(t, err)
-	y.account.err = autobuild.ErrUnauthorized
-	if _, err := y.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("broken link: %v", err)
+	e.account.err = autobuild.ErrUnauthorized
+	if _, err := e.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrUnauthorized) {
+		t.Errorf("broken link: got %v, want ErrUnauthorized", err)
 	}
-	if _, err := y.Spec(t.Context(), autobuild.Attempt{BuildID: "nobody"}); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("no build: %v", err)
+	if _, err := e.Spec(t.Context(), autobuild.Attempt{BuildID: "unknown"}); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("unknown build: got %v, want ErrNotFound", err)
 	}
-	must(t, y.store.DeleteAutomatedBuild(t.Context(), y.owner.ID))
-	if _, err := y.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("no automated build: %v", err)
+	must(t, e.store.DeleteAutomatedBuild(t.Context(), e.owner.ID))
+	if _, err := e.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("deleted automated build: got %v, want ErrNotFound", err)
 	}
 }
 
-func TestAnImageWithoutACredentialIsPushedWithoutOne(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	a, err := y.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", y.now.Add(-time.Hour), 0)
+func TestAnImageWithoutAStoredCredentialGetsNone(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(-time.Hour), 0)
 	must(t, err)
-	got, err := y.Spec(t.Context(), a)
+	got, err := e.Spec(t.Context(), a)
 	must(t, err)
-	if len(got.Registries) != 0 || got.Timeout != time.Second {
-		t.Errorf("registries %v, timeout %s", got.Registries, got.Timeout)
+	if len(got.Registries) != 0 {
+		t.Errorf("registries: got %v, want none", got.Registries)
+	}
+	if got.Timeout != time.Second {
+		t.Errorf("timeout after the deadline: got %s, want 1s", got.Timeout)
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// env is a dispatcher over a real store, with a scripted engine.
+// env is a dispatcher with a real store, a scripted engine and a scripted account.
 type env struct {
 	*dispatcher.Dispatcher
 	t       *testing.T
@@ -34,53 +34,53 @@ type env struct {
 
 func newEnv(t *testing.T, limit int) *env {
 	t.Helper()
-	y := &env{t: t, engine: &engine{}, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
-	y.store = storetest.OpenAt(t, t.TempDir(), y.clock)
-	source, err := y.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
+	e := &env{t: t, engine: &engine{}, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	e.store = storetest.OpenAt(t, t.TempDir(), e.clock)
+	source, err := e.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
 	must(t, err)
-	y.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
-	y.owner = y.automate("registry.example.com/acme/app", "embedded")
-	y.account = &account{}
+	e.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
+	e.owner = e.automate("registry.example.com/acme/app", "embedded")
+	e.account = &account{}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	y.Dispatcher = dispatcher.New(dispatcher.Options{
-		Store: y.store, Connector: y.account, Engines: map[string]dispatcher.Engine{
+	e.Dispatcher = dispatcher.New(dispatcher.Options{
+		Store: e.store, Connector: e.account, Engines: map[string]dispatcher.Engine{
 			"embedded": {
-				Engine:     y.engine,
+				Engine:     e.engine,
 				Limit:      limit,
 				URL:        "http://127.0.0.1:8080",
 				BuilderTLS: secret.New("builder secret"),
 			},
 			"own": {
-				Engine:       y.engine,
+				Engine:       e.engine,
 				URL:          "http://127.0.0.1:8080",
 				BuilderTLS:   secret.New("builder secret"),
 				InRepository: true,
 			},
 		},
-		Now: y.clock, Log: log,
+		Now: e.clock, Log: log,
 	})
-	return y
+	return e
 }
 
-func (y *env) clock() time.Time { return y.now }
+func (e *env) clock() time.Time { return e.now }
 
-func (y *env) automate(image, engine string) autobuild.AutomatedBuild {
-	y.t.Helper()
-	a, err := y.store.SaveAutomatedBuild(y.t.Context(), autobuild.AutomatedBuild{
-		AccountID: "account", Repository: y.repo, Image: image, Engine: engine,
+func (e *env) automate(image, engine string) autobuild.AutomatedBuild {
+	e.t.Helper()
+	a, err := e.store.SaveAutomatedBuild(e.t.Context(), autobuild.AutomatedBuild{
+		AccountID: "account", Repository: e.repo, Image: image, Engine: engine,
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("n")},
 	})
-	must(y.t, err)
+	must(e.t, err)
 	return a
 }
 
-func (y *env) build(owner autobuild.AutomatedBuild) autobuild.Build {
-	y.t.Helper()
-	b, _, err := y.store.CreateBuild(y.t.Context(), autobuild.Build{
+func (e *env) build(owner autobuild.AutomatedBuild) autobuild.Build {
+	e.t.Helper()
+	b, _, err := e.store.CreateBuild(e.t.Context(), autobuild.Build{
 		AutomatedBuildID: owner.ID,
 		RuleID:           "rule",
-		Repository:       y.repo,
+		Repository:       e.repo,
 		Ref:              autobuild.Ref{Kind: autobuild.Branch, Name: "main"},
 		Commit: autobuild.Commit{
 			Hash:    strings.Repeat("a", 40),
@@ -96,31 +96,47 @@ func (y *env) build(owner autobuild.AutomatedBuild) autobuild.Build {
 		Publish:    true,
 		Cause:      autobuild.CauseManual,
 	})
-	must(y.t, err)
+	must(e.t, err)
 	return b
 }
 
-func (y *env) reload(b autobuild.Build) autobuild.Build {
-	y.t.Helper()
-	b, err := y.store.Build(y.t.Context(), b.ID)
-	must(y.t, err)
+func (e *env) reload(b autobuild.Build) autobuild.Build {
+	e.t.Helper()
+	b, err := e.store.Build(e.t.Context(), b.ID)
+	must(e.t, err)
 	return b
 }
 
-func (y *env) dispatch(b autobuild.Build) {
-	y.t.Helper()
-	must(y.t, y.Dispatch(y.t.Context(), b.ID))
+func (e *env) dispatch(b autobuild.Build) {
+	e.t.Helper()
+	must(e.t, e.Dispatch(e.t.Context(), b.ID))
 }
 
-// wantSnooze dispatches a build and wants it postponed, with the detail on its page.
-func (y *env) wantSnooze(b autobuild.Build, from, to time.Duration, detail string) {
-	y.t.Helper()
-	err := y.Dispatch(y.t.Context(), b.ID)
-	if got, ok := queue.SnoozedFor(err); !ok || got < from || got > to {
-		y.t.Errorf("Dispatch = %v, want a snooze of %s to %s", err, from, to)
+// wantState checks the state of a build.
+func (e *env) wantState(b autobuild.Build, want autobuild.State) {
+	e.t.Helper()
+	if got := e.reload(b); got.State != want {
+		e.t.Errorf("state of build %d: got %s (%s), want %s", b.Number, got.State, got.Detail, want)
 	}
-	if now := y.reload(b); now.State != autobuild.Queued || !strings.Contains(now.Detail, detail) {
-		y.t.Errorf("build is %s: %q, want %q in it", now.State, now.Detail, detail)
+}
+
+// wantSnooze dispatches a build and checks that it is postponed, with the detail on its page.
+func (e *env) wantSnooze(b autobuild.Build, from, to time.Duration, detail string) {
+	e.t.Helper()
+	err := e.Dispatch(e.t.Context(), b.ID)
+	got, snoozed := queue.SnoozedFor(err)
+	if !snoozed {
+		e.t.Errorf("Dispatch: got %v, want a snooze", err)
+	}
+	if got < from {
+		e.t.Errorf("snooze: got %s, want at least %s", got, from)
+	}
+	if got > to {
+		e.t.Errorf("snooze: got %s, want at most %s", got, to)
+	}
+	e.wantState(b, autobuild.Queued)
+	if got := e.reload(b).Detail; !strings.Contains(got, detail) {
+		e.t.Errorf("detail of the build: got %q, want %q in it", got, detail)
 	}
 }
 
@@ -139,7 +155,7 @@ type engine struct {
 	started            []autobuild.Pipeline
 	cancelled          []autobuild.Attempt
 	cancelErr          error
-	asked              int
+	probes             int // calls of State
 }
 
 func (e *engine) Start(_ context.Context, p autobuild.Pipeline) (string, error) {
@@ -165,11 +181,11 @@ func (e *engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 func (e *engine) State(context.Context, autobuild.Attempt) (autobuild.PipelineState, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.asked++
+	e.probes++
 	return autobuild.PipelineGone, e.stateErr
 }
 
-// account is a connector whose account knows addresses, and gives no credential.
+// account is a Connector whose account returns addresses and no credential.
 type account struct{ err error }
 
 func (a *account) Connect(context.Context, string) (autobuild.Connection, error) {
@@ -181,13 +197,11 @@ func (a *account) CloneURL(r autobuild.Repository) (string, error) {
 }
 
 func (a *account) GitCredential(context.Context, autobuild.Repository) (autobuild.GitCredential, error) {
-	return autobuild.GitCredential{}, errors.New("the dispatcher asks for no credential")
+	return autobuild.GitCredential{}, errors.New("the dispatcher must not request a credential")
 }
 
 func (a *account) RenewGitCredential(
-	context.Context,
-	autobuild.Repository,
-	secret.Secret,
+	context.Context, autobuild.Repository, secret.Secret,
 ) (autobuild.GitCredential, error) {
-	return autobuild.GitCredential{}, errors.New("the dispatcher asks for no credential")
+	return autobuild.GitCredential{}, errors.New("the dispatcher must not request a credential")
 }

@@ -7,39 +7,38 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// B16: Docker Hub discards what is pushed while 30 builds wait. Here each waits its turn, however
-// many there are, and is built once.
+// B16: Docker Hub discards pushes while 30 builds are queued. Slipway keeps every build in the queue
+// and builds it once.
 func TestB16NoQueuedBuildIsDiscarded(t *testing.T) {
-	y := newEnv(t, 2)
+	e := newEnv(t, 2)
 	var all []autobuild.Build
 	for range 60 {
-		all = append(all, y.build(y.owner))
+		all = append(all, e.build(e.owner))
 	}
 	started := 0
-	for round := 0; started < len(all); round++ {
-		if round > len(all) {
-			t.Fatalf("%d of %d builds were started in %d rounds", started, len(all), round)
+	for pass := 0; started < len(all); pass++ {
+		if pass > len(all) {
+			t.Fatalf("started builds after %d passes: got %d, want %d", pass, started, len(all))
 		}
 		for _, b := range all {
-			switch now := y.reload(b); now.State {
+			switch now := e.reload(b); now.State {
 			case autobuild.Queued:
-				err := y.Dispatch(t.Context(), b.ID)
-				if _, waits := queue.SnoozedFor(err); err != nil && !waits {
-					t.Fatal(err)
+				err := e.Dispatch(t.Context(), b.ID)
+				if _, snoozed := queue.SnoozedFor(err); !snoozed {
+					must(t, err)
 				}
 			case autobuild.Starting:
 				started++
-				_, err := y.store.FinishAttempt(
-					t.Context(),
-					autobuild.Finish{BuildID: b.ID, Attempt: now.Attempt, State: autobuild.Succeeded},
-				)
+				result := autobuild.Finish{BuildID: b.ID, Attempt: now.Attempt, State: autobuild.Succeeded}
+				_, err := e.store.FinishAttempt(t.Context(), result)
 				must(t, err)
 			}
 		}
 	}
 	for _, b := range all {
-		if now := y.reload(b); now.State != autobuild.Succeeded || now.Attempt != 1 {
-			t.Errorf("build %d is %s in attempt %d", now.Number, now.State, now.Attempt)
+		e.wantState(b, autobuild.Succeeded)
+		if got := e.reload(b).Attempt; got != 1 {
+			t.Errorf("attempts of build %d: got %d, want 1", b.Number, got)
 		}
 	}
 }

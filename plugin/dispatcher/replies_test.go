@@ -21,7 +21,8 @@ const repliesTable = "../../docs/security.md"
 
 var engines = []string{"embedded", "own", "drone", "woodpecker"}
 
-// documented returns the engines of each row of the table, by "reply field".
+// documented returns the engines of each row of the table. A key is "reply field", for example
+// "claim registries[].host".
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile(repliesTable)
@@ -42,12 +43,12 @@ func documented(t *testing.T) map[string][]string {
 			continue
 		}
 		if len(cells) != 4 || cells[3] == "" {
-			t.Fatalf("%s: row %q has no four cells", repliesTable, line)
+			t.Fatalf("%s: row %q: want four cells, the last not empty", repliesTable, line)
 		}
 		rows[cells[0]+" "+cells[1]] = enginesOf(t, line, cells[2])
 	}
 	if len(rows) == 0 {
-		t.Fatalf("%s: no table of replies", repliesTable)
+		t.Fatalf("%s: the table of replies is missing", repliesTable)
 	}
 	return rows
 }
@@ -60,13 +61,13 @@ func enginesOf(t *testing.T, row, cell string) []string {
 	names := strings.Split(cell, ", ")
 	for _, name := range names {
 		if !slices.Contains(engines, name) {
-			t.Fatalf("%s: row %q names the unknown engine %q", repliesTable, row, name)
+			t.Fatalf("%s: row %q: unknown engine %q", repliesTable, row, name)
 		}
 	}
 	return names
 }
 
-// fill sets every field of a value, so that none is left out on the wire.
+// fill sets every field of a value, so that omitempty leaves none out.
 func fill(v reflect.Value) {
 	if v.Type() == reflect.TypeFor[secret.Secret]() {
 		v.Set(reflect.ValueOf(secret.New("x")))
@@ -96,8 +97,8 @@ func fill(v reflect.Value) {
 	}
 }
 
-// fieldsOf returns the paths of the fields of a JSON text, as registries[].host. The keys of maps are
-// stars; maps lists them.
+// fieldsOf returns the paths of the fields of a JSON text, for example registries[].host. The keys of
+// the maps whose paths are in maps become "*".
 func fieldsOf(t *testing.T, wire []byte, maps []string) []string {
 	t.Helper()
 	var value any
@@ -126,30 +127,23 @@ func fieldsOf(t *testing.T, wire []byte, maps []string) []string {
 	return slices.Compact(all)
 }
 
-// wantListed checks that a reply to an engine's runner has documented fields only.
+// wantListed checks that all fields of a reply to an engine's runner are documented.
 func wantListed(t *testing.T, rows map[string][]string, reply, engine string, fields []string) {
 	t.Helper()
 	if len(fields) == 0 {
-		t.Errorf("%s on %s: got no fields", reply, engine)
+		t.Errorf("%s on %s: got no fields, want some", reply, engine)
 	}
 	for _, field := range fields {
 		listed, found := rows[reply+" "+field]
 		if !found {
-			t.Errorf("%s.%s is not in the table of %s: add a row that says what it opens", reply, field, repliesTable)
+			t.Errorf("%s.%s is not in the table of %s: add a row", reply, field, repliesTable)
 		} else if engine != "" && !slices.Contains(listed, engine) {
-			t.Errorf(
-				"%s.%s is sent on the engine %s: the table of %s lists %v",
-				reply,
-				field,
-				engine,
-				repliesTable,
-				listed,
-			)
+			t.Errorf("%s.%s is sent on %s: the table of %s lists %v", reply, field, engine, repliesTable, listed)
 		}
 	}
 }
 
-// Every field that a runner may receive is documented, whether it is set or not, and no other.
+// The table lists all fields that a runner may receive, and no others.
 func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
 	rows := documented(t)
 	var claim, join, probe bytes.Buffer
@@ -174,38 +168,38 @@ func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
 	for row := range rows {
 		reply, field, _ := strings.Cut(row, " ")
 		if !slices.Contains(sent[reply], field) {
-			t.Errorf("the table of %s lists %s.%s: no runner receives it, remove the row", repliesTable, reply, field)
+			t.Errorf("%s.%s in the table of %s is never sent: remove the row", reply, field, repliesTable)
 		}
 	}
 }
 
-// The claim of a build that has everything holds, on each engine, what the table lists for it.
-func TestAClaimHoldsWhatIsDocumentedForItsEngine(t *testing.T) {
+// On each engine, the reply to a claim has only fields that the table lists for that engine.
+func TestTheFieldsOfAClaimAreDocumentedForItsEngine(t *testing.T) {
 	rows := documented(t)
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
-			y := newEnv(t, 2)
+			e := newEnv(t, 2)
 			if engine == "drone" || engine == "woodpecker" {
-				y.Dispatcher = dispatcher.New(dispatcher.Options{
-					Store:     y.store,
-					Connector: y.account,
-					Now:       y.clock,
+				e.Dispatcher = dispatcher.New(dispatcher.Options{
+					Store:     e.store,
+					Connector: e.account,
+					Now:       e.clock,
 					Engines: map[string]dispatcher.Engine{
-						engine: {Engine: y.engine, BuilderTLS: secret.New("builder secret")},
+						engine: {Engine: e.engine, BuilderTLS: secret.New("builder secret")},
 					},
 				})
 			}
-			_, err := y.store.SaveRegistry(t.Context(), autobuild.Registry{
+			_, err := e.store.SaveRegistry(t.Context(), autobuild.Registry{
 				Host:     "registry.example.com",
 				Username: "robot",
 				Password: secret.New("registry secret"),
 				Insecure: true,
 			})
 			must(t, err)
-			b := y.build(y.owner)
-			a, err := y.store.StartAttempt(t.Context(), b.ID, engine, "hash", y.now.Add(time.Hour), 0)
+			b := e.build(e.owner)
+			a, err := e.store.StartAttempt(t.Context(), b.ID, engine, "hash", e.now.Add(time.Hour), 0)
 			must(t, err)
-			s, err := y.Spec(t.Context(), a)
+			s, err := e.Spec(t.Context(), a)
 			must(t, err)
 			var wire bytes.Buffer
 			must(t, spec.EncodeSpec(&wire, s))

@@ -11,10 +11,10 @@ import (
 	"slipway/runner/spec"
 )
 
-// Spec says what the runner of an attempt is to build, with the image's registry credential and
-// the environment. The linked account's token is not part of it: runners fetch through the git
-// proxy. The source's address is the provider's by configuration, and the commit is the build's,
-// wherever its branch has moved since.
+// Spec returns what the runner of an attempt builds, with the image's registry credential and the
+// environment. It does not contain the token of the linked account, because runners fetch through
+// the git proxy. The source's address comes from the provider's configuration. The commit is the
+// build's, even if its branch has moved since.
 func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, error) {
 	b, err := d.o.Store.Build(ctx, a.BuildID)
 	if err != nil {
@@ -32,7 +32,7 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	if err != nil {
 		return spec.Spec{}, err
 	}
-	digest, err := d.builtBefore(ctx, a)
+	digest, err := d.previousDigest(ctx, a)
 	if err != nil {
 		return spec.Spec{}, err
 	}
@@ -43,8 +43,8 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	return s, nil
 }
 
-// BuilderTLS returns the certificate with which an engine's runners reach their builder. It is zero
-// if they need none, and for an engine whose runners the people of the repository control.
+// BuilderTLS returns the client certificate of an engine's runners for their builder. It is zero if
+// they need none, and for an engine with runners in the repository (Engine.InRepository).
 func (d *Dispatcher) BuilderTLS(engine string) secret.Secret {
 	e := d.o.Engines[engine]
 	if e.InRepository {
@@ -53,7 +53,7 @@ func (d *Dispatcher) BuilderTLS(engine string) secret.Secret {
 	return e.BuilderTLS
 }
 
-// specOf is what a build says of itself.
+// specOf returns the part of the spec that comes from the build itself.
 func specOf(b autobuild.Build, a autobuild.Attempt, cloneURL string) spec.Spec {
 	return spec.Spec{
 		BuildID: b.ID, Number: b.Number, Attempt: a.Number, Repository: b.Repository.FullName,
@@ -65,8 +65,8 @@ func specOf(b autobuild.Build, a autobuild.Attempt, cloneURL string) spec.Spec {
 	}
 }
 
-// cloneURL returns the repository's address. ErrUnauthorized = the link of its account is broken,
-// so that a fetch could not work.
+// cloneURL returns the repository's address. ErrUnauthorized = the account's link is broken, so that
+// a fetch would fail.
 func (d *Dispatcher) cloneURL(ctx context.Context, accountID string, r autobuild.Repository) (string, error) {
 	connection, err := d.o.Connector.Connect(ctx, accountID)
 	if err != nil {
@@ -75,9 +75,9 @@ func (d *Dispatcher) cloneURL(ctx context.Context, accountID string, r autobuild
 	return connection.Git.CloneURL(r)
 }
 
-// registriesOf returns the credentials that the runner of a build gets: the one that pushes its
-// image, and pull-only ones for base images. The runner keeps the first to itself: a Dockerfile
-// is the repository's, and could read any image of the registry with it.
+// registriesOf returns the registry credentials for the runner of a build: one to push its image, and
+// pull-only ones for base images. The runner does not pass the first to the Dockerfile, which could
+// read any image of the registry with it.
 func (d *Dispatcher) registriesOf(
 	ctx context.Context, b autobuild.Build, engine string,
 ) ([]spec.RegistryCredential, error) {
@@ -88,7 +88,7 @@ func (d *Dispatcher) registriesOf(
 	e, known := d.o.Engines[engine]
 	chosen := credentials.Choose(stored, credentials.Use{
 		AutomatedBuildID: b.AutomatedBuildID, Image: b.Image,
-		BoundOnly: e.InRepository || !known, // an engine that is no longer configured is not trusted
+		BoundOnly: e.InRepository || !known, // an engine that is not configured any more is not trusted
 	})
 	var all []spec.RegistryCredential
 	if chosen.Push.ID != "" {
@@ -107,9 +107,9 @@ func credentialOf(r autobuild.Registry) spec.RegistryCredential {
 	}
 }
 
-// builtBefore returns what the newest earlier attempt reported as built. Its tags may have been
-// pushed before it died.
-func (d *Dispatcher) builtBefore(ctx context.Context, a autobuild.Attempt) (string, error) {
+// previousDigest returns the image digest that the newest earlier attempt reported; empty = none. That
+// attempt may have pushed tags before it ended.
+func (d *Dispatcher) previousDigest(ctx context.Context, a autobuild.Attempt) (string, error) {
 	attempts, err := d.o.Store.Attempts(ctx, a.BuildID)
 	if err != nil {
 		return "", fmt.Errorf("list attempts: %w", err)

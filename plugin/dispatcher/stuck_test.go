@@ -10,69 +10,77 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// A build that outlives its automated build ends: retried after the deletion, or planned while
-// it happened, it would wait for ever.
-func TestABuildWithoutItsAutomatedBuildEnds(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	must(t, y.store.DeleteAutomatedBuild(t.Context(), y.owner.ID))
-	_, err := y.store.RetryBuild(t.Context(), b.ID, "alice")
+// A build whose automated build was deleted is cancelled. It was retried after the deletion, or planned
+// during it, and would otherwise wait forever.
+func TestABuildOfADeletedAutomatedBuildIsCancelled(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	must(t, e.store.DeleteAutomatedBuild(t.Context(), e.owner.ID))
+	_, err := e.store.RetryBuild(t.Context(), b.ID, "alice")
 	must(t, err)
-	for name, b := range map[string]autobuild.Build{"retried": b, "planned meanwhile": y.build(y.owner)} {
-		y.dispatch(b)
-		if got := y.reload(b); got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRemoved {
-			t.Errorf("%s: build is %s (%s): %s", name, got.State, got.Reason, got.Detail)
+	for name, b := range map[string]autobuild.Build{"retried": b, "planned meanwhile": e.build(e.owner)} {
+		e.dispatch(b)
+		got := e.reload(b)
+		if got.State != autobuild.Cancelled {
+			t.Errorf("%s: got the state %s, want cancelled", name, got.State)
+		}
+		if got.Reason != autobuild.ReasonRemoved {
+			t.Errorf("%s: got the reason %s, want removed", name, got.Reason)
 		}
 	}
 }
 
-// What keeps a build from starting is on its page also when it is nobody's to mend there, and
-// when the task is given up the build ends.
-func TestABuildThatCannotStartSaysSoAndEnds(t *testing.T) {
-	y := newEnv(t, 2)
-	b := y.build(y.owner)
-	y.account.err = errors.New("unseal: wrong key")
-	err := y.Dispatch(t.Context(), b.ID)
-	if _, snoozed := queue.SnoozedFor(err); err == nil || snoozed {
-		t.Errorf("Dispatch = %v, want an error that counts", err)
+// The build's page shows why the build cannot start, also for an internal error. When the queue gives
+// up the task, the build ends.
+func TestABuildThatCannotStartShowsTheErrorAndEnds(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	e.account.err = errors.New("unseal: wrong key")
+	err := e.Dispatch(t.Context(), b.ID)
+	if err == nil {
+		t.Error("Dispatch: got nil, want an error")
 	}
-	if got := y.reload(b); got.State != autobuild.Queued || !strings.Contains(got.Detail, "cannot be started yet") {
-		t.Errorf("build is %s: %q", got.State, got.Detail)
+	if _, snoozed := queue.SnoozedFor(err); snoozed {
+		t.Errorf("Dispatch: got a snooze (%v), want an error that counts as a failure", err)
 	}
-	must(t, y.store.GiveUpBuild(t.Context(), b.ID, "it could not be started: why"))
-	if got := y.reload(
-		b,
-	); got.State != autobuild.Errored || got.Reason != autobuild.ReasonInfrastructure ||
-		got.Detail == "" {
-		t.Errorf("build is %s (%s): %q", got.State, got.Reason, got.Detail)
+	e.wantState(b, autobuild.Queued)
+	if got := e.reload(b).Detail; !strings.Contains(got, "cannot be started yet") {
+		t.Errorf("detail: got %q, want that it cannot be started yet", got)
 	}
-	if err := y.store.GiveUpBuild(t.Context(), b.ID, "again"); err == nil {
-		t.Error("a build that is over was given up")
+	must(t, e.store.GiveUpBuild(t.Context(), b.ID, "it could not be started: why"))
+	e.wantState(b, autobuild.Errored)
+	got := e.reload(b)
+	if got.Reason != autobuild.ReasonInfrastructure {
+		t.Errorf("reason: got %s, want infrastructure", got.Reason)
+	}
+	if got.Detail == "" {
+		t.Error("detail: got none, want the cause")
+	}
+	if err := e.store.GiveUpBuild(t.Context(), b.ID, "again"); err == nil {
+		t.Error("GiveUpBuild of a final build: got nil, want an error")
 	}
 }
 
-// A place that becomes free is the older build's, whichever of a ref's builds looks first.
+// Free capacity goes to the older build of a ref, even if the newer one checks for it first.
 func TestPushesOfARefAreBuiltInTheirOrder(t *testing.T) {
-	y := newEnv(t, 1)
-	running, older, newer := y.build(y.owner), y.build(y.owner), y.build(y.owner)
-	y.dispatch(running)
-	_, err := y.store.CancelBuild(t.Context(), running.ID, autobuild.ReasonUser, "no")
+	e := newEnv(t, 1)
+	running, older, newer := e.build(e.owner), e.build(e.owner), e.build(e.owner)
+	e.dispatch(running)
+	_, err := e.store.CancelBuild(t.Context(), running.ID, autobuild.ReasonUser, "no")
 	must(t, err)
-	y.wantSnooze(newer, 500*time.Millisecond, time.Second, "")
-	y.dispatch(older)
-	if got := y.reload(older); got.State != autobuild.Starting {
-		t.Errorf("the older build is %s", got.State)
-	}
+	e.wantSnooze(newer, 500*time.Millisecond, time.Second, "")
+	e.dispatch(older)
+	e.wantState(older, autobuild.Starting)
 }
 
-// However many builds wait, as after an outage, they look for room about a hundred times a
-// second together: a look is two commits, and deliveries need the disk, too.
-func TestManyWaitingBuildsLookSeldom(t *testing.T) {
-	y := newEnv(t, 1)
-	y.dispatch(y.build(y.owner))
+// All queued builds together check for capacity about a hundred times a second, even if many wait, as
+// after an outage. Each check is two commits, and deliveries also need the disk.
+func TestManyQueuedBuildsCheckLessOften(t *testing.T) {
+	e := newEnv(t, 1)
+	e.dispatch(e.build(e.owner))
 	var last autobuild.Build
 	for range 400 {
-		last = y.build(y.owner)
+		last = e.build(e.owner)
 	}
-	y.wantSnooze(last, 4*time.Second, 10*time.Second, "")
+	e.wantSnooze(last, 4*time.Second, 10*time.Second, "")
 }

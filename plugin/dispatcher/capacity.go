@@ -1,0 +1,40 @@
+package dispatcher
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
+)
+
+const (
+	// minRetryDelay is the shortest delay before a build checks again for free capacity.
+	minRetryDelay = 500 * time.Millisecond
+	// checksPerDelay is the number of capacity checks of all queued builds in about one
+	// minRetryDelay. Each check costs the database two commits.
+	checksPerDelay = 50
+)
+
+// retryDelay returns the delay before a build checks again for free capacity on its engine.
+func (d *Dispatcher) retryDelay(ctx context.Context, b autobuild.Build) time.Duration {
+	length, err := d.o.Store.QueueOf(ctx, b.AutomatedBuildID)
+	if err != nil {
+		logctx.Log(ctx, d.o.Log).WithError(err).Warn("length of the queue not known")
+	}
+	return backoffFor(length)
+}
+
+// backoffFor returns the delay for a build of the automated build whose queue length is q. The
+// delay grows with the number of its queued builds, so that all automated builds get an equal share
+// of the checks. It also grows with the number of its active builds while others wait. A random part,
+// up to half of the result, spreads the checks over time.
+func backoffFor(q autobuild.QueueLength) time.Duration {
+	own := q.Waiting - q.OthersWaiting
+	delay := minRetryDelay * time.Duration(1+own*q.Owners/checksPerDelay)
+	if q.OthersWaiting > 0 {
+		delay += minRetryDelay * time.Duration(q.OwnActive)
+	}
+	return delay + rand.N(delay) //nolint:gosec // spreads load; not a secret
+}

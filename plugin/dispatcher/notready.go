@@ -1,0 +1,83 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/logctx"
+	"slipway/plugin/store/queue"
+)
+
+// errRemoved means that the build's automated build does not exist any more.
+var errRemoved = errors.New("its automated build was deleted")
+
+// A notReadyError is the reason why a build cannot start yet, as its page shows it.
+type notReadyError struct {
+	detail     string
+	retryAfter time.Duration
+}
+
+func (e notReadyError) Error() string { return e.detail }
+
+// engineOf returns the name of a build's engine, after it checked that the engine is configured and
+// that the linked account works. It makes no network call. It returns errRemoved if the automated
+// build was deleted, and a notReadyError if a user must fix the configuration.
+func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, error) {
+	a, err := d.o.Store.AutomatedBuild(ctx, b.AutomatedBuildID)
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return "", errRemoved
+	}
+	if err != nil {
+		return "", fmt.Errorf("load automated build of %d: %w", b.Number, err)
+	}
+	if _, ok := d.o.Engines[a.Engine]; !ok {
+		detail := fmt.Sprintf("this gateway has no engine %q: configure it, or choose another one", a.Engine)
+		return "", notReadyError{detail, configRetryDelay}
+	}
+	_, err = d.o.Connector.Connect(ctx, a.AccountID)
+	switch {
+	case errors.Is(err, autobuild.ErrUnauthorized):
+		detail := "the linked account's access ended: link it again in the settings, under Source providers"
+		return "", notReadyError{detail, configRetryDelay}
+	case errors.Is(err, autobuild.ErrNotFound):
+		detail := "the linked account was removed: choose another one for the automated build"
+		return "", notReadyError{detail, configRetryDelay}
+	case err != nil:
+		return "", fmt.Errorf("use the account of build %d: %w", b.Number, err)
+	}
+	return a.Engine, nil
+}
+
+// remove cancels a build whose automated build was deleted. Such a build was planned during the
+// deletion or retried after it, and would stay queued forever.
+func (d *Dispatcher) remove(ctx context.Context, b autobuild.Build) error {
+	_, err := d.o.Store.CancelBuild(ctx, b.ID, autobuild.ReasonRemoved, errRemoved.Error())
+	if err != nil && !errors.Is(err, autobuild.ErrConflict) {
+		return fmt.Errorf("end build %d: %w", b.Number, err)
+	}
+	return nil
+}
+
+// postpone shows err on the build's page as the reason why the build waits. It returns a snooze of
+// the task for a notReadyError, and any other error unchanged, which makes the queue retry the task.
+func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error) error {
+	var notReady notReadyError
+	isNotReady := errors.As(err, &notReady)
+	detail := notReady.detail
+	if !isNotReady {
+		detail = "it cannot be started yet: " + err.Error()
+	}
+	if b.Detail != detail {
+		logctx.Log(ctx, d.o.Log).Info("build waits: " + detail)
+		if err := d.o.Store.ExplainBuild(ctx, b.ID, detail); err != nil {
+			return fmt.Errorf("note what build %d waits for: %w", b.Number, err)
+		}
+	}
+	if !isNotReady {
+		return err
+	}
+	return queue.Snooze(notReady.retryAfter)
+}
